@@ -1,0 +1,140 @@
+"""The interface of agents: search methods that propose designs and learn from results."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, final
+
+import numpy as np
+
+from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.metrics import MetricSpec
+from archgym.parameter import Parameter
+from archgym.space import DesignSpace
+
+__all__ = ["Agent", "AskTellAgent", "Evaluate", "Trial", "Trials", "make_agent"]
+
+
+@final
+@dataclass(frozen=True)
+class Trial:
+    """One row of `Trials`."""
+
+    indices: np.ndarray
+    reward: float
+    values: np.ndarray
+    feasible: bool
+    failed: bool
+    repeated: bool
+
+
+@final
+@dataclass(frozen=True)
+class Trials:
+    """What an agent learns of the k designs it asked for, in its order.
+
+    `indices` is (k, n_parameters) as asked; `reward` is (k,), larger is better and always finite;
+    `values` is (k, n_metrics), raw metrics averaged over the task's workloads in the units of
+    `specs`, NaN where a design was not built; `feasible`, `failed` (the simulator broke) and
+    `repeated` (known from before, not charged) are (k,) bool.
+    """
+
+    indices: np.ndarray
+    reward: np.ndarray
+    values: np.ndarray
+    feasible: np.ndarray
+    failed: np.ndarray
+    repeated: np.ndarray
+    specs: tuple[MetricSpec, ...]
+
+    def __len__(self) -> int:
+        return len(self.reward)
+
+    def __iter__(self) -> Iterator[Trial]:
+        for row in range(len(self)):
+            yield Trial(
+                self.indices[row],
+                float(self.reward[row]),
+                self.values[row],
+                bool(self.feasible[row]),
+                bool(self.failed[row]),
+                bool(self.repeated[row]),
+            )
+
+
+Evaluate = Callable[[np.ndarray], Trials]
+"""Takes designs, (k, n_parameters) indices, and returns their trials; raises `BudgetExhausted`."""
+
+
+class Agent(ABC):
+    """A search method, made anew for each run.
+
+    An agent is a deterministic function of its space, hyperparameters, seed and the results so
+    far: that is what lets a study resume by asking it again. It never learns the budget. It takes
+    hyperparameters as constructor arguments with defaults, and publishes for each the range that a
+    sweep draws from, in `hyperparameters`.
+    """
+
+    name: ClassVar[str]
+    """Registered name: the file's."""
+    hyperparameters: ClassVar[tuple[Parameter, ...]] = ()
+    library: ClassVar[str] = "own"
+    """What does the work: "own" or a package's name."""
+    kind: ClassVar[Literal["single-objective", "multi-objective"]] = "single-objective"
+    batch: ClassVar[Literal["sequential", "batch"]] = "sequential"
+    """Whether it asks for several designs at once, which can be evaluated in parallel."""
+    replayable: ClassVar[bool] = True
+    """Whether the same results lead to the same asks, bit for bit."""
+    is_seeded: ClassVar[bool] = True
+    """Whether another seed leads to other asks; a grid search says no."""
+
+    @abstractmethod
+    def __init__(self, space: DesignSpace, *, seed: int) -> None:
+        """Implementations add their hyperparameters as keywords with defaults."""
+
+    @abstractmethod
+    def search(self, evaluate: Evaluate) -> None:
+        """Searches until `evaluate` raises `BudgetExhausted`, which is let pass."""
+
+
+class AskTellAgent(Agent):
+    """An agent that is asked for designs and told their results, in turn."""
+
+    @abstractmethod
+    def ask(self) -> np.ndarray:
+        """Designs to evaluate next, (k, n_parameters) indices; none where the search is over."""
+
+    @abstractmethod
+    def tell(self, trials: Trials) -> None:
+        """Takes the results of the last ask."""
+
+    @final
+    def search(self, evaluate: Evaluate) -> None:
+        """Asks and tells until there is nothing more to ask."""
+        while len(designs := self.ask()):
+            self.tell(evaluate(designs))
+
+
+def make_agent(
+    kind: type[Agent], space: DesignSpace, seed: int, hyperparameters: Mapping[str, Any]
+) -> Agent:
+    """Agent with these hyperparameters, defaults for the rest.
+
+    Raises:
+      UnknownNameError: The agent has no such hyperparameter.
+      InvalidArgumentError: A value or the seed does not fit.
+    """
+    known = [parameter.name for parameter in kind.hyperparameters]
+    for name in hyperparameters:
+        if name not in known:
+            raise unknown_name(f"hyperparameter of agent {kind.name!r}", name, known)
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise InvalidArgumentError(f"`seed` must be a whole number from 0 to 2^63; got {seed!r}.")
+    make: Any = kind
+    try:
+        agent: Agent = make(space, seed=seed, **hyperparameters)
+    except TypeError as error:
+        raise InvalidArgumentError(
+            f"Agent {kind.name!r} cannot take {dict(hyperparameters)!r}: {error}."
+        ) from None
+    return agent

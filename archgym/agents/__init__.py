@@ -1,0 +1,1 @@
+"""Agents, one file each; the file's name is the registered name."""

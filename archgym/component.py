@@ -1,0 +1,177 @@
+"""Parameters of a space that constraints and conditions tie together, and what is left of them.
+
+A space splits into components that do not know of each other, so counting, sampling and masking
+work on each component alone and multiply.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import final
+
+import numpy as np
+
+from archgym.errors import InvalidSpaceError
+
+__all__ = ["Component", "Count"]
+
+# chosen: a table of this many flags takes 4 MB and is built in well under a second.
+_TABLE_LIMIT = 2**22
+# chosen: what a person waits for; beyond, the share is estimated.
+_COUNT_LIMIT = 10**8
+_CHUNK = 2**18
+# chosen: gives a 95 % interval of at most +-0.22 percentage points.
+_ESTIMATE_SAMPLES = 200_000
+_MAX_TRIES = 200
+
+
+@final
+@dataclass(frozen=True)
+class Count:
+    """A number of designs, exact or with a 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+    exact: bool
+
+    def __mul__(self, other: "Count") -> "Count":
+        return Count(
+            self.value * other.value,
+            self.low * other.low,
+            self.high * other.high,
+            self.exact and other.exact,
+        )
+
+    def __str__(self) -> str:
+        if self.exact:
+            return f"{self.value:,}"
+        return f"about {self.value:.3g} (95 % interval {self.low:.3g} to {self.high:.3g})"
+
+
+@final
+@dataclass(frozen=True)
+class Component:
+    """Positions of the parameters that hang together, and the test of their combinations.
+
+    `judge` takes combinations of this component, (n, len(positions)) indices, and returns two
+    (n,) bool arrays: feasible, and canonical as well.
+    """
+
+    positions: tuple[int, ...]
+    sizes: tuple[int, ...]
+    judge: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+    is_free: bool
+    """Whether every combination is feasible and canonical."""
+
+    @cached_property
+    def size(self) -> int:
+        """Number of raw combinations, exact."""
+        product = 1
+        for size in self.sizes:
+            product *= size
+        return product
+
+    def combinations(self, start: int, stop: int) -> np.ndarray:
+        """Combinations number `start` to `stop` - 1, (stop - start, len(positions))."""
+        return np.stack(np.unravel_index(np.arange(start, stop), self.sizes), axis=1).astype(
+            np.int64
+        )
+
+    def _judged(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for start in range(0, self.size, _CHUNK):
+            yield self.judge(self.combinations(start, min(start + _CHUNK, self.size)))
+
+    @cached_property
+    def _flags(self) -> tuple[np.ndarray, np.ndarray] | None:
+        if self.is_free or self.size > _TABLE_LIMIT:
+            return None
+        feasible, kept = zip(*self._judged(), strict=True)
+        return np.concatenate(feasible), np.concatenate(kept)
+
+    @cached_property
+    def _table(self) -> np.ndarray | None:
+        return None if self._flags is None else np.flatnonzero(self._flags[1])
+
+    def count(self) -> Count:
+        """Number of feasible canonical combinations."""
+        if self.is_free:
+            return Count(self.size, self.size, self.size, True)
+        if self.size <= _COUNT_LIMIT:
+            found = (
+                len(self._table)
+                if self._table is not None
+                else sum(int(kept.sum()) for _, kept in self._judged())
+            )
+            return Count(found, found, found, True)
+        rng = np.random.default_rng(0)
+        _, kept = self.judge(self._draw(_ESTIMATE_SAMPLES, rng))
+        low, high = _wilson(int(kept.sum()), _ESTIMATE_SAMPLES)
+        return Count(float(kept.mean()) * self.size, low * self.size, high * self.size, False)
+
+    def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """`n` combinations, uniform over the feasible canonical ones.
+
+        Raises:
+          InvalidSpaceError: None is found.
+        """
+        if self.is_free:
+            return self._draw(n, rng)
+        if self._table is not None:
+            if not len(self._table):
+                raise self._empty()
+            chosen = self._table[rng.integers(len(self._table), size=n)]
+            return np.stack(np.unravel_index(chosen, self.sizes), axis=1).astype(np.int64)
+        found = [np.empty((0, len(self.sizes)), dtype=np.int64)]
+        have = 0
+        for _ in range(_MAX_TRIES):
+            if have >= n:
+                break
+            drawn = self._draw(max(1024, 2 * n), rng)
+            drawn = drawn[self.judge(drawn)[1]]
+            found.append(drawn)
+            have += len(drawn)
+        if have < n:
+            raise self._empty()
+        return np.concatenate(found)[:n]
+
+    def allowed(self, prefix: tuple[int, ...]) -> np.ndarray:
+        """Whether each value of the next parameter has a feasible completion.
+
+        Args:
+          prefix: Indices of the component's first parameters.
+
+        Returns:
+          (sizes[len(prefix)],) bool; all true where the component is too large for a table.
+        """
+        size = self.sizes[len(prefix)]
+        if self._flags is None:
+            return np.ones(size, dtype=bool)
+        rest: np.ndarray = self._flags[0].reshape(self.sizes)[prefix]
+        return np.asarray(rest.reshape(size, -1).any(axis=1))
+
+    def marginal(self, place: int) -> np.ndarray:
+        """Whether each value of the parameter at `place` occurs in a feasible combination."""
+        if self._flags is None:
+            return np.ones(self.sizes[place], dtype=bool)
+        flags = np.moveaxis(self._flags[0].reshape(self.sizes), place, 0)
+        return np.asarray(flags.reshape(self.sizes[place], -1).any(axis=1))
+
+    def _draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        return rng.integers(self.sizes, size=(n, len(self.sizes)), dtype=np.int64)
+
+    @staticmethod
+    def _empty() -> InvalidSpaceError:
+        return InvalidSpaceError(
+            "A space must have a feasible design that can be found by sampling; none was. "
+            "Loosen its constraints."
+        )
+
+
+def _wilson(hits: int, n: int) -> tuple[float, float]:
+    """95 % interval of a share, after Wilson, J. Am. Stat. Assoc. 22, 1927."""
+    z = 1.959964
+    share = hits / n
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return max(0.0, float(middle - half)), min(1.0, float(middle + half))

@@ -1,0 +1,47 @@
+"""Environments: thin adapters round a task, for Gymnasium and Stable-Baselines3."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from archgym.envs.batch import DesignVectorEnv
+    from archgym.envs.design import DesignEnv
+    from archgym.envs.evaluator import evaluator
+    from archgym.envs.registration import environment_id, environment_ids, register_all
+    from archgym.envs.sb3 import Sb3VecEnv
+
+# Where each public name lives; imported on first use, since Gymnasium and Stable-Baselines3 are
+# heavy and registration needs neither.
+_HOMES = {
+    "DesignEnv": "design",
+    "DesignVectorEnv": "batch",
+    "Sb3VecEnv": "sb3",
+    "environment_id": "registration",
+    "environment_ids": "registration",
+    "evaluator": "evaluator",
+    "register_all": "registration",
+}
+
+__all__ = [
+    "DesignEnv",
+    "DesignVectorEnv",
+    "Sb3VecEnv",
+    "environment_id",
+    "environment_ids",
+    "evaluator",
+    "register_all",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'archgym.envs' has no attribute {name!r}")
+    module = importlib.import_module(f"archgym.envs.{_HOMES[name]}")
+    # Importing `archgym.envs.evaluator` has set that name to the module: set it to what it holds.
+    value = getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

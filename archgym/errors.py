@@ -1,0 +1,124 @@
+"""Exceptions of ArchGym, each below `ArchGymError` and beside the built-in it refines."""
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+__all__ = [
+    "ArchGymError",
+    "BudgetExhausted",
+    "ConformanceError",
+    "FileFormatError",
+    "InvalidArgumentError",
+    "InvalidDesignError",
+    "InvalidSpaceError",
+    "MissingExtraError",
+    "ReplayError",
+    "SimulatorError",
+    "StorageError",
+    "StudyInterrupted",
+    "StudyLockedError",
+    "UnknownNameError",
+    "unknown_name",
+]
+
+
+class ArchGymError(Exception):
+    """Anything that ArchGym refuses or that fails in it."""
+
+
+class InvalidArgumentError(ArchGymError, ValueError):
+    """An argument is outside what its documentation allows."""
+
+
+class InvalidDesignError(ArchGymError, ValueError):
+    """A design does not lie in the space it is used with."""
+
+
+class InvalidSpaceError(ArchGymError, ValueError):
+    """A design space is declared in a way that cannot work."""
+
+
+class UnknownNameError(ArchGymError, LookupError):
+    """A name of a simulator, agent, workload or the like does not exist."""
+
+
+class FileFormatError(ArchGymError, ValueError):
+    """A file cannot be read as what it should be."""
+
+    def __init__(self, path: str | Path, line: int | None, problem: str, remedy: str = "") -> None:
+        """Names the place and the way out.
+
+        Args:
+          path: The file.
+          line: The line in it, from 1; None where lines mean nothing.
+          problem: What must hold and what came, without a full stop.
+          remedy: What to do about it, without a full stop.
+        """
+        self.path = Path(path)
+        self.line = line
+        place = f"{path}:{line}" if line is not None else f"{path}"
+        super().__init__(f"{place}: {problem}." + (f" {remedy}." if remedy else ""))
+
+
+class SimulatorError(ArchGymError, RuntimeError):
+    """A simulator broke, or returned numbers that break its own invariants."""
+
+
+class StorageError(ArchGymError, OSError):
+    """A file or folder cannot be written or read: full, read-only, absent."""
+
+
+class StudyLockedError(ArchGymError, RuntimeError):
+    """Another process writes this study."""
+
+
+class ReplayError(ArchGymError, RuntimeError):
+    """A resumed agent asks for something else than its journal says it asked."""
+
+
+class ConformanceError(ArchGymError, AssertionError):
+    """An agent or simulator does not keep what its interface promises."""
+
+
+class BudgetExhausted(ArchGymError):  # noqa: N818 - a signal to stop, not a fault
+    """The study's evaluations or asks are used up; an agent lets it pass."""
+
+
+class StudyInterrupted(ArchGymError):  # noqa: N818 - a signal to stop, not a fault
+    """The user or the system asked the study to stop."""
+
+    def __init__(self, message: str, signal_number: int = 2) -> None:
+        """Keeps the signal so that the process can exit with 128 + `signal_number`."""
+        super().__init__(message)
+        self.signal_number = signal_number
+
+
+class MissingExtraError(ArchGymError, ImportError):
+    """An optional package is needed and not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        """Names the package and the extra that brings it."""
+        super().__init__(
+            f"The package {package!r} must be installed for this; it is not. "
+            f"Install it with: pip install 'archgym[{extra}]'."
+        )
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
+    """Error for a name that does not exist, with the near names or all of them.
+
+    Args:
+      kind: What is named, such as "simulator".
+      name: What came.
+      known: What there is.
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    if near:
+        hint = "Did you mean " + " or ".join(repr(n) for n in near) + "?"
+    elif names:
+        hint = "There is " + ", ".join(repr(n) for n in names[:20]) + "."
+    else:
+        hint = f"No {kind} is known."
+    return UnknownNameError(f"{kind.capitalize()} {name!r} does not exist. {hint}")

@@ -1,0 +1,206 @@
+"""Predicates over parameters, written as Python and kept as data.
+
+`P("ranks") * P("banks") <= 64` builds a tree that evaluates on whole columns of designs, prints
+as words and travels through JSON, so that a constraint never needs code to be loaded.
+"""
+
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from archgym.errors import InvalidSpaceError
+
+__all__ = ["Expression", "P", "expression_from_json"]
+
+_BINARY: dict[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "//": operator.floordiv,
+    "%": operator.mod,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "and": np.logical_and,
+    "or": np.logical_or,
+}
+# A JSON file may be hostile: deeper trees than anyone writes are refused before recursion ends.
+_MAX_DEPTH = 60
+
+Scalar = str | int | float | bool
+
+
+@dataclass(frozen=True, eq=False)
+class Expression:
+    """A tree of operators over parameters' values.
+
+    `operation` is "parameter", "constant", "in", "not" or a binary operator; `operands` are the
+    name, the constant, or the sub-trees it works on.
+    """
+
+    operation: str
+    operands: tuple[Any, ...]
+
+    def evaluate(self, columns: Mapping[str, np.ndarray]) -> Any:
+        """Value for every design.
+
+        Args:
+          columns: Parameter name to its values, each of shape (n,).
+
+        Returns:
+          (n,) array, bool for predicates; a scalar where no parameter is named.
+        """
+        match self.operation:
+            case "parameter":
+                return columns[self.operands[0]]
+            case "constant":
+                return self.operands[0]
+            case "not":
+                return np.logical_not(self.operands[0].evaluate(columns))
+            case "in":
+                return np.isin(self.operands[0].evaluate(columns), list(self.operands[1]))
+            case _:
+                left, right = (operand.evaluate(columns) for operand in self.operands)
+                return _BINARY[self.operation](left, right)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Parameters that the expression reads."""
+        if self.operation == "parameter":
+            return frozenset([self.operands[0]])
+        parts = [o.names for o in self.operands if isinstance(o, Expression)]
+        return frozenset().union(*parts)
+
+    @property
+    def text(self) -> str:
+        """The expression as people write it."""
+        match self.operation:
+            case "parameter":
+                return str(self.operands[0])
+            case "constant":
+                return repr(self.operands[0])
+            case "not":
+                return f"not ({self.operands[0].text})"
+            case "in":
+                return f"{self.operands[0].text} in {list(self.operands[1])!r}"
+            case _:
+                left, right = (self._inner(operand) for operand in self.operands)
+                return f"{left} {self.operation} {right}"
+
+    @staticmethod
+    def _inner(operand: "Expression") -> str:
+        return f"({operand.text})" if operand.operation in _BINARY else operand.text
+
+    def to_json(self) -> list[Any]:
+        """The tree as nested lists, operator first."""
+        match self.operation:
+            case "parameter" | "constant":
+                return [self.operation, self.operands[0]]
+            case "in":
+                return ["in", self.operands[0].to_json(), list(self.operands[1])]
+            case _:
+                return [self.operation, *(operand.to_json() for operand in self.operands)]
+
+    def is_in(self, *values: Scalar) -> "Expression":
+        """True where the value is one of `values`."""
+        return Expression("in", (self, tuple(values)))
+
+    def _with(self, operation: str, other: "Expression | Scalar") -> "Expression":
+        right = other if isinstance(other, Expression) else Expression("constant", (other,))
+        return Expression(operation, (self, right))
+
+    def __add__(self, other: "Expression | Scalar") -> "Expression":
+        return self._with("+", other)
+
+    def __sub__(self, other: "Expression | Scalar") -> "Expression":
+        return self._with("-", other)
+
+    def __mul__(self, other: "Expression | Scalar") -> "Expression":
+        return self._with("*", other)
+
+    def __floordiv__(self, other: "Expression | Scalar") -> "Expression":
+        return self._with("//", other)
+
+    def __mod__(self, other: "Expression | Scalar") -> "Expression":
+        return self._with("%", other)
+
+    def __eq__(self, other: object) -> "Expression":  # type: ignore[override]  # builds a tree
+        if not isinstance(other, Expression | str | int | float):
+            return NotImplemented
+        return self._with("==", other)
+
+    def __ne__(self, other: object) -> "Expression":  # type: ignore[override]  # builds a tree
+        if not isinstance(other, Expression | str | int | float):
+            return NotImplemented
+        return self._with("!=", other)
+
+    def __lt__(self, other: "Expression | Scalar") -> "Expression":
+        return self._with("<", other)
+
+    def __le__(self, other: "Expression | Scalar") -> "Expression":
+        return self._with("<=", other)
+
+    def __gt__(self, other: "Expression | Scalar") -> "Expression":
+        return self._with(">", other)
+
+    def __ge__(self, other: "Expression | Scalar") -> "Expression":
+        return self._with(">=", other)
+
+    def __and__(self, other: "Expression") -> "Expression":
+        return self._with("and", other)
+
+    def __or__(self, other: "Expression") -> "Expression":
+        return self._with("or", other)
+
+    def __invert__(self) -> "Expression":
+        return Expression("not", (self,))
+
+    __hash__ = None  # type: ignore[assignment]  # `==` builds a tree, so hashing would lie
+
+    def __bool__(self) -> bool:
+        raise InvalidSpaceError(
+            f"An expression has no truth value by itself ({self.text}); join predicates with "
+            "`&`, `|` and `~`, in brackets, instead of `and`, `or` and `not`."
+        )
+
+
+def P(name: str) -> Expression:  # noqa: N802 - reads as a symbol in `P("banks") <= 8`
+    """The value of the parameter `name`."""
+    return Expression("parameter", (name,))
+
+
+def expression_from_json(data: Any, depth: int = 0) -> Expression:
+    """Expression from what `Expression.to_json` gave.
+
+    Raises:
+      InvalidSpaceError: `data` is no such list, or nested deeper than 60.
+    """
+    problem = InvalidSpaceError(
+        f"An expression must be a list with an operator and its operands; got {str(data)[:80]!r}. "
+        "Write it with archgym.P and `to_json`."
+    )
+    if depth > _MAX_DEPTH or not isinstance(data, list) or len(data) < 2:
+        raise problem
+    operation, *operands = data
+    scalar = (str, int, float)
+    if operation == "parameter" and len(operands) == 1 and isinstance(operands[0], str):
+        return Expression("parameter", (operands[0],))
+    if operation == "constant" and len(operands) == 1 and isinstance(operands[0], scalar):
+        return Expression("constant", (operands[0],))
+    if operation == "not" and len(operands) == 1:
+        return Expression("not", (expression_from_json(operands[0], depth + 1),))
+    if operation == "in" and len(operands) == 2 and isinstance(operands[1], list):
+        if not all(isinstance(value, scalar) for value in operands[1]):
+            raise problem
+        return Expression("in", (expression_from_json(operands[0], depth + 1), tuple(operands[1])))
+    if isinstance(operation, str) and operation in _BINARY and len(operands) == 2:
+        return Expression(
+            operation, tuple(expression_from_json(operand, depth + 1) for operand in operands)
+        )
+    raise problem

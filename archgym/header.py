@@ -1,0 +1,220 @@
+"""What a study is, in `study.json`: task, agent, hyperparameters, seed, budget, versions."""
+
+import json
+import platform
+import secrets
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal, final
+
+from archgym.errors import ArchGymError, FileFormatError
+from archgym.folder import STUDY_NAME
+from archgym.journal import JournalShape
+from archgym.metrics import MetricSpec
+from archgym.space import DesignSpace
+from archgym.storage import storage_errors, write_atomic
+from archgym.version import __version__
+
+__all__ = ["Header", "Segment", "StudyKind", "current_versions", "new_header", "read_header"]
+
+# chosen: a space with a thousand parameters takes a tenth of it.
+_MAX_BYTES = 64 * 2**20
+_RESTORE = "Restore it from a copy, or start the study again in a new folder"
+# chosen: what can change an agent's asks or a simulator's numbers.
+_PACKAGES = ("numpy", "numba", "scipy", "optuna", "scikit-learn", "torch")
+
+StudyKind = Literal["search", "log", "merged"]
+
+
+@final
+@dataclass(frozen=True)
+class Segment:
+    """A run of records that one agent, or one session of an environment, made."""
+
+    first_seq: int
+    study: str
+    """Id of the study it was made in."""
+    folder: str
+    """Name of the folder it was made in."""
+    agent: str | None
+    seed: int | None
+    hyperparameters: Mapping[str, Any]
+
+
+@final
+@dataclass(frozen=True)
+class Header:
+    """Everything in `study.json`.
+
+    `kind` is "search" where an agent asks, "log" where an environment or a person does, "merged"
+    for finished studies that were joined. `max_asks` is None where it follows from the budget.
+    """
+
+    kind: StudyKind
+    id: str
+    task: Mapping[str, Any]
+    agent: str | None
+    hyperparameters: Mapping[str, Any]
+    seed: int | None
+    budget: int | None
+    max_asks: int | None
+    is_replayable: bool
+    segments: tuple[Segment, ...]
+    versions: Mapping[str, str]
+    platform: str
+    created: str
+
+    @property
+    def ask_limit(self) -> int | None:
+        """Asks at which the study ends: 20 for each evaluation in its budget unless given."""
+        if self.max_asks is not None or self.budget is None:
+            return self.max_asks
+        return 20 * self.budget
+
+    def write(self, folder: Path) -> None:
+        """Writes `study.json`, whole or not at all.
+
+        Raises:
+          StorageError: It cannot be written.
+        """
+        data = asdict(self)
+        data["crc"] = _checksum(data)
+        write_atomic(folder / STUDY_NAME, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+
+    def space(self) -> DesignSpace:
+        """The task's design space, made from its declaration."""
+        return DesignSpace.from_json(self.task["space"])
+
+    def metrics(self) -> tuple[MetricSpec, ...]:
+        """What the task measures."""
+        return tuple(MetricSpec(**spec) for spec in self.task["metrics"])
+
+    def shape(self, space: DesignSpace) -> JournalShape:
+        """What the study's records have in common."""
+        return JournalShape(
+            tuple(space.sizes.tolist()),
+            len(self.task["workloads"]),
+            len(self.task["metrics"]),
+            len(self.task["reasons"]),
+        )
+
+    def with_budget(self, budget: int) -> "Header":
+        """The header of the same study with another budget."""
+        return replace(self, budget=budget)
+
+    def with_segment(self, first_seq: int, seed: int | None) -> "Header":
+        """The header with a further segment by the same agent."""
+        segment = replace(self.segments[-1], first_seq=first_seq, seed=seed)
+        return replace(self, segments=(*self.segments, segment))
+
+
+def new_header(
+    kind: StudyKind,
+    folder: Path,
+    task: Mapping[str, Any],
+    *,
+    agent: str | None = None,
+    hyperparameters: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    budget: int | None = None,
+    max_asks: int | None = None,
+    is_replayable: bool = False,
+    segments: tuple[Segment, ...] | None = None,
+) -> Header:
+    """Header of a study that starts now."""
+    study = secrets.token_hex(8)
+    chosen = dict(hyperparameters or {})
+    if segments is None:
+        segments = (Segment(0, study, folder.absolute().name, agent, seed, chosen),)
+    return Header(
+        kind,
+        study,
+        task,
+        agent,
+        chosen,
+        seed,
+        budget,
+        max_asks,
+        is_replayable,
+        segments,
+        current_versions(),
+        platform.platform(),
+        datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def current_versions() -> dict[str, str]:
+    """Versions of ArchGym, Python and the packages that decide numbers, as installed here."""
+    versions = {"archgym": __version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def read_header(folder: Path) -> Header:
+    """Reads and checks `study.json`.
+
+    Raises:
+      FileFormatError: It is absent, damaged, or no study's.
+      StorageError: The folder or the file cannot be read.
+    """
+    path = folder / STUDY_NAME
+    with storage_errors(folder, "read"):
+        folder.stat()
+        if not path.is_file():
+            raise FileFormatError(
+                folder,
+                None,
+                f"a study must have a file {STUDY_NAME}, and there is none",
+                "Check the path",
+            )
+        with path.open("rb") as handle:
+            content = handle.read(_MAX_BYTES + 1)
+    try:
+        if len(content) > _MAX_BYTES:
+            raise ValueError(f"it has more than {_MAX_BYTES} bytes")
+        data = json.loads(content)
+        crc = data.pop("crc")
+    except json.JSONDecodeError as error:
+        raise FileFormatError(path, error.lineno, f"must be JSON; {error.msg}", _RESTORE) from None
+    except (ValueError, RecursionError, KeyError, AttributeError, TypeError) as error:
+        raise FileFormatError(path, None, f"is no study's; {error}", _RESTORE) from None
+    if crc != _checksum(data):
+        raise FileFormatError(
+            path, None, "does not match its checksum: it was edited or damaged", _RESTORE
+        )
+    return _checked(path, data)
+
+
+def _checked(path: Path, data: dict[str, Any]) -> Header:
+    try:
+        segments = tuple(Segment(**segment) for segment in data.pop("segments"))
+        header = Header(**data, segments=segments)
+        space = header.space()
+        shape = header.shape(space)
+        sound = (
+            header.kind in ("search", "log", "merged")
+            and len(segments) >= 1
+            and len(header.metrics()) == shape.n_metrics
+            and isinstance(header.task["digest"], str)
+            and all(limit is None or type(limit) is int for limit in (header.budget, header.seed))
+        )
+        if not sound:
+            raise ValueError("a member has a wrong kind")
+    except (ArchGymError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FileFormatError(
+            path, None, f"is not of this version of ArchGym; {error}", "Read it with its own"
+        ) from None
+    return header
+
+
+def _checksum(data: Mapping[str, Any]) -> str:
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"))
+    return f"{zlib.crc32(text.encode()):08x}"

@@ -1,0 +1,117 @@
+"""Ctrl-C and termination while a study runs: prompt, but never in the middle of an append."""
+
+import queue
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+from typing import Any, Self, TypeVar, final
+
+from archgym.errors import StudyInterrupted
+
+__all__ = ["Interruption"]
+
+T = TypeVar("T")
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@final
+class Interruption:
+    """While open, SIGINT and SIGTERM raise StudyInterrupted in the main thread.
+
+    A signal during `shielded` waits for its end. A kernel that runs in the main thread would hold
+    a signal back until it returns, so `wait_for` runs it in another thread, which is left behind.
+    Opened in any other thread than the main one, it does nothing. Handlers are put back at the end.
+    """
+
+    def __init__(self) -> None:
+        self._caught: int | None = None
+        self._shields = 0
+        self._former: dict[int, Any] = {}
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] | None = None
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                # A process that was started with nohup or in a script's background ignores it.
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._former[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._shields += 1
+        for number, handler in self._former.items():
+            signal.signal(number, handler)
+        self._former = {}
+        if self._jobs is not None:
+            self._jobs.put(None)
+            self._jobs = None
+        self._shields -= 1
+
+    def hold_back(self) -> None:
+        """Holds signals back from here to the end."""
+        self._shields += 1
+
+    def check(self) -> None:
+        """Raises StudyInterrupted if a signal came, also where an agent has swallowed it."""
+        if self._caught is not None:
+            raise StudyInterrupted(
+                f"The study was stopped by {signal.Signals(self._caught).name}; all finished "
+                "evaluations are in its journal.",
+                self._caught,
+            )
+
+    @contextmanager
+    def shielded(self) -> Iterator[None]:
+        """Holds signals back for what must not be cut in two; `check` afterwards."""
+        self._shields += 1
+        try:
+            yield
+        finally:
+            self._shields -= 1
+        self.check()
+
+    def wait_for(self, work: Callable[[], T]) -> T:
+        """Result of `work`, run so that a signal can end the wait for it.
+
+        Raises:
+          StudyInterrupted: A signal came; `work` goes on in a daemon thread.
+        """
+        if not self._former:
+            return work()
+        results: queue.SimpleQueue[tuple[T, None] | tuple[None, BaseException]] = (
+            queue.SimpleQueue()
+        )
+
+        def run() -> None:
+            try:
+                results.put((work(), None))
+            except BaseException as error:
+                results.put((None, error))
+
+        if self._jobs is None:
+            self._jobs = queue.SimpleQueue()
+            threading.Thread(
+                target=_serve, args=(self._jobs,), name="archgym-evaluation", daemon=True
+            ).start()
+        self._jobs.put(run)
+        result, error = results.get()
+        if error is not None:
+            raise error
+        return result  # type: ignore[return-value]  # present where there is no error
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self._caught = number
+        if not self._shields:
+            self.check()
+
+
+def _serve(jobs: "queue.SimpleQueue[Callable[[], None] | None]") -> None:
+    while (job := jobs.get()) is not None:
+        job()

@@ -1,0 +1,190 @@
+"""Compiled functions of simulators and where their machine code is cached.
+
+Numba's own cache looks only at the file of the cached function, so a changed callee in another
+file would go unnoticed. Here the cache folder's name carries a hash of every source file in the
+function's folder; folders of other hashes are pruned once they are old.
+"""
+
+import functools
+import hashlib
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import numba
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+
+__all__ = ["cache_folder", "compiled", "entry_point", "inlined", "on_compile"]
+
+logger = logging.getLogger(__name__)
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Announce = Callable[[str, float], None]
+
+_PRUNE_AFTER_S: Final = 14 * 24 * 3600.0  # chosen: two weeks, longer than a branch is left alone
+_announcers: list[Announce] = []
+
+
+def compiled(function: Function) -> Function:
+    """Compiles a helper of kernels; LLVM decides whether its calls are inlined."""
+    result: Function = numba.njit(error_model="numpy", nogil=True)(function)
+    return result
+
+
+def inlined(function: Function) -> Function:
+    """Compiles a helper of kernels that every caller takes in whole."""
+    result: Function = numba.njit(error_model="numpy", nogil=True, forceinline=True)(function)
+    return result
+
+
+def entry_point(seconds: float) -> Callable[[Function], Function]:
+    """Compiles a kernel that Python calls, and caches its machine code on disk.
+
+    Args:
+      seconds: About how long compiling takes on one core, for the notice that precedes it [s].
+    """
+
+    def decorate(function: Function) -> Function:
+        dispatcher = numba.njit(error_model="numpy", nogil=True)(function)
+        dispatcher._cache = _FolderCache(function, seconds)
+        result: Function = dispatcher
+        return result
+
+    return decorate
+
+
+def on_compile(announce: Announce) -> Callable[[], None]:
+    """Registers who is told before a kernel is compiled.
+
+    Args:
+      announce: Called with the kernel's name and the expected seconds, before compiling.
+
+    Returns:
+      A function that takes the registration back.
+    """
+    _announcers.append(announce)
+
+    def withdraw() -> None:
+        if announce in _announcers:
+            _announcers.remove(announce)
+
+    return withdraw
+
+
+@functools.cache
+def cache_folder(sources: Path) -> Path:
+    """The folder that holds the machine code of the kernels in one source folder.
+
+    It lies in `$ARCHGYM_CACHE_DIR`, else in `$XDG_CACHE_HOME/archgym` or `~/.cache/archgym`, and
+    where none can be written, in the temporary folder.
+
+    Args:
+      sources: Folder of the kernels' Python files.
+    """
+    name = f"{sources.name}-{_sources_hash(sources)}"
+    for root in _cache_roots():
+        folder = root / name
+        if _is_usable(folder):
+            _prune(root, sources.name, keep=name)
+            return folder
+    return Path(tempfile.mkdtemp(prefix="archgym-kernels-")) / name
+
+
+def _sources_hash(sources: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(sources.glob("*.py")):
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    digest.update(str(sources.resolve()).encode())
+    return digest.hexdigest()[:16]
+
+
+def _cache_roots() -> list[Path]:
+    roots = []
+    if configured := os.environ.get("ARCHGYM_CACHE_DIR"):
+        roots.append(Path(configured) / "kernels")
+    if configured := os.environ.get("XDG_CACHE_HOME"):
+        roots.append(Path(configured) / "archgym" / "kernels")
+    try:
+        roots.append(Path.home() / ".cache" / "archgym" / "kernels")
+    except RuntimeError:
+        logger.debug("This machine names no home folder; kernels are cached in a temporary one.")
+    owner = str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
+    roots.append(Path(tempfile.gettempdir()) / f"archgym-{owner}" / "kernels")
+    return roots
+
+
+def _is_usable(folder: Path) -> bool:
+    """Whether the folder can be made and written, and belongs to this user."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Cached code is unpickled, so a folder that somebody else made must not be trusted.
+        if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
+            return False
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        return False
+    return True
+
+
+def _prune(root: Path, stem: str, keep: str) -> None:
+    """Removes folders of other source states that nobody has used for two weeks."""
+    os.utime(root / keep)
+    oldest = time.time() - _PRUNE_AFTER_S
+    for folder in root.glob(f"{stem}-*"):
+        try:
+            if folder.name != keep and folder.stat().st_mtime < oldest:
+                shutil.rmtree(folder)
+        except OSError:
+            logger.debug("The old kernel cache %s stays: it cannot be removed.", folder)
+
+
+class _FolderLocator(_CacheLocator):  # type: ignore[misc]  # numba has no types
+    """Places a function's cache in `cache_folder` of its source folder."""
+
+    def __init__(self, function: Callable[..., Any], path: str) -> None:
+        self._folder = cache_folder(Path(path).parent)
+        self._line = function.__code__.co_firstlineno
+
+    def get_cache_path(self) -> str:
+        return str(self._folder)
+
+    def get_source_stamp(self) -> str:
+        return self._folder.name
+
+    def get_disambiguator(self) -> str:
+        return str(self._line)
+
+    @classmethod
+    def from_function(cls, function: Callable[..., Any], path: str) -> "_FolderLocator":
+        locator = cls(function, path)
+        locator.ensure_cache_path()
+        return locator
+
+
+class _FolderCacheImpl(CompileResultCacheImpl):  # type: ignore[misc]  # numba has no types
+    _locator_classes = (_FolderLocator,)
+
+
+class _FolderCache(FunctionCache):  # type: ignore[misc]  # numba has no types
+    """A function cache that lies in `cache_folder` and announces a compilation."""
+
+    _impl_class = _FolderCacheImpl
+
+    def __init__(self, function: Callable[..., Any], seconds: float) -> None:
+        super().__init__(function)
+        self._kernel = f"{function.__module__}.{function.__name__}"
+        self._seconds = seconds
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        found = super().load_overload(sig, target_context)
+        if found is None:
+            logger.info("Compiling %s (about %.0f s, once).", self._kernel, self._seconds)
+            for announce in tuple(_announcers):
+                announce(self._kernel, self._seconds)
+        return found

@@ -1,0 +1,42 @@
+"""Checks of plain numbers that come in as arguments."""
+
+from numbers import Integral, Real
+from typing import Any
+
+from archgym.errors import InvalidArgumentError
+
+__all__ = ["check_number", "check_whole"]
+
+
+def check_whole(name: str, value: Any, low: int, high: int | None = None) -> int:
+    """`value` as an int where it is a whole number within the limits.
+
+    Raises:
+      InvalidArgumentError: It is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or not _within(value, low, high):
+        raise InvalidArgumentError(
+            f"`{name}` must be a whole number {_limits(low, high)}; got {value!r}."
+        )
+    return int(value)
+
+
+def check_number(name: str, value: Any, low: float, high: float | None = None) -> float:
+    """`value` as a float where it is a number within the limits.
+
+    Raises:
+      InvalidArgumentError: It is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not _within(value, low, high):
+        raise InvalidArgumentError(
+            f"`{name}` must be a number {_limits(low, high)}; got {value!r}."
+        )
+    return float(value)
+
+
+def _within(value: Any, low: float, high: float | None) -> bool:
+    return bool(low <= value < float("inf") and (high is None or value <= high))
+
+
+def _limits(low: float, high: float | None) -> str:
+    return f"of {low} or more" if high is None else f"from {low} to {high}"

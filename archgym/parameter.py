@@ -1,0 +1,478 @@
+"""Finite parameters: what a design consists of.
+
+Each kind of parameter has a finite number of values, numbered from 0. A design's machine form is
+the vector of those numbers.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, final
+
+import numpy as np
+
+from archgym.errors import InvalidDesignError, InvalidSpaceError
+
+__all__ = [
+    "Categorical",
+    "Factorisation",
+    "Integer",
+    "Ordinal",
+    "Parameter",
+    "Permutation",
+    "PowerOfTwo",
+    "Real",
+    "Value",
+    "parameter_from_json",
+]
+
+Value = str | int | float | tuple[Any, ...]
+# Indices are int64; a permutation of 20 items is the last whose number fits.
+_MAX_SIZE = 2**62
+# Listable kinds are written out in tables and errors.
+_MAX_LISTED = 10**6
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Described:
+    name: str
+    default: Value | None = None
+    unit: str = ""
+    doc: str = ""
+
+
+class Parameter(ABC):
+    """One knob of a design: a name, a unit, a line of documentation and a finite list of values."""
+
+    kind: ClassVar[str]
+    is_ordered: ClassVar[bool]
+    """Whether neighbouring values are alike, so that a local step means something."""
+
+    name: str
+    default: Any
+    unit: str
+    doc: str
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Number of values."""
+
+    @abstractmethod
+    def value(self, index: int) -> Value:
+        """The value with this number, 0 <= `index` < size."""
+
+    @abstractmethod
+    def index(self, value: Any) -> int:
+        """The number of this value.
+
+        Raises:
+          InvalidDesignError: The parameter does not have this value.
+        """
+
+    @abstractmethod
+    def array(self, indices: np.ndarray) -> np.ndarray:
+        """Values of many numbers at once, shape as `indices`."""
+
+    @abstractmethod
+    def allowed(self) -> str:
+        """What values there are, in words."""
+
+    @property
+    def default_index(self) -> int:
+        """The number of the default value."""
+        return 0 if self.default is None else self.index(self.default)
+
+    def to_json(self) -> dict[str, Any]:
+        """The declaration as JSON; `parameter_from_json` reads it."""
+        fields = {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in vars(self).items()
+            if not name.startswith("_") and name != "values"
+        }
+        return {"kind": self.kind, **{k: v for k, v in fields.items() if v not in (None, "")}}
+
+    def _refuse(self, value: Any) -> InvalidDesignError:
+        return InvalidDesignError(f"`{self.name}` must be {self.allowed()}; got {value!r}.")
+
+    def _require(self, holds: bool, what: str, came: Any) -> None:
+        if not holds:
+            raise InvalidSpaceError(f"Parameter `{self.name}` needs {what}; got {came!r}.")
+
+
+class _Listed(Parameter):
+    """What the kinds share whose values are written out in a tuple."""
+
+    values: tuple[Value, ...]
+
+    @property
+    def size(self) -> int:
+        return len(self.values)
+
+    def value(self, index: int) -> Value:
+        return self.values[index]
+
+    def index(self, value: Any) -> int:
+        # True == 1 in Python, and a design file's `true` is not the number 1.
+        if isinstance(value, bool):
+            raise self._refuse(value)
+        try:
+            return self._numbers[value]
+        except (KeyError, TypeError):
+            raise self._refuse(value) from None
+
+    def array(self, indices: np.ndarray) -> np.ndarray:
+        values: np.ndarray = self._array[indices]
+        return values
+
+    @cached_property
+    def _array(self) -> np.ndarray:
+        return np.asarray(self.values)
+
+    @cached_property
+    def _numbers(self) -> Mapping[Value, int]:
+        return {value: number for number, value in enumerate(self.values)}
+
+    def allowed(self) -> str:
+        if self.size <= 16:
+            return "one of " + ", ".join(str(v) for v in self.values)
+        first = ", ".join(str(v) for v in self.values[:3])
+        return f"one of the {self.size} values {first}, …, {self.values[-1]}"
+
+    def _check_listed(self) -> None:
+        self._require(bool(self.name), "a name", self.name)
+        self._require(self.size >= 1, "at least one value", self.size)
+        self._require(len(self._numbers) == self.size, "values that differ", self.values)
+        if self.default is not None and self.default not in self._numbers:
+            self._require(False, f"a default that is {self.allowed()}", self.default)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Categorical(_Described, _Listed):
+    """A choice among names that have no order."""
+
+    kind: ClassVar[str] = "categorical"
+    is_ordered: ClassVar[bool] = False
+    choices: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "choices", tuple(self.choices))
+        self._require(all(isinstance(c, str) for c in self.choices), "strings", self.choices)
+        self._check_listed()
+
+    @property
+    def values(self) -> tuple[str, ...]:  # type: ignore[override]  # same name, read-only
+        """The choices, in their order."""
+        return self.choices
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Ordinal(_Described, _Listed):
+    """A choice among numbers that are written out, in increasing order."""
+
+    kind: ClassVar[str] = "ordinal"
+    is_ordered: ClassVar[bool] = True
+    levels: tuple[int | float, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "levels", tuple(self.levels))
+        numbers = all(
+            isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v)
+            for v in self.levels
+        )
+        self._require(numbers, "finite numbers", self.levels)
+        self._require(list(self.levels) == sorted(self.levels), "increasing levels", self.levels)
+        self._check_listed()
+
+    @property
+    def values(self) -> tuple[int | float, ...]:  # type: ignore[override]  # same name, read-only
+        """The levels, in increasing order."""
+        return self.levels
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Integer(_Described, _Listed):
+    """Whole numbers from `low` to `high`, `step` apart."""
+
+    kind: ClassVar[str] = "integer"
+    is_ordered: ClassVar[bool] = True
+    low: int
+    high: int
+    step: int = 1
+
+    def __post_init__(self) -> None:
+        came = (self.low, self.high, self.step)
+        self._require(all(type(n) is int for n in came), "whole numbers", came)
+        self._require(self.step >= 1 and self.low <= self.high, "low <= high, step >= 1", came)
+        count = (self.high - self.low) // self.step + 1
+        self._require(count <= _MAX_LISTED, f"at most {_MAX_LISTED} values", count)
+        self._check_listed()
+
+    @cached_property
+    def values(self) -> tuple[int, ...]:  # type: ignore[override]  # same name, read-only
+        """The numbers, in increasing order."""
+        return tuple(range(self.low, self.high + 1, self.step))
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class PowerOfTwo(_Described, _Listed):
+    """Powers of two from `low` to `high`."""
+
+    kind: ClassVar[str] = "power_of_two"
+    is_ordered: ClassVar[bool] = True
+    low: int
+    high: int
+
+    def __post_init__(self) -> None:
+        came = (self.low, self.high)
+        powers = all(type(n) is int and 0 < n < 2**62 and n & (n - 1) == 0 for n in came)
+        self._require(powers and self.low <= self.high, "powers of two, low <= high", came)
+        self._check_listed()
+
+    @cached_property
+    def values(self) -> tuple[int, ...]:  # type: ignore[override]  # same name, read-only
+        """The powers, in increasing order."""
+        return tuple(2**e for e in range(self.low.bit_length() - 1, self.high.bit_length()))
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Real(_Described, _Listed):
+    """`count` numbers from `low` to `high`, evenly spaced, or in ratio where `log`."""
+
+    kind: ClassVar[str] = "real"
+    is_ordered: ClassVar[bool] = True
+    low: float
+    high: float
+    count: int
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        came = (self.low, self.high, self.count)
+        fine = all(isinstance(n, int | float) and math.isfinite(n) for n in came)
+        self._require(fine and self.low < self.high, "finite low < high", came)
+        self._require(2 <= self.count <= _MAX_LISTED, f"a count from 2 to {_MAX_LISTED}", came)
+        self._require(not self.log or self.low > 0, "low > 0 on a log grid", self.low)
+        self._check_listed()
+
+    @cached_property
+    def values(self) -> tuple[float, ...]:  # type: ignore[override]  # same name, read-only
+        """The grid, in increasing order, rounded to 12 significant digits."""
+        space = np.geomspace if self.log else np.linspace
+        return tuple(float(f"{v:.12g}") for v in space(self.low, self.high, self.count))
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Permutation(_Described, Parameter):
+    """An order of `items`, numbered as in a dictionary of all orders; never listed.
+
+    Its sub-actions are the picks among the items that are left, so that an agent may build it one
+    item at a time.
+    """
+
+    kind: ClassVar[str] = "permutation"
+    is_ordered: ClassVar[bool] = False
+    items: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "items", tuple(self.items))
+        self._require(bool(self.name), "a name", self.name)
+        self._require(1 <= len(self.items) <= 20, "1 to 20 items", len(self.items))
+        self._require(len(set(self.items)) == len(self.items), "items that differ", self.items)
+
+    @property
+    def size(self) -> int:
+        return math.factorial(len(self.items))
+
+    @property
+    def sub_sizes(self) -> tuple[int, ...]:
+        """Number of choices at each pick: n, n - 1, …, 1."""
+        return tuple(range(len(self.items), 0, -1))
+
+    def value(self, index: int) -> tuple[str, ...]:
+        left = list(self.items)
+        order = []
+        for remaining in range(len(left) - 1, -1, -1):
+            pick, index = divmod(index, math.factorial(remaining))
+            order.append(left.pop(pick))
+        return tuple(order)
+
+    def index(self, value: Any) -> int:
+        if isinstance(value, str) or not hasattr(value, "__iter__"):
+            raise self._refuse(value)
+        order = list(value)
+        if sorted(order, key=str) != sorted(self.items):
+            raise self._refuse(value)
+        left = list(self.items)
+        number = 0
+        for item in order:
+            pick = left.index(item)
+            left.pop(pick)
+            number += pick * math.factorial(len(left))
+        return number
+
+    def array(self, indices: np.ndarray) -> np.ndarray:
+        return _objects([self.value(int(i)) for i in indices.ravel()], indices.shape)
+
+    def allowed(self) -> str:
+        return "an order of " + ", ".join(self.items)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Factorisation(_Described, Parameter):
+    """`parts` whole factors in order whose product is `total`; never listed.
+
+    Each prime's exponent is shared out among the parts independently; a number is the mixed-radix
+    number of those shares, and a sub-action is the share of one prime.
+    """
+
+    kind: ClassVar[str] = "factorisation"
+    is_ordered: ClassVar[bool] = False
+    total: int
+    parts: int
+
+    def __post_init__(self) -> None:
+        came = (self.total, self.parts)
+        self._require(bool(self.name), "a name", self.name)
+        self._require(all(type(n) is int for n in came), "whole numbers", came)
+        self._require(
+            1 <= self.total <= 10**9 and 1 <= self.parts <= 16,
+            "a total of 1 to 1e9 and 1 to 16 parts",
+            came,
+        )
+        self._require(self.size < _MAX_SIZE, f"fewer than {_MAX_SIZE} values", self.size)
+
+    @cached_property
+    def _primes(self) -> tuple[tuple[int, int], ...]:
+        left, prime, found = self.total, 2, []
+        while left > 1:
+            if prime * prime > left:
+                prime = left
+            exponent = 0
+            while left % prime == 0:
+                left //= prime
+                exponent += 1
+            if exponent:
+                found.append((prime, exponent))
+            prime += 1
+        return tuple(found)
+
+    @property
+    def sub_sizes(self) -> tuple[int, ...]:
+        """Number of ways to share each prime's exponent among the parts."""
+        return tuple(math.comb(e + self.parts - 1, e) for _, e in self._primes)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.sub_sizes)
+
+    def value(self, index: int) -> tuple[int, ...]:
+        factors = [1] * self.parts
+        for (prime, exponent), ways in zip(
+            reversed(self._primes), reversed(self.sub_sizes), strict=True
+        ):
+            index, number = divmod(index, ways)
+            for part, share in enumerate(_shares(exponent, self.parts, number)):
+                factors[part] *= prime**share
+        return tuple(factors)
+
+    def index(self, value: Any) -> int:
+        if isinstance(value, str) or not hasattr(value, "__iter__"):
+            raise self._refuse(value)
+        factors = list(value)
+        fine = len(factors) == self.parts and all(type(f) is int and f >= 1 for f in factors)
+        if not fine or math.prod(factors) != self.total:
+            raise self._refuse(value)
+        number = 0
+        for (prime, _), ways in zip(self._primes, self.sub_sizes, strict=True):
+            shares = []
+            for factor in factors:
+                share = 0
+                while factor % prime == 0:
+                    factor //= prime
+                    share += 1
+                shares.append(share)
+            number = number * ways + _shares_number(shares)
+        return number
+
+    def array(self, indices: np.ndarray) -> np.ndarray:
+        return _objects([self.value(int(i)) for i in indices.ravel()], indices.shape)
+
+    def allowed(self) -> str:
+        return f"{self.parts} whole factors whose product is {self.total}"
+
+
+def _shares(total: int, parts: int, number: int) -> list[int]:
+    """The `number`-th way, in dictionary order, to write `total` as a sum of `parts` shares."""
+    shares = []
+    for left in range(parts - 1, 0, -1):
+        share = 0
+        while number >= (ways := math.comb(total - share + left - 1, left - 1)):
+            number -= ways
+            share += 1
+        shares.append(share)
+        total -= share
+    return [*shares, total]
+
+
+def _shares_number(shares: list[int]) -> int:
+    total = sum(shares)
+    number = 0
+    for place, share in enumerate(shares[:-1]):
+        left = len(shares) - 1 - place
+        number += sum(math.comb(total - s + left - 1, left - 1) for s in range(share))
+        total -= share
+    return number
+
+
+def _objects(values: list[Any], shape: tuple[int, ...]) -> np.ndarray:
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array.reshape(shape)
+
+
+_CLASSES: tuple[type[Any], ...] = (
+    Categorical,
+    Ordinal,
+    Integer,
+    PowerOfTwo,
+    Real,
+    Permutation,
+    Factorisation,
+)
+_KINDS: dict[str, type[Any]] = {str(cls.kind): cls for cls in _CLASSES}
+
+
+def parameter_from_json(data: Any) -> Parameter:
+    """Parameter from what `Parameter.to_json` gave.
+
+    Raises:
+      InvalidSpaceError: `data` is no such declaration.
+    """
+    if not isinstance(data, dict) or str(data.get("kind")) not in _KINDS:
+        raise InvalidSpaceError(
+            f"A parameter must be an object with a `kind` of {', '.join(_KINDS)}; "
+            f"got {str(data)[:80]!r}. Write it with `Parameter.to_json`."
+        )
+    fields = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in data.items()
+        if key != "kind"
+    }
+    kind = _KINDS[str(data["kind"])]
+    try:
+        parameter: Parameter = kind(**fields)
+    except TypeError as error:
+        raise InvalidSpaceError(
+            f"Parameter {str(data.get('name'))[:40]!r} cannot be read: {error}. "
+            "Write it with `Parameter.to_json`."
+        ) from None
+    return parameter

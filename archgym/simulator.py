@@ -1,0 +1,189 @@
+"""The interface of simulators: from designs and a workload to metrics."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, final
+
+import numpy as np
+
+from archgym.errors import SimulatorError
+from archgym.metrics import Metrics, MetricSpec
+from archgym.objective import Objective
+from archgym.space import DesignSpace
+
+__all__ = ["FAILED", "FEASIBLE", "BatchResult", "Simulator", "Workload"]
+
+FEASIBLE = 0
+FAILED = -1
+"""Reasons in `BatchResult.reason` that no simulator needs to list."""
+
+
+@final
+@dataclass(frozen=True)
+class Workload:
+    """What a design is judged on.
+
+    `digest` is the SHA-256 of all that decides the result; `content` is the simulator's own.
+    """
+
+    name: str
+    digest: str
+    content: Any = field(repr=False, compare=False)
+
+
+@final
+@dataclass(frozen=True)
+class BatchResult:
+    """Results of many designs on one workload.
+
+    `values` is (n, n_metrics) float64 in the units of `Simulator.metrics`, NaN where a design was
+    not built; `reason` is (n,) int16: 0 built, above 0 an index into `Simulator.reasons`, -1 where
+    the simulator itself broke, and `failures` says for those why, by row.
+    """
+
+    values: np.ndarray
+    reason: np.ndarray
+    failures: Mapping[int, str] = field(default_factory=dict)
+
+
+class Simulator(ABC):
+    """A cost model with one design space, ready to evaluate.
+
+    An instance is made for one space and one fidelity and does not change; it is deterministic,
+    and results do not depend on batch size, order or thread. Instances can be pickled, so that
+    other processes evaluate. Implementations give the attributes below and the abstract methods.
+    """
+
+    name: str
+    """Registered name: the folder's."""
+    version: int
+    """Raised when any number that it returns changes."""
+    space: DesignSpace
+    metrics: tuple[MetricSpec, ...]
+    model_reasons: tuple[str, ...] = ()
+    """Why the model may find that a design cannot be built."""
+    objectives: Mapping[str, Objective]
+    default_objective: str
+    default_workload: str
+    fidelity: str = "standard"
+    options: Mapping[str, str] = {}
+    """Constructor arguments beside space and fidelity that change results."""
+    groups: Mapping[str, tuple[str, ...]] = {}
+    """Sub-systems: names of parameters that belong together."""
+
+    space_names: ClassVar[tuple[str, ...]] = ("default",)
+    """Spaces that the constructor's `space` may name; the first is its default."""
+    fidelity_names: ClassVar[tuple[str, ...]] = ("standard",)
+    """Fidelities that the constructor's `fidelity` may name; the first is its default."""
+
+    @abstractmethod
+    def workload_names(self) -> tuple[str, ...]:
+        """Workloads that ship with the simulator."""
+
+    @abstractmethod
+    def workload(self, name: str | Path) -> Workload:
+        """The workload with this name, or read from the file at this path.
+
+        Raises:
+          UnknownNameError: Neither a shipped workload nor a file.
+          FileFormatError: The file cannot be read.
+        """
+
+    @abstractmethod
+    def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """Results of designs that are known to be canonical and feasible in the space.
+
+        Args:
+          indices: (n, n_parameters) int64.
+          workload: One that this simulator made.
+        """
+
+    def check(self, values: np.ndarray, workload: Workload) -> None:  # noqa: B027 - optional
+        """Refuses results that break the model's own invariants.
+
+        Args:
+          values: (n, n_metrics), designs that were built.
+          workload: What they ran.
+
+        Raises:
+          SimulatorError: Says which invariant, and by how much.
+        """
+
+    def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
+        """What characterises a workload: name to (value, unit)."""
+        return {}
+
+    def picture_workload(self, workload: Workload, path: Path) -> bool:
+        """Draws the workload into `path`; False where there is nothing to draw."""
+        return False
+
+    @cached_property
+    def reasons(self) -> tuple[str, ...]:
+        """Why a design was not built, by `BatchResult.reason`; entry 0 is empty."""
+        return ("", *self.model_reasons, *(c.reason for c in self.space.constraints))
+
+    @final
+    def evaluate_batch(self, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """Results of any designs of the space, each judged in its canonical form.
+
+        Args:
+          indices: (n, n_parameters), whole numbers within the space.
+          workload: One that this simulator made.
+
+        Returns:
+          One row a design; designs that break a constraint are infeasible with its reason.
+
+        Raises:
+          InvalidDesignError: An index lies outside the space.
+          SimulatorError: The model broke, or its numbers break an invariant.
+        """
+        indices = np.asarray(indices)
+        self.space.check_indices(indices)
+        canonical = self.space.canonical(indices.astype(np.int64, copy=False))
+        violated = self.space.violations(canonical)
+        reason = np.where(violated < 0, 0, violated + 1 + len(self.model_reasons)).astype(np.int16)
+        values = np.full((len(indices), len(self.metrics)), np.nan)
+        failures: dict[int, str] = {}
+        rows = np.flatnonzero(reason == FEASIBLE)
+        if len(rows):
+            result = self.simulate(canonical[rows], workload)
+            self._check_result(result, len(rows), workload)
+            values[rows] = result.values
+            reason[rows] = result.reason
+            failures = {int(rows[row]): why for row, why in result.failures.items()}
+        return BatchResult(values, reason, failures)
+
+    @final
+    def evaluate(self, design: Mapping[str, Any], workload: Workload) -> Metrics:
+        """Metrics of one design: the batch of one.
+
+        Raises:
+          InvalidDesignError: The design does not lie in the space.
+          SimulatorError: The simulator broke.
+        """
+        result = self.evaluate_batch(self.space.indices_of(design)[None, :], workload)
+        reason = int(result.reason[0])
+        if reason == FAILED:
+            raise SimulatorError(result.failures[0])
+        if reason != FEASIBLE:
+            return Metrics({}, infeasible=self.reasons[reason])
+        values = result.values[0]
+        return Metrics({spec.name: float(v) for spec, v in zip(self.metrics, values, strict=True)})
+
+    def _check_result(self, result: BatchResult, n: int, workload: Workload) -> None:
+        built = result.reason == FEASIBLE
+        if result.values.shape != (n, len(self.metrics)) or result.reason.shape != (n,):
+            raise SimulatorError(
+                f"Simulator {self.name!r} must return values of shape {(n, len(self.metrics))} and "
+                f"reasons of shape {(n,)}; got {result.values.shape}, {result.reason.shape}."
+            )
+        if not np.isfinite(result.values[built]).all():
+            column = int(np.argwhere(~np.isfinite(result.values[built]))[0][1])
+            raise SimulatorError(
+                f"Simulator {self.name!r} must return finite numbers for a design that was built; "
+                f"`{self.metrics[column].name}` is not."
+            )
+        self.check(result.values[built], workload)

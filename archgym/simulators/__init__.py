@@ -1,0 +1,1 @@
+"""Simulators, one folder each; the folder's name is the registered name."""

@@ -1,0 +1,126 @@
+"""Files written whole or not at all, and the system's refusals in one line."""
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from archgym.errors import StorageError
+
+__all__ = ["atomic_file", "make_folder", "storage_errors", "write_all", "write_atomic"]
+
+_REMEDIES = {
+    errno.ENOSPC: "the disk is full. Free some space and run the same command again",
+    errno.EDQUOT: "the disk quota is used up. Free some space and run the same command again",
+    errno.EFBIG: "a file may not grow that large here. Raise the limit (ulimit -f)",
+    errno.EROFS: "the file system is read-only. Choose a folder that can be written",
+    errno.EACCES: "permission is denied. Choose a folder that can be written",
+    errno.EPERM: "the operation is not permitted. Choose a folder that can be written",
+    errno.ENOENT: "there is no such file or folder. Check the path",
+    errno.ENOTDIR: "a part of the path is a file, not a folder. Check the path",
+    errno.EISDIR: "it is a folder, not a file. Check the path",
+    errno.EEXIST: "it exists and is not a folder. Check the path",
+}
+
+
+@contextmanager
+def storage_errors(path: str | Path, action: str) -> Iterator[None]:
+    """Turns any OSError inside into a one-line StorageError.
+
+    Args:
+      path: What is read or written.
+      action: The verb for the message, such as "written".
+    """
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        cause = _REMEDIES.get(error.errno or 0, error.strerror or type(error).__name__)
+        refusal = StorageError(f"{path} cannot be {action}: {cause}.")
+        refusal.errno = error.errno
+        raise refusal from error
+
+
+def make_folder(path: str | Path) -> Path:
+    """Makes a folder and those above it, and returns it.
+
+    Raises:
+      StorageError: It cannot be made, or a file stands in its place.
+    """
+    folder = Path(path)
+    with storage_errors(folder, "made"):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextmanager
+def atomic_file(path: str | Path) -> Iterator[Path]:
+    """A new file beside `path` that takes its place when the block ends well.
+
+    Until then, and if the block fails, `path` is as it was. A library that writes files by name
+    can write here.
+
+    Raises:
+      StorageError: It cannot be written.
+    """
+    target = Path(path)
+    with storage_errors(target, "written"):
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".writing-")
+        os.close(handle)
+        scratch = Path(name)
+        try:
+            yield scratch
+            _synchronise(scratch)
+            # mkstemp makes files that only their owner may read; a result is for the group too.
+            scratch.chmod(0o666 & ~_umask())
+            scratch.replace(target)
+            _synchronise(target.parent)
+        except BaseException:
+            with suppress(OSError):
+                scratch.unlink()
+            raise
+
+
+def write_atomic(path: str | Path, data: bytes | str | Iterable[bytes]) -> None:
+    """Writes a whole file, so that a reader finds the old content or the new, never a part.
+
+    Args:
+      path: The file; its folder must exist.
+      data: Its content; text is written as UTF-8.
+
+    Raises:
+      StorageError: It cannot be written; the old content stands.
+    """
+    if isinstance(data, str):
+        data = data.encode()
+    if isinstance(data, bytes):
+        data = (data,)
+    with atomic_file(path) as scratch, scratch.open("wb") as handle:
+        handle.writelines(data)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Writes every byte, however often the system takes only a part."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _synchronise(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _umask() -> int:
+    # The system tells the mask only by setting it, which would race with other threads.
+    with suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("Umask:"):
+                return int(line.split()[1], 8)
+    return 0o022

@@ -1,0 +1,211 @@
+"""A study as its readers see it: records, best design, curve, damage; nothing is changed."""
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from archgym.folder import JOURNAL_NAME, STATE_NAME
+from archgym.header import Header, Segment, read_header
+from archgym.journal import Damage, Records, load_journal
+from archgym.lease import Writer, current_writer
+from archgym.metrics import MetricSpec
+from archgym.space import Design, DesignSpace
+
+__all__ = ["Outcome", "StudyLog", "read_study"]
+
+_STATE_BYTES = 65536
+
+
+@final
+@dataclass(frozen=True)
+class Outcome:
+    """One evaluation: the design and what came of it."""
+
+    seq: int
+    design: Design
+    reward: float
+    metrics: Mapping[str, float]
+    """Averaged over the workloads by weight."""
+    metrics_by_workload: Mapping[str, Mapping[str, float]]
+
+
+@final
+@dataclass(frozen=True)
+class StudyLog:
+    """All that a study's folder says."""
+
+    folder: Path
+    header: Header
+    records: Records
+    damage: tuple[Damage, ...] = ()
+    state: Mapping[str, Any] | None = None
+    """What the last writer noted: informative, the journal counts."""
+    writer: Writer | None = None
+    """Who writes it now."""
+
+    @cached_property
+    def space(self) -> DesignSpace:
+        """The design space, also where its simulator is not installed."""
+        return self.header.space()
+
+    @cached_property
+    def metrics(self) -> tuple[MetricSpec, ...]:
+        """What was measured, with units."""
+        return self.header.metrics()
+
+    @property
+    def task_id(self) -> str:
+        """The task's name for people."""
+        return str(self.header.task["id"])
+
+    @property
+    def workloads(self) -> tuple[str, ...]:
+        """Names of the task's workloads."""
+        return tuple(str(w["name"]) for w in self.header.task["workloads"])
+
+    @cached_property
+    def weights(self) -> np.ndarray:
+        """Weights of the workloads, (n_workloads,), summing to 1."""
+        weights = np.array([float(w["weight"]) for w in self.header.task["workloads"]])
+        shares: np.ndarray = weights / weights.sum()
+        return shares
+
+    @cached_property
+    def reference(self) -> np.ndarray:
+        """The default design's metrics, (n_workloads, n_metrics)."""
+        return np.array(self.header.task["reference"], dtype=np.float64)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why a design was not built, by number; entry 0 is empty."""
+        return tuple(str(reason) for reason in self.header.task["reasons"])
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """Who asked for which records."""
+        return self.header.segments
+
+    # ---- counts and masks over records
+
+    @property
+    def asks(self) -> int:
+        """Designs that were asked for."""
+        return len(self.records)
+
+    @property
+    def evaluations(self) -> int:
+        """Designs that were evaluated: asks without repeats."""
+        return int(self.is_evaluation.sum())
+
+    @cached_property
+    def is_evaluation(self) -> np.ndarray:
+        """Whether each record is an evaluation, (asks,) bool."""
+        evaluated: np.ndarray = self.records.same < 0
+        return evaluated
+
+    @cached_property
+    def is_failed(self) -> np.ndarray:
+        """Whether the simulator broke on it, (asks,) bool."""
+        failed: np.ndarray = np.isin(self.records.seq, list(self.records.errors))
+        return failed
+
+    @cached_property
+    def is_feasible(self) -> np.ndarray:
+        """Whether it is an evaluation of a design that was built, (asks,) bool."""
+        built: np.ndarray = (self.records.reason == 0).all(axis=1)
+        built &= self.is_evaluation & ~self.is_failed
+        return built
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it has reached its budget or limit of asks, or its agent had no more to ask."""
+        header = self.header
+        if header.budget is not None and self.evaluations >= header.budget:
+            return True
+        if header.ask_limit is not None and self.asks >= header.ask_limit:
+            return True
+        return header.kind != "search" or (self.state or {}).get("status") == "finished"
+
+    @property
+    def status(self) -> str:
+        """One of running, finished, interrupted."""
+        if self.writer is not None:
+            return "running"
+        return "finished" if self.is_complete else "interrupted"
+
+    # ---- results
+
+    def average(self) -> np.ndarray:
+        """Metrics averaged over the workloads, (asks, n_metrics), NaN where there are none."""
+        averages: np.ndarray = np.einsum("nwm,w->nm", self.records.values, self.weights)
+        return averages
+
+    def outcome(self, row: int) -> Outcome:
+        """The record in this row, which must be an evaluation."""
+        names = [spec.name for spec in self.metrics]
+        values = self.records.values[row]
+        average = (values * self.weights[:, None]).sum(axis=0)
+        return Outcome(
+            int(self.records.seq[row]),
+            self.space.design_at(self.records.indices[row]),
+            float(self.records.reward[row]),
+            dict(zip(names, average.tolist(), strict=True)),
+            {
+                workload: dict(zip(names, values[place].tolist(), strict=True))
+                for place, workload in enumerate(self.workloads)
+            },
+        )
+
+    def best(self) -> Outcome | None:
+        """The feasible evaluation with the largest reward, the first of equals."""
+        if not self.is_feasible.any():
+            return None
+        reward = np.where(self.is_feasible, self.records.reward, -np.inf)
+        return self.outcome(int(np.argmax(reward)))
+
+    def curve(self) -> np.ndarray:
+        """Best reward so far after each evaluation, (evaluations,)."""
+        return np.maximum.accumulate(self.records.reward[self.is_evaluation])
+
+    def damage_report(self) -> str | None:
+        """What of the journal cannot be read, in a sentence, or None."""
+        if not self.damage:
+            return None
+        first = "; ".join(str(damage) for damage in self.damage[:10])
+        more = f"; and {len(self.damage) - 10} more" if len(self.damage) > 10 else ""
+        return (
+            f"{self.folder / JOURNAL_NAME}: {len(self.damage)} damaged "
+            f"{'line' if len(self.damage) == 1 else 'lines'} left out: {first}{more}."
+        )
+
+
+def read_study(folder: str | Path) -> StudyLog:
+    """Reads a study, running, finished or damaged, without changing anything.
+
+    What is damaged in the journal is left out and stands in `damage`; a writer sets it aside and
+    repairs it when the study is resumed. The last line of a study that runs may be incomplete.
+
+    Raises:
+      FileFormatError: The folder is no study, or `study.json` is damaged.
+      StorageError: It cannot be read.
+    """
+    folder = Path(folder)
+    writer = current_writer(folder)
+    header = read_header(folder)
+    journal = load_journal(folder / JOURNAL_NAME, header.shape(header.space()))
+    return StudyLog(folder, header, journal.records, journal.damage, _read_state(folder), writer)
+
+
+def _read_state(folder: Path) -> Mapping[str, Any] | None:
+    with suppress(OSError, ValueError, RecursionError):
+        with (folder / STATE_NAME).open("rb") as handle:
+            state = json.loads(handle.read(_STATE_BYTES))
+        if isinstance(state, dict):
+            return state
+    return None

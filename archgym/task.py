@@ -1,0 +1,345 @@
+"""Tasks: what is searched, on what, for what; frozen and hashed."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from archgym.discovery import simulator_class
+from archgym.errors import InvalidArgumentError, SimulatorError, unknown_name
+from archgym.metrics import MetricSpec
+from archgym.objective import Objective, objective_from_json, parse_target
+from archgym.simulator import FAILED, FEASIBLE, Simulator, Workload
+from archgym.space import DesignSpace
+
+__all__ = ["Evaluation", "Task", "WeightedWorkload"]
+
+WorkloadChoice = str | Path | Sequence[str | Path] | Mapping[str, float]
+
+
+@final
+@dataclass(frozen=True)
+class WeightedWorkload:
+    """A workload of a task, its weight in the reward, and the name or path it came by."""
+
+    workload: Workload
+    weight: float
+    source: str
+
+
+@final
+@dataclass(frozen=True)
+class Evaluation:
+    """Results of n designs on a task's w workloads.
+
+    `values` is (n, w, n_metrics), NaN where a design was not built; `reason` is (n, w) int16 as in
+    `BatchResult`; `reward` is (n,); `failures` says by row why the simulator broke.
+    """
+
+    values: np.ndarray
+    reason: np.ndarray
+    reward: np.ndarray
+    failures: Mapping[int, str] = field(default_factory=dict)
+
+
+@final
+@dataclass(frozen=True)
+class Task:
+    """Simulator with its space and fidelity, weighted workloads, and objective.
+
+    Make one with `Task.make`. `reference`, (w, n_metrics), holds the default design's metrics on
+    each workload, to which rewards are relative.
+    """
+
+    simulator: Simulator
+    space_name: str
+    workloads: tuple[WeightedWorkload, ...]
+    objective: Objective
+    reference: np.ndarray = field(repr=False, compare=False)
+
+    @classmethod
+    def make(
+        cls,
+        simulator: str | Simulator = "dram",
+        workload: WorkloadChoice | None = None,
+        objective: str | Objective | None = None,
+        space: str | None = None,
+        fidelity: str | None = None,
+        **options: str,
+    ) -> "Task":
+        """Task from names; what is left out is the simulator's default.
+
+        Args:
+          simulator: A registered name, or an instance (which has space, fidelity and options).
+          workload: A name or path, several, or several with their weights (any scale, above 0).
+          objective: A name, an objective, or text such as ``target:total_time_ns<=90000``.
+          space: Name of one of the simulator's spaces.
+          fidelity: Name of one of the simulator's fidelities.
+          **options: Further arguments of the simulator, such as ``device="ddr4-2400"``.
+
+        Raises:
+          UnknownNameError: A name does not exist; the message lists the near ones.
+          InvalidArgumentError: An argument does not fit.
+        """
+        if isinstance(simulator, Simulator):
+            given = {"space": space, "fidelity": fidelity, **options}
+            extra = sorted(name for name, value in given.items() if value is not None)
+            if extra:
+                raise InvalidArgumentError(
+                    f"`{extra[0]}` belongs to the simulator that was given; it must be left out. "
+                    "Pass it where the simulator is made."
+                )
+            made = simulator
+            space_name = simulator.space.name
+        else:
+            kind = simulator_class(simulator)
+            space_name = _choose("space", space, kind.space_names)
+            chosen = _choose("fidelity", fidelity, kind.fidelity_names)
+            made = _construct(kind, space_name, chosen, options)
+        chosen_workloads = _weighted(made, workload)
+        return cls(
+            made,
+            space_name,
+            chosen_workloads,
+            _objective(made, objective),
+            _reference(made, chosen_workloads),
+        )
+
+    @property
+    def space(self) -> DesignSpace:
+        """The design space."""
+        return self.simulator.space
+
+    @property
+    def metrics(self) -> tuple[MetricSpec, ...]:
+        """What is measured."""
+        return self.simulator.metrics
+
+    @property
+    def version(self) -> int:
+        """Raised when any number that the simulator returns changes."""
+        return self.simulator.version
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Weights of the workloads, (w,), summing to 1."""
+        weights = np.array([w.weight for w in self.workloads])
+        scaled: np.ndarray = weights / weights.sum()
+        return scaled
+
+    @property
+    def id(self) -> str:
+        """A name that people read, such as ``dram/default/cloud-1/low-latency-v0``."""
+        options = ",".join(f"{k}={v}" for k, v in sorted(self.simulator.options.items()))
+        simulator = self.simulator.name + (f"[{options}]" if options else "")
+        workloads = "+".join(w.workload.name for w in self.workloads)
+        return f"{simulator}/{self.space_name}/{workloads}/{self.objective.name}-v{self.version}"
+
+    def evaluate(self, indices: np.ndarray) -> Evaluation:
+        """Results of designs on every workload.
+
+        Args:
+          indices: (n, n_parameters), whole numbers within the space.
+
+        Raises:
+          InvalidDesignError: An index lies outside the space.
+          SimulatorError: The simulator broke on the whole batch.
+        """
+        n, w = len(indices), len(self.workloads)
+        values = np.empty((n, w, len(self.metrics)))
+        reason = np.empty((n, w), dtype=np.int16)
+        reward = np.zeros(n)
+        failures: dict[int, str] = {}
+        for place, weight in enumerate(self.weights):
+            result = self.simulator.evaluate_batch(indices, self.workloads[place].workload)
+            values[:, place] = result.values
+            reason[:, place] = result.reason
+            failures |= {row: why for row, why in result.failures.items() if row not in failures}
+            reward += weight * self.objective.reward(
+                result.values, self.reference[place], self.metrics, result.reason
+            )
+        return Evaluation(values, reason, reward, failures)
+
+    def average(self, values: np.ndarray) -> np.ndarray:
+        """Metrics averaged over the workloads by weight, (n, n_metrics) from (n, w, n_metrics)."""
+        mean: np.ndarray = np.einsum("nwm,w->nm", values, self.weights)
+        return mean
+
+    def to_json(self) -> dict[str, Any]:
+        """All that a reader needs, and all that `from_json` needs to make the task again."""
+        return {
+            "id": self.id,
+            "digest": self.digest,
+            "simulator": self.simulator.name,
+            "version": self.version,
+            "options": dict(self.simulator.options),
+            "fidelity": self.simulator.fidelity,
+            "space_name": self.space_name,
+            "space": self.space.to_json(),
+            "workloads": [
+                {
+                    "name": w.workload.name,
+                    "source": w.source,
+                    "digest": w.workload.digest,
+                    "weight": w.weight,
+                }
+                for w in self.workloads
+            ],
+            "objective": self.objective.to_json(),
+            "metrics": [spec.to_json() for spec in self.metrics],
+            "reasons": list(self.simulator.reasons),
+            "reference": self.reference.tolist(),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], simulator: Simulator | None = None) -> "Task":
+        """The task again, from what `to_json` gave.
+
+        Args:
+          data: The recipe.
+          simulator: The instance, where it is not a registered one.
+
+        Raises:
+          InvalidArgumentError: `data` is no recipe, or what it names is not what it was: another
+            version of the simulator, a workload with other content.
+        """
+        try:
+            sources = {w["source"]: float(w["weight"]) for w in data["workloads"]}
+            objective = objective_from_json(data["objective"])
+            if simulator is not None:
+                task = cls.make(simulator, sources, objective)
+            else:
+                options = {str(k): str(v) for k, v in data["options"].items()}
+                task = cls.make(
+                    str(data["simulator"]),
+                    sources,
+                    objective,
+                    str(data["space_name"]),
+                    str(data["fidelity"]),
+                    **options,
+                )
+            digest = data["digest"]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InvalidArgumentError(
+                f"A task's JSON must be what `Task.to_json` wrote; {type(error).__name__}: {error}."
+            ) from None
+        if task.digest != digest:
+            raise InvalidArgumentError(
+                f"Task {data.get('id')!r} must be the one that was recorded; "
+                f"{task._difference(data)} differs now. Use the version of ArchGym and the files "
+                "it was recorded with, or start a new study."
+            )
+        return task
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of everything that decides a reward."""
+        text = json.dumps(self._identity(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "simulator": [self.simulator.name, self.version, dict(self.simulator.options)],
+            "fidelity": self.simulator.fidelity,
+            "space": self.space.digest,
+            "workloads": [[w.workload.digest, w.weight] for w in self.workloads],
+            "objective": self.objective.to_json()["terms"],
+            "metrics": [[spec.name, spec.unit, spec.resolution] for spec in self.metrics],
+            "reference": self.reference.tolist(),
+        }
+
+    def _difference(self, data: Mapping[str, Any]) -> str:
+        mine = self.to_json()
+        names = ("version", "fidelity", "space", "workloads", "objective", "metrics", "reference")
+        changed = [name for name in names if data.get(name) != mine[name]]
+        return f"`{changed[0]}`" if changed else "something"
+
+
+def _choose(kind: str, name: str | None, names: tuple[str, ...]) -> str:
+    if name is None:
+        return names[0]
+    if name not in names:
+        raise unknown_name(kind, name, names)
+    return name
+
+
+def _construct(
+    kind: type[Simulator], space: str, fidelity: str, options: Mapping[str, str]
+) -> Simulator:
+    import inspect
+
+    known = set(inspect.signature(kind).parameters) - {"space", "fidelity"}
+    for name in options:
+        if name not in known:
+            raise unknown_name(f"option of simulator {kind.name!r}", name, known)
+    make: Any = kind
+    simulator: Simulator = make(space=space, fidelity=fidelity, **options)
+    return simulator
+
+
+def _weighted(
+    simulator: Simulator, workload: WorkloadChoice | None
+) -> tuple[WeightedWorkload, ...]:
+    if workload is None:
+        workload = simulator.default_workload
+    if isinstance(workload, str | Path):
+        workload = [workload]
+    if isinstance(workload, Mapping):
+        pairs = list(workload.items())
+    else:
+        pairs = [(str(name), 1.0) for name in workload]
+    names = [name for name, _ in pairs]
+    if not pairs or len(set(names)) != len(names):
+        raise InvalidArgumentError(
+            f"`workload` must name one or more workloads, each once; got {names!r}."
+        )
+    if not all(0 < weight < float("inf") for _, weight in pairs):
+        raise InvalidArgumentError(f"Weights of workloads must be above 0; got {dict(pairs)!r}.")
+    shipped = simulator.workload_names()
+    return tuple(
+        WeightedWorkload(
+            simulator.workload(name),
+            float(weight),
+            name if name in shipped else str(Path(name).absolute()),
+        )
+        for name, weight in pairs
+    )
+
+
+def _objective(simulator: Simulator, objective: str | Objective | None) -> Objective:
+    if objective is None:
+        objective = simulator.default_objective
+    if isinstance(objective, str):
+        if objective.startswith("target:"):
+            return parse_target(objective, simulator.metrics)
+        if objective not in simulator.objectives:
+            raise unknown_name("objective", objective, simulator.objectives)
+        return simulator.objectives[objective]
+    known = {spec.name for spec in simulator.metrics}
+    for term in objective.terms:
+        if term.metric not in known:
+            raise unknown_name("metric", term.metric, known)
+    return objective
+
+
+def _reference(simulator: Simulator, workloads: Sequence[WeightedWorkload]) -> np.ndarray:
+    default = simulator.space.default_indices[None, :]
+    rows = []
+    for weighted in workloads:
+        result = simulator.evaluate_batch(default, weighted.workload)
+        reason = int(result.reason[0])
+        if reason != FEASIBLE:
+            why = result.failures[0] if reason == FAILED else simulator.reasons[reason]
+            raise SimulatorError(
+                f"The default design of space {simulator.space.name!r} must run on workload "
+                f"{weighted.workload.name!r}, since rewards are relative to it; {why}"
+            )
+        rows.append(result.values[0])
+    reference = np.array(rows)
+    reference.flags.writeable = False
+    return reference

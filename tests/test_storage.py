@@ -1,0 +1,79 @@
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from archgym.errors import StorageError
+from archgym.storage import atomic_file, make_folder, write_all, write_atomic
+
+
+def test_file_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_atomic(path, "old")
+
+    write_atomic(path, [b"ne", b"w"])
+
+    assert path.read_bytes() == b"new"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_full_disk_leaves_the_old_content_and_no_scratch_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    write_atomic(path, b"old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match=r"file cannot be written: the disk is full\.") as caught:
+        write_atomic(path, b"new")
+
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+    assert "\n" not in str(caught.value)
+    assert caught.value.errno == errno.ENOSPC
+
+
+def test_absent_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"absent.file cannot be written: there is no such"):
+        write_atomic(tmp_path / "absent" / "file", b"")
+
+
+def test_file_in_the_way_of_a_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(StorageError, match="a part of the path is a file"):
+        make_folder(tmp_path / "file" / "below")
+    with pytest.raises(StorageError, match="it exists and is not a folder"):
+        make_folder(tmp_path / "file")
+
+
+def test_failure_inside_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), atomic_file(tmp_path / "file"):
+        raise ZeroDivisionError
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_new_file_is_readable_as_the_umask_says(tmp_path: Path) -> None:
+    former = os.umask(0o027)
+    try:
+        write_atomic(tmp_path / "file", b"")
+    finally:
+        os.umask(former)
+
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
+
+
+def test_partial_writes_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: real(descriptor, bytes(data)[:3]))
+
+    with path.open("wb") as handle:
+        write_all(handle.fileno(), b"0123456789")
+
+    assert path.read_bytes() == b"0123456789"
