@@ -14,6 +14,8 @@ _MAX_ROUNDS = 32
 _ROUND = 64
 # chosen: a list of this many designs is made in a second.
 _LISTED_LIMIT = 2**22
+# chosen: a list of this many designs is made as quickly as a few rounds.
+_LISTED_AT_ONCE = 2**10
 
 
 @final
@@ -64,7 +66,7 @@ class AskedDesigns:
         """
         found = [np.empty((0, self._space.n_parameters), dtype=np.int64)]
         have = 0
-        for _ in range(_MAX_ROUNDS):
+        for _ in range(_MAX_ROUNDS if self._space.size > _LISTED_AT_ONCE else 0):
             if have >= n or self._rest is not None:
                 break
             drawn = self._space.sample(max(n - have, _ROUND), rng)

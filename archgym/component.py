@@ -6,6 +6,8 @@ work on each component alone and multiply.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
 from functools import cached_property
 from typing import final
 
@@ -13,7 +15,7 @@ import numpy as np
 
 from archgym.errors import InvalidSpaceError
 
-__all__ = ["Component", "Count"]
+__all__ = ["Component", "Count", "number_text"]
 
 # chosen: a table of this many flags takes 4 MB and is built in well under a second.
 _TABLE_LIMIT = 2**22
@@ -30,9 +32,9 @@ _MAX_TRIES = 200
 class Count:
     """A number of designs, exact or with a 95 % interval."""
 
-    value: float
-    low: float
-    high: float
+    value: int
+    low: int
+    high: int
     exact: bool
 
     def __mul__(self, other: "Count") -> "Count":
@@ -45,8 +47,9 @@ class Count:
 
     def __str__(self) -> str:
         if self.exact:
-            return f"{self.value:,}"
-        return f"about {self.value:.3g} (95 % interval {self.low:.3g} to {self.high:.3g})"
+            return number_text(self.value)
+        low, value, high = (f"{Decimal(n):.3g}" for n in (self.low, self.value, self.high))
+        return f"about {value} (95 % interval {low} to {high})"
 
 
 @final
@@ -107,7 +110,9 @@ class Component:
         rng = np.random.default_rng(0)
         _, kept = self.judge(self._draw(_ESTIMATE_SAMPLES, rng))
         low, high = _wilson(int(kept.sum()), _ESTIMATE_SAMPLES)
-        return Count(float(kept.mean()) * self.size, low * self.size, high * self.size, False)
+        # Fractions, since a size may be beyond what a float holds.
+        value, least, most = (int(Fraction(p) * self.size) for p in (kept.mean(), low, high))
+        return Count(value, least, most, False)
 
     def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """`n` combinations, uniform over the feasible canonical ones.
@@ -166,6 +171,11 @@ class Component:
             "A space must have a feasible design that can be found by sampling; none was. "
             "Loosen its constraints."
         )
+
+
+def number_text(number: int) -> str:
+    """A number of designs as people read it: in full below 10^15."""
+    return f"{number:,}" if number < 10**15 else f"{Decimal(number):.3g}"
 
 
 def _wilson(hits: int, n: int) -> tuple[float, float]:

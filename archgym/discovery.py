@@ -53,10 +53,13 @@ def _found(group: str) -> dict[str, str | EntryPoint]:
     }
     for point in entry_points(group=group):
         known = found.get(point.name)
-        if known is not None and known != point:
+        # A package that is on the path twice is registered once.
+        is_same = isinstance(known, EntryPoint) and known == point
+        if known is not None and not is_same:
             raise InvalidArgumentError(
                 f"Each name in {group!r} must be registered once; {point.name!r} comes from "
-                f"{known!s} and from {point.value!r}. Rename or uninstall one of them."
+                f"{getattr(known, 'value', known)!r} and from {point.value!r}. Rename or uninstall "
+                "one of them."
             )
         found[point.name] = point
     return found
@@ -68,10 +71,18 @@ def _load(group: str, kind: str, name: str, interface: type[Any]) -> type[Any]:
         raise unknown_name(kind, name, found)
     target = found[name]
     if isinstance(target, EntryPoint):
-        loaded = target.load()
+        try:
+            loaded = target.load()
+        except ArchGymError:
+            raise
+        except (ImportError, AttributeError) as error:
+            raise InvalidArgumentError(
+                f"Entry point {name!r} in {group!r} must name a subclass of {interface.__name__}; "
+                f"{target.value!r} cannot be loaded: {error}. Repair or uninstall its package."
+            ) from error
         if not (inspect.isclass(loaded) and issubclass(loaded, interface)):
             raise InvalidArgumentError(
-                f"Entry point {name!r} in {group!r} must name a {interface.__name__}; "
+                f"Entry point {name!r} in {group!r} must name a subclass of {interface.__name__}; "
                 f"got {target.value!r}."
             )
         return loaded
@@ -85,7 +96,7 @@ def _only_class(module: ModuleType, interface: type[Any]) -> type[Any]:
         if inspect.isclass(value)
         and issubclass(value, interface)
         and not inspect.isabstract(value)
-        and value.__module__.startswith(module.__name__)
+        and f"{value.__module__}.".startswith(f"{module.__name__}.")
     ]
     if len(own) != 1:
         raise ArchGymError(f"{module.__name__} must hold one {interface.__name__}; got {len(own)}.")

@@ -58,7 +58,11 @@ class FileFormatError(ArchGymError, ValueError):
         self.path = Path(path)
         self.line = line
         place = f"{path}:{line}" if line is not None else f"{path}"
+        self._parts = (path, line, problem, remedy)
         super().__init__(f"{place}: {problem}." + (f" {remedy}." if remedy else ""))
+
+    def __reduce__(self) -> tuple[type["FileFormatError"], tuple[str | Path, int | None, str, str]]:
+        return FileFormatError, self._parts
 
 
 class SimulatorError(ArchGymError, RuntimeError):
@@ -99,10 +103,14 @@ class MissingExtraError(ArchGymError, ImportError):
 
     def __init__(self, package: str, extra: str) -> None:
         """Names the package and the extra that brings it."""
+        self._parts = (package, extra)
         super().__init__(
             f"The package {package!r} must be installed for this; it is not. "
             f"Install it with: pip install 'archgym[{extra}]'."
         )
+
+    def __reduce__(self) -> tuple[type["MissingExtraError"], tuple[str, str]]:
+        return MissingExtraError, self._parts
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
@@ -121,4 +129,4 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
         hint = "There is " + ", ".join(repr(n) for n in names[:20]) + "."
     else:
         hint = f"No {kind} is known."
-    return UnknownNameError(f"{kind.capitalize()} {name!r} does not exist. {hint}")
+    return UnknownNameError(f"{kind[:1].upper()}{kind[1:]} {name!r} does not exist. {hint}")

@@ -5,8 +5,9 @@ as words and travels through JSON, so that a constraint never needs code to be l
 """
 
 import operator
+import reprlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ _BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "or": np.logical_or,
 }
 # A JSON file may be hostile: deeper trees than anyone writes are refused before recursion ends.
-_MAX_DEPTH = 60
+_MAX_DEPTH = 100
 
 Scalar = str | int | float | bool
 
@@ -46,6 +47,16 @@ class Expression:
 
     operation: str
     operands: tuple[Any, ...]
+    depth: int = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        depth = 1 + max((o.depth for o in self.operands if isinstance(o, Expression)), default=0)
+        if depth > _MAX_DEPTH:
+            raise InvalidSpaceError(
+                f"An expression must be at most {_MAX_DEPTH} operators deep; it is {depth}. Split "
+                "it into several constraints."
+            )
+        object.__setattr__(self, "depth", depth)
 
     def evaluate(self, columns: Mapping[str, np.ndarray]) -> Any:
         """Value for every design.
@@ -64,7 +75,10 @@ class Expression:
             case "not":
                 return np.logical_not(self.operands[0].evaluate(columns))
             case "in":
-                return np.isin(self.operands[0].evaluate(columns), list(self.operands[1]))
+                # Value by value: numpy would turn a list of numbers and words into words.
+                column = self.operands[0].evaluate(columns)
+                hits = [np.asarray(column == value) for value in self.operands[1]]
+                return np.logical_or.reduce(hits, axis=0) if hits else np.False_
             case _:
                 left, right = (operand.evaluate(columns) for operand in self.operands)
                 return _BINARY[self.operation](left, right)
@@ -118,11 +132,20 @@ class Expression:
     def __add__(self, other: "Expression | Scalar") -> "Expression":
         return self._with("+", other)
 
+    def __radd__(self, other: Scalar) -> "Expression":
+        return Expression("constant", (other,)) + self
+
     def __sub__(self, other: "Expression | Scalar") -> "Expression":
         return self._with("-", other)
 
+    def __rsub__(self, other: Scalar) -> "Expression":
+        return Expression("constant", (other,)) - self
+
     def __mul__(self, other: "Expression | Scalar") -> "Expression":
         return self._with("*", other)
+
+    def __rmul__(self, other: Scalar) -> "Expression":
+        return Expression("constant", (other,)) * self
 
     def __floordiv__(self, other: "Expression | Scalar") -> "Expression":
         return self._with("//", other)
@@ -179,11 +202,11 @@ def expression_from_json(data: Any, depth: int = 0) -> Expression:
     """Expression from what `Expression.to_json` gave.
 
     Raises:
-      InvalidSpaceError: `data` is no such list, or nested deeper than 60.
+      InvalidSpaceError: `data` is no such list, or nested deeper than 100.
     """
     problem = InvalidSpaceError(
-        f"An expression must be a list with an operator and its operands; got {str(data)[:80]!r}. "
-        "Write it with archgym.P and `to_json`."
+        "An expression must be a list with an operator and its operands; got "
+        f"{reprlib.repr(data)}. Write it with archgym.P and `to_json`."
     )
     if depth > _MAX_DEPTH or not isinstance(data, list) or len(data) < 2:
         raise problem

@@ -13,8 +13,8 @@ from typing import Any, Literal, final
 
 from archgym.errors import ArchGymError, FileFormatError
 from archgym.folder import STUDY_NAME
-from archgym.journal import JournalShape
 from archgym.metrics import MetricSpec
+from archgym.records import JournalShape
 from archgym.space import DesignSpace
 from archgym.storage import storage_errors, write_atomic
 from archgym.version import __version__

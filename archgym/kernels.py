@@ -26,19 +26,22 @@ logger = logging.getLogger(__name__)
 Function = TypeVar("Function", bound=Callable[..., Any])
 Announce = Callable[[str, float], None]
 
+# Kernels borrow all their memory from the caller, so they need no reference counts (`_nrt`), which
+# would cost a third of the time; a kernel that allocates an array fails to compile.
+_OPTIONS: Final[dict[str, Any]] = {"error_model": "numpy", "nogil": True, "_nrt": False}
 _PRUNE_AFTER_S: Final = 14 * 24 * 3600.0  # chosen: two weeks, longer than a branch is left alone
 _announcers: list[Announce] = []
 
 
 def compiled(function: Function) -> Function:
     """Compiles a helper of kernels; LLVM decides whether its calls are inlined."""
-    result: Function = numba.njit(error_model="numpy", nogil=True)(function)
+    result: Function = numba.njit(**_OPTIONS)(function)
     return result
 
 
 def inlined(function: Function) -> Function:
     """Compiles a helper of kernels that every caller takes in whole."""
-    result: Function = numba.njit(error_model="numpy", nogil=True, forceinline=True)(function)
+    result: Function = numba.njit(**_OPTIONS, forceinline=True)(function)
     return result
 
 
@@ -50,7 +53,7 @@ def entry_point(seconds: float) -> Callable[[Function], Function]:
     """
 
     def decorate(function: Function) -> Function:
-        dispatcher = numba.njit(error_model="numpy", nogil=True)(function)
+        dispatcher = numba.njit(**_OPTIONS)(function)
         dispatcher._cache = _FolderCache(function, seconds)
         result: Function = dispatcher
         return result
@@ -144,11 +147,12 @@ def _prune(root: Path, stem: str, keep: str) -> None:
             logger.debug("The old kernel cache %s stays: it cannot be removed.", folder)
 
 
-class _FolderLocator(_CacheLocator):  # type: ignore[misc]  # numba has no types
+class _FolderLocator(_CacheLocator):
     """Places a function's cache in `cache_folder` of its source folder."""
 
     def __init__(self, function: Callable[..., Any], path: str) -> None:
         self._folder = cache_folder(Path(path).parent)
+        self._py_file = path  # numba's warnings name it
         self._line = function.__code__.co_firstlineno
 
     def get_cache_path(self) -> str:
@@ -163,28 +167,37 @@ class _FolderLocator(_CacheLocator):  # type: ignore[misc]  # numba has no types
     @classmethod
     def from_function(cls, function: Callable[..., Any], path: str) -> "_FolderLocator":
         locator = cls(function, path)
-        locator.ensure_cache_path()
+        locator.ensure_cache_path()  # type: ignore[no-untyped-call]  # numba has no types
         return locator
 
 
-class _FolderCacheImpl(CompileResultCacheImpl):  # type: ignore[misc]  # numba has no types
-    _locator_classes = (_FolderLocator,)
+class _FolderCacheImpl(CompileResultCacheImpl):
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._locator_classes = [_FolderLocator]
+        super().__init__(function)  # type: ignore[no-untyped-call]  # as above
 
 
-class _FolderCache(FunctionCache):  # type: ignore[misc]  # numba has no types
+class _FolderCache(FunctionCache):
     """A function cache that lies in `cache_folder` and announces a compilation."""
 
     _impl_class = _FolderCacheImpl
 
     def __init__(self, function: Callable[..., Any], seconds: float) -> None:
-        super().__init__(function)
+        super().__init__(function)  # type: ignore[no-untyped-call]  # numba has no types
         self._kernel = f"{function.__module__}.{function.__name__}"
         self._seconds = seconds
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        found = super().load_overload(sig, target_context)
+        found = super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]  # as above
         if found is None:
             logger.info("Compiling %s (about %.0f s, once).", self._kernel, self._seconds)
             for announce in tuple(_announcers):
                 announce(self._kernel, self._seconds)
         return found
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)  # type: ignore[no-untyped-call]  # as above
+        except OSError as error:
+            # A full disk must not stop a simulation, only make the next process compile again.
+            logger.warning("%s is not cached: %s.", self._kernel, error.strerror or error)

@@ -4,7 +4,7 @@ from typing import final
 
 import numpy as np
 
-from archgym.journal import Records
+from archgym.records import Records
 from archgym.space import DesignSpace
 
 __all__ = ["Ledger"]

@@ -12,7 +12,7 @@ import numpy as np
 from archgym.errors import InvalidArgumentError, StudyLockedError
 from archgym.folder import JOURNAL_NAME, TIMING_NAME, lease_new_folder
 from archgym.header import Segment, new_header
-from archgym.journal import Records, encode
+from archgym.records import Records, encode
 from archgym.storage import write_atomic
 from archgym.studylog import StudyLog, read_study
 

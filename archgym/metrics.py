@@ -1,5 +1,6 @@
 """What a simulator measures: names, units, which way is better, and the numbers."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, final
@@ -28,10 +29,12 @@ class MetricSpec:
     doc: str
 
     def __post_init__(self) -> None:
-        if self.goal not in ("minimise", "maximise", "none") or not self.resolution > 0:
+        if self.goal not in ("minimise", "maximise", "none") or not (
+            0 < self.resolution < math.inf
+        ):
             raise InvalidArgumentError(
                 f"Metric `{self.name}` needs a goal of minimise, maximise or none and a "
-                f"resolution above 0; got {self.goal!r}, {self.resolution!r}."
+                f"finite resolution above 0; got {self.goal!r}, {self.resolution!r}."
             )
 
     def to_json(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from archgym.parameter import Factorisation, Parameter, Permutation
 from archgym.space import DesignSpace
 
-__all__ = ["step", "step_design"]
+__all__ = ["step", "step_designs"]
 
 
 def step(parameter: Parameter, index: int, length: float, rng: np.random.Generator) -> int:
@@ -40,33 +40,34 @@ def step(parameter: Parameter, index: int, length: float, rng: np.random.Generat
     return (index + int(rng.integers(1, parameter.size))) % parameter.size
 
 
-def step_design(
+def step_designs(
     space: DesignSpace,
     indices: np.ndarray,
     rate: float,
     length: float,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """A design near the one with these indices, not checked for feasibility.
+    """Designs near the ones with these indices, not checked for feasibility.
 
     Args:
       space: The space.
-      indices: (n_parameters,); inactive parameters are left alone.
-      rate: Mean number of parameters that step; at least one does.
+      indices: (n, n_parameters); inactive parameters are left alone.
+      rate: Mean number of parameters that step in a design; at least one does.
       length: As for `step`.
       rng: What decides.
 
     Returns:
-      (n_parameters,) indices.
+      (n, n_parameters) indices.
     """
-    changed = np.asarray(indices, dtype=np.int64).copy()
-    movable = np.flatnonzero(space.active(changed[None, :])[0] & (space.sizes > 1))
-    if not len(movable):
-        return changed
-    chosen = rng.random(len(movable)) < rate / len(movable)
-    chosen[rng.integers(len(movable))] |= not chosen.any()
-    for place in movable[chosen]:
-        changed[place] = step(space.parameters[place], int(changed[place]), length, rng)
+    changed = np.array(indices, dtype=np.int64)
+    movable = space.active(changed) & (space.sizes > 1)
+    n_movable = movable.sum(axis=1, keepdims=True)
+    order = np.where(movable, rng.random(changed.shape), 2.0)
+    # The movable parameter with the least number steps in any case.
+    least = order == order.min(axis=1, keepdims=True)
+    chosen = movable & (least | (order < rate / np.maximum(n_movable, 1)))
+    for row, place in np.argwhere(chosen).tolist():
+        changed[row, place] = step(space.parameters[place], int(changed[row, place]), length, rng)
     return changed
 
 

@@ -2,6 +2,7 @@
 
 import math
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, final
@@ -49,12 +50,12 @@ class Term:
 
     def __post_init__(self) -> None:
         needs_target = self.goal not in ("minimise", "maximise")
-        if self.goal not in _TERM_GOALS or not 0 < self.weight < math.inf:
+        if self.goal not in _TERM_GOALS or not (_is_finite(self.weight) and self.weight > 0):
             raise InvalidArgumentError(
                 f"A term on `{self.metric}` needs a goal of {', '.join(_TERM_GOALS)} and a weight "
                 f"above 0; got {self.goal!r}, {self.weight!r}."
             )
-        if needs_target != (self.target is not None and math.isfinite(self.target)):
+        if needs_target != (self.target is not None and _is_finite(self.target)):
             raise InvalidArgumentError(
                 f"A term on `{self.metric}` takes a finite `target` exactly with the goals "
                 f"at-most, at-least and archgym-2023; got {self.goal!r}, {self.target!r}."
@@ -78,6 +79,12 @@ class Term:
                     pole = math.exp(REWARD_LIMIT)
                     return np.asarray(np.minimum(np.abs(target) / np.abs(x - target), pole))
         return np.asarray(np.clip(worth, -REWARD_LIMIT, REWARD_LIMIT))
+
+
+def _is_finite(number: object) -> bool:
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        return False
+    return -sys.float_info.max <= number <= sys.float_info.max
 
 
 @final

@@ -5,6 +5,8 @@ the vector of those numbers.
 """
 
 import math
+import reprlib
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -94,6 +96,17 @@ class Parameter(ABC):
         }
         return {"kind": self.kind, **{k: v for k, v in fields.items() if v not in (None, "")}}
 
+    def _check_described(self) -> None:
+        words = (self.name, self.unit, self.doc)
+        self._require(all(isinstance(word, str) for word in words), "words as strings", words)
+        self._require(bool(self.name), "a name", self.name)
+
+    def _check_default(self) -> None:
+        try:
+            _ = self.default_index
+        except InvalidDesignError:
+            self._require(False, f"a default that is {self.allowed()}", self.default)
+
     def _refuse(self, value: Any) -> InvalidDesignError:
         return InvalidDesignError(f"`{self.name}` must be {self.allowed()}; got {value!r}.")
 
@@ -142,11 +155,10 @@ class _Listed(Parameter):
         return f"one of the {self.size} values {first}, …, {self.values[-1]}"
 
     def _check_listed(self) -> None:
-        self._require(bool(self.name), "a name", self.name)
+        self._check_described()
         self._require(self.size >= 1, "at least one value", self.size)
         self._require(len(self._numbers) == self.size, "values that differ", self.values)
-        if self.default is not None and self.default not in self._numbers:
-            self._require(False, f"a default that is {self.allowed()}", self.default)
+        self._check_default()
 
 
 @final
@@ -180,11 +192,7 @@ class Ordinal(_Described, _Listed):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "levels", tuple(self.levels))
-        numbers = all(
-            isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v)
-            for v in self.levels
-        )
-        self._require(numbers, "finite numbers", self.levels)
+        self._require(all(map(_fits, self.levels)), "finite numbers", self.levels)
         self._require(list(self.levels) == sorted(self.levels), "increasing levels", self.levels)
         self._check_listed()
 
@@ -207,7 +215,7 @@ class Integer(_Described, _Listed):
 
     def __post_init__(self) -> None:
         came = (self.low, self.high, self.step)
-        self._require(all(type(n) is int for n in came), "whole numbers", came)
+        self._require(all(type(n) is int and _fits(n) for n in came), "whole numbers", came)
         self._require(self.step >= 1 and self.low <= self.high, "low <= high, step >= 1", came)
         count = (self.high - self.low) // self.step + 1
         self._require(count <= _MAX_LISTED, f"at most {_MAX_LISTED} values", count)
@@ -255,8 +263,9 @@ class Real(_Described, _Listed):
 
     def __post_init__(self) -> None:
         came = (self.low, self.high, self.count)
-        fine = all(isinstance(n, int | float) and math.isfinite(n) for n in came)
-        self._require(fine and self.low < self.high, "finite low < high", came)
+        fine = all(_fits(n) for n in came) and type(self.count) is int
+        self._require(fine and self.low < self.high, "finite low < high and a whole count", came)
+        self._require(_fits(float(self.high) - float(self.low)), "a finite range", came)
         self._require(2 <= self.count <= _MAX_LISTED, f"a count from 2 to {_MAX_LISTED}", came)
         self._require(not self.log or self.low > 0, "low > 0 on a log grid", self.low)
         self._check_listed()
@@ -283,9 +292,11 @@ class Permutation(_Described, Parameter):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "items", tuple(self.items))
-        self._require(bool(self.name), "a name", self.name)
+        self._check_described()
+        self._require(all(isinstance(i, str) for i in self.items), "strings", self.items)
         self._require(1 <= len(self.items) <= 20, "1 to 20 items", len(self.items))
         self._require(len(set(self.items)) == len(self.items), "items that differ", self.items)
+        self._check_default()
 
     @property
     def size(self) -> int:
@@ -341,7 +352,7 @@ class Factorisation(_Described, Parameter):
 
     def __post_init__(self) -> None:
         came = (self.total, self.parts)
-        self._require(bool(self.name), "a name", self.name)
+        self._check_described()
         self._require(all(type(n) is int for n in came), "whole numbers", came)
         self._require(
             1 <= self.total <= 10**9 and 1 <= self.parts <= 16,
@@ -349,6 +360,7 @@ class Factorisation(_Described, Parameter):
             came,
         )
         self._require(self.size < _MAX_SIZE, f"fewer than {_MAX_SIZE} values", self.size)
+        self._check_default()
 
     @cached_property
     def _primes(self) -> tuple[tuple[int, int], ...]:
@@ -387,7 +399,7 @@ class Factorisation(_Described, Parameter):
     def index(self, value: Any) -> int:
         if isinstance(value, str) or not hasattr(value, "__iter__"):
             raise self._refuse(value)
-        factors = list(value)
+        factors = [int(f) if isinstance(f, np.integer) else f for f in value]
         fine = len(factors) == self.parts and all(type(f) is int and f >= 1 for f in factors)
         if not fine or math.prod(factors) != self.total:
             raise self._refuse(value)
@@ -408,6 +420,14 @@ class Factorisation(_Described, Parameter):
 
     def allowed(self) -> str:
         return f"{self.parts} whole factors whose product is {self.total}"
+
+
+def _fits(number: Any) -> bool:
+    """Whether it is a finite number that a numpy array of its kind holds."""
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        return False
+    limit = _MAX_SIZE if isinstance(number, int) else sys.float_info.max
+    return -limit <= number <= limit
 
 
 def _shares(total: int, parts: int, number: int) -> list[int]:
@@ -460,7 +480,7 @@ def parameter_from_json(data: Any) -> Parameter:
     if not isinstance(data, dict) or str(data.get("kind")) not in _KINDS:
         raise InvalidSpaceError(
             f"A parameter must be an object with a `kind` of {', '.join(_KINDS)}; "
-            f"got {str(data)[:80]!r}. Write it with `Parameter.to_json`."
+            f"got {reprlib.repr(data)}. Write it with `Parameter.to_json`."
         )
     fields = {
         key: tuple(value) if isinstance(value, list) else value
@@ -472,7 +492,7 @@ def parameter_from_json(data: Any) -> Parameter:
         parameter: Parameter = kind(**fields)
     except TypeError as error:
         raise InvalidSpaceError(
-            f"Parameter {str(data.get('name'))[:40]!r} cannot be read: {error}. "
+            f"Parameter {reprlib.repr(data.get('name'))} cannot be read: {error}. "
             "Write it with `Parameter.to_json`."
         ) from None
     return parameter

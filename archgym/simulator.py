@@ -180,6 +180,23 @@ class Simulator(ABC):
                 f"Simulator {self.name!r} must return values of shape {(n, len(self.metrics))} and "
                 f"reasons of shape {(n,)}; got {result.values.shape}, {result.reason.shape}."
             )
+        listed = (result.reason >= FAILED) & (result.reason < len(self.reasons))
+        if not listed.all():
+            raise SimulatorError(
+                f"Simulator {self.name!r} must give each reason as a place in its `reasons`, or "
+                f"{FAILED}; got {int(result.reason[~listed][0])}."
+            )
+        failed = np.flatnonzero(result.reason == FAILED).tolist()
+        if failed != sorted(result.failures):
+            raise SimulatorError(
+                f"Simulator {self.name!r} must say in `failures` why it broke on rows {failed}; "
+                f"got {sorted(result.failures)}."
+            )
+        if not np.isnan(result.values[~built]).all():
+            raise SimulatorError(
+                f"Simulator {self.name!r} must return NaN for a design that was not built; it "
+                "returned numbers."
+            )
         if not np.isfinite(result.values[built]).all():
             column = int(np.argwhere(~np.isfinite(result.values[built]))[0][1])
             raise SimulatorError(

@@ -9,7 +9,7 @@ from typing import Any, final
 
 import numpy as np
 
-from archgym.component import Component, Count
+from archgym.component import Component, Count, number_text
 from archgym.errors import InvalidDesignError, InvalidSpaceError, unknown_name
 from archgym.expression import Expression, expression_from_json
 from archgym.parameter import Parameter, Value, parameter_from_json
@@ -106,6 +106,8 @@ class DesignSpace:
         self.default_indices: np.ndarray = np.array(
             [p.default_index for p in self.parameters], dtype=np.int64
         )
+        for shared in (self.sizes, self.default_indices):
+            shared.flags.writeable = False
         self._check_default()
 
     # ---- declaration
@@ -230,7 +232,10 @@ class DesignSpace:
         )
 
     def __repr__(self) -> str:
-        return f"DesignSpace({self.name!r}, {self.n_parameters} parameters, size {self.size:,})"
+        return (
+            f"DesignSpace({self.name!r}, {self.n_parameters} parameters, "
+            f"size {number_text(self.size)})"
+        )
 
     # ---- one design
 
@@ -318,7 +323,9 @@ class DesignSpace:
 
     def canonical(self, indices: np.ndarray) -> np.ndarray:
         """Canonical forms, (n, n_parameters): defaults where a parameter means nothing."""
-        return self._resolve(indices)[0] if self.conditions else indices
+        if not self.conditions:
+            return indices.astype(np.int64)
+        return self._resolve(indices)[0]
 
     def active(self, indices: np.ndarray) -> np.ndarray:
         """Whether each parameter means something, (n, n_parameters) bool."""
@@ -347,7 +354,9 @@ class DesignSpace:
             name: self.parameters[self._position[name]].array(indices[:, self._position[name]])
             for name in expression.names
         }
-        return np.broadcast_to(np.asarray(expression.evaluate(columns), dtype=bool), len(indices))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            holds = np.asarray(expression.evaluate(columns), dtype=bool)
+        return np.broadcast_to(holds, len(indices))
 
     def _resolve(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         canonical = indices.astype(np.int64, copy=True)
@@ -401,7 +410,7 @@ class DesignSpace:
         if self.size >= 2**62:
             raise InvalidSpaceError(
                 f"Space {self.name!r} must have fewer than 2^62 designs to be numbered; "
-                f"it has {self.size:.3g}. Work with index vectors instead."
+                f"it has {number_text(self.size)}. Work with index vectors instead."
             )
         return np.append(np.cumprod(self.sizes[:0:-1])[::-1], 1).astype(np.int64)
 

@@ -3,14 +3,12 @@
 import json
 import logging
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, final
+from typing import Any, Self, final
 
 import numpy as np
 
@@ -20,9 +18,6 @@ from archgym.errors import (
     ArchGymError,
     BudgetExhausted,
     InvalidArgumentError,
-    ReplayError,
-    SimulatorError,
-    StorageError,
     StudyInterrupted,
     UnknownNameError,
 )
@@ -30,18 +25,15 @@ from archgym.executor import Executor, SerialExecutor
 from archgym.folder import (
     BAD_NAME,
     JOURNAL_NAME,
-    STATE_NAME,
     STUDY_NAME,
     TIMING_NAME,
     lease_new_folder,
 )
-from archgym.header import Header, current_versions, new_header, read_header
+from archgym.header import Header, new_header, read_header
 from archgym.interruption import Interruption
-from archgym.journal import Damage, JournalWriter, Records, encode, load_journal, rewrite, set_aside
+from archgym.journal import Damage, JournalWriter, load_journal, rewrite, set_aside
 from archgym.lease import Lease
-from archgym.ledger import Ledger
-from archgym.objective import INFEASIBLE_REWARD
-from archgym.simulator import FAILED
+from archgym.recorder import Ending, Progress, Recorder
 from archgym.storage import write_atomic
 from archgym.studylog import Outcome, StudyLog, read_study
 from archgym.task import Task
@@ -49,15 +41,6 @@ from archgym.task import Task
 __all__ = ["Ending", "Outcome", "Progress", "Study", "StudyLog", "StudyResult", "read_study"]
 
 logger = logging.getLogger(__name__)
-
-# chosen: what kill -9 may lose beside the evaluations in flight is at most so long.
-_CHUNK_S = 0.25
-_MAX_CHUNK = 8192
-_STATE_INTERVAL_S = 1.0
-
-Ending = Literal["budget", "max_asks", "agent"]
-Progress = Callable[[int, int, float | None], None]
-"""Takes evaluations so far, budget, and the best reward of a feasible design so far."""
 
 
 @final
@@ -231,7 +214,7 @@ class Study:
         lease, self._lease = self._lease, None
         try:
             if self._header.kind == "log":
-                self._note("finished")
+                self._recorder.note("finished")
             self._journal.close()
         finally:
             lease.release()
@@ -268,12 +251,12 @@ class Study:
     @property
     def evaluations(self) -> int:
         """Evaluations so far."""
-        return self._evaluations
+        return self._recorder.evaluations
 
     @property
     def asks(self) -> int:
         """Asks so far."""
-        return self._asks
+        return self._recorder.asks
 
     @property
     def damage(self) -> tuple[Damage, ...]:
@@ -282,8 +265,10 @@ class Study:
 
     def read(self) -> StudyLog:
         """The study as its readers see it now."""
-        damage = tuple(self._damage)
-        return StudyLog(self.folder, self._header, self._ledger.sorted(), damage, self._state)
+        recorder = self._recorder
+        return StudyLog(
+            self.folder, recorder.header, recorder.records(), self._damage, recorder.state
+        )
 
     # ---- running
 
@@ -321,7 +306,7 @@ class Study:
         used = executor if executor is not None else SerialExecutor()
         status = "interrupted"
         with Interruption() as interruption:
-            self._interruption = interruption
+            self._recorder.interruption = interruption
             try:
                 ended = self._search(self._agent, used, progress)
                 interruption.check()
@@ -334,9 +319,9 @@ class Study:
                 interruption.hold_back()
                 if executor is None:
                     used.close()
-                self._note(status)
+                self._recorder.note(status)
                 self.close()
-        logger.info("Study %s ends: %s evaluations", self.folder, self._evaluations)
+        logger.info("Study %s ends: %s evaluations", self.folder, self.evaluations)
         return StudyResult(self.read(), ended)
 
     def evaluate(self, indices: np.ndarray) -> Trials:
@@ -358,36 +343,29 @@ class Study:
             raise InvalidArgumentError(
                 f"A study must be open to be evaluated in; {self.folder} is closed. Open it again."
             )
-        return self._evaluate(indices, self._own_executor, None)
+        return self._recorder.evaluate(indices, self._own_executor, None)
 
     # ---- the lease and what is known
 
     def _attach(self, lease: Lease, header: Header) -> None:
-        folder = self.folder
-        space = self.task.space
-        shape = header.shape(space)
-        path = folder / JOURNAL_NAME
-        journal = load_journal(path, shape)
+        path = self.folder / JOURNAL_NAME
+        journal = load_journal(path, header.shape(self.task.space))
         self._damage: tuple[Damage, ...] = journal.damage
         if not journal.is_tidy:
-            set_aside(path, journal.damage, folder / BAD_NAME)
+            set_aside(path, journal.damage, self.folder / BAD_NAME)
             rewrite(path, journal)
-        self._header = header
-        self._shape = shape
-        self._interruption = Interruption()
         self._own_executor = SerialExecutor()
-        self._ledger = Ledger(journal.records, space)
-        self._journal = JournalWriter(path, folder / TIMING_NAME, lease)
+        self._journal = JournalWriter(path, self.folder / TIMING_NAME, lease)
+        self._recorder = Recorder(self.folder, self.task, header, journal.records, self._journal)
         self._lease = lease
-        self._is_torn = False
-        self._chunk = 1
-        self._noted_at = 0.0
-        self._state: Mapping[str, Any] | None = None
-        self._start_over()
-        self._note("running")
+        if not header.is_replayable and len(journal.records):
+            self._begin_segment()
+        self._recorder.note("running")
         if journal.damage:
             logger.warning(
-                "%s These lines were moved to %s.", self.read().damage_report(), folder / BAD_NAME
+                "%s These lines were moved to %s.",
+                self.read().damage_report(),
+                self.folder / BAD_NAME,
             )
 
     def _reattach(self) -> None:
@@ -399,293 +377,51 @@ class Study:
             lease.release()
             raise
 
-    def _start_over(self) -> None:
-        """Begins the replay, or a new segment where there can be none."""
-        self._asks = 0
-        self._evaluations = 0
-        self._best: tuple[float, int] | None = None
-        self._is_disordered = False
-        self._first: dict[bytes, int] = {}
-        known = self._ledger.sorted()
-        if self._header.is_replayable or not len(known):
-            self._agent_seed = self._header.segments[-1].seed or 0
+    def _begin_segment(self) -> None:
+        recorder = self._recorder
+        recorder.go_on()
+        header = recorder.header
+        if header.segments[-1].first_seq == recorder.asks:
             return
-        self._asks = self._ledger.last_seq + 1
-        evaluated = known.rows(known.same < 0)
-        self._first = dict(
-            zip(self._ledger.keys(evaluated.indices), evaluated.seq.tolist(), strict=True)
-        )
-        self._evaluations = len(evaluated)
-        self._remember_best(evaluated)
-        if self._header.segments[-1].first_seq < self._asks:
-            number = len(self._header.segments)
-            seed = self._header.seed
-            if seed is not None:
-                # Another seed, or the agent would ask first for what it has asked before.
-                sequence = np.random.SeedSequence([seed, number])
-                seed = int(sequence.generate_state(1)[0])
-            self._header = self._header.with_segment(self._asks, seed)
-            self._header.write(self.folder)
-        self._agent_seed = self._header.segments[-1].seed or 0
+        seed = header.seed
+        if seed is not None:
+            # Another seed, or the agent would ask first for what it has asked before.
+            sequence = np.random.SeedSequence([seed, len(header.segments)])
+            seed = int(sequence.generate_state(1)[0])
+        recorder.header = header.with_segment(recorder.asks, seed)
+        recorder.header.write(self.folder)
 
     def _set_budget(self, budget: int | None) -> None:
         if budget is None or budget == self._header.budget:
             return
         _require_count("budget", budget)
-        known = int((self._ledger.sorted().same < 0).sum())
+        known = self.read().evaluations
         if budget < known:
             raise InvalidArgumentError(
                 f"`budget` must be at least the {known} evaluations that {self.folder} has; "
                 f"got {budget!r}."
             )
-        self._header = self._header.with_budget(budget)
+        self._recorder.header = self._header.with_budget(budget)
         self._header.write(self.folder)
 
-    # ---- the search
-
     def _search(self, kind: type[Agent], executor: Executor, progress: Progress | None) -> Ending:
-        if self._header.is_replayable:
-            self._start_over()
-        ended = self._limit_reached()
-        if ended is None and (ended := self._known_ending()) is None:
-            agent = make_agent(
-                kind, self.task.space, self._agent_seed, _tuples(self._header.hyperparameters)
-            )
-            try:
-                agent.search(lambda indices: self._evaluate(indices, executor, progress))
-            except BudgetExhausted:
-                ended = self._limit_reached() or "budget"
-            else:
-                ended = self._limit_reached() or "agent"
-        if ended == "agent" and self._asks <= self._ledger.last_seq:
-            raise ReplayError(
-                f"The agent ends after {self._asks} asks, but {self.folder} records "
-                f"{self._ledger.last_seq + 1}. {self._replay_remedy()}"
-            )
-        if self._is_disordered:
-            self._put_in_order()
-        return ended
-
-    def _known_ending(self) -> Ending | None:
-        """How a study has ended that is whole and needs no replay."""
-        if not self._header.is_replayable:
-            return None
-        known = self._ledger.sorted()
-        if len(known) != self._ledger.last_seq + 1:
-            return None
-        evaluated = known.rows(known.same < 0)
-        self._asks, self._evaluations = len(known), len(evaluated)
-        ended = self._limit_reached()
+        recorder, header = self._recorder, self._header
+        ended = recorder.go_to_end() if header.is_replayable else recorder.limit_reached()
         if ended is None:
-            self._asks = self._evaluations = 0
-        else:
-            self._remember_best(evaluated)
+            seed = header.segments[-1].seed or 0
+            agent = make_agent(kind, self.task.space, seed, _tuples(header.hyperparameters))
+            try:
+                agent.search(lambda indices: recorder.evaluate(indices, executor, progress))
+            except BudgetExhausted:
+                ended = recorder.limit_reached() or "budget"
+            else:
+                ended = recorder.limit_reached() or "agent"
+        recorder.finish(ended)
         return ended
 
-    def _limit_reached(self, asks: int = 0, evaluations: int = 0) -> Ending | None:
-        """The limit that is reached after so many further asks and evaluations."""
-        budget, ask_limit = self._header.budget, self._header.ask_limit
-        if budget is not None and self._evaluations + evaluations >= budget:
-            return "budget"
-        if ask_limit is not None and self._asks + asks >= ask_limit:
-            return "max_asks"
-        return None
-
-    def _evaluate(
-        self, indices: np.ndarray, executor: Executor, progress: Progress | None
-    ) -> Trials:
-        self._interruption.check()
-        if self._is_torn:
-            raise InvalidArgumentError(
-                f"{self.folder} must be opened again after an evaluation was cut off."
-            )
-        indices = np.asarray(indices)
-        self.task.space.check_indices(indices)
-        if not len(indices):
-            raise InvalidArgumentError("An ask must hold one or more designs; got none.")
-        indices = np.ascontiguousarray(indices, dtype=np.int64)
-        keys = self._ledger.keys(indices)
-        targets: list[int] = []
-        while len(targets) < len(indices):
-            if self._limit_reached() is not None:
-                raise BudgetExhausted(
-                    f"The study has made {self._evaluations} evaluations in {self._asks} asks, "
-                    "which is its limit."
-                )
-            start = len(targets)
-            same = self._plan(keys, start, max(self._chunk, executor.workers))
-            first_seq = self._asks
-            self._settle(indices[start : start + len(same)], same, executor)
-            seqs = range(first_seq, first_seq + len(same))
-            for key, seq, earlier in zip(keys[start:], seqs, same, strict=False):
-                if earlier < 0:
-                    self._first[key] = seq
-                targets.append(seq if earlier < 0 else earlier)
-            self._advance(same, first_seq)
-            if progress is not None:
-                best = None if self._best is None else self._best[0]
-                progress(self._evaluations, self._header.budget or 0, best)
-        repeated = np.array(targets) != np.arange(self._asks - len(targets), self._asks)
-        return self._trials(indices, targets, repeated)
-
-    def _plan(self, keys: Sequence[bytes], start: int, n_new: int) -> list[int]:
-        """For the next designs, the seq that each repeats, or -1, up to `n_new` unknown ones."""
-        ahead: dict[bytes, int] = {}
-        same: list[int] = []
-        n_known = 0
-        for key in keys[start:]:
-            n_ahead = len(ahead)
-            if n_ahead - n_known >= n_new or self._limit_reached(len(same), n_ahead) is not None:
-                break
-            earlier = self._first.get(key, ahead.get(key, -1))
-            if earlier < 0:
-                ahead[key] = self._asks + len(same)
-                n_known += ahead[key] in self._ledger
-            same.append(earlier)
-        return same
-
-    def _settle(self, indices: np.ndarray, same: Sequence[int], executor: Executor) -> None:
-        """Compares what is known and evaluates what is not, journals and remembers it."""
-        seq = np.arange(self._asks, self._asks + len(same), dtype=np.int64)
-        repeats = np.array(same, dtype=np.int64)
-        known = self._ledger.has(seq)
-        if known.any():
-            self._compare(seq[known], indices[known], repeats[known])
-        if known.all():
-            return
-        fresh = Records.empty(self._shape, int((~known).sum()))
-        fresh.seq[:] = seq[~known]
-        fresh.indices[:] = indices[~known]
-        fresh.same[:] = repeats[~known]
-        new = np.flatnonzero(fresh.same < 0)
-        errors: dict[int, str] = {}
-        started = time.perf_counter()
-        if len(new):
-            asked = fresh.indices[new]
-            result = self._interruption.wait_for(lambda: executor.evaluate(self.task, asked))
-            fresh.values[new] = result.values
-            fresh.reason[new] = result.reason
-            fresh.reward[new] = result.reward
-            errors = {int(fresh.seq[new[row]]): why for row, why in result.failures.items()}
-            _refuse_infinite(fresh, errors)
-        took_s = time.perf_counter() - started
-        if len(new):
-            self._adapt(len(new), took_s)
-        if errors and not self._ledger.has_errors:
-            logger.warning("The simulator broke: %s", next(iter(errors.values())))
-        self._append(
-            Records(
-                fresh.seq,
-                fresh.indices,
-                fresh.values,
-                fresh.reason,
-                fresh.reward,
-                fresh.same,
-                errors,
-            ),
-            took_s,
-        )
-
-    def _append(self, records: Records, took_s: float) -> None:
-        lines = encode(records)
-        with self._interruption.shielded():
-            # Cut off between journal and ledger (a KeyboardInterrupt in a log), they differ.
-            self._is_torn = True
-            try:
-                self._journal.append(lines, int(records.seq[0]), len(records), took_s)
-            except StorageError:
-                self._is_torn = False
-                raise
-            self._is_disordered |= int(records.seq[0]) < self._ledger.last_seq
-            self._ledger.add(records)
-            self._is_torn = False
-
-    def _advance(self, same: Sequence[int], first_seq: int) -> None:
-        self._asks += len(same)
-        n_new = sum(earlier < 0 for earlier in same)
-        self._evaluations += n_new
-        if n_new:
-            settled = self._ledger.records_of(np.arange(first_seq, self._asks))
-            self._remember_best(settled.rows(settled.same < 0))
-        if self._is_disordered and self._asks > self._ledger.last_seq:
-            self._put_in_order()
-        if time.monotonic() > self._noted_at + _STATE_INTERVAL_S:
-            self._note("running")
-
-    def _put_in_order(self) -> None:
-        with self._interruption.shielded():
-            self._journal.rewrite(self._shape)
-            self._is_disordered = False
-
-    def _compare(self, seq: np.ndarray, indices: np.ndarray, same: np.ndarray) -> None:
-        recorded = self._ledger.records_of(seq)
-        differs = (recorded.indices != indices).any(axis=1) | (recorded.same != same)
-        if not differs.any():
-            return
-        row = int(np.argmax(differs))
-        space = self.task.space
-        now, then = space.design_at(indices[row]), space.design_at(recorded.indices[row])
-        raise ReplayError(
-            f"The agent must ask again for what {self.folder} records; at seq {int(seq[row])} it "
-            f"asks for {now!r}, but asked for {then!r}. {self._replay_remedy()}"
-        )
-
-    def _replay_remedy(self) -> str:
-        then, now = self._header.versions, current_versions()
-        changed = [
-            f"{name} was {then.get(name, 'absent')} and is {now.get(name, 'absent')}"
-            for name in sorted({*then, *now})
-            if then.get(name) != now.get(name)
-        ]
-        why = "; ".join(changed) if changed else "no package has changed, so the agent's code has"
-        return (
-            f"Since then: {why}. Resume it with the versions it was made with, or start a new "
-            "study; this one can still be shown, exported and merged."
-        )
-
-    def _adapt(self, n: int, took_s: float) -> None:
-        suited = int(_CHUNK_S * n / max(took_s, 1e-6))
-        self._chunk = max(1, min(_MAX_CHUNK, 8 * max(self._chunk, n), suited))
-
-    def _trials(self, indices: np.ndarray, targets: Sequence[int], repeated: np.ndarray) -> Trials:
-        records = self._ledger.records_of(np.array(targets, dtype=np.int64))
-        failed = np.array([seq in records.errors for seq in targets], dtype=bool)
-        return Trials(
-            indices=indices,
-            reward=records.reward,
-            values=self.task.average(records.values),
-            feasible=(records.reason == 0).all(axis=1) & ~failed,
-            failed=failed,
-            repeated=repeated,
-            specs=self.task.metrics,
-        )
-
-    # ---- what others see of its progress
-
-    def _remember_best(self, evaluated: Records) -> None:
-        feasible = (evaluated.reason == 0).all(axis=1)
-        if evaluated.errors:
-            feasible &= ~np.isin(evaluated.seq, list(evaluated.errors))
-        if not feasible.any():
-            return
-        row = int(np.argmax(np.where(feasible, evaluated.reward, -np.inf)))
-        reward = float(evaluated.reward[row])
-        if self._best is None or reward > self._best[0]:
-            self._best = reward, int(evaluated.seq[row])
-
-    def _note(self, status: str) -> None:
-        self._noted_at = time.monotonic()
-        self._state = {
-            "status": status,
-            "evaluations": self._evaluations,
-            "asks": self._asks,
-            "best_reward": None if self._best is None else self._best[0],
-            "best_seq": None if self._best is None else self._best[1],
-            "updated": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-        # It only informs; where it cannot be written, the journal's own error says so.
-        with suppress(StorageError):
-            write_atomic(self.folder / STATE_NAME, json.dumps(self._state, indent=1) + "\n")
+    @property
+    def _header(self) -> Header:
+        return self._recorder.header
 
 
 # ---- what goes together
@@ -750,15 +486,3 @@ def _tuples(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
 def _require_count(name: str, value: int | None) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise InvalidArgumentError(f"`{name}` must be a whole number, 1 or more; got {value!r}.")
-
-
-def _refuse_infinite(records: Records, errors: dict[int, str]) -> None:
-    """Makes failures of results that JSON cannot hold."""
-    evaluated = records.same < 0
-    strange = np.isinf(records.values).any(axis=(1, 2)) | ~np.isfinite(records.reward)
-    for row in np.flatnonzero(evaluated & strange).tolist():
-        records.values[row] = np.nan
-        records.reason[row] = FAILED
-        records.reward[row] = INFEASIBLE_REWARD
-        refusal = SimulatorError("A simulator must return finite numbers; it returned others.")
-        errors.setdefault(int(records.seq[row]), str(refusal))

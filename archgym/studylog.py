@@ -12,9 +12,10 @@ import numpy as np
 
 from archgym.folder import JOURNAL_NAME, STATE_NAME
 from archgym.header import Header, Segment, read_header
-from archgym.journal import Damage, Records, load_journal
+from archgym.journal import Damage, load_journal
 from archgym.lease import Writer, current_writer
 from archgym.metrics import MetricSpec
+from archgym.records import Records
 from archgym.space import Design, DesignSpace
 
 __all__ = ["Outcome", "StudyLog", "read_study"]

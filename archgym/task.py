@@ -12,8 +12,14 @@ import numpy as np
 
 from archgym.discovery import simulator_class
 from archgym.errors import InvalidArgumentError, SimulatorError, unknown_name
+from archgym.limits import check_number
 from archgym.metrics import MetricSpec
-from archgym.objective import Objective, objective_from_json, parse_target
+from archgym.objective import (
+    INFEASIBLE_REWARD,
+    Objective,
+    objective_from_json,
+    parse_target,
+)
 from archgym.simulator import FAILED, FEASIBLE, Simulator, Workload
 from archgym.space import DesignSpace
 
@@ -163,6 +169,8 @@ class Task:
             reward += weight * self.objective.reward(
                 result.values, self.reference[place], self.metrics, result.reason
             )
+        # Weights that sum to 1 but for rounding must not blur what a failure is worth.
+        reward[(reason != FEASIBLE).all(axis=1)] = INFEASIBLE_REWARD
         return Evaluation(values, reason, reward, failures)
 
     def average(self, values: np.ndarray) -> np.ndarray:
@@ -290,9 +298,13 @@ def _weighted(
     if isinstance(workload, str | Path):
         workload = [workload]
     if isinstance(workload, Mapping):
-        pairs = list(workload.items())
-    else:
+        pairs = [(name, check_number("weight", w, 0.0)) for name, w in workload.items()]
+    elif isinstance(workload, Sequence):
         pairs = [(str(name), 1.0) for name in workload]
+    else:
+        raise InvalidArgumentError(
+            f"`workload` must be a name, several, or names with weights; got {workload!r}."
+        )
     names = [name for name, _ in pairs]
     if not pairs or len(set(names)) != len(names):
         raise InvalidArgumentError(

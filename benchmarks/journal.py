@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from archgym.journal import JournalShape, JournalWriter, Records, encode, load_journal
+from archgym.journal import JournalWriter, load_journal
 from archgym.lease import Lease
+from archgym.records import JournalShape, Records, encode
 
 N_RECORDS = 100_000
 

@@ -8,17 +8,9 @@ import numpy as np
 import pytest
 
 from archgym.errors import FileFormatError, StorageError, StudyLockedError
-from archgym.journal import (
-    Journal,
-    JournalShape,
-    JournalWriter,
-    Records,
-    encode,
-    load_journal,
-    rewrite,
-    set_aside,
-)
+from archgym.journal import Journal, JournalWriter, load_journal, rewrite, set_aside
 from archgym.lease import LOCK_NAME, Lease
+from archgym.records import JournalShape, Records, encode
 
 SHAPE = JournalShape(sizes=(4, 3), n_workloads=2, n_metrics=2, n_reasons=3)
 

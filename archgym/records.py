@@ -1,0 +1,144 @@
+"""Records of a study, as columns and as the lines of its journal.
+
+A line is compact JSON whose last member, `crc`, is the CRC32 of every byte before it:
+
+    {"seq":0,"design":[3,1],"values":[[81.5,null]],"reason":[0],"reward":0.25,"crc":"8a1f09c2"}
+    {"seq":1,"design":[3,1],"same":0,"crc":"11dd8e40"}
+
+`design` holds the indices as they were asked, `values` one list of metrics for each workload with
+null where there is none, `reason` why it is infeasible for each workload (0: it is not), `error`
+(only where the simulator broke) its message; the second kind repeats the design of record `same`.
+"""
+
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+
+__all__ = ["MAX_ERROR_LENGTH", "JournalShape", "Records", "encode"]
+
+# chosen: twenty lines of a program's output fit; a journal stays readable.
+MAX_ERROR_LENGTH = 8000
+
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode
+
+
+@final
+@dataclass(frozen=True)
+class JournalShape:
+    """What every record of one study has in common."""
+
+    sizes: tuple[int, ...]
+    """Number of values of each parameter."""
+    n_workloads: int
+    n_metrics: int
+    n_reasons: int
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of indices in a design."""
+        return len(self.sizes)
+
+    @property
+    def line_limit(self) -> int:
+        """Bytes that no record exceeds."""
+        # The longest error takes twelve bytes a character.
+        return 2**17 + 32 * (len(self.sizes) + self.n_workloads * (self.n_metrics + 1))
+
+
+@final
+@dataclass(frozen=True)
+class Records:
+    """Records as columns, one row each."""
+
+    seq: np.ndarray
+    """(n,) int64, number of the ask."""
+    indices: np.ndarray
+    """(n, n_parameters) int64, as asked."""
+    values: np.ndarray
+    """(n, n_workloads, n_metrics) float64, NaN where there is none and for repeats."""
+    reason: np.ndarray
+    """(n, n_workloads) int16, 0 feasible, -1 failed or repeated, else an index into reasons."""
+    reward: np.ndarray
+    """(n,) float64, NaN for repeats."""
+    same: np.ndarray
+    """(n,) int64, seq of the record that this one repeats, or -1."""
+    errors: Mapping[int, str]
+    """Message of the simulator that broke, by seq."""
+
+    def __len__(self) -> int:
+        return len(self.seq)
+
+    @classmethod
+    def empty(cls, shape: JournalShape, n: int = 0) -> "Records":
+        """`n` rows without content."""
+        return cls(
+            seq=np.zeros(n, dtype=np.int64),
+            indices=np.zeros((n, shape.n_parameters), dtype=np.int64),
+            values=np.full((n, shape.n_workloads, shape.n_metrics), np.nan),
+            reason=np.full((n, shape.n_workloads), -1, dtype=np.int16),
+            reward=np.full(n, np.nan),
+            same=np.full(n, -1, dtype=np.int64),
+            errors={},
+        )
+
+    def rows(self, chosen: np.ndarray | slice) -> "Records":
+        """These rows, in this order."""
+        seq = self.seq[chosen]
+        kept = self.errors if not self.errors else self._errors_of(seq)
+        return Records(
+            seq,
+            self.indices[chosen],
+            self.values[chosen],
+            self.reason[chosen],
+            self.reward[chosen],
+            self.same[chosen],
+            kept,
+        )
+
+    def _errors_of(self, seq: np.ndarray) -> dict[int, str]:
+        return {n: self.errors[n] for n in seq.tolist() if n in self.errors}
+
+    @classmethod
+    def concatenated(cls, parts: Sequence["Records"]) -> "Records":
+        """All rows of one or more parts, one part after the other."""
+        errors: dict[int, str] = {}
+        for part in parts:
+            errors.update(part.errors)
+        columns = ("seq", "indices", "values", "reason", "reward", "same")
+        joined = {c: np.concatenate([getattr(part, c) for part in parts]) for c in columns}
+        return cls(**joined, errors=errors)
+
+
+def encode(records: Records) -> bytes:
+    """Lines of these records, each with its checksum."""
+    lines = []
+    has_nan = np.asarray(np.isnan(records.values).any(axis=(1, 2)))
+    columns = zip(
+        records.seq.tolist(),
+        records.indices.tolist(),
+        records.values.tolist(),
+        has_nan.tolist(),
+        records.reason.tolist(),
+        records.reward.tolist(),
+        records.same.tolist(),
+        strict=True,
+    )
+    for seq, design, values, is_partial, reason, reward, same in columns:
+        record: dict[str, Any] = {"seq": seq, "design": design}
+        if same >= 0:
+            record["same"] = same
+        else:
+            if is_partial:
+                values = [[None if v != v else v for v in row] for row in values]
+            record["values"] = values
+            record["reason"] = reason
+            record["reward"] = reward
+            if seq in records.errors:
+                record["error"] = records.errors[seq][:MAX_ERROR_LENGTH]
+        body = _encode(record)[:-1].encode()
+        lines.append(b'%s,"crc":"%08x"}\n' % (body, zlib.crc32(body)))
+    return b"".join(lines)

@@ -1,0 +1,17 @@
+"""A memory controller and its DRAM, cycle by cycle: what DRAMSys 4 computes, much faster."""
+
+from archgym.simulators.dram.devices import Device, device, device_names
+from archgym.simulators.dram.simulator import DramSimulator
+from archgym.simulators.dram.trace import Trace, read_trace, write_trace
+from archgym.simulators.dram.workloads import load_trace
+
+__all__ = [
+    "Device",
+    "DramSimulator",
+    "Trace",
+    "device",
+    "device_names",
+    "load_trace",
+    "read_trace",
+    "write_trace",
+]

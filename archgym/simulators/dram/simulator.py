@@ -1,0 +1,206 @@
+"""The DRAM simulator: a memory controller and its memory, cycle by cycle."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar, final
+
+import numpy as np
+
+from archgym.errors import SimulatorError, unknown_name
+from archgym.metrics import MetricSpec
+from archgym.objective import Objective
+from archgym.simulator import BatchResult, Simulator, Workload
+from archgym.simulators.dram.characterise import characterise
+from archgym.simulators.dram.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
+from archgym.simulators.dram.devices import Device
+from archgym.simulators.dram.devices import device as device_named
+from archgym.simulators.dram.mapping import LAYOUTS
+from archgym.simulators.dram.objectives import ENERGY_CAUSES, metrics, objectives
+from archgym.simulators.dram.prepared import prepared
+from archgym.simulators.dram.space import FIXED, GROUPS, SPACE_NAMES, design_space
+from archgym.simulators.dram.workloads import SHIPPED, load_trace
+
+__all__ = ["DramSimulator"]
+
+_DEFAULT_DEVICE = "ddr3-1600"
+# Standards whose banks can refresh one at a time; DRAMSys aborts for the others.
+_PER_BANK_REFRESH = ("LPDDR4", "HBM2")
+# What the kernel calls otherwise.
+_KERNEL_NAMES = {"bandwidth_gb_per_s": "bandwidth_gbps", "total_energy_pj": "energy_pj"}
+# Sums of a few doubles differ from each other by some 1e-16 of the whole.
+_ROUNDING = 1e-9
+
+
+@final
+class DramSimulator(Simulator):
+    """A memory controller and its DRAM, which reproduce DRAMSys 4 on traces of requests.
+
+    A design is the controller's policies, queues and limits, and the address mapping. The device
+    belongs to the simulator, since what is searched is a controller for it.
+    """
+
+    name = "dram"
+    version = 0
+    space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
+    fidelity_names: ClassVar[tuple[str, ...]] = ("fast", "exact")
+    default_objective = "low-latency"
+    default_workload = "cloud-1"
+    model_reasons = (
+        "the controller waits for ever: no request can be served, and none can be taken in",
+    )
+
+    def __init__(
+        self, space: str = "default", device: str = _DEFAULT_DEVICE, fidelity: str = "fast"
+    ) -> None:
+        """Makes the simulator of one space, device and fidelity.
+
+        Args:
+          space: One of `space_names`.
+          device: A name that `archgym.simulators.dram.device_names` lists.
+          fidelity: `exact` keeps the order of all events that fall on one time, as DRAMSys does;
+            `fast` takes some sixth of the time and differs by up to 1 % on few designs.
+
+        Raises:
+          UnknownNameError: There is no such space, device or fidelity.
+        """
+        if fidelity not in self.fidelity_names:
+            raise unknown_name("fidelity", fidelity, self.fidelity_names)
+        self.fidelity = fidelity
+        self.device: Device = device_named(device)
+        # The default is left out, so that its tasks have the short name.
+        self.options = {} if device == _DEFAULT_DEVICE else {"device": device}
+        self.space = design_space(space, tuple(LAYOUTS), self.device.standard in _PER_BANK_REFRESH)
+        self.metrics: tuple[MetricSpec, ...] = metrics(self.device.has_energy)
+        self.objectives: Mapping[str, Objective] = objectives(self.device.has_energy)
+        self.groups: Mapping[str, tuple[str, ...]] = {
+            group: present
+            for group, members in GROUPS.items()
+            if (present := tuple(m for m in members if m in self.space.names))
+        }
+
+    def __reduce__(self) -> tuple[type["DramSimulator"], tuple[str, str, str]]:
+        return DramSimulator, (self.space.name, self.device.name, self.fidelity)
+
+    def workload_names(self) -> tuple[str, ...]:
+        """Workloads that ship: see `archgym.simulators.dram.workloads`."""
+        return tuple(SHIPPED)
+
+    def workload(self, name: str | Path) -> Workload:
+        """The shipped workload with this name, or the trace in the file at this path.
+
+        Raises:
+          UnknownNameError: Neither.
+          FileFormatError: The file cannot be read, or reaches beyond the device's capacity.
+        """
+        trace = load_trace(name)
+        # What does not fit is refused here, not at the first design.
+        prepared(trace, self.device)
+        return Workload(trace.name, trace.digest, trace)
+
+    def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """Results of designs that are known to be canonical and feasible in the space."""
+        # Numba takes a while to import, which listing and describing should not wait for.
+        from archgym.simulators.dram.kernel import OUTPUTS, simulate
+
+        ready = prepared(workload.content, self.device)
+        outputs = simulate(
+            self._controllers(indices),
+            self._mapping_index(indices),
+            ready.decoded,
+            ready.bursts.addresses,
+            ready.bursts.ticks,
+            ready.bursts.is_write,
+            player_clock_ps=ready.bursts.period_ps,
+            is_relative=ready.bursts.relative,
+            device=ready.tables,
+            is_exact=self.fidelity == "exact",
+            first_burst=ready.bursts.first_burst if ready.bursts.are_split else None,
+        )
+        columns = [OUTPUTS.index(_KERNEL_NAMES.get(s.name, s.name)) for s in self.metrics]
+        reason = outputs[:, OUTPUTS.index("status")].astype(np.int16)
+        if self.device.has_energy:
+            _check_power(outputs[reason == 0], OUTPUTS, self.device)
+        return BatchResult(outputs[:, columns], reason)
+
+    def check(self, values: np.ndarray, workload: Workload) -> None:
+        """Refuses results in which bursts, energy or times do not add up.
+
+        Raises:
+          SimulatorError: Says which invariant, and by how much.
+        """
+        column = {spec.name: values[:, i] for i, spec in enumerate(self.metrics)}
+        n_bursts = len(prepared(workload.content, self.device).bursts)
+        served = column["row_hits"] + column["row_misses"] + column["row_conflicts"]
+        _require("row hits, misses and conflicts add up to the bursts", served, n_bursts)
+        # The reference counts all bursts or all but the last, whose answer is under way.
+        moved = column["bandwidth_gb_per_s"] * column["total_time_ns"] / self.device.burst_bytes
+        counted = np.clip(np.round(moved), n_bursts - 1, n_bursts)
+        _require("bandwidth x time is the bursts that were served", moved, counted)
+        for low, high in (
+            ("p50_latency_ns", "p95_latency_ns"),
+            ("p95_latency_ns", "p99_latency_ns"),
+            ("p99_latency_ns", "total_time_ns"),
+            ("mean_latency_ns", "total_time_ns"),
+        ):
+            smaller = np.minimum(column[low], column[high])
+            _require(f"{low} is at most {high}", column[low], smaller)
+        if self.device.has_energy:
+            causes = np.sum([column[f"{cause}_energy_pj"] for cause in ENERGY_CAUSES], axis=0)
+            _require("energies by cause add up to the total", causes, column["total_energy_pj"])
+
+    def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
+        """What characterises the trace on the device: name to (value, unit)."""
+        return characterise(workload.content, self.device).rows()
+
+    def picture_workload(self, workload: Workload, path: Path) -> bool:
+        """Draws the trace; `path` ends in .png, .svg or .pdf."""
+        from archgym.simulators.dram.picture import picture
+
+        picture(workload.content, self.device, path)
+        return True
+
+    def _controllers(self, indices: np.ndarray) -> np.ndarray:
+        """(n, 12) int64, the designs as the kernel reads them."""
+        columns = []
+        for name in CONTROLLER_COLUMNS:
+            if name in self.space.names:
+                place = self.space.names.index(name)
+                parameter = self.space.parameters[place]
+                values = [parameter.value(i) for i in range(parameter.size)]
+                table = np.array([_code(name, value) for value in values], dtype=np.int64)
+                columns.append(table[indices[:, place]])
+            else:
+                columns.append(np.full(len(indices), _code(name, FIXED[name]), dtype=np.int64))
+        return np.stack(columns, axis=1)
+
+    def _mapping_index(self, indices: np.ndarray) -> np.ndarray:
+        """(n,) int64, the designs' rows of the decoded trace."""
+        if "address_mapping" not in self.space.names:
+            return np.zeros(len(indices), dtype=np.int64)
+        # The parameter's choices are LAYOUTS in their order.
+        return indices[:, self.space.names.index("address_mapping")]
+
+
+def _code(name: str, value: object) -> int:
+    if name in CONTROLLER_CODES:
+        return CONTROLLER_CODES[name].index(str(value))
+    return int(str(value))
+
+
+def _check_power(outputs: np.ndarray, names: tuple[str, ...], device: Device) -> None:
+    column = {name: outputs[:, i] for i, name in enumerate(names)}
+    accounted_ns = column["accounted_cycles"] * (1000.0 / device.clock_mhz)
+    _require(
+        "power x accounted time is energy", column["power_mw"] * accounted_ns, column["energy_pj"]
+    )
+
+
+def _require(what: str, came: np.ndarray, expected: np.ndarray | float) -> None:
+    off = np.abs(came - expected) > _ROUNDING * np.maximum(1.0, np.abs(expected))
+    if off.any():
+        row = int(np.flatnonzero(off)[0])
+        wanted = float(np.broadcast_to(expected, came.shape)[row])
+        raise SimulatorError(
+            f"The DRAM model must keep that {what}; got {float(came[row])!r} instead of "
+            f"{wanted!r} in design {row} of {len(came)}. Please report the design and workload."
+        )

@@ -1,0 +1,268 @@
+"""Design spaces of the DRAM simulator: a memory controller's settings.
+
+Values are spelled as DRAMSys spells them. `archgym-2023` and `archgym-2023-rl` are the spaces of
+the published ArchGym; `default` is wider where those are nearly inert, and leaves out what no one
+can build: a controller that never refreshes loses data.
+
+A parameter is inactive where the model proves that it means nothing:
+
+- the arbiter Simple passes one request at a time, so it has no window of active transactions;
+- without refresh its limits mean nothing;
+- with a request buffer of one request, all three kinds of buffer admit a request only when none is
+  stored, and every scheduler, command multiplexer and response queue has one request to choose
+  from, in the order of arrival;
+- the multiplexer Strict issues column commands in the order of arrival, so data return in that
+  order and both response queues do the same.
+"""
+
+from archgym.errors import unknown_name
+from archgym.expression import Expression, P
+from archgym.parameter import Categorical, Integer, Ordinal, Parameter, PowerOfTwo
+from archgym.simulators.dram.commands import COMMAND_MUXES, PAGE_POLICIES, POWER_DOWN_POLICIES
+from archgym.space import Condition, Constraint, DesignSpace
+
+__all__ = ["FIXED", "GROUPS", "SPACE_NAMES", "design_space"]
+
+SPACE_NAMES = ("default", "archgym-2023", "archgym-2023-rl")
+
+# A parameter that a space leaves out has this value: what the published ArchGym fixes.
+FIXED = {
+    "command_mux": "Oldest",
+    "power_down_policy": "NoPowerDown",
+    "refresh_policy": "AllBank",
+}
+
+# Sub-systems of the controller, for one agent each.
+GROUPS = {
+    "page-and-scheduling": ("page_policy", "scheduler", "command_mux"),
+    "queues": ("scheduler_buffer", "request_buffer_size", "response_queue"),
+    "refresh": ("refresh_policy", "refresh_max_postponed", "refresh_max_pulled_in"),
+    "interconnect": ("arbiter", "max_active_transactions"),
+    "memory": ("address_mapping", "power_down_policy"),
+}
+
+# The default design is the configuration `fr_fcfs` that comes with DRAMSys 4.0 (May 2021).
+_PAGE_POLICY = Categorical(
+    name="page_policy",
+    choices=PAGE_POLICIES,
+    default="Open",
+    doc="When a row is closed: on a conflict, with its last access, or as waiting requests say.",
+)
+_SCHEDULER = Categorical(
+    name="scheduler",
+    choices=("Fifo", "FrFcfsGrp", "FrFcfs"),
+    default="FrFcfs",
+    doc="Which waiting request a bank serves: the oldest, or a row hit first, or grouped by kind.",
+)
+_SCHEDULER_BUFFER = Categorical(
+    name="scheduler_buffer",
+    choices=("Bankwise", "ReadWrite", "Shared"),
+    default="Bankwise",
+    doc="What the request buffer's size limits: a bank's requests, reads and writes, or all.",
+)
+_RESPONSE_QUEUE = Categorical(
+    name="response_queue",
+    choices=("Fifo", "Reorder"),
+    default="Fifo",
+    doc="Order of responses: as data arrive, or as the requests came.",
+)
+_ARBITER = Categorical(
+    name="arbiter",
+    choices=("Simple", "Fifo", "Reorder"),
+    default="Simple",
+    doc="Front end: hold the player back, or queue its requests; give responses back in order.",
+)
+_PUBLISHED_REFRESH = Categorical(
+    name="refresh_policy",
+    choices=("NoRefresh", "AllBank"),
+    default="AllBank",
+    doc="What is refreshed at once; NoRefresh loses data and is here for comparison.",
+)
+_POSTPONED_DOC = "Most refreshes that wait for a quiet time."
+_PULLED_IN_DOC = "Most refreshes done ahead in a quiet time."
+_BUFFER_DOC = "Size of the request buffer."
+_WINDOW_DOC = "Most requests that are under way."
+
+_NEEDS_CHOICE = P("request_buffer_size") > 1
+_NEEDS_WINDOW = P("arbiter") != "Simple"
+
+
+def design_space(
+    name: str, address_mappings: tuple[str, ...], has_per_bank_refresh: bool
+) -> DesignSpace:
+    """The space with this name for a device.
+
+    Args:
+      name: One of `SPACE_NAMES`.
+      address_mappings: Mappings of the device, its default first.
+      has_per_bank_refresh: Whether its banks can refresh one at a time.
+
+    Raises:
+      UnknownNameError: There is no such space.
+    """
+    if name == "archgym-2023":
+        return _published(
+            name,
+            Integer(
+                name="request_buffer_size",
+                low=1,
+                high=8,
+                default=8,
+                unit="requests",
+                doc=_BUFFER_DOC,
+            ),
+            tuple(
+                Integer(name=limit, low=1, high=8, default=8, unit="refreshes", doc=doc)
+                for limit, doc in (
+                    ("refresh_max_postponed", _POSTPONED_DOC),
+                    ("refresh_max_pulled_in", _PULLED_IN_DOC),
+                )
+            ),
+            "The ten parameters of the published ArchGym, as its ant-colony agent had them.",
+        )
+    if name == "archgym-2023-rl":
+        return _published(
+            name,
+            PowerOfTwo(
+                name="request_buffer_size",
+                low=1,
+                high=128,
+                default=8,
+                unit="requests",
+                doc=_BUFFER_DOC,
+            ),
+            tuple(
+                PowerOfTwo(name=limit, low=1, high=8, default=8, unit="refreshes", doc=doc)
+                for limit, doc in (
+                    ("refresh_max_postponed", _POSTPONED_DOC),
+                    ("refresh_max_pulled_in", _PULLED_IN_DOC),
+                )
+            ),
+            "The ten parameters of the published ArchGym, as its RL agents had them.",
+        )
+    if name == "default":
+        return _default(address_mappings, has_per_bank_refresh)
+    raise unknown_name("space", name, SPACE_NAMES)
+
+
+def _published(
+    name: str, buffer_size: Parameter, limits: tuple[Parameter, ...], doc: str
+) -> DesignSpace:
+    return DesignSpace(
+        name,
+        (
+            _PAGE_POLICY,
+            _SCHEDULER,
+            _SCHEDULER_BUFFER,
+            buffer_size,
+            _RESPONSE_QUEUE,
+            _PUBLISHED_REFRESH,
+            *limits,
+            _ARBITER,
+            PowerOfTwo(
+                name="max_active_transactions",
+                low=1,
+                high=128,
+                default=128,
+                unit="requests",
+                doc=_WINDOW_DOC,
+            ),
+        ),
+        conditions=_conditions(
+            {
+                "refresh_max_postponed": P("refresh_policy") != "NoRefresh",
+                "refresh_max_pulled_in": P("refresh_policy") != "NoRefresh",
+                "response_queue": _NEEDS_CHOICE,
+            }
+        ),
+        doc=doc,
+    )
+
+
+def _default(address_mappings: tuple[str, ...], has_per_bank_refresh: bool) -> DesignSpace:
+    refresh_policy = Categorical(
+        name="refresh_policy",
+        choices=("AllBank", "PerBank"),
+        default="AllBank",
+        doc="What is refreshed at once: all banks of a rank, or one bank.",
+    )
+    parameters: tuple[Parameter, ...] = (
+        _PAGE_POLICY,
+        _SCHEDULER,
+        _SCHEDULER_BUFFER,
+        # chosen: up to 128, closer together where one more request still matters.
+        Ordinal(
+            name="request_buffer_size",
+            levels=(1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128),
+            default=8,
+            unit="requests",
+            doc=_BUFFER_DOC,
+        ),
+        Categorical(
+            name="command_mux",
+            choices=COMMAND_MUXES,
+            default="Oldest",
+            doc="Order of column commands: the earliest possible first, or as the requests came.",
+        ),
+        _RESPONSE_QUEUE,
+        *((refresh_policy,) if has_per_bank_refresh else ()),
+        # At most 8 may be outstanding or ahead: JEDEC JESD79-3F, section 4.13 (DDR3).
+        # chosen: coarser than the published 1 to 8, which change little, but with 0.
+        *(
+            Ordinal(name=limit, levels=(0, 1, 2, 4, 8), default=8, unit="refreshes", doc=doc)
+            for limit, doc in (
+                ("refresh_max_postponed", _POSTPONED_DOC),
+                ("refresh_max_pulled_in", _PULLED_IN_DOC),
+            )
+        ),
+        Categorical(
+            name="power_down_policy",
+            choices=POWER_DOWN_POLICIES,
+            default="NoPowerDown",
+            doc="Whether an idle rank powers down, in deepening steps.",
+        ),
+        _ARBITER,
+        PowerOfTwo(
+            name="max_active_transactions",
+            low=1,
+            high=256,
+            default=128,
+            unit="requests",
+            doc=_WINDOW_DOC,
+        ),
+        Categorical(
+            name="address_mapping",
+            choices=address_mappings,
+            default=address_mappings[0],
+            doc="Which address bits choose row, bank and column, most significant first.",
+        ),
+    )
+    return DesignSpace(
+        "default",
+        parameters,
+        constraints=(
+            Constraint(
+                "strict-needs-fifo",
+                (P("command_mux") == "Oldest") | (P("scheduler") == "Fifo"),
+                "the multiplexer Strict issues column commands in the order of arrival, so a "
+                "scheduler that lets row hits overtake can wait for ever; Strict needs Fifo",
+            ),
+        ),
+        conditions=_conditions(
+            {
+                "command_mux": _NEEDS_CHOICE,
+                "response_queue": _NEEDS_CHOICE & (P("command_mux") == "Oldest"),
+            }
+        ),
+        doc="A controller for one device: the published parameters, wider, and five more.",
+    )
+
+
+def _conditions(own: dict[str, Expression]) -> tuple[Condition, ...]:
+    """A space's own conditions and those of every space."""
+    shared = {
+        "scheduler": _NEEDS_CHOICE,
+        "scheduler_buffer": _NEEDS_CHOICE,
+        "max_active_transactions": _NEEDS_WINDOW,
+    }
+    return tuple(Condition(name, when) for name, when in (shared | own).items())

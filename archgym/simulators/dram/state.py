@@ -1,0 +1,339 @@
+"""Layouts of the records that the kernels work on.
+
+One `STATE` record holds everything about a controller and its memory, so that a compiled function
+takes one pointer to it. All times are in ps. A bank, bank group or rank is counted over the whole
+channel; a request is known by its place in the trace.
+"""
+
+from typing import Final
+
+import numpy as np
+
+from archgym.simulators.dram.commands import N_BANK_COMMANDS, N_COMMANDS
+
+__all__ = ["COMMAND_LOG", "DEVICE", "EVENTS", "HEAP_ENTRY", "REQUEST", "STATE", "TRACE"]
+
+MAX_BANKS: Final = 64
+MAX_GROUPS: Final = 32
+MAX_RANKS: Final = 8
+NONE: Final = -1
+NEVER: Final = 1 << 62
+UNCONSTRAINED: Final = -(1 << 61)  # so low that adding it to any time stays below 0
+
+_I = np.int64
+_INDEX = np.uint32  # unsigned, so that indexing needs no wrap-around test
+
+DEVICE: Final = np.dtype(
+    [
+        ("clock", _I),
+        ("n_ranks", _I),
+        ("n_banks", _I),
+        ("n_groups", _I),
+        ("banks_per_rank", _I),
+        ("banks_per_group", _I),
+        ("has_groups", _I),
+        ("has_column_bus", _I),
+        ("is_simple", _I),  # one rank, no bank groups, one bus, every command one cycle long
+        ("first_command", _I),  # the bus is busy before
+        ("read_done", _I),  # from the command's issue to the end of its data
+        ("write_done", _I),
+        ("refresh_interval", _I, (3,)),  # by refresh policy
+        ("window_to_act", _I),  # from the fourth-last activation's end on the bus
+        ("window_to_refb", _I),
+        ("refb_round", _I),  # between REFBs once every bank of a rank has had one
+        ("length", _I, (N_COMMANDS,)),  # on the command bus
+        # [previous command, following command]: least distance within the scope
+        ("bank", _I, (N_COMMANDS, N_BANK_COMMANDS)),
+        ("group", _I, (N_COMMANDS, N_BANK_COMMANDS)),
+        ("other", _I, (N_COMMANDS, N_BANK_COMMANDS)),
+        ("rank", _I, (N_COMMANDS, N_COMMANDS)),
+        # energy accounting
+        ("has_energy", _I),
+        ("read_to_precharge", _I),
+        ("write_to_precharge", _I),
+        ("act_to_precharge", _I),
+        ("precharge", _I),
+        ("refresh", _I),
+        ("tail", _I, (N_COMMANDS,)),  # how long the account stays open after a last command
+    ],
+    align=True,
+)
+
+TRACE: Final = np.dtype(
+    [("address", _I), ("tick", _I), ("is_write", np.uint8)],
+    align=True,
+)
+"""A request as the trace has it."""
+
+# The first 64 bytes are all that the fast kernel touches, one cache line.
+REQUEST: Final = np.dtype(
+    [
+        # from the trace and its decoding
+        ("tick", _I),
+        ("row", np.int32),
+        ("bank", np.uint16),
+        ("group", np.uint8),
+        ("rank", np.uint8),
+        # while it is served
+        ("sent", _I),  # by the player
+        ("done", _I),  # end of its data
+        ("received", _I),  # by the player; before, when the arbiter had the response
+        # not of this request but of the response with this place: when the player received it
+        ("handed", _I),
+        ("previous", np.int32),  # neighbours in its bank's list
+        ("next", np.int32),
+        ("is_write", np.uint8),
+        ("outcome", np.uint8),  # 0 row hit, 1 row miss, 2 row conflict
+        ("unused", np.uint8, (6,)),
+        # looked at in rare cases
+        ("address", _I),
+        # milestones, and orders of responses, in the exact kernel or for a recording
+        ("admitted", _I),  # by the arbiter
+        ("accepted", _I),  # by the controller
+        ("issued", _I),  # column command
+        ("order", np.int32),
+        ("arbiter_order", np.int32),
+        ("unused_end", _I, (3,)),
+    ],
+    align=True,
+)
+assert REQUEST.itemsize == 128
+
+COMMAND_LOG: Final = np.dtype(
+    [
+        ("time", _I),
+        ("command", np.int32),
+        ("target", np.int32),  # bank, or rank of a rank command
+        ("row", np.int32),
+        ("request", np.int32),
+    ],
+    align=True,
+)
+
+_CONTROLLER = [
+    ("page_policy", _I),
+    ("scheduler", _I),
+    ("buffer", _I),
+    ("buffer_size", _I),
+    ("is_strict", _I),
+    ("reorders_responses", _I),
+    ("refresh_policy", _I),
+    ("max_postponed", _I),  # in refresh commands
+    ("max_pulled_in", _I),
+    ("powers_down", _I),
+    ("arbiter", _I),
+    ("max_active", _I),
+]
+
+_BUFFER = [
+    ("n_stored", _I),
+    ("n_stored_reads", _I),
+    ("n_stored_writes", _I),
+    ("last_stored_bank", _INDEX),
+    ("count", _I, (MAX_BANKS,)),
+    ("head", np.int32, (MAX_BANKS,)),
+    ("tail", np.int32, (MAX_BANKS,)),
+    ("n_payloads", _I, (MAX_RANKS,)),  # stored requests as power-down counts them
+]
+
+_BANKS = [
+    ("open_row", np.int32, (MAX_BANKS,)),
+    ("n_hits", np.int32, (MAX_BANKS,)),  # stored requests for the open row
+    ("current", np.int32, (MAX_BANKS,)),
+    ("halted", np.uint8, (MAX_BANKS,)),  # bits BLOCKED, SLEEPING
+    ("rank_of", np.uint8, (MAX_BANKS,)),
+    ("group_of", np.uint8, (MAX_BANKS,)),
+    ("n_busy", _I, (MAX_RANKS,)),  # banks with a current request
+    # earliest times by scope, pushed forward on each issue
+    ("bank_earliest", _I, (MAX_BANKS, N_BANK_COMMANDS)),
+    ("group_earliest", _I, (MAX_GROUPS, N_BANK_COMMANDS)),
+    ("rank_earliest", _I, (MAX_RANKS, N_BANK_COMMANDS)),
+    ("last", _I, (MAX_RANKS, N_COMMANDS)),  # latest issue of each command
+    ("window", _I, (MAX_RANKS, 4)),  # ends of the latest four activations
+    ("window_place", _INDEX, (MAX_RANKS,)),
+    ("n_refb", _I, (MAX_RANKS,)),
+    ("bus_free", _I, (2,)),  # rows (or all), columns
+    ("last_is_write", _I),
+]
+
+# Banks that have a prepared command stand in the first `n_prepared` places of these lists.
+_PREPARED = [
+    ("n_prepared", _I),
+    ("place", np.int32, (MAX_BANKS,)),  # of a bank in the lists
+    ("prepared_bank", _INDEX, (MAX_BANKS,)),
+    ("prepared_command", _INDEX, (MAX_BANKS,)),
+    ("prepared_request", _I, (MAX_BANKS,)),
+    ("prepared_time", _I, (MAX_BANKS,)),  # by the bank's own constraints
+    ("blocked_late", _I),  # banks were blocked whose prepared commands still stand
+]
+
+_SELECTION = [
+    ("is_stale", _I),
+    ("selected_time", _I),
+    ("selected_command", _I),
+    ("selected_target", _I),
+    ("selected_request", _I),
+    ("is_blocked", _I),  # commands are prepared but none could be issued
+    ("issued_command", _I),  # in this run, else NO_COMMAND
+    ("issued_target", _I),
+    ("issued_request", _I),
+]
+
+_REFRESH = [
+    ("refresh_wake", _I),  # the earliest of `refresh_next`
+    ("refresh_next", _I, (MAX_RANKS,)),
+    ("refresh_pulls_in", _I, (MAX_RANKS,)),
+    ("refresh_flex", _I, (MAX_RANKS,)),
+    ("refresh_command", _I, (MAX_RANKS,)),
+    ("refresh_time", _I, (MAX_RANKS,)),
+    ("refresh_target", _I, (MAX_RANKS,)),
+    ("refresh_sleeps", _I, (MAX_RANKS,)),
+    ("refresh_keeps_bank", _I, (MAX_RANKS,)),
+    ("refresh_remaining", _I, (MAX_RANKS,)),  # bit set of banks of this round
+    ("n_open", _I, (MAX_RANKS,)),
+]
+
+_POWER_DOWN = [
+    ("power_state", _I, (MAX_RANKS,)),
+    ("power_controller_idle", _I, (MAX_RANKS,)),
+    ("power_entry", _I, (MAX_RANKS,)),
+    ("power_exit", _I, (MAX_RANKS,)),
+    ("power_self_refresh", _I, (MAX_RANKS,)),
+    ("power_n_open", _I, (MAX_RANKS,)),
+    ("power_command", _I, (MAX_RANKS,)),
+    ("power_time", _I, (MAX_RANKS,)),
+]
+
+_TRAFFIC = [
+    ("start", _I),  # time at which everything begins: 0
+    ("n_requests", _I),
+    ("player_clock", _I),
+    ("is_relative", _I),
+    ("is_aligned", _I),  # player and memory share one clock, and every event lies on it
+    ("incoming", _I),  # request at the controller's door
+    ("incoming_time", _I),
+    ("incoming_is_late", _I),  # it arrives after the first round of its time
+    ("accepted", _I),  # in this run, else NONE
+    ("issued", _I),  # column command's request in this run, else NONE
+    ("n_accepted", _I),
+    ("n_issued", _I),
+    ("n_released", _I),  # responses that left the controller
+    ("n_handed", _I),  # responses that the player received
+    ("last_released", _I),
+    ("last_handed", _I),
+    ("arbiter_next", _I),
+    ("arbiter_time", _I),
+    ("last_accepted", _I),
+    ("latency_sum", _I),
+    ("idle", _I),
+    ("n_served", _I),
+    ("n_hits_served", _I),
+    ("n_misses_served", _I),
+    ("n_conflicts_served", _I),
+    ("n_steps_without_progress", _I),
+    ("n_commands", _I, (N_COMMANDS,)),
+    ("n_logged", _I),
+    ("is_logging", _I),
+]
+
+_ENERGY = [
+    ("account_n_act", _I),
+    ("account_n_pre", _I),
+    ("account_n_ref", _I),
+    ("account_act", _I),  # ps with a bank open
+    ("account_pre", _I),
+    ("account_first_act", _I),
+    ("account_last_pre", _I),
+    ("account_n_open", _I),
+    ("account_is_open", np.uint8, (MAX_BANKS,)),
+    ("account_kept_open", np.uint8, (MAX_BANKS,)),
+    ("account_kept_n_open", _I),
+    ("account_last_act", _I, (MAX_BANKS,)),
+    ("account_power_state", _I),
+    ("account_power_start", _I),
+    ("account_active_down", _I),
+    ("account_precharged_down", _I),
+    ("account_self_refresh", _I),
+    ("account_refresh_active", _I),
+    ("account_refresh_precharge", _I),
+    ("account_exit_active", _I),
+    ("account_exit_precharge", _I),
+    ("account_last_time", _I),
+    ("account_last_command", _I),
+    # automatic precharges still to come: a ring in order of time
+    ("pending_begin", _I),
+    ("pending_end", _I),
+    ("pending_first", _I),  # time of the first
+    ("pending_time", _I, (MAX_BANKS,)),
+    ("pending_bank", _INDEX, (MAX_BANKS,)),
+]
+
+STATE: Final = np.dtype(
+    [
+        *_CONTROLLER,
+        *_BUFFER,
+        *_BANKS,
+        *_PREPARED,
+        *_SELECTION,
+        *_REFRESH,
+        *_POWER_DOWN,
+        *_TRAFFIC,
+        *_ENERGY,
+    ],
+    align=True,
+)
+
+MAX_MESSAGES: Final = 64
+
+HEAP_ENTRY: Final = np.dtype([("time", _I), ("event", _I), ("serial", _I)], align=True)
+
+EVENTS: Final = np.dtype(
+    [
+        ("now", _I),
+        ("round", _I),
+        ("stopped", _I),
+        # wake-ups
+        ("kind", _I, (6,)),
+        ("time", _I, (6,)),
+        ("serial", _I, (6,)),
+        ("next_serial", _I),
+        ("n_heap", _I),
+        ("n_soon", _I),
+        ("soon", _I, (6,)),
+        ("n_runnable", _I),
+        ("runnable", _I, (3,)),
+        ("is_runnable", _I, (3,)),
+        # messages to the player (0) and to the arbiter (1)
+        ("n_soon_messages", _I, (2,)),
+        ("soon_kind", _I, (2, MAX_MESSAGES)),
+        ("soon_request", _I, (2, MAX_MESSAGES)),
+        ("soon_round", _I, (2, MAX_MESSAGES)),
+        ("n_late_messages", _I, (2,)),
+        ("late_kind", _I, (2, MAX_MESSAGES)),
+        ("late_request", _I, (2, MAX_MESSAGES)),
+        ("late_time", _I, (2, MAX_MESSAGES)),
+        # controller's response path
+        ("n_queued", _I),
+        ("n_left", _I),
+        ("outgoing", _I),
+        ("acknowledged", _I),  # when the outgoing response was
+        ("last_acknowledged", _I),
+        ("n_in_controller", _I),
+        ("idle_since", _I),
+        # arbiter
+        ("channel_busy", _I),
+        ("thread_busy", _I),
+        ("n_active", _I),
+        ("parked", _I),
+        ("pending_first", _I),
+        ("pending_end", _I),
+        ("controller_accepted", _I),
+        ("player_answered", _I),
+        ("n_responses", _I),
+        ("n_responses_handed", _I),
+        # player
+        ("n_sent", _I),
+        ("n_received", _I),
+    ],
+    align=True,
+)

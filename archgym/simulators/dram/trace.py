@@ -1,0 +1,370 @@
+"""Memory traces: what requests reach the controller and when, and their `.stl` / `.rstl` files.
+
+A line of a file is `TIMESTAMP: read|write ADDRESS [BYTES]`, separated by blanks: the timestamp in
+ticks of the player's clock, the address in hexadecimal. In a `.rstl` file the timestamp is a delay
+after the previous request. Lines that start with `#` and lines of one character or less are
+skipped, as DRAMSys does. Two things are ours, and DRAMSys reads past both: the trailing length in
+bytes (without it a line is one burst of whatever device), and the comment `# clock_mhz: N`, which
+says the player's clock.
+"""
+
+import gzip
+import hashlib
+import re
+import zlib
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO, final
+
+import numpy as np
+
+from archgym.errors import FileFormatError, InvalidArgumentError
+from archgym.storage import write_atomic
+
+__all__ = ["Trace", "read_trace", "trace_text", "write_trace"]
+
+# chosen: some ten million lines; a gzip bomb stops here.
+MAX_BYTES = 256 * 2**20
+# chosen: a line needs at most about 60 characters, so a longer one is no trace.
+_MAX_LINE = 4096
+_CHUNK = 2**20
+# Times are int64 picoseconds in the kernel; this leaves a factor of 4 for the run's own time.
+_MAX_TIME_PS = 2**61
+_MAX_ADDRESS = 2**62
+# chosen: a page of 64 KiB is the largest transfer that is still one request.
+_MAX_LENGTH = 2**16
+
+_LINE = re.compile(
+    rb"\s*(\d{1,19})\s*:?\s+(read|write)\s+(?:0[xX])?([0-9a-fA-F]{1,16})(?:\s+(\d{1,7}))?\s*"
+)
+_CLOCK = re.compile(rb"#\s*clock_mhz:\s*(\d{1,6})\s*")
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """Requests in the order in which the player sends them.
+
+    Attributes:
+      name: What it is called; not part of its content.
+      ticks: (n,) int64, when each request is due [player clocks]: counted from 0, or, where
+        `relative`, after the previous request. Need not increase: a request that is due before
+        its predecessor left is sent right after it.
+      is_write: (n,) bool.
+      addresses: (n,) int64 [bytes].
+      lengths: (n,) int64 [bytes], 0 where a request is one burst of whatever device.
+      clock_mhz: Clock of the player; its period is rounded to whole picoseconds.
+      relative: Whether `ticks` are delays.
+      path: The file it was read from, or None; not part of its content.
+      lines: (n,) int64, each request's line in that file, or empty.
+    """
+
+    name: str
+    ticks: np.ndarray
+    is_write: np.ndarray
+    addresses: np.ndarray
+    lengths: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    clock_mhz: int = 800
+    relative: bool = False
+    path: Path | None = None
+    lines: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def __post_init__(self) -> None:
+        n = len(self.ticks)
+        lengths = self.lengths if len(self.lengths) else np.zeros(n, np.int64)
+        for name, value, kind in (
+            ("ticks", self.ticks, np.int64),
+            ("is_write", self.is_write, np.bool_),
+            ("addresses", self.addresses, np.int64),
+            ("lengths", lengths, np.int64),
+        ):
+            column = np.ascontiguousarray(value, dtype=kind)
+            if column.shape != (n,):
+                raise InvalidArgumentError(
+                    f"`{name}` must have one entry a request, shape ({n},); got {column.shape}."
+                )
+            # A view of our own, so that the caller's array stays writable.
+            column = column.view()
+            column.flags.writeable = False
+            object.__setattr__(self, name, column)
+        self._check()
+
+    def _check(self) -> None:
+        if len(self.ticks) == 0:
+            raise InvalidArgumentError("A trace must hold at least one request; got none.")
+        if not 1 <= self.clock_mhz <= 100_000:
+            raise InvalidArgumentError(
+                f"`clock_mhz` must lie in 1 to 100000; got {self.clock_mhz!r}."
+            )
+        for name, values, high in (
+            ("ticks", self.ticks, _MAX_TIME_PS // self.period_ps),
+            ("addresses", self.addresses, _MAX_ADDRESS - 1),
+            ("lengths", self.lengths, _MAX_LENGTH),
+        ):
+            wrong = np.flatnonzero((values < 0) | (values > high))
+            if len(wrong):
+                raise InvalidArgumentError(
+                    f"`{name}` must lie in 0 to {high}; got {int(values[wrong[0]])} "
+                    f"for request {wrong[0]}."
+                )
+        if self.relative and float(self.ticks.sum(dtype=np.float64)) > (
+            _MAX_TIME_PS // self.period_ps
+        ):
+            raise InvalidArgumentError(
+                f"The delays of a trace must add up to at most {_MAX_TIME_PS} ps; "
+                f"got {float(self.ticks.sum(dtype=np.float64)) * self.period_ps:.3g} ps."
+            )
+
+    def __len__(self) -> int:
+        return len(self.ticks)
+
+    @property
+    def period_ps(self) -> int:
+        """Period of the player's clock [ps]."""
+        return round(1e6 / self.clock_mhz)
+
+    @property
+    def due_ticks(self) -> np.ndarray:
+        """(n,) int64, when each request is due if none is held up [player clocks from 0]."""
+        return np.cumsum(self.ticks) if self.relative else np.maximum.accumulate(self.ticks)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the content, in hexadecimal; equal traces of other names share it."""
+        header = f"archgym-trace-1 {len(self)} {self.clock_mhz} {int(self.relative)}\n"
+        digest = hashlib.sha256(header.encode())
+        for column in (self.ticks, self.addresses, self.lengths):
+            digest.update(column.astype("<i8").tobytes())
+        digest.update(self.is_write.astype("u1").tobytes())
+        return digest.hexdigest()
+
+
+def read_trace(
+    path: str | Path, *, clock_mhz: int | None = None, max_bytes: int = MAX_BYTES
+) -> Trace:
+    """Trace from a file, plain or gzip, whichever its first bytes say.
+
+    Args:
+      path: The file; ends in `.stl` (times) or `.rstl` (delays), and `.gz` after that or not.
+      clock_mhz: Clock of the player; by default what the file says, else 800.
+      max_bytes: Most bytes to read, after decompression.
+
+    Raises:
+      FileFormatError: The file cannot be read, or is no trace, with the line that says so.
+    """
+    path = Path(path)
+    name, relative = _name_and_kind(path)
+    try:
+        with path.open("rb") as raw:
+            packed = raw.read(2) == _GZIP_MAGIC
+            raw.seek(0)
+            stream = gzip.open(raw) if packed else raw  # noqa: SIM115 - closed with `raw`
+            columns = _Columns(path, clock_mhz)
+            for number, line in _lines(path, stream, max_bytes):
+                columns.add(number, line)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise FileFormatError(
+            path, None, f"the gzip data is torn or damaged ({error})", "Copy the file again"
+        ) from None
+    except OSError as error:
+        raise FileFormatError(
+            path, None, f"cannot be read ({error.strerror or error})", "Check its path and rights"
+        ) from None
+    return columns.trace(name, relative)
+
+
+def write_trace(trace: Trace, path: str | Path) -> None:
+    """Writes a trace to a file, whole or not at all.
+
+    Args:
+      trace: What to write.
+      path: The file; must end in `.stl`, or `.rstl` for a trace of delays, and `.gz` after that to
+        compress it.
+
+    Raises:
+      InvalidArgumentError: The name's ending does not suit the trace.
+      StorageError: The file cannot be written.
+    """
+    path = Path(path)
+    ending = ".rstl" if trace.relative else ".stl"
+    bare = path.name.removesuffix(".gz")
+    if not bare.endswith(ending) or (ending == ".stl" and bare.endswith(".rstl")):
+        raise InvalidArgumentError(
+            f"The file of a trace with `relative={trace.relative}` must end in {ending} or "
+            f"{ending}.gz; got {path.name!r}."
+        )
+    data = trace_text(trace).encode()
+    if path.name.endswith(".gz"):
+        # No time in the header: the same trace is the same file.
+        data = gzip.compress(data, mtime=0)
+    write_atomic(path, data)
+
+
+def trace_text(trace: Trace) -> str:
+    """The lines of a trace's file."""
+    lines = [] if trace.clock_mhz == 800 else [f"# clock_mhz: {trace.clock_mhz}"]
+    for tick, write, address, length in zip(
+        trace.ticks.tolist(),
+        trace.is_write.tolist(),
+        trace.addresses.tolist(),
+        trace.lengths.tolist(),
+        strict=True,
+    ):
+        tail = f"\t{length}" if length else ""
+        lines.append(f"{tick}:\t{'write' if write else 'read'}\t0x{address:X}{tail}")
+    return "\n".join(lines) + "\n"
+
+
+def _name_and_kind(path: Path) -> tuple[str, bool]:
+    bare = path.name.removesuffix(".gz")
+    for ending, relative in ((".rstl", True), (".stl", False)):
+        if bare.endswith(ending):
+            return bare.removesuffix(ending), relative
+    raise FileFormatError(
+        path,
+        None,
+        "a trace's name must end in .stl or .rstl, and .gz after that if compressed",
+        "Rename it: .stl where the numbers are times, .rstl where they are delays",
+    )
+
+
+def _lines(
+    path: Path, stream: BinaryIO | gzip.GzipFile, max_bytes: int
+) -> Iterator[tuple[int, bytes]]:
+    """Lines with their numbers; never holds more than a chunk, whatever the file does."""
+    number = 0
+    total = 0
+    rest = b""
+    while chunk := stream.read(_CHUNK):
+        total += len(chunk)
+        if total > max_bytes:
+            raise FileFormatError(
+                path,
+                number + 1,
+                f"a trace must hold at most {max_bytes} bytes when unpacked, and this one goes on",
+                "Pass a larger `max_bytes`, or split the trace",
+            )
+        lines = (rest + chunk).split(b"\n")
+        rest = lines.pop()
+        for line in lines:
+            number += 1
+            yield number, line
+        if len(rest) > _MAX_LINE:
+            break
+    if rest:
+        yield number + 1, rest
+
+
+@final
+class _Columns:
+    """The columns of a trace while its lines come in."""
+
+    def __init__(self, path: Path, clock_mhz: int | None) -> None:
+        self._path = path
+        self._heeds_comment = clock_mhz is None
+        self._set_clock(800 if clock_mhz is None else clock_mhz)
+        self._ticks = array("q")
+        self._is_write = array("b")
+        self._addresses = array("q")
+        self._lengths = array("q")
+        self._lines = array("q")
+
+    def _set_clock(self, clock_mhz: int) -> None:
+        self._clock_mhz = clock_mhz
+        self._max_ticks = _MAX_TIME_PS // max(1, round(1e6 / max(1, clock_mhz)))
+
+    def add(self, number: int, line: bytes) -> None:
+        if len(line) <= 1:
+            return
+        if line[0] == 35:  # '#'
+            clock = _CLOCK.fullmatch(line) if self._heeds_comment and not self._ticks else None
+            if clock:
+                self._set_clock(int(clock[1]))
+            return
+        parts = _LINE.fullmatch(line) if len(line) <= _MAX_LINE else None
+        if parts is None:
+            if not line.strip():
+                return
+            raise self._refuse(number, line)
+        tick, kind, address_text, length_text = parts.groups()
+        ticks = int(tick)
+        address = int(address_text, 16)
+        length = int(length_text) if length_text is not None else 0
+        if ticks > self._max_ticks or address >= _MAX_ADDRESS or length > _MAX_LENGTH:
+            raise self._too_large(number, ticks, address, length)
+        if length_text is not None and length == 0:
+            raise FileFormatError(
+                self._path,
+                number,
+                "a request's length must be 1 byte or more; got 0",
+                "Leave the length out for one burst",
+            )
+        self._ticks.append(ticks)
+        self._is_write.append(kind == b"write")
+        self._addresses.append(address)
+        self._lengths.append(length)
+        self._lines.append(number)
+
+    def trace(self, name: str, relative: bool) -> Trace:
+        if not self._ticks:
+            raise FileFormatError(
+                self._path,
+                None,
+                "a trace must hold at least one request; this one holds none",
+                "Write lines such as `0: read 0x40`",
+            )
+        try:
+            return Trace(
+                name=name,
+                ticks=np.array(self._ticks, dtype=np.int64),
+                is_write=np.array(self._is_write, dtype=np.bool_),
+                addresses=np.array(self._addresses, dtype=np.int64),
+                lengths=np.array(self._lengths, dtype=np.int64),
+                clock_mhz=self._clock_mhz,
+                relative=relative,
+                path=self._path,
+                lines=np.array(self._lines, dtype=np.int64),
+            )
+        except InvalidArgumentError as error:
+            raise FileFormatError(
+                self._path, None, str(error).rstrip("."), "Correct the trace, or cut it"
+            ) from None
+
+    def _too_large(self, number: int, ticks: int, address: int, length: int) -> FileFormatError:
+        if ticks > self._max_ticks:
+            problem = f"a timestamp must be at most {self._max_ticks}; got {ticks}"
+        elif address >= _MAX_ADDRESS:
+            problem = f"an address must be below {_MAX_ADDRESS:#x}; got {address:#x}"
+        else:
+            problem = f"a request must be at most {_MAX_LENGTH} bytes long; got {length}"
+        return FileFormatError(self._path, number, problem, "Correct the line or take it out")
+
+    def _refuse(self, number: int, line: bytes) -> FileFormatError:
+        """Says which part of the line is wrong."""
+        shown = line[:60].decode("ascii", "backslashreplace")
+        remedy = "Correct the line or take it out"
+        if len(line) > _MAX_LINE or any(byte < 9 for byte in line):
+            return FileFormatError(
+                self._path,
+                number,
+                f"a line must be text such as `0: read 0x40`; got {shown!r}",
+                "This is no trace, or it is compressed in a way other than gzip",
+            )
+        words = line.replace(b":", b" ", 1).split()
+        if not re.fullmatch(rb"\d{1,19}", words[0]):
+            problem = f"a line must start with a timestamp, a whole number >= 0; got {shown!r}"
+        elif len(words) < 2 or words[1] not in (b"read", b"write"):
+            problem = f"`read` or `write` must follow the timestamp; got {shown!r}"
+        elif len(words) < 3 or not re.fullmatch(rb"(0[xX])?[0-9a-fA-F]{1,16}", words[2]):
+            problem = f"a hexadecimal address of at most 16 digits must follow; got {shown!r}"
+        elif len(words) == 4:
+            problem = f"a length must be a whole number of bytes; got {shown!r}"
+        else:
+            problem = f"a line must be `TIMESTAMP: read|write ADDRESS [BYTES]`; got {shown!r}"
+        if number > 1 and len(words) < 3:
+            remedy = "The line may be torn: copy the file again, or take the line out"
+        return FileFormatError(self._path, number, problem, remedy)

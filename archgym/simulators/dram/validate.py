@@ -1,0 +1,325 @@
+"""The model against recorded results of DRAMSys 4, row by row."""
+
+import csv
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, ClassVar, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from archgym.errors import FileFormatError
+from archgym.simulators.dram.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
+from archgym.simulators.dram.devices import Device, device, device_names
+from archgym.simulators.dram.mapping import decode, reference_mapping
+from archgym.simulators.dram.trace import Trace, read_trace
+
+__all__ = ["Accuracy", "Validation", "expected_text", "markdown", "validate"]
+
+FIDELITIES: Final = ("exact", "fast")
+
+# Column of a results file -> output of the kernel, factor to the file's unit, step of its print.
+_METRICS: Final[dict[str, tuple[str, float, float]]] = {
+    "total_time_ns": ("total_time_ns", 1.0, 0.001),
+    "total_energy_pJ": ("energy_pj", 1.0, 0.01),
+    "avg_power_mW": ("power_mw", 1.0, 0.01),
+    "avg_bw_gbps": ("bandwidth_gbps", 8.0, 0.01),  # the file counts bits
+    "avg_bw_noidle_gbps": ("busy_bandwidth_gbps", 8.0, 0.01),
+}
+_CONTROLLER_HEADINGS: Final = (
+    *("PagePolicy", "Scheduler", "SchedulerBuffer", "RequestBufferSize", "CmdMux", "RespQueue"),
+    *("RefreshPolicy", "RefreshMaxPostponed", "RefreshMaxPulledin", "PowerDownPolicy", "Arbiter"),
+    "MaxActiveTransactions",
+)
+GOLDEN: Final = "golden"
+# A committed share or error that moved by less is the same: it is stored with 6 digits.
+_TOLERANCE: Final = 1e-6
+
+
+@final
+@dataclass(frozen=True)
+class Accuracy:
+    """How one metric of one results file is met.
+
+    Attributes:
+      results: Name of the results file without its ending, or `golden` for the rows that ship.
+      fidelity: Of the model.
+      metric: Output of the kernel.
+      n_rows: Rows that have the metric.
+      exact: Share of rows that are equal in every digit that the file prints.
+      median, p99, worst: Relative errors beyond what the file's rounding hides.
+    """
+
+    results: str
+    fidelity: str
+    metric: str
+    n_rows: int
+    exact: float
+    median: float
+    p99: float
+    worst: float
+
+
+@final
+@dataclass(frozen=True)
+class Validation:
+    """A table of accuracies, and where it is worse than the committed one.
+
+    Attributes:
+      lines: One a results file, fidelity and metric.
+      problems: In words; empty where nothing got worse.
+    """
+
+    lines: tuple[Accuracy, ...]
+    problems: tuple[str, ...]
+
+    columns: ClassVar[tuple[str, ...]] = (
+        "results",
+        "fidelity",
+        "metric",
+        "rows",
+        "exact_percent",
+        "median_error_percent",
+        "p99_error_percent",
+        "worst_error_percent",
+    )
+
+    @property
+    def rows(self) -> tuple[tuple[str | int | float, ...], ...]:
+        """The table's cells by `columns`."""
+        return tuple(
+            (
+                line.results,
+                line.fidelity,
+                line.metric,
+                line.n_rows,
+                100.0 * line.exact,
+                100.0 * line.median,
+                100.0 * line.p99,
+                100.0 * line.worst,
+            )
+            for line in self.lines
+        )
+
+
+def validate(
+    reference: Path | None = None,
+    progress: Callable[[str], None] | None = None,
+    *,
+    fidelities: Sequence[str] = FIDELITIES,
+    max_rows: int | None = None,
+) -> Validation:
+    """Runs the recorded designs and compares.
+
+    Args:
+      reference: A folder with `results/*.csv` and `traces/*.stl.gz`, or one that holds it as
+        `dram`; None for only the rows that ship.
+      progress: Told what is compared next.
+      fidelities: Which to run.
+      max_rows: Rows of each file, spread evenly; None for all. Then nothing is compared with the
+        committed table.
+
+    Raises:
+      FileFormatError: A results file or trace is not what it should be.
+    """
+    lines: list[Accuracy] = []
+    for name, table, traces in _results(reference):
+        rows = _read(table)
+        if max_rows is not None and len(rows) > max_rows:
+            rows = [rows[place * len(rows) // max_rows] for place in range(max_rows)]
+        for fidelity in fidelities:
+            if progress is not None:
+                progress(f"{name}: {len(rows)} rows, {fidelity}")
+            outputs = _run(table, rows, traces, fidelity)
+            lines += _compare(name, fidelity, rows, outputs)
+    return Validation(tuple(lines), () if max_rows is not None else _problems(lines))
+
+
+def expected_text(validation: Validation) -> str:
+    """The content of `data/accuracy.json` that makes a validation the committed one."""
+    data = {
+        f"{line.results}/{line.fidelity}/{line.metric}": [
+            line.n_rows,
+            round(line.exact, 6),
+            round(line.worst, 6),
+        ]
+        for line in validation.lines
+    }
+    entries = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in data.items()]
+    return "{\n" + ",\n".join(entries) + "\n}\n"
+
+
+def markdown(validation: Validation) -> str:
+    """The accuracy table of the README: share of equal rows and worst error."""
+    by_file: dict[tuple[str, str], dict[str, Accuracy]] = defaultdict(dict)
+    for line in validation.lines:
+        by_file[line.results, line.fidelity][line.metric] = line
+    text = [
+        "| results | fidelity | rows | time | energy | power | bandwidth |",
+        "|---|---|---:|---|---|---|---|",
+    ]
+    for (results, fidelity), by_metric in by_file.items():
+        cells = [
+            _cell(by_metric.get(metric))
+            for metric in ("total_time_ns", "energy_pj", "power_mw", "bandwidth_gbps")
+        ]
+        n_rows = max(line.n_rows for line in by_metric.values())
+        text.append(f"| {results} | {fidelity} | {n_rows} | {' | '.join(cells)} |")
+    return "\n".join(text) + "\n"
+
+
+def _cell(line: Accuracy | None) -> str:
+    if line is None:
+        return "–"
+    n_exact = round(line.exact * line.n_rows)
+    if n_exact == line.n_rows:
+        return "all"
+    return f"{n_exact} (worst {100.0 * line.worst:.4f} %)"
+
+
+def _results(reference: Path | None) -> Iterator[tuple[str, Any, Any]]:
+    """Name, file and folder of traces of each results file."""
+    data = resources.files("archgym.simulators.dram").joinpath("data")
+    yield GOLDEN, data.joinpath("golden.csv"), data.joinpath("golden")
+    if reference is None:
+        return
+    folder = reference / "dram" if (reference / "dram").is_dir() else reference
+    tables = sorted((folder / "results").glob("*.csv"))
+    if not tables:
+        raise FileFormatError(
+            reference, None, "holds no results/*.csv", "Name the folder of recorded results"
+        )
+    for path in tables:
+        yield path.stem, path, folder / "traces"
+
+
+def _read(table: Any) -> list[dict[str, str]]:
+    with table.open("r", encoding="utf-8") as lines:
+        rows = list(csv.DictReader(lines))
+    wanted = {"trace", "clkMhz", "memspec", "mapping", *_CONTROLLER_HEADINGS, *_METRICS}
+    for number, row in enumerate(rows, start=2):
+        absent = sorted(heading for heading in wanted if row.get(heading) is None)
+        if absent:
+            raise FileFormatError(
+                str(table),
+                number,
+                f"a row must have every column; {', '.join(absent)} came not",
+                "Copy the file again",
+            )
+    return rows
+
+
+def _run(
+    table: Any, rows: Sequence[Mapping[str, str]], traces: Any, fidelity: str
+) -> npt.NDArray[np.float64]:
+    """Outputs of every row, by `kernel.OUTPUTS`."""
+    from archgym.simulators.dram.kernel import OUTPUTS, simulate, tables
+
+    groups: dict[tuple[str, str, str, str], list[int]] = defaultdict(list)
+    for place, row in enumerate(rows):
+        groups[row["trace"], row["clkMhz"], row["memspec"], row["mapping"]].append(place)
+    outputs = np.empty((len(rows), len(OUTPUTS)))
+    read: dict[str, Trace] = {}
+    for (trace_name, clock, memory, mapping), places in groups.items():
+        if trace_name not in read:
+            with resources.as_file(traces.joinpath(f"{trace_name}.gz")) as path:
+                read[trace_name] = read_trace(path)
+        trace = read[trace_name]
+        parts = _device_of(memory.removesuffix(".json"))
+        controllers = [_controller(table, place + 2, rows[place]) for place in places]
+        outputs[places] = simulate(
+            np.array(controllers, dtype=np.int64),
+            np.zeros(len(places), dtype=np.int64),
+            decode(trace.addresses, [reference_mapping(mapping.removesuffix(".json"))], parts),
+            trace.addresses,
+            trace.ticks,
+            trace.is_write,
+            player_clock_ps=round(1e6 / float(clock)),
+            is_relative=trace.relative,
+            device=tables(parts),
+            is_exact=fidelity == "exact",
+        )
+    return outputs
+
+
+def _device_of(reference: str) -> Device:
+    found = [name for name in device_names() if device(name).reference == reference]
+    if not found:
+        raise FileFormatError(
+            reference, None, "is the memory specification of no shipped device", ""
+        )
+    return device(found[0])
+
+
+def _controller(table: Any, number: int, row: Mapping[str, str]) -> list[int]:
+    codes = []
+    for column, heading in zip(CONTROLLER_COLUMNS, _CONTROLLER_HEADINGS, strict=True):
+        names = CONTROLLER_CODES.get(column)
+        try:
+            codes.append(names.index(row[heading]) if names else int(row[heading]))
+        except ValueError:
+            expected = f"one of {', '.join(names)}" if names else "a whole number"
+            raise FileFormatError(
+                str(table), number, f"{heading} must be {expected}; got {row[heading]!r}"
+            ) from None
+    return codes
+
+
+def _compare(
+    name: str,
+    fidelity: str,
+    rows: Sequence[Mapping[str, str]],
+    outputs: npt.NDArray[np.float64],
+) -> list[Accuracy]:
+    from archgym.simulators.dram.kernel import OUTPUTS
+
+    lines = []
+    for heading, (metric, factor, unit) in _METRICS.items():
+        recorded = np.array([float(row[heading]) if row[heading] else np.nan for row in rows])
+        present = ~np.isnan(recorded)
+        if not present.any():
+            continue
+        difference = np.abs(outputs[:, OUTPUTS.index(metric)] * factor - recorded)[present]
+        # What rounding to the printed digits hides is no error, nor is a tie in the last digit.
+        error = np.where(difference <= unit / 2 + 1e-9 * recorded[present], 0.0, difference)
+        error = np.where(np.isnan(error), np.inf, error) / recorded[present]
+        lines.append(
+            Accuracy(
+                results=name,
+                fidelity=fidelity,
+                metric=metric,
+                n_rows=int(present.sum()),
+                exact=float(np.mean(error == 0.0)),
+                median=float(np.median(error)),
+                p99=float(np.quantile(error, 0.99, method="higher")),
+                worst=float(error.max()),
+            )
+        )
+    return lines
+
+
+def _problems(lines: Sequence[Accuracy]) -> tuple[str, ...]:
+    path = resources.files("archgym.simulators.dram").joinpath("data/accuracy.json")
+    expected = json.loads(path.read_text("utf-8"))
+    problems = []
+    for line in lines:
+        key = f"{line.results}/{line.fidelity}/{line.metric}"
+        if key not in expected:
+            continue
+        n_rows, exact, worst = expected[key]
+        if line.n_rows != n_rows:
+            problems.append(f"{key} must have {n_rows} rows; got {line.n_rows}.")
+        elif line.exact < exact - _TOLERANCE:
+            problems.append(
+                f"{key} must be exact on {100 * exact:.4f} % of its rows; "
+                f"got {100 * line.exact:.4f} %."
+            )
+        elif line.worst > worst + _TOLERANCE:
+            problems.append(
+                f"{key} must be off by at most {100 * worst:.4f} %; got {100 * line.worst:.4f} %."
+            )
+    return tuple(problems)

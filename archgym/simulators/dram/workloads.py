@@ -1,0 +1,237 @@
+"""Workloads that ship with the DRAM simulator, each one call of a generator.
+
+All hold 10,000 requests of 64 bytes within the first GiB, which every device holds. `stream`,
+`random`, `cloud-1` and `cloud-2` are made like the traces of those names that ArchGym published:
+same statistics, other bytes. Measured on DDR3-1600 with its default mapping:
+
+| | cloud-1, published | cloud-1, here | cloud-2, published | cloud-2, here |
+|---|---|---|---|---|
+| requests | 10000 | 10000 | 10000 | 10000 |
+| requests a tick of 1.25 ns | 1 | 1 | 1 | 1 |
+| reads [%] | 100 | 100 | 100 | 100 |
+| requests of a phase | 50 | 50 | 50 | 50 |
+| sequential phases | 96 | 96 | 101 | 101 |
+| random phases | 104 | 104 | 99 | 99 |
+| runs of phases of one kind | 99 | 99 | 113 | 113 |
+| first run | sequential | sequential | random | random |
+| last run | sequential | sequential | random | random |
+| successors in memory [%] | 47.50 | 47.50 | 49.94 | 49.94 |
+| successors in bank and row [%] | 47.13 | 47.14 | 49.55 | 49.56 |
+| sequential region [KiB] | 300.0 | 300.0 | 315.6 | 315.6 |
+| random region [MiB] | 1023.3 | 1023.6 | 1023.3 | 1023.8 |
+| distinct requests | 9997 | 9998 | 9997 | 9996 |
+
+A test compares the columns headed "here" with what the generators give.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import final
+
+from archgym.errors import unknown_name
+from archgym.simulators.dram import generators
+from archgym.simulators.dram.generators import Traffic
+from archgym.simulators.dram.trace import Trace, read_trace
+
+__all__ = ["SHIPPED", "ShippedWorkload", "load_trace", "shipped_trace"]
+
+_N = 10_000
+_MIB = 2**20
+_GIB = 2**30
+
+
+@final
+@dataclass(frozen=True)
+class ShippedWorkload:
+    """A named workload: one line about it, and the call that makes its trace."""
+
+    doc: str
+    make: Callable[[], Trace]
+
+
+def _stream() -> Trace:
+    return generators.stream(_N)
+
+
+def _random() -> Trace:
+    return generators.random_access(_N, seed=1, footprint_bytes=_GIB)
+
+
+def _cloud_1() -> Trace:
+    return generators.phases(
+        seed=2,
+        n_sequential=96,
+        n_random=104,
+        n_runs=99,
+        phase_requests=50,
+        starts_sequential=True,
+        footprint_bytes=_GIB,
+        name="cloud-1",
+    )
+
+
+def _cloud_2() -> Trace:
+    return generators.phases(
+        seed=3,
+        n_sequential=101,
+        n_random=99,
+        n_runs=113,
+        phase_requests=50,
+        starts_sequential=False,
+        footprint_bytes=_GIB,
+        name="cloud-2",
+    )
+
+
+def _strided() -> Trace:
+    # 16 KiB: two pages of the DDR3 module, so that neighbours never share a row of a bank.
+    return generators.strided(
+        _N,
+        stride_bytes=16 * 1024,
+        footprint_bytes=16 * _MIB,
+        traffic=Traffic(gap_ticks=(4, 4)),
+    )
+
+
+def _pointer_chase() -> Trace:
+    return generators.pointer_chase(_N, seed=4, n_nodes=4096, footprint_bytes=256 * _MIB)
+
+
+def _mixed_rw() -> Trace:
+    return generators.local(
+        _N,
+        seed=5,
+        sequential_share=0.7,
+        footprint_bytes=_GIB,
+        traffic=Traffic(read_share=0.67, write_run=4, gap_ticks=(1, 9)),
+        name="mixed-rw",
+    )
+
+
+def _bursty_rw() -> Trace:
+    traffic = Traffic(
+        read_share=0.65,
+        write_run=4,
+        gap_ticks=(1, 3),
+        burst_requests=(16, 64),
+        idle_ticks=(100, 500),
+    )
+    return generators.local(
+        _N,
+        seed=6,
+        sequential_share=0.6,
+        footprint_bytes=512 * _MIB,
+        traffic=traffic,
+        name="bursty-rw",
+    )
+
+
+def _sparse_rw() -> Trace:
+    return generators.local(
+        _N,
+        seed=7,
+        sequential_share=0.4,
+        footprint_bytes=_GIB,
+        traffic=Traffic(read_share=0.6, gap_ticks=(20, 180)),
+        name="sparse-rw",
+    )
+
+
+def _copy_rw() -> Trace:
+    # Blocks of 4 KiB, a page of most systems; work of the processor between them.
+    return generators.copy(
+        _N,
+        seed=8,
+        block_requests=64,
+        source_address=64 * _MIB,
+        target_address=576 * _MIB,
+        traffic=Traffic(burst_requests=(128, 128), idle_ticks=(400, 1200)),
+        name="copy-rw",
+    )
+
+
+def _multicore_rw() -> Trace:
+    each = _N // 4
+    steady = (10, 30)
+    cores = (
+        generators.stream(each, seed=9, traffic=Traffic(gap_ticks=steady)),
+        generators.random_access(
+            each,
+            seed=10,
+            footprint_bytes=256 * _MIB,
+            start_address=256 * _MIB,
+            traffic=Traffic(read_share=0.7, gap_ticks=steady),
+        ),
+        generators.copy(
+            each,
+            seed=11,
+            block_requests=16,
+            source_address=512 * _MIB,
+            target_address=640 * _MIB,
+            traffic=Traffic(gap_ticks=(2, 6), burst_requests=(32, 32), idle_ticks=(300, 700)),
+        ),
+        generators.local(
+            each,
+            seed=12,
+            sequential_share=0.5,
+            footprint_bytes=256 * _MIB,
+            start_address=768 * _MIB,
+            traffic=Traffic(
+                read_share=0.6,
+                write_run=2,
+                gap_ticks=(1, 5),
+                burst_requests=(8, 48),
+                idle_ticks=(200, 800),
+            ),
+        ),
+    )
+    return generators.interleave(cores, name="multicore-rw")
+
+
+SHIPPED: Mapping[str, ShippedWorkload] = {
+    "cloud-1": ShippedWorkload("sequential and random phases mixed, sequential first", _cloud_1),
+    "cloud-2": ShippedWorkload("sequential and random phases mixed, random first", _cloud_2),
+    "stream": ShippedWorkload("reads one after the other, as fast as they are taken", _stream),
+    "random": ShippedWorkload("reads anywhere in 1 GiB, as fast as they are taken", _random),
+    "strided": ShippedWorkload("reads 16 KiB apart that sweep 16 MiB", _strided),
+    "pointer-chase": ShippedWorkload(
+        "reads along a chain in 256 MiB, each some 60 ns after the other", _pointer_chase
+    ),
+    "mixed-rw": ShippedWorkload("two reads to a write, short runs, steady and dense", _mixed_rw),
+    "bursty-rw": ShippedWorkload("reads and writes in bursts, idle between them", _bursty_rw),
+    "sparse-rw": ShippedWorkload("reads and writes now and then, mostly idle", _sparse_rw),
+    "copy-rw": ShippedWorkload("blocks of 4 KiB read and written elsewhere, with pauses", _copy_rw),
+    "multicore-rw": ShippedWorkload(
+        "four cores: a stream, random, a copy and a bursty one", _multicore_rw
+    ),
+}
+
+
+@cache
+def shipped_trace(name: str) -> Trace:
+    """The trace of a shipped workload.
+
+    Raises:
+      UnknownNameError: There is none of this name.
+    """
+    if name not in SHIPPED:
+        raise unknown_name("workload", name, SHIPPED)
+    return SHIPPED[name].make()
+
+
+def load_trace(name: str | Path) -> Trace:
+    """The trace of a shipped workload, or the one in the file at this path.
+
+    Raises:
+      UnknownNameError: Neither.
+      FileFormatError: The file cannot be read.
+    """
+    text = str(name)
+    if text in SHIPPED:
+        return shipped_trace(text)
+    looks_like_file = text.endswith((".stl", ".rstl", ".gz")) or Path(text).exists()
+    if isinstance(name, Path) or looks_like_file:
+        return read_trace(name)
+    raise unknown_name("workload", text, SHIPPED)

@@ -1,0 +1,129 @@
+"""Shipped workloads: their bytes are pinned, and their statistics are the published ones."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from archgym.errors import FileFormatError, UnknownNameError
+from archgym.simulators.dram import workloads
+from archgym.simulators.dram.characterise import characterise
+from archgym.simulators.dram.devices import device, device_names
+from archgym.simulators.dram.trace import Trace, read_trace, write_trace
+from archgym.simulators.dram.workloads import SHIPPED, load_trace, shipped_trace
+
+# A task's identity holds its workloads' digests: none may change without a new version.
+DIGESTS = {
+    "cloud-1": "a22bb4846cd23e555fb58f5b6a26761bf3f5752148c225b493ed36f9543bfd47",
+    "cloud-2": "3c96a8c5d2f452ea693fa23e4a83a0f96d8704efe4b4be846c13a2fbfb166371",
+    "stream": "54ed6c0302515c6c617583fe305d1d564bf7e1648ba9a106c6f91f8ae8868a43",
+    "random": "cd50e00df642a0132ed8abf510b287a7af4a262aa0dec7781a184d4589560fc9",
+    "strided": "08c7fa29f96b07b4182ec55d8e88b41c4f2d7cafd55ef0186a0270df81fa6484",
+    "pointer-chase": "c3fd51478bf55574c75c08a3422d956fb0e248f5b409fea42bcdefd101103164",
+    "mixed-rw": "7a878bd7a76c4b50f7b0e218919fbc82e59f9a4d6ec29eb76d37a455ffe5f72a",
+    "bursty-rw": "5bb142e5fc31c3b3cbaa0782a9dec3dfff10f57e2a37c3fe6dc79c332b41b426",
+    "sparse-rw": "2520face7fd52859f67a62bc7d20479283435ee8df7ad850fd5720e4de2b1768",
+    "copy-rw": "5907d2ae20bb3c8b91960f43224d631c2c49cafb8a6473a0f13b2ee94eb6a940",
+    "multicore-rw": "311dca88ca72736efe873c4802f780511945b2c5fd1d8f758c1335a38e756ac9",
+}
+
+
+def statistics(trace: Trace) -> dict[str, str]:
+    """The table of the module's documentation, one column of it."""
+    blocks = trace.addresses.reshape(-1, 50)
+    is_sequential = (np.diff(blocks, axis=1) == 64).all(axis=1)
+    sequential, rest = blocks[is_sequential], blocks[~is_sequential]
+    kinds = ("random", "sequential")
+    found = characterise(trace, device("ddr3-1600"))
+    return {
+        "requests": f"{len(trace)}",
+        "requests a tick of 1.25 ns": f"{len(trace) / (trace.due_ticks[-1] + 1):g}",
+        "reads [%]": f"{found.read_share_percent:g}",
+        "requests of a phase": "50",
+        "sequential phases": f"{is_sequential.sum()}",
+        "random phases": f"{(~is_sequential).sum()}",
+        "runs of phases of one kind": f"{1 + np.count_nonzero(np.diff(is_sequential))}",
+        "first run": kinds[int(is_sequential[0])],
+        "last run": kinds[int(is_sequential[-1])],
+        "successors in memory [%]": f"{found.sequential_percent:.2f}",
+        "successors in bank and row [%]": f"{found.row_locality_percent:.2f}",
+        "sequential region [KiB]": f"{(np.ptp(sequential) + 64) / 1024:.1f}",
+        "random region [MiB]": f"{(np.ptp(rest) + 64) / 2**20:.1f}",
+        "distinct requests": f"{len(np.unique(trace.addresses))}",
+    }
+
+
+def documented(column: int) -> dict[str, str]:
+    rows = re.findall(r"^\|(.+)\|$", workloads.__doc__ or "", re.MULTILINE)[2:]
+    cells = [[cell.strip() for cell in row.split("|")] for row in rows]
+    return {row[0]: row[column] for row in cells}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_workload_has_its_bytes(name: str) -> None:
+    assert shipped_trace(name).digest == DIGESTS[name]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_workload_is_ten_thousand_requests_under_its_name(name: str) -> None:
+    trace = shipped_trace(name)
+
+    assert len(trace) == 10_000
+    assert trace.name == name
+    assert (trace.lengths == 64).all()
+
+
+@pytest.mark.parametrize("device_name", device_names())
+def test_shipped_workloads_fit_every_device(device_name: str) -> None:
+    for name in SHIPPED:
+        assert characterise(shipped_trace(name), device(device_name)).requests == 10_000
+
+
+def test_at_least_three_write_and_idle() -> None:
+    found = {name: characterise(shipped_trace(name), device("ddr3-1600")) for name in SHIPPED}
+
+    busy_and_idle = [
+        name for name, c in found.items() if 20 < c.read_share_percent < 80 and c.idle_percent > 10
+    ]
+    assert busy_and_idle == ["mixed-rw", "bursty-rw", "sparse-rw", "copy-rw", "multicore-rw"]
+
+
+@pytest.mark.parametrize(("name", "column"), [("cloud-1", 2), ("cloud-2", 4)])
+def test_documented_statistics_are_those_of_the_generators(name: str, column: int) -> None:
+    assert documented(column) == statistics(shipped_trace(name))
+
+
+@pytest.mark.parametrize(("name", "column"), [("cloud-1", 1), ("cloud-2", 3)])
+def test_documented_statistics_are_those_of_the_published_traces(
+    reference: Path, name: str, column: int
+) -> None:
+    published = read_trace(reference / "traces" / f"{name}.stl.gz")
+
+    assert documented(column) == statistics(published)
+    assert not np.array_equal(published.addresses, shipped_trace(name).addresses)
+
+
+def test_stream_is_the_published_one(reference: Path) -> None:
+    published = read_trace(reference / "traces" / "stream.stl.gz")
+
+    assert np.array_equal(published.addresses, shipped_trace("stream").addresses)
+    assert np.array_equal(published.ticks, shipped_trace("stream").ticks)
+
+
+def test_path_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "mine.stl.gz"
+    write_trace(shipped_trace("copy-rw"), path)
+
+    for named in (path, str(path)):
+        assert load_trace(named).digest == DIGESTS["copy-rw"]
+
+
+def test_unknown_workload_lists_the_near_ones() -> None:
+    with pytest.raises(UnknownNameError, match="'cloud-1'"):
+        load_trace("cloud1")
+
+
+def test_absent_file_is_named() -> None:
+    with pytest.raises(FileFormatError, match=r"absent\.stl"):
+        load_trace("absent.stl")

@@ -1,0 +1,92 @@
+"""Tests of the agent interface."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from archgym.agent import AskTellAgent, Trials, make_agent
+from archgym.errors import BudgetExhausted, InvalidArgumentError, UnknownNameError
+from archgym.space import DesignSpace
+from tests.toys import SPACE, ToyAgent, ToySimulator
+
+
+def trials(indices: np.ndarray) -> Trials:
+    n = len(indices)
+    no = np.zeros(n, dtype=bool)
+    return Trials(indices, np.arange(n) * 1.0, np.ones((n, 4)), ~no, no, no, ToySimulator().metrics)
+
+
+def test_trials_give_a_row_each() -> None:
+    rows = list(trials(np.zeros((3, 5), dtype=np.int64)))
+
+    assert [row.reward for row in rows] == [0.0, 1.0, 2.0]
+    assert [type(value) for value in vars(rows[0]).values()] == [
+        np.ndarray,
+        float,
+        np.ndarray,
+        bool,
+        bool,
+        bool,
+    ]
+
+
+def test_hyperparameters_reach_the_agent() -> None:
+    agent = make_agent(ToyAgent, SPACE, 0, {"batch_size": 7})
+
+    assert isinstance(agent, ToyAgent)
+    assert len(agent.ask()) == 7
+
+
+def test_unknown_hyperparameter_offers_near_names() -> None:
+    with pytest.raises(UnknownNameError, match=r"Hyperparameter of agent 'toy'.*'batch_size'"):
+        make_agent(ToyAgent, SPACE, 0, {"batchsize": 7})
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 1.0, True, None, "1"])
+def test_seed_that_is_no_whole_number_is_refused(seed: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="`seed`"):
+        make_agent(ToyAgent, SPACE, seed, {})
+
+
+def test_argument_that_the_constructor_cannot_take_is_an_error_of_ours() -> None:
+    class Strict(ToyAgent):
+        def __init__(self, space: DesignSpace, *, seed: int) -> None:
+            super().__init__(space, seed=seed)
+
+    with pytest.raises(InvalidArgumentError, match="batch_size"):
+        make_agent(Strict, SPACE, 0, {"batch_size": 7})
+
+
+class Thrice(AskTellAgent):
+    """Asks thrice."""
+
+    name = "thrice"
+
+    def __init__(self, space: DesignSpace, *, seed: int) -> None:
+        self.told: list[int] = []
+
+    def ask(self) -> np.ndarray:
+        return np.zeros((1 if len(self.told) < 3 else 0, 5), dtype=np.int64)
+
+    def tell(self, trials: Trials) -> None:
+        self.told.append(len(trials))
+
+
+def test_ask_without_a_design_ends_the_search() -> None:
+    agent = Thrice(SPACE, seed=0)
+
+    agent.search(trials)
+
+    assert agent.told == [1, 1, 1]
+
+
+def test_end_of_the_budget_passes_through() -> None:
+    def over(indices: np.ndarray) -> Trials:
+        raise BudgetExhausted("over")
+
+    agent = Thrice(SPACE, seed=0)
+
+    with pytest.raises(BudgetExhausted):
+        agent.search(over)
+    assert agent.told == []

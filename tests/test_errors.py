@@ -1,0 +1,95 @@
+"""Tests of the exceptions."""
+
+import pickle
+
+import pytest
+
+from archgym import errors
+from archgym.errors import (
+    ArchGymError,
+    FileFormatError,
+    MissingExtraError,
+    StudyInterrupted,
+    unknown_name,
+)
+
+CLASSES = [getattr(errors, name) for name in errors.__all__ if name != "unknown_name"]
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_every_exception_is_below_archgym_error(kind: type[Exception]) -> None:
+    assert issubclass(kind, ArchGymError)
+
+
+@pytest.mark.parametrize(
+    ("kind", "builtin"),
+    [
+        (errors.InvalidArgumentError, ValueError),
+        (errors.InvalidDesignError, ValueError),
+        (errors.InvalidSpaceError, ValueError),
+        (errors.FileFormatError, ValueError),
+        (errors.UnknownNameError, LookupError),
+        (errors.SimulatorError, RuntimeError),
+        (errors.StudyLockedError, RuntimeError),
+        (errors.ReplayError, RuntimeError),
+        (errors.StorageError, OSError),
+        (errors.MissingExtraError, ImportError),
+        (errors.ConformanceError, AssertionError),
+    ],
+)
+def test_exception_refines_a_builtin(kind: type[Exception], builtin: type[Exception]) -> None:
+    assert issubclass(kind, builtin)
+
+
+def test_unknown_name_offers_near_names() -> None:
+    error = unknown_name("agent", "genetik", ["random", "genetic", "bayesian"])
+
+    assert str(error) == "Agent 'genetik' does not exist. Did you mean 'genetic'?"
+
+
+def test_unknown_name_lists_all_where_none_is_near() -> None:
+    error = unknown_name("agent", "xyz", ["random", "genetic"])
+
+    assert str(error) == "Agent 'xyz' does not exist. There is 'genetic', 'random'."
+
+
+def test_unknown_name_says_when_nothing_is_known() -> None:
+    assert str(unknown_name("space", "x", [])) == "Space 'x' does not exist. No space is known."
+
+
+def test_unknown_name_keeps_capitals_of_what_is_named() -> None:
+    error = unknown_name("option of simulator 'DRAM'", "x", ["device"])
+
+    assert str(error).startswith("Option of simulator 'DRAM' 'x' does not exist.")
+
+
+def test_file_format_error_names_place_problem_and_remedy() -> None:
+    error = FileFormatError("a.json", 3, "An object must come; got 5", "Write it again")
+
+    assert str(error) == "a.json:3: An object must come; got 5. Write it again."
+    assert error.line == 3
+
+
+def test_file_format_error_without_line() -> None:
+    assert str(FileFormatError("a.gz", None, "It must be gzip")) == "a.gz: It must be gzip."
+
+
+def test_missing_extra_error_says_how_to_install() -> None:
+    assert "pip install 'archgym[gp]'" in str(MissingExtraError("torch", "gp"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        FileFormatError("a.json", 3, "An object must come", "Write it again"),
+        MissingExtraError("torch", "gp"),
+        StudyInterrupted("stopped", 15),
+        unknown_name("agent", "x", ["y"]),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_exceptions_pickle_for_other_processes(error: ArchGymError) -> None:
+    copy = pickle.loads(pickle.dumps(error))
+
+    assert str(copy) == str(error)
+    assert {**vars(copy)} == {**vars(error)}
