@@ -1,0 +1,143 @@
+"""A genetic algorithm for mixed parameters."""
+
+from typing import ClassVar, final
+
+import numpy as np
+
+from archgym.agent import AskTellAgent, Trials
+from archgym.asked import AskedDesigns
+from archgym.limits import check_number, check_whole
+from archgym.neighbourhood import step_designs
+from archgym.parameter import Integer, Parameter, Real
+from archgym.space import DesignSpace
+
+__all__ = ["GeneticAgent"]
+
+# chosen: rounds of breeding before children that are new and feasible are given up for random
+# designs, and children bred at least in each, since many cost little more than one.
+_MAX_ROUNDS = 10
+_LEAST_BRED = 8
+
+
+@final
+class GeneticAgent(AskTellAgent):
+    """Breeds the best designs so far: tournament, uniform crossover, local steps, elitism.
+
+    The population is the best `population` designs ever seen. Parents win tournaments in it; a
+    child takes each parameter from either parent with even odds, then some parameters step to a
+    neighbouring value, or to any other where values have no order. A child that breaks a
+    constraint or was asked for before is bred again, and in the end replaced by a random design;
+    what the simulator finds infeasible or fails on has the lowest reward and so dies out.
+    """
+
+    name = "genetic"
+    batch = "batch"
+    hyperparameters: ClassVar[tuple[Parameter, ...]] = (
+        Integer(name="population", low=4, high=100, default=12, doc="Designs that may breed."),
+        Integer(name="batch_size", low=1, high=64, default=8, doc="Children an ask."),
+        Integer(name="tournament", low=1, high=8, default=4, doc="Designs a parent beats, and it."),
+        Real(
+            name="crossover",
+            low=0.0,
+            high=1.0,
+            count=11,
+            default=0.7,
+            doc="Share of children that have two parents.",
+        ),
+        Real(
+            name="mutation",
+            low=0.5,
+            high=5.0,
+            count=10,
+            default=1.5,
+            doc="Mean number of parameters of a child that step.",
+        ),
+        Real(
+            name="step",
+            low=0.01,
+            high=0.5,
+            count=50,
+            default=0.15,
+            doc="Mean length of a step along an ordered parameter, as a share of its values.",
+        ),
+    )
+
+    def __init__(
+        self,
+        space: DesignSpace,
+        *,
+        seed: int,
+        population: int = 12,
+        batch_size: int = 8,
+        tournament: int = 4,
+        crossover: float = 0.7,
+        mutation: float = 1.5,
+        step: float = 0.15,
+    ) -> None:
+        """Sets up an empty population.
+
+        Args:
+          space: Where to search.
+          seed: What decides.
+          population: Designs that may breed, 2 or more; as many random ones start the search.
+          batch_size: Children an ask, 1 or more.
+          tournament: Designs drawn, the best of which is a parent, 1 or more.
+          crossover: Share of children that have two parents, 0 to 1.
+          mutation: Mean number of parameters of a child that step, above 0; at least one does in
+            a child of one parent.
+          step: Mean length of a step along an ordered parameter, as a share of its values, above 0.
+        """
+        self._population = check_whole("population", population, 2)
+        self._batch_size = check_whole("batch_size", batch_size, 1)
+        self._tournament = check_whole("tournament", tournament, 1)
+        self._crossover = check_number("crossover", crossover, 0, 1)
+        self._mutation = check_number("mutation", mutation, 0.01)
+        self._step = check_number("step", step, 0.001, 1)
+        self._space = space
+        self._rng = np.random.default_rng(seed)
+        self._asked = AskedDesigns(space)
+        self._designs = np.empty((0, space.n_parameters), dtype=np.int64)
+        self._rewards = np.empty(0)
+
+    def ask(self) -> np.ndarray:
+        missing = self._population - len(self._asked)
+        if missing > 0:
+            return self._asked.draw(min(missing, self._batch_size), self._rng)
+        children = [self._new_children(self._batch_size)]
+        missing = self._batch_size - len(children[0])
+        if missing:
+            children.append(self._asked.draw(missing, self._rng))
+        return np.concatenate(children)
+
+    def tell(self, trials: Trials) -> None:
+        designs = np.concatenate([self._designs, self._space.canonical(trials.indices)])
+        rewards = np.concatenate([self._rewards, trials.reward])
+        best = np.argsort(-rewards, kind="stable")[: self._population]
+        self._designs, self._rewards = designs[best], rewards[best]
+
+    def _new_children(self, n: int) -> np.ndarray:
+        """Feasible children that were not asked for; fewer than `n` where tries run out."""
+        found = [np.empty((0, self._space.n_parameters), dtype=np.int64)]
+        missing = n
+        for _ in range(_MAX_ROUNDS):
+            children = self._space.canonical(self._children(max(missing, _LEAST_BRED)))
+            children = children[self._asked.new(children)][:missing]
+            self._asked.add(children)
+            found.append(children)
+            missing -= len(children)
+            if not missing:
+                break
+        return np.concatenate(found)
+
+    def _children(self, n: int) -> np.ndarray:
+        mothers, fathers = self._parents(n), self._parents(n)
+        has_two = self._rng.random((n, 1)) < self._crossover
+        is_fathers = has_two & (self._rng.random(mothers.shape) < 0.5)
+        children = np.where(is_fathers, fathers, mothers)
+        return step_designs(self._space, children, self._mutation, self._step, self._rng)
+
+    def _parents(self, n: int) -> np.ndarray:
+        # The population is sorted, so the best of a tournament is the smallest place drawn.
+        places = self._rng.integers(len(self._designs), size=(n, self._tournament)).min(axis=1)
+        parents: np.ndarray = self._designs[places]
+        return parents

@@ -1,0 +1,55 @@
+"""Random search: the yardstick for every other agent."""
+
+from typing import ClassVar, final
+
+import numpy as np
+
+from archgym.agent import AskTellAgent, Trials
+from archgym.asked import AskedDesigns
+from archgym.limits import check_whole
+from archgym.parameter import Parameter, PowerOfTwo
+from archgym.space import DesignSpace
+
+__all__ = ["RandomAgent"]
+
+# chosen: designs drawn at a time, whatever the batch size, so that it changes no design's turn.
+_DRAWN = 256
+
+
+@final
+class RandomAgent(AskTellAgent):
+    """Asks for feasible designs uniformly at random, none twice, until the space holds no more.
+
+    The batch size decides how many are evaluated at once, not which or in what order.
+    """
+
+    name = "random"
+    batch = "batch"
+    hyperparameters: ClassVar[tuple[Parameter, ...]] = (
+        PowerOfTwo(name="batch_size", low=1, high=1024, default=32, doc="Designs an ask."),
+    )
+
+    def __init__(self, space: DesignSpace, *, seed: int, batch_size: int = 32) -> None:
+        """Sets up the draw.
+
+        Args:
+          space: Where to draw.
+          seed: What decides.
+          batch_size: Designs an ask, 1 or more.
+        """
+        self._asked = AskedDesigns(space)
+        self._rng = np.random.default_rng(seed)
+        self._batch_size = check_whole("batch_size", batch_size, 1)
+        self._drawn = np.empty((0, space.n_parameters), dtype=np.int64)
+
+    def ask(self) -> np.ndarray:
+        while len(self._drawn) < self._batch_size:
+            more = self._asked.draw(_DRAWN, self._rng)
+            self._drawn = np.concatenate([self._drawn, more])
+            if len(more) < _DRAWN:
+                break
+        batch, self._drawn = np.split(self._drawn, [self._batch_size])
+        return batch
+
+    def tell(self, trials: Trials) -> None:
+        pass

@@ -1,0 +1,154 @@
+"""How good agents are: the best reward they have found after so many evaluations.
+
+    python benchmarks/agents.py --agents random genetic bayesian --seeds 5 --budget 400
+
+Prints one row an agent, its hyperparameters beside it: mean and standard deviation over seeds and
+tasks of the best reward so far, and the agent's own time an evaluation. With `--set NAME=VALUE` an
+agent runs with that hyperparameter. Simulations are shared between agents and not counted.
+"""
+
+import argparse
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+from archgym.agent import Agent, Trials, make_agent
+from archgym.conformance import ProvingSimulator
+from archgym.discovery import agent_class, simulator_names
+from archgym.errors import BudgetExhausted
+from archgym.task import Task
+
+MARKS = (25, 50, 100, 200, 400, 800, 1600)
+
+
+class Bench:
+    """Answers agents on one task from a memory of all that was simulated."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self._results: dict[bytes, tuple[float, np.ndarray, bool, bool]] = {}
+
+    def run(
+        self, kind: type[Agent], seed: int, budget: int, hyperparameters: dict[str, Any]
+    ) -> tuple[np.ndarray, float]:
+        """Best reward so far, (budget,), and the agent's own CPU time [s]."""
+        rewards: list[float] = []
+        known: set[bytes] = set()
+        simulated_s = 0.0
+
+        def evaluate(indices: np.ndarray) -> Trials:
+            nonlocal simulated_s
+            started = time.process_time()
+            keys = [row.tobytes() for row in self.task.space.canonical(indices)]
+            self._simulate(indices, keys)
+            repeated = [key in known or key in keys[:n] for n, key in enumerate(keys)]
+            for key, is_repeated in zip(keys, repeated, strict=True):
+                if not is_repeated:
+                    rewards.append(self._results[key][0])
+            known.update(keys)
+            reward, values, feasible, failed = zip(*(self._results[k] for k in keys), strict=True)
+            simulated_s += time.process_time() - started
+            if len(rewards) >= budget:
+                raise BudgetExhausted("done")
+            return Trials(
+                indices,
+                np.array(reward),
+                np.array(values),
+                np.array(feasible),
+                np.array(failed),
+                np.array(repeated),
+                self.task.metrics,
+            )
+
+        started = time.process_time()
+        with suppress(BudgetExhausted):
+            make_agent(kind, self.task.space, seed, hyperparameters).search(evaluate)
+        own_s = time.process_time() - started - simulated_s
+        best = np.maximum.accumulate(rewards[:budget])
+        return np.pad(best, (0, budget - len(best)), mode="edge"), own_s
+
+    def _simulate(self, indices: np.ndarray, keys: Sequence[bytes]) -> None:
+        new = [n for n, key in enumerate(keys) if key not in self._results]
+        if not new:
+            return
+        result = self.task.evaluate(indices[new])
+        averages = self.task.average(result.values)
+        for row, n in enumerate(new):
+            self._results[keys[n]] = (
+                float(result.reward[row]),
+                averages[row],
+                bool((result.reason[row] == 0).all()),
+                bool((result.reason[row] < 0).any()),
+            )
+
+    @property
+    def best_known(self) -> float:
+        """The best reward of all that was simulated."""
+        return max(result[0] for result in self._results.values())
+
+
+def tasks(choice: str) -> list[Task]:
+    """Tasks to compare on."""
+    if choice == "proving" or "dram" not in simulator_names():
+        return [
+            Task.make(ProvingSimulator("mixed", has_failures=False), "far"),
+            Task.make(ProvingSimulator("mapping", has_failures=False), "far"),
+        ]
+    return [
+        Task.make("dram", workload, objective)
+        for workload, objective in (
+            ("cloud-1", "low-latency"),
+            ("cloud-1", "low-energy"),
+            ("cloud-2", "balanced"),
+        )
+    ]
+
+
+def main() -> None:
+    """Runs and prints."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--tasks", choices=("dram", "proving"), default="dram")
+    parser.add_argument("--agents", nargs="+", default=["random", "genetic", "bayesian"])
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--budget", type=int, default=400)
+    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE")
+    arguments = parser.parse_args()
+    chosen = dict(text.split("=", 1) for text in arguments.set)
+    values = {name: float(v) if "." in v else int(v) for name, v in chosen.items()}
+    benches = [Bench(task) for task in tasks(arguments.tasks)]
+    marks = [mark for mark in MARKS if mark <= arguments.budget]
+    print(f"{'agent':30}" + "".join(f"{mark:>16}" for mark in marks) + f"{'own time':>14}")
+    for name in arguments.agents:
+        report(name, benches, arguments.seeds, arguments.budget, values, marks)
+    for bench in benches:
+        print(f"best known of {bench.task.id}: {bench.best_known:.4f}")
+
+
+def report(
+    name: str,
+    benches: Sequence[Bench],
+    n_seeds: int,
+    budget: int,
+    values: dict[str, Any],
+    marks: Sequence[int],
+) -> None:
+    """Prints one agent's row."""
+    kind = agent_class(name)
+    known = {parameter.name for parameter in kind.hyperparameters}
+    used = {key: value for key, value in values.items() if key in known}
+    runs = [b.run(kind, seed, budget, used) for b in benches for seed in range(n_seeds)]
+    best = np.array([run[0] for run in runs]).reshape(len(benches), n_seeds, budget)
+    own_ms = 1e3 * sum(run[1] for run in runs) / (len(runs) * budget)
+    cells = [
+        f"{best[:, :, mark - 1].mean():9.4f} ±{best[:, :, mark - 1].std(axis=1).mean():.3f}"
+        for mark in marks
+    ]
+    label = f"{name} {','.join(f'{k}={v}' for k, v in used.items())}"
+    print(f"{label:30}" + "".join(f"{cell:>16}" for cell in cells) + f"{own_ms:>11.2f} ms")
+
+
+if __name__ == "__main__":
+    main()
