@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from archgym.envs.batch import DesignVectorEnv
     from archgym.envs.design import DesignEnv
-    from archgym.envs.evaluator import evaluator
+    from archgym.envs.evaluation import evaluator
     from archgym.envs.registration import environment_id, environment_ids, register_all
     from archgym.envs.sb3 import Sb3VecEnv
 
@@ -18,7 +18,7 @@ _HOMES = {
     "Sb3VecEnv": "sb3",
     "environment_id": "registration",
     "environment_ids": "registration",
-    "evaluator": "evaluator",
+    "evaluator": "evaluation",
     "register_all": "registration",
 }
 
@@ -36,9 +36,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'archgym.envs' has no attribute {name!r}")
-    module = importlib.import_module(f"archgym.envs.{_HOMES[name]}")
-    # Importing `archgym.envs.evaluator` has set that name to the module: set it to what it holds.
-    value = getattr(module, name)
+    value = getattr(importlib.import_module(f"archgym.envs.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
 

@@ -1,0 +1,147 @@
+"""The Gymnasium vector environment: many episodes, evaluated as one batch."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, final
+
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from archgym.agent import Evaluate, Trials
+from archgym.envs.episodes import Episodes
+from archgym.envs.evaluation import reason_texts
+from archgym.errors import InvalidArgumentError
+from archgym.task import Task
+
+__all__ = ["DesignVectorEnv"]
+
+
+@final
+class DesignVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
+    """Many `DesignEnv` side by side, whose designs go to the simulator as one batch.
+
+    Spaces, observations, rewards and ends are those of `DesignEnv`. An episode that ends starts
+    again in the same step (`AutoresetMode.SAME_STEP`): its row of the observations is the new
+    episode's first, and the last one stands in ``info["final_obs"]``. ``info["final_info"]`` holds
+    `indices` (num_envs, n_parameters), `metrics` (name to (num_envs,), NaN where a design was not
+    built), `feasible`, `failed`, `reason` and `reward`, each with its mask `_name` as Gymnasium
+    has it; designs are made from indices by ``env.task.space.designs``.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]  # read-only
+        "render_modes": [],
+        "autoreset_mode": AutoresetMode.SAME_STEP,
+    }
+
+    def __init__(
+        self,
+        task: Task,
+        num_envs: int = 1,
+        *,
+        formulation: str = "whole",
+        actions: str = "multidiscrete",
+        log: str | Path | None = None,
+        evaluate: Evaluate | None = None,
+    ) -> None:
+        """Makes the environment.
+
+        Args:
+          task: What designs are judged by.
+          num_envs: Number of episodes side by side.
+          formulation: As for `DesignEnv`; so are `actions`, `log` and `evaluate`.
+          actions: "multidiscrete" or "box".
+          log: One log for all episodes, in the order of their rows.
+          evaluate: Takes all designs of a step at once.
+
+        Raises:
+          InvalidArgumentError: An argument does not fit.
+          UnknownNameError: The formulation or the kind of actions does not exist.
+        """
+        # Gymnasium closes what is dropped: nothing to close before it is made.
+        self.closed = True
+        self.task = task
+        self._episodes = Episodes(task, num_envs, formulation, actions, log, evaluate)
+        self.num_envs = num_envs
+        self.single_action_space = self._episodes.formulation.action_space
+        self.single_observation_space = self._episodes.observation.space
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.closed = False
+
+    @property
+    def observation_names(self) -> tuple[str, ...]:
+        """What each number of an episode's observation is."""
+        return self._episodes.observation.names
+
+    def reset(
+        self,
+        *,
+        seed: int | list[int | None] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Starts all episodes; `seed` changes nothing and there are no options."""
+        self._episodes.check_options(options)
+        if isinstance(seed, list):
+            if len(seed) != self.num_envs:
+                raise InvalidArgumentError(
+                    f"`seed` must be one number or {self.num_envs}; got {len(seed)}."
+                )
+            seed = seed[0]
+        super().reset(seed=seed)
+        self._episodes.start()
+        return np.tile(self._episodes.first_observation, (self.num_envs, 1)), {}
+
+    def step(
+        self, actions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        step = self._episodes.step(actions)
+        observations, info = step.observations, {}
+        if step.trials is not None:
+            rows = np.flatnonzero(step.ended)
+            last = np.full(self.num_envs, None, dtype=object)
+            for row in rows:
+                last[row] = step.observations[row].copy()
+            info = {
+                "final_obs": last,
+                "_final_obs": step.ended.copy(),
+                "final_info": self._final_info(step.trials, rows, step.ended),
+                "_final_info": step.ended.copy(),
+            }
+            observations[rows] = self._episodes.first_observation
+            self._episodes.start(step.ended)
+        truncated = np.zeros(self.num_envs, dtype=bool)
+        return observations, step.reward, step.ended, truncated, info
+
+    def action_masks(self) -> np.ndarray:
+        """Which actions have a feasible completion, (num_envs, n_actions) bool.
+
+        Raises:
+          InvalidArgumentError: The actions are a box.
+        """
+        return self._episodes.masks()
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Closes the log."""
+        self._episodes.close()
+
+    def _final_info(self, trials: Trials, rows: np.ndarray, ended: np.ndarray) -> dict[str, Any]:
+        def spread(values: np.ndarray | list[str], kind: Any, empty: Any) -> np.ndarray:
+            values = np.array(values, dtype=kind)
+            if len(rows) == self.num_envs:
+                return values
+            full: np.ndarray = np.full((self.num_envs, *values.shape[1:]), empty, dtype=kind)
+            full[rows] = values
+            return full
+
+        metrics = spread(trials.values, np.float64, np.nan)
+        columns = {spec.name: metrics[:, place] for place, spec in enumerate(self.task.metrics)}
+        info = {
+            "indices": spread(trials.indices, np.int64, 0),
+            "metrics": columns | {f"_{name}": ended for name in columns},
+            "feasible": spread(trials.feasible, bool, False),
+            "failed": spread(trials.failed, bool, False),
+            "reason": spread(reason_texts(self.task, trials), object, ""),
+            "reward": spread(trials.reward, np.float64, 0.0),
+        }
+        return info | {f"_{name}": ended for name in info}

@@ -1,0 +1,182 @@
+"""The Gymnasium environment: an agent makes designs and sees what they measure."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, final
+
+import gymnasium
+import numpy as np
+
+from archgym.agent import Evaluate, Trials
+from archgym.envs.episodes import Episodes
+from archgym.envs.evaluation import reason_texts
+from archgym.errors import InvalidArgumentError
+from archgym.task import Task
+
+__all__ = ["DesignEnv"]
+
+
+@final
+class DesignEnv(gymnasium.Env[np.ndarray, Any]):
+    """Makes designs of a task, whole or one parameter a step.
+
+    Design space:
+      The task's. With ``formulation="whole"`` an action is a whole design: `MultiDiscrete`, one
+      number a parameter, or with ``actions="box"`` a `Box` of numbers from -1 to 1, in which every
+      value of a parameter has an equal part of the interval. With ``formulation="sequential"`` an
+      action is the value of the next parameter: `Discrete` with as many values as the largest
+      parameter has (beyond the parameter's own they repeat), or a `Box` of one number. Parameters
+      that mean nothing under the values before them are left out. A permutation is made pick by
+      pick and a factorisation prime by prime. `action_masks` tells which values have a feasible
+      completion and which have none.
+
+    Observation:
+      float32 numbers in this order, named by `observation_names`: the design so far, ordered
+      parameters from -1 to 1 and others one-hot; each metric as the logarithm of its ratio to the
+      default design's, within ±5; whether the design is feasible; in the sequential formulation,
+      one-hot, which choice comes next. Nothing is scaled by what has been seen before. An episode
+      of whole designs starts at the default design, a sequential one with nothing chosen.
+
+    Reward:
+      The task's objective where the design is complete, larger is better, -25 where it is
+      infeasible or the simulator broke; 0 before. The default design gets 0 from relative goals.
+
+    Episode end:
+      Terminates when the design is complete: after one step, or one for each parameter that
+      means something. Never truncates.
+
+    Workloads:
+      The task's, one or more; metrics and rewards are averaged over them by weight.
+
+    Source:
+      The setting follows Krishnan et al., *ArchGym: An Open-Source Gymnasium for Machine Learning
+      Assisted Architecture Design*, ISCA 2023; encodings and reward are ours.
+
+    After the last step `info` holds `design` (canonical form), `indices` (as chosen), `metrics` and
+    their `units` by name (no metrics where the design was not built), `feasible`, `failed`,
+    `reason` ("" where it was built) and `reward`; before, `parameter`, the next one. `reset` takes
+    a `seed`, which changes nothing since nothing is random, and no options.
+    """
+
+    # Gymnasium's checker wants a frame rate, though text has none.
+    metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]  # read-only
+        "render_modes": ["ansi"],
+        "render_fps": 1,
+    }
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        formulation: str = "whole",
+        actions: str = "multidiscrete",
+        log: str | Path | None = None,
+        evaluate: Evaluate | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        """Makes the environment.
+
+        Args:
+          task: What designs are judged by.
+          formulation: "whole" or "sequential".
+          actions: "multidiscrete" or "box".
+          log: Folder that every evaluation is journaled to, as a study; new, or a log of this task.
+          evaluate: Evaluates designs instead of the task's simulator. What it raises, such as
+            BudgetExhausted, passes through `step`.
+          render_mode: "ansi" for `render` to return text.
+
+        Raises:
+          InvalidArgumentError: An argument does not fit.
+          UnknownNameError: The formulation or the kind of actions does not exist.
+        """
+        _check_render_mode(render_mode, self.metadata["render_modes"])
+        self.task = task
+        self.render_mode = render_mode
+        self._episodes = Episodes(task, 1, formulation, actions, log, evaluate)
+        self.action_space = self._episodes.formulation.action_space
+        self.observation_space = self._episodes.observation.space
+        self._units = {spec.name: spec.unit for spec in task.metrics}
+        self._last: dict[str, Any] = {}
+
+    @property
+    def observation_names(self) -> tuple[str, ...]:
+        """What each number of an observation is."""
+        return self._episodes.observation.names
+
+    def reset(
+        self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        self._episodes.check_options(options)
+        super().reset(seed=seed)
+        self._episodes.start()
+        self._last = {}
+        return self._episodes.first_observation.copy(), self._before_the_end()
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        step = self._episodes.step(np.asarray(action)[None])
+        if step.trials is None:
+            info = self._before_the_end()
+        else:
+            info = self._at_the_end(step.trials)
+            self._last = info
+        return step.observations[0], float(step.reward[0]), bool(step.ended[0]), False, info
+
+    def action_masks(self) -> np.ndarray:
+        """Which actions have a feasible completion, (n_actions,) bool.
+
+        For whole designs the masks of all parameters one after the other, each judged alone; in the
+        sequential formulation the next parameter's, given those chosen, False beyond its values.
+
+        Raises:
+          InvalidArgumentError: The actions are a box.
+        """
+        masks: np.ndarray = self._episodes.masks()[0]
+        return masks
+
+    def render(self) -> str | None:  # type: ignore[override]  # never a list of frames
+        """The last design and its metrics as text; None without a render mode."""
+        if self.render_mode is None:
+            return None
+        if not self._last:
+            return "No design yet.\n"
+        lines = [f"{name} = {value}" for name, value in self._last["design"].items()]
+        lines += [f"{n} = {v:g} {self._units[n]}" for n, v in self._last["metrics"].items()]
+        lines += [self._last["reason"]] if self._last["reason"] else []
+        return "\n".join([*lines, f"reward = {self._last['reward']:g}", ""])
+
+    def close(self) -> None:
+        """Closes the log."""
+        self._episodes.close()
+
+    def _before_the_end(self) -> dict[str, Any]:
+        name = self._episodes.next_parameter(0)
+        return {} if name is None else {"parameter": name}
+
+    def _at_the_end(self, trials: Trials) -> dict[str, Any]:
+        space = self.task.space
+        indices = trials.indices[0]
+        feasible = bool(trials.feasible[0])
+        values = zip(self.task.metrics, trials.values[0], strict=True)
+        return {
+            "design": space.design_at(space.canonical(indices[None, :])[0]),
+            "indices": indices.copy(),
+            "metrics": {spec.name: float(value) for spec, value in values} if feasible else {},
+            "units": dict(self._units),
+            "feasible": feasible,
+            "failed": bool(trials.failed[0]),
+            "reason": reason_texts(self.task, trials)[0],
+            "reward": float(trials.reward[0]),
+        }
+
+
+def _check_render_mode(render_mode: str | None, known: list[str]) -> None:
+    if render_mode is not None and render_mode not in known:
+        # A TypeError as well, by which stable_baselines3's `make_vec_env` sees that its own
+        # "rgb_array" is not for this environment.
+        raise _UnknownRenderModeError(
+            f"`render_mode` must be None or one of {', '.join(known)}; got {render_mode!r}."
+        )
+
+
+class _UnknownRenderModeError(InvalidArgumentError, TypeError):
+    pass

@@ -1,0 +1,203 @@
+"""How an episode makes a design: all choices in one step, or one choice a step."""
+
+from abc import ABC, abstractmethod
+from typing import Any, Literal, final
+
+import numpy as np
+from gymnasium import spaces
+
+from archgym.envs.action import binned, require_shape, require_whole
+from archgym.envs.choices import Choices
+from archgym.errors import InvalidArgumentError, unknown_name
+
+__all__ = ["ActionKind", "Formulation", "FormulationName", "make_formulation"]
+
+FormulationName = Literal["whole", "sequential"]
+ActionKind = Literal["multidiscrete", "box"]
+
+
+class Formulation(ABC):
+    """From actions to choices, for any number of episodes side by side.
+
+    An episode's state is its choices `picks` and the `position` of the next one; its design is
+    complete where that is `choices.n`.
+    """
+
+    choices: Choices
+    action_space: spaces.Space[Any]
+    """One episode's."""
+    shows_position: bool
+
+    @abstractmethod
+    def start(self) -> tuple[np.ndarray, int]:
+        """Choices, (n_choices,), and position with which an episode starts."""
+
+    @abstractmethod
+    def is_made(self, position: np.ndarray) -> np.ndarray:
+        """Which choices an observation shows, (n, n_choices) bool."""
+
+    @abstractmethod
+    def advance(
+        self, picks: np.ndarray, position: np.ndarray, actions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Choices and positions after n episodes' actions.
+
+        Raises:
+          InvalidArgumentError: The actions do not lie in the action space.
+        """
+
+    @abstractmethod
+    def masks(self, picks: np.ndarray, position: np.ndarray) -> np.ndarray:
+        """Which actions have a feasible completion, (n, n_actions) bool.
+
+        Raises:
+          InvalidArgumentError: The action space is continuous.
+        """
+
+
+@final
+class WholeDesign(Formulation):
+    """All choices in one step: every episode is one design."""
+
+    shows_position = False
+
+    def __init__(self, choices: Choices, actions: ActionKind) -> None:
+        self.choices = choices
+        self._is_box = actions == "box"
+        self.action_space = (
+            spaces.Box(-1.0, 1.0, (choices.n,), dtype=np.float32)
+            if self._is_box
+            else spaces.MultiDiscrete(choices.sizes)
+        )
+        self._mask: np.ndarray | None = None
+
+    def start(self) -> tuple[np.ndarray, int]:
+        # An episode starts from the default design, to which all metrics are relative.
+        return self.choices.default, 0
+
+    def is_made(self, position: np.ndarray) -> np.ndarray:
+        return np.ones((len(position), self.choices.n), dtype=bool)
+
+    def advance(
+        self, picks: np.ndarray, position: np.ndarray, actions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        require_shape(actions, picks.shape)
+        done = np.full_like(position, self.choices.n)
+        if self._is_box:
+            return binned(actions, self.choices.sizes), done
+        require_whole(actions, self.choices.sizes, self.choices.names)
+        return actions.astype(np.int64), done
+
+    def masks(self, picks: np.ndarray, position: np.ndarray) -> np.ndarray:
+        if self._is_box:
+            raise _no_masks()
+        if self._mask is None:
+            self._mask = np.concatenate(self.choices.marginal_masks())
+        return np.tile(self._mask, (len(position), 1))
+
+
+@final
+class OneChoice(Formulation):
+    """One choice a step, in the space's order; the design is evaluated at the end.
+
+    A parameter that is known to mean nothing under the choices before it takes its default and its
+    step is left out, so that episodes are as long as their designs have choices that matter.
+    """
+
+    shows_position = True
+
+    def __init__(self, choices: Choices, actions: ActionKind) -> None:
+        self.choices = choices
+        self._is_box = actions == "box"
+        self._n_actions = int(choices.sizes.max())
+        self.action_space = (
+            spaces.Box(-1.0, 1.0, (1,), dtype=np.float32)
+            if self._is_box
+            else spaces.Discrete(self._n_actions)
+        )
+        self._skips = np.array([_is_known_early(choices, int(p)) for p in choices.places])
+
+    def start(self) -> tuple[np.ndarray, int]:
+        first = self._next(self.choices.default[None, :], np.array([-1]))
+        return self.choices.default, int(first[0])
+
+    def is_made(self, position: np.ndarray) -> np.ndarray:
+        made: np.ndarray = np.arange(self.choices.n) < position[:, None]
+        return made
+
+    def advance(
+        self, picks: np.ndarray, position: np.ndarray, actions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        n = len(position)
+        sizes = self.choices.sizes[position]
+        if self._is_box:
+            require_shape(actions, (n, 1))
+            chosen = binned(actions[:, 0], sizes)
+        else:
+            require_shape(actions, (n,))
+            require_whole(actions[:, None], np.array([self._n_actions]), ("the next choice",))
+            # Masked algorithms never go beyond the choice's options; for others these repeat.
+            chosen = actions.astype(np.int64) % sizes
+        after = picks.copy()
+        after[np.arange(n), position] = chosen
+        return after, self._next(after, position)
+
+    def masks(self, picks: np.ndarray, position: np.ndarray) -> np.ndarray:
+        if self._is_box:
+            raise _no_masks()
+        masks = np.zeros((len(position), self._n_actions), dtype=bool)
+        for row, (made, choice) in enumerate(zip(picks, position, strict=True)):
+            mask = self.choices.mask(made, int(choice))
+            masks[row, : len(mask)] = mask
+        return masks
+
+    def _next(self, picks: np.ndarray, position: np.ndarray) -> np.ndarray:
+        """The first choice after `position` that means something, n_choices where none is left."""
+        if not self._skips.any():
+            return position + 1
+        choices = self.choices
+        active = choices.space.active(choices.compose(picks))[:, choices.places]
+        is_next = (np.arange(choices.n) > position[:, None]) & (active | ~self._skips)
+        return np.where(is_next.any(axis=1), is_next.argmax(axis=1), choices.n)
+
+
+def _is_known_early(choices: Choices, place: int) -> bool:
+    """Whether a parameter has a condition that only parameters before it decide."""
+    space = choices.space
+    when = {c.parameter: c.when.names for c in space.conditions}
+    before = set(space.names[:place])
+    waiting = list(when.get(space.names[place], ()))
+    if not waiting:
+        return False
+    seen = set()
+    while waiting:
+        name = waiting.pop()
+        if name not in before:
+            return False
+        if name not in seen:
+            seen.add(name)
+            waiting += when.get(name, ())
+    return True
+
+
+def _no_masks() -> InvalidArgumentError:
+    return InvalidArgumentError(
+        "Action masks need discrete actions; these are numbers. Make the environment with "
+        'actions="multidiscrete".'
+    )
+
+
+def make_formulation(name: str, actions: str, choices: Choices) -> Formulation:
+    """The formulation with this name and these actions.
+
+    Raises:
+      UnknownNameError: There is none.
+    """
+    if actions not in ("multidiscrete", "box"):
+        raise unknown_name("kind of actions", actions, ("multidiscrete", "box"))
+    kind: ActionKind = "box" if actions == "box" else "multidiscrete"
+    if name == "whole":
+        return WholeDesign(choices, kind)
+    if name == "sequential":
+        return OneChoice(choices, kind)
+    raise unknown_name("formulation", name, ("whole", "sequential"))

@@ -1,0 +1,202 @@
+"""Registers an environment with Gymnasium for each simulator.
+
+Gymnasium (1.0 and later) loads no plug-ins, and importing it takes longer than all the rest of
+``import archgym``. So it is not imported here: where it has been imported already, environments are
+registered at once, and else as soon as it is.
+"""
+
+import importlib.util
+import logging
+import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, final
+
+if TYPE_CHECKING:
+    from archgym.agent import Evaluate
+    from archgym.envs.batch import DesignVectorEnv
+    from archgym.envs.design import DesignEnv
+    from archgym.task import Task
+
+__all__ = [
+    "environment_id",
+    "environment_ids",
+    "make_design_env",
+    "make_design_vector_env",
+    "register_all",
+    "register_with_gymnasium",
+    "task_of",
+]
+
+logger = logging.getLogger(__name__)
+
+
+def environment_id(simulator: str, version: int) -> str:
+    """Id of a simulator's environment.
+
+    >>> environment_id("dram", 0)
+    'archgym/Dram-v0'
+    >>> environment_id("moe_serving", 2)
+    'archgym/MoeServing-v2'
+    """
+    name = "".join(word.capitalize() for word in simulator.split("_"))
+    return f"archgym/{name}-v{version}"
+
+
+def environment_ids() -> dict[str, str]:
+    """Ids of the environments of all simulators that can be imported, to the simulators' names."""
+    from archgym.discovery import simulator_class, simulator_names
+    from archgym.errors import ArchGymError
+
+    found = {}
+    for name in simulator_names():
+        try:
+            found[environment_id(name, simulator_class(name).version)] = name
+        except (ArchGymError, ImportError) as error:
+            # Another package's simulator that is broken must not break `import gymnasium`.
+            logger.warning("Simulator %r has no environment: %s", name, error)
+    return found
+
+
+def register_all() -> None:
+    """Registers the environment of every simulator, where it is not registered yet."""
+    import gymnasium
+
+    for env_id, simulator in environment_ids().items():
+        if env_id not in gymnasium.registry:
+            gymnasium.register(
+                env_id,
+                entry_point="archgym.envs.registration:make_design_env",
+                vector_entry_point="archgym.envs.registration:make_design_vector_env",
+                kwargs={"simulator": simulator},
+            )
+
+
+def register_with_gymnasium() -> None:
+    """Registers all environments now, or as soon as Gymnasium is imported."""
+    if "gymnasium" in sys.modules:
+        register_all()
+    elif not any(isinstance(finder, _AfterGymnasium) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _AfterGymnasium())
+
+
+@final
+class _AfterGymnasium(MetaPathFinder):
+    """Finds Gymnasium as others do, and has `register_all` called when it has been imported."""
+
+    def __init__(self) -> None:
+        self._is_searching = False
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,
+        target: ModuleType | None = None,
+    ) -> ModuleSpec | None:
+        if fullname != "gymnasium" or self._is_searching:
+            return None
+        self._is_searching = True
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self._is_searching = False
+        if spec is None or spec.loader is None:
+            return spec
+        load = spec.loader.exec_module
+
+        def load_and_register(module: ModuleType) -> None:
+            load(module)
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
+            register_all()
+
+        spec.loader.exec_module = load_and_register  # type: ignore[method-assign]  # this one only
+        return spec
+
+
+def make_design_env(
+    simulator: str,
+    *,
+    formulation: str = "whole",
+    actions: str = "multidiscrete",
+    log: str | Path | None = None,
+    evaluate: "Evaluate | None" = None,
+    render_mode: str | None = None,
+    **choices: Any,
+) -> "DesignEnv":
+    """What ``gymnasium.make`` calls.
+
+    Args:
+      simulator: A registered name.
+      formulation: As for `DesignEnv`; so are the next four.
+      actions: "multidiscrete" or "box".
+      log: A folder, or None.
+      evaluate: In place of the simulator, or None.
+      render_mode: "ansi" or None.
+      **choices: Further arguments of `Task.make`: workload, objective, space, fidelity, and
+        options of the simulator such as device.
+    """
+    from archgym.envs.design import DesignEnv
+
+    return DesignEnv(
+        task_of(simulator, **choices),
+        formulation=formulation,
+        actions=actions,
+        log=log,
+        evaluate=evaluate,
+        render_mode=render_mode,
+    )
+
+
+def make_design_vector_env(
+    simulator: str,
+    num_envs: int = 1,
+    *,
+    formulation: str = "whole",
+    actions: str = "multidiscrete",
+    log: str | Path | None = None,
+    evaluate: "Evaluate | None" = None,
+    **choices: Any,
+) -> "DesignVectorEnv":
+    """What ``gymnasium.make_vec`` calls; arguments as for `make_design_env`."""
+    from archgym.envs.batch import DesignVectorEnv
+
+    return DesignVectorEnv(
+        task_of(simulator, **choices),
+        num_envs,
+        formulation=formulation,
+        actions=actions,
+        log=log,
+        evaluate=evaluate,
+    )
+
+
+def task_of(task: "Task | str", **choices: Any) -> "Task":
+    """The task: as given, or made from an environment's id or a simulator's name.
+
+    Args:
+      task: Which.
+      **choices: With a name, further arguments of `Task.make`.
+
+    Raises:
+      InvalidArgumentError: A task is given and choices as well, or an argument does not fit.
+      UnknownNameError: A name does not exist.
+    """
+    from archgym.errors import InvalidArgumentError, unknown_name
+    from archgym.task import Task
+
+    if isinstance(task, Task):
+        if choices:
+            raise InvalidArgumentError(
+                f"`{next(iter(choices))}` is part of the task that was given; it must be left out."
+            )
+        return task
+    if task.startswith("archgym/"):
+        ids = environment_ids()
+        if task not in ids:
+            raise unknown_name("environment", task, ids)
+        task = ids[task]
+    return Task.make(task, **choices)
