@@ -1,0 +1,133 @@
+"""The application: its commands, and how every error becomes one line and an exit code."""
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from archgym.cli.describing import describe
+from archgym.cli.evaluating import evaluate
+from archgym.cli.exporting import export, merge
+from archgym.cli.listing import list_names
+from archgym.cli.searching import resume, search
+from archgym.cli.showing import show
+from archgym.cli.validating import validate
+from archgym.errors import StudyInterrupted
+from archgym.version import __version__
+
+__all__ = ["app", "run"]
+
+# Their place differs between releases of Typer; `BadParameter` is public in all of them.
+_ClickException: Any = typer.BadParameter.__mro__[2]
+
+_PROGRAM = "archgym"
+_DEBUG = "--debug"
+_EPILOG = (
+    "Exit codes: 0 done; 1 an error, in one line on stderr; 2 the command was written wrongly; "
+    "3 the evaluated design cannot be built; 130 and 143 stopped by SIGINT and SIGTERM."
+)
+
+app = typer.Typer(
+    name=_PROGRAM,
+    help="Searches hardware design spaces against simulators.",
+    epilog=_EPILOG,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("list")(list_names)
+app.command()(describe)
+app.command()(evaluate)
+app.command()(search)
+app.command()(resume)
+app.command()(show)
+app.command()(export)
+app.command()(merge)
+app.command()(validate)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"{_PROGRAM} {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option(_DEBUG, help="Show tracebacks and log messages; works anywhere.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def run(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Runs one command and exits.
+
+    Args:
+      arguments: Those after the program's name; `sys.argv` where None.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    is_debug = _DEBUG in given
+    given = [argument for argument in given if argument != _DEBUG]
+    logging.basicConfig(
+        level=logging.DEBUG if is_debug else logging.WARNING,
+        format="%(name)s: %(message)s" if is_debug else "warning: %(message)s",
+        stream=sys.stderr,
+    )
+    if is_debug:
+        # Their own debugging is not ours.
+        for library in ("numba", "matplotlib", "PIL"):
+            logging.getLogger(library).setLevel(logging.WARNING)
+    try:
+        code = app(args=given, prog_name=_PROGRAM, standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has had enough (`archgym list | head`); nothing more can be said to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except KeyboardInterrupt:
+        _fail("interrupted.", 130)
+    except typer.Abort:
+        _fail("aborted.", 130)
+    except _ClickException as error:
+        _fail(_usage(error), int(error.exit_code))
+    except (Exception, RecursionError) as error:
+        if is_debug:
+            raise
+        _fail(_one_line(error), _exit_code(error))
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _usage(error: Any) -> str:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else _PROGRAM
+    return f"{error.format_message().rstrip('.')}. Try: {command} --help"
+
+
+def _one_line(error: BaseException) -> str:
+    from archgym.errors import ArchGymError
+
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, ArchGymError | OSError):
+        return text
+    # Not one of ours: a fault to report.
+    return f"{type(error).__name__}: {text} (run again with {_DEBUG} for the traceback)"
+
+
+def _exit_code(error: BaseException) -> int:
+    return 128 + error.signal_number if isinstance(error, StudyInterrupted) else 1
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    typer.echo(f"error: {message}", err=True)
+    sys.exit(code)

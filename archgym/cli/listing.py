@@ -1,0 +1,121 @@
+"""`archgym list`: the names there are."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from archgym.cli.completion import KINDS, complete_list, complete_simulator
+from archgym.cli.tasks import JsonOption, TaskChoice, make_simulator, option_values
+from archgym.cli.terminal import heading, table, write_json
+from archgym.errors import unknown_name
+
+if TYPE_CHECKING:
+    from archgym.simulator import Simulator
+
+__all__ = ["list_names"]
+
+
+def list_names(
+    kind: Annotated[
+        str | None,
+        typer.Argument(
+            help=f"One of {', '.join(KINDS)}; most where left out.",
+            autocompletion=complete_list,
+            metavar="[KIND]",
+        ),
+    ] = None,
+    simulator: Annotated[
+        str | None,
+        typer.Option(
+            "--simulator", help="Only this simulator's.", autocompletion=complete_simulator
+        ),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """List simulators, agents, workloads and other names."""
+    if kind is not None and kind not in KINDS:
+        raise unknown_name("kind of name", kind, KINDS)
+    from archgym.discovery import simulator_names
+
+    chosen = simulator_names() if simulator is None else (simulator,)
+    names: dict[str, Any] = {}
+    if kind in (None, "simulators"):
+        names["simulators"] = list(chosen)
+    if kind in (None, "agents"):
+        names["agents"] = _agents()
+    if kind != "agents" and kind != "simulators":
+        offers = {name: _offer(name) for name in chosen}
+        for part in KINDS[2:]:
+            if kind == part or (kind is None and part not in ("metrics", "devices")):
+                names[part] = {name: offer[part] for name, offer in offers.items()}
+    if json:
+        write_json(names)
+        return
+    for part, content in names.items():
+        _write(part, content)
+
+
+def _agents() -> list[dict[str, str]]:
+    from archgym.discovery import agent_class, agent_names
+
+    return [
+        {
+            "name": name,
+            "kind": (agent := agent_class(name)).kind,
+            "batch": agent.batch,
+            "library": agent.library,
+            "doc": _first_line(agent),
+        }
+        for name in agent_names()
+    ]
+
+
+def _first_line(kind: type[Any]) -> str:
+    return (kind.__doc__ or "").strip().split("\n")[0]
+
+
+def _offer(name: str) -> dict[str, Any]:
+    made = make_simulator(TaskChoice(name))
+    kind = type(made)
+    options = option_values(kind)
+    return {
+        "spaces": list(kind.space_names),
+        "workloads": list(made.workload_names()),
+        "objectives": {n: objective.doc for n, objective in made.objectives.items()},
+        "metrics": _metrics(made),
+        "fidelities": list(kind.fidelity_names),
+        "options": {option: list(values) for option, values in options.items()},
+        "devices": list(options.get("device", ())),
+    }
+
+
+def _metrics(simulator: "Simulator") -> dict[str, str]:
+    return {spec.name: f"{spec.unit}, {spec.goal}" for spec in simulator.metrics}
+
+
+def _write(part: str, content: Any) -> None:
+    heading(part.capitalize())
+    if part == "agents":
+        rows = [(a["name"], a["batch"], a["library"], a["doc"]) for a in content]
+        table(("name", "asks", "library", ""), rows)
+    elif part == "simulators":
+        table(("name", ""), [(name, _simulator_doc(name)) for name in content])
+    else:
+        offered = [(name, *pair) for name, names in content.items() for pair in _pairs(names)]
+        table(("simulator", "name", ""), offered)
+
+
+def _simulator_doc(name: str) -> str:
+    from archgym.discovery import simulator_class
+
+    return _first_line(simulator_class(name))
+
+
+def _pairs(offered: Sequence[str] | Mapping[str, Any]) -> list[tuple[str, str]]:
+    if not isinstance(offered, Mapping):
+        return [(name, "") for name in offered]
+    return [
+        (name, ", ".join(text) if isinstance(text, list) else str(text))
+        for name, text in offered.items()
+    ]

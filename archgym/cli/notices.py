@@ -1,0 +1,120 @@
+"""Notices on standard error while something takes long: progress, compilation."""
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self
+
+import typer
+
+__all__ = ["StudyProgress", "announce_compilation", "prompt_interrupts"]
+
+# chosen: what ends sooner needs no bar.
+_SILENT_S = 2.0
+
+
+def announce_compilation() -> None:
+    """From now on says before a kernel is compiled."""
+    from archgym.kernels import on_compile
+
+    on_compile(_say_compiling)
+
+
+def _say_compiling(kernel: str, seconds: float) -> None:
+    name = kernel.removeprefix("archgym.simulators.")
+    typer.echo(f"Compiling {name} (about {seconds:.0f} s, once) …", err=True)
+
+
+@contextmanager
+def prompt_interrupts() -> Iterator[None]:
+    """While open, Ctrl-C ends the process at once: for work that has nothing to save.
+
+    A compiler holds Python's own handling of Ctrl-C back for many seconds.
+    """
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+class StudyProgress:
+    """A bar with rate and remaining time; only in a terminal, and not for what ends soon."""
+
+    def __init__(self, budget: int, known: int = 0) -> None:
+        """Begins to count.
+
+        Args:
+          budget: Evaluations at the end.
+          known: Evaluations that a resumed study has; replaying them is quick.
+        """
+        self._budget = budget
+        self._known = known
+        self._started = time.monotonic()
+        self._bar: Any = None
+        self._row: Any = None
+        self._is_wanted = sys.stderr.isatty()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def __call__(self, evaluations: int, budget: int, best: float | None) -> None:
+        """Takes what `Study.run` tells."""
+        if not self._is_wanted or evaluations < self._known:
+            return
+        if self._bar is None:
+            if time.monotonic() - self._started < _SILENT_S:
+                return
+            self._open(evaluations)
+        shown = "" if best is None else f"best {best:.4f}"
+        self._bar.update(self._row, completed=evaluations, best=shown)
+
+    def _open(self, evaluations: int) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        class Rate(TextColumn):
+            def render(self, task: Any) -> Any:
+                speed = task.finished_speed or task.speed
+                task.fields["rate"] = "" if speed is None else f"{speed:,.1f}/s"
+                return super().render(task)
+
+        self._bar = Progress(
+            TextColumn("evaluations"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            Rate("{task.fields[rate]}"),
+            TextColumn("{task.fields[best]}"),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._row = self._bar.add_task("", total=self._budget, best="", rate="")
+        self._bar.update(self._row, completed=evaluations)
+        self._bar.start()

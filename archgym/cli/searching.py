@@ -1,0 +1,201 @@
+"""`archgym search` and `archgym resume`: an agent's study, journaled in a folder."""
+
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from archgym.cli.completion import complete_agent
+from archgym.cli.tasks import (
+    FidelityOption,
+    JsonOption,
+    ObjectiveOption,
+    OptionOption,
+    SimulatorArgument,
+    SpaceOption,
+    TaskChoice,
+    WorkloadOption,
+    make_task,
+)
+from archgym.cli.terminal import say
+from archgym.cli.values import hyperparameters
+from archgym.errors import InvalidArgumentError, StudyInterrupted, StudyLockedError
+
+if TYPE_CHECKING:
+    from archgym.study import Study, StudyResult
+    from archgym.task import Task
+
+__all__ = ["resume", "search"]
+
+_RUNS = Path("runs")
+_MAX_FOLDERS = 10_000
+
+WorkersOption = Annotated[
+    int, typer.Option("--workers", help="How many designs are evaluated at once.", min=1)
+]
+TimeoutOption = Annotated[
+    float | None,
+    typer.Option("--timeout", help="Seconds that a design may take; then it counts as failed."),
+]
+
+
+def search(
+    simulator: SimulatorArgument,
+    space: SpaceOption = None,
+    workload: WorkloadOption = None,
+    objective: ObjectiveOption = None,
+    fidelity: FidelityOption = None,
+    option: OptionOption = None,
+    agent: Annotated[
+        str,
+        typer.Option("--agent", "-a", help="The search method.", autocompletion=complete_agent),
+    ] = "genetic",
+    budget: Annotated[
+        int, typer.Option("--budget", "-n", help="Evaluations; repeats cost none.", min=1)
+    ] = 200,
+    max_asks: Annotated[
+        int | None,
+        typer.Option("--max-asks", help="Asks, repeats included; 20 × budget.", min=1),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="The agent's.", min=0)] = 0,
+    hyper: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--hyper",
+            help="A hyperparameter (see `archgym describe AGENT`); repeat it.",
+            metavar="NAME=VALUE",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="A new folder for the study; runs/<a readable name>."),
+    ] = None,
+    workers: WorkersOption = 1,
+    timeout: TimeoutOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Search a design space with an agent.
+
+    Every evaluation is kept in a folder, so that a search can be stopped and resumed without loss.
+    """
+    chosen = hyperparameters(agent, hyper or ())
+    _check_timeout(timeout)
+    task = make_task(TaskChoice(simulator, space, workload, objective, fidelity, option))
+    settings: dict[str, Any] = {
+        "seed": seed,
+        "budget": budget,
+        "max_asks": max_asks,
+        "hyperparameters": chosen,
+    }
+    study = _create(out, task, agent, settings)
+    _run(study, None, workers, timeout, json)
+
+
+def resume(
+    folder: Annotated[Path, typer.Argument(help="The study's folder.")],
+    budget: Annotated[
+        int | None,
+        typer.Option("--budget", "-n", help="A new number of evaluations in all.", min=1),
+    ] = None,
+    workers: WorkersOption = 1,
+    timeout: TimeoutOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Go on with a study.
+
+    It was interrupted, or it is to have more evaluations.
+    """
+    from archgym.cli.notices import announce_compilation
+    from archgym.study import Study
+
+    _check_timeout(timeout)
+    announce_compilation()
+    study = Study.open(folder)
+    _run(study, budget, workers, timeout, json)
+
+
+def _check_timeout(timeout: float | None) -> None:
+    if timeout is not None and not timeout > 0:
+        raise InvalidArgumentError(f"`--timeout` must be above 0 seconds; got {timeout!r}.")
+
+
+def _create(out: Path | None, task: "Task", agent: str, settings: Mapping[str, Any]) -> "Study":
+    from archgym.study import Study
+
+    if out is not None:
+        return Study.create(out, task, agent, **settings)
+    stem = _readable(f"{task.id.rpartition('-v')[0]}-{agent}-seed{settings['seed']}")
+    for number in range(1, _MAX_FOLDERS):
+        folder = _RUNS / (stem if number == 1 else f"{stem}-{number}")
+        if folder.exists():
+            continue
+        try:
+            return Study.create(folder, task, agent, **settings)
+        except StudyLockedError:
+            # Another process has just taken this name.
+            continue
+    raise InvalidArgumentError(f"`--out` must be given: {_RUNS} is full of {stem}.")
+
+
+def _readable(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")[:120]
+
+
+def _run(
+    study: "Study", budget: int | None, workers: int, timeout: float | None, is_json: bool
+) -> None:
+    from archgym.cli.notices import StudyProgress
+    from archgym.executor import executor_for
+
+    with study:
+        if not is_json:
+            say(f"{study.task.id}: {study.folder}")
+        goal = budget or study.budget or 0
+        known = len(study.read().records)
+        try:
+            with (
+                executor_for(workers, timeout) as executor,
+                StudyProgress(goal, known) as progress,
+            ):
+                result = study.run(executor, budget, progress)
+        except StudyInterrupted as interruption:
+            command = _resume_command(study.folder, budget, workers, timeout)
+            raise StudyInterrupted(
+                f"{interruption} Resume with: {command}", interruption.signal_number
+            ) from None
+    _report(result, is_json)
+
+
+def _resume_command(folder: Path, budget: int | None, workers: int, timeout: float | None) -> str:
+    words = ["archgym", "resume", str(folder)]
+    if budget is not None:
+        words += ["--budget", str(budget)]
+    if workers != 1:
+        words += ["--workers", str(workers)]
+    if timeout is not None:
+        words += ["--timeout", f"{timeout:g}"]
+    return shlex.join(words)
+
+
+def _report(result: "StudyResult", is_json: bool) -> None:
+    from archgym.cli.showing import best_text, counts_text, write_study_json
+
+    if is_json:
+        write_study_json(result.log)
+        return
+    say(counts_text(result.log))
+    report = result.log.damage_report()
+    if report is not None:
+        say(report)
+    say(best_text(result.log))
+    if result.ended == "max_asks":
+        say(
+            f"It ended at {result.asks} asks, most of them repeats, before its budget. "
+            "Raise --max-asks or change the agent's hyperparameters."
+        )
+    elif result.ended == "agent":
+        say("The agent had nothing more to ask.")
+    say(f"Next: archgym show {shlex.quote(str(result.log.folder))} --plot curve.png")

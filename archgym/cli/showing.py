@@ -1,0 +1,210 @@
+"""`archgym show`: one study in detail, or several side by side."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from archgym.cli.curve import best_so_far, text_curve
+from archgym.cli.metric_table import metric_rows
+from archgym.cli.tasks import JsonOption
+from archgym.cli.terminal import heading, number, say, stdout, table, unit, write_json
+from archgym.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from archgym.studylog import Outcome, StudyLog
+
+__all__ = [
+    "best_text",
+    "counts",
+    "counts_text",
+    "outcome_json",
+    "show",
+    "who",
+    "write_best",
+    "write_study",
+    "write_study_json",
+]
+
+_MAX_CURVE_WIDTH = 72
+_CURVE_HEIGHT = 8
+
+
+def show(
+    studies: Annotated[list[Path], typer.Argument(help="Folders of studies.")],
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", help="Draw the best-so-far curves into this .svg, .png or .pdf."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Show a study, or compare several at equal budget."""
+    from archgym.study import read_study
+
+    if len({folder.absolute() for folder in studies}) != len(studies):
+        raise InvalidArgumentError("`STUDIES` must name each study once; one came twice.")
+    logs = [read_study(folder) for folder in studies]
+    if plot is not None:
+        from archgym.cli.plotting import check_plot, plot_studies
+
+        check_plot(plot)
+    if len(logs) == 1:
+        write_study_json(logs[0]) if json else write_study(logs[0])
+    else:
+        from archgym.cli.comparing import compare, write_comparison
+
+        comparison = compare(logs)
+        write_json(comparison.to_json()) if json else write_comparison(comparison)
+    if plot is not None:
+        plot_studies(logs, plot)
+        if not json:
+            say(f"Picture: {plot}")
+    if len(logs) == 1 and not json and logs[0].status == "interrupted":
+        say(f"Next: archgym resume {shlex.quote(str(logs[0].folder))}")
+
+
+def counts(log: "StudyLog") -> dict[str, int]:
+    """How many asks and evaluations a study has, and what became of them."""
+    failed = int((log.is_failed & log.is_evaluation).sum())
+    return {
+        "evaluations": log.evaluations,
+        "asks": log.asks,
+        "repeats": log.asks - log.evaluations,
+        "infeasible": log.evaluations - int(log.is_feasible.sum()) - failed,
+        "failed": failed,
+    }
+
+
+def counts_text(log: "StudyLog") -> str:
+    """The counts in a line."""
+    numbers = counts(log)
+    budget = "" if log.header.budget is None else f" of {log.header.budget}"
+    return (
+        f"{numbers['evaluations']}{budget} evaluations, {numbers['asks']} asks "
+        f"({numbers['repeats']} repeats), {numbers['infeasible']} infeasible, "
+        f"{numbers['failed']} failed"
+    )
+
+
+def who(log: "StudyLog") -> str:
+    """Who asked, in a few words."""
+    header = log.header
+    if header.kind != "search":
+        return f"{header.kind} of {len(log.segments)}" if header.kind == "merged" else "log"
+    return f"{header.agent}, seed {header.seed}"
+
+
+def write_study_json(log: "StudyLog") -> None:
+    """Writes all that `write_study` says as JSON."""
+    header = log.header
+    best = log.best()
+    curve = best_so_far(log)
+    write_json(
+        {
+            "folder": str(log.folder),
+            "task": log.task_id,
+            "kind": header.kind,
+            "agent": header.agent,
+            "seed": header.seed,
+            "hyperparameters": header.hyperparameters,
+            "status": log.status,
+            "budget": header.budget,
+            "max_asks": header.ask_limit,
+            **counts(log),
+            "damage": [str(damage) for damage in log.damage],
+            "units": {spec.name: spec.unit for spec in log.metrics},
+            "best": None if best is None else outcome_json(best),
+            "default": {
+                "design": dict(log.space.design_at(log.space.default_indices)),
+                "metrics": _named(log, log.weights @ log.reference),
+            },
+            "curve": {"label": curve.label, "values": curve.values},
+        }
+    )
+
+
+def outcome_json(outcome: "Outcome") -> dict[str, Any]:
+    """An evaluation as JSON."""
+    return {
+        "seq": outcome.seq,
+        "design": dict(outcome.design),
+        "reward": outcome.reward,
+        "metrics": outcome.metrics,
+        "metrics_by_workload": outcome.metrics_by_workload,
+    }
+
+
+def best_text(log: "StudyLog") -> str:
+    """What the best design reaches, in a line."""
+    best = log.best()
+    if best is None:
+        return "No design that can be built has been found."
+    text = f"Best reward {best.reward:.4f}"
+    terms = log.header.task["objective"]["terms"]
+    if len(terms) > 1:
+        return f"{text} for {log.header.task['objective']['name']}."
+    place = [spec.name for spec in log.metrics].index(terms[0]["metric"])
+    spec = log.metrics[place]
+    default = float((log.weights @ log.reference)[place])
+    return (
+        f"{text}: {spec.name} {number(best.metrics[spec.name])} {unit(spec.unit)}, "
+        f"the default design's is {number(default)}."
+    )
+
+
+def _named(log: "StudyLog", values: Any) -> dict[str, float]:
+    return dict(zip([spec.name for spec in log.metrics], values.tolist(), strict=True))
+
+
+def write_study(log: "StudyLog") -> None:
+    """Writes one study: counts, damage, best design, metrics and curve."""
+    say()
+    heading(f"{log.task_id}: {who(log)}, {log.status}")
+    say(counts_text(log))
+    report = log.damage_report()
+    if report is not None:
+        say(report)
+    say()
+    best = log.best()
+    if best is None:
+        say("No design that can be built has been found.")
+        return
+    write_best(log, best)
+    _write_curve(log)
+
+
+def write_best(log: "StudyLog", best: "Outcome") -> None:
+    """Writes a design and its metrics beside the default design's."""
+    ordinal = int(log.is_evaluation[log.records.seq <= best.seq].sum())
+    heading(f"Best design (found at evaluation {ordinal}, reward {best.reward:.4f})")
+    default = log.space.design_at(log.space.default_indices)
+    rows = [
+        (
+            name,
+            str(best.design[name]),
+            str(default[name]),
+            unit(log.space.parameter(name).unit),
+            "" if best.design[name] == default[name] else "changed",
+        )
+        for name in log.space.names
+    ]
+    table(("parameter", "best", "default", "unit", ""), rows)
+    import numpy as np
+
+    values = np.array([best.metrics[spec.name] for spec in log.metrics])
+    if len(log.workloads) > 1:
+        say(f"Metrics averaged over {', '.join(log.workloads)} by weight:")
+    columns, metrics = metric_rows(log.metrics, values, log.weights @ log.reference, "best")
+    table(columns, metrics, right=("best", "default", "ratio"))
+
+
+def _write_curve(log: "StudyLog") -> None:
+    curve = best_so_far(log)
+    width = min(_MAX_CURVE_WIDTH, stdout().width - 16)
+    lines = text_curve(curve.values, width, _CURVE_HEIGHT)
+    if lines:
+        heading(f"{curve.label}, over evaluations")
+        for line in lines:
+            say(line)
+        say()

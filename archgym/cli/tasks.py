@@ -1,0 +1,218 @@
+"""The options that name a task, and the task they name."""
+
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from archgym.cli.completion import complete_simulator
+from archgym.cli.notices import prompt_interrupts
+from archgym.cli.values import assignments
+from archgym.errors import InvalidArgumentError, unknown_name
+
+if TYPE_CHECKING:
+    from archgym.simulator import Simulator
+    from archgym.task import Task
+
+__all__ = [
+    "FidelityOption",
+    "JsonOption",
+    "ObjectiveOption",
+    "OptionOption",
+    "SimulatorArgument",
+    "SpaceOption",
+    "TaskChoice",
+    "WorkloadOption",
+    "make_simulator",
+    "make_task",
+    "option_values",
+]
+
+SimulatorArgument = Annotated[
+    str,
+    typer.Argument(
+        help="A simulator, or a whole task such as dram/default/cloud-1/low-latency-v0.",
+        autocompletion=complete_simulator,
+        metavar="SIMULATOR|TASK",
+    ),
+]
+SpaceOption = Annotated[str | None, typer.Option("--space", help="A space of the simulator.")]
+WorkloadOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--workload",
+        "-w",
+        help="A workload or a file, with =WEIGHT where there are several; repeat it.",
+        metavar="NAME[=WEIGHT]",
+    ),
+]
+ObjectiveOption = Annotated[
+    str | None,
+    typer.Option("--objective", help='A name, or such as "target:total_time_ns<=90000".'),
+]
+FidelityOption = Annotated[str | None, typer.Option("--fidelity", help="How exact it is.")]
+OptionOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option",
+        "-o",
+        help="A further choice of the simulator, such as device=ddr4-2400; repeat it.",
+        metavar="NAME=VALUE",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+
+_TASK_ID = re.compile(
+    r"(?P<simulator>[^/\[\]]+)(\[(?P<options>[^\]]*)\])?/(?P<space>[^/]+)/(?P<workloads>[^/]+)"
+    r"/(?P<objective>.+)-v(?P<version>\d+)"
+)
+
+
+@dataclass(frozen=True)
+class TaskChoice:
+    """What the command line says of a task; None where it leaves the choice to the simulator."""
+
+    simulator: str
+    space: str | None = None
+    workloads: Sequence[str] | None = None
+    objective: str | None = None
+    fidelity: str | None = None
+    options: Sequence[str] | None = None
+
+    def resolved(self) -> "TaskChoice":
+        """The choice with a task's id taken apart; options beside it count more.
+
+        Raises:
+          InvalidArgumentError: The id has another form, or names another version.
+        """
+        if "/" not in self.simulator:
+            return self
+        match = _TASK_ID.fullmatch(self.simulator)
+        if match is None:
+            raise InvalidArgumentError(
+                "A task must read simulator/space/workload/objective-vN; "
+                f"got {self.simulator!r}. Name a simulator and use options for the rest."
+            )
+        _check_version(match["simulator"], int(match["version"]))
+        options = match["options"].split(",") if match["options"] else []
+        return TaskChoice(
+            match["simulator"],
+            self.space or match["space"],
+            self.workloads or match["workloads"].split("+"),
+            self.objective or match["objective"],
+            self.fidelity,
+            [*options, *(self.options or ())],
+        )
+
+
+def _check_version(simulator: str, version: int) -> None:
+    from archgym.discovery import simulator_class
+
+    current = simulator_class(simulator).version
+    if version != current:
+        raise InvalidArgumentError(
+            f"A task of simulator {simulator!r} must end in -v{current}, the version that is "
+            f"installed; got -v{version}."
+        )
+
+
+def make_task(choice: TaskChoice) -> "Task":
+    """The task, with notice where its simulator has to be compiled.
+
+    Raises:
+      UnknownNameError: A name does not exist.
+      InvalidArgumentError: An option has another form.
+    """
+    from archgym.cli.notices import announce_compilation
+    from archgym.discovery import simulator_class
+    from archgym.task import Task
+
+    choice = choice.resolved()
+    simulator_class(choice.simulator)
+    announce_compilation()
+    with prompt_interrupts():
+        return Task.make(
+            choice.simulator,
+            _weighted(choice.workloads),
+            choice.objective,
+            choice.space,
+            choice.fidelity,
+            **assignments("--option", choice.options or ()),
+        )
+
+
+def _weighted(texts: Sequence[str] | None) -> dict[str, float] | None:
+    if not texts:
+        return None
+    weights: dict[str, float] = {}
+    for text in texts:
+        name, weight = _split_weight(text)
+        if name in weights:
+            raise InvalidArgumentError(f"`--workload` must name {name!r} once; it came twice.")
+        weights[name] = weight
+    return weights
+
+
+def _split_weight(text: str) -> tuple[str, float]:
+    name, sign, weight = text.rpartition("=")
+    # A file's name may hold a sign of its own.
+    if not sign or Path(text).is_file():
+        return text, 1.0
+    try:
+        return name, float(weight)
+    except ValueError:
+        raise InvalidArgumentError(
+            f"`--workload` must read name or name=weight; got {text!r}."
+        ) from None
+
+
+def make_simulator(choice: TaskChoice) -> "Simulator":
+    """The simulator of a task, without running anything.
+
+    Raises:
+      UnknownNameError: A name does not exist.
+    """
+    from archgym.discovery import simulator_class
+
+    choice = choice.resolved()
+    kind = simulator_class(choice.simulator)
+    arguments: dict[str, Any] = dict(assignments("--option", choice.options or ()))
+    known = option_names(kind)
+    for name in arguments:
+        if name not in known:
+            raise unknown_name(f"option of simulator {kind.name!r}", name, known)
+    for what, chosen, names in (
+        ("space", choice.space, kind.space_names),
+        ("fidelity", choice.fidelity, kind.fidelity_names),
+    ):
+        if chosen is not None and chosen not in names:
+            raise unknown_name(what, chosen, names)
+        arguments[what] = chosen or names[0]
+    make: Any = kind
+    simulator: Simulator = make(**arguments)
+    return simulator
+
+
+def option_names(kind: type["Simulator"]) -> tuple[str, ...]:
+    """Constructor arguments of a simulator beside space and fidelity."""
+    names = inspect.signature(kind).parameters
+    return tuple(name for name in names if name not in ("space", "fidelity"))
+
+
+def option_values(kind: type["Simulator"]) -> Mapping[str, tuple[str, ...]]:
+    """The options of a simulator with their values, where its folder lists them.
+
+    An option `device` is listed by a function `device_names` of the simulator's package.
+    """
+    package = kind.__module__.removesuffix(".simulator")
+    module = import_module(package)
+    values = {}
+    for name in option_names(kind):
+        names: Callable[[], Sequence[str]] | None = getattr(module, f"{name}_names", None)
+        values[name] = tuple(names()) if names is not None else ()
+    return values

@@ -1,0 +1,82 @@
+"""`archgym validate`: a simulator against the numbers it must reproduce."""
+
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated
+
+import typer
+
+from archgym.cli.completion import complete_simulator
+from archgym.cli.tasks import JsonOption
+from archgym.cli.terminal import number, say, table, write_json
+from archgym.errors import InvalidArgumentError, StorageError
+
+__all__ = ["validate"]
+
+
+def validate(
+    simulator: Annotated[
+        str,
+        typer.Argument(
+            help="A simulator that ships with reference results.",
+            autocompletion=complete_simulator,
+        ),
+    ],
+    reference: Annotated[
+        Path | None,
+        typer.Option("--reference", help="A folder with further reference results."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Compare a simulator with reference results.
+
+    The exit code is 1 where it has got worse than it was.
+    """
+    from archgym.cli.notices import announce_compilation
+
+    module = _module(simulator)
+    if reference is not None and not reference.is_dir():
+        raise StorageError(f"{reference} cannot be read: there is no such folder. Check the path.")
+    announce_compilation()
+    result = module.validate(reference, _say_progress)
+    if json:
+        rows = [dict(zip(result.columns, row, strict=True)) for row in result.rows]
+        write_json({"simulator": simulator, "rows": rows, "problems": list(result.problems)})
+    else:
+        cells = [
+            [c if isinstance(c, str) else number(float(c)) for c in row] for row in result.rows
+        ]
+        numeric = [
+            column
+            for place, column in enumerate(result.columns)
+            if any(not isinstance(row[place], str) for row in result.rows)
+        ]
+        table(result.columns, cells, right=numeric)
+        say("It is as good as it was." if not result.problems else "It has got worse:")
+        for problem in result.problems:
+            say(f"  {problem}")
+    if result.problems:
+        raise typer.Exit(1)
+
+
+def _module(simulator: str) -> ModuleType:
+    from archgym.discovery import simulator_class
+
+    package = simulator_class(simulator).__module__.removesuffix(".simulator")
+    name = f"{package}.validate"
+    try:
+        is_there = find_spec(name) is not None
+    except ModuleNotFoundError:
+        # Its package is a single file.
+        is_there = False
+    if not is_there:
+        raise InvalidArgumentError(
+            f"Simulator {simulator!r} must ship reference results to be validated; it does not."
+        )
+    return import_module(name)
+
+
+def _say_progress(text: str) -> None:
+    typer.echo(f"{text} …", err=True)

@@ -1,0 +1,48 @@
+"""A simulator as another package registers it, for tests of commands."""
+
+from typing import Any, ClassVar
+
+from archgym.errors import unknown_name
+from archgym.simulator import Simulator
+from tests.toys import SPACE, ToySimulator, Trouble
+
+DEVICES = ("small", "large")
+
+
+def _plugin_class() -> type[Simulator]:
+    class PluginSimulator(ToySimulator):
+        """Bowls in four dimensions."""
+
+        name = "plugin"
+        space_names: ClassVar[tuple[str, ...]] = ("default",)
+
+        def __init__(
+            self,
+            space: str = "default",
+            fidelity: str = "standard",
+            device: str = "small",
+            trouble: Trouble = "none",
+            pace_s: str = "0",
+        ) -> None:
+            super().__init__(trouble, float(pace_s))
+            if device not in DEVICES:
+                raise unknown_name("device", device, DEVICES)
+            chosen = {"device": device, "trouble": trouble, "pace_s": pace_s}
+            usual = {"device": "small", "trouble": "none", "pace_s": "0"}
+            self.options: dict[str, Any] = {
+                name: value for name, value in chosen.items() if value != usual[name]
+            }
+            self.space = SPACE
+
+        def describe_workload(self, workload: Any) -> dict[str, tuple[float | str, str]]:
+            return {"load": (float(workload.content), "1")}
+
+    return PluginSimulator
+
+
+PluginSimulator = _plugin_class()
+
+
+def device_names() -> tuple[str, ...]:
+    """Values of the option `device`."""
+    return DEVICES

@@ -1,0 +1,86 @@
+"""`archgym evaluate`."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Archgym
+
+DESIGN = {"mode": "fast", "banks": 4, "depth": 6, "gain": 0.3, "boost": 1}
+
+
+def test_default_design_has_reward_zero(archgym: Archgym) -> None:
+    ran = archgym("evaluate", "plugin", "--json")
+
+    assert ran.code == 0
+    assert ran.json["reward"] == 0
+    assert ran.json["design"]["mode"] == "off"
+    assert ran.json["units"]["latency_ns"] == "ns"
+
+
+def test_set_changes_the_default_design(archgym: Archgym) -> None:
+    ran = archgym("evaluate", "plugin", "--set", "mode=fast", "--set", "gain=0.3", "--json")
+
+    assert ran.json["design"] == {"mode": "fast", "banks": 1, "depth": 1, "gain": 0.3, "boost": 0}
+
+
+def test_design_file_is_evaluated(archgym: Archgym) -> None:
+    Path("design.json").write_text(json.dumps(DESIGN))
+
+    ran = archgym("evaluate", "plugin", "--design", "design.json", "--json")
+
+    # 40 ns x (1 + |24 - 24| / 8 + 0) / (1 + 2 + 0.5)
+    assert ran.json["metrics"]["latency_ns"] == pytest.approx(40 / 3.5)
+
+
+def test_what_evaluate_writes_can_be_given_back(archgym: Archgym) -> None:
+    first = archgym("evaluate", "plugin", "--set", "banks=8", "--json")
+    Path("design.json").write_text(first.out)
+
+    again = archgym("evaluate", "plugin", "--design", "design.json", "--json")
+
+    assert again.json == first.json
+
+
+def test_baseline_stands_beside_with_ratios(archgym: Archgym) -> None:
+    ran = archgym("evaluate", "plugin", "--set", "mode=slow", "--baseline")
+
+    assert "default" in ran.out
+    assert "0.500" in ran.out
+    assert "better" in ran.out
+
+
+def test_several_workloads_are_averaged_by_weight(archgym: Archgym) -> None:
+    ran = archgym("evaluate", "plugin", "-w", "light=3", "-w", "heavy=1", "--json")
+
+    by_workload = ran.json["metrics_by_workload"]
+    expected = 0.75 * by_workload["light"]["power_mw"] + 0.25 * by_workload["heavy"]["power_mw"]
+    assert ran.json["metrics"]["power_mw"] == pytest.approx(expected)
+
+
+def test_design_that_cannot_be_built_says_why_and_exits_with_three(archgym: Archgym) -> None:
+    ran = archgym("evaluate", "plugin", "--set", "banks=16", "--set", "depth=8")
+
+    assert ran.code == 3
+    assert ran.err == "The design cannot be built: The buffer is too large.\n"
+
+
+def test_design_that_cannot_be_built_is_valid_json(archgym: Archgym) -> None:
+    ran = archgym("evaluate", "plugin", "--set", "banks=16", "--set", "depth=8", "--json")
+
+    assert ran.code == 3
+    assert ran.json["reason"] == "The buffer is too large."
+    assert ran.json["metrics"]["latency_ns"] is None
+
+
+def test_task_id_names_everything(archgym: Archgym) -> None:
+    ran = archgym("evaluate", "plugin[device=large]/default/heavy/low-power-v0", "--json")
+
+    assert ran.json["task"] == "plugin[device=large]/default/heavy/low-power-v0"
+
+
+def test_target_objective_is_understood(archgym: Archgym) -> None:
+    ran = archgym("evaluate", "plugin", "--objective", "target:power_mw<=100", "--json")
+
+    assert ran.json["reward"] == 0

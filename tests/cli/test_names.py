@@ -1,0 +1,90 @@
+"""`archgym list` and `archgym describe`."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Archgym
+
+
+def test_list_shows_a_simulator_of_another_package(archgym: Archgym) -> None:
+    ran = archgym("list")
+
+    assert ran.code == 0
+    assert "plugin" in ran.out
+    assert "genetic" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("spaces", ["default"]),
+        ("workloads", ["light", "heavy"]),
+        ("fidelities", ["standard"]),
+        ("devices", ["small", "large"]),
+    ],
+)
+def test_list_gives_names_of_one_kind_as_json(
+    archgym: Archgym, kind: str, expected: list[str]
+) -> None:
+    ran = archgym("list", kind, "--simulator", "plugin", "--json")
+
+    assert ran.json == {kind: {"plugin": expected}}
+
+
+def test_list_gives_the_devices_of_dram(archgym: Archgym) -> None:
+    ran = archgym("list", "devices", "--simulator", "dram", "--json")
+
+    assert "ddr4-2400" in ran.json["devices"]["dram"]
+
+
+def test_describe_simulator_names_parameters_constraints_and_count(archgym: Archgym) -> None:
+    ran = archgym("describe", "plugin")
+
+    for text in ("banks", "The buffer is too large.", "5,280 combinations", "mode == 'fast'", "ns"):
+        assert text in ran.out
+
+
+def test_describe_simulator_as_json_gives_a_space_that_can_be_read(archgym: Archgym) -> None:
+    from archgym.space import DesignSpace
+    from tests.toys import SPACE
+
+    ran = archgym("describe", "plugin", "--json")
+
+    assert DesignSpace.from_json(ran.json["space"]) == SPACE
+    assert ran.json["size"] == 5280
+
+
+def test_describe_agent_lists_hyperparameters(archgym: Archgym) -> None:
+    ran = archgym("describe", "genetic")
+
+    assert "population" in ran.out
+
+
+def test_describe_workload_gives_value_and_unit(archgym: Archgym) -> None:
+    ran = archgym("describe", "plugin", "--workload", "heavy", "--json")
+
+    assert ran.json["characteristics"] == {"load": {"value": 3.0, "unit": "1"}}
+
+
+def test_describe_draws_a_dram_trace(archgym: Archgym, tmp_path: Path) -> None:
+    picture = tmp_path / "trace.png"
+
+    ran = archgym("describe", "dram", "--workload", "stream", "--picture", picture)
+
+    assert ran.code == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_wrong_name_lists_the_near_one(archgym: Archgym) -> None:
+    ran = archgym("describe", "genetik")
+
+    assert ran.code == 1
+    assert "'genetic'" in ran.err
+
+
+def test_without_a_command_the_help_is_shown(archgym: Archgym) -> None:
+    ran = archgym()
+
+    assert ran.code == 0
+    assert "search" in ran.out

@@ -1,0 +1,169 @@
+"""`archgym search`, `resume`, `show`, `export` and `merge`."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Archgym, write_plugin
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_search_writes_a_study_in_a_readable_folder(archgym: Archgym) -> None:
+    ran = archgym("search", "plugin", "-a", "random", "-n", "5", "--seed", "3")
+
+    assert ran.code == 0
+    assert Path("runs/plugin-default-light-low-latency-random-seed3/journal.jsonl").is_file()
+
+
+def test_second_search_gets_a_folder_of_its_own(archgym: Archgym) -> None:
+    archgym("search", "plugin", "-a", "random", "-n", "5")
+
+    ran = archgym("search", "plugin", "-a", "random", "-n", "5")
+
+    assert ran.code == 0
+    assert len(list(Path("runs").iterdir())) == 2
+
+
+def test_hyperparameters_are_numbers_where_declared_so(archgym: Archgym) -> None:
+    ran = archgym(
+        "search", "plugin", "-a", "genetic", "-n", "5", "--hyper", "population=6", "--json"
+    )
+
+    assert ran.json["hyperparameters"] == {"population": 6}
+
+
+def test_search_with_workers_gives_the_same_journal(archgym: Archgym) -> None:
+    for workers in ("1", "2"):
+        archgym("search", "plugin", "-n", "30", "--out", f"w{workers}", "--workers", workers)
+
+    assert Path("w1/journal.jsonl").read_bytes() == Path("w2/journal.jsonl").read_bytes()
+
+
+def test_resume_with_a_larger_budget_equals_one_long_search(archgym: Archgym) -> None:
+    archgym("search", "plugin", "-n", "30", "--out", "whole")
+    archgym("search", "plugin", "-n", "12", "--out", "parts")
+
+    ran = archgym("resume", "parts", "--budget", "30")
+
+    assert ran.code == 0
+    assert Path("parts/journal.jsonl").read_bytes() == Path("whole/journal.jsonl").read_bytes()
+
+
+def test_show_gives_best_and_default_design(archgym: Archgym, study: Path) -> None:
+    ran = archgym("show", study, "--json")
+
+    assert ran.json["evaluations"] == 12
+    assert ran.json["best"]["design"].keys() == ran.json["default"]["design"].keys()
+    assert len(ran.json["curve"]["values"]) == 12
+    assert ran.json["curve"]["label"].endswith("[ns]")
+
+
+def test_show_draws_tables_and_curve(archgym: Archgym, study: Path) -> None:
+    ran = archgym("show", study)
+
+    for text in ("12 of 12 evaluations", "latency_ns", "default", "over evaluations"):
+        assert text in ran.out
+
+
+def test_show_compares_at_equal_budget(archgym: Archgym, study: Path) -> None:
+    archgym("search", "plugin", "-a", "genetic", "-n", "30", "--out", "other")
+
+    ran = archgym("show", study, "other", "--json")
+
+    assert ran.json["budget"] == 12
+    assert {s["agent"] for s in ran.json["studies"]} == {"random", "genetic"}
+    rewards = [s["best"]["reward"] for s in ran.json["studies"]]
+    assert rewards == sorted(rewards, reverse=True)
+
+
+def test_show_says_what_the_best_beat(archgym: Archgym, study: Path) -> None:
+    archgym("search", "plugin", "-a", "genetic", "-n", "30", "--out", "other")
+
+    ran = archgym("show", study, "other")
+
+    assert "it beat" in ran.out
+
+
+@pytest.mark.parametrize(("name", "magic"), [("c.svg", b"<?xml"), ("c.png", b"\x89PNG")])
+def test_show_draws_a_picture(archgym: Archgym, study: Path, name: str, magic: bytes) -> None:
+    ran = archgym("show", study, "--plot", name)
+
+    assert ran.code == 0
+    assert Path(name).read_bytes().startswith(magic)
+
+
+def test_show_refuses_studies_of_different_tasks(archgym: Archgym, study: Path) -> None:
+    archgym("search", "plugin", "-w", "heavy", "-n", "5", "--out", "other")
+
+    ran = archgym("show", study, "other")
+
+    assert ran.code == 1
+    assert "must be of one task" in ran.err
+
+
+def test_export_writes_parquet_and_card(archgym: Archgym, study: Path) -> None:
+    ran = archgym("export", study, "--json")
+
+    assert ran.json == {"path": "exports/study/evaluations.parquet", "rows": 12}
+    assert Path("exports/study/README.md").is_file()
+
+
+def test_export_writes_csv(archgym: Archgym, study: Path) -> None:
+    archgym("export", study, "--out", "rows.csv")
+
+    with Path("rows.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    assert len(rows) == 12
+    assert "latency_ns" in rows[0]
+
+
+def test_export_writes_jsonl_without_nan(archgym: Archgym, study: Path) -> None:
+    archgym("export", study, "--out", "rows.jsonl")
+
+    lines = Path("rows.jsonl").read_text().splitlines()
+    rows = [json.loads(line, parse_constant=pytest.fail) for line in lines]
+    assert len(rows) == 12
+
+
+def test_merge_joins_finished_studies(archgym: Archgym, study: Path) -> None:
+    archgym("search", "plugin", "-a", "random", "-n", "8", "--seed", "1", "--out", "other")
+
+    ran = archgym("merge", study, "other", "--out", "both", "--json")
+
+    assert ran.json["evaluations"] == 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_search_prints_the_command_that_resumes_it(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    path = os.pathsep.join([str(write_plugin(tmp_path / "other")), str(ROOT)])
+    search = [
+        *(sys.executable, "-m", "archgym", "search", "plugin", "--option", "pace_s=0.05"),
+        *("-n", "400", "--out", "my study"),
+    ]
+    process = subprocess.Popen(
+        search, env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.PIPE, text=True
+    )
+    journal = Path("my study/journal.jsonl")
+    while not (journal.is_file() and journal.read_bytes().count(b"\n") > 5):
+        time.sleep(0.05)
+        assert process.poll() is None
+
+    started = time.monotonic()
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+
+    assert process.returncode == code
+    assert time.monotonic() - started < 2
+    assert errors.strip().endswith("Resume with: archgym resume 'my study'")
+    assert len(errors.splitlines()) == 1

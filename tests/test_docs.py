@@ -1,0 +1,84 @@
+"""Every command and every block of Python in the documentation runs; its links lead somewhere."""
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from archgym.cli.app import run
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+BLOCK = re.compile(
+    r"(?P<slow><!-- slow -->\n)?```(?P<kind>bash|python)\n(?P<text>.*?)```", re.DOTALL
+)
+
+
+def blocks(page: str, *, slow: bool) -> Iterator[tuple[str, str]]:
+    """Kind and text of the blocks of a page that are to be run."""
+    for match in BLOCK.finditer((ROOT / page).read_text()):
+        if bool(match["slow"]) == slow:
+            yield match["kind"], match["text"]
+
+
+def run_block(kind: str, text: str, names: dict[str, object]) -> None:
+    if kind == "python":
+        exec(compile(text, "block", "exec"), names)
+        return
+    for line in text.splitlines():
+        program, *arguments = shlex.split(line)
+        assert program == "archgym", line
+        with pytest.raises(SystemExit) as ended:
+            run(arguments)
+        assert ended.value.code == 0, line
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if list(blocks(page, slow=False))])
+def test_blocks_of_a_page_run_in_their_order(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    # A module of its own, so that its classes can be pickled.
+    module = ModuleType("block")
+    monkeypatch.setitem(sys.modules, "block", module)
+
+    for kind, text in blocks(page, slow=False):
+        run_block(kind, text, vars(module))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if list(blocks(page, slow=True))])
+def test_long_blocks_of_a_page_run(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("stable_baselines3")
+    monkeypatch.chdir(tmp_path)
+
+    for kind, text in blocks(page, slow=True):
+        # As written it trains for a minute or more; a tenth shows that it runs.
+        run_block(kind, text.replace("20_000", "2_000"), {"__name__": "block"})
+
+
+def test_generated_pages_are_up_to_date_and_links_lead_somewhere() -> None:
+    ran = subprocess.run(
+        [sys.executable, "docs/generate.py", "--check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_make_has_the_targets_that_the_documentation_names() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+
+    for page in ("README.md", "CONTRIBUTING.md"):
+        for target in re.findall(r"(?:`|\$ )make ([a-z-]+)", (ROOT / page).read_text()):
+            assert f"\n{target}:" in makefile, target
