@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
@@ -35,14 +35,14 @@ _announcers: list[Announce] = []
 
 def compiled(function: Function) -> Function:
     """Compiles a helper of kernels; LLVM decides whether its calls are inlined."""
-    result: Function = numba.njit(**_OPTIONS)(function)
-    return result
+    dispatcher: Any = numba.njit(**_OPTIONS)(function)
+    return cast(Function, dispatcher)
 
 
 def inlined(function: Function) -> Function:
     """Compiles a helper of kernels that every caller takes in whole."""
-    result: Function = numba.njit(**_OPTIONS, forceinline=True)(function)
-    return result
+    dispatcher: Any = numba.njit(**_OPTIONS, forceinline=True)(function)
+    return cast(Function, dispatcher)
 
 
 def entry_point(seconds: float) -> Callable[[Function], Function]:
@@ -53,10 +53,9 @@ def entry_point(seconds: float) -> Callable[[Function], Function]:
     """
 
     def decorate(function: Function) -> Function:
-        dispatcher = numba.njit(**_OPTIONS)(function)
+        dispatcher: Any = numba.njit(**_OPTIONS)(function)
         dispatcher._cache = _FolderCache(function, seconds)
-        result: Function = dispatcher
-        return result
+        return cast(Function, dispatcher)
 
     return decorate
 
@@ -155,18 +154,18 @@ class _FolderLocator(_CacheLocator):
         self._py_file = path  # numba's warnings name it
         self._line = function.__code__.co_firstlineno
 
-    def get_cache_path(self) -> str:
+    def get_cache_path(self) -> Any:
         return str(self._folder)
 
-    def get_source_stamp(self) -> str:
+    def get_source_stamp(self) -> Any:
         return self._folder.name
 
-    def get_disambiguator(self) -> str:
+    def get_disambiguator(self) -> Any:
         return str(self._line)
 
     @classmethod
-    def from_function(cls, function: Callable[..., Any], path: str) -> "_FolderLocator":
-        locator = cls(function, path)
+    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> "_FolderLocator":
+        locator = cls(py_func, py_file)
         locator.ensure_cache_path()  # type: ignore[no-untyped-call]  # numba has no types
         return locator
 

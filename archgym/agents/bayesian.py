@@ -24,7 +24,7 @@ __all__ = ["BayesianAgent"]
 # chosen: suggestions that may be known or break a constraint before neighbours of the last are
 # looked at, so many at three distances, before a random design is taken. A suggestion costs
 # milliseconds, a neighbour microseconds.
-_MAX_SUGGESTIONS = 6
+_MAX_SUGGESTIONS = 2
 _NEIGHBOURS = 16
 # chosen: mean length of such a step along an ordered parameter, as a share of its values.
 _STEP_LENGTH = 0.05
@@ -126,6 +126,7 @@ class BayesianAgent(AskTellAgent):
     def _suggested(self) -> np.ndarray | None:
         from optuna.trial import TrialState
 
+        design = self._space.default_indices[None, :]
         for _ in range(_MAX_SUGGESTIONS):
             suggestion = self._study.ask(self._distributions)
             design = self._space.canonical(self._indices(suggestion.params)[None, :])

@@ -35,7 +35,7 @@ class GeneticAgent(AskTellAgent):
     hyperparameters: ClassVar[tuple[Parameter, ...]] = (
         Integer(name="population", low=4, high=100, default=12, doc="Designs that may breed."),
         Integer(name="batch_size", low=1, high=64, default=8, doc="Children an ask."),
-        Integer(name="tournament", low=1, high=8, default=4, doc="Designs a parent beats, and it."),
+        Integer(name="tournament", low=1, high=8, default=3, doc="Designs a parent beats, and it."),
         Real(
             name="crossover",
             low=0.0,
@@ -49,7 +49,7 @@ class GeneticAgent(AskTellAgent):
             low=0.5,
             high=5.0,
             count=10,
-            default=1.5,
+            default=1.0,
             doc="Mean number of parameters of a child that step.",
         ),
         Real(
@@ -57,7 +57,7 @@ class GeneticAgent(AskTellAgent):
             low=0.01,
             high=0.5,
             count=50,
-            default=0.15,
+            default=0.2,
             doc="Mean length of a step along an ordered parameter, as a share of its values.",
         ),
     )
@@ -69,10 +69,10 @@ class GeneticAgent(AskTellAgent):
         seed: int,
         population: int = 12,
         batch_size: int = 8,
-        tournament: int = 4,
+        tournament: int = 3,
         crossover: float = 0.7,
-        mutation: float = 1.5,
-        step: float = 0.15,
+        mutation: float = 1.0,
+        step: float = 0.2,
     ) -> None:
         """Sets up an empty population.
 

@@ -87,6 +87,7 @@ class StudyProgress:
                 return
             self._open(evaluations)
         shown = "" if best is None else f"best {best:.4f}"
+        assert self._bar is not None
         self._bar.update(self._row, completed=evaluations, best=shown)
 
     def _open(self, evaluations: int) -> None:

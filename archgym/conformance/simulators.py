@@ -247,13 +247,13 @@ class _SimulatorCheck:
         self._require(bool(legal.all()), "reasons must be listed", result.reason.tolist(), name)
         built = result.reason == FEASIBLE
         self._each(
-            np.isfinite(result.values[built]).all(axis=1),
+            np.asarray(np.isfinite(result.values[built]).all(axis=1)),
             indices[built],
             "a design that was built must have finite numbers",
             name,
         )
         self._each(
-            np.isnan(result.values[~built]).all(axis=1),
+            np.asarray(np.isnan(result.values[~built]).all(axis=1)),
             indices[~built],
             "a design that was not built must have NaN",
             name,

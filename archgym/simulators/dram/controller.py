@@ -249,7 +249,7 @@ def _withdraw(s: Any, bank: int) -> None:
 @compiled
 def step(s: Any, d: Any, requests: Any, now: int) -> None:
     """One run of the controller at a time, after the request at its door was looked at."""
-    if s.powers_down or now >= s.refresh_wake:
+    if s.power_wants or now >= s.refresh_wake:
         start_managers(s, d, now)
         s.is_stale = 1
     if s.is_stale:
@@ -265,7 +265,7 @@ def step(s: Any, d: Any, requests: Any, now: int) -> None:
         for bank in range(d.n_banks):
             if s.halted[bank]:
                 start_bank(s, d, requests, bank)
-    if s.powers_down or now >= s.refresh_wake:
+    if s.power_wants or now >= s.refresh_wake:
         start_managers(s, d, now)
         s.is_stale = 1
     if s.is_stale:
@@ -276,7 +276,7 @@ def step(s: Any, d: Any, requests: Any, now: int) -> None:
 def select(s: Any, d: Any, now: int) -> None:
     """Selects, of all candidates, the command that the multiplexer prefers."""
     s.is_stale = 0
-    if not (d.is_simple and not s.powers_down and not s.is_strict and now < s.refresh_wake):
+    if s.has_rank_candidate or not d.is_simple:
         _select_generally(s, d, now)
         return
     floor = max(now, s.bus_free[0])
@@ -284,9 +284,12 @@ def select(s: Any, d: Any, now: int) -> None:
     best_request = NEVER
     best = 0
     for place in range(s.n_prepared):
-        time = max(s.prepared_time[place], s.rank_earliest[0, s.prepared_command[place]])
-        time = max(time, floor)
+        command = s.prepared_command[place]
         request = s.prepared_request[place]
+        if s.is_strict and _is_out_of_turn(s, command, request):
+            continue
+        time = max(s.prepared_time[place], s.rank_earliest[0, command])
+        time = max(time, floor)
         if time < best_time or (time == best_time and request < best_request):
             best_time = time
             best_request = request
@@ -298,6 +301,13 @@ def select(s: Any, d: Any, now: int) -> None:
         s.selected_request = best_request
     else:
         s.selected_command = NO_COMMAND
+
+
+@inlined
+def _is_out_of_turn(s: Any, command: int, request: int) -> bool:
+    """Whether Strict holds a command back: the next column command has all others before it."""
+    is_out: bool = RD <= command <= WRA and request != s.n_issued
+    return is_out
 
 
 @inlined
@@ -352,8 +362,7 @@ def _select_generally(s: Any, d: Any, now: int) -> None:
         if s.powers_down and s.power_command[s.rank_of[bank]] != NO_COMMAND:
             continue
         is_column = RD <= command <= WRA
-        # Requests issue their column commands in order, so the next one has as many before it.
-        if s.is_strict and is_column and request != s.n_issued:
+        if s.is_strict and _is_out_of_turn(s, command, request):
             continue
         time = prepared_time(s, d, place, now)
         key = time + d.length[command]

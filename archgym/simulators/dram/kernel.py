@@ -534,6 +534,7 @@ def _configure(s: Any, d: Any, controller: Any) -> None:
     s.max_postponed = controller[7] * per_command
     s.max_pulled_in = controller[8] * per_command
     s.powers_down = controller[9]
+    s.power_wants = s.powers_down
     s.arbiter = controller[10]
     s.max_active = controller[11]
     if s.refresh_policy == NO_REFRESH:

@@ -47,8 +47,15 @@ def start_managers(s: Any, d: Any, now: int) -> None:
             wake = min(wake, s.refresh_next[rank])
         s.refresh_wake = wake
     if s.powers_down:
+        s.power_wants = 0
         for rank in range(d.n_ranks):
             _start_power_down(s, d, rank, now)
+            if s.power_entry[rank] or s.power_exit[rank] or s.power_self_refresh[rank]:
+                s.power_wants = 1
+    s.has_rank_candidate = 0
+    for rank in range(d.n_ranks):
+        if s.refresh_command[rank] != NO_COMMAND or s.power_command[rank] != NO_COMMAND:
+            s.has_rank_candidate = 1
 
 
 @compiled
@@ -201,6 +208,7 @@ def request_power_down(s: Any, rank: int) -> None:
     s.power_controller_idle[rank] = 1
     if s.power_state[rank] == AWAKE:
         s.power_entry[rank] = 1
+        s.power_wants = 1
 
 
 @inlined
@@ -211,6 +219,7 @@ def request_wake_up(s: Any, rank: int) -> None:
     s.power_entry[rank] = 0
     if s.power_state[rank] != AWAKE:
         s.power_exit[rank] = 1
+        s.power_wants = 1
 
 
 @inlined
@@ -219,6 +228,7 @@ def interrupt_power_down(s: Any, rank: int) -> None:
     s.power_entry[rank] = 0
     if s.power_state[rank] != AWAKE:
         s.power_exit[rank] = 1
+        s.power_wants = 1
 
 
 @compiled
@@ -265,6 +275,7 @@ def power_command_issued(s: Any, d: Any, rank: int, command: int) -> None:
         _set_sleeping(s, d, rank, False)
         if command == PDXP and s.power_controller_idle[rank]:
             s.power_self_refresh[rank] = 1
+            s.power_wants = 1
     elif command == SREFEX:
         s.power_state[rank] = EXTRA_REFRESH
     elif command == REFA:
@@ -273,9 +284,11 @@ def power_command_issued(s: Any, d: Any, rank: int, command: int) -> None:
             s.power_exit[rank] = 0
         elif s.power_controller_idle[rank]:
             s.power_entry[rank] = 1
+            s.power_wants = 1
     elif command == REFB:
         if s.power_controller_idle[rank]:
             s.power_entry[rank] = 1
+            s.power_wants = 1
     elif command == PREA:
         s.power_n_open[rank] = 0
 

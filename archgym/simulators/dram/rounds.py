@@ -6,6 +6,8 @@ some ties. SystemC's kernel settles it by the mechanics of its binary heap, whic
 
 from typing import Any, Final
 
+import numpy as np
+
 from archgym.kernels import compiled, inlined
 from archgym.simulators.dram.commands import ARBITER_REORDER, ARBITER_SIMPLE, NO_COMMAND, NO_REFRESH
 from archgym.simulators.dram.controller import accept, can_accept, log_command, prepared_time, step
@@ -14,30 +16,31 @@ from archgym.simulators.dram.state import NEVER, NONE
 
 __all__ = ["run_exact"]
 
+# Codes are np.int64, because Numba compiles a function anew for each Python int handed to it.
+
 # Processes.
-_PLAYER: Final = 0
-_ARBITER: Final = 1
-_CONTROLLER: Final = 2
+_PLAYER: Final[Any] = np.int64(0)
+_ARBITER: Final[Any] = np.int64(1)
+_CONTROLLER: Final[Any] = np.int64(2)
 
 # Wake-ups: the messages of the player and of the arbiter, then four of the controller.
-_PLAYER_MESSAGE: Final = 0
-_ARBITER_MESSAGE: Final = 1
-_NEW_REQUEST: Final = 2
-_RESPONSE_FINISHED: Final = 3
-_NEXT_COMMAND: Final = 4
-_DATA_AVAILABLE: Final = 5
-_N_WAKE_UPS: Final = 6
+_PLAYER_MESSAGE: Final[Any] = np.int64(0)
+_ARBITER_MESSAGE: Final[Any] = np.int64(1)
+_NEW_REQUEST: Final[Any] = np.int64(2)
+_RESPONSE_FINISHED: Final[Any] = np.int64(3)
+_NEXT_COMMAND: Final[Any] = np.int64(4)
+_DATA_AVAILABLE: Final[Any] = np.int64(5)
 
 # States of a wake-up.
-_IDLE: Final = 0
-_TIMED: Final = 1
-_SOON: Final = 2  # in the next round of this time
+_IDLE: Final[Any] = np.int64(0)
+_TIMED: Final[Any] = np.int64(1)
+_SOON: Final[Any] = np.int64(2)  # in the next round of this time
 
 # Kinds of messages.
-_BEGIN_REQUEST: Final = 0
-_END_REQUEST: Final = 1
-_BEGIN_RESPONSE: Final = 2
-_END_RESPONSE: Final = 3
+_BEGIN_REQUEST: Final[Any] = np.int64(0)
+_END_REQUEST: Final[Any] = np.int64(1)
+_BEGIN_RESPONSE: Final[Any] = np.int64(2)
+_END_RESPONSE: Final[Any] = np.int64(3)
 
 
 @compiled

@@ -202,6 +202,8 @@ _POWER_DOWN = [
     ("power_n_open", _I, (MAX_RANKS,)),
     ("power_command", _I, (MAX_RANKS,)),
     ("power_time", _I, (MAX_RANKS,)),
+    ("power_wants", _I),  # whether some rank's manager has something to do
+    ("has_rank_candidate", _I),  # whether some refresh or power-down command is a candidate
 ]
 
 _TRAFFIC = [

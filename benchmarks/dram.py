@@ -1,0 +1,93 @@
+"""Speed of the DRAM simulator: designs/s and requests/s by trace, on one thread and on two.
+
+Run it as `python benchmarks/dram.py [--designs N]`. Times are CPU times of this process, so that
+other load on the machine weighs less; two threads are measured by the clock on the wall.
+"""
+
+import argparse
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from os import environ
+
+import numpy as np
+
+from archgym.simulators.dram import DramSimulator
+from archgym.simulators.dram.prepared import prepared
+
+# CPU time of a run of DRAMSys 4 on 10,000 requests, mean over 60 random designs: measured in
+# another run, on a quiet machine of this kind.
+REFERENCE_MS = 38.5
+CONFIGURATIONS = (
+    ("archgym-2023", "ddr3-1600", "fast"),
+    ("default", "ddr3-1600", "fast"),
+    ("default", "ddr4-2400", "fast"),
+    ("default", "lpddr4-3200", "fast"),
+    ("default", "hbm2", "fast"),
+    ("archgym-2023", "ddr3-1600", "exact"),
+)
+HEADER = f"{'space':14}{'device':13}{'fidelity':9}{'workload':16}{'requests':>9}"
+HEADER += f"{'ms/design':>10}{'designs/s':>10}{'Mrequests/s':>12}{'2 threads':>10}{'x DRAMSys':>10}"
+
+
+def main() -> None:
+    """Prints compile times, then the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--designs", type=int, default=200, help="random designs a workload")
+    n_designs = parser.parse_args().designs
+    report_compilation()
+    print(HEADER)
+    for space, device, fidelity in CONFIGURATIONS:
+        simulator = DramSimulator(space, device, fidelity)
+        n = n_designs if fidelity == "fast" else max(1, n_designs // 8)
+        for workload in simulator.workload_names():
+            report(simulator, workload, n)
+    print(
+        f"x DRAMSys: against {REFERENCE_MS} ms CPU for 10,000 requests, which another run measured."
+    )
+
+
+def report_compilation() -> None:
+    """First call with an empty cache, for each fidelity."""
+    with tempfile.TemporaryDirectory() as folder:
+        environ["ARCHGYM_CACHE_DIR"] = folder
+        for fidelity in ("fast", "exact"):
+            simulator = DramSimulator("archgym-2023", fidelity=fidelity)
+            start = time.process_time()
+            simulator.evaluate_batch(designs(simulator, 1), simulator.workload("stream"))
+            print(f"compiling {fidelity}: {time.process_time() - start:.1f} s CPU")
+    print()
+
+
+def designs(simulator: DramSimulator, n: int) -> np.ndarray:
+    """Random designs of the simulator's space, the same each time."""
+    return simulator.space.sample(n, np.random.default_rng(1))
+
+
+def report(simulator: DramSimulator, name: str, n_designs: int) -> None:
+    """Measures one workload and prints its row."""
+    workload = simulator.workload(name)
+    batch = designs(simulator, n_designs)
+    simulator.evaluate_batch(batch[:1], workload)
+
+    start = time.process_time()
+    simulator.evaluate_batch(batch, workload)
+    one = (time.process_time() - start) / n_designs
+    with ThreadPoolExecutor(2) as pool:
+        start = time.perf_counter()
+        list(
+            pool.map(
+                lambda half: simulator.evaluate_batch(half, workload), np.array_split(batch, 2)
+            )
+        )
+        two = (time.perf_counter() - start) / n_designs
+
+    n_requests = len(prepared(workload.content, simulator.device).bursts)
+    ratio = REFERENCE_MS / 1000 * n_requests / 10_000 / one
+    row = f"{simulator.space.name:14}{simulator.device.name:13}{simulator.fidelity:9}{name:16}"
+    row += f"{n_requests:9,}{1000 * one:10.3f}{1 / one:10.0f}{n_requests / one / 1e6:12.2f}"
+    print(f"{row}{1 / two:10.0f}{ratio:10.1f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

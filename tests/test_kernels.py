@@ -1,0 +1,157 @@
+"""Compiled functions: where their machine code is cached, and when it is made anew."""
+
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from archgym import kernels
+from archgym.kernels import cache_folder, entry_point, on_compile
+
+ENTRY = """
+from archgym.kernels import entry_point
+from tiny.callee import answer
+
+@entry_point(seconds=1.0)
+def ask(x):
+    return answer(x)
+"""
+CALLEE = """
+from archgym.kernels import compiled
+
+@compiled
+def answer(x):
+    return x + {number}
+"""
+MAIN = """
+from archgym.kernels import on_compile
+on_compile(lambda name, seconds: print("compiling", name))
+from tiny.entry import ask
+print(ask(1))
+"""
+
+
+def run_tiny(folder: Path, number: int) -> str:
+    package = folder / "tiny"
+    package.mkdir(exist_ok=True)
+    (package / "__init__.py").touch()
+    (package / "entry.py").write_text(ENTRY)
+    (package / "callee.py").write_text(CALLEE.format(number=number))
+    root = Path(kernels.__file__).parents[1]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{folder}{os.pathsep}{root}",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "ARCHGYM_CACHE_DIR": str(folder / "cache"),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", MAIN], env=environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_edited_callee_changes_the_next_process(tmp_path: Path) -> None:
+    assert run_tiny(tmp_path, 10) == "compiling tiny.entry.ask\n11\n"
+    assert run_tiny(tmp_path, 10) == "11\n"
+    assert run_tiny(tmp_path, 20) == "compiling tiny.entry.ask\n21\n"
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "a.py").write_text("x = 1\n")
+    cache_folder.cache_clear()
+    yield folder
+    cache_folder.cache_clear()
+
+
+def test_folder_carries_a_hash_of_all_sources(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARCHGYM_CACHE_DIR", str(tmp_path / "cache"))
+    before = cache_folder(sources)
+    (sources / "b.py").write_text("y = 2\n")
+    cache_folder.cache_clear()
+
+    after = cache_folder(sources)
+
+    assert before.parent == after.parent == tmp_path / "cache" / "kernels"
+    assert before.name.startswith("model-")
+    assert before != after
+
+
+def test_old_folders_of_other_sources_are_pruned(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "cache" / "kernels"
+    old, recent, other = root / "model-old", root / "model-recent", root / "another-old"
+    for folder in (old, recent, other):
+        folder.mkdir(parents=True)
+    month_ago = time.time() - 30 * 24 * 3600
+    for folder in (old, other):
+        os.utime(folder, (month_ago, month_ago))
+    monkeypatch.setenv("ARCHGYM_CACHE_DIR", str(tmp_path / "cache"))
+
+    cache_folder(sources)
+
+    assert not old.exists()
+    assert recent.exists()
+    assert other.exists()
+
+
+def test_machine_without_a_writable_home_falls_back(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.touch()
+    monkeypatch.setenv("ARCHGYM_CACHE_DIR", str(blocked))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
+    monkeypatch.setenv("HOME", str(blocked))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    found = cache_folder(sources)
+
+    assert found.is_relative_to(tmp_path / f"archgym-{os.getuid()}")
+
+
+def test_compilation_is_announced_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    heard: list[tuple[str, float]] = []
+    withdraw = on_compile(lambda name, seconds: heard.append((name, seconds)))
+
+    @entry_point(seconds=3.0)
+    def double(x: float) -> float:
+        return x + x
+
+    double._cache.disable()  # type: ignore[attr-defined]  # a dispatcher, which numba leaves untyped
+    with caplog.at_level(logging.INFO, logger="archgym.kernels"):
+        assert double(2.0) == 4.0
+    withdraw()
+    assert double(2) == 4
+
+    assert len(heard) == 1
+    assert heard[0][0].endswith("double")
+    assert heard[0][1] == 3.0
+    assert "about 3 s, once" in caplog.text
+
+
+def test_full_disk_does_not_stop_a_kernel(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    @entry_point(seconds=1.0)
+    def treble(x: float) -> float:
+        return 3 * x
+
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(treble._cache._cache_file, "save", refuse)  # type: ignore[attr-defined]
+    monkeypatch.setattr(treble._cache._cache_file, "load", lambda _: None)  # type: ignore[attr-defined]
+    assert treble(2.0) == 6.0
+    assert "No space left on device" in caplog.text
