@@ -190,9 +190,10 @@ def parse_target(text: str, specs: Sequence[MetricSpec]) -> Objective:
             value = float(match["value"]) if match else math.nan
         except ValueError:
             value = math.nan
-        if match is None or not math.isfinite(value):
+        if match is None or not 0 <= value < math.inf:
             raise InvalidArgumentError(
-                f"A target must read `metric<=number` or `metric>=number`; got {part!r}. "
+                "A target must read `metric<=number` or `metric>=number`, the number 0 or more; "
+                f"got {part!r}. "
                 "Write for instance target:total_time_ns<=90000,power_mw<=1500."
             )
         known = {spec.name for spec in specs}

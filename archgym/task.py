@@ -25,6 +25,9 @@ from archgym.space import DesignSpace
 
 __all__ = ["Evaluation", "Task", "WeightedWorkload"]
 
+# chosen: far beyond any use, and no sum of such weights overflows.
+_MAX_WEIGHT = 1e9
+
 WorkloadChoice = str | Path | Sequence[str | Path] | Mapping[str, float]
 
 
@@ -36,6 +39,12 @@ class WeightedWorkload:
     workload: Workload
     weight: float
     source: str
+
+    @property
+    def label(self) -> str:
+        """Its name, and where it came from a file the beginning of its content's hash."""
+        is_file = self.source != self.workload.name
+        return self.workload.name + (f"@{self.workload.digest[:8]}" if is_file else "")
 
 
 @final
@@ -108,13 +117,10 @@ class Task:
             chosen = _choose("fidelity", fidelity, kind.fidelity_names)
             made = _construct(kind, space_name, chosen, options)
         chosen_workloads = _weighted(made, workload)
-        return cls(
-            made,
-            space_name,
-            chosen_workloads,
-            _objective(made, objective),
-            _reference(made, chosen_workloads),
-        )
+        chosen_objective = _objective(made, objective)
+        reference = _reference(made, chosen_workloads)
+        _check_domain(made, chosen_objective, reference)
+        return cls(made, space_name, chosen_workloads, chosen_objective, reference)
 
     @property
     def space(self) -> DesignSpace:
@@ -141,9 +147,15 @@ class Task:
     @property
     def id(self) -> str:
         """A name that people read, such as ``dram/default/cloud-1/low-latency-v0``."""
-        options = ",".join(f"{k}={v}" for k, v in sorted(self.simulator.options.items()))
-        simulator = self.simulator.name + (f"[{options}]" if options else "")
-        workloads = "+".join(w.workload.name for w in self.workloads)
+        options = dict(sorted(self.simulator.options.items()))
+        if self.simulator.fidelity != self.simulator.fidelity_names[0]:
+            options["fidelity"] = self.simulator.fidelity
+        choices = ",".join(f"{name}={value}" for name, value in options.items())
+        simulator = self.simulator.name + (f"[{choices}]" if choices else "")
+        are_equal = len({w.weight for w in self.workloads}) == 1
+        workloads = "+".join(
+            ("" if are_equal else f"{w.weight:g}*") + w.label for w in self.workloads
+        )
         return f"{simulator}/{self.space_name}/{workloads}/{self.objective.name}-v{self.version}"
 
     def evaluate(self, indices: np.ndarray) -> Evaluation:
@@ -310,10 +322,13 @@ def _weighted(
         raise InvalidArgumentError(
             f"`workload` must name one or more workloads, each once; got {names!r}."
         )
-    if not all(0 < weight < float("inf") for _, weight in pairs):
-        raise InvalidArgumentError(f"Weights of workloads must be above 0; got {dict(pairs)!r}.")
+    if not all(0 < weight <= _MAX_WEIGHT for _, weight in pairs):
+        raise InvalidArgumentError(
+            f"Weights of workloads must be above 0 and at most {_MAX_WEIGHT:g}; "
+            f"got {dict(pairs)!r}."
+        )
     shipped = simulator.workload_names()
-    return tuple(
+    weighted = tuple(
         WeightedWorkload(
             simulator.workload(name),
             float(weight),
@@ -321,6 +336,16 @@ def _weighted(
         )
         for name, weight in pairs
     )
+    for what, came in (
+        ("names", [w.workload.name for w in weighted]),
+        ("contents", [w.workload.digest for w in weighted]),
+    ):
+        if len(set(came)) != len(came):
+            raise InvalidArgumentError(
+                f"Workloads of a task must have {what} that differ; {', '.join(map(str, names))} "
+                "do not. Rename a file, or name each workload once with its weight."
+            )
+    return weighted
 
 
 def _objective(simulator: Simulator, objective: str | Objective | None) -> Objective:
@@ -330,13 +355,28 @@ def _objective(simulator: Simulator, objective: str | Objective | None) -> Objec
         if objective.startswith("target:"):
             return parse_target(objective, simulator.metrics)
         if objective not in simulator.objectives:
-            raise unknown_name("objective", objective, simulator.objectives)
+            choices = ", ".join(f"{k}={v}" for k, v in simulator.options.items())
+            kind = f"objective with {choices}:" if choices else "objective"
+            raise unknown_name(kind, objective, simulator.objectives)
         return simulator.objectives[objective]
     known = {spec.name for spec in simulator.metrics}
     for term in objective.terms:
         if term.metric not in known:
             raise unknown_name("metric", term.metric, known)
     return objective
+
+
+def _check_domain(simulator: Simulator, objective: Objective, reference: np.ndarray) -> None:
+    """Refuses an objective that cannot tell the default design from one that was not built."""
+    for row in reference:
+        built = np.zeros(1, dtype=np.int16)
+        reward = objective.reward(row[None, :], row, simulator.metrics, built)
+        if reward[0] == INFEASIBLE_REWARD:
+            terms = ", ".join(f"`{term.metric}`" for term in objective.terms)
+            raise InvalidArgumentError(
+                f"Objective {objective.name!r} needs metrics above minus their resolution; "
+                f"the default design has others among {terms}. Shift or negate them."
+            )
 
 
 def _reference(simulator: Simulator, workloads: Sequence[WeightedWorkload]) -> np.ndarray:

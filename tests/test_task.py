@@ -174,7 +174,7 @@ def test_json_round_trip_gives_the_same_task() -> None:
 
     assert back.digest == task.digest
     assert back.to_json() == task.to_json()
-    assert back.id == "toy/toy/light+heavy/low-power-v0"
+    assert back.id == "toy/toy/2*light+1*heavy/low-power-v0"
 
 
 @pytest.mark.usefixtures("registered")
@@ -260,3 +260,41 @@ def test_hostile_json_is_refused_with_our_error_only(key: str, value: Any, is_na
 def test_json_that_is_no_task_is_refused(data: Any) -> None:
     with pytest.raises(InvalidArgumentError):
         Task.from_json(data, ToySimulator())
+
+
+def test_task_of_a_file_and_of_another_fidelity_has_a_name_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "cloud-1.stl").write_text("0: read 0x0\n9: write 0x40\n")
+
+    shipped = Task.make("dram", workload="cloud-1")
+    own = Task.make("dram", workload=tmp_path / "cloud-1.stl")
+    exact = Task.make("dram", workload="cloud-1", fidelity="exact")
+
+    assert shipped.id == "dram/default/cloud-1/low-latency-v0"
+    assert own.id.startswith("dram/default/cloud-1@")
+    assert exact.id == "dram[fidelity=exact]/default/cloud-1/low-latency-v0"
+
+
+def test_workloads_of_equal_name_or_content_are_refused(tmp_path: Path) -> None:
+    for folder, text in (("a", "0: read 0x0\n"), ("b", "0: read 0x40\n"), ("c", "0: read 0x0\n")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / ("t.stl" if folder != "c" else "u.stl")).write_text(text)
+
+    with pytest.raises(InvalidArgumentError, match="names that differ"):
+        Task.make("dram", workload=[tmp_path / "a" / "t.stl", tmp_path / "b" / "t.stl"])
+    with pytest.raises(InvalidArgumentError, match="contents that differ"):
+        Task.make("dram", workload=[tmp_path / "a" / "t.stl", tmp_path / "c" / "u.stl"])
+
+
+def test_weight_that_would_overflow_is_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match="at most 1e"):
+        Task.make("dram", workload={"cloud-1": 1e308, "cloud-2": 1e308})
+
+
+def test_negative_target_is_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match="0 or more"):
+        Task.make("dram", objective="target:total_time_ns<=-1000")
+
+
+def test_objective_that_a_device_lacks_is_refused_with_the_device_named() -> None:
+    with pytest.raises(UnknownNameError, match="device=hbm2"):
+        Task.make("dram", objective="low-energy", device="hbm2")

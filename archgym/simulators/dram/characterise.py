@@ -59,7 +59,7 @@ class Characteristics:
     idle_percent: float = field(metadata={"unit": "%"})
     longest_gap_us: float = field(metadata={"unit": "µs"})
     burstiness: float = field(metadata={"unit": ""})
-    strides: tuple[tuple[int, float], ...] = field(metadata={"unit": "bytes: %"})
+    strides: tuple[tuple[int, float], ...] = field(metadata={"unit": ""})
 
     def rows(self) -> Mapping[str, tuple[float | str, str]]:
         """Name to (value, unit), for people and JSON."""
@@ -67,7 +67,7 @@ class Characteristics:
         for entry in fields(self):
             value = getattr(self, entry.name)
             if entry.name == "strides":
-                value = ", ".join(f"{stride:+d}: {share:.1f}" for stride, share in value)
+                value = ", ".join(f"{stride:+d} B: {share:.1f} %" for stride, share in value)
             found[entry.name] = (value, str(entry.metadata["unit"]))
         return found
 

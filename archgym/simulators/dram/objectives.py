@@ -30,7 +30,12 @@ def metrics(has_energy: bool) -> tuple[MetricSpec, ...]:
             )
         ),
         MetricSpec(
-            "bandwidth_gb_per_s", "GB/s", "maximise", 1e-3, "Bytes moved over total time, 1e9 B/s."
+            "bandwidth_gb_per_s",
+            "GB/s",
+            "maximise",
+            1e-3,
+            "Bytes acknowledged over total time, 1e9 B/s; as in DRAMSys the last burst does not "
+            "count under the arbiter Simple.",
         ),
         MetricSpec("bandwidth_percent", "%", "maximise", 1e-2, "Bandwidth, of the device's peak."),
         *(_energy_metrics() if has_energy else ()),

@@ -31,8 +31,8 @@ MAX_BYTES = 256 * 2**20
 # chosen: a line needs at most about 60 characters, so a longer one is no trace.
 _MAX_LINE = 4096
 _CHUNK = 2**20
-# Times are int64 picoseconds in the kernel; this leaves a factor of 4 for the run's own time.
-_MAX_TIME_PS = 2**61
+# chosen: a minute, in which a rank refreshes 8 million times; more would take seconds a design.
+_MAX_TIME_PS = 60 * 10**12
 _MAX_ADDRESS = 2**62
 # chosen: a page of 64 KiB is the largest transfer that is still one request.
 _MAX_LENGTH = 2**16
@@ -336,7 +336,10 @@ class _Columns:
 
     def _too_large(self, number: int, ticks: int, address: int, length: int) -> FileFormatError:
         if ticks > self._max_ticks:
-            problem = f"a timestamp must be at most {self._max_ticks}; got {ticks}"
+            problem = (
+                f"a timestamp must be at most {self._max_ticks}, which is a minute of the player's "
+                f"clock; got {ticks}"
+            )
         elif address >= _MAX_ADDRESS:
             problem = f"an address must be below {_MAX_ADDRESS:#x}; got {address:#x}"
         else:

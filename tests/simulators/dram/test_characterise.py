@@ -77,7 +77,7 @@ def test_rows_name_every_characteristic_with_its_unit() -> None:
 
     assert rows["demand_gb_per_s"][0] == pytest.approx(51.2)
     assert rows["demand_gb_per_s"][1] == "GB/s"
-    assert rows["strides"] == ("+64: 100.0", "bytes: %")
+    assert rows["strides"] == ("+64 B: 100.0 %", "")
     assert len(rows) == 18
 
 
