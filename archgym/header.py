@@ -5,7 +5,7 @@ import platform
 import secrets
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,6 +23,7 @@ __all__ = ["Header", "Segment", "StudyKind", "current_versions", "new_header", "
 
 # chosen: a space with a thousand parameters takes a tenth of it.
 _MAX_BYTES = 64 * 2**20
+_WRITTEN = "a study.json must be what ArchGym wrote"
 _RESTORE = "Restore it from a copy, or start the study again in a new folder"
 # chosen: what can change an agent's asks or a simulator's numbers.
 _PACKAGES = ("numpy", "numba", "scipy", "optuna", "scikit-learn", "torch")
@@ -75,6 +76,12 @@ class Header:
             return self.max_asks
         return 20 * self.budget
 
+    @property
+    def key(self) -> int:
+        """What binds the journal to the study; the same wherever and whenever the search is run."""
+        identity = [self.task["digest"], self.agent, self.hyperparameters, self.seed]
+        return zlib.crc32(_canonical(identity))
+
     def write(self, folder: Path) -> None:
         """Writes `study.json`, whole or not at all.
 
@@ -100,6 +107,7 @@ class Header:
             len(self.task["workloads"]),
             len(self.task["metrics"]),
             len(self.task["reasons"]),
+            self.key,
         )
 
     def with_budget(self, budget: int) -> "Header":
@@ -110,6 +118,9 @@ class Header:
         """The header with a further segment by the same agent."""
         segment = replace(self.segments[-1], first_seq=first_seq, seed=seed)
         return replace(self, segments=(*self.segments, segment))
+
+
+_MEMBERS = tuple(field.name for field in fields(Header))
 
 
 def new_header(
@@ -181,11 +192,24 @@ def read_header(folder: Path) -> Header:
         if len(content) > _MAX_BYTES:
             raise ValueError(f"it has more than {_MAX_BYTES} bytes")
         data = json.loads(content)
-        crc = data.pop("crc")
     except json.JSONDecodeError as error:
         raise FileFormatError(path, error.lineno, f"must be JSON; {error.msg}", _RESTORE) from None
-    except (ValueError, RecursionError, KeyError, AttributeError, TypeError) as error:
-        raise FileFormatError(path, None, f"is no study's; {error}", _RESTORE) from None
+    except RecursionError:
+        raise FileFormatError(path, None, f"{_WRITTEN}; it is nested too deep", _RESTORE) from None
+    except ValueError as error:
+        raise FileFormatError(path, None, f"{_WRITTEN}; {error}", _RESTORE) from None
+    if not isinstance(data, dict):
+        raise FileFormatError(path, None, f"{_WRITTEN}; it is not an object", _RESTORE)
+    missing = [name for name in (*_MEMBERS, "crc") if name not in data]
+    if missing:
+        names = ", ".join(f"`{name}`" for name in missing[:3])
+        more = f" and {len(missing) - 3} more" if missing[3:] else ""
+        what = "member" if len(missing) == 1 else "members"
+        verb = "is" if len(missing) == 1 else "are"
+        raise FileFormatError(
+            path, None, f"{_WRITTEN}; {what} {names}{more} {verb} missing", _RESTORE
+        )
+    crc = data.pop("crc")
     if crc != _checksum(data):
         raise FileFormatError(
             path, None, "does not match its checksum: it was edited or damaged", _RESTORE
@@ -216,5 +240,8 @@ def _checked(path: Path, data: dict[str, Any]) -> Header:
 
 
 def _checksum(data: Mapping[str, Any]) -> str:
-    text = json.dumps(data, sort_keys=True, separators=(",", ":"))
-    return f"{zlib.crc32(text.encode()):08x}"
+    return f"{zlib.crc32(_canonical(data)):08x}"
+
+
+def _canonical(data: Any) -> bytes:
+    return json.dumps(data, sort_keys=True, separators=(",", ":")).encode()

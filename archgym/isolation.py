@@ -20,8 +20,9 @@ def evaluate_isolated(task: Task, indices: np.ndarray) -> Evaluation:
         message = str(error)
     except ArchGymError:
         raise
-    # A simulator is other people's code and may raise anything; its failure is a result.
-    except Exception as error:
+    # A simulator is other people's code and may raise anything; its failure is a result. Other
+    # BaseExceptions are signals' (KeyboardInterrupt, the command line's own), which stop the study.
+    except (Exception, SystemExit, GeneratorExit) as error:
         message = f"{type(error).__name__}: {error}"
     if len(indices) == 1:
         return failed_evaluation(task, message)

@@ -32,6 +32,7 @@ _TAIL = len(_CRC_MEMBER) + len('01234567"}\n')
 _EVALUATED = ("seq", "design", "values", "reason", "reward")
 _FAILED = (*_EVALUATED, "error")
 _REPEATED = ("seq", "design", "same")
+_FOREIGN = "does not match its checksum or belongs to another study"
 # chosen: a power cut then loses a second's records; one fsync an append costs some disks 50 ms.
 _SYNC_INTERVAL_S = 1.0
 
@@ -212,8 +213,8 @@ def _lines(handle: BinaryIO, limit: int) -> Iterator[tuple[bytes | None, int]]:
 def _parse(line: bytes, shape: JournalShape) -> tuple[str | None, dict[str, Any]]:
     """The record in a line, or what is wrong with it."""
     body = line[:-_TAIL]
-    if line[-_TAIL:] != b',"crc":"%08x"}\n' % zlib.crc32(body):
-        return ("is empty" if line == b"\n" else "does not match its checksum"), {}
+    if line[-_TAIL:] != b',"crc":"%08x"}\n' % zlib.crc32(body, shape.key):
+        return ("is empty" if line == b"\n" else _FOREIGN), {}
     try:
         text = body.decode("ascii") + "}"
         record, end = _decode(text)

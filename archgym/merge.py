@@ -10,11 +10,11 @@ from typing import final
 import numpy as np
 
 from archgym.errors import InvalidArgumentError, StudyLockedError
-from archgym.folder import JOURNAL_NAME, TIMING_NAME, lease_new_folder
+from archgym.folder import JOURNAL_NAME, STATE_NAME, TIMING_NAME, lease_new_folder
 from archgym.header import Segment, new_header
 from archgym.records import Records, encode
 from archgym.storage import write_atomic
-from archgym.studylog import StudyLog, read_study
+from archgym.studylog import StudyLog, read_study, require_distinct
 
 __all__ = ["merge"]
 
@@ -32,7 +32,8 @@ def merge(studies: Sequence[str | Path], out: str | Path, *, unfinished: bool = 
       unfinished: Whether studies that were interrupted are taken as they are.
 
     Raises:
-      InvalidArgumentError: A study is of another task, comes twice, is damaged or unfinished.
+      InvalidArgumentError: A study is of another task, comes twice, is damaged or
+        unfinished, or lacks records (`unfinished` takes those that are there).
       StudyLockedError: A study is being written.
       FileFormatError: A folder is no study.
       StorageError: A folder cannot be read, or `out` not be written.
@@ -41,7 +42,7 @@ def merge(studies: Sequence[str | Path], out: str | Path, *, unfinished: bool = 
         raise InvalidArgumentError("`studies` must name one or more folders; got none.")
     logs = [read_study(folder) for folder in studies]
     _check(logs, unfinished)
-    bases = np.cumsum([0, *(_n_numbers(log) for log in logs)]).tolist()[:-1]
+    *bases, asks = np.cumsum([0, *(_n_numbers(log) for log in logs)]).tolist()
     parts = [_Part(log, base) for log, base in zip(logs, bases, strict=True)]
     out = Path(out)
     lease = lease_new_folder(out)
@@ -52,8 +53,15 @@ def merge(studies: Sequence[str | Path], out: str | Path, *, unfinished: bool = 
             logs[0].header.task,
             segments=tuple(segment for part in parts for segment in part.segments()),
         )
-        write_atomic(out / JOURNAL_NAME, (part.lines() for part in parts))
+        write_atomic(out / JOURNAL_NAME, (part.lines(header.key) for part in parts))
         write_atomic(out / TIMING_NAME, (line for part in parts for line in part.timing()))
+        # By its count readers notice that the journal has lost its end.
+        state = {
+            "status": "finished",
+            "evaluations": sum(log.evaluations for log in logs),
+            "asks": asks,
+        }
+        write_atomic(out / STATE_NAME, json.dumps(state, indent=1) + "\n")
         # Last: a folder with study.json is a study that can be read.
         header.write(out)
     finally:
@@ -75,7 +83,7 @@ class _Part:
             for segment in self._log.segments
         ]
 
-    def lines(self) -> bytes:
+    def lines(self, key: int) -> bytes:
         records = self._log.records
         return encode(
             Records(
@@ -86,7 +94,8 @@ class _Part:
                 records.reward,
                 np.where(records.same < 0, -1, records.same + self._base),
                 {seq + self._base: why for seq, why in records.errors.items()},
-            )
+            ),
+            key,
         )
 
     def timing(self) -> Iterator[bytes]:
@@ -101,14 +110,14 @@ class _Part:
 
 
 def _n_numbers(log: StudyLog) -> int:
-    # Not the number of records: a log may have lost some, and a segment may still be empty.
+    # Not the number of records: a log may have lost some. The next study's first segment may begin
+    # where an empty last one does; the later of the two has the records.
     last = int(log.records.seq[-1]) + 1 if len(log.records) else 0
-    return max(last, 1 + max(segment.first_seq for segment in log.segments))
+    return max(last, *(segment.first_seq for segment in log.segments))
 
 
 def _check(logs: Sequence[StudyLog], unfinished: bool) -> None:
     first = logs[0]
-    seen: dict[str, Path] = {}
     for log in logs:
         if log.writer is not None:
             raise StudyLockedError(
@@ -120,6 +129,15 @@ def _check(logs: Sequence[StudyLog], unfinished: bool) -> None:
                 f"Studies must be whole to be merged. {log.damage_report()} Repair it: "
                 f"archgym resume {log.folder}"
             )
+        if log.gaps and not unfinished:
+            remedy = (
+                f"Make them again: archgym resume {log.folder}"
+                if log.header.is_replayable
+                else "They cannot be made again; merge with `unfinished` to take the others"
+            )
+            raise InvalidArgumentError(
+                f"Studies must be whole to be merged. {log.damage_report()} {remedy}"
+            )
         if not log.is_complete and not unfinished:
             raise InvalidArgumentError(
                 f"Studies must be finished to be merged; {log.folder} has {log.evaluations} of "
@@ -130,10 +148,4 @@ def _check(logs: Sequence[StudyLog], unfinished: bool) -> None:
                 f"Studies must be of one task to be merged; {first.folder} is of "
                 f"{first.task_id!r}, {log.folder} of {log.task_id!r}. Export them together instead."
             )
-        for study in sorted({segment.study for segment in log.segments}):
-            if study in seen:
-                raise InvalidArgumentError(
-                    f"Each study can be merged once; {log.folder} holds what {seen[study]} holds. "
-                    "Leave one out."
-                )
-            seen[study] = log.folder
+    require_distinct(logs, "merged")

@@ -233,7 +233,7 @@ class Recorder:
         )
 
     def _append(self, records: Records, took_s: float) -> None:
-        lines = encode(records)
+        lines = encode(records, self._shape.key)
         with self.interruption.shielded():
             # Cut off between journal and ledger (a KeyboardInterrupt in a log), they differ.
             self._is_torn = True

@@ -1,6 +1,7 @@
 """Records of a study, as columns and as the lines of its journal.
 
-A line is compact JSON whose last member, `crc`, is the CRC32 of every byte before it:
+A line is compact JSON whose last member, `crc`, is the CRC32 of every byte before it, begun with
+the study's key (`JournalShape.key`), so that another study's lines do not pass for its own:
 
     {"seq":0,"design":[3,1],"values":[[81.5,null]],"reason":[0],"reward":0.25,"crc":"8a1f09c2"}
     {"seq":1,"design":[3,1],"same":0,"crc":"11dd8e40"}
@@ -36,6 +37,8 @@ class JournalShape:
     n_workloads: int
     n_metrics: int
     n_reasons: int
+    key: int = 0
+    """Where the CRC32 of each line begins: the same for the same search, another for others."""
 
     @property
     def n_parameters(self) -> int:
@@ -113,8 +116,8 @@ class Records:
         return cls(**joined, errors=errors)
 
 
-def encode(records: Records) -> bytes:
-    """Lines of these records, each with its checksum."""
+def encode(records: Records, key: int = 0) -> bytes:
+    """Lines of these records, each with its checksum, which begins with the study's key."""
     lines = []
     has_nan = np.asarray(np.isnan(records.values).any(axis=(1, 2)))
     columns = zip(
@@ -140,5 +143,5 @@ def encode(records: Records) -> bytes:
             if seq in records.errors:
                 record["error"] = records.errors[seq][:MAX_ERROR_LENGTH]
         body = _encode(record)[:-1].encode()
-        lines.append(b'%s,"crc":"%08x"}\n' % (body, zlib.crc32(body)))
+        lines.append(b'%s,"crc":"%08x"}\n' % (body, zlib.crc32(body, key)))
     return b"".join(lines)

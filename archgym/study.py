@@ -35,7 +35,7 @@ from archgym.journal import Damage, JournalWriter, load_journal, rewrite, set_as
 from archgym.lease import Lease
 from archgym.recorder import Ending, Progress, Recorder
 from archgym.storage import write_atomic
-from archgym.studylog import Outcome, StudyLog, read_study
+from archgym.studylog import Outcome, StudyLog, gaps_text, read_state, read_study
 from archgym.task import Task
 
 __all__ = ["Ending", "Outcome", "Progress", "Study", "StudyLog", "StudyResult", "read_study"]
@@ -349,6 +349,7 @@ class Study:
 
     def _attach(self, lease: Lease, header: Header) -> None:
         path = self.folder / JOURNAL_NAME
+        state = read_state(self.folder)
         journal = load_journal(path, header.shape(self.task.space))
         self._damage: tuple[Damage, ...] = journal.damage
         if not journal.is_tidy:
@@ -360,7 +361,12 @@ class Study:
         self._lease = lease
         if not header.is_replayable and len(journal.records):
             self._begin_segment()
+        gaps = StudyLog(self.folder, header, journal.records, state=state).gaps
         self._recorder.note("running")
+        if gaps:
+            n = sum(last - first + 1 for first, last in gaps)
+            what = "are made again" if header.is_replayable else "cannot be made again"
+            logger.warning("%s: %s; these %s %s.", path, gaps_text(gaps), n, what)
         if journal.damage:
             logger.warning(
                 "%s These lines were moved to %s.",

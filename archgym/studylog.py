@@ -1,7 +1,7 @@
 """A study as its readers see it: records, best design, curve, damage; nothing is changed."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +10,7 @@ from typing import Any, final
 
 import numpy as np
 
+from archgym.errors import InvalidArgumentError
 from archgym.folder import JOURNAL_NAME, STATE_NAME
 from archgym.header import Header, Segment, read_header
 from archgym.journal import Damage, load_journal
@@ -18,7 +19,7 @@ from archgym.metrics import MetricSpec
 from archgym.records import Records
 from archgym.space import Design, DesignSpace
 
-__all__ = ["Outcome", "StudyLog", "read_study"]
+__all__ = ["Outcome", "StudyLog", "gaps_text", "read_state", "read_study", "require_distinct"]
 
 _STATE_BYTES = 65536
 
@@ -131,7 +132,9 @@ class StudyLog:
             return True
         if header.ask_limit is not None and self.asks >= header.ask_limit:
             return True
-        return header.kind != "search" or (self.state or {}).get("status") == "finished"
+        if header.kind != "search":
+            return True
+        return (self.state or {}).get("status") == "finished" and not self.gaps
 
     @property
     def status(self) -> str:
@@ -174,16 +177,69 @@ class StudyLog:
         """Best reward so far after each evaluation, (evaluations,)."""
         return np.maximum.accumulate(self.records.reward[self.is_evaluation])
 
+    @cached_property
+    def gaps(self) -> tuple[tuple[int, int], ...]:
+        """First and last number of each run of records that was made and is not here.
+
+        Those that a finished study's state counts after its journal's last one are among them.
+        """
+        seq = np.concatenate([[-1], self.records.seq, [self._n_made]])
+        before = np.flatnonzero(np.diff(seq) > 1)
+        return tuple(zip((seq[before] + 1).tolist(), (seq[before + 1] - 1).tolist(), strict=True))
+
+    @property
+    def _n_made(self) -> int:
+        known = int(self.records.seq[-1]) + 1 if len(self.records) else 0
+        state = self.state or {}
+        asks = state.get("asks")
+        # chosen: numbers beyond 2^53 are no count of ours; the file may hold anything.
+        if state.get("status") != "finished" or type(asks) is not int or asks > 2**53:
+            return known
+        return max(known, asks)
+
     def damage_report(self) -> str | None:
-        """What of the journal cannot be read, in a sentence, or None."""
-        if not self.damage:
-            return None
+        """What of the journal is damaged or missing, in a sentence or two, or None."""
+        parts = []
+        if self.damage:
+            parts.append(self._damage_text())
+        if self.gaps:
+            text = f"{gaps_text(self.gaps)}."
+            parts.append(text[0].upper() + text[1:] if parts else text)
+        return f"{self.folder / JOURNAL_NAME}: {' '.join(parts)}" if parts else None
+
+    def _damage_text(self) -> str:
         first = "; ".join(str(damage) for damage in self.damage[:10])
         more = f"; and {len(self.damage) - 10} more" if len(self.damage) > 10 else ""
         return (
-            f"{self.folder / JOURNAL_NAME}: {len(self.damage)} damaged "
+            f"{len(self.damage)} damaged "
             f"{'line' if len(self.damage) == 1 else 'lines'} left out: {first}{more}."
         )
+
+
+def gaps_text(gaps: Sequence[tuple[int, int]]) -> str:
+    """Which records are missing, such as "records 2, 5 to 7 are missing"."""
+    runs = [str(first) if first == last else f"{first} to {last}" for first, last in gaps[:10]]
+    more = f" and {len(gaps) - 10} more runs" if len(gaps) > 10 else ""
+    if len(gaps) == 1 and gaps[0][0] == gaps[0][1]:
+        return f"record {runs[0]} is missing"
+    return f"records {', '.join(runs)}{more} are missing"
+
+
+def require_distinct(logs: Sequence[StudyLog], verb: str) -> None:
+    """Refuses logs that hold the same study twice, also as a part of a merged one.
+
+    Raises:
+      InvalidArgumentError: They do; `verb` says what cannot be done.
+    """
+    seen: dict[str, Path] = {}
+    for log in logs:
+        for study in sorted({segment.study for segment in log.segments}):
+            if study in seen:
+                raise InvalidArgumentError(
+                    f"Each study can be {verb} once; {log.folder} holds what {seen[study]} holds. "
+                    "Leave one out."
+                )
+            seen[study] = log.folder
 
 
 def read_study(folder: str | Path) -> StudyLog:
@@ -199,11 +255,14 @@ def read_study(folder: str | Path) -> StudyLog:
     folder = Path(folder)
     writer = current_writer(folder)
     header = read_header(folder)
+    # Before the journal: a writer that goes on meanwhile counts records that are not read here.
+    state = read_state(folder)
     journal = load_journal(folder / JOURNAL_NAME, header.shape(header.space()))
-    return StudyLog(folder, header, journal.records, journal.damage, _read_state(folder), writer)
+    return StudyLog(folder, header, journal.records, journal.damage, state, writer)
 
 
-def _read_state(folder: Path) -> Mapping[str, Any] | None:
+def read_state(folder: Path) -> Mapping[str, Any] | None:
+    """What the last writer noted, where that can be read."""
     with suppress(OSError, ValueError, RecursionError):
         with (folder / STATE_NAME).open("rb") as handle:
             state = json.loads(handle.read(_STATE_BYTES))

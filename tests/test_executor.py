@@ -1,3 +1,4 @@
+import sys
 import threading
 from collections.abc import Callable, Iterator
 
@@ -67,6 +68,24 @@ def test_simulator_that_raises_costs_those_designs(executor: Executor) -> None:
     sound = toy_task().evaluate(indices)
     np.testing.assert_array_equal(evaluation.reward[~broken], sound.reward[~broken])
     np.testing.assert_array_equal(evaluation.values[~broken], sound.values[~broken])
+
+
+class QuittingSimulator(ToySimulator):
+    def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
+        if (indices[:, 2] == TROUBLED_DEPTH - 1).any():
+            sys.exit("the toy gives up")
+        return super().simulate(indices, workload)
+
+
+def test_simulator_that_exits_costs_those_designs(executor: Executor) -> None:
+    indices = some_indices()
+    broken = indices[:, 2] == TROUBLED_DEPTH - 1
+
+    evaluation = executor.evaluate(Task.make(QuittingSimulator(), "light", "balanced"), indices)
+
+    assert dict(evaluation.failures) == dict.fromkeys(
+        np.flatnonzero(broken).tolist(), "SystemExit: the toy gives up"
+    )
 
 
 def test_error_of_the_caller_is_raised(executor: Executor) -> None:

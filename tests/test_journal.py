@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,17 @@ def test_records_come_back_exactly(tmp_path: Path) -> None:
     assert_equal(journal.records, some_records())
 
 
+def test_line_of_another_study_is_damage(tmp_path: Path) -> None:
+    shape = replace(SHAPE, key=77)
+    path = written(tmp_path / "journal", encode(some_records(), 77))
+
+    assert_equal(load_journal(path, shape).records, some_records())
+    foreign = load_journal(path, replace(SHAPE, key=78))
+    assert len(foreign.records) == 0
+    assert len(foreign.damage) == 12
+    assert "line 1 does not match its checksum or belongs to another" in str(foreign.damage[0])
+
+
 def test_empty_journal_is_sound(tmp_path: Path) -> None:
     journal = loaded(written(tmp_path / "journal", b""))
 
@@ -132,7 +144,7 @@ def test_damage_names_its_line(tmp_path: Path) -> None:
     journal = loaded(written(tmp_path / "journal", b"".join(lines)))
 
     assert [str(d) for d in journal.damage] == [
-        "line 5 does not match its checksum",
+        "line 5 does not match its checksum or belongs to another study",
         "line 9 is empty",
     ]
 

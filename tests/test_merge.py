@@ -87,6 +87,41 @@ def test_running_unfinished_and_damaged_studies_are_refused(tmp_path: Path) -> N
         merge([tmp_path / "b"], tmp_path / "out")
 
 
+def test_study_with_missing_records_is_refused(tmp_path: Path) -> None:
+    search(tmp_path / "a", 1)
+    path = tmp_path / "a" / "journal.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    for left in (lines[:5] + lines[8:], lines[:-3]):
+        path.write_bytes(b"".join(left))
+        with pytest.raises(
+            InvalidArgumentError, match=r"records \d+ to \d+ are missing. Make them"
+        ):
+            merge([tmp_path / "a"], tmp_path / "out")
+
+    assert merge([tmp_path / "a"], tmp_path / "out", unfinished=True).asks == len(lines) - 3
+
+
+def test_merged_study_that_lost_its_end_says_so(tmp_path: Path) -> None:
+    n = search(tmp_path / "a", 1).asks
+    merge([tmp_path / "a"], tmp_path / "m")
+    path = tmp_path / "m" / "journal.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+
+    assert read_study(tmp_path / "m").gaps == ((n - 1, n - 1),)
+    with pytest.raises(InvalidArgumentError, match="is missing"):
+        merge([tmp_path / "m"], tmp_path / "out")
+
+
+def test_empty_study_leaves_no_gap(tmp_path: Path) -> None:
+    Study.log(tmp_path / "empty", toy_task()).close()
+    part = search(tmp_path / "b", 1)
+
+    merged = merge([tmp_path / "empty", tmp_path / "b"], tmp_path / "out")
+
+    assert merged.damage_report() is None
+    assert_holds(merged, [part])
+
+
 def test_studies_of_other_tasks_are_refused(tmp_path: Path) -> None:
     search(tmp_path / "a", 1)
     Study.create(tmp_path / "b", toy_task("heavy"), ToyAgent, budget=20).run()

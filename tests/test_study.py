@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -447,7 +447,60 @@ def test_reader_changes_nothing_and_reports(tmp_path: Path) -> None:
     assert log.evaluations == 19
     report = log.damage_report()
     assert report is not None
-    assert report.endswith(f"line {len(whole.splitlines())} is torn: it has no end.")
+    n = len(whole.splitlines())
+    assert report.endswith(f"line {n} is torn: it has no end. Record {n - 1} is missing.")
+
+
+def test_journal_of_another_study_is_not_taken(tmp_path: Path) -> None:
+    search(tmp_path / "a", 20)
+    search(tmp_path / "b", 20, toy_task("heavy"))
+    Study.create(tmp_path / "c", toy_task(TWO), ToyAgent, seed=2, budget=20).run()
+    search(tmp_path / "d", 20, hyperparameters={"batch_size": 3})
+    whole = journal(tmp_path / "a")
+
+    for other in ("b", "c", "d"):
+        (tmp_path / "a" / "journal.jsonl").write_bytes(journal(tmp_path / other))
+        log = read_study(tmp_path / "a")
+        assert log.asks == 0
+        assert len(log.damage) == len(journal(tmp_path / other).splitlines())
+        assert "belongs to another study" in str(log.damage[0])
+
+    resume(tmp_path / "a")
+    assert journal(tmp_path / "a") == whole
+
+
+@pytest.mark.parametrize(
+    ("kept", "text"),
+    [
+        (lambda lines: lines[:5] + lines[8:], "records 5 to 7 are missing"),
+        (lambda lines: lines[1:2] + lines[3:], "records 0, 2 are missing"),
+        (lambda lines: lines[:-1], "record {last} is missing"),
+        (lambda lines: [], "records 0 to {last} are missing"),
+    ],
+)
+def test_missing_records_are_noticed_and_made_again(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    kept: Callable[[list[bytes]], list[bytes]],
+    text: str,
+) -> None:
+    search(tmp_path / "a", 20)
+    whole = journal(tmp_path / "a")
+    lines = whole.splitlines(keepends=True)
+    left = kept(lines)
+    (tmp_path / "a" / "journal.jsonl").write_bytes(b"".join(left))
+    text = text.format(last=len(lines) - 1)
+
+    log = read_study(tmp_path / "a")
+
+    assert log.damage == ()
+    assert text in (log.damage_report() or "")
+    assert log.status == "interrupted"
+    result = resume(tmp_path / "a")
+    assert f"{text}; these {len(lines) - len(left)} are made again" in caplog.text
+    assert journal(tmp_path / "a") == whole
+    assert result.log.damage_report() is None
+    assert read_study(tmp_path / "a").damage_report() is None
 
 
 def test_damaged_header_is_refused_by_name(tmp_path: Path) -> None:
@@ -458,9 +511,11 @@ def test_damaged_header_is_refused_by_name(tmp_path: Path) -> None:
     for spoilt, problem in (
         (content.replace('"budget": 5', '"budget": 6'), "does not match its checksum"),
         (content[:-20], r"study\.json:\d+: must be JSON"),
-        ("7", "is no study's"),
-        ("[" * 100000, "is no study's"),
-        ("{}", "is no study's"),
+        ("7", "must be what ArchGym wrote; it is not an object"),
+        ("[1]", "must be what ArchGym wrote; it is not an object"),
+        ("[" * 100000, "must be what ArchGym wrote; it is nested too deep"),
+        ("{}", "must be what ArchGym wrote; members `kind`, `id`, `task` and 11 more are missing"),
+        (content.replace('"crc"', '"crd"'), "ArchGym wrote; member `crc` is missing"),
     ):
         path.write_text(spoilt)
         with pytest.raises(FileFormatError, match=problem):

@@ -1,5 +1,6 @@
 """The application: its commands, and how every error becomes one line and an exit code."""
 
+import errno
 import logging
 import os
 import sys
@@ -15,7 +16,7 @@ from archgym.cli.listing import list_names
 from archgym.cli.searching import resume, search
 from archgym.cli.showing import show
 from archgym.cli.validating import validate
-from archgym.errors import StudyInterrupted
+from archgym.errors import ArchGymError, StudyInterrupted
 from archgym.version import __version__
 
 __all__ = ["app", "run"]
@@ -104,6 +105,14 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
     except (Exception, RecursionError) as error:
         if is_debug:
             raise
+        if _is_full_output(error):
+            # Python would write what is left once more at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _fail(
+                "standard output cannot be written: no space is left. Free some, or send it "
+                "elsewhere.",
+                1,
+            )
         _fail(_one_line(error), _exit_code(error))
     sys.exit(code if isinstance(code, int) else 0)
 
@@ -115,13 +124,20 @@ def _usage(error: Any) -> str:
 
 
 def _one_line(error: BaseException) -> str:
-    from archgym.errors import ArchGymError
-
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, ArchGymError | OSError):
         return text
     # Not one of ours: a fault to report.
     return f"{type(error).__name__}: {text} (run again with {_DEBUG} for the traceback)"
+
+
+def _is_full_output(error: BaseException) -> bool:
+    return (
+        isinstance(error, OSError)
+        and not isinstance(error, ArchGymError)
+        and error.errno == errno.ENOSPC
+        and error.filename is None
+    )
 
 
 def _exit_code(error: BaseException) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from archgym.cli.showing import counts, outcome_json, who, write_best
+from archgym.cli.showing import counts, no_best_text, outcome_json, who, write_best
 from archgym.cli.terminal import heading, number, say, table
 from archgym.errors import InvalidArgumentError
 
@@ -56,6 +56,7 @@ class Comparison:
                     "status": s.log.status,
                     **counts(s.log),
                     "damage": [str(damage) for damage in s.log.damage],
+                    "missing": [list(gap) for gap in s.log.gaps],
                     "reached_at": s.reached_at,
                     "best": None if s.best is None else outcome_json(s.best),
                 }
@@ -133,7 +134,7 @@ def write_comparison(comparison: Comparison) -> None:
         if report is not None:
             say(report)
     if first.best is None:
-        say("No design that can be built has been found.")
+        say(no_best_text(first.log))
         return
     write_best(first.log, first.best)
     say(_beaten(comparison))

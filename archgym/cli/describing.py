@@ -1,5 +1,6 @@
 """`archgym describe`: a simulator with its space, a workload, or an agent."""
 
+import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -42,7 +43,7 @@ def describe(
     ],
     space: SpaceOption = None,
     workload: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option("--workload", "-w", help="Characterise this workload or file instead."),
     ] = None,
     picture: Annotated[
@@ -57,6 +58,11 @@ def describe(
     json: JsonOption = False,
 ) -> None:
     """Describe a simulator, a workload or an agent."""
+    if workload is not None and len(workload) > 1:
+        raise InvalidArgumentError(
+            f"`--workload` must name one workload here; {len(workload)} came. Describe them one "
+            "by one."
+        )
     from archgym.discovery import agent_class, agent_names, simulator_names
 
     simulators, agents = simulator_names(), agent_names()
@@ -67,8 +73,9 @@ def describe(
         _describe_agent(agent_class(name), json)
         return
     simulator = make_simulator(choice)
-    if workload is not None or picture is not None:
-        _describe_workload(simulator, workload or simulator.default_workload, picture, json)
+    if workload or picture is not None:
+        chosen = workload[0] if workload else simulator.default_workload
+        _describe_workload(simulator, chosen, picture, json)
     else:
         _describe_simulator(simulator, count, json)
 
@@ -127,7 +134,11 @@ def _choices(simulator: "Simulator") -> list[tuple[str, str]]:
         ("--space", ", ".join(_starred(n, kind.space_names[0]) for n in kind.space_names)),
         ("--fidelity", ", ".join(_starred(n, kind.fidelity_names[0]) for n in kind.fidelity_names)),
     ]
-    rows += [(f"--option {n}=", ", ".join(values)) for n, values in option_values(kind).items()]
+    signature = inspect.signature(kind).parameters
+    rows += [
+        (f"--option {n}=", ", ".join(_starred(v, signature[n].default) for v in values))
+        for n, values in option_values(kind).items()
+    ]
     return rows
 
 
@@ -242,4 +253,6 @@ def _describe_agent(agent: type["Agent"], is_json: bool) -> None:
     say()
     if agent.hyperparameters:
         heading("Hyperparameters (--hyper name=value)")
-        table(("name", "range", "default", "unit", ""), [_row(p) for p in agent.hyperparameters])
+        table(
+            ("name", "sweep range", "default", "unit", ""), [_row(p) for p in agent.hyperparameters]
+        )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from archgym.cli.metric_table import metric_rows
+from archgym.cli.stopping import prompt_stops
 from archgym.cli.tasks import (
     FidelityOption,
     JsonOption,
@@ -18,7 +19,7 @@ from archgym.cli.tasks import (
     make_task,
 )
 from archgym.cli.terminal import heading, say, table, write_json
-from archgym.cli.values import assignments, read_design, with_values
+from archgym.cli.values import assignments, filled_design, read_design, with_values
 
 if TYPE_CHECKING:
     from archgym.space import Design
@@ -39,7 +40,9 @@ def evaluate(
     ] = None,
     design: Annotated[
         Path | None,
-        typer.Option("--design", help="A design in JSON; the space's default where left out."),
+        typer.Option(
+            "--design", help="A design in JSON; what it leaves out is the default design's."
+        ),
     ] = None,
     baseline: Annotated[
         bool, typer.Option("--baseline", help="Show the default design beside it.")
@@ -59,10 +62,13 @@ def evaluate(
     given = assignments("--set", values or ())
     start = None if design is None else read_design(design)
     task = make_task(choice)
-    if start is None:
-        start = dict(task.space.design_at(task.space.default_indices))
-    chosen = with_values(task.space, start, given)
-    evaluation = task.evaluate(task.space.indices_of(chosen)[None, :])
+    if design is None or start is None:
+        filled = task.space.design_at(task.space.default_indices)
+    else:
+        filled = filled_design(task.space, start, design)
+    chosen = with_values(task.space, filled, given)
+    with prompt_stops():
+        evaluation = task.evaluate(task.space.indices_of(chosen)[None, :])
     if evaluation.failures:
         from archgym.errors import SimulatorError
 

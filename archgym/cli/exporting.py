@@ -7,6 +7,7 @@ import typer
 
 from archgym.cli.tasks import JsonOption
 from archgym.cli.terminal import say, write_json
+from archgym.cli.values import named_path
 from archgym.errors import InvalidArgumentError
 from archgym.storage import atomic_file, make_folder, write_atomic
 
@@ -27,6 +28,8 @@ def export(
             "--out",
             help="A folder for Parquet and its card, or a .parquet, .csv or .jsonl file; "
             "exports/<name of the study>.",
+            parser=named_path,
+            metavar="PATH",
         ),
     ] = None,
     json: JsonOption = False,
@@ -92,7 +95,9 @@ def _flat(table: "pa.Table") -> "pa.Table":
 
 def merge(
     studies: StudiesArgument,
-    out: Annotated[Path, typer.Option("--out", help="A new folder.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="A new folder.", parser=named_path, metavar="PATH")
+    ],
     unfinished: Annotated[
         bool, typer.Option("--unfinished", help="Take interrupted studies as they are.")
     ] = False,

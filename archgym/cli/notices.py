@@ -1,17 +1,13 @@
 """Notices on standard error while something takes long: progress, compilation."""
 
-import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
 import typer
 
-__all__ = ["StudyProgress", "announce_compilation", "prompt_interrupts"]
+__all__ = ["StudyProgress", "announce_compilation"]
 
 # chosen: what ends sooner needs no bar.
 _SILENT_S = 2.0
@@ -27,25 +23,6 @@ def announce_compilation() -> None:
 def _say_compiling(kernel: str, seconds: float) -> None:
     name = kernel.removeprefix("archgym.simulators.")
     typer.echo(f"Compiling {name} (about {seconds:.0f} s, once) …", err=True)
-
-
-@contextmanager
-def prompt_interrupts() -> Iterator[None]:
-    """While open, Ctrl-C ends the process at once: for work that has nothing to save.
-
-    A compiler holds Python's own handling of Ctrl-C back for many seconds.
-    """
-    if (
-        threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
-    ):
-        yield
-        return
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class StudyProgress:

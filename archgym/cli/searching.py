@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from archgym.cli.completion import complete_agent
+from archgym.cli.stopping import study_begins
 from archgym.cli.tasks import (
     FidelityOption,
     JsonOption,
@@ -21,7 +22,7 @@ from archgym.cli.tasks import (
     make_task,
 )
 from archgym.cli.terminal import say
-from archgym.cli.values import hyperparameters
+from archgym.cli.values import hyperparameters, named_path
 from archgym.errors import InvalidArgumentError, StudyInterrupted, StudyLockedError
 
 if TYPE_CHECKING:
@@ -32,13 +33,36 @@ __all__ = ["resume", "search"]
 
 _RUNS = Path("runs")
 _MAX_FOLDERS = 10_000
+# chosen: more than any one machine has a use for.
+_MAX_WORKERS = 256
+_MAX_SEED = 2**63 - 1
+
+
+def _checked_timeout(timeout: float | None) -> float | None:
+    if timeout is not None and not timeout > 0:
+        raise typer.BadParameter(f"It must be above 0 seconds; got {timeout!r}.")
+    return timeout
+
+
+def _checked_seed(seed: int) -> int:
+    if seed > _MAX_SEED:
+        raise typer.BadParameter(f"It must be at most {_MAX_SEED}; got {seed}.")
+    return seed
+
 
 WorkersOption = Annotated[
-    int, typer.Option("--workers", help="How many designs are evaluated at once.", min=1)
+    int,
+    typer.Option(
+        "--workers", help="How many designs are evaluated at once.", min=1, max=_MAX_WORKERS
+    ),
 ]
 TimeoutOption = Annotated[
     float | None,
-    typer.Option("--timeout", help="Seconds that a design may take; then it counts as failed."),
+    typer.Option(
+        "--timeout",
+        help="Seconds that a design may take; then it counts as failed.",
+        callback=_checked_timeout,
+    ),
 ]
 
 
@@ -60,7 +84,9 @@ def search(
         int | None,
         typer.Option("--max-asks", help="Asks, repeats included; 20 × budget.", min=1),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="The agent's.", min=0)] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", help="The agent's.", min=0, callback=_checked_seed)
+    ] = 0,
     hyper: Annotated[
         list[str] | None,
         typer.Option(
@@ -71,7 +97,12 @@ def search(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="A new folder for the study; runs/<a readable name>."),
+        typer.Option(
+            "--out",
+            help="A new folder for the study; runs/<a readable name>.",
+            parser=named_path,
+            metavar="PATH",
+        ),
     ] = None,
     workers: WorkersOption = 1,
     timeout: TimeoutOption = None,
@@ -82,7 +113,6 @@ def search(
     Every evaluation is kept in a folder, so that a search can be stopped and resumed without loss.
     """
     chosen = hyperparameters(agent, hyper or ())
-    _check_timeout(timeout)
     task = make_task(TaskChoice(simulator, space, workload, objective, fidelity, option))
     settings: dict[str, Any] = {
         "seed": seed,
@@ -111,15 +141,9 @@ def resume(
     from archgym.cli.notices import announce_compilation
     from archgym.study import Study
 
-    _check_timeout(timeout)
     announce_compilation()
     study = Study.open(folder)
     _run(study, budget, workers, timeout, json)
-
-
-def _check_timeout(timeout: float | None) -> None:
-    if timeout is not None and not timeout > 0:
-        raise InvalidArgumentError(f"`--timeout` must be above 0 seconds; got {timeout!r}.")
 
 
 def _create(out: Path | None, task: "Task", agent: str, settings: Mapping[str, Any]) -> "Study":
@@ -154,12 +178,16 @@ def _run(
         if not is_json:
             say(f"{study.task.id}: {study.folder}")
         goal = budget or study.budget or 0
-        known = len(study.read().records)
+        before = study.read()
+        known, evaluations = len(before.records), before.evaluations
+        # The status is "running" since it was opened; its counts tell whether there is more to do.
+        was_complete = before.is_complete
         try:
             with (
                 executor_for(workers, timeout) as executor,
                 StudyProgress(goal, known) as progress,
             ):
+                study_begins()
                 result = study.run(executor, budget, progress)
         except StudyInterrupted as interruption:
             command = _resume_command(study.folder, budget, workers, timeout)
@@ -167,6 +195,12 @@ def _run(
                 f"{interruption} Resume with: {command}", interruption.signal_number
             ) from None
     _report(result, is_json)
+    if not is_json and was_complete and result.log.evaluations == evaluations:
+        say(
+            "It was finished already. Give it more evaluations with: "
+            + shlex.join(["archgym", "resume", str(study.folder), "--budget"])
+            + f" {2 * goal}"
+        )
 
 
 def _resume_command(folder: Path, budget: int | None, workers: int, timeout: float | None) -> str:
@@ -192,9 +226,13 @@ def _report(result: "StudyResult", is_json: bool) -> None:
         say(report)
     say(best_text(result.log))
     if result.ended == "max_asks":
+        repeats = result.asks - result.log.evaluations
+        remedy = "Raise --max-asks"
+        if 2 * repeats > result.asks:
+            remedy += " or change the agent's hyperparameters"
         say(
-            f"It ended at {result.asks} asks, most of them repeats, before its budget. "
-            "Raise --max-asks or change the agent's hyperparameters."
+            f"It ended at its limit of {result.asks} asks, {repeats} of them repeats, before its "
+            f"budget. {remedy}."
         )
     elif result.ended == "agent":
         say("The agent had nothing more to ask.")

@@ -19,6 +19,7 @@ __all__ = [
     "best_text",
     "counts",
     "counts_text",
+    "no_best_text",
     "outcome_json",
     "show",
     "who",
@@ -113,6 +114,7 @@ def write_study_json(log: "StudyLog") -> None:
             "max_asks": header.ask_limit,
             **counts(log),
             "damage": [str(damage) for damage in log.damage],
+            "missing": [list(gap) for gap in log.gaps],
             "units": {spec.name: spec.unit for spec in log.metrics},
             "best": None if best is None else outcome_json(best),
             "default": {
@@ -139,7 +141,7 @@ def best_text(log: "StudyLog") -> str:
     """What the best design reaches, in a line."""
     best = log.best()
     if best is None:
-        return "No design that can be built has been found."
+        return no_best_text(log)
     text = f"Best reward {best.reward:.4f}"
     terms = log.header.task["objective"]["terms"]
     if len(terms) > 1:
@@ -150,6 +152,21 @@ def best_text(log: "StudyLog") -> str:
     return (
         f"{text}: {spec.name} {number(best.metrics[spec.name])} {unit(spec.unit)}, "
         f"the default design's is {number(default)}."
+    )
+
+
+def no_best_text(log: "StudyLog") -> str:
+    """Why a study has no best design, in a line."""
+    failed = counts(log)["failed"]
+    if not failed:
+        return "No design that can be built has been found."
+    errors = log.records.errors
+    first = " ".join(str(errors[min(errors)]).split()).rstrip(".")
+    if failed == log.evaluations:
+        return f"All evaluations failed; the first one: {first}."
+    return (
+        f"No design that can be built has been found. {failed} of {log.evaluations} evaluations "
+        f"failed; the first one: {first}."
     )
 
 
@@ -168,7 +185,7 @@ def write_study(log: "StudyLog") -> None:
     say()
     best = log.best()
     if best is None:
-        say("No design that can be built has been found.")
+        say(no_best_text(log))
         return
     write_best(log, best)
     _write_curve(log)

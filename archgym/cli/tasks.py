@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from archgym.cli.completion import complete_simulator
-from archgym.cli.notices import prompt_interrupts
+from archgym.cli.stopping import prompt_stops
 from archgym.cli.values import assignments
 from archgym.errors import InvalidArgumentError, unknown_name
 
@@ -135,7 +135,7 @@ def make_task(choice: TaskChoice) -> "Task":
     choice = choice.resolved()
     simulator_class(choice.simulator)
     announce_compilation()
-    with prompt_interrupts():
+    with prompt_stops():
         return Task.make(
             choice.simulator,
             _weighted(choice.workloads),

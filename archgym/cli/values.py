@@ -5,17 +5,39 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archgym.errors import FileFormatError, InvalidArgumentError
+import typer
+
+from archgym.errors import (
+    FileFormatError,
+    InvalidArgumentError,
+    InvalidDesignError,
+    UnknownNameError,
+)
 from archgym.storage import storage_errors
 
 if TYPE_CHECKING:
     from archgym.parameter import Parameter
     from archgym.space import Design, DesignSpace
 
-__all__ = ["assignments", "hyperparameters", "read_design", "value_from_text", "with_values"]
+__all__ = [
+    "assignments",
+    "filled_design",
+    "hyperparameters",
+    "named_path",
+    "read_design",
+    "value_from_text",
+    "with_values",
+]
 
 # A design is a few lines; what is larger is another file.
 _MAX_BYTES = 2**20
+
+
+def named_path(text: str) -> Path:
+    """A path from the command line; nothing would name the current folder."""
+    if not text:
+        raise typer.BadParameter("It must name a path; it is empty.")
+    return Path(text)
 
 
 def assignments(option: str, texts: Sequence[str]) -> dict[str, str]:
@@ -111,6 +133,20 @@ def read_design(path: Path) -> dict[str, Any]:
     }
 
 
+def filled_design(space: "DesignSpace", values: Mapping[str, Any], path: Path) -> "Design":
+    """The default design with the values of a file.
+
+    Raises:
+      FileFormatError: A name or value is not in the space.
+    """
+    default = dict(space.design_at(space.default_indices))
+    try:
+        return space.design({**default, **values})
+    except (InvalidDesignError, UnknownNameError) as error:
+        text = str(error)
+        raise FileFormatError(path, None, text[:-1] if text.endswith(".") else text) from None
+
+
 def _read_object(path: Path) -> dict[str, Any]:
     remedy = 'Write an object such as {"page_policy": "Open"}, as `archgym evaluate --json` does'
     with storage_errors(path, "read"), path.open("rb") as handle:
@@ -118,17 +154,30 @@ def _read_object(path: Path) -> dict[str, Any]:
     if len(content) > _MAX_BYTES:
         raise FileFormatError(path, None, f"a design must be below {_MAX_BYTES} bytes", remedy)
     try:
-        data = json.loads(content.decode(), parse_constant=_refuse_constant)
+        data = json.loads(
+            content.decode(), parse_constant=_refuse_constant, object_pairs_hook=_unique
+        )
     except json.JSONDecodeError as error:
         raise FileFormatError(path, error.lineno, f"this is no JSON: {error.msg}", remedy) from None
     except RecursionError:
         raise FileFormatError(path, None, "it is nested too deeply", remedy) from None
+    except InvalidArgumentError as error:
+        raise FileFormatError(path, None, str(error), remedy) from None
     except ValueError as error:
         raise FileFormatError(path, None, f"this is no JSON: {error}", remedy) from None
     if not isinstance(data, dict):
         kind = type(data).__name__
         raise FileFormatError(path, 1, f"a design must be a JSON object; got {kind}", remedy)
     return data
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in values:
+            raise InvalidArgumentError(f"each name must come once; {name!r} came twice")
+        values[name] = value
+    return values
 
 
 def _refuse_constant(name: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from archgym.errors import InvalidArgumentError
 from archgym.parameter import Categorical, Factorisation, Parameter, Permutation
 from archgym.storage import atomic_file, make_folder, write_atomic
-from archgym.studylog import StudyLog, read_study
+from archgym.studylog import StudyLog, read_study, require_distinct
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,8 +31,10 @@ _LEADING = {
     "seed": "The agent's seed",
     "seq": "Number of the ask within the study, from 0; repeats are left out",
     "task": "Simulator, space, workloads, objective and version",
+    "task_digest": "Digest of all that decides the task's numbers; equal just for equal tasks",
     "simulator": "The simulator's name",
     "simulator_version": "Raised when any of its numbers changes",
+    "fidelity": "Name of the simulator's fidelity",
     "workload": "Names of the task's workloads, joined by +",
 }
 _RESULTS = {
@@ -87,7 +89,8 @@ def to_table(logs: Sequence[StudyLog]) -> "pa.Table":
     several.
 
     Raises:
-      InvalidArgumentError: The studies differ in space, metrics or number of workloads.
+      InvalidArgumentError: The studies differ in space, metrics or number of workloads, or one
+        comes twice.
     """
     import pyarrow as pa
 
@@ -130,6 +133,7 @@ def _check(logs: Sequence[StudyLog]) -> None:
                 f"Studies must have the same {differs[0]} to be one table; {first.folder} and "
                 f"{log.folder} differ. Export them apart."
             )
+    require_distinct(logs, "exported")
 
 
 # ---- columns
@@ -216,8 +220,10 @@ def _columns(log: StudyLog) -> dict[str, Any]:
         "seed": [segment.seed for segment in segments],
         "seq": rows.seq - offsets[of_row] if n else rows.seq,
         "task": [log.task_id] * n,
+        "task_digest": [str(task["digest"])] * n,
         "simulator": [str(task["simulator"])] * n,
         "simulator_version": np.full(n, int(task["version"])),
+        "fidelity": [str(task["fidelity"])] * n,
         "workload": ["+".join(log.workloads)] * n,
     }
     values = log.space.columns(log.space.canonical(rows.indices))

@@ -29,7 +29,11 @@ WRONG_COMMANDS = [
     (["search", "plugin", "--option", "device=larg"], 1, "'large'"),
     (["search", "plugin", "--hyper", "populaton=3"], 1, "'population'"),
     (["search", "plugin", "--hyper", "population=many"], 1, "population"),
-    (["search", "plugin", "--timeout", "0"], 1, "--timeout"),
+    (["search", "plugin", "--timeout", "0"], 2, "--timeout"),
+    (["search", "plugin", "--seed", "9223372036854775808"], 2, "--seed"),
+    (["search", "plugin", "--workers", "100000"], 2, "256"),
+    (["search", "plugin", "--out", ""], 2, "--out"),
+    (["describe", "plugin", "-w", "light", "-w", "heavy"], 1, "one workload"),
     (["search", "plugin/default"], 1, "simulator/space/workload/objective-vN"),
     (["search", "plugin/default/light/low-power-v7"], 1, "-v0"),
     (["evaluate", "plugin", "--set", "bank=4"], 1, "'banks'"),
@@ -73,7 +77,8 @@ HOSTILE = {
     "deep": ("[" * 100_000, "nested too deeply"),
     "NaN": ('{"banks": NaN}', "NaN"),
     "large": (" " * (2**20 + 1), "below 1048576 bytes"),
-    "missing parameters": ('{"banks": 4}', "`mode`"),
+    "unknown name": ('{"bank": 4}', "design.json: "),
+    "twice": ('{"banks": 4, "banks": 8}', "design.json: each name must come once; 'banks'"),
     "a boolean": (
         '{"mode": "off", "banks": true, "depth": 1, "gain": 0.0, "boost": 0}',
         "`banks` must be",
@@ -84,7 +89,7 @@ HOSTILE = {
     ),
     "outside": (
         '{"mode": "off", "banks": 1, "depth": 99, "gain": 0.0, "boost": 0}',
-        "`depth` must be one of 1, 2, 3, 4, 5, 6, 7, 8; got 99",
+        "design.json: `depth` must be one of 1, 2, 3, 4, 5, 6, 7, 8; got 99",
     ),
 }
 

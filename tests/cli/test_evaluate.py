@@ -34,6 +34,14 @@ def test_design_file_is_evaluated(archgym: Archgym) -> None:
     assert ran.json["metrics"]["latency_ns"] == pytest.approx(40 / 3.5)
 
 
+def test_partial_design_file_is_filled_with_the_default_design(archgym: Archgym) -> None:
+    Path("design.json").write_text('{"mode": "fast", "gain": 0.3}')
+
+    ran = archgym("evaluate", "plugin", "--design", "design.json", "--json")
+
+    assert ran.json["design"] == {"mode": "fast", "banks": 1, "depth": 1, "gain": 0.3, "boost": 0}
+
+
 def test_what_evaluate_writes_can_be_given_back(archgym: Archgym) -> None:
     first = archgym("evaluate", "plugin", "--set", "banks=8", "--json")
     Path("design.json").write_text(first.out)

@@ -141,6 +141,71 @@ def test_merge_joins_finished_studies(archgym: Archgym, study: Path) -> None:
     assert ran.json["evaluations"] == 20
 
 
+def test_resume_of_a_finished_study_says_so(archgym: Archgym, study: Path) -> None:
+    ran = archgym("resume", study)
+
+    assert "finished already" in ran.out
+    assert "archgym resume study --budget 24" in ran.out
+
+
+def test_end_at_the_limit_of_asks_counts_the_repeats(archgym: Archgym) -> None:
+    ran = archgym("search", "plugin", "-a", "random", "-n", "12", "--max-asks", "3")
+
+    assert "limit of 3 asks, 0 of them repeats" in ran.out
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has it")
+def test_full_output_is_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "archgym", "list"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("error: standard output cannot be written: no space is left.")
+    assert ran.stderr.count("\n") == 1
+
+
+HELD_UP = """
+import ctypes, sys
+from archgym.cli import stopping
+sys.argv = ["archgym", "search", "plugin"]
+stopping.install()
+print("ready", flush=True)
+# No handler runs in here, as in a kernel: a thread waits for itself.
+mutex = (ctypes.c_char * 64)()
+ctypes.CDLL(None).pthread_mutex_lock(mutex)
+ctypes.CDLL(None).pthread_mutex_lock(mutex)
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signal_before_the_study_ends_a_held_up_main_thread(
+    number: signal.Signals, code: int
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HELD_UP],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    time.sleep(0.3)
+    started = time.monotonic()
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+
+    assert process.returncode == code, errors
+    assert time.monotonic() - started < 2
+    assert errors == f"error: stopped by {number.name} before the study began.\n"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted_search_prints_the_command_that_resumes_it(

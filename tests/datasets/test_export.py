@@ -99,6 +99,28 @@ def test_merged_study_exports_as_its_parts(tmp_path: Path) -> None:
     assert merged.equals(to_frame(logs))
 
 
+def test_task_of_each_row_is_known(tmp_path: Path) -> None:
+    log = search(tmp_path / "a")
+
+    table = pq.read_table(export(tmp_path / "a", tmp_path / "out"))
+
+    task = log.header.task
+    assert pa.types.is_dictionary(table.schema.field("task_digest").type)
+    assert set(table["task_digest"].to_pylist()) == {task["digest"]}
+    assert set(table["fidelity"].to_pylist()) == {task["fidelity"]}
+
+
+def test_study_given_twice_is_refused(tmp_path: Path) -> None:
+    search(tmp_path / "a")
+    search(tmp_path / "b", seed=2)
+    merge([tmp_path / "a", tmp_path / "b"], tmp_path / "m")
+
+    for folders in (["a", "a"], ["m", "b"]):
+        with pytest.raises(InvalidArgumentError, match="Each study can be exported once"):
+            export([tmp_path / name for name in folders], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_studies_that_do_not_fit_together_are_refused(tmp_path: Path) -> None:
     search(tmp_path / "a")
     search(tmp_path / "b", toy_task({"light": 1.0, "heavy": 2.0}))
