@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         PowerOfTwo,
         Real,
     )
+    from archgym.policy import Policy
     from archgym.simulator import BatchResult, Simulator, Workload
     from archgym.space import Condition, Constraint, Design, DesignSpace
     from archgym.study import Study, read_study
@@ -50,6 +51,7 @@ _HOMES = {
     "P": "expression",
     "Parameter": "parameter",
     "Permutation": "parameter",
+    "Policy": "policy",
     "PowerOfTwo": "parameter",
     "Real": "parameter",
     "Simulator": "simulator",
@@ -82,6 +84,7 @@ __all__ = [
     "P",
     "Parameter",
     "Permutation",
+    "Policy",
     "PowerOfTwo",
     "Real",
     "Simulator",

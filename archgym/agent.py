@@ -3,14 +3,18 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 import numpy as np
 
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.metrics import MetricSpec
 from archgym.parameter import Parameter
+from archgym.policy import Policy
 from archgym.space import DesignSpace
+
+if TYPE_CHECKING:
+    from archgym.task import Task
 
 __all__ = ["Agent", "AskTellAgent", "Evaluate", "Trial", "Trials", "make_agent"]
 
@@ -22,7 +26,9 @@ class Trial:
 
     indices: np.ndarray
     reward: float
+    terms: np.ndarray
     values: np.ndarray
+    reason: int
     feasible: bool
     failed: bool
     repeated: bool
@@ -34,14 +40,19 @@ class Trials:
     """What an agent learns of the k designs it asked for, in its order.
 
     `indices` is (k, n_parameters) as asked; `reward` is (k,), larger is better and always finite;
-    `values` is (k, n_metrics), raw metrics averaged over the task's workloads in the units of
-    `specs`, NaN where a design was not built; `feasible`, `failed` (the simulator broke) and
-    `repeated` (known from before, not charged) are (k,) bool.
+    `terms` is (k, n_terms), the same for each term of the task's objective alone; `values` is
+    (k, n_metrics), raw metrics averaged over the task's workloads in the units of `specs`, NaN
+    where a design was not built; `reason` is (k,), 0 where it was, -1 where the simulator broke,
+    else an index into the simulator's reasons, of the first workload that has one; `feasible`,
+    `failed` (the simulator broke) and `repeated` (known from before, not charged) are (k,) bool.
+    `Task.trials` makes them.
     """
 
     indices: np.ndarray
     reward: np.ndarray
+    terms: np.ndarray
     values: np.ndarray
+    reason: np.ndarray
     feasible: np.ndarray
     failed: np.ndarray
     repeated: np.ndarray
@@ -55,7 +66,9 @@ class Trials:
             yield Trial(
                 self.indices[row],
                 float(self.reward[row]),
+                self.terms[row],
                 self.values[row],
+                int(self.reason[row]),
                 bool(self.feasible[row]),
                 bool(self.failed[row]),
                 bool(self.repeated[row]),
@@ -83,8 +96,8 @@ class Agent(ABC):
     kind: ClassVar[Literal["single-objective", "multi-objective"]] = "single-objective"
     batch: ClassVar[Literal["sequential", "batch"]] = "sequential"
     """Whether it asks for several designs at once, which can be evaluated in parallel."""
-    replayable: ClassVar[bool] = True
-    """Whether the same results lead to the same asks, bit for bit."""
+    replayable: bool = True
+    """Whether the same results lead to the same asks, bit for bit; an instance may differ."""
     is_seeded: ClassVar[bool] = True
     """Whether another seed leads to other asks; a grid search says no."""
 
@@ -93,8 +106,39 @@ class Agent(ABC):
         """Implementations add their hyperparameters as keywords with defaults."""
 
     @abstractmethod
-    def search(self, evaluate: Evaluate) -> None:
-        """Searches until `evaluate` raises `BudgetExhausted`, which is let pass."""
+    def search(self, evaluate: Evaluate, task: "Task") -> None:
+        """Searches until `evaluate` raises `BudgetExhausted`, which is let pass.
+
+        Args:
+          evaluate: What designs are given to.
+          task: What they are judged by: its names, units and constants. An agent has nothing
+            evaluated but by `evaluate`.
+        """
+
+    def policy(self) -> Policy | None:
+        """What was learned, as data that outlives the search; None where nothing does."""
+        return None
+
+    @classmethod
+    def propose(cls, policy: Policy, task: "Task", n: int, seed: int) -> np.ndarray:
+        """Designs that a policy makes, without learning any more.
+
+        Args:
+          policy: What such an agent has learned.
+          task: Its own task, or another over a space of the same layout.
+          n: How many, 1 or more.
+          seed: What decides, for all but the first.
+
+        Returns:
+          (n, n_parameters) indices: first the design that the policy thinks best, then draws.
+
+        Raises:
+          InvalidArgumentError: Such agents have no policies, or this one does not fit the task.
+        """
+        raise InvalidArgumentError(
+            f"Agent {cls.name!r} learns no policy that makes designs by itself. Use a policy of "
+            "another agent, such as ppo."
+        )
 
 
 class AskTellAgent(Agent):
@@ -109,7 +153,7 @@ class AskTellAgent(Agent):
         """Takes the results of the last ask."""
 
     @final
-    def search(self, evaluate: Evaluate) -> None:
+    def search(self, evaluate: Evaluate, task: "Task") -> None:
         """Asks and tells until there is nothing more to ask."""
         while len(designs := self.ask()):
             self.tell(evaluate(designs))

@@ -9,6 +9,7 @@ from archgym.storage import make_folder, storage_errors
 __all__ = [
     "BAD_NAME",
     "JOURNAL_NAME",
+    "POLICY_NAME",
     "STATE_NAME",
     "STUDY_NAME",
     "TIMING_NAME",
@@ -23,6 +24,8 @@ BAD_NAME = "journal.bad"
 """What was damaged in the journal and has been set aside."""
 TIMING_NAME = "timing.jsonl"
 """Wall times of its records."""
+POLICY_NAME = "policy.npz"
+"""What its agent has learned, where that is a policy."""
 STATE_NAME = "state.json"
 """How far the last writer was; it only informs."""
 

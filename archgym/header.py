@@ -26,7 +26,8 @@ _MAX_BYTES = 64 * 2**20
 _WRITTEN = "a study.json must be what ArchGym wrote"
 _RESTORE = "Restore it from a copy, or start the study again in a new folder"
 # chosen: what can change an agent's asks or a simulator's numbers.
-_PACKAGES = ("numpy", "numba", "scipy", "optuna", "scikit-learn", "torch")
+_PACKAGES = ("numpy", "numba", "scipy", "optuna", "scikit-learn", "pymoo", "smac", "torch", "ray")
+_RL_PACKAGES = ("stable-baselines3", "sb3-contrib", "gymnasium")
 
 StudyKind = Literal["search", "log", "merged"]
 
@@ -161,7 +162,7 @@ def new_header(
 def current_versions() -> dict[str, str]:
     """Versions of ArchGym, Python and the packages that decide numbers, as installed here."""
     versions = {"archgym": __version__, "python": platform.python_version()}
-    for package in _PACKAGES:
+    for package in (*_PACKAGES, *_RL_PACKAGES):
         try:
             versions[package] = version(package)
         except PackageNotFoundError:

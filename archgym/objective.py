@@ -132,8 +132,43 @@ class Objective:
         Returns:
           (n,) float64, finite; -25 where `reason` is not 0.
         """
-        place = {spec.name: number for number, spec in enumerate(specs)}
         weights = np.array([term.weight for term in self.terms])
+        worth = self._worth(values, reference, specs)
+        if self.is_published_form:
+            total = np.minimum(worth.prod(axis=0), math.exp(REWARD_LIMIT))
+        else:
+            # Weight by weight in a fixed order, so that a row's sum never depends on the batch.
+            total = np.zeros(len(values))
+            for row, weight in enumerate(weights / weights.sum()):
+                total += weight * worth[row]
+        return np.where((reason == 0) & np.isfinite(total), total, INFEASIBLE_REWARD)
+
+    def term_rewards(
+        self,
+        values: np.ndarray,
+        reference: np.ndarray,
+        specs: Sequence[MetricSpec],
+        reason: np.ndarray,
+    ) -> np.ndarray:
+        """Rewards of many designs, term by term and without weights.
+
+        Args:
+          values: As for `reward`; so are the others.
+          reference: (n_metrics,).
+          specs: The metrics.
+          reason: (n,).
+
+        Returns:
+          (n, n_terms) float64, finite; -25 where `reason` is not 0.
+        """
+        worth = self._worth(values, reference, specs).T
+        return np.where((reason == 0)[:, None] & np.isfinite(worth), worth, INFEASIBLE_REWARD)
+
+    def _worth(
+        self, values: np.ndarray, reference: np.ndarray, specs: Sequence[MetricSpec]
+    ) -> np.ndarray:
+        """What each term is worth, (n_terms, n), NaN where a value is."""
+        place = {spec.name: number for number, spec in enumerate(specs)}
         worth = np.empty((len(self.terms), len(values)))
         for row, term in enumerate(self.terms):
             if term.metric not in place:
@@ -143,14 +178,7 @@ class Objective:
             # as contiguous: copy, so that a reward never depends on the batch.
             x = np.ascontiguousarray(values[:, column])
             worth[row] = term.reward(x, float(reference[column]), specs[column].resolution)
-        if self.is_published_form:
-            total = np.minimum(worth.prod(axis=0), math.exp(REWARD_LIMIT))
-        else:
-            # Weight by weight in a fixed order, so that a row's sum never depends on the batch.
-            total = np.zeros(len(values))
-            for row, weight in enumerate(weights / weights.sum()):
-                total += weight * worth[row]
-        return np.where((reason == 0) & np.isfinite(total), total, INFEASIBLE_REWARD)
+        return worth
 
     def to_json(self) -> dict[str, Any]:
         """The objective as JSON; `objective_from_json` reads it."""

@@ -29,7 +29,7 @@ from archgym.objective import INFEASIBLE_REWARD
 from archgym.records import Records, encode
 from archgym.simulator import FAILED
 from archgym.storage import write_atomic
-from archgym.task import Task
+from archgym.task import Evaluation, Task
 
 __all__ = ["Ending", "Progress", "Recorder"]
 
@@ -294,16 +294,9 @@ class Recorder:
         self._chunk = max(1, min(_MAX_CHUNK, 8 * max(self._chunk, n), suited))
 
     def _trials(self, indices: np.ndarray, targets: Sequence[int], repeated: np.ndarray) -> Trials:
-        records = self._ledger.records_of(np.array(targets, dtype=np.int64))
-        failed = np.array([seq in records.errors for seq in targets], dtype=bool)
-        return Trials(
-            indices=indices,
-            reward=records.reward,
-            values=self._task.average(records.values),
-            feasible=(records.reason == 0).all(axis=1) & ~failed,
-            failed=failed,
-            repeated=repeated,
-            specs=self._task.metrics,
+        known = self._ledger.records_of(np.array(targets, dtype=np.int64))
+        return self._task.trials(
+            indices, Evaluation(known.values, known.reason, known.reward), repeated
         )
 
     def _remember_best(self, evaluated: Records) -> None:

@@ -25,6 +25,7 @@ from archgym.executor import Executor, SerialExecutor
 from archgym.folder import (
     BAD_NAME,
     JOURNAL_NAME,
+    POLICY_NAME,
     STUDY_NAME,
     TIMING_NAME,
     lease_new_folder,
@@ -121,9 +122,10 @@ class Study:
         folder = Path(folder)
         kind = agent_class(agent) if isinstance(agent, str) else agent
         chosen = _plain(hyperparameters or {})
+        is_replayable = False
         if kind is not None:
             _require_count("budget", budget)
-            make_agent(kind, task.space, seed, chosen)
+            is_replayable = make_agent(kind, task.space, seed, chosen).replayable
         elif budget is not None:
             _require_count("budget", budget)
         if max_asks is not None:
@@ -139,7 +141,7 @@ class Study:
                 seed=None if kind is None else seed,
                 budget=budget,
                 max_asks=max_asks,
-                is_replayable=kind is not None and kind.replayable,
+                is_replayable=is_replayable,
             )
             write_atomic(folder / JOURNAL_NAME, b"")
             # Last: a folder with study.json is a study that can be opened.
@@ -417,11 +419,16 @@ class Study:
             seed = header.segments[-1].seed or 0
             agent = make_agent(kind, self.task.space, seed, _tuples(header.hyperparameters))
             try:
-                agent.search(lambda indices: recorder.evaluate(indices, executor, progress))
+                agent.search(
+                    lambda indices: recorder.evaluate(indices, executor, progress), self.task
+                )
             except BudgetExhausted:
                 ended = recorder.limit_reached() or "budget"
             else:
                 ended = recorder.limit_reached() or "agent"
+            policy = agent.policy()
+            if policy is not None:
+                policy.save(self.folder / POLICY_NAME)
         recorder.finish(ended)
         return ended
 

@@ -10,6 +10,7 @@ from typing import Any, final
 
 import numpy as np
 
+from archgym.agent import Trials
 from archgym.discovery import simulator_class
 from archgym.errors import InvalidArgumentError, SimulatorError, unknown_name
 from archgym.limits import check_number
@@ -184,6 +185,37 @@ class Task:
         # Weights that sum to 1 but for rounding must not blur what a failure is worth.
         reward[(reason != FEASIBLE).all(axis=1)] = INFEASIBLE_REWARD
         return Evaluation(values, reason, reward, failures)
+
+    def trials(self, indices: np.ndarray, evaluation: Evaluation, repeated: np.ndarray) -> Trials:
+        """What an agent learns of designs.
+
+        Args:
+          indices: (n, n_parameters), as asked.
+          evaluation: Their results.
+          repeated: (n,) bool, whether each was known before.
+        """
+        terms = np.zeros((len(indices), len(self.objective.terms)))
+        for place, weight in enumerate(self.weights):
+            terms += weight * self.objective.term_rewards(
+                evaluation.values[:, place],
+                self.reference[place],
+                self.metrics,
+                evaluation.reason[:, place],
+            )
+        is_built = evaluation.reason == FEASIBLE
+        terms[~is_built.any(axis=1)] = INFEASIBLE_REWARD
+        first = np.argmax(~is_built, axis=1)
+        return Trials(
+            indices=indices,
+            reward=evaluation.reward,
+            terms=terms,
+            values=self.average(evaluation.values),
+            reason=evaluation.reason[np.arange(len(indices)), first],
+            feasible=is_built.all(axis=1),
+            failed=(evaluation.reason == FAILED).any(axis=1),
+            repeated=repeated,
+            specs=self.metrics,
+        )
 
     def average(self, values: np.ndarray) -> np.ndarray:
         """Metrics averaged over the workloads by weight, (n, n_metrics) from (n, w, n_metrics)."""

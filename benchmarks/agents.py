@@ -19,7 +19,7 @@ from archgym.agent import Agent, Trials, make_agent
 from archgym.conformance import ProvingSimulator
 from archgym.discovery import agent_class, simulator_names
 from archgym.errors import BudgetExhausted
-from archgym.task import Task
+from archgym.task import Evaluation, Task
 
 MARKS = (25, 50, 100, 200, 400, 800, 1600)
 
@@ -29,7 +29,7 @@ class Bench:
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        self._results: dict[bytes, tuple[float, np.ndarray, bool, bool]] = {}
+        self._results: dict[bytes, tuple[np.ndarray, np.ndarray, float]] = {}
 
     def run(
         self, kind: type[Agent], seed: int, budget: int, hyperparameters: dict[str, Any]
@@ -47,25 +47,22 @@ class Bench:
             repeated = [key in known or key in keys[:n] for n, key in enumerate(keys)]
             for key, is_repeated in zip(keys, repeated, strict=True):
                 if not is_repeated:
-                    rewards.append(self._results[key][0])
+                    rewards.append(self._results[key][2])
             known.update(keys)
-            reward, values, feasible, failed = zip(*(self._results[k] for k in keys), strict=True)
             simulated_s += time.process_time() - started
             if len(rewards) >= budget:
                 raise BudgetExhausted("done")
-            return Trials(
-                indices,
-                np.array(reward),
-                np.array(values),
-                np.array(feasible),
-                np.array(failed),
-                np.array(repeated),
-                self.task.metrics,
+            found = [self._results[key] for key in keys]
+            result = Evaluation(
+                np.array([values for values, _, _ in found]),
+                np.array([reason for _, reason, _ in found]),
+                np.array([reward for _, _, reward in found]),
             )
+            return self.task.trials(indices, result, np.array(repeated))
 
         started = time.process_time()
         with suppress(BudgetExhausted):
-            make_agent(kind, self.task.space, seed, hyperparameters).search(evaluate)
+            make_agent(kind, self.task.space, seed, hyperparameters).search(evaluate, self.task)
         own_s = time.process_time() - started - simulated_s
         best = np.maximum.accumulate(rewards[:budget])
         return np.pad(best, (0, budget - len(best)), mode="edge"), own_s
@@ -75,19 +72,14 @@ class Bench:
         if not new:
             return
         result = self.task.evaluate(indices[new])
-        averages = self.task.average(result.values)
         for row, n in enumerate(new):
-            self._results[keys[n]] = (
-                float(result.reward[row]),
-                averages[row],
-                bool((result.reason[row] == 0).all()),
-                bool((result.reason[row] < 0).any()),
-            )
+            reward = float(result.reward[row])
+            self._results[keys[n]] = result.values[row], result.reason[row], reward
 
     @property
     def best_known(self) -> float:
         """The best reward of all that was simulated."""
-        return max(result[0] for result in self._results.values())
+        return max(reward for _, _, reward in self._results.values())
 
 
 def tasks(choice: str) -> list[Task]:

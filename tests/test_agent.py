@@ -8,13 +8,16 @@ import pytest
 from archgym.agent import AskTellAgent, Trials, make_agent
 from archgym.errors import BudgetExhausted, InvalidArgumentError, UnknownNameError
 from archgym.space import DesignSpace
-from tests.toys import SPACE, ToyAgent, ToySimulator
+from tests.toys import SPACE, ToyAgent, ToySimulator, toy_task
 
 
 def trials(indices: np.ndarray) -> Trials:
     n = len(indices)
     no = np.zeros(n, dtype=bool)
-    return Trials(indices, np.arange(n) * 1.0, np.ones((n, 4)), ~no, no, no, ToySimulator().metrics)
+    reward = np.arange(n) * 1.0
+    reason = np.zeros(n, dtype=np.int16)
+    specs = ToySimulator().metrics
+    return Trials(indices, reward, reward[:, None], np.ones((n, 4)), reason, ~no, no, no, specs)
 
 
 def test_trials_give_a_row_each() -> None:
@@ -25,6 +28,8 @@ def test_trials_give_a_row_each() -> None:
         np.ndarray,
         float,
         np.ndarray,
+        np.ndarray,
+        int,
         bool,
         bool,
         bool,
@@ -76,7 +81,7 @@ class Thrice(AskTellAgent):
 def test_ask_without_a_design_ends_the_search() -> None:
     agent = Thrice(SPACE, seed=0)
 
-    agent.search(trials)
+    agent.search(trials, toy_task())
 
     assert agent.told == [1, 1, 1]
 
@@ -88,5 +93,5 @@ def test_end_of_the_budget_passes_through() -> None:
     agent = Thrice(SPACE, seed=0)
 
     with pytest.raises(BudgetExhausted):
-        agent.search(over)
+        agent.search(over, toy_task())
     assert agent.told == []

@@ -27,6 +27,8 @@ from archgym.errors import (
 )
 from archgym.executor import ProcessExecutor, SerialExecutor, ThreadExecutor
 from archgym.objective import INFEASIBLE_REWARD
+from archgym.parameter import Integer, Parameter
+from archgym.policy import Policy
 from archgym.space import DesignSpace
 from archgym.study import Study, StudyResult, read_study
 from archgym.task import Task
@@ -58,7 +60,7 @@ class ListAgent(Agent):
     def __init__(self, space: DesignSpace, *, seed: int) -> None:
         pass
 
-    def search(self, evaluate: Evaluate) -> None:
+    def search(self, evaluate: Evaluate, task: Task) -> None:
         for batch in self.batches:
             evaluate(np.array(batch))
 
@@ -701,7 +703,7 @@ def test_signal_stops_a_study_that_hangs(tmp_path: Path, number: signal.Signals)
 
 def test_signal_that_an_agent_swallows_stops_it_at_its_next_ask(tmp_path: Path) -> None:
     class Swallowing(ListAgent):
-        def search(self, evaluate: Evaluate) -> None:
+        def search(self, evaluate: Evaluate, task: Task) -> None:
             with pytest.raises(StudyInterrupted):
                 os.kill(os.getpid(), signal.SIGINT)
             evaluate(np.zeros((1, 5), dtype=np.int64))
@@ -762,3 +764,49 @@ def test_executor_of_the_caller_stays_open(tmp_path: Path) -> None:
     study.run(executor)
 
     assert len(executor.evaluate(toy_task(), np.zeros((1, 5), dtype=np.int64)).reward) == 1
+
+
+class LearningAgent(ListAgent):
+    """Learns how many designs it has asked for."""
+
+    batches: ClassVar[list[list[list[int]]]] = [[[0, 0, 0, 0, 0]], [[1, 0, 0, 0, 0]]]
+
+    def policy(self) -> Policy:
+        return Policy("list", {}, {}, {"n": np.array(len(self.batches))})
+
+
+def test_what_an_agent_has_learned_is_saved_at_the_end(tmp_path: Path) -> None:
+    Study.create(tmp_path / "a", toy_task(), LearningAgent, budget=2).run()
+
+    assert Policy.load(tmp_path / "a" / "policy.npz").weights["n"] == 2
+
+
+def test_agent_that_learns_no_policy_leaves_none(tmp_path: Path) -> None:
+    search(tmp_path / "a", 10)
+
+    assert not (tmp_path / "a" / "policy.npz").exists()
+
+
+class RemoteAgent(ListAgent):
+    """Can be replayed unless its hyperparameter says otherwise."""
+
+    hyperparameters: ClassVar[tuple[Parameter, ...]] = (
+        Integer(name="runners", low=0, high=2, default=0, doc="Processes."),
+    )
+
+    def __init__(self, space: DesignSpace, *, seed: int, runners: int = 0) -> None:
+        self.replayable = runners == 0
+
+
+def test_whether_a_study_can_be_replayed_is_for_the_agent_that_was_made(tmp_path: Path) -> None:
+    for runners in (0, 1):
+        study = Study.create(
+            tmp_path / str(runners),
+            toy_task(),
+            RemoteAgent,
+            budget=2,
+            hyperparameters={"runners": runners},
+        )
+        study.close()
+
+    assert [read_study(tmp_path / n).header.is_replayable for n in ("0", "1")] == [True, False]

@@ -15,7 +15,7 @@ from archgym.conformance import ProvingSimulator
 from archgym.errors import ArchGymError, InvalidArgumentError, SimulatorError, UnknownNameError
 from archgym.objective import Objective, Term
 from archgym.simulator import BatchResult, Workload
-from archgym.task import Task
+from archgym.task import Evaluation, Task
 from tests.toys import SPACE, ToySimulator, toy_task
 
 
@@ -298,3 +298,33 @@ def test_negative_target_is_refused() -> None:
 def test_objective_that_a_device_lacks_is_refused_with_the_device_named() -> None:
     with pytest.raises(UnknownNameError, match="device=hbm2"):
         Task.make("dram", objective="low-energy", device="hbm2")
+
+
+def test_trials_give_each_terms_own_reward() -> None:
+    task = toy_task("light", "balanced")
+    rows = SPACE.sample(40, np.random.default_rng(0))
+    result = task.evaluate(rows)
+
+    trials = task.trials(rows, result, np.zeros(40, dtype=bool))
+
+    assert trials.terms.shape == (40, 2)
+    assert np.allclose(trials.terms.mean(axis=1), trials.reward)
+    for place, name in enumerate(("low-latency", "low-power")):
+        alone = Objective(name, (task.objective.terms[place],))
+        expected = Task.make(ToySimulator(), "light", alone).evaluate(rows).reward
+        assert trials.terms[:, place].tolist() == expected.tolist()
+
+
+def test_trials_say_why_a_design_was_not_built() -> None:
+    task = toy_task(["light", "heavy"])
+    rows = np.zeros((4, 5), dtype=np.int64)
+    reason = np.array([[0, 0], [0, 1], [-1, 1], [2, 2]], dtype=np.int16)
+    result = Evaluation(np.ones((4, 2, 4)), reason, np.zeros(4))
+
+    trials = task.trials(rows, result, np.zeros(4, dtype=bool))
+
+    assert trials.reason.tolist() == [0, 1, -1, 2]
+    assert trials.feasible.tolist() == [True, False, False, False]
+    assert trials.failed.tolist() == [False, False, True, False]
+    assert (trials.terms[2:] == -25.0).all()
+    assert (trials.terms[:2] > -25.0).all()

@@ -175,6 +175,6 @@ class CountingAgent(Agent):
     def __init__(self, space: DesignSpace, *, seed: int) -> None:
         self._space = space
 
-    def search(self, evaluate: Evaluate) -> None:
+    def search(self, evaluate: Evaluate, task: Task) -> None:
         for number in range(self.n):
             evaluate(self._space.unflat(np.array([number])))

@@ -15,7 +15,7 @@ from archgym.conformance.proving import proving_tasks
 from archgym.errors import ArchGymError, BudgetExhausted, ConformanceError
 from archgym.objective import INFEASIBLE_REWARD, REWARD_LIMIT
 from archgym.parameter import Parameter
-from archgym.simulator import FAILED, FEASIBLE
+from archgym.simulator import FAILED
 from archgym.study import Study
 from archgym.task import Evaluation, Task
 
@@ -112,16 +112,8 @@ class _Recorder:
         repeated = np.array([key in self._known or key in keys[:n] for n, key in enumerate(keys)])
         repeated |= self._is_all_repeated
         self._known.update(keys)
-        trials = Trials(
-            indices.copy(),
-            result.reward,
-            self._task.average(result.values),
-            (result.reason == FEASIBLE).all(axis=1),
-            (result.reason == FAILED).any(axis=1),
-            repeated,
-            self._task.metrics,
-        )
-        for array in (trials.indices, trials.reward, trials.values):
+        trials = self._task.trials(indices.copy(), result, repeated)
+        for array in (trials.indices, trials.reward, trials.terms, trials.values):
             array.flags.writeable = False
         return trials
 
@@ -366,7 +358,7 @@ class _AgentCheck:
 
         def run() -> None:
             try:
-                self._make(task, hyperparameters or {}, seed).search(recorder)
+                self._make(task, hyperparameters or {}, seed).search(recorder, task)
             except BaseException as error:
                 raised.append(error)
 

@@ -1,54 +1,80 @@
 """What an environment calls to have designs evaluated."""
 
+from collections.abc import Mapping
+from typing import Any, final
+
 import numpy as np
 
 from archgym.agent import Evaluate, Trials
 from archgym.executor import Executor, SerialExecutor
-from archgym.simulator import FAILED, FEASIBLE
+from archgym.simulator import FAILED
 from archgym.task import Task
 
-__all__ = ["evaluator", "reason_texts"]
+__all__ = ["design_info", "evaluator", "info_text", "reason_texts"]
 
 
 def evaluator(task: Task, executor: Executor | None = None) -> Evaluate:
     """A function that evaluates designs of a task, without a budget and without a journal.
 
+    It can be pickled, as libraries that run copies of an environment in other processes ask.
+
     Args:
       task: What designs are judged by.
       executor: How they are evaluated; one after the other by default. It stays the caller's.
     """
-    used = executor if executor is not None else SerialExecutor()
+    return _Evaluator(task, executor)
 
-    def evaluate(indices: np.ndarray) -> Trials:
-        result = used.evaluate(task, indices)
-        failed = (result.reason == FAILED).any(axis=1)
-        return Trials(
-            indices=indices,
-            reward=result.reward,
-            values=task.average(result.values),
-            feasible=(result.reason == FEASIBLE).all(axis=1),
-            failed=failed,
-            repeated=np.zeros(len(indices), dtype=bool),
-            specs=task.metrics,
-        )
 
-    return evaluate
+@final
+class _Evaluator:
+    def __init__(self, task: Task, executor: Executor | None) -> None:
+        self._task = task
+        self._given = executor
+        self._executor = executor if executor is not None else SerialExecutor()
+
+    def __call__(self, indices: np.ndarray) -> Trials:
+        evaluation = self._executor.evaluate(self._task, indices)
+        return self._task.trials(indices, evaluation, np.zeros(len(indices), dtype=bool))
+
+    def __reduce__(self) -> tuple[type["_Evaluator"], tuple[Task, Executor | None]]:
+        # An executor of one's own holds locks; a copy makes another.
+        return _Evaluator, (self._task, self._given)
 
 
 def reason_texts(task: Task, trials: Trials) -> list[str]:
     """Why each design was not built, in words; "" where it was."""
-    texts = [""] * len(trials)
-    rows = np.flatnonzero(~trials.feasible)
-    if not len(rows):
-        return texts
-    violated = task.space.violations(trials.indices[rows])
-    # Trials do not say which of the model's reasons it was; most models have one.
-    of_model = " Or: ".join(task.simulator.model_reasons) or "The design cannot be built."
-    for row, constraint in zip(rows, violated, strict=True):
-        if trials.failed[row]:
-            texts[row] = "The simulator broke on this design."
-        elif constraint >= 0:
-            texts[row] = task.space.constraints[int(constraint)].reason
-        else:
-            texts[row] = of_model
-    return texts
+    reasons = task.simulator.reasons
+    return [
+        "The simulator broke on this design." if reason == FAILED else reasons[reason]
+        for reason in trials.reason.tolist()
+    ]
+
+
+def design_info(task: Task, trials: Trials, row: int) -> dict[str, Any]:
+    """What an environment says of a design that was evaluated: see `DesignEnv`."""
+    space = task.space
+    indices = trials.indices[row]
+    feasible = bool(trials.feasible[row])
+    values = zip(task.metrics, trials.values[row], strict=True)
+    return {
+        "design": space.design_at(space.canonical(indices[None, :])[0]),
+        "indices": indices.copy(),
+        "metrics": {spec.name: float(value) for spec, value in values} if feasible else {},
+        "units": {spec.name: spec.unit for spec in task.metrics},
+        "feasible": feasible,
+        "failed": bool(trials.failed[row]),
+        "reason": reason_texts(task, trials)[row],
+        "reward": float(trials.reward[row]),
+    }
+
+
+def info_text(info: Mapping[str, Any]) -> str:
+    """What `design_info` said, a line each; an empty one for no design."""
+    if not info:
+        return "No design yet.\n"
+    lines = [f"{name} = {value}" for name, value in info["design"].items()]
+    lines += [
+        f"{name} = {value:g} {info['units'][name]}" for name, value in info["metrics"].items()
+    ]
+    lines += [info["reason"]] if info["reason"] else []
+    return "\n".join([*lines, f"reward = {info['reward']:g}", ""])

@@ -39,15 +39,7 @@ class Recorder:
                 self.rewards.append(float(reward))
         if len(self.rewards) >= self._budget:
             raise BudgetExhausted("done")
-        return Trials(
-            indices,
-            result.reward,
-            self._task.average(result.values),
-            (result.reason == 0).all(axis=1),
-            np.asarray((result.reason < 0).any(axis=1)),
-            np.array(repeated),
-            self._task.metrics,
-        )
+        return self._task.trials(indices, result, np.array(repeated))
 
 
 def search(
@@ -56,5 +48,5 @@ def search(
     """What the agent asked for within the budget."""
     recorder = Recorder(task, budget)
     with suppress(BudgetExhausted):
-        make_agent(kind, task.space, seed, hyperparameters).search(recorder)
+        make_agent(kind, task.space, seed, hyperparameters).search(recorder, task)
     return recorder

@@ -17,6 +17,7 @@ from archgym.objective import Objective, Term
 from archgym.parameter import Integer, Parameter
 from archgym.simulator import BatchResult, Simulator, Workload
 from archgym.space import DesignSpace
+from archgym.task import Task
 
 
 class Plain(AskTellAgent):
@@ -115,7 +116,7 @@ class SwallowsTheEnd(Agent):
         self.space = space
         self.rng = np.random.default_rng(seed)
 
-    def search(self, evaluate: Evaluate) -> None:
+    def search(self, evaluate: Evaluate, task: Task) -> None:
         try:
             while True:
                 evaluate(self.space.sample(1, self.rng))
