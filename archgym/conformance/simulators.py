@@ -111,11 +111,25 @@ class _SimulatorCheck:
         self._require(
             simulator.fidelity in known, f"`fidelity` must be one of {known}", simulator.fidelity
         )
-        grouped = [name for names in simulator.groups.values() for name in names]
-        strange = sorted(set(grouped) - set(simulator.space.names))
+        self._groups()
+
+    def _groups(self) -> None:
+        """Sub-systems, where there are any, divide the space: each parameter is in one of them."""
+        groups, names = self._simulator.groups, self._simulator.space.names
+        for name, members in groups.items():
+            self._require(bool(name), "a group of parameters must have a name", name)
+            self._require(bool(members), f"group {name!r} must list parameters", members)
+        grouped = [name for members in groups.values() for name in members]
+        strange = sorted(set(grouped) - set(names))
         self._require(not strange, "`groups` must name parameters of the space", strange)
         self._require(
             len(set(grouped)) == len(grouped), "a parameter must be in one group at most", grouped
+        )
+        left_out = [name for name in names if name not in grouped]
+        self._require(
+            not groups or not left_out,
+            "each parameter must be in a group where there are `groups`",
+            f"none for {left_out}",
         )
 
     def space(self) -> None:

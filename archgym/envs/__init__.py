@@ -1,4 +1,4 @@
-"""Environments: thin adapters round a task, for Gymnasium and Stable-Baselines3."""
+"""Environments: thin adapters round a task, for Gymnasium and libraries of agents."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -7,28 +7,33 @@ if TYPE_CHECKING:
     from archgym.envs.batch import DesignVectorEnv
     from archgym.envs.design import DesignEnv
     from archgym.envs.evaluation import evaluator
+    from archgym.envs.multi_agent import ParallelDesignEnv, parallel
     from archgym.envs.registration import environment_id, environment_ids, register_all
     from archgym.envs.sb3 import Sb3VecEnv
 
-# Where each public name lives; imported on first use, since Gymnasium and Stable-Baselines3 are
-# heavy and registration needs neither.
+# Where each public name lives; imported on first use, since Gymnasium, PettingZoo and
+# Stable-Baselines3 are heavy or optional and registration needs none of them.
 _HOMES = {
     "DesignEnv": "design",
     "DesignVectorEnv": "batch",
+    "ParallelDesignEnv": "multi_agent",
     "Sb3VecEnv": "sb3",
     "environment_id": "registration",
     "environment_ids": "registration",
     "evaluator": "evaluation",
+    "parallel": "multi_agent",
     "register_all": "registration",
 }
 
 __all__ = [
     "DesignEnv",
     "DesignVectorEnv",
+    "ParallelDesignEnv",
     "Sb3VecEnv",
     "environment_id",
     "environment_ids",
     "evaluator",
+    "parallel",
     "register_all",
 ]
 

@@ -26,7 +26,8 @@ class DesignVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     episode's first, and the last one stands in ``info["final_obs"]``. ``info["final_info"]`` holds
     `indices` (num_envs, n_parameters), `metrics` (name to (num_envs,), NaN where a design was not
     built), `feasible`, `failed`, `reason` and `reward`, each with its mask `_name` as Gymnasium
-    has it; designs are made from indices by ``env.task.space.designs``.
+    has it; designs are made from indices by ``env.task.space.designs``. In the sequential
+    formulation `parameter` (num_envs,), after a reset and each step, is what each row chooses next.
     """
 
     metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]  # read-only
@@ -90,13 +91,14 @@ class DesignVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             seed = seed[0]
         super().reset(seed=seed)
         self._episodes.start()
-        return np.tile(self._episodes.first_observation, (self.num_envs, 1)), {}
+        return np.tile(self._episodes.first_observation, (self.num_envs, 1)), self._before_the_end()
 
     def step(
         self, actions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         step = self._episodes.step(actions)
-        observations, info = step.observations, {}
+        observations = step.observations
+        info: dict[str, Any] = {}
         if step.trials is not None:
             rows = np.flatnonzero(step.ended)
             last = np.full(self.num_envs, None, dtype=object)
@@ -111,7 +113,7 @@ class DesignVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             observations[rows] = self._episodes.first_observation
             self._episodes.start(step.ended)
         truncated = np.zeros(self.num_envs, dtype=bool)
-        return observations, step.reward, step.ended, truncated, info
+        return observations, step.reward, step.ended, truncated, info | self._before_the_end()
 
     def action_masks(self) -> np.ndarray:
         """Which actions have a feasible completion, (num_envs, n_actions) bool.
@@ -124,6 +126,12 @@ class DesignVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def close_extras(self, **kwargs: Any) -> None:
         """Closes the log."""
         self._episodes.close()
+
+    def _before_the_end(self) -> dict[str, Any]:
+        names = self._episodes.next_parameters()
+        if names is None:
+            return {}
+        return {"parameter": names, "_parameter": np.ones(self.num_envs, dtype=bool)}
 
     def _final_info(self, trials: Trials, rows: np.ndarray, ended: np.ndarray) -> dict[str, Any]:
         def spread(values: np.ndarray | list[str], kind: Any, empty: Any) -> np.ndarray:

@@ -7,13 +7,13 @@ from typing import Any, ClassVar, final
 import gymnasium
 import numpy as np
 
-from archgym.agent import Evaluate, Trials
+from archgym.agent import Evaluate
 from archgym.envs.episodes import Episodes
-from archgym.envs.evaluation import reason_texts
+from archgym.envs.evaluation import design_info, info_text
 from archgym.errors import InvalidArgumentError
 from archgym.task import Task
 
-__all__ = ["DesignEnv"]
+__all__ = ["DesignEnv", "check_render_mode"]
 
 
 @final
@@ -89,13 +89,12 @@ class DesignEnv(gymnasium.Env[np.ndarray, Any]):
           InvalidArgumentError: An argument does not fit.
           UnknownNameError: The formulation or the kind of actions does not exist.
         """
-        _check_render_mode(render_mode, self.metadata["render_modes"])
+        check_render_mode(render_mode, self.metadata["render_modes"])
         self.task = task
         self.render_mode = render_mode
         self._episodes = Episodes(task, 1, formulation, actions, log, evaluate)
         self.action_space = self._episodes.formulation.action_space
         self.observation_space = self._episodes.observation.space
-        self._units = {spec.name: spec.unit for spec in task.metrics}
         self._last: dict[str, Any] = {}
 
     @property
@@ -117,7 +116,7 @@ class DesignEnv(gymnasium.Env[np.ndarray, Any]):
         if step.trials is None:
             info = self._before_the_end()
         else:
-            info = self._at_the_end(step.trials)
+            info = design_info(self.task, step.trials, 0)
             self._last = info
         return step.observations[0], float(step.reward[0]), bool(step.ended[0]), False, info
 
@@ -137,39 +136,23 @@ class DesignEnv(gymnasium.Env[np.ndarray, Any]):
         """The last design and its metrics as text; None without a render mode."""
         if self.render_mode is None:
             return None
-        if not self._last:
-            return "No design yet.\n"
-        lines = [f"{name} = {value}" for name, value in self._last["design"].items()]
-        lines += [f"{n} = {v:g} {self._units[n]}" for n, v in self._last["metrics"].items()]
-        lines += [self._last["reason"]] if self._last["reason"] else []
-        return "\n".join([*lines, f"reward = {self._last['reward']:g}", ""])
+        return info_text(self._last)
 
     def close(self) -> None:
         """Closes the log."""
         self._episodes.close()
 
     def _before_the_end(self) -> dict[str, Any]:
-        name = self._episodes.next_parameter(0)
-        return {} if name is None else {"parameter": name}
-
-    def _at_the_end(self, trials: Trials) -> dict[str, Any]:
-        space = self.task.space
-        indices = trials.indices[0]
-        feasible = bool(trials.feasible[0])
-        values = zip(self.task.metrics, trials.values[0], strict=True)
-        return {
-            "design": space.design_at(space.canonical(indices[None, :])[0]),
-            "indices": indices.copy(),
-            "metrics": {spec.name: float(value) for spec, value in values} if feasible else {},
-            "units": dict(self._units),
-            "feasible": feasible,
-            "failed": bool(trials.failed[0]),
-            "reason": reason_texts(self.task, trials)[0],
-            "reward": float(trials.reward[0]),
-        }
+        names = self._episodes.next_parameters()
+        return {} if names is None else {"parameter": names[0]}
 
 
-def _check_render_mode(render_mode: str | None, known: list[str]) -> None:
+def check_render_mode(render_mode: str | None, known: list[str]) -> None:
+    """Refuses a render mode that is not known.
+
+    Raises:
+      InvalidArgumentError: Says which there are.
+    """
     if render_mode is not None and render_mode not in known:
         # A TypeError as well, by which stable_baselines3's `make_vec_env` sees that its own
         # "rgb_array" is not for this environment.

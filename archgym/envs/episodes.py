@@ -12,7 +12,7 @@ from archgym.envs.choices import Choices
 from archgym.envs.evaluation import evaluator
 from archgym.envs.formulation import make_formulation
 from archgym.envs.observation import Observation
-from archgym.errors import ArchGymError, InvalidArgumentError
+from archgym.errors import ArchGymError, InvalidArgumentError, StudyLockedError
 from archgym.study import Study
 from archgym.task import Task
 
@@ -62,6 +62,7 @@ class Episodes:
         Raises:
           InvalidArgumentError: An argument does not fit.
           UnknownNameError: The formulation or the kind of actions does not exist.
+          StudyLockedError: Another environment or process writes the log.
         """
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise InvalidArgumentError(f"The number of episodes must be 1 or more; got {n!r}.")
@@ -75,7 +76,7 @@ class Episodes:
         self.choices = Choices(task.space)
         self.formulation = make_formulation(formulation, actions, self.choices)
         self.observation = Observation(task, self.choices, self.formulation.shows_position)
-        self._study = None if log is None else Study.log(log, task)
+        self._study = None if log is None else _opened_log(log, task)
         self._evaluate: Evaluate = evaluate or (
             evaluator(task) if self._study is None else self._study.evaluate
         )
@@ -84,6 +85,7 @@ class Episodes:
         self._picks = np.tile(picks, (n, 1))
         self._position = np.full(n, self.choices.n)
         self._length = np.zeros(n, dtype=np.int64)
+        self._names = np.array([*self.choices.names, ""], dtype=object)
         self._nothing = np.full((n, len(task.metrics)), np.nan)
         first = np.array([position])
         # An episode of whole designs starts from the default design, whose metrics are the
@@ -141,12 +143,15 @@ class Episodes:
         position = np.where(over, self._start_position, self._position)
         return self.formulation.masks(self._picks, position)
 
-    def next_parameter(self, row: int) -> str | None:
-        """Name of the choice that a row's next action makes; None where it makes all or none."""
-        position = int(self._position[row])
-        if not self.formulation.shows_position or position == self.choices.n:
+    def next_parameters(self) -> np.ndarray | None:
+        """Names of the choices that the next actions make, (n,); "" where an episode is over.
+
+        None where an action makes all choices.
+        """
+        if not self.formulation.shows_position:
             return None
-        return self.choices.names[position]
+        names: np.ndarray = self._names[self._position]
+        return names
 
     def check_options(self, options: Mapping[str, object] | None) -> None:
         """Refuses reset options: environments have none.
@@ -164,3 +169,21 @@ class Episodes:
         """Closes the log; does nothing the second time."""
         if self._study is not None:
             self._study.close()
+
+    def __getstate__(self) -> dict[str, object]:
+        if self._study is not None:
+            raise InvalidArgumentError(
+                "An environment must have no `log` to be copied to another place or process, since "
+                "a log has one writer; this one has. Make it there."
+            )
+        return self.__dict__.copy()
+
+
+def _opened_log(folder: str | Path, task: Task) -> Study:
+    try:
+        return Study.log(folder, task)
+    except StudyLockedError as error:
+        raise StudyLockedError(
+            f"{error} Environments that write one log are made as one: with gymnasium.make_vec and "
+            'vectorization_mode="vector_entry_point" (its default here), or archgym.envs.Sb3VecEnv.'
+        ) from None

@@ -45,6 +45,7 @@ class Observation:
             "feasible",
             *((f"next={name}" for name in choices.names) if with_position else ()),
         )
+        self._n_result = len(self._column) + n_metrics + 1
         n_flags = 1 + (choices.n if with_position else 0)
         low = [np.where(self._is_one_hot, 0.0, -1.0), np.full(n_metrics, -_RATIO_LIMIT)]
         high = [np.ones(len(self._column)), np.full(n_metrics, _RATIO_LIMIT), np.ones(n_flags)]
@@ -76,6 +77,15 @@ class Observation:
         self._is_one_hot = self._option >= 0
         self._step = 2.0 / np.maximum(choices.sizes - 1, 1)[self._column]
         self._start = np.where(choices.sizes > 1, -1.0, 0.0)[self._column]
+
+    def columns(self, choices: np.ndarray) -> np.ndarray:
+        """Places in an observation that show these choices, what was measured, and feasibility.
+
+        Args:
+          choices: Numbers of choices, in the order in which they are to be shown.
+        """
+        shown = [np.flatnonzero(self._column == choice) for choice in choices]
+        return np.concatenate([*shown, np.arange(len(self._column), self._n_result)])
 
     def encode(
         self,

@@ -327,6 +327,14 @@ class TwiceGrouped(Sound):
     groups: Mapping[str, tuple[str, ...]] = {"core": ("mode",), "memory": ("mode", "banks")}
 
 
+class EmptyGroup(Sound):
+    groups: Mapping[str, tuple[str, ...]] = {"core": ("mode",), "memory": ()}
+
+
+class HalfGrouped(Sound):
+    groups: Mapping[str, tuple[str, ...]] = {"core": ("mode",), "memory": ("banks", "depth")}
+
+
 class ShortDigest(Sound):
     def workload(self, name: str | Path) -> Workload:
         return Workload(str(name), "abc", 0.5)
@@ -367,6 +375,8 @@ SIMULATORS: list[tuple[type[Simulator], str]] = [
     (StrangeObjective, "known metrics"),
     (StrangeGroup, "name parameters"),
     (TwiceGrouped, "one group at most"),
+    (EmptyGroup, "'memory' must list parameters"),
+    (HalfGrouped, "must be in a group"),
     (ShortDigest, "SHA-256"),
     (ChangingDigest, "must not change"),
     (SameWorkloads, "workloads must differ"),

@@ -10,7 +10,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from archgym.conformance import ProvingSimulator
 from archgym.envs import DesignEnv, DesignVectorEnv
-from archgym.errors import InvalidArgumentError
+from archgym.errors import InvalidArgumentError, StudyLockedError
 from archgym.study import read_study
 from archgym.task import Task
 from tests.toys import toy_task
@@ -36,7 +36,9 @@ def test_batch_equals_gymnasiums_own_vector_of_single_environments(
     assert batch.action_space == single.action_space
     assert batch.observation_space == single.observation_space
     batch.action_space.seed(5)
-    assert np.array_equal(batch.reset(seed=1)[0], single.reset(seed=1)[0])
+    (seen, info), (seen_1, info_1) = batch.reset(seed=1), single.reset(seed=1)
+    assert np.array_equal(seen, seen_1)
+    _assert_same_parameters(info, info_1)
 
     for _ in range(40):
         action = batch.action_space.sample()
@@ -48,8 +50,16 @@ def test_batch_equals_gymnasiums_own_vector_of_single_environments(
         assert np.array_equal(reward, reward_1)
         assert np.array_equal(terminated, terminated_1)
         assert np.array_equal(truncated, truncated_1)
+        _assert_same_parameters(info, info_1)
         if terminated.any():
             _assert_same_ends(info, info_1, terminated)
+
+
+def _assert_same_parameters(info: dict[str, Any], info_1: dict[str, Any]) -> None:
+    assert ("parameter" in info) == ("parameter" in info_1)
+    if "parameter" in info:
+        assert info["parameter"].tolist() == info_1["parameter"].tolist()
+        assert info["_parameter"].tolist() == info_1["_parameter"].tolist()
 
 
 def _assert_same_ends(info: dict[str, Any], info_1: dict[str, Any], ended: np.ndarray) -> None:
@@ -91,7 +101,7 @@ def test_rows_that_end_start_again_in_the_same_step() -> None:
     for actions in ([0, 2], [0, 0], [0, 0]):
         _, _, terminated, _, info = env.step(np.array(actions))
         assert not terminated.any()
-        assert info == {}
+        assert "final_info" not in info
 
     seen, reward, terminated, _, info = env.step(np.array([0, 0]))
 
@@ -101,6 +111,14 @@ def test_rows_that_end_start_again_in_the_same_step() -> None:
     assert info["_final_info"].tolist() == [True, False]
     assert reward[1] == 0.0
     assert info["final_info"]["_reward"].tolist() == [True, False]
+    assert info["parameter"].tolist() == ["mode", "boost"]
+
+
+def test_single_environments_that_share_a_log_are_told_how_to(tmp_path: Path) -> None:
+    with pytest.raises(StudyLockedError, match="vector_entry_point"):
+        gymnasium.make_vec(
+            "archgym/Dram-v0", 2, vectorization_mode="sync", log=str(tmp_path / "log")
+        )
 
 
 def test_masks_have_a_row_for_each_episode() -> None:

@@ -1,5 +1,7 @@
 """The Gymnasium environment, step by step."""
 
+import pickle
+from copy import deepcopy
 from pathlib import Path
 
 import gymnasium
@@ -313,6 +315,24 @@ def test_log_gives_the_same_results(tmp_path: Path) -> None:
 def test_log_and_evaluate_together_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgumentError, match="must not both be given"):
         DesignEnv(toy_task(), log=tmp_path, evaluate=_exhausted)
+
+
+def test_environment_can_be_pickled() -> None:
+    env = DesignEnv(toy_task(), formulation="sequential")
+    env.reset()
+    env.step(2)
+
+    copy = pickle.loads(pickle.dumps(env))
+
+    assert copy.step(1)[0].tolist() == env.step(1)[0].tolist()
+
+
+def test_environment_with_a_log_cannot_be_copied(tmp_path: Path) -> None:
+    with (
+        DesignEnv(toy_task(), log=tmp_path / "log") as env,
+        pytest.raises(InvalidArgumentError, match="must have no `log`"),
+    ):
+        deepcopy(env)
 
 
 def _exhausted(indices: np.ndarray) -> Trials:

@@ -1,0 +1,130 @@
+"""Every task passes PettingZoo's tests, however its parameters are divided among agents."""
+
+import inspect
+import pickle
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from archgym.conformance import ProvingSimulator
+from archgym.discovery import simulator_class, simulator_names
+from archgym.envs import DesignEnv
+from archgym.task import Task
+from tests.toys import ToySimulator
+
+pytest.importorskip("pettingzoo")
+
+from pettingzoo.test import api_test, parallel_api_test, parallel_seed_test, seed_test
+from pettingzoo.utils.conversions import parallel_to_aec
+
+from archgym.envs import ParallelDesignEnv, parallel
+
+HEADINGS = ["Design space", "Observation", "Reward", "Episode end", "Workloads", "Source"]
+TASKS = {
+    "toy": Task.make(ToySimulator()),
+    **{
+        f"proving-{space}": Task.make(ProvingSimulator(space))
+        for space in ProvingSimulator.space_names
+    },
+    **{
+        f"{name}-{space}": Task.make(name, space=space)
+        for name in simulator_names()
+        for space in simulator_class(name).space_names
+    },
+}
+
+
+def _divisions(task: Task) -> dict[str, Any]:
+    names = task.space.names
+    found: dict[str, Any] = {
+        "parameter": "parameter",
+        "one": {"all": names},
+        "halves": {"even": names[::2], "odd": names[1::2]},
+        "each": {name: [name] for name in names},
+    }
+    return found | ({"subsystem": "subsystem"} if task.simulator.groups else {})
+
+
+CASES = [
+    (name, division, observes)
+    for name, task in TASKS.items()
+    for division in _divisions(task)
+    for observes in ("all", "own")
+]
+
+
+@pytest.fixture(params=CASES, ids=lambda case: "-".join(case))
+def make_env(request: pytest.FixtureRequest) -> Callable[[], ParallelDesignEnv]:
+    name, division, observes = request.param
+    task = TASKS[name]
+    return lambda: parallel(task, _divisions(task)[division], observes=observes)
+
+
+def test_pettingzoos_tests_find_nothing(
+    make_env: Callable[[], ParallelDesignEnv], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        parallel_api_test(make_env(), num_cycles=10)
+        parallel_seed_test(make_env, num_cycles=10)
+
+    assert "Passed Parallel API test" in capsys.readouterr().out
+
+
+# It recommends names such as "player_0", equal observations, and Discrete or Box actions.
+@pytest.mark.filterwarnings("ignore::UserWarning:pettingzoo")
+def test_turn_by_turn_form_passes_as_well(make_env: Callable[[], ParallelDesignEnv]) -> None:
+    api_test(parallel_to_aec(make_env()), num_cycles=20)
+    seed_test(lambda: parallel_to_aec(make_env()), num_cycles=20)
+
+
+def test_agents_make_the_design_that_one_agent_would(
+    make_env: Callable[[], ParallelDesignEnv],
+) -> None:
+    env = make_env()
+    single = DesignEnv(env.task)
+    single.reset()
+
+    for number in range(5):
+        env.reset()
+        for place, agent in enumerate(env.agents):
+            env.action_space(agent).seed(100 * number + place)
+        actions = {agent: env.action_space(agent).sample() for agent in env.agents}
+        observations, rewards, terminations, _, infos = env.step(actions)
+
+        single.reset()
+        indices = infos[env.possible_agents[0]]["indices"]
+        picks = single._episodes.choices.split(indices[None, :])[0]
+        seen, reward, *_, info = single.step(picks)
+        assert np.array_equal(env.state(), seen)
+        for agent in env.possible_agents:
+            assert rewards[agent] == reward
+            assert terminations[agent]
+            assert infos[agent]["design"] == info["design"]
+            assert infos[agent]["metrics"] == info["metrics"]
+            assert observations[agent] in env.observation_space(agent)
+            names = env.observation_names(agent)
+            columns = [single.observation_names.index(name) for name in names]
+            assert observations[agent].tolist() == seen[columns].tolist()
+
+
+def test_copies_do_the_same(make_env: Callable[[], ParallelDesignEnv]) -> None:
+    env = make_env()
+    env.reset()
+    actions = {agent: env.action_space(agent).sample() for agent in env.agents}
+
+    copy = pickle.loads(pickle.dumps(env))
+    rewards = env.step(actions)[1]
+
+    assert copy.step(actions)[1] == rewards
+    assert env.agents == copy.agents == []
+
+
+def test_docstring_has_the_headings_in_order() -> None:
+    doc = inspect.getdoc(ParallelDesignEnv) or ""
+    lines = [line.strip().removesuffix(":") for line in doc.splitlines()]
+
+    assert [line for line in lines if line in HEADINGS] == HEADINGS
