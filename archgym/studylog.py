@@ -93,6 +93,14 @@ class StudyLog:
         """Who asked for which records."""
         return self.header.segments
 
+    @property
+    def n_studies(self) -> int:
+        """How many studies it was merged from, each counted once; 1 where it was not merged.
+
+        A study that could not be replayed when it went on has several segments.
+        """
+        return len({segment.study for segment in self.segments})
+
     # ---- counts and masks over records
 
     @property

@@ -25,6 +25,8 @@ class Standing:
     """Evaluations until the best was found."""
     values: tuple[float, ...]
     """What is searched for, of the best; empty where there is none."""
+    hypervolume: float | None = None
+    """Of the front; None where there is one term, or where it takes too long."""
 
     @property
     def reward(self) -> float:
@@ -59,6 +61,7 @@ class Comparison:
                     "missing": [list(gap) for gap in s.log.gaps],
                     "reached_at": s.reached_at,
                     "best": None if s.best is None else outcome_json(s.best),
+                    "hypervolume": s.hypervolume,
                 }
                 for s in self.standings
             ],
@@ -96,13 +99,22 @@ def compare(logs: Sequence["StudyLog"]) -> Comparison:
 def _standing(log: "StudyLog", budget: int, specs: Sequence["MetricSpec"]) -> Standing:
     import numpy as np
 
+    from archgym.front import study_front
+
     rows = np.flatnonzero(log.is_evaluation)[:budget]
     reward = np.where(log.is_feasible[rows], log.records.reward[rows], -np.inf)
     place = int(np.argmax(reward))
     if not np.isfinite(reward[place]):
         return Standing(log, None, None, ())
     best = log.outcome(int(rows[place]))
-    return Standing(log, best, place + 1, tuple(best.metrics[spec.name] for spec in specs))
+    has_front = len(log.header.task["objective"]["terms"]) > 1
+    return Standing(
+        log,
+        best,
+        place + 1,
+        tuple(best.metrics[spec.name] for spec in specs),
+        study_front(log, budget).hypervolume if has_front else None,
+    )
 
 
 def write_comparison(comparison: Comparison) -> None:
@@ -112,7 +124,9 @@ def write_comparison(comparison: Comparison) -> None:
     say()
     heading(f"{first.log.task_id}: {len(standings)} studies after {comparison.budget} evaluations")
     shown = [f"{s.name} [{s.unit}]" if s.unit != "1" else s.name for s in comparison.specs]
-    columns = ("study", "by", *shown, "reward", "found at", "asks", "infeasible", "failed")
+    has_front = any(s.hypervolume is not None for s in standings)
+    volume = ("hypervolume",) if has_front else ()
+    columns = ("study", "by", *shown, "reward", *volume, "found at", "asks", "infeasible", "failed")
     rows = []
     for standing in standings:
         numbers = counts(standing.log)
@@ -122,6 +136,7 @@ def write_comparison(comparison: Comparison) -> None:
                 who(standing.log),
                 *([number(v) for v in standing.values] or ["–"] * len(shown)),
                 "–" if standing.best is None else f"{standing.reward:.4f}",
+                *((_volume_text(standing.hypervolume),) if has_front else ()),
                 "–" if standing.reached_at is None else str(standing.reached_at),
                 str(numbers["asks"]),
                 str(numbers["infeasible"]),
@@ -139,6 +154,10 @@ def write_comparison(comparison: Comparison) -> None:
     write_best(first.log, first.best)
     say(_beaten(comparison))
     say()
+
+
+def _volume_text(volume: float | None) -> str:
+    return "–" if volume is None else f"{volume:.4f}"
 
 
 def _beaten(comparison: Comparison) -> str:

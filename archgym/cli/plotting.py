@@ -1,29 +1,39 @@
-"""Best-so-far curves as a picture."""
+"""Best-so-far curves and Pareto fronts as pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from archgym.cli.curve import best_so_far, span
+from archgym.cli.front import sought
 from archgym.errors import InvalidArgumentError
 from archgym.storage import atomic_file
 
 if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.axes import Axes
+
+    from archgym.metrics import MetricSpec
     from archgym.studylog import StudyLog
 
-__all__ = ["check_plot", "plot_studies"]
+__all__ = ["check_fronts", "check_plot", "plot_fronts", "plot_studies"]
 
 _FORMATS = ("svg", "png", "pdf")
+# chosen: a front over a larger ratio than this has a scale of ratios.
+_WIDE = 10.0
+# chosen: room round a front, as a share of its extent.
+_ROOM = 0.15
 
 
-def check_plot(path: Path) -> None:
+def check_plot(option: str, path: Path) -> None:
     """Refuses a file that no picture can be written to, before anything is done.
 
     Raises:
       InvalidArgumentError: Its name ends in something else.
     """
     if path.suffix.removeprefix(".") not in _FORMATS:
-        raise InvalidArgumentError(f"`--plot` must end in .svg, .png or .pdf; got {str(path)!r}.")
+        raise InvalidArgumentError(f"`{option}` must end in .svg, .png or .pdf; got {str(path)!r}.")
 
 
 def plot_studies(logs: Sequence["StudyLog"], path: Path) -> None:
@@ -32,15 +42,9 @@ def plot_studies(logs: Sequence["StudyLog"], path: Path) -> None:
     Raises:
       StorageError: The file cannot be written.
     """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
     from archgym.cli.showing import who
 
-    # A fixed salt and no date: the same studies give the same bytes.
-    with mpl.rc_context({"svg.hashsalt": "archgym", "font.size": 9}):
-        figure = Figure(figsize=(6.4, 3.6), layout="constrained")
-        axes = figure.add_subplot()
+    with _picture(path, 3.6) as axes:
         label = ""
         ends: list[float] = []
         for log in logs:
@@ -60,7 +64,104 @@ def plot_studies(logs: Sequence["StudyLog"], path: Path) -> None:
         axes.set_title(logs[0].task_id, fontsize=9)
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
+
+
+@contextmanager
+def _picture(path: Path, height: float) -> Iterator["Axes"]:
+    """Axes to draw on, which are written to the file at the end."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    # A fixed salt and no date: the same studies give the same bytes.
+    with mpl.rc_context({"svg.hashsalt": "archgym", "font.size": 9}):
+        figure = Figure(figsize=(6.4, height), layout="constrained")
+        yield figure.add_subplot()
         kind = path.suffix.removeprefix(".")
         metadata = {"Date": None} if kind == "svg" else None
         with atomic_file(path) as scratch:
             figure.savefig(scratch, format=kind, dpi=130, metadata=metadata)
+
+
+def check_fronts(logs: Sequence["StudyLog"]) -> None:
+    """Refuses studies whose fronts cannot be drawn beside each other.
+
+    Raises:
+      InvalidArgumentError: They are of different tasks, or the objective has one metric.
+    """
+    first = logs[0]
+    if any(log.header.task["digest"] != first.header.task["digest"] for log in logs):
+        raise InvalidArgumentError(
+            "Studies must be of one task to be compared; they are of several. Show them one by one."
+        )
+    if len(sought(first)) < 2:
+        raise InvalidArgumentError(
+            "`--front` needs an objective with terms of two metrics; "
+            f"{first.header.task['objective']['name']!r} has one. Leave it out."
+        )
+
+
+def plot_fronts(logs: Sequence["StudyLog"], path: Path) -> None:
+    """Draws all designs of studies, their fronts and the default design, over two metrics.
+
+    The picture shows where the fronts and the default design lie; what is far off is cut.
+
+    Raises:
+      StorageError: The file cannot be written.
+    """
+    import numpy as np
+
+    from archgym.cli.showing import who
+    from archgym.front import study_front
+
+    first = logs[0]
+    specs = sought(first)
+    names = [spec.name for spec in first.metrics]
+    columns = [names.index(spec.name) for spec in specs[:2]]
+    default = (first.weights @ first.reference)[columns]
+    with _picture(path, 4.2) as axes:
+        shown = [default[None, :]]
+        for number, log in enumerate(logs):
+            colour = f"C{number}"
+            cloud = log.average()[log.is_feasible][:, columns]
+            points = study_front(log).values[:, columns]
+            shown.append(points)
+            # Many points are one picture, also in a file of vectors.
+            axes.plot(*cloud.T, ".", color=colour, alpha=0.25, markersize=3, rasterized=True)
+            axes.plot(*points.T, "o", color=colour, markersize=4, label=who(log))
+            if len(first.header.task["objective"]["terms"]) == 2:
+                axes.plot(*points[np.argsort(points[:, 0])].T, color=colour, linewidth=0.8)
+        axes.plot(*default, "*", color="0.2", markersize=9, label="default design", linestyle="")
+        _frame(axes, np.concatenate(shown))
+        axes.set_xlabel(_axis_label(first, specs[0]), fontsize=8)
+        axes.set_ylabel(_axis_label(first, specs[1]), fontsize=8)
+        axes.set_title(first.task_id, fontsize=9)
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+
+
+def _frame(axes: "Axes", points: "np.ndarray") -> None:
+    """Sets the axes round points, (n, 2), with some room."""
+    for values, set_scale, set_limits in (
+        (points[:, 0], axes.set_xscale, axes.set_xlim),
+        (points[:, 1], axes.set_yscale, axes.set_ylim),
+    ):
+        low, high = float(values.min()), float(values.max())
+        if 0 < _WIDE * low < high:
+            set_scale("log")
+            factor = (high / low) ** _ROOM
+            set_limits(low / factor, high * factor)
+        else:
+            room = _ROOM * (high - low) or 0.05 * abs(high) or 1.0
+            set_limits(low - room, high + room)
+
+
+def _axis_label(log: "StudyLog", spec: "MetricSpec") -> str:
+    goals = [t["goal"] for t in log.header.task["objective"]["terms"] if t["metric"] == spec.name]
+    words = {
+        "minimise": "less is better",
+        "maximise": "more is better",
+        "at-most": "less is better",
+        "at-least": "more is better",
+    }
+    word = words.get(goals[0], "")
+    return f"{spec.name} [{spec.unit}]" + (f", {word}" if word else "")

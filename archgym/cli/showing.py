@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from archgym.cli.curve import best_so_far, text_curve
+from archgym.cli.front import front_json, write_front
 from archgym.cli.metric_table import metric_rows
 from archgym.cli.tasks import JsonOption
 from archgym.cli.terminal import heading, number, say, stdout, table, unit, write_json
@@ -38,18 +39,28 @@ def show(
         Path | None,
         typer.Option("--plot", help="Draw the best-so-far curves into this .svg, .png or .pdf."),
     ] = None,
+    front: Annotated[
+        Path | None,
+        typer.Option(
+            "--front",
+            help="Draw designs and Pareto fronts over the first two metrics of the objective.",
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Show a study, or compare several at equal budget."""
+    from archgym.cli.plotting import check_fronts, check_plot, plot_fronts, plot_studies
     from archgym.study import read_study
 
     if len({folder.absolute() for folder in studies}) != len(studies):
         raise InvalidArgumentError("`STUDIES` must name each study once; one came twice.")
-    logs = [read_study(folder) for folder in studies]
     if plot is not None:
-        from archgym.cli.plotting import check_plot, plot_studies
-
-        check_plot(plot)
+        check_plot("--plot", plot)
+    if front is not None:
+        check_plot("--front", front)
+    logs = [read_study(folder) for folder in studies]
+    if front is not None:
+        check_fronts(logs)
     if len(logs) == 1:
         write_study_json(logs[0]) if json else write_study(logs[0])
     else:
@@ -59,8 +70,11 @@ def show(
         write_json(comparison.to_json()) if json else write_comparison(comparison)
     if plot is not None:
         plot_studies(logs, plot)
-        if not json:
-            say(f"Picture: {plot}")
+    if front is not None:
+        plot_fronts(logs, front)
+    for picture in (plot, front):
+        if picture is not None and not json:
+            say(f"Picture: {picture}")
     if len(logs) == 1 and not json and logs[0].status == "interrupted":
         say(f"Next: archgym resume {shlex.quote(str(logs[0].folder))}")
 
@@ -91,13 +105,17 @@ def counts_text(log: "StudyLog") -> str:
 def who(log: "StudyLog") -> str:
     """Who asked, in a few words."""
     header = log.header
-    if header.kind != "search":
-        return f"{header.kind} of {len(log.segments)}" if header.kind == "merged" else "log"
+    if header.kind == "merged":
+        return f"merged from {log.n_studies} {'study' if log.n_studies == 1 else 'studies'}"
+    if header.kind == "log":
+        return "log"
     return f"{header.agent}, seed {header.seed}"
 
 
 def write_study_json(log: "StudyLog") -> None:
     """Writes all that `write_study` says as JSON."""
+    from archgym.front import study_front
+
     header = log.header
     best = log.best()
     curve = best_so_far(log)
@@ -121,6 +139,9 @@ def write_study_json(log: "StudyLog") -> None:
                 "design": dict(log.space.design_at(log.space.default_indices)),
                 "metrics": _named(log, log.weights @ log.reference),
             },
+            "front": None
+            if len(header.task["objective"]["terms"]) < 2
+            else front_json(log, study_front(log)),
             "curve": {"label": curve.label, "values": curve.values},
         }
     )
@@ -188,6 +209,10 @@ def write_study(log: "StudyLog") -> None:
         say(no_best_text(log))
         return
     write_best(log, best)
+    if len(log.header.task["objective"]["terms"]) > 1:
+        from archgym.front import study_front
+
+        write_front(log, study_front(log))
     _write_curve(log)
 
 

@@ -1,0 +1,77 @@
+"""Multi-objective search with NSGA-II, by pymoo."""
+
+from typing import Any, ClassVar, final
+
+from archgym.agent import Agent, Evaluate
+from archgym.learning.pymoo import HYPERPARAMETERS, PymooSearch
+from archgym.parameter import Parameter
+from archgym.space import DesignSpace
+from archgym.task import Task
+
+__all__ = ["Nsga2Agent"]
+
+
+@final
+class Nsga2Agent(Agent):
+    """Breeds from the non-dominated designs, and keeps those that lie far from their neighbours.
+
+    The population is what is dominated by the fewest ranks of others, and of the last rank that
+    fits what is least crowded. Parents win tournaments by dominance, then by distance. The terms of
+    the objective are maximised alike, whatever their weights; with one term it is a genetic
+    algorithm. `PymooSearch` says how designs are bred.
+
+    Source:
+      Deb, Pratap, Agarwal & Meyarivan, *A Fast and Elitist Multiobjective Genetic Algorithm:
+      NSGA-II*, IEEE Transactions on Evolutionary Computation 6, 2002.
+    """
+
+    name = "nsga2"
+    library = "pymoo"
+    kind = "multi-objective"
+    batch = "batch"
+    hyperparameters: ClassVar[tuple[Parameter, ...]] = HYPERPARAMETERS
+
+    def __init__(
+        self,
+        space: DesignSpace,
+        *,
+        seed: int,
+        population: int = 20,
+        batch_size: int = 8,
+        crossover: float = 0.7,
+        mutation: float = 1.0,
+        step: float = 0.2,
+    ) -> None:
+        """Sets up an empty population.
+
+        Args:
+          space: Where to search.
+          seed: What decides.
+          population: Designs that may breed, 2 or more; as many random ones start the search.
+          batch_size: Children an ask, 1 or more.
+          crossover: Share of children that have two parents, 0 to 1.
+          mutation: Mean number of parameters of a child that step, above 0; at least one does.
+          step: Mean length of a step along an ordered parameter, as a share of its values, above 0.
+
+        Raises:
+          MissingExtraError: pymoo is not installed.
+        """
+        self._search = PymooSearch(
+            _make_nsga2,
+            space,
+            seed=seed,
+            population=population,
+            batch_size=batch_size,
+            crossover=crossover,
+            mutation=mutation,
+            step=step,
+        )
+
+    def search(self, evaluate: Evaluate, task: Task) -> None:
+        self._search.run(evaluate, task)
+
+
+def _make_nsga2(**arguments: Any) -> Any:
+    from pymoo.algorithms.moo.nsga2 import NSGA2, RankAndCrowdingSurvival
+
+    return NSGA2(survival=RankAndCrowdingSurvival(), **arguments)
