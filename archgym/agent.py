@@ -155,8 +155,18 @@ class AskTellAgent(Agent):
     @final
     def search(self, evaluate: Evaluate, task: "Task") -> None:
         """Asks and tells until there is nothing more to ask."""
-        while len(designs := self.ask()):
+        while _n_asked(designs := self.ask(), self.name):
             self.tell(evaluate(designs))
+
+
+def _n_asked(designs: Any, name: str) -> int:
+    try:
+        return len(designs)
+    except TypeError:
+        raise InvalidArgumentError(
+            f"`ask` of agent {name!r} must return designs, (k, n_parameters) indices; got "
+            f"{designs!r}. Return an empty array to end the search."
+        ) from None
 
 
 def make_agent(

@@ -122,7 +122,8 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
       known: What there is.
     """
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    # Whatever a caller hands over for a name comes here.
+    near = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
     if near:
         hint = "Did you mean " + " or ".join(repr(n) for n in near) + "?"
     elif names:

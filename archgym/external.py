@@ -22,6 +22,7 @@ from archgym.errors import InvalidArgumentError, SimulatorError, StudyInterrupte
 from archgym.simulator import FAILED, BatchResult, Simulator, Workload
 from archgym.space import Design
 from archgym.storage import storage_errors
+from archgym.watchdog import Watchdog
 
 __all__ = ["ExternalSimulator", "Infeasible", "RunningPrograms", "run_program"]
 
@@ -44,7 +45,8 @@ class ExternalSimulator(Simulator):
     """A simulator that runs a command-line program once for each design and workload.
 
     Implementations give the attributes of `Simulator`, and `workloads`, `command` and `parse`. A
-    run has a process group and an empty temporary folder of its own. One that ends with an exit
+    run has a process group and an empty temporary folder of its own, and does not outlive the
+    process that started it, not even where that is killed by SIGKILL. One that ends with an exit
     code, takes too long, prints too much or prints what `parse` cannot read is a failure of that
     design; the search goes on.
     """
@@ -192,6 +194,7 @@ class RunningPrograms:
             if self._stopped:
                 raise StudyInterrupted("The study was stopped; no other program starts.")
             process = _start(command, folder)
+            _watchdog.watch(process.pid)
             self._groups.add(process.pid)
         return process
 
@@ -202,6 +205,7 @@ class RunningPrograms:
 
 
 _scopes = threading.local()
+_watchdog = Watchdog()
 
 
 def run_program(
@@ -319,6 +323,8 @@ def _has_ended(process: subprocess.Popen[bytes]) -> bool:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     _kill_group(process.pid)
+    # Before it is reaped, after which another process may get its number.
+    _watchdog.forget(process.pid)
     process.wait()
     for pipe in (process.stdout, process.stderr):
         if pipe is not None:

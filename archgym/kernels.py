@@ -187,7 +187,9 @@ class _FolderCache(FunctionCache):
         self._seconds = seconds
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        found = super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]  # as above
+        # Numba's own first prepares to compile, for which it imports SciPy and takes most of a
+        # second. Loading needs none of that, and what compiles prepares by itself.
+        found = self._load_overload(sig, target_context)  # type: ignore[no-untyped-call]  # as above
         if found is None:
             logger.info("Compiling %s (about %.0f s, once).", self._kernel, self._seconds)
             for announce in tuple(_announcers):

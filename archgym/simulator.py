@@ -1,5 +1,6 @@
 """The interface of simulators: from designs and a workload to metrics."""
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,12 +10,20 @@ from typing import Any, ClassVar, final
 
 import numpy as np
 
-from archgym.errors import SimulatorError
+from archgym.errors import SimulatorError, unknown_name
 from archgym.metrics import Metrics, MetricSpec
 from archgym.objective import Objective
 from archgym.space import DesignSpace
 
-__all__ = ["FAILED", "FEASIBLE", "BatchResult", "Simulator", "Workload"]
+__all__ = [
+    "FAILED",
+    "FEASIBLE",
+    "BatchResult",
+    "Simulator",
+    "Workload",
+    "make_simulator",
+    "option_names",
+]
 
 FEASIBLE = 0
 FAILED = -1
@@ -204,3 +213,34 @@ class Simulator(ABC):
                 f"`{self.metrics[column].name}` is not."
             )
         self.check(result.values[built], workload)
+
+
+def make_simulator(
+    kind: type[Simulator], space: str | None, fidelity: str | None, options: Mapping[str, str]
+) -> Simulator:
+    """Simulator of a space and fidelity, with these options; defaults for what is None or absent.
+
+    Raises:
+      UnknownNameError: There is no such space, fidelity or option; the message lists the near ones.
+    """
+    known = option_names(kind)
+    for name in options:
+        if name not in known:
+            raise unknown_name(f"option of simulator {kind.name!r}", name, known)
+    chosen = {}
+    for what, wanted, names in (
+        ("space", space, kind.space_names),
+        ("fidelity", fidelity, kind.fidelity_names),
+    ):
+        if wanted is not None and wanted not in names:
+            raise unknown_name(what, wanted, names)
+        chosen[what] = names[0] if wanted is None else wanted
+    make: Any = kind
+    simulator: Simulator = make(**chosen, **options)
+    return simulator
+
+
+def option_names(kind: type[Simulator]) -> tuple[str, ...]:
+    """Constructor arguments of a simulator beside space and fidelity."""
+    names = inspect.signature(kind).parameters
+    return tuple(name for name in names if name not in ("space", "fidelity"))

@@ -10,7 +10,12 @@ from typing import Any, final
 import numpy as np
 
 from archgym.component import Component, Count, number_text
-from archgym.errors import InvalidDesignError, InvalidSpaceError, unknown_name
+from archgym.errors import (
+    InvalidArgumentError,
+    InvalidDesignError,
+    InvalidSpaceError,
+    unknown_name,
+)
 from archgym.expression import Expression, expression_from_json
 from archgym.parameter import Parameter, Value, parameter_from_json
 
@@ -441,7 +446,15 @@ class DesignSpace:
 
         Raises:
           InvalidSpaceError: No feasible design is found.
+          InvalidArgumentError: `n` is no whole number of 0 or more, or `rng` no generator.
         """
+        if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
+            raise InvalidArgumentError(f"`n` must be a whole number, 0 or more; got {n!r}.")
+        if not isinstance(rng, np.random.Generator):
+            raise InvalidArgumentError(
+                f"`rng` must be a numpy Generator; got {rng!r}. Make one with "
+                "numpy.random.default_rng(seed)."
+            )
         indices = np.empty((n, self.n_parameters), dtype=np.int64)
         for component in self._components:
             indices[:, component.positions] = component.sample(n, rng)

@@ -120,7 +120,10 @@ class Study:
           StorageError: The folder cannot be written.
         """
         folder = Path(folder)
+        _require_task(task)
         kind = agent_class(agent) if isinstance(agent, str) else agent
+        if kind is not None:
+            _require_agent_class(kind)
         chosen = _plain(hyperparameters or {})
         is_replayable = False
         if kind is not None:
@@ -302,6 +305,7 @@ class Study:
                 f"A study needs an agent to run; {self.folder} is a log. Give it designs with "
                 "`evaluate`, or create a study with an agent."
             )
+        _require_executor(executor)
         if self._lease is None:
             self._reattach()
         self._set_budget(budget)
@@ -448,6 +452,7 @@ def _task(folder: Path, header: Header, given: Task | None) -> Task:
             raise UnknownNameError(
                 f"{error} Where the simulator is your own, pass the study's `task`."
             ) from None
+    _require_task(given)
     if given.digest != header.task["digest"]:
         raise InvalidArgumentError(
             f"`task` must be the one that {folder} records, {header.task['id']!r} with digest "
@@ -467,11 +472,35 @@ def _agent(header: Header, given: type[Agent] | None) -> type[Agent] | None:
             raise UnknownNameError(
                 f"{error} Where the agent is your own, pass its class as `agent`."
             ) from None
+    _require_agent_class(given)
     if _name(given) != header.agent:
         raise InvalidArgumentError(
             f"`agent` must be the study's, {header.agent!r}; got {_name(given)!r}."
         )
     return given
+
+
+def _require_task(task: Any) -> None:
+    if not isinstance(task, Task):
+        raise InvalidArgumentError(
+            f"`task` must be a Task; got {task!r}. Make one, such as Task.make('dram')."
+        )
+
+
+def _require_executor(executor: Any) -> None:
+    if not (executor is None or isinstance(executor, Executor)):
+        raise InvalidArgumentError(
+            f"`executor` must be an Executor; got {executor!r}. Make one, such as "
+            "ThreadExecutor(workers=4)."
+        )
+
+
+def _require_agent_class(kind: Any) -> None:
+    if not (isinstance(kind, type) and issubclass(kind, Agent)):
+        raise InvalidArgumentError(
+            f"`agent` must be a registered name or a class below Agent; got {kind!r}. A study "
+            "makes the agent itself, from its seed and hyperparameters."
+        )
 
 
 def _name(kind: type[Agent]) -> str:
@@ -480,15 +509,21 @@ def _name(kind: type[Agent]) -> str:
 
 def _plain(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
     """The hyperparameters as JSON gives them back, so that a resumed agent gets the same."""
-    plain = {
-        name: value.item() if isinstance(value, np.generic) else value
-        for name, value in hyperparameters.items()
-    }
-    try:
-        return _tuples(json.loads(json.dumps(plain, allow_nan=False)))
-    except (TypeError, ValueError) as error:
+    if not isinstance(hyperparameters, Mapping):
         raise InvalidArgumentError(
-            f"`hyperparameters` must be plain numbers, strings and lists of them; {error}."
+            f"`hyperparameters` must map names to values; got {hyperparameters!r}."
+        )
+    return _tuples({str(name): _plain_value(name, v) for name, v in hyperparameters.items()})
+
+
+def _plain_value(name: str, value: Any) -> Any:
+    plain = value.item() if isinstance(value, np.generic) else value
+    try:
+        return json.loads(json.dumps(plain, allow_nan=False))
+    except (TypeError, ValueError):
+        raise InvalidArgumentError(
+            f"Hyperparameter `{name}` must be a finite number, a string or a list of these; "
+            f"got {value!r}."
         ) from None
 
 

@@ -21,7 +21,7 @@ from archgym.objective import (
     objective_from_json,
     parse_target,
 )
-from archgym.simulator import FAILED, FEASIBLE, Simulator, Workload
+from archgym.simulator import FAILED, FEASIBLE, Simulator, Workload, make_simulator
 from archgym.space import DesignSpace
 
 __all__ = ["Evaluation", "Task", "WeightedWorkload"]
@@ -112,11 +112,15 @@ class Task:
                 )
             made = simulator
             space_name = simulator.space.name
+        elif not isinstance(simulator, str):
+            raise InvalidArgumentError(
+                f"`simulator` must be a registered name or a simulator; got {simulator!r}. Make an "
+                "instance of a class first."
+            )
         else:
             kind = simulator_class(simulator)
-            space_name = _choose("space", space, kind.space_names)
-            chosen = _choose("fidelity", fidelity, kind.fidelity_names)
-            made = _construct(kind, space_name, chosen, options)
+            made = make_simulator(kind, space, fidelity, options)
+            space_name = space or kind.space_names[0]
         chosen_workloads = _weighted(made, workload)
         chosen_objective = _objective(made, objective)
         reference = _reference(made, chosen_workloads)
@@ -312,28 +316,6 @@ class Task:
         return f"`{changed[0]}`" if changed else "something"
 
 
-def _choose(kind: str, name: str | None, names: tuple[str, ...]) -> str:
-    if name is None:
-        return names[0]
-    if name not in names:
-        raise unknown_name(kind, name, names)
-    return name
-
-
-def _construct(
-    kind: type[Simulator], space: str, fidelity: str, options: Mapping[str, str]
-) -> Simulator:
-    import inspect
-
-    known = set(inspect.signature(kind).parameters) - {"space", "fidelity"}
-    for name in options:
-        if name not in known:
-            raise unknown_name(f"option of simulator {kind.name!r}", name, known)
-    make: Any = kind
-    simulator: Simulator = make(space=space, fidelity=fidelity, **options)
-    return simulator
-
-
 def _weighted(
     simulator: Simulator, workload: WorkloadChoice | None
 ) -> tuple[WeightedWorkload, ...]:
@@ -391,6 +373,11 @@ def _objective(simulator: Simulator, objective: str | Objective | None) -> Objec
             kind = f"objective with {choices}:" if choices else "objective"
             raise unknown_name(kind, objective, simulator.objectives)
         return simulator.objectives[objective]
+    if not isinstance(objective, Objective):
+        raise InvalidArgumentError(
+            "`objective` must be a name, text such as 'target:total_time_ns<=90000' or an "
+            f"Objective; got {objective!r}. Make one of terms with Objective(name, terms)."
+        )
     known = {spec.name for spec in simulator.metrics}
     for term in objective.terms:
         if term.metric not in known:

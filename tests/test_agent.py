@@ -86,6 +86,16 @@ def test_ask_without_a_design_ends_the_search() -> None:
     assert agent.told == [1, 1, 1]
 
 
+@pytest.mark.parametrize("asked", [None, 5, np.array(5)])
+def test_ask_that_returns_no_designs_is_refused_with_the_agents_name(asked: Any) -> None:
+    class Speechless(Thrice):
+        def ask(self) -> Any:
+            return asked
+
+    with pytest.raises(InvalidArgumentError, match=r"`ask` of agent 'thrice'.*empty array"):
+        Speechless(SPACE, seed=0).search(trials, toy_task())
+
+
 def test_end_of_the_budget_passes_through() -> None:
     def over(indices: np.ndarray) -> Trials:
         raise BudgetExhausted("over")

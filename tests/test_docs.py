@@ -27,6 +27,11 @@ def blocks(page: str, *, slow: bool) -> Iterator[tuple[str, str]]:
 
 
 def run_block(kind: str, text: str, names: dict[str, object]) -> None:
+    if kind == "python" and "__main__" in text:
+        # A script of its own, which processes that it spawns import again.
+        Path("script.py").write_text(text)
+        subprocess.run([sys.executable, "script.py"], check=True, timeout=100)
+        return
     if kind == "python":
         exec(compile(text, "block", "exec"), names)
         return

@@ -1,6 +1,7 @@
 """Tests of the exceptions."""
 
 import pickle
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,12 @@ from archgym.errors import (
 )
 
 CLASSES = [getattr(errors, name) for name in errors.__all__ if name != "unknown_name"]
+
+
+def test_name_that_is_no_text_does_not_exist_either() -> None:
+    name: Any = 5
+
+    assert str(unknown_name("space", name, ["a"])) == "Space 5 does not exist. There is 'a'."
 
 
 @pytest.mark.parametrize("kind", CLASSES)

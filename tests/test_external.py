@@ -1,5 +1,6 @@
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -25,7 +26,10 @@ from archgym.simulator import Workload
 from archgym.space import Design, DesignSpace
 from archgym.study import Study
 from archgym.task import Task
+from archgym.watchdog import Watchdog
 from tests.toys import ToyAgent
+
+ROOT = Path(__file__).parents[1]
 
 
 def python(code: str) -> list[str]:
@@ -135,6 +139,52 @@ def assert_gone(pid: int) -> None:
             return
     os.kill(pid, signal.SIGKILL)
     pytest.fail(f"process {pid} still runs")
+
+
+KILLED = """
+import os, signal, sys, threading, time
+from pathlib import Path
+from archgym.external import run_program
+
+def kill_when_it_runs(path):
+    while not path.exists():
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+path = Path(sys.argv[1])
+run_program(["true"], 5.0)
+threading.Thread(target=kill_when_it_runs, args=[path]).start()
+run_program(["sh", "-c", 'sleep 60 & echo $$ $! > "$0.new"; mv "$0.new" "$0"; wait', str(path)], 60)
+"""
+
+
+def test_program_and_its_children_end_with_a_process_that_is_killed(tmp_path: Path) -> None:
+    path = tmp_path / "pids"
+
+    ran = subprocess.run([*python(KILLED), str(path)], cwd=ROOT, check=False)
+
+    assert ran.returncode == -signal.SIGKILL
+    for pid in path.read_text().split():
+        assert_gone(int(pid))
+
+
+def test_watchdog_kills_what_is_not_forgotten() -> None:
+    watchdog = Watchdog()
+    sleepers = [subprocess.Popen(["sleep", "60"], start_new_session=True) for _ in range(4)]
+    for sleeper in sleepers:
+        watchdog.watch(sleeper.pid)
+    for sleeper in sleepers[:3:2]:
+        watchdog.forget(sleeper.pid)
+
+    # What happens at this process's end.
+    assert watchdog._shell is not None
+    watchdog._shell.communicate(timeout=10)
+
+    assert [sleepers[place].wait(timeout=10) for place in (1, 3)] == [-signal.SIGKILL] * 2
+    assert [sleepers[place].poll() for place in (0, 2)] == [None, None]
+    for sleeper in sleepers[:3:2]:
+        sleeper.kill()
+        sleeper.wait()
 
 
 def test_program_that_prints_too_much_is_killed() -> None:

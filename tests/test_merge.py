@@ -39,6 +39,7 @@ def test_merged_study_holds_every_record_once(tmp_path: Path) -> None:
     merged = merge([part.folder for part in parts], tmp_path / "out")
 
     assert_holds(merged, parts)
+    assert merged.n_studies == 3
     assert merged.status == "finished"
     assert [s.folder for s in merged.segments] == ["a", "b", "c"]
     assert [s.seed for s in merged.segments] == [1, 2, 3]
@@ -148,6 +149,7 @@ def test_logs_of_several_sessions_keep_their_numbers(tmp_path: Path) -> None:
     merged = merge([tmp_path / "a", tmp_path / "b"], tmp_path / "out")
 
     assert [segment.first_seq for segment in merged.segments] == [0, 3, 6]
+    assert merged.n_studies == 2
     assert_holds(merged, [read_study(tmp_path / "a"), read_study(tmp_path / "b")])
 
 

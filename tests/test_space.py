@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from archgym.conformance import ProvingSimulator
-from archgym.errors import ArchGymError, InvalidDesignError, InvalidSpaceError, UnknownNameError
+from archgym.errors import (
+    ArchGymError,
+    InvalidArgumentError,
+    InvalidDesignError,
+    InvalidSpaceError,
+    UnknownNameError,
+)
 from archgym.expression import Expression, P
 from archgym.parameter import (
     Categorical,
@@ -215,6 +221,18 @@ def test_same_seed_gives_same_samples() -> None:
     one, other = (SPACE.sample(50, np.random.default_rng(3)) for _ in range(2))
 
     assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("n", [-1, 2.5, "3", True, None])
+def test_number_of_samples_that_is_no_count_is_refused(n: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="`n` must be a whole number, 0 or more; got"):
+        SPACE.sample(n, np.random.default_rng(0))
+
+
+def test_seed_in_place_of_a_generator_is_refused() -> None:
+    rng: Any = 3
+    with pytest.raises(InvalidArgumentError, match=r"`rng` .* got 3\. .*default_rng"):
+        SPACE.sample(1, rng)
 
 
 def test_sample_of_none_is_empty() -> None:

@@ -1,5 +1,6 @@
 import errno
 import json
+import math
 import os
 import random
 import signal
@@ -32,7 +33,7 @@ from archgym.policy import Policy
 from archgym.space import DesignSpace
 from archgym.study import Study, StudyResult, read_study
 from archgym.task import Task
-from tests.toys import CountingAgent, ToyAgent, UnreplayableAgent, toy_task
+from tests.toys import SPACE, CountingAgent, ToyAgent, UnreplayableAgent, toy_task
 
 ROOT = Path(__file__).parents[1]
 TWO: dict[str, float] = {"light": 2.0, "heavy": 1.0}
@@ -566,16 +567,39 @@ def test_open_study_is_refused_to_others(tmp_path: Path) -> None:
         ({"budget": None}, "`budget` must be a whole number"),
         ({"budget": 5, "max_asks": 0}, "`max_asks` must be"),
         ({"budget": 5, "seed": -1}, "`seed` must be"),
-        ({"budget": 5, "hyperparameters": {"batch_size": [object()]}}, "plain numbers"),
+        ({"budget": 5, "hyperparameters": {"batch_size": [object()]}}, "`batch_size` must be a"),
+        (
+            {"budget": 5, "hyperparameters": {"batch_size": math.nan}},
+            "Hyperparameter `batch_size` must be a finite number, .*; got nan",
+        ),
+        ({"budget": 5, "hyperparameters": ["batch_size"]}, "`hyperparameters` must map names"),
+        ({"budget": 5, "task": "dram"}, r"`task` must be a Task; got 'dram'. .*Task.make"),
+        ({"budget": 5, "agent": 7}, "`agent` must be a registered name or a class"),
+        ({"budget": 5, "agent": ToyAgent(SPACE, seed=1)}, "makes the agent itself"),
     ],
 )
 def test_unfit_argument_is_refused_before_a_folder_is_made(
     tmp_path: Path, options: dict[str, Any], problem: str
 ) -> None:
     with pytest.raises(InvalidArgumentError, match=problem):
-        Study.create(tmp_path / "a", toy_task(), ToyAgent, **options)
+        Study.create(tmp_path / "a", **{"task": toy_task(), "agent": ToyAgent, **options})
 
     assert not (tmp_path / "a").exists()
+
+
+def test_name_in_place_of_a_task_agent_or_executor_is_refused(tmp_path: Path) -> None:
+    name: Any = "name"
+    study = Study.create(tmp_path / "a", toy_task(), ToyAgent, budget=5)
+    with pytest.raises(InvalidArgumentError, match="`executor` must be an Executor; got 'name'"):
+        study.run(name)
+    study.close()
+
+    with pytest.raises(InvalidArgumentError, match="`task` must be a Task; got 'name'"):
+        Study.open(tmp_path / "a", name)
+    with pytest.raises(InvalidArgumentError, match=r"`agent` must be .*; got 'name'"):
+        Study.open(tmp_path / "a", toy_task(), name)
+    with pytest.raises(InvalidArgumentError, match="`task` must be a Task; got 'name'"):
+        Study.log(tmp_path / "b", name)
 
 
 def test_unknown_hyperparameter_lists_the_near_one(tmp_path: Path) -> None:

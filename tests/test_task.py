@@ -135,6 +135,18 @@ def test_objective_on_unknown_metric_is_refused() -> None:
         Task.make(ToySimulator(), objective=Objective("o", (Term("latency", "minimise"),)))
 
 
+@pytest.mark.parametrize("objective", [[Term("latency_ns", "minimise")], 5, {"latency_ns": 1}])
+def test_objective_of_another_kind_is_refused(objective: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"`objective` must be .* Objective\(name"):
+        Task.make(ToySimulator(), objective=objective)
+
+
+@pytest.mark.parametrize("simulator", [5, ToySimulator])
+def test_simulator_of_another_kind_is_refused(simulator: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="`simulator` must be a registered name or"):
+        Task.make(simulator)
+
+
 def test_options_beside_an_instance_are_refused() -> None:
     with pytest.raises(InvalidArgumentError, match="`device` belongs to the simulator"):
         Task.make(ToySimulator(), device="x")

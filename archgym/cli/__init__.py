@@ -5,8 +5,11 @@ __all__ = ["main"]
 
 def main() -> None:
     """Runs the command in `sys.argv` and exits with its code."""
-    from archgym.cli import stopping
-
+    try:
+        from archgym.cli import stopping
+    except KeyboardInterrupt:
+        # From here on none is told with a traceback.
+        raise SystemExit(130) from None
     try:
         stopping.install()
         from archgym.cli.app import run

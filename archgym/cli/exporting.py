@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from archgym.cli.showing import who
 from archgym.cli.tasks import JsonOption
 from archgym.cli.terminal import say, write_json
 from archgym.cli.values import named_path
@@ -110,4 +111,4 @@ def merge(
     if json:
         write_json({"folder": str(out), "evaluations": log.evaluations, "asks": log.asks})
     else:
-        say(f"{len(studies)} studies, {log.evaluations} evaluations: {out}")
+        say(f"{who(log)}, {log.evaluations} evaluations: {out}")

@@ -1,19 +1,18 @@
 """The options that name a task, and the task they name."""
 
-import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from archgym.cli.completion import complete_simulator
 from archgym.cli.stopping import prompt_stops
 from archgym.cli.values import assignments
-from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from archgym.simulator import Simulator
@@ -177,31 +176,13 @@ def make_simulator(choice: TaskChoice) -> "Simulator":
     Raises:
       UnknownNameError: A name does not exist.
     """
+    from archgym import simulator
     from archgym.discovery import simulator_class
 
     choice = choice.resolved()
+    options = assignments("--option", choice.options or ())
     kind = simulator_class(choice.simulator)
-    arguments: dict[str, Any] = dict(assignments("--option", choice.options or ()))
-    known = option_names(kind)
-    for name in arguments:
-        if name not in known:
-            raise unknown_name(f"option of simulator {kind.name!r}", name, known)
-    for what, chosen, names in (
-        ("space", choice.space, kind.space_names),
-        ("fidelity", choice.fidelity, kind.fidelity_names),
-    ):
-        if chosen is not None and chosen not in names:
-            raise unknown_name(what, chosen, names)
-        arguments[what] = chosen or names[0]
-    make: Any = kind
-    simulator: Simulator = make(**arguments)
-    return simulator
-
-
-def option_names(kind: type["Simulator"]) -> tuple[str, ...]:
-    """Constructor arguments of a simulator beside space and fidelity."""
-    names = inspect.signature(kind).parameters
-    return tuple(name for name in names if name not in ("space", "fidelity"))
+    return simulator.make_simulator(kind, choice.space, choice.fidelity, options)
 
 
 def option_values(kind: type["Simulator"]) -> Mapping[str, tuple[str, ...]]:
@@ -209,6 +190,8 @@ def option_values(kind: type["Simulator"]) -> Mapping[str, tuple[str, ...]]:
 
     An option `device` is listed by a function `device_names` of the simulator's package.
     """
+    from archgym.simulator import option_names
+
     package = kind.__module__.removesuffix(".simulator")
     module = import_module(package)
     values = {}

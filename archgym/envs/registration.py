@@ -2,20 +2,20 @@
 
 Gymnasium (1.0 and later) loads no plug-ins, and importing it takes longer than all the rest of
 ``import archgym``. So it is not imported here: where it has been imported already, environments are
-registered at once, and else as soon as it is.
+registered at once, and else as soon as it is. Nor is much else, since all this happens before the
+command line can handle a signal.
 """
 
 import importlib.util
-import logging
 import sys
 from collections.abc import Sequence
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
-from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, final
 
 if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+    from pathlib import Path
+    from types import ModuleType
+
     from archgym.agent import Evaluate
     from archgym.envs.batch import DesignVectorEnv
     from archgym.envs.design import DesignEnv
@@ -30,8 +30,6 @@ __all__ = [
     "register_with_gymnasium",
     "task_of",
 ]
-
-logger = logging.getLogger(__name__)
 
 
 def environment_id(simulator: str, version: int) -> str:
@@ -48,6 +46,8 @@ def environment_id(simulator: str, version: int) -> str:
 
 def environment_ids() -> dict[str, str]:
     """Ids of the environments of all simulators that can be imported, to the simulators' names."""
+    import logging
+
     from archgym.discovery import simulator_class, simulator_names
     from archgym.errors import ArchGymError
 
@@ -57,7 +57,7 @@ def environment_ids() -> dict[str, str]:
             found[environment_id(name, simulator_class(name).version)] = name
         except (ArchGymError, ImportError) as error:
             # Another package's simulator that is broken must not break `import gymnasium`.
-            logger.warning("Simulator %r has no environment: %s", name, error)
+            logging.getLogger(__name__).warning("Simulator %r has no environment: %s", name, error)
     return found
 
 
@@ -84,7 +84,7 @@ def register_with_gymnasium() -> None:
 
 
 @final
-class _AfterGymnasium(MetaPathFinder):
+class _AfterGymnasium:
     """Finds Gymnasium as others do, and has `register_all` called when it has been imported."""
 
     def __init__(self) -> None:
@@ -94,8 +94,8 @@ class _AfterGymnasium(MetaPathFinder):
         self,
         fullname: str,
         path: Sequence[str] | None,
-        target: ModuleType | None = None,
-    ) -> ModuleSpec | None:
+        target: "ModuleType | None" = None,
+    ) -> "ModuleSpec | None":
         if fullname != "gymnasium" or self._is_searching:
             return None
         self._is_searching = True
@@ -107,7 +107,7 @@ class _AfterGymnasium(MetaPathFinder):
             return spec
         load = spec.loader.exec_module
 
-        def load_and_register(module: ModuleType) -> None:
+        def load_and_register(module: "ModuleType") -> None:
             load(module)
             if self in sys.meta_path:
                 sys.meta_path.remove(self)
@@ -122,7 +122,7 @@ def make_design_env(
     *,
     formulation: str = "whole",
     actions: str = "multidiscrete",
-    log: str | Path | None = None,
+    log: "str | Path | None" = None,
     evaluate: "Evaluate | None" = None,
     render_mode: str | None = None,
     **choices: Any,
@@ -157,7 +157,7 @@ def make_design_vector_env(
     *,
     formulation: str = "whole",
     actions: str = "multidiscrete",
-    log: str | Path | None = None,
+    log: "str | Path | None" = None,
     evaluate: "Evaluate | None" = None,
     **choices: Any,
 ) -> "DesignVectorEnv":

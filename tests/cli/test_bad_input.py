@@ -1,11 +1,11 @@
 """Bad input: one line on standard error, the right exit code, never a traceback."""
 
-import os
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Archgym
+from tests.privileges import bound_by_permissions
 
 WRONG_COMMANDS = [
     (["serch", "plugin"], 2, "serch"),
@@ -156,11 +156,11 @@ def test_smaller_budget_is_refused(archgym: Archgym, study: Path) -> None:
     assert_refused(ran.err, "at least the 12 evaluations")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_read_only_folder_is_refused(archgym: Archgym) -> None:
     Path("locked").mkdir(mode=0o500)
 
-    ran = archgym("search", "plugin", "-n", "5", "--out", "locked/study")
+    with bound_by_permissions():
+        ran = archgym("search", "plugin", "-n", "5", "--out", "locked/study")
 
     assert ran.code == 1
     assert_refused(ran.err, "permission is denied")

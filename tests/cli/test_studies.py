@@ -141,6 +141,17 @@ def test_merge_joins_finished_studies(archgym: Archgym, study: Path) -> None:
     assert ran.json["evaluations"] == 20
 
 
+def test_studies_that_were_merged_are_counted_as_studies(archgym: Archgym, study: Path) -> None:
+    archgym("search", "plugin", "-a", "random", "-n", "8", "--seed", "1", "--out", "other")
+    archgym("merge", study, "--out", "one")
+
+    ran = archgym("merge", "one", "other", "--out", "both")
+
+    assert ran.out == "merged from 2 studies, 20 evaluations: both\n"
+    assert "merged from 2 studies, finished" in archgym("show", "both").out
+    assert "merged from 1 study, finished" in archgym("show", "one").out
+
+
 def test_resume_of_a_finished_study_says_so(archgym: Archgym, study: Path) -> None:
     ran = archgym("resume", study)
 

@@ -33,6 +33,14 @@ from archgym.simulators.dram.commands import (
     WR,
     WRA,
 )
+from archgym.simulators.dram.earliest import (
+    push_act,
+    push_column,
+    push_pre,
+    push_rank_command,
+    push_refb,
+    push_window,
+)
 from archgym.simulators.dram.energy import (
     account_act,
     account_auto,
@@ -417,92 +425,10 @@ def issue(s: Any, d: Any, requests: Any, now: int) -> None:
 
 
 @inlined
-def _raise(earliest: Any, delays: Any, following: int, now: int) -> None:
-    """Raises the earliest time of a following command."""
-    earliest[following] = max(earliest[following], now + delays[following])
-
-
-@inlined
-def _raise_columns(earliest: Any, delays: Any, now: int) -> None:
-    """Raises the earliest times of column commands."""
-    earliest[RD] = max(earliest[RD], now + delays[RD])
-    earliest[RDA] = max(earliest[RDA], now + delays[RDA])
-    earliest[WR] = max(earliest[WR], now + delays[WR])
-    earliest[WRA] = max(earliest[WRA], now + delays[WRA])
-
-
-@inlined
-def _raise_openings(earliest: Any, delays: Any, now: int) -> None:
-    """Raises the earliest times of commands that need a closed bank."""
-    earliest[ACT] = max(earliest[ACT], now + delays[ACT])
-    earliest[REFB] = max(earliest[REFB], now + delays[REFB])
-
-
-# What each command can hold back; `timing.device_table` refuses rules that go beyond.
-
-
-@inlined
-def _push_act(s: Any, d: Any, bank: int, rank: int, now: int) -> None:
-    _raise_columns(s.bank_earliest[bank], d.bank[ACT], now)
-    _raise_openings(s.bank_earliest[bank], d.bank[ACT], now)
-    _raise(s.bank_earliest[bank], d.bank[ACT], PRE, now)
-    _raise_openings(s.rank_earliest[rank], d.rank[ACT], now)
-    if d.has_groups:
-        _raise_openings(s.group_earliest[s.group_of[bank]], d.group[ACT], now)
-
-
-@inlined
-def _push_column(s: Any, d: Any, command: int, bank: int, rank: int, now: int) -> None:
-    _raise_openings(s.bank_earliest[bank], d.bank[command], now)
-    _raise(s.bank_earliest[bank], d.bank[command], RDA, now)
-    _raise(s.bank_earliest[bank], d.bank[command], PRE, now)
-    _raise_columns(s.rank_earliest[rank], d.rank[command], now)
-    if d.has_groups:
-        _raise_columns(s.group_earliest[s.group_of[bank]], d.group[command], now)
-    if d.n_ranks > 1:
-        for other in range(d.n_ranks):
-            if other != rank:
-                _raise_columns(s.rank_earliest[other], d.other[command], now)
-
-
-@inlined
-def _push_pre(s: Any, d: Any, bank: int, rank: int, now: int) -> None:
-    _raise_openings(s.bank_earliest[bank], d.bank[PRE], now)
-    _raise(s.rank_earliest[rank], d.rank[PRE], PRE, now)
-
-
-@inlined
-def _push_refb(s: Any, d: Any, bank: int, rank: int, now: int) -> None:
-    _raise_openings(s.bank_earliest[bank], d.bank[REFB], now)
-    _raise_openings(s.rank_earliest[rank], d.rank[REFB], now)
-
-
-@inlined
-def _push_rank_command(s: Any, d: Any, command: int, rank: int, now: int) -> None:
-    _raise_columns(s.rank_earliest[rank], d.rank[command], now)
-    _raise_openings(s.rank_earliest[rank], d.rank[command], now)
-    _raise(s.rank_earliest[rank], d.rank[command], PRE, now)
-
-
-@inlined
-def _push_window(s: Any, d: Any, command: int, bank: int, now: int) -> None:
-    """At most four activations within a window: holds the next until the fourth-last is old."""
-    rank = s.rank_of[bank]
-    place = s.window_place[rank]
-    s.window[rank, place] = now + d.length[command] - d.clock
-    place = (place + 1) & 3
-    s.window_place[rank] = place
-    oldest = s.window[rank, place]
-    s.rank_earliest[rank, ACT] = max(s.rank_earliest[rank, ACT], oldest + d.window_to_act)
-    if d.window_to_refb:
-        s.rank_earliest[rank, REFB] = max(s.rank_earliest[rank, REFB], oldest + d.window_to_refb)
-
-
-@inlined
 def _issue_act(s: Any, d: Any, requests: Any, bank: int, now: int) -> None:
     rank = s.rank_of[bank]
-    _push_act(s, d, bank, rank, now)
-    _push_window(s, d, ACT, bank, now)
+    push_act(s, d, bank, rank, now)
+    push_window(s, d, ACT, bank, now)
     request = requests[s.selected_request]
     request.outcome = max(request.outcome, ROW_MISS)
     row = request.row
@@ -522,7 +448,7 @@ def _issue_act(s: Any, d: Any, requests: Any, bank: int, now: int) -> None:
 @inlined
 def _issue_pre(s: Any, d: Any, requests: Any, bank: int, now: int) -> None:
     rank = s.rank_of[bank]
-    _push_pre(s, d, bank, rank, now)
+    push_pre(s, d, bank, rank, now)
     if s.selected_request != NONE:
         requests[s.selected_request].outcome = ROW_CONFLICT
     s.open_row[bank] = NONE
@@ -535,8 +461,8 @@ def _issue_pre(s: Any, d: Any, requests: Any, bank: int, now: int) -> None:
 @inlined
 def _issue_refb(s: Any, d: Any, requests: Any, bank: int, now: int) -> None:
     rank = s.rank_of[bank]
-    _push_refb(s, d, bank, rank, now)
-    _push_window(s, d, REFB, bank, now)
+    push_refb(s, d, bank, rank, now)
+    push_window(s, d, REFB, bank, now)
     s.n_refb[rank] += 1
     if s.n_refb[rank] % d.banks_per_rank == 0:
         s.rank_earliest[rank, REFB] = max(s.rank_earliest[rank, REFB], now + d.refb_round)
@@ -552,7 +478,7 @@ def _issue_column(s: Any, d: Any, requests: Any, command: int, bank: int, now: i
     index = s.selected_request
     is_write = command >= WR
     rank = s.rank_of[bank]
-    _push_column(s, d, command, bank, rank, now)
+    push_column(s, d, command, bank, rank, now)
     _remove(s, requests, index)
     _set_current(s, bank, NONE)
     if command in (RDA, WRA):
@@ -585,7 +511,7 @@ def _issue_column(s: Any, d: Any, requests: Any, command: int, bank: int, now: i
 @inlined
 def _issue_to_rank(s: Any, d: Any, requests: Any, command: int, rank: int, now: int) -> None:
     s.last[rank, command] = now
-    _push_rank_command(s, d, command, rank, now)
+    push_rank_command(s, d, command, rank, now)
     first_bank = rank * d.banks_per_rank
     last_bank = first_bank + d.banks_per_rank
     account_rank_command(s, d, command, now)

@@ -1,7 +1,7 @@
 """Entry points of the compiled model: whole batches of designs, or one design with its commands."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ from archgym.simulators.dram.commands import (
 )
 from archgym.simulators.dram.devices import Device
 from archgym.simulators.dram.energy import close_account, currents_table, energies
+from archgym.simulators.dram.events import clear_events
 from archgym.simulators.dram.latency import N_BUCKETS, join_bursts, percentiles
 from archgym.simulators.dram.recurrence import run_fast
 from archgym.simulators.dram.rounds import run_exact
@@ -221,7 +222,7 @@ def _run(
     """Lends a kernel its memory and runs it; returns the outputs and the last state."""
     out = np.empty((len(controllers), _N_OUTPUTS), dtype=np.float64)
     state = device.blank.copy()
-    arguments = (
+    job = _Job(
         np.ascontiguousarray(controllers, dtype=np.int64),
         np.ascontiguousarray(mapping_index, dtype=np.int64),
         # Writable, because Numba would compile a read-only array's kernel anew.
@@ -243,9 +244,9 @@ def _run(
     )
     if is_exact:
         heap = np.zeros(16 * len(requests) + 65536, dtype=HEAP_ENTRY)
-        _simulate_exact(*arguments, np.zeros(1, dtype=EVENTS), heap)
+        _simulate_exact(job, np.zeros(1, dtype=EVENTS), heap)
     else:
-        _simulate_fast(*arguments)
+        _simulate_fast(job)
     return out, state
 
 
@@ -356,159 +357,127 @@ def _check_trace(
     return n_requests
 
 
+class _Job(NamedTuple):
+    """What an entry point works on: a batch of designs, their trace and device, lent memory.
+
+    Attributes:
+      controllers: (n_designs, 12), by `CONTROLLER_COLUMNS`.
+      mapping_index: (n_designs,), a design's row of `decoded`.
+      decoded: (n_mappings, n_requests) of `mapping.DECODED`.
+      trace: (n_requests,) of `TRACE`.
+      player: (2,): clock [ps], whether ticks are delays.
+      device, currents, transfer: As in `Tables`.
+      state: (1,) of `STATE`.
+      state_words, blank_words: The state, and that of a design before its first request, as words:
+        copying these is faster than copying records.
+      requests: (n_requests,) of `REQUEST`.
+      latencies: (n_requests,), scratch [ps].
+      counts: (2 * N_BUCKETS,), scratch.
+      first_burst: (n_wholes,), or empty where each request is one burst.
+      log: (n_commands,) of `COMMAND_LOG`, empty where nothing is recorded.
+      out: (n_designs, n_outputs), filled in.
+    """
+
+    controllers: Any
+    mapping_index: Any
+    decoded: Any
+    trace: Any
+    player: Any
+    device: Any
+    currents: Any
+    transfer: Any
+    state: Any
+    state_words: Any
+    blank_words: Any
+    requests: Any
+    latencies: Any
+    counts: Any
+    first_burst: Any
+    log: Any
+    out: Any
+
+
+# Two entry points and not one, so that a process compiles only the fidelity that it uses.
+
+
 @entry_point(seconds=15.0)
-def _simulate_fast(
-    controllers: Any,
-    mapping_index: Any,
-    decoded: Any,
-    trace: Any,
-    player: Any,
-    device: Any,
-    currents: Any,
-    transfer: Any,
-    state: Any,
-    state_words: Any,
-    blank_words: Any,
-    requests: Any,
-    latencies: Any,
-    counts: Any,
-    first_burst: Any,
-    log: Any,
-    out: Any,
-) -> None:
-    """`simulate` without checks, on scratch memory that the caller lends."""
-    s = state[0]
-    d = device[0]
-    _load_trace(requests, trace)
-    mapping = NONE
-    for design in range(len(controllers)):
-        if mapping_index[design] != mapping:
-            mapping = mapping_index[design]
-            _place_requests(requests, decoded[mapping])
-        _begin(s, d, state_words, blank_words, controllers[design], player, requests, log)
-        is_done = run_fast(s, d, requests, log, latencies)
+def _simulate_fast(job: _Job) -> None:
+    """Runs the designs of a job, which must be sound; Python checks it beforehand."""
+    s = job.state[0]
+    _load_trace(job)
+    for design in range(len(job.controllers)):
+        _begin(job, design)
+        is_done = run_fast(s, job.device[0], job.requests, job.log, job.latencies)
         s.n_served = s.n_requests - (1 if s.arbiter == ARBITER_SIMPLE else 0)
         s.idle += s.last_handed - s.last_released
-        _end(
-            s,
-            d,
-            currents[0],
-            transfer,
-            requests,
-            latencies,
-            counts,
-            first_burst,
-            is_done,
-            out[design],
-        )
+        _end(job, design, is_done)
 
 
 @entry_point(seconds=15.0)
-def _simulate_exact(
-    controllers: Any,
-    mapping_index: Any,
-    decoded: Any,
-    trace: Any,
-    player: Any,
-    device: Any,
-    currents: Any,
-    transfer: Any,
-    state: Any,
-    state_words: Any,
-    blank_words: Any,
-    requests: Any,
-    latencies: Any,
-    counts: Any,
-    first_burst: Any,
-    log: Any,
-    out: Any,
-    events: Any,
-    heap: Any,
-) -> None:
-    """As `_simulate_fast`, with every event in its order."""
-    s = state[0]
-    d = device[0]
+def _simulate_exact(job: _Job, events: Any, heap: Any) -> None:
+    """As `_simulate_fast`, with every event in its order.
+
+    Args:
+      job: The designs.
+      events: (1,) of `EVENTS`, scratch.
+      heap: Many of `HEAP_ENTRY`, scratch.
+    """
+    s = job.state[0]
     e = events[0]
-    _load_trace(requests, trace)
-    mapping = NONE
-    for design in range(len(controllers)):
-        if mapping_index[design] != mapping:
-            mapping = mapping_index[design]
-            _place_requests(requests, decoded[mapping])
-        _begin(s, d, state_words, blank_words, controllers[design], player, requests, log)
-        _clear_events(e)
-        is_done = run_exact(s, d, requests, log, latencies, e, heap)
+    _load_trace(job)
+    for design in range(len(job.controllers)):
+        _begin(job, design)
+        clear_events(e)
+        is_done = run_exact(s, job.device[0], job.requests, job.log, job.latencies, e, heap)
         if e.n_in_controller == 0:
             s.idle += s.last_handed - e.idle_since
-        _end(
-            s,
-            d,
-            currents[0],
-            transfer,
-            requests,
-            latencies,
-            counts,
-            first_burst,
-            is_done,
-            out[design],
-        )
+        _end(job, design, is_done)
 
 
 @compiled
-def _load_trace(requests: Any, trace: Any) -> None:
-    for index in range(len(requests)):
-        requests[index].address = trace[index].address
-        requests[index].tick = trace[index].tick
-        requests[index].is_write = trace[index].is_write
+def _load_trace(job: _Job) -> None:
+    for index in range(len(job.requests)):
+        job.requests[index].address = job.trace[index].address
+        job.requests[index].tick = job.trace[index].tick
+        job.requests[index].is_write = job.trace[index].is_write
 
 
 @compiled
-def _begin(
-    s: Any,
-    d: Any,
-    state_words: Any,
-    blank_words: Any,
-    controller: Any,
-    player: Any,
-    requests: Any,
-    log: Any,
-) -> None:
-    """Makes the state that of a design before its first request."""
-    for word in range(len(blank_words)):
-        state_words[word] = blank_words[word]
-    _configure(s, d, controller)
-    s.n_requests = len(requests)
-    s.player_clock = player[0]
-    s.is_relative = player[1]
+def _begin(job: _Job, design: int) -> None:
+    """Makes state and requests those of a design before its first request."""
+    mapping = job.mapping_index[design]
+    if design == 0 or mapping != job.mapping_index[design - 1]:
+        _place_requests(job.requests, job.decoded[mapping])
+    for word in range(len(job.blank_words)):
+        job.state_words[word] = job.blank_words[word]
+    s = job.state[0]
+    d = job.device[0]
+    _configure(s, d, job.controllers[design])
+    s.n_requests = len(job.requests)
+    s.player_clock = job.player[0]
+    s.is_relative = job.player[1]
     s.is_aligned = s.player_clock == d.clock and d.first_command == 0
-    s.is_logging = len(log) > 0
+    s.is_logging = len(job.log) > 0
 
 
 @compiled
-def _end(
-    s: Any,
-    d: Any,
-    currents: Any,
-    transfer: Any,
-    requests: Any,
-    latencies: Any,
-    counts: Any,
-    first_burst: Any,
-    is_done: bool,
-    out: Any,
-) -> None:
+def _end(job: _Job, design: int, is_done: bool) -> None:
     """Writes the outputs of a design that ran."""
+    out = job.out[design]
     if not is_done:
         for place in range(len(out)):
             out[place] = np.nan
         out[_STATUS] = 1.0
         return
+    s = job.state[0]
+    d = job.device[0]
     close_account(s, d)
-    n_wholes = len(latencies)
-    if len(first_burst):
-        n_wholes = len(first_burst)
-        join_bursts(requests, first_burst, latencies)
-    _write_outputs(s, d, currents, transfer, latencies[:n_wholes], counts, out)
+    n_wholes = len(job.requests)
+    if len(job.first_burst):
+        n_wholes = len(job.first_burst)
+        join_bursts(job.requests, job.first_burst, job.latencies)
+    latencies = job.latencies[:n_wholes]
+    _write_outputs(s, d, job.currents[0], job.transfer, latencies, job.counts, out)
 
 
 @compiled
@@ -551,43 +520,6 @@ def _configure(s: Any, d: Any, controller: Any) -> None:
         first = interval - turn * share
         s.refresh_next[rank] = (first + d.clock - 1) // d.clock * d.clock
         s.refresh_wake = min(s.refresh_wake, s.refresh_next[rank])
-
-
-@compiled
-def _clear_events(e: Any) -> None:
-    e.now = 0
-    e.round = 0
-    e.stopped = 0
-    for event in range(6):
-        e.kind[event] = 0
-    e.next_serial = 0
-    e.n_heap = 0
-    e.n_soon = 0
-    e.n_runnable = 0
-    for process in range(3):
-        e.is_runnable[process] = 0
-    for process in range(2):
-        e.n_soon_messages[process] = 0
-        e.n_late_messages[process] = 0
-    e.n_queued = 0
-    e.n_left = 0
-    e.outgoing = NONE
-    e.acknowledged = NONE
-    e.last_acknowledged = NONE
-    e.n_in_controller = 0
-    e.idle_since = 0
-    e.channel_busy = 0
-    e.thread_busy = 0
-    e.n_active = 0
-    e.parked = NONE
-    e.pending_first = 0
-    e.pending_end = 0
-    e.controller_accepted = NONE
-    e.player_answered = NONE
-    e.n_responses = 0
-    e.n_responses_handed = 0
-    e.n_sent = 0
-    e.n_received = 0
 
 
 @compiled

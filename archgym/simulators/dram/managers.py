@@ -18,6 +18,7 @@ from archgym.simulators.dram.commands import (
     SREFEN,
     SREFEX,
 )
+from archgym.simulators.dram.earliest import earliest_for_bank, earliest_for_rank
 from archgym.simulators.dram.state import NEVER, NONE
 
 __all__ = ["start_managers"]
@@ -56,25 +57,6 @@ def start_managers(s: Any, d: Any, now: int) -> None:
     for rank in range(d.n_ranks):
         if s.refresh_command[rank] != NO_COMMAND or s.power_command[rank] != NO_COMMAND:
             s.has_rank_candidate = 1
-
-
-@compiled
-def earliest_for_rank(s: Any, d: Any, rank: int, command: int) -> int:
-    """Earliest time of a command to a whole rank."""
-    time: int = s.bus_free[0]
-    for previous in range(len(d.rank)):
-        time = max(time, s.last[rank, previous] + d.rank[previous, command])
-    return time
-
-
-@inlined
-def earliest_for_bank(s: Any, d: Any, bank: int, command: int) -> int:
-    """Earliest time of a command to a bank."""
-    time: int = max(s.bank_earliest[bank, command], s.rank_earliest[s.rank_of[bank], command])
-    if d.has_groups:
-        time = max(time, s.group_earliest[s.group_of[bank], command])
-    bus_free: int = s.bus_free[0]
-    return max(time, bus_free)
 
 
 @compiled

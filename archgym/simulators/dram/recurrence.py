@@ -164,7 +164,6 @@ def _send(s: Any, d: Any, requests: Any, index: int, accepted: int) -> None:
         else:
             time = max((accepted // clock + 1) * clock, due)
     request.sent = time
-    s.arbiter_next = index
     s.arbiter_time = time if s.is_aligned else (time + d.clock - 1) // d.clock * d.clock
 
 

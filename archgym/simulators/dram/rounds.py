@@ -1,46 +1,37 @@
 """The exact kernel: every message between player, arbiter and controller is an event.
 
-At one time several rounds can follow each other, and the order of processes within a round decides
-some ties. SystemC's kernel settles it by the mechanics of its binary heap, which is copied here.
+Here stand the three processes; `events.py` says in which order they run.
 """
 
-from typing import Any, Final
-
-import numpy as np
+from typing import Any
 
 from archgym.kernels import compiled, inlined
 from archgym.simulators.dram.commands import ARBITER_REORDER, ARBITER_SIMPLE, NO_COMMAND, NO_REFRESH
 from archgym.simulators.dram.controller import accept, can_accept, log_command, prepared_time, step
+from archgym.simulators.dram.events import (
+    ARBITER,
+    BEGIN_REQUEST,
+    BEGIN_RESPONSE,
+    CONTROLLER,
+    DATA_AVAILABLE,
+    END_REQUEST,
+    END_RESPONSE,
+    NEW_REQUEST,
+    NEXT_COMMAND,
+    PLAYER,
+    RESPONSE_FINISHED,
+    advance,
+    post,
+    rearm,
+    start_process,
+    start_soon,
+    take_message,
+    wake_at,
+)
 from archgym.simulators.dram.recurrence import PATIENCE
 from archgym.simulators.dram.state import NEVER, NONE
 
 __all__ = ["run_exact"]
-
-# Codes are np.int64, because Numba compiles a function anew for each Python int handed to it.
-
-# Processes.
-_PLAYER: Final[Any] = np.int64(0)
-_ARBITER: Final[Any] = np.int64(1)
-_CONTROLLER: Final[Any] = np.int64(2)
-
-# Wake-ups: the messages of the player and of the arbiter, then four of the controller.
-_PLAYER_MESSAGE: Final[Any] = np.int64(0)
-_ARBITER_MESSAGE: Final[Any] = np.int64(1)
-_NEW_REQUEST: Final[Any] = np.int64(2)
-_RESPONSE_FINISHED: Final[Any] = np.int64(3)
-_NEXT_COMMAND: Final[Any] = np.int64(4)
-_DATA_AVAILABLE: Final[Any] = np.int64(5)
-
-# States of a wake-up.
-_IDLE: Final[Any] = np.int64(0)
-_TIMED: Final[Any] = np.int64(1)
-_SOON: Final[Any] = np.int64(2)  # in the next round of this time
-
-# Kinds of messages.
-_BEGIN_REQUEST: Final[Any] = np.int64(0)
-_END_REQUEST: Final[Any] = np.int64(1)
-_BEGIN_RESPONSE: Final[Any] = np.int64(2)
-_END_RESPONSE: Final[Any] = np.int64(3)
 
 
 @compiled
@@ -50,8 +41,8 @@ def run_exact(s: Any, d: Any, requests: Any, log: Any, latencies: Any, e: Any, h
     Returns:
       Whether every request was answered.
     """
-    _start_process(e, _CONTROLLER)
-    _start_process(e, _PLAYER)
+    start_process(e, CONTROLLER)
+    start_process(e, PLAYER)
     _player_sends(s, d, requests, e, heap, e.n_sent, e.now)
     while True:
         n_runnable = e.n_runnable
@@ -59,9 +50,9 @@ def run_exact(s: Any, d: Any, requests: Any, log: Any, latencies: Any, e: Any, h
         for place in range(n_runnable):
             process = e.runnable[place]
             e.is_runnable[process] = 0
-            if process == _PLAYER:
+            if process == PLAYER:
                 _run_player(s, d, requests, e, heap, latencies)
-            elif process == _ARBITER:
+            elif process == ARBITER:
                 _run_arbiter(s, d, requests, e, heap)
             else:
                 _run_controller(s, d, requests, log, e, heap)
@@ -71,171 +62,9 @@ def run_exact(s: Any, d: Any, requests: Any, log: Any, latencies: Any, e: Any, h
             return False
         e.round += 1
         if e.n_soon > 0:
-            _start_soon(e)
-        elif not _advance(e, heap):
+            start_soon(e)
+        elif not advance(e, heap):
             return False
-
-
-# Wake-ups and time.
-
-
-@inlined
-def _start_process(e: Any, process: int) -> None:
-    if not e.is_runnable[process]:
-        e.is_runnable[process] = 1
-        e.runnable[e.n_runnable] = process
-        e.n_runnable += 1
-
-
-@compiled
-def _trigger(e: Any, event: int) -> None:
-    e.kind[event] = _IDLE
-    _start_process(e, min(event, _CONTROLLER))
-
-
-@compiled
-def _start_soon(e: Any) -> None:
-    """Starts the processes of the next round: the last that was woken runs first."""
-    n_soon = e.n_soon
-    e.n_soon = 0
-    for place in range(n_soon - 1, -1, -1):
-        _trigger(e, e.soon[place])
-
-
-@compiled
-def _advance(e: Any, heap: Any) -> bool:
-    """Goes to the next time at which something is due."""
-    while e.n_heap > 0 and not _is_alive(e, heap):
-        _pop(e, heap)
-    if e.n_heap == 0:
-        return False
-    e.now = heap[1].time
-    while e.n_heap > 0 and heap[1].time == e.now:
-        event = heap[1].event
-        is_alive = _is_alive(e, heap)
-        _pop(e, heap)
-        if is_alive:
-            _trigger(e, event)
-    return True
-
-
-@inlined
-def _is_alive(e: Any, heap: Any) -> bool:
-    """Whether the heap's top still stands for a pending wake-up, not a replaced one."""
-    event = heap[1].event
-    is_alive: bool = e.kind[event] == _TIMED and e.serial[event] == heap[1].serial
-    return is_alive
-
-
-@compiled
-def _pop(e: Any, heap: Any) -> None:
-    last = e.n_heap
-    e.n_heap = last - 1
-    heap[1].time, heap[1].event, heap[1].serial = (
-        heap[last].time,
-        heap[last].event,
-        heap[last].serial,
-    )
-    place = 1
-    while True:
-        smallest = place
-        for child in range(2 * place, 2 * place + 2):
-            if child < last and heap[child].time < heap[smallest].time:
-                smallest = child
-        if smallest == place:
-            return
-        _swap(heap, place, smallest)
-        place = smallest
-
-
-@inlined
-def _swap(heap: Any, a: int, b: int) -> None:
-    time, event, serial = heap[a].time, heap[a].event, heap[a].serial
-    heap[a].time, heap[a].event, heap[a].serial = heap[b].time, heap[b].event, heap[b].serial
-    heap[b].time, heap[b].event, heap[b].serial = time, event, serial
-
-
-@compiled
-def _wake(e: Any, heap: Any, event: int, time: int) -> None:
-    """Arms a wake-up; an earlier one stands, a later one is replaced."""
-    kind = e.kind[event]
-    if kind == _SOON or (kind == _TIMED and time != e.now and e.time[event] <= time):
-        return
-    if time == e.now:
-        e.kind[event] = _SOON
-        e.soon[e.n_soon] = event
-        e.n_soon += 1
-        return
-    e.next_serial += 1
-    e.kind[event] = _TIMED
-    e.time[event] = time
-    e.serial[event] = e.next_serial
-    e.n_heap += 1
-    place = e.n_heap
-    heap[place].time = time
-    heap[place].event = event
-    heap[place].serial = e.next_serial
-    while place > 1 and heap[place // 2].time > heap[place].time:
-        _swap(heap, place, place // 2)
-        place //= 2
-
-
-# Messages.
-
-
-@compiled
-def _post(e: Any, heap: Any, process: int, kind: int, request: int, time: int) -> None:
-    """Sends a message to the player or the arbiter, due at a time."""
-    if time == e.now:
-        place = e.n_soon_messages[process]
-        e.n_soon_messages[process] = place + 1
-        e.soon_kind[process, place] = kind
-        e.soon_request[process, place] = request
-        e.soon_round[process, place] = e.round
-    else:
-        place = e.n_late_messages[process]
-        e.n_late_messages[process] = place + 1
-        while place > 0 and e.late_time[process, place - 1] > time:
-            e.late_kind[process, place] = e.late_kind[process, place - 1]
-            e.late_request[process, place] = e.late_request[process, place - 1]
-            e.late_time[process, place] = e.late_time[process, place - 1]
-            place -= 1
-        e.late_kind[process, place] = kind
-        e.late_request[process, place] = request
-        e.late_time[process, place] = time
-    _wake(e, heap, process, time)
-
-
-@compiled
-def _take_message(e: Any, process: int) -> tuple[int, int]:
-    """The next message that is due to a process, or NONE: those of the round before come first."""
-    if e.n_soon_messages[process] > 0 and e.soon_round[process, 0] < e.round:
-        kind = e.soon_kind[process, 0]
-        request = e.soon_request[process, 0]
-        n = e.n_soon_messages[process] - 1
-        e.n_soon_messages[process] = n
-        for place in range(n):
-            e.soon_kind[process, place] = e.soon_kind[process, place + 1]
-            e.soon_request[process, place] = e.soon_request[process, place + 1]
-            e.soon_round[process, place] = e.soon_round[process, place + 1]
-        return kind, request
-    if e.n_late_messages[process] > 0 and e.late_time[process, 0] <= e.now:
-        kind = e.late_kind[process, 0]
-        request = e.late_request[process, 0]
-        n = e.n_late_messages[process] - 1
-        e.n_late_messages[process] = n
-        for place in range(n):
-            e.late_kind[process, place] = e.late_kind[process, place + 1]
-            e.late_request[process, place] = e.late_request[process, place + 1]
-            e.late_time[process, place] = e.late_time[process, place + 1]
-        return kind, request
-    return NONE, NONE
-
-
-@inlined
-def _rearm(e: Any, heap: Any, process: int) -> None:
-    if e.n_late_messages[process] > 0:
-        _wake(e, heap, process, e.late_time[process, 0])
 
 
 # Player.
@@ -263,16 +92,16 @@ def _player_sends(
         time = max((accepted // clock + 1) * clock, due)
     requests[index].sent = time
     e.n_sent = index + 1
-    _post(e, heap, _ARBITER, _BEGIN_REQUEST, index, _on_clock(d, time))
+    post(e, heap, ARBITER, BEGIN_REQUEST, index, _on_clock(d, time))
 
 
 @compiled
 def _run_player(s: Any, d: Any, requests: Any, e: Any, heap: Any, latencies: Any) -> None:
     while True:
-        kind, index = _take_message(e, _PLAYER)
+        kind, index = take_message(e, PLAYER)
         if kind == NONE:
             break
-        if kind == _END_REQUEST:
+        if kind == END_REQUEST:
             if e.n_sent < s.n_requests:
                 _player_sends(s, d, requests, e, heap, e.n_sent, e.now)
         else:
@@ -280,10 +109,10 @@ def _run_player(s: Any, d: Any, requests: Any, e: Any, heap: Any, latencies: Any
             latencies[index] = e.now - requests[index].sent
             e.n_received += 1
             s.last_handed = e.now
-            _post(e, heap, _ARBITER, _END_RESPONSE, index, _on_clock(d, e.now))
+            post(e, heap, ARBITER, END_RESPONSE, index, _on_clock(d, e.now))
             if e.n_received == s.n_requests:
                 e.stopped = 1
-    _rearm(e, heap, _PLAYER)
+    rearm(e, heap, PLAYER)
 
 
 # Arbiter.
@@ -292,14 +121,14 @@ def _run_player(s: Any, d: Any, requests: Any, e: Any, heap: Any, latencies: Any
 @compiled
 def _run_arbiter(s: Any, d: Any, requests: Any, e: Any, heap: Any) -> None:
     while True:
-        kind, index = _take_message(e, _ARBITER)
+        kind, index = take_message(e, ARBITER)
         if kind == NONE:
             break
         if s.arbiter == ARBITER_SIMPLE:
             _simple_arbiter(s, d, requests, e, heap, kind, index)
         else:
             _queueing_arbiter(s, d, requests, e, heap, kind, index)
-    _rearm(e, heap, _ARBITER)
+    rearm(e, heap, ARBITER)
 
 
 @inlined
@@ -308,28 +137,28 @@ def _forward(s: Any, e: Any, heap: Any, index: int, time: int) -> None:
     e.channel_busy = 1
     s.incoming = index
     s.incoming_time = time
-    _wake(e, heap, _NEW_REQUEST, time)
+    wake_at(e, heap, NEW_REQUEST, time)
 
 
 @inlined
 def _acknowledge(e: Any, heap: Any) -> None:
     """Tells the controller that its response was taken."""
     e.acknowledged = e.now
-    _wake(e, heap, _RESPONSE_FINISHED, e.now)
+    wake_at(e, heap, RESPONSE_FINISHED, e.now)
 
 
 @compiled
 def _simple_arbiter(
     s: Any, d: Any, requests: Any, e: Any, heap: Any, kind: int, index: int
 ) -> None:
-    if kind == _BEGIN_REQUEST:
+    if kind == BEGIN_REQUEST:
         # The player waits for END_REQ, so the channel is always free here.
         requests[index].admitted = e.now
         _forward(s, e, heap, index, e.now)
-    elif kind == _END_REQUEST:
+    elif kind == END_REQUEST:
         e.channel_busy = 0
-        _post(e, heap, _PLAYER, _END_REQUEST, index, e.now)
-    elif kind == _BEGIN_RESPONSE:
+        post(e, heap, PLAYER, END_REQUEST, index, e.now)
+    elif kind == BEGIN_RESPONSE:
         requests[e.n_responses].arbiter_order = index
         e.n_responses += 1
         if not e.thread_busy:
@@ -345,18 +174,18 @@ def _queueing_arbiter(
     s: Any, d: Any, requests: Any, e: Any, heap: Any, kind: int, index: int
 ) -> None:
     """The arbiters Fifo and Reorder."""
-    if kind == _BEGIN_REQUEST:
+    if kind == BEGIN_REQUEST:
         if e.n_active < s.max_active:
             e.n_active += 1
             _admit(requests, e, heap, index)
         else:
             e.parked = index
         _forward_pending(s, d, e, heap)
-    elif kind == _END_REQUEST:
+    elif kind == END_REQUEST:
         e.controller_accepted = e.now
         e.channel_busy = 0
         _forward_pending(s, d, e, heap)
-    elif kind == _BEGIN_RESPONSE:
+    elif kind == BEGIN_RESPONSE:
         _acknowledge(e, heap)
         if s.arbiter == ARBITER_REORDER:
             requests[index].arbiter_order = 1
@@ -383,7 +212,7 @@ def _admit(requests: Any, e: Any, heap: Any, index: int) -> None:
     requests[index].admitted = e.now
     requests[index].arbiter_order = NONE
     e.pending_end = index + 1
-    _post(e, heap, _PLAYER, _END_REQUEST, index, e.now)
+    post(e, heap, PLAYER, END_REQUEST, index, e.now)
 
 
 @compiled
@@ -410,7 +239,7 @@ def _hand_response(s: Any, d: Any, requests: Any, e: Any, heap: Any, time: int) 
         index = requests[place].arbiter_order
     e.n_responses_handed += 1
     e.thread_busy = 1
-    _post(e, heap, _PLAYER, _BEGIN_RESPONSE, index, time)
+    post(e, heap, PLAYER, BEGIN_RESPONSE, index, time)
 
 
 # Controller.
@@ -435,7 +264,7 @@ def _run_controller(s: Any, d: Any, requests: Any, log: Any, e: Any, heap: Any) 
             s.idle += now - e.idle_since
         e.n_in_controller += 1
         requests[s.accepted].accepted = now
-        _post(e, heap, _ARBITER, _END_REQUEST, s.accepted, now)
+        post(e, heap, ARBITER, END_REQUEST, s.accepted, now)
     if s.issued != NONE:
         request = requests[s.issued]
         request.issued = now
@@ -448,7 +277,7 @@ def _run_controller(s: Any, d: Any, requests: Any, log: Any, e: Any, heap: Any) 
 
     wake = _next_wake(s, d, now)
     if wake != NEVER:
-        _wake(e, heap, _NEXT_COMMAND, wake)
+        wake_at(e, heap, NEXT_COMMAND, wake)
 
 
 @compiled
@@ -473,7 +302,7 @@ def _respond(s: Any, d: Any, requests: Any, e: Any, heap: Any) -> None:
     e.outgoing = index
     e.acknowledged = NONE
     delay = d.clock if e.last_acknowledged == now else 0
-    _post(e, heap, _ARBITER, _BEGIN_RESPONSE, index, now + delay)
+    post(e, heap, ARBITER, BEGIN_RESPONSE, index, now + delay)
 
 
 @inlined
@@ -500,7 +329,7 @@ def _finished(s: Any, requests: Any, e: Any, now: int) -> int:
 def _arm_data(s: Any, requests: Any, e: Any, heap: Any) -> None:
     index = _queue_head(s, requests, e)
     if index != NONE and requests[index].done > e.now:
-        _wake(e, heap, _DATA_AVAILABLE, requests[index].done)
+        wake_at(e, heap, DATA_AVAILABLE, requests[index].done)
 
 
 @compiled

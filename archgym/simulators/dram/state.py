@@ -28,9 +28,7 @@ DEVICE: Final = np.dtype(
         ("clock", _I),
         ("n_ranks", _I),
         ("n_banks", _I),
-        ("n_groups", _I),
         ("banks_per_rank", _I),
-        ("banks_per_group", _I),
         ("has_groups", _I),
         ("has_column_bus", _I),
         ("is_simple", _I),  # one rank, no bank groups, one bus, every command one cycle long
@@ -181,27 +179,28 @@ _SELECTION = [
 
 _REFRESH = [
     ("refresh_wake", _I),  # the earliest of `refresh_next`
-    ("refresh_next", _I, (MAX_RANKS,)),
-    ("refresh_pulls_in", _I, (MAX_RANKS,)),
-    ("refresh_flex", _I, (MAX_RANKS,)),
-    ("refresh_command", _I, (MAX_RANKS,)),
-    ("refresh_time", _I, (MAX_RANKS,)),
-    ("refresh_target", _I, (MAX_RANKS,)),
-    ("refresh_sleeps", _I, (MAX_RANKS,)),
-    ("refresh_keeps_bank", _I, (MAX_RANKS,)),
+    ("refresh_next", _I, (MAX_RANKS,)),  # when the next one falls due
+    ("refresh_pulls_in", _I, (MAX_RANKS,)),  # the due one is done; more are while it is quiet
+    ("refresh_flex", _I, (MAX_RANKS,)),  # commands that are owed; below 0 those done ahead
+    ("refresh_command", _I, (MAX_RANKS,)),  # the manager's candidate, or NO_COMMAND
+    ("refresh_time", _I, (MAX_RANKS,)),  # earliest time of it
+    ("refresh_target", _I, (MAX_RANKS,)),  # rank or bank of it
+    ("refresh_sleeps", _I, (MAX_RANKS,)),  # the rank is powered down
+    ("refresh_keeps_bank", _I, (MAX_RANKS,)),  # per bank: the bank is blocked, so chosen for good
     ("refresh_remaining", _I, (MAX_RANKS,)),  # bit set of banks of this round
-    ("n_open", _I, (MAX_RANKS,)),
+    ("n_open", _I, (MAX_RANKS,)),  # banks with an open row
 ]
 
 _POWER_DOWN = [
-    ("power_state", _I, (MAX_RANKS,)),
-    ("power_controller_idle", _I, (MAX_RANKS,)),
+    ("power_state", _I, (MAX_RANKS,)),  # by the states in `managers.py`
+    ("power_controller_idle", _I, (MAX_RANKS,)),  # the controller holds no request for the rank
+    # what is wanted next, at most one of the three in effect: exit goes before entry
     ("power_entry", _I, (MAX_RANKS,)),
     ("power_exit", _I, (MAX_RANKS,)),
     ("power_self_refresh", _I, (MAX_RANKS,)),
-    ("power_n_open", _I, (MAX_RANKS,)),
-    ("power_command", _I, (MAX_RANKS,)),
-    ("power_time", _I, (MAX_RANKS,)),
+    ("power_n_open", _I, (MAX_RANKS,)),  # as `n_open`, but automatic precharges go unnoticed
+    ("power_command", _I, (MAX_RANKS,)),  # the manager's candidate, or NO_COMMAND
+    ("power_time", _I, (MAX_RANKS,)),  # earliest time of it
     ("power_wants", _I),  # whether some rank's manager has something to do
     ("has_rank_candidate", _I),  # whether some refresh or power-down command is a candidate
 ]
@@ -223,12 +222,10 @@ _TRAFFIC = [
     ("n_handed", _I),  # responses that the player received
     ("last_released", _I),
     ("last_handed", _I),
-    ("arbiter_next", _I),
-    ("arbiter_time", _I),
+    ("arbiter_time", _I),  # when the request that the player sent last reaches the arbiter
     ("last_accepted", _I),
-    ("latency_sum", _I),
-    ("idle", _I),
-    ("n_served", _I),
+    ("idle", _I),  # time in which the controller holds no request
+    ("n_served", _I),  # responses that the controller saw acknowledged
     ("n_hits_served", _I),
     ("n_misses_served", _I),
     ("n_conflicts_served", _I),

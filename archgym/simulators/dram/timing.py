@@ -42,10 +42,8 @@ __all__ = ["Rule", "device_table", "rules"]
 READS: Final = (RD, RDA)
 WRITES: Final = (WR, WRA)
 COLUMNS: Final = (RD, RDA, WR, WRA)
-
-
 OPENINGS: Final = (ACT, REFB)
-# What `controller.py` moves forward after each command, by scope.
+# What `earliest.py` pushes forward after each command, by scope.
 _HOLDS: Final[dict[tuple[str, int], tuple[int, ...]]] = defaultdict(
     tuple,
     {
@@ -453,9 +451,7 @@ def device_table(device: Device) -> npt.NDArray[Any]:
     row["clock"] = clock
     row["n_ranks"] = device.n_ranks
     row["n_banks"] = device.n_ranks * device.n_banks
-    row["n_groups"] = device.n_ranks * device.n_groups
     row["banks_per_rank"] = device.n_banks
-    row["banks_per_group"] = device.n_banks // device.n_groups
     row["has_groups"] = device.n_groups > 1
     row["has_column_bus"] = standard.has_column_bus
     row["is_simple"] = (

@@ -5,7 +5,11 @@ ticks of the player's clock, the address in hexadecimal. In a `.rstl` file the t
 after the previous request. Lines that start with `#` and lines of one character or less are
 skipped, as DRAMSys does. Two things are ours, and DRAMSys reads past both: the trailing length in
 bytes (without it a line is one burst of whatever device), and the comment `# clock_mhz: N`, which
-says the player's clock.
+says the player's clock. A byte order mark, which some editors put before a file's first line, is
+skipped.
+
+Times in a `.stl` file may go back, as in DRAMSys: requests keep their order, and one that is due
+before its predecessor left is sent right after it.
 """
 
 import gzip
@@ -13,6 +17,7 @@ import hashlib
 import re
 import zlib
 from array import array
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -28,7 +33,7 @@ __all__ = ["Trace", "read_trace", "trace_text", "write_trace"]
 
 # chosen: some ten million lines; a gzip bomb stops here.
 MAX_BYTES = 256 * 2**20
-# chosen: a line needs at most about 60 characters, so a longer one is no trace.
+# chosen: a line needs at most about 60 characters; comments may be longer.
 _MAX_LINE = 4096
 _CHUNK = 2**20
 # chosen: a minute, in which a rank refreshes 8 million times; more would take seconds a design.
@@ -238,7 +243,7 @@ def _lines(
     """Lines with their numbers; never holds more than a chunk, whatever the file does."""
     number = 0
     total = 0
-    rest = b""
+    rest = stream.read(len(BOM_UTF8)).removeprefix(BOM_UTF8)
     while chunk := stream.read(_CHUNK):
         total += len(chunk)
         if total > max_bytes:
@@ -252,11 +257,29 @@ def _lines(
         rest = lines.pop()
         for line in lines:
             number += 1
+            if len(line) > _MAX_LINE:
+                raise _too_long(path, number, line)
             yield number, line
+        # Also without an end, which a file that is no trace may not have for gigabytes.
         if len(rest) > _MAX_LINE:
-            break
+            raise _too_long(path, number + 1, rest)
     if rest:
         yield number + 1, rest
+
+
+def _too_long(path: Path, number: int, line: bytes) -> FileFormatError:
+    return FileFormatError(
+        path,
+        number,
+        f"a line must be at most {_MAX_LINE} bytes long; this one is longer and begins with "
+        f"{_shown(line)!r}",
+        "Shorten it if it is a comment; else this is no trace, or it is compressed in a way other "
+        "than gzip",
+    )
+
+
+def _shown(line: bytes) -> str:
+    return line[:60].decode("ascii", "backslashreplace")
 
 
 @final
@@ -285,7 +308,7 @@ class _Columns:
             if clock:
                 self._set_clock(int(clock[1]))
             return
-        parts = _LINE.fullmatch(line) if len(line) <= _MAX_LINE else None
+        parts = _LINE.fullmatch(line)
         if parts is None:
             if not line.strip():
                 return
@@ -348,9 +371,9 @@ class _Columns:
 
     def _refuse(self, number: int, line: bytes) -> FileFormatError:
         """Says which part of the line is wrong."""
-        shown = line[:60].decode("ascii", "backslashreplace")
+        shown = _shown(line)
         remedy = "Correct the line or take it out"
-        if len(line) > _MAX_LINE or any(byte < 9 for byte in line):
+        if any(byte < 9 for byte in line):
             return FileFormatError(
                 self._path,
                 number,

@@ -127,8 +127,9 @@ def validate(
       FileFormatError: A results file or trace is not what it should be.
     """
     lines: list[Accuracy] = []
-    for name, table, traces in _results(reference):
-        rows = _read(table)
+    # All files are read before any is run, so that a wrong folder is told at once.
+    read = [(name, table, _read(table), traces) for name, table, traces in _results(reference)]
+    for name, table, rows, traces in read:
         if max_rows is not None and len(rows) > max_rows:
             rows = [rows[place * len(rows) // max_rows] for place in range(max_rows)]
         for fidelity in fidelities:
@@ -192,6 +193,10 @@ def _results(reference: Path | None) -> Iterator[tuple[str, Any, Any]]:
     if not tables:
         raise FileFormatError(
             reference, None, "holds no results/*.csv", "Name the folder of recorded results"
+        )
+    if not (folder / "traces").is_dir():
+        raise FileFormatError(
+            reference, None, "holds results but no folder traces", "Copy the whole folder"
         )
     for path in tables:
         yield path.stem, path, folder / "traces"

@@ -203,6 +203,13 @@ def test_relative_ticks_count_from_the_request_before(is_exact: bool) -> None:
 
 
 @BOTH
+def test_request_due_before_its_predecessor_is_sent_right_after_it(is_exact: bool) -> None:
+    found = run([(50, READ, 0), (3, READ, 64), (80, READ, 128)], is_exact=is_exact)
+
+    assert [int(time) for time in found.requests["sent"]] == [50 * CYCLE, 51 * CYCLE, 80 * CYCLE]
+
+
+@BOTH
 def test_staggered_power_down_begins_at_once(is_exact: bool) -> None:
     found = run([(50, READ, 0)], is_exact=is_exact, power_down_policy="Staggered")
 

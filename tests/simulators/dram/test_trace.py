@@ -149,6 +149,16 @@ def test_decreasing_times_are_legal(tmp_path: Path) -> None:
     assert trace.ticks.tolist() == [9, 3]
 
 
+@pytest.mark.parametrize("first", ["0: read 0x0", "# clock_mhz: 933"])
+def test_byte_order_mark_is_skipped(tmp_path: Path, first: str) -> None:
+    text = f"\ufeff{first}\n1: write 0x40\n"
+
+    trace = read_trace(written(tmp_path / "t.stl", text))
+
+    assert trace.lines.tolist() == ([1, 2] if first.startswith("0") else [2])
+    assert trace.clock_mhz == (800 if first.startswith("0") else 933)
+
+
 def test_last_line_needs_no_end(tmp_path: Path) -> None:
     assert len(read_trace(written(tmp_path / "t.stl", "0: read 0x0\n1: write 0x40"))) == 2
 
@@ -192,8 +202,11 @@ HOSTILE = [
     ("9999999999999999999: read 0x0\n", 1, "timestamp must be at most"),
     (b"\x00\x01\x02\x03 binary\n", 1, "This is no trace"),
     (b"\xff\xfe\x80\x81\n", 1, "timestamp"),
-    ("7" * 5000 + "\n", 1, "This is no trace"),
-    ("7" * 3_000_000, 1, "This is no trace"),
+    ("7" * 5000 + "\n", 1, "at most 4096 bytes long; this one is longer and begins with '777"),
+    ("7" * 3_000_000, 1, "at most 4096 bytes long"),
+    ("0: read 0x0\n#" + "=" * 5000 + "\n1: read 0x40\n", 2, "Shorten it if it is a comment"),
+    ("0: read 0x0\n#" + "=" * 3_000_000 + "\n1: read 0x40\n", 2, "Shorten it if it is a comm"),
+    ("0: read 0x0\n".encode("utf-16"), 1, "This is no trace"),
     ("\u0661: read 0x0\n", 1, "timestamp"),
 ]
 

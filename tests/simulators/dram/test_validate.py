@@ -78,13 +78,22 @@ def test_readme_shows_the_committed_accuracy() -> None:
             assert f"| {n_rows} | {'all' if exact == 1.0 else round(exact * n_rows)}" in line
 
 
-def test_folder_without_results_is_refused(tmp_path: Path) -> None:
+def test_folder_without_results_or_traces_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    told: list[str] = []
+
     with pytest.raises(FileFormatError, match=r"holds no results/\*\.csv"):
-        validate(tmp_path)
+        validate(tmp_path, told.append)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "some.csv").touch()
+    with pytest.raises(FileFormatError, match="holds results but no folder traces"):
+        validate(tmp_path, told.append)
+
+    assert told == []
 
 
 def test_torn_results_name_file_and_line(tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
+    (tmp_path / "traces").mkdir()
     golden = resources.files("archgym.simulators.dram").joinpath("data/golden.csv").read_text()
     (tmp_path / "results" / "torn.csv").write_text(golden.splitlines()[0] + "\nsyn-hot.stl,800\n")
 

@@ -1,0 +1,252 @@
+"""Events of the exact kernel: which process runs when, and the messages between them.
+
+Time stands still while rounds follow each other: whatever is woken at the present time runs in the
+next round. The order of processes within a round decides some ties. SystemC's kernel settles it by
+the mechanics of its binary heap, which is copied here.
+"""
+
+from typing import Any, Final
+
+import numpy as np
+
+from archgym.kernels import compiled, inlined
+from archgym.simulators.dram.state import NONE
+
+__all__ = [
+    "advance",
+    "clear_events",
+    "post",
+    "rearm",
+    "start_process",
+    "start_soon",
+    "take_message",
+    "wake_at",
+]
+
+# Codes are np.int64, because Numba compiles a function anew for each Python int handed to it.
+
+# Processes.
+PLAYER: Final[Any] = np.int64(0)
+ARBITER: Final[Any] = np.int64(1)
+CONTROLLER: Final[Any] = np.int64(2)
+
+# Wake-ups. The player and the arbiter have one each, for their messages, with their own number; the
+# controller has four.
+NEW_REQUEST: Final[Any] = np.int64(2)
+RESPONSE_FINISHED: Final[Any] = np.int64(3)
+NEXT_COMMAND: Final[Any] = np.int64(4)
+DATA_AVAILABLE: Final[Any] = np.int64(5)
+
+# States of a wake-up.
+_IDLE: Final[Any] = np.int64(0)
+_TIMED: Final[Any] = np.int64(1)
+_SOON: Final[Any] = np.int64(2)  # in the next round of this time
+
+# Kinds of messages.
+BEGIN_REQUEST: Final[Any] = np.int64(0)
+END_REQUEST: Final[Any] = np.int64(1)
+BEGIN_RESPONSE: Final[Any] = np.int64(2)
+END_RESPONSE: Final[Any] = np.int64(3)
+
+
+@compiled
+def clear_events(e: Any) -> None:
+    """Makes `EVENTS` those of a design before its first one."""
+    e.now = 0
+    e.round = 0
+    e.stopped = 0
+    for event in range(6):
+        e.kind[event] = _IDLE
+    e.next_serial = 0
+    e.n_heap = 0
+    e.n_soon = 0
+    e.n_runnable = 0
+    for process in range(3):
+        e.is_runnable[process] = 0
+    for process in range(2):
+        e.n_soon_messages[process] = 0
+        e.n_late_messages[process] = 0
+    e.n_queued = 0
+    e.n_left = 0
+    e.outgoing = NONE
+    e.acknowledged = NONE
+    e.last_acknowledged = NONE
+    e.n_in_controller = 0
+    e.idle_since = 0
+    e.channel_busy = 0
+    e.thread_busy = 0
+    e.n_active = 0
+    e.parked = NONE
+    e.pending_first = 0
+    e.pending_end = 0
+    e.controller_accepted = NONE
+    e.player_answered = NONE
+    e.n_responses = 0
+    e.n_responses_handed = 0
+    e.n_sent = 0
+    e.n_received = 0
+
+
+# Wake-ups and time.
+
+
+@inlined
+def start_process(e: Any, process: int) -> None:
+    """Has a process run in the coming round, once."""
+    if not e.is_runnable[process]:
+        e.is_runnable[process] = 1
+        e.runnable[e.n_runnable] = process
+        e.n_runnable += 1
+
+
+@compiled
+def _trigger(e: Any, event: int) -> None:
+    """Starts the process that a wake-up is for."""
+    e.kind[event] = _IDLE
+    start_process(e, min(event, CONTROLLER))
+
+
+@compiled
+def start_soon(e: Any) -> None:
+    """Starts the processes of the next round: the last that was woken runs first."""
+    n_soon = e.n_soon
+    e.n_soon = 0
+    for place in range(n_soon - 1, -1, -1):
+        _trigger(e, e.soon[place])
+
+
+@compiled
+def advance(e: Any, heap: Any) -> bool:
+    """Goes to the next time at which something is due."""
+    while e.n_heap > 0 and not _is_alive(e, heap):
+        _pop(e, heap)
+    if e.n_heap == 0:
+        return False
+    e.now = heap[1].time
+    while e.n_heap > 0 and heap[1].time == e.now:
+        event = heap[1].event
+        is_alive = _is_alive(e, heap)
+        _pop(e, heap)
+        if is_alive:
+            _trigger(e, event)
+    return True
+
+
+@inlined
+def _is_alive(e: Any, heap: Any) -> bool:
+    """Whether the heap's top still stands for a pending wake-up, not a replaced one."""
+    event = heap[1].event
+    is_alive: bool = e.kind[event] == _TIMED and e.serial[event] == heap[1].serial
+    return is_alive
+
+
+@compiled
+def _pop(e: Any, heap: Any) -> None:
+    last = e.n_heap
+    e.n_heap = last - 1
+    heap[1].time, heap[1].event, heap[1].serial = (
+        heap[last].time,
+        heap[last].event,
+        heap[last].serial,
+    )
+    place = 1
+    while True:
+        smallest = place
+        for child in range(2 * place, 2 * place + 2):
+            if child < last and heap[child].time < heap[smallest].time:
+                smallest = child
+        if smallest == place:
+            return
+        _swap(heap, place, smallest)
+        place = smallest
+
+
+@inlined
+def _swap(heap: Any, a: int, b: int) -> None:
+    time, event, serial = heap[a].time, heap[a].event, heap[a].serial
+    heap[a].time, heap[a].event, heap[a].serial = heap[b].time, heap[b].event, heap[b].serial
+    heap[b].time, heap[b].event, heap[b].serial = time, event, serial
+
+
+@compiled
+def wake_at(e: Any, heap: Any, event: int, time: int) -> None:
+    """Arms a wake-up; an earlier one stands, a later one is replaced."""
+    kind = e.kind[event]
+    if kind == _SOON or (kind == _TIMED and time != e.now and e.time[event] <= time):
+        return
+    if time == e.now:
+        e.kind[event] = _SOON
+        e.soon[e.n_soon] = event
+        e.n_soon += 1
+        return
+    e.next_serial += 1
+    e.kind[event] = _TIMED
+    e.time[event] = time
+    e.serial[event] = e.next_serial
+    e.n_heap += 1
+    place = e.n_heap
+    heap[place].time = time
+    heap[place].event = event
+    heap[place].serial = e.next_serial
+    while place > 1 and heap[place // 2].time > heap[place].time:
+        _swap(heap, place, place // 2)
+        place //= 2
+
+
+# Messages.
+
+
+@compiled
+def post(e: Any, heap: Any, process: int, kind: int, request: int, time: int) -> None:
+    """Sends a message to the player or the arbiter, due at a time."""
+    if time == e.now:
+        place = e.n_soon_messages[process]
+        e.n_soon_messages[process] = place + 1
+        e.soon_kind[process, place] = kind
+        e.soon_request[process, place] = request
+        e.soon_round[process, place] = e.round
+    else:
+        place = e.n_late_messages[process]
+        e.n_late_messages[process] = place + 1
+        while place > 0 and e.late_time[process, place - 1] > time:
+            e.late_kind[process, place] = e.late_kind[process, place - 1]
+            e.late_request[process, place] = e.late_request[process, place - 1]
+            e.late_time[process, place] = e.late_time[process, place - 1]
+            place -= 1
+        e.late_kind[process, place] = kind
+        e.late_request[process, place] = request
+        e.late_time[process, place] = time
+    wake_at(e, heap, process, time)
+
+
+@compiled
+def take_message(e: Any, process: int) -> tuple[int, int]:
+    """The next message that is due to a process, or NONE: those of the round before come first."""
+    if e.n_soon_messages[process] > 0 and e.soon_round[process, 0] < e.round:
+        kind = e.soon_kind[process, 0]
+        request = e.soon_request[process, 0]
+        n = e.n_soon_messages[process] - 1
+        e.n_soon_messages[process] = n
+        for place in range(n):
+            e.soon_kind[process, place] = e.soon_kind[process, place + 1]
+            e.soon_request[process, place] = e.soon_request[process, place + 1]
+            e.soon_round[process, place] = e.soon_round[process, place + 1]
+        return kind, request
+    if e.n_late_messages[process] > 0 and e.late_time[process, 0] <= e.now:
+        kind = e.late_kind[process, 0]
+        request = e.late_request[process, 0]
+        n = e.n_late_messages[process] - 1
+        e.n_late_messages[process] = n
+        for place in range(n):
+            e.late_kind[process, place] = e.late_kind[process, place + 1]
+            e.late_request[process, place] = e.late_request[process, place + 1]
+            e.late_time[process, place] = e.late_time[process, place + 1]
+        return kind, request
+    return NONE, NONE
+
+
+@inlined
+def rearm(e: Any, heap: Any, process: int) -> None:
+    """Wakes a process again for the earliest message that is still to come."""
+    if e.n_late_messages[process] > 0:
+        wake_at(e, heap, process, e.late_time[process, 0])
