@@ -418,7 +418,9 @@ class Study:
 
     def _search(self, kind: type[Agent], executor: Executor, progress: Progress | None) -> Ending:
         recorder, header = self._recorder, self._header
-        ended = recorder.go_to_end() if header.is_replayable else recorder.limit_reached()
+        ended = recorder.limit_reached()
+        if header.is_replayable and not self._lacks_policy(kind):
+            ended = recorder.go_to_end()
         if ended is None:
             seed = header.segments[-1].seed or 0
             agent = make_agent(kind, self.task.space, seed, _tuples(header.hyperparameters))
@@ -435,6 +437,11 @@ class Study:
                 policy.save(self.folder / POLICY_NAME)
         recorder.finish(ended)
         return ended
+
+    def _lacks_policy(self, kind: type[Agent]) -> bool:
+        """Whether what the agent learns is not saved: its process was killed just before."""
+        learns = kind.policy is not Agent.policy
+        return learns and not (self.folder / POLICY_NAME).is_file()
 
     @property
     def _header(self) -> Header:

@@ -21,6 +21,17 @@ from archgym.discovery import agent_class, simulator_names
 from archgym.errors import BudgetExhausted
 from archgym.task import Evaluation, Task
 
+# The quick ones; others are asked for by name.
+AGENTS = (
+    "random",
+    "grid",
+    "quasi_random",
+    "hill_climbing",
+    "simulated_annealing",
+    "genetic",
+    "ant_colony",
+    "bayesian",
+)
 MARKS = (25, 50, 100, 200, 400, 800, 1600)
 
 
@@ -103,13 +114,13 @@ def main() -> None:
     """Runs and prints."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--tasks", choices=("dram", "proving"), default="dram")
-    parser.add_argument("--agents", nargs="+", default=["random", "genetic", "bayesian"])
+    parser.add_argument("--agents", nargs="+", default=list(AGENTS))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--budget", type=int, default=400)
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE")
     arguments = parser.parse_args()
     chosen = dict(text.split("=", 1) for text in arguments.set)
-    values = {name: float(v) if "." in v else int(v) for name, v in chosen.items()}
+    values = {name: _value(text) for name, text in chosen.items()}
     benches = [Bench(task) for task in tasks(arguments.tasks)]
     marks = [mark for mark in MARKS if mark <= arguments.budget]
     print(f"{'agent':30}" + "".join(f"{mark:>16}" for mark in marks) + f"{'own time':>14}")
@@ -117,6 +128,14 @@ def main() -> None:
         report(name, benches, arguments.seeds, arguments.budget, values, marks)
     for bench in benches:
         print(f"best known of {bench.task.id}: {bench.best_known:.4f}")
+
+
+def _value(text: str) -> int | float | str:
+    """A hyperparameter's value as it is meant: a number where it reads as one."""
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text
 
 
 def report(

@@ -805,6 +805,17 @@ def test_what_an_agent_has_learned_is_saved_at_the_end(tmp_path: Path) -> None:
     assert Policy.load(tmp_path / "a" / "policy.npz").weights["n"] == 2
 
 
+def test_policy_that_was_lost_is_learned_again(tmp_path: Path) -> None:
+    Study.create(tmp_path / "a", toy_task(), LearningAgent, budget=2).run()
+    before = journal(tmp_path / "a")
+    (tmp_path / "a" / "policy.npz").unlink()
+
+    Study.open(tmp_path / "a", toy_task(), LearningAgent).run()
+
+    assert Policy.load(tmp_path / "a" / "policy.npz").weights["n"] == 2
+    assert journal(tmp_path / "a") == before
+
+
 def test_agent_that_learns_no_policy_leaves_none(tmp_path: Path) -> None:
     search(tmp_path / "a", 10)
 

@@ -1,0 +1,267 @@
+"""Ant colony optimisation."""
+
+from typing import ClassVar, final
+
+import numpy as np
+
+from archgym.agent import AskTellAgent, Trials
+from archgym.asked import AskedDesigns
+from archgym.envs.choices import Choices
+from archgym.limits import check_number, check_whole
+from archgym.parameter import Integer, Parameter, Permutation, Real
+from archgym.space import DesignSpace
+
+__all__ = ["AntColonyAgent"]
+
+# chosen: rounds of walks before ants that found nothing new are given up for random designs, each
+# less led by pheromone than the one before; and ants at least in each, since many cost little more
+# than one.
+_MAX_ROUNDS = 8
+_LEAST_ANTS = 8
+
+
+@final
+class AntColonyAgent(AskTellAgent):
+    """Ants choose value by value, led by the pheromone that good designs left on values.
+
+    Each value of a parameter carries pheromone; in a permutation each item at each position does,
+    in a factorisation each share of a prime. A choice's pheromone sums to 1 at the start. An ant
+    takes the option with the most, or draws one in proportion. After each ask what ants took loses
+    some pheromone, so that others differ (local decay); then all evaporates by a share, and the
+    best designs so far deposit as much, the better ones more. Limits keep every option possible.
+    What a condition makes meaningless takes no part. Ants walk round what constraints forbid; one
+    that ends at a known design walks again, led less.
+
+    Source:
+      Dorigo and Gambardella, *Ant Colony System*, IEEE Transactions on Evolutionary Computation 1,
+      1997, for greediness and local decay, which the published ArchGym sweeps with the number of
+      ants and evaporation; Stützle and Hoos, *MAX-MIN Ant System*, 2000, for limits; Blum and
+      Dorigo, *The Hyper-Cube Framework*, 2004, for deposits that do not depend on rewards' scale;
+      Guntsch and Middendorf, *A Population Based Approach for ACO*, 2002, for the best so far.
+    """
+
+    name = "ant_colony"
+    batch = "batch"
+    hyperparameters: ClassVar[tuple[Parameter, ...]] = (
+        Integer(name="ants", low=1, high=64, default=16, doc="Designs an ask."),
+        Real(
+            name="evaporation",
+            low=0.01,
+            high=0.9,
+            count=90,
+            default=0.2,
+            doc="Share of the pheromone that evaporates after an ask.",
+        ),
+        Real(
+            name="greediness",
+            low=0.0,
+            high=0.95,
+            count=20,
+            default=0.5,
+            doc="Share of choices that take the option with the most pheromone.",
+        ),
+        Real(
+            name="decay",
+            low=0.0,
+            high=0.5,
+            count=51,
+            default=0.1,
+            doc="Share of the way back to the start that an ant sets what it takes.",
+        ),
+        Integer(
+            name="depositing",
+            low=1,
+            high=32,
+            default=2,
+            doc="Best designs so far that deposit pheromone.",
+        ),
+        Real(
+            name="spread",
+            low=0.0,
+            high=0.9,
+            count=19,
+            default=0.2,
+            doc="Share of a deposit that goes to the neighbours of an ordered parameter's value.",
+        ),
+        Real(
+            name="least",
+            low=0.0,
+            high=0.5,
+            count=51,
+            default=0.1,
+            doc="Least pheromone of an option, as a share of what it has at the start.",
+        ),
+    )
+
+    def __init__(
+        self,
+        space: DesignSpace,
+        *,
+        seed: int,
+        ants: int = 16,
+        evaporation: float = 0.2,
+        greediness: float = 0.5,
+        decay: float = 0.1,
+        depositing: int = 2,
+        spread: float = 0.2,
+        least: float = 0.1,
+    ) -> None:
+        """Sets up a colony in a land where all is alike.
+
+        Args:
+          space: Where to search.
+          seed: What decides.
+          ants: Designs an ask, 1 or more.
+          evaporation: Share of the pheromone that evaporates after an ask, 0 to 1.
+          greediness: Share of choices that take the option with the most pheromone, 0 to 1.
+          decay: Share of the way back to the start that an ant sets what it takes, 0 to 1.
+          depositing: Best designs so far that deposit, 1 or more.
+          spread: Share of a deposit that goes to neighbouring values, where they have an order, 0
+            to 1.
+          least: Least pheromone of an option, as a share of what it has at the start, 0 to 1.
+        """
+        self._n_ants = check_whole("ants", ants, 1)
+        self._evaporation = check_number("evaporation", evaporation, 0, 1)
+        self._greediness = check_number("greediness", greediness, 0, 1)
+        self._decay = check_number("decay", decay, 0, 1)
+        self._n_depositing = check_whole("depositing", depositing, 1)
+        self._space = space
+        self._rng = np.random.default_rng(seed)
+        self._asked = AskedDesigns(space)
+        self._choices = Choices(space)
+        # One row for the pheromone of all choices, in which each has its part.
+        self._origins, widths = _parts(self._choices)
+        self._firsts = np.cumsum(widths) - widths
+        self._widths = widths
+        self._start: np.ndarray = np.repeat(1.0 / widths, widths)
+        self._least = check_number("least", least, 0, 1) * self._start
+        self._most = 1.0 - self._least * np.repeat(widths - 1, widths)
+        self._pheromone: np.ndarray = self._start
+        # Share of a deposit that goes up to the next option; as much comes down from there.
+        spread = check_number("spread", spread, 0, 1)
+        self._up = np.repeat(np.where(self._choices.is_ordered, spread / 2, 0.0), widths)
+        self._up[self._firsts + widths - 1] = 0.0
+        self._is_tied = np.isin(space.names, sorted(_tied_names(space)))[self._choices.places]
+        self._best = np.empty((0, self._choices.n), dtype=np.int64)
+        self._best_rewards = np.empty(0)
+
+    def ask(self) -> np.ndarray:
+        found = np.empty((0, self._space.n_parameters), dtype=np.int64)
+        for number in range(_MAX_ROUNDS):
+            missing = self._n_ants - len(found)
+            if not missing:
+                return found
+            picks = self._walk(max(missing, _LEAST_ANTS), 1.0 - number / (_MAX_ROUNDS - 1))
+            designs = self._space.canonical(self._choices.compose(picks))
+            designs = designs[self._asked.new(designs)][:missing]
+            self._asked.add(designs)
+            found = np.concatenate([found, designs])
+        drawn = self._asked.draw(self._n_ants - len(found), self._rng)
+        return np.concatenate([found, drawn])
+
+    def tell(self, trials: Trials) -> None:
+        taken = self._taken(trials.indices)
+        self._decay_locally(taken[taken >= 0])
+        found = np.concatenate([self._best, taken[trials.feasible]])
+        rewards = np.concatenate([self._best_rewards, trials.reward[trials.feasible]])
+        best = np.argsort(-rewards, kind="stable")[: self._n_depositing]
+        self._best, self._best_rewards = found[best], rewards[best]
+        self._deposit(self._best)
+
+    # ---- walking
+
+    def _walk(self, n: int, lead: float) -> np.ndarray:
+        """Choices of `n` ants, (n, n_choices).
+
+        Args:
+          n: Ants.
+          lead: How far pheromone leads them, from 0, where all options are alike, to 1.
+        """
+        pheromone = self._start + lead * (self._pheromone - self._start)
+        picks = np.zeros((n, self._choices.n), dtype=np.int64)
+        for choice in range(self._choices.n):
+            options = pheromone[self._numbers(picks, choice)]
+            if self._is_tied[choice]:
+                # Choices that constraints do not touch decide nothing; as 0 they make masks few.
+                rows = picks * self._is_tied
+                options = options * [self._choices.mask(row, choice) for row in rows]
+            drawn = self._draw(options, n)
+            greedy = self._draw(options == options.max(axis=1, keepdims=True), n)
+            is_greedy = self._rng.random(n) < lead * self._greediness
+            picks[:, choice] = np.where(is_greedy, greedy, drawn)
+        return picks
+
+    def _draw(self, weights: np.ndarray, n: int) -> np.ndarray:
+        """Draws in proportion to weights, (n or 1, n_options); (n,)."""
+        sums = np.cumsum(weights, axis=1)
+        passed = (sums <= sums[:, -1:] * self._rng.random((n, 1))).sum(axis=1)
+        # The product may be rounded up to the last sum.
+        drawn: np.ndarray = np.minimum(passed, weights.shape[1] - 1)
+        return drawn
+
+    # ---- pheromone
+
+    def _numbers(self, picks: np.ndarray, choice: int) -> np.ndarray:
+        """Where the pheromone of a choice's options stands, (n or 1, n_options)."""
+        items = np.arange(self._widths[choice])[None, :]
+        for earlier in range(self._origins[choice], choice):
+            is_left = np.arange(items.shape[1]) != picks[:, earlier, None]
+            items = np.broadcast_to(items, is_left.shape)[is_left].reshape(len(picks), -1)
+        numbers: np.ndarray = self._firsts[choice] + items
+        return numbers
+
+    def _taken(self, designs: np.ndarray) -> np.ndarray:
+        """Where what designs took stands, (n, n_choices); -1 where it is without meaning."""
+        picks = self._choices.split(designs)
+        numbers = np.empty_like(picks)
+        for choice in range(self._choices.n):
+            options = np.broadcast_to(
+                self._numbers(picks, choice), (len(picks), self._choices.sizes[choice])
+            )
+            numbers[:, choice] = options[np.arange(len(picks)), picks[:, choice]]
+        return np.where(self._space.active(designs)[:, self._choices.places], numbers, -1)
+
+    def _decay_locally(self, taken: np.ndarray) -> None:
+        """Sets what was taken back towards the start, once for each ant that took it."""
+        times = np.bincount(taken, minlength=len(self._start))
+        kept = (1.0 - self._decay) ** times
+        self._pheromone = self._start + kept * (self._pheromone - self._start)
+
+    def _deposit(self, taken: np.ndarray) -> None:
+        """Lets pheromone evaporate, and what designs took, best first, (n, n_choices), get it."""
+        ranks = np.arange(len(taken), 0, -1, dtype=np.float64)
+        weights = np.broadcast_to(ranks[:, None], taken.shape)[taken >= 0]
+        left = np.bincount(taken[taken >= 0], weights, minlength=len(self._start))
+        up = left * self._up
+        down = left * np.roll(self._up, 1)
+        deposit = left - up - down + np.roll(up, 1) + np.roll(down, -1)
+        # A choice that means nothing in any of the designs keeps what it has.
+        total = np.repeat(np.add.reduceat(deposit, self._firsts), self._widths)
+        share = np.where(total > 0, self._evaporation, 0.0)
+        pheromone = (1.0 - share) * self._pheromone + share * deposit / np.maximum(total, 1.0)
+        self._pheromone = np.clip(pheromone, self._least, self._most)
+
+
+def _parts(choices: Choices) -> tuple[np.ndarray, np.ndarray]:
+    """The first choice that each choice's meaning depends on, (n,), and its width, (n,).
+
+    What a pick of a permutation means depends on the picks before it, so it has pheromone for each
+    item at its position, and the first pick is its origin. Other choices are their own.
+    """
+    origins = np.arange(choices.n)
+    widths = choices.sizes.copy()
+    for choice, place in enumerate(choices.places):
+        if isinstance(choices.space.parameters[place], Permutation):
+            origins[choice] = np.flatnonzero(choices.places == place)[0]
+            widths[choice] = choices.sizes[origins[choice]]
+    return origins, widths
+
+
+def _tied_names(space: DesignSpace) -> set[str]:
+    """Parameters on which it may depend whether a value of another is feasible."""
+    if not space.constraints:
+        return set()
+    tied = set().union(*(constraint.require.names for constraint in space.constraints))
+    for condition in space.conditions:
+        tied |= condition.when.names | {condition.parameter}
+    return tied

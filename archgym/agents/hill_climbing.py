@@ -1,0 +1,186 @@
+"""Hill climbing with restarts."""
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import numpy as np
+
+from archgym.agent import AskTellAgent, Trials
+from archgym.asked import AskedDesigns
+from archgym.errors import InvalidArgumentError
+from archgym.limits import check_number, check_whole
+from archgym.neighbourhood import step_designs
+from archgym.parameter import Categorical, Integer, Parameter, Real
+from archgym.space import DesignSpace
+
+__all__ = ["HillClimbingAgent"]
+
+_IMPROVEMENTS = ("first", "best")
+_RESTARTS = ("random", "perturbation")
+# chosen: rounds of steps in which no neighbour may be new before a hill counts as climbed, and
+# steps made at least in each, since many cost little more than one.
+_MAX_ROUNDS = 8
+_LEAST_STEPS = 16
+
+
+@final
+class HillClimbingAgent(AskTellAgent):
+    """Steps from a design to a better neighbour until there is none, then starts elsewhere.
+
+    A neighbour is one step away: along the scale of an ordered parameter, to any other value where
+    there is no order, now and then in several parameters. With improvement "first" it moves as soon
+    as an ask holds a better one, with "best" to the best of `patience` neighbours. After `patience`
+    neighbours without a better one, or where all are known, it starts again: from random designs,
+    or from the best design so far with some parameters changed.
+
+    Source:
+      Lourenço, Martin and Stützle, *Iterated Local Search*, Handbook of Metaheuristics, 2003.
+    """
+
+    name = "hill_climbing"
+    batch = "batch"
+    hyperparameters: ClassVar[tuple[Parameter, ...]] = (
+        Integer(name="batch_size", low=1, high=64, default=8, doc="Neighbours an ask."),
+        Integer(
+            name="patience",
+            low=1,
+            high=500,
+            default=24,
+            doc="Neighbours tried of a design that is not bettered before a restart.",
+        ),
+        Real(
+            name="step",
+            low=0.01,
+            high=0.5,
+            count=50,
+            default=0.2,
+            doc="Mean length of a step along an ordered parameter, as a share of its values.",
+        ),
+        Categorical(
+            name="improvement",
+            choices=_IMPROVEMENTS,
+            default="first",
+            doc="Whether it moves after an ask, or when all neighbours are tried.",
+        ),
+        Categorical(
+            name="restart",
+            choices=_RESTARTS,
+            default="perturbation",
+            doc="Where it starts again: anywhere, or from the best design, changed.",
+        ),
+        Real(
+            name="kick",
+            low=1.0,
+            high=8.0,
+            count=29,
+            default=3.0,
+            doc="Mean number of parameters that a perturbation changes.",
+        ),
+    )
+
+    def __init__(
+        self,
+        space: DesignSpace,
+        *,
+        seed: int,
+        batch_size: int = 8,
+        patience: int = 24,
+        step: float = 0.2,
+        improvement: str = "first",
+        restart: str = "perturbation",
+        kick: float = 3.0,
+    ) -> None:
+        """Sets up a climb from random designs.
+
+        Args:
+          space: Where to search.
+          seed: What decides.
+          batch_size: Neighbours an ask, and designs a restart chooses from, 1 or more.
+          patience: Neighbours tried of a design that is not bettered, 1 or more.
+          step: Mean length of a step along an ordered parameter, as a share of its values, above 0.
+          improvement: "first" or "best".
+          restart: "random" or "perturbation".
+          kick: Mean number of parameters that a perturbation changes, above 0; one at least.
+        """
+        self._batch_size = check_whole("batch_size", batch_size, 1)
+        self._patience = check_whole("patience", patience, 1)
+        self._step = check_number("step", step, 0.001, 1)
+        self._kick = check_number("kick", kick, 0.01)
+        self._moves_at_once = _check_choice("improvement", improvement, _IMPROVEMENTS) == "first"
+        self._is_kicked = _check_choice("restart", restart, _RESTARTS) == "perturbation"
+        self._space = space
+        self._rng = np.random.default_rng(seed)
+        self._asked = AskedDesigns(space)
+        self._best = _Place(space.default_indices, -np.inf)
+        self._here: _Place | None = None
+        self._neighbour = self._best
+        self._n_tried = 0
+
+    def ask(self) -> np.ndarray:
+        while self._here is not None:
+            n = min(self._batch_size, self._patience - self._n_tried)
+            near = self._new_near(self._here, n, 1.0)
+            if len(near):
+                return near
+            # All neighbours are tried.
+            is_better = self._neighbour.reward > self._here.reward
+            self._stand_at(self._neighbour if is_better else None)
+        return self._starts()
+
+    def tell(self, trials: Trials) -> None:
+        row = int(np.argmax(trials.reward))
+        found = _Place(trials.indices[row], float(trials.reward[row]))
+        self._best = max(self._best, found, key=_reward)
+        if self._here is None:
+            self._stand_at(found)
+            return
+        self._n_tried += len(trials)
+        self._neighbour = max(self._neighbour, found, key=_reward)
+        if self._moves_at_once and self._neighbour.reward > self._here.reward:
+            self._stand_at(self._neighbour)
+
+    def _stand_at(self, place: "_Place | None") -> None:
+        self._here = place
+        self._neighbour = _Place(self._space.default_indices, -np.inf)
+        self._n_tried = 0
+
+    def _starts(self) -> np.ndarray:
+        """Designs to start again from, of which the best is climbed from."""
+        if self._is_kicked and np.isfinite(self._best.reward):
+            kicked = self._new_near(self._best, self._batch_size, self._kick)
+            if len(kicked):
+                return kicked
+        return self._asked.draw(self._batch_size, self._rng)
+
+    def _new_near(self, place: "_Place", n: int, rate: float) -> np.ndarray:
+        """Up to `n` feasible designs some steps away that were not asked for; marks them."""
+        found = np.empty((0, self._space.n_parameters), dtype=np.int64)
+        for _ in range(_MAX_ROUNDS):
+            if len(found) >= n:
+                break
+            near = np.tile(place.design, (max(2 * n, _LEAST_STEPS), 1))
+            near = step_designs(self._space, near, rate, self._step, self._rng)
+            near = self._space.canonical(near)
+            near = near[self._asked.new(near)][: n - len(found)]
+            self._asked.add(near)
+            found = np.concatenate([found, near])
+        return found
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """A design and what it is worth."""
+
+    design: np.ndarray
+    reward: float
+
+
+def _reward(place: _Place) -> float:
+    return place.reward
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        raise InvalidArgumentError(f"`{name}` must be one of {', '.join(choices)}; got {value!r}.")
+    return value
