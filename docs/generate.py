@@ -53,8 +53,17 @@ def cli_page() -> str:
 
     group: Any = typer.main.get_command(app)
     parts = [INTRODUCTION]
-    parts += [command_text(name, command) for name, command in group.commands.items()]
+    parts += [command_text(name, command) for name, command in commands(group)]
     return "\n".join(parts)
+
+
+def commands(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every command with its name, those of groups by both names."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}", command
 
 
 def command_text(name: str, command: Any) -> str:

@@ -13,8 +13,11 @@ from archgym.cli.describing import describe
 from archgym.cli.evaluating import evaluate
 from archgym.cli.exporting import export, merge
 from archgym.cli.listing import list_names
+from archgym.cli.policy import policy_app
 from archgym.cli.searching import resume, search
 from archgym.cli.showing import show
+from archgym.cli.sweeping import sweep_app
+from archgym.cli.tuning import tune
 from archgym.cli.validating import validate
 from archgym.errors import ArchGymError, StudyInterrupted
 from archgym.version import __version__
@@ -45,6 +48,9 @@ app.command()(evaluate)
 app.command()(search)
 app.command()(resume)
 app.command()(show)
+app.add_typer(sweep_app)
+app.command()(tune)
+app.add_typer(policy_app)
 app.command()(export)
 app.command()(merge)
 app.command()(validate)

@@ -54,9 +54,11 @@ def list_names(
         return
     for part, content in names.items():
         _write(part, content)
+    if kind == "agents":
+        _write_hyperparameters(names["agents"])
 
 
-def _agents() -> list[dict[str, str]]:
+def _agents() -> list[dict[str, Any]]:
     from archgym.discovery import agent_class, agent_names
 
     return [
@@ -65,7 +67,12 @@ def _agents() -> list[dict[str, str]]:
             "kind": (agent := agent_class(name)).kind,
             "batch": agent.batch,
             "library": agent.library,
+            "replayable": agent.replayable,
             "doc": _first_line(agent),
+            "hyperparameters": [
+                {**parameter.to_json(), "default": parameter.value(parameter.default_index)}
+                for parameter in agent.hyperparameters
+            ],
         }
         for name in agent_names()
     ]
@@ -97,13 +104,32 @@ def _metrics(simulator: "Simulator") -> dict[str, str]:
 def _write(part: str, content: Any) -> None:
     heading(part.capitalize())
     if part == "agents":
-        rows = [(a["name"], a["batch"], a["library"], a["doc"]) for a in content]
-        table(("name", "asks", "library", ""), rows)
+        rows = [
+            (
+                a["name"],
+                a["library"],
+                a["kind"].removesuffix("-objective"),
+                a["batch"],
+                "replay" if a["replayable"] else "segment",
+                a["doc"],
+            )
+            for a in content
+        ]
+        table(("name", "library", "objectives", "asks", "resumes by", ""), rows)
     elif part == "simulators":
         table(("name", ""), [(name, _simulator_doc(name)) for name in content])
     else:
         offered = [(name, *pair) for name, names in content.items() for pair in _pairs(names)]
         table(("simulator", "name", ""), offered)
+
+
+def _write_hyperparameters(agents: Sequence[Mapping[str, Any]]) -> None:
+    heading("Hyperparameters with defaults (archgym describe AGENT says ranges and meaning)")
+    rows = [
+        (a["name"], ", ".join(f"{h['name']}={h['default']}" for h in a["hyperparameters"]) or "–")
+        for a in agents
+    ]
+    table(("agent", "hyperparameters"), rows)
 
 
 def _simulator_doc(name: str) -> str:

@@ -95,6 +95,16 @@ def search(
             metavar="NAME=VALUE",
         ),
     ] = None,
+    tuned: Annotated[
+        bool,
+        typer.Option(
+            "--tuned", help="Start from the hyperparameters that were tuned for this task."
+        ),
+    ] = False,
+    tuned_from: Annotated[
+        Path | None,
+        typer.Option("--tuned-from", help="The same, from a file that `archgym tune` wrote."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -114,6 +124,8 @@ def search(
     """
     chosen = hyperparameters(agent, hyper or ())
     task = make_task(TaskChoice(simulator, space, workload, objective, fidelity, option))
+    if tuned or tuned_from is not None:
+        chosen = {**_tuned(task, agent, tuned_from), **chosen}
     settings: dict[str, Any] = {
         "seed": seed,
         "budget": budget,
@@ -144,6 +156,13 @@ def resume(
     announce_compilation()
     study = Study.open(folder)
     _run(study, budget, workers, timeout, json)
+
+
+def _tuned(task: "Task", agent: str, file: Path | None) -> dict[str, Any]:
+    from archgym.sweep.tuned import read_tuned, tuned_hyperparameters
+
+    entries = None if file is None else read_tuned(file)
+    return dict(tuned_hyperparameters(task.id, agent, entries))
 
 
 def _create(out: Path | None, task: "Task", agent: str, settings: Mapping[str, Any]) -> "Study":

@@ -1,0 +1,16 @@
+"""Sweeps: tasks by agents by seeds, as resumable studies in one folder, with table and figure."""
+
+from archgym.sweep.plan import AgentPlan, Run, SweepPlan, TaskPlan, read_plan, read_recorded_plan
+from archgym.sweep.run import SweepOutcome, SweepState, run_sweep
+
+__all__ = [
+    "AgentPlan",
+    "Run",
+    "SweepOutcome",
+    "SweepPlan",
+    "SweepState",
+    "TaskPlan",
+    "read_plan",
+    "read_recorded_plan",
+    "run_sweep",
+]

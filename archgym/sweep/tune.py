@@ -1,0 +1,272 @@
+"""Tuning: random draws of an agent's hyperparameters, run as a sweep, and the best of them."""
+
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+
+from archgym.errors import ArchGymError, InvalidArgumentError
+from archgym.limits import check_whole
+from archgym.sweep.plan import AgentPlan, SweepPlan, TaskPlan
+from archgym.sweep.run import SweepOutcome, SweepState, run_sweep
+from archgym.sweep.table import AgentSummary, read_report
+from archgym.sweep.tuned import TunedEntry
+from archgym.version import __version__
+
+if TYPE_CHECKING:
+    from archgym.agent import Agent
+
+__all__ = ["DEFAULTS", "Draw", "Tuning", "draw_hyperparameters", "tune", "tuning_plan"]
+
+DEFAULTS = "draw-0"
+"""Label of the agent with its defaults."""
+_MAX_DRAWS = 10_000
+# chosen: where so many draws in a row are refused or known, the ranges hold no more.
+_MAX_TRIES = 1000
+# chosen: beside the defaults; of three, one is rarely a winner by luck alone.
+_FINALISTS = 3
+# chosen: rewards nearer than this are equal but for rounding.
+_TIE = 1e-9
+
+
+@final
+@dataclass(frozen=True)
+class Draw:
+    """Hyperparameters, and what an agent with them found.
+
+    `mean` and `best` are of the best rewards that the seeds reached; `early` is the mean reward
+    over log-spaced budgets, which tells draws apart that reach the same end.
+    """
+
+    label: str
+    hyperparameters: Mapping[str, Any]
+    mean: float
+    best: float
+    early: float
+
+
+@final
+@dataclass(frozen=True)
+class Tuning:
+    """How a tuning ended.
+
+    The first of many draws owe some of their lead to luck, so the best few and the defaults run
+    again with fresh seeds. The one that is best over all seeds wins, if the fresh seeds alone say
+    that it is better than the defaults, too; else the defaults stand.
+    """
+
+    draws: tuple[Draw, ...]
+    """Those whose runs all finished, best first."""
+    best: Draw
+    """The best over all seeds, with its numbers of the first ones; so are the defaults'."""
+    default: Draw
+    fresh_best: float
+    """Mean of the best draw with fresh seeds alone."""
+    fresh_default: float
+    outcomes: tuple[SweepOutcome, ...]
+    entry: TunedEntry
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the best draw beats the defaults with fresh seeds too."""
+        return self.best.label != DEFAULTS and self.fresh_best > self.fresh_default + _TIE
+
+
+def tune(
+    task: TaskPlan,
+    agent: str,
+    folder: str | Path,
+    *,
+    draws: int = 24,
+    seeds: int = 3,
+    budget: int = 200,
+    workers: int = 1,
+    fixed: Mapping[str, Any] | None = None,
+    command: str = "",
+    progress: Callable[[SweepState], None] | None = None,
+) -> Tuning:
+    """Finds hyperparameters of an agent on a task; a folder that was begun goes on.
+
+    Args:
+      task: What is searched.
+      agent: A registered name.
+      folder: Where the studies are kept.
+      draws: How many settings are tried, the defaults being the first.
+      seeds: Studies of each setting.
+      budget: Evaluations of each study.
+      workers: How many studies run at once.
+      fixed: Hyperparameters that all draws share.
+      command: What is run, for the record.
+      progress: As for `run_sweep`.
+
+    Raises:
+      InvalidArgumentError: An argument does not fit, or runs of the defaults failed.
+      StudyInterrupted: A signal came; the same call goes on.
+    """
+    plan = tuning_plan(task, agent, draws, seeds, budget, fixed).decided()
+    settings = {each.label: each.hyperparameters for each in plan.agents}
+    trial, fresh = list(range(seeds)), list(range(seeds, 2 * seeds))
+    first = run_sweep(plan, folder, workers=workers, seeds=trial, progress=progress)
+    ranked = _ranked(folder, settings, trial)
+    found = {draw.label: draw for draw in ranked}
+    if DEFAULTS not in found:
+        why = next(iter(first.failures.values()), "it was not run")
+        raise InvalidArgumentError(
+            f"The defaults of agent {agent!r} must run to be tuned; they failed: {why}"
+        )
+    finalists = [DEFAULTS]
+    finalists += [draw.label for draw in ranked if draw.label != DEFAULTS][:_FINALISTS]
+    second = run_sweep(
+        plan, folder, workers=workers, only=finalists, seeds=fresh, progress=progress
+    )
+    checked = {draw.label: draw for draw in _ranked(folder, settings, fresh)}
+    if DEFAULTS not in checked:
+        why = next(iter(second.failures.values()), "it was not run")
+        raise InvalidArgumentError(
+            f"The defaults of agent {agent!r} must run with fresh seeds too; they failed: {why}"
+        )
+    final = [
+        draw for draw in _ranked(folder, settings, [*trial, *fresh]) if draw.label in finalists
+    ]
+    best, default = found[final[0].label], found[DEFAULTS]
+    fresh_best, fresh_default = checked[best.label].mean, checked[DEFAULTS].mean
+    is_better = best.label != DEFAULTS and fresh_best > fresh_default + _TIE
+    entry = TunedEntry(
+        plan.tasks[0].id,
+        agent,
+        dict((best if is_better else default).hyperparameters),
+        {
+            "draws": len(plan.agents),
+            "seeds": seeds,
+            "budget": budget,
+            "finalists": len(final),
+            "best_draw": best.label,
+            "default_mean": _rounded(default.mean),
+            "default_best": _rounded(default.best),
+            "tuned_mean": _rounded(best.mean),
+            "tuned_best": _rounded(best.best),
+            "default_mean_on_fresh_seeds": _rounded(fresh_default),
+            "tuned_mean_on_fresh_seeds": _rounded(fresh_best),
+            "better_on_fresh_seeds": is_better,
+            "archgym": __version__,
+            "date": datetime.now(UTC).date().isoformat(),
+            "command": command,
+        },
+    )
+    return Tuning(ranked, best, default, fresh_best, fresh_default, (first, second), entry)
+
+
+def tuning_plan(
+    task: TaskPlan,
+    agent: str,
+    draws: int,
+    seeds: int,
+    budget: int,
+    fixed: Mapping[str, Any] | None = None,
+) -> SweepPlan:
+    """The sweep that a tuning runs: one agent a draw, and twice the seeds.
+
+    The second half of the seeds is for the best draw and the defaults alone.
+
+    Raises:
+      UnknownNameError: There is no such agent or hyperparameter.
+      InvalidArgumentError: An argument does not fit.
+    """
+    from archgym.discovery import agent_class
+
+    check_whole("draws", draws, 1, _MAX_DRAWS)
+    check_whole("seeds", seeds, 1, 1000)
+    check_whole("budget", budget, 1, 10**9)
+    settings = draw_hyperparameters(agent_class(agent), task, draws, fixed or {})
+    return SweepPlan(
+        (task,),
+        tuple(AgentPlan(f"draw-{number}", agent, values) for number, values in enumerate(settings)),
+        tuple(range(2 * seeds)),
+        budget,
+    )
+
+
+def draw_hyperparameters(
+    kind: "type[Agent]", task: TaskPlan, n: int, fixed: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """The defaults, then draws from the agent's published ranges, all different.
+
+    Each hyperparameter is drawn evenly from its range's values; those that the agent refuses
+    together are drawn again. The draws depend on the agent alone, so that more of them begin with
+    the same ones.
+
+    Args:
+      kind: Whose.
+      task: The space that the agent is tried on.
+      n: How many; fewer come where the ranges hold no more.
+      fixed: Hyperparameters that are the same in all.
+
+    Raises:
+      InvalidArgumentError: The agent refuses the fixed ones.
+    """
+    from archgym.agent import make_agent
+
+    space = task.make().space
+    make_agent(kind, space, 0, fixed)
+    rng = np.random.default_rng(zlib.crc32(kind.name.encode()))
+    found = [dict(fixed)]
+    free = [parameter for parameter in kind.hyperparameters if parameter.name not in fixed]
+    defaults = {parameter.name: parameter.value(parameter.default_index) for parameter in free}
+    known = {_key(defaults)}
+    tries = 0
+    while len(found) < n and tries < _MAX_TRIES and free:
+        tries += 1
+        values = {p.name: _plain(p.value(int(rng.integers(p.size)))) for p in free}
+        if _key(values) in known:
+            continue
+        known.add(_key(values))
+        try:
+            make_agent(kind, space, 0, {**fixed, **values})
+        except ArchGymError:
+            continue
+        found.append({**fixed, **values})
+        tries = 0
+    return found
+
+
+def _key(values: Mapping[str, Any]) -> str:
+    return repr(sorted(values.items()))
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _ranked(
+    folder: str | Path, settings: Mapping[str, Mapping[str, Any]], seeds: list[int]
+) -> tuple[Draw, ...]:
+    """Draws whose runs with these seeds are all finished, best first."""
+    report = read_report(folder)
+    (task,) = report.tasks
+    found = []
+    for agent in task.agents:
+        runs = [run for run in agent.runs if run.run.seed in seeds]
+        if all(run.status == "finished" for run in runs):
+            found.append(_draw(agent, settings[agent.label], seeds, report.budgets))
+    # Sorting is stable, so that of equals the earlier draw, and so the defaults, stay first.
+    found.sort(key=lambda draw: (-round(draw.mean / _TIE), -round(draw.early / _TIE)))
+    return tuple(found)
+
+
+def _draw(
+    agent: AgentSummary, values: Mapping[str, Any], seeds: list[int], budgets: tuple[int, ...]
+) -> Draw:
+    runs = [run for run in agent.runs if run.run.seed in seeds]
+    # No design that can be built is worth as much as one that cannot.
+    table = np.array([[run.curve.at(budget) for budget in budgets] for run in runs])
+    table = np.maximum(table, -25.0)
+    ends = table[:, -1]
+    return Draw(agent.label, values, float(ends.mean()), float(ends.max()), float(table.mean()))
+
+
+def _rounded(value: float) -> float:
+    return round(value, 6)

@@ -1,0 +1,342 @@
+"""`archgym sweep`, `tune`, `policy`, and what `list` says of agents."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from archgym.policy import Policy
+from archgym.study import read_study
+from archgym.sweep.tuned import TunedEntry, read_tuned, write_tuned
+from tests.cli.conftest import Archgym
+
+ROOT = Path(__file__).resolve().parents[2]
+PLAN = """\
+budget: 20
+seeds: 2
+tasks:
+  light: {simulator: plugin, workload: light, objective: low-latency}
+agents:
+  random:
+  genetic: {hyperparameters: {population: 6}}
+"""
+
+
+@pytest.fixture
+def plan() -> Path:
+    """A small plan's file."""
+    path = Path("plan.yaml")
+    path.write_text(PLAN)
+    return path
+
+
+def test_list_agents_says_kind_library_and_hyperparameters(archgym: Archgym) -> None:
+    ran = archgym("list", "agents")
+
+    assert ran.code == 0
+    for text in ("optuna", "single", "multi", "replay", "population=12, batch_size=8"):
+        assert text in ran.out
+
+
+def test_list_agents_as_json_has_ranges_defaults_and_docs(archgym: Archgym) -> None:
+    agents = {agent["name"]: agent for agent in archgym("list", "agents", "--json").json["agents"]}
+
+    assert agents["genetic"]["kind"] == "single-objective"
+    assert agents["genetic"]["batch"] == "batch"
+    assert agents["genetic"]["replayable"] is True
+    population = agents["genetic"]["hyperparameters"][0]
+    assert (population["name"], population["default"]) == ("population", 12)
+    assert (population["low"], population["high"]) == (4, 100)
+    assert population["doc"]
+    # One whose default is its first value, which a declaration leaves out.
+    for agent in agents.values():
+        assert all("default" in h for h in agent["hyperparameters"]), agent["name"]
+
+
+def test_list_agents_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom archgym.cli.app import run\ntry: run(['list', 'agents'])\n"
+        "except SystemExit: pass\nheavy = ('torch', 'ray', 'optuna', 'sklearn', 'scipy', 'pymoo', "
+        "'stable_baselines3', 'gymnasium', 'pandas', 'yaml')\n"
+        "sys.stderr.write(' '.join(m for m in heavy if m in sys.modules))"
+    )
+
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+
+    assert ran.stderr == ""
+
+
+def test_sweep_plan_says_what_would_run(archgym: Archgym, plan: Path) -> None:
+    ran = archgym("sweep", "plan", plan)
+
+    assert ran.code == 0
+    assert "4 runs: 1 task × 2 agents × 2 seeds, 20 evaluations each, 80 in all." in ran.out
+    assert "population=6" in ran.out
+    assert "plugin/default/light/low-latency-v0" in ran.out
+
+
+def test_an_error_in_a_plan_is_one_line(archgym: Archgym, plan: Path) -> None:
+    plan.write_text(PLAN.replace("population", "popultion"))
+
+    for command in (("plan", plan), ("run", plan, "--out", "sweep")):
+        ran = archgym("sweep", *command)
+
+        assert ran.code == 1
+        assert ran.out == ""
+        assert ran.err.startswith("error: plan.yaml:7: ")
+        assert "Perhaps it is 'population'" in ran.err
+        assert ran.err.count("\n") == 1
+    assert not Path("sweep").exists()
+
+
+@pytest.mark.slow
+def test_sweep_runs_reports_and_ends_at_once_the_second_time(archgym: Archgym, plan: Path) -> None:
+    first = archgym("sweep", "run", plan, "--out", "sweep", "--only", "genetic", "--seeds", "1")
+    assert (first.code, first.err) == (0, "")
+    second = archgym("sweep", "run", plan, "--out", "sweep", "--workers", "2", "--json")
+    assert second.json == {
+        "folder": "sweep",
+        "runs": 4,
+        "finished": 4,
+        "finished_before": 1,
+        "failures": {},
+    }
+    assert "4 of them before" in archgym("sweep", "run", plan, "--out", "sweep").out
+
+    ran = archgym("sweep", "report", "sweep", "--figure", "f.png", "--csv", "f.csv")
+
+    assert ran.code == 0
+    assert "4 of 4 runs are finished" in ran.out
+    assert "within 5 % of the best known" in " ".join(ran.out.split())
+    assert Path("f.png").read_bytes().startswith(b"\x89PNG")
+    assert len(list(csv.DictReader(Path("f.csv").read_text().splitlines()))) == 4 * 2
+    data = archgym("sweep", "report", "sweep", "--json").json
+    assert data["finished"] == 4
+    rewards = [run["best_reward"] for a in data["tasks"][0]["agents"] for run in a["runs"]]
+    assert data["tasks"][0]["best_known_reward"] == max(rewards)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--only", "geneti"), "'genetic'"),
+        (("--only", ","), "`--only`"),
+        (("--seeds", "5"), "Seed of the sweep '5'"),
+        (("--seeds", "x"), "`--seeds`"),
+    ],
+)
+def test_a_choice_that_is_not_in_the_plan_is_refused(
+    archgym: Archgym, plan: Path, options: tuple[str, str], words: str
+) -> None:
+    ran = archgym("sweep", "run", plan, "--out", "sweep", *options)
+
+    assert ran.code == 1
+    assert words in ran.err
+    assert not Path("sweep").exists()
+
+
+def test_report_of_something_else_is_refused(archgym: Archgym, study: Path) -> None:
+    ran = archgym("sweep", "report", study)
+
+    assert ran.code == 1
+    assert "sweep.json" in ran.err
+
+
+@pytest.mark.slow
+def test_the_quick_comparison_that_ships_is_complete(archgym: Archgym) -> None:
+    for module in ("stable_baselines3", "ray", "pettingzoo"):
+        pytest.importorskip(module)
+
+    ran = archgym(
+        "sweep", "run", ROOT / "sweeps/multi-agent-quick.yaml", "--out", "quick", "--workers", "2"
+    )
+
+    assert ran.code == 0, ran.out + ran.err
+    data = archgym("sweep", "report", "quick", "--figure", "quick.svg", "--json").json
+    (task,) = data["tasks"]
+    labels = {agent["agent"] for agent in task["agents"]}
+    assert labels == {
+        "independent",
+        "shared",
+        "central",
+        "single",
+        "sac",
+        "random",
+        "genetic",
+        "bayesian",
+    }
+    for agent in task["agents"]:
+        (run,) = agent["runs"]
+        assert (run["status"], run["evaluations"]) == ("finished", 48)
+        assert run["own_s"] > 0
+        assert run["best_reward"] > -25
+    assert Path("quick.svg").read_bytes().startswith(b"<?xml")
+
+
+def test_the_full_comparison_that_ships_can_be_read(archgym: Archgym) -> None:
+    pytest.importorskip("ray")
+
+    ran = archgym("sweep", "plan", ROOT / "sweeps/multi-agent.yaml", "--json")
+
+    assert ran.code == 0, ran.err
+    assert len(ran.json["runs"]) == 8 * 3
+    assert ran.json["evaluations"] == 8 * 3 * 2000
+
+
+# ---- tuned hyperparameters
+
+
+@pytest.mark.slow
+def test_tune_writes_an_entry_that_search_uses(archgym: Archgym) -> None:
+    options = ("--draws", "3", "--seeds", "1", "-n", "20", "--out", "out/tuned.yaml")
+
+    ran = archgym("tune", "plugin", "-a", "genetic", "-w", "heavy", *options)
+
+    assert ran.code == 0, ran.err
+    (entry,) = read_tuned("out/tuned.yaml")
+    assert entry.task == "plugin/default/heavy/low-latency-v0"
+    assert entry.found_by["command"] == (
+        "archgym tune plugin/default/heavy/low-latency-v0 --agent genetic --draws 3 --seeds 1 "
+        "--budget 20"
+    )
+    found = archgym(
+        *("search", "plugin", "-a", "genetic", "-w", "heavy", "-n", "5", "--json"),
+        *("--tuned-from", "out/tuned.yaml", "--hyper", "tournament=2"),
+    )
+    assert found.json["hyperparameters"] == {**entry.hyperparameters, "tournament": 2}
+    again = archgym("tune", "plugin", "-a", "genetic", "-w", "heavy", *options, "--json")
+    assert again.json["hyperparameters"] == entry.hyperparameters
+
+
+def test_search_with_tuned_hyperparameters_records_them(archgym: Archgym) -> None:
+    task = "plugin/default/light/low-latency-v0"
+    write_tuned("tuned.yaml", TunedEntry(task, "genetic", {"population": 9, "step": 0.1}, {}))
+
+    ran = archgym(
+        *("search", "plugin", "-n", "5", "--out", "study", "--tuned-from", "tuned.yaml"),
+        *("--hyper", "step=0.3"),
+    )
+
+    assert ran.code == 0, ran.err
+    assert read_study("study").header.hyperparameters == {"population": 9, "step": 0.3}
+
+
+def test_tuned_where_there_is_nothing_says_what_there_is(archgym: Archgym) -> None:
+    ran = archgym("search", "plugin", "-a", "genetic", "-n", "5", "--tuned")
+
+    assert ran.code == 1
+    assert "Tuned hyperparameters of agent 'genetic' on plugin/default/light" in ran.err
+    assert "archgym tune" in ran.err
+    assert ran.err.count("\n") == 1
+    assert not Path("runs").exists()
+
+
+def test_tune_refuses_a_file_that_is_not_its_own_before_it_runs(archgym: Archgym) -> None:
+    Path("mine.yaml").write_text("a: [1]\n")
+
+    ran = archgym("tune", "plugin", "-a", "genetic", "--out", "mine.yaml")
+
+    assert ran.code == 1
+    assert ran.err.startswith("error: mine.yaml:1: ")
+    assert not Path("runs").exists()
+
+
+# ---- policies
+
+
+@pytest.fixture
+def trained(archgym: Archgym) -> Path:
+    """A finished study of a learner, small enough to train in seconds."""
+    pytest.importorskip("stable_baselines3")
+    ran = archgym(
+        *("search", "plugin", "-a", "ppo", "-n", "60", "--out", "ppo"),
+        *("--hyper", "n_envs=4", "--hyper", "rollout=8"),
+    )
+    assert ran.code == 0, ran.err
+    return Path("ppo")
+
+
+@pytest.mark.slow
+def test_policy_evaluates_on_its_task_and_on_another_workload(
+    archgym: Archgym, trained: Path
+) -> None:
+    own = archgym("policy", "evaluate", trained, "--designs", "6", "--json").json
+    other = archgym("policy", "evaluate", trained, "-w", "heavy", "--designs", "6", "--json").json
+
+    best = read_study(trained).best()
+    assert best is not None
+    by_name = {result["name"]: result for result in own["results"]}
+    assert list(by_name) == ["most likely", "best of 6", "study's best", "default"]
+    assert by_name["study's best"]["reward"] == best.reward
+    assert by_name["study's best"]["metrics"] == dict(best.metrics)
+    assert by_name["default"]["reward"] == 0
+    assert by_name["best of 6"]["reward"] >= by_name["most likely"]["reward"]
+    assert other["task"] == "plugin/default/heavy/low-latency-v0"
+    assert other["trained_on"] == own["task"] == "plugin/default/light/low-latency-v0"
+    moved = {result["name"]: result for result in other["results"]}
+    assert moved["study's best"]["design"] == by_name["study's best"]["design"]
+    assert moved["study's best"]["metrics"] != by_name["study's best"]["metrics"]
+    text = archgym("policy", "evaluate", trained / "policy.npz", "--designs", "6")
+    assert text.code == 0
+    for word in ("most likely", "default", "latency_ns", "ns", "6 designs"):
+        assert word in text.out
+    assert "study's best" not in text.out
+
+
+@pytest.mark.slow
+def test_policy_refuses_another_space(archgym: Archgym, trained: Path) -> None:
+    policy = Policy.load(trained / "policy.npz")
+    about = {**policy.description, "task": "dram/default/cloud-1/low-latency-v0"}
+    Policy(policy.agent, policy.hyperparameters, about, policy.weights).save("moved.npz")
+
+    ran = archgym("policy", "evaluate", "moved.npz")
+
+    assert ran.code == 1
+    assert ran.err.startswith("error: `policy` must fit")
+    assert ran.err.count("\n") == 1
+
+
+def test_policy_of_a_study_that_has_none_is_refused(archgym: Archgym, study: Path) -> None:
+    ran = archgym("policy", "evaluate", study)
+
+    assert ran.code == 1
+    assert "policy.npz" in ran.err
+    assert ran.err.count("\n") == 1
+
+
+def test_policy_of_another_agent_than_the_studys_is_refused(archgym: Archgym, study: Path) -> None:
+    Policy("ppo", {}, {}, {"w": np.zeros(2)}).save(study / "policy.npz")
+
+    ran = archgym("policy", "evaluate", study)
+
+    assert ran.code == 1
+    assert "'random'" in ran.err
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x80\x04N.", json.dumps({}).encode()])
+def test_a_hostile_policy_file_is_refused_in_one_line(archgym: Archgym, content: bytes) -> None:
+    Path("policy.npz").write_bytes(content)
+
+    ran = archgym("policy", "evaluate", "policy.npz")
+
+    assert ran.code == 1
+    assert ran.err.startswith("error: policy.npz: ")
+    assert ran.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("task", [None, 3, "nothing", "absent/a/b/c-v0", "plugin/default/x/y-v9"])
+def test_a_policy_file_without_a_task_that_exists_is_refused(
+    archgym: Archgym, task: object
+) -> None:
+    Policy("ppo", {}, {"task": task}, {"w": np.zeros(2)}).save("policy.npz")
+
+    ran = archgym("policy", "evaluate", "policy.npz")
+
+    assert ran.code == 1
+    assert ran.err.count("\n") == 1

@@ -1,0 +1,197 @@
+"""Sweeps run in processes: resumed, refused, broken, stopped; the same whatever the workers."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from archgym.errors import InvalidArgumentError, StudyLockedError
+from archgym.lease import Lease
+from archgym.sweep.plan import SweepPlan, read_plan
+from archgym.sweep.run import SweepState, read_failures, run_sweep
+from tests.sweep.conftest import WritePlan
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def journals(folder: Path) -> dict[str, bytes]:
+    """Bytes of every journal by its run."""
+    return {
+        str(path.parent.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("journal.jsonl"))
+    }
+
+
+def living(group: int) -> list[str]:
+    """Processes of a group that have not ended, two seconds after they were to."""
+    deadline = time.monotonic() + 2
+    while True:
+        found = []
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):
+                state, _, its_group = path.read_text().rpartition(")")[2].split()[:3]
+                if int(its_group) == group and state != "Z":
+                    found.append((path.parent / "cmdline").read_text())
+        if not found or time.monotonic() > deadline:
+            return found
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_processes_write_what_studies_in_this_process_do_whatever_their_number(
+    plan: SweepPlan, swept: Path
+) -> None:
+    for workers in (1, 3):
+        outcome = run_sweep(plan, f"w{workers}", workers=workers)
+
+        assert (outcome.runs, outcome.repeated, outcome.failures) == (4, 0, {})
+        assert journals(Path(f"w{workers}")) == journals(swept)
+    assert len(journals(swept)) == 4
+
+
+def test_a_finished_sweep_starts_no_process(
+    plan: SweepPlan, swept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("archgym.sweep.run.StudyProcess", None)
+
+    outcome = run_sweep(plan, swept)
+
+    assert (outcome.runs, outcome.repeated) == (4, 4)
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_goes_on_and_finished_ones_are_left(
+    plan: SweepPlan, swept: Path
+) -> None:
+    whole = journals(swept)
+    journal = swept / "light/small/seed-1/journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[:11]) + lines[11][:20])
+    before = {path: path.stat().st_mtime_ns for path in swept.rglob("journal.jsonl")}
+    states: list[SweepState] = []
+
+    outcome = run_sweep(plan, swept, progress=states.append)
+
+    assert outcome.repeated == 3
+    assert journals(swept) == whole
+    changed = [p for p in before if p.stat().st_mtime_ns != before[p]]
+    assert changed == [journal]
+    last = states[-1]
+    assert (last.finished, last.runs, last.evaluations, last.goal) == (4, 4, 120, 120)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("trouble", "words"), [("raise", "RuntimeError: broken on purpose"), ("die", "exit code 7")]
+)
+def test_a_failed_run_is_recorded_and_the_others_go_on(
+    write_plan: WritePlan, trouble: str, words: str
+) -> None:
+    plan = read_plan(
+        write_plan(
+            ("  random:", f"  troubled:\n    hyperparameters: {{trouble: {trouble}}}\n  random:")
+        )
+    )
+
+    outcome = run_sweep(plan, "sweep")
+
+    assert list(outcome.failures) == ["light/troubled/seed-1"]
+    assert words in outcome.failures["light/troubled/seed-1"]
+    assert read_failures("sweep") == outcome.failures
+    assert len(journals(Path("sweep"))["light/troubled/seed-1"].splitlines()) == 5
+    for run in plan.runs():
+        if run.id not in outcome.failures:
+            state = json.loads(Path("sweep", run.id, "state.json").read_text())
+            assert state["status"] == "finished"
+    # Tried again with the others left, it fails again.
+    again = run_sweep(plan, "sweep")
+    assert (again.repeated, list(again.failures)) == (5, ["light/troubled/seed-1"])
+
+
+def test_a_changed_plan_is_refused_and_changes_nothing(swept: Path, write_plan: WritePlan) -> None:
+    before = (swept / "sweep.json").read_bytes()
+    changed = read_plan(write_plan(("budget: 30", "budget: 31")))
+
+    with pytest.raises(InvalidArgumentError, match="`budget` was 30 and is 31"):
+        run_sweep(changed, swept)
+
+    assert (swept / "sweep.json").read_bytes() == before
+
+
+def test_a_study_that_is_not_the_sweeps_is_refused(plan: SweepPlan, swept: Path) -> None:
+    (swept / "light/small/seed-1").rename("aside")
+    (swept / "light/small/seed-0").rename(swept / "light/small/seed-1")
+
+    with pytest.raises(InvalidArgumentError, match="its seed is 0, the sweep's is 1"):
+        run_sweep(plan, swept)
+
+
+def test_a_folder_with_something_else_is_refused(plan: SweepPlan) -> None:
+    Path("mine").mkdir()
+    Path("mine/notes.txt").write_text("mine")
+
+    with pytest.raises(InvalidArgumentError, match=r"notes\.txt"):
+        run_sweep(plan, "mine")
+
+
+def test_a_sweep_has_one_driver(plan: SweepPlan, swept: Path) -> None:
+    lease = Lease(swept)
+    try:
+        with pytest.raises(StudyLockedError):
+            run_sweep(plan, swept)
+    finally:
+        lease.release()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_stops_within_two_seconds_and_the_sweep_goes_on_to_the_same_end(
+    write_plan: WritePlan, tmp_path: Path, number: signal.Signals
+) -> None:
+    write_plan(
+        ("  random:", "  troubled:\n    hyperparameters: {trouble: none, pace_s: 0.1}\n  random:"),
+        ("seeds: [0, 1]", "seeds: [0]"),
+    )
+    command = [sys.executable, "-m", "archgym", "sweep", "run", "plan.yaml", "--workers", "2"]
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path / 'site'}:{ROOT}"}
+    # A group of its own, as in a terminal: Ctrl-C reaches the worker processes too.
+    process = subprocess.Popen(
+        [*command, "--out", "cut"],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    journal = Path("cut/light/troubled/seed-0/journal.jsonl")
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (journal.is_file() and journal.stat().st_size):
+        time.sleep(0.05)
+    began = time.monotonic()
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
+
+    _, errors = process.communicate(timeout=30)
+
+    assert time.monotonic() - began < 2
+    if number == signal.SIGKILL:
+        assert process.returncode == -number
+    else:
+        assert process.returncode == 128 + number
+        last = errors.strip().splitlines()[-1]
+        assert f"stopped by {number.name}" in last
+        assert "Resume with: archgym sweep run plan.yaml --out cut --workers 2" in last
+    assert living(process.pid) == []
+    kept = journal.read_bytes()
+    assert 0 < len(kept.splitlines()) < 30
+    run_sweep(read_plan("plan.yaml"), "cut")
+    run_sweep(read_plan("plan.yaml"), "whole")
+    assert journals(Path("cut")) == journals(Path("whole"))
+    assert journal.read_bytes().startswith(kept)
