@@ -1,5 +1,6 @@
 """Tests of Bayesian optimisation."""
 
+import importlib.util
 import logging
 import warnings
 from typing import Any
@@ -9,9 +10,9 @@ import pytest
 
 from archgym.agents.bayesian import BayesianAgent
 from archgym.agents.random import RandomAgent
-from archgym.conformance import proving_tasks
-from archgym.errors import InvalidArgumentError
-from archgym.parameter import Factorisation, Integer, Permutation
+from archgym.conformance import check_agent, proving_tasks
+from archgym.errors import InvalidArgumentError, MissingExtraError
+from archgym.parameter import Integer
 from archgym.space import DesignSpace
 from tests.agents.recorder import search
 from tests.toys import toy_task
@@ -58,22 +59,45 @@ def test_batch_holds_designs_that_differ() -> None:
     assert found.n_repeated == 0
 
 
-def test_never_listed_parameters_are_split_and_joined() -> None:
-    space = DesignSpace(
-        "m",
-        [
-            Permutation(name="p", items=tuple("abcd")),
-            Factorisation(name="f", total=360, parts=3),
-            Factorisation(name="g", total=1, parts=3),
-        ],
+@pytest.mark.slow
+@pytest.mark.parametrize("task", [MIXED, MAPPING, TINY], ids=["mixed", "mapping", "tiny"])
+@pytest.mark.parametrize("batch_size", [1, 5])
+def test_gaussian_process_asks_for_new_designs_that_keep_the_constraints(
+    task: Any, batch_size: int
+) -> None:
+    found = search(BayesianAgent, task, 25, model="gp", batch_size=batch_size)
+
+    assert found.n_repeated == 0
+    assert task.space.feasible(found.designs).all()
+
+
+@pytest.mark.slow
+def test_gaussian_process_conforms() -> None:
+    check_agent(
+        BayesianAgent,
+        tasks=[MAPPING],
+        n_designs=16,
+        hyperparameters={"model": "gp", "startup": 6},
+        time_limit_s=600,
     )
-    agent = BayesianAgent(space, seed=0)
-
-    for row in space.sample(50, np.random.default_rng(0)):
-        assert np.array_equal(agent._indices(agent._coordinates(row)), row)
 
 
-def test_optuna_says_nothing_and_its_settings_stay(caplog: pytest.LogCaptureFixture) -> None:
+def test_gaussian_process_needs_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+
+    with pytest.raises(MissingExtraError, match=r"'torch'.*archgym\[gp\]"):
+        BayesianAgent(MIXED.space, seed=0, model="gp")
+
+
+def test_model_that_is_none_is_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match=r"`model` must be one of tpe, gp; got 'gpt'"):
+        BayesianAgent(MIXED.space, seed=0, model="gpt")
+
+
+@pytest.mark.parametrize("model", ["tpe", pytest.param("gp", marks=pytest.mark.slow)])
+def test_optuna_says_nothing_and_its_settings_stay(
+    model: str, caplog: pytest.LogCaptureFixture
+) -> None:
     import optuna
 
     level = optuna.logging.get_verbosity()
@@ -81,7 +105,7 @@ def test_optuna_says_nothing_and_its_settings_stay(caplog: pytest.LogCaptureFixt
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            search(BayesianAgent, MIXED, 25, batch_size=3)
+            search(BayesianAgent, MIXED, 20, batch_size=3, model=model)
     finally:
         logging.getLogger("optuna").removeHandler(caplog.handler)
 

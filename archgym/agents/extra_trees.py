@@ -1,0 +1,161 @@
+"""Bayesian optimisation with an ensemble of randomised trees, by scikit-learn."""
+
+from typing import ClassVar, final
+
+import numpy as np
+
+from archgym.agent import AskTellAgent, Trials
+from archgym.asked import AskedDesigns
+from archgym.learning.coordinates import Coordinates
+from archgym.learning.normal_scores import normal_scores
+from archgym.learning.randomised_trees import RandomisedTrees
+from archgym.limits import check_whole
+from archgym.neighbourhood import step_designs
+from archgym.parameter import Integer, Parameter
+from archgym.space import DesignSpace
+
+__all__ = ["ExtraTreesAgent"]
+
+# chosen: new results that are waited for before the trees are grown anew, as a share of the known
+# ones. Growing takes time in proportion to what is known, so time per result stays as it is.
+_REGROWN_AFTER = 1 / 50
+# chosen: designs whose neighbours are looked at, in steps of this mean length along an ordered
+# parameter, as a share of its values; and how often the most promising ones take their place.
+_CENTRES = 10
+_STEP_LENGTH = 0.1
+_ROUNDS = 3
+# chosen: mean weight of the spread beside the mean. By expected improvement instead, more searches
+# end round a design that is not the best.
+_APPETITE = 1.5
+
+
+@final
+class ExtraTreesAgent(AskTellAgent):
+    """Learns the reward by randomised trees and asks where it may be largest.
+
+    Starts with random designs. Then it looks at a pool of designs, random ones and neighbours of
+    the best found and of the most promising, and asks for those of the largest mean over the trees
+    plus a multiple of their spread; the multiple is drawn anew for each, so that some asks dare
+    more than others. Those of one batch differ in the leaves that they fall into. The trees learn
+    rewards by rank, so designs that cannot be built do no harm, and they need no scale, order or
+    smoothness.
+
+    Source:
+      Hutter et al., *Sequential Model-Based Optimization for General Algorithm Configuration*,
+      LION 2011; Hutter et al., *Parallel Algorithm Configuration*, LION 2012, which draws such a
+      multiple from an exponential distribution.
+    """
+
+    name = "extra_trees"
+    library = "scikit-learn"
+    batch = "batch"
+    hyperparameters: ClassVar[tuple[Parameter, ...]] = (
+        Integer(name="startup", low=2, high=100, default=10, doc="Random designs at the start."),
+        Integer(name="trees", low=10, high=200, step=10, default=50, doc="Trees of the ensemble."),
+        Integer(
+            name="pool",
+            low=100,
+            high=2000,
+            step=100,
+            default=400,
+            doc="Designs looked at before each ask.",
+        ),
+        Integer(name="batch_size", low=1, high=32, default=1, doc="Designs an ask."),
+    )
+
+    def __init__(
+        self,
+        space: DesignSpace,
+        *,
+        seed: int,
+        startup: int = 10,
+        trees: int = 50,
+        pool: int = 400,
+        batch_size: int = 1,
+    ) -> None:
+        """Sets up the ensemble.
+
+        Args:
+          space: Where to search.
+          seed: What decides.
+          startup: Random designs at the start, 1 or more.
+          trees: Trees of the ensemble, 2 or more.
+          pool: Designs looked at before each ask, 12 or more.
+          batch_size: Designs an ask, 1 or more.
+        """
+        self._startup = check_whole("startup", startup, 1)
+        self._n_pool = check_whole("pool", pool, 12)
+        self._batch_size = check_whole("batch_size", batch_size, 1)
+        self._space = space
+        self._rng = np.random.default_rng(seed)
+        self._asked = AskedDesigns(space)
+        self._coordinates = Coordinates(space)
+        self._designs = np.empty((0, space.n_parameters), dtype=np.int64)
+        self._rewards = np.empty(0)
+        self._trees = RandomisedTrees(check_whole("trees", trees, 2), self._rng)
+        self._n_learned = 0
+
+    def ask(self) -> np.ndarray:
+        missing = self._startup - len(self._asked)
+        if missing > 0:
+            return self._asked.draw(min(missing, self._batch_size), self._rng)
+        designs = self._designs[:0]
+        if self._coordinates.labels:
+            self._learn()
+            designs = self._promising(self._batch_size)
+            self._asked.add(designs)
+        missing = self._batch_size - len(designs)
+        return np.concatenate([designs, self._asked.draw(missing, self._rng)])
+
+    def tell(self, trials: Trials) -> None:
+        self._designs = np.concatenate([self._designs, self._space.canonical(trials.indices)])
+        self._rewards = np.concatenate([self._rewards, trials.reward])
+
+    def _learn(self) -> None:
+        n = len(self._rewards)
+        if n - self._n_learned < max(1, n * _REGROWN_AFTER):
+            return
+        scores = normal_scores(self._rewards)
+        self._trees.fit(self._coordinates.features(self._designs), scores)
+        self._n_learned = n
+
+    def _promising(self, n: int) -> np.ndarray:
+        """New designs, (at most n, n_parameters)."""
+        appetites = self._rng.exponential(_APPETITE, size=n)
+        part = self._n_pool // 4
+        best = self._designs[np.argsort(-self._rewards, kind="stable")[:_CENTRES]]
+        pool = np.concatenate([self._near(best, part), self._space.sample(part, self._rng)])
+        pool = pool[self._asked.new(pool)]
+        leaves = self._leaves(pool)
+        for _ in range(_ROUNDS if len(pool) else 0):
+            mean, spread = self._expected(leaves)
+            top = np.argsort(-(mean + appetites[0] * spread), kind="stable")[:_CENTRES]
+            more = self._near(pool[top], 2 * part // _ROUNDS)
+            is_new = self._asked.new(np.concatenate([pool, more]))[len(pool) :]
+            pool = np.concatenate([pool, more[is_new]])
+            leaves = np.concatenate([leaves, self._leaves(more[is_new])])
+        mean, spread = self._expected(leaves)
+        chosen: list[int] = []
+        for appetite in appetites[: len(pool)]:
+            promise = mean + appetite * spread
+            promise[chosen] = -np.inf
+            chosen.append(int(np.argmax(promise)))
+            # The more trees cannot tell two designs apart, the less the second one teaches.
+            spread *= 1.0 - (leaves == leaves[chosen[-1]]).mean(axis=1)
+        promising: np.ndarray = pool[chosen]
+        return promising
+
+    def _near(self, designs: np.ndarray, n: int) -> np.ndarray:
+        """`n` neighbours of these designs."""
+        centres = designs[self._rng.integers(len(designs), size=n)]
+        return self._space.canonical(
+            step_designs(self._space, centres, 1.0, _STEP_LENGTH, self._rng)
+        )
+
+    def _leaves(self, designs: np.ndarray) -> np.ndarray:
+        return self._trees.leaves(self._coordinates.features(designs))
+
+    def _expected(self, leaves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and spread over the trees, (n,) each."""
+        scores = self._trees.scores(leaves)
+        return scores.mean(axis=1), scores.std(axis=1)

@@ -1,0 +1,186 @@
+"""Proximal policy optimisation by several agents that make a design together, by RLlib."""
+
+import importlib.util
+from typing import TYPE_CHECKING, ClassVar, final
+
+import numpy as np
+
+from archgym.agent import Agent, Evaluate
+from archgym.errors import MissingExtraError
+from archgym.learning import sb3_hyperparameters as shared
+from archgym.learning.random_state import RandomState
+from archgym.learning.sb3 import remade
+from archgym.limits import check_whole
+from archgym.parameter import Categorical, Ordinal, Parameter
+from archgym.policy import Policy
+from archgym.space import DesignSpace
+from archgym.task import Task
+
+if TYPE_CHECKING:
+    from archgym.learning.rllib_team import Team
+
+__all__ = ["MultiAgentPpoAgent"]
+
+# chosen: more than any one cluster has a use for here.
+_MAX_RUNNERS = 1024
+
+
+@final
+class MultiAgentPpoAgent(Agent):
+    """Agents with parts of a design each learn from the reward that they all get.
+
+    They are those of `archgym.envs.parallel`: one for each parameter, or for each sub-system of the
+    simulator (a simulator that declares none counts as one). With independent policies each learns
+    its own odds, as if the others were part of the world; a shared policy is told for whom it acts.
+    A central critic, used in training only, sees the whole design but the agent's own part. At
+    first every value of every parameter is equally likely.
+
+    With `env_runners` of Ray, which may live on other nodes, such a search cannot be replayed:
+    it resumes as a new segment.
+
+    Source:
+      Krishnan et al., *Multi-Agent Reinforcement Learning for Microprocessor Design Space
+      Exploration*, arXiv:2211.16385, 2022. Yu et al., *The Surprising Effectiveness of PPO in
+      Cooperative Multi-Agent Games*, arXiv:2103.01955, 2021. That a critic sees others' actions is
+      from Lowe et al., *Multi-Agent Actor-Critic*, arXiv:1706.02275, 2017.
+    """
+
+    name = "multi_agent_ppo"
+    library = "ray"
+    batch = "batch"
+    hyperparameters: ClassVar[tuple[Parameter, ...]] = (
+        Categorical(
+            name="groups",
+            choices=("parameter", "subsystem"),
+            default="parameter",
+            doc="What an agent chooses: one parameter, or those of one sub-system.",
+        ),
+        Categorical(
+            name="policies",
+            choices=("independent", "shared"),
+            default="independent",
+            doc="A policy for each agent, or one for all that is told for whom it acts.",
+        ),
+        Categorical(
+            name="critic",
+            choices=("own", "central"),
+            default="own",
+            doc="What critics see: what the agent does, or all, and what the others choose.",
+        ),
+        Categorical(
+            name="observes",
+            choices=("all", "own"),
+            default="all",
+            doc="What agents see: everything, or their own choices and the metrics.",
+        ),
+        shared.rollout(64),
+        shared.minibatches(4),
+        shared.epochs(10),
+        shared.learning_rate(1e-3),
+        shared.entropy(0.01),
+        shared.clip(0.2),
+        shared.floor(-2.0),
+        shared.width(64),
+        shared.layers(2),
+        Ordinal(
+            name="env_runners",
+            levels=(0,),
+            default=0,
+            doc="Ray actors that play episodes, as many as one likes; 0 for none and a search that "
+            "can be replayed, which is all that a sweep draws.",
+        ),
+    )
+
+    def __init__(
+        self,
+        space: DesignSpace,
+        *,
+        seed: int,
+        groups: str = "parameter",
+        policies: str = "independent",
+        critic: str = "own",
+        observes: str = "all",
+        rollout: int = 64,
+        minibatches: int = 4,
+        epochs: int = 10,
+        learning_rate: float = 1e-3,
+        entropy: float = 0.01,
+        clip: float = 0.2,
+        floor: float = -2.0,
+        width: int = 64,
+        layers: int = 2,
+        env_runners: int = 0,
+    ) -> None:
+        """Checks the hyperparameters, which `hyperparameters` explains.
+
+        Args:
+          space: Where to search.
+          seed: What decides.
+
+        Raises:
+          MissingExtraError: A library is not installed.
+        """
+        for package in ("ray", "torch", "pettingzoo"):
+            if importlib.util.find_spec(package) is None:
+                raise MissingExtraError(package, "marl")
+        # `locals()` is what was given, by name.
+        given = locals()
+        checked = shared.check_values(self.hyperparameters[:-1], given)
+        self._values = {
+            **checked,
+            "env_runners": check_whole("env_runners", env_runners, 0, _MAX_RUNNERS),
+        }
+        self.replayable = env_runners == 0
+        self._seed = seed
+        self._task: Task | None = None
+        self._weights: dict[str, np.ndarray] = {}
+
+    def search(self, evaluate: Evaluate, task: Task) -> None:
+        # RLlib draws random numbers while it is imported, which is done once only.
+        with RandomState(self._seed):
+            from archgym.learning.rllib import train_here, train_with_runners
+
+        self._task = task
+        with RandomState(self._seed) as random_state:
+            team = self._team(task)
+            if self._values["env_runners"]:
+                train_with_runners(team, task, self._values, self._seed, evaluate, self._keep)
+            else:
+                outside = random_state.outside(evaluate)
+                train_here(team, task, self._values, self._seed, outside, self._keep)
+
+    def policy(self) -> Policy | None:
+        if self._task is None or not self._weights:
+            return None
+        from archgym.learning.rllib_policy import ACTOR, describe
+
+        actors = {name: w for name, w in self._weights.items() if name.startswith(ACTOR)}
+        return Policy(
+            self.name, dict(self._values), describe(self._task, self._team(self._task)), actors
+        )
+
+    @classmethod
+    def propose(cls, policy: Policy, task: Task, n: int, seed: int) -> np.ndarray:
+        agent: MultiAgentPpoAgent = remade(cls, policy, task.space)
+        from archgym.learning.rllib_policy import check_layout, make_designs
+
+        n = check_whole("n", n, 1)
+        seed = check_whole("seed", seed, 0)
+        with RandomState(seed):
+            team = agent._team(task)
+            check_layout(policy, task, team)
+            return make_designs(policy, task, team, n, seed)
+
+    def _team(self, task: Task) -> "Team":
+        from archgym.learning.rllib_team import Team
+
+        values = self._values
+        return Team.make(
+            task,
+            groups=values["groups"],
+            observes=values["observes"],
+            is_central=values["critic"] == "central",
+        )
+
+    def _keep(self, weights: dict[str, np.ndarray]) -> None:
+        self._weights = weights

@@ -1,0 +1,192 @@
+"""A genetic algorithm that breeds on a learned proxy of the simulator."""
+
+from typing import Any, ClassVar, Protocol, final
+
+import numpy as np
+
+from archgym.agent import AskTellAgent, Trials
+from archgym.agents.genetic import GeneticAgent
+from archgym.asked import AskedDesigns
+from archgym.errors import InvalidArgumentError
+from archgym.learning.boosted_trees import BoostedTrees
+from archgym.learning.coordinates import Coordinates
+from archgym.learning.normal_scores import normal_scores
+from archgym.learning.randomised_trees import RandomisedTrees
+from archgym.limits import check_number, check_whole
+from archgym.parameter import Categorical, Integer, Parameter, Real
+from archgym.space import DesignSpace
+
+__all__ = ["SurrogateGeneticAgent"]
+
+_MODELS = ("extra-trees", "gradient-boosting")
+# chosen: new results that are waited for before the proxy learns anew, as a share of known ones.
+# Learning takes time in proportion to what is known, so time per result stays as it is.
+_RELEARNED_AFTER = 1 / 50
+# chosen: size of either proxy; twice as many trees predict hardly better.
+_TREES = 50
+_MEMBERS = 5
+_TREES_A_MEMBER = 30
+# chosen: weight of the proxy's spread beside its mean, in the mean over asks.
+_APPETITE = 1.5
+# chosen: the inner search's population and children an ask; predictions cost less in large batches.
+_POPULATION = 24
+_CHILDREN = 50
+
+
+class _Proxy(Protocol):
+    def fit(self, features: np.ndarray, scores: np.ndarray) -> Any: ...
+
+    def expected(self, features: np.ndarray) -> np.ndarray: ...
+
+
+@final
+class SurrogateGeneticAgent(AskTellAgent):
+    """Breeds many designs on a proxy and has only the most promising ones simulated.
+
+    Starts with random designs. Before each ask, a regressor learns all results; the agent
+    `genetic` then starts from the best designs found and breeds on what the regressor predicts.
+    The best new ones that it met are asked for, and some random ones, which keep the proxy honest
+    elsewhere. The proxy learns rewards by rank, so designs that cannot be built do no harm.
+
+    Source:
+      Jin, *Surrogate-Assisted Evolutionary Computation: Recent Advances and Future Challenges*,
+      Swarm and Evolutionary Computation 1, 2011.
+    """
+
+    name = "surrogate_genetic"
+    library = "scikit-learn"
+    batch = "batch"
+    hyperparameters: ClassVar[tuple[Parameter, ...]] = (
+        Categorical(
+            name="model", choices=_MODELS, default="extra-trees", doc="What learns the rewards."
+        ),
+        Integer(name="startup", low=4, high=100, default=16, doc="Random designs at the start."),
+        Integer(
+            name="inner_designs",
+            low=50,
+            high=2000,
+            step=50,
+            default=400,
+            doc="Designs that are bred on the proxy before each ask.",
+        ),
+        Integer(name="batch_size", low=1, high=64, default=4, doc="Designs an ask."),
+        Real(
+            name="random_share",
+            low=0.0,
+            high=0.5,
+            count=11,
+            default=0.1,
+            doc="Share of later designs that are random.",
+        ),
+    )
+
+    def __init__(
+        self,
+        space: DesignSpace,
+        *,
+        seed: int,
+        model: str = "extra-trees",
+        startup: int = 16,
+        inner_designs: int = 400,
+        batch_size: int = 4,
+        random_share: float = 0.1,
+    ) -> None:
+        """Sets up a proxy that knows nothing.
+
+        Args:
+          space: Where to search.
+          seed: What decides.
+          model: What learns the rewards, "extra-trees" or "gradient-boosting".
+          startup: Random designs at the start, 2 or more.
+          inner_designs: Designs that are bred on the proxy before each ask, 1 or more.
+          batch_size: Designs an ask, 1 or more.
+          random_share: Share of later designs that are random, 0 to 1.
+        """
+        if model not in _MODELS:
+            raise InvalidArgumentError(
+                f"`model` must be one of {', '.join(_MODELS)}; got {model!r}."
+            )
+        self._model = model
+        self._startup = check_whole("startup", startup, 2)
+        self._inner_designs = check_whole("inner_designs", inner_designs, 1)
+        self._batch_size = check_whole("batch_size", batch_size, 1)
+        self._random_share = check_number("random_share", random_share, 0, 1)
+        self._space = space
+        self._rng = np.random.default_rng(seed)
+        self._asked = AskedDesigns(space)
+        self._coordinates = Coordinates(space)
+        self._designs = np.empty((0, space.n_parameters), dtype=np.int64)
+        self._rewards = np.empty(0)
+        self._proxy: _Proxy | None = None
+        self._n_learned = 0
+
+    def ask(self) -> np.ndarray:
+        missing = self._startup - len(self._asked)
+        if missing > 0:
+            return self._asked.draw(min(missing, self._batch_size), self._rng)
+        n_bred = int((self._rng.random(self._batch_size) >= self._random_share).sum())
+        designs = self._designs[:0]
+        if n_bred and self._coordinates.labels:
+            designs = self._bred(n_bred)
+            self._asked.add(designs)
+        missing = self._batch_size - len(designs)
+        return np.concatenate([designs, self._asked.draw(missing, self._rng)])
+
+    def tell(self, trials: Trials) -> None:
+        self._designs = np.concatenate([self._designs, self._space.canonical(trials.indices)])
+        self._rewards = np.concatenate([self._rewards, trials.reward])
+
+    def _bred(self, n: int) -> np.ndarray:
+        """The best new designs of a search on the proxy, (at most n, n_parameters)."""
+        scores = normal_scores(self._rewards)
+        proxy = self._learned(scores)
+        appetite = float(self._rng.exponential(_APPETITE))
+        inner = GeneticAgent(
+            self._space,
+            seed=int(self._rng.integers(2**32)),
+            population=_POPULATION,
+            batch_size=min(_CHILDREN, self._inner_designs),
+        )
+        best = np.argsort(-scores, kind="stable")[:_POPULATION]
+        inner.tell(_trials(self._designs[best], scores[best]))
+        met, predicted = [self._designs[:0]], [np.empty(0)]
+        n_met = 0
+        while n_met < self._inner_designs and len(designs := inner.ask()):
+            met.append(self._space.canonical(designs))
+            expected = proxy.expected(self._coordinates.features(met[-1]))
+            predicted.append(expected.mean(axis=1) + appetite * expected.std(axis=1))
+            inner.tell(_trials(met[-1], predicted[-1]))
+            n_met += len(designs)
+        order = np.argsort(-np.concatenate(predicted), kind="stable")
+        promising = np.concatenate(met)[order]
+        found: np.ndarray = promising[self._asked.new(promising)][:n]
+        return found
+
+    def _learned(self, scores: np.ndarray) -> _Proxy:
+        n = len(scores)
+        if self._proxy is None or n - self._n_learned >= n * _RELEARNED_AFTER:
+            self._proxy = self._new_proxy()
+            self._proxy.fit(self._coordinates.features(self._designs), scores)
+            self._n_learned = n
+        return self._proxy
+
+    def _new_proxy(self) -> _Proxy:
+        if self._model == "extra-trees":
+            return RandomisedTrees(_TREES, self._rng)
+        return BoostedTrees(_MEMBERS, _TREES_A_MEMBER, self._rng)
+
+
+def _trials(designs: np.ndarray, rewards: np.ndarray) -> Trials:
+    """Trials of which only the reward is known."""
+    n = len(designs)
+    return Trials(
+        indices=designs,
+        reward=rewards,
+        terms=rewards[:, None],
+        values=np.empty((n, 0)),
+        reason=np.zeros(n, dtype=np.int16),
+        feasible=np.ones(n, dtype=bool),
+        failed=np.zeros(n, dtype=bool),
+        repeated=np.zeros(n, dtype=bool),
+        specs=(),
+    )

@@ -1,0 +1,497 @@
+"""Trains teams by proximal policy optimisation, with RLlib's current API stack.
+
+Without env runners of its own, all of it happens in the caller's thread and Ray is not started: a
+runner and a learner are objects like others. With env runners, RLlib's algorithm supervises them
+from a thread, while the caller's thread evaluates what they ask about.
+"""
+
+import logging
+import os
+import shutil
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from archgym.agent import Evaluate
+from archgym.envs.choices import Choices
+from archgym.errors import ArchGymError, BudgetExhausted, MissingExtraError
+from archgym.learning.rllib_policy import network_settings
+from archgym.learning.rllib_team import Team
+from archgym.task import Task
+
+try:
+    # Asked for where Ray reports home unless told otherwise.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import gymnasium
+    import ray
+    import ray._private.worker as ray_worker
+    from ray.rllib.algorithms.ppo import PPO, PPOConfig
+    from ray.rllib.core import COMPONENT_RL_MODULE
+    from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
+    from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+    from ray.rllib.policy.policy import PolicySpec
+
+    from archgym.learning.rllib_broker import Broker, RemoteRewards
+    from archgym.learning.rllib_parts import TEAM, TeamBatch, TeamModule, TeamRunner
+except ModuleNotFoundError as error:
+    raise MissingExtraError((error.name or "ray").partition(".")[0], "marl") from error
+
+__all__ = ["quiet", "train_here", "train_with_runners"]
+
+Weights = dict[str, np.ndarray]
+AskForRewards = Callable[[int, np.ndarray], np.ndarray | None]
+
+# chosen: Ray gives up starting after 30 s, which a busy machine needs more than of.
+_STARTS = 3
+# chosen: the least that Ray allows is 75 MB; weights and episodes are a few.
+_OBJECT_STORE_BYTES = 120 * 2**20
+_TURN_S = 1.0
+# chosen: runners import for some ten seconds, and much longer on a busy machine.
+_START_PATIENCE_S = 300.0
+# chosen: what it takes to find out that a node is gone and to start runners elsewhere, doubled.
+_PATIENCE_S = 180.0
+# chosen: each look costs those that live a second.
+_LOOK_INTERVAL_S = 10.0
+# chosen: a learner's update that has begun takes seconds.
+_LAST_TURN_S = 60.0
+
+
+def train_here(
+    team: Team,
+    task: Task,
+    hyperparameters: Mapping[str, Any],
+    seed: int,
+    evaluate: Evaluate,
+    keep: Callable[[Weights], None],
+) -> None:
+    """Trains in this thread, until `evaluate` raises something, which passes through.
+
+    Args:
+      team: Who chooses.
+      task: What is searched.
+      hyperparameters: The agent's.
+      seed: What decides, with the global random numbers.
+      evaluate: What designs are given to.
+      keep: Given the weights after each iteration.
+    """
+    ask = _asking(task, hyperparameters, evaluate)
+    with quiet():
+        config = _configuration(team, hyperparameters, seed, lambda runner, picks: ask(picks))
+        learners = config.build_learner_group(rl_module_spec=config.rl_module_spec)
+        runner = TeamRunner(config=config, worker_index=0)
+        while True:
+            weights = learners.get_weights()
+            runner.set_state({COMPONENT_RL_MODULE: weights})
+            keep(_plain(weights))
+            learners.update(
+                episodes=runner.sample(),
+                timesteps={},
+                num_epochs=config.num_epochs,
+                minibatch_size=config.minibatch_size,
+                shuffle_batch_per_epoch=config.shuffle_batch_per_epoch,
+            )
+
+
+def train_with_runners(
+    team: Team,
+    task: Task,
+    hyperparameters: Mapping[str, Any],
+    seed: int,
+    evaluate: Evaluate,
+    keep: Callable[[Weights], None],
+    patience_s: float = _PATIENCE_S,
+) -> None:
+    """Trains with env runners of Ray, until `evaluate`, called in this thread, raises something.
+
+    Runners that die are started again where there is room, and training goes on with the others.
+
+    Args:
+      team: Who chooses.
+      task: What is searched.
+      hyperparameters: The agent's, with `env_runners`, 1 or more.
+      seed: What decides first draws.
+      evaluate: What designs are given to; all that runners wait for at a time.
+      keep: Given the weights at the end.
+      patience_s: How long no runner may live, once they have started.
+
+    Raises:
+      ArchGymError: Ray does not start, or no runner lived for so long.
+    """
+    ask = _asking(task, hyperparameters, evaluate)
+    with quiet():
+        RAY.enter(hyperparameters["env_runners"])
+        try:
+            broker = Broker()
+            config = _configuration(team, hyperparameters, seed, RemoteRewards(broker.actor))
+            training = _Training(config, keep)
+        except BaseException:
+            RAY.leave()
+            raise
+        end = threading.Thread(target=_end, args=(broker, training), name="archgym-rllib-end")
+        try:
+            _serve(broker, training, ask, patience_s)
+        except BudgetExhausted:
+            end.start()
+            end.join()
+            raise
+        finally:
+            # Whoever interrupts a study does not wait for Ray; the process does, when it ends.
+            if not training.is_over.is_set():
+                end.start()
+
+
+def _end(broker: Broker, training: "_Training") -> None:
+    with quiet():
+        training.is_over.set()
+        with suppress(ray.exceptions.RayError):
+            broker.end()
+        training.join(_LAST_TURN_S)
+        # One that is stuck would start Ray anew by whatever it asks of it; then it goes with the
+        # process.
+        if not training.is_alive():
+            RAY.leave()
+
+
+def _serve(
+    broker: Broker,
+    training: "_Training",
+    ask: Callable[[np.ndarray], np.ndarray],
+    patience_s: float,
+) -> None:
+    """Answers runners, until `ask` raises something."""
+    last = time.monotonic()
+    while True:
+        requests = broker.take(_TURN_S)
+        if requests:
+            rewards = ask(np.concatenate([picks for _, picks in requests]))
+            ends = np.cumsum([len(picks) for _, picks in requests])
+            parts = np.split(rewards, ends[:-1])
+            numbers = [number for number, _ in requests]
+            broker.answer(dict(zip(numbers, parts, strict=True)))
+        training.check()
+        if requests or training.n_healthy:
+            last = time.monotonic()
+            continue
+        limit_s = patience_s if training.has_started else _START_PATIENCE_S
+        if time.monotonic() > last + limit_s:
+            raise ArchGymError(
+                f"An environment runner must live; for {limit_s:g} s none has, and none could be "
+                "started. What was evaluated is in the study: resume it where the cluster has room."
+            )
+
+
+@final
+class _Training(threading.Thread):
+    """RLlib's algorithm, which supervises its runners, in a thread."""
+
+    def __init__(self, config: Any, keep: Callable[[Weights], None]) -> None:
+        super().__init__(name="archgym-rllib", daemon=True)
+        self.is_over = threading.Event()
+        self._config = config
+        self._keep = keep
+        self._algorithm: Any = None
+        self._error: Exception | None = None
+        self.start()
+
+    @property
+    def has_started(self) -> bool:
+        """Whether all runners have lived."""
+        return self._algorithm is not None
+
+    @property
+    def n_healthy(self) -> int:
+        """Runners that RLlib thinks alive."""
+        algorithm = self._algorithm
+        return 0 if algorithm is None else algorithm.env_runner_group.num_healthy_remote_workers()
+
+    def check(self) -> None:
+        """Raises what broke the thread.
+
+        Raises:
+          ArchGymError: In one line.
+        """
+        if self._error is not None:
+            words = str(self._error).strip().split("\n")[-1]
+            raise ArchGymError(
+                f"RLlib must go on training; it broke with {type(self._error).__name__}: {words}"
+            ) from self._error
+
+    def run(self) -> None:
+        scratch: Path | None = None
+        try:
+            self._algorithm = _Ppo(config=self._config)
+            scratch = Path(self._algorithm.logdir)
+            while not self.is_over.is_set():
+                self._algorithm.train()
+            self._keep(_plain(self._algorithm.learner_group.get_weights()))
+            self._algorithm.stop()
+        except Exception as error:
+            # Handed to the thread that waits; what breaks after the end is of no interest.
+            self._error = error
+        finally:
+            if scratch is not None:
+                shutil.rmtree(scratch, ignore_errors=True)
+
+
+@final
+class _Ppo(PPO):
+    """RLlib's, with its scratch files elsewhere than in the user's home.
+
+    It looks for runners that have come back now and then only, since others wait meanwhile.
+    """
+
+    _looked_at = 0.0
+
+    def restore_env_runners(self, env_runner_group: Any) -> Any:
+        if time.monotonic() < self._looked_at + _LOOK_INTERVAL_S:
+            return []
+        restored = super().restore_env_runners(env_runner_group)
+        self._looked_at = time.monotonic()
+        return restored
+
+    def _setup_logdir(self) -> None:
+        self._logdir: Any = tempfile.mkdtemp(prefix="archgym-rllib-")
+
+
+def _asking(
+    task: Task, hyperparameters: Mapping[str, Any], evaluate: Evaluate
+) -> Callable[[np.ndarray], np.ndarray]:
+    choices = Choices(task.space)
+
+    def ask(picks: np.ndarray) -> np.ndarray:
+        rewards = evaluate(choices.compose(picks)).reward
+        floored: np.ndarray = np.maximum(rewards, hyperparameters["floor"])
+        return floored
+
+    return ask
+
+
+def _configuration(
+    team: Team, hyperparameters: Mapping[str, Any], seed: int, rewards: AskForRewards
+) -> Any:
+    n_runners = hyperparameters["env_runners"]
+    rollout = hyperparameters["rollout"]
+    spec = RLModuleSpec(
+        module_class=TeamModule,
+        observation_space=gymnasium.spaces.Box(
+            -np.inf, np.inf, team.actor_inputs.shape, dtype=np.float32
+        ),
+        action_space=gymnasium.spaces.MultiDiscrete(team.sizes),
+        model_config={"network": network_settings(team, hyperparameters)},
+    )
+    # Neither is annotated in the library.
+    make_config: Any = PPOConfig
+    make_policy: Any = PolicySpec
+    config = make_config()
+    config.environment(
+        env_config={
+            "team": team,
+            "rewards": rewards,
+            "seed": seed,
+            "designs": -(-rollout // max(1, n_runners)),
+        },
+        disable_env_checking=True,
+    )
+    config.env_runners(
+        env_runner_cls=TeamRunner,
+        num_env_runners=n_runners,
+        create_env_on_local_worker=False,
+        # However long a design takes: who asks is answered, or dies.
+        sample_timeout_s=None,
+    )
+    config.learners(
+        num_learners=0,
+        add_default_connectors_to_learner_pipeline=False,
+        learner_connector=lambda *spaces: TeamBatch(team.actor_inputs),
+    )
+    config.training(
+        gamma=0.0,
+        lr=hyperparameters["learning_rate"],
+        train_batch_size_per_learner=rollout,
+        minibatch_size=max(1, rollout // hyperparameters["minibatches"]),
+        num_epochs=hyperparameters["epochs"],
+        entropy_coeff=hyperparameters["entropy"],
+        clip_param=hyperparameters["clip"],
+        vf_clip_param=float("inf"),
+        use_kl_loss=False,
+    )
+    config.multi_agent(
+        policies={TEAM: make_policy(None, spec.observation_space, spec.action_space, {})},
+        policy_mapping_fn=lambda agent, *others, **more: TEAM,
+    )
+    config.rl_module(rl_module_spec=MultiRLModuleSpec(rl_module_specs={TEAM: spec}))
+    config.fault_tolerance(
+        restart_failed_env_runners=True,
+        num_consecutive_env_runner_failures_tolerance=10**9,
+        delay_between_env_runner_restarts_s=0.0,
+        # Short, since those that live wait for it; who needs longer is found the next time.
+        env_runner_health_probe_timeout_s=1.0,
+        env_runner_restore_timeout_s=60.0,
+    )
+    config.debugging(log_level="ERROR")
+    config.reporting(min_time_s_per_iteration=0)
+    return config
+
+
+def _plain(weights: Mapping[str, Mapping[str, np.ndarray]]) -> Weights:
+    return {
+        name.removeprefix("network."): np.array(weight) for name, weight in weights[TEAM].items()
+    }
+
+
+# ---- Ray
+
+
+@final
+class _Quiet:
+    """Keeps RLlib's and Ray's remarks on themselves to themselves while anyone wants so."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._n = 0
+        self._levels: list[tuple[logging.Logger, int]] = []
+        self._printed: Any = None
+
+    def enter(self) -> None:
+        worker: Any = ray_worker
+        with self._lock:
+            self._n += 1
+            if self._n > 1:
+                return
+            # Only those that do not go by their parent's: setting a level takes a millisecond.
+            loggers = [logging.getLogger("ray")]
+            for name, logger in logging.root.manager.loggerDict.items():
+                if not name.startswith("ray.") or not isinstance(logger, logging.Logger):
+                    continue
+                if logger.level != logging.NOTSET:
+                    loggers.append(logger)
+            self._levels = [(logger, logger.level) for logger in loggers]
+            for logger in loggers:
+                logger.setLevel(logging.CRITICAL)
+            # Ray prints on standard output what happens to nodes, whatever it is told about logs.
+            self._printed = worker.print_to_stdstream
+            worker.print_to_stdstream = lambda *args, **kwargs: None
+
+    def leave(self) -> None:
+        worker: Any = ray_worker
+        with self._lock:
+            self._n -= 1
+            if self._n:
+                return
+            for logger, level in self._levels:
+                logger.setLevel(level)
+            worker.print_to_stdstream = self._printed
+
+
+_QUIET = _Quiet()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Within it, RLlib and Ray say nothing of themselves; what goes wrong is raised anyway."""
+    _QUIET.enter()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        _QUIET.leave()
+
+
+@final
+class _SharedRay:
+    """Ray as this process runs it already, or the cluster of RAY_ADDRESS, or one of our own.
+
+    All searches of a process share it; the last one shuts down what was started here.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._n = 0
+        self._is_ours = False
+
+    def enter(self, n_runners: int) -> None:
+        """Starts it where it does not run.
+
+        Raises:
+          ArchGymError: It does not start, or has too few processors.
+        """
+        with self._lock:
+            if not ray.is_initialized():
+                self._is_ours = True
+                _start_ray(n_runners)
+            self._n += 1
+        resources: Any = ray.cluster_resources
+        n_cpus = resources().get("CPU", 0)
+        if n_cpus < n_runners:
+            self.leave()
+            raise ArchGymError(
+                f"A cluster must have a processor for each of {n_runners} environment runners; it "
+                f"has {n_cpus:g}. Lower `env_runners` or add a node."
+            )
+
+    def leave(self) -> None:
+        with self._lock:
+            self._n -= 1
+            if not self._n and self._is_ours:
+                self._is_ours = False
+                ray.shutdown()
+
+
+RAY = _SharedRay()
+
+
+def _start_ray(n_runners: int) -> None:
+    address = os.environ.get("RAY_ADDRESS", "")
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    if not address:
+        # Nobody else is to use it: without a token, and attached to no other that runs here.
+        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+        address = "local"
+        options |= {
+            "num_cpus": max(n_runners, os.cpu_count() or 1),
+            "include_dashboard": False,
+            "object_store_memory": _OBJECT_STORE_BYTES,
+        }
+    for start in range(1, _STARTS + 1):
+        try:
+            with _core_quiet():
+                ray.init(address=address, **options)
+        except Exception as error:
+            with suppress(Exception):
+                ray.shutdown()
+            if start == _STARTS or address != "local":
+                words = str(error).strip().split("\n")[0]
+                raise ArchGymError(
+                    f"Ray must start at {address!r} for `env_runners`; {words}"
+                ) from error
+        else:
+            return
+
+
+@contextmanager
+def _core_quiet() -> Iterator[None]:
+    """Within it, Ray's core starts and is told to keep its remarks from this process's terminal.
+
+    The core is no Python: it writes to the file descriptor itself, and remarks on being told.
+    """
+    name = "RAY_BACKEND_LOG_LEVEL"
+    is_told = name in os.environ
+    os.environ.setdefault(name, "fatal")
+    terminal, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
+        os.close(nowhere)
+        if not is_told:
+            del os.environ[name]

@@ -1,0 +1,172 @@
+"""What the agents on Stable-Baselines3 share: an algorithm that learns from a task's episodes."""
+
+import importlib.util
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol, final
+
+import numpy as np
+
+from archgym.agent import Agent, Evaluate, make_agent
+from archgym.errors import ArchGymError, InvalidArgumentError, MissingExtraError
+from archgym.learning.random_state import RandomState
+from archgym.limits import check_whole
+from archgym.policy import Policy
+from archgym.space import DesignSpace
+from archgym.task import Task
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
+    from stable_baselines3.common.vec_env import VecEnv
+
+__all__ = ["MakeAlgorithm", "Sb3Learner", "even_parts", "hidden_layers", "remade"]
+
+
+class MakeAlgorithm(Protocol):
+    """Makes an algorithm of the library, untrained."""
+
+    def __call__(self, env: "VecEnv", n_steps: int) -> "BaseAlgorithm":
+        """Makes it.
+
+        Args:
+          env: Episodes it learns from.
+          n_steps: Steps of the longest episode.
+        """
+
+
+@final
+class Sb3Learner:
+    """Trains an algorithm on a study's evaluations, and turns it into a policy and back."""
+
+    def __init__(
+        self,
+        agent: type[Agent],
+        hyperparameters: Mapping[str, Any],
+        make: MakeAlgorithm,
+        *,
+        seed: int,
+        formulation: str,
+        actions: str = "multidiscrete",
+        actor: str = "",
+        has_masks: bool = False,
+    ) -> None:
+        """Trains nothing yet.
+
+        Args:
+          agent: Whose learner it is.
+          hyperparameters: All of the agent's, with `n_envs` and `floor`.
+          make: Makes the algorithm.
+          seed: What decides.
+          formulation: "whole" or "sequential".
+          actions: "multidiscrete" or "box".
+          actor: Start of the names of those weights that choose actions; all by default.
+          has_masks: Whether the algorithm takes action masks.
+
+        Raises:
+          MissingExtraError: The library is not installed.
+        """
+        for package in ("stable_baselines3", agent.library.replace("-", "_")):
+            if importlib.util.find_spec(package) is None:
+                raise MissingExtraError(package, "rl")
+        self._agent = agent
+        self._hyperparameters = dict(hyperparameters)
+        self._make = make
+        self._seed = seed
+        self._formulation = formulation
+        self._actions = actions
+        self._actor = actor
+        self._has_masks = has_masks
+        self._task: Task | None = None
+        self._algorithm: BaseAlgorithm | None = None
+
+    def search(self, evaluate: Evaluate, task: Task) -> None:
+        """Learns for ever, until `evaluate` raises something, which passes through."""
+        with RandomState(self._seed):
+            # The library draws random numbers when it is imported, which is once in a process.
+            from archgym.learning.sb3_training import learn, make_episodes
+
+        with RandomState(self._seed) as random_state:
+            env = make_episodes(
+                task,
+                self._hyperparameters["n_envs"],
+                self._formulation,
+                self._actions,
+                self._hyperparameters["floor"],
+                random_state.outside(evaluate),
+                self._seed,
+            )
+            self._algorithm = self._make(env, env.longest_episode)
+            self._task = task
+            learn(self._algorithm)
+
+    def policy(self) -> Policy | None:
+        """What was learned; None before a search."""
+        if self._algorithm is None or self._task is None:
+            return None
+        from archgym.learning.sb3_policy import describe, weights_of
+
+        return Policy(
+            self._agent.name,
+            dict(self._hyperparameters),
+            describe(self._algorithm, self._task, self._formulation, self._actions),
+            weights_of(self._algorithm, self._actor),
+        )
+
+    def propose(self, policy: Policy, task: Task, n: int, seed: int) -> np.ndarray:
+        """Designs that a policy of this agent makes; see `Agent.propose`."""
+        n = check_whole("n", n, 1)
+        seed = check_whole("seed", seed, 0)
+        with RandomState(seed):
+            from archgym.learning.sb3_policy import check_layout, load_weights, make_designs
+            from archgym.learning.sb3_training import make_episodes, no_results
+
+        check_layout(policy, task, self._formulation, self._actions)
+
+        def episodes(n_envs: int) -> Any:
+            return make_episodes(
+                task, n_envs, self._formulation, self._actions, 0.0, no_results(task), seed
+            )
+
+        with RandomState(seed):
+            env = episodes(1)
+            algorithm = self._make(env, env.longest_episode)
+            load_weights(algorithm, self._actor, policy.weights)
+            best = make_designs(algorithm, env, self._has_masks, deterministic=True)
+            if n == 1:
+                return best
+            drawn = make_designs(algorithm, episodes(n - 1), self._has_masks, deterministic=False)
+        return np.concatenate([best, drawn])
+
+
+def remade(kind: type[Agent], policy: Policy, space: DesignSpace) -> Any:
+    """An agent of this kind with a policy's hyperparameters.
+
+    Raises:
+      InvalidArgumentError: The policy is another agent's, or says what the agent does not take.
+    """
+    if policy.agent != kind.name:
+        raise InvalidArgumentError(
+            f"`policy` must be one of agent {kind.name!r}; got one of {policy.agent!r}. Use it "
+            "with that agent."
+        )
+    try:
+        return make_agent(kind, space, 0, policy.hyperparameters)
+    except MissingExtraError:
+        raise
+    except ArchGymError as error:
+        raise InvalidArgumentError(
+            f"`policy` must have the hyperparameters of agent {kind.name!r}. {error}"
+        ) from None
+
+
+def even_parts(n_steps: int, n_parts: int) -> int:
+    """Steps in a part, where `n_steps` are divided into at most so many equal ones.
+
+    A part has at least two, since advantages are seen against each other.
+    """
+    most = max(1, min(n_parts, n_steps // 2))
+    return n_steps // next(parts for parts in range(most, 0, -1) if n_steps % parts == 0)
+
+
+def hidden_layers(hyperparameters: Mapping[str, Any]) -> list[int]:
+    """Sizes of the hidden layers."""
+    return [hyperparameters["width"]] * hyperparameters["layers"]
