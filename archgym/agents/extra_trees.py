@@ -19,11 +19,13 @@ __all__ = ["ExtraTreesAgent"]
 # chosen: new results that are waited for before the trees are grown anew, as a share of the known
 # ones. Growing takes time in proportion to what is known, so time per result stays as it is.
 _REGROWN_AFTER = 1 / 50
-# chosen: designs whose neighbours are looked at, in steps of this mean length along an ordered
-# parameter, as a share of its values; and how often the most promising ones take their place.
+# chosen: designs whose neighbours are looked at, which differ in so many parameters in the mean, by
+# steps of this mean length along an ordered one, as a share of its values; and how often the most
+# promising ones take their place. With fewer parameters or rounds, more searches end early.
 _CENTRES = 10
+_STEP_RATE = 3.0
 _STEP_LENGTH = 0.1
-_ROUNDS = 3
+_ROUNDS = 8
 # chosen: mean weight of the spread beside the mean. By expected improvement instead, more searches
 # end round a design that is not the best.
 _APPETITE = 1.5
@@ -57,7 +59,7 @@ class ExtraTreesAgent(AskTellAgent):
             low=100,
             high=2000,
             step=100,
-            default=400,
+            default=800,
             doc="Designs looked at before each ask.",
         ),
         Integer(name="batch_size", low=1, high=32, default=1, doc="Designs an ask."),
@@ -70,7 +72,7 @@ class ExtraTreesAgent(AskTellAgent):
         seed: int,
         startup: int = 10,
         trees: int = 50,
-        pool: int = 400,
+        pool: int = 800,
         batch_size: int = 1,
     ) -> None:
         """Sets up the ensemble.
@@ -80,11 +82,11 @@ class ExtraTreesAgent(AskTellAgent):
           seed: What decides.
           startup: Random designs at the start, 1 or more.
           trees: Trees of the ensemble, 2 or more.
-          pool: Designs looked at before each ask, 12 or more.
+          pool: Designs looked at before each ask, 16 or more.
           batch_size: Designs an ask, 1 or more.
         """
         self._startup = check_whole("startup", startup, 1)
-        self._n_pool = check_whole("pool", pool, 12)
+        self._n_pool = check_whole("pool", pool, 16)
         self._batch_size = check_whole("batch_size", batch_size, 1)
         self._space = space
         self._rng = np.random.default_rng(seed)
@@ -149,7 +151,7 @@ class ExtraTreesAgent(AskTellAgent):
         """`n` neighbours of these designs."""
         centres = designs[self._rng.integers(len(designs), size=n)]
         return self._space.canonical(
-            step_designs(self._space, centres, 1.0, _STEP_LENGTH, self._rng)
+            step_designs(self._space, centres, _STEP_RATE, _STEP_LENGTH, self._rng)
         )
 
     def _leaves(self, designs: np.ndarray) -> np.ndarray:

@@ -37,7 +37,7 @@ class PpoAgent(Agent):
     hyperparameters: ClassVar[tuple[Parameter, ...]] = (
         shared.formulation("whole"),
         shared.n_envs(16),
-        shared.rollout(64),
+        shared.rollout(32),
         shared.minibatches(4),
         shared.epochs(10),
         shared.learning_rate(1e-3),
@@ -57,7 +57,7 @@ class PpoAgent(Agent):
         seed: int,
         formulation: str = "whole",
         n_envs: int = 16,
-        rollout: int = 64,
+        rollout: int = 32,
         minibatches: int = 4,
         epochs: int = 10,
         learning_rate: float = 1e-3,

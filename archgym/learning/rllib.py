@@ -356,7 +356,7 @@ class _Quiet:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._n = 0
-        self._levels: list[tuple[logging.Logger, int]] = []
+        self._handlers: list[tuple[logging.Logger, list[logging.Handler], bool]] = []
         self._printed: Any = None
 
     def enter(self) -> None:
@@ -365,16 +365,14 @@ class _Quiet:
             self._n += 1
             if self._n > 1:
                 return
-            # Only those that do not go by their parent's: setting a level takes a millisecond.
-            loggers = [logging.getLogger("ray")]
+            # Not by levels, which RLlib sets itself.
             for name, logger in logging.root.manager.loggerDict.items():
-                if not name.startswith("ray.") or not isinstance(logger, logging.Logger):
+                if name.partition(".")[0] != "ray" or not isinstance(logger, logging.Logger):
                     continue
-                if logger.level != logging.NOTSET:
-                    loggers.append(logger)
-            self._levels = [(logger, logger.level) for logger in loggers]
-            for logger in loggers:
-                logger.setLevel(logging.CRITICAL)
+                # Those with neither go by their parent.
+                if name == "ray" or logger.handlers or not logger.propagate:
+                    self._handlers.append((logger, logger.handlers, logger.propagate))
+                    logger.handlers, logger.propagate = [logging.NullHandler()], False
             # Ray prints on standard output what happens to nodes, whatever it is told about logs.
             self._printed = worker.print_to_stdstream
             worker.print_to_stdstream = lambda *args, **kwargs: None
@@ -385,8 +383,9 @@ class _Quiet:
             self._n -= 1
             if self._n:
                 return
-            for logger, level in self._levels:
-                logger.setLevel(level)
+            for logger, handlers, propagates in self._handlers:
+                logger.handlers, logger.propagate = handlers, propagates
+            self._handlers = []
             worker.print_to_stdstream = self._printed
 
 
@@ -450,7 +449,7 @@ RAY = _SharedRay()
 
 def _start_ray(n_runners: int) -> None:
     address = os.environ.get("RAY_ADDRESS", "")
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    options: dict[str, Any] = {"log_to_driver": False}
     if not address:
         # Nobody else is to use it: without a token, and attached to no other that runs here.
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")

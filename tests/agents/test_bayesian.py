@@ -65,7 +65,7 @@ def test_batch_holds_designs_that_differ() -> None:
 def test_gaussian_process_asks_for_new_designs_that_keep_the_constraints(
     task: Any, batch_size: int
 ) -> None:
-    found = search(BayesianAgent, task, 25, model="gp", batch_size=batch_size)
+    found = search(BayesianAgent, task, 16, model="gp", batch_size=batch_size)
 
     assert found.n_repeated == 0
     assert task.space.feasible(found.designs).all()
@@ -76,8 +76,8 @@ def test_gaussian_process_conforms() -> None:
     check_agent(
         BayesianAgent,
         tasks=[MAPPING],
-        n_designs=16,
-        hyperparameters={"model": "gp", "startup": 6},
+        n_designs=12,
+        hyperparameters={"model": "gp", "startup": 5},
         time_limit_s=600,
     )
 
@@ -105,7 +105,7 @@ def test_optuna_says_nothing_and_its_settings_stay(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            search(BayesianAgent, MIXED, 20, batch_size=3, model=model)
+            search(BayesianAgent, MIXED, 15, batch_size=3, model=model)
     finally:
         logging.getLogger("optuna").removeHandler(caplog.handler)
 

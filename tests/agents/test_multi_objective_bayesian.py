@@ -56,7 +56,7 @@ def test_wider_front_than_of_random_search() -> None:
 
 @pytest.mark.slow
 def test_gaussian_processes_find_new_designs() -> None:
-    found = search(MultiObjectiveBayesianAgent, MIXED, 20, model="gp", batch_size=2)
+    found = search(MultiObjectiveBayesianAgent, MIXED, 16, model="gp", batch_size=3)
 
     assert found.n_repeated == 0
     assert MIXED.space.feasible(found.designs).all()
@@ -67,8 +67,8 @@ def test_gaussian_processes_conform() -> None:
     check_agent(
         MultiObjectiveBayesianAgent,
         tasks=[toy_task()],
-        n_designs=16,
-        hyperparameters={"model": "gp", "startup": 6},
+        n_designs=12,
+        hyperparameters={"model": "gp", "startup": 5},
         time_limit_s=600,
     )
 
