@@ -8,6 +8,7 @@ import operator
 import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,7 @@ class Expression:
                 left, right = (operand.evaluate(columns) for operand in self.operands)
                 return _BINARY[self.operation](left, right)
 
-    @property
+    @cached_property
     def names(self) -> frozenset[str]:
         """Parameters that the expression reads."""
         if self.operation == "parameter":

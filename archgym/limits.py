@@ -1,11 +1,12 @@
-"""Checks of plain numbers that come in as arguments."""
+"""Checks of plain values that come in as arguments."""
 
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
 
 from archgym.errors import InvalidArgumentError
 
-__all__ = ["check_number", "check_whole"]
+__all__ = ["check_choice", "check_number", "check_whole"]
 
 
 def check_whole(name: str, value: Any, low: int, high: int | None = None) -> int:
@@ -32,6 +33,17 @@ def check_number(name: str, value: Any, low: float, high: float | None = None) -
             f"`{name}` must be a number {_limits(low, high)}; got {value!r}."
         )
     return float(value)
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
+    """`value` where it is one of the choices.
+
+    Raises:
+      InvalidArgumentError: It is not.
+    """
+    if not isinstance(value, str) or value not in choices:
+        raise InvalidArgumentError(f"`{name}` must be one of {', '.join(choices)}; got {value!r}.")
+    return value
 
 
 def _within(value: Any, low: float, high: float | None) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError
-from archgym.limits import check_number, check_whole
+from archgym.limits import check_choice, check_number, check_whole
 
 
 @pytest.mark.parametrize("value", [0, 2.0, "3", None, True, math.nan, 11])
@@ -31,3 +31,13 @@ def test_numbers_inside_come_back_as_plain_ones() -> None:
 def test_open_limit_says_or_more() -> None:
     with pytest.raises(InvalidArgumentError, match="of 1 or more; got 0"):
         check_whole("n", 0, 1)
+
+
+@pytest.mark.parametrize("value", ["Best", "", 1, None, ["best"]])
+def test_value_that_is_no_choice_is_refused(value: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="`improvement` must be one of first, best; got"):
+        check_choice("improvement", value, ("first", "best"))
+
+
+def test_choice_is_returned() -> None:
+    assert check_choice("improvement", "best", ("first", "best")) == "best"

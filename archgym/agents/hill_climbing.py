@@ -7,8 +7,7 @@ import numpy as np
 
 from archgym.agent import AskTellAgent, Trials
 from archgym.asked import AskedDesigns
-from archgym.errors import InvalidArgumentError
-from archgym.limits import check_number, check_whole
+from archgym.limits import check_choice, check_number, check_whole
 from archgym.neighbourhood import step_designs
 from archgym.parameter import Categorical, Integer, Parameter, Real
 from archgym.space import DesignSpace
@@ -106,8 +105,8 @@ class HillClimbingAgent(AskTellAgent):
         self._patience = check_whole("patience", patience, 1)
         self._step = check_number("step", step, 0.001, 1)
         self._kick = check_number("kick", kick, 0.01)
-        self._moves_at_once = _check_choice("improvement", improvement, _IMPROVEMENTS) == "first"
-        self._is_kicked = _check_choice("restart", restart, _RESTARTS) == "perturbation"
+        self._moves_at_once = check_choice("improvement", improvement, _IMPROVEMENTS) == "first"
+        self._is_kicked = check_choice("restart", restart, _RESTARTS) == "perturbation"
         self._space = space
         self._rng = np.random.default_rng(seed)
         self._asked = AskedDesigns(space)
@@ -178,9 +177,3 @@ class _Place:
 
 def _reward(place: _Place) -> float:
     return place.reward
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> str:
-    if value not in choices:
-        raise InvalidArgumentError(f"`{name}` must be one of {', '.join(choices)}; got {value!r}.")
-    return value

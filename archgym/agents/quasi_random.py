@@ -8,7 +8,7 @@ from archgym.agent import AskTellAgent, Trials
 from archgym.asked import AskedDesigns
 from archgym.envs.choices import Choices
 from archgym.errors import InvalidArgumentError
-from archgym.limits import check_whole
+from archgym.limits import check_choice, check_whole
 from archgym.parameter import Categorical, Parameter, PowerOfTwo
 from archgym.space import DesignSpace
 
@@ -118,11 +118,7 @@ class QuasiRandomAgent(AskTellAgent):
 def _make_engine(sequence: str, n_dimensions: int, rng: np.random.Generator) -> "QMCEngine":
     from scipy.stats import qmc
 
-    if sequence not in _SEQUENCES:
-        raise InvalidArgumentError(
-            f"`sequence` must be one of {', '.join(_SEQUENCES)}; got {sequence!r}."
-        )
-    if sequence == "halton":
+    if check_choice("sequence", sequence, _SEQUENCES) == "halton":
         return qmc.Halton(n_dimensions, seed=rng)
     if n_dimensions > qmc.Sobol.MAXDIM:
         raise InvalidArgumentError(

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from archgym.asked import AskedDesigns
-from archgym.errors import InvalidArgumentError, MissingExtraError
+from archgym.errors import MissingExtraError
 from archgym.learning.coordinates import Coordinates
 from archgym.learning.random_state import RandomState
+from archgym.limits import check_choice
 from archgym.neighbourhood import step_designs
 from archgym.space import DesignSpace
 
@@ -66,10 +67,7 @@ class OptunaModel:
         Raises:
           MissingExtraError: "gp" needs torch.
         """
-        if model not in MODELS:
-            raise InvalidArgumentError(
-                f"`model` must be one of {', '.join(MODELS)}; got {model!r}."
-            )
+        check_choice("model", model, MODELS)
         self._space = space
         self._rng = rng
         self._coordinates = Coordinates(space)
