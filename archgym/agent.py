@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 import numpy as np
 
 from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.hyperparameters import declared_hyperparameters
 from archgym.metrics import MetricSpec
 from archgym.parameter import Parameter
 from archgym.policy import Policy
@@ -84,13 +85,14 @@ class Agent(ABC):
 
     An agent is a deterministic function of its space, hyperparameters, seed and the results so
     far: that is what lets a study resume by asking it again. It never learns the budget. It takes
-    hyperparameters as constructor arguments with defaults, and publishes for each the range that a
-    sweep draws from, in `hyperparameters`.
+    hyperparameters as keyword-only constructor arguments with defaults, whose annotations hold the
+    range that a sweep draws from: `Annotated[int, Integer(name="ants", low=1, high=64, doc="…")]`.
     """
 
     name: ClassVar[str]
     """Registered name: the file's."""
     hyperparameters: ClassVar[tuple[Parameter, ...]] = ()
+    """Ranges with defaults: what the constructor's annotations hold, unless a class says others."""
     library: ClassVar[str] = "own"
     """What does the work: "own" or a package's name."""
     kind: ClassVar[Literal["single-objective", "multi-objective"]] = "single-objective"
@@ -100,6 +102,11 @@ class Agent(ABC):
     """Whether the same results lead to the same asks, bit for bit; an instance may differ."""
     is_seeded: ClassVar[bool] = True
     """Whether another seed leads to other asks; a grid search says no."""
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if "__init__" in vars(cls) and "hyperparameters" not in vars(cls):
+            cls.hyperparameters = declared_hyperparameters(cls.__init__) or cls.hyperparameters
 
     @abstractmethod
     def __init__(self, space: DesignSpace, *, seed: int) -> None:

@@ -1,16 +1,11 @@
 """Advantage actor-critic, by Stable-Baselines3."""
 
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import TYPE_CHECKING, final
 
-import numpy as np
-
-from archgym.agent import Agent, Evaluate
-from archgym.learning import sb3_hyperparameters as shared
-from archgym.learning.sb3 import Sb3Learner, hidden_layers, remade
-from archgym.parameter import Parameter
-from archgym.policy import Policy
+from archgym.hyperparameters import checked_hyperparameters
+from archgym.learning import hyperparameters as shared
+from archgym.learning.sb3 import Sb3Agent, Sb3Learner, hidden_layers
 from archgym.space import DesignSpace
-from archgym.task import Task
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -20,7 +15,7 @@ __all__ = ["A2cAgent"]
 
 
 @final
-class A2cAgent(Agent):
+class A2cAgent(Sb3Agent):
     """Moves the odds of each choice towards designs that did better, after each few designs.
 
     It learns once from each design and forgets it, which makes it quick. Policies are as those of
@@ -32,58 +27,34 @@ class A2cAgent(Agent):
 
     name = "a2c"
     library = "stable-baselines3"
-    batch = "batch"
-    hyperparameters: ClassVar[tuple[Parameter, ...]] = (
-        shared.formulation("whole"),
-        shared.n_envs(16),
-        shared.rollout(16),
-        shared.learning_rate(1e-3),
-        shared.discount(1.0),
-        shared.trace_decay(0.95),
-        shared.entropy(0.1),
-        shared.floor(-2.0),
-        shared.width(64),
-        shared.layers(2),
-    )
 
     def __init__(
         self,
         space: DesignSpace,
         *,
         seed: int,
-        formulation: str = "whole",
-        n_envs: int = 16,
-        rollout: int = 16,
-        learning_rate: float = 1e-3,
-        gamma: float = 1.0,
-        gae_lambda: float = 0.95,
-        entropy: float = 0.1,
-        floor: float = -2.0,
-        width: int = 64,
-        layers: int = 2,
+        formulation: shared.Formulation = "whole",
+        n_envs: shared.NEnvs = 16,
+        rollout: shared.Rollout = 16,
+        learning_rate: shared.LearningRate = 1e-3,
+        gamma: shared.Discount = 1.0,
+        gae_lambda: shared.TraceDecay = 0.95,
+        entropy: shared.Entropy = 0.1,
+        floor: shared.Floor = -2.0,
+        width: shared.Width = 64,
+        layers: shared.Layers = 2,
     ) -> None:
-        """Checks the hyperparameters, which `hyperparameters` explains.
+        """Checks the hyperparameters, whose annotations explain them.
 
         Args:
           space: Where to search.
           seed: What decides.
         """
         # `locals()` is what was given, by name.
-        self._values = shared.check_values(self.hyperparameters, locals())
+        self._values = checked_hyperparameters(type(self), locals())
         self._learner = Sb3Learner(
             type(self), self._values, self._make, seed=seed, formulation=formulation
         )
-
-    def search(self, evaluate: Evaluate, task: Task) -> None:
-        self._learner.search(evaluate, task)
-
-    def policy(self) -> Policy | None:
-        return self._learner.policy()
-
-    @classmethod
-    def propose(cls, policy: Policy, task: Task, n: int, seed: int) -> np.ndarray:
-        agent: A2cAgent = remade(cls, policy, task.space)
-        return agent._learner.propose(policy, task, n, seed)
 
     def _make(self, env: "VecEnv", n_steps: int) -> "BaseAlgorithm":
         from stable_baselines3 import A2C

@@ -1,6 +1,6 @@
 """Ant colony optimisation."""
 
-from typing import ClassVar, final
+from typing import Annotated, final
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from archgym.agent import AskTellAgent, Trials
 from archgym.asked import AskedDesigns
 from archgym.envs.choices import Choices
 from archgym.limits import check_number, check_whole
-from archgym.parameter import Integer, Parameter, Permutation, Real
+from archgym.parameter import Integer, Permutation, Real
 from archgym.space import DesignSpace
 
 __all__ = ["AntColonyAgent"]
@@ -42,83 +42,75 @@ class AntColonyAgent(AskTellAgent):
 
     name = "ant_colony"
     batch = "batch"
-    hyperparameters: ClassVar[tuple[Parameter, ...]] = (
-        Integer(name="ants", low=1, high=64, default=16, doc="Designs an ask."),
-        Real(
-            name="evaporation",
-            low=0.01,
-            high=0.9,
-            count=90,
-            default=0.2,
-            doc="Share of the pheromone that evaporates after an ask.",
-        ),
-        Real(
-            name="greediness",
-            low=0.0,
-            high=0.95,
-            count=20,
-            default=0.5,
-            doc="Share of choices that take the option with the most pheromone.",
-        ),
-        Real(
-            name="decay",
-            low=0.0,
-            high=0.5,
-            count=51,
-            default=0.1,
-            doc="Share of the way back to the start that an ant sets what it takes.",
-        ),
-        Integer(
-            name="depositing",
-            low=1,
-            high=32,
-            default=2,
-            doc="Best designs so far that deposit pheromone.",
-        ),
-        Real(
-            name="spread",
-            low=0.0,
-            high=0.9,
-            count=19,
-            default=0.2,
-            doc="Share of a deposit that goes to the neighbours of an ordered parameter's value.",
-        ),
-        Real(
-            name="least",
-            low=0.0,
-            high=0.5,
-            count=51,
-            default=0.1,
-            doc="Least pheromone of an option, as a share of what it has at the start.",
-        ),
-    )
 
     def __init__(
         self,
         space: DesignSpace,
         *,
         seed: int,
-        ants: int = 16,
-        evaporation: float = 0.2,
-        greediness: float = 0.5,
-        decay: float = 0.1,
-        depositing: int = 2,
-        spread: float = 0.2,
-        least: float = 0.1,
+        ants: Annotated[int, Integer(name="ants", low=1, high=64, doc="Designs an ask.")] = 16,
+        evaporation: Annotated[
+            float,
+            Real(
+                name="evaporation",
+                low=0.01,
+                high=0.9,
+                count=90,
+                doc="Share of the pheromone that evaporates after an ask.",
+            ),
+        ] = 0.2,
+        greediness: Annotated[
+            float,
+            Real(
+                name="greediness",
+                low=0.0,
+                high=0.95,
+                count=20,
+                doc="Share of choices that take the option with the most pheromone.",
+            ),
+        ] = 0.5,
+        decay: Annotated[
+            float,
+            Real(
+                name="decay",
+                low=0.0,
+                high=0.5,
+                count=51,
+                doc="Share of the way back to the start that an ant sets what it takes.",
+            ),
+        ] = 0.1,
+        depositing: Annotated[
+            int,
+            Integer(
+                name="depositing", low=1, high=32, doc="Best designs so far that deposit pheromone."
+            ),
+        ] = 2,
+        spread: Annotated[
+            float,
+            Real(
+                name="spread",
+                low=0.0,
+                high=0.9,
+                count=19,
+                doc="Share of a deposit that goes to neighbouring values, where there is an order.",
+            ),
+        ] = 0.2,
+        least: Annotated[
+            float,
+            Real(
+                name="least",
+                low=0.0,
+                high=0.5,
+                count=51,
+                doc="Least pheromone of an option, as a share of what it has at the start.",
+            ),
+        ] = 0.1,
     ) -> None:
         """Sets up a colony in a land where all is alike.
 
         Args:
           space: Where to search.
           seed: What decides.
-          ants: Designs an ask, 1 or more.
-          evaporation: Share of the pheromone that evaporates after an ask, 0 to 1.
-          greediness: Share of choices that take the option with the most pheromone, 0 to 1.
-          decay: Share of the way back to the start that an ant sets what it takes, 0 to 1.
-          depositing: Best designs so far that deposit, 1 or more.
-          spread: Share of a deposit that goes to neighbouring values, where they have an order, 0
-            to 1.
-          least: Least pheromone of an option, as a share of what it has at the start, 0 to 1.
         """
         self._n_ants = check_whole("ants", ants, 1)
         self._evaporation = check_number("evaporation", evaporation, 0, 1)

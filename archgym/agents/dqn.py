@@ -1,16 +1,12 @@
 """Deep Q-learning, by Stable-Baselines3."""
 
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import TYPE_CHECKING, Annotated, final
 
-import numpy as np
-
-from archgym.agent import Agent, Evaluate
-from archgym.learning import sb3_hyperparameters as shared
-from archgym.learning.sb3 import Sb3Learner, hidden_layers, remade
-from archgym.parameter import Ordinal, Parameter, PowerOfTwo
-from archgym.policy import Policy
+from archgym.hyperparameters import Within, checked_hyperparameters
+from archgym.learning import hyperparameters as shared
+from archgym.learning.sb3 import Sb3Agent, Sb3Learner, hidden_layers
+from archgym.parameter import Ordinal, PowerOfTwo
 from archgym.space import DesignSpace
-from archgym.task import Task
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -20,7 +16,7 @@ __all__ = ["DqnAgent"]
 
 
 @final
-class DqnAgent(Agent):
+class DqnAgent(Sb3Agent):
     """Learns what each value of the next choice is worth, and takes the best but for a random few.
 
     It makes designs one choice at a time only: the algorithm knows no actions of several parts. At
@@ -33,61 +29,52 @@ class DqnAgent(Agent):
 
     name = "dqn"
     library = "stable-baselines3"
-    batch = "batch"
-    hyperparameters: ClassVar[tuple[Parameter, ...]] = (
-        shared.n_envs(8),
-        shared.start(64),
-        PowerOfTwo(
-            name="exploration",
-            low=64,
-            high=2**14,
-            default=512,
-            doc="Designs over which the share of random choices falls from all to the last one.",
-        ),
-        Ordinal(
-            name="last_exploration",
-            levels=(0.0, 0.01, 0.02, 0.05, 0.1, 0.2),
-            default=0.05,
-            doc="Share of random choices from then on.",
-        ),
-        shared.memory(8192),
-        shared.batch_size(128),
-        shared.updates(2),
-        shared.tau(0.05),
-        shared.learning_rate(1e-3),
-        shared.discount(1.0),
-        shared.floor(-2.0),
-        shared.width(64),
-        shared.layers(2),
-    )
 
     def __init__(
         self,
         space: DesignSpace,
         *,
         seed: int,
-        n_envs: int = 8,
-        start: int = 64,
-        exploration: int = 512,
-        last_exploration: float = 0.05,
-        memory: int = 8192,
-        batch_size: int = 128,
-        updates: int = 2,
-        tau: float = 0.05,
-        learning_rate: float = 1e-3,
-        gamma: float = 1.0,
-        floor: float = -2.0,
-        width: int = 64,
-        layers: int = 2,
+        n_envs: shared.NEnvs = 8,
+        start: shared.Start = 64,
+        exploration: Annotated[
+            int,
+            PowerOfTwo(
+                name="exploration",
+                low=64,
+                high=2**14,
+                doc="Designs over which the share of random choices falls from all to the last "
+                "one.",
+            ),
+            Within(1, 2**30),
+        ] = 512,
+        last_exploration: Annotated[
+            float,
+            Ordinal(
+                name="last_exploration",
+                levels=(0.0, 0.01, 0.02, 0.05, 0.1, 0.2),
+                doc="Share of random choices from then on.",
+            ),
+            Within(0.0, 1.0),
+        ] = 0.05,
+        memory: shared.Memory = 8192,
+        batch_size: shared.BatchSize = 128,
+        updates: shared.Updates = 2,
+        tau: shared.Tau = 0.05,
+        learning_rate: shared.LearningRate = 1e-3,
+        gamma: shared.Discount = 1.0,
+        floor: shared.Floor = -2.0,
+        width: shared.Width = 64,
+        layers: shared.Layers = 2,
     ) -> None:
-        """Checks the hyperparameters, which `hyperparameters` explains.
+        """Checks the hyperparameters, whose annotations explain them.
 
         Args:
           space: Where to search.
           seed: What decides.
         """
         # `locals()` is what was given, by name.
-        self._values = shared.check_values(self.hyperparameters, locals())
+        self._values = checked_hyperparameters(type(self), locals())
         self._learner = Sb3Learner(
             type(self),
             self._values,
@@ -96,17 +83,6 @@ class DqnAgent(Agent):
             formulation="sequential",
             actor="q_net.",
         )
-
-    def search(self, evaluate: Evaluate, task: Task) -> None:
-        self._learner.search(evaluate, task)
-
-    def policy(self) -> Policy | None:
-        return self._learner.policy()
-
-    @classmethod
-    def propose(cls, policy: Policy, task: Task, n: int, seed: int) -> np.ndarray:
-        agent: DqnAgent = remade(cls, policy, task.space)
-        return agent._learner.propose(policy, task, n, seed)
 
     def _make(self, env: "VecEnv", n_steps: int) -> "BaseAlgorithm":
         from stable_baselines3 import DQN

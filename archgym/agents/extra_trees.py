@@ -1,6 +1,6 @@
 """Bayesian optimisation with an ensemble of randomised trees, by scikit-learn."""
 
-from typing import ClassVar, final
+from typing import Annotated, final
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from archgym.learning.normal_scores import normal_scores
 from archgym.learning.randomised_trees import RandomisedTrees
 from archgym.limits import check_whole
 from archgym.neighbourhood import step_designs
-from archgym.parameter import Integer, Parameter
+from archgym.parameter import Integer
 from archgym.space import DesignSpace
 
 __all__ = ["ExtraTreesAgent"]
@@ -51,39 +51,33 @@ class ExtraTreesAgent(AskTellAgent):
     name = "extra_trees"
     library = "scikit-learn"
     batch = "batch"
-    hyperparameters: ClassVar[tuple[Parameter, ...]] = (
-        Integer(name="startup", low=2, high=100, default=10, doc="Random designs at the start."),
-        Integer(name="trees", low=10, high=200, step=10, default=50, doc="Trees of the ensemble."),
-        Integer(
-            name="pool",
-            low=100,
-            high=2000,
-            step=100,
-            default=800,
-            doc="Designs looked at before each ask.",
-        ),
-        Integer(name="batch_size", low=1, high=32, default=1, doc="Designs an ask."),
-    )
 
     def __init__(
         self,
         space: DesignSpace,
         *,
         seed: int,
-        startup: int = 10,
-        trees: int = 50,
-        pool: int = 800,
-        batch_size: int = 1,
+        startup: Annotated[
+            int, Integer(name="startup", low=2, high=100, doc="Random designs at the start.")
+        ] = 10,
+        trees: Annotated[
+            int, Integer(name="trees", low=10, high=200, step=10, doc="Trees of the ensemble.")
+        ] = 50,
+        pool: Annotated[
+            int,
+            Integer(
+                name="pool", low=100, high=2000, step=100, doc="Designs looked at before each ask."
+            ),
+        ] = 800,
+        batch_size: Annotated[
+            int, Integer(name="batch_size", low=1, high=32, doc="Designs an ask.")
+        ] = 1,
     ) -> None:
         """Sets up the ensemble.
 
         Args:
           space: Where to search.
           seed: What decides.
-          startup: Random designs at the start, 1 or more.
-          trees: Trees of the ensemble, 2 or more.
-          pool: Designs looked at before each ask, 16 or more.
-          batch_size: Designs an ask, 1 or more.
         """
         self._startup = check_whole("startup", startup, 1)
         self._n_pool = check_whole("pool", pool, 16)

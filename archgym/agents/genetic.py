@@ -1,6 +1,6 @@
 """A genetic algorithm for mixed parameters."""
 
-from typing import ClassVar, final
+from typing import Annotated, final
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from archgym.agent import AskTellAgent, Trials
 from archgym.asked import AskedDesigns
 from archgym.limits import check_number, check_whole
 from archgym.neighbourhood import step_designs
-from archgym.parameter import Integer, Parameter, Real
+from archgym.parameter import Integer, Real
 from archgym.space import DesignSpace
 
 __all__ = ["GeneticAgent"]
@@ -32,60 +32,69 @@ class GeneticAgent(AskTellAgent):
 
     name = "genetic"
     batch = "batch"
-    hyperparameters: ClassVar[tuple[Parameter, ...]] = (
-        Integer(name="population", low=4, high=100, default=12, doc="Designs that may breed."),
-        Integer(name="batch_size", low=1, high=64, default=8, doc="Children an ask."),
-        Integer(name="tournament", low=1, high=8, default=3, doc="Designs a parent beats, and it."),
-        Real(
-            name="crossover",
-            low=0.0,
-            high=1.0,
-            count=11,
-            default=0.7,
-            doc="Share of children that have two parents.",
-        ),
-        Real(
-            name="mutation",
-            low=0.5,
-            high=5.0,
-            count=10,
-            default=1.0,
-            doc="Mean number of parameters of a child that step.",
-        ),
-        Real(
-            name="step",
-            low=0.01,
-            high=0.5,
-            count=50,
-            default=0.2,
-            doc="Mean length of a step along an ordered parameter, as a share of its values.",
-        ),
-    )
 
     def __init__(
         self,
         space: DesignSpace,
         *,
         seed: int,
-        population: int = 12,
-        batch_size: int = 8,
-        tournament: int = 3,
-        crossover: float = 0.7,
-        mutation: float = 1.0,
-        step: float = 0.2,
+        population: Annotated[
+            int,
+            Integer(
+                name="population",
+                low=4,
+                high=100,
+                doc="Designs that may breed; as many random ones start the search.",
+            ),
+        ] = 12,
+        batch_size: Annotated[
+            int, Integer(name="batch_size", low=1, high=64, doc="Children an ask.")
+        ] = 8,
+        tournament: Annotated[
+            int,
+            Integer(
+                name="tournament",
+                low=1,
+                high=8,
+                doc="Designs drawn, the best of which is a parent.",
+            ),
+        ] = 3,
+        crossover: Annotated[
+            float,
+            Real(
+                name="crossover",
+                low=0.0,
+                high=1.0,
+                count=11,
+                doc="Share of children that have two parents.",
+            ),
+        ] = 0.7,
+        mutation: Annotated[
+            float,
+            Real(
+                name="mutation",
+                low=0.5,
+                high=5.0,
+                count=10,
+                doc="Mean number of parameters of a child that step; at least one does.",
+            ),
+        ] = 1.0,
+        step: Annotated[
+            float,
+            Real(
+                name="step",
+                low=0.01,
+                high=0.5,
+                count=50,
+                doc="Mean length of a step along an ordered parameter, as a share of its values.",
+            ),
+        ] = 0.2,
     ) -> None:
         """Sets up an empty population.
 
         Args:
           space: Where to search.
           seed: What decides.
-          population: Designs that may breed, 2 or more; as many random ones start the search.
-          batch_size: Children an ask, 1 or more.
-          tournament: Designs drawn, the best of which is a parent, 1 or more.
-          crossover: Share of children that have two parents, 0 to 1.
-          mutation: Mean number of parameters of a child that step, above 0; at least one does in
-            a child of one parent.
-          step: Mean length of a step along an ordered parameter, as a share of its values, above 0.
         """
         self._population = check_whole("population", population, 2)
         self._batch_size = check_whole("batch_size", batch_size, 1)

@@ -1,14 +1,14 @@
 """Grid search in an order that covers the whole space from the first."""
 
 import math
-from typing import ClassVar, final
+from typing import Annotated, final
 
 import numpy as np
 
 from archgym.agent import AskTellAgent, Trials
 from archgym.asked import AskedDesigns
 from archgym.limits import check_whole
-from archgym.parameter import Parameter, PowerOfTwo
+from archgym.parameter import PowerOfTwo
 from archgym.space import DesignSpace
 
 __all__ = ["GridAgent"]
@@ -48,17 +48,21 @@ class GridAgent(AskTellAgent):
     name = "grid"
     batch = "batch"
     is_seeded = False
-    hyperparameters: ClassVar[tuple[Parameter, ...]] = (
-        PowerOfTwo(name="batch_size", low=1, high=1024, default=32, doc="Designs an ask."),
-    )
 
-    def __init__(self, space: DesignSpace, *, seed: int, batch_size: int = 32) -> None:
+    def __init__(
+        self,
+        space: DesignSpace,
+        *,
+        seed: int,
+        batch_size: Annotated[
+            int, PowerOfTwo(name="batch_size", low=1, high=1024, doc="Designs an ask.")
+        ] = 32,
+    ) -> None:
         """Chooses the stride.
 
         Args:
           space: What to cover.
           seed: Decides nothing.
-          batch_size: Designs an ask, 1 or more.
         """
         self._batch_size = check_whole("batch_size", batch_size, 1)
         self._space = space

@@ -1,7 +1,7 @@
 """Hill climbing with restarts."""
 
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Annotated, final
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from archgym.agent import AskTellAgent, Trials
 from archgym.asked import AskedDesigns
 from archgym.limits import check_choice, check_number, check_whole
 from archgym.neighbourhood import step_designs
-from archgym.parameter import Categorical, Integer, Parameter, Real
+from archgym.parameter import Categorical, Integer, Real
 from archgym.space import DesignSpace
 
 __all__ = ["HillClimbingAgent"]
@@ -38,68 +38,72 @@ class HillClimbingAgent(AskTellAgent):
 
     name = "hill_climbing"
     batch = "batch"
-    hyperparameters: ClassVar[tuple[Parameter, ...]] = (
-        Integer(name="batch_size", low=1, high=64, default=8, doc="Neighbours an ask."),
-        Integer(
-            name="patience",
-            low=1,
-            high=500,
-            default=24,
-            doc="Neighbours tried of a design that is not bettered before a restart.",
-        ),
-        Real(
-            name="step",
-            low=0.01,
-            high=0.5,
-            count=50,
-            default=0.2,
-            doc="Mean length of a step along an ordered parameter, as a share of its values.",
-        ),
-        Categorical(
-            name="improvement",
-            choices=_IMPROVEMENTS,
-            default="first",
-            doc="Whether it moves after an ask, or when all neighbours are tried.",
-        ),
-        Categorical(
-            name="restart",
-            choices=_RESTARTS,
-            default="perturbation",
-            doc="Where it starts again: anywhere, or from the best design, changed.",
-        ),
-        Real(
-            name="kick",
-            low=1.0,
-            high=8.0,
-            count=29,
-            default=3.0,
-            doc="Mean number of parameters that a perturbation changes.",
-        ),
-    )
 
     def __init__(
         self,
         space: DesignSpace,
         *,
         seed: int,
-        batch_size: int = 8,
-        patience: int = 24,
-        step: float = 0.2,
-        improvement: str = "first",
-        restart: str = "perturbation",
-        kick: float = 3.0,
+        batch_size: Annotated[
+            int,
+            Integer(
+                name="batch_size",
+                low=1,
+                high=64,
+                doc="Neighbours an ask, and designs that a restart chooses from.",
+            ),
+        ] = 8,
+        patience: Annotated[
+            int,
+            Integer(
+                name="patience",
+                low=1,
+                high=500,
+                doc="Neighbours tried of a design that is not bettered before a restart.",
+            ),
+        ] = 24,
+        step: Annotated[
+            float,
+            Real(
+                name="step",
+                low=0.01,
+                high=0.5,
+                count=50,
+                doc="Mean length of a step along an ordered parameter, as a share of its values.",
+            ),
+        ] = 0.2,
+        improvement: Annotated[
+            str,
+            Categorical(
+                name="improvement",
+                choices=_IMPROVEMENTS,
+                doc="Whether it moves after an ask, or when all neighbours are tried.",
+            ),
+        ] = "first",
+        restart: Annotated[
+            str,
+            Categorical(
+                name="restart",
+                choices=_RESTARTS,
+                doc="Where it starts again: anywhere, or from the best design, changed.",
+            ),
+        ] = "perturbation",
+        kick: Annotated[
+            float,
+            Real(
+                name="kick",
+                low=1.0,
+                high=8.0,
+                count=29,
+                doc="Mean number of parameters that a perturbation changes; at least one.",
+            ),
+        ] = 3.0,
     ) -> None:
         """Sets up a climb from random designs.
 
         Args:
           space: Where to search.
           seed: What decides.
-          batch_size: Neighbours an ask, and designs a restart chooses from, 1 or more.
-          patience: Neighbours tried of a design that is not bettered, 1 or more.
-          step: Mean length of a step along an ordered parameter, as a share of its values, above 0.
-          improvement: "first" or "best".
-          restart: "random" or "perturbation".
-          kick: Mean number of parameters that a perturbation changes, above 0; one at least.
         """
         self._batch_size = check_whole("batch_size", batch_size, 1)
         self._patience = check_whole("patience", patience, 1)

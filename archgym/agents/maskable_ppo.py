@@ -1,16 +1,11 @@
 """Proximal policy optimisation that never chooses what cannot be completed, by sb3-contrib."""
 
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import TYPE_CHECKING, final
 
-import numpy as np
-
-from archgym.agent import Agent, Evaluate
-from archgym.learning import sb3_hyperparameters as shared
-from archgym.learning.sb3 import Sb3Learner, even_parts, hidden_layers, remade
-from archgym.parameter import Parameter
-from archgym.policy import Policy
+from archgym.hyperparameters import checked_hyperparameters
+from archgym.learning import hyperparameters as shared
+from archgym.learning.sb3 import Sb3Agent, Sb3Learner, hidden_layers, ppo_arguments
 from archgym.space import DesignSpace
-from archgym.task import Task
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -20,7 +15,7 @@ __all__ = ["MaskablePpoAgent"]
 
 
 @final
-class MaskablePpoAgent(Agent):
+class MaskablePpoAgent(Sb3Agent):
     """PPO that gives no odds to values without a feasible completion.
 
     One choice at a time that leaves feasible designs only, as far as the space's constraints tell;
@@ -34,50 +29,34 @@ class MaskablePpoAgent(Agent):
 
     name = "maskable_ppo"
     library = "sb3-contrib"
-    batch = "batch"
-    hyperparameters: ClassVar[tuple[Parameter, ...]] = (
-        shared.formulation("sequential"),
-        shared.n_envs(16),
-        shared.rollout(64),
-        shared.minibatches(4),
-        shared.epochs(10),
-        shared.learning_rate(1e-3),
-        shared.discount(1.0),
-        shared.trace_decay(0.95),
-        shared.entropy(0.03),
-        shared.clip(0.2),
-        shared.floor(-2.0),
-        shared.width(64),
-        shared.layers(2),
-    )
 
     def __init__(
         self,
         space: DesignSpace,
         *,
         seed: int,
-        formulation: str = "sequential",
-        n_envs: int = 16,
-        rollout: int = 64,
-        minibatches: int = 4,
-        epochs: int = 10,
-        learning_rate: float = 1e-3,
-        gamma: float = 1.0,
-        gae_lambda: float = 0.95,
-        entropy: float = 0.03,
-        clip: float = 0.2,
-        floor: float = -2.0,
-        width: int = 64,
-        layers: int = 2,
+        formulation: shared.Formulation = "sequential",
+        n_envs: shared.NEnvs = 16,
+        rollout: shared.Rollout = 64,
+        minibatches: shared.Minibatches = 4,
+        epochs: shared.Epochs = 10,
+        learning_rate: shared.LearningRate = 1e-3,
+        gamma: shared.Discount = 1.0,
+        gae_lambda: shared.TraceDecay = 0.95,
+        entropy: shared.Entropy = 0.03,
+        clip: shared.Clip = 0.2,
+        floor: shared.Floor = -2.0,
+        width: shared.Width = 64,
+        layers: shared.Layers = 2,
     ) -> None:
-        """Checks the hyperparameters, which `hyperparameters` explains.
+        """Checks the hyperparameters, whose annotations explain them.
 
         Args:
           space: Where to search.
           seed: What decides.
         """
         # `locals()` is what was given, by name.
-        self._values = shared.check_values(self.hyperparameters, locals())
+        self._values = checked_hyperparameters(type(self), locals())
         self._learner = Sb3Learner(
             type(self),
             self._values,
@@ -87,33 +66,13 @@ class MaskablePpoAgent(Agent):
             has_masks=True,
         )
 
-    def search(self, evaluate: Evaluate, task: Task) -> None:
-        self._learner.search(evaluate, task)
-
-    def policy(self) -> Policy | None:
-        return self._learner.policy()
-
-    @classmethod
-    def propose(cls, policy: Policy, task: Task, n: int, seed: int) -> np.ndarray:
-        agent: MaskablePpoAgent = remade(cls, policy, task.space)
-        return agent._learner.propose(policy, task, n, seed)
-
     def _make(self, env: "VecEnv", n_steps: int) -> "BaseAlgorithm":
         from sb3_contrib import MaskablePPO
 
-        values = self._values
-        n_steps *= -(-values["rollout"] // env.num_envs)
         return MaskablePPO(
             "MlpPolicy",
             env,
-            learning_rate=values["learning_rate"],
-            n_steps=n_steps,
-            batch_size=even_parts(n_steps * env.num_envs, values["minibatches"]),
-            n_epochs=values["epochs"],
-            gamma=values["gamma"],
-            gae_lambda=values["gae_lambda"],
-            clip_range=values["clip"],
-            ent_coef=values["entropy"],
-            policy_kwargs={"net_arch": hidden_layers(values)},
+            **ppo_arguments(self._values, env, n_steps),
+            policy_kwargs={"net_arch": hidden_layers(self._values)},
             device="cpu",
         )

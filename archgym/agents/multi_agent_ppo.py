@@ -1,17 +1,18 @@
 """Proximal policy optimisation by several agents that make a design together, by RLlib."""
 
 import importlib.util
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import TYPE_CHECKING, Annotated, final
 
 import numpy as np
 
 from archgym.agent import Agent, Evaluate
 from archgym.errors import MissingExtraError
-from archgym.learning import sb3_hyperparameters as shared
+from archgym.hyperparameters import Within, checked_hyperparameters
+from archgym.learning import hyperparameters as shared
 from archgym.learning.random_state import RandomState
 from archgym.learning.sb3 import remade
 from archgym.limits import check_whole
-from archgym.parameter import Categorical, Ordinal, Parameter
+from archgym.parameter import Categorical, Ordinal
 from archgym.policy import Policy
 from archgym.space import DesignSpace
 from archgym.task import Task
@@ -48,70 +49,65 @@ class MultiAgentPpoAgent(Agent):
     name = "multi_agent_ppo"
     library = "ray"
     batch = "batch"
-    hyperparameters: ClassVar[tuple[Parameter, ...]] = (
-        Categorical(
-            name="groups",
-            choices=("parameter", "subsystem"),
-            default="parameter",
-            doc="What an agent chooses: one parameter, or those of one sub-system.",
-        ),
-        Categorical(
-            name="policies",
-            choices=("independent", "shared"),
-            default="independent",
-            doc="A policy for each agent, or one for all that is told for whom it acts.",
-        ),
-        Categorical(
-            name="critic",
-            choices=("own", "central"),
-            default="own",
-            doc="What critics see: what the agent does, or all, and what the others choose.",
-        ),
-        Categorical(
-            name="observes",
-            choices=("all", "own"),
-            default="all",
-            doc="What agents see: everything, or their own choices and the metrics.",
-        ),
-        shared.rollout(64),
-        shared.minibatches(4),
-        shared.epochs(10),
-        shared.learning_rate(1e-3),
-        shared.entropy(0.01),
-        shared.clip(0.2),
-        shared.floor(-2.0),
-        shared.width(64),
-        shared.layers(2),
-        Ordinal(
-            name="env_runners",
-            levels=(0,),
-            default=0,
-            doc="Ray actors that play episodes, as many as one likes; 0 for none and a search that "
-            "can be replayed, which is all that a sweep draws.",
-        ),
-    )
 
     def __init__(
         self,
         space: DesignSpace,
         *,
         seed: int,
-        groups: str = "parameter",
-        policies: str = "independent",
-        critic: str = "own",
-        observes: str = "all",
-        rollout: int = 64,
-        minibatches: int = 4,
-        epochs: int = 10,
-        learning_rate: float = 1e-3,
-        entropy: float = 0.01,
-        clip: float = 0.2,
-        floor: float = -2.0,
-        width: int = 64,
-        layers: int = 2,
-        env_runners: int = 0,
+        groups: Annotated[
+            str,
+            Categorical(
+                name="groups",
+                choices=("parameter", "subsystem"),
+                doc="What an agent chooses: one parameter, or those of one sub-system.",
+            ),
+        ] = "parameter",
+        policies: Annotated[
+            str,
+            Categorical(
+                name="policies",
+                choices=("independent", "shared"),
+                doc="A policy for each agent, or one for all that is told for whom it acts.",
+            ),
+        ] = "independent",
+        critic: Annotated[
+            str,
+            Categorical(
+                name="critic",
+                choices=("own", "central"),
+                doc="What critics see: what the agent does, or all, and what the others choose.",
+            ),
+        ] = "own",
+        observes: Annotated[
+            str,
+            Categorical(
+                name="observes",
+                choices=("all", "own"),
+                doc="What agents see: everything, or their own choices and the metrics.",
+            ),
+        ] = "all",
+        rollout: shared.Rollout = 64,
+        minibatches: shared.Minibatches = 4,
+        epochs: shared.Epochs = 10,
+        learning_rate: shared.LearningRate = 1e-3,
+        entropy: shared.Entropy = 0.01,
+        clip: shared.Clip = 0.2,
+        floor: shared.Floor = -2.0,
+        width: shared.Width = 64,
+        layers: shared.Layers = 2,
+        env_runners: Annotated[
+            int,
+            Ordinal(
+                name="env_runners",
+                levels=(0,),
+                doc="Ray actors that play episodes, as many as one likes; 0 for none and a search "
+                "that can be replayed, which is all that a sweep draws.",
+            ),
+            Within(0, _MAX_RUNNERS),
+        ] = 0,
     ) -> None:
-        """Checks the hyperparameters, which `hyperparameters` explains.
+        """Checks the hyperparameters, whose annotations explain them.
 
         Args:
           space: Where to search.
@@ -124,12 +120,7 @@ class MultiAgentPpoAgent(Agent):
             if importlib.util.find_spec(package) is None:
                 raise MissingExtraError(package, "marl")
         # `locals()` is what was given, by name.
-        given = locals()
-        checked = shared.check_values(self.hyperparameters[:-1], given)
-        self._values = {
-            **checked,
-            "env_runners": check_whole("env_runners", env_runners, 0, _MAX_RUNNERS),
-        }
+        self._values = checked_hyperparameters(type(self), locals())
         self.replayable = env_runners == 0
         self._seed = seed
         self._task: Task | None = None

@@ -1,14 +1,13 @@
 """Bayesian optimisation of all terms of an objective at once, by Optuna."""
 
-from typing import ClassVar, final
+from typing import final
 
 import numpy as np
 
 from archgym.agent import AskTellAgent, Trials
 from archgym.asked import AskedDesigns
-from archgym.learning.optuna_model import MODELS, OptunaModel
+from archgym.learning.optuna_model import BatchSize, Candidates, Model, OptunaModel, Startup
 from archgym.limits import check_whole
-from archgym.parameter import Categorical, Integer, Parameter
 from archgym.space import DesignSpace
 
 __all__ = ["MultiObjectiveBayesianAgent"]
@@ -34,43 +33,22 @@ class MultiObjectiveBayesianAgent(AskTellAgent):
     library = "optuna"
     kind = "multi-objective"
     batch = "batch"
-    hyperparameters: ClassVar[tuple[Parameter, ...]] = (
-        Categorical(
-            name="model",
-            choices=MODELS,
-            default="tpe",
-            doc="Densities of good and bad designs, or Gaussian processes for small budgets.",
-        ),
-        Integer(name="startup", low=2, high=100, default=10, doc="Random designs at the start."),
-        Integer(
-            name="candidates",
-            low=4,
-            high=256,
-            default=24,
-            doc='Designs that "tpe" draws from the good density, to ask for the most promising.',
-        ),
-        Integer(name="batch_size", low=1, high=32, default=1, doc="Designs an ask."),
-    )
 
     def __init__(
         self,
         space: DesignSpace,
         *,
         seed: int,
-        model: str = "tpe",
-        startup: int = 10,
-        candidates: int = 24,
-        batch_size: int = 1,
+        model: Model = "tpe",
+        startup: Startup = 10,
+        candidates: Candidates = 24,
+        batch_size: BatchSize = 1,
     ) -> None:
         """Sets up the model.
 
         Args:
           space: Where to search.
           seed: What decides.
-          model: "tpe", or "gp", which needs the extra `gp`.
-          startup: Random designs at the start, 1 or more.
-          candidates: Designs that "tpe" draws for each suggestion, 1 or more.
-          batch_size: Designs an ask, 1 or more; later ones keep away from the earlier.
 
         Raises:
           MissingExtraError: torch is not installed and "gp" needs it.

@@ -1,10 +1,16 @@
 """Multi-objective search with NSGA-II, by pymoo."""
 
-from typing import Any, ClassVar, final
+from typing import Any, final
 
 from archgym.agent import Agent, Evaluate
-from archgym.learning.pymoo import HYPERPARAMETERS, PymooSearch
-from archgym.parameter import Parameter
+from archgym.learning.pymoo import (
+    BatchSize,
+    Crossover,
+    Mutation,
+    Population,
+    PymooSearch,
+    Step,
+)
 from archgym.space import DesignSpace
 from archgym.task import Task
 
@@ -29,29 +35,23 @@ class Nsga2Agent(Agent):
     library = "pymoo"
     kind = "multi-objective"
     batch = "batch"
-    hyperparameters: ClassVar[tuple[Parameter, ...]] = HYPERPARAMETERS
 
     def __init__(
         self,
         space: DesignSpace,
         *,
         seed: int,
-        population: int = 20,
-        batch_size: int = 8,
-        crossover: float = 0.7,
-        mutation: float = 1.0,
-        step: float = 0.2,
+        population: Population = 20,
+        batch_size: BatchSize = 8,
+        crossover: Crossover = 0.7,
+        mutation: Mutation = 1.0,
+        step: Step = 0.2,
     ) -> None:
         """Sets up an empty population.
 
         Args:
           space: Where to search.
           seed: What decides.
-          population: Designs that may breed, 2 or more; as many random ones start the search.
-          batch_size: Children an ask, 1 or more.
-          crossover: Share of children that have two parents, 0 to 1.
-          mutation: Mean number of parameters of a child that step, above 0; at least one does.
-          step: Mean length of a step along an ordered parameter, as a share of its values, above 0.
 
         Raises:
           MissingExtraError: pymoo is not installed.

@@ -1,6 +1,6 @@
 """Quasi-random search: points that leave no gaps, by SciPy."""
 
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import TYPE_CHECKING, Annotated, final
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from archgym.asked import AskedDesigns
 from archgym.envs.choices import Choices
 from archgym.errors import InvalidArgumentError
 from archgym.limits import check_choice, check_whole
-from archgym.parameter import Categorical, Parameter, PowerOfTwo
+from archgym.parameter import Categorical, PowerOfTwo
 from archgym.space import DesignSpace
 
 if TYPE_CHECKING:
@@ -46,31 +46,29 @@ class QuasiRandomAgent(AskTellAgent):
     name = "quasi_random"
     library = "scipy"
     batch = "batch"
-    hyperparameters: ClassVar[tuple[Parameter, ...]] = (
-        Categorical(
-            name="sequence",
-            choices=_SEQUENCES,
-            default="sobol",
-            doc="Where points come from.",
-        ),
-        PowerOfTwo(name="batch_size", low=1, high=1024, default=32, doc="Designs an ask."),
-    )
 
     def __init__(
         self,
         space: DesignSpace,
         *,
         seed: int,
-        sequence: str = "sobol",
-        batch_size: int = 32,
+        sequence: Annotated[
+            str,
+            Categorical(
+                name="sequence",
+                choices=_SEQUENCES,
+                doc="Where points come from; Sobol's has at most 21,201 dimensions.",
+            ),
+        ] = "sobol",
+        batch_size: Annotated[
+            int, PowerOfTwo(name="batch_size", low=1, high=1024, doc="Designs an ask.")
+        ] = 32,
     ) -> None:
         """Sets up the sequence.
 
         Args:
           space: Where to search.
           seed: How points are scrambled.
-          sequence: "sobol", for up to 21,201 dimensions, or "halton".
-          batch_size: Designs an ask, 1 or more.
 
         Raises:
           InvalidArgumentError: There is no such sequence, or not of so many dimensions.

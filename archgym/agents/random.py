@@ -1,13 +1,13 @@
 """Random search: the yardstick for every other agent."""
 
-from typing import ClassVar, final
+from typing import Annotated, final
 
 import numpy as np
 
 from archgym.agent import AskTellAgent, Trials
 from archgym.asked import AskedDesigns
 from archgym.limits import check_whole
-from archgym.parameter import Parameter, PowerOfTwo
+from archgym.parameter import PowerOfTwo
 from archgym.space import DesignSpace
 
 __all__ = ["RandomAgent"]
@@ -25,17 +25,21 @@ class RandomAgent(AskTellAgent):
 
     name = "random"
     batch = "batch"
-    hyperparameters: ClassVar[tuple[Parameter, ...]] = (
-        PowerOfTwo(name="batch_size", low=1, high=1024, default=32, doc="Designs an ask."),
-    )
 
-    def __init__(self, space: DesignSpace, *, seed: int, batch_size: int = 32) -> None:
+    def __init__(
+        self,
+        space: DesignSpace,
+        *,
+        seed: int,
+        batch_size: Annotated[
+            int, PowerOfTwo(name="batch_size", low=1, high=1024, doc="Designs an ask.")
+        ] = 32,
+    ) -> None:
         """Sets up the draw.
 
         Args:
           space: Where to draw.
           seed: What decides.
-          batch_size: Designs an ask, 1 or more.
         """
         self._asked = AskedDesigns(space)
         self._rng = np.random.default_rng(seed)

@@ -1,16 +1,14 @@
 """Soft actor-critic, by Stable-Baselines3."""
 
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import TYPE_CHECKING, Annotated, final
 
 import numpy as np
 
-from archgym.agent import Agent, Evaluate
-from archgym.learning import sb3_hyperparameters as shared
-from archgym.learning.sb3 import Sb3Learner, hidden_layers, remade
-from archgym.parameter import Ordinal, Parameter
-from archgym.policy import Policy
+from archgym.hyperparameters import Within, checked_hyperparameters
+from archgym.learning import hyperparameters as shared
+from archgym.learning.sb3 import Sb3Agent, Sb3Learner, hidden_layers
+from archgym.parameter import Ordinal
 from archgym.space import DesignSpace
-from archgym.task import Task
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -25,7 +23,7 @@ _EVEN_DEVIATION = 0.845
 
 
 @final
-class SacAgent(Agent):
+class SacAgent(Sb3Agent):
     """Learns what designs are worth from all it remembers, and makes good ones of every kind.
 
     An action is a number from -1 to 1 for each choice, of which every option has an equal part, so
@@ -38,63 +36,52 @@ class SacAgent(Agent):
 
     name = "sac"
     library = "stable-baselines3"
-    batch = "batch"
-    hyperparameters: ClassVar[tuple[Parameter, ...]] = (
-        shared.formulation("whole"),
-        shared.n_envs(8),
-        shared.start(64),
-        shared.memory(8192),
-        shared.batch_size(128),
-        shared.updates(1),
-        shared.tau(0.01),
-        shared.learning_rate(1e-3),
-        shared.discount(1.0),
-        Ordinal(
-            name="target_entropy",
-            levels=(-3.0, -2.0, -1.5, -1.0, -0.5, -0.25, 0.0, 0.25, 0.5),
-            default=-1.0,
-            doc="Entropy of each number of an action that is aimed at, in nats; 0.69 is uniform, "
-            "and -1 as much as even over a fifth of the interval.",
-        ),
-        Ordinal(
-            name="first_entropy",
-            levels=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0),
-            default=0.1,
-            doc="Weight of the entropy at the start.",
-        ),
-        shared.floor(-2.0),
-        shared.width(64),
-        shared.layers(2),
-    )
 
     def __init__(
         self,
         space: DesignSpace,
         *,
         seed: int,
-        formulation: str = "whole",
-        n_envs: int = 8,
-        start: int = 64,
-        memory: int = 8192,
-        batch_size: int = 128,
-        updates: int = 1,
-        tau: float = 0.01,
-        learning_rate: float = 1e-3,
-        gamma: float = 1.0,
-        target_entropy: float = -1.0,
-        first_entropy: float = 0.1,
-        floor: float = -2.0,
-        width: int = 64,
-        layers: int = 2,
+        formulation: shared.Formulation = "whole",
+        n_envs: shared.NEnvs = 8,
+        start: shared.Start = 64,
+        memory: shared.Memory = 8192,
+        batch_size: shared.BatchSize = 128,
+        updates: shared.Updates = 1,
+        tau: shared.Tau = 0.01,
+        learning_rate: shared.LearningRate = 1e-3,
+        gamma: shared.Discount = 1.0,
+        target_entropy: Annotated[
+            float,
+            Ordinal(
+                name="target_entropy",
+                levels=(-3.0, -2.0, -1.5, -1.0, -0.5, -0.25, 0.0, 0.25, 0.5),
+                doc="Entropy of each number of an action that is aimed at, in nats; 0.69 is "
+                "uniform, and -1 as much as even over a fifth of the interval.",
+            ),
+            Within(-20.0, 0.69),
+        ] = -1.0,
+        first_entropy: Annotated[
+            float,
+            Ordinal(
+                name="first_entropy",
+                levels=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0),
+                doc="Weight of the entropy at the start.",
+            ),
+            Within(1e-9, 1e6),
+        ] = 0.1,
+        floor: shared.Floor = -2.0,
+        width: shared.Width = 64,
+        layers: shared.Layers = 2,
     ) -> None:
-        """Checks the hyperparameters, which `hyperparameters` explains.
+        """Checks the hyperparameters, whose annotations explain them.
 
         Args:
           space: Where to search.
           seed: What decides.
         """
         # `locals()` is what was given, by name.
-        self._values = shared.check_values(self.hyperparameters, locals())
+        self._values = checked_hyperparameters(type(self), locals())
         self._learner = Sb3Learner(
             type(self),
             self._values,
@@ -104,17 +91,6 @@ class SacAgent(Agent):
             actions="box",
             actor="actor.",
         )
-
-    def search(self, evaluate: Evaluate, task: Task) -> None:
-        self._learner.search(evaluate, task)
-
-    def policy(self) -> Policy | None:
-        return self._learner.policy()
-
-    @classmethod
-    def propose(cls, policy: Policy, task: Task, n: int, seed: int) -> np.ndarray:
-        agent: SacAgent = remade(cls, policy, task.space)
-        return agent._learner.propose(policy, task, n, seed)
 
     def _make(self, env: "VecEnv", n_steps: int) -> "BaseAlgorithm":
         from stable_baselines3 import SAC

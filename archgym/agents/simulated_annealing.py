@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import ClassVar, final
+from typing import Annotated, final
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from archgym.agent import AskTellAgent, Trials
 from archgym.asked import AskedDesigns
 from archgym.limits import check_number, check_whole
 from archgym.neighbourhood import step_designs
-from archgym.parameter import Integer, Ordinal, Parameter, PowerOfTwo, Real
+from archgym.parameter import Integer, Ordinal, PowerOfTwo, Real
 from archgym.space import DesignSpace
 
 __all__ = ["SimulatedAnnealingAgent"]
@@ -37,58 +37,62 @@ class SimulatedAnnealingAgent(AskTellAgent):
 
     name = "simulated_annealing"
     batch = "batch"
-    hyperparameters: ClassVar[tuple[Parameter, ...]] = (
-        Integer(name="chains", low=1, high=64, default=4, doc="Walks side by side."),
-        Ordinal(
-            name="temperature",
-            levels=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
-            default=0.03,
-            doc="Temperature at the start, in units of reward.",
-        ),
-        Ordinal(
-            name="cooling",
-            levels=(0.0001, 0.001, 0.01, 0.1, 1.0),
-            default=0.01,
-            doc="Share of the temperature that is left at the horizon.",
-        ),
-        PowerOfTwo(
-            name="horizon",
-            low=16,
-            high=65536,
-            default=128,
-            doc="Evaluations from one heating to the next.",
-        ),
-        Real(
-            name="step",
-            low=0.01,
-            high=0.5,
-            count=50,
-            default=0.2,
-            doc="Mean length of a step along an ordered parameter, as a share of its values.",
-        ),
-    )
 
     def __init__(
         self,
         space: DesignSpace,
         *,
         seed: int,
-        chains: int = 4,
-        temperature: float = 0.03,
-        cooling: float = 0.01,
-        horizon: int = 128,
-        step: float = 0.2,
+        chains: Annotated[
+            int,
+            Integer(
+                name="chains",
+                low=1,
+                high=64,
+                doc="Walks side by side; each has a design in every ask.",
+            ),
+        ] = 4,
+        temperature: Annotated[
+            float,
+            Ordinal(
+                name="temperature",
+                levels=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
+                doc="Temperature at the start, in units of reward.",
+            ),
+        ] = 0.03,
+        cooling: Annotated[
+            float,
+            Ordinal(
+                name="cooling",
+                levels=(0.0001, 0.001, 0.01, 0.1, 1.0),
+                doc="Share of the temperature that is left at the horizon.",
+            ),
+        ] = 0.01,
+        horizon: Annotated[
+            int,
+            PowerOfTwo(
+                name="horizon",
+                low=16,
+                high=65536,
+                doc="Evaluations, of all chains together, from one heating to the next.",
+            ),
+        ] = 128,
+        step: Annotated[
+            float,
+            Real(
+                name="step",
+                low=0.01,
+                high=0.5,
+                count=50,
+                doc="Mean length of a step along an ordered parameter, as a share of its values.",
+            ),
+        ] = 0.2,
     ) -> None:
         """Sets up chains that start at random designs.
 
         Args:
           space: Where to search.
           seed: What decides.
-          chains: Walks side by side, 1 or more; each has a design in every ask.
-          temperature: Temperature at the start, in units of reward, above 0.
-          cooling: Share of the temperature that is left at the horizon, above 0 to 1.
-          horizon: Evaluations, of all chains together, from one heating to the next, 1 or more.
-          step: Mean length of a step along an ordered parameter, as a share of its values, above 0.
         """
         self._start = check_number("temperature", temperature, 1e-9)
         self._cooling = check_number("cooling", cooling, 1e-9, 1)

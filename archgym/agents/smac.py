@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import TYPE_CHECKING, Annotated, final
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from archgym.learning.coordinates import Coordinates
 from archgym.learning.importing import import_quietly
 from archgym.limits import check_number, check_whole
 from archgym.objective import INFEASIBLE_REWARD
-from archgym.parameter import Integer, Parameter, Real
+from archgym.parameter import Integer, Real
 from archgym.space import DesignSpace
 
 if TYPE_CHECKING:
@@ -51,49 +51,47 @@ class SmacAgent(AskTellAgent):
     name = "smac"
     library = "smac"
     batch = "batch"
-    hyperparameters: ClassVar[tuple[Parameter, ...]] = (
-        Integer(name="startup", low=2, high=100, default=10, doc="Random designs at the start."),
-        Integer(name="trees", low=5, high=100, default=10, doc="Trees of the forest."),
-        Integer(
-            name="challengers",
-            low=100,
-            high=10_000,
-            step=100,
-            default=1000,
-            doc="Designs drawn for each suggestion, beside a local search round the best.",
-        ),
-        Real(
-            name="random_share",
-            low=0.0,
-            high=0.5,
-            count=11,
-            default=0.2,
-            doc="Share of later designs that are random.",
-        ),
-        Integer(name="batch_size", low=1, high=32, default=1, doc="Designs an ask."),
-    )
 
     def __init__(
         self,
         space: DesignSpace,
         *,
         seed: int,
-        startup: int = 10,
-        trees: int = 10,
-        challengers: int = 1000,
-        random_share: float = 0.2,
-        batch_size: int = 1,
+        startup: Annotated[
+            int, Integer(name="startup", low=2, high=100, doc="Random designs at the start.")
+        ] = 10,
+        trees: Annotated[
+            int, Integer(name="trees", low=5, high=100, doc="Trees of the forest.")
+        ] = 10,
+        challengers: Annotated[
+            int,
+            Integer(
+                name="challengers",
+                low=100,
+                high=10_000,
+                step=100,
+                doc="Designs drawn for each suggestion, beside a local search round the best.",
+            ),
+        ] = 1000,
+        random_share: Annotated[
+            float,
+            Real(
+                name="random_share",
+                low=0.0,
+                high=0.5,
+                count=11,
+                doc="Share of later designs that are random.",
+            ),
+        ] = 0.2,
+        batch_size: Annotated[
+            int, Integer(name="batch_size", low=1, high=32, doc="Designs an ask.")
+        ] = 1,
     ) -> None:
         """Sets up the model.
 
         Args:
           space: Where to search.
           seed: What decides.
-          startup: Random designs at the start, 1 or more.
-          trees: Trees of the forest, 1 or more.
-          challengers: Designs drawn for each suggestion, 1 or more.
-          random_share: Share of later designs that are random, 0 to 1.
-          batch_size: Designs an ask, 1 or more.
 
         Raises:
           MissingExtraError: SMAC3 is not installed.

@@ -1,6 +1,6 @@
 """A genetic algorithm that breeds on a learned proxy of the simulator."""
 
-from typing import Any, ClassVar, Protocol, final
+from typing import Annotated, Any, Protocol, final
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from archgym.learning.coordinates import Coordinates
 from archgym.learning.normal_scores import normal_scores
 from archgym.learning.randomised_trees import RandomisedTrees
 from archgym.limits import check_choice, check_number, check_whole
-from archgym.parameter import Categorical, Integer, Parameter, Real
+from archgym.parameter import Categorical, Integer, Real
 from archgym.space import DesignSpace
 
 __all__ = ["SurrogateGeneticAgent"]
@@ -56,51 +56,47 @@ class SurrogateGeneticAgent(AskTellAgent):
     name = "surrogate_genetic"
     library = "scikit-learn"
     batch = "batch"
-    hyperparameters: ClassVar[tuple[Parameter, ...]] = (
-        Categorical(
-            name="model", choices=_MODELS, default="extra-trees", doc="What learns the rewards."
-        ),
-        Integer(name="startup", low=4, high=100, default=16, doc="Random designs at the start."),
-        Integer(
-            name="inner_designs",
-            low=50,
-            high=2000,
-            step=50,
-            default=400,
-            doc="Designs that are bred on the proxy before each ask.",
-        ),
-        Integer(name="batch_size", low=1, high=64, default=4, doc="Designs an ask."),
-        Real(
-            name="random_share",
-            low=0.0,
-            high=0.5,
-            count=11,
-            default=0.1,
-            doc="Share of later designs that are random.",
-        ),
-    )
 
     def __init__(
         self,
         space: DesignSpace,
         *,
         seed: int,
-        model: str = "extra-trees",
-        startup: int = 16,
-        inner_designs: int = 400,
-        batch_size: int = 4,
-        random_share: float = 0.1,
+        model: Annotated[
+            str, Categorical(name="model", choices=_MODELS, doc="What learns the rewards.")
+        ] = "extra-trees",
+        startup: Annotated[
+            int, Integer(name="startup", low=4, high=100, doc="Random designs at the start.")
+        ] = 16,
+        inner_designs: Annotated[
+            int,
+            Integer(
+                name="inner_designs",
+                low=50,
+                high=2000,
+                step=50,
+                doc="Designs that are bred on the proxy before each ask.",
+            ),
+        ] = 400,
+        batch_size: Annotated[
+            int, Integer(name="batch_size", low=1, high=64, doc="Designs an ask.")
+        ] = 4,
+        random_share: Annotated[
+            float,
+            Real(
+                name="random_share",
+                low=0.0,
+                high=0.5,
+                count=11,
+                doc="Share of later designs that are random.",
+            ),
+        ] = 0.1,
     ) -> None:
         """Sets up a proxy that knows nothing.
 
         Args:
           space: Where to search.
           seed: What decides.
-          model: What learns the rewards, "extra-trees" or "gradient-boosting".
-          startup: Random designs at the start, 2 or more.
-          inner_designs: Designs that are bred on the proxy before each ask, 1 or more.
-          batch_size: Designs an ask, 1 or more.
-          random_share: Share of later designs that are random, 0 to 1.
         """
         self._model = check_choice("model", model, _MODELS)
         self._startup = check_whole("startup", startup, 2)

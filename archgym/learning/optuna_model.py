@@ -6,7 +6,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Annotated, Any, final
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from archgym.learning.coordinates import Coordinates
 from archgym.learning.random_state import RandomState
 from archgym.limits import check_choice
 from archgym.neighbourhood import step_designs
+from archgym.parameter import Categorical, Integer
 from archgym.space import DesignSpace
 
 if TYPE_CHECKING:
@@ -23,10 +24,45 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
 
-__all__ = ["MODELS", "OptunaModel"]
+__all__ = ["MODELS", "BatchSize", "Candidates", "Model", "OptunaModel", "Startup"]
 
 MODELS = ("tpe", "gp")
 """Names of the models: densities of good and bad designs, and a Gaussian process."""
+
+Model = Annotated[
+    str,
+    Categorical(
+        name="model",
+        choices=MODELS,
+        doc="Densities of good and bad designs, or, for small budgets, Gaussian processes, which "
+        "need the extra `gp`.",
+    ),
+]
+"""What designs are modelled by."""
+Startup = Annotated[
+    int, Integer(name="startup", low=2, high=100, doc="Random designs at the start.")
+]
+"""How long nothing is modelled."""
+Candidates = Annotated[
+    int,
+    Integer(
+        name="candidates",
+        low=4,
+        high=256,
+        doc='Designs that "tpe" draws from the good density for each that it asks for.',
+    ),
+]
+"""How hard "tpe" looks."""
+BatchSize = Annotated[
+    int,
+    Integer(
+        name="batch_size",
+        low=1,
+        high=32,
+        doc="Designs an ask; later ones keep away from the earlier.",
+    ),
+]
+"""How many designs are asked for at once."""
 
 # chosen: suggestions that may be known or break a constraint before neighbours of the last are
 # looked at, so many at three distances, before a random design is taken. A suggestion costs

@@ -3,7 +3,7 @@
 import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol, final
+from typing import Annotated, Any, Protocol, final
 
 import numpy as np
 
@@ -13,12 +13,20 @@ from archgym.envs.choices import Choices
 from archgym.errors import MissingExtraError
 from archgym.limits import check_number, check_whole
 from archgym.neighbourhood import step_designs
-from archgym.parameter import Integer, Parameter, Real
+from archgym.parameter import Integer, Real
 from archgym.pareto import reference_point
 from archgym.space import DesignSpace
 from archgym.task import Task
 
-__all__ = ["HYPERPARAMETERS", "MakeAlgorithm", "PymooSearch"]
+__all__ = [
+    "BatchSize",
+    "Crossover",
+    "MakeAlgorithm",
+    "Mutation",
+    "Population",
+    "PymooSearch",
+    "Step",
+]
 
 # chosen: as for the genetic agent: rounds of breeding before random designs are taken, and children
 # bred at least in each.
@@ -27,35 +35,51 @@ _LEAST_BRED = 8
 # chosen: more than any sum of terms can lie behind the reference point.
 _NOT_BUILT = 1e12
 
-HYPERPARAMETERS: tuple[Parameter, ...] = (
-    Integer(name="population", low=4, high=100, default=20, doc="Designs that may breed."),
-    Integer(name="batch_size", low=1, high=64, default=8, doc="Children an ask."),
+Population = Annotated[
+    int,
+    Integer(
+        name="population",
+        low=4,
+        high=100,
+        doc="Designs that may breed; as many random ones start the search.",
+    ),
+]
+"""How many designs are kept."""
+BatchSize = Annotated[int, Integer(name="batch_size", low=1, high=64, doc="Children an ask.")]
+"""How many designs are asked for at once."""
+Crossover = Annotated[
+    float,
     Real(
         name="crossover",
         low=0.0,
         high=1.0,
         count=11,
-        default=0.7,
         doc="Share of children that have two parents.",
     ),
+]
+"""How often two designs are mixed."""
+Mutation = Annotated[
+    float,
     Real(
         name="mutation",
         low=0.5,
         high=5.0,
         count=10,
-        default=1.0,
-        doc="Mean number of parameters of a child that step.",
+        doc="Mean number of parameters of a child that step; at least one does.",
     ),
+]
+"""How many parameters change."""
+Step = Annotated[
+    float,
     Real(
         name="step",
         low=0.01,
         high=0.5,
         count=50,
-        default=0.2,
         doc="Mean length of a step along an ordered parameter, as a share of its values.",
     ),
-)
-"""Of each agent on pymoo."""
+]
+"""How far an ordered parameter steps."""
 
 
 class MakeAlgorithm(Protocol):

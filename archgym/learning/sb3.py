@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
     from stable_baselines3.common.vec_env import VecEnv
 
-__all__ = ["MakeAlgorithm", "Sb3Learner", "even_parts", "hidden_layers", "remade"]
+__all__ = [
+    "MakeAlgorithm",
+    "Sb3Agent",
+    "Sb3Learner",
+    "even_parts",
+    "hidden_layers",
+    "ppo_arguments",
+    "remade",
+]
 
 
 class MakeAlgorithm(Protocol):
@@ -137,6 +145,30 @@ class Sb3Learner:
         return np.concatenate([best, drawn])
 
 
+class Sb3Agent(Agent):
+    """An agent that trains an algorithm of the library.
+
+    Its constructor makes `_learner`, which does the rest.
+    """
+
+    batch = "batch"
+    _learner: Sb3Learner
+
+    @final
+    def search(self, evaluate: Evaluate, task: Task) -> None:
+        self._learner.search(evaluate, task)
+
+    @final
+    def policy(self) -> Policy | None:
+        return self._learner.policy()
+
+    @final
+    @classmethod
+    def propose(cls, policy: Policy, task: Task, n: int, seed: int) -> np.ndarray:
+        agent: Sb3Agent = remade(cls, policy, task.space)
+        return agent._learner.propose(policy, task, n, seed)
+
+
 def remade(kind: type[Agent], policy: Policy, space: DesignSpace) -> Any:
     """An agent of this kind with a policy's hyperparameters.
 
@@ -165,6 +197,29 @@ def even_parts(n_steps: int, n_parts: int) -> int:
     """
     most = max(1, min(n_parts, n_steps // 2))
     return n_steps // next(parts for parts in range(most, 0, -1) if n_steps % parts == 0)
+
+
+def ppo_arguments(
+    hyperparameters: Mapping[str, Any], env: "VecEnv", n_steps: int
+) -> dict[str, Any]:
+    """What all kinds of proximal policy optimisation take alike.
+
+    Args:
+      hyperparameters: The agent's.
+      env: Episodes it learns from.
+      n_steps: Steps of the longest episode.
+    """
+    n_steps *= -(-hyperparameters["rollout"] // env.num_envs)
+    return {
+        "learning_rate": hyperparameters["learning_rate"],
+        "n_steps": n_steps,
+        "batch_size": even_parts(n_steps * env.num_envs, hyperparameters["minibatches"]),
+        "n_epochs": hyperparameters["epochs"],
+        "gamma": hyperparameters["gamma"],
+        "gae_lambda": hyperparameters["gae_lambda"],
+        "clip_range": hyperparameters["clip"],
+        "ent_coef": hyperparameters["entropy"],
+    }
 
 
 def hidden_layers(hyperparameters: Mapping[str, Any]) -> list[int]:

@@ -1,10 +1,10 @@
 """An agent of one's own: improves one parameter after the other."""
 
-from typing import ClassVar
+from typing import Annotated
 
 import numpy as np
 
-from archgym import AskTellAgent, DesignSpace, Integer, Parameter, Trials
+from archgym import AskTellAgent, DesignSpace, Integer, Trials
 
 
 class CoordinatesAgent(AskTellAgent):
@@ -12,17 +12,21 @@ class CoordinatesAgent(AskTellAgent):
 
     name = "coordinates"
     batch = "batch"
-    hyperparameters: ClassVar[tuple[Parameter, ...]] = (
-        Integer(name="values", low=1, high=16, default=4, doc="Values tried of a parameter."),
-    )
 
-    def __init__(self, space: DesignSpace, *, seed: int, values: int = 4) -> None:
+    def __init__(
+        self,
+        space: DesignSpace,
+        *,
+        seed: int,
+        values: Annotated[
+            int, Integer(name="values", low=1, high=16, doc="Values tried of a parameter.")
+        ] = 4,
+    ) -> None:
         """Starts at the default design.
 
         Args:
           space: Where to search.
           seed: What decides.
-          values: Values tried of a parameter, 1 or more.
         """
         self._space = space
         self._rng = np.random.default_rng(seed)
