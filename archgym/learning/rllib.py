@@ -8,6 +8,7 @@ from a thread, while the caller's thread evaluates what they ask about.
 import logging
 import os
 import shutil
+import signal
 import tempfile
 import threading
 import time
@@ -134,20 +135,20 @@ def train_with_runners(
         except BaseException:
             RAY.leave()
             raise
-        end = threading.Thread(target=_end, args=(broker, training), name="archgym-rllib-end")
         try:
             _serve(broker, training, ask, patience_s)
         except BudgetExhausted:
-            end.start()
-            end.join()
+            _end(broker, training)
             raise
-        finally:
+        except BaseException:
             # Whoever interrupts a study does not wait for Ray; the process does, when it ends.
-            if not training.is_over.is_set():
-                end.start()
+            training.is_hurried = True
+            threading.Thread(target=_end, args=(broker, training), name="archgym-rllib-end").start()
+            raise
 
 
 def _end(broker: Broker, training: "_Training") -> None:
+    is_hurried = training.is_hurried
     with quiet():
         training.is_over.set()
         with suppress(ray.exceptions.RayError):
@@ -156,7 +157,7 @@ def _end(broker: Broker, training: "_Training") -> None:
         # One that is stuck would start Ray anew by whatever it asks of it; then it goes with the
         # process.
         if not training.is_alive():
-            RAY.leave()
+            RAY.leave(is_hurried)
 
 
 def _serve(
@@ -194,6 +195,8 @@ class _Training(threading.Thread):
     def __init__(self, config: Any, keep: Callable[[Weights], None]) -> None:
         super().__init__(name="archgym-rllib", daemon=True)
         self.is_over = threading.Event()
+        self.is_hurried = False
+        """Whether the end is to wait neither for an update nor for what only tidies up."""
         self._config = config
         self._keep = keep
         self._algorithm: Any = None
@@ -223,15 +226,27 @@ class _Training(threading.Thread):
                 f"RLlib must go on training; it broke with {type(self._error).__name__}: {words}"
             ) from self._error
 
+    def _watch(self, learner: Any) -> None:
+        """Has a learner break its update off where the end is hurried."""
+        actor = learner.module[TEAM].unwrapped().network.actor
+        actor.register_forward_pre_hook(self._break_off)
+
+    def _break_off(self, *forward: Any) -> None:
+        if self.is_over.is_set() and self.is_hurried:
+            raise ArchGymError("An update was broken off, since its search has been interrupted.")
+
     def run(self) -> None:
         scratch: Path | None = None
         try:
             self._algorithm = _Ppo(config=self._config)
             scratch = Path(self._algorithm.logdir)
+            self._algorithm.learner_group.foreach_learner(self._watch)
             while not self.is_over.is_set():
                 self._algorithm.train()
             self._keep(_plain(self._algorithm.learner_group.get_weights()))
-            self._algorithm.stop()
+            # Otherwise Ray's end is that of its runners, too.
+            if not self.is_hurried:
+                self._algorithm.stop()
         except Exception as error:
             # Handed to the thread that waits; what breaks after the end is of no interest.
             self._error = error
@@ -436,12 +451,48 @@ class _SharedRay:
                 f"has {n_cpus:g}. Lower `env_runners` or add a node."
             )
 
-    def leave(self) -> None:
+    def leave(self, is_hurried: bool = False) -> None:
+        """Shuts down what was started here, where nobody else needs it.
+
+        Args:
+          is_hurried: Whether to kill Ray's processes; it asks one after the other to end, and waits
+            up to a second for each.
+        """
         with self._lock:
             self._n -= 1
             if not self._n and self._is_ours:
                 self._is_ours = False
+                if is_hurried:
+                    _hurry_shutdown()
                 ray.shutdown()
+
+
+def _hurry_shutdown() -> None:
+    """Has Ray, when it shuts down next, kill its processes, which have nothing to save."""
+    node: Any = ray_worker._global_node
+    if node is None:
+        return
+    kill = node.kill_all_processes
+
+    def kill_at_once(**options: Any) -> None:
+        # What a process of Ray started outlives it for some seconds.
+        own = [info.process.pid for infos in node.all_processes.values() for info in infos]
+        started = [child for pid in own for child in _children(pid)]
+        kill(**{**options, "allow_graceful": False})
+        for child in started:
+            with suppress(OSError):
+                os.kill(child, signal.SIGKILL)
+
+    node.kill_all_processes = kill_at_once
+
+
+def _children(pid: int) -> list[int]:
+    """Processes that this one has started; none where the system does not tell."""
+    found: list[int] = []
+    for listed in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            found += map(int, listed.read_text().split())
+    return found
 
 
 RAY = _SharedRay()

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -141,17 +142,31 @@ def test_runners_that_are_all_dead_end_the_search_with_an_error(cluster: Any) ->
     assert not any(thread.name == "archgym-rllib" for thread in threading.enumerate())
 
 
+def is_running(pid: int) -> bool:
+    try:
+        # What has ended and was not waited for has no command.
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
+    except OSError:
+        return False
+
+
 def test_instance_of_ones_own_is_shut_down_and_errors_pass_through(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import ray
 
+    from archgym.learning.rllib import _children
+
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     task = Task.make("dram")
     here = threading.current_thread()
+    before = _children(os.getpid())
+    processes: list[int] = []
 
     def fail(designs: np.ndarray) -> Trials:
         assert threading.current_thread() is here
+        own = [pid for pid in _children(os.getpid()) if pid not in before]
+        processes.extend([*own, *(child for pid in own for child in _children(pid))])
         assert len(designs) == 16
         raise ZeroDivisionError("as evaluate has it")
 
@@ -163,6 +178,12 @@ def test_instance_of_ones_own_is_shut_down_and_errors_pass_through(
         if thread.name == "archgym-rllib-end":
             thread.join(90)
     assert not ray.is_initialized()
+    # A runner and the broker among them; nothing that Ray has started outlives it.
+    assert len(processes) >= 4 or not Path("/proc/self/task").exists()
+    end = time.monotonic() + 5.0
+    while any(map(is_running, processes)) and time.monotonic() < end:
+        time.sleep(0.05)  # The system takes its time to bury what was killed.
+    assert not [pid for pid in processes if is_running(pid)]
     assert "RAY_BACKEND_LOG_LEVEL" not in os.environ
 
 
