@@ -9,6 +9,7 @@ from archgym.agent import Agent, Evaluate
 from archgym.errors import MissingExtraError
 from archgym.hyperparameters import Within, checked_hyperparameters
 from archgym.learning import hyperparameters as shared
+from archgym.learning.policy_fit import require_layout
 from archgym.learning.random_state import RandomState
 from archgym.learning.sb3 import remade
 from archgym.limits import check_whole
@@ -153,13 +154,13 @@ class MultiAgentPpoAgent(Agent):
     @classmethod
     def propose(cls, policy: Policy, task: Task, n: int, seed: int) -> np.ndarray:
         agent: MultiAgentPpoAgent = remade(cls, policy, task.space)
-        from archgym.learning.rllib_policy import check_layout, make_designs
+        from archgym.learning.rllib_policy import layout, make_designs
 
         n = check_whole("n", n, 1)
         seed = check_whole("seed", seed, 0)
         with RandomState(seed):
             team = agent._team(task)
-            check_layout(policy, task, team)
+            require_layout(policy, task, layout(task, team))
             return make_designs(policy, task, team, n, seed)
 
     def _team(self, task: Task) -> "Team":

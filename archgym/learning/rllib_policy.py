@@ -7,13 +7,13 @@ import numpy as np
 import torch
 
 from archgym.envs.choices import Choices
-from archgym.errors import InvalidArgumentError
+from archgym.learning.policy_fit import require_weights
 from archgym.learning.rllib_network import TeamNetwork, drawn
 from archgym.learning.rllib_team import Team
 from archgym.policy import Policy
 from archgym.task import Task
 
-__all__ = ["ACTOR", "check_layout", "describe", "make_designs", "network_settings"]
+__all__ = ["ACTOR", "describe", "layout", "make_designs", "network_settings"]
 
 ACTOR = "actor."
 """Start of the names of weights that choose."""
@@ -21,10 +21,11 @@ ACTOR = "actor."
 
 def describe(task: Task, team: Team) -> dict[str, Any]:
     """What a team's weights mean, as JSON."""
-    return {"task": task.id, **_layout(task, team)}
+    return {"task": task.id, **layout(task, team)}
 
 
-def _layout(task: Task, team: Team) -> dict[str, Any]:
+def layout(task: Task, team: Team) -> dict[str, Any]:
+    """What a team sees and chooses on a task, as JSON."""
     choices = Choices(task.space)
     return {
         "agents": list(team.agents),
@@ -33,31 +34,6 @@ def _layout(task: Task, team: Team) -> dict[str, Any]:
         "choices": list(choices.names),
         "sizes": choices.sizes.tolist(),
     }
-
-
-def check_layout(policy: Policy, task: Task, team: Team) -> None:
-    """Refuses a policy whose team sees or chooses something else than a task has.
-
-    Raises:
-      InvalidArgumentError: Says the first difference.
-    """
-    trained = policy.description.get("task", "another task")
-    for what, here in _layout(task, team).items():
-        there = policy.description.get(what)
-        if there != here:
-            raise InvalidArgumentError(
-                f"`policy` must fit {task.id!r}; it was trained on {trained!r}, whose {what} "
-                f"differ: {_difference(there, here)}. Use it on a task over the same space."
-            )
-
-
-def _difference(there: Any, here: list[Any]) -> str:
-    if not isinstance(there, list):
-        return f"{there!r} there, {len(here)} here"
-    for number, (one, other) in enumerate(zip(there, here, strict=False)):
-        if one != other:
-            return f"number {number} is {one!r} there, {other!r} here"
-    return f"{len(there)} there, {len(here)} here"
 
 
 def network_settings(team: Team, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,7 +68,7 @@ def make_designs(policy: Policy, task: Task, team: Team, n: int, seed: int) -> n
     wanted = {
         f"{ACTOR}{name}": tuple(weight.shape) for name, weight in network.actor.state_dict().items()
     }
-    _check_weights(policy.weights, wanted)
+    require_weights(policy, wanted)
     network.actor.load_state_dict(
         {
             name.removeprefix(ACTOR): torch.tensor(np.asarray(weight), dtype=torch.float32)
@@ -104,24 +80,3 @@ def make_designs(policy: Policy, task: Task, team: Team, n: int, seed: int) -> n
     draws = drawn(logits, n - 1, np.random.default_rng(seed))
     actions = np.concatenate([np.argmax(logits, axis=-1)[None], draws])
     return Choices(task.space).compose(team.joined(actions))
-
-
-def _check_weights(weights: Mapping[str, Any], wanted: Mapping[str, tuple[int, ...]]) -> None:
-    extra, missing = sorted(set(weights) - set(wanted)), sorted(set(wanted) - set(weights))
-    if extra or missing:
-        raise InvalidArgumentError(
-            f"`policy` must have the weights of its networks; missing are {missing}, and {extra} "
-            "are not known. Restore its file, or train it again."
-        )
-    for name, weight in weights.items():
-        weight = np.asarray(weight)
-        if weight.shape != wanted[name] or weight.dtype.kind != "f":
-            raise InvalidArgumentError(
-                f"Weight {name!r} of `policy` must be numbers of shape {wanted[name]}; got "
-                f"{weight.dtype!s} of shape {weight.shape}. Restore its file, or train it again."
-            )
-        if not np.isfinite(weight.astype(np.float32)).all():
-            raise InvalidArgumentError(
-                f"Weight {name!r} of `policy` must be finite numbers; some are not. Restore its "
-                "file, or train it again."
-            )

@@ -8,6 +8,7 @@ import numpy as np
 
 from archgym.agent import Agent, Evaluate, make_agent
 from archgym.errors import ArchGymError, InvalidArgumentError, MissingExtraError
+from archgym.learning.policy_fit import require_layout
 from archgym.learning.random_state import RandomState
 from archgym.limits import check_whole
 from archgym.policy import Policy
@@ -124,10 +125,10 @@ class Sb3Learner:
         n = check_whole("n", n, 1)
         seed = check_whole("seed", seed, 0)
         with RandomState(seed):
-            from archgym.learning.sb3_policy import check_layout, load_weights, make_designs
+            from archgym.learning.sb3_policy import layout, load_weights, make_designs
             from archgym.learning.sb3_training import make_episodes, no_results
 
-        check_layout(policy, task, self._formulation, self._actions)
+        require_layout(policy, task, layout(task, self._formulation, self._actions))
 
         def episodes(n_envs: int) -> Any:
             return make_episodes(
@@ -137,7 +138,7 @@ class Sb3Learner:
         with RandomState(seed):
             env = episodes(1)
             algorithm = self._make(env, env.longest_episode)
-            load_weights(algorithm, self._actor, policy.weights)
+            load_weights(algorithm, self._actor, policy)
             best = make_designs(algorithm, env, self._has_masks, deterministic=True)
             if n == 1:
                 return best

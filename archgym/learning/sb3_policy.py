@@ -1,6 +1,5 @@
 """Policies of Stable-Baselines3 as plain arrays, and the designs they make."""
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,12 +8,12 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from archgym.envs.choices import Choices
 from archgym.envs.observation import Observation
-from archgym.errors import InvalidArgumentError
+from archgym.learning.policy_fit import require_weights
 from archgym.learning.sb3_training import LearningEnv
 from archgym.policy import Policy
 from archgym.task import Task
 
-__all__ = ["check_layout", "describe", "load_weights", "make_designs", "weights_of"]
+__all__ = ["describe", "layout", "load_weights", "make_designs", "weights_of"]
 
 
 def describe(
@@ -24,11 +23,12 @@ def describe(
     return {
         "task": task.id,
         "network": type(algorithm.policy).__name__,
-        **_layout(task, formulation, actions),
+        **layout(task, formulation, actions),
     }
 
 
-def _layout(task: Task, formulation: str, actions: str) -> dict[str, Any]:
+def layout(task: Task, formulation: str, actions: str) -> dict[str, Any]:
+    """What a policy sees and chooses on a task, as JSON."""
     choices = Choices(task.space)
     return {
         "formulation": formulation,
@@ -37,32 +37,6 @@ def _layout(task: Task, formulation: str, actions: str) -> dict[str, Any]:
         "sizes": choices.sizes.tolist(),
         "observation": list(Observation(task, choices, formulation == "sequential").names),
     }
-
-
-def check_layout(policy: Policy, task: Task, formulation: str, actions: str) -> None:
-    """Refuses a policy that sees or chooses something else than a task has.
-
-    Raises:
-      InvalidArgumentError: Says the first difference.
-    """
-    trained = policy.description.get("task", "another task")
-    for what, here in _layout(task, formulation, actions).items():
-        there = policy.description.get(what)
-        if there != here:
-            raise InvalidArgumentError(
-                f"`policy` must fit task {task.id!r}; it was trained on {trained!r}, and its "
-                f"`{what}` is another: {_difference(there, here)}. Use it on a task over the same "
-                "space."
-            )
-
-
-def _difference(there: Any, here: Any) -> str:
-    if not isinstance(here, list) or not isinstance(there, Sequence) or isinstance(there, str):
-        return f"{there!r} there, {here!r} here"
-    for number, (one, other) in enumerate(zip(there, here, strict=False)):
-        if one != other:
-            return f"number {number} is {one!r} there, {other!r} here"
-    return f"{len(there)} there, {len(here)} here"
 
 
 def weights_of(algorithm: BaseAlgorithm, actor: str) -> dict[str, np.ndarray]:
@@ -74,32 +48,18 @@ def weights_of(algorithm: BaseAlgorithm, actor: str) -> dict[str, np.ndarray]:
     }
 
 
-def load_weights(algorithm: BaseAlgorithm, actor: str, weights: Mapping[str, np.ndarray]) -> None:
+def load_weights(algorithm: BaseAlgorithm, actor: str, policy: Policy) -> None:
     """Gives an algorithm the weights that another has learned.
 
     Raises:
-      InvalidArgumentError: One is missing, too many, of another shape or no finite number.
+      InvalidArgumentError: They do not fit.
     """
-    wanted = weights_of(algorithm, actor)
-    extra, missing = sorted(set(weights) - set(wanted)), sorted(set(wanted) - set(weights))
-    if extra or missing:
-        raise InvalidArgumentError(
-            f"`policy` must have the weights of its networks; missing are {missing}, and {extra} "
-            "are not known. Restore its file, or train it again."
-        )
-    for name, weight in weights.items():
-        weight = np.asarray(weight)
-        if weight.shape != wanted[name].shape or weight.dtype.kind != "f":
-            raise InvalidArgumentError(
-                f"Weight {name!r} of `policy` must be numbers of shape {wanted[name].shape}; got "
-                f"{weight.dtype!s} of shape {weight.shape}. Restore its file, or train it again."
-            )
-        if not np.isfinite(weight.astype(np.float32)).all():
-            raise InvalidArgumentError(
-                f"Weight {name!r} of `policy` must be finite numbers; some are not. Restore its "
-                "file, or train it again."
-            )
-    tensors = {n: torch.tensor(np.asarray(w), dtype=torch.float32) for n, w in weights.items()}
+    shapes = {name: weight.shape for name, weight in weights_of(algorithm, actor).items()}
+    require_weights(policy, shapes)
+    tensors = {
+        name: torch.tensor(np.asarray(weight), dtype=torch.float32)
+        for name, weight in policy.weights.items()
+    }
     algorithm.policy.load_state_dict(tensors, strict=False)
 
 

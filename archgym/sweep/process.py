@@ -131,6 +131,8 @@ class StudyProcess:
             for name, value in before.items():
                 if value is None:
                     del os.environ[name]
+                else:
+                    os.environ[name] = value
         theirs.close()
 
     def _death(self) -> str:

@@ -239,17 +239,16 @@ def read_report(folder: str | Path) -> SweepReport:
     failures = read_failures(folder)
     budgets = log_spaced(plan.budget)
     by_pair: dict[tuple[str, str], list[RunSummary]] = {}
-    values: dict[str, list[StudyLog]] = {task.label: [] for task in plan.tasks}
+    first_logs: dict[str, StudyLog] = {}
     for run in plan.runs():
         summary, log = _read_run(folder / run.id, run, failures.get(run.id))
         by_pair.setdefault((run.task.label, run.label), []).append(summary)
-        if log is not None and log.evaluations and not values[run.task.label]:
-            values[run.task.label].append(log)
+        if log is not None and log.evaluations:
+            first_logs.setdefault(run.task.label, log)
     tasks = []
     for task in plan.tasks:
         summaries = {agent.label: by_pair[task.label, agent.label] for agent in plan.agents}
-        first = next(iter(values[task.label]), None)
-        tasks.append(_task_summary(task, summaries, first, budgets))
+        tasks.append(_task_summary(task, summaries, first_logs.get(task.label), budgets))
     return SweepReport(folder, plan, budgets, tuple(tasks))
 
 

@@ -113,50 +113,41 @@ def tune(
     first = run_sweep(plan, folder, workers=workers, seeds=trial, progress=progress)
     ranked = _ranked(folder, settings, trial)
     found = {draw.label: draw for draw in ranked}
-    if DEFAULTS not in found:
-        why = next(iter(first.failures.values()), "it was not run")
-        raise InvalidArgumentError(
-            f"The defaults of agent {agent!r} must run to be tuned; they failed: {why}"
-        )
+    _require_defaults(found, agent, first)
     finalists = [DEFAULTS]
     finalists += [draw.label for draw in ranked if draw.label != DEFAULTS][:_FINALISTS]
     second = run_sweep(
         plan, folder, workers=workers, only=finalists, seeds=fresh, progress=progress
     )
     checked = {draw.label: draw for draw in _ranked(folder, settings, fresh)}
-    if DEFAULTS not in checked:
-        why = next(iter(second.failures.values()), "it was not run")
-        raise InvalidArgumentError(
-            f"The defaults of agent {agent!r} must run with fresh seeds too; they failed: {why}"
-        )
+    _require_defaults(checked, agent, second)
     final = [
         draw for draw in _ranked(folder, settings, [*trial, *fresh]) if draw.label in finalists
     ]
     best, default = found[final[0].label], found[DEFAULTS]
     fresh_best, fresh_default = checked[best.label].mean, checked[DEFAULTS].mean
     is_better = best.label != DEFAULTS and fresh_best > fresh_default + _TIE
-    entry = TunedEntry(
-        plan.tasks[0].id,
-        agent,
-        dict((best if is_better else default).hyperparameters),
-        {
-            "draws": len(plan.agents),
-            "seeds": seeds,
-            "budget": budget,
-            "finalists": len(final),
-            "best_draw": best.label,
-            "default_mean": _rounded(default.mean),
-            "default_best": _rounded(default.best),
-            "tuned_mean": _rounded(best.mean),
-            "tuned_best": _rounded(best.best),
-            "default_mean_on_fresh_seeds": _rounded(fresh_default),
-            "tuned_mean_on_fresh_seeds": _rounded(fresh_best),
-            "better_on_fresh_seeds": is_better,
-            "archgym": __version__,
-            "date": datetime.now(UTC).date().isoformat(),
-            "command": command,
-        },
-    )
+    found_by = {
+        "draws": len(plan.agents),
+        "seeds": seeds,
+        "budget": budget,
+        "finalists": len(final),
+        "best_draw": best.label,
+        **_rounded(
+            default_mean=default.mean,
+            default_best=default.best,
+            tuned_mean=best.mean,
+            tuned_best=best.best,
+            default_mean_on_fresh_seeds=fresh_default,
+            tuned_mean_on_fresh_seeds=fresh_best,
+        ),
+        "better_on_fresh_seeds": is_better,
+        "archgym": __version__,
+        "date": datetime.now(UTC).date().isoformat(),
+        "command": command,
+    }
+    winner = best if is_better else default
+    entry = TunedEntry(plan.tasks[0].id, agent, dict(winner.hyperparameters), found_by)
     return Tuning(ranked, best, default, fresh_best, fresh_default, (first, second), entry)
 
 
@@ -268,5 +259,13 @@ def _draw(
     return Draw(agent.label, values, float(ends.mean()), float(ends.max()), float(table.mean()))
 
 
-def _rounded(value: float) -> float:
-    return round(value, 6)
+def _require_defaults(draws: Mapping[str, Draw], agent: str, outcome: SweepOutcome) -> None:
+    if DEFAULTS not in draws:
+        why = next(iter(outcome.failures.values()), "they were not run")
+        raise InvalidArgumentError(
+            f"The defaults of agent {agent!r} must run to be tuned; they failed: {why}"
+        )
+
+
+def _rounded(**values: float) -> dict[str, float]:
+    return {name: round(value, 6) for name, value in values.items()}

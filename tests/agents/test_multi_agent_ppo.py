@@ -167,7 +167,7 @@ def test_policy_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     def having(changed: dict[str, np.ndarray]) -> Policy:
         return Policy(policy.agent, policy.hyperparameters, policy.description, changed)
 
-    with pytest.raises(InvalidArgumentError, match=r"`policy` must fit .* whose agents differ"):
+    with pytest.raises(InvalidArgumentError, match=r"`policy` must fit .* its `agents` is another"):
         MultiAgentPpoAgent.propose(policy, MAPPING, 1, seed=0)
     with pytest.raises(InvalidArgumentError, match="one of agent 'multi_agent_ppo'"):
         MultiAgentPpoAgent.propose(Policy("ppo", {}, {}, {}), SMOOTH, 1, seed=0)
