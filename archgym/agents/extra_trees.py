@@ -29,6 +29,11 @@ _ROUNDS = 8
 # chosen: mean weight of the spread beside the mean. By expected improvement instead, more searches
 # end round a design that is not the best.
 _APPETITE = 1.5
+# chosen: share of later designs that are random, and how many of the last results are looked at for
+# a plateau. Many designs may be exactly as good as the best found, of which trees are sure, while
+# all better ones lie among what they think bad.
+_RANDOM_SHARE = 0.1
+_LAST_RESULTS = 16
 
 
 @final
@@ -38,9 +43,10 @@ class ExtraTreesAgent(AskTellAgent):
     Starts with random designs. Then it looks at a pool of designs, random ones and neighbours of
     the best found and of the most promising, and asks for those of the largest mean over the trees
     plus a multiple of their spread; the multiple is drawn anew for each, so that some asks dare
-    more than others. Those of one batch differ in the leaves that they fall into. The trees learn
-    rewards by rank, so designs that cannot be built do no harm, and they need no scale, order or
-    smoothness.
+    more than others. Those of one batch differ in the leaves that they fall into. Some later ones
+    are random, up to half of them on a plateau: where many designs are just as good as the best,
+    trees are sure of more like them. The trees learn rewards by rank, so designs that cannot be
+    built do no harm, and they need no scale, order or smoothness.
 
     Source:
       Hutter et al., *Sequential Model-Based Optimization for General Algorithm Configuration*,
@@ -96,9 +102,10 @@ class ExtraTreesAgent(AskTellAgent):
         if missing > 0:
             return self._asked.draw(min(missing, self._batch_size), self._rng)
         designs = self._designs[:0]
-        if self._coordinates.labels:
+        n_promising = int((self._rng.random(self._batch_size) >= self._random_share()).sum())
+        if n_promising and self._coordinates.labels:
             self._learn()
-            designs = self._promising(self._batch_size)
+            designs = self._promising(n_promising)
             self._asked.add(designs)
         missing = self._batch_size - len(designs)
         return np.concatenate([designs, self._asked.draw(missing, self._rng)])
@@ -106,6 +113,11 @@ class ExtraTreesAgent(AskTellAgent):
     def tell(self, trials: Trials) -> None:
         self._designs = np.concatenate([self._designs, self._space.canonical(trials.indices)])
         self._rewards = np.concatenate([self._rewards, trials.reward])
+
+    def _random_share(self) -> float:
+        """Odds that a design is random: half as often as the last results just equal the best."""
+        last = self._rewards[-_LAST_RESULTS:]
+        return max(_RANDOM_SHARE, float((last == self._rewards.max()).mean()) / 2)
 
     def _learn(self) -> None:
         n = len(self._rewards)

@@ -13,6 +13,7 @@ from archgym.errors import InvalidArgumentError
 from archgym.parameter import Integer
 from archgym.space import DesignSpace
 from tests.agents.recorder import search
+from tests.agents.telling import asked
 from tests.toys import toy_task
 
 MIXED, MAPPING, TINY = proving_tasks()
@@ -35,6 +36,24 @@ def test_clearly_better_than_random_search(task: Any) -> None:
     random = [max(search(RandomAgent, task, 60, seed).rewards) for seed in range(5)]
 
     assert np.mean(trees) > np.mean(random)
+
+
+@pytest.mark.slow
+def test_plateau_is_left_for_what_the_trees_think_bad() -> None:
+    space = DesignSpace("flat", [Integer(name=name, low=1, high=8) for name in "abcd"])
+
+    def worth(designs: np.ndarray) -> np.ndarray:
+        # Three in eight designs are alike, most others worse, and one in 16 is better.
+        is_better = (designs[:, :2] >= 7).all(axis=1)
+        return np.where(designs[:, 0] < 4, 0.0, np.where(is_better, 1.0, -1.0))
+
+    found = [
+        asked(ExtraTreesAgent(space, seed=seed, trees=10, pool=100), worth, 150)[1]
+        for seed in range(5)
+    ]
+
+    # Without random designs, only a search that starts with a better one finds any: one of these.
+    assert sum(rewards.max() == 1.0 for rewards in found) >= 4
 
 
 def test_search_ends_when_the_space_is_known() -> None:
