@@ -255,7 +255,7 @@ def trained(archgym: Archgym) -> Path:
     """A finished study of a learner, small enough to train in seconds."""
     pytest.importorskip("stable_baselines3")
     ran = archgym(
-        *("search", "plugin", "-a", "ppo", "-n", "60", "--out", "ppo"),
+        *("search", "plugin", "-a", "ppo", "-n", "24", "--out", "ppo"),
         *("--hyper", "n_envs=4", "--hyper", "rollout=8"),
     )
     assert ran.code == 0, ran.err

@@ -11,3 +11,6 @@ SMALL: dict[str, dict[str, Any]] = {
     "sac": {"n_envs": 4, "start": 8, "batch_size": 16, "width": 8},
 }
 """By agent; their defaults would learn for the first time after 64 designs."""
+
+TEAM: dict[str, Any] = {"rollout": 8, "minibatches": 2, "epochs": 2, "width": 8}
+"""Of multi_agent_ppo, likewise."""
