@@ -135,15 +135,18 @@ def train_with_runners(
         except BaseException:
             RAY.leave()
             raise
+        # Not in this thread: a signal must not cut it off.
+        end = threading.Thread(target=_end, args=(broker, training), name="archgym-rllib-end")
         try:
             _serve(broker, training, ask, patience_s)
         except BudgetExhausted:
-            _end(broker, training)
+            end.start()
+            end.join()
             raise
         except BaseException:
             # Whoever interrupts a study does not wait for Ray; the process does, when it ends.
             training.is_hurried = True
-            threading.Thread(target=_end, args=(broker, training), name="archgym-rllib-end").start()
+            end.start()
             raise
 
 
