@@ -60,6 +60,7 @@ bench: $(FULL)
 	$(BIN)/python benchmarks/dram.py
 	$(BIN)/python benchmarks/agents.py
 	$(BIN)/python benchmarks/journal.py
+	$(BIN)/python benchmarks/tables.py
 
 docs: $(FULL)
 	$(BIN)/python docs/generate.py

@@ -28,6 +28,8 @@ __all__ = [
 FEASIBLE = 0
 FAILED = -1
 """Reasons in `BatchResult.reason` that no simulator needs to list."""
+# chosen: so many designs and their metrics fit a processor's cache; more at once is slower.
+_PIECE = 2**14
 
 
 @final
@@ -87,6 +89,13 @@ class Simulator(ABC):
     """Spaces that the constructor's `space` may name; the first is its default."""
     fidelity_names: ClassVar[tuple[str, ...]] = ("standard",)
     """Fidelities that the constructor's `fidelity` may name; the first is its default."""
+    table_space: ClassVar[str | None] = None
+    """The space that is small enough to be tabulated, where there is one: `archgym table build`."""
+
+    @property
+    def default_fidelity(self) -> str:
+        """The fidelity that a task's name leaves out."""
+        return self.fidelity_names[0]
 
     @abstractmethod
     def workload_names(self) -> tuple[str, ...]:
@@ -151,8 +160,30 @@ class Simulator(ABC):
         """
         indices = np.asarray(indices)
         self.space.check_indices(indices)
+        n = len(indices)
+        if n <= _PIECE:
+            return self._evaluate(indices, workload)
+        values, reason = np.empty((n, len(self.metrics))), np.empty(n, dtype=np.int16)
+        failures: dict[int, str] = {}
+        for start in range(0, n, _PIECE):
+            part = self._evaluate(indices[start : start + _PIECE], workload)
+            values[start : start + _PIECE] = part.values
+            reason[start : start + _PIECE] = part.reason
+            failures |= {start + row: why for row, why in part.failures.items()}
+        return BatchResult(values, reason, failures)
+
+    def _evaluate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """Results of designs whose indices were checked."""
         canonical = self.space.canonical(indices.astype(np.int64, copy=False))
         violated = self.space.violations(canonical)
+        if len(indices) and (violated < 0).all():
+            result = self.simulate(canonical, workload)
+            self._check_result(result, len(indices), workload)
+            return BatchResult(
+                np.asarray(result.values, dtype=np.float64),
+                np.asarray(result.reason, dtype=np.int16),
+                dict(result.failures),
+            )
         reason = np.where(violated < 0, 0, violated + 1 + len(self.model_reasons)).astype(np.int16)
         values = np.full((len(indices), len(self.metrics)), np.nan)
         failures: dict[int, str] = {}
@@ -201,18 +232,22 @@ class Simulator(ABC):
                 f"Simulator {self.name!r} must say in `failures` why it broke on rows {failed}; "
                 f"got {sorted(result.failures)}."
             )
-        if not np.isnan(result.values[~built]).all():
+        if built.all():
+            values = result.values
+        elif np.isnan(result.values[~built]).all():
+            values = result.values[built]
+        else:
             raise SimulatorError(
                 f"Simulator {self.name!r} must return NaN for a design that was not built; it "
                 "returned numbers."
             )
-        if not np.isfinite(result.values[built]).all():
-            column = int(np.argwhere(~np.isfinite(result.values[built]))[0][1])
+        if not np.isfinite(values).all():
+            column = int(np.argwhere(~np.isfinite(values))[0][1])
             raise SimulatorError(
                 f"Simulator {self.name!r} must return finite numbers for a design that was built; "
                 f"`{self.metrics[column].name}` is not."
             )
-        self.check(result.values[built], workload)
+        self.check(values, workload)
 
 
 def make_simulator(

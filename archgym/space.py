@@ -18,6 +18,7 @@ from archgym.errors import (
 )
 from archgym.expression import Expression, expression_from_json
 from archgym.parameter import Parameter, Value, parameter_from_json
+from archgym.resolution import TABLE_LIMIT, Resolution, earlier
 
 __all__ = ["Condition", "Constraint", "Design", "DesignSpace"]
 
@@ -156,8 +157,9 @@ class DesignSpace:
     def _check_default(self) -> None:
         try:
             default = self.default_indices[None, :]
-            violated = int(self.violations(default)[0])
-            canonical = bool(self.is_canonical(default)[0])
+            resolved, _, broken = self._judge(default)
+            violated = int(broken[0])
+            canonical = bool((resolved == default).all())
         except (TypeError, ValueError, OverflowError, ArithmeticError) as error:
             raise InvalidSpaceError(
                 f"Expressions of space {self.name!r} must fit their parameters' values: {error}."
@@ -313,7 +315,9 @@ class DesignSpace:
             raise InvalidDesignError(
                 f"Index vectors must be whole numbers; got dtype {indices.dtype!s}."
             )
-        outside = (indices < 0) | (indices >= self.sizes)
+        # As unsigned numbers, negative ones are too large.
+        wide = indices.astype(np.int64, copy=False).view(np.uint64)
+        outside = wide >= self.sizes.view(np.uint64)
         if outside.any():
             row, column = (int(i) for i in np.argwhere(outside)[0])
             parameter = self.parameters[column]
@@ -330,11 +334,17 @@ class DesignSpace:
         """Canonical forms, (n, n_parameters): defaults where a parameter means nothing."""
         if not self.conditions:
             return indices.astype(np.int64)
-        return self._resolve(indices)[0]
+        canonical = self._resolution.resolve(indices)
+        if self._slow_conditions:
+            canonical, _ = self._resolve(canonical, self._slow_conditions)
+        return canonical
 
     def active(self, indices: np.ndarray) -> np.ndarray:
         """Whether each parameter means something, (n, n_parameters) bool."""
-        return self._resolve(indices)[1]
+        active = self._resolution.active(indices)
+        if self._slow_conditions:
+            active &= self._resolve(indices, self._slow_conditions)[1]
+        return active
 
     def is_canonical(self, indices: np.ndarray) -> np.ndarray:
         """Whether each design is its own canonical form, (n,) bool."""
@@ -343,11 +353,12 @@ class DesignSpace:
 
     def violations(self, indices: np.ndarray) -> np.ndarray:
         """Index of the first constraint that each design breaks, (n,) int64; -1 for none."""
-        canonical = self.canonical(indices)
-        first = np.full(len(indices), -1, dtype=np.int64)
-        for number in reversed(range(len(self.constraints))):
-            holds = self._holds(self.constraints[number].require, canonical)
-            first[~holds] = number
+        if not self.constraints:
+            return np.full(len(indices), -1, dtype=np.int64)
+        first = self._resolution.violations(indices)
+        if self._slow_constraints:
+            canonical = self.canonical(indices)
+            first = earlier(first, self._first_broken(canonical, self._slow_constraints))
         return first
 
     def feasible(self, indices: np.ndarray) -> np.ndarray:
@@ -363,16 +374,55 @@ class DesignSpace:
             holds = np.asarray(expression.evaluate(columns), dtype=bool)
         return np.broadcast_to(holds, len(indices))
 
-    def _resolve(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _first_broken(self, canonical: np.ndarray, numbers: Sequence[int]) -> np.ndarray:
+        """First constraint of these that each design breaks, (n,) int64; -1 for none."""
+        first = np.full(len(canonical), -1, dtype=np.int64)
+        for number in reversed(numbers):
+            holds = self._holds(self.constraints[number].require, canonical)
+            first[~holds] = number
+        return first
+
+    def _resolve(
+        self, indices: np.ndarray, conditions: Sequence[Condition]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Canonical forms and active parameters, by these conditions."""
         canonical = indices.astype(np.int64, copy=True)
         active = np.ones(indices.shape, dtype=bool)
-        for condition in self._ordered_conditions:
+        for condition in conditions:
             place = self._position[condition.parameter]
             parents = [self._position[name] for name in condition.when.names]
             on = self._holds(condition.when, canonical) & active[:, parents].all(axis=1)
             active[:, place] = on
             canonical[~on, place] = self.default_indices[place]
         return canonical, active
+
+    def _judge(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Canonical forms, active parameters and first broken constraints, by all rules."""
+        canonical, active = self._resolve(indices, self._ordered_conditions)
+        return canonical, active, self._first_broken(canonical, range(len(self.constraints)))
+
+    @cached_property
+    def _resolution(self) -> Resolution:
+        small = [c.positions for c in self._components if not c.is_free and c.size <= TABLE_LIMIT]
+        conditioned = [self._position[c.parameter] for c in self.conditions]
+        return Resolution(small, self.default_indices, self.sizes, conditioned, self._judge)
+
+    @cached_property
+    def _slow_conditions(self) -> tuple[Condition, ...]:
+        """Those of components that are too large to be tabulated."""
+        known = self._resolution.places
+        return tuple(
+            c for c in self._ordered_conditions if self._position[c.parameter] not in known
+        )
+
+    @cached_property
+    def _slow_constraints(self) -> tuple[int, ...]:
+        known = self._resolution.places
+        return tuple(
+            number
+            for number, constraint in enumerate(self.constraints)
+            if not {self._position[name] for name in constraint.require.names} <= known
+        )
 
     # ---- numbers of designs
 
@@ -506,8 +556,8 @@ class DesignSpace:
             # The rest stands at its default, which is feasible and so decides nothing here.
             indices = np.tile(self.default_indices, (len(combinations), 1))
             indices[:, columns] = combinations
-            feasible = self.feasible(indices)
-            return feasible, feasible & self.is_canonical(indices)
+            canonical, _, broken = self._judge(indices)
+            return broken < 0, (broken < 0) & (canonical == indices).all(axis=1)
 
         sizes = tuple(int(size) for size in self.sizes[columns])
         return Component(positions, sizes, judge, is_free)

@@ -12,7 +12,7 @@ import numpy as np
 
 from archgym.agent import Trials
 from archgym.discovery import simulator_class
-from archgym.errors import InvalidArgumentError, SimulatorError, unknown_name
+from archgym.errors import InvalidArgumentError, SimulatorError, StorageError, unknown_name
 from archgym.limits import check_number
 from archgym.metrics import MetricSpec
 from archgym.objective import (
@@ -23,11 +23,13 @@ from archgym.objective import (
 )
 from archgym.simulator import FAILED, FEASIBLE, Simulator, Workload, make_simulator
 from archgym.space import DesignSpace
+from archgym.standin import StandIn, check_agreement, open_stand_in
 
 __all__ = ["Evaluation", "Task", "WeightedWorkload"]
 
 # chosen: far beyond any use, and no sum of such weights overflows.
 _MAX_WEIGHT = 1e9
+_DEFAULT_SIMULATOR = "dram"
 
 WorkloadChoice = str | Path | Sequence[str | Path] | Mapping[str, float]
 
@@ -81,46 +83,34 @@ class Task:
     @classmethod
     def make(
         cls,
-        simulator: str | Simulator = "dram",
+        simulator: str | Simulator | None = None,
         workload: WorkloadChoice | None = None,
         objective: str | Objective | None = None,
         space: str | None = None,
         fidelity: str | None = None,
+        *,
+        stand_in: str | Path | None = None,
         **options: str,
     ) -> "Task":
         """Task from names; what is left out is the simulator's default.
 
         Args:
-          simulator: A registered name, or an instance (which has space, fidelity and options).
+          simulator: A registered name, or an instance (which has space, fidelity and options); the
+            stand-in's, or ``"dram"``, where it is left out.
           workload: A name or path, several, or several with their weights (any scale, above 0).
           objective: A name, an objective, or text such as ``target:total_time_ns<=90000``.
           space: Name of one of the simulator's spaces.
           fidelity: Name of one of the simulator's fidelities.
+          stand_in: A table or proxy that answers in the simulator's place; what else is given must
+            agree with it. On a table the task is the same as on the simulator.
           **options: Further arguments of the simulator, such as ``device="ddr4-2400"``.
 
         Raises:
           UnknownNameError: A name does not exist; the message lists the near ones.
           InvalidArgumentError: An argument does not fit.
+          FileFormatError: The stand-in is none, or it is damaged.
         """
-        if isinstance(simulator, Simulator):
-            given = {"space": space, "fidelity": fidelity, **options}
-            extra = sorted(name for name, value in given.items() if value is not None)
-            if extra:
-                raise InvalidArgumentError(
-                    f"`{extra[0]}` belongs to the simulator that was given; it must be left out. "
-                    "Pass it where the simulator is made."
-                )
-            made = simulator
-            space_name = simulator.space.name
-        elif not isinstance(simulator, str):
-            raise InvalidArgumentError(
-                f"`simulator` must be a registered name or a simulator; got {simulator!r}. Make an "
-                "instance of a class first."
-            )
-        else:
-            kind = simulator_class(simulator)
-            made = make_simulator(kind, space, fidelity, options)
-            space_name = space or kind.space_names[0]
+        made, space_name = _simulator(simulator, space, fidelity, stand_in, options)
         chosen_workloads = _weighted(made, workload)
         chosen_objective = _objective(made, objective)
         reference = _reference(made, chosen_workloads)
@@ -153,7 +143,7 @@ class Task:
     def id(self) -> str:
         """A name that people read, such as ``dram/default/cloud-1/low-latency-v0``."""
         options = dict(sorted(self.simulator.options.items()))
-        if self.simulator.fidelity != self.simulator.fidelity_names[0]:
+        if self.simulator.fidelity != self.simulator.default_fidelity:
             options["fidelity"] = self.simulator.fidelity
         choices = ",".join(f"{name}={value}" for name, value in options.items())
         simulator = self.simulator.name + (f"[{choices}]" if choices else "")
@@ -176,19 +166,44 @@ class Task:
         n, w = len(indices), len(self.workloads)
         values = np.empty((n, w, len(self.metrics)))
         reason = np.empty((n, w), dtype=np.int16)
-        reward = np.zeros(n)
         failures: dict[int, str] = {}
-        for place, weight in enumerate(self.weights):
-            result = self.simulator.evaluate_batch(indices, self.workloads[place].workload)
+        for place, weighted in enumerate(self.workloads):
+            result = self.simulator.evaluate_batch(indices, weighted.workload)
             values[:, place] = result.values
             reason[:, place] = result.reason
             failures |= {row: why for row, why in result.failures.items() if row not in failures}
+        return Evaluation(values, reason, self.rewards(values, reason), failures)
+
+    def rewards(self, values: np.ndarray, reason: np.ndarray) -> np.ndarray:
+        """Rewards of n designs, (n,).
+
+        Args:
+          values: (n, w, n_metrics), NaN where a design was not built.
+          reason: (n, w), as in `BatchResult`.
+        """
+        reward = np.zeros(len(values))
+        for place, weight in enumerate(self.weights):
             reward += weight * self.objective.reward(
-                result.values, self.reference[place], self.metrics, result.reason
+                values[:, place], self.reference[place], self.metrics, reason[:, place]
             )
         # Weights that sum to 1 but for rounding must not blur what a failure is worth.
         reward[(reason != FEASIBLE).all(axis=1)] = INFEASIBLE_REWARD
-        return Evaluation(values, reason, reward, failures)
+        return reward
+
+    def term_rewards(self, values: np.ndarray, reason: np.ndarray) -> np.ndarray:
+        """Rewards of n designs for each term of the objective alone, (n, n_terms).
+
+        Args:
+          values: As for `rewards`.
+          reason: (n, w).
+        """
+        terms = np.zeros((len(values), len(self.objective.terms)))
+        for place, weight in enumerate(self.weights):
+            terms += weight * self.objective.term_rewards(
+                values[:, place], self.reference[place], self.metrics, reason[:, place]
+            )
+        terms[(reason != FEASIBLE).all(axis=1)] = INFEASIBLE_REWARD
+        return terms
 
     def trials(self, indices: np.ndarray, evaluation: Evaluation, repeated: np.ndarray) -> Trials:
         """What an agent learns of designs.
@@ -198,21 +213,12 @@ class Task:
           evaluation: Their results.
           repeated: (n,) bool, whether each was known before.
         """
-        terms = np.zeros((len(indices), len(self.objective.terms)))
-        for place, weight in enumerate(self.weights):
-            terms += weight * self.objective.term_rewards(
-                evaluation.values[:, place],
-                self.reference[place],
-                self.metrics,
-                evaluation.reason[:, place],
-            )
         is_built = evaluation.reason == FEASIBLE
-        terms[~is_built.any(axis=1)] = INFEASIBLE_REWARD
         first = np.argmax(~is_built, axis=1)
         return Trials(
             indices=indices,
             reward=evaluation.reward,
-            terms=terms,
+            terms=self.term_rewards(evaluation.values, evaluation.reason),
             values=self.average(evaluation.values),
             reason=evaluation.reason[np.arange(len(indices)), first],
             feasible=is_built.all(axis=1),
@@ -228,7 +234,7 @@ class Task:
 
     def to_json(self) -> dict[str, Any]:
         """All that a reader needs, and all that `from_json` needs to make the task again."""
-        return {
+        data: dict[str, Any] = {
             "id": self.id,
             "digest": self.digest,
             "simulator": self.simulator.name,
@@ -251,23 +257,44 @@ class Task:
             "reasons": list(self.simulator.reasons),
             "reference": self.reference.tolist(),
         }
+        if isinstance(self.simulator, StandIn):
+            # Where its numbers came from, which is no part of what it is.
+            data["stand_in"] = {
+                "kind": self.simulator.kind,
+                "path": str(self.simulator.path),
+                "digest": self.simulator.digest,
+            }
+        return data
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any], simulator: Simulator | None = None) -> "Task":
+    def from_json(
+        cls,
+        data: Mapping[str, Any],
+        simulator: Simulator | None = None,
+        stand_in: str | Path | None = None,
+    ) -> "Task":
         """The task again, from what `to_json` gave.
 
         Args:
-          data: The recipe.
+          data: The recipe. One made on a stand-in goes on with that; without its `stand_in` it
+            goes on with the simulator itself.
           simulator: The instance, where it is not a registered one.
+          stand_in: A table or proxy to go on with instead.
 
         Raises:
           InvalidArgumentError: `data` is no recipe, or what it names is not what it was: another
-            version of the simulator, a workload with other content.
+            version of the simulator, a workload with other content, another proxy.
+          StorageError: The stand-in is not where it was.
         """
         try:
             sources = {w["source"]: float(w["weight"]) for w in data["workloads"]}
             objective = objective_from_json(data["objective"])
-            if simulator is not None:
+            recorded = data.get("stand_in")
+            if stand_in is None and recorded is not None and simulator is None:
+                stand_in = _found(str(recorded["path"]), str(recorded["kind"]))
+            if stand_in is not None:
+                task = cls.make(simulator, sources, objective, stand_in=stand_in)
+            elif simulator is not None:
                 task = cls.make(simulator, sources, objective)
             else:
                 options = {str(k): str(v) for k, v in data["options"].items()}
@@ -311,9 +338,62 @@ class Task:
 
     def _difference(self, data: Mapping[str, Any]) -> str:
         mine = self.to_json()
-        names = ("version", "fidelity", "space", "workloads", "objective", "metrics", "reference")
+        names = (
+            "version",
+            "options",
+            "fidelity",
+            "space",
+            "workloads",
+            "objective",
+            "metrics",
+            "reference",
+        )
         changed = [name for name in names if data.get(name) != mine[name]]
         return f"`{changed[0]}`" if changed else "something"
+
+
+def _simulator(
+    simulator: str | Simulator | None,
+    space: str | None,
+    fidelity: str | None,
+    stand_in: str | Path | None,
+    options: Mapping[str, str],
+) -> tuple[Simulator, str]:
+    """The simulator, or what stands in for it, and the name of its space."""
+    if not (simulator is None or isinstance(simulator, str | Simulator)):
+        raise InvalidArgumentError(
+            f"`simulator` must be a registered name or a simulator; got {simulator!r}. Make an "
+            "instance of a class first."
+        )
+    if isinstance(simulator, Simulator):
+        given = {"space": space, "fidelity": fidelity, **options}
+        extra = sorted(name for name, value in given.items() if value is not None)
+        if extra:
+            raise InvalidArgumentError(
+                f"`{extra[0]}` belongs to the simulator that was given; it must be left out. "
+                "Pass it where the simulator is made."
+            )
+    if stand_in is not None:
+        opened = open_stand_in(stand_in)
+        check_agreement(opened, simulator, space, fidelity, options)
+        simulator = opened
+    if isinstance(simulator, StandIn):
+        return simulator, simulator.declaration.space_name
+    if isinstance(simulator, Simulator):
+        return simulator, simulator.space.name
+    kind = simulator_class(simulator or _DEFAULT_SIMULATOR)
+    return make_simulator(kind, space, fidelity, options), space or kind.space_names[0]
+
+
+def _found(path: str, kind: str) -> str:
+    """Where a recorded stand-in is; refused where it is no longer there."""
+    if not Path(path).exists():
+        other = " It can go on with the simulator itself: --from-simulator." * (kind == "table")
+        raise StorageError(
+            f"{path}, the {kind} that the study was made on, must be there to go on; it is not. "
+            f"Say where it is, with `archgym resume STUDY --from-{kind} FILE`.{other}"
+        )
+    return path
 
 
 def _weighted(

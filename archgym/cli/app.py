@@ -17,6 +17,7 @@ from archgym.cli.policy import policy_app
 from archgym.cli.searching import resume, search
 from archgym.cli.showing import show
 from archgym.cli.sweeping import sweep_app
+from archgym.cli.tabulating import table_app
 from archgym.cli.tuning import tune
 from archgym.cli.validating import validate
 from archgym.errors import ArchGymError, StudyInterrupted
@@ -51,6 +52,7 @@ app.command()(show)
 app.add_typer(sweep_app)
 app.command()(tune)
 app.add_typer(policy_app)
+app.add_typer(table_app)
 app.command()(export)
 app.command()(merge)
 app.command()(validate)

@@ -9,6 +9,8 @@ import typer
 from archgym.cli.completion import complete_subject
 from archgym.cli.tasks import (
     FidelityOption,
+    FromProxyOption,
+    FromTableOption,
     JsonOption,
     OptionOption,
     SpaceOption,
@@ -52,6 +54,8 @@ def describe(
     ] = None,
     fidelity: FidelityOption = None,
     option: OptionOption = None,
+    from_table: FromTableOption = None,
+    from_proxy: FromProxyOption = None,
     count: Annotated[
         bool, typer.Option("--count", help="Count the feasible designs, however many.")
     ] = False,
@@ -66,8 +70,16 @@ def describe(
     from archgym.discovery import agent_class, agent_names, simulator_names
 
     simulators, agents = simulator_names(), agent_names()
-    choice = TaskChoice(name, space=space, fidelity=fidelity, options=option).resolved()
-    if choice.simulator not in simulators:
+    choice = TaskChoice(
+        name,
+        space=space,
+        fidelity=fidelity,
+        options=option,
+        from_table=from_table,
+        from_proxy=from_proxy,
+    ).resolved()
+    is_stand_in = from_table is not None or from_proxy is not None
+    if choice.simulator not in simulators and not is_stand_in:
         if name not in agents:
             raise unknown_name("simulator or agent", name, (*simulators, *agents))
         _describe_agent(agent_class(name), json)
@@ -127,10 +139,14 @@ def _describe_simulator(simulator: "Simulator", count: bool, is_json: bool) -> N
 
 
 def _choices(simulator: "Simulator") -> list[tuple[str, str]]:
+    from archgym.standin import StandIn
+
     kind = type(simulator)
     workloads = simulator.workload_names()
-    rows = [
-        ("--workload", ", ".join(_starred(n, simulator.default_workload) for n in workloads)),
+    rows = [("--workload", ", ".join(_starred(n, simulator.default_workload) for n in workloads))]
+    if isinstance(simulator, StandIn):
+        return rows
+    rows += [
         ("--space", ", ".join(_starred(n, kind.space_names[0]) for n in kind.space_names)),
         ("--fidelity", ", ".join(_starred(n, kind.fidelity_names[0]) for n in kind.fidelity_names)),
     ]

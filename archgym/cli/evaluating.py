@@ -9,6 +9,8 @@ from archgym.cli.metric_table import metric_rows
 from archgym.cli.stopping import prompt_stops
 from archgym.cli.tasks import (
     FidelityOption,
+    FromProxyOption,
+    FromTableOption,
     JsonOption,
     ObjectiveOption,
     OptionOption,
@@ -52,13 +54,17 @@ def evaluate(
     objective: ObjectiveOption = None,
     fidelity: FidelityOption = None,
     option: OptionOption = None,
+    from_table: FromTableOption = None,
+    from_proxy: FromProxyOption = None,
     json: JsonOption = False,
 ) -> None:
     """Evaluate one design.
 
     The exit code is 3 where the design cannot be built.
     """
-    choice = TaskChoice(simulator, space, workload, objective, fidelity, option)
+    choice = TaskChoice(
+        simulator, space, workload, objective, fidelity, option, from_table, from_proxy
+    )
     given = assignments("--set", values or ())
     start = None if design is None else read_design(design)
     task = make_task(choice)

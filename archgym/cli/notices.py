@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import typer
 
-__all__ = ["StudyProgress", "announce_compilation"]
+__all__ = ["CountBar", "StudyProgress", "TableBar", "announce_compilation"]
 
 # chosen: what ends sooner needs no bar.
 _SILENT_S = 2.0
@@ -25,18 +25,16 @@ def _say_compiling(kernel: str, seconds: float) -> None:
     typer.echo(f"Compiling {name} (about {seconds:.0f} s, once) …", err=True)
 
 
-class StudyProgress:
+class CountBar:
     """A bar with rate and remaining time; only in a terminal, and not for what ends soon."""
 
-    def __init__(self, budget: int, known: int = 0) -> None:
+    def __init__(self, what: str) -> None:
         """Begins to count.
 
         Args:
-          budget: Evaluations at the end.
-          known: Evaluations that a resumed study has; replaying them is quick.
+          what: What is counted, in the plural.
         """
-        self._budget = budget
-        self._known = known
+        self._what = what
         self._started = time.monotonic()
         self._bar: Any = None
         self._row: Any = None
@@ -55,19 +53,24 @@ class StudyProgress:
             self._bar.stop()
             self._bar = None
 
-    def __call__(self, evaluations: int, budget: int, best: float | None) -> None:
-        """Takes what `Study.run` tells."""
-        if not self._is_wanted or evaluations < self._known:
+    def show(self, done: int, total: int, note: str = "") -> None:
+        """Takes how far it is.
+
+        Args:
+          done: What was there before counts as well, but not for the rate.
+          total: At the end.
+          note: Shown beside the bar.
+        """
+        if not self._is_wanted:
             return
         if self._bar is None:
             if time.monotonic() - self._started < _SILENT_S:
                 return
-            self._open(evaluations)
-        shown = "" if best is None else f"best {best:.4f}"
+            self._open(done, total)
         assert self._bar is not None
-        self._bar.update(self._row, completed=evaluations, best=shown)
+        self._bar.update(self._row, completed=done, note=note)
 
-    def _open(self, evaluations: int) -> None:
+    def _open(self, done: int, total: int) -> None:
         from rich.console import Console
         from rich.progress import (
             BarColumn,
@@ -84,15 +87,47 @@ class StudyProgress:
                 return super().render(task)
 
         self._bar = Progress(
-            TextColumn("evaluations"),
+            TextColumn(self._what),
             BarColumn(),
             MofNCompleteColumn(),
             Rate("{task.fields[rate]}"),
-            TextColumn("{task.fields[best]}"),
+            TextColumn("{task.fields[note]}"),
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             console=Console(stderr=True),
             transient=True,
         )
-        self._row = self._bar.add_task("", total=self._budget, best="", rate="")
-        self._bar.update(self._row, completed=evaluations)
+        self._row = self._bar.add_task("", total=total, completed=done, note="", rate="")
         self._bar.start()
+
+
+class StudyProgress(CountBar):
+    """The bar of a study's evaluations."""
+
+    def __init__(self, budget: int, known: int = 0) -> None:
+        """Begins to count.
+
+        Args:
+          budget: Evaluations at the end.
+          known: Evaluations that a resumed study has; replaying them is quick.
+        """
+        super().__init__("evaluations")
+        self._budget = budget
+        self._known = known
+
+    def __call__(self, evaluations: int, budget: int, best: float | None) -> None:
+        """Takes what `Study.run` tells."""
+        if evaluations >= self._known:
+            note = "" if best is None else f"best {best:.4f}"
+            self.show(evaluations, self._budget, note)
+
+
+class TableBar(CountBar):
+    """The bar of a table's simulations."""
+
+    def __init__(self) -> None:
+        """Begins to count."""
+        super().__init__("simulations")
+
+    def __call__(self, done: int, total: int, known: int) -> None:
+        """Takes what `build_table` tells."""
+        self.show(done, total, f"{known:,} known" if known else "")

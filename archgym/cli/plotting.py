@@ -14,16 +14,20 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.axes import Axes
 
+    from archgym.datasets.exhaustive import Exhaustive
     from archgym.metrics import MetricSpec
+    from archgym.random_curve import RandomCurve
     from archgym.studylog import StudyLog
 
-__all__ = ["check_fronts", "check_plot", "plot_fronts", "plot_studies"]
+__all__ = ["check_fronts", "check_plot", "plot_fronts", "plot_random", "plot_studies"]
 
 _FORMATS = ("svg", "png", "pdf")
 # chosen: a front over a larger ratio than this has a scale of ratios.
 _WIDE = 10.0
 # chosen: room round a front, as a share of its extent.
 _ROOM = 0.15
+# Shares of random searches between which the band lies.
+_BAND = (0.05, 0.95)
 
 
 def check_plot(option: str, path: Path) -> None:
@@ -36,13 +40,19 @@ def check_plot(option: str, path: Path) -> None:
         raise InvalidArgumentError(f"`{option}` must end in .svg, .png or .pdf; got {str(path)!r}.")
 
 
-def plot_studies(logs: Sequence["StudyLog"], path: Path) -> None:
+def plot_studies(logs: Sequence["StudyLog"], path: Path, known: "Exhaustive | None" = None) -> None:
     """Draws one curve a study over evaluations, with the default design's value.
+
+    Args:
+      logs: The studies.
+      path: The picture.
+      known: All designs of their task, for the exact curve of random search and the optimum.
 
     Raises:
       StorageError: The file cannot be written.
     """
     from archgym.cli.showing import who
+    from archgym.random_curve import budgets_up_to
 
     with _picture(path, 3.6) as axes:
         label = ""
@@ -53,8 +63,13 @@ def plot_studies(logs: Sequence["StudyLog"], path: Path) -> None:
             ends += span(curve.values)
             steps = range(1, len(curve.values) + 1)
             axes.step(steps, curve.values, where="post", label=who(log), linewidth=1.4)
+        if known is not None:
+            longest = max(log.evaluations for log in logs)
+            budgets = budgets_up_to(longest, len(known.rewards))
+            ends += _draw_random(axes, known, known.random_curve(budgets, _BAND))
         default = best_so_far(logs[0]).default
-        if default is not None:
+        # Beside the optimum, a default design that is far off would leave nothing else to see.
+        if default is not None and (known is None or min(ends) <= default <= max(ends)):
             axes.axhline(default, color="0.5", linestyle="--", linewidth=1, label="default design")
             ends.append(default)
         margin = 0.06 * (max(ends) - min(ends)) or 1.0
@@ -64,6 +79,46 @@ def plot_studies(logs: Sequence["StudyLog"], path: Path) -> None:
         axes.set_title(logs[0].task_id, fontsize=9)
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
+
+
+def plot_random(known: "Exhaustive", curve: "RandomCurve", path: Path) -> None:
+    """Draws the exact curve of random search, and the optimum.
+
+    Raises:
+      StorageError: The file cannot be written.
+    """
+    from archgym.cli.tabulating import curve_label
+
+    with _picture(path, 3.6) as axes:
+        ends = _draw_random(axes, known, curve)
+        margin = 0.06 * (max(ends) - min(ends)) or 1.0
+        axes.set_ylim(min(ends) - margin, max(ends) + margin)
+        axes.set_xscale("log")
+        axes.set_xlabel("evaluations")
+        axes.set_ylabel(f"{curve_label(known)} of the best design so far", fontsize=8)
+        axes.set_title(known.task.id, fontsize=9)
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+
+
+def _draw_random(axes: "Axes", known: "Exhaustive", curve: "RandomCurve") -> list[float]:
+    """Draws random search's mean and band, and the optimum; returns what should be seen."""
+    from archgym.cli.tabulating import optimum_value
+
+    low, high = (curve.quantiles[share] for share in (_BAND[0], _BAND[-1]))
+    colour, best = "0.35", optimum_value(known)
+    axes.fill_between(
+        curve.budgets, low, high, color=colour, alpha=0.18, linewidth=0, label="its 5 % to 95 %"
+    )
+    axes.plot(
+        curve.budgets,
+        curve.expected,
+        color=colour,
+        linewidth=1.2,
+        label="random search, exact mean",
+    )
+    axes.axhline(best, color="0.1", linestyle=":", linewidth=1, label="proven optimum")
+    return [best, *span(curve.expected)]
 
 
 @contextmanager

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archgym.cli.tasks import JsonOption, ObjectiveOption, TaskChoice, WorkloadOption, make_task
+from archgym.cli.tasks import (
+    FromProxyOption,
+    FromTableOption,
+    JsonOption,
+    ObjectiveOption,
+    TaskChoice,
+    WorkloadOption,
+    make_task,
+    stand_in_path,
+    workload_weights,
+)
 from archgym.cli.terminal import heading, number, say, table, unit, write_json
 from archgym.errors import InvalidArgumentError
 
@@ -57,6 +67,8 @@ def evaluate(
     ],
     workload: WorkloadOption = None,
     objective: ObjectiveOption = None,
+    from_table: FromTableOption = None,
+    from_proxy: FromProxyOption = None,
     designs: Annotated[
         int,
         typer.Option(
@@ -83,7 +95,7 @@ def evaluate(
     policy, log = _load(source)
     kind = agent_class(policy.agent)
     trained = _trained_on(source, policy, log)
-    task = _task(trained, workload, objective)
+    task = _task(trained, workload, objective, stand_in_path(from_table, from_proxy))
     with prompt_stops():
         proposed = kind.propose(policy, task, designs, seed)
         extra = [task.space.default_indices]
@@ -164,34 +176,36 @@ def _trained_on(source: Path, policy: "Policy", log: "StudyLog | None") -> "Task
     return make_task(TaskChoice(name))
 
 
-def _task(trained: "Task", workload: Sequence[str] | None, objective: str | None) -> "Task":
+def _task(
+    trained: "Task",
+    workload: Sequence[str] | None,
+    objective: str | None,
+    stand_in: Path | None,
+) -> "Task":
     from archgym.cli.stopping import prompt_stops
+    from archgym.standin import StandIn
     from archgym.task import Task
 
-    if not workload and objective is None:
+    if not workload and objective is None and stand_in is None:
         return trained
     simulator = trained.simulator
-    chosen = make_task(
-        TaskChoice(
-            simulator.name,
-            trained.space_name,
-            workload or [f"{w.source}={w.weight!r}" for w in trained.workloads],
-            objective,
-            simulator.fidelity,
-            [f"{name}={value}" for name, value in simulator.options.items()],
-        )
-    )
-    if objective is not None:
-        return chosen
-    # The objective may be one of a script, which has no name here.
+    options = simulator.options
+    weights = workload_weights(workload) or {w.source: w.weight for w in trained.workloads}
+    if isinstance(simulator, StandIn):
+        options = simulator.declaration.options
+        # Numbers of a table are the simulator's, which knows workloads that the table has not.
+        if stand_in is None and (simulator.kind == "proxy" or simulator.knows(weights)):
+            stand_in = simulator.path
+    # The trained objective may be one of a script, which has no name here.
     with prompt_stops():
         return Task.make(
             simulator.name,
-            {w.source: w.weight for w in chosen.workloads},
-            trained.objective,
+            weights,
+            objective or trained.objective,
             trained.space_name,
             simulator.fidelity,
-            **simulator.options,
+            stand_in=stand_in,
+            **options,
         )
 
 

@@ -12,6 +12,8 @@ from archgym.cli.completion import complete_agent
 from archgym.cli.stopping import study_begins
 from archgym.cli.tasks import (
     FidelityOption,
+    FromProxyOption,
+    FromTableOption,
     JsonOption,
     ObjectiveOption,
     OptionOption,
@@ -20,6 +22,7 @@ from archgym.cli.tasks import (
     TaskChoice,
     WorkloadOption,
     make_task,
+    stand_in_path,
 )
 from archgym.cli.terminal import say
 from archgym.cli.values import hyperparameters, named_path
@@ -73,6 +76,8 @@ def search(
     objective: ObjectiveOption = None,
     fidelity: FidelityOption = None,
     option: OptionOption = None,
+    from_table: FromTableOption = None,
+    from_proxy: FromProxyOption = None,
     agent: Annotated[
         str,
         typer.Option("--agent", "-a", help="The search method.", autocompletion=complete_agent),
@@ -123,7 +128,9 @@ def search(
     Every evaluation is kept in a folder, so that a search can be stopped and resumed without loss.
     """
     chosen = hyperparameters(agent, hyper or ())
-    task = make_task(TaskChoice(simulator, space, workload, objective, fidelity, option))
+    task = make_task(
+        TaskChoice(simulator, space, workload, objective, fidelity, option, from_table, from_proxy)
+    )
     if tuned or tuned_from is not None:
         chosen = {**_tuned(task, agent, tuned_from), **chosen}
     settings: dict[str, Any] = {
@@ -142,6 +149,14 @@ def resume(
         int | None,
         typer.Option("--budget", "-n", help="A new number of evaluations in all.", min=1),
     ] = None,
+    from_table: FromTableOption = None,
+    from_proxy: FromProxyOption = None,
+    from_simulator: Annotated[
+        bool,
+        typer.Option(
+            "--from-simulator", help="Go on with the simulator where a table was used before."
+        ),
+    ] = False,
     workers: WorkersOption = 1,
     timeout: TimeoutOption = None,
     json: JsonOption = False,
@@ -153,9 +168,25 @@ def resume(
     from archgym.cli.notices import announce_compilation
     from archgym.study import Study
 
+    stand_in = stand_in_path(from_table, from_proxy)
+    if from_simulator and stand_in is not None:
+        raise InvalidArgumentError(
+            "`--from-simulator` must not be given with a file that answers in its place."
+        )
     announce_compilation()
-    study = Study.open(folder)
+    task = _task(folder, stand_in) if from_simulator or stand_in is not None else None
+    study = Study.open(folder, task)
     _run(study, budget, workers, timeout, json)
+
+
+def _task(folder: Path, stand_in: Path | None) -> "Task":
+    """A study's task with other answers: those of a stand-in, or of the simulator itself."""
+    from archgym.header import read_header
+    from archgym.task import Task
+
+    recipe = dict(read_header(folder).task)
+    recipe.pop("stand_in", None)
+    return Task.from_json(recipe, stand_in=stand_in)
 
 
 def _tuned(task: "Task", agent: str, file: Path | None) -> dict[str, Any]:

@@ -23,6 +23,7 @@ __all__ = [
     "no_best_text",
     "outcome_json",
     "show",
+    "study_json",
     "who",
     "write_best",
     "write_study",
@@ -46,10 +47,26 @@ def show(
             help="Draw designs and Pareto fronts over the first two metrics of the objective.",
         ),
     ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            "--table",
+            help="A table of the task: say how far studies are from its proven optimum.",
+            metavar="FILE",
+        ),
+    ] = None,
+    at: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--at", help="With --table, evaluations to compare at (50, 200, 1000); repeat.", min=1
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Show a study, or compare several at equal budget."""
     from archgym.cli.plotting import check_fronts, check_plot, plot_fronts, plot_studies
+    from archgym.cli.proven import judge, proven_json, read_exhaustive, write_proven
+    from archgym.cli.tabulating import DEFAULT_BUDGETS
     from archgym.study import read_study
 
     if len({folder.absolute() for folder in studies}) != len(studies):
@@ -61,15 +78,22 @@ def show(
     logs = [read_study(folder) for folder in studies]
     if front is not None:
         check_fronts(logs)
+    known = None if table is None else read_exhaustive(logs, table)
+    proven: dict[str, Any] = {}
+    if known is not None:
+        standings = judge(logs, known, sorted(set(at or DEFAULT_BUDGETS)))
+        proven = {"proven": proven_json(standings, known)}
     if len(logs) == 1:
-        write_study_json(logs[0]) if json else write_study(logs[0])
+        write_json({**study_json(logs[0]), **proven}) if json else write_study(logs[0])
     else:
         from archgym.cli.comparing import compare, write_comparison
 
         comparison = compare(logs)
-        write_json(comparison.to_json()) if json else write_comparison(comparison)
+        write_json({**comparison.to_json(), **proven}) if json else write_comparison(comparison)
+    if known is not None and not json:
+        write_proven(standings, known)
     if plot is not None:
-        plot_studies(logs, plot)
+        plot_studies(logs, plot, known)
     if front is not None:
         plot_fronts(logs, front)
     for picture in (plot, front):
@@ -114,37 +138,40 @@ def who(log: "StudyLog") -> str:
 
 def write_study_json(log: "StudyLog") -> None:
     """Writes all that `write_study` says as JSON."""
+    write_json(study_json(log))
+
+
+def study_json(log: "StudyLog") -> dict[str, Any]:
+    """All that `write_study` says as JSON."""
     from archgym.front import study_front
 
     header = log.header
     best = log.best()
     curve = best_so_far(log)
-    write_json(
-        {
-            "folder": str(log.folder),
-            "task": log.task_id,
-            "kind": header.kind,
-            "agent": header.agent,
-            "seed": header.seed,
-            "hyperparameters": header.hyperparameters,
-            "status": log.status,
-            "budget": header.budget,
-            "max_asks": header.ask_limit,
-            **counts(log),
-            "damage": [str(damage) for damage in log.damage],
-            "missing": [list(gap) for gap in log.gaps],
-            "units": {spec.name: spec.unit for spec in log.metrics},
-            "best": None if best is None else outcome_json(best),
-            "default": {
-                "design": dict(log.space.design_at(log.space.default_indices)),
-                "metrics": _named(log, log.weights @ log.reference),
-            },
-            "front": None
-            if len(header.task["objective"]["terms"]) < 2
-            else front_json(log, study_front(log)),
-            "curve": {"label": curve.label, "values": curve.values},
-        }
-    )
+    return {
+        "folder": str(log.folder),
+        "task": log.task_id,
+        "kind": header.kind,
+        "agent": header.agent,
+        "seed": header.seed,
+        "hyperparameters": header.hyperparameters,
+        "status": log.status,
+        "budget": header.budget,
+        "max_asks": header.ask_limit,
+        **counts(log),
+        "damage": [str(damage) for damage in log.damage],
+        "missing": [list(gap) for gap in log.gaps],
+        "units": {spec.name: spec.unit for spec in log.metrics},
+        "best": None if best is None else outcome_json(best),
+        "default": {
+            "design": dict(log.space.design_at(log.space.default_indices)),
+            "metrics": _named(log, log.weights @ log.reference),
+        },
+        "front": None
+        if len(header.task["objective"]["terms"]) < 2
+        else front_json(log, study_front(log)),
+        "curve": {"label": curve.label, "values": curve.values},
+    }
 
 
 def outcome_json(outcome: "Outcome") -> dict[str, Any]:

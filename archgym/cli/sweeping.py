@@ -151,15 +151,27 @@ def report(
     csv: Annotated[
         Path | None, typer.Option("--csv", help="Write every run at every budget as CSV.")
     ] = None,
+    table: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--table",
+            help="A table of a task: judge by its proven optimum, draw random search exactly; "
+            "repeat it.",
+            metavar="FILE",
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Show what a sweep found, finished or not."""
     from archgym.sweep.figure import check_figure, draw_report
+    from archgym.sweep.plan import read_recorded_plan
+    from archgym.sweep.proven import proven_tasks
     from archgym.sweep.table import read_report, write_csv
 
     if figure is not None:
         check_figure(figure)
-    read = read_report(folder)
+    known = proven_tasks(read_recorded_plan(folder), table) if table else {}
+    read = read_report(folder, {label: each.reward for label, each in known.items()})
     if json:
         write_json(read.to_json())
     else:
@@ -167,7 +179,7 @@ def report(
     if csv is not None:
         write_csv(read, csv)
     if figure is not None:
-        draw_report(read, figure)
+        draw_report(read, figure, known)
         if not json:
             say(f"Figure: {figure}")
 

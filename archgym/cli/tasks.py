@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FidelityOption",
+    "FromProxyOption",
+    "FromTableOption",
     "JsonOption",
     "ObjectiveOption",
     "OptionOption",
@@ -30,6 +32,8 @@ __all__ = [
     "make_simulator",
     "make_task",
     "option_values",
+    "stand_in_path",
+    "workload_weights",
 ]
 
 SimulatorArgument = Annotated[
@@ -64,6 +68,22 @@ OptionOption = Annotated[
         metavar="NAME=VALUE",
     ),
 ]
+FromTableOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--from-table",
+        help="A table (see `archgym table build`) that answers in the simulator's place.",
+        metavar="FILE",
+    ),
+]
+FromProxyOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--from-proxy",
+        help="A proxy that answers in the simulator's place; its tasks are others.",
+        metavar="FILE",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 
 _TASK_ID = re.compile(
@@ -82,6 +102,8 @@ class TaskChoice:
     objective: str | None = None
     fidelity: str | None = None
     options: Sequence[str] | None = None
+    from_table: Path | None = None
+    from_proxy: Path | None = None
 
     def resolved(self) -> "TaskChoice":
         """The choice with a task's id taken apart; options beside it count more.
@@ -97,7 +119,7 @@ class TaskChoice:
                 "A task must read simulator/space/workload/objective-vN; "
                 f"got {self.simulator!r}. Name a simulator and use options for the rest."
             )
-        _check_version(match["simulator"], int(match["version"]))
+        self._check_version(match["simulator"], int(match["version"]))
         options = match["options"].split(",") if match["options"] else []
         return TaskChoice(
             match["simulator"],
@@ -106,18 +128,50 @@ class TaskChoice:
             self.objective or match["objective"],
             self.fidelity,
             [*options, *(self.options or ())],
+            self.from_table,
+            self.from_proxy,
         )
 
+    def _check_version(self, simulator: str, version: int) -> None:
+        from archgym.discovery import simulator_class
+        from archgym.standin import open_stand_in
 
-def _check_version(simulator: str, version: int) -> None:
-    from archgym.discovery import simulator_class
+        stand_in = stand_in_path(self.from_table, self.from_proxy)
+        if stand_in is not None:
+            current, where = open_stand_in(stand_in).version, f"of {stand_in}"
+        else:
+            current, where = simulator_class(simulator).version, "that is installed"
+        if version != current:
+            raise InvalidArgumentError(
+                f"A task of simulator {simulator!r} must end in -v{current}, the version {where}; "
+                f"got -v{version}."
+            )
 
-    current = simulator_class(simulator).version
-    if version != current:
+
+def stand_in_path(from_table: Path | None, from_proxy: Path | None) -> Path | None:
+    """The file that answers in the simulator's place; None for the simulator itself.
+
+    Raises:
+      InvalidArgumentError: Both are given, or a file is of the other kind.
+      StorageError: It cannot be read.
+    """
+    from archgym.standin import stand_in_kind
+
+    path = from_proxy if from_table is None else from_table
+    if path is None:
+        return None
+    if from_table is not None and from_proxy is not None:
+        raise InvalidArgumentError("`--from-table` and `--from-proxy` must not both be given.")
+    if from_proxy is not None and stand_in_kind(path) == "table":
         raise InvalidArgumentError(
-            f"A task of simulator {simulator!r} must end in -v{current}, the version that is "
-            f"installed; got -v{version}."
+            f"`--from-proxy` must name a proxy; {path} is a Parquet file. Use --from-table."
         )
+    if from_table is not None and stand_in_kind(path) == "proxy":
+        raise InvalidArgumentError(
+            f"`--from-table` must name a Parquet file that `archgym table build` wrote; {path} is "
+            "none."
+        )
+    return path
 
 
 def make_task(choice: TaskChoice) -> "Task":
@@ -132,20 +186,28 @@ def make_task(choice: TaskChoice) -> "Task":
     from archgym.task import Task
 
     choice = choice.resolved()
-    simulator_class(choice.simulator)
+    stand_in = stand_in_path(choice.from_table, choice.from_proxy)
+    if stand_in is None:
+        simulator_class(choice.simulator)
     announce_compilation()
     with prompt_stops():
         return Task.make(
             choice.simulator,
-            _weighted(choice.workloads),
+            workload_weights(choice.workloads),
             choice.objective,
             choice.space,
             choice.fidelity,
+            stand_in=stand_in,
             **assignments("--option", choice.options or ()),
         )
 
 
-def _weighted(texts: Sequence[str] | None) -> dict[str, float] | None:
+def workload_weights(texts: Sequence[str] | None) -> dict[str, float] | None:
+    """Weights by name or path from texts such as ``cloud-1=2``; None where there are none.
+
+    Raises:
+      InvalidArgumentError: A text has another form, or a name comes twice.
+    """
     if not texts:
         return None
     weights: dict[str, float] = {}
@@ -171,16 +233,23 @@ def _split_weight(text: str) -> tuple[str, float]:
 
 
 def make_simulator(choice: TaskChoice) -> "Simulator":
-    """The simulator of a task, without running anything.
+    """The simulator of a task, or what stands in for it, without running anything.
 
     Raises:
       UnknownNameError: A name does not exist.
+      InvalidArgumentError: The stand-in is of something else.
     """
     from archgym import simulator
     from archgym.discovery import simulator_class
+    from archgym.standin import check_agreement, open_stand_in
 
     choice = choice.resolved()
     options = assignments("--option", choice.options or ())
+    stand_in = stand_in_path(choice.from_table, choice.from_proxy)
+    if stand_in is not None:
+        opened = open_stand_in(stand_in)
+        check_agreement(opened, choice.simulator, choice.space, choice.fidelity, options)
+        return opened
     kind = simulator_class(choice.simulator)
     return simulator.make_simulator(kind, choice.space, choice.fidelity, options)
 

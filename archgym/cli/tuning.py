@@ -12,6 +12,8 @@ from archgym.cli.sweep_progress import SweepProgress
 from archgym.cli.sweeping import SweepWorkersOption, run_interruptible
 from archgym.cli.tasks import (
     FidelityOption,
+    FromProxyOption,
+    FromTableOption,
     JsonOption,
     ObjectiveOption,
     OptionOption,
@@ -49,6 +51,8 @@ def tune(
     objective: ObjectiveOption = None,
     fidelity: FidelityOption = None,
     option: OptionOption = None,
+    from_table: FromTableOption = None,
+    from_proxy: FromProxyOption = None,
     draws: Annotated[
         int,
         typer.Option(
@@ -99,9 +103,13 @@ def tune(
     if out.exists():
         # An older file that cannot be read is said before hours of work.
         read_tuned(out)
-    task = make_task(TaskChoice(simulator, space, workload, objective, fidelity, option))
+    task = make_task(
+        TaskChoice(simulator, space, workload, objective, fidelity, option, from_table, from_proxy)
+    )
     place = folder or _RUNS / _readable(f"tune-{task.id}-{agent}")
     words = ["archgym", "tune", task.id, "--agent", agent]
+    for name, path in (("--from-table", from_table), ("--from-proxy", from_proxy)):
+        words += [] if path is None else [name, str(path)]
     words += [text for name in hyper or () for text in ("--hyper", name)]
     words += ["--draws", str(draws), "--seeds", str(seeds), "--budget", str(budget)]
     more = ["--out", str(out), "--workers", str(workers)]
@@ -140,6 +148,7 @@ def tune(
 
 
 def _task_plan(task: "Task") -> "TaskPlan":
+    from archgym.standin import StandIn
     from archgym.sweep.plan import TaskPlan
 
     return TaskPlan(
@@ -150,6 +159,7 @@ def _task_plan(task: "Task") -> "TaskPlan":
         task.objective.name,
         task.simulator.fidelity,
         {name: str(value) for name, value in task.simulator.options.items()},
+        str(task.simulator.path) if isinstance(task.simulator, StandIn) else None,
     )
 
 

@@ -10,7 +10,14 @@ from typing import Any, final
 import numpy as np
 
 from archgym.errors import ArchGymError, ConformanceError
-from archgym.simulator import FAILED, FEASIBLE, BatchResult, Simulator, Workload
+from archgym.simulator import (
+    FAILED,
+    FEASIBLE,
+    BatchResult,
+    Simulator,
+    Workload,
+    make_simulator,
+)
 from archgym.space import DesignSpace
 
 __all__ = ["check_simulator"]
@@ -32,6 +39,8 @@ _UNIT_ENDINGS = {
     "_percent": "%",
 }
 _N_THREADS = 4
+# chosen: what a table of every design holds.
+_MAX_TABULATED = 2**25
 
 
 def check_simulator(
@@ -112,6 +121,23 @@ class _SimulatorCheck:
             simulator.fidelity in known, f"`fidelity` must be one of {known}", simulator.fidelity
         )
         self._groups()
+        self._table_space()
+
+    def _table_space(self) -> None:
+        """The space for tables, where there is one, can be counted and is small enough."""
+        kind = type(self._simulator)
+        name = kind.table_space
+        if name is None:
+            return
+        self._require(
+            name in kind.space_names, f"`table_space` must be one of {kind.space_names}", name
+        )
+        counted = make_simulator(kind, name, None, {}).space.count()
+        self._require(
+            counted.exact and counted.value <= _MAX_TABULATED,
+            f"`table_space` must have at most {_MAX_TABULATED:,} designs, which can be counted",
+            f"{counted} in {name!r}",
+        )
 
     def _groups(self) -> None:
         """Sub-systems, where there are any, divide the space: each parameter is in one of them."""

@@ -102,8 +102,8 @@ class DesignVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         if step.trials is not None:
             rows = np.flatnonzero(step.ended)
             last = np.full(self.num_envs, None, dtype=object)
-            for row in rows:
-                last[row] = step.observations[row].copy()
+            ends = step.observations[rows]
+            last[rows] = np.fromiter(ends, dtype=object, count=len(ends))
             info = {
                 "final_obs": last,
                 "_final_obs": step.ended.copy(),

@@ -12,6 +12,8 @@ from archgym.task import Task
 
 __all__ = ["design_info", "evaluator", "info_text", "reason_texts"]
 
+_BROKEN = "The simulator broke on this design."
+
 
 def evaluator(task: Task, executor: Executor | None = None) -> Evaluate:
     """A function that evaluates designs of a task, without a budget and without a journal.
@@ -43,11 +45,11 @@ class _Evaluator:
 
 def reason_texts(task: Task, trials: Trials) -> list[str]:
     """Why each design was not built, in words; "" where it was."""
-    reasons = task.simulator.reasons
-    return [
-        "The simulator broke on this design." if reason == FAILED else reasons[reason]
-        for reason in trials.reason.tolist()
-    ]
+    # FAILED, -1, is the last place.
+    assert FAILED == -1
+    texts = np.array([*task.simulator.reasons, _BROKEN], dtype=object)
+    found: list[str] = texts[trials.reason].tolist()
+    return found
 
 
 def design_info(task: Task, trials: Trials, row: int) -> dict[str, Any]:

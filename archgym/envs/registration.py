@@ -136,8 +136,8 @@ def make_design_env(
       log: A folder, or None.
       evaluate: In place of the simulator, or None.
       render_mode: "ansi" or None.
-      **choices: Further arguments of `Task.make`: workload, objective, space, fidelity, and
-        options of the simulator such as device.
+      **choices: Further arguments of `Task.make`: workload, objective, space, fidelity, stand_in,
+        and options of the simulator such as device.
     """
     from archgym.envs.design import DesignEnv
 

@@ -1,17 +1,21 @@
 """Best-so-far curves of a sweep: median over seeds with the band of all, one panel a task."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from archgym.errors import InvalidArgumentError
+from archgym.random_curve import budgets_up_to, random_curve
 from archgym.storage import atomic_file
 from archgym.sweep.table import AgentSummary, SweepReport, TaskSummary, require_evaluations
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from archgym.datasets.exhaustive import Exhaustive
 
 __all__ = ["check_figure", "draw_report"]
 
@@ -33,6 +37,8 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _MARKS = 6
 # chosen: earlier, curves are of single random designs and would flatten the rest.
 _SHOWN_FROM = 10
+# Shares of random searches between which their exact band lies.
+_RANDOM_BAND = (0.05, 0.95)
 
 
 def check_figure(path: Path) -> None:
@@ -47,8 +53,15 @@ def check_figure(path: Path) -> None:
         )
 
 
-def draw_report(report: SweepReport, path: Path) -> None:
+def draw_report(
+    report: SweepReport, path: Path, known: "Mapping[str, Exhaustive] | None" = None
+) -> None:
     """Draws the figure.
+
+    Args:
+      report: What the sweep found.
+      path: The figure.
+      known: By a task's label, all of its designs, for the exact curve of random search.
 
     Raises:
       InvalidArgumentError: The sweep has no evaluations, or the file's name has another end.
@@ -71,7 +84,7 @@ def draw_report(report: SweepReport, path: Path) -> None:
         for panel in panels.flat[len(shown) :]:
             panel.set_axis_off()
         for panel, task in zip(panels.flat, shown, strict=False):
-            _draw_task(panel, report, task)
+            _draw_task(panel, report, task, (known or {}).get(task.task.label))
         kind = path.suffix.removeprefix(".")
         with atomic_file(path) as scratch:
             figure.savefig(
@@ -79,7 +92,9 @@ def draw_report(report: SweepReport, path: Path) -> None:
             )
 
 
-def _draw_task(axes: "Axes", report: SweepReport, task: TaskSummary) -> None:
+def _draw_task(
+    axes: "Axes", report: SweepReport, task: TaskSummary, known: "Exhaustive | None"
+) -> None:
     budget = report.plan.budget
     first = min(_SHOWN_FROM, budget)
     ends: list[float] = []
@@ -107,10 +122,12 @@ def _draw_task(axes: "Axes", report: SweepReport, task: TaskSummary) -> None:
         )
         seen = low[min(first, len(low)) - 1 :]
         ends += [float(v) for v in (*seen[np.isfinite(seen)][:1], high[-1]) if np.isfinite(v)]
+    if known is not None:
+        ends += _draw_random(axes, known, first, budget)
     top = task.best_known if math.isfinite(task.best_known) else max(ends, default=1.0)
     axes.axhline(top, color="0.45", linewidth=0.8)
     axes.annotate(
-        "best known",
+        "best known" if known is None else "proven optimum",
         (1, top),
         xycoords=("axes fraction", "data"),
         xytext=(-3, 2),
@@ -141,6 +158,18 @@ def _draw_task(axes: "Axes", report: SweepReport, task: TaskSummary) -> None:
         loc="upper left",
         bbox_to_anchor=(1.0, 1.0),
     )
+
+
+def _draw_random(axes: "Axes", known: "Exhaustive", first: int, budget: int) -> list[float]:
+    """Draws what random search reaches, exactly; returns the ends of its mean."""
+    budgets = budgets_up_to(budget, len(known.rewards))
+    curve = random_curve(known.rewards, budgets, _RANDOM_BAND)
+    low, high = (curve.quantiles[share] for share in _RANDOM_BAND)
+    axes.fill_between(budgets, low, high, color="0.5", alpha=0.18, linewidth=0)
+    label = f"random, exact mean\nand 5-95 % ({curve.expected[-1]:.4f})"
+    axes.plot(budgets, curve.expected, color="0.35", linewidth=1.2, label=label)
+    seen = curve.expected[curve.budgets >= min(first, budgets[-1])]
+    return [float(seen[0]), float(seen[-1])]
 
 
 def _look(place: int) -> dict[str, Any]:

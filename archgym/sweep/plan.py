@@ -48,6 +48,7 @@ _TASK_KEYS = (
     "objective",
     "fidelity",
     "options",
+    "stand_in",
     "best_known",
 )
 _RECORDED_TASK_KEYS = (*_TASK_KEYS, "id", "digest")
@@ -67,6 +68,8 @@ class TaskPlan:
     objective: str | None = None
     fidelity: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
+    stand_in: str | None = None
+    """A table or proxy that answers in the simulator's place."""
     best_known: float | None = None
     """A reward that the task allows, where the sweep's own best may fall short of it."""
     id: str = ""
@@ -89,6 +92,7 @@ class TaskPlan:
             self.objective,
             self.space,
             self.fidelity,
+            stand_in=self.stand_in,
             **self.options,
         )
 
@@ -101,6 +105,7 @@ class TaskPlan:
             "objective": self.objective,
             "fidelity": self.fidelity,
             "options": dict(self.options) or None,
+            "stand_in": self.stand_in,
             "best_known": self.best_known,
             "id": self.id or None,
             "digest": self.digest or None,
@@ -341,7 +346,7 @@ def _task(label: str, node: Node, keys: Sequence[str]) -> TaskPlan:
         raise node.refusal("a task must have a `simulator`; it has none")
     texts = {
         name: parts[name].text(f"`{name}`")
-        for name in ("simulator", "space", "objective", "fidelity", "id", "digest")
+        for name in ("simulator", "space", "objective", "fidelity", "stand_in", "id", "digest")
         if name in parts
     }
     options = _options(parts["options"]) if "options" in parts else {}
@@ -428,8 +433,6 @@ def _decided(plan: SweepPlan, document: Document) -> SweepPlan:
 
 def _made(task: TaskPlan, document: Document) -> "Task":
     """The task, each choice tried by itself before, so that an error finds its line."""
-    from archgym.discovery import simulator_class
-
     place = ("tasks", task.label)
 
     def tried(name: str, work: Callable[[], T]) -> T:
@@ -438,7 +441,39 @@ def _made(task: TaskPlan, document: Document) -> "Task":
         except ArchGymError as error:
             raise document.refusal(error, *place, name) from None
 
-    kind = tried("simulator", lambda: simulator_class(task.simulator))
+    simulator = _simulator(task, document, tried)
+    stand_in = None if task.stand_in is None else _beside(document.path.parent, task.stand_in)
+    workloads = task.workloads
+    if workloads is not None:
+        shipped = simulator.workload_names()
+        folder = document.path.parent
+        workloads = {
+            name if name in shipped else _beside(folder, name): weight
+            for name, weight in workloads.items()
+        }
+        names = list(workloads)
+        tried("workload", lambda: [simulator.workload(name) for name in names])
+    return tried("objective", replace(task, workloads=workloads, stand_in=stand_in).make)
+
+
+def _simulator(
+    task: TaskPlan, document: Document, tried: Callable[[str, Callable[[], Any]], Any]
+) -> "Simulator":
+    """A task's simulator or what stands in for it, each choice tried by itself."""
+    from archgym.discovery import simulator_class
+    from archgym.standin import StandIn, check_agreement, open_stand_in
+
+    if task.stand_in is not None:
+        path = _beside(document.path.parent, task.stand_in)
+        opened: StandIn = tried("stand_in", lambda: open_stand_in(path))
+        tried(
+            "stand_in",
+            lambda: check_agreement(
+                opened, task.simulator, task.space, task.fidelity, task.options
+            ),
+        )
+        return opened
+    kind: type[Simulator] = tried("simulator", lambda: simulator_class(task.simulator))
     spaces, fidelities = kind.space_names, kind.fidelity_names
     tried("space", lambda: _require("space", [task.space], spaces))
     tried("fidelity", lambda: _require("fidelity", [task.fidelity], fidelities))
@@ -454,17 +489,7 @@ def _made(task: TaskPlan, document: Document) -> "Task":
             **task.options,
         ),
     )
-    workloads = task.workloads
-    if workloads is not None:
-        shipped = simulator.workload_names()
-        folder = document.path.parent
-        workloads = {
-            name if name in shipped else _beside(folder, name): weight
-            for name, weight in workloads.items()
-        }
-        names = list(workloads)
-        tried("workload", lambda: [simulator.workload(name) for name in names])
-    return tried("objective", replace(task, workloads=workloads).make)
+    return simulator
 
 
 def _require(kind: str, names: Iterable[str | None], known: Sequence[str]) -> None:
@@ -474,18 +499,21 @@ def _require(kind: str, names: Iterable[str | None], known: Sequence[str]) -> No
 
 
 def _beside(folder: Path, name: str) -> str:
-    """A workload's file is looked for beside the plan first."""
+    """The file of a workload or stand-in is looked for beside the plan first."""
     path = folder / name
     return str(path.absolute()) if path.is_file() else name
 
 
 def _decided_task(plan: TaskPlan, task: "Task") -> TaskPlan:
+    from archgym.standin import StandIn
+
     return replace(
         plan,
         space=task.space_name,
         workloads={w.source: w.weight for w in task.workloads},
         objective=task.objective.name,
         fidelity=task.simulator.fidelity,
+        stand_in=str(task.simulator.path) if isinstance(task.simulator, StandIn) else None,
         id=task.id,
         digest=task.digest,
     )
@@ -550,7 +578,8 @@ def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _change(then: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     for name in sorted({*then, *now}):
-        # What only helps to judge the results may change.
-        if name != "best_known" and then.get(name) != now.get(name):
+        # What only helps to judge the results may change, and where a task's numbers come from: its
+        # digest says whether they are the same.
+        if name not in ("best_known", "stand_in") and then.get(name) != now.get(name):
             return f"`{name}` ({then.get(name)!r} before, {now.get(name)!r} now)"
     return None

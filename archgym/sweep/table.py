@@ -4,7 +4,7 @@ import csv
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -227,8 +227,12 @@ class SweepReport:
         }
 
 
-def read_report(folder: str | Path) -> SweepReport:
+def read_report(folder: str | Path, optima: Mapping[str, float] | None = None) -> SweepReport:
     """Reads a sweep's folder, finished or not, without changing anything.
+
+    Args:
+      folder: The sweep's.
+      optima: By a task's label, the best reward there is, where it is known.
 
     Raises:
       FileFormatError: It is no sweep's, or a study in it is damaged beyond reading.
@@ -236,6 +240,11 @@ def read_report(folder: str | Path) -> SweepReport:
     """
     folder = Path(folder)
     plan = read_recorded_plan(folder)
+    known = tuple(
+        replace(task, best_known=(optima or {}).get(task.label, task.best_known))
+        for task in plan.tasks
+    )
+    plan = replace(plan, tasks=known)
     failures = read_failures(folder)
     budgets = log_spaced(plan.budget)
     by_pair: dict[tuple[str, str], list[RunSummary]] = {}

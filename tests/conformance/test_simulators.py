@@ -36,6 +36,16 @@ def test_simulator_is_named_as_its_folder_and_made_without_arguments(name: str) 
     assert {"space", "fidelity"} <= set(inspect.signature(make).parameters)
 
 
+@pytest.mark.parametrize("name", simulator_names())
+def test_simulator_declares_a_space_that_can_be_tabulated(name: str) -> None:
+    kind: Any = simulator_class(name)
+
+    counted = kind(space=kind.table_space).space.count()
+
+    assert counted.exact
+    assert counted.value <= 2_000_000
+
+
 @pytest.mark.parametrize("space", ProvingSimulator.space_names)
 def test_proving_simulator_conforms(space: str) -> None:
     check_simulator(ProvingSimulator(space))

@@ -359,6 +359,10 @@ class StrangeFidelity(Sound):
         self.fidelity = "divine"
 
 
+class StrangeTable(Sound):
+    table_space = "giant"
+
+
 SIMULATORS: list[tuple[type[Simulator], str]] = [
     (Noisy, "evaluated twice"),
     (DependsOnBatch, "one by one"),
@@ -381,6 +385,7 @@ SIMULATORS: list[tuple[type[Simulator], str]] = [
     (ChangingDigest, "must not change"),
     (SameWorkloads, "workloads must differ"),
     (StrangeFidelity, "`fidelity` must be one of"),
+    (StrangeTable, "`table_space` must be one of"),
 ]
 
 

@@ -45,6 +45,7 @@ class DramSimulator(Simulator):
     fidelity_names: ClassVar[tuple[str, ...]] = ("fast", "exact")
     default_objective = "low-latency"
     default_workload = "cloud-1"
+    table_space = "archgym-2023"
     model_reasons = (
         "the controller waits for ever: no request can be served, and none can be taken in",
     )

@@ -1,0 +1,365 @@
+"""`archgym table`: every design of a space simulated once, and what is proven by that."""
+
+import re
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from archgym.cli.tasks import (
+    FidelityOption,
+    JsonOption,
+    ObjectiveOption,
+    OptionOption,
+    SimulatorArgument,
+    TaskChoice,
+    WorkloadOption,
+    make_task,
+)
+from archgym.cli.terminal import heading, number, say, table, unit, write_json
+from archgym.cli.values import named_path
+from archgym.errors import InvalidArgumentError, StudyInterrupted
+
+if TYPE_CHECKING:
+    from archgym.datasets.exhaustive import Exhaustive
+    from archgym.datasets.optimum import Optimum
+    from archgym.datasets.table import TableSimulator
+    from archgym.random_curve import RandomCurve
+
+__all__ = ["DEFAULT_BUDGETS", "table_app"]
+
+_TABLES = Path("tables")
+_MAX_WORKERS = 256
+_MAX_DESIGNS = 10_000_000
+DEFAULT_BUDGETS = (50, 200, 1000)
+_BAND = (0.05, 0.5, 0.95)
+
+table_app = typer.Typer(
+    name="table",
+    help="Tabulate a whole space, so that its optimum is proven.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+TableArgument = Annotated[Path, typer.Argument(help="A table's file.", metavar="TABLE")]
+
+
+@table_app.callback()
+def _group() -> None:
+    """Tabulate a whole space, so that its optimum is proven."""
+
+
+@table_app.command()
+def build(
+    simulator: SimulatorArgument,
+    space: Annotated[
+        str | None,
+        typer.Option("--space", help="A space; the one that the simulator has for tables."),
+    ] = None,
+    workload: WorkloadOption = None,
+    objective: ObjectiveOption = None,
+    fidelity: FidelityOption = None,
+    option: OptionOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="A new Parquet file; tables/<a readable name>.parquet.",
+            parser=named_path,
+            metavar="FILE",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", help="Threads; one a core.", min=1, max=_MAX_WORKERS),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Simulate every distinct design of a space and write them as a table.
+
+    What is stopped, or killed, goes on where it was with the same command.
+    """
+    from archgym.cli.notices import TableBar
+    from archgym.datasets.table import TableSimulator
+    from archgym.datasets.tabulate import build_table
+
+    task = make_task(
+        _with_space(TaskChoice(simulator, space, workload, objective, fidelity, option))
+    )
+    names = "-".join(w.workload.name for w in task.workloads)
+    target = out or _TABLES / f"{_readable(f'{task.simulator.name}-{task.space_name}-{names}')}"
+    target = target if out is not None else target.with_name(f"{target.name}.parquet")
+    words = ["archgym", "table", "build", task.id]
+    words += [] if fidelity is None else ["--fidelity", fidelity]
+    words += ["--out", str(target)] + ([] if workers is None else ["--workers", str(workers)])
+    try:
+        with TableBar() as progress:
+            build_table(task, target, workers, progress)
+    except StudyInterrupted as stop:
+        raise StudyInterrupted(f"{stop} Go on with the same command.", stop.signal_number) from None
+    made = TableSimulator(target)
+    write_json(_as_json(made)) if json else _write(made)
+    if not json:
+        say(f"Next: archgym search {shlex.quote(task.id)} --from-table {shlex.quote(str(target))}")
+
+
+def _with_space(choice: TaskChoice) -> TaskChoice:
+    """The choice with the simulator's space for tables, where no space was named."""
+    from archgym.discovery import simulator_class
+
+    choice = choice.resolved()
+    if choice.space is not None:
+        return choice
+    return replace(choice, space=simulator_class(choice.simulator).table_space)
+
+
+def _readable(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")[:120]
+
+
+@table_app.command()
+def info(file: TableArgument, json: JsonOption = False) -> None:
+    """Show what a table holds: designs, optima, digest."""
+    from archgym.datasets.table import TableSimulator
+
+    made = TableSimulator(file)
+    write_json(_as_json(made)) if json else _write(made)
+
+
+@table_app.command()
+def verify(
+    file: TableArgument,
+    designs: Annotated[
+        int,
+        typer.Option(
+            "--designs", "-n", help="How many are simulated anew.", min=1, max=_MAX_DESIGNS
+        ),
+    ] = 100,
+    seed: Annotated[int, typer.Option("--seed", help="Of the draw.", min=0, max=2**63 - 1)] = 0,
+    json: JsonOption = False,
+) -> None:
+    """Compare a table with its hashes, its optima, and the simulator.
+
+    The exit code is 1 where anything differs, be it a single bit.
+    """
+    from archgym.cli.notices import announce_compilation
+    from archgym.cli.stopping import prompt_stops
+    from archgym.datasets.table import TableSimulator
+    from archgym.datasets.verification import simulator_of, verify_table
+
+    made = TableSimulator(file)
+    announce_compilation()
+    with prompt_stops():
+        problems = list(verify_table(made, simulator_of(made), designs, seed))
+    n = min(designs, made.rows)
+    if json:
+        write_json({"table": str(file), "designs": n, "seed": seed, "problems": problems})
+    for problem in problems:
+        typer.echo(f"{file}: {problem}", err=True)
+    if problems:
+        raise typer.Exit(1)
+    if not json:
+        say(
+            f"{file}: {n:,} of {made.rows:,} designs simulated anew on "
+            f"{len(made.workload_names())} workloads are equal in every bit; all columns have "
+            "their hashes, and all optima are those of the rows."
+        )
+
+
+@table_app.command()
+def curve(
+    file: TableArgument,
+    workload: WorkloadOption = None,
+    objective: ObjectiveOption = None,
+    budget: Annotated[
+        list[int] | None,
+        typer.Option("--budget", "-n", help="Evaluations; repeat it.", min=1),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Draw it into this .svg, .png or .pdf.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Show what random search reaches, exactly: its mean, and its 5th to 95th percentile.
+
+    Random search evaluates no design twice, so that this needs no runs and has no noise.
+    """
+    from archgym.cli.plotting import check_plot, plot_random
+    from archgym.cli.tasks import workload_weights
+    from archgym.datasets.exhaustive import Exhaustive
+    from archgym.random_curve import budgets_up_to
+    from archgym.task import Task
+
+    if plot is not None:
+        check_plot("--plot", plot)
+    task = Task.make(stand_in=file, workload=workload_weights(workload), objective=objective)
+    known = Exhaustive(task)
+    total = len(known.rewards)
+    asked = sorted(set(budget or [n for n in DEFAULT_BUDGETS if n <= total] or [total]))
+    if asked[-1] > total:
+        raise InvalidArgumentError(
+            f"`--budget` must be at most {total:,}, the designs there are; got {asked[-1]:,}."
+        )
+    found = known.random_curve(asked, _BAND)
+    if json:
+        write_json(
+            {
+                "task": task.id,
+                "designs": total,
+                "label": curve_label(known),
+                "optimum": optimum_value(known),
+                "reward": known.reward,
+                "ties": known.n_ties,
+                **curve_json(found),
+            }
+        )
+    else:
+        _write_curve(known, found)
+    if plot is not None:
+        plot_random(known, known.random_curve(budgets_up_to(asked[-1], total), _BAND), plot)
+        if not json:
+            say(f"Picture: {plot}")
+
+
+# ---- what is said
+
+
+def curve_label(known: "Exhaustive") -> str:
+    """What a curve shows."""
+    sought = known.sought
+    return "reward" if sought is None else f"{sought.name} [{sought.unit}]"
+
+
+def optimum_value(known: "Exhaustive") -> float:
+    """The best there is, in what a curve shows."""
+    if known.sought is None:
+        return known.reward
+    return float(known.average(known.sought.name)[known.best_row])
+
+
+def curve_json(found: "RandomCurve") -> dict[str, Any]:
+    """A curve as JSON."""
+    return {
+        "budgets": found.budgets,
+        "expected": found.expected,
+        "quantiles": {f"{share:g}": values for share, values in found.quantiles.items()},
+    }
+
+
+def _write_curve(known: "Exhaustive", found: "RandomCurve") -> None:
+    heading(f"{known.task.id}: random search over all {len(known.rewards):,} designs")
+    say(
+        f"The optimum is {number(optimum_value(known))} in {curve_label(known)}, reward "
+        f"{known.reward:.4f}; {_ties(known.n_ties)}."
+    )
+    say()
+    columns = ("evaluations", "expected", "5 %", "median", "95 %")
+    numbers = [found.expected, *(found.quantiles[share] for share in _BAND)]
+    rows = [
+        (f"{n:,}", *(number(float(values[place])) for values in numbers))
+        for place, n in enumerate(found.budgets.tolist())
+    ]
+    table(columns, rows, right=columns)
+
+
+def _ties(n: int) -> str:
+    return "one design has it" if n == 1 else f"{n:,} designs have it"
+
+
+def _write(made: "TableSimulator") -> None:
+    declared = made.declaration
+    space = made.space
+    options = ", ".join(f"{name}={value}" for name, value in made.options.items())
+    heading(f"{made.path}: {declared.simulator}, version {declared.version}, space {space.name}")
+    say(
+        f"{made.rows:,} distinct designs of {space.size:,} combinations, fidelity "
+        f"{made.fidelity}{f', {options}' if options else ''}; {made.size_bytes / 1e6:.1f} MB"
+    )
+    say(f"Workloads: {', '.join(workload.name for workload in declared.workloads)}")
+    say(f"Digest: {made.digest}")
+    say()
+    heading("Optima")
+    columns = ("workload", "objective", "reward", "best", "unit", "ties", "infeasible", "front")
+    rows = [
+        (
+            _mixture(optimum),
+            optimum.objective.name,
+            f"{optimum.reward:.4f}",
+            *_best(made, optimum),
+            f"{optimum.n_ties:,}",
+            f"{optimum.n_infeasible:,}",
+            f"{optimum.front_size:,}" if optimum.front_size else "–",
+        )
+        for optimum in made.optima
+    ]
+    table(columns, rows, right=("reward", "best", "ties", "infeasible", "front"))
+
+
+def _mixture(optimum: "Optimum") -> str:
+    are_equal = len(set(optimum.weights.values())) == 1
+    return "+".join(
+        ("" if are_equal else f"{weight:g}*") + name for name, weight in optimum.weights.items()
+    )
+
+
+def _best(made: "TableSimulator", optimum: "Optimum") -> tuple[str, str]:
+    """The metric of an objective with one term on one workload, and its unit."""
+    terms = optimum.objective.terms
+    if len(terms) != 1 or len(optimum.weights) != 1:
+        return "–", ""
+    names = [spec.name for spec in made.metrics]
+    place = names.index(terms[0].metric)
+    value = _values(made, optimum)[0, place]
+    return number(float(value)), unit(made.metrics[place].unit)
+
+
+def _values(made: "TableSimulator", optimum: "Optimum") -> Any:
+    """Metrics of the best design on each workload, (w, n_metrics)."""
+    import numpy as np
+
+    row = int(np.searchsorted(made.numbers, optimum.number))
+    return np.stack([made.results(name)[0][row] for name in optimum.weights])
+
+
+def _as_json(made: "TableSimulator") -> dict[str, Any]:
+    import numpy as np
+
+    names = [spec.name for spec in made.metrics]
+    return {
+        "table": str(made.path),
+        "bytes": made.size_bytes,
+        "digest": made.digest,
+        "designs": made.rows,
+        "combinations": made.space.size,
+        "simulator": made.name,
+        "version": made.version,
+        "options": dict(made.options),
+        "fidelity": made.fidelity,
+        "space": made.declaration.space_name,
+        "workloads": {w.name: w.digest for w in made.declaration.workloads},
+        "units": {spec.name: spec.unit for spec in made.metrics},
+        "optima": [
+            {
+                "weights": dict(optimum.weights),
+                "objective": optimum.objective.to_json(),
+                "reward": optimum.reward,
+                "ties": optimum.n_ties,
+                "infeasible": optimum.n_infeasible,
+                "design": dict(
+                    made.space.design_at(made.space.unflat(np.array([optimum.number]))[0])
+                ),
+                "metrics_by_workload": {
+                    name: dict(zip(names, row.tolist(), strict=True))
+                    for name, row in zip(optimum.weights, _values(made, optimum), strict=True)
+                },
+                "front_size": optimum.front_size,
+                "front": [
+                    {"number": p.number, "alike": p.n_alike, "terms": p.terms}
+                    for p in optimum.front
+                ],
+            }
+            for optimum in made.optima
+        ],
+    }

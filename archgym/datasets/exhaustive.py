@@ -1,0 +1,105 @@
+"""A task whose every design is judged: how far a search is from the best there is."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import final
+
+import numpy as np
+
+from archgym.datasets.table import TableSimulator
+from archgym.errors import InvalidArgumentError
+from archgym.metrics import MetricSpec
+from archgym.random_curve import RandomCurve, random_curve
+from archgym.simulator import FEASIBLE
+from archgym.task import Task
+
+__all__ = ["Exhaustive"]
+
+# chosen: designs that are judged at once, 40 MB for twenty metrics.
+_CHUNK = 2**18
+
+
+@final
+class Exhaustive:
+    """All designs of a task on a table, in the table's order."""
+
+    def __init__(self, task: Task) -> None:
+        """Judges every design.
+
+        Args:
+          task: One on a table.
+
+        Raises:
+          InvalidArgumentError: It is on something else.
+          FileFormatError: The table is damaged.
+        """
+        if not isinstance(task.simulator, TableSimulator):
+            raise InvalidArgumentError(
+                f"A task must be on a table for this; {task.id!r} is not. Make it with "
+                "Task.make(..., stand_in=TABLE)."
+            )
+        self.task = task
+        self._table = task.simulator
+        self._results = [task.simulator.results(w.workload.name) for w in task.workloads]
+        rewards = np.empty(self._table.rows)
+        for rows in self._chunks():
+            values = np.stack([values[rows] for values, _ in self._results], axis=1)
+            reason = np.stack([reason[rows] for _, reason in self._results], axis=1)
+            rewards[rows] = task.rewards(values, reason)
+        self.rewards: np.ndarray = rewards
+        """(N,), of all designs."""
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """Numbers of the designs in the space, (N,)."""
+        return self._table.numbers
+
+    @property
+    def reward(self) -> float:
+        """The best there is."""
+        return float(self.rewards.max())
+
+    @property
+    def best_row(self) -> int:
+        """The first design that has it."""
+        return int(np.argmax(self.rewards))
+
+    @property
+    def n_ties(self) -> int:
+        """How many designs have it."""
+        return int((self.rewards == self.reward).sum())
+
+    @cached_property
+    def is_feasible(self) -> np.ndarray:
+        """Whether each design can be built on all workloads, (N,) bool."""
+        reasons = np.stack([reason for _, reason in self._results], axis=1)
+        return np.asarray((reasons == FEASIBLE).all(axis=1))
+
+    @cached_property
+    def sought(self) -> MetricSpec | None:
+        """The one metric that is minimised or maximised; None for any other objective."""
+        terms = self.task.objective.terms
+        if len(terms) != 1 or terms[0].goal not in ("minimise", "maximise"):
+            return None
+        return next(spec for spec in self.task.metrics if spec.name == terms[0].metric)
+
+    def average(self, metric: str) -> np.ndarray:
+        """A metric averaged over the workloads by weight, (N,), NaN where it was not built."""
+        place = [spec.name for spec in self.task.metrics].index(metric)
+        columns = np.stack([values[:, place] for values, _ in self._results])
+        mean: np.ndarray = self.task.weights @ columns
+        return mean
+
+    def n_better(self, reward: float) -> int:
+        """How many designs are better than one of this reward."""
+        return int((self.rewards > reward).sum())
+
+    def random_curve(
+        self, budgets: Sequence[int], quantiles: Sequence[float] = (0.05, 0.5, 0.95)
+    ) -> RandomCurve:
+        """The exact curve of random search, in the metric that is sought, else in reward."""
+        shown = None if self.sought is None else self.average(self.sought.name)
+        return random_curve(self.rewards, budgets, quantiles, shown)
+
+    def _chunks(self) -> list[slice]:
+        return [slice(start, start + _CHUNK) for start in range(0, self._table.rows, _CHUNK)]

@@ -1,0 +1,106 @@
+"""The simulator that looks every design up in an exhaustive table."""
+
+import threading
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, final
+
+import numpy as np
+
+from archgym.datasets.optimum import Optimum
+from archgym.datasets.table_file import TableFile
+from archgym.errors import FileFormatError
+from archgym.simulator import BatchResult, Workload
+from archgym.standin import StandIn, StandInKind
+
+__all__ = ["TableSimulator"]
+
+# chosen: combinations for which each one's row is held, in up to 256 MB.
+_MAX_DENSE = 2**26
+
+
+@final
+class TableSimulator(StandIn):
+    """A simulator whose every result was computed before, and is looked up.
+
+    Its numbers are the simulator's bit for bit, and so its tasks are the simulator's. A workload's
+    numbers are read from the file when they are needed first.
+    """
+
+    kind: ClassVar[StandInKind] = "table"
+
+    def __init__(self, path: str | Path) -> None:
+        """Opens a table.
+
+        Raises:
+          FileFormatError: The file is no table, or it is damaged.
+          StorageError: It cannot be read.
+        """
+        self._file = TableFile(path)
+        self._results: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self._lock = threading.Lock()
+        super().__init__(self._file.declaration, self._file.path, self._file.digest)
+
+    @property
+    def optima(self) -> tuple[Optimum, ...]:
+        """What the file says is proven."""
+        return self._file.optima
+
+    @property
+    def rows(self) -> int:
+        """Number of distinct designs."""
+        return self._file.rows
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the file."""
+        return self._file.size_bytes
+
+    @cached_property
+    def numbers(self) -> np.ndarray:
+        """Numbers of all designs in the space, (rows,) int64, increasing."""
+        numbers = self._file.numbers()
+        numbers.flags.writeable = False
+        return numbers
+
+    def results(self, workload: str) -> tuple[np.ndarray, np.ndarray]:
+        """Metrics, (rows, n_metrics), and reasons, (rows,), of all designs on a workload.
+
+        Raises:
+          UnknownNameError: The table has no such workload.
+          FileFormatError: The file is damaged.
+        """
+        facts = self.workload_facts(workload)
+        with self._lock:
+            if facts.digest not in self._results:
+                self._results[facts.digest] = self._file.results(
+                    self.declaration.workloads.index(facts)
+                )
+            return self._results[facts.digest]
+
+    def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """Results of designs that are known to be canonical and feasible in the space."""
+        values, reason = self.results(workload.name)
+        numbers = self.space.flat(indices)
+        if self._row_of is not None:
+            rows = self._row_of[numbers]
+        else:
+            rows = np.minimum(np.searchsorted(self.numbers, numbers), self.rows - 1)
+            rows[self.numbers[rows] != numbers] = -1
+        if len(rows) and rows.min() < 0:
+            raise FileFormatError(
+                self.path,
+                None,
+                "it must have a row for each design of its space; one is missing",
+                "Build it again with `archgym table build`",
+            )
+        return BatchResult(values.take(rows, axis=0), reason.take(rows))
+
+    @cached_property
+    def _row_of(self) -> np.ndarray | None:
+        """Row of each combination, -1 for those that are no designs; None where it is too large."""
+        if self.space.size > _MAX_DENSE:
+            return None
+        row_of = np.full(self.space.size, -1, dtype=np.int32)
+        row_of[self.numbers] = np.arange(self.rows, dtype=np.int32)
+        return row_of

@@ -1,0 +1,146 @@
+"""Writing the Parquet file of an exhaustive table."""
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+
+from archgym.datasets.table_file import METADATA_KEY, NUMBER, TableColumns
+from archgym.declaration import Declaration
+from archgym.parameter import Categorical, Factorisation, Parameter, Permutation
+from archgym.simulator import FEASIBLE
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["TableWriter"]
+
+# chosen: in memory at once, 40 MB for twenty metrics.
+_GROUP_ROWS = 2**18
+# chosen: dictionaries may be this large before a column's numbers are written one by one.
+_DICTIONARY_BYTES = 16 * 2**20
+
+
+@final
+class TableWriter:
+    """Writes a table piece by piece, in the order of its designs."""
+
+    def __init__(self, path: Path, declaration: Declaration, about: Mapping[str, Any]) -> None:
+        """Opens the file, which is a table once it is closed.
+
+        Args:
+          path: The file.
+          declaration: The simulator's.
+          about: What `TableContent.metadata` says of the rows that are to come.
+        """
+        import pyarrow.parquet as pq
+
+        self._declaration = declaration
+        self._columns = TableColumns(declaration)
+        self._waiting: list[pa.Table] = []
+        text = json.dumps(about, ensure_ascii=False, allow_nan=False)
+        self._schema = _schema(declaration).with_metadata({METADATA_KEY: text})
+        names = self._schema.names
+        self._writer = pq.ParquetWriter(
+            path,
+            self._schema,
+            compression="zstd",
+            compression_level=9,
+            use_dictionary=[name for name in names if name != NUMBER],
+            column_encoding={NUMBER: "DELTA_BINARY_PACKED"},
+            dictionary_pagesize_limit=_DICTIONARY_BYTES,
+            write_page_checksum=True,
+        )
+
+    def append(self, numbers: np.ndarray, values: np.ndarray, reason: np.ndarray) -> None:
+        """Takes the next designs.
+
+        Args:
+          numbers: (n,), of the designs in the space.
+          values: (n, w, n_metrics), NaN where a design was not built.
+          reason: (n, w), as in `BatchResult`.
+        """
+        import pyarrow as pa
+
+        space = self._declaration.space
+        indices = space.unflat(numbers)
+        arrays = [pa.array(numbers, pa.int64())]
+        for place, parameter in enumerate(self._columns.parameters.values()):
+            arrays.append(_parameter_array(parameter, indices[:, place]))
+        texts = pa.array(self._declaration.reasons[1:], pa.string())
+        for place in range(len(self._declaration.workloads)):
+            for metric in range(len(self._declaration.metrics)):
+                column = values[:, place, metric]
+                arrays.append(pa.array(column, pa.float64(), from_pandas=True))
+            code = reason[:, place]
+            words = pa.array(code.astype(np.int32) - 1, pa.int32(), mask=code == FEASIBLE)
+            arrays.append(pa.DictionaryArray.from_arrays(words, texts))
+        self._waiting.append(pa.Table.from_arrays(arrays, schema=self._schema))
+        if sum(len(table) for table in self._waiting) >= _GROUP_ROWS:
+            self._flush()
+
+    def close(self) -> None:
+        """Ends the file."""
+        self._flush()
+        self._writer.close()
+
+    def abandon(self) -> None:
+        """Lets go of the file, which is no table."""
+        # Where the disk is full, that cannot be written either.
+        with suppress(OSError):
+            self._writer.close()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+
+        if self._waiting:
+            whole = pa.concat_tables(self._waiting)
+            self._writer.write_table(whole, row_group_size=max(1, len(whole)))
+            self._waiting = []
+
+
+def _schema(declaration: Declaration) -> "pa.Schema":
+    import pyarrow as pa
+
+    columns = TableColumns(declaration)
+    fields = [pa.field(NUMBER, pa.int64(), False, {"doc": "Number of the design in its space"})]
+    for name, parameter in columns.parameters.items():
+        facts = {"role": "parameter", "unit": parameter.unit, "doc": parameter.doc}
+        fields.append(pa.field(name, _parameter_type(parameter), False, facts))
+    for place, workload in enumerate(declaration.workloads):
+        on = {"workload": workload.name}
+        for spec, name in zip(declaration.metrics, columns.metrics(place), strict=True):
+            facts = {"role": "metric", "unit": spec.unit, "doc": spec.doc, "goal": spec.goal}
+            fields.append(pa.field(name, pa.float64(), True, facts | on))
+        facts = {"role": "result", "doc": "Why the design cannot be built; null where it was"}
+        kind = pa.dictionary(pa.int32(), pa.string())
+        fields.append(pa.field(columns.reason(place), kind, True, facts | on))
+    return pa.schema(fields)
+
+
+def _parameter_type(parameter: Parameter) -> Any:
+    import pyarrow as pa
+
+    if isinstance(parameter, Categorical):
+        return pa.dictionary(pa.int32(), pa.string())
+    if isinstance(parameter, Permutation):
+        return pa.list_(pa.string())
+    if isinstance(parameter, Factorisation):
+        return pa.list_(pa.int64())
+    values = parameter.array(np.arange(parameter.size))
+    return pa.int64() if values.dtype.kind in "iu" else pa.float64()
+
+
+def _parameter_array(parameter: Parameter, indices: np.ndarray) -> Any:
+    import pyarrow as pa
+
+    if isinstance(parameter, Categorical):
+        words = pa.array(parameter.choices, pa.string())
+        return pa.DictionaryArray.from_arrays(pa.array(indices, pa.int32()), words)
+    values = parameter.array(indices)
+    if isinstance(parameter, Permutation | Factorisation):
+        return pa.array([list(value) for value in values], _parameter_type(parameter))
+    return pa.array(values, _parameter_type(parameter))

@@ -1,0 +1,106 @@
+"""Canonical forms and broken constraints of designs, looked up instead of worked out.
+
+Parameters that conditions and constraints tie together, a component, mostly have few combinations.
+What the rules say of each is worked out once; then a design costs a look-up for each parameter.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+__all__ = ["TABLE_LIMIT", "Resolution", "earlier"]
+
+# chosen: combinations for which the rules are worked out in some 20 ms.
+TABLE_LIMIT = 2**16
+
+Rules = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+
+@final
+@dataclass(frozen=True)
+class _Column:
+    """A parameter that may mean nothing: by component and combination, what it becomes."""
+
+    place: int
+    component: int
+    canonical: np.ndarray
+    active: np.ndarray
+
+
+@final
+class Resolution:
+    """What the rules of a space say, for components that are small enough to be tabulated."""
+
+    def __init__(
+        self,
+        components: Sequence[tuple[int, ...]],
+        default: np.ndarray,
+        sizes: np.ndarray,
+        conditioned: Sequence[int],
+        rules: Rules,
+    ) -> None:
+        """Works out every combination of every component.
+
+        Args:
+          components: Places of the parameters of each, tied to no others.
+          default: (n_parameters,), a design that keeps all constraints.
+          sizes: (n_parameters,).
+          conditioned: Places of parameters that have a condition.
+          rules: Takes designs, (n, n_parameters), and returns their canonical forms, which
+            parameters are active, and the first constraint broken, -1 for none.
+        """
+        self.places: frozenset[int] = frozenset(p for places in components for p in places)
+        """Parameters that are looked up."""
+        self._strides = np.zeros((len(sizes), len(components)), dtype=np.int64)
+        self._columns: list[_Column] = []
+        self._broken: list[tuple[int, np.ndarray]] = []
+        for number, places in enumerate(components):
+            shape = [int(sizes[place]) for place in places]
+            columns = np.indices(shape, dtype=np.int64).reshape(len(places), -1)
+            designs = np.tile(default, (columns.shape[1], 1))
+            designs[:, list(places)] = columns.T
+            canonical, active, broken = rules(designs)
+            self._strides[list(places), number] = np.append(np.cumprod(shape[:0:-1])[::-1], 1)
+            self._columns += [
+                _Column(p, number, canonical[:, p].copy(), active[:, p].copy())
+                for p in places
+                if p in conditioned
+            ]
+            if (broken >= 0).any():
+                self._broken.append((number, broken))
+
+    def resolve(self, indices: np.ndarray) -> np.ndarray:
+        """Canonical forms, (n, n_parameters) int64; parameters that are not looked up as given."""
+        canonical = indices.astype(np.int64, copy=True)
+        if self._columns:
+            numbers = canonical @ self._strides
+            for column in self._columns:
+                canonical[:, column.place] = column.canonical[numbers[:, column.component]]
+        return canonical
+
+    def active(self, indices: np.ndarray) -> np.ndarray:
+        """Whether each parameter means something, (n, n_parameters) bool; true where unknown."""
+        active = np.ones(indices.shape, dtype=bool)
+        numbers = indices @ self._strides
+        for column in self._columns:
+            active[:, column.place] = column.active[numbers[:, column.component]]
+        return active
+
+    def violations(self, indices: np.ndarray) -> np.ndarray:
+        """First constraint of those looked up that each design breaks, (n,) int64; -1 for none."""
+        first = np.full(len(indices), -1, dtype=np.int64)
+        if not self._broken:
+            return first
+        numbers = indices @ self._strides
+        for component, broken in self._broken:
+            first = earlier(first, broken[numbers[:, component]])
+        return first
+
+
+def earlier(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The smaller of two numbers of constraints, where -1 stands for none."""
+    # As unsigned numbers, -1 is the largest.
+    smaller: np.ndarray = np.minimum(one.view(np.uint64), other.view(np.uint64)).view(np.int64)
+    return smaller

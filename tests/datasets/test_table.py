@@ -1,0 +1,418 @@
+"""Tests of exhaustive tables: building, reading, looking up, and what damage does."""
+
+import json
+import pickle
+import resource
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from archgym.conformance import check_simulator
+from archgym.datasets import table as table_module
+from archgym.datasets import tabulate
+from archgym.datasets.table import TableSimulator
+from archgym.datasets.table_file import checksum
+from archgym.datasets.tabulate import build_table, partial_folder
+from archgym.datasets.verification import verify_table
+from archgym.errors import (
+    ArchGymError,
+    FileFormatError,
+    InvalidArgumentError,
+    SimulatorError,
+    StorageError,
+    StudyInterrupted,
+)
+from archgym.parameter import Integer
+from archgym.pareto import front
+from archgym.space import DesignSpace
+from archgym.task import Task
+from tests.toys import SPACE, ToySimulator, toy_task
+
+N_DESIGNS = 2376
+"""Of the toy's space: feasible, and boost 0 unless the mode is fast."""
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of the toy on both its workloads."""
+    return build_table(toy_task(["light", "heavy"]), tmp_path_factory.mktemp("t") / "toy.parquet")
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cuts the toy's space into eleven parts, one of which has no design."""
+    monkeypatch.setattr(tabulate, "_PART_SIZE", 512)
+
+
+def all_rows() -> np.ndarray:
+    """All combinations of the toy's space."""
+    return SPACE.unflat(np.arange(SPACE.size))
+
+
+# ---- looking up
+
+
+def test_every_combination_is_equal_to_the_simulator_in_every_bit(built: Path) -> None:
+    on_table = Task.make(stand_in=built, workload={"heavy": 2.0, "light": 1.0})
+    own = toy_task({"heavy": 2.0, "light": 1.0}, "low-latency")
+
+    there, here = on_table.evaluate(all_rows()), own.evaluate(all_rows())
+
+    assert there.values.tobytes() == here.values.tobytes()
+    assert there.reason.tolist() == here.reason.tolist()
+    assert there.reward.tobytes() == here.reward.tobytes()
+    assert (on_table.id, on_table.digest) == (own.id, own.digest)
+
+
+def test_large_space_is_looked_up_by_searching(
+    built: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table_module, "_MAX_DENSE", 1)
+    found = TableSimulator(built)
+    toy = ToySimulator()
+
+    there = found.evaluate_batch(all_rows(), found.workload("light"))
+
+    here = toy.evaluate_batch(all_rows(), toy.workload("light"))
+    assert there.values.tobytes() == here.values.tobytes()
+
+
+def test_table_keeps_what_simulators_promise(built: Path) -> None:
+    check_simulator(TableSimulator(built), n_designs=12)
+
+
+def test_table_pickles_as_its_path(built: Path) -> None:
+    found = TableSimulator(built)
+    found.results("light")
+
+    assert len(pickle.dumps(found)) < 500
+
+
+# ---- the file
+
+
+def test_file_is_read_by_pandas_alone(built: Path) -> None:
+    frame = pd.read_parquet(built)
+
+    assert len(frame) == N_DESIGNS == SPACE.count().value
+    assert frame.columns[:6].tolist() == ["design", *SPACE.names]
+    assert "latency_ns@light" in frame
+    assert "power_mw@heavy" in frame
+    assert set(frame["reason@light"].dropna()) == {"The toy overheats."}
+    assert (frame["reason@light"].notna() == frame["latency_ns@light"].isna()).all()
+    assert frame["mode"].unique().tolist() == ["off", "slow", "fast"]
+    assert pq.read_schema(built).field("latency_ns@light").metadata[b"unit"] == b"ns"
+
+
+def test_single_workload_has_plain_names_of_columns(tmp_path: Path) -> None:
+    path = build_table(toy_task("light"), tmp_path / "table.parquet", workers=1)
+
+    assert "latency_ns" in pq.read_schema(path).names
+
+
+def test_optimum_and_front_are_those_of_all_designs(built: Path) -> None:
+    task = toy_task(["light", "heavy"])
+    designs = next(SPACE.enumerate(canonical=True))
+    result = task.evaluate(designs)
+    terms = task.term_rewards(result.values, result.reason)
+    feasible = terms[(result.reason == 0).all(axis=1)]
+
+    found = next(
+        o
+        for o in TableSimulator(built).optima
+        if o.objective.name == "balanced" and len(o.weights) > 1
+    )
+
+    assert found.reward == result.reward.max()
+    assert found.number == SPACE.flat(designs)[np.argmax(result.reward)]
+    assert found.n_ties == (result.reward == result.reward.max()).sum()
+    assert found.n_infeasible == len(designs) - len(feasible)
+    expected = np.unique(feasible[front(feasible)], axis=0)
+    assert found.front_size == len(expected)
+    assert [list(point.terms) for point in found.front] == expected[::-1].tolist()
+
+
+def test_optima_are_of_each_workload_and_of_their_mixture(built: Path) -> None:
+    optima = TableSimulator(built).optima
+
+    assert [tuple(o.weights) for o in optima[::3]] == [("light",), ("heavy",), ("light", "heavy")]
+    assert [o.objective.name for o in optima[:3]] == ["low-latency", "low-power", "balanced"]
+
+
+# ---- building
+
+
+def test_workers_change_no_byte(tmp_path: Path, built: Path, small_parts: None) -> None:
+    task = toy_task(["light", "heavy"])
+    for workers in (1, 3):
+        build_table(task, tmp_path / f"{workers}.parquet", workers)
+
+    one, three = (tmp_path / f"{workers}.parquet" for workers in (1, 3))
+    assert one.read_bytes() == three.read_bytes()
+    assert TableSimulator(one).digest == TableSimulator(built).digest
+
+
+def test_digest_does_not_depend_on_the_order_of_workloads(tmp_path: Path, built: Path) -> None:
+    path = build_table(toy_task(["heavy", "light"]), tmp_path / "table.parquet")
+
+    assert TableSimulator(path).digest == TableSimulator(built).digest
+
+
+def test_stopped_build_goes_on_and_gives_the_same_file(
+    tmp_path: Path, built: Path, small_parts: None
+) -> None:
+    out = tmp_path / "table.parquet"
+    task = toy_task(["light", "heavy"])
+
+    def stop(done: int, total: int, known: int) -> None:
+        if done > total // 2:
+            raise StudyInterrupted("stop")
+
+    with pytest.raises(StudyInterrupted, match="what is done lies in"):
+        build_table(task, out, 2, stop)
+    assert not out.exists()
+    seen: list[tuple[int, int, int]] = []
+    build_table(task, out, 2, lambda *counts: seen.append(counts))
+
+    assert seen[0][0] == seen[0][2] > N_DESIGNS // 2
+    assert seen[-1][:2] == (2 * N_DESIGNS, 2 * N_DESIGNS)
+    assert TableSimulator(out).digest == TableSimulator(built).digest
+    assert not partial_folder(out).exists()
+
+
+def test_damaged_part_is_simulated_again(tmp_path: Path, built: Path, small_parts: None) -> None:
+    out = tmp_path / "table.parquet"
+    task = toy_task(["light", "heavy"])
+
+    def stop(done: int, total: int, known: int) -> None:
+        if done == total:
+            raise StudyInterrupted("stop")
+
+    with pytest.raises(StudyInterrupted):
+        build_table(task, out, 1, stop)
+    parts = sorted(partial_folder(out).glob("part-*"))
+    assert len(parts) == 10
+    content = bytearray(parts[3].read_bytes())
+    content[100] ^= 1
+    parts[3].write_bytes(content)
+    parts[5].write_bytes(parts[5].read_bytes()[:-1])
+    build_table(task, out, 1)
+
+    assert TableSimulator(out).digest == TableSimulator(built).digest
+
+
+def test_full_disk_is_said_in_a_line_and_costs_no_part(
+    tmp_path: Path, built: Path, small_parts: None
+) -> None:
+    out = tmp_path / "table.parquet"
+    task = toy_task(["light", "heavy"])
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # Large enough for each part, and not for the table.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, limits[1]))
+    try:
+        with pytest.raises(StorageError, match=r"table.parquet cannot be written: a file may not"):
+            build_table(task, out, 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert len(list(partial_folder(out).glob("part-*"))) == 10
+    assert [path.name for path in tmp_path.iterdir()] == ["table.parquet.partial"]
+    build_table(task, out, 1)
+    assert TableSimulator(out).digest == TableSimulator(built).digest
+
+
+def test_parts_of_another_table_are_refused(tmp_path: Path) -> None:
+    out = tmp_path / "table.parquet"
+    folder = partial_folder(out)
+    folder.mkdir()
+    (folder / "plan.json").write_text('{"key": "other"}')
+
+    with pytest.raises(InvalidArgumentError, match="parts of this very table"):
+        build_table(toy_task("light"), out)
+    (folder / "plan.json").rename(folder / "mine.txt")
+    with pytest.raises(InvalidArgumentError, match=r"holds 'mine.txt'"):
+        build_table(toy_task("light"), out)
+
+
+def test_simulator_that_breaks_proves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(SimulatorError, match="broke: ZeroDivisionError: the toy broke"):
+        build_table(toy_task("light", trouble="raise"), tmp_path / "table.parquet")
+
+
+def test_file_that_exists_is_not_built_again(built: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match="must be a new file"):
+        build_table(toy_task("light"), built)
+
+
+def test_space_that_is_too_large_is_refused(tmp_path: Path) -> None:
+    toy = ToySimulator()
+    many = [Integer(name=f"p{n}", low=0, high=9, doc="A digit.") for n in range(9)]
+    toy.space = DesignSpace("wide", many)
+    task = Task(toy, "wide", toy_task().workloads, toy_task().objective, toy_task().reference)
+
+    with pytest.raises(InvalidArgumentError, match="1,000,000,000"):
+        build_table(task, tmp_path / "table.parquet")
+
+
+# ---- what is wrong with a file
+
+
+def read_all(path: Path) -> TableSimulator:
+    """A table of which everything was read."""
+    found = TableSimulator(path)
+    _ = found.numbers
+    for name in found.workload_names():
+        found.results(name)
+    return found
+
+
+def with_metadata(built: Path, path: Path, **changes: Any) -> Path:
+    """The table with other metadata."""
+    content = pq.read_table(built)
+    about = json.loads(content.schema.metadata[b"archgym"]) | changes
+    metadata = {b"archgym": json.dumps(about | {"checksum": checksum(about)}).encode()}
+    pq.write_table(content.replace_schema_metadata(metadata), path)
+    return path
+
+
+def test_copy_by_another_writer_is_the_same_table(built: Path, tmp_path: Path) -> None:
+    copy = with_metadata(built, tmp_path / "copy.parquet")
+
+    assert read_all(copy).digest == TableSimulator(built).digest
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"format": "archgym-evaluations"}, "must be a table"),
+        ({"format_version": 2}, "format_version must be 1"),
+        ({"declaration": {}}, "metadata cannot be read"),
+        ({"columns": []}, "metadata cannot be read"),
+        ({"rows": 7}, "digest does not match"),
+        ({"rows": "many"}, "metadata cannot be read"),
+        ({"rows": -1}, "digest does not match"),
+        ({"digest": "0"}, "digest does not match"),
+        ({"optima": [{}]}, "metadata cannot be read"),
+    ],
+)
+def test_metadata_of_another_kind_is_refused(
+    built: Path, tmp_path: Path, changes: dict[str, Any], match: str
+) -> None:
+    path = with_metadata(built, tmp_path / "table.parquet", **changes)
+
+    with pytest.raises(FileFormatError, match=match):
+        TableSimulator(path)
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [("design", "reversed"), ("latency_ns@light", "other"), ("reason@heavy", "other")],
+)
+def test_column_that_was_changed_is_refused(
+    built: Path, tmp_path: Path, column: str, values: str
+) -> None:
+    content = pq.read_table(built)
+    place = content.schema.names.index(column)
+    changed = content.column(column).combine_chunks()
+    changed = changed.take(np.arange(N_DESIGNS)[::-1].copy())
+    path = tmp_path / "table.parquet"
+    pq.write_table(content.set_column(place, content.schema.field(column), changed), path)
+
+    with pytest.raises(FileFormatError, match="does not match its hash"):
+        read_all(path)
+
+
+def mutants(content: bytes, n: int) -> Iterator[bytes]:
+    """Copies with bytes flipped, cut off, doubled or zeroed."""
+    rng = np.random.default_rng(0)
+    for number in range(n):
+        data = bytearray(content)
+        place = int(rng.integers(len(data)))
+        # Half of the damage where the metadata are.
+        place = place if number % 2 else len(data) - 1 - place % 20_000
+        match number % 4:
+            case 0 | 1:
+                data[place] ^= 1 << int(rng.integers(8))
+            case 2:
+                del data[place : place + int(rng.integers(1, 2000))]
+            case _:
+                data[place : place + 64] = bytes(len(data[place : place + 64]))
+        yield bytes(data)
+
+
+def test_damaged_file_is_refused_or_still_says_the_same(built: Path, tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    whole = read_all(built)
+    n_refused = 0
+    for content in mutants(built.read_bytes(), 80):
+        path.write_bytes(content)
+        try:
+            found = read_all(path)
+        except FileFormatError:
+            n_refused += 1
+        else:
+            assert found.digest == whole.digest
+            assert found.optima == whole.optima
+            assert np.array_equal(found.numbers, whole.numbers)
+
+    assert n_refused > 40
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" * 100, b"design,latency\n1,2\n"])
+def test_what_is_no_parquet_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "table.parquet"
+    path.write_bytes(content)
+
+    with pytest.raises(FileFormatError, match="must be a Parquet file"):
+        TableSimulator(path)
+
+
+def test_other_parquet_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.parquet"
+    pd.DataFrame({"a": [1]}).to_parquet(path)
+
+    with pytest.raises(FileFormatError, match="it has no such metadata"):
+        TableSimulator(path)
+
+
+# ---- verifying
+
+
+def test_table_of_the_simulator_is_verified(built: Path) -> None:
+    assert list(verify_table(TableSimulator(built), ToySimulator(), 50)) == []
+
+
+def test_single_bit_is_found(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = TableSimulator(built)
+    values, _ = found.results("heavy")
+    row = int(np.flatnonzero(np.isfinite(values[:, 1]))[7])
+    values[row, 1] = np.nextafter(values[row, 1], np.inf)
+
+    problems = list(verify_table(found, ToySimulator(), N_DESIGNS))
+
+    assert "1 of 2376 designs differ from the simulator" in problems[0]
+
+
+def test_wrong_optimum_is_found(built: Path, tmp_path: Path) -> None:
+    about = json.loads(pq.read_metadata(built).metadata[b"archgym"])
+    about["optima"][0]["n_ties"] += 1
+    path = with_metadata(built, tmp_path / "table.parquet", optima=about["optima"])
+
+    problems = list(verify_table(TableSimulator(path), ToySimulator(), 1))
+
+    assert problems == ["The optimum for 'low-latency' on light is not that of its rows."]
+
+
+def test_table_stays_where_a_rebuild_fails(tmp_path: Path, built: Path) -> None:
+    copy = tmp_path / "table.parquet"
+    shutil.copy(built, copy)
+
+    with pytest.raises(ArchGymError):
+        build_table(toy_task("light"), copy)
+    assert copy.read_bytes() == built.read_bytes()
