@@ -146,6 +146,8 @@ def _check(logs: Sequence[StudyLog], unfinished: bool) -> None:
         if log.header.task["digest"] != first.header.task["digest"]:
             raise InvalidArgumentError(
                 f"Studies must be of one task to be merged; {first.folder} is of "
-                f"{first.task_id!r}, {log.folder} of {log.task_id!r}. Export them together instead."
+                f"{first.task_id!r}, {log.folder} of {log.task_id!r}. Build a dataset instead: "
+                "archgym dataset build"
             )
-    require_distinct(logs, "merged")
+    ids = [(log.folder, [segment.study for segment in log.segments]) for log in logs]
+    require_distinct(ids, "merged")

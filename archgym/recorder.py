@@ -286,7 +286,7 @@ class Recorder:
         why = "; ".join(changed) if changed else "no package has changed, so the agent's code has"
         return (
             f"Since then: {why}. Resume it with the versions it was made with, or start a new "
-            "study; this one can still be shown, exported and merged."
+            "study; this one can still be shown, merged and made a dataset of."
         )
 
     def _adapt(self, n: int, took_s: float) -> None:

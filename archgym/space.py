@@ -17,7 +17,13 @@ from archgym.errors import (
     unknown_name,
 )
 from archgym.expression import Expression, expression_from_json
-from archgym.parameter import Parameter, Value, parameter_from_json
+from archgym.parameter import (
+    Factorisation,
+    Parameter,
+    Permutation,
+    Value,
+    parameter_from_json,
+)
 from archgym.resolution import TABLE_LIMIT, Resolution, earlier
 
 __all__ = ["Condition", "Constraint", "Design", "DesignSpace"]
@@ -66,6 +72,10 @@ class Condition:
 
     parameter: str
     when: Expression
+
+
+# chosen: four parameters of the largest size; a declaration of a few bytes may stand for millions.
+_MAX_LISTED = 2**22
 
 
 @final
@@ -197,7 +207,7 @@ class DesignSpace:
         try:
             return cls(
                 str(data["name"]),
-                [parameter_from_json(p) for p in data["parameters"]],
+                _parameters(data["parameters"]),
                 [
                     Constraint(str(c["name"]), expression_from_json(c["require"]), str(c["reason"]))
                     for c in data.get("constraints", ())
@@ -565,3 +575,19 @@ class DesignSpace:
     @cached_property
     def _component_of(self) -> dict[int, Component]:
         return {place: c for c in self._components for place in c.positions}
+
+
+def _parameters(data: Sequence[Any]) -> list[Parameter]:
+    """Parameters from JSON of any origin, as long as their values fit into memory."""
+    parameters: list[Parameter] = []
+    listed = 0
+    for declared in data:
+        parameters.append(parameter_from_json(declared))
+        if not isinstance(parameters[-1], Permutation | Factorisation):
+            listed += parameters[-1].size
+        if listed > _MAX_LISTED:
+            raise InvalidSpaceError(
+                f"Parameters of a space must have at most {_MAX_LISTED} values together to be read "
+                "from a file. Use coarser ones."
+            )
+    return parameters

@@ -2,14 +2,23 @@
 
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from archgym.errors import StorageError
+from archgym.errors import InvalidArgumentError, StorageError
 
-__all__ = ["atomic_file", "make_folder", "storage_errors", "write_all", "write_atomic"]
+__all__ = [
+    "atomic_file",
+    "atomic_folder",
+    "make_folder",
+    "require_free",
+    "storage_errors",
+    "write_all",
+    "write_atomic",
+]
 
 _REMEDIES = {
     errno.ENOSPC: "the disk is full. Free some space and run the same command again",
@@ -82,6 +91,49 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
             with suppress(OSError):
                 scratch.unlink()
             raise
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """A new folder beside `path` that takes its place when the block ends well.
+
+    Until then, and if the block fails, there is nothing at `path`.
+
+    Raises:
+      InvalidArgumentError: Something is there already; it is left as it is.
+      StorageError: It cannot be written.
+    """
+    target = Path(path)
+    require_free(target)
+    make_folder(target.absolute().parent)
+    with storage_errors(target, "written"):
+        scratch = Path(tempfile.mkdtemp(dir=target.absolute().parent, prefix=".writing-"))
+        try:
+            yield scratch
+            for place in (*scratch.rglob("*"), scratch):
+                _synchronise(place)
+            scratch.chmod(0o777 & ~_umask())
+            require_free(target)
+            # An empty folder is replaced, and a full one never.
+            scratch.rename(target)
+            _synchronise(target.absolute().parent)
+        except BaseException:
+            shutil.rmtree(scratch, ignore_errors=True)
+            raise
+
+
+def require_free(path: Path) -> None:
+    """Refuses a path at which there is something, but for an empty folder.
+
+    Raises:
+      InvalidArgumentError: There is.
+      StorageError: It cannot be read.
+    """
+    with storage_errors(path, "read"):
+        if os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir())):
+            raise InvalidArgumentError(
+                f"{path} must not exist yet; it does. Choose another name, or remove it first."
+            )
 
 
 def write_atomic(path: str | Path, data: bytes | str | Iterable[bytes]) -> None:

@@ -1,7 +1,7 @@
 """A study as its readers see it: records, best design, curve, damage; nothing is changed."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -233,21 +233,25 @@ def gaps_text(gaps: Sequence[tuple[int, int]]) -> str:
     return f"records {', '.join(runs)}{more} are missing"
 
 
-def require_distinct(logs: Sequence[StudyLog], verb: str) -> None:
-    """Refuses logs that hold the same study twice, also as a part of a merged one.
+def require_distinct(studies: Iterable[tuple[Path, Iterable[str]]], verb: str) -> None:
+    """Refuses places that hold the same study twice, also as a part of a merged one.
+
+    Args:
+      studies: Places with the ids of what they hold.
+      verb: What cannot be done, such as "merged".
 
     Raises:
-      InvalidArgumentError: They do; `verb` says what cannot be done.
+      InvalidArgumentError: Two do.
     """
     seen: dict[str, Path] = {}
-    for log in logs:
-        for study in sorted({segment.study for segment in log.segments}):
+    for place, ids in studies:
+        for study in sorted(set(ids)):
             if study in seen:
                 raise InvalidArgumentError(
-                    f"Each study can be {verb} once; {log.folder} holds what {seen[study]} holds. "
+                    f"Each study can be {verb} once; {place} holds what {seen[study]} holds. "
                     "Leave one out."
                 )
-            seen[study] = log.folder
+            seen[study] = place
 
 
 def read_study(folder: str | Path) -> StudyLog:

@@ -586,3 +586,12 @@ def test_hostile_json_is_refused_with_our_error_only(data: Any) -> None:
 def test_json_that_is_no_space_is_refused(data: Any) -> None:
     with pytest.raises(InvalidSpaceError):
         DesignSpace.from_json(data)
+
+
+def test_declaration_that_stands_for_too_many_values_is_refused() -> None:
+    many = [
+        {"kind": "integer", "name": f"p{number}", "low": 0, "high": 999_999} for number in range(99)
+    ]
+
+    with pytest.raises(InvalidSpaceError, match="at most 4194304 values together"):
+        DesignSpace.from_json({"name": "bomb", "parameters": many})

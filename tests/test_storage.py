@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from archgym.errors import StorageError
-from archgym.storage import atomic_file, make_folder, write_all, write_atomic
+from archgym.errors import InvalidArgumentError, StorageError
+from archgym.storage import atomic_file, atomic_folder, make_folder, write_all, write_atomic
 
 
 def test_file_is_replaced_whole(tmp_path: Path) -> None:
@@ -77,3 +77,41 @@ def test_partial_writes_are_continued(tmp_path: Path, monkeypatch: pytest.Monkey
         write_all(handle.fileno(), b"0123456789")
 
     assert path.read_bytes() == b"0123456789"
+
+
+def make_folder_with(path: Path, *, in_the_way: Path | None = None, fails: bool = False) -> None:
+    """Makes a folder with a file, while another process may put something in its place."""
+    with atomic_folder(path) as folder:
+        (folder / "inside").mkdir()
+        (folder / "inside" / "file").write_text("content")
+        if in_the_way is not None:
+            in_the_way.mkdir()
+            (in_the_way / "file").touch()
+        if fails:
+            raise ZeroDivisionError
+
+
+def test_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for name in ("new", "empty"):
+        make_folder_with(tmp_path / name)
+    with pytest.raises(ZeroDivisionError):
+        make_folder_with(tmp_path / "failed", fails=True)
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "new"]
+    assert (tmp_path / "empty" / "inside" / "file").read_text() == "content"
+
+
+def test_folder_in_which_something_is_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+
+    for name in ("full", "file", "link"):
+        with pytest.raises(InvalidArgumentError, match="must not exist yet"):
+            make_folder_with(tmp_path / name)
+    with pytest.raises(InvalidArgumentError, match="must not exist yet"):
+        make_folder_with(tmp_path / "taken", in_the_way=tmp_path / "taken")
+
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "full", "link", "taken"]

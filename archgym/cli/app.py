@@ -9,10 +9,11 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from archgym.cli.dataset import dataset_app
 from archgym.cli.describing import describe
 from archgym.cli.evaluating import evaluate
-from archgym.cli.exporting import export, merge
 from archgym.cli.listing import list_names
+from archgym.cli.merging import merge
 from archgym.cli.policy import policy_app
 from archgym.cli.searching import resume, search
 from archgym.cli.showing import show
@@ -52,9 +53,9 @@ app.command()(show)
 app.add_typer(sweep_app)
 app.command()(tune)
 app.add_typer(policy_app)
-app.add_typer(table_app)
-app.command()(export)
 app.command()(merge)
+app.add_typer(dataset_app)
+app.add_typer(table_app)
 app.command()(validate)
 
 

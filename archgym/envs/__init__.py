@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from archgym.envs.batch import DesignVectorEnv
     from archgym.envs.design import DesignEnv
     from archgym.envs.evaluation import evaluator
+    from archgym.envs.minari import write_minari
     from archgym.envs.multi_agent import ParallelDesignEnv, parallel
     from archgym.envs.registration import environment_id, environment_ids, register_all
     from archgym.envs.sb3 import Sb3VecEnv
@@ -23,6 +24,7 @@ _HOMES = {
     "evaluator": "evaluation",
     "parallel": "multi_agent",
     "register_all": "registration",
+    "write_minari": "minari",
 }
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "evaluator",
     "parallel",
     "register_all",
+    "write_minari",
 ]
 
 

@@ -50,7 +50,14 @@ WRONG_COMMANDS = [
     (["show", "absent"], 1, "absent"),
     (["show", "absent", "absent"], 1, "twice"),
     (["resume", "absent"], 1, "absent"),
-    (["export", "absent"], 1, "absent"),
+    (["dataset", "build", "absent", "--out", "new"], 1, "absent"),
+    (["dataset", "build", "absent", "--out", "a.xlsx"], 1, "absent"),
+    (["dataset", "build", "absent", "--out", "a", "--split", "size"], 1, "`by` must be one of"),
+    (["dataset", "split", "absent", "--by", "design", "--out", "new"], 1, "absent"),
+    (["dataset", "merge", "absent", "--out", "new"], 1, "absent"),
+    (["dataset", "info", "absent"], 1, "absent"),
+    (["dataset", "verify", "absent"], 1, "absent"),
+    (["dataset", "minari", "absent"], 1, "absent"),
     (["merge", "absent", "--out", "new"], 1, "absent"),
     (["validate", "plugin"], 1, "reference results"),
     (["validate", "dram", "--reference", "absent"], 1, "no such folder"),
@@ -115,14 +122,16 @@ def test_design_file_of_other_bytes_is_refused(archgym: Archgym) -> None:
     assert_refused(ran.err, "design.json")
 
 
-@pytest.mark.parametrize("command", ["show", "resume", "export"])
+@pytest.mark.parametrize(
+    "command", [["show"], ["resume"], ["dataset", "build", "--out", "new"]], ids=str
+)
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"task": 1}', "[" * 100_000])
 def test_torn_study_file_is_refused_in_one_line(
-    archgym: Archgym, study: Path, command: str, content: str
+    archgym: Archgym, study: Path, command: list[str], content: str
 ) -> None:
     (study / "study.json").write_text(content)
 
-    ran = archgym(command, study)
+    ran = archgym(*command, study)
 
     assert ran.code == 1
     assert_refused(ran.err, "study.json")

@@ -1,7 +1,5 @@
-"""`archgym search`, `resume`, `show`, `export` and `merge`."""
+"""`archgym search`, `resume`, `show` and `merge`."""
 
-import csv
-import json
 import os
 import signal
 import subprocess
@@ -107,30 +105,6 @@ def test_show_refuses_studies_of_different_tasks(archgym: Archgym, study: Path) 
 
     assert ran.code == 1
     assert "must be of one task" in ran.err
-
-
-def test_export_writes_parquet_and_card(archgym: Archgym, study: Path) -> None:
-    ran = archgym("export", study, "--json")
-
-    assert ran.json == {"path": "exports/study/evaluations.parquet", "rows": 12}
-    assert Path("exports/study/README.md").is_file()
-
-
-def test_export_writes_csv(archgym: Archgym, study: Path) -> None:
-    archgym("export", study, "--out", "rows.csv")
-
-    with Path("rows.csv").open() as handle:
-        rows = list(csv.DictReader(handle))
-    assert len(rows) == 12
-    assert "latency_ns" in rows[0]
-
-
-def test_export_writes_jsonl_without_nan(archgym: Archgym, study: Path) -> None:
-    archgym("export", study, "--out", "rows.jsonl")
-
-    lines = Path("rows.jsonl").read_text().splitlines()
-    rows = [json.loads(line, parse_constant=pytest.fail) for line in lines]
-    assert len(rows) == 12
 
 
 def test_merge_joins_finished_studies(archgym: Archgym, study: Path) -> None:

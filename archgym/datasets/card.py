@@ -1,0 +1,267 @@
+"""The card of a dataset: `README.md`, with the header that dataset hubs read."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from archgym.datasets.about import About
+from archgym.datasets.croissant import DataFile
+from archgym.datasets.tally import Tally
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["CARD_NAME", "card_text", "description"]
+
+CARD_NAME = "README.md"
+
+# chosen: what a person reads through; all of them stand in the metadata.
+_MAX_LISTED = 50
+_SIZES = (
+    (10**3, "n<1K"),
+    (10**4, "1K<n<10K"),
+    (10**5, "10K<n<100K"),
+    (10**6, "100K<n<1M"),
+    (10**7, "1M<n<10M"),
+    (10**8, "10M<n<100M"),
+    (10**9, "100M<n<1B"),
+)
+_READING = """\
+## Reading it
+
+```python
+import pandas as pd
+
+rows = pd.read_parquet("data")  # all parts; a file in it is one
+rows = rows[rows.feasible & ~rows.is_duplicate]
+```
+
+Units, parameters, tasks and studies also stand in the metadata of the Parquet files: in each
+column's, and as JSON under the key `archgym`. `sha256sum -c SHA256SUMS` checks the files, and
+`archgym dataset verify` simulates a sample of rows again.
+"""
+_COLUMNS = """\
+## Columns
+
+A row is one design on one workload. A task of several workloads has a row for each, with equal
+`study_id` and `step`; their `reward` is that of the whole task.
+
+| column | type | unit | what |
+|---|---|---|---|"""
+_LIMITS = """\
+- Designs are what search agents asked for: not a uniform sample of the space. Repeated asks within
+  a study are left out.
+- A parameter that means nothing under another's value has its default.
+- Designs that differ just in parameters that do nothing on a workload have equal metrics;
+  `archgym dataset split --by design --group outcome` keeps those in one part."""
+_TAGS = ("hardware", "computer-architecture", "design-space-exploration", "simulation", "archgym")
+
+
+def description(about: About, tally: Tally) -> str:
+    """What the dataset is, in two sentences."""
+    workloads = _one_of([w.name for d in about.declarations for w in d.workloads])
+    return (
+        f"{tally.rows} evaluations of hardware designs by ArchGym's simulator "
+        f"{about.simulator!r}, one row each, on {_count(len(workloads), 'workload')}: parameters, "
+        f"metrics with units, and who asked for each design. {tally.designs} designs are distinct."
+    )
+
+
+def card_text(
+    about: About, schema: "pa.Schema", tally: Tally, files: Sequence[DataFile], notes: Sequence[str]
+) -> str:
+    """The whole card.
+
+    Args:
+      about: What the dataset says of itself.
+      schema: Its columns.
+      tally: What was counted.
+      files: Its data files.
+      notes: Sentences on damage in what it was made from.
+    """
+    lines = [
+        *_header(about, schema, files),
+        f"# {about.name}",
+        "",
+        description(about, tally),
+        f"{tally.feasible} rows are of designs that were built, "
+        f"{tally.rows - tally.feasible - tally.failed} of designs that cannot be, {tally.failed} "
+        f"of ones on which the simulator broke; {tally.duplicates} repeat the design and workload "
+        "of an earlier row (`is_duplicate`).",
+        "",
+        *_reading(),
+        *_parts(about, tally, files),
+        *_tasks(about),
+        *_columns(schema),
+        *_agents(about, tally),
+        *_limits(about, notes),
+    ]
+    return "\n".join(lines)
+
+
+# ---- the header
+
+
+def _header(about: About, schema: "pa.Schema", files: Sequence[DataFile]) -> Iterator[str]:
+    """YAML; every text is written as JSON, which YAML reads as it is."""
+    n_rows = sum(file.n_rows for file in files)
+    size = next((name for limit, name in _SIZES if n_rows < limit), "n>1T")
+    yield "---"
+    yield f"pretty_name: {_quoted(about.name)}"
+    yield f"license: {_quoted(about.license)}"
+    yield "task_categories:"
+    yield "- tabular-regression"
+    yield "tags:"
+    yield from (f"- {tag}" for tag in (*_TAGS, _quoted(about.simulator)))
+    yield "size_categories:"
+    yield f"- {size}"
+    yield "configs:"
+    yield "- config_name: default"
+    yield "  data_files:"
+    for file in files:
+        yield f"  - split: {file.part}"
+        yield f"    path: {file.name}"
+    yield "dataset_info:"
+    yield "  features:"
+    for field in schema:
+        yield f"  - name: {_quoted(field.name)}"
+        yield f"    {_feature(field.type)}"
+    yield "  splits:"
+    for file in files:
+        yield f"  - name: {file.part}"
+        yield f"    num_bytes: {file.n_bytes}"
+        yield f"    num_examples: {file.n_rows}"
+    yield "---"
+    yield ""
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _feature(kind: "pa.DataType") -> str:
+    import pyarrow as pa
+
+    if pa.types.is_list(kind):
+        return f"sequence: {_dtype(kind.value_type)}"
+    return f"dtype: {_dtype(kind)}"
+
+
+def _dtype(kind: Any) -> str:
+    import pyarrow as pa
+
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return {"double": "float64"}.get(str(kind), str(kind))
+
+
+# ---- the text
+
+
+def _reading() -> Iterator[str]:
+    yield _READING
+
+
+def _parts(about: About, tally: Tally, files: Sequence[DataFile]) -> Iterator[str]:
+    yield "## Parts"
+    yield ""
+    if about.split is None:
+        yield "It is in one part. `archgym dataset split` makes parts that do not leak."
+        yield ""
+        return
+    yield str(about.split["statement"])
+    yield ""
+    yield "| part | rows | designs | of them in train |"
+    yield "|---|---|---|---|"
+    for file in files:
+        part = tally.parts[file.part]
+        shared = "" if file.part == "train" else str(tally.shared("train", file.part))
+        yield f"| {file.part} | {part.rows} | {len(part.designs)} | {shared} |"
+    yield ""
+
+
+def _tasks(about: About) -> Iterator[str]:
+    yield "## Tasks"
+    yield ""
+    yield from _listed([f"- `{task['id']}`" for task in about.tasks])
+    yield ""
+    yield "| space | fidelity | options | version | designs | workload | what characterises it |"
+    yield "|---|---|---|---|---|---|---|"
+    rows = []
+    for d in about.declarations:
+        options = ", ".join(f"{name}={value}" for name, value in d.options.items())
+        model = f"| {_cell(d.space_name)} | {_cell(d.fidelity)} | {_cell(options)} | {d.version}"
+        for workload in d.workloads:
+            facts = ", ".join(
+                f"{name} {value:.6g} {unit}".strip()
+                if isinstance(value, float | int)
+                else f"{name} {value}"
+                for name, (value, unit) in workload.facts.items()
+            )
+            rows.append(f"{model} | {d.space.size} | {_cell(workload.name)} | {_cell(facts)} |")
+    yield from _listed(rows)
+    yield ""
+
+
+def _columns(schema: "pa.Schema") -> Iterator[str]:
+    yield _COLUMNS
+    for field in schema:
+        facts = {key.decode(): text.decode() for key, text in (field.metadata or {}).items()}
+        doc = _cell(facts.get("doc", "").removesuffix("."))
+        kind = _feature(field.type).removeprefix("dtype: ")
+        yield f"| `{_cell(field.name)}` | {kind} | {_cell(facts.get('unit', ''))} | {doc} |"
+    yield ""
+
+
+def _agents(about: About, tally: Tally) -> Iterator[str]:
+    yield "## Studies"
+    yield ""
+    yield "| study | agent | seed | hyperparameters | task | rows | best reward |"
+    yield "|---|---|---|---|---|---|---|"
+    rows, seen = [], set()
+    for study in about.studies:
+        counted = tally.studies.get(str(study["id"]))
+        # The segments of a study are counted together.
+        is_first = study["id"] not in seen
+        seen.add(study["id"])
+        n, best = "", ""
+        if is_first and counted is not None:
+            n, best = str(counted.rows), f"{counted.best_reward:.6g}"
+        task = about.task_by_digest.get(str(study["task_digest"]), {}).get("id", "")
+        hyperparameters = json.dumps(study.get("hyperparameters") or {}, sort_keys=True)
+        seed = study.get("seed")
+        rows.append(
+            f"| {_cell(str(study['folder']))} | {_cell(str(study.get('agent') or '-'))} "
+            f"| {'-' if seed is None else seed} | `{_cell(hyperparameters)}` | {_cell(str(task))} "
+            f"| {n} | {best} |"
+        )
+    yield from _listed(rows)
+    yield ""
+
+
+def _limits(about: About, notes: Sequence[str]) -> Iterator[str]:
+    versions = _one_of([str(s.get("versions", {}).get("archgym", "?")) for s in about.studies])
+    yield "## What to know"
+    yield ""
+    yield f"- Journaled by ArchGym {', '.join(versions)}. Numbers are the simulator's."
+    yield _LIMITS
+    yield from (f"- Damaged before it was taken: {' '.join(note.split())}" for note in notes)
+    yield ""
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").split())
+
+
+def _listed(rows: list[str]) -> Iterator[str]:
+    yield from rows[:_MAX_LISTED]
+    if len(rows) > _MAX_LISTED:
+        yield ""
+        yield f"And {len(rows) - _MAX_LISTED} more, which stand in the metadata."
+
+
+def _one_of(names: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(names))
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"

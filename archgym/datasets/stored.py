@@ -1,0 +1,151 @@
+"""A dataset on disk, opened with its sizes, digests, columns and description checked."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, final
+
+from archgym.datasets.about import About
+from archgym.datasets.columns import METADATA_KEY, Columns
+from archgym.datasets.manifest import MANIFEST_NAME, file_digest, inner_digest, read_manifest
+from archgym.datasets.parquet import ParquetFile, parquet_errors
+from archgym.errors import FileFormatError, InvalidArgumentError, StorageError
+from archgym.storage import storage_errors
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["DATA_FOLDER", "StoredDataset", "open_stored"]
+
+DATA_FOLDER = "data"
+_SUFFIX = ".parquet"
+# chosen: ours have three.
+_MAX_FILES = 1000
+_REMEDY = "Restore it from a copy, or build the dataset again"
+
+
+@final
+@dataclass(frozen=True)
+class StoredDataset:
+    """A dataset's files, whose rows can be read again and again."""
+
+    path: Path
+    about: About
+    columns: Columns
+    files: tuple[ParquetFile, ...]
+    file_digests: tuple[str, ...]
+    """SHA-256 of each file."""
+
+    @property
+    def n_rows(self) -> int:
+        """Rows in all files."""
+        return sum(file.n_rows for file in self.files)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the digests of its data files, in the order of their names."""
+        return hashlib.sha256("".join(self.file_digests).encode()).hexdigest()
+
+    def batches(self, columns: Sequence[str] | None = None) -> "Iterator[pa.RecordBatch]":
+        """Rows of all files, some at a time; these columns, or all.
+
+        Raises:
+          FileFormatError: A file is damaged.
+        """
+        for file in self.files:
+            yield from file.batches(columns)
+
+
+def open_stored(path: str | Path) -> StoredDataset:
+    """Opens a dataset: a folder with `data/*.parquet`, or a single Parquet file.
+
+    Where the folder has a manifest, each data file must have the digest that stands there.
+
+    Raises:
+      FileFormatError: It is no dataset, or is damaged; nothing of it is executed, and what it costs
+        to find out is bounded.
+      InvalidArgumentError: It is a table of another kind.
+      StorageError: It cannot be read.
+    """
+    path = Path(path)
+    with storage_errors(path, "read"):
+        path.stat()
+    if path.is_dir():
+        digests = _folder_digests(path)
+        names = [path / name for name in digests]
+    else:
+        if path.suffix in (".csv", ".jsonl"):
+            raise InvalidArgumentError(
+                f"A dataset must be Parquet to be read again; {path} is not. Build a folder or a "
+                ".parquet file of the same studies."
+            )
+        names = [path]
+        digests = {path.name: file_digest(path.resolve())}
+    files = tuple(ParquetFile.open(name) for name in names)
+    about, columns = _described(files)
+    return StoredDataset(path, about, columns, files, tuple(digests.values()))
+
+
+def _folder_digests(folder: Path) -> Mapping[str, str]:
+    """Digests of the data files by name, in order, each checked against the manifest."""
+    listed = read_manifest(folder)
+    data = folder / DATA_FOLDER
+    if data.is_symlink() or not data.is_dir():
+        raise FileFormatError(
+            folder, None, f"a dataset must have a folder {DATA_FOLDER!r}", _REMEDY
+        )
+    with storage_errors(data, "read"):
+        names = sorted(f"{DATA_FOLDER}/{p.name}" for p in data.iterdir() if p.suffix == _SUFFIX)
+    if not 0 < len(names) <= _MAX_FILES:
+        problem = f"a dataset must have 1 to {_MAX_FILES} {_SUFFIX} files in {DATA_FOLDER!r}"
+        raise FileFormatError(folder, None, f"{problem}; it has {len(names)}", _REMEDY)
+    digests = {}
+    for name in names:
+        digests[name] = inner_digest(folder, name)
+        if listed is not None and listed.get(name) != digests[name]:
+            problem = (
+                "does not have the digest that stands in" if name in listed else "must stand in"
+            )
+            raise FileFormatError(folder / name, None, f"{problem} {MANIFEST_NAME}", _REMEDY)
+    for name in listed or ():
+        if name.startswith(f"{DATA_FOLDER}/") and name not in digests:
+            raise StorageError(f"{folder / name} cannot be read: there is no such file. {_REMEDY}.")
+    return digests
+
+
+def _described(files: Sequence[ParquetFile]) -> tuple[About, Columns]:
+    first = files[0]
+    content = (first.schema.metadata or {}).get(METADATA_KEY)
+    if content is None:
+        raise FileFormatError(
+            first.path,
+            None,
+            "its metadata must say what the dataset is, and do not",
+            "Build it with `archgym dataset build`; other programs leave that out",
+        )
+    about = About.from_json(first.path, content)
+    with parquet_errors(first.path):
+        columns = Columns(about.declarations, with_split=about.split is not None)
+        wanted = columns.schema()
+    for file in files:
+        if (file.schema.metadata or {}).get(METADATA_KEY) != content:
+            raise FileFormatError(
+                file.path, None, f"its metadata must be those of {first.path.name}", _REMEDY
+            )
+        _check_columns(file, wanted)
+    return about, columns
+
+
+def _check_columns(file: ParquetFile, wanted: "pa.Schema") -> None:
+    came = file.schema
+    for place in range(max(len(came), len(wanted))):
+        expected = f"{wanted.names[place]} {wanted.types[place]}" if place < len(wanted) else "none"
+        actual = f"{came.names[place]} {came.types[place]}" if place < len(came) else "none"
+        if expected != actual:
+            raise FileFormatError(
+                file.path,
+                None,
+                f"its column {place + 1} must be {expected!r}; it is {actual[:200]!r}",
+                _REMEDY,
+            )

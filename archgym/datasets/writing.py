@@ -1,0 +1,307 @@
+"""Rows written as a dataset's folder or as a single table, in bounded memory."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, final
+
+import numpy as np
+
+from archgym.datasets.about import About
+from archgym.datasets.card import CARD_NAME, card_text, description
+from archgym.datasets.columns import METADATA_KEY, Columns
+from archgym.datasets.croissant import CROISSANT_NAME, DataFile, croissant_text
+from archgym.datasets.manifest import file_digest, write_manifest
+from archgym.datasets.parquet import MAX_BATCH
+from archgym.datasets.rows import words
+from archgym.datasets.sources import RowSource
+from archgym.datasets.split import PARTS, Split
+from archgym.datasets.stored import DATA_FOLDER
+from archgym.datasets.tally import Tally
+from archgym.errors import InvalidArgumentError
+from archgym.storage import atomic_file, atomic_folder, make_folder, require_free, write_atomic
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["Written", "write_dataset"]
+
+_TABLES = (".parquet", ".csv", ".jsonl")
+
+
+@final
+@dataclass(frozen=True)
+class Written:
+    """What was written, and counts of it."""
+
+    path: Path
+    rows: int
+    designs: int
+    feasible: int
+    duplicates: int
+    parts: dict[str, int]
+    """Rows by part."""
+    shared: dict[str, int]
+    """Designs of a part that are in the training part too."""
+    statement: str | None = None
+    """What the parts promise."""
+    notes: tuple[str, ...] = ()
+    """What was damaged in where the rows came from."""
+
+
+def write_dataset(source: RowSource, out: Path, split: Split | None = None) -> Written:
+    """Writes a dataset: a folder, or a single table where `out` ends so.
+
+    Args:
+      source: Its rows.
+      out: A new folder; or a new file that ends in .parquet, .csv or .jsonl.
+      split: How it is split into parts; a folder has a file for each, and all have a column.
+
+    Raises:
+      InvalidArgumentError: There is something at `out`, it ends otherwise, or a part would be
+        empty.
+      StorageError: It cannot be written; nothing is left there.
+    """
+    if out.suffix and out.suffix not in _TABLES and not out.is_dir():
+        raise InvalidArgumentError(
+            f"A dataset must be written to a folder, or to a file that ends in "
+            f"{', '.join(_TABLES)}; got {str(out)!r}."
+        )
+    require_free(out)
+    rows = _Rows(source, split)
+    if out.suffix in _TABLES:
+        make_folder(out.absolute().parent)
+        with atomic_file(out) as scratch:
+            with _sink(out.suffix, scratch, rows.schema) as sink:
+                for _, batch in rows:
+                    sink.write(batch)
+            rows.check_parts()
+            require_free(out)
+    else:
+        with atomic_folder(out) as folder:
+            _write_folder(rows, folder)
+    return rows.written(out)
+
+
+def _write_folder(rows: "_Rows", folder: Path) -> None:
+    (folder / DATA_FOLDER).mkdir()
+    names = {part: f"{DATA_FOLDER}/{part}-00000-of-00001.parquet" for part in rows.tally.parts}
+    with ExitStack() as stack:
+        sinks = {
+            part: stack.enter_context(_ParquetSink(folder / name, rows.schema))
+            for part, name in names.items()
+        }
+        for part, batch in rows:
+            sinks[part].write(batch)
+    rows.check_parts()
+    files = []
+    for part, name in names.items():
+        if rows.tally.parts[part].rows or len(names) == 1:
+            path = folder / name
+            size, n = path.stat().st_size, rows.tally.parts[part].rows
+            files.append(DataFile(part, name, file_digest(path), size, n))
+        else:
+            (folder / name).unlink()
+    about, schema, tally = rows.about, rows.schema, rows.tally
+    card = card_text(about, schema, tally, files, rows.notes)
+    write_atomic(folder / CARD_NAME, card)
+    croissant = croissant_text(about, schema, files, description(about, tally))
+    write_atomic(folder / CROISSANT_NAME, croissant)
+    write_manifest(folder, [CARD_NAME, CROISSANT_NAME, *(file.name for file in files)])
+
+
+@final
+class _Rows:
+    """Rows by part, as they are to be written, counted as they pass."""
+
+    def __init__(self, source: RowSource, split: Split | None) -> None:
+        self._source = source
+        self._split = split
+        self._assignment = None if split is None else split.prepare(source)
+        said = None if self._assignment is None else self._assignment.to_json()
+        self.about: About = source.about.with_split(said)
+        columns = Columns(self.about.declarations, with_split=split is not None)
+        metadata = json.dumps(self.about.to_json(), sort_keys=True).encode()
+        self.schema: pa.Schema = columns.schema({METADATA_KEY: metadata})
+        self.tally = Tally(PARTS[:1] if split is None else PARTS)
+        self.notes: list[str] = []
+
+    def __iter__(self) -> "Iterator[tuple[str, pa.RecordBatch]]":
+        for batch in self._source.batches():
+            for part, rows in self._parted(batch):
+                self.tally.add(Path(self.about.name), part, rows)
+                yield part, rows
+        self.notes = self._source.notes()
+
+    def _parted(self, batch: "pa.RecordBatch") -> "Iterator[tuple[str, pa.RecordBatch]]":
+        import pyarrow as pa
+
+        if self._assignment is None:
+            yield PARTS[0], pa.record_batch(batch.columns, schema=self.schema)
+            return
+        places = self._assignment.parts(Path(self.about.name), self.about, batch)
+        for place, part in enumerate(PARTS):
+            mask = places == place
+            if mask.any():
+                rows = batch.filter(pa.array(mask))
+                column = words(np.zeros(rows.num_rows, dtype=np.int32), [part])
+                yield part, pa.record_batch([*rows.columns, column], schema=self.schema)
+
+    def check_parts(self) -> None:
+        """Refuses parts that were asked for and are empty."""
+        if self._split is None:
+            return
+        is_drawn = {"test": self._split.test, "validation": self._split.validation}
+        if self._split.by != "design" and self._split.by != "random":
+            # One of few names cannot always be given away.
+            is_drawn = {"test": 1.0}
+        empty = [part for part, share in is_drawn.items() if share and not self._size(part)]
+        empty += [] if self._size("train") else ["train"]
+        if empty:
+            raise InvalidArgumentError(
+                f"Each part must have rows; {' and '.join(empty)} would have none of "
+                f"{self.tally.rows}. Choose larger fractions, another seed, or another way."
+            )
+
+    def _size(self, part: str) -> int:
+        return self.tally.parts[part].rows
+
+    def written(self, path: Path) -> Written:
+        tally, split = self.tally, self.about.split
+        others = [part for part in tally.parts if part != "train" and tally.parts[part].rows]
+        return Written(
+            path,
+            tally.rows,
+            tally.designs,
+            tally.feasible,
+            tally.duplicates,
+            {part: counted.rows for part, counted in tally.parts.items()},
+            {part: tally.shared("train", part) for part in others},
+            None if split is None else str(split["statement"]),
+            tuple(self.notes),
+        )
+
+
+# ---- files
+
+
+class _Sink(ABC):
+    """Takes rows, of any number at a time, into a file."""
+
+    @abstractmethod
+    def write(self, batch: "pa.RecordBatch") -> None:
+        """Adds rows."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Finishes the file."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _sink(suffix: str, path: Path, schema: "pa.Schema") -> _Sink:
+    kinds: dict[str, Any] = {".parquet": _ParquetSink, ".csv": _CsvSink, ".jsonl": _JsonSink}
+    made: _Sink = kinds[suffix](path, schema)
+    return made
+
+
+@final
+class _ParquetSink(_Sink):
+    """Gathers rows into groups of a size that reads well."""
+
+    def __init__(self, path: Path, schema: "pa.Schema") -> None:
+        import pyarrow.parquet as pq
+
+        # Texts that hardly repeat are written plainly; those of lists must be, see `ParquetFile`.
+        repeating = [f.name for f in schema if f.name not in ("design", "error")]
+        repeating = [name for name in repeating if not _is_list(schema.field(name))]
+        self._writer: Any = pq.ParquetWriter(
+            path, schema, compression="zstd", use_dictionary=repeating
+        )
+        self._waiting: list[pa.RecordBatch] = []
+        self._n = 0
+
+    def write(self, batch: "pa.RecordBatch") -> None:
+        self._waiting.append(batch)
+        self._n += batch.num_rows
+        if self._n >= MAX_BATCH:
+            self._flush()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+
+        if self._waiting:
+            table = pa.Table.from_batches(self._waiting).unify_dictionaries().combine_chunks()
+            self._writer.write_table(table, row_group_size=2 * MAX_BATCH)
+        self._waiting, self._n = [], 0
+
+    def close(self) -> None:
+        self._flush()
+        self._writer.close()
+
+
+@final
+class _CsvSink(_Sink):
+    def __init__(self, path: Path, schema: "pa.Schema") -> None:
+        import pyarrow as pa
+        import pyarrow.csv as csv
+
+        self._schema = pa.schema([pa.field(f.name, self._kind(f)) for f in schema])
+        self._writer: Any = csv.CSVWriter(path, self._schema)
+
+    @staticmethod
+    def _kind(field: "pa.Field") -> "pa.DataType":
+        import pyarrow as pa
+
+        if _is_list(field) or pa.types.is_dictionary(field.type):
+            return pa.string()
+        return field.type
+
+    def write(self, batch: "pa.RecordBatch") -> None:
+        import pyarrow as pa
+
+        arrays = []
+        for column in batch.columns:
+            if pa.types.is_dictionary(column.type):
+                column = column.dictionary_decode()
+            elif pa.types.is_list(column.type):
+                # What a person would write in a cell.
+                texts = [None if v is None else " ".join(map(str, v)) for v in column.to_pylist()]
+                column = pa.array(texts, pa.string())
+            arrays.append(column)
+        self._writer.write_batch(pa.record_batch(arrays, schema=self._schema))
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+@final
+class _JsonSink(_Sink):
+    def __init__(self, path: Path, schema: "pa.Schema") -> None:
+        self._handle = path.open("w", encoding="utf-8")
+
+    def write(self, batch: "pa.RecordBatch") -> None:
+        lines = (json.dumps(row, ensure_ascii=False, allow_nan=False) for row in batch.to_pylist())
+        self._handle.writelines(line + "\n" for line in lines)
+
+    def close(self) -> None:
+        self._handle.close()
+
+
+def _is_list(field: "pa.Field") -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_list(field.type))

@@ -1,0 +1,331 @@
+"""Datasets as Minari datasets, on which offline reinforcement learning trains.
+
+An episode is a session: all evaluations of one study, in their order. Each step is a whole design,
+as in `DesignEnv`: its action the design, its reward the task's, its end a termination. (An episode
+for each design would take 17 kB of HDF5 each.)
+"""
+
+import os
+import re
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+
+from archgym.datasets.columns import SPLIT
+from archgym.datasets.dataset import chosen_declaration
+from archgym.datasets.decoding import coded, decoded_indices, numbers, whole_numbers
+from archgym.datasets.stored import StoredDataset, open_stored
+from archgym.declaration import Declaration
+from archgym.envs.choices import Choices
+from archgym.envs.formulation import make_formulation
+from archgym.envs.observation import Observation
+from archgym.errors import InvalidArgumentError, MissingExtraError, unknown_name
+from archgym.simulator import Simulator
+from archgym.storage import make_folder, storage_errors
+from archgym.task import Task
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["MinariWritten", "write_minari"]
+
+_ROOT = "MINARI_DATASETS_PATH"
+_ID = re.compile(r"([A-Za-z0-9_-]+/)*[A-Za-z0-9_-]+-v[0-9]+")
+# chosen: with 25 parameters and metrics, 2 GB; Minari takes all episodes at once.
+_MAX_ROWS = 10_000_000
+
+
+@final
+@dataclass(frozen=True)
+class MinariWritten:
+    """A Minari dataset: ``minari.load_dataset(id)`` with `root` as MINARI_DATASETS_PATH."""
+
+    id: str
+    root: Path
+    episodes: int
+    steps: int
+
+
+def write_minari(
+    dataset: str | Path,
+    out: str | Path | None = None,
+    *,
+    id: str | None = None,
+    part: str | None = None,
+    space: str | None = None,
+    simulator: Simulator | None = None,
+) -> MinariWritten:
+    """Writes a dataset's evaluations as a Minari dataset, one episode a study.
+
+    Observations are those of `DesignEnv` after a design's step, before the first one the default
+    design's; so they show what was measured last, in logarithms of its ratio to the default
+    design. Actions are whole designs in canonical form. Evaluations on which the simulator broke
+    are there with their reward, as an environment gives it.
+
+    Args:
+      dataset: What `build_dataset` wrote.
+      out: The folder of Minari's datasets; Minari's own where None.
+      id: Its name there; ``archgym/<name of the dataset>-v0`` where None.
+      part: Only the rows of train, validation or test.
+      space: Which space's rows, where there are several.
+      simulator: The instance, where it is not a registered one.
+
+    Raises:
+      InvalidArgumentError: There is such a dataset already, rows of several spaces, or too many.
+      MissingExtraError: Minari is not installed.
+      FileFormatError: `dataset` is none, or is damaged.
+      StorageError: It cannot be read, or the folder not be written.
+    """
+    minari = _minari()
+    stored = open_stored(dataset)
+    name = id or _default_id(stored.about.name)
+    if _ID.fullmatch(name) is None:
+        raise InvalidArgumentError(
+            f"`id` must read namespace/name-vN, in letters, digits, - and _; got {name!r}."
+        )
+    if stored.n_rows > _MAX_ROWS:
+        raise InvalidArgumentError(
+            f"A dataset must have at most {_MAX_ROWS} rows for this; it has {stored.n_rows}."
+        )
+    wanted = {"space": space, "fidelity": None, "options": None, "version": None}
+    declaration = chosen_declaration(stored, wanted)
+    root = Path(out) if out is not None else _own_root()
+    if (root / name).exists():
+        raise InvalidArgumentError(
+            f"{root / name} must not exist yet; it does. Choose another `id`, or remove it first."
+        )
+    sessions = list(_sessions(stored, declaration, part, simulator))
+    if not sessions:
+        raise InvalidArgumentError(
+            f"A Minari dataset needs evaluations; {dataset} has none of the wanted ones."
+        )
+    _write(minari, root, name, sessions, stored)
+    return MinariWritten(name, root, len(sessions), sum(len(s.rewards) for s in sessions))
+
+
+def _minari() -> Any:
+    try:
+        import h5py  # noqa: F401 - Minari writes nothing without it
+        import minari
+    except ImportError:
+        raise MissingExtraError("minari", "data") from None
+    return minari
+
+
+def _own_root() -> Path:
+    given = os.environ.get(_ROOT)
+    return Path(given) if given else Path.home() / ".minari" / "datasets"
+
+
+def _default_id(name: str) -> str:
+    words = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-") or "evaluations"
+    return f"archgym/{words}-v0"
+
+
+# ---- sessions
+
+
+@final
+@dataclass(frozen=True)
+class _Session:
+    """One study's evaluations."""
+
+    study: str
+    agent: str | None
+    seed: int | None
+    task: Task
+    observations: np.ndarray
+    """(steps + 1, d)."""
+    actions: np.ndarray
+    """(steps, n_choices)."""
+    rewards: np.ndarray
+    """(steps,)."""
+
+
+def _sessions(
+    stored: StoredDataset,
+    declaration: Declaration,
+    part: str | None,
+    simulator: Simulator | None,
+) -> Iterator[_Session]:
+    of_study = {str(study["id"]): study for study in stored.about.studies}
+    for (study, digest), rows in _rows_by_study(stored, declaration, part).items():
+        recipe = stored.about.task_by_digest[digest]
+        task = Task.from_json({n: p for n, p in recipe.items() if n != "stand_in"}, simulator)
+        steps = _steps(task, rows)
+        if not len(steps["reward"]):
+            continue
+        choices = Choices(task.space)
+        formulation = make_formulation("whole", "multidiscrete", choices)
+        picks = choices.split(steps["indices"])
+        start, _ = formulation.start()
+        n = len(picks) + 1
+        nothing = np.full((1, len(task.metrics)), np.nan)
+        observations = Observation(task, choices, formulation.shows_position).encode(
+            np.concatenate([start[None, :], picks]),
+            np.ones((n, choices.n), dtype=bool),
+            np.full(n, choices.n),
+            np.concatenate([nothing, steps["values"]]),
+            np.concatenate([[True], steps["feasible"]]),
+        )
+        about = of_study.get(study, {})
+        agent, seed = about.get("agent"), about.get("seed")
+        yield _Session(study, agent, seed, task, observations, picks, steps["reward"])
+
+
+def _rows_by_study(
+    stored: StoredDataset, declaration: Declaration, part: str | None
+) -> dict[tuple[str, str], dict[str, np.ndarray]]:
+    """Rows by study and task, in the order of the files."""
+    if part is not None and stored.about.split is None:
+        raise InvalidArgumentError(
+            f"`part` must be left out of a dataset without parts; got {part!r}. Split it first."
+        )
+    parts: dict[tuple[str, str], list[dict[str, np.ndarray]]] = {}
+    for file in stored.files:
+        for batch in file.batches():
+            studies, study_names = coded(batch, "study_id")
+            tasks, digests = coded(batch, "task_digest")
+            for study, task in sorted(set(zip(studies.tolist(), tasks.tolist(), strict=True))):
+                recipe = stored.about.task_by_digest.get(digests[task]) if task >= 0 else None
+                if recipe is None or stored.about.declaration_of(recipe) is not declaration:
+                    continue
+                mask = (studies == study) & (tasks == task) & _in_part(batch, part)
+                if mask.any():
+                    key = study_names[study] if study >= 0 else "", digests[task]
+                    rows = _decoded(file.path, _taken(batch, mask), declaration, stored)
+                    parts.setdefault(key, []).append(rows)
+    return {
+        key: {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+        for key, pieces in parts.items()
+    }
+
+
+def _in_part(batch: "pa.RecordBatch", part: str | None) -> np.ndarray:
+    if part is None:
+        return np.ones(batch.num_rows, dtype=bool)
+    codes, names = coded(batch, SPLIT)
+    if part not in ("train", "validation", "test"):
+        raise unknown_name("part", part, ("train", "validation", "test"))
+    chosen: np.ndarray = np.array([*(name == part for name in names), False])[codes]
+    return chosen
+
+
+def _taken(batch: "pa.RecordBatch", mask: np.ndarray) -> "pa.RecordBatch":
+    import pyarrow as pa
+
+    return batch.filter(pa.array(mask))
+
+
+def _decoded(
+    path: Path, batch: "pa.RecordBatch", declaration: Declaration, stored: StoredDataset
+) -> dict[str, np.ndarray]:
+    labels, names = coded(batch, "workload")
+    return {
+        "step": whole_numbers(path, batch, "step"),
+        "workload": np.array([*names, ""], dtype=object)[labels],
+        "indices": decoded_indices(path, batch, declaration.space, stored.columns),
+        "values": np.stack([numbers(batch, s.name) for s in declaration.metrics], axis=1),
+        "feasible": whole_numbers(path, batch, "feasible"),
+        "reward": numbers(batch, "reward"),
+    }
+
+
+def _steps(task: Task, rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """One entry for each evaluation that has a row for every workload, in the study's order."""
+    w = len(task.workloads)
+    places = {weighted.label: place for place, weighted in enumerate(task.workloads)}
+    place = np.array([places.get(label, -1) for label in rows["workload"]], dtype=np.int64)
+    order = np.lexsort((place, rows["step"]))
+    step, place = rows["step"][order], place[order]
+    _, first, count = np.unique(step, return_index=True, return_counts=True)
+    # After a split by workload some rows of an evaluation lie in other parts.
+    whole = first[count == w]
+    whole = whole[(place[whole[:, None] + np.arange(w)] == np.arange(w)).all(axis=1)]
+    block = whole[:, None] + np.arange(w)
+    values = rows["values"][order][block]
+    feasible = rows["feasible"][order][block].all(axis=1)
+    return {
+        "indices": rows["indices"][order][whole],
+        "values": np.where(feasible[:, None], task.average(values), np.nan),
+        "feasible": feasible,
+        "reward": rows["reward"][order][whole],
+    }
+
+
+# ---- writing
+
+
+def _write(
+    minari: Any, root: Path, name: str, sessions: list[_Session], stored: StoredDataset
+) -> None:
+    task = sessions[0].task
+    choices = Choices(task.space)
+    formulation = make_formulation("whole", "multidiscrete", choices)
+    observation = Observation(task, choices, formulation.shows_position)
+    from minari.data_collector.episode_buffer import EpisodeBuffer
+
+    buffers = [
+        EpisodeBuffer(
+            id=number,
+            seed=session.seed,
+            observations=session.observations,
+            actions=session.actions,
+            rewards=session.rewards.tolist(),
+            terminations=[True] * len(session.rewards),
+            truncations=[False] * len(session.rewards),
+        )
+        for number, session in enumerate(sessions)
+    ]
+    make_folder(root)
+    tasks = ", ".join(dict.fromkeys(session.task.id for session in sessions))
+    with (
+        storage_errors(root / name, "written"),
+        _scratch_root(root) as scratch,
+        warnings.catch_warnings(),
+    ):
+        # It misses an author's address and the like.
+        warnings.simplefilter("ignore", UserWarning)
+        minari.create_dataset_from_buffers(
+            name,
+            buffers,
+            action_space=formulation.action_space,
+            observation_space=observation.space,
+            algorithm_name=", ".join(dict.fromkeys(s.agent or "none" for s in sessions)),
+            description=f"Evaluations of {tasks}, from the ArchGym dataset {stored.about.name!r} "
+            f"({stored.digest[:12]}). An episode is a study, a step a design. An observation is, "
+            f"in this order: {', '.join(observation.names)}.",
+        )
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        _keep_namespaces(scratch, root, name)
+        (scratch / name).rename(root / name)
+
+
+@contextmanager
+def _scratch_root(root: Path) -> Iterator[Path]:
+    """A folder in which Minari makes datasets meanwhile, so that a part of one is never left."""
+    before = os.environ.get(_ROOT)
+    # Minari finds its own files just where the path is absolute.
+    with tempfile.TemporaryDirectory(dir=root.absolute(), prefix=".writing-") as scratch:
+        os.environ[_ROOT] = scratch
+        try:
+            yield Path(scratch)
+        finally:
+            if before is None:
+                del os.environ[_ROOT]
+            else:
+                os.environ[_ROOT] = before
+
+
+def _keep_namespaces(scratch: Path, root: Path, name: str) -> None:
+    """Moves what Minari says of the folders above the dataset."""
+    for folder in Path(name).parents:
+        for path in (scratch / folder).iterdir():
+            if path.is_file() and not (root / folder / path.name).exists():
+                path.rename(root / folder / path.name)
