@@ -6,7 +6,7 @@ import numpy as np
 
 from archgym.agent import AskTellAgent, Trials
 from archgym.asked import AskedDesigns
-from archgym.learning.coordinates import Coordinates
+from archgym.coordinates import Coordinates
 from archgym.learning.normal_scores import normal_scores
 from archgym.learning.randomised_trees import RandomisedTrees
 from archgym.limits import check_whole

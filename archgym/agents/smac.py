@@ -12,8 +12,8 @@ import numpy as np
 
 from archgym.agent import AskTellAgent, Trials
 from archgym.asked import AskedDesigns
+from archgym.coordinates import Coordinates
 from archgym.errors import MissingExtraError
-from archgym.learning.coordinates import Coordinates
 from archgym.learning.importing import import_quietly
 from archgym.limits import check_number, check_whole
 from archgym.objective import INFEASIBLE_REWARD

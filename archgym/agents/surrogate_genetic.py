@@ -7,8 +7,8 @@ import numpy as np
 from archgym.agent import AskTellAgent, Trials
 from archgym.agents.genetic import GeneticAgent
 from archgym.asked import AskedDesigns
+from archgym.coordinates import Coordinates
 from archgym.learning.boosted_trees import BoostedTrees
-from archgym.learning.coordinates import Coordinates
 from archgym.learning.normal_scores import normal_scores
 from archgym.learning.randomised_trees import RandomisedTrees
 from archgym.limits import check_choice, check_number, check_whole

@@ -15,6 +15,7 @@ from archgym.cli.evaluating import evaluate
 from archgym.cli.listing import list_names
 from archgym.cli.merging import merge
 from archgym.cli.policy import policy_app
+from archgym.cli.proxying import proxy_app
 from archgym.cli.searching import resume, search
 from archgym.cli.showing import show
 from archgym.cli.sweeping import sweep_app
@@ -56,6 +57,7 @@ app.add_typer(policy_app)
 app.command()(merge)
 app.add_typer(dataset_app)
 app.add_typer(table_app)
+app.add_typer(proxy_app)
 app.command()(validate)
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, final
 import numpy as np
 
 from archgym.asked import AskedDesigns
+from archgym.coordinates import Coordinates
 from archgym.errors import MissingExtraError
-from archgym.learning.coordinates import Coordinates
 from archgym.learning.random_state import RandomState
 from archgym.limits import check_choice
 from archgym.neighbourhood import step_designs

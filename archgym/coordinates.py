@@ -7,7 +7,7 @@ import numpy as np
 from archgym.parameter import Factorisation, Parameter, Permutation
 from archgym.space import DesignSpace
 
-__all__ = ["Coordinates"]
+__all__ = ["Coordinates", "parameter_features"]
 
 # chosen: a choice without an order costs a model a column a value; a longer one is seen as a scale.
 _MOST_CHOICES = 256
@@ -64,16 +64,18 @@ class Coordinates:
                     column += 1
         return indices
 
-    def features(self, indices: np.ndarray) -> np.ndarray:
+    def features(self, indices: np.ndarray, are_choices_split: bool = True) -> np.ndarray:
         """What a regressor learns from, (n, n_features) float64 from 0 to 1, of canonical designs.
 
-        Ordered parameters by their place on the scale, choices by a column a value, permutations
-        by the place of each item, factorisations by the logarithm of each factor.
+        Ordered parameters by their place on the scale, choices by a column a value (or by their
+        number alone where `are_choices_split` is false), permutations by the place of each item,
+        factorisations by the logarithm of each factor.
         """
         columns = [np.zeros((len(indices), 0))]
         for place, parameter in enumerate(self._space.parameters):
             if parameter.size > 1:
-                columns.append(_features(parameter, indices[:, place]))
+                numbers = indices[:, place]
+                columns.append(parameter_features(parameter, numbers, are_choices_split))
         return np.concatenate(columns, axis=1)
 
 
@@ -84,14 +86,18 @@ def _radices(parameter: Parameter) -> tuple[int, ...]:
     return (parameter.size,)
 
 
-def _features(parameter: Parameter, numbers: np.ndarray) -> np.ndarray:
+def parameter_features(
+    parameter: Parameter, numbers: np.ndarray, are_choices_split: bool = True
+) -> np.ndarray:
+    """What `Coordinates.features` says of one parameter of 2 or more values, (n, n_features)."""
     if isinstance(parameter, Permutation):
         return _places(parameter, numbers)
     if isinstance(parameter, Factorisation):
         factors = [parameter.value(number) for number in numbers.tolist()]
         logarithms = np.log(np.array(factors, np.float64).reshape(-1, parameter.parts))
         return np.asarray(logarithms / np.log(parameter.total))
-    if parameter.is_ordered or parameter.size > _MOST_CHOICES:
+    is_scale = parameter.is_ordered or not are_choices_split
+    if is_scale or parameter.size > _MOST_CHOICES:
         return numbers[:, None] / (parameter.size - 1)
     if parameter.size == 2:
         return numbers[:, None].astype(np.float64)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from archgym.conformance import proving_tasks
-from archgym.learning.coordinates import Coordinates
+from archgym.coordinates import Coordinates
 from archgym.parameter import Categorical, Factorisation, Integer, Permutation, PowerOfTwo
 from archgym.space import DesignSpace
 

@@ -1,0 +1,16 @@
+"""Proxy cost models: fitted on a dataset, used in a simulator's place, saved as data only."""
+
+from archgym.proxy.fit import TrainOptions
+from archgym.proxy.kind import model_kind, model_names
+from archgym.proxy.proxy import Proxy, train
+from archgym.proxy.simulator import Prediction, ProxySimulator
+
+__all__ = [
+    "Prediction",
+    "Proxy",
+    "ProxySimulator",
+    "TrainOptions",
+    "model_kind",
+    "model_names",
+    "train",
+]

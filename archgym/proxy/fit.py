@@ -1,0 +1,237 @@
+"""Fitting: from rows of a dataset to a proxy."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+
+from archgym.datasets.dataset import Dataset
+from archgym.errors import InvalidArgumentError
+from archgym.limits import check_choice, check_number, check_whole
+from archgym.proxy.conformal import LEVELS, conformal_quantile, spread_floor
+from archgym.proxy.encoding import Encoding, Facts, gather_facts
+from archgym.proxy.kind import ModelKind, Setting, model_kind
+from archgym.proxy.part import Part
+from archgym.proxy.predictor import Predictor
+from archgym.proxy.scaling import Scaling, alike
+from archgym.proxy.splits import design_groups, folds, held_out
+from archgym.proxy.trees import TreeEnsemble
+
+__all__ = ["Rows", "TrainOptions", "choose_setting", "distinct_rows", "fit_part"]
+
+# chosen: cross-validation ranks hyperparameters well enough on so many rows, in seconds.
+_SEARCH_ROWS = 3000
+_SEARCH_TREES = 15
+_N_FOLDS = 3
+# chosen: intervals at 90 % need 9 designs, and a model some beside.
+_LEAST_ROWS = 30
+# chosen: enough trees to tell what can be built.
+_BUILDABLE = {"n_trees": 10, "n_randomised": 5, "min_samples_leaf": 1}
+
+Announce = Callable[[str, int, int], None]
+
+
+@final
+@dataclass(frozen=True)
+class TrainOptions:
+    """How a proxy is trained.
+
+    `fit` is "alike" (one model for metrics that order designs alike), "joint" (one for all) or
+    "each" (one a metric); `calibration` is the share of designs that intervals are fitted on.
+    """
+
+    model: str = "boosting"
+    workloads: str = "separate"
+    """"separate": a model for each workload; "joint": one that knows what characterises them."""
+    fit: str = "alike"
+    calibration: float = 0.1
+    seed: int = 0
+    setting: Mapping[str, Any] | None = None
+    """Hyperparameters; by cross-validation where None."""
+
+    def __post_init__(self) -> None:
+        model_kind(self.model)
+        check_choice("workloads", self.workloads, ("separate", "joint"))
+        check_choice("fit", self.fit, ("alike", "joint", "each"))
+        check_number("calibration", self.calibration, 0.01, 0.5)
+        check_whole("seed", self.seed, 0, 2**32 - 1)
+
+
+@final
+@dataclass(frozen=True)
+class Rows:
+    """Distinct evaluations, n designs each on one workload.
+
+    `values` is (n, n_metrics), NaN where not `feasible`; `workload` is a place in the dataset's.
+    """
+
+    indices: np.ndarray
+    values: np.ndarray
+    feasible: np.ndarray
+    workload: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, rows: np.ndarray) -> "Rows":
+        """Some of them, by a mask or places."""
+        return Rows(self.indices[rows], self.values[rows], self.feasible[rows], self.workload[rows])
+
+
+def distinct_rows(dataset: Dataset) -> Rows:
+    """A dataset's evaluations, each design and workload once, without what breaks a constraint."""
+    indices = dataset.space.canonical(dataset.indices)
+    keyed = np.concatenate([indices, dataset.workload[:, None]], axis=1)
+    _, first = np.unique(keyed, axis=0, return_index=True)
+    first = np.sort(first)
+    first = first[dataset.space.feasible(indices[first])]
+    return Rows(
+        indices[first], dataset.values[first], dataset.feasible[first], dataset.workload[first]
+    )
+
+
+def fit_part(
+    dataset: Dataset,
+    rows: Rows,
+    options: TrainOptions,
+    announce: Announce | None = None,
+) -> tuple[Part, Setting, Rows]:
+    """Fits models to rows of one workload, or of several together.
+
+    Returns:
+      The part, the hyperparameters that were used, and the rows that were kept for intervals: no
+      model has seen their designs.
+
+    Raises:
+      InvalidArgumentError: There are too few designs that were built.
+    """
+    built = rows[rows.feasible]
+    if len(built) < _LEAST_ROWS:
+        raise InvalidArgumentError(
+            f"A proxy must have {_LEAST_ROWS} distinct designs that were built to learn from; "
+            f"got {len(built)}. Evaluate more designs, or take a larger dataset."
+        )
+    kind = model_kind(options.model)
+    here = [dataset.workloads[place] for place in np.unique(rows.workload).tolist()]
+    facts = gather_facts(here) if options.workloads == "joint" else Facts()
+    if options.workloads == "joint" and len(here) > 1 and not facts.names:
+        raise InvalidArgumentError(
+            "Workloads must be characterised by numbers for `workloads` to be joint; the simulator "
+            f"says none of {', '.join(w.name for w in here)}. Use workloads='separate'."
+        )
+    encoding = Encoding(dataset.space, kind.encoding, facts)
+    known = np.array([facts.row(workload.facts) for workload in dataset.workloads if facts.names])
+    rng = np.random.default_rng(np.random.SeedSequence([options.seed, 1]))
+    is_kept = held_out(design_groups(built.indices), options.calibration, rng)
+    learned, kept = built[~is_kept], built[is_kept]
+    features = _features(encoding, learned, known)
+    scaling = Scaling.of(learned.values)
+    targets = scaling.scaled(learned.values)
+    groups = _groups(options.fit, targets, scaling)
+    setting = options.setting
+    if setting is None:
+        setting = choose_setting(kind, features, targets, groups, learned, options.seed)
+    predictors: list[tuple[tuple[int, ...], Predictor]] = []
+    for number, group in enumerate(groups):
+        if announce is not None:
+            announce("models", number, len(groups))
+        predictor = kind.fit(features, targets[:, group], setting, options.seed)
+        predictors.append((tuple(group), predictor))
+    part = Part(
+        tuple(workload.digest for workload in here),
+        encoding,
+        scaling,
+        tuple(predictors),
+        np.zeros(len(dataset.metrics)),
+        np.full((len(LEVELS), len(dataset.metrics)), np.inf),
+        _buildable(encoding, rows, known, options.seed),
+    )
+    return _calibrated(part, kept, known), setting, kept
+
+
+def _groups(fit: str, targets: np.ndarray, scaling: Scaling) -> list[list[int]]:
+    changing = scaling.changing
+    if fit == "joint":
+        return [changing.tolist()] if len(changing) else []
+    if fit == "each":
+        return [[place] for place in changing.tolist()]
+    return alike(targets, changing)
+
+
+def _features(encoding: Encoding, rows: Rows, known: np.ndarray) -> np.ndarray:
+    facts = known[rows.workload] if len(encoding.facts.names) else np.zeros(0)
+    return encoding.features(rows.indices, facts)
+
+
+def choose_setting(
+    kind: ModelKind,
+    features: np.ndarray,
+    targets: np.ndarray,
+    groups: list[list[int]],
+    rows: Rows,
+    seed: int,
+) -> Setting:
+    """The hyperparameters with the least error on designs that were left out.
+
+    Settings are compared on a few thousand rows and with few trees, by the mean error over the
+    metrics, in folds that each hold whole designs.
+    """
+    if len(kind.settings) == 1 or not groups:
+        return kind.settings[0]
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 2]))
+    some = np.sort(rng.permutation(len(features))[:_SEARCH_ROWS])
+    fold = folds(design_groups(rows.indices[some]), _N_FOLDS, rng)
+    errors = []
+    for setting in kind.settings:
+        short = dict(setting)
+        if "max_features" in short:
+            # Trees of a mean are worth something each; those of a sum are not.
+            short["n_trees"] = min(int(short["n_trees"]), _SEARCH_TREES)
+        squares = np.zeros(targets.shape[1])
+        for number in range(_N_FOLDS):
+            is_test = fold == number
+            for group in groups:
+                train, test = some[~is_test], some[is_test]
+                model = kind.fit(features[train], targets[np.ix_(train, group)], short, seed)
+                error = model.predict(features[test]) - targets[np.ix_(test, group)]
+                squares[group] += (error**2).sum(axis=0)
+        errors.append(float(np.sqrt(squares / len(some)).mean()))
+    return kind.settings[int(np.argmin(errors))]
+
+
+def _buildable(encoding: Encoding, rows: Rows, known: np.ndarray, seed: int) -> TreeEnsemble | None:
+    if rows.feasible.all():
+        return None
+    target = rows.feasible.astype(np.float64)[:, None]
+    plain = Encoding(encoding.space, encoding.kind, encoding.facts)
+    model = model_kind("forest").fit(_features(plain, rows, known), target, _BUILDABLE, seed)
+    assert isinstance(model, TreeEnsemble)
+    return model
+
+
+def _calibrated(part: Part, kept: Rows, known: np.ndarray) -> Part:
+    """The part with intervals that fit designs it has not seen."""
+    errors, spreads = [], []
+    for place in np.unique(kept.workload).tolist():
+        rows = kept[kept.workload == place]
+        facts = known[place] if len(part.encoding.facts.names) else np.zeros(0)
+        predicted = part.scaling.scaled(part.predict(rows.indices, facts))
+        with np.errstate(invalid="ignore"):
+            error = np.abs(predicted - part.scaling.scaled(rows.values))
+        # A metric that falls outside what its scale can hold is infinitely wrong.
+        errors.append(np.where(np.isnan(error), np.inf, error))
+        spreads.append(part.spread(rows.indices, facts))
+    spread = np.concatenate(spreads)
+    floor = spread_floor(spread)
+    scores = np.concatenate(errors) / (spread + floor)
+    quantiles = np.array([conformal_quantile(scores, level) for level in LEVELS])
+    return Part(
+        part.workloads,
+        part.encoding,
+        part.scaling,
+        part.groups,
+        floor,
+        quantiles,
+        part.buildable,
+    )

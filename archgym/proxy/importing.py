@@ -1,0 +1,26 @@
+"""Imports of libraries that models are grown with."""
+
+import importlib
+import random
+from typing import Any
+
+from archgym.errors import MissingExtraError
+
+__all__ = ["import_library"]
+
+
+def import_library(name: str, extra: str | None = None) -> Any:
+    """The module with this name; Python's global random numbers are left as they were.
+
+    Raises:
+      MissingExtraError: It is not installed, and `extra` would bring it.
+    """
+    state = random.getstate()
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        if extra is None:
+            raise
+        raise MissingExtraError(name, extra) from None
+    finally:
+        random.setstate(state)

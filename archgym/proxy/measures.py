@@ -1,0 +1,88 @@
+"""How good predictions are, in the measures that people ask for."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from archgym.metrics import MetricSpec
+
+__all__ = ["best_row", "errors_by_metric", "mean_measure", "measure", "top_recall"]
+
+# chosen: the share of designs that count as the best.
+_TOP_SHARE = 0.01
+
+
+def errors_by_metric(
+    metrics: Sequence[MetricSpec], actual: np.ndarray, predicted: np.ndarray
+) -> dict[str, dict[str, float | None]]:
+    """`measure` of each metric by its name, of (n, n_metrics) each."""
+    return {
+        spec.name: measure(actual[:, place], predicted[:, place], spec)
+        for place, spec in enumerate(metrics)
+    }
+
+
+def measure(actual: np.ndarray, predicted: np.ndarray, spec: MetricSpec) -> dict[str, float | None]:
+    """Errors of one metric, (n,) each; None where a measure means nothing.
+
+    Returns:
+      ``rmse``, in the metric's unit, and as percent of the mean and of the range; ``mape_percent``
+      over values that are not 0; ``worst_percent``, the largest error as percent of the mean;
+      ``r2``; ``spearman``; ``top_recall``, the share of the true best percent of designs that are
+      among as many that the prediction ranks best.
+    """
+    error = predicted - actual
+    rmse = float(np.sqrt((error**2).mean()))
+    mean, spread = float(np.abs(actual).mean()), float(actual.max() - actual.min())
+    some = actual != 0
+    return {
+        "n": len(actual),
+        "rmse": rmse,
+        "rmse_percent_of_mean": 100 * rmse / mean if mean else None,
+        "rmse_percent_of_range": 100 * rmse / spread if spread else None,
+        "mape_percent": (
+            float(100 * np.abs(error[some] / actual[some]).mean()) if some.any() else None
+        ),
+        "worst_percent": float(100 * np.abs(error).max() / mean) if mean else None,
+        "r2": 1 - float((error**2).sum() / ((actual - actual.mean()) ** 2).sum())
+        if spread
+        else None,
+        "spearman": _spearman(actual, predicted) if spread else None,
+        "top_recall": top_recall(actual, predicted, spec) if spread else None,
+    }
+
+
+def top_recall(actual: np.ndarray, predicted: np.ndarray, spec: MetricSpec) -> float | None:
+    """Share of the true best designs among as many predicted best; None without a goal.
+
+    Designs that tie with the last of the best are all of the best.
+    """
+    if spec.goal == "none":
+        return None
+    sign = 1.0 if spec.goal == "minimise" else -1.0
+    n = max(1, round(_TOP_SHARE * len(actual)))
+    limit = np.sort(sign * actual)[n - 1]
+    is_best = sign * actual <= limit
+    chosen = np.argsort(sign * predicted, kind="stable")[: int(is_best.sum())]
+    return float(is_best[chosen].mean())
+
+
+def best_row(values: np.ndarray, spec: MetricSpec) -> int:
+    """The row with the best value of a metric, (n,); the first of equals."""
+    return int(np.argmax(values) if spec.goal == "maximise" else np.argmin(values))
+
+
+def _spearman(actual: np.ndarray, predicted: np.ndarray) -> float | None:
+    from scipy.stats import rankdata
+
+    ranks = rankdata(actual), rankdata(predicted)
+    if ranks[1].std() == 0:
+        return None
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+def mean_measure(errors: Sequence[dict[str, Any]], name: str) -> float | None:
+    """The mean of a measure over several, without those where it means nothing."""
+    values = [error[name] for error in errors if error[name] is not None]
+    return float(np.mean(values)) if values else None

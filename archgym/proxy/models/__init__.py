@@ -1,0 +1,1 @@
+"""Kinds of models, one file each; `archgym.proxy.kind` finds them here."""

@@ -1,0 +1,99 @@
+"""A Gaussian process, all metrics together, on as many rows as it can bear."""
+
+import warnings
+from collections.abc import Mapping
+from typing import ClassVar, final
+
+import numpy as np
+
+from archgym.proxy.importing import import_library
+from archgym.proxy.kind import ModelKind, Setting
+from archgym.proxy.predictor import Predictor, checked
+
+__all__ = ["GpKind", "ProcessPredictor"]
+
+
+@final
+class ProcessPredictor(Predictor):
+    """The mean and deviation of a process with the Matérn kernel of smoothness 5/2.
+
+    Source:
+      Rasmussen and Williams, *Gaussian Processes for Machine Learning*, 2006, equations 2.25, 2.26
+      and 4.17.
+    """
+
+    def __init__(self, arrays: Mapping[str, np.ndarray], n_features: int, n_outputs: int) -> None:
+        """Takes `known` features, `lengths`, `variance`, `weights` and `inverse`."""
+        self.known = checked(arrays, "known", "f", (None, n_features))
+        n = len(self.known)
+        self.lengths = checked(arrays, "lengths", "f", (n_features,), 1e-12)
+        self.variance = checked(arrays, "variance", "f", (1,), 0.0)
+        self.weights = checked(arrays, "weights", "f", (n, n_outputs))
+        self.inverse = checked(arrays, "inverse", "f", (n, n))
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        names = "known", "lengths", "variance", "weights", "inverse"
+        return {name: getattr(self, name) for name in names}
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        return np.asarray(np.einsum("nk,km->nm", self._kernel(features), self.weights))
+
+    def spread(self, features: np.ndarray) -> np.ndarray | None:
+        kernel = self._kernel(features)
+        explained = np.einsum(
+            "nk,kl,nl->n", kernel, self.inverse, kernel, optimize=["einsum_path", (0, 1), (0, 1)]
+        )
+        deviation = np.sqrt(np.maximum(self.variance[0] - explained, 0.0))
+        return np.repeat(deviation[:, None], self.weights.shape[1], axis=1)
+
+    def _kernel(self, features: np.ndarray) -> np.ndarray:
+        kernel = np.empty((len(features), len(self.known)))
+        known = self.known / self.lengths
+        # A row at a time, so that neither memory nor a result depends on the batch.
+        for row, scaled in enumerate(features / self.lengths):
+            distance = np.sqrt(5.0 * ((known - scaled) ** 2).sum(axis=1))
+            kernel[row] = self.variance * (1 + distance + distance**2 / 3) * np.exp(-distance)
+        return kernel
+
+
+@final
+class GpKind(ModelKind):
+    """A Gaussian process."""
+
+    name = "gp"
+    doc = "a Gaussian process on up to 1,000 rows; for small datasets"
+    encoding = "one-hot"
+    # chosen: fitting takes the cube of the rows; a thousand take some seconds.
+    settings: ClassVar[tuple[Setting, ...]] = ({"max_rows": 1000, "noise": 1e-4},)
+    predictor = ProcessPredictor
+
+    def fit(
+        self, features: np.ndarray, targets: np.ndarray, setting: Setting, seed: int
+    ) -> ProcessPredictor:
+        """Fits length scales by the likelihood of a few hundred rows, then the weights."""
+        process = import_library("sklearn.gaussian_process")
+        kernels = import_library("sklearn.gaussian_process.kernels")
+        rng = np.random.default_rng(seed)
+        rows = np.sort(rng.permutation(len(features))[: int(setting["max_rows"])])
+        noise = float(setting["noise"])
+        start = kernels.ConstantKernel(1.0, (1e-3, 1e3)) * kernels.Matern(
+            np.ones(features.shape[1]), (1e-2, 1e2), nu=2.5
+        )
+        few = rows[rng.permutation(len(rows))[:300]]
+        with warnings.catch_warnings():
+            # Of length scales at their limits: a parameter that means nothing has none.
+            warnings.simplefilter("ignore")
+            search = process.GaussianProcessRegressor(start, alpha=noise, random_state=seed)
+            search.fit(features[few], targets[few])
+        model = process.GaussianProcessRegressor(search.kernel_, alpha=noise, optimizer=None)
+        model.fit(features[rows], targets[rows])
+        n = len(rows)
+        solve = import_library("scipy.linalg").cho_solve
+        arrays = {
+            "known": features[rows],
+            "lengths": np.broadcast_to(model.kernel_.k2.length_scale, features.shape[1:]).copy(),
+            "variance": np.array([model.kernel_.k1.constant_value]),
+            "weights": np.asarray(model.alpha_).reshape(n, targets.shape[1]),
+            "inverse": solve((model.L_, True), np.eye(n)),
+        }
+        return ProcessPredictor(arrays, features.shape[1], targets.shape[1])

@@ -1,0 +1,205 @@
+"""What a proxy knows of one workload, or of several that it learned together."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self, final
+
+import numpy as np
+
+from archgym.proxy.compiled import CompiledTrees
+from archgym.proxy.conformal import LEVELS
+from archgym.proxy.encoding import Encoding, Facts
+from archgym.proxy.kind import ModelKind
+from archgym.proxy.predictor import Predictor
+from archgym.proxy.scaling import Scaling
+from archgym.proxy.trees import TreeEnsemble
+from archgym.space import DesignSpace
+
+__all__ = ["Part"]
+
+# A scaled value comes back from its unit with some 1e-16 of difference.
+_ROUNDING = 1e-9
+
+
+@final
+@dataclass(frozen=True)
+class Part:
+    """Fitted models for all metrics, with the width of their intervals.
+
+    `groups` are metrics' places with the predictor that answers for them. `floor` is (n_metrics,);
+    `quantiles` (n_levels, n_metrics), by `LEVELS`, infinite where too few designs were left to
+    calibrate on. `buildable` says which share of its trees expects that a design can be built; None
+    where all could.
+    """
+
+    workloads: tuple[str, ...]
+    """Digests of those it learned from."""
+    encoding: Encoding
+    scaling: Scaling
+    groups: tuple[tuple[tuple[int, ...], Predictor], ...]
+    floor: np.ndarray
+    quantiles: np.ndarray
+    buildable: TreeEnsemble | None
+
+    def predict(self, indices: np.ndarray, facts: np.ndarray) -> np.ndarray:
+        """Metrics in their units, (n, n_metrics), of canonical designs.
+
+        Args:
+          indices: (n, n_parameters) int64.
+          facts: (n_facts,) of their workload, scaled.
+        """
+        if self.compiled is not None:
+            return np.asarray(self.compiled.predict(indices, facts))
+        features = self.encoding.features(indices, facts)
+        scaled = np.zeros((len(indices), len(self.floor)))
+        for metrics, predictor in self.groups:
+            scaled[:, metrics] = predictor.predict(features)
+        return self.scaling.unscaled(scaled)
+
+    def spread(self, indices: np.ndarray, facts: np.ndarray) -> np.ndarray:
+        """Doubt about scaled metrics, (n, n_metrics), above 0; 1 where a model has no opinion."""
+        features = self.encoding.features(indices, facts)
+        spread = np.zeros((len(indices), len(self.floor)))
+        for metrics, predictor in self.groups:
+            doubt = predictor.spread(features)
+            spread[:, metrics] = 1.0 if doubt is None else doubt
+        return np.asarray(spread + self.floor)
+
+    def interval(
+        self, indices: np.ndarray, facts: np.ndarray, level: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Low and high ends, (n, n_metrics) each, that hold a share `level`, one of `LEVELS`."""
+        width = self.quantiles[LEVELS.index(level)] * self.spread(indices, facts) + _ROUNDING
+        middle = self.scaling.scaled(self.predict(indices, facts))
+        with np.errstate(over="ignore"):
+            ends = [self.scaling.unscaled(middle + sign * width) for sign in (-1, 1)]
+        constant = self.scaling.factor == 0
+        return np.where(constant, self.scaling.shift, ends[0]), np.where(
+            constant, self.scaling.shift, ends[1]
+        )
+
+    def builds(self, indices: np.ndarray, facts: np.ndarray) -> np.ndarray:
+        """Whether designs are expected to be built, (n,) bool."""
+        if self._compiled_buildable is None:
+            return np.ones(len(indices), dtype=bool)
+        share = self._compiled_buildable.predict(indices, facts)[:, 0]
+        return np.asarray(share >= 0.5)
+
+    @cached_property
+    def compiled(self) -> CompiledTrees | None:
+        """The models in one structure, where all are trees of not too many thresholds."""
+        ensembles = [(m, p) for m, p in self.groups if isinstance(p, TreeEnsemble)]
+        if len(ensembles) < len(self.groups) or not ensembles:
+            return None
+        try:
+            return CompiledTrees(self.encoding, self.scaling, ensembles)
+        except ValueError:
+            # Too many thresholds of what has no table: NumPy knows no such limit.
+            return None
+
+    @cached_property
+    def _compiled_buildable(self) -> CompiledTrees | None:
+        if self.buildable is None:
+            return None
+        plain = Scaling(np.zeros(1, dtype=bool), np.zeros(1), np.ones(1), np.zeros(1), np.ones(1))
+        return CompiledTrees(self.encoding, plain, [((0,), self.buildable)])
+
+    # ---- as data
+
+    def to_json(self) -> dict[str, Any]:
+        """What is not an array."""
+        return {
+            "workloads": list(self.workloads),
+            "encoding": self.encoding.kind,
+            "facts": self.encoding.facts.to_json(),
+            "scaling": self.scaling.to_json(),
+            "groups": [list(metrics) for metrics, _ in self.groups],
+            "floor": self.floor.tolist(),
+            "quantiles": [
+                [value if np.isfinite(value) else None for value in row]
+                for row in self.quantiles.tolist()
+            ],
+        }
+
+    def arrays(self) -> Iterator[tuple[str, np.ndarray]]:
+        """All arrays, by names that `from_data` knows."""
+        for number, (_, predictor) in enumerate(self.groups):
+            for name, array in predictor.arrays().items():
+                yield f"group{number}.{name}", array
+        if self.buildable is not None:
+            for name, array in self.buildable.arrays().items():
+                yield f"buildable.{name}", array
+
+    @classmethod
+    def from_data(
+        cls,
+        data: Mapping[str, Any],
+        arrays: Mapping[str, np.ndarray],
+        space: DesignSpace,
+        n_metrics: int,
+        kind: ModelKind,
+    ) -> Self:
+        """Part from what `to_json` and `arrays` gave, of whatever origin.
+
+        Raises:
+          ValueError: It is no part.
+        """
+        if data["encoding"] not in ("ordinal", "one-hot"):
+            raise ValueError(f"encoding {data['encoding']!r} does not exist")
+        encoding = Encoding(space, data["encoding"], _facts(data["facts"]))
+        scaling = Scaling.from_json(data["scaling"], n_metrics)
+        groups = []
+        for number, metrics in enumerate(data["groups"]):
+            predictor = kind.predictor(  # type: ignore[call-arg]  # as Predictor promises
+                _named(arrays, f"group{number}."), encoding.n_features, len(metrics)
+            )
+            groups.append((tuple(metrics), predictor))
+        if sorted(m for metrics, _ in groups for m in metrics) != scaling.changing.tolist():
+            raise ValueError("its groups must hold each metric that changes once")
+        buildable = _named(arrays, "buildable.")
+        part = cls(
+            tuple(str(digest) for digest in data["workloads"]),
+            encoding,
+            scaling,
+            tuple(groups),
+            _numbers(data["floor"], (n_metrics,)),
+            _numbers(data["quantiles"], (len(LEVELS), n_metrics)),
+            TreeEnsemble(buildable, encoding.n_features, 1) if buildable else None,
+        )
+        # What cannot be compiled is refused now, not at the first design.
+        _ = part.compiled, part._compiled_buildable
+        return part
+
+
+def _facts(data: Any) -> Facts:
+    if not data:
+        return Facts()
+    names, low, high = zip(*data, strict=True)
+    ends = _numbers([list(low), list(high)], (2, len(names)))
+    if not (all(type(n) is str for n in names) and (ends[0] < ends[1]).all()):
+        raise ValueError("facts must have names and two ends")
+    return Facts(tuple(names), tuple(ends[0].tolist()), tuple(ends[1].tolist()))
+
+
+def _numbers(data: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Numbers in a shape; null stands for infinity."""
+    rows: Sequence[Any] = [data] if len(shape) == 1 else data
+    if not all(
+        value is None or (type(value) in (int, float) and abs(value) < 1e300)
+        for row in rows
+        for value in row
+    ):
+        raise ValueError("numbers were expected")
+    array = np.array([[np.inf if v is None else v for v in row] for row in rows])
+    if array.size != int(np.prod(shape)):
+        raise ValueError(f"{shape} numbers were expected")
+    return array.reshape(shape).astype(np.float64)
+
+
+def _named(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {
+        name.removeprefix(prefix): array
+        for name, array in arrays.items()
+        if name.startswith(prefix)
+    }

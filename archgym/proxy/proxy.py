@@ -1,0 +1,211 @@
+"""A proxy: fitted models for all workloads, with what they were made of, saved as data only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self, final
+
+import numpy as np
+
+from archgym.arrays import read_archive, write_archive
+from archgym.datasets.dataset import Dataset
+from archgym.declaration import Declaration, WorkloadFacts
+from archgym.errors import ArchGymError, FileFormatError
+from archgym.proxy.familiarity import Familiarity
+from archgym.proxy.fit import Announce, Rows, TrainOptions, distinct_rows, fit_part
+from archgym.proxy.kind import model_kind
+from archgym.proxy.measures import errors_by_metric
+from archgym.proxy.part import Part
+
+__all__ = ["Proxy", "train"]
+
+_HEADER = "proxy.json"
+_FORMAT = "archgym-proxy"
+_VERSION = 1
+_REMEDY = "Restore it from a copy, or train it again with `archgym proxy train`"
+
+
+@final
+@dataclass(frozen=True)
+class Proxy:
+    """Fitted models and where they come from.
+
+    `about` is JSON: the model's kind, hyperparameters and seed, the data's hash and numbers of
+    rows. `errors` are by split, then workload, then metric; training fills in "unseen designs",
+    those that intervals were fitted on and no model learned from.
+    """
+
+    declaration: Declaration
+    parts: tuple[Part, ...]
+    familiarity: Familiarity
+    about: Mapping[str, Any]
+    errors: Mapping[str, Any]
+    digest: str = ""
+    """SHA-256 of the file it was loaded from."""
+
+    def save(self, path: str | Path) -> None:
+        """Writes one `.npz` file, whole or not at all: arrays and a JSON header, no code.
+
+        Raises:
+          StorageError: It cannot be written.
+        """
+        header = {
+            "format": _FORMAT,
+            "format_version": _VERSION,
+            "declaration": self.declaration.to_json(),
+            "about": dict(self.about),
+            "errors": dict(self.errors),
+            "parts": [part.to_json() for part in self.parts],
+        }
+        arrays = dict(self.familiarity.arrays())
+        for number, part in enumerate(self.parts):
+            arrays |= {f"part{number}.{name}": array for name, array in part.arrays()}
+        write_archive(path, _HEADER, header, arrays)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Reads what `save` wrote.
+
+        Raises:
+          FileFormatError: The file is damaged or no proxy.
+          StorageError: It cannot be read.
+        """
+        header, arrays, digest = read_archive(path, _HEADER, "a proxy", _REMEDY)
+        try:
+            return replace(_read(cls, header, arrays), digest=digest)
+        # Whatever a file holds in the place of a proxy comes here.
+        except (ArchGymError, KeyError, TypeError, ValueError, AttributeError) as error:
+            words = " ".join(str(error).split())[:200] or type(error).__name__
+            problem = f"a proxy must be what ArchGym wrote; {words.rstrip('.')}"
+            raise FileFormatError(path, None, problem, _REMEDY) from None
+        except (IndexError, OverflowError, RecursionError, MemoryError) as error:
+            problem = f"a proxy must be what ArchGym wrote; {type(error).__name__}"
+            raise FileFormatError(path, None, problem, _REMEDY) from None
+
+    def part(self, workload: WorkloadFacts) -> tuple[Part, np.ndarray]:
+        """The part that knows a workload, and the workload's scaled facts.
+
+        Raises:
+          InvalidArgumentError: A joint part lacks a fact of an unseen workload.
+          KeyError: No part knows it.
+        """
+        for part in self.parts:
+            if workload.digest in part.workloads or part.encoding.facts.names:
+                return part, part.encoding.facts.row(workload.facts)
+        raise KeyError(workload.name)
+
+    @cached_property
+    def is_joint(self) -> bool:
+        """Whether it predicts on workloads that it has not seen."""
+        return any(part.encoding.facts.names for part in self.parts)
+
+
+def train(
+    dataset: Dataset, options: TrainOptions | None = None, announce: Announce | None = None
+) -> Proxy:
+    """Fits a proxy to a dataset.
+
+    Args:
+      dataset: Evaluations; designs that break a constraint or come again are left out.
+      options: How.
+      announce: Told what is under way, how much is done, and of how much.
+
+    Raises:
+      InvalidArgumentError: There is too little to learn from.
+    """
+    options = options or TrainOptions()
+    rows = distinct_rows(dataset)
+    places = np.unique(rows.workload).tolist()
+    batches = [rows] if options.workloads == "joint" else [rows[rows.workload == p] for p in places]
+    parts: list[Part] = []
+    settings = []
+    errors: dict[str, Any] = {}
+    for number, batch in enumerate(batches):
+
+        def tell(what: str, done: int, total: int, number: int = number) -> None:
+            if announce is not None:
+                announce(what, number * total + done, len(batches) * total)
+
+        part, setting, kept = fit_part(dataset, batch, options, tell)
+        parts.append(part)
+        settings.append(dict(setting))
+        errors |= _errors(dataset, part, kept)
+    declaration = replace(
+        dataset.declaration, workloads=tuple(dataset.workloads[place] for place in places)
+    )
+    about = {
+        "model": options.model,
+        "workload_models": options.workloads,
+        "fit": options.fit,
+        "calibration": options.calibration,
+        "seed": options.seed,
+        "hyperparameters": settings,
+        "data_digest": dataset.digest,
+        "rows": len(dataset),
+        "distinct_rows": len(rows),
+        "designs": len(np.unique(rows.indices, axis=0)),
+        "agents": list(dataset.agents),
+    }
+    return Proxy(
+        declaration,
+        tuple(parts),
+        Familiarity.of(dataset.space, rows.indices),
+        about,
+        {"unseen designs": errors},
+    )
+
+
+def _errors(dataset: Dataset, part: Part, kept: Rows) -> dict[str, Any]:
+    found = {}
+    for place in np.unique(kept.workload).tolist():
+        rows = kept[kept.workload == place]
+        workload = dataset.workloads[place]
+        facts = part.encoding.facts.row(workload.facts)
+        predicted = part.predict(rows.indices, facts)
+        found[workload.name] = errors_by_metric(dataset.metrics, rows.values, predicted)
+    return found
+
+
+def _read(kind: type[Proxy], header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Proxy:
+    if header.get("format") != _FORMAT or header.get("format_version") != _VERSION:
+        raise ValueError(
+            f"its header says {header.get('format')!r}, version {header.get('format_version')!r}"
+        )
+    declaration = Declaration.from_json(header["declaration"])
+    about, errors = header["about"], header["errors"]
+    if not (isinstance(about, dict) and isinstance(errors, dict)):
+        raise ValueError("its header is not one of a proxy")
+    if type(about.get("distinct_rows")) is not int or not all(
+        isinstance(found, dict) and all(isinstance(errors, dict) for errors in found.values())
+        for by_workload in errors.values()
+        for found in _values(by_workload)
+    ):
+        raise ValueError("its header says nothing of rows and errors")
+    n_metrics = len(declaration.metrics)
+    model = model_kind(about["model"])
+    parts = tuple(
+        Part.from_data(
+            part,
+            {
+                name.removeprefix(f"part{number}."): array
+                for name, array in arrays.items()
+                if name.startswith(f"part{number}.")
+            },
+            declaration.space,
+            n_metrics,
+            model,
+        )
+        for number, part in enumerate(header["parts"])
+    )
+    known = {digest for part in parts for digest in part.workloads}
+    if not parts or known != {workload.digest for workload in declaration.workloads}:
+        raise ValueError("its parts are of other workloads than its declaration")
+    return kind(declaration, parts, Familiarity.read(declaration.space, arrays), about, errors)
+
+
+def _values(data: Any) -> list[Any]:
+    """What a JSON object holds; ValueError where it is none."""
+    if not isinstance(data, dict):
+        raise ValueError(f"an object was expected; got {type(data).__name__}")
+    return list(data.values())

@@ -1,0 +1,188 @@
+"""A proxy in a simulator's place."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+
+from archgym.declaration import WorkloadFacts
+from archgym.errors import InvalidArgumentError, UnknownNameError
+from archgym.metrics import MetricSpec
+from archgym.proxy.conformal import LEVELS
+from archgym.proxy.proxy import Proxy
+from archgym.simulator import BatchResult, Simulator, Workload
+from archgym.standin import PROXY_OPTION, StandIn
+
+__all__ = ["Prediction", "ProxySimulator"]
+
+logger = logging.getLogger(__name__)
+
+# chosen: a sixteenth of the content's hash tells proxies apart in a task's name.
+_OPTION_DIGITS = 12
+_NOT_EXPECTED = "the proxy expects that the simulator's model cannot build it"
+# chosen: the level that a warning names.
+_WARNING_LEVEL = 0.9
+
+
+@final
+@dataclass(frozen=True)
+class Prediction:
+    """What a proxy expects of n designs: metrics and the interval that holds a stated share.
+
+    Arrays are (n, n_metrics), but `is_unfamiliar`, (n,): whether a design has values, or two
+    values together, that the training data never had.
+    """
+
+    values: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    is_unfamiliar: np.ndarray
+
+
+@final
+class ProxySimulator(StandIn):
+    """Predictions of a fitted model, which cost microseconds, in a simulator's place.
+
+    Constraints of the space are judged exactly. Where the training data had designs that the
+    simulator's model could not build, a forest judges which others it could not. A design that
+    has values, or two values together, that no training design had, is predicted with a warning,
+    the first time in each process.
+    """
+
+    kind = "proxy"
+
+    def __init__(self, path: str | Path) -> None:
+        """Opens the proxy in a file.
+
+        Raises:
+          FileFormatError: The file is damaged or no proxy.
+          StorageError: It cannot be read.
+        """
+        self.proxy = Proxy.load(path)
+        digest = self.proxy.digest
+        super().__init__(
+            self.proxy.declaration, Path(path), digest, {PROXY_OPTION: digest[:_OPTION_DIGITS]}
+        )
+        self.model_reasons = (*self.declaration.model_reasons, _NOT_EXPECTED)
+        self._has_warned = False
+
+    def workload(self, name: str | Path) -> Workload:
+        """The workload with this name or path; any of the simulator's where the proxy is joint.
+
+        Raises:
+          UnknownNameError: The proxy cannot predict on it.
+        """
+        try:
+            return super().workload(name)
+        except UnknownNameError:
+            if not self.proxy.is_joint:
+                raise
+        simulator = self.simulator()
+        workload = simulator.workload(name)
+        facts = WorkloadFacts(
+            workload.name, workload.digest, dict(simulator.describe_workload(workload))
+        )
+        part, row = self.proxy.part(facts)
+        if not part.encoding.facts.lie_within(row):
+            logger.warning(
+                "Workload %s lies outside those that proxy %s learned from; its predictions there "
+                "are guesses.",
+                workload.name,
+                self.path.name,
+            )
+        return Workload(workload.name, workload.digest, facts)
+
+    def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
+        """What the simulator said that characterises it."""
+        facts = workload.content
+        assert isinstance(facts, WorkloadFacts)
+        return dict(facts.facts)
+
+    def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """Predictions for designs that are known to be canonical and feasible in the space."""
+        part, facts = self.proxy.part(workload.content)
+        values = part.predict(indices, facts)
+        builds = part.builds(indices, facts) & np.isfinite(values).all(axis=1)
+        # Rewards are relative to the default design, which every simulator builds.
+        builds |= (indices == self.space.default_indices).all(axis=1)
+        values[~builds] = np.nan
+        self._warn(indices, workload)
+        return BatchResult(values, np.where(builds, 0, len(self.model_reasons)).astype(np.int16))
+
+    def predict(
+        self, indices: np.ndarray, workload: Workload, level: float = _WARNING_LEVEL
+    ) -> Prediction:
+        """Metrics with intervals.
+
+        Args:
+          indices: (n, n_parameters), designs that satisfy the space's constraints.
+          workload: One that this proxy made.
+          level: The share of unseen designs that an interval should hold; one of 0.5, 0.8, 0.9,
+            0.95 and 0.99.
+
+        Raises:
+          InvalidDesignError: An index lies outside the space.
+          InvalidArgumentError: The level is another.
+        """
+        if level not in LEVELS:
+            raise InvalidArgumentError(
+                f"`level` must be one of {', '.join(map(str, LEVELS))}; got {level!r}."
+            )
+        self.space.check_indices(indices)
+        canonical = self.space.canonical(indices)
+        part, facts = self.proxy.part(workload.content)
+        low, high = part.interval(canonical, facts, level)
+        return Prediction(
+            part.predict(canonical, facts),
+            low,
+            high,
+            self.proxy.familiarity.is_unfamiliar(canonical),
+        )
+
+    def _warn(self, indices: np.ndarray, workload: Workload) -> None:
+        if self._has_warned:
+            return
+        unfamiliar = np.flatnonzero(self.proxy.familiarity.is_unfamiliar(indices))
+        if not len(unfamiliar):
+            return
+        self._has_warned = True
+        prediction = self.predict(indices[unfamiliar[:1]], workload)
+        spec, place = self._main_metric()
+        logger.warning(
+            "Proxy %s extrapolates: %d of %d designs have values, or pairs of values, that its "
+            "training data never had. The first is predicted with %s %.6g %s, and the interval "
+            "%.6g to %.6g, which holds %.0f %% of designs like those it learned from. Simulate "
+            "what you use.",
+            self.path.name,
+            len(unfamiliar),
+            len(indices),
+            spec.name,
+            prediction.values[0, place],
+            spec.unit,
+            prediction.low[0, place],
+            prediction.high[0, place],
+            100 * _WARNING_LEVEL,
+        )
+
+    def _main_metric(self) -> tuple[MetricSpec, int]:
+        """The metric that the default objective looks at first."""
+        term = self.objectives[self.default_objective].terms[0]
+        names = [spec.name for spec in self.metrics]
+        place = names.index(term.metric)
+        return self.metrics[place], place
+
+    def simulator(self) -> Simulator:
+        """What the proxy stands for, as it is registered here."""
+        from archgym.discovery import simulator_class
+        from archgym.simulator import make_simulator
+
+        declared = self.declaration
+        return make_simulator(
+            simulator_class(declared.simulator),
+            declared.space_name,
+            declared.fidelity,
+            declared.options,
+        )

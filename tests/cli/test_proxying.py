@@ -1,0 +1,102 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from archgym.cli.app import run
+from archgym.datasets import build_dataset
+from archgym.proxy import ProxySimulator
+from archgym.study import Study
+from archgym.task import Task
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as ended:
+        run(arguments)
+    out, err = capsys.readouterr()
+    return int(ended.value.code or 0), out, err
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    task = Task.make("dram", "stream", space="archgym-2023")
+    for agent in ("random", "genetic"):
+        with Study.create(folder / agent, task, agent, seed=0, budget=80) as study:
+            study.run()
+    build_dataset([folder / "random", folder / "genetic"], folder / "data")
+    return folder / "data"
+
+
+@pytest.mark.slow
+def test_proxy_is_trained_shown_used_and_verified(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = str(tmp_path / "p.npz")
+    quick = ["--setting", "n_trees=3", "--model", "forest"]
+
+    code, out, _ = call(capsys, "proxy", "train", str(dataset), "--out", file, *quick)
+    assert code == 0
+    assert "RMSE % of mean" in out
+
+    code, out, _ = call(capsys, "proxy", "info", file, "--json")
+    about = json.loads(out)
+    assert code == 0
+    assert (about["model"], about["simulator"], about["workloads"]) == (
+        "forest",
+        "dram",
+        ["stream"],
+    )
+
+    code, out, _ = call(capsys, "proxy", "predict", file, "--set", "page_policy=Closed", "--json")
+    time_ns = json.loads(out)["metrics"]["total_time_ns"]
+    assert code == 0
+    assert time_ns["low"] <= time_ns["value"] <= time_ns["high"]
+
+    code, out, _ = call(capsys, "proxy", "search", file, "-n", "120", "--verify", "3", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert (found["simulated"], found["simulations_saved"]) == (3, 117)
+
+    code, out, _ = call(
+        capsys, "search", "dram", "--from-proxy", file, "-n", "30", "--out", str(tmp_path / "s")
+    )
+    assert code == 0
+    assert f"proxy={ProxySimulator(file).digest[:12]}" in out
+
+
+@pytest.mark.slow
+def test_report_is_printed_and_written(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "report.md"
+    arguments = ["--model", "forest", "--setting", "n_trees=1", "--out", str(target)]
+
+    code, out, _ = call(capsys, "proxy", "report", str(dataset), *arguments)
+
+    assert code == 0
+    assert "unseen outcomes, stream" in out
+    assert "## Split: unseen outcomes" in target.read_text()
+
+
+def test_wrong_hyperparameter_is_refused(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = call(
+        capsys, "proxy", "train", str(dataset), "--out", str(tmp_path / "p"), "--setting", "x=1"
+    )
+
+    assert code == 1
+    assert "`--setting` of boosting must be one of n_trees" in err
+
+
+def test_file_that_is_no_proxy_is_refused_in_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "p.npz").write_bytes(b"nothing")
+
+    code, _, err = call(capsys, "proxy", "info", str(tmp_path / "p.npz"))
+
+    assert code == 1
+    assert err.count("\n") == 1
+    assert "a proxy must be what ArchGym wrote" in err

@@ -1,0 +1,89 @@
+"""What is packed predicts what its library predicts."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from archgym.proxy.kind import model_kind
+
+RNG = np.random.default_rng(0)
+FEATURES = RNG.integers(0, 8, (160, 4)) / 7.0
+TARGETS = np.stack([FEATURES[:, 0] + FEATURES[:, 1] ** 2, np.sin(3 * FEATURES[:, 2])], axis=1)
+FRESH = RNG.integers(0, 8, (60, 4)) / 7.0
+SMALL: dict[str, dict[str, Any]] = {
+    "boosting": {"n_trees": 12, "learning_rate": 0.2, "max_leaf_nodes": 15},
+    "extra-trees": {"n_trees": 5, "min_samples_leaf": 1, "max_features": 1.0},
+    "forest": {"n_trees": 3, "n_randomised": 2, "min_samples_leaf": 1},
+    "gp": {"max_rows": 40, "noise": 1e-4},
+    "knn": {"n_neighbours": 3},
+    "lightgbm": {"n_trees": 8, "learning_rate": 0.2, "num_leaves": 15},
+    "linear": {"degree": 2, "alpha": 0.01},
+    "mlp": {"width": 8, "learning_rate": 0.01, "max_epochs": 20},
+    "xgboost": {"n_trees": 8, "learning_rate": 0.2, "max_depth": 4},
+}
+EXTRAS = {"xgboost", "lightgbm"}
+
+
+@pytest.mark.parametrize("name", sorted(SMALL))
+def test_arrays_are_all_of_a_model(name: str) -> None:
+    if name in EXTRAS:
+        pytest.importorskip(name)
+    kind = model_kind(name)
+
+    model = kind.fit(FEATURES, TARGETS, SMALL[name], 0)
+    again = kind.predictor(model.arrays(), 4, 2)  # type: ignore[call-arg]
+
+    assert np.array_equal(model.predict(FRESH), again.predict(FRESH))
+    alone = np.concatenate([model.predict(row[None, :]) for row in FRESH])
+    assert np.array_equal(model.predict(FRESH), alone)
+    spread = model.spread(FRESH)
+    assert spread is None or (spread >= 0).all()
+
+
+def test_extra_trees_predict_what_scikit_learn_does() -> None:
+    from sklearn.ensemble import ExtraTreesRegressor
+
+    theirs = ExtraTreesRegressor(n_estimators=5, random_state=3).fit(
+        FEATURES.astype(np.float32), TARGETS
+    )
+    ours = model_kind("extra-trees").fit(FEATURES, TARGETS, SMALL["extra-trees"], 3)
+
+    assert np.allclose(ours.predict(FRESH), theirs.predict(FRESH.astype(np.float32)), atol=1e-12)
+
+
+def test_boosting_predicts_what_scikit_learn_does() -> None:
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    theirs = HistGradientBoostingRegressor(
+        max_iter=12,
+        learning_rate=0.2,
+        max_leaf_nodes=15,
+        min_samples_leaf=5,
+        early_stopping=False,
+        random_state=0,
+    ).fit(FEATURES.astype(np.float32), TARGETS[:, 0])
+    ours = model_kind("boosting").fit(FEATURES, TARGETS, SMALL["boosting"], 0)
+
+    expected = theirs.predict(FRESH.astype(np.float32))
+    assert np.allclose(ours.predict(FRESH)[:, 0], expected, atol=1e-9)
+
+
+def test_xgboost_predicts_what_its_library_does() -> None:
+    xgboost = pytest.importorskip("xgboost")
+    matrix = xgboost.DMatrix(FEATURES.astype(np.float32), label=TARGETS[:, 0])
+    settings = {"learning_rate": 0.2, "max_depth": 4, "tree_method": "hist", "base_score": 0.0}
+    booster = xgboost.train({**settings, "nthread": 1, "seed": 0}, matrix, num_boost_round=8)
+    ours = model_kind("xgboost").fit(FEATURES, TARGETS, SMALL["xgboost"], 0)
+
+    expected = booster.predict(xgboost.DMatrix(FRESH.astype(np.float32)))
+    assert np.allclose(ours.predict(FRESH)[:, 0], expected, atol=1e-5)
+
+
+def test_mlp_and_linear_predict_what_scikit_learn_does() -> None:
+    from sklearn.linear_model import Ridge
+
+    ours = model_kind("linear").fit(FEATURES, TARGETS, {"degree": 1, "alpha": 0.01}, 0)
+    theirs = Ridge(alpha=0.01, solver="cholesky").fit(FEATURES, TARGETS)
+
+    assert np.allclose(ours.predict(FRESH), theirs.predict(FRESH), atol=1e-12)

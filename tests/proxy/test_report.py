@@ -1,0 +1,117 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from archgym.metrics import MetricSpec
+from archgym.proxy import TrainOptions
+from archgym.proxy import report as report_module
+from archgym.proxy.conformal import conformal_quantile
+from archgym.proxy.measures import measure, top_recall
+from archgym.proxy.report import report
+from archgym.proxy.scaling import Scaling, alike
+from archgym.proxy.splits import folds, held_out, outcome_groups, region
+from archgym.proxy.writing import draw_curves, markdown
+from tests.proxy.toydata import toy_dataset
+from tests.toys import SPACE, ToySimulator
+
+QUICK = {"n_trees": 2, "n_randomised": 0, "min_samples_leaf": 1}
+LATENCY = MetricSpec("latency_ns", "ns", "minimise", 0.1, "Time.")
+
+
+def test_report_has_all_splits_and_writes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report_module, "_N_SEEDS", 2)
+    options = TrainOptions("forest", setting=QUICK)
+
+    found = report(toy_dataset(), options, simulator=ToySimulator())
+    draw_curves(found, tmp_path / "curves.png")
+    text = markdown(found)
+
+    assert set(found["splits"]) == {"random", "unseen outcomes", "extrapolation"}
+    latency = found["splits"]["unseen outcomes"]["light"]["metrics"]["latency_ns"]
+    assert 0 < latency["rmse_percent_of_mean"] < 200
+    assert 0.6 < latency["coverage"] <= 1
+    assert found["splits"]["random"]["light"]["regret_percent"]["latency_ns"] >= 0
+    assert found["learning_curve"][0]["rows"] < found["learning_curve"][-1]["rows"]
+    assert [point["data"] for point in found["diversity"]] == ["random", "genetic", "mixture"]
+    assert "| latency_ns |" in text
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    json.dumps(found)
+
+
+def test_conformal_quantile_is_the_finite_sample_one() -> None:
+    scores = np.arange(1.0, 20.0)[:, None]
+
+    assert conformal_quantile(scores, 0.9).tolist() == [18.0]
+    assert conformal_quantile(scores[:8], 0.9).tolist() == [np.inf]
+
+
+def test_measures_are_those_of_a_small_example() -> None:
+    found = measure(np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 6.0]), LATENCY)
+
+    assert found["rmse"] == pytest.approx(3**0.5)
+    assert found["rmse_percent_of_mean"] == pytest.approx(86.60, abs=0.01)
+    assert found["rmse_percent_of_range"] == pytest.approx(86.60, abs=0.01)
+    assert found["mape_percent"] == pytest.approx(33.33, abs=0.01)
+    assert found["worst_percent"] == pytest.approx(150.0)
+    assert found["r2"] == pytest.approx(-3.5)
+    assert found["spearman"] == pytest.approx(1.0)
+    assert found["top_recall"] == 1.0
+
+
+def test_ties_with_the_best_are_all_the_best() -> None:
+    actual = np.array([1.0, 1.0, 2.0, 3.0])
+
+    assert top_recall(actual, np.array([9.0, 1.0, 2.0, 3.0]), LATENCY) == 0.5
+
+
+def test_equal_outcomes_lie_in_one_fold() -> None:
+    values = np.array([[0.1 + 0.2], [0.3], [5.0], [5.0], [7.0]])
+    groups = outcome_groups(values)
+
+    fold = folds(groups, 2, np.random.default_rng(0))
+
+    assert groups[0] == groups[1]
+    assert fold[0] == fold[1]
+    assert fold[2] == fold[3]
+
+
+def test_held_out_share_is_of_whole_groups() -> None:
+    groups = np.repeat(np.arange(50), 4)
+
+    chosen = held_out(groups, 0.2, np.random.default_rng(0))
+
+    assert chosen.sum() == 40
+    assert all(len(set(chosen[groups == group])) == 1 for group in range(50))
+
+
+def test_region_is_a_corner_in_words() -> None:
+    indices = SPACE.sample(400, np.random.default_rng(0))
+
+    corner, words = region(SPACE, indices, 0.1, np.random.default_rng(0))
+
+    assert 0.05 <= corner.mean() < 0.4
+    assert len(words) == 2
+    assert all(" >= " in word or " <= " in word for word in words)
+
+
+def test_logarithms_are_for_positive_metrics_with_a_range() -> None:
+    values = np.array([[1.0, 0.0, 5.0, 100.0], [10.0, 9.0, 5.0, 101.0]])
+
+    scaling = Scaling.of(values)
+
+    assert scaling.is_log.tolist() == [True, False, False, False]
+    assert scaling.changing.tolist() == [0, 1, 3]
+    assert np.allclose(scaling.unscaled(scaling.scaled(values)), values)
+
+
+def test_metrics_in_other_units_share_a_model() -> None:
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=(2, 50))
+    values = np.stack([first, -7 * first + 3, second], axis=1)
+    scaling = Scaling.of(values)
+
+    assert alike(scaling.scaled(values), scaling.changing) == [[0, 1], [2]]
