@@ -28,7 +28,7 @@ PROXY_OPTION = "proxy"
 _PARQUET = b"PAR1"
 # Where the classes live that open each kind of file; the core must not import them.
 _HOMES: dict[StandInKind, tuple[str, str]] = {
-    "table": ("archgym.datasets.table", "TableSimulator"),
+    "table": ("archgym.tables.simulator", "TableSimulator"),
     "proxy": ("archgym.proxy.simulator", "ProxySimulator"),
 }
 

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from archgym.datasets.table import TableSimulator
-from archgym.datasets.tabulate import build_table
 from archgym.envs import DesignVectorEnv
 from archgym.simulator import BatchResult, Simulator, Workload
 from archgym.simulators.dram import DramSimulator
+from archgym.tables import TableSimulator, build_table
 from archgym.task import Task
 
 N_LOOKUPS = 2**20

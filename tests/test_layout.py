@@ -15,16 +15,18 @@ PACKAGE = ROOT / "archgym"
 CORE = "core"
 ALLOWED = {
     CORE: set[str](),
+    "parquet": {CORE},
     "simulators": {CORE},
-    "datasets": {CORE},
+    "datasets": {CORE, "parquet"},
+    "tables": {CORE, "parquet"},
     "conformance": {CORE},
     "proxy": {CORE, "simulators", "datasets"},
     "envs": {CORE, "simulators", "datasets", "proxy"},
     "learning": {CORE, "simulators", "datasets", "proxy", "envs"},
     "agents": {CORE, "simulators", "datasets", "proxy", "envs", "learning"},
-    "sweep": {CORE, "simulators", "datasets", "proxy", "envs", "agents"},
-    "report": {CORE, "simulators", "datasets", "proxy", "envs", "agents", "sweep"},
-    "cli": {CORE, "simulators", "datasets", "proxy", "envs", "agents", "sweep", "report"},
+    "sweep": {CORE, "simulators", "datasets", "tables", "proxy", "envs", "agents"},
+    "report": {CORE, "simulators", "datasets", "tables", "proxy", "envs", "agents", "sweep"},
+    "cli": {CORE, "simulators", "datasets", "tables", "proxy", "envs", "agents", "sweep", "report"},
 }
 # The program's entry, and the registration with Gymnasium that `import archgym` promises.
 EXCEPTIONS = {("__main__.py", "cli"), ("__init__.py", "envs")}

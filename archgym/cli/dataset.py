@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from archgym.cli.merging import StudiesArgument
+from archgym.cli.notices import StageBar, announce_compilation
 from archgym.cli.tasks import JsonOption
 from archgym.cli.terminal import heading, number, say, table, unit, write_json
 from archgym.cli.values import named_path
@@ -89,7 +90,11 @@ def build(
     from archgym.datasets import build_dataset
 
     chosen = _split(split, validation, test, seed, group, hold_out)
-    _say(build_dataset(studies, out, name=name, license=license, split=chosen), json)
+    with StageBar() as bar:
+        written = build_dataset(
+            studies, out, name=name, license=license, split=chosen, progress=bar
+        )
+    _say(written, json)
 
 
 @dataset_app.command()
@@ -109,7 +114,9 @@ def split(
 
     chosen = _split(by, validation, test, seed, group, hold_out)
     assert chosen is not None
-    _say(split_dataset(dataset, chosen, out), json)
+    with StageBar() as bar:
+        written = split_dataset(dataset, chosen, out, progress=bar)
+    _say(written, json)
 
 
 @dataset_app.command()
@@ -130,7 +137,11 @@ def merge(
     from archgym.datasets import merge_datasets
 
     chosen = _split(split, validation, test, seed, group, hold_out)
-    _say(merge_datasets(datasets, out, name=name, license=license, split=chosen), json)
+    with StageBar() as bar:
+        written = merge_datasets(
+            datasets, out, name=name, license=license, split=chosen, progress=bar
+        )
+    _say(written, json)
 
 
 @dataset_app.command()
@@ -158,13 +169,12 @@ def verify(
 
     The exit code is 1 where anything differs, with a line for each kind of difference.
     """
-    from archgym.cli.notices import announce_compilation
     from archgym.cli.stopping import prompt_stops
     from archgym.datasets import verify_dataset
 
     announce_compilation()
-    with prompt_stops():
-        result = verify_dataset(dataset, sample=sample, seed=seed)
+    with prompt_stops(), StageBar() as bar:
+        result = verify_dataset(dataset, sample=sample, seed=seed, progress=bar)
     if json:
         write_json(asdict(result))
     else:
@@ -200,7 +210,6 @@ def minari(
     json: JsonOption = False,
 ) -> None:
     """Write a dataset for offline reinforcement learning with Minari, one episode a study."""
-    from archgym.cli.notices import announce_compilation
     from archgym.envs import write_minari
 
     announce_compilation()

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import typer
 
-__all__ = ["CountBar", "StudyProgress", "TableBar", "announce_compilation"]
+__all__ = ["CountBar", "StageBar", "StudyProgress", "TableBar", "announce_compilation"]
 
 # chosen: what ends sooner needs no bar.
 _SILENT_S = 2.0
@@ -49,11 +49,14 @@ class CountBar:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._close()
+
+    def _close(self) -> None:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
 
-    def show(self, done: int, total: int, note: str = "") -> None:
+    def show(self, done: float, total: float, note: str = "") -> None:
         """Takes how far it is.
 
         Args:
@@ -70,7 +73,7 @@ class CountBar:
         assert self._bar is not None
         self._bar.update(self._row, completed=done, note=note)
 
-    def _open(self, done: int, total: int) -> None:
+    def _open(self, done: float, total: float) -> None:
         from rich.console import Console
         from rich.progress import (
             BarColumn,
@@ -87,7 +90,7 @@ class CountBar:
                 return super().render(task)
 
         self._bar = Progress(
-            TextColumn(self._what),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             Rate("{task.fields[rate]}"),
@@ -96,7 +99,7 @@ class CountBar:
             console=Console(stderr=True),
             transient=True,
         )
-        self._row = self._bar.add_task("", total=total, completed=done, note="", rate="")
+        self._row = self._bar.add_task(self._what, total=total, completed=done, note="", rate="")
         self._bar.start()
 
 
@@ -131,3 +134,22 @@ class TableBar(CountBar):
     def __call__(self, done: int, total: int, known: int) -> None:
         """Takes what `build_table` tells."""
         self.show(done, total, f"{known:,} known" if known else "")
+        if done == total:
+            # The next bar stands in its place.
+            self._close()
+
+
+class StageBar(CountBar):
+    """The bar of work of several stages, one after the other."""
+
+    def __init__(self) -> None:
+        """Begins to count."""
+        super().__init__("")
+        self._done = 0.0
+
+    def __call__(self, what: str, done: float, total: float) -> None:
+        """Takes what a `StageProgress` is told."""
+        if what != self._what or done < self._done:
+            self._close()
+        self._what, self._done = what, done
+        self.show(done, total)

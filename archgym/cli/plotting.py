@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.axes import Axes
 
-    from archgym.datasets.exhaustive import Exhaustive
     from archgym.metrics import MetricSpec
     from archgym.random_curve import RandomCurve
     from archgym.studylog import StudyLog
+    from archgym.tables import Exhaustive
 
 __all__ = ["check_fronts", "check_plot", "plot_fronts", "plot_random", "plot_studies"]
 

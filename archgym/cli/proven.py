@@ -5,17 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archgym.cli.tabulating import curve_json, curve_label, optimum_value
+from archgym.cli.tabulating import BAND, curve_json, curve_label, optimum_value
 from archgym.cli.terminal import heading, number, say, table
 from archgym.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
-    from archgym.datasets.exhaustive import Exhaustive
     from archgym.studylog import StudyLog
+    from archgym.tables import Exhaustive
 
 __all__ = ["Standing", "judge", "proven_json", "read_exhaustive", "write_proven"]
-
-_BAND = (0.05, 0.5, 0.95)
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ def read_exhaustive(logs: "Sequence[StudyLog]", path: Path) -> "Exhaustive":
       InvalidArgumentError: Studies are of several tasks, or the table is of something else.
       FileFormatError: It is no table, or it is damaged.
     """
-    from archgym.datasets.exhaustive import Exhaustive
+    from archgym.tables import Exhaustive
     from archgym.task import Task
 
     first = logs[0]
@@ -109,7 +107,7 @@ def proven_json(standings: Sequence[Standing], known: "Exhaustive") -> dict[str,
             }
             for s in standings
         ],
-        "random": curve_json(known.random_curve(budgets, _BAND)) if budgets else None,
+        "random": curve_json(known.random_curve(budgets, BAND)) if budgets else None,
     }
 
 
@@ -130,7 +128,7 @@ def write_proven(standings: Sequence[Standing], known: "Exhaustive") -> None:
     rows = []
     budgets = sorted({standing.budget for standing in standings})
     if budgets:
-        curve = known.random_curve(budgets, _BAND)
+        curve = known.random_curve(budgets, BAND)
     for place, budget in enumerate(budgets):
         for s in standings:
             if s.budget == budget:
@@ -140,7 +138,7 @@ def write_proven(standings: Sequence[Standing], known: "Exhaustive") -> None:
                     (f"{budget:,}", who(s.log), number(s.value), off, below, f"{s.n_better:,}")
                 )
         mean = float(curve.expected[place])
-        low, high = (float(curve.quantiles[share][place]) for share in (_BAND[0], _BAND[-1]))
+        low, high = (float(curve.quantiles[share][place]) for share in (BAND[0], BAND[-1]))
         off = f"{abs(mean / best - 1) * 100:.3g} %" if known.sought is not None and best else "–"
         band = f"{number(mean)} ({number(low)} to {number(high)})"
         rows.append((f"{budget:,}", "random search", band, off, "", ""))

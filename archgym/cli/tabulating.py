@@ -23,18 +23,24 @@ from archgym.cli.values import named_path
 from archgym.errors import InvalidArgumentError, StudyInterrupted
 
 if TYPE_CHECKING:
-    from archgym.datasets.exhaustive import Exhaustive
-    from archgym.datasets.optimum import Optimum
-    from archgym.datasets.table import TableSimulator
     from archgym.random_curve import RandomCurve
+    from archgym.tables import Exhaustive, Optimum, TableSimulator
 
-__all__ = ["DEFAULT_BUDGETS", "table_app"]
+__all__ = [
+    "BAND",
+    "DEFAULT_BUDGETS",
+    "curve_json",
+    "curve_label",
+    "optimum_value",
+    "table_app",
+]
 
 _TABLES = Path("tables")
 _MAX_WORKERS = 256
 _MAX_DESIGNS = 10_000_000
 DEFAULT_BUDGETS = (50, 200, 1000)
-_BAND = (0.05, 0.5, 0.95)
+BAND = (0.05, 0.5, 0.95)
+"""Quantiles of random search that are shown."""
 
 table_app = typer.Typer(
     name="table",
@@ -81,9 +87,8 @@ def build(
 
     What is stopped, or killed, goes on where it was with the same command.
     """
-    from archgym.cli.notices import TableBar
-    from archgym.datasets.table import TableSimulator
-    from archgym.datasets.tabulate import build_table
+    from archgym.cli.notices import StageBar, TableBar
+    from archgym.tables import TableSimulator, build_table
 
     task = make_task(
         _with_space(TaskChoice(simulator, space, workload, objective, fidelity, option))
@@ -91,12 +96,9 @@ def build(
     names = "-".join(w.workload.name for w in task.workloads)
     target = out or _TABLES / f"{_readable(f'{task.simulator.name}-{task.space_name}-{names}')}"
     target = target if out is not None else target.with_name(f"{target.name}.parquet")
-    words = ["archgym", "table", "build", task.id]
-    words += [] if fidelity is None else ["--fidelity", fidelity]
-    words += ["--out", str(target)] + ([] if workers is None else ["--workers", str(workers)])
     try:
-        with TableBar() as progress:
-            build_table(task, target, workers, progress)
+        with TableBar() as simulating, StageBar() as assembling:
+            build_table(task, target, workers, simulating, assembling)
     except StudyInterrupted as stop:
         raise StudyInterrupted(f"{stop} Go on with the same command.", stop.signal_number) from None
     made = TableSimulator(target)
@@ -122,7 +124,7 @@ def _readable(text: str) -> str:
 @table_app.command()
 def info(file: TableArgument, json: JsonOption = False) -> None:
     """Show what a table holds: designs, optima, digest."""
-    from archgym.datasets.table import TableSimulator
+    from archgym.tables import TableSimulator
 
     made = TableSimulator(file)
     write_json(_as_json(made)) if json else _write(made)
@@ -144,15 +146,14 @@ def verify(
 
     The exit code is 1 where anything differs, be it a single bit.
     """
-    from archgym.cli.notices import announce_compilation
+    from archgym.cli.notices import StageBar, announce_compilation
     from archgym.cli.stopping import prompt_stops
-    from archgym.datasets.table import TableSimulator
-    from archgym.datasets.verification import simulator_of, verify_table
+    from archgym.tables import TableSimulator, simulator_of, verify_table
 
     made = TableSimulator(file)
     announce_compilation()
-    with prompt_stops():
-        problems = list(verify_table(made, simulator_of(made), designs, seed))
+    with prompt_stops(), StageBar() as bar:
+        problems = list(verify_table(made, simulator_of(made), designs, seed, bar))
     n = min(designs, made.rows)
     if json:
         write_json({"table": str(file), "designs": n, "seed": seed, "problems": problems})
@@ -188,8 +189,8 @@ def curve(
     """
     from archgym.cli.plotting import check_plot, plot_random
     from archgym.cli.tasks import workload_weights
-    from archgym.datasets.exhaustive import Exhaustive
     from archgym.random_curve import budgets_up_to
+    from archgym.tables import Exhaustive
     from archgym.task import Task
 
     if plot is not None:
@@ -202,7 +203,7 @@ def curve(
         raise InvalidArgumentError(
             f"`--budget` must be at most {total:,}, the designs there are; got {asked[-1]:,}."
         )
-    found = known.random_curve(asked, _BAND)
+    found = known.random_curve(asked, BAND)
     if json:
         write_json(
             {
@@ -218,7 +219,7 @@ def curve(
     else:
         _write_curve(known, found)
     if plot is not None:
-        plot_random(known, known.random_curve(budgets_up_to(asked[-1], total), _BAND), plot)
+        plot_random(known, known.random_curve(budgets_up_to(asked[-1], total), BAND), plot)
         if not json:
             say(f"Picture: {plot}")
 
@@ -256,7 +257,7 @@ def _write_curve(known: "Exhaustive", found: "RandomCurve") -> None:
     )
     say()
     columns = ("evaluations", "expected", "5 %", "median", "95 %")
-    numbers = [found.expected, *(found.quantiles[share] for share in _BAND)]
+    numbers = [found.expected, *(found.quantiles[share] for share in BAND)]
     rows = [
         (f"{n:,}", *(number(float(values[place])) for values in numbers))
         for place, n in enumerate(found.budgets.tolist())

@@ -8,9 +8,9 @@ from archgym.datasets.build import (
     to_table,
 )
 from archgym.datasets.dataset import Dataset, read_dataset
-from archgym.datasets.dataset_verification import Verification, verify_dataset
 from archgym.datasets.split import Split
 from archgym.datasets.summary import MetricRange, Summary, summarise_dataset
+from archgym.datasets.verification import Verification, verify_dataset
 from archgym.datasets.writing import Written
 
 __all__ = [

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from archgym.datasets.sources import DatasetSource, LogSource, MergedSource, StudySource
 from archgym.datasets.split import Split
 from archgym.datasets.writing import Written, write_dataset
+from archgym.progress import StageProgress
 from archgym.studylog import StudyLog
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def build_dataset(
     name: str | None = None,
     license: str | None = None,
     split: Split | None = None,
+    progress: StageProgress | None = None,
 ) -> Written:
     """Makes a dataset of the evaluations of studies, one row for each design and workload.
 
@@ -36,6 +38,7 @@ def build_dataset(
       name: What it is called; the simulator's name and "-evaluations" where None.
       license: Its SPDX identifier, such as "cc-by-4.0"; "unknown" where None.
       split: How it is split into parts; into none where None.
+      progress: Told how far it is.
 
     Raises:
       InvalidArgumentError: The studies do not fit into one dataset, there is something at `out`, or
@@ -44,23 +47,26 @@ def build_dataset(
       StorageError: A folder cannot be read or `out` not be written; nothing is left there.
     """
     folders = [studies] if isinstance(studies, str | Path) else list(studies)
-    return write_dataset(StudySource(folders, name, license), Path(out), split)
+    return write_dataset(StudySource(folders, name, license), Path(out), split, progress)
 
 
-def split_dataset(dataset: str | Path, split: Split, out: str | Path) -> Written:
+def split_dataset(
+    dataset: str | Path, split: Split, out: str | Path, *, progress: StageProgress | None = None
+) -> Written:
     """Makes a dataset with the rows of another one, split into parts (anew).
 
     Args:
       dataset: What `build_dataset` wrote; it is not changed.
       split: How.
       out: As for `build_dataset`.
+      progress: Told how far it is.
 
     Raises:
       InvalidArgumentError: There is something at `out`, or it cannot be split so.
       FileFormatError: `dataset` is none, or is damaged.
       StorageError: It cannot be read, or `out` not be written.
     """
-    return write_dataset(DatasetSource(dataset), Path(out), split)
+    return write_dataset(DatasetSource(dataset), Path(out), split, progress)
 
 
 def merge_datasets(
@@ -70,6 +76,7 @@ def merge_datasets(
     name: str | None = None,
     license: str | None = None,
     split: Split | None = None,
+    progress: StageProgress | None = None,
 ) -> Written:
     """Makes a dataset with the rows of several of one simulator, one after the other.
 
@@ -81,13 +88,14 @@ def merge_datasets(
       name: The first one's where None.
       license: Theirs where None.
       split: How it is split into parts; into none where None.
+      progress: Told how far it is.
 
     Raises:
       InvalidArgumentError: They do not fit into one, or two hold the same study.
       FileFormatError: One is no dataset, or is damaged.
       StorageError: One cannot be read, or `out` not be written.
     """
-    return write_dataset(MergedSource(datasets, name, license), Path(out), split)
+    return write_dataset(MergedSource(datasets, name, license), Path(out), split, progress)
 
 
 def to_table(logs: Sequence[StudyLog]) -> "pa.Table":

@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from archgym.datasets.about import About
+from archgym.datasets.counts import Tally
 from archgym.datasets.croissant import DataFile
-from archgym.datasets.tally import Tally
+from archgym.datasets.metadata import About
 
 if TYPE_CHECKING:
     import pyarrow as pa

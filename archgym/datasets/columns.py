@@ -10,7 +10,6 @@ import numpy as np
 from archgym.errors import InvalidArgumentError
 from archgym.metrics import MetricSpec
 from archgym.parameter import Categorical, Factorisation, Parameter, Permutation
-from archgym.space import DesignSpace
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -104,10 +103,6 @@ class Columns:
         if self._with_split:
             fields.append(_field(SPLIT, _SPLIT_DOC, "split"))
         return pa.schema(fields, metadata=metadata)
-
-    def absent(self, space: DesignSpace) -> list[str]:
-        """Columns of parameters that a space does not have."""
-        return [column for name, column in self.of_parameter.items() if name not in space.names]
 
 
 def _field(name: str, doc: str, role: str) -> "pa.Field":

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
-from archgym.datasets.about import About
+from archgym.datasets.metadata import About
 
 if TYPE_CHECKING:
     import pyarrow as pa

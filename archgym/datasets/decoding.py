@@ -1,4 +1,4 @@
-"""From a dataset's columns back to index vectors, ids and numbers, whatever the file holds."""
+"""Columns of a dataset decoded: index vectors, ids and numbers, or one line on what is wrong."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 
-from archgym.datasets.about import About
 from archgym.datasets.columns import Columns, is_listed
 from archgym.datasets.decoding import numbers, whole_numbers
+from archgym.datasets.metadata import About
 from archgym.datasets.sources import RowSource
 from archgym.errors import InvalidArgumentError, InvalidDesignError, unknown_name
 from archgym.parameter import Categorical, Parameter
@@ -29,7 +29,7 @@ _COMPARISONS = {
 # chosen: within a factor of two of what was asked for, influence counts more than size.
 _SIZE_FACTOR = 2.0
 
-Tally = dict[object, np.ndarray]
+Sums = dict[object, np.ndarray]
 """Rows, and sum and sum of squares of the logarithm of a metric, by a parameter's value."""
 
 
@@ -148,12 +148,12 @@ def chosen_region(source: RowSource, share: float) -> tuple[Condition, str]:
     return best[4], f"chosen as it explains {-100 * best[1]:.0f} % of `{metric.name}`"
 
 
-def _tallied(source: RowSource, metric: str, resolution: float) -> dict[str, Tally]:
+def _tallied(source: RowSource, metric: str, resolution: float) -> dict[str, Sums]:
     import pyarrow as pa
 
     path = Path(source.about.name)
     names = [name for name, p in _known(source.about).items() if not is_listed(p)]
-    tallies: dict[str, Tally] = {name: {} for name in names}
+    tallies: dict[str, Sums] = {name: {} for name in names}
     for batch in source.batches():
         built = whole_numbers(path, batch, "feasible")
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -170,7 +170,7 @@ def _tallied(source: RowSource, metric: str, resolution: float) -> dict[str, Tal
     return tallies
 
 
-def _add(tally: Tally, values: np.ndarray, logs: np.ndarray) -> None:
+def _add(tally: Sums, values: np.ndarray, logs: np.ndarray) -> None:
     distinct, place = np.unique(values, return_inverse=True)
     is_known = np.isfinite(logs)
     z = np.where(is_known, logs, 0.0)
@@ -181,7 +181,7 @@ def _add(tally: Tally, values: np.ndarray, logs: np.ndarray) -> None:
         tally[value] = tally[value] + row if value in tally else row
 
 
-def _nearest(name: str, tally: Tally, share: float) -> tuple[Condition, float]:
+def _nearest(name: str, tally: Sums, share: float) -> tuple[Condition, float]:
     total = sum(row[0] for row in tally.values())
     if any(isinstance(value, str) for value in tally):
         of_value = {str(value): row[0] / total for value, row in tally.items()}
@@ -198,7 +198,7 @@ def _nearest(name: str, tally: Tally, share: float) -> tuple[Condition, float]:
     return Condition(name, sign, (value,)), float(actual)
 
 
-def _explained(tally: Tally) -> float:
+def _explained(tally: Sums) -> float:
     """Share of the variance of the logarithms that lies between values, from 0 to 1."""
     rows = np.array(list(tally.values()))
     n, sums, squares = rows[:, 1], rows[:, 2], rows[:, 3]

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from archgym.datasets.about import About, about_studies, model_of
 from archgym.datasets.columns import Columns
 from archgym.datasets.decoding import coded, decoded_ids
-from archgym.datasets.identity import IdSet, fold, scope_id
-from archgym.datasets.rows import study_batches
+from archgym.datasets.design_ids import IdSet, fold, scope_id
+from archgym.datasets.metadata import About, model_of
 from archgym.datasets.stored import StoredDataset, open_stored
+from archgym.datasets.study_metadata import about_studies
+from archgym.datasets.study_rows import study_batches
 from archgym.declaration import Declaration
 from archgym.errors import InvalidArgumentError
 from archgym.header import Header, read_header
+from archgym.progress import StageProgress
 from archgym.studylog import StudyLog, read_study, require_distinct
 
 if TYPE_CHECKING:
@@ -39,10 +41,26 @@ class RowSource(ABC):
     about: About
     columns: Columns
     """Without the split."""
+    progress: StageProgress | None = None
+    """Told how far one is who goes through them."""
 
-    @abstractmethod
+    @final
     def batches(self) -> "Iterator[pa.RecordBatch]":
         """Rows in their order, some at a time, with duplicates marked."""
+        n_rows = 0
+        for batch in self._batches():
+            yield batch
+            n_rows += batch.num_rows
+            if self.progress is not None:
+                self.progress(*self._reached(n_rows))
+
+    @abstractmethod
+    def _batches(self) -> "Iterator[pa.RecordBatch]":
+        """Rows as `batches` gives them."""
+
+    @abstractmethod
+    def _reached(self, n_rows: int) -> tuple[str, float, float]:
+        """What `progress` is told after so many rows."""
 
     def notes(self) -> list[str]:
         """What readers should know of where the rows come from, after they have been read."""
@@ -129,18 +147,25 @@ class StudySource(RowSource):
         self.about = about_studies(headers, name, license)
         self.columns = Columns(self.about.declarations)
         self._damage: list[str] = []
+        self._done = 0.0
 
-    def batches(self) -> "Iterator[pa.RecordBatch]":
+    def _batches(self) -> "Iterator[pa.RecordBatch]":
         return _marked(self.about, self._read())
 
     def _read(self) -> "Iterator[tuple[Path, pa.RecordBatch]]":
         self._damage = []
-        for folder in self._folders:
+        for place, folder in enumerate(self._folders):
             log = read_study(folder)
             report = log.damage_report()
             self._damage += [report] if report else []
+            n, total = 0, int(log.is_evaluation.sum()) * len(log.workloads)
             for batch in study_batches(log, self.columns):
+                n += batch.num_rows
+                self._done = place + n / total
                 yield folder, batch
+
+    def _reached(self, n_rows: int) -> tuple[str, float, float]:
+        return "studies", self._done, len(self._folders)
 
     def notes(self) -> list[str]:
         return self._damage
@@ -159,13 +184,17 @@ class LogSource(RowSource):
         self.about = about_studies([log.header for log in logs], None, None)
         self.columns = Columns(self.about.declarations)
 
-    def batches(self) -> "Iterator[pa.RecordBatch]":
+    def _batches(self) -> "Iterator[pa.RecordBatch]":
         return _marked(self.about, self._read())
 
     def _read(self) -> "Iterator[tuple[Path, pa.RecordBatch]]":
         for log in self._logs:
             for batch in study_batches(log, self.columns):
                 yield log.folder, batch
+
+    def _reached(self, n_rows: int) -> tuple[str, float, float]:
+        total = sum(int(log.is_evaluation.sum()) * len(log.workloads) for log in self._logs)
+        return "rows", n_rows, total
 
 
 @final
@@ -178,9 +207,12 @@ class DatasetSource(RowSource):
         self.about = self.stored.about.with_split(None)
         self.columns = Columns(self.about.declarations)
 
-    def batches(self) -> "Iterator[pa.RecordBatch]":
+    def _batches(self) -> "Iterator[pa.RecordBatch]":
         # Marks stay: after a split the rows stand in another order.
         return (batch for _, batch in self.read())
+
+    def _reached(self, n_rows: int) -> tuple[str, float, float]:
+        return "rows", n_rows, self.stored.n_rows
 
     def read(self) -> "Iterator[tuple[Path, pa.RecordBatch]]":
         """Rows with the file that they are in."""
@@ -214,7 +246,7 @@ class MergedSource(RowSource):
         self.about = _joined(abouts, [Path(path) for path in datasets], name, license)
         self.columns = Columns(self.about.declarations)
 
-    def batches(self) -> "Iterator[pa.RecordBatch]":
+    def _batches(self) -> "Iterator[pa.RecordBatch]":
         return _marked(self.about, self._read())
 
     def _read(self) -> "Iterator[tuple[Path, pa.RecordBatch]]":
@@ -222,6 +254,9 @@ class MergedSource(RowSource):
         for source in self._sources:
             for path, batch in source.read():
                 yield path, _conformed(batch, schema)
+
+    def _reached(self, n_rows: int) -> tuple[str, float, float]:
+        return "rows", n_rows, sum(source.stored.n_rows for source in self._sources)
 
 
 def _conformed(batch: "pa.RecordBatch", schema: "pa.Schema") -> "pa.RecordBatch":

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal, final, get_args
 
 import numpy as np
 
-from archgym.datasets.about import About
 from archgym.datasets.decoding import coded, decoded_ids, numbers, whole_numbers
-from archgym.datasets.identity import fold, scope_id, shares
+from archgym.datasets.design_ids import fold, scope_id, shares
+from archgym.datasets.metadata import About
 from archgym.datasets.region import Condition, chosen_region, parse_condition
 from archgym.datasets.sources import RowSource, row_scopes
 from archgym.errors import InvalidArgumentError, unknown_name

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
-from archgym.datasets.about import About
 from archgym.datasets.columns import METADATA_KEY, Columns
 from archgym.datasets.manifest import MANIFEST_NAME, file_digest, inner_digest, read_manifest
-from archgym.datasets.parquet import ParquetFile, parquet_errors
+from archgym.datasets.metadata import About
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError
+from archgym.parquet import ParquetFile, parquet_errors
 from archgym.storage import storage_errors
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 
-from archgym.datasets.about import About
 from archgym.datasets.columns import SPLIT
+from archgym.datasets.counts import Tally
 from archgym.datasets.decoding import coded, numbers
+from archgym.datasets.metadata import About
 from archgym.datasets.split import PARTS
 from archgym.datasets.stored import open_stored
-from archgym.datasets.tally import Tally
 from archgym.metrics import MetricSpec
 
 if TYPE_CHECKING:

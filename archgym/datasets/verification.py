@@ -1,108 +1,374 @@
-"""Whether a table says what its simulator says, and what follows from its own rows."""
+"""A dataset held against its checksums, its own columns, and the simulator."""
 
-import math
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from archgym.datasets.optimum import Optimum, OptimumSearch
-from archgym.datasets.table import TableSimulator
+from archgym.datasets.columns import SPLIT
+from archgym.datasets.decoding import (
+    coded,
+    decoded_ids,
+    decoded_indices,
+    numbers,
+    whole_numbers,
+)
+from archgym.datasets.design_ids import DesignIds, IdSet
+from archgym.datasets.manifest import MANIFEST_NAME, inner_digest, read_manifest
+from archgym.datasets.metadata import About
+from archgym.datasets.sources import DatasetSource, row_keys
+from archgym.datasets.split import PARTS, Assignment, Split
+from archgym.datasets.stored import StoredDataset, open_stored
 from archgym.declaration import Declaration
-from archgym.errors import InvalidArgumentError
-from archgym.simulator import Simulator
+from archgym.errors import ArchGymError, FileFormatError
+from archgym.limits import check_whole
+from archgym.progress import StageProgress
+from archgym.simulator import FEASIBLE, Simulator
 from archgym.task import Task
 
 if TYPE_CHECKING:
-    from archgym.standin import StandIn
+    import pyarrow as pa
 
-__all__ = ["simulator_of", "verify_table"]
+__all__ = ["Verification", "verify_dataset"]
 
-_CHUNK = 2**16
-
-
-def simulator_of(stand_in: "StandIn") -> Simulator:
-    """The registered simulator that a stand-in was made of.
-
-    Raises:
-      UnknownNameError: It is not installed here.
-      InvalidArgumentError: Another version of it is.
-    """
-    from archgym.discovery import simulator_class
-    from archgym.simulator import make_simulator
-
-    declared = stand_in.declaration
-    simulator = make_simulator(
-        simulator_class(declared.simulator),
-        declared.space_name,
-        declared.fidelity,
-        declared.options,
-    )
-    other = declared.difference(Declaration.of(simulator, declared.space_name, {}))
-    if other is not None:
-        raise InvalidArgumentError(
-            f"{stand_in.path} must be of the simulator as it is installed here; its `{other}` "
-            "differs. Use the version that it was made with."
-        )
-    return simulator
+# chosen: rows that are simulated at once, in a second where one takes some milliseconds.
+_AT_ONCE = 256
 
 
-def verify_table(
-    table: TableSimulator, simulator: Simulator, n_designs: int, seed: int = 0
-) -> Iterator[str]:
-    """Yields what is wrong, in sentences; nothing where all is well.
+@final
+@dataclass(frozen=True)
+class Verification:
+    """What was looked at, and what was found."""
 
-    All columns are compared with their hashes, the optima are found anew, and random designs are
-    simulated anew and compared bit for bit.
+    rows: int
+    simulated: int
+    """Rows that were simulated again."""
+    problems: tuple[str, ...]
+    """A sentence for each kind of difference; none where all is well."""
+
+
+def verify_dataset(
+    path: str | Path,
+    *,
+    sample: int = 100,
+    seed: int = 0,
+    simulator: Simulator | None = None,
+    progress: StageProgress | None = None,
+) -> Verification:
+    """Checks a dataset, and simulates a random sample of its rows again.
+
+    Every file must have its digest; every row must have values of its space in canonical form, its
+    design's id, numbers just where it is feasible, and be marked a duplicate, and be in the part,
+    as it should. Simulated rows must have equal metrics, reason and reward, bit for bit.
 
     Args:
-      table: Which.
-      simulator: What it was made of.
-      n_designs: How many of its designs are simulated, on each workload.
-      seed: What chooses them.
+      path: The dataset's folder, or its Parquet file.
+      sample: Rows that are simulated again; those on which the simulator broke are left out.
+      seed: Of the sample.
+      simulator: The instance, where it is not a registered one.
+      progress: Told how far it is.
 
     Raises:
-      FileFormatError: A column is damaged.
+      FileFormatError: It cannot be read as a dataset: a data file does not have its digest, or is
+        no sound Parquet file.
+      StorageError: It cannot be read.
     """
-    rng = np.random.default_rng(seed)
-    chosen = rng.choice(table.rows, size=min(n_designs, table.rows), replace=False)
-    indices = table.space.unflat(table.numbers[np.sort(chosen)])
-    for facts in table.declaration.workloads:
-        workload = simulator.workload(facts.names[0])
-        if workload.digest != facts.digest:
-            yield f"Workload {facts.name!r} has another content now."
+    check_whole("sample", sample, 0)
+    check_whole("seed", seed, 0)
+    findings = _Findings()
+    path = Path(path)
+    if path.is_dir():
+        _check_files(path, findings)
+    stored = open_stored(path)
+    chosen = np.random.default_rng(seed).choice(
+        stored.n_rows, min(sample, stored.n_rows), replace=False
+    )
+    sampled = _Sample(stored.about, np.sort(chosen))
+    _check_rows(stored, findings, sampled, progress)
+    simulated = sampled.compare(findings, simulator, progress)
+    return Verification(stored.n_rows, simulated, findings.sentences())
+
+
+@final
+class _Findings:
+    """Differences by kind: how many, and the first."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, tuple[int, str]] = {}
+
+    def add(self, kind: str, first: str, n: int = 1) -> None:
+        if n:
+            count, example = self._kinds.get(kind, (0, first))
+            self._kinds[kind] = count + n, example
+
+    def sentences(self) -> tuple[str, ...]:
+        return tuple(
+            f"{kind}: {n}, the first one {example}." for kind, (n, example) in self._kinds.items()
+        )
+
+
+def _check_files(folder: Path, findings: _Findings) -> None:
+    listed = read_manifest(folder)
+    if listed is None:
+        findings.add("files without a digest", f"as there is no {MANIFEST_NAME}")
+        return
+    for name, digest in listed.items():
+        try:
+            actual = inner_digest(folder, name)
+        except ArchGymError as error:
+            findings.add("files that cannot be read", str(error).removesuffix("."))
             continue
-        there = table.evaluate_batch(indices, table.workload(facts.name))
-        here = simulator.evaluate_batch(indices, workload)
-        same = (there.values.view(np.int64) == here.values.view(np.int64)) | (
-            np.isnan(there.values) & np.isnan(here.values)
-        )
-        differs = ~(same.all(axis=1) & (there.reason == here.reason))
-        if differs.any():
-            row = int(np.argmax(differs))
-            yield (
-                f"On workload {facts.name!r}, {int(differs.sum())} of {len(indices)} designs "
-                f"differ from the simulator, the first of them "
-                f"{dict(table.space.design_at(indices[row]))!r}."
-            )
-    for optimum in table.optima:
-        if _found(table, optimum) != optimum:
-            on = "+".join(optimum.weights)
-            yield f"The optimum for {optimum.objective.name!r} on {on} is not that of its rows."
+        if actual != digest:
+            findings.add(f"files that differ from {MANIFEST_NAME}", name)
 
 
-def _found(table: TableSimulator, optimum: Optimum) -> Optimum:
-    """The optimum of the same task, from the rows."""
-    if not all(0 < weight < math.inf for weight in optimum.weights.values()):
-        raise InvalidArgumentError(f"{table.path} has an optimum with weights that are not so.")
-    task = Task.make(table, dict(optimum.weights), optimum.objective)
-    search = OptimumSearch(task, range(len(task.workloads)))
-    results = [table.results(w.workload.name) for w in task.workloads]
-    for start in range(0, table.rows, _CHUNK):
-        rows = slice(start, start + _CHUNK)
-        search.add(
-            table.numbers[rows],
-            np.stack([values[rows] for values, _ in results], axis=1),
-            np.stack([reason[rows] for _, reason in results], axis=1),
+# ---- rows
+
+
+def _check_rows(
+    stored: StoredDataset,
+    findings: _Findings,
+    sampled: "_Sample",
+    progress: StageProgress | None,
+) -> None:
+    source = DatasetSource(stored)
+    source.progress = progress
+    assignment = _assignment(stored, source, findings)
+    ids = {id(d): DesignIds(d.simulator, d.space) for d in stored.about.declarations}
+    firsts = _check_firsts(stored, findings, progress)
+    first = 0
+    for path, batch in _raw(stored, progress):
+        keys, known = row_keys(path, stored.about, batch)
+        wrong = whole_numbers(path, batch, "is_duplicate") & ~(firsts.contains(keys) & known)
+        _report(findings, "rows wrongly marked as duplicates", wrong, path.name, first)
+        if assignment is not None:
+            codes, names = coded(batch, SPLIT)
+            due = np.array(PARTS)[assignment.parts(path, stored.about, batch)]
+            wrong = np.array([*names, ""])[codes] != due
+            _report(findings, "rows in another part than the split says", wrong, path.name, first)
+        for task, rows in _by_task(stored.about, path, batch, findings):
+            declaration = stored.about.declaration_of(task)
+            part = batch.take(_arrow(rows))
+            _check_part(path, part, declaration, task, ids[id(declaration)], stored, findings)
+            wanted = sampled.wanted(first, rows)
+            if len(wanted):
+                sampled.take(path, task, declaration, batch.take(_arrow(wanted)), stored, findings)
+        first += batch.num_rows
+
+
+def _check_firsts(
+    stored: StoredDataset, findings: _Findings, progress: StageProgress | None
+) -> IdSet:
+    """The rows that are no duplicates; there must be one of each."""
+    firsts = IdSet()
+    first = 0
+    for path, batch in _raw(stored, progress):
+        keys, known = row_keys(path, stored.about, batch)
+        rows = np.flatnonzero(known & ~whole_numbers(path, batch, "is_duplicate"))
+        wrong = np.zeros(len(keys), dtype=bool)
+        wrong[rows] = firsts.add(keys[rows])
+        _report(findings, "rows not marked as duplicates", wrong, path.name, first)
+        first += batch.num_rows
+    return firsts
+
+
+def _raw(
+    stored: StoredDataset, progress: StageProgress | None
+) -> "Iterator[tuple[Path, pa.RecordBatch]]":
+    n_rows = 0
+    for file in stored.files:
+        for batch in file.batches():
+            yield file.path, batch
+            n_rows += batch.num_rows
+            if progress is not None:
+                progress("rows", n_rows, stored.n_rows)
+
+
+def _arrow(rows: np.ndarray) -> "pa.Array":
+    import pyarrow as pa
+
+    return pa.array(rows)
+
+
+def _report(
+    findings: _Findings, kind: str, wrong: np.ndarray, where: str, first: int | None = None
+) -> None:
+    """Takes a difference; with the number of the first row, says which row it is in."""
+    if wrong.any():
+        row = "" if first is None else f"row {first + int(np.argmax(wrong))} "
+        findings.add(kind, f"{row}in {where}", int(wrong.sum()))
+
+
+def _assignment(
+    stored: StoredDataset, source: DatasetSource, findings: _Findings
+) -> Assignment | None:
+    said = stored.about.split
+    if said is None:
+        return None
+    try:
+        split = Split(
+            said["by"],
+            said["validation"],
+            said["test"],
+            said["seed"],
+            said["group"],
+            tuple(said["hold_out"]),
         )
-    return search.optimum()
+        return split.prepare(source)
+    except FileFormatError:
+        raise
+    except (ArchGymError, KeyError, TypeError) as error:
+        findings.add("splits that cannot be made again", str(error).removesuffix("."))
+        return None
+
+
+def _by_task(
+    about: About, path: Path, batch: "pa.RecordBatch", findings: _Findings
+) -> Iterator[tuple[Mapping[str, Any], np.ndarray]]:
+    codes, digests = coded(batch, "task_digest")
+    for code in np.unique(codes).tolist():
+        rows = np.flatnonzero(codes == code)
+        task = about.task_by_digest.get(digests[code]) if code >= 0 else None
+        if task is None:
+            findings.add("rows of no known task", f"in {path.name}", len(rows))
+        else:
+            yield task, rows
+
+
+def _check_part(
+    path: Path,
+    batch: "pa.RecordBatch",
+    declaration: Declaration,
+    task: Mapping[str, Any],
+    ids: DesignIds,
+    stored: StoredDataset,
+    findings: _Findings,
+) -> None:
+    place = path.name
+    try:
+        indices = decoded_indices(path, batch, declaration.space, stored.columns)
+    except FileFormatError as error:
+        findings.add("columns of parameters with values outside the space", str(error))
+        return
+    wrong = decoded_ids(path, batch) != ids.of(indices)
+    _report(findings, "rows whose `design` is not that of their parameters", wrong, place)
+    labels, names = coded(batch, "workload")
+    known = {w["name"] for w in task["workloads"]} | {w.name for w in declaration.workloads}
+    wrong = np.array([*(name not in known for name in names), True])[labels]
+    _report(findings, "rows of no known workload", wrong, place)
+    feasible = whole_numbers(path, batch, "feasible")
+    broke = batch.column("error").is_valid().to_numpy(zero_copy_only=False)
+    reasons, texts = coded(batch, "reason")
+    is_listed = np.array([*(text in declaration.reasons[1:] for text in texts), False])[reasons]
+    wrong = np.where(feasible | broke, reasons >= 0, ~is_listed)
+    _report(findings, "rows with a reason that does not fit", wrong, place)
+    for spec in declaration.metrics:
+        values = numbers(batch, spec.name)
+        wrong = np.where(feasible, ~np.isfinite(values), ~np.isnan(values))
+        _report(findings, f"rows with a number in `{spec.name}` that does not fit", wrong, place)
+    _report(findings, "rows without a reward", ~np.isfinite(numbers(batch, "reward")), place)
+
+
+# ---- simulation
+
+
+@final
+class _Sample:
+    """Rows that are simulated again, by task."""
+
+    def __init__(self, about: About, chosen: np.ndarray) -> None:
+        self._about = about
+        self._chosen = chosen
+        self._parts: dict[str, list[dict[str, Any]]] = {}
+
+    def wanted(self, first: int, rows: np.ndarray) -> np.ndarray:
+        """Which of these rows of a batch that begins at row `first` are in the sample."""
+        return rows[np.isin(rows + first, self._chosen)]
+
+    def take(
+        self,
+        path: Path,
+        task: Mapping[str, Any],
+        declaration: Declaration,
+        batch: "pa.RecordBatch",
+        stored: StoredDataset,
+        findings: _Findings,
+    ) -> None:
+        broke = batch.column("error").is_valid().to_numpy(zero_copy_only=False)
+        batch = batch.take(_arrow(np.flatnonzero(~broke)))
+        labels, names = coded(batch, "workload")
+        reasons, texts = coded(batch, "reason")
+        try:
+            indices = decoded_indices(path, batch, declaration.space, stored.columns)
+        except FileFormatError:
+            return
+        self._parts.setdefault(str(task["digest"]), []).append(
+            {
+                "indices": indices,
+                "workload": np.array([*names, ""], dtype=object)[labels],
+                "reason": np.array([*texts, ""], dtype=object)[reasons],
+                "reward": numbers(batch, "reward"),
+                "values": np.stack([numbers(batch, s.name) for s in declaration.metrics], axis=1),
+            }
+        )
+
+    def compare(
+        self, findings: _Findings, simulator: Simulator | None, progress: StageProgress | None
+    ) -> int:
+        """Simulates them, and returns how many rows that were."""
+        n = 0
+        total = sum(len(part["indices"]) for parts in self._parts.values() for part in parts)
+        for digest, parts in self._parts.items():
+            whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+            recipe = self._about.task_by_digest[digest]
+            try:
+                task = Task.from_json(_plain(recipe), simulator)
+                for start in range(0, len(whole["indices"]), _AT_ONCE):
+                    rows = {name: v[start : start + _AT_ONCE] for name, v in whole.items()}
+                    self._compare(task, rows, task.evaluate(rows["indices"]), findings)
+                    n += len(rows["indices"])
+                    if progress is not None:
+                        progress("simulated rows", n, total)
+            except ArchGymError as error:
+                why = " ".join(str(error).split()).removesuffix(".")
+                findings.add("tasks that cannot be simulated again", f"{recipe['id']!r}: {why}")
+        return n
+
+    def _compare(
+        self, task: Task, rows: Mapping[str, np.ndarray], results: Any, findings: _Findings
+    ) -> None:
+        places = {w.label: place for place, w in enumerate(task.workloads)}
+        known = np.array([label in places for label in rows["workload"]])
+        place = np.array([places.get(label, 0) for label in rows["workload"]], dtype=np.int64)
+        row = np.arange(len(place))
+        reason = results.reason[row, place]
+        said = np.array([task.simulator.reasons[max(r, 0)] for r in reason], dtype=object)
+        values = results.values[row, place]
+        differs = {
+            "simulated rows with another reason": said != rows["reason"],
+            "simulated rows with another reward": ~_equal(results.reward, rows["reward"]),
+        }
+        for column, spec in enumerate(task.metrics):
+            kind = f"simulated rows with another `{spec.name}`"
+            both = ~_equal(values[:, column], rows["values"][:, column])
+            differs[kind] = both & ((reason == FEASIBLE) | ~np.isnan(rows["values"][:, column]))
+        for kind, wrong in differs.items():
+            _report(findings, kind, wrong & known, f"task {task.id!r}")
+
+
+def _plain(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A task's recipe without its table: what that answered, the simulator answers as well."""
+    stand_in = recipe.get("stand_in")
+    if isinstance(stand_in, Mapping) and stand_in.get("kind") == "table":
+        return {name: part for name, part in recipe.items() if name != "stand_in"}
+    return recipe
+
+
+def _equal(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Whether numbers are the same bit for bit; all NaN count as one."""
+    bits = [np.ascontiguousarray(values).view(np.int64) for values in (one, other)]
+    same: np.ndarray = bits[0] == bits[1]
+    same |= np.isnan(one) & np.isnan(other)
+    return same

@@ -1,36 +1,33 @@
 """Rows written as a dataset's folder or as a single table, in bounded memory."""
 
 import json
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, final
+from typing import TYPE_CHECKING, final
 
 import numpy as np
 
-from archgym.datasets.about import About
 from archgym.datasets.card import CARD_NAME, card_text, description
 from archgym.datasets.columns import METADATA_KEY, Columns
+from archgym.datasets.counts import Tally
 from archgym.datasets.croissant import CROISSANT_NAME, DataFile, croissant_text
 from archgym.datasets.manifest import file_digest, write_manifest
-from archgym.datasets.parquet import MAX_BATCH
-from archgym.datasets.rows import words
+from archgym.datasets.metadata import About
+from archgym.datasets.sinks import SUFFIXES, ParquetSink, open_sink
 from archgym.datasets.sources import RowSource
 from archgym.datasets.split import PARTS, Split
 from archgym.datasets.stored import DATA_FOLDER
-from archgym.datasets.tally import Tally
+from archgym.datasets.study_rows import words
 from archgym.errors import InvalidArgumentError
+from archgym.progress import StageProgress
 from archgym.storage import atomic_file, atomic_folder, make_folder, require_free, write_atomic
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = ["Written", "write_dataset"]
-
-_TABLES = (".parquet", ".csv", ".jsonl")
 
 
 @final
@@ -53,30 +50,37 @@ class Written:
     """What was damaged in where the rows came from."""
 
 
-def write_dataset(source: RowSource, out: Path, split: Split | None = None) -> Written:
+def write_dataset(
+    source: RowSource,
+    out: Path,
+    split: Split | None = None,
+    progress: StageProgress | None = None,
+) -> Written:
     """Writes a dataset: a folder, or a single table where `out` ends so.
 
     Args:
       source: Its rows.
       out: A new folder; or a new file that ends in .parquet, .csv or .jsonl.
       split: How it is split into parts; a folder has a file for each, and all have a column.
+      progress: Told how far it is, for each time that rows are gone through.
 
     Raises:
       InvalidArgumentError: There is something at `out`, it ends otherwise, or a part would be
         empty.
       StorageError: It cannot be written; nothing is left there.
     """
-    if out.suffix and out.suffix not in _TABLES and not out.is_dir():
+    if out.suffix and out.suffix not in SUFFIXES and not out.is_dir():
         raise InvalidArgumentError(
             f"A dataset must be written to a folder, or to a file that ends in "
-            f"{', '.join(_TABLES)}; got {str(out)!r}."
+            f"{', '.join(SUFFIXES)}; got {str(out)!r}."
         )
     require_free(out)
+    source.progress = progress
     rows = _Rows(source, split)
-    if out.suffix in _TABLES:
+    if out.suffix in SUFFIXES:
         make_folder(out.absolute().parent)
         with atomic_file(out) as scratch:
-            with _sink(out.suffix, scratch, rows.schema) as sink:
+            with open_sink(out.suffix, scratch, rows.schema) as sink:
                 for _, batch in rows:
                     sink.write(batch)
             rows.check_parts()
@@ -92,7 +96,7 @@ def _write_folder(rows: "_Rows", folder: Path) -> None:
     names = {part: f"{DATA_FOLDER}/{part}-00000-of-00001.parquet" for part in rows.tally.parts}
     with ExitStack() as stack:
         sinks = {
-            part: stack.enter_context(_ParquetSink(folder / name, rows.schema))
+            part: stack.enter_context(ParquetSink(folder / name, rows.schema))
             for part, name in names.items()
         }
         for part, batch in rows:
@@ -184,124 +188,3 @@ class _Rows:
             None if split is None else str(split["statement"]),
             tuple(self.notes),
         )
-
-
-# ---- files
-
-
-class _Sink(ABC):
-    """Takes rows, of any number at a time, into a file."""
-
-    @abstractmethod
-    def write(self, batch: "pa.RecordBatch") -> None:
-        """Adds rows."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Finishes the file."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-def _sink(suffix: str, path: Path, schema: "pa.Schema") -> _Sink:
-    kinds: dict[str, Any] = {".parquet": _ParquetSink, ".csv": _CsvSink, ".jsonl": _JsonSink}
-    made: _Sink = kinds[suffix](path, schema)
-    return made
-
-
-@final
-class _ParquetSink(_Sink):
-    """Gathers rows into groups of a size that reads well."""
-
-    def __init__(self, path: Path, schema: "pa.Schema") -> None:
-        import pyarrow.parquet as pq
-
-        # Texts that hardly repeat are written plainly; those of lists must be, see `ParquetFile`.
-        repeating = [f.name for f in schema if f.name not in ("design", "error")]
-        repeating = [name for name in repeating if not _is_list(schema.field(name))]
-        self._writer: Any = pq.ParquetWriter(
-            path, schema, compression="zstd", use_dictionary=repeating
-        )
-        self._waiting: list[pa.RecordBatch] = []
-        self._n = 0
-
-    def write(self, batch: "pa.RecordBatch") -> None:
-        self._waiting.append(batch)
-        self._n += batch.num_rows
-        if self._n >= MAX_BATCH:
-            self._flush()
-
-    def _flush(self) -> None:
-        import pyarrow as pa
-
-        if self._waiting:
-            table = pa.Table.from_batches(self._waiting).unify_dictionaries().combine_chunks()
-            self._writer.write_table(table, row_group_size=2 * MAX_BATCH)
-        self._waiting, self._n = [], 0
-
-    def close(self) -> None:
-        self._flush()
-        self._writer.close()
-
-
-@final
-class _CsvSink(_Sink):
-    def __init__(self, path: Path, schema: "pa.Schema") -> None:
-        import pyarrow as pa
-        import pyarrow.csv as csv
-
-        self._schema = pa.schema([pa.field(f.name, self._kind(f)) for f in schema])
-        self._writer: Any = csv.CSVWriter(path, self._schema)
-
-    @staticmethod
-    def _kind(field: "pa.Field") -> "pa.DataType":
-        import pyarrow as pa
-
-        if _is_list(field) or pa.types.is_dictionary(field.type):
-            return pa.string()
-        return field.type
-
-    def write(self, batch: "pa.RecordBatch") -> None:
-        import pyarrow as pa
-
-        arrays = []
-        for column in batch.columns:
-            if pa.types.is_dictionary(column.type):
-                column = column.dictionary_decode()
-            elif pa.types.is_list(column.type):
-                # What a person would write in a cell.
-                texts = [None if v is None else " ".join(map(str, v)) for v in column.to_pylist()]
-                column = pa.array(texts, pa.string())
-            arrays.append(column)
-        self._writer.write_batch(pa.record_batch(arrays, schema=self._schema))
-
-    def close(self) -> None:
-        self._writer.close()
-
-
-@final
-class _JsonSink(_Sink):
-    def __init__(self, path: Path, schema: "pa.Schema") -> None:
-        self._handle = path.open("w", encoding="utf-8")
-
-    def write(self, batch: "pa.RecordBatch") -> None:
-        lines = (json.dumps(row, ensure_ascii=False, allow_nan=False) for row in batch.to_pylist())
-        self._handle.writelines(line + "\n" for line in lines)
-
-    def close(self) -> None:
-        self._handle.close()
-
-
-def _is_list(field: "pa.Field") -> bool:
-    import pyarrow as pa
-
-    return bool(pa.types.is_list(field.type))

@@ -15,7 +15,7 @@ from archgym.sweep.table import AgentSummary, SweepReport, TaskSummary, require_
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from archgym.datasets.exhaustive import Exhaustive
+    from archgym.tables import Exhaustive
 
 __all__ = ["check_figure", "draw_report"]
 

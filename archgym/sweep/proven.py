@@ -9,7 +9,7 @@ from archgym.errors import InvalidArgumentError, UnknownNameError
 from archgym.sweep.plan import SweepPlan
 
 if TYPE_CHECKING:
-    from archgym.datasets.exhaustive import Exhaustive
+    from archgym.tables import Exhaustive
 
 __all__ = ["proven_tasks"]
 
@@ -25,8 +25,7 @@ def proven_tasks(plan: SweepPlan, tables: Sequence[Path]) -> "Mapping[str, Exhau
       InvalidArgumentError: A table has none of the tasks.
       FileFormatError: A file is no table, or it is damaged.
     """
-    from archgym.datasets.exhaustive import Exhaustive
-    from archgym.datasets.table import TableSimulator
+    from archgym.tables import Exhaustive, TableSimulator
 
     found: dict[str, Exhaustive] = {}
     for path in tables:

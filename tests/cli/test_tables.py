@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from archgym.datasets.table import TableSimulator
-from archgym.datasets.tabulate import build_table
+from archgym.tables import TableSimulator, build_table
 from archgym.task import Task
 from tests.cli.conftest import Archgym, write_plugin
 
@@ -233,7 +232,7 @@ def test_stopped_build_goes_on_with_the_same_command(
     paths = [str(ROOT), str(write_plugin(tmp_path / "other"))]
     words = ["table", "build", "plugin", "-w", "light", "--out", "t.parquet"]
     code = (
-        "import sys, archgym.datasets.tabulate as t; t._PART_SIZE = 256; t._BATCH = 16\n"
+        "import sys, archgym.tables.build as t; t._PART_SIZE = 256; t._BATCH = 16\n"
         "from archgym.cli import main; main()"
     )
     slow = [*words, "-o", "pace_s=0.002"]

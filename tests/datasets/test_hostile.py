@@ -245,7 +245,7 @@ def test_bombs_are_refused_before_they_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The limit is lowered, as a file that is worth half a gigabyte takes long to make.
-    monkeypatch.setattr("archgym.datasets.parquet._MAX_GROUP_BYTES", 10_000_000)
+    monkeypatch.setattr("archgym.parquet.file._MAX_GROUP_BYTES", 10_000_000)
     schema = pa.schema([("x", pa.int64())], metadata={METADATA_KEY: b"{}"})
     nothing = pa.nulls(3_000_000, pa.int64())
     pq.write_table(pa.table([nothing], schema), tmp_path / "rows.parquet", row_group_size=3_000_000)

@@ -1,4 +1,4 @@
-"""Numbers that stand for designs and outcomes, the same in every build, and sets of them."""
+"""Ids: numbers that stand for designs and outcomes, the same in every build, and sets of them."""
 
 import hashlib
 import json

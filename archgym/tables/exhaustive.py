@@ -6,17 +6,14 @@ from typing import final
 
 import numpy as np
 
-from archgym.datasets.table import TableSimulator
 from archgym.errors import InvalidArgumentError
 from archgym.metrics import MetricSpec
 from archgym.random_curve import RandomCurve, random_curve
 from archgym.simulator import FEASIBLE
+from archgym.tables.simulator import TableSimulator
 from archgym.task import Task
 
 __all__ = ["Exhaustive"]
-
-# chosen: designs that are judged at once, 40 MB for twenty metrics.
-_CHUNK = 2**18
 
 
 @final
@@ -42,9 +39,8 @@ class Exhaustive:
         self._table = task.simulator
         self._results = [task.simulator.results(w.workload.name) for w in task.workloads]
         rewards = np.empty(self._table.rows)
-        for rows in self._chunks():
-            values = np.stack([values[rows] for values, _ in self._results], axis=1)
-            reason = np.stack([reason[rows] for _, reason in self._results], axis=1)
+        names = [w.workload.name for w in task.workloads]
+        for rows, values, reason in self._table.pieces(names):
             rewards[rows] = task.rewards(values, reason)
         self.rewards: np.ndarray = rewards
         """(N,), of all designs."""
@@ -100,6 +96,3 @@ class Exhaustive:
         """The exact curve of random search, in the metric that is sought, else in reward."""
         shown = None if self.sought is None else self.average(self.sought.name)
         return random_curve(self.rewards, budgets, quantiles, shown)
-
-    def _chunks(self) -> list[slice]:
-        return [slice(start, start + _CHUNK) for start in range(0, self._table.rows, _CHUNK)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 
 from archgym.datasets.decoding import coded, decoded_ids, numbers, whole_numbers
-from archgym.datasets.identity import IdSet
+from archgym.datasets.design_ids import IdSet
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,9 +8,7 @@ that are there. How many threads work changes nothing in any number or byte.
 import hashlib
 import json
 import os
-import queue
 import shutil
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,24 +16,23 @@ from typing import Protocol, final
 
 import numpy as np
 
-from archgym.datasets.optimum import OptimumSearch, tasks_of
-from archgym.datasets.table_file import MAX_ROWS, TableContent, TableFile
-from archgym.datasets.table_writing import TableWriter
 from archgym.declaration import Declaration
 from archgym.errors import (
-    ArchGymError,
     FileFormatError,
     InvalidArgumentError,
-    SimulatorError,
     StudyInterrupted,
     StudyLockedError,
 )
-from archgym.external import RunningPrograms
 from archgym.interruption import Interruption
 from archgym.lease import Lease
 from archgym.limits import check_whole
-from archgym.simulator import FAILED, BatchResult
+from archgym.progress import StageProgress
 from archgym.storage import atomic_file, make_folder, storage_errors, write_atomic
+from archgym.tables.content import MAX_ROWS, TableContent
+from archgym.tables.file import TableFile
+from archgym.tables.optimum import OptimumSearch, tasks_of
+from archgym.tables.threads import Job, SimulatingThreads
+from archgym.tables.writing import TableWriter
 from archgym.task import Task
 
 __all__ = ["TableProgress", "build_table", "partial_folder"]
@@ -115,6 +112,7 @@ def build_table(
     out: str | Path,
     workers: int | None = None,
     progress: TableProgress | None = None,
+    assembling: StageProgress | None = None,
 ) -> Path:
     """Simulates every distinct design of a task's space on its workloads and writes the table.
 
@@ -124,7 +122,8 @@ def build_table(
       task: Gives simulator, workloads with their weights, and perhaps an objective of its own.
       out: The Parquet file, which must not exist; its folder is made.
       workers: Threads that simulate; one a core by default.
-      progress: Told how far it is.
+      progress: Told how many designs are simulated.
+      assembling: Told how far the table is made of their results.
 
     Raises:
       InvalidArgumentError: The space is too large, the file exists, or unfinished parts are of
@@ -146,7 +145,7 @@ def build_table(
         _write_plan(build)
         with Interruption() as interruption:
             _simulate(build, n_workers, progress)
-            _assemble(build, out)
+            _assemble(build, out, assembling)
             interruption.hold_back()
             shutil.rmtree(build.folder, ignore_errors=True)
     except StudyInterrupted as stop:
@@ -234,17 +233,6 @@ def _read_part(build: _Build, part: int, n: int) -> tuple[np.ndarray, np.ndarray
 # ---- simulation
 
 
-@final
-@dataclass(frozen=True)
-class _Job:
-    """A batch of a part's designs on one workload."""
-
-    part: int
-    rows: slice
-    place: int
-    indices: np.ndarray
-
-
 def _simulate(build: _Build, workers: int, progress: TableProgress | None) -> None:
     """Makes every part that is not there."""
     n_workloads = len(build.task.workloads)
@@ -260,7 +248,7 @@ def _simulate(build: _Build, workers: int, progress: TableProgress | None) -> No
     if progress is not None:
         progress(done, total, known)
     waiting: dict[int, tuple[np.ndarray, np.ndarray, list[int]]] = {}
-    with _Threads(build.task, workers) as threads:
+    with SimulatingThreads(build.task, workers) as threads:
         for job, result in threads.results(_jobs(build, missing, waiting)):
             values, reason, left = waiting[job.part]
             values[job.rows, job.place] = result.values
@@ -278,7 +266,7 @@ def _jobs(
     build: _Build,
     parts: list[int],
     waiting: dict[int, tuple[np.ndarray, np.ndarray, list[int]]],
-) -> Iterator[_Job]:
+) -> Iterator[Job]:
     n_workloads, n_metrics = len(build.task.workloads), len(build.task.metrics)
     for part in parts:
         indices = build.task.space.unflat(build.numbers(part))
@@ -291,97 +279,20 @@ def _jobs(
         for place in range(n_workloads):
             for start in range(0, n, _BATCH):
                 rows = slice(start, min(start + _BATCH, n))
-                yield _Job(part, rows, place, indices[rows])
-
-
-@final
-class _Threads:
-    """Threads that simulate; they end with the process, so that nothing waits for a kernel."""
-
-    def __init__(self, task: Task, workers: int) -> None:
-        self._task = task
-        self._workers = workers
-        self._programs = RunningPrograms()
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._results: queue.SimpleQueue[tuple[_Job, BatchResult | BaseException]] = (
-            queue.SimpleQueue()
-        )
-
-    def __enter__(self) -> "_Threads":
-        for number in range(self._workers):
-            threading.Thread(target=self._serve, name=f"archgym-{number}", daemon=True).start()
-        return self
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        # What waits is dropped.
-        self._is_over = True
-        if kind is not None:
-            self._programs.stop()
-        for _ in range(self._workers):
-            self._jobs.put(None)
-
-    _is_over = False
-
-    def results(self, jobs: Iterator[_Job]) -> Iterator[tuple[_Job, BatchResult]]:
-        """Results as they come.
-
-        Raises:
-          SimulatorError: The simulator broke on a design.
-        """
-        n_waiting = 0
-        for job in jobs:
-            self._jobs.put(job)
-            n_waiting += 1
-            # Enough that no thread waits, few enough that parts are finished one after the other.
-            if n_waiting >= 2 * self._workers:
-                yield self._next()
-                n_waiting -= 1
-        for _ in range(n_waiting):
-            yield self._next()
-
-    def _next(self) -> tuple[_Job, BatchResult]:
-        job, result = self._results.get()
-        if isinstance(result, BaseException):
-            raise result
-        broken = np.flatnonzero(result.reason == FAILED)
-        if len(broken):
-            row = int(broken[0])
-            design = self._task.space.design_at(job.indices[row])
-            raise SimulatorError(
-                "A table must have every design's metrics; the simulator broke on "
-                f"{dict(design)!r}: {result.failures[row]}"
-            )
-        return job, result
-
-    def _serve(self) -> None:
-        with self._programs:
-            while (job := self._jobs.get()) is not None and not self._is_over:
-                workload = self._task.workloads[job.place].workload
-                result: BatchResult | BaseException
-                try:
-                    result = self._task.simulator.evaluate_batch(job.indices, workload)
-                except ArchGymError as error:
-                    result = error
-                # A simulator is other people's code; whatever it raises ends the build.
-                except BaseException as error:
-                    result = SimulatorError(
-                        "A table must have every design's metrics; the simulator broke: "
-                        f"{type(error).__name__}: {error}"
-                    )
-                self._results.put((job, result))
+                yield Job(part, rows, place, indices[rows])
 
 
 # ---- the table
 
 
-def _assemble(build: _Build, out: Path) -> None:
+def _assemble(build: _Build, out: Path, progress: StageProgress | None) -> None:
     places = {weighted.workload.name: n for n, weighted in enumerate(build.task.workloads)}
     searches = [
         OptimumSearch(task, [places[w.workload.name] for w in task.workloads])
         for task in tasks_of(build.task)
     ]
     content = TableContent(build.declaration)
-    for numbers, values, reason in _results(build):
+    for numbers, values, reason in _results(build, "judged designs", progress):
         content.add(numbers, values, reason)
         for search in searches:
             search.add(numbers, values, reason)
@@ -389,7 +300,7 @@ def _assemble(build: _Build, out: Path) -> None:
     with atomic_file(out) as scratch:
         writer = TableWriter(scratch, build.declaration, about)
         try:
-            for numbers, values, reason in _results(build):
+            for numbers, values, reason in _results(build, "written designs", progress):
                 writer.append(numbers, values, reason)
             writer.close()
         except BaseException:
@@ -399,7 +310,11 @@ def _assemble(build: _Build, out: Path) -> None:
         TableFile(scratch)
 
 
-def _results(build: _Build) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def _results(
+    build: _Build, what: str, progress: StageProgress | None
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Results part by part; `what` is what is done with the designs."""
+    done = 0
     for part in range(build.n_parts):
         numbers = build.numbers(part)
         if not len(numbers):
@@ -410,3 +325,6 @@ def _results(build: _Build) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray
                 build.path(part), None, "it was changed while the table was built", "Build it again"
             )
         yield numbers, *found
+        done += len(numbers)
+        if progress is not None:
+            progress(what, done, build.n_designs)

@@ -1,22 +1,25 @@
 """The simulator that looks every design up in an exhaustive table."""
 
 import threading
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, final
 
 import numpy as np
 
-from archgym.datasets.optimum import Optimum
-from archgym.datasets.table_file import TableFile
 from archgym.errors import FileFormatError
 from archgym.simulator import BatchResult, Workload
 from archgym.standin import StandIn, StandInKind
+from archgym.tables.file import TableFile
+from archgym.tables.optimum import Optimum
 
 __all__ = ["TableSimulator"]
 
 # chosen: combinations for which each one's row is held, in up to 256 MB.
 _MAX_DENSE = 2**26
+# chosen: designs that are judged at once, 40 MB for twenty metrics on a workload.
+_PIECE = 2**18
 
 
 @final
@@ -77,6 +80,21 @@ class TableSimulator(StandIn):
                     self.declaration.workloads.index(facts)
                 )
             return self._results[facts.digest]
+
+    def pieces(self, workloads: Sequence[str]) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+        """All designs on some workloads, in pieces.
+
+        Returns:
+          Rows of a piece, (n,); metrics, (n, w, n_metrics); reasons, (n, w).
+        """
+        results = [self.results(name) for name in workloads]
+        for start in range(0, self.rows, _PIECE):
+            rows = slice(start, start + _PIECE)
+            yield (
+                rows,
+                np.stack([values[rows] for values, _ in results], axis=1),
+                np.stack([reason[rows] for _, reason in results], axis=1),
+            )
 
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
         """Results of designs that are known to be canonical and feasible in the space."""

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from archgym.datasets.about import task_workloads
 from archgym.datasets.columns import Columns, is_listed
-from archgym.datasets.identity import DesignIds
-from archgym.datasets.parquet import MAX_BATCH
+from archgym.datasets.design_ids import DesignIds
+from archgym.datasets.metadata import task_workloads
+from archgym.parquet import MAX_BATCH
 from archgym.records import Records
 from archgym.simulator import FAILED, FEASIBLE
 from archgym.studylog import StudyLog

@@ -1,21 +1,21 @@
-"""Parquet files of unknown origin, read in bounded memory or refused in one line."""
+"""A Parquet file whose sizes are judged before anything of it is read."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, final
 
-from archgym.datasets.footer import Column, Page, read_groups, read_pages
-from archgym.datasets.thrift import ThriftError
 from archgym.errors import ArchGymError, FileFormatError, StorageError
+from archgym.parquet.footer import Column, Footer, Page, parse_footer, read_pages
+from archgym.parquet.thrift import ThriftError
 from archgym.storage import storage_errors
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-__all__ = ["MAX_BATCH", "ParquetFile", "parquet_errors"]
+__all__ = ["MAX_BATCH", "ParquetFile", "parquet_errors", "read_metadata"]
 
 MAX_BATCH = 2**16
 """Rows that are made, read and written at a time; 40 columns of them take some 20 MB."""
@@ -60,6 +60,17 @@ def _refusal(path: Path, error: Exception) -> FileFormatError:
     return FileFormatError(path, None, f"this is no sound Parquet file; {words}", _REMEDY)
 
 
+def read_metadata(path: Path) -> Mapping[bytes, bytes]:
+    """What a file's writer says beside its columns, by key; nothing else of it is read.
+
+    Raises:
+      FileFormatError: It is no Parquet file, or is damaged.
+      StorageError: It cannot be read.
+    """
+    with storage_errors(path, "read"), path.open("rb") as handle:
+        return _footer(path, handle).metadata
+
+
 @final
 @dataclass(frozen=True)
 class ParquetFile:
@@ -71,15 +82,19 @@ class ParquetFile:
     _file: "pq.ParquetFile"
 
     @classmethod
-    def open(cls, path: Path) -> "ParquetFile":
+    def open(cls, path: Path, columns: Collection[str] | None = None) -> "ParquetFile":
         """Reads a file's footer and the headers of its pages, and judges what reading would cost.
+
+        Args:
+          path: The file.
+          columns: Those that are going to be read; all where None.
 
         Raises:
           FileFormatError: It is no Parquet file, is damaged, or would take too much memory.
           StorageError: It cannot be read.
         """
         with storage_errors(path, "read"), path.open("rb") as handle:
-            texts = _judge(path, handle)
+            texts = _judge(path, handle, columns)
         with parquet_errors(path):
             file = _open(path, texts)
             return cls(path, file.schema_arrow, file.metadata.num_rows, file)
@@ -97,10 +112,6 @@ class ParquetFile:
                 batch.validate(full=True)
                 yield batch
 
-    def close(self) -> None:
-        """Closes the file."""
-        self._file.close(force=True)
-
 
 def _open(path: Path, texts: Sequence[str]) -> "pq.ParquetFile":
     import pyarrow as pa
@@ -110,41 +121,49 @@ def _open(path: Path, texts: Sequence[str]) -> "pq.ParquetFile":
         pa.OSFile(str(path)),
         read_dictionary=list(texts),
         pre_buffer=False,
+        page_checksum_verification=True,
         thrift_string_size_limit=_MAX_FOOTER,
         thrift_container_size_limit=_MAX_MEMBERS,
     )
 
 
-def _judge(path: Path, handle: BinaryIO) -> list[str]:
+def _judge(path: Path, handle: BinaryIO, wanted: Collection[str] | None) -> list[str]:
     """Refuses a file that would cost too much; paths of the columns with dictionaries of texts."""
-    size = handle.seek(0, 2)
-    footer = _footer(path, handle, size)
+    footer = _footer(path, handle)
     texts: set[str] = set()
-    try:
-        n_rows, groups = read_groups(footer)
-        for group in groups:
-            if not 0 <= group.n_rows <= _MAX_GROUP_ROWS:
-                raise _excess(path, "rows in a row group", _MAX_GROUP_ROWS, group.n_rows)
-            n_bytes = 0
-            for column in group.columns:
-                _check_place(path, column, size)
+    for group in footer.groups:
+        if not 0 <= group.n_rows <= _MAX_GROUP_ROWS:
+            raise _excess(path, "rows in a row group", _MAX_GROUP_ROWS, group.n_rows)
+        n_bytes = 0
+        for column in group.columns:
+            if not _is_wanted(column, wanted):
+                continue
+            _check_place(path, column, handle.seek(0, 2))
+            try:
                 pages = read_pages(handle, column)
-                n_bytes += sum(page.uncompressed_bytes for page in pages)
-                if n_bytes > _MAX_GROUP_BYTES:
-                    raise _excess(path, "bytes in a row group", _MAX_GROUP_BYTES, n_bytes)
-                _check_values(path, column, pages, group.n_rows)
-                if column.is_text and any(page.is_dictionary for page in pages):
-                    texts.add(column.path)
-    except ThriftError as error:
-        raise _refusal(path, error) from None
-    total = sum(group.n_rows for group in groups)
-    if total != n_rows:
-        problem = f"its {n_rows} rows must be in row groups; {total} are"
+            except ThriftError as error:
+                raise _refusal(path, error) from None
+            n_bytes += sum(page.uncompressed_bytes for page in pages)
+            if n_bytes > _MAX_GROUP_BYTES:
+                raise _excess(path, "bytes in a row group", _MAX_GROUP_BYTES, n_bytes)
+            _check_values(path, column, pages, group.n_rows)
+            if column.is_text and any(page.is_dictionary for page in pages):
+                texts.add(column.path)
+    total = sum(group.n_rows for group in footer.groups)
+    if total != footer.n_rows:
+        problem = f"its {footer.n_rows} rows must be in row groups; {total} are"
         raise FileFormatError(path, None, problem, _REMEDY)
     return sorted(texts)
 
 
-def _footer(path: Path, handle: BinaryIO, size: int) -> bytes:
+def _is_wanted(column: Column, wanted: Collection[str] | None) -> bool:
+    # pyarrow takes a name for the beginning of a path, so that it reads `a.b` beside `a`.
+    names = column.path.split(".")
+    return wanted is None or any(".".join(names[: n + 1]) in wanted for n in range(len(names)))
+
+
+def _footer(path: Path, handle: BinaryIO) -> Footer:
+    size = handle.seek(0, 2)
     handle.seek(0)
     begin = handle.read(4)
     handle.seek(max(size - 8, 0))
@@ -157,7 +176,10 @@ def _footer(path: Path, handle: BinaryIO, size: int) -> bytes:
             path, None, f"its footer must be at most {_MAX_FOOTER} bytes; got {length}", _REMEDY
         )
     handle.seek(size - 8 - length)
-    return handle.read(length)
+    try:
+        return parse_footer(handle.read(length))
+    except ThriftError as error:
+        raise _refusal(path, error) from None
 
 
 def _check_place(path: Path, column: Column, size: int) -> None:

@@ -6,15 +6,18 @@ some damaged footers where it is asked for a column's metadata. So both are read
 Source: the Apache Parquet format, `parquet.thrift`, by whose numbers members are named.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import BinaryIO, final
 
-from archgym.datasets.thrift import Cursor, Struct, ThriftError
+from archgym.parquet.thrift import Cursor, Struct, ThriftError
 
-__all__ = ["Column", "Group", "Page", "read_groups", "read_pages"]
+__all__ = ["Column", "Footer", "Group", "Page", "parse_footer", "read_pages"]
 
 # FileMetaData
-_SCHEMA, _ROWS, _GROUPS, _ENCRYPTION = 2, 3, 4, 8
+_SCHEMA, _ROWS, _GROUPS, _KEY_VALUES, _ENCRYPTION = 2, 3, 4, 5, 8
+# KeyValue
+_KEY, _VALUE = 1, 2
 # SchemaElement
 _REPETITION, _NAME, _CHILDREN, _REPEATED = 3, 4, 5, 2
 # RowGroup, ColumnChunk
@@ -22,15 +25,16 @@ _COLUMNS, _GROUP_ROWS = 1, 3
 _FILE_PATH, _METADATA, _CRYPTO, _ENCRYPTED = 1, 3, 8, 9
 # ColumnMetaData
 _TYPE, _ENCODINGS, _VALUES, _LENGTH, _DATA_OFFSET, _DICTIONARY_OFFSET = 1, 2, 5, 7, 9, 11
-_BYTE_ARRAY = 6
+_INT32, _INT64, _BYTE_ARRAY = 1, 2, 6
 # PageHeader; in each kind's own header member 1 is the number of values.
 _PAGE_TYPE, _UNCOMPRESSED, _COMPRESSED = 1, 2, 3
 _DATA_PAGE, _DICTIONARY_PAGE, _DATA_PAGE_V2 = 0, 2, 3
 _HEADERS = {_DATA_PAGE: (5, 2), _DICTIONARY_PAGE: (7, 2), _DATA_PAGE_V2: (8, 4)}
 """Number of the kind's own header, and of the encoding in it, by type of page."""
-# PLAIN, PLAIN_DICTIONARY, RLE, BIT_PACKED, RLE_DICTIONARY. Delta encodings are left out: a few
-# bytes of theirs stand for texts of any length.
+# PLAIN, PLAIN_DICTIONARY, RLE, BIT_PACKED, RLE_DICTIONARY. Delta encodings of texts are left out: a
+# few bytes of theirs stand for texts of any length.
 _KNOWN_ENCODINGS = {0, 2, 3, 4, 8}
+_DELTA_BINARY_PACKED = 5
 
 # chosen: ours take some 30 bytes, others' with statistics of long texts a few thousand.
 _MAX_HEADER = 2**16
@@ -55,6 +59,8 @@ class Column:
     path: str
     """Names from the top, with dots."""
     is_text: bool
+    is_whole: bool
+    """Whether it holds whole numbers, of which each takes 8 bytes however it is encoded."""
     is_repeated: bool
     """Whether a row may have several values or none."""
     n_values: int
@@ -73,24 +79,37 @@ class Group:
     columns: tuple[Column, ...]
 
 
-def read_groups(footer: bytes) -> tuple[int, list[Group]]:
-    """Number of rows and the row groups that a footer tells of.
+@final
+@dataclass(frozen=True)
+class Footer:
+    """What a footer tells of."""
+
+    n_rows: int
+    groups: tuple[Group, ...]
+    metadata: Mapping[bytes, bytes]
+    """What writers say beside it, by key."""
+
+
+def parse_footer(content: bytes) -> Footer:
+    """The footer in these bytes.
 
     Raises:
       ThriftError: It is no footer, or of a file that is encrypted or lies in several.
     """
-    metadata = Cursor(footer).struct()
-    if _ENCRYPTION in metadata:
+    footer = Cursor(content).struct()
+    if _ENCRYPTION in footer:
         raise ThriftError("it is encrypted")
-    leaves = _leaves(metadata.structs(_SCHEMA))
+    leaves = _leaves(footer.structs(_SCHEMA))
     groups = []
-    for group in metadata.structs(_GROUPS):
+    for group in footer.structs(_GROUPS):
         chunks = group.structs(_COLUMNS)
         if len(chunks) != len(leaves):
             raise ThriftError("a row group does not have the columns of the schema")
         columns = (_column(chunk, *leaf) for chunk, leaf in zip(chunks, leaves, strict=True))
         groups.append(Group(group.whole(_GROUP_ROWS), tuple(columns)))
-    return metadata.whole(_ROWS), groups
+    pairs = footer.structs(_KEY_VALUES) if _KEY_VALUES in footer else []
+    metadata = {pair.content(_KEY): pair.content(_VALUE) for pair in pairs if _VALUE in pair}
+    return Footer(footer.whole(_ROWS), tuple(groups), metadata)
 
 
 def _leaves(schema: list[Struct]) -> list[tuple[str, bool]]:
@@ -126,23 +145,27 @@ def _column(chunk: Struct, path: str, is_repeated: bool) -> Column:
     if _CRYPTO in chunk or _ENCRYPTED in chunk:
         raise ThriftError(f"column {path!r} is encrypted")
     metadata = chunk.struct(_METADATA)
-    _check_encodings(path, metadata.wholes(_ENCODINGS))
+    kind = metadata.whole(_TYPE)
     start = metadata.whole(_DATA_OFFSET)
     dictionary = metadata.whole(_DICTIONARY_OFFSET, 0)
-    return Column(
+    column = Column(
         path,
-        metadata.whole(_TYPE) == _BYTE_ARRAY,
+        kind == _BYTE_ARRAY,
+        kind in (_INT32, _INT64),
         is_repeated,
         metadata.whole(_VALUES),
         # 0 is what some writers say where there is no dictionary.
         min(start, dictionary) if dictionary > 0 else start,
         metadata.whole(_LENGTH),
     )
+    _check_encodings(column, metadata.wholes(_ENCODINGS))
+    return column
 
 
-def _check_encodings(path: str, encodings: list[int]) -> None:
-    if not set(encodings) <= _KNOWN_ENCODINGS:
-        raise ThriftError(f"column {path!r} has an encoding that is not taken")
+def _check_encodings(column: Column, encodings: list[int]) -> None:
+    known = _KNOWN_ENCODINGS | ({_DELTA_BINARY_PACKED} if column.is_whole else set())
+    if not set(encodings) <= known:
+        raise ThriftError(f"column {column.path!r} has an encoding that is not taken")
 
 
 def read_pages(handle: BinaryIO, column: Column) -> list[Page]:
@@ -167,7 +190,7 @@ def read_pages(handle: BinaryIO, column: Column) -> list[Page]:
             raise ThriftError(f"column {column.path!r} has a page of no known kind or size")
         number, encoding = _HEADERS[kind]
         details = header.struct(number)
-        _check_encodings(column.path, [details.whole(encoding)])
+        _check_encodings(column, [details.whole(encoding)])
         n_values = details.whole(1)
         if n_values < 0:
             raise ThriftError(f"column {column.path!r} has a page without values")

@@ -1,6 +1,6 @@
 import numpy as np
 
-from archgym.datasets.identity import DesignIds, IdSet, shares
+from archgym.datasets.design_ids import DesignIds, IdSet, shares
 from archgym.parameter import Categorical, Integer, Permutation
 from archgym.space import DesignSpace
 from tests.toys import SPACE

@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from archgym.datasets.table_file import METADATA_KEY, NUMBER, TableColumns
 from archgym.declaration import Declaration
 from archgym.parameter import Categorical, Factorisation, Parameter, Permutation
 from archgym.simulator import FEASIBLE
+from archgym.tables.content import METADATA_KEY, NUMBER, TableColumns
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = ["TableWriter"]
 
-# chosen: in memory at once, 40 MB for twenty metrics.
+# chosen: in memory at once, 40 MB for twenty metrics; and half of what is read at once, with many.
 _GROUP_ROWS = 2**18
+_GROUP_NUMBERS = 2**24
 # chosen: dictionaries may be this large before a column's numbers are written one by one.
 _DICTIONARY_BYTES = 16 * 2**20
 
@@ -44,6 +45,7 @@ class TableWriter:
         text = json.dumps(about, ensure_ascii=False, allow_nan=False)
         self._schema = _schema(declaration).with_metadata({METADATA_KEY: text})
         names = self._schema.names
+        self._group_rows = min(_GROUP_ROWS, max(1, _GROUP_NUMBERS // len(names)))
         self._writer = pq.ParquetWriter(
             path,
             self._schema,
@@ -79,7 +81,7 @@ class TableWriter:
             words = pa.array(code.astype(np.int32) - 1, pa.int32(), mask=code == FEASIBLE)
             arrays.append(pa.DictionaryArray.from_arrays(words, texts))
         self._waiting.append(pa.Table.from_arrays(arrays, schema=self._schema))
-        if sum(len(table) for table in self._waiting) >= _GROUP_ROWS:
+        if sum(len(table) for table in self._waiting) >= self._group_rows:
             self._flush()
 
     def close(self) -> None:
@@ -98,7 +100,7 @@ class TableWriter:
 
         if self._waiting:
             whole = pa.concat_tables(self._waiting)
-            self._writer.write_table(whole, row_group_size=max(1, len(whole)))
+            self._writer.write_table(whole, row_group_size=2 * self._group_rows)
             self._waiting = []
 
 

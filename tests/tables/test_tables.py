@@ -4,9 +4,7 @@ import json
 import pickle
 import resource
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,15 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from archgym.conformance import check_simulator
-from archgym.datasets import table as table_module
-from archgym.datasets import tabulate
-from archgym.datasets.table import TableSimulator
-from archgym.datasets.table_file import checksum
-from archgym.datasets.tabulate import build_table, partial_folder
-from archgym.datasets.verification import verify_table
 from archgym.errors import (
     ArchGymError,
-    FileFormatError,
     InvalidArgumentError,
     SimulatorError,
     StorageError,
@@ -31,23 +22,16 @@ from archgym.errors import (
 from archgym.parameter import Integer
 from archgym.pareto import front
 from archgym.space import DesignSpace
+from archgym.tables import TableSimulator, build_table, partial_folder, verify_table
 from archgym.task import Task
+from tests.tables.making import N_DESIGNS, with_metadata
 from tests.toys import SPACE, ToySimulator, toy_task
-
-N_DESIGNS = 2376
-"""Of the toy's space: feasible, and boost 0 unless the mode is fast."""
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A table of the toy on both its workloads."""
-    return build_table(toy_task(["light", "heavy"]), tmp_path_factory.mktemp("t") / "toy.parquet")
 
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cuts the toy's space into eleven parts, one of which has no design."""
-    monkeypatch.setattr(tabulate, "_PART_SIZE", 512)
+    monkeypatch.setattr("archgym.tables.build._PART_SIZE", 512)
 
 
 def all_rows() -> np.ndarray:
@@ -73,7 +57,7 @@ def test_every_combination_is_equal_to_the_simulator_in_every_bit(built: Path) -
 def test_large_space_is_looked_up_by_searching(
     built: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(table_module, "_MAX_DENSE", 1)
+    monkeypatch.setattr("archgym.tables.simulator._MAX_DENSE", 1)
     found = TableSimulator(built)
     toy = ToySimulator()
 
@@ -258,127 +242,6 @@ def test_space_that_is_too_large_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(InvalidArgumentError, match="1,000,000,000"):
         build_table(task, tmp_path / "table.parquet")
-
-
-# ---- what is wrong with a file
-
-
-def read_all(path: Path) -> TableSimulator:
-    """A table of which everything was read."""
-    found = TableSimulator(path)
-    _ = found.numbers
-    for name in found.workload_names():
-        found.results(name)
-    return found
-
-
-def with_metadata(built: Path, path: Path, **changes: Any) -> Path:
-    """The table with other metadata."""
-    content = pq.read_table(built)
-    about = json.loads(content.schema.metadata[b"archgym"]) | changes
-    metadata = {b"archgym": json.dumps(about | {"checksum": checksum(about)}).encode()}
-    pq.write_table(content.replace_schema_metadata(metadata), path)
-    return path
-
-
-def test_copy_by_another_writer_is_the_same_table(built: Path, tmp_path: Path) -> None:
-    copy = with_metadata(built, tmp_path / "copy.parquet")
-
-    assert read_all(copy).digest == TableSimulator(built).digest
-
-
-@pytest.mark.parametrize(
-    ("changes", "match"),
-    [
-        ({"format": "archgym-evaluations"}, "must be a table"),
-        ({"format_version": 2}, "format_version must be 1"),
-        ({"declaration": {}}, "metadata cannot be read"),
-        ({"columns": []}, "metadata cannot be read"),
-        ({"rows": 7}, "digest does not match"),
-        ({"rows": "many"}, "metadata cannot be read"),
-        ({"rows": -1}, "digest does not match"),
-        ({"digest": "0"}, "digest does not match"),
-        ({"optima": [{}]}, "metadata cannot be read"),
-    ],
-)
-def test_metadata_of_another_kind_is_refused(
-    built: Path, tmp_path: Path, changes: dict[str, Any], match: str
-) -> None:
-    path = with_metadata(built, tmp_path / "table.parquet", **changes)
-
-    with pytest.raises(FileFormatError, match=match):
-        TableSimulator(path)
-
-
-@pytest.mark.parametrize(
-    ("column", "values"),
-    [("design", "reversed"), ("latency_ns@light", "other"), ("reason@heavy", "other")],
-)
-def test_column_that_was_changed_is_refused(
-    built: Path, tmp_path: Path, column: str, values: str
-) -> None:
-    content = pq.read_table(built)
-    place = content.schema.names.index(column)
-    changed = content.column(column).combine_chunks()
-    changed = changed.take(np.arange(N_DESIGNS)[::-1].copy())
-    path = tmp_path / "table.parquet"
-    pq.write_table(content.set_column(place, content.schema.field(column), changed), path)
-
-    with pytest.raises(FileFormatError, match="does not match its hash"):
-        read_all(path)
-
-
-def mutants(content: bytes, n: int) -> Iterator[bytes]:
-    """Copies with bytes flipped, cut off, doubled or zeroed."""
-    rng = np.random.default_rng(0)
-    for number in range(n):
-        data = bytearray(content)
-        place = int(rng.integers(len(data)))
-        # Half of the damage where the metadata are.
-        place = place if number % 2 else len(data) - 1 - place % 20_000
-        match number % 4:
-            case 0 | 1:
-                data[place] ^= 1 << int(rng.integers(8))
-            case 2:
-                del data[place : place + int(rng.integers(1, 2000))]
-            case _:
-                data[place : place + 64] = bytes(len(data[place : place + 64]))
-        yield bytes(data)
-
-
-def test_damaged_file_is_refused_or_still_says_the_same(built: Path, tmp_path: Path) -> None:
-    path = tmp_path / "table.parquet"
-    whole = read_all(built)
-    n_refused = 0
-    for content in mutants(built.read_bytes(), 80):
-        path.write_bytes(content)
-        try:
-            found = read_all(path)
-        except FileFormatError:
-            n_refused += 1
-        else:
-            assert found.digest == whole.digest
-            assert found.optima == whole.optima
-            assert np.array_equal(found.numbers, whole.numbers)
-
-    assert n_refused > 40
-
-
-@pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" * 100, b"design,latency\n1,2\n"])
-def test_what_is_no_parquet_is_refused(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "table.parquet"
-    path.write_bytes(content)
-
-    with pytest.raises(FileFormatError, match="must be a Parquet file"):
-        TableSimulator(path)
-
-
-def test_other_parquet_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "other.parquet"
-    pd.DataFrame({"a": [1]}).to_parquet(path)
-
-    with pytest.raises(FileFormatError, match="it has no such metadata"):
-        TableSimulator(path)
 
 
 # ---- verifying

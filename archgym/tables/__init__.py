@@ -1,0 +1,19 @@
+"""Exhaustive tables: every design of a space simulated once, and what is proven by that."""
+
+from archgym.tables.build import TableProgress, build_table, partial_folder
+from archgym.tables.exhaustive import Exhaustive
+from archgym.tables.optimum import FrontPoint, Optimum
+from archgym.tables.simulator import TableSimulator
+from archgym.tables.verification import simulator_of, verify_table
+
+__all__ = [
+    "Exhaustive",
+    "FrontPoint",
+    "Optimum",
+    "TableProgress",
+    "TableSimulator",
+    "build_table",
+    "partial_folder",
+    "simulator_of",
+    "verify_table",
+]

@@ -1,0 +1,138 @@
+"""What a table consists of: names of its columns, its numbers' hashes, what it says of itself.
+
+The metadata hold the simulator's declaration, a SHA-256 of each column's numbers, and the optima.
+The table's digest is over those, not over the file's bytes, so that it says the same of a file that
+was written anew.
+"""
+
+import hashlib
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, final
+
+import numpy as np
+
+from archgym.declaration import Declaration
+from archgym.parameter import Parameter
+from archgym.tables.optimum import Optimum
+from archgym.version import __version__
+
+__all__ = [
+    "FORMAT",
+    "FORMAT_VERSION",
+    "MAX_ROWS",
+    "METADATA_KEY",
+    "NUMBER",
+    "TableColumns",
+    "TableContent",
+    "checksum",
+    "column_hash",
+    "table_digest",
+]
+
+FORMAT = "archgym-table"
+FORMAT_VERSION = 1
+METADATA_KEY = b"archgym"
+MAX_ROWS = 2**25
+"""chosen: designs of a table that one machine simulates in days and holds in memory."""
+NUMBER = "design"
+"""The column of numbers of designs in their space."""
+_REASON = "reason"
+
+
+@final
+class TableColumns:
+    """Names of a table's columns."""
+
+    def __init__(self, declaration: Declaration) -> None:
+        self._declaration = declaration
+        self._is_single = len(declaration.workloads) == 1
+
+    def metrics(self, place: int) -> tuple[str, ...]:
+        """Columns of the metrics on the workload at `place`."""
+        return tuple(self._named(spec.name, place) for spec in self._declaration.metrics)
+
+    def reason(self, place: int) -> str:
+        """Column that says why a design was not built on the workload at `place`."""
+        return self._named(_REASON, place)
+
+    @cached_property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """Parameters by column; one that is named like another column gets a prefix."""
+        taken = {NUMBER}
+        for place in range(len(self._declaration.workloads)):
+            taken |= {self.reason(place), *self.metrics(place)}
+        space = self._declaration.space
+        return {f"design.{p.name}" if p.name in taken else p.name: p for p in space.parameters}
+
+    def _named(self, name: str, place: int) -> str:
+        return name if self._is_single else f"{name}@{self._declaration.workloads[place].name}"
+
+
+@final
+class TableContent:
+    """What a table is, from its rows, whatever the pieces they come in."""
+
+    def __init__(self, declaration: Declaration) -> None:
+        self._declaration = declaration
+        self._columns = TableColumns(declaration)
+        self._hashes: dict[str, Any] = {}
+        self._rows = 0
+
+    def add(self, numbers: np.ndarray, values: np.ndarray, reason: np.ndarray) -> None:
+        """Takes the next designs; arguments as for `TableWriter.append`."""
+        self._rows += len(numbers)
+        self._take(NUMBER, numbers, "i8")
+        for place in range(len(self._declaration.workloads)):
+            for metric, name in enumerate(self._columns.metrics(place)):
+                self._take(name, values[:, place, metric], "f8")
+            self._take(self._columns.reason(place), reason[:, place], "i2")
+
+    def metadata(self, optima: Sequence[Optimum]) -> dict[str, Any]:
+        """What the file says of itself."""
+        columns = {name: running.hexdigest() for name, running in self._hashes.items()}
+        about = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "archgym": __version__,
+            "declaration": self._declaration.to_json(),
+            "rows": self._rows,
+            "columns": columns,
+            "digest": table_digest(self._declaration, self._rows, columns),
+            "optima": [optimum.to_json() for optimum in optima],
+        }
+        return about | {"checksum": checksum(about)}
+
+    def _take(self, column: str, numbers: np.ndarray, kind: str) -> None:
+        self._hashes.setdefault(column, hashlib.sha256()).update(_plain_bytes(numbers, kind))
+
+
+def column_hash(numbers: np.ndarray, kind: str) -> str:
+    """SHA-256 of a column's numbers, as little-endian `kind`."""
+    return hashlib.sha256(_plain_bytes(numbers, kind)).hexdigest()
+
+
+def _plain_bytes(numbers: np.ndarray, kind: str) -> bytes:
+    if kind == "f8":
+        # With one and the same NaN, as a file gives it back.
+        numbers = np.where(np.isnan(numbers), np.nan, numbers)
+    return np.ascontiguousarray(numbers, dtype=np.dtype(kind).newbyteorder("<")).tobytes()
+
+
+def table_digest(declaration: Declaration, rows: int, columns: Mapping[str, str]) -> str:
+    """SHA-256 of all that a table's numbers are, whatever order its workloads have."""
+    names = TableColumns(declaration)
+    by_workload = {
+        workload.digest: [columns[name] for name in (*names.metrics(place), names.reason(place))]
+        for place, workload in enumerate(declaration.workloads)
+    }
+    content = [declaration.identity(), rows, columns[NUMBER], by_workload]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def checksum(about: Mapping[str, Any]) -> str:
+    """CRC32 of a table's metadata without their own."""
+    rest = {name: part for name, part in about.items() if name != "checksum"}
+    return f"{zlib.crc32(json.dumps(rest, sort_keys=True).encode()):08x}"
