@@ -10,8 +10,9 @@ FULL := $(VENV)/.full
 ASKED := setup.cfg pyproject.toml constraints.txt
 # By hand the tests that take long are left to `make test-slow`; CI runs them all at once.
 MARKS := $(if $(CI),,-m "not slow")
-# Networks this small train faster on one thread, many times so on a busy machine.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+# Networks this small train faster on one thread, many times so on a busy machine; the processes
+# that share the tests out are as many as the cores, and no more than memory holds anywhere.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup
 
 .PHONY: help demo test test-slow lint bench docs clean
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 import numpy as np
 
 from archgym.errors import InvalidArgumentError, unknown_name
-from archgym.hyperparameters import declared_hyperparameters
+from archgym.hyperparameters import checked_hyperparameters, declared_hyperparameters
 from archgym.metrics import MetricSpec
 from archgym.parameter import Parameter
 from archgym.policy import Policy
@@ -100,6 +100,8 @@ class Agent(ABC):
     """Whether it asks for several designs at once, which can be evaluated in parallel."""
     replayable: bool = True
     """Whether the same results lead to the same asks, bit for bit; an instance may differ."""
+    replay_caveat: ClassVar[str] = ""
+    """When it is not replayable, where that depends on hyperparameters: "not with …"."""
     is_seeded: ClassVar[bool] = True
     """Whether another seed leads to other asks; a grid search says no."""
 
@@ -191,6 +193,9 @@ def make_agent(
             raise unknown_name(f"hyperparameter of agent {kind.name!r}", name, known)
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
         raise InvalidArgumentError(f"`seed` must be a whole number from 0 to 2^63; got {seed!r}.")
+    # Those that ship check it themselves: some take more than the range that a sweep draws from.
+    if kind.__module__.partition(".")[0] != __package__:
+        checked_hyperparameters(kind, hyperparameters)
     make: Any = kind
     try:
         agent: Agent = make(space, seed=seed, **hyperparameters)

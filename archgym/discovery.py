@@ -3,13 +3,14 @@
 import importlib
 import inspect
 import pkgutil
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
-from typing import Any
+from typing import Any, final
 
 from archgym.agent import Agent
-from archgym.errors import ArchGymError, InvalidArgumentError, unknown_name
+from archgym.errors import ArchGymError, InvalidArgumentError, MissingExtraError, unknown_name
 from archgym.simulator import Simulator
 
 __all__ = ["agent_class", "agent_names", "simulator_class", "simulator_names"]
@@ -25,6 +26,7 @@ def simulator_class(name: str) -> type[Simulator]:
 
     Raises:
       UnknownNameError: There is none; the message lists the near ones.
+      InvalidArgumentError: Another package registers it, and it cannot be used.
     """
     return _load("archgym.simulators", "simulator", name, Simulator)
 
@@ -39,14 +41,23 @@ def agent_class(name: str) -> type[Agent]:
 
     Raises:
       UnknownNameError: There is none; the message lists the near ones.
+      InvalidArgumentError: Another package registers it, and it cannot be used.
     """
     return _load("archgym.agents", "agent", name, Agent)
 
 
+@final
+@dataclass(frozen=True)
+class _Clash:
+    """What is registered under one name; none of it is used."""
+
+    values: tuple[str, ...]
+
+
 @cache
-def _found(group: str) -> dict[str, str | EntryPoint]:
+def _found(group: str) -> dict[str, str | EntryPoint | _Clash]:
     package = importlib.import_module(group)
-    found: dict[str, str | EntryPoint] = {
+    found: dict[str, str | EntryPoint | _Clash] = {
         module.name: f"{group}.{module.name}"
         for module in pkgutil.iter_modules(package.__path__)
         if not module.name.startswith("_")
@@ -54,14 +65,12 @@ def _found(group: str) -> dict[str, str | EntryPoint]:
     for point in entry_points(group=group):
         known = found.get(point.name)
         # A package that is on the path twice is registered once.
-        is_same = isinstance(known, EntryPoint) and known == point
-        if known is not None and not is_same:
-            raise InvalidArgumentError(
-                f"Each name in {group!r} must be registered once; {point.name!r} comes from "
-                f"{getattr(known, 'value', known)!r} and from {point.value!r}. Rename or uninstall "
-                "one of them."
-            )
-        found[point.name] = point
+        if known is None or (isinstance(known, EntryPoint) and known == point):
+            found[point.name] = point
+        elif isinstance(known, _Clash):
+            found[point.name] = _Clash((*known.values, point.value))
+        else:
+            found[point.name] = _Clash((str(getattr(known, "value", known)), point.value))
     return found
 
 
@@ -70,23 +79,46 @@ def _load(group: str, kind: str, name: str, interface: type[Any]) -> type[Any]:
     if name not in found:
         raise unknown_name(kind, name, found)
     target = found[name]
+    if isinstance(target, _Clash):
+        raise InvalidArgumentError(
+            f"Each name in {group!r} must be registered once; {name!r} comes from "
+            f"{' and from '.join(map(repr, target.values))}. Rename or uninstall one of them."
+        )
     if isinstance(target, EntryPoint):
-        try:
-            loaded = target.load()
-        except ArchGymError:
-            raise
-        except (ImportError, AttributeError) as error:
-            raise InvalidArgumentError(
-                f"Entry point {name!r} in {group!r} must name a subclass of {interface.__name__}; "
-                f"{target.value!r} cannot be loaded: {error}. Repair or uninstall its package."
-            ) from error
-        if not (inspect.isclass(loaded) and issubclass(loaded, interface)):
-            raise InvalidArgumentError(
-                f"Entry point {name!r} in {group!r} must name a subclass of {interface.__name__}; "
-                f"got {target.value!r}."
-            )
-        return loaded
+        return _load_point(group, target, interface)
     return _only_class(importlib.import_module(target), interface)
+
+
+def _load_point(group: str, point: EntryPoint, interface: type[Any]) -> type[Any]:
+    """The class that an entry point names, whatever its package does when it is imported."""
+    what = f"Entry point {point.name!r} in {group!r}"
+    try:
+        loaded = point.load()
+    except MissingExtraError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise InvalidArgumentError(
+            f"{what} must name a subclass of {interface.__name__}; {point.value!r} cannot be "
+            f"loaded: {_words(error)}. Repair or uninstall its package."
+        ) from error
+    if not (inspect.isclass(loaded) and issubclass(loaded, interface)):
+        raise InvalidArgumentError(
+            f"{what} must name a subclass of {interface.__name__}; got {point.value!r}. Repair or "
+            "uninstall its package."
+        )
+    # A study records the class's name, by which it is resumed.
+    own: Any = getattr(loaded, "name", None)
+    if own != point.name:
+        raise InvalidArgumentError(
+            f"{what} must be named as its class is; `name` of {point.value!r} is {own!r}. Give "
+            "both the same name."
+        )
+    return loaded
+
+
+def _words(error: BaseException) -> str:
+    text = " ".join(str(error).split()).rstrip(".")
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _only_class(module: ModuleType, interface: type[Any]) -> type[Any]:

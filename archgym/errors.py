@@ -22,6 +22,9 @@ __all__ = [
     "unknown_name",
 ]
 
+# chosen: three lines of a terminal, and all agents that come with ArchGym with some to spare.
+_MAX_NAMES = 30
+
 
 class ArchGymError(Exception):
     """Anything that ArchGym refuses or that fails in it."""
@@ -127,7 +130,8 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
     if near:
         hint = "Did you mean " + " or ".join(repr(n) for n in near) + "?"
     elif names:
-        hint = "There is " + ", ".join(repr(n) for n in names[:20]) + "."
+        more = f", and {len(names) - _MAX_NAMES} more" if names[_MAX_NAMES:] else ""
+        hint = "There is " + ", ".join(repr(n) for n in names[:_MAX_NAMES]) + f"{more}."
     else:
         hint = f"No {kind} is known."
     return UnknownNameError(f"{kind[:1].upper()}{kind[1:]} {name!r} does not exist. {hint}")

@@ -54,25 +54,33 @@ def checked_hyperparameters(
 
     Args:
       constructor: Whose annotations hold ranges; beside them `Within`, where it takes more.
-      values: By name; others may be among them.
+      values: By name; others may be among them, and some may be left out.
 
     Raises:
       InvalidArgumentError: One is outside its limits.
+      InvalidDesignError: One is none of its parameter's values, where that is of no plain type.
     """
     checked: dict[str, Any] = {}
     for argument, parameter in _declarations(constructor):
-        name, value = argument.name, values[argument.name]
-        kind, *notes = get_args(argument.annotation)
-        if isinstance(parameter, Categorical):
-            checked[name] = check_choice(name, value, parameter.choices)
-            continue
-        limits: Any = (parameter.value(0), parameter.value(parameter.size - 1))
-        for note in notes:
-            if isinstance(note, Within):
-                limits = (note.low, note.high)
-        check: Any = check_whole if kind is int else check_number
-        checked[name] = check(name, value, *limits)
+        if argument.name in values:
+            checked[argument.name] = _checked(argument, parameter, values[argument.name])
     return checked
+
+
+def _checked(argument: inspect.Parameter, parameter: Parameter, value: Any) -> Any:
+    name = argument.name
+    if isinstance(parameter, Categorical):
+        return check_choice(name, value, parameter.choices)
+    kind, *notes = get_args(argument.annotation)
+    if kind not in (int, float):
+        parameter.index(value)
+        return value
+    limits: Any = (parameter.value(0), parameter.value(parameter.size - 1))
+    for note in notes:
+        if isinstance(note, Within):
+            limits = (note.low, note.high)
+    check: Any = check_whole if kind is int else check_number
+    return check(name, value, *limits)
 
 
 def _declarations(

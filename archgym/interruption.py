@@ -13,6 +13,8 @@ from archgym.errors import StudyInterrupted
 __all__ = ["Interruption"]
 
 T = TypeVar("T")
+# chosen: a study must end within two seconds.
+_REPEAT_S = 1.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -20,14 +22,17 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Interruption:
     """While open, SIGINT and SIGTERM raise StudyInterrupted in the main thread.
 
-    A signal during `shielded` waits for its end. A kernel that runs in the main thread would hold
-    a signal back until it returns, so `wait_for` runs it in another thread, which is left behind.
+    It is raised again every second until it gets through, since a library may swallow it, such as
+    one that is being imported. A signal during `shielded` waits for its end. A kernel that runs in
+    the main thread would hold a signal back until it returns, so `wait_for` runs it in another
+    thread, which is left behind.
     Opened in any other thread than the main one, it does nothing. Handlers are put back at the end.
     """
 
     def __init__(self) -> None:
         self._caught: int | None = None
         self._shields = 0
+        self._is_over = threading.Event()
         self._former: dict[int, Any] = {}
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] | None = None
 
@@ -45,7 +50,7 @@ class Interruption:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._shields += 1
+        self.hold_back()
         for number, handler in self._former.items():
             signal.signal(number, handler)
         self._former = {}
@@ -57,6 +62,7 @@ class Interruption:
     def hold_back(self) -> None:
         """Holds signals back from here to the end."""
         self._shields += 1
+        self._is_over.set()
 
     def check(self) -> None:
         """Raises StudyInterrupted if a signal came, also where an agent has swallowed it."""
@@ -107,9 +113,19 @@ class Interruption:
         return result  # type: ignore[return-value]  # present where there is no error
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._caught is None:
+            threading.Thread(
+                target=self._repeat, args=(number,), name="archgym-interruption", daemon=True
+            ).start()
         self._caught = number
         if not self._shields:
             self.check()
+
+    def _repeat(self, number: int) -> None:
+        main = threading.main_thread().ident
+        assert main is not None
+        while not self._is_over.wait(_REPEAT_S):
+            signal.pthread_kill(main, number)
 
 
 def _serve(jobs: "queue.SimpleQueue[Callable[[], None] | None]") -> None:

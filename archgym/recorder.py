@@ -283,10 +283,17 @@ class Recorder:
             for name in sorted({*then, *now})
             if then.get(name) != now.get(name)
         ]
-        why = "; ".join(changed) if changed else "no package has changed, so the agent's code has"
+        if changed:
+            why = f"Since then: {'; '.join(changed)}. Resume it with the versions it was made with"
+        else:
+            why = (
+                "No package has changed since then, so the agent's code has, or what it asks "
+                "depends on more than its seed and the results. Resume it with the code it was "
+                "made with, make the agent say `replayable = False`"
+            )
         return (
-            f"Since then: {why}. Resume it with the versions it was made with, or start a new "
-            "study; this one can still be shown, merged and made a dataset of."
+            f"{why}, or start a new study; this one can still be shown, merged and made a "
+            "dataset of."
         )
 
     def _adapt(self, n: int, took_s: float) -> None:

@@ -18,7 +18,9 @@ from archgym.errors import (
     ArchGymError,
     BudgetExhausted,
     InvalidArgumentError,
+    StorageError,
     StudyInterrupted,
+    StudyLockedError,
     UnknownNameError,
 )
 from archgym.executor import Executor, SerialExecutor
@@ -320,6 +322,13 @@ class Study:
             except StudyInterrupted:
                 interruption.hold_back()
                 used.cancel()
+                raise
+            except Exception as error:
+                interruption.hold_back()
+                if isinstance(error, StorageError | StudyLockedError):
+                    raise
+                # What a library makes of an interruption, such as a SystemError, is one.
+                interruption.check()
                 raise
             finally:
                 interruption.hold_back()

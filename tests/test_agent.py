@@ -1,12 +1,13 @@
 """Tests of the agent interface."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pytest
 
 from archgym.agent import AskTellAgent, Trials, make_agent
 from archgym.errors import BudgetExhausted, InvalidArgumentError, UnknownNameError
+from archgym.parameter import Integer
 from archgym.space import DesignSpace
 from tests.toys import SPACE, ToyAgent, ToySimulator, toy_task
 
@@ -105,3 +106,22 @@ def test_end_of_the_budget_passes_through() -> None:
     with pytest.raises(BudgetExhausted):
         agent.search(over, toy_task())
     assert agent.told == []
+
+
+def test_value_outside_a_declared_range_is_refused() -> None:
+    class Own(ToyAgent):
+        def __init__(
+            self,
+            space: DesignSpace,
+            *,
+            seed: int,
+            batch_size: Annotated[int, Integer(name="batch_size", low=1, high=9)] = 3,
+        ) -> None:
+            super().__init__(space, seed=seed, batch_size=batch_size)
+
+    assert make_agent(Own, SPACE, 0, {"batch_size": 9})
+    for value in (0, 10, 2.5, "3"):
+        with pytest.raises(
+            InvalidArgumentError, match="`batch_size` must be a whole number from 1"
+        ):
+            make_agent(Own, SPACE, 0, {"batch_size": value})

@@ -33,6 +33,15 @@ class Corner(AskTellAgent):
         pass
 '''
 
+LOAD = """
+from archgym.discovery import agent_class
+from archgym.errors import ArchGymError
+try:
+    print(agent_class({!r}))
+except ArchGymError as error:
+    print(error)
+"""
+
 
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
@@ -101,34 +110,73 @@ def test_agent_of_another_package_is_found_and_conforms(site: Path) -> None:
 
 
 def test_simulator_of_another_package_is_found(site: Path) -> None:
-    install(site, "[archgym.simulators]\nproof = archgym.conformance.proving:ProvingSimulator\n")
+    install(site, "[archgym.simulators]\nproving = archgym.conformance.proving:ProvingSimulator\n")
 
     done = run(
         site,
         "from archgym.discovery import simulator_names\n"
         "from archgym.task import Task\n"
-        "assert 'proof' in simulator_names()\n"
-        "print(Task.make('proof', 'near', space='tiny').id)",
+        "assert 'proving' in simulator_names()\n"
+        "print(Task.make('proving', 'near', space='tiny').id)",
     )
 
     assert done.stdout.strip() == "proving/tiny/near/low-cost-v0", done.stderr
 
 
-def test_name_that_is_taken_is_refused(site: Path) -> None:
+def test_name_that_is_taken_is_refused_and_no_other(site: Path) -> None:
     install(site, "[archgym.agents]\ngenetic = people:Corner\n")
 
-    done = run(site, "from archgym.discovery import agent_names; agent_names()")
+    done = run(site, LOAD.format("genetic") + LOAD.format("random"))
 
-    assert "must be registered once; 'genetic'" in done.stderr
+    assert "must be registered once; 'genetic'" in done.stdout, done.stderr
+    assert "RandomAgent" in done.stdout
 
 
 def test_two_packages_with_one_name_are_refused(site: Path) -> None:
     install(site, "[archgym.agents]\ncorner = people:Corner\n")
     install(site, "[archgym.agents]\ncorner = people:Other\n", "others")
 
-    done = run(site, "from archgym.discovery import agent_names; agent_names()")
+    done = run(site, LOAD.format("corner"))
 
-    assert "must be registered once; 'corner'" in done.stderr
+    assert "must be registered once; 'corner'" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(("group", "kind"), [("agents", "agent"), ("simulators", "simulator")])
+def test_entry_point_that_is_not_named_as_its_class_is_refused(
+    site: Path, group: str, kind: str
+) -> None:
+    target = "people:Corner" if kind == "agent" else "archgym.conformance.proving:ProvingSimulator"
+    install(site, f"[archgym.{group}]\nabc = {target}\n")
+
+    done = run(site, LOAD.format("abc").replace("agent_class", f"{kind}_class"))
+
+    assert "'abc' in 'archgym." in done.stdout, done.stderr
+    assert "must be named as its class is" in done.stdout
+
+
+@pytest.mark.parametrize("fault", ["raise RuntimeError('boom')", "import sys; sys.exit(3)"])
+def test_package_that_breaks_when_imported_is_named(site: Path, fault: str) -> None:
+    (site / "weird.py").write_text(fault)
+    install(site, "[archgym.agents]\nbad = weird:Corner\n")
+
+    done = run(site, LOAD.format("bad"))
+
+    assert "Entry point 'bad' in 'archgym.agents'" in done.stdout, done.stderr
+    assert "'weird:Corner' cannot be loaded" in done.stdout
+
+
+def test_agents_are_listed_though_another_is_broken_and_one_clashes(site: Path) -> None:
+    (site / "weird.py").write_text("raise RuntimeError('boom')")
+    install(site, "[archgym.agents]\nbad = weird:Corner\nrandom = people:Corner\n")
+
+    done = run(site, "from archgym.cli.app import run; run(['list', 'agents'])")
+
+    assert done.returncode == 0, done.stderr
+    assert "genetic" in done.stdout
+    warnings = done.stderr.splitlines()
+    assert [line.partition(":")[0] for line in warnings] == ["warning", "warning"]
+    assert "'weird:Corner' cannot be loaded: RuntimeError: boom" in warnings[0]
+    assert "must be registered once; 'random'" in warnings[1]
 
 
 @pytest.mark.parametrize(
@@ -137,13 +185,7 @@ def test_two_packages_with_one_name_are_refused(site: Path) -> None:
 def test_entry_point_that_names_no_agent_is_an_error_of_ours(site: Path, target: str) -> None:
     install(site, f"[archgym.agents]\nbad = {target}\n")
 
-    done = run(
-        site,
-        "from archgym.discovery import agent_class\n"
-        "from archgym.errors import ArchGymError\n"
-        "try: agent_class('bad')\n"
-        "except ArchGymError as error: print(error)",
-    )
+    done = run(site, LOAD.format("bad"))
 
     assert "Entry point 'bad'" in done.stdout, done.stderr
 

@@ -56,8 +56,17 @@ def test_blocks_of_a_page_run_in_their_order(
         run_block(kind, text, vars(module))
 
 
+def in_groups(pages: list[str]) -> Iterator[object]:
+    """Pages, of which the one that starts Ray runs beside no other test that does."""
+    for page in pages:
+        starts_ray = page == "docs/multi-agent.md"
+        yield pytest.param(page, marks=[pytest.mark.xdist_group("ray")] if starts_ray else [])
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page in PAGES if list(blocks(page, slow=True))])
+@pytest.mark.parametrize(
+    "page", in_groups([page for page in PAGES if list(blocks(page, slow=True))])
+)
 def test_long_blocks_of_a_page_run(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,6 +60,12 @@ def test_unknown_name_lists_all_where_none_is_near() -> None:
     assert str(error) == "Agent 'xyz' does not exist. There is 'genetic', 'random'."
 
 
+def test_unknown_name_says_how_many_it_does_not_list() -> None:
+    error = unknown_name("agent", "xyz", [f"{number:02}" for number in range(33)])
+
+    assert str(error).endswith("'28', '29', and 3 more.")
+
+
 def test_unknown_name_says_when_nothing_is_known() -> None:
     assert str(unknown_name("space", "x", [])) == "Space 'x' does not exist. No space is known."
 

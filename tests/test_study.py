@@ -740,6 +740,36 @@ def test_signal_that_an_agent_swallows_stops_it_at_its_next_ask(tmp_path: Path) 
     assert journal(tmp_path / "a") == b""
 
 
+def test_signal_that_an_agent_swallows_comes_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("archgym.interruption._REPEAT_S", 0.02)
+
+    class Importing(ListAgent):
+        def search(self, evaluate: Evaluate, task: Task) -> None:
+            with pytest.raises(StudyInterrupted):
+                os.kill(os.getpid(), signal.SIGINT)
+            threading.Event().wait(10)
+            raise AssertionError("It must be over before.")
+
+    with pytest.raises(StudyInterrupted):
+        Study.create(tmp_path / "a", toy_task(), Importing, budget=5).run()
+
+
+def test_error_that_a_library_makes_of_a_signal_is_an_interruption(tmp_path: Path) -> None:
+    class Native(ListAgent):
+        def search(self, evaluate: Evaluate, task: Task) -> None:
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+            except StudyInterrupted as interruption:
+                raise SystemError("returned a result with an exception set") from interruption
+
+    with pytest.raises(StudyInterrupted) as caught:
+        Study.create(tmp_path / "a", toy_task(), Native, budget=5).run()
+
+    assert caught.value.signal_number == signal.SIGTERM
+
+
 def test_interrupted_process_ends_with_the_signals_exit_code(tmp_path: Path) -> None:
     process = toy_process(str(tmp_path / "a"), "2000", "0.05")
     path = tmp_path / "a" / "journal.jsonl"

@@ -50,6 +50,7 @@ class MultiAgentPpoAgent(Agent):
     name = "multi_agent_ppo"
     library = "ray"
     batch = "batch"
+    replay_caveat = "not with env_runners"
 
     def __init__(
         self,
@@ -126,11 +127,17 @@ class MultiAgentPpoAgent(Agent):
         self._seed = seed
         self._task: Task | None = None
         self._weights: dict[str, np.ndarray] = {}
+        self._n_updates = 0
 
     def search(self, evaluate: Evaluate, task: Task) -> None:
+        if (task.space.sizes == 1).all():
+            # Nobody has anything to choose.
+            evaluate(task.space.default_indices[None])
+            return
         # RLlib draws random numbers while it is imported, which is done once only.
         with RandomState(self._seed):
-            from archgym.learning.rllib import train_here, train_with_runners
+            from archgym.learning.rllib import train_here
+            from archgym.learning.rllib_runners import train_with_runners
 
         self._task = task
         with RandomState(self._seed) as random_state:
@@ -148,7 +155,10 @@ class MultiAgentPpoAgent(Agent):
 
         actors = {name: w for name, w in self._weights.items() if name.startswith(ACTOR)}
         return Policy(
-            self.name, dict(self._values), describe(self._task, self._team(self._task)), actors
+            self.name,
+            dict(self._values),
+            describe(self._task, self._team(self._task), self._n_updates),
+            actors,
         )
 
     @classmethod
@@ -174,5 +184,5 @@ class MultiAgentPpoAgent(Agent):
             is_central=values["critic"] == "central",
         )
 
-    def _keep(self, weights: dict[str, np.ndarray]) -> None:
-        self._weights = weights
+    def _keep(self, weights: dict[str, np.ndarray], n_updates: int) -> None:
+        self._weights, self._n_updates = weights, n_updates

@@ -17,3 +17,7 @@ def main() -> None:
         run()
     except stopping.Stopped as stopped:
         stopping.end(stopped.number)
+    except SystemExit as ended:
+        if ended.code in (130, 143):
+            stopping.leave(ended.code)
+        raise

@@ -34,7 +34,7 @@ _PROGRAM = "archgym"
 _DEBUG = "--debug"
 _EPILOG = (
     "Exit codes: 0 done; 1 an error, in one line on stderr; 2 the command was written wrongly; "
-    "3 the evaluated design cannot be built; 130 and 143 stopped by SIGINT and SIGTERM."
+    "3 no evaluated design can be built; 130 and 143 stopped by SIGINT and SIGTERM."
 )
 
 app = typer.Typer(

@@ -1,19 +1,21 @@
 """`archgym list`: the names there are."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from archgym.cli.completion import KINDS, complete_list, complete_simulator
 from archgym.cli.tasks import JsonOption, TaskChoice, make_simulator, option_values
-from archgym.cli.terminal import heading, table, write_json
-from archgym.errors import unknown_name
+from archgym.cli.terminal import heading, table, warn, write_json
+from archgym.errors import ArchGymError, unknown_name
 
 if TYPE_CHECKING:
     from archgym.simulator import Simulator
 
 __all__ = ["list_names"]
+
+T = TypeVar("T")
 
 
 def list_names(
@@ -36,15 +38,15 @@ def list_names(
     """List simulators, agents, workloads and other names."""
     if kind is not None and kind not in KINDS:
         raise unknown_name("kind of name", kind, KINDS)
-    from archgym.discovery import simulator_names
-
-    chosen = simulator_names() if simulator is None else (simulator,)
     names: dict[str, Any] = {}
+    chosen: tuple[str, ...] = ()
+    if kind != "agents":
+        chosen = _simulators() if simulator is None else (simulator,)
     if kind in (None, "simulators"):
         names["simulators"] = list(chosen)
     if kind in (None, "agents"):
         names["agents"] = _agents()
-    if kind != "agents" and kind != "simulators":
+    if kind not in ("agents", "simulators"):
         offers = {name: _offer(name) for name in chosen}
         for part in KINDS[2:]:
             if kind == part or (kind is None and part not in ("metrics", "devices")):
@@ -58,24 +60,42 @@ def list_names(
         _write_hyperparameters(names["agents"])
 
 
+def _simulators() -> tuple[str, ...]:
+    from archgym.discovery import simulator_class, simulator_names
+
+    return tuple(_usable(simulator_names(), simulator_class))
+
+
 def _agents() -> list[dict[str, Any]]:
     from archgym.discovery import agent_class, agent_names
 
     return [
         {
             "name": name,
-            "kind": (agent := agent_class(name)).kind,
+            "kind": agent.kind,
             "batch": agent.batch,
             "library": agent.library,
             "replayable": agent.replayable,
+            "replay_caveat": agent.replay_caveat,
             "doc": _first_line(agent),
             "hyperparameters": [
                 {**parameter.to_json(), "default": parameter.value(parameter.default_index)}
                 for parameter in agent.hyperparameters
             ],
         }
-        for name in agent_names()
+        for name, agent in _usable(agent_names(), agent_class).items()
     ]
+
+
+def _usable(names: Sequence[str], load: Callable[[str], T]) -> dict[str, T]:
+    """What loads, by name; what does not is warned about, and the others stand."""
+    loaded: dict[str, T] = {}
+    for name in names:
+        try:
+            loaded[name] = load(name)
+        except ArchGymError as error:
+            warn(f"{error} It is not listed.")
+    return loaded
 
 
 def _first_line(kind: type[Any]) -> str:
@@ -110,7 +130,7 @@ def _write(part: str, content: Any) -> None:
                 a["library"],
                 a["kind"].removesuffix("-objective"),
                 a["batch"],
-                "replay" if a["replayable"] else "segment",
+                _resumes_by(a),
                 a["doc"],
             )
             for a in content
@@ -121,6 +141,12 @@ def _write(part: str, content: Any) -> None:
     else:
         offered = [(name, *pair) for name, names in content.items() for pair in _pairs(names)]
         table(("simulator", "name", ""), offered)
+
+
+def _resumes_by(agent: Mapping[str, Any]) -> str:
+    if not agent["replayable"]:
+        return "segment"
+    return f"replay{agent['replay_caveat'] and ', '}{agent['replay_caveat']}"
 
 
 def _write_hyperparameters(agents: Sequence[Mapping[str, Any]]) -> None:

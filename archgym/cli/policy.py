@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from archgym.studylog import StudyLog
     from archgym.task import Evaluation, Task
 
-__all__ = ["policy_app"]
+__all__ = ["UNTRAINED", "policy_app"]
+
+UNTRAINED = "The policy is untrained: the search ended before the agent's first update."
 
 _MAX_DESIGNS = 100_000
 _NOT_BUILT = 3
@@ -36,14 +38,15 @@ _NOT_BUILT = 3
 policy_app = typer.Typer(
     name="policy",
     help="Use what a reinforcement learner has learned.",
-    no_args_is_help=True,
     rich_markup_mode=None,
 )
 
 
-@policy_app.callback()
-def _group() -> None:
+@policy_app.callback(invoke_without_command=True)
+def _group(context: typer.Context) -> None:
     """Use what a reinforcement learner has learned."""
+    if context.invoked_subcommand is None:
+        say(context.get_help())
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,8 @@ def evaluate(
         "distinct": len(np.unique(task.space.canonical(proposed), axis=0)),
         "built": int(built.sum()),
         "seed": seed,
-        "mean_reward": float(rewards[built].mean()) if built.any() else float("nan"),
+        "mean_reward_of_built": float(rewards[built].mean()) if built.any() else float("nan"),
+        "updates": policy.description.get("updates"),
     }
     if json:
         write_json({**facts, "results": [_json(column, task) for column in columns]})
@@ -239,10 +243,14 @@ def _write(facts: dict[str, Any], columns: Sequence[_Column], task: "Task") -> N
     heading(f"{facts['task']}: policy of {facts['agent']}")
     if facts["trained_on"] != facts["task"]:
         say(f"Trained on {facts['trained_on']}.")
-    mean = "" if not facts["built"] else f", mean reward {facts['mean_reward']:.4f}"
+    if facts["updates"] == 0:
+        say(UNTRAINED)
+    n, built = facts["designs"], facts["built"]
+    of_built = "" if built in (0, n) else " over those"
+    mean = f": mean reward{of_built} {facts['mean_reward_of_built']:.4f}" if built else ""
     say(
-        f"{facts['designs']} designs, {facts['distinct']} of them distinct, {facts['built']} can "
-        f"be built{mean}."
+        f"{n} design{'' if n == 1 else 's'}, {facts['distinct']} distinct, {built} can be "
+        f"built{mean}."
     )
     say()
     names = [column.name for column in columns]

@@ -29,7 +29,7 @@ from archgym.cli.values import hyperparameters, named_path
 from archgym.errors import InvalidArgumentError, StudyInterrupted, StudyLockedError
 
 if TYPE_CHECKING:
-    from archgym.study import Study, StudyResult
+    from archgym.study import Study, StudyLog, StudyResult
     from archgym.task import Task
 
 __all__ = ["resume", "search"]
@@ -232,6 +232,8 @@ def _run(
         known, evaluations = len(before.records), before.evaluations
         # The status is "running" since it was opened; its counts tell whether there is more to do.
         was_complete = before.is_complete
+        if not is_json and (not was_complete or goal > evaluations):
+            _say_segment(before)
         try:
             with (
                 executor_for(workers, timeout) as executor,
@@ -253,6 +255,16 @@ def _run(
         )
 
 
+def _say_segment(log: "StudyLog") -> None:
+    """Says where an agent that cannot be replayed begins anew."""
+    segments = log.header.segments
+    if len(segments) > 1 and segments[-1].first_seq == log.asks:
+        say(
+            f"{log.header.agent} cannot be replayed here: it begins anew after {log.asks} asks, in "
+            f"segment {len(segments)} with seed {segments[-1].seed}."
+        )
+
+
 def _resume_command(folder: Path, budget: int | None, workers: int, timeout: float | None) -> str:
     words = ["archgym", "resume", str(folder)]
     if budget is not None:
@@ -265,7 +277,10 @@ def _resume_command(folder: Path, budget: int | None, workers: int, timeout: flo
 
 
 def _report(result: "StudyResult", is_json: bool) -> None:
+    from archgym.cli.policy import UNTRAINED
     from archgym.cli.showing import best_text, counts_text, write_study_json
+    from archgym.folder import POLICY_NAME
+    from archgym.policy import Policy
 
     if is_json:
         write_study_json(result.log)
@@ -275,6 +290,9 @@ def _report(result: "StudyResult", is_json: bool) -> None:
     if report is not None:
         say(report)
     say(best_text(result.log))
+    policy = result.log.folder / POLICY_NAME
+    if policy.is_file() and Policy.load(policy).description.get("updates") == 0:
+        say(UNTRAINED)
     if result.ended == "max_asks":
         repeats = result.asks - result.log.evaluations
         remedy = "Raise --max-asks"

@@ -159,6 +159,7 @@ def study_json(log: "StudyLog") -> dict[str, Any]:
         "budget": header.budget,
         "max_asks": header.ask_limit,
         **counts(log),
+        "segments": _segments(log),
         "damage": [str(damage) for damage in log.damage],
         "missing": [list(gap) for gap in log.gaps],
         "units": {spec.name: spec.unit for spec in log.metrics},
@@ -218,6 +219,15 @@ def no_best_text(log: "StudyLog") -> str:
     )
 
 
+def _segments(log: "StudyLog") -> list[dict[str, Any]]:
+    """Where asks were made anew: all segments but one that nothing has been asked in yet."""
+    return [
+        {"first_seq": segment.first_seq, "seed": segment.seed}
+        for segment in log.header.segments
+        if segment.first_seq < max(1, log.asks)
+    ]
+
+
 def _named(log: "StudyLog", values: Any) -> dict[str, float]:
     return dict(zip([spec.name for spec in log.metrics], values.tolist(), strict=True))
 
@@ -230,6 +240,10 @@ def write_study(log: "StudyLog") -> None:
     report = log.damage_report()
     if report is not None:
         say(report)
+    segments = _segments(log)
+    if log.header.kind == "search" and segments[1:]:
+        begins = ", ".join(f"ask {s['first_seq'] + 1} (seed {s['seed']})" for s in segments)
+        say(f"{len(segments)} segments, since it cannot be replayed; they begin at {begins}")
     say()
     best = log.best()
     if best is None:

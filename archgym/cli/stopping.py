@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
-__all__ = ["Stopped", "end", "install", "prompt_stops", "study_begins"]
+__all__ = ["Stopped", "end", "install", "leave", "prompt_stops", "study_begins"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # chosen: what the main thread has to unwind in; a process must end within 2 s.
@@ -86,6 +86,20 @@ def end(number: int) -> NoReturn:
         with suppress(Exception):
             cleanup()
     os._exit(128 + number)
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process once all threads but daemons are done, without the libraries' own ends.
+
+    Those take seconds, and longer where one is still starting something in a thread.
+    """
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
 
 
 def _handle(number: int, frame: FrameType | None) -> None:

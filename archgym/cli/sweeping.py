@@ -31,9 +31,16 @@ _TRIED_DESIGNS = 16
 sweep_app = typer.Typer(
     name="sweep",
     help="Compare agents on tasks over seeds: plan, run, report.",
-    no_args_is_help=True,
     rich_markup_mode=None,
 )
+
+
+@sweep_app.callback(invoke_without_command=True)
+def _group(context: typer.Context) -> None:
+    """Compare agents on tasks over seeds: plan, run, report."""
+    if context.invoked_subcommand is None:
+        say(context.get_help())
+
 
 PlanArgument = Annotated[Path, typer.Argument(help="The plan, a YAML file.", metavar="FILE")]
 SweepWorkersOption = Annotated[

@@ -21,6 +21,7 @@ __all__ = [
     "table",
     "unit",
     "values_text",
+    "warn",
     "write_json",
 ]
 
@@ -37,6 +38,11 @@ def stdout() -> Console:
 def say(text: str = "") -> None:
     """Writes a line as it stands, never wrapped or interpreted."""
     typer.echo(text)
+
+
+def warn(text: str) -> None:
+    """Writes a line on standard error about what should be changed."""
+    typer.echo(f"warning: {text}", err=True)
 
 
 def heading(text: str) -> None:

@@ -12,7 +12,12 @@ import numpy as np
 
 from archgym.agent import Agent, AskTellAgent, Trials, make_agent
 from archgym.conformance.proving import proving_tasks
-from archgym.errors import ArchGymError, BudgetExhausted, ConformanceError
+from archgym.errors import (
+    ArchGymError,
+    BudgetExhausted,
+    ConformanceError,
+    InvalidArgumentError,
+)
 from archgym.objective import INFEASIBLE_REWARD, REWARD_LIMIT
 from archgym.parameter import Parameter
 from archgym.simulator import FAILED
@@ -54,7 +59,13 @@ def check_agent(
 
     Raises:
       ConformanceError: Says what must hold, what came, and how to see it again.
+      InvalidArgumentError: `kind` is no class of agents.
     """
+    if not (inspect.isclass(kind) and issubclass(kind, Agent)):
+        raise InvalidArgumentError(
+            f"`kind` must be a class below Agent; got {kind!r}. One that is registered comes from "
+            "archgym.discovery.agent_class."
+        )
     chosen = proving_tasks() if tasks is None else tuple(tasks)
     check = _AgentCheck(
         kind, n_designs, dict(hyperparameters or {}), time_limit_s, tasks is not None

@@ -9,7 +9,7 @@ from typing import Any, final
 
 import numpy as np
 
-from archgym.errors import ArchGymError, ConformanceError
+from archgym.errors import ArchGymError, ConformanceError, InvalidArgumentError
 from archgym.simulator import (
     FAILED,
     FEASIBLE,
@@ -65,7 +65,12 @@ def check_simulator(
 
     Raises:
       ConformanceError: Says what must hold, what came, and how to see it again.
+      InvalidArgumentError: `simulator` is none.
     """
+    if not isinstance(simulator, Simulator):
+        raise InvalidArgumentError(
+            f"`simulator` must be a Simulator, made for a space; got {simulator!r}."
+        )
     names = simulator.workload_names() if workloads is None else tuple(workloads)
     check = _SimulatorCheck(simulator, n_designs, seed)
     check.declaration()

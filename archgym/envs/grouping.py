@@ -59,7 +59,8 @@ def _partition(
     for agent, members in groups.items():
         if not isinstance(agent, str) or not agent:
             raise InvalidArgumentError(f"{what} must have texts as names; got {agent!r}.")
-        if isinstance(members, str) or not members:
+        # A set has no order, in which an action has its parts, and an iterator but one use.
+        if isinstance(members, str) or not isinstance(members, Sequence) or not members:
             raise InvalidArgumentError(
                 f"{what} must give a list of parameters for {agent!r}; got {members!r}."
             )

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 import numpy as np
 from gymnasium import spaces
@@ -29,6 +29,8 @@ except ImportError:
     raise MissingExtraError("pettingzoo", "marl") from None
 
 __all__ = ["ParallelDesignEnv", "parallel"]
+
+T = TypeVar("T")
 
 _OBSERVES = ("all", "own")
 
@@ -146,16 +148,16 @@ class ParallelDesignEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[misc
 
     def observation_space(self, agent: str) -> spaces.Space[Any]:
         """An agent's, the same object each time."""
-        return self.observation_spaces[agent]
+        return _of(agent, self.observation_spaces)
 
     def action_space(self, agent: str) -> spaces.Space[Any]:
         """An agent's, the same object each time."""
-        return self.action_spaces[agent]
+        return _of(agent, self.action_spaces)
 
     def observation_names(self, agent: str) -> tuple[str, ...]:
         """What each number of an agent's observation is."""
         names = self._episodes.observation.names
-        return tuple(names[column] for column in self._columns[agent])
+        return tuple(names[column] for column in _of(agent, self._columns))
 
     def state(self) -> np.ndarray:
         """The whole observation, (d,) float32, whatever agents see of it."""
@@ -226,7 +228,7 @@ class ParallelDesignEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[misc
                 masks = tuple(marginal[choice] for choice in own)
                 is_one = isinstance(self.action_spaces[name], spaces.Discrete)
                 self._masks[name] = masks[0] if is_one else masks
-        return self._masks[agent]
+        return _of(agent, self._masks)
 
     def render(self) -> str | None:
         """The last design and its metrics as text; None without a render mode."""
@@ -243,6 +245,10 @@ class ParallelDesignEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[misc
 
     def _joined(self, actions: Mapping[str, Any]) -> np.ndarray:
         """All choices, (n_choices,), of which those of no agent have one value only."""
+        if not isinstance(actions, Mapping):
+            raise InvalidArgumentError(
+                f"`actions` must map agents to their actions; got {actions!r}."
+            )
         for agent in self.agents:
             if agent not in actions:
                 raise InvalidArgumentError(
@@ -271,6 +277,12 @@ class ParallelDesignEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[misc
             require_whole(action.reshape(1, -1), choices.sizes[own], names)
             picks[own] = action
         return picks
+
+
+def _of(agent: str, parts: Mapping[str, T]) -> T:
+    if agent not in parts:
+        raise unknown_name("agent", agent, parts)
+    return parts[agent]
 
 
 def parallel(

@@ -194,6 +194,10 @@ def task_of(task: "Task | str", **choices: Any) -> "Task":
                 f"`{next(iter(choices))}` is part of the task that was given; it must be left out."
             )
         return task
+    if not isinstance(task, str):
+        raise InvalidArgumentError(
+            f"`task` must be a Task, the id of an environment or a simulator's name; got {task!r}."
+        )
     if task.startswith("archgym/"):
         ids = environment_ids()
         if task not in ids:

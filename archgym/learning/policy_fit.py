@@ -9,7 +9,7 @@ from archgym.errors import InvalidArgumentError
 from archgym.policy import Policy
 from archgym.task import Task
 
-__all__ = ["require_layout", "require_weights"]
+__all__ = ["fitting_weights", "require_layout"]
 
 
 def require_layout(policy: Policy, task: Task, layout: Mapping[str, Any]) -> None:
@@ -34,8 +34,12 @@ def require_layout(policy: Policy, task: Task, layout: Mapping[str, Any]) -> Non
             )
 
 
-def require_weights(policy: Policy, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Refuses a policy without just these weights, as finite numbers.
+def fitting_weights(policy: Policy, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """A policy's weights as networks take them, float32 in this machine's byte order.
+
+    Args:
+      policy: Whose weights.
+      shapes: Of all weights of the networks, by name.
 
     Raises:
       InvalidArgumentError: One is missing, too many, of another shape or no finite number.
@@ -49,18 +53,22 @@ def require_weights(policy: Policy, shapes: Mapping[str, tuple[int, ...]]) -> No
             f"`policy` must have the weights of its networks; missing are {missing}, and {extra} "
             "are not known. Restore its file, or train it again."
         )
-    for name, weight in policy.weights.items():
-        weight = np.asarray(weight)
+    fitting: dict[str, np.ndarray] = {}
+    for name, given in policy.weights.items():
+        weight = np.asarray(given)
         if weight.shape != shapes[name] or weight.dtype.kind != "f":
             raise InvalidArgumentError(
                 f"Weight {name!r} of `policy` must be numbers of shape {shapes[name]}; got "
                 f"{weight.dtype!s} of shape {weight.shape}. Restore its file, or train it again."
             )
-        if not np.isfinite(weight.astype(np.float32)).all():
+        with np.errstate(over="ignore"):
+            fitting[name] = weight.astype(np.float32)
+        if not np.isfinite(fitting[name]).all():
             raise InvalidArgumentError(
-                f"Weight {name!r} of `policy` must be finite numbers; some are not. Restore its "
-                "file, or train it again."
+                f"Weight {name!r} of `policy` must be finite numbers of 32 bits; some are not. "
+                "Restore its file, or train it again."
             )
+    return fitting
 
 
 def _difference(there: Any, here: Any) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from archgym.envs.choices import Choices
-from archgym.learning.policy_fit import require_weights
+from archgym.learning.policy_fit import fitting_weights
 from archgym.learning.rllib_network import TeamNetwork, drawn
 from archgym.learning.rllib_team import Team
 from archgym.policy import Policy
@@ -19,9 +19,9 @@ ACTOR = "actor."
 """Start of the names of weights that choose."""
 
 
-def describe(task: Task, team: Team) -> dict[str, Any]:
+def describe(task: Task, team: Team, n_updates: int) -> dict[str, Any]:
     """What a team's weights mean, as JSON."""
-    return {"task": task.id, **layout(task, team)}
+    return {"task": task.id, "updates": n_updates, **layout(task, team)}
 
 
 def layout(task: Task, team: Team) -> dict[str, Any]:
@@ -68,12 +68,9 @@ def make_designs(policy: Policy, task: Task, team: Team, n: int, seed: int) -> n
     wanted = {
         f"{ACTOR}{name}": tuple(weight.shape) for name, weight in network.actor.state_dict().items()
     }
-    require_weights(policy, wanted)
+    weights = fitting_weights(policy, wanted)
     network.actor.load_state_dict(
-        {
-            name.removeprefix(ACTOR): torch.tensor(np.asarray(weight), dtype=torch.float32)
-            for name, weight in policy.weights.items()
-        }
+        {name.removeprefix(ACTOR): torch.from_numpy(weight) for name, weight in weights.items()}
     )
     with torch.no_grad():
         logits = network.logits(torch.from_numpy(team.actor_inputs[None]))[0].numpy()

@@ -8,7 +8,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from archgym.envs.choices import Choices
 from archgym.envs.observation import Observation
-from archgym.learning.policy_fit import require_weights
+from archgym.learning.policy_fit import fitting_weights
 from archgym.learning.sb3_training import LearningEnv
 from archgym.policy import Policy
 from archgym.task import Task
@@ -23,6 +23,8 @@ def describe(
     return {
         "task": task.id,
         "network": type(algorithm.policy).__name__,
+        # Of an algorithm that has never learned from anything, 0; the library counts in private.
+        "updates": int(algorithm._n_updates),
         **layout(task, formulation, actions),
     }
 
@@ -55,11 +57,8 @@ def load_weights(algorithm: BaseAlgorithm, actor: str, policy: Policy) -> None:
       InvalidArgumentError: They do not fit.
     """
     shapes = {name: weight.shape for name, weight in weights_of(algorithm, actor).items()}
-    require_weights(policy, shapes)
-    tensors = {
-        name: torch.tensor(np.asarray(weight), dtype=torch.float32)
-        for name, weight in policy.weights.items()
-    }
+    weights = fitting_weights(policy, shapes)
+    tensors = {name: torch.from_numpy(weight) for name, weight in weights.items()}
     algorithm.policy.load_state_dict(tensors, strict=False)
 
 

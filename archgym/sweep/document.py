@@ -19,6 +19,8 @@ _MAX_DEPTH = 20
 _INTEGER = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?")
 _MAX_DIGITS = 18
+# chosen: enough to find it in the file.
+_MAX_ECHO = 80
 _CONSTANTS = {"true": True, "false": False, "null": None, "~": None, "": None}
 _DUPLICATE = "Remove one of them"
 
@@ -40,8 +42,11 @@ class Node:
         if isinstance(self.value, Mapping):
             return "a mapping"
         if isinstance(self.value, tuple):
-            return "a list"
-        return "nothing" if self.value is None else repr(self.value)
+            return "a list" if self.value else "an empty list"
+        if self.value is None:
+            return "nothing"
+        text = repr(self.value)
+        return text if len(text) <= _MAX_ECHO else f"{text[:_MAX_ECHO]}…"
 
     def plain(self) -> Any:
         """The value without lines."""

@@ -390,6 +390,8 @@ def _agent(label: str, node: Node) -> AgentPlan:
     if "tuned" in parts:
         given = parts["tuned"]
         is_file = isinstance(given.value, str)
+        if not is_file and not isinstance(given.value, bool):
+            raise given.refusal(f"`tuned` must be true, false or a file; got {given.kind}")
         tuned = str(given.path.parent / given.text("`tuned`")) if is_file else given.flag("`tuned`")
     on_tasks = {}
     if "on_tasks" in parts:

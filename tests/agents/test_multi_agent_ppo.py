@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,9 @@ from archgym.conformance.proving import ProvingSimulator, proving_tasks
 from archgym.envs import evaluator
 from archgym.errors import BudgetExhausted, InvalidArgumentError
 from archgym.objective import INFEASIBLE_REWARD
+from archgym.parameter import Integer
 from archgym.policy import Policy
+from archgym.space import DesignSpace
 from archgym.study import Study
 from archgym.task import Task
 
@@ -159,6 +162,18 @@ def test_policy_makes_the_designs_that_it_learned(tmp_path: Path, kind: dict[str
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("groups", ["parameter", "subsystem"])
+def test_only_design_of_a_space_is_evaluated_and_nothing_else(groups: str) -> None:
+    space = DesignSpace("one", [Integer(name="banks", low=3, high=3)])
+    task: Any = SimpleNamespace(space=space)
+    asked: list[np.ndarray] = []
+    evaluate: Any = asked.append
+
+    MultiAgentPpoAgent(space, seed=0, groups=groups).search(evaluate, task)
+
+    assert [designs.tolist() for designs in asked] == [[[0]]]
+
+
 def test_policy_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     policy = trained(tmp_path, SMOOTH)
     weights = dict(policy.weights)

@@ -11,7 +11,12 @@ import pytest
 from archgym import discovery
 from archgym.cli.app import run
 
-ENTRY_POINTS = "[archgym.simulators]\nplugin = tests.cli.plugin:PluginSimulator\n"
+ENTRY_POINTS = """
+[archgym.simulators]
+plugin = tests.cli.plugin:PluginSimulator
+[archgym.agents]
+unreplayable = tests.toys:UnreplayableAgent
+"""
 
 
 @dataclass(frozen=True)

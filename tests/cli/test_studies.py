@@ -55,6 +55,27 @@ def test_resume_with_a_larger_budget_equals_one_long_search(archgym: Archgym) ->
     assert Path("parts/journal.jsonl").read_bytes() == Path("whole/journal.jsonl").read_bytes()
 
 
+def test_resume_and_show_tell_of_segments(archgym: Archgym) -> None:
+    archgym("search", "plugin", "-a", "unreplayable", "-n", "12", "--out", "parts")
+
+    resumed = archgym("resume", "parts", "--budget", "30")
+    again = archgym("resume", "parts")
+    shown = archgym("show", "parts")
+
+    segments = archgym("show", "parts", "--json").json["segments"]
+    assert [segment["first_seq"] for segment in segments] == [0, segments[1]["first_seq"]]
+    n, seed = segments[1]["first_seq"], segments[1]["seed"]
+    assert (
+        f"unreplayable cannot be replayed here: it begins anew after {n} asks, in segment 2 with "
+        f"seed {seed}."
+    ) in resumed.out
+    assert "segment" not in again.out
+    assert (
+        f"2 segments, since it cannot be replayed; they begin at ask 1 (seed 0), ask {n + 1} ("
+        in (shown.out)
+    )
+
+
 def test_show_gives_best_and_default_design(archgym: Archgym, study: Path) -> None:
     ran = archgym("show", study, "--json")
 

@@ -282,11 +282,33 @@ def test_policy_evaluates_on_its_task_and_on_another_workload(
     moved = {result["name"]: result for result in other["results"]}
     assert moved["study's best"]["design"] == by_name["study's best"]["design"]
     assert moved["study's best"]["metrics"] != by_name["study's best"]["metrics"]
+    assert own["updates"] > 0
     text = archgym("policy", "evaluate", trained / "policy.npz", "--designs", "6")
+    assert "untrained" not in text.out
     assert text.code == 0
     for word in ("most likely", "default", "latency_ns", "ns", "6 designs"):
         assert word in text.out
     assert "study's best" not in text.out
+
+
+@pytest.mark.slow
+def test_search_and_policy_say_that_nothing_was_learned(archgym: Archgym) -> None:
+    pytest.importorskip("stable_baselines3")
+
+    ran = archgym("search", "plugin", "-a", "ppo", "-n", "6", "--out", "ppo")
+    evaluated = archgym("policy", "evaluate", "ppo", "--designs", "1")
+
+    for text in (ran.out, evaluated.out):
+        assert "The policy is untrained: the search ended before the agent's first update." in text
+    assert "1 design, 1 distinct, " in evaluated.out
+
+
+@pytest.mark.parametrize("group", ["policy", "sweep"])
+def test_group_without_a_command_gives_help(archgym: Archgym, group: str) -> None:
+    ran = archgym(group)
+
+    assert (ran.code, ran.err) == (0, "")
+    assert f"Usage: archgym {group}" in ran.out
 
 
 @pytest.mark.slow

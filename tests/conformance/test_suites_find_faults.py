@@ -11,7 +11,7 @@ import pytest
 from archgym.agent import Agent, AskTellAgent, Evaluate, Trials
 from archgym.agents.random import RandomAgent
 from archgym.conformance import ProvingSimulator, check_agent, check_simulator, proving_tasks
-from archgym.errors import BudgetExhausted, ConformanceError
+from archgym.errors import BudgetExhausted, ConformanceError, InvalidArgumentError
 from archgym.metrics import MetricSpec
 from archgym.objective import Objective, Term
 from archgym.parameter import Integer, Parameter
@@ -401,3 +401,12 @@ def test_broken_simulator_is_found(kind: Any, message: str) -> None:
         check_simulator(kind())
 
     assert f"check_simulator({kind.__qualname__}" in str(caught.value)
+
+
+def test_what_is_no_agent_and_no_simulator_is_refused() -> None:
+    wrong: Any = "coordinates"
+
+    with pytest.raises(InvalidArgumentError, match="`kind` must be a class below Agent"):
+        check_agent(wrong)
+    with pytest.raises(InvalidArgumentError, match="`simulator` must be a Simulator"):
+        check_simulator(wrong)

@@ -190,6 +190,26 @@ def test_wrong_actions_are_refused_and_cost_nothing(change: dict[str, Any], mess
     assert env.step(FAST)[2]["mode"]
 
 
+@pytest.mark.parametrize("actions", [None, 5, [0, 1]])
+def test_actions_that_are_no_mapping_are_refused(actions: Any) -> None:
+    env = parallel(toy_task())
+    env.reset()
+
+    with pytest.raises(InvalidArgumentError, match="`actions` must map agents to their actions"):
+        env.step(actions)
+
+
+def test_agents_and_tasks_that_do_not_exist_are_refused() -> None:
+    env = parallel(toy_task())
+    wrong: Any = 5
+
+    for about in (env.action_space, env.observation_space, env.observation_names, env.action_mask):
+        with pytest.raises(UnknownNameError, match="Agent 'zz' does not exist"):
+            about("zz")
+    with pytest.raises(InvalidArgumentError, match="`task` must be a Task"):
+        parallel(wrong)
+
+
 def test_missing_action_is_named() -> None:
     env = parallel(toy_task())
     env.reset()

@@ -25,7 +25,8 @@ from archgym.journal import load_journal
 from archgym.study import Study
 from archgym.task import Task
 
-pytestmark = pytest.mark.slow
+# One cluster at a time, whatever processes share the tests out.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
 ROOT = Path(__file__).resolve().parents[2]
 NODE = {"object_store_memory": 100 * 2**20, "include_dashboard": False}
@@ -114,7 +115,7 @@ def test_study_on_two_nodes_reaches_its_budget_though_one_is_killed(
 @pytest.mark.parametrize("cluster", [0], indirect=True)
 def test_runners_that_are_all_dead_end_the_search_with_an_error(cluster: Any) -> None:
     from archgym.learning.random_state import RandomState
-    from archgym.learning.rllib import train_with_runners
+    from archgym.learning.rllib_runners import train_with_runners
     from archgym.learning.rllib_team import Team
 
     both, second = cluster
@@ -132,7 +133,13 @@ def test_runners_that_are_all_dead_end_the_search_with_an_error(cluster: Any) ->
     team = Team.make(task, groups="parameter", observes="all", is_central=False)
     with RandomState(0), pytest.raises(ArchGymError, match="An environment runner must live"):
         train_with_runners(
-            team, task, agent._values, 0, kill_after_the_first, lambda weights: None, patience_s=8
+            team,
+            task,
+            agent._values,
+            0,
+            kill_after_the_first,
+            lambda weights, n_updates: None,
+            patience_s=8,
         )
 
     assert asked == [16]
@@ -155,18 +162,18 @@ def test_instance_of_ones_own_is_shut_down_and_errors_pass_through(
 ) -> None:
     import ray
 
-    from archgym.learning.rllib import _children
+    from archgym.learning.rllib_ray import children
 
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     task = Task.make("dram")
     here = threading.current_thread()
-    before = _children(os.getpid())
+    before = children(os.getpid())
     processes: list[int] = []
 
     def fail(designs: np.ndarray) -> Trials:
         assert threading.current_thread() is here
-        own = [pid for pid in _children(os.getpid()) if pid not in before]
-        processes.extend([*own, *(child for pid in own for child in _children(pid))])
+        own = [pid for pid in children(os.getpid()) if pid not in before]
+        processes.extend([*own, *(child for pid in own for child in children(pid))])
         assert len(designs) == 16
         raise ZeroDivisionError("as evaluate has it")
 

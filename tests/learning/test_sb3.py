@@ -301,6 +301,14 @@ def test_library_writes_no_files() -> None:
 # ---- policies
 
 
+@pytest.mark.parametrize("name", ["ppo", "sac"])
+def test_policy_says_how_often_it_was_updated(name: str) -> None:
+    before, after = learned(name, MIXED, budget=3), learned(name, MIXED)
+
+    assert before.description["updates"] == 0
+    assert after.description["updates"] > 0
+
+
 @pytest.mark.parametrize(("name", "formulation"), BOTH)
 def test_policy_proposes_designs_of_the_space(name: str, formulation: str, tmp_path: Path) -> None:
     given = {"formulation": formulation} if name != "dqn" else {}
@@ -378,9 +386,15 @@ def test_policy_of_a_space_with_other_sizes_is_refused() -> None:
         (lambda w: w.update(more=np.zeros(1)), "'more'"),
         (lambda w: w.update({"action_net.bias": np.zeros(3)}), "shape"),
         (lambda w: w.update({"action_net.bias": w["action_net.bias"] * np.nan}), "finite"),
+        (
+            lambda w: w.update(
+                {"action_net.bias": np.full_like(w["action_net.bias"], 1e300, "f8")}
+            ),
+            "finite",
+        ),
         (lambda w: w.update({"action_net.bias": w["action_net.bias"].astype(int)}), "numbers of"),
     ],
-    ids=["missing", "more", "shape", "nan", "whole"],
+    ids=["missing", "more", "shape", "nan", "large", "whole"],
 )
 def test_policy_with_wrong_weights_is_refused(change: Callable[[Any], Any], words: str) -> None:
     policy = learned("ppo", TINY, budget=3)
@@ -389,6 +403,16 @@ def test_policy_with_wrong_weights_is_refused(change: Callable[[Any], Any], word
 
     with pytest.raises(InvalidArgumentError, match=words):
         agent_class("ppo").propose(replace(policy, weights=weights), TINY, 1, 0)
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">f8", "g"])
+def test_weights_of_other_machines_are_read(dtype: str) -> None:
+    policy = learned("ppo", TINY, budget=3)
+    weights = {name: weight.astype(dtype) for name, weight in policy.weights.items()}
+
+    designs = agent_class("ppo").propose(replace(policy, weights=weights), TINY, 5, 0)
+
+    assert np.array_equal(designs, agent_class("ppo").propose(policy, TINY, 5, 0))
 
 
 @pytest.mark.parametrize(
