@@ -140,8 +140,19 @@ class Simulator(ABC):
 
     @cached_property
     def reasons(self) -> tuple[str, ...]:
-        """Why a design was not built, by `BatchResult.reason`; entry 0 is empty."""
+        """Why a design was not built, by `BatchResult.reason`; entry 0 is empty.
+
+        Simulators declare `model_reasons`; these follow, and are not to be overridden.
+        """
+        return self._declared_reasons()
+
+    def _declared_reasons(self) -> tuple[str, ...]:
         return ("", *self.model_reasons, *(c.reason for c in self.space.constraints))
+
+    @cached_property
+    def _has_declared_reasons(self) -> bool:
+        """Whether `reasons` are those that follow; what writes results down goes by them."""
+        return tuple(self.reasons) == self._declared_reasons()
 
     @final
     def evaluate_batch(self, indices: np.ndarray, workload: Workload) -> BatchResult:
@@ -156,8 +167,16 @@ class Simulator(ABC):
 
         Raises:
           InvalidDesignError: An index lies outside the space.
-          SimulatorError: The model broke, or its numbers break an invariant.
+          SimulatorError: The model broke, its numbers break an invariant, or its `reasons` are
+            not those of its `model_reasons` and constraints.
         """
+        if not self._has_declared_reasons:
+            raise SimulatorError(
+                f"Simulator {self.name!r} must list why a design cannot be built in "
+                "`model_reasons`; its `reasons` are overridden, and differ from an empty text, "
+                "those and the constraints' reasons. Rename `reasons` to `model_reasons`, and "
+                "leave the empty text out."
+            )
         indices = np.asarray(indices)
         self.space.check_indices(indices)
         n = len(indices)

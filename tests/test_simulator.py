@@ -10,6 +10,7 @@ from archgym.errors import InvalidDesignError, SimulatorError
 from archgym.metrics import MetricSpec
 from archgym.objective import Objective, Term
 from archgym.simulator import BatchResult, Simulator, Workload
+from archgym.task import Task
 from tests.toys import SPACE, ToySimulator
 
 LIGHT = ToySimulator().workload("light")
@@ -177,3 +178,11 @@ def test_smallest_simulator_needs_few_lines() -> None:
 
     assert dict(metrics) == {"time_ns": 0.0}
     assert simulator.describe_workload(simulator.workload("only")) == {}
+
+
+def test_reasons_that_are_overridden_are_refused_before_anything_is_simulated() -> None:
+    class Overridden(ToySimulator):
+        reasons = ("", "Too big.")
+
+    with pytest.raises(SimulatorError, match="Rename `reasons` to `model_reasons`"):
+        Task.make(Overridden())

@@ -10,9 +10,10 @@ from archgym.cli.terminal import number
 if TYPE_CHECKING:
     import numpy as np
 
+    from archgym.metrics import MetricSpec
     from archgym.studylog import StudyLog
 
-__all__ = ["BestCurve", "best_so_far", "span", "text_curve"]
+__all__ = ["BestCurve", "best_label", "best_so_far", "span", "text_curve"]
 
 # chosen: what the first evaluations have is often so bad that nothing else would be seen.
 _SETTLED_SHARE = 0.05
@@ -31,6 +32,13 @@ class BestCurve:
     default: float | None
 
 
+def best_label(sought: "MetricSpec | None") -> str:
+    """What an axis says of the best so far: the metric that is sought, or the reward."""
+    if sought is None:
+        return "Best reward so far"
+    return f"{sought.name} of the best design so far [{sought.unit}]"
+
+
 def best_so_far(log: "StudyLog") -> BestCurve:
     """The curve of the metric that is searched for, or of the reward where there are several."""
     import numpy as np
@@ -38,7 +46,7 @@ def best_so_far(log: "StudyLog") -> BestCurve:
     evaluated = log.is_evaluation
     reward = np.where(log.is_feasible, log.records.reward, -np.inf)[evaluated]
     if not len(reward):
-        return BestCurve("Best reward so far", np.empty(0), None)
+        return BestCurve(best_label(None), np.empty(0), None)
     best = np.maximum.accumulate(reward)
     # The row where each running best was first reached.
     rises = np.append(True, best[1:] > best[:-1])
@@ -50,11 +58,10 @@ def best_so_far(log: "StudyLog") -> BestCurve:
         spec = log.metrics[column]
         values = log.average()[evaluated][rows, column]
         default = float((log.weights @ log.reference)[column])
-        label = f"{spec.name} of the best design so far [{spec.unit}]"
-        return BestCurve(label, np.where(np.isfinite(best), values, np.nan), default)
+        return BestCurve(best_label(spec), np.where(np.isfinite(best), values, np.nan), default)
     relative = all(term["target"] is None for term in terms)
     values = np.where(np.isfinite(best), best, np.nan)
-    return BestCurve("Best reward so far", values, 0.0 if relative else None)
+    return BestCurve(best_label(None), values, 0.0 if relative else None)
 
 
 def span(values: "np.ndarray") -> tuple[float, float]:

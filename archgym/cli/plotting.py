@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from archgym.cli.curve import best_so_far, span
+from archgym.cli.curve import best_label, best_so_far, span
 from archgym.cli.front import sought
 from archgym.errors import InvalidArgumentError
 from archgym.storage import atomic_file
@@ -87,15 +87,13 @@ def plot_random(known: "Exhaustive", curve: "RandomCurve", path: Path) -> None:
     Raises:
       StorageError: The file cannot be written.
     """
-    from archgym.cli.tabulating import curve_label
-
     with _picture(path, 3.6) as axes:
         ends = _draw_random(axes, known, curve)
         margin = 0.06 * (max(ends) - min(ends)) or 1.0
         axes.set_ylim(min(ends) - margin, max(ends) + margin)
         axes.set_xscale("log")
         axes.set_xlabel("evaluations")
-        axes.set_ylabel(f"{curve_label(known)} of the best design so far", fontsize=8)
+        axes.set_ylabel(best_label(known.sought), fontsize=8)
         axes.set_title(known.task.id, fontsize=9)
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)

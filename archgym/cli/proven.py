@@ -121,7 +121,7 @@ def write_proven(standings: Sequence[Standing], known: "Exhaustive") -> None:
     say(
         f"The optimum is {number(best)} in {curve_label(known)}, reward {known.reward:.4f}, "
         f"{'one design' if known.n_ties == 1 else f'{known.n_ties:,} designs'}; random search is "
-        "as expected, with its 5th to 95th percentile."
+        "as expected, with its 5th to 95th percentile of reward."
     )
     say()
     columns = ("evaluations", "by", curve_label(known), "off", "reward below", "better designs")

@@ -165,7 +165,8 @@ def verify(
         say(
             f"{file}: {n:,} of {made.rows:,} designs simulated anew on "
             f"{len(made.workload_names())} workloads are equal in every bit; all columns have "
-            "their hashes, and all optima are those of the rows."
+            "their hashes, parameters are the designs' own, and all optima are there and those of "
+            "the rows."
         )
 
 
@@ -183,9 +184,10 @@ def curve(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Show what random search reaches, exactly: its mean, and its 5th to 95th percentile.
+    """Show what random search reaches, exactly: its mean, and its 5th to 95th percentile of reward.
 
-    Random search evaluates no design twice, so that this needs no runs and has no noise.
+    The 5th is what an unlucky run has: the larger value of a metric that is minimised. Random
+    search evaluates no design twice, so that this needs no runs and has no noise.
     """
     from archgym.cli.plotting import check_plot, plot_random
     from archgym.cli.tasks import workload_weights
@@ -245,6 +247,8 @@ def curve_json(found: "RandomCurve") -> dict[str, Any]:
     return {
         "budgets": found.budgets,
         "expected": found.expected,
+        # Of the reward: where a metric is minimised, 0.05 is its larger value.
+        "quantiles_of": "reward",
         "quantiles": {f"{share:g}": values for share, values in found.quantiles.items()},
     }
 
@@ -256,7 +260,7 @@ def _write_curve(known: "Exhaustive", found: "RandomCurve") -> None:
         f"{known.reward:.4f}; {_ties(known.n_ties)}."
     )
     say()
-    columns = ("evaluations", "expected", "5 %", "median", "95 %")
+    columns = ("evaluations", "expected", "5 % by reward", "median", "95 % by reward")
     numbers = [found.expected, *(found.quantiles[share] for share in BAND)]
     rows = [
         (f"{n:,}", *(number(float(values[place])) for values in numbers))

@@ -119,6 +119,11 @@ class _SimulatorCheck:
                     )
         reasons = simulator.reasons
         self._require(
+            tuple(reasons[: 1 + len(simulator.model_reasons)]) == ("", *simulator.model_reasons),
+            "reasons of its own must be listed in `model_reasons`, `reasons` not be overridden",
+            reasons,
+        )
+        self._require(
             reasons[0] == "" and all(reasons[1:]), "each reason must be a sentence", reasons
         )
         known = type(simulator).fidelity_names

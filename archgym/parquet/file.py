@@ -108,9 +108,19 @@ class ParquetFile:
         with parquet_errors(self.path):
             names = None if columns is None else list(columns)
             for batch in self._file.iter_batches(MAX_BATCH, columns=names, use_threads=False):
+                self._check_names(batch, names)
                 # Texts that are not UTF-8 and places outside a dictionary would end the process.
                 batch.validate(full=True)
                 yield batch
+
+    def _check_names(self, batch: "pa.RecordBatch", names: Sequence[str] | None) -> None:
+        """Refuses rows without a column that was asked for, which pyarrow leaves out in silence."""
+        came = set(batch.schema.names)
+        absent = [name for name in names or self.schema.names if name not in came]
+        if absent:
+            raise FileFormatError(
+                self.path, None, f"column {absent[0]!r} must be there, and is not", _REMEDY
+            )
 
 
 def _open(path: Path, texts: Sequence[str]) -> "pq.ParquetFile":

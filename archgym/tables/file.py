@@ -140,6 +140,9 @@ class TableFile:
             came = [t.value_type if pa.types.is_dictionary(t) else t for t in came]
             if [str(t).removeprefix("large_") for t in came] != [kind]:
                 raise self._refusal(f"column `{name}` must be there once, as {kind}")
+        for name in self.columns.parameters:
+            if schema.names.count(name) != 1:
+                raise self._refusal(f"column `{name}`, of a parameter, must be there once")
 
     def numbers(self) -> np.ndarray:
         """Numbers of the designs in their space, (rows,) int64, increasing.
@@ -185,10 +188,22 @@ class TableFile:
             raise self._refusal("a design must have finite metrics or a reason why it has none")
         return values, reason
 
-    def _pieces(self, columns: Sequence[str]) -> "Iterator[tuple[int, pa.RecordBatch]]":
+    def parameter_pieces(self) -> "Iterator[tuple[int, pa.RecordBatch]]":
+        """Columns of the parameters, which nothing here is looked up in, some rows at a time.
+
+        Raises:
+          FileFormatError: They are damaged.
+        """
+        names = tuple(self.columns.parameters)
+        file = ParquetFile.open(self.path, names)
+        yield from self._pieces(names, file)
+
+    def _pieces(
+        self, columns: Sequence[str], file: ParquetFile | None = None
+    ) -> "Iterator[tuple[int, pa.RecordBatch]]":
         """Rows of some columns, some at a time, each piece with the number of its first row."""
         start = 0
-        for piece in self._file.batches(columns):
+        for piece in (file or self._file).batches(columns):
             if start + len(piece) > self.rows:
                 raise self._refusal(f"it must have {self.rows} rows; it has more")
             yield start, piece

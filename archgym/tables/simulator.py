@@ -4,15 +4,19 @@ import threading
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, final
+from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
 
 from archgym.errors import FileFormatError
+from archgym.parameter import Parameter
 from archgym.simulator import BatchResult, Workload
 from archgym.standin import StandIn, StandInKind
 from archgym.tables.file import TableFile
 from archgym.tables.optimum import Optimum
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["TableSimulator"]
 
@@ -95,6 +99,18 @@ class TableSimulator(StandIn):
                 np.stack([values[rows] for values, _ in results], axis=1),
                 np.stack([reason[rows] for _, reason in results], axis=1),
             )
+
+    def parameter_pieces(self) -> "Iterator[tuple[Parameter, int, pa.Array]]":
+        """Columns of the parameters, in pieces, each with the number of its first row.
+
+        Nothing is looked up in them: they are for those who read the file without ArchGym.
+
+        Raises:
+          FileFormatError: The file is damaged.
+        """
+        for start, piece in self._file.parameter_pieces():
+            for name, parameter in self._file.columns.parameters.items():
+                yield parameter, start, piece.column(name)
 
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
         """Results of designs that are known to be canonical and feasible in the space."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from archgym.errors import ArchGymError, SimulatorError
 from archgym.external import RunningPrograms
-from archgym.simulator import FAILED, BatchResult
+from archgym.simulator import FAILED, BatchResult, Workload
 from archgym.task import Task
 
 __all__ = ["Job", "SimulatingThreads"]
@@ -79,11 +79,9 @@ class SimulatingThreads:
         broken = np.flatnonzero(result.reason == FAILED)
         if len(broken):
             row = int(broken[0])
-            design = self._task.space.design_at(job.indices[row])
-            raise SimulatorError(
-                "A table must have every design's metrics; the simulator broke on "
-                f"{dict(design)!r}: {result.failures[row]}"
-            )
+            design = dict(self._task.space.design_at(job.indices[row]))
+            workload = self._task.workloads[job.place].workload.name
+            raise _broke(f"{design!r} on workload {workload!r}", result.failures[row])
         return job, result
 
     def _serve(self) -> None:
@@ -93,12 +91,30 @@ class SimulatingThreads:
                 result: BatchResult | BaseException
                 try:
                     result = self._task.simulator.evaluate_batch(job.indices, workload)
-                except ArchGymError as error:
-                    result = error
                 # A simulator is other people's code; whatever it raises ends the build.
                 except BaseException as error:
-                    result = SimulatorError(
-                        "A table must have every design's metrics; the simulator broke: "
-                        f"{type(error).__name__}: {error}"
-                    )
+                    result = self._told(error, job.indices, workload)
                 self._results.put((job, result))
+
+    def _told(self, error: BaseException, indices: np.ndarray, workload: Workload) -> ArchGymError:
+        """The error as one line that names the design, or of how many designs it is one."""
+        if isinstance(error, ArchGymError) and not isinstance(error, SimulatorError):
+            return error
+        for row in indices if len(indices) > 1 else ():
+            if self._is_over:
+                break
+            try:
+                self._task.simulator.evaluate_batch(row[None, :], workload)
+            except BaseException as alone:
+                return self._told(alone, row[None, :], workload)
+        design = dict(self._task.space.design_at(indices[0]))
+        others = f" or one of {len(indices) - 1} after it" if len(indices) > 1 else ""
+        kind = "" if isinstance(error, SimulatorError) else f"{type(error).__name__}: "
+        return _broke(f"{design!r}{others} on workload {workload.name!r}", f"{kind}{error}")
+
+
+def _broke(where: str, why: str) -> SimulatorError:
+    return SimulatorError(
+        f"A table must have every design's metrics; the simulator broke on {where}: "
+        f"{' '.join(why.split())}"
+    )

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,9 +12,12 @@ from archgym.progress import StageProgress
 from archgym.simulator import Simulator
 from archgym.tables.optimum import Optimum, OptimumSearch
 from archgym.tables.simulator import TableSimulator
+from archgym.tables.writing import parameter_array
 from archgym.task import Task
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from archgym.standin import StandIn
 
 __all__ = ["simulator_of", "verify_table"]
@@ -58,8 +61,8 @@ def verify_table(
 ) -> Iterator[str]:
     """Yields what is wrong, in sentences; nothing where all is well.
 
-    All columns are compared with their hashes, the optima are found anew, and random designs are
-    simulated anew and compared bit for bit.
+    All columns are compared with their hashes, those of the parameters with the designs' numbers,
+    the optima are found anew, and random designs are simulated anew and compared bit for bit.
 
     Args:
       table: Which.
@@ -86,6 +89,8 @@ def verify_table(
                 f"differ from the simulator, the first of them "
                 f"{dict(table.space.design_at(indices[row]))!r}."
             )
+    yield from _strange_parameters(table, progress)
+    yield from _absent_optima(table)
     for n_found, optimum in enumerate(table.optima, start=1):
         if _found(table, optimum) != optimum:
             on = "+".join(optimum.weights)
@@ -114,6 +119,63 @@ def _differs(
         if progress is not None:
             progress(f"designs on {facts.name}", min(rows.stop, len(indices)), len(indices))
     return differs
+
+
+def _strange_parameters(table: TableSimulator, progress: StageProgress | None) -> Iterator[str]:
+    """What is wrong in columns of parameters, which must be what the designs' numbers say."""
+    wrong: dict[str, tuple[int, str]] = {}
+    parameters = table.space.parameters
+    indices = np.empty((0, len(parameters)), dtype=np.int64)
+    begin = -1
+    for parameter, start, column in table.parameter_pieces():
+        stop = start + len(column)
+        if start != begin:
+            begin, indices = start, table.space.unflat(table.numbers[start:stop])
+        expected = parameter_array(parameter, indices[:, parameters.index(parameter)])
+        if not _are_equal(column, expected):
+            differs = _differing(column.to_pylist(), expected.to_pylist())
+            n, first = wrong.get(parameter.name, (0, ""))
+            if differs:
+                row = differs[0]
+                first = first or (
+                    f"design {table.numbers[start + row]}: it has {str(column[row])[:80]!r} for "
+                    f"{str(expected[row])[:80]!r}"
+                )
+                wrong[parameter.name] = n + len(differs), first
+        if progress is not None:
+            progress("parameters", stop, table.rows)
+    for name, (n, first) in wrong.items():
+        yield (
+            f"Parameter {name!r} is not what the numbers of the designs say in {n:,} of "
+            f"{table.rows:,} rows, the first of them {first}."
+        )
+
+
+def _are_equal(column: "pa.Array", expected: "pa.Array") -> bool:
+    """Whether two columns of one and the same type hold the same."""
+    import pyarrow as pa
+
+    plain = [
+        array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+        for array in (column, expected)
+    ]
+    return bool(plain[0].equals(plain[1]))
+
+
+def _differing(column: list[Any], expected: list[Any]) -> list[int]:
+    return [row for row, (a, b) in enumerate(zip(column, expected, strict=True)) if a != b]
+
+
+def _absent_optima(table: TableSimulator) -> Iterator[str]:
+    """Which optima a table should have, and does not: `tasks_of` says which."""
+    names = [facts.name for facts in table.declaration.workloads]
+    mixtures = [[name] for name in names] + ([names] if len(names) > 1 else [])
+    known = {(o.objective.name, frozenset(o.weights)) for o in table.optima}
+    objectives = dict.fromkeys([*table.objectives, *(o.objective.name for o in table.optima)])
+    for mixture in mixtures:
+        for objective in objectives:
+            if (objective, frozenset(mixture)) not in known:
+                yield f"The optimum for {objective!r} on {'+'.join(mixture)} is not there."
 
 
 def _found(table: TableSimulator, optimum: Optimum) -> Optimum:

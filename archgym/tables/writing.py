@@ -16,7 +16,7 @@ from archgym.tables.content import METADATA_KEY, NUMBER, TableColumns
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["TableWriter"]
+__all__ = ["TableWriter", "parameter_array"]
 
 # chosen: in memory at once, 40 MB for twenty metrics; and half of what is read at once, with many.
 _GROUP_ROWS = 2**18
@@ -71,7 +71,7 @@ class TableWriter:
         indices = space.unflat(numbers)
         arrays = [pa.array(numbers, pa.int64())]
         for place, parameter in enumerate(self._columns.parameters.values()):
-            arrays.append(_parameter_array(parameter, indices[:, place]))
+            arrays.append(parameter_array(parameter, indices[:, place]))
         texts = pa.array(self._declaration.reasons[1:], pa.string())
         for place in range(len(self._declaration.workloads)):
             for metric in range(len(self._declaration.metrics)):
@@ -136,7 +136,8 @@ def _parameter_type(parameter: Parameter) -> Any:
     return pa.int64() if values.dtype.kind in "iu" else pa.float64()
 
 
-def _parameter_array(parameter: Parameter, indices: np.ndarray) -> Any:
+def parameter_array(parameter: Parameter, indices: np.ndarray) -> Any:
+    """A parameter's values at these indices, (n,), as the pyarrow array that a table holds."""
     import pyarrow as pa
 
     if isinstance(parameter, Categorical):

@@ -79,6 +79,15 @@ def test_curve_is_exact(archgym: Archgym, table: Path) -> None:
     assert ran.json["label"] == "latency_ns [ns]"
 
 
+def test_percentiles_of_a_curve_are_said_to_be_of_the_reward(archgym: Archgym, table: Path) -> None:
+    text = archgym("table", "curve", table, "-n", "10")
+    ran = archgym("table", "curve", table, "-n", "10", "--json")
+
+    assert "5 % by reward" in text.out
+    assert ran.json["quantiles_of"] == "reward"
+    assert ran.json["quantiles"]["0.05"][0] > ran.json["quantiles"]["0.95"][0]
+
+
 def test_curve_is_drawn(archgym: Archgym, table: Path) -> None:
     ran = archgym("table", "curve", table, "--objective", "balanced", "--plot", "curve.svg")
 

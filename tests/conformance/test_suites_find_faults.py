@@ -272,6 +272,10 @@ class UnlistedReason(Sound):
         return BatchResult(result.values, np.where(result.reason == 1, 9, 0).astype(np.int16))
 
 
+class OverriddenReasons(Sound):
+    reasons = ("", "It is too big.")
+
+
 class SilentFailure(Sound):
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
         result = super().simulate(indices, workload)
@@ -370,6 +374,7 @@ SIMULATORS: list[tuple[type[Simulator], str]] = [
     (Remembers, "evaluated twice"),
     (NumbersForInfeasible, "must return NaN"),
     (UnlistedReason, "place in its `reasons`"),
+    (OverriddenReasons, "listed in `model_reasons`"),
     (SilentFailure, "must say in `failures`"),
     (NanForBuilt, "default design must run"),
     (DefaultInfeasible, "default design must be feasible"),

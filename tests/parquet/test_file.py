@@ -57,3 +57,10 @@ def test_metadata_are_those_of_the_writer(tmp_path: Path) -> None:
     table = pa.table({"x": [1]}).replace_schema_metadata({b"archgym": b"\xff{}"})
 
     assert read_metadata(written(tmp_path / "file.parquet", table))[b"archgym"] == b"\xff{}"
+
+
+def test_column_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path / "file.parquet", pa.table({"x": [1, 2]}))
+
+    with pytest.raises(FileFormatError, match="column 'y' must be there"):
+        list(ParquetFile.open(path).batches(["x", "y"]))

@@ -71,6 +71,14 @@ def test_column_that_was_changed_is_refused(
         read_all(path)
 
 
+def test_column_of_a_parameter_that_is_missing_is_refused(built: Path, tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    pq.write_table(pq.read_table(built).drop_columns(["mode"]), path)
+
+    with pytest.raises(FileFormatError, match="column `mode`, of a parameter, must be there once"):
+        TableSimulator(path)
+
+
 def mutants(contents: Sequence[bytes], n: int) -> Iterator[bytes]:
     """Copies with bits flipped, bytes left out or others put there, half of them in the footer."""
     rng = np.random.default_rng(0)

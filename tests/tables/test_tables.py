@@ -225,8 +225,22 @@ def test_parts_of_another_table_are_refused(tmp_path: Path) -> None:
 
 
 def test_simulator_that_breaks_proves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(SimulatorError, match="broke: ZeroDivisionError: the toy broke"):
+    with pytest.raises(SimulatorError, match="'light': ZeroDivisionError: the toy broke") as caught:
         build_table(toy_task("light", trouble="raise"), tmp_path / "table.parquet")
+
+    assert "broke on {'mode': 'off', 'banks': 1, 'depth': 3, 'gain': 0.0" in str(caught.value)
+
+
+def test_error_of_several_lines_is_told_in_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(trouble: str) -> None:
+        raise ValueError("boom\nline 2")
+
+    monkeypatch.setattr("tests.toys._make_trouble", broken)
+
+    with pytest.raises(SimulatorError, match=r"ValueError: boom line 2$"):
+        build_table(toy_task("light", trouble="raise"), tmp_path / "table.parquet", 1)
 
 
 def test_file_that_exists_is_not_built_again(built: Path) -> None:
@@ -270,6 +284,35 @@ def test_wrong_optimum_is_found(built: Path, tmp_path: Path) -> None:
     problems = list(verify_table(TableSimulator(path), ToySimulator(), 1))
 
     assert problems == ["The optimum for 'low-latency' on light is not that of its rows."]
+
+
+def test_parameters_that_are_not_those_of_the_design_are_found(built: Path, tmp_path: Path) -> None:
+    content = pq.read_table(built)
+    for name in ("mode", "depth"):
+        place = content.schema.names.index(name)
+        column = content.column(name).combine_chunks()
+        same = column.take(np.zeros(N_DESIGNS, dtype=np.int64))
+        content = content.set_column(place, content.schema.field(name), same)
+    path = tmp_path / "table.parquet"
+    pq.write_table(content, path)
+
+    problems = list(verify_table(TableSimulator(path), ToySimulator(), 1))
+
+    assert len(problems) == 2
+    assert problems[0].startswith("Parameter 'mode' is not what the numbers of the designs say in")
+    assert "it has '1' for '2'" in problems[1]
+
+
+def test_absent_optima_are_found(built: Path, tmp_path: Path) -> None:
+    about = json.loads(pq.read_metadata(built).metadata[b"archgym"])
+    path = with_metadata(built, tmp_path / "table.parquet", optima=about["optima"][1:-1])
+    none = with_metadata(built, tmp_path / "none.parquet", optima=[])
+
+    assert list(verify_table(TableSimulator(path), ToySimulator(), 1)) == [
+        "The optimum for 'low-latency' on light is not there.",
+        "The optimum for 'balanced' on light+heavy is not there.",
+    ]
+    assert len(list(verify_table(TableSimulator(none), ToySimulator(), 1))) == 9
 
 
 def test_table_stays_where_a_rebuild_fails(tmp_path: Path, built: Path) -> None:
