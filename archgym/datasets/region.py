@@ -1,6 +1,7 @@
 """Regions of a design space that are held out, so that the rest must be extrapolated to them."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, final
@@ -17,7 +18,14 @@ from archgym.parameter import Categorical, Parameter
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Condition", "chosen_region", "parse_condition"]
+__all__ = [
+    "Condition",
+    "Sums",
+    "add_to_sums",
+    "chosen_region",
+    "influential",
+    "parse_condition",
+]
 
 _FORM = re.compile(r"\s*(?P<name>[^<>=]+?)\s*(?P<sign><=|>=|<|>|=)\s*(?P<value>[^<>=]+?)\s*")
 _COMPARISONS = {
@@ -58,7 +66,13 @@ class Condition:
             wanted = pa.array(list(self.values)).cast(column.type)
             held: np.ndarray = pc.is_in(column, wanted).to_numpy(zero_copy_only=False)
             return held
-        values = column.to_numpy(zero_copy_only=False).astype(np.float64)
+        return self.holds_of(column.to_numpy(zero_copy_only=False))
+
+    def holds_of(self, column: np.ndarray) -> np.ndarray:
+        """Whether each value, (n,), of the parameter lies in the region, (n,) bool."""
+        if self.sign == "=":
+            return np.isin(column, self.values)
+        values = column.astype(np.float64)
         with np.errstate(invalid="ignore"):
             compared: np.ndarray = _COMPARISONS[self.sign](values, float(self.values[0]))
         return compared
@@ -133,6 +147,20 @@ def chosen_region(source: RowSource, share: float) -> tuple[Condition, str]:
         next(iter(source.columns.metrics.values())),
     )
     tallies = _tallied(source, metric.name, metric.resolution)
+    found = influential(tallies, share)
+    if found is None:
+        raise InvalidArgumentError(
+            "A region needs a parameter that takes several values; none does in this dataset. "
+            "Split by design."
+        )
+    return found[0], f"chosen as it explains {100 * found[1]:.0f} % of `{metric.name}`"
+
+
+def influential(tallies: Mapping[str, Sums], share: float) -> tuple[Condition, float] | None:
+    """The region that `chosen_region` takes, and the share of variance its parameter explains.
+
+    None where no parameter takes several values.
+    """
     candidates = []
     for name, tally in tallies.items():
         if len(tally) > 1:
@@ -140,12 +168,9 @@ def chosen_region(source: RowSource, share: float) -> tuple[Condition, str]:
             ratio = max(actual / share, share / actual)
             candidates.append((ratio > _SIZE_FACTOR, -_explained(tally), ratio, name, condition))
     if not candidates:
-        raise InvalidArgumentError(
-            "A region needs a parameter that takes several values; none does in this dataset. "
-            "Split by design."
-        )
+        return None
     best = min(candidates, key=lambda candidate: candidate[:4])
-    return best[4], f"chosen as it explains {-100 * best[1]:.0f} % of `{metric.name}`"
+    return best[4], -best[1]
 
 
 def _tallied(source: RowSource, metric: str, resolution: float) -> dict[str, Sums]:
@@ -166,11 +191,12 @@ def _tallied(source: RowSource, metric: str, resolution: float) -> dict[str, Sum
             given = column.is_valid().to_numpy(zero_copy_only=False)
             if given.any():
                 values = column.drop_null().to_numpy(zero_copy_only=False)
-                _add(tallies[name], values, logs[given])
+                add_to_sums(tallies[name], values, logs[given])
     return tallies
 
 
-def _add(tally: Sums, values: np.ndarray, logs: np.ndarray) -> None:
+def add_to_sums(tally: Sums, values: np.ndarray, logs: np.ndarray) -> None:
+    """Adds rows with these values of a parameter; unknown logarithms, (n,), are NaN."""
     distinct, place = np.unique(values, return_inverse=True)
     is_known = np.isfinite(logs)
     z = np.where(is_known, logs, 0.0)

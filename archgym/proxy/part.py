@@ -27,7 +27,8 @@ _ROUNDING = 1e-9
 class Part:
     """Fitted models for all metrics, with the width of their intervals.
 
-    `groups` are metrics' places with the predictor that answers for them. `floor` is (n_metrics,);
+    `groups` are metrics' places with the predictor that answers for them. `doubt` expects the error
+    of each group; None where all models say how sure they are. `floor` is (n_metrics,);
     `quantiles` (n_levels, n_metrics), by `LEVELS`, infinite where too few designs were left to
     calibrate on. `buildable` says which share of its trees expects that a design can be built; None
     where all could.
@@ -38,6 +39,7 @@ class Part:
     encoding: Encoding
     scaling: Scaling
     groups: tuple[tuple[tuple[int, ...], Predictor], ...]
+    doubt: TreeEnsemble | None
     floor: np.ndarray
     quantiles: np.ndarray
     buildable: TreeEnsemble | None
@@ -58,12 +60,15 @@ class Part:
         return self.scaling.unscaled(scaled)
 
     def spread(self, indices: np.ndarray, facts: np.ndarray) -> np.ndarray:
-        """Doubt about scaled metrics, (n, n_metrics), above 0; 1 where a model has no opinion."""
+        """Doubt about scaled metrics, (n, n_metrics), 0 or more."""
         features = self.encoding.features(indices, facts)
         spread = np.zeros((len(indices), len(self.floor)))
-        for metrics, predictor in self.groups:
-            doubt = predictor.spread(features)
-            spread[:, metrics] = 1.0 if doubt is None else doubt
+        learned = None if self.doubt is None else np.maximum(self.doubt.predict(features), 0.0)
+        for number, (metrics, predictor) in enumerate(self.groups):
+            own = predictor.spread(features)
+            if own is None:
+                own = np.ones((1, 1)) if learned is None else learned[:, number, None]
+            spread[:, metrics] = own
         return np.asarray(spread + self.floor)
 
     def interval(
@@ -127,9 +132,10 @@ class Part:
         for number, (_, predictor) in enumerate(self.groups):
             for name, array in predictor.arrays().items():
                 yield f"group{number}.{name}", array
-        if self.buildable is not None:
-            for name, array in self.buildable.arrays().items():
-                yield f"buildable.{name}", array
+        for what, ensemble in (("doubt", self.doubt), ("buildable", self.buildable)):
+            if ensemble is not None:
+                for name, array in ensemble.arrays().items():
+                    yield f"{what}.{name}", array
 
     @classmethod
     def from_data(
@@ -157,12 +163,13 @@ class Part:
             groups.append((tuple(metrics), predictor))
         if sorted(m for metrics, _ in groups for m in metrics) != scaling.changing.tolist():
             raise ValueError("its groups must hold each metric that changes once")
-        buildable = _named(arrays, "buildable.")
+        doubt, buildable = _named(arrays, "doubt."), _named(arrays, "buildable.")
         part = cls(
             tuple(str(digest) for digest in data["workloads"]),
             encoding,
             scaling,
             tuple(groups),
+            TreeEnsemble(doubt, encoding.n_features, len(groups)) if doubt else None,
             _numbers(data["floor"], (n_metrics,)),
             _numbers(data["quantiles"], (len(LEVELS), n_metrics)),
             TreeEnsemble(buildable, encoding.n_features, 1) if buildable else None,

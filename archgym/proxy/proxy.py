@@ -32,8 +32,8 @@ class Proxy:
     """Fitted models and where they come from.
 
     `about` is JSON: the model's kind, hyperparameters and seed, the data's hash and numbers of
-    rows. `errors` are by split, then workload, then metric; training fills in "unseen designs",
-    those that intervals were fitted on and no model learned from.
+    rows. `errors` are by split, then workload, then metric; training fills in "unseen outcomes"
+    or, of joint models, "unseen designs": those that intervals were fitted on and no model knows.
     """
 
     declaration: Declaration
@@ -152,7 +152,7 @@ def train(
         tuple(parts),
         Familiarity.of(dataset.space, rows.indices),
         about,
-        {"unseen designs": errors},
+        {"unseen designs" if options.workloads == "joint" else "unseen outcomes": errors},
     )
 
 

@@ -4,12 +4,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from archgym.datasets.region import Sums, add_to_sums, influential
+from archgym.metrics import MetricSpec
+from archgym.parameter import Categorical
 from archgym.space import DesignSpace
 
 __all__ = ["design_groups", "folds", "held_out", "outcome_groups", "region"]
 
 # Sums of doubles that are equal on paper differ by some 1e-16.
 _DIGITS = 12
+# chosen: a parameter with more values is not looked at for a region.
+_MOST_VALUES = 65536
 
 
 def design_groups(indices: np.ndarray) -> np.ndarray:
@@ -55,36 +60,33 @@ def held_out(groups: np.ndarray, share: float, rng: np.random.Generator) -> np.n
 
 
 def region(
-    space: DesignSpace, indices: np.ndarray, share: float, rng: np.random.Generator
+    space: DesignSpace,
+    metrics: Sequence[MetricSpec],
+    indices: np.ndarray,
+    values: np.ndarray,
+    share: float,
 ) -> tuple[np.ndarray, Sequence[str]]:
-    """Rows in a corner of the space, (n,) bool, and the conditions that cut it off in words.
+    """Rows in a region of the space, (n,) bool, and the condition that cuts it off, in words.
 
-    The corner has the upper or the lower part of two ordered parameters at once, so that a model
-    must predict beyond the combinations that it has seen. Parameters and ends are drawn; the cut is
-    the closest one that leaves `share` of the rows or more in the corner, but never half of a
-    parameter's values.
+    It is the one that `archgym dataset split --split region` chooses: the tail or value, near
+    `share` of the rows, of the parameter that explains most of the first metric with a goal. None
+    of the rows where no parameter takes several values.
     """
-    ordered = [p for p, parameter in enumerate(space.parameters) if parameter.is_ordered]
-    ordered = [p for p in ordered if len(np.unique(indices[:, p])) > 2]
-    if not ordered:
+    place = next((k for k, spec in enumerate(metrics) if spec.goal != "none"), 0)
+    with np.errstate(divide="ignore"):
+        logs = np.log(np.abs(values[:, place]) + metrics[place].resolution)
+    columns = {
+        p.name: np.array([p.value(k) for k in range(p.size)])[indices[:, column]]
+        for column, p in enumerate(space.parameters)
+        if isinstance(p, Categorical) or p.is_ordered
+        if p.size <= _MOST_VALUES
+    }
+    tallies: dict[str, Sums] = {}
+    for name, column_values in columns.items():
+        add_to_sums(tallies.setdefault(name, {}), column_values, logs)
+    found = influential(tallies, share)
+    if found is None:
         return np.zeros(len(indices), dtype=bool), ()
-    chosen = sorted(rng.permutation(ordered)[:2].tolist())
-    is_upper = (rng.random(len(chosen)) < 0.5).tolist()
-    best = np.zeros(len(indices), dtype=bool)
-    words: tuple[str, ...] = ()
-    for depth in np.linspace(0.05, 0.45, 9):
-        inside = np.ones(len(indices), dtype=bool)
-        said = []
-        for place, upper in zip(chosen, is_upper, strict=True):
-            parameter = space.parameters[place]
-            last = parameter.size - 1
-            bound = round(float(depth) * last)
-            bound = last - bound if upper else bound
-            column = indices[:, place]
-            inside &= column >= bound if upper else column <= bound
-            said.append(f"{parameter.name} {'>=' if upper else '<='} {parameter.value(bound)}")
-        if inside.any():
-            best, words = inside, tuple(said)
-        if inside.mean() >= share:
-            break
-    return best, words
+    condition, explained = found
+    words = f"{condition} (explains {100 * explained:.0f} % of {metrics[place].name})"
+    return condition.holds_of(columns[condition.parameter]), (words,)

@@ -1,12 +1,12 @@
 """A proxy's report as Markdown, and its curves as a picture."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from archgym.storage import atomic_file
 
-__all__ = ["draw_curves", "markdown"]
+__all__ = ["curve_tables", "draw_curves", "markdown"]
 
 _COLUMNS = {
     "rmse_percent_of_mean": "RMSE % of mean",
@@ -34,17 +34,28 @@ def markdown(report: Mapping[str, Any]) -> str:
         lines += [f"## Split: {split}", ""]
         for workload, found in by_workload.items():
             lines += _table(workload, found)
-    for name, title in (("learning_curve", "Learning curve"), ("diversity", "Data diversity")):
-        if report.get(name):
-            lines += [f"## {title}", "", "| data | rows | error % | 95 % interval |"]
-            lines += ["|---|---:|---:|---:|"]
-            lines += [
-                f"| {point.get('data', 'all')} | {point['rows']} | {point['error_percent']:.3g} | "
-                f"{point['low']:.3g} to {point['high']:.3g} |"
-                for point in report[name]
-            ]
-            lines += [""]
+    for title, points in curve_tables(report):
+        lines += [f"## {title}", "", "| data | rows | error % | 95 % interval |"]
+        lines += ["|---|---:|---:|---:|"]
+        lines += [
+            f"| {point.get('data', 'all')} | {point['rows']:,} | {point['error_percent']:.3g} | "
+            f"{max(0.0, point['low']):.3g} to {point['high']:.3g} |"
+            for point in points
+        ]
+        lines += [""]
+    lines += ["## What was bounded", ""]
+    lines += [f"- {name.replace('_', ' ')}: {value}" for name, value in report["bounds"].items()]
+    lines += [""]
     return "\n".join(lines)
+
+
+def curve_tables(report: Mapping[str, Any]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Title and points of each curve that a report has."""
+    curves = report.get("learning_curve", {})
+    found = [(f"Learning curve: {name}", points) for name, points in curves.items() if points]
+    if report.get("diversity"):
+        found.append((f"Data diversity: {report['diversity_workload']}", report["diversity"]))
+    return found
 
 
 def _table(workload: str, found: Mapping[str, Any]) -> list[str]:
@@ -82,25 +93,45 @@ def draw_curves(report: Mapping[str, Any], path: str | Path) -> None:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    points = report["learning_curve"]
-    sizes = [point["rows"] for point in points]
-    errors = [point["error_percent"] for point in points]
-    left.plot(sizes, errors, marker="o")
-    lows = [max(0.0, point["low"]) for point in points]
-    left.fill_between(sizes, lows, [point["high"] for point in points], alpha=0.2)
-    left.set(xlabel="rows to learn from", ylabel="error on unseen outcomes [% of mean]")
-    if sizes:
-        left.set(xscale="log", yscale="log")
-    shown = report.get("diversity", [])
-    places = range(len(shown))
-    middle = [point["error_percent"] for point in shown]
-    half = [point["high"] - point["error_percent"] for point in shown]
-    right.errorbar(middle, list(places), xerr=half, fmt="o", capsize=3)
-    right.set_yticks(list(places), [point["data"] for point in shown])
-    right.set(xlabel="error on the mixture's designs [% of mean]")
-    right.set_title("one agent's data against a mixture" if shown else "")
+    diversity = report.get("diversity", [])
+    figure = Figure(figsize=(9.5, 3.8) if diversity else (5.5, 3.8), layout="constrained")
+    axes = figure.subplots(1, 2 if diversity else 1, squeeze=False)[0]
+    _draw_learning(axes[0], report["learning_curve"])
+    if diversity:
+        _draw_diversity(axes[1], diversity, report["diversity_workload"])
     suffix = Path(path).suffix.removeprefix(".") or "png"
     with atomic_file(path) as scratch:
-        figure.savefig(scratch, format=suffix, dpi=150)
+        figure.savefig(scratch, format=suffix, dpi=120)
+
+
+def _draw_learning(axes: Any, curves: Mapping[str, Any]) -> None:
+    for name, points in curves.items():
+        if not points:
+            continue
+        rows, error, low, high = (
+            [p[key] for p in points] for key in ("rows", "error_percent", "low", "high")
+        )
+        axes.plot(rows, error, marker="o", markersize=4, label=name)
+        # A logarithmic axis has no 0.
+        floor = [max(end, middle / 10) for end, middle in zip(low, error, strict=True)]
+        axes.fill_between(rows, floor, high, alpha=0.15)
+    axes.set(xlabel="rows to learn from", ylabel="RMSE on unseen outcomes [% of mean]")
+    axes.set_title("Learning curve")
+    if any(curves.values()):
+        axes.set(xscale="log", yscale="log")
+        sizes = sorted({point["rows"] for points in curves.values() for point in points})
+        axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+        axes.minorticks_off()
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.legend(frameon=False)
+
+
+def _draw_diversity(axes: Any, points: Sequence[Mapping[str, Any]], workload: str) -> None:
+    shown = sorted(points, key=lambda point: -point["error_percent"])
+    middle = [point["error_percent"] for point in shown]
+    half = [point["high"] - point["error_percent"] for point in shown]
+    axes.errorbar(middle, range(len(shown)), xerr=half, fmt="o", capsize=3)
+    axes.set_yticks(range(len(shown)), [point["data"] for point in shown])
+    axes.set_xlim(left=0)
+    axes.set(xlabel="RMSE on designs of all agents [% of mean]")
+    axes.set_title(f"{shown[0]['rows']:,} rows of one agent, or mixed ({workload})")

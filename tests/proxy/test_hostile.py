@@ -22,7 +22,7 @@ N_TRUNCATIONS = 60
 # Loads every file of a folder under a hook that ends the process where anything is run, fetched or
 # written; what compiles (a `.npy` header is a Python literal) is only parsed.
 LOOK = """
-import sys, resource
+import sys, resource, time
 from pathlib import Path
 from archgym.errors import ArchGymError
 from archgym.proxy import Proxy
@@ -52,7 +52,9 @@ def hook(event, arguments):
         os._exit(8)
 sys.addaudithook(hook)
 refused = loaded = 0
+slowest = 0.0
 for path in paths:
+    begun = time.perf_counter()
     try:
         proxy = Proxy.load(path)
     except ArchGymError as error:
@@ -61,7 +63,9 @@ for path in paths:
     else:
         loaded += 1
         use(proxy)
-print(len(paths), refused, loaded)
+    slowest = max(slowest, time.perf_counter() - begun)
+peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+print(len(paths), refused, loaded, peak_mb, round(1000 * slowest))
 """
 
 
@@ -169,7 +173,12 @@ def test_no_changed_file_runs_code_or_takes_the_memory(saved: bytes, tmp_path: P
     )
 
     assert ran.returncode == 0, ran.stderr[-800:]
-    n, refused, loaded = map(int, ran.stdout.split())
+    n, refused, loaded, peak_mb, slowest_ms = map(int, ran.stdout.split())
+    # `pytest -s` shows it.
+    sys.stdout.write(
+        f"{n} hostile proxies: {refused} refused, {loaded} read and used, code executed 0 times, "
+        f"peak memory {peak_mb} MB, slowest {slowest_ms} ms\n"
+    )
     assert n >= 250
     assert refused + loaded == n
     assert refused > 0.8 * n

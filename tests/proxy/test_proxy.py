@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError, UnknownNameError
-from archgym.proxy import Proxy, TrainOptions, model_names, train
+from archgym.proxy import Proxy, TrainOptions, model_kind, model_names, train
 from archgym.proxy.part import Part
 from tests.proxy.toydata import toy_dataset
 
@@ -120,3 +120,14 @@ def test_models_are_found_in_their_folder() -> None:
         "mlp",
         "xgboost",
     )
+
+
+@pytest.mark.parametrize("name", ["boosting", "linear"])
+def test_models_without_spread_learn_where_they_err(name: str) -> None:
+    proxy = train(toy_dataset(400), TrainOptions(name, setting=model_kind(name).settings[0]))
+    indices = proxy.declaration.space.sample(100, np.random.default_rng(3))
+
+    low, high = proxy.parts[0].interval(indices, NO_FACTS, 0.9)
+
+    widths = np.log(high[:, 0]) - np.log(low[:, 0])
+    assert widths.max() > 1.5 * widths.min()

@@ -6,6 +6,7 @@ import pytest
 
 from archgym.metrics import MetricSpec
 from archgym.proxy import TrainOptions
+from archgym.proxy import curves as curves_module
 from archgym.proxy import report as report_module
 from archgym.proxy.conformal import conformal_quantile
 from archgym.proxy.measures import measure, top_recall
@@ -23,7 +24,9 @@ LATENCY = MetricSpec("latency_ns", "ns", "minimise", 0.1, "Time.")
 def test_report_has_all_splits_and_writes_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report_module, "_N_SEEDS", 2)
+    for module in (report_module, curves_module):
+        monkeypatch.setattr(module, "N_SEEDS", 2)
+        monkeypatch.setattr(module, "SIZES", (45, 90))
     options = TrainOptions("forest", setting=QUICK)
 
     found = report(toy_dataset(), options, simulator=ToySimulator())
@@ -35,7 +38,7 @@ def test_report_has_all_splits_and_writes_them(
     assert 0 < latency["rmse_percent_of_mean"] < 200
     assert 0.6 < latency["coverage"] <= 1
     assert found["splits"]["random"]["light"]["regret_percent"]["latency_ns"] >= 0
-    assert found["learning_curve"][0]["rows"] < found["learning_curve"][-1]["rows"]
+    assert [point["rows"] for point in found["learning_curve"]["light"]] == [45, 90]
     assert [point["data"] for point in found["diversity"]] == ["random", "genetic", "mixture"]
     assert "| latency_ns |" in text
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
@@ -88,14 +91,17 @@ def test_held_out_share_is_of_whole_groups() -> None:
     assert all(len(set(chosen[groups == group])) == 1 for group in range(50))
 
 
-def test_region_is_a_corner_in_words() -> None:
+def test_region_is_a_tail_of_a_parameter_that_matters() -> None:
     indices = SPACE.sample(400, np.random.default_rng(0))
+    values = 1.0 + indices[:, 2:3]
 
-    corner, words = region(SPACE, indices, 0.1, np.random.default_rng(0))
+    beyond, words = region(SPACE, [LATENCY], indices, values, 0.2)
 
-    assert 0.05 <= corner.mean() < 0.4
-    assert len(words) == 2
-    assert all(" >= " in word or " <= " in word for word in words)
+    assert words[0].startswith(SPACE.parameters[2].name)
+    assert 0.1 <= beyond.mean() <= 0.4
+    assert (beyond == (indices[:, 2] >= indices[beyond, 2].min())).all() or (
+        beyond == (indices[:, 2] <= indices[beyond, 2].max())
+    ).all()
 
 
 def test_logarithms_are_for_positive_metrics_with_a_range() -> None:

@@ -9,6 +9,7 @@ from archgym.envs import DesignEnv
 from archgym.errors import InvalidArgumentError, InvalidDesignError, UnknownNameError
 from archgym.proxy import ProxySimulator, TrainOptions, train
 from archgym.proxy.search import search_on_proxy
+from archgym.simulator import Workload
 from archgym.study import Study
 from archgym.task import Task
 from tests.proxy.toydata import toy_dataset
@@ -141,3 +142,21 @@ def test_best_designs_of_a_search_are_simulated(path: Path) -> None:
     assert [row.simulated for row in found.rows] == exact.reward.tolist()
     assert found.best.simulated == max(exact.reward)
     assert found.to_json()["simulations_saved"] == 146
+
+
+def test_joint_proxy_predicts_on_a_workload_that_it_has_not_seen(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = TrainOptions("forest", workloads="joint", setting=QUICK)
+    train(toy_dataset(facts=True), options).save(tmp_path / "p.npz")
+    proxy, toy = ProxySimulator(tmp_path / "p.npz"), ToySimulator()
+    monkeypatch.setattr(proxy, "simulator", lambda: toy)
+    monkeypatch.setattr(toy, "workload", lambda name: Workload(str(name), "f" * 64, None))
+    monkeypatch.setattr(toy, "describe_workload", lambda workload: {"load": (9.0, "1")})
+
+    with caplog.at_level(logging.WARNING):
+        unseen = proxy.workload("heaviest")
+    found = proxy.predict(proxy.space.default_indices[None, :], unseen)
+
+    assert "lies outside those that proxy" in caplog.text
+    assert np.isfinite(found.values).all()
