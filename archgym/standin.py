@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from archgym.declaration import Declaration, WorkloadFacts
 from archgym.errors import InvalidArgumentError, unknown_name
-from archgym.simulator import Simulator, Workload
+from archgym.simulator import Simulator, Workload, make_simulator
 from archgym.storage import storage_errors
 
 __all__ = [
@@ -115,6 +115,30 @@ class StandIn(Simulator):
                 return self._workloads[text]
         known = [workload.name for workload in self.declaration.workloads]
         raise unknown_name(f"workload of {self.path.name}", str(name), known)
+
+    def simulator(self) -> Simulator:
+        """The registered simulator that the file was made of.
+
+        Raises:
+          UnknownNameError: It is not installed here.
+          InvalidArgumentError: Another version of it is.
+        """
+        from archgym.discovery import simulator_class
+
+        declared = self.declaration
+        simulator = make_simulator(
+            simulator_class(declared.simulator),
+            declared.space_name,
+            declared.fidelity,
+            declared.options,
+        )
+        other = declared.difference(Declaration.of(simulator, declared.space_name, {}))
+        if other is not None:
+            raise InvalidArgumentError(
+                f"{self.path} must be of the simulator as it is installed here; its `{other}` "
+                "differs. Use the version that it was made with."
+            )
+        return simulator
 
     def knows(self, names: Iterable[str]) -> bool:
         """Whether the file has all workloads of these names or paths."""

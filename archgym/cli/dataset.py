@@ -51,8 +51,12 @@ SplitOption = Annotated[
     str | None, typer.Option("--split", help=f"Make parts, by {_BY}", metavar="BY")
 ]
 ByOption = Annotated[str, typer.Option("--by", help=f"By {_BY}", metavar="BY")]
-ValidationOption = Annotated[float, typer.Option("--validation", help="Share for validation.")]
-TestOption = Annotated[float, typer.Option("--test", help="Share for the test.")]
+ValidationOption = Annotated[
+    float, typer.Option("--validation", help="Share for validation, of designs or rows.")
+]
+TestOption = Annotated[
+    float, typer.Option("--test", help="Share for the test, of designs or rows.")
+]
 SeedOption = Annotated[int, typer.Option("--seed", help="Of the split.", min=0, max=2**63 - 1)]
 GroupOption = Annotated[
     str,

@@ -105,15 +105,16 @@ def _draw_random(axes: "Axes", known: "Exhaustive", curve: "RandomCurve") -> lis
 
     low, high = (curve.quantiles[share] for share in (_BAND[0], _BAND[-1]))
     colour, best = "0.35", optimum_value(known)
-    axes.fill_between(
-        curve.budgets, low, high, color=colour, alpha=0.18, linewidth=0, label="its 5 % to 95 %"
-    )
     axes.plot(
         curve.budgets,
         curve.expected,
         color=colour,
         linewidth=1.2,
         label="random search, exact mean",
+    )
+    # After the mean, for the order of the legend; it lies below all lines.
+    axes.fill_between(
+        curve.budgets, low, high, color=colour, alpha=0.18, linewidth=0, label="its 5 % to 95 %"
     )
     axes.axhline(best, color="0.1", linestyle=":", linewidth=1, label="proven optimum")
     return [best, *span(curve.expected)]

@@ -148,12 +148,12 @@ def verify(
     """
     from archgym.cli.notices import StageBar, announce_compilation
     from archgym.cli.stopping import prompt_stops
-    from archgym.tables import TableSimulator, simulator_of, verify_table
+    from archgym.tables import TableSimulator, verify_table
 
     made = TableSimulator(file)
     announce_compilation()
     with prompt_stops(), StageBar() as bar:
-        problems = list(verify_table(made, simulator_of(made), designs, seed, bar))
+        problems = list(verify_table(made, made.simulator(), designs, seed, bar))
     n = min(designs, made.rows)
     if json:
         write_json({"table": str(file), "designs": n, "seed": seed, "problems": problems})

@@ -5,11 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
-import numpy as np
-
 from archgym.errors import InvalidArgumentError
 from archgym.metrics import MetricSpec
-from archgym.parameter import Categorical, Factorisation, Parameter, Permutation
+from archgym.parameter import Factorisation, Parameter, Permutation
+from archgym.parquet import parameter_type, word_type
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -46,8 +45,6 @@ _RESULTS = {
     "error": "What the simulator said when it broke on this workload; null where it did not",
     "reward": "The task's reward over all its workloads, larger is better",
 }
-# What Parquet calls the members of a list.
-_ELEMENT = "element"
 _SPLIT_DOC = "Part of the dataset: train, validation or test"
 _WORDS = "study study_id agent hyperparameters task task_digest simulator options fidelity space"
 _WORDS += " workload reason split"
@@ -114,13 +111,6 @@ def _field(name: str, doc: str, role: str) -> "pa.Field":
     return pa.field(name, kind, metadata={"role": role, "doc": doc})
 
 
-def word_type() -> "pa.DataType":
-    """The type of columns whose texts repeat."""
-    import pyarrow as pa
-
-    return pa.dictionary(pa.int32(), pa.string())
-
-
 def is_listed(parameter: Parameter) -> bool:
     """Whether its values are lists."""
     return isinstance(parameter, Permutation | Factorisation)
@@ -144,7 +134,7 @@ def _parameters(declarations: Iterable["Declaration"]) -> dict[str, _ParameterCo
     for declaration in declarations:
         for parameter in declaration.space.parameters:
             known = columns.get(parameter.name)
-            kind = _type(parameter)
+            kind = parameter_type(parameter)
             spaces: tuple[str, ...] = (declaration.space_name,)
             if known is not None:
                 kind = _joined(known, parameter, kind)
@@ -166,16 +156,3 @@ def _joined(known: _ParameterColumn, parameter: Parameter, kind: Any) -> Any:
             f"in space {known.spaces[0]!r} and {second} in another. Build them apart."
         )
     return kind if kind == known.kind else pa.float64()
-
-
-def _type(parameter: Parameter) -> Any:
-    import pyarrow as pa
-
-    if isinstance(parameter, Categorical):
-        return word_type()
-    if isinstance(parameter, Permutation):
-        return pa.list_(pa.field(_ELEMENT, pa.string()))
-    if isinstance(parameter, Factorisation):
-        return pa.list_(pa.field(_ELEMENT, pa.int64()))
-    values = parameter.array(np.arange(min(parameter.size, 2**16)))
-    return pa.int64() if values.dtype.kind in "iu" else pa.float64()

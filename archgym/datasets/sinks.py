@@ -6,6 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, final
 
+from archgym.datasets.content import FileContent
 from archgym.parquet import MAX_BATCH
 
 if TYPE_CHECKING:
@@ -67,8 +68,11 @@ class ParquetSink(Sink):
         )
         self._waiting: list[pa.RecordBatch] = []
         self._n = 0
+        self._path = path
+        self._content = FileContent()
 
     def write(self, batch: "pa.RecordBatch") -> None:
+        self._content.add(self._path, batch)
         self._waiting.append(batch)
         self._n += batch.num_rows
         if self._n >= MAX_BATCH:
@@ -84,6 +88,7 @@ class ParquetSink(Sink):
 
     def close(self) -> None:
         self._flush()
+        self._writer.add_key_value_metadata(self._content.metadata())
         self._writer.close()
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, final, get_args
 
 import numpy as np
 
+from archgym.datasets.content import evaluation_ids
 from archgym.datasets.decoding import coded, decoded_ids, numbers, whole_numbers
 from archgym.datasets.design_ids import fold, scope_id, shares
 from archgym.datasets.metadata import About
@@ -40,11 +41,12 @@ class Split:
     - ``region``: the test part is a region of the space, so that it asks for extrapolation.
       `hold_out` has conditions such as ``banks>=8`` or ``mode=slow,fast``, of which any one puts a
       design there; without them a tail of an influential parameter is taken.
-    - ``workload``, ``agent``: whole workloads or agents, those in `hold_out` or drawn.
+    - ``workload``, ``agent``: whole workloads or agents, those in `hold_out`, or drawn in an order
+      that the seed decides: each is taken that brings the part nearer to its share of the rows.
     - ``random``: single rows. It leaks: a design that was evaluated twice may lie on both sides.
 
     Where the test part is held out by region, workload or agent names, `validation` is a fraction
-    of the designs or names that are left.
+    of the designs, or of the rows, that are left.
     """
 
     by: SplitBy
@@ -159,12 +161,7 @@ class _ByRow(Assignment):
     leaks = True
 
     def parts(self, path: Path, about: About, batch: "pa.RecordBatch") -> np.ndarray:
-        codes, studies = coded(batch, "study_id")
-        labels, workloads = coded(batch, "workload")
-        of_study = np.array([*map(scope_id, studies), scope_id()], dtype=np.uint64)
-        of_workload = np.array([*map(scope_id, workloads), scope_id()], dtype=np.uint64)
-        step = whole_numbers(path, batch, "step").astype(np.uint64)
-        ids = fold(fold(of_study[codes], of_workload[labels]), step)
+        ids = evaluation_ids(path, batch)
         return self._drawn(ids, test=self.split.test, validation=self.split.validation)
 
     @property
@@ -277,7 +274,7 @@ class _ByRegion(Assignment):
 class _ByName(Assignment):
     def __init__(self, split: Split, source: RowSource) -> None:
         super().__init__(split)
-        self._part = _parts_of_names(split, _names(split.by, source.about))
+        self._part = _parts_of_names(split, _rows_by_name(split.by, source))
         self.hold_out = tuple(n for n, part in self._part.items() if part == _TEST)
 
     def parts(self, path: Path, about: About, batch: "pa.RecordBatch") -> np.ndarray:
@@ -308,28 +305,61 @@ def _nobody(part: Mapping[str, int]) -> int:
     return part.get("", _TRAIN)
 
 
-def _names(by: str, about: About) -> list[str]:
-    if by == "workload":
-        return list(dict.fromkeys(w.name for d in about.declarations for w in d.workloads))
-    return list(dict.fromkeys(str(study.get("agent") or "") for study in about.studies))
+def _rows_by_name(by: str, source: RowSource) -> dict[str, int]:
+    """Rows of each workload or agent, also of those that have none; "" is where no agent asked."""
+    about = source.about
+    names = (
+        (w.name for d in about.declarations for w in d.workloads)
+        if by == "workload"
+        else (str(study.get("agent") or "") for study in about.studies)
+    )
+    rows = dict.fromkeys(names, 0)
+    for batch in source.batches():
+        codes, texts = coded(batch, by)
+        for code, n in zip(*np.unique(codes, return_counts=True), strict=True):
+            name = texts[int(code)] if code >= 0 else ""
+            rows[name] = rows.get(name, 0) + int(n)
+    return rows
 
 
-def _parts_of_names(split: Split, names: Sequence[str]) -> dict[str, int]:
+def _parts_of_names(split: Split, rows: Mapping[str, int]) -> dict[str, int]:
     for name in split.hold_out:
-        if name not in names:
-            raise unknown_name(split.by, name, names)
-    n_test = len(set(split.hold_out)) or max(1, round(split.test * len(names)))
-    n_validation = 0
-    if split.validation and len(names) - n_test >= 2:
-        n_validation = max(1, round(split.validation * (len(names) - n_test)))
-    if len(names) - n_test - n_validation < 1:
+        if name not in rows:
+            raise unknown_name(split.by, name, list(rows))
+    ids = np.array([scope_id(name) for name in rows], dtype=np.uint64)
+    order = [list(rows)[place] for place in np.argsort(shares(ids, split.seed), kind="stable")]
+    test = list(dict.fromkeys(split.hold_out))
+    if not test:
+        # One is for training, and one for validation where there are three.
+        n_left = 2 if split.validation and len(rows) > 2 else 1
+        test = _taken(order, rows, split.test * sum(rows.values()), len(rows) - n_left)
+    left = [name for name in order if name not in test]
+    validation: list[str] = []
+    if split.validation and len(left) >= 2:
+        wanted = split.validation * sum(rows[name] for name in left)
+        validation = _taken(left, rows, wanted, len(left) - 1)
+    if not test or len(left) == len(validation):
         raise InvalidArgumentError(
-            f"Some {split.by} must be left for training; the dataset has {', '.join(names)}. "
+            f"Some {split.by} must be left for training; the dataset has {', '.join(rows)}. "
             f"Hold out fewer, or split by design."
         )
-    ids = np.array([scope_id(name) for name in names], dtype=np.uint64)
-    order = [names[place] for place in np.argsort(shares(ids, split.seed), kind="stable")]
-    # Those that are asked for come first.
-    order.sort(key=lambda name: name not in split.hold_out)
-    n = [_TEST] * n_test + [_VALIDATION] * n_validation
-    return {name: n[place] if place < len(n) else _TRAIN for place, name in enumerate(order)}
+    part = dict.fromkeys(test, _TEST) | dict.fromkeys(validation, _VALIDATION)
+    return {name: part.get(name, _TRAIN) for name in [*test, *validation, *left]}
+
+
+def _taken(order: Sequence[str], rows: Mapping[str, int], wanted: float, n: int) -> list[str]:
+    """At most `n` names, in this order each that brings their rows nearer to what is wanted.
+
+    Where none does, it is the one that comes nearest; names without rows are left.
+    """
+    taken: list[str] = []
+    total = 0
+    for name in order:
+        is_nearer = abs(total + rows[name] - wanted) < abs(total - wanted)
+        if is_nearer and len(taken) < n:
+            taken.append(name)
+            total += rows[name]
+    named = [name for name in order if rows[name]]
+    if not taken and named and n > 0:
+        taken = [min(named, key=lambda name: abs(rows[name] - wanted))]
+    return taken

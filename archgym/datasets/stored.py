@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 from archgym.datasets.columns import METADATA_KEY, Columns
+from archgym.datasets.content import written_content
 from archgym.datasets.manifest import MANIFEST_NAME, file_digest, inner_digest, read_manifest
 from archgym.datasets.metadata import About
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError
@@ -134,18 +135,49 @@ def _described(files: Sequence[ParquetFile]) -> tuple[About, Columns]:
                 file.path, None, f"its metadata must be those of {first.path.name}", _REMEDY
             )
         _check_columns(file, wanted)
+        written_content(file)
     return about, columns
 
 
 def _check_columns(file: ParquetFile, wanted: "pa.Schema") -> None:
+    """Refuses columns of other names, types, units or meanings than the declarations have."""
     came = file.schema
     for place in range(max(len(came), len(wanted))):
-        expected = f"{wanted.names[place]} {wanted.types[place]}" if place < len(wanted) else "none"
-        actual = f"{came.names[place]} {came.types[place]}" if place < len(came) else "none"
+        expected = _described_column(wanted, place)
+        actual = _described_column(came, place)
         if expected != actual:
             raise FileFormatError(
                 file.path,
                 None,
                 f"its column {place + 1} must be {expected!r}; it is {actual[:200]!r}",
+                _REMEDY,
+            )
+        _check_facts(file, wanted.field(place), came.field(place).metadata or {})
+
+
+def _described_column(schema: "pa.Schema", place: int) -> str:
+    import pyarrow as pa
+
+    if place >= len(schema):
+        return "none"
+    name, kind = schema.names[place], schema.types[place]
+    if pa.types.is_dictionary(kind):
+        return f"{name} {kind.value_type} with dictionary pages"
+    return f"{name} {kind}"
+
+
+def _check_facts(file: ParquetFile, wanted: "pa.Field", came: Mapping[bytes, bytes]) -> None:
+    # What other columns mean is in this program's words, which may change.
+    if wanted.metadata[b"role"] not in (b"parameter", b"metric"):
+        return
+    for fact, text in wanted.metadata.items():
+        # What says nothing misleads nobody; `verify_dataset` reports it.
+        if came.get(fact, text) != text:
+            said, due = (repr(t.decode(errors="replace")[:80]) for t in (came[fact], text))
+            raise FileFormatError(
+                file.path,
+                None,
+                f"the {fact.decode()} of its column {wanted.name!r} must be {due}, as its "
+                f"declaration says; it is {said}",
                 _REMEDY,
             )

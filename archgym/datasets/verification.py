@@ -8,22 +8,20 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from archgym.datasets.columns import SPLIT
-from archgym.datasets.decoding import (
-    coded,
-    decoded_ids,
-    decoded_indices,
-    numbers,
-    whole_numbers,
-)
+from archgym.datasets.content import FileContent, written_content
+from archgym.datasets.decoding import coded, decoded_indices, numbers, whole_numbers
 from archgym.datasets.design_ids import DesignIds, IdSet
+from archgym.datasets.findings import Findings
 from archgym.datasets.manifest import MANIFEST_NAME, inner_digest, read_manifest
 from archgym.datasets.metadata import About
+from archgym.datasets.row_checks import check_studies, check_task_rows, of_own_workload
 from archgym.datasets.sources import DatasetSource, row_keys
 from archgym.datasets.split import PARTS, Assignment, Split
 from archgym.datasets.stored import StoredDataset, open_stored
 from archgym.declaration import Declaration
 from archgym.errors import ArchGymError, FileFormatError
 from archgym.limits import check_whole
+from archgym.parquet import ParquetFile
 from archgym.progress import StageProgress
 from archgym.simulator import FEASIBLE, Simulator
 from archgym.task import Task
@@ -59,9 +57,11 @@ def verify_dataset(
 ) -> Verification:
     """Checks a dataset, and simulates a random sample of its rows again.
 
-    Every file must have its digest; every row must have values of its space in canonical form, its
-    design's id, numbers just where it is feasible, and be marked a duplicate, and be in the part,
-    as it should. Simulated rows must have equal metrics, reason and reward, bit for bit.
+    Every file must have its digest, and the rows that were written, in their order; every row must
+    say of its study and task what the metadata say, have a workload of its task, values of its
+    space in canonical form, its design's id, numbers just where it is feasible, and be marked a
+    duplicate, and be in the part, as it should. Simulated rows must have equal metrics, reason and
+    reward, bit for bit.
 
     Args:
       path: The dataset's folder, or its Parquet file.
@@ -77,7 +77,7 @@ def verify_dataset(
     """
     check_whole("sample", sample, 0)
     check_whole("seed", seed, 0)
-    findings = _Findings()
+    findings = Findings()
     path = Path(path)
     if path.is_dir():
         _check_files(path, findings)
@@ -91,25 +91,7 @@ def verify_dataset(
     return Verification(stored.n_rows, simulated, findings.sentences())
 
 
-@final
-class _Findings:
-    """Differences by kind: how many, and the first."""
-
-    def __init__(self) -> None:
-        self._kinds: dict[str, tuple[int, str]] = {}
-
-    def add(self, kind: str, first: str, n: int = 1) -> None:
-        if n:
-            count, example = self._kinds.get(kind, (0, first))
-            self._kinds[kind] = count + n, example
-
-    def sentences(self) -> tuple[str, ...]:
-        return tuple(
-            f"{kind}: {n}, the first one {example}." for kind, (n, example) in self._kinds.items()
-        )
-
-
-def _check_files(folder: Path, findings: _Findings) -> None:
+def _check_files(folder: Path, findings: Findings) -> None:
     listed = read_manifest(folder)
     if listed is None:
         findings.add("files without a digest", f"as there is no {MANIFEST_NAME}")
@@ -129,7 +111,7 @@ def _check_files(folder: Path, findings: _Findings) -> None:
 
 def _check_rows(
     stored: StoredDataset,
-    findings: _Findings,
+    findings: Findings,
     sampled: "_Sample",
     progress: StageProgress | None,
 ) -> None:
@@ -138,28 +120,42 @@ def _check_rows(
     assignment = _assignment(stored, source, findings)
     ids = {id(d): DesignIds(d.simulator, d.space) for d in stored.about.declarations}
     firsts = _check_firsts(stored, findings, progress)
+    content = {file.path: FileContent() for file in stored.files}
     first = 0
     for path, batch in _raw(stored, progress):
+        content[path].add(path, batch)
+        check_studies(path, batch, stored.about, findings, first)
         keys, known = row_keys(path, stored.about, batch)
         wrong = whole_numbers(path, batch, "is_duplicate") & ~(firsts.contains(keys) & known)
-        _report(findings, "rows wrongly marked as duplicates", wrong, path.name, first)
+        findings.report("rows wrongly marked as duplicates", wrong, path.name, first)
         if assignment is not None:
             codes, names = coded(batch, SPLIT)
             due = np.array(PARTS)[assignment.parts(path, stored.about, batch)]
             wrong = np.array([*names, ""])[codes] != due
-            _report(findings, "rows in another part than the split says", wrong, path.name, first)
+            findings.report("rows in another part than the split says", wrong, path.name, first)
         for task, rows in _by_task(stored.about, path, batch, findings):
             declaration = stored.about.declaration_of(task)
             part = batch.take(_arrow(rows))
-            _check_part(path, part, declaration, task, ids[id(declaration)], stored, findings)
+            check_task_rows(path, part, task, ids[id(declaration)], stored, findings)
             wanted = sampled.wanted(first, rows)
             if len(wanted):
                 sampled.take(path, task, declaration, batch.take(_arrow(wanted)), stored, findings)
         first += batch.num_rows
+    for file in stored.files:
+        content[file.path].compare(written_content(file), file.path.name, findings)
+        _check_said(file, stored, findings)
+
+
+def _check_said(file: ParquetFile, stored: StoredDataset, findings: Findings) -> None:
+    """Reports columns without a unit or a meaning; opening the file refused other ones."""
+    for field in stored.columns.schema():
+        if not set(field.metadata) <= set(file.schema.field(field.name).metadata or ()):
+            where = f"`{field.name}` in {file.path.name}"
+            findings.add("columns that do not say what they are", where)
 
 
 def _check_firsts(
-    stored: StoredDataset, findings: _Findings, progress: StageProgress | None
+    stored: StoredDataset, findings: Findings, progress: StageProgress | None
 ) -> IdSet:
     """The rows that are no duplicates; there must be one of each."""
     firsts = IdSet()
@@ -169,7 +165,7 @@ def _check_firsts(
         rows = np.flatnonzero(known & ~whole_numbers(path, batch, "is_duplicate"))
         wrong = np.zeros(len(keys), dtype=bool)
         wrong[rows] = firsts.add(keys[rows])
-        _report(findings, "rows not marked as duplicates", wrong, path.name, first)
+        findings.report("rows not marked as duplicates", wrong, path.name, first)
         first += batch.num_rows
     return firsts
 
@@ -192,17 +188,8 @@ def _arrow(rows: np.ndarray) -> "pa.Array":
     return pa.array(rows)
 
 
-def _report(
-    findings: _Findings, kind: str, wrong: np.ndarray, where: str, first: int | None = None
-) -> None:
-    """Takes a difference; with the number of the first row, says which row it is in."""
-    if wrong.any():
-        row = "" if first is None else f"row {first + int(np.argmax(wrong))} "
-        findings.add(kind, f"{row}in {where}", int(wrong.sum()))
-
-
 def _assignment(
-    stored: StoredDataset, source: DatasetSource, findings: _Findings
+    stored: StoredDataset, source: DatasetSource, findings: Findings
 ) -> Assignment | None:
     said = stored.about.split
     if said is None:
@@ -225,7 +212,7 @@ def _assignment(
 
 
 def _by_task(
-    about: About, path: Path, batch: "pa.RecordBatch", findings: _Findings
+    about: About, path: Path, batch: "pa.RecordBatch", findings: Findings
 ) -> Iterator[tuple[Mapping[str, Any], np.ndarray]]:
     codes, digests = coded(batch, "task_digest")
     for code in np.unique(codes).tolist():
@@ -235,40 +222,6 @@ def _by_task(
             findings.add("rows of no known task", f"in {path.name}", len(rows))
         else:
             yield task, rows
-
-
-def _check_part(
-    path: Path,
-    batch: "pa.RecordBatch",
-    declaration: Declaration,
-    task: Mapping[str, Any],
-    ids: DesignIds,
-    stored: StoredDataset,
-    findings: _Findings,
-) -> None:
-    place = path.name
-    try:
-        indices = decoded_indices(path, batch, declaration.space, stored.columns)
-    except FileFormatError as error:
-        findings.add("columns of parameters with values outside the space", str(error))
-        return
-    wrong = decoded_ids(path, batch) != ids.of(indices)
-    _report(findings, "rows whose `design` is not that of their parameters", wrong, place)
-    labels, names = coded(batch, "workload")
-    known = {w["name"] for w in task["workloads"]} | {w.name for w in declaration.workloads}
-    wrong = np.array([*(name not in known for name in names), True])[labels]
-    _report(findings, "rows of no known workload", wrong, place)
-    feasible = whole_numbers(path, batch, "feasible")
-    broke = batch.column("error").is_valid().to_numpy(zero_copy_only=False)
-    reasons, texts = coded(batch, "reason")
-    is_listed = np.array([*(text in declaration.reasons[1:] for text in texts), False])[reasons]
-    wrong = np.where(feasible | broke, reasons >= 0, ~is_listed)
-    _report(findings, "rows with a reason that does not fit", wrong, place)
-    for spec in declaration.metrics:
-        values = numbers(batch, spec.name)
-        wrong = np.where(feasible, ~np.isfinite(values), ~np.isnan(values))
-        _report(findings, f"rows with a number in `{spec.name}` that does not fit", wrong, place)
-    _report(findings, "rows without a reward", ~np.isfinite(numbers(batch, "reward")), place)
 
 
 # ---- simulation
@@ -294,10 +247,14 @@ class _Sample:
         declaration: Declaration,
         batch: "pa.RecordBatch",
         stored: StoredDataset,
-        findings: _Findings,
+        findings: Findings,
     ) -> None:
+        # What cannot be compared is not counted: rows on which the simulator broke, and rows of no
+        # workload of their task, which are reported.
         broke = batch.column("error").is_valid().to_numpy(zero_copy_only=False)
-        batch = batch.take(_arrow(np.flatnonzero(~broke)))
+        broke &= ~whole_numbers(path, batch, "feasible")
+        is_known = of_own_workload(batch, task)
+        batch = batch.take(_arrow(np.flatnonzero(is_known & ~broke)))
         labels, names = coded(batch, "workload")
         reasons, texts = coded(batch, "reason")
         try:
@@ -315,7 +272,7 @@ class _Sample:
         )
 
     def compare(
-        self, findings: _Findings, simulator: Simulator | None, progress: StageProgress | None
+        self, findings: Findings, simulator: Simulator | None, progress: StageProgress | None
     ) -> int:
         """Simulates them, and returns how many rows that were."""
         n = 0
@@ -337,11 +294,10 @@ class _Sample:
         return n
 
     def _compare(
-        self, task: Task, rows: Mapping[str, np.ndarray], results: Any, findings: _Findings
+        self, task: Task, rows: Mapping[str, np.ndarray], results: Any, findings: Findings
     ) -> None:
         places = {w.label: place for place, w in enumerate(task.workloads)}
-        known = np.array([label in places for label in rows["workload"]])
-        place = np.array([places.get(label, 0) for label in rows["workload"]], dtype=np.int64)
+        place = np.array([places[label] for label in rows["workload"]], dtype=np.int64)
         row = np.arange(len(place))
         reason = results.reason[row, place]
         said = np.array([task.simulator.reasons[max(r, 0)] for r in reason], dtype=object)
@@ -355,7 +311,7 @@ class _Sample:
             both = ~_equal(values[:, column], rows["values"][:, column])
             differs[kind] = both & ((reason == FEASIBLE) | ~np.isnan(rows["values"][:, column]))
         for kind, wrong in differs.items():
-            _report(findings, kind, wrong & known, f"task {task.id!r}")
+            findings.report(kind, wrong, f"task {task.id!r}")
 
 
 def _plain(recipe: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,5 +1,13 @@
 """Parquet files of unknown origin, read in bounded memory or refused in one line."""
 
 from archgym.parquet.file import MAX_BATCH, ParquetFile, parquet_errors, read_metadata
+from archgym.parquet.types import parameter_type, word_type
 
-__all__ = ["MAX_BATCH", "ParquetFile", "parquet_errors", "read_metadata"]
+__all__ = [
+    "MAX_BATCH",
+    "ParquetFile",
+    "parameter_type",
+    "parquet_errors",
+    "read_metadata",
+    "word_type",
+]

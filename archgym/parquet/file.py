@@ -99,6 +99,11 @@ class ParquetFile:
             file = _open(path, texts)
             return cls(path, file.schema_arrow, file.metadata.num_rows, file)
 
+    @property
+    def metadata(self) -> Mapping[bytes, bytes]:
+        """What the writer says beside the columns, also what it said last of all."""
+        return self._file.metadata.metadata or {}
+
     def batches(self, columns: Sequence[str] | None = None) -> "Iterator[pa.RecordBatch]":
         """Rows in their order, at most `MAX_BATCH` at a time; these columns, or all.
 

@@ -13,7 +13,7 @@ from archgym.errors import InvalidArgumentError, UnknownNameError
 from archgym.metrics import MetricSpec
 from archgym.proxy.conformal import LEVELS
 from archgym.proxy.proxy import Proxy
-from archgym.simulator import BatchResult, Simulator, Workload
+from archgym.simulator import BatchResult, Workload
 from archgym.standin import PROXY_OPTION, StandIn
 
 __all__ = ["Prediction", "ProxySimulator"]
@@ -173,16 +173,3 @@ class ProxySimulator(StandIn):
         names = [spec.name for spec in self.metrics]
         place = names.index(term.metric)
         return self.metrics[place], place
-
-    def simulator(self) -> Simulator:
-        """What the proxy stands for, as it is registered here."""
-        from archgym.discovery import simulator_class
-        from archgym.simulator import make_simulator
-
-        declared = self.declaration
-        return make_simulator(
-            simulator_class(declared.simulator),
-            declared.space_name,
-            declared.fidelity,
-            declared.options,
-        )

@@ -4,7 +4,7 @@ from archgym.tables.build import TableProgress, build_table, partial_folder
 from archgym.tables.exhaustive import Exhaustive
 from archgym.tables.optimum import FrontPoint, Optimum
 from archgym.tables.simulator import TableSimulator
-from archgym.tables.verification import simulator_of, verify_table
+from archgym.tables.verification import verify_table
 
 __all__ = [
     "Exhaustive",
@@ -14,6 +14,5 @@ __all__ = [
     "TableSimulator",
     "build_table",
     "partial_folder",
-    "simulator_of",
     "verify_table",
 ]

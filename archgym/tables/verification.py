@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from archgym.declaration import Declaration, WorkloadFacts
+from archgym.declaration import WorkloadFacts
 from archgym.errors import InvalidArgumentError
 from archgym.progress import StageProgress
 from archgym.simulator import Simulator
@@ -18,38 +18,10 @@ from archgym.task import Task
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from archgym.standin import StandIn
-
-__all__ = ["simulator_of", "verify_table"]
+__all__ = ["verify_table"]
 
 # chosen: designs that are simulated at once, in a second where one takes some milliseconds.
 _SIMULATED_AT_ONCE = 256
-
-
-def simulator_of(stand_in: "StandIn") -> Simulator:
-    """The registered simulator that a stand-in was made of.
-
-    Raises:
-      UnknownNameError: It is not installed here.
-      InvalidArgumentError: Another version of it is.
-    """
-    from archgym.discovery import simulator_class
-    from archgym.simulator import make_simulator
-
-    declared = stand_in.declaration
-    simulator = make_simulator(
-        simulator_class(declared.simulator),
-        declared.space_name,
-        declared.fidelity,
-        declared.options,
-    )
-    other = declared.difference(Declaration.of(simulator, declared.space_name, {}))
-    if other is not None:
-        raise InvalidArgumentError(
-            f"{stand_in.path} must be of the simulator as it is installed here; its `{other}` "
-            "differs. Use the version that it was made with."
-        )
-    return simulator
 
 
 def verify_table(

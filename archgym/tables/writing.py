@@ -10,6 +10,7 @@ import numpy as np
 
 from archgym.declaration import Declaration
 from archgym.parameter import Categorical, Factorisation, Parameter, Permutation
+from archgym.parquet import parameter_type, word_type
 from archgym.simulator import FEASIBLE
 from archgym.tables.content import METADATA_KEY, NUMBER, TableColumns
 
@@ -111,29 +112,15 @@ def _schema(declaration: Declaration) -> "pa.Schema":
     fields = [pa.field(NUMBER, pa.int64(), False, {"doc": "Number of the design in its space"})]
     for name, parameter in columns.parameters.items():
         facts = {"role": "parameter", "unit": parameter.unit, "doc": parameter.doc}
-        fields.append(pa.field(name, _parameter_type(parameter), False, facts))
+        fields.append(pa.field(name, parameter_type(parameter), False, facts))
     for place, workload in enumerate(declaration.workloads):
         on = {"workload": workload.name}
         for spec, name in zip(declaration.metrics, columns.metrics(place), strict=True):
             facts = {"role": "metric", "unit": spec.unit, "doc": spec.doc, "goal": spec.goal}
             fields.append(pa.field(name, pa.float64(), True, facts | on))
         facts = {"role": "result", "doc": "Why the design cannot be built; null where it was"}
-        kind = pa.dictionary(pa.int32(), pa.string())
-        fields.append(pa.field(columns.reason(place), kind, True, facts | on))
+        fields.append(pa.field(columns.reason(place), word_type(), True, facts | on))
     return pa.schema(fields)
-
-
-def _parameter_type(parameter: Parameter) -> Any:
-    import pyarrow as pa
-
-    if isinstance(parameter, Categorical):
-        return pa.dictionary(pa.int32(), pa.string())
-    if isinstance(parameter, Permutation):
-        return pa.list_(pa.string())
-    if isinstance(parameter, Factorisation):
-        return pa.list_(pa.int64())
-    values = parameter.array(np.arange(parameter.size))
-    return pa.int64() if values.dtype.kind in "iu" else pa.float64()
 
 
 def parameter_array(parameter: Parameter, indices: np.ndarray) -> Any:
@@ -145,5 +132,5 @@ def parameter_array(parameter: Parameter, indices: np.ndarray) -> Any:
         return pa.DictionaryArray.from_arrays(pa.array(indices, pa.int32()), words)
     values = parameter.array(indices)
     if isinstance(parameter, Permutation | Factorisation):
-        return pa.array([list(value) for value in values], _parameter_type(parameter))
-    return pa.array(values, _parameter_type(parameter))
+        return pa.array([list(value) for value in values], parameter_type(parameter))
+    return pa.array(values, parameter_type(parameter))

@@ -10,7 +10,7 @@ from archgym.datasets import Split, build_dataset, merge_datasets, read_dataset,
 from archgym.errors import InvalidArgumentError, UnknownNameError
 from archgym.study import Study
 from tests.datasets.making import mixture, search
-from tests.toys import CountingAgent, toy_task
+from tests.toys import CountingAgent, ToyAgent, toy_task
 
 
 def frame(dataset: Path) -> pd.DataFrame:
@@ -113,6 +113,24 @@ def test_whole_workloads_and_agents_are_held_out(tmp_path: Path, by: Any) -> Non
     assert name not in set(rows[rows["split"] == "train"][by])
     assert (parts_of(frame(tmp_path / "x"), by) == 1).all()
     assert drawn.parts["test"] > 0 < chosen.parts["test"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_shares_of_whole_names_are_shares_of_rows(tmp_path: Path, seed: int) -> None:
+    names = ["light", "heavy", "light"]
+    for place, (name, budget) in enumerate(zip(names, (15, 20, 48), strict=True)):
+        Study.create(
+            tmp_path / str(place), toy_task(name), ToyAgent, seed=place, budget=budget
+        ).run()
+    # It asks for few designs again and again, and repeated asks are no rows.
+    Study.create(tmp_path / "3", toy_task(), CountingAgent, seed=1, budget=20).run()
+    studies = [tmp_path / str(place) for place in range(4)]
+
+    by_workload = build_dataset(studies, tmp_path / "x", split=Split("workload", 0.1, 0.1, seed))
+    by_agent = build_dataset(studies, tmp_path / "y", split=Split("agent", 0.1, 0.1, seed))
+
+    assert by_workload.parts == {"train": 66, "validation": 0, "test": 20}
+    assert by_agent.parts == {"train": 83, "validation": 0, "test": 3}
 
 
 def test_random_split_says_that_it_leaks(tmp_path: Path) -> None:

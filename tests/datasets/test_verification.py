@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,22 @@ def changed(dataset: Path, column: str, values: list[Any]) -> None:
     words = [name for name in table.schema.names if name not in PLAIN]
     pq.write_table(table, path, use_dictionary=words)
     write_manifest(dataset, ["README.md", "croissant.json", TRAIN])
+
+
+def rewritten(dataset: Path, change: Callable[[pa.Table], pa.Table]) -> None:
+    """Writes other rows, and a manifest that agrees; keeps what the file says of its rows."""
+    path = dataset / TRAIN
+    table = change(pq.ParquetFile(path).read())
+    words = [name for name in table.schema.names if name not in PLAIN]
+    pq.write_table(table, path, use_dictionary=words)
+    write_manifest(dataset, ["README.md", "croissant.json", TRAIN])
+
+
+def with_unit(table: pa.Table, unit: bytes) -> pa.Table:
+    place = table.schema.get_field_index("latency_ns")
+    field = table.schema.field(place)
+    field = field.with_metadata({**field.metadata, b"unit": unit})
+    return table.cast(table.schema.set(place, field))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +88,20 @@ def test_sample_of_all_rows_leaves_out_those_that_failed(tmp_path: Path) -> None
         ("design", ["0" * 16], "rows whose `design` is not that of their parameters: 1"),
         ("is_duplicate", [True], "rows wrongly marked as duplicates:"),
         ("task_digest", ["x"], "rows of no known task: 1"),
-        ("workload", ["x"], "rows of no known workload: 1"),
+        ("workload", ["x"], "rows of no workload of their task: 1"),
+        ("workload", ["heavy"], "rows of no workload of their task: 1"),
+        ("error", ["It broke."], "feasible rows with an error: 1"),
+        ("agent", ["zzz"], "rows with another `agent` than their study: 1, the first one row 0"),
+        ("agent", [None], "rows with another `agent` than their study: 1"),
+        ("seed", [9, None], "rows with another `seed` than their study: 2"),
+        ("study", ["x"], "rows with another `study` than their study: 1"),
+        ("study_id", ["x"], "rows of no known study: 1"),
+        ("hyperparameters", ['{"a": 1}'], "rows with another `hyperparameters` than their study"),
+        ("task", ["x"], "rows with another `task` than their task: 1"),
+        ("space", ["x"], "rows with another `space` than their task: 1"),
+        ("fidelity", ["x"], "rows with another `fidelity` than their task: 1"),
+        ("options", ["{}{}"], "rows with another `options` than their task: 1"),
+        ("simulator_version", [9], "rows with another `simulator_version` than their task: 1"),
         ("power_mw", [None], "rows with a number in `power_mw` that does not fit: 1"),
         ("reason", ["It rained."], "rows with a reason that does not fit: 1"),
     ],
@@ -86,6 +116,22 @@ def test_rows_that_were_changed_are_found(
     problems = verify_dataset(dataset, sample=120, simulator=ToySimulator()).problems
 
     assert any(problem in found for found in problems), problems
+
+
+@pytest.mark.parametrize(("column", "value"), [("workload", "heavy"), ("error", "It broke.")])
+def test_wrong_metric_is_not_hidden_by_another_change(
+    tmp_path: Path, column: str, value: str
+) -> None:
+    dataset = mixture(tmp_path)
+    changed(dataset, "latency_ns", [1.0])
+    changed(dataset, column, [value])
+
+    result = verify_dataset(dataset, sample=120, simulator=ToySimulator())
+
+    found = any("simulated rows with another `latency_ns`" in p for p in result.problems)
+    # A row of another task's workload cannot be compared, so it is not counted as simulated.
+    assert (result.simulated, found) == ((119, False) if column == "workload" else (120, True))
+    assert len(result.problems) > 0
 
 
 def test_row_in_another_part_is_found(tmp_path: Path) -> None:
@@ -140,3 +186,68 @@ def test_dataset_whose_simulator_is_not_installed_says_so(tmp_path: Path) -> Non
     assert result.simulated == 0
     assert "tasks that cannot be simulated again: 3" in result.problems[0]
     assert "does not exist" in result.problems[0]
+
+
+def test_rows_that_were_moved_or_exchanged_are_found(tmp_path: Path) -> None:
+    dataset = mixture(tmp_path)
+    rewritten(dataset, lambda t: t.take(list(range(119, -1, -1))))
+
+    problems = verify_dataset(dataset, sample=0).problems
+
+    assert any("not those that were written, in their order: 1" in p for p in problems), problems
+
+    rewritten(dataset, lambda t: t.take([*range(119), 0]))
+
+    problems = verify_dataset(dataset, sample=0).problems
+
+    assert any("studies with another number of rows than were written" in p for p in problems)
+
+
+def test_columns_without_units_are_reported(tmp_path: Path) -> None:
+    dataset = mixture(tmp_path)
+    path = dataset / TRAIN
+    table = pq.ParquetFile(path).read()
+    metadata = table.schema.metadata
+    table = table.cast(pa.schema([f.remove_metadata() for f in table.schema], metadata))
+    rewritten(dataset, lambda _: table)
+
+    problems = verify_dataset(dataset, sample=0).problems
+
+    assert any("columns that do not say what they are" in p for p in problems), problems
+
+
+def test_rows_of_a_file_that_does_not_tell_of_them_are_not_taken_as_checked(tmp_path: Path) -> None:
+    dataset = mixture(tmp_path)
+    rewritten(
+        dataset, lambda t: t.replace_schema_metadata({b"archgym": t.schema.metadata[b"archgym"]})
+    )
+
+    problems = verify_dataset(dataset, sample=0).problems
+
+    assert any("files that do not say which rows were written: 1" in p for p in problems)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda t: t.slice(1), "must have the 120 rows that its metadata tell of; it has 119"),
+        (lambda t: pa.concat_tables([t, t.slice(0, 1)]), "120 rows.* it has 121"),
+        (
+            lambda t: with_unit(t, b"s"),
+            "the unit of its column 'latency_ns' must be 'ns', as its declaration says; it is 's'",
+        ),
+        (
+            lambda t: t.replace_schema_metadata({**t.schema.metadata, b"archgym_rows": b"[1]"}),
+            "its metadata must tell of its rows",
+        ),
+    ],
+    ids=["dropped", "added", "unit", "no counts"],
+)
+def test_other_rows_or_units_than_were_written_are_refused(
+    tmp_path: Path, change: Callable[[pa.Table], pa.Table], problem: str
+) -> None:
+    dataset = mixture(tmp_path)
+    rewritten(dataset, change)
+
+    with pytest.raises(FileFormatError, match=problem):
+        verify_dataset(dataset, sample=0)
