@@ -17,6 +17,7 @@ from archgym.cli.training import (
     train_options,
 )
 from archgym.cli.values import assignments, filled_design, named_path, read_design, with_values
+from archgym.storage import require_free
 
 __all__ = ["proxy_app"]
 
@@ -43,7 +44,7 @@ def train(
     dataset: DatasetArgument,
     out: Annotated[
         Path,
-        typer.Option("--out", help="The file to write.", parser=named_path, metavar="FILE"),
+        typer.Option("--out", help="A new file.", parser=named_path, metavar="FILE"),
     ],
     model: ModelOption = "boosting",
     workloads: WorkloadsOption = "separate",
@@ -62,6 +63,7 @@ def train(
     from archgym.proxy import train as train_proxy
 
     options = train_options(model, workloads, fit, calibration, seed, setting)
+    require_free(out)
     announce_compilation()
     data = read_dataset(dataset)
     with CountBar("models") as bar:

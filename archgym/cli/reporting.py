@@ -52,11 +52,22 @@ def show_proxy(proxy: "Proxy", path: Path, is_json: bool) -> None:
     say(
         f"{about.get('designs')} designs, {about.get('distinct_rows')} evaluations of dataset "
         f"{str(about.get('data_digest'))[:12]}; digest {proxy.digest[:12]}; "
-        f"{path.stat().st_size:,} bytes; hyperparameters {about.get('hyperparameters')}."
+        f"{path.stat().st_size:,} bytes; {_settings_text(about.get('hyperparameters'))}."
     )
     say()
     for split, by_workload in proxy.errors.items():
         _write_split(split, by_workload)
+
+
+def _settings_text(settings: Any) -> str:
+    """Hyperparameters of the models, those that are the same once."""
+    given = settings if isinstance(settings, list) else [settings]
+    texts = [
+        ", ".join(f"{name}={value}" for name, value in each.items())
+        for each in given
+        if isinstance(each, dict)
+    ]
+    return "; ".join(dict.fromkeys(texts)) or "no hyperparameters"
 
 
 def _write_split(split: str, by_workload: Any) -> None:

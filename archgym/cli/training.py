@@ -78,7 +78,8 @@ def train_options(
             try:
                 chosen[name] = type(chosen[name])(text)
             except ValueError:
+                what = "whole number" if isinstance(chosen[name], int) else "number"
                 raise InvalidArgumentError(
-                    f"`--setting` {name} must be a number such as {chosen[name]}; got {text!r}."
+                    f"`--setting` {name} must be a {what} such as {chosen[name]}; got {text!r}."
                 ) from None
     return TrainOptions(model, workloads, fit, calibration, seed, chosen)

@@ -48,8 +48,10 @@ class CompiledTrees:
         order = [metric for metrics, _ in groups for metric in metrics]
         self._order = np.array(order, dtype=np.int64)
         factor = scaling.factor[order]
-        self._base = scaling.shift[order] + factor * _joined([e.base for e in self._ensembles])
-        self._scale = factor * _joined([e.scale for e in self._ensembles])
+        # What overflows is no number of a metric's, and is predicted as such.
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._base = scaling.shift[order] + factor * _joined([e.base for e in self._ensembles])
+            self._scale = factor * _joined([e.scale for e in self._ensembles])
         self._is_log = scaling.is_log[order]
         self._constants = np.where(scaling.factor > 0, 0.0, scaling.shift)
 

@@ -117,7 +117,8 @@ def fit_part(
       model has seen their outcomes, or where workloads are joint their designs.
 
     Raises:
-      InvalidArgumentError: There are too few designs that were built.
+      InvalidArgumentError: There are too few designs that were built, or the hyperparameters
+        cannot be used.
     """
     built = rows[rows.feasible]
     if len(built) < _LEAST_ROWS:
@@ -149,7 +150,7 @@ def fit_part(
     for number, group in enumerate(groups):
         if announce is not None:
             announce("models", number, len(groups))
-        predictor = kind.fit(features, targets[:, group], setting, options.seed)
+        predictor = _fitted(kind, features, targets[:, group], setting, options.seed)
         predictors.append((tuple(group), predictor))
     part = Part(
         tuple(workload.digest for workload in here),
@@ -164,6 +165,19 @@ def fit_part(
         _buildable(encoding, rows, known, options.seed),
     )
     return _calibrated(part, kept, known), setting, kept
+
+
+def _fitted(
+    kind: ModelKind, features: np.ndarray, targets: np.ndarray, setting: Setting, seed: int
+) -> Predictor:
+    try:
+        return kind.fit(features, targets, setting, seed)
+    except ValueError as error:
+        said = " ".join(str(error).split())
+        raise InvalidArgumentError(
+            f"Hyperparameters of {kind.name!r} must be ones that its library takes; got "
+            f"{dict(setting)!r}: {said} Choose others, or leave them to cross-validation."
+        ) from None
 
 
 def _apart(rows: Rows) -> np.ndarray:

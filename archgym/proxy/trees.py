@@ -94,9 +94,11 @@ class TreeEnsemble(Predictor):
     def predict(self, features: np.ndarray) -> np.ndarray:
         rows = self._rows(features)
         total = np.zeros((len(features), len(self.base)))
-        for tree, output in enumerate(self.output.tolist()):
-            total[:, output : output + self.values.shape[1]] += self.values[rows[:, tree]]
-        return np.asarray(self.base + self.scale * total)
+        # Numbers of a file may be so large that sums overflow; then the prediction is no number.
+        with np.errstate(over="ignore", invalid="ignore"):
+            for tree, output in enumerate(self.output.tolist()):
+                total[:, output : output + self.values.shape[1]] += self.values[rows[:, tree]]
+            return np.asarray(self.base + self.scale * total)
 
     def spread(self, features: np.ndarray) -> np.ndarray | None:
         if not self.has_spread:

@@ -100,3 +100,35 @@ def test_file_that_is_no_proxy_is_refused_in_a_line(
     assert code == 1
     assert err.count("\n") == 1
     assert "a proxy must be what ArchGym wrote" in err
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("n_trees=2.5", "must be a whole number such as 20"),
+        ("n_trees=0", "Hyperparameters of 'boosting' must be ones that its library takes"),
+    ],
+)
+def test_hyperparameters_that_cannot_be_used_are_refused_in_a_line(
+    dataset: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    setting: str,
+    message: str,
+) -> None:
+    file = str(tmp_path / "p.npz")
+
+    code, _, err = call(capsys, "proxy", "train", str(dataset), "--out", file, "--setting", setting)
+
+    assert (code, message in err, err.count("\n")) == (1, True, 1)
+
+
+def test_training_writes_over_nothing(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "p.npz"
+    file.write_text("mine")
+
+    code, _, err = call(capsys, "proxy", "train", str(dataset), "--out", str(file))
+
+    assert (code, "must not exist yet" in err, file.read_text()) == (1, True, "mine")
