@@ -68,4 +68,8 @@ def test_tables_tell_how_far_they_are(tmp_path: Path) -> None:
     assert list(verify_table(TableSimulator(path), ToySimulator(), 300, progress=verified)) == []
 
     assert built.last == {"judged designs": (2376, 2376), "written designs": (2376, 2376)}
-    assert verified.last == {"designs on light": (300, 300), "optima": (3, 3)}
+    assert verified.last == {
+        "parameters": (2376, 2376),
+        "designs on light": (300, 300),
+        "optima": (3, 3),
+    }
