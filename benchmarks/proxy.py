@@ -37,6 +37,7 @@ N_FOLDS = 5
 SPLIT_MODEL = TrainOptions(
     "extra-trees",
     fit="each",
+    calibration=0.05,
     setting={"n_trees": 100, "min_samples_leaf": 1, "max_features": 1.0},
 )
 FAST_MODEL = TrainOptions(
