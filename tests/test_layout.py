@@ -16,7 +16,8 @@ CORE = "core"
 ALLOWED = {
     CORE: set[str](),
     "parquet": {CORE},
-    "simulators": {CORE},
+    "traces": {CORE, "parquet"},
+    "simulators": {CORE, "traces"},
     "datasets": {CORE, "parquet"},
     "tables": {CORE, "parquet"},
     "conformance": {CORE},
@@ -26,7 +27,10 @@ ALLOWED = {
     "agents": {CORE, "simulators", "datasets", "proxy", "envs", "learning"},
     "sweep": {CORE, "simulators", "datasets", "tables", "proxy", "envs", "agents"},
     "report": {CORE, "simulators", "datasets", "tables", "proxy", "envs", "agents", "sweep"},
-    "cli": {CORE, "simulators", "datasets", "tables", "proxy", "envs", "agents", "sweep", "report"},
+    "cli": {
+        *(CORE, "traces", "simulators", "datasets", "tables", "proxy", "envs", "agents"),
+        *("sweep", "report"),
+    },
 }
 # The program's entry, and the registration with Gymnasium that `import archgym` promises.
 EXCEPTIONS = {("__main__.py", "cli"), ("__init__.py", "envs")}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, final
 
 from archgym.errors import ArchGymError, FileFormatError, unknown_name
 from archgym.storage import write_atomic
-from archgym.sweep.document import Document, Node, read_document
+from archgym.document import Document, Node, read_document
 from archgym.sweep.tuned import TunedEntry, read_tuned, shipped_tuned, tuned_hyperparameters
 
 if TYPE_CHECKING:

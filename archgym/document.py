@@ -12,7 +12,7 @@ from archgym.storage import storage_errors
 
 __all__ = ["Document", "Node", "read_document"]
 
-# chosen: a plan of ten thousand lines is below it.
+# chosen: a sweep of ten thousand lines is below it.
 _MAX_BYTES = 2**20
 # chosen: plans are nested five deep.
 _MAX_DEPTH = 20

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from archgym.errors import FileFormatError, StorageError
-from archgym.sweep.document import read_document
+from archgym.document import read_document
 
 
 def read(text: str | bytes) -> object:

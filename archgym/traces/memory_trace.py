@@ -1,0 +1,82 @@
+"""What a program asked of memory, in the order in which it asked."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import final
+
+import numpy as np
+
+from archgym.errors import InvalidArgumentError
+
+__all__ = ["ADDRESS_BITS", "AccessKind", "MemoryTrace"]
+
+ADDRESS_BITS = 57
+"""Virtual addresses have at most so many bits: five-level paging of x86-64."""
+
+
+@final
+class AccessKind(IntEnum):
+    """What a record of a trace is; the values are those of the stored column."""
+
+    LOAD = 0
+    STORE = 1
+    FETCH = 2
+    """The first instruction fetched after execution came to another page of 4 KiB."""
+    MODIFY = 3
+    """A read and a write of the same bytes by one instruction: one access."""
+    INVALIDATE = 4
+    """The translation of the address's page is no longer valid."""
+    FLUSH = 5
+    """All translations of the program are no longer valid."""
+
+
+@final
+@dataclass(frozen=True)
+class MemoryTrace:
+    """Records of a program's memory accesses: n of them, in program order.
+
+    `instructions` is (n,) uint32, instructions that retired since the record before; `kind` (n,)
+    uint8, values of `AccessKind`; `size_bytes` (n,) uint16; `address` (n,) uint64, virtual.
+    """
+
+    instructions: np.ndarray
+    kind: np.ndarray
+    size_bytes: np.ndarray
+    address: np.ndarray
+    name: str = ""
+    command: str = ""
+    """The program that was recorded, where it is known."""
+
+    def __post_init__(self) -> None:
+        n = len(self.address)
+        columns = {
+            "instructions": np.uint32,
+            "kind": np.uint8,
+            "size_bytes": np.uint16,
+            "address": np.uint64,
+        }
+        for name, wanted in columns.items():
+            column = getattr(self, name)
+            if column.dtype != wanted or column.shape != (n,):
+                raise InvalidArgumentError(
+                    f"`{name}` must have shape {(n,)} and type {np.dtype(wanted)}; got "
+                    f"{column.shape}, {column.dtype}."
+                )
+        if n and int(self.kind.max()) > max(AccessKind):
+            raise InvalidArgumentError(
+                f"`kind` must be a value of AccessKind, at most {int(max(AccessKind))}; got "
+                f"{int(self.kind.max())}."
+            )
+        if n and int(self.address.max()) >> ADDRESS_BITS:
+            raise InvalidArgumentError(
+                f"`address` must have at most {ADDRESS_BITS} bits; got "
+                f"{int(self.address.max()):#x}."
+            )
+
+    def __len__(self) -> int:
+        return len(self.address)
+
+    @property
+    def n_instructions(self) -> int:
+        """Instructions that retired up to the last record."""
+        return int(self.instructions.sum(dtype=np.int64))
