@@ -21,7 +21,7 @@ import numpy as np
 from archgym.errors import InvalidArgumentError, SimulatorError, StudyInterrupted, unknown_name
 from archgym.simulator import FAILED, BatchResult, Simulator, Workload
 from archgym.space import Design
-from archgym.storage import storage_errors
+from archgym.storage import open_file, storage_errors
 from archgym.watchdog import Watchdog
 
 __all__ = ["ExternalSimulator", "Infeasible", "RunningPrograms", "run_program"]
@@ -94,7 +94,7 @@ class ExternalSimulator(Simulator):
         path = Path(name).absolute()
         if not path.is_file():
             raise unknown_name("workload", str(name), self.workloads)
-        with storage_errors(path, "read"), path.open("rb") as handle:
+        with storage_errors(path, "read"), open_file(path) as handle:
             digest = hashlib.file_digest(handle, "sha256").hexdigest()
         return Workload(path.name, digest, str(path))
 
@@ -338,7 +338,7 @@ def _kill_group(group: int) -> None:
 
 def _read(path: Path, limit: int) -> tuple[bytes, str | None]:
     try:
-        with path.open("rb") as handle:
+        with open_file(path) as handle:
             content = handle.read(limit + 1)
     except OSError:
         return b"", f"wrote no file {path.name!r}"

@@ -16,7 +16,7 @@ from archgym.folder import STUDY_NAME
 from archgym.metrics import MetricSpec
 from archgym.records import JournalShape
 from archgym.space import DesignSpace
-from archgym.storage import storage_errors, write_atomic
+from archgym.storage import open_file, storage_errors, write_atomic
 from archgym.version import __version__
 
 __all__ = ["Header", "Segment", "StudyKind", "current_versions", "new_header", "read_header"]
@@ -187,7 +187,7 @@ def read_header(folder: Path) -> Header:
                 f"a study must have a file {STUDY_NAME}, and there is none",
                 "Check the path",
             )
-        with path.open("rb") as handle:
+        with open_file(path) as handle:
             content = handle.read(_MAX_BYTES + 1)
     try:
         if len(content) > _MAX_BYTES:

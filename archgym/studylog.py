@@ -18,6 +18,7 @@ from archgym.lease import Writer, current_writer
 from archgym.metrics import MetricSpec
 from archgym.records import Records
 from archgym.space import Design, DesignSpace
+from archgym.storage import open_file
 
 __all__ = ["Outcome", "StudyLog", "gaps_text", "read_state", "read_study", "require_distinct"]
 
@@ -276,7 +277,7 @@ def read_study(folder: str | Path) -> StudyLog:
 def read_state(folder: Path) -> Mapping[str, Any] | None:
     """What the last writer noted, where that can be read."""
     with suppress(OSError, ValueError, RecursionError):
-        with (folder / STATE_NAME).open("rb") as handle:
+        with open_file(folder / STATE_NAME) as handle:
             state = json.loads(handle.read(_STATE_BYTES))
         if isinstance(state, dict):
             return state

@@ -17,7 +17,7 @@ from archgym.folder import JOURNAL_NAME, STUDY_NAME
 from archgym.interruption import Interruption
 from archgym.lease import Lease
 from archgym.limits import check_whole
-from archgym.storage import make_folder, storage_errors, write_atomic
+from archgym.storage import make_folder, open_file, storage_errors, write_atomic
 from archgym.studylog import read_state
 from archgym.sweep.plan import (
     PLAN_NAME,
@@ -121,7 +121,7 @@ def read_failures(folder: str | Path) -> dict[str, str]:
     path = Path(folder) / _FAILURES_NAME
     if not path.is_file():
         return {}
-    with storage_errors(path, "read"), path.open("rb") as handle:
+    with storage_errors(path, "read"), open_file(path) as handle:
         content = handle.read(_MAX_BYTES)
     try:
         data = json.loads(content)
@@ -282,7 +282,7 @@ def _standing(folder: Path, run: Run) -> tuple[bool, int]:
 
 def _count_lines(path: Path) -> int:
     lines = 0
-    with suppress(OSError), path.open("rb") as handle:
+    with suppress(OSError), open_file(path) as handle:
         while block := handle.read(_BLOCK):
             lines += block.count(b"\n")
     return lines

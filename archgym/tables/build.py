@@ -27,7 +27,7 @@ from archgym.interruption import Interruption
 from archgym.lease import Lease
 from archgym.limits import check_whole
 from archgym.progress import StageProgress
-from archgym.storage import atomic_file, make_folder, storage_errors, write_atomic
+from archgym.storage import atomic_file, make_folder, open_file, storage_errors, write_atomic
 from archgym.tables.content import MAX_ROWS, TableContent
 from archgym.tables.file import TableFile
 from archgym.tables.optimum import OptimumSearch, tasks_of
@@ -182,7 +182,7 @@ def _planned(task: Task, out: Path) -> _Build:
 def _write_plan(build: _Build) -> None:
     path = build.folder / _PLAN_NAME
     if path.exists():
-        with storage_errors(path, "read"), path.open("rb") as handle:
+        with storage_errors(path, "read"), open_file(path) as handle:
             content = handle.read(_MAX_PLAN)
         try:
             key = json.loads(content)["key"]
@@ -193,8 +193,6 @@ def _write_plan(build: _Build) -> None:
                 f"{build.folder} must hold parts of this very table; it holds those of another, "
                 "or it is damaged. Remove it, or choose another name for the table."
             )
-        for scratch in build.folder.glob(".writing-*"):
-            scratch.unlink(missing_ok=True)
         return
     others = [item.name for item in build.folder.iterdir() if not item.name.endswith(".lock")]
     if others:
@@ -220,8 +218,8 @@ def _read_part(build: _Build, part: int, n: int) -> tuple[np.ndarray, np.ndarray
     path = build.path(part)
     if not path.is_file() or path.stat().st_size != size:
         return None
-    with storage_errors(path, "read"):
-        content = path.read_bytes()
+    with storage_errors(path, "read"), open_file(path) as handle:
+        content = handle.read(size)
     body = content[32:]
     if hashlib.sha256(body).digest() != content[:32]:
         return None
