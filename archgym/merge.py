@@ -149,5 +149,5 @@ def _check(logs: Sequence[StudyLog], unfinished: bool) -> None:
                 f"{first.task_id!r}, {log.folder} of {log.task_id!r}. Build a dataset instead: "
                 "archgym dataset build"
             )
-    ids = [(log.folder, [segment.study for segment in log.segments]) for log in logs]
-    require_distinct(ids, "merged")
+    named = [(log.folder, {s.study: s.folder for s in log.segments}) for log in logs]
+    require_distinct(named, "merged")

@@ -64,7 +64,7 @@ def open_file(path: str | Path) -> BinaryIO:
       StorageError: It is something else than a file, or cannot be read.
     """
     with storage_errors(path, "read"):
-        _refuse_others(path, os.stat(path).st_mode)
+        _refuse_others(path, Path(path).stat().st_mode)
         # What was a file may have become a pipe meanwhile.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:

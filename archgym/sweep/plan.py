@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, final
 
+from archgym.document import Document, Node, read_document
 from archgym.errors import ArchGymError, FileFormatError, unknown_name
 from archgym.storage import write_atomic
-from archgym.document import Document, Node, read_document
 from archgym.sweep.tuned import TunedEntry, read_tuned, shipped_tuned, tuned_hyperparameters
 
 if TYPE_CHECKING:
