@@ -93,7 +93,7 @@ class Condition:
     def holds_of(self, column: np.ndarray) -> np.ndarray:
         """Whether each value, (n,), of a parameter without lists lies in the region, (n,) bool."""
         if self.sign == "=":
-            return np.isin(column, self.values)
+            return np.isin(column, np.array(self.values))
         limit = self.values[0]
         assert isinstance(limit, float | int)
         with np.errstate(invalid="ignore"):
