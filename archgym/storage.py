@@ -50,9 +50,15 @@ def storage_errors(path: str | Path, action: str) -> Iterator[None]:
         raise
     except OSError as error:
         cause = _REMEDIES.get(error.errno or 0, error.strerror or type(error).__name__)
-        refusal = StorageError(f"{path} cannot be {action}: {cause}.")
-        refusal.errno = error.errno
-        raise refusal from error
+        raise _refusal(f"{path} cannot be {action}: {cause}.", error.errno) from error
+
+
+def _refusal(text: str, number: int | None) -> StorageError:
+    # Made here, since an error in a variable of the frame that raises it is a circle of references,
+    # which keeps all frames above alive, and whoever is dropped in them.
+    refusal = StorageError(text)
+    refusal.errno = number
+    return refusal
 
 
 def open_file(path: str | Path) -> BinaryIO:
@@ -81,12 +87,11 @@ def _refuse_others(path: str | Path, mode: int) -> None:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     kind = "a named pipe" if stat.S_ISFIFO(mode) else "a device or socket"
-    refusal = StorageError(
+    raise _refusal(
         f"{path} cannot be read: it is {kind}, not a file. Name a file; write what comes from "
-        "elsewhere into one first."
+        "elsewhere into one first.",
+        errno.EINVAL,
     )
-    refusal.errno = errno.EINVAL
-    raise refusal
 
 
 def make_folder(path: str | Path) -> Path:

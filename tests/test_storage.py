@@ -1,6 +1,8 @@
 import errno
 import os
 import socket
+import weakref
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -157,3 +159,18 @@ def test_file_behind_a_link_is_read(tmp_path: Path) -> None:
 
     with open_file(tmp_path / "link") as handle:
         assert handle.read() == b"content"
+
+
+def test_refusal_that_was_caught_keeps_nothing_alive(tmp_path: Path) -> None:
+    class Owner:
+        pass
+
+    def attempt() -> "weakref.ref[Owner]":
+        owner = Owner()
+        with suppress(StorageError):
+            open_file(tmp_path / "absent")
+        with suppress(StorageError):
+            open_file("/dev/zero")
+        return weakref.ref(owner)
+
+    assert attempt()() is None
