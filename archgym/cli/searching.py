@@ -20,8 +20,10 @@ from archgym.cli.tasks import (
     SimulatorArgument,
     SpaceOption,
     TaskChoice,
+    TaskOption,
     WorkloadOption,
     make_task,
+    named_space,
     stand_in_path,
 )
 from archgym.cli.terminal import say
@@ -72,6 +74,7 @@ TimeoutOption = Annotated[
 def search(
     simulator: SimulatorArgument,
     space: SpaceOption = None,
+    task_space: TaskOption = None,
     workload: WorkloadOption = None,
     objective: ObjectiveOption = None,
     fidelity: FidelityOption = None,
@@ -129,7 +132,16 @@ def search(
     """
     chosen = hyperparameters(agent, hyper or ())
     task = make_task(
-        TaskChoice(simulator, space, workload, objective, fidelity, option, from_table, from_proxy)
+        TaskChoice(
+            simulator,
+            named_space(space, task_space),
+            workload,
+            objective,
+            fidelity,
+            option,
+            from_table,
+            from_proxy,
+        )
     )
     if tuned or tuned_from is not None:
         chosen = {**_tuned(task, agent, tuned_from), **chosen}
