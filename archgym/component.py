@@ -205,8 +205,8 @@ class Component:
         flags = np.moveaxis(self._flags[0].reshape(self.sizes), place, 0)
         return np.asarray(flags.reshape(self.sizes[place], -1).any(axis=1))
 
-    # A draw becomes a certain design the more often, the fewer combinations that design leaves open:
-    # in inverse proportion to the number of values that its active parameters have together.
+    # A draw becomes a certain design as often as is in inverse proportion to the number of values
+    # that the design's active parameters have together.
 
     def _logs(self, rules: Rules, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Canonical forms of what is feasible, (m, k), and logarithms of those numbers, (m,)."""
