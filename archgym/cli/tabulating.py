@@ -204,7 +204,7 @@ def verify(
     if not json:
         say(
             f"{file}: {n:,} of {made.rows:,} designs simulated anew on "
-            f"{len(made.workload_names())} workloads are equal in every bit; all columns have "
+            f"{_counted(len(made.workload_names()), 'workload')} are equal in every bit; all columns have "
             "their hashes, parameters are the designs' own, and all optima are there and those of "
             "the rows."
         )
