@@ -202,10 +202,11 @@ def verify(
     if problems:
         raise typer.Exit(1)
     if not json:
+        n_workloads = len(made.workload_names())
         say(
             f"{file}: {n:,} of {made.rows:,} designs simulated anew on "
-            f"{_counted(len(made.workload_names()), 'workload')} are equal in every bit; all columns have "
-            "their hashes, parameters are the designs' own, and all optima are there and those of "
+            f"{n_workloads} workload{'s' * (n_workloads > 1)} are equal in every bit; all columns "
+            "have their hashes, parameters are the designs' own, and all optima are there and those of "
             "the rows."
         )
 
