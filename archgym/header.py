@@ -17,6 +17,7 @@ from archgym.metrics import MetricSpec
 from archgym.records import JournalShape
 from archgym.space import DesignSpace
 from archgym.storage import open_file, storage_errors, write_atomic
+from archgym.study_members import check_members
 from archgym.version import __version__
 
 __all__ = ["Header", "Segment", "StudyKind", "current_versions", "new_header", "read_header"]
@@ -220,6 +221,7 @@ def read_header(folder: Path) -> Header:
 
 def _checked(path: Path, data: dict[str, Any]) -> Header:
     try:
+        check_members(data)
         segments = tuple(Segment(**segment) for segment in data.pop("segments"))
         header = Header(**data, segments=segments)
         space = header.space()
