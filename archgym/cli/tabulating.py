@@ -206,8 +206,8 @@ def verify(
         say(
             f"{file}: {n:,} of {made.rows:,} designs simulated anew on "
             f"{n_workloads} workload{'s' * (n_workloads > 1)} are equal in every bit; all columns "
-            "have their hashes, parameters are the designs' own, and all optima are there and those "
-            "of the rows."
+            "have their hashes, parameters are the designs' own, and all optima are there and "
+            "those of the rows."
         )
 
 
