@@ -191,7 +191,7 @@ def read_pages(handle: BinaryIO, column: Column) -> list[Page]:
     Raises:
       ThriftError: What stands there are no pages, or they do not fill the column.
     """
-    pages = []
+    pages: list[Page] = []
     place, end = column.start, column.start + column.length
     while place < end:
         if len(pages) >= _MAX_PAGES:
