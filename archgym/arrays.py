@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from archgym.errors import FileFormatError
-from archgym.storage import atomic_file, storage_errors
+from archgym.storage import atomic_file, open_file, storage_errors
 
 __all__ = ["read_archive", "read_header", "write_archive"]
 
@@ -82,7 +82,7 @@ def read_archive(
 def read_header(path: str | Path, header_name: str, what: str, remedy: str) -> dict[str, Any]:
     """The header alone; errors as for `read_archive`."""
     path = Path(path)
-    with storage_errors(path, "read"), path.open("rb") as handle:
+    with storage_errors(path, "read"), open_file(path) as handle:
         size = handle.seek(0, io.SEEK_END)
         with _refusals(path, what, remedy), zipfile.ZipFile(handle) as archive:
             _checked_entries(archive, size)
@@ -109,7 +109,7 @@ class _refusals:  # noqa: N801 - reads as a verb in a with statement
 
 
 def _content(path: Path, what: str, remedy: str) -> bytes:
-    with storage_errors(path, "read"), path.open("rb") as handle:
+    with storage_errors(path, "read"), open_file(path) as handle:
         size = handle.seek(0, io.SEEK_END)
         if size > 2 * _MAX_BYTES:
             problem = f"{what} must be what ArchGym wrote; it has {size} bytes"

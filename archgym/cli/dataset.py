@@ -10,7 +10,7 @@ from archgym.cli.merging import StudiesArgument
 from archgym.cli.notices import StageBar, announce_compilation
 from archgym.cli.tasks import JsonOption
 from archgym.cli.terminal import heading, number, say, table, unit, write_json
-from archgym.cli.values import named_path
+from archgym.cli.values import assignments, named_path
 
 if TYPE_CHECKING:
     from archgym.datasets import Split, Summary, Written
@@ -66,8 +66,9 @@ HoldOutOption = Annotated[
     list[str] | None,
     typer.Option(
         "--hold-out",
-        help='What the test part is: a region such as "banks>=8" or mode=slow,fast, a workload, '
-        "an agent; repeat it.",
+        help='What the test part is: a region such as "banks>=8", mode=slow,fast or '
+        '"order=K C ...", a workload, an agent; repeat it.',
+        metavar="WHAT",
     ),
 ]
 
@@ -211,13 +212,36 @@ def minari(
     space: Annotated[
         str | None, typer.Option("--space", help="Which space's rows, where there are several.")
     ] = None,
+    fidelity: Annotated[
+        str | None, typer.Option("--fidelity", help="Which fidelity's rows, likewise.")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option",
+            "-o",
+            help="Which simulator's rows, likewise: its options; repeat it.",
+            metavar="NAME=VALUE",
+        ),
+    ] = None,
+    version: Annotated[
+        int | None, typer.Option("--version", help="Which version's rows, likewise.", min=0)
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Write a dataset for offline reinforcement learning with Minari, one episode a study."""
     from archgym.envs import write_minari
 
-    announce_compilation()
-    written = write_minari(dataset, out, id=id, part=part, space=space)
+    written = write_minari(
+        dataset,
+        out,
+        id=id,
+        part=part,
+        space=space,
+        fidelity=fidelity,
+        options=assignments("--option", option) if option else None,
+        version=version,
+    )
     if json:
         write_json({**asdict(written), "root": str(written.root)})
     else:

@@ -17,8 +17,10 @@ from archgym.cli.tasks import (
     SimulatorArgument,
     SpaceOption,
     TaskChoice,
+    TaskOption,
     WorkloadOption,
     make_task,
+    named_space,
 )
 from archgym.cli.terminal import heading, say, table, write_json
 from archgym.cli.values import assignments, filled_design, read_design, with_values
@@ -50,6 +52,7 @@ def evaluate(
         bool, typer.Option("--baseline", help="Show the default design beside it.")
     ] = False,
     space: SpaceOption = None,
+    task_space: TaskOption = None,
     workload: WorkloadOption = None,
     objective: ObjectiveOption = None,
     fidelity: FidelityOption = None,
@@ -63,7 +66,14 @@ def evaluate(
     The exit code is 3 where the design cannot be built.
     """
     choice = TaskChoice(
-        simulator, space, workload, objective, fidelity, option, from_table, from_proxy
+        simulator,
+        named_space(space, task_space),
+        workload,
+        objective,
+        fidelity,
+        option,
+        from_table,
+        from_proxy,
     )
     given = assignments("--set", values or ())
     start = None if design is None else read_design(design)
