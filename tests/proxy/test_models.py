@@ -12,7 +12,13 @@ FEATURES = RNG.integers(0, 8, (160, 4)) / 7.0
 TARGETS = np.stack([FEATURES[:, 0] + FEATURES[:, 1] ** 2, np.sin(3 * FEATURES[:, 2])], axis=1)
 FRESH = RNG.integers(0, 8, (60, 4)) / 7.0
 SMALL: dict[str, dict[str, Any]] = {
-    "boosting": {"n_trees": 12, "learning_rate": 0.2, "max_leaf_nodes": 15},
+    "boosting": {
+        "n_trees": 12,
+        "learning_rate": 0.2,
+        "max_leaf_nodes": 15,
+        "min_samples_leaf": 2,
+        "l2": 0.3,
+    },
     "extra-trees": {"n_trees": 5, "min_samples_leaf": 1, "max_features": 1.0},
     "forest": {"n_trees": 3, "n_randomised": 2, "min_samples_leaf": 1},
     "gp": {"max_rows": 40, "noise": 1e-4},
@@ -59,7 +65,8 @@ def test_boosting_predicts_what_scikit_learn_does() -> None:
         max_iter=12,
         learning_rate=0.2,
         max_leaf_nodes=15,
-        min_samples_leaf=5,
+        min_samples_leaf=2,
+        l2_regularization=0.3,
         early_stopping=False,
         random_state=0,
     ).fit(FEATURES.astype(np.float32), TARGETS[:, 0])
