@@ -14,7 +14,7 @@ TIERS = ("pair", "value", "workload")
 """What a design or its workload may have that was never learned from, in ascending order."""
 
 Errors = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""Takes places of rows to learn and to test on; gives absolute scaled errors, (n_test, n_metrics)."""
+"""Takes places of rows to learn and to test on; gives absolute errors of scaled metrics."""
 
 # chosen: each region costs a fit; errors beyond the data are coarse, and so may their models be.
 _MOST_ROWS = 1500

@@ -173,7 +173,7 @@ def _tested(
         return {"n_train": 0, "n_test": 0, "metrics": {}}
     actual = np.concatenate([test.values for test, *_ in parts])
     predicted, low, high = (np.concatenate([p[k] for p in parts]) for k in (1, 2, 3))
-    errors = errors_by_metric(dataset.metrics, actual, predicted)
+    errors = errors_by_metric(dataset.metrics, actual, predicted, with_intervals=True)
     covered = ((low <= actual) & (actual <= high)).mean(axis=0)
     for place, spec in enumerate(dataset.metrics):
         width = float(np.median(high[:, place] - low[:, place]))
