@@ -145,9 +145,14 @@ class Part:
 
     def arrays(self) -> Iterator[tuple[str, np.ndarray]]:
         """All arrays, by names that `from_data` knows."""
+        first: dict[str, np.ndarray] = {}
         for number, (_, predictor) in enumerate(self.groups):
-            for name, array in predictor.arrays().items():
-                yield f"group{number}.{name}", array
+            found = predictor.arrays()
+            first = first or found
+            for name, array in found.items():
+                # What all models know alike, such as neighbours' features, is kept once.
+                if number == 0 or not _is_same(array, first.get(name)):
+                    yield f"group{number}.{name}", array
         yield from self.familiarity.arrays().items()
         for what, ensemble in (("doubt", self.doubt), ("buildable", self.buildable)):
             if ensemble is not None:
@@ -175,7 +180,9 @@ class Part:
         groups = []
         for number, metrics in enumerate(data["groups"]):
             predictor = kind.predictor(  # type: ignore[call-arg]  # as Predictor promises
-                _named(arrays, f"group{number}."), encoding.n_features, len(metrics)
+                {**_named(arrays, "group0."), **_named(arrays, f"group{number}.")},
+                encoding.n_features,
+                len(metrics),
             )
             groups.append((tuple(metrics), predictor))
         if sorted(m for metrics, _ in groups for m in metrics) != scaling.changing.tolist():
@@ -196,6 +203,10 @@ class Part:
         # What cannot be compiled is refused now, not at the first design.
         _ = part.compiled, part._compiled_buildable
         return part
+
+
+def _is_same(array: np.ndarray, other: np.ndarray | None) -> bool:
+    return other is not None and array.dtype == other.dtype and np.array_equal(array, other)
 
 
 def _with_nulls(rows: np.ndarray) -> list[list[float | None]]:

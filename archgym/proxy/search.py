@@ -13,7 +13,7 @@ from archgym.simulator import FEASIBLE, Simulator
 from archgym.study import Study
 from archgym.task import Task
 
-__all__ = ["VerifiedDesign", "VerifiedSearch", "search_on_proxy"]
+__all__ = ["VerifiedDesign", "VerifiedSearch", "picked", "search_on_proxy"]
 
 # Sums in another order differ by some 1e-16 of a reward of about 1.
 _REWARD_DIGITS = 12
@@ -103,7 +103,7 @@ def search_on_proxy(
         evaluated = log.is_evaluation
         indices = task.space.canonical(log.records.indices[evaluated])
         reward = log.records.reward[evaluated]
-    best = _picked(indices, reward, n_verified)
+    best = picked(indices, reward, n_verified)
     exact = Task.make(real, [w.source for w in task.workloads], task.objective)
     results = exact.evaluate(indices[best])
     rows = []
@@ -123,7 +123,7 @@ def search_on_proxy(
     return VerifiedSearch(task.id, learned, len(reward), tuple(rows))
 
 
-def _picked(indices: np.ndarray, reward: np.ndarray, n: int) -> np.ndarray:
+def picked(indices: np.ndarray, reward: np.ndarray, n: int) -> np.ndarray:
     """Rows of the designs to simulate, best first: of distinct rewards, as far as there are."""
     order = np.argsort(-reward, kind="stable")
     _, once = np.unique(indices[order], axis=0, return_index=True)

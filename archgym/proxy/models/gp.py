@@ -46,26 +46,25 @@ class ProcessPredictor(Predictor):
 
     def spread(self, features: np.ndarray) -> np.ndarray | None:
         explained = np.zeros(len(features))
-        if self._inverse is not None:
+        if self._whitening is not None:
             kernel = self._kernel(features)
-            steps = ["einsum_path", (0, 1), (0, 1)]
-            explained = np.einsum("nk,kl,nl->n", kernel, self._inverse, kernel, optimize=steps)
+            explained = (np.einsum("nk,lk->nl", kernel, self._whitening) ** 2).sum(axis=1)
         deviation = np.sqrt(np.maximum(self.variance[0] - explained, 0.0))
         return np.repeat(deviation[:, None], self.weights.shape[1], axis=1)
 
     @cached_property
-    def _inverse(self) -> np.ndarray | None:
-        """Of the kernel of all known rows, (n, n); None where a file's numbers have none.
+    def _whitening(self) -> np.ndarray | None:
+        """Inverse of the root of the known rows' kernel, (n, n); None where numbers have none.
 
         It is made when first needed, since it would take a hundred times the rest of the file.
         """
         kernel = self._kernel(self.known)
         kernel[np.diag_indices_from(kernel)] += self.noise[0]
         try:
-            inverse: np.ndarray = np.linalg.inv(kernel)
+            found: np.ndarray = np.linalg.inv(np.linalg.cholesky(kernel))
         except np.linalg.LinAlgError:
             return None
-        return inverse if np.isfinite(inverse).all() else None
+        return found if np.isfinite(found).all() else None
 
     def _kernel(self, features: np.ndarray) -> np.ndarray:
         kernel = np.empty((len(features), len(self.known)))
