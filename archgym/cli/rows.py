@@ -23,6 +23,7 @@ OptionOption = Annotated[
     list[str] | None,
     typer.Option(
         "--option",
+        "-o",
         help="Rows with this option of the simulator, such as device=ddr4-2400; "
         "device= for the default. Give all that are not at their default.",
         metavar="NAME=VALUE",

@@ -53,12 +53,16 @@ def fit_beyond(
     some = _some(workload, rng)
     digits = coordinates.digits(indices[some])
     regions = _regions(digits, coordinates.are_ordered, targets[some])
-    corners = [a & b for a, b in combinations(regions[: _N_PAIRS + 1], 2)]
+    # The first region of each coordinate, so that a corner is one of two of them.
+    first: dict[int, np.ndarray] = {}
+    for place, mask in regions:
+        first.setdefault(place, mask)
+    corners = [a & b for a, b in combinations(list(first.values())[: _N_PAIRS + 1], 2)]
     corners = [corner for corner in corners if corner.mean() >= _LEAST_SHARE][:_N_PAIRS]
     known = np.unique(workload)
     sets = [
         corners,
-        regions[:_N_REGIONS],
+        [mask for _, mask in regions[:_N_REGIONS]],
         [workload[some] == number for number in known] if len(known) > 1 else [],
     ]
     widths = np.full((len(TIERS), len(LEVELS), targets.shape[1]), np.inf)
@@ -92,15 +96,14 @@ def _quantiles(errors: np.ndarray) -> np.ndarray:
 
 def _regions(
     digits: np.ndarray, are_ordered: Sequence[bool], targets: np.ndarray
-) -> list[np.ndarray]:
-    """Rows in each region, (n,) bool, those of the coordinates that explain most first."""
-    found: list[tuple[float, int, np.ndarray]] = []
-    for place in range(digits.shape[1]):
-        column = digits[:, place]
-        explained = _explained(column, targets)
-        for mask in _cuts(column, are_ordered[place]):
-            found.append((-explained, len(found), mask))
-    return [mask for *_, mask in sorted(found, key=lambda region: region[:2])]
+) -> list[tuple[int, np.ndarray]]:
+    """Coordinate and rows, (n,) bool, of each region; coordinates that explain most come first."""
+    explained = [_explained(column, targets) for column in digits.T]
+    return [
+        (place, mask)
+        for place in np.argsort(-np.array(explained), kind="stable").tolist()
+        for mask in _cuts(digits[:, place], are_ordered[place])
+    ]
 
 
 def _cuts(column: np.ndarray, is_ordered: bool) -> list[np.ndarray]:

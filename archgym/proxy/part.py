@@ -97,10 +97,11 @@ class Part:
         # An infinite width has infinite ends, but of a metric that never changed.
         with np.errstate(over="ignore", invalid="ignore"):
             ends = [self.scaling.unscaled(middle + sign * width) for sign in (-1, 1)]
+        # What was never below 0 has no interval there: counts, energies, times.
+        ends[0] = np.where(self.scaling.low >= 0, np.maximum(ends[0], 0.0), ends[0])
         constant = self.scaling.factor == 0
-        return np.where(constant, self.scaling.shift, ends[0]), np.where(
-            constant, self.scaling.shift, ends[1]
-        )
+        low, high = (np.where(constant, self.scaling.shift, end) for end in ends)
+        return low, high
 
     def builds(self, indices: np.ndarray, facts: np.ndarray) -> np.ndarray:
         """Whether designs are expected to be built, (n,) bool."""
