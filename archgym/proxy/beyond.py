@@ -75,7 +75,7 @@ def fit_beyond(
         if found:
             widths[tier] = np.max(found, axis=0)
     # With no corner to leave out, two values together are judged as a value is.
-    if not corners:
+    if np.isinf(widths[0]).all():
         widths[0] = widths[1]
     widths[1] = np.maximum(widths[0], widths[1])
     return widths
