@@ -18,7 +18,8 @@ Errors = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 # chosen: each region costs a fit; errors beyond the data are coarse, and so may their models be.
 _MOST_ROWS = 1500
-_N_REGIONS = 5
+_N_REGIONS = 6
+_N_CUTS = 2
 _N_PAIRS = 3
 # chosen: a region is large enough to show errors, and leaves enough to learn from.
 _SHARE = 0.2
@@ -102,12 +103,15 @@ def _regions(
     return [
         (place, mask)
         for place in np.argsort(-np.array(explained), kind="stable").tolist()
-        for mask in _cuts(digits[:, place], are_ordered[place])
+        for mask in _cuts(digits[:, place], are_ordered[place], targets)
     ]
 
 
-def _cuts(column: np.ndarray, is_ordered: bool) -> list[np.ndarray]:
-    """Both tails of a coordinate, or each of its values, of a size that can be left out."""
+def _cuts(column: np.ndarray, is_ordered: bool, targets: np.ndarray) -> list[np.ndarray]:
+    """Both tails of a coordinate, or two of its values, of a size that can be left out.
+
+    Of values without an order those are taken on which the metrics differ most from their means.
+    """
     values = np.unique(column)
     if len(values) < 2:
         return []
@@ -115,19 +119,19 @@ def _cuts(column: np.ndarray, is_ordered: bool) -> list[np.ndarray]:
         tails = [[column <= v for v in values[:-1]], [column >= v for v in values[1:]]]
         cuts = [min(tail, key=lambda mask: abs(mask.mean() - _SHARE)) for tail in tails]
     else:
-        cuts = [column == v for v in values]
-    return [mask for mask in cuts if _LEAST_SHARE <= mask.mean() <= _MOST_SHARE]
+        masks = [column == v for v in values]
+        cuts = sorted(masks, key=lambda mask: -float(np.abs(targets[mask].mean(axis=0)).mean()))
+    return [mask for mask in cuts if _LEAST_SHARE <= mask.mean() <= _MOST_SHARE][:_N_CUTS]
 
 
 def _explained(column: np.ndarray, targets: np.ndarray) -> float:
-    """Share of the metrics' variance between a coordinate's values, the largest of any metric."""
+    """Share of the metrics' variance between a coordinate's values, the mean over metrics."""
     values, place = np.unique(column, return_inverse=True)
     counts = np.bincount(place, minlength=len(values))
-    best = 0.0
+    shares = []
     for target in targets.T:
         centred = target - target.mean()
         total = float((centred**2).sum())
-        if total > 0:
-            sums = np.bincount(place, centred, len(values))
-            best = max(best, float((sums**2 / counts).sum()) / total)
-    return best
+        sums = np.bincount(place, centred, len(values))
+        shares.append(float((sums**2 / counts).sum()) / total if total > 0 else 0.0)
+    return float(np.mean(shares)) if shares else 0.0

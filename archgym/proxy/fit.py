@@ -152,7 +152,12 @@ def fit_part(
         )
     encoding = Encoding(dataset.space, kind.encoding, facts)
     known = np.array([facts.row(workload.facts) for workload in dataset.workloads if facts.names])
-    learner = _Learner(kind, options, encoding, known, built)
+    is_kept = np.zeros(len(built), dtype=bool)
+    if with_intervals:
+        rng = np.random.default_rng(np.random.SeedSequence([options.seed, 1]))
+        is_kept = held_out(_apart(built), options.calibration, rng)
+    learned = np.flatnonzero(~is_kept)
+    learner = _Learner(kind, options, encoding, known, built, learned)
     part = Part(
         tuple(workload.digest for workload in here),
         encoding,
@@ -166,13 +171,10 @@ def fit_part(
         np.full((len(TIERS), len(LEVELS), len(dataset.metrics)), np.inf),
     )
     expected = np.empty((0, len(dataset.metrics)))
-    is_kept = np.zeros(len(built), dtype=bool)
     if with_intervals:
-        rng = np.random.default_rng(np.random.SeedSequence([options.seed, 1]))
-        is_kept = held_out(_apart(built), options.calibration, rng)
         if announce is not None:
             announce("intervals", 0, 2)
-        part, expected = _with_intervals(part, learner, np.flatnonzero(~is_kept), built[is_kept])
+        part, expected = _with_intervals(part, learner, learned, built[is_kept])
     if announce is not None:
         announce("models", 1, 2)
     part = replace(part, groups=learner.groups(np.arange(len(built))))
@@ -190,7 +192,9 @@ class _Learner:
         encoding: Encoding,
         known: np.ndarray,
         built: Rows,
+        learned: np.ndarray,
     ) -> None:
+        """Chooses hyperparameters by rows that are `learned`, (n,) places: others stay unseen."""
         self.kind, self.seed, self.known, self.rows = kind, options.seed, known, built
         self.features = _features(encoding, built, known)
         self.scaling = Scaling.of(built.values)
@@ -199,7 +203,12 @@ class _Learner:
         setting = options.setting
         if setting is None:
             setting = choose_setting(
-                kind, self.features, self.targets, self.metrics, _apart(built), options.seed
+                kind,
+                self.features[learned],
+                self.targets[learned],
+                self.metrics,
+                _apart(built[learned]),
+                options.seed,
             )
         self.setting = setting
 
