@@ -17,6 +17,7 @@ __all__ = [
     "generated_trace",
     "mixture",
     "pointer_chase",
+    "scattered",
     "stride",
     "uniform",
     "zipf",
@@ -89,7 +90,7 @@ def zipf(
     rng = np.random.default_rng(np.random.SeedSequence(seed))
     shares = np.cumsum(np.arange(1, pages + 1, dtype=np.float64) ** -exponent)
     ranks = np.searchsorted(shares, rng.random(n_accesses) * shares[-1], side="right")
-    page = _scattered(np.minimum(ranks, pages - 1).astype(np.uint64), pages)
+    page = scattered(np.minimum(ranks, pages - 1).astype(np.uint64), pages)
     words = rng.integers(_PAGE_BYTES // 8, size=n_accesses, dtype=np.uint64)
     places = page * np.uint64(_PAGE_BYTES) + words * np.uint64(8)
     return _trace(name, places, rng.random(n_accesses) < store_share, instructions)
@@ -145,7 +146,7 @@ def pointer_chase(
     _require("n_nodes", 1 <= nodes <= lines, f"lie in 1 to {lines}, the lines there are", nodes)
     start = np.random.default_rng(np.random.SeedSequence(seed)).integers(lines, dtype=np.uint64)
     turn = np.arange(n_accesses, dtype=np.uint64) % np.uint64(nodes)
-    node = _scattered((turn + start) % np.uint64(lines), lines)
+    node = scattered((turn + start) % np.uint64(lines), lines)
     return _trace(name, node * np.uint64(_LINE_BYTES), np.zeros(n_accesses, np.bool_), instructions)
 
 
@@ -220,7 +221,7 @@ def generated_trace(name: str, n_accesses: int = 1_000_000) -> MemoryTrace:
     return GENERATED[name][1](n_accesses)
 
 
-def _scattered(numbers: np.ndarray, n: int) -> np.ndarray:
+def scattered(numbers: np.ndarray, n: int) -> np.ndarray:
     """A permutation of 0 to n - 1 that looks random, n a power of two.
 
     Steps of the finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014), each of which is one to
