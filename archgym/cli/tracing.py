@@ -129,8 +129,8 @@ def record(
             report=report,
         )
     _say_recorded(done, path)
-    if done.stopped == "interrupt":
-        raise typer.Exit(130)
+    if done.stopped.startswith("SIG"):
+        raise typer.Exit(130 if done.stopped == "SIGINT" else 143)
 
 
 def _say_recorded(done: "Recording", path: Path) -> None:
@@ -149,8 +149,8 @@ def _say_recorded(done: "Recording", path: Path) -> None:
     )
     if done.stopped == "limit":
         _note("The program was stopped after the last access that was wanted (--max-accesses).")
-    elif done.stopped == "interrupt":
-        _note("The program was interrupted; what was recorded is kept.")
+    elif done.stopped:
+        _note(f"Stopped by {done.stopped}; what was recorded is kept.")
     elif info.exit_code:
         _note(f"The program ended with exit code {info.exit_code}.")
 
