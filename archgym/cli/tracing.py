@@ -42,6 +42,10 @@ SourceArgument = Annotated[
 _GENERATED_ACCESSES = 1_000_000
 
 
+# chosen: half a gigabyte of memory, and some ten seconds.
+_MAX_ANALYSED = 2**23
+
+
 @trace_app.command("list")
 def list_traces(json: JsonOption = False) -> None:
     """List the traces that ship: recorded ones, and generated ones of 4 GiB."""
@@ -321,7 +325,13 @@ def _memory_rows(source: str, picture: Path | None) -> Rows:
     from archgym.traces.shipped import shipped_info, shipped_names
 
     rows: Rows = {}
-    trace = joined(list(_parts(source)), None)
+    parts, n_held = [], 0
+    for part in _parts(source):
+        parts.append(part[: _MAX_ANALYSED - n_held])
+        n_held += len(parts[-1])
+        if n_held == _MAX_ANALYSED:
+            break
+    trace = joined(parts, None)
     about = None
     if not _is_named(source):
         about = read_trace_info(source)
@@ -336,9 +346,11 @@ def _memory_rows(source: str, picture: Path | None) -> Rows:
         rows["stores"] = (about.stores, "")
         rows["read-modify-writes"] = (about.modifies, "")
         rows["code pages entered"] = (about.fetches, "")
-    if not _is_named(source):
-        size = Path(source).stat().st_size
-        rows["bytes an access"] = (round(size / max(1, len(trace)), 3), "")
+        if not _is_named(source):
+            size = Path(source).stat().st_size
+            rows["bytes a record"] = (round(size / max(1, about.records), 3), "")
+        if about.records > len(trace):
+            rows["analysed"] = (len(trace), "records, the first")
     found = analyse(trace)
     rows["accesses"] = (found.accesses, "")
     rows["instructions"] = (found.instructions, "")
