@@ -8,9 +8,16 @@ import typer
 
 from archgym.cli.merging import StudiesArgument
 from archgym.cli.notices import StageBar, announce_compilation
+from archgym.cli.rows import (
+    FidelityOption,
+    OptionOption,
+    SpaceOption,
+    VersionOption,
+    chosen_options,
+)
 from archgym.cli.tasks import JsonOption
 from archgym.cli.terminal import heading, number, say, table, unit, write_json
-from archgym.cli.values import assignments, named_path
+from archgym.cli.values import named_path
 
 if TYPE_CHECKING:
     from archgym.datasets import Split, Summary, Written
@@ -209,24 +216,10 @@ def minari(
     part: Annotated[
         str | None, typer.Option("--part", help="Only train, validation or test.")
     ] = None,
-    space: Annotated[
-        str | None, typer.Option("--space", help="Which space's rows, where there are several.")
-    ] = None,
-    fidelity: Annotated[
-        str | None, typer.Option("--fidelity", help="Which fidelity's rows, likewise.")
-    ] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--option",
-            "-o",
-            help="Which simulator's rows, likewise: its options; repeat it.",
-            metavar="NAME=VALUE",
-        ),
-    ] = None,
-    version: Annotated[
-        int | None, typer.Option("--version", help="Which version's rows, likewise.", min=0)
-    ] = None,
+    space: SpaceOption = None,
+    fidelity: FidelityOption = None,
+    option: OptionOption = None,
+    version: VersionOption = None,
     json: JsonOption = False,
 ) -> None:
     """Write a dataset for offline reinforcement learning with Minari, one episode a study."""
@@ -239,7 +232,7 @@ def minari(
         part=part,
         space=space,
         fidelity=fidelity,
-        options=assignments("--option", option) if option else None,
+        options=chosen_options(option),
         version=version,
     )
     if json:

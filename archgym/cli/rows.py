@@ -11,7 +11,14 @@ from archgym.cli.values import assignments
 if TYPE_CHECKING:
     from archgym.datasets import Dataset
 
-__all__ = ["FidelityOption", "OptionOption", "SpaceOption", "VersionOption", "read_rows"]
+__all__ = [
+    "FidelityOption",
+    "OptionOption",
+    "SpaceOption",
+    "VersionOption",
+    "chosen_options",
+    "read_rows",
+]
 
 SpaceOption = Annotated[
     str | None, typer.Option("--space", help="Which space's rows, where there are several.")
@@ -54,8 +61,16 @@ def read_rows(
     """
     from archgym.datasets import read_dataset
 
-    options = None
-    if option:
-        given = assignments("--option", option)
-        options = {name: value for name, value in given.items() if value}
+    options = chosen_options(option)
     return read_dataset(path, space=space, fidelity=fidelity, options=options, version=version)
+
+
+def chosen_options(given: Sequence[str] | None) -> dict[str, str] | None:
+    """What `--option` gives by name, those without a value at their default; None without any.
+
+    Raises:
+      InvalidArgumentError: One is no assignment.
+    """
+    if not given:
+        return None
+    return {name: value for name, value in assignments("--option", given).items() if value}
