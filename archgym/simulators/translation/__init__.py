@@ -1,0 +1,1 @@
+"""Address translation: TLBs, page walks, and hardware that makes them cheaper."""
