@@ -312,6 +312,8 @@ def _conditions(parameters: tuple[Parameter, ...]) -> tuple[Condition, ...]:
     boxed = victima & (P("victima_predictor") == "box")
     prioritised = victima & (P("l2_cache_replacement") == "srrip")
     when: dict[str, Expression] = {
+        # All models go through the latency of the default size.
+        "l2_tlb_latency": P("l2_tlb_entries") != 1536,
         "victima_insertion": victima,
         "pom_tlb_insertion": P("mechanism") == "pom_tlb",
         "far_tlb_entries": P("mechanism").is_in("pom_tlb", "l3_tlb"),

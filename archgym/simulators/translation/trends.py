@@ -16,7 +16,7 @@ from archgym.simulators.translation.physics import l2_cache_cycles, published_cy
 from archgym.simulators.translation.trial import Trial, repeated, tried
 from archgym.traces import MemoryTrace
 
-__all__ = ["NULL_TRACES", "TLB_HEAVY", "Trend", "generated_trends", "trends"]
+__all__ = ["NULL_TRACES", "TLB_HEAVY", "TRACES", "Trend", "generated_trends", "trends"]
 
 TLB_HEAVY: Final = ("gups", "kmer", "xs", "dlrm", "bfs")
 """Reference traces over which the means are taken."""
@@ -49,6 +49,9 @@ _SIZED: Final = {
 # Misses of the L2 TLB in a thousand instructions that the specification's prototype found.
 _MPKI: Final = {"gups": 76, "moe": 63, "kmer": 38, "xs": 15, "dlrm": 10}
 _MPKI_HUGE: Final = {"bfs": 42}
+
+TRACES: Final = tuple(dict.fromkeys((*TLB_HEAVY, *NULL_TRACES, *_MPKI, *_MPKI_HUGE)))
+"""Reference traces that the trends need."""
 
 Trials = Mapping[str, Trial]
 
@@ -93,14 +96,14 @@ def trends(
     """The trends over reference traces, one trace in memory at a time.
 
     Args:
-      traces: By name, read when they are needed; all of `TLB_HEAVY`, `NULL_TRACES` and `moe`.
+      traces: By name, read when they are needed; all of `TRACES`.
       progress: Told what is run next.
     """
     plain: dict[str, Trials] = {}
     warm: dict[str, Trials] = {}
     spread: dict[str, Trials] = {}
     small: dict[str, Trials] = {}
-    for name in dict.fromkeys((*TLB_HEAVY, *NULL_TRACES, *_MPKI, *_MPKI_HUGE)):
+    for name in TRACES:
         if progress is not None:
             progress(f"trends on {name}")
         trace = traces[name]()

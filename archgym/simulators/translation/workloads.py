@@ -1,21 +1,82 @@
-"""Workloads of the translation simulator: recorded programs, generated ones, and users' files.
+"""Workloads of the translation simulator: recorded programs, generated accesses, users' files.
 
-Recorded ones ship with `archgym.traces`. Generated ones have footprints of 4 GB, which recording
-cannot reach: their page tables no longer fit the caches.
+Recorded programs ship with `archgym.traces`. Generated accesses touch 4 GiB, which no recording
+that ships could: their page tables no longer fit the caches.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Final, final
+from typing import Any, Final, final
 
 import numpy as np
 
 from archgym.errors import FileFormatError, unknown_name
 from archgym.traces import MemoryTrace
 
-__all__ = ["DEFAULT_WORKLOAD", "TraceContent", "load", "names", "trace_digest"]
+__all__ = ["DEFAULT_WORKLOAD", "TraceContent", "load", "names"]
 
 DEFAULT_WORKLOAD: Final = "kmer-count"
+
+
+@final
+@dataclass(frozen=True)
+class TraceContent:
+    """A workload's trace and the SHA-256 of all that it holds."""
+
+    name: str
+    digest: str
+    trace: MemoryTrace = field(repr=False, compare=False)
+
+
+def names() -> tuple[str, ...]:
+    """Workloads that ship: recorded programs, then generated accesses."""
+    from archgym.traces import shipped_names
+
+    return (*shipped_names(), *GENERATED)
+
+
+def load(name: str | Path) -> TraceContent:
+    """The shipped workload with this name, or the memory trace in the file at this path.
+
+    Raises:
+      UnknownNameError: Neither.
+      FileFormatError: The file cannot be read, or holds too little to be run.
+    """
+    text = str(name)
+    if isinstance(name, str) and text in names():
+        return _shipped(text)
+    if isinstance(name, Path) or text.endswith(".npz") or Path(text).exists():
+        return _from_file(Path(name))
+    raise unknown_name("workload", text, names())
+
+
+@cache
+def _shipped(name: str) -> TraceContent:
+    from archgym.traces import shipped_trace
+
+    return _content(name, GENERATED[name]() if name in GENERATED else shipped_trace(name))
+
+
+def _from_file(path: Path) -> TraceContent:
+    from archgym.traces import read_memory_trace
+
+    trace = read_memory_trace(path)
+    # A run needs an instruction and an access after its warm-up.
+    if len(trace) < _MIN_RECORDS or not trace.instructions[len(trace) // 2 :].any():
+        raise FileFormatError(
+            path,
+            None,
+            f"a trace must have {_MIN_RECORDS} records or more, with instructions between them; "
+            f"this one has {len(trace)} records and {trace.n_instructions} instructions",
+            "Record more of the program with `archgym trace record`",
+        )
+    return _content(trace.name or path.stem, trace)
+
+
+def _content(name: str, trace: MemoryTrace) -> TraceContent:
+    digest = hashlib.sha256(b"archgym-memory-trace")
+    for column in (trace.instructions, trace.kind, trace.size_bytes, trace.address):
+        digest.update(np.ascontiguousarray(column).astype(column.dtype.newbyteorder("<")).data)
+    return TraceContent(name, digest.hexdigest(), trace)
