@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
+from archgym.errors import InvalidArgumentError
 from archgym.simulators.translation.counters import COUNTERS
 from archgym.simulators.translation.hardware import Hardware
 from archgym.simulators.translation.memory import Memory
@@ -18,7 +20,7 @@ def run(
     warmup_share: float = 0.3,
     *,
     only_tlbs: bool = False,
-) -> np.ndarray:
+) -> npt.NDArray[np.int64]:
     """Counts of designs on one trace. Releases the GIL; keeps no state, so threads may share.
 
     Args:
@@ -26,7 +28,7 @@ def run(
       hardware: The designs, or one.
       warmup_share: Share of the trace's records after which all counts begin anew, 0 to below 1.
       only_tlbs: Whether to count hits of the L1 and L2 TLBs alone, without data caches, latencies
-        and mechanisms, several times faster.
+        and mechanisms, several times faster; then every L2 miss counts as a walk.
 
     Returns:
       (n_designs, n_counters) int64, columns by `COUNTERS`.
@@ -34,4 +36,52 @@ def run(
     Raises:
       InvalidArgumentError: A design's sizes do not fit each other.
     """
-    raise NotImplementedError
+    # Numba takes a while to import, which describing should not wait for.
+    from archgym.simulators.translation.kernel import count
+    from archgym.simulators.translation.state import COUNTS, machine, room
+
+    if not 0.0 <= warmup_share < 1.0:
+        raise InvalidArgumentError(f"`warmup_share` must lie in 0 to below 1; got {warmup_share!r}.")
+    designs = [hardware] if isinstance(hardware, Hardware) else list(hardware)
+    steps = prepared.steps
+    start = prepared.start(warmup_share)
+    spans = _spans(prepared, start)
+    counts = np.zeros(len(designs), dtype=COUNTS)
+    for place, design in enumerate(designs):
+        view = prepared.view(design.virtualised)
+        made = machine(
+            design, view, only_tlbs=only_tlbs, capacity_gib=prepared.memory.capacity_gib
+        )
+        count(
+            made,
+            counts[place : place + 1],
+            counts[place : place + 1].view(np.int64),
+            room(made, view),
+            steps.kind,
+            view.code,
+            view.number,
+            view.line,
+            steps.instruction,
+            view.tables,
+            view.blocks(design.cluster_pages),
+            spans,
+        )
+    counted = counts.view(np.int64).reshape(len(designs), len(COUNTERS))
+    counted[:, :3] = prepared.counted(start)
+    return counted
+
+
+def _spans(prepared: Prepared, start: int) -> npt.NDArray[np.int64]:
+    """(n_spans, 3), as the kernel takes them: samples, and the end of the warm-up."""
+    from archgym.simulators.translation.kernel import AT_END_OF_WARMUP, AT_SAMPLE
+    from archgym.simulators.translation.state import WINDOW_INSTRUCTIONS
+
+    retired = prepared.steps.instruction
+    times = np.arange(1, int(retired[-1]) // WINDOW_INSTRUCTIONS + 1) * WINDOW_INSTRUCTIONS
+    ends = np.unique(np.searchsorted(retired, times))
+    since = np.diff(retired[np.minimum(ends, len(retired) - 1)], prepend=0)
+    spans = {int(end): [int(end), AT_SAMPLE, int(gone)] for end, gone in zip(ends, since, strict=True)}
+    if start > 0:
+        spans.setdefault(start, [start, 0, 0])[1] |= AT_END_OF_WARMUP
+    spans.setdefault(len(retired), [len(retired), 0, 0])
+    return np.array([spans[end] for end in sorted(spans)], dtype=np.int64)
