@@ -110,7 +110,7 @@ def _steps(
     stop: Any,
 ) -> None:
     kept_apart()
-    policy = m.tlb_policy
+    policy = m.l1_policy
     is_translated = m.mechanism != PERFECT
     is_cached = m.only_tlbs == 0
     cache_base, cache_sets, cache_mask = m.l1_cache_base, m.l1_cache_sets, m.l1_cache_mask
@@ -210,7 +210,7 @@ def _miss(
     kept_apart()
     tag = t[m.run_place + (code >> 1)] if m.mechanism == CLUSTER else code
     base = m.l2_base + set_of(number >> m.l2_shift, m.l2_sets, m.l2_mask) * m.l2_ways
-    if holds(tags, marks, base, m.l2_ways, m.tlb_policy, tag):
+    if holds(tags, marks, base, m.l2_ways, m.l2_policy, tag):
         c.l2_hits += 1
     else:
         c.l2_misses += 1
@@ -222,12 +222,12 @@ def _miss(
             c.miss_cycles += cycles
             _overlap(m, c, instruction, cycles)
         if m.fill == FILL_BOTH:
-            evicted = fill(m, tags, marks, base, m.l2_ways, m.tlb_policy, tag)
+            evicted = fill(m, tags, marks, base, m.l2_ways, m.l2_policy, tag)
             if evicted >= 0:
                 evict(m, c, tags, marks, t, numbers, evicted)
         if m.mechanism == PREFETCH:
             _prefetch(m, c, tags, marks, t, numbers, t[m.next_place + (code >> 1)])
-    evicted = fill(m, tags, marks, l1_base, l1_ways, m.tlb_policy, code)
+    evicted = fill(m, tags, marks, l1_base, l1_ways, m.l1_policy, code)
     if m.fill != FILL_BOTH and evicted >= 0:
         _take_victim(m, c, tags, marks, t, numbers, evicted)
 
@@ -245,7 +245,7 @@ def _prefetch(m: Any, c: Any, tags: Any, marks: Any, t: Any, numbers: Any, code:
     walk(m, c, tags, marks, t, numbers, code, number)
     c.background_walks += 1
     c.prefetch_fills += 1
-    if fill(m, tags, marks, base, m.l2_ways, m.tlb_policy, code) >= 0:
+    if fill(m, tags, marks, base, m.l2_ways, m.l2_policy, code) >= 0:
         c.l2_evictions += 1
 
 
@@ -256,8 +256,8 @@ def _take_victim(m: Any, c: Any, tags: Any, marks: Any, t: Any, numbers: Any, co
     number = numbers[code >> 1]
     tag = t[m.run_place + (code >> 1)] if m.mechanism == CLUSTER else code
     base = m.l2_base + set_of(number >> m.l2_shift, m.l2_sets, m.l2_mask) * m.l2_ways
-    if not holds(tags, marks, base, m.l2_ways, m.tlb_policy, tag):
-        evicted = fill(m, tags, marks, base, m.l2_ways, m.tlb_policy, tag)
+    if not holds(tags, marks, base, m.l2_ways, m.l2_policy, tag):
+        evicted = fill(m, tags, marks, base, m.l2_ways, m.l2_policy, tag)
         if evicted >= 0:
             evict(m, c, tags, marks, t, numbers, evicted)
 
@@ -328,7 +328,7 @@ def _invalidate(
 ) -> None:
     """Takes a page's translation out of everything, and its whole TLB block."""
     kept_apart()
-    is_ordered = m.tlb_policy <= FIFO
+    is_ordered = m.l1_policy <= FIFO
     if code & 1:
         base = m.l1_huge_base + set_of(number, m.l1_huge_sets, m.l1_huge_mask) * m.l1_huge_ways
         remove(tags, marks, base, m.l1_huge_ways, is_ordered, code)
@@ -339,7 +339,7 @@ def _invalidate(
     remove(tags, marks, base, m.l1_fetch_ways, is_ordered, code)
     base = m.l2_base + set_of(number >> m.l2_shift, m.l2_sets, m.l2_mask) * m.l2_ways
     tag = t[m.run_place + (code >> 1)] if m.mechanism == CLUSTER else code
-    remove(tags, marks, base, m.l2_ways, is_ordered, tag)
+    remove(tags, marks, base, m.l2_ways, m.l2_policy <= FIFO, tag)
     if m.l3_tlb_sets > 0:
         base = m.l3_tlb_base + set_of(number, m.l3_tlb_sets, m.l3_tlb_mask) * m.l3_tlb_ways
         remove(tags, marks, base, m.l3_tlb_ways, True, code)

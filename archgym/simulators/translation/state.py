@@ -66,7 +66,7 @@ _WALK_CACHES: Final = ("walk_cache_4", "walk_cache_3", "walk_cache_2")
 _CACHES: Final = ("l1_cache", "fetch_cache", "l2_cache", "l3_cache")
 _ARRAYS: Final = (*_TLBS, *_WALK_CACHES, *_CACHES)
 _INTEGERS: Final = (
-    *("tlb_policy", "fill", "mechanism", "cache_policy", "predictor", "pom_insertion"),
+    *("l1_policy", "l2_policy", "fill", "mechanism", "cache_policy", "predictor", "pom_insertion"),
     *("l2_cycles", "l3_tlb_cycles", "walk_cache_cycles", "nested_cycles", "memory_cycles"),
     *("l1_cache_cycles", "l2_cache_cycles", "l3_cache_cycles", "probe_cycles"),
     *("l2_cache_prefetch", "insert_on_miss", "insert_on_eviction"),
@@ -179,7 +179,9 @@ def _sizes(hardware: Hardware, only_tlbs: bool) -> dict[str, tuple[int, int]]:
 
 
 def _fill_codes(made: np.ndarray, hardware: Hardware, only_tlbs: bool) -> None:
-    made["tlb_policy"] = _code("tlb_policy", hardware.tlb_policy, TLB_POLICIES)
+    made["l2_policy"] = _code("tlb_policy", hardware.tlb_policy, TLB_POLICIES)
+    first = hardware.l1_policy or hardware.tlb_policy
+    made["l1_policy"] = _code("l1_policy", first, TLB_POLICIES)
     made["fill"] = _code("fill", hardware.fill, FILLS)
     made["cache_policy"] = _code("l2_cache_policy", hardware.l2_cache_policy, CACHE_POLICIES)
     made["predictor"] = _code("predictor", hardware.predictor, PREDICTORS)
