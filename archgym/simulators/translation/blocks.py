@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from archgym.kernels import compiled, inlined
+from archgym.kernels import compiled, inlined, kept_apart
 from archgym.simulators.translation.caches import block_kib, drop, hit, insert, lose_block
 from archgym.simulators.translation.state import (
     ALWAYS,
@@ -31,6 +31,7 @@ def block_set(m: Any, number: Any) -> Any:
 @compiled
 def meets_block(m: Any, tags: Any, marks: Any, number: Any, tag: Any) -> Any:
     """Whether the L2 cache holds a block, which a hit makes newer."""
+    kept_apart()
     base = block_set(m, number)
     way = find(tags, base, m.l2_cache_ways, tag)
     if way < 0:
@@ -50,6 +51,7 @@ def make_block(
     m: Any, c: Any, tags: Any, marks: Any, number: Any, tag: Any, leaf_line: Any
 ) -> None:
     """Turns the line with a page's entry into a block, which lies in another set."""
+    kept_apart()
     line_base = set_of(leaf_line, m.l2_cache_sets, m.l2_cache_mask) * m.l2_cache_ways
     drop(m, tags, marks, line_base + m.l2_cache_base, leaf_line)
     favoured = m.cache_policy == CACHE_TLB_SRRIP and m.under_pressure != 0
@@ -61,6 +63,7 @@ def make_block(
 @compiled
 def lose(m: Any, c: Any, tags: Any, marks: Any, number: Any, tag: Any) -> None:
     """Invalidates a page's block where there is one."""
+    kept_apart()
     if drop(m, tags, marks, block_set(m, number), tag):
         lose_block(m, tag)
         c.block_invalidations += 1
@@ -69,6 +72,7 @@ def lose(m: Any, c: Any, tags: Any, marks: Any, number: Any, tag: Any) -> None:
 @compiled
 def lose_all(m: Any, c: Any, tags: Any, marks: Any) -> None:
     """Invalidates all blocks but nested ones."""
+    kept_apart()
     ways = m.l2_cache_ways
     lowest = EMPTY - 2 * m.n_pages
     for index in range(m.l2_cache_sets):

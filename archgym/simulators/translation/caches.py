@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from archgym.kernels import compiled, inlined
+from archgym.kernels import compiled, inlined, kept_apart
 from archgym.simulators.translation.state import (
     CACHE_LRU,
     CACHE_TLB_SRRIP,
@@ -41,9 +41,10 @@ def read(m: Any, c: Any, tags: Any, marks: Any, base: Any, line: Any, kind: Any)
     return level
 
 
-@inlined
+@compiled
 def pull(m: Any, c: Any, tags: Any, marks: Any, line: Any, kind: Any) -> Any:
     """Reads an entry of a table through the L1 data cache; the cycles it takes."""
+    kept_apart()
     base = set_of(line, m.l1_cache_sets, m.l1_cache_mask) * m.l1_cache_ways + m.l1_cache_base
     level = read(m, c, tags, marks, base, line, kind)
     if level == 3:
@@ -54,6 +55,7 @@ def pull(m: Any, c: Any, tags: Any, marks: Any, line: Any, kind: Any) -> Any:
 @compiled
 def read_below(m: Any, c: Any, tags: Any, marks: Any, line: Any, kind: Any) -> Any:
     """Reads a line that the L1 cache does not hold; the level that does, 1 to 3."""
+    kept_apart()
     ways = m.l2_cache_ways
     base = set_of(line, m.l2_cache_sets, m.l2_cache_mask) * ways + m.l2_cache_base
     way = find(tags, base, ways, line)
@@ -73,6 +75,7 @@ def read_below(m: Any, c: Any, tags: Any, marks: Any, line: Any, kind: Any) -> A
 
 @compiled
 def _read_l3(m: Any, c: Any, tags: Any, marks: Any, line: Any, kind: Any) -> Any:
+    kept_apart()
     ways = m.l3_cache_ways
     base = set_of(line, m.l3_cache_sets, m.l3_cache_mask) * ways + m.l3_cache_base
     way = find(tags, base, ways, line)
@@ -89,6 +92,7 @@ def _read_l3(m: Any, c: Any, tags: Any, marks: Any, line: Any, kind: Any) -> Any
 
 @compiled
 def _prefetch(m: Any, c: Any, tags: Any, marks: Any, line: Any) -> None:
+    kept_apart()
     ways = m.l2_cache_ways
     base = set_of(line, m.l2_cache_sets, m.l2_cache_mask) * ways + m.l2_cache_base
     if find(tags, base, ways, line) < 0:
@@ -119,6 +123,7 @@ def hit(m: Any, tags: Any, marks: Any, base: Any, way: Any, is_block: Any) -> No
 @compiled
 def insert(m: Any, c: Any, tags: Any, marks: Any, base: Any, tag: Any, rrpv: Any) -> None:
     """Puts a line or block that is not there into a set of the L2 cache."""
+    kept_apart()
     ways = m.l2_cache_ways
     way = -1
     if tag < EMPTY and m.max_block_ways > 0:
@@ -208,4 +213,5 @@ def block_kib(m: Any, tag: Any) -> Any:
 @compiled
 def drop(m: Any, tags: Any, marks: Any, base: Any, tag: Any) -> Any:
     """Takes a line or block out of a set of the L2 cache; whether it was there."""
+    kept_apart()
     return remove(tags, marks, base, m.l2_cache_ways, m.cache_policy == CACHE_LRU, tag)

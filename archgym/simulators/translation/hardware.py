@@ -72,7 +72,9 @@ class Hardware:
     l2_cycles: int = 12
     """Latency of a hit, hidden in no L1 access; from entries by the model of physics."""
     tlb_policy: str = "lru"
-    """Of all TLBs but the nested one and the walk caches, which are LRU."""
+    """Of the L1 and L2 TLBs; the other structures with translations are LRU."""
+    l1_policy: str = ""
+    """Of the L1 TLBs where it is not that of the L2 TLB."""
     fill: str = "both"
 
     # Page-walk caches of the levels 4, 3 and 2, probed together.

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from archgym.kernels import compiled, entry_point, inlined
+from archgym.kernels import compiled, entry_point, inlined, kept_apart, pointer
 from archgym.simulators.translation.blocks import lose, lose_all
 from archgym.simulators.translation.caches import read
 from archgym.simulators.translation.mechanisms import block_tag, evict, resolve
@@ -34,14 +34,15 @@ def count(
     machine: Any,
     counts: Any,
     words: Any,
-    r: Any,
+    tags: Any,
+    marks: Any,
     kinds: Any,
     codes: Any,
-    numbers: Any,
+    pages: Any,
     lines: Any,
     instructions: Any,
-    t: Any,
-    b: Any,
+    table: Any,
+    numbers: Any,
     spans: Any,
 ) -> None:
     """Runs a design through a trace.
@@ -50,14 +51,13 @@ def count(
       machine: (1,) of `MACHINE`.
       counts: (1,) of `COUNTS`, all 0; what is counted.
       words: The same memory as `counts`, as int64.
-      r: The `Room` of the design.
+      tags, marks: As of `Room`.
       kinds: (n_steps,) uint8.
-      codes: (n_steps,) int32.
-      numbers: (n_steps,) int64.
+      codes: (n_steps,) int32, codes of pages.
+      pages: (n_steps,) int64, numbers of pages in units of their size.
       lines: (n_steps,) int32.
       instructions: (n_steps,) int64.
-      t: `Tables` of the pages.
-      b: `Blocks` of the pages.
+      table, numbers: As of `Packed`.
       spans: (n_spans, 3) int64: the step after the span, what happens then, and the instructions
         since the sample before.
     """
@@ -66,36 +66,51 @@ def count(
     start = 0
     for span in range(len(spans)):
         stop = spans[span, 0]
-        _steps(m, c, r, kinds, codes, numbers, lines, instructions, t, b, start, stop)
+        _steps(
+            m,
+            c,
+            pointer(tags),
+            pointer(marks),
+            pointer(table),
+            pointer(numbers),
+            pointer(kinds),
+            pointer(codes),
+            pointer(pages),
+            pointer(lines),
+            pointer(instructions),
+            start,
+            stop,
+        )
         if spans[span, 1] & AT_SAMPLE:
             _sample(m, c, spans[span, 2])
         if spans[span, 1] & AT_END_OF_WARMUP:
-            _begin_anew(m, c, words, r)
+            _begin_anew(m, c, words)
         start = stop
     _close_group(m, c)
-    c.walk_p50_cycles = _percentile(r.buckets, c.walks, 50)
-    c.walk_p95_cycles = _percentile(r.buckets, c.walks, 95)
-    c.walk_p99_cycles = _percentile(r.buckets, c.walks, 99)
-    c.walk_max_cycles = _percentile(r.buckets, c.walks, 100)
+    c.walk_p50_cycles = _percentile(m, c.walks, 50)
+    c.walk_p95_cycles = _percentile(m, c.walks, 95)
+    c.walk_p99_cycles = _percentile(m, c.walks, 99)
+    c.walk_max_cycles = _percentile(m, c.walks, 100)
 
 
 @compiled
 def _steps(
     m: Any,
     c: Any,
-    r: Any,
+    tags: Any,
+    marks: Any,
+    t: Any,
+    numbers: Any,
     kinds: Any,
     codes: Any,
-    numbers: Any,
+    pages: Any,
     lines: Any,
     instructions: Any,
-    t: Any,
-    b: Any,
     start: Any,
     stop: Any,
 ) -> None:
-    tags, marks = r.tags, r.marks
-    policy = m.tlb_policy
+    kept_apart()
+    policy = m.l1_policy
     is_translated = m.mechanism != PERFECT
     is_cached = m.only_tlbs == 0
     cache_base, cache_sets, cache_mask = m.l1_cache_base, m.l1_cache_sets, m.l1_cache_mask
@@ -110,7 +125,7 @@ def _steps(
             # The newest entry of its TLB, whatever the design.
             if code != last and is_translated:
                 last = code
-                number = numbers[step]
+                number = pages[step]
                 if code & 1:
                     ways = m.l1_huge_ways
                     base = m.l1_huge_base + set_of(number, m.l1_huge_sets, m.l1_huge_mask) * ways
@@ -120,7 +135,20 @@ def _steps(
                 if not holds(tags, marks, base, ways, policy, code):
                     c.l1_misses += 1
                     c.l1_huge_misses += code & 1
-                    _miss(m, c, r, t, b, code, number, line, instructions[step], base, ways)
+                    _miss(
+                        m,
+                        c,
+                        tags,
+                        marks,
+                        t,
+                        numbers,
+                        code,
+                        number,
+                        line,
+                        instructions[step],
+                        base,
+                        ways,
+                    )
             if is_cached:
                 place = cache_base + set_of(line, cache_sets, cache_mask) * cache_ways
                 level = read(m, c, tags, marks, place, line, CLASS_DATA)
@@ -128,12 +156,25 @@ def _steps(
                     c.data_cycles += m.level_cycles[level] - m.l1_cache_cycles
         elif kind == FETCH:
             if is_translated:
-                number = numbers[step]
+                number = pages[step]
                 ways = m.l1_fetch_ways
                 base = m.l1_fetch_base + set_of(number, m.l1_fetch_sets, m.l1_fetch_mask) * ways
                 if not holds(tags, marks, base, ways, policy, code):
                     c.l1_fetch_misses += 1
-                    _miss(m, c, r, t, b, code, number, line, instructions[step], base, ways)
+                    _miss(
+                        m,
+                        c,
+                        tags,
+                        marks,
+                        t,
+                        numbers,
+                        code,
+                        number,
+                        line,
+                        instructions[step],
+                        base,
+                        ways,
+                    )
             if is_cached:
                 place = m.fetch_cache_base
                 place += set_of(line, m.fetch_cache_sets, m.fetch_cache_mask) * m.fetch_cache_ways
@@ -144,9 +185,9 @@ def _steps(
             last = EMPTY
             if kind == INVALIDATE:
                 if code >= 0:
-                    _invalidate(m, c, r, t, b, code, numbers[step])
+                    _invalidate(m, c, tags, marks, t, numbers, code, pages[step])
             else:
-                _flush(m, c, r)
+                _flush(m, c, tags, marks)
     m.last_code = last
 
 
@@ -154,9 +195,10 @@ def _steps(
 def _miss(
     m: Any,
     c: Any,
-    r: Any,
+    tags: Any,
+    marks: Any,
     t: Any,
-    b: Any,
+    numbers: Any,
     code: Any,
     number: Any,
     line: Any,
@@ -165,10 +207,10 @@ def _miss(
     l1_ways: Any,
 ) -> None:
     """Looks into the L2 TLB for what an L1 TLB does not hold, and fills both."""
-    tags, marks = r.tags, r.marks
-    tag = b.run[code >> 1] if m.mechanism == CLUSTER else code
+    kept_apart()
+    tag = t[m.run_place + (code >> 1)] if m.mechanism == CLUSTER else code
     base = m.l2_base + set_of(number >> m.l2_shift, m.l2_sets, m.l2_mask) * m.l2_ways
-    if holds(tags, marks, base, m.l2_ways, m.tlb_policy, tag):
+    if holds(tags, marks, base, m.l2_ways, m.l2_policy, tag):
         c.l2_hits += 1
     else:
         c.l2_misses += 1
@@ -176,46 +218,48 @@ def _miss(
         if m.only_tlbs:
             c.walks += 1
         else:
-            cycles = resolve(m, c, r, t, b, code, number, line)
+            cycles = resolve(m, c, tags, marks, t, numbers, code, number, line)
             c.miss_cycles += cycles
             _overlap(m, c, instruction, cycles)
         if m.fill == FILL_BOTH:
-            evicted = fill(m, tags, marks, base, m.l2_ways, m.tlb_policy, tag)
+            evicted = fill(m, tags, marks, base, m.l2_ways, m.l2_policy, tag)
             if evicted >= 0:
-                evict(m, c, r, t, b, evicted)
+                evict(m, c, tags, marks, t, numbers, evicted)
         if m.mechanism == PREFETCH:
-            _prefetch(m, c, r, t, b, t.next[code >> 1])
-    evicted = fill(m, tags, marks, l1_base, l1_ways, m.tlb_policy, code)
+            _prefetch(m, c, tags, marks, t, numbers, t[m.next_place + (code >> 1)])
+    evicted = fill(m, tags, marks, l1_base, l1_ways, m.l1_policy, code)
     if m.fill != FILL_BOTH and evicted >= 0:
-        _take_victim(m, c, r, t, b, evicted)
+        _take_victim(m, c, tags, marks, t, numbers, evicted)
 
 
 @compiled
-def _prefetch(m: Any, c: Any, r: Any, t: Any, b: Any, code: Any) -> None:
+def _prefetch(m: Any, c: Any, tags: Any, marks: Any, t: Any, numbers: Any, code: Any) -> None:
     """Walks for a page that no TLB holds yet; nothing waits for it."""
+    kept_apart()
     if code < 0:
         return
-    number = t.number[code >> 1]
+    number = numbers[code >> 1]
     base = m.l2_base + set_of(number, m.l2_sets, m.l2_mask) * m.l2_ways
-    if find(r.tags, base, m.l2_ways, code) >= 0:
+    if find(tags, base, m.l2_ways, code) >= 0:
         return
-    walk(m, c, r, t, b, code, number)
+    walk(m, c, tags, marks, t, numbers, code, number)
     c.background_walks += 1
     c.prefetch_fills += 1
-    if fill(m, r.tags, r.marks, base, m.l2_ways, m.tlb_policy, code) >= 0:
+    if fill(m, tags, marks, base, m.l2_ways, m.l2_policy, code) >= 0:
         c.l2_evictions += 1
 
 
 @compiled
-def _take_victim(m: Any, c: Any, r: Any, t: Any, b: Any, code: Any) -> None:
+def _take_victim(m: Any, c: Any, tags: Any, marks: Any, t: Any, numbers: Any, code: Any) -> None:
     """Puts what an L1 TLB evicts into the L2 TLB."""
-    number = t.number[code >> 1]
-    tag = b.run[code >> 1] if m.mechanism == CLUSTER else code
+    kept_apart()
+    number = numbers[code >> 1]
+    tag = t[m.run_place + (code >> 1)] if m.mechanism == CLUSTER else code
     base = m.l2_base + set_of(number >> m.l2_shift, m.l2_sets, m.l2_mask) * m.l2_ways
-    if not holds(r.tags, r.marks, base, m.l2_ways, m.tlb_policy, tag):
-        evicted = fill(m, r.tags, r.marks, base, m.l2_ways, m.tlb_policy, tag)
+    if not holds(tags, marks, base, m.l2_ways, m.l2_policy, tag):
+        evicted = fill(m, tags, marks, base, m.l2_ways, m.l2_policy, tag)
         if evicted >= 0:
-            evict(m, c, r, t, b, evicted)
+            evict(m, c, tags, marks, t, numbers, evicted)
 
 
 @inlined
@@ -231,6 +275,7 @@ def _overlap(m: Any, c: Any, instruction: Any, cycles: Any) -> None:
 @compiled
 def _close_group(m: Any, c: Any) -> None:
     """Counts the cycles of overlapping misses: shared out, but at least the longest's."""
+    kept_apart()
     shared = int(m.group_cycles / m.parallel)
     c.exposed_miss_cycles += max(shared, m.group_longest)
     m.group_start = -1
@@ -241,6 +286,7 @@ def _close_group(m: Any, c: Any) -> None:
 @compiled
 def _sample(m: Any, c: Any, instructions: Any) -> None:
     """Looks at the pressure since the sample before, and at the reach now."""
+    kept_apart()
     thousands = instructions / 1000.0
     m.under_pressure = 1 if m.window_tlb_misses > m.pressure_mpki * thousands else 0
     m.bypasses = 1 if m.window_cache_misses > m.bypass_mpki * thousands else 0
@@ -253,32 +299,36 @@ def _sample(m: Any, c: Any, instructions: Any) -> None:
 
 
 @compiled
-def _begin_anew(m: Any, c: Any, words: Any, r: Any) -> None:
+def _begin_anew(m: Any, c: Any, words: Any) -> None:
     """Forgets what was counted, but nothing of the state."""
+    kept_apart()
     _close_group(m, c)
     for place in range(len(words)):
         words[place] = 0
     for bucket in range(N_BUCKETS):
-        r.buckets[bucket] = 0
+        m.buckets[bucket] = 0
 
 
 @compiled
-def _percentile(buckets: Any, total: Any, percent: Any) -> Any:
+def _percentile(m: Any, total: Any, percent: Any) -> Any:
     """The fewest cycles that at least so many of the walks do not exceed."""
+    kept_apart()
     wanted = (total * percent + 99) // 100
     seen = 0
     for bucket in range(N_BUCKETS):
-        seen += buckets[bucket]
+        seen += m.buckets[bucket]
         if seen >= wanted:
             return bucket
     return N_BUCKETS - 1
 
 
 @compiled
-def _invalidate(m: Any, c: Any, r: Any, t: Any, b: Any, code: Any, number: Any) -> None:
+def _invalidate(
+    m: Any, c: Any, tags: Any, marks: Any, t: Any, numbers: Any, code: Any, number: Any
+) -> None:
     """Takes a page's translation out of everything, and its whole TLB block."""
-    tags, marks = r.tags, r.marks
-    is_ordered = m.tlb_policy <= FIFO
+    kept_apart()
+    is_ordered = m.l1_policy <= FIFO
     if code & 1:
         base = m.l1_huge_base + set_of(number, m.l1_huge_sets, m.l1_huge_mask) * m.l1_huge_ways
         remove(tags, marks, base, m.l1_huge_ways, is_ordered, code)
@@ -288,8 +338,8 @@ def _invalidate(m: Any, c: Any, r: Any, t: Any, b: Any, code: Any, number: Any) 
     base = m.l1_fetch_base + set_of(number, m.l1_fetch_sets, m.l1_fetch_mask) * m.l1_fetch_ways
     remove(tags, marks, base, m.l1_fetch_ways, is_ordered, code)
     base = m.l2_base + set_of(number >> m.l2_shift, m.l2_sets, m.l2_mask) * m.l2_ways
-    tag = b.run[code >> 1] if m.mechanism == CLUSTER else code
-    remove(tags, marks, base, m.l2_ways, is_ordered, tag)
+    tag = t[m.run_place + (code >> 1)] if m.mechanism == CLUSTER else code
+    remove(tags, marks, base, m.l2_ways, m.l2_policy <= FIFO, tag)
     if m.l3_tlb_sets > 0:
         base = m.l3_tlb_base + set_of(number, m.l3_tlb_sets, m.l3_tlb_mask) * m.l3_tlb_ways
         remove(tags, marks, base, m.l3_tlb_ways, True, code)
@@ -297,29 +347,33 @@ def _invalidate(m: Any, c: Any, r: Any, t: Any, b: Any, code: Any, number: Any) 
         base = m.pom_base + set_of(number, m.pom_sets, m.pom_mask) * m.pom_ways
         remove(tags, marks, base, m.pom_ways, True, code)
     if m.only_tlbs == 0:
-        lose(m, c, tags, marks, number, block_tag(b, code))
+        lose(m, c, tags, marks, number, block_tag(m, t, code))
         if m.virtualised:
-            nested = t.data_nested[code >> 1]
-            lose(m, c, tags, marks, t.nested_number[nested >> 1], nested_tag(m, b, nested))
+            nested = t[m.data_nested_place + (code >> 1)]
+            number = numbers[m.n_pages + (nested >> 1)]
+            lose(m, c, tags, marks, number, nested_tag(m, t, nested))
 
 
 @compiled
-def _flush(m: Any, c: Any, r: Any) -> None:
+def _flush(m: Any, c: Any, tags: Any, marks: Any) -> None:
     """Takes all translations of the program out of everything; those of the host stay."""
-    _empty(r, m.l1_base, m.l1_sets * m.l1_ways)
-    _empty(r, m.l1_huge_base, m.l1_huge_sets * m.l1_huge_ways)
-    _empty(r, m.l1_fetch_base, m.l1_fetch_sets * m.l1_fetch_ways)
-    _empty(r, m.l2_base, m.l2_sets * m.l2_ways)
-    _empty(r, m.l3_tlb_base, m.l3_tlb_sets * m.l3_tlb_ways)
-    _empty(r, m.pom_base, m.pom_sets * m.pom_ways)
-    for place in range(len(r.prefixes)):
-        r.prefixes[place] = EMPTY
+    kept_apart()
+    _empty(tags, marks, m.l1_base, m.l1_sets * m.l1_ways)
+    _empty(tags, marks, m.l1_huge_base, m.l1_huge_sets * m.l1_huge_ways)
+    _empty(tags, marks, m.l1_fetch_base, m.l1_fetch_sets * m.l1_fetch_ways)
+    _empty(tags, marks, m.l2_base, m.l2_sets * m.l2_ways)
+    _empty(tags, marks, m.l3_tlb_base, m.l3_tlb_sets * m.l3_tlb_ways)
+    _empty(tags, marks, m.pom_base, m.pom_sets * m.pom_ways)
+    _empty(tags, marks, m.walk_cache_4_base, m.walk_cache_4_sets * m.walk_cache_4_ways)
+    _empty(tags, marks, m.walk_cache_3_base, m.walk_cache_3_sets * m.walk_cache_3_ways)
+    _empty(tags, marks, m.walk_cache_2_base, m.walk_cache_2_sets * m.walk_cache_2_ways)
     if m.only_tlbs == 0:
-        lose_all(m, c, r.tags, r.marks)
+        lose_all(m, c, tags, marks)
 
 
-@inlined
-def _empty(r: Any, base: Any, entries: Any) -> None:
+@compiled
+def _empty(tags: Any, marks: Any, base: Any, entries: Any) -> None:
+    kept_apart()
     for place in range(base, base + entries):
-        r.tags[place] = EMPTY
-        r.marks[place] = MAX_RRPV
+        tags[place] = EMPTY
+        marks[place] = MAX_RRPV

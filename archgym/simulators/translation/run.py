@@ -41,7 +41,9 @@ def run(
     from archgym.simulators.translation.state import COUNTS, machine, room
 
     if not 0.0 <= warmup_share < 1.0:
-        raise InvalidArgumentError(f"`warmup_share` must lie in 0 to below 1; got {warmup_share!r}.")
+        raise InvalidArgumentError(
+            f"`warmup_share` must lie in 0 to below 1; got {warmup_share!r}."
+        )
     designs = [hardware] if isinstance(hardware, Hardware) else list(hardware)
     steps = prepared.steps
     start = prepared.start(warmup_share)
@@ -49,26 +51,26 @@ def run(
     counts = np.zeros(len(designs), dtype=COUNTS)
     for place, design in enumerate(designs):
         view = prepared.view(design.virtualised)
-        made = machine(
-            design, view, only_tlbs=only_tlbs, capacity_gib=prepared.memory.capacity_gib
-        )
+        made = machine(design, view, only_tlbs=only_tlbs, capacity_gib=prepared.memory.capacity_gib)
+        packed = view.packed(design.cluster_pages)
+        counted = counts[place : place + 1]
         count(
             made,
-            counts[place : place + 1],
-            counts[place : place + 1].view(np.int64),
-            room(made, view),
+            counted,
+            counted.view(np.int64),
+            *room(made, view),
             steps.kind,
             view.code,
             view.number,
             view.line,
             steps.instruction,
-            view.tables,
-            view.blocks(design.cluster_pages),
+            packed.table,
+            packed.numbers,
             spans,
         )
-    counted = counts.view(np.int64).reshape(len(designs), len(COUNTERS))
-    counted[:, :3] = prepared.counted(start)
-    return counted
+    rows = counts.view(np.int64).reshape(len(designs), len(COUNTERS))
+    rows[:, :3] = prepared.counted(start)
+    return rows
 
 
 def _spans(prepared: Prepared, start: int) -> npt.NDArray[np.int64]:
@@ -80,7 +82,9 @@ def _spans(prepared: Prepared, start: int) -> npt.NDArray[np.int64]:
     times = np.arange(1, int(retired[-1]) // WINDOW_INSTRUCTIONS + 1) * WINDOW_INSTRUCTIONS
     ends = np.unique(np.searchsorted(retired, times))
     since = np.diff(retired[np.minimum(ends, len(retired) - 1)], prepend=0)
-    spans = {int(end): [int(end), AT_SAMPLE, int(gone)] for end, gone in zip(ends, since, strict=True)}
+    spans = {
+        int(end): [int(end), AT_SAMPLE, int(gone)] for end, gone in zip(ends, since, strict=True)
+    }
     if start > 0:
         spans.setdefault(start, [start, 0, 0])[1] |= AT_END_OF_WARMUP
     spans.setdefault(len(retired), [len(retired), 0, 0])

@@ -66,13 +66,15 @@ _WALK_CACHES: Final = ("walk_cache_4", "walk_cache_3", "walk_cache_2")
 _CACHES: Final = ("l1_cache", "fetch_cache", "l2_cache", "l3_cache")
 _ARRAYS: Final = (*_TLBS, *_WALK_CACHES, *_CACHES)
 _INTEGERS: Final = (
-    *("tlb_policy", "fill", "mechanism", "cache_policy", "predictor", "pom_insertion"),
+    *("l1_policy", "l2_policy", "fill", "mechanism", "cache_policy", "predictor", "pom_insertion"),
     *("l2_cycles", "l3_tlb_cycles", "walk_cache_cycles", "nested_cycles", "memory_cycles"),
     *("l1_cache_cycles", "l2_cache_cycles", "l3_cache_cycles", "probe_cycles"),
     *("l2_cache_prefetch", "insert_on_miss", "insert_on_eviction"),
     *("frequency_low", "frequency_high", "cost_low", "cost_high", "max_block_ways"),
     *("block_shift", "l2_shift", "virtualised", "window_instructions", "only_tlbs"),
-    *("n_pages", "pom_line", "hash_line", "hash_lines"),
+    *("n_pages", "pom_line", "hash_line", "hash_lines", "history_base"),
+    *("next_place", "block_place", "run_place", "table_nested_place", "data_nested_place"),
+    *("nested_lines_place", "nested_block_place"),
     # What changes while the kernel runs.
     *("random", "touched_memory", "under_pressure", "bypasses"),
     *("window_tlb_misses", "window_cache_misses", "blocks", "reach_kib"),
@@ -83,11 +85,12 @@ MACHINE: Final = np.dtype(
     [(f"{name}_{what}", "<i8") for name in _ARRAYS for what in ("base", "sets", "mask", "ways")]
     + [(name, "<i8") for name in _INTEGERS]
     + [("level_cycles", "<i8", (4,)), ("parallel", "<f8")]
-    + [("pressure_mpki", "<f8"), ("bypass_mpki", "<f8")]
+    + [("pressure_mpki", "<f8"), ("bypass_mpki", "<f8"), ("buckets", "<i4", (N_BUCKETS,))]
 )
 """A design and the scalars of its run; `mask` is sets - 1 where sets are a power of two, else -1.
 
-`base` is a structure's place in the array of tags, or in that of the walk caches.
+`base` is a structure's place in the array of tags, `history_base` the end of the tags, and a name
+with `place` says where a part of `Packed.table` begins. `buckets` counts walks by their latency.
 """
 
 
@@ -95,19 +98,14 @@ class Room(NamedTuple):
     """Arrays of one run.
 
     Attributes:
-      tags: int32, tags of every structure but the walk caches.
-      marks: uint8, beside each tag its RRPV, and of lines in the L2 cache whether it was hit.
-      prefixes: int64, tags of the walk caches.
-      history: uint8, walks of each page and nested page in the lower three bits, those that went
-        to memory in the next four.
-      buckets: int32, walks by latency.
+      tags: int32, tags of every structure.
+      marks: uint8, beside each tag its RRPV, and of lines in the L2 cache whether it was hit; then,
+        for each page and nested page, walks in the lower three bits and in the next four those
+        that went to memory.
     """
 
     tags: npt.NDArray[np.int32]
     marks: npt.NDArray[np.uint8]
-    prefixes: npt.NDArray[np.int64]
-    history: npt.NDArray[np.uint8]
-    buckets: npt.NDArray[np.int32]
 
 
 def machine(hardware: Hardware, view: View, *, only_tlbs: bool, capacity_gib: int) -> np.ndarray:
@@ -116,8 +114,13 @@ def machine(hardware: Hardware, view: View, *, only_tlbs: bool, capacity_gib: in
     Raises:
       InvalidArgumentError: The design's sizes do not fit each other.
     """
+    pages = hardware.cluster_pages
+    if not 1 <= pages <= 512 or pages & (pages - 1):
+        raise InvalidArgumentError(
+            f"`cluster_pages` must be a power of two, 1 to 512; got {pages!r}."
+        )
     made = np.zeros(1, dtype=MACHINE)
-    tags, prefixes = 0, 0
+    tags = 0
     for name, (entries, ways) in _sizes(hardware, only_tlbs).items():
         if ways < 1 or entries < 0 or entries % ways:
             raise InvalidArgumentError(
@@ -125,17 +128,18 @@ def machine(hardware: Hardware, view: View, *, only_tlbs: bool, capacity_gib: in
                 f"{ways} ways."
             )
         sets = entries // ways
-        is_walk_cache = name in _WALK_CACHES
-        made[f"{name}_base"] = prefixes if is_walk_cache else tags
+        made[f"{name}_base"] = tags
         made[f"{name}_sets"] = sets
         made[f"{name}_mask"] = sets - 1 if sets & (sets - 1) == 0 else -1
         made[f"{name}_ways"] = ways
-        if is_walk_cache:
-            prefixes += entries
-        else:
-            tags += entries
+        tags += entries
+    made["history_base"] = tags
     _fill_codes(made, hardware, only_tlbs)
-    _fill_numbers(made, hardware, view)
+    _fill_numbers(made, hardware)
+    made["n_pages"] = view.n_pages
+    for part, place in view.packed(hardware.cluster_pages).places.items():
+        if part != "rows":
+            made[f"{part}_place"] = place
     line = capacity_gib * 2**24
     made["pom_line"] = line
     made["hash_line"] = line + 2**22
@@ -146,17 +150,10 @@ def machine(hardware: Hardware, view: View, *, only_tlbs: bool, capacity_gib: in
 
 def room(made: np.ndarray, view: View) -> Room:
     """Empty structures of a design."""
-    record = made[0]
-    ends = [int(record[f"{n}_base"] + record[f"{n}_sets"] * record[f"{n}_ways"]) for n in _ARRAYS]
-    n_tags = max(end for name, end in zip(_ARRAYS, ends, strict=True) if name not in _WALK_CACHES)
-    n_prefixes = max(end for name, end in zip(_ARRAYS, ends, strict=True) if name in _WALK_CACHES)
-    return Room(
-        tags=np.full(max(n_tags, 1), EMPTY, dtype=np.int32),
-        marks=np.full(max(n_tags, 1), MAX_RRPV, dtype=np.uint8),
-        prefixes=np.full(max(n_prefixes, 1), EMPTY, dtype=np.int64),
-        history=np.zeros(view.n_pages + view.n_nested, dtype=np.uint8),
-        buckets=np.zeros(N_BUCKETS, dtype=np.int32),
-    )
+    n_tags = int(made[0]["history_base"])
+    marks = np.full(n_tags + view.n_pages + view.n_nested, MAX_RRPV, dtype=np.uint8)
+    marks[n_tags:] = 0
+    return Room(np.full(n_tags, EMPTY, dtype=np.int32), marks)
 
 
 def _sizes(hardware: Hardware, only_tlbs: bool) -> dict[str, tuple[int, int]]:
@@ -182,7 +179,9 @@ def _sizes(hardware: Hardware, only_tlbs: bool) -> dict[str, tuple[int, int]]:
 
 
 def _fill_codes(made: np.ndarray, hardware: Hardware, only_tlbs: bool) -> None:
-    made["tlb_policy"] = _code("tlb_policy", hardware.tlb_policy, TLB_POLICIES)
+    made["l2_policy"] = _code("tlb_policy", hardware.tlb_policy, TLB_POLICIES)
+    first = hardware.l1_policy or hardware.tlb_policy
+    made["l1_policy"] = _code("l1_policy", first, TLB_POLICIES)
     made["fill"] = _code("fill", hardware.fill, FILLS)
     made["cache_policy"] = _code("l2_cache_policy", hardware.l2_cache_policy, CACHE_POLICIES)
     made["predictor"] = _code("predictor", hardware.predictor, PREDICTORS)
@@ -199,7 +198,7 @@ def _fill_codes(made: np.ndarray, hardware: Hardware, only_tlbs: bool) -> None:
     made["only_tlbs"] = only_tlbs
 
 
-def _fill_numbers(made: np.ndarray, hardware: Hardware, view: View) -> None:
+def _fill_numbers(made: np.ndarray, hardware: Hardware) -> None:
     for name in (
         *("l2_cycles", "l3_tlb_cycles", "walk_cache_cycles", "nested_cycles", "memory_cycles"),
         *("l1_cache_cycles", "l2_cache_cycles", "l3_cache_cycles", "l2_cache_prefetch"),
@@ -208,19 +207,13 @@ def _fill_numbers(made: np.ndarray, hardware: Hardware, view: View) -> None:
         *("pressure_mpki", "bypass_mpki"),
     ):
         made[name] = getattr(hardware, name)
-    pages = hardware.cluster_pages
-    if not 1 <= pages <= 512 or pages & (pages - 1):
-        raise InvalidArgumentError(
-            f"`cluster_pages` must be a power of two, 1 to 512; got {pages!r}."
-        )
-    made["block_shift"] = pages.bit_length() - 1
+    made["block_shift"] = hardware.cluster_pages.bit_length() - 1
     made["l2_shift"] = made["block_shift"] * (made["mechanism"] == CLUSTER)
     overlap = hardware.l2_cycles if hardware.probe_with_l2_tlb else 0
     made["probe_cycles"] = max(0, hardware.l2_cache_cycles - overlap)
     made["parallel"] = max(1.0, min(float(hardware.walkers), hardware.mlp))
     steps = (hardware.l1_cache_cycles, hardware.l2_cache_cycles, hardware.l3_cache_cycles)
     made["level_cycles"] = np.cumsum([*steps, hardware.memory_cycles])
-    made["n_pages"] = view.n_pages
     made["random"] = 0x2545F4914F6CDD1D  # chosen: any but 0 starts a xorshift generator
     made["last_code"] = EMPTY
     made["group_start"] = -1

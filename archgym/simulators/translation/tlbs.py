@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from archgym.kernels import compiled, inlined
+from archgym.kernels import compiled, inlined, kept_apart
 from archgym.simulators.translation.state import EMPTY, FIFO, LRU, MAX_RRPV, RANDOM, SRRIP
 
 __all__ = ["find", "fill", "holds", "oldest", "push", "remove", "set_of"]
@@ -71,6 +71,7 @@ def oldest(marks: Any, base: Any, ways: Any) -> Any:
 @compiled
 def fill(m: Any, tags: Any, marks: Any, base: Any, ways: Any, policy: Any, tag: Any) -> Any:
     """Puts a tag that is not there into a set; the tag that leaves, else -1."""
+    kept_apart()
     if policy == LRU or policy == FIFO:
         evicted = tags[base + ways - 1]
         push(tags, base, ways - 1, tag)
@@ -96,6 +97,7 @@ def fill(m: Any, tags: Any, marks: Any, base: Any, ways: Any, policy: Any, tag: 
 @compiled
 def remove(tags: Any, marks: Any, base: Any, ways: Any, is_ordered: Any, tag: Any) -> Any:
     """Takes a tag out of a set; whether it was there."""
+    kept_apart()
     way = find(tags, base, ways, tag)
     if way < 0:
         return False

@@ -10,8 +10,9 @@ import numpy.typing as npt
 from archgym.simulators.translation.layout import entry_lines, lay_out
 from archgym.simulators.translation.memory import Memory
 
-__all__ = ["Blocks", "Tables", "View", "native_view", "virtualised_view"]
+__all__ = ["ROW", "Packed", "Tables", "View", "native_view", "virtualised_view"]
 
+ROW: Final = 8
 _LINES_PER_PAGE: Final = 64
 _HOST_SEED: Final = 1  # chosen: added to the seed, so that the host breaks other blocks
 _HUGE_BITS: Final = 9
@@ -19,7 +20,7 @@ _CODE: Final = np.int32
 
 
 class Tables(NamedTuple):
-    """Arrays that the kernel reads; a code is twice a page's place, plus 1 if it is huge.
+    """What is known of pages; a code is twice a page's place, plus 1 if it is huge.
 
     Attributes:
       number: (n_pages,) int64, the page's number in units of its own size.
@@ -42,18 +43,21 @@ class Tables(NamedTuple):
     nested_lines: npt.NDArray[np.int32]
 
 
-class Blocks(NamedTuple):
-    """Which pages share a TLB block or an entry of a clustered TLB, for one size of block.
+class Packed(NamedTuple):
+    """Everything that the kernel looks up, for one size of block.
 
     Attributes:
-      block: (n_pages,) int32, code of the first page in a page's block.
-      run: (n_pages,) int32, code of the first in the part of the block that is contiguous with it.
-      nested_block: (n_nested,) int32, as `block`, of nested pages.
+      table: int32, parts that begin at the places below.
+      numbers: (n_pages + n_nested,) int64, numbers of pages and nested pages, each in units of its
+        own size.
+      places: Where each part of `table` begins. At 0 begins `ROW` entries a page: the lines of its
+        entries at levels 4, 3, 2 and 1, ids of its prefixes at levels 4, 3 and 2, and the level at
+        which its walk ends.
     """
 
-    block: npt.NDArray[np.int32]
-    run: npt.NDArray[np.int32]
-    nested_block: npt.NDArray[np.int32]
+    table: npt.NDArray[np.int32]
+    numbers: npt.NDArray[np.int64]
+    places: dict[str, int]
 
 
 @final
@@ -78,7 +82,7 @@ class View:
     frame: npt.NDArray[np.int64]
     is_huge: npt.NDArray[np.bool_]
     nested_is_huge: npt.NDArray[np.bool_]
-    _blocks: dict[int, Blocks] = field(default_factory=dict)
+    _packed: dict[int, Packed] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
     @property
@@ -95,28 +99,44 @@ class View:
     def n_bytes(self) -> int:
         """Memory that it takes by now."""
         arrays = [self.code, self.number, self.line, self.frame, *self.tables]
-        arrays += [array for blocks in self._blocks.values() for array in blocks]
+        arrays += [a for packed in self._packed.values() for a in (packed.table, packed.numbers)]
         return sum(array.nbytes for array in arrays)
 
-    def blocks(self, pages: int) -> Blocks:
-        """Pages that share a block of so many pages, a power of two; made only once."""
-        with self._lock:
-            if pages not in self._blocks:
-                self._blocks[pages] = self._grouped(pages)
-            return self._blocks[pages]
+    def packed(self, block_pages: int) -> Packed:
+        """What the kernel looks up where a block holds so many pages, a power of two.
 
-    def _grouped(self, pages: int) -> Blocks:
-        shift = pages.bit_length() - 1
-        number, nested = self.tables.number, self.tables.nested_number
-        block = _first_alike((number >> shift) * 2 + self.is_huge)
+        It is made when it is first asked for.
+        """
+        with self._lock:
+            if block_pages not in self._packed:
+                self._packed[block_pages] = self._pack(block_pages.bit_length() - 1)
+            return self._packed[block_pages]
+
+    def _pack(self, shift: int) -> Packed:
+        known = self.tables
+        block = _first_alike((known.number >> shift) * 2 + self.is_huge)
         # Pages of a block lie together if their frames are as far from each other as they are.
-        offset = (self.frame >> np.where(self.is_huge, _HUGE_BITS, 0)) - number
+        offset = (self.frame >> np.where(self.is_huge, _HUGE_BITS, 0)) - known.number
         run = _first_alike((block << 32) | (offset & 0xFFFFFFFF))
-        nested_block = _first_alike((nested >> shift) * 2 + self.nested_is_huge)
-        return Blocks(
-            _codes(block, self.is_huge),
-            _codes(run, self.is_huge),
-            _codes(nested_block, self.nested_is_huge),
+        nested_block = _first_alike((known.nested_number >> shift) * 2 + self.nested_is_huge)
+        page = known.number << np.where(self.is_huge, _HUGE_BITS, 0)
+        prefixes = [_first_alike(page >> bits) for bits in (27, 18, 9)]
+        rows = [known.lines.reshape(-1, 4), np.stack(prefixes, 1), known.leaf_level[:, None]]
+        parts = {
+            "rows": np.concatenate(rows, axis=1).ravel(),
+            "next": known.next,
+            "block": _codes(block, self.is_huge),
+            "run": _codes(run, self.is_huge),
+            "table_nested": known.table_nested,
+            "data_nested": known.data_nested,
+            "nested_lines": known.nested_lines,
+            "nested_block": _codes(nested_block, self.nested_is_huge),
+        }
+        starts = np.cumsum([0, *(len(part) for part in parts.values())])
+        return Packed(
+            np.concatenate(list(parts.values())).astype(np.int32),
+            np.concatenate([known.number, known.nested_number]),
+            dict(zip(parts, starts.tolist(), strict=False)),
         )
 
 

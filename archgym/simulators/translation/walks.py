@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from archgym.kernels import compiled, inlined
+from archgym.kernels import compiled, inlined, kept_apart
 from archgym.simulators.translation.blocks import (
     has_block,
     is_costly,
@@ -18,86 +18,97 @@ from archgym.simulators.translation.state import (
     VICTIMA,
 )
 from archgym.simulators.translation.tlbs import fill, find, holds, push, set_of
+from archgym.simulators.translation.view import ROW
 
 __all__ = ["nested_tag", "walk"]
 
 
 @compiled
-def walk(m: Any, c: Any, r: Any, t: Any, b: Any, code: Any, number: Any) -> Any:
+def walk(
+    m: Any, c: Any, tags: Any, marks: Any, t: Any, numbers: Any, code: Any, number: Any
+) -> Any:
     """Walks for a page; the cycles, and in `touched_memory` whether it read memory.
 
     Of the page-walk caches the deepest that hits is used; that level holds where the next table
     lies, so under virtualisation its address needs no translation.
     """
+    kept_apart()
     place = code >> 1
     page = number << 9 if code & 1 else number
-    leaf = t.leaf_level[place]
+    row = ROW * place
+    leaf = t[row + 7]
     m.touched_memory = 0
     cycles = m.walk_cache_cycles
-    level = _first_level(m, r.prefixes, page, leaf)
+    level = _first_level(m, tags, t, row, page, leaf)
     is_known = level < 4
     while level >= leaf:
-        entry = 4 * place + 4 - level
         if m.virtualised and not is_known:
-            cycles += _translate_nested(m, c, r, t, b, t.table_nested[entry])
+            cycles += _translate_nested(
+                m, c, tags, marks, t, numbers, t[m.table_nested_place + 4 * place + 4 - level]
+            )
         is_known = False
-        cycles += pull(m, c, r.tags, r.marks, t.lines[entry], CLASS_TABLE)
+        cycles += pull(m, c, tags, marks, t[row + 4 - level], CLASS_TABLE)
         c.walk_reads += 1
         if level > leaf:
-            _put_prefix(m, r.prefixes, page, level)
+            _put_prefix(m, tags, t[row + 8 - level], page, level)
         level -= 1
     if m.virtualised:
-        cycles += _translate_nested(m, c, r, t, b, t.data_nested[place])
+        cycles += _translate_nested(m, c, tags, marks, t, numbers, t[m.data_nested_place + place])
     return cycles
 
 
 @inlined
-def _first_level(m: Any, prefixes: Any, page: Any, leaf: Any) -> Any:
+def _first_level(m: Any, tags: Any, t: Any, row: Any, page: Any, leaf: Any) -> Any:
     """The level whose table the page-walk caches lead to."""
     if leaf < 2 and _has_prefix(
-        prefixes,
+        tags,
         m.walk_cache_2_base,
         m.walk_cache_2_sets,
         m.walk_cache_2_mask,
         m.walk_cache_2_ways,
         page >> 9,
+        t[row + 6],
     ):
         return 1
     if _has_prefix(
-        prefixes,
+        tags,
         m.walk_cache_3_base,
         m.walk_cache_3_sets,
         m.walk_cache_3_mask,
         m.walk_cache_3_ways,
         page >> 18,
+        t[row + 5],
     ):
         return 2
     if _has_prefix(
-        prefixes,
+        tags,
         m.walk_cache_4_base,
         m.walk_cache_4_sets,
         m.walk_cache_4_mask,
         m.walk_cache_4_ways,
         page >> 27,
+        t[row + 4],
     ):
         return 3
     return 4
 
 
 @inlined
-def _has_prefix(prefixes: Any, start: Any, sets: Any, mask: Any, ways: Any, prefix: Any) -> Any:
+def _has_prefix(
+    tags: Any, start: Any, sets: Any, mask: Any, ways: Any, prefix: Any, tag: Any
+) -> Any:
     if sets == 0:
         return False
     base = start + set_of(prefix, sets, mask) * ways
-    way = find(prefixes, base, ways, prefix)
+    way = find(tags, base, ways, tag)
     if way < 0:
         return False
-    push(prefixes, base, way, prefix)
+    push(tags, base, way, tag)
     return True
 
 
 @inlined
-def _put_prefix(m: Any, prefixes: Any, page: Any, level: Any) -> None:
+def _put_prefix(m: Any, tags: Any, tag: Any, page: Any, level: Any) -> None:
     """Puts what an entry of level 4, 3 or 2 said into that level's cache."""
     if level == 2:
         start, sets, mask = m.walk_cache_2_base, m.walk_cache_2_sets, m.walk_cache_2_mask
@@ -111,21 +122,23 @@ def _put_prefix(m: Any, prefixes: Any, page: Any, level: Any) -> None:
     if sets > 0:
         prefix = page >> (9 * (level - 1))
         base = start + set_of(prefix, sets, mask) * ways
-        way = find(prefixes, base, ways, prefix)
-        push(prefixes, base, way if way >= 0 else ways - 1, prefix)
+        way = find(tags, base, ways, tag)
+        push(tags, base, way if way >= 0 else ways - 1, tag)
 
 
 @inlined
-def nested_tag(m: Any, b: Any, code: Any) -> Any:
+def nested_tag(m: Any, t: Any, code: Any) -> Any:
     """Tag of the block of a nested page; its codes follow those of the pages."""
-    return -2 - (2 * m.n_pages + b.nested_block[code >> 1])
+    return -2 - (2 * m.n_pages + t[m.nested_block_place + (code >> 1)])
 
 
 @compiled
-def _translate_nested(m: Any, c: Any, r: Any, t: Any, b: Any, code: Any) -> Any:
+def _translate_nested(
+    m: Any, c: Any, tags: Any, marks: Any, t: Any, numbers: Any, code: Any
+) -> Any:
     """Translates a guest's physical page; the cycles."""
-    tags, marks = r.tags, r.marks
-    number = t.nested_number[code >> 1]
+    kept_apart()
+    number = numbers[m.n_pages + (code >> 1)]
     ways = m.nested_ways
     base = m.nested_base + set_of(number, m.nested_sets, m.nested_mask) * ways
     cycles = m.nested_cycles
@@ -134,50 +147,57 @@ def _translate_nested(m: Any, c: Any, r: Any, t: Any, b: Any, code: Any) -> Any:
         return cycles
     c.nested_misses += 1
     is_victima = m.mechanism == VICTIMA
-    if is_victima and meets_block(m, tags, marks, number, nested_tag(m, b, code)):
+    if is_victima and meets_block(m, tags, marks, number, nested_tag(m, t, code)):
         c.nested_block_hits += 1
         cycles += m.l2_cache_cycles
     else:
-        walked = _host_walk(m, c, r, t, code)
+        walked = _host_walk(m, c, tags, marks, t, code)
         c.host_walks += 1
         c.host_walk_cycles += walked
         cycles += walked
-        if is_victima and m.insert_on_miss and is_costly(m, c, r.history, m.n_pages + (code >> 1)):
-            if _make_nested_block(m, c, r, t, b, code):
+        if (
+            is_victima
+            and m.insert_on_miss
+            and is_costly(m, c, marks, m.history_base + m.n_pages + (code >> 1))
+        ):
+            if _make_nested_block(m, c, tags, marks, t, numbers, code):
                 c.block_inserts_on_miss += 1
     evicted = fill(m, tags, marks, base, ways, LRU, code)
     if evicted >= 0 and is_victima and m.insert_on_eviction:
-        other = t.nested_number[evicted >> 1]
-        if is_costly(m, c, r.history, m.n_pages + (evicted >> 1)):
-            if not has_block(m, tags, other, nested_tag(m, b, evicted)):
-                _host_walk(m, c, r, t, evicted)
+        other = numbers[m.n_pages + (evicted >> 1)]
+        if is_costly(m, c, marks, m.history_base + m.n_pages + (evicted >> 1)):
+            if not has_block(m, tags, other, nested_tag(m, t, evicted)):
+                _host_walk(m, c, tags, marks, t, evicted)
                 c.background_host_walks += 1
-                if _make_nested_block(m, c, r, t, b, evicted):
+                if _make_nested_block(m, c, tags, marks, t, numbers, evicted):
                     c.block_inserts_on_eviction += 1
     return cycles
 
 
 @compiled
-def _host_walk(m: Any, c: Any, r: Any, t: Any, code: Any) -> Any:
+def _host_walk(m: Any, c: Any, tags: Any, marks: Any, t: Any, code: Any) -> Any:
     """Reads the host's entries for a nested page, and remembers what it cost."""
+    kept_apart()
     first = 4 * (code >> 1)
     before = m.touched_memory
     m.touched_memory = 0
     cycles = 0
     for entry in range(first, first + (3 if code & 1 else 4)):
-        cycles += pull(m, c, r.tags, r.marks, t.nested_lines[entry], CLASS_HOST_TABLE)
+        cycles += pull(m, c, tags, marks, t[m.nested_lines_place + entry], CLASS_HOST_TABLE)
         c.walk_reads += 1
-    remember(r.history, m.n_pages + (code >> 1), m.touched_memory)
+    remember(marks, m.history_base + m.n_pages + (code >> 1), m.touched_memory)
     m.touched_memory |= before
     return cycles
 
 
 @inlined
-def _make_nested_block(m: Any, c: Any, r: Any, t: Any, b: Any, code: Any) -> Any:
-    number = t.nested_number[code >> 1]
-    tag = nested_tag(m, b, code)
-    if has_block(m, r.tags, number, tag):
+def _make_nested_block(
+    m: Any, c: Any, tags: Any, marks: Any, t: Any, numbers: Any, code: Any
+) -> Any:
+    number = numbers[m.n_pages + (code >> 1)]
+    tag = nested_tag(m, t, code)
+    if has_block(m, tags, number, tag):
         return False
-    leaf = t.nested_lines[4 * (code >> 1) + (2 if code & 1 else 3)]
-    make_block(m, c, r.tags, r.marks, number, tag, leaf)
+    leaf = t[m.nested_lines_place + 4 * (code >> 1) + (2 if code & 1 else 3)]
+    make_block(m, c, tags, marks, number, tag, leaf)
     return True
