@@ -16,12 +16,22 @@ from archgym.simulators.translation.physics import l2_cache_cycles, published_cy
 from archgym.simulators.translation.trial import Trial, repeated, tried
 from archgym.traces import MemoryTrace
 
-__all__ = ["NULL_TRACES", "TLB_HEAVY", "TRACES", "Trend", "generated_trends", "trends"]
+__all__ = [
+    "GENERATED_TRACES",
+    "NULL_TRACES",
+    "TLB_HEAVY",
+    "TRACES",
+    "Trend",
+    "generated_trends",
+    "trends",
+]
 
 TLB_HEAVY: Final = ("gups", "kmer", "xs", "dlrm", "bfs")
 """Reference traces over which the means are taken."""
 NULL_TRACES: Final = ("sqlite", "pydict")
 """Those on which nothing may happen, since the TLBs hold all that they touch."""
+GENERATED_TRACES: Final = ("random-4gb", "zipf-4gb")
+"""Generated traces that stand for footprints of 4 GB."""
 # chosen: one used entry of a page table in two lines of the cache, footprints of 0.4 to 8 GB.
 _SPREAD: Final = 16
 # Table of a TLB in memory must be warm: the specification asks for two passes before measuring.

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import ClassVar, Final, final
@@ -12,9 +13,14 @@ import numpy as np
 from archgym.errors import FileFormatError
 from archgym.simulators.translation.golden import golden_rows, recorded_rows
 from archgym.simulators.translation.objectives import METRICS
-from archgym.simulators.translation.trends import TRACES, Trend, generated_trends, trends
-from archgym.simulators.translation.workloads import GENERATED
-from archgym.traces import MemoryTrace, read_planes
+from archgym.simulators.translation.trends import (
+    GENERATED_TRACES,
+    TRACES,
+    Trend,
+    generated_trends,
+    trends,
+)
+from archgym.traces import MemoryTrace, generated_trace, read_planes
 
 __all__ = ["Line", "Validation", "expected_text", "markdown", "validate"]
 
@@ -100,7 +106,8 @@ def validate(
         from archgym.simulators.translation.exact import exact_rows
 
         lines += [_of_exact(row) for row in exact_rows(folder, progress)]
-    lines += [_of_trend(trend) for trend in generated_trends(GENERATED, progress)]
+    made = {name: partial(generated_trace, name) for name in GENERATED_TRACES}
+    lines += [_of_trend(trend) for trend in generated_trends(made, progress)]
     if folder is not None:
         lines += [_of_trend(trend) for trend in trends(_traces(folder), progress)]
     return Validation(tuple(lines), _problems(lines))

@@ -6,18 +6,29 @@ that ships could: their page tables no longer fit the caches.
 
 import hashlib
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Final, final
 
 import numpy as np
 
 from archgym.errors import FileFormatError, unknown_name
-from archgym.traces import MemoryTrace
+from archgym.traces import (
+    GENERATED,
+    MemoryTrace,
+    generated_trace,
+    read_memory_trace,
+    shipped_names,
+    shipped_trace,
+)
 
 __all__ = ["DEFAULT_WORKLOAD", "TraceContent", "load", "names"]
 
 DEFAULT_WORKLOAD: Final = "kmer-count"
+# chosen: as long as the recorded programs, so that all workloads cost about the same.
+_GENERATED_ACCESSES: Final = 300_000
+# chosen: fewer leave nothing to count after warm-up.
+_MIN_RECORDS: Final = 100
 
 
 @final
@@ -32,8 +43,6 @@ class TraceContent:
 
 def names() -> tuple[str, ...]:
     """Workloads that ship: recorded programs, then generated accesses."""
-    from archgym.traces import shipped_names
-
     return (*shipped_names(), *GENERATED)
 
 
@@ -54,14 +63,12 @@ def load(name: str | Path) -> TraceContent:
 
 @cache
 def _shipped(name: str) -> TraceContent:
-    from archgym.traces import shipped_trace
-
-    return _content(name, GENERATED[name]() if name in GENERATED else shipped_trace(name))
+    if name in GENERATED:
+        return _content(name, generated_trace(name, _GENERATED_ACCESSES))
+    return _content(name, shipped_trace(name))
 
 
 def _from_file(path: Path) -> TraceContent:
-    from archgym.traces import read_memory_trace
-
     trace = read_memory_trace(path)
     # A run needs an instruction and an access after its warm-up.
     if len(trace) < _MIN_RECORDS or not trace.instructions[len(trace) // 2 :].any():
