@@ -38,7 +38,7 @@ CORES: Final = {
     # chosen: four instructions wide at 0.4 cycles each; the exposures with which the published
     # speedups of Victima and of a large L2 TLB come out together (README).
     "out-of-order": Core(0.4, 0.1, 0.5, 0.25),
-    # Nothing overlaps: an upper bound of all gains.
+    # Nothing overlaps. Gains are not always larger: data are waited for as well.
     "in-order": Core(1.0, 1.0, 1.0, 1.0),
 }
 

@@ -6,13 +6,16 @@ apart (`page_spread`) or accesses are generated over 4 GB, and the row says so.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from operator import methodcaller
 from typing import Final, final
 
+from archgym.simulators.translation.cacti import published_cycles
 from archgym.simulators.translation.hardware import Hardware
 from archgym.simulators.translation.memory import Memory
-from archgym.simulators.translation.physics import l2_cache_cycles, published_cycles
+from archgym.simulators.translation.physics import l2_cache_cycles
 from archgym.simulators.translation.trial import Trial, repeated, tried
 from archgym.traces import MemoryTrace
 
@@ -152,7 +155,7 @@ def generated_trends(
     for name, make in traces.items():
         if progress is not None:
             progress(f"trends on {name}")
-        found = tried(make(), _RIVALS, Memory(huge_share=0.0))
+        found = tried(make(), _RIVALS, Memory())
         radix, victima = found["radix"], found["victima"]
         yield Trend("mean walk", name, "cycles", "137", radix.mean_walk_cycles, 100.0, 180.0)
         yield Trend(
@@ -278,13 +281,12 @@ def _walks(trials: Mapping[str, Trials]) -> Iterator[Trend]:
 
 def _cache_sizes(trials: Mapping[str, Trials]) -> Iterator[Trend]:
     found = list(trials.values())
-    cut: Sequence[float] = []
+    cut: list[float] = []
     for kib in _CACHES_KIB:
-        names = [
-            name if kib == _RADIX.l2_cache_kib else f"{name} {kib}" for name in ("victima", "radix")
-        ]
-        cut = [*cut, -_change(found, *names, lambda t: t.walks)]
-    for kib, below, above in zip(_CACHES_KIB[1:], cut, cut[1:], strict=False):
+        suffix = "" if kib == _RADIX.l2_cache_kib else f" {kib}"
+        change = _change(found, f"victima{suffix}", f"radix{suffix}", lambda t: t.walks)
+        cut.append(-change)
+    for kib, (below, above) in zip(_CACHES_KIB[1:], pairwise(cut), strict=True):
         yield Trend(
             f"walks saved by Victima, L2 cache of {kib // 1024} less {kib // 2048} MiB",
             *("mean of five, recorded", "points", "more", above - below, 0.0, 100.0),
@@ -309,7 +311,6 @@ def _virtualised(trials: Mapping[str, Trials], where: str) -> Iterator[Trend]:
         # chosen: "about halved", as the native walks are.
         ("guest walks under Victima", "walks", "-50", -98.0, -30.0),
     ):
-        ours = _change(
-            found, "virtual victima", "virtual radix", lambda t, c=counter: float(t.count(c))
-        )
+        figure = methodcaller("count", counter)
+        ours = _change(found, "virtual victima", "virtual radix", figure)
         yield Trend(f"{subject}, virtualised", mean, "%", published, ours, low, high)
