@@ -209,7 +209,15 @@ def _wide(
             doc="Entries of the nested TLB, from guest-physical to physical pages.",
         ),
     )
-    return DesignSpace(name, parameters, (_whole_sets(),), _conditions(parameters), doc)
+    constraints = (
+        _whole_sets(),
+        Constraint(
+            "one-hashed-table",
+            (P("mechanism") != "hash") | (P("execution") == "native"),
+            "the model hashes the page table of one system, so `hash` needs native execution",
+        ),
+    )
+    return DesignSpace(name, parameters, constraints, _conditions(parameters), doc)
 
 
 def _mechanism(choices: tuple[str, ...]) -> Parameter:
