@@ -63,6 +63,8 @@ def run(
             view.code,
             view.number,
             view.line,
+            view.leaf_line,
+            view.region,
             steps.instruction,
             packed.table,
             packed.numbers,
