@@ -47,11 +47,11 @@ def count(
     numbers: Any,
     spans: Any,
 ) -> None:
-    """Runs a design through a trace.
+    """Runs a design through a trace, in the state that an earlier run left.
 
     Args:
       machine: (1,) of `MACHINE`.
-      counts: (1,) of `COUNTS`, all 0; what is counted.
+      counts: (1,) of `COUNTS`, what is counted.
       words: The same memory as `counts`, as int64.
       tags, marks: As of `Room`.
       kinds: (n_steps,) uint8.
@@ -66,6 +66,7 @@ def count(
     m = machine[0]
     c = counts[0]
     start = 0
+    _begin_anew(m, c, words)
     for span in range(len(spans)):
         stop = spans[span, 0]
         _steps(
