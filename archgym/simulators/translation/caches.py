@@ -149,12 +149,14 @@ def insert(m: Any, c: Any, tags: Any, marks: Any, base: Any, tag: Any, rrpv: Any
 def _victim(m: Any, tags: Any, marks: Any, base: Any, ways: Any) -> Any:
     """The way that SRRIP gives up: the lowest with the highest RRPV, all ageing to 3."""
     way = 0
-    highest = np.int64(marks[base]) & MAX_RRPV
-    for other in range(1, ways):
+    highest = -1
+    for other in range(ways):
         value = np.int64(marks[base + other]) & MAX_RRPV
         if value > highest:
             highest = value
             way = other
+            if value == MAX_RRPV:
+                break
     if highest < MAX_RRPV:
         for other in range(ways):
             marks[base + other] += MAX_RRPV - highest

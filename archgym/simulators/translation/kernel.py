@@ -20,7 +20,7 @@ from archgym.simulators.translation.state import (
     PREFETCH,
 )
 from archgym.simulators.translation.tlbs import fill, find, holds, remove, set_of
-from archgym.simulators.translation.walks import nested_tag, walk
+from archgym.simulators.translation.walks import nested_tag, walk_behind
 
 __all__ = ["AT_END_OF_WARMUP", "AT_SAMPLE", "count"]
 
@@ -40,22 +40,24 @@ def count(
     codes: Any,
     pages: Any,
     lines: Any,
+    leaf_lines: Any,
+    regions: Any,
     instructions: Any,
     table: Any,
     numbers: Any,
     spans: Any,
 ) -> None:
-    """Runs a design through a trace.
+    """Runs a design through a trace, in the state that an earlier run left.
 
     Args:
       machine: (1,) of `MACHINE`.
-      counts: (1,) of `COUNTS`, all 0; what is counted.
+      counts: (1,) of `COUNTS`, what is counted.
       words: The same memory as `counts`, as int64.
       tags, marks: As of `Room`.
       kinds: (n_steps,) uint8.
       codes: (n_steps,) int32, codes of pages.
       pages: (n_steps,) int64, numbers of pages in units of their size.
-      lines: (n_steps,) int32.
+      lines, leaf_lines, regions: (n_steps,) int32, as of `View`.
       instructions: (n_steps,) int64.
       table, numbers: As of `Packed`.
       spans: (n_spans, 3) int64: the step after the span, what happens then, and the instructions
@@ -64,6 +66,7 @@ def count(
     m = machine[0]
     c = counts[0]
     start = 0
+    _begin_anew(m, c, words)
     for span in range(len(spans)):
         stop = spans[span, 0]
         _steps(
@@ -77,6 +80,8 @@ def count(
             pointer(codes),
             pointer(pages),
             pointer(lines),
+            pointer(leaf_lines),
+            pointer(regions),
             pointer(instructions),
             start,
             stop,
@@ -105,6 +110,8 @@ def _steps(
     codes: Any,
     pages: Any,
     lines: Any,
+    leaf_lines: Any,
+    regions: Any,
     instructions: Any,
     start: Any,
     stop: Any,
@@ -145,6 +152,8 @@ def _steps(
                         code,
                         number,
                         line,
+                        leaf_lines[step],
+                        regions[step],
                         instructions[step],
                         base,
                         ways,
@@ -171,6 +180,8 @@ def _steps(
                         code,
                         number,
                         line,
+                        leaf_lines[step],
+                        regions[step],
                         instructions[step],
                         base,
                         ways,
@@ -202,6 +213,8 @@ def _miss(
     code: Any,
     number: Any,
     line: Any,
+    leaf_line: Any,
+    region: Any,
     instruction: Any,
     l1_base: Any,
     l1_ways: Any,
@@ -218,7 +231,7 @@ def _miss(
         if m.only_tlbs:
             c.walks += 1
         else:
-            cycles = resolve(m, c, tags, marks, t, numbers, code, number, line)
+            cycles = resolve(m, c, tags, marks, t, numbers, code, number, line, leaf_line, region)
             c.miss_cycles += cycles
             _overlap(m, c, instruction, cycles)
         if m.fill == FILL_BOTH:
@@ -242,8 +255,7 @@ def _prefetch(m: Any, c: Any, tags: Any, marks: Any, t: Any, numbers: Any, code:
     base = m.l2_base + set_of(number, m.l2_sets, m.l2_mask) * m.l2_ways
     if find(tags, base, m.l2_ways, code) >= 0:
         return
-    walk(m, c, tags, marks, t, numbers, code, number)
-    c.background_walks += 1
+    walk_behind(m, c, tags, marks, t, numbers, code, number)
     c.prefetch_fills += 1
     if fill(m, tags, marks, base, m.l2_ways, m.l2_policy, code) >= 0:
         c.l2_evictions += 1

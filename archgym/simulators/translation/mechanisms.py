@@ -19,25 +19,35 @@ from archgym.simulators.translation.state import (
     N_BUCKETS,
     POM_ON_EVICTION,
     POM_TLB,
+    RADIX,
     VICTIMA,
 )
 from archgym.simulators.translation.tlbs import fill, holds, set_of
-from archgym.simulators.translation.view import ROW
-from archgym.simulators.translation.walks import walk
+from archgym.simulators.translation.walks import walk, walk_behind
 
 __all__ = ["block_tag", "evict", "resolve"]
 
 
 @compiled
 def resolve(
-    m: Any, c: Any, tags: Any, marks: Any, t: Any, numbers: Any, code: Any, number: Any, line: Any
+    m: Any,
+    c: Any,
+    tags: Any,
+    marks: Any,
+    t: Any,
+    numbers: Any,
+    code: Any,
+    number: Any,
+    line: Any,
+    leaf_line: Any,
+    region: Any,
 ) -> Any:
     """Translates what the L2 TLB does not hold; the cycles after its look-up."""
     kept_apart()
     if m.mechanism == VICTIMA:
-        return _resolve_victima(m, c, tags, marks, t, numbers, code, number)
+        return _resolve_victima(m, c, tags, marks, t, numbers, code, number, leaf_line, region)
     if m.mechanism == POM_TLB:
-        return _resolve_pom(m, c, tags, marks, t, numbers, code, number, line)
+        return _resolve_pom(m, c, tags, marks, t, numbers, code, number, line, leaf_line, region)
     if m.mechanism == HASH:
         return _resolve_hash(m, c, tags, marks, code, number)
     if m.mechanism == L3_TLB:
@@ -45,8 +55,10 @@ def resolve(
         if holds(tags, marks, base, m.l3_tlb_ways, LRU, code):
             c.l3_tlb_hits += 1
             return m.l3_tlb_cycles
-        return m.l3_tlb_cycles + _demand(m, c, tags, marks, t, numbers, code, number)
-    return _demand(m, c, tags, marks, t, numbers, code, number)
+        return m.l3_tlb_cycles + _demand(
+            m, c, tags, marks, t, numbers, code, number, leaf_line, region
+        )
+    return _demand(m, c, tags, marks, t, numbers, code, number, leaf_line, region)
 
 
 @compiled
@@ -54,7 +66,7 @@ def evict(m: Any, c: Any, tags: Any, marks: Any, t: Any, numbers: Any, code: Any
     """What a mechanism does with a page that leaves the L2 TLB."""
     kept_apart()
     c.l2_evictions += 1
-    if m.only_tlbs:
+    if m.only_tlbs or m.mechanism == RADIX:
         return
     place = code >> 1
     number = numbers[place]
@@ -62,10 +74,9 @@ def evict(m: Any, c: Any, tags: Any, marks: Any, t: Any, numbers: Any, code: Any
         if m.insert_on_eviction and is_costly(m, c, marks, m.history_base + place):
             tag = block_tag(m, t, code)
             if not has_block(m, tags, number, tag):
-                walk(m, c, tags, marks, t, numbers, code, number)
-                c.background_walks += 1
+                walk_behind(m, c, tags, marks, t, numbers, code, number)
                 c.block_inserts_on_eviction += 1
-                make_block(m, c, tags, marks, number, tag, _leaf_line(t, place))
+                make_block(m, c, tags, marks, number, tag, t[m.page_leaf_place + place])
     elif m.mechanism == POM_TLB and m.pom_insertion == POM_ON_EVICTION:
         _put_pom(m, c, tags, marks, code, number)
     elif m.mechanism == L3_TLB:
@@ -81,11 +92,6 @@ def block_tag(m: Any, t: Any, code: Any) -> Any:
 
 
 @inlined
-def _leaf_line(t: Any, place: Any) -> Any:
-    return t[ROW * place + 4 - t[ROW * place + 7]]
-
-
-@inlined
 def _count_walk(m: Any, c: Any, cycles: Any) -> None:
     c.walks += 1
     c.walk_cycles += cycles
@@ -95,29 +101,47 @@ def _count_walk(m: Any, c: Any, cycles: Any) -> None:
 
 @compiled
 def _demand(
-    m: Any, c: Any, tags: Any, marks: Any, t: Any, numbers: Any, code: Any, number: Any
+    m: Any,
+    c: Any,
+    tags: Any,
+    marks: Any,
+    t: Any,
+    numbers: Any,
+    code: Any,
+    number: Any,
+    leaf_line: Any,
+    region: Any,
 ) -> Any:
     """A walk that the program waits for."""
     kept_apart()
-    cycles = walk(m, c, tags, marks, t, numbers, code, number)
+    cycles = walk(m, c, tags, marks, t, numbers, code, number, leaf_line, region)
     _count_walk(m, c, cycles)
     return cycles
 
 
 @inlined
 def _resolve_victima(
-    m: Any, c: Any, tags: Any, marks: Any, t: Any, numbers: Any, code: Any, number: Any
+    m: Any,
+    c: Any,
+    tags: Any,
+    marks: Any,
+    t: Any,
+    numbers: Any,
+    code: Any,
+    number: Any,
+    leaf_line: Any,
+    region: Any,
 ) -> Any:
     tag = block_tag(m, t, code)
     if meets_block(m, tags, marks, number, tag):
         c.block_hits += 1
         return m.probe_cycles
-    cycles = _demand(m, c, tags, marks, t, numbers, code, number)
+    cycles = _demand(m, c, tags, marks, t, numbers, code, number, leaf_line, region)
     place = code >> 1
     remember(marks, m.history_base + place, m.touched_memory)
     if m.insert_on_miss and is_costly(m, c, marks, m.history_base + place):
         if not has_block(m, tags, number, tag):
-            make_block(m, c, tags, marks, number, tag, _leaf_line(t, place))
+            make_block(m, c, tags, marks, number, tag, leaf_line)
             c.block_inserts_on_miss += 1
     return cycles
 
@@ -131,7 +155,17 @@ def _pom_line(m: Any, number: Any) -> Any:
 
 @compiled
 def _resolve_pom(
-    m: Any, c: Any, tags: Any, marks: Any, t: Any, numbers: Any, code: Any, number: Any, line: Any
+    m: Any,
+    c: Any,
+    tags: Any,
+    marks: Any,
+    t: Any,
+    numbers: Any,
+    code: Any,
+    number: Any,
+    line: Any,
+    leaf_line: Any,
+    region: Any,
 ) -> Any:
     """Reads the sets of both page sizes at once, and walks if neither holds the page."""
     kept_apart()
@@ -144,7 +178,9 @@ def _resolve_pom(
     if holds(tags, marks, base, m.pom_ways, LRU, code):
         c.pom_hits += 1
         return right
-    cycles = max(right, wrong) + _demand(m, c, tags, marks, t, numbers, code, number)
+    cycles = max(right, wrong) + _demand(
+        m, c, tags, marks, t, numbers, code, number, leaf_line, region
+    )
     if m.pom_insertion != POM_ON_EVICTION:
         _put_pom(m, c, tags, marks, code, number)
     return cycles

@@ -20,6 +20,7 @@ def run(
     warmup_share: float = 0.3,
     *,
     only_tlbs: bool = False,
+    passes: int = 1,
 ) -> npt.NDArray[np.int64]:
     """Counts of designs on one trace. Releases the GIL; keeps no state, so threads may share.
 
@@ -29,6 +30,7 @@ def run(
       warmup_share: Share of the trace's records after which all counts begin anew, 0 to below 1.
       only_tlbs: Whether to count hits of the L1 and L2 TLBs alone, without data caches, latencies
         and mechanisms, several times faster; then every L2 miss counts as a walk.
+      passes: How often the trace runs; only the last is counted, so the others are warm-up.
 
     Returns:
       (n_designs, n_counters) int64, columns by `COUNTERS`.
@@ -44,6 +46,8 @@ def run(
         raise InvalidArgumentError(
             f"`warmup_share` must lie in 0 to below 1; got {warmup_share!r}."
         )
+    if passes < 1:
+        raise InvalidArgumentError(f"`passes` must be 1 or more; got {passes!r}.")
     designs = [hardware] if isinstance(hardware, Hardware) else list(hardware)
     steps = prepared.steps
     start = prepared.start(warmup_share)
@@ -54,20 +58,24 @@ def run(
         made = machine(design, view, only_tlbs=only_tlbs, capacity_gib=prepared.memory.capacity_gib)
         packed = view.packed(design.cluster_pages)
         counted = counts[place : place + 1]
-        count(
-            made,
-            counted,
-            counted.view(np.int64),
-            *room(made, view),
-            steps.kind,
-            view.code,
-            view.number,
-            view.line,
-            steps.instruction,
-            packed.table,
-            packed.numbers,
-            spans,
-        )
+        empty = room(made, view)
+        for _ in range(passes):
+            count(
+                made,
+                counted,
+                counted.view(np.int64),
+                *empty,
+                steps.kind,
+                view.code,
+                view.number,
+                view.line,
+                view.leaf_line,
+                view.region,
+                steps.instruction,
+                packed.table,
+                packed.numbers,
+                spans,
+            )
     rows = counts.view(np.int64).reshape(len(designs), len(COUNTERS))
     rows[:, :3] = prepared.counted(start)
     return rows

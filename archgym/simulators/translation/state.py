@@ -73,8 +73,8 @@ _INTEGERS: Final = (
     *("frequency_low", "frequency_high", "cost_low", "cost_high", "max_block_ways"),
     *("block_shift", "l2_shift", "virtualised", "window_instructions", "only_tlbs"),
     *("n_pages", "pom_line", "hash_line", "hash_lines", "history_base"),
-    *("next_place", "block_place", "run_place", "table_nested_place", "data_nested_place"),
-    *("nested_lines_place", "nested_block_place"),
+    *("page_leaf_place", "page_region_place", "next_place", "block_place", "run_place"),
+    *("leaf_nested_place", "data_nested_place", "nested_lines_place", "nested_block_place"),
     # What changes while the kernel runs.
     *("random", "touched_memory", "under_pressure", "bypasses"),
     *("window_tlb_misses", "window_cache_misses", "blocks", "reach_kib"),
@@ -138,7 +138,7 @@ def machine(hardware: Hardware, view: View, *, only_tlbs: bool, capacity_gib: in
     _fill_numbers(made, hardware)
     made["n_pages"] = view.n_pages
     for part, place in view.packed(hardware.cluster_pages).places.items():
-        if part != "rows":
+        if part != "regions":
             made[f"{part}_place"] = place
     line = capacity_gib * 2**24
     made["pom_line"] = line

@@ -56,12 +56,14 @@ def holds(tags: Any, marks: Any, base: Any, ways: Any, policy: Any, tag: Any) ->
 def oldest(marks: Any, base: Any, ways: Any) -> Any:
     """The lowest way with the highest RRPV; all age until that is 3."""
     chosen = 0
-    highest = np.int64(marks[base])
-    for way in range(1, ways):
+    highest = -1
+    for way in range(ways):
         value = np.int64(marks[base + way])
         if value > highest:
             highest = value
             chosen = way
+            if value == MAX_RRPV:
+                break
     if highest < MAX_RRPV:
         for way in range(ways):
             marks[base + way] += MAX_RRPV - highest

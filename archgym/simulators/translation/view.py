@@ -12,7 +12,7 @@ from archgym.simulators.translation.memory import Memory
 
 __all__ = ["ROW", "Packed", "Tables", "View", "native_view", "virtualised_view"]
 
-ROW: Final = 8
+ROW: Final = 9
 _LINES_PER_PAGE: Final = 64
 _HOST_SEED: Final = 1  # chosen: added to the seed, so that the host breaks other blocks
 _HUGE_BITS: Final = 9
@@ -50,9 +50,10 @@ class Packed(NamedTuple):
       table: int32, parts that begin at the places below.
       numbers: (n_pages + n_nested,) int64, numbers of pages and nested pages, each in units of its
         own size.
-      places: Where each part of `table` begins. At 0 begins `ROW` entries a page: the lines of its
-        entries at levels 4, 3, 2 and 1, ids of its prefixes at levels 4, 3 and 2, and the level at
-        which its walk ends.
+      places: Where each part of `table` begins. At 0 begin `ROW` entries a region of 2 MiB: the
+        lines of its entries at levels 4, 3 and 2; ids of its prefixes at levels 4 and 3; the level
+        at which its walks end; and codes of the nested pages that hold the entries of levels 4, 3
+        and 2.
     """
 
     table: npt.NDArray[np.int32]
@@ -69,7 +70,10 @@ class View:
       code: (n_steps,) int32, the page's code; -1 where an invalidation meets no page.
       number: (n_steps,) int64, the page's number in units of its own size.
       line: (n_steps,) int32, the physical line.
+      leaf_line: (n_steps,) int32, the line of the entry at which the page's walk ends.
+      region: (n_steps,) int32, which region of 2 MiB the page lies in.
       tables: Of the pages.
+      page_region: (n_pages,) int64, as `region`.
       frame: (n_pages,) int64, a frame of 4 KiB in the page.
       is_huge: (n_pages,), whether the page is one of 2 MiB.
       nested_is_huge: (n_nested,), as `is_huge`, of pages of the host.
@@ -78,7 +82,10 @@ class View:
     code: npt.NDArray[np.int32]
     number: npt.NDArray[np.int64]
     line: npt.NDArray[np.int32]
+    leaf_line: npt.NDArray[np.int32]
+    region: npt.NDArray[np.int32]
     tables: Tables
+    page_region: npt.NDArray[np.int64]
     frame: npt.NDArray[np.int64]
     is_huge: npt.NDArray[np.bool_]
     nested_is_huge: npt.NDArray[np.bool_]
@@ -98,7 +105,8 @@ class View:
     @property
     def n_bytes(self) -> int:
         """Memory that it takes by now."""
-        arrays = [self.code, self.number, self.line, self.frame, *self.tables]
+        arrays = [self.code, self.number, self.line, self.leaf_line, self.region, self.frame]
+        arrays += [self.page_region, *self.tables]
         arrays += [a for packed in self._packed.values() for a in (packed.table, packed.numbers)]
         return sum(array.nbytes for array in arrays)
 
@@ -119,15 +127,14 @@ class View:
         offset = (self.frame >> np.where(self.is_huge, _HUGE_BITS, 0)) - known.number
         run = _first_alike((block << 32) | (offset & 0xFFFFFFFF))
         nested_block = _first_alike((known.nested_number >> shift) * 2 + self.nested_is_huge)
-        page = known.number << np.where(self.is_huge, _HUGE_BITS, 0)
-        prefixes = [_first_alike(page >> bits) for bits in (27, 18, 9)]
-        rows = [known.lines.reshape(-1, 4), np.stack(prefixes, 1), known.leaf_level[:, None]]
         parts = {
-            "rows": np.concatenate(rows, axis=1).ravel(),
+            "regions": self._regions().ravel(),
+            "page_leaf": _leaf_lines(known),
+            "page_region": self.page_region,
             "next": known.next,
             "block": _codes(block, self.is_huge),
             "run": _codes(run, self.is_huge),
-            "table_nested": known.table_nested,
+            "leaf_nested": known.table_nested[3::4],
             "data_nested": known.data_nested,
             "nested_lines": known.nested_lines,
             "nested_block": _codes(nested_block, self.nested_is_huge),
@@ -138,6 +145,20 @@ class View:
             np.concatenate([known.number, known.nested_number]),
             dict(zip(parts, starts.tolist(), strict=False)),
         )
+
+    def _regions(self) -> npt.NDArray[np.int64]:
+        """(n_regions, `ROW`), as `Packed` says."""
+        known = self.tables
+        _, first = np.unique(self.page_region, return_index=True)
+        page = (known.number << np.where(self.is_huge, _HUGE_BITS, 0))[first]
+        rows = np.empty((len(first), ROW), dtype=np.int64)
+        rows[:, :3] = known.lines.reshape(-1, 4)[first, :3]
+        rows[:, 3] = _first_alike(page >> 27)
+        rows[:, 4] = _first_alike(page >> 18)
+        rows[:, 5] = known.leaf_level[first]
+        nested = known.table_nested.reshape(-1, 4)
+        rows[:, 6:] = nested[first, :3] if len(nested) == self.n_pages else 0
+        return rows
 
 
 def native_view(
@@ -162,7 +183,7 @@ def native_view(
     lines = _table_lines(touched.pages, layout.table)
     pages = _Pages.of(touched.pages, layout.is_huge)
     first = pages.first
-    none = np.zeros(1, dtype=np.int32)
+    none = np.zeros(4, dtype=np.int32)
     tables = Tables(
         number=pages.number,
         next=pages.following(),
@@ -295,7 +316,31 @@ def _view(
         code[step] = _code_of(int(page[step]), touched, pages)
     number = tables.number[np.maximum(code, 0) >> 1]
     lines = (frame[place] * _LINES_PER_PAGE + line).astype(np.int32)
-    return View(code, number, lines, tables, frame[pages.first], pages.is_huge, nested_is_huge)
+    page_region = _ranks(touched.pages[pages.first] >> _HUGE_BITS)
+    owner = np.maximum(code, 0) >> 1
+    return View(
+        code=code,
+        number=number,
+        line=lines,
+        leaf_line=_leaf_lines(tables)[owner],
+        region=page_region.astype(np.int32)[owner],
+        tables=tables,
+        page_region=page_region,
+        frame=frame[pages.first],
+        is_huge=pages.is_huge,
+        nested_is_huge=nested_is_huge,
+    )
+
+
+def _leaf_lines(tables: Tables) -> npt.NDArray[np.int32]:
+    """(n_pages,) int32, the line of the entry at which each page's walk ends."""
+    lines = tables.lines.reshape(-1, 4)
+    return np.asarray(np.where(tables.leaf_level == 2, lines[:, 2], lines[:, 3]), dtype=np.int32)
+
+
+def _ranks(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """(n,), each value's place among the distinct ones, ascending."""
+    return np.asarray(np.unique(values, return_inverse=True)[1], dtype=np.int64)
 
 
 def _code_of(page: int, touched: _Touched, pages: _Pages) -> int:

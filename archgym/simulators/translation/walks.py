@@ -20,12 +20,21 @@ from archgym.simulators.translation.state import (
 from archgym.simulators.translation.tlbs import fill, find, holds, push, set_of
 from archgym.simulators.translation.view import ROW
 
-__all__ = ["nested_tag", "walk"]
+__all__ = ["nested_tag", "walk", "walk_behind"]
 
 
 @compiled
 def walk(
-    m: Any, c: Any, tags: Any, marks: Any, t: Any, numbers: Any, code: Any, number: Any
+    m: Any,
+    c: Any,
+    tags: Any,
+    marks: Any,
+    t: Any,
+    numbers: Any,
+    code: Any,
+    number: Any,
+    leaf_line: Any,
+    region: Any,
 ) -> Any:
     """Walks for a page; the cycles, and in `touched_memory` whether it read memory.
 
@@ -35,39 +44,59 @@ def walk(
     kept_apart()
     place = code >> 1
     page = number << 9 if code & 1 else number
-    row = ROW * place
-    leaf = t[row + 7]
+    row = ROW * region
+    leaf = t[row + 5]
     m.touched_memory = 0
     cycles = m.walk_cache_cycles
-    level = _first_level(m, tags, t, row, page, leaf)
+    level = _first_level(m, tags, t, row, page, region)
     is_known = level < 4
     while level >= leaf:
         if m.virtualised and not is_known:
-            cycles += _translate_nested(
-                m, c, tags, marks, t, numbers, t[m.table_nested_place + 4 * place + 4 - level]
-            )
+            nested = t[m.leaf_nested_place + place] if level == 1 else t[row + 10 - level]
+            cycles += _translate_nested(m, c, tags, marks, t, numbers, nested)
         is_known = False
-        cycles += pull(m, c, tags, marks, t[row + 4 - level], CLASS_TABLE)
+        line = leaf_line if level == leaf else t[row + 4 - level]
+        cycles += pull(m, c, tags, marks, line, CLASS_TABLE)
         c.walk_reads += 1
         if level > leaf:
-            _put_prefix(m, tags, t[row + 8 - level], page, level)
+            tag = region if level == 2 else t[row + 7 - level]
+            _put_prefix(m, tags, tag, page, level)
         level -= 1
     if m.virtualised:
-        cycles += _translate_nested(m, c, tags, marks, t, numbers, t[m.data_nested_place + place])
+        nested = t[m.data_nested_place + place]
+        cycles += _translate_nested(m, c, tags, marks, t, numbers, nested)
     return cycles
 
 
 @inlined
-def _first_level(m: Any, tags: Any, t: Any, row: Any, page: Any, leaf: Any) -> Any:
-    """The level whose table the page-walk caches lead to."""
-    if leaf < 2 and _has_prefix(
+def walk_behind(
+    m: Any,
+    c: Any,
+    tags: Any,
+    marks: Any,
+    t: Any,
+    numbers: Any,
+    code: Any,
+    number: Any,
+) -> None:
+    """Walks for a page that nothing waits for."""
+    leaf_line = t[m.page_leaf_place + (code >> 1)]
+    region = t[m.page_region_place + (code >> 1)]
+    walk(m, c, tags, marks, t, numbers, code, number, leaf_line, region)
+    c.background_walks += 1
+
+
+@inlined
+def _first_level(m: Any, tags: Any, t: Any, row: Any, page: Any, region: Any) -> Any:
+    """The level whose table the page-walk caches lead to; huge pages are in none of level 2."""
+    if t[row + 5] < 2 and _has_prefix(
         tags,
         m.walk_cache_2_base,
         m.walk_cache_2_sets,
         m.walk_cache_2_mask,
         m.walk_cache_2_ways,
         page >> 9,
-        t[row + 6],
+        region,
     ):
         return 1
     if _has_prefix(
@@ -77,7 +106,7 @@ def _first_level(m: Any, tags: Any, t: Any, row: Any, page: Any, leaf: Any) -> A
         m.walk_cache_3_mask,
         m.walk_cache_3_ways,
         page >> 18,
-        t[row + 5],
+        t[row + 4],
     ):
         return 2
     if _has_prefix(
@@ -87,7 +116,7 @@ def _first_level(m: Any, tags: Any, t: Any, row: Any, page: Any, leaf: Any) -> A
         m.walk_cache_4_mask,
         m.walk_cache_4_ways,
         page >> 27,
-        t[row + 4],
+        t[row + 3],
     ):
         return 3
     return 4
