@@ -20,6 +20,7 @@ from archgym.cli.searching import resume, search
 from archgym.cli.showing import show
 from archgym.cli.sweeping import sweep_app
 from archgym.cli.tabulating import table_app
+from archgym.cli.tracing import trace_app
 from archgym.cli.tuning import tune
 from archgym.cli.validating import validate
 from archgym.errors import ArchGymError, StudyInterrupted
@@ -58,6 +59,7 @@ app.command()(merge)
 app.add_typer(dataset_app)
 app.add_typer(table_app)
 app.add_typer(proxy_app)
+app.add_typer(trace_app)
 app.command()(validate)
 
 
@@ -89,8 +91,10 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
       arguments: Those after the program's name; `sys.argv` where None.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    is_debug = _DEBUG in given
-    given = [argument for argument in given if argument != _DEBUG]
+    # What follows `--` is another program's.
+    n_ours = given.index("--") if "--" in given else len(given)
+    is_debug = _DEBUG in given[:n_ours]
+    given = [argument for argument in given[:n_ours] if argument != _DEBUG] + given[n_ours:]
     logging.basicConfig(
         level=logging.DEBUG if is_debug else logging.WARNING,
         format="%(name)s: %(message)s" if is_debug else "warning: %(message)s",

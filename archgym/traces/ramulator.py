@@ -3,7 +3,7 @@
 A trace of loads and stores is a line `LD ADDRESS` or `ST ADDRESS` each; one for its processor
 model says before each load how many instructions touch no memory, and may add an address that is
 written. Numbers are decimal, or hexadecimal after 0x. Neither form has sizes, which are said to be
-of a line, 64 bytes, nor code; the first has no instructions, of which each access is said to be one.
+of a line, 64 bytes, nor code; the first has no instructions, so each access is said to be one.
 
 Source: Ramulator 2.0, `src/frontend/impl/memory_trace/loadstore_trace.cpp` and
 `src/frontend/impl/processor/simpleO3/trace.cpp`.

@@ -1,9 +1,10 @@
 """Plain, gzip and xz files as bytes, piece by piece: a small file that unpacks to much stops."""
 
+import gzip
 import lzma
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any, final
 
@@ -82,19 +83,22 @@ def writer(path: str | Path) -> Iterator[IO[bytes]]:
       StorageError: It cannot be written.
     """
     path = Path(path)
-    with atomic_file(path) as scratch, storage_errors(path, "written"):
-        with scratch.open("wb") as handle:
-            if path.suffix == ".gz":
-                import gzip
+    with (
+        atomic_file(path) as scratch,
+        storage_errors(path, "written"),
+        scratch.open("wb") as handle,
+        _packer(path.suffix, handle) as packed,
+    ):
+        yield packed
 
-                # No time in the header: the same trace is the same file.
-                with gzip.GzipFile("", "wb", fileobj=handle, mtime=0) as packed:
-                    yield packed  # type: ignore[misc]  # a file of bytes in all but name
-            elif path.suffix == ".xz":
-                with lzma.open(handle, "wb", preset=1) as packed_xz:
-                    yield packed_xz
-            else:
-                yield handle
+
+def _packer(ending: str, handle: IO[bytes]) -> AbstractContextManager[Any]:
+    if ending == ".gz":
+        # No time in the header: the same trace is the same file.
+        return gzip.GzipFile("", "wb", fileobj=handle, mtime=0)
+    if ending == ".xz":
+        return lzma.open(handle, "wb", preset=1)
+    return nullcontext(handle)
 
 
 def _unpacked(handle: IO[bytes]) -> Iterator[bytes]:

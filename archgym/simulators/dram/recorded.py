@@ -3,12 +3,15 @@
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.dram.trace import Trace, read_trace
-from archgym.traces.filtering import Requests
+
+if TYPE_CHECKING:
+    from archgym.traces.filtering import Requests
 
 __all__ = ["RECORDED", "recorded_trace", "request_trace"]
 
@@ -23,7 +26,7 @@ RECORDED = {
 """One line about each shipped recording; `examples/recorded` says how they were made."""
 
 
-def request_trace(requests: Requests, name: str, *, ipc: float, clock_mhz: int) -> Trace:
+def request_trace(requests: "Requests", name: str, *, ipc: float, clock_mhz: int) -> Trace:
     """Requests as a trace whose player has the processor's clock.
 
     Args:
