@@ -57,7 +57,9 @@ class TranslationSimulator(Simulator):
 
         Args:
           space: One of `space_names`.
-          core: `out-of-order` hides most of what it waits for, `in-order` nothing.
+          core: `out-of-order` hides a fixed share of what it waits for, `in-order` nothing;
+            under `window` misses of the L2 TLB overlap as the workload and the walkers allow, and
+            the number of walkers is a parameter of the wide spaces.
           fidelity: `standard` runs whole traces, `short` their first 200,000 records.
 
         Raises:
@@ -70,7 +72,7 @@ class TranslationSimulator(Simulator):
         self._core = core_named(core)
         # The default is left out, so that its tasks have the short name.
         self.options = {} if core == _DEFAULT_CORE else {"core": core}
-        self.space = design_space(space)
+        self.space = design_space(space, has_walkers=self._core.overlaps_walks)
         self.groups: Mapping[str, tuple[str, ...]] = {
             group: present
             for group, members in GROUPS.items()
@@ -100,7 +102,7 @@ class TranslationSimulator(Simulator):
         from archgym.simulators.translation.run import run
 
         content: TraceContent = workload.content
-        hardware = hardware_of_many(self.space, indices)
+        hardware = hardware_of_many(self.space, indices, self._mlp(content))
         rows_by_memory: dict[Memory, list[int]] = defaultdict(list)
         for row, memory in enumerate(memory_of(self.space, indices)):
             rows_by_memory[memory].append(row)
@@ -157,6 +159,9 @@ class TranslationSimulator(Simulator):
         picture(workload.content.trace, path)
         return True
 
+    def _mlp(self, content: TraceContent) -> float:
+        return content.mlp if self._core.overlaps_walks else 1.0
+
     @property
     def _max_records(self) -> int:
         return SHORT_RECORDS if self.fidelity == "short" else 0
@@ -174,7 +179,7 @@ def _baseline_cycles(content: TraceContent, max_records: int, core: str) -> floa
     key = (content.digest, max_records, core)
     if key not in _BASELINES:
         ready = latest_prepared(content.trace, content.digest, max_records, Memory())
-        default = Hardware()
+        default = Hardware(mlp=content.mlp if core_named(core).overlaps_walks else 1.0)
         if len(_BASELINES) >= _MAX_BASELINES:
             _BASELINES.clear()
         _BASELINES[key] = count_cycles(default, run(ready, default)[0], core_named(core)).total

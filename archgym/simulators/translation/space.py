@@ -87,6 +87,14 @@ _WALK_CACHES = Ordinal(
     unit="entries",
     doc="Entries of the page-walk caches of levels 4 and 3 each; level 2 has twice as many.",
 )
+_WALKERS = PowerOfTwo(
+    name="walkers",
+    low=1,
+    high=4,
+    default=4,
+    unit="walkers",
+    doc="Page walks that may be under way at once.",
+)
 _L2_CACHE_REPLACEMENT = Categorical(
     name="l2_cache_replacement",
     choices=("lru", "srrip"),
@@ -128,19 +136,25 @@ _MAX_BLOCK_WAYS = Ordinal(
 )
 
 
-def design_space(name: str) -> DesignSpace:
+def design_space(name: str, has_walkers: bool = False) -> DesignSpace:
     """The space with this name.
+
+    Args:
+      name: One of `SPACE_NAMES`.
+      has_walkers: Whether the core is one to which the number of page walkers matters.
 
     Raises:
       UnknownNameError: There is no such space.
     """
     if name == "default":
-        return _wide(name, _BUILDABLE, ("published", "cacti-ratio"), "What can be built or set.")
+        doc = "What can be built or set."
+        return _wide(name, _BUILDABLE, ("published", "cacti-ratio"), has_walkers, doc)
     if name == "limits":
         return _wide(
             name,
             MECHANISMS,
             ("published", "cacti-ratio", "ideal"),
+            has_walkers,
             "`default` with a perfect TLB and large TLBs as fast as small ones, for comparison.",
         )
     if name == "tabulated":
@@ -149,7 +163,7 @@ def design_space(name: str) -> DesignSpace:
 
 
 def _wide(
-    name: str, mechanisms: tuple[str, ...], latencies: tuple[str, ...], doc: str
+    name: str, mechanisms: tuple[str, ...], latencies: tuple[str, ...], has_walkers: bool, doc: str
 ) -> DesignSpace:
     parameters: tuple[Parameter, ...] = (
         _L1_ENTRIES,
@@ -173,14 +187,7 @@ def _wide(
         _TLB_REPLACEMENT,
         _FILL,
         _WALK_CACHES,
-        PowerOfTwo(
-            name="walkers",
-            low=1,
-            high=4,
-            default=4,
-            unit="walkers",
-            doc="Page walks that may be under way at once.",
-        ),
+        *((_WALKERS,) if has_walkers else ()),
         _mechanism(mechanisms),
         *_mechanism_knobs(),
         PowerOfTwo(

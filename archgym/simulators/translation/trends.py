@@ -16,7 +16,7 @@ from archgym.simulators.translation.cacti import published_cycles
 from archgym.simulators.translation.hardware import Hardware
 from archgym.simulators.translation.memory import Memory
 from archgym.simulators.translation.physics import l2_cache_cycles
-from archgym.simulators.translation.trial import Trial, repeated, tried
+from archgym.simulators.translation.trial import Trial, tried
 from archgym.traces import MemoryTrace
 
 __all__ = [
@@ -128,7 +128,7 @@ def trends(
             designs = {**_RIVALS, **_LARGE, **_SIZED, **_VIRTUAL}
             plain[name] = tried(trace, designs, Memory())
             spread[name] = tried(trace, {**_RIVALS, **_VIRTUAL}, Memory(page_spread=_SPREAD))
-            warm[name] = tried(repeated(trace, _PASSES), _RIVALS, Memory(), 1.0 - 1.0 / _PASSES)
+            warm[name] = tried(trace, _RIVALS, Memory(), _PASSES)
     heavy = {name: plain[name] for name in TLB_HEAVY}
     yield from _rivals(heavy, "recorded")
     yield from _pom(warm, "recorded, third pass")

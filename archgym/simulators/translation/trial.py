@@ -1,6 +1,6 @@
 """Designs on one trace, and the figures that trends are made of."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, final
 
@@ -12,7 +12,7 @@ from archgym.simulators.translation.hardware import Hardware
 from archgym.simulators.translation.memory import Memory
 from archgym.traces import MemoryTrace
 
-__all__ = ["Trial", "repeated", "tried"]
+__all__ = ["Trial", "tried"]
 
 _COLUMN: Final = {name: place for place, name in enumerate(COUNTERS)}
 _CORE: Final = CORES["out-of-order"]
@@ -70,25 +70,21 @@ class Trial:
 
 
 def tried(
-    trace: MemoryTrace, designs: Mapping[str, Hardware], memory: Memory, warmup_share: float = 0.3
+    trace: MemoryTrace, designs: Mapping[str, Hardware], memory: Memory, passes: int = 1
 ) -> dict[str, Trial]:
-    """Runs designs on a trace; the result has their names."""
+    """Runs designs on a trace; the result has their names.
+
+    Args:
+      trace: The trace.
+      designs: By name.
+      memory: How the trace lies in memory.
+      passes: How often it runs; with more than one, the last is counted, and all of it.
+    """
     from archgym.simulators.translation.run import prepare, run
 
-    counters = run(prepare(trace, memory), list(designs.values()), warmup_share)
+    ready, hardware = prepare(trace, memory), list(designs.values())
+    counters = run(ready, hardware) if passes == 1 else run(ready, hardware, 0.0, passes=passes)
     return {
-        name: Trial(hardware, row)
-        for (name, hardware), row in zip(designs.items(), counters, strict=True)
+        name: Trial(design, row)
+        for (name, design), row in zip(designs.items(), counters, strict=True)
     }
-
-
-def repeated(trace: MemoryTrace, n: int) -> MemoryTrace:
-    """A trace `n` times in a row."""
-    parts: Sequence[MemoryTrace] = [trace] * n
-    return replace(
-        trace,
-        instructions=np.concatenate([part.instructions for part in parts]),
-        kind=np.concatenate([part.kind for part in parts]),
-        size_bytes=np.concatenate([part.size_bytes for part in parts]),
-        address=np.concatenate([part.address for part in parts]),
-    )

@@ -92,6 +92,18 @@ def test_in_order_core_waits_for_every_cycle(limits: TranslationSimulator) -> No
     assert evaluate(in_order, mechanism="victima")["speedup"] > 1.0
 
 
+def test_walkers_count_where_walks_overlap() -> None:
+    window = TranslationSimulator(core="window", fidelity="short")
+
+    one, four = (evaluate(window, walkers=n)["total_cycles"] for n in (1, 4))
+
+    assert "walkers" not in TranslationSimulator().space.names
+    assert four < one
+    # Each address of a chain waits for the one before.
+    chain = [evaluate(window, "pointer-chase-4gb", walkers=n)["total_cycles"] for n in (1, 4)]
+    assert chain[0] == chain[1]
+
+
 def test_short_fidelity_runs_a_part_of_the_trace() -> None:
     short = TranslationSimulator(fidelity="short")
     whole = TranslationSimulator()

@@ -9,8 +9,7 @@ from archgym.simulators.translation import trends as module
 from archgym.simulators.translation.counters import COUNTERS
 from archgym.simulators.translation.hardware import Hardware
 from archgym.simulators.translation.trends import TLB_HEAVY, Trend
-from archgym.simulators.translation.trial import Trial, repeated
-from archgym.traces import MemoryTrace
+from archgym.simulators.translation.trial import Trial
 
 
 def trend(ours: float, low: float = 3.0, high: float = 15.0) -> Trend:
@@ -99,20 +98,6 @@ def test_every_heavy_trace_compares_victima_with_pom() -> None:
 
     assert [row.traces.split(",")[0] for row in rows[1:]] == ["gups", "kmer", "xs", "dlrm", "bfs"]
     assert all(row.is_met for row in rows[1:])
-
-
-def test_trace_is_repeated_whole() -> None:
-    trace = MemoryTrace(
-        np.array([3, 5], np.uint32),
-        np.array([0, 1], np.uint8),
-        np.array([8, 8], np.uint16),
-        np.array([64, 4096], np.uint64),
-    )
-
-    twice = repeated(trace, 2)
-
-    assert twice.address.tolist() == [64, 4096, 64, 4096]
-    assert twice.n_instructions == 16
 
 
 def test_hardware_of_trends_is_what_is_published() -> None:
