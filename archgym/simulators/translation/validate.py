@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import ClassVar, Final, final
+from typing import TYPE_CHECKING, ClassVar, Final, final
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from archgym.simulators.translation.trends import (
     trends,
 )
 from archgym.traces import MemoryTrace, generated_trace, read_planes
+
+if TYPE_CHECKING:
+    from archgym.simulators.translation.exact import ExactRow
 
 __all__ = ["Line", "Validation", "expected_text", "markdown", "validate"]
 
@@ -152,6 +155,11 @@ def _golden_lines(progress: Callable[[str], None] | None) -> list[Line]:
 
 def _counted(subject: str, where: str, n_met: int, n: int) -> Line:
     return Line(subject, where, "rows", str(n), n_met, str(n), float(n - n_met))
+
+
+def _of_exact(row: "ExactRow") -> Line:
+    how = f"within {row.allowed}" if row.allowed else "equal"
+    return _counted(f"misses of {row.results}, {how}", row.trace, row.n_met, row.n_rows)
 
 
 def _of_trend(trend: Trend) -> Line:
