@@ -104,6 +104,7 @@ def validate(
     """
     # A wrong folder is told at once.
     folder = None if reference is None else _folder(reference)
+    traces = {} if folder is None else _traces(folder)
     lines = [*_golden_lines(progress)]
     if folder is not None:
         from archgym.simulators.translation.exact import exact_rows
@@ -112,7 +113,7 @@ def validate(
     made = {name: partial(generated_trace, name) for name in GENERATED_TRACES}
     lines += [_of_trend(trend) for trend in generated_trends(made, progress)]
     if folder is not None:
-        lines += [_of_trend(trend) for trend in trends(_traces(folder), progress)]
+        lines += [_of_trend(trend) for trend in trends(traces, progress)]
     return Validation(tuple(lines), _problems(lines))
 
 

@@ -1,7 +1,7 @@
 """Workloads of the translation simulator: recorded programs, generated accesses, users' files.
 
-Recorded programs ship with `archgym.traces`. Generated accesses touch 4 GiB, which no recording
-that ships could: their page tables no longer fit the caches.
+Recorded programs ship with `archgym.traces`. Generated accesses lie in 4 GiB, which no
+recording that ships could touch: their page tables no longer fit the caches.
 """
 
 import hashlib
@@ -14,7 +14,6 @@ import numpy as np
 
 from archgym.errors import FileFormatError, unknown_name
 from archgym.traces import (
-    GENERATED,
     MemoryTrace,
     generated_trace,
     read_memory_trace,
@@ -25,6 +24,7 @@ from archgym.traces import (
 __all__ = ["DEFAULT_WORKLOAD", "TraceContent", "load", "names"]
 
 DEFAULT_WORKLOAD: Final = "kmer-count"
+_GENERATED_NAMES: Final = ("random-4gb", "zipf-4gb", "pointer-chase-4gb")
 # chosen: as long as the recorded programs, so that all workloads cost about the same.
 _GENERATED_ACCESSES: Final = 300_000
 # chosen: by what the programs do. Updates and table look-ups of the next item do not wait for the
@@ -37,7 +37,6 @@ _MLP: Final = {
     "moe-gather": 4.0,
     "random-access": 4.0,
     "random-4gb": 4.0,
-    "stride-4gb": 4.0,
     "zipf-4gb": 4.0,
     "pointer-chase-4gb": 1.0,
 }
@@ -63,7 +62,7 @@ class TraceContent:
 
 def names() -> tuple[str, ...]:
     """Workloads that ship: recorded programs, then generated accesses."""
-    return (*shipped_names(), *GENERATED)
+    return (*shipped_names(), *_GENERATED_NAMES)
 
 
 def load(name: str | Path) -> TraceContent:
@@ -83,7 +82,7 @@ def load(name: str | Path) -> TraceContent:
 
 @cache
 def _shipped(name: str) -> TraceContent:
-    if name in GENERATED:
+    if name in _GENERATED_NAMES:
         return _content(name, generated_trace(name, _GENERATED_ACCESSES))
     return _content(name, shipped_trace(name))
 
