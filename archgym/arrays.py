@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import math
+import tokenize
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -101,9 +102,10 @@ class _refusals:  # noqa: N801 - reads as a verb in a with statement
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         # RuntimeError: what zipfile says of a compression it does not know, or of a password.
         bad = zipfile.BadZipFile, ValueError, EOFError, KeyError, RecursionError, RuntimeError
-        if isinstance(error, (*bad, SyntaxError, TypeError)) and not isinstance(
-            error, FileFormatError
-        ):
+        # TokenError: what NumPy lets through of an array's header that is no expression.
+        if isinstance(
+            error, (*bad, SyntaxError, TypeError, tokenize.TokenError)
+        ) and not isinstance(error, FileFormatError):
             problem = f"{self._what} must be what ArchGym wrote; {_words(error)}"
             raise FileFormatError(self._path, None, problem, self._remedy) from None
 

@@ -42,6 +42,10 @@ SourceArgument = Annotated[
 _GENERATED_ACCESSES = 1_000_000
 
 
+# chosen: half a gigabyte of memory, and some ten seconds.
+_MAX_ANALYSED = 2**23
+
+
 @trace_app.command("list")
 def list_traces(json: JsonOption = False) -> None:
     """List the traces that ship: recorded ones, and generated ones of 4 GiB."""
@@ -129,8 +133,8 @@ def record(
             report=report,
         )
     _say_recorded(done, path)
-    if done.stopped == "interrupt":
-        raise typer.Exit(130)
+    if done.stopped.startswith("SIG"):
+        raise typer.Exit(130 if done.stopped == "SIGINT" else 143)
 
 
 def _say_recorded(done: "Recording", path: Path) -> None:
@@ -149,8 +153,8 @@ def _say_recorded(done: "Recording", path: Path) -> None:
     )
     if done.stopped == "limit":
         _note("The program was stopped after the last access that was wanted (--max-accesses).")
-    elif done.stopped == "interrupt":
-        _note("The program was interrupted; what was recorded is kept.")
+    elif done.stopped:
+        _note(f"Stopped by {done.stopped}; what was recorded is kept.")
     elif info.exit_code:
         _note(f"The program ended with exit code {info.exit_code}.")
 
@@ -321,7 +325,13 @@ def _memory_rows(source: str, picture: Path | None) -> Rows:
     from archgym.traces.shipped import shipped_info, shipped_names
 
     rows: Rows = {}
-    trace = joined(list(_parts(source)), None)
+    parts, n_held = [], 0
+    for part in _parts(source):
+        parts.append(part[: _MAX_ANALYSED - n_held])
+        n_held += len(parts[-1])
+        if n_held == _MAX_ANALYSED:
+            break
+    trace = joined(parts, None)
     about = None
     if not _is_named(source):
         about = read_trace_info(source)
@@ -336,9 +346,11 @@ def _memory_rows(source: str, picture: Path | None) -> Rows:
         rows["stores"] = (about.stores, "")
         rows["read-modify-writes"] = (about.modifies, "")
         rows["code pages entered"] = (about.fetches, "")
-    if not _is_named(source):
-        size = Path(source).stat().st_size
-        rows["bytes an access"] = (round(size / max(1, len(trace)), 3), "")
+        if not _is_named(source):
+            size = Path(source).stat().st_size
+            rows["bytes a record"] = (round(size / max(1, about.records), 3), "")
+        if about.records > len(trace):
+            rows["analysed"] = (len(trace), "records, the first")
     found = analyse(trace)
     rows["accesses"] = (found.accesses, "")
     rows["instructions"] = (found.instructions, "")

@@ -79,7 +79,7 @@ def analyse(trace: MemoryTrace) -> Analysis:
         instructions=trace.n_instructions,
         pages=len(pages),
         entries=entries,
-        miss_share=1.0 - hits / n,
+        miss_share=(n - hits) / n,
         hot_pages=place / max(1, len(pages)) if len(pages) else np.zeros(1),
         hot_accesses=np.cumsum(uses)[place - 1] / n if len(pages) else np.zeros(1),
         window_instructions=length,

@@ -37,6 +37,11 @@ _SIZE_BYTES = 8
 _PAGE_BITS = np.uint64(12)
 # chosen: a gigabyte before packing.
 _MAX_WRITTEN = 2**24
+_TOO_MANY = (
+    f"A trace of ChampSim must have at most {_MAX_WRITTEN:,} instructions here; this one has more. "
+    "Cut it with `--limit`."
+)
+_STORES, _LOADS = 2, 4
 _CODE_ADDRESS = 0x400000
 _REMEDY = "Check that the file is a trace of ChampSim, not of another tracer"
 
@@ -86,10 +91,7 @@ def write_champsim(parts: Iterable[MemoryTrace], handle: IO[bytes]) -> None:
             instructions, code = _instructions(part, code)
             written += len(instructions)
             if written > _MAX_WRITTEN:
-                raise InvalidArgumentError(
-                    f"A trace of ChampSim must have at most {_MAX_WRITTEN} instructions here; "
-                    "this one has more. Cut it with `--limit`."
-                )
+                raise InvalidArgumentError(_TOO_MANY)
             handle.write(instructions.tobytes())
 
 
@@ -140,30 +142,35 @@ def _records(
 
 def _instructions(part: MemoryTrace, code: int) -> tuple[np.ndarray, int]:
     """Instructions of records, and the page of code after them."""
-    is_data = part.kind <= AccessKind.MODIFY
-    is_data &= part.kind != AccessKind.FETCH
-    # At least the access's own instruction, even where several share one.
-    count = np.maximum(part.instructions.astype(np.int64), is_data)
+    reads = (part.kind == AccessKind.LOAD) | (part.kind == AccessKind.MODIFY)
+    writes = (part.kind == AccessKind.STORE) | (part.kind == AccessKind.MODIFY)
+    count = part.instructions.astype(np.int64)
+    # The first record of a piece has no instruction before it to share.
+    count[:1] = np.maximum(count[:1], 1)
+    group = np.flatnonzero(count)[np.cumsum(count > 0) - 1]
+    read_rank, write_rank = _rank(reads, group), _rank(writes, group)
+    # What an instruction has no room for goes to one that is added.
+    count += ((read_rank > 0) & (read_rank % _LOADS == 0) & reads) | (
+        (write_rank > 0) & (write_rank % _STORES == 0) & writes
+    )
     if int(count.sum()) > _MAX_WRITTEN:
-        raise InvalidArgumentError(
-            f"A trace of ChampSim must have at most {_MAX_WRITTEN} instructions here; this one "
-            "has more. Cut it with `--limit`."
-        )
-    last = np.cumsum(count) - 1
+        raise InvalidArgumentError(_TOO_MANY)
+    place = np.cumsum(count) - 1
     made = np.zeros(int(count.sum()), INSTRUCTION)
     fetches = np.flatnonzero(part.kind == AccessKind.FETCH)
     bases = np.concatenate([[code], part.address[fetches] >> _PAGE_BITS << _PAGE_BITS])
     bases = np.maximum(bases.astype(np.uint64), np.uint64(1 << 12))
-    # A page holds from the fetch's own instruction on.
-    first = np.concatenate([[0], np.maximum(last[fetches], 0), [len(made)]])
-    made["ip"] = np.repeat(bases, np.diff(np.maximum.accumulate(first)))
+    # A page holds from the fetched instruction on.
+    first = np.concatenate([[0], place[fetches], [len(made)]])
+    made["ip"] = np.repeat(bases, np.diff(first))
     made["ip"] += (np.arange(len(made), dtype=np.uint64) % np.uint64(1024)) * np.uint64(4)
-    for kind, fields in (
-        (AccessKind.LOAD, ("source_memory",)),
-        (AccessKind.STORE, ("destination_memory",)),
-        (AccessKind.MODIFY, ("source_memory", "destination_memory")),
-    ):
-        here = np.flatnonzero(part.kind == kind)
-        for field in fields:
-            made[field][last[here], 0] = part.address[here]
+    made["source_memory"][place[reads], read_rank[reads] % _LOADS] = part.address[reads]
+    made["destination_memory"][place[writes], write_rank[writes] % _STORES] = part.address[writes]
     return made, int(bases[-1])
+
+
+def _rank(chosen: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """How many chosen records come before each in its group, which is named by its first."""
+    before: np.ndarray = np.cumsum(chosen) - chosen
+    ranks: np.ndarray = before - before[group]
+    return ranks

@@ -193,7 +193,21 @@ def read_memory_trace(path: str | Path, *, max_records: int = MAX_RECORDS) -> Me
       FileFormatError: The file is damaged or something else, or holds more records.
       StorageError: It cannot be read.
     """
-    return joined(list(iterate_memory_trace(path, max_records=max_records)), None)
+    with open_archive(path, _WHAT, _REMEDY) as archive:
+        if not is_planes(archive.names):
+            info, n_chunks = _info(archive, max_records)
+            # Memory is taken as it is filled, so a number that is only claimed takes none.
+            instructions, kind = np.empty(info.records, np.uint32), np.empty(info.records, np.uint8)
+            size_bytes = np.empty(info.records, np.uint16)
+            address = np.empty(info.records, np.uint64)
+            place = 0
+            for part in _chunks(archive, info, n_chunks):
+                here = slice(place, place + len(part))
+                instructions[here], kind[here] = part.instructions, part.kind
+                size_bytes[here], address[here] = part.size_bytes, part.address
+                place += len(part)
+            return MemoryTrace(instructions, kind, size_bytes, address, info.name, info.command)
+    return read_planes(path, max_records=max_records)
 
 
 def iterate_memory_trace(
@@ -206,9 +220,7 @@ def iterate_memory_trace(
     """
     with open_archive(path, _WHAT, _REMEDY) as archive:
         if not is_planes(archive.names):
-            info, n_chunks = _info(archive)
-            if info.records > max_records:
-                raise ValueError(f"it holds {info.records} records, more than {max_records}")
+            info, n_chunks = _info(archive, max_records)
             yield from _chunks(archive, info, n_chunks)
             return
     yield read_planes(path, max_records=max_records)
@@ -222,7 +234,7 @@ def read_trace_info(path: str | Path) -> TraceInfo:
     """
     with open_archive(path, _WHAT, _REMEDY) as archive:
         if not is_planes(archive.names):
-            return _info(archive)[0]
+            return _info(archive, 2**63)[0]
     trace = read_planes(path)
     count = np.bincount(trace.kind, minlength=max(AccessKind) + 1).tolist()
     data = trace.address[trace.kind != AccessKind.FETCH] >> np.uint64(_PAGE_BITS)
@@ -289,7 +301,7 @@ def _chunks(archive: Archive, info: TraceInfo, n_chunks: int) -> Iterator[Memory
         )
 
 
-def _info(archive: Archive) -> tuple[TraceInfo, int]:
+def _info(archive: Archive, max_records: int) -> tuple[TraceInfo, int]:
     """The header's fields and how many chunks there are."""
     header = archive.header(_HEADER)
     if header.get("format") != _FORMAT or header.get("version") != _VERSION:
@@ -313,4 +325,6 @@ def _info(archive: Archive) -> tuple[TraceInfo, int]:
     n_chunks = header.get("chunks")
     if type(n_chunks) is not int or not 0 <= n_chunks <= len(archive.names):
         raise ValueError("`chunks` must be the number of chunks")
+    if values["records"] > max_records:
+        raise ValueError(f"it holds {values['records']} records, more than {max_records}")
     return TraceInfo(**values), n_chunks

@@ -26,6 +26,7 @@ class LackeyParser:
     """Turns the stream into records; holds no more than a piece of it."""
 
     max_piece_bytes = _PIECE_BYTES
+    max_piece_records = 2 * _MAX_RECORDS
 
     def __init__(self, skip: int, max_accesses: int) -> None:
         """Starts at the stream's begin.
@@ -51,7 +52,7 @@ class LackeyParser:
         """The records of the lines that end in this piece, at most `max_piece_bytes` long."""
         text = np.concatenate([self._rest, np.frombuffer(piece, np.uint8)])
         # Twice a piece is more than enough for the rest of a line and a piece.
-        n = 2 * _MAX_RECORDS
+        n = self.max_piece_records
         instructions, kind = np.empty(n, np.uint32), np.empty(n, np.uint8)
         size_bytes, address = np.empty(n, np.uint16), np.empty(n, np.uint64)
         n_read, n_records = parse_lines(

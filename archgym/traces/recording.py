@@ -2,15 +2,19 @@
 
 import fcntl
 import os
+import select
 import shlex
 import shutil
+import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from types import FrameType, TracebackType
+from typing import Any, Self, final
 
 from archgym.errors import InvalidArgumentError, MissingProgramError, SimulatorError
 from archgym.traces.file import TraceInfo, TraceWriter, trace_writer
@@ -26,7 +30,9 @@ _PIPE_BYTES = 2**20
 # chosen: lackey writes each line by itself; it is faster to let some gather than to wake for each.
 _GATHER_S = 0.004
 _REPORT_S = 0.5
-_GRACE_S = 3.0
+_LISTEN_S = 0.2
+# chosen: time for the program to clean up, once before it is told to stop and once after.
+_GRACE_S = 1.0
 
 
 @final
@@ -35,7 +41,8 @@ class Recording:
     """How far a recording is, and how it ended.
 
     `info` is what was written; `accesses_seen` counts data accesses with the skipped ones;
-    `stopped` says why the program did not run to its end: "", "limit" or "interrupt".
+    `stopped` says why the program did not run to its end: "" where it did, "limit", "SIGINT" or
+    "SIGTERM".
     """
 
     info: TraceInfo
@@ -57,7 +64,7 @@ def record(
     """Runs a program under valgrind and writes its memory accesses to a file.
 
     The program has this process's standard input, output and error. Its children, and what a
-    fork of it does, are not recorded. KeyboardInterrupt stops it; what was recorded is kept.
+    fork of it does, are not recorded. SIGINT and SIGTERM stop it; what was recorded is kept.
 
     Args:
       command: The program and its arguments.
@@ -82,11 +89,11 @@ def record(
         skipped=skip,
     )
     started = time.monotonic()
-    with trace_writer(path, info) as writer:
+    with trace_writer(path, info) as writer, _Signals() as signals:
         parser = LackeyParser(skip, max_accesses)
         process, pipe = _start(command)
         try:
-            stopped = _take(pipe, parser, writer, started, report)
+            stopped = _take(pipe, parser, writer, signals, started, report)
         finally:
             # Whatever waits to write is freed.
             os.close(pipe)
@@ -140,43 +147,71 @@ def _take(
     pipe: int,
     parser: LackeyParser,
     writer: TraceWriter,
+    signals: "_Signals",
     started: float,
     report: Callable[[Recording], None] | None,
 ) -> str:
     """Takes records until the program ends or is to stop; says which, as `Recording.stopped`."""
     reported = started
-    try:
-        while not parser.is_done:
-            piece = os.read(pipe, parser.max_piece_bytes)
-            if not piece:
-                return ""
-            part = parser.parse(piece)
-            if len(part):
-                writer.append(part)
-            now = time.monotonic()
-            if report is not None and now - reported >= _REPORT_S:
-                report(Recording(writer.info, parser.accesses_seen, now - started))
-                reported = now
-            if len(piece) < _PIPE_BYTES // 2:
-                time.sleep(_GATHER_S)
-    except KeyboardInterrupt:
-        return "interrupt"
+    while not parser.is_done:
+        if signals.caught:
+            return signals.caught
+        if not select.select([pipe], [], [], _LISTEN_S)[0]:
+            continue
+        piece = os.read(pipe, parser.max_piece_bytes)
+        if not piece:
+            return ""
+        part = parser.parse(piece)
+        if len(part):
+            writer.append(part)
+        if writer.info.records > MAX_RECORDS - parser.max_piece_records:
+            return "limit"
+        now = time.monotonic()
+        if report is not None and now - reported >= _REPORT_S:
+            report(Recording(writer.info, parser.accesses_seen, now - started))
+            reported = now
+        if len(piece) < _PIPE_BYTES // 2:
+            time.sleep(_GATHER_S)
     return "limit"
 
 
 def _end(process: subprocess.Popen[bytes]) -> int:
     """Waits for the program, or stops it where it goes on; returns its exit code."""
-    try:
-        return process.wait(timeout=_GRACE_S / 10)
-    except subprocess.TimeoutExpired:
-        process.terminate()
-    except KeyboardInterrupt:
-        process.kill()
-    try:
-        return process.wait(timeout=_GRACE_S)
-    except (subprocess.TimeoutExpired, KeyboardInterrupt):
-        process.kill()
-        return process.wait()
+    for stop in (None, process.terminate, process.kill):
+        if stop is not None:
+            stop()
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(timeout=_GRACE_S)
+    return process.wait()
+
+
+@final
+class _Signals:
+    """While open, SIGINT and SIGTERM are only noted, so that no record is cut in two."""
+
+    def __init__(self) -> None:
+        self.caught = ""
+        self._former: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                # A process that was started with nohup or in a script's background ignores it.
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._former[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._former.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.caught = signal.Signals(number).name
 
 
 def _nothing(seen: int, skip: int, exit_code: int | None, command: Sequence[str]) -> str:

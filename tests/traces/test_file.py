@@ -179,7 +179,7 @@ def array(content: np.ndarray) -> Callable[[str, bytes], bytes]:
         (header(exit_code="no"), "`exit_code`"),
         (array(np.zeros(3, np.uint8)), "cut off"),
         (array(np.zeros((3, 3), np.uint8)), "at most shape"),
-        (array(np.zeros(3, np.float64)), "must be of type uint8"),
+        (array(np.zeros(3, np.float64)), "must be of type |u1"),
         (array(np.full(64, 255, np.uint8)), "more than 262144"),
     ],
 )

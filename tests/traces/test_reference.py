@@ -57,7 +57,7 @@ def test_planes_are_put_together(tmp_path: Path, planes: dict[str, np.ndarray]) 
         ("off", np.full(3, 4096, np.uint16), "beyond its page"),
         ("kind", np.full(3, 9, np.uint8), "of kind 9"),
         ("kind", np.zeros(2, np.uint8), "differ in length"),
-        ("dinst", np.zeros(3, np.int64), "must be of type uint16"),
+        ("dinst", np.zeros(3, np.int64), "must be of type <u2"),
         ("p2", np.zeros((3, 1), np.uint8), "at most shape"),
         ("meta", np.frombuffer(b"[1]", np.uint8), "holds no object"),
     ],
@@ -71,7 +71,7 @@ def test_wrong_column_is_refused_in_one_line(
 def test_pickled_objects_are_not_read(tmp_path: Path, planes: dict[str, np.ndarray]) -> None:
     wrong = np.array([{"a": 1}], dtype=object)
 
-    assert "got object" in refusal(tmp_path / "a.npz", {**planes, "off": wrong})
+    assert "got |O" in refusal(tmp_path / "a.npz", {**planes, "off": wrong})
 
 
 def test_size_that_is_only_claimed_is_refused(
