@@ -1,6 +1,7 @@
 """Design spaces of the translation simulator: what translates addresses, and the L2 cache.
 
-`default` has every knob that someone could build or set. `limits` adds what nobody can build but
+`default` has every knob that someone could build or set. `hardware` leaves out what the system
+decides: with huge pages alone, programs of some 100 MiB no longer miss the TLBs. `limits` adds what nobody can build but
 studies compare with: a perfect TLB, and L2 TLBs of any size at the latency of the default one.
 `tabulated` is small enough for an exhaustive table.
 
@@ -22,7 +23,7 @@ from archgym.space import Condition, Constraint, DesignSpace
 
 __all__ = ["GROUPS", "SPACE_NAMES", "design_space"]
 
-SPACE_NAMES = ("default", "tabulated", "limits")
+SPACE_NAMES = ("default", "hardware", "tabulated", "limits")
 
 # Sub-systems, for one agent each.
 GROUPS = {
@@ -149,6 +150,8 @@ def design_space(name: str, has_walkers: bool = False) -> DesignSpace:
     if name == "default":
         doc = "What can be built or set."
         return _wide(name, _BUILDABLE, ("published", "cacti-ratio"), has_walkers, doc)
+    if name == "hardware":
+        return _hardware(has_walkers)
     if name == "limits":
         return _wide(
             name,
@@ -225,6 +228,19 @@ def _wide(
         ),
     )
     return DesignSpace(name, parameters, constraints, _conditions(parameters), doc)
+
+
+def _hardware(has_walkers: bool) -> DesignSpace:
+    """`default` without the parameters of the system."""
+    default = design_space("default", has_walkers)
+    kept = tuple(p for p in default.parameters if p.name not in GROUPS["system"])
+    return DesignSpace(
+        "hardware",
+        kept,
+        (_whole_sets(),),
+        _conditions(kept),
+        "What can be built; the system gives 30 % huge pages and runs no virtual machine.",
+    )
 
 
 def _mechanism(choices: tuple[str, ...]) -> Parameter:
@@ -353,6 +369,7 @@ def _conditions(parameters: tuple[Parameter, ...]) -> tuple[Condition, ...]:
 def _tabulated(name: str) -> DesignSpace:
     """At most 100,000 designs: the knobs that matter most, each with its extremes and default."""
     levels: dict[str, tuple[int, ...]] = {
+        "l1_tlb_entries": (32, 64, 128),
         "l2_tlb_entries": (1024, 1536, 2048, 4096, 16384, 65536),
         "l2_tlb_ways": (4, 12, 16),
         "walk_cache_entries": (0, 16, 64),
@@ -362,7 +379,6 @@ def _tabulated(name: str) -> DesignSpace:
         "victima_min_memory_walks": (1, 2),
         "victima_max_block_ways": (4, 16),
         "l2_cache_kib": (1024, 2048, 4096),
-        "huge_page_percent": (0, 30, 100),
     }
     whole = {
         *("l2_tlb_fill", "mechanism", "pom_tlb_insertion", "victima_insertion"),

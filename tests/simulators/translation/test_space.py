@@ -33,6 +33,31 @@ def test_tabulated_space_has_at_most_a_hundred_thousand_designs() -> None:
     assert counted.value == 98_280
 
 
+def test_hardware_leaves_out_what_the_system_decides() -> None:
+    left_out = set(design_space("default").names) - set(design_space("hardware").names)
+
+    assert left_out == {
+        "huge_page_percent",
+        "fragmentation_percent",
+        "execution",
+        "nested_tlb_entries",
+    }
+    assert design_space("hardware").count().low > 1e9
+
+
+@pytest.mark.parametrize("name", ["default", "hardware", "limits"])
+def test_walkers_are_a_knob_only_where_they_matter(name: str) -> None:
+    assert "walkers" not in design_space(name).names
+    assert "walkers" in design_space(name, has_walkers=True).names
+
+
+def test_hashed_table_needs_native_execution() -> None:
+    space = design_space("default")
+    both = changed("default", mechanism="hash", execution="virtualised")
+
+    assert space.constraints[space.violations(both)[0]].name == "one-hashed-table"
+
+
 def test_mechanisms_that_nobody_can_build_are_only_in_limits() -> None:
     assert "perfect" not in design_space("default").parameter("mechanism").allowed()
     assert "perfect" in design_space("limits").parameter("mechanism").allowed()
