@@ -1,9 +1,9 @@
 """Design spaces of the translation simulator: what translates addresses, and the L2 cache.
 
 `default` has every knob that someone could build or set. `hardware` leaves out what the system
-decides: with huge pages alone, programs of some 100 MiB no longer miss the TLBs. `limits` adds what nobody can build but
-studies compare with: a perfect TLB, and L2 TLBs of any size at the latency of the default one.
-`tabulated` is small enough for an exhaustive table.
+decides: with huge pages alone, programs of some 100 MiB no longer miss the TLBs. `limits` adds
+what nobody can build but studies compare with: a perfect TLB, and L2 TLBs whose latency
+grows otherwise or not at all. `tabulated` is small enough for an exhaustive table.
 
 A parameter is inactive where it means nothing: thresholds of Victima's predictor without Victima
 or without the predictor, a nested TLB without a virtual machine, and so on. Values and defaults
@@ -68,6 +68,13 @@ _L1_HUGE_ENTRIES = PowerOfTwo(
 )
 _L2_WAYS = Ordinal(
     name="l2_tlb_ways", levels=(4, 8, 12, 16), default=12, unit="ways", doc="Ways of the L2 TLB."
+)
+_LATENCY = Categorical(
+    name="l2_tlb_latency",
+    choices=("published", "cacti-ratio", "ideal"),
+    default="published",
+    doc="How the L2 TLB's latency grows with its entries: through two published ones, as its "
+    "array's alone does, or not.",
 )
 _TLB_REPLACEMENT = Categorical(
     name="tlb_replacement",
@@ -149,16 +156,16 @@ def design_space(name: str, has_walkers: bool = False) -> DesignSpace:
     """
     if name == "default":
         doc = "What can be built or set."
-        return _wide(name, _BUILDABLE, ("published", "cacti-ratio"), has_walkers, doc)
+        return _wide(name, _BUILDABLE, has_walkers, doc)
     if name == "hardware":
         return _hardware(has_walkers)
     if name == "limits":
         return _wide(
             name,
             MECHANISMS,
-            ("published", "cacti-ratio", "ideal"),
             has_walkers,
-            "`default` with a perfect TLB and large TLBs as fast as small ones, for comparison.",
+            "`default` with a perfect TLB and other latencies of L2 TLBs, for comparison.",
+            has_latency=True,
         )
     if name == "tabulated":
         return _tabulated(name)
@@ -166,7 +173,12 @@ def design_space(name: str, has_walkers: bool = False) -> DesignSpace:
 
 
 def _wide(
-    name: str, mechanisms: tuple[str, ...], latencies: tuple[str, ...], has_walkers: bool, doc: str
+    name: str,
+    mechanisms: tuple[str, ...],
+    has_walkers: bool,
+    doc: str,
+    *,
+    has_latency: bool = False,
 ) -> DesignSpace:
     parameters: tuple[Parameter, ...] = (
         _L1_ENTRIES,
@@ -180,13 +192,7 @@ def _wide(
             doc="Entries of the L2 TLB, for pages of both sizes.",
         ),
         _L2_WAYS,
-        Categorical(
-            name="l2_tlb_latency",
-            choices=latencies,
-            default="published",
-            doc="How the L2 TLB's latency grows with its entries: through two published ones, or "
-            "as its array's alone does" + (", or not." if "ideal" in latencies else "."),
-        ),
+        *((_LATENCY,) if has_latency else ()),
         _TLB_REPLACEMENT,
         _FILL,
         _WALK_CACHES,
