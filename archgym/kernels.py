@@ -88,8 +88,7 @@ def on_compile(announce: Announce) -> Callable[[], None]:
     return withdraw
 
 
-@intrinsic  # type: ignore[untyped-decorator]  # numba has no types
-def pointer(typing_context: Any, array: Any) -> Any:
+def _pointer(typing_context: Any, array: Any) -> Any:
     """The place of an array's first entry: indexed like the array, but only from 0 up.
 
     It goes to a helper in one register where an array takes seven words, and no index is looked at
@@ -99,11 +98,11 @@ def pointer(typing_context: Any, array: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return context.make_array(signature.args[0])(context, builder, arguments[0]).data
 
-    return types.CPointer(array.dtype)(array), generate
+    element = types.CPointer(array.dtype)  # type: ignore[no-untyped-call]  # numba has no types
+    return element(array), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]  # as above
-def kept_apart(typing_context: Any) -> Any:
+def _kept_apart(typing_context: Any) -> Any:
     """Called in a helper, keeps LLVM from copying the helper into each of its callers.
 
     For large helpers with several callers: copies of copies can make compiling take minutes.
@@ -116,6 +115,11 @@ def kept_apart(typing_context: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(), generate
+
+
+# What compiled code calls has other arguments than what says how to compile the call.
+pointer: Final[Callable[[Any], Any]] = cast(Callable[[Any], Any], intrinsic(_pointer))
+kept_apart: Final[Callable[[], None]] = cast(Callable[[], None], intrinsic(_kept_apart))
 
 
 @functools.cache

@@ -63,7 +63,7 @@ def read_below(m: Any, c: Any, tags: Any, marks: Any, line: Any, kind: Any) -> A
         hit(m, tags, marks, base, way, False)
         return 1
     c.l2_cache_misses[kind] += 1
-    is_data = kind == CLASS_DATA or kind == CLASS_FETCH
+    is_data = kind in (CLASS_DATA, CLASS_FETCH)
     if is_data:
         m.window_cache_misses += 1
     level = _read_l3(m, c, tags, marks, line, kind)
@@ -112,7 +112,7 @@ def hit(m: Any, tags: Any, marks: Any, base: Any, way: Any, is_block: Any) -> No
         tags[base] = tag
         marks[base] = _USED | MAX_RRPV
         return
-    value = np.int64(marks[base + way]) & MAX_RRPV
+    value: Any = np.int64(marks[base + way]) & MAX_RRPV
     if is_block or m.cache_policy != CACHE_TLB_SRRIP or m.under_pressure == 0:
         value = 0  # from at most 3, less 3 for a block under pressure
     elif value > 0:
@@ -149,7 +149,7 @@ def insert(m: Any, c: Any, tags: Any, marks: Any, base: Any, tag: Any, rrpv: Any
 def _victim(m: Any, tags: Any, marks: Any, base: Any, ways: Any) -> Any:
     """The way that SRRIP gives up: the lowest with the highest RRPV, all ageing to 3."""
     way = 0
-    highest = -1
+    highest: Any = -1
     for other in range(ways):
         value = np.int64(marks[base + other]) & MAX_RRPV
         if value > highest:
@@ -173,7 +173,7 @@ def _block_to_replace(tags: Any, marks: Any, base: Any, ways: Any, most: Any) ->
     """The oldest block of a set that holds as many as it may, else -1."""
     count = 0
     way = -1
-    highest = -1
+    highest: Any = -1
     for other in range(ways):
         if tags[base + other] < EMPTY:
             count += 1

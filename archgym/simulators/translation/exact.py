@@ -88,7 +88,7 @@ def exact_rows(folder: Path, progress: Callable[[str], None] | None = None) -> t
     grouped: dict[str, list[Case]] = defaultdict(list)
     for case in cases(folder):
         grouped[case.trace].append(case)
-    rows = []
+    rows: list[ExactRow] = []
     for trace, of_trace in sorted(grouped.items()):
         if progress is not None:
             progress(f"{trace}: {len(of_trace)} rows of other tools")

@@ -139,10 +139,10 @@ def _resolve_victima(
     cycles = _demand(m, c, tags, marks, t, numbers, code, number, leaf_line, region)
     place = code >> 1
     remember(marks, m.history_base + place, m.touched_memory)
-    if m.insert_on_miss and is_costly(m, c, marks, m.history_base + place):
-        if not has_block(m, tags, number, tag):
-            make_block(m, c, tags, marks, number, tag, leaf_line)
-            c.block_inserts_on_miss += 1
+    is_wanted = m.insert_on_miss and is_costly(m, c, marks, m.history_base + place)
+    if is_wanted and not has_block(m, tags, number, tag):
+        make_block(m, c, tags, marks, number, tag, leaf_line)
+        c.block_inserts_on_miss += 1
     return cycles
 
 

@@ -105,7 +105,7 @@ class Prepared:
         """Memory that it takes by now."""
         arrays = [v for v in vars(self.steps).values() if isinstance(v, np.ndarray)]
         made = [self.__dict__[name] for name in ("native", "virtualised") if name in self.__dict__]
-        return sum(array.nbytes for array in arrays) + sum(view.n_bytes for view in made)
+        return sum(int(a.nbytes) for a in arrays) + sum(int(view.n_bytes) for view in made)
 
 
 def prepare(trace: MemoryTrace, memory: Memory) -> Prepared:

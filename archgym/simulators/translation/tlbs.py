@@ -11,7 +11,7 @@ import numpy as np
 from archgym.kernels import compiled, inlined, kept_apart
 from archgym.simulators.translation.state import EMPTY, FIFO, LRU, MAX_RRPV, RANDOM, SRRIP
 
-__all__ = ["find", "fill", "holds", "oldest", "push", "remove", "set_of"]
+__all__ = ["fill", "find", "holds", "oldest", "push", "remove", "set_of"]
 
 
 @inlined
@@ -56,7 +56,7 @@ def holds(tags: Any, marks: Any, base: Any, ways: Any, policy: Any, tag: Any) ->
 def oldest(marks: Any, base: Any, ways: Any) -> Any:
     """The lowest way with the highest RRPV; all age until that is 3."""
     chosen = 0
-    highest = -1
+    highest: Any = -1
     for way in range(ways):
         value = np.int64(marks[base + way])
         if value > highest:
@@ -74,7 +74,7 @@ def oldest(marks: Any, base: Any, ways: Any) -> Any:
 def fill(m: Any, tags: Any, marks: Any, base: Any, ways: Any, policy: Any, tag: Any) -> Any:
     """Puts a tag that is not there into a set; the tag that leaves, else -1."""
     kept_apart()
-    if policy == LRU or policy == FIFO:
+    if policy in (LRU, FIFO):
         evicted = tags[base + ways - 1]
         push(tags, base, ways - 1, tag)
         return evicted

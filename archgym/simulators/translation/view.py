@@ -105,7 +105,14 @@ class View:
     @property
     def n_bytes(self) -> int:
         """Memory that it takes by now."""
-        arrays = [self.code, self.number, self.line, self.leaf_line, self.region, self.frame]
+        arrays: list[np.ndarray] = [
+            self.code,
+            self.number,
+            self.line,
+            self.leaf_line,
+            self.region,
+            self.frame,
+        ]
         arrays += [self.page_region, *self.tables]
         arrays += [a for packed in self._packed.values() for a in (packed.table, packed.numbers)]
         return sum(array.nbytes for array in arrays)
@@ -127,7 +134,7 @@ class View:
         offset = (self.frame >> np.where(self.is_huge, _HUGE_BITS, 0)) - known.number
         run = _first_alike((block << 32) | (offset & 0xFFFFFFFF))
         nested_block = _first_alike((known.nested_number >> shift) * 2 + self.nested_is_huge)
-        parts = {
+        parts: dict[str, np.ndarray] = {
             "regions": self._regions().ravel(),
             "page_leaf": _leaf_lines(known),
             "page_region": self.page_region,
@@ -366,4 +373,4 @@ def _first_alike(key: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 def _codes(places: np.ndarray, is_huge: np.ndarray) -> npt.NDArray[np.int32]:
-    return (2 * places + is_huge[places]).astype(_CODE)
+    return np.asarray(2 * places + is_huge[places], dtype=_CODE)

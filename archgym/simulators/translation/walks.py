@@ -188,18 +188,17 @@ def _translate_nested(
             is_victima
             and m.insert_on_miss
             and is_costly(m, c, marks, m.history_base + m.n_pages + (code >> 1))
-        ):
-            if _make_nested_block(m, c, tags, marks, t, numbers, code):
-                c.block_inserts_on_miss += 1
+        ) and _make_nested_block(m, c, tags, marks, t, numbers, code):
+            c.block_inserts_on_miss += 1
     evicted = fill(m, tags, marks, base, ways, LRU, code)
     if evicted >= 0 and is_victima and m.insert_on_eviction:
         other = numbers[m.n_pages + (evicted >> 1)]
-        if is_costly(m, c, marks, m.history_base + m.n_pages + (evicted >> 1)):
-            if not has_block(m, tags, other, nested_tag(m, t, evicted)):
-                _host_walk(m, c, tags, marks, t, evicted)
-                c.background_host_walks += 1
-                if _make_nested_block(m, c, tags, marks, t, numbers, evicted):
-                    c.block_inserts_on_eviction += 1
+        costly = is_costly(m, c, marks, m.history_base + m.n_pages + (evicted >> 1))
+        if costly and not has_block(m, tags, other, nested_tag(m, t, evicted)):
+            _host_walk(m, c, tags, marks, t, evicted)
+            c.background_host_walks += 1
+            if _make_nested_block(m, c, tags, marks, t, numbers, evicted):
+                c.block_inserts_on_eviction += 1
     return cycles
 
 

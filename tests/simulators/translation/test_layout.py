@@ -25,7 +25,7 @@ def test_no_frame_is_given_out_twice(huge_share: float, fragmentation: float) ->
     layout = lay_out(numbers(20_000), memory, seed=1)
 
     assert len(np.unique(layout.touched)) == len(layout.touched)
-    assert 0 <= layout.touched.min()
+    assert layout.touched.min() >= 0
     assert layout.touched.max() < 2 * 2**18
     assert layout.is_huge.any() == (huge_share > 0)
     blocks = np.unique(layout.frame[layout.is_huge] // REGION)
