@@ -70,7 +70,7 @@ def published_cycles(entries: int) -> int:
     >>> [published_cycles(n) for n in (1536, 4096, 65536)]
     [12, 16, 39]
     """
-    return round(_ANCHOR_CYCLES * (entries / _ANCHOR_ENTRIES) ** _CYCLES_EXPONENT)
+    return round(_ANCHOR_CYCLES * math.pow(entries / _ANCHOR_ENTRIES, _CYCLES_EXPONENT))
 
 
 def ratio_cycles(entries: int) -> int:

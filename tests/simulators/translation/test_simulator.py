@@ -71,7 +71,7 @@ def test_virtual_machine_walks_longer(limits: TranslationSimulator) -> None:
 
 
 def test_latency_of_the_l2_tlb_follows_its_model(limits: TranslationSimulator) -> None:
-    large = {"l2_tlb_entries": 65536, "l2_tlb_ways": 16}
+    large: dict[str, Any] = {"l2_tlb_entries": 65536, "l2_tlb_ways": 16}
     ideal = evaluate(limits, **large, l2_tlb_latency="ideal")
     published = evaluate(limits, **large)
     ratio = evaluate(limits, **large, l2_tlb_latency="cacti-ratio")
