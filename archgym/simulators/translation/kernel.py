@@ -29,7 +29,7 @@ AT_SAMPLE: Final = 1
 AT_END_OF_WARMUP: Final = 2
 
 
-@entry_point(seconds=25.0)
+@entry_point(seconds=45.0)
 def count(
     machine: Any,
     counts: Any,

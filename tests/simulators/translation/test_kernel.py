@@ -222,7 +222,7 @@ def test_larger_fully_associative_tlb_never_misses_more() -> None:
 
 
 def test_batch_is_what_single_runs_give_on_any_thread() -> None:
-    ready = prepare(mixed(), Memory(capacity_gib=1))
+    ready = prepare(mixed(8000), Memory(capacity_gib=1))
     designs = [
         design(mechanism, tlb_policy=policy, fill=fill)
         for mechanism in MECHANISMS
