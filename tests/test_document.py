@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from archgym.errors import FileFormatError, StorageError
 from archgym.document import read_document
+from archgym.errors import FileFormatError, StorageError
 
 
 def read(text: str | bytes) -> object:

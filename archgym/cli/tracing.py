@@ -87,7 +87,7 @@ def list_traces(json: JsonOption = False) -> None:
 def record(
     command: Annotated[
         list[str],
-        typer.Argument(help="A program and its arguments, after `--`.", metavar="-- PROGRAM…"),
+        typer.Argument(help="A program and its arguments, after `--`.", metavar="PROGRAM"),
     ],
     out: Annotated[
         Path | None,
@@ -101,8 +101,9 @@ def record(
         typer.Option("--max-accesses", help="Data accesses after which it is stopped.", min=1),
     ] = 10_000_000,
     name: Annotated[
-        str, typer.Option("--name", help="What the trace is called; by default as the program.")
-    ] = "",
+        str | None,
+        typer.Option("--name", help="What the trace is called; by default as the program."),
+    ] = None,
 ) -> None:
     """Record every memory access of a program, under valgrind.
 
@@ -126,7 +127,7 @@ def record(
         done = record_program(
             command,
             path,
-            name=name,
+            name=name or "",
             skip=skip,
             max_accesses=max_accesses,
             date=datetime.now(UTC).strftime("%Y-%m-%d"),
@@ -171,7 +172,7 @@ def filter_trace(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", help="The file, .stl or .stl.gz; by default beside it.", metavar="FILE"
+            "--out", "-o", help="The file, .stl or .stl.gz; by default NAME.stl.gz.", metavar="FILE"
         ),
     ] = None,
     device: Annotated[

@@ -20,7 +20,7 @@ from archgym.errors import InvalidArgumentError
 from archgym.storage import atomic_file, storage_errors
 from archgym.traces.archive import Archive, open_archive
 from archgym.traces.memory_trace import ADDRESS_BITS, AccessKind, MemoryTrace
-from archgym.traces.reference import MAX_RECORDS, is_planes, read_planes
+from archgym.traces.reference import MAX_RECORDS, is_planes, printable, read_planes
 
 __all__ = [
     "TraceInfo",
@@ -40,9 +40,8 @@ CHUNK_RECORDS = 2**18
 # A head, and at most 18 bytes a record.
 _MAX_CHUNK_BYTES = 18 * CHUNK_RECORDS + 4
 _WHAT = "a memory trace"
-_REMEDY = "Copy the file again, or record one with `archgym trace record`"
+_REMEDY = "Copy the file again, record one with `archgym trace record`, or convert another form"
 _PAGE_BITS = 12
-_MAX_TEXT = 1000
 
 
 @final
@@ -318,7 +317,8 @@ def _info(archive: Archive, max_records: int) -> tuple[TraceInfo, int]:
         elif field.type is str:
             if not isinstance(value, str):
                 raise ValueError(f"`{field.name}` must be text")
-            value = value[:_MAX_TEXT]
+            # Whatever a file says of itself is shown in terminals.
+            value = printable(value)
         elif type(value) is not int or not 0 <= value < 2**63:
             raise ValueError(f"`{field.name}` must be a whole number from 0")
         values[field.name] = value

@@ -12,13 +12,14 @@ import numpy as np
 from archgym.traces.archive import json_object, open_archive
 from archgym.traces.memory_trace import ADDRESS_BITS, AccessKind, MemoryTrace
 
-__all__ = ["PLANES_REMEDY", "is_planes", "read_planes"]
+__all__ = ["PLANES_REMEDY", "is_planes", "printable", "read_planes"]
 
 PAGE_BITS = 12
 # chosen: ten times the longest reference trace; half a gigabyte as columns.
 MAX_RECORDS = 2**25
 PLANES_REMEDY = "Copy the file again, or record a trace of your own with `archgym trace record`"
 _MAX_META_BYTES = 2**20
+_MAX_TEXT = 1000
 
 
 def is_planes(names: tuple[str, ...]) -> bool:
@@ -69,6 +70,11 @@ def read_planes(path: str | Path, *, max_records: int = MAX_RECORDS) -> MemoryTr
         kind=kind,
         size_bytes=size.astype(np.uint16),
         address=address,
-        name=str(meta.get("name", ""))[:200] or Path(path).stem,
-        command=str(meta.get("command", meta.get("cmd", "")))[:1000],
+        name=printable(str(meta.get("name", ""))) or Path(path).stem,
+        command=printable(str(meta.get("command", meta.get("cmd", "")))),
     )
+
+
+def printable(text: str) -> str:
+    """A text from a file, short and without what a terminal would obey."""
+    return "".join(c if c.isprintable() else "?" for c in text[:_MAX_TEXT])

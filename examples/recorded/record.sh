@@ -3,9 +3,8 @@
 #
 #     examples/recorded/record.sh [FOLDER]
 #
-# This made the traces that ship (FOLDER/NAME.npz and FOLDER/recorded-NAME.stl.gz). It takes some
-# five minutes, and needs a C compiler and valgrind. Another compiler or C library gives other
-# traces of the same nature.
+# It makes FOLDER/NAME.npz and FOLDER/recorded-NAME.stl.gz, as they ship. It takes some five minutes,
+# and needs a C compiler and valgrind. README.md says what changes from machine to machine.
 set -eu
 sources=$(CDPATH='' cd "$(dirname "$0")" && pwd)
 folder=${1:-recorded-traces}
@@ -19,7 +18,7 @@ cd "$build"
 # Name, data accesses before the window (the tables are filled), data accesses in it.
 while read -r name skip accesses; do
     "${CC:-cc}" -O2 -o "$name" "$sources/$name.c"
-    # A short environment, which is the same for everyone: it lies on the program's stack.
+    # A short environment, since it lies on the program's stack and the loader reads it.
     env -i PATH="$PATH" HOME="$HOME" PYTHONPATH="${PYTHONPATH:-}" "$archgym" trace record \
         --skip "$skip" --max-accesses "$accesses" --name "$name" -o "$folder/$name.npz" \
         -- "./$name"

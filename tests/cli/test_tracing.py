@@ -145,6 +145,7 @@ def test_trace_goes_to_a_form_and_back(archgym: Archgym, form: str, n_records: i
     )
 
 
+@pytest.mark.slow
 def test_info_says_counts_and_reuse_and_draws(archgym: Archgym) -> None:
     ran = archgym("trace", "info", "random-access", "--picture", "a.svg", "--json")
 

@@ -196,6 +196,17 @@ def test_wrong_content_is_refused_in_one_line(
     assert "\n" not in str(refused.value)
 
 
+def test_text_of_a_file_cannot_command_a_terminal(tmp_path: Path) -> None:
+    write_memory_trace(arbitrary(3), tmp_path / "a.npz")
+    escape = header(command="\x1b]0;mine\x07\nls", name="ä" * 5000)
+    odd = rewritten(tmp_path / "a.npz", tmp_path / "b.npz", escape)
+
+    info = read_trace_info(odd)
+
+    assert info.command == "?]0;mine??ls"
+    assert info.name == "ä" * 1000
+
+
 def test_address_that_steps_beyond_57_bits_is_refused(tmp_path: Path) -> None:
     write_memory_trace(arbitrary(1), tmp_path / "a.npz")
     # One record: eight bytes of a step of 2**57, so twice that.

@@ -1,17 +1,22 @@
 """Filtering: caches and page allocation against plain models, and the requests they leave."""
 
+import csv
+import os
 from collections import OrderedDict
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.dram.recorded import request_trace
-from archgym.traces import AccessKind, MemoryTrace
+from archgym.traces import AccessKind, MemoryTrace, read_planes
 from archgym.traces.caches import Cache, CacheSize
-from archgym.traces.filtering import memory_requests
+from archgym.traces.filtering import _lines, memory_requests
 from archgym.traces.pages import PageAllocator
 
+# What the reference results allow.
+ALLOWED = 6
 SMALL = CacheSize(64 * 8, 2)
 LARGER = CacheSize(64 * 32, 4)
 
@@ -185,3 +190,29 @@ def test_times_are_those_of_the_instructions_at_the_ipc() -> None:
     assert (made.clock_mhz, made.period_ps) == (2000, 500)
     with pytest.raises(InvalidArgumentError, match="`ipc` must be above 0"):
         request_trace(found, "three", ipc=0.0, clock_mhz=2000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "last"), [("moe", "2M:16"), ("moe", "8M:16"), ("xs", "2M:16")])
+def test_misses_are_those_of_cachegrind(name: str, last: str) -> None:
+    """Traces that hardly store, since cachegrind's caches write nothing back."""
+    folder = Path(os.environ.get("ARCHGYM_REFERENCE", "absent")) / "translation"
+    if not folder.is_dir():
+        pytest.skip("ARCHGYM_REFERENCE holds no folder translation")
+    size = CacheSize.parse("--llc", last)
+    with (folder / "cachegrind.csv").open() as file:
+        (row,) = (
+            row
+            for row in csv.DictReader(file)
+            if (row["trace"], row["line_bytes"], row["d1_lines"]) == (name, "64", "512")
+            and int(row["ll_lines"]) == size.size_bytes // 64
+        )
+    part = read_planes(folder / "traces" / f"{name}.npz")
+    line, source = _lines(part, np.flatnonzero(part.kind != AccessKind.FETCH))
+    # Of virtual addresses, as there.
+    lines, stores = line.astype(np.int64), part.kind[source] != AccessKind.LOAD
+
+    _, _, is_write = Cache(CacheSize.parse("--l1", "32K:8"), size).pass_through(lines, stores)
+
+    # Its window starts 8 to 11 accesses earlier, and it counts an access across lines once.
+    assert int((~is_write).sum()) == pytest.approx(int(row["LLd_misses"]), abs=ALLOWED)

@@ -99,6 +99,7 @@ def test_more_records_than_asked_for_are_refused(
         read_planes(tmp_path / "a.npz", max_records=2)
 
 
+@pytest.mark.slow
 def test_reference_traces_have_their_recorded_counts() -> None:
     folder = Path(os.environ.get("ARCHGYM_REFERENCE", "absent")) / "translation"
     if not folder.is_dir():
