@@ -8,6 +8,11 @@ from archgym.document import read_document
 from archgym.errors import FileFormatError, StorageError
 
 
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
 def read(text: str | bytes) -> object:
     path = Path("document.yaml")
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
