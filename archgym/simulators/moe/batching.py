@@ -1,0 +1,375 @@
+"""Which tokens make up an engine step; compiled.
+
+A request waits until it is admitted, first come first served: a sequence must be free, and room
+for the keys and values of all its tokens. Then its prompt is read, in chunks where the design says
+so, and each step gives it one more token.
+
+Source:
+  Continuous batching: Yu et al., *Orca*, OSDI 2022. Longest queue: Cai et al., *Read-ME*, NeurIPS
+  2024, algorithm 1. Re-grouping: He et al., *ExpertFlow*, arXiv 2410.17954, token scheduler.
+"""
+
+from archgym.kernels import compiled
+from archgym.simulators.moe.columns import (
+    AREA_NS,
+    CHUNK_TOKENS,
+    MAX_CONTEXT,
+    MAX_SEQUENCES,
+    MAX_TOKENS,
+    N_EXPERTS,
+    N_GROUPS,
+    N_LAYERS,
+    N_REQUESTS,
+    PEAK_CONTEXT,
+    PEAK_SEQUENCES,
+    SCHEDULER,
+    TOP_K,
+)
+from archgym.simulators.moe.state import (
+    IN_SYSTEM,
+    LAST_EVENT,
+    N_ARRIVED,
+    N_BATCH,
+    N_GROUP,
+    N_RUNNING,
+    RESERVED,
+    ROTATION,
+    WAITING_FROM,
+)
+
+__all__ = ["count_area", "form_batch", "ingest", "retire", "token_row"]
+
+WAITING, RUNNING, FINISHED = 0, 1, 2
+_DECODE_FIRST, _PREFILL_FIRST, _FCFS, _LONGEST_QUEUE, _REGROUP = range(5)  # Scheduler
+
+
+@compiled
+def token_row(work, request, position):  # type: ignore[no-untyped-def]  # compiled
+    """The row of `routing` of a request's token; a short document begins again."""
+    return work.row[request] + (work.offset[request] + position) % work.length[request]
+
+
+@compiled
+def count_area(state, counters, at, change):  # type: ignore[no-untyped-def]  # compiled
+    """Adds up requests in the system times time, for Little's law."""
+    clocks, numbers = state.clocks, state.numbers
+    counters[AREA_NS] += numbers[IN_SYSTEM] * (at - clocks[LAST_EVENT])
+    clocks[LAST_EVENT] = at
+    numbers[IN_SYSTEM] += change
+
+
+@compiled
+def ingest(choices, work, state, counters, now):  # type: ignore[no-untyped-def]  # compiled
+    """Takes in the requests that have come."""
+    numbers = state.numbers
+    while numbers[N_ARRIVED] < choices[N_REQUESTS]:
+        arrival = work.arrival_ns[numbers[N_ARRIVED]]
+        if arrival > now:
+            break
+        count_area(state, counters, float(arrival), 1)
+        numbers[N_ARRIVED] += 1
+
+
+@compiled
+def retire(work, state, counters, request, at):  # type: ignore[no-untyped-def]  # compiled
+    """A request has its last token."""
+    numbers = state.numbers
+    state.phase[request] = FINISHED
+    state.finish_ns[request] = at
+    numbers[RESERVED] -= work.prompt[request] + work.output[request]
+    count_area(state, counters, at, -1)
+    kept = 0
+    for place in range(numbers[N_RUNNING]):
+        other = state.running[place]
+        if other != request:
+            state.running[kept] = other
+            kept += 1
+    numbers[N_RUNNING] = kept
+
+
+@compiled
+def _may_admit(choices, work, state, request):  # type: ignore[no-untyped-def]  # compiled
+    need = work.prompt[request] + work.output[request]
+    return (
+        state.numbers[N_RUNNING] < choices[MAX_SEQUENCES]
+        and state.numbers[RESERVED] + need <= choices[MAX_CONTEXT]
+    )
+
+
+@compiled
+def _admit(choices, work, state, counters, request):  # type: ignore[no-untyped-def]  # compiled
+    numbers = state.numbers
+    state.phase[request] = RUNNING
+    state.running[numbers[N_RUNNING]] = request
+    numbers[N_RUNNING] += 1
+    numbers[RESERVED] += work.prompt[request] + work.output[request]
+    while numbers[WAITING_FROM] < choices[N_REQUESTS]:
+        if state.phase[numbers[WAITING_FROM]] == WAITING:
+            break
+        numbers[WAITING_FROM] += 1
+    counters[PEAK_SEQUENCES] = max(counters[PEAK_SEQUENCES], numbers[N_RUNNING])
+    counters[PEAK_CONTEXT] = max(counters[PEAK_CONTEXT], numbers[RESERVED])
+
+
+@compiled
+def _is_decoding(work, state, request):  # type: ignore[no-untyped-def]  # compiled
+    return state.prefilled[request] >= work.prompt[request]
+
+
+@compiled
+def _add(state, request, first, count):  # type: ignore[no-untyped-def]  # compiled
+    place = state.numbers[N_BATCH]
+    state.batch[place] = request
+    state.batch_from[place] = first
+    state.batch_count[place] = count
+    state.numbers[N_BATCH] = place + 1
+
+
+@compiled
+def _add_decode(work, state, request, budget):  # type: ignore[no-untyped-def]  # compiled
+    """Adds a decoding request's next token; what is left of the budget."""
+    if budget < 1:
+        return budget
+    _add(state, request, work.prompt[request] + state.generated[request] - 1, 1)
+    return budget - 1
+
+
+@compiled
+def _add_prefill(choices, work, state, request, budget):  # type: ignore[no-untyped-def]  # compiled
+    """Adds as much of a prompt as there is budget for; what is left of it."""
+    done = state.prefilled[request]
+    left = work.prompt[request] - done
+    chunk = choices[CHUNK_TOKENS]
+    if chunk > 0:
+        count = min(left, chunk, budget)
+        if count < 1:
+            return budget
+    else:
+        # A whole prompt; one that is longer than a step may be runs alone.
+        count = left
+        if count > budget and state.numbers[N_BATCH] > 0:
+            return budget
+    _add(state, request, done, count)
+    return budget - count
+
+
+@compiled
+def _add_decodes(choices, work, state, budget):  # type: ignore[no-untyped-def]  # compiled
+    """Adds decoding requests in turn, so that none waits for ever."""
+    numbers = state.numbers
+    n = numbers[N_RUNNING]
+    start = numbers[ROTATION] % n if n > choices[MAX_TOKENS] else 0
+    added = 0
+    for step in range(n):
+        request = state.running[(start + step) % n]
+        if budget > 0 and _is_decoding(work, state, request):
+            budget = _add_decode(work, state, request, budget)
+            added = step + 1
+    numbers[ROTATION] = start + added if n > choices[MAX_TOKENS] else 0
+    return budget
+
+
+@compiled
+def _add_prefills(choices, work, state, counters, budget):  # type: ignore[no-untyped-def]  # compiled
+    """Goes on with prompts, then admits requests while there is budget."""
+    numbers = state.numbers
+    for place in range(numbers[N_RUNNING]):
+        request = state.running[place]
+        if budget > 0 and not _is_decoding(work, state, request):
+            budget = _add_prefill(choices, work, state, request, budget)
+    while budget > 0 and numbers[WAITING_FROM] < numbers[N_ARRIVED]:
+        request = numbers[WAITING_FROM]
+        if not _may_admit(choices, work, state, request):
+            break
+        whole = choices[CHUNK_TOKENS] == 0
+        if whole and work.prompt[request] > budget and numbers[N_BATCH] > 0:
+            break
+        _admit(choices, work, state, counters, request)
+        budget = _add_prefill(choices, work, state, request, budget)
+    return budget
+
+
+@compiled
+def _in_order(choices, work, state, counters, budget):  # type: ignore[no-untyped-def]  # compiled
+    """Whoever was admitted first goes first, reading or writing."""
+    numbers = state.numbers
+    for place in range(numbers[N_RUNNING]):
+        request = state.running[place]
+        if budget < 1:
+            break
+        if _is_decoding(work, state, request):
+            budget = _add_decode(work, state, request, budget)
+        else:
+            budget = _add_prefill(choices, work, state, request, budget)
+    return _add_prefills(choices, work, state, counters, budget) if budget > 0 else budget
+
+
+@compiled
+def _queue_of(work, state, request):  # type: ignore[no-untyped-def]  # compiled
+    """The expert whose queue a request stands in: what its next token asks for first."""
+    if _is_decoding(work, state, request):
+        position = work.prompt[request] + state.generated[request] - 1
+    else:
+        position = state.prefilled[request]
+    return work.routing[token_row(work, request, position), 0, 0]
+
+
+@compiled
+def _longest_queue(choices, work, state, counters, budget):  # type: ignore[no-untyped-def]  # compiled
+    """Takes from the longest queue until there is no budget left, then from the next longest."""
+    numbers = state.numbers
+    n_experts = choices[N_EXPERTS]
+    for expert in range(n_experts):
+        state.queue[expert] = 0
+    for place in range(numbers[N_RUNNING]):
+        state.queue[_queue_of(work, state, state.running[place])] += 1
+    for request in range(numbers[WAITING_FROM], numbers[N_ARRIVED]):
+        if state.phase[request] == WAITING:
+            state.queue[_queue_of(work, state, request)] += 1
+    n_running = numbers[N_RUNNING]
+    while budget > 0:
+        longest = 0
+        for expert in range(1, n_experts):
+            if state.queue[expert] > state.queue[longest]:
+                longest = expert
+        if state.queue[longest] == 0:
+            break
+        state.queue[longest] = 0
+        for place in range(n_running):
+            request = state.running[place]
+            if budget < 1:
+                break
+            if _queue_of(work, state, request) == longest:
+                if _is_decoding(work, state, request):
+                    budget = _add_decode(work, state, request, budget)
+                else:
+                    budget = _add_prefill(choices, work, state, request, budget)
+        for request in range(numbers[WAITING_FROM], numbers[N_ARRIVED]):
+            if budget < 1:
+                break
+            if (
+                state.phase[request] == WAITING
+                and _queue_of(work, state, request) == longest
+                and _may_admit(choices, work, state, request)
+            ):
+                _admit(choices, work, state, counters, request)
+                budget = _add_prefill(choices, work, state, request, budget)
+    return budget
+
+
+@compiled
+def _likeness(choices, work, state, request, side):  # type: ignore[no-untyped-def]  # compiled
+    """How much of what a request's next token asks for the group on one side asks for too."""
+    n_experts, top_k = choices[N_EXPERTS], choices[TOP_K]
+    position = work.prompt[request] + state.generated[request] - 1
+    row = token_row(work, request, position)
+    found = 0
+    for layer in range(choices[N_LAYERS]):
+        for rank in range(top_k):
+            found += state.gathered[side, layer * n_experts + work.routing[row, layer, rank]]
+    return found
+
+
+@compiled
+def _ask(choices, work, state, request, side, change):  # type: ignore[no-untyped-def]  # compiled
+    """Adds what a request's next token asks for to what a group asks for, or takes it away."""
+    n_experts, top_k = choices[N_EXPERTS], choices[TOP_K]
+    position = work.prompt[request] + state.generated[request] - 1
+    row = token_row(work, request, position)
+    for layer in range(choices[N_LAYERS]):
+        for rank in range(top_k):
+            state.gathered[side, layer * n_experts + work.routing[row, layer, rank]] += change
+
+
+@compiled
+def _regroup(choices, work, state, counters):  # type: ignore[no-untyped-def]  # compiled
+    """Splits up to two batches of decoding requests by what they ask for, and runs one half.
+
+    Two groups start from the first request and the one least like it; requests join the group that
+    they are more like, half of them each; once more with what the groups then ask for.
+    """
+    numbers = state.numbers
+    size = choices[MAX_TOKENS]
+    if numbers[N_GROUP] > 0:
+        for place in range(numbers[N_GROUP]):
+            request = state.group[place]
+            if state.phase[request] == RUNNING:
+                _add_decode(work, state, request, size)
+        numbers[N_GROUP] = 0
+        if numbers[N_BATCH] > 0:
+            return
+    n_running = numbers[N_RUNNING]
+    start = numbers[ROTATION] % max(1, n_running)
+    n = 0
+    for step in range(n_running):
+        request = state.running[(start + step) % n_running]
+        if n < 2 * size and _is_decoding(work, state, request):
+            state.group[n] = request
+            n += 1
+    numbers[ROTATION] = start + n if n_running > 2 * size else 0
+    if n <= size:
+        for place in range(n):
+            _add_decode(work, state, state.group[place], size)
+        return
+    n_blocks = choices[N_LAYERS] * choices[N_EXPERTS]
+    for side in range(2):
+        for block in range(n_blocks):
+            state.gathered[side, block] = 0
+    first = state.group[0]
+    _ask(choices, work, state, first, 0, 1)
+    other = state.group[1]
+    least = 1 << 62
+    for place in range(1, n):
+        likeness = _likeness(choices, work, state, state.group[place], 0)
+        if likeness < least:
+            other, least = state.group[place], likeness
+    _ask(choices, work, state, other, 1, 1)
+    half = (n + 1) // 2
+    for turn in range(2):
+        for place in range(n):
+            request = state.group[place]
+            nearness = _likeness(choices, work, state, request, 0)
+            state.score[place] = nearness - _likeness(choices, work, state, request, 1)
+        # Those most like the first group come first; insertion keeps equals in their order.
+        for place in range(1, n):
+            request, score = state.group[place], state.score[place]
+            at = place
+            while at > 0 and state.score[at - 1] < score:
+                state.group[at], state.score[at] = state.group[at - 1], state.score[at - 1]
+                at -= 1
+            state.group[at], state.score[at] = request, score
+        if turn == 0:
+            for side in range(2):
+                for block in range(n_blocks):
+                    state.gathered[side, block] = 0
+            for place in range(n):
+                _ask(choices, work, state, state.group[place], 0 if place < half else 1, 1)
+    for place in range(half):
+        _add_decode(work, state, state.group[place], size)
+    for place in range(half, n):
+        state.group[place - half] = state.group[place]
+    numbers[N_GROUP] = n - half
+    counters[N_GROUPS] += 1
+
+
+@compiled
+def form_batch(choices, work, state, counters):  # type: ignore[no-untyped-def]  # compiled
+    """Writes `batch`, the tokens of the next step; none where nothing may run."""
+    numbers = state.numbers
+    numbers[N_BATCH] = 0
+    budget = choices[MAX_TOKENS]
+    scheduler = choices[SCHEDULER]
+    if scheduler == _DECODE_FIRST:
+        budget = _add_decodes(choices, work, state, budget)
+        _add_prefills(choices, work, state, counters, budget)
+    elif scheduler == _FCFS:
+        _in_order(choices, work, state, counters, budget)
+    elif scheduler == _LONGEST_QUEUE:
+        _longest_queue(choices, work, state, counters, budget)
+    else:
+        _add_prefills(choices, work, state, counters, budget)
+        if numbers[N_BATCH] == 0:
+            if scheduler == _REGROUP:
+                _regroup(choices, work, state, counters)
+            else:
+                _add_decodes(choices, work, state, budget)
