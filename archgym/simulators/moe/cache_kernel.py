@@ -1,0 +1,433 @@
+"""What happens to an expert cache in an event, and whole replays of events; compiled.
+
+A serving loop calls `begin_event`, loads what it says, then `end_event`; between events it may
+call `prefetch`. Nothing here allocates memory.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from archgym.kernels import compiled, entry_point, inlined
+from archgym.simulators.moe.caches import (
+    BELADY,
+    CYCLE,
+    EVENT,
+    EVICTIONS,
+    FIFO,
+    FORCED,
+    HITS,
+    INSERTIONS,
+    LEAST_STALE,
+    LFRU,
+    LFU,
+    MISSES,
+    NEVER,
+    PREDICTOR,
+    RANDOM,
+    SCH,
+    STATIC,
+    CacheState,
+)
+
+__all__ = [
+    "begin_event",
+    "end_event",
+    "evict",
+    "fill_by_priority",
+    "insert",
+    "prefetch",
+    "replay",
+    "replay_one_by_one",
+    "resize",
+]
+
+Array = npt.NDArray[Any]
+_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
+_MIX_2 = np.uint64(0x94D049BB133111EB)
+_GAMMA = np.uint64(0x9E3779B97F4A7C15)
+_S30, _S27, _S11 = np.uint64(30), np.uint64(27), np.uint64(11)
+_TO_UNIT = 1.0 / 2.0**53
+
+
+@inlined
+def _chance(block: int, event: int) -> float:
+    """A number of chance from 0 to 1 for a block in an event."""
+    word = _GAMMA * np.uint64(event + 2) + np.uint64(block)
+    word = (word ^ (word >> _S30)) * _MIX_1
+    word = (word ^ (word >> _S27)) * _MIX_2
+    return np.float64(word >> _S11) * _TO_UNIT
+
+
+@compiled
+def _set_keys(cache: CacheState, policy: int, block: int) -> None:
+    """Writes what a block is ranked by: larger stays."""
+    first = 0.0
+    second = 0.0
+    if policy == LFU:
+        first = np.float64(cache.frequency[block])
+        second = np.float64(cache.last_event[block])
+    elif policy == LFRU:
+        age = cache.counters[EVENT] - cache.last_event[block] + 1
+        first = cache.frequency[block] / age
+    elif policy == FIFO:
+        first = np.float64(cache.inserted[block])
+    elif policy == RANDOM:
+        first = _chance(block, cache.counters[EVENT])
+    elif policy in (STATIC, PREDICTOR):
+        first = cache.priority[block]
+        second = np.float64(cache.last_event[block])
+    elif policy == LEAST_STALE:
+        first = 1.0 if cache.last_cycle[block] == cache.counters[CYCLE] else 0.0
+        second = np.float64(cache.last_event[block])
+    elif policy == BELADY:
+        first = -np.float64(cache.next_use[block])
+    elif policy == SCH:
+        first = -np.float64(cache.next_use[block])
+        second = np.float64(cache.last_event[block])
+    else:
+        first = np.float64(cache.last_event[block])
+    cache.first_key[block] = first
+    cache.second_key[block] = second
+
+
+@inlined
+def _is_worse(cache: CacheState, a: int, b: int) -> bool:
+    """Whether block a goes before block b."""
+    if cache.first_key[a] != cache.first_key[b]:
+        return bool(cache.first_key[a] < cache.first_key[b])
+    if cache.second_key[a] != cache.second_key[b]:
+        return bool(cache.second_key[a] < cache.second_key[b])
+    return bool(cache.tie[a] < cache.tie[b])
+
+
+@compiled
+def _offer(cache: CacheState, policy: int, block: int, n_worst: int, n_wanted: int) -> int:
+    """Takes a block among the `n_wanted` worst where it is; `worst` is a heap, best on top."""
+    _set_keys(cache, policy, block)
+    worst = cache.worst
+    if n_worst < n_wanted:
+        place = n_worst
+        worst[place] = block
+        while place > 0:
+            above = (place - 1) // 2
+            if not _is_worse(cache, worst[above], worst[place]):
+                break
+            worst[above], worst[place] = worst[place], worst[above]
+            place = above
+        return n_worst + 1
+    if not _is_worse(cache, block, worst[0]):
+        return n_worst
+    place = 0
+    worst[0] = block
+    while True:
+        best = place
+        for below in range(2 * place + 1, min(2 * place + 3, n_worst)):
+            if _is_worse(cache, worst[best], worst[below]):
+                best = below
+        if best == place:
+            break
+        worst[best], worst[place] = worst[place], worst[best]
+        place = best
+    return n_worst
+
+
+@compiled
+def insert(cache: CacheState, bucket: int, block: int) -> None:
+    """Makes a block resident; there must be room."""
+    at = cache.begin[bucket] + cache.used[bucket]
+    cache.members[at] = block
+    cache.place[block] = at
+    cache.used[bucket] += 1
+    cache.resident[block] = 1
+    cache.inserted[block] = cache.counters[EVENT]
+    cache.counters[INSERTIONS] += 1
+
+
+@compiled
+def evict(cache: CacheState, bucket: int, block: int) -> None:
+    """Drops a resident block."""
+    last = cache.begin[bucket] + cache.used[bucket] - 1
+    moved = cache.members[last]
+    at = cache.place[block]
+    cache.members[at] = moved
+    cache.place[moved] = at
+    cache.used[bucket] -= 1
+    cache.resident[block] = 0
+    cache.counters[EVICTIONS] += 1
+
+
+@compiled
+def begin_event(cache: CacheState, blocks: Array, n_blocks: int, cycle: int, missed: Array) -> int:
+    """A layer asks for a set of blocks; hits are judged on what is resident now.
+
+    Args:
+      cache: A `CacheState`.
+      blocks: The set; each block once.
+      n_blocks: How many of `blocks` count.
+      cycle: The forward pass, never falling.
+      missed: Written with the blocks that are not resident; as long as `blocks`.
+
+    Returns:
+      How many missed.
+    """
+    event = cache.counters[EVENT] + 1
+    cache.counters[EVENT] = event
+    cache.counters[CYCLE] = cycle
+    n_missed = 0
+    for place in range(n_blocks):
+        block = blocks[place]
+        cache.frequency[block] += 1
+        cache.last_event[block] = event
+        cache.last_cycle[block] = cycle
+        cache.asked[block] = event
+        if cache.resident[block] == 0:
+            missed[n_missed] = block
+            n_missed += 1
+    cache.counters[MISSES] += n_missed
+    cache.counters[HITS] += n_blocks - n_missed
+    return n_missed
+
+
+@compiled
+def end_event(
+    cache: CacheState, policy: int, admission: int, bucket: int, missed: Array, n_missed: int
+) -> int:
+    """Decides what stays, among the residents of a bucket and what was loaded for the event.
+
+    Args:
+      cache: A `CacheState`.
+      policy: Code of the policy.
+      admission: Code of the admission.
+      bucket: Of the event's layer.
+      missed: What `begin_event` wrote, or the part of it that was loaded.
+      n_missed: How many of `missed` count.
+
+    Returns:
+      How many of `missed` stay.
+    """
+    capacity = cache.capacity[bucket]
+    used = cache.used[bucket]
+    excess = used + n_missed - capacity
+    if excess <= 0:
+        for place in range(n_missed):
+            insert(cache, bucket, missed[place])
+        return n_missed
+    if capacity == 0:
+        return 0
+    begin = cache.begin[bucket]
+    event = cache.counters[EVENT]
+    for place in range(n_missed):
+        # A policy that ranks by age of residence ranks what has just come as the youngest.
+        cache.inserted[missed[place]] = event
+    n_worst = 0
+    if admission == FORCED:
+        if n_missed >= capacity:
+            # All residents go; of what came, the best stay.
+            n_wanted = n_missed - capacity
+            if n_wanted > 0:
+                for place in range(n_missed):
+                    n_worst = _offer(cache, policy, missed[place], n_worst, n_wanted)
+            while cache.used[bucket] > 0:
+                evict(cache, bucket, cache.members[begin])
+        else:
+            for place in range(begin, begin + used):
+                n_worst = _offer(cache, policy, cache.members[place], n_worst, excess)
+    else:
+        for place in range(begin, begin + used):
+            n_worst = _offer(cache, policy, cache.members[place], n_worst, excess)
+        for place in range(n_missed):
+            n_worst = _offer(cache, policy, missed[place], n_worst, excess)
+    return _apply(cache, bucket, missed, n_missed, n_worst)
+
+
+@compiled
+def _apply(cache: CacheState, bucket: int, missed: Array, n_missed: int, n_worst: int) -> int:
+    """Drops the worst, be they resident or only loaded, and keeps the rest of what was loaded."""
+    for place in range(n_worst):
+        block = cache.worst[place]
+        if cache.resident[block] == 1:
+            evict(cache, bucket, block)
+        else:
+            cache.asked[block] = -1
+    n_kept = 0
+    for place in range(n_missed):
+        block = missed[place]
+        if cache.asked[block] == -1:
+            cache.asked[block] = cache.counters[EVENT]
+        else:
+            insert(cache, bucket, block)
+            n_kept += 1
+    return n_kept
+
+
+@compiled
+def prefetch(cache: CacheState, policy: int, bucket: int, block: int, keep_from: int) -> int:
+    """Makes a block resident between events, in the place of the bucket's worst where it is full.
+
+    Args:
+      cache: A `CacheState`.
+      policy: Code of the policy.
+      bucket: Of the block's layer.
+      block: What is brought.
+      keep_from: Blocks asked for in this event or later are not driven out.
+
+    Returns:
+      The block that was driven out; -1 for none, -2 where there was no room to be made.
+    """
+    if cache.resident[block] == 1:
+        return -1
+    if cache.used[bucket] < cache.capacity[bucket]:
+        insert(cache, bucket, block)
+        return -1
+    begin = cache.begin[bucket]
+    worst = -1
+    for place in range(begin, begin + cache.used[bucket]):
+        other = cache.members[place]
+        if cache.asked[other] >= keep_from:
+            continue
+        _set_keys(cache, policy, other)
+        if worst < 0 or _is_worse(cache, other, worst):
+            worst = other
+    if worst < 0:
+        return -2
+    evict(cache, bucket, worst)
+    insert(cache, bucket, block)
+    return worst
+
+
+@compiled
+def resize(cache: CacheState, policy: int, bucket: int, capacity: int) -> None:
+    """Gives a bucket another capacity, and drops its worst blocks where it holds more."""
+    cache.capacity[bucket] = capacity
+    excess = cache.used[bucket] - capacity
+    if excess <= 0:
+        return
+    begin = cache.begin[bucket]
+    n_worst = 0
+    for place in range(begin, begin + cache.used[bucket]):
+        n_worst = _offer(cache, policy, cache.members[place], n_worst, excess)
+    for place in range(n_worst):
+        evict(cache, bucket, cache.worst[place])
+
+
+@compiled
+def fill_by_priority(cache: CacheState, n_experts: int) -> None:
+    """Loads the blocks of highest priority before the first event; the first where equal."""
+    n_layers = cache.bucket.shape[0]
+    n_blocks = n_layers * n_experts
+    for bucket in range(cache.capacity.shape[0]):
+        low, high = 0, n_blocks
+        if cache.capacity.shape[0] > 1:
+            low, high = bucket * n_experts, (bucket + 1) * n_experts
+        while cache.used[bucket] < min(cache.capacity[bucket], high - low):
+            best = -1
+            for block in range(low, high):
+                if cache.resident[block] == 1:
+                    continue
+                if best < 0 or cache.priority[block] > cache.priority[best]:
+                    best = block
+            insert(cache, bucket, best)
+
+
+@entry_point(seconds=3)
+def replay(
+    cache: CacheState,
+    policy: int,
+    admission: int,
+    layers: Array,
+    cycles: Array,
+    offsets: Array,
+    blocks: Array,
+    future: Array,
+    missed: Array,
+    misses: Array,
+) -> None:
+    """Replays events against a cache.
+
+    Args:
+      cache: A `CacheState`, changed.
+      policy: Code of the policy; `static` keeps what `priority` likes most from the start.
+      admission: Code of the admission.
+      layers: (n_events,) int64.
+      cycles: (n_events,) int64, never falling.
+      offsets: (n_events + 1,) int64.
+      blocks: (n_uses,) int32, the sets after each other.
+      future: (n_uses,) int64, of `next_uses`; or empty where the policy needs none. For `sch`,
+        uses that come, less those that are done: see `replay_segments`.
+      missed: Scratch, as long as the largest set, int32.
+      misses: (n_events,) int64, written.
+    """
+    if policy == STATIC:
+        fill_by_priority(cache, cache.resident.shape[0] // cache.bucket.shape[0])
+    for event in range(layers.shape[0]):
+        low, high = offsets[event], offsets[event + 1]
+        wanted = blocks[low:high]
+        n_missed = begin_event(cache, wanted, high - low, cycles[event], missed)
+        misses[event] = n_missed
+        if future.shape[0] > 0:
+            for place in range(low, high):
+                cache.next_use[blocks[place]] = future[place]
+        if policy != STATIC:
+            bucket = cache.bucket[layers[event]]
+            end_event(cache, policy, admission, bucket, missed, n_missed)
+
+
+@entry_point(seconds=2)
+def replay_one_by_one(
+    cache: CacheState,
+    policy: int,
+    layers: Array,
+    cycles: Array,
+    offsets: Array,
+    blocks: Array,
+    future: Array,
+) -> None:
+    """Replays uses one at a time, as simulators of general caches do; what missed is admitted.
+
+    `belady` alone may pass by: what is used later than everything resident is not admitted.
+
+    Args:
+      cache: A `CacheState`, changed; `last_event` counts uses here.
+      policy: Code of the policy.
+      layers: (n_events,) int64.
+      cycles: (n_events,) int64.
+      offsets: (n_events + 1,) int64.
+      blocks: (n_uses,) int32.
+      future: (n_uses,) int64, the *use* of the same block that comes next, or `NEVER`; or empty.
+    """
+    if policy == STATIC:
+        fill_by_priority(cache, cache.resident.shape[0] // cache.bucket.shape[0])
+    counters = cache.counters
+    for event in range(layers.shape[0]):
+        bucket = cache.bucket[layers[event]]
+        counters[CYCLE] = cycles[event]
+        for use in range(offsets[event], offsets[event + 1]):
+            block = blocks[use]
+            counters[EVENT] = use
+            following = future[use] if future.shape[0] > 0 else NEVER
+            if cache.resident[block] == 1:
+                counters[HITS] += 1
+            else:
+                counters[MISSES] += 1
+                is_kept = policy != STATIC and cache.capacity[bucket] > 0
+                if is_kept and cache.used[bucket] >= cache.capacity[bucket]:
+                    begin = cache.begin[bucket]
+                    worst = cache.members[begin]
+                    for place in range(begin, begin + cache.used[bucket]):
+                        other = cache.members[place]
+                        _set_keys(cache, policy, other)
+                        if other != worst and _is_worse(cache, other, worst):
+                            worst = other
+                    if policy == BELADY and following >= cache.next_use[worst]:
+                        is_kept = False
+                    else:
+                        evict(cache, bucket, worst)
+                if is_kept:
+                    insert(cache, bucket, block)
+            # One later, as if the use before were over: `lfru` divides by the uses since.
+            cache.last_event[block] = use + 1
+            cache.last_cycle[block] = cycles[event]
+            cache.frequency[block] += 1
+            cache.next_use[block] = following

@@ -1,0 +1,166 @@
+"""The routing generator's inner loops."""
+
+from functools import cache
+from statistics import NormalDist
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from archgym.kernels import entry_point, inlined
+
+__all__ = ["draw", "normal_table"]
+
+Array = npt.NDArray[Any]
+_BITS: Final = 14
+_MASK: Final = np.uint64((1 << _BITS) - 1)
+_SHIFT: Final = np.uint64(_BITS)
+_SHIFT_2: Final = np.uint64(2 * _BITS)
+_SHIFT_3: Final = np.uint64(3 * _BITS)
+_PER_WORD: Final = 4
+
+# Steele, Lea, Flood, *Fast splittable pseudorandom number generators*, 2014, SplitMix64.
+_GAMMA: Final = np.uint64(0x9E3779B97F4A7C15)
+_MIX_1: Final = np.uint64(0xBF58476D1CE4E5B9)
+_MIX_2: Final = np.uint64(0x94D049BB133111EB)
+_S30, _S27, _S31 = np.uint64(30), np.uint64(27), np.uint64(31)
+
+
+@cache
+def normal_table() -> npt.NDArray[np.float32]:
+    """Quantiles of the standard normal distribution at the middles of 2**14 equal shares.
+
+    Scaled to variance 1: the middles leave out a little of the tails.
+    """
+    n = 1 << _BITS
+    inverse = NormalDist().inv_cdf
+    upper = np.array([inverse((n // 2 + k + 0.5) / n) for k in range(n // 2)])
+    table = np.concatenate((-upper[::-1], upper))
+    scaled: npt.NDArray[np.float32] = (table / np.sqrt(np.mean(table**2))).astype(np.float32)
+    return scaled
+
+
+@inlined
+def _mixed(word: np.uint64) -> np.uint64:
+    word = (word ^ (word >> _S30)) * _MIX_1
+    word = (word ^ (word >> _S27)) * _MIX_2
+    return word ^ (word >> _S31)
+
+
+@inlined
+def _fill(row: Array, state: np.uint64, table: Array) -> np.uint64:
+    """Fills a row with normal numbers and returns the generator's next state."""
+    n = row.shape[0]
+    whole = n - n % _PER_WORD
+    for begin in range(0, whole, _PER_WORD):
+        state += _GAMMA
+        word = _mixed(state)
+        row[begin] = table[word & _MASK]
+        row[begin + 1] = table[(word >> _SHIFT) & _MASK]
+        row[begin + 2] = table[(word >> _SHIFT_2) & _MASK]
+        row[begin + 3] = table[word >> _SHIFT_3 & _MASK]
+    if whole < n:
+        state += _GAMMA
+        word = _mixed(state)
+        for place in range(whole, n):
+            row[place] = table[word & _MASK]
+            word >>= _SHIFT
+    return state
+
+
+@inlined
+def _take_top(logits: Array, chosen: Array) -> None:
+    """Writes the indices of the largest logits, largest first; the lower index where equal."""
+    k = chosen.shape[0]
+    n_kept = 0
+    least = np.float32(0.0)
+    for expert in range(logits.shape[0]):
+        value = logits[expert]
+        if n_kept == k and value <= least:
+            continue
+        place = n_kept if n_kept < k else k - 1
+        while place > 0 and logits[chosen[place - 1]] < value:
+            chosen[place] = chosen[place - 1]
+            place -= 1
+        chosen[place] = expert
+        if n_kept < k:
+            n_kept += 1
+        least = logits[chosen[n_kept - 1]]
+
+
+@entry_point(seconds=3)
+def draw(
+    experts: Array,
+    starts: Array,
+    popularity: Array,
+    permutation: Array,
+    seed: np.uint64,
+    process: Array,
+    table: Array,
+    states: Array,
+    scratch: Array,
+) -> None:
+    """Draws all tokens of all documents.
+
+    Args:
+      experts: (n_tokens, n_layers, top_k) int16, written.
+      starts: (n_documents + 1,) int64.
+      popularity: (n_layers, n_experts) float32, what every token's logits begin with.
+      permutation: (n_layers, n_experts) int32, of the noise of the layer before.
+      seed: The generator's, uint64.
+      process: topic, persistence, drift, slow, depth.
+      table: Of `normal_table`.
+      states: (n_layers,) uint64, scratch.
+      scratch: (3, n_layers + 1, n_experts) float32.
+    """
+    n_layers = experts.shape[1]
+    n_experts = popularity.shape[1]
+    topic = np.float32(process[0])
+    keep = np.float32(process[1])
+    fresh = np.float32(np.sqrt(1.0 - process[1] * process[1]))
+    slow_keep = np.float32(process[3])
+    slow_fresh = np.float32(np.sqrt(1.0 - process[3] * process[3]))
+    slow_part = np.float32(np.sqrt(process[2]))
+    fast_part = np.float32(np.sqrt(1.0 - process[2]))
+    depth = np.float32(process[4])
+    alone = np.float32(np.sqrt(1.0 - process[4] * process[4]))
+    bias, fast, slow = scratch[0], scratch[1], scratch[2]
+    drawn, logits, noise = bias[n_layers], fast[n_layers], slow[n_layers]
+    for document in range(starts.shape[0] - 1):
+        for layer in range(n_layers):
+            origin = _mixed(seed + _GAMMA * np.uint64(document + 1))
+            state = _mixed(origin + _GAMMA * np.uint64(layer + 1))
+            state = _fill(bias[layer], state, table)
+            for expert in range(n_experts):
+                bias[layer, expert] = popularity[layer, expert] + topic * bias[layer, expert]
+            state = _fill(fast[layer], state, table)
+            states[layer] = _fill(slow[layer], state, table)
+        for token in range(starts[document], starts[document + 1]):
+            is_first = token == starts[document]
+            for layer in range(n_layers):
+                if not is_first:
+                    states[layer] = _fill(drawn, states[layer], table)
+                    for expert in range(n_experts):
+                        fast[layer, expert] = keep * fast[layer, expert] + fresh * drawn[expert]
+                    if slow_part > 0.0:
+                        states[layer] = _fill(drawn, states[layer], table)
+                        for expert in range(n_experts):
+                            slow[layer, expert] = (
+                                slow_keep * slow[layer, expert] + slow_fresh * drawn[expert]
+                            )
+                for expert in range(n_experts):
+                    drawn[expert] = (
+                        fast_part * fast[layer, expert] + slow_part * slow[layer, expert]
+                    )
+                if depth > 0.0 and layer > 0:
+                    for expert in range(n_experts):
+                        source = permutation[layer, expert]
+                        logits[expert] = alone * drawn[expert] + depth * noise[source]
+                    for expert in range(n_experts):
+                        noise[expert] = logits[expert]
+                        logits[expert] += bias[layer, expert]
+                else:
+                    for expert in range(n_experts):
+                        noise[expert] = drawn[expert]
+                        logits[expert] = bias[layer, expert] + drawn[expert]
+                _take_top(logits, experts[token, layer])
