@@ -26,14 +26,32 @@ from archgym.simulators.moe.columns import (
     TOP_K,
 )
 from archgym.simulators.moe.state import (
+    ARRIVAL,
+    BATCH,
+    BATCH_COUNT,
+    BATCH_FROM,
+    GATHERED,
+    GENERATED,
+    GROUP,
     IN_SYSTEM,
+    LAST,
     LAST_EVENT,
+    LENGTH,
     N_ARRIVED,
     N_BATCH,
     N_GROUP,
     N_RUNNING,
+    OFFSET,
+    ORDER,
+    OUTPUT,
+    PHASE,
+    PREFILLED,
+    PROMPT,
+    QUEUE,
     RESERVED,
     ROTATION,
+    ROW,
+    SCORE,
     WAITING_FROM,
 )
 
@@ -46,7 +64,10 @@ _DECODE_FIRST, _PREFILL_FIRST, _FCFS, _LONGEST_QUEUE, _REGROUP = range(5)  # Sch
 @compiled
 def token_row(work, request, position):  # type: ignore[no-untyped-def]  # compiled
     """The row of `routing` of a request's token; a short document begins again."""
-    return work.row[request] + (work.offset[request] + position) % work.length[request]
+    return (
+        work.requests[ROW, request]
+        + (work.requests[OFFSET, request] + position) % work.requests[LENGTH, request]
+    )
 
 
 @compiled
@@ -63,7 +84,7 @@ def ingest(choices, work, state, counters, now):  # type: ignore[no-untyped-def]
     """Takes in the requests that have come."""
     numbers = state.numbers
     while numbers[N_ARRIVED] < choices[N_REQUESTS]:
-        arrival = work.arrival_ns[numbers[N_ARRIVED]]
+        arrival = work.requests[ARRIVAL, numbers[N_ARRIVED]]
         if arrival > now:
             break
         count_area(state, counters, float(arrival), 1)
@@ -74,22 +95,22 @@ def ingest(choices, work, state, counters, now):  # type: ignore[no-untyped-def]
 def retire(work, state, counters, request, at):  # type: ignore[no-untyped-def]  # compiled
     """A request has its last token."""
     numbers = state.numbers
-    state.phase[request] = FINISHED
-    state.finish_ns[request] = at
-    numbers[RESERVED] -= work.prompt[request] + work.output[request]
+    state.requests[PHASE, request] = FINISHED
+    state.times[LAST, request] = at
+    numbers[RESERVED] -= work.requests[PROMPT, request] + work.requests[OUTPUT, request]
     count_area(state, counters, at, -1)
     kept = 0
     for place in range(numbers[N_RUNNING]):
-        other = state.running[place]
+        other = state.requests[ORDER, place]
         if other != request:
-            state.running[kept] = other
+            state.requests[ORDER, kept] = other
             kept += 1
     numbers[N_RUNNING] = kept
 
 
 @compiled
 def _may_admit(choices, work, state, request):  # type: ignore[no-untyped-def]  # compiled
-    need = work.prompt[request] + work.output[request]
+    need = work.requests[PROMPT, request] + work.requests[OUTPUT, request]
     return (
         state.numbers[N_RUNNING] < choices[MAX_SEQUENCES]
         and state.numbers[RESERVED] + need <= choices[MAX_CONTEXT]
@@ -99,12 +120,12 @@ def _may_admit(choices, work, state, request):  # type: ignore[no-untyped-def]  
 @compiled
 def _admit(choices, work, state, counters, request):  # type: ignore[no-untyped-def]  # compiled
     numbers = state.numbers
-    state.phase[request] = RUNNING
-    state.running[numbers[N_RUNNING]] = request
+    state.requests[PHASE, request] = RUNNING
+    state.requests[ORDER, numbers[N_RUNNING]] = request
     numbers[N_RUNNING] += 1
-    numbers[RESERVED] += work.prompt[request] + work.output[request]
+    numbers[RESERVED] += work.requests[PROMPT, request] + work.requests[OUTPUT, request]
     while numbers[WAITING_FROM] < choices[N_REQUESTS]:
-        if state.phase[numbers[WAITING_FROM]] == WAITING:
+        if state.requests[PHASE, numbers[WAITING_FROM]] == WAITING:
             break
         numbers[WAITING_FROM] += 1
     counters[PEAK_SEQUENCES] = max(counters[PEAK_SEQUENCES], numbers[N_RUNNING])
@@ -113,15 +134,15 @@ def _admit(choices, work, state, counters, request):  # type: ignore[no-untyped-
 
 @compiled
 def _is_decoding(work, state, request):  # type: ignore[no-untyped-def]  # compiled
-    return state.prefilled[request] >= work.prompt[request]
+    return state.requests[PREFILLED, request] >= work.requests[PROMPT, request]
 
 
 @compiled
 def _add(state, request, first, count):  # type: ignore[no-untyped-def]  # compiled
     place = state.numbers[N_BATCH]
-    state.batch[place] = request
-    state.batch_from[place] = first
-    state.batch_count[place] = count
+    state.requests[BATCH, place] = request
+    state.requests[BATCH_FROM, place] = first
+    state.requests[BATCH_COUNT, place] = count
     state.numbers[N_BATCH] = place + 1
 
 
@@ -130,15 +151,15 @@ def _add_decode(work, state, request, budget):  # type: ignore[no-untyped-def]  
     """Adds a decoding request's next token; what is left of the budget."""
     if budget < 1:
         return budget
-    _add(state, request, work.prompt[request] + state.generated[request] - 1, 1)
+    _add(state, request, work.requests[PROMPT, request] + state.requests[GENERATED, request] - 1, 1)
     return budget - 1
 
 
 @compiled
 def _add_prefill(choices, work, state, request, budget):  # type: ignore[no-untyped-def]  # compiled
     """Adds as much of a prompt as there is budget for; what is left of it."""
-    done = state.prefilled[request]
-    left = work.prompt[request] - done
+    done = state.requests[PREFILLED, request]
+    left = work.requests[PROMPT, request] - done
     chunk = choices[CHUNK_TOKENS]
     if chunk > 0:
         count = min(left, chunk, budget)
@@ -161,7 +182,7 @@ def _add_decodes(choices, work, state, budget):  # type: ignore[no-untyped-def] 
     start = numbers[ROTATION] % n if n > choices[MAX_TOKENS] else 0
     added = 0
     for step in range(n):
-        request = state.running[(start + step) % n]
+        request = state.requests[ORDER, (start + step) % n]
         if budget > 0 and _is_decoding(work, state, request):
             budget = _add_decode(work, state, request, budget)
             added = step + 1
@@ -174,19 +195,25 @@ def _add_prefills(choices, work, state, counters, budget):  # type: ignore[no-un
     """Goes on with prompts, then admits requests while there is budget."""
     numbers = state.numbers
     for place in range(numbers[N_RUNNING]):
-        request = state.running[place]
+        request = state.requests[ORDER, place]
         if budget > 0 and not _is_decoding(work, state, request):
             budget = _add_prefill(choices, work, state, request, budget)
+    _admit_more(choices, work, state, counters, budget)
+
+
+@compiled
+def _admit_more(choices, work, state, counters, budget):  # type: ignore[no-untyped-def]  # compiled
+    """Admits requests that wait, and starts on their prompts, while there is budget."""
+    numbers = state.numbers
     while budget > 0 and numbers[WAITING_FROM] < numbers[N_ARRIVED]:
         request = numbers[WAITING_FROM]
         if not _may_admit(choices, work, state, request):
             break
         whole = choices[CHUNK_TOKENS] == 0
-        if whole and work.prompt[request] > budget and numbers[N_BATCH] > 0:
+        if whole and work.requests[PROMPT, request] > budget and numbers[N_BATCH] > 0:
             break
         _admit(choices, work, state, counters, request)
         budget = _add_prefill(choices, work, state, request, budget)
-    return budget
 
 
 @compiled
@@ -194,23 +221,23 @@ def _in_order(choices, work, state, counters, budget):  # type: ignore[no-untype
     """Whoever was admitted first goes first, reading or writing."""
     numbers = state.numbers
     for place in range(numbers[N_RUNNING]):
-        request = state.running[place]
+        request = state.requests[ORDER, place]
         if budget < 1:
             break
         if _is_decoding(work, state, request):
             budget = _add_decode(work, state, request, budget)
         else:
             budget = _add_prefill(choices, work, state, request, budget)
-    return _add_prefills(choices, work, state, counters, budget) if budget > 0 else budget
+    _admit_more(choices, work, state, counters, budget)
 
 
 @compiled
 def _queue_of(work, state, request):  # type: ignore[no-untyped-def]  # compiled
     """The expert whose queue a request stands in: what its next token asks for first."""
     if _is_decoding(work, state, request):
-        position = work.prompt[request] + state.generated[request] - 1
+        position = work.requests[PROMPT, request] + state.requests[GENERATED, request] - 1
     else:
-        position = state.prefilled[request]
+        position = state.requests[PREFILLED, request]
     return work.routing[token_row(work, request, position), 0, 0]
 
 
@@ -220,23 +247,23 @@ def _longest_queue(choices, work, state, counters, budget):  # type: ignore[no-u
     numbers = state.numbers
     n_experts = choices[N_EXPERTS]
     for expert in range(n_experts):
-        state.queue[expert] = 0
+        state.experts[QUEUE, expert] = 0
     for place in range(numbers[N_RUNNING]):
-        state.queue[_queue_of(work, state, state.running[place])] += 1
+        state.experts[QUEUE, _queue_of(work, state, state.requests[ORDER, place])] += 1
     for request in range(numbers[WAITING_FROM], numbers[N_ARRIVED]):
-        if state.phase[request] == WAITING:
-            state.queue[_queue_of(work, state, request)] += 1
+        if state.requests[PHASE, request] == WAITING:
+            state.experts[QUEUE, _queue_of(work, state, request)] += 1
     n_running = numbers[N_RUNNING]
     while budget > 0:
         longest = 0
         for expert in range(1, n_experts):
-            if state.queue[expert] > state.queue[longest]:
+            if state.experts[QUEUE, expert] > state.experts[QUEUE, longest]:
                 longest = expert
-        if state.queue[longest] == 0:
+        if state.experts[QUEUE, longest] == 0:
             break
-        state.queue[longest] = 0
+        state.experts[QUEUE, longest] = 0
         for place in range(n_running):
-            request = state.running[place]
+            request = state.requests[ORDER, place]
             if budget < 1:
                 break
             if _queue_of(work, state, request) == longest:
@@ -248,25 +275,26 @@ def _longest_queue(choices, work, state, counters, budget):  # type: ignore[no-u
             if budget < 1:
                 break
             if (
-                state.phase[request] == WAITING
+                state.requests[PHASE, request] == WAITING
                 and _queue_of(work, state, request) == longest
                 and _may_admit(choices, work, state, request)
             ):
                 _admit(choices, work, state, counters, request)
                 budget = _add_prefill(choices, work, state, request, budget)
-    return budget
 
 
 @compiled
 def _likeness(choices, work, state, request, side):  # type: ignore[no-untyped-def]  # compiled
     """How much of what a request's next token asks for the group on one side asks for too."""
     n_experts, top_k = choices[N_EXPERTS], choices[TOP_K]
-    position = work.prompt[request] + state.generated[request] - 1
+    position = work.requests[PROMPT, request] + state.requests[GENERATED, request] - 1
     row = token_row(work, request, position)
     found = 0
     for layer in range(choices[N_LAYERS]):
         for rank in range(top_k):
-            found += state.gathered[side, layer * n_experts + work.routing[row, layer, rank]]
+            found += state.blocks[
+                GATHERED + side, layer * n_experts + work.routing[row, layer, rank]
+            ]
     return found
 
 
@@ -274,11 +302,13 @@ def _likeness(choices, work, state, request, side):  # type: ignore[no-untyped-d
 def _ask(choices, work, state, request, side, change):  # type: ignore[no-untyped-def]  # compiled
     """Adds what a request's next token asks for to what a group asks for, or takes it away."""
     n_experts, top_k = choices[N_EXPERTS], choices[TOP_K]
-    position = work.prompt[request] + state.generated[request] - 1
+    position = work.requests[PROMPT, request] + state.requests[GENERATED, request] - 1
     row = token_row(work, request, position)
     for layer in range(choices[N_LAYERS]):
         for rank in range(top_k):
-            state.gathered[side, layer * n_experts + work.routing[row, layer, rank]] += change
+            state.blocks[GATHERED + side, layer * n_experts + work.routing[row, layer, rank]] += (
+                change
+            )
 
 
 @compiled
@@ -292,8 +322,8 @@ def _regroup(choices, work, state, counters):  # type: ignore[no-untyped-def]  #
     size = choices[MAX_TOKENS]
     if numbers[N_GROUP] > 0:
         for place in range(numbers[N_GROUP]):
-            request = state.group[place]
-            if state.phase[request] == RUNNING:
+            request = state.requests[GROUP, place]
+            if state.requests[PHASE, request] == RUNNING:
                 _add_decode(work, state, request, size)
         numbers[N_GROUP] = 0
         if numbers[N_BATCH] > 0:
@@ -302,52 +332,57 @@ def _regroup(choices, work, state, counters):  # type: ignore[no-untyped-def]  #
     start = numbers[ROTATION] % max(1, n_running)
     n = 0
     for step in range(n_running):
-        request = state.running[(start + step) % n_running]
+        request = state.requests[ORDER, (start + step) % n_running]
         if n < 2 * size and _is_decoding(work, state, request):
-            state.group[n] = request
+            state.requests[GROUP, n] = request
             n += 1
     numbers[ROTATION] = start + n if n_running > 2 * size else 0
     if n <= size:
         for place in range(n):
-            _add_decode(work, state, state.group[place], size)
+            _add_decode(work, state, state.requests[GROUP, place], size)
         return
     n_blocks = choices[N_LAYERS] * choices[N_EXPERTS]
     for side in range(2):
         for block in range(n_blocks):
-            state.gathered[side, block] = 0
-    first = state.group[0]
+            state.blocks[GATHERED + side, block] = 0
+    first = state.requests[GROUP, 0]
     _ask(choices, work, state, first, 0, 1)
-    other = state.group[1]
+    other = state.requests[GROUP, 1]
     least = 1 << 62
     for place in range(1, n):
-        likeness = _likeness(choices, work, state, state.group[place], 0)
+        likeness = _likeness(choices, work, state, state.requests[GROUP, place], 0)
         if likeness < least:
-            other, least = state.group[place], likeness
+            other, least = state.requests[GROUP, place], likeness
     _ask(choices, work, state, other, 1, 1)
     half = (n + 1) // 2
     for turn in range(2):
         for place in range(n):
-            request = state.group[place]
+            request = state.requests[GROUP, place]
             nearness = _likeness(choices, work, state, request, 0)
-            state.score[place] = nearness - _likeness(choices, work, state, request, 1)
+            state.times[SCORE, place] = nearness - _likeness(choices, work, state, request, 1)
         # Those most like the first group come first; insertion keeps equals in their order.
         for place in range(1, n):
-            request, score = state.group[place], state.score[place]
+            request, score = state.requests[GROUP, place], state.times[SCORE, place]
             at = place
-            while at > 0 and state.score[at - 1] < score:
-                state.group[at], state.score[at] = state.group[at - 1], state.score[at - 1]
+            while at > 0 and state.times[SCORE, at - 1] < score:
+                state.requests[GROUP, at], state.times[SCORE, at] = (
+                    state.requests[GROUP, at - 1],
+                    state.times[SCORE, at - 1],
+                )
                 at -= 1
-            state.group[at], state.score[at] = request, score
+            state.requests[GROUP, at], state.times[SCORE, at] = request, score
         if turn == 0:
             for side in range(2):
                 for block in range(n_blocks):
-                    state.gathered[side, block] = 0
+                    state.blocks[GATHERED + side, block] = 0
             for place in range(n):
-                _ask(choices, work, state, state.group[place], 0 if place < half else 1, 1)
+                _ask(
+                    choices, work, state, state.requests[GROUP, place], 0 if place < half else 1, 1
+                )
     for place in range(half):
-        _add_decode(work, state, state.group[place], size)
+        _add_decode(work, state, state.requests[GROUP, place], size)
     for place in range(half, n):
-        state.group[place - half] = state.group[place]
+        state.requests[GROUP, place - half] = state.requests[GROUP, place]
     numbers[N_GROUP] = n - half
     counters[N_GROUPS] += 1
 

@@ -30,7 +30,23 @@ from archgym.simulators.moe.columns import (
     TARGET,
 )
 from archgym.simulators.moe.recency import touch
-from archgym.simulators.moe.state import HEAD, LINK, N_HOST, SSD, STAGED, TAIL
+from archgym.simulators.moe.state import (
+    FETCH,
+    FETCH_EVENT,
+    FETCH_SLOT,
+    HEAD,
+    HOST,
+    ISSUED,
+    LEFT,
+    LINK,
+    LOW,
+    N_HOST,
+    READY,
+    SSD,
+    STAGED,
+    TAIL,
+    UNUSED,
+)
 
 __all__ = [
     "advance",
@@ -51,17 +67,9 @@ _ROUNDING_NS = 1e-6  # a shorter remainder is rounding
 def from_drive(costs, choices, state, counters, block, at):  # type: ignore[no-untyped-def]  # compiled
     """When the host has a block, which is read from the drive where it does not [ns]."""
     capacity = choices[HOST_CAPACITY]
-    if capacity >= state.fetch.shape[0]:
+    if capacity >= state.blocks.shape[1] - 1:
         return at
-    was_there = touch(
-        state.host_in,
-        state.host_before,
-        state.host_after,
-        state.numbers,
-        N_HOST,
-        max(1, capacity),
-        block,
-    )
+    was_there = touch(state, HOST, N_HOST, max(1, capacity), block)
     if was_there:
         return at
     begin = max(at, state.clocks[SSD])
@@ -75,18 +83,18 @@ def from_drive(costs, choices, state, counters, block, at):  # type: ignore[no-u
 @compiled
 def enqueue(costs, state, block, event, at):  # type: ignore[no-untyped-def]  # compiled
     """Queues a prefetch of a block for an event of this step."""
-    ring = state.queue_block.shape[0]
+    ring = state.ring_block.shape[0]
     tail = state.numbers[TAIL]
     if tail - state.numbers[HEAD] >= ring:
         return
     slot = tail & (ring - 1)
-    state.queue_block[slot] = block
-    state.queue_left[slot] = costs[LOAD_FIXED_NS] + costs[LOAD_NS]
-    state.queue_issue[slot] = at
-    state.queue_ready[slot] = -1.0
-    state.fetch[block] = QUEUED
-    state.fetch_event[block] = event
-    state.fetch_slot[block] = tail
+    state.ring_block[slot] = block
+    state.ring[LEFT, slot] = costs[LOAD_FIXED_NS] + costs[LOAD_NS]
+    state.ring[ISSUED, slot] = at
+    state.ring[READY, slot] = -1.0
+    state.blocks[FETCH, block] = QUEUED
+    state.blocks[FETCH_EVENT, block] = event
+    state.blocks[FETCH_SLOT, block] = tail
     state.numbers[TAIL] = tail + 1
 
 
@@ -98,11 +106,11 @@ def _take_place(choices, state, cache, counters, n_experts, block):  # type: ign
         event = cache.counters[EVENT]
         if prefetch(cache, choices[REPLACEMENT], bucket, block, event) == -2:
             return 2
-        if state.unused[block] == 1:
+        if state.blocks[UNUSED, block] == 1:
             # It had come before, and had been driven out before its first use.
             counters[N_WASTED] += 1
-        state.unused[block] = 1
-        state.low[block] = 0
+        state.blocks[UNUSED, block] = 1
+        state.blocks[LOW, block] = 0
         return 1
     if state.numbers[STAGED] >= choices[STAGING]:
         return 0
@@ -114,40 +122,40 @@ def _take_place(choices, state, cache, counters, n_experts, block):  # type: ign
 def _serve(costs, choices, state, cache, counters, n_experts, until):  # type: ignore[no-untyped-def]  # compiled
     """Runs the prefetches that the link can serve before a time."""
     clocks, numbers = state.clocks, state.numbers
-    ring = state.queue_block.shape[0]
+    ring = state.ring_block.shape[0]
     while numbers[HEAD] < numbers[TAIL] and clocks[LINK] < until:
         head = numbers[HEAD]
         slot = head & (ring - 1)
-        block = state.queue_block[slot]
-        status = state.fetch[block]
-        if state.fetch_slot[block] != head or status == NOTHING or status == IS_STAGED:
+        block = state.ring_block[slot]
+        status = state.blocks[FETCH, block]
+        if state.blocks[FETCH_SLOT, block] != head or status in (NOTHING, IS_STAGED):
             numbers[HEAD] = head + 1
             continue
         start = clocks[LINK]
         if status == QUEUED:
-            if state.queue_ready[slot] < 0.0:
-                issued = state.queue_issue[slot]
+            if state.ring[READY, slot] < 0.0:
+                issued = state.ring[ISSUED, slot]
                 ready = from_drive(costs, choices, state, counters, block, issued)
-                state.queue_ready[slot] = ready
-            start = max(start, state.queue_issue[slot], state.queue_ready[slot])
+                state.ring[READY, slot] = ready
+            start = max(start, state.ring[ISSUED, slot], state.ring[READY, slot])
             if start >= until:
                 break
             place = _take_place(choices, state, cache, counters, n_experts, block)
             if place == 0:
                 break
             if place == 2:
-                state.fetch[block] = NOTHING
+                state.blocks[FETCH, block] = NOTHING
                 numbers[HEAD] = head + 1
                 continue
-            state.fetch[block] = ON_LINK
+            state.blocks[FETCH, block] = ON_LINK
             counters[N_PREFETCH] += 1
-        left = state.queue_left[slot]
+        left = state.ring[LEFT, slot]
         if start + left <= until:
             clocks[LINK] = start + left
             counters[H2D_BUSY_NS] += left
             finish_transfer(choices, state, block)
         else:
-            state.queue_left[slot] = left - (until - start)
+            state.ring[LEFT, slot] = left - (until - start)
             counters[H2D_BUSY_NS] += until - start
             clocks[LINK] = until
 
@@ -162,8 +170,8 @@ def advance(costs, choices, state, cache, counters, n_experts, until):  # type: 
 @compiled
 def finish_transfer(choices, state, block):  # type: ignore[no-untyped-def]  # compiled
     """The whole block, which is the head of the ring, has come."""
-    state.queue_left[state.fetch_slot[block] & (state.queue_block.shape[0] - 1)] = 0.0
-    state.fetch[block] = NOTHING if choices[TARGET] == _CACHE else IS_STAGED
+    state.ring[LEFT, state.blocks[FETCH_SLOT, block] & (state.ring_block.shape[0] - 1)] = 0.0
+    state.blocks[FETCH, block] = NOTHING if choices[TARGET] == _CACHE else IS_STAGED
     state.numbers[HEAD] += 1
 
 
@@ -185,7 +193,7 @@ def clear_for_demand(costs, choices, state, cache, counters, n_experts, at, keep
       How long the demand waits for prefetches [ns].
     """
     clocks, numbers = state.clocks, state.numbers
-    ring = state.queue_block.shape[0]
+    ring = state.ring_block.shape[0]
     begin = max(clocks[LINK], at)
     clocks[LINK] = begin
     if choices[LINK_ORDER] == _FIFO:
@@ -195,12 +203,12 @@ def clear_for_demand(costs, choices, state, cache, counters, n_experts, at, keep
     if numbers[HEAD] == numbers[TAIL]:
         return 0.0
     slot = numbers[HEAD] & (ring - 1)
-    block = state.queue_block[slot]
-    if state.fetch_slot[block] != numbers[HEAD] or state.fetch[block] != ON_LINK:
+    block = state.ring_block[slot]
+    if state.blocks[FETCH_SLOT, block] != numbers[HEAD] or state.blocks[FETCH, block] != ON_LINK:
         return 0.0
-    if state.fetch_event[block] == keep and _is_asked(state, keep, n_experts, block):
+    if state.blocks[FETCH_EVENT, block] == keep and _is_asked(state, keep, n_experts, block):
         return 0.0
-    left = state.queue_left[slot]
+    left = state.ring[LEFT, slot]
     chunk = costs[CHUNK_NS]
     if chunk > 0.0:
         done = costs[LOAD_FIXED_NS] + costs[LOAD_NS] - left
@@ -208,8 +216,8 @@ def clear_for_demand(costs, choices, state, cache, counters, n_experts, at, keep
         left = min(left, chunk - ahead) if ahead > _ROUNDING_NS else 0.0
     clocks[LINK] += left
     counters[H2D_BUSY_NS] += left
-    state.queue_left[slot] -= left
-    if state.queue_left[slot] <= _ROUNDING_NS:
+    state.ring[LEFT, slot] -= left
+    if state.ring[LEFT, slot] <= _ROUNDING_NS:
         finish_transfer(choices, state, block)
     return clocks[LINK] - begin
 
@@ -223,21 +231,21 @@ def _is_asked(state, event, n_experts, block):  # type: ignore[no-untyped-def]  
 def release(costs, choices, state, counters, n_experts, event, layer):  # type: ignore[no-untyped-def]  # compiled
     """Takes back what was prefetched for an event that is over and did not use it."""
     whole = costs[LOAD_FIXED_NS] + costs[LOAD_NS]
-    ring = state.queue_block.shape[0]
+    ring = state.ring_block.shape[0]
     for expert in range(n_experts):
         block = layer * n_experts + expert
-        status = state.fetch[block]
-        if status == NOTHING or state.fetch_event[block] != event:
+        status = state.blocks[FETCH, block]
+        if status == NOTHING or state.blocks[FETCH_EVENT, block] != event:
             continue
         if status == QUEUED:
-            state.fetch[block] = NOTHING
+            state.blocks[FETCH, block] = NOTHING
         elif choices[TARGET] != _CACHE:
-            state.fetch[block] = NOTHING
+            state.blocks[FETCH, block] = NOTHING
             state.numbers[STAGED] -= 1
             if state.counts[event * n_experts + expert] > 0:
                 counters[N_USEFUL] += 1
             else:
                 counters[N_WASTED] += 1
                 if status == ON_LINK and whole > 0.0:
-                    slot = state.fetch_slot[block] & (ring - 1)
-                    counters[PREFETCH_CUT] += state.queue_left[slot] / whole
+                    slot = state.blocks[FETCH_SLOT, block] & (ring - 1)
+                    counters[PREFETCH_CUT] += state.ring[LEFT, slot] / whole

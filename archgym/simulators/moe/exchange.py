@@ -1,0 +1,117 @@
+"""Experts spread over accelerators: who computes what, and what crosses the links; compiled.
+
+Each accelerator holds slots of experts, some experts in several. Tokens go to the accelerators of
+their experts and back: inside a server over its links, between servers over the network, in chunks
+if the design says so (see `pipeline`). The layer takes as long as its busiest accelerator.
+"""
+
+from archgym.kernels import compiled
+from archgym.simulators.moe.columns import (
+    COMMUNICATION_NS,
+    COMPUTE_BUSY_NS,
+    DATA,
+    EXPERT,
+    EXPERT_TOKEN_NS,
+    EXPERT_WEIGHT_NS,
+    EXPERTS_NS,
+    INTER_BUSY_NS,
+    INTER_COMBINE_TOKEN_NS,
+    INTER_DISPATCH_TOKEN_NS,
+    INTER_FIXED_NS,
+    INTRA_BUSY_NS,
+    INTRA_COMBINE_TOKEN_NS,
+    INTRA_DISPATCH_TOKEN_NS,
+    INTRA_FIXED_NS,
+    LOAD_MAX,
+    LOAD_SUM,
+    MOE_NS,
+    N_ACCESSES,
+    N_DISTINCT,
+    N_EVENTS,
+    N_EXPERTS,
+    N_HITS,
+    N_ROUNDS,
+    N_ROUTED,
+    PIPELINE,
+    ROUTED_TOKEN_NS,
+    SLOTS,
+    TILE,
+)
+from archgym.simulators.moe.pipeline import best_degree, pipelined
+from archgym.simulators.moe.state import (
+    ACCESSES,
+    BEST_DEGREE,
+    HITS,
+)
+
+__all__ = ["exchange_event"]
+
+
+@compiled
+def exchange_event(costs, choices, work, state, counters, event, gate, n_tokens):  # type: ignore[no-untyped-def]  # compiled
+    """Runs one event over all accelerators; when it ends [ns]."""
+    n_experts, tile = choices[N_EXPERTS], choices[TILE]
+    layer = event // choices[N_ROUNDS]
+    base = event * n_experts
+    n = state.n_members[event]
+    n_groups = choices[EXPERT]
+    per_group = choices[SLOTS] // n_groups
+    weight_ns = token_ns = 0.0
+    most = whole = 0.0
+    for group in range(n_groups):
+        n_active = n_padded = 0
+        tokens = 0.0
+        for slot in range(group * per_group, (group + 1) * per_group):
+            expert = work.slots[layer, slot]
+            asked = state.counts[base + expert]
+            if asked == 0:
+                continue
+            copies = work.replicas[layer, expert]
+            share = (asked + copies - 1) // copies
+            n_active += 1
+            n_padded += (share + tile - 1) // tile * tile
+            tokens += asked / copies
+        weights = n_active * costs[EXPERT_WEIGHT_NS]
+        work_ns = n_padded * costs[EXPERT_TOKEN_NS] + tokens * costs[ROUTED_TOKEN_NS]
+        if max(weights, work_ns) > max(weight_ns, token_ns):
+            weight_ns, token_ns = weights, work_ns
+        most = max(most, tokens)
+        whole += tokens
+    rank_tokens = (n_tokens + choices[DATA] - 1) // choices[DATA]
+    times = (
+        costs[INTRA_FIXED_NS],
+        rank_tokens * costs[INTRA_DISPATCH_TOKEN_NS],
+        costs[INTER_FIXED_NS],
+        rank_tokens * costs[INTER_DISPATCH_TOKEN_NS],
+        costs[EXPERTS_NS],
+        token_ns,
+        costs[INTER_FIXED_NS],
+        rank_tokens * costs[INTER_COMBINE_TOKEN_NS],
+        costs[INTRA_FIXED_NS],
+        rank_tokens * costs[INTRA_COMBINE_TOKEN_NS],
+        weight_ns,
+    )
+    degree = choices[PIPELINE]
+    if degree == 0:
+        if state.numbers[BEST_DEGREE] == 0:
+            state.numbers[BEST_DEGREE] = best_degree(state.ready, times)
+        degree = state.numbers[BEST_DEGREE]
+    span = pipelined(state.ready, degree, times)
+    computing = degree * (costs[EXPERTS_NS] + max(weight_ns, token_ns / degree))
+    intra = degree * (times[0] + times[8]) + times[1] + times[9]
+    inter = degree * (times[2] + times[6]) + times[3] + times[7]
+    counters[N_EVENTS] += 1
+    counters[N_ACCESSES] += n
+    counters[N_DISTINCT] += n
+    counters[N_HITS] += n
+    counters[N_ROUTED] += whole
+    counters[LOAD_SUM] += whole / n_groups
+    counters[LOAD_MAX] += most
+    counters[COMPUTE_BUSY_NS] += computing
+    counters[INTRA_BUSY_NS] += intra
+    counters[INTER_BUSY_NS] += inter
+    counters[COMMUNICATION_NS] += max(0.0, span - computing)
+    counters[MOE_NS] += span
+    state.layers[HITS, layer] += n
+    state.layers[ACCESSES, layer] += n
+    return gate + span
