@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar, cast
 import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 
-__all__ = ["cache_folder", "compiled", "entry_point", "inlined", "on_compile"]
+__all__ = ["cache_folder", "compiled", "entry_point", "helper", "inlined", "on_compile"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +36,14 @@ _announcers: list[Announce] = []
 def compiled(function: Function) -> Function:
     """Compiles a helper of kernels; LLVM decides whether its calls are inlined."""
     dispatcher: Any = numba.njit(**_OPTIONS)(function)
+    return cast(Function, dispatcher)
+
+
+def helper(function: Function) -> Function:
+    """Compiles a helper that kernels alone call, in less time: Python has no way to call it."""
+    dispatcher: Any = numba.njit(**_OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True)(
+        function
+    )
     return cast(Function, dispatcher)
 
 

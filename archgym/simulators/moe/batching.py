@@ -9,7 +9,9 @@ Source:
   2024, algorithm 1. Re-grouping: He et al., *ExpertFlow*, arXiv 2410.17954, token scheduler.
 """
 
-from archgym.kernels import compiled
+import numpy as np
+
+from archgym.kernels import helper
 from archgym.simulators.moe.columns import (
     AREA_NS,
     CHUNK_TOKENS,
@@ -61,7 +63,7 @@ WAITING, RUNNING, FINISHED = 0, 1, 2
 _DECODE_FIRST, _PREFILL_FIRST, _FCFS, _LONGEST_QUEUE, _REGROUP = range(5)  # Scheduler
 
 
-@compiled
+@helper
 def token_row(work, request, position):  # type: ignore[no-untyped-def]  # compiled
     """The row of `routing` of a request's token; a short document begins again."""
     return (
@@ -70,7 +72,7 @@ def token_row(work, request, position):  # type: ignore[no-untyped-def]  # compi
     )
 
 
-@compiled
+@helper
 def count_area(state, counters, at, change):  # type: ignore[no-untyped-def]  # compiled
     """Adds up requests in the system times time, for Little's law."""
     clocks, numbers = state.clocks, state.numbers
@@ -79,7 +81,7 @@ def count_area(state, counters, at, change):  # type: ignore[no-untyped-def]  # 
     numbers[IN_SYSTEM] += change
 
 
-@compiled
+@helper
 def ingest(choices, work, state, counters, now):  # type: ignore[no-untyped-def]  # compiled
     """Takes in the requests that have come."""
     numbers = state.numbers
@@ -91,7 +93,7 @@ def ingest(choices, work, state, counters, now):  # type: ignore[no-untyped-def]
         numbers[N_ARRIVED] += 1
 
 
-@compiled
+@helper
 def retire(work, state, counters, request, at):  # type: ignore[no-untyped-def]  # compiled
     """A request has its last token."""
     numbers = state.numbers
@@ -108,7 +110,7 @@ def retire(work, state, counters, request, at):  # type: ignore[no-untyped-def] 
     numbers[N_RUNNING] = kept
 
 
-@compiled
+@helper
 def _may_admit(choices, work, state, request):  # type: ignore[no-untyped-def]  # compiled
     need = work.requests[PROMPT, request] + work.requests[OUTPUT, request]
     return (
@@ -117,7 +119,7 @@ def _may_admit(choices, work, state, request):  # type: ignore[no-untyped-def]  
     )
 
 
-@compiled
+@helper
 def _admit(choices, work, state, counters, request):  # type: ignore[no-untyped-def]  # compiled
     numbers = state.numbers
     state.requests[PHASE, request] = RUNNING
@@ -132,12 +134,12 @@ def _admit(choices, work, state, counters, request):  # type: ignore[no-untyped-
     counters[PEAK_CONTEXT] = max(counters[PEAK_CONTEXT], numbers[RESERVED])
 
 
-@compiled
+@helper
 def _is_decoding(work, state, request):  # type: ignore[no-untyped-def]  # compiled
     return state.requests[PREFILLED, request] >= work.requests[PROMPT, request]
 
 
-@compiled
+@helper
 def _add(state, request, first, count):  # type: ignore[no-untyped-def]  # compiled
     place = state.numbers[N_BATCH]
     state.requests[BATCH, place] = request
@@ -146,7 +148,7 @@ def _add(state, request, first, count):  # type: ignore[no-untyped-def]  # compi
     state.numbers[N_BATCH] = place + 1
 
 
-@compiled
+@helper
 def _add_decode(work, state, request, budget):  # type: ignore[no-untyped-def]  # compiled
     """Adds a decoding request's next token; what is left of the budget."""
     if budget < 1:
@@ -155,7 +157,7 @@ def _add_decode(work, state, request, budget):  # type: ignore[no-untyped-def]  
     return budget - 1
 
 
-@compiled
+@helper
 def _add_prefill(choices, work, state, request, budget):  # type: ignore[no-untyped-def]  # compiled
     """Adds as much of a prompt as there is budget for; what is left of it."""
     done = state.requests[PREFILLED, request]
@@ -174,7 +176,7 @@ def _add_prefill(choices, work, state, request, budget):  # type: ignore[no-unty
     return budget - count
 
 
-@compiled
+@helper
 def _add_decodes(choices, work, state, budget):  # type: ignore[no-untyped-def]  # compiled
     """Adds decoding requests in turn, so that none waits for ever."""
     numbers = state.numbers
@@ -190,7 +192,7 @@ def _add_decodes(choices, work, state, budget):  # type: ignore[no-untyped-def] 
     return budget
 
 
-@compiled
+@helper
 def _add_prefills(choices, work, state, counters, budget):  # type: ignore[no-untyped-def]  # compiled
     """Goes on with prompts, then admits requests while there is budget."""
     numbers = state.numbers
@@ -201,7 +203,7 @@ def _add_prefills(choices, work, state, counters, budget):  # type: ignore[no-un
     _admit_more(choices, work, state, counters, budget)
 
 
-@compiled
+@helper
 def _admit_more(choices, work, state, counters, budget):  # type: ignore[no-untyped-def]  # compiled
     """Admits requests that wait, and starts on their prompts, while there is budget."""
     numbers = state.numbers
@@ -216,7 +218,7 @@ def _admit_more(choices, work, state, counters, budget):  # type: ignore[no-unty
         budget = _add_prefill(choices, work, state, request, budget)
 
 
-@compiled
+@helper
 def _in_order(choices, work, state, counters, budget):  # type: ignore[no-untyped-def]  # compiled
     """Whoever was admitted first goes first, reading or writing."""
     numbers = state.numbers
@@ -231,17 +233,17 @@ def _in_order(choices, work, state, counters, budget):  # type: ignore[no-untype
     _admit_more(choices, work, state, counters, budget)
 
 
-@compiled
+@helper
 def _queue_of(work, state, request):  # type: ignore[no-untyped-def]  # compiled
     """The expert whose queue a request stands in: what its next token asks for first."""
     if _is_decoding(work, state, request):
         position = work.requests[PROMPT, request] + state.requests[GENERATED, request] - 1
     else:
         position = state.requests[PREFILLED, request]
-    return work.routing[token_row(work, request, position), 0, 0]
+    return np.int64(work.routing[token_row(work, request, position), 0, 0])
 
 
-@compiled
+@helper
 def _longest_queue(choices, work, state, counters, budget):  # type: ignore[no-untyped-def]  # compiled
     """Takes from the longest queue until there is no budget left, then from the next longest."""
     numbers = state.numbers
@@ -283,7 +285,7 @@ def _longest_queue(choices, work, state, counters, budget):  # type: ignore[no-u
                 budget = _add_prefill(choices, work, state, request, budget)
 
 
-@compiled
+@helper
 def _likeness(choices, work, state, request, side):  # type: ignore[no-untyped-def]  # compiled
     """How much of what a request's next token asks for the group on one side asks for too."""
     n_experts, top_k = choices[N_EXPERTS], choices[TOP_K]
@@ -298,7 +300,7 @@ def _likeness(choices, work, state, request, side):  # type: ignore[no-untyped-d
     return found
 
 
-@compiled
+@helper
 def _ask(choices, work, state, request, side, change):  # type: ignore[no-untyped-def]  # compiled
     """Adds what a request's next token asks for to what a group asks for, or takes it away."""
     n_experts, top_k = choices[N_EXPERTS], choices[TOP_K]
@@ -311,7 +313,7 @@ def _ask(choices, work, state, request, side, change):  # type: ignore[no-untype
             )
 
 
-@compiled
+@helper
 def _regroup(choices, work, state, counters):  # type: ignore[no-untyped-def]  # compiled
     """Splits up to two batches of decoding requests by what they ask for, and runs one half.
 
@@ -387,7 +389,7 @@ def _regroup(choices, work, state, counters):  # type: ignore[no-untyped-def]  #
     counters[N_GROUPS] += 1
 
 
-@compiled
+@helper
 def form_batch(choices, work, state, counters):  # type: ignore[no-untyped-def]  # compiled
     """Writes `batch`, the tokens of the next step; none where nothing may run."""
     numbers = state.numbers

@@ -5,7 +5,9 @@ their experts and back: inside a server over its links, between servers over the
 if the design says so (see `pipeline`). The layer takes as long as its busiest accelerator.
 """
 
-from archgym.kernels import compiled
+import numpy as np
+
+from archgym.kernels import helper
 from archgym.simulators.moe.columns import (
     COMMUNICATION_NS,
     COMPUTE_BUSY_NS,
@@ -47,13 +49,13 @@ from archgym.simulators.moe.state import (
 __all__ = ["exchange_event"]
 
 
-@compiled
+@helper
 def exchange_event(costs, choices, work, state, counters, event, gate, n_tokens):  # type: ignore[no-untyped-def]  # compiled
     """Runs one event over all accelerators; when it ends [ns]."""
     n_experts, tile = choices[N_EXPERTS], choices[TILE]
     layer = event // choices[N_ROUNDS]
     base = event * n_experts
-    n = state.n_members[event]
+    n = np.int64(state.n_members[event])
     n_groups = choices[EXPERT]
     per_group = choices[SLOTS] // n_groups
     weight_ns = token_ns = 0.0
@@ -62,11 +64,11 @@ def exchange_event(costs, choices, work, state, counters, event, gate, n_tokens)
         n_active = n_padded = 0
         tokens = 0.0
         for slot in range(group * per_group, (group + 1) * per_group):
-            expert = work.slots[layer, slot]
-            asked = state.counts[base + expert]
+            expert = np.int64(work.slots[layer, slot])
+            asked = np.int64(state.counts[base + expert])
             if asked == 0:
                 continue
-            copies = work.replicas[layer, expert]
+            copies = np.int64(work.replicas[layer, expert])
             share = (asked + copies - 1) // copies
             n_active += 1
             n_padded += (share + tile - 1) // tile * tile

@@ -8,7 +8,9 @@ Source:
   Offloading*, ICLR 2026.
 """
 
-from archgym.kernels import compiled
+import numpy as np
+
+from archgym.kernels import helper
 from archgym.simulators.moe.batching import token_row
 from archgym.simulators.moe.caches import BELADY, NEVER
 from archgym.simulators.moe.columns import (
@@ -38,7 +40,7 @@ __all__ = ["foresee", "forget_current"]
 _NONE = 2**30
 
 
-@compiled
+@helper
 def foresee(choices, work, state, cache):  # type: ignore[no-untyped-def]  # compiled
     """At a step's start: ranks all blocks by their uses to come.
 
@@ -70,11 +72,11 @@ def foresee(choices, work, state, cache):  # type: ignore[no-untyped-def]  # com
         for event in range(n_layers * choices[N_ROUNDS]):
             layer = event // choices[N_ROUNDS]
             for place in range(state.n_members[event]):
-                expert = state.members[event * n_experts + place]
+                expert = np.int64(state.members[event * n_experts + place])
                 cache.next_use[layer * n_experts + expert] = layer
 
 
-@compiled
+@helper
 def _after_this_step(work, state, request):  # type: ignore[no-untyped-def]  # compiled
     """The first token of a request that the step's batch does not hold."""
     for place in range(state.numbers[N_BATCH]):
@@ -85,7 +87,7 @@ def _after_this_step(work, state, request):  # type: ignore[no-untyped-def]  # c
     return state.requests[PREFILLED, request]
 
 
-@compiled
+@helper
 def forget_current(choices, state, cache, event):  # type: ignore[no-untyped-def]  # compiled
     """At an event: what it asks for is needed next in a later step."""
     n_experts = choices[N_EXPERTS]

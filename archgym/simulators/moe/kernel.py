@@ -5,7 +5,9 @@ attention, then the layer's experts (`layer`, or `exchange` where they are sprea
 accelerators). Times are float64 ns, which hold whole nanoseconds exactly for a hundred days.
 """
 
-from archgym.kernels import compiled, entry_point
+import numpy as np
+
+from archgym.kernels import entry_point, helper
 from archgym.simulators.moe.batching import count_area, form_batch, ingest, retire, token_row
 from archgym.simulators.moe.caches import BELADY, SCH
 from archgym.simulators.moe.columns import (
@@ -91,13 +93,13 @@ _PROPORTIONAL = 2  # Scope.PROPORTIONAL
 _SKIP_PARTS = 64
 
 
-@compiled
+@helper
 def _is_skipped(choices, layer):  # type: ignore[no-untyped-def]  # compiled
     part = choices[SKIP_IN_64]
     return (layer + 1) * part // _SKIP_PARTS > layer * part // _SKIP_PARTS
 
 
-@compiled
+@helper
 def _gather(choices, work, state):  # type: ignore[no-untyped-def]  # compiled
     """Counts what every event of the step asks for."""
     n_layers, n_experts, top_k = choices[N_LAYERS], choices[N_EXPERTS], choices[TOP_K]
@@ -119,7 +121,7 @@ def _gather(choices, work, state):  # type: ignore[no-untyped-def]  # compiled
                     counts[at] += 1
 
 
-@compiled
+@helper
 def _clear(choices, state):  # type: ignore[no-untyped-def]  # compiled
     n_experts = choices[N_EXPERTS]
     for event in range(choices[N_LAYERS] * choices[N_ROUNDS]):
@@ -129,20 +131,20 @@ def _clear(choices, state):  # type: ignore[no-untyped-def]  # compiled
         state.n_members[event] = 0
 
 
-@compiled
+@helper
 def _share(total, n_ranks):  # type: ignore[no-untyped-def]  # compiled
     return (total + n_ranks - 1) // n_ranks
 
 
-@compiled
+@helper
 def _step(costs, choices, work, state, cache, counters, now):  # type: ignore[no-untyped-def]  # compiled
     """Runs the batch through all layers; when it is through [ns]."""
     numbers = state.numbers
     n_batch = numbers[N_BATCH]
-    n_tokens = n_logits = 0
-    context = 0
+    # Typed zeros, or Numba compiles what takes them once more for literal ones.
+    n_tokens = n_logits = context = np.int64(0)
     pairs = 0.0
-    n_decode = n_prompt = 0
+    n_decode = n_prompt = np.int64(0)
     for place in range(n_batch):
         request = state.requests[BATCH, place]
         first, count = state.requests[BATCH_FROM, place], state.requests[BATCH_COUNT, place]
@@ -224,7 +226,7 @@ def _step(costs, choices, work, state, cache, counters, now):  # type: ignore[no
     return time + head
 
 
-@compiled
+@helper
 def _hand_out(choices, work, state, counters, end):  # type: ignore[no-untyped-def]  # compiled
     """Gives the tokens of a step to their requests."""
     for place in range(state.numbers[N_BATCH]):
@@ -278,7 +280,7 @@ def serve(costs, choices, work, state, cache, counters):  # type: ignore[no-unty
     _settle(state, cache, counters)
 
 
-@compiled
+@helper
 def _settle(state, cache, counters):  # type: ignore[no-untyped-def]  # compiled
     """Counts what is left at the end."""
     for block in range(state.blocks.shape[1] - 1):

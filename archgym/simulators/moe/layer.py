@@ -5,7 +5,9 @@ chain of experts). Hits are judged at its start. Experts that are there run firs
 loaded one after the other, or run on the host, and the event ends when the last is through.
 """
 
-from archgym.kernels import compiled, inlined
+import numpy as np
+
+from archgym.kernels import helper
 from archgym.simulators.moe.cache_kernel import begin_event, end_event
 from archgym.simulators.moe.caches import PREDICTOR, STATIC
 from archgym.simulators.moe.columns import (
@@ -105,21 +107,21 @@ _TO_CACHE = 1  # Target.CACHE
 _FORGET = 0.9
 
 
-@inlined
+@helper
 def padded(choices, tokens):  # type: ignore[no-untyped-def]  # compiled
     """Tokens as a kernel computes them: whole tiles."""
     tile = choices[TILE]
     return (tokens + tile - 1) // tile * tile
 
 
-@inlined
+@helper
 def experts_time(costs, n_experts, n_padded, n_routed):  # type: ignore[no-untyped-def]  # compiled
     """Roofline of experts that run as one kernel, without what a kernel costs anyway [ns]."""
     weights = n_experts * costs[EXPERT_WEIGHT_NS]
     return max(weights, n_padded * costs[EXPERT_TOKEN_NS]) + n_routed * costs[ROUTED_TOKEN_NS]
 
 
-@compiled
+@helper
 def _translate(costs, choices, state, counters, block):  # type: ignore[no-untyped-def]  # compiled
     """What walking page tables costs an access to a block's weights [ns]."""
     if costs[WALK_NS] == 0.0:
@@ -132,18 +134,18 @@ def _translate(costs, choices, state, counters, block):  # type: ignore[no-untyp
     return costs[WALK_NS]
 
 
-@compiled
+@helper
 def _all_there(costs, choices, state, counters, event):  # type: ignore[no-untyped-def]  # compiled
     """An event whose experts are all in the accelerator's memory [ns]."""
     n_experts = choices[N_EXPERTS]
-    n = state.n_members[event]
-    n_padded = n_routed = 0
+    n = np.int64(state.n_members[event])
+    n_padded = n_routed = np.int64(0)
     walks = 0.0
     base = event * n_experts
     layer = event // choices[N_ROUNDS]
     for place in range(n):
-        expert = state.members[base + place]
-        tokens = state.counts[base + expert]
+        expert = np.int64(state.members[base + place])
+        tokens = np.int64(state.counts[base + expert])
         n_padded += padded(choices, tokens)
         n_routed += tokens
         walks += _translate(costs, choices, state, counters, layer * n_experts + expert)
@@ -155,7 +157,7 @@ def _all_there(costs, choices, state, counters, event):  # type: ignore[no-untyp
     return time
 
 
-@compiled
+@helper
 def _runs_on_host(costs, choices, tokens, load_ns):  # type: ignore[no-untyped-def]  # compiled
     """Whether an expert that is not there runs on the host.
 
@@ -168,17 +170,21 @@ def _runs_on_host(costs, choices, tokens, load_ns):  # type: ignore[no-untyped-d
         return False
     if rule == _CPU_ALWAYS:
         return True
-    here = load_ns + experts_time(costs, 1, padded(choices, tokens), tokens) + costs[LAUNCH_NS]
+    here = (
+        load_ns
+        + experts_time(costs, np.int64(1), padded(choices, tokens), tokens)
+        + costs[LAUNCH_NS]
+    )
     return cpu_time(costs, tokens) < here
 
 
-@inlined
+@helper
 def cpu_time(costs, tokens):  # type: ignore[no-untyped-def]  # compiled
     """One expert on the host's processor [ns]."""
     return costs[CPU_FIXED_NS] + max(costs[CPU_WEIGHT_NS], tokens * costs[CPU_TOKEN_NS])
 
 
-@compiled
+@helper
 def expert_event(costs, choices, work, state, cache, counters, event, gate):  # type: ignore[no-untyped-def]  # compiled
     """Runs one event; when it ends [ns].
 
@@ -193,7 +199,7 @@ def expert_event(costs, choices, work, state, cache, counters, event, gate):  # 
       gate: When the router has said what is asked for [ns].
     """
     n_experts = choices[N_EXPERTS]
-    n = state.n_members[event]
+    n = np.int64(state.n_members[event])
     layer = event // choices[N_ROUNDS]
     counters[N_EVENTS] += 1
     counters[N_ACCESSES] += n
@@ -204,7 +210,7 @@ def expert_event(costs, choices, work, state, cache, counters, event, gate):  # 
         counters[MOE_NS] += end - gate
         return end
     base = event * n_experts
-    bucket = cache.bucket[layer]
+    bucket = np.int64(cache.bucket[layer])
     prefetches = choices[PREFETCH] > 0
     if prefetches:
         advance(costs, choices, state, cache, counters, n_experts, gate)
@@ -217,12 +223,14 @@ def expert_event(costs, choices, work, state, cache, counters, event, gate):  # 
         _weigh(choices, state, cache, layer, base)
 
     # What is there runs first, as one kernel.
-    n_there = n_padded = n_routed = all_padded = all_routed = n_missed = n_loaded = 0
-    n_places = 0
+    # Typed zeros, or Numba compiles what takes them once more for literal ones.
+    none = np.int64(0)
+    n_there = n_padded = n_routed = all_padded = all_routed = none
+    n_missed = n_loaded = n_places = none
     walks = 0.0
     for place in range(n):
         block = state.experts[WANTED, place]
-        tokens = state.counts[base + block - layer * n_experts]
+        tokens = np.int64(state.counts[base + block - layer * n_experts])
         whole_tiles = padded(choices, tokens)
         all_padded += whole_tiles
         all_routed += tokens
@@ -290,7 +298,7 @@ def expert_event(costs, choices, work, state, cache, counters, event, gate):  # 
     return end
 
 
-@compiled
+@helper
 def _miss(
     costs,
     choices,
@@ -333,7 +341,7 @@ def _miss(
                 continue
             state.experts[MISSED, place] = -1
             expert = block - layer * n_experts
-            tokens = state.counts[base + expert]
+            tokens = np.int64(state.counts[base + expert])
             arrived = gate
             if turn == 0:
                 ring = state.ring_block.shape[0]
@@ -387,7 +395,9 @@ def _miss(
             if cache.resident[block] == 0:
                 state.experts[LOADED, n_loaded] = block
                 n_loaded += 1
-            time = costs[LAUNCH_NS] + experts_time(costs, 1, padded(choices, tokens), tokens)
+            time = costs[LAUNCH_NS] + experts_time(
+                costs, np.int64(1), padded(choices, tokens), tokens
+            )
             time += _translate(costs, choices, state, counters, block)
             if choices[OVERLAPS] == 1:
                 compute_end = max(compute_end, arrived) + time
@@ -414,7 +424,7 @@ def _miss(
     return n_loaded, end
 
 
-@compiled
+@helper
 def _blame(counters, stall, host_longer, waited, drive_wait, place_wait):  # type: ignore[no-untyped-def]  # compiled
     """Shares a stall out among its causes, each at most as long as it lasted."""
     if host_longer > 0.0:
@@ -432,7 +442,7 @@ def _blame(counters, stall, host_longer, waited, drive_wait, place_wait):  # typ
     counters[STALL_LOAD_NS] += stall - part
 
 
-@compiled
+@helper
 def _weigh(choices, state, cache, layer, base):  # type: ignore[no-untyped-def]  # compiled
     """Ranks a layer's experts by how often they are used and how soon their layer comes.
 

@@ -7,7 +7,7 @@ the link (`LinkOrder.PRIORITY`), or for all that was queued before it (`LinkOrde
 
 import numpy as np
 
-from archgym.kernels import compiled
+from archgym.kernels import helper
 from archgym.simulators.moe.cache_kernel import prefetch
 from archgym.simulators.moe.caches import EVENT
 from archgym.simulators.moe.columns import (
@@ -63,7 +63,7 @@ _FIFO = 1  # LinkOrder.FIFO
 _ROUNDING_NS = 1e-6  # a shorter remainder is rounding
 
 
-@compiled
+@helper
 def from_drive(costs, choices, state, counters, block, at):  # type: ignore[no-untyped-def]  # compiled
     """When the host has a block, which is read from the drive where it does not [ns]."""
     capacity = choices[HOST_CAPACITY]
@@ -80,7 +80,7 @@ def from_drive(costs, choices, state, counters, block, at):  # type: ignore[no-u
     return begin + time
 
 
-@compiled
+@helper
 def enqueue(costs, state, block, event, at):  # type: ignore[no-untyped-def]  # compiled
     """Queues a prefetch of a block for an event of this step."""
     ring = state.ring_block.shape[0]
@@ -98,11 +98,11 @@ def enqueue(costs, state, block, event, at):  # type: ignore[no-untyped-def]  # 
     state.numbers[TAIL] = tail + 1
 
 
-@compiled
+@helper
 def _take_place(choices, state, cache, counters, n_experts, block):  # type: ignore[no-untyped-def]  # compiled
     """Finds a place for a prefetch; 0 none now, 1 found, 2 there will be none."""
     if choices[TARGET] == _CACHE:
-        bucket = cache.bucket[block // n_experts]
+        bucket = np.int64(cache.bucket[block // n_experts])
         event = cache.counters[EVENT]
         if prefetch(cache, choices[REPLACEMENT], bucket, block, event) == -2:
             return 2
@@ -118,7 +118,7 @@ def _take_place(choices, state, cache, counters, n_experts, block):  # type: ign
     return 1
 
 
-@compiled
+@helper
 def _serve(costs, choices, state, cache, counters, n_experts, until):  # type: ignore[no-untyped-def]  # compiled
     """Runs the prefetches that the link can serve before a time."""
     clocks, numbers = state.clocks, state.numbers
@@ -160,14 +160,14 @@ def _serve(costs, choices, state, cache, counters, n_experts, until):  # type: i
             clocks[LINK] = until
 
 
-@compiled
+@helper
 def advance(costs, choices, state, cache, counters, n_experts, until):  # type: ignore[no-untyped-def]  # compiled
     """Runs the link up to a time, or up to the end of what holds it longer."""
     _serve(costs, choices, state, cache, counters, n_experts, until)
     state.clocks[LINK] = max(state.clocks[LINK], until)
 
 
-@compiled
+@helper
 def finish_transfer(choices, state, block):  # type: ignore[no-untyped-def]  # compiled
     """The whole block, which is the head of the ring, has come."""
     state.ring[LEFT, state.blocks[FETCH_SLOT, block] & (state.ring_block.shape[0] - 1)] = 0.0
@@ -175,7 +175,7 @@ def finish_transfer(choices, state, block):  # type: ignore[no-untyped-def]  # c
     state.numbers[HEAD] += 1
 
 
-@compiled
+@helper
 def clear_for_demand(costs, choices, state, cache, counters, n_experts, at, keep):  # type: ignore[no-untyped-def]  # compiled
     """Brings the link to where a demand may start.
 
@@ -222,12 +222,12 @@ def clear_for_demand(costs, choices, state, cache, counters, n_experts, at, keep
     return clocks[LINK] - begin
 
 
-@compiled
+@helper
 def _is_asked(state, event, n_experts, block):  # type: ignore[no-untyped-def]  # compiled
     return state.counts[event * n_experts + block % n_experts] > 0
 
 
-@compiled
+@helper
 def release(costs, choices, state, counters, n_experts, event, layer):  # type: ignore[no-untyped-def]  # compiled
     """Takes back what was prefetched for an event that is over and did not use it."""
     whole = costs[LOAD_FIXED_NS] + costs[LOAD_NS]

@@ -10,7 +10,9 @@ Source:
   here r is scanned, which costs less than a solver's first step.
 """
 
-from archgym.kernels import compiled, entry_point
+import numpy as np
+
+from archgym.kernels import entry_point, helper
 from archgym.simulators.moe.state import MAX_DEGREE
 
 __all__ = ["best_degree", "makespan", "makespan_of"]
@@ -19,7 +21,7 @@ _N_STAGES = 5
 _INTRA, _INTER, _COMPUTE = 0, 1, 2
 
 
-@compiled
+@helper
 def makespan(ready, degree, gather, send, compute, receive, scatter):  # type: ignore[no-untyped-def]  # compiled
     """When the last of `degree` chunks is through, each stage taking so long a chunk [ns].
 
@@ -85,7 +87,7 @@ def makespan(ready, degree, gather, send, compute, receive, scatter):  # type: i
     return max(intra, inter, computing)
 
 
-@compiled
+@helper
 def pipelined(ready, degree, times):  # type: ignore[no-untyped-def]  # compiled
     """`makespan` of what takes a fixed time a chunk and a part of the whole.
 
@@ -107,11 +109,11 @@ def pipelined(ready, degree, times):  # type: ignore[no-untyped-def]  # compiled
     )
 
 
-@compiled
+@helper
 def best_degree(ready, times):  # type: ignore[no-untyped-def]  # compiled
     """The number of chunks that is through first; the smallest of equals."""
-    best = 1
-    least = pipelined(ready, 1, times)
+    best = np.int64(1)
+    least = pipelined(ready, best, times)
     for degree in range(2, MAX_DEGREE + 1):
         end = pipelined(ready, degree, times)
         if end < least:

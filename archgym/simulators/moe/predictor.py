@@ -7,7 +7,7 @@ the step and the event alone.
 
 import numpy as np
 
-from archgym.kernels import compiled, inlined
+from archgym.kernels import helper
 from archgym.simulators.moe.columns import (
     ACCURACY,
     ACCURACY_DECAY,
@@ -47,7 +47,7 @@ _FORGET = 0.9
 _STALL_SHARE = 0.1
 
 
-@inlined
+@helper
 def chance(seed, step, what):  # type: ignore[no-untyped-def]  # compiled
     """A number of chance from 0 to 1 (SplitMix64)."""
     word = (np.uint64(seed) * _GAMMA) ^ (np.uint64(step) * _MIX_1) ^ (np.uint64(what) * _MIX_2)
@@ -57,7 +57,7 @@ def chance(seed, step, what):  # type: ignore[no-untyped-def]  # compiled
     return np.float64((word ^ (word >> _S31)) >> _S11) * _TO_UNIT
 
 
-@compiled
+@helper
 def _predict(costs, choices, state, cache, event, distance, at):  # type: ignore[no-untyped-def]  # compiled
     """Queues what is predicted for an event and is not there."""
     n_experts = choices[N_EXPERTS]
@@ -66,7 +66,7 @@ def _predict(costs, choices, state, cache, event, distance, at):  # type: ignore
     accuracy = costs[ACCURACY]
     for _ in range(distance - 1):
         accuracy *= costs[ACCURACY_DECAY]
-    n = state.n_members[event]
+    n = np.int64(state.n_members[event])
     width = choices[WIDTH]
     step = state.numbers[STEP]
     n_named = 0
@@ -74,7 +74,7 @@ def _predict(costs, choices, state, cache, event, distance, at):  # type: ignore
     for place in range(n):
         if width > 0 and n_named >= width:
             break
-        expert = state.members[base + place]
+        expert = np.int64(state.members[base + place])
         if state.counts[base + expert] < least:
             continue
         n_named += 1
@@ -87,7 +87,7 @@ def _predict(costs, choices, state, cache, event, distance, at):  # type: ignore
             enqueue(costs, state, block, event, at)
 
 
-@compiled
+@helper
 def _least_tokens(state, base, n, width):  # type: ignore[no-untyped-def]  # compiled
     """The fewest tokens that an expert among the `width` most used has."""
     low, high = 0, 1 << 30
@@ -104,7 +104,7 @@ def _least_tokens(state, base, n, width):  # type: ignore[no-untyped-def]  # com
     return low
 
 
-@compiled
+@helper
 def _wrong(choices, state, step, base, expert):  # type: ignore[no-untyped-def]  # compiled
     """An expert that the event does not ask for; -1 where it asks for all."""
     n_experts = choices[N_EXPERTS]
@@ -116,7 +116,7 @@ def _wrong(choices, state, step, base, expert):  # type: ignore[no-untyped-def] 
     return -1
 
 
-@compiled
+@helper
 def issue(costs, choices, state, cache, counters, event, at):  # type: ignore[no-untyped-def]  # compiled
     """At a layer's router: queues what the events up to the depth are predicted to ask for."""
     kind = choices[PREFETCH]
@@ -136,14 +136,14 @@ def issue(costs, choices, state, cache, counters, event, at):  # type: ignore[no
     state.numbers[CURSOR] = cursor
 
 
-@compiled
+@helper
 def issue_path(costs, choices, state, cache, at):  # type: ignore[no-untyped-def]  # compiled
     """At a step's start: queues the whole path through the layers."""
     for event in range(choices[N_LAYERS] * choices[N_ROUNDS]):
         _predict(costs, choices, state, cache, event, event + 1, at)
 
 
-@compiled
+@helper
 def learn(costs, choices, state, n_missed, time, stall):  # type: ignore[no-untyped-def]  # compiled
     """Keeps the averages that the adaptive depth goes by.
 

@@ -1,13 +1,13 @@
 """Places of a cache shared out among layers in proportion to their predicted need; compiled."""
 
-from archgym.kernels import compiled
+from archgym.kernels import helper
 from archgym.simulators.moe.cache_kernel import resize
 from archgym.simulators.moe.columns import CAPACITY, N_EXPERTS, N_LAYERS, N_ROUNDS, REPLACEMENT
 
 __all__ = ["share_out"]
 
 
-@compiled
+@helper
 def share_out(choices, state, cache):  # type: ignore[no-untyped-def]  # compiled
     """At a step's start: gives each layer places by the experts that the step asks it for.
 

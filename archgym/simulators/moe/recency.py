@@ -4,12 +4,12 @@ Blocks are linked by recency round a sentinel, the last place of the arrays. A s
 `State.blocks`: whether a block is inside, what was used next after it, and what last before it.
 """
 
-from archgym.kernels import compiled
+from archgym.kernels import helper
 
 __all__ = ["touch"]
 
 
-@compiled
+@helper
 def touch(state, row, count, capacity, block):  # type: ignore[no-untyped-def]  # compiled
     """Uses a block, which comes in where it is not and drives out what was used longest ago.
 

@@ -85,8 +85,8 @@ class State(NamedTuple):
       members: as counts, the experts that have any, in the order in which they were asked for.
       n_members: (n_events,) int32.
       blocks: (13, n_blocks + 1) int64.
-      experts: (4, n_experts) int32.
-      ring_block: (n_ring,) int32, prefetches in the order of issue.
+      experts: (4, n_experts) int64.
+      ring_block: (n_ring,) int64, prefetches in the order of issue.
       ring: (3, n_ring) float64.
       ready: (5, MAX_DEGREE) float64, scratch of pipelining.
       finish: (n_experts,) float64, when each expert loaded for an event has been used [ns].
@@ -101,8 +101,8 @@ class State(NamedTuple):
     members: npt.NDArray[np.int32]
     n_members: npt.NDArray[np.int32]
     blocks: npt.NDArray[np.int64]
-    experts: npt.NDArray[np.int32]
-    ring_block: npt.NDArray[np.int32]
+    experts: npt.NDArray[np.int64]
+    ring_block: npt.NDArray[np.int64]
     ring: npt.NDArray[np.float64]
     ready: npt.NDArray[np.float64]
     finish: npt.NDArray[np.float64]
@@ -126,8 +126,8 @@ def new_state(n_requests: int, n_layers: int, n_experts: int, n_rounds: int) -> 
         members=np.zeros(n_events * n_experts, dtype=np.int32),
         n_members=np.zeros(n_events, dtype=np.int32),
         blocks=blocks,
-        experts=np.zeros((4, n_experts), dtype=np.int32),
-        ring_block=np.zeros(n_ring, dtype=np.int32),
+        experts=np.zeros((4, n_experts), dtype=np.int64),
+        ring_block=np.zeros(n_ring, dtype=np.int64),
         ring=np.zeros((3, n_ring)),
         ready=np.zeros((5, MAX_DEGREE)),
         finish=np.zeros(n_experts),
