@@ -12,6 +12,7 @@ import numpy.typing as npt
 from archgym.kernels import compiled, entry_point, inlined
 from archgym.simulators.moe.caches import (
     BELADY,
+    BYPASS,
     CYCLE,
     EVENT,
     EVICTIONS,
@@ -331,7 +332,7 @@ def fill_by_priority(cache: CacheState, n_experts: int) -> None:
             insert(cache, bucket, best)
 
 
-@entry_point(seconds=3)
+@entry_point(seconds=4)
 def replay(
     cache: CacheState,
     policy: int,
@@ -341,21 +342,24 @@ def replay(
     offsets: Array,
     blocks: Array,
     future: Array,
+    ahead: Array,
     missed: Array,
     misses: Array,
 ) -> None:
     """Replays events against a cache.
 
     Args:
-      cache: A `CacheState`, changed.
+      cache: A `CacheState`, changed. For `sch`, `next_use` starts as minus the uses of each block
+        in the first events of its layer.
       policy: Code of the policy; `static` keeps what `priority` likes most from the start.
       admission: Code of the admission.
       layers: (n_events,) int64.
       cycles: (n_events,) int64, never falling.
       offsets: (n_events + 1,) int64.
       blocks: (n_uses,) int32, the sets after each other.
-      future: (n_uses,) int64, of `next_uses`; or empty where the policy needs none. For `sch`,
-        uses that come, less those that are done: see `replay_segments`.
+      future: (n_uses,) int64, of `next_uses`; empty where the policy is not `belady`.
+      ahead: (n_events,) int64, the event that comes into the window of `sch` as each one leaves
+        it, -1 for none; empty where the policy is another.
       missed: Scratch, as long as the largest set, int32.
       misses: (n_events,) int64, written.
     """
@@ -366,18 +370,25 @@ def replay(
         wanted = blocks[low:high]
         n_missed = begin_event(cache, wanted, high - low, cycles[event], missed)
         misses[event] = n_missed
-        if future.shape[0] > 0:
+        if policy == STATIC:
+            continue
+        if policy == BELADY:
             for place in range(low, high):
                 cache.next_use[blocks[place]] = future[place]
-        if policy != STATIC:
-            bucket = cache.bucket[layers[event]]
-            end_event(cache, policy, admission, bucket, missed, n_missed)
+        elif policy == SCH:
+            for place in range(low, high):
+                cache.next_use[blocks[place]] += 1
+            if ahead[event] >= 0:
+                for place in range(offsets[ahead[event]], offsets[ahead[event] + 1]):
+                    cache.next_use[blocks[place]] -= 1
+        end_event(cache, policy, admission, cache.bucket[layers[event]], missed, n_missed)
 
 
-@entry_point(seconds=2)
+@entry_point(seconds=3)
 def replay_one_by_one(
     cache: CacheState,
     policy: int,
+    admission: int,
     layers: Array,
     cycles: Array,
     offsets: Array,
@@ -386,48 +397,59 @@ def replay_one_by_one(
 ) -> None:
     """Replays uses one at a time, as simulators of general caches do; what missed is admitted.
 
-    `belady` alone may pass by: what is used later than everything resident is not admitted.
+    Only `belady` with bypass passes by what is used later than everything resident.
 
     Args:
-      cache: A `CacheState`, changed; `last_event` counts uses here.
-      policy: Code of the policy.
+      cache: A `CacheState`, changed.
+      policy: Code of the policy; not `sch`.
+      admission: Code of the admission.
       layers: (n_events,) int64.
       cycles: (n_events,) int64.
       offsets: (n_events + 1,) int64.
       blocks: (n_uses,) int32.
-      future: (n_uses,) int64, the *use* of the same block that comes next, or `NEVER`; or empty.
+      future: (n_uses,) int64, the *use* of the same block that comes next, or `NEVER`; empty
+        where the policy is not `belady`.
     """
     if policy == STATIC:
         fill_by_priority(cache, cache.resident.shape[0] // cache.bucket.shape[0])
-    counters = cache.counters
     for event in range(layers.shape[0]):
         bucket = cache.bucket[layers[event]]
-        counters[CYCLE] = cycles[event]
+        cache.counters[CYCLE] = cycles[event]
         for use in range(offsets[event], offsets[event + 1]):
             block = blocks[use]
-            counters[EVENT] = use
-            following = future[use] if future.shape[0] > 0 else NEVER
+            cache.counters[EVENT] = use
+            following = future[use] if policy == BELADY else NEVER
             if cache.resident[block] == 1:
-                counters[HITS] += 1
+                cache.counters[HITS] += 1
             else:
-                counters[MISSES] += 1
-                is_kept = policy != STATIC and cache.capacity[bucket] > 0
-                if is_kept and cache.used[bucket] >= cache.capacity[bucket]:
-                    begin = cache.begin[bucket]
-                    worst = cache.members[begin]
-                    for place in range(begin, begin + cache.used[bucket]):
-                        other = cache.members[place]
-                        _set_keys(cache, policy, other)
-                        if other != worst and _is_worse(cache, other, worst):
-                            worst = other
-                    if policy == BELADY and following >= cache.next_use[worst]:
-                        is_kept = False
-                    else:
-                        evict(cache, bucket, worst)
-                if is_kept:
+                cache.counters[MISSES] += 1
+                may_pass = policy == BELADY and admission == BYPASS
+                if policy != STATIC and _make_room(cache, policy, bucket, may_pass, following):
                     insert(cache, bucket, block)
             # One later, as if the use before were over: `lfru` divides by the uses since.
             cache.last_event[block] = use + 1
             cache.last_cycle[block] = cycles[event]
             cache.frequency[block] += 1
             cache.next_use[block] = following
+
+
+@compiled
+def _make_room(
+    cache: CacheState, policy: int, bucket: int, may_pass: bool, following: int
+) -> bool:
+    """Drops a bucket's worst block where it is full; whether there is room now."""
+    if cache.used[bucket] < cache.capacity[bucket]:
+        return True
+    if cache.capacity[bucket] == 0:
+        return False
+    begin = cache.begin[bucket]
+    worst = cache.members[begin]
+    for place in range(begin, begin + cache.used[bucket]):
+        other = cache.members[place]
+        _set_keys(cache, policy, other)
+        if other != worst and _is_worse(cache, other, worst):
+            worst = other
+    if may_pass and following >= cache.next_use[worst]:
+        return False
+    evict(cache, bucket, worst)
+    return True
