@@ -9,7 +9,7 @@ import numpy as np
 
 from archgym.kernels import entry_point, helper
 from archgym.simulators.moe.batching import count_area, form_batch, ingest, retire, token_row
-from archgym.simulators.moe.caches import BELADY, SCH
+from archgym.simulators.moe.caches import BELADY, LEAST_STALE, SCH
 from archgym.simulators.moe.columns import (
     ATTENTION_NS,
     ATTENTION_TOKEN_NS,
@@ -64,6 +64,7 @@ from archgym.simulators.moe.columns import (
 from archgym.simulators.moe.exchange import exchange_event
 from archgym.simulators.moe.foresight import foresee, forget_current
 from archgym.simulators.moe.layer import expert_event
+from archgym.simulators.moe.pool import mark_all_stale
 from archgym.simulators.moe.predictor import issue_path
 from archgym.simulators.moe.quota import share_out
 from archgym.simulators.moe.state import (
@@ -194,6 +195,8 @@ def _step(costs, choices, work, state, cache, counters, now):  # type: ignore[no
         share_out(choices, state, cache)
     if sees_ahead:
         foresee(choices, work, state, cache)
+    if sees_ahead or policy == LEAST_STALE:
+        mark_all_stale(choices, state)
     if choices[PREFETCH] == _PATH:
         issue_path(costs, choices, state, cache, now)
     n_rounds = choices[N_ROUNDS]
@@ -259,6 +262,7 @@ def serve(costs, choices, work, state, cache, counters):  # type: ignore[no-unty
     n_requests = choices[N_REQUESTS]
     now = 0.0
     state.numbers[DEPTH_NOW] = 1
+    mark_all_stale(choices, state)
     while counters[N_FINISHED] < n_requests:
         ingest(choices, work, state, counters, now)
         form_batch(choices, work, state, counters)

@@ -13,6 +13,7 @@ from archgym.simulators.moe.caches import PREDICTOR, STATIC
 from archgym.simulators.moe.columns import (
     ADMISSION,
     ALL_RESIDENT,
+    CAPACITY,
     COMPUTE_BUSY_NS,
     CPU_BUSY_NS,
     CPU_FIXED_NS,
@@ -53,6 +54,7 @@ from archgym.simulators.moe.columns import (
     PREFETCH,
     REPLACEMENT,
     ROUTED_TOKEN_NS,
+    SCOPE,
     STAGING,
     STALL_CPU_NS,
     STALL_LOAD_NS,
@@ -78,6 +80,7 @@ from archgym.simulators.moe.link import (
     from_drive,
     release,
 )
+from archgym.simulators.moe.pool import keep_in_pool
 from archgym.simulators.moe.predictor import issue, learn
 from archgym.simulators.moe.recency import touch
 from archgym.simulators.moe.state import (
@@ -86,6 +89,7 @@ from archgym.simulators.moe.state import (
     FETCH,
     FETCH_SLOT,
     HITS,
+    IS_STALE,
     LEFT,
     LINK,
     LOADED,
@@ -103,6 +107,7 @@ __all__ = ["expert_event", "experts_time", "padded"]
 
 _CPU_FASTER, _CPU_ALWAYS = 1, 2  # CpuRule
 _TO_CACHE = 1  # Target.CACHE
+_GLOBAL = 0  # Scope.GLOBAL
 # MoE-Infinity: a layer's activations are averaged over steps; chosen: over some ten of them.
 _FORGET = 0.9
 
@@ -268,7 +273,8 @@ def expert_event(costs, choices, work, state, cache, counters, event, gate):  # 
     ideal = costs[EXPERTS_NS] + experts_time(costs, n, all_padded, all_routed) + walks
     end = compute_end
     if n_missed > 0:
-        n_places = cache.capacity[bucket] - n_places
+        room = choices[CAPACITY] if choices[SCOPE] == _GLOBAL else cache.capacity[bucket]
+        n_places = room - n_places
         if choices[TARGET] != _TO_CACHE or not prefetches:
             n_places += choices[STAGING] - state.numbers[STAGED]
         n_loaded, end = _miss(
@@ -290,7 +296,11 @@ def expert_event(costs, choices, work, state, cache, counters, event, gate):  # 
         learn(costs, choices, state, n_missed, end - gate, end - gate - ideal)
         advance(costs, choices, state, cache, counters, n_experts, end)
         release(costs, choices, state, counters, n_experts, event, layer)
-    if n_loaded > 0 and choices[REPLACEMENT] != STATIC:
+    if choices[SCOPE] == _GLOBAL:
+        state.layers[IS_STALE, layer] = 1
+        if choices[REPLACEMENT] != STATIC:
+            keep_in_pool(choices, state, cache, n_experts, n_loaded, state.experts[LOADED])
+    elif n_loaded > 0 and choices[REPLACEMENT] != STATIC:
         end_event(
             cache, choices[REPLACEMENT], choices[ADMISSION], bucket, state.experts[LOADED], n_loaded
         )

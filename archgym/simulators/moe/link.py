@@ -23,12 +23,14 @@ from archgym.simulators.moe.columns import (
     N_WASTED,
     PREFETCH_CUT,
     REPLACEMENT,
+    SCOPE,
     SSD_BUSY_NS,
     SSD_FIXED_NS,
     SSD_NS,
     STAGING,
     TARGET,
 )
+from archgym.simulators.moe.pool import make_room
 from archgym.simulators.moe.recency import touch
 from archgym.simulators.moe.state import (
     FETCH,
@@ -59,6 +61,7 @@ __all__ = [
 
 NOTHING, QUEUED, ON_LINK, IS_STAGED = 0, 1, 2, 3
 _CACHE = 1  # Target.CACHE
+_GLOBAL = 0  # Scope.GLOBAL
 _FIFO = 1  # LinkOrder.FIFO
 _ROUNDING_NS = 1e-6  # a shorter remainder is rounding
 
@@ -102,10 +105,14 @@ def enqueue(costs, state, block, event, at):  # type: ignore[no-untyped-def]  # 
 def _take_place(choices, state, cache, counters, n_experts, block):  # type: ignore[no-untyped-def]  # compiled
     """Finds a place for a prefetch; 0 none now, 1 found, 2 there will be none."""
     if choices[TARGET] == _CACHE:
-        bucket = np.int64(cache.bucket[block // n_experts])
-        event = cache.counters[EVENT]
-        if prefetch(cache, choices[REPLACEMENT], bucket, block, event) == -2:
-            return 2
+        if choices[SCOPE] == _GLOBAL:
+            if not make_room(choices, state, cache, n_experts, block):
+                return 2
+        else:
+            bucket = np.int64(cache.bucket[block // n_experts])
+            event = cache.counters[EVENT]
+            if prefetch(cache, choices[REPLACEMENT], bucket, block, event) == -2:
+                return 2
         if state.blocks[UNUSED, block] == 1:
             # It had come before, and had been driven out before its first use.
             counters[N_WASTED] += 1

@@ -97,9 +97,7 @@ def count_hits(
                         if used == size:
                             worst = -1
                             for other in range(n_experts):
-                                if resident[other] == 1 and (
-                                    worst < 0 or key[other] < key[worst]
-                                ):
+                                if resident[other] == 1 and (worst < 0 or key[other] < key[worst]):
                                     worst = other
                             resident[worst] = 0
                         else:
@@ -112,7 +110,9 @@ def count_hits(
 
 
 @entry_point(seconds=1)
-def count_segments(experts: Array, starts: Array, length: int, scratch: Array, counts: Array) -> None:
+def count_segments(
+    experts: Array, starts: Array, length: int, scratch: Array, counts: Array
+) -> None:
     """Counts, over all windows of documents, how often each expert is used so many times.
 
     Args:
@@ -139,4 +139,3 @@ def count_segments(experts: Array, starts: Array, length: int, scratch: Array, c
             if token - first >= length - 1:
                 for expert in range(n_experts):
                     counts[expert, scratch[expert]] += 1
-

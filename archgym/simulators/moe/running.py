@@ -25,6 +25,7 @@ from archgym.simulators.moe.state import (
     HITS,
     HOST,
     LAST,
+    N_HELD,
     N_HOST,
     State,
     Work,
@@ -150,6 +151,7 @@ def run(
     cache = _new_cache(choice, ranking, warm)
     n_warm = int(cache.used.sum())
     state = new_state(len(requests), choice["n_layers"], choice["n_experts"], choice["n_rounds"])
+    state.numbers[N_HELD] = n_warm
     _fill_host(state, choice["host_capacity"], ranking)
     replicas, slots = placement if placement is not None else _NOWHERE
     work = Work(
@@ -198,30 +200,38 @@ def _new_cache(choice: dict[str, int], ranking: npt.NDArray[np.float64], warm: b
     """The cache at time 0."""
     n_layers, n_experts = choice["n_layers"], choice["n_experts"]
     total = choice["capacity"]
+    # A shared pool counts for itself (`pool`); its layers have room for all their experts.
+    is_shared = choice["scope"] == Scope.GLOBAL
     capacities = (
-        np.array([total], dtype=np.int64)
-        if choice["scope"] == Scope.GLOBAL
+        np.full(n_layers, n_experts, dtype=np.int64)
+        if is_shared
         else layer_capacities(total, n_layers)
     )
     # The same in every run of a shape, so that a result depends on the design alone.
     cache = new_cache(n_layers, n_experts, capacities, tie_order(0, n_layers * n_experts))
     cache.priority[:] = ranking
     if warm and not choice["all_resident"]:
-        _fill(cache, ranking.reshape(1 if len(capacities) == 1 else n_layers, -1))
+        _fill(cache, ranking.reshape(n_layers, -1), total if is_shared else None)
     return cache
 
 
-def _fill(cache: CacheState, ranking: npt.NDArray[np.float64]) -> None:
-    """Puts the most popular blocks into each bucket, the first of equals."""
-    width = ranking.shape[1]
-    for bucket, row in enumerate(ranking):
-        n = min(int(cache.capacity[bucket]), width)
-        chosen = np.sort(np.argsort(-row, kind="stable")[:n]) + bucket * width
-        begin = int(cache.begin[bucket])
-        cache.members[begin : begin + n] = chosen
-        cache.place[chosen] = begin + np.arange(n)
-        cache.resident[chosen] = 1
-        cache.used[bucket] = n
+def _fill(cache: CacheState, ranking: npt.NDArray[np.float64], total: int | None) -> None:
+    """Puts the most popular blocks in, the first of equals: of each layer, or of all where `total`."""
+    n_layers, width = ranking.shape
+    if total is None:
+        chosen = [
+            np.argsort(-row, kind="stable")[: cache.capacity[i]] for i, row in enumerate(ranking)
+        ]
+    else:
+        best = np.sort(np.argsort(-ranking.ravel(), kind="stable")[:total])
+        chosen = [best[best // width == layer] % width for layer in range(n_layers)]
+    for layer, experts in enumerate(chosen):
+        blocks = np.sort(experts) + layer * width
+        begin = int(cache.begin[layer])
+        cache.members[begin : begin + len(blocks)] = blocks
+        cache.place[blocks] = begin + np.arange(len(blocks))
+        cache.resident[blocks] = 1
+        cache.used[layer] = len(blocks)
 
 
 def _fill_host(state: State, capacity: int, ranking: npt.NDArray[np.float64]) -> None:

@@ -31,8 +31,9 @@ HOST, TLB, GATHERED, N_BLOCK_ROWS = 5, 8, 11, 13
 LEFT, ISSUED, READY = range(3)
 # Rows of `State.experts`: blocks of an event; lengths of experts' queues.
 WANTED, MISSED, LOADED, QUEUE = range(4)
-# Rows of `State.layers`.
-HITS, ACCESSES = range(2)
+# Rows of `State.layers`: counts; a layer's worst block in a shared pool, and whether that must be
+# looked for again.
+HITS, ACCESSES, WORST, IS_STALE = range(4)
 # Places in `State.clocks`: until when link, drive and processor are taken; averages of the adaptive
 # depth; the last arrival or departure [ns].
 LINK, SSD, CPU, STALL_AVERAGE, LAYER_AVERAGE, LAST_EVENT = range(6)
@@ -55,7 +56,8 @@ LINK, SSD, CPU, STALL_AVERAGE, LAYER_AVERAGE, LAST_EVENT = range(6)
     N_HOST,
     N_TLB,
     STEP,
-) = range(17)
+    N_HELD,
+) = range(18)
 
 
 class Work(NamedTuple):
@@ -90,9 +92,9 @@ class State(NamedTuple):
       ring: (3, n_ring) float64.
       ready: (5, MAX_DEGREE) float64, scratch of pipelining.
       finish: (n_experts,) float64, when each expert loaded for an event has been used [ns].
-      layers: (2, n_layers) int64.
+      layers: (4, n_layers) int64.
       clocks: (6,) float64.
-      numbers: (17,) int64.
+      numbers: (18,) int64.
     """
 
     requests: npt.NDArray[np.int64]
@@ -131,7 +133,7 @@ def new_state(n_requests: int, n_layers: int, n_experts: int, n_rounds: int) -> 
         ring=np.zeros((3, n_ring)),
         ready=np.zeros((5, MAX_DEGREE)),
         finish=np.zeros(n_experts),
-        layers=np.zeros((2, n_layers), dtype=np.int64),
+        layers=np.zeros((4, n_layers), dtype=np.int64),
         clocks=np.zeros(6),
-        numbers=np.zeros(17, dtype=np.int64),
+        numbers=np.zeros(18, dtype=np.int64),
     )
