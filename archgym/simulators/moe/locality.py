@@ -18,8 +18,8 @@ from archgym.simulators.moe.routing import Routing
 
 __all__ = ["RULES", "SegmentRouting", "hit_rates", "segment_routing"]
 
-RULES: Final = ("lru", "lfu", "belady", "sch")
-"""Rules of `hit_rates`."""
+RULES: Final = ("lru", "lfu", "belady", "sch", "belady-bypass")
+"""Rules of `hit_rates`; `belady` must take in what is used, `belady-bypass` need not keep it."""
 
 
 @final
@@ -113,7 +113,7 @@ def hit_rates(
     experts = np.ascontiguousarray(routing.experts[:, layer])
     following = (
         _following(experts, routing)
-        if rule == "belady"
+        if rule in ("belady", "belady-bypass")
         else np.broadcast_to(np.int64(0), experts.shape).copy()
     )
     hits = np.zeros(len(sizes), dtype=np.int64)
@@ -124,7 +124,7 @@ def hit_rates(
         np.asarray(sizes, dtype=np.int64),
         RULES.index(rule),
         window,
-        np.zeros((3, routing.n_experts), dtype=np.int64),
+        np.zeros((4, routing.n_experts), dtype=np.int64),
         hits,
     )
     return hits / experts.size

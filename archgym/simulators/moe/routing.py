@@ -24,8 +24,8 @@ __all__ = [
 
 # chosen: an hour of a busy server; the array of it takes gigabytes.
 MAX_ENTRIES: Final = 2**31
-MAX_EXPERTS: Final = 4096
-MAX_TOP_K: Final = 64
+MAX_EXPERTS: Final = 2**15 - 1
+MAX_TOP_K: Final = 1024
 _MAX_LAYERS: Final = 1_000
 
 
@@ -119,6 +119,22 @@ class Routing:
         return replace(self, experts=chosen)
 
 
+    def pooled(self) -> "Routing":
+        """All layers as one, whose experts are those of every layer and of which a token uses all.
+
+        A cache that all layers share sees it.
+        """
+        n_all = self.n_layers * self.n_experts
+        if n_all > np.iinfo(np.int16).max:
+            raise InvalidArgumentError(
+                f"Layers × experts must be at most {np.iinfo(np.int16).max} to be pooled; "
+                f"got {n_all}."
+            )
+        first = np.arange(self.n_layers, dtype=np.int16) * np.int16(self.n_experts)
+        experts = (self.experts + first[:, None]).reshape(self.n_tokens, 1, -1)
+        return Routing(experts, self.starts, n_all, self.name)
+
+
 def _check_rows_are_sets(experts: npt.NDArray[np.int16]) -> None:
     # A part at a time: a sorted copy of the whole would double what a trace takes.
     for begin in range(0, len(experts), 2**14):
@@ -141,8 +157,7 @@ class RoutingPreset:
         -skew * ln(rank[l, e]) + topic * D[d, l, e] + z[t, l, e]
 
     with ranks in an order of chance, D and z standard normal; z has autocorrelation
-    `persistence` from token to token of a document, and a share `drift` of its variance changes
-    `slow` tokens at a time. The top k experts are used.
+    `persistence` from token to token of a document. The top k experts are used.
 
     Attributes:
       name: What it is called.
@@ -151,8 +166,6 @@ class RoutingPreset:
       skew: How much some experts are liked by all documents.
       topic: How much a document has experts of its own.
       persistence: Autocorrelation of a token's noise with the token's before, below 1.
-      drift: Share of the noise's variance that changes slowly, as topics inside a document do.
-      slow: Autocorrelation of that share.
       depth: Correlation of the noise in a layer with that in the layer before, whose experts are
         permuted by chance; a recurrent router is near 1.
       one_router: Whether one router serves all layers, as in Read-ME.
@@ -165,8 +178,6 @@ class RoutingPreset:
     skew: float
     topic: float
     persistence: float
-    drift: float = 0.0
-    slow: float = 0.0
     depth: float = 0.0
     one_router: bool = False
     source: str = field(default="", compare=False)
@@ -176,7 +187,7 @@ class RoutingPreset:
         check_whole("top_k", self.top_k, 1, min(self.n_experts, MAX_TOP_K))
         check_number("skew", self.skew, 0.0, 10.0)
         check_number("topic", self.topic, 0.0, 100.0)
-        for name in ("persistence", "drift", "slow", "depth"):
+        for name in ("persistence", "depth"):
             check_number(name, getattr(self, name), 0.0, 1.0)
 
 
@@ -248,13 +259,10 @@ def generate(
         (-preset.skew * np.log(ranks)).astype(np.float32),
         np.argsort(words[1], axis=1).astype(np.int32),
         np.uint64(seed),
-        np.array(
-            (preset.topic, preset.persistence, preset.drift, preset.slow, preset.depth),
-            dtype=np.float64,
-        ),
+        np.array((preset.topic, preset.persistence, preset.depth), dtype=np.float64),
         normal_table(),
         np.empty(drawn_layers, dtype=np.uint64),
-        np.empty((3, drawn_layers + 1, preset.n_experts), dtype=np.float32),
+        np.empty((2, drawn_layers + 2, preset.n_experts), dtype=np.float32),
     )
     if preset.one_router:
         experts = np.repeat(experts, n_layers, axis=1)

@@ -108,59 +108,43 @@ def draw(
       popularity: (n_layers, n_experts) float32, what every token's logits begin with.
       permutation: (n_layers, n_experts) int32, of the noise of the layer before.
       seed: The generator's, uint64.
-      process: topic, persistence, drift, slow, depth.
+      process: topic, persistence, depth.
       table: Of `normal_table`.
       states: (n_layers,) uint64, scratch.
-      scratch: (3, n_layers + 1, n_experts) float32.
+      scratch: (2, n_layers + 2, n_experts) float32.
     """
     n_layers = experts.shape[1]
     n_experts = popularity.shape[1]
     topic = np.float32(process[0])
     keep = np.float32(process[1])
     fresh = np.float32(np.sqrt(1.0 - process[1] * process[1]))
-    slow_keep = np.float32(process[3])
-    slow_fresh = np.float32(np.sqrt(1.0 - process[3] * process[3]))
-    slow_part = np.float32(np.sqrt(process[2]))
-    fast_part = np.float32(np.sqrt(1.0 - process[2]))
-    depth = np.float32(process[4])
-    alone = np.float32(np.sqrt(1.0 - process[4] * process[4]))
-    bias, fast, slow = scratch[0], scratch[1], scratch[2]
-    drawn, logits, noise = bias[n_layers], fast[n_layers], slow[n_layers]
+    depth = np.float32(process[2])
+    alone = np.float32(np.sqrt(1.0 - process[2] * process[2]))
+    bias, own = scratch[0], scratch[1]
+    drawn, logits, noise = bias[n_layers], own[n_layers], bias[n_layers + 1]
     for document in range(starts.shape[0] - 1):
+        origin = _mixed(seed + _GAMMA * np.uint64(document + 1))
         for layer in range(n_layers):
-            origin = _mixed(seed + _GAMMA * np.uint64(document + 1))
             state = _mixed(origin + _GAMMA * np.uint64(layer + 1))
             state = _fill(bias[layer], state, table)
             for expert in range(n_experts):
                 bias[layer, expert] = popularity[layer, expert] + topic * bias[layer, expert]
-            state = _fill(fast[layer], state, table)
-            states[layer] = _fill(slow[layer], state, table)
+            states[layer] = _fill(own[layer], state, table)
         for token in range(starts[document], starts[document + 1]):
-            is_first = token == starts[document]
             for layer in range(n_layers):
-                if not is_first:
+                if token > starts[document]:
                     states[layer] = _fill(drawn, states[layer], table)
                     for expert in range(n_experts):
-                        fast[layer, expert] = keep * fast[layer, expert] + fresh * drawn[expert]
-                    if slow_part > 0.0:
-                        states[layer] = _fill(drawn, states[layer], table)
-                        for expert in range(n_experts):
-                            slow[layer, expert] = (
-                                slow_keep * slow[layer, expert] + slow_fresh * drawn[expert]
-                            )
-                for expert in range(n_experts):
-                    drawn[expert] = (
-                        fast_part * fast[layer, expert] + slow_part * slow[layer, expert]
-                    )
+                        own[layer, expert] = keep * own[layer, expert] + fresh * drawn[expert]
                 if depth > 0.0 and layer > 0:
                     for expert in range(n_experts):
-                        source = permutation[layer, expert]
-                        logits[expert] = alone * drawn[expert] + depth * noise[source]
+                        above = noise[permutation[layer, expert]]
+                        logits[expert] = alone * own[layer, expert] + depth * above
                     for expert in range(n_experts):
                         noise[expert] = logits[expert]
                         logits[expert] += bias[layer, expert]
                 else:
                     for expert in range(n_experts):
-                        noise[expert] = drawn[expert]
-                        logits[expert] = bias[layer, expert] + drawn[expert]
+                        noise[expert] = own[layer, expert]
+                        logits[expert] = bias[layer, expert] + own[layer, expert]
                 _take_top(logits, experts[token, layer])

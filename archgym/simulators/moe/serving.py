@@ -178,6 +178,7 @@ def plan(
     serving: Serving,
     requests: Requests,
     contention: float = 1.0,
+    extra_bytes: float = 0.0,
 ) -> Plan:
     """Makes a way of serving ready, and finds out whether it fits.
 
@@ -187,6 +188,7 @@ def plan(
       serving: How.
       requests: What is asked.
       contention: Of the network, see `layer_costs`.
+      extra_bytes: What else lies in each accelerator's memory.
 
     Raises:
       InvalidArgumentError: Knobs contradict each other.
@@ -213,6 +215,7 @@ def plan(
         + model.other_bytes(serving.attention_bits) / serving.tensor
         + activation_bytes * -(-step_tokens // serving.data)
         + RUNTIME_BYTES
+        + extra_bytes
     )
     kv_bytes = model.kv_bytes_per_token(serving.kv_bits) / (
         1 if model.latent is not None else serving.tensor

@@ -229,12 +229,13 @@ def _add_host(
     low_bits = serving.low_bits if serving.low_bits else serving.expert_bits
     vector_bytes = model.hidden * ACTIVATION_BYTES
     to_gpu, to_host, drive, host = node.host_to_gpu, node.gpu_to_host, node.ssd, node.host
+    # Where accelerators hold a slice of each expert, each loads its own over its own link.
+    slices = 1 if serving.spreads_experts else serving.tensor
     chunk_bytes = serving.chunk_kib * 1024
-    # chosen: weights of few bits are unpacked on the fly by the processor.
     costs |= {
-        "load_ns": expert_bytes / to_gpu.gb_per_s,
+        "load_ns": expert_bytes / slices / to_gpu.gb_per_s,
         "load_fixed_ns": to_gpu.latency_ns,
-        "low_load_ns": model.expert_bytes(low_bits) / to_gpu.gb_per_s,
+        "low_load_ns": model.expert_bytes(low_bits) / slices / to_gpu.gb_per_s,
         "chunk_ns": chunk_bytes / to_gpu.gb_per_s,
         "ssd_ns": expert_bytes / drive.gb_per_s,
         "ssd_fixed_ns": drive.latency_ns,
