@@ -149,7 +149,8 @@ COSTS: Final = (
 (
     LAYER_NS, ATTENTION_WEIGHT_NS, ATTENTION_TOKEN_NS, NORM_TOKEN_NS, CONTEXT_NS, PAIR_NS,
     DENSE_WEIGHT_NS, DENSE_TOKEN_NS, SHARED_WEIGHT_NS, SHARED_TOKEN_NS,
-    PROMPT_WEIGHT_NS, PROMPT_TOKEN_NS, HEAD_WEIGHT_NS, HEAD_TOKEN_NS, STEP_NS, EXPERTS_NS, LAUNCH_NS, EXPERT_WEIGHT_NS, EXPERT_TOKEN_NS,
+    PROMPT_WEIGHT_NS, PROMPT_TOKEN_NS, HEAD_WEIGHT_NS, HEAD_TOKEN_NS, STEP_NS,
+    EXPERTS_NS, LAUNCH_NS, EXPERT_WEIGHT_NS, EXPERT_TOKEN_NS,
     ROUTED_TOKEN_NS, LOAD_NS, LOAD_FIXED_NS, LOW_LOAD_NS, CHUNK_NS, SSD_NS, SSD_FIXED_NS,
     TO_HOST_TOKEN_NS, FROM_HOST_TOKEN_NS, TO_HOST_FIXED_NS, CPU_WEIGHT_NS, CPU_TOKEN_NS,
     CPU_FIXED_NS, REDUCE_TOKEN_NS, REDUCE_FIXED_NS, INTRA_DISPATCH_TOKEN_NS,
@@ -185,7 +186,7 @@ COUNTERS: Final = (
     *("stall_load_ns", "stall_ssd_ns", "stall_cpu_ns", "stall_prefetch_ns", "stall_places_ns"),
     *("moe_ns", "attention_ns", "overhead_ns", "idle_ns"),
     *("peak_context", "peak_sequences", "peak_step_tokens", "area_ns", "n_finished"),
-    *("n_routed", "n_degraded", "load_sum", "load_max", "flops", "memory_bytes"),
+    *("n_routed", "n_degraded", "load_sum", "load_max", "context_read"),
     *("n_translations", "translation_ns", "n_distinct_decode", "depth_sum", "n_batch_sum"),
     *("to_host_tokens", "n_groups"),
 )
@@ -197,7 +198,7 @@ COUNTERS: Final = (
     CPU_BUSY_NS, SSD_BUSY_NS, INTRA_BUSY_NS, INTER_BUSY_NS, COMMUNICATION_NS, STALL_LOAD_NS,
     STALL_SSD_NS, STALL_CPU_NS, STALL_PREFETCH_NS, STALL_PLACES_NS, MOE_NS, ATTENTION_NS,
     OVERHEAD_NS, IDLE_NS, PEAK_CONTEXT, PEAK_SEQUENCES, PEAK_STEP_TOKENS, AREA_NS, N_FINISHED,
-    N_ROUTED, N_DEGRADED, LOAD_SUM, LOAD_MAX, FLOPS, MEMORY_BYTES, N_TRANSLATIONS,
+    N_ROUTED, N_DEGRADED, LOAD_SUM, LOAD_MAX, CONTEXT_READ, N_TRANSLATIONS,
     TRANSLATION_NS, N_DISTINCT_DECODE, DEPTH_SUM, N_BATCH_SUM, TO_HOST_TOKENS, N_GROUPS,
 ) = range(len(COUNTERS))
 # fmt: on

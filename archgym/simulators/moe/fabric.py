@@ -75,7 +75,7 @@ def _spread_by_hash(
 
 
 def _spread_greedily(n_servers: int, n_uplinks: int, subflows: int) -> npt.NDArray[np.float64]:
-    """The same, each part of a flow on the path whose busier link is emptiest, the first if equal."""
+    """The same, each part of a flow on the path whose busier link is emptiest."""
     loads = np.zeros((2, n_servers, n_uplinks))
     for source in range(n_servers):
         for target in range(n_servers):

@@ -16,6 +16,7 @@ from archgym.simulators.moe.columns import (
     ATTENTION_WEIGHT_NS,
     COMPUTE_BUSY_NS,
     CONTEXT_NS,
+    CONTEXT_READ,
     DATA,
     DENSE_TOKEN_NS,
     DENSE_WEIGHT_NS,
@@ -113,6 +114,8 @@ def _gather(choices, work, state):  # type: ignore[no-untyped-def]  # compiled
         for position in range(first, first + state.requests[BATCH_COUNT, place]):
             row = token_row(work, request, position)
             for layer in range(n_layers):
+                if choices[SKIP_IN_64] > 0 and _is_skipped(choices, layer):
+                    continue
                 for rank in range(a_round * n_rounds):
                     event = layer * n_rounds + rank // a_round
                     at = event * n_experts + work.routing[row, layer, rank]
@@ -130,6 +133,22 @@ def _clear(choices, state):  # type: ignore[no-untyped-def]  # compiled
         for place in range(state.n_members[event]):
             state.counts[base + state.members[base + place]] = 0
         state.n_members[event] = 0
+
+
+@helper
+def _measured(work, n_tokens):  # type: ignore[no-untyped-def]  # compiled
+    """What an experts kernel was measured to take over its roofline; 1 where nobody measured."""
+    tokens, ratio = work.measured[0], work.measured[1]
+    n = work.measured.shape[1]
+    if n == 0:
+        return 1.0
+    if n_tokens <= tokens[0]:
+        return ratio[0]
+    for place in range(1, n):
+        if n_tokens <= tokens[place]:
+            part = (n_tokens - tokens[place - 1]) / (tokens[place] - tokens[place - 1])
+            return ratio[place - 1] + part * (ratio[place] - ratio[place - 1])
+    return ratio[n - 1]
 
 
 @helper
@@ -161,12 +180,14 @@ def _step(costs, choices, work, state, cache, counters, now):  # type: ignore[no
     counters[N_PROMPT_TOKENS] += n_prompt
     counters[N_STEPS] += 1
     counters[N_TOKENS] += n_tokens
+    counters[CONTEXT_READ] += context
     counters[N_BATCH_SUM] += n_batch
     counters[PEAK_STEP_TOKENS] = max(counters[PEAK_STEP_TOKENS], n_tokens)
     numbers[STEP] += 1
     numbers[CURSOR] = 0
     numbers[BEST_DEGREE] = 0
     _gather(choices, work, state)
+    state.clocks[RATIO] = _measured(work, n_tokens)
 
     ranks = choices[DATA]
     mine = _share(n_tokens, ranks)

@@ -96,6 +96,7 @@ from archgym.simulators.moe.state import (
     LOW,
     MISSED,
     N_TLB,
+    RATIO,
     STAGED,
     STEP,
     TLB,
@@ -157,7 +158,8 @@ def _all_there(costs, choices, state, counters, event):  # type: ignore[no-untyp
     counters[N_HITS] += n
     counters[N_ROUTED] += n_routed
     state.layers[HITS, layer] += n
-    time = costs[EXPERTS_NS] + experts_time(costs, n, n_padded, n_routed) + walks
+    time = costs[EXPERTS_NS] + experts_time(costs, n, n_padded, n_routed)
+    time = time * state.clocks[RATIO] + walks
     counters[COMPUTE_BUSY_NS] += time
     return time
 
@@ -267,10 +269,12 @@ def expert_event(costs, choices, work, state, cache, counters, event, gate):  # 
     state.layers[HITS, layer] += n_there
     compute_end = gate
     if n_there > 0:
-        time = costs[EXPERTS_NS] + experts_time(costs, n_there, n_padded, n_routed) + walks
+        time = costs[EXPERTS_NS] + experts_time(costs, n_there, n_padded, n_routed)
+        time = time * state.clocks[RATIO] + walks
         compute_end = gate + time
         counters[COMPUTE_BUSY_NS] += time
-    ideal = costs[EXPERTS_NS] + experts_time(costs, n, all_padded, all_routed) + walks
+    ideal = costs[EXPERTS_NS] + experts_time(costs, n, all_padded, all_routed)
+    ideal = ideal * state.clocks[RATIO] + walks
     end = compute_end
     if n_missed > 0:
         room = choices[CAPACITY] if choices[SCOPE] == _GLOBAL else cache.capacity[bucket]

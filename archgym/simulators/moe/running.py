@@ -128,6 +128,7 @@ def run(
     ranking: npt.NDArray[np.float64],
     *,
     placement: tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]] | None = None,
+    measured: npt.NDArray[np.float64] | None = None,
     warm: bool = True,
 ) -> Run:
     """Serves requests.
@@ -139,6 +140,7 @@ def run(
       where: `documents` of both.
       ranking: (n_blocks,), `popularity`: what a warm cache holds, and what `static` keeps.
       placement: Copies of each expert and the experts in slots, where they are spread.
+      measured: (2, n), tokens and measured over modelled time of experts kernels; None for 1.
       warm: Whether the cache starts with the most popular experts.
 
     Raises:
@@ -168,6 +170,7 @@ def run(
         routing.experts,
         replicas,
         slots,
+        _UNMEASURED if measured is None else measured,
     )
     serve(ready.costs, ready.choices, work, state, cache, counters)
     counts = dict(zip(COUNTERS, counters.tolist(), strict=True))
@@ -193,6 +196,7 @@ def run(
     return result
 
 
+_UNMEASURED: Final = np.zeros((2, 0))
 _NOWHERE: Final = (np.zeros((1, 1), dtype=np.int32), np.zeros((1, 1), dtype=np.int32))
 
 
@@ -216,7 +220,7 @@ def _new_cache(choice: dict[str, int], ranking: npt.NDArray[np.float64], warm: b
 
 
 def _fill(cache: CacheState, ranking: npt.NDArray[np.float64], total: int | None) -> None:
-    """Puts the most popular blocks in, the first of equals: of each layer, or of all where `total`."""
+    """Puts the most popular blocks in, the first of equals, of each layer or of all layers."""
     n_layers, width = ranking.shape
     if total is None:
         chosen = [

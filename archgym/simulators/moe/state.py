@@ -35,8 +35,9 @@ WANTED, MISSED, LOADED, QUEUE = range(4)
 # looked for again.
 HITS, ACCESSES, WORST, IS_STALE = range(4)
 # Places in `State.clocks`: until when link, drive and processor are taken; averages of the adaptive
-# depth; the last arrival or departure [ns].
-LINK, SSD, CPU, STALL_AVERAGE, LAYER_AVERAGE, LAST_EVENT = range(6)
+# depth; the last arrival or departure [ns]; measured over
+# modelled time of the step's kernels.
+LINK, SSD, CPU, STALL_AVERAGE, LAYER_AVERAGE, LAST_EVENT, RATIO = range(7)
 # Places in `State.numbers`.
 (
     HEAD,
@@ -69,12 +70,14 @@ class Work(NamedTuple):
       routing: (n_rows, n_layers, top_k) int16.
       replicas: (n_layers, n_experts) int32, copies of each expert over all accelerators.
       slots: (n_layers, n_slots) int32, the expert in each slot, accelerator by accelerator.
+      measured: (2, n) float64, tokens of a step, rising, and measured over modelled time.
     """
 
     requests: npt.NDArray[np.int64]
     routing: npt.NDArray[np.int16]
     replicas: npt.NDArray[np.int32]
     slots: npt.NDArray[np.int32]
+    measured: npt.NDArray[np.float64]
 
 
 class State(NamedTuple):
@@ -93,7 +96,7 @@ class State(NamedTuple):
       ready: (5, MAX_DEGREE) float64, scratch of pipelining.
       finish: (n_experts,) float64, when each expert loaded for an event has been used [ns].
       layers: (4, n_layers) int64.
-      clocks: (6,) float64.
+      clocks: (7,) float64.
       numbers: (18,) int64.
     """
 
@@ -134,6 +137,6 @@ def new_state(n_requests: int, n_layers: int, n_experts: int, n_rounds: int) -> 
         ready=np.zeros((5, MAX_DEGREE)),
         finish=np.zeros(n_experts),
         layers=np.zeros((4, n_layers), dtype=np.int64),
-        clocks=np.zeros(6),
+        clocks=np.zeros(7),
         numbers=np.zeros(18, dtype=np.int64),
     )
