@@ -83,6 +83,7 @@ from archgym.simulators.moe.state import (
     OUTPUT,
     PREFILLED,
     PROMPT,
+    RATIO,
     STEP,
     UNUSED,
 )
