@@ -122,6 +122,7 @@ class _Rates:
     bytes: float
     dense: float
     experts: float
+    scores: float
 
 
 def _rates(gpu: Gpu, reached: Efficiency, eight_bit_math: bool) -> _Rates:
@@ -131,6 +132,8 @@ def _rates(gpu: Gpu, reached: Efficiency, eight_bit_math: bool) -> _Rates:
         reached.memory * gpu.memory_gb_per_s,
         reached.dense * flops * faster,
         reached.experts * flops * faster,
+        # Attention's own products are of 16 bits, whatever the weights' are.
+        reached.dense * flops,
     )
 
 
@@ -189,7 +192,7 @@ def _add_attention(
         "attention_token_ns": token(attention),
         "norm_token_ns": NORM_PASSES * hidden_bytes / rates.bytes,
         "context_ns": kv_bytes / tensor / rates.bytes,
-        "pair_ns": 2.0 * score_size / tensor / rates.dense,
+        "pair_ns": 2.0 * score_size / tensor / rates.scores,
         "dense_weight_ns": weight(model.dense_parameters),
         "dense_token_ns": token(model.dense_parameters),
         "shared_weight_ns": weight(model.shared_parameters),

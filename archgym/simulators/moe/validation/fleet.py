@@ -43,7 +43,8 @@ def estimate_rows(reference: Path, progress: Progress) -> list[Row]:
     rows = []
     with reading(path):
         cases = [_case(entry) for entry in read_json(path)]
-    routing = routed(served, 24, 192)
+    # Documents as long as the requests, or a prompt would ask for few experts again and again.
+    routing = routed(served, 8, 1280)
     for n, prompt, output, ttft, tpot in cases:
         progress(f"V8: {n} requests at once")
         serving = Serving(
@@ -131,13 +132,19 @@ def deepseek_rows(reference: Path, progress: Progress) -> list[Row]:
     ratio_in = 73_700.0 * _UNCACHED / _prefilling_per_server()
     return [
         _within("output tokens/s of a server, over the model's", ratio_out),
-        _within("computed prompt tokens/s of a server, over the model's", ratio_in),
+        _within("computed prompt tokens/s of a server, over the model's", ratio_in, _BUSY_NOTE),
     ]
 
 
-def _within(what: str, ratio: float) -> Row:
+_BUSY_NOTE: Final = (
+    "the published rate is a day's average, nights included; the model's servers are never idle"
+)
+
+
+def _within(what: str, ratio: float, note: str = "") -> Row:
     """Met from 0.5 to 1.2: the distance from 0.85."""
-    return Row("V18", what, 0.85, ratio, "x", abs(ratio - 0.85), 0.35, "x")
+    error = abs(ratio - 0.85)
+    return Row("V18", what, 0.85, ratio, "x", error, 0.35, "x", (), note if error > 0.35 else "")
 
 
 def _decoding_per_server() -> float:
@@ -182,7 +189,7 @@ def _decoding_per_server() -> float:
 def _prefilling_per_server() -> float:
     served, server = model("deepseek-v3"), node("hgx-h800")
     n_gpus = 8 * _PREFILL_SERVERS
-    prompt, n = 2048, n_gpus
+    prompt, n = _CONTEXT, n_gpus
     serving = Serving(
         data=n_gpus,
         spreads_experts=True,
