@@ -434,9 +434,7 @@ def replay_one_by_one(
 
 
 @compiled
-def _make_room(
-    cache: CacheState, policy: int, bucket: int, may_pass: bool, following: int
-) -> bool:
+def _make_room(cache: CacheState, policy: int, bucket: int, may_pass: bool, following: int) -> bool:
     """Drops a bucket's worst block where it is full; whether there is room now."""
     if cache.used[bucket] < cache.capacity[bucket]:
         return True

@@ -141,9 +141,7 @@ def _following(experts: npt.NDArray[np.int16], routing: Routing) -> npt.NDArray[
     uses = np.arange(len(flat))
     order = np.lexsort((uses, flat, documents))
     following = len(flat) + flat
-    same = (flat[order[1:]] == flat[order[:-1]]) & (
-        documents[order[1:]] == documents[order[:-1]]
-    )
+    same = (flat[order[1:]] == flat[order[:-1]]) & (documents[order[1:]] == documents[order[:-1]])
     following[order[:-1][same]] = uses[order[1:][same]]
     return following.reshape(n_tokens, top_k)
 

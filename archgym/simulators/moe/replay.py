@@ -68,9 +68,7 @@ class Events:
             )
         if n and (self.layers.min() < 0 or self.layers.max() >= self.n_layers):
             raise InvalidArgumentError(f"`layers` must be from 0 to {self.n_layers - 1}.")
-        if len(self.experts) and (
-            self.experts.min() < 0 or self.experts.max() >= self.n_experts
-        ):
+        if len(self.experts) and (self.experts.min() < 0 or self.experts.max() >= self.n_experts):
             raise InvalidArgumentError(f"`experts` must be from 0 to {self.n_experts - 1}.")
 
     @property
@@ -241,9 +239,7 @@ def _capacities(
     return proportional_capacities(capacity, need, events.n_experts)
 
 
-def _window(
-    events: Events, window: int, next_use: npt.NDArray[np.int64]
-) -> npt.NDArray[np.int64]:
+def _window(events: Events, window: int, next_use: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """The event `window` events on in the same layer; counts the first ones into `next_use`."""
     order = np.argsort(events.layers, kind="stable")
     ahead = np.full(len(order), -1, dtype=np.int64)
