@@ -155,13 +155,13 @@ def _reuse(experts: npt.NDArray[np.int16], starts: npt.NDArray[np.int64]) -> flo
         int((experts[later, place, None] == experts[later - 1]).sum())
         for place in range(experts.shape[1])
     )
-    return shared / (len(later) * experts.shape[1])
+    return float(shared / (len(later) * experts.shape[1]))
 
 
 def _distinct(
     experts: npt.NDArray[np.int16], starts: npt.NDArray[np.int64], n_experts: int, batch: int
 ) -> float:
-    """Mean of distinct experts over forward passes that take a token of each of `batch` documents."""
+    """Mean of distinct experts in passes that take a token of `batch` documents each."""
     lengths = np.diff(starts)
     total = passes = 0
     for first in range(0, len(lengths) - batch + 1, batch):
@@ -172,4 +172,4 @@ def _distinct(
             np.put_along_axis(used, experts[begin : begin + steps].astype(np.int64), True, axis=1)
         total += int(used.sum())
         passes += steps
-    return total / passes
+    return float(total / passes)

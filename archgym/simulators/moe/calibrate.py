@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final, final
+from typing import Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
@@ -162,8 +162,8 @@ def calibrate(
     from scipy.optimize import minimize
 
     targets = [target(key) for key in wanted]
-    values = np.array(list(wanted.values()), dtype=np.float64)
-    if not ((values >= 0) & (values <= 1)).all():
+    shares = np.array(list(wanted.values()), dtype=np.float64)
+    if not ((shares >= 0) & (shares <= 1)).all():
         raise InvalidArgumentError("Targets must be from 0 to 1, as shares; got another number.")
     names = tuple(_RANGES)
     if len(targets) < len(names):
@@ -175,8 +175,9 @@ def calibrate(
     count = [0, np.inf]
 
     def misfit(point: npt.NDArray[np.float64]) -> float:
-        preset = replace(base, **dict(zip(names, map(float, point), strict=True)))
-        error = float(np.sqrt(np.mean((measure(_drawn(preset, seed), targets) - values) ** 2)))
+        values: dict[str, Any] = dict(zip(names, map(float, point), strict=True))
+        preset = replace(base, **values)
+        error = float(np.sqrt(np.mean((measure(_drawn(preset, seed), targets) - shares) ** 2)))
         count[0] += 1
         count[1] = min(count[1], error)
         if progress is not None:
@@ -198,12 +199,12 @@ def calibrate(
         if found.fun < best_error:
             best, best_error = found.x, float(found.fun)
     assert best is not None
-    rounded = {key: round(float(value), 3) for key, value in zip(names, best, strict=True)}
+    rounded: dict[str, Any] = {
+        key: round(float(value), 3) for key, value in zip(names, best, strict=True)
+    }
     preset = replace(base, **rounded)
-    given = np.mean(
-        [measure(_drawn(preset, seed + fresh), targets) for fresh in (1, 2, 3)], axis=0
-    )
-    return Calibration(preset, tuple(wanted), values, given, int(count[0]))
+    given = np.mean([measure(_drawn(preset, seed + fresh), targets) for fresh in (1, 2, 3)], axis=0)
+    return Calibration(preset, tuple(wanted), shares, given, int(count[0]))
 
 
 def _drawn(preset: RoutingPreset, seed: int) -> Routing:

@@ -48,7 +48,8 @@ class Placement:
           weight: (n_layers, n_experts), load of each expert.
         """
         shares = np.take_along_axis(weight / self.copies, self.slots, axis=1)
-        return shares.reshape(len(shares), self.n_gpus, -1).sum(axis=2)
+        loads: npt.NDArray[np.float64] = shares.reshape(len(shares), self.n_gpus, -1).sum(axis=2)
+        return loads
 
 
 def balancedness(loads: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -123,7 +124,7 @@ def _place(
         own = original[index * per_node : (index + 1) * per_node]
         held, counts = _copy(weight[own], slots_per_node)
         load = (weight[own] / counts.astype(np.float32))[held]
-        gpu, place = _pack(load, n_gpus // n_nodes)
+        gpu, place = _pack(load.astype(np.float32), n_gpus // n_nodes)
         slots[index * slots_per_node + gpu * slots_per_gpu + place] = own[held]
         copies[own] = counts
     return slots, copies
@@ -132,7 +133,7 @@ def _place(
 def _copy(
     weight: npt.NDArray[np.float32], n_slots: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Gives each slot beyond the experts to the one whose copies are busiest, the first if equal."""
+    """Gives each further slot to the expert whose copies are busiest, the first if equal."""
     held = np.arange(n_slots)
     counts = np.ones(len(weight), dtype=np.int64)
     for slot in range(len(weight), n_slots):

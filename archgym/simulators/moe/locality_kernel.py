@@ -131,7 +131,9 @@ def count_hits(
 
 
 @entry_point(seconds=1)
-def count_segments(experts: Array, starts: Array, length: int, scratch: Array, counts: Array) -> None:
+def count_segments(
+    experts: Array, starts: Array, length: int, scratch: Array, counts: Array
+) -> None:
     """Counts, over all windows of documents, how often each expert is used so many times.
 
     Args:
@@ -158,4 +160,3 @@ def count_segments(experts: Array, starts: Array, length: int, scratch: Array, c
             if token - first >= length - 1:
                 for expert in range(n_experts):
                     counts[expert, scratch[expert]] += 1
-

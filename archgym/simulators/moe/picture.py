@@ -78,7 +78,7 @@ def _draw_segments(axes: Axes, analysis: Analysis) -> None:
         axes.annotate(f"{size:.2f}", (float(place), 2.0), ha="center", fontsize="small")
     axes.set_ylim(0.0, 100.0)
     axes.set_xticks(places, [str(window) for window in analysis.windows])
-    axes.set_xlabel("tokens of a segment; at the foot: its experts over a token's")
+    axes.set_xlabel("tokens of a segment (below: its experts / a token's)")
     axes.set_ylabel("segment routing best performance [%]")
 
 
@@ -98,4 +98,4 @@ def _draw_reuse(axes: Axes, analysis: Analysis) -> None:
     axes.plot(analysis.layers, 100.0 * analysis.reuse, ".-", color=_COLOURS[3])
     axes.set_xlabel("layer")
     axes.set_ylabel("experts that the token before used too [%]")
-    axes.set_ylim(bottom=0.0)
+    axes.set_ylim(0.0, 100.0)

@@ -9,9 +9,12 @@ import numpy.typing as npt
 
 from archgym.kernels import entry_point, inlined
 
-__all__ = ["draw", "normal_table"]
+__all__ = ["TOPIC_STEP", "draw", "normal_table"]
 
 Array = npt.NDArray[Any]
+# chosen: a topic wanders over hundreds of tokens, so that steps of sixteen are fine enough; they
+# cost a sixteenth of steps at each token.
+TOPIC_STEP: Final = 16
 _BITS: Final = 14
 _MASK: Final = np.uint64((1 << _BITS) - 1)
 _SHIFT: Final = np.uint64(_BITS)
@@ -108,10 +111,10 @@ def draw(
       popularity: (n_layers, n_experts) float32, what every token's logits begin with.
       permutation: (n_layers, n_experts) int32, of the noise of the layer before.
       seed: The generator's, uint64.
-      process: topic, persistence, depth.
+      process: topic, persistence, depth, what stays of a topic after `TOPIC_STEP` tokens.
       table: Of `normal_table`.
       states: (n_layers,) uint64, scratch.
-      scratch: (2, n_layers + 2, n_experts) float32.
+      scratch: (3, n_layers + 2, n_experts) float32.
     """
     n_layers = experts.shape[1]
     n_experts = popularity.shape[1]
@@ -120,19 +123,28 @@ def draw(
     fresh = np.float32(np.sqrt(1.0 - process[1] * process[1]))
     depth = np.float32(process[2])
     alone = np.float32(np.sqrt(1.0 - process[2] * process[2]))
-    bias, own = scratch[0], scratch[1]
+    stay = np.float32(process[3])
+    change = np.float32(np.sqrt(1.0 - process[3] * process[3]))
+    bias, own, subject = scratch[0], scratch[1], scratch[2]
     drawn, logits, noise = bias[n_layers], own[n_layers], bias[n_layers + 1]
     for document in range(starts.shape[0] - 1):
         origin = _mixed(seed + _GAMMA * np.uint64(document + 1))
         for layer in range(n_layers):
             state = _mixed(origin + _GAMMA * np.uint64(layer + 1))
-            state = _fill(bias[layer], state, table)
+            state = _fill(subject[layer], state, table)
             for expert in range(n_experts):
-                bias[layer, expert] = popularity[layer, expert] + topic * bias[layer, expert]
+                bias[layer, expert] = popularity[layer, expert] + topic * subject[layer, expert]
             states[layer] = _fill(own[layer], state, table)
         for token in range(starts[document], starts[document + 1]):
+            since = token - starts[document]
             for layer in range(n_layers):
-                if token > starts[document]:
+                if stay < 1.0 and since > 0 and since % TOPIC_STEP == 0:
+                    states[layer] = _fill(drawn, states[layer], table)
+                    for expert in range(n_experts):
+                        value = stay * subject[layer, expert] + change * drawn[expert]
+                        subject[layer, expert] = value
+                        bias[layer, expert] = popularity[layer, expert] + topic * value
+                if since > 0:
                     states[layer] = _fill(drawn, states[layer], table)
                     for expert in range(n_experts):
                         own[layer, expert] = keep * own[layer, expert] + fresh * drawn[expert]

@@ -128,8 +128,16 @@ def toy_rows(reference: Path, progress: Progress) -> list[Row]:
         wrong = int((found.event_misses != misses).sum())
     wanted = {"hits": 12, "misses": 18, "evictions": 12}
     rows = [
-        Row("V20", f"LRU, two slots a layer: {name}", count, getattr(found, name), name,
-            abs(getattr(found, name) - count), 0.0, "counts")
+        Row(
+            "V20",
+            f"LRU, two slots a layer: {name}",
+            count,
+            getattr(found, name),
+            name,
+            abs(getattr(found, name) - count),
+            0.0,
+            "counts",
+        )
         for name, count in wanted.items()
     ]
     what = "the same: events whose misses differ"

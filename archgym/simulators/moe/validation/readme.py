@@ -66,7 +66,7 @@ def _row(
 
 
 def _batches() -> Events:
-    """The sets of experts of batches; requests wait in a ring, and a new one follows each that ends.
+    """The sets of experts of batches; five requests advance in turn, and then the next five.
 
     With one router a batch needs the same set in every layer, so that one layer tells it all.
     """
