@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from archgym.cli.moe_prefetch import prefetch
 from archgym.cli.tasks import JsonOption
 from archgym.cli.terminal import heading, number, say, table, write_json
 from archgym.cli.values import assignments, named_path
@@ -399,3 +400,6 @@ def record(
     routing = record_folder(model, text, documents, tokens, seed)
     write_routing(out, routing)
     _say_routing(routing, out, json)
+
+
+moe_app.command()(prefetch)

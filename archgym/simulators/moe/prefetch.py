@@ -9,11 +9,11 @@ import numpy as np
 
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.moe.columns import Prefetch
-from archgym.simulators.moe.hardware import Link, node
+from archgym.simulators.moe.hardware import Link, NodePreset, node
 from archgym.simulators.moe.models import model
 from archgym.simulators.moe.requests import Requests
 from archgym.simulators.moe.routing import generate, routing_preset
-from archgym.simulators.moe.running import documents, popularity, run
+from archgym.simulators.moe.running import Run, documents, popularity, run
 from archgym.simulators.moe.serving import Serving, plan
 from archgym.storage import atomic_file
 
@@ -82,7 +82,7 @@ def prefetch_sweep(
             progress(f"{link} link, {gb_per_s:g} GB/s")
         server = replace(card, host_to_gpu=Link(gb_per_s, card.host_to_gpu.latency_ns))
 
-        def measured(serving: Serving, server=server):  # type: ignore[no-untyped-def]  # a closure
+        def measured(serving: Serving, server: NodePreset = server) -> Run:
             return run(plan(served, server, serving, requests), requests, routing, where, ranking)
 
         without = measured(base)
