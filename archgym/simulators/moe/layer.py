@@ -128,12 +128,15 @@ def experts_time(costs, n_experts, n_padded, n_routed):  # type: ignore[no-untyp
 
 
 @helper
-def _translate(costs, choices, state, counters, block):  # type: ignore[no-untyped-def]  # compiled
-    """What walking page tables costs an access to a block's weights [ns]."""
+def _translate(costs, choices, state, counters, block, is_new):  # type: ignore[no-untyped-def]  # compiled
+    """What walking page tables costs an access to a block's weights [ns].
+
+    A block that has just been loaded lies on other pages, whatever the TLB held of it.
+    """
     if costs[WALK_NS] == 0.0:
         return 0.0
     n_held = choices[TLB_EXPERTS]
-    if n_held > 0 and touch(state, TLB, N_TLB, n_held, block):
+    if n_held > 0 and touch(state, TLB, N_TLB, n_held, block) and not is_new:
         return 0.0
     counters[N_TRANSLATIONS] += 1
     counters[TRANSLATION_NS] += costs[WALK_NS]
@@ -154,7 +157,7 @@ def _all_there(costs, choices, state, counters, event):  # type: ignore[no-untyp
         tokens = np.int64(state.counts[base + expert])
         n_padded += padded(choices, tokens)
         n_routed += tokens
-        walks += _translate(costs, choices, state, counters, layer * n_experts + expert)
+        walks += _translate(costs, choices, state, counters, layer * n_experts + expert, False)
     counters[N_HITS] += n
     counters[N_ROUTED] += n_routed
     state.layers[HITS, layer] += n
@@ -246,7 +249,7 @@ def expert_event(costs, choices, work, state, cache, counters, event, gate):  # 
             n_there += 1
             n_padded += whole_tiles
             n_routed += tokens
-            walks += _translate(costs, choices, state, counters, block)
+            walks += _translate(costs, choices, state, counters, block, status == IS_STAGED)
             if status == IS_STAGED:
                 counters[N_STAGED_HITS] += 1
                 state.experts[LOADED, n_loaded] = block
@@ -412,7 +415,7 @@ def _miss(
             time = costs[LAUNCH_NS] + experts_time(
                 costs, np.int64(1), padded(choices, tokens), tokens
             )
-            time += _translate(costs, choices, state, counters, block)
+            time += _translate(costs, choices, state, counters, block, True)
             if choices[OVERLAPS] == 1:
                 compute_end = max(compute_end, arrived) + time
             else:

@@ -253,20 +253,24 @@ def test_translation_costs_what_the_tlb_does_not_hold() -> None:
     none = serve(HALF).counters
 
     assert none["n_translations"] == 0
-    # Each expert once, and what is loaded again is still translated.
-    assert large["n_translations"] <= N_BLOCKS
-    assert small["n_translations"] > 10 * large["n_translations"]
+    # An expert that has been loaded lies on new pages, whatever the TLB held of it.
+    assert large["n_translations"] >= large["n_demand"]
+    assert large["n_translations"] <= large["n_demand"] + N_BLOCKS
+    assert small["n_translations"] > large["n_translations"]
     assert small["elapsed_ns"] > large["elapsed_ns"] > none["elapsed_ns"]
 
 
 def test_renumbering_experts_changes_nothing() -> None:
+    # One expert an event, since those of one event are equally old; and a cold cache, since a warm
+    # one takes the first of equally popular experts.
+    model = replace(MODEL, top_k=1)
+    routing = replace(ROUTING, experts=np.ascontiguousarray(ROUTING.experts[:, :, :1]))
     order = np.random.default_rng(3).permutation(MODEL.experts).astype(np.int16)
-    renumbered = replace(ROUTING, experts=np.ascontiguousarray(order[ROUTING.experts]))
-    # Cold, since a warm cache takes the first of equally popular experts.
-    serving = replace(HALF, warm=False)
+    renumbered = replace(routing, experts=np.ascontiguousarray(order[routing.experts]))
+    serving = replace(HALF, warm=False, max_tokens=1, chunk_tokens=1)
 
-    one = serve(serving)
-    other = serve(serving, routing=renumbered)
+    one = serve(serving, model=model, routing=routing)
+    other = serve(serving, model=model, routing=renumbered)
 
     assert one.counters["n_hits"] == other.counters["n_hits"]
 
