@@ -45,6 +45,8 @@ __all__ = [
 ]
 
 Array = npt.NDArray[Any]
+# chosen: beyond so many that go, parting all candidates is faster than a heap.
+_HEAP_LIMIT = 8
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
@@ -158,6 +160,47 @@ def _offer_members(cache: CacheState, policy: int, bucket: int, n_wanted: int) -
 
 
 @compiled
+def _worst_of_all(
+    cache: CacheState, policy: int, bucket: int, missed: Array, n_missed: int, n_wanted: int
+) -> int:
+    """Finds the worst of a bucket's residents and of what was loaded; writes them to `worst`."""
+    if n_wanted <= _HEAP_LIMIT:
+        n_worst = _offer_members(cache, policy, bucket, n_wanted)
+        for place in range(n_missed):
+            n_worst = _offer(cache, policy, missed[place], n_worst, n_wanted)
+        return n_worst
+    worst = cache.worst
+    begin, used = cache.begin[bucket], cache.used[bucket]
+    for place in range(used):
+        worst[place] = cache.members[begin + place]
+    for place in range(n_missed):
+        worst[used + place] = missed[place]
+    for place in range(used + n_missed):
+        _set_keys(cache, policy, worst[place], _first_key(cache, policy, worst[place]))
+    # Hoare, *Algorithm 65: find*, 1961: parts what is left until the border is where it should be.
+    low, high = 0, used + n_missed - 1
+    while low < high:
+        pivot = worst[(low + high) // 2]
+        left, right = low, high
+        while left <= right:
+            while _is_worse(cache, worst[left], pivot):
+                left += 1
+            while _is_worse(cache, pivot, worst[right]):
+                right -= 1
+            if left <= right:
+                worst[left], worst[right] = worst[right], worst[left]
+                left += 1
+                right -= 1
+        if n_wanted - 1 <= right:
+            high = right
+        elif n_wanted - 1 >= left:
+            low = left
+        else:
+            break
+    return n_wanted
+
+
+@compiled
 def insert(cache: CacheState, bucket: int, block: int) -> None:
     """Makes a block resident; there must be room."""
     at = cache.begin[bucket] + cache.used[bucket]
@@ -258,9 +301,7 @@ def end_event(
         else:
             n_worst = _offer_members(cache, policy, bucket, excess)
     else:
-        n_worst = _offer_members(cache, policy, bucket, excess)
-        for place in range(n_missed):
-            n_worst = _offer(cache, policy, missed[place], n_worst, excess)
+        n_worst = _worst_of_all(cache, policy, bucket, missed, n_missed, excess)
     return _apply(cache, bucket, missed, n_missed, n_worst)
 
 
