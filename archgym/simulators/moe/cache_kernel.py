@@ -45,6 +45,8 @@ __all__ = [
 ]
 
 Array = npt.NDArray[Any]
+# chosen: beyond so many that go, parting all candidates is faster than a heap.
+_HEAP_LIMIT = 8
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
@@ -61,36 +63,33 @@ def _chance(block: int, event: int) -> float:
     return np.float64(word >> _S11) * _TO_UNIT
 
 
-@compiled
-def _set_keys(cache: CacheState, policy: int, block: int) -> None:
-    """Writes what a block is ranked by: larger stays."""
-    first = 0.0
-    second = 0.0
+@inlined
+def _first_key(cache: CacheState, policy: int, block: int) -> float:
+    """What a block is ranked by first: larger stays."""
     if policy == LFU:
-        first = np.float64(cache.frequency[block])
-        second = np.float64(cache.last_event[block])
-    elif policy == LFRU:
+        return float(cache.frequency[block])
+    if policy == LFRU:
         age = cache.counters[EVENT] - cache.last_event[block] + 1
-        first = cache.frequency[block] / age
-    elif policy == FIFO:
-        first = np.float64(cache.inserted[block])
-    elif policy == RANDOM:
-        first = _chance(block, cache.counters[EVENT])
-    elif policy in (STATIC, PREDICTOR):
-        first = cache.priority[block]
-        second = np.float64(cache.last_event[block])
-    elif policy == LEAST_STALE:
-        first = 1.0 if cache.last_cycle[block] == cache.counters[CYCLE] else 0.0
-        second = np.float64(cache.last_event[block])
-    elif policy == BELADY:
-        first = -np.float64(cache.next_use[block])
-    elif policy == SCH:
-        first = -np.float64(cache.next_use[block])
-        second = np.float64(cache.last_event[block])
-    else:
-        first = np.float64(cache.last_event[block])
+        return float(cache.frequency[block] / age)
+    if policy == FIFO:
+        return float(cache.inserted[block])
+    if policy == RANDOM:
+        return _chance(block, cache.counters[EVENT])
+    if policy in (STATIC, PREDICTOR):
+        return float(cache.priority[block])
+    if policy == LEAST_STALE:
+        return 1.0 if cache.last_cycle[block] == cache.counters[CYCLE] else 0.0
+    if policy in (BELADY, SCH):
+        return -float(cache.next_use[block])
+    return float(cache.last_event[block])
+
+
+@inlined
+def _set_keys(cache: CacheState, policy: int, block: int, first: float) -> None:
+    """Keeps what a block is ranked by; the second key is recency where the first may be equal."""
     cache.first_key[block] = first
-    cache.second_key[block] = second
+    has_second = policy in (LFU, STATIC, PREDICTOR, LEAST_STALE, SCH)
+    cache.second_key[block] = float(cache.last_event[block]) if has_second else 0.0
 
 
 @inlined
@@ -103,25 +102,42 @@ def _is_worse(cache: CacheState, a: int, b: int) -> bool:
     return bool(cache.tie[a] < cache.tie[b])
 
 
-@compiled
+@inlined
 def _offer(cache: CacheState, policy: int, block: int, n_worst: int, n_wanted: int) -> int:
     """Takes a block among the `n_wanted` worst where it is; `worst` is a heap, best on top."""
-    _set_keys(cache, policy, block)
-    worst = cache.worst
-    if n_worst < n_wanted:
-        place = n_worst
-        worst[place] = block
-        while place > 0:
-            above = (place - 1) // 2
-            if not _is_worse(cache, worst[above], worst[place]):
-                break
-            worst[above], worst[place] = worst[place], worst[above]
-            place = above
-        return n_worst + 1
-    if not _is_worse(cache, block, worst[0]):
+    first = _first_key(cache, policy, block)
+    # Nearly all blocks of a large cache end here.
+    if n_worst == n_wanted and first > cache.first_key[cache.worst[0]]:
         return n_worst
+    _set_keys(cache, policy, block, first)
+    if n_worst < n_wanted:
+        _push(cache, block, n_worst)
+        return n_worst + 1
+    if _is_worse(cache, block, cache.worst[0]):
+        _replace_top(cache, block, n_worst)
+    return n_worst
+
+
+@compiled
+def _push(cache: CacheState, block: int, n_worst: int) -> None:
+    """Adds a block to the heap."""
+    worst = cache.worst
+    place = n_worst
+    worst[place] = block
+    while place > 0:
+        above = (place - 1) // 2
+        if not _is_worse(cache, worst[above], worst[place]):
+            break
+        worst[above], worst[place] = worst[place], worst[above]
+        place = above
+
+
+@compiled
+def _replace_top(cache: CacheState, block: int, n_worst: int) -> None:
+    """Puts a block in the place of the heap's best."""
+    worst = cache.worst
     place = 0
-    worst[0] = block
+    worst[place] = block
     while True:
         best = place
         for below in range(2 * place + 1, min(2 * place + 3, n_worst)):
@@ -131,7 +147,57 @@ def _offer(cache: CacheState, policy: int, block: int, n_worst: int, n_wanted: i
             break
         worst[best], worst[place] = worst[place], worst[best]
         place = best
+
+
+@compiled
+def _offer_members(cache: CacheState, policy: int, bucket: int, n_wanted: int) -> int:
+    """Offers all residents of a bucket; how many are among the worst."""
+    begin = cache.begin[bucket]
+    n_worst = 0
+    for place in range(begin, begin + cache.used[bucket]):
+        n_worst = _offer(cache, policy, cache.members[place], n_worst, n_wanted)
     return n_worst
+
+
+@compiled
+def _worst_of_all(
+    cache: CacheState, policy: int, bucket: int, missed: Array, n_missed: int, n_wanted: int
+) -> int:
+    """Finds the worst of a bucket's residents and of what was loaded; writes them to `worst`."""
+    if n_wanted <= _HEAP_LIMIT:
+        n_worst = _offer_members(cache, policy, bucket, n_wanted)
+        for place in range(n_missed):
+            n_worst = _offer(cache, policy, missed[place], n_worst, n_wanted)
+        return n_worst
+    worst = cache.worst
+    begin, used = cache.begin[bucket], cache.used[bucket]
+    for place in range(used):
+        worst[place] = cache.members[begin + place]
+    for place in range(n_missed):
+        worst[used + place] = missed[place]
+    for place in range(used + n_missed):
+        _set_keys(cache, policy, worst[place], _first_key(cache, policy, worst[place]))
+    # Hoare, *Algorithm 65: find*, 1961: parts what is left until the border is where it should be.
+    low, high = 0, used + n_missed - 1
+    while low < high:
+        pivot = worst[(low + high) // 2]
+        left, right = low, high
+        while left <= right:
+            while _is_worse(cache, worst[left], pivot):
+                left += 1
+            while _is_worse(cache, pivot, worst[right]):
+                right -= 1
+            if left <= right:
+                worst[left], worst[right] = worst[right], worst[left]
+                left += 1
+                right -= 1
+        if n_wanted - 1 <= right:
+            high = right
+        elif n_wanted - 1 >= left:
+            low = left
+        else:
+            break
+    return n_wanted
 
 
 @compiled
@@ -233,13 +299,9 @@ def end_event(
             while cache.used[bucket] > 0:
                 evict(cache, bucket, cache.members[begin])
         else:
-            for place in range(begin, begin + used):
-                n_worst = _offer(cache, policy, cache.members[place], n_worst, excess)
+            n_worst = _offer_members(cache, policy, bucket, excess)
     else:
-        for place in range(begin, begin + used):
-            n_worst = _offer(cache, policy, cache.members[place], n_worst, excess)
-        for place in range(n_missed):
-            n_worst = _offer(cache, policy, missed[place], n_worst, excess)
+        n_worst = _worst_of_all(cache, policy, bucket, missed, n_missed, excess)
     return _apply(cache, bucket, missed, n_missed, n_worst)
 
 
@@ -288,7 +350,7 @@ def prefetch(cache: CacheState, policy: int, bucket: int, block: int, keep_from:
         other = cache.members[place]
         if cache.asked[other] >= keep_from:
             continue
-        _set_keys(cache, policy, other)
+        _set_keys(cache, policy, other, _first_key(cache, policy, other))
         if worst < 0 or _is_worse(cache, other, worst):
             worst = other
     if worst < 0:
@@ -305,10 +367,7 @@ def resize(cache: CacheState, policy: int, bucket: int, capacity: int) -> None:
     excess = cache.used[bucket] - capacity
     if excess <= 0:
         return
-    begin = cache.begin[bucket]
-    n_worst = 0
-    for place in range(begin, begin + cache.used[bucket]):
-        n_worst = _offer(cache, policy, cache.members[place], n_worst, excess)
+    n_worst = _offer_members(cache, policy, bucket, excess)
     for place in range(n_worst):
         evict(cache, bucket, cache.worst[place])
 
@@ -440,13 +499,8 @@ def _make_room(cache: CacheState, policy: int, bucket: int, may_pass: bool, foll
         return True
     if cache.capacity[bucket] == 0:
         return False
-    begin = cache.begin[bucket]
-    worst = cache.members[begin]
-    for place in range(begin, begin + cache.used[bucket]):
-        other = cache.members[place]
-        _set_keys(cache, policy, other)
-        if other != worst and _is_worse(cache, other, worst):
-            worst = other
+    _offer_members(cache, policy, bucket, 1)
+    worst = cache.worst[0]
     if may_pass and following >= cache.next_use[worst]:
         return False
     evict(cache, bucket, worst)
