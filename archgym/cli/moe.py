@@ -120,7 +120,9 @@ def generate(
     ] = "qwen3-30b-a3b",
     preset: Annotated[
         str | None,
-        typer.Option("--preset", help="A routing preset; that of the model where left out."),
+        typer.Option(
+            "--preset", help="A routing preset or its file; that of the model where left out."
+        ),
     ] = None,
     documents: Annotated[int, typer.Option("--documents", help="How many.", min=1)] = 64,
     tokens: Annotated[int, typer.Option("--tokens", help="Of each document.", min=1)] = 512,

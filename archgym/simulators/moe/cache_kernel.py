@@ -391,7 +391,7 @@ def fill_by_priority(cache: CacheState, n_experts: int) -> None:
             insert(cache, bucket, best)
 
 
-@entry_point(seconds=4)
+@entry_point(seconds=6)
 def replay(
     cache: CacheState,
     policy: int,

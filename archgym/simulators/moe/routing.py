@@ -7,11 +7,13 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from hashlib import sha256
 from importlib import resources
+from pathlib import Path
 from typing import Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
 
+from archgym.document import read_document
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.limits import check_number, check_whole
 
@@ -28,6 +30,16 @@ MAX_ENTRIES: Final = 2**31
 MAX_EXPERTS: Final = 2**15 - 1
 MAX_TOP_K: Final = 1024
 _MAX_LAYERS: Final = 1_000
+# Numbers of a preset with the largest that is taken; chosen: beyond it nothing changes any more.
+_NUMBERS: Final = {
+    "skew": 10.0,
+    "topic": 100.0,
+    "persistence": 1.0,
+    "topic_tokens": 1e9,
+    "depth": 1.0,
+}
+_WHOLE: Final = ("n_experts", "top_k")
+_OPTIONAL: Final = ("topic_tokens", "depth")
 
 
 @final
@@ -191,11 +203,8 @@ class RoutingPreset:
     def __post_init__(self) -> None:
         check_whole("n_experts", self.n_experts, 1, MAX_EXPERTS)
         check_whole("top_k", self.top_k, 1, min(self.n_experts, MAX_TOP_K))
-        check_number("skew", self.skew, 0.0, 10.0)
-        check_number("topic", self.topic, 0.0, 100.0)
-        check_number("topic_tokens", self.topic_tokens, 0.0, 1e9)
-        for name in ("persistence", "depth"):
-            check_number(name, getattr(self, name), 0.0, 1.0)
+        for name, high in _NUMBERS.items():
+            check_number(name, getattr(self, name), 0.0, high)
 
 
 @cache
@@ -211,15 +220,59 @@ def routing_preset_names() -> tuple[str, ...]:
 
 
 def routing_preset(name: str) -> RoutingPreset:
-    """The preset with this name.
+    """The preset with this name, or that under `routing` in a YAML file.
+
+    Args:
+      name: A preset, or a path that ends in .yaml, .yml or .json.
 
     Raises:
-      UnknownNameError: There is none.
+      UnknownNameError: There is no such preset.
+      FileFormatError: The file is no preset.
+      StorageError: It cannot be read.
     """
+    if Path(name).suffix in (".yaml", ".yml", ".json"):
+        return _read_preset(name)
     found = _presets().get(name)
     if found is None:
         raise unknown_name("routing preset", name, _presets())
     return RoutingPreset(name=name, **found)
+
+
+def _read_preset(path: str) -> RoutingPreset:
+    """A preset with other values in the places that the file names."""
+    document = read_document(path)
+    root = document.root.members("the file", ("model", "hardware", "routing"))
+    if "routing" not in root:
+        raise document.root.refusal(
+            "the file must have the key 'routing'; it has not",
+            "See the README of the moe simulator",
+        )
+    node = root["routing"]
+    members = node.members("routing", ("preset", *_WHOLE, *_NUMBERS, "one_router", "source"))
+    values: dict[str, Any] = {"name": Path(path).stem}
+    if "preset" in members:
+        try:
+            values = vars(routing_preset(members["preset"].text("`preset`"))) | values
+        except LookupError as error:
+            raise document.refusal(error, "routing", "preset") from None
+    for key, member in members.items():
+        if key in _WHOLE:
+            values[key] = member.whole(f"`{key}`", 1, MAX_EXPERTS)
+        elif key in _NUMBERS:
+            values[key] = member.number(f"`{key}`", 0.0, _NUMBERS[key])
+        elif key == "one_router":
+            values[key] = member.flag(f"`{key}`")
+        elif key == "source":
+            values[key] = member.text(f"`{key}`")
+    absent = [key for key in (*_WHOLE, *_NUMBERS) if key not in values and key not in _OPTIONAL]
+    if absent:
+        raise node.refusal(
+            f"routing must have the key {absent[0]!r}; it has not", "Add it, or name a `preset`"
+        )
+    try:
+        return RoutingPreset(**values)
+    except InvalidArgumentError as error:
+        raise node.refusal(str(error)) from None
 
 
 def generate(

@@ -97,6 +97,28 @@ def test_folder_is_recorded_without_a_network(tmp_path: Path) -> None:
     assert first.name == "tiny"
 
 
+def test_lines_of_a_text_are_documents(tmp_path: Path) -> None:
+    import tokenizers
+    import transformers
+
+    words = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel({"<unk>": 0, "one": 1, "two": 2}, unk_token="<unk>")
+    )
+    words.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    folder = tmp_path / "tiny"
+    tiny_mixtral().save_pretrained(folder)
+    transformers.PreTrainedTokenizerFast(tokenizer_object=words).save_pretrained(folder)
+    (tmp_path / "lines.txt").write_text("one two one\n\ntwo three\none\n")
+
+    found = record_folder(folder, tmp_path / "lines.txt", 2, 8, 0)
+
+    assert found.starts.tolist() == [0, 3, 5]
+    assert found.digest == record(tiny_mixtral(), [[1, 2, 1], [2, 0]]).digest
+    (tmp_path / "bad.txt").write_bytes(b"one\n\xff\n")
+    with pytest.raises(FileFormatError, match="UTF-8"):
+        record_folder(folder, tmp_path / "bad.txt", 2, 8, 0)
+
+
 def test_model_without_experts_is_refused() -> None:
     import transformers
 

@@ -127,13 +127,14 @@ def test_hit_rate_never_falls_with_capacity(policy: str, scope: str) -> None:
 @pytest.mark.parametrize("admission", ADMISSIONS)
 @pytest.mark.parametrize("policy", POLICIES)
 def test_belady_with_bypass_is_at_least_every_policy(policy: str, admission: str) -> None:
-    if policy == "static":
-        pytest.skip("static is loaded before the first event, without a miss")
     for seed in range(3):
         case = events(seed)
         for capacity in (3, 10, 25, 40):
             best = replay_events(case, "belady", capacity).hits
-            assert replay_events(case, policy, capacity, admission=admission).hits <= best
+            found = replay_events(case, policy, capacity, admission=admission)
+            # What is loaded before the first event spares a miss each, which nothing else can.
+            spared = found.insertions if policy == "static" else 0
+            assert found.hits - spared <= best
 
 
 @pytest.mark.parametrize("policy", ["lru", "lfu", "lfru", "fifo", "least-stale", "belady", "sch"])

@@ -115,6 +115,38 @@ def test_unknown_preset_answers_with_near_names() -> None:
         routing_preset("mixtral")
 
 
+def test_own_preset_is_read_and_takes_the_rest_from_a_preset(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("routing:\n  preset: olmoe\n  topic: 2.5\n  one_router: true\n")
+
+    found = routing_preset(str(path))
+
+    base = routing_preset("olmoe")
+    assert (found.name, found.topic, found.one_router) == ("mine", 2.5, True)
+    assert (found.n_experts, found.persistence) == (base.n_experts, base.persistence)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("model: {}\n", 1),
+        ("routing:\n  preset: none\n", 2),
+        ("routing:\n  preset: olmoe\n  persistence: 1.5\n", 3),
+        ("routing:\n  preset: olmoe\n  top_k: 100\n", 1),
+        ("routing:\n  n_experts: 4\n", 1),
+        ("routing:\n  wings: 4\n", 2),
+    ],
+)
+def test_bad_preset_is_refused_with_its_line(tmp_path: Path, text: str, line: int) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+
+    with pytest.raises(FileFormatError) as refused:
+        routing_preset(str(path))
+
+    assert refused.value.line == line
+
+
 def test_pooled_layers_keep_their_experts_apart() -> None:
     experts = np.array([[[0, 1], [1, 2]]], dtype=np.int16)
 
