@@ -41,9 +41,8 @@ def compiled(function: Function) -> Function:
 
 def helper(function: Function) -> Function:
     """Compiles a helper that kernels alone call, in less time: Python has no way to call it."""
-    dispatcher: Any = numba.njit(**_OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True)(
-        function
-    )
+    options = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    dispatcher: Any = numba.njit(**options)(function)
     return cast(Function, dispatcher)
 
 

@@ -9,7 +9,9 @@ Source:
   2024, algorithm 1. Re-grouping: He et al., *ExpertFlow*, arXiv 2410.17954, token scheduler.
 """
 
-import numpy as np
+from typing import Any
+
+import numpy.typing as npt
 
 from archgym.kernels import helper
 from archgym.simulators.moe.columns import (
@@ -55,25 +57,30 @@ from archgym.simulators.moe.state import (
     ROW,
     SCORE,
     WAITING_FROM,
+    State,
+    Work,
+    whole,
 )
 
 __all__ = ["count_area", "form_batch", "ingest", "retire", "token_row"]
+
+Array = npt.NDArray[Any]
 
 WAITING, RUNNING, FINISHED = 0, 1, 2
 _DECODE_FIRST, _PREFILL_FIRST, _FCFS, _LONGEST_QUEUE, _REGROUP = range(5)  # Scheduler
 
 
 @helper
-def token_row(work, request, position):  # type: ignore[no-untyped-def]  # compiled
+def token_row(work: Work, request: int, position: int) -> int:
     """The row of `routing` of a request's token; a short document begins again."""
-    return (
+    return int(
         work.requests[ROW, request]
         + (work.requests[OFFSET, request] + position) % work.requests[LENGTH, request]
     )
 
 
 @helper
-def count_area(state, counters, at, change):  # type: ignore[no-untyped-def]  # compiled
+def count_area(state: State, counters: Array, at: float, change: int) -> None:
     """Adds up requests in the system times time, for Little's law."""
     clocks, numbers = state.clocks, state.numbers
     counters[AREA_NS] += numbers[IN_SYSTEM] * (at - clocks[LAST_EVENT])
@@ -82,7 +89,7 @@ def count_area(state, counters, at, change):  # type: ignore[no-untyped-def]  # 
 
 
 @helper
-def ingest(choices, work, state, counters, now):  # type: ignore[no-untyped-def]  # compiled
+def ingest(choices: Array, work: Work, state: State, counters: Array, now: float) -> None:
     """Takes in the requests that have come."""
     numbers = state.numbers
     while numbers[N_ARRIVED] < choices[N_REQUESTS]:
@@ -94,7 +101,7 @@ def ingest(choices, work, state, counters, now):  # type: ignore[no-untyped-def]
 
 
 @helper
-def retire(work, state, counters, request, at):  # type: ignore[no-untyped-def]  # compiled
+def retire(work: Work, state: State, counters: Array, request: int, at: float) -> None:
     """A request has its last token."""
     numbers = state.numbers
     state.requests[PHASE, request] = FINISHED
@@ -111,16 +118,16 @@ def retire(work, state, counters, request, at):  # type: ignore[no-untyped-def] 
 
 
 @helper
-def _may_admit(choices, work, state, request):  # type: ignore[no-untyped-def]  # compiled
+def _may_admit(choices: Array, work: Work, state: State, request: int) -> bool:
     need = work.requests[PROMPT, request] + work.requests[OUTPUT, request]
-    return (
+    return bool(
         state.numbers[N_RUNNING] < choices[MAX_SEQUENCES]
         and state.numbers[RESERVED] + need <= choices[MAX_CONTEXT]
     )
 
 
 @helper
-def _admit(choices, work, state, counters, request):  # type: ignore[no-untyped-def]  # compiled
+def _admit(choices: Array, work: Work, state: State, counters: Array, request: int) -> None:
     numbers = state.numbers
     state.requests[PHASE, request] = RUNNING
     state.requests[ORDER, numbers[N_RUNNING]] = request
@@ -135,12 +142,12 @@ def _admit(choices, work, state, counters, request):  # type: ignore[no-untyped-
 
 
 @helper
-def _is_decoding(work, state, request):  # type: ignore[no-untyped-def]  # compiled
-    return state.requests[PREFILLED, request] >= work.requests[PROMPT, request]
+def _is_decoding(work: Work, state: State, request: int) -> bool:
+    return bool(state.requests[PREFILLED, request] >= work.requests[PROMPT, request])
 
 
 @helper
-def _add(state, request, first, count):  # type: ignore[no-untyped-def]  # compiled
+def _add(state: State, request: int, first: int, count: int) -> None:
     place = state.numbers[N_BATCH]
     state.requests[BATCH, place] = request
     state.requests[BATCH_FROM, place] = first
@@ -149,7 +156,7 @@ def _add(state, request, first, count):  # type: ignore[no-untyped-def]  # compi
 
 
 @helper
-def _add_decode(work, state, request, budget):  # type: ignore[no-untyped-def]  # compiled
+def _add_decode(work: Work, state: State, request: int, budget: int) -> int:
     """Adds a decoding request's next token; what is left of the budget."""
     if budget < 1:
         return budget
@@ -158,7 +165,7 @@ def _add_decode(work, state, request, budget):  # type: ignore[no-untyped-def]  
 
 
 @helper
-def _add_prefill(choices, work, state, request, budget):  # type: ignore[no-untyped-def]  # compiled
+def _add_prefill(choices: Array, work: Work, state: State, request: int, budget: int) -> int:
     """Adds as much of a prompt as there is budget for; what is left of it."""
     done = state.requests[PREFILLED, request]
     left = work.requests[PROMPT, request] - done
@@ -173,11 +180,11 @@ def _add_prefill(choices, work, state, request, budget):  # type: ignore[no-unty
         if count > budget and state.numbers[N_BATCH] > 0:
             return budget
     _add(state, request, done, count)
-    return budget - count
+    return int(budget - count)
 
 
 @helper
-def _add_decodes(choices, work, state, budget):  # type: ignore[no-untyped-def]  # compiled
+def _add_decodes(choices: Array, work: Work, state: State, budget: int) -> int:
     """Adds decoding requests in turn, so that none waits for ever."""
     numbers = state.numbers
     n = numbers[N_RUNNING]
@@ -193,7 +200,7 @@ def _add_decodes(choices, work, state, budget):  # type: ignore[no-untyped-def] 
 
 
 @helper
-def _add_prefills(choices, work, state, counters, budget):  # type: ignore[no-untyped-def]  # compiled
+def _add_prefills(choices: Array, work: Work, state: State, counters: Array, budget: int) -> None:
     """Goes on with prompts, then admits requests while there is budget."""
     numbers = state.numbers
     for place in range(numbers[N_RUNNING]):
@@ -204,22 +211,22 @@ def _add_prefills(choices, work, state, counters, budget):  # type: ignore[no-un
 
 
 @helper
-def _admit_more(choices, work, state, counters, budget):  # type: ignore[no-untyped-def]  # compiled
+def _admit_more(choices: Array, work: Work, state: State, counters: Array, budget: int) -> None:
     """Admits requests that wait, and starts on their prompts, while there is budget."""
     numbers = state.numbers
     while budget > 0 and numbers[WAITING_FROM] < numbers[N_ARRIVED]:
         request = numbers[WAITING_FROM]
         if not _may_admit(choices, work, state, request):
             break
-        whole = choices[CHUNK_TOKENS] == 0
-        if whole and work.requests[PROMPT, request] > budget and numbers[N_BATCH] > 0:
+        reads_whole = choices[CHUNK_TOKENS] == 0
+        if reads_whole and work.requests[PROMPT, request] > budget and numbers[N_BATCH] > 0:
             break
         _admit(choices, work, state, counters, request)
         budget = _add_prefill(choices, work, state, request, budget)
 
 
 @helper
-def _in_order(choices, work, state, counters, budget):  # type: ignore[no-untyped-def]  # compiled
+def _in_order(choices: Array, work: Work, state: State, counters: Array, budget: int) -> None:
     """Whoever was admitted first goes first, reading or writing."""
     numbers = state.numbers
     for place in range(numbers[N_RUNNING]):
@@ -234,17 +241,17 @@ def _in_order(choices, work, state, counters, budget):  # type: ignore[no-untype
 
 
 @helper
-def _queue_of(work, state, request):  # type: ignore[no-untyped-def]  # compiled
+def _queue_of(work: Work, state: State, request: int) -> int:
     """The expert whose queue a request stands in: what its next token asks for first."""
     if _is_decoding(work, state, request):
         position = work.requests[PROMPT, request] + state.requests[GENERATED, request] - 1
     else:
         position = state.requests[PREFILLED, request]
-    return np.int64(work.routing[token_row(work, request, position), 0, 0])
+    return whole(work.routing[token_row(work, request, position), 0, 0])
 
 
 @helper
-def _longest_queue(choices, work, state, counters, budget):  # type: ignore[no-untyped-def]  # compiled
+def _longest_queue(choices: Array, work: Work, state: State, counters: Array, budget: int) -> None:
     """Takes from the longest queue until there is no budget left, then from the next longest."""
     numbers = state.numbers
     n_experts = choices[N_EXPERTS]
@@ -286,7 +293,7 @@ def _longest_queue(choices, work, state, counters, budget):  # type: ignore[no-u
 
 
 @helper
-def _likeness(choices, work, state, request, side):  # type: ignore[no-untyped-def]  # compiled
+def _likeness(choices: Array, work: Work, state: State, request: int, side: int) -> int:
     """How much of what a request's next token asks for the group on one side asks for too."""
     n_experts, top_k = choices[N_EXPERTS], choices[TOP_K]
     position = work.requests[PROMPT, request] + state.requests[GENERATED, request] - 1
@@ -301,7 +308,7 @@ def _likeness(choices, work, state, request, side):  # type: ignore[no-untyped-d
 
 
 @helper
-def _ask(choices, work, state, request, side, change):  # type: ignore[no-untyped-def]  # compiled
+def _ask(choices: Array, work: Work, state: State, request: int, side: int, change: int) -> None:
     """Adds what a request's next token asks for to what a group asks for, or takes it away."""
     n_experts, top_k = choices[N_EXPERTS], choices[TOP_K]
     position = work.requests[PROMPT, request] + state.requests[GENERATED, request] - 1
@@ -314,7 +321,7 @@ def _ask(choices, work, state, request, side, change):  # type: ignore[no-untype
 
 
 @helper
-def _regroup(choices, work, state, counters):  # type: ignore[no-untyped-def]  # compiled
+def _regroup(choices: Array, work: Work, state: State, counters: Array) -> None:
     """Splits up to two batches of decoding requests by what they ask for, and runs one half.
 
     Two groups start from the first request and the one least like it; requests join the group that
@@ -390,7 +397,7 @@ def _regroup(choices, work, state, counters):  # type: ignore[no-untyped-def]  #
 
 
 @helper
-def form_batch(choices, work, state, counters):  # type: ignore[no-untyped-def]  # compiled
+def form_batch(choices: Array, work: Work, state: State, counters: Array) -> None:
     """Writes `batch`, the tokens of the next step; none where nothing may run."""
     numbers = state.numbers
     numbers[N_BATCH] = 0

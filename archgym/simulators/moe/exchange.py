@@ -5,7 +5,9 @@ their experts and back: inside a server over its links, between servers over the
 if the design says so (see `pipeline`). The layer takes as long as its busiest accelerator.
 """
 
-import numpy as np
+from typing import Any
+
+import numpy.typing as npt
 
 from archgym.kernels import helper
 from archgym.simulators.moe.columns import (
@@ -44,31 +46,45 @@ from archgym.simulators.moe.state import (
     ACCESSES,
     BEST_DEGREE,
     HITS,
+    State,
+    Work,
+    whole,
 )
 
 __all__ = ["exchange_event"]
 
+Array = npt.NDArray[Any]
+
 
 @helper
-def exchange_event(costs, choices, work, state, counters, event, gate, n_tokens):  # type: ignore[no-untyped-def]  # compiled
+def exchange_event(
+    costs: Array,
+    choices: Array,
+    work: Work,
+    state: State,
+    counters: Array,
+    event: int,
+    gate: float,
+    n_tokens: int,
+) -> float:
     """Runs one event over all accelerators; when it ends [ns]."""
     n_experts, tile = choices[N_EXPERTS], choices[TILE]
     layer = event // choices[N_ROUNDS]
     base = event * n_experts
-    n = np.int64(state.n_members[event])
+    n = whole(state.n_members[event])
     n_groups = choices[EXPERT]
     per_group = choices[SLOTS] // n_groups
     weight_ns = token_ns = 0.0
-    most = whole = 0.0
+    most = everything = 0.0
     for group in range(n_groups):
         n_active = n_padded = 0
         tokens = 0.0
         for slot in range(group * per_group, (group + 1) * per_group):
-            expert = np.int64(work.slots[layer, slot])
-            asked = np.int64(state.counts[base + expert])
+            expert = whole(work.slots[layer, slot])
+            asked = whole(state.counts[base + expert])
             if asked == 0:
                 continue
-            copies = np.int64(work.replicas[layer, expert])
+            copies = whole(work.replicas[layer, expert])
             share = (asked + copies - 1) // copies
             n_active += 1
             n_padded += (share + tile - 1) // tile * tile
@@ -78,7 +94,7 @@ def exchange_event(costs, choices, work, state, counters, event, gate, n_tokens)
         if max(weights, work_ns) > max(weight_ns, token_ns):
             weight_ns, token_ns = weights, work_ns
         most = max(most, tokens)
-        whole += tokens
+        everything += tokens
     rank_tokens = (n_tokens + choices[DATA] - 1) // choices[DATA]
     times = (
         costs[INTRA_FIXED_NS],
@@ -106,8 +122,8 @@ def exchange_event(costs, choices, work, state, counters, event, gate, n_tokens)
     counters[N_ACCESSES] += n
     counters[N_DISTINCT] += n
     counters[N_HITS] += n
-    counters[N_ROUTED] += whole
-    counters[LOAD_SUM] += whole / n_groups
+    counters[N_ROUTED] += everything
+    counters[LOAD_SUM] += everything / n_groups
     counters[LOAD_MAX] += most
     counters[COMPUTE_BUSY_NS] += computing
     counters[INTRA_BUSY_NS] += intra

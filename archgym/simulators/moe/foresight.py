@@ -8,11 +8,17 @@ Source:
   Offloading*, ICLR 2026.
 """
 
-import numpy as np
+from typing import Any
+
+import numpy.typing as npt
 
 from archgym.kernels import helper
 from archgym.simulators.moe.batching import token_row
-from archgym.simulators.moe.caches import BELADY, NEVER
+from archgym.simulators.moe.caches import (
+    BELADY,
+    NEVER,
+    CacheState,
+)
 from archgym.simulators.moe.columns import (
     LOOKAHEAD,
     N_EXPERTS,
@@ -33,15 +39,20 @@ from archgym.simulators.moe.state import (
     OUTPUT,
     PREFILLED,
     PROMPT,
+    State,
+    Work,
+    whole,
 )
 
 __all__ = ["foresee", "forget_current"]
+
+Array = npt.NDArray[Any]
 
 _NONE = 2**30
 
 
 @helper
-def foresee(choices, work, state, cache):  # type: ignore[no-untyped-def]  # compiled
+def foresee(choices: Array, work: Work, state: State, cache: CacheState) -> None:
     """At a step's start: ranks all blocks by their uses to come.
 
     A use d steps ahead in layer l stands at time d * n_layers + l, the step's own at d = 0.
@@ -72,23 +83,23 @@ def foresee(choices, work, state, cache):  # type: ignore[no-untyped-def]  # com
         for event in range(n_layers * choices[N_ROUNDS]):
             layer = event // choices[N_ROUNDS]
             for place in range(state.n_members[event]):
-                expert = np.int64(state.members[event * n_experts + place])
+                expert = whole(state.members[event * n_experts + place])
                 cache.next_use[layer * n_experts + expert] = layer
 
 
 @helper
-def _after_this_step(work, state, request):  # type: ignore[no-untyped-def]  # compiled
+def _after_this_step(work: Work, state: State, request: int) -> int:
     """The first token of a request that the step's batch does not hold."""
     for place in range(state.numbers[N_BATCH]):
         if state.requests[BATCH, place] == request:
-            return state.requests[BATCH_FROM, place] + state.requests[BATCH_COUNT, place]
+            return int(state.requests[BATCH_FROM, place] + state.requests[BATCH_COUNT, place])
     if state.requests[PREFILLED, request] >= work.requests[PROMPT, request]:
-        return work.requests[PROMPT, request] + state.requests[GENERATED, request] - 1
-    return state.requests[PREFILLED, request]
+        return int(work.requests[PROMPT, request] + state.requests[GENERATED, request] - 1)
+    return int(state.requests[PREFILLED, request])
 
 
 @helper
-def forget_current(choices, state, cache, event):  # type: ignore[no-untyped-def]  # compiled
+def forget_current(choices: Array, state: State, cache: CacheState, event: int) -> None:
     """At an event: what it asks for is needed next in a later step."""
     n_experts = choices[N_EXPERTS]
     layer = event // choices[N_ROUNDS]

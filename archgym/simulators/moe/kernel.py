@@ -5,11 +5,18 @@ attention, then the layer's experts (`layer`, or `exchange` where they are sprea
 accelerators). Times are float64 ns, which hold whole nanoseconds exactly for a hundred days.
 """
 
-import numpy as np
+from typing import Any
+
+import numpy.typing as npt
 
 from archgym.kernels import entry_point, helper
 from archgym.simulators.moe.batching import count_area, form_batch, ingest, retire, token_row
-from archgym.simulators.moe.caches import BELADY, LEAST_STALE, SCH
+from archgym.simulators.moe.caches import (
+    BELADY,
+    LEAST_STALE,
+    SCH,
+    CacheState,
+)
 from archgym.simulators.moe.columns import (
     ATTENTION_NS,
     ATTENTION_TOKEN_NS,
@@ -86,9 +93,14 @@ from archgym.simulators.moe.state import (
     RATIO,
     STEP,
     UNUSED,
+    State,
+    Work,
+    whole,
 )
 
 __all__ = ["serve"]
+
+Array = npt.NDArray[Any]
 
 _PATH = 4  # Prefetch.PATH
 _PROPORTIONAL = 2  # Scope.PROPORTIONAL
@@ -97,13 +109,13 @@ _SKIP_PARTS = 64
 
 
 @helper
-def _is_skipped(choices, layer):  # type: ignore[no-untyped-def]  # compiled
+def _is_skipped(choices: Array, layer: int) -> bool:
     part = choices[SKIP_IN_64]
-    return (layer + 1) * part // _SKIP_PARTS > layer * part // _SKIP_PARTS
+    return bool((layer + 1) * part // _SKIP_PARTS > layer * part // _SKIP_PARTS)
 
 
 @helper
-def _gather(choices, work, state):  # type: ignore[no-untyped-def]  # compiled
+def _gather(choices: Array, work: Work, state: State) -> None:
     """Counts what every event of the step asks for."""
     n_layers, n_experts, top_k = choices[N_LAYERS], choices[N_EXPERTS], choices[TOP_K]
     n_rounds = choices[N_ROUNDS]
@@ -127,7 +139,7 @@ def _gather(choices, work, state):  # type: ignore[no-untyped-def]  # compiled
 
 
 @helper
-def _clear(choices, state):  # type: ignore[no-untyped-def]  # compiled
+def _clear(choices: Array, state: State) -> None:
     n_experts = choices[N_EXPERTS]
     for event in range(choices[N_LAYERS] * choices[N_ROUNDS]):
         base = event * n_experts
@@ -137,35 +149,43 @@ def _clear(choices, state):  # type: ignore[no-untyped-def]  # compiled
 
 
 @helper
-def _measured(work, n_tokens):  # type: ignore[no-untyped-def]  # compiled
+def _measured(work: Work, n_tokens: int) -> float:
     """What an experts kernel was measured to take over its roofline; 1 where nobody measured."""
     tokens, ratio = work.measured[0], work.measured[1]
     n = work.measured.shape[1]
     if n == 0:
         return 1.0
     if n_tokens <= tokens[0]:
-        return ratio[0]
+        return float(ratio[0])
     for place in range(1, n):
         if n_tokens <= tokens[place]:
             part = (n_tokens - tokens[place - 1]) / (tokens[place] - tokens[place - 1])
-            return ratio[place - 1] + part * (ratio[place] - ratio[place - 1])
-    return ratio[n - 1]
+            return float(ratio[place - 1] + part * (ratio[place] - ratio[place - 1]))
+    return float(ratio[n - 1])
 
 
 @helper
-def _share(total, n_ranks):  # type: ignore[no-untyped-def]  # compiled
+def _share(total: int, n_ranks: int) -> int:
     return (total + n_ranks - 1) // n_ranks
 
 
 @helper
-def _step(costs, choices, work, state, cache, counters, now):  # type: ignore[no-untyped-def]  # compiled
+def _step(
+    costs: Array,
+    choices: Array,
+    work: Work,
+    state: State,
+    cache: CacheState,
+    counters: Array,
+    now: float,
+) -> float:
     """Runs the batch through all layers; when it is through [ns]."""
     numbers = state.numbers
     n_batch = numbers[N_BATCH]
     # Typed zeros, or Numba compiles what takes them once more for literal ones.
-    n_tokens = n_logits = context = np.int64(0)
+    n_tokens = n_logits = context = whole(0)
     pairs = 0.0
-    n_decode = n_prompt = np.int64(0)
+    n_decode = n_prompt = whole(0)
     for place in range(n_batch):
         request = state.requests[BATCH, place]
         first, count = state.requests[BATCH_FROM, place], state.requests[BATCH_COUNT, place]
@@ -248,11 +268,11 @@ def _step(costs, choices, work, state, cache, counters, now):  # type: ignore[no
         counters[COMPUTE_BUSY_NS] += shared
         counters[ATTENTION_NS] += shared
     _clear(choices, state)
-    return time + head
+    return float(time + head)
 
 
 @helper
-def _hand_out(choices, work, state, counters, end):  # type: ignore[no-untyped-def]  # compiled
+def _hand_out(choices: Array, work: Work, state: State, counters: Array, end: float) -> None:
     """Gives the tokens of a step to their requests."""
     for place in range(state.numbers[N_BATCH]):
         request = state.requests[BATCH, place]
@@ -269,7 +289,9 @@ def _hand_out(choices, work, state, counters, end):  # type: ignore[no-untyped-d
 
 
 @entry_point(seconds=40)
-def serve(costs, choices, work, state, cache, counters):  # type: ignore[no-untyped-def]  # compiled
+def serve(
+    costs: Array, choices: Array, work: Work, state: State, cache: CacheState, counters: Array
+) -> None:
     """Serves all requests.
 
     Args:
@@ -307,7 +329,7 @@ def serve(costs, choices, work, state, cache, counters):  # type: ignore[no-unty
 
 
 @helper
-def _settle(state, cache, counters):  # type: ignore[no-untyped-def]  # compiled
+def _settle(state: State, cache: CacheState, counters: Array) -> None:
     """Counts what is left at the end."""
     for block in range(state.blocks.shape[1] - 1):
         if state.blocks[UNUSED, block] == 1:

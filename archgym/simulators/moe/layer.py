@@ -5,11 +5,17 @@ chain of experts). Hits are judged at its start. Experts that are there run firs
 loaded one after the other, or run on the host, and the event ends when the last is through.
 """
 
-import numpy as np
+from typing import Any
+
+import numpy.typing as npt
 
 from archgym.kernels import helper
 from archgym.simulators.moe.cache_kernel import begin_event, end_event
-from archgym.simulators.moe.caches import PREDICTOR, STATIC
+from archgym.simulators.moe.caches import (
+    PREDICTOR,
+    STATIC,
+    CacheState,
+)
 from archgym.simulators.moe.columns import (
     ADMISSION,
     ALL_RESIDENT,
@@ -102,9 +108,14 @@ from archgym.simulators.moe.state import (
     TLB,
     UNUSED,
     WANTED,
+    State,
+    Work,
+    whole,
 )
 
 __all__ = ["expert_event", "experts_time", "padded"]
+
+Array = npt.NDArray[Any]
 
 _CPU_FASTER, _CPU_ALWAYS = 1, 2  # CpuRule
 _TO_CACHE = 1  # Target.CACHE
@@ -114,21 +125,25 @@ _FORGET = 0.9
 
 
 @helper
-def padded(choices, tokens):  # type: ignore[no-untyped-def]  # compiled
+def padded(choices: Array, tokens: int) -> int:
     """Tokens as a kernel computes them: whole tiles."""
     tile = choices[TILE]
-    return (tokens + tile - 1) // tile * tile
+    return int((tokens + tile - 1) // tile * tile)
 
 
 @helper
-def experts_time(costs, n_experts, n_padded, n_routed):  # type: ignore[no-untyped-def]  # compiled
+def experts_time(costs: Array, n_experts: int, n_padded: int, n_routed: int) -> float:
     """Roofline of experts that run as one kernel, without what a kernel costs anyway [ns]."""
     weights = n_experts * costs[EXPERT_WEIGHT_NS]
-    return max(weights, n_padded * costs[EXPERT_TOKEN_NS]) + n_routed * costs[ROUTED_TOKEN_NS]
+    return float(
+        max(weights, n_padded * costs[EXPERT_TOKEN_NS]) + n_routed * costs[ROUTED_TOKEN_NS]
+    )
 
 
 @helper
-def _translate(costs, choices, state, counters, block, is_new):  # type: ignore[no-untyped-def]  # compiled
+def _translate(
+    costs: Array, choices: Array, state: State, counters: Array, block: int, is_new: bool
+) -> float:
     """What walking page tables costs an access to a block's weights [ns].
 
     A block that has just been loaded lies on other pages, whatever the TLB held of it.
@@ -140,21 +155,21 @@ def _translate(costs, choices, state, counters, block, is_new):  # type: ignore[
         return 0.0
     counters[N_TRANSLATIONS] += 1
     counters[TRANSLATION_NS] += costs[WALK_NS]
-    return costs[WALK_NS]
+    return float(costs[WALK_NS])
 
 
 @helper
-def _all_there(costs, choices, state, counters, event):  # type: ignore[no-untyped-def]  # compiled
+def _all_there(costs: Array, choices: Array, state: State, counters: Array, event: int) -> float:
     """An event whose experts are all in the accelerator's memory [ns]."""
     n_experts = choices[N_EXPERTS]
-    n = np.int64(state.n_members[event])
-    n_padded = n_routed = np.int64(0)
+    n = whole(state.n_members[event])
+    n_padded = n_routed = whole(0)
     walks = 0.0
     base = event * n_experts
     layer = event // choices[N_ROUNDS]
     for place in range(n):
-        expert = np.int64(state.members[base + place])
-        tokens = np.int64(state.counts[base + expert])
+        expert = whole(state.members[base + place])
+        tokens = whole(state.counts[base + expert])
         n_padded += padded(choices, tokens)
         n_routed += tokens
         walks += _translate(costs, choices, state, counters, layer * n_experts + expert, False)
@@ -164,11 +179,11 @@ def _all_there(costs, choices, state, counters, event):  # type: ignore[no-untyp
     time = costs[EXPERTS_NS] + experts_time(costs, n, n_padded, n_routed)
     time = time * state.clocks[RATIO] + walks
     counters[COMPUTE_BUSY_NS] += time
-    return time
+    return float(time)
 
 
 @helper
-def _runs_on_host(costs, choices, tokens, load_ns):  # type: ignore[no-untyped-def]  # compiled
+def _runs_on_host(costs: Array, choices: Array, tokens: int, load_ns: float) -> bool:
     """Whether an expert that is not there runs on the host.
 
     Source:
@@ -181,21 +196,28 @@ def _runs_on_host(costs, choices, tokens, load_ns):  # type: ignore[no-untyped-d
     if rule == _CPU_ALWAYS:
         return True
     here = (
-        load_ns
-        + experts_time(costs, np.int64(1), padded(choices, tokens), tokens)
-        + costs[LAUNCH_NS]
+        load_ns + experts_time(costs, whole(1), padded(choices, tokens), tokens) + costs[LAUNCH_NS]
     )
-    return cpu_time(costs, tokens) < here
+    return bool(cpu_time(costs, tokens) < here)
 
 
 @helper
-def cpu_time(costs, tokens):  # type: ignore[no-untyped-def]  # compiled
+def cpu_time(costs: Array, tokens: int) -> float:
     """One expert on the host's processor [ns]."""
-    return costs[CPU_FIXED_NS] + max(costs[CPU_WEIGHT_NS], tokens * costs[CPU_TOKEN_NS])
+    return float(costs[CPU_FIXED_NS] + max(costs[CPU_WEIGHT_NS], tokens * costs[CPU_TOKEN_NS]))
 
 
 @helper
-def expert_event(costs, choices, work, state, cache, counters, event, gate):  # type: ignore[no-untyped-def]  # compiled
+def expert_event(
+    costs: Array,
+    choices: Array,
+    work: Work,
+    state: State,
+    cache: CacheState,
+    counters: Array,
+    event: int,
+    gate: float,
+) -> float:
     """Runs one event; when it ends [ns].
 
     Args:
@@ -209,7 +231,7 @@ def expert_event(costs, choices, work, state, cache, counters, event, gate):  # 
       gate: When the router has said what is asked for [ns].
     """
     n_experts = choices[N_EXPERTS]
-    n = np.int64(state.n_members[event])
+    n = whole(state.n_members[event])
     layer = event // choices[N_ROUNDS]
     counters[N_EVENTS] += 1
     counters[N_ACCESSES] += n
@@ -220,7 +242,7 @@ def expert_event(costs, choices, work, state, cache, counters, event, gate):  # 
         counters[MOE_NS] += end - gate
         return end
     base = event * n_experts
-    bucket = np.int64(cache.bucket[layer])
+    bucket = whole(cache.bucket[layer])
     prefetches = choices[PREFETCH] > 0
     if prefetches:
         advance(costs, choices, state, cache, counters, n_experts, gate)
@@ -234,13 +256,13 @@ def expert_event(costs, choices, work, state, cache, counters, event, gate):  # 
 
     # What is there runs first, as one kernel.
     # Typed zeros, or Numba compiles what takes them once more for literal ones.
-    none = np.int64(0)
+    none = whole(0)
     n_there = n_padded = n_routed = all_padded = all_routed = none
     n_missed = n_loaded = n_places = none
     walks = 0.0
     for place in range(n):
         block = state.experts[WANTED, place]
-        tokens = np.int64(state.counts[base + block - layer * n_experts])
+        tokens = whole(state.counts[base + block - layer * n_experts])
         whole_tiles = padded(choices, tokens)
         all_padded += whole_tiles
         all_routed += tokens
@@ -317,19 +339,19 @@ def expert_event(costs, choices, work, state, cache, counters, event, gate):  # 
 
 @helper
 def _miss(
-    costs,
-    choices,
-    state,
-    cache,
-    counters,
-    event,
-    gate,
-    compute_end,
-    n_missed,
-    n_loaded,
-    n_places,
-    ideal,
-):  # type: ignore[no-untyped-def]  # compiled
+    costs: Array,
+    choices: Array,
+    state: State,
+    cache: CacheState,
+    counters: Array,
+    event: int,
+    gate: float,
+    compute_end: float,
+    n_missed: int,
+    n_loaded: int,
+    n_places: int,
+    ideal: float,
+) -> tuple[int, float]:
     """Loads what is missing, or runs it on the host; how many blocks came, and the end [ns]."""
     n_experts = choices[N_EXPERTS]
     clocks = state.clocks
@@ -358,7 +380,7 @@ def _miss(
                 continue
             state.experts[MISSED, place] = -1
             expert = block - layer * n_experts
-            tokens = np.int64(state.counts[base + expert])
+            tokens = whole(state.counts[base + expert])
             arrived = gate
             if turn == 0:
                 ring = state.ring_block.shape[0]
@@ -412,9 +434,7 @@ def _miss(
             if cache.resident[block] == 0:
                 state.experts[LOADED, n_loaded] = block
                 n_loaded += 1
-            time = costs[LAUNCH_NS] + experts_time(
-                costs, np.int64(1), padded(choices, tokens), tokens
-            )
+            time = costs[LAUNCH_NS] + experts_time(costs, whole(1), padded(choices, tokens), tokens)
             time += _translate(costs, choices, state, counters, block, True)
             if choices[OVERLAPS] == 1:
                 compute_end = max(compute_end, arrived) + time
@@ -442,7 +462,14 @@ def _miss(
 
 
 @helper
-def _blame(counters, stall, host_longer, waited, drive_wait, place_wait):  # type: ignore[no-untyped-def]  # compiled
+def _blame(
+    counters: Array,
+    stall: float,
+    host_longer: float,
+    waited: float,
+    drive_wait: float,
+    place_wait: float,
+) -> None:
     """Shares a stall out among its causes, each at most as long as it lasted."""
     if host_longer > 0.0:
         part = min(stall, host_longer)
@@ -460,7 +487,7 @@ def _blame(counters, stall, host_longer, waited, drive_wait, place_wait):  # typ
 
 
 @helper
-def _weigh(choices, state, cache, layer, base):  # type: ignore[no-untyped-def]  # compiled
+def _weigh(choices: Array, state: State, cache: CacheState, layer: int, base: int) -> None:
     """Ranks a layer's experts by how often they are used and how soon their layer comes.
 
     Source:

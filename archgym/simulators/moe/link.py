@@ -5,11 +5,17 @@ starts when the link is free and there is a place for it. A demand waits for the
 the link (`LinkOrder.PRIORITY`), or for all that was queued before it (`LinkOrder.FIFO`).
 """
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from archgym.kernels import helper
 from archgym.simulators.moe.cache_kernel import prefetch
-from archgym.simulators.moe.caches import EVENT
+from archgym.simulators.moe.caches import (
+    EVENT,
+    CacheState,
+)
 from archgym.simulators.moe.columns import (
     CHUNK_NS,
     H2D_BUSY_NS,
@@ -48,6 +54,8 @@ from archgym.simulators.moe.state import (
     STAGED,
     TAIL,
     UNUSED,
+    State,
+    whole,
 )
 
 __all__ = [
@@ -59,6 +67,8 @@ __all__ = [
     "release",
 ]
 
+Array = npt.NDArray[Any]
+
 NOTHING, QUEUED, ON_LINK, IS_STAGED = 0, 1, 2, 3
 _CACHE = 1  # Target.CACHE
 _GLOBAL = 0  # Scope.GLOBAL
@@ -67,7 +77,9 @@ _ROUNDING_NS = 1e-6  # a shorter remainder is rounding
 
 
 @helper
-def from_drive(costs, choices, state, counters, block, at):  # type: ignore[no-untyped-def]  # compiled
+def from_drive(
+    costs: Array, choices: Array, state: State, counters: Array, block: int, at: float
+) -> float:
     """When the host has a block, which is read from the drive where it does not [ns]."""
     capacity = choices[HOST_CAPACITY]
     if capacity >= state.blocks.shape[1] - 1:
@@ -80,11 +92,11 @@ def from_drive(costs, choices, state, counters, block, at):  # type: ignore[no-u
     state.clocks[SSD] = begin + time
     counters[SSD_BUSY_NS] += time
     counters[N_SSD] += 1
-    return begin + time
+    return float(begin + time)
 
 
 @helper
-def enqueue(costs, state, block, event, at):  # type: ignore[no-untyped-def]  # compiled
+def enqueue(costs: Array, state: State, block: int, event: int, at: float) -> None:
     """Queues a prefetch of a block for an event of this step."""
     ring = state.ring_block.shape[0]
     tail = state.numbers[TAIL]
@@ -102,14 +114,16 @@ def enqueue(costs, state, block, event, at):  # type: ignore[no-untyped-def]  # 
 
 
 @helper
-def _take_place(choices, state, cache, counters, n_experts, block):  # type: ignore[no-untyped-def]  # compiled
+def _take_place(
+    choices: Array, state: State, cache: CacheState, counters: Array, n_experts: int, block: int
+) -> int:
     """Finds a place for a prefetch; 0 none now, 1 found, 2 there will be none."""
     if choices[TARGET] == _CACHE:
         if choices[SCOPE] == _GLOBAL:
             if not make_room(choices, state, cache, n_experts, block):
                 return 2
         else:
-            bucket = np.int64(cache.bucket[block // n_experts])
+            bucket = whole(cache.bucket[block // n_experts])
             event = cache.counters[EVENT]
             if prefetch(cache, choices[REPLACEMENT], bucket, block, event) == -2:
                 return 2
@@ -126,7 +140,15 @@ def _take_place(choices, state, cache, counters, n_experts, block):  # type: ign
 
 
 @helper
-def _serve(costs, choices, state, cache, counters, n_experts, until):  # type: ignore[no-untyped-def]  # compiled
+def _serve(
+    costs: Array,
+    choices: Array,
+    state: State,
+    cache: CacheState,
+    counters: Array,
+    n_experts: int,
+    until: float,
+) -> None:
     """Runs the prefetches that the link can serve before a time."""
     clocks, numbers = state.clocks, state.numbers
     ring = state.ring_block.shape[0]
@@ -168,14 +190,22 @@ def _serve(costs, choices, state, cache, counters, n_experts, until):  # type: i
 
 
 @helper
-def advance(costs, choices, state, cache, counters, n_experts, until):  # type: ignore[no-untyped-def]  # compiled
+def advance(
+    costs: Array,
+    choices: Array,
+    state: State,
+    cache: CacheState,
+    counters: Array,
+    n_experts: int,
+    until: float,
+) -> None:
     """Runs the link up to a time, or up to the end of what holds it longer."""
     _serve(costs, choices, state, cache, counters, n_experts, until)
     state.clocks[LINK] = max(state.clocks[LINK], until)
 
 
 @helper
-def finish_transfer(choices, state, block):  # type: ignore[no-untyped-def]  # compiled
+def finish_transfer(choices: Array, state: State, block: int) -> None:
     """The whole block, which is the head of the ring, has come."""
     state.ring[LEFT, state.blocks[FETCH_SLOT, block] & (state.ring_block.shape[0] - 1)] = 0.0
     state.blocks[FETCH, block] = NOTHING if choices[TARGET] == _CACHE else IS_STAGED
@@ -183,7 +213,16 @@ def finish_transfer(choices, state, block):  # type: ignore[no-untyped-def]  # c
 
 
 @helper
-def clear_for_demand(costs, choices, state, cache, counters, n_experts, at, keep):  # type: ignore[no-untyped-def]  # compiled
+def clear_for_demand(
+    costs: Array,
+    choices: Array,
+    state: State,
+    cache: CacheState,
+    counters: Array,
+    n_experts: int,
+    at: float,
+    keep: int,
+) -> float:
     """Brings the link to where a demand may start.
 
     Args:
@@ -206,7 +245,7 @@ def clear_for_demand(costs, choices, state, cache, counters, n_experts, at, keep
     if choices[LINK_ORDER] == _FIFO:
         # Everything issued before goes first, as far as there are places.
         _serve(costs, choices, state, cache, counters, n_experts, np.inf)
-        return clocks[LINK] - begin
+        return float(clocks[LINK] - begin)
     if numbers[HEAD] == numbers[TAIL]:
         return 0.0
     slot = numbers[HEAD] & (ring - 1)
@@ -226,18 +265,26 @@ def clear_for_demand(costs, choices, state, cache, counters, n_experts, at, keep
     state.ring[LEFT, slot] -= left
     if state.ring[LEFT, slot] <= _ROUNDING_NS:
         finish_transfer(choices, state, block)
-    return clocks[LINK] - begin
+    return float(clocks[LINK] - begin)
 
 
 @helper
-def _is_asked(state, event, n_experts, block):  # type: ignore[no-untyped-def]  # compiled
-    return state.counts[event * n_experts + block % n_experts] > 0
+def _is_asked(state: State, event: int, n_experts: int, block: int) -> bool:
+    return bool(state.counts[event * n_experts + block % n_experts] > 0)
 
 
 @helper
-def release(costs, choices, state, counters, n_experts, event, layer):  # type: ignore[no-untyped-def]  # compiled
+def release(
+    costs: Array,
+    choices: Array,
+    state: State,
+    counters: Array,
+    n_experts: int,
+    event: int,
+    layer: int,
+) -> None:
     """Takes back what was prefetched for an event that is over and did not use it."""
-    whole = costs[LOAD_FIXED_NS] + costs[LOAD_NS]
+    load_ns = costs[LOAD_FIXED_NS] + costs[LOAD_NS]
     ring = state.ring_block.shape[0]
     for expert in range(n_experts):
         block = layer * n_experts + expert
@@ -253,6 +300,6 @@ def release(costs, choices, state, counters, n_experts, event, layer):  # type: 
                 counters[N_USEFUL] += 1
             else:
                 counters[N_WASTED] += 1
-                if status == ON_LINK and whole > 0.0:
+                if status == ON_LINK and load_ns > 0.0:
                     slot = state.blocks[FETCH_SLOT, block] & (ring - 1)
-                    counters[PREFETCH_CUT] += state.ring[LEFT, slot] / whole
+                    counters[PREFETCH_CUT] += state.ring[LEFT, slot] / load_ns

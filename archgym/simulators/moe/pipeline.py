@@ -10,19 +10,34 @@ Source:
   here r is scanned, which costs less than a solver's first step.
 """
 
-import numpy as np
+from typing import Any
+
+import numpy.typing as npt
 
 from archgym.kernels import entry_point, helper
-from archgym.simulators.moe.state import MAX_DEGREE
+from archgym.simulators.moe.state import (
+    MAX_DEGREE,
+    whole,
+)
 
 __all__ = ["best_degree", "makespan", "makespan_of"]
+
+Array = npt.NDArray[Any]
 
 _N_STAGES = 5
 _INTRA, _INTER, _COMPUTE = 0, 1, 2
 
 
 @helper
-def makespan(ready, degree, gather, send, compute, receive, scatter):  # type: ignore[no-untyped-def]  # compiled
+def makespan(
+    ready: Array,
+    degree: int,
+    gather: float,
+    send: float,
+    compute: float,
+    receive: float,
+    scatter: float,
+) -> float:
     """When the last of `degree` chunks is through, each stage taking so long a chunk [ns].
 
     Args:
@@ -88,7 +103,7 @@ def makespan(ready, degree, gather, send, compute, receive, scatter):  # type: i
 
 
 @helper
-def pipelined(ready, degree, times):  # type: ignore[no-untyped-def]  # compiled
+def pipelined(ready: Array, degree: int, times: tuple[float, ...]) -> float:
     """`makespan` of what takes a fixed time a chunk and a part of the whole.
 
     Args:
@@ -110,9 +125,9 @@ def pipelined(ready, degree, times):  # type: ignore[no-untyped-def]  # compiled
 
 
 @helper
-def best_degree(ready, times):  # type: ignore[no-untyped-def]  # compiled
+def best_degree(ready: Array, times: tuple[float, ...]) -> int:
     """The number of chunks that is through first; the smallest of equals."""
-    best = np.int64(1)
+    best = whole(1)
     least = pipelined(ready, best, times)
     for degree in range(2, MAX_DEGREE + 1):
         end = pipelined(ready, degree, times)
@@ -122,6 +137,14 @@ def best_degree(ready, times):  # type: ignore[no-untyped-def]  # compiled
 
 
 @entry_point(seconds=2)
-def makespan_of(ready, degree, gather, send, compute, receive, scatter):  # type: ignore[no-untyped-def]  # compiled
+def makespan_of(
+    ready: Array,
+    degree: int,
+    gather: float,
+    send: float,
+    compute: float,
+    receive: float,
+    scatter: float,
+) -> float:
     """`makespan`, for Python."""
     return makespan(ready, degree, gather, send, compute, receive, scatter)

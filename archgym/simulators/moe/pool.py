@@ -5,39 +5,55 @@ what they hold together. The worst block of each layer is kept until something i
 changes, so that who leaves is found among the layers' worst.
 """
 
-import numpy as np
+from typing import Any
+
+import numpy.typing as npt
 
 from archgym.kernels import helper
-from archgym.simulators.moe.cache_kernel import _is_worse, _set_keys, evict, insert
-from archgym.simulators.moe.caches import EVENT, FORCED, LFRU, RANDOM
+from archgym.simulators.moe.cache_kernel import _first_key, _is_worse, _set_keys, evict, insert
+from archgym.simulators.moe.caches import (
+    EVENT,
+    FORCED,
+    LFRU,
+    RANDOM,
+    CacheState,
+)
 from archgym.simulators.moe.columns import (
     ADMISSION,
     CAPACITY,
     N_LAYERS,
     REPLACEMENT,
 )
-from archgym.simulators.moe.state import IS_STALE, N_HELD, WORST
+from archgym.simulators.moe.state import (
+    IS_STALE,
+    N_HELD,
+    WORST,
+    State,
+    whole,
+)
 
 __all__ = ["keep_in_pool", "make_room", "mark_all_stale"]
 
+Array = npt.NDArray[Any]
+
 
 @helper
-def mark_all_stale(choices, state):  # type: ignore[no-untyped-def]  # compiled
+def mark_all_stale(choices: Array, state: State) -> None:
     """Forgets the layers' worst blocks: what they are ranked by has changed."""
     for layer in range(choices[N_LAYERS]):
         state.layers[IS_STALE, layer] = 1
 
 
 @helper
-def _look(policy, state, cache, layer, keep_from):  # type: ignore[no-untyped-def]  # compiled
+def _look(policy: int, state: State, cache: CacheState, layer: int, keep_from: int) -> None:
     """Finds the worst block of a layer among those not brought in `keep_from` or later."""
     begin = cache.begin[layer]
-    worst = np.int64(-1)
+    worst = whole(-1)
     for place in range(begin, begin + cache.used[layer]):
-        block = np.int64(cache.members[place])
+        block = whole(cache.members[place])
         if cache.inserted[block] >= keep_from:
             continue
-        _set_keys(cache, policy, block)
+        _set_keys(cache, policy, block, _first_key(cache, policy, block))
         if worst < 0 or _is_worse(cache, block, worst):
             worst = block
     state.layers[WORST, layer] = worst
@@ -45,10 +61,10 @@ def _look(policy, state, cache, layer, keep_from):  # type: ignore[no-untyped-de
 
 
 @helper
-def _worst_of_all(choices, state, cache, keep_from):  # type: ignore[no-untyped-def]  # compiled
+def _worst_of_all(choices: Array, state: State, cache: CacheState, keep_from: int) -> int:
     """The block that leaves next; -1 for none."""
     policy = choices[REPLACEMENT]
-    worst = np.int64(-1)
+    worst = whole(-1)
     for layer in range(choices[N_LAYERS]):
         if state.layers[IS_STALE, layer] == 1:
             _look(policy, state, cache, layer, keep_from)
@@ -61,7 +77,7 @@ def _worst_of_all(choices, state, cache, keep_from):  # type: ignore[no-untyped-
 
 
 @helper
-def make_room(choices, state, cache, n_experts, block):  # type: ignore[no-untyped-def]  # compiled
+def make_room(choices: Array, state: State, cache: CacheState, n_experts: int, block: int) -> bool:
     """Brings a prefetched block in; False where nothing may leave for it."""
     event = cache.counters[EVENT]
     layer = block // n_experts
@@ -75,7 +91,7 @@ def make_room(choices, state, cache, n_experts, block):  # type: ignore[no-untyp
 
 
 @helper
-def _drop(state, cache, n_experts, block):  # type: ignore[no-untyped-def]  # compiled
+def _drop(state: State, cache: CacheState, n_experts: int, block: int) -> None:
     layer = block // n_experts
     evict(cache, layer, block)
     state.numbers[N_HELD] -= 1
@@ -83,14 +99,16 @@ def _drop(state, cache, n_experts, block):  # type: ignore[no-untyped-def]  # co
 
 
 @helper
-def _bring(state, cache, layer, block):  # type: ignore[no-untyped-def]  # compiled
+def _bring(state: State, cache: CacheState, layer: int, block: int) -> None:
     insert(cache, layer, block)
     state.numbers[N_HELD] += 1
     state.layers[IS_STALE, layer] = 1
 
 
 @helper
-def keep_in_pool(choices, state, cache, n_experts, n_loaded, loaded):  # type: ignore[no-untyped-def]  # compiled
+def keep_in_pool(
+    choices: Array, state: State, cache: CacheState, n_experts: int, n_loaded: int, loaded: Array
+) -> None:
     """Decides what of an event's loaded blocks stays; as `cache_kernel.end_event` does.
 
     Args:
@@ -118,7 +136,7 @@ def keep_in_pool(choices, state, cache, n_experts, n_loaded, loaded):  # type: i
             continue
         if not is_forced:
             cache.inserted[block] = event
-            _set_keys(cache, policy, block)
+            _set_keys(cache, policy, block, _first_key(cache, policy, block))
             if _is_worse(cache, block, worst):
                 continue
         _drop(state, cache, n_experts, worst)

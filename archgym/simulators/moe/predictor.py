@@ -5,9 +5,15 @@ that distance, and for each it misses it names a wrong one. What is predicted de
 the step and the event alone.
 """
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from archgym.kernels import helper
+from archgym.simulators.moe.caches import (
+    CacheState,
+)
 from archgym.simulators.moe.columns import (
     ACCURACY,
     ACCURACY_DECAY,
@@ -30,9 +36,13 @@ from archgym.simulators.moe.state import (
     LAYER_AVERAGE,
     STALL_AVERAGE,
     STEP,
+    State,
+    whole,
 )
 
 __all__ = ["chance", "issue", "issue_path", "learn"]
+
+Array = npt.NDArray[Any]
 
 _GATE, _DEPTH, _ADAPTIVE, _PATH = 1, 2, 3, 4  # Prefetch
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
@@ -48,7 +58,7 @@ _STALL_SHARE = 0.1
 
 
 @helper
-def chance(seed, step, what):  # type: ignore[no-untyped-def]  # compiled
+def chance(seed: int, step: int, what: int) -> float:
     """A number of chance from 0 to 1 (SplitMix64)."""
     word = (np.uint64(seed) * _GAMMA) ^ (np.uint64(step) * _MIX_1) ^ (np.uint64(what) * _MIX_2)
     word += _GAMMA
@@ -58,7 +68,15 @@ def chance(seed, step, what):  # type: ignore[no-untyped-def]  # compiled
 
 
 @helper
-def _predict(costs, choices, state, cache, event, distance, at):  # type: ignore[no-untyped-def]  # compiled
+def _predict(
+    costs: Array,
+    choices: Array,
+    state: State,
+    cache: CacheState,
+    event: int,
+    distance: int,
+    at: float,
+) -> None:
     """Queues what is predicted for an event and is not there."""
     n_experts = choices[N_EXPERTS]
     base = event * n_experts
@@ -66,7 +84,7 @@ def _predict(costs, choices, state, cache, event, distance, at):  # type: ignore
     accuracy = costs[ACCURACY]
     for _ in range(distance - 1):
         accuracy *= costs[ACCURACY_DECAY]
-    n = np.int64(state.n_members[event])
+    n = whole(state.n_members[event])
     width = choices[WIDTH]
     step = state.numbers[STEP]
     n_named = 0
@@ -74,7 +92,7 @@ def _predict(costs, choices, state, cache, event, distance, at):  # type: ignore
     for place in range(n):
         if width > 0 and n_named >= width:
             break
-        expert = np.int64(state.members[base + place])
+        expert = whole(state.members[base + place])
         if state.counts[base + expert] < least:
             continue
         n_named += 1
@@ -88,7 +106,7 @@ def _predict(costs, choices, state, cache, event, distance, at):  # type: ignore
 
 
 @helper
-def _least_tokens(state, base, n, width):  # type: ignore[no-untyped-def]  # compiled
+def _least_tokens(state: State, base: int, n: int, width: int) -> int:
     """The fewest tokens that an expert among the `width` most used has."""
     low, high = 0, 1 << 30
     while low < high:
@@ -105,19 +123,27 @@ def _least_tokens(state, base, n, width):  # type: ignore[no-untyped-def]  # com
 
 
 @helper
-def _wrong(choices, state, step, base, expert):  # type: ignore[no-untyped-def]  # compiled
+def _wrong(choices: Array, state: State, step: int, base: int, expert: int) -> int:
     """An expert that the event does not ask for; -1 where it asks for all."""
     n_experts = choices[N_EXPERTS]
     start = int(chance(choices[SEED] + 1, step, base + expert) * n_experts)
     for offset in range(n_experts):
         other = (start + offset) % n_experts
         if state.counts[base + other] == 0:
-            return other
+            return int(other)
     return -1
 
 
 @helper
-def issue(costs, choices, state, cache, counters, event, at):  # type: ignore[no-untyped-def]  # compiled
+def issue(
+    costs: Array,
+    choices: Array,
+    state: State,
+    cache: CacheState,
+    counters: Array,
+    event: int,
+    at: float,
+) -> None:
     """At a layer's router: queues what the events up to the depth are predicted to ask for."""
     kind = choices[PREFETCH]
     if kind == _PATH:
@@ -137,14 +163,16 @@ def issue(costs, choices, state, cache, counters, event, at):  # type: ignore[no
 
 
 @helper
-def issue_path(costs, choices, state, cache, at):  # type: ignore[no-untyped-def]  # compiled
+def issue_path(costs: Array, choices: Array, state: State, cache: CacheState, at: float) -> None:
     """At a step's start: queues the whole path through the layers."""
     for event in range(choices[N_LAYERS] * choices[N_ROUNDS]):
         _predict(costs, choices, state, cache, event, event + 1, at)
 
 
 @helper
-def learn(costs, choices, state, n_missed, time, stall):  # type: ignore[no-untyped-def]  # compiled
+def learn(
+    costs: Array, choices: Array, state: State, n_missed: int, time: float, stall: float
+) -> None:
     """Keeps the averages that the adaptive depth goes by.
 
     Source:

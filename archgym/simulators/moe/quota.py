@@ -1,14 +1,26 @@
 """Places of a cache shared out among layers in proportion to their predicted need; compiled."""
 
+from typing import Any
+
+import numpy.typing as npt
+
 from archgym.kernels import helper
 from archgym.simulators.moe.cache_kernel import resize
+from archgym.simulators.moe.caches import (
+    CacheState,
+)
 from archgym.simulators.moe.columns import CAPACITY, N_EXPERTS, N_LAYERS, N_ROUNDS, REPLACEMENT
+from archgym.simulators.moe.state import (
+    State,
+)
 
 __all__ = ["share_out"]
 
+Array = npt.NDArray[Any]
+
 
 @helper
-def share_out(choices, state, cache):  # type: ignore[no-untyped-def]  # compiled
+def share_out(choices: Array, state: State, cache: CacheState) -> None:
     """At a step's start: gives each layer places by the experts that the step asks it for.
 
     Source:

@@ -5,12 +5,15 @@ Blocks are linked by recency round a sentinel, the last place of the arrays. A s
 """
 
 from archgym.kernels import helper
+from archgym.simulators.moe.state import (
+    State,
+)
 
 __all__ = ["touch"]
 
 
 @helper
-def touch(state, row, count, capacity, block):  # type: ignore[no-untyped-def]  # compiled
+def touch(state: State, row: int, count: int, capacity: int, block: int) -> bool:
     """Uses a block, which comes in where it is not and drives out what was used longest ago.
 
     Args:
@@ -44,4 +47,4 @@ def touch(state, row, count, capacity, block):  # type: ignore[no-untyped-def]  
     blocks[before, block] = sentinel
     blocks[after, block] = newest
     blocks[before, newest] = block
-    return was_inside
+    return bool(was_inside)

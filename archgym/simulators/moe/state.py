@@ -4,12 +4,16 @@ They are few and have a row for each subject, since a compiled function takes ea
 shape and strides one by one. The constants name rows, clocks and numbers.
 """
 
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["MAX_DEGREE", "State", "Work", "new_state"]
+__all__ = ["MAX_DEGREE", "State", "Work", "new_state", "whole"]
+
+whole: Callable[[Any], int] = cast(Any, np.int64)
+"""A whole number of 64 bits, in kernels too: they are compiled once more for each other type."""
 
 MAX_DEGREE: Final = 16
 """Pipelining degrees go from 1 to this."""

@@ -112,7 +112,7 @@ def _switch_ms(server: NodePreset) -> float:
     serving = Serving(tensor=8, cache_experts=8)
     ready = composition_plan(llama_composition(150), server, serving, at_once(1, 8, 8))
     costs = dict(zip(COSTS, ready.costs.tolist(), strict=True))
-    return (costs["load_ns"] + costs["load_fixed_ns"]) / _NS_PER_MS
+    return float((costs["load_ns"] + costs["load_fixed_ns"]) / _NS_PER_MS)
 
 
 # DeepSeek-AI, *DeepSeek-V3/R1 inference system overview*, 2025: 18 servers of 8 decode with 32

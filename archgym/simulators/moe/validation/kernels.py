@@ -124,7 +124,8 @@ def tokens_by_expert(
         counts = np.full(n_experts, total // n_experts)
         counts[: total % n_experts] += 1
         # Dealt out in turn, the first accelerator has the most.
-        return np.ascontiguousarray(counts[::n_groups]).astype(np.int64)
+        first: npt.NDArray[np.int64] = np.ascontiguousarray(counts[::n_groups], dtype=np.int64)
+        return first
     exponent = 1.0 - float(distribution.rsplit("_", 1)[1])
     low, high = (1.0, max(1.001, 0.8 * n_tokens)) if total > n_experts else (0.01, 2.0)
     quantiles = (np.arange(n_experts) + 0.5) / n_experts
@@ -139,6 +140,6 @@ def tokens_by_expert(
         counts[expert] = max(0, counts[expert] + np.sign(missing))
     counts = np.minimum(counts, n_tokens)
     if n_groups == 1:
-        return counts
+        return np.asarray(counts, dtype=np.int64)
     dealt = counts[np.random.default_rng(0).permutation(n_experts)].reshape(n_groups, -1)
     return np.asarray(dealt[np.argmax(dealt.sum(axis=1))], dtype=np.int64)
