@@ -19,6 +19,8 @@ from archgym.simulators.moe.routing import (
     routing_preset,
     routing_preset_names,
 )
+from archgym.simulators.moe.serving import Serving
+from archgym.simulators.moe.simulator import MoeSimulator
 
 __all__ = [
     "Gpu",
@@ -26,10 +28,12 @@ __all__ = [
     "LatentAttention",
     "Link",
     "MoeModel",
+    "MoeSimulator",
     "NodePreset",
     "Requests",
     "Routing",
     "RoutingPreset",
+    "Serving",
     "generate",
     "generate_requests",
     "gpu",

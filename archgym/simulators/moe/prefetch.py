@@ -21,13 +21,15 @@ __all__ = ["LINKS", "Sweep", "draw_sweep", "prefetch_sweep"]
 
 _NS_PER_MS: Final = 1e6
 _ENDINGS: Final = (".png", ".svg", ".pdf")
-# chosen: a link that loads an expert of 4 bits in a fifth of a layer's time, and one that takes
+# chosen: a link that loads an expert of 4 bits in a tenth of a layer's time, and one that takes
 # ten layers; a consumer card's 25 GB/s lies between.
-LINKS: Final = {"idle": 200.0, "saturated": 3.0}
+LINKS: Final = {"idle": 400.0, "saturated": 3.0}
 """Bandwidth of the host link [GB/s of 1e9 bytes]."""
 _ACCURACIES: Final = tuple(round(0.1 * step, 1) for step in range(11))
 # chosen: a third of the experts fit; the buffers' room comes out of the cache's.
 _PLACES, _BUFFERS = 2048, 32
+# chosen: what a direct copy costs, so that the idle link is idle.
+_LATENCY_NS: Final = 1_000.0
 _COLOURS: Final = {"idle": "#0072B2", "saturated": "#D55E00"}
 
 
@@ -80,7 +82,7 @@ def prefetch_sweep(
     for link, gb_per_s in LINKS.items():
         if progress is not None:
             progress(f"{link} link, {gb_per_s:g} GB/s")
-        server = replace(card, host_to_gpu=Link(gb_per_s, card.host_to_gpu.latency_ns))
+        server = replace(card, host_to_gpu=Link(gb_per_s, _LATENCY_NS))
 
         def measured(serving: Serving, server: NodePreset = server) -> Run:
             return run(plan(served, server, serving, requests), requests, routing, where, ranking)
