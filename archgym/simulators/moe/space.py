@@ -187,7 +187,7 @@ _NEEDS_MISSES = (
 
 def _edge_offload() -> DesignSpace:
     parameters: tuple[Parameter, ...] = (
-        _cache((5, 10, 15, 20, 25, 30, 40, 50, 60, 70, 80, 90, 100), 15),
+        _cache((5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 60, 70, 80, 90, 100), 10),
         _SCOPE,
         _ADMISSION,
         _REPLACEMENT,
@@ -231,8 +231,8 @@ def _edge_offload() -> DesignSpace:
         _chunks((0, 16, 32, 64), 0),
         Ordinal(
             name="host_gb",
-            levels=(8, 16, 32, 64, 96),
-            default=64,
+            levels=(16, 32, 64, 96, 128),
+            default=128,
             unit="GB",
             doc="Host memory for experts; what it does not hold is on the drive.",
         ),
@@ -263,7 +263,7 @@ def _edge_offload() -> DesignSpace:
 
 def _edge_offload_table() -> DesignSpace:
     parameters: tuple[Parameter, ...] = (
-        _cache((10, 20, 30, 40, 50, 60, 70), 30),
+        _cache((5, 10, 20, 30, 40, 50, 60), 30),
         Categorical(name="scope", choices=("layer", "global"), default="layer", doc=_SCOPE.doc),
         Categorical(
             name="replacement",
@@ -499,7 +499,7 @@ _FIXED: Final[Mapping[str, Mapping[str, Any]]] = {
         "max_tokens": 64,
         "chunk_tokens": 0,
         "depth": 8,
-        "host_gb": 64,
+        "host_gb": 128,
     },
     "single-server": {"attention_bits": 16, "eight_bit_math": False},
     "expert-parallel": {"attention_bits": 8, "eight_bit_math": True, "spreads_experts": True},

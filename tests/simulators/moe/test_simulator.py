@@ -67,11 +67,11 @@ def test_better_designs_than_the_default_exist_on_the_edge() -> None:
     simulator = MoeSimulator("edge-offload")
     workload = simulator.workload("chat")
     default = simulator.space.design_at(simulator.space.default_indices)
-    better = {**default, "expert_bits": 4, "cache_percent": 70, "cpu_rule": "faster"}
+    better = {**default, "expert_bits": 4, "cache_percent": 40, "cpu_rule": "faster"}
 
     tpot = [simulator.evaluate(design, workload)["tpot_mean_ms"] for design in (default, better)]
 
-    assert tpot[1] < 0.3 * tpot[0]
+    assert tpot[1] < 0.25 * tpot[0]
 
 
 def test_run_tells_hits_layer_by_layer() -> None:
@@ -80,7 +80,7 @@ def test_run_tells_hits_layer_by_layer() -> None:
 
     found = simulator.run(design, simulator.workload("turns"))
 
-    assert found.layer_hits.shape == (48,)
+    assert found.layer_hits.shape == (28,)
     assert (found.layer_hits <= found.layer_accesses).all()
     assert found.layer_accesses.min() > 0
 
