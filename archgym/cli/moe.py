@@ -108,8 +108,11 @@ def _write(rows: list[dict[str, Any]], left_out: tuple[str, ...] = ()) -> None:
         [row[name] if isinstance(row[name], str) else number(row[name]) for name in columns]
         for row in rows
     ]
-    texts = {name for name in columns if isinstance(rows[0][name], str)}
-    table(columns, cells, right=[name for name in columns if name not in texts])
+    # In words they break between words where the table is wide.
+    headings = [name.replace("_gb_per_s", " GB/s").replace("_", " ") for name in columns]
+    texts = [isinstance(rows[0][name], str) for name in columns]
+    right = [text for text, is_text in zip(headings, texts, strict=True) if not is_text]
+    table(headings, cells, right=right)
 
 
 @moe_app.command()

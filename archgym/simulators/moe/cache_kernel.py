@@ -1,4 +1,4 @@
-"""What happens to an expert cache in an event, and whole replays of events; compiled.
+"""What happens to an expert cache in an event; compiled.
 
 A serving loop calls `begin_event`, loads what it says, then `end_event`; between events it may
 call `prefetch`. Nothing here allocates memory.
@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from archgym.kernels import compiled, entry_point, inlined
+from archgym.kernels import compiled, inlined
 from archgym.simulators.moe.caches import (
     BELADY,
-    BYPASS,
     CYCLE,
     EVENT,
     EVICTIONS,
@@ -24,7 +23,6 @@ from archgym.simulators.moe.caches import (
     LFRU,
     LFU,
     MISSES,
-    NEVER,
     PREDICTOR,
     RANDOM,
     SCH,
@@ -39,9 +37,8 @@ __all__ = [
     "fill_by_priority",
     "insert",
     "prefetch",
-    "replay",
-    "replay_one_by_one",
     "resize",
+    "worst_member",
 ]
 
 Array = npt.NDArray[Any]
@@ -157,6 +154,13 @@ def _offer_members(cache: CacheState, policy: int, bucket: int, n_wanted: int) -
     for place in range(begin, begin + cache.used[bucket]):
         n_worst = _offer(cache, policy, cache.members[place], n_worst, n_wanted)
     return n_worst
+
+
+@compiled
+def worst_member(cache: CacheState, policy: int, bucket: int) -> int:
+    """The resident of a bucket that would go first; there must be one."""
+    _offer_members(cache, policy, bucket, 1)
+    return int(cache.worst[0])
 
 
 @compiled
@@ -389,119 +393,3 @@ def fill_by_priority(cache: CacheState, n_experts: int) -> None:
                 if best < 0 or cache.priority[block] > cache.priority[best]:
                     best = block
             insert(cache, bucket, best)
-
-
-@entry_point(seconds=6)
-def replay(
-    cache: CacheState,
-    policy: int,
-    admission: int,
-    layers: Array,
-    cycles: Array,
-    offsets: Array,
-    blocks: Array,
-    future: Array,
-    ahead: Array,
-    missed: Array,
-    misses: Array,
-) -> None:
-    """Replays events against a cache.
-
-    Args:
-      cache: A `CacheState`, changed. For `sch`, `next_use` starts as minus the uses of each block
-        in the first events of its layer.
-      policy: Code of the policy; `static` keeps what `priority` likes most from the start.
-      admission: Code of the admission.
-      layers: (n_events,) int64.
-      cycles: (n_events,) int64, never falling.
-      offsets: (n_events + 1,) int64.
-      blocks: (n_uses,) int32, the sets after each other.
-      future: (n_uses,) int64, of `next_uses`; empty where the policy is not `belady`.
-      ahead: (n_events,) int64, the event that comes into the window of `sch` as each one leaves
-        it, -1 for none; empty where the policy is another.
-      missed: Scratch, as long as the largest set, int32.
-      misses: (n_events,) int64, written.
-    """
-    if policy == STATIC:
-        fill_by_priority(cache, cache.resident.shape[0] // cache.bucket.shape[0])
-    for event in range(layers.shape[0]):
-        low, high = offsets[event], offsets[event + 1]
-        wanted = blocks[low:high]
-        n_missed = begin_event(cache, wanted, high - low, cycles[event], missed)
-        misses[event] = n_missed
-        if policy == STATIC:
-            continue
-        if policy == BELADY:
-            for place in range(low, high):
-                cache.next_use[blocks[place]] = future[place]
-        elif policy == SCH:
-            for place in range(low, high):
-                cache.next_use[blocks[place]] += 1
-            if ahead[event] >= 0:
-                for place in range(offsets[ahead[event]], offsets[ahead[event] + 1]):
-                    cache.next_use[blocks[place]] -= 1
-        end_event(cache, policy, admission, cache.bucket[layers[event]], missed, n_missed)
-
-
-@entry_point(seconds=3)
-def replay_one_by_one(
-    cache: CacheState,
-    policy: int,
-    admission: int,
-    layers: Array,
-    cycles: Array,
-    offsets: Array,
-    blocks: Array,
-    future: Array,
-) -> None:
-    """Replays uses one at a time, as simulators of general caches do; what missed is admitted.
-
-    Only `belady` with bypass passes by what is used later than everything resident.
-
-    Args:
-      cache: A `CacheState`, changed.
-      policy: Code of the policy; not `sch`.
-      admission: Code of the admission.
-      layers: (n_events,) int64.
-      cycles: (n_events,) int64.
-      offsets: (n_events + 1,) int64.
-      blocks: (n_uses,) int32.
-      future: (n_uses,) int64, the *use* of the same block that comes next, or `NEVER`; empty
-        where the policy is not `belady`.
-    """
-    if policy == STATIC:
-        fill_by_priority(cache, cache.resident.shape[0] // cache.bucket.shape[0])
-    for event in range(layers.shape[0]):
-        bucket = cache.bucket[layers[event]]
-        cache.counters[CYCLE] = cycles[event]
-        for use in range(offsets[event], offsets[event + 1]):
-            block = blocks[use]
-            cache.counters[EVENT] = use
-            following = future[use] if policy == BELADY else NEVER
-            if cache.resident[block] == 1:
-                cache.counters[HITS] += 1
-            else:
-                cache.counters[MISSES] += 1
-                may_pass = policy == BELADY and admission == BYPASS
-                if policy != STATIC and _make_room(cache, policy, bucket, may_pass, following):
-                    insert(cache, bucket, block)
-            # One later, as if the use before were over: `lfru` divides by the uses since.
-            cache.last_event[block] = use + 1
-            cache.last_cycle[block] = cycles[event]
-            cache.frequency[block] += 1
-            cache.next_use[block] = following
-
-
-@compiled
-def _make_room(cache: CacheState, policy: int, bucket: int, may_pass: bool, following: int) -> bool:
-    """Drops a bucket's worst block where it is full; whether there is room now."""
-    if cache.used[bucket] < cache.capacity[bucket]:
-        return True
-    if cache.capacity[bucket] == 0:
-        return False
-    _offer_members(cache, policy, bucket, 1)
-    worst = cache.worst[0]
-    if may_pass and following >= cache.next_use[worst]:
-        return False
-    evict(cache, bucket, worst)
-    return True

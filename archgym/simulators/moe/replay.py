@@ -180,7 +180,7 @@ def replay_events(
       InvalidArgumentError: An argument is outside its limits.
       SimulatorError: The counts do not add up; a fault of the program.
     """
-    from archgym.simulators.moe.cache_kernel import replay, replay_one_by_one
+    from archgym.simulators.moe.replay_kernel import replay, replay_one_by_one
 
     code, admitted = policy_code(policy), admission_code(admission)
     check_choice("scope", scope, SCOPES)

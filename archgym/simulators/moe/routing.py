@@ -324,6 +324,8 @@ def generate(
         normal_table(),
         np.empty(drawn_layers, dtype=np.uint64),
         np.empty((3, drawn_layers + 2, preset.n_experts), dtype=np.float32),
+        np.empty(preset.n_experts, dtype=np.int32),
+        np.empty(drawn_layers, dtype=np.float32),
     )
     if preset.one_router:
         experts = np.repeat(experts, n_layers, axis=1)
