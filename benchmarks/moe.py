@@ -51,7 +51,10 @@ def main() -> None:
     )  # fmt: skip
     few = generate_requests(4, 1, rate_per_s=1.0, prompt_mean=64, output_mean=256)
     _serve(
-        "Qwen3-30B, 300 requests at 10/s, all resident", Serving(max_sequences=128), many, "hgx-h200"
+        "Qwen3-30B, 300 requests at 10/s, all resident",
+        Serving(max_sequences=128),
+        many,
+        "hgx-h200",
     )
     alone = Serving(max_sequences=1, expert_bits=4)
     _serve("one request at a time, all resident", alone, few, "h100")

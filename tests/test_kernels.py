@@ -169,3 +169,15 @@ def test_full_disk_does_not_stop_a_kernel(
     monkeypatch.setattr(treble._cache._cache_file, "load", lambda _: None)  # type: ignore[attr-defined]
     assert treble(2.0) == 6.0
     assert "No space left on device" in caplog.text
+
+
+def test_a_helper_is_compiled_into_what_calls_it() -> None:
+    @kernels.helper
+    def twice(number: int) -> int:
+        return 2 * number
+
+    @kernels.compiled
+    def one_more(number: int) -> int:
+        return twice(number) + 1
+
+    assert one_more(3) == 7

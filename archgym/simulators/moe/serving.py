@@ -21,14 +21,14 @@ from archgym.simulators.moe.columns import (
 from archgym.simulators.moe.hardware import NodePreset
 from archgym.simulators.moe.models import MoeModel
 from archgym.simulators.moe.requests import Requests
-from archgym.simulators.moe.timing import ACTIVATION_BYTES, Efficiency, layer_costs
+from archgym.simulators.moe.timing import ACTIVATION_BYTES, Efficiency, efficiency, layer_costs
 
 __all__ = ["MEMORY_SHARE", "MODEL_REASONS", "Plan", "Serving", "plan"]
 
 # vLLM's default `gpu_memory_utilization`.
 MEMORY_SHARE: Final = 0.9
-# chosen: what the runtime and its kernels take, as AIConfigurator's estimates have it.
-RUNTIME_BYTES: Final = 3.5e9 * 0.3
+# chosen: a CUDA context and its kernels; AIConfigurator counts 3.5 GB with what frameworks keep.
+RUNTIME_BYTES: Final = 1.05e9
 _TO_WHOLE = {
     Admission.FORCED: 1,  # caches.FORCED
     Admission.BYPASS: 0,
@@ -256,7 +256,7 @@ def plan(
         "cpu_rule": serving.cpu_rule,
         "host_capacity": host_experts,
         "has_low": bool(serving.low_bits) and serving.low_bits < serving.expert_bits,
-        "tile": 16,
+        "tile": (serving.reached or efficiency(node.gpu)).tile,
         "data": serving.data,
         "expert": serving.expert,
         "slots": slots,

@@ -14,6 +14,7 @@ from archgym.simulator import BatchResult, Simulator, Workload
 from archgym.simulators.moe.composition import composition_plan
 from archgym.simulators.moe.fabric import contention
 from archgym.simulators.moe.hardware import NodePreset, node
+from archgym.simulators.moe.measured import measured_ratios
 from archgym.simulators.moe.metrics import METRICS, OBJECTIVES, measure
 from archgym.simulators.moe.models import MoeModel, model
 from archgym.simulators.moe.parallel import place
@@ -70,6 +71,7 @@ class MoeSimulator(Simulator):
         space: str = "edge-offload",
         hardware: str = "",
         model: str = "",
+        kernels: str = "",
         fidelity: str = "standard",
     ) -> None:
         """Makes the simulator of one space.
@@ -79,11 +81,13 @@ class MoeSimulator(Simulator):
           hardware: A server that `archgym moe hardware` lists or a YAML file; the space's own where
             it is left out.
           model: A model that `archgym moe models` lists or a YAML file; likewise.
+          kernels: A table of measured experts kernels, which replace their rooflines at 16 and 8
+            bits (see `measured`); none where it is left out.
           fidelity: There is one.
 
         Raises:
           UnknownNameError: There is no such space, server, model or fidelity.
-          FileFormatError: A YAML file holds something else.
+          FileFormatError: A file holds something else.
         """
         if fidelity not in self.fidelity_names:
             raise unknown_name("fidelity", fidelity, self.fidelity_names)
@@ -93,7 +97,10 @@ class MoeSimulator(Simulator):
         self.default_workload = shipped_names(space)[0]
         self.node: NodePreset = node(hardware or HARDWARE[space])
         self.model: MoeModel = _model(model) if model else default_model(space)
-        given = {"hardware": hardware, "model": model}
+        self._measured: Mapping[int, npt.NDArray[np.float64]] = (
+            measured_ratios(kernels, self.node.gpu, self.model) if kernels else {}
+        )
+        given = {"hardware": hardware, "model": model, "kernels": kernels}
         self.options = {name: value for name, value in given.items() if value}
         self.groups: Mapping[str, tuple[str, ...]] = {
             group: present
@@ -101,8 +108,8 @@ class MoeSimulator(Simulator):
             if (present := tuple(m for m in members if m in self.space.names))
         }
 
-    def __reduce__(self) -> tuple[type["MoeSimulator"], tuple[str, str, str, str]]:
-        options = (self.options.get("hardware", ""), self.options.get("model", ""))
+    def __reduce__(self) -> tuple[type["MoeSimulator"], tuple[str, ...]]:
+        options = [self.options.get(name, "") for name in ("hardware", "model", "kernels")]
         return MoeSimulator, (self.space.name, *options, self.fidelity)
 
     def workload_names(self) -> tuple[str, ...]:
@@ -228,6 +235,7 @@ class MoeSimulator(Simulator):
             held.where,
             held.ranking,
             placement=placement,
+            measured=self._measured.get(round(serving.expert_bits)),
             warm=serving.warm,
         )
 

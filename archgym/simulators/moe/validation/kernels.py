@@ -1,25 +1,18 @@
 """Row V5: fused experts kernels that were measured on H100 and L40S."""
 
-import csv
-import io
-import zlib
 from collections import defaultdict
-from functools import cache
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from archgym.simulators.moe.hardware import gpu
+from archgym.simulators.moe.measured import GPU_OF_SYSTEM, read_kernels, tokens_by_expert
 from archgym.simulators.moe.timing import Efficiency, experts_kernel_ns
 from archgym.simulators.moe.validation.row import Progress, Row, reading
 
 __all__ = ["kernel_rows"]
 
-_MAX_BYTES: Final = 2**26
-_GZIP: Final = 31  # zlib's window of 2**15 bytes, with the heading of gzip
-_GPUS: Final = {"h100_sxm": "h100-sxm", "l40s": "l40s"}
 _MAX_TOKENS: Final = 4096  # the specification's range
 _MEDIAN, _P90 = 15.0, 35.0  # its tolerances [%]
 _NS_PER_MS: Final = 1e6
@@ -50,14 +43,14 @@ def kernel_rows(reference: Path, progress: Progress) -> list[Row]:
     path = reference / "kernels" / "moe_kernel_latency.csv.gz"
     errors: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     with reading(path):
-        for cells in _table(path):
+        for cells in read_kernels(path):
             if int(cells["num_tokens"]) <= _MAX_TOKENS:
                 kind = "CUTLASS" if "cutlass" in cells["kernel_source"] else "Triton"
                 key = (cells["system"], cells["moe_dtype"], kind)
                 errors[key].append(_error(cells, kind))
     rows = []
     for (system, dtype, kind), found in sorted(errors.items()):
-        what = f"{_GPUS[system]}, {dtype}, {kind}, {len(found)} rows"
+        what = f"{GPU_OF_SYSTEM[system]}, {dtype}, {kind}, {len(found)} rows"
         set_here = ("share of memory bandwidth",) if (kind, dtype) == ("CUTLASS", "fp8") else ()
         for name, value, tolerance in (
             ("median error", float(np.median(found)), _MEDIAN),
@@ -73,23 +66,6 @@ def kernel_rows(reference: Path, progress: Progress) -> list[Row]:
     return rows
 
 
-def _table(path: Path) -> list[dict[str, str]]:
-    with path.open("rb") as handle:
-        packed = handle.read(_MAX_BYTES + 1)
-    # Not `gzip`: what it says of another file is an error of the system's.
-    unpacker = zlib.decompressobj(wbits=_GZIP)
-    try:
-        content = unpacker.decompress(packed, _MAX_BYTES)
-    except zlib.error as error:
-        raise ValueError(str(error)) from None
-    if not unpacker.eof:
-        raise ValueError(f"it is cut off, or unpacks to more than {_MAX_BYTES} bytes")
-    rows = list(csv.DictReader(io.StringIO(content.decode("utf-8"))))
-    if not rows:
-        raise ValueError("it has no rows")
-    return rows
-
-
 def _error(cells: dict[str, str], kind: str) -> float:
     """How far off one kernel is [%]."""
     tokens, n_experts = int(cells["num_tokens"]), int(cells["num_experts"])
@@ -101,7 +77,7 @@ def _error(cells: dict[str, str], kind: str) -> float:
     loads = tokens_by_expert(tokens, n_experts, top_k, n_groups, cells["distribution"])
     is_wide = dtype == "bfloat16"
     modelled = experts_kernel_ns(
-        gpu(_GPUS[cells["system"]]),
+        gpu(GPU_OF_SYSTEM[cells["system"]]),
         _CUTLASS[dtype] if kind == "CUTLASS" else Efficiency(),
         loads,
         3.0 * hidden * inner,
@@ -112,41 +88,3 @@ def _error(cells: dict[str, str], kind: str) -> float:
         eight_bit_math=not is_wide,
     )
     return 100.0 * abs(modelled / (float(cells["latency_ms"]) * _NS_PER_MS) - 1.0)
-
-
-@cache
-def tokens_by_expert(
-    n_tokens: int, n_experts: int, top_k: int, n_groups: int, distribution: str
-) -> npt.NDArray[np.int64]:
-    """Tokens of each expert of the busiest accelerator, as the benchmark draws them.
-
-    `balanced` gives all alike; `power_law_a` takes quantiles of the benchmark's power law with
-    exponent a, and of experts dealt at random to `n_groups` accelerators the busiest.
-
-    Source:
-      AIConfigurator 0.12, the collector of experts kernels.
-    """
-    total = n_tokens * top_k
-    if distribution == "balanced":
-        counts = np.full(n_experts, total // n_experts)
-        counts[: total % n_experts] += 1
-        # Dealt out in turn, the first accelerator has the most.
-        first: npt.NDArray[np.int64] = np.ascontiguousarray(counts[::n_groups], dtype=np.int64)
-        return first
-    exponent = 1.0 - float(distribution.rsplit("_", 1)[1])
-    low, high = (1.0, max(1.001, 0.8 * n_tokens)) if total > n_experts else (0.01, 2.0)
-    quantiles = (np.arange(n_experts) + 0.5) / n_experts
-    drawn = ((high**exponent - low**exponent) * quantiles + low**exponent) ** (1.0 / exponent)
-    share = drawn / drawn.sum() * total
-    counts = np.floor(share + 0.5).astype(np.int64)
-    # Rounding is made good by the largest, as the benchmark does.
-    order = np.argsort(-share, kind="stable")
-    missing = total - int(counts.sum())
-    for place in range(abs(missing)):
-        expert = order[place % n_experts]
-        counts[expert] = max(0, counts[expert] + np.sign(missing))
-    counts = np.minimum(counts, n_tokens)
-    if n_groups == 1:
-        return np.asarray(counts, dtype=np.int64)
-    dealt = counts[np.random.default_rng(0).permutation(n_experts)].reshape(n_groups, -1)
-    return np.asarray(dealt[np.argmax(dealt.sum(axis=1))], dtype=np.int64)
