@@ -12,7 +12,7 @@ from typing import Final, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.errors import unknown_name
+from archgym.errors import FileFormatError, InvalidArgumentError, unknown_name
 from archgym.simulators.moe.composition import composition_routing, llama_composition
 from archgym.simulators.moe.models import MoeModel, model
 from archgym.simulators.moe.requests import Requests, generate_requests, read_requests
@@ -33,6 +33,8 @@ __all__ = [
 _NS_PER_MS: Final = 1e6
 # chosen: requests of a trace that a search can afford at each of its designs.
 _MAX_TRACED: Final = 1_000
+# chosen: some seconds a design, and some minutes once for routing.
+_MAX_TOKENS, _MAX_DRAWN = 5_000_000, 4_000_000_000
 # chosen: documents that requests of a trace take in turn, and tokens of each.
 _DOCUMENTS, _DOCUMENT_TOKENS = 24, 256
 # chosen: a quarter of a recorded document is its prompt, at least a token.
@@ -244,9 +246,17 @@ def shipped(space: str, name: str | Path, served: MoeModel) -> Asked:
 
     Raises:
       UnknownNameError: Neither a shipped workload nor a file.
-      FileFormatError: The file is no such trace.
+      FileFormatError: The file is no such trace, or one that takes too long.
+      InvalidArgumentError: The model's routing takes too long to draw.
       StorageError: It cannot be read.
     """
+    drawn = _DOCUMENTS * _DOCUMENT_TOKENS * served.moe_layers * served.experts
+    if drawn > _MAX_DRAWN:
+        raise InvalidArgumentError(
+            f"A model's layers times experts must be at most "
+            f"{_MAX_DRAWN // (_DOCUMENTS * _DOCUMENT_TOKENS):,}, or drawing its routing takes too "
+            f"long; {served.name} has {served.moe_layers} times {served.experts}."
+        )
     recipes = _RECIPES[space]
     promise = next(iter(recipes.values())).promise
     recipe = recipes.get(str(name))
@@ -277,10 +287,20 @@ def shipped(space: str, name: str | Path, served: MoeModel) -> Asked:
     if path.suffix == ".npz":
         return _traced(path, served, promise)
     skew = next(iter(recipes.values())).skew
+    requests = read_requests(path, _MAX_TRACED)
+    n_tokens = int(requests.lengths.sum())
+    if n_tokens > _MAX_TOKENS:
+        raise FileFormatError(
+            path,
+            None,
+            f"its first {_MAX_TRACED} requests must have at most {_MAX_TOKENS:,} tokens together; "
+            f"they have {n_tokens:,}",
+            "Take fewer or shorter requests",
+        )
     return Asked(
         path.stem,
         served,
-        read_requests(path, _MAX_TRACED),
+        requests,
         promise,
         document_tokens=_DOCUMENT_TOKENS,
         n_documents=_DOCUMENTS,

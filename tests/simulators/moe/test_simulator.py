@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from archgym.errors import FileFormatError, UnknownNameError
+from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
 from archgym.simulators.moe import Routing
 from archgym.simulators.moe.routing_trace import write_routing
 from archgym.simulators.moe.simulator import MoeSimulator
@@ -124,6 +124,19 @@ def test_what_is_no_workload_is_refused(tmp_path: Path) -> None:
         simulator.workload(path)
     with pytest.raises(UnknownNameError, match="chat"):
         simulator.workload("chatt")
+
+
+def test_what_would_take_for_ever_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "huge.csv"
+    lines = "".join(f"{n},9000000,9\n" for n in range(3))
+    path.write_text(f"arrival_s,prompt_tokens,output_tokens\n{lines}")
+    huge = tmp_path / "huge.yaml"
+    huge.write_text("model: {preset: olmoe-1b-7b, layers: 1000, moe_layers: 1000, experts: 4096}\n")
+
+    with pytest.raises(FileFormatError, match="at most 5,000,000 tokens"):
+        MoeSimulator().workload(path)
+    with pytest.raises(InvalidArgumentError, match="1000 times 4096"):
+        MoeSimulator(model=str(huge)).workload("chat")
 
 
 def test_hardware_and_model_are_options() -> None:
