@@ -63,6 +63,8 @@ bench: $(FULL)
 	$(BIN)/python benchmarks/journal.py
 	$(BIN)/python benchmarks/tables.py
 	$(BIN)/python benchmarks/translation.py
+	$(BIN)/python benchmarks/moe.py
+	$(BIN)/python benchmarks/moe_routing.py
 
 docs: $(FULL)
 	$(BIN)/python docs/generate.py

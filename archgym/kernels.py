@@ -25,6 +25,7 @@ __all__ = [
     "cache_folder",
     "compiled",
     "entry_point",
+    "helper",
     "inlined",
     "kept_apart",
     "on_compile",
@@ -46,6 +47,13 @@ _announcers: list[Announce] = []
 def compiled(function: Function) -> Function:
     """Compiles a helper of kernels; LLVM decides whether its calls are inlined."""
     dispatcher: Any = numba.njit(**_OPTIONS)(function)
+    return cast(Function, dispatcher)
+
+
+def helper(function: Function) -> Function:
+    """Compiles a helper that kernels alone call, in less time: Python has no way to call it."""
+    options = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    dispatcher: Any = numba.njit(**options)(function)
     return cast(Function, dispatcher)
 
 

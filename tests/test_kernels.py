@@ -218,3 +218,15 @@ def test_what_is_kept_apart_is_called_even_from_what_is_inlined() -> None:
     code = next(iter(ask.inspect_llvm().values()))  # type: ignore[attr-defined]  # as above
     assert re.search(r"call i32 @\S*square", code)
     assert not re.search(r"call i32 @\S*between", code)
+
+
+def test_a_helper_is_compiled_into_what_calls_it() -> None:
+    @kernels.helper
+    def twice(number: int) -> int:
+        return 2 * number
+
+    @kernels.compiled
+    def one_more(number: int) -> int:
+        return twice(number) + 1
+
+    assert one_more(3) == 7

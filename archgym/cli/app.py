@@ -14,6 +14,7 @@ from archgym.cli.describing import describe
 from archgym.cli.evaluating import evaluate
 from archgym.cli.listing import list_names
 from archgym.cli.merging import merge
+from archgym.cli.moe import moe_app
 from archgym.cli.policy import policy_app
 from archgym.cli.proxying import proxy_app
 from archgym.cli.searching import resume, search
@@ -60,6 +61,7 @@ app.add_typer(dataset_app)
 app.add_typer(table_app)
 app.add_typer(proxy_app)
 app.add_typer(trace_app)
+app.add_typer(moe_app)
 app.command()(validate)
 
 

@@ -1,0 +1,48 @@
+"""Serving of mixture-of-experts models: expert caches, prefetch, tiers, parallelism."""
+
+from archgym.simulators.moe.hardware import (
+    Gpu,
+    Host,
+    Link,
+    NodePreset,
+    gpu,
+    gpu_names,
+    node,
+    node_names,
+)
+from archgym.simulators.moe.models import LatentAttention, MoeModel, model, model_names
+from archgym.simulators.moe.requests import Requests, generate_requests, read_requests
+from archgym.simulators.moe.routing import (
+    Routing,
+    RoutingPreset,
+    generate,
+    routing_preset,
+    routing_preset_names,
+)
+from archgym.simulators.moe.serving import Serving
+from archgym.simulators.moe.simulator import MoeSimulator
+
+__all__ = [
+    "Gpu",
+    "Host",
+    "LatentAttention",
+    "Link",
+    "MoeModel",
+    "MoeSimulator",
+    "NodePreset",
+    "Requests",
+    "Routing",
+    "RoutingPreset",
+    "Serving",
+    "generate",
+    "generate_requests",
+    "gpu",
+    "gpu_names",
+    "model",
+    "model_names",
+    "node",
+    "node_names",
+    "read_requests",
+    "routing_preset",
+    "routing_preset_names",
+]

@@ -1,0 +1,419 @@
+"""Which tokens make up an engine step; compiled.
+
+A request waits until it is admitted, first come first served: a sequence must be free, and room
+for the keys and values of all its tokens. Then its prompt is read, in chunks where the design says
+so, and each step gives it one more token.
+
+Source:
+  Continuous batching: Yu et al., *Orca*, OSDI 2022. Longest queue: Cai et al., *Read-ME*, NeurIPS
+  2024, algorithm 1. Re-grouping: He et al., *ExpertFlow*, arXiv 2410.17954, token scheduler.
+"""
+
+from typing import Any
+
+import numpy.typing as npt
+
+from archgym.kernels import helper
+from archgym.simulators.moe.columns import (
+    AREA_NS,
+    CHUNK_TOKENS,
+    MAX_CONTEXT,
+    MAX_SEQUENCES,
+    MAX_TOKENS,
+    N_EXPERTS,
+    N_GROUPS,
+    N_LAYERS,
+    N_REQUESTS,
+    PEAK_CONTEXT,
+    PEAK_SEQUENCES,
+    SCHEDULER,
+    TOP_K,
+)
+from archgym.simulators.moe.state import (
+    ARRIVAL,
+    BATCH,
+    BATCH_COUNT,
+    BATCH_FROM,
+    GATHERED,
+    GENERATED,
+    GROUP,
+    IN_SYSTEM,
+    LAST,
+    LAST_EVENT,
+    LENGTH,
+    N_ARRIVED,
+    N_BATCH,
+    N_GROUP,
+    N_RUNNING,
+    OFFSET,
+    ORDER,
+    OUTPUT,
+    PHASE,
+    PREFILLED,
+    PROMPT,
+    QUEUE,
+    RESERVED,
+    ROTATION,
+    ROW,
+    SCORE,
+    WAITING_FROM,
+    State,
+    Work,
+    whole,
+)
+
+__all__ = ["count_area", "form_batch", "ingest", "retire", "token_row"]
+
+Array = npt.NDArray[Any]
+
+WAITING, RUNNING, FINISHED = 0, 1, 2
+_DECODE_FIRST, _PREFILL_FIRST, _FCFS, _LONGEST_QUEUE, _REGROUP = range(5)  # Scheduler
+
+
+@helper
+def token_row(work: Work, request: int, position: int) -> int:
+    """The row of `routing` of a request's token; a short document begins again."""
+    return int(
+        work.requests[ROW, request]
+        + (work.requests[OFFSET, request] + position) % work.requests[LENGTH, request]
+    )
+
+
+@helper
+def count_area(state: State, counters: Array, at: float, change: int) -> None:
+    """Adds up requests in the system times time, for Little's law."""
+    clocks, numbers = state.clocks, state.numbers
+    counters[AREA_NS] += numbers[IN_SYSTEM] * (at - clocks[LAST_EVENT])
+    clocks[LAST_EVENT] = at
+    numbers[IN_SYSTEM] += change
+
+
+@helper
+def ingest(choices: Array, work: Work, state: State, counters: Array, now: float) -> None:
+    """Takes in the requests that have come."""
+    numbers = state.numbers
+    while numbers[N_ARRIVED] < choices[N_REQUESTS]:
+        arrival = work.requests[ARRIVAL, numbers[N_ARRIVED]]
+        if arrival > now:
+            break
+        count_area(state, counters, float(arrival), 1)
+        numbers[N_ARRIVED] += 1
+
+
+@helper
+def retire(work: Work, state: State, counters: Array, request: int, at: float) -> None:
+    """A request has its last token."""
+    numbers = state.numbers
+    state.requests[PHASE, request] = FINISHED
+    state.times[LAST, request] = at
+    numbers[RESERVED] -= work.requests[PROMPT, request] + work.requests[OUTPUT, request]
+    count_area(state, counters, at, -1)
+    kept = 0
+    for place in range(numbers[N_RUNNING]):
+        other = state.requests[ORDER, place]
+        if other != request:
+            state.requests[ORDER, kept] = other
+            kept += 1
+    numbers[N_RUNNING] = kept
+
+
+@helper
+def _may_admit(choices: Array, work: Work, state: State, request: int) -> bool:
+    need = work.requests[PROMPT, request] + work.requests[OUTPUT, request]
+    return bool(
+        state.numbers[N_RUNNING] < choices[MAX_SEQUENCES]
+        and state.numbers[RESERVED] + need <= choices[MAX_CONTEXT]
+    )
+
+
+@helper
+def _admit(choices: Array, work: Work, state: State, counters: Array, request: int) -> None:
+    numbers = state.numbers
+    state.requests[PHASE, request] = RUNNING
+    state.requests[ORDER, numbers[N_RUNNING]] = request
+    numbers[N_RUNNING] += 1
+    numbers[RESERVED] += work.requests[PROMPT, request] + work.requests[OUTPUT, request]
+    while numbers[WAITING_FROM] < choices[N_REQUESTS]:
+        if state.requests[PHASE, numbers[WAITING_FROM]] == WAITING:
+            break
+        numbers[WAITING_FROM] += 1
+    counters[PEAK_SEQUENCES] = max(counters[PEAK_SEQUENCES], numbers[N_RUNNING])
+    counters[PEAK_CONTEXT] = max(counters[PEAK_CONTEXT], numbers[RESERVED])
+
+
+@helper
+def _is_decoding(work: Work, state: State, request: int) -> bool:
+    return bool(state.requests[PREFILLED, request] >= work.requests[PROMPT, request])
+
+
+@helper
+def _add(state: State, request: int, first: int, count: int) -> None:
+    place = state.numbers[N_BATCH]
+    state.requests[BATCH, place] = request
+    state.requests[BATCH_FROM, place] = first
+    state.requests[BATCH_COUNT, place] = count
+    state.numbers[N_BATCH] = place + 1
+
+
+@helper
+def _add_decode(work: Work, state: State, request: int, budget: int) -> int:
+    """Adds a decoding request's next token; what is left of the budget."""
+    if budget < 1:
+        return budget
+    _add(state, request, work.requests[PROMPT, request] + state.requests[GENERATED, request] - 1, 1)
+    return budget - 1
+
+
+@helper
+def _add_prefill(choices: Array, work: Work, state: State, request: int, budget: int) -> int:
+    """Adds as much of a prompt as there is budget for; what is left of it."""
+    done = state.requests[PREFILLED, request]
+    left = work.requests[PROMPT, request] - done
+    chunk = choices[CHUNK_TOKENS]
+    if chunk > 0:
+        count = min(left, chunk, budget)
+        if count < 1:
+            return budget
+    else:
+        # A whole prompt; one that is longer than a step may be runs alone.
+        count = left
+        if count > budget and state.numbers[N_BATCH] > 0:
+            return budget
+    _add(state, request, done, count)
+    return int(budget - count)
+
+
+@helper
+def _add_decodes(choices: Array, work: Work, state: State, budget: int) -> int:
+    """Adds decoding requests in turn, so that none waits for ever."""
+    numbers = state.numbers
+    n = numbers[N_RUNNING]
+    start = numbers[ROTATION] % n if n > choices[MAX_TOKENS] else 0
+    added = 0
+    for step in range(n):
+        request = state.requests[ORDER, (start + step) % n]
+        if budget > 0 and _is_decoding(work, state, request):
+            budget = _add_decode(work, state, request, budget)
+            added = step + 1
+    numbers[ROTATION] = start + added if n > choices[MAX_TOKENS] else 0
+    return budget
+
+
+@helper
+def _add_prefills(choices: Array, work: Work, state: State, counters: Array, budget: int) -> None:
+    """Goes on with prompts, then admits requests while there is budget."""
+    numbers = state.numbers
+    for place in range(numbers[N_RUNNING]):
+        request = state.requests[ORDER, place]
+        if budget > 0 and not _is_decoding(work, state, request):
+            budget = _add_prefill(choices, work, state, request, budget)
+    _admit_more(choices, work, state, counters, budget)
+
+
+@helper
+def _admit_more(choices: Array, work: Work, state: State, counters: Array, budget: int) -> None:
+    """Admits requests that wait, and starts on their prompts, while there is budget."""
+    numbers = state.numbers
+    while budget > 0 and numbers[WAITING_FROM] < numbers[N_ARRIVED]:
+        request = numbers[WAITING_FROM]
+        if not _may_admit(choices, work, state, request):
+            break
+        reads_whole = choices[CHUNK_TOKENS] == 0
+        if reads_whole and work.requests[PROMPT, request] > budget and numbers[N_BATCH] > 0:
+            break
+        _admit(choices, work, state, counters, request)
+        budget = _add_prefill(choices, work, state, request, budget)
+
+
+@helper
+def _in_order(choices: Array, work: Work, state: State, counters: Array, budget: int) -> None:
+    """Whoever was admitted first goes first, reading or writing."""
+    numbers = state.numbers
+    for place in range(numbers[N_RUNNING]):
+        request = state.requests[ORDER, place]
+        if budget < 1:
+            break
+        if _is_decoding(work, state, request):
+            budget = _add_decode(work, state, request, budget)
+        else:
+            budget = _add_prefill(choices, work, state, request, budget)
+    _admit_more(choices, work, state, counters, budget)
+
+
+@helper
+def _queue_of(work: Work, state: State, request: int) -> int:
+    """The expert whose queue a request stands in: what its next token asks for first."""
+    if _is_decoding(work, state, request):
+        position = work.requests[PROMPT, request] + state.requests[GENERATED, request] - 1
+    else:
+        position = state.requests[PREFILLED, request]
+    return whole(work.routing[token_row(work, request, position), 0, 0])
+
+
+@helper
+def _longest_queue(choices: Array, work: Work, state: State, counters: Array, budget: int) -> None:
+    """Takes from the longest queue until there is no budget left, then from the next longest."""
+    numbers = state.numbers
+    n_experts = choices[N_EXPERTS]
+    for expert in range(n_experts):
+        state.experts[QUEUE, expert] = 0
+    for place in range(numbers[N_RUNNING]):
+        state.experts[QUEUE, _queue_of(work, state, state.requests[ORDER, place])] += 1
+    for request in range(numbers[WAITING_FROM], numbers[N_ARRIVED]):
+        if state.requests[PHASE, request] == WAITING:
+            state.experts[QUEUE, _queue_of(work, state, request)] += 1
+    n_running = numbers[N_RUNNING]
+    while budget > 0:
+        longest = 0
+        for expert in range(1, n_experts):
+            if state.experts[QUEUE, expert] > state.experts[QUEUE, longest]:
+                longest = expert
+        if state.experts[QUEUE, longest] == 0:
+            break
+        state.experts[QUEUE, longest] = 0
+        for place in range(n_running):
+            request = state.requests[ORDER, place]
+            if budget < 1:
+                break
+            if _queue_of(work, state, request) == longest:
+                if _is_decoding(work, state, request):
+                    budget = _add_decode(work, state, request, budget)
+                else:
+                    budget = _add_prefill(choices, work, state, request, budget)
+        for request in range(numbers[WAITING_FROM], numbers[N_ARRIVED]):
+            if budget < 1:
+                break
+            if (
+                state.requests[PHASE, request] == WAITING
+                and _queue_of(work, state, request) == longest
+                and _may_admit(choices, work, state, request)
+            ):
+                _admit(choices, work, state, counters, request)
+                budget = _add_prefill(choices, work, state, request, budget)
+
+
+@helper
+def _likeness(choices: Array, work: Work, state: State, request: int, side: int) -> int:
+    """How much of what a request's next token asks for the group on one side asks for too."""
+    n_experts, top_k = choices[N_EXPERTS], choices[TOP_K]
+    position = work.requests[PROMPT, request] + state.requests[GENERATED, request] - 1
+    row = token_row(work, request, position)
+    found = 0
+    for layer in range(choices[N_LAYERS]):
+        for rank in range(top_k):
+            found += state.blocks[
+                GATHERED + side, layer * n_experts + work.routing[row, layer, rank]
+            ]
+    return found
+
+
+@helper
+def _ask(choices: Array, work: Work, state: State, request: int, side: int, change: int) -> None:
+    """Adds what a request's next token asks for to what a group asks for, or takes it away."""
+    n_experts, top_k = choices[N_EXPERTS], choices[TOP_K]
+    position = work.requests[PROMPT, request] + state.requests[GENERATED, request] - 1
+    row = token_row(work, request, position)
+    for layer in range(choices[N_LAYERS]):
+        for rank in range(top_k):
+            state.blocks[GATHERED + side, layer * n_experts + work.routing[row, layer, rank]] += (
+                change
+            )
+
+
+@helper
+def _regroup(choices: Array, work: Work, state: State, counters: Array) -> None:
+    """Splits up to two batches of decoding requests by what they ask for, and runs one half.
+
+    Two groups start from the first request and the one least like it; requests join the group that
+    they are more like, half of them each; once more with what the groups then ask for.
+    """
+    numbers = state.numbers
+    size = choices[MAX_TOKENS]
+    if numbers[N_GROUP] > 0:
+        for place in range(numbers[N_GROUP]):
+            request = state.requests[GROUP, place]
+            if state.requests[PHASE, request] == RUNNING:
+                _add_decode(work, state, request, size)
+        numbers[N_GROUP] = 0
+        if numbers[N_BATCH] > 0:
+            return
+    n_running = numbers[N_RUNNING]
+    start = numbers[ROTATION] % max(1, n_running)
+    n = 0
+    for step in range(n_running):
+        request = state.requests[ORDER, (start + step) % n_running]
+        if n < 2 * size and _is_decoding(work, state, request):
+            state.requests[GROUP, n] = request
+            n += 1
+    numbers[ROTATION] = start + n if n_running > 2 * size else 0
+    if n <= size:
+        for place in range(n):
+            _add_decode(work, state, state.requests[GROUP, place], size)
+        return
+    n_blocks = choices[N_LAYERS] * choices[N_EXPERTS]
+    for side in range(2):
+        for block in range(n_blocks):
+            state.blocks[GATHERED + side, block] = 0
+    first = state.requests[GROUP, 0]
+    _ask(choices, work, state, first, 0, 1)
+    other = state.requests[GROUP, 1]
+    least = 1 << 62
+    for place in range(1, n):
+        likeness = _likeness(choices, work, state, state.requests[GROUP, place], 0)
+        if likeness < least:
+            other, least = state.requests[GROUP, place], likeness
+    _ask(choices, work, state, other, 1, 1)
+    half = (n + 1) // 2
+    for turn in range(2):
+        for place in range(n):
+            request = state.requests[GROUP, place]
+            nearness = _likeness(choices, work, state, request, 0)
+            state.times[SCORE, place] = nearness - _likeness(choices, work, state, request, 1)
+        # Those most like the first group come first; insertion keeps equals in their order.
+        for place in range(1, n):
+            request, score = state.requests[GROUP, place], state.times[SCORE, place]
+            at = place
+            while at > 0 and state.times[SCORE, at - 1] < score:
+                state.requests[GROUP, at], state.times[SCORE, at] = (
+                    state.requests[GROUP, at - 1],
+                    state.times[SCORE, at - 1],
+                )
+                at -= 1
+            state.requests[GROUP, at], state.times[SCORE, at] = request, score
+        if turn == 0:
+            for side in range(2):
+                for block in range(n_blocks):
+                    state.blocks[GATHERED + side, block] = 0
+            for place in range(n):
+                _ask(
+                    choices, work, state, state.requests[GROUP, place], 0 if place < half else 1, 1
+                )
+    for place in range(half):
+        _add_decode(work, state, state.requests[GROUP, place], size)
+    for place in range(half, n):
+        state.requests[GROUP, place - half] = state.requests[GROUP, place]
+    numbers[N_GROUP] = n - half
+    counters[N_GROUPS] += 1
+
+
+@helper
+def form_batch(choices: Array, work: Work, state: State, counters: Array) -> None:
+    """Writes `batch`, the tokens of the next step; none where nothing may run."""
+    numbers = state.numbers
+    numbers[N_BATCH] = 0
+    budget = choices[MAX_TOKENS]
+    scheduler = choices[SCHEDULER]
+    if scheduler == _DECODE_FIRST:
+        budget = _add_decodes(choices, work, state, budget)
+        _add_prefills(choices, work, state, counters, budget)
+    elif scheduler == _FCFS:
+        _in_order(choices, work, state, counters, budget)
+    elif scheduler == _LONGEST_QUEUE:
+        _longest_queue(choices, work, state, counters, budget)
+    else:
+        _add_prefills(choices, work, state, counters, budget)
+        if numbers[N_BATCH] == 0:
+            if scheduler == _REGROUP:
+                _regroup(choices, work, state, counters)
+            else:
+                _add_decodes(choices, work, state, budget)

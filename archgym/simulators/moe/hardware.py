@@ -1,0 +1,259 @@
+"""Accelerators, their memories and links: presets with sources, and the user's own."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, final
+
+from archgym.document import Node, read_document
+from archgym.errors import InvalidArgumentError, unknown_name
+
+__all__ = ["Gpu", "Host", "Link", "NodePreset", "gpu", "gpu_names", "node", "node_names"]
+
+_GB = 10**9
+# chosen: a thousand times the best of today, and the least that can be told from nothing.
+_LEAST, _MOST = 1e-6, 1e9
+_MAX_GPUS = 4096
+
+
+@final
+@dataclass(frozen=True)
+class Gpu:
+    """An accelerator.
+
+    Attributes:
+      name: What it is called.
+      bf16_tflops: Dense peak of 16-bit matrix multiplication [TFLOP/s].
+      memory_gb_per_s: Peak of its own memory [GB/s of 1e9 bytes].
+      memory_gb: Its own memory [GB].
+      source: Where the numbers come from.
+    """
+
+    name: str
+    bf16_tflops: float
+    memory_gb_per_s: float
+    memory_gb: float
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        _check("gpu", self, ("bf16_tflops", "memory_gb_per_s", "memory_gb"))
+
+    @property
+    def memory_bytes(self) -> int:
+        """Its own memory [bytes]."""
+        return round(self.memory_gb * _GB)
+
+
+@final
+@dataclass(frozen=True)
+class Link:
+    """A link of one direction: a message takes its latency and its bytes over the bandwidth.
+
+    Attributes:
+      gb_per_s: What is reached [GB/s of 1e9 bytes].
+      latency_ns: Before the first byte [ns].
+      source: Where the numbers come from.
+    """
+
+    gb_per_s: float
+    latency_ns: float = 0.0
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        _check("link", self, ("gb_per_s",))
+        if not 0 <= self.latency_ns <= _MOST:
+            raise InvalidArgumentError(
+                f"`latency_ns` of a link must be from 0 to {_MOST:g}; got {self.latency_ns!r}."
+            )
+
+    def time_ns(self, n_bytes: float) -> float:
+        """How long a message takes alone [ns]."""
+        return self.latency_ns + n_bytes / self.gb_per_s
+
+
+@final
+@dataclass(frozen=True)
+class Host:
+    """Processors and memory beside the accelerators.
+
+    Attributes:
+      memory_gb: Memory [GB].
+      memory_gb_per_s: Its peak [GB/s].
+      gflops: What matrix multiplication reaches on all cores [GFLOP/s].
+      source: Where the numbers come from.
+    """
+
+    memory_gb: float
+    memory_gb_per_s: float
+    gflops: float
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        _check("host", self, ("memory_gb", "memory_gb_per_s", "gflops"))
+
+
+@final
+@dataclass(frozen=True)
+class NodePreset:
+    """A server: equal accelerators, a host, and the links between them.
+
+    Attributes:
+      name: What it is called.
+      gpu: Each accelerator.
+      n_gpus: How many.
+      host_to_gpu: From the host's memory to one accelerator.
+      gpu_to_host: Back.
+      ssd: From the drive to the host's memory.
+      host: Processors and memory.
+      gpu_to_gpu: From one accelerator to the others; None for one accelerator.
+      network: From one accelerator to other servers; None where there is none.
+    """
+
+    name: str
+    gpu: Gpu
+    n_gpus: int
+    host_to_gpu: Link
+    gpu_to_host: Link
+    ssd: Link
+    host: Host
+    gpu_to_gpu: Link | None = None
+    network: Link | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.n_gpus <= _MAX_GPUS:
+            raise InvalidArgumentError(
+                f"`n_gpus` of a node must be a whole number from 1 to {_MAX_GPUS}; "
+                f"got {self.n_gpus!r}."
+            )
+
+
+def _check(what: str, value: object, names: tuple[str, ...]) -> None:
+    for name in names:
+        number = getattr(value, name)
+        if not _LEAST <= number <= _MOST:
+            raise InvalidArgumentError(
+                f"`{name}` of a {what} must be from {_LEAST:g} to {_MOST:g}; got {number!r}."
+            )
+
+
+@cache
+def _presets() -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
+    path = resources.files("archgym.simulators.moe").joinpath("data/hardware.json")
+    presets: dict[str, dict[str, dict[str, Any]]] = json.loads(path.read_text("utf-8"))
+    return presets
+
+
+def gpu_names() -> tuple[str, ...]:
+    """Names of all accelerators."""
+    return tuple(_presets()["gpus"])
+
+
+def gpu(name: str) -> Gpu:
+    """The accelerator with this name.
+
+    Raises:
+      UnknownNameError: There is none.
+    """
+    found = _presets()["gpus"].get(name)
+    if found is None:
+        raise unknown_name("gpu", name, gpu_names())
+    return Gpu(name=name, **found)
+
+
+def node_names() -> tuple[str, ...]:
+    """Names of all servers."""
+    return tuple(_presets()["nodes"])
+
+
+def node(name: str) -> NodePreset:
+    """The server with this name, or that under `hardware` in a YAML file.
+
+    Args:
+      name: A preset, or a path that ends in .yaml, .yml or .json.
+
+    Raises:
+      UnknownNameError: There is no such preset.
+      FileFormatError: The file is no server.
+      StorageError: It cannot be read.
+    """
+    if Path(name).suffix in (".yaml", ".yml", ".json"):
+        return _read_node(name)
+    found = _presets()["nodes"].get(name)
+    if found is None:
+        raise unknown_name("hardware", name, node_names())
+    links = {key: Link(**found[key]) for key in _LINKS if key in found}
+    return NodePreset(
+        name=name,
+        gpu=gpu(found["gpu"]),
+        n_gpus=found["n_gpus"],
+        host=Host(**found["host"]),
+        **links,
+    )
+
+
+_LINKS = ("host_to_gpu", "gpu_to_host", "ssd", "gpu_to_gpu", "network")
+_PARTS: Mapping[str, tuple[type[Any], tuple[str, ...]]] = {
+    "gpu": (Gpu, ("bf16_tflops", "memory_gb_per_s", "memory_gb")),
+    "host": (Host, ("memory_gb", "memory_gb_per_s", "gflops")),
+    **dict.fromkeys(_LINKS, (Link, ("gb_per_s", "latency_ns"))),
+}
+
+
+def _read_node(path: str) -> NodePreset:
+    """A preset with other values in the places that the file names."""
+    document = read_document(path)
+    root = document.root.members("the file", ("model", "hardware", "routing"))
+    if "hardware" not in root:
+        raise document.root.refusal(
+            "the file must have the key 'hardware'; it has not",
+            "See the README of the moe simulator",
+        )
+    top = root["hardware"]
+    members = top.members("hardware", ("preset", "name", "n_gpus", *_PARTS))
+    values: dict[str, Any] = {"name": Path(path).stem}
+    if "preset" in members:
+        try:
+            values = vars(node(members["preset"].text("`preset`"))) | values
+        except LookupError as error:
+            raise document.refusal(error, "hardware", "preset") from None
+    for key, member in members.items():
+        if key == "name":
+            values["name"] = member.text("`name`")
+        elif key == "n_gpus":
+            values["n_gpus"] = member.whole("`n_gpus`", 1, _MAX_GPUS)
+        elif key != "preset":
+            values[key] = _part(key, member, values.get(key))
+    needed = ("gpu", "n_gpus", "host_to_gpu", "gpu_to_host", "ssd", "host")
+    absent = [key for key in needed if key not in values]
+    if absent:
+        raise top.refusal(
+            f"hardware must have the key {absent[0]!r}; it has not", "Add it, or name a `preset`"
+        )
+    return NodePreset(**values)
+
+
+def _part(key: str, member: Node, base: Any) -> Any:
+    """A part of a server: numbers by name, or an accelerator by its name."""
+    kind, numbers = _PARTS[key]
+    if key == "gpu" and isinstance(member.value, str):
+        try:
+            return gpu(member.value)
+        except LookupError as error:
+            raise member.refusal(*str(error).split(". ", 1)) from None
+    given = member.members(f"`{key}`", (*numbers, "source", *(("name",) if key == "gpu" else ())))
+    values: dict[str, Any] = dict(vars(base)) if base is not None else {}
+    for name, item in given.items():
+        if name in numbers:
+            low = 0.0 if name == "latency_ns" else _LEAST
+            values[name] = item.number(f"`{name}`", low, _MOST)
+        else:
+            values[name] = item.text(f"`{name}`")
+    if key == "gpu":
+        values.setdefault("name", "own")
+    absent = [name for name in numbers if name not in values and name != "latency_ns"]
+    if absent:
+        raise member.refusal(f"`{key}` must have the key {absent[0]!r}; it has not")
+    return kind(**values)

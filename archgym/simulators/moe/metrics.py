@@ -1,0 +1,224 @@
+"""What the MoE serving simulator measures, and what designs are searched for."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from archgym.metrics import MetricSpec
+from archgym.objective import Objective, Term
+from archgym.simulators.moe.energy import ENERGY
+from archgym.simulators.moe.hardware import NodePreset
+from archgym.simulators.moe.models import MoeModel
+from archgym.simulators.moe.running import Run
+from archgym.simulators.moe.serving import Serving
+from archgym.simulators.moe.workloads import Promise
+
+__all__ = ["METRICS", "OBJECTIVES", "measure"]
+
+_NS_PER_MS: Final = 1e6
+_NS_PER_S: Final = 1e9
+_GB: Final = 1e9
+# chosen: weights of 4 bits lose little; with fewer, results are no longer the model's.
+_FULL_BITS: Final = 4
+
+
+def _times(name: str, what: str) -> tuple[MetricSpec, ...]:
+    return (
+        MetricSpec(f"{name}_mean_ms", "ms", "minimise", 1e-3, f"{what}, mean over requests."),
+        *(
+            MetricSpec(
+                f"{name}_p{share}_ms", "ms", "minimise", 1e-3, f"{what}, of {share} % at most."
+            )
+            for share in (50, 90, 99)
+        ),
+    )
+
+
+METRICS: Final = (
+    *_times("ttft", "Time from arrival to the first token"),
+    *_times("tpot", "Time for each further token"),
+    *_times("e2e", "Time from arrival to the last token"),
+    MetricSpec("total_time_ms", "ms", "minimise", 1e-3, "Until the last request is served."),
+    MetricSpec("output_per_s", "tokens/s", "maximise", 1e-3, "Output tokens over the total time."),
+    MetricSpec("input_per_s", "tokens/s", "maximise", 1e-3, "Prompt tokens over the total time."),
+    MetricSpec(
+        "goodput_per_s",
+        "requests/s",
+        "maximise",
+        1e-4,
+        "Requests served as promised over the total time.",
+    ),
+    MetricSpec("promised_percent", "%", "maximise", 0.1, "Requests that were served as promised."),
+    MetricSpec("memory_gb", "GB", "minimise", 1e-2, "Most that an accelerator's memory held."),
+    MetricSpec("n_gpus", "", "minimise", 0.1, "Accelerators that served."),
+    MetricSpec("energy_per_token_mj", "mJ", "minimise", 1e-2, "Per output token; not calibrated."),
+    MetricSpec(
+        "degraded_percent",
+        "%",
+        "minimise",
+        0.1,
+        "Uses of experts that had fewer than 4 bits or were skipped.",
+    ),
+    MetricSpec(
+        "hit_rate_percent", "%", "maximise", 1e-2, "Experts that were there when asked for."
+    ),
+    MetricSpec("worst_layer_hit_rate_percent", "%", "none", 1e-2, "Of the layer with the fewest."),
+    MetricSpec("distinct_experts", "", "none", 1e-2, "Distinct experts of a layer in a step."),
+    MetricSpec("demand_gb", "GB", "none", 1e-3, "Loaded over the host link when asked for."),
+    MetricSpec("prefetch_gb", "GB", "none", 1e-3, "Loaded over the host link ahead."),
+    MetricSpec("useful_prefetch_gb", "GB", "none", 1e-3, "Of that, what was used."),
+    MetricSpec("wasted_prefetch_gb", "GB", "none", 1e-3, "Of that, what was not."),
+    MetricSpec("drive_gb", "GB", "none", 1e-3, "Read from the drive."),
+    MetricSpec("to_host_gb", "GB", "none", 1e-6, "Moved back to the host, for its processor."),
+    MetricSpec("stall_load_ms", "ms", "none", 1e-3, "Layers waited for loads when asked for."),
+    MetricSpec("stall_drive_ms", "ms", "none", 1e-3, "They waited for the drive."),
+    MetricSpec("stall_cpu_ms", "ms", "none", 1e-3, "They waited for the host's processor."),
+    MetricSpec("stall_prefetch_ms", "ms", "none", 1e-3, "Demanded loads waited behind prefetches."),
+    MetricSpec("stall_places_ms", "ms", "none", 1e-3, "Loads waited for a free buffer."),
+    MetricSpec("communication_ms", "ms", "none", 1e-3, "Exchange that computing did not hide."),
+    MetricSpec("balance_percent", "%", "none", 1e-2, "Mean over largest load of the accelerators."),
+    MetricSpec("batch_mean", "requests", "none", 1e-2, "Requests of a step, on average."),
+)
+
+_TPOT: Final = Term("tpot_mean_ms", "minimise")
+_INTACT: Final = Term("degraded_percent", "at-most", target=5.0)
+OBJECTIVES: Final[Mapping[str, Objective]] = {
+    objective.name: objective
+    for objective in (
+        Objective(
+            "latency", (_TPOT, _INTACT), "Least time per token, with the model's results intact."
+        ),
+        Objective(
+            "throughput-as-promised",
+            (Term("goodput_per_s", "maximise"), _INTACT),
+            "Most requests a second that are served as promised.",
+        ),
+        Objective(
+            "throughput-per-gpu",
+            (Term("output_per_s", "maximise"), Term("n_gpus", "minimise"), _INTACT),
+            "Most tokens a second for each accelerator.",
+        ),
+        Objective(
+            "memory-under-latency",
+            (
+                Term("memory_gb", "minimise", 0.3),
+                Term("tpot_mean_ms", "at-most", 0.6, target=100.0),
+                Term("degraded_percent", "at-most", 0.1, target=5.0),
+            ),
+            "Least memory of an accelerator with at most 100 ms a token.",
+        ),
+        Objective(
+            "balanced",
+            (
+                _TPOT,
+                Term("ttft_mean_ms", "minimise"),
+                Term("memory_gb", "minimise"),
+                Term("energy_per_token_mj", "minimise"),
+                _INTACT,
+            ),
+            "Both latencies, memory and energy alike.",
+        ),
+    )
+}
+
+
+def measure(
+    run: Run, model: MoeModel, node: NodePreset, serving: Serving, promise: Promise
+) -> npt.NDArray[np.float64]:
+    """The metrics of a run, (n_metrics,) by `METRICS`."""
+    c = run.counters
+    elapsed_s = c["elapsed_ns"] / _NS_PER_S
+    n_output = float(run.output_tokens.sum())
+    good = _promised(run, promise)
+    values = {
+        "total_time_ms": c["elapsed_ns"] / _NS_PER_MS,
+        "output_per_s": n_output / elapsed_s,
+        "input_per_s": c["n_prompt_tokens"] / elapsed_s,
+        "goodput_per_s": good.sum() / elapsed_s,
+        "promised_percent": 100.0 * good.mean(),
+        "memory_gb": _memory_bytes(run, serving) / _GB,
+        "n_gpus": float(serving.n_gpus),
+        "energy_per_token_mj": 1e3 * _joules(run, model, node, serving) / n_output,
+        "batch_mean": c["n_batch_sum"] / c["n_steps"],
+    }
+    for name, times in (("ttft", run.ttft_ns), ("tpot", run.tpot_ns), ("e2e", run.e2e_ns)):
+        # Requests of one token have no time per further token; where all are, it is 0.
+        shown = times if len(times) else np.zeros(1)
+        values[f"{name}_mean_ms"] = float(shown.mean()) / _NS_PER_MS
+        for share, time in zip((50, 90, 99), np.percentile(shown, (50, 90, 99)), strict=True):
+            values[f"{name}_p{share}_ms"] = float(time) / _NS_PER_MS
+    values |= _of_experts(run, serving) | _of_links(run, model, serving)
+    return np.array([values[spec.name] for spec in METRICS])
+
+
+def _promised(run: Run, promise: Promise) -> npt.NDArray[np.bool_]:
+    """Which requests were served as promised."""
+    further = np.maximum(1, run.output_tokens - 1)
+    tpot = (run.finish_ns - run.first_ns) / further
+    return np.asarray(
+        (run.ttft_ns <= promise.ttft_ms * _NS_PER_MS) & (tpot <= promise.tpot_ms * _NS_PER_MS)
+    )
+
+
+def _of_experts(run: Run, serving: Serving) -> dict[str, float]:
+    c = run.counters
+    asked = run.layer_accesses > 0
+    rates = run.layer_hits[asked] / run.layer_accesses[asked]
+    degraded = c["n_degraded"] / max(1.0, c["n_routed"])
+    return {
+        "degraded_percent": 100.0 * (1.0 if serving.expert_bits < _FULL_BITS else degraded),
+        # Where all layers are skipped, nothing is missed.
+        "hit_rate_percent": 100.0 * c["n_hits"] / c["n_accesses"] if c["n_accesses"] else 100.0,
+        "worst_layer_hit_rate_percent": 100.0 * float(rates.min()) if len(rates) else 100.0,
+        "distinct_experts": c["n_distinct"] / max(1.0, c["n_events"]),
+        "balance_percent": 100.0 * c["load_sum"] / c["load_max"] if c["load_max"] else 100.0,
+    }
+
+
+def _of_links(run: Run, model: MoeModel, serving: Serving) -> dict[str, float]:
+    c = run.counters
+    size = run.plan.expert_bytes / _GB
+    low = model.expert_bytes(serving.low_bits) / _GB
+    ahead = size * (c["n_prefetch"] - c["prefetch_cut"])
+    useful = size * c["n_useful"]
+    return {
+        "demand_gb": size * c["n_demand"] + low * c["n_demand_low"],
+        "prefetch_gb": ahead,
+        "useful_prefetch_gb": useful,
+        "wasted_prefetch_gb": max(0.0, ahead - useful),
+        "drive_gb": size * c["n_ssd"],
+        "to_host_gb": 2.0 * model.hidden * c["to_host_tokens"] / _GB,
+        "stall_load_ms": c["stall_load_ns"] / _NS_PER_MS,
+        "stall_drive_ms": c["stall_ssd_ns"] / _NS_PER_MS,
+        "stall_cpu_ms": c["stall_cpu_ns"] / _NS_PER_MS,
+        "stall_prefetch_ms": c["stall_prefetch_ns"] / _NS_PER_MS,
+        "stall_places_ms": c["stall_places_ns"] / _NS_PER_MS,
+        "communication_ms": c["communication_ns"] / _NS_PER_MS,
+    }
+
+
+def _memory_bytes(run: Run, serving: Serving) -> float:
+    """Weights, buffers and what a step needs, and the most keys and values that were held."""
+    held = run.counters["peak_context"] / serving.data * run.plan.kv_bytes
+    return run.plan.weight_bytes + held
+
+
+def _joules(run: Run, model: MoeModel, node: NodePreset, serving: Serving) -> float:
+    c = run.counters
+    size = run.plan.expert_bytes
+    others = model.other_bytes(serving.attention_bits) * serving.data
+    kv = model.kv_bytes_per_token(serving.kv_bits)
+    moved = c["n_demand"] + c["n_prefetch"] - c["prefetch_cut"]
+    exchanged_ns = c["inter_busy_ns"] * serving.n_gpus
+    network = node.network.gb_per_s if node.network is not None else 0.0
+    return ENERGY.joules(
+        elapsed_ns=c["elapsed_ns"],
+        n_gpus=serving.n_gpus,
+        memory_bytes=c["n_steps"] * others + c["n_hits"] * size + c["context_read"] * kv,
+        link_bytes=moved * size + exchanged_ns * network,
+        host_bytes=(moved + c["n_cpu"]) * size,
+        drive_bytes=c["n_ssd"] * size,
+        flops=2.0 * model.active_parameters * c["n_tokens"],
+    )

@@ -1,0 +1,296 @@
+"""Architectures of mixture-of-experts models: what weighs how much, and how tokens are routed."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, final
+
+from archgym.document import Node, read_document
+from archgym.errors import InvalidArgumentError, unknown_name
+
+__all__ = ["LatentAttention", "MoeModel", "model", "model_names", "read_model"]
+
+# chosen: ten times the largest model that is served today, in every dimension.
+_LIMITS = {
+    "layers": 1_000,
+    "moe_layers": 1_000,
+    "hidden": 100_000,
+    "experts": 4_096,
+    "top_k": 64,
+    "expert_inner": 1_000_000,
+    "shared_inner": 1_000_000,
+    "matrices": 3,
+    "heads": 1_024,
+    "kv_heads": 1_024,
+    "head_size": 1_024,
+    "vocabulary": 10_000_000,
+    "dense_layers": 1_000,
+    "dense_inner": 1_000_000,
+}
+_MAY_BE_ZERO = {"shared_inner", "dense_layers", "dense_inner"}
+_OPTIONAL = {"latent", "tied_embeddings", "routing", "source", *_MAY_BE_ZERO}
+_LATENT = ("query_rank", "kv_rank", "rope_size", "nope_size", "value_size")
+_BITS_PER_BYTE = 8
+
+
+@final
+@dataclass(frozen=True)
+class LatentAttention:
+    """Multi-head latent attention: keys and values are stored as one small vector.
+
+    Source:
+      DeepSeek-AI, *DeepSeek-V2*, 2024, section 2.1; 0 for `query_rank` is no compression.
+    """
+
+    query_rank: int
+    kv_rank: int
+    rope_size: int
+    nope_size: int
+    value_size: int
+
+
+@final
+@dataclass(frozen=True)
+class MoeModel:
+    """A model's dimensions; every weight and byte follows from them.
+
+    Attributes:
+      name: What it is called.
+      layers: All layers of attention.
+      moe_layers: Layers with experts.
+      hidden: Size of a token's vector.
+      experts: Routed experts of a layer.
+      top_k: Routed experts that a token uses in a layer.
+      expert_inner: Inner size of a routed expert.
+      shared_inner: Inner size of all shared experts of a layer together; 0 for none.
+      matrices: Matrices of an expert: 3 where it is gated, else 2.
+      heads: Heads of queries.
+      kv_heads: Heads of keys and values.
+      head_size: Size of a head.
+      vocabulary: Tokens there are.
+      dense_layers: Layers with a plain feed-forward network.
+      dense_inner: Its inner size.
+      latent: Multi-head latent attention, where the model has it.
+      tied_embeddings: Whether input and output share one embedding.
+      routing: Preset of the routing generator that fits it.
+      source: Where the dimensions come from.
+    """
+
+    name: str
+    layers: int
+    moe_layers: int
+    hidden: int
+    experts: int
+    top_k: int
+    expert_inner: int
+    matrices: int
+    heads: int
+    kv_heads: int
+    head_size: int
+    vocabulary: int
+    shared_inner: int = 0
+    dense_layers: int = 0
+    dense_inner: int = 0
+    latent: LatentAttention | None = None
+    tied_embeddings: bool = False
+    routing: str = "mixtral-8x7b"
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        for name, high in _LIMITS.items():
+            value = getattr(self, name)
+            low = 0 if name in _MAY_BE_ZERO else 1
+            if not low <= value <= high:
+                raise InvalidArgumentError(
+                    f"`{name}` of a model must be a whole number from {low} to {high}; "
+                    f"got {value!r}."
+                )
+        if self.top_k > self.experts:
+            raise InvalidArgumentError(
+                f"`top_k` of a model must be at most its {self.experts} `experts`; "
+                f"got {self.top_k}."
+            )
+        if self.moe_layers + self.dense_layers > self.layers:
+            raise InvalidArgumentError(
+                f"`moe_layers` and `dense_layers` of a model must be at most its {self.layers} "
+                f"`layers` together; got {self.moe_layers} and {self.dense_layers}."
+            )
+
+    @property
+    def expert_parameters(self) -> int:
+        """Weights of one routed expert of one layer."""
+        return self.matrices * self.hidden * self.expert_inner
+
+    @property
+    def shared_parameters(self) -> int:
+        """Weights of the shared experts of one layer."""
+        return self.matrices * self.hidden * self.shared_inner
+
+    @property
+    def router_parameters(self) -> int:
+        """Weights of one layer's router."""
+        return self.hidden * self.experts
+
+    @property
+    def dense_parameters(self) -> int:
+        """Weights of one plain feed-forward network."""
+        return self.matrices * self.hidden * self.dense_inner
+
+    @property
+    def attention_parameters(self) -> int:
+        """Weights of one layer's attention."""
+        if self.latent is None:
+            queries_and_output = 2 * self.hidden * self.heads * self.head_size
+            return queries_and_output + 2 * self.hidden * self.kv_heads * self.head_size
+        latent = self.latent
+        query_size = self.heads * (latent.nope_size + latent.rope_size)
+        if latent.query_rank:
+            queries = latent.query_rank * (self.hidden + query_size)
+        else:
+            queries = self.hidden * query_size
+        down = self.hidden * (latent.kv_rank + latent.rope_size)
+        up = latent.kv_rank * self.heads * (latent.nope_size + latent.value_size)
+        return queries + down + up + self.heads * latent.value_size * self.hidden
+
+    @property
+    def embedding_parameters(self) -> int:
+        """Weights of the input's and the output's embedding."""
+        return (1 if self.tied_embeddings else 2) * self.vocabulary * self.hidden
+
+    @property
+    def all_experts_parameters(self) -> int:
+        """Weights of all routed experts."""
+        return self.moe_layers * self.experts * self.expert_parameters
+
+    @property
+    def other_parameters(self) -> int:
+        """Weights of everything but routed experts."""
+        return (
+            self.layers * self.attention_parameters
+            + self.moe_layers * (self.shared_parameters + self.router_parameters)
+            + self.dense_layers * self.dense_parameters
+            + self.embedding_parameters
+        )
+
+    @property
+    def total_parameters(self) -> int:
+        """All weights."""
+        return self.all_experts_parameters + self.other_parameters
+
+    @property
+    def active_parameters(self) -> int:
+        """Weights that one token uses."""
+        used = self.moe_layers * self.top_k * self.expert_parameters
+        return used + self.other_parameters
+
+    def expert_bytes(self, bits: float = 16) -> int:
+        """Bytes of one routed expert whose weights have so many bits."""
+        return round(self.expert_parameters * bits / _BITS_PER_BYTE)
+
+    def other_bytes(self, bits: float = 16) -> int:
+        """Bytes of everything but routed experts."""
+        return round(self.other_parameters * bits / _BITS_PER_BYTE)
+
+    def kv_bytes_per_token(self, bits: float = 16) -> int:
+        """Bytes of keys and values of one token, over all layers."""
+        if self.latent is not None:
+            values = self.latent.kv_rank + self.latent.rope_size
+        else:
+            values = 2 * self.kv_heads * self.head_size
+        return round(self.layers * values * bits / _BITS_PER_BYTE)
+
+
+@cache
+def _presets() -> Mapping[str, Mapping[str, Any]]:
+    path = resources.files("archgym.simulators.moe").joinpath("data/models.json")
+    presets: dict[str, dict[str, Any]] = json.loads(path.read_text("utf-8"))
+    return presets
+
+
+def model_names() -> tuple[str, ...]:
+    """Names of all presets, in the order of their families."""
+    return tuple(_presets())
+
+
+def model(name: str) -> MoeModel:
+    """The preset with this name, or the model in a YAML file.
+
+    Args:
+      name: A preset, or a path that ends in .yaml, .yml or .json.
+
+    Raises:
+      UnknownNameError: There is no such preset.
+      FileFormatError: The file is no model.
+      StorageError: It cannot be read.
+    """
+    if Path(name).suffix in (".yaml", ".yml", ".json"):
+        return read_model(name)
+    found = _presets().get(name)
+    if found is None:
+        raise unknown_name("model", name, _presets())
+    values = dict(found)
+    latent = values.pop("latent", None)
+    return MoeModel(name=name, latent=LatentAttention(**latent) if latent else None, **values)
+
+
+def read_model(path: str | Path) -> MoeModel:
+    """The model under `model` in a YAML file.
+
+    Its keys are the attributes of `MoeModel`; `preset` takes those that are not given from a
+    preset.
+
+    Raises:
+      FileFormatError: It is something else; the error names the line.
+      StorageError: It cannot be read.
+    """
+    document = read_document(path)
+    root = document.root.members("the file", ("model", "hardware", "routing"))
+    if "model" not in root:
+        raise document.root.refusal(
+            "the file must have the key 'model'; it has not", "See the README of the moe simulator"
+        )
+    node = root["model"]
+    names = [field.name for field in fields(MoeModel)]
+    members = node.members("a model", (*names, "preset"))
+    values: dict[str, Any] = {"name": Path(path).stem}
+    if "preset" in members:
+        preset = members["preset"]
+        try:
+            base = model(preset.text("`preset`"))
+        except LookupError as error:
+            raise document.refusal(error, "model", "preset") from None
+        values = vars(base) | values | {"source": f"{base.name} with other values"}
+    values |= {name: _value(name, member) for name, member in members.items() if name != "preset"}
+    absent = [name for name in names if name not in values and name not in _OPTIONAL]
+    if absent:
+        raise node.refusal(
+            f"a model must have the key {absent[0]!r}; it has not", "Add it, or name a `preset`"
+        )
+    try:
+        return MoeModel(**values)
+    except InvalidArgumentError as error:
+        raise node.refusal(str(error)) from None
+
+
+def _value(name: str, node: Node) -> Any:
+    if name in _LIMITS:
+        return node.whole(f"`{name}`", 0 if name in _MAY_BE_ZERO else 1, _LIMITS[name])
+    if name == "tied_embeddings":
+        return node.flag(f"`{name}`")
+    if name == "latent":
+        if node.value is None:
+            return None
+        members = node.members("`latent`", _LATENT)
+        absent = [key for key in _LATENT if key not in members]
+        if absent:
+            raise node.refusal(f"`latent` must have the key {absent[0]!r}; it has not")
+        return LatentAttention(
+            **{
+                key: member.whole(f"`{key}`", 0 if key == "query_rank" else 1, 100_000)
+                for key, member in members.items()
+            }
+        )
+    return node.text(f"`{name}`")

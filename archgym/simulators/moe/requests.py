@@ -1,0 +1,369 @@
+"""Requests to a server: when they come, how long they are; read from traces or drawn."""
+
+import csv
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from archgym.errors import FileFormatError, InvalidArgumentError
+from archgym.limits import check_choice, check_number, check_whole
+from archgym.storage import storage_errors
+
+__all__ = ["ARRIVALS", "Requests", "generate_requests", "read_requests"]
+
+# chosen: a day of the busiest public trace, and more tokens than any model reads at once.
+MAX_REQUESTS: Final = 1_000_000
+MAX_TOKENS: Final = 10_000_000
+_MAX_ARRIVAL_S: Final = 1e8
+# chosen: a Mooncake line lists a hash for each 512 tokens of its prompt.
+_MAX_LINE: Final = 2**20
+_NS_PER_S: Final = 1e9
+_NS_PER_MS: Final = 1e6
+ARRIVALS: Final = ("poisson", "gamma", "on-off", "at-once")
+"""How requests may come."""
+
+
+@final
+@dataclass(frozen=True)
+class Requests:
+    """n requests in the order in which they come.
+
+    Attributes:
+      arrival_ns: (n,) int64, from 0, never falling [ns].
+      prompt_tokens: (n,) int32, 1 or more.
+      output_tokens: (n,) int32, 1 or more.
+      name: What they are called.
+    """
+
+    arrival_ns: npt.NDArray[np.int64]
+    prompt_tokens: npt.NDArray[np.int32]
+    output_tokens: npt.NDArray[np.int32]
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        n = len(self.arrival_ns)
+        if not 1 <= n <= MAX_REQUESTS:
+            raise InvalidArgumentError(f"Requests must be 1 to {MAX_REQUESTS}; got {n}.")
+        wanted = {"arrival_ns": np.int64, "prompt_tokens": np.int32, "output_tokens": np.int32}
+        for name, kind in wanted.items():
+            column = getattr(self, name)
+            if column.dtype != kind or column.shape != (n,):
+                raise InvalidArgumentError(
+                    f"`{name}` must have shape {(n,)} and type {np.dtype(kind)}; got "
+                    f"{column.shape}, {column.dtype}."
+                )
+        if self.arrival_ns[0] < 0 or (np.diff(self.arrival_ns) < 0).any():
+            raise InvalidArgumentError("`arrival_ns` must be 0 or more and never fall.")
+        for name in ("prompt_tokens", "output_tokens"):
+            column = getattr(self, name)
+            if column.min() < 1 or column.max() > MAX_TOKENS:
+                raise InvalidArgumentError(
+                    f"`{name}` must be from 1 to {MAX_TOKENS}; got {column.min()} to "
+                    f"{column.max()}."
+                )
+
+    def __len__(self) -> int:
+        return len(self.arrival_ns)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything but the name."""
+        found = sha256()
+        for column in (self.arrival_ns, self.prompt_tokens, self.output_tokens):
+            found.update(np.ascontiguousarray(column).tobytes())
+        return found.hexdigest()
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens whose routing a request needs: its prompt and all outputs but the last."""
+        return self.prompt_tokens.astype(np.int64) + self.output_tokens - 1
+
+    def first(self, n: int) -> "Requests":
+        """The first n requests, or all where there are fewer."""
+        check_whole("n", n, 1)
+        return Requests(
+            self.arrival_ns[:n], self.prompt_tokens[:n], self.output_tokens[:n], self.name
+        )
+
+
+def generate_requests(
+    n: int,
+    seed: int,
+    *,
+    rate_per_s: float,
+    prompt_mean: float,
+    output_mean: float,
+    prompt_spread: float = 0.0,
+    output_spread: float = 0.0,
+    arrivals: str = "poisson",
+    cv: float = 1.0,
+    on_s: float = 10.0,
+    off_s: float = 10.0,
+) -> Requests:
+    """Draws requests.
+
+    Args:
+      n: How many.
+      seed: 0 or more.
+      rate_per_s: Mean rate over all time [1/s].
+      prompt_mean: Mean length of prompts [tokens].
+      output_mean: Mean length of outputs [tokens].
+      prompt_spread: Standard deviation of the logarithm of a prompt's length; 0 for equal ones.
+      output_spread: That of an output.
+      arrivals: `poisson`; `gamma` with the coefficient of variation `cv` between arrivals;
+        `on-off`, Poisson in periods of `on_s` with pauses of `off_s` between, both exponential;
+        or `at-once`, all at 0.
+      cv: See `arrivals`.
+      on_s: Mean of a period with arrivals [s].
+      off_s: Mean of a pause [s].
+
+    Raises:
+      InvalidArgumentError: An argument is outside its limits.
+    """
+    check_whole("n", n, 1, MAX_REQUESTS)
+    check_whole("seed", seed, 0, 2**63 - 1)
+    check_choice("arrivals", arrivals, ARRIVALS)
+    check_number("rate_per_s", rate_per_s, 1e-6, 1e9)
+    check_number("cv", cv, 0.01, 100.0)
+    check_number("on_s", on_s, 1e-6, 1e6)
+    check_number("off_s", off_s, 0.0, 1e6)
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 2]))
+    if arrivals == "at-once":
+        gaps_s = np.zeros(n)
+    elif arrivals == "gamma":
+        shape = 1.0 / cv**2
+        gaps_s = rng.gamma(shape, 1.0 / (rate_per_s * shape), n)
+    else:
+        gaps_s = rng.exponential(1.0 / rate_per_s, n)
+    arrival_s = np.cumsum(gaps_s)
+    if arrivals == "on-off":
+        arrival_s = _spread_over_periods(arrival_s, on_s, off_s, rng)
+    arrival_s -= arrival_s[0]
+    return Requests(
+        np.rint(arrival_s * _NS_PER_S).astype(np.int64),
+        _lengths("prompt", n, prompt_mean, prompt_spread, rng),
+        _lengths("output", n, output_mean, output_spread, rng),
+        arrivals,
+    )
+
+
+def _spread_over_periods(
+    arrival_s: npt.NDArray[np.float64], on_s: float, off_s: float, rng: np.random.Generator
+) -> npt.NDArray[np.float64]:
+    """Puts pauses between arrivals; time is first compressed, so that the mean rate stays."""
+    busy = arrival_s * on_s / (on_s + off_s)
+    ends = [0.0]
+    while ends[-1] < busy[-1] and len(ends) <= MAX_REQUESTS:
+        ends.extend(ends[-1] + np.cumsum(rng.exponential(on_s, 256)))
+    pauses = np.concatenate(([0.0], np.cumsum(rng.exponential(off_s, len(ends)))))
+    return busy + pauses[np.searchsorted(ends[1:], busy)]
+
+
+def _lengths(
+    what: str, n: int, mean: float, spread: float, rng: np.random.Generator
+) -> npt.NDArray[np.int32]:
+    check_number(f"{what}_mean", mean, 1.0, MAX_TOKENS)
+    check_number(f"{what}_spread", spread, 0.0, 10.0)
+    # The mean of a log-normal number is exp(mu + spread**2 / 2).
+    drawn = np.exp(math.log(mean) - spread**2 / 2 + spread * rng.standard_normal(n))
+    return np.clip(np.rint(drawn), 1, MAX_TOKENS).astype(np.int32)
+
+
+@final
+@dataclass(frozen=True)
+class _Layout:
+    """Names of the columns of a trace, and what its arrivals count [ns]."""
+
+    arrival: str
+    prompt: str
+    output: str
+    unit_ns: float
+    is_date: bool = False
+
+
+_LAYOUTS: Final = (
+    # Patel et al., *Splitwise*, ISCA 2024: the Azure LLM inference traces of 2023 and 2024.
+    _Layout("TIMESTAMP", "ContextTokens", "GeneratedTokens", _NS_PER_S, is_date=True),
+    # Qin et al., *Mooncake*, FAST 2025: milliseconds.
+    _Layout("timestamp", "input_length", "output_length", _NS_PER_MS),
+    _Layout("arrival_s", "prompt_tokens", "output_tokens", _NS_PER_S),
+)
+# Fractions of Azure's seconds have seven digits.
+_DATE = re.compile(r"(\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)(\.\d{1,9})?(?:Z|\+00:00)?")
+_FORMATS = " or ".join(f"{x.arrival},{x.prompt},{x.output}" for x in _LAYOUTS)
+
+
+def read_requests(path: str | Path, limit: int = MAX_REQUESTS) -> Requests:
+    """Reads a trace: Azure's CSV, Mooncake's JSONL, or CSV or JSONL with our own names.
+
+    Our names are arrival_s, prompt_tokens and output_tokens. Arrivals count from the first; lines
+    out of order are sorted, and a request that asks for no output counts as asking for one token.
+
+    Args:
+      path: Ends in .jsonl for one JSON object a line; all else is CSV with a heading.
+      limit: Lines beyond so many are not read.
+
+    Raises:
+      FileFormatError: It holds something else; the error names the line.
+      StorageError: It cannot be read.
+    """
+    path = Path(path)
+    check_whole("limit", limit, 1, MAX_REQUESTS)
+    rows: list[tuple[float, int, int]] = []
+    with storage_errors(path, "read"):
+        reader = _json_rows if path.suffix == ".jsonl" else _csv_rows
+        for row in reader(path):
+            rows.append(row)
+            if len(rows) >= limit:
+                break
+    if not rows:
+        raise FileFormatError(path, None, "the file must hold requests; it has none")
+    table = np.array(rows, dtype=np.float64)
+    table = table[np.argsort(table[:, 0], kind="stable")]
+    return Requests(
+        np.rint(table[:, 0] - table[0, 0]).astype(np.int64),
+        table[:, 1].astype(np.int32),
+        table[:, 2].astype(np.int32),
+        path.stem,
+    )
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    with path.open("rb") as handle:
+        number = 0
+        while line := handle.readline(_MAX_LINE + 1):
+            number += 1
+            if len(line) > _MAX_LINE:
+                raise FileFormatError(
+                    path, number, f"a line must have at most {_MAX_LINE} bytes; it has more"
+                )
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError:
+                raise FileFormatError(path, number, "the file must be UTF-8; it is not") from None
+            if text.strip():
+                yield number, text
+
+
+def _layout(path: Path, line: int, names: Mapping[str, Any]) -> _Layout:
+    for layout in _LAYOUTS:
+        if {layout.arrival, layout.prompt, layout.output} <= set(names):
+            return layout
+    raise FileFormatError(path, line, f"a trace must have the columns {_FORMATS}; it has not")
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[float, int, int]]:
+    lines = _lines(path)
+    for number, heading in lines:
+        names = [name.strip() for name in next(csv.reader([heading]))]
+        layout = _layout(path, number, dict.fromkeys(names))
+        for number, line in lines:
+            try:
+                cells = [cell.strip() for cell in next(csv.reader([line], strict=True))]
+            except csv.Error as error:
+                raise FileFormatError(path, number, f"a line must be CSV; {error}") from None
+            if len(cells) != len(names):
+                raise FileFormatError(
+                    path, number, f"a line must have {len(names)} cells; it has {len(cells)}"
+                )
+            yield _row(path, number, layout, dict(zip(names, cells, strict=True)), float)
+
+
+def _json_rows(path: Path) -> Iterator[tuple[float, int, int]]:
+    layout: _Layout | None = None
+    for number, line in _lines(path):
+        try:
+            record = json.loads(line, parse_int=_small_int)
+        except (ValueError, RecursionError) as error:
+            words = str(error).split("\n")[0][:80]
+            raise FileFormatError(path, number, f"a line must be JSON; {words}") from None
+        if not isinstance(record, dict):
+            raise FileFormatError(path, number, "a line must hold a JSON object; it does not")
+        if layout is None:
+            layout = _layout(path, number, record)
+        yield _row(path, number, layout, record, _json_number)
+
+
+def _small_int(text: str) -> int:
+    if len(text) > 20:
+        raise ValueError("a number has too many digits")
+    return int(text)
+
+
+def _json_number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("not a number")
+    return float(value)
+
+
+def _row(
+    path: Path,
+    line: int,
+    layout: _Layout,
+    cells: Mapping[str, Any],
+    number: Callable[[Any], float],
+) -> tuple[float, int, int]:
+    arrival_ns = _arrival_ns(path, line, layout, cells.get(layout.arrival), number)
+    lengths = []
+    for name, low in ((layout.prompt, 1), (layout.output, 0)):
+        value = cells.get(name)
+        try:
+            length = number(value)
+        except (ValueError, TypeError):
+            length = math.nan
+        if not low <= length <= MAX_TOKENS or length != int(length):
+            raise FileFormatError(
+                path,
+                line,
+                f"`{name}` must be a whole number from {low} to {MAX_TOKENS}; got {_echo(value)}",
+            )
+        lengths.append(max(1, int(length)))
+    return arrival_ns, lengths[0], lengths[1]
+
+
+def _arrival_ns(
+    path: Path, line: int, layout: _Layout, value: Any, number: Callable[[Any], float]
+) -> float:
+    if layout.is_date:
+        match = _DATE.fullmatch(value) if isinstance(value, str) else None
+        if match is not None:
+            try:
+                whole = datetime.fromisoformat(match[1])
+            except ValueError:
+                match = None
+        if match is None:
+            raise FileFormatError(
+                path,
+                line,
+                f"`{layout.arrival}` must be a date such as 2023-11-16 18:15:46.68; "
+                f"got {_echo(value)}",
+            )
+        # Days and seconds since the epoch of dates, far below 2**53 ns apart within a trace.
+        seconds = (whole - _EPOCH).total_seconds()
+        return seconds * _NS_PER_S + float(match[2] or 0) * _NS_PER_S
+    try:
+        arrival = number(value)
+    except (ValueError, TypeError):
+        arrival = math.nan
+    if not 0 <= arrival * layout.unit_ns <= _MAX_ARRIVAL_S * _NS_PER_S:
+        raise FileFormatError(
+            path, line, f"`{layout.arrival}` must be a time of 0 or more; got {_echo(value)}"
+        )
+    return arrival * layout.unit_ns
+
+
+_EPOCH: Final = datetime(2020, 1, 1)
+
+
+def _echo(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:40]}…"

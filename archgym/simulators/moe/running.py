@@ -1,0 +1,296 @@
+"""Runs requests on a way of serving: what the kernel takes, and what it gives back."""
+
+from dataclasses import dataclass, field
+from typing import Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from archgym.errors import SimulatorError
+from archgym.simulators.moe.caches import (
+    EVICTIONS,
+    INSERTIONS,
+    CacheState,
+    layer_capacities,
+    new_cache,
+    tie_order,
+)
+from archgym.simulators.moe.columns import CHOICES, COUNTERS, Scope
+from archgym.simulators.moe.requests import Requests
+from archgym.simulators.moe.routing import Routing
+from archgym.simulators.moe.serving import Plan
+from archgym.simulators.moe.state import (
+    ACCESSES,
+    FIRST,
+    HITS,
+    HOST,
+    LAST,
+    N_HELD,
+    N_HOST,
+    State,
+    Work,
+    new_state,
+)
+
+__all__ = ["Documents", "Run", "documents", "popularity", "run"]
+
+# chosen: prime to the usual lengths of documents, so that turns through them do not meet soon.
+_TURN: Final = 37
+# Rounding of some millions of additions of doubles.
+_ROUNDING: Final = 1e-6
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What a run measured.
+
+    Attributes:
+      counters: By `COUNTERS`, and what the cache counted.
+      arrival_ns, first_ns, finish_ns: (n_requests,), when each came, got its first token and its
+        last [ns].
+      output_tokens: (n_requests,).
+      layer_hits, layer_accesses: (n_layers,).
+      plan: What ran.
+    """
+
+    counters: dict[str, float]
+    arrival_ns: npt.NDArray[np.float64]
+    first_ns: npt.NDArray[np.float64]
+    finish_ns: npt.NDArray[np.float64]
+    output_tokens: npt.NDArray[np.int32]
+    layer_hits: npt.NDArray[np.int64]
+    layer_accesses: npt.NDArray[np.int64]
+    plan: Plan = field(repr=False)
+
+    @property
+    def ttft_ns(self) -> npt.NDArray[np.float64]:
+        """Time to the first token of each request [ns]."""
+        return self.first_ns - self.arrival_ns
+
+    @property
+    def tpot_ns(self) -> npt.NDArray[np.float64]:
+        """Time per further token of each request that has any [ns]."""
+        many = self.output_tokens > 1
+        return np.asarray(
+            (self.finish_ns[many] - self.first_ns[many]) / (self.output_tokens[many] - 1)
+        )
+
+    @property
+    def e2e_ns(self) -> npt.NDArray[np.float64]:
+        """Time from arrival to the last token of each request [ns]."""
+        return self.finish_ns - self.arrival_ns
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Documents:
+    """Where the routing of each request stands.
+
+    Attributes:
+      row: (n_requests,) int64, where its document begins.
+      length: (n_requests,) int64, tokens of the document.
+      offset: (n_requests,) int64, the token that its prompt begins with.
+    """
+
+    row: npt.NDArray[np.int64]
+    length: npt.NDArray[np.int64]
+    offset: npt.NDArray[np.int64]
+
+
+def documents(requests: Requests, routing: Routing) -> Documents:
+    """Gives each request a document, in turn; later turns begin further on in them."""
+    n, n_documents = len(requests), routing.n_documents
+    order = np.arange(n, dtype=np.int64)
+    document = order % n_documents
+    length = np.diff(routing.starts)[document]
+    return Documents(
+        np.ascontiguousarray(routing.starts[:-1][document]),
+        np.ascontiguousarray(length),
+        (order // n_documents) * _TURN,
+    )
+
+
+def popularity(routing: Routing) -> npt.NDArray[np.float64]:
+    """How often each expert of each layer is used, (n_layers * n_experts,)."""
+    counts = [
+        np.bincount(routing.experts[:, layer].ravel(), minlength=routing.n_experts)
+        for layer in range(routing.n_layers)
+    ]
+    return np.concatenate(counts).astype(np.float64)
+
+
+def run(
+    ready: Plan,
+    requests: Requests,
+    routing: Routing,
+    where: Documents,
+    ranking: npt.NDArray[np.float64],
+    *,
+    placement: tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]] | None = None,
+    measured: npt.NDArray[np.float64] | None = None,
+    warm: bool = True,
+) -> Run:
+    """Serves requests.
+
+    Args:
+      ready: The way, which must be feasible.
+      requests: What is asked.
+      routing: What their tokens ask for.
+      where: `documents` of both.
+      ranking: (n_blocks,), `popularity`: what a warm cache holds, and what `static` keeps.
+      placement: Copies of each expert and the experts in slots, where they are spread.
+      measured: (2, n), tokens and measured over modelled time of experts kernels; None for 1.
+      warm: Whether the cache starts with the most popular experts.
+
+    Raises:
+      SimulatorError: What was counted does not add up.
+    """
+    from archgym.simulators.moe.kernel import serve
+
+    choice = dict(zip(CHOICES, ready.choices.tolist(), strict=True))
+    counters = np.zeros(len(COUNTERS))
+    cache = _new_cache(choice, ranking, warm)
+    n_warm = int(cache.used.sum())
+    state = new_state(len(requests), choice["n_layers"], choice["n_experts"], choice["n_rounds"])
+    state.numbers[N_HELD] = n_warm
+    _fill_host(state, choice["host_capacity"], ranking)
+    replicas, slots = placement if placement is not None else _NOWHERE
+    work = Work(
+        np.stack(
+            [
+                requests.arrival_ns,
+                requests.prompt_tokens,
+                requests.output_tokens,
+                where.row,
+                where.length,
+                where.offset,
+            ]
+        ).astype(np.int64),
+        routing.experts,
+        replicas,
+        slots,
+        _UNMEASURED if measured is None else measured,
+    )
+    serve(ready.costs, ready.choices, work, state, cache, counters)
+    counts = dict(zip(COUNTERS, counters.tolist(), strict=True))
+    if counts["status"]:
+        raise SimulatorError(
+            "The MoE serving model must serve every request; some wait and none may run. Please "
+            "report the design and workload."
+        )
+    counts["n_loads"] = float(cache.counters[INSERTIONS])
+    counts["n_evictions"] = float(cache.counters[EVICTIONS])
+    counts["n_resident_start"] = float(n_warm)
+    result = Run(
+        counts,
+        requests.arrival_ns.astype(np.float64),
+        state.times[FIRST],
+        state.times[LAST],
+        requests.output_tokens,
+        state.layers[HITS],
+        state.layers[ACCESSES],
+        ready,
+    )
+    _check(result)
+    return result
+
+
+_UNMEASURED: Final = np.zeros((2, 0))
+_NOWHERE: Final = (np.zeros((1, 1), dtype=np.int32), np.zeros((1, 1), dtype=np.int32))
+
+
+def _new_cache(choice: dict[str, int], ranking: npt.NDArray[np.float64], warm: bool) -> CacheState:
+    """The cache at time 0."""
+    n_layers, n_experts = choice["n_layers"], choice["n_experts"]
+    total = choice["capacity"]
+    # A shared pool counts for itself (`pool`); its layers have room for all their experts.
+    is_shared = choice["scope"] == Scope.GLOBAL
+    capacities = (
+        np.full(n_layers, n_experts, dtype=np.int64)
+        if is_shared
+        else layer_capacities(total, n_layers)
+    )
+    # The same in every run of a shape, so that a result depends on the design alone.
+    cache = new_cache(n_layers, n_experts, capacities, tie_order(0, n_layers * n_experts))
+    cache.priority[:] = ranking
+    if warm and not choice["all_resident"]:
+        _fill(cache, ranking.reshape(n_layers, -1), total if is_shared else None)
+    return cache
+
+
+def _fill(cache: CacheState, ranking: npt.NDArray[np.float64], total: int | None) -> None:
+    """Puts the most popular blocks in, the first of equals, of each layer or of all layers."""
+    n_layers, width = ranking.shape
+    if total is None:
+        chosen = [
+            np.argsort(-row, kind="stable")[: cache.capacity[i]] for i, row in enumerate(ranking)
+        ]
+    else:
+        best = np.sort(np.argsort(-ranking.ravel(), kind="stable")[:total])
+        chosen = [best[best // width == layer] % width for layer in range(n_layers)]
+    for layer, experts in enumerate(chosen):
+        blocks = np.sort(experts) + layer * width
+        begin = int(cache.begin[layer])
+        cache.members[begin : begin + len(blocks)] = blocks
+        cache.place[blocks] = begin + np.arange(len(blocks))
+        cache.resident[blocks] = 1
+        cache.used[layer] = len(blocks)
+
+
+def _fill_host(state: State, capacity: int, ranking: npt.NDArray[np.float64]) -> None:
+    """Puts the most popular blocks into the host's memory, the least popular to leave first."""
+    n_blocks = len(ranking)
+    if capacity >= n_blocks:
+        return
+    # The model that ships keeps one expert in the host's memory at least: what it reads there.
+    chosen = np.argsort(-ranking, kind="stable")[: max(1, capacity)]
+    ring = np.concatenate(([n_blocks], chosen))
+    state.blocks[HOST, chosen] = 1
+    state.blocks[HOST + 2, ring] = np.roll(ring, -1)
+    state.blocks[HOST + 1, np.roll(ring, -1)] = ring
+    state.numbers[N_HOST] = len(chosen)
+
+
+def _check(result: Run) -> None:
+    """Refuses counts that do not add up."""
+    c = result.counters
+    elapsed = c["elapsed_ns"]
+    in_system = float(result.e2e_ns.sum())
+    spread = result.plan.choices[CHOICES.index("expert")] > 1
+    holds_all = bool(result.plan.choices[CHOICES.index("all_resident")])
+    _require("hits and misses are accesses", c["n_hits"] + c["n_misses"], c["n_accesses"])
+    _require("hits by layer add up", float(result.layer_hits.sum()), c["n_hits"])
+    if not (spread or holds_all):
+        _require(
+            "loads less evictions are residents",
+            c["n_resident_start"] + c["n_loads"] - c["n_evictions"],
+            c["n_resident_end"],
+        )
+    _require(
+        "prefetches are useful, wasted or pending",
+        c["n_useful"] + c["n_wasted"] + c["n_pending"],
+        c["n_prefetch"],
+    )
+    _require("requests in the system obey Little's law", c["area_ns"], in_system)
+    _require(
+        "tokens are prompts and outputs",
+        c["n_tokens"],
+        float((result.output_tokens.astype(np.int64) - 1).sum()) + c["n_prompt_tokens"],
+    )
+    for stream in ("compute", "h2d", "d2h", "cpu", "ssd", "intra", "inter"):
+        busy = c[f"{stream}_busy_ns"]
+        if busy > elapsed * (1.0 + _ROUNDING):
+            raise SimulatorError(
+                f"The MoE serving model must keep that no stream is busier than the time that "
+                f"passed; {stream} was busy for {busy!r} of {elapsed!r} ns. Please report the "
+                "design and workload."
+            )
+
+
+def _require(what: str, came: float, expected: float) -> None:
+    if abs(came - expected) > _ROUNDING * max(1.0, abs(expected)):
+        raise SimulatorError(
+            f"The MoE serving model must keep that {what}; got {came!r} instead of {expected!r}. "
+            "Please report the design and workload."
+        )

@@ -1,0 +1,284 @@
+"""The MoE serving simulator: requests, experts that do not all fit, and the links between."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from archgym.errors import SimulatorError, unknown_name
+from archgym.metrics import MetricSpec
+from archgym.objective import Objective
+from archgym.simulator import BatchResult, Simulator, Workload
+from archgym.simulators.moe.composition import composition_plan
+from archgym.simulators.moe.fabric import contention
+from archgym.simulators.moe.hardware import NodePreset, node
+from archgym.simulators.moe.measured import measured_ratios
+from archgym.simulators.moe.metrics import METRICS, OBJECTIVES, measure
+from archgym.simulators.moe.models import MoeModel, model
+from archgym.simulators.moe.parallel import place
+from archgym.simulators.moe.running import Run, run
+from archgym.simulators.moe.serving import MODEL_REASONS, Plan, Serving, plan
+from archgym.simulators.moe.space import (
+    GROUPS,
+    HARDWARE,
+    SPACE_NAMES,
+    design_space,
+    serving_of,
+)
+from archgym.simulators.moe.workloads import (
+    Asked,
+    default_model,
+    prepared,
+    shipped,
+    shipped_names,
+)
+
+__all__ = ["MoeSimulator"]
+
+_DEFAULT_OBJECTIVE: Final = {
+    "edge-offload": "latency",
+    "edge-offload-table": "latency",
+    "single-server": "throughput-as-promised",
+    "expert-parallel": "throughput-per-gpu",
+    "three-tier": "throughput-as-promised",
+}
+# Sums of doubles in another order.
+_ROUNDING: Final = 1e-6
+
+
+@final
+class MoeSimulator(Simulator):
+    """Serving of a mixture-of-experts model: caches, prefetch, batching, tiers, parallelism.
+
+    A design is how a server of one kind serves one model; each space has a server and a model of
+    its own, which `hardware` and `model` replace.
+    """
+
+    name = "moe"
+    version = 0
+    space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
+    table_space = "edge-offload-table"
+    model_reasons = MODEL_REASONS
+    metrics: tuple[MetricSpec, ...] = METRICS
+    objectives: Mapping[str, Objective] = OBJECTIVES
+    default_objective = "latency"
+    default_workload = "chat"
+
+    def __init__(
+        self,
+        space: str = "edge-offload",
+        hardware: str = "",
+        model: str = "",
+        kernels: str = "",
+        fidelity: str = "standard",
+    ) -> None:
+        """Makes the simulator of one space.
+
+        Args:
+          space: One of `space_names`.
+          hardware: A server that `archgym moe hardware` lists or a YAML file; the space's own where
+            it is left out.
+          model: A model that `archgym moe models` lists or a YAML file; likewise.
+          kernels: A table of measured experts kernels, which replace their rooflines at 16 and 8
+            bits (see `measured`); none where it is left out.
+          fidelity: There is one.
+
+        Raises:
+          UnknownNameError: There is no such space, server, model or fidelity.
+          FileFormatError: A file holds something else.
+        """
+        if fidelity not in self.fidelity_names:
+            raise unknown_name("fidelity", fidelity, self.fidelity_names)
+        self.fidelity = fidelity
+        self.space = design_space(space)
+        self.default_objective = _DEFAULT_OBJECTIVE[space]
+        self.default_workload = shipped_names(space)[0]
+        self.node: NodePreset = node(hardware or HARDWARE[space])
+        self.model: MoeModel = _model(model) if model else default_model(space)
+        self._measured: Mapping[int, npt.NDArray[np.float64]] = (
+            measured_ratios(kernels, self.node.gpu, self.model) if kernels else {}
+        )
+        given = {"hardware": hardware, "model": model, "kernels": kernels}
+        self.options = {name: value for name, value in given.items() if value}
+        self.groups: Mapping[str, tuple[str, ...]] = {
+            group: present
+            for group, members in GROUPS.items()
+            if (present := tuple(m for m in members if m in self.space.names))
+        }
+
+    def __reduce__(self) -> tuple[type["MoeSimulator"], tuple[str, ...]]:
+        options = [self.options.get(name, "") for name in ("hardware", "model", "kernels")]
+        return MoeSimulator, (self.space.name, *options, self.fidelity)
+
+    def workload_names(self) -> tuple[str, ...]:
+        """Workloads that ship with the space: see `archgym.simulators.moe.workloads`."""
+        return shipped_names(self.space.name)
+
+    def workload(self, name: str | Path) -> Workload:
+        """The shipped workload with this name, or made of the trace at this path.
+
+        Raises:
+          UnknownNameError: Neither.
+          FileFormatError: The file is no trace of routing or requests.
+        """
+        asked = shipped(self.space.name, name, self.model)
+        return Workload(asked.name, asked.digest, asked)
+
+    def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """Results of designs that are known to be canonical and feasible in the space."""
+        values = np.full((len(indices), len(METRICS)), np.nan)
+        reason = np.zeros(len(indices), dtype=np.int16)
+        for row, design in enumerate(indices):
+            asked: Asked = workload.content
+            serving, server = self._serving(self.space.design_at(design), asked)
+            ready = self._plan(asked, server, serving, design)
+            if ready.infeasible is not None:
+                reason[row] = 1 + MODEL_REASONS.index(ready.infeasible)
+                continue
+            result = self._run(asked, ready, serving, design)
+            values[row] = measure(result, asked.model, server, serving, asked.promise)
+        return BatchResult(values, reason)
+
+    def run(self, design: Mapping[str, Any], workload: Workload) -> Run:
+        """Everything that a run of one design measured: each request, each layer, each counter.
+
+        Raises:
+          InvalidDesignError: The design does not lie in the space.
+          SimulatorError: It cannot be built, or what was counted does not add up.
+        """
+        asked: Asked = workload.content
+        indices = self.space.canonical(self.space.indices_of(design)[None, :])[0]
+        serving, server = self._serving(self.space.design_at(indices), asked)
+        ready = self._plan(asked, server, serving, indices)
+        if ready.infeasible is not None:
+            raise SimulatorError(
+                f"A design must be one that can be built to be run; {ready.infeasible}. "
+                "Evaluate it to see reasons as results."
+            )
+        return self._run(asked, ready, serving, indices)
+
+    def check(self, values: np.ndarray, workload: Workload) -> None:
+        """Refuses results whose times, rates and bytes contradict each other.
+
+        Raises:
+          SimulatorError: Says which invariant, and by how much.
+        """
+        column = {spec.name: values[:, place] for place, spec in enumerate(METRICS)}
+        asked: Asked = workload.content
+        n = len(asked.requests)
+        served = column["promised_percent"] / 100.0 * n
+        seconds = column["total_time_ms"] / 1e3
+        _require("goodput x time is requests", column["goodput_per_s"] * seconds, served)
+        output = float(asked.requests.output_tokens.sum())
+        prompt = float(asked.requests.prompt_tokens.sum())
+        _require("output rate x time is tokens", column["output_per_s"] * seconds, output)
+        _require("input rate x time is tokens", column["input_per_s"] * seconds, prompt)
+        for low, high in (
+            ("ttft_mean_ms", "e2e_mean_ms"),
+            ("e2e_p99_ms", "total_time_ms"),
+            ("stall_load_ms", "total_time_ms"),
+            ("worst_layer_hit_rate_percent", "hit_rate_percent"),
+        ):
+            smaller = np.minimum(column[low], column[high])
+            _require(f"{low} is at most {high}", column[low], smaller)
+
+    def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
+        """What characterises the workload: name to (value, unit)."""
+        asked: Asked = workload.content
+        requests = asked.requests
+        span_s = float(requests.arrival_ns[-1] - requests.arrival_ns[0]) / 1e9
+        return {
+            "model": (asked.model.name, ""),
+            "requests": (float(len(requests)), ""),
+            "arrivals last": (span_s, "s"),
+            "prompt, mean": (float(requests.prompt_tokens.mean()), "tokens"),
+            "output, mean": (float(requests.output_tokens.mean()), "tokens"),
+            "experts": (asked.model.all_experts_parameters * 2 / 1e9, "GB at 16 bits"),
+            "promise, first token": (asked.promise.ttft_ms, "ms"),
+            "promise, per token": (asked.promise.tpot_ms, "ms"),
+        }
+
+    def _serving(self, design: Mapping[str, Any], asked: Asked) -> tuple[Serving, NodePreset]:
+        served = asked.model
+        serving = serving_of(self.space.name, design, served.moe_layers * served.experts)
+        server = node(str(design["hardware"])) if "hardware" in design else self.node
+        return serving, server
+
+    def _plan(
+        self, asked: Asked, server: NodePreset, serving: Serving, indices: npt.NDArray[np.int64]
+    ) -> Plan:
+        if asked.skew is not None:
+            return composition_plan(asked.model, server, serving, asked.requests)
+        crowded = 1.0
+        if serving.expert > 1 and serving.n_gpus > server.n_gpus:
+            paths = str(self._value("paths", indices, "ecmp"))
+            subflows = int(self._value("subflows", indices, 1))
+            n_servers = -(-serving.n_gpus // server.n_gpus)
+            crowded = contention(n_servers, server.n_gpus, paths, subflows)
+        return plan(asked.model, server, serving, asked.requests, crowded)
+
+    def _run(
+        self, asked: Asked, ready: Plan, serving: Serving, indices: npt.NDArray[np.int64]
+    ) -> Run:
+        held = prepared(asked)
+        placement = None
+        if serving.expert > 1:
+            n_servers = -(-serving.n_gpus // self.node.n_gpus)
+            how = str(self._value("placement", indices, "balanced"))
+            placement = _placement(asked, serving.redundant, n_servers, serving.n_gpus, how)
+        return run(
+            ready,
+            asked.requests,
+            held.routing,
+            held.where,
+            held.ranking,
+            placement=placement,
+            measured=self._measured.get(round(serving.expert_bits)),
+            warm=serving.warm,
+        )
+
+    def _value(self, name: str, indices: npt.NDArray[np.int64], otherwise: Any) -> Any:
+        """A parameter's value; `otherwise` where the space leaves it out."""
+        if name not in self.space.names:
+            return otherwise
+        at = self.space.names.index(name)
+        return self.space.parameters[at].value(int(indices[at]))
+
+
+def _model(name: str) -> MoeModel:
+    return model(name)
+
+
+def _placement(
+    asked: Asked, n_redundant: int, n_servers: int, n_gpus: int, how: str
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """`place`, once for each workload and way."""
+    key = (asked.digest, n_redundant, n_servers, n_gpus, how)
+    found = _PLACED.get(key)
+    if found is None:
+        ranking = prepared(asked).ranking
+        found = place(ranking, asked.model.moe_layers, n_redundant, n_servers, n_gpus, how)
+        if len(_PLACED) >= _MAX_PLACED:
+            _PLACED.clear()
+        _PLACED[key] = found
+    return found
+
+
+# chosen: what a space can ask for; each takes some hundred kilobytes.
+_MAX_PLACED: Final = 256
+_PLACED: Final[
+    dict[tuple[str, int, int, int, str], tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]]
+] = {}
+
+
+def _require(what: str, came: np.ndarray, expected: np.ndarray | float) -> None:
+    off = np.abs(came - expected) > _ROUNDING * np.maximum(1.0, np.abs(expected))
+    if off.any():
+        row = int(np.flatnonzero(off)[0])
+        wanted = float(np.broadcast_to(np.asarray(expected), came.shape)[row])
+        raise SimulatorError(
+            f"The MoE serving model must keep that {what}; got {float(came[row])!r} instead of "
+            f"{wanted!r} in design {row} of {len(came)}. Please report the design and workload."
+        )

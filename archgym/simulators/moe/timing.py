@@ -1,0 +1,288 @@
+"""Rooflines: from a model, a server and a way of serving to the times that the kernel adds up.
+
+Whatever an accelerator does takes the longer of its bytes over the memory bandwidth that is reached
+and its operations over the throughput that is reached; a kernel costs something anyway.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from archgym.simulators.moe.columns import COSTS
+from archgym.simulators.moe.hardware import Gpu, NodePreset
+from archgym.simulators.moe.models import MoeModel
+
+if TYPE_CHECKING:
+    from archgym.simulators.moe.serving import Serving
+
+__all__ = ["Efficiency", "efficiency", "experts_kernel_ns", "layer_costs"]
+
+_BITS_PER_BYTE: Final = 8
+_NS_PER_S: Final = 1e9
+_TERA: Final = 1e12
+_GIGA: Final = 1e9
+
+
+@final
+@dataclass(frozen=True)
+class Efficiency:
+    """What is reached of an accelerator's peaks, and what kernels cost anyway.
+
+    Attributes:
+      memory: Share of the memory's bandwidth. 0.75 to 0.85 is measured for fused experts on H100,
+        L40S, RTX PRO 6000 (AIConfigurator, LLMServingSim).
+      dense: Share of the peak that large dense matrix products reach: 0.77 for the queries, keys
+        and values of Qwen3-30B with 32,768 tokens on H100 (AIConfigurator), rounded down.
+      experts: Share of the peak that fused experts reach with many tokens: 0.35 to 0.6 is measured.
+      kernel_ns: A fused experts kernel with its sorting of tokens [ns]: 5 to 25 us are measured.
+      launch_ns: One kernel [ns]; a layer has six besides its experts: two norms, queries keys and
+        values, attention, output, router.
+      tile: Tokens that a kernel computes at least for each expert that has any: Triton's smallest
+        tile in vLLM.
+      passes: Times that a routed copy of a token's vector passes through memory: written by the
+        second product, read and reduced.
+    """
+
+    memory: float = 0.80
+    dense: float = 0.70
+    experts: float = 0.50
+    kernel_ns: float = 20_000.0
+    launch_ns: float = 5_000.0
+    tile: int = 16
+    passes: float = 3.0
+
+
+# SambaNova, *SN40L*, MICRO 2024: 85 % of the bandwidth in decoding; a whole model is one kernel.
+_OF_GPU: Final = {"sn40l": Efficiency(memory=0.85, kernel_ns=5_000.0, launch_ns=1_000.0)}
+
+LAYER_KERNELS: Final = 6
+# Two norms with their residuals read two vectors and write two: 4 passes each, as AIConfigurator's
+# add_norm on H100 has it.
+NORM_PASSES: Final = 8
+# A vector of activations has 16 bits, whatever the weights have.
+ACTIVATION_BYTES: Final = 2
+# DeepSeek-AI, *DeepSeek-V3*, 2024, section 3.3: tokens are sent out in 8 bits and come back in 16.
+DISPATCH_BYTES: Final = 1
+COMBINE_BYTES: Final = 2
+# Share of the host's memory bandwidth that experts on the processor reach: 8 and 6 experts of
+# DeepSeek-V3 differ by 4.5 ms a token and expert on two sockets of 307 GB/s each (KTransformers:
+# 12.2 and 13.7 tokens/s), which is 284 GB/s of 614.
+HOST_MEMORY: Final = 0.46
+
+
+def efficiency(gpu: Gpu) -> Efficiency:
+    """What is reached on an accelerator."""
+    return _OF_GPU.get(gpu.name, Efficiency())
+
+
+def experts_kernel_ns(
+    gpu: Gpu,
+    reached: Efficiency,
+    tokens_by_expert: npt.NDArray[np.int64],
+    expert_parameters: float,
+    *,
+    bits: float = 16,
+    hidden: int,
+    inner: float,
+    routed: float | None = None,
+    eight_bit_math: bool = False,
+) -> float:
+    """How long a fused experts kernel takes whose weights are all in the accelerator's memory [ns].
+
+    Args:
+      gpu: The accelerator.
+      reached: Its efficiency.
+      tokens_by_expert: (n_experts,), how many tokens use each.
+      expert_parameters: Weights of one expert, or of the slice of it that is here.
+      bits: Of a weight.
+      hidden: Size of a token's vector.
+      inner: Inner size of an expert, or of the slice.
+      routed: Routed copies of tokens, also of those that experts elsewhere compute; None for the
+        sum of `tokens_by_expert`.
+      eight_bit_math: Whether matrix products use 8-bit units, twice as fast.
+    """
+    bandwidth = reached.memory * gpu.memory_gb_per_s
+    peak = gpu.bf16_tflops * 1e3 * (2 if eight_bit_math else 1)
+    n_active = int(np.count_nonzero(tokens_by_expert))
+    tiles = -(-tokens_by_expert // reached.tile) * reached.tile
+    weights_ns = n_active * expert_parameters * bits / _BITS_PER_BYTE / bandwidth
+    compute_ns = 2.0 * expert_parameters * float(tiles.sum()) / (reached.experts * peak)
+    copies = float(tokens_by_expert.sum()) if routed is None else routed
+    moved = copies * ACTIVATION_BYTES * (reached.passes * hidden + 3 * inner)
+    return reached.kernel_ns + max(weights_ns, compute_ns) + moved / bandwidth
+
+
+@final
+@dataclass(frozen=True)
+class _Rates:
+    """An accelerator's rates, per ns."""
+
+    bytes: float
+    dense: float
+    experts: float
+    scores: float
+
+
+def _rates(gpu: Gpu, reached: Efficiency, eight_bit_math: bool) -> _Rates:
+    flops = gpu.bf16_tflops * _TERA / _NS_PER_S
+    faster = 2.0 if eight_bit_math else 1.0
+    return _Rates(
+        reached.memory * gpu.memory_gb_per_s,
+        reached.dense * flops * faster,
+        reached.experts * flops * faster,
+        # Attention's own products are of 16 bits, whatever the weights' are.
+        reached.dense * flops,
+    )
+
+
+def layer_costs(
+    model: MoeModel, node: NodePreset, serving: "Serving", contention: float = 1.0
+) -> npt.NDArray[np.float64]:
+    """The kernel's costs.
+
+    Args:
+      model: What is served.
+      node: On what; several of them where the accelerators are more than it has.
+      serving: How.
+      contention: How much longer the busiest link of the network takes than an average one.
+
+    Returns:
+      (len(COSTS),) float64 by `COSTS`.
+    """
+    reached = serving.reached if serving.reached is not None else efficiency(node.gpu)
+    rates = _rates(node.gpu, reached, serving.eight_bit_math)
+    costs = dict.fromkeys(COSTS, 0.0)
+    _add_attention(costs, model, serving, reached, rates)
+    _add_experts(costs, model, serving, reached, rates)
+    _add_host(costs, model, node, serving)
+    _add_exchange(costs, model, node, serving, contention)
+    return np.array([costs[name] for name in COSTS])
+
+
+def _add_attention(
+    costs: dict[str, float],
+    model: MoeModel,
+    serving: "Serving",
+    reached: Efficiency,
+    rates: _Rates,
+) -> None:
+    tensor = serving.tensor
+    byte = serving.attention_bits / _BITS_PER_BYTE
+    hidden_bytes = model.hidden * ACTIVATION_BYTES
+
+    def weight(parameters: float) -> float:
+        return parameters / tensor * byte / rates.bytes
+
+    def token(parameters: float) -> float:
+        return 2.0 * parameters / tensor / rates.dense
+
+    attention = model.attention_parameters + model.router_parameters
+    if model.latent is None:
+        score_size = 2.0 * model.heads * model.head_size
+    else:
+        latent = model.latent
+        score_size = model.heads * (latent.nope_size + latent.rope_size + latent.value_size)
+    kv_bytes = model.kv_bytes_per_token(serving.kv_bits) / model.layers
+    vocabulary = model.vocabulary * model.hidden
+    costs |= {
+        "layer_ns": LAYER_KERNELS * reached.launch_ns + serving.layer_software_ns,
+        "attention_weight_ns": weight(attention),
+        "attention_token_ns": token(attention),
+        "norm_token_ns": NORM_PASSES * hidden_bytes / rates.bytes,
+        "context_ns": kv_bytes / tensor / rates.bytes,
+        "pair_ns": 2.0 * score_size / tensor / rates.scores,
+        "dense_weight_ns": weight(model.dense_parameters),
+        "dense_token_ns": token(model.dense_parameters),
+        "shared_weight_ns": weight(model.shared_parameters),
+        "shared_token_ns": token(model.shared_parameters),
+        "head_weight_ns": weight(vocabulary),
+        "head_token_ns": token(vocabulary),
+        "step_ns": serving.step_software_ns,
+    }
+
+
+def _add_experts(
+    costs: dict[str, float],
+    model: MoeModel,
+    serving: "Serving",
+    reached: Efficiency,
+    rates: _Rates,
+) -> None:
+    share = 1.0 if serving.expert > 1 else float(serving.tensor)
+    parameters = model.expert_parameters / share
+    inner = model.expert_inner / share
+    moved = ACTIVATION_BYTES * (reached.passes * model.hidden + 3 * inner)
+    costs |= {
+        "experts_ns": reached.kernel_ns,
+        "launch_ns": reached.launch_ns,
+        "expert_weight_ns": parameters * serving.expert_bits / _BITS_PER_BYTE / rates.bytes,
+        "expert_token_ns": 2.0 * parameters / rates.experts,
+        "routed_token_ns": moved / rates.bytes,
+        "accuracy": serving.accuracy,
+        "accuracy_decay": serving.accuracy_decay,
+    }
+
+
+def _add_host(
+    costs: dict[str, float], model: MoeModel, node: NodePreset, serving: "Serving"
+) -> None:
+    expert_bytes = model.expert_bytes(serving.expert_bits)
+    low_bits = serving.low_bits if serving.low_bits else serving.expert_bits
+    vector_bytes = model.hidden * ACTIVATION_BYTES
+    to_gpu, to_host, drive, host = node.host_to_gpu, node.gpu_to_host, node.ssd, node.host
+    # Where accelerators hold a slice of each expert, each loads its own over its own link.
+    slices = 1 if serving.spreads_experts else serving.tensor
+    chunk_bytes = serving.chunk_kib * 1024
+    costs |= {
+        "load_ns": expert_bytes / slices / to_gpu.gb_per_s,
+        "load_fixed_ns": to_gpu.latency_ns,
+        "low_load_ns": model.expert_bytes(low_bits) / slices / to_gpu.gb_per_s,
+        "chunk_ns": chunk_bytes / to_gpu.gb_per_s,
+        "ssd_ns": expert_bytes / drive.gb_per_s,
+        "ssd_fixed_ns": drive.latency_ns,
+        "to_host_token_ns": vector_bytes / to_host.gb_per_s,
+        "from_host_token_ns": vector_bytes / to_gpu.gb_per_s,
+        "to_host_fixed_ns": to_host.latency_ns,
+        "cpu_weight_ns": expert_bytes / (HOST_MEMORY * host.memory_gb_per_s),
+        "cpu_token_ns": 2.0 * model.expert_parameters / host.gflops,
+        "cpu_fixed_ns": serving.cpu_software_ns,
+    }
+    if serving.page_kib:
+        pages = -(-expert_bytes // (serving.page_kib * 1024))
+        costs["walk_ns"] = pages * serving.walk_ns / serving.walkers
+
+
+def _add_exchange(
+    costs: dict[str, float],
+    model: MoeModel,
+    node: NodePreset,
+    serving: "Serving",
+    contention: float,
+) -> None:
+    tensor, expert = serving.tensor, serving.expert
+    if serving.n_gpus == 1 or node.gpu_to_gpu is None:
+        return
+    inside = node.gpu_to_gpu
+    vector = model.hidden
+    if tensor > 1:
+        # A ring reduces and gathers: each passes (t - 1) / t of the vector.
+        passed = 2.0 * (tensor - 1) / tensor * vector * ACTIVATION_BYTES
+        costs["reduce_token_ns"] = passed / inside.gb_per_s
+        costs["reduce_fixed_ns"] = 2.0 * inside.latency_ns
+    if expert == 1:
+        return
+    n_servers = -(-serving.n_gpus // node.n_gpus)
+    # Experts of a token are taken as spread evenly: so many accelerators and servers hold any.
+    gpus = expert * (1.0 - (1.0 - 1.0 / expert) ** model.top_k)
+    inside_copies = gpus * (1.0 - 1.0 / min(node.n_gpus, serving.n_gpus)) / tensor
+    costs["intra_dispatch_token_ns"] = inside_copies * vector * DISPATCH_BYTES / inside.gb_per_s
+    costs["intra_combine_token_ns"] = inside_copies * vector * COMBINE_BYTES / inside.gb_per_s
+    costs["intra_fixed_ns"] = inside.latency_ns
+    if n_servers > 1 and node.network is not None:
+        servers = n_servers * (1.0 - (1.0 - 1.0 / n_servers) ** model.top_k)
+        copies = servers * (1.0 - 1.0 / n_servers) / tensor * contention
+        costs["inter_dispatch_token_ns"] = copies * vector * DISPATCH_BYTES / node.network.gb_per_s
+        costs["inter_combine_token_ns"] = copies * vector * COMBINE_BYTES / node.network.gb_per_s
+        costs["inter_fixed_ns"] = node.network.latency_ns

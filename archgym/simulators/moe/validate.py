@@ -1,0 +1,150 @@
+"""The whole validation table: published and measured numbers against the simulator's."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Final, final
+
+from archgym.errors import FileFormatError, InvalidArgumentError
+from archgym.simulators.moe.validation import (
+    balance_rows,
+    event_rows,
+    library_rows,
+    locality_rows,
+    readme_rows,
+    routing_rows,
+    toy_rows,
+)
+from archgym.simulators.moe.validation.fleet import (
+    composition_rows,
+    deepseek_rows,
+    estimate_rows,
+)
+from archgym.simulators.moe.validation.kernels import kernel_rows
+from archgym.simulators.moe.validation.offload import (
+    infinity_rows,
+    mixtral_rows,
+    processor_rows,
+    toy_throughput_rows,
+)
+from archgym.simulators.moe.validation.row import Progress, Row
+from archgym.simulators.moe.validation.systems import expertflow_rows, lightning_rows
+
+__all__ = ["Validation", "validate"]
+
+_MAKERS: Final[Mapping[str, Callable[[Path, Progress], list[Row]]]] = {
+    "V1": event_rows,
+    "V2": locality_rows,
+    "V3": library_rows,
+    "V4": routing_rows,
+    "V5": kernel_rows,
+    "V8": estimate_rows,
+    "V9": mixtral_rows,
+    "V10": infinity_rows,
+    "V11": toy_throughput_rows,
+    "V12": composition_rows,
+    "V13": readme_rows,
+    "V14": expertflow_rows,
+    "V15, V17": processor_rows,
+    "V16": lightning_rows,
+    "V18": deepseek_rows,
+    "V19": balance_rows,
+    "V20": toy_rows,
+}
+# Rows that compare with published numbers that the sources here state, without a file.
+_FROM_PAPERS: Final = ("V9", "V10", "V11", "V12", "V13", "V14", "V15, V17", "V16", "V18")
+
+
+@final
+@dataclass(frozen=True)
+class Validation:
+    """All rows, met or not.
+
+    A row that is not met and has no note is a problem: one with a note is a known failure, and the
+    note says why.
+    """
+
+    lines: tuple[Row, ...]
+
+    columns: ClassVar[tuple[str, ...]] = (
+        *("id", "what", "published", "ours", "unit", "error", "tolerance", "measure", "met"),
+        *("set_here", "note"),
+    )
+
+    @property
+    def rows(self) -> tuple[tuple[str | float, ...], ...]:
+        """The table's cells by `columns`; `set_here` names constants that the row may set."""
+        return tuple(
+            (
+                row.id,
+                row.what,
+                row.published,
+                row.ours,
+                row.unit,
+                row.error,
+                row.tolerance,
+                row.measure,
+                "yes" if row.met else "no",
+                ", ".join(row.constants),
+                row.note,
+            )
+            for row in self.lines
+        )
+
+    @property
+    def n_met(self) -> int:
+        """Rows within their tolerance."""
+        return sum(row.met for row in self.lines)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Rows that are not met and that nobody has explained."""
+        return tuple(
+            f"{row.id}, {row.what}: {row.ours:g} {row.unit} must be within {row.tolerance:g} "
+            f"{row.measure} of {row.published:g}; it is off by {row.error:g}."
+            for row in self.lines
+            if not row.met and not row.note
+        )
+
+
+def validate(
+    reference: Path | None = None,
+    progress: Progress | None = None,
+    *,
+    only: tuple[str, ...] = (),
+) -> Validation:
+    """Compares the simulator with all that is known about it.
+
+    Args:
+      reference: The folder of the reference, or one that holds it as `moe`; None for the rows that
+        need no file.
+      progress: Told what is compared next.
+      only: Rows to compare, such as V9; all by default.
+
+    Raises:
+      FileFormatError: A reference file is not what it should be.
+      InvalidArgumentError: There is no such row.
+    """
+    tell = progress if progress is not None else _ignore
+    unknown = [name for name in only if name not in _MAKERS]
+    if unknown:
+        raise InvalidArgumentError(
+            f"`only` must name rows, {', '.join(_MAKERS)}; got {', '.join(unknown)}."
+        )
+    folder = Path()
+    if reference is not None:
+        folder = reference / "moe" if (reference / "moe").is_dir() else reference
+        if not (folder / "event_atomic").is_dir():
+            raise FileFormatError(
+                reference, None, "holds no event_atomic", "Name the folder of the reference"
+            )
+    lines: list[Row] = []
+    for name, make in _MAKERS.items():
+        if (only and name not in only) or (reference is None and name not in _FROM_PAPERS):
+            continue
+        lines += make(folder, tell)
+    return Validation(tuple(lines))
+
+
+def _ignore(text: str) -> None:
+    del text

@@ -1,0 +1,113 @@
+"""A row of the validation table, and safe readers of the reference files."""
+
+import csv
+import io
+import json
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from archgym.errors import ArchGymError, FileFormatError
+from archgym.storage import storage_errors
+
+__all__ = ["Progress", "Row", "read_arrays", "read_json", "read_table", "reading"]
+
+Progress = Callable[[str], None]
+# chosen: fifty times the largest reference file.
+_MAX_BYTES: Final = 2**25
+
+
+@final
+@dataclass(frozen=True)
+class Row:
+    """A number that was published or measured, and the simulator's.
+
+    Attributes:
+      id: Of the specification's table, such as V1.
+      what: What is compared, and under which condition.
+      published: The number of others.
+      ours: The simulator's.
+      unit: Of both.
+      error: How far apart they are, 0 or more, in the tolerance's measure.
+      tolerance: Up to where the row is met.
+      measure: What `error` and `tolerance` count, such as `points` or `percent`.
+      constants: Constants that this row was allowed to set; empty for a prediction.
+      note: Why a row is not met, or what else a reader should know.
+    """
+
+    id: str
+    what: str
+    published: float
+    ours: float
+    unit: str
+    error: float
+    tolerance: float
+    measure: str
+    constants: tuple[str, ...] = ()
+    note: str = ""
+
+    @property
+    def met(self) -> bool:
+        """Whether the error is within the tolerance."""
+        return bool(self.error <= self.tolerance)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turns whatever a wrong reference file leads to into one line."""
+    try:
+        with storage_errors(path, "read"):
+            yield
+    except ArchGymError:
+        raise
+    except (
+        *(ValueError, LookupError, TypeError, AttributeError, RecursionError, EOFError),
+        *(zipfile.BadZipFile, RuntimeError, csv.Error, SyntaxError),
+    ) as error:
+        words = str(error).split("\n")[0][:100] or type(error).__name__
+        raise FileFormatError(
+            path, None, f"a reference file must be as recorded; {words}", "Copy the folder again"
+        ) from None
+
+
+def _content(path: Path) -> bytes:
+    with path.open("rb") as handle:
+        content = handle.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
+        raise ValueError(f"it has more than {_MAX_BYTES} bytes")
+    return content
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds; call it within `reading`."""
+    return json.loads(_content(path))
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """Rows of a CSV file by heading; call it within `reading`."""
+    rows = list(csv.DictReader(io.StringIO(_content(path).decode("utf-8"))))
+    for row in rows:
+        if None in row or None in row.values():
+            raise ValueError("a row has not as many cells as the heading")
+    return rows
+
+
+def read_arrays(path: Path) -> dict[str, npt.NDArray[np.int64]]:
+    """Whole numbers of an `.npz` file, by name, as int64; call it within `reading`."""
+    with zipfile.ZipFile(io.BytesIO(_content(path))) as archive:
+        if sum(entry.file_size for entry in archive.infolist()) > _MAX_BYTES:
+            raise ValueError("it unpacks to too much")
+        found = {}
+        for entry in archive.infolist():
+            stream = io.BytesIO(archive.read(entry))
+            array = np.lib.format.read_array(stream, allow_pickle=False)
+            if array.dtype.kind not in "iu":
+                raise ValueError(f"{entry.filename} must hold whole numbers")
+            found[entry.filename.removesuffix(".npy")] = array.astype(np.int64)
+        return found

@@ -1,0 +1,72 @@
+"""Servers: presets, links, and the user's own."""
+
+from pathlib import Path
+
+import pytest
+
+from archgym.errors import FileFormatError, UnknownNameError
+from archgym.simulators.moe.hardware import Link, gpu, gpu_names, node, node_names
+
+
+def test_every_preset_names_its_sources() -> None:
+    for name in gpu_names():
+        assert gpu(name).source
+    for name in node_names():
+        found = node(name)
+        links = (found.host_to_gpu, found.gpu_to_host, found.ssd, found.gpu_to_gpu, found.network)
+        assert found.host.source
+        assert all(link.source for link in links if link is not None)
+
+
+def test_no_link_is_faster_than_its_accelerators_memory() -> None:
+    for name in node_names():
+        found = node(name)
+        assert found.host_to_gpu.gb_per_s < found.gpu.memory_gb_per_s
+        assert found.ssd.gb_per_s < found.host_to_gpu.gb_per_s
+
+
+def test_link_takes_latency_and_bytes_over_bandwidth() -> None:
+    # 421 ms for Llama-2-7B of 13.48 GB over 32 GB/s: SN40L, MICRO 2024.
+    assert Link(32.0).time_ns(13.48e9) == pytest.approx(421e6, rel=1e-3)
+    assert Link(1.0, 10.0).time_ns(5) == 15.0
+
+
+def test_unknown_hardware_answers_with_near_names() -> None:
+    with pytest.raises(UnknownNameError, match="dgx-h100"):
+        node("dgx-h10")
+
+
+def test_own_server_is_a_preset_with_other_values(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "hardware:\n  preset: a100\n  gpu: t4\n  host_to_gpu: {gb_per_s: 10.5}\n  n_gpus: 2\n"
+        "  host: {memory_gb: 64}\n"
+    )
+
+    found = node(str(path))
+
+    assert (found.name, found.gpu.name, found.n_gpus) == ("mine", "t4", 2)
+    assert found.host_to_gpu.gb_per_s == 10.5
+    assert found.host_to_gpu.latency_ns == node("a100").host_to_gpu.latency_ns
+    assert (found.host.memory_gb, found.host.gflops) == (64, node("a100").host.gflops)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("model: {}\n", 1),
+        ("hardware:\n  preset: a100\n  gpu: voodoo\n", 3),
+        ("hardware:\n  preset: a100\n  ssd: {gb_per_s: 0}\n", 3),
+        ("hardware:\n  preset: a100\n  n_gpus: 0\n", 3),
+        ("hardware:\n  gpu: t4\n", 1),
+        ("hardware:\n  preset: warp\n", 2),
+    ],
+)
+def test_bad_file_is_refused_with_its_line(tmp_path: Path, text: str, line: int) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+
+    with pytest.raises(FileFormatError) as refused:
+        node(str(path))
+
+    assert refused.value.line == line

@@ -1,0 +1,71 @@
+"""The validation table: rows that need no file, and what counts as a problem."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from archgym.errors import FileFormatError, InvalidArgumentError
+from archgym.simulators.moe.measured import tokens_by_expert
+from archgym.simulators.moe.validate import Validation, validate
+from archgym.simulators.moe.validation.kernels import kernel_rows
+from archgym.simulators.moe.validation.row import Row
+
+
+def test_rows_from_papers_are_met_or_explained() -> None:
+    found = validate(only=("V9", "V10", "V11", "V12", "V14", "V15, V17", "V16"))
+
+    assert found.problems == ()
+    assert found.n_met >= 34
+    predicted = [row for row in found.lines if row.met and not row.constants]
+    assert len(predicted) >= 20
+
+
+@pytest.mark.slow
+def test_rows_of_the_reference_are_met_or_explained(reference: Path) -> None:
+    found = validate(reference, only=("V5", "V8", "V18"))
+
+    assert found.problems == ()
+    assert found.n_met >= 14
+
+
+def test_a_row_that_is_off_without_a_reason_is_a_problem() -> None:
+    off = Row("V0", "speed", 10.0, 20.0, "tokens/s", 100.0, 5.0, "percent")
+    known = Row("V0", "speed", 10.0, 20.0, "tokens/s", 100.0, 5.0, "percent", (), "why")
+
+    assert len(Validation((off, known)).problems) == 1
+    assert Validation((off, known)).n_met == 0
+
+
+def test_unknown_rows_and_wrong_folders_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match="V99"):
+        validate(only=("V99",))
+    with pytest.raises(FileFormatError, match="event_atomic"):
+        validate(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x1f\x8b torn", b"plain text"])
+def test_a_torn_table_of_kernels_is_refused(tmp_path: Path, content: bytes) -> None:
+    folder = tmp_path / "kernels"
+    folder.mkdir()
+    (folder / "moe_kernel_latency.csv.gz").write_bytes(content)
+
+    with pytest.raises(FileFormatError, match=r"moe_kernel_latency\.csv\.gz"):
+        kernel_rows(tmp_path, print)
+
+
+@pytest.mark.parametrize("distribution", ["balanced", "power_law_1.01", "power_law_1.2"])
+def test_every_routed_copy_has_an_expert(distribution: str) -> None:
+    for n_tokens in (1, 7, 64, 1024):
+        counts = tokens_by_expert(n_tokens, 128, 8, 1, distribution)
+
+        assert counts.max() <= n_tokens
+        # What an expert has more than tokens is cut off, which few tokens need.
+        assert 0.5 * n_tokens * 8 <= counts.sum() <= n_tokens * 8
+
+
+def test_balanced_tokens_are_dealt_to_groups() -> None:
+    counts = tokens_by_expert(4, 128, 8, 8, "balanced")
+
+    assert counts.tolist() == [1] * 4 + [0] * 12
+    assert np.count_nonzero(tokens_by_expert(16, 128, 8, 8, "balanced")) == 16
