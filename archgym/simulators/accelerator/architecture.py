@@ -103,8 +103,8 @@ class ArchitectureArrays:
     Attributes:
       sizes: (n_levels + 1, 6) int64: capacity, instances, mesh x, mesh y, fan-out x, fan-out y;
         the last row is the multiply-accumulate units'.
-      costs: (n_levels + 1, 7) float64: words of an access, energy of reading, filling and
-        updating, bandwidths of reading, writing and both; in the last row the energy of an
+      costs: (n_levels + 1, 8) float64: words of an access, energy of reading, filling and
+        updating, bandwidths of reading, writing and both, 1 where one is limited; in the last row the energy of an
         operation stands in column 1.
     """
 
@@ -177,7 +177,7 @@ class Architecture:
 def _arrays(architecture: Architecture) -> ArchitectureArrays:
     n = architecture.n_levels
     sizes = np.ones((n + 1, 6), dtype=np.int64)
-    costs = np.full((n + 1, 7), np.inf)
+    costs = np.full((n + 1, 8), np.inf)
     for place, level in enumerate(architecture.levels):
         capacity = UNLIMITED if level.capacity is None else level.capacity
         sizes[place, :4] = capacity, level.instances, level.mesh_x, level.mesh_y
@@ -186,7 +186,8 @@ def _arrays(architecture: Architecture) -> ArchitectureArrays:
         costs[place, 1] = level.read_energy_pj
         costs[place, 2:4] = level.write_energy_pj
         bandwidths = (level.read_bandwidth, level.write_bandwidth, level.shared_bandwidth)
-        costs[place, 4:] = [np.inf if b is None else b for b in bandwidths]
+        costs[place, 4:7] = [np.inf if b is None else b for b in bandwidths]
+        costs[place, 7] = float(any(b is not None for b in bandwidths))
     mac = architecture.mac
     sizes[n, :4] = 0, mac.instances, mac.mesh_x, mac.mesh_y
     costs[n, 1] = mac.energy_pj

@@ -53,7 +53,7 @@ def _volume(shape: Shape, tensor: int, extents: np.ndarray, level: int) -> int:
     return volume
 
 
-@compiled
+@inlined
 def lay_out(
     shape: Shape, machine: Machine, factors: np.ndarray, orders: np.ndarray, keeps: np.ndarray,
     row: int, work: Work,
@@ -126,7 +126,9 @@ def _fit(
         words = 0
         for tensor in range(3):
             if keeps[row, level, tensor]:
-                words += _volume(shape, tensor, work.extents, level)
+                volume = _volume(shape, tensor, work.extents, level)
+                work.tiles[level, tensor] = volume
+                words += volume
         if words > machine.sizes[level, 0]:
             return 16 * level + OVER_CAPACITY
     for tensor in range(3):
@@ -190,31 +192,33 @@ def _overlap(n_axes: int, axis: int, move: int, work: Work) -> int:
     return overlap
 
 
-@compiled
+@inlined
 def _fetched_ideally(shape: Shape, tensor: int, level: int, work: Work) -> float:
     """Words fetched into an instance of a level where each visit brings what is new."""
     _measure_tile(shape, tensor, level, work)
-    first = work.starts[level + 1]
-    last = work.starts[work.starts.shape[0] - 1]
-    volume = _volume(shape, tensor, work.extents, level)
-    outside = 1.0
-    for z in range(first, last):
-        outside *= work.loops[z, 1]
-    total = float(volume)
-    for z in range(first, last):
+    n_axes = shape.n_axes[tensor]
+    volume = float(work.tiles[level, tensor])
+    total = volume
+    for z in range(work.starts[level + 1], work.starts[work.starts.shape[0] - 1]):
         d = work.loops[z, 0]
-        bound = work.loops[z, 1]
-        outside /= bound
+        others = work.loops[z, 1] - 1
         axis = shape.axis_of[tensor, d]
         move = shape.step[tensor, d] * work.loops[z, 2]
-        overlap = _overlap(shape.n_axes[tensor], axis, move, work)
-        total += (bound - 1) * outside * (volume - overlap)
+        overlap = _overlap(n_axes, axis, move, work)
+        total += others * work.outside[z + 1] * (volume - overlap)
         if axis >= 0:
-            work.moved[axis] += (bound - 1) * move
+            work.moved[axis] += others * move
+            gone = 0
+            for a in range(n_axes):
+                if work.moved[a] >= work.axis_sizes[a]:
+                    gone += 1
+            if gone > 1:
+                # No outer loop brings the tile back in both axes.
+                return total + (work.outside[z + 1] - 1.0) * volume
     return total
 
 
-@compiled
+@inlined
 def _fetched(shape: Shape, tensor: int, level: int, work: Work) -> float:
     """Words fetched into an instance of a level as Timeloop counts them.
 
@@ -222,7 +226,7 @@ def _fetched(shape: Shape, tensor: int, level: int, work: Work) -> float:
     moves in `work.keys`.
     """
     _measure_tile(shape, tensor, level, work)
-    volume = float(_volume(shape, tensor, work.extents, level))
+    volume = float(work.tiles[level, tensor])
     n_axes = shape.n_axes[tensor]
     n_keys = 0
     moved_key = 0
@@ -507,32 +511,42 @@ def _rounded(x: float) -> float:
     return np.floor(x + 0.5) if x >= 0.0 else -np.floor(0.5 - x)
 
 
-@compiled
+@inlined
+def _count_repeats(shape: Shape, work: Work, n_levels: int) -> None:
+    """How often each level fetches a tensor that does not slide, into `repeats`.
+
+    From the outside inwards: bounds of the loops from the innermost one on which it depends.
+    """
+    weights = inputs = outputs = outside = 1.0
+    n_loops = work.starts[n_levels]
+    work.outside[n_loops] = 1.0
+    for level in range(n_levels - 1, -1, -1):
+        work.repeats[level, 0] = weights
+        work.repeats[level, 1] = inputs
+        work.repeats[level, 2] = outputs
+        for z in range(work.starts[level + 1] - 1, work.starts[level] - 1, -1):
+            outside *= work.loops[z, 1]
+            work.outside[z] = outside
+            d = work.loops[z, 0]
+            weights = outside if shape.axis_of[0, d] >= 0 else weights
+            inputs = outside if shape.axis_of[1, d] >= 0 else inputs
+            outputs = outside if shape.axis_of[2, d] >= 0 else outputs
+
+
+@inlined
 def _count(
     shape: Shape, machine: Machine, factors: np.ndarray, orders: np.ndarray, keeps: np.ndarray,
     row: int, mode: int, work: Work,
 ) -> None:  # fmt: skip
     """Accesses of every level and tensor, per instance, into `counts`."""
     n_levels = factors.shape[1]
-    n_loops = work.starts[n_levels]
-    iterations = 1.0
-    for z in range(n_loops):
-        iterations *= work.loops[z, 1]
+    _count_repeats(shape, work, n_levels)
     for tensor in range(3):
         outermost = n_levels - 1
         while not keeps[row, outermost, tensor]:
             outermost -= 1
         is_sliding = shape.is_sliding[tensor] != 0
-        # What each level fetches in all, for tensors that do not slide: from the outside inwards,
-        # tile x bounds of the loops from the innermost one that it depends on outwards.
-        repeats = outside = 1.0
-        for level in range(n_levels - 1, -1, -1):
-            work.counts[level, tensor, 1] = repeats
-            for z in range(work.starts[level + 1] - 1, work.starts[level] - 1, -1):
-                outside *= work.loops[z, 1]
-                if shape.axis_of[tensor, work.loops[z, 0]] >= 0:
-                    repeats = outside
-        delivered = iterations
+        delivered = work.outside[0]
         for level in range(outermost + 1, n_levels):
             for c in range(6):
                 work.counts[level, tensor, c] = 0.0
@@ -564,12 +578,12 @@ def _count(
                     work.counts[level - 1, tensor, 1] = arrived / fan
                 work.counts[level - 1, tensor, 4] = linked / work.used[level - 1]
             if keeps[row, level, tensor]:
-                volume = _volume(shape, tensor, work.extents, level)
+                volume = work.tiles[level, tensor]
                 work.counts[level, tensor, 3] = volume
                 if level == outermost:
                     fetched = 0.0
                 elif not is_sliding:
-                    fetched = volume * work.counts[level, tensor, 1]
+                    fetched = volume * work.repeats[level, tensor]
                 elif mode == IDEAL:
                     fetched = _fetched_ideally(shape, tensor, level, work)
                 else:
@@ -619,7 +633,7 @@ def _finish(
             work.counts[level, tensor, 1] = np.floor(share + linked)
 
 
-@compiled
+@inlined
 def assess(
     shape: Shape, machine: Machine, factors: np.ndarray, orders: np.ndarray, keeps: np.ndarray,
     row: int, mode: int, work: Work,
@@ -638,9 +652,7 @@ def assess(
     """
     _count(shape, machine, factors, orders, keeps, row, mode, work)
     n_levels = factors.shape[1]
-    cycles = 1.0
-    for z in range(work.starts[n_levels]):
-        cycles *= work.loops[z, 1]
+    cycles = work.outside[0]
     operations = 1.0
     for d in range(shape.bounds.shape[0]):
         operations *= shape.bounds[d]
@@ -649,6 +661,7 @@ def assess(
     for level in range(n_levels):
         block = machine.costs[level, 0]
         level_energy = read = written = 0.0
+        is_limited = machine.costs[level, 7] > 0.0
         for tensor in range(3):
             if not keeps[row, level, tensor]:
                 work.costs[level, tensor] = 0.0
@@ -656,12 +669,17 @@ def assess(
             reads = work.counts[level, tensor, 0]
             fills = work.counts[level, tensor, 1]
             updates = work.counts[level, tensor, 2]
-            read += reads / cycles
-            written += (fills + updates) / cycles
+            if is_limited:
+                read += reads / cycles
+                written += (fills + updates) / cycles
+            if block > 1.0:
+                reads = np.ceil(reads / block)
+                fills = np.ceil(fills / block)
+                updates = np.ceil(updates / block)
             words = (
-                np.ceil(reads / block) * machine.costs[level, 1]
-                + np.ceil(fills / block) * machine.costs[level, 2]
-                + np.ceil(updates / block) * machine.costs[level, 3]
+                reads * machine.costs[level, 1]
+                + fills * machine.costs[level, 2]
+                + updates * machine.costs[level, 3]
             )
             work.costs[level, tensor] = words * work.used[level]
             level_energy += words * work.used[level]

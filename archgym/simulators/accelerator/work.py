@@ -40,6 +40,9 @@ class Work(NamedTuple):
       starts: (n_levels + 1,), each level's first row in `loops`.
       fans: (n_levels, 3): instances used below an instance of a level, along X and along Y.
       used: (n_levels + 1,), instances used of each level, and of the units in the last row.
+      tiles: (n_levels, 3), words of what is stored.
+      outside: (n_loops + 1,), product of the bounds of a loop in time and all outside it.
+      repeats: (n_levels, 3), how often a level fetches a tensor whose tiles never overlap.
       axis_sizes: (MAX_AXES,), a tile along each axis of a tensor.
       moved: (MAX_AXES,), what the inner loops have moved it by.
       keys: (n_loops,), distinct moves.
@@ -62,6 +65,9 @@ class Work(NamedTuple):
     starts: np.ndarray
     fans: np.ndarray
     used: np.ndarray
+    tiles: np.ndarray
+    outside: np.ndarray
+    repeats: np.ndarray
     axis_sizes: np.ndarray
     moved: np.ndarray
     keys: np.ndarray
@@ -109,6 +115,9 @@ def work(n_levels: int, n_dimensions: int, n_instances: int) -> Work:
         starts=whole(n_levels + 1),
         fans=whole(n_levels, 3),
         used=whole(n_levels + 1),
+        tiles=whole(n_levels, 3),
+        outside=np.ones(n_loops + 1),
+        repeats=np.ones((n_levels, 3)),
         axis_sizes=whole(MAX_AXES),
         moved=whole(MAX_AXES),
         keys=whole(n_loops),
