@@ -55,7 +55,7 @@ def cost_of(energy: float, cycles: float, objective: int) -> float:
     return np.log(energy) + np.log(cycles)
 
 
-@inlined
+@compiled
 def fits(
     shape: Shape, machine: Machine, factors: np.ndarray, orders: np.ndarray, keeps: np.ndarray,
     row: int, work: Work,

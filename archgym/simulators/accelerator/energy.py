@@ -42,7 +42,9 @@ DRAM_PJ_PER_BIT: Final = 8.0
 # CACTI takes no memory of fewer lines; smaller ones cost as much.
 _LEAST_LINES: Final = 32
 _LEAST_BYTES: Final = 64
-# From CACTI's own 45 and 65 nm rows of `data/sram.csv`: the median ratio of one and two ports.
+# Median ratios of one port to two over the rows of `data/sram.csv` that have both.
+_ONE_PORT: Final = (0.80, 0.79, 0.47)
+# From CACTI's own 45 and 65 nm rows of `data/sram.csv`.
 _ENERGY_EXPONENT: Final = 1.6
 _AREA_EXPONENT: Final = 2.0
 
@@ -118,6 +120,8 @@ def _sram_rows() -> dict[tuple[int, int, int, int], Cost | None]:
 def sram(depth: int, bits: int, banks: int = 1, ports: int = 2) -> Cost | None:
     """An SRAM as CACTI 7 sees it at 45 nm; between its rows, powers of the depth.
 
+    One with one port that the table lacks costs a fixed part of one with two.
+
     Args:
       depth: Lines of all banks.
       bits: Of a line: a width of the table.
@@ -131,6 +135,13 @@ def sram(depth: int, bits: int, banks: int = 1, ports: int = 2) -> Cost | None:
       InvalidArgumentError: The table has no such width, ports and banks, or ends below the depth.
     """
     rows = _sram_rows()
+    if ports == 1 and (bits, 1, banks, max(depth, _LEAST_LINES)) not in rows:
+        double = sram(depth, bits, banks)
+        return double and Cost(
+            double.read_pj * _ONE_PORT[0],
+            double.write_pj * _ONE_PORT[1],
+            double.area_um2 * _ONE_PORT[2],
+        )
     depths = sorted(d for w, p, b, d in rows if (w, p, b) == (bits, ports, banks))
     if not depths or depth > depths[-1] or depth < 1:
         known = sorted({(w, p, b) for w, p, b, _ in rows})

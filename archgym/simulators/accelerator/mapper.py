@@ -1,9 +1,9 @@
 """The mapper: the best way found to run a layer on an accelerator."""
 
-import hashlib
 import math
+from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
-from typing import Any, Final, final
+from typing import Final, final
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from archgym.simulators.accelerator.architecture import Architecture, allowed_di
 from archgym.simulators.accelerator.bounds import LowerBound, lower_bound
 from archgym.simulators.accelerator.evaluation import mode_number, work_for
 from archgym.simulators.accelerator.mapping import Mapping, MappingArrays, mapping_from_arrays
-from archgym.simulators.accelerator.problem import TENSORS, Problem, divisors
+from archgym.simulators.accelerator.problem import Problem
 from archgym.simulators.accelerator.work import machine, shape
 
 __all__ = ["OBJECTIVES", "Found", "MapSpace", "anneal_mapping", "cost", "map_space"]
@@ -21,7 +21,7 @@ OBJECTIVES: Final = ("energy", "cycles", "edp")
 
 # chosen: on twelve layers and three architectures, starts from 1 to 16 and temperatures from 0.1 to
 # 4 at first and 0.003 to 0.1 at last were tried; costs are logarithms, so 1 is a factor of e.
-_TRIES_A_START: Final = 6_000
+_TRIES_A_START: Final = 20_000
 _HOT: Final = 1.0
 _COLD: Final = 0.02
 
@@ -38,6 +38,7 @@ class Found:
       valid: How many of them fitted and were counted.
       bound: What no mapping beats.
       is_optimal: Whether the search met the bound, or has seen every mapping.
+      outermost_energy_pj: The part of the outermost level, DRAM, in the energy [pJ].
     """
 
     mapping: Mapping | None
@@ -47,6 +48,7 @@ class Found:
     valid: int
     bound: LowerBound
     is_optimal: bool
+    outermost_energy_pj: float = math.inf
 
     @property
     def edp(self) -> float:
@@ -84,6 +86,11 @@ class MapSpace:
     is_order_free: np.ndarray
 
     @property
+    def is_empty(self) -> bool:
+        """Whether a dimension's loops may stand nowhere."""
+        return bool((self.n_slots[self.primes[:, 0]] == 0).any())
+
+    @property
     def size(self) -> float:
         """About how many mappings there are: splits of the bounds times orders of the loops."""
         splits = 1.0
@@ -99,7 +106,7 @@ def map_space(
     architecture: Architecture,
     *,
     bypass: bool = False,
-    fixed_orders: dict[str, tuple[str, ...]] | None = None,
+    fixed_orders: MappingOf[str, tuple[str, ...]] | None = None,
 ) -> MapSpace:
     """The mappings among which to search.
 
@@ -108,9 +115,6 @@ def map_space(
       architecture: The accelerator.
       bypass: Whether what levels store is searched too.
       fixed_orders: For levels by name, dimensions innermost first where their order is given.
-
-    Raises:
-      InvalidArgumentError: A dimension's loops may stand nowhere.
     """
     names = problem.dimensions
     n_levels = architecture.n_levels
@@ -125,11 +129,6 @@ def map_space(
             for kind in range(3)
             if allowed[level, kind, d]
         ]
-        if not places and problem.bounds[name] > 1:
-            raise InvalidArgumentError(
-                f"Loops over {name} must be allowed at some level of {architecture.name!r}; none "
-                "allows them."
-            )
         slots[d, : len(places)] = places
         n_slots[d] = len(places)
     primes = [
@@ -178,7 +177,7 @@ def anneal_mapping(
       space: The mappings.
       objective: One of `OBJECTIVES`.
       tries: Mappings to look at.
-      starts: How many starts share them; by default one for each 6,000 tries.
+      starts: How many starts share them; by default one for each 20,000 tries.
       seed: Equal seeds give equal results.
       counts: `timeloop` or `ideal`.
       temperatures: At first and at last.
@@ -194,6 +193,8 @@ def anneal_mapping(
     number = objective_number(objective)
     problem, architecture = space.problem, space.architecture
     bound = lower_bound(problem, architecture, bypass=len(space.toggles) > 0)
+    if space.is_empty:
+        return Found(None, math.inf, math.inf, 0, 0, bound, False)
     n_levels, n = architecture.n_levels, len(problem.dimensions)
     factors = np.ones((1, n_levels, 3, n), dtype=np.int64)
     orders, keeps = space.orders[None].copy(), space.keeps[None].copy()
@@ -241,13 +242,17 @@ def found_mapping(
 
     tries, valid, is_optimal = int(results[1]), int(results[2]), bool(results[3])
     if not math.isfinite(results[0]):
-        return Found(None, math.nan, math.nan, tries, valid, bound, False)
-    totals = evaluate_mappings(
-        space.problem, space.architecture, best, counts, details=False
-    ).totals[0]
-    mapping = mapping_from_arrays(space.problem, best, 0)
+        return Found(None, math.inf, math.inf, tries, valid, bound, False)
+    evaluated = evaluate_mappings(space.problem, space.architecture, best, counts)
     return Found(
-        mapping, float(totals[0]), float(totals[1]), tries, valid, bound, is_optimal
+        mapping_from_arrays(space.problem, best, 0),
+        float(evaluated.totals[0, 0]),
+        float(evaluated.totals[0, 1]),
+        tries,
+        valid,
+        bound,
+        is_optimal,
+        float(evaluated.energies[0, -1].sum()),
     )
 
 
