@@ -13,6 +13,7 @@ from archgym.cli.dataset import dataset_app
 from archgym.cli.describing import describe
 from archgym.cli.evaluating import evaluate
 from archgym.cli.listing import list_names
+from archgym.cli.mapping import map_layer
 from archgym.cli.merging import merge
 from archgym.cli.policy import policy_app
 from archgym.cli.proxying import proxy_app
@@ -59,6 +60,7 @@ app.add_typer(dataset_app)
 app.add_typer(table_app)
 app.add_typer(proxy_app)
 app.command()(validate)
+app.command("map")(map_layer)
 
 
 def _print_version(wanted: bool) -> None:

@@ -155,9 +155,7 @@ def _excess(
 
 
 @inlined
-def _move_prime(
-    factors: np.ndarray, primes: np.ndarray, prime: int, slot: int
-) -> None:
+def _move_prime(factors: np.ndarray, primes: np.ndarray, prime: int, slot: int) -> None:
     """Moves a prime factor to another slot: 3 x level + kind."""
     d = primes[prime, 0]
     value = primes[prime, 1]
@@ -251,9 +249,7 @@ def _restart(
     spent[0] = _settle(
         shape, machine, factors, orders, keeps, primes, slots, n_slots, random, tries, work
     )
-    return weigh(
-        shape, machine, factors, orders, keeps, 0, mode, objective, 1.0, np.inf, work
-    )
+    return weigh(shape, machine, factors, orders, keeps, 0, mode, objective, 1.0, np.inf, work)
 
 
 @entry_point(seconds=60)

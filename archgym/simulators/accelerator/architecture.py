@@ -249,9 +249,7 @@ def _check_level(what: str, level: Level) -> None:
         )
 
 
-def allowed_dimensions(
-    architecture: Architecture, dimensions: tuple[str, ...]
-) -> np.ndarray:
+def allowed_dimensions(architecture: Architecture, dimensions: tuple[str, ...]) -> np.ndarray:
     """Where loops over each dimension may stand.
 
     Returns:

@@ -37,7 +37,9 @@ class LowerBound:
         return self.energy_pj * self.cycles
 
 
-def lower_bound(problem: Problem, architecture: Architecture, *, bypass: bool = False) -> LowerBound:
+def lower_bound(
+    problem: Problem, architecture: Architecture, *, bypass: bool = False
+) -> LowerBound:
     """The bound of a layer on an accelerator.
 
     Energy: every operation is computed; each tensor's innermost level serves each operation, one

@@ -24,6 +24,7 @@ __all__ = [
     "FAN_OUT_X",
     "FAN_OUT_Y",
     "IDEAL",
+    "LEAST",
     "NOT_KEPT",
     "OVER_CAPACITY",
     "TIMELOOP",
@@ -32,7 +33,8 @@ __all__ = [
     "lay_out",
 ]
 
-TIMELOOP, IDEAL = 0, 1
+TIMELOOP, IDEAL, LEAST = 0, 1, 2
+"""`LEAST` bounds the counts of both from below, whatever the order of the loops."""
 
 # Why a mapping cannot run; a status is 16 x the level + the reason.
 VALID, OVER_CAPACITY, FAN_OUT_X, FAN_OUT_Y, FAN_OUT, NOT_KEPT = range(6)
@@ -397,10 +399,9 @@ def _find_links(
             distance = (move if a == axis else 0) - work.moved[a]
             f = shape.axes[tensor, a, 0]
             g = shape.axes[tensor, a, 2]
-            span = (
-                shape.axes[tensor, a, 1] * (work.blocks[level, f] - work.extents[level - 1, f])
-                + shape.axes[tensor, a, 3] * (work.blocks[level, g] - work.extents[level - 1, g])
-            )
+            span = shape.axes[tensor, a, 1] * (
+                work.blocks[level, f] - work.extents[level - 1, f]
+            ) + shape.axes[tensor, a, 3] * (work.blocks[level, g] - work.extents[level - 1, g])
             inside = inside and abs(distance) <= span
             key += distance * shape.radix[tensor, a]
         work.links[z, 0] = groups
@@ -512,10 +513,11 @@ def _rounded(x: float) -> float:
 
 
 @inlined
-def _count_repeats(shape: Shape, work: Work, n_levels: int) -> None:
+def _count_repeats(shape: Shape, work: Work, mode: int, n_levels: int) -> None:
     """How often each level fetches a tensor that does not slide, into `repeats`.
 
-    From the outside inwards: bounds of the loops from the innermost one on which it depends.
+    From the outside inwards: bounds of the loops from the innermost one on which it depends; at
+    least of those on which it depends.
     """
     weights = inputs = outputs = outside = 1.0
     n_loops = work.starts[n_levels]
@@ -525,12 +527,18 @@ def _count_repeats(shape: Shape, work: Work, n_levels: int) -> None:
         work.repeats[level, 1] = inputs
         work.repeats[level, 2] = outputs
         for z in range(work.starts[level + 1] - 1, work.starts[level] - 1, -1):
-            outside *= work.loops[z, 1]
+            bound = work.loops[z, 1]
+            outside *= bound
             work.outside[z] = outside
             d = work.loops[z, 0]
-            weights = outside if shape.axis_of[0, d] >= 0 else weights
-            inputs = outside if shape.axis_of[1, d] >= 0 else inputs
-            outputs = outside if shape.axis_of[2, d] >= 0 else outputs
+            if mode == LEAST:
+                weights *= bound if shape.is_plain[0, d] else 1
+                inputs *= bound if shape.is_plain[1, d] else 1
+                outputs *= bound if shape.is_plain[2, d] else 1
+            else:
+                weights = outside if shape.axis_of[0, d] >= 0 else weights
+                inputs = outside if shape.axis_of[1, d] >= 0 else inputs
+                outputs = outside if shape.axis_of[2, d] >= 0 else outputs
 
 
 @inlined
@@ -540,7 +548,7 @@ def _count(
 ) -> None:  # fmt: skip
     """Accesses of every level and tensor, per instance, into `counts`."""
     n_levels = factors.shape[1]
-    _count_repeats(shape, work, n_levels)
+    _count_repeats(shape, work, mode, n_levels)
     for tensor in range(3):
         outermost = n_levels - 1
         while not keeps[row, outermost, tensor]:
@@ -572,6 +580,10 @@ def _count(
                     linked = work.state_costs[0, 0, 2]
                 else:
                     content *= delivered * fan / arrived
+            elif mode == LEAST and is_sliding and fan > 1:
+                if _may_link(shape, tensor, level, work):
+                    # Neighbours may serve each other.
+                    content = arrived = 0.0
             if level > 0 and keeps[row, level - 1, tensor]:
                 # The share of the level below, which was left open; words from neighbours too.
                 if arrived >= 0.0:
@@ -582,7 +594,7 @@ def _count(
                 work.counts[level, tensor, 3] = volume
                 if level == outermost:
                     fetched = 0.0
-                elif not is_sliding:
+                elif not is_sliding or mode == LEAST:
                     fetched = volume * work.repeats[level, tensor]
                 elif mode == IDEAL:
                     fetched = _fetched_ideally(shape, tensor, level, work)

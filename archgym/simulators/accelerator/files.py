@@ -148,9 +148,7 @@ def read_mapping(path: Path, problem: Problem, architecture: Architecture) -> Ma
             kept = frozenset(_names(members["keep"], "keep"))
             if not kept <= frozenset(TENSORS):
                 raise members["keep"].refusal(f"keep must list some of {', '.join(TENSORS)}")
-        loops = [
-            _loops(members, kind, problem) for kind in ("temporal", "spatial_x", "spatial_y")
-        ]
+        loops = [_loops(members, kind, problem) for kind in ("temporal", "spatial_x", "spatial_y")]
         levels[name] = LevelLoops(loops[0], loops[1], loops[2], kept)
     empty = {level.name: LevelLoops(keeps=level.keeps) for level in architecture.levels}
     mapping = Mapping(tuple({**empty, **levels}[name] for name in architecture.level_names))

@@ -144,9 +144,7 @@ def mapping_table_space(problem: Problem, architecture: Architecture) -> Mapping
     space = DesignSpace(
         "mapping-table", parameters, doc=f"Some mappings of {problem.name} on {architecture.name}."
     )
-    numbers = {
-        kind: [problem.dimensions.index(n) for n in order] for kind, order in orders.items()
-    }
+    numbers = {kind: [problem.dimensions.index(n) for n in order] for kind, order in orders.items()}
 
     def arrays(indices: np.ndarray) -> MappingArrays:
         found = _empty(problem, architecture, len(indices))
@@ -247,7 +245,9 @@ def gamma_space(problem: Problem) -> MappingSpace:
     return MappingSpace(space, problem, _gamma_architecture(), arrays, limit)
 
 
-def gamma_area_mm2(l1_words: np.ndarray, l2_words: np.ndarray, n_elements: np.ndarray) -> np.ndarray:
+def gamma_area_mm2(
+    l1_words: np.ndarray, l2_words: np.ndarray, n_elements: np.ndarray
+) -> np.ndarray:
     """MaestroGym's area, from what buffers need at two bytes a word [mm2].
 
     Args:

@@ -47,6 +47,7 @@ class ProblemArrays:
       axis_of: (3, n_dimensions) int64, -1 where the tensor does not depend on the dimension.
       step: (3, n_dimensions) int64, how far one step along a dimension moves in its axis.
       radix: (3, MAX_AXES) int64: a move of a tile is one number, the sum of radix x move.
+      is_plain: (3, n_dimensions) int64: whether no other dimension moves along its axis.
       is_sliding: (3,) int64: whether tiles that differ may overlap.
     """
 
@@ -56,6 +57,7 @@ class ProblemArrays:
     axis_of: np.ndarray
     step: np.ndarray
     radix: np.ndarray
+    is_plain: np.ndarray
     is_sliding: np.ndarray
 
 
@@ -154,6 +156,7 @@ def _arrays(problem: Problem) -> ProblemArrays:
     axis_of = np.full((3, n), -1, dtype=np.int64)
     step = np.zeros((3, n), dtype=np.int64)
     radix = np.zeros((3, MAX_AXES), dtype=np.int64)
+    is_plain = np.zeros((3, n), dtype=np.int64)
     is_sliding = np.zeros(3, dtype=np.int64)
     for tensor, projection in enumerate(problem.projections):
         weight = 1
@@ -169,6 +172,8 @@ def _arrays(problem: Problem) -> ProblemArrays:
             radix[tensor, place] = weight
             weight *= 2 * span + 1
             moving = sum(problem.bounds[name] > 1 for name, _ in axis)
+            for name, _ in axis:
+                is_plain[tensor, names.index(name)] = moving == 1
             is_sliding[tensor] |= int(moving > 1)
     n_axes = np.array([len(p) for p in problem.projections], dtype=np.int64)
     found = ProblemArrays(
@@ -178,6 +183,7 @@ def _arrays(problem: Problem) -> ProblemArrays:
         axis_of,
         step,
         radix,
+        is_plain,
         is_sliding,
     )
     for array in vars(found).values():
@@ -254,9 +260,7 @@ def convolution(
     )
 
 
-def matrix_multiply(
-    name: str, *, rows: int, inner: int, columns: int, batch: int = 1
-) -> Problem:
+def matrix_multiply(name: str, *, rows: int, inner: int, columns: int, batch: int = 1) -> Problem:
     """Outputs (rows x columns) = Inputs (rows x inner) times Weights (inner x columns).
 
     Dimensions are C (inner), M (columns), P (rows) and, where there are several products of

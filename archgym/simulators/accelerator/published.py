@@ -45,9 +45,7 @@ FIXED_ORDERS: Final[Mapping[str, tuple[str, ...]]] = {
 def published_space() -> DesignSpace:
     """The 26 parameters; the default design is the one ArchGym starts from."""
     parameters: list[Parameter] = [
-        Integer(
-            name="num_pes", low=14, high=336, step=14, default=168, doc="Processing elements."
-        ),
+        Integer(name="num_pes", low=14, high=336, step=14, default=168, doc="Processing elements."),
         Ordinal(name="mac_mesh_x", levels=(2, 7, 14), default=14, doc="Elements side by side."),
     ]
     for name, what, depth in (
@@ -119,9 +117,7 @@ def published_hardware(values: Mapping[str, Any]) -> Architecture | None:
         ("ifmap", "ifmap_spad", "Inputs", ()),
     ):
         cost = _cost(values, name, 1) or _DUMMY
-        levels.append(
-            _level(values, name, level, cost, n, mesh_x, frozenset({tensor}), temporal)
-        )
+        levels.append(_level(values, name, level, cost, n, mesh_x, frozenset({tensor}), temporal))
     dummy = _cost(values, "dummy", 1) or _DUMMY
     levels += [
         _level(values, "dummy", "DummyBuffer", dummy, _N_DUMMIES, mesh_x, frozenset(), ()),

@@ -1,18 +1,27 @@
 """Recorded results of Timeloop: architectures, layers, mappings and statistics."""
 
 import json
-from collections.abc import Iterator, Mapping as MappingOf
+import re
+from collections.abc import Iterator
+from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
 from archgym.errors import FileFormatError
 from archgym.simulators.accelerator.architecture import Architecture, Level, MacArray
-from archgym.simulators.accelerator.mapping import LevelLoops, Mapping
+from archgym.simulators.accelerator.mapping import LevelLoops, Loop, Mapping
 from archgym.simulators.accelerator.problem import TENSORS, Problem, convolution
 from archgym.storage import storage_errors
 
-__all__ = ["Recorded", "recorded_architectures", "recorded_layers", "recorded_mappings"]
+__all__ = [
+    "Recorded",
+    "mapping_from_text",
+    "read_lines",
+    "recorded_architectures",
+    "recorded_layers",
+    "recorded_mappings",
+]
 
 # chosen: some three times the longest recorded line, and more lines than there are.
 _MAX_LINE_BYTES = 2**20
@@ -151,5 +160,45 @@ def _mapping(data: MappingOf[str, Any]) -> Mapping:
                 frozenset(t for t in TENSORS if keeps[t][place]),
             )
             for place, level in enumerate(data["levels"])
+        )
+    )
+
+
+_HEAD = re.compile(r"(?P<name>\w+) \[(?P<kept>.*)\]\s*")
+_LOOP = re.compile(
+    r"[| ]*for (?P<dimension>\w+) in \[0:(?P<bound>\d+)\)(?P<axis> \(Spatial-[XY]\))?"
+)
+
+
+def mapping_from_text(text: str, architecture: Architecture) -> Mapping:
+    """A mapping as Timeloop prints it: levels outermost first, each above its loops.
+
+    Args:
+      text: What it printed.
+      architecture: Whose levels it names; those it leaves out have no loops and store nothing.
+
+    Raises:
+      ValueError: A loop stands above all levels, or a level is unknown.
+    """
+    loops: dict[str, tuple[list[Loop], list[Loop], list[Loop]]] = {}
+    kept: dict[str, frozenset[str]] = {}
+    name = ""
+    for line in text.splitlines():
+        if head := _HEAD.fullmatch(line):
+            name = head["name"]
+            if name not in architecture.level_names:
+                raise ValueError(f"level {name!r} is none of {architecture.name}")
+            kept[name] = frozenset(t for t in TENSORS if f"{t}:" in head["kept"])
+            loops[name] = ([], [], [])
+        elif loop := _LOOP.match(line):
+            if not name:
+                raise ValueError("a loop stands above all levels")
+            kind = 0 if loop["axis"] is None else 1 if "X" in loop["axis"] else 2
+            loops[name][kind].insert(0, (loop["dimension"], int(loop["bound"])))
+    empty: tuple[list[Loop], list[Loop], list[Loop]] = ([], [], [])
+    return Mapping(
+        tuple(
+            LevelLoops(*(tuple(k) for k in loops.get(n, empty)), kept.get(n, frozenset()))
+            for n in architecture.level_names
         )
     )

@@ -19,6 +19,7 @@ class Shape(NamedTuple):
     axis_of: np.ndarray
     step: np.ndarray
     radix: np.ndarray
+    is_plain: np.ndarray
     is_sliding: np.ndarray
 
 
