@@ -113,7 +113,7 @@ def map_layer(
     accesses = cost.accesses or {}
     rows = [
         (name, tensor, a.instances, a.tile, a.reads, a.fills, a.updates, a.energy_pj / 1e6)
-        for (name, tensor), a in reversed(accesses.items())
+        for (name, tensor), a in reversed(list(accesses.items()))
     ]
     columns = ("level", "tensor", "instances", "tile", "reads", "fills", "updates", "energy_uj")
     if json:

@@ -30,13 +30,14 @@ def _draw(random: np.ndarray) -> np.uint64:
     z = random[0]
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
+    return np.uint64(z ^ (z >> np.uint64(31)))
 
 
 @inlined
 def draw_below(random: np.ndarray, n: int) -> int:
     """A whole number from 0 to `n` - 1."""
-    return (np.int64(_draw(random) >> np.uint64(33)) * n) >> 31
+    # No `int()` here: Numba would make it a call.
+    return (np.int64(_draw(random) >> np.uint64(33)) * n) >> 31  # type: ignore[return-value]  # an int
 
 
 @inlined
@@ -48,11 +49,13 @@ def draw_share(random: np.ndarray) -> float:
 @inlined
 def cost_of(energy: float, cycles: float, objective: int) -> float:
     """What is minimised: a logarithm, so that a difference is a ratio."""
+    of_energy: float = np.log(energy)
+    of_cycles: float = np.log(cycles)
     if objective == ENERGY:
-        return np.log(energy) + _SECOND * np.log(cycles)
+        return of_energy + _SECOND * of_cycles
     if objective == CYCLES:
-        return np.log(cycles) + _SECOND * np.log(energy)
-    return np.log(energy) + np.log(cycles)
+        return of_cycles + _SECOND * of_energy
+    return of_energy + of_cycles
 
 
 @compiled
@@ -256,8 +259,9 @@ def _restart(
 def anneal(
     shape: Shape, machine: Machine, factors: np.ndarray, orders: np.ndarray, keeps: np.ndarray,
     primes: np.ndarray, n_movable: int, slots: np.ndarray, n_slots: np.ndarray,
-    is_order_free: np.ndarray, toggles: np.ndarray, mode: int, objective: int, random: np.ndarray, n_tries: int,
-    n_starts: int, hot: float, cold: float, least_energy: float, bound: float, work: Work,
+    is_order_free: np.ndarray, toggles: np.ndarray, mode: int, objective: int,
+    random: np.ndarray, n_tries: int, n_starts: int, hot: float, cold: float,
+    least_energy: float, bound: float, work: Work,
     best_factors: np.ndarray, best_orders: np.ndarray, best_keeps: np.ndarray,
     results: np.ndarray,
 ) -> None:  # fmt: skip

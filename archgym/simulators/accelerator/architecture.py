@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Final, final
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.simulators.accelerator.problem import TENSORS
 
-__all__ = ["ArchitectureArrays", "Architecture", "Level", "MacArray"]
+__all__ = ["Architecture", "ArchitectureArrays", "Level", "MacArray"]
 
 MAX_LEVELS: Final = 8  # chosen: the deepest published one here has 6
 # chosen: some TPU; neighbours are found in tables of twice that size.
@@ -104,8 +105,8 @@ class ArchitectureArrays:
       sizes: (n_levels + 1, 6) int64: capacity, instances, mesh x, mesh y, fan-out x, fan-out y;
         the last row is the multiply-accumulate units'.
       costs: (n_levels + 1, 8) float64: words of an access, energy of reading, filling and
-        updating, bandwidths of reading, writing and both, 1 where one is limited; in the last row the energy of an
-        operation stands in column 1.
+        updating, bandwidths of reading, writing and both, 1 where one is limited; in the last row
+        the energy of an operation stands in column 1.
     """
 
     sizes: np.ndarray
@@ -203,12 +204,13 @@ def _check(architecture: Architecture) -> None:
         raise InvalidArgumentError(
             f"{what} needs 1 to {MAX_LEVELS} storage levels with names that differ; got {names!r}."
         )
-    for part in (*levels, architecture.mac):
+    parts: tuple[Level | MacArray, ...] = (*levels, architecture.mac)
+    for part in parts:
         _check_mesh(what, part)
     for level in levels:
         _check_level(what, level)
     chain = [architecture.mac.instances, *(level.instances for level in levels)]
-    for place, (inner, outer) in enumerate(zip(chain, chain[1:], strict=False)):
+    for place, (inner, outer) in enumerate(pairwise(chain)):
         if inner % outer:
             raise InvalidArgumentError(
                 f"{what} must have a whole number of instances below each one; level "

@@ -200,7 +200,8 @@ def _fetched_ideally(shape: Shape, tensor: int, level: int, work: Work) -> float
     _measure_tile(shape, tensor, level, work)
     n_axes = shape.n_axes[tensor]
     volume = float(work.tiles[level, tensor])
-    total = volume
+    total: float = volume
+    rest: float
     for z in range(work.starts[level + 1], work.starts[work.starts.shape[0] - 1]):
         d = work.loops[z, 0]
         others = work.loops[z, 1] - 1
@@ -216,7 +217,8 @@ def _fetched_ideally(shape: Shape, tensor: int, level: int, work: Work) -> float
                     gone += 1
             if gone > 1:
                 # No outer loop brings the tile back in both axes.
-                return total + (work.outside[z + 1] - 1.0) * volume
+                rest = work.outside[z + 1] - 1.0
+                return total + rest * volume
     return total
 
 
@@ -294,7 +296,8 @@ def _fetched(shape: Shape, tensor: int, level: int, work: Work) -> float:
             moved_key += move_key
     if n_keys == 0:
         return volume
-    return volume + work.state_costs[old, 0, 0]
+    walked: float = work.state_costs[old, 0, 0]
+    return volume + walked
 
 
 @inlined
@@ -303,9 +306,10 @@ def _may_link(shape: Shape, tensor: int, level: int, work: Work) -> bool:
     for a in range(shape.n_axes[tensor]):
         d = shape.axes[tensor, a, 0]
         e = shape.axes[tensor, a, 2]
-        if work.spatial[level, d] * work.spatial[level, e] > 1:
-            if shape.bounds[d] > 1 and e < shape.bounds.shape[0] and shape.bounds[e] > 1:
-                return True
+        is_spread = work.spatial[level, d] * work.spatial[level, e] > 1
+        has_both = e < shape.bounds.shape[0] and shape.bounds[d] > 1 and shape.bounds[e] > 1
+        if is_spread and has_both:
+            return True
     return False
 
 
@@ -509,7 +513,8 @@ def _sent(shape: Shape, tensor: int, level: int, groups: int, work: Work) -> Non
 @inlined
 def _rounded(x: float) -> float:
     """The nearest whole number, half away from 0."""
-    return np.floor(x + 0.5) if x >= 0.0 else -np.floor(0.5 - x)
+    rounded: float = np.floor(x + 0.5) if x >= 0.0 else -np.floor(0.5 - x)
+    return rounded
 
 
 @inlined
@@ -580,10 +585,12 @@ def _count(
                     linked = work.state_costs[0, 0, 2]
                 else:
                     content *= delivered * fan / arrived
-            elif mode == LEAST and is_sliding and fan > 1:
-                if _may_link(shape, tensor, level, work):
-                    # Neighbours may serve each other.
-                    content = arrived = 0.0
+            elif (
+                mode == LEAST and is_sliding and fan > 1
+                and _may_link(shape, tensor, level, work)
+            ):  # fmt: skip
+                # Neighbours may serve each other.
+                content = arrived = 0.0
             if level > 0 and keeps[row, level - 1, tensor]:
                 # The share of the level below, which was left open; words from neighbours too.
                 if arrived >= 0.0:

@@ -72,7 +72,7 @@ ADDRESS_GENERATORS: Final = Cost(_GENERATORS_PJ, _GENERATORS_PJ, 2 * _ADDER_32_U
 
 
 def multiply_accumulate(bits: int) -> Cost:
-    """A whole-number multiplier and adder: the adder grows with the bits, the other with its square.
+    """A multiplier, whose cost grows with the square of the bits, and an adder.
 
     Args:
       bits: Of the operands.

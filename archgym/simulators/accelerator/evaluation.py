@@ -190,7 +190,10 @@ def evaluate_mapping(
     used = _used(arrays)
     accesses = {
         (level.name, tensor): Access(
-            *(int(many.counts[0, i, t, c]) for c in range(4)),
+            reads=int(many.counts[0, i, t, 0]),
+            fills=int(many.counts[0, i, t, 1]),
+            updates=int(many.counts[0, i, t, 2]),
+            tile=int(many.counts[0, i, t, 3]),
             instances=used[i],
             energy_pj=float(many.energies[0, i, t]),
         )

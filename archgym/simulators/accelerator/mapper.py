@@ -121,7 +121,7 @@ def map_space(
     allowed = allowed_dimensions(architecture, names)
     slots = np.zeros((len(names), 3 * n_levels), dtype=np.int64)
     n_slots = np.zeros(len(names), dtype=np.int64)
-    for d, name in enumerate(names):
+    for d in range(len(names)):
         # In time last among a level's, so that the last slot of all is the outermost in time.
         places = [
             3 * level + kind

@@ -6,7 +6,6 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Final
 
-
 from archgym.simulators.accelerator.architecture import Architecture, allowed_dimensions
 from archgym.simulators.accelerator.mapper import anneal_mapping, map_space
 from archgym.simulators.accelerator.problem import Problem

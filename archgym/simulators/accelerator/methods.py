@@ -126,14 +126,16 @@ class _Pool:
             fits &= (spatial[:, level] <= architecture.fan_out(level)).all(axis=1)
         costs = np.full(len(picks), math.inf)
         for row in np.flatnonzero(fits):
-            costs[row] = cost(*found.totals[row, :2], self._objective)
+            costs[row] = cost(
+                float(found.totals[row, 0]), float(found.totals[row, 1]), self._objective
+            )
         self._tries += len(picks)
         self._valid += int(fits.sum())
-        row = int(costs.argmin())
-        if costs[row] < self._cost:
-            self._cost = costs[row]
+        best = int(costs.argmin())
+        if costs[best] < self._cost:
+            self._cost = float(costs[best])
             self._best = MappingArrays(
-                *(a[row : row + 1].copy() for a in (arrays.factors, arrays.orders, arrays.keeps))
+                *(a[best : best + 1].copy() for a in (arrays.factors, arrays.orders, arrays.keeps))
             )
         return costs
 
@@ -199,11 +201,12 @@ def _mutate(
             chosen = rng.random(n) < share
             prime = rng.integers(n_primes, size=n)
             highest = children[rows, prime] if inwards else pool.n_slots[prime] - 1
-            target = rng.integers(highest + 1)
+            target = (rng.random(n) * (highest + 1)).astype(np.int64)
             children[rows[chosen], prime[chosen]] = target[chosen]
     chosen = rows[rng.random(n) < _REORDER]
     level = rng.integers(n_levels, size=len(chosen))
-    first, second = rng.integers(n_dimensions, size=(2, len(chosen)))
+    first = rng.integers(n_dimensions, size=len(chosen))
+    second = rng.integers(n_dimensions, size=len(chosen))
     kept = orders[chosen, level, first]
     orders[chosen, level, first] = orders[chosen, level, second]
     orders[chosen, level, second] = kept

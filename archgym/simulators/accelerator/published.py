@@ -15,7 +15,6 @@ from archgym.simulators.accelerator.energy import (
     ADDRESS_GENERATORS,
     DRAM_PJ_PER_BIT,
     Cost,
-    buffer_registers,
     multiply_accumulate,
     registers,
     sram,
@@ -150,9 +149,10 @@ def _level(
     temporal: tuple[str, ...],
 ) -> Level:
     block = int(values[f"{name}_block"])
-    # Along X the global buffer spreads Q and M; along Y the dummy buffers S, C and M.
+    # The published constraints: the global buffer spreads Q and M along X and nothing along Y, the
+    # dummy buffers S, C and M along Y.
     spread: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-        "glb": (("Q", "M"), ("Q", "M")),
+        "glb": (("Q", "M"), ()),
         "dummy": ((), ("S", "C", "M")),
     }
     return Level(

@@ -195,10 +195,10 @@ def mapping_from_text(text: str, architecture: Architecture) -> Mapping:
                 raise ValueError("a loop stands above all levels")
             kind = 0 if loop["axis"] is None else 1 if "X" in loop["axis"] else 2
             loops[name][kind].insert(0, (loop["dimension"], int(loop["bound"])))
-    empty: tuple[list[Loop], list[Loop], list[Loop]] = ([], [], [])
-    return Mapping(
-        tuple(
-            LevelLoops(*(tuple(k) for k in loops.get(n, empty)), kept.get(n, frozenset()))
-            for n in architecture.level_names
-        )
-    )
+    nothing: tuple[list[Loop], list[Loop], list[Loop]] = ([], [], [])
+    levels = []
+    for level in architecture.level_names:
+        temporal, along_x, along_y = loops.get(level, nothing)
+        keeps = kept.get(level, frozenset())
+        levels.append(LevelLoops(tuple(temporal), tuple(along_x), tuple(along_y), keeps))
+    return Mapping(tuple(levels))
