@@ -20,7 +20,7 @@ from archgym.simulators.accelerator.energy import (
 )
 from archgym.space import Constraint, DesignSpace
 
-__all__ = ["DATAFLOWS", "GROUPS", "hardware", "hardware_space", "small_space"]
+__all__ = ["DATAFLOWS", "GROUPS", "hardware", "hardware_space"]
 
 # Dimensions that each dataflow spreads over the array, along X and along Y; batch and groups may
 # go anywhere. After Chen, Emer, Sze, ISCA 2016, section 4 (row, weight and output stationary), and
@@ -143,18 +143,6 @@ def hardware_space() -> DesignSpace:
         ),
         doc="Array, register files, global buffer, bandwidths, dataflow and precision.",
     )
-
-
-# The small space leaves all others at their defaults.
-_SMALL: Final = ("array_x", "array_y", "dataflow", "buffer_kib", "weight_words")
-
-
-def small_space() -> DesignSpace:
-    """Five parameters of the default space, the others at their defaults: 5,445 designs."""
-    whole = hardware_space()
-    parameters = [p for p in whole.parameters if p.name in _SMALL]
-    kept = [c for c in whole.constraints if c.require.names <= set(_SMALL)]
-    return DesignSpace("small", parameters, kept, doc="Array, dataflow and two capacities.")
 
 
 def hardware(values: Mapping[str, Any]) -> Architecture:

@@ -199,7 +199,7 @@ def _mutate(
     if n_primes:
         for share, inwards in ((_MOVE, False), (_GROW, True)):
             chosen = rng.random(n) < share
-            prime = rng.integers(n_primes, size=n)
+            prime: np.ndarray = np.asarray(rng.integers(n_primes, size=n))
             highest = children[rows, prime] if inwards else pool.n_slots[prime] - 1
             target = (rng.random(n) * (highest + 1)).astype(np.int64)
             children[rows[chosen], prime[chosen]] = target[chosen]

@@ -13,7 +13,7 @@ from archgym.simulator import BatchResult, Simulator, Workload
 from archgym.simulators.accelerator.architecture import Architecture
 from archgym.simulators.accelerator.energy import CLOCK_MHZ
 from archgym.simulators.accelerator.evaluation import COUNT_MODES, evaluate_mappings
-from archgym.simulators.accelerator.hardware import GROUPS, hardware, hardware_space, small_space
+from archgym.simulators.accelerator.hardware import GROUPS, hardware, hardware_space
 from archgym.simulators.accelerator.mapper import OBJECTIVES as MAPPER_OBJECTIVES
 from archgym.simulators.accelerator.mapping_space import (
     MappingSpace,
@@ -36,9 +36,9 @@ from archgym.space import DesignSpace
 __all__ = ["AcceleratorSimulator"]
 
 # Mappings that each layer's search looks at. chosen: the default takes some 7 ms a layer; what
-# the others gain and lose is in the README.
-_TRIES: Final = {"standard": 4_000, "fast": 1_000, "thorough": 60_000}
-_HARDWARE_SPACES: Final = ("default", "small", "timeloop-2023")
+# the other one loses is in the README.
+_TRIES: Final = {"standard": 4_000, "fast": 1_000}
+_HARDWARE_SPACES: Final = ("default", "timeloop-2023")
 _DEFAULT_LAYER: Final = "resnet-18/layer1.0.conv1"
 _DEFAULT_ARCHITECTURE: Final = {"mapping": "eyeriss-like", "mapping-table": "ws-systolic-16"}
 _NO_LIMIT: Final = "none"
@@ -57,7 +57,7 @@ class AcceleratorSimulator(Simulator):
     name = "accelerator"
     version = 0
     space_names: ClassVar[tuple[str, ...]] = (
-        *("default", "small", "timeloop-2023", "maestro-2023", "mapping", "mapping-table"),
+        *("default", "timeloop-2023", "maestro-2023", "mapping", "mapping-table"),
     )
     fidelity_names: ClassVar[tuple[str, ...]] = tuple(_TRIES)
     table_space = "mapping-table"
@@ -266,7 +266,6 @@ class AcceleratorSimulator(Simulator):
 
 _hardware_spaces: Final = {
     "default": hardware_space,
-    "small": small_space,
     "timeloop-2023": published_space,
 }
 
