@@ -23,6 +23,7 @@ from archgym.cli.sweeping import sweep_app
 from archgym.cli.tabulating import table_app
 from archgym.cli.tuning import tune
 from archgym.cli.validating import validate
+from archgym.cli.workloads import workload_app
 from archgym.errors import ArchGymError, StudyInterrupted
 from archgym.version import __version__
 
@@ -61,6 +62,7 @@ app.add_typer(table_app)
 app.add_typer(proxy_app)
 app.command()(validate)
 app.command("map")(map_layer)
+app.add_typer(workload_app)
 
 
 def _print_version(wanted: bool) -> None:

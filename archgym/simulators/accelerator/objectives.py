@@ -12,7 +12,7 @@ METRICS: Final = (
     MetricSpec("energy_uj", "uJ", "minimise", 1e-3, "Energy of one inference, DRAM included."),
     MetricSpec("latency_cycles", "cycles", "minimise", 1.0, "Layers run one after the other."),
     MetricSpec("latency_ms", "ms", "minimise", 1e-6, "The same at 200 MHz."),
-    MetricSpec("edp_uj_ms", "uJ ms", "minimise", 1e-9, "Energy times latency."),
+    MetricSpec("edp_nj_s", "nJ s", "minimise", 1e-9, "Energy times latency."),
     MetricSpec("area_mm2", "mm2", "minimise", 1e-6, "Units and buffers at 45 nm, without DRAM."),
     MetricSpec("power_mw", "mW", "minimise", 1e-3, "Energy over latency, DRAM included."),
     MetricSpec(
@@ -23,7 +23,7 @@ METRICS: Final = (
 
 _ENERGY = Term("energy_uj", "minimise")
 _LATENCY = Term("latency_cycles", "minimise")
-_EDP = Term("edp_uj_ms", "minimise")
+_EDP = Term("edp_nj_s", "minimise")
 # Of the Eyeriss-like default design.
 _EYERISS_AREA_MM2 = 2.115
 

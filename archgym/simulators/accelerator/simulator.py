@@ -182,7 +182,7 @@ class AcceleratorSimulator(Simulator):
         """
         column = {spec.name: values[:, i] for i, spec in enumerate(METRICS)}
         product = column["energy_uj"] * column["latency_ms"]
-        _require("energy x latency is the EDP", column["edp_uj_ms"], product)
+        _require("energy x latency is the EDP", column["edp_nj_s"], product)
         energy = column["power_mw"] * column["latency_ms"]
         _require("power x latency is energy", energy, column["energy_uj"])
         most = np.minimum(column["utilisation_percent"], 100.0)
