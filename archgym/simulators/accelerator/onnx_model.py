@@ -63,7 +63,6 @@ def read_onnx(path: Path, sizes: Mapping[str, int] | None = None) -> ImportedMod
     """
     try:
         import onnx
-        from google.protobuf.message import DecodeError
     except ImportError:
         raise MissingExtraError("onnx", "onnx") from None
     with storage_errors(path, "read"):
@@ -73,7 +72,7 @@ def read_onnx(path: Path, sizes: Mapping[str, int] | None = None) -> ImportedMod
     model = onnx.ModelProto()
     try:
         model.ParseFromString(content)
-    except (DecodeError, ValueError, RecursionError) as error:
+    except Exception as error:  # that of protocol buffers, whose place differs by release
         raise FileFormatError(
             path, None, f"the file must be an ONNX model; {_line(error)}"
         ) from None
@@ -131,7 +130,7 @@ def _shapes(path: Path, onnx: Any, model: Any) -> dict[str, tuple[int, ...]]:
             )
     try:
         inferred = onnx.shape_inference.infer_shapes(bare, data_prop=True)
-    except Exception as error:  # noqa: BLE001 - the package raises its own kinds and others'
+    except Exception as error:  # the package raises its own kinds, and others'
         raise FileFormatError(
             path, None, f"shapes of the model must be inferable; {_line(error)}"
         ) from None
