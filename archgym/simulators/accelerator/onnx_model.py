@@ -89,7 +89,9 @@ def read_onnx(path: Path, sizes: Mapping[str, int] | None = None) -> ImportedMod
         raise FileFormatError(
             path, None, "a model must have a convolution or product of matrices; it has none"
         )
-    source = f"{path.name}: read from ONNX, producer {model.producer_name or 'unknown'}"[:200]
+    source = f"{path.name}: read from ONNX, producer {_text(model.producer_name) or 'unknown'}"[
+        :200
+    ]
     return ImportedModel(tuple(rows), skipped, network_csv(rows, source))
 
 
@@ -102,12 +104,12 @@ def _fix_sizes(path: Path, model: Any, sizes: Mapping[str, int]) -> None:
         for dimension in value.type.tensor_type.shape.dim:
             if dimension.WhichOneof("value") == "dim_value" and dimension.dim_value > 0:
                 continue
-            name = dimension.dim_param
+            name = _text(dimension.dim_param)
             if name not in sizes:
                 what = f"named {name[:40]!r}" if name else "without a name"
                 raise FileFormatError(
-                    path, None, f"input {value.name[:40]!r} must have sizes; a dimension {what} "
-                    "has none", f"Give it: --size {name[:40] or 'NAME'}=1",
+                    path, None, f"input {_text(value.name)[:40]!r} must have sizes; a "
+                    f"dimension {what} has none", f"Give it: --size {name[:40] or 'NAME'}=1",
                 )  # fmt: skip
             dimension.dim_value = sizes[name]
 
@@ -149,8 +151,8 @@ def _layers(
     skipped: Counter[str] = Counter()
     names: set[str] = set()
     for number, node in enumerate(model.graph.node):
-        kind = node.op_type
-        name = _unique((node.name or f"{kind.lower()}_{number}")[:80].replace("\n", " "), names)
+        kind = _text(node.op_type)
+        name = _unique(_text(node.name) or f"{kind.lower()}_{number}", names)
         if kind in _CONVOLUTIONS:
             row = _convolution(path, node, name, shapes)
         elif kind in _PRODUCTS:
@@ -175,15 +177,15 @@ def _operands(
     path: Path, node: Any, name: str, shapes: Mapping[str, tuple[int, ...]]
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
     """Shapes of a node's operands and of its output."""
-    places = {**_CONVOLUTIONS, **_PRODUCTS}[node.op_type]
+    places = {**_CONVOLUTIONS, **_PRODUCTS}[_text(node.op_type)]
     wanted = [node.input[p] if p < len(node.input) else "" for p in places]
     wanted.append(node.output[0] if node.output else "")
     found = [shapes.get(value, ()) for value in wanted]
     for value, shape in zip(wanted, found, strict=True):
         if not shape or not all(1 <= n <= _MAX_DIMENSION for n in shape):
             raise FileFormatError(
-                path, None, f"shapes of node {name!r} must be known; that of {value[:40]!r} is "
-                f"{shape[:8] if shape else 'not'}",
+                path, None, f"shapes of node {name!r} must be known; that of "
+                f"{_text(value)[:40]!r} is {shape[:8] if shape else 'not'}",
             )  # fmt: skip
     return found[0], found[1], found[2]
 
@@ -235,7 +237,7 @@ def _convolution(
 def _product(path: Path, node: Any, name: str, shapes: Mapping[str, tuple[int, ...]]) -> Row | None:
     data, weights, output = _operands(path, node, name, shapes)
     flags = {a.name: int(a.i) for a in node.attribute}
-    if node.op_type == "Gemm":
+    if _text(node.op_type) == "Gemm":
         inner = data[0] if flags.get("transA") else data[-1]
         rows, columns, batch = output[0], output[-1], 1
     else:
@@ -266,6 +268,12 @@ def _unique(name: str, taken: set[str]) -> str:
     while name in taken:
         name, number = f"{wanted}_{number}", number + 1
     return name
+
+
+def _text(value: str | bytes) -> str:
+    """A name of a model as one line; protocol buffers give damaged ones as bytes."""
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    return " ".join(text.split())[:80]
 
 
 def _line(error: Exception) -> str:
