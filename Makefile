@@ -65,6 +65,7 @@ bench: $(FULL)
 	$(BIN)/python benchmarks/translation.py
 	$(BIN)/python benchmarks/moe.py
 	$(BIN)/python benchmarks/moe_routing.py
+	$(BIN)/python benchmarks/accelerator.py
 
 docs: $(FULL)
 	$(BIN)/python docs/generate.py

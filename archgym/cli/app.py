@@ -13,6 +13,7 @@ from archgym.cli.dataset import dataset_app
 from archgym.cli.describing import describe
 from archgym.cli.evaluating import evaluate
 from archgym.cli.listing import list_names
+from archgym.cli.mapping import map_layer
 from archgym.cli.merging import merge
 from archgym.cli.moe import moe_app
 from archgym.cli.policy import policy_app
@@ -24,6 +25,7 @@ from archgym.cli.tabulating import table_app
 from archgym.cli.tracing import trace_app
 from archgym.cli.tuning import tune
 from archgym.cli.validating import validate
+from archgym.cli.workloads import workload_app
 from archgym.errors import ArchGymError, StudyInterrupted
 from archgym.version import __version__
 
@@ -63,6 +65,8 @@ app.add_typer(proxy_app)
 app.add_typer(trace_app)
 app.add_typer(moe_app)
 app.command()(validate)
+app.command("map")(map_layer)
+app.add_typer(workload_app)
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,0 +1,124 @@
+"""What no mapping can beat: lower bounds of energy and cycles."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import final
+
+from archgym.simulators.accelerator.architecture import Architecture, allowed_dimensions
+from archgym.simulators.accelerator.problem import (
+    INPUTS,
+    OUTPUTS,
+    TENSORS,
+    WEIGHTS,
+    Problem,
+    divisors,
+)
+
+__all__ = ["LowerBound", "lower_bound"]
+
+
+@final
+@dataclass(frozen=True)
+class LowerBound:
+    """What every mapping costs at least.
+
+    Attributes:
+      energy_pj: Energy [pJ].
+      cycles: Cycles.
+    """
+
+    energy_pj: float
+    cycles: float
+
+    @property
+    def edp(self) -> float:
+        """Energy times cycles [pJ x cycles]."""
+        return self.energy_pj * self.cycles
+
+
+def lower_bound(
+    problem: Problem, architecture: Architecture, *, bypass: bool = False
+) -> LowerBound:
+    """The bound of a layer on an accelerator.
+
+    Energy: every operation is computed; each tensor's innermost level serves each operation, one
+    access for as many of them as its instances can reach; every word that is touched comes from
+    DRAM once and passes each level that stores its tensor. Cycles: no more units work at a time
+    than loops with whole factors can fill along each axis; DRAM's bandwidth suffices.
+
+    Args:
+      problem: The layer.
+      architecture: The accelerator.
+      bypass: Whether mappings may store tensors elsewhere than the architecture says: then only
+        what DRAM and the units do is bounded.
+    """
+    operations = problem.n_operations
+    energy = operations * architecture.mac.energy_pj
+    touched = [_touched(problem, tensor) for tensor in range(len(TENSORS))]
+    for tensor, name in enumerate(TENSORS):
+        keeping = [i for i, level in enumerate(architecture.levels) if name in level.keeps]
+        if bypass:
+            keeping = keeping[-1:]
+        innermost = keeping[0]
+        for place in keeping:
+            level = architecture.levels[place]
+            read, written = level.read_energy_pj / level.block, level.write_energy_pj / level.block
+            # Every instance serves at most this many units with one access.
+            served = architecture.mac.instances // level.instances
+            accesses = operations / served if place == innermost and not bypass else 0.0
+            accesses = max(accesses, touched[tensor])
+            energy += accesses * (written if tensor == OUTPUTS else read)
+            if tensor != OUTPUTS and place != keeping[-1]:
+                energy += touched[tensor] * written
+    cycles = math.ceil(operations / _most_parallel(problem, architecture))
+    outermost = architecture.levels[-1]
+    for moved, bandwidth in (
+        (touched[WEIGHTS] + touched[INPUTS], outermost.read_bandwidth),
+        (touched[OUTPUTS], outermost.write_bandwidth),
+        (sum(touched), outermost.shared_bandwidth),
+    ):
+        if bandwidth is not None:
+            # A quotient of whole numbers is rounded up, and the count may be one off by rounding.
+            cycles = max(cycles, math.ceil(moved / bandwidth) - 1)
+    # Sums of a few doubles may be off in the last digits.
+    return LowerBound(energy * (1 - 1e-12), float(max(1, cycles)))
+
+
+def _touched(problem: Problem, tensor: int) -> int:
+    """Words of a tensor that some operation uses."""
+    words = 1
+    for axis in problem.projections[tensor]:
+        if len(axis) == 1:
+            words *= problem.bounds[axis[0][0]]
+            continue
+        (first, a), (second, b) = axis
+        m, n = problem.bounds[first], problem.bounds[second]
+        g = math.gcd(a, b)
+        words *= m * n - max(0, m - b // g) * max(0, n - a // g)
+    return words
+
+
+def _most_parallel(problem: Problem, architecture: Architecture) -> int:
+    """Most operations at a time that loops with whole factors can spread over the instances."""
+    allowed = allowed_dimensions(architecture, problem.dimensions)
+    most = 1
+    for place in range(architecture.n_levels):
+        fan = architecture.fan_out(place)
+        for kind in (1, 2):
+            bounds = [
+                problem.bounds[d]
+                for d, free in zip(problem.dimensions, allowed[place, kind], strict=True)
+                if free
+            ]
+            most *= _largest_product(bounds, fan[kind - 1])
+    return min(most, architecture.mac.instances, problem.n_operations)
+
+
+def _largest_product(bounds: Iterable[int], limit: int) -> int:
+    """Largest product of one divisor of each bound that does not exceed a limit."""
+    reached = {1}
+    for bound in bounds:
+        factors = [f for f in divisors(bound) if f <= limit]
+        reached = {r * f for r in reached for f in factors if r * f <= limit}
+    return max(reached)

@@ -1,0 +1,188 @@
+"""Energy and area of components at 45 nm, from published tables, and a rule for other nodes.
+
+Sources:
+
+- Registers, adders, multipliers, comparators: Aladdin (Shao et al., ISCA 2014), its 45 nm tables at
+  5 ns, as Accelergy 0.3 (Wu et al., ICCAD 2019) uses them;
+- SRAM: CACTI 7 (Balasubramonian et al., TACO 2017) run at 45 nm, `data/sram.csv`;
+- DRAM: energy a bit of LPDDR4 in Accelergy's table, after Malladi et al., ISCA 2012.
+"""
+
+import csv
+import math
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Final, final
+
+from archgym.errors import InvalidArgumentError
+
+__all__ = [
+    "ADDRESS_GENERATORS",
+    "CLOCK_MHZ",
+    "DRAM_PJ_PER_BIT",
+    "Cost",
+    "buffer_registers",
+    "multiply_accumulate",
+    "registers",
+    "scaled",
+    "sram",
+]
+
+# Aladdin's tables at 5 ns: the clock at which these components run.
+CLOCK_MHZ: Final = 200.0
+
+# Aladdin, 45 nm, 5 ns [pJ, um2].
+_REGISTER_BIT_PJ, _REGISTER_BIT_UM2 = 0.009, 5.98
+_COMPARATOR_32_PJ, _COMPARATOR_32_UM2 = 0.029015, 70.0
+_ADDER_32_PJ, _ADDER_32_IDLE_PJ, _ADDER_32_UM2 = 0.0857, 0.0119, 179.0
+_MULTIPLIER_32_PJ, _MULTIPLIER_32_UM2 = 8.63, 4600.0
+# Accelergy's DRAM table: LPDDR4.
+DRAM_PJ_PER_BIT: Final = 8.0
+# CACTI takes no memory of fewer lines; smaller ones cost as much.
+_LEAST_LINES: Final = 32
+_LEAST_BYTES: Final = 64
+# Median ratios of one port to two over the rows of `data/sram.csv` that have both.
+_ONE_PORT: Final = (0.80, 0.79, 0.47)
+# From CACTI's own 45 and 65 nm rows of `data/sram.csv`.
+_ENERGY_EXPONENT: Final = 1.6
+_AREA_EXPONENT: Final = 2.0
+
+
+@final
+@dataclass(frozen=True)
+class Cost:
+    """Energy of an access [pJ] and area [um2]."""
+
+    read_pj: float
+    write_pj: float
+    area_um2: float
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(
+            self.read_pj + other.read_pj,
+            self.write_pj + other.write_pj,
+            self.area_um2 + other.area_um2,
+        )
+
+
+# Two 16-bit adders, of which one counts and one idles: Accelergy's smart buffers.
+_GENERATORS_PJ = (_ADDER_32_PJ + _ADDER_32_IDLE_PJ) * 16 / 32
+ADDRESS_GENERATORS: Final = Cost(_GENERATORS_PJ, _GENERATORS_PJ, 2 * _ADDER_32_UM2 * 16 / 32)
+
+
+def multiply_accumulate(bits: int) -> Cost:
+    """A multiplier, whose cost grows with the square of the bits, and an adder.
+
+    Args:
+      bits: Of the operands.
+    """
+    share = bits / 32
+    energy = _ADDER_32_PJ * share + _MULTIPLIER_32_PJ * share**2
+    return Cost(energy, energy, _ADDER_32_UM2 * share + _MULTIPLIER_32_UM2 * share**2)
+
+
+def registers(depth: int, bits: int) -> Cost:
+    """A register file: one row of registers and a comparator for each row, as Accelergy has it.
+
+    Args:
+      depth: Rows.
+      bits: Of a row.
+    """
+    comparing = math.ceil(math.log2(depth)) / 32 * depth if depth > 1 else 0.0
+    energy = _REGISTER_BIT_PJ * bits + _COMPARATOR_32_PJ * comparing
+    return Cost(energy, energy, _REGISTER_BIT_UM2 * bits + _COMPARATOR_32_UM2 * comparing)
+
+
+def buffer_registers(depth: int, bits: int) -> Cost:
+    """A register file with its address generators."""
+    return registers(depth, bits) + ADDRESS_GENERATORS
+
+
+@cache
+def _sram_rows() -> dict[tuple[int, int, int, int], Cost | None]:
+    path = resources.files("archgym.simulators.accelerator").joinpath("data/sram.csv")
+    rows: dict[tuple[int, int, int, int], Cost | None] = {}
+    for row in csv.DictReader(path.read_text("utf-8").splitlines()):
+        if row["tech"] != "45nm":
+            continue
+        key = (int(row["width_bits"]), int(row["rw_ports"]), int(row["n_banks"]), int(row["depth"]))
+        failed = row["read_max_pJ"] == "FAIL"
+        rows[key] = (
+            None
+            if failed
+            else Cost(float(row["read_max_pJ"]), float(row["write_max_pJ"]), float(row["area_um2"]))
+        )
+    return rows
+
+
+@cache
+def sram(depth: int, bits: int, banks: int = 1, ports: int = 2) -> Cost | None:
+    """An SRAM as CACTI 7 sees it at 45 nm; between its rows, powers of the depth.
+
+    One with one port that the table lacks costs a fixed part of one with two.
+
+    Args:
+      depth: Lines of all banks.
+      bits: Of a line: a width of the table.
+      banks: Number of banks: one of the table.
+      ports: Ports that read or write.
+
+    Returns:
+      The cost, or None where CACTI refuses, since a bank is too small.
+
+    Raises:
+      InvalidArgumentError: The table has no such width, ports and banks, or ends below the depth.
+    """
+    rows = _sram_rows()
+    if ports == 1 and (bits, 1, banks, max(depth, _LEAST_LINES)) not in rows:
+        double = sram(depth, bits, banks)
+        return double and Cost(
+            double.read_pj * _ONE_PORT[0],
+            double.write_pj * _ONE_PORT[1],
+            double.area_um2 * _ONE_PORT[2],
+        )
+    depths = sorted(d for w, p, b, d in rows if (w, p, b) == (bits, ports, banks))
+    if not depths or depth > depths[-1] or depth < 1:
+        known = sorted({(w, p, b) for w, p, b, _ in rows})
+        raise InvalidArgumentError(
+            f"An SRAM must be in the table: width, ports and banks among {known}, and lines up to "
+            f"its end; got {(bits, ports, banks)} and {depth} lines."
+        )
+    depth = max(depth, _LEAST_LINES)
+    above = min(d for d in depths if d >= depth)
+    upper = rows[bits, ports, banks, above]
+    below = [d for d in depths if d <= depth]
+    if not below:
+        return None if banks > 1 else upper
+    lower = rows[bits, ports, banks, below[-1]]
+    if lower is None or upper is None or above == below[-1]:
+        return lower if above == below[-1] else None
+    share = math.log(depth / below[-1]) / math.log(above / below[-1])
+    return Cost(
+        *(
+            a ** (1 - share) * b**share
+            for a, b in zip(
+                (lower.read_pj, lower.write_pj, lower.area_um2),
+                (upper.read_pj, upper.write_pj, upper.area_um2),
+                strict=True,
+            )
+        )
+    )
+
+
+def scaled(cost: Cost, node_nm: float) -> Cost:
+    """A cost at another node: energy by the length to the power of 1.6, area by its square.
+
+    Args:
+      cost: At 45 nm.
+      node_nm: The node's length [nm]; fitted between 45 and 65, plausible from 22 to 180.
+
+    Raises:
+      InvalidArgumentError: The node lies outside of that.
+    """
+    if not 22 <= node_nm <= 180:
+        raise InvalidArgumentError(f"`node_nm` must lie between 22 and 180; got {node_nm!r}.")
+    ratio = node_nm / 45
+    energy, area = ratio**_ENERGY_EXPONENT, ratio**_AREA_EXPONENT
+    return Cost(cost.read_pj * energy, cost.write_pj * energy, cost.area_um2 * area)

@@ -1,0 +1,193 @@
+"""Architectures and mappings as YAML files that people write."""
+
+from collections.abc import Mapping as MappingOf
+from pathlib import Path
+from typing import Final
+
+from archgym.document import Node, read_document
+from archgym.errors import ArchGymError, InvalidArgumentError
+from archgym.simulators.accelerator.architecture import Architecture, Level, MacArray
+from archgym.simulators.accelerator.mapping import LevelLoops, Mapping, loops_from_text
+from archgym.simulators.accelerator.problem import TENSORS, Problem
+
+__all__ = ["architecture_yaml", "read_architecture", "read_mapping"]
+
+_WHOLE: Final = {
+    "capacity": 2**50,
+    "instances": 2**16,
+    "mesh_x": 2**16,
+    "block": 2**16,
+    "word_bits": 2**10,
+}
+_NUMBERS: Final = (
+    *("read_energy_pj", "write_energy_pj", "read_bandwidth", "write_bandwidth"),
+    *("shared_bandwidth", "area_um2"),
+)
+_WORDS: Final = ("spatial_x", "spatial_y", "temporal")
+_LEVEL_KEYS: Final = ("name", *_WHOLE, *_NUMBERS, "keeps", *_WORDS)
+_MAC_KEYS: Final = ("name", "instances", "mesh_x", "energy_pj", "area_um2")
+_MOST: Final = 1e15
+
+
+def read_architecture(path: Path) -> Architecture:
+    """Reads an architecture: `name`, `mac` and `levels`, outermost first.
+
+    Raises:
+      FileFormatError: It is none; the error names the line.
+      StorageError: It cannot be read.
+    """
+    document = read_document(path)
+    members = document.root.members("an architecture", ("name", "source", "mac", "levels"))
+    for needed in ("mac", "levels"):
+        if needed not in members:
+            raise document.root.refusal(f"an architecture needs `{needed}`; it has none")
+    name = members["name"].text("name") if "name" in members else path.stem
+    listed = members["levels"]
+    if not isinstance(listed.value, tuple) or not listed.value:
+        raise listed.refusal(f"levels must be a list, outermost first; got {listed.kind}")
+    levels = tuple(_level(node) for node in reversed(listed.value))
+    mac = _mac(members["mac"])
+    try:
+        return Architecture(name, levels, mac)
+    except InvalidArgumentError as error:
+        raise listed.refusal(str(error)) from None
+
+
+def _level(node: Node) -> Level:
+    members = node.members("a level", _LEVEL_KEYS)
+    if "name" not in members:
+        raise node.refusal("a level needs a name; it has none")
+    words = {k: _names(members[k], k) for k in _WORDS if k in members}
+    keeps = TENSORS if "keeps" not in members else _names(members["keeps"], "keeps")
+    for tensor in keeps:
+        if tensor not in TENSORS:
+            raise members["keeps"].refusal(
+                f"keeps must list some of {', '.join(TENSORS)}; got {tensor[:40]!r}"
+            )
+    capacity = members.get("capacity")
+    whole = {
+        k: members[k].whole(k, 1, most)
+        for k, most in _WHOLE.items()
+        if k in members and members[k].value is not None
+    }
+    numbers = {
+        k: members[k].number(k, 0.0, _MOST)
+        for k in _NUMBERS
+        if k in members and members[k].value is not None
+    }
+    return Level(
+        name=members["name"].text("name"),
+        capacity=None if capacity is None or capacity.value is None else whole["capacity"],
+        instances=whole.get("instances", 1),
+        mesh_x=whole.get("mesh_x", whole.get("instances", 1)),
+        block=whole.get("block", 1),
+        word_bits=whole.get("word_bits", 16),
+        read_energy_pj=numbers.get("read_energy_pj", 0.0),
+        write_energy_pj=numbers.get("write_energy_pj", numbers.get("read_energy_pj", 0.0)),
+        read_bandwidth=numbers.get("read_bandwidth"),
+        write_bandwidth=numbers.get("write_bandwidth"),
+        shared_bandwidth=numbers.get("shared_bandwidth"),
+        area_um2=numbers.get("area_um2", 0.0),
+        keeps=frozenset(keeps),
+        spatial_x=words.get("spatial_x"),
+        spatial_y=words.get("spatial_y"),
+        temporal=words.get("temporal"),
+    )
+
+
+def _mac(node: Node) -> MacArray:
+    members = node.members("mac", _MAC_KEYS)
+    if "instances" not in members:
+        raise node.refusal("mac needs instances; it has none")
+    instances = members["instances"].whole("instances", 1, 2**16)
+    mesh_x = members["mesh_x"].whole("mesh_x", 1, 2**16) if "mesh_x" in members else instances
+    energy, area = (
+        members[k].number(k, 0.0, _MOST) if k in members else 0.0 for k in ("energy_pj", "area_um2")
+    )
+    name = members["name"].text("name") if "name" in members else "mac"
+    return MacArray(instances, mesh_x, energy, area, name)
+
+
+def _names(node: Node, what: str) -> tuple[str, ...]:
+    if isinstance(node.value, tuple):
+        return tuple(item.text(what) for item in node.value)
+    if node.value is None:
+        return ()
+    return tuple(node.text(what).split())
+
+
+def read_mapping(path: Path, problem: Problem, architecture: Architecture) -> Mapping:
+    """Reads a mapping: a list of levels, outermost first, each with its loops outermost first.
+
+    A level has `level`, `keep` (a list of tensors; by default what the architecture says) and
+    `temporal`, `spatial_x` and `spatial_y`, such as `P4 Q2`.
+
+    Args:
+      path: YAML, or JSON as `Mapping.to_json` gives it.
+      problem: The layer.
+      architecture: The accelerator.
+
+    Raises:
+      FileFormatError: It is none of this layer on this accelerator; the error names the line.
+      StorageError: It cannot be read.
+    """
+    root = read_document(path).root
+    if not isinstance(root.value, tuple):
+        raise root.refusal(f"a mapping must be a list of levels; got {root.kind}")
+    levels: dict[str, LevelLoops] = {}
+    for node in root.value:
+        members = node.members("a level", ("level", "keep", "temporal", "spatial_x", "spatial_y"))
+        name = members["level"].text("level") if "level" in members else ""
+        if name not in architecture.level_names or name in levels:
+            raise node.refusal(
+                f"each level must be one of {', '.join(architecture.level_names)}, once; "
+                f"got {name[:40]!r}"
+            )
+        kept = architecture.levels[architecture.level_index(name)].keeps
+        if "keep" in members:
+            kept = frozenset(_names(members["keep"], "keep"))
+            if not kept <= frozenset(TENSORS):
+                raise members["keep"].refusal(f"keep must list some of {', '.join(TENSORS)}")
+        loops = [_loops(members, kind, problem) for kind in ("temporal", "spatial_x", "spatial_y")]
+        levels[name] = LevelLoops(loops[0], loops[1], loops[2], kept)
+    empty = {level.name: LevelLoops(keeps=level.keeps) for level in architecture.levels}
+    mapping = Mapping(tuple({**empty, **levels}[name] for name in architecture.level_names))
+    try:
+        mapping.arrays(problem, architecture)
+    except ArchGymError as error:
+        raise root.refusal(str(error)) from None
+    return mapping
+
+
+def _loops(
+    members: MappingOf[str, Node], kind: str, problem: Problem
+) -> tuple[tuple[str, int], ...]:
+    if kind not in members or members[kind].value is None:
+        return ()
+    try:
+        return loops_from_text(members[kind].text(kind), problem.bounds)
+    except InvalidArgumentError as error:
+        raise members[kind].refusal(str(error)) from None
+
+
+def architecture_yaml(architecture: Architecture, source: str = "") -> str:
+    """The file that `read_architecture` reads back to the same architecture."""
+    lines = [f"name: {architecture.name}"]
+    if source:
+        lines.append(f"source: {source}")
+    mac = architecture.mac
+    lines += ["mac:", f"  name: {mac.name}", f"  instances: {mac.instances}"]
+    lines += [f"  mesh_x: {mac.mesh_x}", f"  energy_pj: {mac.energy_pj!r}"]
+    lines += [f"  area_um2: {float(mac.area_um2)!r}", "levels:"]
+    for level in reversed(architecture.levels):
+        lines.append(f"  - name: {level.name}")
+        for key in (*_WHOLE, *_NUMBERS):
+            value = getattr(level, key)
+            if value is not None:
+                lines.append(f"    {key}: {value!r}")
+        lines.append(f"    keeps: [{', '.join(t for t in TENSORS if t in level.keeps)}]")
+        for key in _WORDS:
+            names = getattr(level, key)
+            if names is not None:
+                lines.append(f"    {key}: [{', '.join(names)}]")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,334 @@
+"""Mappings of one layer as designs: the layer's factors and orders as parameters."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, final
+
+import numpy as np
+
+from archgym.parameter import Categorical, Factorisation, Ordinal, Parameter, Permutation
+from archgym.simulators.accelerator.architecture import (
+    Architecture,
+    Level,
+    MacArray,
+    allowed_dimensions,
+)
+from archgym.simulators.accelerator.energy import (
+    ADDRESS_GENERATORS,
+    buffer_registers,
+    multiply_accumulate,
+    sram,
+)
+from archgym.simulators.accelerator.mapping import MappingArrays
+from archgym.simulators.accelerator.problem import Problem
+from archgym.space import DesignSpace
+
+__all__ = ["MappingSpace", "gamma_space", "mapping_space", "mapping_table_space"]
+
+
+@final
+@dataclass(frozen=True)
+class MappingSpace:
+    """A design space whose designs are mappings.
+
+    Attributes:
+      space: The parameters.
+      problem: The layer.
+      architecture: The accelerator.
+      arrays: From index vectors, (n, n_parameters), to mappings.
+      limit: From index vectors to the units that a design may use, (n,); None: all.
+    """
+
+    space: DesignSpace
+    problem: Problem
+    architecture: Architecture
+    arrays: Callable[[np.ndarray], MappingArrays]
+    limit: Callable[[np.ndarray], np.ndarray] | None = None
+
+
+def mapping_space(problem: Problem, architecture: Architecture) -> MappingSpace:
+    """All mappings of a layer: where its bounds' factors stand, and each level's order.
+
+    A level's `order` is innermost first; the innermost level has none, since nothing is counted
+    within its tile. The default design runs everything in DRAM's loops.
+
+    Args:
+      problem: The layer.
+      architecture: The accelerator.
+    """
+    names = [d for d in problem.dimensions if problem.bounds[d] > 1]
+    slots = _slots(problem, architecture)
+    parameters: list[Parameter] = [
+        Factorisation(
+            name=f"split_{name.lower()}",
+            total=problem.bounds[name],
+            parts=len(slots[name]),
+            default=(*(1 for _ in slots[name][1:]), problem.bounds[name]),
+            doc=f"Bounds of the loops over {name}: {_slot_names(architecture, slots[name])}.",
+        )
+        for name in names
+    ]
+    ordered = [
+        place
+        for place in range(1, architecture.n_levels)
+        if any((place, 0) in slots[name] for name in names)
+    ]
+    parameters += [
+        Permutation(
+            name=f"order_{architecture.level_names[place].lower()}",
+            items=tuple(names),
+            doc="Loops in time at this level, innermost first.",
+        )
+        for place in ordered
+    ]
+    space = DesignSpace(
+        "mapping", parameters, doc=f"Mappings of {problem.name} on {architecture.name}."
+    )
+
+    def arrays(indices: np.ndarray) -> MappingArrays:
+        found = _empty(problem, architecture, len(indices))
+        for column, name in enumerate(names):
+            values = _values(space.parameters[column], indices[:, column])
+            d = problem.dimensions.index(name)
+            for part, (place, kind) in enumerate(slots[name]):
+                found.factors[:, place, kind, d] = values[:, part]
+        for number, place in enumerate(ordered):
+            column = len(names) + number
+            orders = _orders(problem, space.parameters[column], indices[:, column])
+            found.orders[:, place, 0] = orders
+        return found
+
+    return MappingSpace(space, problem, architecture, arrays)
+
+
+def mapping_table_space(problem: Problem, architecture: Architecture) -> MappingSpace:
+    """A part of a layer's mappings that can be tabulated: 100,352 for the default layer.
+
+    On an array with one buffer: filters are spread along X and channels along Y, or stay in the
+    buffer's or DRAM's loops; rows and columns of the output are split between those two; the
+    filter's own loops are the buffer's. The two orders hold weights or outputs still.
+
+    Args:
+      problem: A convolution.
+      architecture: An accelerator of three levels: registers, a buffer, DRAM.
+    """
+    buffer, dram = 1, 2
+    slots = {
+        "C": [(buffer, 2), (buffer, 0), (dram, 0)],
+        "M": [(buffer, 1), (buffer, 0), (dram, 0)],
+        "P": [(buffer, 0), (dram, 0)],
+        "Q": [(buffer, 0), (dram, 0)],
+    }
+    orders = {
+        "weights": ("P", "Q", "N", "R", "S", "C", "M"),
+        "outputs": ("R", "S", "C", "P", "Q", "N", "M"),
+    }
+    parameters: list[Parameter] = [
+        Factorisation(
+            name=f"split_{name.lower()}",
+            total=problem.bounds[name],
+            parts=len(slots[name]),
+            default=(*(1 for _ in slots[name][1:]), problem.bounds[name]),
+            doc=f"Bounds of the loops over {name}: {_slot_names(architecture, slots[name])}.",
+        )
+        for name in slots
+    ]
+    parameters.append(
+        Categorical(
+            name="stationary",
+            choices=tuple(orders),
+            default="weights",
+            doc="What the inner loops leave in place.",
+        )
+    )
+    space = DesignSpace(
+        "mapping-table", parameters, doc=f"Some mappings of {problem.name} on {architecture.name}."
+    )
+    numbers = {kind: [problem.dimensions.index(n) for n in order] for kind, order in orders.items()}
+
+    def arrays(indices: np.ndarray) -> MappingArrays:
+        found = _empty(problem, architecture, len(indices))
+        for d, name in enumerate(problem.dimensions):
+            if name not in slots:
+                found.factors[:, buffer, 0, d] = problem.bounds[name]
+        for column, name in enumerate(slots):
+            values = _values(space.parameters[column], indices[:, column])
+            for part, (place, kind) in enumerate(slots[name]):
+                found.factors[:, place, kind, problem.dimensions.index(name)] = values[:, part]
+        table = np.array([numbers[kind] for kind in orders])
+        found.orders[:, :, 0] = table[indices[:, -1]][:, None]
+        return found
+
+    return MappingSpace(space, problem, architecture, arrays)
+
+
+# MaestroGym's parallel dimensions and loops, K C X Y S R, in this model's names; X and Y are the
+# output's. The published space draws tiles that divide nothing, and outer ones at random; here
+# tiles divide, and all is told.
+_GAMMA: Final = {"K": "M", "C": "C", "X": "P", "Y": "Q", "S": "S", "R": "R"}
+_PARALLEL: Final = ("K", "C", "X", "Y")
+_MOST_ELEMENTS: Final = 1024
+# MaestroGym: area of an element, of 32 KiB of L2 and of 64 B of L1 [um2].
+_ELEMENT_UM2, _L2_UM2, _L1_UM2 = 4470.0, 4161.536, 4505.1889
+_L2_BYTES, _L1_BYTES = 32768, 64
+
+
+def gamma_space(problem: Problem) -> MappingSpace:
+    """MaestroGym's and GAMMA's space: two levels of tiles, orders and parallel dimensions.
+
+    Args:
+      problem: A convolution with channels, filters and both output axes.
+    """
+    names = [d for d in _GAMMA.values() if d in problem.bounds and problem.bounds[d] > 1]
+    letters = {d: letter for letter, d in _GAMMA.items()}
+    parallel = tuple(p for p in _PARALLEL if _GAMMA[p] in names)
+    parameters: list[Parameter] = [
+        Ordinal(
+            name="num_pes",
+            levels=(2, 4, 8, 16, 32, 64, 128, 168, 256, 512, 1024),
+            default=256,
+            doc="Processing elements that may be used.",
+        ),
+        *(
+            Categorical(name=f"parallel_{where}", choices=parallel, doc=doc)
+            for where, doc in (
+                ("inner", "Dimension that a cluster spreads over its elements."),
+                ("outer", "Dimension that is spread over clusters."),
+            )
+        ),
+        *(
+            Permutation(
+                name=f"order_{where}",
+                items=tuple(letters[d] for d in names),
+                doc="Loops of this level, innermost first.",
+            )
+            for where in ("inner", "outer")
+        ),
+        *(
+            Factorisation(
+                name=f"tiles_{letters[d].lower()}",
+                total=problem.bounds[d],
+                parts=3,
+                default=(1, 1, problem.bounds[d]) if letters[d] not in parallel[:1] else None,
+                doc="Bounds in an element, within a cluster and over clusters.",
+            )
+            for d in names
+        ),
+    ]
+    space = DesignSpace(
+        "maestro-2023", parameters, doc=f"Two-level mappings of {problem.name} as GAMMA has them."
+    )
+
+    def arrays(indices: np.ndarray) -> MappingArrays:
+        found = _empty(problem, _gamma_architecture(), len(indices))
+        inner, outer = (
+            np.array([problem.dimensions.index(_GAMMA[p]) for p in parallel])[indices[:, column]]
+            for column in (1, 2)
+        )
+        for column, name in enumerate(names, 5):
+            d = problem.dimensions.index(name)
+            values = _values(space.parameters[column], indices[:, column])
+            found.factors[:, 0, 0, d] = values[:, 0]
+            for place, spread, part in ((1, inner, 1), (2, outer, 2)):
+                found.factors[:, place, 1, d] = np.where(spread == d, values[:, part], 1)
+                found.factors[:, place, 0, d] = np.where(spread == d, 1, values[:, part])
+        for place, column in ((1, 3), (2, 4)):
+            orders = _orders(problem, space.parameters[column], indices[:, column], _GAMMA)
+            found.orders[:, place, 0] = orders
+        return found
+
+    elements = np.asarray(parameters[0].array(np.arange(parameters[0].size)))
+
+    def limit(indices: np.ndarray) -> np.ndarray:
+        return np.asarray(elements[indices[:, 0]])
+
+    return MappingSpace(space, problem, _gamma_architecture(), arrays, limit)
+
+
+def gamma_area_mm2(
+    l1_words: np.ndarray, l2_words: np.ndarray, n_elements: np.ndarray
+) -> np.ndarray:
+    """MaestroGym's area, from what buffers need at two bytes a word [mm2].
+
+    Args:
+      l1_words: (n,), of an element.
+      l2_words: (n,).
+      n_elements: (n,).
+    """
+    l1 = np.ceil(2 * l1_words / _L1_BYTES) * _L1_UM2 * n_elements
+    l2 = np.ceil(2 * l2_words / _L2_BYTES) * _L2_UM2
+    return np.asarray((n_elements * _ELEMENT_UM2 + l1 + l2) / 1e6)
+
+
+def _gamma_architecture() -> Architecture:
+    unit = multiply_accumulate(16)
+    # chosen: MAESTRO's buffers have no limit; a word costs that of 64 registers and of 128 KiB.
+    l1 = buffer_registers(64, 16)
+    l2 = sram(16384, 64)
+    assert l2 is not None, "the table has it"
+    l2 = l2 + ADDRESS_GENERATORS
+    n = _MOST_ELEMENTS
+    return Architecture(
+        "maestro-2023",
+        (
+            Level("l1", None, n, n, read_energy_pj=l1.read_pj, write_energy_pj=l1.write_pj),
+            Level("cluster", None, n, n, keeps=frozenset()),
+            Level("l2", block=4, read_energy_pj=l2.read_pj, write_energy_pj=l2.write_pj),
+            # MAESTRO's energy leaves DRAM out.
+            Level("dram"),
+        ),
+        MacArray(n, n, unit.read_pj, unit.area_um2),
+    )
+
+
+def _slots(problem: Problem, architecture: Architecture) -> dict[str, list[tuple[int, int]]]:
+    """Level and kind of each place where a dimension's loops may stand, DRAM's last."""
+    allowed = allowed_dimensions(architecture, problem.dimensions)
+    return {
+        name: [
+            (place, kind)
+            for place in range(architecture.n_levels)
+            for kind in (1, 2, 0)
+            if allowed[place, kind, d]
+        ]
+        for d, name in enumerate(problem.dimensions)
+    }
+
+
+def _slot_names(architecture: Architecture, slots: Sequence[tuple[int, int]]) -> str:
+    kinds = ("", " along X", " along Y")
+    return ", ".join(architecture.level_names[place] + kinds[kind] for place, kind in slots)
+
+
+def _empty(problem: Problem, architecture: Architecture, n: int) -> MappingArrays:
+    n_levels, n_dimensions = architecture.n_levels, len(problem.dimensions)
+    return MappingArrays(
+        np.ones((n, n_levels, 3, n_dimensions), dtype=np.int64),
+        np.tile(np.arange(n_dimensions, dtype=np.int64), (n, n_levels, 2, 1)),
+        np.tile(architecture.keeps, (n, 1, 1)),
+    )
+
+
+def _values(parameter: Parameter, indices: np.ndarray) -> np.ndarray:
+    """(n, parts) int64, factors of many designs; each number is worked out once."""
+    numbers, places = np.unique(indices, return_inverse=True)
+    table = np.array([parameter.value(int(n)) for n in numbers], dtype=np.int64)
+    return np.asarray(table[places])
+
+
+def _orders(
+    problem: Problem,
+    parameter: Parameter,
+    indices: np.ndarray,
+    names: dict[str, str] | None = None,
+) -> np.ndarray:
+    """(n, n_dimensions) int64: the ordered dimensions, then those of bound 1."""
+    numbers, places = np.unique(indices, return_inverse=True)
+    table = []
+    for number in numbers:
+        value = parameter.value(int(number))
+        assert isinstance(value, tuple), "a permutation's values are tuples"
+        listed = [names[item] if names else item for item in value]
+        order = list(dict.fromkeys([*listed, *problem.dimensions]))
+        table.append([problem.dimensions.index(d) for d in order])
+    return np.array(table, dtype=np.int64)[places]

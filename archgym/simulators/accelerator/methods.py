@@ -1,0 +1,260 @@
+"""Ways to search mappings beside annealing: random, genetic, exhaustive."""
+
+import math
+from typing import Final
+
+import numpy as np
+
+from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.simulators.accelerator.bounds import LowerBound, lower_bound
+from archgym.simulators.accelerator.evaluation import evaluate_mappings, mode_number, work_for
+from archgym.simulators.accelerator.mapper import (
+    Found,
+    MapSpace,
+    anneal_mapping,
+    cost,
+    found_mapping,
+    objective_number,
+)
+from archgym.simulators.accelerator.mapping import MappingArrays
+from archgym.simulators.accelerator.work import machine, shape
+
+__all__ = ["METHODS", "search_mapping"]
+
+METHODS: Final = ("annealing", "random", "genetic", "exhaustive")
+
+_BATCH: Final = 2_000  # chosen: 5 MB of mappings at a time
+# GAMMA (Kao, Krishna, ICCAD 2020) keeps the better half of some 100; chosen: twice that, since
+# generations are cheap here, and shares of its operators that it gives as ranges.
+_POPULATION: Final = 200
+_ELITE: Final = 20
+_REORDER, _MOVE, _GROW = 0.5, 0.5, 0.3
+
+
+def search_mapping(
+    space: MapSpace,
+    objective: str = "edp",
+    *,
+    method: str = "annealing",
+    tries: int = 100_000,
+    seed: int = 0,
+    counts: str = "timeloop",
+) -> Found:
+    """Searches the best mapping of a layer on an accelerator.
+
+    Args:
+      space: The mappings.
+      objective: `edp`, `energy` or `cycles`.
+      method: One of `METHODS`; `exhaustive` proves its result where `tries` suffice.
+      tries: Mappings to look at.
+      seed: Equal seeds give equal results.
+      counts: `timeloop` or `ideal`.
+
+    Raises:
+      InvalidArgumentError: `tries` is below 1, or `exhaustive` is asked of more than it can do.
+      UnknownNameError: There is no such method, objective or count mode.
+    """
+    if method not in METHODS:
+        raise unknown_name("mapping method", method, METHODS)
+    if method == "annealing":
+        return anneal_mapping(space, objective, tries=tries, seed=seed, counts=counts)
+    objective_number(objective)
+    mode_number(counts)
+    if tries < 1:
+        raise InvalidArgumentError(f"`tries` must be 1 or more; got {tries!r}.")
+    bound = lower_bound(space.problem, space.architecture, bypass=len(space.toggles) > 0)
+    if space.is_empty:
+        return Found(None, math.inf, math.inf, 0, 0, bound, False)
+    if method == "exhaustive":
+        return _exhaust(space, objective, tries, seed, counts, bound)
+    rng = np.random.default_rng(seed)
+    pool = _Pool(space, objective, counts)
+    if method == "random":
+        left = tries
+        while left > 0:
+            n = min(left, _BATCH)
+            pool.evaluate(*pool.random(n, rng))
+            left -= n
+    else:
+        _evolve(pool, tries, rng)
+    return pool.found(bound)
+
+
+class _Pool:
+    """Mappings as slots of primes and orders of loops, and the best one seen."""
+
+    def __init__(self, space: MapSpace, objective: str, counts: str) -> None:
+        self._space, self._objective, self._counts = space, objective, counts
+        self._best: MappingArrays | None = None
+        self._cost = math.inf
+        self._tries = self._valid = 0
+        self.dimensions = space.primes[:, 0]
+        self.n_slots = space.n_slots[self.dimensions]
+
+    def random(self, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """`n` mappings: every prime in any of its slots, all orders alike."""
+        picks = rng.integers(self.n_slots, size=(n, len(self.n_slots)))
+        n_levels, n_dimensions = self._space.orders.shape[0], self._space.orders.shape[2]
+        orders = np.argsort(rng.random((n, n_levels, n_dimensions)), axis=2)
+        fixed = self._space.is_order_free == 0
+        orders[:, fixed] = self._space.orders[fixed, 0]
+        return picks, orders
+
+    def arrays(self, picks: np.ndarray, orders: np.ndarray) -> MappingArrays:
+        """The mappings as kernels read them."""
+        space = self._space
+        n, (n_levels, _, n_dimensions) = len(picks), space.orders.shape
+        factors = np.ones((n, n_levels * 3, n_dimensions), dtype=np.int64)
+        rows = np.arange(n)
+        for prime, (d, value, _) in enumerate(space.primes):
+            factors[rows, space.slots[d, picks[:, prime]], d] *= value
+        both = np.tile(space.orders, (n, 1, 1, 1))
+        both[:, :, 0] = orders
+        keeps = np.tile(space.keeps, (n, 1, 1))
+        return MappingArrays(factors.reshape(n, n_levels, 3, n_dimensions), both, keeps)
+
+    def evaluate(self, picks: np.ndarray, orders: np.ndarray) -> np.ndarray:
+        """Costs, infinite where a mapping does not fit."""
+        arrays = self.arrays(picks, orders)
+        architecture = self._space.architecture
+        found = evaluate_mappings(
+            self._space.problem, architecture, arrays, self._counts, details=False
+        )
+        fits = found.status == 0
+        spatial = arrays.factors[:, :, 1:].prod(axis=3)
+        for level in range(architecture.n_levels):
+            fits &= (spatial[:, level] <= architecture.fan_out(level)).all(axis=1)
+        costs = np.full(len(picks), math.inf)
+        for row in np.flatnonzero(fits):
+            costs[row] = cost(
+                float(found.totals[row, 0]), float(found.totals[row, 1]), self._objective
+            )
+        self._tries += len(picks)
+        self._valid += int(fits.sum())
+        best = int(costs.argmin())
+        if costs[best] < self._cost:
+            self._cost = float(costs[best])
+            self._best = MappingArrays(
+                *(a[best : best + 1].copy() for a in (arrays.factors, arrays.orders, arrays.keeps))
+            )
+        return costs
+
+    def found(self, bound: LowerBound) -> Found:
+        """The best mapping seen."""
+        least = cost(bound.energy_pj, bound.cycles, self._objective)
+        results = np.array([self._cost, self._tries, self._valid, self._cost <= least + 1e-9])
+        if self._best is None:
+            return Found(None, math.inf, math.inf, self._tries, self._valid, bound, False)
+        return found_mapping(self._space, self._best, results, bound, self._counts)
+
+
+def _evolve(pool: _Pool, tries: int, rng: np.random.Generator) -> None:
+    """A genetic search with GAMMA's operators on tiles and orders."""
+    n = min(_POPULATION, tries)
+    picks, orders = pool.random(n, rng)
+    # Half of the first ones hold all in the outermost loops, which always fits.
+    picks[: n // 2 + 1] = pool.n_slots - 1
+    costs = pool.evaluate(picks, orders)
+    left = tries - n
+    while left > 0:
+        m = min(_POPULATION, left)
+        ranked = np.argsort(costs, kind="stable")[: max(2, len(costs) // 2)]
+        mother, father = rng.choice(ranked, size=(2, m))
+        children, child_orders = picks[mother].copy(), orders[mother].copy()
+        _cross(pool, children, picks[father], child_orders, orders[father], rng)
+        _mutate(pool, children, child_orders, rng)
+        child_costs = pool.evaluate(children, child_orders)
+        left -= m
+        elite = ranked[:_ELITE]
+        best = np.argsort(child_costs, kind="stable")[: _POPULATION - len(elite)]
+        picks = np.concatenate([picks[elite], children[best]])
+        orders = np.concatenate([orders[elite], child_orders[best]])
+        costs = np.concatenate([costs[elite], child_costs[best]])
+
+
+def _cross(
+    pool: _Pool,
+    children: np.ndarray,
+    others: np.ndarray,
+    orders: np.ndarray,
+    other_orders: np.ndarray,
+    rng: np.random.Generator,
+) -> None:
+    """Some dimensions' tiles and some levels' orders come from the other parent."""
+    n = len(children)
+    taken = rng.random((n, int(pool.dimensions.max(initial=0)) + 1)) < 0.25
+    from_other = taken[:, pool.dimensions]
+    children[from_other] = others[from_other]
+    levels = rng.random((n, orders.shape[1])) < 0.25
+    orders[levels] = other_orders[levels]
+
+
+def _mutate(
+    pool: _Pool, children: np.ndarray, orders: np.ndarray, rng: np.random.Generator
+) -> None:
+    """GAMMA's reorder, tile mutation, and grow: a prime moves inwards, so that tiles grow."""
+    n, n_primes = children.shape
+    n_levels, n_dimensions = orders.shape[1:]
+    rows = np.arange(n)
+    if n_primes:
+        for share, inwards in ((_MOVE, False), (_GROW, True)):
+            chosen = rng.random(n) < share
+            prime: np.ndarray = np.asarray(rng.integers(n_primes, size=n))
+            highest = children[rows, prime] if inwards else pool.n_slots[prime] - 1
+            target = (rng.random(n) * (highest + 1)).astype(np.int64)
+            children[rows[chosen], prime[chosen]] = target[chosen]
+    chosen = rows[rng.random(n) < _REORDER]
+    level = rng.integers(n_levels, size=len(chosen))
+    first = rng.integers(n_dimensions, size=len(chosen))
+    second = rng.integers(n_dimensions, size=len(chosen))
+    kept = orders[chosen, level, first]
+    orders[chosen, level, first] = orders[chosen, level, second]
+    orders[chosen, level, second] = kept
+    fixed = pool._space.is_order_free == 0
+    orders[:, fixed] = pool._space.orders[fixed, 0]
+
+
+def _exhaust(
+    space: MapSpace, objective: str, tries: int, seed: int, counts: str, bound: LowerBound
+) -> Found:
+    """Proves the best mapping, from annealing's as the one to beat."""
+    from archgym.simulators.accelerator.exhaustive import exhaust
+
+    if len(space.toggles) or not space.is_order_free.all():
+        raise InvalidArgumentError(
+            "`exhaustive` needs orders that are free and levels that store what the architecture "
+            "says; got others. Search by annealing."
+        )
+    first = anneal_mapping(space, objective, tries=20_000, seed=seed, counts=counts)
+    problem, architecture = space.problem, space.architecture
+    n_levels, n = architecture.n_levels, len(problem.dimensions)
+    factors = np.ones((1, n_levels, 3, n), dtype=np.int64)
+    orders, keeps = space.orders[None].copy(), space.keeps[None].copy()
+    best = MappingArrays(factors.copy(), orders.copy(), keeps.copy())
+    start = math.inf
+    if first.mapping is not None:
+        given = first.mapping.arrays(problem, architecture)
+        best.factors[:], best.orders[:] = given.factors, given.orders
+        start = cost(first.energy_pj, first.cycles, objective)
+    results = np.array([start, 0.0, 0.0, 0.0])
+    exhaust(
+        shape(problem.arrays),
+        machine(architecture.arrays),
+        factors,
+        orders,
+        keeps,
+        space.primes[np.lexsort((space.primes[:, 1], space.primes[:, 0]))],
+        space.slots,
+        space.n_slots,
+        mode_number(counts),
+        objective_number(objective),
+        tries,
+        work_for(architecture, problem),
+        best.factors,
+        best.orders,
+        best.keeps,
+        np.zeros(len(space.primes), dtype=np.int64),
+        np.zeros(n_levels, dtype=np.int64),
+        results,
+    )
+    return found_mapping(space, best, results, bound, counts)

@@ -1,0 +1,247 @@
+"""Networks: tables of layers and how often each occurs."""
+
+import csv
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Final, final
+
+from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError, unknown_name
+from archgym.simulators.accelerator.problem import Problem, convolution, matrix_multiply
+from archgym.storage import storage_errors
+
+__all__ = [
+    "NETWORKS",
+    "Layer",
+    "Network",
+    "layer_named",
+    "load_network",
+    "network_csv",
+    "read_network",
+]
+
+NETWORKS: Final = (
+    "resnet-18",
+    "alexnet",
+    "alexnet-convolutions",
+    "vgg-16",
+    "resnet-50",
+    "mobilenet-v2",
+    "mobilenet-v3",
+    "efficientnet-b0",
+    "bert-base",
+    "llama-prefill",
+    "llama-decode",
+    "mixtral-layer",
+)
+"""Networks that ship, each a table in `data/networks` whose first line names its source."""
+
+COLUMNS: Final = (
+    *("layer", "kind", "count", "groups", "channels", "filters", "output_x", "output_y"),
+    *("kernel_x", "kernel_y", "stride_x", "stride_y", "dilation_x", "dilation_y", "batch"),
+)
+# chosen: a hundred times the largest table that ships.
+_MAX_BYTES: Final = 2**20
+_MAX_LAYERS: Final = 5_000
+_MAX_NUMBER: Final = 10**9
+
+
+@final
+@dataclass(frozen=True)
+class Layer:
+    """A layer and how often it occurs."""
+
+    name: str
+    problem: Problem
+    count: int
+
+
+@final
+@dataclass(frozen=True)
+class Network:
+    """Layers of a network, equal shapes once.
+
+    Attributes:
+      name: For messages.
+      layers: In the order in which they first occur.
+      source: Where the shapes are from.
+    """
+
+    name: str
+    layers: tuple[Layer, ...]
+    source: str = ""
+
+    @property
+    def n_operations(self) -> int:
+        """Multiply-accumulates of one inference."""
+        return sum(layer.count * layer.problem.n_operations for layer in self.layers)
+
+    @property
+    def n_weights(self) -> int:
+        """Words of weights; products of two activations count as well."""
+        return sum(layer.count * layer.problem.tensor_size(0) for layer in self.layers)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that decides results."""
+        text = repr([(layer.problem.shape, layer.count) for layer in self.layers])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def layer(self, name: str) -> Layer:
+        """The layer with this name.
+
+        Raises:
+          UnknownNameError: There is none.
+        """
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise unknown_name(f"layer of {self.name}", name, [layer.name for layer in self.layers])
+
+
+@cache
+def _shipped(name: str) -> Network:
+    path = resources.files("archgym.simulators.accelerator").joinpath(f"data/networks/{name}.csv")
+    return _parse(Path(f"{name}.csv"), name, path.read_text("utf-8"))
+
+
+def load_network(name: str | Path) -> Network:
+    """The network that ships under this name, or the table in the file at this path.
+
+    Raises:
+      UnknownNameError: Neither.
+      FileFormatError: The file is no such table.
+    """
+    text = str(name)
+    if text in NETWORKS:
+        return _shipped(text)
+    if isinstance(name, Path) or text.endswith(".csv") or Path(text).exists():
+        return read_network(Path(name))
+    raise unknown_name("workload", text, NETWORKS)
+
+
+def layer_named(text: str) -> Layer:
+    """A layer told as `NETWORK/LAYER`, or one of all layers of the networks that ship.
+
+    Raises:
+      UnknownNameError: There is no such network or layer.
+    """
+    network, slash, layer = text.partition("/")
+    if slash:
+        return load_network(network).layer(layer)
+    known = [f"{name}/{layer.name}" for name in NETWORKS for layer in _shipped(name).layers]
+    raise unknown_name("layer", text, known)
+
+
+def read_network(path: Path) -> Network:
+    """Reads a table of layers.
+
+    Raises:
+      FileFormatError: It is none; the error names the line.
+      StorageError: It cannot be read.
+    """
+    with storage_errors(path, "read"), path.open("rb") as handle:
+        content = handle.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
+        raise FileFormatError(path, None, f"the file must have at most {_MAX_BYTES} bytes")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise FileFormatError(path, line, "the file must be UTF-8; it is not") from None
+    return _parse(path, path.stem, text)
+
+
+def _parse(path: Path, name: str, text: str) -> Network:
+    lines = text.splitlines()
+    n_comments = 0
+    while n_comments < len(lines) and lines[n_comments].startswith("#"):
+        n_comments += 1
+    source = lines[0].lstrip("# ") if n_comments else ""
+    reader = csv.reader(lines[n_comments:])
+    layers: list[Layer] = []
+    try:
+        header = next(reader, [])
+        if tuple(header) != COLUMNS:
+            raise FileFormatError(
+                path, n_comments + 1, f"the header must be {','.join(COLUMNS)}; got "
+                f"{','.join(header)[:80]!r}",
+            )  # fmt: skip
+        for row in reader:
+            line = n_comments + reader.line_num
+            if row:
+                layers.append(_layer(path, line, row))
+            if len(layers) > _MAX_LAYERS:
+                raise FileFormatError(path, line, f"a network must have at most {_MAX_LAYERS} rows")
+    except csv.Error as error:
+        line = n_comments + reader.line_num
+        raise FileFormatError(path, line, f"the file must be CSV; {error}") from None
+    if not layers:
+        raise FileFormatError(path, None, "a network must have a layer; there is none")
+    names = [layer.name for layer in layers]
+    if len(set(names)) < len(names):
+        twice = next(n for n in names if names.count(n) > 1)
+        raise FileFormatError(path, None, f"layers must have names that differ; {twice!r} is twice")
+    return Network(name, tuple(layers), source)
+
+
+def _layer(path: Path, line: int, row: Sequence[str]) -> Layer:
+    if len(row) != len(COLUMNS):
+        raise FileFormatError(path, line, f"a row must have {len(COLUMNS)} cells; got {len(row)}")
+    cells = dict(zip(COLUMNS, row, strict=True))
+    name, kind = cells.pop("layer")[:200], cells.pop("kind")
+    numbers: dict[str, int] = {}
+    for column, cell in cells.items():
+        if not (cell == "" or (cell.isascii() and cell.isdigit() and len(cell) <= 10)):
+            raise FileFormatError(
+                path, line, f"{column} must be a whole number or empty; got {cell[:40]!r}"
+            )
+        numbers[column] = int(cell) if cell else 1
+        if not 1 <= numbers[column] <= _MAX_NUMBER:
+            raise FileFormatError(
+                path, line, f"{column} must lie between 1 and {_MAX_NUMBER}; got {cell[:40]}"
+            )
+    try:
+        return Layer(name, _problem(name, kind, numbers), numbers["count"])
+    except ArchGymError as error:
+        raise FileFormatError(path, line, str(error).removesuffix(".")) from None
+
+
+def _problem(name: str, kind: str, numbers: dict[str, int]) -> Problem:
+    n = numbers
+    if kind == "matmul":
+        return matrix_multiply(
+            name, rows=n["output_x"], inner=n["channels"], columns=n["filters"], batch=n["groups"]
+        )
+    if kind != "conv":
+        raise InvalidArgumentError(f"kind must be conv or matmul; got {kind[:40]!r}.")
+    return convolution(
+        name,
+        channels=n["channels"],
+        filters=n["filters"],
+        output=(n["output_x"], n["output_y"]),
+        kernel=(n["kernel_x"], n["kernel_y"]),
+        stride=(n["stride_x"], n["stride_y"]),
+        dilation=(n["dilation_x"], n["dilation_y"]),
+        batch=n["batch"],
+        groups=n["groups"],
+    )
+
+
+def network_csv(rows: Sequence[dict[str, str | int]], source: str) -> str:
+    """The text of a table of layers.
+
+    Args:
+      rows: Cells by column; what is absent stays empty.
+      source: One line.
+    """
+    text = io.StringIO()
+    text.write(f"# {' '.join(source.split())}\n")
+    writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,204 @@
+"""Recorded results of Timeloop: architectures, layers, mappings and statistics."""
+
+import json
+import re
+from collections.abc import Iterator
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from archgym.errors import FileFormatError
+from archgym.simulators.accelerator.architecture import Architecture, Level, MacArray
+from archgym.simulators.accelerator.mapping import LevelLoops, Loop, Mapping
+from archgym.simulators.accelerator.problem import TENSORS, Problem, convolution
+from archgym.storage import storage_errors
+
+__all__ = [
+    "Recorded",
+    "mapping_from_text",
+    "read_lines",
+    "recorded_architectures",
+    "recorded_layers",
+    "recorded_mappings",
+]
+
+# chosen: some three times the longest recorded line, and more lines than there are.
+_MAX_LINE_BYTES = 2**20
+_MAX_LINES = 100_000
+
+
+@final
+@dataclass(frozen=True)
+class Recorded:
+    """One recorded mapping.
+
+    Attributes:
+      architecture, layer: Names.
+      mapping: What was evaluated.
+      is_valid: Timeloop's verdict.
+      statistics: What it printed; empty where it refused.
+    """
+
+    architecture: str
+    layer: str
+    mapping: Mapping
+    is_valid: bool
+    statistics: MappingOf[str, Any]
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, Any]]:
+    """Objects of a file of JSON lines, with their lines.
+
+    Raises:
+      FileFormatError: A line is no JSON, or too long.
+      StorageError: It cannot be read.
+    """
+    with storage_errors(path, "read"), path.open("rb") as handle:
+        for number in range(1, _MAX_LINES + 1):
+            line = handle.readline(_MAX_LINE_BYTES + 1)
+            if not line:
+                return
+            try:
+                if len(line) > _MAX_LINE_BYTES:
+                    raise ValueError("the line is too long")
+                yield number, json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise FileFormatError(path, number, f"a line must be JSON; {error}") from None
+
+
+def _read_json(path: Path) -> Any:
+    with storage_errors(path, "read"):
+        text = path.read_text("utf-8")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FileFormatError(path, None, f"the file must be JSON; {error}") from None
+
+
+def recorded_architectures(path: Path) -> dict[str, Architecture]:
+    """Architectures of a file of metadata, by name."""
+    try:
+        return {name: _architecture(a) for name, a in _read_json(path)["archs"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise FileFormatError(path, None, f"an architecture is not as recorded; {error}") from None
+
+
+def _architecture(data: MappingOf[str, Any]) -> Architecture:
+    keeps = data["keep_default"]
+    levels = tuple(
+        Level(
+            name=level["name"],
+            capacity=level["size"],
+            instances=level["instances"],
+            mesh_x=level["meshX"],
+            block=level["block"],
+            word_bits=level["word_bits"],
+            read_energy_pj=level["e_read"],
+            write_energy_pj=level["e_write"],
+            read_bandwidth=level["read_bw"],
+            write_bandwidth=level["write_bw"],
+            area_um2=level["area_um2"],
+            keeps=frozenset(t for t in TENSORS if keeps[t][place]),
+        )
+        for place, level in enumerate(data["levels"])
+    )
+    arithmetic = "LMAC" if data["name"] == "simba_like" else "mac"
+    mac = MacArray(
+        data["macs"], data["mac_meshX"], data["mac_energy"], data["mac_area_um2"], arithmetic
+    )
+    return Architecture(data["name"], levels, mac)
+
+
+def recorded_layers(path: Path) -> dict[str, Problem]:
+    """Layers of a file of metadata, by name."""
+    try:
+        return {name: _layer(a) for name, a in _read_json(path)["layers"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise FileFormatError(path, None, f"a layer is not as recorded; {error}") from None
+
+
+def _layer(data: MappingOf[str, Any]) -> Problem:
+    groups = data["M"] if data["depthwise"] else 1
+    return convolution(
+        data["name"],
+        channels=data["C"] * groups,
+        filters=data["M"],
+        output=(data["P"], data["Q"]),
+        kernel=(data["R"], data["S"]),
+        stride=(data["Wstride"], data["Hstride"]),
+        dilation=(data["Wdilation"], data["Hdilation"]),
+        batch=data["N"],
+        groups=groups,
+    )
+
+
+def recorded_mappings(path: Path) -> Iterator[Recorded]:
+    """Mappings of a file of results."""
+    for number, row in read_lines(path):
+        try:
+            recorded = Recorded(
+                row["arch"],
+                row["layer"],
+                _mapping(row["mapping"]),
+                row["valid"],
+                row.get("stats", {}),
+            )
+        except (KeyError, TypeError, AttributeError, IndexError) as error:
+            raise FileFormatError(path, number, f"a row is not as recorded; {error}") from None
+        yield recorded
+
+
+def _mapping(data: MappingOf[str, Any]) -> Mapping:
+    keeps = data["keep"]
+    return Mapping(
+        tuple(
+            LevelLoops(
+                tuple((d, n) for d, n in level["temporal"]),
+                tuple((d, n) for d, n, axis in level["spatial"] if axis == "X"),
+                tuple((d, n) for d, n, axis in level["spatial"] if axis == "Y"),
+                frozenset(t for t in TENSORS if keeps[t][place]),
+            )
+            for place, level in enumerate(data["levels"])
+        )
+    )
+
+
+_HEAD = re.compile(r"(?P<name>\w+) \[(?P<kept>.*)\]\s*")
+_LOOP = re.compile(
+    r"[| ]*for (?P<dimension>\w+) in \[0:(?P<bound>\d+)\)(?P<axis> \(Spatial-[XY]\))?"
+)
+
+
+def mapping_from_text(text: str, architecture: Architecture) -> Mapping:
+    """A mapping as Timeloop prints it: levels outermost first, each above its loops.
+
+    Args:
+      text: What it printed.
+      architecture: Whose levels it names; those it leaves out have no loops and store nothing.
+
+    Raises:
+      ValueError: A loop stands above all levels, or a level is unknown.
+    """
+    loops: dict[str, tuple[list[Loop], list[Loop], list[Loop]]] = {}
+    kept: dict[str, frozenset[str]] = {}
+    name = ""
+    for line in text.splitlines():
+        if head := _HEAD.fullmatch(line):
+            name = head["name"]
+            if name not in architecture.level_names:
+                raise ValueError(f"level {name!r} is none of {architecture.name}")
+            kept[name] = frozenset(t for t in TENSORS if f"{t}:" in head["kept"])
+            loops[name] = ([], [], [])
+        elif loop := _LOOP.match(line):
+            if not name:
+                raise ValueError("a loop stands above all levels")
+            kind = 0 if loop["axis"] is None else 1 if "X" in loop["axis"] else 2
+            loops[name][kind].insert(0, (loop["dimension"], int(loop["bound"])))
+    nothing: tuple[list[Loop], list[Loop], list[Loop]] = ([], [], [])
+    levels = []
+    for level in architecture.level_names:
+        temporal, along_x, along_y = loops.get(level, nothing)
+        keeps = kept.get(level, frozenset())
+        levels.append(LevelLoops(tuple(temporal), tuple(along_x), tuple(along_y), keeps))
+    return Mapping(tuple(levels))

@@ -1,0 +1,330 @@
+"""The accelerator simulator: networks on hardware that is searched, or mappings of one layer."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Final, final
+
+import numpy as np
+
+from archgym.errors import InvalidArgumentError, SimulatorError, unknown_name
+from archgym.objective import Objective
+from archgym.simulator import BatchResult, Simulator, Workload
+from archgym.simulators.accelerator.architecture import Architecture
+from archgym.simulators.accelerator.energy import CLOCK_MHZ
+from archgym.simulators.accelerator.evaluation import COUNT_MODES, evaluate_mappings
+from archgym.simulators.accelerator.hardware import GROUPS, hardware, hardware_space
+from archgym.simulators.accelerator.mapper import OBJECTIVES as MAPPER_OBJECTIVES
+from archgym.simulators.accelerator.mapping_space import (
+    MappingSpace,
+    gamma_area_mm2,
+    gamma_space,
+    mapping_space,
+    mapping_table_space,
+)
+from archgym.simulators.accelerator.memory import remembered_cost
+from archgym.simulators.accelerator.networks import NETWORKS, Network, layer_named, load_network
+from archgym.simulators.accelerator.objectives import METRICS, OBJECTIVES
+from archgym.simulators.accelerator.presets import load_architecture
+from archgym.simulators.accelerator.published import (
+    FIXED_ORDERS,
+    published_hardware,
+    published_space,
+)
+from archgym.space import DesignSpace
+
+__all__ = ["AcceleratorSimulator"]
+
+# Mappings that each layer's search looks at. chosen: the default takes some 7 ms a layer; what
+# the other one loses is in the README.
+_TRIES: Final = {"standard": 4_000, "fast": 1_000}
+_HARDWARE_SPACES: Final = ("default", "timeloop-2023")
+_DEFAULT_LAYER: Final = "resnet-18/layer1.0.conv1"
+_DEFAULT_ARCHITECTURE: Final = {"mapping": "eyeriss-like", "mapping-table": "ws-systolic-16"}
+_NO_LIMIT: Final = "none"
+# Sums and products of doubles differ from each other by some 1e-16 of the whole.
+_ROUNDING: Final = 1e-9
+
+
+@final
+class AcceleratorSimulator(Simulator):
+    """DNN accelerators whose accesses are counted as Timeloop counts them.
+
+    In the spaces of hardware a design is an accelerator and a workload is a network, each layer of
+    which the mapper maps; in the spaces of mappings a design is a mapping of one layer.
+    """
+
+    name = "accelerator"
+    version = 0
+    space_names: ClassVar[tuple[str, ...]] = (
+        *("default", "timeloop-2023", "maestro-2023", "mapping", "mapping-table"),
+    )
+    fidelity_names: ClassVar[tuple[str, ...]] = tuple(_TRIES)
+    table_space = "mapping-table"
+    metrics = METRICS
+    objectives: Mapping[str, Objective] = OBJECTIVES
+    default_objective = "edp"
+    model_reasons = (
+        "no mapping of some layer was found that fits",
+        "CACTI refuses the global buffer: its banks are too small",
+        "the area is above the limit",
+        "the power is above the limit",
+        "tiles exceed a level's capacity",
+        "more instances are used along one axis than there are",
+        "more instances are used than there are",
+    )
+
+    def __init__(
+        self,
+        space: str = "default",
+        fidelity: str = "standard",
+        counts: str = "timeloop",
+        mapper: str = "edp",
+        area_mm2: str = _NO_LIMIT,
+        power_mw: str = _NO_LIMIT,
+        layer: str = _DEFAULT_LAYER,
+        architecture: str = "",
+    ) -> None:
+        """Makes the simulator of one space and fidelity.
+
+        Args:
+          space: One of `space_names`.
+          fidelity: How many mappings the mapper looks at; in spaces of mappings it means nothing.
+          counts: `timeloop` or `ideal`.
+          mapper: What the mapper minimises: `edp`, `energy` or `cycles`.
+          area_mm2: Designs with more area are not built [mm2]; `none`: no limit.
+          power_mw: Designs with more power are not built [mW]; `none`: no limit.
+          layer: In spaces of mappings the layer, as `NETWORK/LAYER`.
+          architecture: In the space `mapping` the accelerator: a name or a file.
+
+        Raises:
+          UnknownNameError: There is no such space, fidelity, mode, layer or architecture.
+          InvalidArgumentError: A limit is no number above 0.
+        """
+        for what, name, known in (
+            ("space", space, self.space_names),
+            ("fidelity", fidelity, self.fidelity_names),
+            ("count mode", counts, COUNT_MODES),
+            ("mapping objective", mapper, MAPPER_OBJECTIVES),
+        ):
+            if name not in known:
+                raise unknown_name(what, name, known)
+        self.fidelity = fidelity
+        self._counts, self._mapper = counts, mapper
+        self._limits = (_limit("area_mm2", area_mm2), _limit("power_mw", power_mw))
+        self._layer = layer
+        self._mappings = _mapping_space(space, layer, architecture)
+        self.space: DesignSpace = (
+            _hardware_spaces[space]() if self._mappings is None else self._mappings.space
+        )
+        self.groups = GROUPS if space == "default" else {}
+        given = {
+            "counts": (counts, "timeloop"),
+            "mapper": (mapper, "edp"),
+            "area_mm2": (area_mm2, _NO_LIMIT),
+            "power_mw": (power_mw, _NO_LIMIT),
+            "layer": (layer, _DEFAULT_LAYER),
+            "architecture": (architecture, ""),
+        }
+        # Defaults are left out, so that their tasks have the short name.
+        self.options = {name: value for name, (value, default) in given.items() if value != default}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(AcceleratorSimulator, **self.options), (self.space.name, self.fidelity)
+
+    @property
+    def default_workload(self) -> str:  # type: ignore[override]  # same name, read-only
+        """ResNet-18, AlexNet's convolutions as published, or the layer that is mapped."""
+        return self.workload_names()[0]
+
+    def workload_names(self) -> tuple[str, ...]:
+        """Networks that ship; in spaces of mappings the layer."""
+        if self._mappings is not None:
+            return (self._layer,)
+        if self.space.name == "timeloop-2023":
+            # The published ones; grouped and depthwise layers are not in them.
+            return ("alexnet-convolutions", "vgg-16", "resnet-50")
+        return NETWORKS
+
+    def workload(self, name: str | Path) -> Workload:
+        """The shipped network with this name, or the table of layers at this path.
+
+        Raises:
+          UnknownNameError: Neither.
+          FileFormatError: The file is no table of layers.
+        """
+        if self._mappings is not None:
+            if str(name) != self._layer:
+                raise unknown_name("workload", str(name), (self._layer,))
+            layer = layer_named(self._layer)
+            network = Network(self._layer, (layer,), "")
+            return Workload(self._layer, network.digest, network)
+        network = load_network(name)
+        return Workload(network.name, network.digest, network)
+
+    def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """Results of designs that are known to be canonical and feasible in the space."""
+        if self._mappings is not None:
+            return self._simulate_mappings(self._mappings, indices)
+        values = np.full((len(indices), len(METRICS)), np.nan)
+        reason = np.zeros(len(indices), dtype=np.int16)
+        for row, design in enumerate(indices):
+            reason[row], values[row] = self._simulate_hardware(
+                dict(self.space.design_at(design)), workload.content
+            )
+        return BatchResult(values, reason)
+
+    def check(self, values: np.ndarray, workload: Workload) -> None:
+        """Refuses results in which energy, power and latency do not agree.
+
+        Raises:
+          SimulatorError: Says which invariant, and by how much.
+        """
+        column = {spec.name: values[:, i] for i, spec in enumerate(METRICS)}
+        product = column["energy_uj"] * column["latency_ms"]
+        _require("energy x latency is the EDP", column["edp_nj_s"], product)
+        energy = column["power_mw"] * column["latency_ms"]
+        _require("power x latency is energy", energy, column["energy_uj"])
+        most = np.minimum(column["utilisation_percent"], 100.0)
+        _require("no more than all units work", column["utilisation_percent"], most)
+        least = np.minimum(column["dram_energy_uj"], column["energy_uj"])
+        _require("DRAM's energy is a part of all", column["dram_energy_uj"], least)
+
+    def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
+        """What characterises a network: name to (value, unit)."""
+        network: Network = workload.content
+        return {
+            "layers": (float(sum(layer.count for layer in network.layers)), ""),
+            "different_shapes": (float(len(network.layers)), ""),
+            "multiply_accumulates": (float(network.n_operations), ""),
+            "weights": (float(network.n_weights), "words"),
+            **({"source": (network.source, "")} if network.source else {}),
+        }
+
+    # ---- hardware
+
+    def _simulate_hardware(
+        self, values: Mapping[str, Any], network: Network
+    ) -> tuple[int, np.ndarray]:
+        """The reason, 0 where built, and the metrics of one accelerator."""
+        nothing = np.full(len(METRICS), np.nan)
+        is_published = self.space.name == "timeloop-2023"
+        built = published_hardware(values) if is_published else hardware(values)
+        if built is None:
+            return 2, nothing
+        if built.area_um2 / 1e6 > self._limits[0]:
+            return 3, nothing
+        energy = cycles = dram = 0.0
+        for layer in network.layers:
+            cost = remembered_cost(
+                layer.problem,
+                built,
+                self._mapper,
+                _TRIES[self.fidelity],
+                0,
+                self._counts,
+                FIXED_ORDERS if is_published else None,
+            )
+            if not np.isfinite(cost[0]):
+                return 1, nothing
+            energy += layer.count * cost[0]
+            cycles += layer.count * cost[1]
+            dram += layer.count * cost[2]
+        used = 100.0 * network.n_operations / built.mac.instances / cycles
+        metrics = _metrics(
+            *(np.array([x]) for x in (energy, cycles, built.area_um2 / 1e6, used, dram))
+        )[0]
+        if metrics[5] > self._limits[1]:
+            return 4, nothing
+        return 0, metrics
+
+    # ---- mappings
+
+    def _simulate_mappings(self, mappings: MappingSpace, indices: np.ndarray) -> BatchResult:
+        arrays = mappings.arrays(indices)
+        architecture, problem = mappings.architecture, mappings.problem
+        found = evaluate_mappings(problem, architecture, arrays, self._counts)
+        # A status is 16 x level + what does not suffice: capacity, X, Y or all instances.
+        reason = np.array([0, 5, 6, 6, 7, 1], dtype=np.int16)[found.status % 16]
+        area = np.full(len(indices), architecture.area_um2 / 1e6)
+        energy, cycles = found.totals[:, 0], found.totals[:, 1]
+        n_units = np.full(len(indices), float(architecture.mac.instances))
+        if mappings.limit is not None:
+            n_units = mappings.limit(indices).astype(np.float64)
+            used = arrays.factors[:, :, 1:].prod(axis=(1, 2, 3))
+            reason = np.where((reason == 0) & (used > n_units), 7, reason).astype(np.int16)
+            words = found.counts[:, :, :, 3].sum(axis=2)
+            area = gamma_area_mm2(words[:, 0], words[:, 2], n_units)
+        utilisation = 100.0 * problem.n_operations / n_units / cycles
+        values = _metrics(energy, cycles, area, utilisation, found.energies[:, -1].sum(axis=1))
+        for limit, column, number in ((self._limits[0], 4, 3), (self._limits[1], 5, 4)):
+            over = (reason == 0) & (values[:, column] > limit)
+            reason[over] = number
+        values[reason != 0] = np.nan
+        return BatchResult(values, reason)
+
+
+_hardware_spaces: Final = {
+    "default": hardware_space,
+    "timeloop-2023": published_space,
+}
+
+
+def _mapping_space(space: str, layer: str, architecture: str) -> MappingSpace | None:
+    if space in _HARDWARE_SPACES:
+        return None
+    problem = layer_named(layer).problem
+    if space == "maestro-2023":
+        return gamma_space(problem)
+    machine: Architecture = load_architecture(architecture or _DEFAULT_ARCHITECTURE[space])
+    return (mapping_space if space == "mapping" else mapping_table_space)(problem, machine)
+
+
+def _metrics(
+    energy_pj: np.ndarray,
+    cycles: np.ndarray,
+    area_mm2: np.ndarray,
+    utilisation: np.ndarray,
+    dram_pj: np.ndarray,
+) -> np.ndarray:
+    """(n, n_metrics), in the order and units of `METRICS`."""
+    energy = energy_pj / 1e6
+    latency = cycles / (CLOCK_MHZ * 1e3)
+    return np.stack(
+        [
+            energy,
+            cycles,
+            latency,
+            energy * latency,
+            area_mm2,
+            energy / latency,
+            utilisation,
+            dram_pj / 1e6,
+        ],
+        axis=1,
+    )
+
+
+def _limit(name: str, text: str) -> float:
+    if text == _NO_LIMIT:
+        return np.inf
+    try:
+        value = float(text)
+    except ValueError:
+        value = np.nan
+    if not 0 < value < np.inf:
+        raise InvalidArgumentError(
+            f"`{name}` must be a number above 0, or {_NO_LIMIT}; got {text!r}."
+        )
+    return value
+
+
+def _require(what: str, came: np.ndarray, expected: np.ndarray) -> None:
+    off = np.abs(came - expected) > _ROUNDING * np.maximum(1.0, np.abs(expected))
+    if off.any():
+        row = int(np.flatnonzero(off)[0])
+        raise SimulatorError(
+            f"The accelerator model must keep that {what}; got {float(came[row])!r} instead of "
+            f"{float(expected[row])!r} in design {row} of {len(came)}. Please report the design "
+            "and workload."
+        )

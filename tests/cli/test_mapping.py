@@ -1,0 +1,78 @@
+"""`archgym map` and `archgym workload`."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Archgym
+
+LAYER = "resnet-18/layer4.0.conv2"
+
+
+@pytest.mark.slow
+def test_map_prints_a_nest_its_costs_and_the_bound(archgym: Archgym) -> None:
+    ran = archgym("map", LAYER, "--arch", "gemmini-like", "--tries", "3000")
+
+    assert ran.code == 0, ran.err
+    assert "scratchpad [Weights, Inputs]" in ran.out
+    assert "edp_over_bound" in ran.out
+
+
+@pytest.mark.slow
+def test_a_mapping_that_was_written_costs_the_same_again(archgym: Archgym) -> None:
+    given = ("map", LAYER, "--arch", "simba-like", "--json")
+    first = archgym(*given, "--tries", "3000", "--out", "mapping.json").json
+
+    again = archgym(*given, "--mapping", "mapping.json").json
+
+    assert again["energy_uj"] == first["energy_uj"]
+    assert again["cycles"] == first["cycles"]
+    assert first["edp_over_bound"] >= 1
+
+
+@pytest.mark.slow
+def test_map_takes_a_whole_network(archgym: Archgym) -> None:
+    ran = archgym("map", "alexnet-convolutions", "--tries", "500", "--json")
+
+    assert [row["layer"] for row in ran.json] == ["conv1", "conv2", "conv3", "conv4", "conv5"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (("map", "resnet-18/conv_1"), "conv1"),
+        (("map", LAYER, "--arch", "eyeris"), "eyeriss-like"),
+        (("map", LAYER, "--mapping", "no.yaml"), "no.yaml"),
+        (("workload", "show", "resnet18"), "resnet-18"),
+        (("workload", "import", "no.onnx", "--out", "x.txt"), ".csv"),
+        (("workload", "import", "no.onnx", "--out", "x.csv", "--size", "n=0"), "above 0"),
+    ],
+)
+def test_what_is_wrong_is_told_in_one_line(
+    archgym: Archgym, arguments: tuple[str, ...], what: str
+) -> None:
+    ran = archgym(*arguments)
+
+    assert ran.code == 1
+    assert ran.err.startswith("error: ")
+    assert ran.err.count("\n") == 1
+    assert what in ran.err
+
+
+def test_workload_show_lists_layers(archgym: Archgym) -> None:
+    ran = archgym("workload", "show", "resnet-18", "--json")
+
+    assert sum(layer["count"] for layer in ran.json["layers"]) == 21
+
+
+def test_workload_import_makes_a_table(archgym: Archgym) -> None:
+    onnx = pytest.importorskip("onnx")
+    from tests.simulators.accelerator.test_onnx_model import model
+
+    onnx.save(model(), "mine.onnx")
+    ran = archgym("workload", "import", "mine.onnx", "--out", "mine.csv")
+
+    assert ran.code == 0, ran.err
+    assert Path("mine.csv").exists()
+    assert archgym("workload", "show", "mine.csv").code == 0
+    assert archgym("workload", "import", "mine.onnx", "--out", "mine.csv").code == 1

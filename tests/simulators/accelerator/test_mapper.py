@@ -1,0 +1,161 @@
+"""The mapper: bounds that hold, optima that are met, recorded searches that are beaten."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from archgym.errors import InvalidArgumentError, UnknownNameError
+from archgym.simulators.accelerator.bounds import lower_bound
+from archgym.simulators.accelerator.evaluation import evaluate_mapping, evaluate_mappings
+from archgym.simulators.accelerator.mapper import anneal_mapping, map_space
+from archgym.simulators.accelerator.methods import METHODS, search_mapping
+from archgym.simulators.accelerator.networks import layer_named
+from archgym.simulators.accelerator.presets import load_architecture
+from archgym.simulators.accelerator.problem import Problem, convolution, matrix_multiply
+from archgym.simulators.accelerator.validate import _mapper
+from tests.simulators.accelerator.test_counting import SMALL, roomy
+from tests.simulators.accelerator.walking import random_mappings
+
+pytestmark = pytest.mark.slow
+
+TINY = [
+    matrix_multiply("square", rows=8, inner=8, columns=8),
+    matrix_multiply("tall", rows=16, inner=8, columns=4),
+    matrix_multiply("heads", rows=4, inner=4, columns=6, batch=3),
+    convolution("plain", channels=2, filters=4, output=(4, 2), kernel=(3, 1)),
+    convolution(
+        "depthwise", channels=6, filters=6, output=(4, 4), kernel=(3, 3), stride=(2, 2), groups=6
+    ),
+    convolution("dilated", channels=4, filters=4, output=(6, 1), kernel=(3, 1), dilation=(2, 1)),
+]
+
+
+@pytest.mark.parametrize("architecture", ["gemmini-like", "tpu-like"])
+@pytest.mark.parametrize("problem", TINY, ids=lambda p: p.name)
+def test_annealing_meets_the_proven_optimum(architecture: str, problem: Problem) -> None:
+    space = map_space(problem, load_architecture(architecture))
+
+    best = search_mapping(space, method="exhaustive", tries=4_000_000)
+    found = anneal_mapping(space, tries=100_000)
+
+    assert best.is_optimal
+    assert found.edp <= 1.02 * best.edp
+    assert best.edp >= best.bound.edp
+
+
+def test_annealing_meets_the_proven_optimum_on_the_eyeriss_like_one() -> None:
+    space = map_space(TINY[2], load_architecture("eyeriss-like"))
+
+    best = search_mapping(space, method="exhaustive", tries=4_000_000)
+
+    assert best.is_optimal
+    assert anneal_mapping(space, tries=100_000).edp <= 1.02 * best.edp
+
+
+def test_exhaustive_search_finds_what_a_plain_enumeration_finds() -> None:
+    problem = matrix_multiply("tiny", rows=4, inner=2, columns=2)
+    architecture = load_architecture("ws-systolic-16")
+    space = map_space(problem, architecture)
+    random = random_mappings(problem, architecture, 20_000, np.random.default_rng(0))
+    costs = evaluate_mappings(problem, architecture, random, details=False).totals
+
+    best = search_mapping(space, method="exhaustive", tries=10**6)
+
+    assert best.is_optimal
+    assert best.edp == pytest.approx(np.nanmin(costs[:, 0] * costs[:, 1]), rel=1e-9)
+
+
+def test_a_search_that_ran_out_of_tries_claims_no_optimum() -> None:
+    space = map_space(TINY[0], load_architecture("eyeriss-like"))
+
+    assert not search_mapping(space, method="exhaustive", tries=1000).is_optimal
+
+
+@pytest.mark.parametrize("counts", ["timeloop", "ideal"])
+@pytest.mark.parametrize("problem", SMALL, ids=lambda p: p.name)
+def test_no_mapping_beats_the_lower_bound(problem: Problem, counts: str) -> None:
+    for architecture in (roomy(), load_architecture("ws-systolic-16")):
+        bound = lower_bound(problem, architecture)
+        mappings = random_mappings(problem, architecture, 3000, np.random.default_rng(5))
+        totals = evaluate_mappings(problem, architecture, mappings, counts, details=False).totals
+
+        assert np.nanmin(totals[:, 0]) >= bound.energy_pj
+        assert np.nanmin(totals[:, 1]) >= bound.cycles
+
+
+@pytest.mark.parametrize("objective", ["energy", "cycles", "edp"])
+def test_equal_seeds_find_equal_mappings(objective: str) -> None:
+    layer = layer_named("resnet-18/layer2.0.downsample").problem
+    space = map_space(layer, load_architecture("simba-like"))
+
+    first, second = (anneal_mapping(space, objective, tries=3000, seed=7) for _ in range(2))
+
+    assert first == second
+    assert first.mapping is not None
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_a_method_finds_costs_what_it_says(method: str) -> None:
+    architecture = load_architecture("gemmini-like")
+    space = map_space(TINY[3], architecture)
+
+    found = search_mapping(space, method=method, tries=20_000, seed=1)
+
+    assert found.mapping is not None
+    cost = evaluate_mapping(TINY[3], architecture, found.mapping)
+    assert (cost.energy_pj, cost.cycles) == (found.energy_pj, found.cycles)
+
+
+def test_annealing_beats_random_and_genetic_search_at_equal_tries() -> None:
+    layer = layer_named("resnet-18/layer1.0.conv1").problem
+    space = map_space(layer, load_architecture("eyeriss-like"))
+
+    edp = {
+        method: search_mapping(space, method=method, tries=10_000).edp
+        for method in ("annealing", "random", "genetic")
+    }
+
+    assert edp["annealing"] < edp["genetic"] < edp["random"]
+
+
+def test_searching_what_is_stored_finds_no_worse() -> None:
+    layer = layer_named("resnet-18/layer4.0.conv2").problem
+    architecture = load_architecture("ws-systolic-16")
+
+    fixed = anneal_mapping(map_space(layer, architecture), tries=60_000)
+    free = anneal_mapping(map_space(layer, architecture, bypass=True), tries=60_000)
+
+    assert free.edp < fixed.edp
+    assert free.edp >= free.bound.edp
+
+
+def test_a_layer_that_fits_nowhere_has_no_mapping() -> None:
+    problem = convolution("large", channels=1, filters=1, output=(1, 1), kernel=(13, 1))
+    architecture = load_architecture("eyeriss-like")
+    space = map_space(problem, architecture)
+    space.n_slots[:] = 0
+
+    found = anneal_mapping(space, tries=100)
+
+    assert found.mapping is None
+    assert math.isinf(found.energy_pj)
+
+
+def test_wrong_arguments_are_refused() -> None:
+    space = map_space(TINY[0], load_architecture("gemmini-like"))
+
+    with pytest.raises(InvalidArgumentError, match="`tries` must be 1 or more"):
+        anneal_mapping(space, tries=0)
+    with pytest.raises(UnknownNameError, match="energy"):
+        anneal_mapping(space, "energie")
+    with pytest.raises(UnknownNameError, match="annealing"):
+        search_mapping(space, method="annealling")
+
+
+def test_every_recorded_search_of_timeloop_is_beaten(reference: Path) -> None:
+    lines = _mapper(reference / "timeloop_mapper_best.jsonl")
+
+    assert all(line.n_met == line.n_rows for line in lines)
+    assert lines[-1].figure >= 10

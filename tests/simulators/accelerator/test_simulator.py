@@ -1,0 +1,147 @@
+"""The simulator: spaces, limits, published designs."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from archgym.errors import InvalidArgumentError, UnknownNameError
+from archgym.simulators.accelerator import AcceleratorSimulator
+from archgym.simulators.accelerator.hardware import hardware
+from archgym.simulators.accelerator.presets import load_architecture
+from archgym.simulators.accelerator.published import published_hardware, published_space
+from archgym.simulators.accelerator.validate import _archgym, _published_values, validate
+
+pytestmark = pytest.mark.slow
+
+
+def default(simulator: AcceleratorSimulator) -> dict[str, object]:
+    return dict(simulator.space.design_at(simulator.space.default_indices))
+
+
+def test_default_design_is_the_eyeriss_like_one() -> None:
+    built, known = hardware({}), load_architecture("eyeriss-like")
+
+    assert (built.mac.instances, built.mac.mesh_x) == (168, 14)
+    assert built.mac.energy_pj == pytest.approx(known.mac.energy_pj)
+    for mine, theirs in ((0, 0), (1, 1), (2, 2), (3, 4)):
+        ours, other = built.levels[mine], known.levels[theirs]
+        assert (ours.capacity, ours.instances) == (other.capacity, other.instances)
+        assert ours.read_energy_pj == pytest.approx(other.read_energy_pj, abs=1e-4)
+        assert ours.area_um2 == pytest.approx(other.area_um2, abs=1)
+
+
+def test_every_row_that_ships_is_met() -> None:
+    result = validate()
+
+    assert result.problems == ()
+    assert sum(line.n_rows for line in result.lines) == 7
+
+
+def test_published_space_has_26_parameters() -> None:
+    space = published_space()
+
+    assert space.n_parameters == 26
+    # 24 x 3 x (4 x 16 x 3 x 4 x 4)^3 x (4 x 16 x 3) x (4 x 7 x 4 x 3 x 4 x 4)
+    assert space.size == 72 * 3072**3 * 192 * 5376
+
+
+def test_published_designs_are_met(reference: Path) -> None:
+    lines = {line.layer: line for line in _archgym(reference / "archgym_timeloop_random.jsonl")}
+
+    assert (lines["given mappings"].n_rows, lines["given mappings"].n_met) == (113, 113)
+    assert (lines["no mapping exists"].n_rows, lines["no mapping exists"].n_met) == (12, 12)
+    assert (lines["CACTI refuses"].n_rows, lines["CACTI refuses"].n_met) == (14, 14)
+
+
+def test_published_energies_and_areas_are_met(reference: Path) -> None:
+    names = {"ifmap_spad": 2, "psum_spad": 0, "weights_spad": 1, "DummyBuffer": 3, "shared_glb": 4}
+    n_compared = 0
+    for line in (reference / "archgym_timeloop_random.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        built = published_hardware(_published_values(row["params"]))
+        if built is None:
+            assert "ert_max_pJ" not in row
+            continue
+        for name, place in names.items():
+            energies, level = row["ert_max_pJ"][name], built.levels[place]
+            assert level.read_energy_pj == pytest.approx(energies["read"], rel=2e-5, abs=2e-5)
+            assert level.write_energy_pj == pytest.approx(energies["write"], rel=2e-5, abs=2e-5)
+            assert level.area_um2 == pytest.approx(row["art_um2"][name], rel=1e-5, abs=0.06)
+            n_compared += 1
+
+    assert n_compared == 67 * 5
+
+
+def test_an_area_above_the_limit_is_not_built() -> None:
+    simulator = AcceleratorSimulator(fidelity="fast", area_mm2="2.0")
+
+    result = simulator.evaluate(default(simulator), simulator.workload("alexnet"))
+
+    assert result.infeasible == "the area is above the limit"
+
+
+def test_a_power_above_the_limit_is_not_built() -> None:
+    simulator = AcceleratorSimulator(fidelity="fast", power_mw="1")
+
+    result = simulator.evaluate(default(simulator), simulator.workload("alexnet"))
+
+    assert result.infeasible == "the power is above the limit"
+
+
+def test_more_bandwidth_and_buffer_cost_no_latency() -> None:
+    simulator = AcceleratorSimulator(mapper="cycles")
+    workload = simulator.workload("alexnet")
+    slow = {**default(simulator), "dram_bandwidth": 2}
+    fast = {**default(simulator), "dram_bandwidth": 64}
+
+    cycles = [simulator.evaluate(d, workload)["latency_cycles"] for d in (slow, fast)]
+
+    assert cycles[1] < cycles[0]
+
+
+def test_eight_bits_take_less_energy_than_sixteen() -> None:
+    simulator = AcceleratorSimulator(fidelity="fast")
+    workload = simulator.workload("alexnet")
+
+    energy = [
+        simulator.evaluate({**default(simulator), "precision_bits": bits}, workload)["energy_uj"]
+        for bits in (8, 16)
+    ]
+
+    assert energy[0] < 0.8 * energy[1]
+
+
+def test_a_mapping_as_a_design_costs_what_the_mapping_costs() -> None:
+    simulator = AcceleratorSimulator("mapping", architecture="gemmini-like")
+    rng = np.random.default_rng(0)
+    indices = simulator.space.sample(300, rng)
+
+    result = simulator.evaluate_batch(indices, simulator.workload(simulator.default_workload))
+
+    built = result.reason == 0
+    assert 3 <= built.sum() < 300
+    assert (result.values[built, 0] > 0).all()
+
+
+def test_options_are_checked() -> None:
+    with pytest.raises(InvalidArgumentError, match="`area_mm2` must be a number above 0"):
+        AcceleratorSimulator(area_mm2="-1")
+    with pytest.raises(UnknownNameError, match="timeloop"):
+        AcceleratorSimulator(counts="timelop")
+    with pytest.raises(UnknownNameError, match="eyeriss-like"):
+        AcceleratorSimulator("mapping", architecture="eyeris-like")
+    with pytest.raises(UnknownNameError, match="conv1"):
+        AcceleratorSimulator("mapping", layer="resnet-18/conv9")
+
+
+def test_a_copy_keeps_its_options() -> None:
+    import pickle
+
+    simulator = AcceleratorSimulator("mapping", counts="ideal", architecture="tpu-like")
+
+    copy = pickle.loads(pickle.dumps(simulator))
+
+    assert copy.options == {"counts": "ideal", "architecture": "tpu-like"}
+    assert copy.space == simulator.space
