@@ -14,19 +14,14 @@ from archgym.simulator import BatchResult, Simulator, Workload
 from archgym.simulators.moe.composition import composition_plan
 from archgym.simulators.moe.fabric import contention
 from archgym.simulators.moe.hardware import NodePreset, node
+from archgym.simulators.moe.knobs import serving_of
 from archgym.simulators.moe.measured import measured_ratios
 from archgym.simulators.moe.metrics import METRICS, OBJECTIVES, measure
 from archgym.simulators.moe.models import MoeModel, model
 from archgym.simulators.moe.parallel import place
 from archgym.simulators.moe.running import Run, run
 from archgym.simulators.moe.serving import MODEL_REASONS, Plan, Serving, plan
-from archgym.simulators.moe.space import (
-    GROUPS,
-    HARDWARE,
-    SPACE_NAMES,
-    design_space,
-    serving_of,
-)
+from archgym.simulators.moe.space import GROUPS, HARDWARE, SPACE_NAMES, design_space
 from archgym.simulators.moe.workloads import (
     Asked,
     default_model,

@@ -26,10 +26,9 @@ from archgym.simulators.moe.columns import (
     Scope,
     Target,
 )
-from archgym.simulators.moe.serving import Serving
 from archgym.space import Condition, Constraint, DesignSpace
 
-__all__ = ["GROUPS", "HARDWARE", "SPACE_NAMES", "design_space", "serving_of"]
+__all__ = ["GROUPS", "HARDWARE", "SPACE_NAMES", "design_space"]
 
 SPACE_NAMES: Final = (
     "edge-offload",
@@ -58,11 +57,6 @@ GROUPS: Final = {
     "exchange": ("paths", "subflows", "pipeline"),
 }
 
-# Accuracy of predictors: ExpertFlow's path predictor is right for over 90 % in its domain, at all
-# depths alike; gates of the layer before: chosen, from 80 to 90 % in several systems, and a tenth
-# less for each further layer.
-_PATH_ACCURACY, _GATE_ACCURACY, _GATE_DECAY = 0.90, 0.85, 0.90
-
 
 def _names(kind: type[Any], *left_out: Any) -> tuple[str, ...]:
     return tuple(_word(member) for member in kind if member not in left_out)
@@ -70,10 +64,6 @@ def _names(kind: type[Any], *left_out: Any) -> tuple[str, ...]:
 
 def _word(member: Any) -> str:
     return str(member.name).lower().replace("_", "-")
-
-
-def _member(kind: type[Any], word: str) -> Any:
-    return kind[word.upper().replace("-", "_")]
 
 
 def _cache(levels: tuple[int, ...], default: int) -> Ordinal:
@@ -474,38 +464,6 @@ _MAKERS: Final[Mapping[str, Callable[[], DesignSpace]]] = {
     "expert-parallel": _expert_parallel,
     "three-tier": _three_tier,
 }
-_MEMBERS: Final[Mapping[str, type[Any]]] = {
-    "scope": Scope,
-    "admission": Admission,
-    "replacement": Replacement,
-    "prefetch": Prefetch,
-    "target": Target,
-    "link_order": LinkOrder,
-    "scheduler": Scheduler,
-    "cpu_rule": CpuRule,
-}
-_PLAIN: Final = (
-    *("staging_experts", "depth", "width", "chunk_kib", "expert_bits", "low_bits", "kv_bits"),
-    *("skip_in_64", "max_sequences", "max_tokens", "chunk_tokens", "host_gb", "tensor", "data"),
-    "pipeline",
-)
-# What a space leaves out.
-_FIXED: Final[Mapping[str, Mapping[str, Any]]] = {
-    "edge-offload": {"attention_bits": 8},
-    "edge-offload-table": {
-        "attention_bits": 8,
-        "admission": Admission.FORCED,
-        "scheduler": Scheduler.DECODE_FIRST,
-        "max_tokens": 64,
-        "chunk_tokens": 0,
-        "depth": 8,
-        "host_gb": 128,
-    },
-    "single-server": {"attention_bits": 16, "eight_bit_math": False},
-    "expert-parallel": {"attention_bits": 8, "eight_bit_math": True, "spreads_experts": True},
-    "three-tier": {"attention_bits": 16, "tensor": 8, "scope": Scope.GLOBAL},
-}
-_GPUS_PER_SERVER: Final = 8
 
 
 def design_space(name: str) -> DesignSpace:
@@ -517,34 +475,3 @@ def design_space(name: str) -> DesignSpace:
     if name not in _MAKERS:
         raise unknown_name("space", name, SPACE_NAMES)
     return _MAKERS[name]()
-
-
-def serving_of(space: str, design: Mapping[str, Any], n_blocks: int) -> Serving:
-    """The way of serving that a design of a space stands for.
-
-    Args:
-      space: Its name.
-      design: Values by parameter.
-      n_blocks: Experts of all layers.
-    """
-    knobs: dict[str, Any] = dict(_FIXED[space])
-    for name, value in design.items():
-        if name in _MEMBERS:
-            knobs[name] = _member(_MEMBERS[name], str(value))
-        elif name in _PLAIN:
-            knobs[name] = value
-    if "cache_percent" in design:
-        # A whole number of experts, so that 100 % is all of them.
-        knobs["cache_experts"] = max(1, n_blocks * int(design["cache_percent"]) // 100)
-    if "servers" in design:
-        n_gpus = _GPUS_PER_SERVER * int(design["servers"])
-        knobs["data"] = n_gpus // int(design["tensor"])
-        knobs["redundant"] = n_gpus * int(design["redundant"])
-    elif design.get("spread") == "yes":
-        knobs["spreads_experts"] = True
-        knobs["redundant"] = int(design["tensor"] * design["data"] * design["redundant"])
-        knobs["cache_experts"] = None
-    is_path = knobs.get("prefetch") == Prefetch.PATH
-    knobs["accuracy"] = _PATH_ACCURACY if is_path else _GATE_ACCURACY
-    knobs["accuracy_decay"] = 1.0 if is_path else _GATE_DECAY
-    return Serving(**knobs)
