@@ -63,6 +63,7 @@ bench: $(FULL)
 	$(BIN)/python benchmarks/journal.py
 	$(BIN)/python benchmarks/tables.py
 	$(BIN)/python benchmarks/accelerator.py
+	$(BIN)/python benchmarks/translation.py
 
 docs: $(FULL)
 	$(BIN)/python docs/generate.py

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import math
+import tokenize
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from archgym.errors import FileFormatError
-from archgym.storage import atomic_file, storage_errors
+from archgym.storage import atomic_file, open_file, storage_errors
 
 __all__ = ["read_archive", "read_header", "write_archive"]
 
@@ -82,7 +83,7 @@ def read_archive(
 def read_header(path: str | Path, header_name: str, what: str, remedy: str) -> dict[str, Any]:
     """The header alone; errors as for `read_archive`."""
     path = Path(path)
-    with storage_errors(path, "read"), path.open("rb") as handle:
+    with storage_errors(path, "read"), open_file(path) as handle:
         size = handle.seek(0, io.SEEK_END)
         with _refusals(path, what, remedy), zipfile.ZipFile(handle) as archive:
             _checked_entries(archive, size)
@@ -101,15 +102,16 @@ class _refusals:  # noqa: N801 - reads as a verb in a with statement
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         # RuntimeError: what zipfile says of a compression it does not know, or of a password.
         bad = zipfile.BadZipFile, ValueError, EOFError, KeyError, RecursionError, RuntimeError
-        if isinstance(error, (*bad, SyntaxError, TypeError)) and not isinstance(
-            error, FileFormatError
-        ):
+        # TokenError: what NumPy lets through of an array's header that is no expression.
+        if isinstance(
+            error, (*bad, SyntaxError, TypeError, tokenize.TokenError)
+        ) and not isinstance(error, FileFormatError):
             problem = f"{self._what} must be what ArchGym wrote; {_words(error)}"
             raise FileFormatError(self._path, None, problem, self._remedy) from None
 
 
 def _content(path: Path, what: str, remedy: str) -> bytes:
-    with storage_errors(path, "read"), path.open("rb") as handle:
+    with storage_errors(path, "read"), open_file(path) as handle:
         size = handle.seek(0, io.SEEK_END)
         if size > 2 * _MAX_BYTES:
             problem = f"{what} must be what ArchGym wrote; it has {size} bytes"

@@ -13,6 +13,7 @@ from typing import final
 
 import numpy as np
 
+from archgym.core import Core, Rules
 from archgym.errors import InvalidSpaceError
 
 __all__ = ["Component", "Count", "number_text"]
@@ -25,6 +26,11 @@ _CHUNK = 2**18
 # chosen: gives a 95 % interval of at most +-0.22 percentage points.
 _ESTIMATE_SAMPLES = 200_000
 _MAX_TRIES = 200
+"""Of drawing 1024 combinations or more, in a row, that find nothing."""
+# chosen: draws that tell whether drawing at random finds designs; where fewer than one in a hundred
+# is one, those of conditional spaces are drawn another way.
+_PILOT_SAMPLES = 20_000
+_SPARSE = 0.01
 
 
 @final
@@ -66,6 +72,8 @@ class Component:
     judge: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
     is_free: bool
     """Whether every combination is feasible and canonical."""
+    rules: Rules | None = None
+    """What is behind `judge`, where more than its verdict is known."""
 
     @cached_property
     def size(self) -> int:
@@ -96,10 +104,28 @@ class Component:
     def _table(self) -> np.ndarray | None:
         return None if self._flags is None else np.flatnonzero(self._flags[1])
 
+    @cached_property
+    def _core(self) -> Core | None:
+        """What the rules name, where that is small though the whole is not."""
+        if self.is_free or self.rules is None or self.size <= _TABLE_LIMIT:
+            return None
+        if not self.rules.loose or Core.size(self.sizes, self.rules) > _TABLE_LIMIT:
+            return None
+        return Core(self.sizes, self.rules)
+
+    @cached_property
+    def _share(self) -> float:
+        """About how many combinations are designs, of those drawn at random."""
+        drawn = self._draw(_PILOT_SAMPLES, np.random.default_rng(0))
+        return float(self.judge(drawn)[1].mean())
+
     def count(self) -> Count:
         """Number of feasible canonical combinations."""
         if self.is_free:
             return Count(self.size, self.size, self.size, True)
+        if self._core is not None:
+            n = self._core.count()
+            return Count(n, n, n, True)
         if self.size <= _COUNT_LIMIT:
             found = (
                 len(self._table)
@@ -108,6 +134,8 @@ class Component:
             )
             return Count(found, found, found, True)
         rng = np.random.default_rng(0)
+        if self.rules is not None and self._share < _SPARSE:
+            return self._weighed(self.rules, rng)
         _, kept = self.judge(self._draw(_ESTIMATE_SAMPLES, rng))
         low, high = _wilson(int(kept.sum()), _ESTIMATE_SAMPLES)
         # Fractions, since a size may be beyond what a float holds.
@@ -127,15 +155,24 @@ class Component:
                 raise self._empty()
             chosen = self._table[rng.integers(len(self._table), size=n)]
             return np.stack(np.unravel_index(chosen, self.sizes), axis=1).astype(np.int64)
+        is_sparse = self.rules is not None and self._share < _SPARSE
+        if is_sparse and self._core is not None:
+            combinations = self._core.sample(n, rng)
+            if combinations is None:
+                raise self._empty()
+            return combinations
         found = [np.empty((0, len(self.sizes)), dtype=np.int64)]
-        have = 0
-        for _ in range(_MAX_TRIES):
-            if have >= n:
-                break
+        have = in_vain = 0
+        # Where many parameters are conditional, one draw in thousands may be canonical.
+        while have < n and in_vain < _MAX_TRIES:
             drawn = self._draw(max(1024, 2 * n), rng)
-            drawn = drawn[self.judge(drawn)[1]]
+            if is_sparse and self.rules is not None:
+                drawn = self._levelled(self.rules, drawn, rng)
+            else:
+                drawn = drawn[self.judge(drawn)[1]]
             found.append(drawn)
             have += len(drawn)
+            in_vain = 0 if len(drawn) else in_vain + 1
         if have < n:
             raise self._empty()
         return np.concatenate(found)[:n]
@@ -150,6 +187,10 @@ class Component:
           (sizes[len(prefix)],) bool; all true where the component is too large for a table.
         """
         size = self.sizes[len(prefix)]
+        if self._core is not None and len(prefix) in self._core.places:
+            known = tuple(prefix[place] for place in self._core.places if place < len(prefix))
+            left: np.ndarray = self._core.feasible[known]
+            return np.asarray(left.reshape(size, -1).any(axis=1))
         if self._flags is None:
             return np.ones(size, dtype=bool)
         rest: np.ndarray = self._flags[0].reshape(self.sizes)[prefix]
@@ -157,10 +198,52 @@ class Component:
 
     def marginal(self, place: int) -> np.ndarray:
         """Whether each value of the parameter at `place` occurs in a feasible combination."""
+        if self._core is not None and place in self._core.places:
+            flags = np.moveaxis(self._core.feasible, self._core.places.index(place), 0)
+            return np.asarray(flags.reshape(self.sizes[place], -1).any(axis=1))
         if self._flags is None:
             return np.ones(self.sizes[place], dtype=bool)
         flags = np.moveaxis(self._flags[0].reshape(self.sizes), place, 0)
         return np.asarray(flags.reshape(self.sizes[place], -1).any(axis=1))
+
+    # A draw becomes a certain design as often as is in inverse proportion to the number of values
+    # that the design's active parameters have together.
+
+    def _logs(self, rules: Rules, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Canonical forms of what is feasible, (m, k), and logarithms of those numbers, (m,)."""
+        canonical, active, feasible = rules.resolve(drawn)
+        logs: np.ndarray = active[feasible] @ np.log(np.array(self.sizes, dtype=np.float64))
+        return canonical[feasible], logs
+
+    @cached_property
+    def _largest_log(self) -> float:
+        if self.rules is None:
+            return 0.0
+        drawn = self._draw(_PILOT_SAMPLES, np.random.default_rng(0))
+        return float(self._logs(self.rules, drawn)[1].max(initial=0.0))
+
+    def _levelled(self, rules: Rules, drawn: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Those of the designs that were drawn with which each design is as likely as others."""
+        designs, logs = self._logs(rules, drawn)
+        return designs[rng.random(len(logs)) < np.exp(logs - self._largest_log)]
+
+    def _weighed(self, rules: Rules, rng: np.random.Generator) -> Count:
+        """Number of designs, estimated from how likely the ones were that were drawn."""
+        _, logs = self._logs(rules, self._draw(_ESTIMATE_SAMPLES, rng))
+        if not len(logs):
+            return Count(0, 0, int(self.size * Fraction(4, _ESTIMATE_SAMPLES)), False)
+        top = float(logs.max())
+        shares = np.zeros(_ESTIMATE_SAMPLES)
+        shares[: len(logs)] = np.exp(logs - top)
+        mean = float(shares.mean())
+        half = 1.959964 * float(shares.std()) / np.sqrt(_ESTIMATE_SAMPLES)
+        # In parts of what a float holds, which a number of designs may exceed.
+        whole = Fraction(np.exp(top - 600.0 * (top // 600.0))) * Fraction(np.exp(600.0)) ** int(
+            top // 600.0
+        )
+        low, high = max(0.0, mean - half), mean + half
+        value, least, most = (int(Fraction(p) * whole) for p in (mean, low, high))
+        return Count(value, least, most, False)
 
     def _draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
         return rng.integers(self.sizes, size=(n, len(self.sizes)), dtype=np.int64)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, final
 
 from archgym.errors import FileFormatError, UnknownNameError, unknown_name
-from archgym.storage import storage_errors
+from archgym.storage import open_file, storage_errors
 
 __all__ = ["Document", "Node", "read_document"]
 
@@ -174,7 +174,7 @@ def read_document(path: str | Path) -> Document:
       StorageError: It cannot be read.
     """
     path = Path(path)
-    with storage_errors(path, "read"), path.open("rb") as handle:
+    with storage_errors(path, "read"), open_file(path) as handle:
         content = handle.read(_MAX_BYTES + 1)
     if len(content) > _MAX_BYTES:
         raise FileFormatError(path, None, f"the file must have at most {_MAX_BYTES} bytes")

@@ -13,6 +13,7 @@ __all__ = [
     "InvalidDesignError",
     "InvalidSpaceError",
     "MissingExtraError",
+    "MissingProgramError",
     "ReplayError",
     "SimulatorError",
     "StorageError",
@@ -114,6 +115,10 @@ class MissingExtraError(ArchGymError, ImportError):
 
     def __reduce__(self) -> tuple[type["MissingExtraError"], tuple[str, str]]:
         return MissingExtraError, self._parts
+
+
+class MissingProgramError(ArchGymError, FileNotFoundError):
+    """A program of the system is needed and not installed."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:

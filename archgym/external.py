@@ -21,13 +21,14 @@ import numpy as np
 from archgym.errors import InvalidArgumentError, SimulatorError, StudyInterrupted, unknown_name
 from archgym.simulator import FAILED, BatchResult, Simulator, Workload
 from archgym.space import Design
-from archgym.storage import storage_errors
+from archgym.storage import open_file, storage_errors
 from archgym.watchdog import Watchdog
 
 __all__ = ["ExternalSimulator", "Infeasible", "RunningPrograms", "run_program"]
 
 _TAIL_LINES = 20
 _TAIL_BYTES = 6000
+_BLOCK = 2**20
 # chosen: what a program's last output may take to arrive after its end.
 _DRAIN_S = 0.2
 
@@ -94,9 +95,11 @@ class ExternalSimulator(Simulator):
         path = Path(name).absolute()
         if not path.is_file():
             raise unknown_name("workload", str(name), self.workloads)
-        with storage_errors(path, "read"), path.open("rb") as handle:
-            digest = hashlib.file_digest(handle, "sha256").hexdigest()
-        return Workload(path.name, digest, str(path))
+        digest = hashlib.sha256()
+        with storage_errors(path, "read"), open_file(path) as handle:
+            while block := handle.read(_BLOCK):
+                digest.update(block)
+        return Workload(path.name, digest.hexdigest(), str(path))
 
     @final
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
@@ -338,7 +341,7 @@ def _kill_group(group: int) -> None:
 
 def _read(path: Path, limit: int) -> tuple[bytes, str | None]:
     try:
-        with path.open("rb") as handle:
+        with open_file(path) as handle:
             content = handle.read(limit + 1)
     except OSError:
         return b"", f"wrote no file {path.name!r}"

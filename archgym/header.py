@@ -16,7 +16,8 @@ from archgym.folder import STUDY_NAME
 from archgym.metrics import MetricSpec
 from archgym.records import JournalShape
 from archgym.space import DesignSpace
-from archgym.storage import storage_errors, write_atomic
+from archgym.storage import open_file, storage_errors, write_atomic
+from archgym.study_members import check_members
 from archgym.version import __version__
 
 __all__ = ["Header", "Segment", "StudyKind", "current_versions", "new_header", "read_header"]
@@ -187,7 +188,7 @@ def read_header(folder: Path) -> Header:
                 f"a study must have a file {STUDY_NAME}, and there is none",
                 "Check the path",
             )
-        with path.open("rb") as handle:
+        with open_file(path) as handle:
             content = handle.read(_MAX_BYTES + 1)
     try:
         if len(content) > _MAX_BYTES:
@@ -220,6 +221,7 @@ def read_header(folder: Path) -> Header:
 
 def _checked(path: Path, data: dict[str, Any]) -> Header:
     try:
+        check_members(data)
         segments = tuple(Segment(**segment) for segment in data.pop("segments"))
         header = Header(**data, segments=segments)
         space = header.space()

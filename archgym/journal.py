@@ -20,7 +20,7 @@ import numpy as np
 from archgym.errors import FileFormatError, StorageError
 from archgym.lease import Lease
 from archgym.records import JournalShape, Records
-from archgym.storage import storage_errors, write_all, write_atomic
+from archgym.storage import open_file, storage_errors, write_all, write_atomic
 
 __all__ = ["Damage", "Journal", "JournalWriter", "load_journal", "rewrite", "set_aside"]
 
@@ -91,7 +91,7 @@ def load_journal(path: str | Path, shape: JournalShape) -> Journal:
             path, None, "a study must have its journal, and this file is absent", _RESTORE
         )
     reader = _Reader(shape)
-    with storage_errors(path, "read"), path.open("rb") as handle:
+    with storage_errors(path, "read"), open_file(path) as handle:
         reader.read(handle)
     return reader.journal()
 
@@ -289,7 +289,7 @@ def set_aside(path: Path, damage: Sequence[Damage], bad_path: Path) -> None:
     """
     if not damage:
         return
-    with storage_errors(bad_path, "written"), path.open("rb") as source, bad_path.open("ab") as bad:
+    with storage_errors(bad_path, "written"), open_file(path) as source, bad_path.open("ab") as bad:
         for stretch in damage:
             source.seek(stretch.offset)
             left, piece = stretch.length, b""
@@ -308,7 +308,7 @@ def rewrite(path: Path, journal: Journal) -> None:
     Raises:
       StorageError: It cannot be written; the file is as it was.
     """
-    with storage_errors(path, "read"), path.open("rb") as source:
+    with storage_errors(path, "read"), open_file(path) as source:
         write_atomic(path, _copied(source, journal.places))
 
 
@@ -403,4 +403,6 @@ class JournalWriter:
     @staticmethod
     def _open(path: Path) -> int:
         with storage_errors(path, "opened"):
-            return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            # A pipe of this name would wait for its reader.
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK
+            return os.open(path, flags, 0o666)

@@ -17,9 +17,19 @@ from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 import numba
+from numba import types
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.extending import intrinsic
 
-__all__ = ["cache_folder", "compiled", "entry_point", "inlined", "on_compile"]
+__all__ = [
+    "cache_folder",
+    "compiled",
+    "entry_point",
+    "inlined",
+    "kept_apart",
+    "on_compile",
+    "pointer",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +86,40 @@ def on_compile(announce: Announce) -> Callable[[], None]:
             _announcers.remove(announce)
 
     return withdraw
+
+
+def _pointer(typing_context: Any, array: Any) -> Any:
+    """The place of an array's first entry: indexed like the array, but only from 0 up.
+
+    It goes to a helper in one register where an array takes seven words, and no index is looked at
+    for being negative. It must not outlive the array.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return context.make_array(signature.args[0])(context, builder, arguments[0]).data
+
+    element = types.CPointer(array.dtype)  # type: ignore[no-untyped-call]  # numba has no types
+    return element(array), generate
+
+
+def _kept_apart(typing_context: Any) -> Any:
+    """Called in a helper, keeps LLVM from copying the helper into each of its callers.
+
+    For large helpers with several callers: copies of copies can make compiling take minutes.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        # Numba inlines what it first meets in a helper that is inlined.
+        builder.function.attributes.discard("alwaysinline")
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+# What compiled code calls has other arguments than what says how to compile the call.
+pointer: Final[Callable[[Any], Any]] = cast(Callable[[Any], Any], intrinsic(_pointer))
+kept_apart: Final[Callable[[], None]] = cast(Callable[[], None], intrinsic(_kept_apart))
 
 
 @functools.cache

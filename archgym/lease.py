@@ -142,7 +142,8 @@ def current_writer(folder: str | Path) -> Writer | None:
     """
     path = Path(folder) / LOCK_NAME
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        # A pipe of this name would wait for its writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
         return None
     try:

@@ -1,12 +1,16 @@
 """Checks of plain values that come in as arguments."""
 
+import unicodedata
 from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
 
 from archgym.errors import InvalidArgumentError
 
-__all__ = ["check_choice", "check_number", "check_whole"]
+__all__ = ["check_choice", "check_line", "check_number", "check_whole"]
+
+# chosen: what a person takes in at a glance, and fits into a line of any file.
+_MAX_LINE = 200
 
 
 def check_whole(name: str, value: Any, low: int, high: int | None = None) -> int:
@@ -43,6 +47,26 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
     """
     if not isinstance(value, str) or value not in choices:
         raise InvalidArgumentError(f"`{name}` must be one of {', '.join(choices)}; got {value!r}.")
+    return value
+
+
+def check_line(name: str, value: Any) -> str:
+    """`value` where it is a text of one line, without anything that a terminal would act on.
+
+    Raises:
+      InvalidArgumentError: It is not.
+    """
+    if not isinstance(value, str) or not value.strip() or len(value) > _MAX_LINE:
+        came = value if not isinstance(value, str) or len(value) <= _MAX_LINE else value[:40] + "…"
+        raise InvalidArgumentError(
+            f"`{name}` must be a text of 1 to {_MAX_LINE} characters; got {came!r}."
+        )
+    # Control characters, halves of characters, and what ends a line or paragraph.
+    strange = [c for c in value if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")]
+    if strange:
+        raise InvalidArgumentError(
+            f"`{name}` must be one line without control characters; got {value!r}."
+        )
     return value
 
 

@@ -13,7 +13,7 @@ from archgym.errors import InvalidArgumentError, StudyLockedError
 from archgym.folder import JOURNAL_NAME, STATE_NAME, TIMING_NAME, lease_new_folder
 from archgym.header import Segment, new_header
 from archgym.records import Records, encode
-from archgym.storage import write_atomic
+from archgym.storage import open_file, write_atomic
 from archgym.studylog import StudyLog, read_study, require_distinct
 
 __all__ = ["merge"]
@@ -101,7 +101,7 @@ class _Part:
     def timing(self) -> Iterator[bytes]:
         path = self._log.folder / TIMING_NAME
         # Wall times only inform; a torn line of theirs costs nothing else.
-        with suppress(OSError), path.open("rb") as handle:
+        with suppress(OSError), open_file(path) as handle:
             for line in handle:
                 with suppress(ValueError, KeyError, TypeError):
                     entry = json.loads(line)
@@ -149,5 +149,5 @@ def _check(logs: Sequence[StudyLog], unfinished: bool) -> None:
                 f"{first.task_id!r}, {log.folder} of {log.task_id!r}. Build a dataset instead: "
                 "archgym dataset build"
             )
-    ids = [(log.folder, [segment.study for segment in log.segments]) for log in logs]
-    require_distinct(ids, "merged")
+    named = [(log.folder, {s.study: s.folder for s in log.segments}) for log in logs]
+    require_distinct(named, "merged")

@@ -10,6 +10,7 @@ from typing import Any, final
 import numpy as np
 
 from archgym.component import Component, Count, number_text
+from archgym.core import Rules
 from archgym.errors import (
     InvalidArgumentError,
     InvalidDesignError,
@@ -569,8 +570,19 @@ class DesignSpace:
             canonical, _, broken = self._judge(indices)
             return broken < 0, (broken < 0) & (canonical == indices).all(axis=1)
 
+        def resolve(combinations: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            indices = np.tile(self.default_indices, (len(combinations), 1))
+            indices[:, columns] = combinations
+            canonical, active, broken = self._judge(indices)
+            return canonical[:, columns], active[:, columns], broken < 0
+
         sizes = tuple(int(size) for size in self.sizes[columns])
-        return Component(positions, sizes, judge, is_free)
+        default = tuple(int(index) for index in self.default_indices[columns])
+        named = set[str]().union(
+            *(c.require.names for c in self.constraints), *(c.when.names for c in self.conditions)
+        )
+        loose = tuple(n for n, place in enumerate(positions) if self.names[place] not in named)
+        return Component(positions, sizes, judge, is_free, Rules(resolve, default, loose))
 
     @cached_property
     def _component_of(self) -> dict[int, Component]:

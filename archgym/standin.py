@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from archgym.declaration import Declaration, WorkloadFacts
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.simulator import Simulator, Workload, make_simulator
-from archgym.storage import storage_errors
+from archgym.storage import open_file, storage_errors
 
 __all__ = [
     "PROXY_OPTION",
@@ -155,7 +155,7 @@ def stand_in_kind(path: str | Path) -> StandInKind:
     Raises:
       StorageError: It cannot be read.
     """
-    with storage_errors(path, "read"), Path(path).open("rb") as handle:
+    with storage_errors(path, "read"), open_file(path) as handle:
         return "table" if handle.read(len(_PARQUET)) == _PARQUET else "proxy"
 
 

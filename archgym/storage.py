@@ -2,18 +2,20 @@
 
 import errno
 import os
-import shutil
-import tempfile
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from archgym.errors import InvalidArgumentError, StorageError
+from archgym.scratch import scratch_file, scratch_folder
 
 __all__ = [
     "atomic_file",
     "atomic_folder",
     "make_folder",
+    "open_file",
     "require_free",
     "storage_errors",
     "write_all",
@@ -48,9 +50,48 @@ def storage_errors(path: str | Path, action: str) -> Iterator[None]:
         raise
     except OSError as error:
         cause = _REMEDIES.get(error.errno or 0, error.strerror or type(error).__name__)
-        refusal = StorageError(f"{path} cannot be {action}: {cause}.")
-        refusal.errno = error.errno
-        raise refusal from error
+        raise _refusal(f"{path} cannot be {action}: {cause}.", error.errno) from error
+
+
+def _refusal(text: str, number: int | None) -> StorageError:
+    # Made here, since an error in a variable of the frame that raises it is a circle of references,
+    # which keeps all frames above alive, and whoever is dropped in them.
+    refusal = StorageError(text)
+    refusal.errno = number
+    return refusal
+
+
+def open_file(path: str | Path) -> BinaryIO:
+    """Opens a file for reading, if it is one.
+
+    A named pipe would wait for its writer, and a device have no end or do something.
+
+    Raises:
+      StorageError: It is something else than a file, or cannot be read.
+    """
+    with storage_errors(path, "read"):
+        _refuse_others(path, Path(path).stat().st_mode)
+        # What was a file may have become a pipe meanwhile.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            _refuse_others(path, os.fstat(descriptor).st_mode)
+            return os.fdopen(descriptor, "rb")
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+
+def _refuse_others(path: str | Path, mode: int) -> None:
+    if stat.S_ISREG(mode):
+        return
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    kind = "a named pipe" if stat.S_ISFIFO(mode) else "a device or socket"
+    raise _refusal(
+        f"{path} cannot be read: it is {kind}, not a file. Name a file; write what comes from "
+        "elsewhere into one first.",
+        errno.EINVAL,
+    )
 
 
 def make_folder(path: str | Path) -> Path:
@@ -76,21 +117,13 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
       StorageError: It cannot be written.
     """
     target = Path(path)
-    with storage_errors(target, "written"):
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".writing-")
-        os.close(handle)
-        scratch = Path(name)
-        try:
-            yield scratch
-            _synchronise(scratch)
-            # mkstemp makes files that only their owner may read; a result is for the group too.
-            scratch.chmod(0o666 & ~_umask())
-            scratch.replace(target)
-            _synchronise(target.parent)
-        except BaseException:
-            with suppress(OSError):
-                scratch.unlink()
-            raise
+    with storage_errors(target, "written"), scratch_file(target.parent) as scratch:
+        yield scratch
+        _synchronise(scratch)
+        # A scratch file is its owner's alone; a result is for the group too.
+        scratch.chmod(0o666 & ~_umask())
+        scratch.replace(target)
+        _synchronise(target.parent)
 
 
 @contextmanager
@@ -106,20 +139,16 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     target = Path(path)
     require_free(target)
     make_folder(target.absolute().parent)
-    with storage_errors(target, "written"):
-        scratch = Path(tempfile.mkdtemp(dir=target.absolute().parent, prefix=".writing-"))
-        try:
-            yield scratch
-            for place in (*scratch.rglob("*"), scratch):
-                _synchronise(place)
-            scratch.chmod(0o777 & ~_umask())
-            require_free(target)
-            # An empty folder is replaced, and a full one never.
-            scratch.rename(target)
-            _synchronise(target.absolute().parent)
-        except BaseException:
-            shutil.rmtree(scratch, ignore_errors=True)
-            raise
+    folder = target.absolute().parent
+    with storage_errors(target, "written"), scratch_folder(folder) as scratch:
+        yield scratch
+        for place in (*scratch.rglob("*"), scratch):
+            _synchronise(place)
+        scratch.chmod(0o777 & ~_umask())
+        require_free(target)
+        # An empty folder is replaced, and a full one never.
+        scratch.rename(target)
+        _synchronise(folder)
 
 
 def require_free(path: Path) -> None:

@@ -32,7 +32,7 @@ from archgym.folder import (
     TIMING_NAME,
     lease_new_folder,
 )
-from archgym.header import Header, new_header, read_header
+from archgym.header import Header, Segment, new_header, read_header
 from archgym.interruption import Interruption
 from archgym.journal import Damage, JournalWriter, load_journal, rewrite, set_aside
 from archgym.lease import Lease
@@ -270,6 +270,11 @@ class Study:
         """What of the journal was damaged when it was opened, and has been set aside."""
         return self._damage
 
+    @property
+    def next_segment(self) -> Segment | None:
+        """Where an agent that cannot be replayed begins anew; None where nothing has to be."""
+        return self._next_segment
+
     def read(self) -> StudyLog:
         """The study as its readers see it now."""
         recorder = self._recorder
@@ -358,6 +363,7 @@ class Study:
             raise InvalidArgumentError(
                 f"A study must be open to be evaluated in; {self.folder} is closed. Open it again."
             )
+        self._begin_segment()
         return self._recorder.evaluate(indices, self._own_executor, None)
 
     # ---- the lease and what is known
@@ -374,9 +380,12 @@ class Study:
         self._journal = JournalWriter(path, self.folder / TIMING_NAME, lease)
         self._recorder = Recorder(self.folder, self.task, header, journal.records, self._journal)
         self._lease = lease
+        before = StudyLog(self.folder, header, journal.records, state=state)
+        gaps, self._was_complete = before.gaps, before.is_complete
+        self._next_segment = None
         if not header.is_replayable and len(journal.records):
-            self._begin_segment()
-        gaps = StudyLog(self.folder, header, journal.records, state=state).gaps
+            self._recorder.go_on()
+            self._next_segment = self._segment_to_come()
         self._recorder.note("running")
         if gaps:
             n = sum(last - first + 1 for first, last in gaps)
@@ -398,19 +407,24 @@ class Study:
             lease.release()
             raise
 
-    def _begin_segment(self) -> None:
-        recorder = self._recorder
-        recorder.go_on()
-        header = recorder.header
-        if header.segments[-1].first_seq == recorder.asks:
-            return
+    def _segment_to_come(self) -> Segment:
+        header, asks = self._header, self._recorder.asks
+        if header.segments[-1].first_seq == asks:
+            # It was begun, and then nothing came.
+            return header.segments[-1]
         seed = header.seed
         if seed is not None:
             # Another seed, or the agent would ask first for what it has asked before.
             sequence = np.random.SeedSequence([seed, len(header.segments)])
             seed = int(sequence.generate_state(1)[0])
-        recorder.header = header.with_segment(recorder.asks, seed)
-        recorder.header.write(self.folder)
+        return header.with_segment(asks, seed).segments[-1]
+
+    def _begin_segment(self) -> None:
+        """Writes down the next segment, if one is to come; not before there are records for it."""
+        segment, self._next_segment = self._next_segment, None
+        if segment is not None and segment != self._header.segments[-1]:
+            self._recorder.header = self._header.with_segment(segment.first_seq, segment.seed)
+            self._header.write(self.folder)
 
     def _set_budget(self, budget: int | None) -> None:
         if budget is None or budget == self._header.budget:
@@ -422,6 +436,7 @@ class Study:
                 f"`budget` must be at least the {known} evaluations that {self.folder} has; "
                 f"got {budget!r}."
             )
+        self._was_complete = False
         self._recorder.header = self._header.with_budget(budget)
         self._header.write(self.folder)
 
@@ -430,13 +445,20 @@ class Study:
         ended = recorder.limit_reached()
         if header.is_replayable and not self._lacks_policy(kind):
             ended = recorder.go_to_end()
+        if ended is None and self._next_segment is not None and self._was_complete:
+            ended = "agent"
         if ended is None:
-            seed = header.segments[-1].seed or 0
-            agent = make_agent(kind, self.task.space, seed, _tuples(header.hyperparameters))
+            segment = self._next_segment or header.segments[-1]
+            agent = make_agent(
+                kind, self.task.space, segment.seed or 0, _tuples(header.hyperparameters)
+            )
+
+            def evaluate(indices: np.ndarray) -> Trials:
+                self._begin_segment()
+                return recorder.evaluate(indices, executor, progress)
+
             try:
-                agent.search(
-                    lambda indices: recorder.evaluate(indices, executor, progress), self.task
-                )
+                agent.search(evaluate, self.task)
             except BudgetExhausted:
                 ended = recorder.limit_reached() or "budget"
             else:

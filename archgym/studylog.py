@@ -18,6 +18,7 @@ from archgym.lease import Writer, current_writer
 from archgym.metrics import MetricSpec
 from archgym.records import Records
 from archgym.space import Design, DesignSpace
+from archgym.storage import open_file
 
 __all__ = ["Outcome", "StudyLog", "gaps_text", "read_state", "read_study", "require_distinct"]
 
@@ -233,25 +234,28 @@ def gaps_text(gaps: Sequence[tuple[int, int]]) -> str:
     return f"records {', '.join(runs)}{more} are missing"
 
 
-def require_distinct(studies: Iterable[tuple[Path, Iterable[str]]], verb: str) -> None:
+def require_distinct(studies: Iterable[tuple[Path, Mapping[str, str]]], verb: str) -> None:
     """Refuses places that hold the same study twice, also as a part of a merged one.
 
     Args:
-      studies: Places with the ids of what they hold.
+      studies: Places with the ids of what they hold, each with the name of its folder.
       verb: What cannot be done, such as "merged".
 
     Raises:
       InvalidArgumentError: Two do.
     """
     seen: dict[str, Path] = {}
-    for place, ids in studies:
-        for study in sorted(set(ids)):
-            if study in seen:
-                raise InvalidArgumentError(
-                    f"Each study can be {verb} once; {place} holds what {seen[study]} holds. "
-                    "Leave one out."
-                )
-            seen[study] = place
+    for place, names in studies:
+        same = [study for study in names if study in seen]
+        if same:
+            other = seen[same[0]]
+            more = f" and {len(same) - 1} more" if same[1:] else ""
+            shared = f"{place} and {other} both hold {names[same[0]]!r} ({same[0][:8]}){more}"
+            came = f"{place} came twice" if place == other else shared
+            raise InvalidArgumentError(
+                f"Each study can be {verb} once; {came}. Leave one of the two out."
+            )
+        seen |= dict.fromkeys(names, place)
 
 
 def read_study(folder: str | Path) -> StudyLog:
@@ -276,7 +280,7 @@ def read_study(folder: str | Path) -> StudyLog:
 def read_state(folder: Path) -> Mapping[str, Any] | None:
     """What the last writer noted, where that can be read."""
     with suppress(OSError, ValueError, RecursionError):
-        with (folder / STATE_NAME).open("rb") as handle:
+        with open_file(folder / STATE_NAME) as handle:
             state = json.loads(handle.read(_STATE_BYTES))
         if isinstance(state, dict):
             return state

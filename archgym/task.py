@@ -314,7 +314,7 @@ class Task:
         if task.digest != digest:
             raise InvalidArgumentError(
                 f"Task {data.get('id')!r} must be the one that was recorded; "
-                f"{task._difference(data)} differs now. Use the version of ArchGym and the files "
+                f"{task._difference(data)}. Use the version of ArchGym and the files "
                 "it was recorded with, or start a new study."
             )
         return task
@@ -349,7 +349,20 @@ class Task:
             "reference",
         )
         changed = [name for name in names if data.get(name) != mine[name]]
-        return f"`{changed[0]}`" if changed else "something"
+        if changed and changed[0] == "options":
+            return _option_difference(data.get("options"), mine["options"])
+        return f"`{changed[0]}` differs now" if changed else "something differs now"
+
+
+def _option_difference(recorded: Any, mine: Mapping[str, str]) -> str:
+    """The first option that was another, with what it was and what it is."""
+    was: Mapping[str, Any] = recorded if isinstance(recorded, Mapping) else {}
+    for name in (*mine, *was):
+        before, after = (None if d.get(name) is None else str(d[name]) for d in (was, mine))
+        if before != after:
+            words = ("absent" if text is None else repr(text[:80]) for text in (before, after))
+            return "option `{}` differs now: it was {} and is {}".format(name, *words)
+    return "`options` differs now"
 
 
 def _simulator(

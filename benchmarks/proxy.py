@@ -14,7 +14,7 @@ import numpy as np
 
 from archgym.datasets import Dataset
 from archgym.declaration import Declaration
-from archgym.proxy import ProxySimulator, train
+from archgym.proxy import ProxySimulator, model_kind, train
 from archgym.proxy.fit import TrainOptions, distinct_rows, fit_part
 from archgym.proxy.kernel import predict_trees
 from archgym.proxy.measures import errors_by_metric
@@ -37,14 +37,9 @@ N_FOLDS = 5
 SPLIT_MODEL = TrainOptions(
     "extra-trees",
     fit="each",
-    calibration=0.05,
     setting={"n_trees": 100, "min_samples_leaf": 1, "max_features": 1.0},
 )
-FAST_MODEL = TrainOptions(
-    "boosting",
-    calibration=0.05,
-    setting={"n_trees": 20, "learning_rate": 0.4, "max_leaf_nodes": 127},
-)
+FAST_MODEL = TrainOptions("boosting", setting=model_kind("boosting").settings[0])
 SEARCH_ROWS = 2000
 SEARCH_BUDGET = 2000
 N_SEARCHES = 5
@@ -107,7 +102,7 @@ def random_split(simulator: DramSimulator) -> None:
         rows = distinct_rows(dataset)
         seen = {row.tobytes() for row in dataset.indices[train]}
         is_train = np.array([row.tobytes() in seen for row in rows.indices])
-        part, _, _ = fit_part(dataset, rows[is_train], SPLIT_MODEL)
+        part = fit_part(dataset, rows[is_train], SPLIT_MODEL, with_intervals=False).part
         predicted = part.predict(dataset.indices[test], NO_FACTS)
         errors.append(percents(dataset, dataset.values[test], predicted))
     print(f"A  random 80/20 split, {N_POINTS} points, {SPLIT_MODEL.model}, mean of 3 splits")
@@ -127,7 +122,7 @@ def unseen_outcomes(simulator: DramSimulator, name: str, n: int) -> tuple[Part, 
     fold = folds(groups, N_FOLDS, np.random.default_rng(0))
     predicted = np.empty_like(rows.values)
     for number in range(N_FOLDS):
-        part, _, _ = fit_part(dataset, rows[fold != number], FAST_MODEL)
+        part = fit_part(dataset, rows[fold != number], FAST_MODEL, with_intervals=False).part
         predicted[fold == number] = part.predict(rows.indices[fold == number], NO_FACTS)
     print(
         f"B  unseen outcomes, {n * (N_FOLDS - 1) // N_FOLDS} rows to learn from, "
@@ -135,7 +130,7 @@ def unseen_outcomes(simulator: DramSimulator, name: str, n: int) -> tuple[Part, 
     )
     say(name, percents(dataset, rows.values, predicted), "target: mean 0.61")
     beyond, words = region(simulator.space, dataset.metrics, rows.indices, rows.values, 0.2)
-    part_beyond, _, _ = fit_part(dataset, rows[~beyond], FAST_MODEL)
+    part_beyond = fit_part(dataset, rows[~beyond], FAST_MODEL, with_intervals=False).part
     guessed = part_beyond.predict(rows.indices[beyond], NO_FACTS)
     errors = percents(dataset, rows.values[beyond], guessed)
     say(f"  {' and '.join(words)}", errors, f"extrapolation to {int(beyond.sum())} designs")

@@ -47,6 +47,16 @@ def test_sampling_where_nothing_is_feasible_is_refused(sizes: tuple[int, ...]) -
         judged(sizes, -1).sample(1, np.random.default_rng(0))
 
 
+def test_sampling_goes_on_while_it_finds_some() -> None:
+    # One combination in 1,250: two hundred draws of 1,024 would find 160 of them.
+    component = judged((5000, 5000), 199)
+
+    drawn = component.sample(400, np.random.default_rng(0))
+
+    assert len(drawn) == 400
+    assert component.judge(drawn)[1].all()
+
+
 def test_counts_multiply_and_stay_estimates() -> None:
     product = Count(10, 8, 12, False) * Count(3, 3, 3, True)
 

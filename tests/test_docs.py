@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -38,6 +39,8 @@ def run_block(kind: str, text: str, names: dict[str, object]) -> None:
     for line in text.splitlines():
         program, *arguments = shlex.split(line)
         assert program == "archgym", line
+        if arguments[:2] == ["trace", "record"] and shutil.which("valgrind") is None:
+            pytest.skip("needs valgrind")
         with pytest.raises(SystemExit) as ended:
             run(arguments)
         assert ended.value.code == 0, line

@@ -4,8 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from archgym.errors import FileFormatError, StorageError
 from archgym.document import read_document
+from archgym.errors import FileFormatError, StorageError
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
 
 
 def read(text: str | bytes) -> object:

@@ -2,16 +2,27 @@
 
 import logging
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from archgym import kernels
-from archgym.kernels import cache_folder, entry_point, on_compile
+from archgym.kernels import (
+    cache_folder,
+    compiled,
+    entry_point,
+    inlined,
+    kept_apart,
+    on_compile,
+    pointer,
+)
 
 ENTRY = """
 from archgym.kernels import entry_point
@@ -169,3 +180,41 @@ def test_full_disk_does_not_stop_a_kernel(
     monkeypatch.setattr(treble._cache._cache_file, "load", lambda _: None)  # type: ignore[attr-defined]
     assert treble(2.0) == 6.0
     assert "No space left on device" in caplog.text
+
+
+def test_pointer_reads_and_writes_the_array() -> None:
+    @inlined
+    def add(place: Any, index: Any) -> None:
+        place[index] += 5
+
+    @entry_point(seconds=1.0)
+    def add_to_second(values: Any) -> None:
+        add(pointer(values), 1)
+
+    add_to_second._cache.disable()  # type: ignore[attr-defined]  # as above
+    for dtype in (np.int32, np.uint8, np.int64):
+        values = np.array([1, 2, 3], dtype=dtype)
+        add_to_second(values)
+        assert values.tolist() == [1, 7, 3]
+
+
+def test_what_is_kept_apart_is_called_even_from_what_is_inlined() -> None:
+    @compiled
+    def square(x: Any) -> Any:
+        kept_apart()
+        return x * x
+
+    @inlined
+    def between(x: Any) -> Any:
+        return square(x) + 1
+
+    @entry_point(seconds=1.0)
+    def ask(x: Any) -> Any:
+        return between(x)
+
+    ask._cache.disable()  # type: ignore[attr-defined]  # as above
+
+    assert ask(3) == 10
+    code = next(iter(ask.inspect_llvm().values()))  # type: ignore[attr-defined]  # as above
+    assert re.search(r"call i32 @\S*square", code)
+    assert not re.search(r"call i32 @\S*between", code)

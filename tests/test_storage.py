@@ -1,11 +1,21 @@
 import errno
 import os
+import socket
+import weakref
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from archgym.errors import InvalidArgumentError, StorageError
-from archgym.storage import atomic_file, atomic_folder, make_folder, write_all, write_atomic
+from archgym.storage import (
+    atomic_file,
+    atomic_folder,
+    make_folder,
+    open_file,
+    write_all,
+    write_atomic,
+)
 
 
 def test_file_is_replaced_whole(tmp_path: Path) -> None:
@@ -115,3 +125,52 @@ def test_folder_in_which_something_is_is_never_replaced(tmp_path: Path) -> None:
         make_folder_with(tmp_path / "taken", in_the_way=tmp_path / "taken")
 
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "full", "link", "taken"]
+
+
+# ---- reading
+
+
+def test_pipe_is_refused_in_one_line_and_does_not_hang(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+
+    with pytest.raises(StorageError, match="pipe cannot be read: it is a named pipe") as caught:
+        open_file(tmp_path / "pipe")
+
+    assert "\n" not in str(caught.value)
+
+
+def test_device_folder_and_socket_are_refused(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket"))
+
+        with pytest.raises(StorageError, match="it is a device or socket, not a file"):
+            open_file("/dev/zero")
+        with pytest.raises(StorageError, match="it is a device or socket, not a file"):
+            open_file(tmp_path / "socket")
+        with pytest.raises(StorageError, match="it is a folder, not a file"):
+            open_file(tmp_path)
+        with pytest.raises(StorageError, match="there is no such file"):
+            open_file(tmp_path / "absent")
+
+
+def test_file_behind_a_link_is_read(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    (tmp_path / "link").symlink_to("file")
+
+    with open_file(tmp_path / "link") as handle:
+        assert handle.read() == b"content"
+
+
+def test_refusal_that_was_caught_keeps_nothing_alive(tmp_path: Path) -> None:
+    class Owner:
+        pass
+
+    def attempt() -> "weakref.ref[Owner]":
+        owner = Owner()
+        with suppress(StorageError):
+            open_file(tmp_path / "absent")
+        with suppress(StorageError):
+            open_file("/dev/zero")
+        return weakref.ref(owner)
+
+    assert attempt()() is None

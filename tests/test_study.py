@@ -286,6 +286,49 @@ def test_agent_that_cannot_be_replayed_goes_on_in_a_new_segment(tmp_path: Path) 
     assert journal(tmp_path / "a").startswith(before)
 
 
+def test_finished_study_that_cannot_be_replayed_gets_no_empty_segment(tmp_path: Path) -> None:
+    Study.create(tmp_path / "a", toy_task(), UnreplayableAgent, seed=4, budget=10).run()
+    before = (tmp_path / "a" / "study.json").read_bytes()
+
+    result = Study.open(tmp_path / "a", toy_task(), UnreplayableAgent).run()
+    Study.open(tmp_path / "a", toy_task(), UnreplayableAgent).close()
+
+    assert (result.ended, result.evaluations) == ("budget", 10)
+    assert (tmp_path / "a" / "study.json").read_bytes() == before
+
+
+class EndingAgent(UnreplayableAgent):
+    """Has nothing more to ask after a while."""
+
+    name = "ending"
+
+    def search(self, evaluate: Evaluate, task: Task) -> None:
+        for _ in range(3):
+            evaluate(self.ask())
+
+
+def test_agent_that_had_no_more_to_ask_begins_anew_just_for_a_larger_budget(
+    tmp_path: Path,
+) -> None:
+    made = Study.create(tmp_path / "a", toy_task(), EndingAgent, seed=4, budget=50).run()
+
+    again = Study.open(tmp_path / "a", toy_task(), EndingAgent).run()
+    more = Study.open(tmp_path / "a", toy_task(), EndingAgent).run(budget=60)
+
+    assert (made.ended, again.ended, more.ended) == ("agent", "agent", "agent")
+    assert (made.asks, again.asks, more.asks) == (9, 9, 18)
+    assert [segment.first_seq for segment in more.log.segments] == [0, 9]
+
+
+def test_log_that_is_only_opened_gets_no_segment(tmp_path: Path) -> None:
+    with Study.log(tmp_path / "a", toy_task()) as study:
+        study.evaluate(np.zeros((1, 5), dtype=np.int64))
+
+    Study.log(tmp_path / "a", toy_task()).close()
+
+    assert len(read_study(tmp_path / "a").segments) == 1
+
+
 # ---- logs
 
 

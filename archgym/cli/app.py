@@ -21,6 +21,7 @@ from archgym.cli.searching import resume, search
 from archgym.cli.showing import show
 from archgym.cli.sweeping import sweep_app
 from archgym.cli.tabulating import table_app
+from archgym.cli.tracing import trace_app
 from archgym.cli.tuning import tune
 from archgym.cli.validating import validate
 from archgym.cli.workloads import workload_app
@@ -60,6 +61,7 @@ app.command()(merge)
 app.add_typer(dataset_app)
 app.add_typer(table_app)
 app.add_typer(proxy_app)
+app.add_typer(trace_app)
 app.command()(validate)
 app.command("map")(map_layer)
 app.add_typer(workload_app)
@@ -93,8 +95,10 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
       arguments: Those after the program's name; `sys.argv` where None.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    is_debug = _DEBUG in given
-    given = [argument for argument in given if argument != _DEBUG]
+    # What follows `--` is another program's.
+    n_ours = given.index("--") if "--" in given else len(given)
+    is_debug = _DEBUG in given[:n_ours]
+    given = [argument for argument in given[:n_ours] if argument != _DEBUG] + given[n_ours:]
     logging.basicConfig(
         level=logging.DEBUG if is_debug else logging.WARNING,
         format="%(name)s: %(message)s" if is_debug else "warning: %(message)s",

@@ -8,6 +8,13 @@ import typer
 
 from archgym.cli.merging import StudiesArgument
 from archgym.cli.notices import StageBar, announce_compilation
+from archgym.cli.rows import (
+    FidelityOption,
+    OptionOption,
+    SpaceOption,
+    VersionOption,
+    chosen_options,
+)
 from archgym.cli.tasks import JsonOption
 from archgym.cli.terminal import heading, number, say, table, unit, write_json
 from archgym.cli.values import named_path
@@ -66,8 +73,9 @@ HoldOutOption = Annotated[
     list[str] | None,
     typer.Option(
         "--hold-out",
-        help='What the test part is: a region such as "banks>=8" or mode=slow,fast, a workload, '
-        "an agent; repeat it.",
+        help='What the test part is: a region such as "banks>=8", mode=slow,fast or '
+        '"order=K C ...", a workload, an agent; repeat it.',
+        metavar="WHAT",
     ),
 ]
 
@@ -208,16 +216,25 @@ def minari(
     part: Annotated[
         str | None, typer.Option("--part", help="Only train, validation or test.")
     ] = None,
-    space: Annotated[
-        str | None, typer.Option("--space", help="Which space's rows, where there are several.")
-    ] = None,
+    space: SpaceOption = None,
+    fidelity: FidelityOption = None,
+    option: OptionOption = None,
+    version: VersionOption = None,
     json: JsonOption = False,
 ) -> None:
     """Write a dataset for offline reinforcement learning with Minari, one episode a study."""
     from archgym.envs import write_minari
 
-    announce_compilation()
-    written = write_minari(dataset, out, id=id, part=part, space=space)
+    written = write_minari(
+        dataset,
+        out,
+        id=id,
+        part=part,
+        space=space,
+        fidelity=fidelity,
+        options=chosen_options(option),
+        version=version,
+    )
     if json:
         write_json({**asdict(written), "root": str(written.root)})
     else:

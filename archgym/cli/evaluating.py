@@ -1,5 +1,6 @@
 """`archgym evaluate`: the metrics of one design."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,10 +18,12 @@ from archgym.cli.tasks import (
     SimulatorArgument,
     SpaceOption,
     TaskChoice,
+    TaskOption,
     WorkloadOption,
     make_task,
+    named_space,
 )
-from archgym.cli.terminal import heading, say, table, write_json
+from archgym.cli.terminal import heading, say, table, warn, write_json
 from archgym.cli.values import assignments, filled_design, read_design, with_values
 
 if TYPE_CHECKING:
@@ -50,6 +53,7 @@ def evaluate(
         bool, typer.Option("--baseline", help="Show the default design beside it.")
     ] = False,
     space: SpaceOption = None,
+    task_space: TaskOption = None,
     workload: WorkloadOption = None,
     objective: ObjectiveOption = None,
     fidelity: FidelityOption = None,
@@ -63,7 +67,14 @@ def evaluate(
     The exit code is 3 where the design cannot be built.
     """
     choice = TaskChoice(
-        simulator, space, workload, objective, fidelity, option, from_table, from_proxy
+        simulator,
+        named_space(space, task_space),
+        workload,
+        objective,
+        fidelity,
+        option,
+        from_table,
+        from_proxy,
     )
     given = assignments("--set", values or ())
     start = None if design is None else read_design(design)
@@ -73,6 +84,7 @@ def evaluate(
     else:
         filled = filled_design(task.space, start, design)
     chosen = with_values(task.space, filled, given)
+    _warn_of_inactive(task, chosen, given)
     with prompt_stops():
         evaluation = task.evaluate(task.space.indices_of(chosen)[None, :])
     if evaluation.failures:
@@ -88,6 +100,15 @@ def evaluate(
         if not json:
             typer.echo(f"The design cannot be built: {reason}", err=True)
         raise typer.Exit(_INFEASIBLE)
+
+
+def _warn_of_inactive(task: "Task", design: "Design", given: Mapping[str, object]) -> None:
+    """Names what was set and means nothing beside the rest of the design."""
+    flags = task.space.active(task.space.indices_of(design)[None, :])[0]
+    active = dict(zip(task.space.names, flags.tolist(), strict=True))
+    for name in given:
+        if not active[name]:
+            warn(f"`{name}` means nothing in this design, which is evaluated without it.")
 
 
 def _reason(task: "Task", evaluation: "Evaluation") -> str | None:

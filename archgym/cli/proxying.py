@@ -6,6 +6,13 @@ from typing import Annotated
 import typer
 
 from archgym.cli.reporting import report, show_proxy
+from archgym.cli.rows import (
+    FidelityOption,
+    OptionOption,
+    SpaceOption,
+    VersionOption,
+    read_rows,
+)
 from archgym.cli.tasks import JsonOption
 from archgym.cli.terminal import heading, number, say, table, unit, write_json
 from archgym.cli.training import (
@@ -54,18 +61,21 @@ def train(
         float, typer.Option("--calibration", help="Share of designs that intervals are fitted on.")
     ] = 0.1,
     seed: SeedOption = 0,
+    space: SpaceOption = None,
+    fidelity: FidelityOption = None,
+    option: OptionOption = None,
+    version: VersionOption = None,
     json: JsonOption = False,
 ) -> None:
     """Fit a proxy to a dataset and save it as data only."""
     from archgym.cli.notices import CountBar, announce_compilation
-    from archgym.datasets import read_dataset
     from archgym.proxy import Proxy
     from archgym.proxy import train as train_proxy
 
     options = train_options(model, workloads, fit, calibration, seed, setting)
     require_free(out)
     announce_compilation()
-    data = read_dataset(dataset)
+    data = read_rows(dataset, space, fidelity, option, version)
     with CountBar("models") as bar:
         train_proxy(data, options, lambda what, done, total: bar.show(done, total, what)).save(out)
     show_proxy(Proxy.load(out), out, json)
@@ -144,7 +154,10 @@ def predict(
         right=("expected", *ends),
     )
     if found.is_unfamiliar[0]:
-        say("The proxy extrapolates: it has seen no design with some of these values together.")
+        say(
+            "The proxy extrapolates: it has seen no design with some of these values together. The "
+            "interval is as wide as errors were in parts of the space that it was not shown."
+        )
 
 
 @proxy_app.command()

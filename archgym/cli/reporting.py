@@ -5,6 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from archgym.cli.rows import (
+    FidelityOption,
+    OptionOption,
+    SpaceOption,
+    VersionOption,
+    read_rows,
+)
 from archgym.cli.tasks import JsonOption
 from archgym.cli.terminal import heading, say, table, write_json
 from archgym.cli.training import FitOption, ModelOption, SeedOption, SettingOption, train_options
@@ -18,6 +25,7 @@ __all__ = ["report", "show_proxy"]
 
 _COLUMNS = (
     ("rmse_percent_of_mean", "RMSE % of mean"),
+    ("rmse_percent_interval", "95 % interval"),
     ("rmse_percent_of_range", "% of range"),
     ("mape_percent", "MAPE %"),
     ("worst_percent", "worst %"),
@@ -91,6 +99,8 @@ def _write_split(split: str, by_workload: Any) -> None:
 
 
 def _cell(value: Any) -> str:
+    if isinstance(value, list) and len(value) == 2:
+        return f"{_cell(value[0])} to {_cell(value[1])}"
     return "–" if not isinstance(value, int | float) else f"{value:.3g}"
 
 
@@ -102,6 +112,10 @@ def report(
     fit: FitOption = "alike",
     setting: SettingOption = None,
     seed: SeedOption = 0,
+    space: SpaceOption = None,
+    fidelity: FidelityOption = None,
+    option: OptionOption = None,
+    version: VersionOption = None,
     curves: Annotated[
         bool, typer.Option("--curves", help="Add learning and diversity curves; takes longer.")
     ] = False,
@@ -131,14 +145,13 @@ def report(
         show_proxy(Proxy.load(source), source, json)
         return
     from archgym.cli.notices import CountBar, announce_compilation
-    from archgym.datasets import read_dataset
     from archgym.proxy.report import report as make_report
     from archgym.proxy.writing import curve_tables, draw_curves, markdown
     from archgym.storage import write_atomic
 
     options = train_options(model, "separate", fit, 0.1, seed, setting)
     announce_compilation()
-    data = read_dataset(source)
+    data = read_rows(source, space, fidelity, option, version)
     simulator = _simulator(data) if simulate else None
     with CountBar("models") as bar:
         found = make_report(

@@ -20,8 +20,10 @@ from archgym.cli.tasks import (
     SimulatorArgument,
     SpaceOption,
     TaskChoice,
+    TaskOption,
     WorkloadOption,
     make_task,
+    named_space,
     stand_in_path,
 )
 from archgym.cli.terminal import say
@@ -29,7 +31,7 @@ from archgym.cli.values import hyperparameters, named_path
 from archgym.errors import InvalidArgumentError, StudyInterrupted, StudyLockedError
 
 if TYPE_CHECKING:
-    from archgym.study import Study, StudyLog, StudyResult
+    from archgym.study import Study, StudyResult
     from archgym.task import Task
 
 __all__ = ["resume", "search"]
@@ -72,6 +74,7 @@ TimeoutOption = Annotated[
 def search(
     simulator: SimulatorArgument,
     space: SpaceOption = None,
+    task_space: TaskOption = None,
     workload: WorkloadOption = None,
     objective: ObjectiveOption = None,
     fidelity: FidelityOption = None,
@@ -129,7 +132,16 @@ def search(
     """
     chosen = hyperparameters(agent, hyper or ())
     task = make_task(
-        TaskChoice(simulator, space, workload, objective, fidelity, option, from_table, from_proxy)
+        TaskChoice(
+            simulator,
+            named_space(space, task_space),
+            workload,
+            objective,
+            fidelity,
+            option,
+            from_table,
+            from_proxy,
+        )
     )
     if tuned or tuned_from is not None:
         chosen = {**_tuned(task, agent, tuned_from), **chosen}
@@ -233,7 +245,7 @@ def _run(
         # The status is "running" since it was opened; its counts tell whether there is more to do.
         was_complete = before.is_complete
         if not is_json and (not was_complete or goal > evaluations):
-            _say_segment(before)
+            _say_segment(study)
         try:
             with (
                 executor_for(workers, timeout) as executor,
@@ -255,13 +267,14 @@ def _run(
         )
 
 
-def _say_segment(log: "StudyLog") -> None:
+def _say_segment(study: "Study") -> None:
     """Says where an agent that cannot be replayed begins anew."""
-    segments = log.header.segments
-    if len(segments) > 1 and segments[-1].first_seq == log.asks:
+    segment, known = study.next_segment, study.read().segments
+    if segment is not None:
+        number = len(known) + (segment != known[-1])
         say(
-            f"{log.header.agent} cannot be replayed here: it begins anew after {log.asks} asks, in "
-            f"segment {len(segments)} with seed {segments[-1].seed}."
+            f"{segment.agent} cannot be replayed here: it begins anew after {segment.first_seq} "
+            f"asks, in segment {number} with seed {segment.seed}."
         )
 
 

@@ -24,7 +24,7 @@ from archgym.errors import InvalidArgumentError, StudyInterrupted
 
 if TYPE_CHECKING:
     from archgym.random_curve import RandomCurve
-    from archgym.tables import Exhaustive, Optimum, TableSimulator
+    from archgym.tables import Exhaustive, Optimum, TablePlan, TableSimulator
 
 __all__ = [
     "BAND",
@@ -38,6 +38,10 @@ __all__ = [
 _TABLES = Path("tables")
 _MAX_WORKERS = 256
 _MAX_DESIGNS = 10_000_000
+# chosen: what takes less is over before it is read.
+_WORTH_SAYING_S = 2.0
+# chosen: up to two minutes, two hours and two days are told in the smaller unit.
+_SECONDS, _MINUTES, _HOURS = 120, 7200, 172_800
 DEFAULT_BUDGETS = (50, 200, 1000)
 BAND = (0.05, 0.5, 0.95)
 """Quantiles of random search that are shown."""
@@ -62,7 +66,9 @@ def build(
     simulator: SimulatorArgument,
     space: Annotated[
         str | None,
-        typer.Option("--space", help="A space; the one that the simulator has for tables."),
+        typer.Option(
+            "--space", help="A space; left out, the one that the simulator has for tables."
+        ),
     ] = None,
     workload: WorkloadOption = None,
     objective: ObjectiveOption = None,
@@ -72,14 +78,14 @@ def build(
         Path | None,
         typer.Option(
             "--out",
-            help="A new Parquet file; tables/<a readable name>.parquet.",
+            help="A new Parquet file; left out, tables/<a readable name>.parquet.",
             parser=named_path,
             metavar="FILE",
         ),
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option("--workers", help="Threads; one a core.", min=1, max=_MAX_WORKERS),
+        typer.Option("--workers", help="Threads; left out, one a core.", min=1, max=_MAX_WORKERS),
     ] = None,
     json: JsonOption = False,
 ) -> None:
@@ -98,13 +104,47 @@ def build(
     target = target if out is not None else target.with_name(f"{target.name}.parquet")
     try:
         with TableBar() as simulating, StageBar() as assembling:
-            build_table(task, target, workers, simulating, assembling)
+            build_table(task, target, workers, simulating, assembling, _announce)
     except StudyInterrupted as stop:
         raise StudyInterrupted(f"{stop} Go on with the same command.", stop.signal_number) from None
     made = TableSimulator(target)
     write_json(_as_json(made)) if json else _write(made)
     if not json:
         say(f"Next: archgym search {shlex.quote(task.id)} --from-table {shlex.quote(str(target))}")
+
+
+def _announce(plan: "TablePlan") -> None:
+    """Says on standard error what is going to be done, so that output can be piped."""
+    if plan.seconds is None or not plan.n_simulations - plan.n_known:
+        on = f" on {plan.n_workloads} workloads" if plan.n_workloads > 1 else ""
+        known = f"; {plan.n_known:,} simulations are there already" if plan.n_known else ""
+        typer.echo(
+            f"{plan.out}: {plan.n_designs:,} distinct designs of {plan.n_combinations:,} "
+            f"combinations{on}, {plan.n_simulations:,} simulations in all{known}. The file takes "
+            f"at most {_size(plan.most_bytes)}.",
+            err=True,
+        )
+    elif plan.seconds > _WORTH_SAYING_S:
+        threads = f"{plan.n_workers} thread{'s' * (plan.n_workers > 1)}"
+        typer.echo(
+            f"It takes about {_duration(plan.seconds)} more with {threads}. Ctrl-C stops it, and "
+            "the same command goes on.",
+            err=True,
+        )
+
+
+def _size(n_bytes: int) -> str:
+    if n_bytes < 10**6:
+        return f"{n_bytes / 1e3:.1f} kB"
+    return f"{n_bytes / 1e6:.1f} MB" if n_bytes < 10**9 else f"{n_bytes / 1e9:.1f} GB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < _SECONDS:
+        return f"{seconds:.0f} s"
+    if seconds < _MINUTES:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < _HOURS else f"{seconds / 86400:.1f} days"
 
 
 def _with_space(choice: TaskChoice) -> TaskChoice:
@@ -162,11 +202,12 @@ def verify(
     if problems:
         raise typer.Exit(1)
     if not json:
+        n_workloads = len(made.workload_names())
         say(
             f"{file}: {n:,} of {made.rows:,} designs simulated anew on "
-            f"{len(made.workload_names())} workloads are equal in every bit; all columns have "
-            "their hashes, parameters are the designs' own, and all optima are there and those of "
-            "the rows."
+            f"{n_workloads} workload{'s' * (n_workloads > 1)} are equal in every bit; all columns "
+            "have their hashes, parameters are the designs' own, and all optima are there and "
+            "those of the rows."
         )
 
 
@@ -280,7 +321,7 @@ def _write(made: "TableSimulator") -> None:
     heading(f"{made.path}: {declared.simulator}, version {declared.version}, space {space.name}")
     say(
         f"{made.rows:,} distinct designs of {space.size:,} combinations, fidelity "
-        f"{made.fidelity}{f', {options}' if options else ''}; {made.size_bytes / 1e6:.1f} MB"
+        f"{made.fidelity}{f', {options}' if options else ''}; {_size(made.size_bytes)}"
     )
     say(f"Workloads: {', '.join(workload.name for workload in declared.workloads)}")
     say(f"Digest: {made.digest}")

@@ -28,9 +28,11 @@ __all__ = [
     "SimulatorArgument",
     "SpaceOption",
     "TaskChoice",
+    "TaskOption",
     "WorkloadOption",
     "make_simulator",
     "make_task",
+    "named_space",
     "option_values",
     "stand_in_path",
     "workload_weights",
@@ -45,6 +47,12 @@ SimulatorArgument = Annotated[
     ),
 ]
 SpaceOption = Annotated[str | None, typer.Option("--space", help="A space of the simulator.")]
+TaskOption = Annotated[
+    str | None,
+    typer.Option(
+        "--task", help="The same, where spaces are problems; for --space.", metavar="SPACE"
+    ),
+]
 WorkloadOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -146,6 +154,20 @@ class TaskChoice:
                 f"A task of simulator {simulator!r} must end in -v{current}, the version {where}; "
                 f"got -v{version}."
             )
+
+
+def named_space(space: str | None, task: str | None) -> str | None:
+    """The space that `--space` or `--task` names; None where neither is given.
+
+    Raises:
+      InvalidArgumentError: Both are.
+    """
+    if space is not None and task is not None:
+        raise InvalidArgumentError(
+            f"`--task` and `--space` name the same, a space of the simulator; got {task!r} and "
+            f"{space!r}. Leave one out."
+        )
+    return space if task is None else task
 
 
 def stand_in_path(from_table: Path | None, from_proxy: Path | None) -> Path | None:

@@ -20,8 +20,10 @@ from archgym.cli.tasks import (
     SimulatorArgument,
     SpaceOption,
     TaskChoice,
+    TaskOption,
     WorkloadOption,
     make_task,
+    named_space,
 )
 from archgym.cli.terminal import heading, say, table, write_json
 from archgym.cli.values import hyperparameters, named_path
@@ -47,6 +49,7 @@ def tune(
         typer.Option("--agent", "-a", help="The search method.", autocompletion=complete_agent),
     ],
     space: SpaceOption = None,
+    task_space: TaskOption = None,
     workload: WorkloadOption = None,
     objective: ObjectiveOption = None,
     fidelity: FidelityOption = None,
@@ -104,7 +107,16 @@ def tune(
         # An older file that cannot be read is said before hours of work.
         read_tuned(out)
     task = make_task(
-        TaskChoice(simulator, space, workload, objective, fidelity, option, from_table, from_proxy)
+        TaskChoice(
+            simulator,
+            named_space(space, task_space),
+            workload,
+            objective,
+            fidelity,
+            option,
+            from_table,
+            from_proxy,
+        )
     )
     place = folder or _RUNS / _readable(f"tune-{task.id}-{agent}")
     words = ["archgym", "tune", task.id, "--agent", agent]

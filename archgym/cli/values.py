@@ -13,7 +13,7 @@ from archgym.errors import (
     InvalidDesignError,
     UnknownNameError,
 )
-from archgym.storage import storage_errors
+from archgym.storage import open_file, storage_errors
 
 if TYPE_CHECKING:
     from archgym.parameter import Parameter
@@ -149,7 +149,7 @@ def filled_design(space: "DesignSpace", values: Mapping[str, Any], path: Path) -
 
 def _read_object(path: Path) -> dict[str, Any]:
     remedy = 'Write an object such as {"page_policy": "Open"}, as `archgym evaluate --json` does'
-    with storage_errors(path, "read"), path.open("rb") as handle:
+    with storage_errors(path, "read"), open_file(path) as handle:
         content = handle.read(_MAX_BYTES + 1)
     if len(content) > _MAX_BYTES:
         raise FileFormatError(path, None, f"a design must be below {_MAX_BYTES} bytes", remedy)

@@ -3,6 +3,7 @@
 import inspect
 import pickle
 import re
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, final
@@ -39,6 +40,10 @@ _UNIT_ENDINGS = {
     "_percent": "%",
 }
 _N_THREADS = 4
+# How often `results` evaluates each design.
+_PASSES = 9
+# The default design, one that can be built, and a raw one.
+_FEWEST = 2
 # chosen: what a table of every design holds.
 _MAX_TABULATED = 2**25
 
@@ -49,6 +54,7 @@ def check_simulator(
     n_designs: int = 24,
     workloads: Sequence[str] | None = None,
     seed: int = 0,
+    seconds: float | None = None,
 ) -> None:
     """Proves that a simulator keeps the interface's promises.
 
@@ -62,6 +68,9 @@ def check_simulator(
       n_designs: Random designs to evaluate, several times each, on every workload.
       workloads: Which shipped ones to run; all by default.
       seed: What chooses the designs.
+      seconds: About how long it may take, compilation aside [s]; there is no limit where None.
+        The default design runs on every workload in any case. Where simulating takes long, the
+        rest has fewer designs, three at least, on the workloads that take least time.
 
     Raises:
       ConformanceError: Says what must hold, what came, and how to see it again.
@@ -79,7 +88,7 @@ def check_simulator(
     for name in names:
         check.workload(name)
         check.default_design(name)
-        check.results(name)
+    check.all_results(names, seconds)
     check.workloads_apart(names)
 
 
@@ -239,11 +248,35 @@ class _SimulatorCheck:
 
     # ---- results
 
-    def results(self, name: str) -> None:
+    def all_results(self, names: Sequence[str], seconds: float | None) -> None:
+        """Results on workloads, quick ones first, as far as the time reaches; one at least."""
+        if seconds is None:
+            for name in names:
+                self.results(name, self._n)
+            return
+        took_s = {name: self._time_of_one(name) for name in names}
+        ends_at = time.perf_counter() + seconds
+        for place, name in enumerate(sorted(names, key=lambda name: took_s[name])):
+            left_s = ends_at - time.perf_counter()
+            if place and left_s < _FEWEST * _PASSES * took_s[name]:
+                break
+            share_s = left_s / (len(names) - place)
+            fitting = int(share_s / (_PASSES * max(took_s[name], 1e-9)))
+            self.results(name, min(self._n, max(_FEWEST, fitting)))
+
+    def _time_of_one(self, name: str) -> float:
+        """How long a design takes on a workload, once all is compiled [s]."""
+        default = self._simulator.space.default_indices[None, :]
+        workload = self._simulator.workload(name)
+        started = time.perf_counter()
+        self._evaluate(self._simulator, default, workload)
+        return time.perf_counter() - started
+
+    def results(self, name: str, n_designs: int) -> None:
         """Results say what they should, and always the same."""
         space = self._simulator.space
         workload = self._simulator.workload(name)
-        indices = self._designs()
+        indices = self._designs(n_designs)
         given = indices.copy()
         first = self._evaluate(self._simulator, indices, workload)
         self._require(
@@ -276,11 +309,11 @@ class _SimulatorCheck:
         self._same(first, last, indices, "evaluated after all of this", name)
         self._one(first, indices, workload)
 
-    def _designs(self) -> np.ndarray:
+    def _designs(self, n_designs: int) -> np.ndarray:
         """The default, designs that can be built, and raw ones with all that may be wrong."""
         space = self._simulator.space
         rng = np.random.default_rng(self._seed)
-        n = max(1, self._n // 2)
+        n = max(1, n_designs // 2)
         raw = rng.integers(space.sizes, size=(n, space.n_parameters), dtype=np.int64)
         return np.concatenate([space.default_indices[None, :], space.sample(n, rng), raw])
 

@@ -4,6 +4,7 @@ Source: the Croissant format specification 1.0, MLCommons, 2024.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
@@ -50,13 +51,27 @@ def croissant_text(
         "description": description,
         "conformsTo": _CONFORMS_TO,
         "license": _license(about.license),
+        "citeAs": _citation(about),
         "url": ".",
-        "datePublished": max(str(study.get("created", "")) for study in about.studies)[:10],
+        "datePublished": _date(about),
         "version": f"{about.declarations[0].version}.0.0",
         "distribution": [_distribution(file) for file in files],
         "recordSet": [_record_set(file, schema) for file in files],
     }
     return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+
+
+def _date(about: About) -> str:
+    return max(str(study.get("created", "")) for study in about.studies)[:10]
+
+
+def _citation(about: About) -> str:
+    """A BibTeX entry of what is known: there is neither an author nor a place of publication."""
+    key = re.sub(r"[^A-Za-z0-9]+", "-", about.name).strip("-") or "evaluations"
+    # Braces would end the entry early, and a backslash begin a command.
+    title = re.sub(r"[{}\\]", " ", about.name)
+    note = f"Evaluations of hardware designs by ArchGym's simulator {about.simulator}"
+    return f"@misc{{{key}, title={{{title}}}, year={{{_date(about)[:4]}}}, note={{{note}}}}}"
 
 
 def _license(name: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any, final
 from archgym.datasets.columns import is_listed
 from archgym.declaration import Declaration
 from archgym.errors import ArchGymError, FileFormatError
+from archgym.limits import check_line
 
 __all__ = ["FORMAT", "About", "Model", "model_of", "task_model", "task_workloads"]
 
@@ -92,8 +93,8 @@ class About:
             if data["format"] != FORMAT or data["format_version"] != _FORMAT_VERSION:
                 raise ValueError(f"its format is {data['format']!r} {data['format_version']!r}")
             about = cls(
-                _text(data["name"]),
-                _text(data["license"]),
+                check_line("name", data["name"]),
+                check_line("license", data["license"]),
                 tuple(_task(task) for task in data["tasks"]),
                 _declarations(data["declarations"]),
                 tuple(_members(study, _STUDY) for study in data["studies"]),
@@ -167,12 +168,6 @@ def _declarations(data: Sequence[Any]) -> tuple[Declaration, ...]:
         if listed > _MAX_LISTED:
             raise ValueError(f"its spaces must have at most {_MAX_LISTED} values together")
     return tuple(declarations)
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"text was expected; got {value!r}")
-    return value
 
 
 def _members(data: Any, kinds: Mapping[str, type]) -> Mapping[str, Any]:

@@ -1,39 +1,19 @@
 """Regions of a design space that are held out, so that the rest must be extrapolated to them."""
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, final
 
 import numpy as np
 
-from archgym.datasets.columns import Columns, is_listed
+from archgym.datasets.columns import is_listed
+from archgym.datasets.condition import Beginning, Condition, parameters_of
 from archgym.datasets.decoding import numbers, whole_numbers
-from archgym.datasets.metadata import About
 from archgym.datasets.sources import RowSource
-from archgym.errors import InvalidArgumentError, InvalidDesignError, unknown_name
-from archgym.parameter import Categorical, Parameter
+from archgym.errors import InvalidArgumentError
+from archgym.parameter import Permutation
 
-if TYPE_CHECKING:
-    import pyarrow as pa
+__all__ = ["Sums", "add_to_sums", "chosen_region", "influential"]
 
-__all__ = [
-    "Condition",
-    "Sums",
-    "add_to_sums",
-    "chosen_region",
-    "influential",
-    "parse_condition",
-]
-
-_FORM = re.compile(r"\s*(?P<name>[^<>=]+?)\s*(?P<sign><=|>=|<|>|=)\s*(?P<value>[^<>=]+?)\s*")
-_COMPARISONS = {
-    "<=": np.less_equal,
-    ">=": np.greater_equal,
-    "<": np.less,
-    ">": np.greater,
-}
 # chosen: within a factor of two of what was asked for, influence counts more than size.
 _SIZE_FACTOR = 2.0
 
@@ -41,101 +21,11 @@ Sums = dict[object, np.ndarray]
 """Rows, and sum and sum of squares of the logarithm of a metric, by a parameter's value."""
 
 
-@final
-@dataclass(frozen=True)
-class Condition:
-    """What a parameter's value must be for a design to lie in the region."""
-
-    parameter: str
-    sign: str
-    values: tuple[str | float, ...]
-    """One, or for ``=`` any number of them."""
-
-    def __str__(self) -> str:
-        return f"{self.parameter}{self.sign}{','.join(map(_shown, self.values))}"
-
-    def holds(self, batch: "pa.RecordBatch", columns: Columns) -> np.ndarray:
-        """Whether each row lies in the region, (n,) bool; not where it lacks the parameter."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        column = batch.column(columns.of_parameter[self.parameter])
-        if pa.types.is_dictionary(column.type):
-            column = column.dictionary_decode()
-        if self.sign == "=":
-            wanted = pa.array(list(self.values)).cast(column.type)
-            held: np.ndarray = pc.is_in(column, wanted).to_numpy(zero_copy_only=False)
-            return held
-        return self.holds_of(column.to_numpy(zero_copy_only=False))
-
-    def holds_of(self, column: np.ndarray) -> np.ndarray:
-        """Whether each value, (n,), of the parameter lies in the region, (n,) bool."""
-        if self.sign == "=":
-            return np.isin(column, self.values)
-        values = column.astype(np.float64)
-        with np.errstate(invalid="ignore"):
-            compared: np.ndarray = _COMPARISONS[self.sign](values, float(self.values[0]))
-        return compared
-
-
-def _shown(value: str | float) -> str:
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
-
-
-def parse_condition(text: str, about: About) -> Condition:
-    """Condition from text such as ``banks>=8`` or ``mode=slow,fast``.
-
-    Raises:
-      InvalidArgumentError: It has another form, or does not fit the parameter.
-      UnknownNameError: There is no such parameter.
-    """
-    match = _FORM.fullmatch(text)
-    if match is None:
-        raise InvalidArgumentError(
-            "A region must read name>=value, name<=value, name>value, name<value or "
-            f"name=value,value; got {text!r}."
-        )
-    known = _known(about)
-    if match["name"] not in known:
-        raise unknown_name("parameter", match["name"], known)
-    parameter = known[match["name"]]
-    sign = match["sign"]
-    parts = match["value"].split(",") if sign == "=" else [match["value"]]
-    is_word = isinstance(parameter, Categorical)
-    if is_listed(parameter) or (is_word and sign != "="):
-        kind = parameter.kind
-        raise InvalidArgumentError(
-            f"`{parameter.name}` must be a number to be compared with {sign}; it is a {kind}. "
-            "Choose another parameter, or = for names."
-        )
-    values: list[str | float] = []
-    for part in (part.strip() for part in parts):
-        try:
-            values.append(part if is_word else float(part))
-            if is_word:
-                parameter.index(part)
-        except InvalidDesignError as error:
-            raise InvalidArgumentError(str(error)) from None
-        except ValueError:
-            raise InvalidArgumentError(
-                f"`{parameter.name}` must be compared with numbers; got {part!r}."
-            ) from None
-    return Condition(parameter.name, sign, tuple(values))
-
-
-def _known(about: About) -> dict[str, Parameter]:
-    return {p.name: p for d in about.declarations for p in d.space.parameters}
-
-
-# ---- a region that is chosen
-
-
 def chosen_region(source: RowSource, share: float) -> tuple[Condition, str]:
     """A region of about this share of the rows, and why it was chosen.
 
-    Of each parameter the tail or the value is taken whose share is nearest. Of those that come
+    Of each parameter the tail or the value is taken whose share is nearest; of one with lists, what
+    they begin with. Of those that come
     within a factor of two, the parameter wins that explains most of the variance of the first
     metric's logarithm: where it does nothing, there would be nothing to extrapolate.
 
@@ -153,7 +43,19 @@ def chosen_region(source: RowSource, share: float) -> tuple[Condition, str]:
             "A region needs a parameter that takes several values; none does in this dataset. "
             "Split by design."
         )
-    return found[0], f"chosen as it explains {100 * found[1]:.0f} % of `{metric.name}`"
+    condition, explained = found
+    why = f"chosen as it explains {100 * explained:.0f} % of `{metric.name}`"
+    return _of_lists(condition, source), why
+
+
+def _of_lists(condition: Condition, source: RowSource) -> Condition:
+    """A condition on what lists begin with, of one on the words for it."""
+    parameter = parameters_of(source.about)[condition.parameter][0]
+    if not is_listed(parameter):
+        return condition
+    first = str(condition.values[0])
+    item = first if isinstance(parameter, Permutation) else int(first)
+    return Condition(parameter.name, "=", (Beginning((item,)),))
 
 
 def influential(tallies: Mapping[str, Sums], share: float) -> tuple[Condition, float] | None:
@@ -177,15 +79,18 @@ def _tallied(source: RowSource, metric: str, resolution: float) -> dict[str, Sum
     import pyarrow as pa
 
     path = Path(source.about.name)
-    names = [name for name, p in _known(source.about).items() if not is_listed(p)]
-    tallies: dict[str, Sums] = {name: {} for name in names}
+    parameters = parameters_of(source.about)
+    tallies: dict[str, Sums] = {name: {} for name in parameters}
     for batch in source.batches():
         built = whole_numbers(path, batch, "feasible")
         with np.errstate(invalid="ignore", divide="ignore"):
             logs = np.log(np.abs(numbers(batch, metric)) + resolution)
         logs = np.where(built & np.isfinite(logs), logs, np.nan)
-        for name in names:
+        for name in parameters:
             column = batch.column(source.columns.of_parameter[name])
+            if pa.types.is_list(column.type):
+                firsts = [str(value[0]) if value else None for value in column.to_pylist()]
+                column = pa.array(firsts, pa.string())
             if pa.types.is_dictionary(column.type):
                 column = column.dictionary_decode()
             given = column.is_valid().to_numpy(zero_copy_only=False)

@@ -18,6 +18,7 @@ from archgym.datasets.study_rows import study_batches
 from archgym.declaration import Declaration
 from archgym.errors import InvalidArgumentError
 from archgym.header import Header, read_header
+from archgym.limits import check_line
 from archgym.progress import StageProgress
 from archgym.studylog import StudyLog, read_study, require_distinct
 
@@ -121,8 +122,9 @@ def _replaced(batch: "pa.RecordBatch", name: str, values: np.ndarray) -> "pa.Rec
     return pa.record_batch(arrays, schema=batch.schema)
 
 
-def _ids(header: Header) -> list[str]:
-    return [segment.study for segment in header.segments]
+def _names(header: Header) -> dict[str, str]:
+    """Names of the folders of studies, by id."""
+    return {segment.study: segment.folder for segment in header.segments}
 
 
 @final
@@ -143,7 +145,7 @@ class StudySource(RowSource):
             raise InvalidArgumentError("`studies` must name one or more folders; got none.")
         self._folders = [Path(folder) for folder in folders]
         headers = [read_header(folder) for folder in self._folders]
-        require_distinct(zip(self._folders, map(_ids, headers), strict=True), "in a dataset")
+        require_distinct(zip(self._folders, map(_names, headers), strict=True), "in a dataset")
         self.about = about_studies(headers, name, license)
         self.columns = Columns(self.about.declarations)
         self._damage: list[str] = []
@@ -179,7 +181,7 @@ class LogSource(RowSource):
         """Takes the studies; errors as for `StudySource`."""
         if not logs:
             raise InvalidArgumentError("`logs` must hold one or more studies; got none.")
-        require_distinct([(log.folder, _ids(log.header)) for log in logs], "in a table")
+        require_distinct([(log.folder, _names(log.header)) for log in logs], "in a table")
         self._logs = logs
         self.about = about_studies([log.header for log in logs], None, None)
         self.columns = Columns(self.about.declarations)
@@ -284,8 +286,8 @@ def _joined(
             f"A dataset must be of one simulator; these are of {', '.join(simulators)}. "
             "Merge those of each."
         )
-    ids = [[str(study["id"]) for study in about.studies] for about in abouts]
-    require_distinct(zip(paths, ids, strict=True), "in a dataset")
+    named = [{str(s["id"]): str(s["folder"]) for s in about.studies} for about in abouts]
+    require_distinct(zip(paths, named, strict=True), "in a dataset")
     tasks: dict[str, Any] = {}
     declarations: dict[Any, Declaration] = {}
     licenses = sorted({about.license for about in abouts})
@@ -300,8 +302,8 @@ def _joined(
             "Say which the whole has."
         )
     return About(
-        name or first.name,
-        license or licenses[0],
+        first.name if name is None else check_line("name", name),
+        licenses[0] if license is None else check_line("license", license),
         tuple(tasks.values()),
         tuple(declarations.values()),
         tuple(study for about in abouts for study in about.studies),

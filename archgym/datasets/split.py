@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal, final, get_args
 
 import numpy as np
 
+from archgym.datasets.condition import Condition, parse_condition
 from archgym.datasets.content import evaluation_ids
 from archgym.datasets.decoding import coded, decoded_ids, numbers, whole_numbers
 from archgym.datasets.design_ids import fold, scope_id, shares
 from archgym.datasets.metadata import About
-from archgym.datasets.region import Condition, chosen_region, parse_condition
+from archgym.datasets.region import chosen_region
 from archgym.datasets.sources import RowSource, row_scopes
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.limits import check_choice, check_number, check_whole
@@ -39,8 +40,9 @@ class Split:
       ``group="outcome"``, designs that measure exactly the same on any workload (they differ just
       in parameters that do nothing) lie on one side too; sides then depend on the dataset.
     - ``region``: the test part is a region of the space, so that it asks for extrapolation.
-      `hold_out` has conditions such as ``banks>=8`` or ``mode=slow,fast``, of which any one puts a
-      design there; without them a tail of an influential parameter is taken.
+      `hold_out` has conditions such as ``banks>=8``, ``mode=slow,fast`` or, for orders and
+      factors, ``order=K C ...``, of which any one puts a design there; without them a tail of an
+      influential parameter is taken.
     - ``workload``, ``agent``: whole workloads or agents, those in `hold_out`, or drawn in an order
       that the seed decides: each is taken that brings the part nearer to its share of the rows.
     - ``random``: single rows. It leaks: a design that was evaluated twice may lie on both sides.

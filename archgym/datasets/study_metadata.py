@@ -9,6 +9,7 @@ from archgym.declaration import Declaration, WorkloadFacts
 from archgym.discovery import simulator_class
 from archgym.errors import ArchGymError, InvalidArgumentError
 from archgym.header import Header
+from archgym.limits import check_line
 from archgym.metrics import MetricSpec
 from archgym.objective import objective_from_json
 from archgym.simulator import Simulator, make_simulator
@@ -38,8 +39,8 @@ def about_studies(
     for task in tasks.values():
         of_model.setdefault(task_model(task), []).append(task)
     return About(
-        name or f"{simulators[0]}-evaluations",
-        license or _NO_LICENSE,
+        f"{simulators[0]}-evaluations" if name is None else check_line("name", name),
+        _NO_LICENSE if license is None else check_line("license", license),
         tuple(tasks.values()),
         tuple(_declaration(group) for group in of_model.values()),
         tuple(_study(header, place) for header in headers for place in range(len(header.segments))),

@@ -7,7 +7,6 @@ for each design would take 17 kB of HDF5 each.)
 
 import os
 import re
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,10 +24,10 @@ from archgym.declaration import Declaration
 from archgym.envs.choices import Choices
 from archgym.envs.formulation import make_formulation
 from archgym.envs.observation import Observation
+from archgym.envs.recorded import RecordedTask
 from archgym.errors import InvalidArgumentError, MissingExtraError, unknown_name
-from archgym.simulator import Simulator
+from archgym.scratch import scratch_folder
 from archgym.storage import make_folder, storage_errors
-from archgym.task import Task
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,7 +58,9 @@ def write_minari(
     id: str | None = None,
     part: str | None = None,
     space: str | None = None,
-    simulator: Simulator | None = None,
+    fidelity: str | None = None,
+    options: Mapping[str, str] | None = None,
+    version: int | None = None,
 ) -> MinariWritten:
     """Writes a dataset's evaluations as a Minari dataset, one episode a study.
 
@@ -73,11 +74,15 @@ def write_minari(
       out: The folder of Minari's datasets; Minari's own where None.
       id: Its name there; ``archgym/<name of the dataset>-v0`` where None.
       part: Only the rows of train, validation or test.
-      space: Which space's rows, where there are several.
-      simulator: The instance, where it is not a registered one.
+      space: Which space's rows, where there are several; so for the next three.
+      fidelity: Name of a fidelity.
+      options: The simulator's options that are not its defaults; for a proxy its own too.
+      version: The simulator's version.
 
     Raises:
-      InvalidArgumentError: There is such a dataset already, rows of several spaces, or too many.
+      InvalidArgumentError: There is such a dataset already, too many rows, or rows of several
+        spaces, fidelities, options or versions.
+      UnknownNameError: No rows are of the space, fidelity, options or version.
       MissingExtraError: Minari is not installed.
       FileFormatError: `dataset` is none, or is damaged.
       StorageError: It cannot be read, or the folder not be written.
@@ -93,14 +98,14 @@ def write_minari(
         raise InvalidArgumentError(
             f"A dataset must have at most {_MAX_ROWS} rows for this; it has {stored.n_rows}."
         )
-    wanted = {"space": space, "fidelity": None, "options": None, "version": None}
+    wanted = {"space": space, "fidelity": fidelity, "options": options, "version": version}
     declaration = chosen_declaration(stored, wanted)
     root = Path(out) if out is not None else _own_root()
     if (root / name).exists():
         raise InvalidArgumentError(
             f"{root / name} must not exist yet; it does. Choose another `id`, or remove it first."
         )
-    sessions = list(_sessions(stored, declaration, part, simulator))
+    sessions = list(_sessions(stored, declaration, part))
     if not sessions:
         raise InvalidArgumentError(
             f"A Minari dataset needs evaluations; {dataset} has none of the wanted ones."
@@ -139,7 +144,7 @@ class _Session:
     study: str
     agent: str | None
     seed: int | None
-    task: Task
+    task: RecordedTask
     observations: np.ndarray
     """(steps + 1, d)."""
     actions: np.ndarray
@@ -152,12 +157,12 @@ def _sessions(
     stored: StoredDataset,
     declaration: Declaration,
     part: str | None,
-    simulator: Simulator | None,
 ) -> Iterator[_Session]:
     of_study = {str(study["id"]): study for study in stored.about.studies}
     for (study, digest), rows in _rows_by_study(stored, declaration, part).items():
+        # Of what was recorded, so that nothing has to be simulated, or be installed.
         recipe = stored.about.task_by_digest[digest]
-        task = Task.from_json({n: p for n, p in recipe.items() if n != "stand_in"}, simulator)
+        task = RecordedTask.of(stored.path, recipe, declaration)
         steps = _steps(task, rows)
         if not len(steps["reward"]):
             continue
@@ -237,10 +242,10 @@ def _decoded(
     }
 
 
-def _steps(task: Task, rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _steps(task: RecordedTask, rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """One entry for each evaluation that has a row for every workload, in the study's order."""
-    w = len(task.workloads)
-    places = {weighted.label: place for place, weighted in enumerate(task.workloads)}
+    w = len(task.labels)
+    places = {label: place for place, label in enumerate(task.labels)}
     place = np.array([places.get(label, -1) for label in rows["workload"]], dtype=np.int64)
     order = np.lexsort((place, rows["step"]))
     step, place = rows["step"][order], place[order]
@@ -312,10 +317,10 @@ def _scratch_root(root: Path) -> Iterator[Path]:
     """A folder in which Minari makes datasets meanwhile, so that a part of one is never left."""
     before = os.environ.get(_ROOT)
     # Minari finds its own files just where the path is absolute.
-    with tempfile.TemporaryDirectory(dir=root.absolute(), prefix=".writing-") as scratch:
-        os.environ[_ROOT] = scratch
+    with scratch_folder(root.absolute()) as scratch:
+        os.environ[_ROOT] = str(scratch)
         try:
-            yield Path(scratch)
+            yield scratch
         finally:
             if before is None:
                 del os.environ[_ROOT]

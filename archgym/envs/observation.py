@@ -1,19 +1,34 @@
 """What an agent sees: the design so far, what it measured, and which choice comes next."""
 
-from typing import final
+from typing import Protocol, final
 
 import numpy as np
 from gymnasium import spaces
 
 from archgym.envs.choices import Choices
-from archgym.task import Task
+from archgym.metrics import MetricSpec
 
-__all__ = ["Observation"]
+__all__ = ["Observation", "ObservedTask"]
 
 # chosen: a metric 150 times better or worse than the default design's is as far as one need see.
 _RATIO_LIMIT = 5.0
 # chosen: a choice among more options is shown as one number, so that observations stay short.
 _ONE_HOT_LIMIT = 64
+
+
+class ObservedTask(Protocol):
+    """What observations need of a task."""
+
+    @property
+    def metrics(self) -> tuple[MetricSpec, ...]:
+        """What is measured."""
+
+    @property
+    def reference(self) -> np.ndarray:
+        """(w, n_metrics), the default design's metrics on each workload."""
+
+    def average(self, values: np.ndarray) -> np.ndarray:
+        """Metrics averaged over the workloads, (n, n_metrics) from (n, w, n_metrics)."""
 
 
 @final
@@ -32,7 +47,7 @@ class Observation:
     All numbers that scale are constants of the task, so observations mean the same in every run.
     """
 
-    def __init__(self, task: Task, choices: Choices, with_position: bool) -> None:
+    def __init__(self, task: ObservedTask, choices: Choices, with_position: bool) -> None:
         self._with_position = with_position
         self._lay_out_choices(choices)
         reference = task.average(task.reference[None])[0]

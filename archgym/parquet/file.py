@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, final
 from archgym.errors import ArchGymError, FileFormatError, StorageError
 from archgym.parquet.footer import Column, Footer, Page, parse_footer, read_pages
 from archgym.parquet.thrift import ThriftError
-from archgym.storage import storage_errors
+from archgym.storage import open_file, storage_errors
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -67,7 +67,7 @@ def read_metadata(path: Path) -> Mapping[bytes, bytes]:
       FileFormatError: It is no Parquet file, or is damaged.
       StorageError: It cannot be read.
     """
-    with storage_errors(path, "read"), path.open("rb") as handle:
+    with storage_errors(path, "read"), open_file(path) as handle:
         return _footer(path, handle).metadata
 
 
@@ -93,7 +93,7 @@ class ParquetFile:
           FileFormatError: It is no Parquet file, is damaged, or would take too much memory.
           StorageError: It cannot be read.
         """
-        with storage_errors(path, "read"), path.open("rb") as handle:
+        with storage_errors(path, "read"), open_file(path) as handle:
             texts = _judge(path, handle, columns)
         with parquet_errors(path):
             file = _open(path, texts)

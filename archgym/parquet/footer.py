@@ -38,6 +38,14 @@ _DELTA_BINARY_PACKED = 5
 
 # chosen: ours take some 30 bytes, others' with statistics of long texts a few thousand.
 _MAX_HEADER = 2**16
+# Most are shorter, so that the rest need not be read for each page.
+_USUAL_HEADER = 2**9
+# chosen: other writers' pages hold twenty thousand rows of the million of a row group.
+_MAX_PAGES = 2**14
+# chosen: columns lie in lists and the like a few deep; what a path repeats of the names above takes
+# memory for each column below them.
+_MAX_NESTING = 32
+_MAX_PATH = 1000
 
 
 @final
@@ -125,9 +133,14 @@ def _leaves(schema: list[Struct]) -> list[tuple[str, bool]]:
                 open_nodes.pop()
             if not open_nodes:
                 raise ThriftError("its schema is no tree")
+            if len(open_nodes) > _MAX_NESTING:
+                raise ThriftError(f"its columns are nested more than {_MAX_NESTING} deep")
             above, is_repeated, left = open_nodes[-1]
             open_nodes[-1] = above, is_repeated, left - 1
-            names = (*above, element.content(_NAME).decode("utf-8", "replace"))
+            name = element.content(_NAME)
+            if sum(map(len, above)) + len(name) > _MAX_PATH:
+                raise ThriftError(f"a column's name has more than {_MAX_PATH} characters")
+            names = (*above, name.decode("utf-8", "replace"))
             is_repeated |= element.whole(_REPETITION, 0) == _REPEATED
         n_children = element.whole(_CHILDREN, 0)
         if n_children > 0 or not place:
@@ -178,12 +191,12 @@ def read_pages(handle: BinaryIO, column: Column) -> list[Page]:
     Raises:
       ThriftError: What stands there are no pages, or they do not fill the column.
     """
-    pages = []
+    pages: list[Page] = []
     place, end = column.start, column.start + column.length
     while place < end:
-        handle.seek(place)
-        cursor = Cursor(handle.read(min(_MAX_HEADER, end - place)))
-        header = cursor.struct()
+        if len(pages) >= _MAX_PAGES:
+            raise ThriftError(f"column {column.path!r} has more than {_MAX_PAGES} pages")
+        header, n_bytes = _page_header(handle, place, end)
         kind = header.whole(_PAGE_TYPE)
         uncompressed, compressed = header.whole(_UNCOMPRESSED), header.whole(_COMPRESSED)
         if kind not in _HEADERS or uncompressed < 0 or compressed < 0:
@@ -195,7 +208,20 @@ def read_pages(handle: BinaryIO, column: Column) -> list[Page]:
         if n_values < 0:
             raise ThriftError(f"column {column.path!r} has a page without values")
         pages.append(Page(kind == _DICTIONARY_PAGE, n_values, uncompressed))
-        place += cursor.place + compressed
+        place += n_bytes + compressed
     if place != end:
         raise ThriftError(f"column {column.path!r} is longer than its pages, or shorter")
     return pages
+
+
+def _page_header(handle: BinaryIO, place: int, end: int) -> tuple[Struct, int]:
+    """The header of the page at `place`, and its length [bytes]."""
+    for most in (_USUAL_HEADER, _MAX_HEADER):
+        handle.seek(place)
+        cursor = Cursor(handle.read(min(most, end - place)))
+        try:
+            return cursor.struct(), cursor.place
+        except ThriftError:
+            if most == _MAX_HEADER or end - place <= most:
+                raise
+    raise AssertionError("the last length returns or raises")

@@ -10,8 +10,9 @@ __all__ = ["Cursor", "Struct", "ThriftError"]
 _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = range(1, 13)
 # chosen: Parquet's structs are nested six deep.
 _MAX_DEPTH = 12
-# chosen: a Parquet file of a thousand row groups of forty columns has a million.
-_MAX_MEMBERS = 2**22
+# chosen: a Parquet file of a thousand row groups of forty columns has a million. They take some
+# 200 MB here, though a byte of a hostile footer may be a member.
+_MAX_MEMBERS = 2**20
 
 
 class ThriftError(ValueError):
@@ -21,6 +22,8 @@ class ThriftError(ValueError):
 @final
 class Struct:
     """Members by number, each of which may be absent or of any kind."""
+
+    __slots__ = ("_members",)
 
     def __init__(self, members: dict[int, Any]) -> None:
         self._members = members
@@ -64,6 +67,10 @@ class Struct:
         return value
 
 
+# One for all, since a hostile list of them takes a byte for each.
+_EMPTY = Struct({})
+
+
 @final
 class Cursor:
     """Reads from a place in bytes on."""
@@ -90,7 +97,7 @@ class Cursor:
             # In a struct the type of a truth value is the value.
             is_truth = kind in (_TRUE, _FALSE)
             members[number] = int(kind == _TRUE) if is_truth else self._value(kind, depth)
-        return Struct(members)
+        return Struct(members) if members else _EMPTY
 
     def _value(self, kind: int, depth: int) -> Any:
         if kind in (_TRUE, _FALSE, _BYTE):

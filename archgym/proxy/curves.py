@@ -113,7 +113,7 @@ def _pools(
 
 def _mean_error(dataset: Dataset, train: Rows, test: Rows, options: TrainOptions) -> float:
     """Root mean square error as percent of the mean, averaged over metrics with a goal."""
-    part, _, _ = fit_part(dataset, train, options, with_intervals=False)
+    part = fit_part(dataset, train, options, with_intervals=False).part
     facts = part.encoding.facts.row(dataset.workloads[int(test.workload[0])].facts)
     errors = errors_by_metric(dataset.metrics, test.values, part.predict(test.indices, facts))
     goals = [errors[spec.name] for spec in dataset.metrics if spec.goal != "none"]

@@ -15,7 +15,13 @@ __all__ = ["fit_doubt"]
 _MOST_ROWS = 4000
 _N_FOLDS = 2
 # chosen: coarse, since a single error says little about its neighbours'.
-_SETTING = {"n_trees": 20, "learning_rate": 0.2, "max_leaf_nodes": 15}
+_SETTING = {
+    "n_trees": 20,
+    "learning_rate": 0.2,
+    "max_leaf_nodes": 15,
+    "min_samples_leaf": 5,
+    "l2": 0.0,
+}
 
 
 def fit_doubt(

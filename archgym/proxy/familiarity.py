@@ -10,7 +10,10 @@ import numpy as np
 from archgym.coordinates import Coordinates
 from archgym.space import DesignSpace
 
-__all__ = ["Familiarity"]
+__all__ = ["PAIR", "VALUE", "Familiarity"]
+
+PAIR, VALUE = 1, 2
+"""What may be new of a design."""
 
 # chosen: larger tables say little, since most of their entries are empty anyway.
 _MOST_PAIRS = 4096
@@ -63,15 +66,16 @@ class Familiarity:
         """All that it consists of, by name."""
         return {"seen": np.packbits(self.seen)}
 
-    def is_unfamiliar(self, indices: np.ndarray) -> np.ndarray:
-        """Whether each canonical design has a value or a pair that was never seen, (n,) bool."""
-        unfamiliar = np.zeros(len(indices), dtype=bool)
+    def novelty(self, indices: np.ndarray) -> np.ndarray:
+        """What is new of each canonical design, (n,) int8: 0 nothing, 1 a pair, 2 a value."""
+        novelty = np.zeros(len(indices), dtype=np.int8)
         if self.seen.all():
-            return unfamiliar
+            return novelty
         digits = self._coordinates.digits(indices)
-        for entries in self._tables.entries(digits):
-            unfamiliar |= ~self.seen[entries]
-        return unfamiliar
+        for table, entries in enumerate(self._tables.entries(digits)):
+            new = PAIR if table >= self._tables.n_single else VALUE
+            np.maximum(novelty, np.where(self.seen[entries], 0, new), out=novelty, casting="unsafe")
+        return novelty
 
     @cached_property
     def _tables(self) -> "_Tables":
@@ -93,6 +97,7 @@ class _Tables:
         for place, n in enumerate(sizes):
             if n <= _MOST_VALUES:
                 self._append(place, place, 0, n)
+        self.n_single = len(self._tables)
         for (first, n), (second, m) in combinations(enumerate(sizes), 2):
             if n * m <= _MOST_PAIRS:
                 self._append(first, second, m, n * m)

@@ -6,12 +6,15 @@ from typing import Any, final
 
 import numpy as np
 
+from archgym.coordinates import Coordinates
 from archgym.datasets.dataset import Dataset
 from archgym.errors import InvalidArgumentError
 from archgym.limits import check_choice, check_number, check_whole
+from archgym.proxy.beyond import TIERS, fit_beyond
 from archgym.proxy.conformal import LEVELS, conformal_quantile, spread_floor
 from archgym.proxy.doubt import fit_doubt
 from archgym.proxy.encoding import Encoding, Facts, gather_facts
+from archgym.proxy.familiarity import Familiarity
 from archgym.proxy.kind import ModelKind, Setting, model_kind
 from archgym.proxy.part import Part
 from archgym.proxy.predictor import Predictor
@@ -21,6 +24,7 @@ from archgym.proxy.trees import TreeEnsemble
 
 __all__ = [
     "Announce",
+    "Fitted",
     "Rows",
     "TrainOptions",
     "choose_setting",
@@ -100,6 +104,21 @@ def distinct_rows(dataset: Dataset) -> Rows:
     )
 
 
+@final
+@dataclass(frozen=True)
+class Fitted:
+    """A part, and how well it did before it learned all rows.
+
+    `kept` are the rows that intervals were fitted on, and `expected`, (n, n_metrics), what models
+    said of them that had not seen their outcomes, or where workloads are joint their designs.
+    """
+
+    part: Part
+    setting: Setting
+    kept: Rows
+    expected: np.ndarray
+
+
 def fit_part(
     dataset: Dataset,
     rows: Rows,
@@ -107,14 +126,11 @@ def fit_part(
     announce: Announce | None = None,
     *,
     with_intervals: bool = True,
-) -> tuple[Part, Setting, Rows]:
+) -> Fitted:
     """Fits models to rows of one workload, or of several together.
 
-    Without intervals it takes half the time: what comes of `Part.interval` then means nothing.
-
-    Returns:
-      The part, the hyperparameters that were used, and the rows that were kept for intervals: no
-      model has seen their outcomes, or where workloads are joint their designs.
+    Intervals are fitted on rows that are kept from models; then models learn all rows. Without
+    intervals it takes less than half the time: what comes of `Part.interval` then means nothing.
 
     Raises:
       InvalidArgumentError: There are too few designs that were built, or the hyperparameters
@@ -136,35 +152,109 @@ def fit_part(
         )
     encoding = Encoding(dataset.space, kind.encoding, facts)
     known = np.array([facts.row(workload.facts) for workload in dataset.workloads if facts.names])
-    rng = np.random.default_rng(np.random.SeedSequence([options.seed, 1]))
-    is_kept = held_out(_apart(built), options.calibration, rng)
-    learned, kept = built[~is_kept], built[is_kept]
-    features = _features(encoding, learned, known)
-    scaling = Scaling.of(learned.values)
-    targets = scaling.scaled(learned.values)
-    groups = _groups(options.fit, targets, scaling)
-    setting = options.setting
-    if setting is None:
-        setting = choose_setting(kind, features, targets, groups, learned, options.seed)
-    predictors: list[tuple[tuple[int, ...], Predictor]] = []
-    for number, group in enumerate(groups):
-        if announce is not None:
-            announce("models", number, len(groups))
-        predictor = _fitted(kind, features, targets[:, group], setting, options.seed)
-        predictors.append((tuple(group), predictor))
+    is_kept = np.zeros(len(built), dtype=bool)
+    if with_intervals:
+        rng = np.random.default_rng(np.random.SeedSequence([options.seed, 1]))
+        is_kept = held_out(_apart(built), options.calibration, rng)
+    learned = np.flatnonzero(~is_kept)
+    learner = _Learner(kind, options, encoding, known, built, learned)
     part = Part(
         tuple(workload.digest for workload in here),
         encoding,
-        scaling,
-        tuple(predictors),
-        fit_doubt(kind, features, targets, predictors, _apart(learned), setting, options.seed)
-        if with_intervals
-        else None,
+        learner.scaling,
+        (),
+        None,
         np.zeros(len(dataset.metrics)),
         np.full((len(LEVELS), len(dataset.metrics)), np.inf),
         _buildable(encoding, rows, known, options.seed),
+        Familiarity.of(dataset.space, built.indices),
+        np.full((len(TIERS), len(LEVELS), len(dataset.metrics)), np.inf),
     )
-    return _calibrated(part, kept, known), setting, kept
+    expected = np.empty((0, len(dataset.metrics)))
+    if with_intervals:
+        if announce is not None:
+            announce("intervals", 0, 2)
+        part, expected = _with_intervals(part, learner, learned, built[is_kept])
+    if announce is not None:
+        announce("models", 1, 2)
+    part = replace(part, groups=learner.groups(np.arange(len(built))))
+    return Fitted(part, learner.setting, built[is_kept], expected)
+
+
+@final
+class _Learner:
+    """What models learn, with what hyperparameters; asked to learn some of the rows at a time."""
+
+    def __init__(
+        self,
+        kind: ModelKind,
+        options: TrainOptions,
+        encoding: Encoding,
+        known: np.ndarray,
+        built: Rows,
+        learned: np.ndarray,
+    ) -> None:
+        """Chooses hyperparameters by rows that are `learned`, (n,) places: others stay unseen."""
+        self.kind, self.seed, self.known, self.rows = kind, options.seed, known, built
+        self.features = _features(encoding, built, known)
+        self.scaling = Scaling.of(built.values)
+        self.targets = self.scaling.scaled(built.values)
+        self.metrics = _groups(options.fit, self.targets, self.scaling)
+        setting = options.setting
+        if setting is None:
+            setting = choose_setting(
+                kind,
+                self.features[learned],
+                self.targets[learned],
+                self.metrics,
+                _apart(built[learned]),
+                options.seed,
+            )
+        self.setting = setting
+
+    def groups(self, places: np.ndarray) -> tuple[tuple[tuple[int, ...], Predictor], ...]:
+        """Models that learned these rows, (n,) places."""
+        features, found = self.features[places], []
+        for group in self.metrics:
+            targets = self.targets[places][:, group]
+            predictor = _fitted(self.kind, features, targets, self.setting, self.seed)
+            found.append((tuple(group), predictor))
+        return tuple(found)
+
+    def errors(self, learned: np.ndarray, tested: np.ndarray) -> np.ndarray:
+        """Absolute scaled errors on tested rows, (n, n_metrics), of models of learned ones."""
+        errors = np.zeros((len(tested), self.targets.shape[1]))
+        for metrics, predictor in self.groups(learned):
+            expected = predictor.predict(self.features[tested])
+            errors[:, metrics] = np.abs(expected - self.targets[tested][:, metrics])
+        return errors
+
+
+def _with_intervals(
+    part: Part, learner: _Learner, learned: np.ndarray, kept: Rows
+) -> tuple[Part, np.ndarray]:
+    """The part with what intervals need, and what models of `learned` rows say of kept ones."""
+    groups = learner.groups(learned)
+    doubt = fit_doubt(
+        learner.kind,
+        learner.features[learned],
+        learner.targets[learned],
+        groups,
+        _apart(learner.rows[learned]),
+        learner.setting,
+        learner.seed,
+    )
+    beyond = fit_beyond(
+        learner.errors,
+        Coordinates(part.encoding.space),
+        learner.rows.indices,
+        learner.targets,
+        learner.rows.workload,
+        learner.seed,
+    )
+    return _calibrated(
+        replace(part, groups=groups, doubt=doubt, beyond=beyond), kept, learner.known
+    )
 
 
 def _fitted(
@@ -202,7 +292,7 @@ def chosen_setting(dataset: Dataset, rows: Rows, options: TrainOptions) -> Setti
     targets = scaling.scaled(built.values)
     features = encoding.features(built.indices, np.zeros(0))
     groups = _groups(options.fit, targets, scaling)
-    return choose_setting(kind, features, targets, groups, built, options.seed)
+    return choose_setting(kind, features, targets, groups, _apart(built), options.seed)
 
 
 def _groups(fit: str, targets: np.ndarray, scaling: Scaling) -> list[list[int]]:
@@ -224,19 +314,19 @@ def choose_setting(
     features: np.ndarray,
     targets: np.ndarray,
     groups: list[list[int]],
-    rows: Rows,
+    apart: np.ndarray,
     seed: int,
 ) -> Setting:
-    """The hyperparameters with the least error on designs that were left out.
+    """The hyperparameters with the least error on what was left out.
 
     Settings are compared on a few thousand rows and with few trees, by the mean error over the
-    metrics, in folds that each hold whole designs.
+    metrics, in folds that each hold whole groups of `apart`, (n,): outcomes, or designs.
     """
     if len(kind.settings) == 1 or not groups:
         return kind.settings[0]
     rng = np.random.default_rng(np.random.SeedSequence([seed, 2]))
     some = np.sort(rng.permutation(len(features))[:_SEARCH_ROWS])
-    fold = folds(design_groups(rows.indices[some]), _N_FOLDS, rng)
+    fold = folds(np.unique(apart[some], return_inverse=True)[1], _N_FOLDS, rng)
     errors = []
     for setting in kind.settings:
         short = dict(setting)
@@ -265,13 +355,15 @@ def _buildable(encoding: Encoding, rows: Rows, known: np.ndarray, seed: int) -> 
     return model
 
 
-def _calibrated(part: Part, kept: Rows, known: np.ndarray) -> Part:
-    """The part with intervals that fit designs it has not seen."""
+def _calibrated(part: Part, kept: Rows, known: np.ndarray) -> tuple[Part, np.ndarray]:
+    """The part with intervals that fit rows it has not seen, and what it says of these."""
+    expected = np.empty_like(kept.values)
     errors, spreads = [], []
     for place in np.unique(kept.workload).tolist():
         rows = kept[kept.workload == place]
         facts = known[place] if len(part.encoding.facts.names) else np.zeros(0)
-        predicted = part.scaling.scaled(part.predict(rows.indices, facts))
+        expected[kept.workload == place] = part.predict(rows.indices, facts)
+        predicted = part.scaling.scaled(expected[kept.workload == place])
         with np.errstate(invalid="ignore"):
             error = np.abs(predicted - part.scaling.scaled(rows.values))
         # A metric that falls outside what its scale can hold is infinitely wrong.
@@ -281,4 +373,4 @@ def _calibrated(part: Part, kept: Rows, known: np.ndarray) -> Part:
     floor = spread_floor(spread)
     scores = np.concatenate(errors) / (spread + floor)
     quantiles = np.array([conformal_quantile(scores, level) for level in LEVELS])
-    return replace(part, floor=floor, quantiles=quantiles)
+    return replace(part, floor=floor, quantiles=quantiles), expected

@@ -6,21 +6,60 @@ from typing import Any
 import numpy as np
 
 from archgym.metrics import MetricSpec
+from archgym.proxy.splits import outcome_groups
 
 __all__ = ["best_row", "errors_by_metric", "mean_measure", "measure", "top_recall"]
 
+# chosen: ends of intervals then differ by some percent from draw to draw.
+_N_BOOTSTRAPS = 1000
+_BOOTSTRAP_SEED = 0
 # chosen: the share of designs that count as the best.
 _TOP_SHARE = 0.01
 
 
 def errors_by_metric(
-    metrics: Sequence[MetricSpec], actual: np.ndarray, predicted: np.ndarray
-) -> dict[str, dict[str, float | None]]:
-    """`measure` of each metric by its name, of (n, n_metrics) each."""
-    return {
-        spec.name: measure(actual[:, place], predicted[:, place], spec)
+    metrics: Sequence[MetricSpec],
+    actual: np.ndarray,
+    predicted: np.ndarray,
+    *,
+    with_intervals: bool = False,
+) -> dict[str, dict[str, Any]]:
+    """`measure` of each metric by its name, of (n, n_metrics) each.
+
+    With intervals, ``rmse_percent_interval`` is what 95 % of bootstrap samples of outcomes have as
+    ``rmse_percent_of_mean``: designs that share an outcome are drawn together.
+    """
+    found: dict[str, dict[str, Any]] = {
+        spec.name: {**measure(actual[:, place], predicted[:, place], spec)}
         for place, spec in enumerate(metrics)
     }
+    if with_intervals:
+        for spec, ends in zip(metrics, _intervals(actual, predicted).T.tolist(), strict=True):
+            is_known = found[spec.name]["rmse_percent_of_mean"] is not None
+            found[spec.name]["rmse_percent_interval"] = ends if is_known else None
+    return found
+
+
+def _intervals(actual: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Low and high ends of errors as percent of the mean, (2, n_metrics), by the bootstrap.
+
+    Source:
+      Efron, *Bootstrap Methods*, Annals of Statistics 7, 1979: the percentile method, over groups.
+    """
+    group = outcome_groups(actual)
+    n = int(group.max()) + 1
+    sums = np.zeros((2, n, actual.shape[1]))
+    np.add.at(sums[0], group, (predicted - actual) ** 2)
+    np.add.at(sums[1], group, np.abs(actual))
+    sizes = np.bincount(group)
+    rng = np.random.default_rng(_BOOTSTRAP_SEED)
+    percents = np.empty((_N_BOOTSTRAPS, actual.shape[1]))
+    for row in percents:
+        weights = np.bincount(rng.integers(n, size=n), minlength=n)
+        squares, sizes_drawn = weights @ sums[0], weights @ sizes
+        with np.errstate(divide="ignore", invalid="ignore"):
+            row[:] = 100 * np.sqrt(squares * sizes_drawn) / (weights @ sums[1])
+    return np.nanpercentile(np.nan_to_num(percents, posinf=0.0), (2.5, 97.5), axis=0)
 
 
 def measure(actual: np.ndarray, predicted: np.ndarray, spec: MetricSpec) -> dict[str, float | None]:

@@ -7,9 +7,11 @@ from typing import Any, Self, final
 
 import numpy as np
 
+from archgym.proxy.beyond import TIERS
 from archgym.proxy.compiled import CompiledTrees
 from archgym.proxy.conformal import LEVELS
 from archgym.proxy.encoding import Encoding, Facts
+from archgym.proxy.familiarity import Familiarity
 from archgym.proxy.kind import ModelKind
 from archgym.proxy.predictor import Predictor
 from archgym.proxy.scaling import Scaling
@@ -30,8 +32,9 @@ class Part:
     `groups` are metrics' places with the predictor that answers for them. `doubt` expects the error
     of each group; None where all models say how sure they are. `floor` is (n_metrics,);
     `quantiles` (n_levels, n_metrics), by `LEVELS`, infinite where too few designs were left to
-    calibrate on. `buildable` says which share of its trees expects that a design can be built; None
-    where all could.
+    calibrate on. `beyond`, (n_tiers, n_levels, n_metrics), by `TIERS`, is the least half-width of
+    scaled metrics for designs or workloads that have what `familiarity` never saw. `buildable` says
+    which share of its trees expects that a design can be built; None where all could.
     """
 
     workloads: tuple[str, ...]
@@ -43,6 +46,8 @@ class Part:
     floor: np.ndarray
     quantiles: np.ndarray
     buildable: TreeEnsemble | None
+    familiarity: Familiarity
+    beyond: np.ndarray
 
     def predict(self, indices: np.ndarray, facts: np.ndarray) -> np.ndarray:
         """Metrics in their units, (n, n_metrics), of canonical designs.
@@ -72,17 +77,31 @@ class Part:
         return np.asarray(spread + self.floor)
 
     def interval(
-        self, indices: np.ndarray, facts: np.ndarray, level: float
+        self, indices: np.ndarray, facts: np.ndarray, level: float, *, is_new: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Low and high ends, (n, n_metrics) each, that hold a share `level`, one of `LEVELS`."""
-        width = self.quantiles[LEVELS.index(level)] * self.spread(indices, facts) + _ROUNDING
+        """Low and high ends, (n, n_metrics) each, that hold a share `level`, one of `LEVELS`.
+
+        Args:
+          indices: (n, n_parameters), canonical designs.
+          facts: (n_facts,) of their workload, scaled.
+          level: The share.
+          is_new: Whether the workload is none that it learned from.
+        """
+        place = LEVELS.index(level)
+        width = self.quantiles[place] * self.spread(indices, facts) + _ROUNDING
+        least = np.concatenate([np.zeros((1, width.shape[1])), self.beyond[:2, place]])
+        width = np.maximum(width, least[self.familiarity.novelty(indices)])
+        if is_new:
+            width = np.maximum(width, self.beyond[2, place])
         middle = self.scaling.scaled(self.predict(indices, facts))
-        with np.errstate(over="ignore"):
+        # An infinite width has infinite ends, but of a metric that never changed.
+        with np.errstate(over="ignore", invalid="ignore"):
             ends = [self.scaling.unscaled(middle + sign * width) for sign in (-1, 1)]
+        # What was never below 0 has no interval there: counts, energies, times.
+        ends[0] = np.where(self.scaling.low >= 0, np.maximum(ends[0], 0.0), ends[0])
         constant = self.scaling.factor == 0
-        return np.where(constant, self.scaling.shift, ends[0]), np.where(
-            constant, self.scaling.shift, ends[1]
-        )
+        low, high = (np.where(constant, self.scaling.shift, end) for end in ends)
+        return low, high
 
     def builds(self, indices: np.ndarray, facts: np.ndarray) -> np.ndarray:
         """Whether designs are expected to be built, (n,) bool."""
@@ -121,17 +140,21 @@ class Part:
             "scaling": self.scaling.to_json(),
             "groups": [list(metrics) for metrics, _ in self.groups],
             "floor": self.floor.tolist(),
-            "quantiles": [
-                [value if np.isfinite(value) else None for value in row]
-                for row in self.quantiles.tolist()
-            ],
+            "quantiles": _with_nulls(self.quantiles),
+            "beyond": [_with_nulls(tier) for tier in self.beyond],
         }
 
     def arrays(self) -> Iterator[tuple[str, np.ndarray]]:
         """All arrays, by names that `from_data` knows."""
+        first: dict[str, np.ndarray] = {}
         for number, (_, predictor) in enumerate(self.groups):
-            for name, array in predictor.arrays().items():
-                yield f"group{number}.{name}", array
+            found = predictor.arrays()
+            first = first or found
+            for name, array in found.items():
+                # What all models know alike, such as neighbours' features, is kept once.
+                if number == 0 or not _is_same(array, first.get(name)):
+                    yield f"group{number}.{name}", array
+        yield from self.familiarity.arrays().items()
         for what, ensemble in (("doubt", self.doubt), ("buildable", self.buildable)):
             if ensemble is not None:
                 for name, array in ensemble.arrays().items():
@@ -158,7 +181,9 @@ class Part:
         groups = []
         for number, metrics in enumerate(data["groups"]):
             predictor = kind.predictor(  # type: ignore[call-arg]  # as Predictor promises
-                _named(arrays, f"group{number}."), encoding.n_features, len(metrics)
+                {**_named(arrays, "group0."), **_named(arrays, f"group{number}.")},
+                encoding.n_features,
+                len(metrics),
             )
             groups.append((tuple(metrics), predictor))
         if sorted(m for metrics, _ in groups for m in metrics) != scaling.changing.tolist():
@@ -173,10 +198,30 @@ class Part:
             _numbers(data["floor"], (n_metrics,)),
             _numbers(data["quantiles"], (len(LEVELS), n_metrics)),
             TreeEnsemble(buildable, encoding.n_features, 1) if buildable else None,
+            Familiarity.read(space, arrays),
+            _beyond(data["beyond"], n_metrics),
         )
         # What cannot be compiled is refused now, not at the first design.
         _ = part.compiled, part._compiled_buildable
         return part
+
+
+def _is_same(array: np.ndarray, other: np.ndarray | None) -> bool:
+    return other is not None and array.dtype == other.dtype and np.array_equal(array, other)
+
+
+def _with_nulls(rows: np.ndarray) -> list[list[float | None]]:
+    """Rows of numbers as JSON can hold them: null stands for infinity."""
+    return [[value if np.isfinite(value) else None for value in row] for row in rows.tolist()]
+
+
+def _beyond(data: Any, n_metrics: int) -> np.ndarray:
+    if not isinstance(data, list) or len(data) != len(TIERS):
+        raise ValueError(f"`beyond` must list {len(TIERS)} tables")
+    tables = [_numbers(tier, (len(LEVELS), n_metrics)) for tier in data]
+    if any((table < 0).any() for table in tables):
+        raise ValueError("`beyond` must hold no number below 0")
+    return np.array(tables)
 
 
 def _facts(data: Any) -> Facts:

@@ -12,8 +12,7 @@ from archgym.arrays import read_archive, write_archive
 from archgym.datasets.dataset import Dataset
 from archgym.declaration import Declaration, WorkloadFacts
 from archgym.errors import ArchGymError, FileFormatError
-from archgym.proxy.familiarity import Familiarity
-from archgym.proxy.fit import Announce, Rows, TrainOptions, distinct_rows, fit_part
+from archgym.proxy.fit import Announce, Fitted, TrainOptions, distinct_rows, fit_part
 from archgym.proxy.kind import model_kind
 from archgym.proxy.measures import errors_by_metric
 from archgym.proxy.part import Part
@@ -22,7 +21,7 @@ __all__ = ["Proxy", "train"]
 
 _HEADER = "proxy.json"
 _FORMAT = "archgym-proxy"
-_VERSION = 1
+_VERSION = 2
 _REMEDY = "Restore it from a copy, or train it again with `archgym proxy train`"
 
 
@@ -33,12 +32,12 @@ class Proxy:
 
     `about` is JSON: the model's kind, hyperparameters and seed, the data's hash and numbers of
     rows. `errors` are by split, then workload, then metric; training fills in "unseen outcomes"
-    or, of joint models, "unseen designs": those that intervals were fitted on and no model knows.
+    or, of joint models, "unseen designs": those that intervals were fitted on, by models that did
+    not know them. The models that are kept learned those too.
     """
 
     declaration: Declaration
     parts: tuple[Part, ...]
-    familiarity: Familiarity
     about: Mapping[str, Any]
     errors: Mapping[str, Any]
     digest: str = ""
@@ -58,7 +57,7 @@ class Proxy:
             "errors": dict(self.errors),
             "parts": [part.to_json() for part in self.parts],
         }
-        arrays = dict(self.familiarity.arrays())
+        arrays: dict[str, np.ndarray] = {}
         for number, part in enumerate(self.parts):
             arrays |= {f"part{number}.{name}": array for name, array in part.arrays()}
         write_archive(path, _HEADER, header, arrays)
@@ -127,10 +126,10 @@ def train(
             if announce is not None:
                 announce(what, number * total + done, len(batches) * total)
 
-        part, setting, kept = fit_part(dataset, batch, options, tell)
-        parts.append(part)
-        settings.append(dict(setting))
-        errors |= _errors(dataset, part, kept)
+        fitted = fit_part(dataset, batch, options, tell)
+        parts.append(fitted.part)
+        settings.append(dict(fitted.setting))
+        errors |= _errors(dataset, fitted)
     declaration = replace(
         dataset.declaration, workloads=tuple(dataset.workloads[place] for place in places)
     )
@@ -150,20 +149,18 @@ def train(
     return Proxy(
         declaration,
         tuple(parts),
-        Familiarity.of(dataset.space, rows.indices),
         about,
         {"unseen designs" if options.workloads == "joint" else "unseen outcomes": errors},
     )
 
 
-def _errors(dataset: Dataset, part: Part, kept: Rows) -> dict[str, Any]:
+def _errors(dataset: Dataset, fitted: Fitted) -> dict[str, Any]:
     found = {}
-    for place in np.unique(kept.workload).tolist():
-        rows = kept[kept.workload == place]
-        workload = dataset.workloads[place]
-        facts = part.encoding.facts.row(workload.facts)
-        predicted = part.predict(rows.indices, facts)
-        found[workload.name] = errors_by_metric(dataset.metrics, rows.values, predicted)
+    for place in np.unique(fitted.kept.workload).tolist():
+        here = fitted.kept.workload == place
+        found[dataset.workloads[place].name] = errors_by_metric(
+            dataset.metrics, fitted.kept.values[here], fitted.expected[here], with_intervals=True
+        )
     return found
 
 
@@ -201,7 +198,7 @@ def _read(kind: type[Proxy], header: Mapping[str, Any], arrays: Mapping[str, np.
     known = {digest for part in parts for digest in part.workloads}
     if not parts or known != {workload.digest for workload in declaration.workloads}:
         raise ValueError("its parts are of other workloads than its declaration")
-    return kind(declaration, parts, Familiarity.read(declaration.space, arrays), about, errors)
+    return kind(declaration, parts, about, errors)
 
 
 def _values(data: Any) -> list[Any]:

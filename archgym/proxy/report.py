@@ -167,13 +167,13 @@ def _tested(
         train, test = rows[~is_test], rows[is_test]
         if len(train) < _LEAST_ROWS or not len(test):
             continue
-        part, _, _ = fit_part(dataset, train, options)
+        part = fit_part(dataset, train, options).part
         parts.append((test, *_predicted(dataset, part, test)))
     if not parts:
         return {"n_train": 0, "n_test": 0, "metrics": {}}
     actual = np.concatenate([test.values for test, *_ in parts])
     predicted, low, high = (np.concatenate([p[k] for p in parts]) for k in (1, 2, 3))
-    errors = errors_by_metric(dataset.metrics, actual, predicted)
+    errors = errors_by_metric(dataset.metrics, actual, predicted, with_intervals=True)
     covered = ((low <= actual) & (actual <= high)).mean(axis=0)
     for place, spec in enumerate(dataset.metrics):
         width = float(np.median(high[:, place] - low[:, place]))
@@ -192,10 +192,11 @@ def _predicted(
     predicted, low, high = (np.empty_like(rows.values) for _ in range(3))
     for place in np.unique(rows.workload).tolist():
         here = rows.workload == place
-        facts = part.encoding.facts.row(dataset.workloads[place].facts)
-        indices = rows.indices[here]
+        workload = dataset.workloads[place]
+        facts = part.encoding.facts.row(workload.facts)
+        indices, is_new = rows.indices[here], workload.digest not in part.workloads
         predicted[here] = part.predict(indices, facts)
-        low[here], high[here] = part.interval(indices, facts, _LEVEL)
+        low[here], high[here] = part.interval(indices, facts, _LEVEL, is_new=is_new)
     return predicted, low, high
 
 
@@ -234,7 +235,7 @@ def regret(
     place = int(rows.workload[0])
     known = distinct_rows(dataset)
     known = known[known.feasible & (known.workload == place)]
-    part, _, _ = fit_part(dataset, rows, options, with_intervals=False)
+    part = fit_part(dataset, rows, options, with_intervals=False).part
     facts = part.encoding.facts.row(dataset.workloads[place].facts)
     predicted = part.predict(known.indices, facts)
     workload = simulator.workload(dataset.workloads[place].names[0])

@@ -33,7 +33,8 @@ class Prediction:
     """What a proxy expects of n designs: metrics and the interval that holds a stated share.
 
     Arrays are (n, n_metrics), but `is_unfamiliar`, (n,): whether a design has values, or two
-    values together, that the training data never had.
+    values together, that the training data never had, or its workload was not among them.
+    Intervals are then as wide as errors in what was left out of the data to find out.
     """
 
     values: np.ndarray
@@ -134,18 +135,20 @@ class ProxySimulator(StandIn):
         self.space.check_indices(indices)
         canonical = self.space.canonical(indices)
         part, facts = self.proxy.part(workload.content)
-        low, high = part.interval(canonical, facts, level)
+        is_new = workload.digest not in part.workloads
+        low, high = part.interval(canonical, facts, level, is_new=is_new)
         return Prediction(
             part.predict(canonical, facts),
             low,
             high,
-            self.proxy.familiarity.is_unfamiliar(canonical),
+            is_new | (part.familiarity.novelty(canonical) > 0),
         )
 
     def _warn(self, indices: np.ndarray, workload: Workload) -> None:
         if self._has_warned:
             return
-        unfamiliar = np.flatnonzero(self.proxy.familiarity.is_unfamiliar(indices))
+        part, _ = self.proxy.part(workload.content)
+        unfamiliar = np.flatnonzero(part.familiarity.novelty(indices))
         if not len(unfamiliar):
             return
         self._has_warned = True
@@ -154,8 +157,8 @@ class ProxySimulator(StandIn):
         logger.warning(
             "Proxy %s extrapolates: %d of %d designs have values, or pairs of values, that its "
             "training data never had. The first is predicted with %s %.6g %s, and the interval "
-            "%.6g to %.6g, which holds %.0f %% of designs like those it learned from. Simulate "
-            "what you use.",
+            "%.6g to %.6g, as wide as held %.0f %% of designs in parts of the space that were left "
+            "out to find out. Simulate what you use.",
             self.path.name,
             len(unfamiliar),
             len(indices),

@@ -10,6 +10,7 @@ __all__ = ["curve_tables", "draw_curves", "markdown"]
 
 _COLUMNS = {
     "rmse_percent_of_mean": "RMSE % of mean",
+    "rmse_percent_interval": "95 % interval",
     "rmse_percent_of_range": "% of range",
     "mape_percent": "MAPE %",
     "worst_percent": "worst %",
@@ -78,6 +79,8 @@ def _table(workload: str, found: Mapping[str, Any]) -> list[str]:
 
 
 def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return " to ".join(map(_cell, value))
     return "–" if value is None else f"{value:.3g}"
 
 

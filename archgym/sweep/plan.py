@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, final
 
+from archgym.document import Document, Node, read_document
 from archgym.errors import ArchGymError, FileFormatError, unknown_name
 from archgym.storage import write_atomic
-from archgym.document import Document, Node, read_document
 from archgym.sweep.tuned import TunedEntry, read_tuned, shipped_tuned, tuned_hyperparameters
 
 if TYPE_CHECKING:
@@ -190,8 +190,9 @@ class SweepPlan:
         for label in only or ():
             if label not in labels:
                 raise unknown_name("agent of the sweep", label, labels)
+        wanted, known = set(seeds or ()), set(self.seeds)
         for seed in seeds or ():
-            if seed not in self.seeds:
+            if seed not in known:
                 raise unknown_name("seed of the sweep", str(seed), map(str, self.seeds))
         return tuple(
             Run(
@@ -204,7 +205,7 @@ class SweepPlan:
                 self.max_asks,
             )
             for seed in self.seeds
-            if not seeds or seed in seeds
+            if not wanted or seed in wanted
             for task in self.tasks
             for agent in self.agents
             if not only or agent.label in only
@@ -238,7 +239,8 @@ class SweepPlan:
             then, now = getattr(recorded, name), getattr(self, name)
             if then != now:
                 return f"`{name}` was {then} and is {now}"
-        missing = [seed for seed in recorded.seeds if seed not in self.seeds]
+        mine_too = set(self.seeds)
+        missing = [seed for seed in recorded.seeds if seed not in mine_too]
         if missing:
             return f"seed {missing[0]} is no longer in it"
         for kind, known, given in (
@@ -412,12 +414,13 @@ def _seeds(node: Node) -> tuple[int, ...]:
         raise node.refusal(
             f"`seeds` must be a list of whole numbers or how many there are; got {node.kind}"
         )
-    seeds: list[int] = []
+    # A dict keeps their order, and finds one among a hundred thousand at once.
+    seeds: dict[int, None] = {}
     for item in node.value:
         seed = item.whole("a seed", 0, _MAX_SEED)
         if seed in seeds:
             raise item.refusal(f"seeds must differ; {seed} came twice")
-        seeds.append(seed)
+        seeds[seed] = None
     return tuple(seeds)
 
 

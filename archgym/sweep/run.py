@@ -17,7 +17,7 @@ from archgym.folder import JOURNAL_NAME, STUDY_NAME
 from archgym.interruption import Interruption
 from archgym.lease import Lease
 from archgym.limits import check_whole
-from archgym.storage import make_folder, storage_errors, write_atomic
+from archgym.storage import make_folder, open_file, storage_errors, write_atomic
 from archgym.studylog import read_state
 from archgym.sweep.plan import (
     PLAN_NAME,
@@ -121,7 +121,7 @@ def read_failures(folder: str | Path) -> dict[str, str]:
     path = Path(folder) / _FAILURES_NAME
     if not path.is_file():
         return {}
-    with storage_errors(path, "read"), path.open("rb") as handle:
+    with storage_errors(path, "read"), open_file(path) as handle:
         content = handle.read(_MAX_BYTES)
     try:
         data = json.loads(content)
@@ -176,8 +176,10 @@ class _Driver:
         self._runs = runs
         self._progress = progress
         self._failures = read_failures(folder)
-        self._settled: dict[str, int] = {}
         self._known = 0
+        # Counted as runs end: what is told several times a second must not go through all runs.
+        self._n_settled, self._n_failed, self._n_evaluations = 0, 0, 0
+        self._n_planned = sum(run.budget for run in runs)
 
     def drive(self, workers: int) -> SweepOutcome:
         """Runs everything that is not finished."""
@@ -188,12 +190,13 @@ class _Driver:
             self._known += evaluations
             if is_finished:
                 repeated += 1
-                self._settled[run.id] = evaluations
+                self._count(run, evaluations)
             else:
                 waiting.append(run)
         if waiting:
             for run in waiting:
                 self._failures.pop(run.id, None)
+            self._n_failed = sum(run.id in self._failures for run in self._runs)
             self._write_failures()
             count = min(workers, len(waiting))
             processes = [
@@ -232,23 +235,29 @@ class _Driver:
                 self._settle(run, result)
 
     def _settle(self, run: Run, result: RunResult) -> None:
-        self._settled[run.id] = result.evaluations
+        self._count(run, result.evaluations)
         if result.failure is not None:
+            self._n_failed += 1
             self._failures[run.id] = result.failure
             self._write_failures()
+
+    def _count(self, run: Run, evaluations: int) -> None:
+        self._n_settled += 1
+        self._n_evaluations += evaluations
+        # It may have ended before its budget.
+        self._n_planned += evaluations - run.budget
 
     def _tell(self, processes: Sequence[StudyProcess]) -> None:
         if self._progress is None:
             return
-        failed = sum(run.id in self._failures for run in self._runs)
         running = sum(process.evaluations for process in processes if process.run is not None)
         self._progress(
             SweepState(
                 len(self._runs),
-                len(self._settled) - failed,
-                failed,
-                sum(self._settled.values()) + running,
-                sum(self._settled.get(run.id, run.budget) for run in self._runs),
+                self._n_settled - self._n_failed,
+                self._n_failed,
+                self._n_evaluations + running,
+                self._n_planned,
                 self._known,
             )
         )
@@ -282,7 +291,7 @@ def _standing(folder: Path, run: Run) -> tuple[bool, int]:
 
 def _count_lines(path: Path) -> int:
     lines = 0
-    with suppress(OSError), path.open("rb") as handle:
+    with suppress(OSError), open_file(path) as handle:
         while block := handle.read(_BLOCK):
             lines += block.count(b"\n")
     return lines

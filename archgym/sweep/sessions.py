@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from archgym.errors import StorageError
 from archgym.folder import TIMING_NAME
-from archgym.storage import storage_errors, write_all
+from archgym.storage import open_file, storage_errors, write_all
 
 if TYPE_CHECKING:
     from archgym.study import Study
@@ -105,7 +105,7 @@ def read_times(folder: Path, n_evaluations: int) -> RunTimes:
 def _lines(path: Path, members: Sequence[str]) -> Iterator[dict[str, Any]]:
     """The sound lines of a file; none where there is no such file."""
     try:
-        with path.open("rb") as handle:
+        with open_file(path) as handle:
             content = handle.read(_MAX_BYTES)
     except OSError:
         return

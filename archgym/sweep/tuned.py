@@ -7,9 +7,9 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, final
 
+from archgym.document import Document, read_document
 from archgym.errors import UnknownNameError
 from archgym.storage import write_atomic
-from archgym.document import Document, read_document
 
 __all__ = ["TunedEntry", "read_tuned", "shipped_tuned", "tuned_hyperparameters", "write_tuned"]
 

@@ -1,6 +1,6 @@
 """Exhaustive tables: every design of a space simulated once, and what is proven by that."""
 
-from archgym.tables.build import TableProgress, build_table, partial_folder
+from archgym.tables.build import TablePlan, TableProgress, build_table, partial_folder
 from archgym.tables.exhaustive import Exhaustive
 from archgym.tables.optimum import FrontPoint, Optimum
 from archgym.tables.simulator import TableSimulator
@@ -10,6 +10,7 @@ __all__ = [
     "Exhaustive",
     "FrontPoint",
     "Optimum",
+    "TablePlan",
     "TableProgress",
     "TableSimulator",
     "build_table",

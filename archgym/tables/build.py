@@ -5,11 +5,10 @@ folder beside the table, checksummed; a build that is stopped, or killed, goes o
 that are there. How many threads work changes nothing in any number or byte.
 """
 
-import hashlib
-import json
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, final
@@ -20,6 +19,7 @@ from archgym.declaration import Declaration
 from archgym.errors import (
     FileFormatError,
     InvalidArgumentError,
+    SimulatorError,
     StudyInterrupted,
     StudyLockedError,
 )
@@ -27,27 +27,26 @@ from archgym.interruption import Interruption
 from archgym.lease import Lease
 from archgym.limits import check_whole
 from archgym.progress import StageProgress
-from archgym.storage import atomic_file, make_folder, storage_errors, write_atomic
+from archgym.storage import atomic_file, make_folder
 from archgym.tables.content import MAX_ROWS, TableContent
 from archgym.tables.file import TableFile
 from archgym.tables.optimum import OptimumSearch, tasks_of
-from archgym.tables.threads import Job, SimulatingThreads
+from archgym.tables.parts import PART_SIZE, Build, Part, read_part, write_plan
+from archgym.tables.threads import Job, Pace, SimulatingThreads
 from archgym.tables.writing import TableWriter
 from archgym.task import Task
 
-__all__ = ["TableProgress", "build_table", "partial_folder"]
+__all__ = ["TablePlan", "TableProgress", "build_table", "partial_folder"]
 
-# chosen: combinations of a part; the DRAM simulator takes some seconds for its designs.
-_PART_SIZE = 2**14
 # chosen: no folder should hold more files.
 _MAX_PARTS = 2**12
 # chosen: combinations that are looked at in half an hour, where nearly all are no designs.
 _MAX_SIZE = 2**34
-# chosen: designs that a thread simulates at once; a stop waits for them, and overheads are small.
-_BATCH = 128
 _MAX_WORKERS = 256
-_PLAN_NAME = "plan.json"
-_MAX_PLAN = 2**20
+# chosen: a build that is killed loses so much at most of a slow simulator's work.
+_WRITE_S = 10.0
+# chosen: as long as a person waits for an estimate that is worth something.
+_MEASURE_S = 1.0
 
 
 class TableProgress(Protocol):
@@ -65,41 +64,22 @@ class TableProgress(Protocol):
 
 @final
 @dataclass(frozen=True)
-class _Build:
-    """What is built, and where."""
+class TablePlan:
+    """What a build is going to do."""
 
-    task: Task
-    declaration: Declaration
-    folder: Path
-    part_size: int
+    out: Path
     n_designs: int
-
-    @property
-    def key(self) -> str:
-        """What parts of one and the same build have in common."""
-        digests = [workload.digest for workload in self.declaration.workloads]
-        content = [self.declaration.identity(), digests, self.part_size]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-    @property
-    def n_parts(self) -> int:
-        """How many parts the space is cut into."""
-        return -(-self.task.space.size // self.part_size)
-
-    def numbers(self, part: int) -> np.ndarray:
-        """Numbers of the distinct designs of a part, in order."""
-        space = self.task.space
-        start = part * self.part_size
-        stop = start + self.part_size
-        rows = [
-            space.flat(indices)
-            for indices in space.enumerate(start, stop, chunk=_PART_SIZE, canonical=True)
-        ]
-        return np.concatenate(rows) if rows else np.empty(0, dtype=np.int64)
-
-    def path(self, part: int) -> Path:
-        """File of a part."""
-        return self.folder / f"part-{part:05d}"
+    n_combinations: int
+    n_workloads: int
+    n_simulations: int
+    """One design on one workload each."""
+    n_known: int
+    """Those of them that an earlier build made."""
+    n_workers: int
+    most_bytes: int
+    """What the table would take uncompressed."""
+    seconds: float | None
+    """How long the rest takes; None while it is not known."""
 
 
 def partial_folder(out: str | Path) -> Path:
@@ -113,6 +93,7 @@ def build_table(
     workers: int | None = None,
     progress: TableProgress | None = None,
     assembling: StageProgress | None = None,
+    announce: Callable[[TablePlan], None] | None = None,
 ) -> Path:
     """Simulates every distinct design of a task's space on its workloads and writes the table.
 
@@ -124,6 +105,7 @@ def build_table(
       workers: Threads that simulate; one a core by default.
       progress: Told how many designs are simulated.
       assembling: Told how far the table is made of their results.
+      announce: Told at the start what is going to be done, and once more how long it takes.
 
     Raises:
       InvalidArgumentError: The space is too large, the file exists, or unfinished parts are of
@@ -142,9 +124,10 @@ def build_table(
     except StudyLockedError as error:
         raise StudyLockedError(f"{out} is being built by another process. {error}") from None
     try:
-        _write_plan(build)
+        write_plan(build)
         with Interruption() as interruption:
-            _simulate(build, n_workers, progress)
+            report = _Report(build, out, progress, announce)
+            _simulate(build, n_workers, report, interruption)
             _assemble(build, out, assembling)
             interruption.hold_back()
             shutil.rmtree(build.folder, ignore_errors=True)
@@ -158,7 +141,7 @@ def build_table(
     return out
 
 
-def _planned(task: Task, out: Path) -> _Build:
+def _planned(task: Task, out: Path) -> Build:
     space = task.space
     counted = space.count() if space.size <= _MAX_SIZE else None
     if counted is None or not counted.exact or counted.value > MAX_ROWS:
@@ -173,119 +156,138 @@ def _planned(task: Task, out: Path) -> _Build:
         raise InvalidArgumentError(
             f"`out` must be a new file; {out} exists. Remove it, or choose another name."
         )
-    part_size = max(_PART_SIZE, -(-space.size // _MAX_PARTS))
+    part_size = max(PART_SIZE, -(-space.size // _MAX_PARTS))
     workloads = {w.source: w.workload for w in task.workloads}
     declaration = Declaration.of(task.simulator, task.space_name, workloads)
-    return _Build(task, declaration, partial_folder(out), part_size, counted.value)
-
-
-def _write_plan(build: _Build) -> None:
-    path = build.folder / _PLAN_NAME
-    if path.exists():
-        with storage_errors(path, "read"), path.open("rb") as handle:
-            content = handle.read(_MAX_PLAN)
-        try:
-            key = json.loads(content)["key"]
-        except (ValueError, KeyError, TypeError, RecursionError):
-            key = None
-        if key != build.key:
-            raise InvalidArgumentError(
-                f"{build.folder} must hold parts of this very table; it holds those of another, "
-                "or it is damaged. Remove it, or choose another name for the table."
-            )
-        for scratch in build.folder.glob(".writing-*"):
-            scratch.unlink(missing_ok=True)
-        return
-    others = [item.name for item in build.folder.iterdir() if not item.name.endswith(".lock")]
-    if others:
-        raise InvalidArgumentError(
-            f"{build.folder} must be new or of this table; it holds {min(others)!r}. Move it away."
-        )
-    write_atomic(path, json.dumps({"key": build.key}) + "\n")
-
-
-# ---- parts
-
-
-def _write_part(build: _Build, part: int, values: np.ndarray, reason: np.ndarray) -> None:
-    body = values.astype("<f8").tobytes() + reason.astype("<i2").tobytes()
-    write_atomic(build.path(part), (hashlib.sha256(body).digest(), body))
-
-
-def _read_part(build: _Build, part: int, n: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Metrics (n, w, n_metrics) and reasons (n, w) of a part; None where it is not there whole."""
-    n_workloads, n_metrics = len(build.task.workloads), len(build.task.metrics)
-    count = n * n_workloads
-    size = 32 + count * (8 * n_metrics + 2)
-    path = build.path(part)
-    if not path.is_file() or path.stat().st_size != size:
-        return None
-    with storage_errors(path, "read"):
-        content = path.read_bytes()
-    body = content[32:]
-    if hashlib.sha256(body).digest() != content[:32]:
-        return None
-    values = np.frombuffer(body, "<f8", count * n_metrics)
-    reason = np.frombuffer(body, "<i2", offset=8 * count * n_metrics)
-    return values.reshape(n, n_workloads, n_metrics), reason.reshape(n, n_workloads)
+    return Build(task, declaration, partial_folder(out), part_size, counted.value)
 
 
 # ---- simulation
 
 
-def _simulate(build: _Build, workers: int, progress: TableProgress | None) -> None:
+def _simulate(build: Build, workers: int, report: "_Report", interruption: Interruption) -> None:
     """Makes every part that is not there."""
-    n_workloads = len(build.task.workloads)
-    total = build.n_designs * n_workloads
-    missing, known = [], 0
-    for part in range(build.n_parts):
-        numbers = build.numbers(part)
-        if len(numbers) and _read_part(build, part, len(numbers)) is None:
-            missing.append(part)
-        else:
-            known += len(numbers) * n_workloads
-    done = known
-    if progress is not None:
-        progress(done, total, known)
-    waiting: dict[int, tuple[np.ndarray, np.ndarray, list[int]]] = {}
+    missing = _missing(build, report)
+    report.begin(workers)
+    waiting: dict[int, Part] = {}
+    written_at = time.monotonic()
     with SimulatingThreads(build.task, workers) as threads:
-        for job, result in threads.results(_jobs(build, missing, waiting)):
-            values, reason, left = waiting[job.part]
-            values[job.rows, job.place] = result.values
-            reason[job.rows, job.place] = result.reason
-            left[0] -= len(job.indices)
-            done += len(job.indices)
-            if not left[0]:
-                _write_part(build, job.part, values, reason)
-                del waiting[job.part]
-            if progress is not None:
-                progress(done, total, known)
+        try:
+            for job, result in threads.results(_jobs(build, missing, waiting, threads.pace)):
+                part = waiting[job.part]
+                part.add(job.rows, job.place, result.values, result.reason)
+                report.add(len(job.rows))
+                if part.is_whole:
+                    part.write()
+                    del waiting[job.part]
+                elif time.monotonic() > written_at + _WRITE_S:
+                    part.write()
+                    written_at = time.monotonic()
+        except (StudyInterrupted, SimulatorError):
+            interruption.hold_back()
+            for part in waiting.values():
+                part.write()
+            raise
 
 
-def _jobs(
-    build: _Build,
-    parts: list[int],
-    waiting: dict[int, tuple[np.ndarray, np.ndarray, list[int]]],
-) -> Iterator[Job]:
-    n_workloads, n_metrics = len(build.task.workloads), len(build.task.metrics)
-    for part in parts:
-        indices = build.task.space.unflat(build.numbers(part))
-        n = len(indices)
-        waiting[part] = (
-            np.empty((n, n_workloads, n_metrics)),
-            np.empty((n, n_workloads), dtype=np.int16),
-            [n * n_workloads],
-        )
-        for place in range(n_workloads):
-            for start in range(0, n, _BATCH):
-                rows = slice(start, min(start + _BATCH, n))
-                yield Job(part, rows, place, indices[rows])
+def _missing(build: Build, report: "_Report") -> list[int]:
+    """Numbers of the parts that are not there; counts the results that are."""
+    n_workloads = len(build.task.workloads)
+    missing = []
+    for number in range(build.n_parts):
+        n = len(build.numbers(number))
+        if n and read_part(build, number, n) is None:
+            missing.append(number)
+            report.known += int(Part(build, number, n).is_known.sum())
+        else:
+            report.known += n * n_workloads
+    return missing
+
+
+def _jobs(build: Build, missing: list[int], waiting: dict[int, Part], pace: Pace) -> Iterator[Job]:
+    for number in missing:
+        indices = build.task.space.unflat(build.numbers(number))
+        part = Part(build, number, len(indices))
+        waiting[number] = part
+        if part.is_whole:
+            part.write()
+            del waiting[number]
+            continue
+        start = 0
+        while start < len(indices):
+            end = min(start + pace.batch, len(indices))
+            for place in range(len(build.task.workloads)):
+                rows = start + np.flatnonzero(~part.is_known[start:end, place])
+                if len(rows):
+                    yield Job(number, rows, place, indices[rows])
+            start = end
+
+
+@final
+class _Report:
+    """What listeners are told of the simulations."""
+
+    def __init__(
+        self,
+        build: Build,
+        out: Path,
+        progress: TableProgress | None,
+        announce: Callable[[TablePlan], None] | None,
+    ) -> None:
+        self._build, self._out = build, out
+        self._progress, self._announce = progress, announce
+        self._total = build.n_designs * len(build.task.workloads)
+        self._workers = 1
+        self._added = 0
+        self._measured: tuple[float, int] | None = None
+        self.known = 0
+
+    def begin(self, workers: int) -> None:
+        """Says what is to come."""
+        self._workers = workers
+        self._tell_plan(None if self.known < self._total else 0.0)
+        self._tell()
+
+    def add(self, n: int) -> None:
+        """Takes further simulations, and says once how long all will take."""
+        self._added += n
+        now = time.monotonic()
+        if self._measured is None:
+            # The first one may have been compiling.
+            self._measured = now, self._added
+        elif self._announce is not None and now > self._measured[0] + _MEASURE_S:
+            rate = (self._added - self._measured[1]) / (now - self._measured[0])
+            self._tell_plan((self._total - self.known - self._added) / rate)
+            self._announce = None
+        self._tell()
+
+    def _tell_plan(self, seconds: float | None) -> None:
+        if self._announce is not None:
+            build, task = self._build, self._build.task
+            n_columns = 1 + len(task.workloads) * len(task.metrics)
+            self._announce(
+                TablePlan(
+                    self._out,
+                    build.n_designs,
+                    task.space.size,
+                    len(task.workloads),
+                    self._total,
+                    self.known,
+                    self._workers,
+                    8 * n_columns * build.n_designs,
+                    seconds,
+                )
+            )
+
+    def _tell(self) -> None:
+        if self._progress is not None:
+            self._progress(self.known + self._added, self._total, self.known)
 
 
 # ---- the table
 
 
-def _assemble(build: _Build, out: Path, progress: StageProgress | None) -> None:
+def _assemble(build: Build, out: Path, progress: StageProgress | None) -> None:
     places = {weighted.workload.name: n for n, weighted in enumerate(build.task.workloads)}
     searches = [
         OptimumSearch(task, [places[w.workload.name] for w in task.workloads])
@@ -311,7 +313,7 @@ def _assemble(build: _Build, out: Path, progress: StageProgress | None) -> None:
 
 
 def _results(
-    build: _Build, what: str, progress: StageProgress | None
+    build: Build, what: str, progress: StageProgress | None
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Results part by part; `what` is what is done with the designs."""
     done = 0
@@ -319,7 +321,7 @@ def _results(
         numbers = build.numbers(part)
         if not len(numbers):
             continue
-        found = _read_part(build, part, len(numbers))
+        found = read_part(build, part, len(numbers))
         if found is None:
             raise FileFormatError(
                 build.path(part), None, "it was changed while the table was built", "Build it again"

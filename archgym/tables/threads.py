@@ -2,6 +2,7 @@
 
 import queue
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import final
@@ -13,7 +14,14 @@ from archgym.external import RunningPrograms
 from archgym.simulator import FAILED, BatchResult, Workload
 from archgym.task import Task
 
-__all__ = ["Job", "SimulatingThreads"]
+__all__ = ["Job", "Pace", "SimulatingThreads"]
+
+
+# chosen: a stop waits for what is simulated, progress is told after it, and overheads are small.
+_BATCH_S = 0.25
+_MAX_BATCH = 128
+# chosen: a compilation within the first of them must not make all batches small for long.
+_GROWTH = 8
 
 
 @final
@@ -22,9 +30,32 @@ class Job:
     """A batch of a part's designs on one workload."""
 
     part: int
-    rows: slice
+    rows: np.ndarray
+    """Places in the part, (n,) int64."""
     place: int
     indices: np.ndarray
+
+
+@final
+class Pace:
+    """How many designs make a batch: as many as take a quarter of a second, at most 128."""
+
+    def __init__(self) -> None:
+        self.batch = 1
+
+    def take(self, n: int, took_s: float) -> None:
+        """Learns from a batch of `n` designs."""
+        fitting = int(_BATCH_S * n / max(took_s, 1e-9))
+        self.batch = max(1, min(_MAX_BATCH, fitting, _GROWTH * self.batch))
+
+
+@final
+@dataclass(frozen=True)
+class _Broken:
+    """A batch on which the simulator broke, and on which of its designs first."""
+
+    row: int
+    error: ArchGymError
 
 
 @final
@@ -36,9 +67,9 @@ class SimulatingThreads:
         self._workers = workers
         self._programs = RunningPrograms()
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._results: queue.SimpleQueue[tuple[Job, BatchResult | BaseException]] = (
-            queue.SimpleQueue()
-        )
+        self.pace = Pace()
+        self._results: queue.SimpleQueue[tuple[Job, BatchResult | _Broken]] = queue.SimpleQueue()
+        self._broken: list[tuple[int, int, int, ArchGymError]] = []
 
     def __enter__(self) -> "SimulatingThreads":
         for number in range(self._workers):
@@ -58,59 +89,72 @@ class SimulatingThreads:
     def results(self, jobs: Iterator[Job]) -> Iterator[tuple[Job, BatchResult]]:
         """Results as they come.
 
+        Args:
+          jobs: In the order of their designs, those of the same designs one after the other.
+
         Raises:
-          SimulatorError: The simulator broke on a design.
+          SimulatorError: The simulator broke; whatever the threads, it names the first such design.
         """
         n_waiting = 0
         for job in jobs:
+            # Those before it have been handed out, and the same designs may break elsewhere too.
+            if self._broken and (job.part, int(job.rows[0])) > min(self._broken)[:2]:
+                break
             self._jobs.put(job)
             n_waiting += 1
             # Enough that no thread waits, few enough that parts are finished one after the other.
             if n_waiting >= 2 * self._workers:
-                yield self._next()
+                yield from self._next()
                 n_waiting -= 1
         for _ in range(n_waiting):
-            yield self._next()
+            yield from self._next()
+        if self._broken:
+            raise min(self._broken, key=lambda broken: broken[:3])[3]
 
-    def _next(self) -> tuple[Job, BatchResult]:
+    def _next(self) -> Iterator[tuple[Job, BatchResult]]:
         job, result = self._results.get()
-        if isinstance(result, BaseException):
-            raise result
-        broken = np.flatnonzero(result.reason == FAILED)
-        if len(broken):
-            row = int(broken[0])
+        if isinstance(result, BatchResult):
+            failed = np.flatnonzero(result.reason == FAILED)
+            if not len(failed):
+                yield job, result
+                return
+            row = int(failed[0])
             design = dict(self._task.space.design_at(job.indices[row]))
             workload = self._task.workloads[job.place].workload.name
-            raise _broke(f"{design!r} on workload {workload!r}", result.failures[row])
-        return job, result
+            where = f"{design!r} on workload {workload!r}"
+            result = _Broken(row, _broke(where, result.failures[row]))
+        self._broken.append((job.part, int(job.rows[result.row]), job.place, result.error))
 
     def _serve(self) -> None:
         with self._programs:
             while (job := self._jobs.get()) is not None and not self._is_over:
                 workload = self._task.workloads[job.place].workload
-                result: BatchResult | BaseException
+                result: BatchResult | _Broken
+                started = time.perf_counter()
                 try:
                     result = self._task.simulator.evaluate_batch(job.indices, workload)
                 # A simulator is other people's code; whatever it raises ends the build.
                 except BaseException as error:
                     result = self._told(error, job.indices, workload)
+                self.pace.take(len(job.indices), time.perf_counter() - started)
                 self._results.put((job, result))
 
-    def _told(self, error: BaseException, indices: np.ndarray, workload: Workload) -> ArchGymError:
-        """The error as one line that names the design, or of how many designs it is one."""
+    def _told(self, error: BaseException, indices: np.ndarray, workload: Workload) -> _Broken:
+        """The first design on which it breaks, in one line; or of how many designs it is one."""
         if isinstance(error, ArchGymError) and not isinstance(error, SimulatorError):
-            return error
-        for row in indices if len(indices) > 1 else ():
+            return _Broken(0, error)
+        for row in range(len(indices)) if len(indices) > 1 else ():
             if self._is_over:
                 break
             try:
-                self._task.simulator.evaluate_batch(row[None, :], workload)
+                self._task.simulator.evaluate_batch(indices[row][None, :], workload)
             except BaseException as alone:
-                return self._told(alone, row[None, :], workload)
+                return _Broken(row, self._told(alone, indices[row][None, :], workload).error)
         design = dict(self._task.space.design_at(indices[0]))
         others = f" or one of {len(indices) - 1} after it" if len(indices) > 1 else ""
         kind = "" if isinstance(error, SimulatorError) else f"{type(error).__name__}: "
-        return _broke(f"{design!r}{others} on workload {workload.name!r}", f"{kind}{error}")
+        why = f"{kind}{error}"
+        return _Broken(0, _broke(f"{design!r}{others} on workload {workload.name!r}", why))
 
 
 def _broke(where: str, why: str) -> SimulatorError:

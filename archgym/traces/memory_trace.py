@@ -76,6 +76,17 @@ class MemoryTrace:
     def __len__(self) -> int:
         return len(self.address)
 
+    def __getitem__(self, part: slice) -> "MemoryTrace":
+        """The records of a slice, under the same name; they share this trace's memory."""
+        return MemoryTrace(
+            self.instructions[part],
+            self.kind[part],
+            self.size_bytes[part],
+            self.address[part],
+            self.name,
+            self.command,
+        )
+
     @property
     def n_instructions(self) -> int:
         """Instructions that retired up to the last record."""

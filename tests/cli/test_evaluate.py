@@ -25,6 +25,17 @@ def test_set_changes_the_default_design(archgym: Archgym) -> None:
     assert ran.json["design"] == {"mode": "fast", "banks": 1, "depth": 1, "gain": 0.3, "boost": 0}
 
 
+def test_value_that_means_nothing_is_named(archgym: Archgym) -> None:
+    idle = archgym("evaluate", "plugin", "--set", "boost=2")
+    used = archgym("evaluate", "plugin", "--set", "boost=2", "--set", "mode=fast")
+
+    assert idle.code == 0
+    assert idle.err == (
+        "warning: `boost` means nothing in this design, which is evaluated without it.\n"
+    )
+    assert used.err == ""
+
+
 def test_design_file_is_evaluated(archgym: Archgym) -> None:
     Path("design.json").write_text(json.dumps(DESIGN))
 

@@ -88,3 +88,16 @@ def test_without_a_command_the_help_is_shown(archgym: Archgym) -> None:
 
     assert ran.code == 0
     assert "search" in ran.out
+
+
+def test_task_is_another_word_for_space(archgym: Archgym) -> None:
+    evaluated = archgym("evaluate", "plugin", "--task", "default", "--json")
+    searched = archgym("search", "plugin", "--task", "default", "-n", "3", "--out", "s")
+    wrong = archgym("search", "plugin", "--task", "defualt", "-n", "3")
+    both = archgym("search", "plugin", "--task", "default", "--space", "default", "-n", "3")
+
+    assert evaluated.json["task"].startswith("plugin/default/")
+    assert searched.code == 0
+    assert "'default'" in wrong.err
+    assert both.code != 0
+    assert "`--task` and `--space` name the same" in both.err

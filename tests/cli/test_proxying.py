@@ -132,3 +132,44 @@ def test_training_writes_over_nothing(
     code, _, err = call(capsys, "proxy", "train", str(dataset), "--out", str(file))
 
     assert (code, "must not exist yet" in err, file.read_text()) == (1, True, "mine")
+
+
+def test_rows_of_one_space_are_chosen_from_a_mixture(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = Task.make("dram", "stream")
+    with Study.create(tmp_path / "wide", task, "random", seed=0, budget=40) as study:
+        study.run()
+    build_dataset([dataset.parent / "random", tmp_path / "wide"], tmp_path / "both")
+    arguments = ["proxy", "train", str(tmp_path / "both"), "--out", str(tmp_path / "p.npz")]
+    arguments += ["--model", "knn", "--setting", "n_neighbours=2"]
+
+    refused, _, err = call(capsys, *arguments)
+    code, out, _ = call(capsys, *arguments, "--space", "archgym-2023")
+
+    assert (refused, "Choose one with `space`" in err) == (1, True)
+    assert code == 0
+    assert "80 designs, 80 evaluations" in out
+    assert "95 % interval" in out
+    wrong, _, err = call(capsys, "proxy", "report", str(tmp_path / "both"), "--space", "archgym")
+    assert (wrong, err.count("\n"), "archgym-2023" in err) == (1, 1, True)
+
+
+def test_resuming_on_a_changed_proxy_says_which_it_was(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, study = tmp_path / "p.npz", tmp_path / "study"
+    digests = []
+    for n in (1, 2):
+        file.unlink(missing_ok=True)
+        quick = ["--model", "knn", "--setting", f"n_neighbours={n}"]
+        assert call(capsys, "proxy", "train", str(dataset), "--out", str(file), *quick)[0] == 0
+        digests.append(ProxySimulator(file).digest[:12])
+        if n == 1:
+            search = ["search", "dram", "--from-proxy", str(file), "-n", "10", "--out", str(study)]
+            assert call(capsys, *search)[0] == 0
+
+    code, _, err = call(capsys, "resume", str(study), "--budget", "20")
+
+    assert code == 1
+    assert f"option `proxy` differs now: it was {digests[0]!r} and is {digests[1]!r}" in err

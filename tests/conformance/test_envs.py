@@ -50,6 +50,7 @@ VARIANTS = [
 ] + [(env_id, {}) for env_id in PROVING]
 IDS = ["-".join([env_id, *choices.values()]) for env_id, choices in VARIANTS]
 
+pytestmark = pytest.mark.usefixtures("quick_simulators")
 variants = pytest.mark.parametrize(("env_id", "choices"), VARIANTS, ids=IDS)
 kinds = pytest.mark.parametrize(("formulation", "actions"), KINDS)
 

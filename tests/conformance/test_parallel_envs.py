@@ -4,6 +4,7 @@ import inspect
 import pickle
 import warnings
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from archgym.conformance import ProvingSimulator
 from archgym.discovery import simulator_class, simulator_names
 from archgym.envs import DesignEnv
+from archgym.simulator import Simulator, make_simulator
 from archgym.task import Task
 from tests.toys import ToySimulator
 
@@ -23,35 +25,41 @@ from pettingzoo.utils.conversions import parallel_to_aec
 from archgym.envs import ParallelDesignEnv, parallel
 
 HEADINGS = ["Design space", "Observation", "Reward", "Episode end", "Workloads", "Source"]
-TASKS = {
-    "toy": Task.make(ToySimulator()),
+# Not tasks yet, which would simulate, and compile, whenever tests are collected.
+SIMULATORS = {
+    "toy": ToySimulator(),
+    **{f"proving-{space}": ProvingSimulator(space) for space in ProvingSimulator.space_names},
     **{
-        f"proving-{space}": Task.make(ProvingSimulator(space))
-        for space in ProvingSimulator.space_names
-    },
-    **{
-        f"{name}-{space}": Task.make(name, space=space)
+        f"{name}-{space}": make_simulator(simulator_class(name), space, None, {})
         for name in simulator_names()
         for space in simulator_class(name).space_names
     },
 }
+pytestmark = pytest.mark.usefixtures("quick_simulators")
 
 
-def _divisions(task: Task) -> dict[str, Any]:
-    names = task.space.names
+@cache
+def _task(name: str) -> Task:
+    kind, _, space = name.partition("-")
+    found = kind in simulator_names()
+    return Task.make(kind, space=space) if found else Task.make(SIMULATORS[name])
+
+
+def _divisions(simulator: Simulator) -> dict[str, Any]:
+    names = simulator.space.names
     found: dict[str, Any] = {
         "parameter": "parameter",
         "one": {"all": names},
         "halves": {"even": names[::2], "odd": names[1::2]},
         "each": {name: [name] for name in names},
     }
-    return found | ({"subsystem": "subsystem"} if task.simulator.groups else {})
+    return found | ({"subsystem": "subsystem"} if simulator.groups else {})
 
 
 CASES = [
     (name, division, observes)
-    for name, task in TASKS.items()
-    for division in _divisions(task)
+    for name, simulator in SIMULATORS.items()
+    for division in _divisions(simulator)
     for observes in ("all", "own")
 ]
 
@@ -59,8 +67,8 @@ CASES = [
 @pytest.fixture(params=CASES, ids=lambda case: "-".join(case))
 def make_env(request: pytest.FixtureRequest) -> Callable[[], ParallelDesignEnv]:
     name, division, observes = request.param
-    task = TASKS[name]
-    return lambda: parallel(task, _divisions(task)[division], observes=observes)
+    task = _task(name)
+    return lambda: parallel(task, _divisions(task.simulator)[division], observes=observes)
 
 
 def test_pettingzoos_tests_find_nothing(

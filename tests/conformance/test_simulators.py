@@ -17,12 +17,16 @@ VARIANTS = [
 ]
 
 
+# chosen: with a dozen spaces and two fidelities a minute or two, whatever simulators there are.
+SECONDS = 3.0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "space", "fidelity"), VARIANTS)
 def test_simulator_conforms(name: str, space: str, fidelity: str) -> None:
     make: Any = simulator_class(name)
 
-    check_simulator(make(space=space, fidelity=fidelity), n_designs=8)
+    check_simulator(make(space=space, fidelity=fidelity), n_designs=8, seconds=SECONDS)
 
 
 @pytest.mark.parametrize("name", simulator_names())

@@ -269,7 +269,7 @@ def test_datasets_that_share_a_study_are_not_merged(tmp_path: Path) -> None:
     first = mixture(tmp_path)
     build_dataset(tmp_path / "study-1", tmp_path / "second", license="mit")
 
-    with pytest.raises(InvalidArgumentError, match="Each study can be in a dataset once"):
+    with pytest.raises(InvalidArgumentError, match=r"both hold 'study-1' \("):
         merge_datasets([first, tmp_path / "second"], tmp_path / "out")
 
 
@@ -282,3 +282,20 @@ def test_datasets_of_several_licenses_need_one_to_be_merged(tmp_path: Path) -> N
     with pytest.raises(InvalidArgumentError, match="one license"):
         merge_datasets([tmp_path / "x", tmp_path / "y"], tmp_path / "out")
     assert merge_datasets([tmp_path / "x", tmp_path / "y"], tmp_path / "out", license="mit").rows
+
+
+@pytest.mark.parametrize(
+    "name", ["two\nlines", "carriage\rreturn", "\x1b[31mred", "nul\0", "half\udc80", "\u2028", ""]
+)
+def test_name_and_license_are_one_line(tmp_path: Path, name: str) -> None:
+    search(tmp_path / "a")
+    build_dataset(tmp_path / "a", tmp_path / "known")
+
+    for given in ({"name": name}, {"license": name}):
+        with pytest.raises(InvalidArgumentError, match=r"must be (one line|a text)") as caught:
+            build_dataset(tmp_path / "a", tmp_path / "out", **given)
+        assert len(str(caught.value).splitlines()) == 1
+        with pytest.raises(InvalidArgumentError, match=r"must be (one line|a text)"):
+            merge_datasets([tmp_path / "known"], tmp_path / "out", **given)
+
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "known"]

@@ -4,10 +4,15 @@ import numpy as np
 import pytest
 
 from archgym.datasets import Split, build_dataset
+from archgym.datasets.stored import open_stored
 from archgym.envs import DesignEnv, write_minari
-from archgym.errors import InvalidArgumentError
+from archgym.envs.recorded import RecordedTask
+from archgym.errors import FileFormatError, InvalidArgumentError
+from archgym.proxy import TrainOptions, train
 from archgym.study import Study
-from tests.datasets.making import mixture
+from archgym.task import Task
+from tests.datasets.making import mixture, search
+from tests.proxy.toydata import toy_dataset
 from tests.toys import ToySimulator, toy_task
 
 minari = pytest.importorskip("minari")
@@ -19,7 +24,7 @@ def test_episodes_are_studies_as_the_environment_gives_them(
 ) -> None:
     dataset = mixture(tmp_path)
 
-    written = write_minari(dataset, tmp_path / "minari", simulator=ToySimulator())
+    written = write_minari(dataset, tmp_path / "minari")
 
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
     loaded = minari.load_dataset("archgym/toy-evaluations-v0")
@@ -51,7 +56,7 @@ def test_policy_trained_on_it_beats_random_designs(
         with Study.log(tmp_path / name, task) as log:
             log.evaluate(random[place * 200 : place * 200 + 200])
     build_dataset([tmp_path / "a", tmp_path / "b"], tmp_path / "dataset")
-    write_minari(tmp_path / "dataset", tmp_path, id="toy-v0", simulator=ToySimulator())
+    write_minari(tmp_path / "dataset", tmp_path, id="toy-v0")
 
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
     episodes = list(minari.load_dataset("toy-v0").iterate_episodes())
@@ -88,9 +93,7 @@ def test_policy_trained_on_it_beats_random_designs(
 def test_part_of_a_split_dataset_can_be_taken(tmp_path: Path) -> None:
     dataset = mixture(tmp_path, Split("workload", 0.0, 0.5, hold_out=("heavy",)))
 
-    written = write_minari(
-        dataset, tmp_path / "minari", id="toy-v1", part="train", simulator=ToySimulator()
-    )
+    written = write_minari(dataset, tmp_path / "minari", id="toy-v1", part="train")
 
     # Of the study on both workloads half of each evaluation lies in the test part.
     assert (written.episodes, written.steps) == (1, 30)
@@ -98,7 +101,7 @@ def test_part_of_a_split_dataset_can_be_taken(tmp_path: Path) -> None:
 
 def test_wrong_arguments_are_refused_and_nothing_is_written(tmp_path: Path) -> None:
     dataset = mixture(tmp_path)
-    write_minari(dataset, tmp_path / "minari", id="toy-v0", simulator=ToySimulator())
+    write_minari(dataset, tmp_path / "minari", id="toy-v0")
 
     for arguments, problem in (
         ({"id": "toy-v0"}, "must not exist yet"),
@@ -107,6 +110,58 @@ def test_wrong_arguments_are_refused_and_nothing_is_written(tmp_path: Path) -> N
         ({"id": "toy-v1", "part": "train"}, "without parts"),
     ):
         with pytest.raises(InvalidArgumentError, match=problem):
-            write_minari(dataset, tmp_path / "minari", simulator=ToySimulator(), **arguments)
+            write_minari(dataset, tmp_path / "minari", **arguments)
 
     assert [p.name for p in (tmp_path / "minari").iterdir()] == ["toy-v0"]
+
+
+class RoughSimulator(ToySimulator):
+    """The toy, less exact."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fidelity = "rough"
+
+
+def test_fidelity_is_chosen_where_there_are_several(tmp_path: Path) -> None:
+    search(tmp_path / "a", toy_task())
+    search(tmp_path / "b", Task.make(RoughSimulator(), "light"), seed=2)
+    dataset = build_dataset([tmp_path / "a", tmp_path / "b"], tmp_path / "dataset").path
+
+    with pytest.raises(InvalidArgumentError, match="Choose one with `fidelity`"):
+        write_minari(dataset, tmp_path / "minari")
+    written = write_minari(dataset, tmp_path / "minari", fidelity="rough")
+
+    assert (written.episodes, written.steps) == (1, 30)
+
+
+def test_study_on_a_proxy_needs_neither_simulator_nor_proxy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = {"n_trees": 3, "n_randomised": 2, "min_samples_leaf": 1}
+    train(toy_dataset(), TrainOptions("forest", setting=quick)).save(tmp_path / "toy.npz")
+    search(tmp_path / "study", Task.make(stand_in=tmp_path / "toy.npz", workload="light"))
+    dataset = build_dataset(tmp_path / "study", tmp_path / "dataset").path
+    (tmp_path / "toy.npz").unlink()
+
+    write_minari(dataset, tmp_path, id="toy-v0")
+
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    assert minari.load_dataset("toy-v0").total_steps == 30
+
+
+def test_task_that_was_forged_is_refused_in_one_line(tmp_path: Path) -> None:
+    stored = open_stored(mixture(tmp_path))
+    (task, *_), (declaration, *_) = stored.about.tasks, stored.about.declarations
+
+    for changes in (
+        {"reference": [[1.0]]},
+        {"reference": None},
+        {"reference": [["x"] * 4]},
+        {"reference": [[float("nan")] * 4]},
+        {"workloads": [{**task["workloads"][0], "weight": -1}]},
+        {"workloads": [{**task["workloads"][0], "weight": 10**400}]},
+    ):
+        with pytest.raises(FileFormatError, match="must be what `archgym dataset build`") as caught:
+            RecordedTask.of(stored.path, {**task, **changes}, declaration)
+        assert "\n" not in str(caught.value)

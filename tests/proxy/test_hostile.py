@@ -141,7 +141,16 @@ def headers(content: bytes) -> Iterator[tuple[str, bytes]]:
     for key in header:
         for number, value in enumerate((None, [], {}, "x", 10**400, [[[]]])):
             yield f"{key}-{number}", json.dumps({**header, key: value}).encode()
-    for name in ("scaling", "groups", "floor", "quantiles", "facts", "encoding", "workloads"):
+    for name in (
+        "scaling",
+        "groups",
+        "floor",
+        "quantiles",
+        "beyond",
+        "facts",
+        "encoding",
+        "workloads",
+    ):
         for number, value in enumerate((None, [1e999], {"a": 1}, "x", [["f", 0.0, 1.0]] * 9)):
             parts = [{**header["parts"][0], name: value}, *header["parts"][1:]]
             yield f"{name}-{number}", json.dumps({**header, "parts": parts}).encode()

@@ -12,7 +12,13 @@ FEATURES = RNG.integers(0, 8, (160, 4)) / 7.0
 TARGETS = np.stack([FEATURES[:, 0] + FEATURES[:, 1] ** 2, np.sin(3 * FEATURES[:, 2])], axis=1)
 FRESH = RNG.integers(0, 8, (60, 4)) / 7.0
 SMALL: dict[str, dict[str, Any]] = {
-    "boosting": {"n_trees": 12, "learning_rate": 0.2, "max_leaf_nodes": 15},
+    "boosting": {
+        "n_trees": 12,
+        "learning_rate": 0.2,
+        "max_leaf_nodes": 15,
+        "min_samples_leaf": 2,
+        "l2": 0.3,
+    },
     "extra-trees": {"n_trees": 5, "min_samples_leaf": 1, "max_features": 1.0},
     "forest": {"n_trees": 3, "n_randomised": 2, "min_samples_leaf": 1},
     "gp": {"max_rows": 40, "noise": 1e-4},
@@ -59,7 +65,8 @@ def test_boosting_predicts_what_scikit_learn_does() -> None:
         max_iter=12,
         learning_rate=0.2,
         max_leaf_nodes=15,
-        min_samples_leaf=5,
+        min_samples_leaf=2,
+        l2_regularization=0.3,
         early_stopping=False,
         random_state=0,
     ).fit(FEATURES.astype(np.float32), TARGETS[:, 0])
@@ -87,3 +94,71 @@ def test_mlp_and_linear_predict_what_scikit_learn_does() -> None:
     theirs = Ridge(alpha=0.01, solver="cholesky").fit(FEATURES, TARGETS)
 
     assert np.allclose(ours.predict(FRESH), theirs.predict(FRESH), atol=1e-12)
+
+
+def test_lightgbm_predicts_what_its_library_does() -> None:
+    lightgbm = pytest.importorskip("lightgbm")
+    narrow = FEATURES.astype(np.float32).astype(np.float64)
+    settings = {"learning_rate": 0.2, "num_leaves": 15, "min_data_in_leaf": 5, "verbosity": -1}
+    extra = {"num_threads": 1, "deterministic": True, "force_col_wise": True, "seed": 0}
+    data = lightgbm.Dataset(narrow, label=TARGETS[:, 0])
+    booster = lightgbm.train({**settings, **extra}, data, num_boost_round=8)
+    ours = model_kind("lightgbm").fit(FEATURES, TARGETS, SMALL["lightgbm"], 0)
+
+    expected = booster.predict(FRESH.astype(np.float32).astype(np.float64))
+    assert np.allclose(ours.predict(FRESH)[:, 0], expected, atol=1e-9)
+
+
+def test_gp_deviates_as_scikit_learn_says_and_stores_no_matrix() -> None:
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import ConstantKernel, Matern
+
+    ours = model_kind("gp").fit(FEATURES, TARGETS, SMALL["gp"], 0)
+    arrays = ours.arrays()
+    kernel = ConstantKernel(float(arrays["variance"][0])) * Matern(arrays["lengths"], nu=2.5)
+    rows = [np.flatnonzero((known == FEATURES).all(axis=1))[0] for known in arrays["known"]]
+    theirs = GaussianProcessRegressor(kernel, alpha=1e-4, optimizer=None)
+    theirs.fit(arrays["known"], TARGETS[rows])
+
+    spread = ours.spread(FRESH)
+
+    deviation = theirs.predict(FRESH, return_std=True)[1]
+    assert spread is not None
+    assert np.allclose(spread, deviation, atol=1e-6)
+    assert max(array.size for array in arrays.values()) <= 40 * 4
+
+
+def test_gp_that_no_matrix_fits_doubts_everything() -> None:
+    predictor = model_kind("gp").predictor
+    alike = {
+        "known": np.zeros((3, 2)),
+        "lengths": np.ones(2),
+        "variance": np.array([4.0]),
+        "noise": np.zeros(1),
+        "weights": np.zeros((3, 1)),
+    }
+
+    spread = predictor(alike, 2, 1).spread(FRESH[:5, :2])  # type: ignore[call-arg]
+
+    assert spread is not None
+    assert spread.tolist() == [[2.0]] * 5
+
+
+def test_boosting_tells_a_single_design_from_others() -> None:
+    targets = np.zeros((160, 1))
+    targets[7] = 1.0
+    features = np.arange(160.0)[:, None] / 159.0
+    setting = {**model_kind("boosting").settings[0], "l2": 0.0}
+
+    model = model_kind("boosting").fit(features, targets, setting, 0)
+
+    assert model.predict(features[[6, 7, 8]])[:, 0] == pytest.approx([0, 1, 0], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [("linear", {"degree": 3}), ("forest", {"n_trees": 0, "n_randomised": 0})],
+)
+def test_setting_that_means_nothing_is_refused(name: str, change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        model_kind(name).fit(FEATURES, TARGETS, {**SMALL[name], **change}, 0)

@@ -9,7 +9,7 @@ from archgym.proxy import TrainOptions
 from archgym.proxy import curves as curves_module
 from archgym.proxy import report as report_module
 from archgym.proxy.conformal import conformal_quantile
-from archgym.proxy.measures import measure, top_recall
+from archgym.proxy.measures import errors_by_metric, measure, top_recall
 from archgym.proxy.report import report
 from archgym.proxy.scaling import Scaling, alike
 from archgym.proxy.splits import folds, held_out, outcome_groups, region
@@ -121,3 +121,18 @@ def test_metrics_in_other_units_share_a_model() -> None:
     scaling = Scaling.of(values)
 
     assert alike(scaling.scaled(values), scaling.changing) == [[0, 1], [2]]
+
+
+def test_interval_of_an_error_draws_equal_outcomes_together() -> None:
+    rng = np.random.default_rng(0)
+    apart = rng.normal(10.0, 1.0, (40, 1))
+    error = rng.normal(0.0, 0.5, (40, 1))
+    many, many_errors = np.repeat(apart, 50, axis=0), np.repeat(error, 50, axis=0)
+
+    few = errors_by_metric([LATENCY], apart, apart + error, with_intervals=True)
+    copied = errors_by_metric([LATENCY], many, many + many_errors, with_intervals=True)
+
+    low, high = few["latency_ns"]["rmse_percent_interval"]
+    assert low < few["latency_ns"]["rmse_percent_of_mean"] < high
+    # Copies add nothing: 40 outcomes stay 40.
+    assert copied["latency_ns"]["rmse_percent_interval"] == pytest.approx([low, high], rel=1e-6)

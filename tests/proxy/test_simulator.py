@@ -8,7 +8,7 @@ from archgym.conformance import check_simulator
 from archgym.envs import DesignEnv
 from archgym.errors import InvalidArgumentError, InvalidDesignError, UnknownNameError
 from archgym.proxy import ProxySimulator, TrainOptions, train
-from archgym.proxy.search import search_on_proxy
+from archgym.proxy.search import picked, search_on_proxy
 from archgym.simulator import Workload
 from archgym.study import Study
 from archgym.task import Task
@@ -160,3 +160,11 @@ def test_joint_proxy_predicts_on_a_workload_that_it_has_not_seen(
 
     assert "lies outside those that proxy" in caplog.text
     assert np.isfinite(found.values).all()
+
+
+def test_twins_are_simulated_only_where_nothing_else_is_left() -> None:
+    indices = np.array([[0], [1], [2], [3], [2]])
+    reward = np.array([0.5, 0.5, 0.4, 0.3, 0.4])
+
+    assert picked(indices, reward, 3).tolist() == [0, 2, 3]
+    assert picked(indices, reward, 9).tolist() == [0, 1, 2, 3]

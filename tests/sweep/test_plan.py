@@ -7,7 +7,9 @@ import pytest
 
 from archgym.errors import FileFormatError, UnknownNameError
 from archgym.sweep.plan import (
+    AgentPlan,
     SweepPlan,
+    TaskPlan,
     read_plan,
     read_recorded_plan,
     write_recorded_plan,
@@ -160,3 +162,29 @@ def test_a_recorded_plan_that_was_damaged_is_refused(plan: SweepPlan, tmp_path: 
         read_recorded_plan(tmp_path)
     with pytest.raises(FileFormatError, match=r"sweep\.json"):
         read_recorded_plan(tmp_path / "absent")
+
+
+class CountedSeed(int):
+    """A seed that counts how often it is compared."""
+
+    compared = 0
+
+    def __eq__(self, other: object) -> bool:
+        CountedSeed.compared += 1
+        return int(self) == other
+
+    __hash__ = int.__hash__
+
+
+def test_work_grows_with_the_number_of_seeds_not_with_its_square() -> None:
+    n = 2000
+    task, agent = TaskPlan("t", "plugin"), AgentPlan("a", "random")
+    recorded = SweepPlan((task,), (agent,), tuple(map(CountedSeed, range(n))), 1)
+    given = SweepPlan((task,), (agent,), tuple(map(CountedSeed, range(n))), 1)
+
+    difference = given.difference(recorded)
+    runs = given.runs(seeds=tuple(map(CountedSeed, range(n))))
+
+    assert difference is None
+    assert len(runs) == n
+    assert CountedSeed.compared < 10 * n

@@ -4,6 +4,7 @@ import json
 import pickle
 import resource
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,16 @@ from archgym.errors import (
 )
 from archgym.parameter import Integer
 from archgym.pareto import front
+from archgym.simulator import BatchResult, Workload
 from archgym.space import DesignSpace
-from archgym.tables import TableSimulator, build_table, partial_folder, verify_table
+from archgym.tables import (
+    TablePlan,
+    TableSimulator,
+    build_table,
+    partial_folder,
+    verify_table,
+)
+from archgym.tables.threads import Pace
 from archgym.task import Task
 from tests.tables.making import N_DESIGNS, with_metadata
 from tests.toys import SPACE, ToySimulator, toy_task
@@ -31,7 +40,7 @@ from tests.toys import SPACE, ToySimulator, toy_task
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cuts the toy's space into eleven parts, one of which has no design."""
-    monkeypatch.setattr("archgym.tables.build._PART_SIZE", 512)
+    monkeypatch.setattr("archgym.tables.build.PART_SIZE", 512)
 
 
 def all_rows() -> np.ndarray:
@@ -323,3 +332,96 @@ def test_table_stays_where_a_rebuild_fails(tmp_path: Path, built: Path) -> None:
     with pytest.raises(ArchGymError):
         build_table(toy_task("light"), copy)
     assert copy.read_bytes() == built.read_bytes()
+
+
+# ---- slow and broken simulators
+
+
+def test_slow_build_that_is_stopped_keeps_single_results(tmp_path: Path, built: Path) -> None:
+    task, out = toy_task(["light", "heavy"], pace_s=0.02), tmp_path / "table.parquet"
+
+    def stop(done: int, total: int, known: int) -> None:
+        if done >= 30:
+            raise StudyInterrupted("stop")
+
+    with pytest.raises(StudyInterrupted):
+        build_table(task, out, 2, stop)
+    assert len(list(partial_folder(out).glob("unfinished-*"))) == 1
+
+    told: list[tuple[int, int]] = []
+    build_table(
+        toy_task(["light", "heavy"]), out, 2, lambda done, _, known: told.append((done, known))
+    )
+
+    assert 30 <= told[0][0] == told[0][1] < 200
+    assert TableSimulator(out).digest == TableSimulator(built).digest
+    assert not partial_folder(out).exists()
+
+
+def test_batches_of_a_slow_simulator_are_small() -> None:
+    slow, quick = Pace(), Pace()
+    for _ in range(4):
+        slow.take(slow.batch, 0.1 * slow.batch)
+        quick.take(quick.batch, 1e-5 * quick.batch)
+
+    assert slow.batch == 2
+    assert quick.batch == 128
+
+
+def test_plan_is_announced_before_anything_is_simulated(tmp_path: Path) -> None:
+    told: list[TablePlan | int] = []
+
+    build_table(
+        toy_task("light"),
+        tmp_path / "table.parquet",
+        1,
+        lambda done, total, known: told.append(done),
+        announce=told.append,
+    )
+
+    (plan, *rest) = told
+    assert isinstance(plan, TablePlan)
+    assert (plan.n_designs, plan.n_combinations, plan.n_simulations) == (N_DESIGNS, 5280, N_DESIGNS)
+    assert plan.out == tmp_path / "table.parquet"
+    assert plan.seconds is None
+    assert rest[0] == 0
+
+
+def test_estimate_follows_once_it_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("archgym.tables.build._MEASURE_S", 0.0)
+    plans: list[TablePlan] = []
+
+    build_table(toy_task("light"), tmp_path / "table.parquet", 1, announce=plans.append)
+
+    assert [plan.seconds is None for plan in plans] == [True, False]
+    assert plans[1].seconds is not None
+    assert plans[1].seconds >= 0
+
+
+class LateSimulator(ToySimulator):
+    """Breaks on every design of depth 3, and the sooner, the later the design comes."""
+
+    def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
+        broken = indices[:, 2] == 2
+        if broken.any():
+            numbers = self.space.flat(indices)
+            time.sleep(0.05 * float(1.0 - numbers.max() / self.space.size))
+            raise ZeroDivisionError("it broke")
+        return super().simulate(indices, workload)
+
+
+def test_first_design_that_breaks_is_named_whichever_thread_is_quicker(tmp_path: Path) -> None:
+    task = Task.make(LateSimulator(), ["light", "heavy"])
+    numbers = np.arange(task.space.size)
+    designs = task.space.unflat(numbers)
+    kept = task.space.is_canonical(designs) & task.space.feasible(designs)
+    first = dict(task.space.design_at(designs[kept & (designs[:, 2] == 2)][0]))
+
+    messages = set()
+    for workers in (1, 2, 7):
+        with pytest.raises(SimulatorError) as caught:
+            build_table(task, tmp_path / f"{workers}.parquet", workers)
+        messages.add(str(caught.value))
+
+    (message,) = messages
+    assert f"broke on {first!r} on workload 'light': ZeroDivisionError" in message

@@ -40,11 +40,10 @@ class ForestKind(ModelKind):
         ensemble = import_library("sklearn.ensemble")
         kinds = (
             (ensemble.RandomForestRegressor, setting["n_trees"]),
-            (
-                ensemble.ExtraTreesRegressor,
-                setting["n_randomised"],
-            ),
+            (ensemble.ExtraTreesRegressor, setting["n_randomised"]),
         )
+        if not any(n for _, n in kinds):
+            raise ValueError("`n_trees` or `n_randomised` must be above 0.")
         forests = [
             kind(
                 n_estimators=int(n),

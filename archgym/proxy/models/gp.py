@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from functools import cached_property
 from typing import ClassVar, final
 
 import numpy as np
@@ -11,6 +12,9 @@ from archgym.proxy.kind import ModelKind, Setting
 from archgym.proxy.predictor import Predictor, checked
 
 __all__ = ["GpKind", "ProcessPredictor"]
+
+# chosen: the kernel of so many rows takes 128 MB, whatever a file asks for.
+_MOST_KNOWN = 4000
 
 
 @final
@@ -23,28 +27,44 @@ class ProcessPredictor(Predictor):
     """
 
     def __init__(self, arrays: Mapping[str, np.ndarray], n_features: int, n_outputs: int) -> None:
-        """Takes `known` features, `lengths`, `variance`, `weights` and `inverse`."""
+        """Takes `known` features, `lengths`, `variance`, `noise` and `weights`."""
         self.known = checked(arrays, "known", "f", (None, n_features))
         n = len(self.known)
+        if n > _MOST_KNOWN:
+            raise ValueError(f"a process knows up to {_MOST_KNOWN} rows; it has {n}")
         self.lengths = checked(arrays, "lengths", "f", (n_features,), 1e-12)
         self.variance = checked(arrays, "variance", "f", (1,), 0.0)
         self.weights = checked(arrays, "weights", "f", (n, n_outputs))
-        self.inverse = checked(arrays, "inverse", "f", (n, n))
+        self.noise = checked(arrays, "noise", "f", (1,), 0.0)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        names = "known", "lengths", "variance", "weights", "inverse"
+        names = "known", "lengths", "variance", "noise", "weights"
         return {name: getattr(self, name) for name in names}
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         return np.asarray(np.einsum("nk,km->nm", self._kernel(features), self.weights))
 
     def spread(self, features: np.ndarray) -> np.ndarray | None:
-        kernel = self._kernel(features)
-        explained = np.einsum(
-            "nk,kl,nl->n", kernel, self.inverse, kernel, optimize=["einsum_path", (0, 1), (0, 1)]
-        )
+        explained = np.zeros(len(features))
+        if self._whitening is not None:
+            kernel = self._kernel(features)
+            explained = (np.einsum("nk,lk->nl", kernel, self._whitening) ** 2).sum(axis=1)
         deviation = np.sqrt(np.maximum(self.variance[0] - explained, 0.0))
         return np.repeat(deviation[:, None], self.weights.shape[1], axis=1)
+
+    @cached_property
+    def _whitening(self) -> np.ndarray | None:
+        """Inverse of the root of the known rows' kernel, (n, n); None where numbers have none.
+
+        It is made when first needed, since it would take a hundred times the rest of the file.
+        """
+        kernel = self._kernel(self.known)
+        kernel[np.diag_indices_from(kernel)] += self.noise[0]
+        try:
+            found: np.ndarray = np.linalg.inv(np.linalg.cholesky(kernel))
+        except np.linalg.LinAlgError:
+            return None
+        return found if np.isfinite(found).all() else None
 
     def _kernel(self, features: np.ndarray) -> np.ndarray:
         kernel = np.empty((len(features), len(self.known)))
@@ -76,6 +96,8 @@ class GpKind(ModelKind):
         rng = np.random.default_rng(seed)
         rows = np.sort(rng.permutation(len(features))[: int(setting["max_rows"])])
         noise = float(setting["noise"])
+        if not 1 <= len(rows) <= _MOST_KNOWN:
+            raise ValueError(f"`max_rows` must be 1 to {_MOST_KNOWN}.")
         start = kernels.ConstantKernel(1.0, (1e-3, 1e3)) * kernels.Matern(
             np.ones(features.shape[1]), (1e-2, 1e2), nu=2.5
         )
@@ -88,12 +110,11 @@ class GpKind(ModelKind):
         model = process.GaussianProcessRegressor(search.kernel_, alpha=noise, optimizer=None)
         model.fit(features[rows], targets[rows])
         n = len(rows)
-        solve = import_library("scipy.linalg").cho_solve
         arrays = {
             "known": features[rows],
             "lengths": np.broadcast_to(model.kernel_.k2.length_scale, features.shape[1:]).copy(),
             "variance": np.array([model.kernel_.k1.constant_value]),
             "weights": np.asarray(model.alpha_).reshape(n, targets.shape[1]),
-            "inverse": solve((model.L_, True), np.eye(n)),
+            "noise": np.array([noise]),
         }
         return ProcessPredictor(arrays, features.shape[1], targets.shape[1])

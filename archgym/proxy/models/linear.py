@@ -11,6 +11,9 @@ from archgym.proxy.predictor import Predictor, checked
 
 __all__ = ["LinearKind", "LinearPredictor"]
 
+# chosen: pairs of more features take gigabytes with thousands of rows; they are left out.
+_MOST_PAIRED = 100
+
 
 @final
 class LinearPredictor(Predictor):
@@ -60,7 +63,10 @@ class LinearKind(ModelKind):
     ) -> LinearPredictor:
         """Solves for the weights."""
         del seed
-        terms = _terms(features, int(setting["degree"]) == 2)
+        degree = int(setting["degree"])
+        if degree not in (1, 2):
+            raise ValueError("`degree` must be 1 or 2.")
+        terms = _terms(features, degree == 2 and features.shape[1] <= _MOST_PAIRED)
         model = import_library("sklearn.linear_model").Ridge(
             alpha=float(setting["alpha"]), solver="cholesky"
         )

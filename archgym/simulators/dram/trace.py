@@ -26,8 +26,8 @@ from typing import BinaryIO, final
 
 import numpy as np
 
-from archgym.errors import FileFormatError, InvalidArgumentError
-from archgym.storage import write_atomic
+from archgym.errors import FileFormatError, InvalidArgumentError, StorageError
+from archgym.storage import open_file, write_atomic
 
 __all__ = ["Trace", "read_trace", "trace_text", "write_trace"]
 
@@ -164,7 +164,7 @@ def read_trace(
     path = Path(path)
     name, relative = _name_and_kind(path)
     try:
-        with path.open("rb") as raw:
+        with open_file(path) as raw:
             packed = raw.read(2) == _GZIP_MAGIC
             raw.seek(0)
             stream = gzip.open(raw) if packed else raw  # noqa: SIM115 - closed with `raw`
@@ -175,6 +175,9 @@ def read_trace(
         raise FileFormatError(
             path, None, f"the gzip data is torn or damaged ({error})", "Copy the file again"
         ) from None
+    except StorageError as error:
+        problem, _, remedy = str(error).removeprefix(f"{path} ").partition(". ")
+        raise FileFormatError(path, None, problem, remedy.removesuffix(".")) from None
     except OSError as error:
         raise FileFormatError(
             path, None, f"cannot be read ({error.strerror or error})", "Check its path and rights"

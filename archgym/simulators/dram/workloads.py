@@ -1,4 +1,4 @@
-"""Workloads that ship with the DRAM simulator, each one call of a generator.
+"""Workloads that ship with the DRAM simulator, each one call of a generator or a recorded file.
 
 All hold 10,000 requests of 64 bytes within the first GiB, which every device holds. `stream`,
 `random`, `cloud-1` and `cloud-2` are made like the traces of those names that ArchGym published:
@@ -21,18 +21,22 @@ same statistics, other bytes. Measured on DDR3-1600 with its default mapping:
 | random region [MiB] | 1023.3 | 1023.6 | 1023.3 | 1023.8 |
 | distinct requests | 9997 | 9998 | 9997 | 9996 |
 
+Those that begin with `recorded-` are the requests of programs behind caches of 32 KiB and 512 KiB:
+see `archgym.simulators.dram.recorded`.
+
 A test compares the columns headed "here" with what the generators give.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import final
 
 from archgym.errors import unknown_name
 from archgym.simulators.dram import generators
 from archgym.simulators.dram.generators import Traffic
+from archgym.simulators.dram.recorded import RECORDED, recorded_trace
 from archgym.simulators.dram.trace import Trace, read_trace
 
 __all__ = ["SHIPPED", "ShippedWorkload", "load_trace", "shipped_trace"]
@@ -206,6 +210,7 @@ SHIPPED: Mapping[str, ShippedWorkload] = {
     "multicore-rw": ShippedWorkload(
         "four cores: a stream, random, a copy and a bursty one", _multicore_rw
     ),
+    **{name: ShippedWorkload(doc, partial(recorded_trace, name)) for name, doc in RECORDED.items()},
 }
 
 

@@ -26,6 +26,12 @@ DIGESTS = {
     "sparse-rw": "2520face7fd52859f67a62bc7d20479283435ee8df7ad850fd5720e4de2b1768",
     "copy-rw": "5907d2ae20bb3c8b91960f43224d631c2c49cafb8a6473a0f13b2ee94eb6a940",
     "multicore-rw": "311dca88ca72736efe873c4802f780511945b2c5fd1d8f758c1335a38e756ac9",
+    "recorded-graph-search": "97eba644de0b63a951b026083420957637a3dc50461eb071902b2555089ec15c",
+    "recorded-hash-join": "2136ac7c1b84aaeee0d474ed73183579ba3deb08f9252f5c08e1f54f615fc3dc",
+    "recorded-kmer-count": "828b8ffe5c1834ea1e458f514a13ab4e76e0a3de9c7f35757f3516a6f2649b9d",
+    "recorded-moe-gather": "6367cc5bc747f38501172d4ca61a53595c971f50a8f98d1b6f545f017f45fe3f",
+    "recorded-random-access": "b45dce6998da88667f448f2d0b83ca560d3146e50724e4fe5655379d7bdfb400",
+    "recorded-sort": "1412263ebd8d73ad54279fce1cc6e560eb26ffffde0b10140d1ff43146e3c343",
 }
 
 
@@ -84,9 +90,22 @@ def test_at_least_three_write_and_idle() -> None:
     found = {name: characterise(shipped_trace(name), device("ddr3-1600")) for name in SHIPPED}
 
     busy_and_idle = [
-        name for name, c in found.items() if 20 < c.read_share_percent < 80 and c.idle_percent > 10
+        name
+        for name, c in found.items()
+        if not name.startswith("recorded-")
+        and 20 < c.read_share_percent < 80
+        and c.idle_percent > 10
     ]
     assert busy_and_idle == ["mixed-rw", "bursty-rw", "sparse-rw", "copy-rw", "multicore-rw"]
+
+
+def test_recorded_programs_leave_a_memory_of_ddr3_1600_idle_at_times_and_reach_far() -> None:
+    for name in SHIPPED:
+        if name.startswith("recorded-"):
+            found = characterise(shipped_trace(name), device("ddr3-1600"))
+            assert found.idle_percent > 10, name
+            assert found.span_mib > 900, name
+            assert found.demand_percent > 20, name
 
 
 @pytest.mark.parametrize(("name", "column"), [("cloud-1", 2), ("cloud-2", 4)])

@@ -1,0 +1,67 @@
+"""Requests of recorded programs, as a trace of this simulator."""
+
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from archgym.errors import InvalidArgumentError
+from archgym.simulators.dram.trace import Trace, read_trace
+
+if TYPE_CHECKING:
+    from archgym.traces.filtering import Requests
+
+__all__ = ["RECORDED", "recorded_trace", "request_trace"]
+
+RECORDED = {
+    "recorded-graph-search": "a breadth-first search over random vertices, recorded",
+    "recorded-hash-join": "orders joined with customers by hashing, recorded",
+    "recorded-kmer-count": "words of a genome counted in a hash table, recorded",
+    "recorded-moe-gather": "experts' weights and key-value blocks gathered, recorded",
+    "recorded-random-access": "read-modify-writes anywhere in 128 MB, recorded",
+    "recorded-sort": "a pass of a radix sort into 2,048 streams, recorded",
+}
+"""One line about each shipped recording; `examples/recorded` says how they were made."""
+
+
+def request_trace(requests: "Requests", name: str, *, ipc: float, clock_mhz: int) -> Trace:
+    """Requests as a trace whose player has the processor's clock.
+
+    Args:
+      requests: From `archgym.traces.filtering`.
+      name: Of the trace.
+      ipc: Instructions a cycle, as if no access ever waited; above 0.
+      clock_mhz: The processor's clock [MHz].
+
+    Raises:
+      InvalidArgumentError: `ipc` is none, or the trace takes longer than a minute.
+    """
+    if not 0.0 < ipc <= 64.0:
+        raise InvalidArgumentError(f"`ipc` must be above 0 and at most 64; got {ipc!r}.")
+    start = int(requests.instruction[0])
+    return Trace(
+        name=name,
+        ticks=((requests.instruction - start) / ipc).astype(np.int64),
+        is_write=requests.is_write,
+        addresses=requests.address,
+        lengths=np.full(len(requests), 64, np.int64),
+        clock_mhz=clock_mhz,
+    )
+
+
+@cache
+def recorded_trace(name: str) -> Trace:
+    """The shipped recording of a name in `RECORDED`."""
+    folder = resources.files("archgym.simulators.dram").joinpath("data/recorded")
+    with resources.as_file(folder.joinpath(f"{name}.stl.gz")) as path:
+        found = read_trace(Path(path))
+    return Trace(
+        name=name,
+        ticks=found.ticks,
+        is_write=found.is_write,
+        addresses=found.addresses,
+        lengths=found.lengths,
+        clock_mhz=found.clock_mhz,
+    )

@@ -1,0 +1,121 @@
+"""Victima's TLB blocks: eight translations in a line of the L2 cache, and who gets one."""
+
+from typing import Any
+
+import numpy as np
+
+from archgym.kernels import compiled, inlined, kept_apart
+from archgym.simulators.translation.caches import block_kib, drop, hit, insert, lose_block
+from archgym.simulators.translation.state import (
+    ALWAYS,
+    CACHE_TLB_SRRIP,
+    EMPTY,
+    MAX_RRPV,
+    NEVER,
+)
+from archgym.simulators.translation.tlbs import find, set_of
+
+__all__ = ["block_set", "has_block", "is_costly", "make_block", "meets_block", "remember"]
+
+_MOST_WALKS = 7  # three bits
+_MOST_COSTS = 15  # four
+
+
+@inlined
+def block_set(m: Any, number: Any) -> Any:
+    """Where the set of a page's block begins."""
+    block = number >> m.block_shift
+    return set_of(block, m.l2_cache_sets, m.l2_cache_mask) * m.l2_cache_ways + m.l2_cache_base
+
+
+@compiled
+def meets_block(m: Any, tags: Any, marks: Any, number: Any, tag: Any) -> Any:
+    """Whether the L2 cache holds a block, which a hit makes newer."""
+    kept_apart()
+    base = block_set(m, number)
+    way = find(tags, base, m.l2_cache_ways, tag)
+    if way < 0:
+        return False
+    hit(m, tags, marks, base, way, True)
+    return True
+
+
+@inlined
+def has_block(m: Any, tags: Any, number: Any, tag: Any) -> Any:
+    """Whether the L2 cache holds a block, which stays as old as it is."""
+    return find(tags, block_set(m, number), m.l2_cache_ways, tag) >= 0
+
+
+@compiled
+def make_block(
+    m: Any, c: Any, tags: Any, marks: Any, number: Any, tag: Any, leaf_line: Any
+) -> None:
+    """Turns the line with a page's entry into a block, which lies in another set."""
+    kept_apart()
+    line_base = set_of(leaf_line, m.l2_cache_sets, m.l2_cache_mask) * m.l2_cache_ways
+    drop(m, tags, marks, line_base + m.l2_cache_base, leaf_line)
+    favoured = m.cache_policy == CACHE_TLB_SRRIP and m.under_pressure != 0
+    insert(m, c, tags, marks, block_set(m, number), tag, 0 if favoured else MAX_RRPV - 1)
+    m.blocks += 1
+    m.reach_kib += block_kib(m, tag)
+
+
+@compiled
+def lose(m: Any, c: Any, tags: Any, marks: Any, number: Any, tag: Any) -> None:
+    """Invalidates a page's block where there is one."""
+    kept_apart()
+    if drop(m, tags, marks, block_set(m, number), tag):
+        lose_block(m, tag)
+        c.block_invalidations += 1
+
+
+@compiled
+def lose_all(m: Any, c: Any, tags: Any, marks: Any) -> None:
+    """Invalidates all blocks but nested ones."""
+    kept_apart()
+    ways = m.l2_cache_ways
+    lowest = EMPTY - 2 * m.n_pages
+    for index in range(m.l2_cache_sets):
+        base = m.l2_cache_base + index * ways
+        # From the last, since those that follow a dropped one move.
+        for way in range(ways - 1, -1, -1):
+            tag = tags[base + way]
+            if lowest <= tag and tag < EMPTY:
+                drop(m, tags, marks, base, tag)
+                lose_block(m, tag)
+                c.block_invalidations += 1
+
+
+@inlined
+def remember(history: Any, place: Any, to_memory: Any) -> None:
+    """Counts a walk for a page, and whether it went to memory."""
+    walks = np.int64(history[place]) & _MOST_WALKS
+    costs = np.int64(history[place]) >> 3
+    if walks < _MOST_WALKS:
+        walks += 1
+    if to_memory and costs < _MOST_COSTS:
+        costs += 1
+    history[place] = costs << 3 | walks
+
+
+@inlined
+def is_costly(m: Any, c: Any, history: Any, place: Any) -> Any:
+    """Whether the predictor takes a page for costly to walk for."""
+    c.predictions += 1
+    costly = m.predictor == ALWAYS
+    if m.predictor != ALWAYS and m.predictor != NEVER:
+        if m.bypasses:
+            c.predictions_bypassed += 1
+            costly = True
+        else:
+            walks = np.int64(history[place]) & _MOST_WALKS
+            costs = np.int64(history[place]) >> 3
+            costly = (
+                m.frequency_low <= walks
+                and walks <= m.frequency_high
+                and m.cost_low <= costs
+                and costs <= m.cost_high
+            )
+    if costly:
+        c.predicted_costly += 1
+    return costly

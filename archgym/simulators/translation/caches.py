@@ -1,0 +1,219 @@
+"""Data caches: lines of 64 bytes, and TLB blocks among them in the L2 cache.
+
+A tag is a line's number, 0 or more; a TLB block's is below -1. A mark is a line's RRPV and, four
+above it, whether the line was hit since it came.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from archgym.kernels import compiled, inlined, kept_apart
+from archgym.simulators.translation.state import (
+    CACHE_LRU,
+    CACHE_TLB_SRRIP,
+    CLASS_DATA,
+    CLASS_FETCH,
+    EMPTY,
+    MAX_RRPV,
+)
+from archgym.simulators.translation.tlbs import find, oldest, push, remove, set_of
+
+__all__ = ["block_kib", "drop", "hit", "insert", "lose_block", "pull", "read", "read_below"]
+
+_USED = 4
+
+
+@inlined
+def read(m: Any, c: Any, tags: Any, marks: Any, base: Any, line: Any, kind: Any) -> Any:
+    """Reads a line through the L1 cache whose set begins at `base`; the level, 0 to 3."""
+    c.l1_cache_reads[kind] += 1
+    if tags[base] == line:
+        return 0
+    ways = m.l1_cache_ways
+    way = find(tags, base, ways, line)
+    if way >= 0:
+        push(tags, base, way, line)
+        return 0
+    c.l1_cache_misses[kind] += 1
+    level = read_below(m, c, tags, marks, line, kind)
+    push(tags, base, ways - 1, line)
+    return level
+
+
+@compiled
+def pull(m: Any, c: Any, tags: Any, marks: Any, line: Any, kind: Any) -> Any:
+    """Reads an entry of a table through the L1 data cache; the cycles it takes."""
+    kept_apart()
+    base = set_of(line, m.l1_cache_sets, m.l1_cache_mask) * m.l1_cache_ways + m.l1_cache_base
+    level = read(m, c, tags, marks, base, line, kind)
+    if level == 3:
+        m.touched_memory = 1
+    return m.level_cycles[level]
+
+
+@compiled
+def read_below(m: Any, c: Any, tags: Any, marks: Any, line: Any, kind: Any) -> Any:
+    """Reads a line that the L1 cache does not hold; the level that does, 1 to 3."""
+    kept_apart()
+    ways = m.l2_cache_ways
+    base = set_of(line, m.l2_cache_sets, m.l2_cache_mask) * ways + m.l2_cache_base
+    way = find(tags, base, ways, line)
+    if way >= 0:
+        hit(m, tags, marks, base, way, False)
+        return 1
+    c.l2_cache_misses[kind] += 1
+    is_data = kind in (CLASS_DATA, CLASS_FETCH)
+    if is_data:
+        m.window_cache_misses += 1
+    level = _read_l3(m, c, tags, marks, line, kind)
+    insert(m, c, tags, marks, base, line, MAX_RRPV - 1)
+    if m.l2_cache_prefetch and is_data and (line & 63) != 63:
+        _prefetch(m, c, tags, marks, line + 1)
+    return level
+
+
+@compiled
+def _read_l3(m: Any, c: Any, tags: Any, marks: Any, line: Any, kind: Any) -> Any:
+    kept_apart()
+    ways = m.l3_cache_ways
+    base = set_of(line, m.l3_cache_sets, m.l3_cache_mask) * ways + m.l3_cache_base
+    way = find(tags, base, ways, line)
+    if way >= 0:
+        marks[base + way] = 0
+        return 2
+    if kind >= 0:
+        c.l3_cache_misses[kind] += 1
+    way = oldest(marks, base, ways)
+    marks[base + way] = MAX_RRPV - 1
+    tags[base + way] = line
+    return 3
+
+
+@compiled
+def _prefetch(m: Any, c: Any, tags: Any, marks: Any, line: Any) -> None:
+    kept_apart()
+    ways = m.l2_cache_ways
+    base = set_of(line, m.l2_cache_sets, m.l2_cache_mask) * ways + m.l2_cache_base
+    if find(tags, base, ways, line) < 0:
+        c.l2_cache_prefetches += 1
+        _read_l3(m, c, tags, marks, line, -1)
+        insert(m, c, tags, marks, base, line, MAX_RRPV - 1)
+
+
+@inlined
+def hit(m: Any, tags: Any, marks: Any, base: Any, way: Any, is_block: Any) -> None:
+    """Makes a line or block of the L2 cache newer."""
+    if m.cache_policy == CACHE_LRU:
+        tag = tags[base + way]
+        for place in range(base + way, base, -1):
+            tags[place] = tags[place - 1]
+            marks[place] = marks[place - 1]
+        tags[base] = tag
+        marks[base] = _USED | MAX_RRPV
+        return
+    value: Any = np.int64(marks[base + way]) & MAX_RRPV
+    if is_block or m.cache_policy != CACHE_TLB_SRRIP or m.under_pressure == 0:
+        value = 0  # from at most 3, less 3 for a block under pressure
+    elif value > 0:
+        value -= 1
+    marks[base + way] = value | _USED
+
+
+@compiled
+def insert(m: Any, c: Any, tags: Any, marks: Any, base: Any, tag: Any, rrpv: Any) -> None:
+    """Puts a line or block that is not there into a set of the L2 cache."""
+    kept_apart()
+    ways = m.l2_cache_ways
+    way = -1
+    if tag < EMPTY and m.max_block_ways > 0:
+        way = _block_to_replace(tags, marks, base, ways, m.max_block_ways)
+    if m.cache_policy == CACHE_LRU:
+        if way < 0:
+            way = ways - 1
+        _leave(m, c, tags[base + way], marks[base + way])
+        for place in range(base + way, base, -1):
+            tags[place] = tags[place - 1]
+            marks[place] = marks[place - 1]
+        tags[base] = tag
+        marks[base] = MAX_RRPV
+        return
+    if way < 0:
+        way = _victim(m, tags, marks, base, ways)
+    _leave(m, c, tags[base + way], marks[base + way])
+    tags[base + way] = tag
+    marks[base + way] = rrpv
+
+
+@compiled
+def _victim(m: Any, tags: Any, marks: Any, base: Any, ways: Any) -> Any:
+    """The way that SRRIP gives up: the lowest with the highest RRPV, all ageing to 3."""
+    way = 0
+    highest: Any = -1
+    for other in range(ways):
+        value = np.int64(marks[base + other]) & MAX_RRPV
+        if value > highest:
+            highest = value
+            way = other
+            if value == MAX_RRPV:
+                break
+    if highest < MAX_RRPV:
+        for other in range(ways):
+            marks[base + other] += MAX_RRPV - highest
+    if tags[base + way] < EMPTY and m.cache_policy == CACHE_TLB_SRRIP and m.under_pressure:
+        # A TLB block is passed over once, for the next candidate that is none.
+        for other in range(way + 1, ways):
+            if tags[base + other] >= EMPTY and (marks[base + other] & MAX_RRPV) == MAX_RRPV:
+                return other
+    return way
+
+
+@inlined
+def _block_to_replace(tags: Any, marks: Any, base: Any, ways: Any, most: Any) -> Any:
+    """The oldest block of a set that holds as many as it may, else -1."""
+    count = 0
+    way = -1
+    highest: Any = -1
+    for other in range(ways):
+        if tags[base + other] < EMPTY:
+            count += 1
+            value = np.int64(marks[base + other]) & MAX_RRPV
+            if value >= highest:
+                highest = value
+                way = other
+    return way if count >= most else -1
+
+
+@inlined
+def _leave(m: Any, c: Any, tag: Any, mark: Any) -> None:
+    """Counts what leaves the L2 cache."""
+    if tag < EMPTY:
+        c.block_evictions += 1
+        lose_block(m, tag)
+    elif tag > EMPTY:
+        c.l2_cache_evictions += 1
+        if mark & _USED == 0:
+            c.l2_cache_unused_evictions += 1
+
+
+@inlined
+def lose_block(m: Any, tag: Any) -> None:
+    """Takes a block out of the reach."""
+    m.blocks -= 1
+    m.reach_kib -= block_kib(m, tag)
+
+
+@inlined
+def block_kib(m: Any, tag: Any) -> Any:
+    """What a TLB block reaches [KiB], nothing for a nested one; its tag is -2 less its code."""
+    code = -2 - tag
+    if code >= 2 * m.n_pages:
+        return 0
+    return (2048 if code & 1 else 4) << m.block_shift
+
+
+@compiled
+def drop(m: Any, tags: Any, marks: Any, base: Any, tag: Any) -> Any:
+    """Takes a line or block out of a set of the L2 cache; whether it was there."""
+    kept_apart()
+    return remove(tags, marks, base, m.l2_cache_ways, m.cache_policy == CACHE_LRU, tag)

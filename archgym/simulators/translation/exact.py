@@ -1,0 +1,282 @@
+"""The kernel against independent tools on the same traces: misses, row by row."""
+
+import csv
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Final, final
+
+import numpy as np
+
+from archgym.errors import FileFormatError
+from archgym.simulators.translation.hardware import Hardware
+from archgym.simulators.translation.memory import MAX_CAPACITY_GIB, Memory
+from archgym.simulators.translation.prepared import Prepared, prepare
+from archgym.simulators.translation.run import COUNTERS, run
+from archgym.traces import AccessKind, MemoryTrace, read_planes
+
+__all__ = ["Case", "ExactRow", "cases", "exact_rows", "misses", "prepared_for", "scaled"]
+
+# The SPEC's allowance: cachegrind's window begins up to eleven accesses before the traces.
+_CACHEGRIND_OFF: Final = 6
+_CACHES: Final = "cachegrind-caches"
+_PAGE: Final = 4096
+_LINE: Final = 64
+_HUGE_PAGE: Final = 2 * 2**20
+_MAX_DIGITS: Final = 16
+# Units of 64 bytes become pages of 4 KiB each, for which there must be room.
+_SCALED_MEMORY: Final = Memory(capacity_gib=MAX_CAPACITY_GIB, huge_share=0.0)
+_HUGE_MEMORY: Final = Memory(huge_share=1.0)
+_REMEDY: Final = "Copy the folder of reference results again"
+
+
+@final
+@dataclass(frozen=True)
+class Case:
+    """One row of a results file: what ran, and what another tool counted.
+
+    Attributes:
+      results: `pycachesim`, `srrip`, `libcachesim`, `cachegrind`; or `cachegrind-caches` where the
+        data caches are compared instead of TLBs with as many entries.
+      trace: Name of the trace.
+      unit_bytes: Bytes of a page, or of a line.
+      hardware: The design whose L1 and L2 TLBs, or caches, are the two levels.
+      expected: (L1 misses, L2 misses); one figure where there is one level.
+      length: Changes of the page after which the trace ends; None for all.
+      allowed: How far a count may be off.
+    """
+
+    results: str
+    trace: str
+    unit_bytes: int
+    hardware: Hardware
+    expected: tuple[int, ...]
+    length: int | None = None
+    allowed: int = 0
+
+
+@final
+@dataclass(frozen=True)
+class ExactRow:
+    """How the rows of one results file on one trace are met.
+
+    Attributes:
+      results: As of `Case`.
+      trace: Name of the trace.
+      n_rows: Rows compared.
+      n_met: Rows all of whose counts are as near as they must be.
+      worst: The largest difference of a count.
+      allowed: The largest that is near enough.
+    """
+
+    results: str
+    trace: str
+    n_rows: int
+    n_met: int
+    worst: int
+    allowed: int
+
+
+def exact_rows(folder: Path, progress: Callable[[str], None] | None = None) -> tuple[ExactRow, ...]:
+    """Compares every row of the results that lie in a folder beside `traces/*.npz`.
+
+    Raises:
+      FileFormatError: A results file or trace is not what it should be.
+    """
+    grouped: dict[str, list[Case]] = defaultdict(list)
+    for case in cases(folder):
+        grouped[case.trace].append(case)
+    rows: list[ExactRow] = []
+    for trace, of_trace in sorted(grouped.items()):
+        if progress is not None:
+            progress(f"{trace}: {len(of_trace)} rows of other tools")
+        rows += _compare(trace, of_trace, read_planes(folder / "traces" / f"{trace}.npz"))
+    return tuple(sorted(rows, key=lambda row: (row.results, row.trace)))
+
+
+def cases(folder: Path) -> Iterator[Case]:
+    """Every row of the results files in a folder that the kernel has the policies for."""
+    for path in sorted(folder.glob("pycachesim_*.csv")):
+        for line, row in _read(path):
+            yield _pycachesim(path, line, row)
+    path = folder / "srrip.csv"
+    for line, row in _read(path):
+        yield _srrip(path, line, row)
+    path = folder / "libcachesim_fa.csv"
+    for line, row in _read(path):
+        # Clock and S3-FIFO are policies of no TLB here.
+        if row.get("policy") in ("LRU", "FIFO"):
+            yield _libcachesim(path, line, row)
+    path = folder / "cachegrind.csv"
+    for line, row in _read(path):
+        yield from _cachegrind(path, line, row)
+
+
+def misses(case: Case, prepared: Prepared) -> tuple[int, ...]:
+    """What the kernel counts for a case, as `Case.expected`."""
+    are_caches = case.results == _CACHES
+    counts = run(prepared, case.hardware, 0.0, only_tlbs=not are_caches)[0]
+    names = ("l1_misses", "l2_misses")
+    if are_caches:
+        names = ("l1_cache_data_misses", "l2_cache_data_misses")
+    return tuple(int(counts[COUNTERS.index(name)]) for name in names[: len(case.expected)])
+
+
+def scaled(trace: MemoryTrace, unit_bytes: int, length: int | None = None) -> MemoryTrace:
+    """The data accesses of a trace, with addresses such that a unit becomes a page of 4 KiB.
+
+    Args:
+      trace: The trace.
+      unit_bytes: A power of two.
+      length: How many accesses to another unit than the one before to keep; None for all.
+    """
+    data = np.flatnonzero(trace.kind != AccessKind.FETCH)
+    bits = np.uint64(unit_bytes.bit_length() - 1)
+    size = np.maximum(trace.size_bytes[data], 1).astype(np.uint64)
+    first = trace.address[data] >> bits
+    last = (trace.address[data] + size - np.uint64(1)) >> bits
+    if length is not None:
+        changes = np.flatnonzero(np.diff(first, prepend=np.uint64(2**63)))
+        data = data[: changes[length]] if length < len(changes) else data
+        first, last = first[: len(data)], last[: len(data)]
+    return MemoryTrace(
+        instructions=trace.instructions[data],
+        kind=trace.kind[data],
+        # One byte of the first unit, or as many as reach into the last.
+        size_bytes=((last - first) * np.uint64(_PAGE) + np.uint64(1)).astype(np.uint16),
+        address=first * np.uint64(_PAGE),
+        name=trace.name,
+    )
+
+
+def prepared_for(case: Case, trace: MemoryTrace) -> Prepared:
+    """The trace of a case, ready for the kernel."""
+    if case.unit_bytes == _HUGE_PAGE or case.results == _CACHES:
+        return prepare(_only_data(trace), _HUGE_MEMORY)
+    return prepare(scaled(trace, case.unit_bytes, case.length), _SCALED_MEMORY)
+
+
+def _only_data(trace: MemoryTrace) -> MemoryTrace:
+    data = np.flatnonzero(trace.kind != AccessKind.FETCH)
+    return replace(
+        trace,
+        instructions=trace.instructions[data],
+        kind=trace.kind[data],
+        size_bytes=trace.size_bytes[data],
+        address=trace.address[data],
+    )
+
+
+def _compare(name: str, of_trace: list[Case], trace: MemoryTrace) -> Iterator[ExactRow]:
+    """One row for each results file, of all its cases on a trace."""
+    differences: dict[str, list[int]] = defaultdict(list)
+    allowed = {case.results: case.allowed for case in of_trace}
+    alike = defaultdict(list)
+    for case in of_trace:
+        alike[case.unit_bytes, case.length, case.results == _CACHES].append(case)
+    for same in alike.values():
+        ready = prepared_for(same[0], trace)
+        for case in same:
+            counted = zip(misses(case, ready), case.expected, strict=True)
+            differences[case.results].append(max(abs(ours - theirs) for ours, theirs in counted))
+    for results, off in differences.items():
+        n_met = sum(difference <= allowed[results] for difference in off)
+        yield ExactRow(results, name, len(off), n_met, max(off), allowed[results])
+
+
+def _read(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
+    """Line numbers and rows of a results file."""
+    try:
+        with path.open("r", encoding="utf-8", newline="") as lines:
+            yield from enumerate(csv.DictReader(lines), start=2)
+    except OSError as error:
+        raise FileFormatError(path, None, f"cannot be read: {error.strerror}", _REMEDY) from None
+    except (csv.Error, UnicodeDecodeError):
+        raise FileFormatError(path, None, "must be a table of results in UTF-8", _REMEDY) from None
+
+
+def _number(path: Path, line: int, row: Mapping[str, str], column: str) -> int:
+    text = row.get(column)
+    if text is None or not (text.isascii() and text.isdigit() and len(text) < _MAX_DIGITS):
+        raise FileFormatError(
+            path, line, f"{column} must be a whole number, 0 or more; got {text!r}", _REMEDY
+        )
+    return int(text)
+
+
+def _trace(path: Path, line: int, row: Mapping[str, str]) -> str:
+    name = row.get("trace") or ""
+    if not (name.isascii() and name.isalnum()):
+        raise FileFormatError(
+            path, line, f"trace must be a name of letters and digits; got {name!r}", _REMEDY
+        )
+    return name
+
+
+def _pycachesim(path: Path, line: int, row: Mapping[str, str]) -> Case:
+    number = partial(_number, path, line, row)
+    unit = number("page_bytes")
+    entries, ways = number("l1_entries"), number("l1_ways")
+    hardware = Hardware(
+        l2_entries=number("l2_entries"),
+        l2_ways=number("l2_ways"),
+        l1_policy=str(row.get("l1_policy")).lower(),
+        tlb_policy=str(row.get("l2_policy")).lower(),
+    )
+    expected = (number("l1_misses"), number("l2_misses"))
+    trace = _trace(path, line, row)
+    return Case("pycachesim", trace, unit, _with_l1(hardware, unit, entries, ways), expected)
+
+
+def _srrip(path: Path, line: int, row: Mapping[str, str]) -> Case:
+    number = partial(_number, path, line, row)
+    hardware = Hardware(l1_entries=number("entries"), l1_ways=number("ways"), tlb_policy="srrip")
+    trace = _trace(path, line, row)
+    return Case("srrip", trace, number("unit_bytes"), hardware, (number("misses"),))
+
+
+def _libcachesim(path: Path, line: int, row: Mapping[str, str]) -> Case:
+    number = partial(_number, path, line, row)
+    entries = number("entries")
+    hardware = Hardware(
+        l1_entries=entries, l1_ways=entries, tlb_policy=str(row.get("policy")).lower()
+    )
+    trace, length = _trace(path, line, row), number("stream_len")
+    return Case("libcachesim", trace, _PAGE, hardware, (number("misses"),), length)
+
+
+def _cachegrind(path: Path, line: int, row: Mapping[str, str]) -> Iterator[Case]:
+    number = partial(_number, path, line, row)
+    unit = number("line_bytes")
+    lines, ways = number("d1_lines"), number("d1_ways")
+    last_lines, last_ways = number("ll_lines"), number("ll_ways")
+    hardware = Hardware(l2_entries=last_lines, l2_ways=last_ways)
+    expected = (number("D1_misses"), number("LLd_misses"))
+    case = Case(
+        results="cachegrind",
+        trace=_trace(path, line, row),
+        unit_bytes=unit,
+        hardware=_with_l1(hardware, unit, lines, ways),
+        expected=expected,
+        allowed=_CACHEGRIND_OFF,
+    )
+    yield case
+    if unit == _LINE:
+        caches = Hardware(
+            mechanism="perfect",
+            l1_cache_kib=lines * _LINE // 1024,
+            l1_cache_ways=ways,
+            l2_cache_kib=last_lines * _LINE // 1024,
+            l2_cache_ways=last_ways,
+            l2_cache_policy="lru",
+        )
+        yield replace(case, results=_CACHES, hardware=caches)
+
+
+def _with_l1(hardware: Hardware, unit: int, entries: int, ways: int) -> Hardware:
+    """The design with an L1 TLB for pages of a size."""
+    if unit == _HUGE_PAGE:
+        return replace(hardware, l1_huge_entries=entries, l1_huge_ways=ways)
+    return replace(hardware, l1_entries=entries, l1_ways=ways)

@@ -1,0 +1,182 @@
+"""Where pages and the tables that map them lie in physical memory."""
+
+from dataclasses import dataclass
+from typing import Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from archgym.errors import InvalidArgumentError
+from archgym.simulators.translation.memory import Memory
+
+__all__ = ["Layout", "entry_lines", "hashed", "lay_out"]
+
+LEVEL_BITS: Final = 9  # of x86-64: 512 entries a table, four levels
+_HUGE: Final = 512  # frames of 4 KiB in a block of 2 MiB
+_BLOCKS_PER_GIB: Final = 512
+_ENTRIES_PER_LINE: Final = 8  # of 8 bytes, in a line of 64
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Pages of one address space, in the order in which they were touched.
+
+    Attributes:
+      is_huge: (n_pages,), whether the page's region of 2 MiB is one huge page.
+      frame: (n_pages,) int64, frames of 4 KiB; within huge pages too.
+      table: (n_pages, 4) int64, frames of the tables at levels 4, 3, 2 and 1; -1 where a huge page
+        needs none.
+      touched: Every frame that was given out, in order.
+    """
+
+    is_huge: npt.NDArray[np.bool_]
+    frame: npt.NDArray[np.int64]
+    table: npt.NDArray[np.int64]
+    touched: npt.NDArray[np.int64]
+
+
+def hashed(numbers: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.uint64]:
+    """(n,), well-mixed 64 bits of each number; SplitMix64's finaliser (Steele et al., 2014)."""
+    start = (seed * 0x9E3779B97F4A7C15 + 0x632BE59BD9B4E019) % 2**64
+    mixed = numbers.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(start)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
+
+
+def lay_out(pages: npt.NDArray[np.int64], memory: Memory, seed: int) -> Layout:
+    """Gives pages frames as a buddy allocator would that never takes one back.
+
+    Single frames come from the smallest free pieces of broken blocks, then from whole blocks from
+    the lowest up; huge pages take whole blocks from the highest down.
+
+    Args:
+      pages: (n_pages,) distinct numbers of 4 KiB pages, in the order of their first touch.
+      memory: The memory.
+      seed: Of what is huge and what is broken.
+
+    Raises:
+      InvalidArgumentError: There are more pages than the memory holds.
+    """
+    n_blocks = memory.capacity_gib * _BLOCKS_PER_GIB
+    broken, pinned = _broken(n_blocks, memory.fragmentation, seed)
+    n_whole = n_blocks - len(broken)
+    region, first_of_region = _ranked(pages >> LEVEL_BITS)
+    shares = hashed(pages[first_of_region] >> LEVEL_BITS, seed).astype(np.float64) / 2.0**64
+    huge = shares < memory.huge_share
+
+    tables = [_ranked(pages >> shift) for shift in (36, 27, 18)]
+    needed = np.zeros((len(pages), 5), dtype=np.int64)
+    for level, (_, first) in enumerate(tables):
+        needed[first, level] = 1
+    is_huge = _granted(huge, region, first_of_region, needed, len(broken), n_whole)
+    small = ~is_huge[region]
+    needed[first_of_region, 3] = ~is_huge
+    needed[:, 4] = small
+
+    numbers = np.cumsum(needed.ravel()).reshape(needed.shape) - 1
+    n_small = int(numbers[-1, -1]) + 1
+    n_huge = int(is_huge.sum())
+    free = (_HUGE - 1) * len(broken) + _HUGE * (n_whole - n_huge)
+    if n_small > free:
+        raise InvalidArgumentError(
+            f"`capacity_gib` must hold the pages of the trace and their tables, "
+            f"{(n_small + _HUGE * n_huge) / 2**18:.1f} GiB, beside broken blocks; got "
+            f"{memory.capacity_gib!r}. Give more memory, or a smaller `page_spread`."
+        )
+    is_broken = np.zeros(n_blocks, dtype=bool)
+    is_broken[broken] = True
+    whole = np.flatnonzero(~is_broken)
+    frames = _small_frames(n_small, broken, pinned, whole)
+
+    block = np.full(len(is_huge), -1, dtype=np.int64)
+    block[is_huge] = whole[::-1][:n_huge]
+    frame = block[region] * _HUGE + (pages & (_HUGE - 1))
+    frame[small] = frames[numbers[small, 4]]
+    table = np.empty((len(pages), 4), dtype=np.int64)
+    for level, (rank, first) in enumerate(tables):
+        table[:, level] = frames[numbers[first, level]][rank]
+    leaf = np.full(len(is_huge), -1, dtype=np.int64)
+    leaf[~is_huge] = frames[numbers[first_of_region[~is_huge], 3]]
+    table[:, 3] = leaf[region]
+
+    given = np.where(needed > 0, frames[numbers], -1)
+    given[:, 4] = frame
+    touched = given.ravel()
+    return Layout(~small, frame, table, touched[touched >= 0])
+
+
+def entry_lines(pages: npt.NDArray[np.int64], table: npt.NDArray[np.int64]) -> np.ndarray:
+    """(n_pages, 4) int64, lines of the entries at levels 4, 3, 2 and 1, counted within a table.
+
+    Args:
+      pages: (n_pages,) numbers of 4 KiB pages.
+      table: (n_pages, 4), frames of the tables.
+    """
+    lines = np.empty(table.shape, dtype=np.int64)
+    for column, shift in enumerate((27, 18, 9, 0)):
+        index = (pages >> shift) & (_HUGE - 1)
+        lines[:, column] = table[:, column] * 64 + index // _ENTRIES_PER_LINE
+    return lines
+
+
+def _ranked(values: npt.NDArray[np.int64]) -> tuple[np.ndarray, np.ndarray]:
+    """Each value's rank by first appearance, and where each first appears."""
+    _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    rank = np.empty(len(first), dtype=np.int64)
+    rank[order] = np.arange(len(first))
+    return rank[inverse], first[order]
+
+
+def _broken(n_blocks: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Blocks in which a frame is taken, ascending, and which frame of each."""
+    rng = np.random.default_rng([seed & (2**63 - 1), n_blocks])
+    blocks = np.sort(rng.permutation(n_blocks)[: round(share * n_blocks)])
+    return blocks, rng.integers(0, _HUGE, len(blocks))
+
+
+def _granted(
+    huge: np.ndarray,
+    region: np.ndarray,
+    first_of_region: np.ndarray,
+    tables: np.ndarray,
+    n_broken: int,
+    n_whole: int,
+) -> np.ndarray:
+    """(n_regions,), which of the regions that want a whole block find one left."""
+    small = ~huge[region]
+    needed = tables.sum(axis=1) + small
+    needed[first_of_region] += ~huge
+    # Frames and blocks that were given out before each region is touched.
+    used = (np.cumsum(needed) - needed)[first_of_region]
+    split = np.maximum(0, -(-(used - (_HUGE - 1) * n_broken) // _HUGE))
+    taken = np.cumsum(huge) - huge
+    refused = huge & (split + taken >= n_whole)
+    # Nothing is given back, so after the first that finds none, none does.
+    if refused.any():
+        huge = huge.copy()
+        huge[int(np.argmax(refused)) :] = False
+    return huge
+
+
+def _small_frames(
+    count: int, broken: np.ndarray, pinned: np.ndarray, whole: np.ndarray
+) -> npt.NDArray[np.int64]:
+    """(count,), single frames in the order in which they are given out."""
+    parts: list[np.ndarray] = []
+    left = count
+    for order in range(LEVEL_BITS):
+        if left <= 0 or not len(broken):
+            break
+        pieces = min(len(broken), -(-left // (1 << order)))
+        base = broken[:pieces] * _HUGE + (((pinned[:pieces] >> order) ^ 1) << order)
+        parts.append((base[:, None] + np.arange(1 << order)).ravel())
+        left -= len(parts[-1])
+    if left > 0:
+        blocks = whole[: -(-left // _HUGE)]
+        parts.append((blocks[:, None] * _HUGE + np.arange(_HUGE)).ravel())
+    if not parts:
+        return np.zeros(1, dtype=np.int64)
+    return np.concatenate(parts)[: max(count, 1)].astype(np.int64)

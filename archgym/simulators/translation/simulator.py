@@ -1,0 +1,197 @@
+"""The translation simulator: what translating addresses costs, and which hardware pays."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar, Final, final
+
+import numpy as np
+
+from archgym.errors import SimulatorError, unknown_name
+from archgym.metrics import MetricSpec
+from archgym.objective import Objective
+from archgym.simulator import BatchResult, Simulator, Workload
+from archgym.simulators.translation.characterise import characterise
+from archgym.simulators.translation.cycles import core_named, count_cycles
+from archgym.simulators.translation.designs import hardware_of_many, memory_of
+from archgym.simulators.translation.hardware import Hardware
+from archgym.simulators.translation.measures import check_counters, measures
+from archgym.simulators.translation.memory import Memory
+from archgym.simulators.translation.objectives import METRICS, OBJECTIVES
+from archgym.simulators.translation.preparation import latest_prepared
+from archgym.simulators.translation.space import GROUPS, SPACE_NAMES, design_space
+from archgym.simulators.translation.workloads import DEFAULT_WORKLOAD, TraceContent, load, names
+
+__all__ = ["SHORT_RECORDS", "TranslationSimulator"]
+
+SHORT_RECORDS: Final = 200_000
+"""Records of a trace that the fidelity `short` takes; what a table of 100,000 designs affords."""
+_DEFAULT_CORE: Final = "out-of-order"
+# Sums and quotients of a few doubles differ from each other by some 1e-16 of the whole.
+_ROUNDING: Final = 1e-9
+
+
+@final
+class TranslationSimulator(Simulator):
+    """TLBs, page walks and mechanisms such as Victima, on memory traces of real programs.
+
+    A design is the hardware that translates addresses, the L2 cache, in which page tables and TLB
+    blocks live, and how the system lays out memory. Time is an additive model, not a pipeline:
+    speedups are ratios on one trace.
+    """
+
+    name = "translation"
+    version = 0
+    space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
+    fidelity_names: ClassVar[tuple[str, ...]] = ("standard", "short")
+    default_objective = "speed-under-area"
+    default_workload = DEFAULT_WORKLOAD
+    table_space = "tabulated"
+    metrics: tuple[MetricSpec, ...] = METRICS
+    objectives: Mapping[str, Objective] = OBJECTIVES
+
+    def __init__(
+        self, space: str = "default", core: str = _DEFAULT_CORE, fidelity: str = "standard"
+    ) -> None:
+        """Makes the simulator of one space, core and fidelity.
+
+        Args:
+          space: One of `space_names`.
+          core: `out-of-order` hides a fixed share of what it waits for, `in-order` nothing;
+            under `window` misses of the L2 TLB overlap as the workload and the walkers allow, and
+            the number of walkers is a parameter of the wide spaces.
+          fidelity: `standard` runs whole traces, `short` their first 200,000 records.
+
+        Raises:
+          UnknownNameError: There is no such space, core or fidelity.
+        """
+        if fidelity not in self.fidelity_names:
+            raise unknown_name("fidelity", fidelity, self.fidelity_names)
+        self.fidelity = fidelity
+        self._core_name = core
+        self._core = core_named(core)
+        # The default is left out, so that its tasks have the short name.
+        self.options = {} if core == _DEFAULT_CORE else {"core": core}
+        self.space = design_space(space, has_walkers=self._core.overlaps_walks)
+        self.groups: Mapping[str, tuple[str, ...]] = {
+            group: present
+            for group, members in GROUPS.items()
+            if (present := tuple(m for m in members if m in self.space.names))
+        }
+
+    def __reduce__(self) -> tuple[type["TranslationSimulator"], tuple[str, str, str]]:
+        return TranslationSimulator, (self.space.name, self._core_name, self.fidelity)
+
+    def workload_names(self) -> tuple[str, ...]:
+        """Workloads that ship: see `archgym.simulators.translation.workloads`."""
+        return names()
+
+    def workload(self, name: str | Path) -> Workload:
+        """The shipped workload with this name, or the memory trace in the file at this path.
+
+        Raises:
+          UnknownNameError: Neither.
+          FileFormatError: The file cannot be read, or holds too little.
+        """
+        content = load(name)
+        return Workload(content.name, content.digest, content)
+
+    def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """Results of designs that are known to be canonical and feasible in the space."""
+        # Numba takes a while to import, which listing and describing should not wait for.
+        from archgym.simulators.translation.run import run
+
+        content: TraceContent = workload.content
+        hardware = hardware_of_many(self.space, indices, self._mlp(content))
+        rows_by_memory: dict[Memory, list[int]] = defaultdict(list)
+        for row, memory in enumerate(memory_of(self.space, indices)):
+            rows_by_memory[memory].append(row)
+        baseline = _baseline_cycles(content, self._max_records, self._core_name)
+        values = np.empty((len(indices), len(self.metrics)))
+        for memory, rows in rows_by_memory.items():
+            ready = latest_prepared(content.trace, content.digest, self._max_records, memory)
+            designs = [hardware[row] for row in rows]
+            counters = run(ready, designs)
+            check_counters(counters)
+            values[rows] = measures(designs, counters, self._core, baseline)
+        return BatchResult(values, np.zeros(len(indices), dtype=np.int16))
+
+    def check(self, values: np.ndarray, workload: Workload) -> None:
+        """Refuses results whose parts do not add up.
+
+        Raises:
+          SimulatorError: Says which invariant, and by how much.
+        """
+        column = {spec.name: values[:, i] for i, spec in enumerate(self.metrics)}
+        baseline = _baseline_cycles(workload.content, self._max_records, self._core_name)
+        _require(
+            "speedup x cycles are the default design's",
+            column["speedup"] * column["total_cycles"],
+            baseline,
+        )
+        instructions = column["ipc"] * column["total_cycles"]
+        _require("all designs run the same instructions", instructions, instructions[:1])
+        for below, above in (
+            ("l2_tlb_mpki", "l1_tlb_mpki"),
+            ("walks_per_kilo_instruction", "l2_tlb_mpki"),
+            ("l3_cache_data_mpki", "l2_cache_data_mpki"),
+            ("l2_cache_data_mpki", "l1_cache_data_mpki"),
+            ("block_reach_mib", "translation_reach_mib"),
+            ("translation_area_mm2", "area_mm2"),
+        ):
+            smaller = np.minimum(column[below], column[above])
+            _require(f"{below} is at most {above}", column[below], smaller)
+        served = column["mechanism_hit_percent"] / 100.0 * column["l2_tlb_mpki"]
+        _require(
+            "walks and what the mechanism answered are the misses of the L2 TLB",
+            column["walks_per_kilo_instruction"] + served,
+            column["l2_tlb_mpki"],
+        )
+
+    def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
+        """What characterises the trace: name to (value, unit)."""
+        return characterise(workload.content.trace).rows()
+
+    def picture_workload(self, workload: Workload, path: Path) -> bool:
+        """Draws the trace; `path` ends in .png, .svg or .pdf."""
+        from archgym.simulators.translation.picture import picture
+
+        picture(workload.content.trace, path)
+        return True
+
+    def _mlp(self, content: TraceContent) -> float:
+        return content.mlp if self._core.overlaps_walks else 1.0
+
+    @property
+    def _max_records(self) -> int:
+        return SHORT_RECORDS if self.fidelity == "short" else 0
+
+
+# chosen: a workload is a few numbers here; these are more than anyone uses at a time.
+_MAX_BASELINES: Final = 1024
+_BASELINES: dict[tuple[str, int, str], float] = {}
+
+
+def _baseline_cycles(content: TraceContent, max_records: int, core: str) -> float:
+    """Cycles of the default design on a workload."""
+    from archgym.simulators.translation.run import run
+
+    key = (content.digest, max_records, core)
+    if key not in _BASELINES:
+        ready = latest_prepared(content.trace, content.digest, max_records, Memory())
+        default = Hardware(mlp=content.mlp if core_named(core).overlaps_walks else 1.0)
+        if len(_BASELINES) >= _MAX_BASELINES:
+            _BASELINES.clear()
+        _BASELINES[key] = count_cycles(default, run(ready, default)[0], core_named(core)).total
+    return _BASELINES[key]
+
+
+def _require(what: str, came: np.ndarray, expected: np.ndarray | float) -> None:
+    off = np.abs(came - expected) > _ROUNDING * np.maximum(1.0, np.abs(expected))
+    if off.any():
+        row = int(np.flatnonzero(off)[0])
+        wanted = float(np.broadcast_to(expected, came.shape)[row])
+        raise SimulatorError(
+            f"The translation model must keep that {what}; got {float(came[row])!r} instead of "
+            f"{wanted!r} in design {row} of {len(came)}. Please report the design and workload."
+        )

@@ -1,0 +1,376 @@
+"""Pages and page tables as the kernel looks them up, native or virtualised."""
+
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Final, NamedTuple, final
+
+import numpy as np
+import numpy.typing as npt
+
+from archgym.simulators.translation.layout import entry_lines, lay_out
+from archgym.simulators.translation.memory import Memory
+
+__all__ = ["ROW", "Packed", "Tables", "View", "native_view", "virtualised_view"]
+
+ROW: Final = 9
+_LINES_PER_PAGE: Final = 64
+_HOST_SEED: Final = 1  # chosen: added to the seed, so that the host breaks other blocks
+_HUGE_BITS: Final = 9
+_CODE: Final = np.int32
+
+
+class Tables(NamedTuple):
+    """What is known of pages; a code is twice a page's place, plus 1 if it is huge.
+
+    Attributes:
+      number: (n_pages,) int64, the page's number in units of its own size.
+      next: (n_pages,) int32, the code of the page that follows; -1 where none is used.
+      leaf_level: (n_pages,) uint8, level at which its walk ends, 2 or 1.
+      lines: (4 * n_pages,) int32, lines of its entries at levels 4, 3, 2, 1.
+      table_nested: (4 * n_pages,) int32, codes of the nested pages that those entries lie in.
+      data_nested: (n_pages,) int32, code of the nested page that holds the page.
+      nested_number: (n_nested,) int64, the nested page's number in units of its own size.
+      nested_lines: (4 * n_nested,) int32, lines of the host's entries at levels 4, 3, 2, 1.
+    """
+
+    number: npt.NDArray[np.int64]
+    next: npt.NDArray[np.int32]
+    leaf_level: npt.NDArray[np.uint8]
+    lines: npt.NDArray[np.int32]
+    table_nested: npt.NDArray[np.int32]
+    data_nested: npt.NDArray[np.int32]
+    nested_number: npt.NDArray[np.int64]
+    nested_lines: npt.NDArray[np.int32]
+
+
+class Packed(NamedTuple):
+    """Everything that the kernel looks up, for one size of block.
+
+    Attributes:
+      table: int32, parts that begin at the places below.
+      numbers: (n_pages + n_nested,) int64, numbers of pages and nested pages, each in units of its
+        own size.
+      places: Where each part of `table` begins. At 0 begin `ROW` entries a region of 2 MiB: the
+        lines of its entries at levels 4, 3 and 2; ids of its prefixes at levels 4 and 3; the level
+        at which its walks end; and codes of the nested pages that hold the entries of levels 4, 3
+        and 2.
+    """
+
+    table: npt.NDArray[np.int32]
+    numbers: npt.NDArray[np.int64]
+    places: dict[str, int]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class View:
+    """A trace's steps and pages as one kind of machine sees them.
+
+    Attributes:
+      code: (n_steps,) int32, the page's code; -1 where an invalidation meets no page.
+      number: (n_steps,) int64, the page's number in units of its own size.
+      line: (n_steps,) int32, the physical line.
+      leaf_line: (n_steps,) int32, the line of the entry at which the page's walk ends.
+      region: (n_steps,) int32, which region of 2 MiB the page lies in.
+      tables: Of the pages.
+      page_region: (n_pages,) int64, as `region`.
+      frame: (n_pages,) int64, a frame of 4 KiB in the page.
+      is_huge: (n_pages,), whether the page is one of 2 MiB.
+      nested_is_huge: (n_nested,), as `is_huge`, of pages of the host.
+    """
+
+    code: npt.NDArray[np.int32]
+    number: npt.NDArray[np.int64]
+    line: npt.NDArray[np.int32]
+    leaf_line: npt.NDArray[np.int32]
+    region: npt.NDArray[np.int32]
+    tables: Tables
+    page_region: npt.NDArray[np.int64]
+    frame: npt.NDArray[np.int64]
+    is_huge: npt.NDArray[np.bool_]
+    nested_is_huge: npt.NDArray[np.bool_]
+    _packed: dict[int, Packed] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
+
+    @property
+    def n_pages(self) -> int:
+        """Distinct pages, of both sizes."""
+        return len(self.tables.number)
+
+    @property
+    def n_nested(self) -> int:
+        """Distinct pages of the host; one that stands for none where there is no host."""
+        return len(self.tables.nested_number)
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory that it takes by now."""
+        arrays: list[np.ndarray] = [
+            self.code,
+            self.number,
+            self.line,
+            self.leaf_line,
+            self.region,
+            self.frame,
+        ]
+        arrays += [self.page_region, *self.tables]
+        arrays += [a for packed in self._packed.values() for a in (packed.table, packed.numbers)]
+        return sum(array.nbytes for array in arrays)
+
+    def packed(self, block_pages: int) -> Packed:
+        """What the kernel looks up where a block holds so many pages, a power of two.
+
+        It is made when it is first asked for.
+        """
+        with self._lock:
+            if block_pages not in self._packed:
+                self._packed[block_pages] = self._pack(block_pages.bit_length() - 1)
+            return self._packed[block_pages]
+
+    def _pack(self, shift: int) -> Packed:
+        known = self.tables
+        block = _first_alike((known.number >> shift) * 2 + self.is_huge)
+        # Pages of a block lie together if their frames are as far from each other as they are.
+        offset = (self.frame >> np.where(self.is_huge, _HUGE_BITS, 0)) - known.number
+        run = _first_alike((block << 32) | (offset & 0xFFFFFFFF))
+        nested_block = _first_alike((known.nested_number >> shift) * 2 + self.nested_is_huge)
+        parts: dict[str, np.ndarray] = {
+            "regions": self._regions().ravel(),
+            "page_leaf": _leaf_lines(known),
+            "page_region": self.page_region,
+            "next": known.next,
+            "block": _codes(block, self.is_huge),
+            "run": _codes(run, self.is_huge),
+            "leaf_nested": known.table_nested[3::4],
+            "data_nested": known.data_nested,
+            "nested_lines": known.nested_lines,
+            "nested_block": _codes(nested_block, self.nested_is_huge),
+        }
+        starts = np.cumsum([0, *(len(part) for part in parts.values())])
+        return Packed(
+            np.concatenate(list(parts.values())).astype(np.int32),
+            np.concatenate([known.number, known.nested_number]),
+            dict(zip(parts, starts.tolist(), strict=False)),
+        )
+
+    def _regions(self) -> npt.NDArray[np.int64]:
+        """(n_regions, `ROW`), as `Packed` says."""
+        known = self.tables
+        _, first = np.unique(self.page_region, return_index=True)
+        page = (known.number << np.where(self.is_huge, _HUGE_BITS, 0))[first]
+        rows = np.empty((len(first), ROW), dtype=np.int64)
+        rows[:, :3] = known.lines.reshape(-1, 4)[first, :3]
+        rows[:, 3] = _first_alike(page >> 27)
+        rows[:, 4] = _first_alike(page >> 18)
+        rows[:, 5] = known.leaf_level[first]
+        nested = known.table_nested.reshape(-1, 4)
+        rows[:, 6:] = nested[first, :3] if len(nested) == self.n_pages else 0
+        return rows
+
+
+def native_view(
+    page: npt.NDArray[np.int64],
+    line: npt.NDArray[np.uint8],
+    is_special: npt.NDArray[np.bool_],
+    memory: Memory,
+) -> View:
+    """The view of a machine without virtualisation.
+
+    Args:
+      page: (n_steps,), virtual numbers of 4 KiB pages.
+      line: (n_steps,), lines within the page.
+      is_special: (n_steps,), which steps are invalidations and flushes.
+      memory: Where pages go.
+
+    Raises:
+      InvalidArgumentError: The pages do not fit into the memory.
+    """
+    touched = _touched(page, is_special)
+    layout = lay_out(touched.pages, memory, memory.seed)
+    lines = _table_lines(touched.pages, layout.table)
+    pages = _Pages.of(touched.pages, layout.is_huge)
+    first = pages.first
+    none = np.zeros(4, dtype=np.int32)
+    tables = Tables(
+        number=pages.number,
+        next=pages.following(),
+        leaf_level=np.where(layout.is_huge[first], 2, 1).astype(np.uint8),
+        lines=lines[first].astype(np.int32).ravel(),
+        table_nested=none,
+        data_nested=none,
+        nested_number=np.zeros(1, dtype=np.int64),
+        nested_lines=np.zeros(4, dtype=np.int32),
+    )
+    return _view(page, line, is_special, touched, pages, layout.frame, tables, np.zeros(1, bool))
+
+
+def virtualised_view(
+    page: npt.NDArray[np.int64],
+    line: npt.NDArray[np.uint8],
+    is_special: npt.NDArray[np.bool_],
+    memory: Memory,
+) -> View:
+    """The view of a guest whose physical memory a host lays out as `memory` says for the guest.
+
+    A page is huge where both made it so. Arguments and errors as of `native_view`.
+    """
+    touched = _touched(page, is_special)
+    guest = lay_out(touched.pages, memory, memory.seed)
+    host = lay_out(guest.touched, memory, memory.seed + _HOST_SEED)
+    nested = _Pages.of(guest.touched, host.is_huge)
+
+    place = np.argsort(guest.touched)
+    ordered = guest.touched[place]
+
+    def at_host(frames: np.ndarray) -> np.ndarray:
+        return place[np.minimum(np.searchsorted(ordered, frames), len(place) - 1)]
+
+    data = at_host(guest.frame)
+    table = at_host(guest.table)
+    table_frame = np.where(guest.table >= 0, host.frame[table], -1)
+    pages = _Pages.of(touched.pages, guest.is_huge & host.is_huge[data])
+    first = pages.first
+    host_lines = _table_lines(guest.touched, host.table)[nested.first]
+    tables = Tables(
+        number=pages.number,
+        next=pages.following(),
+        leaf_level=np.where(guest.is_huge[first], 2, 1).astype(np.uint8),
+        lines=_table_lines(touched.pages, table_frame)[first].astype(np.int32).ravel(),
+        table_nested=nested.code[table][first].ravel(),
+        data_nested=nested.code[data][first],
+        nested_number=nested.number,
+        nested_lines=host_lines.astype(np.int32).ravel(),
+    )
+    frame = host.frame[data]
+    return _view(page, line, is_special, touched, pages, frame, tables, nested.is_huge)
+
+
+class _Touched(NamedTuple):
+    """4 KiB pages of a trace.
+
+    `pages` (n,) in the order of their first touch, `ordered` (n,) ascending, `rank` (n,) the place
+    in `pages` of each of `ordered`, and `of_step` (n_steps,) each step's place in `pages`, -1 for
+    steps that touch none.
+    """
+
+    pages: npt.NDArray[np.int64]
+    ordered: npt.NDArray[np.int64]
+    rank: npt.NDArray[np.int64]
+    of_step: npt.NDArray[np.int64]
+
+
+class _Pages(NamedTuple):
+    """Pages of both sizes: from 4 KiB pages, those in huge ones joined.
+
+    `code` (n,) int32 is of each 4 KiB page; of the pages themselves, `first` is the first 4 KiB
+    page of each, `number` its number in units of its size, and `is_huge` whether it is huge.
+    """
+
+    code: npt.NDArray[np.int32]
+    first: npt.NDArray[np.int64]
+    number: npt.NDArray[np.int64]
+    is_huge: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, pages: np.ndarray, is_huge: np.ndarray) -> "_Pages":
+        number = np.where(is_huge, pages >> _HUGE_BITS, pages)
+        _, first, inverse = np.unique(number * 2 + is_huge, return_index=True, return_inverse=True)
+        order = np.argsort(first)
+        rank = np.empty(len(first), dtype=np.int64)
+        rank[order] = np.arange(len(first))
+        first = first[order]
+        code = (2 * rank[inverse] + is_huge).astype(_CODE)
+        return cls(code, first, number[first], is_huge[first])
+
+    def following(self) -> npt.NDArray[np.int32]:
+        """(n_pages,) int32, the code of the page of the same size that follows, else -1."""
+        key = self.number * 2 + self.is_huge
+        order = np.argsort(key)
+        found = np.minimum(np.searchsorted(key[order], key + 2), len(key) - 1)
+        place = order[found]
+        return np.where(key[place] == key + 2, 2 * place + self.is_huge, -1).astype(_CODE)
+
+
+def _touched(page: np.ndarray, is_special: np.ndarray) -> _Touched:
+    steps = np.flatnonzero(~is_special) if is_special.any() else None
+    used = page if steps is None else page[steps]
+    starts = np.flatnonzero(np.diff(used, prepend=-1))  # fewer to sort: page changes only
+    ordered, first, inverse = np.unique(used[starts], return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    rank = np.empty(len(first), dtype=np.int64)
+    rank[order] = np.arange(len(first))
+    places = np.repeat(rank[inverse], np.diff(starts, append=len(used)))
+    if steps is not None:
+        of_step = np.full(len(page), -1, dtype=np.int64)
+        of_step[steps] = places
+        places = of_step
+    return _Touched(ordered[order], ordered, rank, places)
+
+
+def _view(
+    page: np.ndarray,
+    line: np.ndarray,
+    is_special: np.ndarray,
+    touched: _Touched,
+    pages: _Pages,
+    frame: np.ndarray,
+    tables: Tables,
+    nested_is_huge: np.ndarray,
+) -> View:
+    place = touched.of_step
+    code = pages.code[place]
+    for step in np.flatnonzero(is_special):
+        code[step] = _code_of(int(page[step]), touched, pages)
+    number = tables.number[np.maximum(code, 0) >> 1]
+    lines = (frame[place] * _LINES_PER_PAGE + line).astype(np.int32)
+    page_region = _ranks(touched.pages[pages.first] >> _HUGE_BITS)
+    owner = np.maximum(code, 0) >> 1
+    return View(
+        code=code,
+        number=number,
+        line=lines,
+        leaf_line=_leaf_lines(tables)[owner],
+        region=page_region.astype(np.int32)[owner],
+        tables=tables,
+        page_region=page_region,
+        frame=frame[pages.first],
+        is_huge=pages.is_huge,
+        nested_is_huge=nested_is_huge,
+    )
+
+
+def _leaf_lines(tables: Tables) -> npt.NDArray[np.int32]:
+    """(n_pages,) int32, the line of the entry at which each page's walk ends."""
+    lines = tables.lines.reshape(-1, 4)
+    return np.asarray(np.where(tables.leaf_level == 2, lines[:, 2], lines[:, 3]), dtype=np.int32)
+
+
+def _ranks(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """(n,), each value's place among the distinct ones, ascending."""
+    return np.asarray(np.unique(values, return_inverse=True)[1], dtype=np.int64)
+
+
+def _code_of(page: int, touched: _Touched, pages: _Pages) -> int:
+    """The code of the page that holds a 4 KiB page, -1 where none of it was touched."""
+    for wanted in (page, page >> _HUGE_BITS << _HUGE_BITS):
+        found = int(np.searchsorted(touched.ordered, wanted))
+        if found < len(touched.ordered):
+            met = int(touched.ordered[found])
+            code = int(pages.code[touched.rank[found]])
+            if met == page or (code & 1 and met >> _HUGE_BITS == page >> _HUGE_BITS):
+                return code
+    return -1
+
+
+def _table_lines(pages: np.ndarray, table: np.ndarray) -> npt.NDArray[np.int64]:
+    return np.where(table >= 0, entry_lines(pages, table), -1)
+
+
+def _first_alike(key: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """(n,), the first place that holds the same key as each."""
+    _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
+    return np.asarray(first[inverse], dtype=np.int64)
+
+
+def _codes(places: np.ndarray, is_huge: np.ndarray) -> npt.NDArray[np.int32]:
+    return np.asarray(2 * places + is_huge[places], dtype=_CODE)

@@ -1,0 +1,231 @@
+"""Walks of the page table, of one dimension or, under virtualisation, of two."""
+
+from typing import Any
+
+from archgym.kernels import compiled, inlined, kept_apart
+from archgym.simulators.translation.blocks import (
+    has_block,
+    is_costly,
+    make_block,
+    meets_block,
+    remember,
+)
+from archgym.simulators.translation.caches import pull
+from archgym.simulators.translation.state import (
+    CLASS_HOST_TABLE,
+    CLASS_TABLE,
+    LRU,
+    VICTIMA,
+)
+from archgym.simulators.translation.tlbs import fill, find, holds, push, set_of
+from archgym.simulators.translation.view import ROW
+
+__all__ = ["nested_tag", "walk", "walk_behind"]
+
+
+@compiled
+def walk(
+    m: Any,
+    c: Any,
+    tags: Any,
+    marks: Any,
+    t: Any,
+    numbers: Any,
+    code: Any,
+    number: Any,
+    leaf_line: Any,
+    region: Any,
+) -> Any:
+    """Walks for a page; the cycles, and in `touched_memory` whether it read memory.
+
+    Of the page-walk caches the deepest that hits is used; that level holds where the next table
+    lies, so under virtualisation its address needs no translation.
+    """
+    kept_apart()
+    place = code >> 1
+    page = number << 9 if code & 1 else number
+    row = ROW * region
+    leaf = t[row + 5]
+    m.touched_memory = 0
+    cycles = m.walk_cache_cycles
+    level = _first_level(m, tags, t, row, page, region)
+    is_known = level < 4
+    while level >= leaf:
+        if m.virtualised and not is_known:
+            nested = t[m.leaf_nested_place + place] if level == 1 else t[row + 10 - level]
+            cycles += _translate_nested(m, c, tags, marks, t, numbers, nested)
+        is_known = False
+        line = leaf_line if level == leaf else t[row + 4 - level]
+        cycles += pull(m, c, tags, marks, line, CLASS_TABLE)
+        c.walk_reads += 1
+        if level > leaf:
+            tag = region if level == 2 else t[row + 7 - level]
+            _put_prefix(m, tags, tag, page, level)
+        level -= 1
+    if m.virtualised:
+        nested = t[m.data_nested_place + place]
+        cycles += _translate_nested(m, c, tags, marks, t, numbers, nested)
+    return cycles
+
+
+@inlined
+def walk_behind(
+    m: Any,
+    c: Any,
+    tags: Any,
+    marks: Any,
+    t: Any,
+    numbers: Any,
+    code: Any,
+    number: Any,
+) -> None:
+    """Walks for a page that nothing waits for."""
+    leaf_line = t[m.page_leaf_place + (code >> 1)]
+    region = t[m.page_region_place + (code >> 1)]
+    walk(m, c, tags, marks, t, numbers, code, number, leaf_line, region)
+    c.background_walks += 1
+
+
+@inlined
+def _first_level(m: Any, tags: Any, t: Any, row: Any, page: Any, region: Any) -> Any:
+    """The level whose table the page-walk caches lead to; huge pages are in none of level 2."""
+    if t[row + 5] < 2 and _has_prefix(
+        tags,
+        m.walk_cache_2_base,
+        m.walk_cache_2_sets,
+        m.walk_cache_2_mask,
+        m.walk_cache_2_ways,
+        page >> 9,
+        region,
+    ):
+        return 1
+    if _has_prefix(
+        tags,
+        m.walk_cache_3_base,
+        m.walk_cache_3_sets,
+        m.walk_cache_3_mask,
+        m.walk_cache_3_ways,
+        page >> 18,
+        t[row + 4],
+    ):
+        return 2
+    if _has_prefix(
+        tags,
+        m.walk_cache_4_base,
+        m.walk_cache_4_sets,
+        m.walk_cache_4_mask,
+        m.walk_cache_4_ways,
+        page >> 27,
+        t[row + 3],
+    ):
+        return 3
+    return 4
+
+
+@inlined
+def _has_prefix(
+    tags: Any, start: Any, sets: Any, mask: Any, ways: Any, prefix: Any, tag: Any
+) -> Any:
+    if sets == 0:
+        return False
+    base = start + set_of(prefix, sets, mask) * ways
+    way = find(tags, base, ways, tag)
+    if way < 0:
+        return False
+    push(tags, base, way, tag)
+    return True
+
+
+@inlined
+def _put_prefix(m: Any, tags: Any, tag: Any, page: Any, level: Any) -> None:
+    """Puts what an entry of level 4, 3 or 2 said into that level's cache."""
+    if level == 2:
+        start, sets, mask = m.walk_cache_2_base, m.walk_cache_2_sets, m.walk_cache_2_mask
+        ways = m.walk_cache_2_ways
+    elif level == 3:
+        start, sets, mask = m.walk_cache_3_base, m.walk_cache_3_sets, m.walk_cache_3_mask
+        ways = m.walk_cache_3_ways
+    else:
+        start, sets, mask = m.walk_cache_4_base, m.walk_cache_4_sets, m.walk_cache_4_mask
+        ways = m.walk_cache_4_ways
+    if sets > 0:
+        prefix = page >> (9 * (level - 1))
+        base = start + set_of(prefix, sets, mask) * ways
+        way = find(tags, base, ways, tag)
+        push(tags, base, way if way >= 0 else ways - 1, tag)
+
+
+@inlined
+def nested_tag(m: Any, t: Any, code: Any) -> Any:
+    """Tag of the block of a nested page; its codes follow those of the pages."""
+    return -2 - (2 * m.n_pages + t[m.nested_block_place + (code >> 1)])
+
+
+@compiled
+def _translate_nested(
+    m: Any, c: Any, tags: Any, marks: Any, t: Any, numbers: Any, code: Any
+) -> Any:
+    """Translates a guest's physical page; the cycles."""
+    kept_apart()
+    number = numbers[m.n_pages + (code >> 1)]
+    ways = m.nested_ways
+    base = m.nested_base + set_of(number, m.nested_sets, m.nested_mask) * ways
+    cycles = m.nested_cycles
+    if holds(tags, marks, base, ways, LRU, code):
+        c.nested_hits += 1
+        return cycles
+    c.nested_misses += 1
+    is_victima = m.mechanism == VICTIMA
+    if is_victima and meets_block(m, tags, marks, number, nested_tag(m, t, code)):
+        c.nested_block_hits += 1
+        cycles += m.l2_cache_cycles
+    else:
+        walked = _host_walk(m, c, tags, marks, t, code)
+        c.host_walks += 1
+        c.host_walk_cycles += walked
+        cycles += walked
+        if (
+            is_victima
+            and m.insert_on_miss
+            and is_costly(m, c, marks, m.history_base + m.n_pages + (code >> 1))
+        ) and _make_nested_block(m, c, tags, marks, t, numbers, code):
+            c.block_inserts_on_miss += 1
+    evicted = fill(m, tags, marks, base, ways, LRU, code)
+    if evicted >= 0 and is_victima and m.insert_on_eviction:
+        other = numbers[m.n_pages + (evicted >> 1)]
+        costly = is_costly(m, c, marks, m.history_base + m.n_pages + (evicted >> 1))
+        if costly and not has_block(m, tags, other, nested_tag(m, t, evicted)):
+            _host_walk(m, c, tags, marks, t, evicted)
+            c.background_host_walks += 1
+            if _make_nested_block(m, c, tags, marks, t, numbers, evicted):
+                c.block_inserts_on_eviction += 1
+    return cycles
+
+
+@compiled
+def _host_walk(m: Any, c: Any, tags: Any, marks: Any, t: Any, code: Any) -> Any:
+    """Reads the host's entries for a nested page, and remembers what it cost."""
+    kept_apart()
+    first = 4 * (code >> 1)
+    before = m.touched_memory
+    m.touched_memory = 0
+    cycles = 0
+    for entry in range(first, first + (3 if code & 1 else 4)):
+        cycles += pull(m, c, tags, marks, t[m.nested_lines_place + entry], CLASS_HOST_TABLE)
+        c.walk_reads += 1
+    remember(marks, m.history_base + m.n_pages + (code >> 1), m.touched_memory)
+    m.touched_memory |= before
+    return cycles
+
+
+@inlined
+def _make_nested_block(
+    m: Any, c: Any, tags: Any, marks: Any, t: Any, numbers: Any, code: Any
+) -> Any:
+    number = numbers[m.n_pages + (code >> 1)]
+    tag = nested_tag(m, t, code)
+    if has_block(m, tags, number, tag):
+        return False
+    leaf = t[m.nested_lines_place + 4 * (code >> 1) + (2 if code & 1 else 3)]
+    make_block(m, c, tags, marks, number, tag, leaf)
+    return True

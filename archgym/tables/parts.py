@@ -1,0 +1,176 @@
+"""Parts of an unfinished table: what is cut, and what of it is simulated.
+
+A part whose results are all there is a file, checksummed. Of a part that is being simulated there
+is a file now and then, with a mark for each result that is there, so that a build that is killed
+loses seconds of work however slow the simulator is.
+"""
+
+import hashlib
+import json
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+
+from archgym.declaration import Declaration
+from archgym.errors import InvalidArgumentError
+from archgym.storage import open_file, storage_errors, write_atomic
+from archgym.task import Task
+
+__all__ = ["PART_SIZE", "Build", "Part", "read_part", "write_plan"]
+
+# chosen: combinations of a part; the DRAM simulator takes some seconds for its designs.
+PART_SIZE = 2**14
+_PLAN_NAME = "plan.json"
+_MAX_PLAN = 2**20
+
+
+@final
+@dataclass(frozen=True)
+class Build:
+    """What is built, and where."""
+
+    task: Task
+    declaration: Declaration
+    folder: Path
+    part_size: int
+    n_designs: int
+
+    @property
+    def key(self) -> str:
+        """What parts of one and the same build have in common."""
+        digests = [workload.digest for workload in self.declaration.workloads]
+        content = [self.declaration.identity(), digests, self.part_size]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def n_parts(self) -> int:
+        """How many parts the space is cut into."""
+        return -(-self.task.space.size // self.part_size)
+
+    def numbers(self, part: int) -> np.ndarray:
+        """Numbers of the distinct designs of a part, in order."""
+        space = self.task.space
+        start = part * self.part_size
+        stop = start + self.part_size
+        rows = [
+            space.flat(indices)
+            for indices in space.enumerate(start, stop, chunk=PART_SIZE, canonical=True)
+        ]
+        return np.concatenate(rows) if rows else np.empty(0, dtype=np.int64)
+
+    def path(self, part: int) -> Path:
+        """File of a part."""
+        return self.folder / f"part-{part:05d}"
+
+    def unfinished_path(self, part: int) -> Path:
+        """File of what there is of a part."""
+        return self.folder / f"unfinished-{part:05d}"
+
+
+@final
+class Part:
+    """Results of a part as they come: n designs on w workloads."""
+
+    def __init__(self, build: Build, number: int, n: int) -> None:
+        """Takes what an earlier build left of it."""
+        w, n_metrics = len(build.task.workloads), len(build.task.metrics)
+        self._build, self.number = build, number
+        self.values = np.full((n, w, n_metrics), np.nan)
+        self.reason = np.zeros((n, w), dtype=np.int16)
+        self.is_known = np.zeros((n, w), dtype=bool)
+        self._read_unfinished()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all results are there."""
+        return bool(self.is_known.all())
+
+    def add(self, rows: np.ndarray, place: int, values: np.ndarray, reason: np.ndarray) -> None:
+        """Takes results of some designs on one workload."""
+        self.values[rows, place], self.reason[rows, place] = values, reason
+        self.is_known[rows, place] = True
+
+    def write(self) -> None:
+        """Writes it, whole or as far as it is.
+
+        Raises:
+          StorageError: It cannot be written.
+        """
+        body = self.values.astype("<f8").tobytes() + self.reason.astype("<i2").tobytes()
+        unfinished = self._build.unfinished_path(self.number)
+        if self.is_whole:
+            write_atomic(self._build.path(self.number), (hashlib.sha256(body).digest(), body))
+            with suppress(OSError):
+                unfinished.unlink(missing_ok=True)
+        elif self.is_known.any():
+            body += self.is_known.tobytes()
+            write_atomic(unfinished, (hashlib.sha256(body).digest(), body))
+
+    def _read_unfinished(self) -> None:
+        n, w, n_metrics = self.values.shape
+        body = _body(self._build.unfinished_path(self.number), n * w * (8 * n_metrics + 3))
+        if body is None:
+            return
+        known = np.frombuffer(body, np.uint8, offset=len(body) - n * w).reshape(n, w) == 1
+        values, reason = _results(body, n, w, n_metrics)
+        self.values[known], self.reason[known] = values[known], reason[known]
+        self.is_known = known
+
+
+def read_part(build: Build, part: int, n: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Metrics (n, w, n_metrics) and reasons (n, w) of a part; None where it is not there whole.
+
+    Raises:
+      StorageError: It cannot be read.
+    """
+    w, n_metrics = len(build.task.workloads), len(build.task.metrics)
+    body = _body(build.path(part), n * w * (8 * n_metrics + 2))
+    return None if body is None else _results(body, n, w, n_metrics)
+
+
+def _results(body: bytes, n: int, w: int, n_metrics: int) -> tuple[np.ndarray, np.ndarray]:
+    values = np.frombuffer(body, "<f8", n * w * n_metrics)
+    reason = np.frombuffer(body, "<i2", n * w, offset=8 * n * w * n_metrics)
+    return values.reshape(n, w, n_metrics), reason.reshape(n, w)
+
+
+def _body(path: Path, size: int) -> bytes | None:
+    """Content of a file of this size, without the checksum before it; None where it is damaged."""
+    if not path.is_file() or path.stat().st_size != 32 + size:
+        return None
+    with storage_errors(path, "read"), open_file(path) as handle:
+        content = handle.read(32 + size)
+    body = content[32:]
+    return body if hashlib.sha256(body).digest() == content[:32] else None
+
+
+def write_plan(build: Build) -> None:
+    """Says in the folder what is built there.
+
+    Raises:
+      InvalidArgumentError: The folder holds something else.
+      StorageError: It cannot be read or written.
+    """
+    path = build.folder / _PLAN_NAME
+    if path.exists():
+        with storage_errors(path, "read"), open_file(path) as handle:
+            content = handle.read(_MAX_PLAN)
+        try:
+            key = json.loads(content)["key"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            key = None
+        if key != build.key:
+            raise InvalidArgumentError(
+                f"{build.folder} must hold parts of this very table; it holds those of another, "
+                "or it is damaged. Remove it, or choose another name for the table."
+            )
+        return
+    others = [item.name for item in build.folder.iterdir() if not item.name.endswith(".lock")]
+    if others:
+        raise InvalidArgumentError(
+            f"{build.folder} must be new or of this table; it holds {min(others)!r}. Move it away."
+        )
+    write_atomic(path, json.dumps({"key": build.key}) + "\n")

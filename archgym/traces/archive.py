@@ -1,0 +1,165 @@
+"""Archives of compressed arrays, as traces are stored: read piece by piece, never beyond limits."""
+
+import json
+import math
+import os
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, final
+
+import numpy as np
+
+from archgym.errors import FileFormatError
+from archgym.storage import storage_errors
+
+__all__ = ["Archive", "open_archive"]
+
+# chosen: a gigabyte is some 300 million accesses; a longer trace is better cut.
+_MAX_FILE_BYTES = 2**30
+# chosen: some ten thousand entries; `zipfile` reads the whole list before anything else.
+_MAX_LIST_BYTES = 2**20
+# chosen: a header takes a kilobyte.
+_MAX_HEADER_BYTES = 2**20
+# A zip file without a comment ends with this record: APPNOTE.TXT 6.3.10, section 4.3.16.
+_END = struct.Struct("<4s4H2LH")
+_END_MAGIC = b"PK\x05\x06"
+_LOCATOR_BYTES, _LOCATOR_MAGIC = 20, b"PK\x06\x07"
+# Others can claim any memory for their dictionary.
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_PIECE_BYTES = 2**20
+# chosen: more than any header that NumPy writes for a plain array.
+_MAX_ARRAY_HEADER_BYTES = 4096
+_ARRAY_HEADER = re.compile(
+    rb"\{'descr': '([<>|=]?[A-Za-z]\d{0,3})', 'fortran_order': False, "
+    rb"'shape': \(((?:\d{1,18}(?:, ?)?){0,4})\), \}\s*"
+)
+_BAD = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, ValueError, EOFError, KeyError, IndexError),
+    # RuntimeError: what zipfile says of a password or of a compression it does not know.
+    *(RuntimeError, OverflowError, SyntaxError, TypeError, MemoryError, AttributeError),
+)
+
+
+@contextmanager
+def open_archive(path: str | Path, what: str, remedy: str) -> Iterator["Archive"]:
+    """An archive, in which whatever is wrong becomes one line.
+
+    Args:
+      path: The file.
+      what: What it should be, such as "a memory trace".
+      remedy: What to do where it is not, without a full stop.
+
+    Raises:
+      FileFormatError: The file is damaged or something else; also from the block's reads.
+      StorageError: It cannot be read.
+    """
+    path = Path(path)
+    try:
+        with storage_errors(path, "read"), path.open("rb") as handle:
+            _check_list(handle)
+            with zipfile.ZipFile(handle) as archive:
+                yield Archive(archive)
+    except FileFormatError:
+        raise
+    except _BAD as error:
+        words = (str(error).strip().split("\n")[0] or type(error).__name__)[:200].rstrip(".")
+        raise FileFormatError(path, None, f"the file must be {what}; {words}", remedy) from None
+
+
+@final
+class Archive:
+    """What an open archive holds; every read says how much it may take."""
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._archive = archive
+        self.names = tuple(archive.namelist())
+        if len(set(self.names)) != len(self.names):
+            raise ValueError("two entries have one name")
+        for entry in archive.infolist():
+            if entry.compress_type not in _COMPRESSIONS:
+                raise ValueError(f"entry {entry.filename[:40]!r} is compressed in an unknown way")
+
+    def header(self, name: str) -> dict[str, Any]:
+        """The JSON object in an entry."""
+        if name not in self.names:
+            raise ValueError(f"it has no entry {name!r}")
+        with self._archive.open(name) as stream:
+            content = stream.read(_MAX_HEADER_BYTES + 1)
+        if len(content) > _MAX_HEADER_BYTES:
+            raise ValueError(f"{name} is too large")
+        return json_object(content, name)
+
+    def array(self, name: str, dtype: type, max_shape: tuple[int, ...]) -> np.ndarray:
+        """The array in an entry `name`.npy.
+
+        Args:
+          name: The entry without its ending.
+          dtype: Its type, exactly.
+          max_shape: As many dimensions as it must have, none longer than this.
+        """
+        entry = f"{name}.npy"
+        if entry not in self.names:
+            raise ValueError(f"it has no array {name!r}")
+        with self._archive.open(entry) as stream:
+            shape = _array_shape(stream, name, dtype)
+            if len(shape) != len(max_shape) or any(
+                not 0 <= n <= most for n, most in zip(shape, max_shape, strict=True)
+            ):
+                raise ValueError(f"array {name!r} must have at most shape {max_shape}; got {shape}")
+            wanted = math.prod(shape) * np.dtype(dtype).itemsize
+            content = bytearray()
+            # Piece by piece, so that a size that is only claimed takes no memory.
+            while len(content) <= wanted and (piece := stream.read(_PIECE_BYTES)):
+                content += piece
+        if len(content) != wanted:
+            raise ValueError(f"array {name!r} of shape {shape} is cut off or goes on")
+        return np.frombuffer(content, dtype).reshape(shape)
+
+
+def json_object(content: bytes, name: str) -> dict[str, Any]:
+    """The JSON object in these bytes."""
+    value = json.loads(content)
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} holds no object")
+    return value
+
+
+def _check_list(handle: IO[bytes]) -> None:
+    """Refuses a file whose list of entries, which `zipfile` takes in whole, is long."""
+    size = handle.seek(0, os.SEEK_END)
+    if size > _MAX_FILE_BYTES:
+        raise ValueError(f"it has {size} bytes, more than {_MAX_FILE_BYTES}")
+    if size < _END.size:
+        raise ValueError("it is no archive or is cut off")
+    start = max(0, size - _END.size - _LOCATOR_BYTES)
+    handle.seek(start)
+    tail = handle.read()
+    magic, *_, list_bytes, _offset, _comment = _END.unpack(tail[-_END.size :])
+    if magic != _END_MAGIC or tail.startswith(_LOCATOR_MAGIC):
+        raise ValueError("it is no archive or is cut off")
+    if list_bytes > _MAX_LIST_BYTES:
+        raise ValueError("it holds too many entries")
+    handle.seek(0)
+
+
+def _array_shape(stream: IO[bytes], name: str, dtype: type) -> tuple[int, ...]:
+    """The shape in the head of a `.npy` file, which then stands at its data."""
+    prefix = stream.read(10)
+    if len(prefix) < 10 or prefix[:8] != b"\x93NUMPY\x01\x00":
+        raise ValueError(f"array {name!r} has no header that NumPy writes")
+    length = int.from_bytes(prefix[8:10], "little")
+    if length > _MAX_ARRAY_HEADER_BYTES:
+        raise ValueError(f"array {name!r} has a header of {length} bytes")
+    # NumPy's own reader takes any expression for a header, and fails in many ways where it is bad.
+    found = _ARRAY_HEADER.fullmatch(stream.read(length))
+    if found is None:
+        raise ValueError(f"array {name!r} has no header that NumPy writes")
+    kind = found[1].decode()
+    if kind != np.dtype(dtype).str:
+        raise ValueError(f"array {name!r} must be of type {np.dtype(dtype).str}; got {kind}")
+    return tuple(int(n) for n in found[2].split(b",") if n.strip())

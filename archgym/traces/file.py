@@ -1,0 +1,330 @@
+"""Files of memory traces: an archive of compressed chunks, written and read piece by piece.
+
+The file is a `.npz` archive. `trace.json` says what was recorded; `chunk-000000.npy` and so on
+hold 262,144 records each, as bytes: see `archgym.traces.coding`. No part of a trace needs more
+memory than its own chunk, to write or to read.
+"""
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from archgym.errors import InvalidArgumentError
+from archgym.storage import atomic_file, storage_errors
+from archgym.traces.archive import Archive, open_archive
+from archgym.traces.memory_trace import ADDRESS_BITS, AccessKind, MemoryTrace
+from archgym.traces.reference import MAX_RECORDS, is_planes, printable, read_planes
+
+__all__ = [
+    "TraceInfo",
+    "TraceWriter",
+    "iterate_memory_trace",
+    "joined",
+    "read_memory_trace",
+    "read_trace_info",
+    "trace_writer",
+    "write_memory_trace",
+]
+
+_HEADER = "trace.json"
+_FORMAT = "archgym-memory-trace"
+_VERSION = 1
+CHUNK_RECORDS = 2**18
+# A head, and at most 18 bytes a record.
+_MAX_CHUNK_BYTES = 18 * CHUNK_RECORDS + 4
+_WHAT = "a memory trace"
+_REMEDY = "Copy the file again, record one with `archgym trace record`, or convert another form"
+_PAGE_BITS = 12
+
+
+@final
+@dataclass(frozen=True)
+class TraceInfo:
+    """What a file says of its trace.
+
+    `skipped` are the data accesses before the first record; `exit_code` that of the program, None
+    where it was stopped or is not known; `data_pages` the distinct pages of 4 KiB with data.
+    """
+
+    name: str = ""
+    command: str = ""
+    date: str = ""
+    tool: str = ""
+    skipped: int = 0
+    exit_code: int | None = None
+    records: int = 0
+    instructions: int = 0
+    loads: int = 0
+    stores: int = 0
+    modifies: int = 0
+    fetches: int = 0
+    data_pages: int = 0
+
+    @property
+    def footprint_bytes(self) -> int:
+        """Memory in the pages with data [bytes]."""
+        return self.data_pages << _PAGE_BITS
+
+
+@final
+class TraceWriter:
+    """Takes records as they come and writes a chunk whenever one is full."""
+
+    def __init__(self, archive: zipfile.ZipFile, info: TraceInfo) -> None:
+        self._archive = archive
+        self._info = info
+        self._held: list[MemoryTrace] = []
+        self._n_held = 0
+        self._n_chunks = 0
+        self._pages = np.zeros(0, np.uint64)
+        self._counts = np.zeros(max(AccessKind) + 1, np.int64)
+        self._instructions = 0
+
+    @property
+    def info(self) -> TraceInfo:
+        """What has been written so far."""
+        count = self._counts.tolist()
+        return replace(
+            self._info,
+            records=sum(count),
+            instructions=self._instructions,
+            loads=count[AccessKind.LOAD],
+            stores=count[AccessKind.STORE],
+            modifies=count[AccessKind.MODIFY],
+            fetches=count[AccessKind.FETCH],
+            data_pages=len(self._pages),
+        )
+
+    def append(self, part: MemoryTrace) -> None:
+        """Adds records after those that are there."""
+        self._counts += np.bincount(part.kind, minlength=len(self._counts))
+        self._instructions += part.n_instructions
+        is_data = part.kind != AccessKind.FETCH
+        pages = np.unique(part.address[is_data] >> np.uint64(_PAGE_BITS))
+        if not np.isin(pages, self._pages, assume_unique=True).all():
+            self._pages = np.union1d(self._pages, pages)
+        self._held.append(part)
+        self._n_held += len(part)
+        while self._n_held >= CHUNK_RECORDS:
+            self._flush(CHUNK_RECORDS)
+
+    def finish(self, **changes: Any) -> TraceInfo:
+        """Writes what is left and the header; `changes` are fields of `TraceInfo`."""
+        if self._n_held:
+            self._flush(self._n_held)
+        self._info = replace(self._info, **changes)
+        info = self.info
+        header = {"format": _FORMAT, "version": _VERSION, "chunks": self._n_chunks, **asdict(info)}
+        self._write(_HEADER, (json.dumps(header, indent=1) + "\n").encode())
+        return info
+
+    def _flush(self, n: int) -> None:
+        whole = joined(self._held, self._info)
+        first, rest = whole[:n], whole[n:]
+        self._held, self._n_held = [rest], len(rest)
+        self._write(f"chunk-{self._n_chunks:06d}.npy", _encoded(first))
+        self._n_chunks += 1
+
+    def _write(self, name: str, content: bytes) -> None:
+        # Without the time of writing, so that equal traces are equal bytes.
+        entry = zipfile.ZipInfo(name)
+        self._archive.writestr(entry, content, zipfile.ZIP_DEFLATED, 6)
+
+
+@contextmanager
+def trace_writer(path: str | Path, info: TraceInfo) -> Iterator[TraceWriter]:
+    """A writer of a file that appears whole when the block ends well, or not at all.
+
+    The block calls `finish` as its last act.
+
+    Raises:
+      InvalidArgumentError: The file's name does not end in `.npz`.
+      StorageError: The file cannot be written.
+    """
+    if Path(path).suffix != ".npz":
+        raise InvalidArgumentError(
+            f"The file of a memory trace must end in .npz; got {Path(path).name!r}."
+        )
+    with (
+        atomic_file(path) as scratch,
+        storage_errors(path, "written"),
+        zipfile.ZipFile(scratch, "w") as archive,
+    ):
+        yield TraceWriter(archive, info)
+
+
+def write_memory_trace(
+    trace: MemoryTrace, path: str | Path, info: TraceInfo | None = None
+) -> TraceInfo:
+    """Writes a trace to a `.npz` file, whole or not at all.
+
+    Args:
+      trace: What to write; its name and command hold.
+      path: The file.
+      info: What else to say of it; counts are made anew.
+
+    Raises:
+      InvalidArgumentError: The file's name does not end in `.npz`.
+      StorageError: The file cannot be written.
+    """
+    about = replace(info or TraceInfo(), name=trace.name, command=trace.command)
+    with trace_writer(path, about) as writer:
+        for start in range(0, len(trace), CHUNK_RECORDS):
+            writer.append(trace[start : start + CHUNK_RECORDS])
+        return writer.finish()
+
+
+def read_memory_trace(path: str | Path, *, max_records: int = MAX_RECORDS) -> MemoryTrace:
+    """The trace in a `.npz` file, of this layout or of planes.
+
+    Args:
+      path: The file.
+      max_records: Most records to take in; each takes 15 bytes.
+
+    Raises:
+      FileFormatError: The file is damaged or something else, or holds more records.
+      StorageError: It cannot be read.
+    """
+    with open_archive(path, _WHAT, _REMEDY) as archive:
+        if not is_planes(archive.names):
+            info, n_chunks = _info(archive, max_records)
+            # Memory is taken as it is filled, so a number that is only claimed takes none.
+            instructions, kind = np.empty(info.records, np.uint32), np.empty(info.records, np.uint8)
+            size_bytes = np.empty(info.records, np.uint16)
+            address = np.empty(info.records, np.uint64)
+            place = 0
+            for part in _chunks(archive, info, n_chunks):
+                here = slice(place, place + len(part))
+                instructions[here], kind[here] = part.instructions, part.kind
+                size_bytes[here], address[here] = part.size_bytes, part.address
+                place += len(part)
+            return MemoryTrace(instructions, kind, size_bytes, address, info.name, info.command)
+    return read_planes(path, max_records=max_records)
+
+
+def iterate_memory_trace(
+    path: str | Path, *, max_records: int = MAX_RECORDS
+) -> Iterator[MemoryTrace]:
+    """The trace in a `.npz` file, chunk after chunk; at least one, which may be empty.
+
+    Raises:
+      FileFormatError, StorageError: As for `read_memory_trace`; also after some chunks.
+    """
+    with open_archive(path, _WHAT, _REMEDY) as archive:
+        if not is_planes(archive.names):
+            info, n_chunks = _info(archive, max_records)
+            yield from _chunks(archive, info, n_chunks)
+            return
+    yield read_planes(path, max_records=max_records)
+
+
+def read_trace_info(path: str | Path) -> TraceInfo:
+    """What a file says of its trace, without reading the records (but for planes).
+
+    Raises:
+      FileFormatError, StorageError: As for `read_memory_trace`.
+    """
+    with open_archive(path, _WHAT, _REMEDY) as archive:
+        if not is_planes(archive.names):
+            return _info(archive, 2**63)[0]
+    trace = read_planes(path)
+    count = np.bincount(trace.kind, minlength=max(AccessKind) + 1).tolist()
+    data = trace.address[trace.kind != AccessKind.FETCH] >> np.uint64(_PAGE_BITS)
+    return TraceInfo(
+        name=trace.name,
+        command=trace.command,
+        records=len(trace),
+        instructions=trace.n_instructions,
+        loads=count[AccessKind.LOAD],
+        stores=count[AccessKind.STORE],
+        modifies=count[AccessKind.MODIFY],
+        fetches=count[AccessKind.FETCH],
+        data_pages=len(np.unique(data)),
+    )
+
+
+def joined(parts: list[MemoryTrace], info: TraceInfo | None) -> MemoryTrace:
+    """One trace of several that follow each other, named as the first or as `info` says."""
+    if len(parts) == 1 and info is None:
+        return parts[0]
+    columns = [
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("instructions", "kind", "size_bytes", "address")
+    ]
+    named = parts[0] if info is None else info
+    instructions, kind, size_bytes, address = columns
+    return MemoryTrace(instructions, kind, size_bytes, address, named.name, named.command)
+
+
+def _encoded(part: MemoryTrace) -> bytes:
+    """A `.npy` file of a chunk."""
+    from archgym.traces.coding import packed
+
+    content = packed(part.instructions, part.kind, part.size_bytes, part.address)
+    stream = io.BytesIO()
+    np.lib.format.write_array(stream, content, version=(1, 0), allow_pickle=False)
+    return stream.getvalue()
+
+
+def _chunks(archive: Archive, info: TraceInfo, n_chunks: int) -> Iterator[MemoryTrace]:
+    from archgym.traces.coding import unpacked
+
+    n_read = 0
+    for number in range(n_chunks):
+        content = archive.array(f"chunk-{number:06d}", np.uint8, (_MAX_CHUNK_BYTES,))
+        instructions, kind, size_bytes, address = unpacked(
+            content, CHUNK_RECORDS, int(max(AccessKind)), ADDRESS_BITS
+        )
+        part = MemoryTrace(instructions, kind, size_bytes, address, info.name, info.command)
+        n_read += len(part)
+        if n_read > info.records:
+            raise ValueError(f"it holds more records than the {info.records} that it claims")
+        yield part
+    if n_read != info.records:
+        raise ValueError(f"it holds {n_read} of the {info.records} records that it claims")
+    if not n_chunks:
+        yield MemoryTrace(
+            np.zeros(0, np.uint32),
+            np.zeros(0, np.uint8),
+            np.zeros(0, np.uint16),
+            np.zeros(0, np.uint64),
+            info.name,
+            info.command,
+        )
+
+
+def _info(archive: Archive, max_records: int) -> tuple[TraceInfo, int]:
+    """The header's fields and how many chunks there are."""
+    header = archive.header(_HEADER)
+    if header.get("format") != _FORMAT or header.get("version") != _VERSION:
+        raise ValueError(
+            f"{_HEADER} must say format {_FORMAT!r}, version {_VERSION}; it says "
+            f"{str(header.get('format'))[:40]!r}, {str(header.get('version'))[:20]}"
+        )
+    values: dict[str, Any] = {}
+    for field in fields(TraceInfo):
+        value = header.get(field.name)
+        if field.name == "exit_code":
+            if value is not None and type(value) is not int:
+                raise ValueError("`exit_code` must be a whole number")
+        elif field.type is str:
+            if not isinstance(value, str):
+                raise ValueError(f"`{field.name}` must be text")
+            # Whatever a file says of itself is shown in terminals.
+            value = printable(value)
+        elif type(value) is not int or not 0 <= value < 2**63:
+            raise ValueError(f"`{field.name}` must be a whole number from 0")
+        values[field.name] = value
+    n_chunks = header.get("chunks")
+    if type(n_chunks) is not int or not 0 <= n_chunks <= len(archive.names):
+        raise ValueError("`chunks` must be the number of chunks")
+    if values["records"] > max_records:
+        raise ValueError(f"it holds {values['records']} records, more than {max_records}")
+    return TraceInfo(**values), n_chunks

@@ -1,0 +1,114 @@
+"""What of a program's accesses reaches memory: translated, and past two levels of cache."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from archgym.errors import InvalidArgumentError
+from archgym.traces.caches import LINE_BYTES, Cache, CacheSize
+from archgym.traces.memory_trace import AccessKind, MemoryTrace
+from archgym.traces.pages import PAGE_BITS, PageAllocator
+
+__all__ = ["Requests", "memory_requests"]
+
+_LINE_BITS = 6
+# chosen: some hundred megabytes of a text file; more than a search should simulate each time.
+MAX_REQUESTS = 4_000_000
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Requests:
+    """Lines of 64 bytes that are read and written, in program order.
+
+    Attributes:
+      address: (n,) int64, physical [bytes].
+      is_write: (n,) bool; the rest are reads.
+      instruction: (n,) int64, instructions that retired before each.
+      accesses: Data accesses that were taken in.
+      lines: Lines that they touched, an access across lines counted for each.
+      pages: Pages of 4 KiB that were given a frame.
+    """
+
+    address: np.ndarray
+    is_write: np.ndarray
+    instruction: np.ndarray
+    accesses: int
+    lines: int
+    pages: int
+
+    def __len__(self) -> int:
+        return len(self.address)
+
+
+def memory_requests(
+    parts: Iterable[MemoryTrace],
+    *,
+    first: CacheSize,
+    last: CacheSize,
+    capacity_bytes: int,
+    seed: int = 0,
+    skip: int = 0,
+    max_requests: int = MAX_REQUESTS,
+) -> Requests:
+    """Requests to memory that a trace causes.
+
+    Instruction fetches are left out, since a trace holds only those that enter a page; so are
+    invalidations.
+
+    Args:
+      parts: The trace, piece after piece.
+      first: The first level of data cache.
+      last: The last level.
+      capacity_bytes: Physical memory.
+      seed: Of the physical pages' order.
+      skip: Requests that are left out first, while the caches fill.
+      max_requests: Requests after which no more are taken.
+
+    Raises:
+      InvalidArgumentError: The pages exceed the memory, or no request is left.
+    """
+    caches, allocator = Cache(first, last), PageAllocator(capacity_bytes, seed)
+    taken: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    n_accesses, n_lines, n_found, instructions = 0, 0, 0, 0
+    for part in parts:
+        when = instructions + np.cumsum(part.instructions, dtype=np.int64)
+        instructions += part.n_instructions
+        is_data = part.kind <= AccessKind.MODIFY
+        is_data &= part.kind != AccessKind.FETCH
+        n_accesses += int(is_data.sum())
+        line, source = _lines(part, np.flatnonzero(is_data))
+        n_lines += len(line)
+        page = line >> np.uint64(PAGE_BITS - _LINE_BITS)
+        frame = allocator.frames(page) << np.uint64(PAGE_BITS - _LINE_BITS)
+        inner = line & np.uint64((1 << (PAGE_BITS - _LINE_BITS)) - 1)
+        cause, out, is_write = caches.pass_through(
+            (frame | inner).astype(np.int64), part.kind[source] != AccessKind.LOAD
+        )
+        # A cut of what has come so far, so that no more is held than is wanted.
+        keep = slice(max(0, skip - n_found), max(0, skip + max_requests - n_found))
+        n_found += len(out)
+        taken.append((out[keep] * LINE_BYTES, is_write[keep], when[source[cause[keep]]]))
+        if n_found >= skip + max_requests:
+            break
+    address, is_write, instruction = (np.concatenate(c) for c in zip(*taken, strict=True))
+    if not len(address):
+        raise InvalidArgumentError(
+            f"The trace must cause more requests to memory than are skipped, {skip}; it causes "
+            f"{n_found}. Skip fewer, or choose smaller caches."
+        )
+    return Requests(address, is_write, instruction, n_accesses, n_lines, allocator.n_pages)
+
+
+def _lines(part: MemoryTrace, data: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the virtual lines that accesses touch, and the record of each."""
+    start = part.address[data]
+    end = start + np.maximum(part.size_bytes[data], 1).astype(np.uint64) - np.uint64(1)
+    first = start >> np.uint64(_LINE_BITS)
+    n = ((end >> np.uint64(_LINE_BITS)) - first + np.uint64(1)).astype(np.int64)
+    place = np.repeat(np.arange(len(data)), n)
+    # Of each line the number within its access.
+    within = np.arange(len(place)) - np.repeat(np.cumsum(n) - n, n)
+    return first[place] + within.astype(np.uint64), data[place]

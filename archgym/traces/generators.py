@@ -1,0 +1,266 @@
+"""Memory traces that no program made: footprints beyond what is quickly recorded.
+
+Each is a function of its arguments alone. Loads and stores are of 8 bytes, and some instructions
+lie between them, as in a loop that does little else.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+
+import numpy as np
+
+from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.traces.memory_trace import ADDRESS_BITS, AccessKind, MemoryTrace
+
+__all__ = [
+    "GENERATED",
+    "generated_trace",
+    "mixture",
+    "pointer_chase",
+    "scattered",
+    "stride",
+    "uniform",
+    "zipf",
+]
+
+_GIB = 2**30
+_PAGE_BYTES = 4096
+_LINE_BYTES = 64
+# chosen: where Linux puts large mappings of x86-64, with room above.
+_START_ADDRESS = 0x7F00_0000_0000
+# chosen: between those of the recorded programs, 3 (gather) to 13 (random access).
+_INSTRUCTIONS = 6
+_MAX_FOOTPRINT = 2**46
+# A Zipf table of so many pages takes a second and 134 MB.
+_MAX_ZIPF_PAGES = 2**24
+
+
+def uniform(
+    n_accesses: int,
+    *,
+    seed: int,
+    footprint_bytes: int = 4 * _GIB,
+    store_share: float = 0.0,
+    instructions: int = _INSTRUCTIONS,
+    name: str = "uniform",
+) -> MemoryTrace:
+    """Accesses anywhere, all words alike.
+
+    Args:
+      n_accesses: 1 or more.
+      seed: Of addresses and kinds.
+      footprint_bytes: Size of the region, a page or more.
+      store_share: Share of accesses that are stores, 0 to 1.
+      instructions: Instructions an access, with its own.
+      name: Of the trace.
+    """
+    lines = _lines(n_accesses, footprint_bytes)
+    rng = np.random.default_rng(np.random.SeedSequence(seed))
+    places = rng.integers(lines * 8, size=n_accesses, dtype=np.uint64) * np.uint64(8)
+    return _trace(name, places, rng.random(n_accesses) < store_share, instructions)
+
+
+def zipf(
+    n_accesses: int,
+    *,
+    seed: int,
+    exponent: float = 0.8,
+    footprint_bytes: int = 4 * _GIB,
+    store_share: float = 0.0,
+    instructions: int = _INSTRUCTIONS,
+    name: str = "zipf",
+) -> MemoryTrace:
+    """Accesses to pages of which the k-th most popular has popularity k to the -`exponent`.
+
+    Popular pages lie anywhere in the region, and words of a page are alike.
+
+    Args:
+      n_accesses: 1 or more.
+      seed: Of addresses and kinds.
+      exponent: 0 for pages that are alike, 1 for Zipf's law; at most 4.
+      footprint_bytes: Size of the region, a page to 64 GiB.
+      store_share: Share of accesses that are stores, 0 to 1.
+      instructions: Instructions an access, with its own.
+      name: Of the trace.
+    """
+    lines = _lines(n_accesses, footprint_bytes)
+    pages = lines * _LINE_BYTES // _PAGE_BYTES
+    _require("exponent", 0.0 <= exponent <= 4.0, "lie in 0 to 4", exponent)
+    _require("footprint_bytes", pages <= _MAX_ZIPF_PAGES, "be at most 64 GiB", footprint_bytes)
+    rng = np.random.default_rng(np.random.SeedSequence(seed))
+    shares = np.cumsum(np.arange(1, pages + 1, dtype=np.float64) ** -exponent)
+    ranks = np.searchsorted(shares, rng.random(n_accesses) * shares[-1], side="right")
+    page = scattered(np.minimum(ranks, pages - 1).astype(np.uint64), pages)
+    words = rng.integers(_PAGE_BYTES // 8, size=n_accesses, dtype=np.uint64)
+    places = page * np.uint64(_PAGE_BYTES) + words * np.uint64(8)
+    return _trace(name, places, rng.random(n_accesses) < store_share, instructions)
+
+
+def stride(
+    n_accesses: int,
+    *,
+    stride_bytes: int = 64,
+    footprint_bytes: int = 4 * _GIB,
+    instructions: int = _INSTRUCTIONS,
+    name: str = "stride",
+) -> MemoryTrace:
+    """Loads at equal distances, which start again at the region's begin.
+
+    Args:
+      n_accesses: 1 or more.
+      stride_bytes: The distance, 1 or more.
+      footprint_bytes: Size of the region, a page or more.
+      instructions: Instructions an access, with its own.
+      name: Of the trace.
+    """
+    lines = _lines(n_accesses, footprint_bytes)
+    _require("stride_bytes", 1 <= stride_bytes <= footprint_bytes, "fit the region", stride_bytes)
+    steps = np.arange(n_accesses, dtype=np.uint64) * np.uint64(stride_bytes)
+    places = steps % np.uint64(lines * _LINE_BYTES)
+    # So that the last word of the region ends in it.
+    places -= places % np.uint64(8)
+    return _trace(name, places, np.zeros(n_accesses, np.bool_), instructions)
+
+
+def pointer_chase(
+    n_accesses: int,
+    *,
+    seed: int,
+    n_nodes: int | None = None,
+    footprint_bytes: int = 4 * _GIB,
+    instructions: int = _INSTRUCTIONS,
+    name: str = "pointer-chase",
+) -> MemoryTrace:
+    """Loads along a chain of nodes that lie anywhere, all of which come before one comes again.
+
+    Args:
+      n_accesses: 1 or more.
+      seed: Of the chain.
+      n_nodes: Nodes of a line of 64 bytes; by default as many as there are lines.
+      footprint_bytes: Size of the region, a page or more.
+      instructions: Instructions an access, with its own.
+      name: Of the trace.
+    """
+    lines = _lines(n_accesses, footprint_bytes)
+    nodes = lines if n_nodes is None else n_nodes
+    _require("n_nodes", 1 <= nodes <= lines, f"lie in 1 to {lines}, the lines there are", nodes)
+    start = np.random.default_rng(np.random.SeedSequence(seed)).integers(lines, dtype=np.uint64)
+    turn = np.arange(n_accesses, dtype=np.uint64) % np.uint64(nodes)
+    node = scattered((turn + start) % np.uint64(lines), lines)
+    return _trace(name, node * np.uint64(_LINE_BYTES), np.zeros(n_accesses, np.bool_), instructions)
+
+
+def mixture(
+    parts: Sequence[MemoryTrace], n_accesses: int, *, seed: int, name: str = "mixture"
+) -> MemoryTrace:
+    """Accesses of several traces in turn: each next one is of a trace by chance, all alike.
+
+    Args:
+      parts: Traces of at least one record; one that ends starts again.
+      n_accesses: 1 or more.
+      seed: Of the choice.
+      name: Of the trace.
+    """
+    _require("parts", bool(parts) and all(len(p) for p in parts), "hold records", len(parts))
+    _require("n_accesses", n_accesses >= 1, "be at least 1", n_accesses)
+    rng = np.random.default_rng(np.random.SeedSequence(seed))
+    chosen = rng.integers(len(parts), size=n_accesses)
+    columns = [np.zeros(n_accesses, kind) for kind in (np.uint32, np.uint8, np.uint16, np.uint64)]
+    for number, part in enumerate(parts):
+        here = np.flatnonzero(chosen == number)
+        taken = np.arange(len(here)) % len(part)
+        sources = (part.instructions, part.kind, part.size_bytes, part.address)
+        for column, source in zip(columns, sources, strict=True):
+            column[here] = source[taken]
+    instructions, kind, size_bytes, address = columns
+    return MemoryTrace(instructions, kind, size_bytes, address, name)
+
+
+def _mixed_4gb(n: int) -> MemoryTrace:
+    parts = (
+        uniform(n, seed=11, footprint_bytes=_GIB, store_share=0.3),
+        zipf(n, seed=12, exponent=1.0),
+        stride(n, stride_bytes=64, footprint_bytes=_GIB),
+        pointer_chase(n, seed=13, footprint_bytes=2 * _GIB),
+    )
+    return mixture(parts, n, seed=14, name="mixture-4gb")
+
+
+GENERATED: Mapping[str, tuple[str, Callable[[int], MemoryTrace]]] = MappingProxyType(
+    {
+        "random-4gb": (
+            "read-modify-write-like traffic anywhere in 4 GiB",
+            lambda n: uniform(n, seed=7, store_share=0.5, name="random-4gb"),
+        ),
+        "zipf-4gb": (
+            "loads of pages by Zipf's law, exponent 0.8, in 4 GiB",
+            lambda n: zipf(n, seed=8, name="zipf-4gb"),
+        ),
+        "stride-4gb": (
+            "loads 4,160 bytes apart, a new page each, in 4 GiB",
+            lambda n: stride(n, stride_bytes=4160, name="stride-4gb"),
+        ),
+        "pointer-chase-4gb": (
+            "loads along a chain of all lines of 4 GiB",
+            lambda n: pointer_chase(n, seed=9, name="pointer-chase-4gb"),
+        ),
+        "mixture-4gb": ("uniform, Zipf, stride and chain in turn, in 4 GiB", _mixed_4gb),
+    }
+)
+"""What each is, and how it is made of a number of accesses."""
+
+
+def generated_trace(name: str, n_accesses: int = 1_000_000) -> MemoryTrace:
+    """The generated trace of a name of `GENERATED`.
+
+    Raises:
+      UnknownNameError: There is none of this name.
+    """
+    if name not in GENERATED:
+        raise unknown_name("trace", name, GENERATED)
+    return GENERATED[name][1](n_accesses)
+
+
+def scattered(numbers: np.ndarray, n: int) -> np.ndarray:
+    """A permutation of 0 to n - 1 that looks random, n a power of two.
+
+    Steps of the finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014), each of which is one to
+    one on numbers of that many bits.
+    """
+    bits = n.bit_length() - 1
+    mask, half = np.uint64(n - 1), np.uint64(max(1, (bits + 1) // 2))
+    mixed = numbers
+    for factor in (0xBF58476D1CE4E5B9, 0x94D049BB133111EB):
+        mixed = ((mixed + np.uint64(0x9E3779B97F4A7C15)) * np.uint64(factor)) & mask
+        mixed ^= mixed >> half
+    return mixed
+
+
+def _lines(n_accesses: int, footprint_bytes: int) -> int:
+    _require("n_accesses", n_accesses >= 1, "be at least 1", n_accesses)
+    _require(
+        "footprint_bytes",
+        _PAGE_BYTES <= footprint_bytes <= _MAX_FOOTPRINT
+        and not footprint_bytes & (footprint_bytes - 1),
+        "be a power of two from 4096 to 2**46",
+        footprint_bytes,
+    )
+    return footprint_bytes // _LINE_BYTES
+
+
+def _trace(name: str, places: np.ndarray, is_store: np.ndarray, instructions: int) -> MemoryTrace:
+    _require("instructions", 1 <= instructions < 2**32, "be at least 1", instructions)
+    address = places + np.uint64(_START_ADDRESS)
+    assert int(address.max()) >> ADDRESS_BITS == 0
+    return MemoryTrace(
+        instructions=np.full(len(places), instructions, np.uint32),
+        kind=np.where(is_store, AccessKind.STORE, AccessKind.LOAD).astype(np.uint8),
+        size_bytes=np.full(len(places), 8, np.uint16),
+        address=address,
+        name=name,
+    )
+
+
+def _require(name: str, holds: bool, what: str, came: object) -> None:
+    if not holds:
+        raise InvalidArgumentError(f"`{name}` must {what}; got {came!r}.")

@@ -1,0 +1,226 @@
+"""Records a program's memory accesses under valgrind's lackey, piece by piece."""
+
+import fcntl
+import os
+import select
+import shlex
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Self, final
+
+from archgym.errors import InvalidArgumentError, MissingProgramError, SimulatorError
+from archgym.traces.file import TraceInfo, TraceWriter, trace_writer
+from archgym.traces.lackey import LackeyParser
+from archgym.traces.reference import MAX_RECORDS
+
+__all__ = ["DEFAULT_MAX_ACCESSES", "Recording", "record"]
+
+# chosen: some 10 to 30 MB of a file, and a minute or two of recording.
+DEFAULT_MAX_ACCESSES = 10_000_000
+# The most that Linux gives without privileges: /proc/sys/fs/pipe-max-size.
+_PIPE_BYTES = 2**20
+# chosen: lackey writes each line by itself; it is faster to let some gather than to wake for each.
+_GATHER_S = 0.004
+_REPORT_S = 0.5
+_LISTEN_S = 0.2
+# chosen: time for the program to clean up, once before it is told to stop and once after.
+_GRACE_S = 1.0
+
+
+@final
+@dataclass(frozen=True)
+class Recording:
+    """How far a recording is, and how it ended.
+
+    `info` is what was written; `accesses_seen` counts data accesses with the skipped ones;
+    `stopped` says why the program did not run to its end: "" where it did, "limit", "SIGINT" or
+    "SIGTERM".
+    """
+
+    info: TraceInfo
+    accesses_seen: int
+    elapsed_s: float
+    stopped: str = ""
+
+
+def record(
+    command: Sequence[str],
+    path: str | Path,
+    *,
+    name: str = "",
+    skip: int = 0,
+    max_accesses: int = DEFAULT_MAX_ACCESSES,
+    date: str = "",
+    report: Callable[[Recording], None] | None = None,
+) -> Recording:
+    """Runs a program under valgrind and writes its memory accesses to a file.
+
+    The program has this process's standard input, output and error. Its children, and what a
+    fork of it does, are not recorded. SIGINT and SIGTERM stop it; what was recorded is kept.
+
+    Args:
+      command: The program and its arguments.
+      path: The file, ending in `.npz`; it appears when the recording is complete.
+      name: The trace's name; by default the program's.
+      skip: Data accesses that are left out first.
+      max_accesses: Data accesses after which the program is stopped.
+      date: When this was, as the file should say it.
+      report: Called about twice a second.
+
+    Raises:
+      MissingProgramError: There is no valgrind, or no such program.
+      SimulatorError: Nothing was recorded, with valgrind's exit code.
+      StorageError: The file cannot be written.
+    """
+    _check(command, skip, max_accesses)
+    info = TraceInfo(
+        name=name or Path(command[0]).name,
+        command=shlex.join(command)[:1000],
+        date=date,
+        tool="valgrind lackey --trace-mem=yes",
+        skipped=skip,
+    )
+    started = time.monotonic()
+    with trace_writer(path, info) as writer, _Signals() as signals:
+        parser = LackeyParser(skip, max_accesses)
+        process, pipe = _start(command)
+        try:
+            stopped = _take(pipe, parser, writer, signals, started, report)
+        finally:
+            # Whatever waits to write is freed.
+            os.close(pipe)
+            ended = _end(process)
+        exit_code = None if stopped else ended
+        if not writer.info.records:
+            raise SimulatorError(_nothing(parser.accesses_seen, skip, exit_code, command))
+        skipped = min(skip, parser.accesses_seen)
+        info = writer.finish(exit_code=exit_code, skipped=skipped)
+    return Recording(info, parser.accesses_seen, time.monotonic() - started, stopped)
+
+
+def _check(command: Sequence[str], skip: int, max_accesses: int) -> None:
+    if not command:
+        raise InvalidArgumentError("A program must be named after `--`; there is none.")
+    if skip < 0 or not 1 <= max_accesses <= MAX_RECORDS:
+        raise InvalidArgumentError(
+            f"`skip` must be 0 or more and `max_accesses` 1 to {MAX_RECORDS}; got {skip!r} and "
+            f"{max_accesses!r}."
+        )
+    if shutil.which("valgrind") is None:
+        raise MissingProgramError(
+            "Recording needs the program `valgrind`, which is not installed. "
+            "Install it with: apt-get install valgrind."
+        )
+    if shutil.which(command[0]) is None:
+        raise MissingProgramError(
+            f"The program to record must exist and be executable; {command[0]!r} is not. Check "
+            "its path."
+        )
+
+
+def _start(command: Sequence[str]) -> tuple[subprocess.Popen[bytes], int]:
+    """The program under valgrind, and the end of the pipe at which its accesses come out."""
+    reading, writing = os.pipe()
+    with suppress(OSError, AttributeError):
+        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    options = ("--tool=lackey", "--trace-mem=yes", "-q", "--child-silent-after-fork=yes")
+    arguments = ["valgrind", *options, f"--log-fd={writing}", "--", *command]
+    try:
+        process = subprocess.Popen(arguments, pass_fds=(writing,))
+    except BaseException:
+        os.close(reading)
+        raise
+    finally:
+        os.close(writing)
+    return process, reading
+
+
+def _take(
+    pipe: int,
+    parser: LackeyParser,
+    writer: TraceWriter,
+    signals: "_Signals",
+    started: float,
+    report: Callable[[Recording], None] | None,
+) -> str:
+    """Takes records until the program ends or is to stop; says which, as `Recording.stopped`."""
+    reported = started
+    while not parser.is_done:
+        if signals.caught:
+            return signals.caught
+        if not select.select([pipe], [], [], _LISTEN_S)[0]:
+            continue
+        piece = os.read(pipe, parser.max_piece_bytes)
+        if not piece:
+            return ""
+        part = parser.parse(piece)
+        if len(part):
+            writer.append(part)
+        if writer.info.records > MAX_RECORDS - parser.max_piece_records:
+            return "limit"
+        now = time.monotonic()
+        if report is not None and now - reported >= _REPORT_S:
+            report(Recording(writer.info, parser.accesses_seen, now - started))
+            reported = now
+        if len(piece) < _PIPE_BYTES // 2:
+            time.sleep(_GATHER_S)
+    return "limit"
+
+
+def _end(process: subprocess.Popen[bytes]) -> int:
+    """Waits for the program, or stops it where it goes on; returns its exit code."""
+    for stop in (None, process.terminate, process.kill):
+        if stop is not None:
+            stop()
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(timeout=_GRACE_S)
+    return process.wait()
+
+
+@final
+class _Signals:
+    """While open, SIGINT and SIGTERM are only noted, so that no record is cut in two."""
+
+    def __init__(self) -> None:
+        self.caught = ""
+        self._former: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                # A process that was started with nohup or in a script's background ignores it.
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._former[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._former.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.caught = signal.Signals(number).name
+
+
+def _nothing(seen: int, skip: int, exit_code: int | None, command: Sequence[str]) -> str:
+    if seen:
+        return (
+            f"`--skip` must be below the program's data accesses; it made {seen} and {skip} were "
+            "to be skipped. Pass a smaller number."
+        )
+    return (
+        f"valgrind recorded no access of {shlex.join(command)[:200]!r} and ended with exit code "
+        f"{exit_code}. Run it without recording to see whether it starts."
+    )

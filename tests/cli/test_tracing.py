@@ -1,0 +1,166 @@
+"""`archgym trace`: recording, filtering, converting and looking at traces."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from archgym.simulators.dram.recorded import RECORDED, recorded_trace
+from archgym.simulators.dram.trace import read_trace
+from archgym.traces import read_memory_trace, read_trace_info, shipped_info, shipped_names
+from tests.cli.conftest import Archgym
+
+needs_valgrind = pytest.mark.skipif(shutil.which("valgrind") is None, reason="needs valgrind")
+
+
+def test_traces_that_ship_are_listed(archgym: Archgym) -> None:
+    ran = archgym("trace", "list", "--json")
+
+    assert ran.code == 0
+    names = [row["name"] for row in ran.json]
+    assert set(shipped_names()) < set(names)
+    assert "random-4gb" in names
+
+
+@needs_valgrind
+def test_programs_output_is_its_own(archgym: Archgym) -> None:
+    ran = archgym("trace", "record", "-o", "a.npz", "--", "/bin/echo", "--debug", "-o")
+
+    assert (ran.code, ran.out) == (0, "--debug -o\n")
+    info = read_trace_info("a.npz")
+    assert info.command == "/bin/echo --debug -o"
+    assert info.exit_code == 0
+    assert f"{info.loads + info.stores + info.modifies:,} accesses" in ran.err
+
+
+@needs_valgrind
+def test_programs_exit_code_is_said_and_kept(archgym: Archgym) -> None:
+    ran = archgym("trace", "record", "--", "/bin/false")
+
+    assert ran.code == 0
+    assert "ended with exit code 1" in ran.err
+    assert read_trace_info("false.npz").exit_code == 1
+
+
+@needs_valgrind
+@pytest.mark.slow
+def test_recorded_program_is_filtered_and_evaluated(archgym: Archgym) -> None:
+    command = ("sort", "words.txt")
+    Path("words.txt").write_text("".join(f"{i * 7919 % 10007}\n" for i in range(20_000)))
+
+    for arguments in (
+        ("trace", "record", "--max-accesses", "400000", "--", *command),
+        ("trace", "filter", "sort.npz", "--l1", "8K:4", "--llc", "64K:8"),
+    ):
+        ran = archgym(*arguments)
+        assert ran.code == 0, ran.err
+    ran = archgym("evaluate", "dram", "-w", "sort.stl.gz", "--json")
+
+    assert ran.code == 0, ran.err
+    assert "sort.stl.gz" in str(ran.json) or "sort@" in str(ran.json)
+
+
+def test_programs_absence_is_one_line(archgym: Archgym) -> None:
+    ran = archgym("trace", "record", "--", "nosuchprogram")
+
+    assert ran.code == 1
+    assert ran.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_shipped_workload_is_what_the_command_makes_of_the_shipped_trace(
+    archgym: Archgym, name: str
+) -> None:
+    options = "--l1 32K:8 --llc 512K:8 --ipc 0.5 --clock-mhz 2000 --seed 1 --skip 20000"
+
+    ran = archgym(
+        "trace",
+        "filter",
+        name.removeprefix("recorded-"),
+        *options.split(),
+        *("--max-requests", "10000", "-o", "a.stl"),
+    )
+
+    assert ran.code == 0, ran.err
+    assert "10,000 requests of 64 bytes" in ran.out
+    assert read_trace("a.stl").digest == recorded_trace(name).digest
+
+
+def test_recipe_has_the_options_of_the_shipped_files() -> None:
+    recipe = Path(__file__).parents[2].joinpath("examples/recorded/record.sh").read_text()
+
+    assert "--l1 32K:8 --llc 512K:8 --ipc 0.5" in recipe
+    assert "--clock-mhz 2000 --seed 1 --skip 20000 --max-requests 10000" in recipe
+    for name in shipped_names():
+        info_line = next(line for line in recipe.splitlines() if line.startswith(f"{name} "))
+        assert (Path(__file__).parents[2] / f"examples/recorded/{name}.c").is_file()
+        _, skip, accesses = info_line.split()
+        info = shipped_info(name)
+        assert info.skipped == int(skip)
+        assert info.loads + info.stores + info.modifies == int(accesses)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("filter", "absent.npz"), "absent.npz cannot be read"),
+        (("filter", "kmer"), "Trace 'kmer' does not exist. Did you mean"),
+        (("filter", "sort", "--l1", "32K"), "`--l1` must be SIZE:WAYS"),
+        (("filter", "sort", "--device", "ddr9"), "Device 'ddr9' does not exist"),
+        (("filter", "sort", "--ipc", "0"), "`ipc` must be above 0"),
+        (("filter", "sort", "-o", "a.txt"), "`--out` must end in .stl"),
+        (("filter", "random-4gb", "-o", "a.stl"), "must fit into the device's memory"),
+        (("convert", "sort", "a.dat"), "`--to` must say the form of 'a.dat'"),
+        (("convert", "sort", "a.dat", "--to", "text"), "Form 'text' does not exist"),
+        (("convert", "absent.ldst", "a.npz"), "absent.ldst cannot be read"),
+        (("info", "absent.npz"), "absent.npz cannot be read"),
+        (("info", "sort", "--picture", "a.gif"), "`--picture` must end in .svg"),
+    ],
+)
+def test_mistake_is_one_line(archgym: Archgym, arguments: tuple[str, ...], words: str) -> None:
+    ran = archgym("trace", *arguments)
+
+    assert ran.code == 1
+    assert words in ran.err
+    assert "Traceback" not in ran.err
+    assert ran.err.splitlines()[-1].startswith("error: ")
+    assert not list(Path().glob("a.*"))
+
+
+# One record of 5,000 is of code. Each of the 2,000 stores is a load of its line in bubbles.
+@pytest.mark.parametrize(
+    ("form", "n_records"),
+    [("champsim.gz", 5000), ("ldst.xz", 4999), ("bubbles", 6999), ("stl.gz", 4999), ("npz", 5000)],
+)
+def test_trace_goes_to_a_form_and_back(archgym: Archgym, form: str, n_records: int) -> None:
+    ran = archgym("trace", "convert", "sort", f"a.{form}", "--limit", "5000")
+    assert (ran.code, "5,000 records" in ran.out) == (0, True), ran.err
+
+    ran = archgym("trace", "convert", f"a.{form}", "back.npz")
+
+    assert ran.code == 0, ran.err
+    assert len(read_memory_trace("back.npz")) == n_records
+    assert ("Lost" in ran.out or "no sizes" in ran.out or "no instructions" in ran.out) == (
+        form != "npz"
+    )
+
+
+@pytest.mark.slow
+def test_info_says_counts_and_reuse_and_draws(archgym: Archgym) -> None:
+    ran = archgym("trace", "info", "random-access", "--picture", "a.svg", "--json")
+
+    assert ran.code == 0, ran.err
+    assert ran.json["accesses"] == 200_000
+    assert ran.json["data pages"] == 28_532
+    # A third of the accesses are loads, a third stores to streams, a third anywhere.
+    assert 32 < ran.json["misses of 1,024 pages (LRU)"] < 34
+    assert Path("a.svg").read_text().count("<svg") == 1
+
+
+def test_info_of_requests_is_of_a_device(archgym: Archgym) -> None:
+    archgym("trace", "filter", "sort", "--llc", "512K:8", "-o", "a.stl")
+
+    ran = archgym("trace", "info", "a.stl", "--device", "ddr4-2400", "--json")
+
+    assert ran.code == 0, ran.err
+    assert ran.json["requests"] == 36_690

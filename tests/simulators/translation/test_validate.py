@@ -1,0 +1,144 @@
+"""The comparison reports what is met, and fails where something got worse."""
+
+import json
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from archgym.errors import FileFormatError
+from archgym.simulators.translation import validate as module
+from archgym.simulators.translation.accuracy import with_table
+from archgym.simulators.translation.trends import Trend
+from archgym.simulators.translation.validate import (
+    Line,
+    Validation,
+    expected_text,
+    markdown,
+    validate,
+)
+
+FOLDER = resources.files("archgym.simulators.translation")
+
+
+def committed() -> dict[str, list[float]]:
+    data: dict[str, list[float]] = json.loads(FOLDER.joinpath("data/accuracy.json").read_text())
+    return data
+
+
+def line(key: str, ours: float, shortfall: float) -> Line:
+    subject, where = key.split(" / ")
+    return Line(subject, where, "%", "+1", ours, "0 to 1", shortfall)
+
+
+@pytest.mark.slow
+def test_what_ships_is_as_good_as_committed() -> None:
+    told: list[str] = []
+
+    found = validate(None, told.append)
+
+    assert found.problems == ()
+    assert [row.is_met for row in found.lines if "recorded rows" in row.subject] == [True] * 3
+    assert any("random-4gb" in text for text in told)
+
+
+def test_row_that_was_met_and_is_not_is_a_problem() -> None:
+    key = next(key for key, (_, shortfall) in committed().items() if shortfall == 0.0)
+
+    assert module._problems([line(key, 0.5, 0.0)]) == ()
+    assert f"{key} must be 0 to 1" in module._problems([line(key, 9.0, 8.0)])[0]
+
+
+def test_unmet_row_may_not_get_worse() -> None:
+    key, shortfall = next((k, s) for k, (_, s) in committed().items() if s > 0.0)
+
+    assert module._problems([line(key, 0.0, shortfall)]) == ()
+    assert module._problems([line(key, 0.0, 1.5 * shortfall)])
+    assert module._problems([line(key, 0.0, 0.5 * shortfall)]) == ()
+
+
+def test_row_that_is_not_committed_is_a_problem() -> None:
+    assert "must be in data/accuracy.json" in module._problems([line("new / row", 1.0, 0.0)])[0]
+
+
+def test_trend_reads_as_a_row() -> None:
+    met = module._of_trend(Trend("walks", "gups", "%", "-50", -60.0, -98.0, -50.0))
+    unmet = module._of_trend(Trend("gain", "gups", "%", "+1", -2.0, 0.0, float("inf")))
+
+    assert (met.accepted, met.is_met) == ("-98 to -50", True)
+    assert (unmet.accepted, unmet.is_met, unmet.shortfall) == ("above 0", False, 2.0)
+    assert Validation((met, unmet), ()).rows[1] == (
+        "gain",
+        "gups",
+        "%",
+        "+1",
+        -2.0,
+        "above 0",
+        "NO",
+    )
+
+
+def test_markdown_marks_what_is_not_met() -> None:
+    rows = markdown(Validation((line("a / b", 0.5, 0.0), line("c / d", 3.0, 2.0)), ())).splitlines()
+
+    assert rows[2] == "| a | b | +1 | 0.5 % | 0 to 1 | yes |"
+    assert rows[3] == "| c | d | +1 | 3 % | 0 to 1 | **no** |"
+
+
+def test_expected_text_keeps_what_is_compared() -> None:
+    text = expected_text(Validation((line("a / b", 0.123456, 0.0),), ()))
+
+    assert json.loads(text) == {"a / b": [0.1235, 0.0]}
+
+
+def test_table_replaces_the_one_before() -> None:
+    readme = "Top\n<!-- accuracy: by a command -->\nold\n<!-- end of accuracy -->\nrest\n"
+
+    once = with_table(readme, "| new |\n")
+
+    assert "old" not in once
+    assert once == with_table(once, "| new |\n")
+    assert once.endswith("<!-- end of accuracy -->\nrest\n")
+
+
+def test_readme_shows_every_committed_row() -> None:
+    readme = FOLDER.joinpath("README.md").read_text()
+
+    for key, (_, shortfall) in committed().items():
+        subject, where = key.split(" / ")
+        row = next(r for r in readme.splitlines() if r.startswith(f"| {subject} | {where} |"))
+        assert ("**no**" in row) == (shortfall > 0.0), key
+
+
+def test_wrong_folder_is_told_before_anything_runs(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    with pytest.raises(FileFormatError, match=r"holds no pycachesim_\*\.csv"):
+        validate(tmp_path, told.append)
+    (tmp_path / "pycachesim_gups.csv").touch()
+    with pytest.raises(FileFormatError, match="holds results but no folder traces"):
+        validate(tmp_path, told.append)
+
+    assert told == []
+
+
+def test_absent_trace_is_named(tmp_path: Path) -> None:
+    (tmp_path / "traces").mkdir()
+
+    with pytest.raises(FileFormatError, match="must hold the traces gups, kmer"):
+        module._traces(tmp_path)
+
+
+@pytest.mark.slow
+def test_null_traces_of_the_reference_stay_null(reference: Path) -> None:
+    from archgym.simulators.translation.hardware import Hardware
+    from archgym.simulators.translation.memory import Memory
+    from archgym.simulators.translation.trial import tried
+
+    trace = module._traces(reference)["sqlite"]()
+    victima = Hardware(mechanism="victima", l2_cache_policy="tlb_srrip")
+
+    found = tried(trace, {"radix": Hardware(), "victima": victima}, Memory())
+
+    assert found["radix"].l2_tlb_mpki < 0.1
+    assert found["victima"].speedup_over(found["radix"]) == pytest.approx(1.0, abs=0.003)

@@ -1,0 +1,106 @@
+"""Workloads: what ships, what a file gives, and what is refused."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
+from archgym.simulators.translation.characterise import characterise
+from archgym.simulators.translation.picture import picture
+from archgym.simulators.translation.workloads import DEFAULT_WORKLOAD, load, names
+from archgym.traces import MemoryTrace, shipped_trace, write_memory_trace
+
+
+def small(n: int = 200, instructions: int = 2) -> MemoryTrace:
+    """Loads and stores in turn, two to a page."""
+    places = np.arange(n, dtype=np.uint64)
+    return MemoryTrace(
+        np.full(n, instructions, np.uint32),
+        (places % 2).astype(np.uint8),
+        np.full(n, 8, np.uint16),
+        (places // np.uint64(2)) * np.uint64(4096) + places % np.uint64(2) * np.uint64(64),
+        name="small",
+    )
+
+
+def test_recorded_programs_and_generated_accesses_ship() -> None:
+    assert {"kmer-count", "graph-search", "random-access", "random-4gb"} <= set(names())
+    assert DEFAULT_WORKLOAD in names()
+
+
+def test_users_trace_is_a_workload(tmp_path: Path) -> None:
+    write_memory_trace(small(), tmp_path / "mine.npz")
+
+    content = load(tmp_path / "mine.npz")
+
+    assert content.trace.address.tolist() == small().address.tolist()
+    assert content.digest == load(str(tmp_path / "mine.npz")).digest
+
+
+def test_digest_knows_every_column(tmp_path: Path) -> None:
+    digests = set()
+    for column in ("instructions", "kind", "size_bytes", "address"):
+        values = getattr(small(), column).copy()
+        values[7] += 2
+        changed = replace(small(), **{column: values})
+        write_memory_trace(changed, tmp_path / f"{column}.npz")
+        digests.add(load(tmp_path / f"{column}.npz").digest)
+
+    assert len(digests) == 4
+
+
+@pytest.mark.parametrize("trace", [small(20), small(200, instructions=0)])
+def test_trace_with_nothing_to_count_is_refused(trace: MemoryTrace, tmp_path: Path) -> None:
+    write_memory_trace(trace, tmp_path / "little.npz")
+
+    with pytest.raises(FileFormatError, match=r"little\.npz.*100 records or more"):
+        load(tmp_path / "little.npz")
+
+
+def test_damaged_file_is_refused_in_our_words(tmp_path: Path) -> None:
+    (tmp_path / "torn.npz").write_bytes(b"PK\x03\x04 and no more")
+
+    with pytest.raises(FileFormatError, match=r"torn\.npz") as refused:
+        load(tmp_path / "torn.npz")
+
+    assert "Error" not in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_unknown_name_lists_the_near_ones() -> None:
+    with pytest.raises(UnknownNameError, match="kmer-count"):
+        load("kmer")
+
+
+def test_character_counts_data_and_pages() -> None:
+    found = characterise(small())
+
+    assert (found.records, found.data_accesses, found.instructions) == (200, 200, 400)
+    assert found.store_percent == 50.0
+    assert found.footprint_mib == pytest.approx(100 * 4096 / 2**20)
+    assert found.huge_regions == 1
+    assert found.page_changes_per_kilo_instruction == pytest.approx(99 / 0.4)
+    assert found.pages_for_half == 50
+
+
+@pytest.mark.parametrize("ending", [".png", ".svg"])
+def test_same_trace_gives_the_same_picture(ending: str, tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        picture(small(), tmp_path / f"{name}{ending}")
+
+    assert (tmp_path / f"one{ending}").read_bytes() == (tmp_path / f"other{ending}").read_bytes()
+
+
+def test_picture_of_another_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"must end in \.png"):
+        picture(small(), tmp_path / "trace.gif")
+
+
+def test_shipped_trace_is_described_as_its_package_says() -> None:
+    found = characterise(shipped_trace("kmer-count"))
+
+    # The table in `archgym.traces.shipped`: 220,000 accesses, 15,805 pages.
+    assert found.data_accesses == 220_000
+    assert found.footprint_mib == pytest.approx(15_805 / 256)
