@@ -81,3 +81,17 @@ def test_interval_that_cannot_be_told_is_said_to_be_infinite(archgym: Archgym) -
     assert "too few designs were there to find out how wrong the proxy is" in ran.out
     assert as_json["metrics"]["latency_ns"]["low"] == 0
     assert as_json["metrics"]["latency_ns"]["high"] is None
+
+
+def test_options_of_a_mixture_are_named_as_they_are_given(archgym: Archgym) -> None:
+    for name in ("small", "large"):
+        device = ("-o", f"device={name}") if name == "large" else ()
+        assert archgym("search", "plugin", *device, "-n", "5", "--out", name).code == 0
+    archgym("dataset", "build", "small", "large", "--out", "data")
+
+    mixed = archgym("proxy", "train", "data", "--out", "p.npz")
+    absent = archgym("proxy", "train", "data", "--out", "p.npz", "--option", "device=huge")
+
+    assert (mixed.code, absent.code) == (1, 1)
+    assert "data has the defaults, device=large. Choose one with `options`." in mixed.err
+    assert "Options 'device=huge' does not exist. Did you mean 'device=large'?" in absent.err
