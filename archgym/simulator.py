@@ -10,7 +10,7 @@ from typing import Any, ClassVar, final
 
 import numpy as np
 
-from archgym.errors import SimulatorError, unknown_name
+from archgym.errors import InvalidArgumentError, SimulatorError, unknown_name
 from archgym.metrics import Metrics, MetricSpec
 from archgym.objective import Objective
 from archgym.space import DesignSpace
@@ -276,6 +276,7 @@ def make_simulator(
 
     Raises:
       UnknownNameError: There is no such space, fidelity or option; the message lists the near ones.
+      InvalidArgumentError: The constructor needs other arguments.
     """
     known = option_names(kind)
     for name in options:
@@ -288,10 +289,26 @@ def make_simulator(
     ):
         if wanted is not None and wanted not in names:
             raise unknown_name(what, wanted, names)
-        chosen[what] = names[0] if wanted is None else wanted
+        # A simulator with one space or fidelity has nothing to be told.
+        if len(names) > 1 or _takes(kind, what):
+            chosen[what] = names[0] if wanted is None else wanted
+    try:
+        inspect.signature(kind).bind(**chosen, **options)
+    except TypeError as error:
+        given = ", ".join(f"`{name}`" for name in (*chosen, *options)) or "no arguments"
+        raise InvalidArgumentError(
+            f"Simulator {kind.name!r} must be one that is made with {given}; its constructor "
+            f"differs: {error}. Give its other arguments defaults."
+        ) from None
     make: Any = kind
     simulator: Simulator = make(**chosen, **options)
     return simulator
+
+
+def _takes(kind: type[Simulator], name: str) -> bool:
+    """Whether the constructor has an argument with this name, or takes any."""
+    parameters = inspect.signature(kind).parameters
+    return name in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
 
 def option_names(kind: type[Simulator]) -> tuple[str, ...]:

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from archgym.errors import InvalidDesignError, SimulatorError
+from archgym.errors import InvalidArgumentError, InvalidDesignError, SimulatorError
 from archgym.metrics import MetricSpec
 from archgym.objective import Objective, Term
-from archgym.simulator import BatchResult, Simulator, Workload
+from archgym.simulator import BatchResult, Simulator, Workload, make_simulator
 from archgym.task import Task
 from tests.toys import SPACE, ToySimulator
 
@@ -186,3 +186,32 @@ def test_reasons_that_are_overridden_are_refused_before_anything_is_simulated() 
 
     with pytest.raises(SimulatorError, match="Rename `reasons` to `model_reasons`"):
         Task.make(Overridden())
+
+
+class Plain(ToySimulator):
+    """Has one space, and a constructor that is told nothing."""
+
+    name = "plain"
+    space = SPACE
+
+    def __init__(self) -> None:
+        super().__init__()
+
+
+class Needy(ToySimulator):
+    """Cannot be made without a licence."""
+
+    name = "needy"
+
+    def __init__(self, licence: str) -> None:
+        super().__init__()
+
+
+def test_simulator_whose_constructor_takes_nothing_is_made() -> None:
+    assert isinstance(make_simulator(Plain, "default", "standard", {}), Plain)
+    assert isinstance(make_simulator(Plain, None, None, {}), Plain)
+
+
+def test_simulator_whose_constructor_needs_more_is_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match=r"'needy' must be .* 'licence'"):
+        make_simulator(Needy, None, None, {})

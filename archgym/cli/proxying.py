@@ -153,7 +153,12 @@ def predict(
         [(s.name, number(v), number(low), number(high), unit(s.unit)) for s, v, low, high in rows],
         right=("expected", *ends),
     )
-    if found.is_unfamiliar[0]:
+    if any(high == float("inf") for *_, high in rows):
+        say(
+            "Where an interval ends in infinity, too few designs were there to find out how wrong "
+            "the proxy is: train it on more, or with a larger --calibration."
+        )
+    elif found.is_unfamiliar[0]:
         say(
             "The proxy extrapolates: it has seen no design with some of these values together. The "
             "interval is as wide as errors were in parts of the space that it was not shown."

@@ -143,10 +143,10 @@ def chosen_declaration(stored: StoredDataset, wanted: Mapping[str, Any]) -> Decl
         value = dict(value) if isinstance(value, Mapping) else value
         left = [trait for trait in traits if trait[name] == value]
         if not left:
-            raise unknown_name(name, str(value), {str(trait[name]) for trait in traits})
+            raise unknown_name(name, _told(value), {_told(trait[name]) for trait in traits})
         traits = left
     for name in wanted:
-        came = list(dict.fromkeys(str(trait[name]) for trait in traits))
+        came = list(dict.fromkeys(_told(trait[name]) for trait in traits))
         if len(came) > 1:
             raise InvalidArgumentError(
                 f"Rows must have one `{name}` to be read into arrays; {stored.path} has "
@@ -154,6 +154,13 @@ def chosen_declaration(stored: StoredDataset, wanted: Mapping[str, Any]) -> Decl
             )
     declaration: Declaration = traits[0]["declaration"]
     return declaration
+
+
+def _told(value: Any) -> str:
+    """A trait as `--option` takes it, where it is options."""
+    if not isinstance(value, Mapping):
+        return str(value)
+    return ", ".join(f"{name}={given}" for name, given in value.items()) or "the defaults"
 
 
 @final

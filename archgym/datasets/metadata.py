@@ -140,7 +140,9 @@ class About:
 
 def model_of(version: int, options: Mapping[str, str], fidelity: str, space_name: str) -> Model:
     """What rows of one declaration have in common."""
-    return version, json.dumps(dict(options), sort_keys=True), fidelity, space_name
+    # A simulator may have given numbers as options; its declaration has them as text.
+    texts = {str(name): str(value) for name, value in options.items()}
+    return version, json.dumps(texts, sort_keys=True), fidelity, space_name
 
 
 def task_workloads(task: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -19,7 +19,7 @@ from archgym.datasets.sources import DatasetSource, row_keys
 from archgym.datasets.split import PARTS, Assignment, Split
 from archgym.datasets.stored import StoredDataset, open_stored
 from archgym.declaration import Declaration
-from archgym.errors import ArchGymError, FileFormatError
+from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError
 from archgym.limits import check_whole
 from archgym.parquet import ParquetFile
 from archgym.progress import StageProgress
@@ -282,6 +282,11 @@ class _Sample:
             recipe = self._about.task_by_digest[digest]
             try:
                 task = Task.from_json(_plain(recipe), simulator)
+                strange = set(whole["workload"]) - {w.label for w in task.workloads}
+                if strange:
+                    raise InvalidArgumentError(
+                        f"its workload {min(strange)!r} has another name where it is simulated"
+                    )
                 for start in range(0, len(whole["indices"]), _AT_ONCE):
                     rows = {name: v[start : start + _AT_ONCE] for name, v in whole.items()}
                     self._compare(task, rows, task.evaluate(rows["indices"]), findings)

@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 __all__ = ["MinariWritten", "write_minari"]
 
 _ROOT = "MINARI_DATASETS_PATH"
-_ID = re.compile(r"([A-Za-z0-9_-]+/)*[A-Za-z0-9_-]+-v[0-9]+")
+_WORD = "[A-Za-z0-9_-]"
+# Minari takes no namespace of one letter.
+_ID = re.compile(rf"({_WORD}{{2,}}/|{_WORD}+(/{_WORD}+)+/)?{_WORD}+-v[0-9]{{1,9}}")
 # chosen: with 25 parameters and metrics, 2 GB; Minari takes all episodes at once.
 _MAX_ROWS = 10_000_000
 
@@ -92,7 +94,8 @@ def write_minari(
     name = id or _default_id(stored.about.name)
     if _ID.fullmatch(name) is None:
         raise InvalidArgumentError(
-            f"`id` must read namespace/name-vN, in letters, digits, - and _; got {name!r}."
+            "`id` must read namespace/name-vN, in letters, digits, - and _, the namespace with two "
+            f"or more; got {name!r}."
         )
     if stored.n_rows > _MAX_ROWS:
         raise InvalidArgumentError(

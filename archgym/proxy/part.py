@@ -94,9 +94,7 @@ class Part:
         if is_new:
             width = np.maximum(width, self.beyond[2, place])
         middle = self.scaling.scaled(self.predict(indices, facts))
-        # An infinite width has infinite ends, but of a metric that never changed.
-        with np.errstate(over="ignore", invalid="ignore"):
-            ends = [self.scaling.unscaled(middle + sign * width) for sign in (-1, 1)]
+        ends = [self.scaling.ends(middle + sign * width) for sign in (-1, 1)]
         # What was never below 0 has no interval there: counts, energies, times.
         ends[0] = np.where(self.scaling.low >= 0, np.maximum(ends[0], 0.0), ends[0])
         constant = self.scaling.factor == 0

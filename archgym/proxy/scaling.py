@@ -66,6 +66,13 @@ class Scaling:
         logged = np.exp(np.clip(plain, -_MOST_LOG, _MOST_LOG))
         return np.asarray(np.where(self.is_log, logged, plain))
 
+    def ends(self, scaled: np.ndarray) -> np.ndarray:
+        """As `unscaled`, of ends of intervals: infinite or 0 where no finite number is meant."""
+        # 0 times infinity is that of a metric that never changed.
+        with np.errstate(over="ignore", invalid="ignore"):
+            plain = self.shift + self.factor * scaled
+            return np.asarray(np.where(self.is_log, np.exp(plain), plain))
+
     def to_json(self) -> dict[str, list[Any]]:
         """The scaling as JSON."""
         return {

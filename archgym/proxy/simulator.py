@@ -154,11 +154,14 @@ class ProxySimulator(StandIn):
         self._has_warned = True
         prediction = self.predict(indices[unfamiliar[:1]], workload)
         spec, place = self._main_metric()
+        how = f"as wide as held {100 * _WARNING_LEVEL:.0f} % of designs in parts of the space that "
+        how += "were left out to find out"
+        if np.isinf(prediction.high[0, place]):
+            how = "since too few designs were there to find out how wrong that may be"
         logger.warning(
             "Proxy %s extrapolates: %d of %d designs have values, or pairs of values, that its "
             "training data never had. The first is predicted with %s %.6g %s, and the interval "
-            "%.6g to %.6g, as wide as held %.0f %% of designs in parts of the space that were left "
-            "out to find out. Simulate what you use.",
+            "%.6g to %.6g, %s. Simulate what you use.",
             self.path.name,
             len(unfamiliar),
             len(indices),
@@ -167,7 +170,7 @@ class ProxySimulator(StandIn):
             spec.unit,
             prediction.low[0, place],
             prediction.high[0, place],
-            100 * _WARNING_LEVEL,
+            how,
         )
 
     def _main_metric(self) -> tuple[MetricSpec, int]:

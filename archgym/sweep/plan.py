@@ -1,6 +1,5 @@
 """Plans of sweeps: which agents are to search which tasks, with which seeds, for how long."""
 
-import inspect
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -466,6 +465,7 @@ def _simulator(
 ) -> "Simulator":
     """A task's simulator or what stands in for it, each choice tried by itself."""
     from archgym.discovery import simulator_class
+    from archgym.simulator import make_simulator
     from archgym.standin import StandIn, check_agreement, open_stand_in
 
     if task.stand_in is not None:
@@ -479,20 +479,10 @@ def _simulator(
         )
         return opened
     kind: type[Simulator] = tried("simulator", lambda: simulator_class(task.simulator))
-    spaces, fidelities = kind.space_names, kind.fidelity_names
-    tried("space", lambda: _require("space", [task.space], spaces))
-    tried("fidelity", lambda: _require("fidelity", [task.fidelity], fidelities))
-    make: Any = kind
-    known = [n for n in inspect.signature(kind).parameters if n not in ("space", "fidelity")]
-    option = f"option of simulator {task.simulator!r}"
-    tried("options", lambda: _require(option, task.options, known))
+    tried("space", lambda: _require("space", [task.space], kind.space_names))
+    tried("fidelity", lambda: _require("fidelity", [task.fidelity], kind.fidelity_names))
     simulator: Simulator = tried(
-        "options",
-        lambda: make(
-            space=task.space or spaces[0],
-            fidelity=task.fidelity or fidelities[0],
-            **task.options,
-        ),
+        "options", lambda: make_simulator(kind, task.space, task.fidelity, task.options)
     )
     return simulator
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from archgym.datasets import build_dataset, merge_datasets, to_frame
+from archgym.datasets import build_dataset, merge_datasets, read_dataset, to_frame
 from archgym.datasets.columns import METADATA_KEY
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError
 from archgym.expression import P
@@ -159,6 +159,16 @@ def test_merged_study_has_the_rows_of_its_parts(tmp_path: Path) -> None:
     merged = to_frame([read_study(tmp_path / "m")])
 
     assert merged.equals(to_frame(logs))
+
+
+def test_options_that_are_no_text_are_kept_as_text(tmp_path: Path) -> None:
+    simulator = ToySimulator()
+    simulator.options = {"lanes": 4}  # type: ignore[dict-item]  # as a user may write it
+    search(tmp_path / "a", Task.make(simulator))
+
+    build_dataset([tmp_path / "a"], tmp_path / "out")
+
+    assert read_dataset(tmp_path / "out").declaration.options == {"lanes": "4"}
 
 
 def test_study_given_twice_is_refused(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ import pytest
 from archgym.datasets import Split, build_dataset, verify_dataset
 from archgym.datasets.manifest import write_manifest
 from archgym.errors import FileFormatError, StorageError
+from archgym.header import _checksum
 from archgym.study import Study
-from tests.datasets.making import mixture
+from tests.datasets.making import mixture, search
 from tests.toys import ToySimulator, toy_task
 
 TRAIN = "data/train-00000-of-00001.parquet"
@@ -251,3 +253,18 @@ def test_other_rows_or_units_than_were_written_are_refused(
 
     with pytest.raises(FileFormatError, match=problem):
         verify_dataset(dataset, sample=0)
+
+
+def test_workload_that_a_forged_study_names_otherwise_is_reported(tmp_path: Path) -> None:
+    search(tmp_path / "study")
+    path = tmp_path / "study" / "study.json"
+    data = json.loads(path.read_text())
+    del data["crc"]
+    data["task"]["workloads"][0]["name"] = "x"
+    path.write_text(json.dumps({**data, "crc": _checksum(data)}))
+    build_dataset([tmp_path / "study"], tmp_path / "dataset")
+
+    found = verify_dataset(tmp_path / "dataset", simulator=ToySimulator())
+
+    assert found.simulated == 0
+    assert "has another name where it is simulated" in " ".join(found.problems)

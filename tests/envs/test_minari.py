@@ -107,6 +107,7 @@ def test_wrong_arguments_are_refused_and_nothing_is_written(tmp_path: Path) -> N
         ({"id": "toy-v0"}, "must not exist yet"),
         ({"id": "../toy-v0"}, "must read namespace/name-vN"),
         ({"id": "toy"}, "must read namespace/name-vN"),
+        ({"id": "x/toy-v0"}, "the namespace with two or more; got 'x/toy-v0'"),
         ({"id": "toy-v1", "part": "train"}, "without parts"),
     ):
         with pytest.raises(InvalidArgumentError, match=problem):

@@ -131,3 +131,15 @@ def test_models_without_spread_learn_where_they_err(name: str) -> None:
 
     widths = np.log(high[:, 0]) - np.log(low[:, 0])
     assert widths.max() > 1.5 * widths.min()
+
+
+def test_interval_without_enough_designs_is_infinite() -> None:
+    part = train(toy_dataset(40), TrainOptions("forest", setting=QUICK, calibration=0.1)).parts[0]
+    indices = toy_dataset(40).indices[:5]
+
+    low, high = part.interval(indices, NO_FACTS, 0.99)
+
+    # Logarithms too: not the largest number there is.
+    assert part.scaling.is_log[0]
+    assert (low[:, 0] == 0).all()
+    assert np.isinf(high[:, 0]).all()
