@@ -107,7 +107,7 @@ def test_recipe_has_the_options_of_the_shipped_files() -> None:
         (("filter", "kmer"), "Trace 'kmer' does not exist. Did you mean"),
         (("filter", "sort", "--l1", "32K"), "`--l1` must be SIZE:WAYS"),
         (("filter", "sort", "--device", "ddr9"), "Device 'ddr9' does not exist"),
-        (("filter", "sort", "--ipc", "0"), "`ipc` must be above 0"),
+        (("filter", "sort", "--ipc", "0"), "`ipc` must be 0.0001 to 64"),
         (("filter", "sort", "-o", "a.txt"), "`--out` must end in .stl"),
         (("filter", "random-4gb", "-o", "a.stl"), "must fit into the device's memory"),
         (("convert", "sort", "a.dat"), "`--to` must say the form of 'a.dat'"),
