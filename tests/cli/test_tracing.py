@@ -3,11 +3,20 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from archgym.simulators.dram.recorded import RECORDED, recorded_trace
 from archgym.simulators.dram.trace import read_trace
-from archgym.traces import read_memory_trace, read_trace_info, shipped_info, shipped_names
+from archgym.traces import (
+    AccessKind,
+    MemoryTrace,
+    read_memory_trace,
+    read_trace_info,
+    shipped_info,
+    shipped_names,
+    write_memory_trace,
+)
 from tests.cli.conftest import Archgym
 
 needs_valgrind = pytest.mark.skipif(shutil.which("valgrind") is None, reason="needs valgrind")
@@ -164,3 +173,18 @@ def test_info_of_requests_is_of_a_device(archgym: Archgym) -> None:
 
     assert ran.code == 0, ran.err
     assert ran.json["requests"] == 36_690
+
+
+def test_read_modify_write_is_two_requests(archgym: Archgym) -> None:
+    kinds = np.array([AccessKind.LOAD, AccessKind.MODIFY, AccessKind.FETCH, 1, 3], np.uint8)
+    addresses = np.array([64, 128, 0x400000, 192, 256], np.uint64)
+    sizes = np.full(5, 8, np.uint16)
+    write_memory_trace(MemoryTrace(np.ones(5, np.uint32), kinds, sizes, addresses), "a.npz")
+
+    ran = archgym("trace", "convert", "a.npz", "a.stl")
+
+    assert ran.code == 0, ran.err
+    found = read_trace("a.stl")
+    assert found.addresses.tolist() == [64, 128, 128, 192, 256, 256]
+    assert found.is_write.tolist() == [False, False, True, True, False, True]
+    assert found.ticks.tolist() == [0, 1, 1, 3, 4, 4]
