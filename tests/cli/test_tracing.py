@@ -39,7 +39,10 @@ def test_programs_output_is_its_own(archgym: Archgym) -> None:
     info = read_trace_info("a.npz")
     assert info.command == "/bin/echo --debug -o"
     assert info.exit_code == 0
-    assert f"{info.loads + info.stores + info.modifies:,} accesses" in ran.err
+    accesses = info.loads + info.stores + info.modifies
+    assert f"{accesses:,} accesses" in ran.err
+    # Records of code are no accesses.
+    assert f"{Path('a.npz').stat().st_size / accesses:.2f} an access" in ran.err
 
 
 @needs_valgrind
@@ -188,3 +191,10 @@ def test_read_modify_write_is_two_requests(archgym: Archgym) -> None:
     assert found.addresses.tolist() == [64, 128, 128, 192, 256, 256]
     assert found.is_write.tolist() == [False, False, True, True, False, True]
     assert found.ticks.tolist() == [0, 1, 1, 3, 4, 4]
+
+
+def test_mistyped_option_of_a_recording_is_named(archgym: Archgym) -> None:
+    ran = archgym("trace", "record", "--max-acesses", "9", "--", "ls")
+
+    assert ran.code == 2
+    assert "No such option: --max-acesses" in ran.err
