@@ -1,5 +1,6 @@
 """Other forms of traces: ChampSim's records, Ramulator's texts."""
 
+import gzip
 import io
 import lzma
 import struct
@@ -224,3 +225,17 @@ def test_access_to_address_zero_survives_in_champsims_records(tmp_path: Path) ->
 
     assert after.kind.tolist() == [AccessKind.FETCH, AccessKind.LOAD, AccessKind.STORE]
     assert after.address[1:].tolist() == [1, 1]
+
+
+def test_blocks_as_bgzip_makes_them_are_read(tmp_path: Path) -> None:
+    block = gzip.compress(b"a" * 65280, 1, mtime=0)
+    (tmp_path / "a.gz").write_bytes(block * 1500 + gzip.compress(b"", mtime=0))
+
+    assert sum(map(len, pieces(tmp_path / "a.gz", 2**30))) == 1500 * 65280
+
+
+def test_file_of_countless_packed_streams_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.gz").write_bytes(gzip.compress(b"", mtime=0) * 2000)
+
+    with pytest.raises(FileFormatError, match="more than 1000 packed streams of next to nothing"):
+        list(pieces(tmp_path / "a.gz", 100))
