@@ -26,7 +26,8 @@ _MAX_RECORDS = 2**25
 _MAX_REQUESTS = 4_000_000
 _LOST = {
     "requests": (
-        "Lost: code, and instructions but for the times, which are those at one a tick.",
+        "Lost: code, and instructions but for the times, which are those at one a tick; a "
+        "read-modify-write is two requests.",
         "Addresses stay virtual and no cache is in between: see `archgym trace filter` for both.",
     ),
     "champsim": (
@@ -212,13 +213,17 @@ def _write_requests(parts: _Counted, target: Path) -> None:
     trace = joined(held, None)
     when = np.cumsum(trace.instructions, dtype=np.int64)
     is_data = (trace.kind <= AccessKind.MODIFY) & (trace.kind != AccessKind.FETCH)
+    chosen = np.flatnonzero(is_data)
+    # A read-modify-write is a read, then a write.
+    chosen = np.repeat(chosen, 1 + (trace.kind[chosen] == AccessKind.MODIFY))
+    is_second = np.diff(chosen, prepend=-1) == 0
     write_trace(
         Trace(
             name=target.name,
-            ticks=when[is_data] - when[is_data][:1],
-            is_write=trace.kind[is_data] == AccessKind.STORE,
-            addresses=trace.address[is_data].astype(np.int64),
-            lengths=np.maximum(trace.size_bytes[is_data].astype(np.int64), 1),
+            ticks=when[chosen] - when[chosen][:1],
+            is_write=(trace.kind[chosen] == AccessKind.STORE) | is_second,
+            addresses=trace.address[chosen].astype(np.int64),
+            lengths=np.maximum(trace.size_bytes[chosen].astype(np.int64), 1),
         ),
         target,
     )

@@ -3,7 +3,8 @@
 Reading, what a memory trace does not hold is lost: registers, branches, instruction pointers but
 for the pages they enter; sizes, which ChampSim does not have, are said to be 8 bytes. Writing,
 instruction pointers are made up within the pages that are known, the instructions between accesses
-become such without any, and sizes are lost.
+become such without any, and sizes are lost. An access to address 0, which ChampSim takes for none,
+is written as one to address 1 of the same line.
 
 Source: ChampSim, `inc/trace_instruction.h`, `struct input_instr`.
 """
@@ -164,8 +165,9 @@ def _instructions(part: MemoryTrace, code: int) -> tuple[np.ndarray, int]:
     first = np.concatenate([[0], place[fetches], [len(made)]])
     made["ip"] = np.repeat(bases, np.diff(first))
     made["ip"] += (np.arange(len(made), dtype=np.uint64) % np.uint64(1024)) * np.uint64(4)
-    made["source_memory"][place[reads], read_rank[reads] % _LOADS] = part.address[reads]
-    made["destination_memory"][place[writes], write_rank[writes] % _STORES] = part.address[writes]
+    address = np.maximum(part.address, np.uint64(1))
+    made["source_memory"][place[reads], read_rank[reads] % _LOADS] = address[reads]
+    made["destination_memory"][place[writes], write_rank[writes] % _STORES] = address[writes]
     return made, int(bases[-1])
 
 

@@ -1,7 +1,8 @@
 """What of a program's accesses reaches memory: translated, and past two levels of cache."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import final
 
 import numpy as np
@@ -16,6 +17,8 @@ __all__ = ["Requests", "memory_requests"]
 _LINE_BITS = 6
 # chosen: some hundred megabytes of a text file; more than a search should simulate each time.
 MAX_REQUESTS = 4_000_000
+# chosen: an access may touch a thousand lines, so that a piece of a trace is cut by them.
+_PIECE_LINES = 2**20
 
 
 @final
@@ -73,7 +76,7 @@ def memory_requests(
     caches, allocator = Cache(first, last), PageAllocator(capacity_bytes, seed)
     taken: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     n_accesses, n_lines, n_found, instructions = 0, 0, 0, 0
-    for part in parts:
+    for part in (piece for whole in parts for piece in _pieces(whole)):
         when = instructions + np.cumsum(part.instructions, dtype=np.int64)
         instructions += part.n_instructions
         is_data = part.kind <= AccessKind.MODIFY
@@ -100,6 +103,15 @@ def memory_requests(
             f"{n_found}. Skip fewer, or choose smaller caches."
         )
     return Requests(address, is_write, instruction, n_accesses, n_lines, allocator.n_pages)
+
+
+def _pieces(part: MemoryTrace) -> Iterator[MemoryTrace]:
+    """The part in pieces whose accesses touch a million lines or little more."""
+    lines = np.cumsum(part.size_bytes // np.uint16(LINE_BYTES) + np.uint16(2), dtype=np.int64)
+    n_pieces = -(-int(lines[-1]) // _PIECE_LINES) if len(part) else 1
+    ends = np.searchsorted(lines, _PIECE_LINES * np.arange(1, n_pieces), side="right")
+    for start, end in pairwise([0, *ends.tolist(), len(part)]):
+        yield part[start:end]
 
 
 def _lines(part: MemoryTrace, data: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

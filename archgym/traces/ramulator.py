@@ -2,8 +2,10 @@
 
 A trace of loads and stores is a line `LD ADDRESS` or `ST ADDRESS` each; one for its processor
 model says before each load how many instructions touch no memory, and may add an address that is
-written. Numbers are decimal, or hexadecimal after 0x. Neither form has sizes, which are said to be
-of a line, 64 bytes, nor code; the first has no instructions, so each access is said to be one.
+written. Numbers are decimal, or hexadecimal after 0x. Ramulator takes hexadecimal ones only in the
+first form and reads 0 in the second, in which decimal ones are written therefore. Neither form has
+sizes, which are said to be of a line, 64 bytes, nor code; the first has no instructions, so each
+access is said to be one.
 
 Source: Ramulator 2.0, `src/frontend/impl/memory_trace/loadstore_trace.cpp` and
 `src/frontend/impl/processor/simpleO3/trace.cpp`.
@@ -16,7 +18,7 @@ from typing import IO
 
 import numpy as np
 
-from archgym.errors import FileFormatError
+from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.traces.memory_trace import ADDRESS_BITS, AccessKind, MemoryTrace
 from archgym.traces.streams import pieces, text_lines
 
@@ -26,6 +28,8 @@ __all__ = ["read_bubbles", "read_loads_and_stores", "write_bubbles", "write_load
 _MAX_BYTES = 2**28
 _PART_RECORDS = 2**18
 _SIZE_BYTES = 64
+# chosen: nine digits, which fit Ramulator's `int`.
+_MAX_BUBBLES = 999_999_999
 _NUMBER = rb"(0[xX][0-9a-fA-F]{1,16}|\d{1,20})"
 _ACCESS = re.compile(rb"\s*(LD|ST|R|W)\s+" + _NUMBER + rb"\s*")
 _BUBBLES = re.compile(rb"\s*(\d{1,9})\s+" + _NUMBER + rb"(?:\s+" + _NUMBER + rb")?\s*")
@@ -83,6 +87,9 @@ def write_bubbles(parts: Iterable[MemoryTrace], handle: IO[bytes]) -> None:
 
     A read-modify-write writes to where it loads from. A store that follows no load without one
     becomes a load of its line that is written, as a cache would fetch it.
+
+    Raises:
+      InvalidArgumentError: Too many instructions lie between two accesses.
     """
     bubbles = 0
     for part in parts:
@@ -93,13 +100,23 @@ def write_bubbles(parts: Iterable[MemoryTrace], handle: IO[bytes]) -> None:
         for instructions, kind, address in rows:
             bubbles += instructions
             if kind == AccessKind.LOAD:
-                lines.append(b"%d 0x%x\n" % (max(0, bubbles - 1), address))
+                lines.append(b"%d %d\n" % (_checked(bubbles), address))
             elif kind in (AccessKind.STORE, AccessKind.MODIFY):
-                lines.append(b"%d 0x%x 0x%x\n" % (max(0, bubbles - 1), address, address))
+                lines.append(b"%d %d %d\n" % (_checked(bubbles), address, address))
             else:
                 continue
             bubbles = 0
         handle.write(b"".join(lines))
+
+
+def _checked(instructions: int) -> int:
+    """Those without an access, of instructions up to and with the one that has it."""
+    if instructions - 1 > _MAX_BUBBLES:
+        raise InvalidArgumentError(
+            f"Between two accesses at most {_MAX_BUBBLES:,} instructions may lie in this form; "
+            f"there are {instructions - 1:,}. Cut the trace before them with `--limit`."
+        )
+    return max(0, instructions - 1)
 
 
 def _content(path: str | Path, max_records: int) -> Iterator[tuple[int, bytes]]:

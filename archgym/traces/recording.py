@@ -1,5 +1,6 @@
 """Records a program's memory accesses under valgrind's lackey, piece by piece."""
 
+import ctypes
 import fcntl
 import os
 import select
@@ -33,6 +34,8 @@ _REPORT_S = 0.5
 _LISTEN_S = 0.2
 # chosen: time for the program to clean up, once before it is told to stop and once after.
 _GRACE_S = 1.0
+# Linux, `include/uapi/linux/prctl.h`.
+_PR_SET_PDEATHSIG = 1
 
 
 @final
@@ -93,7 +96,7 @@ def record(
         parser = LackeyParser(skip, max_accesses)
         process, pipe = _start(command)
         try:
-            stopped = _take(pipe, parser, writer, signals, started, report)
+            stopped = _take(process, pipe, parser, writer, signals, started, report)
         finally:
             # Whatever waits to write is freed.
             os.close(pipe)
@@ -134,7 +137,8 @@ def _start(command: Sequence[str]) -> tuple[subprocess.Popen[bytes], int]:
     options = ("--tool=lackey", "--trace-mem=yes", "-q", "--child-silent-after-fork=yes")
     arguments = ["valgrind", *options, f"--log-fd={writing}", "--", *command]
     try:
-        process = subprocess.Popen(arguments, pass_fds=(writing,))
+        # One system call, so that nothing another thread holds is waited for.
+        process = subprocess.Popen(arguments, pass_fds=(writing,), preexec_fn=_dying_with_us())
     except BaseException:
         os.close(reading)
         raise
@@ -143,7 +147,25 @@ def _start(command: Sequence[str]) -> tuple[subprocess.Popen[bytes], int]:
     return process, reading
 
 
+def _dying_with_us() -> Callable[[], None] | None:
+    """What a started program runs first, so that it does not outlive us where we are killed.
+
+    Valgrind goes on when nobody takes what it writes, and then heeds no other signal for long.
+    """
+    try:
+        prctl = ctypes.CDLL(None).prctl
+    except (OSError, AttributeError):
+        return None
+    number = ctypes.c_ulong(signal.SIGKILL)
+
+    def ask() -> None:
+        prctl(_PR_SET_PDEATHSIG, number)
+
+    return ask
+
+
 def _take(
+    process: subprocess.Popen[bytes],
     pipe: int,
     parser: LackeyParser,
     writer: TraceWriter,
@@ -156,7 +178,10 @@ def _take(
     while not parser.is_done:
         if signals.caught:
             return signals.caught
-        if not select.select([pipe], [], [], _LISTEN_S)[0]:
+        if not _has_more(pipe, _LISTEN_S):
+            # A child that lives on holds the pipe open, and writes nothing to it.
+            if process.poll() is not None and not _has_more(pipe, 0.0):
+                return ""
             continue
         piece = os.read(pipe, parser.max_piece_bytes)
         if not piece:
@@ -173,6 +198,10 @@ def _take(
         if len(piece) < _PIPE_BYTES // 2:
             time.sleep(_GATHER_S)
     return "limit"
+
+
+def _has_more(pipe: int, timeout_s: float) -> bool:
+    return bool(select.select([pipe], [], [], timeout_s)[0])
 
 
 def _end(process: subprocess.Popen[bytes]) -> int:

@@ -17,6 +17,8 @@ _PIECE_BYTES = 2**20
 # chosen: xz at its best level, -9, needs 65 MB to unpack; no more is given.
 _XZ_MEMORY_BYTES = 2**27
 _MAX_LINE_BYTES = 4096
+# chosen: files that were joined and the blocks of bgzip hold more; a stream copies what follows it.
+_SMALL_BYTES, _MAX_SMALL = 2**12, 1000
 _GZIP_MAGIC, _XZ_MAGIC = b"\x1f\x8b", b"\xfd7zXZ\x00"
 _REMEDY = "Copy the file again, or cut it"
 
@@ -113,8 +115,14 @@ def _unpacked(handle: IO[bytes]) -> Iterator[bytes]:
             yield piece
         return
     unpacker, rest = make(), b""
+    n_small = 0
+    n_bytes = 0
     while True:
         if unpacker.is_done:
+            n_small += n_bytes < _SMALL_BYTES
+            n_bytes = 0
+            if n_small > _MAX_SMALL:
+                raise EOFError(f"it holds more than {_MAX_SMALL} packed streams of next to nothing")
             rest = unpacker.unused or handle.read(_PIECE_BYTES)
             # Padding of zeros may follow, and further streams.
             rest = rest.lstrip(b"\0")
@@ -126,6 +134,7 @@ def _unpacked(handle: IO[bytes]) -> Iterator[bytes]:
             if not rest:
                 raise EOFError("it ends early")
         piece, rest = unpacker.unpack(rest), b""
+        n_bytes += len(piece)
         if piece:
             yield piece
 

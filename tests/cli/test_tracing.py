@@ -3,11 +3,20 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from archgym.simulators.dram.recorded import RECORDED, recorded_trace
 from archgym.simulators.dram.trace import read_trace
-from archgym.traces import read_memory_trace, read_trace_info, shipped_info, shipped_names
+from archgym.traces import (
+    AccessKind,
+    MemoryTrace,
+    read_memory_trace,
+    read_trace_info,
+    shipped_info,
+    shipped_names,
+    write_memory_trace,
+)
 from tests.cli.conftest import Archgym
 
 needs_valgrind = pytest.mark.skipif(shutil.which("valgrind") is None, reason="needs valgrind")
@@ -30,7 +39,10 @@ def test_programs_output_is_its_own(archgym: Archgym) -> None:
     info = read_trace_info("a.npz")
     assert info.command == "/bin/echo --debug -o"
     assert info.exit_code == 0
-    assert f"{info.loads + info.stores + info.modifies:,} accesses" in ran.err
+    accesses = info.loads + info.stores + info.modifies
+    assert f"{accesses:,} accesses" in ran.err
+    # Records of code are no accesses.
+    assert f"{Path('a.npz').stat().st_size / accesses:.2f} an access" in ran.err
 
 
 @needs_valgrind
@@ -107,7 +119,7 @@ def test_recipe_has_the_options_of_the_shipped_files() -> None:
         (("filter", "kmer"), "Trace 'kmer' does not exist. Did you mean"),
         (("filter", "sort", "--l1", "32K"), "`--l1` must be SIZE:WAYS"),
         (("filter", "sort", "--device", "ddr9"), "Device 'ddr9' does not exist"),
-        (("filter", "sort", "--ipc", "0"), "`ipc` must be above 0"),
+        (("filter", "sort", "--ipc", "0"), "`ipc` must be 0.0001 to 64"),
         (("filter", "sort", "-o", "a.txt"), "`--out` must end in .stl"),
         (("filter", "random-4gb", "-o", "a.stl"), "must fit into the device's memory"),
         (("convert", "sort", "a.dat"), "`--to` must say the form of 'a.dat'"),
@@ -164,3 +176,25 @@ def test_info_of_requests_is_of_a_device(archgym: Archgym) -> None:
 
     assert ran.code == 0, ran.err
     assert ran.json["requests"] == 36_690
+
+
+def test_read_modify_write_is_two_requests(archgym: Archgym) -> None:
+    kinds = np.array([AccessKind.LOAD, AccessKind.MODIFY, AccessKind.FETCH, 1, 3], np.uint8)
+    addresses = np.array([64, 128, 0x400000, 192, 256], np.uint64)
+    sizes = np.full(5, 8, np.uint16)
+    write_memory_trace(MemoryTrace(np.ones(5, np.uint32), kinds, sizes, addresses), "a.npz")
+
+    ran = archgym("trace", "convert", "a.npz", "a.stl")
+
+    assert ran.code == 0, ran.err
+    found = read_trace("a.stl")
+    assert found.addresses.tolist() == [64, 128, 128, 192, 256, 256]
+    assert found.is_write.tolist() == [False, False, True, True, False, True]
+    assert found.ticks.tolist() == [0, 1, 1, 3, 4, 4]
+
+
+def test_mistyped_option_of_a_recording_is_named(archgym: Archgym) -> None:
+    ran = archgym("trace", "record", "--max-acesses", "9", "--", "ls")
+
+    assert ran.code == 2
+    assert "No such option: --max-acesses" in ran.err

@@ -12,7 +12,7 @@ from archgym.errors import InvalidArgumentError
 from archgym.simulators.dram.recorded import request_trace
 from archgym.traces import AccessKind, MemoryTrace, read_planes
 from archgym.traces.caches import Cache, CacheSize
-from archgym.traces.filtering import _lines, memory_requests
+from archgym.traces.filtering import _lines, _pieces, memory_requests
 from archgym.traces.pages import PageAllocator
 
 # What the reference results allow.
@@ -188,7 +188,7 @@ def test_times_are_those_of_the_instructions_at_the_ipc() -> None:
 
     assert made.ticks.tolist() == [0, 60, 70]
     assert (made.clock_mhz, made.period_ps) == (2000, 500)
-    with pytest.raises(InvalidArgumentError, match="`ipc` must be above 0"):
+    with pytest.raises(InvalidArgumentError, match=r"`ipc` must be 0\.0001 to 64; got 0\.0"):
         request_trace(found, "three", ipc=0.0, clock_mhz=2000)
 
 
@@ -216,3 +216,29 @@ def test_misses_are_those_of_cachegrind(name: str, last: str) -> None:
 
     # Its window starts 8 to 11 accesses earlier, and it counts an access across lines once.
     assert int((~is_write).sum()) == pytest.approx(int(row["LLd_misses"]), abs=ALLOWED)
+
+
+def test_accesses_of_many_lines_take_bounded_memory_and_change_nothing() -> None:
+    rng = np.random.default_rng(4)
+    n = 3000
+    wide = MemoryTrace(
+        rng.integers(0, 9, n).astype(np.uint32),
+        rng.choice(np.array([0, 1, 2, 3], np.uint8), n),
+        rng.choice(np.array([0, 8, 65535], np.uint16), n),
+        rng.integers(0, 2**20, n).astype(np.uint64),
+    )
+
+    pieces = list(_pieces(wide))
+
+    assert 1 < len(pieces) < 5
+    assert np.array_equal(np.concatenate([part.address for part in pieces]), wide.address)
+    for part in pieces:
+        line, source = _lines(part, np.flatnonzero(part.kind != AccessKind.FETCH))
+        assert len(line) == len(source) <= 2**20 + 2**10
+
+
+def test_piece_of_usual_accesses_is_not_cut() -> None:
+    part = trace([0] * 1000, [64 * i for i in range(1000)], [8] * 1000, [1] * 1000)
+
+    assert [len(piece) for piece in _pieces(part)] == [1000]
+    assert [len(piece) for piece in _pieces(part[:0])] == [0]

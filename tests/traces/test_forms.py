@@ -1,5 +1,6 @@
 """Other forms of traces: ChampSim's records, Ramulator's texts."""
 
+import gzip
 import io
 import lzma
 import struct
@@ -152,7 +153,7 @@ def test_texts_are_written() -> None:
     write_bubbles([trace], bubbles)
 
     assert lines.getvalue() == b"LD 0x40\nLD 0x80\nST 0x80\nST 0xc0\n"
-    assert bubbles.getvalue() == b"4 0x40\n1 0x80 0x80\n0 0xc0 0xc0\n"
+    assert bubbles.getvalue() == b"4 64\n1 128 128\n0 192 192\n"
 
 
 @pytest.mark.parametrize(
@@ -187,3 +188,54 @@ def test_torn_packed_file_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(FileFormatError, match="torn or damaged"):
         list(pieces(tmp_path / "a.xz", 10**6))
+
+
+def test_bubbles_have_no_hexadecimal_numbers_which_ramulator_reads_as_zero() -> None:
+    stream = io.BytesIO()
+
+    write_bubbles([shipped_trace("sort")[:500]], stream)
+
+    assert set(stream.getvalue()) <= set(b"0123456789 \n")
+
+
+def test_more_bubbles_than_ramulator_counts_are_not_written() -> None:
+    idle = MemoryTrace(
+        np.array([10**9, 1], np.uint32),
+        np.array([AccessKind.FETCH, AccessKind.LOAD], np.uint8),
+        np.array([4, 8], np.uint16),
+        np.array([0x400000, 64], np.uint64),
+    )
+    stream = io.BytesIO()
+
+    with pytest.raises(InvalidArgumentError, match="at most 999,999,999 instructions may lie"):
+        write_bubbles([idle, idle], stream)
+
+
+def test_access_to_address_zero_survives_in_champsims_records(tmp_path: Path) -> None:
+    before = MemoryTrace(
+        np.ones(2, np.uint32),
+        np.array([AccessKind.LOAD, AccessKind.STORE], np.uint8),
+        np.full(2, 8, np.uint16),
+        np.zeros(2, np.uint64),
+    )
+    with (tmp_path / "a.champsim").open("wb") as handle:
+        write_champsim([before], handle)
+
+    (after,) = read_champsim(tmp_path / "a.champsim", 100)
+
+    assert after.kind.tolist() == [AccessKind.FETCH, AccessKind.LOAD, AccessKind.STORE]
+    assert after.address[1:].tolist() == [1, 1]
+
+
+def test_blocks_as_bgzip_makes_them_are_read(tmp_path: Path) -> None:
+    block = gzip.compress(b"a" * 65280, 1, mtime=0)
+    (tmp_path / "a.gz").write_bytes(block * 1500 + gzip.compress(b"", mtime=0))
+
+    assert sum(map(len, pieces(tmp_path / "a.gz", 2**30))) == 1500 * 65280
+
+
+def test_file_of_countless_packed_streams_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.gz").write_bytes(gzip.compress(b"", mtime=0) * 2000)
+
+    with pytest.raises(FileFormatError, match="more than 1000 packed streams of next to nothing"):
+        list(pieces(tmp_path / "a.gz", 100))

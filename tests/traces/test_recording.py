@@ -1,10 +1,12 @@
 """Recording programs under valgrind, and what the parser of its lines does."""
 
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -206,3 +208,47 @@ def test_script_is_recorded_with_a_note(tmp_path: Path) -> None:
 def test_program_is_left_as_it_is() -> None:
     assert resolved(["/bin/true", "x"]) == (["/bin/true", "x"], "")
     assert resolved(["nosuchprogram"]) == (["nosuchprogram"], "")
+
+
+@needs_valgrind
+@pytest.mark.slow
+def test_child_that_lives_on_is_not_waited_for(tmp_path: Path) -> None:
+    lasting = ["/bin/sh", "-c", f"sleep 300 & echo $! > {tmp_path / 'child'}"]
+    try:
+        done = record(lasting, tmp_path / "a.npz")
+    finally:
+        os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)
+
+    assert done.elapsed_s < 200
+    assert (done.stopped, done.info.exit_code) == ("", 0)
+
+
+@needs_valgrind
+@pytest.mark.slow
+def test_program_does_not_outlive_a_recording_that_is_killed(tmp_path: Path) -> None:
+    script = f"echo $$ > {tmp_path / 'program'}; while :; do :; done"
+    program = [sys.executable, "-m", "archgym", "trace", "record", "-o", str(tmp_path / "a.npz")]
+    process = subprocess.Popen([*program, "--", "/bin/sh", "-c", script])
+    number = tmp_path / "program"
+    wait_until(lambda: number.is_file() and number.read_text().endswith("\n"))
+
+    process.kill()
+    process.wait()
+
+    wait_until(lambda: not is_running(int(number.read_text())))
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    started = time.monotonic()
+    while not holds():
+        assert time.monotonic() - started < 60
+        time.sleep(0.05)
+
+
+def is_running(number: int) -> bool:
+    """Whether there is such a process that does not only wait for its parent to ask for it."""
+    try:
+        status = Path(f"/proc/{number}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"

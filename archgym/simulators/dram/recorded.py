@@ -26,20 +26,24 @@ RECORDED = {
 """One line about each shipped recording; `examples/recorded` says how they were made."""
 
 
+# chosen: a thousandth of what an access at a time allows; so that no time overflows.
+_MIN_IPC = 1e-4
+
+
 def request_trace(requests: "Requests", name: str, *, ipc: float, clock_mhz: int) -> Trace:
     """Requests as a trace whose player has the processor's clock.
 
     Args:
       requests: From `archgym.traces.filtering`.
       name: Of the trace.
-      ipc: Instructions a cycle, as if no access ever waited; above 0.
+      ipc: Instructions a cycle, as if no access ever waited; 0.0001 to 64.
       clock_mhz: The processor's clock [MHz].
 
     Raises:
       InvalidArgumentError: `ipc` is none, or the trace takes longer than a minute.
     """
-    if not 0.0 < ipc <= 64.0:
-        raise InvalidArgumentError(f"`ipc` must be above 0 and at most 64; got {ipc!r}.")
+    if not _MIN_IPC <= ipc <= 64.0:
+        raise InvalidArgumentError(f"`ipc` must be {_MIN_IPC} to 64; got {ipc!r}.")
     start = int(requests.instruction[0])
     return Trace(
         name=name,
