@@ -16,6 +16,7 @@ from archgym.cli.listing import list_names
 from archgym.cli.merging import merge
 from archgym.cli.policy import policy_app
 from archgym.cli.proxying import proxy_app
+from archgym.cli.report import report
 from archgym.cli.searching import resume, search
 from archgym.cli.showing import show
 from archgym.cli.sweeping import sweep_app
@@ -53,6 +54,7 @@ app.command()(search)
 app.command()(resume)
 app.command()(show)
 app.add_typer(sweep_app)
+app.command()(report)
 app.command()(tune)
 app.add_typer(policy_app)
 app.command()(merge)
