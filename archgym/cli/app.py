@@ -12,6 +12,7 @@ import typer
 from archgym.cli.dataset import dataset_app
 from archgym.cli.describing import describe
 from archgym.cli.evaluating import evaluate
+from archgym.cli.explaining import explain
 from archgym.cli.listing import list_names
 from archgym.cli.merging import merge
 from archgym.cli.policy import policy_app
@@ -50,6 +51,7 @@ app = typer.Typer(
 app.command("list")(list_names)
 app.command()(describe)
 app.command()(evaluate)
+app.command()(explain)
 app.command()(search)
 app.command()(resume)
 app.command()(show)
