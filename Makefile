@@ -62,6 +62,7 @@ bench: $(FULL)
 	$(BIN)/python benchmarks/agents.py
 	$(BIN)/python benchmarks/journal.py
 	$(BIN)/python benchmarks/tables.py
+	$(BIN)/python benchmarks/report.py
 
 docs: $(FULL)
 	$(BIN)/python docs/generate.py

@@ -65,7 +65,7 @@ def explorer(task: TaskEvidence, name: str, n_tasks: int) -> tuple[dict[str, Any
         "knobs": knobs,
         "front": [order[row] for row in best.tolist() if row in order],
     }
-    return about, base64.b64encode(zlib.compress(data, 9)).decode()
+    return about, base64.b64encode(zlib.compress(data, 6)).decode()
 
 
 def _sampled(reward: np.ndarray, built: np.ndarray, best: np.ndarray, most: int) -> np.ndarray:
