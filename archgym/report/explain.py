@@ -159,15 +159,15 @@ def _neighbours(task: Task, start: np.ndarray) -> tuple[float, np.ndarray, list[
         )
     averages = task.average(evaluation.values)
     changes = []
-    for row, (place, parameter, index) in enumerate(knobs, start=1):
-        is_built = bool((evaluation.reason[row] == FEASIBLE).all())
+    for number, (place, parameter, index) in enumerate(knobs, start=1):
+        is_built = bool((evaluation.reason[number] == FEASIBLE).all())
         changes.append(
             Change(
                 parameter.name,
                 parameter.value(int(start[place])),
                 parameter.value(index),
-                float(evaluation.reward[row]) if is_built else INFEASIBLE_REWARD,
-                averages[row] if is_built else np.full(len(task.metrics), np.nan),
+                float(evaluation.reward[number]) if is_built else INFEASIBLE_REWARD,
+                averages[number] if is_built else np.full(len(task.metrics), np.nan),
             )
         )
     return float(evaluation.reward[0]), averages[0], changes

@@ -8,6 +8,7 @@ import numpy as np
 from archgym.random_curve import budgets_up_to, random_curve
 from archgym.report.evidence import TaskEvidence
 from archgym.report.findings import THRESHOLDS, Findings, found_front
+from archgym.report.lottery import draws
 
 __all__ = ["figures"]
 
@@ -23,6 +24,9 @@ def figures(findings: Findings) -> list[dict[str, Any]]:
     made = []
     if len(findings.profiles) > 1:
         made.append(_profiles(findings, labels))
+    drawn = draws(findings.evidence, findings.protocol)
+    if drawn:
+        made.append(_lottery(drawn))
     for place, task in enumerate(findings.evidence.tasks):
         made.append(_curves(task, place, labels, findings.protocol.budget))
         if len(task.objective.terms) > 1 and not task.objective.is_published_form:
@@ -55,6 +59,27 @@ def _profiles(findings: Findings, labels: dict[str, int]) -> dict[str, Any]:
             "xaxis": {"title": {"text": "score"}},
             "yaxis": {"title": {"text": "share of runs above"}, "range": [-0.02, 1.02]},
         },
+    }
+
+
+def _lottery(drawn: dict[str, np.ndarray]) -> dict[str, Any]:
+    traces = [
+        {
+            "type": "violin",
+            "y": table.mean(axis=(1, 2)).tolist(),
+            "name": agent,
+            "points": "all",
+            "box": {"visible": True},
+            "line": {"color": _COLOURS[place % len(_COLOURS)]},
+        }
+        for place, (agent, table) in enumerate(drawn.items())
+    ]
+    return {
+        "id": "figure-lottery",
+        "title": "Hyperparameter lottery",
+        "note": "Every dot is a setting's score, the mean over tasks and seeds.",
+        "data": traces,
+        "layout": {"yaxis": {"title": {"text": "score"}}, "showlegend": False},
     }
 
 

@@ -11,6 +11,7 @@ from archgym.errors import InvalidArgumentError
 from archgym.pareto import adrs, front, hypervolume
 from archgym.report.evidence import Evidence, RunEvidence, TaskEvidence
 from archgym.report.health import health
+from archgym.report.lottery import COLUMNS, NOTE, lottery_rows
 from archgym.report.protocol import Protocol
 from archgym.statistics import (
     Interval,
@@ -92,6 +93,9 @@ def find(evidence: Evidence) -> Findings:
     protocol = Protocol(budget, scales)
     found = _scores(evidence, protocol)
     tables = [_score_table(found, protocol), *_improvement(found, protocol)]
+    drawn = lottery_rows(evidence, protocol)
+    if drawn:
+        tables.append(Table("lottery", "Hyperparameter lottery", COLUMNS, tuple(drawn), NOTE))
     for task in evidence.tasks:
         tables += _task_tables(task, protocol)
     everywhere = {label: runs for label, runs in found.items() if all(len(r) for r in runs)}
@@ -328,7 +332,7 @@ def _shown_designs(task: TaskEvidence) -> list[tuple[str, np.ndarray, np.ndarray
 def _best_designs(task: TaskEvidence) -> Table:
     shown = _shown_designs(task)
     designs = [task.space.design_at(np.asarray(indices, np.int64)) for _, indices, _ in shown]
-    rows = tuple(
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
         (name, task.space.parameter(name).unit, *(_text(design[name]) for design in designs))
         for name in task.space.names
     )
@@ -338,7 +342,7 @@ def _best_designs(task: TaskEvidence) -> Table:
 
 def _metrics(task: TaskEvidence) -> Table:
     shown = _shown_designs(task)
-    rows = tuple(
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
         (spec.name, spec.unit, *(float(values[place]) for _, _, values in shown))
         for place, spec in enumerate(task.metrics)
     )

@@ -64,8 +64,22 @@ async function startExplorer(about) {
       keep[i] = is ? 1 : 0; left += keep[i];
     }
     status.textContent = left.toLocaleString("en") + " of " + n.toLocaleString("en") + " evaluations shown";
-    redraw();
+    renew();
   }
+  // What only a filter, an axis, the size or the ground changes is painted once and copied.
+  const layers = {};
+  let version = 0;
+  function layer(name, canvas, pen, paint) {
+    const key = [version, canvas.width, canvas.height].join();
+    if (!layers[name] || layers[name].key !== key) {
+      const made = document.createElement("canvas");
+      made.width = canvas.width; made.height = canvas.height;
+      paint(made.getContext("2d"), devicePixelRatio || 1);
+      layers[name] = { key, made };
+    }
+    pen.drawImage(layers[name].made, 0, 0, canvas.clientWidth, canvas.clientHeight);
+  }
+  const renew = () => { version++; redraw(); };
   function redraw() { if (!frame) frame = requestAnimationFrame(() => { frame = 0; draw(); drawBands(); }); }
   function sized(c) {
     const ratio = devicePixelRatio || 1, w = c.clientWidth, h = c.clientHeight;
@@ -85,8 +99,17 @@ async function startExplorer(about) {
   function draw() {
     const [pen, w, h] = sized(canvas), x = numbers[xs.value], y = numbers[ys.value];
     boxes = { x: range(x), y: range(y) };
-    pen.fillStyle = colour("--soft"); pen.globalAlpha = n > 20000 ? 0.35 : 0.6;
-    for (let i = 0; i < n; i++) if (keep[i] && x[i] === x[i] && y[i] === y[i]) pen.fillRect(px(x[i], w) - 1, py(y[i], h) - 1, 2.5, 2.5);
+    layer("dots", canvas, pen, (image, ratio) => {
+      // Pixels are set directly: a hundred thousand rectangles would take a quarter of a second.
+      const cw = image.canvas.width, ch = image.canvas.height, pixels = image.getImageData(0, 0, cw, ch), data = new Uint32Array(pixels.data.buffer);
+      const tone = (isDark.matches ? 0xa9a9b6 : 0x5a5a64), bgr = ((tone & 255) << 16) | (tone & 0xff00) | (tone >> 16), ink = (0xff000000 | bgr) >>> 0;
+      const size = Math.max(2, Math.round(2 * ratio));
+      for (let i = 0; i < n; i++) if (keep[i] && x[i] === x[i] && y[i] === y[i]) {
+        const a = Math.round(px(x[i], w) * ratio), b = Math.round(py(y[i], h) * ratio);
+        for (let v = b; v < b + size; v++) for (let u = a; u < a + size; u++) if (u >= 0 && u < cw && v >= 0 && v < ch) data[v * cw + u] = ink;
+      }
+      image.putImageData(pixels, 0, 0);
+    });
     pen.globalAlpha = 1; pen.fillStyle = colour("--accent");
     for (const i of front) if (keep[i]) { pen.beginPath(); pen.arc(px(x[i], w), py(y[i], h), 4, 0, 7); pen.fill(); }
     pen.strokeStyle = pen.fillStyle = colour("--ink"); pen.lineWidth = 2;
@@ -133,7 +156,7 @@ async function startExplorer(about) {
     filter();
   });
   value.addEventListener("change", filter);
-  for (const select of [xs, ys]) select.addEventListener("change", redraw);
+  for (const select of [xs, ys]) select.addEventListener("change", renew);
 
   // Parallel coordinates: drag along an axis to keep a part of it, click to keep all again.
   const most = Math.max(1, Math.floor(n / 1500));
@@ -141,8 +164,10 @@ async function startExplorer(about) {
   const bandY = (j, c, h) => h - 30 - (h - 60) * (about.knobs[j].values.length > 1 ? c / (about.knobs[j].values.length - 1) : 0.5);
   function drawBands() {
     const [pen, w, h] = sized(bands);
-    pen.globalAlpha = 0.12; pen.strokeStyle = colour("--accent");
-    for (let i = 0; i < n; i += most) if (keep[i]) { pen.beginPath(); codes.forEach((c, j) => pen.lineTo(bandX(j, w), bandY(j, c[i], h))); pen.stroke(); }
+    layer("bands", bands, pen, (image, ratio) => {
+      image.scale(ratio, ratio); image.globalAlpha = 0.12; image.strokeStyle = colour("--accent");
+      for (let i = 0; i < n; i += most) if (keep[i]) { image.beginPath(); codes.forEach((c, j) => image.lineTo(bandX(j, w), bandY(j, c[i], h))); image.stroke(); }
+    });
     pen.globalAlpha = 1; pen.strokeStyle = colour("--ink"); pen.lineWidth = 2;
     chosen.forEach((i, which) => { pen.setLineDash(which ? [5, 4] : []); pen.beginPath(); codes.forEach((c, j) => pen.lineTo(bandX(j, w), bandY(j, c[i], h))); pen.stroke(); });
     pen.setLineDash([]); pen.lineWidth = 1; pen.fillStyle = colour("--ink");
@@ -168,7 +193,7 @@ async function startExplorer(about) {
     filter();
   });
   part("reset").addEventListener("click", () => { brushes = brushes.map(() => null); knob.value = -1; value.textContent = ""; value.disabled = true; filter(); });
-  addEventListener("resize", redraw); isDark.addEventListener("change", redraw);
+  addEventListener("resize", redraw); isDark.addEventListener("change", renew);
   setTurn(0); table(); filter();
 }
 (async () => {
