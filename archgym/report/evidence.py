@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -148,6 +148,12 @@ def read_evidence(sources: Sequence[Path], tables: Sequence[Path] = ()) -> Evide
         by_task.setdefault(entry[2].header.task["digest"], []).append(entry)
     known = _known([entries[0][2] for entries in by_task.values()], tables)
     tasks = tuple(_task(entries, known.get(digest)) for digest, entries in by_task.items())
+    labels = [task.label for task in tasks]
+    # Sweeps may name different tasks alike.
+    tasks = tuple(
+        replace(task, label=f"{task.label}-{place + 1}") if labels.count(task.label) > 1 else task
+        for place, task in enumerate(tasks)
+    )
     evidence = Evidence(tuple(sources), tasks)
     if not evidence.evaluations:
         raise InvalidArgumentError(
