@@ -66,6 +66,7 @@ bench: $(FULL)
 	$(BIN)/python benchmarks/moe.py
 	$(BIN)/python benchmarks/moe_routing.py
 	$(BIN)/python benchmarks/accelerator.py
+	$(BIN)/python benchmarks/report.py
 
 docs: $(FULL)
 	$(BIN)/python docs/generate.py

@@ -12,12 +12,14 @@ import typer
 from archgym.cli.dataset import dataset_app
 from archgym.cli.describing import describe
 from archgym.cli.evaluating import evaluate
+from archgym.cli.explaining import explain
 from archgym.cli.listing import list_names
 from archgym.cli.mapping import map_layer
 from archgym.cli.merging import merge
 from archgym.cli.moe import moe_app
 from archgym.cli.policy import policy_app
 from archgym.cli.proxying import proxy_app
+from archgym.cli.report import report
 from archgym.cli.searching import resume, search
 from archgym.cli.showing import show
 from archgym.cli.sweeping import sweep_app
@@ -52,10 +54,12 @@ app = typer.Typer(
 app.command("list")(list_names)
 app.command()(describe)
 app.command()(evaluate)
+app.command()(explain)
 app.command()(search)
 app.command()(resume)
 app.command()(show)
 app.add_typer(sweep_app)
+app.command()(report)
 app.command()(tune)
 app.add_typer(policy_app)
 app.command()(merge)

@@ -13,6 +13,7 @@ import numpy as np
 from archgym.errors import InvalidArgumentError
 from archgym.folder import STUDY_NAME
 from archgym.objective import REWARD_LIMIT
+from archgym.statistics import interquartile_mean
 from archgym.storage import write_atomic
 from archgym.studylog import StudyLog, read_study
 from archgym.sweep.plan import Run, SweepPlan, TaskPlan, read_recorded_plan
@@ -269,22 +270,6 @@ def log_spaced(budget: int) -> tuple[int, ...]:
     """
     steps = [m * 10**e for e in range(1, len(str(budget)) + 1) for m in (1, 2, 5)]
     return (*(step for step in steps if _FIRST_BUDGET <= step < budget), budget)
-
-
-def interquartile_mean(values: Sequence[float]) -> float:
-    """Mean of the middle half of the values; those at its ends count by their share in it.
-
-    >>> interquartile_mean([0.0, 1.0, 2.0, 9.0])
-    1.5
-    """
-    ordered = np.sort(np.asarray(values, dtype=np.float64))
-    n = len(ordered)
-    if not n or not np.isfinite(ordered).all():
-        return math.nan
-    edges = np.arange(n + 1)
-    shares = np.minimum(edges[1:], 0.75 * n) - np.maximum(edges[:-1], 0.25 * n)
-    shares = np.maximum(shares, 0.0)
-    return float(shares @ ordered / shares.sum())
 
 
 def write_csv(report: SweepReport, path: str | Path) -> None:

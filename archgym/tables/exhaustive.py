@@ -8,6 +8,7 @@ import numpy as np
 
 from archgym.errors import InvalidArgumentError
 from archgym.metrics import MetricSpec
+from archgym.pareto import front
 from archgym.random_curve import RandomCurve, random_curve
 from archgym.simulator import FEASIBLE
 from archgym.tables.simulator import TableSimulator
@@ -85,6 +86,17 @@ class Exhaustive:
         columns = np.stack([values[:, place] for values, _ in self._results])
         mean: np.ndarray = self.task.weights @ columns
         return mean
+
+    def front_terms(self) -> np.ndarray:
+        """What the designs of the exact Pareto front are worth, term by term, (m, n_terms)."""
+        names = [w.workload.name for w in self.task.workloads]
+        best = np.empty((0, len(self.task.objective.terms)))
+        for _, values, reason in self._table.pieces(names):
+            is_built = (reason == FEASIBLE).all(axis=1)
+            terms = self.task.term_rewards(values[is_built], reason[is_built])
+            best = np.unique(np.concatenate([best, terms]), axis=0)
+            best = best[front(best)]
+        return best
 
     def n_better(self, reward: float) -> int:
         """How many designs are better than one of this reward."""

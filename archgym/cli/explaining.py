@@ -1,0 +1,320 @@
+"""`archgym explain`: what bounds a design, which knob helps most, what a target takes."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from archgym.cli.stopping import prompt_stops
+from archgym.cli.tasks import (
+    FidelityOption,
+    FromProxyOption,
+    FromTableOption,
+    JsonOption,
+    ObjectiveOption,
+    OptionOption,
+    SpaceOption,
+    TaskChoice,
+    WorkloadOption,
+    make_task,
+)
+from archgym.cli.terminal import heading, number, say, table, unit, write_json
+from archgym.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from archgym.report.explain import Change, Explanation, Point, Route
+    from archgym.task import Task
+
+__all__ = ["explain"]
+
+# chosen: more rows hide those that matter.
+_SHOWN_KNOBS = 12
+_SHOWN_RISKS = 8
+_DEFAULT = "default"
+
+
+def explain(
+    design: Annotated[
+        str,
+        typer.Argument(
+            help="A design in JSON, a study's folder for its best design, or the word default.",
+            metavar="DESIGN|STUDY|default",
+        ),
+    ],
+    simulator: Annotated[
+        str,
+        typer.Argument(help="A simulator or a whole task; a study has its own.", metavar="TASK"),
+    ] = "",
+    target: Annotated[
+        str | None,
+        typer.Option("--target", help='Say what it takes, such as "total_time_ns<=60000".'),
+    ] = None,
+    error: Annotated[
+        float,
+        typer.Option("--error", help="How far the simulator may be off, in %.", min=0, max=100),
+    ] = 5.0,
+    space: SpaceOption = None,
+    workload: WorkloadOption = None,
+    objective: ObjectiveOption = None,
+    fidelity: FidelityOption = None,
+    option: OptionOption = None,
+    from_table: FromTableOption = None,
+    from_proxy: FromProxyOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Explain a design: what bounds it, which single knob helps most, what is at risk.
+
+    Every design that differs from it in one knob is evaluated.
+    """
+    from archgym.objective import parse_target
+    from archgym.report.explain import explain as make_explanation
+    from archgym.report.explain import route, tradeoffs
+
+    choice = TaskChoice(
+        simulator or "dram", space, workload, objective, fidelity, option, from_table, from_proxy
+    )
+    is_chosen = bool(simulator or space or workload or objective or fidelity or option)
+    task, indices = _subject(design, choice, is_chosen)
+    wanted = None if target is None else parse_target(f"target:{target}", task.metrics)
+    with prompt_stops():
+        found = make_explanation(task, indices)
+        way = None if wanted is None else route(task, indices, wanted)
+    points = tradeoffs(found, error)
+    if json:
+        write_json(_as_json(found, points, way))
+        return
+    _write(found)
+    _write_points(found, points)
+    if way is not None and target is not None:
+        _write_route(found, way, target)
+
+
+def _subject(text: str, choice: TaskChoice, is_chosen: bool) -> "tuple[Task, np.ndarray]":
+    from archgym.cli.values import filled_design, read_design
+
+    path = Path(text)
+    if text != _DEFAULT and path.is_dir():
+        return _of_study(path, choice, is_chosen)
+    start = None if text == _DEFAULT else read_design(path)
+    task = make_task(choice)
+    if start is None:
+        return task, task.space.default_indices
+    return task, task.space.indices_of(filled_design(task.space, start, path))
+
+
+def _of_study(folder: Path, choice: TaskChoice, is_chosen: bool) -> "tuple[Task, np.ndarray]":
+    from archgym.cli.notices import announce_compilation
+    from archgym.study import read_study
+    from archgym.task import Task
+
+    if is_chosen:
+        raise InvalidArgumentError(
+            "A study has its task; leave out TASK, --space, --workload, --objective, --fidelity "
+            "and --option."
+        )
+    log = read_study(folder)
+    best = log.best()
+    if best is None:
+        raise InvalidArgumentError(
+            f"A study must have a design that can be built to be explained; {folder} has none."
+        )
+    announce_compilation()
+    recipe = dict(log.header.task)
+    stand_in = choice.from_table or choice.from_proxy
+    if stand_in is not None:
+        recipe.pop("stand_in", None)
+    task = Task.from_json(recipe, stand_in=stand_in)
+    return task, task.space.indices_of(best.design)
+
+
+# ---- words
+
+
+def _write(found: "Explanation") -> None:
+    task = found.task
+    units = {spec.name: spec.unit for spec in task.metrics}
+    heading(f"{task.id}: reward {found.reward:.4f}")
+    default = task.space.design_at(task.space.default_indices)
+    design = task.space.design_at(found.indices)
+    changed = [f"{name}={design[name]}" for name in design if design[name] != default[name]]
+    say(f"Design: {', '.join(changed) or 'the default one'}{', else the default' * bool(changed)}")
+    say()
+    heading("What bounds it")
+    for each in found.causes:
+        verb = "is the sum of" if each.kind == "sum" else "is the largest of"
+        parts = ", ".join(
+            f"{part.metric} {number(part.value)} ({100 * part.share:.1f} %)" for part in each.parts
+        )
+        say(
+            f"{each.metric} {verb} {parts} [{units[each.metric]}]; so on all {each.n_designs} "
+            "designs looked at."
+        )
+    for metric, moves in found.moves.items():
+        if moves:
+            texts = [f"{name} (here {number(value)}, {r:+.2f})" for name, value, r in moves[:4]]
+            say(f"{metric} moves with {', '.join(texts)}: rank correlation over the neighbours.")
+    for spec, value in zip(task.metrics, found.values, strict=True):
+        if spec.unit == "%":
+            say(f"{spec.name} is {number(float(value))} %. {spec.doc}")
+    if not found.causes and not any(found.moves.values()):
+        say("No metric of the simulator says what its time or energy is made of.")
+    say()
+    _write_knobs(found)
+
+
+def _write_knobs(found: "Explanation") -> None:
+    heading("Which single knob helps most")
+    best = found.best_change
+    built = sum(change.is_built for change in found.changes)
+    if best is None:
+        say(
+            f"None: no one of the {built} designs that differ in one knob is better. It is a local "
+            "optimum."
+        )
+    else:
+        say(
+            f"{best.knob} from {best.old} to {best.new}: reward {found.reward:.4f} to "
+            f"{best.reward:.4f}; {_moved(found, best)}. The best of {built} designs that differ in "
+            "one knob."
+        )
+    say()
+    rows = []
+    for knob, own in list(found.by_knob().items())[:_SHOWN_KNOBS]:
+        low = min(own, key=lambda change: change.reward)
+        high = max(own, key=lambda change: change.reward)
+        rows.append(
+            (
+                knob,
+                str(own[0].old),
+                f"{high.new}",
+                f"{high.reward - found.reward:+.4f}",
+                f"{low.new}",
+                f"{low.reward - found.reward:+.4f}",
+            )
+        )
+    columns = ("knob", "is", "best other", "reward", "worst other", "reward ")
+    table(columns, rows, right=("reward", "reward "))
+
+
+def _moved(found: "Explanation", change: "Change") -> str:
+    texts = []
+    names = [spec.name for spec in found.task.metrics]
+    for metric in dict.fromkeys(term.metric for term in found.task.objective.terms):
+        place = names.index(metric)
+        old, new = float(found.values[place]), float(change.values[place])
+        share = f" ({100 * (new / old - 1):+.2f} %)" if old else ""
+        texts.append(
+            f"{metric} {number(old)} to {number(new)} {unit(found.task.metrics[place].unit)}{share}"
+        )
+    return ", ".join(texts)
+
+
+def _write_points(found: "Explanation", points: "list[Point]") -> None:
+    say()
+    heading("Tradeoffs and risks")
+    risks = [point for point in points if point.kind == "risk"]
+    shown = [point for point in points if point.kind != "risk"] + risks[:_SHOWN_RISKS]
+    table(
+        ("kind", "knob", "change", "what comes of it"),
+        [(p.kind, p.knob, _change_text(p.change), p.text) for p in shown],
+    )
+    if len(risks) > _SHOWN_RISKS:
+        say(f"And {len(risks) - _SHOWN_RISKS} more designs within the error; --json has all.")
+    say("Compute an entry again with: " + _again(found, points))
+
+
+def _change_text(change: "Change | None") -> str:
+    return "" if change is None else f"{change.old} to {change.new}"
+
+
+def _again(found: "Explanation", points: "list[Point]") -> str:
+    change = next((point.change for point in points if point.change is not None), None)
+    task = found.task
+    design, default = (
+        dict(task.space.design_at(each)) for each in (found.indices, task.space.default_indices)
+    )
+    if change is not None:
+        design[change.knob] = change.new
+    words = ["archgym", "evaluate", task.id]
+    for name, value in design.items():
+        if value != default[name]:
+            text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            words += ["--set", f"{name}={text}"]
+    return shlex.join(words)
+
+
+def _write_route(found: "Explanation", way: "Route", target: str) -> None:
+    say()
+    heading(f"What it takes to reach {target}")
+    for step in way.steps:
+        say(f"{step.knob} from {step.old} to {step.new}: {_moved(found, step)}")
+    if way.is_met:
+        n = len(way.steps)
+        what = "It is met already" if not n else f"It is met after {n} change{'s' * (n > 1)}"
+        say(f"{what}; {way.evaluations} designs were evaluated.")
+    else:
+        names = [spec.name for spec in found.task.metrics]
+        say(
+            f"It is not met: from there no single knob comes nearer, of {way.evaluations} designs "
+            "evaluated. Several knobs at once may; search with this objective: "
+            f'--objective "target:{target}". Metrics there: '
+            + ", ".join(
+                f"{name} {number(float(way.values[names.index(name)]))}"
+                for name in names
+                if name in target
+            )
+            + "."
+        )
+
+
+def _as_json(found: "Explanation", points: "list[Point]", way: "Route | None") -> dict[str, Any]:
+    task = found.task
+    names = [spec.name for spec in task.metrics]
+
+    def change(each: "Change | None") -> dict[str, Any] | None:
+        if each is None:
+            return None
+        return {
+            "knob": each.knob,
+            "from": each.old,
+            "to": each.new,
+            "reward": each.reward,
+            "metrics": dict(zip(names, each.values.tolist(), strict=True)),
+        }
+
+    return {
+        "task": task.id,
+        "design": dict(task.space.design_at(found.indices)),
+        "reward": found.reward,
+        "metrics": dict(zip(names, found.values.tolist(), strict=True)),
+        "causes": [
+            {
+                "metric": each.metric,
+                "kind": each.kind,
+                "designs": each.n_designs,
+                "parts": [vars(part) for part in each.parts],
+            }
+            for each in found.causes
+        ],
+        "moves": {
+            metric: [{"metric": n, "value": v, "rank_correlation": r} for n, v, r in moves]
+            for metric, moves in found.moves.items()
+        },
+        "best_change": change(found.best_change),
+        "changes": [change(each) for each in found.changes],
+        "points": [
+            {"kind": p.kind, "knob": p.knob, "text": p.text, "change": change(p.change)}
+            for p in points
+        ],
+        "target": None
+        if way is None
+        else {
+            "is_met": way.is_met,
+            "evaluations": way.evaluations,
+            "steps": [change(step) for step in way.steps],
+            "metrics": dict(zip(names, way.values.tolist(), strict=True)),
+        },
+    }

@@ -1,0 +1,130 @@
+"""What a metric is made of, found in the numbers: parts that add up to it, or are the largest."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, final
+
+import numpy as np
+
+from archgym.metrics import MetricSpec
+
+__all__ = ["Cause", "Causes", "causes", "movers"]
+
+# chosen: all subsets of so many metrics are tried in milliseconds.
+_MAX_PARTS = 12
+# chosen: parts that add up by chance do not do so over so many designs that differ.
+_MIN_DESIGNS = 8
+_MAX_DESIGNS = 64
+# Sums of doubles differ by some 1e-15; simulators may store less exact ones.
+_ROUNDING = 1e-7
+# chosen: weaker ones explain less than a quarter of the ranks' variance.
+_MIN_CORRELATION = 0.5
+
+
+@final
+@dataclass(frozen=True)
+class Cause:
+    """A part of a metric, in its unit, and its share."""
+
+    metric: str
+    value: float
+    share: float
+
+
+@final
+@dataclass(frozen=True)
+class Causes:
+    """What a metric is of a design: the sum of parts, or the largest of them."""
+
+    metric: str
+    kind: Literal["sum", "largest"]
+    parts: tuple[Cause, ...]
+    """Largest first."""
+    n_designs: int
+    """Designs on which the relation holds exactly."""
+
+
+def causes(values: np.ndarray, specs: Sequence[MetricSpec]) -> list[Causes]:
+    """Exact relations of metrics that are sought with others of the same unit.
+
+    Args:
+      values: (n, n_metrics), finite, the design that is explained first, others after it.
+      specs: The metrics.
+    """
+    tried = np.unique(values[1:], axis=0)[: _MAX_DESIGNS - 1]
+    tried = np.concatenate([values[:1], tried])
+    if len(tried) < _MIN_DESIGNS:
+        return []
+    found = []
+    for place, spec in enumerate(specs):
+        if spec.goal == "none" or not spec.unit or np.ptp(tried[:, place]) == 0:
+            continue
+        others = [
+            other
+            for other, part in enumerate(specs)
+            if other != place and part.unit == spec.unit and (tried[:, other] >= 0).all()
+        ]
+        kind, parts = _relation(tried, place, others)
+        if kind is not None:
+            total = tried[0, place]
+            named = [
+                Cause(specs[p].name, float(tried[0, p]), float(tried[0, p] / total) if total else 0)
+                for p in parts
+            ]
+            named.sort(key=lambda cause: -cause.value)
+            found.append(Causes(spec.name, kind, tuple(named), len(tried)))
+    return found
+
+
+def _relation(
+    tried: np.ndarray, place: int, others: Sequence[int]
+) -> tuple[Literal["sum", "largest"] | None, list[int]]:
+    whole = tried[:, place]
+    room = _ROUNDING * np.maximum(np.abs(whole), 1e-300)
+    inside = [p for p in others if (tried[:, p] <= whole + room).all()][:_MAX_PARTS]
+    if len(inside) < 2:
+        return None, []
+    numbers = np.arange(1, 2 ** len(inside))
+    masks = ((numbers[:, None] >> np.arange(len(inside))[None, :]) & 1).astype(np.float64)
+    fits = (np.abs(tried[:, inside] @ masks.T - whole[:, None]) <= room[:, None]).all(axis=0)
+    fits &= masks.sum(axis=1) >= 2
+    if fits.any():
+        # Parts that are always 0 belong to it as much as not; named, they are seen to be 0.
+        chosen = masks[np.flatnonzero(fits)[np.argmax(masks[fits].sum(axis=1))]]
+        return "sum", [p for p, is_in in zip(inside, chosen, strict=True) if is_in]
+    reaches = np.abs(tried[:, inside] - whole[:, None]) <= room[:, None]
+    if (
+        reaches.any(axis=1).all()
+        and reaches.any(axis=0).sum() >= 2
+        and not reaches.all(axis=1).all()
+    ):
+        return "largest", [p for p, any_ in zip(inside, reaches.any(axis=0), strict=True) if any_]
+    return None, []
+
+
+def movers(
+    values: np.ndarray, metric: str, specs: Sequence[MetricSpec]
+) -> list[tuple[str, float, float]]:
+    """Metrics that explain, with which a metric moves over designs: name, value, correlation.
+
+    Args:
+      values: (n, n_metrics), the design that is explained first.
+      metric: The one that is sought.
+      specs: The metrics.
+
+    Source:
+      Spearman, *The Proof and Measurement of Association between Two Things*, 1904.
+    """
+    from scipy.stats import rankdata
+
+    place = [spec.name for spec in specs].index(metric)
+    if len(values) < _MIN_DESIGNS or np.ptp(values[:, place]) == 0:
+        return []
+    ranks = rankdata(values, axis=0)
+    found = []
+    for other, spec in enumerate(specs):
+        if other != place and spec.goal == "none" and np.ptp(values[:, other]) > 0:
+            r = float(np.corrcoef(ranks[:, place], ranks[:, other])[0, 1])
+            if abs(r) >= _MIN_CORRELATION:
+                found.append((spec.name, float(values[0, other]), r))
+    return sorted(found, key=lambda entry: -abs(entry[2]))

@@ -1,0 +1,268 @@
+"""What reports are made of: the evaluations of studies and sweeps, task by task, as columns."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+
+from archgym.errors import InvalidArgumentError
+from archgym.front import study_objective
+from archgym.metrics import MetricSpec
+from archgym.objective import Objective
+from archgym.pareto import reference_point
+from archgym.space import DesignSpace
+from archgym.studylog import StudyLog, read_study
+from archgym.sweep.plan import PLAN_NAME, read_recorded_plan
+from archgym.sweep.process import require_same_study
+from archgym.sweep.run import read_failures
+
+if TYPE_CHECKING:
+    from archgym.tables import Exhaustive
+
+__all__ = ["Evidence", "RunEvidence", "TaskEvidence", "read_evidence"]
+
+
+@final
+@dataclass(frozen=True)
+class RunEvidence:
+    """The evaluations of one study, in their order."""
+
+    label: str
+    agent: str
+    seed: int | None
+    hyperparameters: str
+    """As JSON, so that equal ones are equal."""
+    status: str
+    folder: Path
+    planned: int
+    """Evaluations that it was to have."""
+    asks: int
+    failed: int
+    indices: np.ndarray
+    """(n, n_parameters) int32."""
+    reward: np.ndarray
+    """(n,), -inf where the design was not built."""
+    values: np.ndarray
+    """(n, n_metrics), averaged over the workloads by weight."""
+    terms: np.ndarray
+    """(n, n_terms), NaN where the design was not built."""
+    problem: str | None = None
+
+    @cached_property
+    def curve(self) -> np.ndarray:
+        """Best reward so far, (n,)."""
+        return np.asarray(np.maximum.accumulate(self.reward))
+
+    def at(self, budget: int) -> float:
+        """Best reward after so many evaluations; NaN where the run has not come there."""
+        n = len(self.reward)
+        if not n or (n < budget and self.status != "finished"):
+            return math.nan
+        return float(self.curve[min(n, budget) - 1])
+
+
+@final
+@dataclass(frozen=True)
+class TaskEvidence:
+    """All runs on one task."""
+
+    label: str
+    recipe: dict[str, Any]
+    """The task's JSON."""
+    space: DesignSpace
+    metrics: tuple[MetricSpec, ...]
+    objective: Objective
+    reference: np.ndarray
+    """(n_metrics,), the default design's."""
+    corner: np.ndarray
+    """(n_terms,), the worst corner of the hypervolume."""
+    runs: tuple[RunEvidence, ...]
+    known: "Exhaustive | None" = None
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """The task's name for people."""
+        return str(self.recipe["id"])
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """Labels of agents, in the order in which they came."""
+        return tuple(dict.fromkeys(run.label for run in self.runs))
+
+    def of(self, label: str) -> list[RunEvidence]:
+        """Runs of an agent that have begun."""
+        return [run for run in self.runs if run.label == label and len(run.reward)]
+
+    @cached_property
+    def best(self) -> tuple[RunEvidence, int] | None:
+        """The run and evaluation with the largest reward; None where nothing was built."""
+        ends = [run.curve[-1] if len(run.reward) else -math.inf for run in self.runs]
+        if not ends or not np.isfinite(max(ends)):
+            return None
+        run = self.runs[int(np.argmax(ends))]
+        return run, int(np.argmax(run.reward))
+
+    def stacked(self, name: str) -> np.ndarray:
+        """A column of all runs, one after the other."""
+        return np.concatenate([getattr(run, name) for run in self.runs])
+
+
+@final
+@dataclass(frozen=True)
+class Evidence:
+    """What was read, and from where."""
+
+    sources: tuple[Path, ...]
+    tasks: tuple[TaskEvidence, ...]
+
+    @property
+    def evaluations(self) -> int:
+        """All that are reported."""
+        return sum(len(run.reward) for task in self.tasks for run in task.runs)
+
+
+def read_evidence(sources: Sequence[Path], tables: Sequence[Path] = ()) -> Evidence:
+    """Reads studies and sweeps, finished or not, without changing anything.
+
+    Args:
+      sources: Folders of studies or of sweeps.
+      tables: Tables of all designs, of tasks that are reported.
+
+    Raises:
+      InvalidArgumentError: Nothing was evaluated, a folder comes twice, or a table fits no task.
+      FileFormatError: A folder is neither, or is damaged beyond reading.
+    """
+    if len({source.absolute() for source in sources}) != len(sources):
+        raise InvalidArgumentError("Each study or sweep must come once; one came twice.")
+    logs: list[tuple[str, str, StudyLog, str | None]] = []
+    for source in sources:
+        logs += _of_sweep(source) if (source / PLAN_NAME).is_file() else [_of_study(source)]
+    by_task: dict[str, list[tuple[str, str, StudyLog, str | None]]] = {}
+    for entry in logs:
+        by_task.setdefault(entry[2].header.task["digest"], []).append(entry)
+    known = _known([entries[0][2] for entries in by_task.values()], tables)
+    tasks = tuple(_task(entries, known.get(digest)) for digest, entries in by_task.items())
+    labels = [task.label for task in tasks]
+    # Sweeps may name different tasks alike.
+    tasks = tuple(
+        replace(task, label=f"{task.label}-{place + 1}") if labels.count(task.label) > 1 else task
+        for place, task in enumerate(tasks)
+    )
+    evidence = Evidence(tuple(sources), tasks)
+    if not evidence.evaluations:
+        raise InvalidArgumentError(
+            "A report needs evaluations; there are none yet. Run the study or the sweep first."
+        )
+    return evidence
+
+
+def _of_study(folder: Path) -> tuple[str, str, StudyLog, str | None]:
+    log = read_study(folder)
+    label = log.header.agent or log.header.kind
+    return log.task_id, label, log, log.damage_report()
+
+
+def _of_sweep(folder: Path) -> list[tuple[str, str, StudyLog, str | None]]:
+    failures = read_failures(folder)
+    found = []
+    for run in read_recorded_plan(folder).runs():
+        if (folder / run.id / "study.json").is_file():
+            require_same_study(run, folder / run.id)
+            log = read_study(folder / run.id)
+            problem = failures.get(run.id) or log.damage_report()
+            found.append((run.task.label, run.label, log, problem))
+    return found
+
+
+def _task(
+    entries: Sequence[tuple[str, str, StudyLog, str | None]], known: "Exhaustive | None"
+) -> TaskEvidence:
+    label, _, first, _ = entries[0]
+    objective = study_objective(first)
+    # Agents of one name with other hyperparameters are others.
+    chosen: dict[str, list[str]] = {}
+    runs = []
+    for _, name, log, problem in entries:
+        text = json.dumps(log.header.hyperparameters, sort_keys=True)
+        variants = chosen.setdefault(name, [])
+        if text not in variants:
+            variants.append(text)
+        number = variants.index(text)
+        runs.append(
+            _run(log, name if not number else f"{name} #{number + 1}", text, objective, problem)
+        )
+    return TaskEvidence(
+        label,
+        dict(first.header.task),
+        first.space,
+        first.metrics,
+        objective,
+        first.weights @ first.reference,
+        reference_point(objective, first.reference, first.metrics, first.weights),
+        tuple(runs),
+        known,
+        dict(first.header.versions),
+    )
+
+
+def _run(
+    log: StudyLog, label: str, text: str, objective: Objective, problem: str | None
+) -> RunEvidence:
+    rows, records = log.is_evaluation, log.records
+    is_built = log.is_feasible[rows]
+    reason, values = records.reason[rows], records.values[rows]
+    terms = np.zeros((len(values), len(objective.terms)))
+    for place, weight in enumerate(log.weights):
+        terms += weight * objective.term_rewards(
+            values[:, place], log.reference[place], log.metrics, reason[:, place]
+        )
+    terms[~is_built] = np.nan
+    status = "failed" if problem and log.status != "finished" else log.status
+    return RunEvidence(
+        label,
+        log.header.agent or log.header.kind,
+        log.header.seed,
+        text,
+        status,
+        log.folder,
+        log.header.budget or int(rows.sum()),
+        log.asks,
+        int((log.is_failed & rows).sum()),
+        records.indices[rows].astype(np.int32),
+        np.where(is_built, records.reward[rows], -np.inf),
+        np.einsum("nwm,w->nm", values, log.weights),
+        terms,
+        problem,
+    )
+
+
+def _known(logs: Sequence[StudyLog], tables: Sequence[Path]) -> "dict[str, Exhaustive]":
+    if not tables:
+        return {}
+    from archgym.errors import UnknownNameError
+    from archgym.tables import Exhaustive, TableSimulator
+    from archgym.task import Task
+
+    found: dict[str, Exhaustive] = {}
+    for path in tables:
+        TableSimulator(path)
+        fits = False
+        for log in logs:
+            recipe = {n: part for n, part in log.header.task.items() if n != "stand_in"}
+            try:
+                task = Task.from_json(recipe, stand_in=path)
+            except (InvalidArgumentError, UnknownNameError):
+                continue
+            fits = True
+            found.setdefault(task.digest, Exhaustive(task))
+        if not fits:
+            raise InvalidArgumentError(
+                f"`--table` must have a task that is reported; {path} has none. Leave it out."
+            )
+    return found

@@ -1,0 +1,271 @@
+"""Why a design is as good as it is: its causes, and every design that differs in one knob."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, final
+
+import numpy as np
+
+from archgym.errors import InvalidDesignError, SimulatorError
+from archgym.objective import INFEASIBLE_REWARD, Objective
+from archgym.report.causes import Causes, causes, movers
+from archgym.simulator import FEASIBLE
+from archgym.task import Task
+
+__all__ = ["Change", "Explanation", "Point", "Route", "explain", "route", "tradeoffs"]
+
+# chosen: of knobs with more values, these many evenly spread ones and the nearest are tried.
+_MAX_VALUES = 64
+# chosen: a change of a metric that counts, as a share.
+_COUNTS = 0.01
+# chosen: a knob that moves no metric by as much has no effect.
+_NOTHING = 1e-3
+# chosen: a change of 1 % that moves a metric by 0.1 % or more.
+_ELASTIC = 0.1
+_MAX_STEPS = 8
+
+
+@final
+@dataclass(frozen=True)
+class Change:
+    """One knob's other value, and what comes of it."""
+
+    knob: str
+    old: Any
+    new: Any
+    reward: float
+    """-25 where the design cannot be built."""
+    values: np.ndarray
+    """(n_metrics,)"""
+
+    @property
+    def is_built(self) -> bool:
+        """Whether it can be built."""
+        return bool(np.isfinite(self.values).all())
+
+
+@final
+@dataclass(frozen=True)
+class Explanation:
+    """A design with all its neighbours in one knob."""
+
+    task: Task
+    indices: np.ndarray
+    reward: float
+    values: np.ndarray
+    changes: tuple[Change, ...]
+    causes: tuple[Causes, ...]
+    moves: Mapping[str, list[tuple[str, float, float]]]
+    """By a metric that is sought, those that move with it over the neighbours."""
+
+    @property
+    def best_change(self) -> Change | None:
+        """The one knob that helps most; None where none helps."""
+        best = max(self.changes, key=lambda change: change.reward, default=None)
+        return best if best is not None and best.reward > self.reward + 1e-12 else None
+
+    def by_knob(self) -> dict[str, list[Change]]:
+        """Changes that can be built, by knob, the knob that moves the reward most first."""
+        found: dict[str, list[Change]] = {}
+        for change in self.changes:
+            if change.is_built:
+                found.setdefault(change.knob, []).append(change)
+        spread = {
+            knob: max(abs(c.reward - self.reward) for c in own) for knob, own in found.items()
+        }
+        return dict(sorted(found.items(), key=lambda entry: -spread[entry[0]]))
+
+
+@final
+@dataclass(frozen=True)
+class Route:
+    """Single changes, one after the other, that lead towards a target."""
+
+    steps: tuple[Change, ...]
+    is_met: bool
+    evaluations: int
+    values: np.ndarray
+
+
+@final
+@dataclass(frozen=True)
+class Point:
+    """An entry of the tradeoff and risk table, with the change that shows it."""
+
+    kind: str
+    """One of sensitivity, tradeoff, risk, non-risk."""
+    knob: str
+    text: str
+    change: Change | None = None
+
+
+def explain(task: Task, indices: np.ndarray) -> Explanation:
+    """Evaluates a design and its neighbours.
+
+    Args:
+      task: What it is judged by.
+      indices: (n_parameters,)
+
+    Raises:
+      InvalidDesignError: The design cannot be built.
+      SimulatorError: The simulator broke on it.
+    """
+    start = task.space.canonical(np.asarray(indices, dtype=np.int64)[None, :])
+    reward, values, changes = _neighbours(task, start[0])
+    built = np.array([values, *(change.values for change in changes if change.is_built)])
+    sought = [term.metric for term in task.objective.terms]
+    found = causes(built, task.metrics)
+    # Parts of one metric follow another one; they do not cause it.
+    parts = {part.metric for each in found for part in each.parts}
+
+    def others(metric: str) -> list[tuple[str, float, float]]:
+        return [move for move in movers(built, metric, task.metrics) if move[0] not in parts]
+
+    return Explanation(
+        task,
+        start[0],
+        reward,
+        values,
+        tuple(changes),
+        tuple(found),
+        {metric: others(metric) for metric in dict.fromkeys(sought)},
+    )
+
+
+def _neighbours(task: Task, start: np.ndarray) -> tuple[float, np.ndarray, list[Change]]:
+    """Reward and metrics of a design, and all designs that differ in one active knob."""
+    rows, knobs = [start], []
+    is_active = task.space.active(start[None, :])[0]
+    for place, parameter in enumerate(task.space.parameters):
+        others = np.arange(parameter.size)
+        if parameter.size > _MAX_VALUES:
+            near = start[place] + np.array([-1, 0, 1])
+            spread = np.linspace(0, parameter.size - 1, _MAX_VALUES).round().astype(np.int64)
+            others = np.union1d(spread, near[(near >= 0) & (near < parameter.size)])
+        for index in others[others != start[place]].tolist() if is_active[place] else ():
+            row = start.copy()
+            row[place] = index
+            rows.append(row)
+            knobs.append((place, parameter, index))
+    designs = task.space.canonical(np.array(rows))
+    evaluation = task.evaluate(designs)
+    if 0 in evaluation.failures:
+        raise SimulatorError(evaluation.failures[0])
+    if (evaluation.reason[0] != FEASIBLE).any():
+        why = task.simulator.reasons[int(evaluation.reason[0][evaluation.reason[0] != 0][0])]
+        raise InvalidDesignError(
+            f"A design must be one that can be built to be explained; this one is not: {why}."
+        )
+    averages = task.average(evaluation.values)
+    changes = []
+    for number, (place, parameter, index) in enumerate(knobs, start=1):
+        is_built = bool((evaluation.reason[number] == FEASIBLE).all())
+        changes.append(
+            Change(
+                parameter.name,
+                parameter.value(int(start[place])),
+                parameter.value(index),
+                float(evaluation.reward[number]) if is_built else INFEASIBLE_REWARD,
+                averages[number] if is_built else np.full(len(task.metrics), np.nan),
+            )
+        )
+    return float(evaluation.reward[0]), averages[0], changes
+
+
+def route(task: Task, indices: np.ndarray, target: Objective) -> Route:
+    """Changes one knob after the other, each time the one that comes nearest to a target.
+
+    It may end short of a target that several knobs at once would meet.
+    """
+    judged = replace(task, objective=target)
+    place = task.space.canonical(np.asarray(indices, dtype=np.int64)[None, :])[0]
+    steps: list[Change] = []
+    evaluations = 0
+    while True:
+        reward, values, changes = _neighbours(judged, place)
+        evaluations += 1 + len(changes)
+        best = max(changes, key=lambda change: change.reward, default=None)
+        is_better = best is not None and best.reward > reward + 1e-12
+        if reward >= -1e-12 or not is_better or len(steps) == _MAX_STEPS or best is None:
+            return Route(tuple(steps), reward >= -1e-12, evaluations, values)
+        steps.append(best)
+        design = {**task.space.design_at(place), best.knob: best.new}
+        place = task.space.canonical(task.space.indices_of(design)[None, :])[0]
+
+
+def tradeoffs(explanation: Explanation, error_percent: float) -> list[Point]:
+    """The tradeoff and risk table of a design.
+
+    Args:
+      explanation: The design and its neighbours.
+      error_percent: How far a simulator's numbers may be off [%].
+    """
+    task = explanation.task
+    names = [spec.name for spec in task.metrics]
+    sought = dict.fromkeys(term.metric for term in task.objective.terms)
+    if len(sought) == 1:
+        sought |= dict.fromkeys(spec.name for spec in task.metrics if spec.goal != "none")
+    specs = [task.metrics[names.index(name)] for name in sought]
+    places = [names.index(spec.name) for spec in specs]
+    points: list[Point] = []
+    for knob, own in explanation.by_knob().items():
+        moved = np.array([_ratios(change.values, explanation.values, places) for change in own])
+        lead = moved[:, 0]
+        elastic = _elasticity(explanation, own, places[0])
+        if elastic is not None and abs(elastic[0]) >= _ELASTIC:
+            text = f"elasticity {elastic[0]:+.2f}: {specs[0].name} against {knob}"
+            points.append(Point("sensitivity", knob, text, elastic[1]))
+        elif np.abs(lead).max() >= 5 * _COUNTS:
+            row = int(np.argmax(np.abs(lead)))
+            text = f"{specs[0].name} {100 * math.expm1(lead[row]):+.1f} %"
+            points.append(Point("sensitivity", knob, text, own[row]))
+        opposed = _opposed(moved, [spec.goal == "maximise" for spec in specs])
+        if opposed is not None:
+            row, gain, loss = opposed
+            text = "; ".join(
+                f"{specs[i].name} {100 * math.expm1(moved[row, i]):+.1f} %" for i in (gain, loss)
+            )
+            points.append(Point("tradeoff", knob, text, own[row]))
+        if np.abs(moved).max() < _NOTHING:
+            text = f"no value changes any metric that counts by {100 * _NOTHING:g} %"
+            points.append(Point("non-risk", knob, text))
+    room = math.log1p(error_percent / 100)
+    for change in explanation.changes:
+        if change.is_built and -room < change.reward - explanation.reward < 0:
+            text = f"within {error_percent:g} % of it, so that it may in truth be better"
+            points.append(Point("risk", change.knob, text, change))
+    return points
+
+
+def _ratios(values: np.ndarray, base: np.ndarray, places: list[int]) -> list[float]:
+    """Logarithms of what metrics change by; 0 where one is not above 0."""
+    return [math.log(values[p] / base[p]) if values[p] > 0 and base[p] > 0 else 0.0 for p in places]
+
+
+def _elasticity(
+    explanation: Explanation, own: list[Change], place: int
+) -> tuple[float, Change] | None:
+    """How a metric answers to the knob's nearest value that moves it; numeric knobs alone."""
+    parameter = explanation.task.space.parameter(own[0].knob)
+    old, base = own[0].old, explanation.values[place]
+    if not (parameter.is_ordered and isinstance(old, int | float) and old > 0 and base > 0):
+        return None
+    near = [c for c in own if c.new > 0 and c.values[place] > 0]
+    if not near:
+        return None
+    change = min(near, key=lambda c: abs(math.log(c.new / old)))
+    answer = math.log(change.values[place] / base) / math.log(change.new / old)
+    return answer, change
+
+
+def _opposed(moved: np.ndarray, is_maximised: list[bool]) -> tuple[int, int, int] | None:
+    """The change with the largest gain in one metric that costs another, row and both."""
+    better = np.where(is_maximised, moved, -moved)
+    gain, loss = better.argmax(axis=1), better.argmin(axis=1)
+    rows = np.arange(len(moved))
+    is_trade = (better[rows, gain] > _COUNTS) & (better[rows, loss] < -_COUNTS)
+    if not is_trade.any():
+        return None
+    row = int(np.argmax(np.where(is_trade, better[rows, gain], -np.inf)))
+    return row, int(gain[row]), int(loss[row])

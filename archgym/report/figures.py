@@ -1,0 +1,208 @@
+"""Figures of a report, as data that plotly draws."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from archgym.random_curve import budgets_up_to, random_curve
+from archgym.report.evidence import TaskEvidence
+from archgym.report.findings import THRESHOLDS, Findings, found_front
+from archgym.report.lottery import draws
+
+__all__ = ["figures"]
+
+# Okabe and Ito, Color Universal Design, 2008, without the black and yellow that one of a light and
+# a dark ground would hide; the wine and teal of Paul Tol's muted scheme beside them.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#AA4499", "#44AA99")
+_DASHES = ("solid", "dash", "dot", "dashdot")
+
+
+def figures(findings: Findings) -> list[dict[str, Any]]:
+    """Each with its id, title, note, traces and layout; with `task` where it is of one."""
+    labels = {label: place for place, label in enumerate(findings.scores)}
+    made = []
+    if len(findings.profiles) > 1:
+        made.append(_profiles(findings, labels))
+    drawn = draws(findings.evidence, findings.protocol)
+    if drawn:
+        made.append(_lottery(drawn))
+    for place, task in enumerate(findings.evidence.tasks):
+        made.append(_curves(task, place, labels, findings.protocol.budget))
+        if len(task.objective.terms) > 1 and not task.objective.is_published_form:
+            made.append(_front(task, place))
+    return made
+
+
+def _line(place: int, **more: Any) -> dict[str, Any]:
+    dash = _DASHES[(place // len(_COLOURS)) % len(_DASHES)]
+    return {"color": _COLOURS[place % len(_COLOURS)], "width": 2, "dash": dash, **more}
+
+
+def _profiles(findings: Findings, labels: dict[str, int]) -> dict[str, Any]:
+    traces = [
+        {
+            "x": THRESHOLDS.tolist(),
+            "y": profile.tolist(),
+            "name": label,
+            "mode": "lines",
+            "line": _line(labels[label]),
+        }
+        for label, profile in findings.profiles.items()
+    ]
+    return {
+        "id": "figure-profiles",
+        "title": "Performance profiles",
+        "note": "Share of runs that score above each threshold; tasks count alike.",
+        "data": traces,
+        "layout": {
+            "xaxis": {"title": {"text": "score"}},
+            "yaxis": {"title": {"text": "share of runs above"}, "range": [-0.02, 1.02]},
+        },
+    }
+
+
+def _lottery(drawn: dict[str, np.ndarray]) -> dict[str, Any]:
+    traces = [
+        {
+            "type": "violin",
+            "y": table.mean(axis=(1, 2)).tolist(),
+            "name": agent,
+            "points": "all",
+            "box": {"visible": True},
+            "line": {"color": _COLOURS[place % len(_COLOURS)]},
+        }
+        for place, (agent, table) in enumerate(drawn.items())
+    ]
+    return {
+        "id": "figure-lottery",
+        "title": "Hyperparameter lottery",
+        "note": "Every dot is a setting's score, the mean over tasks and seeds.",
+        "data": traces,
+        "layout": {"yaxis": {"title": {"text": "score"}}, "showlegend": False},
+    }
+
+
+def _curves(task: TaskEvidence, place: int, labels: dict[str, int], budget: int) -> dict[str, Any]:
+    traces: list[dict[str, Any]] = []
+    steps = budgets_up_to(budget, budget)
+    for label in task.labels:
+        runs = task.of(label)
+        rows = np.array([[run.at(step) for step in steps] for run in runs])
+        rows[~np.isfinite(rows)] = np.nan
+        shown = ~np.isnan(rows).any(axis=0) if len(rows) else np.zeros(len(steps), dtype=bool)
+        if not shown.any():
+            continue
+        x = np.array(steps)[shown]
+        low, middle, high = (
+            rows[:, shown].min(0),
+            np.median(rows[:, shown], 0),
+            rows[:, shown].max(0),
+        )
+        traces.append(
+            {
+                "x": [*x.tolist(), *x[::-1].tolist()],
+                "y": [*low.tolist(), *high[::-1].tolist()],
+                "fill": "toself",
+                "fillcolor": _COLOURS[labels[label] % len(_COLOURS)],
+                "opacity": 0.13,
+                "line": {"width": 0},
+                "mode": "lines",
+                "hoverinfo": "skip",
+                "showlegend": False,
+                "legendgroup": label,
+            }
+        )
+        traces.append(
+            {
+                "x": x.tolist(),
+                "y": middle.tolist(),
+                "name": label,
+                "legendgroup": label,
+                "mode": "lines",
+                "line": _line(labels[label], shape="hv"),
+            }
+        )
+    note = "Median over the runs of the best reward so far; bands from the least to the most."
+    if task.known is not None:
+        budgets = budgets_up_to(budget, len(task.known.rewards))
+        curve = random_curve(task.known.rewards, budgets)
+        traces.append(
+            {
+                "x": budgets,
+                "y": curve.expected.tolist(),
+                "name": "random search, exact",
+                "mode": "lines",
+                "line": {"color": "#888888", "width": 3, "dash": "dot"},
+            }
+        )
+        traces.append(
+            {
+                "x": [1, budget],
+                "y": [task.known.reward] * 2,
+                "name": "proven optimum",
+                "mode": "lines",
+                "line": {"color": "#888888", "width": 1},
+            }
+        )
+    else:
+        note += " The exact curve of random search needs a table of the task (--table)."
+    settled = [
+        value
+        for trace in traces
+        if "name" in trace
+        for x, value in zip(trace["x"], trace["y"], strict=True)
+        if x >= min(10, budget)
+    ]
+    low, high = (min(settled), max(settled)) if settled else (0.0, 1.0)
+    pad = 0.08 * (high - low) or 0.1
+    return {
+        "id": f"figure-curves-{place}",
+        "task": task.label,
+        "title": "Best so far",
+        "note": note,
+        "data": traces,
+        "layout": {
+            "xaxis": {
+                "title": {"text": "evaluations"},
+                "type": "log",
+                "range": [math.log10(min(10, max(1, budget - 1))), math.log10(max(2, budget))],
+            },
+            "yaxis": {"title": {"text": "best reward so far"}, "range": [low - pad, high + pad]},
+        },
+    }
+
+
+def _front(task: TaskEvidence, place: int) -> dict[str, Any]:
+    first, second = task.objective.terms[:2]
+    fronts = {"found by all runs": found_front(task.runs)}
+    if task.known is not None:
+        fronts["exact"] = task.known.front_terms()
+    traces = []
+    for number, (name, terms) in enumerate(fronts.items()):
+        order = np.argsort(terms[:, 0])
+        x, y = (np.expm1(terms[order, column]) * 100 for column in (0, 1))
+        is_flat = len(task.objective.terms) == 2
+        traces.append(
+            {
+                "x": [v for v in x.tolist() if math.isfinite(v)],
+                "y": y.tolist(),
+                "name": name,
+                "mode": "lines+markers" if is_flat else "markers",
+                "line": _line(number, shape="vh"),
+                "marker": {"size": 7, "symbol": ("circle", "x")[number]},
+            }
+        )
+    return {
+        "id": f"figure-front-{place}",
+        "task": task.label,
+        "title": "Pareto front",
+        "note": "Factor by which designs are better than the default one, less 1, in the first two "
+        "terms of the objective"
+        + ("; the exact front is drawn too." if task.known is not None else "."),
+        "data": traces,
+        "layout": {
+            "xaxis": {"title": {"text": f"better in {first.metric} [%]"}},
+            "yaxis": {"title": {"text": f"better in {second.metric} [%]"}},
+        },
+    }

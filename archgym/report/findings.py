@@ -1,0 +1,459 @@
+"""What the evidence shows: scores, aggregates, verdict, best designs, fronts and health."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, final
+
+import numpy as np
+
+from archgym.errors import InvalidArgumentError
+from archgym.pareto import adrs, front, hypervolume
+from archgym.report.evidence import Evidence, RunEvidence, TaskEvidence
+from archgym.report.health import health
+from archgym.report.lottery import COLUMNS, NOTE, lottery_rows
+from archgym.report.protocol import Protocol
+from archgym.statistics import (
+    Interval,
+    igd_plus,
+    improvement_p_value,
+    kaplan_meier,
+    performance_profile,
+    relative_improvement,
+    scores,
+    stratified_bootstrap,
+)
+from archgym.sweep.table import log_spaced
+
+__all__ = ["THRESHOLDS", "Findings", "Table", "find", "found_front"]
+
+# chosen: profiles look smooth with so many.
+THRESHOLDS = np.linspace(-0.5, 1.0, 61)
+# Larger fronts in more terms would take a report minutes.
+_MAX_VOLUME_STEPS = 2e7
+
+Cell = str | float | int | None
+
+
+@final
+@dataclass(frozen=True)
+class Table:
+    """Rows under a title; what a reader sees, and the CSV of the same."""
+
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+
+
+@final
+@dataclass(frozen=True)
+class Findings:
+    """All that a report says."""
+
+    evidence: Evidence
+    protocol: Protocol
+    verdict: tuple[str, ...]
+    tables: tuple[Table, ...]
+    scores: Mapping[str, tuple[np.ndarray, ...]]
+    """By agent, its runs' scores, one array a task."""
+    profiles: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The findings as data."""
+        return {
+            "protocol": self.protocol.to_json(),
+            "sources": [str(source) for source in self.evidence.sources],
+            "evaluations": self.evidence.evaluations,
+            "verdict": list(self.verdict),
+            "tables": {
+                table.name: {
+                    "title": table.title,
+                    "columns": list(table.columns),
+                    "rows": [list(row) for row in table.rows],
+                }
+                for table in self.tables
+            },
+        }
+
+
+def find(evidence: Evidence) -> Findings:
+    """Judges the evidence by one protocol.
+
+    Raises:
+      InvalidArgumentError: No run has got far enough to be judged.
+    """
+    begun = [run for task in evidence.tasks for run in task.runs if len(run.reward)]
+    reached = [run.planned if run.status == "finished" else len(run.reward) for run in begun]
+    if not reached:
+        raise InvalidArgumentError("A report needs evaluations; there are none.")
+    budget = min(reached)
+    scales = {task.recipe["digest"]: _scale(task) for task in evidence.tasks}
+    protocol = Protocol(budget, scales)
+    found = _scores(evidence, protocol)
+    tables = [_score_table(found, protocol), *_improvement(found, protocol)]
+    drawn = lottery_rows(evidence, protocol)
+    if drawn:
+        tables.append(Table("lottery", "Hyperparameter lottery", COLUMNS, tuple(drawn), NOTE))
+    for task in evidence.tasks:
+        tables += _task_tables(task, protocol)
+    everywhere = {label: runs for label, runs in found.items() if all(len(r) for r in runs)}
+    profiles = {label: performance_profile(r, THRESHOLDS) for label, r in everywhere.items()}
+    return Findings(
+        evidence,
+        protocol,
+        tuple(_verdict(evidence, protocol, found)),
+        tuple(tables),
+        found,
+        profiles,
+    )
+
+
+# ---- scores
+
+
+def _scale(task: TaskEvidence) -> dict[str, Any]:
+    """The rewards that score 0 and 1 on a task, and where they are from."""
+    if task.known is not None:
+        built = task.known.rewards[task.known.is_feasible]
+        average, source = float(built.mean()), f"all {len(built):,} designs that can be built"
+        return {
+            "average": average,
+            "average_from": source,
+            "best": task.known.reward,
+            "best_from": "proven optimum",
+        }
+    drawn = [run.reward[np.isfinite(run.reward)] for run in task.runs if run.agent == "random"]
+    pooled = np.concatenate(drawn) if drawn else np.empty(0)
+    best = task.best
+    top = -math.inf if best is None else float(best[0].reward[best[1]])
+    if len(pooled):
+        average, source = float(pooled.mean()), f"{len(pooled):,} evaluations of random search"
+    else:
+        # Without random designs, the default one stands in: its reward is 0 by construction.
+        average, source = 0.0, "the default design, since no random search was run"
+    return {
+        "average": average,
+        "average_from": source,
+        "best": top,
+        "best_from": "best known, not proven",
+    }
+
+
+def _scores(evidence: Evidence, protocol: Protocol) -> dict[str, tuple[np.ndarray, ...]]:
+    labels = dict.fromkeys(label for task in evidence.tasks for label in task.labels)
+    found: dict[str, list[np.ndarray]] = {label: [] for label in labels}
+    for task in evidence.tasks:
+        scale = protocol.tasks[task.recipe["digest"]]
+        for label in labels:
+            rewards = np.array([run.at(protocol.budget) for run in task.of(label)])
+            rewards = rewards[~np.isnan(rewards)]
+            if scale["best"] > scale["average"] and len(rewards):
+                found[label].append(scores(rewards, scale["average"], scale["best"]))
+            else:
+                found[label].append(np.empty(0))
+    return {label: tuple(runs) for label, runs in found.items()}
+
+
+def _score_table(found: Mapping[str, tuple[np.ndarray, ...]], protocol: Protocol) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    for label, runs in found.items():
+        own = [task for task in runs if len(task)]
+        if not own:
+            rows.append((label, 0, *(None,) * 6))
+            continue
+        iqm, gap = (_bootstrap(name, own, protocol) for name in ("iqm", "gap"))
+        n = sum(map(len, own))
+        rows.append((label, n, iqm.value, iqm.low, iqm.high, gap.value, gap.low, gap.high))
+    rows.sort(key=lambda row: row[2] if isinstance(row[2], float) else -math.inf, reverse=True)
+    columns = ("agent", "runs", "IQM score", "low", "high", "optimality gap", "gap low", "gap high")
+    note = (
+        f"Score after {protocol.budget:,} evaluations: 0 is an average random design, 1 the best. "
+        "IQM: interquartile mean over runs of all tasks; low and high: "
+        f"{100 * protocol.level:g} % stratified bootstrap interval, {protocol.resamples:,} "
+        "resamples of runs within tasks. Scores end at -1."
+    )
+    return Table("scores", "Scores", columns, tuple(rows), note)
+
+
+def _bootstrap(
+    name: str, ours: Sequence[np.ndarray], protocol: Protocol, theirs: Any = None, level: float = 0
+) -> Interval:
+    return stratified_bootstrap(
+        name,
+        ours,
+        theirs,
+        level=level or protocol.level,
+        resamples=protocol.resamples,
+        seed=protocol.seed,
+    )
+
+
+def _pair(
+    found: Mapping[str, tuple[np.ndarray, ...]], a: str, b: str
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    pairs = [(x, y) for x, y in zip(found[a], found[b], strict=True) if len(x) and len(y)]
+    return [x for x, _ in pairs], [y for _, y in pairs]
+
+
+def _improvement(found: Mapping[str, tuple[np.ndarray, ...]], protocol: Protocol) -> list[Table]:
+    rows = []
+    for a in found:
+        for b in found:
+            ours, theirs = _pair(found, a, b)
+            if a != b and ours:
+                p = _bootstrap("improvement", ours, protocol, theirs)
+                rows.append((a, b, p.value, p.low, p.high, improvement_p_value(ours, theirs)))
+    if not rows:
+        return []
+    note = (
+        "Chance that a run of the first agent beats one of the second on a task drawn at random, "
+        "ties by half; p-value of the permutation test within tasks, not corrected for the number "
+        "of pairs."
+    )
+    columns = ("agent", "beats", "probability", "low", "high", "p-value")
+    return [Table("improvement", "Probability of improvement", columns, tuple(rows), note)]
+
+
+def _verdict(
+    evidence: Evidence, protocol: Protocol, found: Mapping[str, tuple[np.ndarray, ...]]
+) -> list[str]:
+    lines = []
+    for task in evidence.tasks:
+        lines.append(_best_line(task, protocol))
+    ranked = sorted(
+        (label for label, runs in found.items() if any(len(r) for r in runs)),
+        key=lambda label: -_bootstrap("iqm", [r for r in found[label] if len(r)], protocol).value,
+    )
+    if len(ranked) < 2:
+        lines.append("One agent alone was run: nothing is said about which agent is better.")
+        return lines
+    # As many comparisons as there are other agents: Bonferroni.
+    level = 1 - (1 - protocol.level) / (len(ranked) - 1)
+    top = ranked[0]
+    beaten: list[str] = []
+    open_: list[str] = []
+    for other in ranked[1:]:
+        ours, theirs = _pair(found, top, other)
+        is_sure = bool(ours) and (
+            _bootstrap("improvement", ours, protocol, theirs, level).low > 0.5
+            and improvement_p_value(ours, theirs) <= 1 - level
+        )
+        (beaten if is_sure else open_).append(other)
+    if open_:
+        lines.append(
+            f"No winner: {top} scores best, but the runs cannot tell it from {', '.join(open_)}."
+            + (f" It is better than {', '.join(beaten)}." if beaten else "")
+        )
+    else:
+        lines.append(f"{top} is better than every other agent here: {', '.join(beaten)}.")
+    lines.append(
+        "An agent counts as better where the bootstrap interval of its probability of improvement "
+        f"lies above 1/2 and the permutation test agrees, at {100 * level:.4g} % confidence each "
+        f"(corrected for {len(ranked) - 1} comparisons)."
+    )
+    unfinished = sum(r.status != "finished" for task in evidence.tasks for r in task.runs)
+    if unfinished:
+        lines.append(f"{unfinished} runs are not finished; what they reached is in the tables.")
+    return lines
+
+
+def _best_line(task: TaskEvidence, protocol: Protocol) -> str:
+    best = task.best
+    if best is None:
+        return f"{task.id}: no design that can be built was found."
+    run, row = best
+    parts = []
+    for term in task.objective.terms:
+        place = [spec.name for spec in task.metrics].index(term.metric)
+        spec, value, default = (
+            task.metrics[place],
+            float(run.values[row, place]),
+            float(task.reference[place]),
+        )
+        change = f" ({100 * (value / default - 1):+.1f} %)" if default else ""
+        parts.append(f"{spec.name} {value:.5g} {spec.unit} against {default:.5g}{change}")
+    scale = protocol.tasks[task.recipe["digest"]]
+    end = ""
+    if task.known is not None:
+        n = task.known.n_better(float(run.reward[row]))
+        end = (
+            " It is the proven optimum."
+            if not n
+            else f" {n:,} of {len(task.known.rewards):,} designs are better."
+        )
+    else:
+        end = f" It is the {scale['best_from']}."
+    return (
+        f"{task.id}: the best design, found by {run.label}"
+        + ("" if run.seed is None else f" with seed {run.seed}")
+        + f" at evaluation {row + 1:,}, has {'; '.join(parts)} of the default design.{end}"
+    )
+
+
+# ---- a task's tables
+
+
+def _task_tables(task: TaskEvidence, protocol: Protocol) -> list[Table]:
+    tables = [
+        _best_designs(task),
+        _metrics(task),
+        _budgets(task, protocol),
+        _within(task, protocol),
+    ]
+    if len(task.objective.terms) > 1 and not task.objective.is_published_form:
+        tables.append(_fronts(task, protocol))
+    tables.append(_random_improvement(task, protocol))
+    tables.append(
+        Table(f"health {task.label}", "Health checks", ("check", "finding"), tuple(health(task)))
+    )
+    return [table for table in tables if table.rows]
+
+
+def _text(value: Any) -> Cell:
+    return value if isinstance(value, int | float | str) else str(value)
+
+
+def _shown_designs(task: TaskEvidence) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """Title, indices and metrics of the designs that tables compare."""
+    shown = [("default", task.space.default_indices, task.reference)]
+    best = task.best
+    if best is not None:
+        run, row = best
+        shown.insert(0, ("best found", run.indices[row], run.values[row]))
+    if task.known is not None:
+        number = task.known.numbers[[task.known.best_row]]
+        values = [task.known.average(spec.name)[task.known.best_row] for spec in task.metrics]
+        shown.append(("optimum", task.space.unflat(number)[0], np.array(values)))
+    return shown
+
+
+def _best_designs(task: TaskEvidence) -> Table:
+    shown = _shown_designs(task)
+    designs = [task.space.design_at(np.asarray(indices, np.int64)) for _, indices, _ in shown]
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (name, task.space.parameter(name).unit, *(_text(design[name]) for design in designs))
+        for name in task.space.names
+    )
+    columns = ("knob", "unit", *(title for title, _, _ in shown))
+    return Table(f"design {task.label}", "Best design, knob by knob", columns, rows)
+
+
+def _metrics(task: TaskEvidence) -> Table:
+    shown = _shown_designs(task)
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (spec.name, spec.unit, *(float(values[place]) for _, _, values in shown))
+        for place, spec in enumerate(task.metrics)
+    )
+    columns = ("metric", "unit", *(title for title, _, _ in shown))
+    return Table(f"metrics {task.label}", "Best design, metric by metric", columns, rows)
+
+
+def _budgets(task: TaskEvidence, protocol: Protocol) -> Table:
+    budgets = log_spaced(protocol.budget)
+    rows: list[tuple[Cell, ...]] = []
+    for label in task.labels:
+        runs = task.of(label)
+        rows.append((label, len(runs), *(_median([run.at(b) for run in runs]) for b in budgets)))
+    if task.known is not None:
+        from archgym.random_curve import random_curve
+
+        fitting = [b for b in budgets if b <= len(task.known.rewards)]
+        curve = random_curve(task.known.rewards, fitting)
+        means = [float(v) for v in curve.expected]
+        missing = [None] * (len(budgets) - len(fitting))
+        rows.append(("random search, exact mean", None, *means, *missing))
+    columns = ("agent", "runs", *(f"{budget:,}" for budget in budgets))
+    note = "Median over the runs of the best reward so far, after so many evaluations."
+    return Table(f"budgets {task.label}", "Best reward at budgets", columns, tuple(rows), note)
+
+
+def _median(values: Sequence[float]) -> float | None:
+    known = [value for value in values if not math.isnan(value)]
+    middle = float(np.median(known)) if known else math.nan
+    return middle if math.isfinite(middle) else None
+
+
+def _within(task: TaskEvidence, protocol: Protocol) -> Table:
+    top = protocol.tasks[task.recipe["digest"]]["best"]
+    rows: list[tuple[Cell, ...]] = []
+    for label in task.labels if math.isfinite(top) else ():
+        for percent in protocol.within_percent:
+            # Rounding must not lose the best design itself.
+            goal = top - math.log1p(percent / 100) - 1e-12
+            times, arrived = [], []
+            for run in task.of(label):
+                hits = np.flatnonzero(run.reward >= goal)
+                arrived.append(bool(len(hits)))
+                times.append(float(hits[0] + 1) if len(hits) else float(len(run.reward)))
+            if times:
+                median = kaplan_meier(times, arrived).median
+                shown = median if math.isfinite(median) else "not reached by half"
+                rows.append((label, percent, shown, sum(arrived), len(arrived)))
+    columns = ("agent", "within [%]", "median evaluations", "reached", "runs")
+    note = (
+        "Evaluations until a design whose reward is within log(1 + x %) of the best, x % in the "
+        "metric that is sought. Runs that never were there count until their end, as censored: "
+        "the median is Kaplan and Meier's."
+    )
+    return Table(f"within {task.label}", "Evaluations to a good design", columns, tuple(rows), note)
+
+
+def found_front(runs: Sequence[RunEvidence]) -> np.ndarray:
+    """Terms of the designs of some runs that none of theirs beats, (m, n_terms)."""
+    terms = np.concatenate([run.terms for run in runs])
+    terms = np.unique(terms[np.isfinite(terms).all(axis=1)], axis=0)
+    return terms[front(terms)] if len(terms) else terms
+
+
+def _fronts(task: TaskEvidence, protocol: Protocol) -> Table:
+    exact = found_front(task.runs) if task.known is None else task.known.front_terms()
+    against = "the front of all runs together" if task.known is None else "the exact front"
+    rows: list[tuple[Cell, ...]] = []
+    for label in task.labels:
+        found = []
+        for run in task.of(label):
+            own = found_front([run])
+            n, k = own.shape
+            is_quick = k <= 3 or n ** (k - 2) <= _MAX_VOLUME_STEPS
+            volume = hypervolume(own, task.corner) if is_quick and n else math.nan
+            found.append((volume, adrs(own, exact), igd_plus(own, exact)) if len(exact) else ())
+        if found and found[0]:
+            rows.append(
+                (label, len(found), *(_median(column) for column in zip(*found, strict=True)))
+            )
+    columns = ("agent", "runs", "hypervolume", "ADRS", "IGD+")
+    note = (
+        f"Medians over the runs, against {against}. More hypervolume is better, less of the rest."
+    )
+    return Table(f"front {task.label}", "Pareto fronts", columns, tuple(rows), note)
+
+
+def _random_improvement(task: TaskEvidence, protocol: Protocol) -> Table:
+    terms = task.objective.terms
+    if len(terms) != 1 or terms[0].goal not in ("minimise", "maximise"):
+        return Table(f"relative {task.label}", "", (), ())
+    place = [spec.name for spec in task.metrics].index(terms[0].metric)
+    if task.known is not None:
+        column = task.known.average(terms[0].metric)[task.known.is_feasible]
+    else:
+        drawn = [r.values[np.isfinite(r.reward), place] for r in task.runs if r.agent == "random"]
+        column = np.concatenate(drawn) if drawn else np.empty(0)
+    if not len(column):
+        return Table(f"relative {task.label}", "", (), ())
+    average = float(column.mean())
+    rows: list[tuple[Cell, ...]] = []
+    for label in task.labels:
+        ends = []
+        for run in task.of(label):
+            stop = min(protocol.budget, len(run.reward))
+            if np.isfinite(run.curve[stop - 1]):
+                value = float(run.values[int(np.argmax(run.reward[:stop])), place])
+                ends.append(relative_improvement(value, average, terms[0].goal == "minimise"))
+        middle = _median(ends)
+        rows.append((label, len(ends), None if middle is None else 100 * middle))
+    note = f"Against the mean {terms[0].metric} of {len(column):,} random designs, {average:.6g}."
+    columns = ("agent", "runs", "median improvement [%]")
+    title = "Improvement over an average random design"
+    return Table(f"relative {task.label}", title, columns, tuple(rows), note)

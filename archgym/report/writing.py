@@ -1,0 +1,99 @@
+"""A report's files: the page, its tables as CSV, and all of it as JSON."""
+
+import csv
+import io
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+from archgym.errors import FileFormatError, InvalidArgumentError
+from archgym.report.findings import Findings
+from archgym.report.page import page
+from archgym.storage import open_file, storage_errors, write_atomic
+
+__all__ = ["check_comparable", "plain", "write_csv", "write_json_file", "write_page"]
+
+_MAX_BYTES = 64 * 2**20
+
+
+def write_page(findings: Findings, path: Path) -> int:
+    """Writes the page; returns its size in bytes.
+
+    Raises:
+      StorageError: It cannot be written.
+    """
+    content = page(findings).encode()
+    write_atomic(path, content)
+    return len(content)
+
+
+def write_csv(findings: Findings, folder: Path) -> list[Path]:
+    """Writes one file a table into a folder, which is made.
+
+    Raises:
+      StorageError: They cannot be written.
+    """
+    with storage_errors(folder, "written"):
+        folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for table in findings.tables:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(table.columns)
+        writer.writerows([["" if c is None else c for c in row] for row in table.rows])
+        path = folder / (re.sub(r"[^A-Za-z0-9_-]+", "-", table.name) + ".csv")
+        write_atomic(path, text.getvalue())
+        paths.append(path)
+    return paths
+
+
+def write_json_file(findings: Findings, path: Path) -> None:
+    """Writes all that the report says as JSON.
+
+    Raises:
+      StorageError: It cannot be written.
+    """
+    write_atomic(path, json.dumps(plain(findings.to_json()), indent=1, allow_nan=False) + "\n")
+
+
+def plain(data: Any) -> Any:
+    """Data without what JSON has not: numbers that are not finite become null."""
+    if isinstance(data, float):
+        return data if math.isfinite(data) else None
+    if isinstance(data, dict):
+        return {str(name): plain(value) for name, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [plain(value) for value in data]
+    return data
+
+
+def check_comparable(findings: Findings, other: Path) -> dict[str, Any]:
+    """The JSON of another report, if it judged by the same protocol.
+
+    Raises:
+      InvalidArgumentError: It judged by another one.
+      FileFormatError: It is no report.
+      StorageError: It cannot be read.
+    """
+    with storage_errors(other, "read"), open_file(other) as handle:
+        content = handle.read(_MAX_BYTES + 1)
+    try:
+        data: Any = json.loads(content) if len(content) <= _MAX_BYTES else None
+        digest = data["protocol"]["digest"]
+        rows = data["tables"]["scores"]["rows"]
+        is_report = isinstance(digest, str) and isinstance(rows, list)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        is_report = False
+    if not is_report:
+        raise FileFormatError(
+            other, None, "must be the JSON of a report", "Write it with `archgym report --json`"
+        )
+    if digest != findings.protocol.digest:
+        raise InvalidArgumentError(
+            f"Reports must be of one protocol to be compared; {other} has {digest[:16]!r} and this "
+            f"one {findings.protocol.digest[:16]!r}: their budgets, tasks or scales differ. Make "
+            "both with the same budget, tables and random runs."
+        )
+    return dict(data)

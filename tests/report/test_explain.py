@@ -1,0 +1,139 @@
+"""Explanations against simulators whose causes are known."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from archgym.metrics import MetricSpec
+from archgym.objective import parse_target
+from archgym.report.causes import causes, movers
+from archgym.report.explain import explain, route, tradeoffs
+from archgym.task import Task
+from tests.cli.conftest import Archgym, archgym
+from tests.toys import toy_task
+
+__all__ = ["archgym"]
+
+SPECS = (
+    MetricSpec("time_ns", "ns", "minimise", 1.0, ""),
+    MetricSpec("compute_ns", "ns", "none", 1.0, ""),
+    MetricSpec("memory_ns", "ns", "none", 1.0, ""),
+    MetricSpec("energy_pj", "pJ", "minimise", 1.0, ""),
+    MetricSpec("read_pj", "pJ", "none", 1.0, ""),
+    MetricSpec("write_pj", "pJ", "none", 1.0, ""),
+    MetricSpec("misses", "", "none", 1.0, ""),
+)
+
+
+def measured(n: int = 20) -> np.ndarray:
+    rng = np.random.default_rng(3)
+    compute, memory, read, write = rng.uniform(1, 100, (4, n))
+    time = np.maximum(compute, memory)
+    return np.stack([time, compute, memory, read + write, read, write, -(time**3)], axis=1)
+
+
+def test_sums_and_the_largest_of_some_are_told_apart() -> None:
+    values = measured()
+
+    largest, total = causes(values, SPECS)
+
+    assert (largest.metric, largest.kind) == ("time_ns", "largest")
+    assert {part.metric for part in largest.parts} == {"compute_ns", "memory_ns"}
+    assert largest.parts[0].share == 1
+    assert (total.metric, total.kind) == ("energy_pj", "sum")
+    assert sum(part.share for part in total.parts) == pytest.approx(1)
+    assert [p.value for p in total.parts] == sorted([values[0, 4], values[0, 5]], reverse=True)
+
+
+def test_nothing_is_said_of_a_relation_that_fails_on_one_design() -> None:
+    values = measured()
+    values[7, 3] *= 1.001
+    values[7, 0] *= 1.001
+
+    assert causes(values, SPECS) == []
+
+
+def test_few_designs_show_no_relation() -> None:
+    assert causes(measured(4), SPECS) == []
+
+
+def test_movers_are_those_whose_ranks_agree() -> None:
+    found = movers(measured(), "time_ns", SPECS)
+
+    # Cubed and negated, its ranks are the same backwards.
+    name, value, correlation = found[0]
+    assert (name, value) == ("misses", measured()[0, 6])
+    assert correlation == pytest.approx(-1)
+
+
+@pytest.fixture
+def task() -> Task:
+    return toy_task()
+
+
+def test_the_best_change_is_the_best_of_all_neighbours(task: Task) -> None:
+    found = explain(task, task.space.default_indices)
+
+    default = task.space.design_at(task.space.default_indices)
+    rewards = []
+    for parameter in task.space.parameters:
+        for index in range(parameter.size):
+            row = task.space.default_indices.copy()
+            row[task.space.names.index(parameter.name)] = index
+            rewards.append(float(task.evaluate(task.space.canonical(row[None, :])).reward[0]))
+    best = found.best_change
+    assert best is not None
+    assert best.reward == max(rewards)
+    again = task.space.indices_of({**default, best.knob: best.new})
+    assert float(task.evaluate(again[None, :]).reward[0]) == best.reward
+
+
+def test_a_route_meets_what_one_knob_allows(task: Task) -> None:
+    start = task.space.default_indices
+    best = explain(task, start).best_change
+    assert best is not None
+    metric = task.objective.terms[0].metric
+    place = [spec.name for spec in task.metrics].index(metric)
+    target = parse_target(f"target:{metric}<={float(best.values[place]):.12g}", task.metrics)
+
+    way = route(task, start, target)
+
+    assert way.is_met
+    assert len(way.steps) == 1
+    assert not route(task, start, parse_target(f"target:{metric}<=0.001", task.metrics)).is_met
+
+
+def test_every_entry_can_be_computed_again(task: Task) -> None:
+    found = explain(task, task.space.default_indices)
+    default = task.space.design_at(task.space.default_indices)
+
+    points = tradeoffs(found, error_percent=50)
+
+    assert {point.kind for point in points} >= {"sensitivity", "risk"}
+    for point in points:
+        if point.change is not None:
+            design = task.space.indices_of({**default, point.knob: point.change.new})
+            evaluation = task.evaluate(task.space.canonical(design[None, :]))
+            assert float(evaluation.reward[0]) == point.change.reward
+
+
+def test_default_design_file_and_study_are_explained(archgym: Archgym, swept: Path) -> None:
+    said = archgym("explain", "default", "plugin", "--json")
+    assert said.code == 0, said.err
+    Path("design.json").write_text(json.dumps(said.json["design"]))
+
+    from_file = archgym("explain", "design.json", "plugin", "--json")
+    of_study = archgym("explain", swept / "light/small/seed-0")
+
+    assert from_file.json == said.json
+    assert "Which single knob helps most" in of_study.out
+    assert "Compute an entry again with: archgym evaluate" in of_study.out
+
+
+def test_a_study_has_its_task(archgym: Archgym, swept: Path) -> None:
+    ran = archgym("explain", swept / "light/small/seed-0", "plugin")
+
+    assert ran.code == 1
+    assert "has its task" in ran.err

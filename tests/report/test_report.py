@@ -1,0 +1,201 @@
+"""What a report says, against the studies that it is made of, and what its page lets through."""
+
+import base64
+import hashlib
+import json
+import math
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from archgym.errors import FileFormatError, InvalidArgumentError
+from archgym.report import find, page, read_evidence
+from archgym.report.explorer import explorer
+from archgym.report.findings import Findings, Table
+from archgym.report.writing import check_comparable, write_csv, write_json_file, write_page
+from archgym.studylog import read_study
+from archgym.tables import build_table
+from archgym.task import Task
+
+
+@pytest.fixture
+def findings(swept: Path) -> Findings:
+    return find(read_evidence([swept]))
+
+
+def table(findings: Findings, name: str) -> Table:
+    return next(each for each in findings.tables if each.name == name)
+
+
+def test_scores_run_from_the_mean_of_random_designs_to_the_best_known(
+    findings: Findings, swept: Path
+) -> None:
+    logs = [read_study(swept / f"light/random/seed-{seed}") for seed in (0, 1)]
+    drawn = np.concatenate([log.records.reward[log.is_feasible] for log in logs])
+    ends = {
+        (agent, seed): read_study(swept / f"light/{agent}/seed-{seed}").best().reward  # type: ignore[union-attr]  # there is one
+        for agent in ("random", "small")
+        for seed in (0, 1)
+    }
+    top = max(ends.values())
+
+    for agent in ("random", "small"):
+        expected = [(ends[agent, s] - drawn.mean()) / (top - drawn.mean()) for s in (0, 1)]
+        assert findings.scores[agent][0].tolist() == pytest.approx(expected)
+
+
+def test_two_runs_against_two_have_no_winner(findings: Findings) -> None:
+    assert any(line.startswith("No winner") for line in findings.verdict)
+
+
+def test_best_design_stands_beside_the_default_one(findings: Findings) -> None:
+    task = findings.evidence.tasks[0]
+    best = task.best
+    assert best is not None
+    run, row = best
+    found = table(findings, "design light")
+
+    assert found.columns == ("knob", "unit", "best found", "default")
+    design = task.space.design_at(run.indices[row].astype(np.int64))
+    assert [r[2] for r in found.rows] == [design[name] for name in task.space.names]
+
+
+def test_the_table_s_optimum_is_the_scale(swept: Path, tmp_path: Path) -> None:
+    file = tmp_path / "all.parquet"
+    build_table(Task.make("plugin", "light", "low-latency"), file)
+
+    found = find(read_evidence([swept], [file]))
+
+    (scale,) = found.protocol.tasks.values()
+    assert scale["best_from"] == "proven optimum"
+    assert "optimum" in table(found, "design light").columns
+    assert table(found, "budgets light").rows[-1][0] == "random search, exact mean"
+    text = page(found)
+    assert "random search, exact" in text
+    assert found.protocol.digest != find(read_evidence([swept])).protocol.digest
+
+
+def test_files_say_the_same_as_the_findings(findings: Findings, tmp_path: Path) -> None:
+    write_json_file(findings, tmp_path / "report.json")
+    paths = write_csv(findings, tmp_path / "csv")
+
+    data = json.loads((tmp_path / "report.json").read_text(), parse_constant=pytest.fail)
+    assert data["verdict"] == list(findings.verdict)
+    assert len(paths) == len(findings.tables) == len(data["tables"])
+    first = (tmp_path / "csv" / "scores.csv").read_text().splitlines()
+    assert first[0].split(",") == list(findings.tables[0].columns)
+    assert len(first) == 1 + len(findings.tables[0].rows)
+
+
+def test_reports_of_other_protocols_are_not_compared(findings: Findings, tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    write_json_file(findings, path)
+    check_comparable(findings, path)
+    other = replace(findings, protocol=replace(findings.protocol, budget=7))
+
+    with pytest.raises(InvalidArgumentError, match="one protocol"):
+        check_comparable(other, path)
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"protocol": 1}', "[" * 100_000, '{"tables": {}}'])
+def test_what_is_no_report_is_refused(findings: Findings, tmp_path: Path, content: str) -> None:
+    path = tmp_path / "report.json"
+    path.write_text(content)
+
+    with pytest.raises(FileFormatError, match="JSON of a report"):
+        check_comparable(findings, path)
+
+
+class _Reader(HTMLParser):
+    """Elements and scripts of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self.tags.append((f"/{tag}", {}))
+
+    def handle_data(self, data: str) -> None:
+        if self.tags and self.tags[-1][0] == "script":
+            self.scripts[-1] += data
+
+
+def test_the_page_is_small_and_asks_nothing_of_any_network(
+    findings: Findings, tmp_path: Path
+) -> None:
+    size = write_page(findings, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    reader = _Reader()
+    reader.feed(text)
+
+    assert size < 6e6
+    policy = next(a["content"] for t, a in reader.tags if t == "meta" and "http-equiv" in a)
+    assert policy is not None
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "http" not in policy
+    assert "unsafe-eval" not in policy
+    code = reader.scripts[-1]
+    digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
+    assert f"'sha256-{digest}'" in policy
+    assert not [a for _, a in reader.tags if set(a) & {"src", "onclick", "onload"}]
+    assert all(a["href"].startswith("#") for t, a in reader.tags if t == "a")  # type: ignore[union-attr]  # has one
+
+
+def test_what_studies_say_is_escaped(findings: Findings) -> None:
+    evil = '</script><img src=x onerror="alert(1)">'
+    task = findings.evidence.tasks[0]
+    recipe = {**task.recipe, "id": evil, "fidelity": evil}
+    runs = tuple(replace(run, label=evil, agent=evil, problem=evil) for run in task.runs)
+    hostile = replace(task, label=evil, recipe=recipe, runs=runs, versions={evil: evil})
+    evidence = replace(findings.evidence, tasks=(hostile,), sources=(Path(evil),))
+
+    text = page(find(evidence))
+
+    assert "<img" not in text
+    assert len(re.findall("</script>", text)) == len(re.findall("<script", text))
+
+
+def test_the_explorer_keeps_best_and_front_of_many_evaluations(findings: Findings) -> None:
+    task = findings.evidence.tasks[0]
+    run = task.runs[0]
+    n = 150_000
+    rng = np.random.default_rng(0)
+    reward = rng.normal(size=n)
+    many = replace(
+        run,
+        indices=np.tile(run.indices[:1], (n, 1)),
+        reward=reward,
+        values=np.tile(run.values[:1], (n, 1)),
+        terms=reward[:, None],
+    )
+    about, packed = explorer(replace(task, runs=(many,)), "explorer-0", 1)
+
+    assert about["n"] == 100_001
+    assert about["total"] == n + 1
+    assert about["front"] == [about["best"]]
+    assert len(packed) < 3e6
+
+
+def test_a_study_alone_is_reported_without_a_contest(swept: Path) -> None:
+    found = find(read_evidence([swept / "light/small/seed-0"]))
+
+    assert any("One agent alone" in line for line in found.verdict)
+    (scale,) = found.protocol.tasks.values()
+    assert scale["average_from"].startswith("the default design")
+    assert math.isfinite(scale["best"])
+
+
+def test_what_comes_twice_is_refused(swept: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match="once"):
+        read_evidence([swept, swept])
