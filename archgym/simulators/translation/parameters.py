@@ -68,7 +68,7 @@ TLB_REPLACEMENT = Categorical(
     name="tlb_replacement",
     choices=TLB_POLICIES,
     default="lru",
-    doc="Which entry of a set the L1, L2 and L3 TLBs replace.",
+    doc="Which entry of a set the L1 and L2 TLBs replace.",
 )
 FILL = Categorical(
     name="l2_tlb_fill",
