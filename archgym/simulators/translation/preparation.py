@@ -1,9 +1,10 @@
-"""Traces laid out in memory, and the latest of them kept; the baseline that designs go by."""
+"""Traces laid out in memory, and the latest of them kept."""
 
 from collections import OrderedDict
 from threading import Lock
 from typing import Final, final
 
+from archgym.errors import InvalidArgumentError
 from archgym.simulators.translation.memory import Memory
 from archgym.simulators.translation.prepared import Prepared
 from archgym.traces import MemoryTrace
@@ -64,7 +65,8 @@ def latest_prepared(trace: MemoryTrace, digest: str, max_records: int, memory: M
       memory: The layout.
 
     Raises:
-      InvalidArgumentError: The trace is empty, or does not fit into the memory.
+      InvalidArgumentError: The trace is empty, or does not fit into the memory, or
+        nothing of it is left to count after warm-up.
     """
     # Numba takes a while to import, which listing and describing should not wait for.
     from archgym.simulators.translation.prepared import prepare
@@ -77,5 +79,17 @@ def latest_prepared(trace: MemoryTrace, digest: str, max_records: int, memory: M
         found = _LATEST.get(key)
         if found is None:
             found = prepare(trace[:max_records] if max_records else trace, memory)
+            _require_instructions(found, trace.name)
             _LATEST.put(key, found)
     return found
+
+
+def _require_instructions(ready: Prepared, name: str) -> None:
+    from archgym.simulators.translation.prepared import WARMUP_SHARE
+
+    if not ready.counted(ready.start(WARMUP_SHARE))[0]:
+        raise InvalidArgumentError(
+            f"`workload` must run instructions and change its line of memory after the first "
+            f"{WARMUP_SHARE:.0%} of the records that are run; got {name!r}, of which nothing is "
+            "left to count. Record more of the program with `archgym trace record`."
+        )

@@ -13,7 +13,10 @@ from archgym.simulators.translation.memory import Memory
 from archgym.simulators.translation.view import View, native_view, virtualised_view
 from archgym.traces import AccessKind, MemoryTrace
 
-__all__ = ["DATA", "FETCH", "FLUSH", "INVALIDATE", "Prepared", "prepare"]
+__all__ = ["DATA", "FETCH", "FLUSH", "INVALIDATE", "WARMUP_SHARE", "Prepared", "prepare"]
+
+WARMUP_SHARE: Final = 0.3
+"""chosen: of a trace's records, those that only warm TLBs and caches up."""
 
 # Kinds of steps, as the kernel takes them.
 DATA: Final = 0

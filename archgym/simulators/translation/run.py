@@ -9,7 +9,7 @@ from archgym.errors import InvalidArgumentError
 from archgym.simulators.translation.counters import COUNTERS
 from archgym.simulators.translation.hardware import Hardware
 from archgym.simulators.translation.memory import Memory
-from archgym.simulators.translation.prepared import Prepared, prepare
+from archgym.simulators.translation.prepared import WARMUP_SHARE, Prepared, prepare
 
 __all__ = ["COUNTERS", "Hardware", "Memory", "Prepared", "prepare", "run"]
 
@@ -17,7 +17,7 @@ __all__ = ["COUNTERS", "Hardware", "Memory", "Prepared", "prepare", "run"]
 def run(
     prepared: Prepared,
     hardware: Hardware | Sequence[Hardware],
-    warmup_share: float = 0.3,
+    warmup_share: float = WARMUP_SHARE,
     *,
     only_tlbs: bool = False,
     passes: int = 1,

@@ -169,14 +169,14 @@ class TranslationSimulator(Simulator):
 
 # chosen: a workload is a few numbers here; these are more than anyone uses at a time.
 _MAX_BASELINES: Final = 1024
-_BASELINES: dict[tuple[str, int, str], float] = {}
+_BASELINES: dict[tuple[str, int, str, float], float] = {}
 
 
 def _baseline_cycles(content: TraceContent, max_records: int, core: str) -> float:
     """Cycles of the default design on a workload."""
     from archgym.simulators.translation.run import run
 
-    key = (content.digest, max_records, core)
+    key = (content.digest, max_records, core, content.mlp)
     if key not in _BASELINES:
         ready = latest_prepared(content.trace, content.digest, max_records, Memory())
         default = Hardware(mlp=content.mlp if core_named(core).overlaps_walks else 1.0)

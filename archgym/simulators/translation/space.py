@@ -4,22 +4,34 @@
 decides: with huge pages alone, programs of some 100 MiB no longer miss the TLBs. `limits` adds
 what nobody can build but studies compare with: a perfect TLB, and L2 TLBs whose latency
 grows otherwise or not at all. `tabulated` is small enough for an exhaustive table.
-
-A parameter is inactive where it means nothing: thresholds of Victima's predictor without Victima
-or without the predictor, a nested TLB without a virtual machine, and so on. Values and defaults
-follow K. Kanellopoulos et al., *Victima: drastically increasing address translation reach by
-leveraging underutilized cache resources*, MICRO 2023, and its public artifact.
 """
 
 from archgym.errors import unknown_name
-from archgym.expression import Expression, P
-from archgym.parameter import Categorical, Ordinal, Parameter, PowerOfTwo
-from archgym.simulators.translation.hardware import (
-    FILLS,
-    MECHANISMS,
-    TLB_POLICIES,
+from archgym.expression import P
+from archgym.parameter import Ordinal, Parameter
+from archgym.simulators.translation.hardware import MECHANISMS
+from archgym.simulators.translation.parameters import (
+    EXECUTION,
+    FILL,
+    FRAGMENTATION,
+    HUGE_PAGES,
+    L1_ENTRIES,
+    L1_HUGE_ENTRIES,
+    L1_WAYS,
+    L2_CACHE_KIB,
+    L2_CACHE_REPLACEMENT,
+    L2_ENTRIES,
+    L2_WAYS,
+    LATENCY,
+    NESTED_ENTRIES,
+    TLB_REPLACEMENT,
+    WALK_CACHES,
+    WALKERS,
+    conditions,
+    mechanism,
+    mechanism_knobs,
 )
-from archgym.space import Condition, Constraint, DesignSpace
+from archgym.space import Constraint, DesignSpace
 
 __all__ = ["GROUPS", "SPACE_NAMES", "design_space"]
 
@@ -45,103 +57,6 @@ GROUPS = {
 }
 
 _BUILDABLE = tuple(name for name in MECHANISMS if name != "perfect")
-_L1_ENTRIES = Ordinal(
-    name="l1_tlb_entries",
-    levels=(16, 32, 64, 96, 128),
-    default=64,
-    unit="entries",
-    doc="Entries of the L1 TLB for data in pages of 4 KiB.",
-)
-_L1_WAYS = Categorical(
-    name="l1_tlb_ways",
-    choices=("1", "2", "4", "8", "full"),
-    default="4",
-    doc="Ways of that L1 TLB; `full` makes it fully associative.",
-)
-_L1_HUGE_ENTRIES = PowerOfTwo(
-    name="l1_huge_tlb_entries",
-    low=8,
-    high=32,
-    default=32,
-    unit="entries",
-    doc="Entries of the L1 TLB for data in pages of 2 MiB.",
-)
-_L2_WAYS = Ordinal(
-    name="l2_tlb_ways", levels=(4, 8, 12, 16), default=12, unit="ways", doc="Ways of the L2 TLB."
-)
-_LATENCY = Categorical(
-    name="l2_tlb_latency",
-    choices=("published", "cacti-ratio", "ideal"),
-    default="published",
-    doc="How the L2 TLB's latency grows with its entries: through two published ones, as its "
-    "array's alone does, or not.",
-)
-_TLB_REPLACEMENT = Categorical(
-    name="tlb_replacement",
-    choices=TLB_POLICIES,
-    default="lru",
-    doc="Which entry of a set the L1, L2 and L3 TLBs replace.",
-)
-_FILL = Categorical(
-    name="l2_tlb_fill",
-    choices=FILLS,
-    default="both",
-    doc="Whether a walk fills both TLBs, or the L2 TLB takes only what the L1 TLBs evict.",
-)
-_WALK_CACHES = Ordinal(
-    name="walk_cache_entries",
-    levels=(0, 8, 16, 32, 64),
-    default=16,
-    unit="entries",
-    doc="Entries of the page-walk caches of levels 4 and 3 each; level 2 has twice as many.",
-)
-_WALKERS = PowerOfTwo(
-    name="walkers",
-    low=1,
-    high=4,
-    default=4,
-    unit="walkers",
-    doc="Page walks that may be under way at once.",
-)
-_L2_CACHE_REPLACEMENT = Categorical(
-    name="l2_cache_replacement",
-    choices=("lru", "srrip"),
-    default="srrip",
-    doc="Which line of a set the L2 cache replaces.",
-)
-_HUGE_PAGES = Ordinal(
-    name="huge_page_percent",
-    levels=(0, 30, 60, 100),
-    default=30,
-    unit="%",
-    doc="Share of regions of 2 MiB that become one page where memory allows it.",
-)
-_FRAGMENTATION = Ordinal(
-    name="fragmentation_percent",
-    levels=(0, 50, 90),
-    default=0,
-    unit="%",
-    doc="Share of the blocks of 2 MiB in physical memory that are broken before the run.",
-)
-_PREDICTOR = Categorical(
-    name="victima_predictor",
-    choices=("box", "always"),
-    default="box",
-    doc="Whether only pages whose walks were many and costly get a TLB block, or all.",
-)
-_KEEPS = Categorical(
-    name="victima_block_priority",
-    choices=("on", "off"),
-    default="on",
-    doc="Whether SRRIP keeps TLB blocks longer than data while the L2 TLB is under pressure.",
-)
-_MAX_BLOCK_WAYS = Ordinal(
-    name="victima_max_block_ways",
-    levels=(4, 8, 16),
-    default=16,
-    unit="ways",
-    doc="TLB blocks that a set of the L2 cache may hold; 16 are all of its ways.",
-)
 
 
 def design_space(name: str, has_walkers: bool = False) -> DesignSpace:
@@ -181,49 +96,24 @@ def _wide(
     has_latency: bool = False,
 ) -> DesignSpace:
     parameters: tuple[Parameter, ...] = (
-        _L1_ENTRIES,
-        _L1_WAYS,
-        _L1_HUGE_ENTRIES,
-        Ordinal(
-            name="l2_tlb_entries",
-            levels=(512, 1024, 1536, 2048, 4096, 8192, 16384, 32768, 65536, 131072),
-            default=1536,
-            unit="entries",
-            doc="Entries of the L2 TLB, for pages of both sizes.",
-        ),
-        _L2_WAYS,
-        *((_LATENCY,) if has_latency else ()),
-        _TLB_REPLACEMENT,
-        _FILL,
-        _WALK_CACHES,
-        *((_WALKERS,) if has_walkers else ()),
-        _mechanism(mechanisms),
-        *_mechanism_knobs(),
-        PowerOfTwo(
-            name="l2_cache_kib",
-            low=512,
-            high=8192,
-            default=2048,
-            unit="KiB",
-            doc="Capacity of the L2 cache; its latency follows.",
-        ),
-        _L2_CACHE_REPLACEMENT,
-        _HUGE_PAGES,
-        _FRAGMENTATION,
-        Categorical(
-            name="execution",
-            choices=("native", "virtualised"),
-            default="native",
-            doc="Whether the program runs in a virtual machine, whose walks have two dimensions.",
-        ),
-        PowerOfTwo(
-            name="nested_tlb_entries",
-            low=16,
-            high=256,
-            default=64,
-            unit="entries",
-            doc="Entries of the nested TLB, from guest-physical to physical pages.",
-        ),
+        L1_ENTRIES,
+        L1_WAYS,
+        L1_HUGE_ENTRIES,
+        L2_ENTRIES,
+        L2_WAYS,
+        *((LATENCY,) if has_latency else ()),
+        TLB_REPLACEMENT,
+        FILL,
+        WALK_CACHES,
+        *((WALKERS,) if has_walkers else ()),
+        mechanism(mechanisms),
+        *mechanism_knobs(),
+        L2_CACHE_KIB,
+        L2_CACHE_REPLACEMENT,
+        HUGE_PAGES,
+        FRAGMENTATION,
+        EXECUTION,
+        NESTED_ENTRIES,
     )
     constraints = (
         _whole_sets(),
@@ -233,7 +123,7 @@ def _wide(
             "the model hashes the page table of one system, so `hash` needs native execution",
         ),
     )
-    return DesignSpace(name, parameters, constraints, _conditions(parameters), doc)
+    return DesignSpace(name, parameters, constraints, conditions(parameters), doc)
 
 
 def _hardware(has_walkers: bool) -> DesignSpace:
@@ -244,94 +134,8 @@ def _hardware(has_walkers: bool) -> DesignSpace:
         "hardware",
         kept,
         (_whole_sets(),),
-        _conditions(kept),
+        conditions(kept),
         "What can be built; the system gives 30 % huge pages and runs no virtual machine.",
-    )
-
-
-def _mechanism(choices: tuple[str, ...]) -> Parameter:
-    return Categorical(
-        name="mechanism",
-        choices=choices,
-        default="radix",
-        doc="What a miss in the L2 TLB meets before, or in place of, a walk of the page table.",
-    )
-
-
-def _mechanism_knobs() -> tuple[Parameter, ...]:
-    """The knobs of mechanisms, all of them conditional."""
-    numbers = (
-        # The box's lower and upper bounds do not overlap, so that each of them is one.
-        ("victima_min_walks", (0, 1, 2, 3), 1, "walks", "Fewest walks of a costly page."),
-        ("victima_max_walks", (3, 5, 7), 7, "walks", "Most walks of one; 7 stands for any."),
-        (
-            "victima_min_memory_walks",
-            *((0, 1, 2, 4), 1, "walks", "Fewest walks of a costly page that reached memory."),
-        ),
-        (
-            "victima_max_memory_walks",
-            *((4, 7, 12, 15), 12, "walks", "Most of them; 15 stands for any."),
-        ),
-        (
-            "victima_bypass_mpki",
-            *((1, 5, 10), 5, "misses/kinstruction"),
-            "Every page gets a block while the L2 cache's misses of data are above this.",
-        ),
-    )
-    return (
-        Categorical(
-            name="victima_insertion",
-            choices=("walk", "eviction", "both"),
-            default="both",
-            doc="Whether a walk makes a TLB block, an eviction from the L2 TLB, or both.",
-        ),
-        Categorical(
-            name="pom_tlb_insertion",
-            choices=("eviction", "walk"),
-            default="eviction",
-            doc="What the TLB in memory takes: what the L2 TLB evicts, or what was walked for.",
-        ),
-        Ordinal(
-            name="far_tlb_entries",
-            levels=(16384, 65536, 262144),
-            default=65536,
-            unit="entries",
-            doc="Entries of the TLB in memory, or of the L3 TLB.",
-        ),
-        Ordinal(
-            name="l3_tlb_latency_cycles",
-            levels=(15, 20, 25, 30, 35, 40),
-            default=15,
-            unit="cycles",
-            doc="Latency of the L3 TLB.",
-        ),
-        Ordinal(
-            name="cluster_pages",
-            levels=(4, 8, 16),
-            default=8,
-            unit="pages",
-            doc="Neighbouring pages that a TLB block, or an entry of a clustered TLB, covers.",
-        ),
-        _PREDICTOR,
-        *(
-            Ordinal(name=knob, levels=levels, default=default, unit=unit, doc=doc)
-            for knob, levels, default, unit, doc in numbers
-        ),
-        _KEEPS,
-        Ordinal(
-            name="victima_pressure_mpki",
-            levels=(1, 5, 10),
-            default=5,
-            unit="misses/kinstruction",
-            doc="Blocks have priority while the L2 TLB's misses are above this.",
-        ),
-        _MAX_BLOCK_WAYS,
-        Categorical(
-            name="victima_probe",
-            choices=("overlapped", "serial"),
-            default="overlapped",
-            doc="Whether the L2 cache is probed while the L2 TLB is, or after it missed.",
-        ),
     )
 
 
@@ -341,35 +145,6 @@ def _whole_sets() -> Constraint:
         P("l2_tlb_entries") % P("l2_tlb_ways") == 0,
         "the entries of the L2 TLB must be a multiple of its ways; only 1536 are one of 12",
     )
-
-
-def _conditions(parameters: tuple[Parameter, ...]) -> tuple[Condition, ...]:
-    """The conditions of those parameters that have one."""
-    victima = P("mechanism") == "victima"
-    boxed = victima & (P("victima_predictor") == "box")
-    prioritised = victima & (P("l2_cache_replacement") == "srrip")
-    when: dict[str, Expression] = {
-        # All models go through the latency of the default size.
-        "l2_tlb_latency": P("l2_tlb_entries") != 1536,
-        "victima_insertion": victima,
-        "pom_tlb_insertion": P("mechanism") == "pom_tlb",
-        "far_tlb_entries": P("mechanism").is_in("pom_tlb", "l3_tlb"),
-        "l3_tlb_latency_cycles": P("mechanism") == "l3_tlb",
-        "cluster_pages": P("mechanism").is_in("victima", "cluster"),
-        "victima_predictor": victima,
-        "victima_min_walks": boxed,
-        "victima_max_walks": boxed,
-        "victima_min_memory_walks": boxed,
-        "victima_max_memory_walks": boxed,
-        "victima_bypass_mpki": boxed,
-        "victima_block_priority": prioritised,
-        "victima_pressure_mpki": prioritised & (P("victima_block_priority") == "on"),
-        "victima_max_block_ways": victima,
-        "victima_probe": victima,
-        "nested_tlb_entries": P("execution") == "virtualised",
-    }
-    names = [parameter.name for parameter in parameters]
-    return tuple(Condition(name, when[name]) for name in names if name in when)
 
 
 def _tabulated(name: str) -> DesignSpace:
@@ -393,7 +168,7 @@ def _tabulated(name: str) -> DesignSpace:
     parameters: list[Parameter] = []
     for parameter in design_space("default").parameters:
         if parameter.name == "mechanism":
-            parameters.append(_mechanism(("radix", "victima", "pom_tlb", "l3_tlb")))
+            parameters.append(mechanism(("radix", "victima", "pom_tlb", "l3_tlb")))
         elif parameter.name in whole:
             parameters.append(parameter)
         elif parameter.name in levels:
@@ -410,6 +185,6 @@ def _tabulated(name: str) -> DesignSpace:
         name,
         parameters,
         (_whole_sets(),),
-        _conditions(tuple(parameters)),
+        conditions(tuple(parameters)),
         "Four mechanisms and the knobs that matter most; small enough for a table.",
     )

@@ -82,9 +82,9 @@ def load(name: str | Path) -> TraceContent:
 
 @cache
 def _shipped(name: str) -> TraceContent:
-    if name in _GENERATED_NAMES:
-        return _content(name, generated_trace(name, _GENERATED_ACCESSES))
-    return _content(name, shipped_trace(name))
+    is_generated = name in _GENERATED_NAMES
+    trace = generated_trace(name, _GENERATED_ACCESSES) if is_generated else shipped_trace(name)
+    return _content(name, trace, _MLP.get(name, _USUAL_MLP))
 
 
 def _from_file(path: Path) -> TraceContent:
@@ -98,11 +98,11 @@ def _from_file(path: Path) -> TraceContent:
             f"this one has {len(trace)} records and {trace.n_instructions} instructions",
             "Record more of the program with `archgym trace record`",
         )
-    return _content(trace.name or path.stem, trace)
+    return _content(trace.name or path.stem, trace, _USUAL_MLP)
 
 
-def _content(name: str, trace: MemoryTrace) -> TraceContent:
+def _content(name: str, trace: MemoryTrace, mlp: float) -> TraceContent:
     digest = hashlib.sha256(b"archgym-memory-trace")
     for column in (trace.instructions, trace.kind, trace.size_bytes, trace.address):
         digest.update(np.ascontiguousarray(column).astype(column.dtype.newbyteorder("<")).data)
-    return TraceContent(name, digest.hexdigest(), _MLP.get(name, _USUAL_MLP), trace)
+    return TraceContent(name, digest.hexdigest(), mlp, trace)

@@ -8,7 +8,9 @@ import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
 from archgym.simulators.translation.characterise import characterise
+from archgym.simulators.translation.memory import Memory
 from archgym.simulators.translation.picture import picture
+from archgym.simulators.translation.preparation import latest_prepared
 from archgym.simulators.translation.workloads import DEFAULT_WORKLOAD, load, names
 from archgym.traces import MemoryTrace, shipped_trace, write_memory_trace
 
@@ -104,3 +106,28 @@ def test_shipped_trace_is_described_as_its_package_says() -> None:
     # The table in `archgym.traces.shipped`: 220,000 accesses, 15,805 pages.
     assert found.data_accesses == 220_000
     assert found.footprint_mib == pytest.approx(15_805 / 256)
+
+
+def test_users_file_keeps_two_misses_under_way_whatever_its_name(tmp_path: Path) -> None:
+    write_memory_trace(replace(small(), name="kmer-count"), tmp_path / "kmer-count.npz")
+
+    assert load(tmp_path / "kmer-count.npz").mlp == 2.0
+
+
+def test_trace_of_one_line_is_refused(tmp_path: Path) -> None:
+    trace = replace(small(), address=np.zeros(200, np.uint64))
+    write_memory_trace(trace, tmp_path / "still.npz")
+    content = load(tmp_path / "still.npz")
+
+    with pytest.raises(InvalidArgumentError, match="nothing is left to count"):
+        latest_prepared(content.trace, content.digest, 0, Memory())
+
+
+def test_trace_whose_cut_has_no_instructions_is_refused() -> None:
+    instructions = np.zeros(200, np.uint32)
+    instructions[150:] = 2
+    trace = replace(small(), instructions=instructions)
+
+    latest_prepared(trace, "late", 0, Memory())
+    with pytest.raises(InvalidArgumentError, match="nothing is left to count"):
+        latest_prepared(trace, "late", 100, Memory())
