@@ -198,6 +198,8 @@ def check_agreement(
                 f"`stand_in` must answer for the simulator that was given; {stand_in.path} was "
                 f"made with another `{other}`. Make it again, or leave it out."
             )
+        if declared.options:
+            _check_contents(stand_in, simulator)
         simulator = declared.simulator
     asked: list[tuple[str, str | None, str | None]] = [
         ("simulator", simulator, declared.simulator),
@@ -213,6 +215,24 @@ def check_agreement(
             raise InvalidArgumentError(
                 f"`{name}` must be what {stand_in.path} was made with, {there!r}; got {wanted!r}. "
                 f"Leave it out, or use another {stand_in.kind}."
+            )
+    if any(value is not None and Path(value).is_file() for value in options.values()):
+        _check_contents(stand_in, stand_in.simulator())
+
+
+def _check_contents(stand_in: StandIn, simulator: Simulator) -> None:
+    """Refuses a stand-in whose options name files that are not what they were.
+
+    Only digests of workloads tell; those that were made of files need not be there any more.
+    """
+    shipped = simulator.workload_names()
+    for facts in stand_in.declaration.workloads:
+        name = facts.names[0]
+        if name in shipped and simulator.workload(name).digest != facts.digest:
+            raise InvalidArgumentError(
+                f"Files that options name must hold what {stand_in.path} was made with; with them "
+                f"workload {name!r} is another now. Make the {stand_in.kind} again, or leave the "
+                "options out."
             )
 
 

@@ -351,6 +351,8 @@ class Task:
         changed = [name for name in names if data.get(name) != mine[name]]
         if changed and changed[0] == "options":
             return _option_difference(data.get("options"), mine["options"])
+        if changed and changed[0] == "workloads":
+            return "`workloads` differs now" + _files_of(mine["options"])
         return f"`{changed[0]}` differs now" if changed else "something differs now"
 
 
@@ -363,6 +365,12 @@ def _option_difference(recorded: Any, mine: Mapping[str, str]) -> str:
             words = ("absent" if text is None else repr(text[:80]) for text in (before, after))
             return "option `{}` differs now: it was {} and is {}".format(name, *words)
     return "`options` differs now"
+
+
+def _files_of(options: Mapping[str, str]) -> str:
+    """Where else to look for what is another now: the files that options name."""
+    files = [f"`{name}`, {value}" for name, value in options.items() if Path(value).is_file()]
+    return f", or the file of option {' or '.join(files)}" if files else ""
 
 
 def _simulator(

@@ -13,7 +13,8 @@ from archgym import standin
 from archgym.declaration import Declaration
 from archgym.errors import InvalidArgumentError, StorageError, UnknownNameError
 from archgym.simulator import BatchResult, Workload
-from archgym.standin import StandIn, StandInKind, open_stand_in, stand_in_kind
+from archgym.simulators.moe import MoeSimulator
+from archgym.standin import StandIn, StandInKind, check_agreement, open_stand_in, stand_in_kind
 from archgym.study import Study
 from archgym.task import Task
 from tests.toys import ToySimulator
@@ -93,6 +94,30 @@ def test_stand_in_of_another_version_does_not_answer_for_an_instance(whole: Path
     assert Task.make(ToySimulator(), stand_in=whole).simulator.name == "toy"
     with pytest.raises(InvalidArgumentError, match="another `version`"):
         Task.make(newer, stand_in=whole)
+
+
+@pytest.mark.parametrize("is_instance", [False, True])
+def test_stand_in_made_with_another_file_of_an_option_is_refused(
+    half: Path, tmp_path: Path, is_instance: bool
+) -> None:
+    server = tmp_path / "server.yaml"
+    server.write_text("hardware: {preset: l40s, ssd: {gb_per_s: 7}}\n")
+    moe = MoeSimulator("edge-offload", hardware=str(server))
+    declaration = Declaration.of(moe, "edge-offload", {"chat": moe.workload("chat")})
+    half.write_text(json.dumps({"factor": 1.0, "declaration": declaration.to_json()}))
+    stand_in = open_stand_in(half)
+
+    def asked() -> tuple[str | MoeSimulator, dict[str, str]]:
+        options = {"hardware": str(server)}
+        return (MoeSimulator("edge-offload", **options), {}) if is_instance else ("moe", options)
+
+    simulator, options = asked()
+    check_agreement(stand_in, simulator, None, None, options)
+    server.write_text("hardware: {preset: l40s, ssd: {gb_per_s: 3}}\n")
+    simulator, options = asked()
+
+    with pytest.raises(InvalidArgumentError, match="workload 'chat' is another now"):
+        check_agreement(stand_in, simulator, None, None, options)
 
 
 def test_workload_that_the_file_has_not_is_refused(whole: Path) -> None:

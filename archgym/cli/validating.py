@@ -1,5 +1,6 @@
 """`archgym validate`: a simulator against the numbers it must reproduce."""
 
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +15,8 @@ from archgym.cli.terminal import number, say, table, write_json
 from archgym.errors import InvalidArgumentError, StorageError
 
 __all__ = ["validate"]
+
+_NOTES = "note"
 
 
 def validate(
@@ -45,20 +48,33 @@ def validate(
         rows = [dict(zip(result.columns, row, strict=True)) for row in result.rows]
         write_json({"simulator": simulator, "rows": rows, "problems": list(result.problems)})
     else:
-        cells = [
-            [c if isinstance(c, str) else number(float(c)) for c in row] for row in result.rows
-        ]
-        numeric = [
-            column
-            for place, column in enumerate(result.columns)
-            if any(not isinstance(row[place], str) for row in result.rows)
-        ]
-        table(result.columns, cells, right=numeric)
+        _write_table(result.columns, result.rows)
         say("It is as good as it was." if not result.problems else "It has got worse:")
         for problem in result.problems:
             say(f"  {problem}")
     if result.problems:
         raise typer.Exit(1)
+
+
+def _write_table(columns: Sequence[str], rows: Sequence[Sequence[str | int | float]]) -> None:
+    """The table; notes, which may be long, stand numbered below it, each once."""
+    cells = [[c if isinstance(c, str) else number(float(c)) for c in row] for row in rows]
+    notes: dict[str, int] = {}
+    if _NOTES in columns:
+        place = columns.index(_NOTES)
+        for row in cells:
+            if row[place]:
+                row[place] = str(notes.setdefault(row[place], len(notes) + 1))
+    numeric = [
+        column
+        for place, column in enumerate(columns)
+        if any(not isinstance(row[place], str) for row in rows)
+    ]
+    table(columns, cells, right=numeric)
+    for text, at in notes.items():
+        say(f"{_NOTES} {at}: {text}")
+    if notes:
+        say()
 
 
 def _module(simulator: str) -> ModuleType:

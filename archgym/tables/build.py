@@ -147,7 +147,7 @@ def _planned(task: Task, out: Path) -> Build:
     if counted is None or not counted.exact or counted.value > MAX_ROWS:
         hint = type(task.simulator).table_space
         remedy = f"Choose space {hint!r}" if hint else "Choose a smaller space"
-        shown = counted if counted is not None else f"{space.size:,} combinations, far more than"
+        shown = counted if counted is not None else f"{space.size:,} combinations, far more"
         raise InvalidArgumentError(
             f"A space must have at most {MAX_ROWS:,} designs, which can be counted, to be "
             f"tabulated; {space.name!r} has {shown}. {remedy}."

@@ -10,6 +10,7 @@ from archgym.simulators.moe.hardware import (
     node,
     node_names,
 )
+from archgym.simulators.moe.hardware import node_names as hardware_names
 from archgym.simulators.moe.models import LatentAttention, MoeModel, model, model_names
 from archgym.simulators.moe.requests import Requests, generate_requests, read_requests
 from archgym.simulators.moe.routing import (
@@ -38,6 +39,7 @@ __all__ = [
     "generate_requests",
     "gpu",
     "gpu_names",
+    "hardware_names",
     "model",
     "model_names",
     "node",

@@ -1,13 +1,14 @@
 """The MoE serving simulator: requests, experts that do not all fit, and the links between."""
 
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar, Final, final
 
 import numpy as np
 import numpy.typing as npt
 
-from archgym.errors import SimulatorError, unknown_name
+from archgym.errors import InvalidArgumentError, SimulatorError, unknown_name
 from archgym.metrics import MetricSpec
 from archgym.objective import Objective
 from archgym.simulator import BatchResult, Simulator, Workload
@@ -74,7 +75,7 @@ class MoeSimulator(Simulator):
         Args:
           space: One of `space_names`.
           hardware: A server that `archgym moe hardware` lists or a YAML file; the space's own where
-            it is left out.
+            it is left out. In `three-tier` the design chooses it.
           model: A model that `archgym moe models` lists or a YAML file; likewise.
           kernels: A table of measured experts kernels, which replace their rooflines at 16 and 8
             bits (see `measured`); none where it is left out.
@@ -83,11 +84,17 @@ class MoeSimulator(Simulator):
         Raises:
           UnknownNameError: There is no such space, server, model or fidelity.
           FileFormatError: A file holds something else.
+          InvalidArgumentError: The space's designs choose the server themselves.
         """
         if fidelity not in self.fidelity_names:
             raise unknown_name("fidelity", fidelity, self.fidelity_names)
         self.fidelity = fidelity
         self.space = design_space(space)
+        if hardware and "hardware" in self.space.names:
+            raise InvalidArgumentError(
+                f"`hardware` must be left out in space {space!r}, whose designs choose it; "
+                f"got {hardware!r}. Set it in a design: --set hardware=NAME."
+            )
         self.default_objective = _DEFAULT_OBJECTIVE[space]
         self.default_workload = shipped_names(space)[0]
         self.node: NodePreset = node(hardware or HARDWARE[space])
@@ -119,7 +126,7 @@ class MoeSimulator(Simulator):
           FileFormatError: The file is no trace of routing or requests.
         """
         asked = shipped(self.space.name, name, self.model)
-        return Workload(asked.name, asked.digest, asked)
+        return Workload(asked.name, self._digest(asked), asked)
 
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
         """Results of designs that are known to be canonical and feasible in the space."""
@@ -194,6 +201,17 @@ class MoeSimulator(Simulator):
             "promise, first token": (asked.promise.ttft_ms, "ms"),
             "promise, per token": (asked.promise.tpot_ms, "ms"),
         }
+
+    def _digest(self, asked: Asked) -> str:
+        """A workload's digest, with the content of the files that options name.
+
+        Options are recorded by path, so that only this tells that such a file has changed. The
+        model is part of the workload as it is.
+        """
+        if not self.options.keys() & {"hardware", "kernels"}:
+            return asked.digest
+        measured = {bits: ratios.tolist() for bits, ratios in sorted(self._measured.items())}
+        return sha256(repr((asked.digest, self.node, measured)).encode()).hexdigest()
 
     def _serving(self, design: Mapping[str, Any], asked: Asked) -> tuple[Serving, NodePreset]:
         served = asked.model

@@ -14,7 +14,13 @@ from archgym.simulators.moe import Routing
 from archgym.simulators.moe.routing_trace import write_routing
 from archgym.simulators.moe.simulator import MoeSimulator
 from archgym.simulators.moe.space import GROUPS, SPACE_NAMES
+from archgym.study import Study
+from archgym.task import Task
 
+KERNELS = (
+    "system,hidden_size,inter_size,topk,num_experts,moe_dtype,moe_tp_size,moe_ep_size,"
+    "distribution,num_tokens,latency_ms\n"
+)
 GOLDEN = resources.files("archgym.simulators.moe").joinpath("data/golden.csv")
 
 
@@ -147,6 +153,48 @@ def test_hardware_and_model_are_options() -> None:
 
     assert simulator.options == {"hardware": "a6000", "model": "olmoe-1b-7b"}
     assert metrics["memory_gb"] < 6
+
+
+def test_hardware_is_refused_where_designs_choose_it() -> None:
+    with pytest.raises(InvalidArgumentError, match=r"left out in space 'three-tier'"):
+        MoeSimulator("three-tier", hardware="dgx-h100")
+
+
+def test_what_files_of_options_hold_is_part_of_a_workload(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    digests = []
+    for gb_per_s in (7, 3, 7):
+        path.write_text(f"hardware: {{preset: a6000, ssd: {{gb_per_s: {gb_per_s}}}}}\n")
+        digests.append(MoeSimulator(hardware=str(path)).workload("chat").digest)
+    for hidden in (2048, 1024):
+        path.write_text(f"model: {{preset: olmoe-1b-7b, hidden: {hidden}}}\n")
+        digests.append(MoeSimulator(model=str(path)).workload("chat").digest)
+    digests.append(MoeSimulator().workload("chat").digest)
+
+    assert digests[0] == digests[2]
+    assert len(set(digests)) == 5
+
+
+@pytest.mark.parametrize("option", ["hardware", "kernels"])
+def test_study_is_not_resumed_with_another_file_of_an_option(option: str, tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    options = {"hardware": "l40s", "model": "olmoe-1b-7b", option: str(path)}
+    # Neither changes what the default design does, which is recorded beside: it has 4 bits.
+    contents = {
+        "hardware": [f"hardware: {{preset: l40s, ssd: {{gb_per_s: {n}}}}}\n" for n in (7, 3)],
+        "kernels": [f"{KERNELS}l40s,2048,1024,8,64,bfloat16,1,1,balanced,1,{n}\n" for n in (1, 2)],
+    }[option]
+    path.write_text(contents[0])
+    task = Task.make("moe", space="edge-offload-table", **options)
+    Study.create(tmp_path / "study", task, agent="random", budget=1)
+
+    path.write_text(contents[1])
+
+    words = rf"`workloads` differs now, or the file of option `{option}`, .*own\.yaml"
+    with pytest.raises(InvalidArgumentError, match=words):
+        Study.open(tmp_path / "study")
+    path.write_text(contents[0])
+    assert Study.open(tmp_path / "study").task.digest == task.digest
 
 
 def test_making_a_simulator_imports_nothing_heavy() -> None:
