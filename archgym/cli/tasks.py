@@ -220,8 +220,23 @@ def make_task(choice: TaskChoice) -> "Task":
             choice.space,
             choice.fidelity,
             stand_in=stand_in,
-            **assignments("--option", choice.options or ()),
+            **_options(choice.options),
         )
+
+
+_OWN_WORDS = ("space", "workload", "objective", "fidelity")
+
+
+def _options(texts: Sequence[str] | None) -> dict[str, str]:
+    """Values of `--option` by name."""
+    options = assignments("--option", texts or ())
+    for name in _OWN_WORDS:
+        if name in options:
+            raise InvalidArgumentError(
+                f"`--option` must name a choice of the simulator's own; {name!r} is chosen by "
+                f"--{name}. Write --{name} {options[name]}."
+            )
+    return options
 
 
 def workload_weights(texts: Sequence[str] | None) -> dict[str, float] | None:

@@ -27,6 +27,7 @@ WRONG_COMMANDS = [
     (["search", "plugin", "--option", "devise=large"], 1, "'device'"),
     (["search", "plugin", "--option", "device"], 1, "name=value"),
     (["search", "plugin", "--option", "device=larg"], 1, "'large'"),
+    (["search", "plugin", "--option", "fidelity=x"], 1, "--fidelity"),
     (["search", "plugin", "--hyper", "populaton=3"], 1, "'population'"),
     (["search", "plugin", "--hyper", "population=many"], 1, "population"),
     (["search", "plugin", "--timeout", "0"], 2, "--timeout"),
