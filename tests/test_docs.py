@@ -16,7 +16,9 @@ from archgym.cli.app import run
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
 BLOCK = re.compile(
-    r"(?P<slow><!-- slow -->\n)?```(?P<kind>bash|python)\n(?P<text>.*?)```", re.DOTALL
+    r"(?P<slow><!-- slow -->\n)?```(?P<kind>bash|python|yaml\n# (?=[a-z-]+\.yaml\n))\n?"
+    r"(?P<text>.*?)```",
+    re.DOTALL,
 )
 
 
@@ -24,10 +26,14 @@ def blocks(page: str, *, slow: bool) -> Iterator[tuple[str, str]]:
     """Kind and text of the blocks of a page that are to be run."""
     for match in BLOCK.finditer((ROOT / page).read_text()):
         if bool(match["slow"]) == slow:
-            yield match["kind"], match["text"]
+            # A file that the page gives is YAML with its name in the first line.
+            yield match["kind"].split("\n")[0], match["text"]
 
 
 def run_block(kind: str, text: str, names: dict[str, object]) -> None:
+    if kind == "yaml":
+        Path(text.split("\n", 1)[0]).write_text(text.split("\n", 1)[1])
+        return
     if kind == "python" and "__main__" in text:
         # A script of its own, which processes that it spawns import again.
         Path("script.py").write_text(text)
@@ -74,6 +80,8 @@ def test_long_blocks_of_a_page_run(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("stable_baselines3")
+    if page == "docs/accelerator.md":
+        pytest.importorskip("onnx")
     monkeypatch.chdir(tmp_path)
 
     for kind, text in blocks(page, slow=True):

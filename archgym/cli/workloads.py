@@ -1,6 +1,7 @@
 """`archgym workload`: networks as tables of layers."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -89,8 +90,12 @@ def import_model(
     if out.exists():
         raise InvalidArgumentError(f"`--out` must not exist; {out} does. Choose another name.")
     found = read_onnx(model, sizes)
+    with TemporaryDirectory() as folder:
+        # Read back before anything is written: a layer may be larger than the model counts.
+        path = Path(folder) / model.with_suffix(".csv").name
+        path.write_text(found.table, encoding="utf-8")
+        network = read_network(path)
     write_atomic(out, found.table)
-    network = read_network(out)
     for kind, n in found.skipped.items():
         warn(f"{n} nodes {kind} multiply and are left out.")
     if json:

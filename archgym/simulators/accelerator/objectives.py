@@ -36,7 +36,14 @@ _FOUND = (
         (_EDP, Term("area_mm2", "at-most", weight=10.0, target=_EYERISS_AREA_MM2)),
         "Least energy times latency in the area of the Eyeriss-like design, which costs dearly.",
     ),
-    Objective("edp-and-area", (_EDP, Term("area_mm2", "minimise")), "Energy, latency and area."),
+    Objective(
+        "edp-and-area", (_EDP, Term("area_mm2", "minimise")), "Energy times latency, and area."
+    ),
+    Objective(
+        "energy-latency-area",
+        (_ENERGY, _LATENCY, Term("area_mm2", "minimise")),
+        "Energy, latency and area.",
+    ),
     # The published targets: 0.7, 0.85 and 0.8 of 29206 uJ, 2.03 mm2 and 7885704 cycles.
     Objective(
         "archgym-2023",

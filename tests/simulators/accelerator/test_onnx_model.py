@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from archgym.cli.app import run
 from archgym.errors import ArchGymError, FileFormatError
 from archgym.simulators.accelerator.networks import read_network
 from archgym.simulators.accelerator.onnx_model import read_onnx
@@ -110,3 +111,18 @@ def test_damaged_models_are_refused_in_one_line_or_read(tmp_path: Path) -> None:
     assert len(refusals) > 50
     assert not any("\n" in refusal for refusal in refusals)
     assert max(map(len, refusals)) < 600
+
+
+def test_a_model_whose_layers_are_too_large_leaves_no_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, table = tmp_path / "named.onnx", tmp_path / "table.csv"
+    onnx.save(model("batch"), path)
+    size = ["--size", "batch=1000000000"]
+
+    with pytest.raises(SystemExit) as ended:
+        run(["workload", "import", str(path), "--out", str(table), *size])
+
+    assert ended.value.code == 1
+    assert "must have at most 2^50 operations" in capsys.readouterr().err
+    assert not table.exists()
