@@ -18,11 +18,14 @@ def map_layer(
         str,
         typer.Argument(
             help="A layer as NETWORK/LAYER; NETWORK is a shipped one or a table of layers. With "
-            "NETWORK alone every layer is mapped."
+            "NETWORK alone every layer is mapped. Or a YAML file with a problem of Timeloop's."
         ),
     ],
     arch: Annotated[
-        str, typer.Option("--arch", help="An architecture that ships, or a YAML file.")
+        str,
+        typer.Option(
+            "--arch", help="An architecture that ships, or a YAML file, ours or Timeloop's."
+        ),
     ] = "eyeriss-like",
     objective: Annotated[
         str, typer.Option("--objective", help="What is minimised: edp, energy or cycles.")
@@ -42,7 +45,8 @@ def map_layer(
         bool, typer.Option("--bypass", help="Search what each level stores, too.")
     ] = False,
     mapping: Annotated[
-        Path | None, typer.Option("--mapping", help="Evaluate this mapping; search none.")
+        Path | None,
+        typer.Option("--mapping", help="Evaluate this mapping, ours or Timeloop's; search none."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Write the mapping into this file, as JSON.")
@@ -61,6 +65,7 @@ def map_layer(
     from archgym.simulators.accelerator.methods import search_mapping
     from archgym.simulators.accelerator.networks import NETWORKS, layer_named, load_network
     from archgym.simulators.accelerator.presets import load_architecture
+    from archgym.simulators.accelerator.timeloop_yaml import read_timeloop_problem
 
     architecture = load_architecture(arch)
     announce_compilation()
@@ -69,7 +74,10 @@ def map_layer(
             load_network(layer), architecture, objective, method, tries, seed, counts, json
         )
         return
-    problem = layer_named(layer).problem
+    if layer.endswith((".yaml", ".yml")):
+        problem = read_timeloop_problem(Path(layer))
+    else:
+        problem = layer_named(layer).problem
     bound = lower_bound(problem, architecture, bypass=bypass)
     summary: dict[str, Any] = {"layer": layer, "architecture": architecture.name}
     if mapping is not None:

@@ -76,3 +76,29 @@ def test_workload_import_makes_a_table(archgym: Archgym) -> None:
     assert Path("mine.csv").exists()
     assert archgym("workload", "show", "mine.csv").code == 0
     assert archgym("workload", "import", "mine.onnx", "--out", "mine.csv").code == 1
+
+
+@pytest.mark.slow
+def test_map_takes_timeloops_problem_architecture_and_mapping(archgym: Archgym) -> None:
+    architecture = Path(__file__).parents[1] / "simulators/accelerator/timeloop/eyeriss_like.yaml"
+    Path("problem.yaml").write_text(
+        "problem: {shape: cnn-layer, R: 1, S: 1, P: 8, Q: 1, C: 4, K: 6, N: 1}"
+    )
+    Path("mapping.yaml").write_text(
+        """mapping:
+- {target: DRAM, type: temporal, factors: P8 C4 K6, permutation: CKP}
+- {target: shared_glb, type: datatype, bypass: [Weights]}
+- {target: DummyBuffer, type: datatype, bypass: [Weights, Inputs, Outputs]}
+- {target: ifmap_spad, type: datatype, bypass: [Weights, Outputs]}
+- {target: weights_spad, type: datatype, bypass: [Inputs, Outputs]}
+- {target: psum_spad, type: datatype, bypass: [Weights, Inputs]}
+"""
+    )
+
+    ran = archgym(
+        *("map", "problem.yaml", "--arch", str(architecture)),
+        *("--mapping", "mapping.yaml", "--json"),
+    )
+
+    assert ran.code == 0, ran.err
+    assert ran.json["cycles"] == 8 * 4 * 6

@@ -9,6 +9,11 @@ from archgym.errors import ArchGymError, InvalidArgumentError
 from archgym.simulators.accelerator.architecture import Architecture, Level, MacArray
 from archgym.simulators.accelerator.mapping import LevelLoops, Mapping, loops_from_text
 from archgym.simulators.accelerator.problem import TENSORS, Problem
+from archgym.simulators.accelerator.timeloop_yaml import (
+    is_timeloop,
+    timeloop_architecture,
+    timeloop_mapping,
+)
 
 __all__ = ["architecture_yaml", "read_architecture", "read_mapping"]
 
@@ -30,13 +35,15 @@ _MOST: Final = 1e15
 
 
 def read_architecture(path: Path) -> Architecture:
-    """Reads an architecture: `name`, `mac` and `levels`, outermost first.
+    """Reads an architecture: `name`, `mac` and `levels`, outermost first; or one of Timeloop's.
 
     Raises:
       FileFormatError: It is none; the error names the line.
       StorageError: It cannot be read.
     """
     document = read_document(path)
+    if is_timeloop(document.root, "architecture"):
+        return timeloop_architecture(document.root, path.stem)
     members = document.root.members("an architecture", ("name", "source", "mac", "levels"))
     for needed in ("mac", "levels"):
         if needed not in members:
@@ -120,7 +127,8 @@ def read_mapping(path: Path, problem: Problem, architecture: Architecture) -> Ma
     """Reads a mapping: a list of levels, outermost first, each with its loops outermost first.
 
     A level has `level`, `keep` (a list of tensors; by default what the architecture says) and
-    `temporal`, `spatial_x` and `spatial_y`, such as `P4 Q2`.
+    `temporal`, `spatial_x` and `spatial_y`, such as `P4 Q2`. Timeloop's form, below `mapping`, is
+    read too.
 
     Args:
       path: YAML, or JSON as `Mapping.to_json` gives it.
@@ -132,6 +140,8 @@ def read_mapping(path: Path, problem: Problem, architecture: Architecture) -> Ma
       StorageError: It cannot be read.
     """
     root = read_document(path).root
+    if is_timeloop(root, "mapping"):
+        return timeloop_mapping(root, problem, architecture)
     if not isinstance(root.value, tuple):
         raise root.refusal(f"a mapping must be a list of levels; got {root.kind}")
     levels: dict[str, LevelLoops] = {}
