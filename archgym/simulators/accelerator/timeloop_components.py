@@ -230,11 +230,10 @@ def _sizes(part: Placed) -> dict[str, int]:
     found: dict[str, int] = {}
     for key, aliases in _SIZES.items():
         for alias in aliases:
-            node = part.own.get(alias)
-            if node is None and key == "word_bits":
-                node = part.attributes.get(alias)
-            if node is not None and key not in found:
-                found[key] = node.whole(alias, 1, _MOST.get(key, 2**30))
+            inherited = part.attributes if key == "word_bits" else {}
+            given = part.own.get(alias) or inherited.get(alias)
+            if given is not None and key not in found:
+                found[key] = given.whole(alias, 1, _MOST.get(key, 2**30))
     return found
 
 
