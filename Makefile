@@ -12,7 +12,7 @@ ASKED := setup.cfg pyproject.toml constraints.txt
 MARKS := $(if $(CI),,-m "not slow")
 # Networks this small train faster on one thread, many times so on a busy machine; the processes
 # that share the tests out are as many as the cores, and no more than memory holds anywhere.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup --durations=15
 
 .PHONY: help demo test test-slow lint bench docs clean
 
@@ -55,7 +55,7 @@ test: lint
 	$(PYTEST) $(MARKS)
 
 test-slow: $(FULL)
-	$(PYTEST) -m slow --durations=10
+	$(PYTEST) -m slow
 
 bench: $(FULL)
 	$(BIN)/python benchmarks/dram.py
