@@ -48,6 +48,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
 }
 
+# chosen: around Eyeriss's 14 by 12, with the powers of two of systolic arrays.
 _ARRAY: Final = (4, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32)
 
 

@@ -7,7 +7,8 @@ from typing import Any, ClassVar, Final, final
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError, SimulatorError, unknown_name
+from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.invariants import require_kept
 from archgym.objective import Objective
 from archgym.simulator import BatchResult, Simulator, Workload
 from archgym.simulators.accelerator.architecture import Architecture
@@ -42,8 +43,7 @@ _HARDWARE_SPACES: Final = ("default", "timeloop-2023")
 _DEFAULT_LAYER: Final = "resnet-18/layer1.0.conv1"
 _DEFAULT_ARCHITECTURE: Final = {"mapping": "eyeriss-like", "mapping-table": "ws-systolic-16"}
 _NO_LIMIT: Final = "none"
-# Sums and products of doubles differ from each other by some 1e-16 of the whole.
-_ROUNDING: Final = 1e-9
+_require = partial(require_kept, "accelerator")
 
 
 @final
@@ -317,14 +317,3 @@ def _limit(name: str, text: str) -> float:
             f"`{name}` must be a number above 0, or {_NO_LIMIT}; got {text!r}."
         )
     return value
-
-
-def _require(what: str, came: np.ndarray, expected: np.ndarray) -> None:
-    off = np.abs(came - expected) > _ROUNDING * np.maximum(1.0, np.abs(expected))
-    if off.any():
-        row = int(np.flatnonzero(off)[0])
-        raise SimulatorError(
-            f"The accelerator model must keep that {what}; got {float(came[row])!r} instead of "
-            f"{float(expected[row])!r} in design {row} of {len(came)}. Please report the design "
-            "and workload."
-        )

@@ -1,12 +1,14 @@
 """The DRAM simulator: a memory controller and its memory, cycle by cycle."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, final
 
 import numpy as np
 
-from archgym.errors import SimulatorError, unknown_name
+from archgym.errors import unknown_name
+from archgym.invariants import require_kept
 from archgym.metrics import MetricSpec
 from archgym.objective import Objective
 from archgym.simulator import BatchResult, Simulator, Workload
@@ -27,8 +29,7 @@ _DEFAULT_DEVICE = "ddr3-1600"
 _PER_BANK_REFRESH = ("LPDDR4", "HBM2")
 # What the kernel calls otherwise.
 _KERNEL_NAMES = {"bandwidth_gb_per_s": "bandwidth_gbps", "total_energy_pj": "energy_pj"}
-# Sums of a few doubles differ from each other by some 1e-16 of the whole.
-_ROUNDING = 1e-9
+_require = partial(require_kept, "DRAM")
 
 
 @final
@@ -194,14 +195,3 @@ def _check_power(outputs: np.ndarray, names: tuple[str, ...], device: Device) ->
     _require(
         "power x accounted time is energy", column["power_mw"] * accounted_ns, column["energy_pj"]
     )
-
-
-def _require(what: str, came: np.ndarray, expected: np.ndarray | float) -> None:
-    off = np.abs(came - expected) > _ROUNDING * np.maximum(1.0, np.abs(expected))
-    if off.any():
-        row = int(np.flatnonzero(off)[0])
-        wanted = float(np.broadcast_to(expected, came.shape)[row])
-        raise SimulatorError(
-            f"The DRAM model must keep that {what}; got {float(came[row])!r} instead of "
-            f"{wanted!r} in design {row} of {len(came)}. Please report the design and workload."
-        )

@@ -1,6 +1,7 @@
 """The MoE serving simulator: requests, experts that do not all fit, and the links between."""
 
 from collections.abc import Mapping
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar, Final, final
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import InvalidArgumentError, SimulatorError, unknown_name
+from archgym.invariants import require_kept
 from archgym.metrics import MetricSpec
 from archgym.objective import Objective
 from archgym.simulator import BatchResult, Simulator, Workload
@@ -41,7 +43,7 @@ _DEFAULT_OBJECTIVE: Final = {
     "three-tier": "throughput-as-promised",
 }
 # Sums of doubles in another order.
-_ROUNDING: Final = 1e-6
+_require = partial(require_kept, "MoE serving", rounding=1e-6)
 
 
 @final
@@ -284,14 +286,3 @@ _MAX_PLACED: Final = 256
 _PLACED: Final[
     dict[tuple[str, int, int, int, str], tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]]
 ] = {}
-
-
-def _require(what: str, came: np.ndarray, expected: np.ndarray | float) -> None:
-    off = np.abs(came - expected) > _ROUNDING * np.maximum(1.0, np.abs(expected))
-    if off.any():
-        row = int(np.flatnonzero(off)[0])
-        wanted = float(np.broadcast_to(np.asarray(expected), came.shape)[row])
-        raise SimulatorError(
-            f"The MoE serving model must keep that {what}; got {float(came[row])!r} instead of "
-            f"{wanted!r} in design {row} of {len(came)}. Please report the design and workload."
-        )

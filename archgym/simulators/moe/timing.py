@@ -57,6 +57,7 @@ class Efficiency:
 # SambaNova, *SN40L*, MICRO 2024: 85 % of the bandwidth in decoding; a whole model is one kernel.
 _OF_GPU: Final = {"sn40l": Efficiency(memory=0.85, kernel_ns=5_000.0, launch_ns=1_000.0)}
 
+# chosen: two norms, the products before and after attention, attention itself, and the router.
 LAYER_KERNELS: Final = 6
 # Two norms with their residuals read two vectors and write two: 4 passes each, as AIConfigurator's
 # add_norm on H100 has it.

@@ -1,12 +1,13 @@
 """From what the kernel counted to the metrics of a design."""
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Final
 
 import numpy as np
 
-from archgym.errors import SimulatorError
+from archgym.invariants import require_kept
 from archgym.simulators.translation.counters import COUNTERS
 from archgym.simulators.translation.cycles import Core, count_cycles
 from archgym.simulators.translation.hardware import Hardware
@@ -16,6 +17,8 @@ from archgym.simulators.translation.physics import area_mm2, power_mw, translati
 __all__ = ["check_counters", "measures"]
 
 _COLUMN: Final = {name: place for place, name in enumerate(COUNTERS)}
+# Counts are exact.
+_require = partial(require_kept, "translation", rounding=0.0)
 _PAGE_MIB: Final = 4 / 1024
 _PROGRAM: Final = ("data", "fetch")
 _TABLES: Final = ("table", "host_table", "side_table")
@@ -135,14 +138,3 @@ def _tlb_reach_mib(hardware: Hardware) -> float:
 
 def _ratio(part: float, whole: float) -> float:
     return part / whole if whole else 0.0
-
-
-def _require(what: str, came: np.ndarray, expected: np.ndarray) -> None:
-    off = np.flatnonzero(came != expected)
-    if len(off):
-        row = int(off[0])
-        raise SimulatorError(
-            f"The translation model must keep that {what}; got {int(came[row])} instead of "
-            f"{int(expected[row])} in design {row} of {len(came)}. Please report the design and "
-            "workload."
-        )

@@ -2,12 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final, final
 
 import numpy as np
 
-from archgym.errors import SimulatorError, unknown_name
+from archgym.errors import unknown_name
+from archgym.invariants import require_kept
 from archgym.metrics import MetricSpec
 from archgym.objective import Objective
 from archgym.simulator import BatchResult, Simulator, Workload
@@ -27,8 +29,7 @@ __all__ = ["SHORT_RECORDS", "TranslationSimulator"]
 SHORT_RECORDS: Final = 200_000
 """Records of a trace that the fidelity `short` takes; what a table of 100,000 designs affords."""
 _DEFAULT_CORE: Final = "out-of-order"
-# Sums and quotients of a few doubles differ from each other by some 1e-16 of the whole.
-_ROUNDING: Final = 1e-9
+_require = partial(require_kept, "translation")
 
 
 @final
@@ -184,14 +185,3 @@ def _baseline_cycles(content: TraceContent, max_records: int, core: str) -> floa
             _BASELINES.clear()
         _BASELINES[key] = count_cycles(default, run(ready, default)[0], core_named(core)).total
     return _BASELINES[key]
-
-
-def _require(what: str, came: np.ndarray, expected: np.ndarray | float) -> None:
-    off = np.abs(came - expected) > _ROUNDING * np.maximum(1.0, np.abs(expected))
-    if off.any():
-        row = int(np.flatnonzero(off)[0])
-        wanted = float(np.broadcast_to(expected, came.shape)[row])
-        raise SimulatorError(
-            f"The translation model must keep that {what}; got {float(came[row])!r} instead of "
-            f"{wanted!r} in design {row} of {len(came)}. Please report the design and workload."
-        )

@@ -36,11 +36,6 @@ class Trial:
         return count_cycles(self.hardware, self.counters, _CORE).total
 
     @property
-    def translation_percent(self) -> float:
-        """Share of the cycles that translation takes."""
-        return 100.0 * count_cycles(self.hardware, self.counters, _CORE).translation / self.cycles
-
-    @property
     def l2_tlb_mpki(self) -> float:
         """Misses of the L2 TLB in a thousand instructions."""
         return 1000.0 * self.count("l2_misses") / self.count("instructions")

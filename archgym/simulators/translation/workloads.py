@@ -40,6 +40,7 @@ _MLP: Final = {
     "zipf-4gb": 4.0,
     "pointer-chase-4gb": 1.0,
 }
+# chosen: what a program not measured keeps under way, between a chain of pointers and an array.
 _USUAL_MLP: Final = 2.0
 # chosen: fewer leave nothing to count after warm-up.
 _MIN_RECORDS: Final = 100

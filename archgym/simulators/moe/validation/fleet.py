@@ -120,6 +120,7 @@ def _switch_ms(server: NodePreset) -> float:
 _DECODE_SERVERS, _PREFILL_SERVERS, _CONTEXT = 18, 4, 4_989
 # chosen: sequences of an accelerator that decode at about the published 20 to 22 tokens/s each.
 _SEQUENCES_PER_GPU: Final = 96
+# Likewise: 56.3 % of a prompt's tokens hit the cache on disk.
 _UNCACHED: Final = 1.0 - 0.563
 
 
