@@ -303,11 +303,11 @@ def _write_curve(known: "Exhaustive", found: "RandomCurve") -> None:
         f"{known.reward:.4f}; {_ties(known.n_ties)}."
     )
     say()
-    columns = ("evaluations", "expected", "5 % by reward", "median", "95 % by reward")
+    columns = ["evaluations", "expected", "5 % by reward", "median", "95 % by reward"]
     numbers = [found.expected, *(found.quantiles[share] for share in BAND)]
     empty_percent = (100.0 * found.empty).round(4)
     if empty_percent.any():
-        columns = (*columns, "none built [%]")
+        columns.append("none built [%]")
         numbers.append(empty_percent)
     rows = [
         (f"{n:,}", *(number(float(values[place])) for values in numbers))
