@@ -10,7 +10,7 @@ from typing import Any, final
 from archgym.errors import FileFormatError, UnknownNameError, unknown_name
 from archgym.storage import open_file, storage_errors
 
-__all__ = ["Document", "Node", "read_document"]
+__all__ = ["Document", "Node", "read_document", "read_value"]
 
 # chosen: a sweep of ten thousand lines is below it.
 _MAX_BYTES = 2**20
@@ -30,10 +30,13 @@ Scalar = str | int | float | bool | None
 @final
 @dataclass(frozen=True)
 class Node:
-    """A value and the line it stands on; that of its key where it has one."""
+    """A value and the line it stands on; that of its key where it has one.
+
+    A value that stands in no file has no line, and its path says where it was given.
+    """
 
     path: Path
-    line: int
+    line: int | None
     value: "Scalar | tuple[Node, ...] | Mapping[str, Node]"
 
     @property
@@ -184,6 +187,38 @@ def read_document(path: str | Path) -> Document:
         line = content.count(b"\n", 0, error.start) + 1
         raise FileFormatError(path, line, "the file must be UTF-8; it is not") from None
     return Document(path, _parse(path, text))
+
+
+def read_value(text: str, source: str) -> Node:
+    """A value that stands in no file, written as in one.
+
+    Args:
+      text: Such as ``100`` or ``[0, 1]``.
+      source: Where it was given, for errors.
+
+    Raises:
+      FileFormatError: It is no plain value.
+    """
+    path = Path(source)
+    if len(text) > _MAX_BYTES:
+        raise FileFormatError(path, None, f"a value must have at most {_MAX_BYTES} bytes")
+    try:
+        return _without_lines(_parse(path, text))
+    except FileFormatError:
+        raise FileFormatError(
+            path,
+            None,
+            f"a value must be plain YAML, such as 100 or [0, 1]; got {text[:_MAX_ECHO]!r}",
+        ) from None
+
+
+def _without_lines(node: Node) -> Node:
+    value = node.value
+    if isinstance(value, Mapping):
+        value = {name: _without_lines(member) for name, member in value.items()}
+    elif isinstance(value, tuple):
+        value = tuple(map(_without_lines, value))
+    return Node(node.path, None, value)
 
 
 def _parse(path: Path, text: str) -> Node:

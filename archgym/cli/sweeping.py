@@ -1,5 +1,6 @@
 """`archgym sweep`: plans of many studies, run and reported."""
 
+import itertools
 import shlex
 import signal
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ from archgym.cli.values import named_path
 from archgym.errors import InvalidArgumentError, StudyInterrupted
 
 if TYPE_CHECKING:
-    from archgym.sweep.plan import SweepPlan
+    from archgym.sweep.plan import AgentPlan, SweepPlan
     from archgym.sweep.run import SweepOutcome
     from archgym.sweep.table import AgentSummary, SweepReport, TaskSummary
 
@@ -54,10 +55,21 @@ SweepWorkersOption = Annotated[
 ]
 
 
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="What counts more than the file, such as budget=100 or "
+        "tasks.LABEL.workload=cloud-2; repeat it.",
+        metavar="NAME=VALUE",
+    ),
+]
+
+
 @sweep_app.command()
-def plan(file: PlanArgument, json: JsonOption = False) -> None:
+def plan(file: PlanArgument, set: SetOption = None, json: JsonOption = False) -> None:
     """Check a plan, and say what it would run."""
-    read = _read(file)
+    read = _read(file, set)
     runs = read.runs()
     evaluations = sum(run.budget for run in runs)
     seconds = _simulated_s(read)
@@ -81,13 +93,7 @@ def plan(file: PlanArgument, json: JsonOption = False) -> None:
     heading("Tasks")
     table(("label", "task"), [(task.label, task.id) for task in read.tasks])
     heading("Agents")
-    rows = [(each.label, each.agent, _settings(each.hyperparameters)) for each in read.agents]
-    rows += [
-        ("", f"on {task}", _settings(values))
-        for each in read.agents
-        for task, values in each.on_tasks.items()
-    ]
-    table(("label", "agent", "hyperparameters"), rows)
+    table(("label", "agent", "hyperparameters"), _agent_rows(read.agents))
 
 
 @sweep_app.command()
@@ -102,6 +108,7 @@ def run(
             metavar="FOLDER",
         ),
     ],
+    set: SetOption = None,
     workers: SweepWorkersOption = 1,
     only: Annotated[
         str | None,
@@ -120,8 +127,9 @@ def run(
     """
     chosen = None if only is None else _parts("--only", only)
     numbers = None if seeds is None else [_seed(text) for text in _parts("--seeds", seeds)]
-    read = _read(file)
+    read = _read(file, set)
     words = ["archgym", "sweep", "run", str(file), "--out", str(out)]
+    words += [word for setting in set or () for word in ("--set", setting)]
     for name, value in (("--only", only), ("--seeds", seeds)):
         words += [name, value] if value is not None else []
     words += ["--workers", str(workers)] if workers != 1 else []
@@ -209,14 +217,14 @@ def run_interruptible(words: Sequence[str]) -> Iterator[None]:
         ) from None
 
 
-def _read(file: Path) -> "SweepPlan":
+def _read(file: Path, settings: Sequence[str] | None) -> "SweepPlan":
     from archgym.cli.notices import announce_compilation
     from archgym.cli.stopping import prompt_stops
     from archgym.sweep.plan import read_plan
 
     announce_compilation()
     with prompt_stops():
-        return read_plan(file)
+        return read_plan(file, settings or ())
 
 
 def _simulated_s(read: "SweepPlan") -> float:
@@ -346,6 +354,20 @@ def _seed(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 20):
         raise InvalidArgumentError(f"`--seeds` must be whole numbers, 0 or more; got {text!r}.")
     return int(text)
+
+
+def _agent_rows(agents: "Sequence[AgentPlan]") -> list[tuple[str, str, str]]:
+    rows = []
+    for _, members in itertools.groupby(agents, lambda each: each.group or each.label):
+        first, *others = members
+        if others:
+            names = dict.fromkeys(n for each in (first, *others) for n in each.hyperparameters)
+            label = f"{first.label} … {others[-1].label}"
+            rows.append((label, first.agent, f"{len(others) + 1} settings of {', '.join(names)}"))
+        else:
+            rows.append((first.label, first.agent, _settings(first.hyperparameters)))
+        rows += [("", f"on {task}", _settings(each)) for task, each in first.on_tasks.items()]
+    return rows
 
 
 def _settings(values: Any) -> str:

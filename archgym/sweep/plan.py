@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, final
 from archgym.document import Document, Node, read_document
 from archgym.errors import ArchGymError, FileFormatError, unknown_name
 from archgym.storage import write_atomic
+from archgym.sweep.assembly import assembled_document
+from archgym.sweep.family import FAMILY_KEYS, Draws, Grid, read_family
 from archgym.sweep.tuned import TunedEntry, read_tuned, shipped_tuned, tuned_hyperparameters
 
 if TYPE_CHECKING:
@@ -51,7 +53,8 @@ _TASK_KEYS = (
     "best_known",
 )
 _RECORDED_TASK_KEYS = (*_TASK_KEYS, "id", "digest")
-_AGENT_KEYS = ("agent", "hyperparameters", "tuned", "on_tasks")
+_RECORDED_AGENT_KEYS = ("agent", "hyperparameters", "on_tasks", "group")
+_AGENT_KEYS = ("agent", "hyperparameters", "tuned", "on_tasks", *FAMILY_KEYS)
 
 
 @final
@@ -125,6 +128,10 @@ class AgentPlan:
     """By a task's label, hyperparameters that count more there."""
     tuned: bool | str = False
     """Whether it starts from the hyperparameters that ship for each task; or a file of others."""
+    family: Draws | Grid | None = None
+    """The settings that it stands for, until they are decided."""
+    group: str = ""
+    """Label of the family that it was made from."""
 
     def on(self, task: str) -> dict[str, Any]:
         """Hyperparameters on the task with this label."""
@@ -137,6 +144,8 @@ class AgentPlan:
             data["hyperparameters"] = dict(self.hyperparameters)
         if self.on_tasks:
             data["on_tasks"] = {name: dict(values) for name, values in self.on_tasks.items()}
+        if self.group:
+            data["group"] = self.group
         return data
 
 
@@ -256,15 +265,20 @@ class SweepPlan:
         return None
 
 
-def read_plan(path: str | Path) -> SweepPlan:
+def read_plan(path: str | Path, settings: Sequence[str] = ()) -> SweepPlan:
     """Reads a plan and checks all of it: tasks are made, hyperparameters tried.
+
+    Args:
+      path: A YAML file.
+      settings: What counts more than the file, such as ``budget=100``.
 
     Raises:
       FileFormatError: It cannot be run as it stands; the error names the line.
+      InvalidArgumentError: A setting is none.
       StorageError: It cannot be read.
     """
-    document = read_document(path)
-    return _decided(_plan(document, _TASK_KEYS), document)
+    document = assembled_document(path, settings)
+    return _decided(_plan(document, _TASK_KEYS, _AGENT_KEYS), document)
 
 
 def read_recorded_plan(folder: str | Path) -> SweepPlan:
@@ -282,7 +296,7 @@ def read_recorded_plan(folder: str | Path) -> SweepPlan:
             f"a sweep must have a file {PLAN_NAME}, and there is none",
             "Check the path, or start one with `archgym sweep run`",
         )
-    return _plan(read_document(path), _RECORDED_TASK_KEYS)
+    return _plan(read_document(path), _RECORDED_TASK_KEYS, _RECORDED_AGENT_KEYS)
 
 
 def write_recorded_plan(folder: Path, plan: SweepPlan) -> None:
@@ -298,7 +312,7 @@ def write_recorded_plan(folder: Path, plan: SweepPlan) -> None:
 # ---- from the document
 
 
-def _plan(document: Document, task_keys: Sequence[str]) -> SweepPlan:
+def _plan(document: Document, task_keys: Sequence[str], agent_keys: Sequence[str]) -> SweepPlan:
     root = document.root
     parts = root.members("a plan", _PLAN_KEYS)
     for name in ("tasks", "agents", "seeds", "budget"):
@@ -306,14 +320,14 @@ def _plan(document: Document, task_keys: Sequence[str]) -> SweepPlan:
             raise root.refusal(f"a plan must have `{name}`; it has none")
     plan = SweepPlan(
         tuple(_task(label, node, task_keys) for label, node in _labelled(parts["tasks"], "tasks")),
-        tuple(_agent(label, node) for label, node in _labelled(parts["agents"], "agents")),
+        tuple(
+            _agent(label, node, agent_keys) for label, node in _labelled(parts["agents"], "agents")
+        ),
         _seeds(parts["seeds"]),
         parts["budget"].whole("`budget`", 1, _MAX_BUDGET),
         parts["max_asks"].whole("`max_asks`", 1, 20 * _MAX_BUDGET) if "max_asks" in parts else None,
     )
-    n_runs = len(plan.tasks) * len(plan.agents) * len(plan.seeds)
-    if n_runs > _MAX_RUNS:
-        raise root.refusal(f"a plan must have at most {_MAX_RUNS} runs; it has {n_runs}")
+    _check_size(plan, root)
     labels = {task.label for task in plan.tasks}
     for agent in plan.agents:
         for label in agent.on_tasks:
@@ -321,6 +335,12 @@ def _plan(document: Document, task_keys: Sequence[str]) -> SweepPlan:
                 error = unknown_name("task of the plan", label, labels)
                 raise document.refusal(error, "agents", agent.label, "on_tasks", label)
     return plan
+
+
+def _check_size(plan: SweepPlan, root: Node) -> None:
+    n_runs = len(plan.tasks) * len(plan.agents) * len(plan.seeds)
+    if n_runs > _MAX_RUNS:
+        raise root.refusal(f"a plan must have at most {_MAX_RUNS} runs; it has {n_runs}")
 
 
 def _labelled(node: Node, what: str) -> Iterable[tuple[str, Node]]:
@@ -383,8 +403,8 @@ def _workloads(node: Node) -> dict[str, float]:
     return weights
 
 
-def _agent(label: str, node: Node) -> AgentPlan:
-    parts = node.members("an agent", _AGENT_KEYS)
+def _agent(label: str, node: Node, keys: Sequence[str]) -> AgentPlan:
+    parts = node.members("an agent", keys)
     name = parts["agent"].text("`agent`") if "agent" in parts else label
     chosen = _values(parts["hyperparameters"]) if "hyperparameters" in parts else {}
     tuned: bool | str = False
@@ -398,7 +418,8 @@ def _agent(label: str, node: Node) -> AgentPlan:
     if "on_tasks" in parts:
         members = parts["on_tasks"].members("`on_tasks`")
         on_tasks = {task: _values(member) for task, member in members.items()}
-    return AgentPlan(label, name, chosen, on_tasks, tuned)
+    group = parts["group"].text("`group`") if "group" in parts else ""
+    return AgentPlan(label, name, chosen, on_tasks, tuned, read_family(parts), group)
 
 
 def _values(node: Node) -> dict[str, Any]:
@@ -431,8 +452,17 @@ def _decided(plan: SweepPlan, document: Document) -> SweepPlan:
     for task in plan.tasks:
         made[task.label] = _made(task, document)
         tasks.append(_decided_task(task, made[task.label]))
-    agents = tuple(_decided_agent(agent, made, document) for agent in plan.agents)
-    return replace(plan, tasks=tuple(tasks), agents=agents)
+    agents: dict[str, AgentPlan] = {}
+    for given in plan.agents:
+        for agent in _decided_agents(given, made, document):
+            twin = agents.setdefault(agent.label.lower(), agent)
+            if twin is not agent:
+                raise document.at("agents", given.label).refusal(
+                    f"labels must differ beyond case; got {twin.label!r} and {agent.label!r}"
+                )
+    decided = replace(plan, tasks=tuple(tasks), agents=tuple(agents.values()))
+    _check_size(decided, document.root)
+    return decided
 
 
 def _made(task: TaskPlan, document: Document) -> "Task":
@@ -446,13 +476,16 @@ def _made(task: TaskPlan, document: Document) -> "Task":
             raise document.refusal(error, *place, name) from None
 
     simulator = _simulator(task, document, tried)
-    stand_in = None if task.stand_in is None else _beside(document.path.parent, task.stand_in)
+    stand_in = None
+    if task.stand_in is not None:
+        stand_in = _beside(document.at(*place, "stand_in"), task.stand_in)
     workloads = task.workloads
     if workloads is not None:
         shipped = simulator.workload_names()
-        folder = document.path.parent
         workloads = {
-            name if name in shipped else _beside(folder, name): weight
+            name
+            if name in shipped
+            else _beside(document.at(*place, "workload", name), name): weight
             for name, weight in workloads.items()
         }
         names = list(workloads)
@@ -469,7 +502,7 @@ def _simulator(
     from archgym.standin import StandIn, check_agreement, open_stand_in
 
     if task.stand_in is not None:
-        path = _beside(document.path.parent, task.stand_in)
+        path = _beside(document.at("tasks", task.label, "stand_in"), task.stand_in)
         opened: StandIn = tried("stand_in", lambda: open_stand_in(path))
         tried(
             "stand_in",
@@ -493,9 +526,9 @@ def _require(kind: str, names: Iterable[str | None], known: Sequence[str]) -> No
             raise unknown_name(kind, name, known)
 
 
-def _beside(folder: Path, name: str) -> str:
-    """The file of a workload or stand-in is looked for beside the plan first."""
-    path = folder / name
+def _beside(node: Node, name: str) -> str:
+    """The file of a workload or stand-in is looked for beside the file that names it first."""
+    path = node.path.parent / name
     return str(path.absolute()) if path.is_file() else name
 
 
@@ -514,8 +547,10 @@ def _decided_task(plan: TaskPlan, task: "Task") -> TaskPlan:
     )
 
 
-def _decided_agent(plan: AgentPlan, tasks: Mapping[str, "Task"], document: Document) -> AgentPlan:
-    from archgym.agent import make_agent
+def _decided_agents(
+    plan: AgentPlan, tasks: Mapping[str, "Task"], document: Document
+) -> list[AgentPlan]:
+    """The agent, or those of its family."""
     from archgym.discovery import agent_class
 
     place = ("agents", plan.label)
@@ -539,17 +574,86 @@ def _decided_agent(plan: AgentPlan, tasks: Mapping[str, "Task"], document: Docum
         on_tasks={label: _typed(kind, values) for label, values in on_tasks.items()},
         tuned=False,
     )
+    if plan.family is None:
+        _check_agent(plan, decided, kind, tasks, document)
+        return [decided]
+    return _members(plan, decided, kind, tasks, document)
+
+
+def _members(
+    plan: AgentPlan,
+    decided: AgentPlan,
+    kind: type["Agent"],
+    tasks: Mapping[str, "Task"],
+    document: Document,
+) -> list[AgentPlan]:
+    """The agents of a family, each tried on every task."""
+    family, node = plan.family, document.at("agents", plan.label)
+
+    def member(end: str, values: Mapping[str, Any]) -> AgentPlan:
+        label = f"{plan.label}-{end}"
+        if not _LABEL.fullmatch(label):
+            raise node.refusal(f"labels must have at most 64 characters; {label!r} has more")
+        values = _typed(kind, _lists(values))
+        return replace(decided, label=label, hyperparameters=values, family=None, group=plan.label)
+
+    if isinstance(family, Grid):
+        settings = family.settings(decided.hyperparameters)
+        members = [member(*each) for each in settings.items()]
+        for each in members:
+            _check_agent(plan, each, kind, tasks, document)
+        return members
+    assert family is not None
+    # What all share has to fit by itself, or no draw would.
+    _check_agent(plan, decided, kind, tasks, document)
+
+    def accepts(values: Mapping[str, Any]) -> bool:
+        tried = replace(decided, hyperparameters=values)
+        return all(_refusal(tried, label, kind, task) is None for label, task in tasks.items())
+
+    settings = family.settings(kind, decided.hyperparameters, accepts)
+    drawn = len(settings) - family.include_defaults
+    if drawn < family.count:
+        raise document.at("agents", plan.label, "draws").refusal(
+            f"`draws` must be at most the {drawn} settings beside the defaults that the ranges of "
+            f"agent {plan.agent!r} hold; got {family.count}"
+        )
+    return [member(*each) for each in settings.items()]
+
+
+def _check_agent(
+    plan: AgentPlan,
+    decided: AgentPlan,
+    kind: type["Agent"],
+    tasks: Mapping[str, "Task"],
+    document: Document,
+) -> None:
     for label, task in tasks.items():
+        error = _refusal(decided, label, kind, task)
+        if error is None:
+            continue
+        text = str(error)
         chosen = decided.on(label)
-        try:
-            make_agent(kind, task.space, 0, _tuples(chosen))
-        except ArchGymError as error:
-            text = str(error)
-            where = next((n for n in chosen if f"`{n}`" in text or repr(n) in text), "")
-            is_special = where in plan.on_tasks.get(label, {})
-            names = ("on_tasks", label, where) if is_special else ("hyperparameters", where)
-            raise document.refusal(error, *place, *names) from None
-    return decided
+        where = next((n for n in chosen if f"`{n}`" in text or repr(n) in text), "")
+        names: tuple[str, ...] = ("hyperparameters", where)
+        if where in plan.on_tasks.get(label, {}):
+            names = ("on_tasks", label, where)
+        elif isinstance(plan.family, Grid) and where in plan.family.values:
+            names = ("grid", where)
+        raise document.refusal(error, "agents", plan.label, *names) from None
+
+
+def _refusal(
+    agent: AgentPlan, label: str, kind: type["Agent"], task: "Task"
+) -> ArchGymError | None:
+    """Why an agent cannot be made on a task; None where it can."""
+    from archgym.agent import make_agent
+
+    try:
+        make_agent(kind, task.space, 0, _tuples(agent.on(label)))
+    except ArchGymError as error:
+        return error
+    return None
 
 
 def _tuned(task: str, plan: AgentPlan, entries: Sequence[TunedEntry]) -> dict[str, Any]:
@@ -565,6 +669,11 @@ def _typed(kind: type["Agent"], values: Mapping[str, Any]) -> dict[str, Any]:
         name: float(value) if name in reals and type(value) is int else value
         for name, value in values.items()
     }
+
+
+def _lists(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as a recorded plan gives them back."""
+    return {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}
 
 
 def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Tuning: random draws of an agent's hyperparameters, run as a sweep, and the best of them."""
 
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ import numpy as np
 
 from archgym.errors import ArchGymError, InvalidArgumentError
 from archgym.limits import check_whole
+from archgym.sweep.draws import draw_hyperparameters
 from archgym.sweep.plan import AgentPlan, SweepPlan, TaskPlan
 from archgym.sweep.run import SweepOutcome, SweepState, run_sweep
 from archgym.sweep.table import AgentSummary, read_report
@@ -19,14 +19,13 @@ from archgym.version import __version__
 
 if TYPE_CHECKING:
     from archgym.agent import Agent
+    from archgym.space import DesignSpace
 
-__all__ = ["DEFAULTS", "Draw", "Tuning", "draw_hyperparameters", "tune", "tuning_plan"]
+__all__ = ["DEFAULTS", "Draw", "Tuning", "tune", "tuning_plan"]
 
 DEFAULTS = "draw-0"
 """Label of the agent with its defaults."""
 _MAX_DRAWS = 10_000
-# chosen: where so many draws in a row are refused or known, the ranges hold no more.
-_MAX_TRIES = 1000
 # chosen: beside the defaults; of three, one is rarely a winner by luck alone.
 _FINALISTS = 3
 # chosen: rewards nearer than this are equal but for rounding.
@@ -167,12 +166,18 @@ def tuning_plan(
       UnknownNameError: There is no such agent or hyperparameter.
       InvalidArgumentError: An argument does not fit.
     """
+    from archgym.agent import make_agent
     from archgym.discovery import agent_class
 
     check_whole("draws", draws, 1, _MAX_DRAWS)
     check_whole("seeds", seeds, 1, 1000)
     check_whole("budget", budget, 1, 10**9)
-    settings = draw_hyperparameters(agent_class(agent), task, draws, fixed or {})
+    kind, space, fixed = agent_class(agent), task.make().space, fixed or {}
+    # An error of these is the caller's.
+    make_agent(kind, space, 0, fixed)
+    settings = draw_hyperparameters(
+        kind, draws, fixed, lambda values: _is_accepted(kind, space, values)
+    )
     return SweepPlan(
         (task,),
         tuple(AgentPlan(f"draw-{number}", agent, values) for number, values in enumerate(settings)),
@@ -181,55 +186,14 @@ def tuning_plan(
     )
 
 
-def draw_hyperparameters(
-    kind: "type[Agent]", task: TaskPlan, n: int, fixed: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    """The defaults, then draws from the agent's published ranges, all different.
-
-    Each hyperparameter is drawn evenly from its range's values; those that the agent refuses
-    together are drawn again. The draws depend on the agent alone, so that more of them begin with
-    the same ones.
-
-    Args:
-      kind: Whose.
-      task: The space that the agent is tried on.
-      n: How many; fewer come where the ranges hold no more.
-      fixed: Hyperparameters that are the same in all.
-
-    Raises:
-      InvalidArgumentError: The agent refuses the fixed ones.
-    """
+def _is_accepted(kind: "type[Agent]", space: "DesignSpace", values: Mapping[str, Any]) -> bool:
     from archgym.agent import make_agent
 
-    space = task.make().space
-    make_agent(kind, space, 0, fixed)
-    rng = np.random.default_rng(zlib.crc32(kind.name.encode()))
-    found = [dict(fixed)]
-    free = [parameter for parameter in kind.hyperparameters if parameter.name not in fixed]
-    defaults = {parameter.name: parameter.value(parameter.default_index) for parameter in free}
-    known = {_key(defaults)}
-    tries = 0
-    while len(found) < n and tries < _MAX_TRIES and free:
-        tries += 1
-        values = {p.name: _plain(p.value(int(rng.integers(p.size)))) for p in free}
-        if _key(values) in known:
-            continue
-        known.add(_key(values))
-        try:
-            make_agent(kind, space, 0, {**fixed, **values})
-        except ArchGymError:
-            continue
-        found.append({**fixed, **values})
-        tries = 0
-    return found
-
-
-def _key(values: Mapping[str, Any]) -> str:
-    return repr(sorted(values.items()))
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+    try:
+        make_agent(kind, space, 0, values)
+    except ArchGymError:
+        return False
+    return True
 
 
 def _ranked(

@@ -4,40 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from archgym.discovery import agent_class
 from archgym.errors import InvalidArgumentError
 from archgym.sweep.plan import SweepPlan, TaskPlan, write_recorded_plan
 from archgym.sweep.run import run_sweep
 from archgym.sweep.table import read_report
-from archgym.sweep.tune import draw_hyperparameters, tune, tuning_plan
-from tests.sweep.plugin import TroubledAgent
+from archgym.sweep.tune import tune, tuning_plan
 
 TASK = TaskPlan("task", "plugin")
-
-
-def test_draws_begin_with_the_defaults_and_differ() -> None:
-    found = draw_hyperparameters(agent_class("genetic"), TASK, 20, {})
-
-    assert found[0] == {}
-    assert len({repr(sorted(values.items())) for values in found}) == 20
-    ranges = {p.name: p for p in agent_class("genetic").hyperparameters}
-    for values in found[1:]:
-        assert values.keys() == ranges.keys()
-        for name, value in values.items():
-            ranges[name].index(value)
-
-
-def test_more_draws_begin_with_the_same_ones() -> None:
-    few = draw_hyperparameters(agent_class("genetic"), TASK, 5, {})
-
-    assert draw_hyperparameters(agent_class("genetic"), TASK, 9, {})[:5] == few
-
-
-def test_settings_that_the_agent_refuses_are_drawn_again_and_small_ranges_end() -> None:
-    found = draw_hyperparameters(TroubledAgent, TASK, 1000, {"trouble": "none", "skill": 0})
-
-    # Eleven paces, of which 1.0 is refused and 0.0 is the default.
-    assert sorted(values.get("pace_s", 0.0) for values in found) == [n / 10 for n in range(10)]
 
 
 def test_fixed_ones_are_shared() -> None:
