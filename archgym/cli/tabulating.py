@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from archgym.cli.own_options import TaskCommand
 from archgym.cli.tasks import (
     FidelityOption,
     JsonOption,
@@ -61,7 +62,7 @@ def _group() -> None:
     """Tabulate a whole space, so that its optimum is proven."""
 
 
-@table_app.command()
+@table_app.command(cls=TaskCommand)
 def build(
     simulator: SimulatorArgument,
     space: Annotated[
