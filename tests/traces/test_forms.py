@@ -239,3 +239,14 @@ def test_file_of_countless_packed_streams_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(FileFormatError, match="more than 1000 packed streams of next to nothing"):
         list(pieces(tmp_path / "a.gz", 100))
+
+
+@pytest.mark.parametrize("line", [b"\n", b"#\n"])
+def test_text_that_holds_next_to_nothing_in_many_lines_is_refused_early(
+    tmp_path: Path, line: bytes
+) -> None:
+    path = tmp_path / "idle.ldst.gz"
+    path.write_bytes(gzip.compress(b"LD 0x40\n" + line * 1_000_001, 1))
+
+    with pytest.raises(FileFormatError, match=r"idle.*:1000002: .* lines without an access"):
+        list(read_loads_and_stores(path, 2**25))
