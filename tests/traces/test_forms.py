@@ -93,8 +93,8 @@ def test_operands_that_an_instruction_has_no_room_for_get_one_more(tmp_path: Pat
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "0 are left over after 0 records"),
-        (instruction(1, [], []) + b"xyz", "3 are left over after 1 records"),
+        (b"", "0 bytes are left over after 0 records"),
+        (instruction(1, [], []) + b"xyz", "3 bytes are left over after 1 records"),
         (instruction(0, [], []), "record 0 has an instruction pointer of 0"),
         (instruction(1, [2**57], []), "record 0 has an address beyond 57 bits"),
         (struct.pack("<Q8B6Q", 1, 7, *[0] * 13), "record 0 has a flag of a branch above 1"),
