@@ -49,7 +49,7 @@ _MIN_RECORDS: Final = 100
 @final
 @dataclass(frozen=True)
 class TraceContent:
-    """A workload's trace and the SHA-256 of all that it holds.
+    """A workload's trace and the SHA-256 of what it is; of a file's, with `mlp`.
 
     `mlp` is how many misses the program keeps under way, 1 where each address follows from the
     one before; only cores whose walks overlap ask for it.
@@ -85,7 +85,7 @@ def load(name: str | Path) -> TraceContent:
 def _shipped(name: str) -> TraceContent:
     is_generated = name in _GENERATED_NAMES
     trace = generated_trace(name, _GENERATED_ACCESSES) if is_generated else shipped_trace(name)
-    return _content(name, trace, _MLP.get(name, _USUAL_MLP))
+    return TraceContent(name, _hash(trace).hexdigest(), _MLP.get(name, _USUAL_MLP), trace)
 
 
 def _from_file(path: Path) -> TraceContent:
@@ -99,11 +99,14 @@ def _from_file(path: Path) -> TraceContent:
             f"this one has {len(trace)} records and {trace.n_instructions} instructions",
             "Record more of the program with `archgym trace record`",
         )
-    return _content(trace.name or path.stem, trace, _USUAL_MLP)
+    found = _hash(trace)
+    # A copy of a trace that ships is another workload, since its overlap is the usual one.
+    found.update(f"mlp {_USUAL_MLP:g}".encode())
+    return TraceContent(trace.name or path.stem, found.hexdigest(), _USUAL_MLP, trace)
 
 
-def _content(name: str, trace: MemoryTrace, mlp: float) -> TraceContent:
+def _hash(trace: MemoryTrace) -> "hashlib._Hash":
     digest = hashlib.sha256(b"archgym-memory-trace")
     for column in (trace.instructions, trace.kind, trace.size_bytes, trace.address):
         digest.update(np.ascontiguousarray(column).astype(column.dtype.newbyteorder("<")).data)
-    return TraceContent(name, digest.hexdigest(), mlp, trace)
+    return digest
