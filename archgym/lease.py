@@ -16,7 +16,7 @@ from typing import final
 from archgym.errors import StudyLockedError
 from archgym.storage import storage_errors, write_all
 
-__all__ = ["LOCK_NAME", "Lease", "Writer", "current_writer"]
+__all__ = ["LOCK_NAME", "Lease", "Writer", "current_writer", "last_writer"]
 
 LOCK_NAME = "writer.lock"
 _MAX_BYTES = 4096
@@ -140,11 +140,23 @@ class Lease:
         return content
 
 
+def last_writer(folder: str | Path) -> Writer | None:
+    """Who did not give the lease back: writes now, was killed, or is cut off."""
+    with suppress(OSError):
+        descriptor = os.open(Path(folder) / LOCK_NAME, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            return _parse(os.pread(descriptor, _MAX_BYTES, 0))
+        finally:
+            os.close(descriptor)
+    return None
+
+
 def current_writer(folder: str | Path) -> Writer | None:
     """Who writes this study now, found out without changing the folder.
 
     Returns:
-      None where nobody does; a writer without a name (pid 0) where it cannot be told.
+      None where nobody does that a lock tells of; a writer without a name (pid 0) where it cannot
+      be told.
     """
     path = Path(folder) / LOCK_NAME
     try:

@@ -58,7 +58,7 @@ def test_processes_write_what_studies_in_this_process_do_whatever_their_number(
 def test_a_finished_sweep_starts_no_process(
     plan: SweepPlan, swept: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("archgym.sweep.run.StudyProcess", None)
+    monkeypatch.setattr("archgym.sweep.run.LocalCrew", None)
 
     outcome = run_sweep(plan, swept)
 
@@ -187,7 +187,7 @@ def test_a_signal_stops_within_two_seconds_and_the_sweep_goes_on_to_the_same_end
         assert process.returncode == 128 + number
         last = errors.strip().splitlines()[-1]
         assert f"stopped by {number.name}" in last
-        assert "Resume with: archgym sweep run plan.yaml --out cut --workers 2" in last
+        assert "Resume with: archgym sweep resume cut --workers 2" in last
     assert living(process.pid) == []
     kept = journal.read_bytes()
     assert 0 < len(kept.splitlines()) < 30
