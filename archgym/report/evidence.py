@@ -17,8 +17,8 @@ from archgym.objective import Objective
 from archgym.pareto import reference_point
 from archgym.space import DesignSpace
 from archgym.studylog import StudyLog, read_study
+from archgym.sweep.performing import require_same_study
 from archgym.sweep.plan import PLAN_NAME, read_recorded_plan
-from archgym.sweep.process import require_same_study
 from archgym.sweep.run import read_failures
 
 if TYPE_CHECKING:
