@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from archgym.random_curve import budgets_up_to, random_curve
+from archgym.report.chosen import Chosen
 from archgym.report.evidence import TaskEvidence
 from archgym.report.findings import THRESHOLDS, Findings, found_front
 from archgym.report.importance import Importance
@@ -35,6 +36,9 @@ def figures(findings: Findings) -> list[dict[str, Any]]:
             made.append(_front(task, place))
         if task.label in findings.importances:
             made.append(_importance(findings.importances[task.label], task, place))
+        chosen = findings.chosen.get(task.label)
+        if isinstance(chosen, Chosen) and chosen.explanation.by_knob():
+            made.append(_tornado(chosen, task, place))
     return made
 
 
@@ -244,5 +248,41 @@ def _importance(found: Importance, task: TaskEvidence, place: int) -> dict[str, 
             "xaxis": {"title": {"text": "share of variance [%]"}, "rangemode": "tozero"},
             "yaxis": {"autorange": "reversed"},
             "showlegend": False,
+        },
+    }
+
+
+def _tornado(chosen: Chosen, task: TaskEvidence, place: int) -> dict[str, Any]:
+    found = chosen.explanation
+    is_ratio = not task.objective.is_published_form
+    knobs = list(found.by_knob().items())[:_SHOWN_BARS]
+    traces = []
+    for name, pick, colour in (("worst other value", min, 1), ("best other value", max, 0)):
+        ends = [pick(own, key=lambda change: change.reward) for _, own in knobs]
+        moved = [end.reward - found.reward for end in ends]
+        traces.append(
+            {
+                "type": "bar",
+                "orientation": "h",
+                "name": name,
+                "x": [100 * math.expm1(m) for m in moved] if is_ratio else moved,
+                "y": [knob for knob, _ in knobs],
+                "text": [f"{end.old} → {end.new}" for end in ends],
+                "textposition": "none",
+                "hovertemplate": "%{y}: %{text}, %{x:+.3g}<extra></extra>",
+                "marker": {"color": _COLOURS[colour]},
+            }
+        )
+    what = "better than the best design [%]" if is_ratio else "change of the reward"
+    return {
+        "id": f"figure-tornado-{place}",
+        "task": task.label,
+        "title": "Best design, one knob changed",
+        "note": f"What one knob's best and worst other value do to the reward. {chosen.note}",
+        "data": traces,
+        "layout": {
+            "barmode": "overlay",
+            "xaxis": {"title": {"text": what}},
+            "yaxis": {"autorange": "reversed"},
         },
     }

@@ -9,6 +9,7 @@ import numpy as np
 
 from archgym.errors import InvalidArgumentError
 from archgym.pareto import adrs, front, hypervolume
+from archgym.report.chosen import Chosen, choose, chosen_tables
 from archgym.report.evidence import Evidence, RunEvidence, TaskEvidence
 from archgym.report.health import health
 from archgym.report.importance import Importance, importance, importance_tables
@@ -49,6 +50,8 @@ class Findings:
     profiles: Mapping[str, np.ndarray] = field(default_factory=dict)
     importances: Mapping[str, Importance] = field(default_factory=dict)
     """By a task's label, where its evaluations are enough."""
+    chosen: Mapping[str, Chosen | str] = field(default_factory=dict)
+    """By a task's label, its best design evaluated again, or why it was not."""
 
     def to_json(self) -> dict[str, Any]:
         """The findings as data."""
@@ -68,8 +71,13 @@ class Findings:
         }
 
 
-def find(evidence: Evidence) -> Findings:
+def find(evidence: Evidence, is_evaluating: bool = True) -> Findings:
     """Judges the evidence by one protocol.
+
+    Args:
+      evidence: What was read.
+      is_evaluating: Whether to evaluate each task's best design again, with its neighbours and on
+        other workloads.
 
     Raises:
       InvalidArgumentError: No run has got far enough to be judged.
@@ -86,7 +94,7 @@ def find(evidence: Evidence) -> Findings:
     drawn = lottery_rows(evidence, protocol)
     if drawn:
         tables.append(Table("lottery", "Hyperparameter lottery", COLUMNS, tuple(drawn), NOTE))
-    importances = {}
+    importances, chosen = {}, {}
     for task in evidence.tasks:
         n_tasks = len(evidence.tasks)
         shares = importance(task, n_tasks=n_tasks, level=protocol.level, seed=protocol.seed)
@@ -94,6 +102,9 @@ def find(evidence: Evidence) -> Findings:
         if shares is not None:
             importances[task.label] = shares
             tables += importance_tables(task.label, shares, protocol.level)
+        if is_evaluating:
+            again = chosen[task.label] = choose(task)
+            tables += [] if isinstance(again, str) else chosen_tables(task.label, again)
     everywhere = {label: runs for label, runs in found.items() if all(len(r) for r in runs)}
     profiles = {label: performance_profile(r, THRESHOLDS) for label, r in everywhere.items()}
     return Findings(
@@ -104,6 +115,7 @@ def find(evidence: Evidence) -> Findings:
         found,
         profiles,
         importances,
+        chosen,
     )
 
 

@@ -205,9 +205,12 @@ def _task(
         else f"Of {about['total']:,} evaluations {about['n']:,} are shown: the front, and an even "
         "random part of the rest."
     )
+    again = findings.chosen.get(task.label)
+    missing = f"The best design was not evaluated again: {again}" if isinstance(again, str) else ""
     names = [f"{i + 1} {knob['name']}" for i, knob in enumerate(about["knobs"])]
     return [
         f'<h2 id="task-{place}">{escape(task.label)}</h2><p class="note">{escape(task.id)}</p>',
+        *([f'<p class="note">{escape(missing)}</p>'] if missing else []),
         *(_figure(figure) for figure in shown),
         "<h3>Explorer</h3>",
         _CONTROLS.format(
