@@ -19,6 +19,7 @@ from archgym.report.table import Table
 
 __all__ = ["page"]
 
+_GENERAL = ("scores", "improvement", "lottery", "tuning")
 _CONTROLS = """
 <div id="{id}" class="explorer">
 <div class="controls">
@@ -176,7 +177,7 @@ def _repeat(task: TaskEvidence) -> str:
 
 
 def _general(findings: Findings, shown: Sequence[Mapping[str, Any]]) -> list[str]:
-    tables = [t for t in findings.tables if t.name in ("scores", "improvement", "lottery")]
+    tables = [t for t in findings.tables if t.name in _GENERAL]
     parts = ['<h2 id="scores">Scores</h2>']
     for task in findings.evidence.tasks:
         scale = findings.protocol.tasks[task.recipe["digest"]]
