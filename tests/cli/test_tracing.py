@@ -1,5 +1,6 @@
 """`archgym trace`: recording, filtering, converting and looking at traces."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -178,6 +179,16 @@ def test_trace_goes_to_a_form_and_back(archgym: Archgym, form: str, n_records: i
     assert ("Lost" in ran.out or "no sizes" in ran.out or "no instructions" in ran.out) == (
         form != "npz"
     )
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.ldst"])
+def test_named_pipe_is_not_waited_for(archgym: Archgym, name: str) -> None:
+    os.mkfifo(name)
+
+    ran = archgym("trace", "convert", name, "b.npz")
+
+    assert ran.code == 1
+    assert "a named pipe" in ran.err
 
 
 @pytest.mark.slow

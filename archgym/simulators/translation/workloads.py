@@ -5,7 +5,7 @@ recording that ships could touch: their page tables no longer fit the caches.
 """
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Final, final
@@ -14,6 +14,7 @@ import numpy as np
 
 from archgym.errors import FileFormatError, unknown_name
 from archgym.traces import (
+    AccessKind,
     MemoryTrace,
     generated_trace,
     read_memory_trace,
@@ -90,19 +91,23 @@ def _shipped(name: str) -> TraceContent:
 
 def _from_file(path: Path) -> TraceContent:
     trace = read_memory_trace(path)
+    trace = replace(trace, name=trace.name or path.stem)
     # A run needs an instruction and an access after its warm-up.
-    if len(trace) < _MIN_RECORDS or not trace.instructions[len(trace) // 2 :].any():
+    later = slice(len(trace) // 2, None)
+    has_accesses = (trace.kind[later] < AccessKind.INVALIDATE).any()
+    if len(trace) < _MIN_RECORDS or not has_accesses or not trace.instructions[later].any():
         raise FileFormatError(
             path,
             None,
-            f"a trace must have {_MIN_RECORDS} records or more, with instructions between them; "
-            f"this one has {len(trace)} records and {trace.n_instructions} instructions",
+            f"a trace must have {_MIN_RECORDS} records or more, with accesses and instructions in "
+            f"its second half; this one has {len(trace)} records and {trace.n_instructions} "
+            "instructions",
             "Record more of the program with `archgym trace record`",
         )
     found = _hash(trace)
     # A copy of a trace that ships is another workload, since its overlap is the usual one.
     found.update(f"mlp {_USUAL_MLP:g}".encode())
-    return TraceContent(trace.name or path.stem, found.hexdigest(), _USUAL_MLP, trace)
+    return TraceContent(trace.name, found.hexdigest(), _USUAL_MLP, trace)
 
 
 def _hash(trace: MemoryTrace) -> "hashlib._Hash":

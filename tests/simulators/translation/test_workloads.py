@@ -12,7 +12,7 @@ from archgym.simulators.translation.memory import Memory
 from archgym.simulators.translation.picture import picture
 from archgym.simulators.translation.preparation import latest_prepared
 from archgym.simulators.translation.workloads import DEFAULT_WORKLOAD, load, names
-from archgym.traces import MemoryTrace, shipped_trace, write_memory_trace
+from archgym.traces import AccessKind, MemoryTrace, shipped_trace, write_memory_trace
 
 
 def small(n: int = 200, instructions: int = 2) -> MemoryTrace:
@@ -67,7 +67,10 @@ def test_digests_of_traces_that_ship_stand() -> None:
     assert load("sort").digest.startswith("fda2c5434fcfd53e")
 
 
-@pytest.mark.parametrize("trace", [small(20), small(200, instructions=0)])
+FLUSHES = replace(small(), kind=np.full(200, AccessKind.FLUSH, np.uint8))
+
+
+@pytest.mark.parametrize("trace", [small(20), small(200, instructions=0), FLUSHES])
 def test_trace_with_nothing_to_count_is_refused(trace: MemoryTrace, tmp_path: Path) -> None:
     write_memory_trace(trace, tmp_path / "little.npz")
 
