@@ -11,6 +11,7 @@ Ray itself tries no task again; the driver does, which knows whether the study w
 
 import os
 import signal
+import socket
 import threading
 import time
 from contextlib import ExitStack, suppress
@@ -35,6 +36,8 @@ _AHEAD = 8
 _LOOK_S = 2.0
 # chosen: studies must have ended within the two seconds that a stop may take.
 _STOP_S = 1.0
+# chosen: a cluster on the other side of the world answers sooner.
+_ANSWER_S = 5.0
 
 
 @final
@@ -179,6 +182,7 @@ def _connect(ray: Any, address: str, workers: int | None) -> None:
             "include_dashboard": False,
             "object_store_memory": _OBJECT_STORE_BYTES,
         }
+    _require_answer(address)
     in_main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGTERM) if in_main else None
     for start in range(1, _STARTS + 1):
@@ -190,12 +194,27 @@ def _connect(ray: Any, address: str, workers: int | None) -> None:
                 ray.shutdown()
             if start == _STARTS or address != "local":
                 words = (str(error).strip().splitlines() or [type(error).__name__])[0]
-                raise ArchGymError(
-                    f"A Ray cluster must answer at {address!r}; {words.rstrip('.')}. Start one "
-                    "with `ray start --head`, check the address, or leave `--address` out to use "
-                    "processes of this machine."
-                ) from error
+                raise _unreachable(address, words) from error
         finally:
             # Ray takes the signal for itself.
             if in_main:
                 signal.signal(signal.SIGTERM, handler)
+
+
+def _require_answer(address: str) -> None:
+    """Refuses an address at which nobody listens, for which Ray itself would wait for minutes."""
+    host, sign, port = address.removeprefix("ray://").rpartition(":")
+    if not sign or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _ANSWER_S).close()
+    except (OSError, OverflowError) as error:
+        raise _unreachable(address, getattr(error, "strerror", None) or str(error)) from None
+
+
+def _unreachable(address: str, problem: str) -> ArchGymError:
+    return ArchGymError(
+        f"A Ray cluster must answer at {address!r}; {problem.rstrip('.')}. Start one with "
+        "`ray start --head`, check the address, or leave `--address` out to use processes of this "
+        "machine."
+    )
