@@ -15,6 +15,7 @@ from archgym.front import study_objective
 from archgym.metrics import MetricSpec
 from archgym.objective import Objective
 from archgym.pareto import reference_point
+from archgym.report.defaults import has_defaults
 from archgym.space import DesignSpace
 from archgym.studylog import StudyLog, read_study
 from archgym.sweep.performing import require_same_study
@@ -24,7 +25,18 @@ from archgym.sweep.run import read_failures
 if TYPE_CHECKING:
     from archgym.tables import Exhaustive
 
-__all__ = ["Evidence", "RunEvidence", "TaskEvidence", "read_evidence"]
+__all__ = [
+    "MANY_DRAWS",
+    "Evidence",
+    "RunEvidence",
+    "TaskEvidence",
+    "read_evidence",
+    "without_draws",
+]
+
+MANY_DRAWS = 8
+"""Settings of one agent beside its defaults that are compared in the lottery alone. Chosen: more
+would hide the agents, and the best of many is best by luck."""
 
 
 @final
@@ -52,6 +64,8 @@ class RunEvidence:
     terms: np.ndarray
     """(n, n_terms), NaN where the design was not built."""
     problem: str | None = None
+    is_draw: bool = False
+    """Whether it is one of many settings of its agent, which the lottery alone compares."""
 
     @cached_property
     def curve(self) -> np.ndarray:
@@ -97,8 +111,8 @@ class TaskEvidence:
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
-        """Labels of agents, in the order in which they came."""
-        return tuple(dict.fromkeys(run.label for run in self.runs))
+        """Labels of agents that are compared, in the order in which they came."""
+        return tuple(dict.fromkeys(run.label for run in self.runs if not run.is_draw))
 
     def of(self, label: str) -> list[RunEvidence]:
         """Runs of an agent that have begun."""
@@ -159,12 +173,35 @@ def read_evidence(sources: Sequence[Path], tables: Sequence[Path] = ()) -> Evide
         replace(task, label=f"{task.label}-{place + 1}") if labels.count(task.label) > 1 else task
         for place, task in enumerate(tasks)
     )
-    evidence = Evidence(tuple(sources), tasks)
+    evidence = Evidence(tuple(sources), without_draws(tasks))
     if not evidence.evaluations:
         raise InvalidArgumentError(
             "A report needs evaluations; there are none yet. Run the study or the sweep first."
         )
     return evidence
+
+
+def without_draws(tasks: Sequence[TaskEvidence]) -> tuple[TaskEvidence, ...]:
+    """Marks the draws of agents with many: all but the defaults, or the first where those lack."""
+    settings: dict[str, dict[str, None]] = {}
+    for task in tasks:
+        for run in task.runs:
+            settings.setdefault(run.agent, {})[run.hyperparameters] = None
+    kept: dict[str, set[str]] = {}
+    for agent, texts in settings.items():
+        defaults = {text for text in texts if has_defaults(agent, text)}
+        is_many = len(texts) - len(defaults) >= MANY_DRAWS
+        kept[agent] = (defaults or set(list(texts)[:1])) if is_many else set(texts)
+    return tuple(
+        replace(
+            task,
+            runs=tuple(
+                replace(run, is_draw=run.hyperparameters not in kept[run.agent])
+                for run in task.runs
+            ),
+        )
+        for task in tasks
+    )
 
 
 def _of_study(folder: Path) -> tuple[str, str, StudyLog, str | None]:

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from archgym.report import read_evidence
+from archgym.report import find, read_evidence
+from archgym.report.evidence import Evidence, without_draws
 from archgym.report.lottery import COLUMNS, Lots, lots, lottery_tables, tuned_columns
 from archgym.report.protocol import Protocol
 
@@ -102,3 +103,26 @@ def test_settings_that_are_the_defaults_are_no_draw(swept: Path) -> None:
     (own,) = lots(evidence, Protocol(30, scale))
 
     assert (own.default, own.draws) == (0, (1, 2))
+
+
+def many_settings(evidence: Evidence, texts: list[str]) -> Evidence:
+    (task,) = evidence.tasks
+    base = task.runs[0]
+    runs = tuple(
+        replace(base, agent="genetic", label=text, seed=seed, hyperparameters=text)
+        for text in texts
+        for seed in (0, 1)
+    )
+    return replace(evidence, tasks=without_draws([replace(task, runs=runs)]))
+
+
+def test_of_many_settings_the_defaults_alone_are_compared(swept: Path) -> None:
+    texts = [f'{{"population": {n}}}' for n in range(5, 14)]
+
+    evidence = many_settings(read_evidence([swept]), texts)
+    found = find(evidence, is_evaluating=False)
+
+    # The default of genetic is 12.
+    assert list(found.scores) == ['{"population": 12}']
+    assert len(found.lots[0].draws) == 8
+    assert many_settings(evidence, texts[:-1]).tasks[0].labels == tuple(texts[:-1])
