@@ -2,13 +2,15 @@
 
 Numba's own cache looks only at the file of the cached function, so a changed callee in another
 file would go unnoticed. Here the cache folder's name carries a hash of every source file in the
-function's folder; folders of other hashes are pruned once they are old.
+function's folder, and of the folders of simulators that it imports from; folders of other hashes
+are pruned once they are old.
 """
 
 import functools
 import hashlib
 import logging
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -41,6 +43,8 @@ Announce = Callable[[str, float], None]
 # would cost a third of the time; a kernel that allocates an array fails to compile.
 _OPTIONS: Final[dict[str, Any]] = {"error_model": "numpy", "nogil": True, "_nrt": False}
 _PRUNE_AFTER_S: Final = 14 * 24 * 3600.0  # chosen: two weeks, longer than a branch is left alone
+_SIMULATORS: Final = Path(__file__).parent / "simulators"
+_IMPORTED: Final = re.compile(rb"^from archgym\.simulators\.(\w+)", re.MULTILINE)
 _announcers: list[Announce] = []
 
 
@@ -151,9 +155,16 @@ def cache_folder(sources: Path) -> Path:
 
 def _sources_hash(sources: Path) -> str:
     digest = hashlib.sha256()
+    others: set[str] = set()
     for path in sorted(sources.glob("*.py")):
+        content = path.read_bytes()
         digest.update(path.name.encode())
-        digest.update(path.read_bytes())
+        digest.update(content)
+        others |= {name.decode() for name in _IMPORTED.findall(content)}
+    for name in sorted(others - {sources.name}):
+        for path in sorted((_SIMULATORS / name).glob("*.py")):
+            digest.update(f"{name}/{path.name}".encode())
+            digest.update(path.read_bytes())
     digest.update(str(sources.resolve()).encode())
     return digest.hexdigest()[:16]
 
