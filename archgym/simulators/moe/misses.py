@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from archgym.kernels import helper
+from archgym.kernels import helper, inlined, kept_apart
 from archgym.simulators.moe.caches import (
     CacheState,
 )
@@ -44,7 +44,9 @@ from archgym.simulators.moe.columns import (
     STALL_PREFETCH_NS,
     STALL_SSD_NS,
     TILE,
-    TLB_EXPERTS,
+    TLB_SETS,
+    TLB_TAGS,
+    TLB_WAYS,
     TO_HOST_FIXED_NS,
     TO_HOST_TOKEN_NS,
     TO_HOST_TOKENS,
@@ -59,7 +61,6 @@ from archgym.simulators.moe.link import (
     finish_transfer,
     from_drive,
 )
-from archgym.simulators.moe.recency import touch
 from archgym.simulators.moe.state import (
     CPU,
     FETCH,
@@ -69,12 +70,12 @@ from archgym.simulators.moe.state import (
     LOADED,
     LOW,
     MISSED,
-    N_TLB,
-    TLB,
     UNUSED,
     State,
     whole,
 )
+from archgym.simulators.translation.state import LRU
+from archgym.simulators.translation.tlbs import holds, push, set_of
 
 __all__ = ["experts_time", "miss", "padded", "translate"]
 
@@ -87,6 +88,9 @@ _CPU_ALWAYS = 2  # CpuRule.ALWAYS
 def padded(choices: Array, tokens: int) -> int:
     """Tokens as a kernel computes them: whole tiles."""
     tile = choices[TILE]
+    # Nearly all experts have few tokens, and a division takes longer than all else here.
+    if tokens <= tile:
+        return int(tile)
     return int((tokens + tile - 1) // tile * tile)
 
 
@@ -99,7 +103,7 @@ def experts_time(costs: Array, n_experts: int, n_padded: int, n_routed: int) -> 
     )
 
 
-@helper
+@inlined
 def translate(
     costs: Array, choices: Array, state: State, counters: Array, block: int, is_new: bool
 ) -> float:
@@ -109,12 +113,32 @@ def translate(
     """
     if costs[WALK_NS] == 0.0:
         return 0.0
-    n_held = choices[TLB_EXPERTS]
-    if n_held > 0 and touch(state, TLB, N_TLB, n_held, block) and not is_new:
+    return _walk(costs, choices, state, counters, block, is_new)
+
+
+@helper
+def _walk(
+    costs: Array, choices: Array, state: State, counters: Array, block: int, is_new: bool
+) -> float:
+    """`translate` where pages are translated."""
+    kept_apart()
+    n_tags, n_ways = choices[TLB_TAGS], choices[TLB_WAYS]
+    n_walked = n_tags
+    if n_ways > 0:
+        for tag in range(block * n_tags, (block + 1) * n_tags):
+            base = set_of(tag, choices[TLB_SETS], -1) * n_ways
+            if holds(state.tlb_tags, state.tlb_marks, base, n_ways, LRU, tag):
+                n_walked -= 1
+            else:
+                push(state.tlb_tags, base, n_ways - 1, tag)
+        if is_new:
+            n_walked = n_tags
+    if n_walked == 0:
         return 0.0
+    time = costs[WALK_NS] * n_walked / n_tags
     counters[N_TRANSLATIONS] += 1
-    counters[TRANSLATION_NS] += costs[WALK_NS]
-    return float(costs[WALK_NS])
+    counters[TRANSLATION_NS] += time
+    return float(time)
 
 
 @helper
