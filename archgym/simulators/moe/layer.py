@@ -54,6 +54,7 @@ from archgym.simulators.moe.predictor import issue, learn
 from archgym.simulators.moe.state import (
     ACCESSES,
     FETCH,
+    FETCH_EVENT,
     HITS,
     IS_STALE,
     LINK,
@@ -177,6 +178,8 @@ def expert_event(
                 counters[N_STAGED_HITS] += 1
                 state.experts[LOADED, n_loaded] = block
                 state.blocks[LOW, block] = 0
+                # It may have come for another round of the layer, which then finds it no more.
+                state.blocks[FETCH_EVENT, block] = event
                 n_loaded += 1
             elif cache.resident[block] == 1:
                 n_places += 1

@@ -64,6 +64,7 @@ from archgym.simulators.moe.link import (
 from archgym.simulators.moe.state import (
     CPU,
     FETCH,
+    FETCH_EVENT,
     FETCH_SLOT,
     LEFT,
     LINK,
@@ -218,9 +219,11 @@ def miss(
                 clocks[LINK] += left
                 counters[H2D_BUSY_NS] += left
                 finish_transfer(choices, state, block)
+                state.blocks[FETCH_EVENT, block] = event
                 arrived = clocks[LINK]
             elif status == IS_STAGED or cache.resident[block] == 1:
                 # It came while the demand waited in a queue.
+                state.blocks[FETCH_EVENT, block] = event
                 arrived = clocks[LINK]
             elif _runs_on_host(costs, choices, tokens, load_ns + costs[LOAD_FIXED_NS]):
                 state.blocks[FETCH, block] = NOTHING

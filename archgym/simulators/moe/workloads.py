@@ -215,7 +215,7 @@ _RECIPES: Final[Mapping[str, Mapping[str, _Recipe]]] = {
         ),
         # chosen: twice to four times the skew that was fitted, as where all ask about one thing.
         "one-topic": _Recipe(
-            "Prompts that all like the same experts.", 256, 400.0, 192, 4, Promise(2_000.0, 60.0),
+            "Prompts that all like the same experts.", 256, 4_000.0, 192, 4, Promise(2_000.0, 60.0),
             n_documents=16, document_tokens=48, popularity_skew=0.7,
         ),
     },

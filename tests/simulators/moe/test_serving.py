@@ -123,8 +123,9 @@ def test_counts_add_up_for_every_policy(
 @pytest.mark.parametrize("target", Target)
 @pytest.mark.parametrize("order", LinkOrder)
 @pytest.mark.parametrize("scope", Scope)
+@pytest.mark.parametrize("rounds", [1, 2])
 def test_counts_add_up_for_every_prefetch(
-    prefetch: Prefetch, target: Target, order: LinkOrder, scope: Scope
+    prefetch: Prefetch, target: Target, order: LinkOrder, scope: Scope, rounds: int
 ) -> None:
     serving = replace(
         AHEAD,
@@ -132,6 +133,7 @@ def test_counts_add_up_for_every_prefetch(
         target=target,
         link_order=order,
         scope=scope,
+        rounds=rounds,
         depth=3,
         chunk_kib=64,
     )
@@ -313,7 +315,7 @@ def test_tlb_of_one_set_costs_what_a_tlb_without_sets_does() -> None:
 
 
 def test_sets_of_a_tlb_hold_parts_of_experts() -> None:
-    pages = replace(HALF, page_kib=64, tlb_entries=512, walk_ns=200.0)
+    pages = replace(HALF, page_kib=64, tlb_entries=1024, walk_ns=200.0)
 
     found = serve(replace(pages, tlb_ways=8)).counters
 
