@@ -295,7 +295,7 @@ class _Driver:
             problem = result.failure.removesuffix(".")
             raise StorageError(
                 f"The sweep has stopped since its runs cannot go on: {problem}. All that was "
-                f"logged is kept; then go on with: archgym sweep resume {self._folder}"
+                f"logged is kept; go on with: archgym sweep resume {self._folder}"
             )
         self._write_failures()
 
