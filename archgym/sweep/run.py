@@ -275,6 +275,11 @@ class _Driver:
                 self._tell(crew)
                 self._lease.check()
             interruption.check()
+        except Exception:
+            interruption.hold_back()
+            # What a library makes of an interruption, such as a SystemError, is one.
+            interruption.check()
+            raise
         finally:
             interruption.hold_back()
             crew.stop()
