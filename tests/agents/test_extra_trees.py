@@ -32,8 +32,8 @@ def test_new_designs_that_keep_the_constraints_without_a_warning() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("task", [MIXED, MAPPING], ids=["mixed", "mapping"])
 def test_clearly_better_than_random_search(task: Any) -> None:
-    trees = [max(search(ExtraTreesAgent, task, 60, seed).rewards) for seed in range(5)]
-    random = [max(search(RandomAgent, task, 60, seed).rewards) for seed in range(5)]
+    trees = [max(search(ExtraTreesAgent, task, 60, seed).rewards) for seed in range(3)]
+    random = [max(search(RandomAgent, task, 60, seed).rewards) for seed in range(3)]
 
     assert np.mean(trees) > np.mean(random)
 
