@@ -26,12 +26,15 @@ class RandomCurve:
 
     `budgets` is (k,), in increasing order; `expected` is (k,), the mean; `quantiles` maps each
     share to (k,), the least value that is not exceeded with that probability. Numbers are NaN
-    where what they stand for is: a metric of a design that cannot be built.
+    where what they stand for is: a metric of a design that cannot be built. `empty` is (k,), the
+    share of runs that have met none that can: quantiles count them, and `expected` is the mean of
+    the others.
     """
 
     budgets: np.ndarray
     expected: np.ndarray
     quantiles: dict[float, np.ndarray]
+    empty: np.ndarray
 
 
 def random_curve(
@@ -67,7 +70,7 @@ def random_curve(
     if not len(steps) or (np.diff(steps) <= 0).any():
         raise InvalidArgumentError(f"`budgets` must increase; got {list(budgets)!r}.")
     shares = [check_number("quantiles", share, 0.0, 1.0) for share in quantiles]
-    expected = np.empty(len(steps))
+    expected, empty = np.empty(len(steps)), np.empty(len(steps))
     found = {share: np.empty(len(steps)) for share in shares}
     for place, n in enumerate(steps.tolist()):
         missed = _missed(len(ranked), n)
@@ -77,11 +80,12 @@ def random_curve(
         weight = chance[is_known].sum()
         mean = (chance[is_known] * shown[: len(missed)][is_known]).sum()
         expected[place] = mean / weight if weight > 0 else np.nan
+        empty[place] = chance[~is_known].sum()
         for share, curve in found.items():
             # The last rank such that all before it are missed with that probability or more.
             rank = int(np.searchsorted(-missed, -share, side="right")) - 1
             curve[place] = shown[max(rank, 0)]
-    return RandomCurve(steps, expected, found)
+    return RandomCurve(steps, expected, found, empty)
 
 
 def _ranked(rewards: np.ndarray, values: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

@@ -43,6 +43,8 @@ def test_metric_is_that_of_designs_that_were_built() -> None:
     assert curve.expected[0] == pytest.approx(np.nanmean(metric))
     assert np.isnan(curve.quantiles[0.1][0])
     assert curve.quantiles[0.5].tolist() == [3.0, 1.0]
+    # Of 7 designs, 2 cannot be built: 2 of 7 draws of one, and no draw of three, meet none.
+    assert curve.empty.tolist() == [pytest.approx(2 / 7), 0.0]
 
 
 def test_half_a_million_designs_are_exact_for_every_budget() -> None:

@@ -17,6 +17,7 @@ from archgym.cli.listing import list_names
 from archgym.cli.mapping import map_layer
 from archgym.cli.merging import merge
 from archgym.cli.moe import moe_app
+from archgym.cli.own_options import TaskCommand
 from archgym.cli.policy import policy_app
 from archgym.cli.proxying import proxy_app
 from archgym.cli.report import report
@@ -52,15 +53,15 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("list")(list_names)
-app.command()(describe)
-app.command()(evaluate)
-app.command()(explain)
-app.command()(search)
+app.command(cls=TaskCommand)(describe)
+app.command(cls=TaskCommand)(evaluate)
+app.command(cls=TaskCommand)(explain)
+app.command(cls=TaskCommand)(search)
 app.command()(resume)
 app.command()(show)
 app.add_typer(sweep_app)
 app.command()(report)
-app.command()(tune)
+app.command(cls=TaskCommand)(tune)
 app.add_typer(policy_app)
 app.command()(merge)
 app.add_typer(dataset_app)

@@ -1,6 +1,7 @@
 """`archgym describe`: a simulator with its space, a workload, or an agent."""
 
 import inspect
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -152,10 +153,21 @@ def _choices(simulator: "Simulator") -> list[tuple[str, str]]:
     ]
     signature = inspect.signature(kind).parameters
     rows += [
-        (f"--option {n}=", ", ".join(_starred(v, signature[n].default) for v in values))
+        (
+            "--" + n.replace("_", "-"),
+            ", ".join(_starred(v, signature[n].default) for v in values) or _option_doc(kind, n),
+        )
         for n, values in option_values(kind).items()
     ]
     return rows
+
+
+def _option_doc(kind: "type[Simulator]", name: str) -> str:
+    """What the constructor's docstring says of an argument."""
+    found = re.search(
+        rf"^ +{name}: (.+(?:\n {{4,}}\S.*)*)", inspect.getdoc(kind.__init__) or "", re.MULTILINE
+    )
+    return " ".join(found[1].replace("`", "").split()) if found else ""
 
 
 def _starred(name: str, default: str) -> str:

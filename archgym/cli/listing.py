@@ -42,12 +42,16 @@ def list_names(
     chosen: tuple[str, ...] = ()
     if kind != "agents":
         chosen = _simulators() if simulator is None else (simulator,)
+    offers: dict[str, dict[str, Any]] = {}
+    if kind not in ("agents", "simulators"):
+        # One that is asked for alone must be there; of all, one that is broken spoils nothing.
+        offers = _usable(chosen, _offer) if simulator is None else {simulator: _offer(simulator)}
+        chosen = tuple(offers)
     if kind in (None, "simulators"):
         names["simulators"] = list(chosen)
     if kind in (None, "agents"):
         names["agents"] = _agents()
     if kind not in ("agents", "simulators"):
-        offers = {name: _offer(name) for name in chosen}
         for part in KINDS[2:]:
             if kind == part or (kind is None and part not in ("metrics", "devices")):
                 names[part] = {name: offer[part] for name, offer in offers.items()}
@@ -94,8 +98,16 @@ def _usable(names: Sequence[str], load: Callable[[str], T]) -> dict[str, T]:
         try:
             loaded[name] = load(name)
         except ArchGymError as error:
-            warn(f"{error} It is not listed.")
+            warn(f"{_line(error)} It is not listed.")
+        except Exception as error:
+            # Another package's class may raise whatever it likes when it is made.
+            words = f"{type(error).__name__}: {_line(error)}".rstrip(".: ")
+            warn(f"{name!r} cannot be made: {words}. It is not listed.")
     return loaded
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _first_line(kind: type[Any]) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from archgym.cli.own_options import TaskCommand
 from archgym.cli.tasks import (
     FidelityOption,
     JsonOption,
@@ -61,7 +62,7 @@ def _group() -> None:
     """Tabulate a whole space, so that its optimum is proven."""
 
 
-@table_app.command()
+@table_app.command(cls=TaskCommand)
 def build(
     simulator: SimulatorArgument,
     space: Annotated[
@@ -291,6 +292,8 @@ def curve_json(found: "RandomCurve") -> dict[str, Any]:
         # Of the reward: where a metric is minimised, 0.05 is its larger value.
         "quantiles_of": "reward",
         "quantiles": {f"{share:g}": values for share, values in found.quantiles.items()},
+        # Of the runs, those with no design that can be built: quantiles count them as null.
+        "share_without_design": found.empty,
     }
 
 
@@ -301,13 +304,22 @@ def _write_curve(known: "Exhaustive", found: "RandomCurve") -> None:
         f"{known.reward:.4f}; {_ties(known.n_ties)}."
     )
     say()
-    columns = ("evaluations", "expected", "5 % by reward", "median", "95 % by reward")
+    columns = ["evaluations", "expected", "5 % by reward", "median", "95 % by reward"]
     numbers = [found.expected, *(found.quantiles[share] for share in BAND)]
+    empty_percent = (100.0 * found.empty).round(4)
+    if empty_percent.any():
+        columns.append("none built [%]")
+        numbers.append(empty_percent)
     rows = [
         (f"{n:,}", *(number(float(values[place])) for values in numbers))
         for place, n in enumerate(found.budgets.tolist())
     ]
     table(columns, rows, right=columns)
+    if empty_percent.any():
+        say(
+            "Some runs have met no design that can be built by then. They count in the percentiles "
+            "(–), and are left out of what is expected."
+        )
 
 
 def _ties(n: int) -> str:

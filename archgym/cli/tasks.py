@@ -72,7 +72,7 @@ OptionOption = Annotated[
     typer.Option(
         "--option",
         "-o",
-        help="A further choice of the simulator, such as device=ddr4-2400; repeat it.",
+        help="A choice of the simulator's own; --device ddr4-2400 is --option device=ddr4-2400.",
         metavar="NAME=VALUE",
     ),
 ]

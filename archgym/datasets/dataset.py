@@ -150,7 +150,8 @@ def chosen_declaration(stored: StoredDataset, wanted: Mapping[str, Any]) -> Decl
         if len(came) > 1:
             raise InvalidArgumentError(
                 f"Rows must have one `{name}` to be read into arrays; {stored.path} has "
-                f"{', '.join(came)}. Choose one with `{name}`."
+                f"{', '.join(came)}. Choose one with `{name}`, on the command line with "
+                f"--{name.removesuffix('s')}."
             )
     declaration: Declaration = traits[0]["declaration"]
     return declaration

@@ -8,6 +8,7 @@ import numpy as np
 from archgym.random_curve import budgets_up_to, random_curve
 from archgym.report.evidence import TaskEvidence
 from archgym.report.findings import THRESHOLDS, Findings, found_front
+from archgym.report.importance import Importance
 from archgym.report.lottery import draws
 
 __all__ = ["figures"]
@@ -15,6 +16,7 @@ __all__ = ["figures"]
 # Okabe and Ito, Color Universal Design, 2008, without the black and yellow that one of a light and
 # a dark ground would hide; the wine and teal of Paul Tol's muted scheme beside them.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#AA4499", "#44AA99")
+_SHOWN_BARS = 16
 _DASHES = ("solid", "dash", "dot", "dashdot")
 
 
@@ -31,6 +33,8 @@ def figures(findings: Findings) -> list[dict[str, Any]]:
         made.append(_curves(task, place, labels, findings.protocol.budget))
         if len(task.objective.terms) > 1 and not task.objective.is_published_form:
             made.append(_front(task, place))
+        if task.label in findings.importances:
+            made.append(_importance(findings.importances[task.label], task, place))
     return made
 
 
@@ -204,5 +208,41 @@ def _front(task: TaskEvidence, place: int) -> dict[str, Any]:
         "layout": {
             "xaxis": {"title": {"text": f"better in {first.metric} [%]"}},
             "yaxis": {"title": {"text": f"better in {second.metric} [%]"}},
+        },
+    }
+
+
+def _importance(found: Importance, task: TaskEvidence, place: int) -> dict[str, Any]:
+    shares = [(name, share) for name, share in found.alone]
+    shares += [(f"{a} × {b}", share) for a, b, share in found.pairs]
+    shares = sorted(shares, key=lambda entry: -entry[1].value)[:_SHOWN_BARS]
+    values = [100 * share.value for _, share in shares]
+    trace = {
+        "type": "bar",
+        "orientation": "h",
+        "x": values,
+        "y": [name for name, _ in shares],
+        "marker": {"color": _COLOURS[0]},
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "array": [max(0.0, 100 * s.high - v) for (_, s), v in zip(shares, values, strict=True)],
+            "arrayminus": [
+                max(0.0, v - 100 * s.low) for (_, s), v in zip(shares, values, strict=True)
+            ],
+            "color": "#888888",
+        },
+    }
+    return {
+        "id": f"figure-importance-{place}",
+        "task": task.label,
+        "title": "What decides the reward",
+        "note": "Share of the reward's variance that knobs and pairs (×) decide, the largest of "
+        f"both. {found.note}",
+        "data": [trace],
+        "layout": {
+            "xaxis": {"title": {"text": "share of variance [%]"}, "rangemode": "tozero"},
+            "yaxis": {"autorange": "reversed"},
+            "showlegend": False,
         },
     }

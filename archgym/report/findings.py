@@ -11,8 +11,10 @@ from archgym.errors import InvalidArgumentError
 from archgym.pareto import adrs, front, hypervolume
 from archgym.report.evidence import Evidence, RunEvidence, TaskEvidence
 from archgym.report.health import health
+from archgym.report.importance import Importance, importance, importance_tables
 from archgym.report.lottery import COLUMNS, NOTE, lottery_rows
 from archgym.report.protocol import Protocol
+from archgym.report.table import Cell, Table
 from archgym.statistics import (
     Interval,
     igd_plus,
@@ -25,26 +27,12 @@ from archgym.statistics import (
 )
 from archgym.sweep.table import log_spaced
 
-__all__ = ["THRESHOLDS", "Findings", "Table", "find", "found_front"]
+__all__ = ["THRESHOLDS", "Findings", "find", "found_front"]
 
 # chosen: profiles look smooth with so many.
 THRESHOLDS = np.linspace(-0.5, 1.0, 61)
 # Larger fronts in more terms would take a report minutes.
 _MAX_VOLUME_STEPS = 2e7
-
-Cell = str | float | int | None
-
-
-@final
-@dataclass(frozen=True)
-class Table:
-    """Rows under a title; what a reader sees, and the CSV of the same."""
-
-    name: str
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    note: str = ""
 
 
 @final
@@ -59,6 +47,8 @@ class Findings:
     scores: Mapping[str, tuple[np.ndarray, ...]]
     """By agent, its runs' scores, one array a task."""
     profiles: Mapping[str, np.ndarray] = field(default_factory=dict)
+    importances: Mapping[str, Importance] = field(default_factory=dict)
+    """By a task's label, where its evaluations are enough."""
 
     def to_json(self) -> dict[str, Any]:
         """The findings as data."""
@@ -96,8 +86,14 @@ def find(evidence: Evidence) -> Findings:
     drawn = lottery_rows(evidence, protocol)
     if drawn:
         tables.append(Table("lottery", "Hyperparameter lottery", COLUMNS, tuple(drawn), NOTE))
+    importances = {}
     for task in evidence.tasks:
+        n_tasks = len(evidence.tasks)
+        shares = importance(task, n_tasks=n_tasks, level=protocol.level, seed=protocol.seed)
         tables += _task_tables(task, protocol)
+        if shares is not None:
+            importances[task.label] = shares
+            tables += importance_tables(task.label, shares, protocol.level)
     everywhere = {label: runs for label, runs in found.items() if all(len(r) for r in runs)}
     profiles = {label: performance_profile(r, THRESHOLDS) for label, r in everywhere.items()}
     return Findings(
@@ -107,6 +103,7 @@ def find(evidence: Evidence) -> Findings:
         tuple(tables),
         found,
         profiles,
+        importances,
     )
 
 

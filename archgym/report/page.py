@@ -14,7 +14,8 @@ from typing import Any
 from archgym.report.evidence import TaskEvidence
 from archgym.report.explorer import explorer
 from archgym.report.figures import figures
-from archgym.report.findings import Findings, Table
+from archgym.report.findings import Findings
+from archgym.report.table import Table
 
 __all__ = ["page"]
 

@@ -1,5 +1,6 @@
 """`archgym list` and `archgym describe`."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,45 @@ def test_list_shows_a_simulator_of_another_package(archgym: Archgym) -> None:
     assert ran.code == 0
     assert "plugin" in ran.out
     assert "genetic" in ran.out
+
+
+def needs_size(self: object, size: int) -> None:
+    pass
+
+
+def breaks(self: object) -> None:
+    raise OSError("no\nsuch model")
+
+
+@pytest.mark.parametrize(
+    ("constructor", "why"),
+    [(needs_size, "Give its other arguments defaults."), (breaks, "made: OSError: no such model.")],
+)
+def test_list_gives_the_others_where_a_simulator_cannot_be_made(
+    archgym: Archgym,
+    monkeypatch: pytest.MonkeyPatch,
+    constructor: Callable[..., None],
+    why: str,
+) -> None:
+    monkeypatch.setattr("tests.cli.plugin.PluginSimulator.__init__", constructor)
+
+    ran = archgym("list", "spaces", "--json")
+
+    assert (ran.code, "default" in ran.json["spaces"]["dram"]) == (0, True)
+    assert "plugin" not in ran.json["spaces"]
+    assert ran.err.count("\n") == 1
+    assert f"{why} It is not listed." in ran.err
+
+
+def test_list_of_a_simulator_that_cannot_be_made_is_an_error(
+    archgym: Archgym, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.cli.plugin.PluginSimulator.__init__", needs_size)
+
+    ran = archgym("list", "spaces", "--simulator", "plugin")
+
+    assert (ran.code, ran.err.count("\n")) == (1, 1)
+    assert "its constructor differs" in ran.err
 
 
 @pytest.mark.parametrize(

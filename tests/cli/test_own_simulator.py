@@ -93,5 +93,6 @@ def test_options_of_a_mixture_are_named_as_they_are_given(archgym: Archgym) -> N
     absent = archgym("proxy", "train", "data", "--out", "p.npz", "--option", "device=huge")
 
     assert (mixed.code, absent.code) == (1, 1)
-    assert "data has the defaults, device=large. Choose one with `options`." in mixed.err
+    assert "data has the defaults, device=large. Choose one with `options`" in mixed.err
+    assert "on the command line with --option." in mixed.err
     assert "Options 'device=huge' does not exist. Did you mean 'device=large'?" in absent.err

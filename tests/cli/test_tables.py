@@ -88,6 +88,17 @@ def test_percentiles_of_a_curve_are_said_to_be_of_the_reward(archgym: Archgym, t
     assert ran.json["quantiles"]["0.05"][0] > ran.json["quantiles"]["0.95"][0]
 
 
+def test_curve_says_which_share_of_runs_its_mean_leaves_out(archgym: Archgym, table: Path) -> None:
+    text = archgym("table", "curve", table, "-n", "1", "-n", "2376")
+    ran = archgym("table", "curve", table, "-n", "1", "-n", "2376", "--json")
+
+    infeasible = archgym("table", "info", table, "--json").json["optima"][0]["infeasible"]
+    assert ran.json["share_without_design"] == [pytest.approx(infeasible / 2376), 0.0]
+    assert infeasible > 0
+    assert "none built [%]" in text.out
+    assert "left out of what is expected" in text.out
+
+
 def test_curve_is_drawn(archgym: Archgym, table: Path) -> None:
     ran = archgym("table", "curve", table, "--objective", "balanced", "--plot", "curve.svg")
 

@@ -15,7 +15,8 @@ import pytest
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.report import find, page, read_evidence
 from archgym.report.explorer import explorer
-from archgym.report.findings import Findings, Table
+from archgym.report.findings import Findings
+from archgym.report.table import Table
 from archgym.report.writing import check_comparable, write_csv, write_json_file, write_page
 from archgym.studylog import read_study
 from archgym.tables import build_table

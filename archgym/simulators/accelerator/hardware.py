@@ -20,7 +20,7 @@ from archgym.simulators.accelerator.energy import (
 )
 from archgym.space import Constraint, DesignSpace
 
-__all__ = ["DATAFLOWS", "GROUPS", "hardware", "hardware_space"]
+__all__ = ["DATAFLOWS", "GROUPS", "SIZES", "hardware", "hardware_space"]
 
 # Dimensions that each dataflow spreads over the array, along X and along Y; batch and groups may
 # go anywhere. After Chen, Emer, Sze, ISCA 2016, section 4 (row, weight and output stationary), and
@@ -47,6 +47,12 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
         "dram_bandwidth",
     ),
 }
+
+SIZES: Final = (
+    *("array_x", "array_y", "output_words", "weight_words", "input_words"),
+    *("buffer_kib", "buffer_banks"),
+)
+"""Parameters that shrink where the default design is too large."""
 
 # chosen: around Eyeriss's 14 by 12, with the powers of two of systolic arrays.
 _ARRAY: Final = (4, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32)

@@ -21,7 +21,7 @@ from archgym.simulators.accelerator.energy import (
 )
 from archgym.space import DesignSpace
 
-__all__ = ["FIXED_ORDERS", "published_hardware", "published_space"]
+__all__ = ["FIXED_ORDERS", "PUBLISHED_SIZES", "published_hardware", "published_space"]
 
 _CLASSES: Final = ("regfile", "smartbuffer_SRAM", "smartbuffer_RF", "SRAM")
 _WORD_BITS: Final = 16
@@ -31,6 +31,12 @@ _DUMMY: Final = Cost(1.0, 1.0, 1.0)
 # CACTI takes 64 bytes and more; Aladdin's register files are up to 32 bits wide, 16 for areas.
 _CACTI_BYTES: Final = 64
 _ALADDIN_ENERGY_BITS, _ALADDIN_AREA_BITS = 32, 16
+
+PUBLISHED_SIZES: Final = ("psum_depth", "weights_depth", "ifmap_depth", "glb_depth", "glb_banks")
+"""Parameters that shrink where the default design is too large.
+
+The published constraints leave AlexNet without a mapping on fewer elements.
+"""
 
 # The published mapper's constraints: orders, innermost first.
 FIXED_ORDERS: Final[Mapping[str, tuple[str, ...]]] = {

@@ -14,7 +14,8 @@ from archgym.simulator import BatchResult, Simulator, Workload
 from archgym.simulators.accelerator.architecture import Architecture
 from archgym.simulators.accelerator.energy import CLOCK_MHZ
 from archgym.simulators.accelerator.evaluation import COUNT_MODES, evaluate_mappings
-from archgym.simulators.accelerator.hardware import GROUPS, hardware, hardware_space
+from archgym.simulators.accelerator.fitting import fitting_space
+from archgym.simulators.accelerator.hardware import GROUPS, SIZES, hardware, hardware_space
 from archgym.simulators.accelerator.mapper import OBJECTIVES as MAPPER_OBJECTIVES
 from archgym.simulators.accelerator.mapping_space import (
     MappingSpace,
@@ -29,6 +30,7 @@ from archgym.simulators.accelerator.objectives import METRICS, OBJECTIVES
 from archgym.simulators.accelerator.presets import load_architecture
 from archgym.simulators.accelerator.published import (
     FIXED_ORDERS,
+    PUBLISHED_SIZES,
     published_hardware,
     published_space,
 )
@@ -43,6 +45,8 @@ _HARDWARE_SPACES: Final = ("default", "timeloop-2023")
 _DEFAULT_LAYER: Final = "resnet-18/layer1.0.conv1"
 _DEFAULT_ARCHITECTURE: Final = {"mapping": "eyeriss-like", "mapping-table": "ws-systolic-16"}
 _NO_LIMIT: Final = "none"
+_COLUMNS: Final = [spec.name for spec in METRICS]
+_LIMITED: Final = {name: _COLUMNS.index(name) for name in ("area_mm2", "power_mw")}
 _require = partial(require_kept, "accelerator")
 
 
@@ -92,14 +96,15 @@ class AcceleratorSimulator(Simulator):
           fidelity: How many mappings the mapper looks at; in spaces of mappings it means nothing.
           counts: `timeloop` or `ideal`.
           mapper: What the mapper minimises: `edp`, `energy` or `cycles`.
-          area_mm2: Designs with more area are not built [mm2]; `none`: no limit.
+          area_mm2: Designs with more area are not built [mm2]; `none`: no limit. In spaces of
+            hardware the default design shrinks until it fits.
           power_mw: Designs with more power are not built [mW]; `none`: no limit.
           layer: In spaces of mappings the layer, as `NETWORK/LAYER`.
           architecture: In the space `mapping` the accelerator: a name or a file.
 
         Raises:
           UnknownNameError: There is no such space, fidelity, mode, layer or architecture.
-          InvalidArgumentError: A limit is no number above 0.
+          InvalidArgumentError: A limit is no number above 0, or no default design fits.
         """
         for what, name, known in (
             ("space", space, self.space_names),
@@ -115,7 +120,9 @@ class AcceleratorSimulator(Simulator):
         self._layer = layer
         self._mappings = _mapping_space(space, layer, architecture)
         self.space: DesignSpace = (
-            _hardware_spaces[space]() if self._mappings is None else self._mappings.space
+            _hardware_space(space, self._limits[0])
+            if self._mappings is None
+            else self._mappings.space
         )
         self.groups = GROUPS if space == "default" else {}
         given = {
@@ -153,14 +160,34 @@ class AcceleratorSimulator(Simulator):
           UnknownNameError: Neither.
           FileFormatError: The file is no table of layers.
         """
-        if self._mappings is not None:
-            if str(name) != self._layer:
-                raise unknown_name("workload", str(name), (self._layer,))
-            layer = layer_named(self._layer)
-            network = Network(self._layer, (layer,), "")
-            return Workload(self._layer, network.digest, network)
-        network = load_network(name)
-        return Workload(network.name, network.digest, network)
+        if self._mappings is None:
+            network = load_network(name)
+        elif str(name) != self._layer:
+            raise unknown_name("workload", str(name), (self._layer,))
+        else:
+            network = Network(self._layer, (layer_named(self._layer),), "")
+        made = Workload(network.name, network.digest, network)
+        self._check_limits(made)
+        return made
+
+    def _check_limits(self, workload: Workload) -> None:
+        """Refuses limits that the default design is above, to which rewards are relative."""
+        if min(self._limits) == np.inf:
+            return
+        free = AcceleratorSimulator(
+            self.space.name,
+            self.fidelity,
+            **{k: v for k, v in self.options.items() if k not in _LIMITED},
+        )
+        default = free.simulate(self.space.default_indices[None, :], workload).values[0]
+        for (name, column), limit in zip(_LIMITED.items(), self._limits, strict=True):
+            if default[column] > limit:
+                smaller = "" if self._mappings else " A smaller `area_mm2` gives a smaller one."
+                raise InvalidArgumentError(
+                    f"`{name}` must be at least {default[column]:.6g}, what the default design "
+                    f"has on {workload.name}, since rewards are relative to it; got {limit:g}."
+                    f"{smaller}"
+                )
 
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
         """Results of designs that are known to be canonical and feasible in the space."""
@@ -234,7 +261,7 @@ class AcceleratorSimulator(Simulator):
         metrics = _metrics(
             *(np.array([x]) for x in (energy, cycles, built.area_um2 / 1e6, used, dram))
         )[0]
-        if metrics[5] > self._limits[1]:
+        if metrics[_LIMITED["power_mw"]] > self._limits[1]:
             return 4, nothing
         return 0, metrics
 
@@ -257,17 +284,23 @@ class AcceleratorSimulator(Simulator):
             area = gamma_area_mm2(words[:, 0], words[:, 2], n_units)
         utilisation = 100.0 * problem.n_operations / n_units / cycles
         values = _metrics(energy, cycles, area, utilisation, found.energies[:, -1].sum(axis=1))
-        for limit, column, number in ((self._limits[0], 4, 3), (self._limits[1], 5, 4)):
+        for limit, column, number in zip(self._limits, _LIMITED.values(), (3, 4), strict=True):
             over = (reason == 0) & (values[:, column] > limit)
             reason[over] = number
         values[reason != 0] = np.nan
         return BatchResult(values, reason)
 
 
-_hardware_spaces: Final = {
-    "default": hardware_space,
-    "timeloop-2023": published_space,
-}
+def _hardware_space(name: str, area_limit: float) -> DesignSpace:
+    """The space, with a default design that is within the limit [mm2]."""
+    is_published = name == "timeloop-2023"
+
+    def area(values: Mapping[str, Any]) -> float:
+        built = published_hardware(values) if is_published else hardware(values)
+        return np.inf if built is None else built.area_um2 / 1e6
+
+    space = published_space() if is_published else hardware_space()
+    return fitting_space(space, PUBLISHED_SIZES if is_published else SIZES, area, area_limit)
 
 
 def _mapping_space(space: str, layer: str, architecture: str) -> MappingSpace | None:

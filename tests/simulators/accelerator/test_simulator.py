@@ -12,6 +12,7 @@ from archgym.simulators.accelerator.hardware import hardware
 from archgym.simulators.accelerator.presets import load_architecture
 from archgym.simulators.accelerator.published import published_hardware, published_space
 from archgym.simulators.accelerator.validate import _archgym, _published_values, validate
+from archgym.task import Task
 
 pytestmark = pytest.mark.slow
 
@@ -76,16 +77,50 @@ def test_published_energies_and_areas_are_met(reference: Path) -> None:
 
 def test_an_area_above_the_limit_is_not_built() -> None:
     simulator = AcceleratorSimulator(fidelity="fast", area_mm2="2.0")
+    design = {**default(simulator), "buffer_kib": 512}
 
-    result = simulator.evaluate(default(simulator), simulator.workload("alexnet"))
+    result = simulator.evaluate(design, simulator.workload("alexnet"))
 
     assert result.infeasible == "the area is above the limit"
 
 
-def test_a_power_above_the_limit_is_not_built() -> None:
-    simulator = AcceleratorSimulator(fidelity="fast", power_mw="1")
+def test_default_design_shrinks_until_it_fits_the_area() -> None:
+    usual = default(AcceleratorSimulator())
 
-    result = simulator.evaluate(default(simulator), simulator.workload("alexnet"))
+    small = default(AcceleratorSimulator(area_mm2="1.0"))
+
+    assert hardware(usual).area_um2 == pytest.approx(2.11486372e6)
+    assert hardware(small).area_um2 == pytest.approx(0.96628712e6)
+    changed = {name: small[name] for name in usual if small[name] != usual[name]}
+    assert changed == {"weight_words": 96, "buffer_kib": 32}
+
+
+def test_limit_that_the_default_design_fits_leaves_the_space_as_it_is() -> None:
+    assert AcceleratorSimulator(area_mm2="2.115").space == AcceleratorSimulator().space
+
+
+@pytest.mark.parametrize(
+    ("space", "options", "message"),
+    [
+        ("default", {"area_mm2": "0.1"}, "`area_mm2` must be at least 0.1562"),
+        ("timeloop-2023", {"area_mm2": "0.1"}, "`area_mm2` must be at least 0.4746"),
+        ("default", {"power_mw": "1"}, "`power_mw` must be at least 2.* A smaller `area_mm2`"),
+        ("mapping", {"area_mm2": "2"}, "`area_mm2` must be at least 2.11816"),
+    ],
+)
+def test_limit_without_a_default_design_is_refused(
+    space: str, options: dict[str, str], message: str
+) -> None:
+    with pytest.raises(InvalidArgumentError, match=message):
+        Task.make(AcceleratorSimulator(space, "fast", **options))
+
+
+def test_a_power_above_the_limit_is_not_built() -> None:
+    simulator = AcceleratorSimulator(fidelity="fast", power_mw="260")
+    workload = simulator.workload("alexnet")
+    large = {**default(simulator), "array_x": 32, "array_y": 32}
+
+    result = simulator.evaluate(large, workload)
 
     assert result.infeasible == "the power is above the limit"
 

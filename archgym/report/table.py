@@ -1,0 +1,20 @@
+"""A table of a report."""
+
+from dataclasses import dataclass
+from typing import final
+
+__all__ = ["Cell", "Table"]
+
+Cell = str | float | int | None
+
+
+@final
+@dataclass(frozen=True)
+class Table:
+    """Rows under a title; what a reader sees, and the CSV of the same."""
+
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
