@@ -89,6 +89,9 @@ class Simulator(ABC):
     """Spaces that the constructor's `space` may name; the first is its default."""
     fidelity_names: ClassVar[tuple[str, ...]] = ("standard",)
     """Fidelities that the constructor's `fidelity` may name; the first is its default."""
+    accuracy_percent: ClassVar[Mapping[str, float]] = {}
+    """By fidelity, the largest error of any metric against the reference [%], where one is
+    stated; `archgym validate` measures it again."""
     table_space: ClassVar[str | None] = None
     """The space that is small enough to be tabulated, where there is one: `archgym table build`."""
 

@@ -1,6 +1,5 @@
 """`archgym explain`: what bounds a design, which knob helps most, what a target takes."""
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,8 +31,13 @@ __all__ = ["explain"]
 
 # chosen: more rows hide those that matter.
 _SHOWN_KNOBS = 12
-_SHOWN_RISKS = 8
 _DEFAULT = "default"
+_VERBS = {
+    "sum": "is the sum of",
+    "largest": "is the largest of",
+    "product": "goes as the product of",
+    "part": "holds",
+}
 
 
 def explain(
@@ -53,9 +57,14 @@ def explain(
         typer.Option("--target", help='Say what it takes, such as "total_time_ns<=60000".'),
     ] = None,
     error: Annotated[
-        float,
-        typer.Option("--error", help="How far the simulator may be off, in %.", min=0, max=100),
-    ] = 5.0,
+        float | None,
+        typer.Option(
+            "--error",
+            help="How far the simulator may be off, in %; what it states, or 5.",
+            min=0,
+            max=100,
+        ),
+    ] = None,
     space: SpaceOption = None,
     workload: WorkloadOption = None,
     objective: ObjectiveOption = None,
@@ -70,6 +79,7 @@ def explain(
     Every design that differs from it in one knob is evaluated.
     """
     from archgym.objective import parse_target
+    from archgym.report.chosen import ASSUMED_ERROR_PERCENT
     from archgym.report.explain import explain as make_explanation
     from archgym.report.explain import route, tradeoffs
 
@@ -82,6 +92,9 @@ def explain(
     with prompt_stops():
         found = make_explanation(task, indices)
         way = None if wanted is None else route(task, indices, wanted)
+    if error is None:
+        stated = task.simulator.accuracy_percent
+        error = stated.get(task.simulator.fidelity, ASSUMED_ERROR_PERCENT)
     points = tradeoffs(found, error)
     if json:
         write_json(_as_json(found, points, way))
@@ -144,12 +157,14 @@ def _write(found: "Explanation") -> None:
     say()
     heading("What bounds it")
     for each in found.causes:
-        verb = "is the sum of" if each.kind == "sum" else "is the largest of"
         parts = ", ".join(
-            f"{part.metric} {number(part.value)} ({100 * part.share:.1f} %)" for part in each.parts
+            f"{part.metric} {number(part.value)} {unit(units[part.metric])} "
+            f"({100 * part.share:.1f} %)"
+            for part in each.parts
         )
+        share = " (shares of what it varies by)" if each.kind == "product" else ""
         say(
-            f"{each.metric} {verb} {parts} [{units[each.metric]}]; so on all {each.n_designs} "
+            f"{each.metric} {_VERBS[each.kind]} {parts}{share}; so on all {each.n_designs} "
             "designs looked at."
         )
     for metric, moves in found.moves.items():
@@ -213,37 +228,21 @@ def _moved(found: "Explanation", change: "Change") -> str:
 
 
 def _write_points(found: "Explanation", points: "list[Point]") -> None:
+    from archgym.report.repeating import evaluate_command
+
     say()
     heading("Tradeoffs and risks")
-    risks = [point for point in points if point.kind == "risk"]
-    shown = [point for point in points if point.kind != "risk"] + risks[:_SHOWN_RISKS]
     table(
         ("kind", "knob", "change", "what comes of it"),
-        [(p.kind, p.knob, _change_text(p.change), p.text) for p in shown],
+        [(p.kind, p.knob, _change_text(p.change), p.text) for p in points],
     )
-    if len(risks) > _SHOWN_RISKS:
-        say(f"And {len(risks) - _SHOWN_RISKS} more designs within the error; --json has all.")
-    say("Compute an entry again with: " + _again(found, points))
+    change = next((point.change for point in points if point.change is not None), None)
+    indices = found.indices if change is None else found.changed(change)
+    say("Compute an entry again with: " + evaluate_command(found.task, indices))
 
 
 def _change_text(change: "Change | None") -> str:
     return "" if change is None else f"{change.old} to {change.new}"
-
-
-def _again(found: "Explanation", points: "list[Point]") -> str:
-    change = next((point.change for point in points if point.change is not None), None)
-    task = found.task
-    design, default = (
-        dict(task.space.design_at(each)) for each in (found.indices, task.space.default_indices)
-    )
-    if change is not None:
-        design[change.knob] = change.new
-    words = ["archgym", "evaluate", task.id]
-    for name, value in design.items():
-        if value != default[name]:
-            text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            words += ["--set", f"{name}={text}"]
-    return shlex.join(words)
 
 
 def _write_route(found: "Explanation", way: "Route", target: str) -> None:

@@ -37,6 +37,14 @@ def report(
         Path | None,
         typer.Option("--json", help="A file for all of it as JSON.", parser=named_path),
     ] = None,
+    evaluate: Annotated[
+        bool,
+        typer.Option(
+            "--evaluate/--no-evaluate",
+            help="Evaluate each task's best design again, with its neighbours and on other "
+            "workloads.",
+        ),
+    ] = True,
     against: Annotated[
         Path | None,
         typer.Option(
@@ -47,10 +55,12 @@ def report(
     ] = None,
 ) -> None:
     """Say what studies and sweeps show, and write it as a page that needs no network."""
+    from archgym.cli.notices import announce_compilation
     from archgym.report import find, read_evidence
     from archgym.report.writing import check_comparable, write_csv, write_json_file, write_page
 
-    findings = find(read_evidence(sources, tables or ()))
+    announce_compilation()
+    findings = find(read_evidence(sources, tables or ()), evaluate)
     other = None if against is None else check_comparable(findings, against)
     for line in findings.verdict:
         say(line)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Literal, final
 
 import numpy as np
@@ -34,10 +35,14 @@ class Cause:
 @final
 @dataclass(frozen=True)
 class Causes:
-    """What a metric is of a design: the sum of parts, or the largest of them."""
+    """What a metric is of a design: the sum of parts, the largest of them, or their product.
+
+    Of a product, shares are those of what its logarithm varies by over the designs. Where the
+    parts do not add up, those that its name says are in it are the kind "part".
+    """
 
     metric: str
-    kind: Literal["sum", "largest"]
+    kind: Literal["sum", "largest", "product", "part"]
     parts: tuple[Cause, ...]
     """Largest first."""
     n_designs: int
@@ -64,7 +69,15 @@ def causes(values: np.ndarray, specs: Sequence[MetricSpec]) -> list[Causes]:
             for other, part in enumerate(specs)
             if other != place and part.unit == spec.unit and (tried[:, other] >= 0).all()
         ]
+        kind: Literal["sum", "largest", "product", "part"] | None
         kind, parts = _relation(tried, place, others)
+        if kind is None and (factors := _factors(tried, place, specs)):
+            found.append(Causes(spec.name, "product", factors, len(tried)))
+            continue
+        if kind is None:
+            parts = [p for p in others if specs[p].name.endswith(f"_{spec.name}")]
+            parts = [p for p in parts if (tried[:, p] <= tried[:, place]).all()]
+            kind = "part" if parts else None
         if kind is not None:
             total = tried[0, place]
             named = [
@@ -74,6 +87,30 @@ def causes(values: np.ndarray, specs: Sequence[MetricSpec]) -> list[Causes]:
             named.sort(key=lambda cause: -cause.value)
             found.append(Causes(spec.name, kind, tuple(named), len(tried)))
     return found
+
+
+def _factors(
+    tried: np.ndarray, place: int, specs: Sequence[MetricSpec]
+) -> tuple[Cause, ...] | None:
+    """The two sought metrics whose product a metric is, but for a constant."""
+    others = [
+        p
+        for p, spec in enumerate(specs)
+        if p != place and spec.goal != "none" and np.ptp(tried[:, p]) > 0 and tried[:, p].min() > 0
+    ]
+    if tried[:, place].min() <= 0:
+        return None
+    logs = np.log(np.maximum(tried, 1e-300))
+    whole = logs[:, place] - logs[:, place].mean()
+    for a, b in combinations(others, 2):
+        if np.ptp(whole - logs[:, a] - logs[:, b]) < _ROUNDING:
+            parts = [logs[:, p] - logs[:, p].mean() for p in (a, b)]
+            found = [
+                Cause(specs[p].name, float(tried[0, p]), float(part @ whole / (whole @ whole)))
+                for p, part in zip((a, b), parts, strict=True)
+            ]
+            return tuple(sorted(found, key=lambda cause: -cause.share))
+    return None
 
 
 def _relation(

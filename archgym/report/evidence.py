@@ -65,6 +65,11 @@ class RunEvidence:
             return math.nan
         return float(self.curve[min(n, budget) - 1])
 
+    def best_row(self, budget: int) -> int | None:
+        """The first of the best among so many evaluations; None where nothing was built."""
+        row = int(np.argmax(self.reward[:budget])) if len(self.reward) else 0
+        return row if len(self.reward) and np.isfinite(self.reward[row]) else None
+
 
 @final
 @dataclass(frozen=True)

@@ -65,6 +65,12 @@ class Explanation:
         best = max(self.changes, key=lambda change: change.reward, default=None)
         return best if best is not None and best.reward > self.reward + 1e-12 else None
 
+    def changed(self, change: Change) -> np.ndarray:
+        """The design with one knob changed, (n_parameters,)."""
+        design = {**self.task.space.design_at(self.indices), change.knob: change.new}
+        found = self.task.space.canonical(self.task.space.indices_of(design)[None, :])
+        return np.asarray(found[0])
+
     def by_knob(self) -> dict[str, list[Change]]:
         """Changes that can be built, by knob, the knob that moves the reward most first."""
         found: dict[str, list[Change]] = {}
@@ -230,11 +236,25 @@ def tradeoffs(explanation: Explanation, error_percent: float) -> list[Point]:
         if np.abs(moved).max() < _NOTHING:
             text = f"no value changes any metric that counts by {100 * _NOTHING:g} %"
             points.append(Point("non-risk", knob, text))
+    points += _risks(explanation, error_percent)
+    return points
+
+
+def _risks(explanation: Explanation, error_percent: float) -> list[Point]:
+    """Knobs with other values that the simulator's error cannot tell from the design's own."""
     room = math.log1p(error_percent / 100)
-    for change in explanation.changes:
-        if change.is_built and -room < change.reward - explanation.reward < 0:
-            text = f"within {error_percent:g} % of it, so that it may in truth be better"
-            points.append(Point("risk", change.knob, text, change))
+    points = []
+    for knob, own in explanation.by_knob().items():
+        near = [c for c in own if -room < c.reward - explanation.reward < 0]
+        if not near:
+            continue
+        # The one that is nearest says how little it takes.
+        change = max(near, key=lambda c: c.reward)
+        others = len(near) - 1
+        text = f"{100 * math.expm1(explanation.reward - change.reward):.2g} % worse"
+        if others:
+            text += f", {others} more value{'s' * (others > 1)} within {error_percent:g} %"
+        points.append(Point("risk", knob, text + ": may in truth be better", change))
     return points
 
 

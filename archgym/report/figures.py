@@ -1,15 +1,18 @@
 """Figures of a report, as data that plotly draws."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from archgym.random_curve import budgets_up_to, random_curve
+from archgym.report.chosen import Chosen
 from archgym.report.evidence import TaskEvidence
 from archgym.report.findings import THRESHOLDS, Findings, found_front
 from archgym.report.importance import Importance
-from archgym.report.lottery import draws
+from archgym.report.lottery import Lots, tuned_columns
+from archgym.report.protocol import Protocol
 
 __all__ = ["figures"]
 
@@ -26,15 +29,17 @@ def figures(findings: Findings) -> list[dict[str, Any]]:
     made = []
     if len(findings.profiles) > 1:
         made.append(_profiles(findings, labels))
-    drawn = draws(findings.evidence, findings.protocol)
-    if drawn:
-        made.append(_lottery(drawn))
+    if any(len(own.draws) > 1 for own in findings.lots):
+        made += [_lottery(findings.lots), _tuning(findings.lots, findings.protocol)]
     for place, task in enumerate(findings.evidence.tasks):
         made.append(_curves(task, place, labels, findings.protocol.budget))
         if len(task.objective.terms) > 1 and not task.objective.is_published_form:
             made.append(_front(task, place))
         if task.label in findings.importances:
             made.append(_importance(findings.importances[task.label], task, place))
+        chosen = findings.chosen.get(task.label)
+        if isinstance(chosen, Chosen) and chosen.explanation.by_knob():
+            made.append(_tornado(chosen, task, place))
     return made
 
 
@@ -66,24 +71,67 @@ def _profiles(findings: Findings, labels: dict[str, int]) -> dict[str, Any]:
     }
 
 
-def _lottery(drawn: dict[str, np.ndarray]) -> dict[str, Any]:
-    traces = [
+def _lottery(found: Sequence[Lots]) -> dict[str, Any]:
+    traces: list[dict[str, Any]] = [
         {
             "type": "violin",
-            "y": table.mean(axis=(1, 2)).tolist(),
-            "name": agent,
+            "y": own.drawn.mean(axis=(1, 2)).tolist(),
+            "name": own.agent,
             "points": "all",
             "box": {"visible": True},
             "line": {"color": _COLOURS[place % len(_COLOURS)]},
         }
-        for place, (agent, table) in enumerate(drawn.items())
+        for place, own in enumerate(found)
+        if len(own.draws) > 1
     ]
+    defaults = [o for o in found if o.default is not None]
+    traces.append(
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": "defaults",
+            "x": [own.agent for own in defaults],
+            "y": [float(own.scores[own.default].mean()) for own in defaults],
+            "marker": {"symbol": "diamond", "size": 11, "color": "#888888"},
+        }
+    )
     return {
         "id": "figure-lottery",
         "title": "Hyperparameter lottery",
-        "note": "Every dot is a setting's score, the mean over tasks and seeds.",
+        "note": "Every dot is a setting's score, the mean over tasks and seeds; diamonds are the "
+        "agents' defaults.",
         "data": traces,
         "layout": {"yaxis": {"title": {"text": "score"}}, "showlegend": False},
+    }
+
+
+def _tuning(found: Sequence[Lots], protocol: Protocol) -> dict[str, Any]:
+    by_agent = {own.agent: tuned_columns(own, protocol) for own in found}
+    traces = []
+    for place, kind in enumerate(("defaults", "tuned elsewhere", "tuned in place")):
+        own = {agent: kinds[kind].score for agent, kinds in by_agent.items() if kind in kinds}
+        traces.append(
+            {
+                "type": "bar",
+                "name": kind,
+                "x": list(own),
+                "y": [score.value for score in own.values()],
+                "marker": {"color": _COLOURS[place]},
+                "error_y": {
+                    "type": "data",
+                    "symmetric": False,
+                    "array": [max(0.0, s.high - s.value) for s in own.values()],
+                    "arrayminus": [max(0.0, s.value - s.low) for s in own.values()],
+                    "color": "#888888",
+                },
+            }
+        )
+    return {
+        "id": "figure-tuning",
+        "title": "What tuning is worth",
+        "note": "Scores of the table above, with their intervals.",
+        "data": traces,
+        "layout": {"barmode": "group", "yaxis": {"title": {"text": "score"}}},
     }
 
 
@@ -244,5 +292,41 @@ def _importance(found: Importance, task: TaskEvidence, place: int) -> dict[str, 
             "xaxis": {"title": {"text": "share of variance [%]"}, "rangemode": "tozero"},
             "yaxis": {"autorange": "reversed"},
             "showlegend": False,
+        },
+    }
+
+
+def _tornado(chosen: Chosen, task: TaskEvidence, place: int) -> dict[str, Any]:
+    found = chosen.explanation
+    is_ratio = not task.objective.is_published_form
+    knobs = list(found.by_knob().items())[:_SHOWN_BARS]
+    traces = []
+    for name, pick, colour in (("worst other value", min, 1), ("best other value", max, 0)):
+        ends = [pick(own, key=lambda change: change.reward) for _, own in knobs]
+        moved = [end.reward - found.reward for end in ends]
+        traces.append(
+            {
+                "type": "bar",
+                "orientation": "h",
+                "name": name,
+                "x": [100 * math.expm1(m) for m in moved] if is_ratio else moved,
+                "y": [knob for knob, _ in knobs],
+                "text": [f"{end.old} → {end.new}" for end in ends],
+                "textposition": "none",
+                "hovertemplate": "%{y}: %{text}, %{x:+.3g}<extra></extra>",
+                "marker": {"color": _COLOURS[colour]},
+            }
+        )
+    what = "better than the best design [%]" if is_ratio else "change of the reward"
+    return {
+        "id": f"figure-tornado-{place}",
+        "task": task.label,
+        "title": "Best design, one knob changed",
+        "note": f"What one knob's best and worst other value do to the reward. {chosen.note}",
+        "data": traces,
+        "layout": {
+            "barmode": "overlay",
+            "xaxis": {"title": {"text": what}},
+            "yaxis": {"autorange": "reversed"},
         },
     }

@@ -9,10 +9,12 @@ import numpy as np
 
 from archgym.errors import InvalidArgumentError
 from archgym.pareto import adrs, front, hypervolume
+from archgym.report.chosen import Chosen, choose, chosen_tables
 from archgym.report.evidence import Evidence, RunEvidence, TaskEvidence
 from archgym.report.health import health
 from archgym.report.importance import Importance, importance, importance_tables
-from archgym.report.lottery import COLUMNS, NOTE, lottery_rows
+from archgym.report.improvement import random_means
+from archgym.report.lottery import Lots, lots, lottery_tables
 from archgym.report.protocol import Protocol
 from archgym.report.table import Cell, Table
 from archgym.statistics import (
@@ -49,6 +51,10 @@ class Findings:
     profiles: Mapping[str, np.ndarray] = field(default_factory=dict)
     importances: Mapping[str, Importance] = field(default_factory=dict)
     """By a task's label, where its evaluations are enough."""
+    chosen: Mapping[str, Chosen | str] = field(default_factory=dict)
+    """By a task's label, its best design evaluated again, or why it was not."""
+    lots: tuple[Lots, ...] = ()
+    """By agent, what its settings score."""
 
     def to_json(self) -> dict[str, Any]:
         """The findings as data."""
@@ -68,8 +74,13 @@ class Findings:
         }
 
 
-def find(evidence: Evidence) -> Findings:
+def find(evidence: Evidence, is_evaluating: bool = True) -> Findings:
     """Judges the evidence by one protocol.
+
+    Args:
+      evidence: What was read.
+      is_evaluating: Whether to evaluate each task's best design again, with its neighbours and on
+        other workloads.
 
     Raises:
       InvalidArgumentError: No run has got far enough to be judged.
@@ -83,10 +94,9 @@ def find(evidence: Evidence) -> Findings:
     protocol = Protocol(budget, scales)
     found = _scores(evidence, protocol)
     tables = [_score_table(found, protocol), *_improvement(found, protocol)]
-    drawn = lottery_rows(evidence, protocol)
-    if drawn:
-        tables.append(Table("lottery", "Hyperparameter lottery", COLUMNS, tuple(drawn), NOTE))
-    importances = {}
+    own_lots = lots(evidence, protocol)
+    tables += lottery_tables(own_lots, protocol)
+    importances, chosen = {}, {}
     for task in evidence.tasks:
         n_tasks = len(evidence.tasks)
         shares = importance(task, n_tasks=n_tasks, level=protocol.level, seed=protocol.seed)
@@ -94,6 +104,9 @@ def find(evidence: Evidence) -> Findings:
         if shares is not None:
             importances[task.label] = shares
             tables += importance_tables(task.label, shares, protocol.level)
+        if is_evaluating:
+            again = chosen[task.label] = choose(task)
+            tables += [] if isinstance(again, str) else chosen_tables(task.label, again)
     everywhere = {label: runs for label, runs in found.items() if all(len(r) for r in runs)}
     profiles = {label: performance_profile(r, THRESHOLDS) for label, r in everywhere.items()}
     return Findings(
@@ -104,6 +117,8 @@ def find(evidence: Evidence) -> Findings:
         found,
         profiles,
         importances,
+        chosen,
+        tuple(own_lots),
     )
 
 
@@ -428,29 +443,22 @@ def _fronts(task: TaskEvidence, protocol: Protocol) -> Table:
 
 
 def _random_improvement(task: TaskEvidence, protocol: Protocol) -> Table:
-    terms = task.objective.terms
-    if len(terms) != 1 or terms[0].goal not in ("minimise", "maximise"):
+    terms, means = task.objective.terms, random_means(task)
+    if len(terms) != 1 or not means:
         return Table(f"relative {task.label}", "", (), ())
-    place = [spec.name for spec in task.metrics].index(terms[0].metric)
-    if task.known is not None:
-        column = task.known.average(terms[0].metric)[task.known.is_feasible]
-    else:
-        drawn = [r.values[np.isfinite(r.reward), place] for r in task.runs if r.agent == "random"]
-        column = np.concatenate(drawn) if drawn else np.empty(0)
-    if not len(column):
-        return Table(f"relative {task.label}", "", (), ())
-    average = float(column.mean())
+    metric, is_minimised = terms[0].metric, terms[0].goal == "minimise"
+    place = [spec.name for spec in task.metrics].index(metric)
+    average, n = means[metric]
     rows: list[tuple[Cell, ...]] = []
     for label in task.labels:
         ends = []
         for run in task.of(label):
-            stop = min(protocol.budget, len(run.reward))
-            if np.isfinite(run.curve[stop - 1]):
-                value = float(run.values[int(np.argmax(run.reward[:stop])), place])
-                ends.append(relative_improvement(value, average, terms[0].goal == "minimise"))
+            row = run.best_row(protocol.budget)
+            if row is not None:
+                ends.append(relative_improvement(run.values[row, place], average, is_minimised))
         middle = _median(ends)
         rows.append((label, len(ends), None if middle is None else 100 * middle))
-    note = f"Against the mean {terms[0].metric} of {len(column):,} random designs, {average:.6g}."
+    note = f"Against the mean {metric} of {n:,} random designs, {average:.6g}."
     columns = ("agent", "runs", "median improvement [%]")
     title = "Improvement over an average random design"
     return Table(f"relative {task.label}", title, columns, tuple(rows), note)

@@ -1,74 +1,280 @@
-"""How much of an agent's scores is luck with its hyperparameters."""
+"""How much of an agent's scores is luck with its hyperparameters, and what tuning is worth."""
 
+import json
 import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import final
 
 import numpy as np
 
-from archgym.report.evidence import Evidence
+from archgym.discovery import agent_class
+from archgym.errors import ArchGymError
+from archgym.report.evidence import Evidence, RunEvidence, TaskEvidence
+from archgym.report.improvement import log_ratio, random_means
 from archgym.report.protocol import Protocol
-from archgym.statistics import expected_best_of, scores, variance_split
+from archgym.report.table import Cell, Table
+from archgym.statistics import Interval, expected_best_of, expected_leader, scores, variance_split
 
-__all__ = ["COLUMNS", "NOTE", "draws", "lottery_rows"]
+__all__ = ["COLUMNS", "Lots", "Tuned", "lots", "lottery_tables", "tuned_columns"]
 
 COLUMNS = (
     *("agent", "draws", "tasks", "seeds", "P90 - P10", "best draw", "median draw", "worst draw"),
     *("hyperparameters [%]", "task [%]", "draw x task [%]", "seed [%]"),
     *("best of 1", "best of 4", "best of 16"),
 )
-NOTE = (
-    "Agents that were run with several hyperparameter settings. A draw's score is the mean over "
-    "tasks and seeds; the shares split the variance of all scores; best of k: the expected score "
-    "of the best of k draws. Draws, tasks and seeds are those that every draw has."
+_NOTE = (
+    "Agents that were run with several hyperparameter settings beside their defaults. A draw's "
+    "score is the mean over tasks and seeds; the shares split the variance of all scores; best of "
+    "k: the expected score of the best of k draws. Draws, tasks and seeds are those that every "
+    "draw has."
 )
+_KINDS = ("defaults", "tuned elsewhere", "tuned in place")
 
-Cell = str | float | int | None
+
+@final
+@dataclass(frozen=True)
+class Lots:
+    """Runs of one agent, on the tasks and seeds that all its settings have.
+
+    Arrays are (n_settings, n_tasks, n_seeds): scores and logarithms of how many times better than
+    an average random design, after the whole budget, after a draw's share of it when draws are
+    compared, and where the one that leads then ends.
+    """
+
+    agent: str
+    draws: tuple[int, ...]
+    """Settings that are draws."""
+    default: int | None
+    """The setting that is the agent's defaults."""
+    workloads: tuple[str, ...]
+    """What each task runs; tasks with the same are not others."""
+    scores: np.ndarray
+    ratios: np.ndarray
+    compared: np.ndarray
+    ends: np.ndarray
+    end_ratios: np.ndarray
+
+    @property
+    def drawn(self) -> np.ndarray:
+        """Scores of the draws, (n_draws, n_tasks, n_seeds)."""
+        return np.asarray(self.scores[list(self.draws)])
 
 
-def draws(evidence: Evidence, protocol: Protocol) -> dict[str, np.ndarray]:
-    """Scores of agents with several settings, (n_draws, n_tasks, n_seeds), complete ones alone."""
-    cells: dict[str, dict[str, dict[tuple[str, int | None], float]]] = {}
+@final
+@dataclass(frozen=True)
+class Tuned:
+    """A score over all tasks, and how many times better than an average random design."""
+
+    score: Interval
+    ratio: float
+
+
+def tuning_share(protocol: Protocol, n_draws: int) -> tuple[int, int, int]:
+    """Draws that are compared, evaluations of each, and those after which their leader ends."""
+    k = min(protocol.tuning_draws, n_draws)
+    each = max(1, protocol.budget // (2 * max(1, k)))
+    return k, each, min(protocol.budget, protocol.budget // 2 + each)
+
+
+def lots(evidence: Evidence, protocol: Protocol) -> list[Lots]:
+    """Every agent with what all its settings have."""
+    found: dict[str, dict[str, dict[tuple[str, int], RunEvidence]]] = {}
+    tasks = {}
     for task in evidence.tasks:
-        scale = protocol.tasks[task.recipe["digest"]]
-        if not scale["best"] > scale["average"]:
+        digest = task.recipe["digest"]
+        if not protocol.tasks[digest]["best"] > protocol.tasks[digest]["average"]:
             continue
+        tasks[digest] = task
         for run in task.runs:
-            reward = run.at(protocol.budget) if len(run.reward) else math.nan
-            if not math.isnan(reward):
-                score = scores(np.array([reward]), scale["average"], scale["best"])
-                place = (task.recipe["digest"], run.seed)
-                own = cells.setdefault(run.agent, {}).setdefault(run.hyperparameters, {})
-                own.setdefault(place, float(score[0]))
+            if run.seed is not None and not math.isnan(run.at(protocol.budget)):
+                own = found.setdefault(run.agent, {}).setdefault(run.hyperparameters, {})
+                own.setdefault((digest, run.seed), run)
+    made = (_lots(agent, settings, tasks, protocol) for agent, settings in found.items())
+    return [own for own in made if own is not None]
+
+
+def _lots(
+    agent: str,
+    settings: Mapping[str, Mapping[tuple[str, int], RunEvidence]],
+    tasks: Mapping[str, TaskEvidence],
+    protocol: Protocol,
+) -> Lots | None:
+    shared = set.intersection(*(set(runs) for runs in settings.values()))
+    names = sorted({task for task, _ in shared})
+    seeds = sorted({seed for _, seed in shared})
+    seeds = [s for s in seeds if all((task, s) in shared for task in names)]
+    if not seeds:
+        return None
+    means = {name: random_means(tasks[name]) for name in names}
+    defaults = [p for p, text in enumerate(settings) if _is_default(agent, text)]
+    draws = tuple(p for p in range(len(settings)) if p not in defaults)
+    _, each, end = tuning_share(protocol, len(draws))
+
+    def table(measure: Callable[[str, RunEvidence], float]) -> np.ndarray:
+        return np.array(
+            [
+                [[measure(name, runs[name, seed]) for seed in seeds] for name in names]
+                for runs in settings.values()
+            ]
+        )
+
+    def score(budget: int) -> np.ndarray:
+        rewards = table(lambda _, run: run.at(budget))
+        scales = [protocol.tasks[name] for name in names]
+        rows = [
+            scores(rewards[:, place], scale["average"], scale["best"])
+            for place, scale in enumerate(scales)
+        ]
+        return np.stack(rows, axis=1)
+
+    def ratio(budget: int) -> np.ndarray:
+        return table(lambda name, run: log_ratio(tasks[name], run, budget, means[name]))
+
+    return Lots(
+        agent,
+        draws,
+        defaults[0] if defaults else None,
+        tuple(_workload(tasks[name].recipe) for name in names),
+        score(protocol.budget),
+        ratio(protocol.budget),
+        score(each),
+        score(end),
+        ratio(end),
+    )
+
+
+def _is_default(agent: str, text: str) -> bool:
+    given = json.loads(text)
+    if not isinstance(given, dict):
+        return False
+    try:
+        known = {p.name: p.default for p in agent_class(agent).hyperparameters} if given else {}
+    except ArchGymError:
+        return False
+    return all(name in known and known[name] == value for name, value in given.items())
+
+
+def _workload(recipe: Mapping[str, object]) -> str:
+    return json.dumps([recipe["simulator"], recipe["workloads"]], sort_keys=True)
+
+
+def tuned_columns(own: Lots, protocol: Protocol) -> dict[str, Tuned]:
+    """What an agent scores by its defaults, tuned on other workloads, and tuned in place."""
+    n_tasks, n_seeds = own.scores.shape[1:]
+    rng = np.random.default_rng(protocol.seed)
+    picks = rng.integers(0, n_seeds, (protocol.resamples, n_tasks, n_seeds))
     found = {}
-    for agent, by_draw in cells.items():
-        shared = set.intersection(*(set(own) for own in by_draw.values()))
-        tasks = sorted({task for task, _ in shared})
-        seeds = sorted({s for _, s in shared if s is not None})
-        seeds = [s for s in seeds if all((task, s) in shared for task in tasks)]
-        if len(by_draw) > 1 and tasks and seeds:
-            found[agent] = np.array(
-                [[[own[task, s] for s in seeds] for task in tasks] for own in by_draw.values()]
-            )
+    if own.default is not None:
+        table = own.scores[own.default]
+        found["defaults"] = _tuned(table, own.ratios[own.default], picks, protocol)
+    if len(own.draws) > 1:
+        elsewhere = _elsewhere(own, picks, protocol)
+        if elsewhere is not None:
+            found["tuned elsewhere"] = elsewhere
+        k, _, _ = tuning_share(protocol, len(own.draws))
+        rows = list(own.draws)
+        ends, ratios = (
+            expected_leader(own.compared[rows], after[rows], k)
+            for after in (own.ends, own.end_ratios)
+        )
+        found["tuned in place"] = _tuned(ends, ratios, picks, protocol)
     return found
 
 
-def lottery_rows(evidence: Evidence, protocol: Protocol) -> list[tuple[Cell, ...]]:
-    """Rows of the table, one an agent."""
+def _tuned(table: np.ndarray, ratios: np.ndarray, picks: np.ndarray, protocol: Protocol) -> Tuned:
+    """From scores and ratios, (n_tasks, n_seeds)."""
+    drawn = np.take_along_axis(table[None], picks, axis=2).mean(axis=(1, 2))
+    return Tuned(_interval(float(table.mean()), drawn, protocol), _times(ratios))
+
+
+def _interval(value: float, drawn: np.ndarray, protocol: Protocol) -> Interval:
+    tail = (1 - protocol.level) / 2
+    low, high = np.quantile(drawn, [tail, 1 - tail])
+    return Interval(value, float(low), float(high))
+
+
+def _times(logs: np.ndarray) -> float:
+    return math.exp(float(logs.mean())) if np.isfinite(logs).all() else math.nan
+
+
+def _elsewhere(own: Lots, picks: np.ndarray, protocol: Protocol) -> Tuned | None:
+    """Each task by the draw that is best on the tasks with other workloads."""
+    rows = list(own.draws)
+    table, ratios = own.scores[rows], own.ratios[rows]
+    cells = table.mean(axis=2)
+    drawn = np.stack(
+        [table[:, task][:, picks[:, task]].mean(axis=2) for task in range(table.shape[1])], axis=1
+    )
+    values, logs, resampled = [], [], []
+    for task, workload in enumerate(own.workloads):
+        others = [place for place, name in enumerate(own.workloads) if name != workload]
+        if not others:
+            return None
+        best = int(np.argmax(cells[:, others].mean(axis=1)))
+        values.append(cells[best, task])
+        logs.append(ratios[best, task])
+        chosen = np.argmax(drawn[:, others].mean(axis=1), axis=0)
+        resampled.append(np.take_along_axis(drawn[:, task], chosen[None], axis=0)[0])
+    mean = float(np.mean(values))
+    return Tuned(_interval(mean, np.mean(resampled, axis=0), protocol), _times(np.array(logs)))
+
+
+# ---- tables
+
+
+def lottery_tables(found: list[Lots], protocol: Protocol) -> Iterator[Table]:
+    """The lottery's own table and the three columns; none where no agent has two draws."""
+    drawn = [own for own in found if len(own.draws) > 1]
+    if not drawn:
+        return
+    yield Table(
+        "lottery", "Hyperparameter lottery", COLUMNS, tuple(_row(own) for own in drawn), _NOTE
+    )
+    columns = ["agent", "tasks", "seeds", "draws"]
+    for kind in _KINDS:
+        columns += [kind, "low", "high", "x random"]
     rows: list[tuple[Cell, ...]] = []
-    for agent, table in draws(evidence, protocol).items():
-        means = table.mean(axis=(1, 2))
-        high, low = np.quantile(means, [0.9, 0.1])
-        split = variance_split(table)
-        shares = (split.hyperparameters, split.task, split.interaction, split.seed)
-        rows.append(
-            (
-                agent,
-                *table.shape,
-                float(high - low),
-                float(means.max()),
-                float(np.median(means)),
-                float(means.min()),
-                *(None if math.isnan(share) else 100 * share for share in shares),
-                *(expected_best_of(means, k) if k <= len(means) else None for k in (1, 4, 16)),
-            )
-        )
-    return rows
+    for own in found:
+        by_kind = tuned_columns(own, protocol)
+        row: list[Cell] = [own.agent, *own.scores.shape[1:], len(own.draws)]
+        for kind in _KINDS:
+            if kind not in by_kind:
+                row += [None] * 4
+                continue
+            tuned = by_kind[kind]
+            row += [tuned.score.value, tuned.score.low, tuned.score.high]
+            row.append(tuned.ratio if math.isfinite(tuned.ratio) else None)
+        rows.append(tuple(row))
+    k, each, end = tuning_share(protocol, max(len(own.draws) for own in drawn))
+    note = (
+        "Mean score over tasks and seeds. Tuned elsewhere: on each task the draw that is best on "
+        "the tasks with other workloads, whose evaluations are not counted. Tuned in place: of "
+        f"{k} draws each is run for {each:,} evaluations, and the one that leads goes on to "
+        f"{end:,}, so that all cost {protocol.budget:,} together (fewer draws are given more "
+        "each); the mean over all choices of draws. Low and high: "
+        f"{100 * protocol.level:g} % interval, seeds resampled within tasks. x random: how many "
+        "times better the metrics that are sought are than their mean over random designs, the "
+        "geometric mean over terms, tasks and seeds."
+    )
+    yield Table(
+        "tuning", "Defaults, tuned elsewhere, tuned in place", tuple(columns), tuple(rows), note
+    )
+
+
+def _row(own: Lots) -> tuple[Cell, ...]:
+    table = own.drawn
+    means = table.mean(axis=(1, 2))
+    high, low = np.quantile(means, [0.9, 0.1])
+    split = variance_split(table)
+    shares = (split.hyperparameters, split.task, split.interaction, split.seed)
+    return (
+        own.agent,
+        *table.shape,
+        float(high - low),
+        float(means.max()),
+        float(np.median(means)),
+        float(means.min()),
+        *(None if math.isnan(share) else 100 * share for share in shares),
+        *(expected_best_of(means, k) if k <= len(means) else None for k in (1, 4, 16)),
+    )

@@ -19,6 +19,7 @@ from archgym.report.table import Table
 
 __all__ = ["page"]
 
+_GENERAL = ("scores", "improvement", "lottery", "tuning")
 _CONTROLS = """
 <div id="{id}" class="explorer">
 <div class="controls">
@@ -176,7 +177,7 @@ def _repeat(task: TaskEvidence) -> str:
 
 
 def _general(findings: Findings, shown: Sequence[Mapping[str, Any]]) -> list[str]:
-    tables = [t for t in findings.tables if t.name in ("scores", "improvement", "lottery")]
+    tables = [t for t in findings.tables if t.name in _GENERAL]
     parts = ['<h2 id="scores">Scores</h2>']
     for task in findings.evidence.tasks:
         scale = findings.protocol.tasks[task.recipe["digest"]]
@@ -205,9 +206,12 @@ def _task(
         else f"Of {about['total']:,} evaluations {about['n']:,} are shown: the front, and an even "
         "random part of the rest."
     )
+    again = findings.chosen.get(task.label)
+    missing = f"The best design was not evaluated again: {again}" if isinstance(again, str) else ""
     names = [f"{i + 1} {knob['name']}" for i, knob in enumerate(about["knobs"])]
     return [
         f'<h2 id="task-{place}">{escape(task.label)}</h2><p class="note">{escape(task.id)}</p>',
+        *([f'<p class="note">{escape(missing)}</p>'] if missing else []),
         *(_figure(figure) for figure in shown),
         "<h3>Explorer</h3>",
         _CONTROLS.format(

@@ -24,6 +24,8 @@ class Protocol:
     within_percent: tuple[float, ...] = (10.0, 5.0, 1.0, 0.0)
     level: float = 0.95
     resamples: int = 2000
+    tuning_draws: int = 8
+    """Settings that tuning in place compares within a run's budget."""
     seed: int = 0
     version: int = _VERSION
 

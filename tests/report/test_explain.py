@@ -55,6 +55,27 @@ def test_nothing_is_said_of_a_relation_that_fails_on_one_design() -> None:
     assert causes(values, SPECS) == []
 
 
+def test_a_product_is_seen_with_what_it_varies_by() -> None:
+    values = measured()
+    specs = (*SPECS, MetricSpec("edp_nj_s", "nJ s", "minimise", 1.0, ""))
+    values = np.column_stack([values, 3e-9 * values[:, 0] * values[:, 3]])
+
+    found = next(each for each in causes(values, specs) if each.metric == "edp_nj_s")
+
+    assert found.kind == "product"
+    assert {part.metric for part in found.parts} == {"time_ns", "energy_pj"}
+    assert sum(part.share for part in found.parts) == pytest.approx(1)
+
+
+def test_a_part_of_the_same_name_is_named_where_parts_do_not_add_up() -> None:
+    values = measured()[:, [3, 4]] + [1.0, 0.0]
+    specs = (SPECS[3], MetricSpec("dram_energy_pj", "pJ", "none", 1.0, ""))
+
+    (found,) = causes(values, specs)
+
+    assert (found.kind, found.parts[0].metric) == ("part", "dram_energy_pj")
+
+
 def test_few_designs_show_no_relation() -> None:
     assert causes(measured(4), SPECS) == []
 

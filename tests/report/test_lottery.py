@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from archgym.report import read_evidence
-from archgym.report.lottery import COLUMNS, draws, lottery_rows
+from archgym.report.lottery import COLUMNS, Lots, lots, lottery_tables, tuned_columns
 from archgym.report.protocol import Protocol
 
 
@@ -32,10 +32,11 @@ def test_draws_seeds_and_their_shares_are_counted(swept: Path) -> None:
     evidence = replace(evidence, tasks=(replace(task, runs=(*runs, alone)),))
     scale = {task.recipe["digest"]: {"average": 0.0, "best": 1.0}}
 
-    (row,) = lottery_rows(evidence, Protocol(30, scale))
+    own = lots(evidence, Protocol(30, scale))
+    (row,) = next(lottery_tables(own, Protocol(30, scale))).rows
     found = dict(zip(COLUMNS, row, strict=True))
 
-    assert draws(evidence, Protocol(30, scale))["genetic"].shape == (2, 1, 2)
+    assert own[0].drawn.shape == (2, 1, 2)
     assert (found["agent"], found["draws"], found["tasks"], found["seeds"]) == ("genetic", 2, 1, 2)
     # Quantiles between 0.2 and 0.6: 0.56 and 0.24.
     assert found["P90 - P10"] == pytest.approx(0.32)
@@ -44,3 +45,60 @@ def test_draws_seeds_and_their_shares_are_counted(swept: Path) -> None:
     assert found["seed [%]"] == pytest.approx(20)
     assert found["best of 1"] == pytest.approx(0.4)
     assert found["best of 4"] is None
+
+
+@pytest.fixture
+def own() -> Lots:
+    """Two draws and the defaults, on two workloads, with two seeds."""
+    first = np.array([[[0.9, 0.9], [0.1, 0.1]], [[0.2, 0.2], [0.8, 0.6]], [[0.5, 0.5], [0.5, 0.5]]])
+    return Lots(
+        agent="genetic",
+        draws=(0, 1),
+        default=2,
+        workloads=("one", "two"),
+        scores=first,
+        ratios=np.log(1 + first),
+        compared=first / 2,
+        ends=0.9 * first,
+        end_ratios=np.log(1 + first),
+    )
+
+
+def test_tuned_elsewhere_takes_the_draw_that_is_best_on_the_other_workload(own: Lots) -> None:
+    found = tuned_columns(own, Protocol(32, {}))
+
+    # On the first workload the second draw, which is best on the second, and the other way round.
+    assert found["tuned elsewhere"].score.value == pytest.approx((0.2 + 0.1) / 2)
+    assert found["tuned elsewhere"].ratio == pytest.approx((1.2 * 1.1) ** 0.5)
+    assert found["defaults"].score.value == 0.5
+    assert found["defaults"].ratio == pytest.approx(1.5)
+
+
+def test_tuned_in_place_ends_where_the_leader_of_the_draws_ends(own: Lots) -> None:
+    found = tuned_columns(own, Protocol(32, {}))
+
+    # Of both draws, 0.9 and 0.8 or 0.6 lead, and each ends at 0.9 of its score.
+    score = found["tuned in place"].score
+    assert score.value == pytest.approx(0.9 * (0.9 + 0.7) / 2)
+    # Only the second workload's seeds differ.
+    assert score.low == pytest.approx(0.9 * (0.9 + 0.6) / 2)
+    assert score.high == pytest.approx(0.9 * (0.9 + 0.8) / 2)
+
+
+def test_on_one_workload_nothing_is_tuned_elsewhere(own: Lots) -> None:
+    found = tuned_columns(replace(own, workloads=("one", "one")), Protocol(32, {}))
+
+    assert "tuned elsewhere" not in found
+
+
+def test_settings_that_are_the_defaults_are_no_draw(swept: Path) -> None:
+    evidence = read_evidence([swept])
+    scale = {evidence.tasks[0].recipe["digest"]: {"average": 0.0, "best": 1.0}}
+    base = evidence.tasks[0].runs[0]
+    texts = ('{"population": 12}', '{"population": 7}', '{"population": 9}')
+    runs = tuple(replace(base, agent="genetic", seed=0, hyperparameters=text) for text in texts)
+    evidence = replace(evidence, tasks=(replace(evidence.tasks[0], runs=runs),))
+
+    (own,) = lots(evidence, Protocol(30, scale))
+
+    assert (own.default, own.draws) == (0, (1, 2))

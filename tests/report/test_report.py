@@ -25,7 +25,7 @@ from archgym.task import Task
 
 @pytest.fixture
 def findings(swept: Path) -> Findings:
-    return find(read_evidence([swept]))
+    return find(read_evidence([swept]), is_evaluating=False)
 
 
 def table(findings: Findings, name: str) -> Table:
