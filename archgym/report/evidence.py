@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError
+from archgym.discovery import agent_class
+from archgym.errors import ArchGymError, InvalidArgumentError
 from archgym.front import study_objective
 from archgym.metrics import MetricSpec
 from archgym.objective import Objective
@@ -24,7 +25,11 @@ from archgym.sweep.run import read_failures
 if TYPE_CHECKING:
     from archgym.tables import Exhaustive
 
-__all__ = ["Evidence", "RunEvidence", "TaskEvidence", "read_evidence"]
+__all__ = ["MOST_COMPARED", "Evidence", "RunEvidence", "TaskEvidence", "read_evidence"]
+
+MOST_COMPARED = 12
+"""Settings of an agent that are compared by label. Chosen: of more than fit a figure, the defaults
+alone are, and the lottery judges all."""
 
 
 @final
@@ -52,6 +57,18 @@ class RunEvidence:
     terms: np.ndarray
     """(n, n_terms), NaN where the design was not built."""
     problem: str | None = None
+
+    @cached_property
+    def has_defaults(self) -> bool:
+        """Whether its hyperparameters are the agent's defaults."""
+        given = json.loads(self.hyperparameters)
+        if not isinstance(given, dict):
+            return False
+        try:
+            known = {p.name: p.default for p in agent_class(self.agent).hyperparameters}
+        except ArchGymError:
+            return not given
+        return all(name in known and known[name] == value for name, value in given.items())
 
     @cached_property
     def curve(self) -> np.ndarray:
@@ -97,8 +114,20 @@ class TaskEvidence:
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
-        """Labels of agents, in the order in which they came."""
-        return tuple(dict.fromkeys(run.label for run in self.runs))
+        """Labels of agents that are compared, in the order in which they came."""
+        settings: dict[str, set[str]] = {}
+        with_defaults = set()
+        for run in self.runs:
+            settings.setdefault(run.agent, set()).add(run.hyperparameters)
+            if run.has_defaults:
+                with_defaults.add(run.agent)
+        many = {agent for agent, own in settings.items() if len(own) > MOST_COMPARED}
+        drawn = many & with_defaults
+        return tuple(
+            dict.fromkeys(
+                run.label for run in self.runs if run.agent not in drawn or run.has_defaults
+            )
+        )
 
     def of(self, label: str) -> list[RunEvidence]:
         """Runs of an agent that have begun."""

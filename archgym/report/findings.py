@@ -10,7 +10,7 @@ import numpy as np
 from archgym.errors import InvalidArgumentError
 from archgym.pareto import adrs, front, hypervolume
 from archgym.report.chosen import Chosen, choose, chosen_tables
-from archgym.report.evidence import Evidence, RunEvidence, TaskEvidence
+from archgym.report.evidence import MOST_COMPARED, Evidence, RunEvidence, TaskEvidence
 from archgym.report.health import health
 from archgym.report.importance import Importance, importance, importance_tables
 from archgym.report.improvement import random_means
@@ -184,7 +184,8 @@ def _score_table(found: Mapping[str, tuple[np.ndarray, ...]], protocol: Protocol
         f"Score after {protocol.budget:,} evaluations: 0 is an average random design, 1 the best. "
         "IQM: interquartile mean over runs of all tasks; low and high: "
         f"{100 * protocol.level:g} % stratified bootstrap interval, {protocol.resamples:,} "
-        "resamples of runs within tasks. Scores end at -1."
+        f"resamples of runs within tasks. Scores end at -1. Of an agent with over {MOST_COMPARED} "
+        "settings the defaults stand here alone."
     )
     return Table("scores", "Scores", columns, tuple(rows), note)
 

@@ -8,8 +8,6 @@ from typing import final
 
 import numpy as np
 
-from archgym.discovery import agent_class
-from archgym.errors import ArchGymError
 from archgym.report.evidence import Evidence, RunEvidence, TaskEvidence
 from archgym.report.improvement import log_ratio, random_means
 from archgym.report.protocol import Protocol
@@ -107,7 +105,11 @@ def _lots(
     if not seeds:
         return None
     means = {name: random_means(tasks[name]) for name in names}
-    defaults = [p for p, text in enumerate(settings) if _is_default(agent, text)]
+    defaults = [
+        place
+        for place, own in enumerate(settings.values())
+        if next(iter(own.values())).has_defaults
+    ]
     draws = tuple(p for p in range(len(settings)) if p not in defaults)
     _, each, end = tuning_share(protocol, len(draws))
 
@@ -142,17 +144,6 @@ def _lots(
         score(end),
         ratio(end),
     )
-
-
-def _is_default(agent: str, text: str) -> bool:
-    given = json.loads(text)
-    if not isinstance(given, dict):
-        return False
-    try:
-        known = {p.name: p.default for p in agent_class(agent).hyperparameters} if given else {}
-    except ArchGymError:
-        return False
-    return all(name in known and known[name] == value for name, value in given.items())
 
 
 def _workload(recipe: Mapping[str, object]) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from archgym.report import read_evidence
+from archgym.report.evidence import MOST_COMPARED
 from archgym.report.lottery import COLUMNS, Lots, lots, lottery_tables, tuned_columns
 from archgym.report.protocol import Protocol
 
@@ -102,3 +103,17 @@ def test_settings_that_are_the_defaults_are_no_draw(swept: Path) -> None:
     (own,) = lots(evidence, Protocol(30, scale))
 
     assert (own.default, own.draws) == (0, (1, 2))
+
+
+def test_of_many_draws_the_defaults_alone_are_compared_by_label(swept: Path) -> None:
+    evidence = read_evidence([swept])
+    task = evidence.tasks[0]
+    base = replace(task.runs[0], agent="genetic")
+    draws = [f'{{"population": {1000 + n}}}' for n in range(MOST_COMPARED)]
+    runs = tuple(
+        replace(base, label=f"genetic-{n}", hyperparameters=text)
+        for n, text in enumerate(["{}", *draws])
+    )
+
+    assert replace(task, runs=runs).labels == ("genetic-0",)
+    assert len(replace(task, runs=runs[:-1]).labels) == MOST_COMPARED
