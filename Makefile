@@ -14,7 +14,7 @@ MARKS := $(if $(CI),,-m "not slow")
 # that share the tests out are as many as the cores, and no more than memory holds anywhere.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup --durations=15
 
-.PHONY: help demo test test-slow lint bench docs clean
+.PHONY: help demo test test-slow lint wheel kernels bench docs clean
 
 help:
 	@echo "make demo       search a DRAM controller's designs with three agents"
@@ -35,9 +35,12 @@ $(CORE): $(VENV)/pyvenv.cfg $(ASKED)
 	@$(PIP) install -c constraints.txt -e .
 	@touch $@
 
+# Few of the extras' modules are ever imported. Python compiles a module when it first is, and must
+# be let keep the result, or each process would compile it anew.
+export PYTHONDONTWRITEBYTECODE :=
 $(FULL): $(VENV)/pyvenv.cfg $(ASKED)
 	@echo "== Installing ArchGym with all extras into $(VENV) (several minutes)"
-	@$(PIP) install -c constraints.txt -e '.[all,dev]'
+	@$(PIP) install --no-compile -c constraints.txt -e '.[all,dev]'
 	@touch $(CORE) $@
 
 demo: $(CORE)
@@ -48,9 +51,15 @@ lint: $(FULL)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-test: lint
-	@echo "== Building and checking the wheel"
+wheel: $(FULL)
 	$(BIN)/python tests/check_wheel.py
+
+kernels: $(FULL)
+	$(BIN)/python tests/compile_kernels.py
+
+test: $(FULL)
+	@echo "== Checking style, types and the wheel, while the simulators' kernels are compiled"
+	@$(MAKE) --no-print-directory --jobs=2 kernels lint wheel
 	@echo "== Running the tests"
 	$(PYTEST) $(MARKS)
 

@@ -4,6 +4,7 @@ from typing import final
 
 import numpy as np
 
+from archgym.agent import Trials
 from archgym.errors import InvalidSpaceError
 from archgym.space import DesignSpace
 
@@ -16,6 +17,9 @@ _ROUND = 64
 _LISTED_LIMIT = 2**22
 # chosen: a list of this many designs is made as quickly as a few rounds.
 _LISTED_AT_ONCE = 2**10
+# chosen: the genetic agent's population; where one design in five can be built, one in twenty runs
+# has none among so many.
+_BARREN = 12
 
 
 @final
@@ -30,6 +34,7 @@ class AskedDesigns:
         self._keys: set[bytes] = set()
         self._rest: np.ndarray | None = None
         self._place = 0
+        self._are_all_infeasible = True
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -54,6 +59,22 @@ class AskedDesigns:
             fresh[row] &= key not in self._keys and key not in here
             here.add(key)
         return fresh
+
+    def learn(self, trials: Trials) -> None:
+        """Takes notice of which designs could be built."""
+        self._are_all_infeasible &= not trials.feasible.any()
+
+    def fallback(self) -> np.ndarray:
+        """The default design, which can be built, where twelve or more have been asked in vain.
+
+        Returns:
+          (1, n_parameters) once, and marks it; else (0, n_parameters).
+        """
+        default = self._space.default_indices[None, :]
+        if self._are_all_infeasible and len(self) >= _BARREN and self.new(default)[0]:
+            self.add(default)
+            return default
+        return default[:0]
 
     def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Designs that were not asked for, uniform over those, and marks them.

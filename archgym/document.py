@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -38,6 +38,8 @@ class Node:
     path: Path
     line: int | None
     value: "Scalar | tuple[Node, ...] | Mapping[str, Node]"
+    tag: str = ""
+    """A word such as ``!Component`` before it, where the reader allows it."""
 
     @property
     def kind(self) -> str:
@@ -166,11 +168,17 @@ class Document:
         return self.at(*names).refusal(problem, remedy)
 
 
-def read_document(path: str | Path) -> Document:
+def read_document(path: str | Path, tags: Collection[str] = ()) -> Document:
     """Reads a YAML file, or one of JSON.
 
-    Only plain data is taken: one document, no anchors, aliases and tags, each name once in its
-    mapping. Numbers, true, false and null are what they are in JSON, everything else is text.
+    Only plain data is taken: one document, no anchors and aliases, no tags but those allowed, each
+    name once in its mapping. Numbers, true, false and null are what they are in JSON, everything
+    else is text.
+
+    Args:
+      path: The file.
+      tags: Words that mappings and lists may be marked with; they stand in `Node.tag`, and nothing
+        is made of them.
 
     Raises:
       FileFormatError: It holds something else; the error names the line.
@@ -186,7 +194,7 @@ def read_document(path: str | Path) -> Document:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise FileFormatError(path, line, "the file must be UTF-8; it is not") from None
-    return Document(path, _parse(path, text))
+    return Document(path, _parse(path, text, tags))
 
 
 def read_value(text: str, source: str) -> Node:
@@ -203,7 +211,7 @@ def read_value(text: str, source: str) -> Node:
     if len(text) > _MAX_BYTES:
         raise FileFormatError(path, None, f"a value must have at most {_MAX_BYTES} bytes")
     try:
-        return _without_lines(_parse(path, text))
+        return _without_lines(_parse(path, text, ()))
     except FileFormatError:
         raise FileFormatError(
             path,
@@ -221,10 +229,10 @@ def _without_lines(node: Node) -> Node:
     return Node(node.path, None, value)
 
 
-def _parse(path: Path, text: str) -> Node:
+def _parse(path: Path, text: str, tags: Collection[str]) -> Node:
     import yaml
 
-    builder = _Builder(path)
+    builder = _Builder(path, tags)
     try:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
             builder.take(event)
@@ -245,9 +253,10 @@ def _parse(path: Path, text: str) -> Node:
 class _Builder:
     """Makes nodes of a parser's events, without recursion."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, tags: Collection[str]) -> None:
         self.root: Node | None = None
         self._path = path
+        self._tags = tags
         self._open: list[_Collection] = []
 
     def take(self, event: Any) -> None:
@@ -256,8 +265,10 @@ class _Builder:
         line = event.start_mark.line + 1
         if kind == "AliasEvent" or getattr(event, "anchor", None) is not None:
             raise self._refusal(line, "anchors (&) and aliases (*)", "Write the value out")
-        if getattr(event, "tag", None) is not None:
-            raise self._refusal(line, f"the tag {event.tag!r}", "Write plain values")
+        tag = getattr(event, "tag", None)
+        if tag is not None and (kind == "ScalarEvent" or tag not in self._tags):
+            remedy = f"There may be {', '.join(sorted(self._tags))}" if self._tags else ""
+            raise self._refusal(line, f"the tag {tag!r}", remedy or "Write plain values")
         if kind == "DocumentStartEvent" and self.root is not None:
             raise self._refusal(line, "a second document", "Remove what follows `---`")
         if kind in ("MappingStartEvent", "SequenceStartEvent"):
@@ -265,11 +276,11 @@ class _Builder:
                 raise self._refusal(line, f"more than {_MAX_DEPTH} levels")
             if self._open and self._open[-1].awaits_key:
                 raise self._refusal(line, "a key that is no text")
-            self._open.append(_Collection(line, kind == "MappingStartEvent"))
+            self._open.append(_Collection(line, kind == "MappingStartEvent", tag or ""))
         elif kind in ("MappingEndEvent", "SequenceEndEvent"):
             closed = self._open.pop()
             value = closed.members if closed.is_mapping else tuple(closed.items)
-            self._add(Node(self._path, closed.line, value))
+            self._add(Node(self._path, closed.line, value, closed.tag))
         elif kind == "ScalarEvent":
             self._take_scalar(event, line)
 
@@ -295,8 +306,9 @@ class _Builder:
 class _Collection:
     """A mapping or list whose end has not come yet."""
 
-    def __init__(self, line: int, is_mapping: bool) -> None:
+    def __init__(self, line: int, is_mapping: bool, tag: str) -> None:
         self.line = line
+        self.tag = tag
         self.is_mapping = is_mapping
         self.members: dict[str, Node] = {}
         self.items: list[Node] = []
@@ -325,7 +337,7 @@ class _Collection:
             self.items.append(node)
             return
         (name, line), self._key = self._key, None
-        self.members[name] = Node(node.path, line, node.value)
+        self.members[name] = Node(node.path, line, node.value, node.tag)
 
 
 def _scalar(text: str) -> Scalar:

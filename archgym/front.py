@@ -1,15 +1,17 @@
 """The Pareto front of a study: what was found, where an objective has several terms."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
 import numpy as np
 
-from archgym.objective import Objective, objective_from_json
+from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.objective import Objective, Term, objective_from_json
 from archgym.pareto import front, hypervolume, reference_point
 from archgym.studylog import StudyLog
 
-__all__ = ["StudyFront", "study_front", "study_objective"]
+__all__ = ["StudyFront", "metrics_objective", "study_front", "study_objective"]
 
 # Up to three terms, a hypervolume takes no time to speak of.
 _QUICK_TERMS = 3
@@ -49,14 +51,47 @@ def study_objective(log: StudyLog) -> Objective:
     return objective_from_json(log.header.task["objective"])
 
 
-def study_front(log: StudyLog, budget: int | None = None) -> StudyFront:
+def metrics_objective(log: StudyLog, names: Sequence[str]) -> Objective:
+    """An objective of a study's metrics, whatever it searched for.
+
+    Args:
+      log: The study.
+      names: Two metrics or more.
+
+    Raises:
+      UnknownNameError: There is no such metric.
+      InvalidArgumentError: They are too few, one comes twice, or none says what is better.
+    """
+    known = {spec.name: spec for spec in log.metrics}
+    for name in names:
+        if name not in known:
+            raise unknown_name("metric", name, known)
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise InvalidArgumentError(
+            f"A front needs two metrics or more, each once; got {', '.join(names)}."
+        )
+    terms = []
+    for name in names:
+        goal = known[name].goal
+        if goal == "none":
+            raise InvalidArgumentError(
+                f"A front needs metrics of which less or more is better; `{name}` is none."
+            )
+        terms.append(Term(name, goal))
+    return Objective(", ".join(names), tuple(terms))
+
+
+def study_front(
+    log: StudyLog, budget: int | None = None, objective: Objective | None = None
+) -> StudyFront:
     """The front of a study's feasible designs.
 
     Args:
       log: The study.
       budget: Only its first evaluations; all by default.
+      objective: Whose terms are weighed up; the study's own by default.
     """
-    objective = study_objective(log)
+    objective = objective or study_objective(log)
     rows = np.flatnonzero(log.is_evaluation)[:budget]
     rows = rows[log.is_feasible[rows]]
     records = log.records

@@ -17,12 +17,12 @@ from typing import Any, BinaryIO, final
 
 import numpy as np
 
-from archgym.errors import FileFormatError, StorageError
+from archgym.errors import FileFormatError, StorageError, StudyLockedError
 from archgym.lease import Lease
 from archgym.records import JournalShape, Records
 from archgym.storage import open_file, storage_errors, write_all, write_atomic
 
-__all__ = ["Damage", "Journal", "JournalWriter", "load_journal", "rewrite", "set_aside"]
+__all__ = ["Damage", "Journal", "JournalWriter", "load_journal", "renew", "rewrite", "set_aside"]
 
 # chosen: the fastest of 64 to 4096; small blocks of parsed lines stay in the processor's cache.
 _BLOCK = 256
@@ -312,6 +312,16 @@ def rewrite(path: Path, journal: Journal) -> None:
         write_atomic(path, _copied(source, journal.places))
 
 
+def renew(path: Path) -> None:
+    """Puts a copy in the file's place, so that whoever still has it open writes to no file.
+
+    Raises:
+      StorageError: It cannot be written; the file is as it was.
+    """
+    with storage_errors(path, "read"), open_file(path) as source:
+        write_atomic(path, iter(lambda: source.read(2**20), b""))
+
+
 def _copied(source: BinaryIO, places: np.ndarray) -> Iterator[bytes]:
     for offset, length in places.tolist():
         source.seek(offset)
@@ -356,7 +366,13 @@ class JournalWriter:
         """
         self._lease.check()
         with storage_errors(self._path, "written"):
-            size = os.fstat(self._descriptor).st_size
+            opened = os.fstat(self._descriptor)
+            if not os.path.samestat(opened, self._path.stat()):
+                raise StudyLockedError(
+                    f"{self._path} must stay in its place while it is written; another writer, or "
+                    "somebody, has replaced it. Open the study again."
+                )
+            size = opened.st_size
             try:
                 write_all(self._descriptor, lines)
             except OSError:

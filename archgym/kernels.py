@@ -5,6 +5,7 @@ file would go unnoticed. Here the cache folder's name carries a hash of every so
 function's folder; folders of other hashes are pruned once they are old.
 """
 
+import fcntl
 import functools
 import hashlib
 import logging
@@ -41,6 +42,7 @@ Announce = Callable[[str, float], None]
 # would cost a third of the time; a kernel that allocates an array fails to compile.
 _OPTIONS: Final[dict[str, Any]] = {"error_model": "numpy", "nogil": True, "_nrt": False}
 _PRUNE_AFTER_S: Final = 14 * 24 * 3600.0  # chosen: two weeks, longer than a branch is left alone
+_TURNS: Final = 10.0  # chosen: a machine so much slower than ours, or so loaded, compiles by itself
 _announcers: list[Announce] = []
 
 
@@ -237,11 +239,14 @@ class _FolderCache(FunctionCache):
         super().__init__(function)  # type: ignore[no-untyped-call]  # numba has no types
         self._kernel = f"{function.__module__}.{function.__name__}"
         self._seconds = seconds
+        self._turn = -1
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         # Numba's own first prepares to compile, for which it imports SciPy and takes most of a
         # second. Loading needs none of that, and what compiles prepares by itself.
         found = self._load_overload(sig, target_context)  # type: ignore[no-untyped-call]  # as above
+        if found is None and self._wait_for_turn():
+            found = self._load_overload(sig, target_context)  # type: ignore[no-untyped-call]
         if found is None:
             logger.info("Compiling %s (about %.0f s, once).", self._kernel, self._seconds)
             for announce in tuple(_announcers):
@@ -254,3 +259,31 @@ class _FolderCache(FunctionCache):
         except OSError as error:
             # A full disk must not stop a simulation, only make the next process compile again.
             logger.warning("%s is not cached: %s.", self._kernel, error.strerror or error)
+        finally:
+            if self._turn >= 0:
+                os.close(self._turn)
+                self._turn = -1
+
+    def _wait_for_turn(self) -> bool:
+        """Takes the turn to compile, until it is saved; of many processes, one is to compile.
+
+        Returns:
+          Whether it was taken now, so that another process may have compiled before.
+        """
+        if self._turn >= 0:
+            return False
+        path = Path(self._cache_path) / f"{self._kernel}.compiling"
+        deadline = time.monotonic() + _TURNS * self._seconds
+        try:
+            self._turn = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            while time.monotonic() < deadline:
+                try:
+                    fcntl.flock(self._turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    time.sleep(0.05)
+                else:
+                    return True
+        except OSError:
+            # A file system without locks: each compiles for itself.
+            logger.debug("%s cannot be locked.", path)
+        return False

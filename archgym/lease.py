@@ -16,7 +16,7 @@ from typing import final
 from archgym.errors import StudyLockedError
 from archgym.storage import storage_errors, write_all
 
-__all__ = ["LOCK_NAME", "Lease", "Writer", "current_writer"]
+__all__ = ["LOCK_NAME", "Lease", "Writer", "current_writer", "last_writer"]
 
 LOCK_NAME = "writer.lock"
 _MAX_BYTES = 4096
@@ -44,9 +44,14 @@ class Lease:
     """Write access to one study folder, until released or until the process ends.
 
     The kernel's lock on `writer.lock` goes with the process, also at kill -9, so a lease is never
-    stale. The token in the file is what `check` compares: where a file system does not honour the
-    lock, the writer that came first sees that it was replaced, and stops.
+    stale. The token in the file is what `check` compares: where a lock does not reach from one
+    machine to another, as on some shared file systems, the writer that came first sees that it was
+    replaced, and stops. What it writes between its last look and that moment must be kept from the
+    next writer's files, which is for whoever finds a `predecessor`.
     """
+
+    predecessor: Writer | None
+    """Who held it before and did not give it back: killed, or cut off and perhaps still writing."""
 
     def __init__(self, folder: str | Path) -> None:
         """Takes the lease.
@@ -64,6 +69,7 @@ class Lease:
                 self._lock()
                 self._pid = os.getpid()
                 self._token = secrets.token_hex(8)
+                self.predecessor = _parse(os.pread(self._descriptor, _MAX_BYTES, 0))
                 self._content = self._sign()
         except BaseException:
             os.close(self._descriptor)
@@ -83,8 +89,8 @@ class Lease:
                 "open; this one is not, or no longer. Open the study again."
             )
         try:
-            same_file = self._path.stat().st_ino == os.fstat(self._descriptor).st_ino
-            content = os.pread(self._descriptor, _MAX_BYTES, 0)
+            # Opened anew, since that is when a shared file system asks its server.
+            same_file, content = _look(self._path, self._descriptor)
         except OSError:
             same_file, content = False, b""
         if not same_file or content != self._content:
@@ -134,11 +140,23 @@ class Lease:
         return content
 
 
+def last_writer(folder: str | Path) -> Writer | None:
+    """Who did not give the lease back: writes now, was killed, or is cut off."""
+    with suppress(OSError):
+        descriptor = os.open(Path(folder) / LOCK_NAME, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            return _parse(os.pread(descriptor, _MAX_BYTES, 0))
+        finally:
+            os.close(descriptor)
+    return None
+
+
 def current_writer(folder: str | Path) -> Writer | None:
     """Who writes this study now, found out without changing the folder.
 
     Returns:
-      None where nobody does; a writer without a name (pid 0) where it cannot be told.
+      None where nobody does that a lock tells of; a writer without a name (pid 0) where it cannot
+      be told.
     """
     path = Path(folder) / LOCK_NAME
     try:
@@ -154,6 +172,16 @@ def current_writer(folder: str | Path) -> Writer | None:
     finally:
         os.close(descriptor)
     return None
+
+
+def _look(path: Path, descriptor: int) -> tuple[bool, bytes]:
+    """Whether a path still is the file that is open, and what it holds."""
+    now = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        same_file = os.path.samestat(os.fstat(now), os.fstat(descriptor))
+        return same_file, os.pread(now, _MAX_BYTES, 0)
+    finally:
+        os.close(now)
 
 
 def _parse(content: bytes) -> Writer | None:

@@ -34,7 +34,7 @@ from archgym.folder import (
 )
 from archgym.header import Header, Segment, new_header, read_header
 from archgym.interruption import Interruption
-from archgym.journal import Damage, JournalWriter, load_journal, rewrite, set_aside
+from archgym.journal import Damage, JournalWriter, load_journal, renew, rewrite, set_aside
 from archgym.lease import Lease
 from archgym.recorder import Ending, Progress, Recorder
 from archgym.storage import write_atomic
@@ -371,6 +371,9 @@ class Study:
     def _attach(self, lease: Lease, header: Header) -> None:
         path = self.folder / JOURNAL_NAME
         state = read_state(self.folder)
+        if lease.predecessor is not None and path.is_file():
+            # It may live, out of the lock's reach, and have looked at its token just before.
+            renew(path)
         journal = load_journal(path, header.shape(self.task.space))
         self._damage: tuple[Damage, ...] = journal.damage
         if not journal.is_tidy:

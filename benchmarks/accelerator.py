@@ -1,12 +1,21 @@
-"""Speed of the accelerator model: mappings/s, whole networks/s, and the mapper against the bound.
+"""Speed of the accelerator model: mappings/s, networks/s, the mapper, and SCALE-Sim beside it.
 
 Run it as `python benchmarks/accelerator.py`. Times are CPU times of this process on one thread, so
-that other load on the machine weighs less. Mappings are distinct, random and valid.
+that other load on the machine weighs less. Mappings are distinct, random and valid. SCALE-Sim runs
+on the same layers and arrays where `--scale-sim` names a Python that has it. It needs an older
+numpy than ArchGym may have, and so an environment of its own:
+
+    python -m venv scale-sim && scale-sim/bin/pip install scalesim==3.0.0 "numpy<2" "pandas<3"
+    python benchmarks/accelerator.py --scale-sim scale-sim/bin/python
 """
 
 import argparse
+import csv
+import subprocess
+import tempfile
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -21,6 +30,8 @@ from archgym.simulators.accelerator.mapper import anneal_mapping, map_space
 from archgym.simulators.accelerator.mapping import MappingArrays
 from archgym.simulators.accelerator.methods import _Pool
 from archgym.simulators.accelerator.networks import Layer, layer_named
+from archgym.simulators.accelerator.problem import convolution
+from archgym.simulators.accelerator.systolic import DATAFLOWS, systolic_run
 
 # Fully evaluated mappings/s of Timeloop's own mapper on one core: measured in another run, on a
 # quiet machine of this kind.
@@ -28,17 +39,71 @@ TIMELOOP_PER_S = 28
 ARCHITECTURES = ("eyeriss-like", "simba-like", "ws-systolic-16")
 LAYERS = ("resnet-18/layer1.0.conv1", "resnet-18/conv1")
 EFFORTS = (1_000, 4_000, 20_000, 100_000, 600_000)
+# Channels, filters, side of the output and of the kernel, and stride: what SCALE-Sim does in
+# seconds; the last is a layer of ResNet-18.
+SYSTOLIC_LAYERS = {
+    "small": (8, 16, 8, 3, 1),
+    "odd": (10, 21, 7, 3, 1),
+    "layer2.0.downsample": (64, 128, 28, 1, 2),
+}
+SYSTOLIC_SIDE = 16
+# What it wants to know in full; traces of DRAM, sparsity and layouts are off, memory never stalls.
+SCALE_SIM_CONFIG = """
+[general]
+run_name = run
+[architecture_presets]
+ArrayHeight = {side}
+ArrayWidth = {side}
+IfmapSramSzkB = 256
+FilterSramSzkB = 256
+OfmapSramSzkB = 256
+IfmapOffset = 0
+FilterOffset = 10000000
+OfmapOffset = 20000000
+Dataflow = {dataflow}
+ReadRequestBuffer = 64
+WriteRequestBuffer = 64
+Bandwidth = 10
+[layout]
+IfmapCustomLayout = False
+FilterCustomLayout = False
+IfmapSRAMBankBandwidth = 10
+IfmapSRAMBankNum = 10
+IfmapSRAMBankPort = 2
+FilterSRAMBankBandwidth = 10
+FilterSRAMBankNum = 10
+FilterSRAMBankPort = 2
+[sparsity]
+SparsitySupport = false
+[run_presets]
+InterfaceBandwidth = CALC
+UseRamulatorTrace = False
+"""
+
+
+SCALE_SIM_RUN = """
+import time
+from scalesim.scale_sim import scalesim
+began = time.process_time()
+simulation = scalesim(
+    save_disk_space=True, verbose=False, config="scale.cfg", topology="net.csv", layout="layout.csv"
+)
+simulation.run_scale(top_path=".")
+print(time.process_time() - began)
+"""
 
 
 def main() -> None:
-    """Prints three tables."""
+    """Prints four tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mappings", type=int, default=5_000, help="distinct ones a row")
     parser.add_argument("--designs", type=int, default=12, help="random accelerators")
+    parser.add_argument("--scale-sim", metavar="PYTHON", help="an interpreter that has SCALE-Sim")
     arguments = parser.parse_args()
     report_mappings(arguments.mappings)
     report_networks(arguments.designs)
     report_efforts(arguments.designs)
+    report_scale_sim(arguments.scale_sim)
 
 
 def valid_mappings(architecture: str, layer: str, n: int) -> MappingArrays:
@@ -131,6 +196,68 @@ def _edp(architecture: Architecture, layers: Sequence[Layer], tries: int) -> flo
         energy += layer.count * found.energy_pj
         cycles += layer.count * found.cycles
     return energy * cycles
+
+
+def report_scale_sim(python: str | None) -> None:
+    """Cycles on a systolic array beside SCALE-Sim's own, and how much longer that takes."""
+    print()
+    if python is None:
+        print("SCALE-Sim was not run: see --scale-sim at the top of this file.")
+        return
+    print(
+        f"{'layer':22}{'dataflow':20}{'cycles':>9}{'SCALE-Sim':>11}"
+        f"{'us':>8}{'SCALE-Sim s':>13}{'ratio':>12}"
+    )
+    for name, (channels, filters, side, kernel, stride) in SYSTOLIC_LAYERS.items():
+        problem = convolution(
+            name,
+            channels=channels,
+            filters=filters,
+            output=(side, side),
+            kernel=(kernel, kernel),
+            stride=(stride, stride),
+        )
+        for dataflow in DATAFLOWS:
+            n_runs = 2_000
+            began = time.process_time()
+            for _ in range(n_runs):
+                run = systolic_run(problem, SYSTOLIC_SIDE, SYSTOLIC_SIDE, dataflow)
+            seconds = (time.process_time() - began) / n_runs
+            cycles, their_seconds = scale_sim(python, SYSTOLIC_LAYERS[name], dataflow)
+            print(
+                f"{name:22}{dataflow:20}{run.cycles:9}{cycles:11}"
+                f"{1e6 * seconds:8.1f}{their_seconds:13.2f}{their_seconds / seconds:12,.0f}"
+                + ("" if cycles == run.cycles else "  they differ")
+            )
+
+
+def scale_sim(
+    python: str, layer: tuple[int, int, int, int, int], dataflow: str
+) -> tuple[int, float]:
+    """SCALE-Sim's cycles without prefetching, and the seconds of processor that it takes."""
+    channels, filters, side, kernel, stride = layer
+    ifmap = (side - 1) * stride + kernel
+    short = "".join(word[0] for word in dataflow.split("-"))
+    sizes = [ifmap, ifmap, kernel, kernel, channels, filters, stride]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        text = SCALE_SIM_CONFIG.format(side=SYSTOLIC_SIDE, dataflow=short)
+        (folder / "scale.cfg").write_text(text)
+        row = ",".join(map(str, sizes))
+        (folder / "net.csv").write_text(f"names of columns,\nlayer,{row},\n")
+        (folder / "layout.csv").write_text("names of columns,\nlayer," + "1," * 20 + "\n")
+        ran = subprocess.run(
+            [python, "-W", "ignore", "-c", SCALE_SIM_RUN],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if ran.returncode:
+            raise SystemExit(f"SCALE-Sim failed: {ran.stderr[-400:]}")
+        with (folder / "run" / "COMPUTE_REPORT.csv").open() as handle:
+            (report,) = csv.DictReader(handle, skipinitialspace=True)
+    return int(float(report["Total Cycles"])), float(ran.stdout.split()[-1])
 
 
 if __name__ == "__main__":

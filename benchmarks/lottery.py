@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from archgym.report import Evidence, Findings, find, read_evidence
+from archgym.report.defaults import has_defaults
 from archgym.statistics import expected_best_of, scores
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -39,7 +40,7 @@ class Scores:
                 score = scores(reward, scale["average"], scale["best"])[0]
                 by_label.setdefault(run.label, {})[place, run.seed] = float(score)
                 self.hyperparameters[run.label] = run.hyperparameters
-                if run.has_defaults:
+                if has_defaults(agent, run.hyperparameters):
                     defaults.append(run.label)
         self.labels = sorted(by_label, key=lambda label: (label not in defaults, label))
         seeds = sorted({seed for _, seed in by_label[self.labels[0]]})

@@ -105,7 +105,7 @@ def test_error_of_the_caller_is_raised(executor: Executor) -> None:
 def test_process_that_dies_or_hangs_costs_that_design(
     trouble: Trouble, message: str, workers: int
 ) -> None:
-    indices = some_indices(24)
+    indices = some_indices(12)
     broken = indices[:, 2] == TROUBLED_DEPTH - 1
     assert broken.any()
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +52,19 @@ if "numba.np.linalg" in sys.modules:
 
 
 def run_tiny(folder: Path, number: int) -> str:
+    write_tiny(folder, number)
+    return run_written_tiny(folder)
+
+
+def write_tiny(folder: Path, number: int) -> None:
     package = folder / "tiny"
     package.mkdir(exist_ok=True)
     (package / "__init__.py").touch()
     (package / "entry.py").write_text(ENTRY)
     (package / "callee.py").write_text(CALLEE.format(number=number))
+
+
+def run_written_tiny(folder: Path) -> str:
     root = Path(kernels.__file__).parents[1]
     environment = {
         **os.environ,
@@ -74,6 +83,16 @@ def test_edited_callee_changes_the_next_process(tmp_path: Path) -> None:
     assert "compiling tiny.entry.ask\n11\n" in run_tiny(tmp_path, 10)
     assert run_tiny(tmp_path, 10) == "11\n"
     assert "compiling tiny.entry.ask\n21\n" in run_tiny(tmp_path, 20)
+
+
+@pytest.mark.slow
+def test_of_processes_that_start_together_one_compiles(tmp_path: Path) -> None:
+    write_tiny(tmp_path, 10)
+    with ThreadPoolExecutor() as pool:
+        said = list(pool.map(run_written_tiny, [tmp_path] * 3))
+
+    assert sum("compiling" in text for text in said) == 1
+    assert sum(text == "11\n" for text in said) == 2
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ ALLOWED = {
     "envs": {CORE, "simulators", "datasets", "proxy"},
     "learning": {CORE, "simulators", "datasets", "proxy", "envs"},
     "agents": {CORE, "simulators", "datasets", "proxy", "envs", "learning"},
-    "sweep": {CORE, "simulators", "datasets", "tables", "proxy", "envs", "agents"},
+    "sweep": {CORE, "simulators", "datasets", "tables", "proxy", "envs", "learning", "agents"},
     "report": {CORE, "simulators", "datasets", "tables", "proxy", "envs", "agents", "sweep"},
     "cli": {
         *(CORE, "traces", "simulators", "datasets", "tables", "proxy", "envs", "agents"),

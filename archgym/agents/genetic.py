@@ -27,7 +27,8 @@ class GeneticAgent(AskTellAgent):
     child takes each parameter from either parent with even odds, then some parameters step to a
     neighbouring value, or to any other where values have no order. A child that breaks a
     constraint or was asked for before is bred again, and in the end replaced by a random design;
-    what the simulator finds infeasible or fails on has the lowest reward and so dies out.
+    what the simulator finds infeasible or fails on has the lowest reward and so dies out. Where
+    none of the first twelve can be built, the default design breeds as well.
     """
 
     name = "genetic"
@@ -109,6 +110,9 @@ class GeneticAgent(AskTellAgent):
         self._rewards = np.empty(0)
 
     def ask(self) -> np.ndarray:
+        default = self._asked.fallback()
+        if len(default):
+            return default
         missing = self._population - len(self._asked)
         if missing > 0:
             return self._asked.draw(min(missing, self._batch_size), self._rng)
@@ -119,6 +123,7 @@ class GeneticAgent(AskTellAgent):
         return np.concatenate(children)
 
     def tell(self, trials: Trials) -> None:
+        self._asked.learn(trials)
         designs = np.concatenate([self._designs, self._space.canonical(trials.indices)])
         rewards = np.concatenate([self._rewards, trials.reward])
         best = np.argsort(-rewards, kind="stable")[: self._population]

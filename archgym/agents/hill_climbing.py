@@ -120,6 +120,10 @@ class HillClimbingAgent(AskTellAgent):
         self._n_tried = 0
 
     def ask(self) -> np.ndarray:
+        default = self._asked.fallback()
+        if len(default):
+            self._stand_at(None)
+            return default
         while self._here is not None:
             n = min(self._batch_size, self._patience - self._n_tried)
             near = self._new_near(self._here, n, 1.0)
@@ -131,6 +135,7 @@ class HillClimbingAgent(AskTellAgent):
         return self._starts()
 
     def tell(self, trials: Trials) -> None:
+        self._asked.learn(trials)
         row = int(np.argmax(trials.reward))
         found = _Place(trials.indices[row], float(trials.reward[row]))
         self._best = max(self._best, found, key=_reward)

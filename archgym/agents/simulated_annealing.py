@@ -115,6 +115,10 @@ class SimulatedAnnealingAgent(AskTellAgent):
         return self._start * math.pow(self._cooling, share)
 
     def ask(self) -> np.ndarray:
+        default = self._asked.fallback()
+        if len(default):
+            self._asking = self._chains[:1]
+            return default
         designs: list[np.ndarray] = []
         self._asking = []
         waiting = [chain for chain in self._chains if chain.design is not None]
@@ -136,6 +140,7 @@ class SimulatedAnnealingAgent(AskTellAgent):
         return np.concatenate([found, drawn])
 
     def tell(self, trials: Trials) -> None:
+        self._asked.learn(trials)
         temperature = self.temperature
         for chain, trial in zip(self._asking, trials, strict=True):
             self._rewards[trial.indices.tobytes()] = trial.reward

@@ -19,7 +19,15 @@ from archgym.cli.tasks import (
     make_simulator,
     option_values,
 )
-from archgym.cli.terminal import heading, number, say, table, unit, values_text, write_json
+from archgym.cli.terminal import (
+    heading,
+    say,
+    table,
+    unit,
+    values_text,
+    write_facts,
+    write_json,
+)
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.storage import storage_errors
 
@@ -236,11 +244,7 @@ def _describe_workload(
         )
         return
     heading(f"Workload {workload.name}")
-    rows = [
-        (fact, value if isinstance(value, str) else number(value), unit(measure))
-        for fact, (value, measure) in facts.items()
-    ]
-    table(("", "value", "unit"), rows, right=("value",))
+    write_facts((fact, value, measure) for fact, (value, measure) in facts.items())
     if picture is not None:
         say(f"Picture: {picture}")
     else:

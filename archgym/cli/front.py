@@ -7,6 +7,7 @@ from archgym.cli.terminal import heading, number, say, table
 if TYPE_CHECKING:
     from archgym.front import StudyFront
     from archgym.metrics import MetricSpec
+    from archgym.objective import Objective
     from archgym.studylog import StudyLog
 
 __all__ = ["front_json", "sought", "write_front"]
@@ -15,17 +16,16 @@ __all__ = ["front_json", "sought", "write_front"]
 _MAX_POINTS = 20
 
 
-def sought(log: "StudyLog") -> list["MetricSpec"]:
-    """Metrics of the objective's terms, in their order, each once."""
+def sought(log: "StudyLog", objective: "Objective") -> list["MetricSpec"]:
+    """Metrics of an objective's terms, in their order, each once."""
     known = {spec.name: spec for spec in log.metrics}
-    names = [str(term["metric"]) for term in log.header.task["objective"]["terms"]]
-    return [known[name] for name in dict.fromkeys(names)]
+    return [known[name] for name in dict.fromkeys(term.metric for term in objective.terms)]
 
 
 def front_json(log: "StudyLog", front: "StudyFront") -> dict[str, Any]:
     """A front as JSON."""
     ordinals = log.is_evaluation.cumsum()
-    columns = _columns(log)
+    columns = _columns(log, front)
     designs = log.space.designs(log.records.indices[front.rows])
     return {
         "reference_point": front.reference_point,
@@ -60,7 +60,7 @@ def write_front(log: "StudyLog", front: "StudyFront") -> None:
     names = log.space.names
     shown = np.unique(np.linspace(0, n - 1, min(n, _MAX_POINTS)).round().astype(int))
     ordinals = log.is_evaluation.cumsum()
-    specs, columns = sought(log), _columns(log)
+    specs, columns = sought(log, front.objective), _columns(log, front)
     rows = []
     for place in shown:
         design = log.space.design_at(indices[place])
@@ -95,10 +95,10 @@ def write_front(log: "StudyLog", front: "StudyFront") -> None:
     say()
 
 
-def _columns(log: "StudyLog") -> dict[str, int]:
-    """Where each metric of the objective stands among all."""
+def _columns(log: "StudyLog", front: "StudyFront") -> dict[str, int]:
+    """Where each metric of the front stands among all."""
     names = [spec.name for spec in log.metrics]
-    return {spec.name: names.index(spec.name) for spec in sought(log)}
+    return {spec.name: names.index(spec.name) for spec in sought(log, front.objective)}
 
 
 def _most_common(column: Any) -> int:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from archgym.metrics import MetricSpec
+    from archgym.objective import Objective
     from archgym.random_curve import RandomCurve
     from archgym.studylog import StudyLog
     from archgym.tables import Exhaustive
@@ -136,8 +137,12 @@ def _picture(path: Path, height: float) -> Iterator["Axes"]:
             figure.savefig(scratch, format=kind, dpi=130, metadata=metadata)
 
 
-def check_fronts(logs: Sequence["StudyLog"]) -> None:
+def check_fronts(logs: Sequence["StudyLog"], objective: "Objective") -> None:
     """Refuses studies whose fronts cannot be drawn beside each other.
+
+    Args:
+      logs: The studies.
+      objective: What the fronts are over.
 
     Raises:
       InvalidArgumentError: They are of different tasks, or the objective has one metric.
@@ -147,17 +152,24 @@ def check_fronts(logs: Sequence["StudyLog"]) -> None:
         raise InvalidArgumentError(
             "Studies must be of one task to be compared; they are of several. Show them one by one."
         )
-    if len(sought(first)) < 2:
+    if len(sought(first, objective)) < 2:
+        names = [spec.name for spec in first.metrics if spec.goal != "none"]
         raise InvalidArgumentError(
-            "`--front` needs an objective with terms of two metrics; "
-            f"{first.header.task['objective']['name']!r} has one. Leave it out."
+            f"`--front` needs an objective with terms of two metrics; {objective.name!r} has one. "
+            f"Name metrics with --front-metrics, such as {','.join(names[:2])}; there is "
+            f"{', '.join(names)}."
         )
 
 
-def plot_fronts(logs: Sequence["StudyLog"], path: Path) -> None:
+def plot_fronts(logs: Sequence["StudyLog"], path: Path, objective: "Objective") -> None:
     """Draws all designs of studies, their fronts and the default design, over two metrics.
 
     The picture shows where the fronts and the default design lie; what is far off is cut.
+
+    Args:
+      logs: The studies.
+      path: The picture.
+      objective: What the fronts are over; the first two of its metrics are drawn.
 
     Raises:
       StorageError: The file cannot be written.
@@ -168,7 +180,7 @@ def plot_fronts(logs: Sequence["StudyLog"], path: Path) -> None:
     from archgym.front import study_front
 
     first = logs[0]
-    specs = sought(first)
+    specs = sought(first, objective)
     names = [spec.name for spec in first.metrics]
     columns = [names.index(spec.name) for spec in specs[:2]]
     default = (first.weights @ first.reference)[columns]
@@ -177,17 +189,17 @@ def plot_fronts(logs: Sequence["StudyLog"], path: Path) -> None:
         for number, log in enumerate(logs):
             colour = f"C{number}"
             cloud = log.average()[log.is_feasible][:, columns]
-            points = study_front(log).values[:, columns]
+            points = study_front(log, objective=objective).values[:, columns]
             shown.append(points)
             # Many points are one picture, also in a file of vectors.
             axes.plot(*cloud.T, ".", color=colour, alpha=0.25, markersize=3, rasterized=True)
             axes.plot(*points.T, "o", color=colour, markersize=4, label=who(log))
-            if len(first.header.task["objective"]["terms"]) == 2:
+            if len(objective.terms) == 2:
                 axes.plot(*points[np.argsort(points[:, 0])].T, color=colour, linewidth=0.8)
         axes.plot(*default, "*", color="0.2", markersize=9, label="default design", linestyle="")
         _frame(axes, np.concatenate(shown))
-        axes.set_xlabel(_axis_label(first, specs[0]), fontsize=8)
-        axes.set_ylabel(_axis_label(first, specs[1]), fontsize=8)
+        axes.set_xlabel(_axis_label(objective, specs[0]), fontsize=8)
+        axes.set_ylabel(_axis_label(objective, specs[1]), fontsize=8)
         axes.set_title(first.task_id, fontsize=9)
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
@@ -209,8 +221,8 @@ def _frame(axes: "Axes", points: "np.ndarray") -> None:
             set_limits(low - room, high + room)
 
 
-def _axis_label(log: "StudyLog", spec: "MetricSpec") -> str:
-    goals = [t["goal"] for t in log.header.task["objective"]["terms"] if t["metric"] == spec.name]
+def _axis_label(objective: "Objective", spec: "MetricSpec") -> str:
+    goals = [term.goal for term in objective.terms if term.metric == spec.name]
     words = {
         "minimise": "less is better",
         "maximise": "more is better",

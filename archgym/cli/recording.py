@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from archgym.cli.notices import CountBar
+from archgym.storage import require_free
 
 if TYPE_CHECKING:
     from archgym.traces.recording import Recording
@@ -21,7 +22,9 @@ def record(
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="The file, .npz; by default PROGRAM.npz.", metavar="FILE"),
+        typer.Option(
+            "--out", "-o", help="A new file, .npz; by default PROGRAM.npz.", metavar="FILE"
+        ),
     ] = None,
     skip: Annotated[
         int, typer.Option("--skip", help="Data accesses to leave out first.", min=0)
@@ -49,6 +52,7 @@ def record(
     if note:
         _note(note)
     path = out if out is not None else Path(f"{Path(command[0]).name}.npz")
+    require_free(path)
     with CountBar("accesses") as bar:
 
         def report(so_far: "Recording") -> None:

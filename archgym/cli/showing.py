@@ -14,6 +14,7 @@ from archgym.cli.terminal import heading, number, say, stdout, table, unit, writ
 from archgym.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
+    from archgym.objective import Objective
     from archgym.studylog import Outcome, StudyLog
 
 __all__ = [
@@ -47,6 +48,15 @@ def show(
             help="Draw designs and Pareto fronts over the first two metrics of the objective.",
         ),
     ] = None,
+    front_metrics: Annotated[
+        str | None,
+        typer.Option(
+            "--front-metrics",
+            help="Metrics that the Pareto front is over, such as energy_uj,area_mm2; the "
+            "objective's, left out.",
+            metavar="NAME,NAME",
+        ),
+    ] = None,
     table: Annotated[
         Path | None,
         typer.Option(
@@ -76,15 +86,20 @@ def show(
     if front is not None:
         check_plot("--front", front)
     logs = [read_study(folder) for folder in studies]
+    objective = _front_objective(logs, front_metrics)
     if front is not None:
-        check_fronts(logs)
+        check_fronts(logs, objective)
     known = None if table is None else read_exhaustive(logs, table)
     proven: dict[str, Any] = {}
     if known is not None:
         standings = judge(logs, known, sorted(set(at or DEFAULT_BUDGETS)))
         proven = {"proven": proven_json(standings, known)}
     if len(logs) == 1:
-        write_json({**study_json(logs[0]), **proven}) if json else write_study(logs[0])
+        shown = objective if front_metrics is not None else None
+        if json:
+            write_json({**study_json(logs[0], shown), **proven})
+        else:
+            write_study(logs[0], shown)
     else:
         from archgym.cli.comparing import compare, write_comparison
 
@@ -95,12 +110,21 @@ def show(
     if plot is not None:
         plot_studies(logs, plot, known)
     if front is not None:
-        plot_fronts(logs, front)
+        plot_fronts(logs, front, objective)
     for picture in (plot, front):
         if picture is not None and not json:
             say(f"Picture: {picture}")
     if len(logs) == 1 and not json and logs[0].status == "interrupted":
         say(f"Next: archgym resume {shlex.quote(str(logs[0].folder))}")
+
+
+def _front_objective(logs: list["StudyLog"], names: str | None) -> "Objective":
+    """What fronts are over: metrics that are named, or the objective of the studies."""
+    from archgym.front import metrics_objective, study_objective
+
+    if names is None:
+        return study_objective(logs[0])
+    return metrics_objective(logs[0], [name.strip() for name in names.split(",")])
 
 
 def counts(log: "StudyLog") -> dict[str, int]:
@@ -141,9 +165,9 @@ def write_study_json(log: "StudyLog") -> None:
     write_json(study_json(log))
 
 
-def study_json(log: "StudyLog") -> dict[str, Any]:
-    """All that `write_study` says as JSON."""
-    from archgym.front import study_front
+def study_json(log: "StudyLog", objective: "Objective | None" = None) -> dict[str, Any]:
+    """All that `write_study` says as JSON, the front over the terms of an objective or its own."""
+    from archgym.front import study_front, study_objective
 
     header = log.header
     best = log.best()
@@ -169,8 +193,8 @@ def study_json(log: "StudyLog") -> dict[str, Any]:
             "metrics": _named(log, log.weights @ log.reference),
         },
         "front": None
-        if len(header.task["objective"]["terms"]) < 2
-        else front_json(log, study_front(log)),
+        if len((objective or study_objective(log)).terms) < 2
+        else front_json(log, study_front(log, objective=objective)),
         "curve": {"label": curve.label, "values": curve.values},
     }
 
@@ -232,8 +256,15 @@ def _named(log: "StudyLog", values: Any) -> dict[str, float]:
     return dict(zip([spec.name for spec in log.metrics], values.tolist(), strict=True))
 
 
-def write_study(log: "StudyLog") -> None:
-    """Writes one study: counts, damage, best design, metrics and curve."""
+def write_study(log: "StudyLog", objective: "Objective | None" = None) -> None:
+    """Writes one study: counts, damage, best design, metrics, front and curve.
+
+    Args:
+      log: The study.
+      objective: What the front is over; its own by default, which has none with one term.
+    """
+    from archgym.front import study_front, study_objective
+
     say()
     heading(f"{log.task_id}: {who(log)}, {log.status}")
     say(counts_text(log))
@@ -250,10 +281,8 @@ def write_study(log: "StudyLog") -> None:
         say(no_best_text(log))
         return
     write_best(log, best)
-    if len(log.header.task["objective"]["terms"]) > 1:
-        from archgym.front import study_front
-
-        write_front(log, study_front(log))
+    if len((objective or study_objective(log)).terms) > 1:
+        write_front(log, study_front(log, objective=objective))
     _write_curve(log)
 
 

@@ -1,17 +1,25 @@
-"""A bar for a sweep: evaluations of all its runs, runs that are finished, time left."""
+"""How far a sweep is: as a bar while it runs, and as tables."""
 
+import shlex
 import sys
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from archgym.cli.terminal import say, table
+
 if TYPE_CHECKING:
     from archgym.sweep.run import SweepState
+    from archgym.sweep.status import RunStatus, SweepStatus
 
-__all__ = ["SweepProgress"]
+__all__ = ["SweepProgress", "write_status"]
+
+# chosen: more failures than these have reasons that are there already; --json has them all.
+_SHOWN_FAILURES = 10
 
 
 class SweepProgress:
-    """The bar; only in a terminal. The time left counts from this session's speed alone."""
+    """A bar; only in a terminal. The time left counts from this session's speed alone."""
 
     def __init__(self) -> None:
         """Shows nothing yet."""
@@ -60,3 +68,40 @@ class SweepProgress:
         )
         self._row = self._bar.add_task("", total=max(1, state.goal - state.known), runs="")
         self._bar.start()
+
+
+def write_status(read: "SweepStatus") -> None:
+    """Writes how far a sweep is."""
+    counts = read.counts()
+    rest = ", ".join(f"{n} {name}" for name, n in counts.items() if n and name != "finished")
+    say(
+        f"{counts['finished']} of {len(read.runs)} runs are finished{rest and f'; {rest}'}. "
+        f"{read.evaluations:,} of {read.goal:,} evaluations."
+    )
+    say(f"It is run by {read.driver}." if read.driver else "Nobody runs it.")
+    if counts["finished"] < len(read.runs) and read.driver is None:
+        say(f"Go on with: archgym sweep resume {shlex.quote(str(read.folder))}")
+    say()
+    parts: dict[tuple[str, str], list[RunStatus]] = {}
+    for run in read.runs:
+        parts.setdefault((run.run.task.label, run.run.label), []).append(run)
+    columns = ("task", "agent", *counts, "evaluations")
+    rows = [(*part, *_counted(runs, tuple(counts))) for part, runs in parts.items()]
+    table(columns, rows, right=columns[2:])
+    for run in read.runs:
+        if run.status == "running":
+            by = "" if run.writer is None else f" by {run.writer}"
+            say(f"{run.run.id} is run{by}: {run.evaluations:,} of {run.run.budget:,}.")
+    failed = [run for run in read.runs if run.status == "failed"]
+    for run in failed[:_SHOWN_FAILURES]:
+        say(f"{run.run.id} failed: {' '.join((run.failure or '').split())}")
+    if failed[_SHOWN_FAILURES:]:
+        say(f"And {len(failed) - _SHOWN_FAILURES} more failed; --json tells of all.")
+
+
+def _counted(runs: "Sequence[RunStatus]", names: Sequence[str]) -> tuple[str, ...]:
+    counts = [sum(run.status == name for run in runs) for name in names]
+    return (
+        *(str(count) if count else "–" for count in counts),
+        f"{sum(run.evaluations for run in runs):,}",
+    )

@@ -31,14 +31,14 @@ _TRIED_DESIGNS = 16
 
 sweep_app = typer.Typer(
     name="sweep",
-    help="Compare agents on tasks over seeds: plan, run, report.",
+    help="Compare agents on tasks over seeds: plan, run, resume, status, report.",
     rich_markup_mode=None,
 )
 
 
 @sweep_app.callback(invoke_without_command=True)
 def _group(context: typer.Context) -> None:
-    """Compare agents on tasks over seeds: plan, run, report."""
+    """Compare agents on tasks over seeds: plan, run, resume, status, report."""
     if context.invoked_subcommand is None:
         say(context.get_help())
 
@@ -96,6 +96,34 @@ def plan(file: PlanArgument, set: SetOption = None, json: JsonOption = False) ->
     table(("label", "agent", "hyperparameters"), _agent_rows(read.agents))
 
 
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        help="How many studies run at once: 1 on this machine, as many as it takes on a cluster.",
+        min=1,
+        show_default=False,
+    ),
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        help="Run on a Ray cluster: auto, ray://HOST:PORT, HOST:PORT, or local for one of its own.",
+        show_default=False,
+    ),
+]
+OnlyOption = Annotated[
+    str | None,
+    typer.Option("--only", help="Labels of agents, with commas.", metavar="AGENT,..."),
+]
+SeedsOption = Annotated[
+    str | None,
+    typer.Option("--seeds", help="Seeds of the plan, with commas.", metavar="SEED,..."),
+]
+FolderArgument = Annotated[Path, typer.Argument(help="The sweep's folder.")]
+
+
 @sweep_app.command()
 def run(
     file: PlanArgument,
@@ -109,35 +137,96 @@ def run(
         ),
     ],
     set: SetOption = None,
-    workers: SweepWorkersOption = 1,
-    only: Annotated[
-        str | None,
-        typer.Option("--only", help="Labels of agents, with commas.", metavar="AGENT,..."),
-    ] = None,
-    seeds: Annotated[
-        str | None,
-        typer.Option("--seeds", help="Seeds of the plan, with commas.", metavar="SEED,..."),
-    ] = None,
+    workers: WorkersOption = None,
+    address: AddressOption = None,
+    only: OnlyOption = None,
+    seeds: SeedsOption = None,
     json: JsonOption = False,
 ) -> None:
     """Run what of a plan is not finished yet.
 
-    Each run is a study in a folder of its own. Stop it and run the same command again: finished
-    runs stay, interrupted ones go on where they were.
+    Each run is a study in a folder of its own. Stop it and run the same command again, or `archgym
+    sweep resume`: finished runs stay, interrupted ones go on where they were.
     """
-    chosen = None if only is None else _parts("--only", only)
-    numbers = None if seeds is None else [_seed(text) for text in _parts("--seeds", seeds)]
-    read = _read(file, set)
-    words = ["archgym", "sweep", "run", str(file), "--out", str(out)]
-    words += [word for setting in set or () for word in ("--set", setting)]
-    for name, value in (("--only", only), ("--seeds", seeds)):
-        words += [name, value] if value is not None else []
-    words += ["--workers", str(workers)] if workers != 1 else []
+    part = SweepPart(only, seeds)
+    _run(_read(file, set), out, part, workers, address, json)
+
+
+@sweep_app.command()
+def resume(
+    folder: FolderArgument,
+    workers: WorkersOption = None,
+    address: AddressOption = None,
+    only: OnlyOption = None,
+    seeds: SeedsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Go on with a sweep that was stopped, after the plan in its folder.
+
+    Finished runs stay, interrupted ones go on where they were, failed ones are tried again.
+    """
+    from archgym.cli.notices import announce_compilation
+    from archgym.cli.stopping import prompt_stops
+    from archgym.sweep.plan import read_recorded_plan
+
+    part = SweepPart(only, seeds)
+    announce_compilation()
+    with prompt_stops():
+        # Made here, too, the tasks show whether they still are what was recorded.
+        plan = read_recorded_plan(folder).decided()
+    _run(plan, folder, part, workers, address, json)
+
+
+@sweep_app.command()
+def status(folder: FolderArgument, json: JsonOption = False) -> None:
+    """Show how far a sweep is, also while it runs."""
+    from archgym.cli.sweep_progress import write_status
+    from archgym.sweep.status import read_status
+
+    read = read_status(folder)
+    if json:
+        write_json(read.to_json())
+    else:
+        write_status(read)
+
+
+class SweepPart:
+    """Which runs of a plan are meant, as the command line says it."""
+
+    def __init__(self, only: str | None, seeds: str | None) -> None:
+        """Takes lists with commas.
+
+        Raises:
+          InvalidArgumentError: One is none.
+        """
+        self.only = None if only is None else _parts("--only", only)
+        self.seeds = None if seeds is None else [_seed(text) for text in _parts("--seeds", seeds)]
+        given = (("--only", only), ("--seeds", seeds))
+        self.words = [word for name, value in given if value is not None for word in (name, value)]
+
+
+def _run(
+    plan: "SweepPlan",
+    out: Path,
+    part: SweepPart,
+    workers: int | None,
+    address: str | None,
+    json: bool,
+) -> None:
     from archgym.sweep.run import run_sweep
 
+    words = ["archgym", "sweep", "resume", str(out), *part.words]
+    words += ["--workers", str(workers)] if workers is not None else []
+    words += ["--address", address] if address is not None else []
     with run_interruptible(words), SweepProgress() as progress:
         outcome = run_sweep(
-            read, out, workers=workers, only=chosen, seeds=numbers, progress=progress
+            plan,
+            out,
+            workers=workers,
+            address=address,
+            only=part.only,
+            seeds=part.seeds,
+            progress=progress,
         )
     if json:
         write_json(
@@ -158,7 +247,7 @@ def run(
 
 @sweep_app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(help="The sweep's folder.")],
+    folder: FolderArgument,
     figure: Annotated[
         Path | None,
         typer.Option("--figure", help="Draw the curves into this .svg, .png or .pdf."),

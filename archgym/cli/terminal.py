@@ -22,6 +22,7 @@ __all__ = [
     "unit",
     "values_text",
     "warn",
+    "write_facts",
     "write_json",
 ]
 
@@ -75,6 +76,22 @@ def table(
     console = stdout()
     console.print(built)
     console.print()
+
+
+def write_facts(rows: Iterable[tuple[str, Any, str]]) -> None:
+    """Writes a table of numbers with their units, then texts, however long, a line each.
+
+    Args:
+      rows: Name, value and unit; what is None or "" is left out.
+    """
+    given = [row for row in rows if row[1] is not None and row[1] != ""]
+    cells = [
+        (name, number(value), unit(of)) for name, value, of in given if not isinstance(value, str)
+    ]
+    table(("", "value", "unit"), cells, right=("value",))
+    texts = [f"{name}: {value}" for name, value, _ in given if isinstance(value, str)]
+    if texts:
+        say("\n".join([*texts, ""]))
 
 
 def number(value: float | None) -> str:

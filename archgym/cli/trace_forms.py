@@ -118,7 +118,7 @@ def convert_trace(
 
 
 class _Counted:
-    """Pieces of a trace up to a limit, counted as they go."""
+    """Pieces of a trace up to a limit, counted as they go; at least one record."""
 
     def __init__(self, parts: Iterator["MemoryTrace"], limit: int | None) -> None:
         self._parts = parts
@@ -134,6 +134,9 @@ class _Counted:
                 yield part
             if self._limit is not None and self.n >= self._limit:
                 return
+        if not self.n:
+            # No reader takes what would be written.
+            raise InvalidArgumentError("A trace must hold at least one record; this one has none.")
 
 
 def _read(source: str, form: str) -> Iterator["MemoryTrace"]:
@@ -181,14 +184,14 @@ def _of_requests(source: str) -> "MemoryTrace":
 def _write_memory(parts: _Counted, target: Path) -> None:
     from archgym.traces.file import TraceInfo, trace_writer
 
-    first = next(pieces := iter(parts), None)
+    first = next(pieces := iter(parts))
     info = TraceInfo(
-        name=first.name if first is not None and first.name else target.name.removesuffix(".npz"),
-        command=first.command if first is not None else "",
+        name=first.name or target.name.removesuffix(".npz"),
+        command=first.command,
         tool="archgym trace convert",
     )
     with trace_writer(target, info) as writer:
-        for part in chain([] if first is None else [first], pieces):
+        for part in chain([first], pieces):
             writer.append(part)
         writer.finish()
 
@@ -208,12 +211,12 @@ def _write_requests(parts: _Counted, target: Path) -> None:
                 f"A trace of requests must hold at most {_MAX_REQUESTS:,} here. Cut it with "
                 "`--limit`."
             )
-    if not held:
-        raise InvalidArgumentError("A trace of requests must hold at least one; this has none.")
     trace = joined(held, None)
     when = np.cumsum(trace.instructions, dtype=np.int64)
     is_data = (trace.kind <= AccessKind.MODIFY) & (trace.kind != AccessKind.FETCH)
     chosen = np.flatnonzero(is_data)
+    if not len(chosen):
+        raise InvalidArgumentError("A trace of requests must hold at least one; this has none.")
     # A read-modify-write is a read, then a write.
     chosen = np.repeat(chosen, 1 + (trace.kind[chosen] == AccessKind.MODIFY))
     is_second = np.diff(chosen, prepend=-1) == 0

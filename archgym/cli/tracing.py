@@ -9,8 +9,9 @@ import typer
 from archgym.cli.notices import announce_compilation
 from archgym.cli.recording import record
 from archgym.cli.tasks import JsonOption
-from archgym.cli.terminal import heading, number, say, table, unit, write_json
+from archgym.cli.terminal import heading, say, table, write_facts, write_json
 from archgym.errors import InvalidArgumentError
+from archgym.storage import require_free
 
 if TYPE_CHECKING:
     from archgym.traces import MemoryTrace
@@ -122,12 +123,14 @@ def filter_trace(
     Pages get physical frames by chance, as the seed says. The DRAM simulator takes the file as a
     workload.
     """
+    from archgym.limits import check_number
     from archgym.simulators.dram.devices import device as device_named
-    from archgym.simulators.dram.recorded import request_trace
+    from archgym.simulators.dram.recorded import IPC_LIMITS, request_trace
     from archgym.simulators.dram.trace import write_trace
     from archgym.traces.caches import CacheSize
     from archgym.traces.filtering import memory_requests
 
+    check_number("--ipc", ipc, *IPC_LIMITS)
     announce_compilation()
     name = _name(source)
     path = out if out is not None else Path(f"{name}.stl.gz")
@@ -161,7 +164,7 @@ def convert(
     source: Annotated[
         str, typer.Argument(help="A trace, or the name of one that ships.", metavar="SOURCE")
     ],
-    target: Annotated[Path, typer.Argument(help="The file to write.", metavar="TARGET")],
+    target: Annotated[Path, typer.Argument(help="A new file.", metavar="TARGET")],
     source_form: Annotated[
         str | None, typer.Option("--from", help="The source's form.", metavar="FORM")
     ] = None,
@@ -181,9 +184,11 @@ def convert(
     from archgym.cli.trace_forms import convert_trace, form_of
 
     announce_compilation()
+    require_free(target)
     read_as = form_of("--from", source_form, source)
     write_as = form_of("--to", target_form, target.name)
-    parts = _parts(source) if _is_named(source) else None
+    # A form other than a memory trace's says that a file is meant, even of such a name.
+    parts = _parts(source) if _is_named(source) and read_as == "memory" else None
     written, lost = convert_trace(source, read_as, target, write_as, limit, parts)
     say(f"{target}: {written:,} records as {write_as}")
     for line in lost:
@@ -221,12 +226,7 @@ def info(
         write_json({name: value for name, (value, _unit) in rows.items()})
         return
     heading(_name(source))
-    cells = [
-        [name, value if isinstance(value, str) else number(value), unit(of)]
-        for name, (value, of) in rows.items()
-        if value is not None and value != ""
-    ]
-    table(("", "value", "unit"), cells, right=("value",))
+    write_facts((name, value, of) for name, (value, of) in rows.items())
     if picture is not None:
         say(f"Drawn to {picture}.")
 
@@ -284,6 +284,10 @@ def _memory_rows(source: str, picture: Path | None) -> Rows:
     )
     rows["data pages"] = (found.pages, "4 KiB")
     rows["footprint"] = (round(found.pages / 256, 2), "MiB")
+    if not found.accesses:
+        if picture is not None:
+            raise InvalidArgumentError("`--picture` must be of a trace with accesses; got none.")
+        return rows
     for entries in (64, 1024, 16384):
         missing = round(100 * found.missing(entries), 2)
         rows[f"misses of {entries:,} pages (LRU)"] = (missing, "%")

@@ -97,7 +97,7 @@ class PymooSearch:
     odds: a parameter's value, or one sub-action of a permutation or factorisation. Then some
     parameters step to a neighbouring value, or to any other where values have no order. A child
     that breaks a constraint or was asked for before is bred again, and in the end replaced by a
-    random design.
+    random design. Where none of the first twelve can be built, the default design breeds as well.
 
     To the algorithm, a design violates a constraint by what its terms lack to the reference point
     of the hypervolume: what is twice as bad as the default design in any metric is bred from only
@@ -163,6 +163,9 @@ class PymooSearch:
             self._tell(evaluate(designs))
 
     def _ask(self) -> np.ndarray:
+        default = self._asked.fallback()
+        if len(default):
+            return default
         if not self._has_started:
             missing = self._population - len(self._asked)
             return self._asked.draw(min(missing, self._batch_size), self._rng)
@@ -173,6 +176,7 @@ class PymooSearch:
     def _tell(self, trials: Trials) -> None:
         from pymoo.core.population import Population
 
+        self._asked.learn(trials)
         losses = -trials.terms
         if losses.shape[1] == 1:
             # Two columns that are alike order designs as one does, which SMS-EMOA cannot take.

@@ -10,26 +10,33 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from archgym.discovery import agent_class
-from archgym.errors import ArchGymError, InvalidArgumentError
+from archgym.errors import InvalidArgumentError
 from archgym.front import study_objective
 from archgym.metrics import MetricSpec
 from archgym.objective import Objective
 from archgym.pareto import reference_point
+from archgym.report.defaults import has_defaults
 from archgym.space import DesignSpace
 from archgym.studylog import StudyLog, read_study
+from archgym.sweep.performing import require_same_study
 from archgym.sweep.plan import PLAN_NAME, read_recorded_plan
-from archgym.sweep.process import require_same_study
 from archgym.sweep.run import read_failures
 
 if TYPE_CHECKING:
     from archgym.tables import Exhaustive
 
-__all__ = ["MOST_COMPARED", "Evidence", "RunEvidence", "TaskEvidence", "read_evidence"]
+__all__ = [
+    "MANY_DRAWS",
+    "Evidence",
+    "RunEvidence",
+    "TaskEvidence",
+    "read_evidence",
+    "without_draws",
+]
 
-MOST_COMPARED = 12
-"""Settings of an agent that are compared by label. Chosen: of more than fit a figure, the defaults
-alone are, and the lottery judges all."""
+MANY_DRAWS = 8
+"""Settings of one agent beside its defaults that are compared in the lottery alone. Chosen: more
+would hide the agents, and the best of many is best by luck."""
 
 
 @final
@@ -57,18 +64,8 @@ class RunEvidence:
     terms: np.ndarray
     """(n, n_terms), NaN where the design was not built."""
     problem: str | None = None
-
-    @cached_property
-    def has_defaults(self) -> bool:
-        """Whether its hyperparameters are the agent's defaults."""
-        given = json.loads(self.hyperparameters)
-        if not isinstance(given, dict):
-            return False
-        try:
-            known = {p.name: p.default for p in agent_class(self.agent).hyperparameters}
-        except ArchGymError:
-            return not given
-        return all(name in known and known[name] == value for name, value in given.items())
+    is_draw: bool = False
+    """Whether it is one of many settings of its agent, which the lottery alone compares."""
 
     @cached_property
     def curve(self) -> np.ndarray:
@@ -115,19 +112,7 @@ class TaskEvidence:
     @cached_property
     def labels(self) -> tuple[str, ...]:
         """Labels of agents that are compared, in the order in which they came."""
-        settings: dict[str, set[str]] = {}
-        with_defaults = set()
-        for run in self.runs:
-            settings.setdefault(run.agent, set()).add(run.hyperparameters)
-            if run.has_defaults:
-                with_defaults.add(run.agent)
-        many = {agent for agent, own in settings.items() if len(own) > MOST_COMPARED}
-        drawn = many & with_defaults
-        return tuple(
-            dict.fromkeys(
-                run.label for run in self.runs if run.agent not in drawn or run.has_defaults
-            )
-        )
+        return tuple(dict.fromkeys(run.label for run in self.runs if not run.is_draw))
 
     def of(self, label: str) -> list[RunEvidence]:
         """Runs of an agent that have begun."""
@@ -188,12 +173,35 @@ def read_evidence(sources: Sequence[Path], tables: Sequence[Path] = ()) -> Evide
         replace(task, label=f"{task.label}-{place + 1}") if labels.count(task.label) > 1 else task
         for place, task in enumerate(tasks)
     )
-    evidence = Evidence(tuple(sources), tasks)
+    evidence = Evidence(tuple(sources), without_draws(tasks))
     if not evidence.evaluations:
         raise InvalidArgumentError(
             "A report needs evaluations; there are none yet. Run the study or the sweep first."
         )
     return evidence
+
+
+def without_draws(tasks: Sequence[TaskEvidence]) -> tuple[TaskEvidence, ...]:
+    """Marks the draws of agents with many: all but the defaults, or the first where those lack."""
+    settings: dict[str, dict[str, None]] = {}
+    for task in tasks:
+        for run in task.runs:
+            settings.setdefault(run.agent, {})[run.hyperparameters] = None
+    kept: dict[str, set[str]] = {}
+    for agent, texts in settings.items():
+        defaults = {text for text in texts if has_defaults(agent, text)}
+        is_many = len(texts) - len(defaults) >= MANY_DRAWS
+        kept[agent] = (defaults or set(list(texts)[:1])) if is_many else set(texts)
+    return tuple(
+        replace(
+            task,
+            runs=tuple(
+                replace(run, is_draw=run.hyperparameters not in kept[run.agent])
+                for run in task.runs
+            ),
+        )
+        for task in tasks
+    )
 
 
 def _of_study(folder: Path) -> tuple[str, str, StudyLog, str | None]:

@@ -246,7 +246,8 @@ def _risks(explanation: Explanation, error_percent: float) -> list[Point]:
     points = []
     for knob, own in explanation.by_knob().items():
         near = [c for c in own if -room < c.reward - explanation.reward < 0]
-        if not near:
+        moved = max(abs(c.reward - explanation.reward) for c in own)
+        if not near or moved < _NOTHING:
             continue
         # The one that is nearest says how little it takes.
         change = max(near, key=lambda c: c.reward)

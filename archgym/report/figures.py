@@ -20,6 +20,8 @@ __all__ = ["figures"]
 # a dark ground would hide; the wine and teal of Paul Tol's muted scheme beside them.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#AA4499", "#44AA99")
 _SHOWN_BARS = 16
+# chosen: more bands hide each other.
+_MAX_BANDS = 6
 _DASHES = ("solid", "dash", "dot", "dashdot")
 
 
@@ -138,6 +140,7 @@ def _tuning(found: Sequence[Lots], protocol: Protocol) -> dict[str, Any]:
 def _curves(task: TaskEvidence, place: int, labels: dict[str, int], budget: int) -> dict[str, Any]:
     traces: list[dict[str, Any]] = []
     steps = budgets_up_to(budget, budget)
+    has_bands = len(task.labels) <= _MAX_BANDS
     for label in task.labels:
         runs = task.of(label)
         rows = np.array([[run.at(step) for step in steps] for run in runs])
@@ -151,20 +154,21 @@ def _curves(task: TaskEvidence, place: int, labels: dict[str, int], budget: int)
             np.median(rows[:, shown], 0),
             rows[:, shown].max(0),
         )
-        traces.append(
-            {
-                "x": [*x.tolist(), *x[::-1].tolist()],
-                "y": [*low.tolist(), *high[::-1].tolist()],
-                "fill": "toself",
-                "fillcolor": _COLOURS[labels[label] % len(_COLOURS)],
-                "opacity": 0.13,
-                "line": {"width": 0},
-                "mode": "lines",
-                "hoverinfo": "skip",
-                "showlegend": False,
-                "legendgroup": label,
-            }
-        )
+        if has_bands:
+            traces.append(
+                {
+                    "x": [*x.tolist(), *x[::-1].tolist()],
+                    "y": [*low.tolist(), *high[::-1].tolist()],
+                    "fill": "toself",
+                    "fillcolor": _COLOURS[labels[label] % len(_COLOURS)],
+                    "opacity": 0.13,
+                    "line": {"width": 0},
+                    "mode": "lines",
+                    "hoverinfo": "skip",
+                    "showlegend": False,
+                    "legendgroup": label,
+                }
+            )
         traces.append(
             {
                 "x": x.tolist(),
@@ -175,7 +179,8 @@ def _curves(task: TaskEvidence, place: int, labels: dict[str, int], budget: int)
                 "line": _line(labels[label], shape="hv"),
             }
         )
-    note = "Median over the runs of the best reward so far; bands from the least to the most."
+    note = "Median over the runs of the best reward so far"
+    note += "; bands from the least to the most." if has_bands else "."
     if task.known is not None:
         budgets = budgets_up_to(budget, len(task.known.rewards))
         curve = random_curve(task.known.rewards, budgets)

@@ -10,7 +10,7 @@ import numpy as np
 from archgym.errors import InvalidArgumentError
 from archgym.pareto import adrs, front, hypervolume
 from archgym.report.chosen import Chosen, choose, chosen_tables
-from archgym.report.evidence import MOST_COMPARED, Evidence, RunEvidence, TaskEvidence
+from archgym.report.evidence import MANY_DRAWS, Evidence, RunEvidence, TaskEvidence
 from archgym.report.health import health
 from archgym.report.importance import Importance, importance, importance_tables
 from archgym.report.improvement import random_means
@@ -93,7 +93,7 @@ def find(evidence: Evidence, is_evaluating: bool = True) -> Findings:
     scales = {task.recipe["digest"]: _scale(task) for task in evidence.tasks}
     protocol = Protocol(budget, scales)
     found = _scores(evidence, protocol)
-    tables = [_score_table(found, protocol), *_improvement(found, protocol)]
+    tables = [_score_table(evidence, found, protocol), *_improvement(found, protocol)]
     own_lots = lots(evidence, protocol)
     tables += lottery_tables(own_lots, protocol)
     importances, chosen = {}, {}
@@ -168,7 +168,9 @@ def _scores(evidence: Evidence, protocol: Protocol) -> dict[str, tuple[np.ndarra
     return {label: tuple(runs) for label, runs in found.items()}
 
 
-def _score_table(found: Mapping[str, tuple[np.ndarray, ...]], protocol: Protocol) -> Table:
+def _score_table(
+    evidence: Evidence, found: Mapping[str, tuple[np.ndarray, ...]], protocol: Protocol
+) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for label, runs in found.items():
         own = [task for task in runs if len(task)]
@@ -184,10 +186,14 @@ def _score_table(found: Mapping[str, tuple[np.ndarray, ...]], protocol: Protocol
         f"Score after {protocol.budget:,} evaluations: 0 is an average random design, 1 the best. "
         "IQM: interquartile mean over runs of all tasks; low and high: "
         f"{100 * protocol.level:g} % stratified bootstrap interval, {protocol.resamples:,} "
-        f"resamples of runs within tasks. Scores end at -1. Of an agent with over {MOST_COMPARED} "
-        "settings the defaults stand here alone."
+        "resamples of runs within tasks. Scores end at -1."
     )
-    return Table("scores", "Scores", columns, tuple(rows), note)
+    if any(run.is_draw for task in evidence.tasks for run in task.runs):
+        note += (
+            f" Agents with {MANY_DRAWS} or more settings beside their defaults are compared by "
+            "those alone, or by their first setting where those were not run."
+        )
+    return Table("scores", "Scores", columns, tuple(rows), note, 3)
 
 
 def _bootstrap(
@@ -222,11 +228,11 @@ def _improvement(found: Mapping[str, tuple[np.ndarray, ...]], protocol: Protocol
         return []
     note = (
         "Chance that a run of the first agent beats one of the second on a task drawn at random, "
-        "ties by half; p-value of the permutation test within tasks, not corrected for the number "
-        "of pairs."
+        "ties by half. Bold where the interval leaves 1/2 out; p-values are those of the "
+        "permutation test within tasks, not corrected for the number of pairs."
     )
     columns = ("agent", "beats", "probability", "low", "high", "p-value")
-    return [Table("improvement", "Probability of improvement", columns, tuple(rows), note)]
+    return [Table("improvement", "Probability of improvement", columns, tuple(rows), note, 3)]
 
 
 def _verdict(

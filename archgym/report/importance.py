@@ -204,6 +204,7 @@ def importance_tables(label: str, found: Importance, level: float) -> list[Table
             ("knob", *columns),
             tuple((name, *percent(share)) for name, share in found.alone),
             note,
+            2,
         ),
         Table(
             f"interactions {label}",
@@ -211,6 +212,7 @@ def importance_tables(label: str, found: Importance, level: float) -> list[Table
             ("knob", "and knob", *columns),
             tuple((a, b, *percent(share)) for a, b, share in found.pairs[:_SHOWN_PAIRS]),
             pairs,
+            2,
         ),
     ]
     return [table for table in tables if table.rows]

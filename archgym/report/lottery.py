@@ -8,6 +8,7 @@ from typing import final
 
 import numpy as np
 
+from archgym.report.defaults import has_defaults
 from archgym.report.evidence import Evidence, RunEvidence, TaskEvidence
 from archgym.report.improvement import log_ratio, random_means
 from archgym.report.protocol import Protocol
@@ -105,11 +106,7 @@ def _lots(
     if not seeds:
         return None
     means = {name: random_means(tasks[name]) for name in names}
-    defaults = [
-        place
-        for place, own in enumerate(settings.values())
-        if next(iter(own.values())).has_defaults
-    ]
+    defaults = [p for p, text in enumerate(settings) if has_defaults(agent, text)]
     draws = tuple(p for p in range(len(settings)) if p not in defaults)
     _, each, end = tuning_share(protocol, len(draws))
 
@@ -220,7 +217,7 @@ def lottery_tables(found: list[Lots], protocol: Protocol) -> Iterator[Table]:
     if not drawn:
         return
     yield Table(
-        "lottery", "Hyperparameter lottery", COLUMNS, tuple(_row(own) for own in drawn), _NOTE
+        "lottery", "Hyperparameter lottery", COLUMNS, tuple(_row(own) for own in drawn), _NOTE, 3
     )
     columns = ["agent", "tasks", "seeds", "draws"]
     for kind in _KINDS:
@@ -249,7 +246,7 @@ def lottery_tables(found: list[Lots], protocol: Protocol) -> Iterator[Table]:
         "geometric mean over terms, tasks and seeds."
     )
     yield Table(
-        "tuning", "Defaults, tuned elsewhere, tuned in place", tuple(columns), tuple(rows), note
+        "tuning", "Defaults, tuned elsewhere, tuned in place", tuple(columns), tuple(rows), note, 3
     )
 
 

@@ -230,8 +230,24 @@ def _figure(figure: Mapping[str, Any]) -> str:
 
 
 def _table(table: Table) -> str:
-    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in table.columns)
-    body = "".join("<tr>" + "".join(_cell(value) for value in row) + "</tr>" for row in table.rows)
+    if table.name == "improvement":
+        return _framed(table, *_matrix(table))
+    is_number = [
+        any(isinstance(row[place], int | float) for row in table.rows)
+        for place in range(len(table.columns))
+    ]
+    head = "".join(
+        f'<th scope="col" class="{"n" if number else ""}">{escape(column)}</th>'
+        for column, number in zip(table.columns, is_number, strict=True)
+    )
+    body = "".join(
+        "<tr>" + "".join(_cell(value, table.decimals) for value in row) + "</tr>"
+        for row in table.rows
+    )
+    return _framed(table, head, body)
+
+
+def _framed(table: Table, head: str, body: str) -> str:
     note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""
     return (
         f"<h3>{escape(table.title)}</h3>{note}"
@@ -240,9 +256,39 @@ def _table(table: Table) -> str:
     )
 
 
-def _cell(value: Any) -> str:
-    if isinstance(value, bool) or value is None or isinstance(value, str):
-        return f"<td>{'–' if value is None else escape(str(value))}</td>"
+def _matrix(table: Table) -> tuple[str, str]:
+    """Head and body of pairs as a square: agents down beat agents across."""
+    cells = {(str(row[0]), str(row[1])): row[2:] for row in table.rows}
+    names = list(dict.fromkeys(name for pair in cells for name in pair))
+    head = '<th scope="col">agent beats …</th>'
+    head += "".join(f'<th scope="col" class="n">{escape(name)}</th>' for name in names)
+    body = ""
+    for name in names:
+        body += f'<tr><th scope="row">{escape(name)}</th>'
+        for other in names:
+            if (name, other) not in cells:
+                body += '<td class="n">–</td>'
+                continue
+            value, low, high, p = (float(v) for v in cells[name, other] if v is not None)
+            sure = " sure" * (low > 0.5 or high < 0.5)
+            body += (
+                f'<td class="n{sure}" title="{low:.3f} to {high:.3f}, p {p:.3f}">{value:.2f}</td>'
+            )
+        body += "</tr>"
+    return head, body
+
+
+def _cell(value: Any, decimals: int | None) -> str:
+    if isinstance(value, str) and value.startswith("archgym "):
+        return f'<td><code class="line">{escape(value)}</code></td>'
+    if isinstance(value, bool | str):
+        return f"<td>{escape(str(value))}</td>"
     if isinstance(value, int):
         return f'<td class="n">{value:,}</td>'
-    return f'<td class="n">{value:.5g}</td>' if math.isfinite(value) else '<td class="n">–</td>'
+    if value is None or not math.isfinite(value):
+        return '<td class="n">–</td>'
+    return (
+        f'<td class="n">{value:.5g}</td>'
+        if decimals is None
+        else (f'<td class="n">{value:.{decimals}f}</td>')
+    )

@@ -18,3 +18,5 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
+    decimals: int | None = None
+    """Of numbers on the page, where all are of one size; files have every digit."""

@@ -1,17 +1,18 @@
 """Runs a sweep: each run a study in a folder of its own, several at a time, resumable."""
 
 import json
+import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Protocol, final
 
 from archgym.errors import (
     FileFormatError,
     InvalidArgumentError,
+    StorageError,
 )
 from archgym.folder import JOURNAL_NAME, STUDY_NAME
 from archgym.interruption import Interruption
@@ -19,6 +20,7 @@ from archgym.lease import Lease
 from archgym.limits import check_whole
 from archgym.storage import make_folder, open_file, storage_errors, write_atomic
 from archgym.studylog import read_state
+from archgym.sweep.performing import RunResult, require_same_study
 from archgym.sweep.plan import (
     PLAN_NAME,
     Run,
@@ -26,14 +28,19 @@ from archgym.sweep.plan import (
     read_recorded_plan,
     write_recorded_plan,
 )
-from archgym.sweep.process import RunResult, StudyProcess, require_same_study, stop_all
+from archgym.sweep.process import LocalCrew
 
-__all__ = ["SweepOutcome", "SweepState", "read_failures", "run_sweep"]
+__all__ = ["SweepOutcome", "SweepState", "read_failures", "run_sweep", "standing"]
+
+logger = logging.getLogger(__name__)
 
 _FAILURES_NAME = "failures.json"
 _MAX_BYTES = 2**24
 # chosen: more than any one machine has a use for.
 _MAX_WORKERS = 256
+_MAX_RAY_WORKERS = 10_000
+# chosen: a run whose process is lost so often without a new evaluation is what loses it.
+_MAX_LOSSES = 3
 _WAIT_S = 0.5
 _BLOCK = 2**20
 
@@ -67,11 +74,33 @@ class SweepOutcome:
     """Why runs failed, by their id."""
 
 
+class Crew(Protocol):
+    """Workers that run studies, on this machine or on others."""
+
+    @property
+    def room(self) -> int:
+        """How many further runs it takes."""
+
+    @property
+    def evaluations(self) -> Mapping[str, int]:
+        """Of the runs that it has, so far, by their id."""
+
+    def send(self, run: Run, folder: Path) -> None:
+        """Has a study run in a folder."""
+
+    def take(self, patience_s: float) -> Sequence[tuple[Run, RunResult]]:
+        """What has ended, after a while at most."""
+
+    def stop(self) -> None:
+        """Ends all within two seconds."""
+
+
 def run_sweep(
     plan: SweepPlan,
     folder: str | Path,
     *,
-    workers: int = 1,
+    workers: int | None = None,
+    address: str | None = None,
     only: Sequence[str] | None = None,
     seeds: Sequence[int] | None = None,
     progress: Callable[[SweepState], None] | None = None,
@@ -79,14 +108,18 @@ def run_sweep(
     """Runs what of a plan is not finished yet in a folder.
 
     Each run is a study in ``<task>/<agent's label>/seed-<n>``. One that is finished is left as it
-    is, one that was interrupted goes on by replay. Studies run in processes of their own, whose
-    number decides nothing but the time it takes. A run that fails is recorded, and the others go
-    on; the next call tries it again.
+    is, one that was interrupted goes on by replay. Studies run in processes of their own, on this
+    machine or on a cluster, which decides nothing but the time it takes. A run that fails is
+    recorded, and the others go on; the next call tries it again. One whose process is lost is
+    tried again at once, a few times; a full disk stops all.
 
     Args:
       plan: What is to be run; it may add tasks, agents and seeds to what the folder has.
       folder: The sweep's, new or one of this plan.
-      workers: How many studies run at once.
+      workers: How many studies run at once; one on this machine, and as many as the cluster takes
+        on Ray, where None.
+      address: A Ray cluster's, ``auto`` for the one that this machine belongs to, ``local`` for one
+        of its own; None for processes of this machine, without Ray.
       only: Labels of agents; all where None.
       seeds: Which of the plan's; all where None.
       progress: Called as the sweep goes on.
@@ -94,19 +127,33 @@ def run_sweep(
     Raises:
       InvalidArgumentError: The folder holds something else than a part of this plan.
       StudyInterrupted: A signal came; everything evaluated is kept.
-      StudyLockedError: Another process runs this sweep.
-      StorageError: The folder cannot be written.
+      StudyLockedError: Another process runs this sweep, or took it over.
+      StorageError: The folder cannot be written, by this process or by those of the runs.
+      ArchGymError: Something else keeps every run from going on.
+      MissingExtraError: An address is given, and Ray is not installed.
     """
-    check_whole("workers", workers, 1, _MAX_WORKERS)
+    if workers is not None:
+        check_whole("workers", workers, 1, _MAX_WORKERS if address is None else _MAX_RAY_WORKERS)
     if not all(task.digest for task in plan.tasks):
         plan = plan.decided()
     runs = plan.runs(only, seeds)
-    folder = Path(folder)
+    given = Path(folder)
+    # Workers elsewhere have other working folders.
+    folder = given.absolute()
     _check_folder(folder)
     lease = Lease(make_folder(folder))
     try:
         _record_plan(folder, plan)
-        return _Driver(folder, runs, progress).drive(workers)
+
+        def crew(n_runs: int) -> Crew:
+            if address is None:
+                return LocalCrew(folder, min(workers or 1, n_runs))
+            from archgym.sweep.cluster import RayCrew
+
+            return RayCrew(folder, address, workers)
+
+        repeated, failures = _Driver(folder, runs, lease, progress).drive(crew)
+        return SweepOutcome(given, len(runs), repeated, failures)
     finally:
         lease.release()
 
@@ -164,82 +211,101 @@ def _record_plan(folder: Path, plan: SweepPlan) -> None:
 
 
 class _Driver:
-    """Hands runs to processes and takes what they report."""
+    """Hands runs to a crew and takes what it reports."""
 
     def __init__(
         self,
         folder: Path,
         runs: Sequence[Run],
+        lease: Lease,
         progress: Callable[[SweepState], None] | None,
     ) -> None:
         self._folder = folder
         self._runs = runs
+        self._lease = lease
         self._progress = progress
         self._failures = read_failures(folder)
+        self._waiting: deque[Run] = deque()
+        # How often each run was lost in a row, and how many records it had when it last was.
+        self._losses: dict[str, tuple[int, int]] = {}
         self._known = 0
         # Counted as runs end: what is told several times a second must not go through all runs.
         self._n_settled, self._n_failed, self._n_evaluations = 0, 0, 0
         self._n_planned = sum(run.budget for run in runs)
 
-    def drive(self, workers: int) -> SweepOutcome:
-        """Runs everything that is not finished."""
-        waiting: deque[Run] = deque()
+    def drive(self, crew: Callable[[int], Crew]) -> tuple[int, dict[str, str]]:
+        """Runs everything that is not finished.
+
+        Args:
+          crew: Makes the one that runs so many.
+
+        Returns:
+          How many were finished before, and why others failed, by their id.
+        """
         repeated = 0
         for run in self._runs:
-            is_finished, evaluations = _standing(self._folder / run.id, run)
+            is_finished, evaluations = standing(self._folder / run.id, run)
             self._known += evaluations
             if is_finished:
                 repeated += 1
                 self._count(run, evaluations)
             else:
-                waiting.append(run)
-        if waiting:
-            for run in waiting:
+                self._waiting.append(run)
+        if self._waiting:
+            for run in self._waiting:
                 self._failures.pop(run.id, None)
             self._n_failed = sum(run.id in self._failures for run in self._runs)
             self._write_failures()
-            count = min(workers, len(waiting))
-            processes = [
-                StudyProcess(self._folder / f"worker-{number}.log") for number in range(count)
-            ]
-            self._drive(processes, waiting)
+            with Interruption() as interruption:
+                self._drive(crew, interruption)
         own = {run.id for run in self._runs}
-        failures = {name: why for name, why in self._failures.items() if name in own}
-        return SweepOutcome(self._folder, len(self._runs), repeated, failures)
+        return repeated, {name: why for name, why in self._failures.items() if name in own}
 
-    def _drive(self, processes: list[StudyProcess], waiting: deque[Run]) -> None:
-        with Interruption() as interruption:
-            try:
-                while waiting or any(process.run for process in processes):
-                    for process in processes:
-                        if process.run is None and waiting:
-                            run = waiting.popleft()
-                            # Between the two calls that start it, nobody would end a process.
-                            with interruption.shielded():
-                                process.send(run, self._folder / run.id)
-                    self._take(processes)
-                    self._tell(processes)
-                interruption.check()
-            finally:
-                interruption.hold_back()
-                stop_all(processes)
-
-    def _take(self, processes: list[StudyProcess]) -> None:
-        busy = {process.connection: process for process in processes if process.run is not None}
-        for connection in wait(list(busy), timeout=_WAIT_S):
-            process = busy[connection]  # type: ignore[index]  # one of these
-            run = process.run
-            assert run is not None
-            result = process.receive()
-            if result is not None:
-                self._settle(run, result)
+    def _drive(self, crew_for: Callable[[int], Crew], interruption: Interruption) -> None:
+        crew = crew_for(len(self._waiting))
+        try:
+            while self._waiting or crew.evaluations:
+                while self._waiting and crew.room:
+                    run = self._waiting.popleft()
+                    # Between the two calls that start it, nobody would end a process.
+                    with interruption.shielded():
+                        crew.send(run, self._folder / run.id)
+                for run, result in crew.take(_WAIT_S):
+                    self._settle(run, result)
+                self._tell(crew)
+                self._lease.check()
+            interruption.check()
+        finally:
+            interruption.hold_back()
+            crew.stop()
 
     def _settle(self, run: Run, result: RunResult) -> None:
+        if result.is_lost and self._may_try_again(run):
+            self._waiting.appendleft(run)
+            return
         self._count(run, result.evaluations)
-        if result.failure is not None:
-            self._n_failed += 1
-            self._failures[run.id] = result.failure
-            self._write_failures()
+        if result.failure is None:
+            return
+        self._n_failed += 1
+        self._failures[run.id] = result.failure
+        if result.stops_all:
+            # The disk that is full for a run may be so for its reason.
+            with suppress(StorageError):
+                self._write_failures()
+            problem = result.failure.removesuffix(".")
+            raise StorageError(
+                f"The sweep has stopped since its runs cannot go on: {problem}. All that was "
+                f"logged is kept; then go on with: archgym sweep resume {self._folder}"
+            )
+        self._write_failures()
+
+    def _may_try_again(self, run: Run) -> bool:
+        n_records = _count_lines(self._folder / run.id / JOURNAL_NAME)
+        losses, n_before = self._losses.get(run.id, (0, -1))
+        losses = losses + 1 if n_records <= n_before else 1
+        self._losses[run.id] = losses, n_records
+        logger.info("The process of %s was lost with %s records.", run.id, n_records)
+        return losses < _MAX_LOSSES
 
     def _count(self, run: Run, evaluations: int) -> None:
         self._n_settled += 1
@@ -247,10 +313,10 @@ class _Driver:
         # It may have ended before its budget.
         self._n_planned += evaluations - run.budget
 
-    def _tell(self, processes: Sequence[StudyProcess]) -> None:
+    def _tell(self, crew: Crew) -> None:
         if self._progress is None:
             return
-        running = sum(process.evaluations for process in processes if process.run is not None)
+        running = sum(crew.evaluations.values())
         self._progress(
             SweepState(
                 len(self._runs),
@@ -272,7 +338,7 @@ class _Driver:
                 path.unlink()
 
 
-def _standing(folder: Path, run: Run) -> tuple[bool, int]:
+def standing(folder: Path, run: Run) -> tuple[bool, int]:
     """Whether a run is finished, found out without reading its records, and its evaluations.
 
     Raises:

@@ -16,8 +16,8 @@ from archgym.objective import REWARD_LIMIT
 from archgym.statistics import interquartile_mean
 from archgym.storage import write_atomic
 from archgym.studylog import StudyLog, read_study
+from archgym.sweep.performing import require_same_study
 from archgym.sweep.plan import Run, SweepPlan, TaskPlan, read_recorded_plan
-from archgym.sweep.process import require_same_study
 from archgym.sweep.run import read_failures
 from archgym.sweep.sessions import NO_TIMES, RunTimes, read_times
 

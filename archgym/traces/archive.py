@@ -15,7 +15,7 @@ from typing import IO, Any, final
 import numpy as np
 
 from archgym.errors import FileFormatError
-from archgym.storage import storage_errors
+from archgym.storage import open_file, storage_errors
 
 __all__ = ["Archive", "open_archive"]
 
@@ -60,7 +60,7 @@ def open_archive(path: str | Path, what: str, remedy: str) -> Iterator["Archive"
     """
     path = Path(path)
     try:
-        with storage_errors(path, "read"), path.open("rb") as handle:
+        with storage_errors(path, "read"), open_file(path) as handle:
             _check_list(handle)
             with zipfile.ZipFile(handle) as archive:
                 yield Archive(archive)

@@ -73,8 +73,8 @@ def read_champsim(path: str | Path, max_records: int) -> Iterator[MemoryTrace]:
             yield part
     if rest or not n_instructions:
         problem = (
-            f"a trace of ChampSim must be whole records of {INSTRUCTION.itemsize} bytes; "
-            f"{len(rest)} are left over after {n_instructions} records"
+            f"a trace of ChampSim must be whole records of {INSTRUCTION.itemsize} bytes, at least "
+            f"one; {len(rest)} bytes are left over after {n_instructions} records"
         )
         raise FileFormatError(path, None, problem, _REMEDY)
 

@@ -8,6 +8,7 @@ from typing import final
 import numpy as np
 
 from archgym.errors import InvalidArgumentError
+from archgym.limits import check_whole
 from archgym.traces.caches import LINE_BYTES, Cache, CacheSize
 from archgym.traces.memory_trace import AccessKind, MemoryTrace
 from archgym.traces.pages import PAGE_BITS, PageAllocator
@@ -30,9 +31,9 @@ class Requests:
       address: (n,) int64, physical [bytes].
       is_write: (n,) bool; the rest are reads.
       instruction: (n,) int64, instructions that retired before each.
-      accesses: Data accesses that were taken in.
+      accesses: Data accesses that were taken in, up to that which caused the last request.
       lines: Lines that they touched, an access across lines counted for each.
-      pages: Pages of 4 KiB that were given a frame.
+      pages: Pages of 4 KiB that they touched.
     """
 
     address: np.ndarray
@@ -71,20 +72,22 @@ def memory_requests(
       max_requests: Requests after which no more are taken.
 
     Raises:
-      InvalidArgumentError: The pages exceed the memory, or no request is left.
+      InvalidArgumentError: The pages exceed the memory, no request is left, or none is wanted.
     """
+    check_whole("max_requests", max_requests, 1, MAX_REQUESTS)
     caches, allocator = Cache(first, last), PageAllocator(capacity_bytes, seed)
-    taken: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    n_accesses, n_lines, n_found, instructions = 0, 0, 0, 0
+    # The first is nothing, so that there is something to join where the trace is empty.
+    none = np.zeros(0, np.int64)
+    taken = [(none, none.astype(bool), none)]
+    n_accesses, n_lines, n_pages, n_found, instructions = 0, 0, 0, 0, 0
     for part in (piece for whole in parts for piece in _pieces(whole)):
         when = instructions + np.cumsum(part.instructions, dtype=np.int64)
         instructions += part.n_instructions
         is_data = part.kind <= AccessKind.MODIFY
         is_data &= part.kind != AccessKind.FETCH
-        n_accesses += int(is_data.sum())
         line, source = _lines(part, np.flatnonzero(is_data))
-        n_lines += len(line)
         page = line >> np.uint64(PAGE_BITS - _LINE_BITS)
+        known = allocator.pages
         frame = allocator.frames(page) << np.uint64(PAGE_BITS - _LINE_BITS)
         inner = line & np.uint64((1 << (PAGE_BITS - _LINE_BITS)) - 1)
         cause, out, is_write = caches.pass_through(
@@ -95,14 +98,21 @@ def memory_requests(
         n_found += len(out)
         taken.append((out[keep] * LINE_BYTES, is_write[keep], when[source[cause[keep]]]))
         if n_found >= skip + max_requests:
+            end = int(cause[keep][-1]) + 1
+            n_lines += end
+            n_accesses += int(is_data[: int(source[end - 1]) + 1].sum())
+            n_pages = len(np.union1d(known, page[:end]))
             break
+        n_lines += len(line)
+        n_accesses += int(is_data.sum())
+        n_pages = len(allocator.pages)
     address, is_write, instruction = (np.concatenate(c) for c in zip(*taken, strict=True))
     if not len(address):
         raise InvalidArgumentError(
             f"The trace must cause more requests to memory than are skipped, {skip}; it causes "
             f"{n_found}. Skip fewer, or choose smaller caches."
         )
-    return Requests(address, is_write, instruction, n_accesses, n_lines, allocator.n_pages)
+    return Requests(address, is_write, instruction, n_accesses, n_lines, n_pages)
 
 
 def _pieces(part: MemoryTrace) -> Iterator[MemoryTrace]:

@@ -31,9 +31,9 @@ class PageAllocator:
         self._frames = np.zeros(0, np.uint64)
 
     @property
-    def n_pages(self) -> int:
-        """Pages that have a frame."""
-        return len(self._pages)
+    def pages(self) -> np.ndarray:
+        """Pages that have a frame, (n,) uint64, sorted; a later call leaves this array as it is."""
+        return self._pages
 
     def frames(self, pages: np.ndarray) -> np.ndarray:
         """The frames of pages, (n,) uint64 like them; new ones get theirs in the order they come.

@@ -26,6 +26,8 @@ __all__ = ["read_bubbles", "read_loads_and_stores", "write_bubbles", "write_load
 
 # chosen: some ten million lines.
 _MAX_BYTES = 2**28
+# chosen: they are passed over in a second; a small packed file may hold a hundred million.
+_MAX_IDLE_LINES = 1_000_000
 _PART_RECORDS = 2**18
 _SIZE_BYTES = 64
 # chosen: nine digits, which fit Ramulator's `int`.
@@ -126,12 +128,20 @@ def _content(path: str | Path, max_records: int) -> Iterator[tuple[int, bytes]]:
     if n_lines > max_records:
         problem = f"a trace must have at most {max_records} lines; this one has {n_lines}"
         raise FileFormatError(path, None, problem, "Cut the file")
-    is_empty = True
+    n_taken = 0
     for number, line in text_lines(path, _MAX_BYTES):
         if line.strip() and not line.lstrip().startswith(b"#"):
-            is_empty = False
+            n_taken += 1
             yield number, line
-    if is_empty:
+        elif number - n_taken > _MAX_IDLE_LINES:
+            raise FileFormatError(
+                path,
+                number,
+                f"a trace must have at most {_MAX_IDLE_LINES:,} lines without an access; this one "
+                "has more",
+                "Leave out empty lines and comments",
+            )
+    if not n_taken:
         raise FileFormatError(path, None, "a trace must hold at least one access; this has none")
 
 

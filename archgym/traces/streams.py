@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any, final
 
 from archgym.errors import FileFormatError
-from archgym.storage import atomic_file, storage_errors
+from archgym.storage import atomic_file, open_file, storage_errors
 
 __all__ = ["pieces", "text_lines", "writer"]
 
@@ -37,7 +37,7 @@ def pieces(path: str | Path, max_bytes: int) -> Iterator[bytes]:
     path = Path(path)
     total = 0
     try:
-        with storage_errors(path, "read"), path.open("rb") as handle:
+        with storage_errors(path, "read"), open_file(path) as handle:
             for piece in _unpacked(handle):
                 total += len(piece)
                 if total > max_bytes:

@@ -90,28 +90,34 @@ def test_it_conforms_while_it_learns(kind: dict[str, str], tasks: list[Task]) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS, ids=IDS)
-def test_study_that_stops_and_goes_on_is_the_same_as_one_that_does_not(
-    tmp_path: Path, kind: dict[str, str]
-) -> None:
-    chosen = {**SHORT, **kind}
-
-    def made(name: str, budget: int) -> Path:
+def test_studies_that_stop_and_go_on_are_the_same_as_those_that_do_not(tmp_path: Path) -> None:
+    def made(name: str, budget: int, kind: dict[str, str]) -> Path:
         folder = tmp_path / name
         study = Study.create(
-            folder, MIXED, MultiAgentPpoAgent, seed=3, budget=budget, hyperparameters=chosen
+            folder,
+            MIXED,
+            MultiAgentPpoAgent,
+            seed=3,
+            budget=budget,
+            hyperparameters={**SHORT, **kind},
         )
         study.run()
         return folder
 
-    whole, parts = made("whole", 90), made("parts", 41)
+    pairs = [
+        (made(f"{name}-whole", 90, kind), made(f"{name}-parts", 41, kind))
+        for name, kind in zip(IDS, KINDS, strict=True)
+    ]
     # As by another process, which has imported and drawn other things before.
     code = "import sys; from archgym.study import Study; from archgym.conformance import *\n"
-    code += "task = proving_tasks()[0]; Study.open(sys.argv[1], task).run(budget=90)"
-    subprocess.run([sys.executable, "-c", code, str(parts)], check=True)
+    code += "task = proving_tasks()[0]\n"
+    code += "for folder in sys.argv[1:]: Study.open(folder, task).run(budget=90)"
+    parts = [str(part) for _, part in pairs]
+    subprocess.run([sys.executable, "-c", code, *parts], check=True)
 
-    for name in ("journal.jsonl", "policy.npz"):
-        assert (whole / name).read_bytes() == (parts / name).read_bytes()
+    for whole, part in pairs:
+        for name in ("journal.jsonl", "policy.npz"):
+            assert (whole / name).read_bytes() == (part / name).read_bytes(), part.name
 
 
 @pytest.mark.slow

@@ -113,7 +113,41 @@ def test_front_of_an_objective_with_one_metric_cannot_be_drawn(
 
     assert ran.code == 1
     assert "`--front` needs an objective with terms of two metrics" in ran.err
+    assert "--front-metrics, such as latency_ns,power_mw" in ran.err
     assert not Path("f.png").exists()
+
+
+def test_front_is_over_the_metrics_that_are_named(archgym: Archgym, study: Path) -> None:
+    drawn = archgym(
+        *("show", study, "--front", "f.svg", "--front-metrics", "power_mw, throughput_gbs")
+    )
+    front = archgym("show", study, "--front-metrics", "power_mw,throughput_gbs", "--json").json
+
+    assert drawn.code == 0, drawn.err
+    assert "power_mw [mW], less is better" in Path("f.svg").read_text()
+    assert "throughput_gbs [GB/s]" in drawn.out.split("Pareto front (")[1]
+    points = [tuple(point["metrics"].values()) for point in front["front"]["points"]]
+    # As power falls, so does throughput.
+    assert points == sorted(points)
+    assert [throughput for _, throughput in points] == sorted({t for _, t in points})
+
+
+@pytest.mark.parametrize(
+    ("names", "hint"),
+    [
+        ("power_mw", "two metrics or more"),
+        ("power_mw,power_mw", "each once"),
+        ("power_mw,latenci_ns", "'latency_ns'"),
+        ("power_mw,entries", "`entries` is none"),
+    ],
+)
+def test_metrics_without_a_front_are_refused(
+    archgym: Archgym, study: Path, names: str, hint: str
+) -> None:
+    ran = archgym("show", study, "--front-metrics", names)
+
+    assert (ran.code, ran.err.count("\n")) == (1, 1)
+    assert hint in ran.err
 
 
 def test_front_in_another_format_is_refused(archgym: Archgym, balanced: Path) -> None:

@@ -107,7 +107,9 @@ def test_sweep_runs_reports_and_ends_at_once_the_second_time(archgym: Archgym, p
         "finished_before": 1,
         "failures": {},
     }
-    assert "4 of them before" in archgym("sweep", "run", plan, "--out", "sweep").out
+    assert "4 of them before" in archgym("sweep", "resume", "sweep").out
+    assert archgym("sweep", "status", "sweep").out.startswith("4 of 4 runs are finished.")
+    assert archgym("sweep", "status", "sweep", "--json").json["evaluations"] == 80
 
     ran = archgym("sweep", "report", "sweep", "--figure", "f.png", "--csv", "f.csv")
 
@@ -139,6 +141,38 @@ def test_a_choice_that_is_not_in_the_plan_is_refused(
     assert ran.code == 1
     assert words in ran.err
     assert not Path("sweep").exists()
+
+
+def test_what_is_set_counts_more_than_the_plan(archgym: Archgym, plan: Path) -> None:
+    options = ("--set", "budget=7", "--set", "agents.genetic.grid={tournament: [2, 3]}")
+
+    ran = archgym("sweep", "plan", plan, *options)
+
+    assert "6 runs: 1 task × 3 agents × 2 seeds, 7 evaluations each, 42 in all." in ran.out
+    assert "genetic-00 … genetic-01" in ran.out
+    assert "2 settings of population, tournament" in " ".join(ran.out.split())
+    assert archgym("sweep", "run", plan, "--out", "sweep", "--set", "x").code == 1
+    assert not Path("sweep").exists()
+
+
+def test_status_and_resume_need_a_sweep(archgym: Archgym, study: Path) -> None:
+    for command in ("status", "resume"):
+        ran = archgym("sweep", command, study)
+
+        assert (ran.code, ran.out) == (1, "")
+        assert "sweep.json" in ran.err
+
+
+def test_a_cluster_without_ray_is_one_line_with_the_way_out(
+    archgym: Archgym, plan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+
+    ran = archgym("sweep", "run", plan, "--out", "sweep", "--address", "auto")
+
+    assert ran.code == 1
+    assert "pip install 'archgym[cluster]'" in ran.err
+    assert ran.err.count("\n") == 1
 
 
 def test_report_of_something_else_is_refused(archgym: Archgym, study: Path) -> None:

@@ -1,5 +1,6 @@
 """`archgym trace`: recording, filtering, converting and looking at traces."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -43,6 +44,15 @@ def test_programs_output_is_its_own(archgym: Archgym) -> None:
     assert f"{accesses:,} accesses" in ran.err
     # Records of code are no accesses.
     assert f"{Path('a.npz').stat().st_size / accesses:.2f} an access" in ran.err
+
+
+def test_recording_is_not_overwritten(archgym: Archgym) -> None:
+    Path("a.npz").write_bytes(b"hours of work")
+
+    ran = archgym("trace", "record", "-o", "a.npz", "--", "/bin/echo")
+
+    assert (ran.code, Path("a.npz").read_bytes()) == (1, b"hours of work")
+    assert "a.npz must not exist yet; it does." in ran.err
 
 
 @needs_valgrind
@@ -119,17 +129,31 @@ def test_recipe_has_the_options_of_the_shipped_files() -> None:
         (("filter", "kmer"), "Trace 'kmer' does not exist. Did you mean"),
         (("filter", "sort", "--l1", "32K"), "`--l1` must be SIZE:WAYS"),
         (("filter", "sort", "--device", "ddr9"), "Device 'ddr9' does not exist"),
-        (("filter", "sort", "--ipc", "0"), "`ipc` must be 0.0001 to 64"),
+        # Nothing is read first: there is no such file.
+        (("filter", "absent.npz", "--ipc", "0"), "`--ipc` must be a number from 0.0001 to 64"),
+        (("filter", "sort", "--ipc", "nan"), "`--ipc` must be a number from 0.0001 to 64"),
         (("filter", "sort", "-o", "a.txt"), "`--out` must end in .stl"),
         (("filter", "random-4gb", "-o", "a.stl"), "must fit into the device's memory"),
         (("convert", "sort", "a.dat"), "`--to` must say the form of 'a.dat'"),
         (("convert", "sort", "a.dat", "--to", "text"), "Form 'text' does not exist"),
         (("convert", "absent.ldst", "a.npz"), "absent.ldst cannot be read"),
+        (("convert", "sort", "a.npz", "--from", "bubbles"), "sort cannot be read"),
+        (("convert", "empty.npz", "a.npz"), "must hold at least one record; this one has none"),
+        (("convert", "empty.npz", "a.ldst"), "must hold at least one record; this one has none"),
+        (("convert", "fetches.npz", "a.stl"), "must hold at least one; this has none"),
+        (("convert", "empty.npz", "fetches.npz"), "fetches.npz must not exist yet; it does"),
+        (("filter", "empty.npz", "-o", "a.stl"), "it causes 0"),
+        (("info", "empty.npz", "--picture", "a.svg"), "`--picture` must be of a trace with acc"),
         (("info", "absent.npz"), "absent.npz cannot be read"),
         (("info", "sort", "--picture", "a.gif"), "`--picture` must end in .svg"),
     ],
 )
 def test_mistake_is_one_line(archgym: Archgym, arguments: tuple[str, ...], words: str) -> None:
+    for name, n in (("empty", 0), ("fetches", 5)):
+        kinds = np.full(n, AccessKind.FETCH, np.uint8)
+        columns = np.ones(n, np.uint32), kinds, np.ones(n, np.uint16), np.ones(n, np.uint64)
+        write_memory_trace(MemoryTrace(*columns), f"{name}.npz")
+
     ran = archgym("trace", *arguments)
 
     assert ran.code == 1
@@ -157,6 +181,16 @@ def test_trace_goes_to_a_form_and_back(archgym: Archgym, form: str, n_records: i
     )
 
 
+@pytest.mark.parametrize("name", ["a.npz", "a.ldst"])
+def test_named_pipe_is_not_waited_for(archgym: Archgym, name: str) -> None:
+    os.mkfifo(name)
+
+    ran = archgym("trace", "convert", name, "b.npz")
+
+    assert ran.code == 1
+    assert "a named pipe" in ran.err
+
+
 @pytest.mark.slow
 def test_info_says_counts_and_reuse_and_draws(archgym: Archgym) -> None:
     ran = archgym("trace", "info", "random-access", "--picture", "a.svg", "--json")
@@ -176,6 +210,31 @@ def test_info_of_requests_is_of_a_device(archgym: Archgym) -> None:
 
     assert ran.code == 0, ran.err
     assert ran.json["requests"] == 36_690
+
+
+def test_info_of_an_empty_trace_tells_of_no_misses(archgym: Archgym) -> None:
+    columns = np.ones(0, np.uint32), np.ones(0, np.uint8), np.ones(0, np.uint16)
+    write_memory_trace(MemoryTrace(*columns, np.ones(0, np.uint64)), "a.npz")
+
+    ran = archgym("trace", "info", "a.npz", "--json")
+
+    assert (ran.code, ran.json["accesses"]) == (0, 0)
+    assert not [name for name in ran.json if name.startswith("misses")]
+
+
+def test_long_text_of_a_trace_does_not_widen_the_table(archgym: Archgym) -> None:
+    # Eight distances, each as long as they come.
+    steps = [2**28 + n * 2**20 for n in range(1, 9)] * 3
+    places = np.cumsum([0, *steps]) % 2**30
+    Path("a.stl").write_text("".join(f"{n}: read {p:#x}\n" for n, p in enumerate(places)))
+
+    ran = archgym("trace", "info", "a.stl")
+
+    assert ran.code == 0, ran.err
+    *table, strides, _ = ran.out.splitlines()
+    assert strides.startswith("strides: ")
+    assert len(strides) > 100
+    assert max(map(len, table)) < 60
 
 
 def test_read_modify_write_is_two_requests(archgym: Archgym) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from archgym.report import read_evidence
-from archgym.report.evidence import MOST_COMPARED
+from archgym.report import find, read_evidence
+from archgym.report.evidence import Evidence, without_draws
 from archgym.report.lottery import COLUMNS, Lots, lots, lottery_tables, tuned_columns
 from archgym.report.protocol import Protocol
 
@@ -105,15 +105,24 @@ def test_settings_that_are_the_defaults_are_no_draw(swept: Path) -> None:
     assert (own.default, own.draws) == (0, (1, 2))
 
 
-def test_of_many_draws_the_defaults_alone_are_compared_by_label(swept: Path) -> None:
-    evidence = read_evidence([swept])
-    task = evidence.tasks[0]
-    base = replace(task.runs[0], agent="genetic")
-    draws = [f'{{"population": {1000 + n}}}' for n in range(MOST_COMPARED)]
+def many_settings(evidence: Evidence, texts: list[str]) -> Evidence:
+    (task,) = evidence.tasks
+    base = task.runs[0]
     runs = tuple(
-        replace(base, label=f"genetic-{n}", hyperparameters=text)
-        for n, text in enumerate(["{}", *draws])
+        replace(base, agent="genetic", label=text, seed=seed, hyperparameters=text)
+        for text in texts
+        for seed in (0, 1)
     )
+    return replace(evidence, tasks=without_draws([replace(task, runs=runs)]))
 
-    assert replace(task, runs=runs).labels == ("genetic-0",)
-    assert len(replace(task, runs=runs[:-1]).labels) == MOST_COMPARED
+
+def test_of_many_settings_the_defaults_alone_are_compared(swept: Path) -> None:
+    texts = [f'{{"population": {n}}}' for n in range(5, 14)]
+
+    evidence = many_settings(read_evidence([swept]), texts)
+    found = find(evidence, is_evaluating=False)
+
+    # The default of genetic is 12.
+    assert list(found.scores) == ['{"population": 12}']
+    assert len(found.lots[0].draws) == 8
+    assert many_settings(evidence, texts[:-1]).tasks[0].labels == tuple(texts[:-1])

@@ -1,5 +1,8 @@
 """A plan on a simulator and an agent of another package, which worker processes find too."""
 
+import os
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -68,7 +71,45 @@ def plan(write_plan: WritePlan) -> SweepPlan:
 @pytest.fixture
 def swept(plan: SweepPlan) -> Path:
     """A folder as a finished sweep leaves it, without the processes that take time to start."""
-    folder = Path("swept")
+    return run_here(plan, Path("swept"))
+
+
+class SmallDisk:
+    """A file system in memory that is full soon."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(folder)]
+        made = subprocess.run(mount, capture_output=True, text=True, check=False)
+        if made.returncode:
+            pytest.skip(f"A small disk cannot be mounted: {made.stderr.strip()}")
+
+    def grow(self) -> None:
+        """Makes room."""
+        subprocess.run(["mount", "-o", "remount,size=8m", str(self.folder)], check=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    """A disk of 128 kB, which only root can mount."""
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("A small disk is mounted by root, with `mount`.")
+    disk = SmallDisk(tmp_path / "disk")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk.folder)], check=True)
+
+
+def journals(folder: Path) -> dict[str, bytes]:
+    """Bytes of every journal by its run."""
+    return {
+        str(path.parent.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("journal.jsonl"))
+    }
+
+
+def run_here(plan: SweepPlan, folder: Path) -> Path:
+    """Runs a plan's studies in this process, one after the other, with no driver."""
     folder.mkdir()
     write_recorded_plan(folder, plan)
     for run in plan.runs():

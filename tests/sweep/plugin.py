@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 from typing import ClassVar, final
 
 import numpy as np
@@ -18,7 +19,7 @@ class TroubledAgent(AskTellAgent):
 
     name = "troubled"
     hyperparameters: ClassVar[tuple[Parameter, ...]] = (
-        Categorical(name="trouble", choices=("raise", "die", "none"), doc="How it breaks."),
+        Categorical(name="trouble", choices=("raise", "die", "lose", "none"), doc="How it breaks."),
         Real(name="pace_s", low=0.0, high=1.0, count=11, doc="Time for an ask [s]."),
         Integer(name="skill", low=0, high=4, default=0, doc="Share of good designs, in quarters."),
     )
@@ -44,6 +45,10 @@ class TroubledAgent(AskTellAgent):
         if self._breaks and self._asks > 5 and self._trouble == "raise":
             raise RuntimeError("broken on purpose")
         if self._breaks and self._asks > 5 and self._trouble == "die":
+            os._exit(7)
+        mark = Path(f"lose-{self._asks}")
+        if self._trouble == "lose" and mark.exists():
+            mark.unlink()
             os._exit(7)
         time.sleep(self._pace_s)
         return self._space.sample(1, self._rng)

@@ -8,24 +8,18 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import final
 
 import pytest
 
-from archgym.errors import InvalidArgumentError, StudyLockedError
+from archgym.errors import InvalidArgumentError, StorageError, StudyLockedError
 from archgym.lease import Lease
-from archgym.sweep.plan import SweepPlan, read_plan
+from archgym.sweep.performing import RunResult
+from archgym.sweep.plan import Run, SweepPlan, read_plan
 from archgym.sweep.run import SweepState, read_failures, run_sweep
-from tests.sweep.conftest import WritePlan
+from tests.sweep.conftest import SmallDisk, WritePlan, journals, run_here
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def journals(folder: Path) -> dict[str, bytes]:
-    """Bytes of every journal by its run."""
-    return {
-        str(path.parent.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("journal.jsonl"))
-    }
 
 
 def living(group: int) -> list[str]:
@@ -58,7 +52,7 @@ def test_processes_write_what_studies_in_this_process_do_whatever_their_number(
 def test_a_finished_sweep_starts_no_process(
     plan: SweepPlan, swept: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("archgym.sweep.run.StudyProcess", None)
+    monkeypatch.setattr("archgym.sweep.run.LocalCrew", None)
 
     outcome = run_sweep(plan, swept)
 
@@ -187,7 +181,7 @@ def test_a_signal_stops_within_two_seconds_and_the_sweep_goes_on_to_the_same_end
         assert process.returncode == 128 + number
         last = errors.strip().splitlines()[-1]
         assert f"stopped by {number.name}" in last
-        assert "Resume with: archgym sweep run plan.yaml --out cut --workers 2" in last
+        assert "Resume with: archgym sweep resume cut --workers 2" in last
     assert living(process.pid) == []
     kept = journal.read_bytes()
     assert 0 < len(kept.splitlines()) < 30
@@ -195,3 +189,113 @@ def test_a_signal_stops_within_two_seconds_and_the_sweep_goes_on_to_the_same_end
     run_sweep(read_plan("plan.yaml"), "whole")
     assert journals(Path("cut")) == journals(Path("whole"))
     assert journal.read_bytes().startswith(kept)
+
+
+@pytest.mark.slow
+def test_a_run_whose_process_is_lost_is_tried_again_from_where_it_was(
+    write_plan: WritePlan,
+) -> None:
+    write_plan(("  random:", "  troubled:\n    hyperparameters: {trouble: lose}\n  random:"))
+    plan = read_plan("plan.yaml")
+    for ask in (5, 10, 15, 20):
+        Path(f"lose-{ask}").touch()
+
+    outcome = run_sweep(plan, "sweep", only=["troubled"], seeds=[0])
+
+    assert outcome.failures == {}
+    assert list(Path().glob("lose-*")) == []
+    written = journals(Path("sweep"))
+    whole = journals(run_here(plan, Path("here")))
+    assert written == {name: whole[name] for name in ("light/troubled/seed-0",)}
+
+
+@final
+class LostCrew:
+    """A crew all of whose processes are lost, after a few records more each time or none."""
+
+    def __init__(self, folder: Path, workers: int, growing: bool) -> None:
+        self.sent: list[Run] = []
+        self._growing = growing
+        self._folder = folder
+        self._run: Run | None = None
+
+    @property
+    def room(self) -> int:
+        return int(self._run is None)
+
+    @property
+    def evaluations(self) -> dict[str, int]:
+        return {} if self._run is None else {self._run.id: 0}
+
+    def send(self, run: Run, folder: Path) -> None:
+        self._run = run
+        self.sent.append(run)
+        folder.mkdir(parents=True, exist_ok=True)
+        if self._growing:
+            with (folder / "journal.jsonl").open("a") as journal:
+                journal.write("{}\n")
+
+    def take(self, patience_s: float) -> list[tuple[Run, RunResult]]:
+        run, self._run = self._run, None
+        assert run is not None
+        is_over = self._growing and len(self.sent) == 7
+        result = RunResult(1) if is_over else RunResult(0, "It was lost.", is_lost=True)
+        return [(run, result)]
+
+    def stop(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("growing", "n_tries"), [(False, 3), (True, 7)])
+def test_a_run_is_given_up_when_it_is_lost_three_times_without_getting_further(
+    plan: SweepPlan, monkeypatch: pytest.MonkeyPatch, growing: bool, n_tries: int
+) -> None:
+    crews: list[LostCrew] = []
+
+    def crew(folder: Path, workers: int) -> LostCrew:
+        crews.append(LostCrew(folder, workers, growing))
+        return crews[0]
+
+    monkeypatch.setattr("archgym.sweep.run.LocalCrew", crew)
+
+    outcome = run_sweep(plan, "sweep", only=["small"], seeds=[0])
+
+    assert len(crews[0].sent) == n_tries
+    failures = {} if growing else {"light/small/seed-0": "It was lost."}
+    assert outcome.failures == failures == read_failures("sweep")
+
+
+@pytest.mark.slow
+def test_a_full_disk_stops_the_sweep_in_one_line_and_it_goes_on_to_the_same_end(
+    plan: SweepPlan, write_plan: WritePlan, small_disk: SmallDisk
+) -> None:
+    plan = read_plan(write_plan(("budget: 30", "budget: 400")))
+    folder = small_disk.folder / "sweep"
+
+    with pytest.raises(StorageError, match=r"stopped since .* the disk is full.* sweep resume /"):
+        run_sweep(plan, folder, workers=2)
+
+    kept = journals(folder)
+    assert 0 < sum(len(content.splitlines()) for content in kept.values()) < 4 * 400
+    small_disk.grow()
+    outcome = run_sweep(plan, folder, workers=2)
+    assert (outcome.runs, outcome.failures) == (4, {})
+    assert read_failures(folder) == {}
+    run_sweep(plan, "whole", workers=2)
+    assert journals(folder) == journals(Path("whole"))
+    for name, content in kept.items():
+        assert journals(folder)[name].startswith(content)
+
+
+def test_a_driver_that_another_replaced_stops(
+    plan: SweepPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "archgym.sweep.run.LocalCrew", lambda folder, workers: LostCrew(folder, workers, False)
+    )
+
+    def take_over(state: SweepState) -> None:
+        Path("sweep/writer.lock").write_text("{}")
+
+    with pytest.raises(StudyLockedError, match="taken over"):
+        run_sweep(plan, "sweep", progress=take_over)

@@ -173,6 +173,22 @@ def test_requests_are_cut_at_either_end() -> None:
     assert instructions == [6, 7, 8]
 
 
+def test_accesses_after_the_last_request_are_not_counted() -> None:
+    lines = [0, 0, 64, 128, 64, 192]
+    part = trace([AccessKind.LOAD] * 6, [64 * n for n in lines], [8] * 6, [1] * 6)
+
+    found = memory_requests(
+        [part], first=SMALL, last=LARGER, capacity_bytes=2**20, skip=1, max_requests=1
+    )
+
+    assert (found.accesses, found.lines, found.pages) == (3, 3, 2)
+
+
+def test_empty_trace_causes_no_requests() -> None:
+    with pytest.raises(InvalidArgumentError, match="it causes 0"):
+        memory_requests([], first=SMALL, last=LARGER, capacity_bytes=2**20)
+
+
 def test_skipping_all_requests_is_refused() -> None:
     part = trace([AccessKind.LOAD] * 2, [0, 64], [8, 8], [1, 1])
 
@@ -188,7 +204,7 @@ def test_times_are_those_of_the_instructions_at_the_ipc() -> None:
 
     assert made.ticks.tolist() == [0, 60, 70]
     assert (made.clock_mhz, made.period_ps) == (2000, 500)
-    with pytest.raises(InvalidArgumentError, match=r"`ipc` must be 0\.0001 to 64; got 0\.0"):
+    with pytest.raises(InvalidArgumentError, match=r"`ipc` must be a number from 0\.0001 to 64"):
         request_trace(found, "three", ipc=0.0, clock_mhz=2000)
 
 

@@ -93,8 +93,8 @@ def test_operands_that_an_instruction_has_no_room_for_get_one_more(tmp_path: Pat
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "0 are left over after 0 records"),
-        (instruction(1, [], []) + b"xyz", "3 are left over after 1 records"),
+        (b"", "0 bytes are left over after 0 records"),
+        (instruction(1, [], []) + b"xyz", "3 bytes are left over after 1 records"),
         (instruction(0, [], []), "record 0 has an instruction pointer of 0"),
         (instruction(1, [2**57], []), "record 0 has an address beyond 57 bits"),
         (struct.pack("<Q8B6Q", 1, 7, *[0] * 13), "record 0 has a flag of a branch above 1"),
@@ -239,3 +239,14 @@ def test_file_of_countless_packed_streams_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(FileFormatError, match="more than 1000 packed streams of next to nothing"):
         list(pieces(tmp_path / "a.gz", 100))
+
+
+@pytest.mark.parametrize("line", [b"\n", b"#\n"])
+def test_text_that_holds_next_to_nothing_in_many_lines_is_refused_early(
+    tmp_path: Path, line: bytes
+) -> None:
+    path = tmp_path / "idle.ldst.gz"
+    path.write_bytes(gzip.compress(b"LD 0x40\n" + line * 1_000_001, 1))
+
+    with pytest.raises(FileFormatError, match=r"idle.*:1000002: .* lines without an access"):
+        list(read_loads_and_stores(path, 2**25))

@@ -17,10 +17,10 @@ function drawFigures() {
     const axis = { gridcolor: colour("--line"), zerolinecolor: colour("--line"), automargin: true };
     const narrow = innerWidth < 640;
     const layout = {
-      ...figure.layout, autosize: true, margin: { l: 55, r: 10, t: 10, b: 45 },
+      ...figure.layout, autosize: true, margin: { l: 55, r: 15, t: 10, b: 45 },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: colour("--ink") },
-      xaxis: { ...axis, ...figure.layout.xaxis }, yaxis: { ...axis, ...figure.layout.yaxis },
-      legend: narrow ? { orientation: "h", y: -0.2 } : { x: 1.01, y: 1 },
+      xaxis: { ...axis, ...figure.layout.xaxis }, yaxis: { ...axis, ...(narrow ? { tickfont: { size: 9 } } : {}), ...figure.layout.yaxis },
+      legend: narrow ? { orientation: "h", y: 1, yanchor: "bottom", font: { size: 10 } } : { x: 1.01, y: 1 },
     };
     Plotly.react(figure.id, figure.data, layout, { responsive: true, displaylogo: false, displayModeBar: false });
   }

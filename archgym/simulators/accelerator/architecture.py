@@ -46,6 +46,7 @@ class Level:
       spatial_x: Dimensions that may be spread over instances below it along X; None: any.
       spatial_y: Likewise along Y.
       temporal: Dimensions that it may loop over in time; None: any.
+      order: Order of its loops in time, innermost first, all that it may have; None: any.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Level:
     spatial_x: tuple[str, ...] | None = None
     spatial_y: tuple[str, ...] | None = None
     temporal: tuple[str, ...] | None = None
+    order: tuple[str, ...] | None = None
 
     @property
     def mesh_y(self) -> int:

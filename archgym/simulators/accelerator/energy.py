@@ -71,15 +71,17 @@ _GENERATORS_PJ = (_ADDER_32_PJ + _ADDER_32_IDLE_PJ) * 16 / 32
 ADDRESS_GENERATORS: Final = Cost(_GENERATORS_PJ, _GENERATORS_PJ, 2 * _ADDER_32_UM2 * 16 / 32)
 
 
-def multiply_accumulate(bits: int) -> Cost:
+def multiply_accumulate(bits: int, adder_bits: int | None = None) -> Cost:
     """A multiplier, whose cost grows with the square of the bits, and an adder.
 
     Args:
       bits: Of the operands.
+      adder_bits: Of the adder, where it has others.
     """
     share = bits / 32
-    energy = _ADDER_32_PJ * share + _MULTIPLIER_32_PJ * share**2
-    return Cost(energy, energy, _ADDER_32_UM2 * share + _MULTIPLIER_32_UM2 * share**2)
+    adder = share if adder_bits is None else adder_bits / 32
+    energy = _ADDER_32_PJ * adder + _MULTIPLIER_32_PJ * share**2
+    return Cost(energy, energy, _ADDER_32_UM2 * adder + _MULTIPLIER_32_UM2 * share**2)
 
 
 def registers(depth: int, bits: int) -> Cost:

@@ -9,6 +9,7 @@ from archgym.errors import ArchGymError, InvalidArgumentError
 from archgym.simulators.accelerator.architecture import Architecture, Level, MacArray
 from archgym.simulators.accelerator.mapping import LevelLoops, Mapping, loops_from_text
 from archgym.simulators.accelerator.problem import TENSORS, Problem
+from archgym.simulators.accelerator.timeloop_nodes import TAGS
 from archgym.simulators.accelerator.timeloop_yaml import (
     is_timeloop,
     timeloop_architecture,
@@ -28,7 +29,7 @@ _NUMBERS: Final = (
     *("read_energy_pj", "write_energy_pj", "read_bandwidth", "write_bandwidth"),
     *("shared_bandwidth", "area_um2"),
 )
-_WORDS: Final = ("spatial_x", "spatial_y", "temporal")
+_WORDS: Final = ("spatial_x", "spatial_y", "temporal", "order")
 _LEVEL_KEYS: Final = ("name", *_WHOLE, *_NUMBERS, "keeps", *_WORDS)
 _MAC_KEYS: Final = ("name", "instances", "mesh_x", "energy_pj", "area_um2")
 _MOST: Final = 1e15
@@ -41,7 +42,7 @@ def read_architecture(path: Path) -> Architecture:
       FileFormatError: It is none; the error names the line.
       StorageError: It cannot be read.
     """
-    document = read_document(path)
+    document = read_document(path, TAGS)
     if is_timeloop(document.root, "architecture"):
         return timeloop_architecture(document.root, path.stem)
     members = document.root.members("an architecture", ("name", "source", "mac", "levels"))
@@ -99,6 +100,7 @@ def _level(node: Node) -> Level:
         spatial_x=words.get("spatial_x"),
         spatial_y=words.get("spatial_y"),
         temporal=words.get("temporal"),
+        order=words.get("order"),
     )
 
 
@@ -139,7 +141,7 @@ def read_mapping(path: Path, problem: Problem, architecture: Architecture) -> Ma
       FileFormatError: It is none of this layer on this accelerator; the error names the line.
       StorageError: It cannot be read.
     """
-    root = read_document(path).root
+    root = read_document(path, TAGS).root
     if is_timeloop(root, "mapping"):
         return timeloop_mapping(root, problem, architecture)
     if not isinstance(root.value, tuple):

@@ -114,7 +114,8 @@ def map_space(
       problem: The layer.
       architecture: The accelerator.
       bypass: Whether what levels store is searched too.
-      fixed_orders: For levels by name, dimensions innermost first where their order is given.
+      fixed_orders: For levels by name, dimensions innermost first where their order is given
+        beside those that the architecture gives.
     """
     names = problem.dimensions
     n_levels = architecture.n_levels
@@ -142,7 +143,8 @@ def map_space(
     toggles = [(i, t) for i in range(n_levels - 1) for t in range(3)] if bypass else []
     orders = np.tile(np.arange(len(names)), (n_levels, 2, 1)).astype(np.int64)
     is_order_free = np.ones(n_levels, dtype=np.int64)
-    for level_name, order in (fixed_orders or {}).items():
+    given = {level.name: level.order for level in architecture.levels if level.order is not None}
+    for level_name, order in {**given, **(fixed_orders or {})}.items():
         place = architecture.level_index(level_name)
         listed = [n for n in order if n in names]
         orders[place, :] = [names.index(n) for n in dict.fromkeys([*listed, *names])]

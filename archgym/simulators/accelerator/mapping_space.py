@@ -19,6 +19,7 @@ from archgym.simulators.accelerator.energy import (
     multiply_accumulate,
     sram,
 )
+from archgym.simulators.accelerator.mapper import map_space
 from archgym.simulators.accelerator.mapping import MappingArrays
 from archgym.simulators.accelerator.problem import Problem
 from archgym.space import DesignSpace
@@ -72,6 +73,7 @@ def mapping_space(problem: Problem, architecture: Architecture) -> MappingSpace:
         place
         for place in range(1, architecture.n_levels)
         if any((place, 0) in slots[name] for name in names)
+        and architecture.levels[place].order is None
     ]
     parameters += [
         Permutation(
@@ -85,8 +87,11 @@ def mapping_space(problem: Problem, architecture: Architecture) -> MappingSpace:
         "mapping", parameters, doc=f"Mappings of {problem.name} on {architecture.name}."
     )
 
+    given = map_space(problem, architecture).orders[:, 0]
+
     def arrays(indices: np.ndarray) -> MappingArrays:
         found = _empty(problem, architecture, len(indices))
+        found.orders[:, :, 0] = given
         for column, name in enumerate(names):
             values = _values(space.parameters[column], indices[:, column])
             d = problem.dimensions.index(name)

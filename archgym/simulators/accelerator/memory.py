@@ -67,5 +67,6 @@ def _key(problem: Problem, architecture: Architecture, *rest: Any) -> bytes:
     ):
         digest.update(repr(array.shape).encode())
         digest.update(array.tobytes())
-    digest.update(repr((architecture.level_names, problem.shape, rest)).encode())
+    names = [(level.name, level.order) for level in architecture.levels]
+    digest.update(repr((names, problem.shape, rest)).encode())
     return digest.digest()

@@ -19,7 +19,7 @@ from archgym.simulators.accelerator.energy import (
     sram,
 )
 
-__all__ = ["Placed", "items", "mac_of", "parts_of", "storage_of"]
+__all__ = ["Placed", "attributes_of", "items", "mac_of", "named", "parts_of", "storage_of"]
 
 _STORAGE: Final = (
     *("DRAM", "SRAM", "smartbuffer_SRAM", "smartbuffer_RF", "reg_storage", "regfile"),
@@ -42,6 +42,8 @@ _SIZES: Final = {
     "instances": ("instances",),
     "mesh_x": ("meshX",),
     "mesh_y": ("meshY",),
+    "multiplier": ("multiplier_width",),
+    "adder": ("adder_width",),
     "ports": _PORTS,
     "banks": _BANKS,
 }
@@ -49,7 +51,10 @@ _NUMBERS: Final = (
     *("read_bandwidth", "write_bandwidth", "bandwidth", "shared_bandwidth"),
     *("multiple_buffering", "vector_access_energy"),
 )
-_MOST: Final = {"word_bits": 2**10, "block": 2**16, "width": 2**20, "depth": 2**40}
+_MOST: Final = {
+    **{"word_bits": 2**10, "block": 2**16, "width": 2**20, "depth": 2**40},
+    **{"multiplier": 2**10, "adder": 2**10},
+}
 _MOST_NUMBER: Final = 1e15
 _WORD_BITS: Final = 16  # Timeloop's default (`kDefaultWordBits`)
 _RANGE: Final = re.compile(r"([A-Za-z_][\w-]*)(?:\[([0-9]{1,5})\.\.([0-9]{1,5})\])?")
@@ -100,16 +105,16 @@ def _descend(
             f"a subtree must have one member, since levels form a chain; got {len(nodes)}"
         )
     members = nodes[0].members("a subtree", ("name", "attributes", "local", "subtree"))
-    _, count = _named(nodes[0], members)
+    _, count = named(nodes[0], members)
     instances *= count
-    attributes = {**inherited, **_attributes(members)}
+    attributes = {**inherited, **attributes_of(members)}
     for node in items(members["local"], "local") if "local" in members else ():
         component = node.members("a component", ("name", "class", "subclass", "attributes"))
-        name, count = _named(node, component)
+        name, count = named(node, component)
         if "class" not in component:
             raise node.refusal(f"component {name!r} needs a class; it has none")
         kind = component.get("subclass", component["class"])
-        own = _attributes(component)
+        own = attributes_of(component)
         parts.append(Placed(name, node, kind, instances * count, own, {**attributes, **own}))
     if "subtree" in members:
         _descend(members["subtree"], instances, attributes, parts)
@@ -126,7 +131,7 @@ def items(node: Node, what: str) -> tuple[Node, ...]:
     return node.value
 
 
-def _named(node: Node, members: Mapping[str, Node]) -> tuple[str, int]:
+def named(node: Node, members: Mapping[str, Node]) -> tuple[str, int]:
     """A name and how many of it there are: 168 of `PE[0..167]`."""
     if "name" not in members:
         raise node.refusal("each part of an architecture needs a name; it has none")
@@ -142,7 +147,7 @@ def _named(node: Node, members: Mapping[str, Node]) -> tuple[str, int]:
     return match[1], count
 
 
-def _attributes(members: Mapping[str, Node]) -> dict[str, Node]:
+def attributes_of(members: Mapping[str, Node]) -> dict[str, Node]:
     """Attributes with the spelling that later versions have: underscores."""
     if "attributes" not in members:
         return {}
@@ -205,7 +210,8 @@ def mac_of(part: Placed) -> MacArray:
     """
     _class(part, _UNITS, "the innermost component's class")
     sizes = _sizes(part)
-    cost = _at_node(part, multiply_accumulate(sizes.get("word_bits", _WORD_BITS)))
+    bits = sizes.get("multiplier", sizes.get("word_bits", _WORD_BITS))
+    cost = _at_node(part, multiply_accumulate(bits, sizes.get("adder")))
     instances, mesh_x = _mesh(part, sizes)
     energy = _numbers(part).get("vector_access_energy", cost.read_pj)
     return MacArray(instances, mesh_x, energy, cost.area_um2, part.name)

@@ -1,4 +1,4 @@
-"""Timeloop's YAML: architectures (Accelergy's 0.2 and 0.3), problems and mappings.
+"""Timeloop's YAML: architectures (Accelergy's 0.2 and 0.3, and 0.4), problems and mappings.
 
 Read is what the model has; all else is refused where it stands. The meaning of each key is that of
 Timeloop's own parsers (github.com/NVlabs/timeloop, `src/mapping/parser.cpp` and
@@ -7,11 +7,10 @@ first `split` dimensions of a spatial permutation lie along X (all of them by de
 stores every tensor that no directive bypasses.
 """
 
-import re
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Final, final
+from typing import Final
 
 from archgym.document import Node, read_document
 from archgym.errors import ArchGymError
@@ -19,7 +18,17 @@ from archgym.simulators.accelerator.architecture import Architecture, Level
 from archgym.simulators.accelerator.mapping import LevelLoops, Loop, Mapping
 from archgym.simulators.accelerator.problem import TENSORS, Problem
 from archgym.simulators.accelerator.timeloop_components import items, mac_of, parts_of, storage_of
-from archgym.simulators.accelerator.timeloop_problem import TENSOR_ALIASES, problem_of
+from archgym.simulators.accelerator.timeloop_directives import (
+    Directive,
+    directive_of,
+    embedded_directive,
+    factors_of,
+    kept_of,
+    permutation_of,
+    split_of,
+)
+from archgym.simulators.accelerator.timeloop_nodes import TAGS, Nodes, Spread, nodes_of
+from archgym.simulators.accelerator.timeloop_problem import problem_of
 
 __all__ = [
     "is_timeloop",
@@ -32,11 +41,9 @@ __all__ = [
 # Keys of files that people hand to Timeloop together; those that are only for its own search do not
 # matter here.
 _TOP: Final = (
-    *("architecture", "problem", "mapping", "mapper"),
+    *("architecture", "problem", "mapping", "mapper", "variables"),
     *("architecture_constraints", "mapspace_constraints"),
 )
-_FACTOR: Final = re.compile(r"([A-Za-z][A-Za-z_]*)\s*=?\s*([0-9]{1,9})(,[0-9]+)?[\s,]*")
-_MOST_TEXT: Final = 1000  # chosen: some ten times the longest list of factors
 # The dimensions that a constraint leaves free are named against these.
 _DIMENSIONS: Final = ("G", "C", "M", "R", "S", "N", "P", "Q")
 _GROUPS: Final = "G"  # Timeloop's convolutions have none, so that no constraint names it
@@ -86,18 +93,24 @@ def timeloop_architecture(root: Node, name: str) -> Architecture:
     members = _top(root)
     tree = members["architecture"]
     known = tree.members("architecture", ("version", "subtree", "nodes", "name"))
-    if "nodes" in known:
-        raise known["nodes"].refusal(
-            "an architecture must be a `subtree` of version 0.2 or 0.3; got the `nodes` of 0.4"
-        )
-    if "subtree" not in known:
-        raise tree.refusal("an architecture needs `subtree`; it has none")
-    parts = parts_of(known["subtree"])
-    if not parts:
-        raise tree.refusal("an architecture needs components under `local`; it has none")
-    *storage, unit = parts
+    if len(known.keys() & {"subtree", "nodes"}) != 1:
+        raise tree.refusal("an architecture needs `subtree`, or `nodes` in version 0.4")
+    found = Nodes(list(parts_of(known["subtree"]))) if "subtree" in known else None
+    if found is None:
+        found = nodes_of(known["nodes"], _variables(members))
+    if not found.chain:
+        raise tree.refusal("an architecture needs components; it has none")
+    *storage, unit = found.chain
+    if isinstance(unit, Spread):
+        raise tree.refusal("the innermost node must be a component that computes; got a container")
     mac = mac_of(unit)
-    levels = [storage_of(part) for part in reversed(storage)]
+    levels = [
+        _spread(part) if isinstance(part, Spread) else storage_of(part)
+        for part in reversed(storage)
+    ]
+    names = [level.name for level in levels]
+    for constrained in found.constraints:
+        _constrain_level(embedded_directive(constrained, names), levels)
     for key in ("architecture_constraints", "mapspace_constraints"):
         if key in members:
             _constrain(members[key], levels)
@@ -112,78 +125,61 @@ def _constrain(node: Node, levels: list[Level]) -> None:
     members = node.members("constraints", ("version", "targets"))
     names = [level.name for level in levels]
     for target in items(members["targets"], "targets") if "targets" in members else ():
-        directive = _directive(target, names)
-        level = levels[directive.place]
-        if directive.kind == "datatype":
-            levels[directive.place] = replace(level, keeps=_kept(directive, frozenset(TENSORS)))
-            continue
-        fixed = _factors(directive, dict.fromkeys(_DIMENSIONS, _WHOLE))
-        if any(bound != 1 for bound in fixed.values()):
-            raise target.refusal("constraints may only set factors to 1; others are not modelled")
-        free = tuple(d for d in _DIMENSIONS if d not in fixed)
-        order = _permutation(directive, _DIMENSIONS)
-        if directive.kind == "temporal":
-            if sum(d in free for d in order) > 1:
-                raise target.refusal("constraints on the order of temporal loops are not modelled")
-            levels[directive.place] = replace(level, temporal=free)
-            continue
-        split = _split(directive, len(_DIMENSIONS))
-        along_x, along_y = free, free
-        if "split" in directive.members:
-            unordered = [d for d in free if d not in (*order, _GROUPS)]
-            if unordered:
-                raise target.refusal(
-                    f"a split needs a permutation of all free dimensions; {unordered[0]} is in none"
-                )
-            along_x = tuple(d for d in free if d not in order[split:])
-            along_y = tuple(d for d in free if d not in order[:split])
-        levels[directive.place] = replace(level, spatial_x=along_x, spatial_y=along_y)
+        _constrain_level(directive_of(target, names), levels)
+
+
+def _variables(members: MappingOf[str, Node]) -> MappingOf[str, Node]:
+    """Attributes that all components have, of those that are modelled: the technology."""
+    told = members["variables"].members("variables") if "variables" in members else {}
+    return {name: node for name, node in told.items() if name == "technology"}
+
+
+def _spread(spread: Spread) -> Level:
+    return Level(
+        spread.name,
+        capacity=1,
+        instances=spread.instances,
+        mesh_x=spread.mesh_x,
+        keeps=frozenset(),
+        temporal=(),
+    )
+
+
+def _constrain_level(directive: Directive, levels: list[Level]) -> None:
+    level, node = levels[directive.place], directive.node
+    if directive.kind == "datatype":
+        levels[directive.place] = replace(level, keeps=kept_of(directive, frozenset(TENSORS)))
+        return
+    fixed = factors_of(directive, dict.fromkeys(_DIMENSIONS, _WHOLE))
+    if any(bound != 1 for bound in fixed.values()):
+        raise node.refusal("constraints may only set factors to 1; others are not modelled")
+    free = tuple(d for d in _DIMENSIONS if d not in fixed)
+    if "factors_only" in directive.members:
+        free = ()
+    order = permutation_of(directive, _DIMENSIONS)
+    unordered = [d for d in free if d not in (*order, _GROUPS)]
+    if directive.kind == "temporal":
+        ordered = [d for d in order if d in free]
+        if len(ordered) > 1 and unordered:
+            raise node.refusal(
+                f"a permutation must order all free loops in time; {unordered[0]} is in none"
+            )
+        given = tuple(order) if len(ordered) > 1 else None
+        levels[directive.place] = replace(level, temporal=free, order=given)
+        return
+    split = split_of(directive, len(_DIMENSIONS))
+    along_x, along_y = free, free
+    if "split" in directive.members:
+        if unordered:
+            raise node.refusal(
+                f"a split needs a permutation of all free dimensions; {unordered[0]} is in none"
+            )
+        along_x = tuple(d for d in free if d not in order[split:])
+        along_y = tuple(d for d in free if d not in order[:split])
+    levels[directive.place] = replace(level, spatial_x=along_x, spatial_y=along_y)
 
 
 # Mappings
-
-
-@final
-@dataclass(frozen=True)
-class _Directive:
-    node: Node
-    place: int
-    kind: str
-    members: MappingOf[str, Node]
-
-
-_KEYS: Final = {
-    "temporal": ("factors", "permutation"),
-    "spatial": ("factors", "permutation", "split"),
-    "datatype": ("keep", "bypass"),
-}
-
-
-def _directive(node: Node, names: list[str]) -> _Directive:
-    members = node.members("a directive")
-    if "type" not in members or "target" not in members:
-        raise node.refusal("a directive needs `target` and `type`; one is missing")
-    kind = members["type"].text("type")
-    kind = "datatype" if kind in ("bypass", "dataspace") else kind
-    if kind not in _KEYS:
-        raise members["type"].refusal(
-            f"type must be temporal, spatial, datatype or bypass; {kind[:40]!r} is not modelled"
-        )
-    for key, member in members.items():
-        if key not in ("target", "type", *_KEYS[kind]):
-            raise member.refusal(
-                f"a {kind} directive may have {', '.join(_KEYS[kind])}; {key[:40]!r} is not "
-                "modelled"
-            )
-    target = members["target"]
-    if isinstance(target.value, int) and not isinstance(target.value, bool):
-        place = target.whole("target", 0, len(names) - 1)
-    else:
-        name = target.text("target")
-        if name not in names:
-            raise target.refusal(f"target must be one of {', '.join(names)}; got {name[:40]!r}")
-        place = names.index(name)
-    return _Directive(node, place, kind, members)
 
 
 def timeloop_mapping(root: Node, problem: Problem, architecture: Architecture) -> Mapping:
@@ -204,7 +200,7 @@ def timeloop_mapping(root: Node, problem: Problem, architecture: Architecture) -
     keeps = [frozenset(TENSORS)] * len(names)
     seen: set[tuple[int, str]] = set()
     for node in items(listed, "mapping"):
-        directive = _directive(node, names)
+        directive = directive_of(node, names)
         if (directive.place, directive.kind) in seen:
             raise node.refusal(
                 f"each level may have one {directive.kind} directive; "
@@ -212,11 +208,11 @@ def timeloop_mapping(root: Node, problem: Problem, architecture: Architecture) -
             )
         seen.add((directive.place, directive.kind))
         if directive.kind == "datatype":
-            keeps[directive.place] = _kept(directive, keeps[directive.place])
+            keeps[directive.place] = kept_of(directive, keeps[directive.place])
             continue
         nest = nests[directive.place]
-        factors = _factors(directive, problem.bounds)
-        order = _permutation(directive, problem.dimensions)
+        factors = factors_of(directive, problem.bounds)
+        order = permutation_of(directive, problem.dimensions)
         moving = [d for d, bound in factors.items() if bound > 1]
         missing = [d for d in moving if d not in order]
         if len(missing) > 1:
@@ -224,7 +220,7 @@ def timeloop_mapping(root: Node, problem: Problem, architecture: Architecture) -
                 f"permutation must order all loops; {', '.join(missing)} stand in none, and "
                 "Timeloop's own order of them is arbitrary"
             )
-        split = _split(directive, len(problem.dimensions))
+        split = split_of(directive, len(problem.dimensions))
         full = [*order, *(d for d in problem.dimensions if d not in order)]
         if directive.kind == "temporal":
             nest["temporal"] = tuple((d, factors[d]) for d in full if d in moving)
@@ -243,91 +239,6 @@ def timeloop_mapping(root: Node, problem: Problem, architecture: Architecture) -
     return mapping
 
 
-def _words(node: Node, what: str) -> str:
-    """A list or a text as one text."""
-    if node.value is None:
-        return ""
-    if isinstance(node.value, tuple):
-        text = " ".join(item.text(what) for item in node.value[:_MOST_TEXT])
-    else:
-        text = node.text(what)
-    if len(text) > _MOST_TEXT:
-        raise node.refusal(f"{what} must have at most {_MOST_TEXT} letters; it has more")
-    return text
-
-
-def _dimension(node: Node, name: str, known: MappingOf[str, int] | tuple[str, ...]) -> str:
-    """A dimension's name; Timeloop's older files call filters K."""
-    if name == "K" and "K" not in known and "M" in known:
-        name = "M"
-    if name not in known:
-        raise node.refusal(f"a dimension must be one of {', '.join(known)}; got {name[:20]!r}")
-    return name
-
-
-def _factors(directive: _Directive, bounds: MappingOf[str, int]) -> dict[str, int]:
-    if "factors" not in directive.members:
-        return {}
-    node = directive.members["factors"]
-    text = _words(node, "factors").partition("#")[0].strip()
-    found: dict[str, int] = {}
-    place = 0
-    while place < len(text):
-        match = _FACTOR.match(text, place)
-        if match is None:
-            raise node.refusal(f"factors must be such as P4 Q=2; got {text[place : place + 20]!r}")
-        if match[3] is not None:
-            raise node.refusal(
-                f"factors must be perfect, the same in the last round; got {match[0].strip()!r}"
-            )
-        name = _dimension(node, match[1], bounds)
-        if name in found:
-            raise node.refusal(f"each dimension may have one factor; {name} has two")
-        found[name] = int(match[2]) or bounds[name]
-        place = match.end()
-    return found
-
-
-def _permutation(directive: _Directive, known: tuple[str, ...]) -> list[str]:
-    if "permutation" not in directive.members:
-        return []
-    node = directive.members["permutation"]
-    text = _words(node, "permutation").partition("#")[0].replace(",", " ")
-    parts = text.split()
-    if not any(part in known for part in parts if len(part) > 1):
-        parts = list("".join(parts))
-    order = [_dimension(node, part, known) for part in parts]
-    if len(set(order)) != len(order):
-        raise node.refusal("permutation must name each dimension once; one comes twice")
-    return order
-
-
-def _split(directive: _Directive, most: int) -> int:
-    if "split" not in directive.members:
-        return most
-    return min(most, directive.members["split"].whole("split", 0, 2**31))
-
-
-def _kept(directive: _Directive, kept: frozenset[str]) -> frozenset[str]:
-    for key in ("keep", "bypass"):
-        if key not in directive.members:
-            continue
-        node = directive.members[key]
-        for word in _words(node, key).replace(",", " ").split():
-            tensor = _tensor(node, word)
-            kept = kept | {tensor} if key == "keep" else kept - {tensor}
-    return kept
-
-
-def _tensor(node: Node, name: str) -> str:
-    name = TENSOR_ALIASES.get(name, name)
-    if name not in TENSORS:
-        raise node.refusal(
-            f"a data space must be one of {', '.join(TENSORS)} (or A, B, Z); got {name[:20]!r}"
-        )
-    return name
-
-
 # Problems
 
 
@@ -339,7 +250,7 @@ def read_timeloop_problem(path: Path) -> Problem:
         line.
       StorageError: It cannot be read.
     """
-    root = read_document(path).root
+    root = read_document(path, TAGS).root
     members = _top(root)
     if "problem" not in members:
         raise root.refusal("a problem must stand under `problem`; there is none")

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError
+from archgym.limits import check_number
 from archgym.simulators.dram.trace import Trace, read_trace
 
 if TYPE_CHECKING:
     from archgym.traces.filtering import Requests
 
-__all__ = ["RECORDED", "recorded_trace", "request_trace"]
+__all__ = ["IPC_LIMITS", "RECORDED", "recorded_trace", "request_trace"]
 
 RECORDED = {
     "recorded-graph-search": "a breadth-first search over random vertices, recorded",
@@ -27,7 +27,8 @@ RECORDED = {
 
 
 # chosen: a thousandth of what an access at a time allows; so that no time overflows.
-_MIN_IPC = 1e-4
+IPC_LIMITS = (1e-4, 64.0)
+"""Instructions a cycle that `request_trace` takes."""
 
 
 def request_trace(requests: "Requests", name: str, *, ipc: float, clock_mhz: int) -> Trace:
@@ -36,14 +37,13 @@ def request_trace(requests: "Requests", name: str, *, ipc: float, clock_mhz: int
     Args:
       requests: From `archgym.traces.filtering`.
       name: Of the trace.
-      ipc: Instructions a cycle, as if no access ever waited; 0.0001 to 64.
+      ipc: Instructions a cycle, as if no access ever waited; within `IPC_LIMITS`.
       clock_mhz: The processor's clock [MHz].
 
     Raises:
       InvalidArgumentError: `ipc` is none, or the trace takes longer than a minute.
     """
-    if not _MIN_IPC <= ipc <= 64.0:
-        raise InvalidArgumentError(f"`ipc` must be {_MIN_IPC} to 64; got {ipc!r}.")
+    ipc = check_number("ipc", ipc, *IPC_LIMITS)
     start = int(requests.instruction[0])
     return Trace(
         name=name,

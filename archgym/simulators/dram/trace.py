@@ -35,6 +35,8 @@ __all__ = ["Trace", "read_trace", "trace_text", "write_trace"]
 MAX_BYTES = 256 * 2**20
 # chosen: a line needs at most about 60 characters; comments may be longer.
 _MAX_LINE = 4096
+# chosen: they are passed over in a second; a small packed file may hold a hundred million.
+_MAX_IDLE_LINES = 1_000_000
 _CHUNK = 2**20
 # chosen: a minute, in which a rank refreshes 8 million times; more would take seconds a design.
 _MAX_TIME_PS = 60 * 10**12
@@ -171,6 +173,8 @@ def read_trace(
             columns = _Columns(path, clock_mhz)
             for number, line in _lines(path, stream, max_bytes):
                 columns.add(number, line)
+                if number - len(columns) > _MAX_IDLE_LINES:
+                    raise _too_idle(path, number)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise FileFormatError(
             path, None, f"the gzip data is torn or damaged ({error})", "Copy the file again"
@@ -270,6 +274,15 @@ def _lines(
         yield number + 1, rest
 
 
+def _too_idle(path: Path, number: int) -> FileFormatError:
+    return FileFormatError(
+        path,
+        number,
+        f"a trace must have at most {_MAX_IDLE_LINES:,} lines without a request; this one has more",
+        "Leave out empty lines and comments",
+    )
+
+
 def _too_long(path: Path, number: int, line: bytes) -> FileFormatError:
     return FileFormatError(
         path,
@@ -302,6 +315,9 @@ class _Columns:
     def _set_clock(self, clock_mhz: int) -> None:
         self._clock_mhz = clock_mhz
         self._max_ticks = _MAX_TIME_PS // max(1, round(1e6 / max(1, clock_mhz)))
+
+    def __len__(self) -> int:
+        return len(self._ticks)
 
     def add(self, number: int, line: bytes) -> None:
         if len(line) <= 1:

@@ -31,6 +31,8 @@ __all__ = ["Line", "Validation", "expected_text", "markdown", "validate"]
 _RECORDED: Final = 1e-9
 # Committed figures of trends have so many digits.
 _DIGITS: Final = 4
+# The unit of what is compared row by row.
+_ROWS: Final = "rows"
 
 
 @final
@@ -114,7 +116,7 @@ def validate(
     lines += [_of_trend(trend) for trend in generated_trends(made, progress)]
     if folder is not None:
         lines += [_of_trend(trend) for trend in trends(traces, progress)]
-    return Validation(tuple(lines), _problems(lines))
+    return Validation(tuple(lines), _problems(lines, are_all=folder is not None))
 
 
 def expected_text(validation: Validation) -> str:
@@ -155,7 +157,7 @@ def _golden_lines(progress: Callable[[str], None] | None) -> list[Line]:
 
 
 def _counted(subject: str, where: str, n_met: int, n: int) -> Line:
-    return Line(subject, where, "rows", str(n), n_met, str(n), float(n - n_met))
+    return Line(subject, where, _ROWS, str(n), n_met, str(n), float(n - n_met))
 
 
 def _of_exact(row: "ExactRow") -> Line:
@@ -203,8 +205,13 @@ def _traces(folder: Path) -> Mapping[str, Callable[[], MemoryTrace]]:
     return found
 
 
-def _problems(lines: list[Line]) -> tuple[str, ...]:
-    """Rows that were met and are not, and rows that are further from it than they were."""
+def _problems(lines: list[Line], *, are_all: bool = False) -> tuple[str, ...]:
+    """What got worse: rows further from being met than they were, and what is compared no more.
+
+    Args:
+      lines: The rows.
+      are_all: Whether every committed row must be among them.
+    """
     path = resources.files("archgym.simulators.translation").joinpath("data/accuracy.json")
     expected = json.loads(path.read_text("utf-8"))
     problems = []
@@ -213,11 +220,19 @@ def _problems(lines: list[Line]) -> tuple[str, ...]:
             problems.append(f"{line.key} must be in data/accuracy.json; it is not.")
             continue
         ours, shortfall = expected[line.key]
-        if _short(line.shortfall) > shortfall:
+        # A figure that is not a number is no better than any.
+        if not _short(line.shortfall) <= shortfall:
             problems.append(
                 f"{line.key} must be {line.accepted}, or {ours:g} as it was; got {line.ours:g} "
                 f"{line.unit}."
             )
+        elif line.unit == _ROWS and line.ours < ours:
+            problems.append(
+                f"{line.key} must be compared in {ours:g} rows; there are {line.ours:g}."
+            )
+    if are_all:
+        absent = sorted(expected.keys() - {line.key for line in lines})
+        problems += [f"{key} must be compared; it is not." for key in absent]
     return tuple(problems)
 
 

@@ -5,7 +5,7 @@ recording that ships could touch: their page tables no longer fit the caches.
 """
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Final, final
@@ -14,6 +14,7 @@ import numpy as np
 
 from archgym.errors import FileFormatError, unknown_name
 from archgym.traces import (
+    AccessKind,
     MemoryTrace,
     generated_trace,
     read_memory_trace,
@@ -49,7 +50,7 @@ _MIN_RECORDS: Final = 100
 @final
 @dataclass(frozen=True)
 class TraceContent:
-    """A workload's trace and the SHA-256 of all that it holds.
+    """A workload's trace and the SHA-256 of what it is; of a file's, with `mlp`.
 
     `mlp` is how many misses the program keeps under way, 1 where each address follows from the
     one before; only cores whose walks overlap ask for it.
@@ -85,25 +86,32 @@ def load(name: str | Path) -> TraceContent:
 def _shipped(name: str) -> TraceContent:
     is_generated = name in _GENERATED_NAMES
     trace = generated_trace(name, _GENERATED_ACCESSES) if is_generated else shipped_trace(name)
-    return _content(name, trace, _MLP.get(name, _USUAL_MLP))
+    return TraceContent(name, _hash(trace).hexdigest(), _MLP.get(name, _USUAL_MLP), trace)
 
 
 def _from_file(path: Path) -> TraceContent:
     trace = read_memory_trace(path)
+    trace = replace(trace, name=trace.name or path.stem)
     # A run needs an instruction and an access after its warm-up.
-    if len(trace) < _MIN_RECORDS or not trace.instructions[len(trace) // 2 :].any():
+    later = slice(len(trace) // 2, None)
+    has_accesses = (trace.kind[later] < AccessKind.INVALIDATE).any()
+    if len(trace) < _MIN_RECORDS or not has_accesses or not trace.instructions[later].any():
         raise FileFormatError(
             path,
             None,
-            f"a trace must have {_MIN_RECORDS} records or more, with instructions between them; "
-            f"this one has {len(trace)} records and {trace.n_instructions} instructions",
+            f"a trace must have {_MIN_RECORDS} records or more, with accesses and instructions in "
+            f"its second half; this one has {len(trace)} records and {trace.n_instructions} "
+            "instructions",
             "Record more of the program with `archgym trace record`",
         )
-    return _content(trace.name or path.stem, trace, _USUAL_MLP)
+    found = _hash(trace)
+    # A copy of a trace that ships is another workload, since its overlap is the usual one.
+    found.update(f"mlp {_USUAL_MLP:g}".encode())
+    return TraceContent(trace.name, found.hexdigest(), _USUAL_MLP, trace)
 
 
-def _content(name: str, trace: MemoryTrace, mlp: float) -> TraceContent:
+def _hash(trace: MemoryTrace) -> "hashlib._Hash":
     digest = hashlib.sha256(b"archgym-memory-trace")
     for column in (trace.instructions, trace.kind, trace.size_bytes, trace.address):
         digest.update(np.ascontiguousarray(column).astype(column.dtype.newbyteorder("<")).data)
-    return TraceContent(name, digest.hexdigest(), mlp, trace)
+    return digest

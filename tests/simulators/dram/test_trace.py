@@ -240,6 +240,17 @@ def test_any_bytes_are_read_or_refused(
         assert len(read_trace(path)) >= 1
 
 
+@pytest.mark.parametrize("line", [b"\n", b"#\n", b"  \n"])
+def test_file_that_holds_next_to_nothing_in_many_lines_is_refused_early(
+    tmp_path: Path, line: bytes
+) -> None:
+    path = tmp_path / "idle.stl"
+    path.write_bytes(b"0: read 0x40\n" + line * 1_000_001)
+
+    with pytest.raises(FileFormatError, match=r"idle\.stl:1000002: .* lines without a request"):
+        read_trace(path)
+
+
 @pytest.mark.parametrize("text", ["", "\n\n", "# only a comment\n"])
 def test_trace_file_without_requests_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(FileFormatError, match="at least one request"):

@@ -1,6 +1,7 @@
 """The comparison reports what is met, and fails where something got worse."""
 
 import json
+import math
 from importlib import resources
 from pathlib import Path
 
@@ -55,6 +56,32 @@ def test_unmet_row_may_not_get_worse() -> None:
     assert module._problems([line(key, 0.0, shortfall)]) == ()
     assert module._problems([line(key, 0.0, 1.5 * shortfall)])
     assert module._problems([line(key, 0.0, 0.5 * shortfall)]) == ()
+
+
+def test_figure_that_is_no_number_is_a_problem() -> None:
+    key = next(key for key, (_, shortfall) in committed().items() if shortfall == 0.0)
+
+    assert module._problems([line(key, math.nan, math.nan)])
+
+
+def test_fewer_rows_than_were_compared_are_a_problem() -> None:
+    key, (n, _) = next(entry for entry in committed().items() if "recorded rows" in entry[0])
+    subject, where = key.split(" / ")
+
+    assert module._problems([module._counted(subject, where, int(n), int(n))]) == ()
+    assert module._problems([module._counted(subject, where, 3, 3)]) == (
+        f"{key} must be compared in {n:g} rows; there are 3.",
+    )
+
+
+def test_row_that_is_compared_no_more_is_a_problem() -> None:
+    lines = [line(key, ours, shortfall) for key, (ours, shortfall) in committed().items()]
+
+    assert module._problems(lines, are_all=True) == ()
+    assert module._problems(lines[1:]) == ()
+    assert module._problems(lines[1:], are_all=True) == (
+        f"{lines[0].key} must be compared; it is not.",
+    )
 
 
 def test_row_that_is_not_committed_is_a_problem() -> None:

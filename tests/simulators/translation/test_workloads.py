@@ -12,7 +12,7 @@ from archgym.simulators.translation.memory import Memory
 from archgym.simulators.translation.picture import picture
 from archgym.simulators.translation.preparation import latest_prepared
 from archgym.simulators.translation.workloads import DEFAULT_WORKLOAD, load, names
-from archgym.traces import MemoryTrace, shipped_trace, write_memory_trace
+from archgym.traces import AccessKind, MemoryTrace, shipped_trace, write_memory_trace
 
 
 def small(n: int = 200, instructions: int = 2) -> MemoryTrace:
@@ -53,7 +53,24 @@ def test_digest_knows_every_column(tmp_path: Path) -> None:
     assert len(digests) == 4
 
 
-@pytest.mark.parametrize("trace", [small(20), small(200, instructions=0)])
+def test_digest_of_a_copy_knows_that_its_overlap_is_another(tmp_path: Path) -> None:
+    write_memory_trace(shipped_trace("kmer-count"), tmp_path / "copy.npz")
+
+    copied, ours = load(tmp_path / "copy.npz"), load("kmer-count")
+
+    assert (copied.name, copied.mlp != ours.mlp) == (ours.name, True)
+    assert copied.digest != ours.digest
+
+
+def test_digests_of_traces_that_ship_stand() -> None:
+    # Studies name them: they must not change but with the traces.
+    assert load("sort").digest.startswith("fda2c5434fcfd53e")
+
+
+FLUSHES = replace(small(), kind=np.full(200, AccessKind.FLUSH, np.uint8))
+
+
+@pytest.mark.parametrize("trace", [small(20), small(200, instructions=0), FLUSHES])
 def test_trace_with_nothing_to_count_is_refused(trace: MemoryTrace, tmp_path: Path) -> None:
     write_memory_trace(trace, tmp_path / "little.npz")
 

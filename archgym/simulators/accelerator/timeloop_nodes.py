@@ -1,0 +1,177 @@
+"""Architectures in the form of Timeloop 0.4: a list of tagged nodes, outermost first.
+
+The meaning is that of Timeloop's front end (github.com/Accelergy-Project/timeloopfe,
+`common/version_transpilers/v4_to_v3.py`), which turns nodes into the chain that Timeloop's model
+has: where a node has more than one instance (`spatial`), a level that stores nothing stands above
+them, `inter_NAME_spatial`, over which loops are spread; members of a `!Parallel` follow each other,
+and each stores its own tensors.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, final
+
+from archgym.document import Node
+from archgym.simulators.accelerator.timeloop_components import (
+    Placed,
+    attributes_of,
+    items,
+    named,
+)
+
+__all__ = ["TAGS", "Constrained", "Nodes", "Spread", "nodes_of", "spread_name"]
+
+TAGS: Final = ("!Component", "!Container", "!Hierarchical", "!Nothing", "!Parallel")
+"""Tags that nodes of an architecture may have."""
+_LEAF_KEYS: Final = ("name", "class", "subclass", "attributes", "spatial", "constraints", "enabled")
+_KINDS: Final = ("temporal", "spatial", "dataspace")
+_MOST_INSTANCES: Final = 2**16
+
+
+@final
+@dataclass(frozen=True)
+class Spread:
+    """A level that stores nothing and spreads loops over instances below it."""
+
+    name: str
+    instances: int
+    mesh_x: int
+
+
+@final
+@dataclass(frozen=True)
+class Constrained:
+    """A constraint, the level that it is for, and what it says: how loops run, or what is kept."""
+
+    level: str
+    kind: str
+    node: Node
+    is_parallel: bool
+    """Whether the level stores what it is told to keep, and nothing else."""
+
+
+@final
+@dataclass
+class Nodes:
+    """The chain that nodes stand for, outermost first, and constraints in the order of the file."""
+
+    chain: list[Placed | Spread] = field(default_factory=list)
+    constraints: list[Constrained] = field(default_factory=list)
+    attributes: dict[str, Node] = field(default_factory=dict)
+    mesh: tuple[int, int] = (1, 1)
+
+
+def spread_name(name: str) -> str:
+    """The name of the level that spreads loops over instances of a node."""
+    return f"inter_{name}_spatial"
+
+
+def nodes_of(listed: Node, attributes: Mapping[str, Node]) -> Nodes:
+    """The chain of levels in a list of nodes.
+
+    Args:
+      listed: `nodes` of an architecture.
+      attributes: That all components have.
+
+    Raises:
+      FileFormatError: It holds something that is not modelled; the error names the line.
+    """
+    found = Nodes(attributes=dict(attributes))
+    _add_all(listed, found, None)
+    return found
+
+
+def _add_all(listed: Node, found: Nodes, taken: dict[str, str] | None) -> None:
+    """Adds nodes; `taken` holds what the members of a `!Parallel` store, with their names."""
+    for node in items(listed, "nodes"):
+        if node.tag in ("!Hierarchical", "!Parallel"):
+            if taken is not None:
+                raise node.refusal(f"a !Parallel may hold components only; got {node.tag}")
+            members = node.members(f"a {node.tag}", ("nodes",))
+            if "nodes" not in members:
+                raise node.refusal(f"a {node.tag} needs nodes; it has none")
+            _add_all(members["nodes"], found, {} if node.tag == "!Parallel" else None)
+        elif node.tag in ("!Component", "!Container"):
+            _add_leaf(node, found, taken)
+        elif node.tag != "!Nothing":
+            raise node.refusal(f"a node must be tagged {', '.join(TAGS)}; got {node.tag or 'none'}")
+
+
+def _add_leaf(node: Node, found: Nodes, taken: dict[str, str] | None) -> None:
+    is_container, is_parallel = node.tag == "!Container", taken is not None
+    members = node.members(f"a {node.tag}", _LEAF_KEYS)
+    if "enabled" in members and not members["enabled"].flag("enabled"):
+        return
+    name, count = named(node, members)
+    if count != 1:
+        raise node.refusal("instances must be told by `spatial`; got a range of names")
+    fan_x, fan_y = _fan_out(members, name)
+    if is_parallel and (is_container or fan_x * fan_y != 1):
+        raise node.refusal("a !Parallel may hold components without `spatial` only")
+    own = attributes_of(members)
+    x, y = found.mesh
+    if fan_x * fan_y != 1:
+        found.chain.append(Spread(spread_name(name), x * y, x))
+    x, y = found.mesh = x * fan_x, y * fan_y
+    if x * y > _MOST_INSTANCES:
+        raise node.refusal(f"there may be up to {_MOST_INSTANCES} of {name!r}; got {x * y}")
+    if is_container:
+        found.attributes |= own
+    else:
+        _add_component(node, name, own, found)
+    constraints = _constraints(members)
+    if taken is not None:
+        _part_tensors(node, name, constraints.get("dataspace"), taken)
+    for kind, constraint in constraints.items():
+        is_spread = kind == "spatial"
+        if is_container and not is_spread:
+            raise constraint.refusal(f"{kind} constraints of a !Container are not modelled")
+        if is_spread and fan_x * fan_y == 1:
+            # Loops over one instance are all of one round.
+            continue
+        level = spread_name(name) if is_spread else name
+        found.constraints.append(Constrained(level, kind, constraint, is_parallel))
+
+
+def _add_component(node: Node, name: str, own: dict[str, Node], found: Nodes) -> None:
+    members = node.members("a component")
+    if "class" not in members:
+        raise node.refusal(f"component {name!r} needs a class; it has none")
+    for key in ("meshX", "meshY", "instances"):
+        if key in own:
+            raise own[key].refusal(f"instances must be told by `spatial`; got the attribute {key}")
+    x, y = found.mesh
+    mesh = {"meshX": Node(node.path, node.line, x), "meshY": Node(node.path, node.line, y)}
+    kind = members.get("subclass", members["class"])
+    placed = {**own, **mesh}
+    found.chain.append(Placed(name, node, kind, x * y, placed, {**found.attributes, **placed}))
+
+
+def _fan_out(members: Mapping[str, Node], name: str) -> tuple[int, int]:
+    if "spatial" not in members:
+        return 1, 1
+    spatial = members["spatial"].members(f"spatial of {name!r}", ("meshX", "meshY"))
+    fan_x, fan_y = (
+        spatial[key].whole(key, 1, _MOST_INSTANCES) if key in spatial else 1
+        for key in ("meshX", "meshY")
+    )
+    return fan_x, fan_y
+
+
+def _constraints(members: Mapping[str, Node]) -> Mapping[str, Node]:
+    return members["constraints"].members("constraints", _KINDS) if "constraints" in members else {}
+
+
+def _part_tensors(node: Node, name: str, constraint: Node | None, taken: dict[str, str]) -> None:
+    """Notes what a member of a `!Parallel` stores, which no other member may."""
+    told = {} if constraint is None else constraint.members("dataspace")
+    kept = told.get("keep") or told.get("keep_only")
+    if kept is None:
+        raise node.refusal(f"{name!r} in a !Parallel needs a dataspace constraint with `keep`")
+    for item in kept.value if isinstance(kept.value, tuple) else (kept,):
+        tensor = item.text("keep")
+        if taken.setdefault(tensor, name) != name:
+            raise kept.refusal(
+                f"members of a !Parallel must store different tensors; {tensor[:20]} is in "
+                f"{taken[tensor]!r} too"
+            )

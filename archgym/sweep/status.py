@@ -1,0 +1,148 @@
+"""How far a sweep is, found out from its folder alone, also while another process runs it."""
+
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, final
+
+from archgym.errors import ArchGymError
+from archgym.folder import STUDY_NAME
+from archgym.lease import Writer, current_writer, last_writer
+from archgym.studylog import read_state
+from archgym.sweep.plan import Run, read_recorded_plan
+from archgym.sweep.run import read_failures, standing
+
+__all__ = ["RunStatus", "SweepStatus", "read_status"]
+
+# chosen: a study notes how far it is every second; a shared file system may show it later.
+_FRESH_S = 60.0
+
+Status = Literal["finished", "running", "failed", "interrupted", "waiting"]
+
+
+@final
+@dataclass(frozen=True)
+class RunStatus:
+    """How far a run is."""
+
+    run: Run
+    status: Status
+    evaluations: int
+    """As its study last noted."""
+    failure: str | None = None
+    writer: Writer | None = None
+    """Who runs it."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As data."""
+        return {
+            "run": self.run.id,
+            "task": self.run.task.label,
+            "agent": self.run.label,
+            "seed": self.run.seed,
+            "status": self.status,
+            "evaluations": self.evaluations,
+            "budget": self.run.budget,
+            "failure": self.failure,
+            "writer": None if self.writer is None else str(self.writer),
+        }
+
+
+@final
+@dataclass(frozen=True)
+class SweepStatus:
+    """How far a sweep is."""
+
+    folder: Path
+    driver: Writer | None
+    """Who runs it; None where nobody does."""
+    runs: tuple[RunStatus, ...]
+
+    @property
+    def evaluations(self) -> int:
+        """Of all runs."""
+        return sum(run.evaluations for run in self.runs)
+
+    @property
+    def goal(self) -> int:
+        """Evaluations that there will be, where every run reaches its budget."""
+        return sum(
+            run.evaluations if run.status == "finished" else run.run.budget for run in self.runs
+        )
+
+    def counts(self) -> dict[str, int]:
+        """Runs by their status."""
+        known: tuple[Status, ...] = ("finished", "running", "failed", "interrupted", "waiting")
+        return {status: sum(run.status == status for run in self.runs) for status in known}
+
+    def to_json(self) -> dict[str, Any]:
+        """As data."""
+        parts: dict[tuple[str, str], list[RunStatus]] = {}
+        for run in self.runs:
+            parts.setdefault((run.run.task.label, run.run.label), []).append(run)
+        return {
+            "folder": str(self.folder),
+            "driver": None if self.driver is None else str(self.driver),
+            "runs": len(self.runs),
+            **self.counts(),
+            "evaluations": self.evaluations,
+            "goal": self.goal,
+            "parts": [
+                {
+                    "task": task,
+                    "agent": agent,
+                    "runs": len(runs),
+                    **SweepStatus(self.folder, None, tuple(runs)).counts(),
+                    "evaluations": sum(run.evaluations for run in runs),
+                }
+                for (task, agent), runs in parts.items()
+            ],
+            "studies": [run.to_json() for run in self.runs],
+        }
+
+
+def read_status(folder: str | Path) -> SweepStatus:
+    """How far a sweep is; nothing is changed.
+
+    Raises:
+      FileFormatError: The folder is no sweep's.
+      StorageError: It cannot be read.
+    """
+    folder = Path(folder)
+    plan = read_recorded_plan(folder)
+    failures = read_failures(folder)
+    driver = current_writer(folder)
+    return SweepStatus(
+        folder, driver, tuple(_status(folder / run.id, run, failures) for run in plan.runs())
+    )
+
+
+def _status(folder: Path, run: Run, failures: Mapping[str, str]) -> RunStatus:
+    if not (folder / STUDY_NAME).is_file():
+        failure = failures.get(run.id)
+        return RunStatus(run, "waiting" if failure is None else "failed", 0, failure)
+    try:
+        is_finished, evaluations = standing(folder, run)
+    except ArchGymError as error:
+        return RunStatus(run, "failed", 0, str(error))
+    if is_finished:
+        return RunStatus(run, "finished", evaluations)
+    writer = current_writer(folder) or _writer_elsewhere(folder)
+    if writer is not None:
+        return RunStatus(run, "running", evaluations, writer=writer)
+    failure = failures.get(run.id)
+    return RunStatus(run, "interrupted" if failure is None else "failed", evaluations, failure)
+
+
+def _writer_elsewhere(folder: Path) -> Writer | None:
+    """Another machine's writer, whose lock may not reach here, where it noted something lately."""
+    writer, state = last_writer(folder), read_state(folder) or {}
+    if writer is None or writer.host == socket.gethostname() or state.get("status") != "running":
+        return None
+    with suppress(ValueError, TypeError, KeyError):
+        age_s = (datetime.now(UTC) - datetime.fromisoformat(state["updated"])).total_seconds()
+        return writer if abs(age_s) < _FRESH_S else None
+    return None

@@ -1,0 +1,18 @@
+"""Compiles the kernels of all simulators, which else each process that tests would compile.
+
+Run as `python tests/compile_kernels.py`, in an environment that has the dependencies.
+"""
+
+from archgym.discovery import simulator_class, simulator_names
+from archgym.task import Task
+
+
+def main() -> None:
+    """Makes a task of each simulator in each fidelity: it simulates the default design."""
+    for name in simulator_names():
+        for fidelity in simulator_class(name).fidelity_names:
+            Task.make(name, fidelity=fidelity)
+
+
+if __name__ == "__main__":
+    main()
