@@ -1,33 +1,43 @@
 """Writes the data, picture and tables of docs/lottery.md from the sweep that it tells of.
 
-`python benchmarks/lottery.py runs/lottery tables/*.parquet`
+`python benchmarks/lottery.py runs/lottery tables/*.parquet`; several sweeps are read as one.
 """
 
 import csv
 import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from archgym.report import Evidence, Findings, find, read_evidence
 from archgym.report.defaults import has_defaults
-from archgym.statistics import expected_best_of, scores
+from archgym.report.evidence import TaskEvidence
+from archgym.statistics import expected_best_of, scores, stratified_bootstrap
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 # Okabe and Ito, Color Universal Design, 2008, without the yellow that a white page hides.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#AA4499")
 RESAMPLES = 2000
 TRIAL_SEEDS = 3
-"""Seeds by which the best draw is chosen; the others judge it."""
+"""Seeds by which the best setting is chosen; the others judge it."""
+SHOWN = {
+    "scores": ("agent", "runs", "IQM score", "low", "high", "optimality gap"),
+    "lottery": (
+        *("agent", "draws", "seeds", "best draw", "median draw", "worst draw", "P90 - P10"),
+        *("hyperparameters [%]", "task [%]", "draw x task [%]", "seed [%]"),
+    ),
+    "tuning": ("agent", "defaults", "tuned elsewhere", "tuned in place", "low", "high"),
+}
+"""Columns of a report's tables that the page shows."""
 
 
 class Scores:
     """Scores of one agent's settings, the defaults first: (n_settings, n_tasks, n_seeds)."""
 
     def __init__(self, evidence: Evidence, findings: Findings, agent: str) -> None:
-        """Takes the runs of an agent, all of which must have finished."""
+        """Takes an agent's runs, on the seeds that all its settings have on all tasks."""
         by_label: dict[str, dict[tuple[int, int], float]] = {}
         self.hyperparameters: dict[str, str] = {}
         defaults = []
@@ -43,7 +53,8 @@ class Scores:
                 if has_defaults(agent, run.hyperparameters):
                     defaults.append(run.label)
         self.labels = sorted(by_label, key=lambda label: (label not in defaults, label))
-        seeds = sorted({seed for _, seed in by_label[self.labels[0]]})
+        shared = set.intersection(*(set(own) for own in by_label.values()))
+        seeds = sorted({seed for _, seed in shared})
         tasks = range(len(evidence.tasks))
         self.table = np.array(
             [[[by_label[each][t, s] for s in seeds] for t in tasks] for each in self.labels]
@@ -55,9 +66,10 @@ class Scores:
         return np.asarray(self.table[1:])
 
 
-def main(sweep: Path, tables: Sequence[Path]) -> None:
-    """Reads the sweep and writes everything."""
-    evidence = read_evidence([sweep], tables)
+def main(paths: Sequence[Path]) -> None:
+    """Reads sweeps and tables and writes everything."""
+    tables = [path for path in paths if path.suffix == ".parquet"]
+    evidence = read_evidence([path for path in paths if path not in tables], tables)
     findings = find(evidence, is_evaluating=False)
     agents = list(dict.fromkeys(run.agent for task in evidence.tasks for run in task.runs))
     found = {agent: Scores(evidence, findings, agent) for agent in agents}
@@ -66,20 +78,19 @@ def main(sweep: Path, tables: Sequence[Path]) -> None:
     draw(found, drawn)
     for line in findings.verdict:
         print(f"- {line}")
-    for name in ("scores", "lottery", "tuning"):
-        for table in findings.tables:
-            if table.name == name:
-                print_table(table.columns, table.rows)
+    for table in findings.tables:
+        if table.name in SHOWN:
+            places = [
+                place for place, name in enumerate(table.columns) if name in SHOWN[table.name]
+            ]
+            columns = [table.columns[place] for place in places]
+            print_table(columns, [[row[place] for place in places] for row in table.rows])
     print_table(
-        (
-            "agent",
-            "optimum on how many tasks",
-            "best draw of each task",
-            "chosen by 3 seeds",
-            "low",
-            "high",
-        ),
-        [(agent, *tuned_in_hindsight(own.table)) for agent, own in drawn.items()],
+        ("agent", "evaluations", "optimum found on", "by chance", "chosen by 3 seeds", "interval"),
+        [
+            (agent, *in_hindsight(own.table, evidence, findings.protocol.budget))
+            for agent, own in drawn.items()
+        ],
     )
     print_table(
         ("a draw of … beats one of", *drawn),
@@ -88,54 +99,70 @@ def main(sweep: Path, tables: Sequence[Path]) -> None:
             for a, own in drawn.items()
         ],
     )
-    print_table(
-        ("agent", *(task.label for task in evidence.tasks)),
-        [
-            (
-                agent,
-                *(
-                    f"{d:.3f} / {b:.3f}"
-                    for d, b in zip(
-                        own.table[0].mean(axis=1), own.table.mean(axis=2).max(axis=0), strict=True
-                    )
-                ),
-            )
-            for agent, own in found.items()
-        ],
-    )
+    print_table(("agent", *(task.label for task in evidence.tasks)), by_task(found))
 
 
-def tuned_in_hindsight(table: np.ndarray) -> tuple[str | float, ...]:
-    """What the best of all settings reaches on each task, and what one chosen by seeds does.
+def by_task(found: Mapping[str, Scores]) -> list[tuple[str, ...]]:
+    """Mean scores on each task of the defaults, and of the setting that is best there."""
+    rows = []
+    for agent, own in found.items():
+        means = own.table.mean(axis=2)
+        pairs = zip(means[0], means.max(axis=0), strict=True)
+        rows.append((agent, *(f"{default:.3f} / {best:.3f}" for default, best in pairs)))
+    return rows
 
-    The first is what the published study looks at; it takes the luckiest of all settings and seeds.
-    The second chooses by the first seeds and is judged by the others, so that luck does not count;
-    what the choice cost is not charged. Its interval resamples tasks and the judging seeds.
+
+def in_hindsight(table: np.ndarray, evidence: Evidence, budget: int) -> tuple[str | float, ...]:
+    """On how many tasks any setting and seed found the optimum, and what a chosen setting does.
+
+    The first is what the published study looks at, and takes the luckiest of many runs; beside it
+    stands what as many evaluations of random search are expected to find. The second chooses by the
+    first seeds and is judged by the others, so that luck does not count; what the choice cost is
+    not charged. Its interval resamples tasks and the judging seeds.
     """
-    best = table.max(axis=(0, 2))
+    n_settings, n_tasks, n_seeds = table.shape
+    evaluations = n_settings * n_seeds * budget
+    n_proven = int((table.max(axis=(0, 2)) > 1 - 1e-9).sum())
+    by_chance = sum(chance_of_optimum(task, evaluations) for task in evidence.tasks)
+    found = (f"{evaluations:,}", f"{n_proven} of {n_tasks}", f"{by_chance:.1f}")
+    if n_seeds <= TRIAL_SEEDS:
+        return *found, "–", ""
     chosen = table[:, :, :TRIAL_SEEDS].mean(axis=2).argmax(axis=0)
-    judged = table[chosen, np.arange(table.shape[1]), TRIAL_SEEDS:]
+    judged = table[chosen, np.arange(n_tasks), TRIAL_SEEDS:]
     rng = np.random.default_rng(0)
-    n_tasks, n_seeds = judged.shape
+    n_judging = n_seeds - TRIAL_SEEDS
     rows = rng.integers(0, n_tasks, (RESAMPLES, n_tasks))[:, :, None]
-    columns = rng.integers(0, n_seeds, (RESAMPLES, n_tasks, n_seeds))
+    columns = rng.integers(0, n_judging, (RESAMPLES, n_tasks, n_judging))
     low, high = np.quantile(judged[rows, columns].mean(axis=(1, 2)), [0.025, 0.975])
-    n_proven = int((best > 1 - 1e-9).sum())
-    return f"{n_proven} of {n_tasks}", float(best.mean()), float(judged.mean()), low, high
+    return *found, float(judged.mean()), f"{low:.3f}–{high:.3f}"
 
 
-def beats(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Chance that a draw of one agent has a better mean score than a draw of another."""
-    a, b = ours.mean(axis=(1, 2)), theirs.mean(axis=(1, 2))
-    gap = a[:, None] - b[None, :]
-    return float(((gap > 0) + 0.5 * (gap == 0)).mean())
+def chance_of_optimum(task: TaskEvidence, evaluations: int) -> float:
+    """Chance that so many designs drawn without replacement hold an optimum of a task."""
+    assert task.known is not None, "every task needs its table"
+    n, n_others = len(task.known.rewards), len(task.known.rewards) - task.known.n_ties
+    if evaluations > n_others:
+        return 1.0
+    places = np.arange(evaluations)
+    return float(-np.expm1(np.log((n_others - places) / (n - places)).sum()))
+
+
+def beats(ours: np.ndarray, theirs: np.ndarray) -> str:
+    """Chance that a draw of one agent has a better mean score than a draw of another.
+
+    Over the seeds that both have; the interval resamples draws.
+    """
+    n_seeds = min(ours.shape[2], theirs.shape[2])
+    a, b = (table[:, :, :n_seeds].mean(axis=(1, 2)) for table in (ours, theirs))
+    chance = stratified_bootstrap("improvement", [a], [b])
+    return f"{chance.value:.2f} ({chance.low:.2f}–{chance.high:.2f})"
 
 
 def write_data(evidence: Evidence, found: dict[str, Scores]) -> None:
     """Every run's score, a line for each setting on each task; and the settings."""
     with (DOCS / "data" / "lottery.csv").open("w", newline="") as handle:
         writer = csv.writer(handle, lineterminator="\n")
-        n_seeds = next(iter(found.values())).table.shape[2]
+        n_seeds = max(own.table.shape[2] for own in found.values())
         writer.writerow(("setting", "task", *(f"seed_{n}" for n in range(n_seeds))))
         for own in found.values():
             for label, by_task in zip(own.labels, own.table, strict=True):
@@ -212,4 +239,4 @@ def _cell(value: object) -> str:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), [Path(path) for path in sys.argv[2:]])
+    main([Path(path) for path in sys.argv[1:]])
