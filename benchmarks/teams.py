@@ -151,15 +151,23 @@ def print_scores(study: Study) -> None:
 
 
 def print_pairs(found: dict[tuple[str, str], list[tuple[Interval, float, str]]]) -> None:
-    """Prints the comparisons."""
-    print("\n| | evaluations | chance to be better | interval | p | verdict |\n|" + "---|" * 6)
+    """Prints the comparisons, with a star where there is a difference."""
+    names = [*(f"{budget:,}" for budget in BUDGETS), "along the run"]
+    print("\n| chance to be better | " + " | ".join(names) + " |")
+    print("|" + "---|" * (len(names) + 1))
     for (a, b), rows in found.items():
-        names = [*(f"{budget:,}" for budget in BUDGETS), "along the run"]
-        for name, (chance, p_value, verdict) in zip(names, rows, strict=True):
-            print(
-                f"| {a} against {b} | {name} | {chance.value:.2f} | "
-                f"{chance.low:.2f}–{chance.high:.2f} | {p_value:.4f} | {verdict} |"
-            )
+        cells = [
+            f"{chance.value:.2f} ({chance.low:.2f}–{chance.high:.2f})"
+            + ("" if verdict == "no difference" else " *")
+            for chance, _, verdict in rows
+        ]
+        print(f"| {a} against {b} | " + " | ".join(cells) + " |")
+    for (a, b), rows in found.items():
+        verdicts = "; ".join(
+            f"{name}: {verdict}, p = {p_value:.4f}"
+            for name, (_, p_value, verdict) in zip(names, rows, strict=True)
+        )
+        print(f"- {a} against {b}: {verdicts}")
 
 
 def write_data(study: Study) -> None:
