@@ -2,7 +2,8 @@
 
 Numba's own cache looks only at the file of the cached function, so a changed callee in another
 file would go unnoticed. Here the cache folder's name carries a hash of every source file in the
-function's folder; folders of other hashes are pruned once they are old.
+function's folder, and of the folders of simulators that it imports from; folders of other hashes
+are pruned once they are old.
 """
 
 import fcntl
@@ -10,6 +11,7 @@ import functools
 import hashlib
 import logging
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -43,6 +45,8 @@ Announce = Callable[[str, float], None]
 _OPTIONS: Final[dict[str, Any]] = {"error_model": "numpy", "nogil": True, "_nrt": False}
 _PRUNE_AFTER_S: Final = 14 * 24 * 3600.0  # chosen: two weeks, longer than a branch is left alone
 _TURNS: Final = 10.0  # chosen: a machine so much slower than ours, or so loaded, compiles by itself
+_SIMULATORS: Final = Path(__file__).parent / "simulators"
+_IMPORTED: Final = re.compile(rb"^from archgym\.simulators\.(\w+)", re.MULTILINE)
 _announcers: list[Announce] = []
 
 
@@ -153,9 +157,16 @@ def cache_folder(sources: Path) -> Path:
 
 def _sources_hash(sources: Path) -> str:
     digest = hashlib.sha256()
+    others: set[str] = set()
     for path in sorted(sources.glob("*.py")):
+        content = path.read_bytes()
         digest.update(path.name.encode())
-        digest.update(path.read_bytes())
+        digest.update(content)
+        others |= {name.decode() for name in _IMPORTED.findall(content)}
+    for name in sorted(others - {sources.name}):
+        for path in sorted((_SIMULATORS / name).glob("*.py")):
+            digest.update(f"{name}/{path.name}".encode())
+            digest.update(path.read_bytes())
     digest.update(str(sources.resolve()).encode())
     return digest.hexdigest()[:16]
 

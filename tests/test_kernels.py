@@ -131,6 +131,22 @@ def test_folder_carries_a_hash_of_all_sources(
     assert before != after
 
 
+def test_folder_carries_a_hash_of_the_simulators_that_sources_import_from(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARCHGYM_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr("archgym.kernels._SIMULATORS", tmp_path)
+    (sources / "a.py").write_text("from archgym.simulators.other.b import f\n")
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "b.py").write_text("f = 1\n")
+    before = cache_folder(sources)
+    (other / "b.py").write_text("f = 2\n")
+    cache_folder.cache_clear()
+
+    assert cache_folder(sources) != before
+
+
 def test_old_folders_of_other_sources_are_pruned(
     sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

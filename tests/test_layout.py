@@ -35,7 +35,17 @@ ALLOWED = {
 # The program's entry, and the registration with Gymnasium that `import archgym` promises.
 EXCEPTIONS = {("__main__.py", "cli"), ("__init__.py", "envs")}
 
-HEAVY = ("numpy", "numba", "pandas", "pyarrow", "scipy", "sklearn", "optuna", "torch", "ray")
+HEAVY: tuple[str, ...] = (
+    "numpy",
+    "numba",
+    "pandas",
+    "pyarrow",
+    "scipy",
+    "sklearn",
+    "optuna",
+    "torch",
+    "ray",
+)
 HEAVY += ("gymnasium", "matplotlib", "plotly", "stable_baselines3")
 
 

@@ -16,7 +16,7 @@ from tests.toys import ToySimulator, toy_task
 def sphere(n: int, k: int, rng: np.random.Generator) -> np.ndarray:
     """Points none of which dominates another."""
     points = np.abs(rng.normal(size=(n, k)))
-    return points / np.linalg.norm(points, axis=1, keepdims=True)
+    return np.asarray(points / np.linalg.norm(points, axis=1, keepdims=True))
 
 
 def random_points(n: int, k: int, rng: np.random.Generator) -> dict[str, np.ndarray]:

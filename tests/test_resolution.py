@@ -61,7 +61,7 @@ def test_earlier_constraint_counts_and_none_is_last() -> None:
 
 @pytest.mark.parametrize("kind", [np.int64, np.int8, np.uint64, np.uint8])
 def test_indices_of_any_whole_kind_are_checked(kind: type) -> None:
-    high = np.array([[0, 0, 0, 11, 0]], dtype=kind)
+    high: np.ndarray = np.array([[0, 0, 0, 11, 0]], dtype=kind)
 
     SPACE.check_indices(high - high.dtype.type(1) * (high > 0))
     with pytest.raises(InvalidDesignError, match="must be 0 to 10; got 11"):

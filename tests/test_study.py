@@ -302,7 +302,9 @@ class EndingAgent(UnreplayableAgent):
 
     name = "ending"
 
-    def search(self, evaluate: Evaluate, task: Task) -> None:
+    def search(  # type: ignore[misc]  # final: an agent that ends is none of ours
+        self, evaluate: Evaluate, task: Task
+    ) -> None:
         for _ in range(3):
             evaluate(self.ask())
 

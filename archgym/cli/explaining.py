@@ -31,6 +31,8 @@ __all__ = ["explain"]
 
 # chosen: more rows hide those that matter.
 _SHOWN_KNOBS = 12
+# What the table's four decimals would show as 0.
+_SHOWN_CHANGE = 5e-5
 _DEFAULT = "default"
 _VERBS = {
     "sum": "is the sum of",
@@ -197,7 +199,11 @@ def _write_knobs(found: "Explanation") -> None:
         )
     say()
     rows = []
-    for knob, own in list(found.by_knob().items())[:_SHOWN_KNOBS]:
+    idle = []
+    for knob, own in found.by_knob().items():
+        if max(abs(change.reward - found.reward) for change in own) < _SHOWN_CHANGE:
+            idle.append(knob)
+            continue
         low = min(own, key=lambda change: change.reward)
         high = max(own, key=lambda change: change.reward)
         rows.append(
@@ -211,7 +217,11 @@ def _write_knobs(found: "Explanation") -> None:
             )
         )
     columns = ("knob", "is", "best other", "reward", "worst other", "reward ")
-    table(columns, rows, right=("reward", "reward "))
+    table(columns, rows[:_SHOWN_KNOBS], right=("reward", "reward "))
+    if len(rows) > _SHOWN_KNOBS:
+        say(f"And {len(rows) - _SHOWN_KNOBS} more knobs that move it less; --json has all.")
+    if idle:
+        say(f"Knobs that do not move the reward: {', '.join(idle)}.")
 
 
 def _moved(found: "Explanation", change: "Change") -> str:

@@ -16,6 +16,7 @@ from archgym.errors import InvalidArgumentError, StorageError
 
 __all__ = ["validate"]
 
+_MET = "met"
 _NOTES = "note"
 
 
@@ -49,6 +50,7 @@ def validate(
         write_json({"simulator": simulator, "rows": rows, "problems": list(result.problems)})
     else:
         _write_table(result.columns, result.rows)
+        _say_how_many_are_met(result.columns, result.rows)
         say("It is as good as it was." if not result.problems else "It has got worse:")
         for problem in result.problems:
             say(f"  {problem}")
@@ -75,6 +77,16 @@ def _write_table(columns: Sequence[str], rows: Sequence[Sequence[str | int | flo
         say(f"{_NOTES} {at}: {text}")
     if notes:
         say()
+
+
+def _say_how_many_are_met(
+    columns: Sequence[str], rows: Sequence[Sequence[str | int | float]]
+) -> None:
+    """Says it where each row is met or not; what follows tells only of what got worse."""
+    found = [row[columns.index(_MET)] for row in rows] if _MET in columns else []
+    found = [cell for cell in found if cell != ""]
+    if found and all(isinstance(cell, str) for cell in found):
+        say(f"{found.count('yes')} of {len(found)} rows are met.")
 
 
 def _module(simulator: str) -> ModuleType:

@@ -15,7 +15,7 @@ import ray._private.worker as ray_worker
 
 from archgym.errors import ArchGymError
 
-__all__ = ["RAY", "children", "quiet"]
+__all__ = ["RAY", "children", "hurry_shutdown", "quiet"]
 
 # chosen: Ray gives up starting after 30 s, which a busy machine needs more than of.
 _STARTS = 3
@@ -122,7 +122,7 @@ class _SharedRay:
             if not self._n and self._thread is not None:
                 thread, self._thread = self._thread, None
                 if is_hurried:
-                    _hurry_shutdown()
+                    hurry_shutdown()
                 ray.shutdown()
                 thread.is_over.set()
 
@@ -142,7 +142,7 @@ class _SharedRay:
         self._thread = thread
 
 
-def _hurry_shutdown() -> None:
+def hurry_shutdown() -> None:
     """Has Ray, when it shuts down next, kill its processes, which have nothing to save."""
     node: Any = ray_worker._global_node
     if node is None:
@@ -201,7 +201,7 @@ class _RayThread(threading.Thread):
             return
         if self.is_over.is_set():
             # Whoever wanted it has been interrupted meanwhile.
-            _hurry_shutdown()
+            hurry_shutdown()
             ray.shutdown()
         self.is_over.wait()
 

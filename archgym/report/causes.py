@@ -18,8 +18,8 @@ _MIN_DESIGNS = 8
 _MAX_DESIGNS = 64
 # Sums of doubles differ by some 1e-15; simulators may store less exact ones.
 _ROUNDING = 1e-7
-# chosen: weaker ones explain less than a quarter of the ranks' variance.
-_MIN_CORRELATION = 0.5
+# chosen: weaker ones explain less than half of the ranks' variance.
+_MIN_CORRELATION = 0.7
 
 
 @final
@@ -71,13 +71,14 @@ def causes(values: np.ndarray, specs: Sequence[MetricSpec]) -> list[Causes]:
         ]
         kind: Literal["sum", "largest", "product", "part"] | None
         kind, parts = _relation(tried, place, others)
-        if kind is None and (factors := _factors(tried, place, specs)):
-            found.append(Causes(spec.name, "product", factors, len(tried)))
-            continue
         if kind is None:
             parts = [p for p in others if specs[p].name.endswith(f"_{spec.name}")]
             parts = [p for p in parts if (tried[:, p] <= tried[:, place]).all()]
-            kind = "part" if parts else None
+            # A share of one thing is no part of a share of another.
+            kind = "part" if parts and spec.unit != "%" else None
+        if kind is None and (factors := _factors(tried, place, specs)):
+            found.append(Causes(spec.name, "product", factors, len(tried)))
+            continue
         if kind is not None:
             total = tried[0, place]
             named = [

@@ -7,7 +7,6 @@ from typing import final
 import numpy as np
 
 from archgym.errors import ArchGymError
-from archgym.pareto import front
 from archgym.report.evidence import TaskEvidence
 from archgym.report.explain import Change, Explanation, explain, tradeoffs
 from archgym.report.repeating import evaluate_command
@@ -118,13 +117,12 @@ def _task(evidence: TaskEvidence) -> Task:
 
 def _front(evidence: TaskEvidence, best: Explanation) -> list[np.ndarray]:
     """Designs of the front, evenly spread, but the best one."""
-    terms, indices = evidence.stacked("terms"), evidence.stacked("indices")
-    if terms.shape[1] < 2:
+    if len(evidence.objective.terms) < 2:
         return []
-    built = np.flatnonzero(np.isfinite(terms).all(axis=1))
-    rows = built[front(terms[built])]
-    _, first = np.unique(terms[rows], axis=0, return_index=True)
-    ordered = indices[rows[first]].astype(np.int64)
+    rows = evidence.front_rows
+    terms = evidence.stacked("terms")[rows]
+    ordered = evidence.stacked("indices")[rows[np.argsort(terms[:, 0], kind="stable")]]
+    ordered = ordered.astype(np.int64)
     ordered = ordered[(ordered != best.indices).any(axis=1)]
     chosen = np.linspace(0, len(ordered) - 1, min(_MAX_FRONT, len(ordered))).astype(np.int64)
     return list(ordered[chosen])

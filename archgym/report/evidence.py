@@ -14,7 +14,7 @@ from archgym.errors import InvalidArgumentError
 from archgym.front import study_objective
 from archgym.metrics import MetricSpec
 from archgym.objective import Objective
-from archgym.pareto import reference_point
+from archgym.pareto import front, reference_point
 from archgym.report.defaults import has_defaults
 from archgym.space import DesignSpace
 from archgym.studylog import StudyLog, read_study
@@ -37,6 +37,16 @@ __all__ = [
 MANY_DRAWS = 8
 """Settings of one agent beside its defaults that are compared in the lottery alone. Chosen: more
 would hide the agents, and the best of many is best by luck."""
+
+
+def undominated(terms: np.ndarray) -> np.ndarray:
+    """Rows of terms that no other row beats, in their order; of equal ones the first."""
+    built = np.flatnonzero(np.isfinite(terms).all(axis=1))
+    if not len(built):
+        return built
+    rows = built[front(terms[built])]
+    _, first = np.unique(terms[rows], axis=0, return_index=True)
+    return np.asarray(rows[np.sort(first)])
 
 
 @final
@@ -71,6 +81,11 @@ class RunEvidence:
     def curve(self) -> np.ndarray:
         """Best reward so far, (n,)."""
         return np.asarray(np.maximum.accumulate(self.reward))
+
+    @cached_property
+    def front_rows(self) -> np.ndarray:
+        """Evaluations that no other of the run beats in all terms; of equal ones the first."""
+        return undominated(self.terms)
 
     def at(self, budget: int) -> float:
         """Best reward after so many evaluations; NaN where the run has not come there."""
@@ -126,6 +141,15 @@ class TaskEvidence:
             return None
         run = self.runs[int(np.argmax(ends))]
         return run, int(np.argmax(run.reward))
+
+    @cached_property
+    def front_rows(self) -> np.ndarray:
+        """Evaluations of all runs, one after the other, that are on their front together."""
+        starts = np.cumsum([0, *(len(run.reward) for run in self.runs)])
+        own = [start + run.front_rows for start, run in zip(starts, self.runs, strict=False)]
+        rows = np.concatenate(own)
+        terms = np.concatenate([run.terms[run.front_rows] for run in self.runs])
+        return np.asarray(rows[undominated(terms)])
 
     def stacked(self, name: str) -> np.ndarray:
         """A column of all runs, one after the other."""

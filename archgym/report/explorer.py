@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from archgym.pareto import front
 from archgym.report.evidence import TaskEvidence
 
 __all__ = ["explorer"]
@@ -30,12 +29,9 @@ def explorer(task: TaskEvidence, name: str, n_tasks: int) -> tuple[dict[str, Any
       Names, values and the front as JSON; columns of float32 and uint32, deflated, in base64.
     """
     reward, values = task.stacked("reward"), task.stacked("values")
-    indices, terms = task.stacked("indices"), task.stacked("terms")
+    indices = task.stacked("indices")
     built = np.flatnonzero(np.isfinite(reward))
-    best = built[front(terms[built])] if len(built) else built
-    # Of equal points on the front one is enough.
-    _, first = np.unique(terms[best], axis=0, return_index=True)
-    best = best[np.sort(first)]
+    best = task.front_rows
     rows = _sampled(reward, built, best, max(1000, _MOST // n_tasks))
     names = [term.metric for term in task.objective.terms]
     names += [spec.name for spec in task.metrics if spec.goal != "none"]
@@ -73,7 +69,7 @@ def _sampled(reward: np.ndarray, built: np.ndarray, best: np.ndarray, most: int)
         return built
     # The best design is on the front, though another of its terms may stand for it there.
     best = np.union1d(best[: most - 1], built[[np.argmax(reward[built])]])
-    rest = np.setdiff1d(built, best)
+    rest = built[~np.isin(built, best)]
     n = max(0, most - len(best))
     drawn = np.random.default_rng(0).choice(rest, size=min(n, len(rest)), replace=False)
     return np.sort(np.concatenate([best, drawn]))

@@ -11,7 +11,7 @@ from archgym.report.chosen import Chosen
 from archgym.report.evidence import TaskEvidence
 from archgym.report.findings import THRESHOLDS, Findings, found_front
 from archgym.report.importance import Importance
-from archgym.report.lottery import Lots, tuned_columns
+from archgym.report.lottery import KINDS, Lots, tuned_columns
 from archgym.report.protocol import Protocol
 
 __all__ = ["figures"]
@@ -94,7 +94,12 @@ def _lottery(found: Sequence[Lots]) -> dict[str, Any]:
             "name": "defaults",
             "x": [own.agent for own in defaults],
             "y": [float(own.scores[own.default].mean()) for own in defaults],
-            "marker": {"symbol": "diamond", "size": 11, "color": "#888888"},
+            "marker": {
+                "symbol": "diamond",
+                "size": 11,
+                "color": "#444444",
+                "line": {"color": "#ffffff", "width": 1.5},
+            },
         }
     )
     return {
@@ -110,15 +115,17 @@ def _lottery(found: Sequence[Lots]) -> dict[str, Any]:
 def _tuning(found: Sequence[Lots], protocol: Protocol) -> dict[str, Any]:
     by_agent = {own.agent: tuned_columns(own, protocol) for own in found}
     traces = []
-    for place, kind in enumerate(("defaults", "tuned elsewhere", "tuned in place")):
+    kinds_symbols = zip(KINDS, ("diamond", "circle", "square"), strict=True)
+    for place, (kind, symbol) in enumerate(kinds_symbols):
         own = {agent: kinds[kind].score for agent, kinds in by_agent.items() if kind in kinds}
         traces.append(
             {
-                "type": "bar",
+                "type": "scatter",
+                "mode": "markers",
                 "name": kind,
                 "x": list(own),
                 "y": [score.value for score in own.values()],
-                "marker": {"color": _COLOURS[place]},
+                "marker": {"color": _COLOURS[place], "size": 9, "symbol": symbol},
                 "error_y": {
                     "type": "data",
                     "symmetric": False,
@@ -128,12 +135,18 @@ def _tuning(found: Sequence[Lots], protocol: Protocol) -> dict[str, Any]:
                 },
             }
         )
+    shown = [tuned.score for kinds in by_agent.values() for tuned in kinds.values()]
+    low, high = min(s.low for s in shown), max(s.high for s in shown)
+    pad = 0.08 * (high - low) or 0.1
     return {
         "id": "figure-tuning",
         "title": "What tuning is worth",
         "note": "Scores of the table above, with their intervals.",
         "data": traces,
-        "layout": {"barmode": "group", "yaxis": {"title": {"text": "score"}}},
+        "layout": {
+            "scattermode": "group",
+            "yaxis": {"title": {"text": "score"}, "range": [low - pad, high + pad]},
+        },
     }
 
 

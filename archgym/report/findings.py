@@ -8,9 +8,9 @@ from typing import Any, final
 import numpy as np
 
 from archgym.errors import InvalidArgumentError
-from archgym.pareto import adrs, front, hypervolume
+from archgym.pareto import adrs, hypervolume
 from archgym.report.chosen import Chosen, choose, chosen_tables
-from archgym.report.evidence import MANY_DRAWS, Evidence, RunEvidence, TaskEvidence
+from archgym.report.evidence import MANY_DRAWS, Evidence, RunEvidence, TaskEvidence, undominated
 from archgym.report.health import health
 from archgym.report.importance import Importance, importance, importance_tables
 from archgym.report.improvement import random_means
@@ -421,9 +421,8 @@ def _within(task: TaskEvidence, protocol: Protocol) -> Table:
 
 def found_front(runs: Sequence[RunEvidence]) -> np.ndarray:
     """Terms of the designs of some runs that none of theirs beats, (m, n_terms)."""
-    terms = np.concatenate([run.terms for run in runs])
-    terms = np.unique(terms[np.isfinite(terms).all(axis=1)], axis=0)
-    return terms[front(terms)] if len(terms) else terms
+    terms = np.concatenate([run.terms[run.front_rows] for run in runs])
+    return np.asarray(terms[undominated(terms)])
 
 
 def _fronts(task: TaskEvidence, protocol: Protocol) -> Table:

@@ -15,7 +15,7 @@ from archgym.report.protocol import Protocol
 from archgym.report.table import Cell, Table
 from archgym.statistics import Interval, expected_best_of, expected_leader, scores, variance_split
 
-__all__ = ["COLUMNS", "Lots", "Tuned", "lots", "lottery_tables", "tuned_columns"]
+__all__ = ["COLUMNS", "KINDS", "Lots", "Tuned", "lots", "lottery_tables", "tuned_columns"]
 
 COLUMNS = (
     *("agent", "draws", "tasks", "seeds", "P90 - P10", "best draw", "median draw", "worst draw"),
@@ -28,7 +28,7 @@ _NOTE = (
     "k: the expected score of the best of k draws. Draws, tasks and seeds are those that every "
     "draw has."
 )
-_KINDS = ("defaults", "tuned elsewhere", "tuned in place")
+KINDS = ("defaults", "tuned elsewhere", "tuned in place")
 
 
 @final
@@ -220,13 +220,13 @@ def lottery_tables(found: list[Lots], protocol: Protocol) -> Iterator[Table]:
         "lottery", "Hyperparameter lottery", COLUMNS, tuple(_row(own) for own in drawn), _NOTE, 3
     )
     columns = ["agent", "tasks", "seeds", "draws"]
-    for kind in _KINDS:
+    for kind in KINDS:
         columns += [kind, "low", "high", "x random"]
     rows: list[tuple[Cell, ...]] = []
     for own in found:
         by_kind = tuned_columns(own, protocol)
         row: list[Cell] = [own.agent, *own.scores.shape[1:], len(own.draws)]
-        for kind in _KINDS:
+        for kind in KINDS:
             if kind not in by_kind:
                 row += [None] * 4
                 continue

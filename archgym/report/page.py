@@ -19,6 +19,9 @@ from archgym.report.table import Table
 
 __all__ = ["page"]
 
+# chosen: longer texts get a width, lest a column of commands makes them one word wide.
+_LONG = 20
+_RIGHT = ' class="n"'
 _GENERAL = ("scores", "improvement", "lottery", "tuning")
 _CONTROLS = """
 <div id="{id}" class="explorer">
@@ -237,7 +240,7 @@ def _table(table: Table) -> str:
         for place in range(len(table.columns))
     ]
     head = "".join(
-        f'<th scope="col" class="{"n" if number else ""}">{escape(column)}</th>'
+        f'<th scope="col"{_RIGHT if number else ""}>{escape(column)}</th>'
         for column, number in zip(table.columns, is_number, strict=True)
     )
     body = "".join(
@@ -282,7 +285,8 @@ def _cell(value: Any, decimals: int | None) -> str:
     if isinstance(value, str) and value.startswith("archgym "):
         return f'<td><code class="line">{escape(value)}</code></td>'
     if isinstance(value, bool | str):
-        return f"<td>{escape(str(value))}</td>"
+        width = ' class="long"' if len(str(value)) > _LONG else ""
+        return f"<td{width}>{escape(str(value))}</td>"
     if isinstance(value, int):
         return f'<td class="n">{value:,}</td>'
     if value is None or not math.isfinite(value):

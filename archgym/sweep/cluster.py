@@ -59,10 +59,11 @@ class RayCrew:
         try:
             import ray
 
-            from archgym.learning.rllib_ray import quiet
+            from archgym.learning.rllib_ray import hurry_shutdown, quiet
         except ImportError:
             raise MissingExtraError("ray", "cluster") from None
         self._ray: Any = ray
+        self._hurry = hurry_shutdown
         self._workers = workers
         self._origin = Origin.of(folder)
         self._runs: dict[Any, Run] = {}
@@ -131,6 +132,7 @@ class RayCrew:
             if waiting:
                 with suppress(Exception):
                     self._ray.wait(waiting, num_returns=len(waiting), timeout=_STOP_S)
+                self._hurry()
             self._runs, self._evaluations = {}, {}
             if self._is_ours:
                 # Those of a cluster that have not ended yet end with the connection.

@@ -275,6 +275,11 @@ class _Driver:
                 self._tell(crew)
                 self._lease.check()
             interruption.check()
+        except Exception:
+            interruption.hold_back()
+            # What a library makes of an interruption, such as a SystemError, is one.
+            interruption.check()
+            raise
         finally:
             interruption.hold_back()
             crew.stop()
@@ -295,7 +300,7 @@ class _Driver:
             problem = result.failure.removesuffix(".")
             raise StorageError(
                 f"The sweep has stopped since its runs cannot go on: {problem}. All that was "
-                f"logged is kept; then go on with: archgym sweep resume {self._folder}"
+                f"logged is kept; go on with: archgym sweep resume {self._folder}"
             )
         self._write_failures()
 

@@ -25,12 +25,13 @@ def covered(task: Task, designs: np.ndarray) -> float:
     low, high = terms.min(axis=0), terms.max(axis=0)
     draws = np.random.default_rng(0).uniform(low, high, size=(2000, len(low)))
     mine = terms_of(task, designs)
-    return float((draws[:, None] <= mine[None]).all(axis=2).any(axis=1).mean())
+    covered = np.asarray((draws[:, None] <= mine[None]).all(axis=2))
+    return float(covered.any(axis=1).mean())
 
 
 def terms_of(task: Task, designs: np.ndarray) -> np.ndarray:
     trials = task.trials(designs, task.evaluate(designs), np.zeros(len(designs), dtype=bool))
-    return trials.terms[trials.feasible]
+    return np.asarray(trials.terms[trials.feasible])
 
 
 def test_no_design_is_asked_for_twice_and_none_breaks_a_constraint() -> None:

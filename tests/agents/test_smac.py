@@ -47,7 +47,7 @@ def test_agent_is_listed_without_importing_smac() -> None:
 )
 def test_hyperparameter_that_cannot_be_is_refused(hyperparameter: dict[str, int]) -> None:
     with pytest.raises(InvalidArgumentError, match=f"`{next(iter(hyperparameter))}`"):
-        SmacAgent(MIXED.space, seed=0, **hyperparameter)  # type: ignore[arg-type]  # wrong
+        SmacAgent(MIXED.space, seed=0, **hyperparameter)
 
 
 @needs_smac

@@ -19,7 +19,7 @@ class CountingSimulator(ToySimulator):
 class QuickSimulator(CountingSimulator):
     """The same, quick however slow it is."""
 
-    simulate = quickened(CountingSimulator.simulate)  # type: ignore[assignment]
+    simulate = quickened(CountingSimulator.simulate)  # type: ignore[assignment, arg-type]
 
 
 def test_slow_simulator_simulates_a_few_designs_for_each_workload() -> None:
@@ -45,7 +45,7 @@ def test_slow_simulator_simulates_a_few_designs_for_each_workload() -> None:
 
 def test_quick_simulator_is_left_as_it_is() -> None:
     class Quick(CountingSimulator):
-        simulate = quickened(CountingSimulator.simulate, slow_s=10.0)  # type: ignore[assignment]
+        simulate = quickened(CountingSimulator.simulate, slow_s=10.0)  # type: ignore[assignment, arg-type]
 
     simulator = Quick()
     light = simulator.workload("light")

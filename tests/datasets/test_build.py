@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -225,8 +226,8 @@ def test_build_is_the_same_each_time(tmp_path: Path) -> None:
     for name in ("x", "y"):
         build_dataset(tmp_path / "a", tmp_path / name)
 
-    for name in ("README.md", "croissant.json", "SHA256SUMS", TRAIN):
-        assert (tmp_path / "x" / name).read_bytes() == (tmp_path / "y" / name).read_bytes()
+    for file in (Path("README.md"), Path("croissant.json"), Path("SHA256SUMS"), TRAIN):
+        assert (tmp_path / "x" / file).read_bytes() == (tmp_path / "y" / file).read_bytes()
 
 
 def test_empty_study_has_no_rows(tmp_path: Path) -> None:
@@ -301,7 +302,8 @@ def test_name_and_license_are_one_line(tmp_path: Path, name: str) -> None:
     search(tmp_path / "a")
     build_dataset(tmp_path / "a", tmp_path / "known")
 
-    for given in ({"name": name}, {"license": name}):
+    both: tuple[dict[str, Any], ...] = ({"name": name}, {"license": name})
+    for given in both:
         with pytest.raises(InvalidArgumentError, match=r"must be (one line|a text)") as caught:
             build_dataset(tmp_path / "a", tmp_path / "out", **given)
         assert len(str(caught.value).splitlines()) == 1

@@ -29,7 +29,14 @@ MAX_GROWTH_MB = 300
 MAX_SECONDS = 5.0
 
 _watching: list[Path] = []
-_FORBIDDEN = ("exec", "compile", "import", "marshal.loads", "pickle.find_class", "os.system")
+_FORBIDDEN: tuple[str, ...] = (
+    "exec",
+    "compile",
+    "import",
+    "marshal.loads",
+    "pickle.find_class",
+    "os.system",
+)
 _FORBIDDEN += ("subprocess.Popen", "os.exec", "os.fork", "os.posix_spawn", "ctypes.dlopen")
 _FORBIDDEN += ("socket.connect", "os.remove", "os.rename", "os.mkdir", "shutil.rmtree")
 
@@ -157,7 +164,7 @@ def test_mutants_beside_a_manifest_are_never_opened(dataset: Path, tmp_path: Pat
 
 
 def _metadata_mutants(about: dict[str, Any]) -> Iterator[bytes]:
-    wrong = [None, -1, 1.5, True, "x", [], {}, [[]], 10**30]
+    wrong: list[Any] = [None, -1, 1.5, True, "x", [], {}, [[]], 10**30]
     for key in about:
         yield json.dumps({name: part for name, part in about.items() if name != key}).encode()
         for value in wrong:
@@ -169,8 +176,8 @@ def _metadata_mutants(about: dict[str, Any]) -> Iterator[bytes]:
         for key in about[group][0]:
             if key in ("reference", "weight", "reasons", "id", "default_workload", "fidelity"):
                 continue
-            for value in (None, -1, [1]):
-                changed = {**about[group][0], key: value}
+            for other in (None, -1, [1]):
+                changed = {**about[group][0], key: other}
                 yield json.dumps({**about, group: [changed, *about[group][1:]]}).encode()
     yield b"[" * 100_000
     yield b""

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -103,13 +104,14 @@ def test_wrong_arguments_are_refused_and_nothing_is_written(tmp_path: Path) -> N
     dataset = mixture(tmp_path)
     write_minari(dataset, tmp_path / "minari", id="toy-v0")
 
-    for arguments, problem in (
+    cases: tuple[tuple[dict[str, Any], str], ...] = (
         ({"id": "toy-v0"}, "must not exist yet"),
         ({"id": "../toy-v0"}, "must read namespace/name-vN"),
         ({"id": "toy"}, "must read namespace/name-vN"),
         ({"id": "x/toy-v0"}, "the namespace with two or more; got 'x/toy-v0'"),
         ({"id": "toy-v1", "part": "train"}, "without parts"),
-    ):
+    )
+    for arguments, problem in cases:
         with pytest.raises(InvalidArgumentError, match=problem):
             write_minari(dataset, tmp_path / "minari", **arguments)
 

@@ -27,7 +27,7 @@ def draw() -> tuple[float, float, float]:
 
 
 def state() -> list[Any]:
-    numbers = np.random.get_state()[1].tolist()  # noqa: NPY002
+    numbers = np.random.get_state(legacy=False)["state"]["key"].tolist()  # noqa: NPY002
     return [random.getstate(), numbers, torch.get_rng_state().tolist(), torch.get_num_threads()]
 
 
@@ -91,6 +91,6 @@ def test_evaluation_has_everyone_elses_numbers() -> None:
     with RandomState(0):
         undisturbed = [draw(), draw()]
 
-    assert given.tolist() == [0.0]
+    assert np.asarray(given).tolist() == [0.0]
     assert [*seen, draw()] == alone
     assert [first, second] == undisturbed

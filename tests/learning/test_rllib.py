@@ -29,7 +29,7 @@ from archgym.task import Task
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
 ROOT = Path(__file__).resolve().parents[2]
-NODE = {"object_store_memory": 100 * 2**20, "include_dashboard": False}
+NODE: dict[str, Any] = {"object_store_memory": 100 * 2**20, "include_dashboard": False}
 # Ray's daemons give up on a machine that is busy with other things.
 STARTS = 3
 
@@ -45,7 +45,7 @@ def started_cluster(head_cpus: int) -> tuple[Any, Any]:
             second = cluster.add_node(num_cpus=1, **NODE)
             cluster.wait_for_nodes()
         except Exception:
-            cluster.shutdown()
+            cluster.shutdown()  # type: ignore[no-untyped-call]  # Ray's
             if start == STARTS - 1:
                 raise
         else:

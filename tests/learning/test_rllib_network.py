@@ -1,3 +1,5 @@
+from typing import Any, cast
+
 import numpy as np
 import pytest
 
@@ -31,10 +33,11 @@ def test_at_first_each_agents_own_options_are_equally_likely_and_no_others(
 @pytest.mark.parametrize("is_shared", [False, True])
 def test_independent_networks_share_nothing_and_shared_ones_all(is_shared: bool) -> None:
     team = network(is_shared)
-    torch.nn.init.ones_(team.actor[-1].weight)
+    torch.nn.init.ones_(cast(torch.Tensor, team.actor[-1].weight))
 
-    team.logits(torch.ones(1, 2, 4))[:, 0, 0, :2].mul(torch.tensor([1.0, 2.0])).sum().backward()
-    team.values(torch.ones(1, 2, 6))[:, 0].sum().backward()
+    weighted = team.logits(torch.ones(1, 2, 4))[:, 0, 0, :2].mul(torch.tensor([1.0, 2.0]))
+    weighted.sum().backward()  # type: ignore[no-untyped-call]  # torch's
+    team.values(torch.ones(1, 2, 6))[:, 0].sum().backward()  # type: ignore[no-untyped-call]
 
     for weight in team.parameters():
         assert weight.grad is not None
@@ -57,7 +60,8 @@ def test_log_probability_is_that_of_independent_choices() -> None:
     logits = torch.randn(6, 2, 3)
     actions = torch.randint(3, (6, 2))
 
-    expected = torch.distributions.Categorical(logits=logits).log_prob(actions).sum(dim=-1)
+    choices: Any = torch.distributions.Categorical(logits=logits)
+    expected = choices.log_prob(actions).sum(dim=-1)
     torch.testing.assert_close(log_probability(logits, actions), expected)
 
 

@@ -82,7 +82,7 @@ def test_weights_change_while_it_searches(name: str, task: Task) -> None:
 def test_whole_designs_are_asked_for_as_many_as_there_are_episodes(
     name: str, formulation: str
 ) -> None:
-    given = {"formulation": formulation} if name != "dqn" else {}
+    given: dict[str, Any] = {"formulation": formulation} if name != "dqn" else {}
     # All parameters of this space mean something in every design, so that episodes end together.
     found = search(agent_class(name), MAPPING, 30, **SMALL[name], **given)
 
@@ -129,7 +129,7 @@ def test_what_a_simulator_draws_changes_no_ask(name: str) -> None:
     for recorder, evaluate in ((quiet, quiet), (loud, drawing(loud))):
         agent = make_agent(agent_class(name), MIXED.space, 1, SMALL[name])
         with pytest.raises(BudgetExhausted):
-            agent.search(evaluate, MIXED)  # type: ignore[arg-type]  # both are callable
+            agent.search(evaluate, MIXED)
         assert recorder.asks
 
     assert np.array_equal(quiet.designs, loud.designs)
@@ -311,7 +311,7 @@ def test_policy_says_how_often_it_was_updated(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "formulation"), BOTH)
 def test_policy_proposes_designs_of_the_space(name: str, formulation: str, tmp_path: Path) -> None:
-    given = {"formulation": formulation} if name != "dqn" else {}
+    given: dict[str, Any] = {"formulation": formulation} if name != "dqn" else {}
     kind = agent_class(name)
     learned(name, MIXED, **given).save(tmp_path / "p.npz")
     policy = Policy.load(tmp_path / "p.npz")
@@ -345,7 +345,8 @@ def test_policy_is_used_on_another_workload() -> None:
 
     designs = [agent_class("ppo").propose(policy, task, 9, 0) for task in (near, far)]
 
-    assert np.array_equal(*designs)
+    first, second = designs
+    assert np.array_equal(first, second)
 
 
 @EVERY

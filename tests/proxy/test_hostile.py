@@ -7,6 +7,7 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -139,8 +140,9 @@ def headers(content: bytes) -> Iterator[tuple[str, bytes]]:
     """Headers that are JSON but lie."""
     header = json.loads(content)
     for key in header:
-        for number, value in enumerate((None, [], {}, "x", 10**400, [[[]]])):
-            yield f"{key}-{number}", json.dumps({**header, key: value}).encode()
+        lies: tuple[Any, ...] = (None, [], {}, "x", 10**400, [[[]]])
+        for number, lie in enumerate(lies):
+            yield f"{key}-{number}", json.dumps({**header, key: lie}).encode()
     for name in (
         "scaling",
         "groups",

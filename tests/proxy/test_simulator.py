@@ -100,10 +100,11 @@ def test_extrapolation_is_warned_of_once_with_an_interval(
         dataset.path,
         dataset.digest,
         dataset.declaration,
-        *(
-            getattr(dataset, name)[is_low]
-            for name in ("indices", "values", "feasible", "workload", "agent")
-        ),
+        dataset.indices[is_low],
+        dataset.values[is_low],
+        dataset.feasible[is_low],
+        dataset.workload[is_low],
+        dataset.agent[is_low],
         dataset.agents,
         dataset.step[is_low],
     )

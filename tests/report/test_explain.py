@@ -1,6 +1,7 @@
 """Explanations against simulators whose causes are known."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,8 @@ def test_a_part_of_the_same_name_is_named_where_parts_do_not_add_up() -> None:
     (found,) = causes(values, specs)
 
     assert (found.kind, found.parts[0].metric) == ("part", "dram_energy_pj")
+    shares = (replace(specs[0], unit="%"), replace(specs[1], unit="%"))
+    assert causes(values, shares) == []
 
 
 def test_few_designs_show_no_relation() -> None:

@@ -133,25 +133,13 @@ def test_a_full_disk_stops_the_sweep_and_it_goes_on(
     assert journals(folder) == journals(run_here(plan, Path("here")))
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"version": "0.0.1"}, "ArchGym must be 0.0.1 on every node"),
-        ({"code": "other"}, "must be the same code on every node"),
-        ({"plan": "other"}, "must lie on storage that all nodes share"),
-    ],
-)
 def test_a_node_that_does_not_fit_stops_the_sweep(
-    cluster: Any,
-    plan: SweepPlan,
-    monkeypatch: pytest.MonkeyPatch,
-    change: dict[str, Any],
-    words: str,
+    cluster: Any, plan: SweepPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     origin = Origin.of
-    monkeypatch.setattr(Origin, "of", lambda folder: replace(origin(folder), **change))
+    monkeypatch.setattr(Origin, "of", lambda folder: replace(origin(folder), version="0.0.1"))
 
-    with pytest.raises(ArchGymError, match=words):
+    with pytest.raises(ArchGymError, match=r"ArchGym must be 0\.0\.1 on every node"):
         run_sweep(plan, "sweep", address=cluster.address, only=["small"], seeds=[0])
 
 

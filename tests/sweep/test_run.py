@@ -12,7 +12,7 @@ from typing import final
 
 import pytest
 
-from archgym.errors import InvalidArgumentError, StorageError, StudyLockedError
+from archgym.errors import InvalidArgumentError, StorageError, StudyInterrupted, StudyLockedError
 from archgym.lease import Lease
 from archgym.sweep.performing import RunResult
 from archgym.sweep.plan import Run, SweepPlan, read_plan
@@ -285,6 +285,24 @@ def test_a_full_disk_stops_the_sweep_in_one_line_and_it_goes_on_to_the_same_end(
     assert journals(folder) == journals(Path("whole"))
     for name, content in kept.items():
         assert journals(folder)[name].startswith(content)
+
+
+def test_an_interruption_that_a_crew_makes_something_else_of_is_one(
+    plan: SweepPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def take(crew: LostCrew, patience_s: float) -> list[tuple[Run, RunResult]]:
+        with suppress(StudyInterrupted):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        raise SystemError("returned a result with an exception set")
+
+    monkeypatch.setattr(LostCrew, "take", take)
+    monkeypatch.setattr(
+        "archgym.sweep.run.LocalCrew", lambda folder, workers: LostCrew(folder, workers, False)
+    )
+
+    with pytest.raises(StudyInterrupted, match="SIGTERM"):
+        run_sweep(plan, "sweep")
 
 
 def test_a_driver_that_another_replaced_stops(

@@ -121,7 +121,10 @@ def test_random_words_of_4_gib_take_at_most_four_bytes_an_access(tmp_path: Path)
 def test_planes_are_read_too(tmp_path: Path) -> None:
     np.savez_compressed(
         tmp_path / "planes.npz",
-        **{f"p{place}": np.zeros(2, np.uint8) for place in range(4)},
+        p0=np.zeros(2, np.uint8),
+        p1=np.zeros(2, np.uint8),
+        p2=np.zeros(2, np.uint8),
+        p3=np.zeros(2, np.uint8),
         off=np.array([0, 8], np.uint16),
         dinst=np.array([1, 2], np.uint16),
         kind=np.array([0, 1], np.uint8),

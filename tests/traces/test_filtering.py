@@ -3,6 +3,7 @@
 import csv
 import os
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -124,7 +125,7 @@ def test_more_pages_than_the_memory_holds_are_refused() -> None:
 
 
 def trace(
-    kind: list[int], address: list[int], size: list[int], instructions: list[int]
+    kind: Sequence[int], address: list[int], size: list[int], instructions: list[int]
 ) -> MemoryTrace:
     return MemoryTrace(
         np.array(instructions, np.uint32),

@@ -76,7 +76,10 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     write_memory_trace(trace, folder / "a.npz")
     np.savez_compressed(
         folder / "planes.npz",
-        **{f"p{place}": np.zeros(50, np.uint8) for place in range(4)},
+        p0=np.zeros(50, np.uint8),
+        p1=np.zeros(50, np.uint8),
+        p2=np.zeros(50, np.uint8),
+        p3=np.zeros(50, np.uint8),
         off=np.arange(50, dtype=np.uint16),
         dinst=np.ones(50, np.uint16),
         kind=np.zeros(50, np.uint8),
@@ -214,6 +217,8 @@ def many_entries() -> bytes:
     return stream.getvalue()
 
 
+BIG: list[dict[str, int]] = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 2**29}]
+
 BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "chunks": ("a.npz", bomb_of_chunks),
     "entries": ("a.npz", many_entries),
@@ -223,7 +228,6 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "xz dictionary": ("a.champsim.xz", lambda: lzma.compress(b"\0" * 99, preset=None, filters=BIG)),
     "stl": ("a.stl.gz", lambda: gzip.compress(b"0" * 2**28, 1)),
 }
-BIG = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 2**29}]
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import json
 import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from archgym.traces import read_planes
 
 
 @pytest.fixture
-def planes() -> dict[str, np.ndarray]:
+def planes() -> dict[str, Any]:
     meta = json.dumps({"name": "mine"}).encode()
     return {
         "p0": np.array([0, 1, 0], np.uint8),
@@ -29,7 +30,7 @@ def planes() -> dict[str, np.ndarray]:
     }
 
 
-def refusal(path: Path, planes: dict[str, np.ndarray]) -> str:
+def refusal(path: Path, planes: dict[str, Any]) -> str:
     np.savez_compressed(path, **planes)
     with pytest.raises(FileFormatError) as refused:
         read_planes(path)
@@ -37,7 +38,7 @@ def refusal(path: Path, planes: dict[str, np.ndarray]) -> str:
     return str(refused.value)
 
 
-def test_planes_are_put_together(tmp_path: Path, planes: dict[str, np.ndarray]) -> None:
+def test_planes_are_put_together(tmp_path: Path, planes: dict[str, Any]) -> None:
     np.savez_compressed(tmp_path / "a.npz", **planes)
 
     trace = read_planes(tmp_path / "a.npz")
@@ -63,20 +64,18 @@ def test_planes_are_put_together(tmp_path: Path, planes: dict[str, np.ndarray]) 
     ],
 )
 def test_wrong_column_is_refused_in_one_line(
-    tmp_path: Path, planes: dict[str, np.ndarray], column: str, value: np.ndarray, words: str
+    tmp_path: Path, planes: dict[str, Any], column: str, value: np.ndarray, words: str
 ) -> None:
     assert words in refusal(tmp_path / "a.npz", {**planes, column: value})
 
 
-def test_pickled_objects_are_not_read(tmp_path: Path, planes: dict[str, np.ndarray]) -> None:
+def test_pickled_objects_are_not_read(tmp_path: Path, planes: dict[str, Any]) -> None:
     wrong = np.array([{"a": 1}], dtype=object)
 
     assert "got |O" in refusal(tmp_path / "a.npz", {**planes, "off": wrong})
 
 
-def test_size_that_is_only_claimed_is_refused(
-    tmp_path: Path, planes: dict[str, np.ndarray]
-) -> None:
+def test_size_that_is_only_claimed_is_refused(tmp_path: Path, planes: dict[str, Any]) -> None:
     np.savez_compressed(tmp_path / "a.npz", **planes)
     with (
         zipfile.ZipFile(tmp_path / "a.npz") as good,
@@ -90,9 +89,7 @@ def test_size_that_is_only_claimed_is_refused(
         read_planes(tmp_path / "b.npz")
 
 
-def test_more_records_than_asked_for_are_refused(
-    tmp_path: Path, planes: dict[str, np.ndarray]
-) -> None:
+def test_more_records_than_asked_for_are_refused(tmp_path: Path, planes: dict[str, Any]) -> None:
     np.savez_compressed(tmp_path / "a.npz", **planes)
 
     with pytest.raises(FileFormatError, match="at most shape"):

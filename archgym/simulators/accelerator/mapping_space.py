@@ -6,6 +6,7 @@ from typing import Final, final
 
 import numpy as np
 
+from archgym.errors import InvalidArgumentError
 from archgym.parameter import Categorical, Factorisation, Ordinal, Parameter, Permutation
 from archgym.simulators.accelerator.architecture import (
     Architecture,
@@ -56,8 +57,16 @@ def mapping_space(problem: Problem, architecture: Architecture) -> MappingSpace:
     Args:
       problem: The layer.
       architecture: The accelerator.
+
+    Raises:
+      InvalidArgumentError: All bounds are 1.
     """
     names = [d for d in problem.dimensions if problem.bounds[d] > 1]
+    if not names:
+        raise InvalidArgumentError(
+            f"A layer whose mappings are searched must have a bound above 1; {problem.name} has "
+            "none."
+        )
     slots = _slots(problem, architecture)
     parameters: list[Parameter] = [
         Factorisation(

@@ -33,7 +33,8 @@ def load_architecture(name: str | Path) -> Architecture:
     text = str(name)
     if text in ARCHITECTURES:
         return _shipped(text)
-    if isinstance(name, Path) or text.endswith((".yaml", ".yml", ".json")) or Path(text).exists():
+    is_path = isinstance(name, Path) or text.endswith((".yaml", ".yml", ".json"))
+    if is_path or (text and Path(text).exists()):
         from archgym.simulators.accelerator.files import read_architecture
 
         return read_architecture(Path(name))

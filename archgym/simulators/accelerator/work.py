@@ -51,7 +51,7 @@ class Work(NamedTuple):
       state_costs: (2, n_states, 3), words by state of the walk.
       state_exits: (2, n_states), the state that it ends in.
       links: (n_loops, 2): groups left, and instances served by a neighbour.
-      offsets: (n_instances,), where each instance's tile begins.
+      offsets: (n_instances or n_dimensions, the larger), where each instance's tile begins.
       table: (power of two,), a hash table of them.
       counts: (n_levels, 3, 6): reads, fills, updates, words of a tile, words from neighbours, and
         words that enter the network below the level; per instance.
@@ -126,7 +126,8 @@ def work(n_levels: int, n_dimensions: int, n_instances: int) -> Work:
         state_costs=np.zeros((2, n_states, 3)),
         state_exits=whole(2, n_states),
         links=whole(n_loops, 2),
-        offsets=whole(n_instances),
+        # The mapper lists loops in it, of which there may be more than instances.
+        offsets=whole(max(n_instances, n_dimensions)),
         table=whole(table),
         counts=np.zeros((n_levels, 3, 6)),
         costs=np.zeros((n_levels, 3)),

@@ -165,14 +165,14 @@ CHOICES: Final = (
     *("scheduler", "max_sequences", "max_tokens", "chunk_tokens", "max_context"),
     *("cpu_rule", "host_capacity", "has_low", "tile"),
     *("data", "expert", "slots", "pipeline", "seed", "n_requests"),
-    *("tlb_experts", "skip_in_64", "all_resident"),
+    *("tlb_sets", "tlb_ways", "tlb_tags", "skip_in_64", "all_resident"),
 )
 (
     N_LAYERS, N_EXPERTS, TOP_K, N_DENSE, N_ROUNDS, CAPACITY, SCOPE, ADMISSION, REPLACEMENT,
     LOOKAHEAD, STAGING, PREFETCH, DEPTH, WIDTH, TARGET, LINK_ORDER, OVERLAPS, SCHEDULER,
     MAX_SEQUENCES, MAX_TOKENS, CHUNK_TOKENS, MAX_CONTEXT, CPU_RULE, HOST_CAPACITY, HAS_LOW,
-    TILE, DATA, EXPERT, SLOTS, PIPELINE, SEED, N_REQUESTS, TLB_EXPERTS, SKIP_IN_64,
-    ALL_RESIDENT,
+    TILE, DATA, EXPERT, SLOTS, PIPELINE, SEED, N_REQUESTS, TLB_SETS, TLB_WAYS, TLB_TAGS,
+    SKIP_IN_64, ALL_RESIDENT,
 ) = range(len(CHOICES))
 
 COUNTERS: Final = (

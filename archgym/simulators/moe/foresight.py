@@ -33,6 +33,7 @@ from archgym.simulators.moe.state import (
     BATCH_FROM,
     GATHERED,
     GENERATED,
+    IS_STALE,
     N_BATCH,
     N_RUNNING,
     ORDER,
@@ -107,3 +108,4 @@ def forget_current(choices: Array, state: State, cache: CacheState, event: int) 
         block = layer * n_experts + state.members[event * n_experts + place]
         later = state.blocks[GATHERED, block]
         cache.next_use[block] = NEVER if later == _NONE else later
+    state.layers[IS_STALE, layer] = 1

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from archgym.kernels import entry_point, helper
+from archgym.kernels import entry_point, helper, pointer
 from archgym.simulators.moe.batching import count_area, form_batch, ingest, retire, token_row
 from archgym.simulators.moe.caches import (
     BELADY,
@@ -120,22 +120,29 @@ def _gather(choices: Array, work: Work, state: State) -> None:
     n_layers, n_experts, top_k = choices[N_LAYERS], choices[N_EXPERTS], choices[TOP_K]
     n_rounds = choices[N_ROUNDS]
     a_round = top_k // n_rounds
-    counts, members, n_members = state.counts, state.members, state.n_members
+    skips = choices[SKIP_IN_64] > 0
+    # Large batches spend nearly all their time in the innermost loop.
+    counts, members = pointer(state.counts), pointer(state.members)
+    n_members, routing = pointer(state.n_members), pointer(work.routing)
     for place in range(state.numbers[N_BATCH]):
         request = state.requests[BATCH, place]
         first = state.requests[BATCH_FROM, place]
         for position in range(first, first + state.requests[BATCH_COUNT, place]):
-            row = token_row(work, request, position)
+            row = token_row(work, request, position) * n_layers * top_k
             for layer in range(n_layers):
-                if choices[SKIP_IN_64] > 0 and _is_skipped(choices, layer):
+                if skips and _is_skipped(choices, layer):
                     continue
-                for rank in range(a_round * n_rounds):
-                    event = layer * n_rounds + rank // a_round
-                    at = event * n_experts + work.routing[row, layer, rank]
-                    if counts[at] == 0:
-                        members[event * n_experts + n_members[event]] = at - event * n_experts
-                        n_members[event] += 1
-                    counts[at] += 1
+                at = row + layer * top_k
+                for event in range(layer * n_rounds, (layer + 1) * n_rounds):
+                    base = event * n_experts
+                    for _ in range(a_round):
+                        expert = whole(routing[at])
+                        at += 1
+                        asked = counts[base + expert]
+                        if asked == 0:
+                            members[base + n_members[event]] = expert
+                            n_members[event] += 1
+                        counts[base + expert] = asked + 1
 
 
 @helper

@@ -34,7 +34,7 @@ _MEMBERS: Final[Mapping[str, type[Any]]] = {
 _PLAIN: Final = (
     *("staging_experts", "depth", "width", "chunk_kib", "expert_bits", "low_bits", "kv_bits"),
     *("skip_in_64", "max_sequences", "max_tokens", "chunk_tokens", "host_gb", "tensor", "data"),
-    "pipeline",
+    *("pipeline", "rounds"),
 )
 # What a space leaves out.
 _FIXED: Final[Mapping[str, Mapping[str, Any]]] = {

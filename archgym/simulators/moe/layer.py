@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy.typing as npt
 
-from archgym.kernels import helper
+from archgym.kernels import helper, pointer
 from archgym.simulators.moe.cache_kernel import begin_event, end_event
 from archgym.simulators.moe.caches import (
+    CYCLE,
     PREDICTOR,
     STATIC,
     CacheState,
@@ -48,11 +49,12 @@ from archgym.simulators.moe.link import (
     release,
 )
 from archgym.simulators.moe.misses import experts_time, miss, padded, translate
-from archgym.simulators.moe.pool import keep_in_pool
+from archgym.simulators.moe.pool import keep_in_pool, mark_used
 from archgym.simulators.moe.predictor import issue, learn
 from archgym.simulators.moe.state import (
     ACCESSES,
     FETCH,
+    FETCH_EVENT,
     HITS,
     IS_STALE,
     LINK,
@@ -88,9 +90,10 @@ def _all_there(costs: Array, choices: Array, state: State, counters: Array, even
     walks = 0.0
     base = event * n_experts
     layer = event // choices[N_ROUNDS]
+    counts, members = pointer(state.counts), pointer(state.members)
     for place in range(n):
-        expert = whole(state.members[base + place])
-        tokens = whole(state.counts[base + expert])
+        expert = whole(members[base + place])
+        tokens = whole(counts[base + expert])
         n_padded += padded(choices, tokens)
         n_routed += tokens
         walks += translate(costs, choices, state, counters, layer * n_experts + expert, False)
@@ -146,9 +149,12 @@ def expert_event(
         state.clocks[LINK] = max(state.clocks[LINK], gate)
     for place in range(n):
         state.experts[WANTED, place] = layer * n_experts + state.members[base + place]
+    is_first = cache.counters[CYCLE] != state.numbers[STEP]
     begin_event(cache, state.experts[WANTED], n, state.numbers[STEP], state.experts[MISSED])
     if choices[REPLACEMENT] == PREDICTOR:
         _weigh(choices, state, cache, layer, base)
+    if choices[SCOPE] == _GLOBAL:
+        mark_used(choices, state, cache, layer, is_first)
 
     # What is there runs first, as one kernel.
     # Typed zeros, or Numba compiles what takes them once more for literal ones.
@@ -172,6 +178,8 @@ def expert_event(
                 counters[N_STAGED_HITS] += 1
                 state.experts[LOADED, n_loaded] = block
                 state.blocks[LOW, block] = 0
+                # It may have come for another round of the layer, which then finds it no more.
+                state.blocks[FETCH_EVENT, block] = event
                 n_loaded += 1
             elif cache.resident[block] == 1:
                 n_places += 1
@@ -222,8 +230,10 @@ def expert_event(
         advance(costs, choices, state, cache, counters, n_experts, end)
         release(costs, choices, state, counters, n_experts, event, layer)
     if choices[SCOPE] == _GLOBAL:
-        state.layers[IS_STALE, layer] = 1
-        if choices[REPLACEMENT] != STATIC:
+        if prefetches:
+            # What it asks for was spared, and may leave now.
+            state.layers[IS_STALE, layer] = 1
+        if n_loaded > 0 and choices[REPLACEMENT] != STATIC:
             keep_in_pool(choices, state, cache, n_experts, n_loaded, state.experts[LOADED])
     elif n_loaded > 0 and choices[REPLACEMENT] != STATIC:
         end_event(

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from archgym.kernels import helper
+from archgym.kernels import helper, inlined, kept_apart
 from archgym.simulators.moe.caches import (
     CacheState,
 )
@@ -44,7 +44,9 @@ from archgym.simulators.moe.columns import (
     STALL_PREFETCH_NS,
     STALL_SSD_NS,
     TILE,
-    TLB_EXPERTS,
+    TLB_SETS,
+    TLB_TAGS,
+    TLB_WAYS,
     TO_HOST_FIXED_NS,
     TO_HOST_TOKEN_NS,
     TO_HOST_TOKENS,
@@ -59,22 +61,22 @@ from archgym.simulators.moe.link import (
     finish_transfer,
     from_drive,
 )
-from archgym.simulators.moe.recency import touch
 from archgym.simulators.moe.state import (
     CPU,
     FETCH,
+    FETCH_EVENT,
     FETCH_SLOT,
     LEFT,
     LINK,
     LOADED,
     LOW,
     MISSED,
-    N_TLB,
-    TLB,
     UNUSED,
     State,
     whole,
 )
+from archgym.simulators.translation.state import LRU
+from archgym.simulators.translation.tlbs import holds, push, set_of
 
 __all__ = ["experts_time", "miss", "padded", "translate"]
 
@@ -87,6 +89,9 @@ _CPU_ALWAYS = 2  # CpuRule.ALWAYS
 def padded(choices: Array, tokens: int) -> int:
     """Tokens as a kernel computes them: whole tiles."""
     tile = choices[TILE]
+    # Nearly all experts have few tokens, and a division takes longer than all else here.
+    if tokens <= tile:
+        return int(tile)
     return int((tokens + tile - 1) // tile * tile)
 
 
@@ -99,7 +104,7 @@ def experts_time(costs: Array, n_experts: int, n_padded: int, n_routed: int) -> 
     )
 
 
-@helper
+@inlined
 def translate(
     costs: Array, choices: Array, state: State, counters: Array, block: int, is_new: bool
 ) -> float:
@@ -109,12 +114,32 @@ def translate(
     """
     if costs[WALK_NS] == 0.0:
         return 0.0
-    n_held = choices[TLB_EXPERTS]
-    if n_held > 0 and touch(state, TLB, N_TLB, n_held, block) and not is_new:
+    return _walk(costs, choices, state, counters, block, is_new)
+
+
+@helper
+def _walk(
+    costs: Array, choices: Array, state: State, counters: Array, block: int, is_new: bool
+) -> float:
+    """`translate` where pages are translated."""
+    kept_apart()
+    n_tags, n_ways = choices[TLB_TAGS], choices[TLB_WAYS]
+    n_walked = n_tags
+    if n_ways > 0:
+        for tag in range(block * n_tags, (block + 1) * n_tags):
+            base = set_of(tag, choices[TLB_SETS], -1) * n_ways
+            if holds(state.tlb_tags, state.tlb_marks, base, n_ways, LRU, tag):
+                n_walked -= 1
+            else:
+                push(state.tlb_tags, base, n_ways - 1, tag)
+        if is_new:
+            n_walked = n_tags
+    if n_walked == 0:
         return 0.0
+    time = costs[WALK_NS] * n_walked / n_tags
     counters[N_TRANSLATIONS] += 1
-    counters[TRANSLATION_NS] += costs[WALK_NS]
-    return float(costs[WALK_NS])
+    counters[TRANSLATION_NS] += time
+    return float(time)
 
 
 @helper
@@ -194,9 +219,11 @@ def miss(
                 clocks[LINK] += left
                 counters[H2D_BUSY_NS] += left
                 finish_transfer(choices, state, block)
+                state.blocks[FETCH_EVENT, block] = event
                 arrived = clocks[LINK]
             elif status == IS_STAGED or cache.resident[block] == 1:
                 # It came while the demand waited in a queue.
+                state.blocks[FETCH_EVENT, block] = event
                 arrived = clocks[LINK]
             elif _runs_on_host(costs, choices, tokens, load_ns + costs[LOAD_FIXED_NS]):
                 state.blocks[FETCH, block] = NOTHING

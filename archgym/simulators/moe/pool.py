@@ -1,40 +1,56 @@
 """One pool of places for all layers, in which finding who leaves costs a layer's look; compiled.
 
 The cache has a bucket for each layer here, each with room for all its experts, and the pool counts
-what they hold together. The worst block of each layer is kept until something in the layer
-changes, so that who leaves is found among the layers' worst.
+what they hold together. The worst block of each layer is kept, so that who leaves is found among
+the layers' worst; a layer is looked through again where its worst left or rose, or others may have
+sunk below it.
 """
 
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
-from archgym.kernels import helper
+from archgym.kernels import helper, inlined
 from archgym.simulators.moe.cache_kernel import _first_key, _is_worse, _set_keys, evict, insert
 from archgym.simulators.moe.caches import (
     EVENT,
+    FIFO,
     FORCED,
+    LEAST_STALE,
     LFRU,
+    LFU,
+    LRU,
+    NEVER,
     RANDOM,
+    STATIC,
     CacheState,
 )
 from archgym.simulators.moe.columns import (
     ADMISSION,
     CAPACITY,
+    N_EXPERTS,
     N_LAYERS,
     REPLACEMENT,
 )
 from archgym.simulators.moe.state import (
     IS_STALE,
     N_HELD,
+    NEWEST,
     WORST,
     State,
     whole,
 )
 
-__all__ = ["keep_in_pool", "make_room", "mark_all_stale"]
+__all__ = ["keep_in_pool", "make_room", "mark_all_stale", "mark_used"]
 
 Array = npt.NDArray[Any]
+
+
+# What is ranked by these only rises until it leaves (`least-stale`: until the next step, when all
+# layers are stale).
+_NONE = -2  # no event: the first is 0, and what a run starts with is of event -1
+_RISING = (LRU, LFU, FIFO, STATIC, LEAST_STALE)
 
 
 @helper
@@ -44,36 +60,77 @@ def mark_all_stale(choices: Array, state: State) -> None:
         state.layers[IS_STALE, layer] = 1
 
 
-@helper
-def _look(policy: int, state: State, cache: CacheState, layer: int, keep_from: int) -> None:
-    """Finds the worst block of a layer among those not brought in `keep_from` or later."""
+@inlined
+def mark_used(choices: Array, state: State, cache: CacheState, layer: int, is_first: bool) -> None:
+    """Forgets the worst blocks that a layer's event, the first of a step or not, may change."""
+    policy = choices[REPLACEMENT]
+    if policy in (LFRU, RANDOM) or (policy == LEAST_STALE and is_first):
+        mark_all_stale(choices, state)
+    worst = state.layers[WORST, layer]
+    is_same = worst >= 0 and cache.asked[worst] < cache.counters[EVENT]
+    if not (is_same and policy in _RISING):
+        state.layers[IS_STALE, layer] = 1
+
+
+@inlined
+def _stays(cache: CacheState, block: int, keep_from: int, spare_from: int) -> bool:
+    return bool(cache.inserted[block] >= keep_from or cache.asked[block] >= spare_from)
+
+
+@inlined
+def _look(
+    policy: int, state: State, cache: CacheState, layer: int, keep_from: int, spare_from: int
+) -> None:
+    """Finds the worst block of a layer, see `_worst_of_all`."""
     begin = cache.begin[layer]
     worst = whole(-1)
+    newest = whole(_NONE)
+    lowest = np.inf
     for place in range(begin, begin + cache.used[layer]):
         block = whole(cache.members[place])
-        if cache.inserted[block] >= keep_from:
+        first = _first_key(cache, policy, block)
+        # Nearly all blocks end here.
+        if first > lowest:
             continue
-        _set_keys(cache, policy, block, _first_key(cache, policy, block))
+        if _stays(cache, block, keep_from, spare_from):
+            newest = max(newest, whole(cache.inserted[block]), whole(cache.asked[block]))
+            continue
+        _set_keys(cache, policy, block, first)
         if worst < 0 or _is_worse(cache, block, worst):
-            worst = block
+            worst, lowest = block, first
     state.layers[WORST, layer] = worst
+    state.layers[NEWEST, layer] = newest
     state.layers[IS_STALE, layer] = 0
 
 
 @helper
-def _worst_of_all(choices: Array, state: State, cache: CacheState, keep_from: int) -> int:
-    """The block that leaves next; -1 for none."""
+def _worst_of_all(
+    choices: Array, state: State, cache: CacheState, keep_from: int, spare_from: int
+) -> int:
+    """The block that leaves next; -1 for none.
+
+    Args:
+      choices: By `CHOICES`.
+      state: A `State`.
+      cache: A `CacheState`.
+      keep_from: What was brought in this event or later stays.
+      spare_from: What was asked for in this event or later stays.
+    """
     policy = choices[REPLACEMENT]
-    worst = whole(-1)
-    for layer in range(choices[N_LAYERS]):
-        if state.layers[IS_STALE, layer] == 1:
-            _look(policy, state, cache, layer, keep_from)
-        block = state.layers[WORST, layer]
-        if block < 0:
-            continue
-        if worst < 0 or _is_worse(cache, block, worst):
-            worst = block
-    return worst
+    layers = state.layers
+    while True:
+        worst = whole(-1)
+        for layer in range(choices[N_LAYERS]):
+            # What had to stay comes into question in a later event.
+            if layers[IS_STALE, layer] == 1 or _NONE < layers[NEWEST, layer] < keep_from:
+                _look(policy, state, cache, layer, keep_from, spare_from)
+            block = layers[WORST, layer]
+            if block >= 0 and (worst < 0 or _is_worse(cache, block, worst)):
+                worst = block
+        if worst < 0 or not _stays(cache, worst, keep_from, spare_from):
+            return worst
+        # It was found where other blocks had to stay.
+        layers[IS_STALE, worst // choices[N_EXPERTS]] = 1
 
 
 @helper
@@ -82,7 +139,7 @@ def make_room(choices: Array, state: State, cache: CacheState, n_experts: int, b
     event = cache.counters[EVENT]
     layer = block // n_experts
     if state.numbers[N_HELD] >= choices[CAPACITY]:
-        worst = _worst_of_all(choices, state, cache, event)
+        worst = _worst_of_all(choices, state, cache, event, event)
         if worst < 0:
             return False
         _drop(state, cache, n_experts, worst)
@@ -102,7 +159,7 @@ def _drop(state: State, cache: CacheState, n_experts: int, block: int) -> None:
 def _bring(state: State, cache: CacheState, layer: int, block: int) -> None:
     insert(cache, layer, block)
     state.numbers[N_HELD] += 1
-    state.layers[IS_STALE, layer] = 1
+    state.layers[NEWEST, layer] = cache.inserted[block]
 
 
 @helper
@@ -122,8 +179,6 @@ def keep_in_pool(
     policy = choices[REPLACEMENT]
     is_forced = choices[ADMISSION] == FORCED
     event = cache.counters[EVENT]
-    if policy in (LFRU, RANDOM):
-        mark_all_stale(choices, state)
     for place in range(n_loaded):
         block = loaded[place]
         layer = block // n_experts
@@ -131,7 +186,8 @@ def keep_in_pool(
             _bring(state, cache, layer, block)
             continue
         # Forced, what this event brought stays; else the worst of all leaves, be it new.
-        worst = _worst_of_all(choices, state, cache, event if is_forced else event + 1)
+        keep_from = event if is_forced else event + 1
+        worst = _worst_of_all(choices, state, cache, keep_from, NEVER)
         if worst < 0:
             continue
         if not is_forced:

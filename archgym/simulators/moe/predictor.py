@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from archgym.kernels import helper
 from archgym.simulators.moe.caches import (
+    EVENT,
+    NEVER,
     CacheState,
 )
 from archgym.simulators.moe.columns import (
@@ -76,8 +78,9 @@ def _predict(
     event: int,
     distance: int,
     at: float,
+    asked_from: int,
 ) -> None:
-    """Queues what is predicted for an event and is not there."""
+    """Queues what is predicted for an event, is not there and was not asked for so lately."""
     n_experts = choices[N_EXPERTS]
     base = event * n_experts
     layer = event // choices[N_ROUNDS]
@@ -101,7 +104,8 @@ def _predict(
             if expert < 0:
                 continue
         block = layer * n_experts + expert
-        if cache.resident[block] == 0 and state.blocks[FETCH, block] == NOTHING:
+        is_coming = cache.asked[block] >= asked_from or state.blocks[FETCH, block] != NOTHING
+        if cache.resident[block] == 0 and not is_coming:
             enqueue(costs, state, block, event, at)
 
 
@@ -156,8 +160,10 @@ def issue(
     counters[DEPTH_SUM] += depth
     last = min(event + depth, choices[N_LAYERS] * choices[N_ROUNDS] - 1)
     cursor = max(state.numbers[CURSOR], event + 1)
+    # What this event asked for is brought already; further rounds of the layer may ask for it too.
+    now = cache.counters[EVENT]
     while cursor <= last:
-        _predict(costs, choices, state, cache, cursor, cursor - event, at)
+        _predict(costs, choices, state, cache, cursor, cursor - event, at, now)
         cursor += 1
     state.numbers[CURSOR] = cursor
 
@@ -166,7 +172,7 @@ def issue(
 def issue_path(costs: Array, choices: Array, state: State, cache: CacheState, at: float) -> None:
     """At a step's start: queues the whole path through the layers."""
     for event in range(choices[N_LAYERS] * choices[N_ROUNDS]):
-        _predict(costs, choices, state, cache, event, event + 1, at)
+        _predict(costs, choices, state, cache, event, event + 1, at, NEVER)
 
 
 @helper

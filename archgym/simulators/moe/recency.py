@@ -1,4 +1,4 @@
-"""Sets that keep what was used last: the host's memory and a TLB; compiled.
+"""A set that keeps what was used last: the host's memory; compiled.
 
 Blocks are linked by recency round a sentinel, the last place of the arrays. A set is three rows of
 `State.blocks`: whether a block is inside, what was used next after it, and what last before it.

@@ -152,7 +152,13 @@ def run(
     counters = np.zeros(len(COUNTERS))
     cache = _new_cache(choice, ranking, warm)
     n_warm = int(cache.used.sum())
-    state = new_state(len(requests), choice["n_layers"], choice["n_experts"], choice["n_rounds"])
+    state = new_state(
+        len(requests),
+        choice["n_layers"],
+        choice["n_experts"],
+        choice["n_rounds"],
+        choice["tlb_sets"] * choice["tlb_ways"],
+    )
     state.numbers[N_HELD] = n_warm
     _fill_host(state, choice["host_capacity"], ranking)
     replicas, slots = placement if placement is not None else _NOWHERE
@@ -167,7 +173,7 @@ def run(
                 where.offset,
             ]
         ).astype(np.int64),
-        routing.experts,
+        np.ascontiguousarray(routing.experts, dtype=np.int16),
         replicas,
         slots,
         _UNMEASURED if measured is None else measured,

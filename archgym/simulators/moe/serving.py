@@ -29,6 +29,8 @@ __all__ = ["MEMORY_SHARE", "MODEL_REASONS", "Plan", "Serving", "plan"]
 MEMORY_SHARE: Final = 0.9
 # chosen: a CUDA context and its kernels; AIConfigurator counts 3.5 GB with what frameworks keep.
 RUNTIME_BYTES: Final = 1.05e9
+# A TLB's tags have 32 bits.
+_MAX_PAGES: Final = 2**31
 _TO_WHOLE = {
     Admission.FORCED: 1,  # caches.FORCED
     Admission.BYPASS: 0,
@@ -73,7 +75,8 @@ class Serving:
         each.
       redundant: Copies of experts beyond the first, over all accelerators.
       pipeline: Chunks in which a layer's tokens are exchanged; 0 for the best.
-      page_kib, tlb_entries, walk_ns, walkers: Translation of weights' addresses; 0 for none.
+      page_kib, tlb_entries, tlb_ways, walk_ns, walkers: Translation of weights' addresses; pages of
+        0 KiB for none, 0 ways for a TLB without sets.
       layer_software_ns: What software adds to each layer.
       step_software_ns: What it adds to each step.
       cpu_software_ns: What it adds to an expert on the host.
@@ -117,6 +120,7 @@ class Serving:
     pipeline: int = 1
     page_kib: int = 0
     tlb_entries: int = 0
+    tlb_ways: int = 0
     walk_ns: float = 0.0
     walkers: int = 1
     layer_software_ns: float = 0.0
@@ -169,6 +173,7 @@ class Plan:
 MODEL_REASONS: Final = (
     "weights, cache and staging do not fit the accelerators' memory",
     "keys and values of the longest request do not fit beside the weights",
+    "rounds do not divide the experts that a token uses",
 )
 
 
@@ -224,7 +229,9 @@ def plan(
     max_context = int(max(0.0, free) // kv_bytes) * serving.data
     longest = int((requests.prompt_tokens.astype(np.int64) + requests.output_tokens).max())
     infeasible = None
-    if free <= 0:
+    if model.top_k % serving.rounds:
+        infeasible = MODEL_REASONS[2]
+    elif free <= 0:
         infeasible = MODEL_REASONS[0]
     elif max_context // serving.data < longest:
         infeasible = MODEL_REASONS[1]
@@ -263,7 +270,7 @@ def plan(
         "pipeline": serving.pipeline,
         "seed": serving.seed,
         "n_requests": len(requests),
-        "tlb_experts": _held_by_tlb(serving, expert_bytes),
+        **_tlb(serving, expert_bytes, n_blocks),
         "skip_in_64": serving.skip_in_64,
         "all_resident": holds_all,
     }
@@ -281,19 +288,34 @@ def plan(
     )
 
 
-def _held_by_tlb(serving: Serving, expert_bytes: float) -> int:
-    """Experts whose pages a TLB holds."""
+def _tlb(serving: Serving, expert_bytes: float, n_blocks: int) -> dict[str, int]:
+    """Sets and ways of the TLB, and the tags that an expert's pages have there.
+
+    A TLB without sets that keeps what was used last holds all of an expert's pages or none, since
+    they are used one after the other: there a tag stands for all of them.
+    """
     if not serving.page_kib:
-        return 0
-    pages = -(-expert_bytes // (serving.page_kib * 1024))
-    return int(serving.tlb_entries // pages)
+        return {"tlb_sets": 1, "tlb_ways": 0, "tlb_tags": 1}
+    pages = int(-(-expert_bytes // (serving.page_kib * 1024)))
+    if serving.tlb_ways == 0:
+        held = min(n_blocks, serving.tlb_entries // pages)
+        return {"tlb_sets": 1, "tlb_ways": held, "tlb_tags": 1}
+    if serving.tlb_entries % serving.tlb_ways:
+        raise InvalidArgumentError(
+            f"`tlb_ways` must divide the {serving.tlb_entries} `tlb_entries`; got "
+            f"{serving.tlb_ways}. 0 ways are a TLB without sets."
+        )
+    if pages * n_blocks >= _MAX_PAGES:
+        raise InvalidArgumentError(
+            f"All experts must lie on fewer than {_MAX_PAGES:,} pages; they lie on "
+            f"{pages * n_blocks:,}. Take larger pages, or `tlb_ways=0`."
+        )
+    sets = serving.tlb_entries // serving.tlb_ways
+    ways = serving.tlb_ways if sets else 0
+    return {"tlb_sets": max(1, sets), "tlb_ways": ways, "tlb_tags": pages}
 
 
 def _check(model: MoeModel, serving: Serving) -> None:
-    if model.top_k % serving.rounds:
-        raise InvalidArgumentError(
-            f"`rounds` must divide the model's top k, {model.top_k}; got {serving.rounds}."
-        )
     if serving.staging_experts < 1:
         raise InvalidArgumentError(
             f"`staging_experts` must be 1 or more; got {serving.staging_experts}. What does not "

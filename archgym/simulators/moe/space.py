@@ -50,7 +50,7 @@ HARDWARE: Final[Mapping[str, str]] = {
 GROUPS: Final = {
     "cache": ("cache_percent", "scope", "admission", "replacement", "staging_experts"),
     "prefetch": ("prefetch", "depth", "width", "target", "link_order", "chunk_kib"),
-    "execution": ("expert_bits", "low_bits", "kv_bits", "cpu_rule", "skip_in_64"),
+    "execution": ("expert_bits", "low_bits", "kv_bits", "cpu_rule", "skip_in_64", "rounds"),
     "scheduling": ("scheduler", "max_sequences", "max_tokens", "chunk_tokens"),
     "memory": ("hardware", "host_gb"),
     "parallelism": ("tensor", "data", "servers", "spread", "redundant", "placement"),
@@ -225,6 +225,13 @@ def _edge_offload() -> DesignSpace:
             default=128,
             unit="GB",
             doc="Host memory for experts; what it does not hold is on the drive.",
+        ),
+        Ordinal(
+            name="rounds",
+            levels=(1, 2, 4),
+            default=1,
+            unit="1/layer",
+            doc="Rounds of experts in a layer, with a part of the top k each (Chain-of-Experts).",
         ),
     )
     return DesignSpace(

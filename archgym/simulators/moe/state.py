@@ -10,6 +10,9 @@ from typing import Any, Final, NamedTuple, cast
 import numpy as np
 import numpy.typing as npt
 
+EMPTY: Final = -1
+"""A place of a TLB that holds nothing, as in `translation.state`."""
+
 __all__ = ["MAX_DEGREE", "State", "Work", "new_state", "whole"]
 
 whole: Callable[[Any], int] = cast(Any, np.int64)
@@ -26,18 +29,18 @@ PHASE, PREFILLED, GENERATED, ORDER, BATCH, BATCH_FROM, BATCH_COUNT, GROUP = rang
 # Rows of `State.times`: first and last token [ns]; scratch of re-grouping.
 FIRST, LAST, SCORE = range(3)
 # Rows of `State.blocks`: a prefetch's status, the event it is for, its place in the ring; whether
-# it came into the cache and is unused; whether it has few bits; three rows each of what the host
-# and the TLB hold; what each of two groups of requests asks for.
+# it came into the cache and is unused; whether it has few bits; three rows of what the host holds;
+# what each of two groups of requests asks for.
 FETCH, FETCH_EVENT, FETCH_SLOT, UNUSED, LOW = range(5)
-HOST, TLB, GATHERED, N_BLOCK_ROWS = 5, 8, 11, 13
+HOST, GATHERED, N_BLOCK_ROWS = 5, 8, 10
 # Rows of `State.ring`: time on the link that is left, when a prefetch was issued, when the host has
 # it (-1 where nobody has looked) [ns].
 LEFT, ISSUED, READY = range(3)
 # Rows of `State.experts`: blocks of an event; lengths of experts' queues.
 WANTED, MISSED, LOADED, QUEUE = range(4)
-# Rows of `State.layers`: counts; a layer's worst block in a shared pool, and whether that must be
-# looked for again.
-HITS, ACCESSES, WORST, IS_STALE = range(4)
+# Rows of `State.layers`: counts; a layer's worst block in a shared pool, whether that must be
+# looked for again, and the last event of those that then had to stay (-2 for none).
+HITS, ACCESSES, WORST, IS_STALE, NEWEST = range(5)
 # Places in `State.clocks`: until when link, drive and processor are taken; averages of the adaptive
 # depth; the last arrival or departure [ns]; measured over
 # modelled time of the step's kernels.
@@ -59,10 +62,9 @@ LINK, SSD, CPU, STALL_AVERAGE, LAYER_AVERAGE, LAST_EVENT, RATIO = range(7)
     BEST_DEGREE,
     IN_SYSTEM,
     N_HOST,
-    N_TLB,
     STEP,
     N_HELD,
-) = range(18)
+) = range(17)
 
 
 class Work(NamedTuple):
@@ -93,15 +95,17 @@ class State(NamedTuple):
       counts: (n_events * n_experts,) int32, tokens by expert in the step.
       members: as counts, the experts that have any, in the order in which they were asked for.
       n_members: (n_events,) int32.
-      blocks: (13, n_blocks + 1) int64.
+      blocks: (10, n_blocks + 1) int64.
       experts: (4, n_experts) int64.
       ring_block: (n_ring,) int64, prefetches in the order of issue.
       ring: (3, n_ring) float64.
       ready: (5, MAX_DEGREE) float64, scratch of pipelining.
       finish: (n_experts,) float64, when each expert loaded for an event has been used [ns].
-      layers: (4, n_layers) int64.
+      layers: (5, n_layers) int64.
       clocks: (7,) float64.
-      numbers: (18,) int64.
+      numbers: (17,) int64.
+      tlb_tags: (n_tlb_tags,) int32, what a TLB holds, set by set.
+      tlb_marks: as `tlb_tags`, uint8, what `translation.tlbs` takes beside.
     """
 
     requests: npt.NDArray[np.int64]
@@ -118,16 +122,21 @@ class State(NamedTuple):
     layers: npt.NDArray[np.int64]
     clocks: npt.NDArray[np.float64]
     numbers: npt.NDArray[np.int64]
+    tlb_tags: npt.NDArray[np.int32]
+    tlb_marks: npt.NDArray[np.uint8]
 
 
-def new_state(n_requests: int, n_layers: int, n_experts: int, n_rounds: int) -> State:
+def new_state(
+    n_requests: int, n_layers: int, n_experts: int, n_rounds: int, n_tlb_tags: int = 0
+) -> State:
     """Scratch for one run, as it must be at time 0."""
     n_blocks, n_events = n_layers * n_experts, n_layers * n_rounds
     # The ring never fills: a block is queued once at a time, and dead entries leave at the head.
     n_ring = 1 << (2 * n_blocks).bit_length()
     blocks = np.zeros((N_BLOCK_ROWS, n_blocks + 1), dtype=np.int64)
-    for row in (HOST, TLB):
-        blocks[row + 1 : row + 3] = n_blocks
+    blocks[HOST + 1 : HOST + 3] = n_blocks
+    layers = np.zeros((5, n_layers), dtype=np.int64)
+    layers[NEWEST] = -2
     return State(
         requests=np.zeros((8, n_requests), dtype=np.int64),
         times=np.zeros((3, n_requests)),
@@ -140,7 +149,9 @@ def new_state(n_requests: int, n_layers: int, n_experts: int, n_rounds: int) -> 
         ring=np.zeros((3, n_ring)),
         ready=np.zeros((5, MAX_DEGREE)),
         finish=np.zeros(n_experts),
-        layers=np.zeros((4, n_layers), dtype=np.int64),
+        layers=layers,
         clocks=np.zeros(7),
-        numbers=np.zeros(18, dtype=np.int64),
+        numbers=np.zeros(17, dtype=np.int64),
+        tlb_tags=np.full(n_tlb_tags, EMPTY, dtype=np.int32),
+        tlb_marks=np.zeros(n_tlb_tags, dtype=np.uint8),
     )

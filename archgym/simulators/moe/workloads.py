@@ -16,7 +16,7 @@ from archgym.errors import FileFormatError, InvalidArgumentError, unknown_name
 from archgym.simulators.moe.composition import composition_routing, llama_composition
 from archgym.simulators.moe.models import MoeModel, model
 from archgym.simulators.moe.requests import Requests, generate_requests, read_requests
-from archgym.simulators.moe.routing import Routing, generate, routing_preset
+from archgym.simulators.moe.routing import Routing, RoutingPreset, generate, routing_preset
 from archgym.simulators.moe.routing_trace import read_routing
 from archgym.simulators.moe.running import Documents, documents, popularity
 
@@ -70,6 +70,7 @@ class Asked:
       n_documents: How many there are.
       trace: Routing that was recorded; None where it is generated.
       skew: Zipf exponent over the models of a composition; None for a mixture.
+      popularity_skew: In place of the routing preset's own `skew`; None for that.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Asked:
     n_documents: int = 8
     trace: Routing | None = None
     skew: float | None = None
+    popularity_skew: float | None = None
 
     @cached_property
     def digest(self) -> str:
@@ -95,9 +97,17 @@ class Asked:
             self.n_documents,
             repr(self.skew),
             "" if self.trace is None else self.trace.digest,
-            "" if self.skew is not None else repr(routing_preset(self.model.routing)),
+            "" if self.skew is not None else repr(self.preset),
         )
         return sha256(repr(recipe).encode()).hexdigest()
+
+    @property
+    def preset(self) -> RoutingPreset:
+        """What routing is drawn from where none was recorded."""
+        preset = routing_preset(self.model.routing)
+        if self.popularity_skew is None:
+            return preset
+        return replace(preset, skew=self.popularity_skew)
 
 
 @final
@@ -144,7 +154,7 @@ def _prepare(asked: Asked) -> Prepared:
             len(asked.requests), asked.model.experts, asked.skew, asked.seed
         )
     else:
-        preset = routing_preset(asked.model.routing)
+        preset = asked.preset
         if (preset.n_experts, preset.top_k) != (asked.model.experts, asked.model.top_k):
             preset = replace(preset, n_experts=asked.model.experts, top_k=asked.model.top_k)
         lengths = [asked.document_tokens] * asked.n_documents
@@ -169,6 +179,7 @@ class _Recipe:
     n_documents: int = 8
     document_tokens: int = 256
     skew: float | None = None
+    popularity_skew: float | None = None
 
 
 # chosen: small enough that a design takes some tens of milliseconds, with lengths that are a tenth
@@ -201,6 +212,11 @@ _RECIPES: Final[Mapping[str, Mapping[str, _Recipe]]] = {
         "rush": _Recipe(
             "Many short chats at once.", 256, 400.0, 32, 12, Promise(2_000.0, 60.0),
             n_documents=16, document_tokens=48,
+        ),
+        # chosen: twice to four times the skew that was fitted, as where all ask about one thing.
+        "one-topic": _Recipe(
+            "Prompts that all like the same experts.", 256, 4_000.0, 192, 4, Promise(2_000.0, 60.0),
+            n_documents=16, document_tokens=48, popularity_skew=0.7,
         ),
     },
     "three-tier": {
@@ -280,6 +296,7 @@ def shipped(space: str, name: str | Path, served: MoeModel) -> Asked:
             document_tokens=recipe.document_tokens,
             n_documents=recipe.n_documents,
             skew=recipe.skew,
+            popularity_skew=recipe.popularity_skew,
         )
     path = Path(name)
     if not path.is_file():

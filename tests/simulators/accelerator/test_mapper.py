@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError, UnknownNameError
+from archgym.simulators.accelerator.architecture import Architecture, Level, MacArray
 from archgym.simulators.accelerator.bounds import lower_bound
 from archgym.simulators.accelerator.evaluation import evaluate_mapping, evaluate_mappings
 from archgym.simulators.accelerator.mapper import anneal_mapping, map_space
@@ -15,6 +16,7 @@ from archgym.simulators.accelerator.networks import layer_named
 from archgym.simulators.accelerator.presets import load_architecture
 from archgym.simulators.accelerator.problem import Problem, convolution, matrix_multiply
 from archgym.simulators.accelerator.validate import _mapper
+from archgym.simulators.accelerator.work import work
 from tests.simulators.accelerator.test_counting import SMALL, roomy
 from tests.simulators.accelerator.walking import random_mappings
 
@@ -141,6 +143,21 @@ def test_a_layer_that_fits_nowhere_has_no_mapping() -> None:
 
     assert found.mapping is None
     assert math.isinf(found.energy_pj)
+
+
+def test_scratch_holds_all_loops_where_there_are_fewer_units() -> None:
+    # The mapper lists the loops of a level there: past its end it would overwrite other memory.
+    assert len(work(n_levels=2, n_dimensions=8, n_instances=1).offsets) == 8
+
+
+def test_one_unit_is_mapped() -> None:
+    machine = Architecture("one", (Level("registers", 64), Level("DRAM")), MacArray(1, 1, 1.0, 1.0))
+    layer = convolution("c", channels=8, filters=6, output=(9, 10), kernel=(3, 5), batch=7)
+
+    found = anneal_mapping(map_space(layer, machine), tries=3000)
+
+    assert found.mapping is not None
+    assert found.cycles == layer.n_operations
 
 
 def test_wrong_arguments_are_refused() -> None:

@@ -58,7 +58,7 @@ def test_unknown_names_list_the_near_ones() -> None:
 
 
 def test_a_table_that_is_written_reads_back(tmp_path: Path) -> None:
-    rows = [
+    rows: list[dict[str, str | int]] = [
         {"layer": "a", "kind": "conv", "count": 2, "channels": 3, "filters": 8, "kernel_x": 3},
         {"layer": "b", "kind": "matmul", "count": 1, "channels": 3, "filters": 8},
     ]

@@ -169,6 +169,10 @@ def test_options_are_checked() -> None:
         AcceleratorSimulator("mapping", architecture="eyeris-like")
     with pytest.raises(UnknownNameError, match="conv1"):
         AcceleratorSimulator("mapping", layer="resnet-18/conv9")
+    with pytest.raises(UnknownNameError, match="'resnet-18'"):
+        AcceleratorSimulator("mapping", layer="/etc/passwd")
+    with pytest.raises(UnknownNameError, match="'eyeriss-like'"):
+        load_architecture("")
 
 
 def test_a_copy_keeps_its_options() -> None:

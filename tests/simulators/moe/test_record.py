@@ -12,7 +12,7 @@ from archgym.simulators.moe.record import gates, record, record_folder
 # Importing them takes seconds, which only these tests should cost.
 pytestmark = pytest.mark.slow
 
-SIZES = {
+SIZES: dict[str, Any] = {
     "vocab_size": 97,
     "hidden_size": 16,
     "num_hidden_layers": 3,
@@ -107,7 +107,8 @@ def test_lines_of_a_text_are_documents(tmp_path: Path) -> None:
     words.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
     folder = tmp_path / "tiny"
     tiny_mixtral().save_pretrained(folder)
-    transformers.PreTrainedTokenizerFast(tokenizer_object=words).save_pretrained(folder)
+    tokenizer: Any = transformers.PreTrainedTokenizerFast
+    tokenizer(tokenizer_object=words).save_pretrained(folder)
     (tmp_path / "lines.txt").write_text("one two one\n\ntwo three\none\n")
 
     found = record_folder(folder, tmp_path / "lines.txt", 2, 8, 0)

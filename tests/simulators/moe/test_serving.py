@@ -123,8 +123,9 @@ def test_counts_add_up_for_every_policy(
 @pytest.mark.parametrize("target", Target)
 @pytest.mark.parametrize("order", LinkOrder)
 @pytest.mark.parametrize("scope", Scope)
+@pytest.mark.parametrize("rounds", [1, 2])
 def test_counts_add_up_for_every_prefetch(
-    prefetch: Prefetch, target: Target, order: LinkOrder, scope: Scope
+    prefetch: Prefetch, target: Target, order: LinkOrder, scope: Scope, rounds: int
 ) -> None:
     serving = replace(
         AHEAD,
@@ -132,6 +133,7 @@ def test_counts_add_up_for_every_prefetch(
         target=target,
         link_order=order,
         scope=scope,
+        rounds=rounds,
         depth=3,
         chunk_kib=64,
     )
@@ -215,6 +217,39 @@ def test_host_runs_experts_where_that_is_faster() -> None:
     assert faster.counters["elapsed_ns"] < loaded.counters["elapsed_ns"]
 
 
+BANDWIDTHS = (0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0, 50.0, 400.0)
+
+
+def test_more_bandwidth_never_slows_where_one_expert_at_a_time_may_run_on_the_host() -> None:
+    # One expert an event cannot wait for another, and a static cache keeps no trace of the choice.
+    model = replace(MODEL, top_k=1)
+    routing = replace(ROUTING, experts=np.ascontiguousarray(ROUTING.experts[:, :, :1]))
+    serving = replace(
+        HALF, cpu_rule=CpuRule.FASTER, replacement=Replacement.STATIC, max_tokens=1, chunk_tokens=1
+    )
+
+    found = [
+        serve(serving, server=server_with(gb_per_s), model=model, routing=routing).counters
+        for gb_per_s in BANDWIDTHS
+    ]
+
+    times = [counters["elapsed_ns"] for counters in found]
+    assert times == sorted(times, reverse=True)
+    assert found[0]["n_demand"] == found[-1]["n_cpu"] == 0
+    assert found[0]["n_cpu"] > 0
+
+
+def test_more_bandwidth_never_slows_where_all_that_is_missing_runs_on_the_host() -> None:
+    serving = replace(HALF, cpu_rule=CpuRule.ALWAYS)
+
+    times = [
+        serve(serving, server=server_with(gb_per_s)).counters["elapsed_ns"]
+        for gb_per_s in BANDWIDTHS
+    ]
+
+    assert times == sorted(times, reverse=True)
+
+
 def test_experts_of_few_bits_load_faster_and_count_as_degraded() -> None:
     server = server_with(3.0)
 
@@ -268,6 +303,40 @@ def test_translation_costs_what_the_tlb_does_not_hold() -> None:
     assert small["elapsed_ns"] > large["elapsed_ns"] > none["elapsed_ns"]
 
 
+def test_tlb_of_one_set_costs_what_a_tlb_without_sets_does() -> None:
+    pages = replace(HALF, page_kib=64, tlb_entries=500, walk_ns=200.0)
+
+    # The one looks for each of an expert's 48 pages, the other for the expert.
+    by_page = serve(replace(pages, tlb_ways=500)).counters
+    by_expert = serve(pages).counters
+
+    assert by_page["n_translations"] == by_expert["n_translations"] > 0
+    assert by_page["translation_ns"] == pytest.approx(by_expert["translation_ns"])
+
+
+def test_sets_of_a_tlb_hold_parts_of_experts() -> None:
+    pages = replace(HALF, page_kib=64, tlb_entries=1024, walk_ns=200.0)
+
+    found = serve(replace(pages, tlb_ways=8)).counters
+
+    # Only some of an expert's pages are walked for, where others were kept.
+    assert found["translation_ns"] < found["n_translations"] * 48 * 200.0
+
+
+def test_pool_for_all_layers_is_never_left_half_empty_for_what_was_once_new() -> None:
+    # Three experts of a first layer cannot all stay in two places; what follows must get them.
+    model = replace(MODEL, layers=2, moe_layers=2, experts=4, top_k=1)
+    experts = np.array([[[0], [0]], [[1], [0]], [[2], [0]]], dtype=np.int16)
+    routing = replace(ROUTING, experts=experts, starts=np.array([0, 3]), n_experts=4)
+    serving = Serving(cache_experts=2, scope=Scope.GLOBAL, max_tokens=3, chunk_tokens=3, warm=False)
+
+    found = serve(serving, closed(1, 3, 1), model=model, routing=routing)
+
+    # Two of the first layer come, and one of them leaves for the second layer's.
+    assert found.counters["n_loads"] == 3
+    assert found.counters["n_evictions"] == 1
+
+
 def test_renumbering_experts_changes_nothing() -> None:
     # One expert an event, since those of one event are equally old; and a cold cache, since a warm
     # one takes the first of equally popular experts.
@@ -310,17 +379,20 @@ def test_what_does_not_fit_is_a_result() -> None:
     weights = plan(MODEL, small, Serving(), closed())
     context = plan(MODEL, SERVER, Serving(chunk_tokens=8, max_tokens=8), long)
 
+    rounds = plan(MODEL, SERVER, Serving(rounds=3), closed())
+
     assert weights.infeasible == MODEL_REASONS[0]
+    assert rounds.infeasible == MODEL_REASONS[2]
     assert context.infeasible == MODEL_REASONS[1]
 
 
 @pytest.mark.parametrize(
     ("knobs", "words"),
     [
-        ({"rounds": 3}, "must divide the model's top k"),
         ({"staging_experts": 0}, "must be 1 or more"),
         ({"data": 2}, "needs `spreads_experts`"),
         ({"tensor": 3, "spreads_experts": True}, "must divide evenly"),
+        ({"page_kib": 4, "tlb_entries": 100, "tlb_ways": 8}, "must divide the 100"),
     ],
 )
 def test_knobs_that_contradict_are_refused(knobs: dict[str, int], words: str) -> None:

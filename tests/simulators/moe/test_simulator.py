@@ -80,6 +80,33 @@ def test_better_designs_than_the_default_exist_on_the_edge() -> None:
     assert tpot[1] < 0.25 * tpot[0]
 
 
+@pytest.mark.parametrize(("workload", "pays"), [("rush", False), ("one-topic", True)])
+def test_copies_of_experts_pay_where_prompts_like_the_same_ones(workload: str, pays: bool) -> None:
+    simulator = MoeSimulator("expert-parallel")
+    asked = simulator.workload(workload)
+    default = simulator.space.design_at(simulator.space.default_indices)
+    base = {**default, "placement": "balanced", "max_tokens": 16384}
+
+    rate = [
+        simulator.evaluate({**base, "redundant": copies}, asked)["output_per_s"]
+        for copies in (0, 1)
+    ]
+
+    assert (rate[1] > 1.1 * rate[0]) == pays
+    assert (rate[1] < rate[0]) != pays
+
+
+def test_rounds_of_experts_are_a_knob_of_the_edge() -> None:
+    simulator = MoeSimulator("edge-offload", hardware="a6000", model="olmoe-1b-7b")
+    workload = simulator.workload("chat")
+    design = {**simulator.space.design_at(simulator.space.default_indices), "rounds": 4}
+
+    assert simulator.evaluate(design, workload)["tpot_mean_ms"] > 0
+    # Two experts of a token cannot be used in four rounds.
+    two = MoeSimulator("edge-offload", hardware="a6000", model="mixtral-8x7b")
+    assert "rounds" in str(two.evaluate(design, two.workload("chat")).infeasible)
+
+
 def test_run_tells_hits_layer_by_layer() -> None:
     simulator = MoeSimulator("edge-offload-table")
     design = simulator.space.design_at(simulator.space.default_indices)
