@@ -181,11 +181,12 @@ def read_evidence(sources: Sequence[Path], tables: Sequence[Path] = ()) -> Evide
       InvalidArgumentError: Nothing was evaluated, a folder comes twice, or a table fits no task.
       FileFormatError: A folder is neither, or is damaged beyond reading.
     """
-    if len({source.absolute() for source in sources}) != len(sources):
-        raise InvalidArgumentError("Each study or sweep must come once; one came twice.")
     logs: list[tuple[str, str, StudyLog, str | None]] = []
     for source in sources:
         logs += _of_sweep(source) if (source / PLAN_NAME).is_file() else [_of_study(source)]
+    # By what a path leads to, and by studies: a sweep and one of its runs overlap.
+    if len({log.folder.resolve() for _, _, log, _ in logs}) != len(logs):
+        raise InvalidArgumentError("Each study or sweep must come once; one came twice.")
     by_task: dict[str, list[tuple[str, str, StudyLog, str | None]]] = {}
     for entry in logs:
         by_task.setdefault(entry[2].header.task["digest"], []).append(entry)

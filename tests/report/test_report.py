@@ -200,3 +200,12 @@ def test_a_study_alone_is_reported_without_a_contest(swept: Path) -> None:
 def test_what_comes_twice_is_refused(swept: Path) -> None:
     with pytest.raises(InvalidArgumentError, match="once"):
         read_evidence([swept, swept])
+
+
+def test_what_comes_twice_by_another_path_is_refused(swept: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(swept.absolute())
+    run = next(swept.rglob("study.json")).parent
+
+    for again in (swept / ".." / swept.name, tmp_path / "link", run):
+        with pytest.raises(InvalidArgumentError, match="once"):
+            read_evidence([swept, again])
