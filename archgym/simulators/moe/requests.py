@@ -229,6 +229,11 @@ def read_requests(path: str | Path, limit: int = MAX_REQUESTS) -> Requests:
         raise FileFormatError(path, None, "the file must hold requests; it has none")
     table = np.array(rows, dtype=np.float64)
     table = table[np.argsort(table[:, 0], kind="stable")]
+    span_s = float(table[-1, 0] - table[0, 0]) / _NS_PER_S
+    if span_s > _MAX_ARRIVAL_S:
+        raise FileFormatError(
+            path, None, f"arrivals must lie within {_MAX_ARRIVAL_S:g} s; they span {span_s:g} s"
+        )
     return Requests(
         np.rint(table[:, 0] - table[0, 0]).astype(np.int64),
         table[:, 1].astype(np.int32),
