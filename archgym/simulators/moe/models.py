@@ -257,9 +257,12 @@ def read_model(path: str | Path) -> MoeModel:
     members = node.members("a model", (*names, "preset"))
     values: dict[str, Any] = {"name": Path(path).stem}
     if "preset" in members:
-        preset = members["preset"]
+        name = members["preset"].text("`preset`")
         try:
-            base = model(preset.text("`preset`"))
+            # A file's preset is one that ships: files that name each other would never end.
+            if name not in _presets():
+                raise unknown_name("model", name, _presets())
+            base = model(name)
         except LookupError as error:
             raise document.refusal(error, "model", "preset") from None
         values = vars(base) | values | {"source": f"{base.name} with other values"}

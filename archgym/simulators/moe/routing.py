@@ -251,8 +251,12 @@ def _read_preset(path: str) -> RoutingPreset:
     members = node.members("routing", ("preset", *_WHOLE, *_NUMBERS, "one_router", "source"))
     values: dict[str, Any] = {"name": Path(path).stem}
     if "preset" in members:
+        name = members["preset"].text("`preset`")
         try:
-            values = vars(routing_preset(members["preset"].text("`preset`"))) | values
+            # A file's preset is one that ships: files that name each other would never end.
+            if name not in _presets():
+                raise unknown_name("routing preset", name, _presets())
+            values = vars(routing_preset(name)) | values
         except LookupError as error:
             raise document.refusal(error, "routing", "preset") from None
     for key, member in members.items():
