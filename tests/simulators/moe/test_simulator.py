@@ -187,6 +187,13 @@ def test_hardware_is_refused_where_designs_choose_it() -> None:
         MoeSimulator("three-tier", hardware="dgx-h100")
 
 
+def test_model_of_many_layers_is_no_composition() -> None:
+    simulator = MoeSimulator("three-tier", model="mixtral-8x7b")
+
+    with pytest.raises(InvalidArgumentError, match=r"1 layer with experts.*mixtral-8x7b has 32"):
+        simulator.workload("mixed-tenants")
+
+
 def test_what_files_of_options_hold_is_part_of_a_workload(tmp_path: Path) -> None:
     path = tmp_path / "own.yaml"
     digests = []
