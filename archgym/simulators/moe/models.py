@@ -10,6 +10,7 @@ from typing import Any, final
 
 from archgym.document import Node, read_document
 from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.simulators.moe.routing import routing_preset
 
 __all__ = ["LatentAttention", "MoeModel", "model", "model_names", "read_model"]
 
@@ -267,6 +268,11 @@ def read_model(path: str | Path) -> MoeModel:
             raise document.refusal(error, "model", "preset") from None
         values = vars(base) | values | {"source": f"{base.name} with other values"}
     values |= {name: _value(name, member) for name, member in members.items() if name != "preset"}
+    if "routing" in members:
+        try:
+            routing_preset(values["routing"])
+        except LookupError as error:
+            raise document.refusal(error, "model", "routing") from None
     absent = [name for name in names if name not in values and name not in _OPTIONAL]
     if absent:
         raise node.refusal(

@@ -306,7 +306,8 @@ def shipped(space: str, name: str | Path, served: MoeModel) -> Asked:
             popularity_skew=recipe.popularity_skew,
         )
     path = Path(name)
-    if not path.is_file():
+    # What is there but no file, such as a folder, is refused as it is read.
+    if not path.exists():
         raise unknown_name("workload", str(name), recipes)
     if path.suffix == ".npz":
         return _traced(path, served, promise)
