@@ -74,6 +74,8 @@ class RunEvidence:
     terms: np.ndarray
     """(n, n_terms), NaN where the design was not built."""
     problem: str | None = None
+    damage: str | None = None
+    """What of its journal is damaged or missing, and so is left out here."""
     is_draw: bool = False
     """Whether it is one of many settings of its agent, which the lottery alone compares."""
 
@@ -306,6 +308,7 @@ def _run(
         np.einsum("nwm,w->nm", values, log.weights),
         terms,
         problem,
+        log.damage_report(),
     )
 
 
