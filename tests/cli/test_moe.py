@@ -25,7 +25,9 @@ def test_drawn_routing_is_analysed(archgym: Archgym) -> None:
         *("moe", "generate", "--out", "a.routing.npz", "--model", "mixtral-8x7b"),
         *("--documents", "4", "--tokens", "80", "--layers", "3", "--json"),
     )
-    found = archgym("moe", "analyze", "a.routing.npz", "--picture", "a.svg", "--json")
+    found = archgym(
+        *("moe", "analyze", "a.routing.npz", "--picture", "a.svg", "--layers", "9" * 20, "--json")
+    )
 
     assert drawn.code == found.code == 0, drawn.err + found.err
     assert (drawn.json["tokens"], drawn.json["experts"]) == (320, 8)
