@@ -17,6 +17,7 @@ __all__ = [
     "make_folder",
     "open_file",
     "require_free",
+    "require_writable",
     "storage_errors",
     "write_all",
     "write_atomic",
@@ -163,6 +164,19 @@ def require_free(path: Path) -> None:
             raise InvalidArgumentError(
                 f"{path} must not exist yet; it does. Choose another name, or remove it first."
             )
+
+
+def require_writable(path: Path) -> None:
+    """Refuses a file that cannot be written, before the work whose result it is to hold.
+
+    Raises:
+      StorageError: It cannot.
+    """
+    with storage_errors(path, "written"):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with scratch_file(path.parent):
+            pass
 
 
 def write_atomic(path: str | Path, data: bytes | str | Iterable[bytes]) -> None:

@@ -1,5 +1,6 @@
 """`archgym explain`: what bounds a design, which knob helps most, what a target takes."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,7 @@ from archgym.cli.tasks import (
     SpaceOption,
     TaskChoice,
     WorkloadOption,
+    make_simulator,
     make_task,
 )
 from archgym.cli.terminal import heading, number, say, table, unit, write_json
@@ -24,6 +26,8 @@ from archgym.errors import InvalidArgumentError
 if TYPE_CHECKING:
     import numpy as np
 
+    from archgym.metrics import MetricSpec
+    from archgym.objective import Objective
     from archgym.report.explain import Change, Explanation, Point, Route
     from archgym.task import Task
 
@@ -80,7 +84,6 @@ def explain(
 
     Every design that differs from it in one knob is evaluated.
     """
-    from archgym.objective import parse_target
     from archgym.report.chosen import ASSUMED_ERROR_PERCENT
     from archgym.report.explain import explain as make_explanation
     from archgym.report.explain import route, tradeoffs
@@ -89,8 +92,7 @@ def explain(
         simulator or "dram", space, workload, objective, fidelity, option, from_table, from_proxy
     )
     is_chosen = bool(simulator or space or workload or objective or fidelity or option)
-    task, indices = _subject(design, choice, is_chosen)
-    wanted = None if target is None else parse_target(f"target:{target}", task.metrics)
+    task, indices, wanted = _subject(design, choice, is_chosen, target)
     with prompt_stops():
         found = make_explanation(task, indices)
         way = None if wanted is None else route(task, indices, wanted)
@@ -107,20 +109,32 @@ def explain(
         _write_route(found, way, target)
 
 
-def _subject(text: str, choice: TaskChoice, is_chosen: bool) -> "tuple[Task, np.ndarray]":
+def _subject(
+    text: str, choice: TaskChoice, is_chosen: bool, target: str | None
+) -> "tuple[Task, np.ndarray, Objective | None]":
     from archgym.cli.values import filled_design, read_design
 
     path = Path(text)
     if text != _DEFAULT and path.is_dir():
-        return _of_study(path, choice, is_chosen)
+        return _of_study(path, choice, is_chosen, target)
     start = None if text == _DEFAULT else read_design(path)
+    # Making a task evaluates its default design, so a target is refused before.
+    wanted = None if target is None else _target(target, make_simulator(choice).metrics)
     task = make_task(choice)
     if start is None:
-        return task, task.space.default_indices
-    return task, task.space.indices_of(filled_design(task.space, start, path))
+        return task, task.space.default_indices, wanted
+    return task, task.space.indices_of(filled_design(task.space, start, path)), wanted
 
 
-def _of_study(folder: Path, choice: TaskChoice, is_chosen: bool) -> "tuple[Task, np.ndarray]":
+def _target(text: str, specs: "Sequence[MetricSpec]") -> "Objective":
+    from archgym.objective import parse_target
+
+    return parse_target(f"target:{text}", specs)
+
+
+def _of_study(
+    folder: Path, choice: TaskChoice, is_chosen: bool, target: str | None
+) -> "tuple[Task, np.ndarray, Objective | None]":
     from archgym.cli.notices import announce_compilation
     from archgym.study import read_study
     from archgym.task import Task
@@ -131,6 +145,7 @@ def _of_study(folder: Path, choice: TaskChoice, is_chosen: bool) -> "tuple[Task,
             "and --option."
         )
     log = read_study(folder)
+    wanted = None if target is None else _target(target, log.metrics)
     best = log.best()
     if best is None:
         raise InvalidArgumentError(
@@ -142,7 +157,7 @@ def _of_study(folder: Path, choice: TaskChoice, is_chosen: bool) -> "tuple[Task,
     if stand_in is not None:
         recipe.pop("stand_in", None)
     task = Task.from_json(recipe, stand_in=stand_in)
-    return task, task.space.indices_of(best.design)
+    return task, task.space.indices_of(best.design), wanted
 
 
 # ---- words

@@ -147,8 +147,8 @@ def generate(
     """Draw a routing trace from a calibrated process."""
     from archgym.cli.notices import announce_compilation
     from archgym.simulators.moe.models import model as find_model
+    from archgym.simulators.moe.routing import check_size, routing_preset
     from archgym.simulators.moe.routing import generate as draw
-    from archgym.simulators.moe.routing import routing_preset
     from archgym.simulators.moe.routing_trace import write_routing
 
     described = find_model(model)
@@ -156,8 +156,11 @@ def generate(
     if preset is None:
         process = _fitted(process, described.experts, described.top_k)
     process = _with_settings(process, setting or ())
+    n_layers = layers or described.moe_layers
+    # Before a list of so many documents is made.
+    check_size(documents * tokens, n_layers, process.top_k)
     announce_compilation()
-    routing = draw(process, seed, [tokens] * documents, layers or described.moe_layers)
+    routing = draw(process, seed, [tokens] * documents, n_layers)
     write_routing(out, routing)
     _say_routing(routing, out, json)
 
@@ -319,7 +322,7 @@ def calibrate(
         typer.Option(
             "--target",
             help="A share to be given: lru@R, lfu@R, belady@R or schM@R for room of R times a "
-            "token's experts, or srp@M; such as lru@2=0.61; repeat it.",
+            "token's experts, or srp@M; such as lru@2=0.61; give three or more.",
             metavar="NAME=VALUE",
         ),
     ],

@@ -7,6 +7,8 @@ import typer
 
 from archgym.cli.terminal import heading, say, table
 from archgym.cli.values import named_path
+from archgym.errors import InvalidArgumentError
+from archgym.storage import make_folder, require_writable
 
 __all__ = ["report"]
 
@@ -57,11 +59,20 @@ def report(
     """Say what studies and sweeps show, and write it as a page that needs no network."""
     from archgym.cli.notices import announce_compilation
     from archgym.report import find, read_evidence
-    from archgym.report.writing import check_comparable, write_csv, write_json_file, write_page
+    from archgym.report.writing import (
+        check_comparable,
+        read_report,
+        write_csv,
+        write_json_file,
+        write_page,
+    )
 
+    _check_targets(out, csv, json)
+    other = None if against is None else read_report(against)
     announce_compilation()
     findings = find(read_evidence(sources, tables or ()), evaluate)
-    other = None if against is None else check_comparable(findings, against)
+    if against is not None and other is not None:
+        check_comparable(findings, against, other)
     for line in findings.verdict:
         say(line)
     scores = findings.tables[0]
@@ -88,6 +99,17 @@ def report(
     if out is not None:
         size = write_page(findings, out)
         say(f"Page: {out}, {size / 1e6:.1f} MB")
+
+
+def _check_targets(out: Path | None, csv: Path | None, json: Path | None) -> None:
+    """Refuses what cannot be written before the analysis, which may take minutes."""
+    if out is not None and out.suffix.lower() not in (".html", ".htm"):
+        raise InvalidArgumentError(f"`--out` must end in .html; got {str(out)!r}.")
+    for path in (out, json):
+        if path is not None:
+            require_writable(path)
+    if csv is not None:
+        require_writable(make_folder(csv) / "scores.csv")
 
 
 def _cell(value: object) -> str:

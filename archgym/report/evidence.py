@@ -74,6 +74,8 @@ class RunEvidence:
     terms: np.ndarray
     """(n, n_terms), NaN where the design was not built."""
     problem: str | None = None
+    damage: str | None = None
+    """What of its journal is damaged or missing, and so is left out here."""
     is_draw: bool = False
     """Whether it is one of many settings of its agent, which the lottery alone compares."""
 
@@ -181,11 +183,12 @@ def read_evidence(sources: Sequence[Path], tables: Sequence[Path] = ()) -> Evide
       InvalidArgumentError: Nothing was evaluated, a folder comes twice, or a table fits no task.
       FileFormatError: A folder is neither, or is damaged beyond reading.
     """
-    if len({source.absolute() for source in sources}) != len(sources):
-        raise InvalidArgumentError("Each study or sweep must come once; one came twice.")
     logs: list[tuple[str, str, StudyLog, str | None]] = []
     for source in sources:
         logs += _of_sweep(source) if (source / PLAN_NAME).is_file() else [_of_study(source)]
+    # By what a path leads to, and by studies: a sweep and one of its runs overlap.
+    if len({log.folder.resolve() for _, _, log, _ in logs}) != len(logs):
+        raise InvalidArgumentError("Each study or sweep must come once; one came twice.")
     by_task: dict[str, list[tuple[str, str, StudyLog, str | None]]] = {}
     for entry in logs:
         by_task.setdefault(entry[2].header.task["digest"], []).append(entry)
@@ -305,6 +308,7 @@ def _run(
         np.einsum("nwm,w->nm", values, log.weights),
         terms,
         problem,
+        log.damage_report(),
     )
 
 

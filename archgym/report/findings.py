@@ -35,6 +35,8 @@ __all__ = ["THRESHOLDS", "Findings", "find", "found_front"]
 THRESHOLDS = np.linspace(-0.5, 1.0, 61)
 # Larger fronts in more terms would take a report minutes.
 _MAX_VOLUME_STEPS = 2e7
+# chosen: so many lines do not bury the verdict.
+_SHOWN_DAMAGED = 10
 
 
 @final
@@ -112,7 +114,7 @@ def find(evidence: Evidence, is_evaluating: bool = True) -> Findings:
     return Findings(
         evidence,
         protocol,
-        tuple(_verdict(evidence, protocol, found)),
+        (*_verdict(evidence, protocol, found), *_damage_lines(evidence)),
         tuple(tables),
         found,
         profiles,
@@ -275,6 +277,15 @@ def _verdict(
     unfinished = sum(r.status != "finished" for task in evidence.tasks for r in task.runs)
     if unfinished:
         lines.append(f"{unfinished} runs are not finished; what they reached is in the tables.")
+    return lines
+
+
+def _damage_lines(evidence: Evidence) -> list[str]:
+    runs = [run for task in evidence.tasks for run in task.runs if run.damage is not None]
+    lines = [f"{run.label}, seed {run.seed}: {run.damage}" for run in runs[:_SHOWN_DAMAGED]]
+    if len(runs) > _SHOWN_DAMAGED:
+        more = len(runs) - _SHOWN_DAMAGED
+        lines.append(f"Journals of {more} more runs are damaged; the health checks name them.")
     return lines
 
 

@@ -29,8 +29,9 @@ def health(task: TaskEvidence) -> Iterator[tuple[str, str]]:
     yield "infeasible share", text + (f"; the simulator broke on {failed:,}" if failed else "")
     yield "early plateau", _plateau(task)
     for run in task.runs:
-        if run.problem is not None:
-            yield f"run {run.label}, seed {run.seed}", " ".join(run.problem.split())
+        for problem in dict.fromkeys((run.problem, run.damage)):
+            if problem is not None:
+                yield f"run {run.label}, seed {run.seed}", " ".join(problem.split())
 
 
 def _bounds(task: TaskEvidence) -> str:

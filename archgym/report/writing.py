@@ -5,6 +5,7 @@ import io
 import json
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from archgym.report.findings import Findings
 from archgym.report.page import page
 from archgym.storage import open_file, storage_errors, write_atomic
 
-__all__ = ["check_comparable", "plain", "write_csv", "write_json_file", "write_page"]
+__all__ = ["check_comparable", "plain", "read_report", "write_csv", "write_json_file", "write_page"]
 
 _MAX_BYTES = 64 * 2**20
 
@@ -69,11 +70,10 @@ def plain(data: Any) -> Any:
     return data
 
 
-def check_comparable(findings: Findings, other: Path) -> dict[str, Any]:
-    """The JSON of another report, if it judged by the same protocol.
+def read_report(other: Path) -> dict[str, Any]:
+    """The JSON of another report.
 
     Raises:
-      InvalidArgumentError: It judged by another one.
       FileFormatError: It is no report.
       StorageError: It cannot be read.
     """
@@ -90,10 +90,24 @@ def check_comparable(findings: Findings, other: Path) -> dict[str, Any]:
         raise FileFormatError(
             other, None, "must be the JSON of a report", "Write it with `archgym report --json`"
         )
+    return dict(data)
+
+
+def check_comparable(findings: Findings, other: Path, data: Mapping[str, Any]) -> None:
+    """Refuses another report that judged by another protocol.
+
+    Args:
+      findings: This report.
+      other: The file of the other one, for the message.
+      data: What it holds, as `read_report` gives it.
+
+    Raises:
+      InvalidArgumentError: It did.
+    """
+    digest = data["protocol"]["digest"]
     if digest != findings.protocol.digest:
         raise InvalidArgumentError(
             f"Reports must be of one protocol to be compared; {other} has {digest[:16]!r} and this "
             f"one {findings.protocol.digest[:16]!r}: their budgets, tasks or scales differ. Make "
             "both with the same budget, tables and random runs."
         )
-    return dict(data)

@@ -154,6 +154,52 @@ def test_torn_journal_is_shown_and_reported(archgym: Archgym, study: Path) -> No
     assert "1 damaged line" in ran.out
 
 
+@pytest.mark.parametrize(
+    ("target", "words"), [("latency", "metric<=number"), ("wings<=3", "wings")]
+)
+@pytest.mark.parametrize("subject", [("default", "plugin"), ("study",)])
+def test_target_to_be_explained_is_refused_before_anything_is_evaluated(
+    archgym: Archgym,
+    study: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    subject: tuple[str, ...],
+    target: str,
+    words: str,
+) -> None:
+    for name in ("make", "from_json"):
+        monkeypatch.setattr(f"archgym.task.Task.{name}", lambda *_, **__: pytest.fail("It was."))
+
+    ran = archgym("explain", *subject, "--target", target)
+
+    assert ran.code == 1
+    assert_refused(ran.err, words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("-o", "x.txt"), "must end in .html"),
+        (("-o", "absent/x.html"), "absent/x.html cannot be written"),
+        (("--json", "absent/x.json"), "absent/x.json cannot be written"),
+        (("--csv", "study/study.json"), "study/study.json cannot be made"),
+        (("--against", "absent.json"), "absent.json cannot be read"),
+    ],
+)
+def test_report_that_cannot_be_written_is_refused_before_the_analysis(
+    archgym: Archgym,
+    study: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, str],
+    words: str,
+) -> None:
+    monkeypatch.setattr("archgym.report.find", lambda *_: pytest.fail("It was analysed."))
+
+    ran = archgym("report", study, *arguments)
+
+    assert ran.code == 1
+    assert_refused(ran.err, words)
+
+
 def test_search_into_a_folder_with_a_study_is_refused(archgym: Archgym, study: Path) -> None:
     before = (study / "journal.jsonl").read_bytes()
 

@@ -25,7 +25,9 @@ def test_drawn_routing_is_analysed(archgym: Archgym) -> None:
         *("moe", "generate", "--out", "a.routing.npz", "--model", "mixtral-8x7b"),
         *("--documents", "4", "--tokens", "80", "--layers", "3", "--json"),
     )
-    found = archgym("moe", "analyze", "a.routing.npz", "--picture", "a.svg", "--json")
+    found = archgym(
+        *("moe", "analyze", "a.routing.npz", "--picture", "a.svg", "--layers", "9" * 20, "--json")
+    )
 
     assert drawn.code == found.code == 0, drawn.err + found.err
     assert (drawn.json["tokens"], drawn.json["experts"]) == (320, 8)
@@ -55,11 +57,13 @@ def test_numbers_of_a_preset_can_be_set(archgym: Archgym) -> None:
         (("generate", "--out", "a.routing.npz", "--set", "wings=2"), "wings"),
         (("generate", "--out", "a.routing.npz", "--set", "topic=much"), "much"),
         (("generate", "--out", "a.routing.npz", "--set", "topic=nan"), "topic"),
+        (("generate", "--out", "a.routing.npz", "--tokens", "9" * 20), "at most 2147483648"),
+        (("generate", "--out", "a.routing.npz", "--documents", "9" * 20), "at most 2147483648"),
         (("analyze", "absent.routing.npz"), "absent.routing.npz"),
         (("analyze", "absent.routing.npz", "--picture", "a.gif"), "--picture"),
         (
             ("calibrate", "--experts", "8", "--top-k", "2", "--target", "lru@1=0.3"),
-            "at least 3",
+            "(`--target`) must be at least 3",
         ),
         (("calibrate", "--experts", "8", "--top-k", "2", "--target", "lru=0.3"), "lru@R"),
     ],

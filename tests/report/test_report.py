@@ -17,7 +17,13 @@ from archgym.report import find, page, read_evidence
 from archgym.report.explorer import explorer
 from archgym.report.findings import Findings
 from archgym.report.table import Table
-from archgym.report.writing import check_comparable, write_csv, write_json_file, write_page
+from archgym.report.writing import (
+    check_comparable,
+    read_report,
+    write_csv,
+    write_json_file,
+    write_page,
+)
 from archgym.studylog import read_study
 from archgym.tables import build_table
 from archgym.task import Task
@@ -95,20 +101,20 @@ def test_files_say_the_same_as_the_findings(findings: Findings, tmp_path: Path) 
 def test_reports_of_other_protocols_are_not_compared(findings: Findings, tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     write_json_file(findings, path)
-    check_comparable(findings, path)
+    check_comparable(findings, path, read_report(path))
     other = replace(findings, protocol=replace(findings.protocol, budget=7))
 
     with pytest.raises(InvalidArgumentError, match="one protocol"):
-        check_comparable(other, path)
+        check_comparable(other, path, read_report(path))
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"protocol": 1}', "[" * 100_000, '{"tables": {}}'])
-def test_what_is_no_report_is_refused(findings: Findings, tmp_path: Path, content: str) -> None:
+def test_what_is_no_report_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "report.json"
     path.write_text(content)
 
     with pytest.raises(FileFormatError, match="JSON of a report"):
-        check_comparable(findings, path)
+        read_report(path)
 
 
 class _Reader(HTMLParser):
@@ -200,3 +206,27 @@ def test_a_study_alone_is_reported_without_a_contest(swept: Path) -> None:
 def test_what_comes_twice_is_refused(swept: Path) -> None:
     with pytest.raises(InvalidArgumentError, match="once"):
         read_evidence([swept, swept])
+
+
+def test_what_comes_twice_by_another_path_is_refused(swept: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(swept.absolute())
+    run = next(swept.rglob("study.json")).parent
+
+    for again in (swept / ".." / swept.name, tmp_path / "link", run):
+        with pytest.raises(InvalidArgumentError, match="once"):
+            read_evidence([swept, again])
+
+
+def test_a_damaged_journal_is_told_of_in_the_verdict(swept: Path) -> None:
+    folder = swept / "light/small/seed-0"
+    journal = folder / "journal.jsonl"
+    lines = journal.read_bytes().split(b"\n")
+    lines[4] = lines[4].replace(b"1", b"2")
+    journal.write_bytes(b"\n".join(lines))
+
+    found = find(read_evidence([swept]), is_evaluating=False)
+
+    (line,) = (line for line in found.verdict if "damaged" in line)
+    assert line.startswith(f"small, seed 0: {journal}: 1 damaged line left out: line 5")
+    assert line in page(found)
+    assert any("damaged" in str(row) for row in table(found, "health light").rows)

@@ -102,7 +102,8 @@ def analyse(
     n_documents = max(1, int(np.searchsorted(routing.starts, max_tokens, side="right")) - 1)
     starts = routing.starts[: n_documents + 1]
     kept = Routing(routing.experts[: starts[-1]], starts, routing.n_experts, routing.name)
-    layers = np.unique(np.linspace(0, kept.n_layers - 1, max_layers).round().astype(np.int64))
+    n_looked_at = min(max_layers, kept.n_layers)
+    layers = np.unique(np.linspace(0, kept.n_layers - 1, n_looked_at).round().astype(np.int64))
     sizes = np.unique(np.clip(np.round(np.array(_RATIOS) * kept.top_k), 1, kept.n_experts))
     sizes = np.unique(np.append(sizes, kept.n_experts)).astype(np.int64)
     longest = int(np.diff(starts).max())

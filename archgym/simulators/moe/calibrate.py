@@ -168,8 +168,8 @@ def calibrate(
     names = tuple(_RANGES)
     if len(targets) < len(names):
         raise InvalidArgumentError(
-            f"`wanted` must hold at least {len(names)} targets for as many parameters; "
-            f"got {len(targets)}."
+            f"Targets (`--target`) must be at least {len(names)}, for as many numbers to fit; got "
+            f"{len(targets)}. Give more, such as --target lru@2=0.61."
         )
     base = RoutingPreset(name, n_experts, top_k, 0.0, 0.0, 0.0)
     count = [0, np.inf]

@@ -215,8 +215,12 @@ def _read_node(path: str) -> NodePreset:
     members = top.members("hardware", ("preset", "name", "n_gpus", *_PARTS))
     values: dict[str, Any] = {"name": Path(path).stem}
     if "preset" in members:
+        name = members["preset"].text("`preset`")
         try:
-            values = vars(node(members["preset"].text("`preset`"))) | values
+            # A file's preset is one that ships: files that name each other would never end.
+            if name not in node_names():
+                raise unknown_name("hardware", name, node_names())
+            values = vars(node(name)) | values
         except LookupError as error:
             raise document.refusal(error, "hardware", "preset") from None
     for key, member in members.items():

@@ -10,6 +10,7 @@ from typing import Any, final
 
 from archgym.document import Node, read_document
 from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.simulators.moe.routing import routing_preset
 
 __all__ = ["LatentAttention", "MoeModel", "model", "model_names", "read_model"]
 
@@ -257,13 +258,21 @@ def read_model(path: str | Path) -> MoeModel:
     members = node.members("a model", (*names, "preset"))
     values: dict[str, Any] = {"name": Path(path).stem}
     if "preset" in members:
-        preset = members["preset"]
+        name = members["preset"].text("`preset`")
         try:
-            base = model(preset.text("`preset`"))
+            # A file's preset is one that ships: files that name each other would never end.
+            if name not in _presets():
+                raise unknown_name("model", name, _presets())
+            base = model(name)
         except LookupError as error:
             raise document.refusal(error, "model", "preset") from None
         values = vars(base) | values | {"source": f"{base.name} with other values"}
     values |= {name: _value(name, member) for name, member in members.items() if name != "preset"}
+    if "routing" in members:
+        try:
+            routing_preset(values["routing"])
+        except LookupError as error:
+            raise document.refusal(error, "model", "routing") from None
     absent = [name for name in names if name not in values and name not in _OPTIONAL]
     if absent:
         raise node.refusal(

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.limits import check_choice, check_number, check_whole
-from archgym.storage import storage_errors
+from archgym.storage import open_file, storage_errors
 
 __all__ = ["ARRIVALS", "Requests", "generate_requests", "read_requests"]
 
@@ -229,6 +229,11 @@ def read_requests(path: str | Path, limit: int = MAX_REQUESTS) -> Requests:
         raise FileFormatError(path, None, "the file must hold requests; it has none")
     table = np.array(rows, dtype=np.float64)
     table = table[np.argsort(table[:, 0], kind="stable")]
+    span_s = float(table[-1, 0] - table[0, 0]) / _NS_PER_S
+    if span_s > _MAX_ARRIVAL_S:
+        raise FileFormatError(
+            path, None, f"arrivals must lie within {_MAX_ARRIVAL_S:g} s; they span {span_s:g} s"
+        )
     return Requests(
         np.rint(table[:, 0] - table[0, 0]).astype(np.int64),
         table[:, 1].astype(np.int32),
@@ -238,7 +243,7 @@ def read_requests(path: str | Path, limit: int = MAX_REQUESTS) -> Requests:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    with path.open("rb") as handle:
+    with open_file(path) as handle:
         number = 0
         while line := handle.readline(_MAX_LINE + 1):
             number += 1
@@ -347,7 +352,8 @@ def _arrival_ns(
                 f"`{layout.arrival}` must be a date such as 2023-11-16 18:15:46.68; "
                 f"got {_echo(value)}",
             )
-        # Days and seconds since the epoch of dates, far below 2**53 ns apart within a trace.
+        # Since the epoch of dates. Those of today are above 2**53 ns, so doubles are tens of ns
+        # apart there, below the 100 ns of the published traces' clock.
         seconds = (whole - _EPOCH).total_seconds()
         return seconds * _NS_PER_S + float(match[2] or 0) * _NS_PER_S
     try:

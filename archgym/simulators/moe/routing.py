@@ -20,6 +20,7 @@ from archgym.limits import check_number, check_whole
 __all__ = [
     "Routing",
     "RoutingPreset",
+    "check_size",
     "generate",
     "routing_preset",
     "routing_preset_names",
@@ -251,8 +252,12 @@ def _read_preset(path: str) -> RoutingPreset:
     members = node.members("routing", ("preset", *_WHOLE, *_NUMBERS, "one_router", "source"))
     values: dict[str, Any] = {"name": Path(path).stem}
     if "preset" in members:
+        name = members["preset"].text("`preset`")
         try:
-            values = vars(routing_preset(members["preset"].text("`preset`"))) | values
+            # A file's preset is one that ships: files that name each other would never end.
+            if name not in _presets():
+                raise unknown_name("routing preset", name, _presets())
+            values = vars(routing_preset(name)) | values
         except LookupError as error:
             raise document.refusal(error, "routing", "preset") from None
     for key, member in members.items():
@@ -273,6 +278,19 @@ def _read_preset(path: str) -> RoutingPreset:
         return RoutingPreset(**values)
     except InvalidArgumentError as error:
         raise node.refusal(str(error)) from None
+
+
+def check_size(n_tokens: int, n_layers: int, top_k: int) -> None:
+    """Refuses more routing than is drawn at once.
+
+    Raises:
+      InvalidArgumentError: It is more.
+    """
+    entries = n_tokens * n_layers * top_k
+    if entries > MAX_ENTRIES:
+        raise InvalidArgumentError(
+            f"`tokens` × `n_layers` × top_k must be at most {MAX_ENTRIES}; got {entries}."
+        )
 
 
 def generate(
@@ -301,11 +319,7 @@ def generate(
         raise InvalidArgumentError("`tokens` must hold a length of 1 or more for each document.")
     n_tokens = int(lengths.sum())
     drawn_layers = 1 if preset.one_router else n_layers
-    entries = n_tokens * n_layers * preset.top_k
-    if entries > MAX_ENTRIES:
-        raise InvalidArgumentError(
-            f"`tokens` × `n_layers` × top_k must be at most {MAX_ENTRIES}; got {entries}."
-        )
+    check_size(n_tokens, n_layers, preset.top_k)
     starts = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
     experts = np.empty((n_tokens, drawn_layers, preset.top_k), dtype=np.int16)
     shape = (drawn_layers, preset.n_experts)

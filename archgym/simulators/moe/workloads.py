@@ -275,6 +275,13 @@ def shipped(space: str, name: str | Path, served: MoeModel) -> Asked:
         )
     recipes = _RECIPES[space]
     promise = next(iter(recipes.values())).promise
+    skew = next(iter(recipes.values())).skew
+    # A recorded trace brings its own layers; all else of a composition has one.
+    if skew is not None and served.moe_layers != 1 and Path(name).suffix != ".npz":
+        raise InvalidArgumentError(
+            f"`model` of space {space!r} must have 1 layer with experts, each a whole model; "
+            f"{served.name} has {served.moe_layers}. Take another space for it."
+        )
     recipe = recipes.get(str(name))
     if recipe is not None:
         requests = generate_requests(
@@ -299,11 +306,11 @@ def shipped(space: str, name: str | Path, served: MoeModel) -> Asked:
             popularity_skew=recipe.popularity_skew,
         )
     path = Path(name)
-    if not path.is_file():
+    # What is there but no file, such as a folder, is refused as it is read.
+    if not path.exists():
         raise unknown_name("workload", str(name), recipes)
     if path.suffix == ".npz":
         return _traced(path, served, promise)
-    skew = next(iter(recipes.values())).skew
     requests = read_requests(path, _MAX_TRACED)
     n_tokens = int(requests.lengths.sum())
     if n_tokens > _MAX_TOKENS:

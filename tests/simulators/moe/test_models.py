@@ -65,6 +65,7 @@ def test_own_model_is_read_and_takes_the_rest_from_a_preset(tmp_path: Path) -> N
         ("model:\n  preset: mixtral-8x7b\n  experts: -1\n", 3, "experts"),
         ("model:\n  preset: mixtral-8x7b\n  top_k: 9\n", 1, "top_k"),
         ("model:\n  preset: nothing\n", 2, "model"),
+        ("model:\n  preset: olmoe-1b-7b\n  routing: nosuch\n", 3, "routing preset 'nosuch'"),
         ("model:\n  layers: 3\n", 1, "moe_layers"),
         ("model:\n  preset: mixtral-8x7b\n  latent: {kv_rank: 1}\n", 3, "query_rank"),
         ("model: [1]\n", 1, "mapping"),

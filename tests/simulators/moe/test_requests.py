@@ -67,6 +67,12 @@ def test_every_format_says_the_same(tmp_path: Path, name: str, text: str) -> Non
         ("none.csv", b"arrival_s,prompt_tokens,output_tokens\n1,0,3\n", 2),
         ("latin.csv", b"arrival_s,prompt_tokens,output_tokens\n1,2,3\n\xff\n", 3),
         ("date.csv", b"TIMESTAMP,ContextTokens,GeneratedTokens\n2023-13-01 00:00:00,2,3\n", 2),
+        (
+            "ages.csv",
+            b"TIMESTAMP,ContextTokens,GeneratedTokens\n"
+            b"0001-01-01 00:00:00,2,3\n9999-12-31 00:00:00,2,3\n",
+            None,
+        ),
         ("array.jsonl", b"[1]\n", 1),
         ("torn.jsonl", b'{"arrival_s": 0, "prompt_tokens": 3, "output_tokens": 4}\n{"arr', 2),
         ("deep.jsonl", b"[" * 100_000, 1),

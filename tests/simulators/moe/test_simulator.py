@@ -1,6 +1,7 @@
 """The simulator's spaces, workloads and metrics."""
 
 import csv
+import os
 import subprocess
 import sys
 from importlib import resources
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
+from archgym.errors import FileFormatError, InvalidArgumentError, StorageError, UnknownNameError
 from archgym.simulators.moe import Routing
 from archgym.simulators.moe.routing_trace import write_routing
 from archgym.simulators.moe.simulator import MoeSimulator
@@ -159,6 +160,18 @@ def test_what_is_no_workload_is_refused(tmp_path: Path) -> None:
         simulator.workload("chatt")
 
 
+@pytest.mark.parametrize("ending", [".csv", ".routing.npz"])
+def test_folder_or_pipe_as_a_workload_is_called_what_it_is(tmp_path: Path, ending: str) -> None:
+    simulator = MoeSimulator()
+    folder, pipe = tmp_path / f"folder{ending}", tmp_path / f"pipe{ending}"
+    folder.mkdir()
+    os.mkfifo(pipe)
+
+    for path, words in ((folder, "a folder"), (pipe, "a named pipe")):
+        with pytest.raises(StorageError, match=words):
+            simulator.workload(path)
+
+
 def test_what_would_take_for_ever_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "huge.csv"
     lines = "".join(f"{n},9000000,9\n" for n in range(3))
@@ -185,6 +198,13 @@ def test_hardware_and_model_are_options() -> None:
 def test_hardware_is_refused_where_designs_choose_it() -> None:
     with pytest.raises(InvalidArgumentError, match=r"left out in space 'three-tier'"):
         MoeSimulator("three-tier", hardware="dgx-h100")
+
+
+def test_model_of_many_layers_is_no_composition() -> None:
+    simulator = MoeSimulator("three-tier", model="mixtral-8x7b")
+
+    with pytest.raises(InvalidArgumentError, match=r"1 layer with experts.*mixtral-8x7b has 32"):
+        simulator.workload("mixed-tenants")
 
 
 def test_what_files_of_options_hold_is_part_of_a_workload(tmp_path: Path) -> None:

@@ -1,0 +1,26 @@
+"""Presets that files of models, servers and routing begin with."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from archgym.errors import FileFormatError
+from archgym.simulators.moe.hardware import node
+from archgym.simulators.moe.models import model
+from archgym.simulators.moe.routing import routing_preset
+
+
+@pytest.mark.parametrize(
+    ("key", "read"), [("model", model), ("hardware", node), ("routing", routing_preset)]
+)
+def test_file_that_names_itself_as_its_preset_is_refused_with_its_line(
+    tmp_path: Path, key: str, read: Callable[[str], object]
+) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(f"{key}:\n  preset: {path}\n")
+
+    with pytest.raises(FileFormatError, match=r"own\.yaml' must exist") as refused:
+        read(str(path))
+
+    assert refused.value.line == 2
