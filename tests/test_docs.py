@@ -74,7 +74,7 @@ def in_groups(pages: list[str]) -> Iterator[object]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "page", in_groups([page for page in PAGES if list(blocks(page, slow=True))])
+    "page", list(in_groups([page for page in PAGES if list(blocks(page, slow=True))]))
 )
 def test_long_blocks_of_a_page_run(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
