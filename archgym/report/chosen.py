@@ -20,6 +20,7 @@ ASSUMED_ERROR_PERCENT = 5.0
 """Where a simulator states no error of its own. Chosen."""
 # chosen: each costs as many evaluations as the best design has neighbours.
 _MAX_FRONT = 3
+# chosen: the strongest of each design; more would bury them.
 _SHOWN_TRADES = 4
 # chosen: designs and workloads that take seconds where an evaluation takes 0.1 s.
 _TOP = 10

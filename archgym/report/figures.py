@@ -19,6 +19,7 @@ __all__ = ["figures"]
 # Okabe and Ito, Color Universal Design, 2008, without the black and yellow that one of a light and
 # a dark ground would hide; the wine and teal of Paul Tol's muted scheme beside them.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#AA4499", "#44AA99")
+# chosen: more bars leave no room for their names.
 _SHOWN_BARS = 16
 # chosen: more bands hide each other.
 _MAX_BANDS = 6

@@ -18,6 +18,7 @@ from archgym.statistics import Interval
 
 __all__ = ["Importance", "importance", "importance_tables"]
 
+# chosen: fewer leave a forest of such leaves too few to split.
 _MIN_DESIGNS = 50
 # chosen: all tasks of a report together; the forest then takes seconds however many there are.
 _MOST = 20_000
@@ -31,6 +32,7 @@ _MAX_VALUES = 32
 _MAX_KNOBS = 24
 # chosen: below it, most of what rewards vary by is not in the forest.
 _POOR_FIT = 0.5
+# chosen: the table and the figure fit a screen.
 _SHOWN_PAIRS = 10
 
 

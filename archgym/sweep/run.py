@@ -38,6 +38,7 @@ _FAILURES_NAME = "failures.json"
 _MAX_BYTES = 2**24
 # chosen: more than any one machine has a use for.
 _MAX_WORKERS = 256
+# chosen: more than any cluster runs studies on; what is larger was written by mistake.
 _MAX_RAY_WORKERS = 10_000
 # chosen: a run whose process is lost so often without a new evaluation is what loses it.
 _MAX_LOSSES = 3

@@ -20,14 +20,12 @@ import numpy as np
 
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.traces.memory_trace import ADDRESS_BITS, AccessKind, MemoryTrace
-from archgym.traces.streams import pieces, text_lines
+from archgym.traces.streams import pieces, require_content, text_lines
 
 __all__ = ["read_bubbles", "read_loads_and_stores", "write_bubbles", "write_loads_and_stores"]
 
 # chosen: some ten million lines.
 _MAX_BYTES = 2**28
-# chosen: they are passed over in a second; a small packed file may hold a hundred million.
-_MAX_IDLE_LINES = 1_000_000
 _PART_RECORDS = 2**18
 _SIZE_BYTES = 64
 # chosen: nine digits, which fit Ramulator's `int`.
@@ -133,14 +131,8 @@ def _content(path: str | Path, max_records: int) -> Iterator[tuple[int, bytes]]:
         if line.strip() and not line.lstrip().startswith(b"#"):
             n_taken += 1
             yield number, line
-        elif number - n_taken > _MAX_IDLE_LINES:
-            raise FileFormatError(
-                path,
-                number,
-                f"a trace must have at most {_MAX_IDLE_LINES:,} lines without an access; this one "
-                "has more",
-                "Leave out empty lines and comments",
-            )
+        else:
+            require_content(path, number, n_taken, "an access")
     if not n_taken:
         raise FileFormatError(path, None, "a trace must hold at least one access; this has none")
 

@@ -11,12 +11,14 @@ from typing import IO, Any, final
 from archgym.errors import FileFormatError
 from archgym.storage import atomic_file, open_file, storage_errors
 
-__all__ = ["pieces", "text_lines", "writer"]
+__all__ = ["pieces", "require_content", "text_lines", "writer"]
 
 _PIECE_BYTES = 2**20
 # chosen: xz at its best level, -9, needs 65 MB to unpack; no more is given.
 _XZ_MEMORY_BYTES = 2**27
 _MAX_LINE_BYTES = 4096
+# chosen: they are passed over in a second; a small packed file may hold a hundred million.
+_MAX_IDLE_LINES = 1_000_000
 # chosen: files that were joined and the blocks of bgzip hold more; a stream copies what follows it.
 _SMALL_BYTES, _MAX_SMALL = 2**12, 1000
 _GZIP_MAGIC, _XZ_MAGIC = b"\x1f\x8b", b"\xfd7zXZ\x00"
@@ -49,6 +51,28 @@ def pieces(path: str | Path, max_bytes: int) -> Iterator[bytes]:
         raise FileFormatError(
             path, None, f"the packed data is torn or damaged ({error})", _REMEDY
         ) from None
+
+
+def require_content(path: str | Path, number: int, n_taken: int, what: str) -> None:
+    """Refuses a text most of whose lines hold nothing, before all of them are passed over.
+
+    Args:
+      path: The file.
+      number: Lines so far.
+      n_taken: How many of them held something.
+      what: What that is, such as ``an access``.
+
+    Raises:
+      FileFormatError: More than a million held nothing.
+    """
+    if number - n_taken > _MAX_IDLE_LINES:
+        raise FileFormatError(
+            path,
+            number,
+            f"a trace must have at most {_MAX_IDLE_LINES:,} lines without {what}; this one "
+            "has more",
+            "Leave out empty lines and comments",
+        )
 
 
 def text_lines(path: str | Path, max_bytes: int) -> Iterator[tuple[int, bytes]]:

@@ -25,6 +25,7 @@ TAGS: Final = ("!Component", "!Container", "!Hierarchical", "!Nothing", "!Parall
 """Tags that nodes of an architecture may have."""
 _LEAF_KEYS: Final = ("name", "class", "subclass", "attributes", "spatial", "constraints", "enabled")
 _KINDS: Final = ("temporal", "spatial", "dataspace")
+# chosen: arrays that are built have some thousand units.
 _MOST_INSTANCES: Final = 2**16
 
 

@@ -28,6 +28,7 @@ import numpy as np
 
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError
 from archgym.storage import open_file, write_atomic
+from archgym.traces.streams import require_content
 
 __all__ = ["Trace", "read_trace", "trace_text", "write_trace"]
 
@@ -35,8 +36,6 @@ __all__ = ["Trace", "read_trace", "trace_text", "write_trace"]
 MAX_BYTES = 256 * 2**20
 # chosen: a line needs at most about 60 characters; comments may be longer.
 _MAX_LINE = 4096
-# chosen: they are passed over in a second; a small packed file may hold a hundred million.
-_MAX_IDLE_LINES = 1_000_000
 _CHUNK = 2**20
 # chosen: a minute, in which a rank refreshes 8 million times; more would take seconds a design.
 _MAX_TIME_PS = 60 * 10**12
@@ -173,8 +172,7 @@ def read_trace(
             columns = _Columns(path, clock_mhz)
             for number, line in _lines(path, stream, max_bytes):
                 columns.add(number, line)
-                if number - len(columns) > _MAX_IDLE_LINES:
-                    raise _too_idle(path, number)
+                require_content(path, number, len(columns), "a request")
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise FileFormatError(
             path, None, f"the gzip data is torn or damaged ({error})", "Copy the file again"
@@ -272,15 +270,6 @@ def _lines(
             raise _too_long(path, number + 1, rest)
     if rest:
         yield number + 1, rest
-
-
-def _too_idle(path: Path, number: int) -> FileFormatError:
-    return FileFormatError(
-        path,
-        number,
-        f"a trace must have at most {_MAX_IDLE_LINES:,} lines without a request; this one has more",
-        "Leave out empty lines and comments",
-    )
 
 
 def _too_long(path: Path, number: int, line: bytes) -> FileFormatError:

@@ -213,7 +213,8 @@ _RECIPES: Final[Mapping[str, Mapping[str, _Recipe]]] = {
             "Many short chats at once.", 256, 400.0, 32, 12, Promise(2_000.0, 60.0),
             n_documents=16, document_tokens=48,
         ),
-        # chosen: twice to four times the skew that was fitted, as where all ask about one thing.
+        # chosen: some three times the skew that was fitted, as where all ask about one thing,
+        # and requests that come at once: it shows that copies can pay, not how often they do.
         "one-topic": _Recipe(
             "Prompts that all like the same experts.", 256, 4_000.0, 192, 4, Promise(2_000.0, 60.0),
             n_documents=16, document_tokens=48, popularity_skew=0.7,
