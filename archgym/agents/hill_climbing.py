@@ -136,11 +136,13 @@ class HillClimbingAgent(AskTellAgent):
 
     def tell(self, trials: Trials) -> None:
         self._asked.learn(trials)
-        row = int(np.argmax(trials.reward))
-        found = _Place(trials.indices[row], float(trials.reward[row]))
+        # Where nothing can be built all is equally bad, and no step leads up.
+        worth = np.where(trials.feasible, trials.reward, -np.inf)
+        row = int(np.argmax(worth))
+        found = _Place(trials.indices[row], float(worth[row]))
         self._best = max(self._best, found, key=_reward)
         if self._here is None:
-            self._stand_at(found)
+            self._stand_at(found if np.isfinite(found.reward) else None)
             return
         self._n_tried += len(trials)
         self._neighbour = max(self._neighbour, found, key=_reward)

@@ -48,6 +48,17 @@ def test_climb_starts_at_the_best_of_the_first_ask() -> None:
     assert sorted(near[:, 0] - starts[7, 0]) == [-1, 1]
 
 
+def test_climb_never_starts_at_a_design_that_cannot_be_built() -> None:
+    agent = HillClimbingAgent(LINE, seed=0, batch_size=4, patience=500, step=STEP)
+    starts = agent.ask()
+    agent.tell(trials(starts, -25.0, feasible=False))
+
+    again = agent.ask()
+
+    assert len(again) == 4
+    assert np.abs(again - starts[0]).max() > 5
+
+
 def test_first_improvement_moves_after_the_ask_that_held_it() -> None:
     agent = HillClimbingAgent(LINE, seed=0, batch_size=1, step=STEP, improvement="first")
     agent.tell(trials(agent.ask(), 0.0))
