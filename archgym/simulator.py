@@ -84,6 +84,9 @@ class Simulator(ABC):
     """Constructor arguments beside space and fidelity that change results."""
     groups: Mapping[str, tuple[str, ...]] = {}
     """Sub-systems: names of parameters that belong together."""
+    costs: Mapping[str, str] = {}
+    """Costs that `simulate_without` can take away, such as refresh: by a short name, what is free
+    without it. What a design gains by that is what the cost causes."""
 
     space_names: ClassVar[tuple[str, ...]] = ("default",)
     """Spaces that the constructor's `space` may name; the first is its default."""
@@ -121,6 +124,16 @@ class Simulator(ABC):
           indices: (n, n_parameters) int64.
           workload: One that this simulator made.
         """
+
+    def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """As `simulate`, of an ideal machine that does not pay one of `costs`.
+
+        Such results explain a design; no search sees them, and `check` does not hold for them.
+
+        Raises:
+          UnknownNameError: There is no such cost.
+        """
+        raise unknown_name("cost", cost, tuple(self.costs))
 
     def check(self, values: np.ndarray, workload: Workload) -> None:  # noqa: B027 - optional
         """Refuses results that break the model's own invariants.

@@ -35,6 +35,10 @@ __all__ = ["explain"]
 
 # chosen: more rows hide those that matter.
 _SHOWN_KNOBS = 12
+_SHOWN_TERMS = 2
+_SHOWN_OTHERS = 3
+# What one decimal of a percentage would show as 0.
+_SHOWN_SHARE = 5e-4
 # What the table's four decimals would show as 0.
 _SHOWN_CHANGE = 5e-5
 _DEFAULT = "default"
@@ -191,10 +195,41 @@ def _write(found: "Explanation") -> None:
     for spec, value in zip(task.metrics, found.values, strict=True):
         if spec.unit == "%":
             say(f"{spec.name} is {number(float(value))} %. {spec.doc}")
-    if not found.causes and not any(found.moves.values()):
+    if not found.causes and not found.reliefs and not any(found.moves.values()):
         say("No metric of the simulator says what its time or energy is made of.")
     say()
+    if found.reliefs:
+        _write_costs(found)
     _write_knobs(found)
+
+
+def _write_costs(found: "Explanation") -> None:
+    """What each cost causes: what the metrics would change by without it."""
+    from archgym.report.explain import shares
+
+    heading("What it would be without")
+    sought = list(dict.fromkeys(term.metric for term in found.task.objective.terms))
+    rows, idle = [], []
+    for relief in found.reliefs:
+        moved = shares(found, relief)
+        texts = [_percent(moved.get(metric)) for metric in sought[:_SHOWN_TERMS]]
+        others = [name for name in moved if name not in sought[:_SHOWN_TERMS]][:_SHOWN_OTHERS]
+        if all(abs(share) < _SHOWN_SHARE for share in moved.values()):
+            idle.append(relief.cost)
+            continue
+        text = ", ".join(f"{name} {_percent(moved[name])}" for name in others)
+        rows.append((relief.cost, relief.doc, *texts, text))
+    shown = sought[:_SHOWN_TERMS]
+    if rows:
+        table(("cost", "what is free", *shown, "and"), rows, right=shown)
+        say("Each alone, all else being the same; costs overlap, so these do not add up.")
+    if idle:
+        say(f"Costs without effect here: {', '.join(idle)}.")
+    say()
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:+.1f} %"
 
 
 def _write_knobs(found: "Explanation") -> None:
@@ -327,6 +362,14 @@ def _as_json(found: "Explanation", points: "list[Point]", way: "Route | None") -
             metric: [{"metric": n, "value": v, "rank_correlation": r} for n, v, r in moves]
             for metric, moves in found.moves.items()
         },
+        "without": [
+            {
+                "cost": relief.cost,
+                "what_is_free": relief.doc,
+                "metrics": dict(zip(names, relief.values.tolist(), strict=True)),
+            }
+            for relief in found.reliefs
+        ],
         "best_change": change(found.best_change),
         "changes": [change(each) for each in found.changes],
         "points": [

@@ -8,7 +8,7 @@ import numpy as np
 
 from archgym.errors import ArchGymError
 from archgym.report.evidence import TaskEvidence
-from archgym.report.explain import Change, Explanation, explain, tradeoffs
+from archgym.report.explain import Change, Explanation, explain, shares, tradeoffs
 from archgym.report.repeating import evaluate_command
 from archgym.report.table import Cell, Table
 from archgym.simulator import FEASIBLE
@@ -168,9 +168,27 @@ def _standings(task: Task, top: np.ndarray) -> list[Standing]:
 
 
 def chosen_tables(label: str, chosen: Chosen) -> list[Table]:
-    """Best and worst neighbours by knob, and the tradeoff and risk table."""
-    tables = [_tornado(label, chosen.explanation), _risks(label, chosen)]
+    """Costs by what they cause, neighbours by knob, and the tradeoff and risk table."""
+    found = chosen.explanation
+    tables = [_costs(label, found), _tornado(label, found), _risks(label, chosen)]
     return [table for table in tables if table.rows]
+
+
+def _costs(label: str, found: Explanation) -> Table:
+    sought = list(dict.fromkeys(term.metric for term in found.task.objective.terms))
+    rows: list[tuple[Cell, ...]] = []
+    for relief in found.reliefs:
+        moved = shares(found, relief)
+        others = ", ".join(f"{m} {100 * s:+.1f} %" for m, s in moved.items() if m not in sought)
+        percents = (None if m not in moved else 100 * moved[m] for m in sought)
+        rows.append((relief.cost, relief.doc, *percents, others))
+    note = (
+        "What metrics of the best design would change by on an ideal machine that does not pay one "
+        "cost, all else being the same: what that cost causes. Costs overlap, so that these do not "
+        "add up. `archgym explain` computes it again."
+    )
+    columns = ("without", "what is free", *(f"{metric} [%]" for metric in sought), "others")
+    return Table(f"costs {label}", "What bounds the best design", columns, tuple(rows), note, 2)
 
 
 def _tornado(label: str, found: Explanation) -> Table:

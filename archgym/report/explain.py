@@ -13,7 +13,17 @@ from archgym.report.causes import Causes, causes, movers
 from archgym.simulator import FEASIBLE
 from archgym.task import Task
 
-__all__ = ["Change", "Explanation", "Point", "Route", "explain", "route", "tradeoffs"]
+__all__ = [
+    "Change",
+    "Explanation",
+    "Point",
+    "Relief",
+    "Route",
+    "explain",
+    "route",
+    "shares",
+    "tradeoffs",
+]
 
 # chosen: of knobs with more values, these many evenly spread ones and the nearest are tried.
 _MAX_VALUES = 64
@@ -47,6 +57,18 @@ class Change:
 
 @final
 @dataclass(frozen=True)
+class Relief:
+    """The design on an ideal machine that does not pay one cost, all else being the same."""
+
+    cost: str
+    doc: str
+    """What is free."""
+    values: np.ndarray
+    """(n_metrics,)"""
+
+
+@final
+@dataclass(frozen=True)
 class Explanation:
     """A design with all its neighbours in one knob."""
 
@@ -56,6 +78,8 @@ class Explanation:
     values: np.ndarray
     changes: tuple[Change, ...]
     causes: tuple[Causes, ...]
+    reliefs: tuple[Relief, ...]
+    """What the simulator can do without, the largest effect on the first sought metric first."""
     moves: Mapping[str, list[tuple[str, float, float]]]
     """By a metric that is sought, those that move with it over the neighbours."""
 
@@ -135,6 +159,7 @@ def explain(task: Task, indices: np.ndarray) -> Explanation:
         values,
         tuple(changes),
         tuple(found),
+        tuple(_reliefs(task, start[0], values)),
         {metric: others(metric) for metric in dict.fromkeys(sought)},
     )
 
@@ -177,6 +202,39 @@ def _neighbours(task: Task, start: np.ndarray) -> tuple[float, np.ndarray, list[
             )
         )
     return float(evaluation.reward[0]), averages[0], changes
+
+
+def _reliefs(task: Task, design: np.ndarray, values: np.ndarray) -> list[Relief]:
+    """The design without each cost of its simulator, where it can be built."""
+    found = []
+    for cost, doc in task.simulator.costs.items():
+        results = [
+            task.simulator.simulate_without(cost, design[None, :], weighted.workload)
+            for weighted in task.workloads
+        ]
+        if all(result.reason[0] == FEASIBLE for result in results):
+            relieved = np.stack([result.values for result in results], axis=1)
+            found.append(Relief(cost, doc, task.average(relieved)[0]))
+    first = [spec.name for spec in task.metrics].index(task.objective.terms[0].metric)
+    return sorted(found, key=lambda relief: -abs(relief.values[first] - values[first]))
+
+
+def shares(explanation: Explanation, relief: Relief) -> dict[str, float]:
+    """By metric, the share that it changes by without a cost; sought metrics, and those that count.
+
+    The metrics of the objective come first, in its order, then those that move most; of these
+    none is below 1 %.
+    """
+    task = explanation.task
+    terms = list(dict.fromkeys(term.metric for term in task.objective.terms))
+    found = {}
+    for spec, old, new in zip(task.metrics, explanation.values, relief.values, strict=True):
+        if spec.goal != "none" and old != 0:
+            found[spec.name] = float(new / old - 1)
+    own = {name: found[name] for name in terms if name in found}
+    others = {name: share for name, share in found.items() if name not in own}
+    ordered = sorted(others.items(), key=lambda entry: -abs(entry[1]))
+    return own | {name: share for name, share in ordered if abs(share) >= _COUNTS}
 
 
 def route(task: Task, indices: np.ndarray, target: Objective) -> Route:
