@@ -9,7 +9,7 @@ import pytest
 
 from archgym.metrics import MetricSpec
 from archgym.objective import parse_target
-from archgym.report.causes import causes, movers
+from archgym.report.causes import causes
 from archgym.report.explain import explain, route, shares, tradeoffs
 from archgym.task import Task
 from tests.cli.conftest import Archgym, archgym
@@ -81,15 +81,6 @@ def test_a_part_of_the_same_name_is_named_where_parts_do_not_add_up() -> None:
 
 def test_few_designs_show_no_relation() -> None:
     assert causes(measured(4), SPECS) == []
-
-
-def test_movers_are_those_whose_ranks_agree() -> None:
-    found = movers(measured(), "time_ns", SPECS)
-
-    # Cubed and negated, its ranks are the same backwards.
-    name, value, correlation = found[0]
-    assert (name, value) == ("misses", measured()[0, 6])
-    assert correlation == pytest.approx(-1)
 
 
 @pytest.fixture
