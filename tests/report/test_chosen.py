@@ -11,6 +11,7 @@ import pytest
 
 from archgym.report import TaskEvidence, find, read_evidence
 from archgym.report.chosen import Chosen, choose, chosen_tables
+from archgym.report.figures import figures
 from archgym.simulators.dram.simulator import DramSimulator
 from archgym.task import Task
 from tests.cli.conftest import Archgym, archgym
@@ -38,6 +39,14 @@ def test_costs_are_those_of_the_best_design(chosen: Chosen) -> None:
     assert table.columns[2:] == ("latency_ns [%]", "others")
     power_mw = chosen.explanation.values[1]
     assert found["standby"][2:] == (0, f"power_mw {-1000 / power_mw:+.1f} %")
+
+
+def test_costs_are_drawn_by_the_metrics_that_are_sought(swept: Path) -> None:
+    (drawn,) = [f for f in figures(find(read_evidence([swept]))) if f["id"] == "figure-costs-0"]
+
+    (bars,) = drawn["data"]
+    assert (bars["name"], bars["y"]) == ("latency_ns", ["mismatch", "standby"])
+    assert bars["x"][0] < bars["x"][1] == 0
 
 
 def test_bars_are_the_best_and_the_worst_of_a_knob_s_neighbours(
