@@ -29,9 +29,9 @@ __all__ = ["COSTS", "relieve_controllers", "relieve_rules", "relieve_table"]
 
 COSTS: Final = {
     "rows": "opening and closing rows of a bank (tRCD, tRP, tRAS, tRC, tRTP, tWR): a cycle each",
-    "activation_rate": "spacing of activations of several banks (tRRD, tFAW): a cycle",
+    "activation-rate": "spacing of activations of several banks (tRRD, tFAW): a cycle",
     "turnaround": "turning the bus between reads and writes: as if of one kind",
-    "data_bus": "moving data (tCCD): a burst occupies the bus for a cycle",
+    "data-bus": "moving data (tCCD): a burst occupies the bus for a cycle",
     "refresh": "refresh: none is due",
 }
 _READS: Final = frozenset((RD, RDA))
@@ -59,7 +59,7 @@ def relieve_rules(rules: "Iterable[Rule]", cost: str | None) -> "Iterator[Rule]"
 
 def relieve_table(row: Any, cost: str | None) -> None:
     """Takes the limit on four activations away, which is no rule; row is of `state.DEVICE`."""
-    if cost == "activation_rate":
+    if cost == "activation-rate":
         row["window_to_act"] = row["window_to_refb"] = 0
 
 
@@ -74,12 +74,12 @@ def _cost_of(rule: "Rule") -> str | None:
     """The cost that a rule is part of."""
     kinds = _kinds(rule)
     if kinds in ("read-read", "write-write"):
-        return "data_bus"
+        return "data-bus"
     if kinds is not None:
         return "turnaround"
     before, after = set(rule.previous), set(rule.following)
     if rule.scope in ("rank", "group") and before == after == {ACT}:
-        return "activation_rate"
+        return "activation-rate"
     is_of_rows = (before | after) <= (_ROWS | _COLUMNS)
     return "rows" if is_of_rows and (before & _ROWS or after & (_ROWS | {RDA})) else None
 

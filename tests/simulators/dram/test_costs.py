@@ -64,7 +64,7 @@ def test_misses_of_all_banks_cost_the_window_and_without_it_a_share_of_the_row_c
     misses = Workload(trace.name, trace.digest, trace)
 
     assert paid(misses) == pytest.approx(24 / 4, rel=0.05)  # tFAW
-    assert cycles_each(without("activation_rate", misses)) == pytest.approx(38 / 8, rel=0.05)
+    assert cycles_each(without("activation-rate", misses)) == pytest.approx(38 / 8, rel=0.05)
 
 
 def test_turning_the_bus_costs_two_turns_and_without_them_two_bursts() -> None:
@@ -79,7 +79,7 @@ def test_hits_cost_a_burst_each_and_without_it_a_cycle() -> None:
     hits = requests(BURST)
 
     assert paid(hits) == pytest.approx(4, rel=0.1)
-    assert cycles_each(without("data_bus", hits)) < 2
+    assert cycles_each(without("data-bus", hits)) < 2
 
 
 def test_without_refresh_there_is_none() -> None:
