@@ -115,7 +115,11 @@ AddressOption = Annotated[
 ]
 OnlyOption = Annotated[
     str | None,
-    typer.Option("--only", help="Labels of agents, with commas.", metavar="AGENT,..."),
+    typer.Option(
+        "--only",
+        help="Labels of agents or of families (`draws`, `grid`), with commas.",
+        metavar="AGENT,...",
+    ),
 ]
 SeedsOption = Annotated[
     str | None,

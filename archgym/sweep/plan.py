@@ -163,16 +163,17 @@ class SweepPlan:
         """The studies, seed by seed, so that a part of a sweep is a fair comparison too.
 
         Args:
-          only: Labels of agents; all where None.
+          only: Labels of agents or of families, whose members all run; all where None.
           seeds: Which of the plan's; all where None.
 
         Raises:
           UnknownNameError: The plan has no such agent or seed.
         """
-        labels = [agent.label for agent in self.agents]
-        for label in only or ():
-            if label not in labels:
-                raise unknown_name("agent of the sweep", label, labels)
+        names = {name for agent in self.agents for name in (agent.label, agent.group) if name}
+        for name in only or ():
+            if name not in names:
+                raise unknown_name("agent of the sweep", name, names)
+        chosen = set(only or names)
         wanted, known = set(seeds or ()), set(self.seeds)
         for seed in seeds or ():
             if seed not in known:
@@ -191,7 +192,7 @@ class SweepPlan:
             if not wanted or seed in wanted
             for task in self.tasks
             for agent in self.agents
-            if not only or agent.label in only
+            if agent.label in chosen or agent.group in chosen
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def run_sweep(
         on Ray, where None.
       address: A Ray cluster's, ``auto`` for the one that this machine belongs to, ``local`` for one
         of its own; None for processes of this machine, without Ray.
-      only: Labels of agents; all where None.
+      only: Labels of agents or of families, whose members all run; all where None.
       seeds: Which of the plan's; all where None.
       progress: Called as the sweep goes on.
 
