@@ -19,7 +19,7 @@ from archgym.report.defaults import has_defaults
 from archgym.space import DesignSpace
 from archgym.studylog import StudyLog, read_study
 from archgym.sweep.performing import require_same_study
-from archgym.sweep.plan import PLAN_NAME, read_recorded_plan
+from archgym.sweep.recorded import PLAN_NAME, read_recorded_plan
 from archgym.sweep.run import read_failures
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.sweep.assembly import assembled_document
-from archgym.sweep.plan import read_plan
+from archgym.sweep.reading import read_plan
 from tests.sweep.conftest import WritePlan
 
 
