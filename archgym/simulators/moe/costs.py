@@ -33,12 +33,12 @@ _DOCS: Final = {
     "host processor": "computing missing experts on the host",
     "mispredictions": "prefetching the wrong experts",
     "exchange": "communication between accelerators",
-    "imbalance": "waiting for the busiest accelerator",
-    "experts": "experts on the accelerator: reading weights, products",
-    "attention": "attention, dense layers and output on the accelerator",
+    "imbalance": "one accelerator having more to do than others",
+    "experts": "computing experts on the accelerator",
+    "attention": "attention, dense layers and output",
     "launches": "starting kernels on the accelerator",
-    "batch limits": "room for any number of requests and tokens at once",
-    "arrivals": "waiting for requests: all are there at the start",
+    "batch limits": "any number of requests and tokens at once",
+    "arrivals": "waiting for requests to come",
     "standing power": "power of what is switched on, busy or not",
 }
 _OFFLOAD: Final = ("capacity", "host link", "drive", "host processor")
@@ -76,6 +76,7 @@ _TIMES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """By cost, the kernel's times that are 0 without it."""
 
+_AMOUNTS: Final = ("memory_bytes", "link_bytes", "host_bytes", "drive_bytes", "flops")
 _ENERGY: Final = [spec.name for spec in METRICS].index("energy_per_token_mj")
 _MJ_PER_J: Final = 1e3
 
@@ -171,6 +172,3 @@ def own_joules(cost: str, run: Run, model: MoeModel, node: NodePreset, serving: 
         work["elapsed_ns"] = c["elapsed_ns"]
         n_gpus = serving.n_gpus
     return ENERGY.joules(n_gpus=n_gpus, **work)
-
-
-_AMOUNTS: Final = ("memory_bytes", "link_bytes", "host_bytes", "drive_bytes", "flops")
