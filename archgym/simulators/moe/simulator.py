@@ -15,6 +15,7 @@ from archgym.metrics import MetricSpec
 from archgym.objective import Objective
 from archgym.simulator import BatchResult, Simulator, Workload
 from archgym.simulators.moe.composition import composition_plan
+from archgym.simulators.moe.costs import costs_of, measure_without, relieved
 from archgym.simulators.moe.fabric import contention
 from archgym.simulators.moe.hardware import NodePreset, node
 from archgym.simulators.moe.knobs import serving_of
@@ -106,6 +107,7 @@ class MoeSimulator(Simulator):
         )
         given = {"hardware": hardware, "model": model, "kernels": kernels}
         self.options = {name: value for name, value in given.items() if value}
+        self.costs: Mapping[str, str] = costs_of(space)
         self.groups: Mapping[str, tuple[str, ...]] = {
             group: present
             for group, members in GROUPS.items()
@@ -132,6 +134,20 @@ class MoeSimulator(Simulator):
 
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
         """Results of designs that are known to be canonical and feasible in the space."""
+        return self._simulate(indices, workload, None)
+
+    def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """As `simulate`, of an ideal machine that does not pay one of `costs`.
+
+        Raises:
+          UnknownNameError: There is no such cost.
+        """
+        if cost not in self.costs:
+            raise unknown_name("cost", cost, self.costs)
+        return self._simulate(indices, workload, cost)
+
+    def _simulate(self, indices: np.ndarray, workload: Workload, cost: str | None) -> BatchResult:
+        """Results of designs, without a cost where one is named."""
         values = np.full((len(indices), len(METRICS)), np.nan)
         reason = np.zeros(len(indices), dtype=np.int16)
         for row, design in enumerate(indices):
@@ -141,8 +157,9 @@ class MoeSimulator(Simulator):
             if ready.infeasible is not None:
                 reason[row] = 1 + MODEL_REASONS.index(ready.infeasible)
                 continue
-            result = self._run(asked, ready, serving, design)
-            values[row] = measure(result, asked.model, server, serving, asked.promise)
+            result = self._run(asked, ready, serving, design, cost)
+            measured = (result, asked.model, server, serving, asked.promise)
+            values[row] = measure(*measured) if cost is None else measure_without(cost, *measured)
         return BatchResult(values, reason)
 
     def run(self, design: Mapping[str, Any], workload: Workload) -> Run:
@@ -235,17 +252,25 @@ class MoeSimulator(Simulator):
         return plan(asked.model, server, serving, asked.requests, crowded)
 
     def _run(
-        self, asked: Asked, ready: Plan, serving: Serving, indices: npt.NDArray[np.int64]
+        self,
+        asked: Asked,
+        ready: Plan,
+        serving: Serving,
+        indices: npt.NDArray[np.int64],
+        cost: str | None = None,
     ) -> Run:
         held = prepared(asked)
+        requests = asked.requests
         placement = None
         if serving.expert > 1:
             n_servers = -(-serving.n_gpus // self.node.n_gpus)
             how = str(self._value("placement", indices, "balanced"))
             placement = _placement(asked, serving.redundant, n_servers, serving.n_gpus, how)
+        if cost is not None:
+            ready, requests, placement = relieved(cost, ready, requests, placement)
         return run(
             ready,
-            asked.requests,
+            requests,
             held.routing,
             held.where,
             held.ranking,
