@@ -182,6 +182,7 @@ def _write(found: "Explanation") -> None:
             f"{part.metric} {number(part.value)} {unit(units[part.metric])} "
             f"({100 * part.share:.1f} %)"
             for part in each.parts
+            if abs(part.share) >= _SHOWN_SHARE
         )
         share = " (shares of what it varies by)" if each.kind == "product" else ""
         say(
@@ -189,7 +190,8 @@ def _write(found: "Explanation") -> None:
             "designs looked at."
         )
     for spec, value in zip(task.metrics, found.values, strict=True):
-        if spec.unit == "%":
+        # All of something, or nothing, bounds nothing.
+        if spec.unit == "%" and 0 < value < 100:
             say(f"{spec.name} is {number(float(value))} %. {spec.doc}")
     if not found.causes and not found.reliefs:
         say("Neither metrics nor costs of the simulator say what its time or energy is made of.")
@@ -205,17 +207,23 @@ def _write_costs(found: "Explanation") -> None:
 
     heading("What it would be without")
     sought = list(dict.fromkeys(term.metric for term in found.task.objective.terms))
+    by_relief = [(relief, shares(found, relief)) for relief in found.reliefs]
+    moving = {
+        name
+        for _, moved in by_relief
+        for name, share in moved.items()
+        if abs(share) >= _SHOWN_SHARE
+    }
+    shown = [metric for metric in sought if metric in moving][:_SHOWN_TERMS]
     rows, idle = [], []
-    for relief in found.reliefs:
-        moved = shares(found, relief)
-        texts = [_percent(moved.get(metric)) for metric in sought[:_SHOWN_TERMS]]
-        others = [name for name in moved if name not in sought[:_SHOWN_TERMS]][:_SHOWN_OTHERS]
+    for relief, moved in by_relief:
         if all(abs(share) < _SHOWN_SHARE for share in moved.values()):
             idle.append(relief.cost)
             continue
+        others = [name for name in moved if name in moving and name not in shown][:_SHOWN_OTHERS]
         text = ", ".join(f"{name} {_percent(moved[name])}" for name in others)
+        texts = [_percent(moved.get(metric)) for metric in shown]
         rows.append((relief.cost, relief.doc, *texts, text))
-    shown = sought[:_SHOWN_TERMS]
     if rows:
         table(("cost", "what is free", *shown, "and"), rows, right=shown)
         say("Each alone, all else being the same; costs overlap, so these do not add up.")

@@ -13,6 +13,8 @@ __all__ = ["Cause", "Causes", "causes"]
 
 # chosen: all subsets of so many metrics are tried in milliseconds.
 _MAX_PARTS = 12
+# chosen: a part of less is no cause to name, where others are not known.
+_LEAST_PART = 0.05
 # chosen: parts that add up by chance do not do so over so many designs that differ.
 _MIN_DESIGNS = 8
 _MAX_DESIGNS = 64
@@ -60,7 +62,8 @@ def causes(values: np.ndarray, specs: Sequence[MetricSpec]) -> list[Causes]:
         return []
     found = []
     for place, spec in enumerate(specs):
-        if spec.goal == "none" or not spec.unit or np.ptp(tried[:, place]) == 0:
+        # A share of one thing is no part of a share of another.
+        if spec.goal == "none" or spec.unit in ("", "%") or np.ptp(tried[:, place]) == 0:
             continue
         others = [
             other
@@ -72,8 +75,8 @@ def causes(values: np.ndarray, specs: Sequence[MetricSpec]) -> list[Causes]:
         if kind is None:
             parts = [p for p in others if specs[p].name.endswith(f"_{spec.name}")]
             parts = [p for p in parts if (tried[:, p] <= tried[:, place]).all()]
-            # A share of one thing is no part of a share of another.
-            kind = "part" if parts and spec.unit != "%" else None
+            parts = [p for p in parts if tried[0, p] >= _LEAST_PART * tried[0, place]]
+            kind = "part" if parts else None
         if kind is None and (factors := _factors(tried, place, specs)):
             found.append(Causes(spec.name, "product", factors, len(tried)))
             continue
@@ -108,7 +111,9 @@ def _factors(
                 Cause(specs[p].name, float(tried[0, p]), float(part @ whole / (whole @ whole)))
                 for p, part in zip((a, b), parts, strict=True)
             ]
-            return tuple(sorted(found, key=lambda cause: -cause.share))
+            # A quotient written the other way round would have shares beyond the whole.
+            if min(cause.share for cause in found) >= 0:
+                return tuple(sorted(found, key=lambda cause: -cause.share))
     return None
 
 

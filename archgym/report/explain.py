@@ -1,6 +1,7 @@
 """Why a design is as good as it is: its causes, and every design that differs in one knob."""
 
 import math
+import re
 from dataclasses import dataclass, replace
 from typing import Any, final
 
@@ -28,6 +29,8 @@ __all__ = [
 _MAX_VALUES = 64
 # chosen: a change of a metric that counts, as a share.
 _COUNTS = 0.01
+# How much of a distribution a metric tells, in names such as p99_latency_ns and tpot_mean_ms.
+_MEASURE = re.compile(r"(?<![a-z])(p\d+|mean)_")
 # chosen: a knob that moves no metric by as much has no effect.
 _NOTHING = 1e-3
 # chosen: a change of 1 % that moves a metric by 0.1 % or more.
@@ -211,7 +214,8 @@ def shares(explanation: Explanation, relief: Relief) -> dict[str, float]:
     """By metric, the share that it changes by without a cost; sought metrics, and those that count.
 
     The metrics of the objective come first, in its order, then those that move most; of these
-    none is below 1 %.
+    none is below 1 %, and each says something else: of percentiles and mean of one thing the first
+    is there, and of metrics that move alike.
     """
     task = explanation.task
     terms = list(dict.fromkeys(term.metric for term in task.objective.terms))
@@ -219,10 +223,14 @@ def shares(explanation: Explanation, relief: Relief) -> dict[str, float]:
     for spec, old, new in zip(task.metrics, explanation.values, relief.values, strict=True):
         if spec.goal != "none" and old != 0:
             found[spec.name] = float(new / old - 1)
-    own = {name: found[name] for name in terms if name in found}
-    others = {name: share for name, share in found.items() if name not in own}
-    ordered = sorted(others.items(), key=lambda entry: -abs(entry[1]))
-    return own | {name: share for name, share in ordered if abs(share) >= _COUNTS}
+    moved = {name: found[name] for name in terms if name in found}
+    families = {_MEASURE.sub("", name) for name in moved}
+    for name, share in sorted(found.items(), key=lambda entry: -abs(entry[1])):
+        is_like = any(math.isclose(share, other, rel_tol=1e-6) for other in moved.values())
+        if abs(share) >= _COUNTS and not is_like and _MEASURE.sub("", name) not in families:
+            moved[name] = share
+            families.add(_MEASURE.sub("", name))
+    return moved
 
 
 def route(task: Task, indices: np.ndarray, target: Objective) -> Route:

@@ -3,6 +3,8 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from archgym.metrics import MetricSpec
 from archgym.objective import parse_target
 from archgym.report.causes import causes
-from archgym.report.explain import explain, route, shares, tradeoffs
+from archgym.report.explain import Relief, explain, route, shares, tradeoffs
 from archgym.task import Task
 from tests.cli.conftest import Archgym, archgym
 from tests.toys import toy_task
@@ -75,6 +77,7 @@ def test_a_part_of_the_same_name_is_named_where_parts_do_not_add_up() -> None:
     (found,) = causes(values, specs)
 
     assert (found.kind, found.parts[0].metric) == ("part", "dram_energy_pj")
+    assert causes(values / [1.0, 1e3], specs) == []
     shares = (replace(specs[0], unit="%"), replace(specs[1], unit="%"))
     assert causes(values, shares) == []
 
@@ -129,6 +132,22 @@ def test_costs_of_several_workloads_are_averaged() -> None:
     alone = explain(toy_task("light"), task.space.default_indices)
     light = next(each for each in alone.reliefs if each.cost == "mismatch").values[0]
     assert relief.values[0] == pytest.approx(light * (1 / 4 + 3 * 3 / 4))
+
+
+def test_metrics_that_say_the_same_are_told_once(task: Task) -> None:
+    names = ("p50_latency_ns", "p99_latency_ns", "tpot_mean_ms", "power_mw", "power_percent")
+    specs = tuple(MetricSpec(name, "1", "minimise", 1.0, "") for name in names)
+    objective = replace(task.objective, terms=(replace(task.objective.terms[0], metric=names[2]),))
+    made = SimpleNamespace(metrics=specs, objective=objective)
+    found: Any = SimpleNamespace(task=made, values=np.full(5, 100.0))
+
+    moved = shares(found, Relief("a", "", np.array([90.0, 80.0, 99.9, 105.0, 105.0])))
+
+    assert {name: round(share, 6) for name, share in moved.items()} == {
+        "tpot_mean_ms": -0.001,
+        "p99_latency_ns": -0.2,
+        "power_mw": 0.05,
+    }
 
 
 def test_a_route_meets_what_one_knob_allows(task: Task) -> None:

@@ -28,36 +28,36 @@ Placement = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]
 
 _DOCS: Final = {
     "capacity": "memory of the accelerator for every expert",
-    "host link": "loading experts over the host link",
+    "host-link": "loading experts over the host link",
     "drive": "reading experts from the drive",
-    "host processor": "computing missing experts on the host",
+    "host-processor": "computing missing experts on the host",
     "mispredictions": "prefetching the wrong experts",
     "exchange": "communication between accelerators",
     "imbalance": "one accelerator having more to do than others",
     "experts": "computing experts on the accelerator",
     "attention": "attention, dense layers and output",
     "launches": "starting kernels on the accelerator",
-    "batch limits": "any number of requests and tokens at once",
+    "batch-limits": "any number of requests and tokens at once",
     "arrivals": "waiting for requests to come",
-    "standing power": "power of what is switched on, busy or not",
+    "standing-power": "power of what is switched on, busy or not",
 }
-_OFFLOAD: Final = ("capacity", "host link", "drive", "host processor")
-_COMPUTING: Final = ("experts", "attention", "launches", "batch limits", "standing power")
+_OFFLOAD: Final = ("capacity", "host-link", "drive", "host-processor")
+_COMPUTING: Final = ("experts", "attention", "launches", "batch-limits", "standing-power")
 _BY_SPACE: Final[Mapping[str, tuple[str, ...]]] = {
     "edge-offload": (*_OFFLOAD, "mispredictions", *_COMPUTING),
     # Its host's memory holds all experts.
     "edge-offload-table": (*(c for c in _OFFLOAD if c != "drive"), "mispredictions", *_COMPUTING),
     # Here all that does not fit comes over the host link.
-    "single-server": ("host link", "exchange", "imbalance", "arrivals", *_COMPUTING),
+    "single-server": ("host-link", "exchange", "imbalance", "arrivals", *_COMPUTING),
     "expert-parallel": ("exchange", "imbalance", "arrivals", *_COMPUTING),
     "three-tier": (*_OFFLOAD, "exchange", "arrivals", *_COMPUTING),
 }
 """Costs that matter to some design of a space on a workload that ships."""
 
 _TIMES: Final[Mapping[str, tuple[str, ...]]] = {
-    "host link": ("load_ns", "load_fixed_ns", "low_load_ns", "chunk_ns"),
+    "host-link": ("load_ns", "load_fixed_ns", "low_load_ns", "chunk_ns"),
     "drive": ("ssd_ns", "ssd_fixed_ns"),
-    "host processor": (
+    "host-processor": (
         *("to_host_token_ns", "from_host_token_ns", "to_host_fixed_ns"),
         *("cpu_weight_ns", "cpu_token_ns", "cpu_fixed_ns"),
     ),
@@ -110,7 +110,7 @@ def relieved(
         }
     elif cost == "mispredictions":
         costs |= {"accuracy": 1.0, "accuracy_decay": 1.0}
-    elif cost == "batch limits":
+    elif cost == "batch-limits":
         n_tokens = int(requests.prompt_tokens.sum() + requests.output_tokens.sum())
         choices |= {"max_sequences": len(requests), "max_tokens": n_tokens, "max_context": n_tokens}
     elif cost == "arrivals":
@@ -150,12 +150,12 @@ def own_joules(cost: str, run: Run, model: MoeModel, node: NodePreset, serving: 
     size = run.plan.expert_bytes
     work = dict.fromkeys(("elapsed_ns", *_AMOUNTS), 0.0)
     n_gpus = 0
-    if cost == "host link":
+    if cost == "host-link":
         moved = (c["n_demand"] + c["n_prefetch"] - c["prefetch_cut"]) * size
         work |= {"link_bytes": moved, "host_bytes": moved}
     elif cost == "drive":
         work["drive_bytes"] = c["n_ssd"] * size
-    elif cost == "host processor":
+    elif cost == "host-processor":
         work["host_bytes"] = c["n_cpu"] * size
     elif cost == "exchange" and node.network is not None:
         work["link_bytes"] = c["inter_busy_ns"] * serving.n_gpus * node.network.gb_per_s
@@ -168,7 +168,7 @@ def own_joules(cost: str, run: Run, model: MoeModel, node: NodePreset, serving: 
         kv = model.kv_bytes_per_token(serving.kv_bits)
         work["memory_bytes"] = c["n_steps"] * others + c["context_read"] * kv
         work["flops"] = 2.0 * model.other_parameters * c["n_tokens"]
-    elif cost == "standing power":
+    elif cost == "standing-power":
         work["elapsed_ns"] = c["elapsed_ns"]
         n_gpus = serving.n_gpus
     return ENERGY.joules(n_gpus=n_gpus, **work)

@@ -70,7 +70,7 @@ def test_no_cost_ever_slows_a_closed_batch_by_leaving(
     serving = replace(TIERS, scope=scope, replacement=replacement)
     total = _elapsed_ns(serve(serving))
 
-    for cost in ("capacity", "host link", "drive", "experts", "attention", "launches"):
+    for cost in ("capacity", "host-link", "drive", "experts", "attention", "launches"):
         assert _elapsed_ns(_without(cost, serving)) < total
 
 
@@ -83,7 +83,7 @@ def test_without_capacity_is_the_design_that_holds_all() -> None:
 
 
 def test_without_host_link_is_an_endlessly_fast_one() -> None:
-    found = _without("host link", TIERS)
+    found = _without("host-link", TIERS)
 
     endless = serve(TIERS, server=replace(SERVER, host_to_gpu=ENDLESS))
     assert endless.counters["n_demand"] > 0
@@ -93,7 +93,7 @@ def test_without_host_link_is_an_endlessly_fast_one() -> None:
 def test_without_host_processor_is_an_endlessly_fast_one() -> None:
     serving = replace(HALF, cpu_rule=CpuRule.ALWAYS)
 
-    found = _without("host processor", serving)
+    found = _without("host-processor", serving)
 
     server = replace(SERVER, host=Host(64, 1e9, 1e9), host_to_gpu=ENDLESS, gpu_to_host=ENDLESS)
     endless = serve(serving, server=server)
@@ -150,7 +150,7 @@ def test_without_batch_limits_is_the_design_that_has_none() -> None:
     narrow = Serving(max_sequences=1, max_tokens=2, chunk_tokens=8)
     wide = replace(narrow, max_sequences=64, max_tokens=4096)
 
-    found = _without("batch limits", narrow)
+    found = _without("batch-limits", narrow)
 
     assert found.finish_ns.tolist() == serve(wide).finish_ns.tolist()
 
@@ -201,7 +201,7 @@ def test_standing_power_is_that_of_all_accelerators_and_the_host() -> None:
     design = simulator.space.default_indices[None, :]
 
     paid = dict(zip(NAMES, simulator.simulate(design, workload).values[0], strict=True))
-    free = simulator.simulate_without("standing power", design, workload).values[0]
+    free = simulator.simulate_without("standing-power", design, workload).values[0]
 
     # 80 W for each of 8 accelerators, 150 W for the host; W / (tokens/s) is J a token.
     spared = 1e3 * (8 * 80.0 + 150.0) / paid["output_per_s"]
