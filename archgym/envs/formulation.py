@@ -10,9 +10,8 @@ from archgym.envs.action import binned, require_shape, require_whole
 from archgym.envs.choices import Choices
 from archgym.errors import InvalidArgumentError, unknown_name
 
-__all__ = ["ActionKind", "Formulation", "FormulationName", "make_formulation"]
+__all__ = ["ActionKind", "Formulation", "make_formulation"]
 
-FormulationName = Literal["whole", "sequential"]
 ActionKind = Literal["multidiscrete", "box"]
 
 

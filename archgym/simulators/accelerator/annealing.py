@@ -12,7 +12,8 @@ not. Three rules spare most of the work:
 import numpy as np
 
 from archgym.kernels import compiled, entry_point, inlined
-from archgym.simulators.accelerator.counting import VALID, assess, lay_out
+from archgym.simulators.accelerator.counting import assess
+from archgym.simulators.accelerator.layout import VALID, lay_out
 from archgym.simulators.accelerator.work import Machine, Shape, Work
 
 __all__ = ["CYCLES", "EDP", "ENERGY", "anneal"]

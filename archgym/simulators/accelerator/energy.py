@@ -41,7 +41,6 @@ _MULTIPLIER_32_PJ, _MULTIPLIER_32_UM2 = 8.63, 4600.0
 DRAM_PJ_PER_BIT: Final = 8.0
 # CACTI takes no memory of fewer lines; smaller ones cost as much.
 _LEAST_LINES: Final = 32
-_LEAST_BYTES: Final = 64
 # Median ratios of one port to two over the rows of `data/sram.csv` that have both.
 _ONE_PORT: Final = (0.80, 0.79, 0.47)
 # From CACTI's own 45 and 65 nm rows of `data/sram.csv`.

@@ -3,7 +3,8 @@
 import numpy as np
 
 from archgym.kernels import entry_point
-from archgym.simulators.accelerator.counting import VALID, assess, lay_out
+from archgym.simulators.accelerator.counting import assess
+from archgym.simulators.accelerator.layout import VALID, lay_out
 from archgym.simulators.accelerator.work import Machine, Shape, Work
 
 __all__ = ["evaluate_many"]

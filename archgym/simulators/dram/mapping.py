@@ -20,7 +20,6 @@ __all__ = [
     "decode",
     "layout",
     "reference_mapping",
-    "reference_mapping_names",
 ]
 
 DECODED: Final = np.dtype(
@@ -133,11 +132,6 @@ def layout(name: str, device: Device) -> AddressMapping:
     }
     mapping: AddressMapping = _layout(name, LAYOUTS[name], tuple(widths.items()))
     return mapping
-
-
-def reference_mapping_names() -> tuple[str, ...]:
-    """Names of the mappings that the reference results use."""
-    return tuple(_reference_mappings())
 
 
 def reference_mapping(name: str) -> AddressMapping:

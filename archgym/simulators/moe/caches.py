@@ -20,7 +20,6 @@ __all__ = [
     "SCOPES",
     "CacheState",
     "capacity_in_experts",
-    "event_blocks",
     "layer_capacities",
     "new_cache",
     "next_uses",
@@ -208,13 +207,6 @@ def proportional_capacities(
         parts += whole
         left -= int(whole.sum())
     return parts
-
-
-def event_blocks(
-    layers: npt.NDArray[np.int64], experts: npt.NDArray[np.int64], n_experts: int
-) -> npt.NDArray[np.int32]:
-    """Blocks of experts of layers."""
-    return (layers * n_experts + experts).astype(np.int32)
 
 
 def next_uses(

@@ -22,7 +22,6 @@ __all__ = ["Efficiency", "efficiency", "experts_kernel_ns", "layer_costs"]
 _BITS_PER_BYTE: Final = 8
 _NS_PER_S: Final = 1e9
 _TERA: Final = 1e12
-_GIGA: Final = 1e9
 
 
 @final

@@ -1,8 +1,7 @@
 """Address translation: TLBs, page walks, and hardware that makes them cheaper."""
 
-from archgym.simulators.translation.cycles import core_names
 from archgym.simulators.translation.hardware import Hardware
 from archgym.simulators.translation.memory import Memory
 from archgym.simulators.translation.simulator import TranslationSimulator
 
-__all__ = ["Hardware", "Memory", "TranslationSimulator", "core_names"]
+__all__ = ["Hardware", "Memory", "TranslationSimulator"]

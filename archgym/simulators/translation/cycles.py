@@ -18,7 +18,7 @@ from archgym.errors import unknown_name
 from archgym.simulators.translation.counters import COUNTERS
 from archgym.simulators.translation.hardware import Hardware
 
-__all__ = ["CORES", "Core", "Cycles", "core_named", "core_names", "count_cycles"]
+__all__ = ["CORES", "Core", "Cycles", "core_named", "count_cycles"]
 
 _COLUMN: Final = {name: place for place, name in enumerate(COUNTERS)}
 
@@ -67,11 +67,6 @@ class Cycles:
     def translation(self) -> float:
         """Those of the L2 TLB and of its misses."""
         return self.l2_tlb + self.misses
-
-
-def core_names() -> tuple[str, ...]:
-    """Names of all cores, the default first."""
-    return tuple(CORES)
 
 
 def core_named(name: str) -> Core:

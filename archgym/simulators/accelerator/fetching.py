@@ -1,0 +1,145 @@
+"""Words that an instance of a level fetches of a tensor whose tiles overlap; compiled.
+
+The counts are those of Timeloop, which walks a loop nest with shortcuts: of each loop in time only
+its first two iterations are run, the second one standing for all others, and a tile that moves is
+taken to overlap the one before only while it moves as it did before. Counted ideally, every
+iteration counts as it is: a level keeps its last tile and fetches what the next one has besides.
+
+Walking takes time exponential in the number of loops; here it takes a few passes: how a tile moves
+from one visit to the next depends only on how many inner loops start again, so that a tensor is
+walked loop by loop from the inside, with the last move as state: for every state in which the inner
+loops may be entered, what they cost and the state they are left in.
+"""
+
+from archgym.kernels import inlined
+from archgym.simulators.accelerator.work import Shape, Work
+
+__all__ = ["common_words", "fetched_as_timeloop", "fetched_ideally", "measure_tile"]
+
+
+@inlined
+def measure_tile(shape: Shape, tensor: int, level: int, work: Work) -> None:
+    """Sizes of a level's tile along each axis."""
+    for a in range(shape.n_axes[tensor]):
+        work.axis_sizes[a] = (
+            1
+            + shape.axes[tensor, a, 1] * (work.extents[level, shape.axes[tensor, a, 0]] - 1)
+            + shape.axes[tensor, a, 3] * (work.extents[level, shape.axes[tensor, a, 2]] - 1)
+        )
+        work.moved[a] = 0
+
+
+@inlined
+def common_words(n_axes: int, axis: int, move: int, work: Work) -> int:
+    """Words that a tile has in common with the one before it."""
+    overlap = 1
+    for a in range(n_axes):
+        distance = move - work.moved[a] if a == axis else work.moved[a]
+        overlap *= max(0, work.axis_sizes[a] - abs(distance))
+    return overlap
+
+
+@inlined
+def fetched_ideally(shape: Shape, tensor: int, level: int, work: Work) -> float:
+    """Words fetched into an instance of a level where each visit brings what is new."""
+    measure_tile(shape, tensor, level, work)
+    n_axes = shape.n_axes[tensor]
+    volume = float(work.tiles[level, tensor])
+    total: float = volume
+    rest: float
+    for z in range(work.starts[level + 1], work.starts[work.starts.shape[0] - 1]):
+        d = work.loops[z, 0]
+        others = work.loops[z, 1] - 1
+        axis = shape.axis_of[tensor, d]
+        move = shape.step[tensor, d] * work.loops[z, 2]
+        overlap = common_words(n_axes, axis, move, work)
+        total += others * work.outside[z + 1] * (volume - overlap)
+        if axis >= 0:
+            work.moved[axis] += others * move
+            gone = 0
+            for a in range(n_axes):
+                if work.moved[a] >= work.axis_sizes[a]:
+                    gone += 1
+            if gone > 1:
+                # No outer loop brings the tile back in both axes.
+                rest = work.outside[z + 1] - 1.0
+                return total + rest * volume
+    return total
+
+
+@inlined
+def fetched_as_timeloop(shape: Shape, tensor: int, level: int, work: Work) -> float:
+    """Words fetched into an instance of a level as Timeloop counts them.
+
+    States: 0 no move is remembered, 1 one that does not occur in the loops so far, 2 and above the
+    moves in `work.keys`.
+    """
+    measure_tile(shape, tensor, level, work)
+    volume = float(work.tiles[level, tensor])
+    n_axes = shape.n_axes[tensor]
+    n_keys = 0
+    moved_key = 0
+    old = 0
+    for z in range(work.starts[level + 1], work.starts[work.starts.shape[0] - 1]):
+        d = work.loops[z, 0]
+        others = work.loops[z, 1] - 1
+        axis = shape.axis_of[tensor, d]
+        move = move_key = 0
+        if axis >= 0:
+            move = shape.step[tensor, d] * work.loops[z, 2]
+            move_key = move * shape.radix[tensor, axis]
+        key = move_key - moved_key
+        new = 1 - old
+        if n_keys == 0:
+            if key != 0:
+                partial = volume - common_words(n_axes, axis, move, work)
+                work.keys[0] = key
+                n_keys = 1
+                work.state_costs[new, 0, 0] = others * partial
+                work.state_exits[new, 0] = 2
+                work.state_costs[new, 1, 0] = others * volume
+                work.state_exits[new, 1] = 0
+                work.state_costs[new, 2, 0] = others * partial
+                work.state_exits[new, 2] = 2
+                old = new
+        elif key == 0:
+            for s in range(n_keys + 2):
+                left = work.state_exits[old, s]
+                work.state_costs[new, s, 0] = (
+                    work.state_costs[old, s, 0] + others * work.state_costs[old, left, 0]
+                )
+                work.state_exits[new, s] = work.state_exits[old, left]
+            old = new
+        else:
+            partial = volume - common_words(n_axes, axis, move, work)
+            state = 0
+            for k in range(n_keys):
+                if work.keys[k] == key:
+                    state = k + 2
+                    break
+            if state == 0:
+                work.keys[n_keys] = key
+                state = n_keys + 2
+                n_keys += 1
+                work.state_costs[old, state, 0] = work.state_costs[old, 1, 0]
+                work.state_exits[old, state] = work.state_exits[old, 1]
+            again = partial + work.state_costs[old, state, 0]
+            again_exit = work.state_exits[old, state]
+            afresh = volume + work.state_costs[old, 0, 0]
+            afresh_exit = work.state_exits[old, 0]
+            for s in range(n_keys + 2):
+                left = work.state_exits[old, s]
+                if left == 0 or left == state:
+                    work.state_costs[new, s, 0] = work.state_costs[old, s, 0] + others * again
+                    work.state_exits[new, s] = again_exit
+                else:
+                    work.state_costs[new, s, 0] = work.state_costs[old, s, 0] + others * afresh
+                    work.state_exits[new, s] = afresh_exit
+            old = new
+        if axis >= 0:
+            work.moved[axis] += move
+            moved_key += move_key
+    if n_keys == 0:
+        return volume
+    walked: float = work.state_costs[old, 0, 0]
+    return volume + walked
