@@ -357,25 +357,45 @@ class VarianceSplit:
 def variance_split(table: np.ndarray) -> VarianceSplit:
     """Splits the variance of scores between hyperparameters, tasks and seeds.
 
+    Shares are those of the components of variance: what chance alone would make of the means of few
+    seeds is taken off, so that agents whose settings do nothing have a share of about 0. The
+    interaction is how much hyperparameters that suit one task differ from those that suit another;
+    with one seed it cannot be told from the seeds, and is counted as theirs.
+
     Args:
       table: (n_draws, n_tasks, n_seeds).
 
     Source:
-      Sums of squares of the balanced two-way analysis of variance: Fisher, *Statistical Methods
-      for Research Workers*, 1925. Seeds are what is left within a draw on a task; the interaction
-      is how much hyperparameters that suit one task differ from those that suit another.
+      Searle, Casella & McCulloch, *Variance Components*, 1992, section 4.4: mean squares of the
+      balanced two-way classification with interaction, set equal to what is expected of them;
+      those below 0 are 0.
     """
     values = np.asarray(table, dtype=np.float64)
-    mean = values.mean()
-    total = ((values - mean) ** 2).sum()
-    if not total > 0:
-        return VarianceSplit(math.nan, math.nan, math.nan, math.nan)
-    by_draw, by_task = values.mean(axis=(1, 2)), values.mean(axis=(0, 2))
-    cells = values.mean(axis=2)
     n_draws, n_tasks, n_seeds = values.shape
-    draw = n_tasks * n_seeds * ((by_draw - mean) ** 2).sum()
-    task = n_draws * n_seeds * ((by_task - mean) ** 2).sum()
+    mean = values.mean()
+    cells = values.mean(axis=2)
+    by_draw, by_task = cells.mean(axis=1), cells.mean(axis=0)
     rest = cells - by_draw[:, None] - by_task[None, :] + mean
-    interaction = n_seeds * (rest**2).sum()
-    within = ((values - cells[:, :, None]) ** 2).sum()
-    return VarianceSplit(*(float(part / total) for part in (draw, task, interaction, within)))
+    interaction = _mean_square(n_seeds * rest**2, (n_draws - 1) * (n_tasks - 1))
+    within = _mean_square((values - cells[:, :, None]) ** 2, n_draws * n_tasks * (n_seeds - 1))
+    # Without degrees of freedom of its own, a part is judged by the one below it.
+    noise = within if n_seeds > 1 else interaction
+    residual = interaction if n_draws > 1 and n_tasks > 1 else noise
+    draw = _mean_square(n_tasks * n_seeds * (by_draw - mean) ** 2, n_draws - 1)
+    task = _mean_square(n_draws * n_seeds * (by_task - mean) ** 2, n_tasks - 1)
+    parts = np.array(
+        [
+            (draw - residual) / (n_tasks * n_seeds),
+            (task - residual) / (n_draws * n_seeds),
+            (residual - noise) / n_seeds,
+            noise,
+        ]
+    )
+    parts = np.maximum(parts, 0.0)
+    if not parts.sum() > 0:
+        return VarianceSplit(math.nan, math.nan, math.nan, math.nan)
+    return VarianceSplit(*(parts / parts.sum()).tolist())
+
+
+def _mean_square(squares: np.ndarray, freedom: int) -> float:
+    return float(squares.sum() / freedom) if freedom else 0.0

@@ -25,7 +25,16 @@ TRIAL_SEEDS = 3
 SHOWN = {
     "scores": ("agent", "runs", "IQM score", "low", "high", "optimality gap"),
     "lottery": (
-        *("agent", "draws", "seeds", "best draw", "median draw", "worst draw", "P90 - P10"),
+        *(
+            "agent",
+            "draws",
+            "seeds",
+            "best draw",
+            "median draw",
+            "worst draw",
+            "P90 - P10",
+            "by chance",
+        ),
         *("hyperparameters [%]", "task [%]", "draw x task [%]", "seed [%]"),
     ),
     "tuning": ("agent", "defaults", "tuned elsewhere", "tuned in place", "low", "high"),

@@ -133,9 +133,9 @@ def test_expected_best_of_counts_all_subsets() -> None:
     assert expected_best_of([4.0, 1.0, 2.0], 1) == pytest.approx(7 / 3)
 
 
-def test_variance_is_split_by_sums_of_squares() -> None:
-    # Draws shift by 0 or 2, tasks by 0 or 4, seeds by -1 and +1, without interaction:
-    # squares about the mean are 1, 4 and 1 a run.
+def test_variance_is_split_between_draws_tasks_and_seeds() -> None:
+    # Draws shift by 0 or 2, tasks by 0 or 4, seeds by -1 and +1, without interaction: with one
+    # degree of freedom each, draws have a variance of 2, tasks of 8 and seeds of 2.
     table = np.array([[[d + t + s for s in (-1, 1)] for t in (0, 4)] for d in (0, 2)], float)
 
     split = variance_split(table)
@@ -145,3 +145,32 @@ def test_variance_is_split_by_sums_of_squares() -> None:
     assert split.seed == pytest.approx(1 / 6)
     assert split.interaction == pytest.approx(0, abs=1e-12)
     assert math.isnan(variance_split(np.ones((2, 2, 2))).seed)
+
+
+def test_settings_that_do_nothing_have_no_share_of_the_variance() -> None:
+    split = variance_split(np.random.default_rng(0).normal(size=(32, 8, 5)))
+
+    # Sums of squares would give the interaction some 15 %.
+    assert split.hyperparameters < 0.02
+    assert split.interaction < 0.03
+    assert split.seed > 0.95
+
+
+def test_components_of_variance_are_found_again() -> None:
+    rng = np.random.default_rng(1)
+    draws, tasks = rng.normal(0, 1, (400, 1, 1)), rng.normal(0, 2, (1, 400, 1))
+    pairs, seeds = rng.normal(0, 3, (400, 400, 1)), rng.normal(0, 4, (400, 400, 3))
+
+    split = variance_split(draws + tasks + pairs + seeds)
+
+    assert split.hyperparameters == pytest.approx(1 / 30, rel=0.2)
+    assert split.task == pytest.approx(4 / 30, rel=0.2)
+    assert split.interaction == pytest.approx(9 / 30, rel=0.05)
+    assert split.seed == pytest.approx(16 / 30, rel=0.05)
+
+
+def test_one_seed_cannot_be_told_from_the_interaction() -> None:
+    split = variance_split(np.random.default_rng(2).normal(size=(20, 20, 1)))
+
+    assert split.interaction == 0
+    assert split.seed > 0.9

@@ -63,6 +63,10 @@ class ToySimulator(Simulator):
     }
     default_objective = "low-latency"
     default_workload = "light"
+    costs: Mapping[str, str] = {
+        "mismatch": "entries and gain always fit the load",
+        "standby": "standing by takes no power",
+    }
     groups: Mapping[str, tuple[str, ...]] = {
         "core": ("mode", "gain", "boost"),
         "memory": ("banks", "depth"),
@@ -84,6 +88,16 @@ class ToySimulator(Simulator):
         return Workload(str(name), digest, load[str(name)])
 
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
+        return self._simulate(indices, workload)
+
+    def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
+        if cost not in self.costs:
+            raise unknown_name("cost", cost, self.costs)
+        return self._simulate(indices, workload, cost)
+
+    def _simulate(
+        self, indices: np.ndarray, workload: Workload, without: str | None = None
+    ) -> BatchResult:
         if self.pace_s:
             time.sleep(self.pace_s * len(indices))
         if self.trouble != "none" and (indices[:, 2] == TROUBLED_DEPTH - 1).any():
@@ -93,8 +107,11 @@ class ToySimulator(Simulator):
         speed = 1.0 + indices[:, 0] + 0.5 * column["boost"]
         entries = (column["banks"] * column["depth"]).astype(np.float64)
         mismatch = np.abs(entries - 24.0 * load) / 8.0 + 4.0 * (column["gain"] - 0.3) ** 2
+        if without == "mismatch":
+            mismatch[:] = 0
+        standby = 0.0 if without == "standby" else 10.0
         latency = load * 40.0 * (1.0 + mismatch) / speed
-        power = 10.0 + 2.0 * speed + 0.05 * entries + 3.0 * column["gain"]
+        power = standby + 2.0 * speed + 0.05 * entries + 3.0 * column["gain"]
         values = np.stack([latency, power, 64.0 * load / latency, entries], axis=1)
         hot = (column["boost"] == 3) & (column["gain"] > 0.75)
         values[hot] = np.nan

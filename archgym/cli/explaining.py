@@ -188,15 +188,11 @@ def _write(found: "Explanation") -> None:
             f"{each.metric} {_VERBS[each.kind]} {parts}{share}; so on all {each.n_designs} "
             "designs looked at."
         )
-    for metric, moves in found.moves.items():
-        if moves:
-            texts = [f"{name} (here {number(value)}, {r:+.2f})" for name, value, r in moves[:4]]
-            say(f"{metric} moves with {', '.join(texts)}: rank correlation over the neighbours.")
     for spec, value in zip(task.metrics, found.values, strict=True):
         if spec.unit == "%":
             say(f"{spec.name} is {number(float(value))} %. {spec.doc}")
-    if not found.causes and not found.reliefs and not any(found.moves.values()):
-        say("No metric of the simulator says what its time or energy is made of.")
+    if not found.causes and not found.reliefs:
+        say("Neither metrics nor costs of the simulator say what its time or energy is made of.")
     say()
     if found.reliefs:
         _write_costs(found)
@@ -358,10 +354,6 @@ def _as_json(found: "Explanation", points: "list[Point]", way: "Route | None") -
             }
             for each in found.causes
         ],
-        "moves": {
-            metric: [{"metric": n, "value": v, "rank_correlation": r} for n, v, r in moves]
-            for metric, moves in found.moves.items()
-        },
         "without": [
             {
                 "cost": relief.cost,

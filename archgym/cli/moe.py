@@ -149,8 +149,9 @@ def generate(
     from archgym.simulators.moe.models import model as find_model
     from archgym.simulators.moe.routing import check_size, routing_preset
     from archgym.simulators.moe.routing import generate as draw
-    from archgym.simulators.moe.routing_trace import write_routing
+    from archgym.simulators.moe.routing_trace import check_ending, write_routing
 
+    check_ending(out)
     described = find_model(model)
     process = routing_preset(preset or described.routing)
     if preset is None:
@@ -403,8 +404,9 @@ def record(
 ) -> None:
     """Run a model and record which experts every token uses."""
     from archgym.simulators.moe.record import record_folder
-    from archgym.simulators.moe.routing_trace import write_routing
+    from archgym.simulators.moe.routing_trace import check_ending, write_routing
 
+    check_ending(out)
     routing = record_folder(model, text, documents, tokens, seed)
     write_routing(out, routing)
     _say_routing(routing, out, json)

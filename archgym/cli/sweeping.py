@@ -115,7 +115,11 @@ AddressOption = Annotated[
 ]
 OnlyOption = Annotated[
     str | None,
-    typer.Option("--only", help="Labels of agents, with commas.", metavar="AGENT,..."),
+    typer.Option(
+        "--only",
+        help="Labels of agents or of families (`draws`, `grid`), with commas.",
+        metavar="AGENT,...",
+    ),
 ]
 SeedsOption = Annotated[
     str | None,
@@ -167,7 +171,7 @@ def resume(
     """
     from archgym.cli.notices import announce_compilation
     from archgym.cli.stopping import prompt_stops
-    from archgym.sweep.plan import read_recorded_plan
+    from archgym.sweep.recorded import read_recorded_plan
 
     part = SweepPart(only, seeds)
     announce_compilation()
@@ -268,8 +272,8 @@ def report(
 ) -> None:
     """Show what a sweep found, finished or not."""
     from archgym.sweep.figure import check_figure, draw_report
-    from archgym.sweep.plan import read_recorded_plan
     from archgym.sweep.proven import proven_tasks
+    from archgym.sweep.recorded import read_recorded_plan
     from archgym.sweep.table import read_report, write_csv
 
     if figure is not None:
@@ -309,7 +313,7 @@ def run_interruptible(words: Sequence[str]) -> Iterator[None]:
 def _read(file: Path, settings: Sequence[str] | None) -> "SweepPlan":
     from archgym.cli.notices import announce_compilation
     from archgym.cli.stopping import prompt_stops
-    from archgym.sweep.plan import read_plan
+    from archgym.sweep.reading import read_plan
 
     announce_compilation()
     with prompt_stops():

@@ -10,7 +10,12 @@ from typing import Any, final
 
 import numpy as np
 
-from archgym.errors import ArchGymError, ConformanceError, InvalidArgumentError
+from archgym.errors import (
+    ArchGymError,
+    ConformanceError,
+    InvalidArgumentError,
+    UnknownNameError,
+)
 from archgym.simulator import (
     FAILED,
     FEASIBLE,
@@ -140,7 +145,23 @@ class _SimulatorCheck:
             simulator.fidelity in known, f"`fidelity` must be one of {known}", simulator.fidelity
         )
         self._groups()
+        self._costs()
         self._table_space()
+
+    def _costs(self) -> None:
+        """Costs are described, and no other is known."""
+        simulator = self._simulator
+        for cost, doc in simulator.costs.items():
+            self._require(
+                bool(cost and doc), f"cost {cost!r} must say what is free without it", doc
+            )
+        default = simulator.space.default_indices[None, :]
+        workload = simulator.workload(simulator.workload_names()[0])
+        try:
+            result = simulator.simulate_without("no such cost", default, workload)
+        except UnknownNameError:
+            return
+        self._require(False, "`simulate_without` must refuse a cost that is none", result)
 
     def _table_space(self) -> None:
         """The space for tables, where there is one, can be counted and is small enough."""
@@ -305,9 +326,17 @@ class _SimulatorCheck:
                 pool.map(lambda part: self._evaluate(self._simulator, part, workload), parts)
             )
         self._same(first, _joined(threaded), indices, f"evaluated by {_N_THREADS} threads", name)
+        for cost in self._simulator.costs:
+            self._without(cost, indices[:1], workload)
         last = self._evaluate(self._simulator, indices, workload)
         self._same(first, last, indices, "evaluated after all of this", name)
         self._one(first, indices, workload)
+
+    def _without(self, cost: str, indices: np.ndarray, workload: Workload) -> None:
+        """The default design without a cost: numbers, the same twice."""
+        first, again = (self._simulator.simulate_without(cost, indices, workload) for _ in range(2))
+        self._same(first, again, indices, f"simulated without {cost!r} twice", workload.name)
+        self._well_formed(first, indices, workload.name)
 
     def _designs(self, n_designs: int) -> np.ndarray:
         """The default, designs that can be built, and raw ones with all that may be wrong."""

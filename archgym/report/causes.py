@@ -9,7 +9,7 @@ import numpy as np
 
 from archgym.metrics import MetricSpec
 
-__all__ = ["Cause", "Causes", "causes", "movers"]
+__all__ = ["Cause", "Causes", "causes"]
 
 # chosen: all subsets of so many metrics are tried in milliseconds.
 _MAX_PARTS = 12
@@ -18,8 +18,6 @@ _MIN_DESIGNS = 8
 _MAX_DESIGNS = 64
 # Sums of doubles differ by some 1e-15; simulators may store less exact ones.
 _ROUNDING = 1e-7
-# chosen: weaker ones explain less than half of the ranks' variance.
-_MIN_CORRELATION = 0.7
 
 
 @final
@@ -138,31 +136,3 @@ def _relation(
     ):
         return "largest", [p for p, any_ in zip(inside, reaches.any(axis=0), strict=True) if any_]
     return None, []
-
-
-def movers(
-    values: np.ndarray, metric: str, specs: Sequence[MetricSpec]
-) -> list[tuple[str, float, float]]:
-    """Metrics that explain, with which a metric moves over designs: name, value, correlation.
-
-    Args:
-      values: (n, n_metrics), the design that is explained first.
-      metric: The one that is sought.
-      specs: The metrics.
-
-    Source:
-      Spearman, *The Proof and Measurement of Association between Two Things*, 1904.
-    """
-    from scipy.stats import rankdata
-
-    place = [spec.name for spec in specs].index(metric)
-    if len(values) < _MIN_DESIGNS or np.ptp(values[:, place]) == 0:
-        return []
-    ranks = rankdata(values, axis=0)
-    found = []
-    for other, spec in enumerate(specs):
-        if other != place and spec.goal == "none" and np.ptp(values[:, other]) > 0:
-            r = float(np.corrcoef(ranks[:, place], ranks[:, other])[0, 1])
-            if abs(r) >= _MIN_CORRELATION:
-                found.append((spec.name, float(values[0, other]), r))
-    return sorted(found, key=lambda entry: -abs(entry[2]))

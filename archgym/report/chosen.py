@@ -188,7 +188,9 @@ def _costs(label: str, found: Explanation) -> Table:
         "add up. `archgym explain` computes it again."
     )
     columns = ("without", "what is free", *(f"{metric} [%]" for metric in sought), "others")
-    return Table(f"costs {label}", "What bounds the best design", columns, tuple(rows), note, 2)
+    return Table(
+        f"costs {label}", "What bounds the best design, in numbers", columns, tuple(rows), note, 2
+    )
 
 
 def _tornado(label: str, found: Explanation) -> Table:

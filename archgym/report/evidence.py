@@ -19,7 +19,7 @@ from archgym.report.defaults import has_defaults
 from archgym.space import DesignSpace
 from archgym.studylog import StudyLog, read_study
 from archgym.sweep.performing import require_same_study
-from archgym.sweep.plan import PLAN_NAME, read_recorded_plan
+from archgym.sweep.recorded import PLAN_NAME, read_recorded_plan
 from archgym.sweep.run import read_failures
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ __all__ = [
     "Evidence",
     "RunEvidence",
     "TaskEvidence",
+    "once",
     "read_evidence",
     "without_draws",
 ]
@@ -50,7 +51,7 @@ def undominated(terms: np.ndarray) -> np.ndarray:
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RunEvidence:
     """The evaluations of one study, in their order."""
 
@@ -120,6 +121,8 @@ class TaskEvidence:
     runs: tuple[RunEvidence, ...]
     known: "Exhaustive | None" = None
     versions: dict[str, str] = field(default_factory=dict)
+    repeated: tuple[Path, ...] = ()
+    """Folders of studies left out, since they are the same run as another."""
 
     @property
     def id(self) -> str:
@@ -266,6 +269,7 @@ def _task(
         runs.append(
             _run(log, name if not number else f"{name} #{number + 1}", text, objective, problem)
         )
+    kept = once(runs)
     return TaskEvidence(
         label,
         dict(first.header.task),
@@ -274,9 +278,33 @@ def _task(
         objective,
         first.weights @ first.reference,
         reference_point(objective, first.reference, first.metrics, first.weights),
-        tuple(runs),
+        tuple(kept),
         known,
         dict(first.header.versions),
+        tuple(run.folder for run in runs if run not in kept),
+    )
+
+
+def once(runs: Sequence[RunEvidence]) -> list[RunEvidence]:
+    """Runs, each once: a copy, or the same seed run again, says nothing more; the longest stays."""
+    by_name: dict[tuple[str, str, int], list[RunEvidence]] = {}
+    for run in runs:
+        if run.seed is not None:
+            # Labels do not count: a sweep may call an agent by another name than a study.
+            by_name.setdefault((run.agent, run.hyperparameters, run.seed), []).append(run)
+    left_out = set()
+    for same in by_name.values():
+        ordered = sorted(same, key=lambda run: -len(run.reward))
+        for place, run in enumerate(ordered):
+            if any(_begins_with(longer, run) for longer in ordered[:place]):
+                left_out.add(run.folder)
+    return [run for run in runs if run.folder not in left_out]
+
+
+def _begins_with(longer: RunEvidence, run: RunEvidence) -> bool:
+    n = len(run.reward)
+    return np.array_equal(longer.indices[:n], run.indices) and np.array_equal(
+        longer.reward[:n], run.reward
     )
 
 

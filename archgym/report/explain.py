@@ -1,7 +1,6 @@
 """Why a design is as good as it is: its causes, and every design that differs in one knob."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, final
 
@@ -9,7 +8,7 @@ import numpy as np
 
 from archgym.errors import InvalidDesignError, SimulatorError
 from archgym.objective import INFEASIBLE_REWARD, Objective
-from archgym.report.causes import Causes, causes, movers
+from archgym.report.causes import Causes, causes
 from archgym.simulator import FEASIBLE
 from archgym.task import Task
 
@@ -80,8 +79,6 @@ class Explanation:
     causes: tuple[Causes, ...]
     reliefs: tuple[Relief, ...]
     """What the simulator can do without, the largest effect on the first sought metric first."""
-    moves: Mapping[str, list[tuple[str, float, float]]]
-    """By a metric that is sought, those that move with it over the neighbours."""
 
     @property
     def best_change(self) -> Change | None:
@@ -144,23 +141,14 @@ def explain(task: Task, indices: np.ndarray) -> Explanation:
     start = task.space.canonical(np.asarray(indices, dtype=np.int64)[None, :])
     reward, values, changes = _neighbours(task, start[0])
     built = np.array([values, *(change.values for change in changes if change.is_built)])
-    sought = [term.metric for term in task.objective.terms]
-    found = causes(built, task.metrics)
-    # Parts of one metric follow another one; they do not cause it.
-    parts = {part.metric for each in found for part in each.parts}
-
-    def others(metric: str) -> list[tuple[str, float, float]]:
-        return [move for move in movers(built, metric, task.metrics) if move[0] not in parts]
-
     return Explanation(
         task,
         start[0],
         reward,
         values,
         tuple(changes),
-        tuple(found),
+        tuple(causes(built, task.metrics)),
         tuple(_reliefs(task, start[0], values)),
-        {metric: others(metric) for metric in dict.fromkeys(sought)},
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from archgym.random_curve import budgets_up_to, random_curve
 from archgym.report.chosen import Chosen
 from archgym.report.evidence import TaskEvidence
+from archgym.report.explain import shares
 from archgym.report.findings import THRESHOLDS, Findings, found_front
 from archgym.report.importance import Importance
 from archgym.report.lottery import KINDS, Lots, tuned_columns
@@ -41,6 +42,8 @@ def figures(findings: Findings) -> list[dict[str, Any]]:
         if task.label in findings.importances:
             made.append(_importance(findings.importances[task.label], task, place))
         chosen = findings.chosen.get(task.label)
+        if isinstance(chosen, Chosen) and chosen.explanation.reliefs:
+            made.append(_costs(chosen, task, place))
         if isinstance(chosen, Chosen) and chosen.explanation.by_knob():
             made.append(_tornado(chosen, task, place))
     return made
@@ -311,6 +314,39 @@ def _importance(found: Importance, task: TaskEvidence, place: int) -> dict[str, 
             "xaxis": {"title": {"text": "share of variance [%]"}, "rangemode": "tozero"},
             "yaxis": {"autorange": "reversed"},
             "showlegend": False,
+        },
+    }
+
+
+def _costs(chosen: Chosen, task: TaskEvidence, place: int) -> dict[str, Any]:
+    found = chosen.explanation
+    metrics = list(dict.fromkeys(term.metric for term in task.objective.terms))
+    moved = [shares(found, relief) for relief in found.reliefs]
+    traces = [
+        {
+            "type": "bar",
+            "orientation": "h",
+            "name": metric,
+            "x": [100 * own.get(metric, 0.0) for own in moved],
+            "y": [relief.cost for relief in found.reliefs],
+            "text": [relief.doc for relief in found.reliefs],
+            "textposition": "none",
+            "hovertemplate": "without %{y}: %{x:+.3g} %<br>free: %{text}<extra></extra>",
+            "marker": {"color": _COLOURS[number % len(_COLOURS)]},
+        }
+        for number, metric in enumerate(metrics)
+    ]
+    return {
+        "id": f"figure-costs-{place}",
+        "task": task.label,
+        "title": "What bounds the best design",
+        "note": "What the best design would be on ideal machines that do not pay one cost each, "
+        "all else being the same. Costs overlap: these do not add up.",
+        "data": traces,
+        "layout": {
+            "xaxis": {"title": {"text": "change without the cost [%]"}},
+            "yaxis": {"autorange": "reversed"},
+            "showlegend": len(metrics) > 1,
         },
     }
 

@@ -114,7 +114,11 @@ def find(evidence: Evidence, is_evaluating: bool = True) -> Findings:
     return Findings(
         evidence,
         protocol,
-        (*_verdict(evidence, protocol, found), *_damage_lines(evidence)),
+        (
+            *_verdict(evidence, protocol, found),
+            *_repeated_lines(evidence),
+            *_damage_lines(evidence),
+        ),
         tuple(tables),
         found,
         profiles,
@@ -278,6 +282,18 @@ def _verdict(
     if unfinished:
         lines.append(f"{unfinished} runs are not finished; what they reached is in the tables.")
     return lines
+
+
+def _repeated_lines(evidence: Evidence) -> list[str]:
+    folders = [str(folder) for task in evidence.tasks for folder in task.repeated]
+    if not folders:
+        return []
+    shown = ", ".join(folders[:_SHOWN_DAMAGED]) + " …" * (len(folders) > _SHOWN_DAMAGED)
+    what = "A study repeats" if len(folders) == 1 else f"{len(folders)} studies repeat"
+    return [
+        f"{what} another one of the same agent and seed, design by design; each such run counts "
+        f"once: {shown}."
+    ]
 
 
 def _damage_lines(evidence: Evidence) -> list[str]:

@@ -18,16 +18,20 @@ from archgym.statistics import Interval, expected_best_of, expected_leader, scor
 __all__ = ["COLUMNS", "KINDS", "Lots", "Tuned", "lots", "lottery_tables", "tuned_columns"]
 
 COLUMNS = (
-    *("agent", "draws", "tasks", "seeds", "P90 - P10", "best draw", "median draw", "worst draw"),
+    *("agent", "draws", "tasks", "seeds", "P90 - P10", "by chance"),
+    *("best draw", "median draw", "worst draw"),
     *("hyperparameters [%]", "task [%]", "draw x task [%]", "seed [%]"),
     *("best of 1", "best of 4", "best of 16"),
 )
 _NOTE = (
     "Agents that were run with several hyperparameter settings beside their defaults. A draw's "
-    "score is the mean over tasks and seeds; the shares split the variance of all scores; best of "
-    "k: the expected score of the best of k draws. Draws, tasks and seeds are those that every "
-    "draw has."
+    "score is the mean over tasks and seeds; by chance: what P90 - P10 of such means would be if "
+    "all draws were alike. The shares split the variance of all scores, with what chance makes of "
+    "the means of few seeds taken off; best of k: the expected score of the best of k draws. "
+    "Draws, tasks and seeds are those that every draw has."
 )
+# From the 10th to the 90th percentile of a normal distribution, in standard deviations.
+_DECILES = 2.5631031310892007
 KINDS = ("defaults", "tuned elsewhere", "tuned in place")
 
 
@@ -148,32 +152,59 @@ def _workload(recipe: Mapping[str, object]) -> str:
 
 
 def tuned_columns(own: Lots, protocol: Protocol) -> dict[str, Tuned]:
-    """What an agent scores by its defaults, tuned on other workloads, and tuned in place."""
+    """What an agent scores by its defaults, tuned on other workloads, and tuned in place.
+
+    Intervals resample seeds within tasks, and draws where there are any.
+    """
     n_tasks, n_seeds = own.scores.shape[1:]
     rng = np.random.default_rng(protocol.seed)
-    picks = rng.integers(0, n_seeds, (protocol.resamples, n_tasks, n_seeds))
+    seeds = rng.integers(0, n_seeds, (protocol.resamples, n_tasks, n_seeds))
     found = {}
     if own.default is not None:
         table = own.scores[own.default]
-        found["defaults"] = _tuned(table, own.ratios[own.default], picks, protocol)
-    if len(own.draws) > 1:
-        elsewhere = _elsewhere(own, picks, protocol)
-        if elsewhere is not None:
-            found["tuned elsewhere"] = elsewhere
-        k, _, _ = tuning_share(protocol, len(own.draws))
-        rows = list(own.draws)
-        ends, ratios = (
-            expected_leader(own.compared[rows], after[rows], k)
-            for after in (own.ends, own.end_ratios)
-        )
-        found["tuned in place"] = _tuned(ends, ratios, picks, protocol)
+        resampled = np.take_along_axis(table[None], seeds, axis=2).mean(axis=(1, 2))
+        ratio = _times(own.ratios[own.default])
+        found["defaults"] = Tuned(_interval(float(table.mean()), resampled, protocol), ratio)
+    rows = list(own.draws)
+    if len(rows) < 2:
+        return found
+    draws = rng.integers(0, len(rows), (protocol.resamples, len(rows)))
+    elsewhere = _elsewhere(own, draws, seeds, protocol)
+    if elsewhere is not None:
+        found["tuned elsewhere"] = elsewhere
+    k, _, _ = tuning_share(protocol, len(rows))
+    ends, ratios = (
+        expected_leader(own.compared[rows], after[rows], k) for after in (own.ends, own.end_ratios)
+    )
+    resampled = np.array(
+        [
+            leaders(own.compared[rows][drawn], own.ends[rows][drawn], k, picked)
+            for drawn, picked in zip(draws, seeds, strict=True)
+        ]
+    )
+    found["tuned in place"] = Tuned(
+        _interval(float(ends.mean()), resampled, protocol), _times(ratios)
+    )
     return found
 
 
-def _tuned(table: np.ndarray, ratios: np.ndarray, picks: np.ndarray, protocol: Protocol) -> Tuned:
-    """From scores and ratios, (n_tasks, n_seeds)."""
-    drawn = np.take_along_axis(table[None], picks, axis=2).mean(axis=(1, 2))
-    return Tuned(_interval(float(table.mean()), drawn, protocol), _times(ratios))
+def leaders(first: np.ndarray, after: np.ndarray, k: int, picked: np.ndarray) -> float:
+    """Mean over tasks and picked seeds of what the leader of k of these draws comes to.
+
+    As `expected_leader`, but that of draws that lead alike one stands for all: resampled draws come
+    in any order, so that on average each does.
+
+    Args:
+      first: (n, n_tasks, n_seeds), by which one is chosen.
+      after: (n, n_tasks, n_seeds), what it comes to.
+      k: How many of the n are drawn.
+      picked: (n_tasks, n_seeds), which seeds count, as often as they come.
+    """
+    n = len(first)
+    weights = np.array([math.comb(place, k - 1) for place in range(n)]) / math.comb(n, k)
+    ordered = np.take_along_axis(after, np.argsort(first, axis=0, kind="stable"), axis=0)
+    ends = np.tensordot(weights, ordered, axes=1)
+    return float(np.take_along_axis(ends, picked, axis=1).mean())
 
 
 def _interval(value: float, drawn: np.ndarray, protocol: Protocol) -> Interval:
@@ -186,26 +217,24 @@ def _times(logs: np.ndarray) -> float:
     return math.exp(float(logs.mean())) if np.isfinite(logs).all() else math.nan
 
 
-def _elsewhere(own: Lots, picks: np.ndarray, protocol: Protocol) -> Tuned | None:
+def _elsewhere(own: Lots, draws: np.ndarray, seeds: np.ndarray, protocol: Protocol) -> Tuned | None:
     """Each task by the draw that is best on the tasks with other workloads."""
     rows = list(own.draws)
     table, ratios = own.scores[rows], own.ratios[rows]
+    n_tasks = table.shape[1]
+    others = [[p for p, name in enumerate(own.workloads) if name != w] for w in own.workloads]
+    if not all(others):
+        return None
     cells = table.mean(axis=2)
-    drawn = np.stack(
-        [table[:, task][:, picks[:, task]].mean(axis=2) for task in range(table.shape[1])], axis=1
-    )
-    values, logs, resampled = [], [], []
-    for task, workload in enumerate(own.workloads):
-        others = [place for place, name in enumerate(own.workloads) if name != workload]
-        if not others:
-            return None
-        best = int(np.argmax(cells[:, others].mean(axis=1)))
-        values.append(cells[best, task])
-        logs.append(ratios[best, task])
-        chosen = np.argmax(drawn[:, others].mean(axis=1), axis=0)
-        resampled.append(np.take_along_axis(drawn[:, task], chosen[None], axis=0)[0])
-    mean = float(np.mean(values))
-    return Tuned(_interval(mean, np.mean(resampled, axis=0), protocol), _times(np.array(logs)))
+    places = np.arange(n_tasks)
+    best = np.array([int(np.argmax(cells[:, rest].mean(axis=1))) for rest in others])
+    # (resamples, n_draws, n_tasks): what the draws would have scored with other seeds.
+    drawn = np.stack([table[:, p][:, seeds[:, p]].mean(axis=2).T for p in places], axis=2)
+    drawn = np.take_along_axis(drawn, draws[:, :, None], axis=1)
+    chosen = np.stack([drawn[:, :, rest].mean(axis=2).argmax(axis=1) for rest in others], axis=1)
+    resampled = np.take_along_axis(drawn, chosen[:, None, :], axis=1).mean(axis=(1, 2))
+    mean = float(cells[best, places].mean())
+    return Tuned(_interval(mean, resampled, protocol), _times(ratios[best, places]))
 
 
 # ---- tables
@@ -241,9 +270,9 @@ def lottery_tables(found: list[Lots], protocol: Protocol) -> Iterator[Table]:
         f"{k} draws each is run for {each:,} evaluations, and the one that leads goes on to "
         f"{end:,}, so that all cost {protocol.budget:,} together (fewer draws are given more "
         "each); the mean over all choices of draws. Low and high: "
-        f"{100 * protocol.level:g} % interval, seeds resampled within tasks. x random: how many "
-        "times better the metrics that are sought are than their mean over random designs, the "
-        "geometric mean over terms, tasks and seeds."
+        f"{100 * protocol.level:g} % interval, draws resampled, and seeds within tasks. x random: "
+        "how many times better the metrics that are sought are than their mean over random "
+        "designs, the geometric mean over terms, tasks and seeds."
     )
     yield Table(
         "tuning", "Defaults, tuned elsewhere, tuned in place", tuple(columns), tuple(rows), note, 3
@@ -260,9 +289,19 @@ def _row(own: Lots) -> tuple[Cell, ...]:
         own.agent,
         *table.shape,
         float(high - low),
+        _spread_by_chance(table),
         float(means.max()),
         float(np.median(means)),
         float(means.min()),
         *(None if math.isnan(share) else 100 * share for share in shares),
         *(expected_best_of(means, k) if k <= len(means) else None for k in (1, 4, 16)),
     )
+
+
+def _spread_by_chance(table: np.ndarray) -> float | None:
+    """P90 - P10 of means over tasks and seeds, were all draws alike: of a normal distribution."""
+    _, n_tasks, n_seeds = table.shape
+    if n_seeds < 2:
+        return None
+    variance = float(table.var(axis=2, ddof=1).mean())
+    return _DECILES * math.sqrt(variance / (n_tasks * n_seeds))

@@ -9,7 +9,7 @@ from typing import Any, final
 __all__ = ["Protocol"]
 
 # Raised when the meaning of a score or of an aggregate changes.
-_VERSION = 1
+_VERSION = 2
 
 
 @final

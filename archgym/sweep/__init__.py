@@ -1,6 +1,8 @@
 """Sweeps: tasks by agents by seeds, as resumable studies in one folder, with table and figure."""
 
-from archgym.sweep.plan import AgentPlan, Run, SweepPlan, TaskPlan, read_plan, read_recorded_plan
+from archgym.sweep.plan import AgentPlan, Run, SweepPlan, TaskPlan
+from archgym.sweep.reading import read_plan
+from archgym.sweep.recorded import read_recorded_plan
 from archgym.sweep.run import SweepOutcome, SweepState, run_sweep
 
 __all__ = [

@@ -12,6 +12,9 @@ __all__ = ["assembled_document"]
 # chosen: plans share lists of tasks and of agents; what is more was written by mistake.
 _MAX_DEPTH = 8
 _MAX_FILES = 64
+# chosen: as deep as a plan's file may be.
+_MAX_NAMES = 20
+_MAX_ECHO = 80
 
 
 def assembled_document(path: str | Path, settings: Sequence[str] = ()) -> Document:
@@ -95,10 +98,10 @@ def _merged(below: Node, above: Node) -> Node:
 def _with_setting(root: Node, setting: str) -> Node:
     key, sign, text = setting.partition("=")
     names = [name.strip() for name in key.split(".")]
-    if not sign or not all(names):
+    if not sign or not all(names) or len(names) > _MAX_NAMES:
         raise InvalidArgumentError(
             "A setting must be a name and a value, such as budget=100 or "
-            f"tasks.LABEL.workload=cloud-2; got {setting!r}."
+            f"tasks.LABEL.workload=cloud-2; got {setting[:_MAX_ECHO]!r}."
         )
     value = read_value(text, f"--set {key.strip()}")
     if names[0] in ("tasks", "agents") and len(names) > 2:

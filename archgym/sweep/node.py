@@ -11,7 +11,8 @@ from typing import Self, final
 from archgym.errors import ArchGymError, StudyInterrupted
 from archgym.storage import open_file
 from archgym.sweep.performing import RunResult, Tasks, perform
-from archgym.sweep.plan import PLAN_NAME, Run
+from archgym.sweep.plan import Run
+from archgym.sweep.recorded import PLAN_NAME
 from archgym.version import __version__
 
 __all__ = ["Origin", "work"]

@@ -9,11 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, final
 
-from archgym.errors import (
-    FileFormatError,
-    InvalidArgumentError,
-    StorageError,
-)
+from archgym.errors import FileFormatError, InvalidArgumentError, StorageError
 from archgym.folder import JOURNAL_NAME, STUDY_NAME
 from archgym.interruption import Interruption
 from archgym.lease import Lease
@@ -21,14 +17,9 @@ from archgym.limits import check_whole
 from archgym.storage import make_folder, open_file, storage_errors, write_atomic
 from archgym.studylog import read_state
 from archgym.sweep.performing import RunResult, require_same_study
-from archgym.sweep.plan import (
-    PLAN_NAME,
-    Run,
-    SweepPlan,
-    read_recorded_plan,
-    write_recorded_plan,
-)
+from archgym.sweep.plan import Run, SweepPlan
 from archgym.sweep.process import LocalCrew
+from archgym.sweep.recorded import PLAN_NAME, record_plan
 
 __all__ = ["SweepOutcome", "SweepState", "read_failures", "run_sweep", "standing"]
 
@@ -121,7 +112,7 @@ def run_sweep(
         on Ray, where None.
       address: A Ray cluster's, ``auto`` for the one that this machine belongs to, ``local`` for one
         of its own; None for processes of this machine, without Ray.
-      only: Labels of agents; all where None.
+      only: Labels of agents or of families, whose members all run; all where None.
       seeds: Which of the plan's; all where None.
       progress: Called as the sweep goes on.
 
@@ -144,7 +135,7 @@ def run_sweep(
     _check_folder(folder)
     lease = Lease(make_folder(folder))
     try:
-        _record_plan(folder, plan)
+        record_plan(folder, plan)
 
         def crew(n_runs: int) -> Crew:
             if address is None:
@@ -195,20 +186,6 @@ def _check_folder(folder: Path) -> None:
             f"A sweep needs a new or empty folder, or its own; {folder} holds {strange[0]!r}. "
             "Choose another name."
         )
-
-
-def _record_plan(folder: Path, plan: SweepPlan) -> None:
-    if (folder / PLAN_NAME).is_file():
-        recorded = read_recorded_plan(folder)
-        difference = plan.difference(recorded)
-        if difference is not None:
-            raise InvalidArgumentError(
-                f"A sweep's plan may add tasks, agents and seeds but change none that {folder} "
-                f"has; {difference}. Give back what was there, or use another folder."
-            )
-        if recorded == plan:
-            return
-    write_recorded_plan(folder, plan)
 
 
 class _Driver:

@@ -12,7 +12,8 @@ from archgym.errors import ArchGymError
 from archgym.folder import STUDY_NAME
 from archgym.lease import Writer, current_writer, last_writer
 from archgym.studylog import read_state
-from archgym.sweep.plan import Run, read_recorded_plan
+from archgym.sweep.plan import Run
+from archgym.sweep.recorded import read_recorded_plan
 from archgym.sweep.run import read_failures, standing
 
 __all__ = ["RunStatus", "SweepStatus", "read_status"]

@@ -17,7 +17,8 @@ from archgym.statistics import interquartile_mean
 from archgym.storage import write_atomic
 from archgym.studylog import StudyLog, read_study
 from archgym.sweep.performing import require_same_study
-from archgym.sweep.plan import Run, SweepPlan, TaskPlan, read_recorded_plan
+from archgym.sweep.plan import Run, SweepPlan, TaskPlan
+from archgym.sweep.recorded import read_recorded_plan
 from archgym.sweep.run import read_failures
 from archgym.sweep.sessions import NO_TIMES, RunTimes, read_times
 

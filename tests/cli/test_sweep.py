@@ -155,6 +155,21 @@ def test_what_is_set_counts_more_than_the_plan(archgym: Archgym, plan: Path) -> 
     assert not Path("sweep").exists()
 
 
+def test_only_takes_a_family_whole(archgym: Archgym, plan: Path) -> None:
+    family = ("--set", "budget=2", "--set", "agents.genetic.grid={tournament: [2, 3]}")
+    chosen = ("--only", "genetic", "--seeds", "0", "--json")
+
+    ran = archgym("sweep", "run", plan, "--out", "sweep", *family, *chosen).json
+    again = archgym("sweep", "resume", "sweep", *chosen).json
+
+    assert (ran["runs"], ran["finished"]) == (2, 2)
+    assert (again["runs"], again["finished_before"]) == (2, 2)
+    assert sorted(path.name for path in Path("sweep/light").iterdir()) == [
+        "genetic-00",
+        "genetic-01",
+    ]
+
+
 def test_status_and_resume_need_a_sweep(archgym: Archgym, study: Path) -> None:
     for command in ("status", "resume"):
         ran = archgym("sweep", command, study)

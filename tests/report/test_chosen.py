@@ -11,6 +11,7 @@ import pytest
 
 from archgym.report import TaskEvidence, find, read_evidence
 from archgym.report.chosen import Chosen, choose, chosen_tables
+from archgym.report.figures import figures
 from archgym.simulators.dram.simulator import DramSimulator
 from archgym.task import Task
 from tests.cli.conftest import Archgym, archgym
@@ -30,11 +31,29 @@ def chosen(task: TaskEvidence) -> Chosen:
     return found
 
 
+def test_costs_are_those_of_the_best_design(chosen: Chosen) -> None:
+    table = chosen_tables("light", chosen)[0]
+
+    found = {row[0]: row for row in table.rows}
+    assert table.name == "costs light"
+    assert table.columns[2:] == ("latency_ns [%]", "others")
+    power_mw = chosen.explanation.values[1]
+    assert found["standby"][2:] == (0, f"power_mw {-1000 / power_mw:+.1f} %")
+
+
+def test_costs_are_drawn_by_the_metrics_that_are_sought(swept: Path) -> None:
+    (drawn,) = [f for f in figures(find(read_evidence([swept]))) if f["id"] == "figure-costs-0"]
+
+    (bars,) = drawn["data"]
+    assert (bars["name"], bars["y"]) == ("latency_ns", ["mismatch", "standby"])
+    assert bars["x"][0] < bars["x"][1] == 0
+
+
 def test_bars_are_the_best_and_the_worst_of_a_knob_s_neighbours(
     task: TaskEvidence, chosen: Chosen
 ) -> None:
     simulated = Task.from_json(task.recipe)
-    table = chosen_tables("light", chosen)[0]
+    table = chosen_tables("light", chosen)[1]
 
     for knob, _, _, high, _, low in table.rows:
         place = task.space.names.index(str(knob))
@@ -52,14 +71,14 @@ def test_the_best_design_is_ranked_on_other_workloads(chosen: Chosen) -> None:
 
     assert standing.task.id == heavy.id
     assert standing.rewards.tolist() == heavy.evaluate(chosen.top).reward.tolist()
-    risks = chosen_tables("light", chosen)[1]
+    risks = chosen_tables("light", chosen)[2]
     row = next(row for row in risks.rows if row[2] == "workload heavy")
     rank = int((standing.rewards > standing.rewards[0]).sum()) + 1
     assert str(row[4]).startswith(f"rank {rank} of the {len(standing.rewards)}")
 
 
 def test_a_row_of_the_table_computes_itself_again(chosen: Chosen, archgym: Archgym) -> None:
-    risks = chosen_tables("light", chosen)[1]
+    risks = chosen_tables("light", chosen)[2]
     row = next(row for row in risks.rows if row[2] == "workload heavy")
 
     said = archgym(*shlex.split(str(row[5]))[1:], "--json")
@@ -73,7 +92,7 @@ def test_near_designs_are_a_risk_only_within_the_error(chosen: Chosen) -> None:
     close = replace(chosen, top_rewards=np.append(1.0, 1.0 - behind))
 
     kinds = [
-        next(row[0] for row in chosen_tables("light", each)[1].rows if row[2] == "rank")
+        next(row[0] for row in chosen_tables("light", each)[2].rows if row[2] == "rank")
         for each in (replace(close, error_percent=5.0), replace(close, error_percent=1.0))
     ]
 

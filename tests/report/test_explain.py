@@ -9,8 +9,8 @@ import pytest
 
 from archgym.metrics import MetricSpec
 from archgym.objective import parse_target
-from archgym.report.causes import causes, movers
-from archgym.report.explain import explain, route, tradeoffs
+from archgym.report.causes import causes
+from archgym.report.explain import explain, route, shares, tradeoffs
 from archgym.task import Task
 from tests.cli.conftest import Archgym, archgym
 from tests.toys import toy_task
@@ -83,15 +83,6 @@ def test_few_designs_show_no_relation() -> None:
     assert causes(measured(4), SPECS) == []
 
 
-def test_movers_are_those_whose_ranks_agree() -> None:
-    found = movers(measured(), "time_ns", SPECS)
-
-    # Cubed and negated, its ranks are the same backwards.
-    name, value, correlation = found[0]
-    assert (name, value) == ("misses", measured()[0, 6])
-    assert correlation == pytest.approx(-1)
-
-
 @pytest.fixture
 def task() -> Task:
     return toy_task()
@@ -112,6 +103,32 @@ def test_the_best_change_is_the_best_of_all_neighbours(task: Task) -> None:
     assert best.reward == max(rewards)
     again = task.space.indices_of({**default, best.knob: best.new})
     assert float(task.evaluate(again[None, :]).reward[0]) == best.reward
+
+
+def test_costs_are_told_by_what_the_design_would_be_without_them(task: Task) -> None:
+    found = explain(task, task.space.default_indices)
+
+    names = [spec.name for spec in task.metrics]
+    by_cost = {relief.cost: relief for relief in found.reliefs}
+    assert list(by_cost) == ["mismatch", "standby"]
+    power = by_cost["standby"].values[names.index("power_mw")]
+    assert power == pytest.approx(found.values[names.index("power_mw")] - 10)
+    assert shares(found, by_cost["standby"])["latency_ns"] == 0
+    moved = shares(found, by_cost["mismatch"])
+    assert list(moved) == ["latency_ns", "power_mw", "throughput_gbs"]
+    assert moved["throughput_gbs"] == pytest.approx(1 / (1 + moved["latency_ns"]) - 1)
+
+
+def test_costs_of_several_workloads_are_averaged() -> None:
+    task = toy_task({"light": 1.0, "heavy": 3.0})
+
+    found = explain(task, task.space.default_indices)
+
+    relief = next(relief for relief in found.reliefs if relief.cost == "mismatch")
+    # Without mismatch the heavy load takes three times the light one's time.
+    alone = explain(toy_task("light"), task.space.default_indices)
+    light = next(each for each in alone.reliefs if each.cost == "mismatch").values[0]
+    assert relief.values[0] == pytest.approx(light * (1 / 4 + 3 * 3 / 4))
 
 
 def test_a_route_meets_what_one_knob_allows(task: Task) -> None:

@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.report import find, page, read_evidence
+from archgym.report.evidence import once
 from archgym.report.explorer import explorer
 from archgym.report.findings import Findings
 from archgym.report.table import Table
@@ -206,6 +208,30 @@ def test_a_study_alone_is_reported_without_a_contest(swept: Path) -> None:
 def test_what_comes_twice_is_refused(swept: Path) -> None:
     with pytest.raises(InvalidArgumentError, match="once"):
         read_evidence([swept, swept])
+
+
+def test_a_copy_of_a_run_counts_once(swept: Path, tmp_path: Path, findings: Findings) -> None:
+    copy = tmp_path / "copied"
+    shutil.copytree(swept / "light/small/seed-1", copy)
+
+    twice = find(read_evidence([swept, copy]), is_evaluating=False)
+
+    assert table(twice, "scores").rows == table(findings, "scores").rows
+    (line,) = [line for line in twice.verdict if "counts once" in line]
+    assert line.startswith("A study repeats")
+    assert str(copy) in line
+
+
+def test_a_run_with_the_seed_of_another_and_other_results_counts(swept: Path) -> None:
+    evidence = read_evidence([swept])
+    (task,) = evidence.tasks
+    other = replace(task.runs[0], reward=task.runs[0].reward[::-1], folder=Path("other"))
+
+    assert len(once([*task.runs, other])) == len(task.runs) + 1
+    shorter = replace(
+        task.runs[0], reward=task.runs[0].reward[:5], indices=task.runs[0].indices[:5]
+    )
+    assert once([replace(shorter, folder=Path("begun")), *task.runs]) == list(task.runs)
 
 
 def test_what_comes_twice_by_another_path_is_refused(swept: Path, tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ import pytest
 
 from archgym import discovery
 from archgym.study import Study
-from archgym.sweep.plan import SweepPlan, read_plan, write_recorded_plan
+from archgym.sweep.plan import SweepPlan
+from archgym.sweep.reading import read_plan
+from archgym.sweep.recorded import write_recorded_plan
 from tests.cli.conftest import write_plugin
 
 PLAN = """\

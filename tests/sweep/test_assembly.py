@@ -6,7 +6,7 @@ import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.sweep.assembly import assembled_document
-from archgym.sweep.plan import read_plan
+from archgym.sweep.reading import read_plan
 from tests.sweep.conftest import WritePlan
 
 
@@ -104,7 +104,9 @@ def test_settings_count_more_than_the_files_and_the_later_more() -> None:
     }
 
 
-@pytest.mark.parametrize("setting", ["budget", "=1", "a..b=1", ""])
+@pytest.mark.parametrize(
+    "setting", ["budget", "=1", "a..b=1", "", "a." * 5000 + "b=1"], ids=lambda text: text[:9]
+)
 def test_a_setting_that_is_none_is_refused(write_plan: WritePlan, setting: str) -> None:
     with pytest.raises(InvalidArgumentError, match="such as budget=100"):
         assembled_document(write_plan(), [setting])

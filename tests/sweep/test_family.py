@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from archgym.discovery import agent_class
-from archgym.errors import FileFormatError
-from archgym.sweep.plan import read_plan, read_recorded_plan, write_recorded_plan
+from archgym.errors import FileFormatError, UnknownNameError
+from archgym.sweep.reading import read_plan
+from archgym.sweep.recorded import read_recorded_plan, write_recorded_plan
 from tests.sweep.conftest import WritePlan
 
 SMALL = "    agent: genetic\n    hyperparameters: {population: 6, crossover: 1}\n"
@@ -40,6 +41,18 @@ def test_draws_are_agents_beside_the_one_with_defaults(write_plan: WritePlan) ->
     for agent in plan.agents[2:]:
         assert agent.hyperparameters.keys() == names
         assert agent.hyperparameters["population"] == 6
+
+
+def test_only_takes_families_beside_single_agents(write_plan: WritePlan) -> None:
+    plan = read_plan(with_family(write_plan, "grid: {population: [8, 16]}"))
+
+    assert [run.label for run in plan.runs(["small"], [0])] == ["small-00", "small-01"]
+    assert [run.label for run in plan.runs(["small-01", "random"], [0])] == ["random", "small-01"]
+    assert plan.runs(["small", "small-01", "random"]) == plan.runs()
+    with pytest.raises(UnknownNameError, match="Did you mean 'small'"):
+        plan.runs(["smal"])
+    with pytest.raises(UnknownNameError, match="Agent of the sweep ''"):
+        plan.runs([""])
 
 
 def test_draws_can_do_without_the_defaults(write_plan: WritePlan) -> None:

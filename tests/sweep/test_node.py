@@ -9,7 +9,9 @@ import pytest
 
 from archgym.sweep import node
 from archgym.sweep.node import Origin, work
-from archgym.sweep.plan import SweepPlan, read_plan, write_recorded_plan
+from archgym.sweep.plan import SweepPlan
+from archgym.sweep.reading import read_plan
+from archgym.sweep.recorded import write_recorded_plan
 from archgym.sweep.status import read_status
 from tests.sweep.conftest import WritePlan
 

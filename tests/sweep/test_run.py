@@ -15,7 +15,8 @@ import pytest
 from archgym.errors import InvalidArgumentError, StorageError, StudyInterrupted, StudyLockedError
 from archgym.lease import Lease
 from archgym.sweep.performing import RunResult
-from archgym.sweep.plan import Run, SweepPlan, read_plan
+from archgym.sweep.plan import Run, SweepPlan
+from archgym.sweep.reading import read_plan
 from archgym.sweep.run import SweepState, read_failures, run_sweep
 from tests.sweep.conftest import SmallDisk, WritePlan, journals, run_here
 

@@ -11,7 +11,9 @@ from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.study import Study
 from archgym.studylog import StudyLog, read_study
 from archgym.sweep.figure import draw_report
-from archgym.sweep.plan import SweepPlan, read_plan, write_recorded_plan
+from archgym.sweep.plan import SweepPlan
+from archgym.sweep.reading import read_plan
+from archgym.sweep.recorded import write_recorded_plan
 from archgym.sweep.table import (
     Curve,
     interquartile_mean,

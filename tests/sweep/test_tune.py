@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from archgym.errors import InvalidArgumentError
-from archgym.sweep.plan import SweepPlan, TaskPlan, write_recorded_plan
+from archgym.sweep.plan import SweepPlan, TaskPlan
+from archgym.sweep.recorded import write_recorded_plan
 from archgym.sweep.run import run_sweep
 from archgym.sweep.table import read_report
 from archgym.sweep.tune import tune, tuning_plan

@@ -7,7 +7,7 @@ import pytest
 from archgym.agent import make_agent
 from archgym.discovery import agent_class
 from archgym.errors import FileFormatError, UnknownNameError
-from archgym.sweep.plan import read_plan
+from archgym.sweep.reading import read_plan
 from archgym.sweep.tuned import (
     TunedEntry,
     read_tuned,

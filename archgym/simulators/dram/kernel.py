@@ -105,8 +105,8 @@ class Tables:
     transfer: npt.NDArray[np.float64]
 
 
-def tables(device: Device) -> Tables:
-    """The kernels' tables of a device."""
+def tables(device: Device, without: str | None = None) -> Tables:
+    """The kernels' tables of a device, or of an ideal one without one of `costs.COSTS`."""
     blank = np.zeros(1, dtype=STATE)
     state = blank[0]
     for name in ("head", "tail", "open_row", "current", "place"):
@@ -116,7 +116,7 @@ def tables(device: Device) -> Tables:
     state["group_of"][: len(banks)] = banks // (device.n_banks // device.n_groups)
     state["last"] = UNCONSTRAINED
     state["window"] = UNCONSTRAINED
-    device_row = device_table(device)
+    device_row = device_table(device, without)
     state["bus_free"] = device_row[0]["first_command"]
     state["refresh_command"] = NONE
     state["power_command"] = NONE

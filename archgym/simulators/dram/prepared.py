@@ -37,10 +37,9 @@ class Prepared:
     decoded: np.ndarray
     device_name: str
 
-    @property
-    def tables(self) -> "Tables":
-        """The device as the kernel takes it."""
-        return _tables(self.device_name)
+    def tables(self, without: str | None = None) -> "Tables":
+        """The device as the kernel takes it, or without one of `costs.COSTS`."""
+        return _tables(self.device_name, without)
 
     @property
     def n_bytes(self) -> int:
@@ -97,8 +96,8 @@ _LATEST = _Latest(_MAX_BYTES)
 
 
 @cache
-def _tables(device_name: str) -> "Tables":
+def _tables(device_name: str, without: str | None) -> "Tables":
     # Numba takes a while to import, which reading and describing should not wait for.
     from archgym.simulators.dram.kernel import tables
 
-    return tables(device(device_name))
+    return tables(device(device_name), without)

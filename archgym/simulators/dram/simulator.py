@@ -14,6 +14,7 @@ from archgym.objective import Objective
 from archgym.simulator import BatchResult, Simulator, Workload
 from archgym.simulators.dram.characterise import characterise
 from archgym.simulators.dram.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
+from archgym.simulators.dram.costs import COSTS, relieve_controllers
 from archgym.simulators.dram.devices import Device
 from archgym.simulators.dram.devices import device as device_named
 from archgym.simulators.dram.mapping import LAYOUTS
@@ -46,6 +47,7 @@ class DramSimulator(Simulator):
     fidelity_names: ClassVar[tuple[str, ...]] = ("fast", "exact")
     # The largest of data/accuracy.json: 2.4246 %, and none.
     accuracy_percent: ClassVar[Mapping[str, float]] = {"fast": 2.5, "exact": 0.0}
+    costs: Mapping[str, str] = COSTS
     default_objective = "low-latency"
     default_workload = "cloud-1"
     table_space = "archgym-2023"
@@ -103,12 +105,25 @@ class DramSimulator(Simulator):
 
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
         """Results of designs that are known to be canonical and feasible in the space."""
+        return self._simulate(indices, workload)
+
+    def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """As `simulate`, of a memory without one of `costs`."""
+        if cost not in self.costs:
+            raise unknown_name("cost", cost, tuple(self.costs))
+        return self._simulate(indices, workload, cost)
+
+    def _simulate(
+        self, indices: np.ndarray, workload: Workload, without: str | None = None
+    ) -> BatchResult:
         # Numba takes a while to import, which listing and describing should not wait for.
         from archgym.simulators.dram.kernel import OUTPUTS, simulate
 
         ready = prepared(workload.content, self.device)
+        controllers = self._controllers(indices)
+        relieve_controllers(controllers, without)
         outputs = simulate(
-            self._controllers(indices),
+            controllers,
             self._mapping_index(indices),
             ready.decoded,
             ready.bursts.addresses,
@@ -116,13 +131,13 @@ class DramSimulator(Simulator):
             ready.bursts.is_write,
             player_clock_ps=ready.bursts.period_ps,
             is_relative=ready.bursts.relative,
-            device=ready.tables,
+            device=ready.tables(without),
             is_exact=self.fidelity == "exact",
             first_burst=ready.bursts.first_burst if ready.bursts.are_split else None,
         )
         columns = [OUTPUTS.index(_KERNEL_NAMES.get(s.name, s.name)) for s in self.metrics]
         reason = outputs[:, OUTPUTS.index("status")].astype(np.int16)
-        if self.device.has_energy:
+        if self.device.has_energy and without is None:
             _check_power(outputs[reason == 0], OUTPUTS, self.device)
         return BatchResult(outputs[:, columns], reason)
 

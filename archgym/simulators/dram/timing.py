@@ -34,6 +34,7 @@ from archgym.simulators.dram.commands import (
     WR,
     WRA,
 )
+from archgym.simulators.dram.costs import relieve_rules, relieve_table
 from archgym.simulators.dram.devices import Device
 from archgym.simulators.dram.state import DEVICE, MAX_BANKS, MAX_GROUPS, MAX_RANKS, UNCONSTRAINED
 
@@ -422,8 +423,12 @@ def rules(device: Device) -> tuple[Rule, ...]:
     return tuple(_STANDARDS[device.standard].rules(_Timing(device)))
 
 
-def device_table(device: Device) -> npt.NDArray[Any]:
+def device_table(device: Device, without: str | None = None) -> npt.NDArray[Any]:
     """What the kernels read of a device, all times in ps.
+
+    Args:
+      device: The memory.
+      without: One of `costs.COSTS` that it does not pay.
 
     Returns:
       (1,) of `state.DEVICE`.
@@ -477,7 +482,8 @@ def device_table(device: Device) -> npt.NDArray[Any]:
         row["length"][command] = cycles * clock
     for scope in ("bank", "group", "rank", "other"):
         row[scope] = UNCONSTRAINED
-    for rule in standard.rules(timing):
+    relieve_table(row, without)
+    for rule in relieve_rules(standard.rules(timing), without):
         for previous in rule.previous:
             for following in rule.following:
                 # Rank commands look back by themselves; the others are held back by the kernels.

@@ -9,9 +9,9 @@ from archgym.arrays import read_archive, write_archive
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.simulators.moe.routing import Routing
 
-__all__ = ["ENDING", "read_routing", "write_routing"]
+__all__ = ["check_ending", "read_routing", "write_routing"]
 
-ENDING: Final = ".routing.npz"
+_ENDING: Final = ".routing.npz"
 """What the name of a routing trace ends in."""
 _HEADER: Final = "routing.json"
 _FORMAT: Final = "archgym-routing"
@@ -21,6 +21,18 @@ _REMEDY: Final = "Write it again with `archgym moe generate` or `archgym moe rec
 _MAX_NAME: Final = 200
 
 
+def check_ending(path: str | Path) -> None:
+    """Refuses a path that is not a routing trace's, before what is to stand there is made.
+
+    Raises:
+      InvalidArgumentError: The path has another ending.
+    """
+    if not str(path).endswith(_ENDING):
+        raise InvalidArgumentError(
+            f"A routing trace's `path` must end in {_ENDING}; got {Path(path).name!r}."
+        )
+
+
 def write_routing(path: str | Path, routing: Routing) -> None:
     """Writes a routing trace, whole or not at all; equal routings are equal bytes.
 
@@ -28,10 +40,7 @@ def write_routing(path: str | Path, routing: Routing) -> None:
       InvalidArgumentError: The path has another ending.
       StorageError: It cannot be written.
     """
-    if not str(path).endswith(ENDING):
-        raise InvalidArgumentError(
-            f"A routing trace's `path` must end in {ENDING}; got {Path(path).name!r}."
-        )
+    check_ending(path)
     header = {
         "format": _FORMAT,
         "version": _VERSION,

@@ -1,0 +1,195 @@
+"""Reads plans: from a YAML file to a plan of which everything is tried and decided."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from archgym.document import Document, Node
+from archgym.errors import unknown_name
+from archgym.sweep.assembly import assembled_document
+from archgym.sweep.family import FAMILY_KEYS, read_family
+from archgym.sweep.plan import LABEL, AgentPlan, SweepPlan, TaskPlan
+
+__all__ = ["parsed_recorded_plan", "read_plan"]
+
+# chosen: far beyond any sweep; what is larger was written by mistake.
+_MAX_RUNS = 1_000_000
+_MAX_BUDGET = 10**9
+_MAX_SEED = 2**63 - 1
+_MAX_REWARD = 1e9
+_PLAN_KEYS = ("tasks", "agents", "seeds", "budget", "max_asks")
+_TASK_KEYS = (
+    "simulator",
+    "space",
+    "workload",
+    "objective",
+    "fidelity",
+    "options",
+    "stand_in",
+    "best_known",
+)
+_RECORDED_TASK_KEYS = (*_TASK_KEYS, "id", "digest")
+_RECORDED_AGENT_KEYS = ("agent", "hyperparameters", "on_tasks", "group")
+_AGENT_KEYS = ("agent", "hyperparameters", "tuned", "on_tasks", *FAMILY_KEYS)
+
+
+def read_plan(path: str | Path, settings: Sequence[str] = ()) -> SweepPlan:
+    """Reads a plan and checks all of it: tasks are made, hyperparameters tried.
+
+    Args:
+      path: A YAML file.
+      settings: What counts more than the file, such as ``budget=100``.
+
+    Raises:
+      FileFormatError: It cannot be run as it stands; the error names the line.
+      InvalidArgumentError: A setting is none.
+      StorageError: It cannot be read.
+    """
+    # Imported where agents and simulators are needed: a recorded plan is read without them.
+    from archgym.sweep.decisions import decided_plan
+
+    document = assembled_document(path, settings)
+    decided = decided_plan(_plan(document, _TASK_KEYS, _AGENT_KEYS), document)
+    _check_size(decided, document.root)
+    return decided
+
+
+def parsed_recorded_plan(document: Document) -> SweepPlan:
+    """The plan in a document that a sweep recorded, with nothing left to decide.
+
+    Raises:
+      FileFormatError: It was damaged; the error names the line.
+    """
+    return _plan(document, _RECORDED_TASK_KEYS, _RECORDED_AGENT_KEYS)
+
+
+def _plan(document: Document, task_keys: Sequence[str], agent_keys: Sequence[str]) -> SweepPlan:
+    root = document.root
+    parts = root.members("a plan", _PLAN_KEYS)
+    for name in ("tasks", "agents", "seeds", "budget"):
+        if name not in parts:
+            raise root.refusal(f"a plan must have `{name}`; it has none")
+    plan = SweepPlan(
+        tuple(_task(label, node, task_keys) for label, node in _labelled(parts["tasks"], "tasks")),
+        tuple(
+            _agent(label, node, agent_keys) for label, node in _labelled(parts["agents"], "agents")
+        ),
+        _seeds(parts["seeds"]),
+        parts["budget"].whole("`budget`", 1, _MAX_BUDGET),
+        parts["max_asks"].whole("`max_asks`", 1, 20 * _MAX_BUDGET) if "max_asks" in parts else None,
+    )
+    _check_size(plan, root)
+    labels = {task.label for task in plan.tasks}
+    for agent in plan.agents:
+        for label in agent.on_tasks:
+            if label not in labels:
+                error = unknown_name("task of the plan", label, labels)
+                raise document.refusal(error, "agents", agent.label, "on_tasks", label)
+    return plan
+
+
+def _check_size(plan: SweepPlan, root: Node) -> None:
+    n_runs = len(plan.tasks) * len(plan.agents) * len(plan.seeds)
+    if n_runs > _MAX_RUNS:
+        raise root.refusal(f"a plan must have at most {_MAX_RUNS} runs; it has {n_runs}")
+
+
+def _labelled(node: Node, what: str) -> Iterable[tuple[str, Node]]:
+    members = node.members(f"`{what}`")
+    if not members:
+        raise node.refusal(f"`{what}` must have one member or more; it has none")
+    seen: dict[str, str] = {}
+    for label, member in members.items():
+        if not LABEL.fullmatch(label):
+            raise member.refusal(
+                "a label must be letters, digits, dashes and underscores, at most 64, and "
+                f"begin with a letter or digit; got {label!r}"
+            )
+        # Labels name folders, and some file systems do not tell cases apart.
+        twin = seen.setdefault(label.lower(), label)
+        if twin != label:
+            raise member.refusal(f"labels must differ beyond case; got {twin!r} and {label!r}")
+    return members.items()
+
+
+def _task(label: str, node: Node, keys: Sequence[str]) -> TaskPlan:
+    parts = node.members("a task", keys)
+    if "simulator" not in parts:
+        raise node.refusal("a task must have a `simulator`; it has none")
+    texts = {
+        name: parts[name].text(f"`{name}`")
+        for name in ("simulator", "space", "objective", "fidelity", "stand_in", "id", "digest")
+        if name in parts
+    }
+    options = _options(parts["options"]) if "options" in parts else {}
+    best_known = (
+        parts["best_known"].number("`best_known`", -_MAX_REWARD, _MAX_REWARD)
+        if "best_known" in parts
+        else None
+    )
+    workloads = _workloads(parts["workload"]) if "workload" in parts else None
+    return TaskPlan(label, workloads=workloads, options=options, best_known=best_known, **texts)
+
+
+def _options(node: Node) -> dict[str, str]:
+    members = node.members("`options`")
+    return {name: member.text(f"option `{name}`") for name, member in members.items()}
+
+
+def _workloads(node: Node) -> dict[str, float]:
+    if isinstance(node.value, Mapping):
+        weights = {n: m.number("a weight", 0, 1e9) for n, m in node.value.items()}
+    elif isinstance(node.value, tuple):
+        weights = {}
+        for item in node.value:
+            name = item.text("a workload")
+            if name in weights:
+                raise item.refusal(f"each workload must come once; {name!r} came twice")
+            weights[name] = 1.0
+    else:
+        weights = {node.text("`workload`"): 1.0}
+    for name, weight in weights.items():
+        if not weight:
+            raise node.refusal(f"a weight must be above 0; {name!r} has 0")
+    return weights
+
+
+def _agent(label: str, node: Node, keys: Sequence[str]) -> AgentPlan:
+    parts = node.members("an agent", keys)
+    name = parts["agent"].text("`agent`") if "agent" in parts else label
+    chosen = _values(parts["hyperparameters"]) if "hyperparameters" in parts else {}
+    tuned: bool | str = False
+    if "tuned" in parts:
+        given = parts["tuned"]
+        is_file = isinstance(given.value, str)
+        if not is_file and not isinstance(given.value, bool):
+            raise given.refusal(f"`tuned` must be true, false or a file; got {given.kind}")
+        tuned = str(given.path.parent / given.text("`tuned`")) if is_file else given.flag("`tuned`")
+    on_tasks = {}
+    if "on_tasks" in parts:
+        members = parts["on_tasks"].members("`on_tasks`")
+        on_tasks = {task: _values(member) for task, member in members.items()}
+    group = parts["group"].text("`group`") if "group" in parts else ""
+    return AgentPlan(label, name, chosen, on_tasks, tuned, read_family(parts), group)
+
+
+def _values(node: Node) -> dict[str, Any]:
+    members = node.members("hyperparameters")
+    return {name: member.plain() for name, member in members.items()}
+
+
+def _seeds(node: Node) -> tuple[int, ...]:
+    if isinstance(node.value, int) and not isinstance(node.value, bool):
+        return tuple(range(node.whole("`seeds`", 1, _MAX_RUNS)))
+    if not isinstance(node.value, tuple) or not node.value:
+        raise node.refusal(
+            f"`seeds` must be a list of whole numbers or how many there are; got {node.kind}"
+        )
+    # A dict keeps their order, and finds one among a hundred thousand at once.
+    seeds: dict[int, None] = {}
+    for item in node.value:
+        seed = item.whole("a seed", 0, _MAX_SEED)
+        if seed in seeds:
+            raise item.refusal(f"seeds must differ; {seed} came twice")
+        seeds[seed] = None
+    return tuple(seeds)

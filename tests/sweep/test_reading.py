@@ -1,0 +1,60 @@
+"""Reading plans: what a file may say, and errors that name its line."""
+
+import pytest
+
+from archgym.errors import FileFormatError
+from archgym.sweep.reading import read_plan
+from tests.sweep.conftest import WritePlan
+
+
+def test_seeds_may_be_a_count(write_plan: WritePlan) -> None:
+    assert read_plan(write_plan(("seeds: [0, 1]", "seeds: 3"))).seeds == (0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "line", "words"),
+    [
+        (("budget: 30", "budgets: 30"), 1, ["'budgets'", "Perhaps it is 'budget'"]),
+        (("budget: 30", "budget: 0"), 1, ["`budget`", "0"]),
+        (("budget: 30", "budget: many"), 1, ["whole number", "'many'"]),
+        (("budget: 30", "budget: " + 6000 * "9"), 1, ["got '999", 79 * "9" + "…."]),
+        (("budget: 30\n", ""), 1, ["must have `budget`"]),
+        (("seeds: [0, 1]", "seeds: [0, 0]"), 2, ["0 came twice"]),
+        (("seeds: [0, 1]", "seeds: []"), 2, ["`seeds`", "got an empty list"]),
+        (("seeds: [0, 1]", "seeds: [0, -1]"), 2, ["a seed", "-1"]),
+        (("  light:", "  li/ght:"), 4, ["a label", "'li/ght'"]),
+        (("  light:", "  ../x:"), 4, ["a label"]),
+        (("simulator: plugin", "simulator: plugn"), 5, ["'plugn'", "'plugin'"]),
+        (("workload: light", "workload: lite"), 6, ["'lite'", "'light'"]),
+        (("workload: light", "workload: {light: 0}"), 6, ["above 0"]),
+        (("workload: light", "space: x"), 6, ["space 'x'", "'default'"]),
+        (("workload: light", "fidelity: x"), 6, ["fidelity 'x'", "'standard'"]),
+        (("workload: light", "options: {device: x}"), 6, ["device 'x'", "'small'"]),
+        (("workload: light", "options: {devise: x}"), 6, ["'devise'", "'device'"]),
+        (("workload: light", "worklode: light"), 6, ["'worklode'", "'workload'"]),
+        (("objective: low-latency", "objective: low"), 7, ["objective 'low'"]),
+        (("objective: low-latency", "objective: 'target:x<=1'"), 7, ["'x'"]),
+        (("  random:", "  randon:"), 9, ["'randon'", "'random'"]),
+        (("agent: genetic", "agent: genetik"), 11, ["'genetik'", "'genetic'"]),
+        (("population: 6", "populaton: 6"), 12, ["'populaton'", "'population'"]),
+        (("population: 6", "population: 1"), 12, ["`population`", "1"]),
+        (("agent: genetic", "agent: genetic\n    tuned: true"), 12, ["Tuned", "archgym tune"]),
+        (("agent: genetic", "agent: genetic\n    tuned: 3"), 12, ["true, false or a file"]),
+        (("agent: genetic", "agent: genetic\n    on_tasks: {x: {}}"), 12, ["'x'"]),
+        (("  random:", "  Small:\n    agent: random\n  random:"), 11, ["beyond case"]),
+    ],
+)
+def test_an_error_names_its_line_and_the_way_out(
+    write_plan: WritePlan, change: tuple[str, str], line: int, words: list[str]
+) -> None:
+    path = write_plan(change)
+
+    with pytest.raises(FileFormatError) as caught:
+        read_plan(path)
+
+    message = str(caught.value)
+    if "Small" not in change[1]:
+        assert message.startswith(f"plan.yaml:{line}: ")
+    for word in words:
+        assert word in message
+    assert "\n" not in message
