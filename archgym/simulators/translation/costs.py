@@ -23,8 +23,8 @@ from archgym.simulators.translation.run import run
 __all__ = ["COSTS", "counted_without", "measures_without"]
 
 COSTS: Final[Mapping[str, str]] = {
-    "translation": "all of it, as with a perfect TLB",
-    "tlb-reach": "misses of the L2 TLB on pages seen before",
+    "translation": "address translation: a perfect TLB",
+    "tlb-reach": "capacity and conflict misses of the L2 TLB",
     "l2-tlb-latency": "time of look-ups in the L2 TLB",
     "walk-latency": "time of table reads beyond the L1 cache",
     "virtualisation": "the host's dimension of walks",
