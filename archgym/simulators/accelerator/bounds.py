@@ -15,7 +15,7 @@ from archgym.simulators.accelerator.problem import (
     divisors,
 )
 
-__all__ = ["LowerBound", "lower_bound"]
+__all__ = ["LowerBound", "lower_bound", "touched_words"]
 
 
 @final
@@ -55,7 +55,7 @@ def lower_bound(
     """
     operations = problem.n_operations
     energy = operations * architecture.mac.energy_pj
-    touched = [_touched(problem, tensor) for tensor in range(len(TENSORS))]
+    touched = [touched_words(problem, tensor) for tensor in range(len(TENSORS))]
     for tensor, name in enumerate(TENSORS):
         keeping = [i for i, level in enumerate(architecture.levels) if name in level.keeps]
         if bypass:
@@ -85,7 +85,7 @@ def lower_bound(
     return LowerBound(energy * (1 - 1e-12), float(max(1, cycles)))
 
 
-def _touched(problem: Problem, tensor: int) -> int:
+def touched_words(problem: Problem, tensor: int) -> int:
     """Words of a tensor that some operation uses."""
     words = 1
     for axis in problem.projections[tensor]:

@@ -10,8 +10,9 @@ import numpy as np
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.invariants import require_kept
 from archgym.objective import Objective
-from archgym.simulator import BatchResult, Simulator, Workload
+from archgym.simulator import FEASIBLE, BatchResult, Simulator, Workload
 from archgym.simulators.accelerator.architecture import Architecture
+from archgym.simulators.accelerator.costs import ARITHMETIC, COSTS, network_without, without
 from archgym.simulators.accelerator.energy import CLOCK_MHZ
 from archgym.simulators.accelerator.evaluation import COUNT_MODES, evaluate_mappings
 from archgym.simulators.accelerator.fitting import fitting_space
@@ -68,6 +69,7 @@ class AcceleratorSimulator(Simulator):
     metrics = METRICS
     objectives: Mapping[str, Objective] = OBJECTIVES
     default_objective = "edp"
+    costs = COSTS
     model_reasons = (
         "no mapping of some layer was found that fits",
         "CACTI refuses the global buffer: its banks are too small",
@@ -201,6 +203,33 @@ class AcceleratorSimulator(Simulator):
             )
         return BatchResult(values, reason)
 
+    def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """As `simulate`, with the mappings that it finds, on a machine without one of `costs`.
+
+        Limits are those of the real machine, and so is utilisation without arithmetic, since that
+        of units that take no time means nothing.
+
+        Raises:
+          UnknownNameError: There is no such cost.
+        """
+        if cost not in COSTS:
+            raise unknown_name("cost", cost, COSTS)
+        paid = self.simulate(indices, workload)
+        rows = np.flatnonzero(paid.reason == FEASIBLE)
+        values = np.full_like(paid.values, np.nan)
+        if len(rows):
+            energy, cycles, dram, n_units = (
+                self._hardware_without(cost, indices[rows], workload.content)
+                if self._mappings is None
+                else self._mappings_without(cost, self._mappings, indices[rows])
+            )
+            used = 100.0 * workload.content.n_operations / n_units / cycles
+            if cost == ARITHMETIC:
+                used = paid.values[rows, _COLUMNS.index("utilisation_percent")]
+            area = paid.values[rows, _LIMITED["area_mm2"]]
+            values[rows] = _metrics(energy, cycles, area, used, dram)
+        return BatchResult(values, paid.reason)
+
     def check(self, values: np.ndarray, workload: Workload) -> None:
         """Refuses results in which energy, power and latency do not agree.
 
@@ -235,23 +264,14 @@ class AcceleratorSimulator(Simulator):
     ) -> tuple[int, np.ndarray]:
         """The reason, 0 where built, and the metrics of one accelerator."""
         nothing = np.full(len(METRICS), np.nan)
-        is_published = self.space.name == "timeloop-2023"
-        built = published_hardware(values) if is_published else hardware(values)
+        built = self._built(values)
         if built is None:
             return 2, nothing
         if built.area_um2 / 1e6 > self._limits[0]:
             return 3, nothing
         energy = cycles = dram = 0.0
         for layer in network.layers:
-            cost = remembered_cost(
-                layer.problem,
-                built,
-                self._mapper,
-                _TRIES[self.fidelity],
-                0,
-                self._counts,
-                FIXED_ORDERS if is_published else None,
-            )
+            cost = remembered_cost(layer.problem, built, *self._search)
             if not np.isfinite(cost[0]):
                 return 1, nothing
             energy += layer.count * cost[0]
@@ -265,7 +285,41 @@ class AcceleratorSimulator(Simulator):
             return 4, nothing
         return 0, metrics
 
+    def _built(self, values: Mapping[str, Any]) -> Architecture | None:
+        """The accelerator of a design; None where CACTI refuses it."""
+        is_published = self.space.name == "timeloop-2023"
+        return published_hardware(values) if is_published else hardware(values)
+
+    @property
+    def _search(self) -> tuple[str, int, int, str, Mapping[str, tuple[str, ...]] | None]:
+        """How each layer's mapping is searched, as `remembered_cost` takes it."""
+        orders = FIXED_ORDERS if self.space.name == "timeloop-2023" else None
+        return self._mapper, _TRIES[self.fidelity], 0, self._counts, orders
+
+    def _hardware_without(
+        self, cost: str, indices: np.ndarray, network: Network
+    ) -> tuple[np.ndarray, ...]:
+        """Energy [pJ], cycles, DRAM's energy [pJ] and units of accelerators, each (n,)."""
+        rows = []
+        for design in indices:
+            built = self._built(dict(self.space.design_at(design)))
+            assert built is not None, "the design was built"
+            totals = network_without(cost, network, built, *self._search)
+            rows.append([*totals, built.mac.instances])
+        return tuple(np.array(rows, dtype=np.float64).T)
+
     # ---- mappings
+
+    def _mappings_without(
+        self, cost: str, mappings: MappingSpace, indices: np.ndarray
+    ) -> tuple[np.ndarray, ...]:
+        """Energy [pJ], cycles, DRAM's energy [pJ] and units of mappings, each (n,)."""
+        problem, built = mappings.problem, mappings.architecture
+        found = evaluate_mappings(problem, built, mappings.arrays(indices), self._counts)
+        n_units = np.full(len(indices), built.mac.instances)
+        if mappings.limit is not None:
+            n_units = mappings.limit(indices)
+        return *without(cost, problem, built, found, n_units), n_units
 
     def _simulate_mappings(self, mappings: MappingSpace, indices: np.ndarray) -> BatchResult:
         arrays = mappings.arrays(indices)

@@ -27,6 +27,8 @@ __all__ = [
     "area_mm2",
     "l2_cache_cycles",
     "l2_tlb_cycles",
+    "leakage_mw",
+    "memory_mw",
     "power_mw",
     "translation_area_mm2",
 ]
@@ -145,11 +147,28 @@ def power_mw(hardware: Hardware, counters: np.ndarray, cycles: float) -> float:
         + (missed("l2_cache") + count("l2_cache_prefetches")) * l3_cache.read_pj
         + missed("l3_cache") * _MEMORY_READ_PJ
     )
-    leakage_mw = sum(array.leakage_mw for array in (*parts.translation, parts.l2_cache))
-    # The L1 cache of instructions leaks as that of data does.
-    leakage_mw += 2 * l1_cache.leakage_mw + l3_cache.leakage_mw
     # One picojoule a nanosecond is one milliwatt.
-    return leakage_mw + energy_pj / (cycles / CLOCK_GHZ)
+    return leakage_mw(hardware) + energy_pj / (cycles / CLOCK_GHZ)
+
+
+def leakage_mw(hardware: Hardware) -> float:
+    """The part of the power that TLBs and caches leak."""
+    parts = _structures(hardware)
+    l1_cache, l3_cache = cache_array(hardware.l1_cache_kib), cache_array(hardware.l3_cache_kib)
+    leaked = sum(array.leakage_mw for array in (*parts.translation, parts.l2_cache))
+    # The L1 cache of instructions leaks as that of data does.
+    return leaked + (2 * l1_cache.leakage_mw + l3_cache.leakage_mw)
+
+
+def memory_mw(counters: np.ndarray, cycles: float) -> float:
+    """The part of the power that reads of memory take.
+
+    Args:
+      counters: (n_counters,) int64, what the design did.
+      cycles: How long that took, above 0.
+    """
+    reads = sum(int(counters[_COLUMN[f"l3_cache_{name}_misses"]]) for name in CLASSES)
+    return reads * _MEMORY_READ_PJ / (cycles / CLOCK_GHZ)
 
 
 def _area(parts: _Structures) -> float:

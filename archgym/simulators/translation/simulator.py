@@ -1,7 +1,7 @@
 """The translation simulator: what translating addresses costs, and which hardware pays."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final, final
@@ -14,13 +14,16 @@ from archgym.metrics import MetricSpec
 from archgym.objective import Objective
 from archgym.simulator import BatchResult, Simulator, Workload
 from archgym.simulators.translation.characterise import characterise
-from archgym.simulators.translation.cycles import core_named, count_cycles
+from archgym.simulators.translation.costs import COSTS, counted_without, measures_without
+from archgym.simulators.translation.cycles import Core, core_named, count_cycles
 from archgym.simulators.translation.designs import hardware_of_many, memory_of
 from archgym.simulators.translation.hardware import Hardware
 from archgym.simulators.translation.measures import check_counters, measures
 from archgym.simulators.translation.memory import Memory
 from archgym.simulators.translation.objectives import METRICS, OBJECTIVES
 from archgym.simulators.translation.preparation import latest_prepared
+from archgym.simulators.translation.prepared import Prepared
+from archgym.simulators.translation.run import run
 from archgym.simulators.translation.space import GROUPS, SPACE_NAMES, design_space
 from archgym.simulators.translation.workloads import DEFAULT_WORKLOAD, TraceContent, load, names
 
@@ -50,6 +53,7 @@ class TranslationSimulator(Simulator):
     table_space = "tabulated"
     metrics: tuple[MetricSpec, ...] = METRICS
     objectives: Mapping[str, Objective] = OBJECTIVES
+    costs = COSTS
 
     def __init__(
         self, space: str = "default", core: str = _DEFAULT_CORE, fidelity: str = "standard"
@@ -99,9 +103,27 @@ class TranslationSimulator(Simulator):
 
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
         """Results of designs that are known to be canonical and feasible in the space."""
-        # Numba takes a while to import, which listing and describing should not wait for.
-        from archgym.simulators.translation.run import run
+        return self._results(indices, workload, run, measures)
 
+    def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """As `simulate`, on an ideal machine that does not pay one of `costs`.
+
+        Raises:
+          UnknownNameError: There is no such cost.
+        """
+        if cost not in COSTS:
+            raise unknown_name("cost", cost, COSTS)
+        count, measure = partial(counted_without, cost), partial(measures_without, cost)
+        return self._results(indices, workload, count, measure)
+
+    def _results(
+        self,
+        indices: np.ndarray,
+        workload: Workload,
+        count: Callable[[Prepared, list[Hardware]], np.ndarray],
+        measure: Callable[[list[Hardware], np.ndarray, Core, float], np.ndarray],
+    ) -> BatchResult:
+        """Counts what designs do on the trace, and measures them by it."""
         content: TraceContent = workload.content
         hardware = hardware_of_many(self.space, indices, self._mlp(content))
         rows_by_memory: dict[Memory, list[int]] = defaultdict(list)
@@ -112,9 +134,9 @@ class TranslationSimulator(Simulator):
         for memory, rows in rows_by_memory.items():
             ready = latest_prepared(content.trace, content.digest, self._max_records, memory)
             designs = [hardware[row] for row in rows]
-            counters = run(ready, designs)
+            counters = count(ready, designs)
             check_counters(counters)
-            values[rows] = measures(designs, counters, self._core, baseline)
+            values[rows] = measure(designs, counters, self._core, baseline)
         return BatchResult(values, np.zeros(len(indices), dtype=np.int16))
 
     def check(self, values: np.ndarray, workload: Workload) -> None:
@@ -175,8 +197,6 @@ _BASELINES: dict[tuple[str, int, str, float], float] = {}
 
 def _baseline_cycles(content: TraceContent, max_records: int, core: str) -> float:
     """Cycles of the default design on a workload."""
-    from archgym.simulators.translation.run import run
-
     key = (content.digest, max_records, core, content.mlp)
     if key not in _BASELINES:
         ready = latest_prepared(content.trace, content.digest, max_records, Memory())

@@ -1,0 +1,173 @@
+"""What mappings would cost on ideal machines: each takes one cost away, the mapping being kept.
+
+Time is that of the slowest of the units and each level's bandwidth; energy is the sum over units
+and levels. So each has its causes, and a cost hidden behind a larger one causes no time.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+
+from archgym.simulators.accelerator.architecture import Architecture
+from archgym.simulators.accelerator.bounds import touched_words
+from archgym.simulators.accelerator.evaluation import ManyEvaluations, evaluate_mappings
+from archgym.simulators.accelerator.memory import mapped
+from archgym.simulators.accelerator.networks import Network
+from archgym.simulators.accelerator.problem import INPUTS, OUTPUTS, WEIGHTS, Problem
+
+__all__ = ["ARITHMETIC", "COSTS", "network_without", "without"]
+
+ARITHMETIC: Final = "arithmetic"
+_IDLE: Final = "idle-units"
+_REFETCHING: Final = "refetching"
+_ENERGY_OF: Final = {
+    "dram-energy": "dram",
+    "buffer-energy": "buffers",
+    "register-energy": "registers",
+}
+_BANDWIDTH_OF: Final = {
+    "dram-bandwidth": ("dram",),
+    "buffer-bandwidth": ("buffers", "registers"),
+}
+
+COSTS: Final[Mapping[str, str]] = {
+    ARITHMETIC: "time and energy of the operations",
+    _IDLE: "time lost to units without work",
+    _REFETCHING: "words that cross to or from DRAM again",
+    "dram-bandwidth": "limits of DRAM's bandwidth",
+    "buffer-bandwidth": "limits of bandwidth on the chip",
+    "dram-energy": "energy of DRAM",
+    "buffer-energy": "energy of buffers that units share",
+    "register-energy": "energy of each unit's own registers",
+}
+"""By name, what is free without it; the four energies make up all."""
+
+
+def network_without(
+    cost: str,
+    network: Network,
+    architecture: Architecture,
+    objective: str,
+    tries: int,
+    seed: int,
+    counts: str,
+    fixed_orders: Mapping[str, tuple[str, ...]] | None,
+) -> np.ndarray:
+    """Energy [pJ], cycles and DRAM's energy [pJ] of a network without one of `COSTS`, (3,).
+
+    Each layer is mapped for the real machine, as `remembered_cost` does it.
+
+    Args:
+      cost: Its name.
+      network: All of whose layers the accelerator can run.
+      architecture: The accelerator.
+      objective: As for `remembered_cost`, as are the others.
+      tries: Mappings that the search looks at.
+      seed: Its seed.
+      counts: `timeloop` or `ideal`.
+      fixed_orders: Orders of loops that are given, by level.
+    """
+    totals = np.zeros(3)
+    for layer in network.layers:
+        problem = layer.problem
+        mapping = mapped(
+            problem, architecture, objective, tries, seed, counts, fixed_orders
+        ).mapping
+        assert mapping is not None, "the accelerator can run the layer"
+        found = evaluate_mappings(
+            problem, architecture, mapping.arrays(problem, architecture), counts
+        )
+        parts = without(cost, problem, architecture, found, architecture.mac.instances)
+        totals += layer.count * np.concatenate(parts)
+    return totals
+
+
+def without(
+    cost: str,
+    problem: Problem,
+    architecture: Architecture,
+    found: ManyEvaluations,
+    n_units: int | np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What mappings that fit would cost without one of `COSTS`.
+
+    Args:
+      cost: Its name.
+      problem: The layer.
+      architecture: The accelerator.
+      found: What n mappings cost, with details.
+      n_units: Units that there are, for all mappings or (n,).
+
+    Returns:
+      Energy [pJ], cycles and DRAM's energy [pJ], each (n,).
+    """
+    kinds = np.array(_kinds(architecture))
+    computing = found.totals[:, 3]
+    moving = _moving_cycles(architecture, found.counts, computing)
+    energies = found.energies.sum(axis=2)
+    freed = np.zeros(len(computing))
+    if cost == ARITHMETIC:
+        freed = np.full(len(computing), problem.n_operations * architecture.mac.energy_pj)
+        computing = np.ones(len(computing))
+    elif cost == _IDLE:
+        computing = np.ceil(problem.n_operations / np.broadcast_to(n_units, computing.shape))
+    elif cost == _REFETCHING:
+        counts = _fetched_once(problem, found.counts)
+        moving[:, -1] = _moving_cycles(architecture, counts, computing)[:, -1]
+        once = _outermost_energy(architecture, counts)
+        freed, energies[:, -1] = energies[:, -1] - once, once
+    elif cost in _BANDWIDTH_OF:
+        moving[:, np.isin(kinds, _BANDWIDTH_OF[cost])] = 0.0
+    else:
+        levels = kinds == _ENERGY_OF[cost]
+        freed = energies[:, levels].sum(axis=1)
+        energies[:, levels] = 0.0
+    cycles = np.maximum(computing, moving.max(axis=1))
+    return found.totals[:, 0] - freed, cycles, energies[:, -1]
+
+
+def _kinds(architecture: Architecture) -> list[str]:
+    """What each level is: units have registers of their own, and share buffers."""
+    inner = [
+        "registers" if level.instances == architecture.mac.instances else "buffers"
+        for level in architecture.levels[:-1]
+    ]
+    return [*inner, "dram"]
+
+
+def _moving_cycles(
+    architecture: Architecture, counts: np.ndarray, computing: np.ndarray
+) -> np.ndarray:
+    """(n, n_levels), cycles that each level's bandwidths need for its words.
+
+    Rounded as the kernel rounds: cycles of computing over the speed at which they can be fed.
+    """
+    cycles = computing[:, None, None]
+    read = (counts[:, :, :, 0] / cycles).sum(axis=2)
+    written = ((counts[:, :, :, 1] + counts[:, :, :, 2]) / cycles).sum(axis=2)
+    limits = architecture.arrays.costs[:-1]
+    with np.errstate(divide="ignore"):
+        speed = np.minimum(limits[:, 4] / read, limits[:, 5] / written)
+        speed = np.minimum(speed, limits[:, 6] / (read + written))
+        return np.asarray(np.ceil(cycles[:, :, 0] / speed))
+
+
+def _fetched_once(problem: Problem, counts: np.ndarray) -> np.ndarray:
+    """Counts whose outermost level reads each operand once and writes each result once."""
+    once = counts.copy()
+    for tensor in (WEIGHTS, INPUTS):
+        reads = once[:, -1, tensor, 0]
+        np.minimum(reads, touched_words(problem, tensor), out=reads)
+    once[:, -1, OUTPUTS, 0] = 0.0
+    updates = once[:, -1, OUTPUTS, 2]
+    np.minimum(updates, touched_words(problem, OUTPUTS), out=updates)
+    return once
+
+
+def _outermost_energy(architecture: Architecture, counts: np.ndarray) -> np.ndarray:
+    """(n,), energy of DRAM's accesses [pJ]."""
+    level = architecture.levels[-1]
+    accesses = np.ceil(counts[:, -1, :, :3] / level.block).sum(axis=1)
+    prices = np.array([level.read_energy_pj, level.write_energy_pj, level.write_energy_pj])
+    return np.asarray(accesses @ prices)

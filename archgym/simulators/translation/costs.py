@@ -1,0 +1,98 @@
+"""What designs would do on ideal machines, each of which does not pay one cost.
+
+Latencies change no event of the model: without one, TLBs and caches hold what they held. Without
+translation, the host's dimension or misses of seen pages there are fewer events, and the caches
+hold what they then would.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from archgym.simulators.translation.counters import COUNTERS
+from archgym.simulators.translation.cycles import Core
+from archgym.simulators.translation.hardware import Hardware
+from archgym.simulators.translation.measures import measures
+from archgym.simulators.translation.objectives import METRICS
+from archgym.simulators.translation.physics import leakage_mw, memory_mw
+from archgym.simulators.translation.prepared import Prepared
+from archgym.simulators.translation.run import run
+
+__all__ = ["COSTS", "counted_without", "measures_without"]
+
+COSTS: Final[Mapping[str, str]] = {
+    "translation": "address translation: a perfect TLB",
+    "tlb-reach": "capacity and conflict misses of the L2 TLB",
+    "l2-tlb-latency": "time of look-ups in the L2 TLB",
+    "walk-latency": "time of table reads beyond the L1 cache",
+    "virtualisation": "the host's dimension of walks",
+    "data-misses": "time of data beyond the L1 cache",
+    "memory": "latency and energy of memory",
+    "leakage": "leakage of TLBs and caches",
+}
+"""By name, what is free without it."""
+
+_DATA_CYCLES: Final = COUNTERS.index("data_cycles")
+_CYCLES, _POWER = ([spec.name for spec in METRICS].index(n) for n in ("total_cycles", "power_mw"))
+# chosen: four entries for each page, in sets of 16, so that hardly any set is ever full.
+_WAYS: Final = 16
+_ENTRIES_A_PAGE: Final = 4
+
+
+def counted_without(cost: str, ready: Prepared, hardware: Sequence[Hardware]) -> np.ndarray:
+    """What designs do on a trace without one of `COSTS`, (n, n_counters) as of `run`."""
+    counters = run(ready, [_ideal(cost, ready, design) for design in hardware])
+    if cost == "walk-latency":
+        # The program's data are as far away as they were.
+        counters[:, _DATA_CYCLES] = run(ready, hardware)[:, _DATA_CYCLES]
+    elif cost == "data-misses":
+        counters[:, _DATA_CYCLES] = 0
+    return counters
+
+
+def measures_without(
+    cost: str,
+    hardware: Sequence[Hardware],
+    counters: np.ndarray,
+    core: Core,
+    baseline_cycles: float,
+) -> np.ndarray:
+    """Metrics of designs without one of `COSTS`, as of `measures`; areas are the designs' own.
+
+    Args:
+      cost: Its name.
+      hardware: n designs.
+      counters: (n, n_counters), of `counted_without`.
+      core: What ran them.
+      baseline_cycles: Of the default design on the same trace.
+    """
+    if cost == "l2-tlb-latency":
+        # None of the events depends on it; a probe of the L2 cache overlaps it as before.
+        hardware = [replace(design, l2_cycles=0) for design in hardware]
+    values = measures(hardware, counters, core, baseline_cycles)
+    for row, design in enumerate(hardware):
+        if cost == "memory":
+            values[row, _POWER] -= memory_mw(counters[row], values[row, _CYCLES])
+        elif cost == "leakage":
+            values[row, _POWER] -= leakage_mw(design)
+    return values
+
+
+def _ideal(cost: str, ready: Prepared, design: Hardware) -> Hardware:
+    """The hardware that the trace runs on."""
+    match cost:
+        case "translation":
+            return replace(design, mechanism="perfect")
+        case "tlb-reach":
+            n_pages = ready.view(design.virtualised).n_pages
+            n_sets = 1 << (_ENTRIES_A_PAGE * n_pages // _WAYS).bit_length()
+            return replace(design, l2_entries=_WAYS * n_sets, l2_ways=_WAYS)
+        case "walk-latency":
+            return replace(design, l2_cache_cycles=0, l3_cache_cycles=0, memory_cycles=0)
+        case "virtualisation":
+            return replace(design, virtualised=False)
+        case "memory":
+            return replace(design, memory_cycles=0)
+    return design
