@@ -97,13 +97,18 @@ class Node:
         return self.value
 
     def text(self, what: str) -> str:
-        """A text that is not empty; numbers count as written by Python.
+        """A text that is not empty; numbers count as Python writes them.
+
+        Of what cannot be printed it may hold blanks and ends of lines alone: texts become names,
+        paths and messages.
 
         Raises:
           FileFormatError: It is something else.
         """
         if isinstance(self.value, str) and self.value:
-            return self.value
+            if all(letter.isprintable() or letter.isspace() for letter in self.value):
+                return self.value
+            raise self.refusal(f"{what} must hold no control characters; got {self.kind}")
         if isinstance(self.value, int | float) and not isinstance(self.value, bool):
             return str(self.value)
         raise self.refusal(f"{what} must be a text; got {self.kind}")

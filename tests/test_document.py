@@ -90,3 +90,13 @@ def test_numbers_that_no_float_holds_are_text() -> None:
 def test_an_absent_file_is_refused() -> None:
     with pytest.raises(StorageError, match="no such file"):
         read_document("absent.yaml")
+
+
+@pytest.mark.parametrize("letter", ["\\0", "\\e"])
+def test_control_characters_in_a_text_are_refused(tmp_path: Path, letter: str) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text(f'name: x\nother: "a{letter}b"\n')
+    node = read_document(file).root.members("a file")["other"]
+
+    with pytest.raises(FileFormatError, match=r"a\.yaml:2: `other` must hold no control"):
+        node.text("`other`")
