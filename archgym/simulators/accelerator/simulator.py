@@ -218,14 +218,14 @@ class AcceleratorSimulator(Simulator):
         rows = np.flatnonzero(paid.reason == FEASIBLE)
         values = np.full_like(paid.values, np.nan)
         if len(rows):
-            energy, cycles, dram, n_units = (
+            energy, cycles, dram = (
                 self._hardware_without(cost, indices[rows], workload.content)
                 if self._mappings is None
                 else self._mappings_without(cost, self._mappings, indices[rows])
             )
-            used = 100.0 * workload.content.n_operations / n_units / cycles
-            if cost == ARITHMETIC:
-                used = paid.values[rows, _COLUMNS.index("utilisation_percent")]
+            used = paid.values[rows, _COLUMNS.index("utilisation_percent")]
+            if cost != ARITHMETIC:
+                used = used * paid.values[rows, _COLUMNS.index("latency_cycles")] / cycles
             area = paid.values[rows, _LIMITED["area_mm2"]]
             values[rows] = _metrics(energy, cycles, area, used, dram)
         return BatchResult(values, paid.reason)
@@ -299,27 +299,25 @@ class AcceleratorSimulator(Simulator):
     def _hardware_without(
         self, cost: str, indices: np.ndarray, network: Network
     ) -> tuple[np.ndarray, ...]:
-        """Energy [pJ], cycles, DRAM's energy [pJ] and units of accelerators, each (n,)."""
+        """Energy [pJ], cycles and DRAM's energy [pJ] of accelerators, each (n,)."""
         rows = []
         for design in indices:
             built = self._built(dict(self.space.design_at(design)))
             assert built is not None, "the design was built"
-            totals = network_without(cost, network, built, *self._search)
-            rows.append([*totals, built.mac.instances])
-        return tuple(np.array(rows, dtype=np.float64).T)
+            rows.append(network_without(cost, network, built, *self._search))
+        return tuple(np.array(rows).T)
 
     # ---- mappings
 
     def _mappings_without(
         self, cost: str, mappings: MappingSpace, indices: np.ndarray
     ) -> tuple[np.ndarray, ...]:
-        """Energy [pJ], cycles, DRAM's energy [pJ] and units of mappings, each (n,)."""
+        """Energy [pJ], cycles and DRAM's energy [pJ] of mappings, each (n,)."""
         problem, built = mappings.problem, mappings.architecture
         found = evaluate_mappings(problem, built, mappings.arrays(indices), self._counts)
-        n_units = np.full(len(indices), built.mac.instances)
-        if mappings.limit is not None:
-            n_units = mappings.limit(indices)
-        return *without(cost, problem, built, found, n_units), n_units
+        limit = mappings.limit
+        n_units = built.mac.instances if limit is None else limit(indices)
+        return without(cost, problem, built, found, n_units)
 
     def _simulate_mappings(self, mappings: MappingSpace, indices: np.ndarray) -> BatchResult:
         arrays = mappings.arrays(indices)

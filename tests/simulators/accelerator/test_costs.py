@@ -157,6 +157,21 @@ def test_a_design_keeps_its_mappings() -> None:
     assert after["dram_energy_uj"] == 0
 
 
+def test_utilisation_of_a_mapping_is_of_its_layer_alone() -> None:
+    simulator = AcceleratorSimulator("mapping-table")
+    workload = simulator.workload(simulator.default_workload)
+    design = simulator.space.default_indices[None, :]
+    used = [spec.name for spec in METRICS].index("utilisation_percent")
+
+    paid = simulator.simulate(design, workload).values[0]
+    cheap = simulator.simulate_without("dram-energy", design, workload).values[0]
+    fast = simulator.simulate_without("buffer-bandwidth", design, workload).values[0]
+
+    assert cheap[used] == paid[used]
+    # One of 256 units works, and buffers never make it wait.
+    assert fast[used] == pytest.approx(100 / 256)
+
+
 def test_a_limit_of_power_is_not_that_of_the_ideal_machine() -> None:
     simulator = AcceleratorSimulator("mapping-table", power_mw="70")
     workload = simulator.workload(simulator.default_workload)
