@@ -215,7 +215,7 @@ def shares(explanation: Explanation, relief: Relief) -> dict[str, float]:
 
     The metrics of the objective come first, in its order, then those that move most; of these
     none is below 1 %, and each says something else: of percentiles and mean of one thing the first
-    is there, and of metrics that move alike.
+    is there, and of metrics that move by one factor, up or down.
     """
     task = explanation.task
     terms = list(dict.fromkeys(term.metric for term in task.objective.terms))
@@ -226,11 +226,18 @@ def shares(explanation: Explanation, relief: Relief) -> dict[str, float]:
     moved = {name: found[name] for name in terms if name in found}
     families = {_MEASURE.sub("", name) for name in moved}
     for name, share in sorted(found.items(), key=lambda entry: -abs(entry[1])):
-        is_like = any(math.isclose(share, other, rel_tol=1e-6) for other in moved.values())
+        is_like = any(
+            math.isclose(_size(share), _size(other), rel_tol=1e-6) for other in moved.values()
+        )
         if abs(share) >= _COUNTS and not is_like and _MEASURE.sub("", name) not in families:
             moved[name] = share
             families.add(_MEASURE.sub("", name))
     return moved
+
+
+def _size(share: float) -> float:
+    """How large a change is, as a factor up or down."""
+    return abs(math.log1p(share)) if share > -1 else math.inf
 
 
 def route(task: Task, indices: np.ndarray, target: Objective) -> Route:
