@@ -17,8 +17,12 @@ from archgym.report.evidence import TaskEvidence
 from archgym.statistics import expected_best_of, scores, stratified_bootstrap
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-# Okabe and Ito, Color Universal Design, 2008, without the yellow that a white page hides.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#AA4499")
+# Okabe and Ito, Color Universal Design, 2008, without the yellow that a white page hides; the last
+# are of Paul Tol's muted scheme.
+COLOURS = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#AA4499"),
+    *("#999933", "#882255"),
+)
 RESAMPLES = 2000
 TRIAL_SEEDS = 3
 """Seeds by which the best setting is chosen; the others judge it."""
@@ -194,7 +198,9 @@ def draw(found: dict[str, Scores], drawn: dict[str, Scores]) -> None:
 
     means = {agent: own.draws.mean(axis=(1, 2)) for agent, own in drawn.items()}
     ranked = sorted(means, key=lambda agent: -float(np.median(means[agent])))
-    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 5), width_ratios=(3, 2))
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(12, 5), width_ratios=(3, 2), sharey=True, layout="constrained"
+    )
     parts = left.violinplot([means[a] for a in ranked], showextrema=False, widths=0.8)
     jitter = np.random.default_rng(0)
     for place, agent in enumerate(ranked):
@@ -227,8 +233,7 @@ def draw(found: dict[str, Scores], drawn: dict[str, Scores]) -> None:
     right.set_xticks([1, 2, 4, 8, 16, 32], ["1", "2", "4", "8", "16", "32"])
     right.set_xlabel("draws tried")
     right.set_title("Expected score of the best draw")
-    right.legend(fontsize=8)
-    figure.tight_layout()
+    right.legend(fontsize=8, ncols=2, loc="lower right")
     figure.savefig(DOCS / "pictures" / "lottery.png", dpi=90)
 
 
