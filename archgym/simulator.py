@@ -10,7 +10,7 @@ from typing import Any, ClassVar, final
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError, SimulatorError, unknown_name
+from archgym.errors import ArchGymError, InvalidArgumentError, SimulatorError, unknown_name
 from archgym.metrics import Metrics, MetricSpec
 from archgym.objective import Objective
 from archgym.space import DesignSpace
@@ -129,11 +129,14 @@ class Simulator(ABC):
         """As `simulate`, of an ideal machine that does not pay one of `costs`.
 
         Such results explain a design; no search sees them, and `check` does not hold for them.
+        Simulators with `costs` give it.
 
-        Raises:
-          UnknownNameError: There is no such cost.
+        Args:
+          cost: One of `costs`.
+          indices: As for `simulate`.
+          workload: As for `simulate`.
         """
-        raise unknown_name("cost", cost, tuple(self.costs))
+        raise NotImplementedError(f"{type(self).__name__} names costs, and must give this")
 
     def check(self, values: np.ndarray, workload: Workload) -> None:  # noqa: B027 - optional
         """Refuses results that break the model's own invariants.
@@ -232,6 +235,34 @@ class Simulator(ABC):
         return BatchResult(values, reason, failures)
 
     @final
+    def evaluate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """Results of designs that can be built on a machine that does not pay a cost.
+
+        Args:
+          cost: One of `costs`.
+          indices: (n, n_parameters), feasible designs of the space.
+          workload: One that this simulator made.
+
+        Raises:
+          UnknownNameError: There is no such cost.
+          SimulatorError: The model broke, or its results are not what they must be.
+        """
+        if cost not in self.costs:
+            raise unknown_name("cost", cost, tuple(self.costs))
+        indices = self.space.canonical(np.asarray(indices, dtype=np.int64))
+        try:
+            result = self.simulate_without(cost, indices, workload)
+        except ArchGymError:
+            raise
+        except Exception as error:  # a simulator's own code may raise anything
+            raise SimulatorError(
+                f"Simulator {self.name!r} must answer without its cost {cost!r}; it broke: "
+                f"{type(error).__name__}: {error}."
+            ) from error
+        self._check_form(result, len(indices))
+        return result
+
+    @final
     def evaluate(self, design: Mapping[str, Any], workload: Workload) -> Metrics:
         """Metrics of one design: the batch of one.
 
@@ -249,6 +280,10 @@ class Simulator(ABC):
         return Metrics({spec.name: float(v) for spec, v in zip(self.metrics, values, strict=True)})
 
     def _check_result(self, result: BatchResult, n: int, workload: Workload) -> None:
+        self.check(self._check_form(result, n), workload)
+
+    def _check_form(self, result: BatchResult, n: int) -> np.ndarray:
+        """The values of designs that were built, of a result that is as it must be."""
         built = result.reason == FEASIBLE
         if result.values.shape != (n, len(self.metrics)) or result.reason.shape != (n,):
             raise SimulatorError(
@@ -282,7 +317,7 @@ class Simulator(ABC):
                 f"Simulator {self.name!r} must return finite numbers for a design that was built; "
                 f"`{self.metrics[column].name}` is not."
             )
-        self.check(values, workload)
+        return values
 
 
 def make_simulator(

@@ -6,7 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from archgym.errors import InvalidArgumentError, InvalidDesignError, SimulatorError
+from archgym.errors import (
+    InvalidArgumentError,
+    InvalidDesignError,
+    SimulatorError,
+    UnknownNameError,
+)
 from archgym.metrics import MetricSpec
 from archgym.objective import Objective, Term
 from archgym.simulator import BatchResult, Simulator, Workload, make_simulator
@@ -215,3 +220,45 @@ def test_simulator_whose_constructor_takes_nothing_is_made() -> None:
 def test_simulator_whose_constructor_needs_more_is_refused() -> None:
     with pytest.raises(InvalidArgumentError, match=r"'needy' must be .* 'licence'"):
         make_simulator(Needy, None, None, {})
+
+
+class Relieved(ToySimulator):
+    """Answers without its costs what the test gives."""
+
+    def __init__(self, answer: BatchResult | Exception | None) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
+        if isinstance(self.answer, BatchResult):
+            return self.answer
+        if self.answer is None:
+            return Simulator.simulate_without(self, cost, indices, workload)
+        raise self.answer
+
+
+def without(simulator: Simulator, cost: str = "mismatch") -> BatchResult:
+    indices = simulator.space.default_indices[None, :]
+    return simulator.evaluate_without(cost, indices, simulator.workload("light"))
+
+
+def test_cost_that_is_none_is_refused() -> None:
+    with pytest.raises(UnknownNameError, match="mismatch"):
+        without(ToySimulator(), "mismach")
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (ZeroDivisionError("by zero"), "without its cost 'mismatch'; it broke: ZeroDivisionError"),
+        (None, "names costs, and must give this"),
+        (BatchResult(np.zeros((1, 3)), np.zeros(1, np.int16)), r"shape \(1, 4\)"),
+        (BatchResult(np.full((1, 4), np.nan), np.zeros(1, np.int16)), "finite"),
+    ],
+    ids=["raises", "absent", "shape", "nan"],
+)
+def test_simulator_that_breaks_without_a_cost_says_so(
+    answer: BatchResult | Exception | None, words: str
+) -> None:
+    with pytest.raises(SimulatorError, match=words):
+        without(Relieved(answer))

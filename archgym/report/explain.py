@@ -200,7 +200,7 @@ def _reliefs(task: Task, design: np.ndarray, values: np.ndarray) -> list[Relief]
     found = []
     for cost, doc in task.simulator.costs.items():
         results = [
-            task.simulator.simulate_without(cost, design[None, :], weighted.workload)
+            task.simulator.evaluate_without(cost, design[None, :], weighted.workload)
             for weighted in task.workloads
         ]
         if all(result.reason[0] == FEASIBLE for result in results):

@@ -208,12 +208,7 @@ class AcceleratorSimulator(Simulator):
 
         Limits are those of the real machine, and so is utilisation without arithmetic, since that
         of units that take no time means nothing.
-
-        Raises:
-          UnknownNameError: There is no such cost.
         """
-        if cost not in COSTS:
-            raise unknown_name("cost", cost, COSTS)
         paid = self.simulate(indices, workload)
         rows = np.flatnonzero(paid.reason == FEASIBLE)
         values = np.full_like(paid.values, np.nan)

@@ -187,7 +187,7 @@ def test_drive_costs_what_more_host_memory_saves() -> None:
         for gb in (16, 128)
     )
 
-    spared = simulator.simulate_without("drive", small, workload).values[0]
+    spared = simulator.evaluate_without("drive", small, workload).values[0]
 
     enough = simulator.simulate(large, workload).values[0]
     others = [place for place, name in enumerate(NAMES) if name != "drive_gb"]
@@ -201,7 +201,7 @@ def test_standing_power_is_that_of_all_accelerators_and_the_host() -> None:
     design = simulator.space.default_indices[None, :]
 
     paid = dict(zip(NAMES, simulator.simulate(design, workload).values[0], strict=True))
-    free = simulator.simulate_without("standing-power", design, workload).values[0]
+    free = simulator.evaluate_without("standing-power", design, workload).values[0]
 
     # 80 W for each of 8 accelerators, 150 W for the host; W / (tokens/s) is J a token.
     spared = 1e3 * (8 * 80.0 + 150.0) / paid["output_per_s"]
@@ -217,7 +217,7 @@ def test_every_cost_leaves_a_design_that_can_be_measured(space: str) -> None:
     design = simulator.space.default_indices[None, :]
 
     for cost in simulator.costs:
-        result = simulator.simulate_without(cost, design, workload)
+        result = simulator.evaluate_without(cost, design, workload)
 
         assert result.reason[0] == 0
         assert np.isfinite(result.values).all()
@@ -230,7 +230,7 @@ def test_a_design_that_does_not_fit_does_not_fit_without_a_cost() -> None:
     default = simulator.space.design_at(simulator.space.default_indices)
     design = simulator.space.indices_of({**default, "cache_percent": 90})[None, :]
 
-    found = simulator.simulate_without("capacity", design, workload)
+    found = simulator.evaluate_without("capacity", design, workload)
 
     assert found.reason[0] == simulator.simulate(design, workload).reason[0] > 0
     assert np.isnan(found.values).all()
@@ -240,6 +240,6 @@ def test_a_cost_of_another_space_is_refused() -> None:
     simulator = MoeSimulator("edge-offload")
 
     with pytest.raises(UnknownNameError, match="exchange"):
-        simulator.simulate_without(
+        simulator.evaluate_without(
             "exchange", simulator.space.default_indices[None, :], simulator.workload("chat")
         )

@@ -50,7 +50,7 @@ def evaluated(simulator: TranslationSimulator, cost: str = "", **changes: Any) -
     design = dict(space.design_at(space.default_indices)) | changes
     indices, workload = space.indices_of(design)[None, :], simulator.workload("kmer-count")
     result = (
-        simulator.simulate_without(cost, indices, workload)
+        simulator.evaluate_without(cost, indices, workload)
         if cost
         else simulator.simulate(indices, workload)
     )
