@@ -346,7 +346,7 @@ def expected_leader(first: np.ndarray, after: np.ndarray, k: int) -> np.ndarray:
 @final
 @dataclass(frozen=True)
 class VarianceSplit:
-    """Shares of the variance of scores, summing to 1; all NaN where there is no variance."""
+    """Shares of the variance of scores, summing to 1; all NaN where they cannot be told."""
 
     hyperparameters: float
     task: float
@@ -360,7 +360,8 @@ def variance_split(table: np.ndarray) -> VarianceSplit:
     Shares are those of the components of variance: what chance alone would make of the means of few
     seeds is taken off, so that agents whose settings do nothing have a share of about 0. The
     interaction is how much hyperparameters that suit one task differ from those that suit another;
-    with one seed it cannot be told from the seeds, and is counted as theirs.
+    with one seed it cannot be told from the seeds, and is counted as theirs. With one seed on one
+    task nothing can be told.
 
     Args:
       table: (n_draws, n_tasks, n_seeds).
@@ -392,7 +393,7 @@ def variance_split(table: np.ndarray) -> VarianceSplit:
         ]
     )
     parts = np.maximum(parts, 0.0)
-    if not parts.sum() > 0:
+    if not parts.sum() > 0 or n_seeds == n_tasks == 1:
         return VarianceSplit(math.nan, math.nan, math.nan, math.nan)
     return VarianceSplit(*(parts / parts.sum()).tolist())
 

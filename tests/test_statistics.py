@@ -174,3 +174,4 @@ def test_one_seed_cannot_be_told_from_the_interaction() -> None:
 
     assert split.interaction == 0
     assert split.seed > 0.9
+    assert math.isnan(variance_split(np.arange(3.0)[:, None, None]).hyperparameters)

@@ -29,8 +29,10 @@ from archgym.statistics import (
 )
 from archgym.sweep.table import log_spaced
 
-__all__ = ["THRESHOLDS", "Findings", "find", "found_front"]
+__all__ = ["SURE_P", "THRESHOLDS", "Findings", "find", "found_front"]
 
+SURE_P = 0.05
+"""A pair's p-value above which the intervals of few runs say nothing. Chosen, as is usual."""
 # chosen: profiles look smooth with so many.
 THRESHOLDS = np.linspace(-0.5, 1.0, 61)
 # Larger fronts in more terms would take a report minutes.
@@ -234,8 +236,8 @@ def _improvement(found: Mapping[str, tuple[np.ndarray, ...]], protocol: Protocol
         return []
     note = (
         "Chance that a run of the first agent beats one of the second on a task drawn at random, "
-        "ties by half. Bold where the interval leaves 1/2 out; p-values are those of the "
-        "permutation test within tasks, not corrected for the number of pairs."
+        "ties by half. p-values are those of the permutation test within tasks, not corrected for "
+        f"the number of pairs. Bold where the interval leaves 1/2 out and p is at most {SURE_P:g}."
     )
     columns = ("agent", "beats", "probability", "low", "high", "p-value")
     return [Table("improvement", "Probability of improvement", columns, tuple(rows), note, 3)]

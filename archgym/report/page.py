@@ -14,7 +14,7 @@ from typing import Any
 from archgym.report.evidence import TaskEvidence
 from archgym.report.explorer import explorer
 from archgym.report.figures import figures
-from archgym.report.findings import Findings
+from archgym.report.findings import SURE_P, Findings
 from archgym.report.table import Table
 
 __all__ = ["page"]
@@ -273,7 +273,7 @@ def _matrix(table: Table) -> tuple[str, str]:
                 body += '<td class="n">–</td>'
                 continue
             value, low, high, p = (float(v) for v in cells[name, other] if v is not None)
-            sure = " sure" * (low > 0.5 or high < 0.5)
+            sure = " sure" * ((low > 0.5 or high < 0.5) and p <= SURE_P)
             body += (
                 f'<td class="n{sure}" title="{low:.3f} to {high:.3f}, p {p:.3f}">{value:.2f}</td>'
             )
