@@ -251,7 +251,9 @@ class Simulator(ABC):
             raise unknown_name("cost", cost, tuple(self.costs))
         indices = self.space.canonical(np.asarray(indices, dtype=np.int64))
         try:
-            result = self.simulate_without(cost, indices, workload)
+            result = self.simulate_without(cost, indices.copy(), workload)
+            if not isinstance(result, BatchResult):
+                raise TypeError(f"its result must be a BatchResult; got {result!r}")
         except ArchGymError:
             raise
         except Exception as error:  # a simulator's own code may raise anything

@@ -30,6 +30,7 @@ __all__ = [
     "relative_improvement",
     "scores",
     "stratified_bootstrap",
+    "unshared_variance",
     "variance_split",
 ]
 
@@ -360,16 +361,17 @@ def variance_split(table: np.ndarray) -> VarianceSplit:
     Shares are those of the components of variance: what chance alone would make of the means of few
     seeds is taken off, so that agents whose settings do nothing have a share of about 0. The
     interaction is how much hyperparameters that suit one task differ from those that suit another;
-    with one seed it cannot be told from the seeds, and is counted as theirs. With one seed on one
-    task nothing can be told.
+    with one seed it cannot be told from the seeds, and is counted as theirs. A seed's share is what
+    it does to all draws alike, as by the same first designs, and what it does to each. With one
+    seed on one task nothing can be told.
 
     Args:
-      table: (n_draws, n_tasks, n_seeds).
+      table: (n_draws, n_tasks, n_seeds), all draws with the same seeds.
 
     Source:
       Searle, Casella & McCulloch, *Variance Components*, 1992, section 4.4: mean squares of the
-      balanced two-way classification with interaction, set equal to what is expected of them;
-      those below 0 are 0.
+      balanced classification, draws crossed with seeds within tasks, set equal to what is expected
+      of them; those below 0 are 0.
     """
     values = np.asarray(table, dtype=np.float64)
     n_draws, n_tasks, n_seeds = values.shape
@@ -378,24 +380,37 @@ def variance_split(table: np.ndarray) -> VarianceSplit:
     by_draw, by_task = cells.mean(axis=1), cells.mean(axis=0)
     rest = cells - by_draw[:, None] - by_task[None, :] + mean
     interaction = _mean_square(n_seeds * rest**2, (n_draws - 1) * (n_tasks - 1))
-    within = _mean_square((values - cells[:, :, None]) ** 2, n_draws * n_tasks * (n_seeds - 1))
+    noise = unshared_variance(values) if n_seeds > 1 and n_draws > 1 else interaction
+    shared = values.mean(axis=0) - by_task[:, None]
+    common = _mean_square(n_draws * shared**2, n_tasks * (n_seeds - 1)) if n_seeds > 1 else noise
     # Without degrees of freedom of its own, a part is judged by the one below it.
-    noise = within if n_seeds > 1 else interaction
     residual = interaction if n_draws > 1 and n_tasks > 1 else noise
     draw = _mean_square(n_tasks * n_seeds * (by_draw - mean) ** 2, n_draws - 1)
     task = _mean_square(n_draws * n_seeds * (by_task - mean) ** 2, n_tasks - 1)
     parts = np.array(
         [
             (draw - residual) / (n_tasks * n_seeds),
-            (task - residual) / (n_draws * n_seeds),
+            (task - residual - common + noise) / (n_draws * n_seeds),
             (residual - noise) / n_seeds,
-            noise,
+            max(common - noise, 0.0) / n_draws + noise,
         ]
     )
     parts = np.maximum(parts, 0.0)
     if not parts.sum() > 0 or n_seeds == n_tasks == 1:
         return VarianceSplit(math.nan, math.nan, math.nan, math.nan)
     return VarianceSplit(*(parts / parts.sum()).tolist())
+
+
+def unshared_variance(table: np.ndarray) -> float:
+    """Variance of scores within a draw on a task, but for what a seed does to all draws alike.
+
+    Args:
+      table: (n_draws, n_tasks, n_seeds), two or more draws and seeds.
+    """
+    n_draws, n_tasks, n_seeds = table.shape
+    own = table - table.mean(axis=2, keepdims=True)
+    own = own - own.mean(axis=0, keepdims=True)
+    return _mean_square(own**2, n_tasks * (n_draws - 1) * (n_seeds - 1))
 
 
 def _mean_square(squares: np.ndarray, freedom: int) -> float:

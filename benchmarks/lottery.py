@@ -14,6 +14,7 @@ import numpy as np
 from archgym.report import Evidence, Findings, find, read_evidence
 from archgym.report.defaults import has_defaults
 from archgym.report.evidence import TaskEvidence
+from archgym.report.lottery import KINDS
 from archgym.statistics import expected_best_of, scores, stratified_bootstrap
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -41,7 +42,10 @@ SHOWN = {
         ),
         *("hyperparameters [%]", "task [%]", "draw x task [%]", "seed [%]"),
     ),
-    "tuning": ("agent", "defaults", "tuned elsewhere", "tuned in place", "low", "high"),
+    "tuning": (
+        "agent",
+        *(f"{kind}{end}" for kind in KINDS for end in ("", ", low", ", high")),
+    ),
 }
 """Columns of a report's tables that the page shows."""
 

@@ -18,6 +18,7 @@ from archgym.statistics import (
     relative_improvement,
     scores,
     stratified_bootstrap,
+    unshared_variance,
     variance_split,
 )
 
@@ -134,15 +135,15 @@ def test_expected_best_of_counts_all_subsets() -> None:
 
 
 def test_variance_is_split_between_draws_tasks_and_seeds() -> None:
-    # Draws shift by 0 or 2, tasks by 0 or 4, seeds by -1 and +1, without interaction: with one
-    # degree of freedom each, draws have a variance of 2, tasks of 8 and seeds of 2.
+    # Draws shift by 0 or 2, tasks by 0 or 4, seeds by -1 and +1, without interaction: draws have a
+    # variance of 2 and seeds of 2; that of tasks is 8, of which a mean of two seeds makes 1.
     table = np.array([[[d + t + s for s in (-1, 1)] for t in (0, 4)] for d in (0, 2)], float)
 
     split = variance_split(table)
 
-    assert split.hyperparameters == pytest.approx(1 / 6)
-    assert split.task == pytest.approx(4 / 6)
-    assert split.seed == pytest.approx(1 / 6)
+    assert split.hyperparameters == pytest.approx(2 / 11)
+    assert split.task == pytest.approx(7 / 11)
+    assert split.seed == pytest.approx(2 / 11)
     assert split.interaction == pytest.approx(0, abs=1e-12)
     assert math.isnan(variance_split(np.ones((2, 2, 2))).seed)
 
@@ -167,6 +168,14 @@ def test_components_of_variance_are_found_again() -> None:
     assert split.task == pytest.approx(4 / 30, rel=0.2)
     assert split.interaction == pytest.approx(9 / 30, rel=0.05)
     assert split.seed == pytest.approx(16 / 30, rel=0.05)
+
+
+def test_what_a_seed_does_to_all_draws_does_not_tell_draws_apart() -> None:
+    rng = np.random.default_rng(3)
+    table = rng.normal(size=(1, 8, 5)) + 0.01 * rng.normal(size=(32, 8, 5))
+
+    assert unshared_variance(table) == pytest.approx(1e-4, rel=0.1)
+    assert variance_split(table).seed > 0.8
 
 
 def test_one_seed_cannot_be_told_from_the_interaction() -> None:

@@ -20,8 +20,9 @@ from archgym.cli.tasks import (
     make_simulator,
     make_task,
 )
-from archgym.cli.terminal import heading, number, say, table, unit, write_json
+from archgym.cli.terminal import heading, number, say, table, unit, warn, write_json
 from archgym.errors import InvalidArgumentError
+from archgym.standin import StandIn
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,6 +40,8 @@ _SHOWN_TERMS = 2
 _SHOWN_OTHERS = 3
 # What one decimal of a percentage would show as 0.
 _SHOWN_SHARE = 5e-4
+# Changes by so much and more are told as factors.
+_FACTOR = 9.0
 # What the table's four decimals would show as 0.
 _SHOWN_CHANGE = 5e-5
 _DEFAULT = "default"
@@ -54,7 +57,7 @@ def explain(
     design: Annotated[
         str,
         typer.Argument(
-            help="A design in JSON, a study's folder for its best design, or the word default.",
+            help="A JSON file of a design, a study's folder for its best one, or the word default.",
             metavar="DESIGN|STUDY|default",
         ),
     ],
@@ -109,8 +112,8 @@ def explain(
         return
     _write(found)
     _write_points(found, points)
-    if way is not None and target is not None:
-        _write_route(found, way, target)
+    if way is not None and wanted is not None:
+        _write_route(found, way, wanted)
 
 
 def _subject(
@@ -119,6 +122,10 @@ def _subject(
     from archgym.cli.values import filled_design, read_design
 
     path = Path(text)
+    if not text:
+        raise InvalidArgumentError(
+            "A design must be named: a JSON file, a study's folder, or the word default; got ''."
+        )
     if text != _DEFAULT and path.is_dir():
         return _of_study(path, choice, is_chosen, target)
     start = None if text == _DEFAULT else read_design(path)
@@ -148,7 +155,14 @@ def _of_study(
             "A study has its task; leave out TASK, --space, --workload, --objective, --fidelity "
             "and --option."
         )
+    if choice.from_proxy is not None:
+        raise InvalidArgumentError(
+            "`--from-proxy` goes with a task, since a proxy's tasks are others than a study's; got "
+            f"{folder}. Write its best design into a file, and name the task."
+        )
     log = read_study(folder)
+    if (damage := log.damage_report()) is not None:
+        warn(damage)
     wanted = None if target is None else _target(target, log.metrics)
     best = log.best()
     if best is None:
@@ -157,10 +171,9 @@ def _of_study(
         )
     announce_compilation()
     recipe = dict(log.header.task)
-    stand_in = choice.from_table or choice.from_proxy
-    if stand_in is not None:
+    if choice.from_table is not None:
         recipe.pop("stand_in", None)
-    task = Task.from_json(recipe, stand_in=stand_in)
+    task = Task.from_json(recipe, stand_in=choice.from_table)
     return task, task.space.indices_of(best.design), wanted
 
 
@@ -176,7 +189,8 @@ def _write(found: "Explanation") -> None:
     changed = [f"{name}={design[name]}" for name in design if design[name] != default[name]]
     say(f"Design: {', '.join(changed) or 'the default one'}{', else the default' * bool(changed)}")
     say()
-    heading("What bounds it")
+    if found.causes or found.reliefs:
+        heading("What bounds it")
     for each in found.causes:
         parts = ", ".join(
             f"{part.metric} {number(part.value)} {unit(units[part.metric])} "
@@ -191,13 +205,20 @@ def _write(found: "Explanation") -> None:
         )
     for spec, value in zip(task.metrics, found.values, strict=True):
         # All of something, or nothing, bounds nothing.
-        if spec.unit == "%" and 0 < value < 100:
+        if spec.unit == "%" and 0 < value < 100 * (1 - _SHOWN_SHARE):
             say(f"{spec.name} is {number(float(value))} %. {spec.doc}")
-    if not found.causes and not found.reliefs:
-        say("Neither metrics nor costs of the simulator say what its time or energy is made of.")
-    say()
     if found.reliefs:
+        say()
         _write_costs(found)
+    elif isinstance(task.simulator, StandIn):
+        say(
+            f"A {task.simulator.kind} does not know what costs cause: without it, "
+            f"{task.simulator.name} says more."
+        )
+        say()
+    elif not found.causes:
+        say("Neither metrics nor costs of the simulator say what its time or energy is made of.")
+        say()
     _write_knobs(found)
 
 
@@ -226,14 +247,24 @@ def _write_costs(found: "Explanation") -> None:
         rows.append((relief.cost, relief.doc, *texts, text))
     if rows:
         table(("cost", "what is free", *shown, "and"), rows, right=shown)
-        say("Each alone, all else being the same; costs overlap, so these do not add up.")
+        say(
+            "Each alone, all else being the same: costs overlap, so these do not add up, and a "
+            "design made for the ideal machine may gain more."
+        )
+    if not shown:
+        say(f"None moves {', '.join(sought)}: what the workload asks for, and when, bounds that.")
     if idle:
         say(f"Costs without effect here: {', '.join(idle)}.")
     say()
 
 
 def _percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:+.1f} %"
+    if share is None:
+        return ""
+    if share >= _FACTOR:
+        return f"x {1 + share:,.3g}"
+    # Without a sign that says less than nothing.
+    return "0.0 %" if abs(share) < _SHOWN_SHARE else f"{100 * share:+.1f} %"
 
 
 def _write_knobs(found: "Explanation") -> None:
@@ -278,12 +309,20 @@ def _write_knobs(found: "Explanation") -> None:
         say(f"Knobs that do not move the reward: {', '.join(idle)}.")
 
 
-def _moved(found: "Explanation", change: "Change") -> str:
+def _moved(
+    found: "Explanation",
+    change: "Change",
+    before: "np.ndarray | None" = None,
+    objective: "Objective | None" = None,
+) -> str:
+    """What the metrics of an objective, or of the task's, change by, from the design or before."""
     texts = []
     names = [spec.name for spec in found.task.metrics]
-    for metric in dict.fromkeys(term.metric for term in found.task.objective.terms):
+    terms = (objective or found.task.objective).terms
+    for metric in dict.fromkeys(term.metric for term in terms):
         place = names.index(metric)
-        old, new = float(found.values[place]), float(change.values[place])
+        start = found.values if before is None else before
+        old, new = float(start[place]), float(change.values[place])
         share = f" ({100 * (new / old - 1):+.2f} %)" if old else ""
         texts.append(
             f"{metric} {number(old)} to {number(new)} {unit(found.task.metrics[place].unit)}{share}"
@@ -309,11 +348,15 @@ def _change_text(change: "Change | None") -> str:
     return "" if change is None else f"{change.old} to {change.new}"
 
 
-def _write_route(found: "Explanation", way: "Route", target: str) -> None:
+def _write_route(found: "Explanation", way: "Route", wanted: "Objective") -> None:
     say()
+    target = wanted.name.removeprefix("target:")
     heading(f"What it takes to reach {target}")
+    before = found.values
     for step in way.steps:
-        say(f"{step.knob} from {step.old} to {step.new}: {_moved(found, step)}")
+        moved = _moved(found, step, before, wanted)
+        say(f"{step.knob} from {step.old} to {step.new}: {moved}")
+        before = step.values
     if way.is_met:
         n = len(way.steps)
         what = "It is met already" if not n else f"It is met after {n} change{'s' * (n > 1)}"
@@ -326,14 +369,15 @@ def _write_route(found: "Explanation", way: "Route", target: str) -> None:
             f'--objective "target:{target}". Metrics there: '
             + ", ".join(
                 f"{name} {number(float(way.values[names.index(name)]))}"
-                for name in names
-                if name in target
+                for name in dict.fromkeys(term.metric for term in wanted.terms)
             )
             + "."
         )
 
 
 def _as_json(found: "Explanation", points: "list[Point]", way: "Route | None") -> dict[str, Any]:
+    from archgym.report.explain import shares
+
     task = found.task
     names = [spec.name for spec in task.metrics]
 
@@ -366,7 +410,11 @@ def _as_json(found: "Explanation", points: "list[Point]", way: "Route | None") -
             {
                 "cost": relief.cost,
                 "what_is_free": relief.doc,
+                "reward": relief.reward,
                 "metrics": dict(zip(names, relief.values.tolist(), strict=True)),
+                "change_percent": {
+                    name: 100 * share for name, share in shares(found, relief).items()
+                },
             }
             for relief in found.reliefs
         ],

@@ -8,7 +8,14 @@ import numpy as np
 
 from archgym.errors import ArchGymError
 from archgym.report.evidence import TaskEvidence
-from archgym.report.explain import Change, Explanation, explain, shares, tradeoffs
+from archgym.report.explain import (
+    Change,
+    Explanation,
+    explain,
+    reward_room,
+    shares,
+    tradeoffs,
+)
 from archgym.report.repeating import evaluate_command
 from archgym.report.table import Cell, Table
 from archgym.simulator import FEASIBLE
@@ -248,7 +255,8 @@ def _change(found: Explanation, change: Change | None, text: str) -> tuple[str, 
 
 def _rank_rows(chosen: Chosen) -> list[tuple[Cell, ...]]:
     """Whether the best design is the best under the simulator's error, and on other workloads."""
-    task, room = chosen.explanation.task, math.log1p(chosen.error_percent / 100)
+    task = chosen.explanation.task
+    room = reward_room(chosen.explanation, chosen.error_percent)
     rows: list[tuple[Cell, ...]] = []
     if len(chosen.top) > 1:
         behind = chosen.top_rewards[0] - chosen.top_rewards[1:]

@@ -20,6 +20,7 @@ __all__ = [
     "Relief",
     "Route",
     "explain",
+    "reward_room",
     "route",
     "shares",
     "tradeoffs",
@@ -50,6 +51,8 @@ class Change:
     """-25 where the design cannot be built."""
     values: np.ndarray
     """(n_metrics,)"""
+    moved: np.ndarray
+    """(n_metrics,), logarithms of what metrics change by, averaged over workloads by weight."""
 
     @property
     def is_built(self) -> bool:
@@ -67,6 +70,10 @@ class Relief:
     """What is free."""
     values: np.ndarray
     """(n_metrics,)"""
+    moved: np.ndarray
+    """(n_metrics,), as for `Change`."""
+    reward: float
+    """What the design would be worth."""
 
 
 @final
@@ -78,10 +85,12 @@ class Explanation:
     indices: np.ndarray
     reward: float
     values: np.ndarray
+    by_workload: np.ndarray
+    """(n_workloads, n_metrics)"""
     changes: tuple[Change, ...]
     causes: tuple[Causes, ...]
     reliefs: tuple[Relief, ...]
-    """What the simulator can do without, the largest effect on the first sought metric first."""
+    """What the simulator can do without, the largest effect on the reward first."""
 
     @property
     def best_change(self) -> Change | None:
@@ -142,21 +151,23 @@ def explain(task: Task, indices: np.ndarray) -> Explanation:
       SimulatorError: The simulator broke on it.
     """
     start = task.space.canonical(np.asarray(indices, dtype=np.int64)[None, :])
-    reward, values, changes = _neighbours(task, start[0])
+    by_workload, reward, changes = _neighbours(task, start[0])
+    values = task.average(by_workload[None])[0]
     built = np.array([values, *(change.values for change in changes if change.is_built)])
     return Explanation(
         task,
         start[0],
         reward,
         values,
+        by_workload,
         tuple(changes),
         tuple(causes(built, task.metrics)),
-        tuple(_reliefs(task, start[0], values)),
+        tuple(_reliefs(task, start[0], by_workload, reward)),
     )
 
 
-def _neighbours(task: Task, start: np.ndarray) -> tuple[float, np.ndarray, list[Change]]:
-    """Reward and metrics of a design, and all designs that differ in one active knob."""
+def _neighbours(task: Task, start: np.ndarray) -> tuple[np.ndarray, float, list[Change]]:
+    """Metrics by workload and reward of a design, and all that differ in one active knob."""
     rows, knobs = [start], []
     is_active = task.space.active(start[None, :])[0]
     for place, parameter in enumerate(task.space.parameters):
@@ -190,12 +201,36 @@ def _neighbours(task: Task, start: np.ndarray) -> tuple[float, np.ndarray, list[
                 parameter.value(index),
                 float(evaluation.reward[number]) if is_built else INFEASIBLE_REWARD,
                 averages[number] if is_built else np.full(len(task.metrics), np.nan),
+                _moved(task, evaluation.values[number], evaluation.values[0]),
             )
         )
-    return float(evaluation.reward[0]), averages[0], changes
+    return evaluation.values[0], float(evaluation.reward[0]), changes
 
 
-def _reliefs(task: Task, design: np.ndarray, values: np.ndarray) -> list[Relief]:
+def _moved(task: Task, values: np.ndarray, base: np.ndarray) -> np.ndarray:
+    """(n_metrics,), logarithms of what metrics change by, averaged over workloads by weight.
+
+    So the reward counts them: a workload of long times does not hide the others. Where a metric is
+    not above 0 on each workload its averages are compared, and 0 stands where these are not.
+
+    Args:
+      task: Whose weights count.
+      values: (n_workloads, n_metrics)
+      base: (n_workloads, n_metrics)
+    """
+    found = np.zeros(values.shape[1])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for after, before in ((values, base), (task.weights @ values, task.weights @ base)):
+            after, before = np.atleast_2d(after), np.atleast_2d(before)
+            weights = task.weights / task.weights.sum() if len(after) > 1 else np.ones(1)
+            is_above = ((after > 0) & (before > 0)).all(axis=0) & (found == 0)
+            found[is_above] = (weights @ np.log(after / before))[is_above]
+    return found
+
+
+def _reliefs(
+    task: Task, design: np.ndarray, by_workload: np.ndarray, reward: float
+) -> list[Relief]:
     """The design without each cost of its simulator, where it can be built."""
     found = []
     for cost, doc in task.simulator.costs.items():
@@ -205,9 +240,20 @@ def _reliefs(task: Task, design: np.ndarray, values: np.ndarray) -> list[Relief]
         ]
         if all(result.reason[0] == FEASIBLE for result in results):
             relieved = np.stack([result.values for result in results], axis=1)
-            found.append(Relief(cost, doc, task.average(relieved)[0]))
-    first = [spec.name for spec in task.metrics].index(task.objective.terms[0].metric)
-    return sorted(found, key=lambda relief: -abs(relief.values[first] - values[first]))
+            reason = np.stack([result.reason for result in results], axis=1)
+            found.append(
+                Relief(
+                    cost,
+                    doc,
+                    task.average(relieved)[0],
+                    _moved(task, relieved[0], by_workload),
+                    float(task.rewards(relieved, reason)[0]),
+                )
+            )
+    # Of those that the reward does not see, those that move most.
+    return sorted(
+        found, key=lambda each: (-abs(each.reward - reward), -float(np.abs(each.moved).max()))
+    )
 
 
 def shares(explanation: Explanation, relief: Relief) -> dict[str, float]:
@@ -215,19 +261,23 @@ def shares(explanation: Explanation, relief: Relief) -> dict[str, float]:
 
     The metrics of the objective come first, in its order, then those that move most; of these
     none is below 1 %, and each says something else: of percentiles and mean of one thing the first
-    is there, and of metrics that move by one factor, up or down.
+    is there, and of other metrics that move by one factor, up or down.
     """
     task = explanation.task
     terms = list(dict.fromkeys(term.metric for term in task.objective.terms))
     found = {}
-    for spec, old, new in zip(task.metrics, explanation.values, relief.values, strict=True):
+    columns = zip(task.metrics, explanation.values, relief.values, relief.moved, strict=True)
+    for spec, old, new, moved_by in columns:
         if spec.goal != "none" and old != 0:
-            found[spec.name] = float(new / old - 1)
+            found[spec.name] = math.expm1(moved_by) if moved_by else float(new / old - 1)
     moved = {name: found[name] for name in terms if name in found}
     families = {_MEASURE.sub("", name) for name in moved}
-    for name, share in sorted(found.items(), key=lambda entry: -abs(entry[1])):
+    # Rounding must not decide between those that move alike.
+    for name, share in sorted(found.items(), key=lambda entry: -round(abs(entry[1]), 9)):
         is_like = any(
-            math.isclose(_size(share), _size(other), rel_tol=1e-6) for other in moved.values()
+            math.isclose(_size(share), _size(other), rel_tol=1e-6)
+            for shown, other in moved.items()
+            if shown not in terms
         )
         if abs(share) >= _COUNTS and not is_like and _MEASURE.sub("", name) not in families:
             moved[name] = share
@@ -250,11 +300,12 @@ def route(task: Task, indices: np.ndarray, target: Objective) -> Route:
     steps: list[Change] = []
     evaluations = 0
     while True:
-        reward, values, changes = _neighbours(judged, place)
+        by_workload, reward, changes = _neighbours(judged, place)
         evaluations += 1 + len(changes)
         best = max(changes, key=lambda change: change.reward, default=None)
         is_better = best is not None and best.reward > reward + 1e-12
         if reward >= -1e-12 or not is_better or len(steps) == _MAX_STEPS or best is None:
+            values = task.average(by_workload[None])[0]
             return Route(tuple(steps), reward >= -1e-12, evaluations, values)
         steps.append(best)
         design = {**task.space.design_at(place), best.knob: best.new}
@@ -277,7 +328,7 @@ def tradeoffs(explanation: Explanation, error_percent: float) -> list[Point]:
     places = [names.index(spec.name) for spec in specs]
     points: list[Point] = []
     for knob, own in explanation.by_knob().items():
-        moved = np.array([_ratios(change.values, explanation.values, places) for change in own])
+        moved = np.array([change.moved[places] for change in own])
         lead = moved[:, 0]
         elastic = _elasticity(explanation, own, places[0])
         if elastic is not None and abs(elastic[0]) >= _ELASTIC:
@@ -303,7 +354,7 @@ def tradeoffs(explanation: Explanation, error_percent: float) -> list[Point]:
 
 def _risks(explanation: Explanation, error_percent: float) -> list[Point]:
     """Knobs with other values that the simulator's error cannot tell from the design's own."""
-    room = math.log1p(error_percent / 100)
+    room = reward_room(explanation, error_percent)
     points = []
     for knob, own in explanation.by_knob().items():
         near = [c for c in own if -room < c.reward - explanation.reward < 0]
@@ -320,9 +371,19 @@ def _risks(explanation: Explanation, error_percent: float) -> list[Point]:
     return points
 
 
-def _ratios(values: np.ndarray, base: np.ndarray, places: list[int]) -> list[float]:
-    """Logarithms of what metrics change by; 0 where one is not above 0."""
-    return [math.log(values[p] / base[p]) if values[p] > 0 and base[p] > 0 else 0.0 for p in places]
+def reward_room(explanation: Explanation, error_percent: float) -> float:
+    """How much of the reward may be error, where each sought metric may be so far off [%]."""
+    task, reason = explanation.task, np.zeros((1, len(explanation.by_workload)), dtype=np.int16)
+    room = 0.0
+    for metric in dict.fromkeys(term.metric for term in task.objective.terms):
+        place = [spec.name for spec in task.metrics].index(metric)
+        ends = []
+        for factor in (1 + error_percent / 100, 1 / (1 + error_percent / 100)):
+            values = explanation.by_workload[None].copy()
+            values[:, :, place] *= factor
+            ends.append(abs(float(task.rewards(values, reason)[0]) - explanation.reward))
+        room += max(ends)
+    return room
 
 
 def _elasticity(
@@ -330,15 +391,14 @@ def _elasticity(
 ) -> tuple[float, Change] | None:
     """How a metric answers to the knob's nearest value that moves it; numeric knobs alone."""
     parameter = explanation.task.space.parameter(own[0].knob)
-    old, base = own[0].old, explanation.values[place]
-    if not (parameter.is_ordered and isinstance(old, int | float) and old > 0 and base > 0):
+    old = own[0].old
+    if not (parameter.is_ordered and isinstance(old, int | float) and old > 0):
         return None
-    near = [c for c in own if c.new > 0 and c.values[place] > 0]
+    near = [c for c in own if c.new > 0]
     if not near:
         return None
     change = min(near, key=lambda c: abs(math.log(c.new / old)))
-    answer = math.log(change.values[place] / base) / math.log(change.new / old)
-    return answer, change
+    return float(change.moved[place]) / math.log(change.new / old), change
 
 
 def _opposed(moved: np.ndarray, is_maximised: list[bool]) -> tuple[int, int, int] | None:

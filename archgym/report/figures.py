@@ -140,7 +140,8 @@ def _tuning(found: Sequence[Lots], protocol: Protocol) -> dict[str, Any]:
             }
         )
     shown = [tuned.score for kinds in by_agent.values() for tuned in kinds.values()]
-    low, high = min(s.low for s in shown), max(s.high for s in shown)
+    ends = [end for s in shown for end in (s.low, s.value, s.high) if math.isfinite(end)]
+    low, high = min(ends), max(ends)
     pad = 0.08 * (high - low) or 0.1
     return {
         "id": "figure-tuning",

@@ -39,6 +39,7 @@ THRESHOLDS = np.linspace(-0.5, 1.0, 61)
 _MAX_VOLUME_STEPS = 2e7
 # chosen: so many lines do not bury the verdict.
 _SHOWN_DAMAGED = 10
+_SHOWN_SEEDS = 4
 
 
 @final
@@ -187,7 +188,9 @@ def _score_table(
             continue
         iqm, gap = (_bootstrap(name, own, protocol) for name in ("iqm", "gap"))
         n = sum(map(len, own))
-        rows.append((label, n, iqm.value, iqm.low, iqm.high, gap.value, gap.low, gap.high))
+        # Single runs do not tell how much runs differ.
+        ends = (iqm.low, iqm.high, gap.low, gap.high) if max(map(len, own)) > 1 else (None,) * 4
+        rows.append((label, n, iqm.value, *ends[:2], gap.value, *ends[2:]))
     rows.sort(key=lambda row: row[2] if isinstance(row[2], float) else -math.inf, reverse=True)
     columns = ("agent", "runs", "IQM score", "low", "high", "optimality gap", "gap low", "gap high")
     note = (
@@ -280,10 +283,31 @@ def _verdict(
         f"lies above 1/2 and the permutation test agrees, at {100 * level:.4g} % confidence each "
         f"(corrected for {len(ranked) - 1} comparisons)."
     )
+    lines += _seed_lines(evidence)
     unfinished = sum(r.status != "finished" for task in evidence.tasks for r in task.runs)
     if unfinished:
         lines.append(f"{unfinished} runs are not finished; what they reached is in the tables.")
     return lines
+
+
+def _seed_lines(evidence: Evidence) -> list[str]:
+    """A line where agents were run with different seeds on a task."""
+    for task in evidence.tasks:
+        seeds = {label: {run.seed for run in task.of(label)} for label in task.labels}
+        every = set().union(*seeds.values())
+        short = {label: own for label, own in seeds.items() if own != every}
+        if short:
+            shown = "; ".join(
+                f"{label} {', '.join(map(str, sorted(s for s in own if s is not None)))}"
+                for label, own in list(short.items())[:_SHOWN_SEEDS]
+            )
+            return [
+                f"Agents were not run with the same seeds on {task.label}, which tells against "
+                f"comparing them: of {len(every)} seeds, {shown}"
+                + (" …" if len(short) > _SHOWN_SEEDS else "")
+                + "."
+            ]
+    return []
 
 
 def _repeated_lines(evidence: Evidence) -> list[str]:

@@ -13,7 +13,14 @@ from archgym.report.evidence import Evidence, RunEvidence, TaskEvidence
 from archgym.report.improvement import log_ratio, random_means
 from archgym.report.protocol import Protocol
 from archgym.report.table import Cell, Table
-from archgym.statistics import Interval, expected_best_of, expected_leader, scores, variance_split
+from archgym.statistics import (
+    Interval,
+    expected_best_of,
+    expected_leader,
+    scores,
+    unshared_variance,
+    variance_split,
+)
 
 __all__ = ["COLUMNS", "KINDS", "Lots", "Tuned", "lots", "lottery_tables", "tuned_columns"]
 
@@ -26,9 +33,9 @@ COLUMNS = (
 _NOTE = (
     "Agents that were run with several hyperparameter settings beside their defaults. A draw's "
     "score is the mean over tasks and seeds; by chance: what P90 - P10 of such means would be if "
-    "all draws were alike. The shares split the variance of all scores, with what chance makes of "
-    "the means of few seeds taken off; best of k: the expected score of the best of k draws. "
-    "Draws, tasks and seeds are those that every draw has."
+    "draws differed by luck alone. The shares split the variance of all scores, with what chance "
+    "makes of the means of few seeds taken off; best of k: the expected score of the best of k "
+    "draws. Draws, tasks and seeds are those that every draw has."
 )
 # From the 10th to the 90th percentile of a normal distribution, in standard deviations.
 _DECILES = 2.5631031310892007
@@ -164,7 +171,9 @@ def tuned_columns(own: Lots, protocol: Protocol) -> dict[str, Tuned]:
         table = own.scores[own.default]
         resampled = np.take_along_axis(table[None], seeds, axis=2).mean(axis=(1, 2))
         ratio = _times(own.ratios[own.default])
-        found["defaults"] = Tuned(_interval(float(table.mean()), resampled, protocol), ratio)
+        found["defaults"] = Tuned(
+            _interval(float(table.mean()), resampled, n_seeds, protocol), ratio
+        )
     rows = list(own.draws)
     if len(rows) < 2:
         return found
@@ -183,7 +192,7 @@ def tuned_columns(own: Lots, protocol: Protocol) -> dict[str, Tuned]:
         ]
     )
     found["tuned in place"] = Tuned(
-        _interval(float(ends.mean()), resampled, protocol), _times(ratios)
+        _interval(float(ends.mean()), resampled, n_seeds, protocol), _times(ratios)
     )
     return found
 
@@ -207,7 +216,10 @@ def leaders(first: np.ndarray, after: np.ndarray, k: int, picked: np.ndarray) ->
     return float(np.take_along_axis(ends, picked, axis=1).mean())
 
 
-def _interval(value: float, drawn: np.ndarray, protocol: Protocol) -> Interval:
+def _interval(value: float, drawn: np.ndarray, n_seeds: int, protocol: Protocol) -> Interval:
+    if n_seeds < 2:
+        # One seed does not tell how much seeds matter.
+        return Interval(value, math.nan, math.nan)
     tail = (1 - protocol.level) / 2
     low, high = np.quantile(drawn, [tail, 1 - tail])
     return Interval(value, float(low), float(high))
@@ -234,7 +246,8 @@ def _elsewhere(own: Lots, draws: np.ndarray, seeds: np.ndarray, protocol: Protoc
     chosen = np.stack([drawn[:, :, rest].mean(axis=2).argmax(axis=1) for rest in others], axis=1)
     resampled = np.take_along_axis(drawn, chosen[:, None, :], axis=1).mean(axis=(1, 2))
     mean = float(cells[best, places].mean())
-    return Tuned(_interval(mean, resampled, protocol), _times(ratios[best, places]))
+    score = _interval(mean, resampled, table.shape[2], protocol)
+    return Tuned(score, _times(ratios[best, places]))
 
 
 # ---- tables
@@ -250,7 +263,7 @@ def lottery_tables(found: list[Lots], protocol: Protocol) -> Iterator[Table]:
     )
     columns = ["agent", "tasks", "seeds", "draws"]
     for kind in KINDS:
-        columns += [kind, "low", "high", "x random"]
+        columns += [kind, *(f"{kind}, {what}" for what in ("low", "high", "x random"))]
     rows: list[tuple[Cell, ...]] = []
     for own in found:
         by_kind = tuned_columns(own, protocol)
@@ -260,8 +273,8 @@ def lottery_tables(found: list[Lots], protocol: Protocol) -> Iterator[Table]:
                 row += [None] * 4
                 continue
             tuned = by_kind[kind]
-            row += [tuned.score.value, tuned.score.low, tuned.score.high]
-            row.append(tuned.ratio if math.isfinite(tuned.ratio) else None)
+            numbers = (tuned.score.value, tuned.score.low, tuned.score.high, tuned.ratio)
+            row += [each if math.isfinite(each) else None for each in numbers]
         rows.append(tuple(row))
     k, each, end = tuning_share(protocol, max(len(own.draws) for own in drawn))
     note = (
@@ -303,5 +316,5 @@ def _spread_by_chance(table: np.ndarray) -> float | None:
     _, n_tasks, n_seeds = table.shape
     if n_seeds < 2:
         return None
-    variance = float(table.var(axis=2, ddof=1).mean())
-    return _DECILES * math.sqrt(variance / (n_tasks * n_seeds))
+    # What a seed does to all draws alike tells none apart.
+    return _DECILES * math.sqrt(unshared_variance(table) / (n_tasks * n_seeds))

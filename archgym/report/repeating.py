@@ -4,6 +4,7 @@ import shlex
 
 import numpy as np
 
+from archgym.standin import StandIn
 from archgym.task import Task
 
 __all__ = ["evaluate_command"]
@@ -17,13 +18,19 @@ def evaluate_command(task: Task, indices: np.ndarray) -> str:
       indices: (n_parameters,)
     """
     words = ["archgym", "evaluate", task.id]
-    if any(weighted.source != weighted.workload.name for weighted in task.workloads):
-        words = ["archgym", "evaluate", task.simulator.name, "--space", task.space_name]
+    simulator = task.simulator
+    is_proxy = isinstance(simulator, StandIn) and simulator.kind == "proxy"
+    if is_proxy or any(weighted.source != weighted.workload.name for weighted in task.workloads):
+        words = ["archgym", "evaluate", simulator.name, "--space", task.space_name]
         for weighted in task.workloads:
             words += ["-w", f"{weighted.source}={weighted.weight:g}"]
-        words += ["--objective", task.objective.name, "--fidelity", task.simulator.fidelity]
-        for name, value in task.simulator.options.items():
-            words += ["-o", f"{name}={value}"]
+        words += ["--objective", task.objective.name, "--fidelity", simulator.fidelity]
+        for name, value in simulator.options.items():
+            # That of a proxy says which file it is.
+            if not (is_proxy and name == "proxy"):
+                words += ["-o", f"{name}={value}"]
+    if isinstance(simulator, StandIn) and is_proxy:
+        words += ["--from-proxy", str(simulator.path)]
     design, default = (task.space.design_at(each) for each in (indices, task.space.default_indices))
     for knob, setting in design.items():
         if setting != default[knob]:

@@ -69,14 +69,19 @@ def _plan(document: Document, task_keys: Sequence[str], agent_keys: Sequence[str
     for name in ("tasks", "agents", "seeds", "budget"):
         if name not in parts:
             raise root.refusal(f"a plan must have `{name}`; it has none")
+    budget = parts["budget"].whole("`budget`", 1, _MAX_BUDGET)
+    max_asks = None
+    if "max_asks" in parts:
+        # Each evaluation is an ask.
+        max_asks = parts["max_asks"].whole("`max_asks`", budget, 20 * _MAX_BUDGET)
     plan = SweepPlan(
         tuple(_task(label, node, task_keys) for label, node in _labelled(parts["tasks"], "tasks")),
         tuple(
             _agent(label, node, agent_keys) for label, node in _labelled(parts["agents"], "agents")
         ),
         _seeds(parts["seeds"]),
-        parts["budget"].whole("`budget`", 1, _MAX_BUDGET),
-        parts["max_asks"].whole("`max_asks`", 1, 20 * _MAX_BUDGET) if "max_asks" in parts else None,
+        budget,
+        max_asks,
     )
     _check_size(plan, root)
     labels = {task.label for task in plan.tasks}

@@ -1,4 +1,5 @@
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,13 @@ def test_proxy_is_trained_shown_used_and_verified(
     found = json.loads(out)
     assert code == 0
     assert (found["simulated"], found["simulations_saved"]) == (3, 117)
+
+    code, out, _ = call(capsys, "explain", "default", "dram", "--from-proxy", file)
+    assert code == 0
+    assert "A proxy does not know what costs cause" in out
+    again = out.split("Compute an entry again with: archgym ")[1]
+    code, out, _ = call(capsys, *shlex.split(again), "--json")
+    assert code == 0
 
     code, out, _ = call(
         capsys, "search", "dram", "--from-proxy", file, "-n", "30", "--out", str(tmp_path / "s")

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from archgym.metrics import MetricSpec
-from archgym.objective import parse_target
+from archgym.objective import Objective, Term, parse_target
 from archgym.report.causes import causes
-from archgym.report.explain import Relief, explain, route, shares, tradeoffs
+from archgym.report.explain import Relief, explain, reward_room, route, shares, tradeoffs
 from archgym.task import Task
 from tests.cli.conftest import Archgym, archgym
 from tests.toys import toy_task
@@ -113,14 +113,14 @@ def test_costs_are_told_by_what_the_design_would_be_without_them(task: Task) -> 
 
     names = [spec.name for spec in task.metrics]
     by_cost = {relief.cost: relief for relief in found.reliefs}
-    assert list(by_cost) == ["mismatch", "standby"]
+    # By what they do to the reward, the mean of two logarithms.
+    assert list(by_cost) == ["standby", "mismatch"]
     power = by_cost["standby"].values[names.index("power_mw")]
     assert power == pytest.approx(found.values[names.index("power_mw")] - 10)
     assert shares(found, by_cost["standby"])["latency_ns"] == 0
     moved = shares(found, by_cost["mismatch"])
-    # Throughput is the inverse of latency, and says nothing more.
-    assert list(moved) == ["latency_ns", "power_mw"]
-    assert moved["latency_ns"] < moved["power_mw"] == 0
+    assert list(moved) == ["latency_ns", "power_mw", "throughput_gbs"]
+    assert moved["throughput_gbs"] == pytest.approx(1 / (1 + moved["latency_ns"]) - 1)
 
 
 def test_costs_of_several_workloads_are_averaged() -> None:
@@ -135,6 +135,28 @@ def test_costs_of_several_workloads_are_averaged() -> None:
     assert relief.values[0] == pytest.approx(light * (1 / 4 + 3 * 3 / 4))
 
 
+def test_shares_count_workloads_as_the_reward_does() -> None:
+    task = toy_task({"light": 1.0, "heavy": 1.0})
+    found = explain(task, task.space.default_indices)
+    alone = [explain(toy_task(name), task.space.default_indices) for name in ("light", "heavy")]
+
+    for place, relief in enumerate(found.reliefs):
+        each = [shares(one, next(r for r in one.reliefs if r.cost == relief.cost)) for one in alone]
+        logs = [np.log1p(own["latency_ns"]) for own in each]
+        assert shares(found, relief)["latency_ns"] == pytest.approx(np.expm1(np.mean(logs)))
+        assert place < 2
+
+
+def test_room_for_error_is_that_of_the_sought_metrics_by_their_weight(task: Task) -> None:
+    found = explain(task, task.space.default_indices)
+    terms = (Term("latency_ns", "minimise", 1.0), Term("power_mw", "at-most", 19.0, 1e6))
+    weak = replace(task, objective=Objective("weak", terms))
+
+    # Both terms count half; of the other objective one counts little, and the limit is met.
+    assert reward_room(found, 5) == pytest.approx(np.log(1.05), rel=0.02)
+    assert reward_room(replace(found, task=weak), 5) == pytest.approx(np.log(1.05) / 20, rel=0.02)
+
+
 def test_metrics_that_say_the_same_are_told_once(task: Task) -> None:
     names = ("p50_latency_ns", "p99_latency_ns", "tpot_mean_ms", "power_mw", "work_per_joule")
     specs = tuple(MetricSpec(name, "1", "minimise", 1.0, "") for name in names)
@@ -142,7 +164,9 @@ def test_metrics_that_say_the_same_are_told_once(task: Task) -> None:
     made = SimpleNamespace(metrics=specs, objective=objective)
     found: Any = SimpleNamespace(task=made, values=np.full(5, 100.0))
 
-    moved = shares(found, Relief("a", "", np.array([90.0, 80.0, 99.9, 105.0, 100 / 1.05])))
+    values = np.array([90.0, 80.0, 99.9, 105.0, 100 / 1.05])
+
+    moved = shares(found, Relief("a", "", values, np.log(values / 100), 0.0))
 
     assert {name: round(share, 6) for name, share in moved.items()} == {
         "tpot_mean_ms": -0.001,
@@ -198,3 +222,24 @@ def test_a_study_has_its_task(archgym: Archgym, swept: Path) -> None:
 
     assert ran.code == 1
     assert "has its task" in ran.err
+
+
+def test_a_step_of_a_route_is_told_from_the_step_before(archgym: Archgym) -> None:
+    target = "latency_ns<=10,power_mw<=14"
+    way = archgym("explain", "default", "plugin", "--target", target, "--json").json["target"]
+    assert len(way["steps"]) > 1
+
+    said = archgym("explain", "default", "plugin", "--target", target).out
+
+    lines = said.split("What it takes to reach latency_ns")[1].splitlines()[1:]
+    for line, before, after in zip(lines, way["steps"], way["steps"][1:], strict=False):
+        assert f" to {before['metrics']['power_mw']:,.4g}"[:8] in line
+        assert f"power_mw {before['metrics']['power_mw']:,.4g}"[:13] in lines[lines.index(line) + 1]
+        assert after["knob"] in lines[lines.index(line) + 1]
+
+
+def test_no_design_and_a_proxy_for_a_study_are_refused(archgym: Archgym, swept: Path) -> None:
+    assert "must be named" in archgym("explain", "", "plugin").err
+    ran = archgym("explain", swept / "light/small/seed-0", "--from-proxy", "absent.npz")
+    assert ran.code == 1
+    assert "a proxy's tasks are others" in ran.err

@@ -1,5 +1,6 @@
 """The lottery's table against numbers worked out by hand."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,9 +43,9 @@ def test_draws_seeds_and_their_shares_are_counted(swept: Path) -> None:
     assert (found["agent"], found["draws"], found["tasks"], found["seeds"]) == ("genetic", 2, 1, 2)
     # Quantiles between 0.2 and 0.6: 0.56 and 0.24.
     assert found["P90 - P10"] == pytest.approx(0.32)
-    # Mean squares: 0.16 of draws against 0.02 of seeds, of which each draw has two.
-    assert found["hyperparameters [%]"] == pytest.approx(100 * 0.07 / 0.09)
-    assert found["seed [%]"] == pytest.approx(100 * 0.02 / 0.09)
+    # Mean squares: 0.16 of draws, of two seeds each, and 0.04 of seeds, of two draws each.
+    assert found["hyperparameters [%]"] == pytest.approx(100 * 0.08 / 0.1)
+    assert found["seed [%]"] == pytest.approx(100 * 0.02 / 0.1)
     assert found["best of 1"] == pytest.approx(0.4)
     assert found["best of 4"] is None
 
@@ -108,6 +109,16 @@ def test_spread_of_draws_that_are_alike_is_that_by_chance() -> None:
     row = dict(zip(COLUMNS, next(lottery_tables([own], Protocol(32, {}))).rows[0], strict=True))
 
     assert row["P90 - P10"] == pytest.approx(row["by chance"], rel=0.05)
+
+
+def test_of_one_seed_no_interval_is_given(own: Lots) -> None:
+    arrays = {n: getattr(own, n)[:, :, :1] for n in ("scores", "ratios", "compared", "ends")}
+
+    found = tuned_columns(
+        replace(own, **arrays, end_ratios=own.end_ratios[:, :, :1]), Protocol(32, {})
+    )
+
+    assert all(math.isnan(tuned.score.low) for tuned in found.values())
 
 
 def test_on_one_workload_nothing_is_tuned_elsewhere(own: Lots) -> None:

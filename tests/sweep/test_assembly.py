@@ -116,6 +116,7 @@ def test_a_setting_that_is_none_is_refused(write_plan: WritePlan, setting: str) 
     ("setting", "words"),
     [
         ("budget=0", r"^--set budget: `budget` must be a whole number"),
+        ("max_asks=29", r"^--set max_asks: `max_asks` must be a whole number from 30 "),
         ("budgt=5", r"^--set budgt: .*Perhaps it is 'budget'"),
         ("budget={", r"^--set budget: a value must be plain YAML"),
         ("tasks.lite.workload=light", r"^--set tasks\.lite\.workload: task .*'light'"),
