@@ -22,7 +22,6 @@ from archgym.cli.tasks import (
 )
 from archgym.cli.terminal import heading, number, say, table, unit, warn, write_json
 from archgym.errors import InvalidArgumentError
-from archgym.standin import StandIn
 
 if TYPE_CHECKING:
     import numpy as np
@@ -181,6 +180,8 @@ def _of_study(
 
 
 def _write(found: "Explanation") -> None:
+    from archgym.standin import StandIn
+
     task = found.task
     units = {spec.name: spec.unit for spec in task.metrics}
     heading(f"{task.id}: reward {found.reward:.4f}")
