@@ -75,7 +75,7 @@ def causes(values: np.ndarray, specs: Sequence[MetricSpec]) -> list[Causes]:
         if kind is None:
             parts = [p for p in others if specs[p].name.endswith(f"_{spec.name}")]
             parts = [p for p in parts if (tried[:, p] <= tried[:, place]).all()]
-            parts = [p for p in parts if tried[0, p] >= _LEAST_PART * tried[0, place]]
+            parts = [p for p in parts if tried[0, p] > _LEAST_PART * tried[0, place]]
             kind = "part" if parts else None
         if kind is None and (factors := _factors(tried, place, specs)):
             found.append(Causes(spec.name, "product", factors, len(tried)))

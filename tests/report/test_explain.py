@@ -78,6 +78,7 @@ def test_a_part_of_the_same_name_is_named_where_parts_do_not_add_up() -> None:
 
     assert (found.kind, found.parts[0].metric) == ("part", "dram_energy_pj")
     assert causes(values / [1.0, 1e3], specs) == []
+    assert causes(np.concatenate([np.zeros((1, 2)), values]), specs) == []
     shares = (replace(specs[0], unit="%"), replace(specs[1], unit="%"))
     assert causes(values, shares) == []
 
