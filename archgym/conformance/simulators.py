@@ -148,7 +148,9 @@ class _SimulatorCheck:
         simulator = self._simulator
         for cost, doc in simulator.costs.items():
             self._require(
-                bool(cost and doc), f"cost {cost!r} must say what is free without it", doc
+                all(text and text.isprintable() for text in (cost, doc)),
+                f"cost {cost!r} must say what is free without it, in one line",
+                doc,
             )
 
     def _table_space(self) -> None:

@@ -18,6 +18,7 @@ _LEAST_PART = 0.05
 # chosen: parts that add up by chance do not do so over so many designs that differ.
 _MIN_DESIGNS = 8
 _MAX_DESIGNS = 64
+_QUOTIENTS = ("%", "mW", "W")
 # Sums of doubles differ by some 1e-15; simulators may store less exact ones.
 _ROUNDING = 1e-7
 
@@ -98,7 +99,12 @@ def _factors(
     others = [
         p
         for p, spec in enumerate(specs)
-        if p != place and spec.goal != "none" and np.ptp(tried[:, p]) > 0 and tried[:, p].min() > 0
+        if p != place
+        and spec.goal != "none"
+        and np.ptp(tried[:, p]) > 0
+        and tried[:, p].min() > 0
+        # What is itself a quotient, as power is of energy and time, causes neither.
+        and spec.unit not in _QUOTIENTS
     ]
     if tried[:, place].min() <= 0:
         return None

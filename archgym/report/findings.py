@@ -281,7 +281,7 @@ def _verdict(
     lines.append(
         "An agent counts as better where the bootstrap interval of its probability of improvement "
         f"lies above 1/2 and the permutation test agrees, at {100 * level:.4g} % confidence each "
-        f"(corrected for {len(ranked) - 1} comparisons)."
+        f"(corrected for {len(ranked) - 1} comparison{'s' * (len(ranked) > 2)})."
     )
     lines += _seed_lines(evidence)
     unfinished = sum(r.status != "finished" for task in evidence.tasks for r in task.runs)

@@ -130,7 +130,8 @@ def _head(findings: Findings) -> list[str]:
     )
     return [
         "<h1>ArchGym report</h1>",
-        f"<p>{evidence.evaluations:,} evaluations in {runs} runs on {len(evidence.tasks)} "
+        f"<p>{evidence.evaluations:,} evaluations in {runs} run{'s' * (runs != 1)} on "
+        f"{len(evidence.tasks)} "
         f'{"task" if len(evidence.tasks) == 1 else "tasks"}.</p><nav aria-label="Sections">'
         f'<a href="#verdict">Verdict</a><a href="#scores">Scores</a>{links}'
         '<a href="#repeat">How to repeat it</a></nav>',
