@@ -15,7 +15,7 @@ import numpy.typing as npt
 from archgym.simulators.moe.columns import CHOICES, COSTS, Prefetch, Replacement, Scope
 from archgym.simulators.moe.energy import ENERGY
 from archgym.simulators.moe.hardware import NodePreset
-from archgym.simulators.moe.metrics import METRICS, measure
+from archgym.simulators.moe.metrics import METRICS, loaded_bytes, measure
 from archgym.simulators.moe.models import MoeModel
 from archgym.simulators.moe.requests import Requests
 from archgym.simulators.moe.running import Run
@@ -151,8 +151,8 @@ def own_joules(cost: str, run: Run, model: MoeModel, node: NodePreset, serving: 
     work = dict.fromkeys(("elapsed_ns", *_AMOUNTS), 0.0)
     n_gpus = 0
     if cost == "host-link":
-        moved = (c["n_demand"] + c["n_prefetch"] - c["prefetch_cut"]) * size
-        work |= {"link_bytes": moved, "host_bytes": moved}
+        loaded = loaded_bytes(run, model, serving)
+        work |= {"link_bytes": loaded, "host_bytes": loaded}
     elif cost == "drive":
         work["drive_bytes"] = c["n_ssd"] * size
     elif cost == "host-processor":

@@ -15,7 +15,7 @@ from archgym.simulators.moe.running import Run
 from archgym.simulators.moe.serving import Serving
 from archgym.simulators.moe.workloads import Promise
 
-__all__ = ["METRICS", "OBJECTIVES", "measure"]
+__all__ = ["METRICS", "OBJECTIVES", "loaded_bytes", "measure"]
 
 _NS_PER_MS: Final = 1e6
 _NS_PER_S: Final = 1e9
@@ -205,20 +205,28 @@ def _memory_bytes(run: Run, serving: Serving) -> float:
     return run.plan.weight_bytes + held
 
 
+def loaded_bytes(run: Run, model: MoeModel, serving: Serving) -> float:
+    """Bytes of experts that came over the host link, on demand, ahead and in few bits."""
+    c = run.counters
+    whole = c["n_demand"] + c["n_prefetch"] - c["prefetch_cut"]
+    low = model.expert_bytes(serving.low_bits) if c["n_demand_low"] else 0.0
+    return float(whole * run.plan.expert_bytes + c["n_demand_low"] * low)
+
+
 def _joules(run: Run, model: MoeModel, node: NodePreset, serving: Serving) -> float:
     c = run.counters
     size = run.plan.expert_bytes
     others = model.other_bytes(serving.attention_bits) * serving.data
     kv = model.kv_bytes_per_token(serving.kv_bits)
-    moved = c["n_demand"] + c["n_prefetch"] - c["prefetch_cut"]
+    loaded = loaded_bytes(run, model, serving)
     exchanged_ns = c["inter_busy_ns"] * serving.n_gpus
     network = node.network.gb_per_s if node.network is not None else 0.0
     return ENERGY.joules(
         elapsed_ns=c["elapsed_ns"],
         n_gpus=serving.n_gpus,
         memory_bytes=c["n_steps"] * others + c["n_hits"] * size + c["context_read"] * kv,
-        link_bytes=moved * size + exchanged_ns * network,
-        host_bytes=(moved + c["n_cpu"]) * size,
+        link_bytes=loaded + exchanged_ns * network,
+        host_bytes=loaded + c["n_cpu"] * size,
         drive_bytes=c["n_ssd"] * size,
         flops=2.0 * model.active_parameters * c["n_tokens"],
     )

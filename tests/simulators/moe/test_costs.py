@@ -9,8 +9,9 @@ from archgym.errors import UnknownNameError
 from archgym.simulators.moe import NodePreset, Requests, Routing, node
 from archgym.simulators.moe.columns import CpuRule, Prefetch, Replacement, Scope
 from archgym.simulators.moe.costs import own_joules, relieved
+from archgym.simulators.moe.energy import ENERGY
 from archgym.simulators.moe.hardware import Host, Link
-from archgym.simulators.moe.metrics import METRICS, measure
+from archgym.simulators.moe.metrics import METRICS, loaded_bytes, measure
 from archgym.simulators.moe.parallel import place
 from archgym.simulators.moe.running import Run, documents, popularity, run
 from archgym.simulators.moe.serving import Serving, plan
@@ -176,6 +177,19 @@ def test_energies_of_the_costs_add_up_to_that_of_a_run(cpu_rule: CpuRule) -> Non
 
         joules = values[NAMES.index("energy_per_token_mj")] / 1e3 * found.output_tokens.sum()
         assert sum(parts) == pytest.approx(joules, rel=1e-12)
+
+
+@pytest.mark.parametrize("low_bits", [0, 4])
+def test_loads_of_any_precision_take_the_link_s_energy(low_bits: int) -> None:
+    serving = replace(HALF, low_bits=low_bits)
+    found = _without("", serving)
+    values = measure(found, MODEL, SERVER, serving, Promise(1.0, 1.0))
+
+    loaded = 1e9 * sum(values[NAMES.index(name)] for name in ("demand_gb", "prefetch_gb"))
+
+    assert loaded_bytes(found, MODEL, serving) == pytest.approx(loaded, rel=1e-12) != 0
+    joules = 1e-12 * (ENERGY.link_pj + ENERGY.host_pj) * loaded
+    assert own_joules("host-link", found, MODEL, SERVER, serving) == pytest.approx(joules)
 
 
 def test_drive_costs_what_more_host_memory_saves() -> None:
