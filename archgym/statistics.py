@@ -24,6 +24,7 @@ __all__ = [
     "improvement_p_value",
     "interquartile_mean",
     "kaplan_meier",
+    "leading_chances",
     "optimality_gap",
     "performance_profile",
     "probability_of_improvement",
@@ -307,14 +308,21 @@ def expected_best_of(values: Sequence[float] | np.ndarray, k: int) -> float:
       i-th smallest of n is the best of k with chance C(i - 1, k - 1) / C(n, k).
     """
     ordered = np.sort(np.asarray(values, dtype=np.float64))
-    n = len(ordered)
+    chances = leading_chances(len(ordered), k)
+    # The worst are never the best, whatever they are worth.
+    return math.fsum((ordered[k - 1 :] * chances[k - 1 :]).tolist())
+
+
+def leading_chances(n: int, k: int) -> np.ndarray:
+    """Chance of each of n, the worst first, to be the best of k drawn without replacement, (n,).
+
+    Source:
+      As for `expected_best_of`.
+    """
     k = check_whole("k", k, 1, n)
     total = math.comb(n, k)
-    return math.fsum(
-        value * (math.comb(place, k - 1) / total)
-        for place, value in enumerate(ordered.tolist())
-        if place >= k - 1
-    )
+    # Divided as whole numbers, which may be too large for floats.
+    return np.array([math.comb(place, k - 1) / total for place in range(n)])
 
 
 def expected_leader(first: np.ndarray, after: np.ndarray, k: int) -> np.ndarray:
@@ -332,8 +340,7 @@ def expected_leader(first: np.ndarray, after: np.ndarray, k: int) -> np.ndarray:
       As for `expected_best_of`.
     """
     n = len(first)
-    k = check_whole("k", k, 1, n)
-    weights = np.array([math.comb(place, k - 1) for place in range(n)]) / math.comb(n, k)
+    weights = leading_chances(n, k)
     flat, later = first.reshape(n, -1), after.reshape(n, -1)
     found = np.empty(flat.shape[1])
     for column in range(flat.shape[1]):

@@ -12,6 +12,7 @@ from archgym.statistics import (
     improvement_p_value,
     interquartile_mean,
     kaplan_meier,
+    leading_chances,
     optimality_gap,
     performance_profile,
     probability_of_improvement,
@@ -132,6 +133,14 @@ def test_expected_best_of_counts_all_subsets() -> None:
     assert expected_best_of([4.0, 1.0, 2.0], 2) == pytest.approx(10 / 3)
     assert expected_best_of([4.0, 1.0, 2.0], 3) == 4
     assert expected_best_of([4.0, 1.0, 2.0], 1) == pytest.approx(7 / 3)
+    assert expected_best_of([4.0, -math.inf, 2.0], 2) == pytest.approx(10 / 3)
+
+
+def test_chances_of_very_many_draws_are_numbers() -> None:
+    chances = leading_chances(5000, 300)
+
+    assert chances.dtype == np.float64
+    assert chances.sum() == pytest.approx(1)
 
 
 def test_variance_is_split_between_draws_tasks_and_seeds() -> None:

@@ -35,11 +35,12 @@ __all__ = ["explain"]
 
 # chosen: more rows hide those that matter.
 _SHOWN_KNOBS = 12
+# chosen: more metrics in a row do not fit a terminal.
 _SHOWN_TERMS = 2
 _SHOWN_OTHERS = 3
 # What one decimal of a percentage would show as 0.
 _SHOWN_SHARE = 5e-4
-# Changes by so much and more are told as factors.
+# chosen: changes by tenfold and more are told as factors.
 _FACTOR = 9.0
 # What the table's four decimals would show as 0.
 _SHOWN_CHANGE = 5e-5
@@ -253,7 +254,7 @@ def _write_costs(found: "Explanation") -> None:
             "design made for the ideal machine may gain more."
         )
     if not shown:
-        say(f"None moves {', '.join(sought)}: what the workload asks for, and when, bounds that.")
+        say(f"None of them moves {', '.join(sought)}: something else bounds that.")
     if idle:
         say(f"Costs without effect here: {', '.join(idle)}.")
     say()

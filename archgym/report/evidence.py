@@ -281,7 +281,7 @@ def _task(
         tuple(kept),
         known,
         dict(first.header.versions),
-        tuple(run.folder for run in runs if run not in kept),
+        tuple(sorted({run.folder for run in runs} - {run.folder for run in kept})),
     )
 
 

@@ -210,22 +210,19 @@ def _neighbours(task: Task, start: np.ndarray) -> tuple[np.ndarray, float, list[
 def _moved(task: Task, values: np.ndarray, base: np.ndarray) -> np.ndarray:
     """(n_metrics,), logarithms of what metrics change by, averaged over workloads by weight.
 
-    So the reward counts them: a workload of long times does not hide the others. Where a metric is
-    not above 0 on each workload its averages are compared, and 0 stands where these are not.
+    So the reward counts them: a workload of long times does not hide the others. Where that is no
+    number, as where a metric is 0 on a workload, averages are compared; 0 where that is none.
 
     Args:
       task: Whose weights count.
       values: (n_workloads, n_metrics)
       base: (n_workloads, n_metrics)
     """
-    found = np.zeros(values.shape[1])
     with np.errstate(divide="ignore", invalid="ignore"):
-        for after, before in ((values, base), (task.weights @ values, task.weights @ base)):
-            after, before = np.atleast_2d(after), np.atleast_2d(before)
-            weights = task.weights / task.weights.sum() if len(after) > 1 else np.ones(1)
-            is_above = ((after > 0) & (before > 0)).all(axis=0) & (found == 0)
-            found[is_above] = (weights @ np.log(after / before))[is_above]
-    return found
+        found = task.weights @ np.log(values / base)
+        of_averages = np.log((task.weights @ values) / (task.weights @ base))
+    found = np.where(np.isfinite(found), found, of_averages)
+    return np.where(np.isfinite(found), found, 0.0)
 
 
 def _reliefs(

@@ -39,6 +39,7 @@ THRESHOLDS = np.linspace(-0.5, 1.0, 61)
 _MAX_VOLUME_STEPS = 2e7
 # chosen: so many lines do not bury the verdict.
 _SHOWN_DAMAGED = 10
+# chosen: so many agents show what is wrong.
 _SHOWN_SEEDS = 4
 
 

@@ -17,6 +17,7 @@ from archgym.statistics import (
     Interval,
     expected_best_of,
     expected_leader,
+    leading_chances,
     scores,
     unshared_variance,
     variance_split,
@@ -185,9 +186,10 @@ def tuned_columns(own: Lots, protocol: Protocol) -> dict[str, Tuned]:
     ends, ratios = (
         expected_leader(own.compared[rows], after[rows], k) for after in (own.ends, own.end_ratios)
     )
+    chances = leading_chances(len(rows), k)
     resampled = np.array(
         [
-            leaders(own.compared[rows][drawn], own.ends[rows][drawn], k, picked)
+            leaders(own.compared[rows][drawn], own.ends[rows][drawn], chances, picked)
             for drawn, picked in zip(draws, seeds, strict=True)
         ]
     )
@@ -197,8 +199,8 @@ def tuned_columns(own: Lots, protocol: Protocol) -> dict[str, Tuned]:
     return found
 
 
-def leaders(first: np.ndarray, after: np.ndarray, k: int, picked: np.ndarray) -> float:
-    """Mean over tasks and picked seeds of what the leader of k of these draws comes to.
+def leaders(first: np.ndarray, after: np.ndarray, chances: np.ndarray, picked: np.ndarray) -> float:
+    """Mean over tasks and picked seeds of what the leader of some of these draws comes to.
 
     As `expected_leader`, but that of draws that lead alike one stands for all: resampled draws come
     in any order, so that on average each does.
@@ -206,13 +208,11 @@ def leaders(first: np.ndarray, after: np.ndarray, k: int, picked: np.ndarray) ->
     Args:
       first: (n, n_tasks, n_seeds), by which one is chosen.
       after: (n, n_tasks, n_seeds), what it comes to.
-      k: How many of the n are drawn.
+      chances: (n,), of `leading_chances`.
       picked: (n_tasks, n_seeds), which seeds count, as often as they come.
     """
-    n = len(first)
-    weights = np.array([math.comb(place, k - 1) for place in range(n)]) / math.comb(n, k)
     ordered = np.take_along_axis(after, np.argsort(first, axis=0, kind="stable"), axis=0)
-    ends = np.tensordot(weights, ordered, axes=1)
+    ends = np.tensordot(chances, ordered, axes=1)
     return float(np.take_along_axis(ends, picked, axis=1).mean())
 
 

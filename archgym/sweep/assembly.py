@@ -14,6 +14,7 @@ _MAX_DEPTH = 8
 _MAX_FILES = 64
 # chosen: as deep as a plan's file may be.
 _MAX_NAMES = 20
+# chosen: a line of a terminal; more of a setting tells no more.
 _MAX_ECHO = 80
 
 

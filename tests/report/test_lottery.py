@@ -11,7 +11,7 @@ from archgym.report import find, read_evidence
 from archgym.report.evidence import Evidence, without_draws
 from archgym.report.lottery import COLUMNS, Lots, leaders, lots, lottery_tables, tuned_columns
 from archgym.report.protocol import Protocol
-from archgym.statistics import expected_leader
+from archgym.statistics import expected_leader, leading_chances
 
 
 def test_draws_seeds_and_their_shares_are_counted(swept: Path) -> None:
@@ -93,10 +93,11 @@ def test_leaders_of_resampled_draws_are_as_expected() -> None:
     first, after = rng.normal(size=(2, 9, 3, 4))
     picked = np.tile(np.arange(4), (3, 1))
 
-    assert leaders(first, after, 4, picked) == pytest.approx(
+    chances = leading_chances(9, 4)
+    assert leaders(first, after, chances, picked) == pytest.approx(
         expected_leader(first, after, 4).mean()
     )
-    assert leaders(first, after, 4, picked * 0) == pytest.approx(
+    assert leaders(first, after, chances, picked * 0) == pytest.approx(
         expected_leader(first, after, 4)[:, 0].mean()
     )
 
