@@ -16,6 +16,7 @@ from archgym.limits import check_number, check_whole
 
 __all__ = [
     "Interval",
+    "Scores",
     "Survival",
     "VarianceSplit",
     "expected_best_of",
@@ -40,6 +41,7 @@ LOWEST_SCORE = -1.0
 without any design that can be built has a score, and no run outweighs all others."""
 
 Scores = Sequence[np.ndarray]
+"""Scores of an agent, one array a task."""
 
 
 @final

@@ -6,7 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, final
 
-__all__ = ["Protocol"]
+import numpy as np
+
+from archgym.statistics import Interval, Scores, stratified_bootstrap
+
+__all__ = ["Protocol", "shared_tasks"]
 
 # Raised when the meaning of a score or of an aggregate changes.
 _VERSION = 2
@@ -38,3 +42,31 @@ class Protocol:
         """SHA-256 of all of it."""
         text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def bootstrap(
+        self, statistic: str, ours: Scores, theirs: Scores | None = None, level: float | None = None
+    ) -> Interval:
+        """A statistic of scores with its interval, see `stratified_bootstrap`.
+
+        Args:
+          statistic: Its name.
+          ours: An agent's scores, one array a task.
+          theirs: Another one's on the same tasks, where the statistic compares.
+          level: Share of resamples between the ends; the protocol's where None.
+        """
+        return stratified_bootstrap(
+            statistic,
+            ours,
+            theirs,
+            level=self.level if level is None else level,
+            resamples=self.resamples,
+            seed=self.seed,
+        )
+
+
+def shared_tasks(
+    found: Mapping[str, tuple[np.ndarray, ...]], a: str, b: str
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Scores of two agents on the tasks on which both have some."""
+    pairs = [(x, y) for x, y in zip(found[a], found[b], strict=True) if len(x) and len(y)]
+    return [x for x, _ in pairs], [y for _, y in pairs]

@@ -1,0 +1,151 @@
+"""A verdict in words: the best designs, which agent is better, and what tells against it."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from archgym.report.evidence import Evidence, TaskEvidence
+from archgym.report.protocol import Protocol, shared_tasks
+from archgym.statistics import improvement_p_value
+
+__all__ = ["verdict"]
+
+# chosen: so many lines do not bury the verdict.
+_SHOWN_DAMAGED = 10
+# chosen: so many agents show what is wrong.
+_SHOWN_SEEDS = 4
+
+
+def verdict(
+    evidence: Evidence, protocol: Protocol, found: Mapping[str, tuple[np.ndarray, ...]]
+) -> tuple[str, ...]:
+    """The verdict, a sentence or two a line.
+
+    Args:
+      evidence: What was run.
+      protocol: How it is judged.
+      found: By agent, its runs' scores, one array a task.
+    """
+    return (
+        *_ranking(evidence, protocol, found),
+        *_repeated_lines(evidence),
+        *_damage_lines(evidence),
+    )
+
+
+def _ranking(
+    evidence: Evidence, protocol: Protocol, found: Mapping[str, tuple[np.ndarray, ...]]
+) -> list[str]:
+    lines = []
+    for task in evidence.tasks:
+        lines.append(_best_line(task, protocol))
+    ranked = sorted(
+        (label for label, runs in found.items() if any(len(r) for r in runs)),
+        key=lambda label: -protocol.bootstrap("iqm", [r for r in found[label] if len(r)]).value,
+    )
+    if len(ranked) < 2:
+        lines.append("One agent alone was run: nothing is said about which agent is better.")
+        return lines
+    # As many comparisons as there are other agents: Bonferroni.
+    level = 1 - (1 - protocol.level) / (len(ranked) - 1)
+    top = ranked[0]
+    beaten: list[str] = []
+    open_: list[str] = []
+    for other in ranked[1:]:
+        ours, theirs = shared_tasks(found, top, other)
+        is_sure = bool(ours) and (
+            protocol.bootstrap("improvement", ours, theirs, level).low > 0.5
+            and improvement_p_value(ours, theirs) <= 1 - level
+        )
+        (beaten if is_sure else open_).append(other)
+    if open_:
+        lines.append(
+            f"No winner: {top} scores best, but the runs cannot tell it from {', '.join(open_)}."
+            + (f" It is better than {', '.join(beaten)}." if beaten else "")
+        )
+    else:
+        lines.append(f"{top} is better than every other agent here: {', '.join(beaten)}.")
+    lines.append(
+        "An agent counts as better where the bootstrap interval of its probability of improvement "
+        f"lies above 1/2 and the permutation test agrees, at {100 * level:.4g} % confidence each "
+        f"(corrected for {len(ranked) - 1} comparison{'s' * (len(ranked) > 2)})."
+    )
+    lines += _seed_lines(evidence)
+    unfinished = sum(r.status != "finished" for task in evidence.tasks for r in task.runs)
+    if unfinished:
+        lines.append(f"{unfinished} runs are not finished; what they reached is in the tables.")
+    return lines
+
+
+def _best_line(task: TaskEvidence, protocol: Protocol) -> str:
+    best = task.best
+    if best is None:
+        return f"{task.id}: no design that can be built was found."
+    run, row = best
+    parts = []
+    for term in task.objective.terms:
+        place = [spec.name for spec in task.metrics].index(term.metric)
+        spec, value, default = (
+            task.metrics[place],
+            float(run.values[row, place]),
+            float(task.reference[place]),
+        )
+        change = f" ({100 * (value / default - 1):+.1f} %)" if default else ""
+        parts.append(f"{spec.name} {value:.5g} {spec.unit} against {default:.5g}{change}")
+    scale = protocol.tasks[task.recipe["digest"]]
+    end = ""
+    if task.known is not None:
+        n = task.known.n_better(float(run.reward[row]))
+        end = (
+            " It is the proven optimum."
+            if not n
+            else f" {n:,} of {len(task.known.rewards):,} designs are better."
+        )
+    else:
+        end = f" It is the {scale['best_from']}."
+    return (
+        f"{task.id}: the best design, found by {run.label}"
+        + ("" if run.seed is None else f" with seed {run.seed}")
+        + f" at evaluation {row + 1:,}, has {'; '.join(parts)} of the default design.{end}"
+    )
+
+
+def _seed_lines(evidence: Evidence) -> list[str]:
+    """A line where agents were run with different seeds on a task."""
+    for task in evidence.tasks:
+        seeds = {label: {run.seed for run in task.of(label)} for label in task.labels}
+        every = set().union(*seeds.values())
+        short = {label: own for label, own in seeds.items() if own != every}
+        if short:
+            shown = "; ".join(
+                f"{label} {', '.join(map(str, sorted(s for s in own if s is not None)))}"
+                for label, own in list(short.items())[:_SHOWN_SEEDS]
+            )
+            return [
+                f"Agents were not run with the same seeds on {task.label}, which tells against "
+                f"comparing them: of {len(every)} seeds, {shown}"
+                + (" …" if len(short) > _SHOWN_SEEDS else "")
+                + "."
+            ]
+    return []
+
+
+def _repeated_lines(evidence: Evidence) -> list[str]:
+    folders = [str(folder) for task in evidence.tasks for folder in task.repeated]
+    if not folders:
+        return []
+    shown = ", ".join(folders[:_SHOWN_DAMAGED]) + " …" * (len(folders) > _SHOWN_DAMAGED)
+    what = "A study repeats" if len(folders) == 1 else f"{len(folders)} studies repeat"
+    return [
+        f"{what} another one of the same agent and seed, design by design; each such run counts "
+        f"once: {shown}."
+    ]
+
+
+def _damage_lines(evidence: Evidence) -> list[str]:
+    runs = [run for task in evidence.tasks for run in task.runs if run.damage is not None]
+    lines = [f"{run.label}, seed {run.seed}: {run.damage}" for run in runs[:_SHOWN_DAMAGED]]
+    if len(runs) > _SHOWN_DAMAGED:
+        more = len(runs) - _SHOWN_DAMAGED
+        lines.append(f"Journals of {more} more runs are damaged; the health checks name them.")
+    return lines
