@@ -7,13 +7,18 @@ from archgym.envs.registration import register_with_gymnasium
 from archgym.version import __version__
 
 if TYPE_CHECKING:
-    from archgym.agent import Agent, AskTellAgent, Trial, Trials
     from archgym.errors import ArchGymError
-    from archgym.expression import P
-    from archgym.external import ExternalSimulator
-    from archgym.metrics import Metrics, MetricSpec
-    from archgym.objective import Objective, Term
-    from archgym.parameter import (
+    from archgym.evaluation.external import ExternalSimulator
+    from archgym.evaluation.metrics import Metrics, MetricSpec
+    from archgym.evaluation.objective import Objective, Term
+    from archgym.evaluation.simulator import BatchResult, Simulator, Workload
+    from archgym.evaluation.task import Task
+    from archgym.evaluation.trials import Trial, Trials
+    from archgym.search.agent import Agent, AskTellAgent
+    from archgym.search.policy import Policy
+    from archgym.spaces.design import Condition, Constraint, Design
+    from archgym.spaces.expression import P
+    from archgym.spaces.parameter import (
         Categorical,
         Factorisation,
         Integer,
@@ -23,45 +28,42 @@ if TYPE_CHECKING:
         PowerOfTwo,
         Real,
     )
-    from archgym.policy import Policy
-    from archgym.simulator import BatchResult, Simulator, Workload
-    from archgym.space import Condition, Constraint, Design, DesignSpace
-    from archgym.study import Study, read_study
-    from archgym.task import Task
+    from archgym.spaces.space import DesignSpace
+    from archgym.studies.study import Study, read_study
 
 # Where each public name lives. They are imported on first use, so that `import archgym` and the
 # command line's help stay quick.
 _HOMES = {
-    "Agent": "agent",
+    "Agent": "search.agent",
     "ArchGymError": "errors",
-    "AskTellAgent": "agent",
-    "BatchResult": "simulator",
-    "Categorical": "parameter",
-    "Condition": "space",
-    "Constraint": "space",
-    "Design": "space",
-    "DesignSpace": "space",
-    "ExternalSimulator": "external",
-    "Factorisation": "parameter",
-    "Integer": "parameter",
-    "MetricSpec": "metrics",
-    "Metrics": "metrics",
-    "Objective": "objective",
-    "Ordinal": "parameter",
-    "P": "expression",
-    "Parameter": "parameter",
-    "Permutation": "parameter",
-    "Policy": "policy",
-    "PowerOfTwo": "parameter",
-    "Real": "parameter",
-    "Simulator": "simulator",
-    "Study": "study",
-    "Task": "task",
-    "Term": "objective",
-    "Trial": "agent",
-    "Trials": "agent",
-    "Workload": "simulator",
-    "read_study": "study",
+    "AskTellAgent": "search.agent",
+    "BatchResult": "evaluation.simulator",
+    "Categorical": "spaces.parameter",
+    "Condition": "spaces.design",
+    "Constraint": "spaces.design",
+    "Design": "spaces.design",
+    "DesignSpace": "spaces.space",
+    "ExternalSimulator": "evaluation.external",
+    "Factorisation": "spaces.parameter",
+    "Integer": "spaces.parameter",
+    "MetricSpec": "evaluation.metrics",
+    "Metrics": "evaluation.metrics",
+    "Objective": "evaluation.objective",
+    "Ordinal": "spaces.parameter",
+    "P": "spaces.expression",
+    "Parameter": "spaces.parameter",
+    "Permutation": "spaces.parameter",
+    "Policy": "search.policy",
+    "PowerOfTwo": "spaces.parameter",
+    "Real": "spaces.parameter",
+    "Simulator": "evaluation.simulator",
+    "Study": "studies.study",
+    "Task": "evaluation.task",
+    "Term": "evaluation.objective",
+    "Trial": "evaluation.trials",
+    "Trials": "evaluation.trials",
+    "Workload": "evaluation.simulator",
+    "read_study": "studies.study",
 }
 
 __all__ = [

@@ -167,7 +167,7 @@ def report_networks(n: int) -> None:
 
 def report_efforts(n: int) -> None:
     """What an effort costs, how far it is from a second's, and whether it ranks designs alike."""
-    from archgym.simulators.accelerator.hardware import hardware, hardware_space
+    from archgym.simulators.accelerator.hardware_space import hardware, hardware_space
 
     space = hardware_space()
     layers = load_network("resnet-18").layers[:3]

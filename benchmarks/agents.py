@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from archgym.agent import Agent, Trials, make_agent
-from archgym.conformance import ProvingSimulator
-from archgym.discovery import agent_class, simulator_names
 from archgym.errors import BudgetExhausted
-from archgym.task import Evaluation, Task
+from archgym.evaluation.simulator import simulator_names
+from archgym.evaluation.task import Evaluation, Task
+from archgym.evaluation.trials import Trials
+from archgym.search.agent import Agent, agent_class, make_agent
+from archgym.testing import ProvingSimulator
 
 # The quick ones; others are asked for by name.
 AGENTS = (

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from archgym.journal import JournalWriter, load_journal
-from archgym.lease import Lease
-from archgym.records import JournalShape, Records, encode
+from archgym.files.lease import Lease
+from archgym.studies.journal import JournalWriter, load_journal
+from archgym.studies.records import JournalShape, Records, encode
 
 N_RECORDS = 100_000
 

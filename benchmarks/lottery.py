@@ -11,11 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from archgym.analysis.statistics import expected_best_of, scores, stratified_bootstrap
 from archgym.report import Evidence, Findings, find, read_evidence
-from archgym.report.defaults import has_defaults
-from archgym.report.evidence import TaskEvidence
+from archgym.report.evidence import TaskEvidence, has_defaults
 from archgym.report.lottery import KINDS
-from archgym.statistics import expected_best_of, scores, stratified_bootstrap
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 # Okabe and Ito, Color Universal Design, 2008, without the yellow that a white page hides; the last

@@ -12,9 +12,10 @@ import numpy as np
 
 from archgym.simulators.moe import MoeSimulator, Requests, generate, model, node, routing_preset
 from archgym.simulators.moe.columns import Replacement, Scope
+from archgym.simulators.moe.plan import plan
 from archgym.simulators.moe.requests import generate_requests
 from archgym.simulators.moe.running import documents, popularity, run
-from archgym.simulators.moe.serving import Serving, plan
+from archgym.simulators.moe.serving import Serving
 
 
 def _timed(work: Callable[[], Any], repeats: int = 3) -> tuple[float, Any]:

@@ -13,17 +13,17 @@ from pathlib import Path
 import numpy as np
 
 from archgym.datasets import Dataset
-from archgym.declaration import Declaration
+from archgym.evaluation.specification import Declaration
+from archgym.evaluation.task import Task
 from archgym.proxy import ProxySimulator, model_kind, train
-from archgym.proxy.fit import TrainOptions, distinct_rows, fit_part
-from archgym.proxy.kernel import predict_trees
+from archgym.proxy.compiled_trees import predict_trees
+from archgym.proxy.fitting import TrainOptions, distinct_rows, fit_part
 from archgym.proxy.measures import errors_by_metric
-from archgym.proxy.part import Part
-from archgym.proxy.search import search_on_proxy
 from archgym.proxy.splits import folds, outcome_groups, region
+from archgym.proxy.verified_search import search_on_proxy
+from archgym.proxy.workload_model import Part
 from archgym.simulators.dram import DramSimulator
-from archgym.study import Study
-from archgym.task import Task
+from archgym.studies.study import Study
 
 # CPU time of a run of DRAMSys 4 on 10,000 requests, mean over 60 random designs: measured in
 # another run, on a quiet machine of this kind; and the range that was quoted for it.

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from archgym.folder import JOURNAL_NAME
-from archgym.header import new_header
-from archgym.records import Records, encode
-from archgym.task import Task
+from archgym.evaluation.task import Task
+from archgym.studies.folder import JOURNAL_NAME
+from archgym.studies.metadata import new_header
+from archgym.studies.records import Records, encode
 
 _PIECE = 50_000
 

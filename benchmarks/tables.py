@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from archgym.envs import DesignVectorEnv
-from archgym.simulator import BatchResult, Simulator, Workload
+from archgym.evaluation.simulator import BatchResult, Simulator, Workload
+from archgym.evaluation.task import Task
 from archgym.simulators.dram import DramSimulator
 from archgym.tables import TableSimulator, build_table
-from archgym.task import Task
 
 N_LOOKUPS = 2**20
 N_ENVS = 4096

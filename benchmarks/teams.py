@@ -11,15 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-from archgym.random_curve import random_curve
-from archgym.report import Evidence, read_evidence
-from archgym.statistics import (
+from archgym.analysis.random_search import random_curve
+from archgym.analysis.statistics import (
     Interval,
     improvement_p_value,
     kaplan_meier,
     scores,
     stratified_bootstrap,
 )
+from archgym.report import Evidence, read_evidence
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 BUDGETS = (50, 100, 200, 500, 1000, 2000)

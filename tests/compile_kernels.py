@@ -3,8 +3,8 @@
 Run as `python tests/compile_kernels.py`, in an environment that has the dependencies.
 """
 
-from archgym.discovery import simulator_class, simulator_names
-from archgym.task import Task
+from archgym.evaluation.simulator import simulator_class, simulator_names
+from archgym.evaluation.task import Task
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from archgym.errors import ArchGymError, StudyInterrupted
-from archgym.study import Study
+from archgym.studies.study import Study
 from tests.toys import ToyAgent, toy_task
 
 

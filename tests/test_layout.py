@@ -1,6 +1,7 @@
 """Imports go one way, and the quick paths load nothing heavy."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,29 +12,23 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "archgym"
 
-# What each part may import beside itself; the core is everything that lies in no folder.
-CORE = "core"
-ALLOWED = {
-    CORE: set[str](),
-    "parquet": {CORE},
-    "traces": {CORE, "parquet"},
-    "simulators": {CORE, "traces"},
-    "datasets": {CORE, "parquet"},
-    "tables": {CORE, "parquet"},
-    "conformance": {CORE},
-    "proxy": {CORE, "simulators", "datasets"},
-    "envs": {CORE, "simulators", "datasets", "proxy"},
-    "learning": {CORE, "simulators", "datasets", "proxy", "envs"},
-    "agents": {CORE, "simulators", "datasets", "proxy", "envs", "learning"},
-    "sweep": {CORE, "simulators", "datasets", "tables", "proxy", "envs", "learning", "agents"},
-    "report": {CORE, "simulators", "datasets", "tables", "proxy", "envs", "agents", "sweep"},
-    "cli": {
-        *(CORE, "traces", "simulators", "datasets", "tables", "proxy", "envs", "agents"),
-        *("sweep", "report"),
-    },
-}
+# Rows of packages, lowest first. A package imports only packages of rows further down.
+ROWS: tuple[tuple[str, ...], ...] = (
+    ("errors", "version"),
+    ("spaces", "runtime", "checks"),
+    ("files", "analysis"),
+    ("evaluation", "traces"),
+    ("simulators", "tables", "search"),
+    ("studies",),
+    ("datasets", "sweep", "testing"),
+    ("report", "proxy", "envs"),
+    ("agents",),
+    ("cli",),
+)
+RANK = {name: rank for rank, names in enumerate(ROWS) for name in names}
 # The program's entry, and the registration with Gymnasium that `import archgym` promises.
-EXCEPTIONS = {("__main__.py", "cli"), ("__init__.py", "envs")}
+ENTRIES = {"__init__", "__main__"}
+MAX_TOP_MODULES = 5
 
 HEAVY: tuple[str, ...] = (
     "numpy",
@@ -49,15 +44,33 @@ HEAVY: tuple[str, ...] = (
 HEAVY += ("gymnasium", "matplotlib", "plotly", "stable_baselines3")
 
 
-def part_of(module: str) -> str:
-    """The part that a module `archgym.…` belongs to."""
-    names = module.split(".")
-    return names[1] if len(names) > 1 and names[1] in ALLOWED else CORE
+def part_of(path: Path) -> str:
+    """Return the package or top-level module that a file of the package belongs to."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Modules of ArchGym that a file imports, at any place in it."""
-    for node in ast.walk(ast.parse(path.read_text())):
+def module_of(path: Path) -> str:
+    """Return the dotted name of a file of the package."""
+    names = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(names[:-1] if names[-1] == "__init__" else names)
+
+
+def is_type_checking(node: ast.AST) -> bool:
+    """Return True for a block that only type checkers read."""
+    return isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
+
+
+def nodes_of(tree: ast.AST, with_types: bool) -> Iterator[ast.AST]:
+    """Yield the nodes of a tree, those inside functions included."""
+    for node in ast.iter_child_nodes(tree):
+        if with_types or not is_type_checking(node):
+            yield node
+            yield from nodes_of(node, with_types)
+
+
+def imports(path: Path, with_types: bool = True) -> Iterator[str]:
+    """Yield names that a file imports from the package, as `module.name`."""
+    for node in nodes_of(ast.parse(path.read_text()), with_types):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.startswith("archgym"))
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("archgym"):
@@ -66,33 +79,62 @@ def imports(path: Path) -> Iterator[str]:
                 yield f"{node.module}.{alias.name}"
 
 
-def test_imports_go_one_way() -> None:
+def test_imports_point_down() -> None:
     wrong = []
     for path in sorted(PACKAGE.rglob("*.py")):
-        relative = path.relative_to(PACKAGE)
-        part = relative.parts[0] if relative.parts[0] in ALLOWED else CORE
+        part = part_of(path)
+        if part in ENTRIES:
+            continue
         for module in imports(path):
-            target = part_of(module)
-            is_known = (str(relative), target) in EXCEPTIONS
-            if target != part and target not in ALLOWED[part] and not is_known:
-                wrong.append(f"{relative} imports {module}")
+            target = module.split(".")[1]
+            if target != part and RANK.get(target, -1) >= RANK[part]:
+                wrong.append(f"{path.relative_to(PACKAGE)} imports {module}")
 
     assert wrong == []
 
 
-def test_every_folder_of_the_package_is_known() -> None:
+def test_modules_have_no_import_cycle() -> None:
+    paths = {module_of(path): path for path in PACKAGE.rglob("*.py")}
+    graph = {}
+    for module, path in paths.items():
+        targets = set()
+        for name in imports(path, with_types=False):
+            owner = name if name in paths else name.rpartition(".")[0]
+            # A package's `__init__` is not an edge of its own modules.
+            if owner in paths and owner != module and not module.startswith(f"{owner}."):
+                targets.add(owner)
+        graph[module] = targets
+
+    try:
+        tuple(graphlib.TopologicalSorter(graph).static_order())
+    except graphlib.CycleError as error:
+        pytest.fail(f"import cycle: {' -> '.join(error.args[1])}")
+
+
+def test_every_package_has_a_row() -> None:
     folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
 
-    assert folders <= set(ALLOWED)
+    assert folders <= set(RANK)
 
 
-def test_core_names_no_simulator_and_no_agent() -> None:
-    names = {path.parent.name for path in PACKAGE.glob("simulators/*/__init__.py")}
-    names |= {path.stem for path in PACKAGE.glob("agents/[a-z]*.py")}
+def test_few_modules_lie_at_the_top() -> None:
+    tops = {path.stem for path in PACKAGE.glob("*.py")}
 
-    for path in PACKAGE.glob("*.py"):
-        for module in imports(path):
-            assert not set(module.split(".")[1:]) & {f"simulators.{n}" for n in names}, path
+    assert tops <= ENTRIES | {"errors", "checks", "version"}
+    assert len(tops) <= MAX_TOP_MODULES
+
+
+def test_shared_packages_name_no_simulator_and_no_agent() -> None:
+    simulators = {path.parent.name for path in PACKAGE.glob("simulators/*/__init__.py")}
+    agents = {path.stem for path in PACKAGE.glob("agents/[a-z]*.py")}
+    shared = [name for names in ROWS[: ROWS.index(("studies",)) + 1] for name in names]
+
+    for name in set(shared) - {"simulators"}:
+        for path in (PACKAGE / name).rglob("*.py"):
+            for module in imports(path):
+                names = module.split(".")
+                assert not (names[1] == "simulators" and names[2] in simulators), path
+                assert not (names[1] == "agents" and names[2] in agents), path
 
 
 @pytest.mark.parametrize(

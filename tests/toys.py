@@ -11,15 +11,17 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from archgym.agent import Agent, AskTellAgent, Evaluate, Trials
 from archgym.errors import unknown_name
-from archgym.expression import P
-from archgym.metrics import MetricSpec
-from archgym.objective import Objective, Term
-from archgym.parameter import Categorical, Integer, Parameter, PowerOfTwo, Real
-from archgym.simulator import BatchResult, Simulator, Workload
-from archgym.space import Condition, Constraint, DesignSpace
-from archgym.task import Task
+from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.objective import Objective, Term
+from archgym.evaluation.simulator import BatchResult, Simulator, Workload
+from archgym.evaluation.task import Task
+from archgym.evaluation.trials import Evaluate, Trials
+from archgym.search.agent import Agent, AskTellAgent
+from archgym.spaces.design import Condition, Constraint
+from archgym.spaces.expression import P
+from archgym.spaces.parameter import Categorical, Integer, Parameter, PowerOfTwo, Real
+from archgym.spaces.space import DesignSpace
 
 Trouble = Literal["none", "raise", "die", "hang"]
 

@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING, Annotated, final
 
-from archgym.hyperparameters import Within, checked_hyperparameters
-from archgym.learning import hyperparameters as shared
-from archgym.learning.sb3 import Sb3Agent, Sb3Learner, hidden_layers
-from archgym.parameter import Ordinal, PowerOfTwo
-from archgym.space import DesignSpace
+from archgym.agents import _hyperparameters as shared
+from archgym.agents._sb3.learner import Sb3Agent, Sb3Learner, hidden_layers
+from archgym.search.hyperparameters import Within, checked_hyperparameters
+from archgym.spaces.parameter import Ordinal, PowerOfTwo
+from archgym.spaces.space import DesignSpace
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -87,7 +87,7 @@ class DqnAgent(Sb3Agent):
     def _make(self, env: "VecEnv", n_steps: int) -> "BaseAlgorithm":
         from stable_baselines3 import DQN
 
-        from archgym.learning.sb3_training import NO_END
+        from archgym.agents._sb3.training import NO_END
 
         values = self._values
         algorithm = DQN(

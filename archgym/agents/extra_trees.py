@@ -4,15 +4,15 @@ from typing import Annotated, final
 
 import numpy as np
 
-from archgym.agent import AskTellAgent, Trials
-from archgym.asked import AskedDesigns
-from archgym.coordinates import Coordinates
-from archgym.learning.normal_scores import normal_scores
-from archgym.learning.randomised_trees import RandomisedTrees
-from archgym.limits import check_whole
-from archgym.neighbourhood import step_designs
-from archgym.parameter import Integer
-from archgym.space import DesignSpace
+from archgym.agents._trees import RandomisedTrees, normal_scores
+from archgym.checks import check_whole
+from archgym.evaluation.trials import Trials
+from archgym.search.agent import AskTellAgent
+from archgym.search.seen import AskedDesigns
+from archgym.spaces.features import Coordinates
+from archgym.spaces.neighbours import step_designs
+from archgym.spaces.parameter import Integer
+from archgym.spaces.space import DesignSpace
 
 __all__ = ["ExtraTreesAgent"]
 

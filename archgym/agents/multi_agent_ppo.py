@@ -5,21 +5,22 @@ from typing import TYPE_CHECKING, Annotated, final
 
 import numpy as np
 
-from archgym.agent import Agent, Evaluate
+from archgym.agents import _hyperparameters as shared
+from archgym.agents._policy_layout import require_layout
+from archgym.agents._random_state import RandomState
+from archgym.agents._sb3.learner import remade
+from archgym.checks import check_whole
 from archgym.errors import MissingExtraError
-from archgym.hyperparameters import Within, checked_hyperparameters
-from archgym.learning import hyperparameters as shared
-from archgym.learning.policy_fit import require_layout
-from archgym.learning.random_state import RandomState
-from archgym.learning.sb3 import remade
-from archgym.limits import check_whole
-from archgym.parameter import Categorical, Ordinal
-from archgym.policy import Policy
-from archgym.space import DesignSpace
-from archgym.task import Task
+from archgym.evaluation.task import Task
+from archgym.evaluation.trials import Evaluate
+from archgym.search.agent import Agent
+from archgym.search.hyperparameters import Within, checked_hyperparameters
+from archgym.search.policy import Policy
+from archgym.spaces.parameter import Categorical, Ordinal
+from archgym.spaces.space import DesignSpace
 
 if TYPE_CHECKING:
-    from archgym.learning.rllib_team import Team
+    from archgym.agents._rllib.team import Team
 
 __all__ = ["MultiAgentPpoAgent"]
 
@@ -136,8 +137,8 @@ class MultiAgentPpoAgent(Agent):
             return
         # RLlib draws random numbers while it is imported, which is done once only.
         with RandomState(self._seed):
-            from archgym.learning.rllib import train_here
-            from archgym.learning.rllib_runners import train_with_runners
+            from archgym.agents._rllib.runners import train_with_runners
+            from archgym.agents._rllib.training import train_here
 
         self._task = task
         with RandomState(self._seed) as random_state:
@@ -151,7 +152,7 @@ class MultiAgentPpoAgent(Agent):
     def policy(self) -> Policy | None:
         if self._task is None or not self._weights:
             return None
-        from archgym.learning.rllib_policy import ACTOR, describe
+        from archgym.agents._rllib.policy import ACTOR, describe
 
         actors = {name: w for name, w in self._weights.items() if name.startswith(ACTOR)}
         return Policy(
@@ -164,7 +165,7 @@ class MultiAgentPpoAgent(Agent):
     @classmethod
     def propose(cls, policy: Policy, task: Task, n: int, seed: int) -> np.ndarray:
         agent: MultiAgentPpoAgent = remade(cls, policy, task.space)
-        from archgym.learning.rllib_policy import layout, make_designs
+        from archgym.agents._rllib.policy import layout, make_designs
 
         n = check_whole("n", n, 1)
         seed = check_whole("seed", seed, 0)
@@ -174,7 +175,7 @@ class MultiAgentPpoAgent(Agent):
             return make_designs(policy, task, team, n, seed)
 
     def _team(self, task: Task) -> "Team":
-        from archgym.learning.rllib_team import Team
+        from archgym.agents._rllib.team import Team
 
         values = self._values
         return Team.make(

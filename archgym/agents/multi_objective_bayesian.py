@@ -4,11 +4,12 @@ from typing import final
 
 import numpy as np
 
-from archgym.agent import AskTellAgent, Trials
-from archgym.asked import AskedDesigns
-from archgym.learning.optuna_model import BatchSize, Candidates, Model, OptunaModel, Startup
-from archgym.limits import check_whole
-from archgym.space import DesignSpace
+from archgym.agents._optuna import BatchSize, Candidates, Model, OptunaModel, Startup
+from archgym.checks import check_whole
+from archgym.evaluation.trials import Trials
+from archgym.search.agent import AskTellAgent
+from archgym.search.seen import AskedDesigns
+from archgym.spaces.space import DesignSpace
 
 __all__ = ["MultiObjectiveBayesianAgent"]
 

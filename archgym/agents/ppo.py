@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING, final
 
-from archgym.hyperparameters import checked_hyperparameters
-from archgym.learning import hyperparameters as shared
-from archgym.learning.sb3 import Sb3Agent, Sb3Learner, hidden_layers, ppo_arguments
-from archgym.space import DesignSpace
+from archgym.agents import _hyperparameters as shared
+from archgym.agents._sb3.learner import Sb3Agent, Sb3Learner, hidden_layers, ppo_arguments
+from archgym.search.hyperparameters import checked_hyperparameters
+from archgym.spaces.space import DesignSpace
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm

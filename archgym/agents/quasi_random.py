@@ -4,13 +4,14 @@ from typing import TYPE_CHECKING, Annotated, final
 
 import numpy as np
 
-from archgym.agent import AskTellAgent, Trials
-from archgym.asked import AskedDesigns
-from archgym.envs.choices import Choices
+from archgym.checks import check_choice, check_whole
 from archgym.errors import InvalidArgumentError
-from archgym.limits import check_choice, check_whole
-from archgym.parameter import Categorical, PowerOfTwo
-from archgym.space import DesignSpace
+from archgym.evaluation.trials import Trials
+from archgym.search.agent import AskTellAgent
+from archgym.search.seen import AskedDesigns
+from archgym.spaces.choices import Choices
+from archgym.spaces.parameter import Categorical, PowerOfTwo
+from archgym.spaces.space import DesignSpace
 
 if TYPE_CHECKING:
     from scipy.stats.qmc import QMCEngine

@@ -4,11 +4,12 @@ from typing import Annotated, final
 
 import numpy as np
 
-from archgym.agent import AskTellAgent, Trials
-from archgym.asked import AskedDesigns
-from archgym.limits import check_whole
-from archgym.parameter import PowerOfTwo
-from archgym.space import DesignSpace
+from archgym.checks import check_whole
+from archgym.evaluation.trials import Trials
+from archgym.search.agent import AskTellAgent
+from archgym.search.seen import AskedDesigns
+from archgym.spaces.parameter import PowerOfTwo
+from archgym.spaces.space import DesignSpace
 
 __all__ = ["RandomAgent"]
 

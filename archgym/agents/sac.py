@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, Annotated, final
 
 import numpy as np
 
-from archgym.hyperparameters import Within, checked_hyperparameters
-from archgym.learning import hyperparameters as shared
-from archgym.learning.sb3 import Sb3Agent, Sb3Learner, hidden_layers
-from archgym.parameter import Ordinal
-from archgym.space import DesignSpace
+from archgym.agents import _hyperparameters as shared
+from archgym.agents._sb3.learner import Sb3Agent, Sb3Learner, hidden_layers
+from archgym.search.hyperparameters import Within, checked_hyperparameters
+from archgym.spaces.parameter import Ordinal
+from archgym.spaces.space import DesignSpace
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm

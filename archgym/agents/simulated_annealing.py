@@ -6,12 +6,13 @@ from typing import Annotated, final
 
 import numpy as np
 
-from archgym.agent import AskTellAgent, Trials
-from archgym.asked import AskedDesigns
-from archgym.limits import check_number, check_whole
-from archgym.neighbourhood import step_designs
-from archgym.parameter import Integer, Ordinal, PowerOfTwo, Real
-from archgym.space import DesignSpace
+from archgym.checks import check_number, check_whole
+from archgym.evaluation.trials import Trials
+from archgym.search.agent import AskTellAgent
+from archgym.search.seen import AskedDesigns
+from archgym.spaces.neighbours import step_designs
+from archgym.spaces.parameter import Integer, Ordinal, PowerOfTwo, Real
+from archgym.spaces.space import DesignSpace
 
 __all__ = ["SimulatedAnnealingAgent"]
 

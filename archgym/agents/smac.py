@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Annotated, final
 
 import numpy as np
 
-from archgym.agent import AskTellAgent, Trials
-from archgym.asked import AskedDesigns
-from archgym.coordinates import Coordinates
+from archgym.checks import check_number, check_whole
 from archgym.errors import MissingExtraError
-from archgym.learning.importing import import_quietly
-from archgym.limits import check_number, check_whole
-from archgym.objective import INFEASIBLE_REWARD
-from archgym.parameter import Integer, Real
-from archgym.space import DesignSpace
+from archgym.evaluation.objective import INFEASIBLE_REWARD
+from archgym.evaluation.trials import Trials
+from archgym.runtime.importing import import_quietly
+from archgym.search.agent import AskTellAgent
+from archgym.search.seen import AskedDesigns
+from archgym.spaces.features import Coordinates
+from archgym.spaces.parameter import Integer, Real
+from archgym.spaces.space import DesignSpace
 
 if TYPE_CHECKING:
     from ConfigSpace import Configuration, ConfigurationSpace

@@ -2,8 +2,7 @@
 
 from typing import Any, final
 
-from archgym.agent import Agent, Evaluate
-from archgym.learning.pymoo import (
+from archgym.agents._pymoo import (
     BatchSize,
     Crossover,
     Mutation,
@@ -11,8 +10,10 @@ from archgym.learning.pymoo import (
     PymooSearch,
     Step,
 )
-from archgym.space import DesignSpace
-from archgym.task import Task
+from archgym.evaluation.task import Task
+from archgym.evaluation.trials import Evaluate
+from archgym.search.agent import Agent
+from archgym.spaces.space import DesignSpace
 
 __all__ = ["SmsEmoaAgent"]
 

@@ -4,16 +4,15 @@ from typing import Annotated, Any, Protocol, final
 
 import numpy as np
 
-from archgym.agent import AskTellAgent, Trials
+from archgym.agents._trees import BoostedTrees, RandomisedTrees, normal_scores
 from archgym.agents.genetic import GeneticAgent
-from archgym.asked import AskedDesigns
-from archgym.coordinates import Coordinates
-from archgym.learning.boosted_trees import BoostedTrees
-from archgym.learning.normal_scores import normal_scores
-from archgym.learning.randomised_trees import RandomisedTrees
-from archgym.limits import check_choice, check_number, check_whole
-from archgym.parameter import Categorical, Integer, Real
-from archgym.space import DesignSpace
+from archgym.checks import check_choice, check_number, check_whole
+from archgym.evaluation.trials import Trials
+from archgym.search.agent import AskTellAgent
+from archgym.search.seen import AskedDesigns
+from archgym.spaces.features import Coordinates
+from archgym.spaces.parameter import Categorical, Integer, Real
+from archgym.spaces.space import DesignSpace
 
 __all__ = ["SurrogateGeneticAgent"]
 

@@ -6,7 +6,7 @@ __all__ = ["main"]
 def main() -> None:
     """Runs the command in `sys.argv` and exits with its code."""
     try:
-        from archgym.cli import stopping
+        from archgym.cli.console import signals as stopping
     except KeyboardInterrupt:
         # From here on none is told with a traceback.
         raise SystemExit(130) from None

@@ -9,26 +9,26 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from archgym.cli.dataset import dataset_app
-from archgym.cli.describing import describe
-from archgym.cli.evaluating import evaluate
-from archgym.cli.explaining import explain
-from archgym.cli.listing import list_names
-from archgym.cli.mapping import map_layer
-from archgym.cli.merging import merge
-from archgym.cli.moe import moe_app
-from archgym.cli.own_options import TaskCommand
-from archgym.cli.policy import policy_app
-from archgym.cli.proxying import proxy_app
-from archgym.cli.report import report
-from archgym.cli.searching import resume, search
-from archgym.cli.showing import show
-from archgym.cli.sweeping import sweep_app
-from archgym.cli.tabulating import table_app
-from archgym.cli.tracing import trace_app
-from archgym.cli.tuning import tune
-from archgym.cli.validating import validate
-from archgym.cli.workloads import workload_app
+from archgym.cli.commands.dataset import dataset_app
+from archgym.cli.commands.describe import describe
+from archgym.cli.commands.evaluate import evaluate
+from archgym.cli.commands.explain import explain
+from archgym.cli.commands.list import list_names
+from archgym.cli.commands.map import map_layer
+from archgym.cli.commands.merge import merge
+from archgym.cli.commands.moe import moe_app
+from archgym.cli.commands.policy import policy_app
+from archgym.cli.commands.proxy import proxy_app
+from archgym.cli.commands.report import report
+from archgym.cli.commands.search import resume, search
+from archgym.cli.commands.show import show
+from archgym.cli.commands.sweep import sweep_app
+from archgym.cli.commands.table import table_app
+from archgym.cli.commands.trace import trace_app
+from archgym.cli.commands.tune import tune
+from archgym.cli.commands.validate import validate
+from archgym.cli.commands.workload import workload_app
+from archgym.cli.options.task import TaskCommand
 from archgym.errors import ArchGymError, StudyInterrupted
 from archgym.version import __version__
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from archgym.datasets.sources import DatasetSource, LogSource, MergedSource, StudySource
 from archgym.datasets.split import Split
 from archgym.datasets.writing import Written, write_dataset
-from archgym.progress import StageProgress
-from archgym.studylog import StudyLog
+from archgym.runtime.progress import StageProgress
+from archgym.studies.snapshot import StudyLog
 
 if TYPE_CHECKING:
     import pandas as pd

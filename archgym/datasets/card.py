@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from archgym.datasets.counts import Tally
 from archgym.datasets.croissant import DataFile
 from archgym.datasets.metadata import About
+from archgym.datasets.summary import Tally
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from archgym.datasets.columns import SPLIT
-from archgym.datasets.decoding import coded, decoded_indices, numbers, whole_numbers
+from archgym.checks import check_whole
+from archgym.datasets.columns import SPLIT, coded, decoded_indices, numbers, whole_numbers
 from archgym.datasets.stored import StoredDataset, open_stored
-from archgym.declaration import Declaration, WorkloadFacts
 from archgym.errors import FileFormatError, InvalidArgumentError, unknown_name
-from archgym.limits import check_whole
-from archgym.metrics import MetricSpec
-from archgym.space import DesignSpace
+from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.specification import Declaration, WorkloadFacts
+from archgym.spaces.space import DesignSpace
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -7,10 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, final
 
+from archgym.checks import check_line
 from archgym.datasets.columns import is_listed
-from archgym.declaration import Declaration
 from archgym.errors import ArchGymError, FileFormatError
-from archgym.limits import check_line
+from archgym.evaluation.specification import Declaration
 
 __all__ = ["FORMAT", "About", "Model", "model_of", "task_model", "task_workloads"]
 

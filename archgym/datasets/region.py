@@ -1,18 +1,240 @@
 """Regions of a design space that are held out, so that the rest must be extrapolated to them."""
 
-from collections.abc import Mapping
-from pathlib import Path
+import csv
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from archgym.datasets.columns import is_listed
-from archgym.datasets.condition import Beginning, Condition, parameters_of
-from archgym.datasets.decoding import numbers, whole_numbers
-from archgym.datasets.sources import RowSource
-from archgym.errors import InvalidArgumentError
-from archgym.parameter import Permutation
+from archgym.datasets.columns import Columns, is_listed
+from archgym.datasets.metadata import About
+from archgym.errors import InvalidArgumentError, InvalidDesignError, unknown_name
+from archgym.spaces.parameter import Categorical, Parameter, Permutation
 
-__all__ = ["Sums", "add_to_sums", "chosen_region", "influential"]
+if TYPE_CHECKING:
+    import pyarrow as pa
+from collections.abc import Mapping
+from pathlib import Path
+
+from archgym.datasets.columns import numbers, whole_numbers
+from archgym.datasets.sources import RowSource
+
+__all__ = [
+    "Beginning",
+    "Condition",
+    "Sums",
+    "add_to_sums",
+    "chosen_region",
+    "influential",
+    "parameters_of",
+    "parse_condition",
+]
+
+_FORM = re.compile(r"\s*(?P<name>[^<>=]+?)\s*(?P<sign><=|>=|<|>|=)\s*(?P<value>\S.*?)\s*", re.S)
+_COMPARISONS = {
+    "<=": np.less_equal,
+    ">=": np.greater_equal,
+    "<": np.less,
+    ">": np.greater,
+}
+_ELLIPSIS = "..."
+_MUST_READ = (
+    "A region must read name>=value, name<=value, name>value, name<value or name=value,value, with "
+    'double quotes around a value that holds a comma, such as name="a,b",c'
+)
+
+
+@final
+@dataclass(frozen=True)
+class Beginning:
+    """What a list begins with: an order of items, or factors."""
+
+    items: tuple[str | int, ...]
+    is_whole: bool = False
+    """Whether the list ends there."""
+
+    def __str__(self) -> str:
+        if any(
+            isinstance(item, str) and not re.fullmatch(r"[^\s\"\[\],.]+", item)
+            for item in self.items
+        ):
+            text = json.dumps(list(self.items), ensure_ascii=False)
+        else:
+            text = " ".join(map(str, self.items))
+        return text if self.is_whole else f"{text} {_ELLIPSIS}"
+
+    def fits(self, value: Sequence[Any] | None) -> bool:
+        """Whether a list begins so, and ends there if it must."""
+        if value is None or (self.is_whole and len(value) != len(self.items)):
+            return False
+        return tuple(value[: len(self.items)]) == self.items
+
+
+@final
+@dataclass(frozen=True)
+class Condition:
+    """What a parameter's value must be for a design to lie in the region."""
+
+    parameter: str
+    sign: str
+    values: tuple[str | float | Beginning, ...]
+    """One, or for ``=`` any number of them."""
+
+    def __str__(self) -> str:
+        return f"{self.parameter}{self.sign}{','.join(map(_shown, self.values))}"
+
+    def holds(self, batch: "pa.RecordBatch", columns: Columns) -> np.ndarray:
+        """Whether each row lies in the region, (n,) bool; not where it lacks the parameter."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        column = batch.column(columns.of_parameter[self.parameter])
+        if pa.types.is_list(column.type):
+            beginnings = [value for value in self.values if isinstance(value, Beginning)]
+            values = column.to_pylist()
+            return np.array([any(b.fits(v) for b in beginnings) for v in values], dtype=bool)
+        if pa.types.is_dictionary(column.type):
+            column = column.dictionary_decode()
+        if self.sign == "=":
+            wanted = pa.array(list(self.values)).cast(column.type)
+            held: np.ndarray = pc.is_in(column, wanted).to_numpy(zero_copy_only=False)
+            return held
+        return self.holds_of(column.to_numpy(zero_copy_only=False))
+
+    def holds_of(self, column: np.ndarray) -> np.ndarray:
+        """Whether each value, (n,), of a parameter without lists lies in the region, (n,) bool."""
+        if self.sign == "=":
+            return np.isin(column, np.array(self.values))
+        limit = self.values[0]
+        assert isinstance(limit, float | int)
+        with np.errstate(invalid="ignore"):
+            compared: np.ndarray = _COMPARISONS[self.sign](column.astype(np.float64), limit)
+        return compared
+
+
+def _shown(value: str | float | Beginning) -> str:
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    text = str(value)
+    if isinstance(value, float) or re.fullmatch(r'[^\s",]([^",]*[^\s",])?', text):
+        return text
+    return '"' + text.replace('"', '""') + '"'
+
+
+def parse_condition(text: str, about: About) -> Condition:
+    """Condition from text such as ``banks>=8``, ``mode=slow,"a,b"`` or ``order=K C ...``.
+
+    Raises:
+      InvalidArgumentError: It has another form, or does not fit the parameter.
+      UnknownNameError: There is no such parameter.
+    """
+    match = _FORM.fullmatch(text)
+    if match is None:
+        raise InvalidArgumentError(f"{_MUST_READ}; got {text!r}.")
+    known = parameters_of(about)
+    if match["name"] not in known:
+        raise unknown_name("parameter", match["name"], known)
+    parameters, sign = known[match["name"]], match["sign"]
+    if sign != "=" and any(isinstance(p, Categorical) or is_listed(p) for p in parameters):
+        raise InvalidArgumentError(
+            f"`{match['name']}` must be a number to be compared with {sign}; it is a "
+            f"{parameters[0].kind}. Choose another parameter, or =."
+        )
+    parts = _parts(match["value"], parameters) if sign == "=" else [match["value"]]
+    if parts is None:
+        raise InvalidArgumentError(f"{_MUST_READ}; got {text!r}.")
+    return Condition(match["name"], sign, tuple(_any_value(part, parameters) for part in parts))
+
+
+def parameters_of(about: About) -> dict[str, list[Parameter]]:
+    """Parameters by name, those of all spaces that have the name."""
+    found: dict[str, list[Parameter]] = {}
+    for declaration in about.declarations:
+        for parameter in declaration.space.parameters:
+            found.setdefault(parameter.name, []).append(parameter)
+    return found
+
+
+def _parts(text: str, parameters: Sequence[Parameter]) -> list[str] | None:
+    """Values between commas, but for those in quotes; None where a quote has no end."""
+    if any(isinstance(p, Categorical) and text in p.choices for p in parameters):
+        return [text]
+    if is_listed(parameters[0]) and text.startswith("["):
+        return [text]
+    try:
+        (parts,) = csv.reader([text], skipinitialspace=True, strict=True)
+    except (csv.Error, ValueError):
+        return None
+    return [part.strip() for part in parts]
+
+
+def _any_value(text: str, parameters: Sequence[Parameter]) -> str | float | Beginning:
+    """The value as any of the parameters has it; the error is that of the last one."""
+    for parameter in parameters[:-1]:
+        try:
+            return _value(text, parameter)
+        except InvalidArgumentError:
+            continue
+    return _value(text, parameters[-1])
+
+
+def _value(text: str, parameter: Parameter) -> str | float | Beginning:
+    if is_listed(parameter):
+        return _beginning(text, parameter)
+    if isinstance(parameter, Categorical):
+        try:
+            parameter.index(text)
+        except InvalidDesignError as error:
+            raise InvalidArgumentError(str(error)) from None
+        return text
+    try:
+        number = float(text)
+    except ValueError:
+        number = np.nan
+    if not np.isfinite(number):
+        raise InvalidArgumentError(
+            f"`{parameter.name}` must be compared with numbers; got {text!r}."
+        )
+    return number
+
+
+def _beginning(text: str, parameter: Parameter) -> Beginning:
+    body = text.removesuffix("…").removesuffix(_ELLIPSIS).strip()
+    is_whole = body == text
+    items: list[Any]
+    try:
+        items = json.loads(body) if body.startswith("[") else body.split()
+        if not isinstance(parameter, Permutation):
+            items = [int(item) for item in items]
+    except (ValueError, TypeError, RecursionError):
+        items = []
+    if is_whole:
+        try:
+            parameter.index(items)
+        except (InvalidDesignError, TypeError) as error:
+            raise InvalidArgumentError(
+                f"{error} Write them apart by spaces, and {_ELLIPSIS} after a beginning."
+            ) from None
+    elif not items or not _can_begin(items, parameter):
+        raise InvalidArgumentError(
+            f"`{parameter.name}` must begin as {parameter.allowed()} can; got {text!r}."
+        )
+    return Beginning(tuple(items), is_whole)
+
+
+def _can_begin(items: Sequence[Any], parameter: Parameter) -> bool:
+    if isinstance(parameter, Permutation):
+        return set(items) <= set(parameter.items) and len(set(items)) == len(items)
+    left = getattr(parameter, "total", 0)
+    for item in items:
+        if item < 1 or left % item:
+            return False
+        left //= item
+    return len(items) <= getattr(parameter, "parts", 0)
+
 
 # chosen: within a factor of two of what was asked for, influence counts more than size.
 _SIZE_FACTOR = 2.0

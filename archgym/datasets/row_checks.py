@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from archgym.datasets.decoding import (
+from archgym.datasets.columns import (
     coded,
     decoded_ids,
     decoded_indices,
     numbers,
     whole_numbers,
 )
-from archgym.datasets.design_ids import DesignIds
-from archgym.datasets.findings import Findings
+from archgym.datasets.ids import DesignIds
+from archgym.datasets.integrity import Findings
 from archgym.datasets.metadata import About, task_workloads
 from archgym.datasets.stored import StoredDataset
-from archgym.declaration import Declaration
 from archgym.errors import FileFormatError
+from archgym.evaluation.specification import Declaration
 
 if TYPE_CHECKING:
     import pyarrow as pa

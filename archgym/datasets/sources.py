@@ -8,19 +8,17 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from archgym.datasets.columns import Columns
-from archgym.datasets.decoding import coded, decoded_ids
-from archgym.datasets.design_ids import IdSet, fold, scope_id
+from archgym.checks import check_line
+from archgym.datasets.columns import Columns, coded, decoded_ids
+from archgym.datasets.from_studies import about_studies, study_batches
+from archgym.datasets.ids import IdSet, fold, scope_id
 from archgym.datasets.metadata import About, model_of
 from archgym.datasets.stored import StoredDataset, open_stored
-from archgym.datasets.study_metadata import about_studies
-from archgym.datasets.study_rows import study_batches
-from archgym.declaration import Declaration
 from archgym.errors import InvalidArgumentError
-from archgym.header import Header, read_header
-from archgym.limits import check_line
-from archgym.progress import StageProgress
-from archgym.studylog import StudyLog, read_study, require_distinct
+from archgym.evaluation.specification import Declaration
+from archgym.runtime.progress import StageProgress
+from archgym.studies.metadata import Header, read_header
+from archgym.studies.snapshot import StudyLog, read_study, require_distinct
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal, final, get_args
 
 import numpy as np
 
-from archgym.datasets.condition import Condition, parse_condition
-from archgym.datasets.content import evaluation_ids
-from archgym.datasets.decoding import coded, decoded_ids, numbers, whole_numbers
-from archgym.datasets.design_ids import fold, scope_id, shares
+from archgym.checks import check_choice, check_number, check_whole
+from archgym.datasets.columns import coded, decoded_ids, numbers, whole_numbers
+from archgym.datasets.ids import fold, scope_id, shares
+from archgym.datasets.integrity import evaluation_ids
 from archgym.datasets.metadata import About
-from archgym.datasets.region import chosen_region
+from archgym.datasets.region import Condition, chosen_region, parse_condition
 from archgym.datasets.sources import RowSource, row_scopes
 from archgym.errors import InvalidArgumentError, unknown_name
-from archgym.limits import check_choice, check_number, check_whole
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -7,12 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 from archgym.datasets.columns import METADATA_KEY, Columns
-from archgym.datasets.content import written_content
-from archgym.datasets.manifest import MANIFEST_NAME, file_digest, inner_digest, read_manifest
+from archgym.datasets.integrity import (
+    MANIFEST_NAME,
+    file_digest,
+    inner_digest,
+    read_manifest,
+    written_content,
+)
 from archgym.datasets.metadata import About
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError
-from archgym.parquet import ParquetFile, parquet_errors
-from archgym.storage import storage_errors
+from archgym.files.parquet import ParquetFile, parquet_errors
+from archgym.files.storage import storage_errors
 
 if TYPE_CHECKING:
     import pyarrow as pa

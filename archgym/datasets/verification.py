@@ -7,24 +7,28 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from archgym.datasets.columns import SPLIT
-from archgym.datasets.content import FileContent, written_content
-from archgym.datasets.decoding import coded, decoded_indices, numbers, whole_numbers
-from archgym.datasets.design_ids import DesignIds, IdSet
-from archgym.datasets.findings import Findings
-from archgym.datasets.manifest import MANIFEST_NAME, inner_digest, read_manifest
+from archgym.checks import check_whole
+from archgym.datasets.columns import SPLIT, coded, decoded_indices, numbers, whole_numbers
+from archgym.datasets.ids import DesignIds, IdSet
+from archgym.datasets.integrity import (
+    MANIFEST_NAME,
+    FileContent,
+    Findings,
+    inner_digest,
+    read_manifest,
+    written_content,
+)
 from archgym.datasets.metadata import About
 from archgym.datasets.row_checks import check_studies, check_task_rows, of_own_workload
 from archgym.datasets.sources import DatasetSource, row_keys
 from archgym.datasets.split import PARTS, Assignment, Split
 from archgym.datasets.stored import StoredDataset, open_stored
-from archgym.declaration import Declaration
 from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError
-from archgym.limits import check_whole
-from archgym.parquet import ParquetFile
-from archgym.progress import StageProgress
-from archgym.simulator import FEASIBLE, Simulator
-from archgym.task import Task
+from archgym.evaluation.simulator import FEASIBLE, Simulator
+from archgym.evaluation.specification import Declaration
+from archgym.evaluation.task import Task
+from archgym.files.parquet import ParquetFile
+from archgym.runtime.progress import StageProgress
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from archgym.envs.batch import DesignVectorEnv
     from archgym.envs.design import DesignEnv
-    from archgym.envs.evaluation import evaluator
+    from archgym.envs.episodes import evaluator
     from archgym.envs.minari import write_minari
     from archgym.envs.multi_agent import ParallelDesignEnv, parallel
     from archgym.envs.registration import environment_id, environment_ids, register_all

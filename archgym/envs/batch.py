@@ -8,11 +8,10 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from archgym.agent import Evaluate, Trials
-from archgym.envs.episodes import Episodes
-from archgym.envs.evaluation import reason_texts
+from archgym.envs.episodes import Episodes, reason_texts
 from archgym.errors import InvalidArgumentError
-from archgym.task import Task
+from archgym.evaluation.task import Task
+from archgym.evaluation.trials import Evaluate, Trials
 
 __all__ = ["DesignVectorEnv"]
 

@@ -7,11 +7,10 @@ from typing import Any, ClassVar, final
 import gymnasium
 import numpy as np
 
-from archgym.agent import Evaluate
-from archgym.envs.episodes import Episodes
-from archgym.envs.evaluation import design_info, info_text
+from archgym.envs.episodes import Episodes, design_info, info_text
 from archgym.errors import InvalidArgumentError
-from archgym.task import Task
+from archgym.evaluation.task import Task
+from archgym.evaluation.trials import Evaluate
 
 __all__ = ["DesignEnv", "check_render_mode"]
 

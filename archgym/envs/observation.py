@@ -5,8 +5,8 @@ from typing import Protocol, final
 import numpy as np
 from gymnasium import spaces
 
-from archgym.envs.choices import Choices
-from archgym.metrics import MetricSpec
+from archgym.evaluation.metrics import MetricSpec
+from archgym.spaces.choices import Choices
 
 __all__ = ["Observation", "ObservedTask"]
 

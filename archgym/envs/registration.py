@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
-    from archgym.agent import Evaluate
     from archgym.envs.batch import DesignVectorEnv
     from archgym.envs.design import DesignEnv
-    from archgym.task import Task
+    from archgym.evaluation.task import Task
+    from archgym.evaluation.trials import Evaluate
 
 __all__ = [
     "environment_id",
@@ -48,8 +48,8 @@ def environment_ids() -> dict[str, str]:
     """Ids of the environments of all simulators that can be imported, to the simulators' names."""
     import logging
 
-    from archgym.discovery import simulator_class, simulator_names
     from archgym.errors import ArchGymError
+    from archgym.evaluation.simulator import simulator_class, simulator_names
 
     found = {}
     for name in simulator_names():
@@ -186,7 +186,7 @@ def task_of(task: "Task | str", **choices: Any) -> "Task":
       UnknownNameError: A name does not exist.
     """
     from archgym.errors import InvalidArgumentError, unknown_name
-    from archgym.task import Task
+    from archgym.evaluation.task import Task
 
     if isinstance(task, Task):
         if choices:

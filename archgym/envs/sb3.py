@@ -7,11 +7,11 @@ from typing import Any, final
 import gymnasium
 import numpy as np
 
-from archgym.agent import Evaluate
 from archgym.envs.episodes import Episodes
 from archgym.envs.registration import task_of
 from archgym.errors import InvalidArgumentError, MissingExtraError
-from archgym.task import Task
+from archgym.evaluation.task import Task
+from archgym.evaluation.trials import Evaluate
 
 try:
     from stable_baselines3.common.monitor import Monitor

@@ -1,7 +1,7 @@
 """Proxy cost models: fitted on a dataset, used in a simulator's place, saved as data only."""
 
-from archgym.proxy.fit import TrainOptions
-from archgym.proxy.kind import model_kind, model_names
+from archgym.proxy.fitting import TrainOptions
+from archgym.proxy.model import model_kind, model_names
 from archgym.proxy.proxy import Proxy, train
 from archgym.proxy.simulator import Prediction, ProxySimulator
 

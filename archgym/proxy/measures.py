@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from archgym.metrics import MetricSpec
+from archgym.evaluation.metrics import MetricSpec
 from archgym.proxy.splits import outcome_groups
 
 __all__ = ["best_row", "errors_by_metric", "mean_measure", "measure", "top_recall"]

@@ -8,14 +8,14 @@ from typing import Any, Self, final
 
 import numpy as np
 
-from archgym.arrays import read_archive, write_archive
 from archgym.datasets.dataset import Dataset
-from archgym.declaration import Declaration, WorkloadFacts
 from archgym.errors import ArchGymError, FileFormatError
-from archgym.proxy.fit import Announce, Fitted, TrainOptions, distinct_rows, fit_part
-from archgym.proxy.kind import model_kind
+from archgym.evaluation.specification import Declaration, WorkloadFacts
+from archgym.files.archive import read_archive, write_archive
+from archgym.proxy.fitting import Announce, Fitted, TrainOptions, distinct_rows, fit_part
 from archgym.proxy.measures import errors_by_metric
-from archgym.proxy.part import Part
+from archgym.proxy.model import model_kind
+from archgym.proxy.workload_model import Part
 
 __all__ = ["Proxy", "train"]
 

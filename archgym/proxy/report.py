@@ -8,7 +8,17 @@ import numpy as np
 
 from archgym.datasets.dataset import Dataset
 from archgym.errors import ArchGymError
-from archgym.proxy.curves import (
+from archgym.evaluation.simulator import FEASIBLE, Simulator
+from archgym.proxy.features import gather_facts
+from archgym.proxy.fitting import (
+    Announce,
+    Rows,
+    TrainOptions,
+    chosen_setting,
+    distinct_rows,
+    fit_part,
+)
+from archgym.proxy.learning_curves import (
     CURVE_ROWS,
     N_SEEDS,
     SIZES,
@@ -16,12 +26,9 @@ from archgym.proxy.curves import (
     learning_curve,
     mixed_workload,
 )
-from archgym.proxy.encoding import gather_facts
-from archgym.proxy.fit import Announce, Rows, TrainOptions, chosen_setting, distinct_rows, fit_part
 from archgym.proxy.measures import errors_by_metric
-from archgym.proxy.part import Part
 from archgym.proxy.splits import folds, outcome_groups, region
-from archgym.simulator import FEASIBLE, Simulator
+from archgym.proxy.workload_model import Part
 
 __all__ = ["regret", "report"]
 

@@ -8,13 +8,13 @@ from typing import final
 
 import numpy as np
 
-from archgym.declaration import WorkloadFacts
 from archgym.errors import InvalidArgumentError, UnknownNameError
-from archgym.metrics import MetricSpec
-from archgym.proxy.conformal import LEVELS
+from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.simulator import BatchResult, Workload
+from archgym.evaluation.specification import WorkloadFacts
+from archgym.evaluation.stand_in import PROXY_OPTION, StandIn
+from archgym.proxy.intervals import LEVELS
 from archgym.proxy.proxy import Proxy
-from archgym.simulator import BatchResult, Workload
-from archgym.standin import PROXY_OPTION, StandIn
 
 __all__ = ["Prediction", "ProxySimulator"]
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from archgym.datasets.region import Sums, add_to_sums, influential
-from archgym.metrics import MetricSpec
-from archgym.parameter import Categorical
-from archgym.space import DesignSpace
+from archgym.evaluation.metrics import MetricSpec
+from archgym.spaces.parameter import Categorical
+from archgym.spaces.space import DesignSpace
 
 __all__ = ["design_groups", "folds", "held_out", "outcome_groups", "region"]
 

@@ -6,9 +6,9 @@ from typing import Any, final
 
 import numpy as np
 
-from archgym.proxy.predictor import Predictor, checked
+from archgym.proxy.model import Predictor, checked
 
-__all__ = ["GrownTree", "TreeEnsemble", "pack"]
+__all__ = ["GrownTree", "TreeEnsemble", "grow_forests", "pack"]
 
 # chosen: trees that were seen are below 50 deep; each level costs a step of every walk.
 _MAX_DEPTH = 512
@@ -181,3 +181,26 @@ def _breadth_first(tree: GrownTree) -> tuple[np.ndarray, np.ndarray]:
         levels.append(children.astype(np.int64))
         n += len(children)
     return np.concatenate(levels), np.concatenate(starts)
+
+
+def grow_forests(forests: Sequence[Any], features: np.ndarray, targets: np.ndarray) -> TreeEnsemble:
+    """Fits scikit-learn's forests on all targets together, and packs all their trees as one."""
+    narrow = np.ascontiguousarray(features, dtype=np.float32)
+    trees = []
+    for forest in forests:
+        forest.fit(narrow, targets if targets.shape[1] > 1 else targets[:, 0])
+        trees += [_grown(estimator.tree_) for estimator in forest.estimators_]
+    n_outputs = targets.shape[1]
+    scale = np.full(n_outputs, 1.0 / len(trees))
+    return pack(trees, np.zeros(n_outputs), scale, features.shape[1])
+
+
+def _grown(tree: Any) -> GrownTree:
+    return GrownTree(
+        # scikit-learn marks leaves by children of -1.
+        np.where(tree.children_left < 0, -1, tree.feature),
+        tree.threshold,
+        tree.children_left,
+        tree.children_right,
+        tree.value[:, :, 0],
+    )

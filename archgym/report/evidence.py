@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError
-from archgym.front import study_objective
-from archgym.metrics import MetricSpec
-from archgym.objective import Objective
-from archgym.pareto import front, reference_point
-from archgym.report.defaults import has_defaults
-from archgym.space import DesignSpace
-from archgym.studylog import StudyLog, read_study
-from archgym.sweep.performing import require_same_study
-from archgym.sweep.recorded import PLAN_NAME, read_recorded_plan
-from archgym.sweep.run import read_failures
+from archgym.analysis.pareto import front
+from archgym.errors import ArchGymError, InvalidArgumentError
+from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.objective import Objective, reference_point
+from archgym.search.agent import agent_class
+from archgym.spaces.space import DesignSpace
+from archgym.studies.front import study_objective
+from archgym.studies.snapshot import StudyLog, read_study
+from archgym.sweep.driver import read_failures
+from archgym.sweep.recorded_plan import PLAN_NAME, read_recorded_plan
+from archgym.sweep.study_run import require_same_study
 
 if TYPE_CHECKING:
     from archgym.tables import Exhaustive
@@ -30,10 +30,27 @@ __all__ = [
     "Evidence",
     "RunEvidence",
     "TaskEvidence",
+    "has_defaults",
     "once",
     "read_evidence",
     "without_draws",
 ]
+
+
+def has_defaults(agent: str, hyperparameters: str) -> bool:
+    """Whether hyperparameters, as JSON, are those that an agent has without any.
+
+    Of an agent that is not installed, only none at all are known to be.
+    """
+    given = json.loads(hyperparameters)
+    if not isinstance(given, dict):
+        return False
+    try:
+        known = {p.name: p.default for p in agent_class(agent).hyperparameters} if given else {}
+    except ArchGymError:
+        return False
+    return all(name in known and known[name] == value for name, value in given.items())
+
 
 MANY_DRAWS = 8
 """Settings of one agent beside its defaults that are compared in the lottery alone. Chosen: more
@@ -344,8 +361,8 @@ def _known(logs: Sequence[StudyLog], tables: Sequence[Path]) -> "dict[str, Exhau
     if not tables:
         return {}
     from archgym.errors import UnknownNameError
+    from archgym.evaluation.task import Task
     from archgym.tables import Exhaustive, TableSimulator
-    from archgym.task import Task
 
     found: dict[str, Exhaustive] = {}
     for path in tables:

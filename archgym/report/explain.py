@@ -8,10 +8,10 @@ from typing import Any, final
 import numpy as np
 
 from archgym.errors import InvalidDesignError, SimulatorError
-from archgym.objective import INFEASIBLE_REWARD, Objective
-from archgym.report.causes import Causes, causes
-from archgym.simulator import FEASIBLE
-from archgym.task import Task
+from archgym.evaluation.objective import INFEASIBLE_REWARD, Objective
+from archgym.evaluation.simulator import FEASIBLE
+from archgym.evaluation.task import Task
+from archgym.report.decomposition import Causes, causes
 
 __all__ = [
     "Change",

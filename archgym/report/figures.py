@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from archgym.random_curve import budgets_up_to, random_curve
-from archgym.report.chosen import Chosen
+from archgym.analysis.random_search import budgets_up_to, random_curve
+from archgym.report.best_design import Chosen
 from archgym.report.evidence import TaskEvidence
 from archgym.report.explain import shares
 from archgym.report.findings import THRESHOLDS, Findings, found_front

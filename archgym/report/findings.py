@@ -7,18 +7,8 @@ from typing import Any, final
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError
-from archgym.pareto import adrs, hypervolume
-from archgym.report.chosen import Chosen, choose, chosen_tables
-from archgym.report.evidence import MANY_DRAWS, Evidence, RunEvidence, TaskEvidence, undominated
-from archgym.report.health import health
-from archgym.report.importance import Importance, importance, importance_tables
-from archgym.report.improvement import random_means
-from archgym.report.lottery import Lots, lots, lottery_tables
-from archgym.report.protocol import Protocol, shared_tasks
-from archgym.report.table import Cell, Table
-from archgym.report.verdict import verdict
-from archgym.statistics import (
+from archgym.analysis.pareto import adrs, hypervolume
+from archgym.analysis.statistics import (
     igd_plus,
     improvement_p_value,
     kaplan_meier,
@@ -26,7 +16,17 @@ from archgym.statistics import (
     relative_improvement,
     scores,
 )
-from archgym.sweep.table import log_spaced
+from archgym.errors import InvalidArgumentError
+from archgym.report.best_design import Chosen, choose, chosen_tables
+from archgym.report.diagnostics import health
+from archgym.report.evidence import MANY_DRAWS, Evidence, RunEvidence, TaskEvidence, undominated
+from archgym.report.importance import Importance, importance, importance_tables
+from archgym.report.lottery import Lots, lots, lottery_tables
+from archgym.report.protocol import Protocol, shared_tasks
+from archgym.report.random_baseline import random_means
+from archgym.report.table import Cell, Table
+from archgym.report.verdict import verdict
+from archgym.sweep.results import log_spaced
 
 __all__ = ["SURE_P", "THRESHOLDS", "Findings", "find", "found_front"]
 
@@ -283,7 +283,7 @@ def _budgets(task: TaskEvidence, protocol: Protocol) -> Table:
         runs = task.of(label)
         rows.append((label, len(runs), *(_median([run.at(b) for run in runs]) for b in budgets)))
     if task.known is not None:
-        from archgym.random_curve import random_curve
+        from archgym.analysis.random_search import random_curve
 
         fitting = [b for b in budgets if b <= len(task.known.rewards)]
         curve = random_curve(task.known.rewards, fitting)

@@ -12,9 +12,9 @@ from typing import Any, final
 
 import numpy as np
 
+from archgym.analysis.statistics import Interval
 from archgym.report.evidence import TaskEvidence
 from archgym.report.table import Table
-from archgym.statistics import Interval
 
 __all__ = ["Importance", "importance", "importance_tables"]
 

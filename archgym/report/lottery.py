@@ -8,12 +8,7 @@ from typing import final
 
 import numpy as np
 
-from archgym.report.defaults import has_defaults
-from archgym.report.evidence import Evidence, RunEvidence, TaskEvidence
-from archgym.report.improvement import log_ratio, random_means
-from archgym.report.protocol import Protocol
-from archgym.report.table import Cell, Table
-from archgym.statistics import (
+from archgym.analysis.statistics import (
     Interval,
     expected_best_of,
     expected_leader,
@@ -22,6 +17,10 @@ from archgym.statistics import (
     unshared_variance,
     variance_split,
 )
+from archgym.report.evidence import Evidence, RunEvidence, TaskEvidence, has_defaults
+from archgym.report.protocol import Protocol
+from archgym.report.random_baseline import log_ratio, random_means
+from archgym.report.table import Cell, Table
 
 __all__ = ["COLUMNS", "KINDS", "Lots", "Tuned", "lots", "lottery_tables", "tuned_columns"]
 

@@ -8,7 +8,7 @@ from typing import Any, final
 
 import numpy as np
 
-from archgym.statistics import Interval, Scores, stratified_bootstrap
+from archgym.analysis.statistics import Interval, Scores, stratified_bootstrap
 
 __all__ = ["Protocol", "shared_tasks"]
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from archgym.analysis.statistics import improvement_p_value
 from archgym.report.evidence import Evidence, TaskEvidence
 from archgym.report.protocol import Protocol, shared_tasks
-from archgym.statistics import improvement_p_value
 
 __all__ = ["verdict"]
 

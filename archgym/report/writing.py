@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from archgym.errors import FileFormatError, InvalidArgumentError
+from archgym.files.storage import open_file, storage_errors, write_atomic
 from archgym.report.findings import Findings
 from archgym.report.page import page
-from archgym.storage import open_file, storage_errors, write_atomic
 
 __all__ = ["check_comparable", "plain", "read_report", "write_csv", "write_json_file", "write_page"]
 

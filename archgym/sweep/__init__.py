@@ -1,9 +1,9 @@
 """Sweeps: tasks by agents by seeds, as resumable studies in one folder, with table and figure."""
 
+from archgym.sweep.driver import SweepOutcome, SweepState, run_sweep
 from archgym.sweep.plan import AgentPlan, Run, SweepPlan, TaskPlan
 from archgym.sweep.reading import read_plan
-from archgym.sweep.recorded import read_recorded_plan
-from archgym.sweep.run import SweepOutcome, SweepState, run_sweep
+from archgym.sweep.recorded_plan import read_recorded_plan
 
 __all__ = [
     "AgentPlan",

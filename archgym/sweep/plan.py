@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, final
 from archgym.errors import unknown_name
 
 if TYPE_CHECKING:
-    from archgym.sweep.family import Draws, Grid
-    from archgym.task import Task
+    from archgym.evaluation.task import Task
+    from archgym.sweep.settings import Draws, Grid
 
 __all__ = ["LABEL", "AgentPlan", "Run", "SweepPlan", "TaskPlan"]
 
@@ -46,7 +46,7 @@ class TaskPlan:
           UnknownNameError: A name does not exist.
           InvalidArgumentError: A choice does not fit.
         """
-        from archgym.task import Task
+        from archgym.evaluation.task import Task
 
         return Task.make(
             self.simulator,
@@ -60,7 +60,7 @@ class TaskPlan:
 
     def decided(self, task: "Task") -> "TaskPlan":
         """The plan with everything that it leaves open as the task has it that was made."""
-        from archgym.standin import StandIn
+        from archgym.evaluation.stand_in import StandIn
 
         return replace(
             self,

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Literal, final
 
 from archgym.errors import ArchGymError
-from archgym.folder import STUDY_NAME
-from archgym.lease import Writer, current_writer, last_writer
-from archgym.studylog import read_state
+from archgym.files.lease import Writer, current_writer, last_writer
+from archgym.studies.folder import STUDY_NAME
+from archgym.studies.snapshot import read_state
+from archgym.sweep.driver import read_failures, standing
 from archgym.sweep.plan import Run
-from archgym.sweep.recorded import read_recorded_plan
-from archgym.sweep.run import read_failures, standing
+from archgym.sweep.recorded_plan import read_recorded_plan
 
 __all__ = ["RunStatus", "SweepStatus", "read_status"]
 

@@ -15,7 +15,7 @@ from typing import Protocol, final
 
 import numpy as np
 
-from archgym.declaration import Declaration
+from archgym.checks import check_whole
 from archgym.errors import (
     FileFormatError,
     InvalidArgumentError,
@@ -23,18 +23,18 @@ from archgym.errors import (
     StudyInterrupted,
     StudyLockedError,
 )
-from archgym.interruption import Interruption
-from archgym.lease import Lease
-from archgym.limits import check_whole
-from archgym.progress import StageProgress
-from archgym.storage import atomic_file, make_folder
+from archgym.evaluation.specification import Declaration
+from archgym.evaluation.task import Task
+from archgym.files.lease import Lease
+from archgym.files.storage import atomic_file, make_folder
+from archgym.runtime.interruption import Interruption
+from archgym.runtime.progress import StageProgress
 from archgym.tables.content import MAX_ROWS, TableContent
 from archgym.tables.file import TableFile
 from archgym.tables.optimum import OptimumSearch, tasks_of
 from archgym.tables.parts import PART_SIZE, Build, Part, read_part, write_plan
 from archgym.tables.threads import Job, Pace, SimulatingThreads
 from archgym.tables.writing import TableWriter
-from archgym.task import Task
 
 __all__ = ["TablePlan", "TableProgress", "build_table", "partial_folder"]
 

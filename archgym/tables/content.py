@@ -14,8 +14,8 @@ from typing import Any, final
 
 import numpy as np
 
-from archgym.declaration import Declaration
-from archgym.parameter import Parameter
+from archgym.evaluation.specification import Declaration
+from archgym.spaces.parameter import Parameter
 from archgym.tables.optimum import Optimum
 from archgym.version import __version__
 

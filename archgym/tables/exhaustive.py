@@ -6,15 +6,18 @@ from typing import final
 
 import numpy as np
 
+from archgym.analysis.pareto import front
+from archgym.analysis.random_search import RandomCurve, random_curve
 from archgym.errors import InvalidArgumentError
-from archgym.metrics import MetricSpec
-from archgym.pareto import front
-from archgym.random_curve import RandomCurve, random_curve
-from archgym.simulator import FEASIBLE
+from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.simulator import FEASIBLE
+from archgym.evaluation.task import Task
 from archgym.tables.simulator import TableSimulator
-from archgym.task import Task
 
-__all__ = ["Exhaustive"]
+__all__ = ["DEFAULT_BUDGETS", "Exhaustive"]
+
+DEFAULT_BUDGETS = (50, 200, 1000)
+"""Numbers of evaluations at which searches are compared with the optimum."""
 
 
 @final
@@ -79,6 +82,18 @@ class Exhaustive:
         if len(terms) != 1 or terms[0].goal not in ("minimise", "maximise"):
             return None
         return next(spec for spec in self.task.metrics if spec.name == terms[0].metric)
+
+    @property
+    def label(self) -> str:
+        """Quantity of the task's curves: the sought metric with its unit, or reward."""
+        return "reward" if self.sought is None else f"{self.sought.name} [{self.sought.unit}]"
+
+    @property
+    def optimum_value(self) -> float:
+        """Value of the optimum in the quantity of `label`."""
+        if self.sought is None:
+            return self.reward
+        return float(self.average(self.sought.name)[self.best_row])
 
     def average(self, metric: str) -> np.ndarray:
         """A metric averaged over the workloads by weight, (N,), NaN where it was not built."""

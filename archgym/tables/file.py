@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from archgym.declaration import Declaration
 from archgym.errors import ArchGymError, FileFormatError
-from archgym.parquet import ParquetFile, parquet_errors, read_metadata
-from archgym.simulator import FEASIBLE
-from archgym.storage import storage_errors
+from archgym.evaluation.simulator import FEASIBLE
+from archgym.evaluation.specification import Declaration
+from archgym.files.parquet import ParquetFile, parquet_errors, read_metadata
+from archgym.files.storage import storage_errors
 from archgym.tables.content import (
     FORMAT,
     FORMAT_VERSION,

@@ -7,11 +7,12 @@ from typing import Any, final
 
 import numpy as np
 
-from archgym.declaration import Declaration
-from archgym.objective import Objective, objective_from_json
-from archgym.pareto import front
-from archgym.simulator import FEASIBLE, Simulator
-from archgym.task import Task, WeightedWorkload
+from archgym.analysis.pareto import front
+from archgym.evaluation.objective import Objective, objective_from_json
+from archgym.evaluation.simulator import FEASIBLE, Simulator
+from archgym.evaluation.specification import Declaration
+from archgym.evaluation.task import Task
+from archgym.evaluation.task_choices import WeightedWorkload
 
 __all__ = ["FrontPoint", "Optimum", "OptimumSearch", "tasks_of"]
 

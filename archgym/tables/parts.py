@@ -14,10 +14,10 @@ from typing import final
 
 import numpy as np
 
-from archgym.declaration import Declaration
 from archgym.errors import InvalidArgumentError
-from archgym.storage import open_file, storage_errors, write_atomic
-from archgym.task import Task
+from archgym.evaluation.specification import Declaration
+from archgym.evaluation.task import Task
+from archgym.files.storage import open_file, storage_errors, write_atomic
 
 __all__ = ["PART_SIZE", "Build", "Part", "read_part", "write_plan"]
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, ClassVar, final
 import numpy as np
 
 from archgym.errors import FileFormatError
-from archgym.parameter import Parameter
-from archgym.simulator import BatchResult, Workload
-from archgym.standin import StandIn, StandInKind
+from archgym.evaluation.simulator import BatchResult, Workload
+from archgym.evaluation.stand_in import StandIn, StandInKind
+from archgym.spaces.parameter import Parameter
 from archgym.tables.file import TableFile
 from archgym.tables.optimum import Optimum
 

@@ -10,9 +10,9 @@ from typing import final
 import numpy as np
 
 from archgym.errors import ArchGymError, SimulatorError
-from archgym.external import RunningPrograms
-from archgym.simulator import FAILED, BatchResult, Workload
-from archgym.task import Task
+from archgym.evaluation.external import RunningPrograms
+from archgym.evaluation.simulator import FAILED, BatchResult, Workload
+from archgym.evaluation.task import Task
 
 __all__ = ["Job", "Pace", "SimulatingThreads"]
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from archgym.declaration import WorkloadFacts
 from archgym.errors import InvalidArgumentError
-from archgym.progress import StageProgress
-from archgym.simulator import Simulator
+from archgym.evaluation.simulator import Simulator
+from archgym.evaluation.specification import WorkloadFacts
+from archgym.evaluation.task import Task
+from archgym.runtime.progress import StageProgress
 from archgym.tables.optimum import Optimum, OptimumSearch
 from archgym.tables.simulator import TableSimulator
 from archgym.tables.writing import parameter_array
-from archgym.task import Task
 
 if TYPE_CHECKING:
     import pyarrow as pa

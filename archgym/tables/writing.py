@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from archgym.declaration import Declaration
-from archgym.parameter import Categorical, Factorisation, Parameter, Permutation
-from archgym.parquet import parameter_type, word_type
-from archgym.simulator import FEASIBLE
+from archgym.evaluation.simulator import FEASIBLE
+from archgym.evaluation.specification import Declaration
+from archgym.files.parquet import parameter_type, word_type
+from archgym.spaces.parameter import Categorical, Factorisation, Parameter, Permutation
 from archgym.tables.content import METADATA_KEY, NUMBER, TableColumns
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from typing import final
 
 import numpy as np
 
-from archgym.kernels import entry_point
+from archgym.runtime.kernels import entry_point
 from archgym.traces.memory_trace import AccessKind, MemoryTrace
 
 __all__ = ["Analysis", "analyse", "reuse_distances"]

@@ -15,7 +15,7 @@ from typing import IO, Any, final
 import numpy as np
 
 from archgym.errors import FileFormatError
-from archgym.storage import open_file, storage_errors
+from archgym.files.storage import open_file, storage_errors
 
 __all__ = ["Archive", "open_archive"]
 

@@ -7,7 +7,7 @@ from typing import final
 import numpy as np
 
 from archgym.errors import InvalidArgumentError
-from archgym.kernels import entry_point, inlined
+from archgym.runtime.kernels import entry_point, inlined
 
 __all__ = ["LINE_BYTES", "Cache", "CacheSize"]
 

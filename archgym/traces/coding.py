@@ -20,7 +20,7 @@ The bytes of a chunk of n records, one part after the other:
 
 import numpy as np
 
-from archgym.kernels import entry_point
+from archgym.runtime.kernels import entry_point
 
 __all__ = ["packed", "unpacked"]
 

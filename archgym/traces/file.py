@@ -17,7 +17,7 @@ from typing import Any, final
 import numpy as np
 
 from archgym.errors import InvalidArgumentError
-from archgym.storage import atomic_file, storage_errors
+from archgym.files.storage import atomic_file, storage_errors
 from archgym.traces.archive import Archive, open_archive
 from archgym.traces.memory_trace import ADDRESS_BITS, AccessKind, MemoryTrace
 from archgym.traces.reference import MAX_RECORDS, is_planes, printable, read_planes

@@ -7,8 +7,8 @@ from typing import final
 
 import numpy as np
 
+from archgym.checks import check_whole
 from archgym.errors import InvalidArgumentError
-from archgym.limits import check_whole
 from archgym.traces.caches import LINE_BYTES, Cache, CacheSize
 from archgym.traces.memory_trace import AccessKind, MemoryTrace
 from archgym.traces.pages import PAGE_BITS, PageAllocator

@@ -9,7 +9,7 @@ from typing import Final, final
 
 import numpy as np
 
-from archgym.kernels import entry_point
+from archgym.runtime.kernels import entry_point
 from archgym.traces.memory_trace import ADDRESS_BITS, MemoryTrace
 
 __all__ = ["LackeyParser"]

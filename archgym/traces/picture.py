@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from archgym.storage import atomic_file
+from archgym.files.storage import atomic_file
 from archgym.traces.analysis import Analysis
 
 __all__ = ["draw_analysis"]

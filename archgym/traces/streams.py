@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any, final
 
 from archgym.errors import FileFormatError
-from archgym.storage import atomic_file, open_file, storage_errors
+from archgym.files.storage import atomic_file, open_file, storage_errors
 
 __all__ = ["pieces", "require_content", "text_lines", "writer"]
 

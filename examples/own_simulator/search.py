@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import archgym as ag
-from archgym.external import Infeasible
+from archgym.evaluation.external import Infeasible
 
 PROGRAM = Path(__file__).with_name("cache_program.py")
 

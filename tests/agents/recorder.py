@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from archgym.agent import Agent, Trials, make_agent
 from archgym.errors import BudgetExhausted
-from archgym.task import Task
+from archgym.evaluation.task import Task
+from archgym.evaluation.trials import Trials
+from archgym.search.agent import Agent, make_agent
 
 
 class Recorder:

@@ -7,11 +7,12 @@ import pytest
 
 from archgym.agents.ant_colony import AntColonyAgent
 from archgym.agents.random import RandomAgent
-from archgym.conformance import proving_tasks
 from archgym.errors import InvalidArgumentError
-from archgym.expression import P
-from archgym.parameter import Categorical, Factorisation, Integer, Permutation
-from archgym.space import Condition, Constraint, DesignSpace
+from archgym.spaces.design import Condition, Constraint
+from archgym.spaces.expression import P
+from archgym.spaces.parameter import Categorical, Factorisation, Integer, Permutation
+from archgym.spaces.space import DesignSpace
+from archgym.testing import proving_tasks
 from tests.agents.recorder import search
 from tests.agents.telling import asked, trials
 from tests.toys import toy_task

@@ -10,10 +10,10 @@ import pytest
 
 from archgym.agents.bayesian import BayesianAgent
 from archgym.agents.random import RandomAgent
-from archgym.conformance import check_agent, proving_tasks
 from archgym.errors import InvalidArgumentError, MissingExtraError
-from archgym.parameter import Integer
-from archgym.space import DesignSpace
+from archgym.spaces.parameter import Integer
+from archgym.spaces.space import DesignSpace
+from archgym.testing import check_agent, proving_tasks
 from tests.agents.recorder import search
 from tests.toys import toy_task
 

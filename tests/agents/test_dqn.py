@@ -7,10 +7,10 @@ import pytest
 
 pytest.importorskip("stable_baselines3")
 
-from archgym.agent import make_agent
 from archgym.agents.dqn import DqnAgent
-from archgym.conformance import proving_tasks
 from archgym.errors import BudgetExhausted
+from archgym.search.agent import make_agent
+from archgym.testing import proving_tasks
 from tests.agents.recorder import Recorder
 
 MIXED, MAPPING, TINY = proving_tasks()

@@ -7,8 +7,8 @@ import pytest
 
 from archgym.agents.genetic import GeneticAgent
 from archgym.agents.random import RandomAgent
-from archgym.conformance import proving_tasks
 from archgym.errors import InvalidArgumentError
+from archgym.testing import proving_tasks
 from tests.agents.recorder import search
 from tests.toys import toy_task
 

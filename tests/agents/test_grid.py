@@ -8,11 +8,12 @@ import pytest
 
 from archgym.agents import grid
 from archgym.agents.grid import GridAgent
-from archgym.conformance import proving_tasks
 from archgym.errors import InvalidArgumentError
-from archgym.expression import P
-from archgym.parameter import Factorisation, Integer, Permutation
-from archgym.space import Constraint, DesignSpace
+from archgym.spaces.design import Constraint
+from archgym.spaces.expression import P
+from archgym.spaces.parameter import Factorisation, Integer, Permutation
+from archgym.spaces.space import DesignSpace
+from archgym.testing import proving_tasks
 from tests.agents.recorder import search
 from tests.agents.telling import asked
 from tests.toys import toy_task

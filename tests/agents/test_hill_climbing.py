@@ -7,10 +7,10 @@ import pytest
 
 from archgym.agents.hill_climbing import HillClimbingAgent
 from archgym.agents.random import RandomAgent
-from archgym.conformance import proving_tasks
 from archgym.errors import InvalidArgumentError
-from archgym.parameter import Integer
-from archgym.space import DesignSpace
+from archgym.spaces.parameter import Integer
+from archgym.spaces.space import DesignSpace
+from archgym.testing import proving_tasks
 from tests.agents.recorder import search
 from tests.agents.telling import asked, trials
 from tests.toys import toy_task

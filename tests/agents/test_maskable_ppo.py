@@ -6,7 +6,7 @@ pytest.importorskip("sb3_contrib")
 
 from archgym.agents.maskable_ppo import MaskablePpoAgent
 from archgym.agents.ppo import PpoAgent
-from archgym.conformance import proving_tasks
+from archgym.testing import proving_tasks
 from tests.agents.recorder import search
 
 MIXED, MAPPING, TINY = proving_tasks()

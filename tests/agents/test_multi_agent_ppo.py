@@ -11,18 +11,19 @@ pytest.importorskip("ray")
 pytest.importorskip("torch")
 pytest.importorskip("pettingzoo")
 
-from archgym.agent import Trials, make_agent
 from archgym.agents.multi_agent_ppo import MultiAgentPpoAgent
-from archgym.conformance import check_agent
-from archgym.conformance.proving import ProvingSimulator, proving_tasks
 from archgym.envs import evaluator
 from archgym.errors import BudgetExhausted, InvalidArgumentError
-from archgym.objective import INFEASIBLE_REWARD
-from archgym.parameter import Integer
-from archgym.policy import Policy
-from archgym.space import DesignSpace
-from archgym.study import Study
-from archgym.task import Task
+from archgym.evaluation.objective import INFEASIBLE_REWARD
+from archgym.evaluation.task import Task
+from archgym.evaluation.trials import Trials
+from archgym.search.agent import make_agent
+from archgym.search.policy import Policy
+from archgym.spaces.parameter import Integer
+from archgym.spaces.space import DesignSpace
+from archgym.studies.study import Study
+from archgym.testing import check_agent
+from archgym.testing.proving import ProvingSimulator, proving_tasks
 
 MIXED, MAPPING, TINY = proving_tasks()
 SMOOTH = Task.make(ProvingSimulator("mixed", has_failures=False), "near")
@@ -109,7 +110,7 @@ def test_studies_that_stop_and_go_on_are_the_same_as_those_that_do_not(tmp_path:
         for name, kind in zip(IDS, KINDS, strict=True)
     ]
     # As by another process, which has imported and drawn other things before.
-    code = "import sys; from archgym.study import Study; from archgym.conformance import *\n"
+    code = "import sys; from archgym.studies.study import Study; from archgym.testing import *\n"
     code += "task = proving_tasks()[0]\n"
     code += "for folder in sys.argv[1:]: Study.open(folder, task).run(budget=90)"
     parts = [str(part) for _, part in pairs]

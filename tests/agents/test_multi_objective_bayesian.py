@@ -8,10 +8,10 @@ import pytest
 from archgym.agents.bayesian import BayesianAgent
 from archgym.agents.multi_objective_bayesian import MultiObjectiveBayesianAgent
 from archgym.agents.random import RandomAgent
-from archgym.conformance import check_agent, proving_tasks
 from archgym.errors import InvalidArgumentError
-from archgym.space import DesignSpace
-from archgym.task import Task
+from archgym.evaluation.task import Task
+from archgym.spaces.space import DesignSpace
+from archgym.testing import check_agent, proving_tasks
 from tests.agents.recorder import search
 from tests.toys import toy_task
 

@@ -1,9 +1,9 @@
-"""Tests of NSGA-II; what it shares with SMS-EMOA is tested in tests/learning/test_pymoo.py."""
+"""Tests of NSGA-II; what it shares with SMS-EMOA is tested in tests/agents/test_pymoo.py."""
 
 import pytest
 
 from archgym.agents.nsga2 import Nsga2Agent
-from archgym.conformance import check_agent
+from archgym.testing import check_agent
 from tests.agents.recorder import search
 from tests.toys import toy_task
 

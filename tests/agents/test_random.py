@@ -5,8 +5,8 @@ import pytest
 from scipy.stats import chisquare
 
 from archgym.agents.random import RandomAgent
-from archgym.conformance import ProvingSimulator, proving_tasks
 from archgym.errors import InvalidArgumentError
+from archgym.testing import ProvingSimulator, proving_tasks
 from tests.agents.recorder import search
 from tests.toys import toy_task
 

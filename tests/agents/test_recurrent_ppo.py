@@ -4,10 +4,10 @@ import pytest
 
 pytest.importorskip("sb3_contrib")
 
-from archgym.agent import make_agent
 from archgym.agents.recurrent_ppo import RecurrentPpoAgent
-from archgym.conformance import proving_tasks
 from archgym.errors import BudgetExhausted
+from archgym.search.agent import make_agent
+from archgym.testing import proving_tasks
 from tests.agents.recorder import Recorder
 
 MIXED, MAPPING, TINY = proving_tasks()

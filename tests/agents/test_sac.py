@@ -8,15 +8,15 @@ import pytest
 
 pytest.importorskip("stable_baselines3")
 
+from archgym.agents._random_state import RandomState
+from archgym.agents._sb3.policy import make_designs
+from archgym.agents._sb3.training import make_episodes, no_results
 from archgym.agents.sac import SacAgent
-from archgym.conformance import ProvingSimulator, proving_tasks
-from archgym.envs.choices import Choices
-from archgym.learning.random_state import RandomState
-from archgym.learning.sb3_policy import make_designs
-from archgym.learning.sb3_training import make_episodes, no_results
-from archgym.parameter import Categorical, Integer
-from archgym.space import DesignSpace
-from archgym.task import Task
+from archgym.evaluation.task import Task
+from archgym.spaces.choices import Choices
+from archgym.spaces.parameter import Categorical, Integer
+from archgym.spaces.space import DesignSpace
+from archgym.testing import ProvingSimulator, proving_tasks
 from tests.agents.recorder import search
 
 MIXED, MAPPING, TINY = proving_tasks()

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from archgym.agents.smac import SmacAgent
-from archgym.conformance import proving_tasks
 from archgym.errors import InvalidArgumentError, MissingExtraError
+from archgym.testing import proving_tasks
 from tests.agents.recorder import search
 
 MIXED, MAPPING, TINY = proving_tasks()
@@ -31,7 +31,7 @@ def test_absent_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch)
 
 def test_agent_is_listed_without_importing_smac() -> None:
     code = (
-        "import sys, archgym.discovery as d; assert 'smac' in d.agent_names(); "
+        "import sys, archgym.runtime.plugins as d; assert 'smac' in d.agent_names(); "
         "d.agent_class('smac'); print({'smac', 'ConfigSpace', 'dask'} & set(sys.modules))"
     )
 

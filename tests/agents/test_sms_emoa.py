@@ -1,11 +1,11 @@
-"""Tests of SMS-EMOA; what it shares with NSGA-II is tested in tests/learning/test_pymoo.py."""
+"""Tests of SMS-EMOA; what it shares with NSGA-II is tested in tests/agents/test_pymoo.py."""
 
 import numpy as np
 import pytest
 
 from archgym.agents.nsga2 import Nsga2Agent
 from archgym.agents.sms_emoa import SmsEmoaAgent
-from archgym.conformance import check_agent
+from archgym.testing import check_agent
 from tests.agents.recorder import search
 from tests.toys import toy_task
 

@@ -8,10 +8,10 @@ import pytest
 
 from archgym.agents.random import RandomAgent
 from archgym.agents.surrogate_genetic import SurrogateGeneticAgent
-from archgym.conformance import proving_tasks
 from archgym.errors import InvalidArgumentError
-from archgym.parameter import Integer
-from archgym.space import DesignSpace
+from archgym.spaces.parameter import Integer
+from archgym.spaces.space import DesignSpace
+from archgym.testing import proving_tasks
 from tests.agents.recorder import search
 from tests.toys import toy_task
 

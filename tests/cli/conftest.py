@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from archgym import discovery
 from archgym.cli.app import run
+from archgym.runtime import plugins as discovery
 
 ENTRY_POINTS = """
 [archgym.simulators]

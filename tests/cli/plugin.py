@@ -3,7 +3,7 @@
 from typing import Any, ClassVar
 
 from archgym.errors import unknown_name
-from archgym.simulator import Simulator
+from archgym.evaluation.simulator import Simulator
 from tests.toys import SPACE, ToySimulator, Trouble
 
 DEVICES = ("small", "large")

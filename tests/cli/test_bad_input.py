@@ -167,7 +167,9 @@ def test_target_to_be_explained_is_refused_before_anything_is_evaluated(
     words: str,
 ) -> None:
     for name in ("make", "from_json"):
-        monkeypatch.setattr(f"archgym.task.Task.{name}", lambda *_, **__: pytest.fail("It was."))
+        monkeypatch.setattr(
+            f"archgym.evaluation.task.Task.{name}", lambda *_, **__: pytest.fail("It was.")
+        )
 
     ran = archgym("explain", *subject, "--target", target)
 

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from archgym.cli.curve import span, text_curve
-from archgym.cli.metric_table import judgement
-from archgym.cli.terminal import number, plain
-from archgym.metrics import MetricSpec
+from archgym.cli.console.terminal import number, plain
+from archgym.cli.views.curve import text_curve
+from archgym.cli.views.metrics import judgement
+from archgym.evaluation.metrics import MetricSpec
+from archgym.report.curves import span
 
 LATENCY = MetricSpec("latency_ns", "ns", "minimise", 0.1, "Time.")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from archgym.study import Study
+from archgym.studies.study import Study
 from tests.cli.conftest import Archgym
 from tests.toys import ToyAgent, toy_task
 
@@ -53,7 +53,7 @@ def test_objective_of_one_term_has_no_front(archgym: Archgym, study: Path) -> No
 
 def test_long_front_is_shortened(archgym: Archgym, balanced: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("archgym.cli.front._MAX_POINTS", 2)
+        patch.setattr("archgym.cli.views.front._MAX_POINTS", 2)
         ran = archgym("show", balanced)
 
     assert "more points lie between them; --json has all." in ran.out

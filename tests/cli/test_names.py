@@ -86,7 +86,7 @@ def test_describe_simulator_names_parameters_constraints_and_count(archgym: Arch
 
 
 def test_describe_simulator_as_json_gives_a_space_that_can_be_read(archgym: Archgym) -> None:
-    from archgym.space import DesignSpace
+    from archgym.spaces.space import DesignSpace
     from tests.toys import SPACE
 
     ran = archgym("describe", "plugin", "--json")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from archgym.cli import notices
-from archgym.cli.notices import StageBar
+from archgym.cli.console import progress as notices
+from archgym.cli.console.progress import StageBar
 from archgym.datasets import Split, build_dataset, merge_datasets, split_dataset, verify_dataset
 from archgym.tables import TableSimulator, build_table, verify_table
 from tests.datasets.making import mixture

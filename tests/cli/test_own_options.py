@@ -6,8 +6,7 @@ import pytest
 import typer
 
 from archgym.cli.app import app
-from archgym.cli.own_options import TaskCommand
-from archgym.cli.tasks import OptionOption
+from archgym.cli.options.task import OptionOption, TaskCommand
 from tests.cli.conftest import Archgym
 
 

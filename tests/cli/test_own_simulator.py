@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from archgym import discovery
+from archgym.runtime import plugins as discovery
 from tests.cli.conftest import Archgym
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,9 +6,9 @@ import pytest
 
 from archgym.cli.app import run
 from archgym.datasets import build_dataset
+from archgym.evaluation.task import Task
 from archgym.proxy import ProxySimulator
-from archgym.study import Study
-from archgym.task import Task
+from archgym.studies.study import Study
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:

@@ -19,7 +19,7 @@ import sys
 
 class Interrupts:
     def find_spec(self, name, path, target=None):
-        if name == "archgym.cli.stopping":
+        if name == "archgym.cli.console.signals":
             raise KeyboardInterrupt
 
 from archgym.cli import main

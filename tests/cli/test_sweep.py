@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from archgym.policy import Policy
-from archgym.study import read_study
-from archgym.sweep.tuned import TunedEntry, read_tuned, write_tuned
+from archgym.search.policy import Policy
+from archgym.studies.study import read_study
+from archgym.sweep.tuned_settings import TunedEntry, read_tuned, write_tuned
 from tests.cli.conftest import Archgym
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from archgym.cli.validating import _say_how_many_are_met, _write_table
+from archgym.cli.commands.validate import _say_how_many_are_met, _write_table
 
 
 def test_notes_stand_numbered_below_the_table(capsys: pytest.CaptureFixture[str]) -> None:

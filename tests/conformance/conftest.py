@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from archgym.discovery import simulator_class, simulator_names
+from archgym.evaluation.simulator import simulator_class, simulator_names
 from tests.conformance.quick import quickened
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from archgym.simulator import BatchResult, Simulator, Workload
+from archgym.evaluation.simulator import BatchResult, Simulator, Workload
 
 Simulate = Callable[[Simulator, np.ndarray, Workload], BatchResult]
 

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from archgym.agent import Agent, make_agent
-from archgym.conformance import check_agent, proving_tasks
-from archgym.discovery import agent_class, agent_names
 from archgym.errors import MissingExtraError
-from tests.learning.small import SMALL, TEAM
+from archgym.search.agent import Agent, agent_class, agent_names, make_agent
+from archgym.testing import check_agent, proving_tasks
+from tests.agents.small import SMALL, TEAM
 
 
 def _skip_where_extra_is_left_out(kind: type[Agent]) -> None:
@@ -48,7 +47,7 @@ def test_agent_is_named_as_its_file(name: str) -> None:
 
 def test_listing_agents_imports_nothing_heavy() -> None:
     code = (
-        "import sys, archgym.discovery as d; [d.agent_class(n) for n in d.agent_names()]; "
+        "import sys, archgym.runtime.plugins as d; [d.agent_class(n) for n in d.agent_names()]; "
         "print(sorted({'optuna', 'torch', 'ray', 'sklearn', 'pandas'} & set(sys.modules)))"
     )
 

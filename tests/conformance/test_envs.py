@@ -11,10 +11,10 @@ import pytest
 from gymnasium.utils.env_checker import check_env as check_gymnasium
 from gymnasium.vector import VectorEnv
 
-from archgym.conformance import ProvingSimulator
-from archgym.discovery import simulator_class
 from archgym.envs import DesignEnv, DesignVectorEnv, environment_ids
-from archgym.task import Task
+from archgym.evaluation.simulator import simulator_class
+from archgym.evaluation.task import Task
+from archgym.testing import ProvingSimulator
 from tests.toys import ToySimulator
 
 KINDS = [(f, a) for f in ("whole", "sequential") for a in ("multidiscrete", "box")]

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archgym.conformance import ProvingSimulator
-from archgym.discovery import simulator_class, simulator_names
 from archgym.envs import DesignEnv
-from archgym.simulator import Simulator, make_simulator
-from archgym.task import Task
+from archgym.evaluation.simulator import Simulator, make_simulator, simulator_class, simulator_names
+from archgym.evaluation.task import Task
+from archgym.testing import ProvingSimulator
 from tests.toys import ToySimulator
 
 pytest.importorskip("pettingzoo")

@@ -1,7 +1,7 @@
 import numpy as np
 
-from archgym.conformance import check_simulator
-from archgym.simulator import BatchResult, Workload
+from archgym.evaluation.simulator import BatchResult, Workload
+from archgym.testing import check_simulator
 from tests.conformance.quick import N_SIMULATED, N_TIMED, quickened
 from tests.toys import ToySimulator
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from archgym.conformance import ProvingSimulator, check_simulator
-from archgym.discovery import simulator_class, simulator_names
+from archgym.evaluation.simulator import simulator_class, simulator_names
+from archgym.testing import ProvingSimulator, check_simulator
 from tests.toys import ToySimulator
 
 VARIANTS = [

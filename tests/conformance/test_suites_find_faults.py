@@ -8,16 +8,17 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from archgym.agent import Agent, AskTellAgent, Evaluate, Trials
 from archgym.agents.random import RandomAgent
-from archgym.conformance import ProvingSimulator, check_agent, check_simulator, proving_tasks
 from archgym.errors import BudgetExhausted, ConformanceError, InvalidArgumentError
-from archgym.metrics import MetricSpec
-from archgym.objective import Objective, Term
-from archgym.parameter import Integer, Parameter
-from archgym.simulator import BatchResult, Simulator, Workload
-from archgym.space import DesignSpace
-from archgym.task import Task
+from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.objective import Objective, Term
+from archgym.evaluation.simulator import BatchResult, Simulator, Workload
+from archgym.evaluation.task import Task
+from archgym.evaluation.trials import Evaluate, Trials
+from archgym.search.agent import Agent, AskTellAgent
+from archgym.spaces.parameter import Integer, Parameter
+from archgym.spaces.space import DesignSpace
+from archgym.testing import ProvingSimulator, check_agent, check_simulator, proving_tasks
 
 
 class Plain(AskTellAgent):

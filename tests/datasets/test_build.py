@@ -11,12 +11,13 @@ import pytest
 from archgym.datasets import build_dataset, merge_datasets, read_dataset, to_frame
 from archgym.datasets.columns import METADATA_KEY
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError
-from archgym.expression import P
-from archgym.merge import merge
-from archgym.parameter import Categorical, Integer, Permutation
-from archgym.space import Constraint, DesignSpace
-from archgym.study import Study, read_study
-from archgym.task import Task
+from archgym.evaluation.task import Task
+from archgym.spaces.design import Constraint
+from archgym.spaces.expression import P
+from archgym.spaces.parameter import Categorical, Integer, Permutation
+from archgym.spaces.space import DesignSpace
+from archgym.studies.merge import merge
+from archgym.studies.study import Study, read_study
 from tests.datasets.making import mixture, search
 from tests.toys import ToySimulator, toy_task
 

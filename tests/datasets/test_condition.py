@@ -5,16 +5,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from archgym.conformance import ProvingSimulator
 from archgym.datasets import Split, build_dataset
-from archgym.datasets.condition import Condition, parse_condition
+from archgym.datasets.region import Condition, parse_condition
 from archgym.datasets.stored import open_stored
 from archgym.errors import InvalidArgumentError
-from archgym.parameter import Categorical, Integer
-from archgym.simulator import BatchResult, Simulator, Workload
-from archgym.space import DesignSpace
-from archgym.study import Study
-from archgym.task import Task
+from archgym.evaluation.simulator import BatchResult, Simulator, Workload
+from archgym.evaluation.task import Task
+from archgym.spaces.parameter import Categorical, Integer
+from archgym.spaces.space import DesignSpace
+from archgym.studies.study import Study
+from archgym.testing import ProvingSimulator
 from tests.toys import ToySimulator
 
 CHOICES = ("plain", "a,b", "a", 'say "b"', "x=1", "n<2", " padded")

@@ -5,8 +5,8 @@ import pytest
 
 from archgym.datasets import Split, build_dataset, read_dataset
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
-from archgym.study import Study, read_study
-from archgym.task import Task
+from archgym.evaluation.task import Task
+from archgym.studies.study import Study, read_study
 from tests.datasets.making import mixture, search
 from tests.datasets.test_build import OtherSpace
 from tests.toys import ToySimulator, toy_task

@@ -17,7 +17,7 @@ import pytest
 
 from archgym.datasets import Split, read_dataset, summarise_dataset, verify_dataset
 from archgym.datasets.columns import METADATA_KEY
-from archgym.datasets.manifest import write_manifest
+from archgym.datasets.integrity import write_manifest
 from archgym.errors import ArchGymError, FileFormatError
 from tests.datasets.making import mixture
 
@@ -252,7 +252,7 @@ def test_bombs_are_refused_before_they_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The limit is lowered, as a file that is worth half a gigabyte takes long to make.
-    monkeypatch.setattr("archgym.parquet.file._MAX_GROUP_BYTES", 10_000_000)
+    monkeypatch.setattr("archgym.files.parquet.file._MAX_GROUP_BYTES", 10_000_000)
     schema = pa.schema([("x", pa.int64())], metadata={METADATA_KEY: b"{}"})
     nothing = pa.nulls(3_000_000, pa.int64())
     pq.write_table(pa.table([nothing], schema), tmp_path / "rows.parquet", row_group_size=3_000_000)

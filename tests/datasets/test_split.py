@@ -8,7 +8,7 @@ import pytest
 
 from archgym.datasets import Split, build_dataset, merge_datasets, read_dataset, split_dataset
 from archgym.errors import InvalidArgumentError, UnknownNameError
-from archgym.study import Study
+from archgym.studies.study import Study
 from tests.datasets.making import mixture, search
 from tests.toys import CountingAgent, ToyAgent, toy_task
 

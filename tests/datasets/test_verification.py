@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from archgym.datasets import Split, build_dataset, verify_dataset
-from archgym.datasets.manifest import write_manifest
+from archgym.datasets.integrity import write_manifest
 from archgym.errors import FileFormatError, StorageError
-from archgym.header import _checksum
-from archgym.study import Study
+from archgym.studies.metadata import _checksum
+from archgym.studies.study import Study
 from tests.datasets.making import mixture, search
 from tests.toys import ToySimulator, toy_task
 

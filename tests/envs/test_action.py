@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from archgym.envs.action import binned, require_shape, require_whole
+from archgym.envs.formulation import binned, require_shape, require_whole
 from archgym.errors import InvalidArgumentError
 
 

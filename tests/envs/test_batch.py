@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from archgym.conformance import ProvingSimulator
 from archgym.envs import DesignEnv, DesignVectorEnv
 from archgym.errors import InvalidArgumentError, StudyLockedError
-from archgym.study import read_study
-from archgym.task import Task
+from archgym.evaluation.task import Task
+from archgym.studies.study import read_study
+from archgym.testing import ProvingSimulator
 from tests.toys import toy_task
 
 KINDS = [(f, a) for f in ("whole", "sequential") for a in ("multidiscrete", "box")]

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from archgym.agent import Trials
-from archgym.conformance import ProvingSimulator
 from archgym.envs import DesignEnv
-from archgym.envs.choices import Choices
 from archgym.envs.formulation import WholeDesign
 from archgym.errors import ArchGymError, BudgetExhausted, InvalidArgumentError, UnknownNameError
-from archgym.space import DesignSpace
-from archgym.study import read_study
-from archgym.task import Task
+from archgym.evaluation.task import Task
+from archgym.evaluation.trials import Trials
+from archgym.spaces.choices import Choices
+from archgym.spaces.space import DesignSpace
+from archgym.studies.study import read_study
+from archgym.testing import ProvingSimulator
 from tests.toys import SPACE, TROUBLED_DEPTH, toy_task
 
 # mode, banks, depth, gain, boost

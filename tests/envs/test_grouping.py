@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from archgym.conformance import ProvingSimulator
-from archgym.envs.grouping import agents_of
+from archgym.envs.multi_agent import agents_of
 from archgym.errors import InvalidArgumentError
-from archgym.parameter import Categorical
-from archgym.simulator import Simulator
-from archgym.space import DesignSpace
-from archgym.task import Task
+from archgym.evaluation.simulator import Simulator
+from archgym.evaluation.task import Task
+from archgym.spaces.parameter import Categorical
+from archgym.spaces.space import DesignSpace
+from archgym.testing import ProvingSimulator
 from tests.toys import toy_task
 
 

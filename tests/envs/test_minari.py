@@ -7,11 +7,11 @@ import pytest
 from archgym.datasets import Split, build_dataset
 from archgym.datasets.stored import open_stored
 from archgym.envs import DesignEnv, write_minari
-from archgym.envs.recorded import RecordedTask
+from archgym.envs.minari import RecordedTask
 from archgym.errors import FileFormatError, InvalidArgumentError
+from archgym.evaluation.task import Task
 from archgym.proxy import TrainOptions, train
-from archgym.study import Study
-from archgym.task import Task
+from archgym.studies.study import Study
 from tests.datasets.making import mixture, search
 from tests.proxy.toydata import toy_dataset
 from tests.toys import ToySimulator, toy_task

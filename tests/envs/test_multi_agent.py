@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from archgym.agent import Evaluate, Trials
-from archgym.conformance import ProvingSimulator
 from archgym.errors import (
     ArchGymError,
     BudgetExhausted,
@@ -19,8 +17,10 @@ from archgym.errors import (
     MissingExtraError,
     UnknownNameError,
 )
-from archgym.study import Study, read_study
-from archgym.task import Task
+from archgym.evaluation.task import Task
+from archgym.evaluation.trials import Evaluate, Trials
+from archgym.studies.study import Study, read_study
+from archgym.testing import ProvingSimulator
 from tests.toys import toy_task
 
 pytest.importorskip("pettingzoo")

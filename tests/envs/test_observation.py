@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from archgym.envs.choices import Choices
 from archgym.envs.observation import Observation
+from archgym.spaces.choices import Choices
 from tests.toys import toy_task
 
 TASK = toy_task()

@@ -8,8 +8,8 @@ import gymnasium
 import pytest
 
 from archgym import envs
-from archgym.discovery import simulator_class, simulator_names
 from archgym.envs import environment_id, environment_ids, register_all
+from archgym.evaluation.simulator import simulator_class, simulator_names
 
 ALL = "assert [i for i in gymnasium.registry if i.startswith('archgym/')]; "
 

@@ -21,8 +21,8 @@ def test_agent_is_found_conforms_and_searches(tmp_path: Path) -> None:
 import sys
 sys.path[:0] = [{str(tmp_path)!r}, {str(EXAMPLE)!r}, {str(ROOT)!r}]
 import archgym as ag
-from archgym.conformance import ProvingSimulator, check_agent
-from archgym.discovery import agent_class
+from archgym.testing import ProvingSimulator, check_agent
+from archgym.runtime.plugins import agent_class
 check_agent(agent_class("coordinates"), n_designs=40)
 task = ag.Task.make(ProvingSimulator("mixed", has_failures=False))
 study = ag.Study.create({str(tmp_path / "study")!r}, task, agent="coordinates", seed=1, budget=100)

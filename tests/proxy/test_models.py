@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archgym.proxy.kind import model_kind
+from archgym.proxy.model import model_kind
 
 RNG = np.random.default_rng(0)
 FEATURES = RNG.integers(0, 8, (160, 4)) / 7.0

@@ -5,7 +5,7 @@ import pytest
 
 from archgym.errors import InvalidArgumentError, UnknownNameError
 from archgym.proxy import Proxy, TrainOptions, model_kind, model_names, train
-from archgym.proxy.part import Part
+from archgym.proxy.workload_model import Part
 from tests.proxy.toydata import toy_dataset
 
 QUICK = {"n_trees": 3, "n_randomised": 2, "min_samples_leaf": 1}

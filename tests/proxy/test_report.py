@@ -4,16 +4,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from archgym.metrics import MetricSpec
+from archgym.evaluation.metrics import MetricSpec
 from archgym.proxy import TrainOptions
-from archgym.proxy import curves as curves_module
+from archgym.proxy import learning_curves as curves_module
 from archgym.proxy import report as report_module
-from archgym.proxy.conformal import conformal_quantile
+from archgym.proxy.features import Scaling, alike
+from archgym.proxy.intervals import conformal_quantile
 from archgym.proxy.measures import errors_by_metric, measure, top_recall
 from archgym.proxy.report import report
-from archgym.proxy.scaling import Scaling, alike
+from archgym.proxy.report_text import draw_curves, markdown
 from archgym.proxy.splits import folds, held_out, outcome_groups, region
-from archgym.proxy.writing import draw_curves, markdown
 from tests.proxy.toydata import toy_dataset
 from tests.toys import SPACE, ToySimulator
 

@@ -4,14 +4,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from archgym.conformance import check_simulator
 from archgym.envs import DesignEnv
 from archgym.errors import InvalidArgumentError, InvalidDesignError, UnknownNameError
+from archgym.evaluation.simulator import Workload
+from archgym.evaluation.task import Task
 from archgym.proxy import ProxySimulator, TrainOptions, train
-from archgym.proxy.search import picked, search_on_proxy
-from archgym.simulator import Workload
-from archgym.study import Study
-from archgym.task import Task
+from archgym.proxy.verified_search import picked, search_on_proxy
+from archgym.studies.study import Study
+from archgym.testing import check_simulator
 from tests.proxy.toydata import toy_dataset
 from tests.toys import ToyAgent, ToySimulator
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from archgym.datasets.dataset import Dataset
-from archgym.declaration import Declaration, WorkloadFacts
+from archgym.evaluation.specification import Declaration, WorkloadFacts
 from tests.toys import ToySimulator
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archgym.metrics import MetricSpec
-from archgym.objective import Objective, Term, parse_target
-from archgym.report.causes import causes
+from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.objective import Objective, Term, parse_target
+from archgym.evaluation.task import Task
+from archgym.report.decomposition import causes
 from archgym.report.explain import Relief, explain, reward_room, route, shares, tradeoffs
-from archgym.task import Task
 from tests.cli.conftest import Archgym, archgym
 from tests.toys import toy_task
 

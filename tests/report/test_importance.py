@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from archgym.parameter import Integer
 from archgym.report import TaskEvidence, read_evidence
 from archgym.report.importance import Importance, importance, importance_tables
-from archgym.space import DesignSpace
+from archgym.spaces.parameter import Integer
+from archgym.spaces.space import DesignSpace
 
 
 @pytest.fixture

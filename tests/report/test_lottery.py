@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from archgym.analysis.statistics import expected_leader, leading_chances
 from archgym.report import find, read_evidence
 from archgym.report.evidence import Evidence, without_draws
 from archgym.report.lottery import COLUMNS, Lots, leaders, lots, lottery_tables, tuned_columns
 from archgym.report.protocol import Protocol
-from archgym.statistics import expected_leader, leading_chances
 
 
 def test_draws_seeds_and_their_shares_are_counted(swept: Path) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError
+from archgym.evaluation.task import Task
 from archgym.report import find, page, read_evidence
 from archgym.report.evidence import once
 from archgym.report.explorer import explorer
@@ -26,9 +27,8 @@ from archgym.report.writing import (
     write_json_file,
     write_page,
 )
-from archgym.studylog import read_study
+from archgym.studies.snapshot import read_study
 from archgym.tables import build_table
-from archgym.task import Task
 
 
 @pytest.fixture

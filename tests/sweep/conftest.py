@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from archgym import discovery
-from archgym.study import Study
+from archgym.runtime import plugins as discovery
+from archgym.studies.study import Study
 from archgym.sweep.plan import SweepPlan
 from archgym.sweep.reading import read_plan
-from archgym.sweep.recorded import write_recorded_plan
+from archgym.sweep.recorded_plan import write_recorded_plan
 from tests.cli.conftest import write_plugin
 
 PLAN = """\

@@ -7,10 +7,11 @@ from typing import ClassVar, final
 
 import numpy as np
 
-from archgym.agent import AskTellAgent, Trials
 from archgym.errors import InvalidArgumentError
-from archgym.parameter import Categorical, Integer, Parameter, Real
-from archgym.space import DesignSpace
+from archgym.evaluation.trials import Trials
+from archgym.search.agent import AskTellAgent
+from archgym.spaces.parameter import Categorical, Integer, Parameter, Real
+from archgym.spaces.space import DesignSpace
 
 
 @final

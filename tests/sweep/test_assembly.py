@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError
-from archgym.sweep.assembly import assembled_document
-from archgym.sweep.reading import read_plan
+from archgym.sweep.reading import assembled_document, read_plan
 from tests.sweep.conftest import WritePlan
 
 

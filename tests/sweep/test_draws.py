@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from archgym.discovery import agent_class
-from archgym.sweep.draws import draw_hyperparameters
+from archgym.search.agent import agent_class
+from archgym.sweep.settings import draw_hyperparameters
 from tests.sweep.plugin import TroubledAgent
 
 

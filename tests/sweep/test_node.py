@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from archgym.sweep import node
-from archgym.sweep.node import Origin, work
+from archgym.sweep import cluster as node
+from archgym.sweep.cluster import Origin, work
 from archgym.sweep.plan import SweepPlan
 from archgym.sweep.reading import read_plan
-from archgym.sweep.recorded import write_recorded_plan
+from archgym.sweep.recorded_plan import write_recorded_plan
 from archgym.sweep.status import read_status
 from tests.sweep.conftest import WritePlan
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from archgym.errors import FileFormatError
-from archgym.lease import Lease
+from archgym.files.lease import Lease
 from archgym.sweep.plan import SweepPlan
 from archgym.sweep.status import RunStatus, read_status
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from archgym.conformance import check_simulator
+from archgym.analysis.pareto import front
 from archgym.errors import (
     ArchGymError,
     InvalidArgumentError,
@@ -20,10 +20,10 @@ from archgym.errors import (
     StorageError,
     StudyInterrupted,
 )
-from archgym.parameter import Integer
-from archgym.pareto import front
-from archgym.simulator import BatchResult, Workload
-from archgym.space import DesignSpace
+from archgym.evaluation.simulator import BatchResult, Workload
+from archgym.evaluation.task import Task
+from archgym.spaces.parameter import Integer
+from archgym.spaces.space import DesignSpace
 from archgym.tables import (
     TablePlan,
     TableSimulator,
@@ -32,7 +32,7 @@ from archgym.tables import (
     verify_table,
 )
 from archgym.tables.threads import Pace
-from archgym.task import Task
+from archgym.testing import check_simulator
 from tests.tables.making import N_DESIGNS, with_metadata
 from tests.toys import SPACE, ToySimulator, toy_task
 

@@ -1,1 +1,1 @@
-"""Kinds of models, one file each; `archgym.proxy.kind` finds them here."""
+"""Kinds of models, one file each; `archgym.proxy.model` finds them here."""

@@ -5,8 +5,7 @@ from typing import ClassVar, final
 
 import numpy as np
 
-from archgym.proxy.kind import ModelKind, Setting
-from archgym.proxy.predictor import Predictor, checked
+from archgym.proxy.model import ModelKind, Predictor, Setting, checked
 
 __all__ = ["KnnKind", "NeighbourPredictor"]
 

@@ -4,9 +4,9 @@ from typing import Any, ClassVar, final
 
 import numpy as np
 
-from archgym.proxy.importing import import_library
-from archgym.proxy.kind import ModelKind, Setting
+from archgym.proxy.model import ModelKind, Setting
 from archgym.proxy.trees import GrownTree, TreeEnsemble, pack
+from archgym.runtime.importing import import_library
 
 __all__ = ["LightgbmKind"]
 

@@ -6,9 +6,8 @@ from typing import ClassVar, final
 
 import numpy as np
 
-from archgym.proxy.importing import import_library
-from archgym.proxy.kind import ModelKind, Setting
-from archgym.proxy.predictor import Predictor, checked
+from archgym.proxy.model import ModelKind, Predictor, Setting, checked
+from archgym.runtime.importing import import_library
 
 __all__ = ["MlpKind", "NetworkPredictor"]
 

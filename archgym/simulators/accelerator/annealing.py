@@ -11,10 +11,10 @@ not. Three rules spare most of the work:
 
 import numpy as np
 
-from archgym.kernels import compiled, entry_point, inlined
+from archgym.runtime.kernels import compiled, entry_point, inlined
+from archgym.simulators.accelerator.buffers import Machine, Shape, Work
 from archgym.simulators.accelerator.counting import assess
 from archgym.simulators.accelerator.layout import VALID, lay_out
-from archgym.simulators.accelerator.work import Machine, Shape, Work
 
 __all__ = ["CYCLES", "EDP", "ENERGY", "anneal"]
 

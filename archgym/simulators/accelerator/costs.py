@@ -12,7 +12,7 @@ import numpy as np
 from archgym.simulators.accelerator.architecture import Architecture
 from archgym.simulators.accelerator.bounds import touched_words
 from archgym.simulators.accelerator.evaluation import ManyEvaluations, evaluate_mappings
-from archgym.simulators.accelerator.memory import mapped
+from archgym.simulators.accelerator.mapping_cache import mapped
 from archgym.simulators.accelerator.networks import Network
 from archgym.simulators.accelerator.problem import INPUTS, OUTPUTS, WEIGHTS, Problem
 

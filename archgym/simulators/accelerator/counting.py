@@ -7,11 +7,11 @@ loop that it depends on steps, which takes no walk.
 
 import numpy as np
 
-from archgym.kernels import inlined
+from archgym.runtime.kernels import inlined
+from archgym.simulators.accelerator.buffers import Machine, Shape, Work
 from archgym.simulators.accelerator.fetching import fetched_as_timeloop, fetched_ideally
 from archgym.simulators.accelerator.layout import tile_words
 from archgym.simulators.accelerator.neighbours import count_sent, find_links, may_link
-from archgym.simulators.accelerator.work import Machine, Shape, Work
 
 __all__ = ["IDEAL", "LEAST", "TIMELOOP", "assess"]
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from archgym.errors import unknown_name
 from archgym.simulators.accelerator.architecture import Architecture
+from archgym.simulators.accelerator.buffers import Work, machine, shape, work
 from archgym.simulators.accelerator.mapping import Mapping, MappingArrays
 from archgym.simulators.accelerator.problem import TENSORS, Problem
-from archgym.simulators.accelerator.work import Work, machine, shape, work
 
 __all__ = [
     "COUNT_MODES",

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from archgym.kernels import compiled, entry_point, inlined
+from archgym.runtime.kernels import compiled, entry_point, inlined
 from archgym.simulators.accelerator.annealing import cost_of, fits, keep_best, weigh
+from archgym.simulators.accelerator.buffers import Machine, Shape, Work
 from archgym.simulators.accelerator.counting import LEAST, assess
-from archgym.simulators.accelerator.work import Machine, Shape, Work
 
 __all__ = ["exhaust"]
 

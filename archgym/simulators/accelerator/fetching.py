@@ -11,8 +11,8 @@ walked loop by loop from the inside, with the last move as state: for every stat
 loops may be entered, what they cost and the state they are left in.
 """
 
-from archgym.kernels import inlined
-from archgym.simulators.accelerator.work import Shape, Work
+from archgym.runtime.kernels import inlined
+from archgym.simulators.accelerator.buffers import Shape, Work
 
 __all__ = ["common_words", "fetched_as_timeloop", "fetched_ideally", "measure_tile"]
 

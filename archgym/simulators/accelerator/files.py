@@ -4,8 +4,8 @@ from collections.abc import Mapping as MappingOf
 from pathlib import Path
 from typing import Final
 
-from archgym.document import Node, read_document
 from archgym.errors import ArchGymError, InvalidArgumentError
+from archgym.files.yaml_document import Node, read_document
 from archgym.simulators.accelerator.architecture import Architecture, Level, MacArray
 from archgym.simulators.accelerator.mapping import LevelLoops, Mapping, loops_from_text
 from archgym.simulators.accelerator.problem import TENSORS, Problem

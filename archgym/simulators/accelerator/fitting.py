@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from archgym.errors import InvalidArgumentError
-from archgym.space import DesignSpace
+from archgym.spaces.space import DesignSpace
 
 __all__ = ["fitting_space"]
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from archgym.kernels import entry_point
+from archgym.runtime.kernels import entry_point
+from archgym.simulators.accelerator.buffers import Machine, Shape, Work
 from archgym.simulators.accelerator.counting import assess
 from archgym.simulators.accelerator.layout import VALID, lay_out
-from archgym.simulators.accelerator.work import Machine, Shape, Work
 
 __all__ = ["evaluate_many"]
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from archgym.kernels import inlined
-from archgym.simulators.accelerator.work import Machine, Shape, Work
+from archgym.runtime.kernels import inlined
+from archgym.simulators.accelerator.buffers import Machine, Shape, Work
 
 __all__ = [
     "FAN_OUT",

@@ -10,10 +10,10 @@ import numpy as np
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.simulators.accelerator.architecture import Architecture, allowed_dimensions
 from archgym.simulators.accelerator.bounds import LowerBound, lower_bound
+from archgym.simulators.accelerator.buffers import machine, shape
 from archgym.simulators.accelerator.evaluation import mode_number, work_for
 from archgym.simulators.accelerator.mapping import Mapping, MappingArrays, mapping_from_arrays
 from archgym.simulators.accelerator.problem import Problem
-from archgym.simulators.accelerator.work import machine, shape
 
 __all__ = ["OBJECTIVES", "Found", "MapSpace", "anneal_mapping", "cost", "map_space"]
 

@@ -7,7 +7,6 @@ from typing import Final, final
 import numpy as np
 
 from archgym.errors import InvalidArgumentError
-from archgym.parameter import Categorical, Factorisation, Ordinal, Parameter, Permutation
 from archgym.simulators.accelerator.architecture import (
     Architecture,
     Level,
@@ -23,7 +22,8 @@ from archgym.simulators.accelerator.energy import (
 from archgym.simulators.accelerator.mapper import map_space
 from archgym.simulators.accelerator.mapping import MappingArrays
 from archgym.simulators.accelerator.problem import Problem
-from archgym.space import DesignSpace
+from archgym.spaces.parameter import Categorical, Factorisation, Ordinal, Parameter, Permutation
+from archgym.spaces.space import DesignSpace
 
 __all__ = ["MappingSpace", "gamma_space", "mapping_space", "mapping_table_space"]
 

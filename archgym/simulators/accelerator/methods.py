@@ -7,6 +7,7 @@ import numpy as np
 
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.simulators.accelerator.bounds import LowerBound, lower_bound
+from archgym.simulators.accelerator.buffers import machine, shape
 from archgym.simulators.accelerator.evaluation import evaluate_mappings, mode_number, work_for
 from archgym.simulators.accelerator.mapper import (
     Found,
@@ -17,7 +18,6 @@ from archgym.simulators.accelerator.mapper import (
     objective_number,
 )
 from archgym.simulators.accelerator.mapping import MappingArrays
-from archgym.simulators.accelerator.work import machine, shape
 
 __all__ = ["METHODS", "search_mapping"]
 

@@ -5,10 +5,10 @@ After a move, an instance may find its next tile at a neighbour, as Timeloop cou
 
 import numpy as np
 
-from archgym.kernels import compiled, inlined
+from archgym.runtime.kernels import compiled, inlined
+from archgym.simulators.accelerator.buffers import Machine, Shape, Work
 from archgym.simulators.accelerator.fetching import common_words, measure_tile
 from archgym.simulators.accelerator.layout import tile_words
-from archgym.simulators.accelerator.work import Machine, Shape, Work
 
 __all__ = ["count_sent", "find_links", "may_link"]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final, final
 
 from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError, unknown_name
+from archgym.files.storage import storage_errors
 from archgym.simulators.accelerator.problem import Problem, convolution, matrix_multiply
-from archgym.storage import storage_errors
 
 __all__ = [
     "NETWORKS",

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Final, final
 
 from archgym.errors import FileFormatError, MissingExtraError
+from archgym.files.storage import storage_errors
 from archgym.simulators.accelerator.networks import network_csv
-from archgym.storage import storage_errors
 
 __all__ = ["ImportedModel", "read_onnx"]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, final
 
 from archgym.errors import FileFormatError
+from archgym.files.storage import storage_errors
 from archgym.simulators.accelerator.architecture import Architecture, Level, MacArray
 from archgym.simulators.accelerator.mapping import LevelLoops, Loop, Mapping
 from archgym.simulators.accelerator.problem import TENSORS, Problem, convolution
-from archgym.storage import storage_errors
 
 __all__ = [
     "Recorded",

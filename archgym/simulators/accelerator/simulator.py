@@ -8,16 +8,16 @@ from typing import Any, ClassVar, Final, final
 import numpy as np
 
 from archgym.errors import InvalidArgumentError, unknown_name
-from archgym.invariants import require_kept
-from archgym.objective import Objective
-from archgym.simulator import FEASIBLE, BatchResult, Simulator, Workload
+from archgym.evaluation.objective import Objective
+from archgym.evaluation.simulator import FEASIBLE, BatchResult, Simulator, Workload, require_kept
 from archgym.simulators.accelerator.architecture import Architecture
 from archgym.simulators.accelerator.costs import ARITHMETIC, COSTS, network_without, without
 from archgym.simulators.accelerator.energy import CLOCK_MHZ
 from archgym.simulators.accelerator.evaluation import COUNT_MODES, evaluate_mappings
 from archgym.simulators.accelerator.fitting import fitting_space
-from archgym.simulators.accelerator.hardware import GROUPS, SIZES, hardware, hardware_space
+from archgym.simulators.accelerator.hardware_space import GROUPS, SIZES, hardware, hardware_space
 from archgym.simulators.accelerator.mapper import OBJECTIVES as MAPPER_OBJECTIVES
+from archgym.simulators.accelerator.mapping_cache import remembered_cost
 from archgym.simulators.accelerator.mapping_space import (
     MappingSpace,
     gamma_area_mm2,
@@ -25,17 +25,16 @@ from archgym.simulators.accelerator.mapping_space import (
     mapping_space,
     mapping_table_space,
 )
-from archgym.simulators.accelerator.memory import remembered_cost
+from archgym.simulators.accelerator.metrics import METRICS, OBJECTIVES
 from archgym.simulators.accelerator.networks import NETWORKS, Network, layer_named, load_network
-from archgym.simulators.accelerator.objectives import METRICS, OBJECTIVES
 from archgym.simulators.accelerator.presets import load_architecture
-from archgym.simulators.accelerator.published import (
+from archgym.simulators.accelerator.published_space import (
     FIXED_ORDERS,
     PUBLISHED_SIZES,
     published_hardware,
     published_space,
 )
-from archgym.space import DesignSpace
+from archgym.spaces.space import DesignSpace
 
 __all__ = ["AcceleratorSimulator"]
 

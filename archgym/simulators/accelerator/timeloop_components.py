@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, final
 
-from archgym.document import Node
 from archgym.errors import InvalidArgumentError
+from archgym.files.yaml_document import Node
 from archgym.simulators.accelerator.architecture import Level, MacArray
 from archgym.simulators.accelerator.energy import (
     ADDRESS_GENERATORS,

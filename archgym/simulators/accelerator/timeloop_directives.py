@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, final
 
-from archgym.document import Node
+from archgym.files.yaml_document import Node
 from archgym.simulators.accelerator.problem import TENSORS
 from archgym.simulators.accelerator.timeloop_nodes import Constrained, spread_name
 from archgym.simulators.accelerator.timeloop_problem import TENSOR_ALIASES

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, final
 
-from archgym.document import Node
+from archgym.files.yaml_document import Node
 from archgym.simulators.accelerator.timeloop_components import (
     Placed,
     attributes_of,

@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from archgym.document import Node
 from archgym.errors import ArchGymError
+from archgym.files.yaml_document import Node
 from archgym.simulators.accelerator.problem import TENSORS, Axis, Problem
 from archgym.simulators.accelerator.timeloop_components import items
 

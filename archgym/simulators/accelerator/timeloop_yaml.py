@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from archgym.document import Node, read_document
 from archgym.errors import ArchGymError
+from archgym.files.yaml_document import Node, read_document
 from archgym.simulators.accelerator.architecture import Architecture, Level
 from archgym.simulators.accelerator.mapping import LevelLoops, Loop, Mapping
 from archgym.simulators.accelerator.problem import TENSORS, Problem

@@ -18,7 +18,7 @@ from archgym.simulators.accelerator.evaluation import Evaluation, evaluate_mappi
 from archgym.simulators.accelerator.mapper import anneal_mapping, map_space
 from archgym.simulators.accelerator.networks import load_network
 from archgym.simulators.accelerator.problem import Problem, convolution
-from archgym.simulators.accelerator.published import FIXED_ORDERS, published_hardware
+from archgym.simulators.accelerator.published_space import FIXED_ORDERS, published_hardware
 from archgym.simulators.accelerator.reference import (
     Recorded,
     mapping_from_text,

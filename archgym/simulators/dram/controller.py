@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from archgym.kernels import compiled, inlined
+from archgym.runtime.kernels import compiled, inlined
 from archgym.simulators.dram.commands import (
     ACT,
     BANKWISE,

@@ -23,7 +23,7 @@ from archgym.simulators.dram.commands import (
 )
 
 if TYPE_CHECKING:
-    from archgym.simulators.dram.timing import Rule
+    from archgym.simulators.dram.rules import Rule
 
 __all__ = ["COSTS", "relieve_controllers", "relieve_rules", "relieve_table"]
 

@@ -7,7 +7,7 @@ commands to a whole rank, which are rare, `earliest_for_rank` looks back at all 
 
 from typing import Any
 
-from archgym.kernels import compiled, inlined
+from archgym.runtime.kernels import compiled, inlined
 from archgym.simulators.dram.commands import ACT, PRE, RD, RDA, REFB, WR, WRA
 
 __all__ = [

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.kernels import compiled, inlined
+from archgym.runtime.kernels import compiled, inlined
 from archgym.simulators.dram.commands import (
     PDEA,
     PDEP,

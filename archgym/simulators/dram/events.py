@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from archgym.kernels import compiled, inlined
+from archgym.runtime.kernels import compiled, inlined
 from archgym.simulators.dram.state import NONE
 
 __all__ = [

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import InvalidArgumentError
-from archgym.kernels import compiled, entry_point
+from archgym.runtime.kernels import compiled, entry_point
 from archgym.simulators.dram.commands import (
     ACT,
     ARBITER_SIMPLE,
@@ -28,9 +28,9 @@ from archgym.simulators.dram.commands import (
 from archgym.simulators.dram.devices import Device
 from archgym.simulators.dram.energy import close_account, currents_table, energies
 from archgym.simulators.dram.events import clear_events
+from archgym.simulators.dram.exact_kernel import run_exact
+from archgym.simulators.dram.fast_kernel import run_fast
 from archgym.simulators.dram.latency import N_BUCKETS, join_bursts, percentiles
-from archgym.simulators.dram.recurrence import run_fast
-from archgym.simulators.dram.rounds import run_exact
 from archgym.simulators.dram.state import (
     COMMAND_LOG,
     EVENTS,

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from archgym.kernels import compiled
+from archgym.runtime.kernels import compiled
 
 __all__ = ["N_BUCKETS", "join_bursts", "percentiles"]
 

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from archgym.kernels import compiled, inlined
+from archgym.runtime.kernels import compiled, inlined
 from archgym.simulators.dram.commands import (
     ALL_BANK,
     NO_COMMAND,

@@ -8,11 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from archgym.errors import InvalidArgumentError
+from archgym.files.storage import atomic_file
 from archgym.simulators.dram.bursts import Bursts, split
 from archgym.simulators.dram.characterise import characterise
 from archgym.simulators.dram.devices import Device
 from archgym.simulators.dram.trace import Trace
-from archgym.storage import atomic_file
 
 __all__ = ["picture"]
 

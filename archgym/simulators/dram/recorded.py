@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from archgym.limits import check_number
+from archgym.checks import check_number
 from archgym.simulators.dram.trace import Trace, read_trace
 
 if TYPE_CHECKING:

@@ -8,17 +8,16 @@ from typing import ClassVar, final
 import numpy as np
 
 from archgym.errors import unknown_name
-from archgym.invariants import require_kept
-from archgym.metrics import MetricSpec
-from archgym.objective import Objective
-from archgym.simulator import BatchResult, Simulator, Workload
+from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.objective import Objective
+from archgym.evaluation.simulator import BatchResult, Simulator, Workload, require_kept
 from archgym.simulators.dram.characterise import characterise
 from archgym.simulators.dram.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
 from archgym.simulators.dram.costs import COSTS, relieve_controllers
 from archgym.simulators.dram.devices import Device
 from archgym.simulators.dram.devices import device as device_named
 from archgym.simulators.dram.mapping import LAYOUTS
-from archgym.simulators.dram.objectives import ENERGY_CAUSES, metrics, objectives
+from archgym.simulators.dram.metrics import ENERGY_CAUSES, metrics, objectives
 from archgym.simulators.dram.prepared import prepared
 from archgym.simulators.dram.space import FIXED, GROUPS, SPACE_NAMES, design_space
 from archgym.simulators.dram.workloads import SHIPPED, load_trace

@@ -16,10 +16,11 @@ A parameter is inactive where the model proves that it means nothing:
 """
 
 from archgym.errors import unknown_name
-from archgym.expression import Expression, P
-from archgym.parameter import Categorical, Integer, Ordinal, Parameter, PowerOfTwo
 from archgym.simulators.dram.commands import COMMAND_MUXES, PAGE_POLICIES, POWER_DOWN_POLICIES
-from archgym.space import Condition, Constraint, DesignSpace
+from archgym.spaces.design import Condition, Constraint
+from archgym.spaces.expression import Expression, P
+from archgym.spaces.parameter import Categorical, Integer, Ordinal, Parameter, PowerOfTwo
+from archgym.spaces.space import DesignSpace
 
 __all__ = ["FIXED", "GROUPS", "SPACE_NAMES", "design_space"]
 

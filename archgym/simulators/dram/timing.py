@@ -16,7 +16,6 @@ import numpy.typing as npt
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.dram.commands import (
     ACT,
-    COMMAND_NAMES,
     N_BANK_COMMANDS,
     N_COMMANDS,
     PDEA,
@@ -36,14 +35,11 @@ from archgym.simulators.dram.commands import (
 )
 from archgym.simulators.dram.costs import relieve_rules, relieve_table
 from archgym.simulators.dram.devices import Device
+from archgym.simulators.dram.rules import COLUMNS, OPENINGS, READS, WRITES, Rule
 from archgym.simulators.dram.state import DEVICE, MAX_BANKS, MAX_GROUPS, MAX_RANKS, UNCONSTRAINED
 
-__all__ = ["Rule", "device_table", "rules"]
+__all__ = ["device_table", "rules"]
 
-READS: Final = (RD, RDA)
-WRITES: Final = (WR, WRA)
-COLUMNS: Final = (RD, RDA, WR, WRA)
-OPENINGS: Final = (ACT, REFB)
 # What `earliest.py` pushes forward after each command, by scope.
 _HOLDS: Final[dict[tuple[str, int], tuple[int, ...]]] = defaultdict(
     tuple,
@@ -65,25 +61,6 @@ _HOLDS: Final[dict[tuple[str, int], tuple[int, ...]]] = defaultdict(
         },
     },
 )
-
-
-@dataclass(frozen=True)
-class Rule:
-    """`following` may be issued `cycles` after the latest `previous` in the scope.
-
-    Attributes:
-      scope: `bank`, `group`, `rank` (the same one), or `other` (a rank but this one).
-    """
-
-    scope: str
-    previous: tuple[int, ...]
-    following: tuple[int, ...]
-    cycles: int
-
-    def __str__(self) -> str:
-        before = "/".join(COMMAND_NAMES[command] for command in self.previous)
-        after = "/".join(COMMAND_NAMES[command] for command in self.following)
-        return f"{self.scope}: {before} -> {after} {self.cycles}"
 
 
 class _Timing(Mapping[str, int]):

@@ -27,7 +27,7 @@ from typing import BinaryIO, final
 import numpy as np
 
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError
-from archgym.storage import open_file, write_atomic
+from archgym.files.storage import open_file, write_atomic
 from archgym.traces.streams import require_content
 
 __all__ = ["Trace", "read_trace", "trace_text", "write_trace"]

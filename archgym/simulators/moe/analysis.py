@@ -7,7 +7,7 @@ from typing import Final, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.limits import check_whole
+from archgym.checks import check_whole
 from archgym.simulators.moe.locality import hit_rates, segment_routing
 from archgym.simulators.moe.routing import Routing
 

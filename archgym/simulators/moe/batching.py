@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from archgym.kernels import helper
+from archgym.runtime.kernels import helper
 from archgym.simulators.moe.columns import (
     AREA_NS,
     CHUNK_TOKENS,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from archgym.kernels import compiled, inlined
+from archgym.runtime.kernels import compiled, inlined
 from archgym.simulators.moe.caches import (
     BELADY,
     CYCLE,

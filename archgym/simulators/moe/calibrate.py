@@ -8,8 +8,8 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
+from archgym.checks import check_whole
 from archgym.errors import InvalidArgumentError
-from archgym.limits import check_whole
 from archgym.simulators.moe.locality import hit_rates, segment_routing
 from archgym.simulators.moe.routing import Routing, RoutingPreset, generate
 

@@ -14,12 +14,13 @@ from typing import Final
 import numpy as np
 
 from archgym.simulators.moe.columns import COSTS
+from archgym.simulators.moe.efficiency import efficiency
 from archgym.simulators.moe.hardware import NodePreset
 from archgym.simulators.moe.models import MoeModel
+from archgym.simulators.moe.plan import Plan, plan
 from archgym.simulators.moe.requests import Requests
 from archgym.simulators.moe.routing import Routing
-from archgym.simulators.moe.serving import Plan, Serving, plan
-from archgym.simulators.moe.timing import efficiency
+from archgym.simulators.moe.serving import Serving
 
 __all__ = ["LLAMA_2_7B_PARAMETERS", "composition_plan", "composition_routing", "llama_composition"]
 

@@ -17,9 +17,10 @@ from archgym.simulators.moe.energy import ENERGY
 from archgym.simulators.moe.hardware import NodePreset
 from archgym.simulators.moe.metrics import METRICS, loaded_bytes, measure
 from archgym.simulators.moe.models import MoeModel
+from archgym.simulators.moe.plan import Plan
 from archgym.simulators.moe.requests import Requests
 from archgym.simulators.moe.running import Run
-from archgym.simulators.moe.serving import Plan, Serving
+from archgym.simulators.moe.serving import Serving
 from archgym.simulators.moe.workloads import Promise
 
 __all__ = ["costs_of", "measure_without", "own_joules", "relieved"]

@@ -14,8 +14,8 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
+from archgym.checks import check_whole
 from archgym.errors import InvalidArgumentError
-from archgym.limits import check_whole
 
 __all__ = ["Placement", "balance", "balancedness"]
 

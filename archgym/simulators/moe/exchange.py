@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from archgym.kernels import helper
+from archgym.runtime.kernels import helper
 from archgym.simulators.moe.columns import (
     COMMUNICATION_NS,
     COMPUTE_BUSY_NS,

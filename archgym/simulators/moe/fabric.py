@@ -15,8 +15,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from archgym.checks import check_choice, check_whole
 from archgym.errors import InvalidArgumentError
-from archgym.limits import check_choice, check_whole
 
 __all__ = ["PATHS", "contention"]
 

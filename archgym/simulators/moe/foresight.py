@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from archgym.kernels import helper
+from archgym.runtime.kernels import helper
 from archgym.simulators.moe.batching import token_row
 from archgym.simulators.moe.caches import (
     BELADY,

@@ -8,8 +8,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, final
 
-from archgym.document import Node, read_document
 from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.files.yaml_document import Node, read_document
 
 __all__ = ["Gpu", "Host", "Link", "NodePreset", "gpu", "gpu_names", "node", "node_names"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from archgym.kernels import entry_point, helper, pointer
+from archgym.runtime.kernels import entry_point, helper, pointer
 from archgym.simulators.moe.batching import count_area, form_batch, ingest, retire, token_row
 from archgym.simulators.moe.caches import (
     BELADY,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from archgym.kernels import helper, pointer
+from archgym.runtime.kernels import helper, pointer
 from archgym.simulators.moe.cache_kernel import begin_event, end_event
 from archgym.simulators.moe.caches import (
     CYCLE,

@@ -12,8 +12,8 @@ from typing import Final, final
 import numpy as np
 import numpy.typing as npt
 
+from archgym.checks import check_choice, check_whole
 from archgym.errors import InvalidArgumentError
-from archgym.limits import check_choice, check_whole
 from archgym.simulators.moe.routing import Routing
 
 __all__ = ["RULES", "SegmentRouting", "hit_rates", "segment_routing"]

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import numpy.typing as npt
 
-from archgym.kernels import compiled, entry_point
+from archgym.runtime.kernels import compiled, entry_point
 
 __all__ = [
     "KIND_BELADY",

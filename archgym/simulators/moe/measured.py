@@ -20,10 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import FileFormatError
+from archgym.files.storage import storage_errors
+from archgym.simulators.moe.efficiency import efficiency
 from archgym.simulators.moe.hardware import Gpu
 from archgym.simulators.moe.models import MoeModel
-from archgym.simulators.moe.timing import efficiency, experts_kernel_ns
-from archgym.storage import storage_errors
+from archgym.simulators.moe.timing import experts_kernel_ns
 
 __all__ = ["GPU_OF_SYSTEM", "measured_ratios", "read_kernels", "tokens_by_expert"]
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from archgym.kernels import helper, inlined, kept_apart
+from archgym.runtime.kernels import helper, inlined, kept_apart
 from archgym.simulators.moe.caches import (
     CacheState,
 )

@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.limits import check_choice
+from archgym.checks import check_choice
 from archgym.simulators.moe.eplb import balance
 
 __all__ = ["PLACEMENTS", "place"]

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from archgym.errors import InvalidArgumentError
+from archgym.files.storage import atomic_file
 from archgym.simulators.moe.analysis import Analysis
-from archgym.storage import atomic_file
 
 __all__ = ["picture"]
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from archgym.kernels import entry_point, helper
+from archgym.runtime.kernels import entry_point, helper
 from archgym.simulators.moe.state import (
     MAX_DEGREE,
     whole,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from archgym.kernels import helper, inlined
+from archgym.runtime.kernels import helper, inlined
 from archgym.simulators.moe.cache_kernel import _first_key, _is_worse, _set_keys, evict, insert
 from archgym.simulators.moe.caches import (
     EVENT,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from archgym.kernels import helper
+from archgym.runtime.kernels import helper
 from archgym.simulators.moe.caches import (
     EVENT,
     NEVER,

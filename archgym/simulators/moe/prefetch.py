@@ -8,14 +8,15 @@ from typing import Final, final
 import numpy as np
 
 from archgym.errors import InvalidArgumentError
+from archgym.files.storage import atomic_file
 from archgym.simulators.moe.columns import Prefetch
 from archgym.simulators.moe.hardware import Link, NodePreset, node
 from archgym.simulators.moe.models import model
+from archgym.simulators.moe.plan import plan
 from archgym.simulators.moe.requests import Requests
 from archgym.simulators.moe.routing import generate, routing_preset
 from archgym.simulators.moe.running import Run, documents, popularity, run
-from archgym.simulators.moe.serving import Serving, plan
-from archgym.storage import atomic_file
+from archgym.simulators.moe.serving import Serving
 
 __all__ = ["LINKS", "Sweep", "draw_sweep", "prefetch_sweep"]
 

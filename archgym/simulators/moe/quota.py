@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from archgym.kernels import helper
+from archgym.runtime.kernels import helper
 from archgym.simulators.moe.cache_kernel import resize
 from archgym.simulators.moe.caches import (
     CacheState,

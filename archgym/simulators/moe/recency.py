@@ -4,7 +4,7 @@ Blocks are linked by recency round a sentinel, the last place of the arrays. A s
 `State.blocks`: whether a block is inside, what was used next after it, and what last before it.
 """
 
-from archgym.kernels import helper
+from archgym.runtime.kernels import helper
 from archgym.simulators.moe.state import (
     State,
 )

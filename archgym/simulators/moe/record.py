@@ -13,10 +13,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from archgym.checks import check_whole
 from archgym.errors import FileFormatError, InvalidArgumentError, MissingExtraError
-from archgym.limits import check_whole
+from archgym.files.storage import storage_errors
 from archgym.simulators.moe.routing import Routing
-from archgym.storage import storage_errors
 
 __all__ = ["gates", "record", "record_folder"]
 

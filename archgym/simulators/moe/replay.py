@@ -6,8 +6,8 @@ from typing import Final, final
 import numpy as np
 import numpy.typing as npt
 
+from archgym.checks import check_choice, check_whole
 from archgym.errors import InvalidArgumentError, SimulatorError
-from archgym.limits import check_choice, check_whole
 from archgym.simulators.moe.caches import (
     BELADY,
     EVICTIONS,

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from archgym.kernels import compiled, entry_point
+from archgym.runtime.kernels import compiled, entry_point
 from archgym.simulators.moe.cache_kernel import (
     begin_event,
     end_event,

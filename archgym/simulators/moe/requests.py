@@ -14,9 +14,9 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
+from archgym.checks import check_choice, check_number, check_whole
 from archgym.errors import FileFormatError, InvalidArgumentError
-from archgym.limits import check_choice, check_number, check_whole
-from archgym.storage import open_file, storage_errors
+from archgym.files.storage import open_file, storage_errors
 
 __all__ = ["ARRIVALS", "Requests", "generate_requests", "read_requests"]
 

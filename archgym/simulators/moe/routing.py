@@ -13,9 +13,9 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.document import read_document
+from archgym.checks import check_number, check_whole
 from archgym.errors import InvalidArgumentError, unknown_name
-from archgym.limits import check_number, check_whole
+from archgym.files.yaml_document import read_document
 
 __all__ = [
     "Routing",

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.kernels import entry_point, inlined
+from archgym.runtime.kernels import entry_point, inlined
 
 __all__ = ["TOPIC_STEP", "draw", "normal_table"]
 

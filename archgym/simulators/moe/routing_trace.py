@@ -5,8 +5,8 @@ from typing import Final
 
 import numpy as np
 
-from archgym.arrays import read_archive, write_archive
 from archgym.errors import FileFormatError, InvalidArgumentError
+from archgym.files.archive import read_archive, write_archive
 from archgym.simulators.moe.routing import Routing
 
 __all__ = ["check_ending", "read_routing", "write_routing"]

@@ -16,9 +16,9 @@ from archgym.simulators.moe.caches import (
     tie_order,
 )
 from archgym.simulators.moe.columns import CHOICES, COUNTERS, Scope
+from archgym.simulators.moe.plan import Plan
 from archgym.simulators.moe.requests import Requests
 from archgym.simulators.moe.routing import Routing
-from archgym.simulators.moe.serving import Plan
 from archgym.simulators.moe.state import (
     ACCESSES,
     FIRST,

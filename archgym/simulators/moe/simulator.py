@@ -10,21 +10,21 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import InvalidArgumentError, SimulatorError, unknown_name
-from archgym.invariants import require_kept
-from archgym.metrics import MetricSpec
-from archgym.objective import Objective
-from archgym.simulator import BatchResult, Simulator, Workload
+from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.objective import Objective
+from archgym.evaluation.simulator import BatchResult, Simulator, Workload, require_kept
 from archgym.simulators.moe.composition import composition_plan
 from archgym.simulators.moe.costs import costs_of, measure_without, relieved
+from archgym.simulators.moe.designs import serving_of
 from archgym.simulators.moe.fabric import contention
 from archgym.simulators.moe.hardware import NodePreset, node
-from archgym.simulators.moe.knobs import serving_of
 from archgym.simulators.moe.measured import measured_ratios
 from archgym.simulators.moe.metrics import METRICS, OBJECTIVES, measure
 from archgym.simulators.moe.models import MoeModel, model
 from archgym.simulators.moe.parallel import place
+from archgym.simulators.moe.plan import MODEL_REASONS, Plan, plan
 from archgym.simulators.moe.running import Run, run
-from archgym.simulators.moe.serving import MODEL_REASONS, Plan, Serving, plan
+from archgym.simulators.moe.serving import Serving
 from archgym.simulators.moe.space import GROUPS, HARDWARE, SPACE_NAMES, design_space
 from archgym.simulators.moe.workloads import (
     Asked,

@@ -14,8 +14,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from archgym.errors import unknown_name
-from archgym.expression import Expression, P
-from archgym.parameter import Categorical, Integer, Ordinal, Parameter, PowerOfTwo
 from archgym.simulators.moe.columns import (
     Admission,
     CpuRule,
@@ -26,7 +24,10 @@ from archgym.simulators.moe.columns import (
     Scope,
     Target,
 )
-from archgym.space import Condition, Constraint, DesignSpace
+from archgym.spaces.design import Condition, Constraint
+from archgym.spaces.expression import Expression, P
+from archgym.spaces.parameter import Categorical, Integer, Ordinal, Parameter, PowerOfTwo
+from archgym.spaces.space import DesignSpace
 
 __all__ = ["GROUPS", "HARDWARE", "SPACE_NAMES", "design_space"]
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from archgym.kernels import compiled, inlined, kept_apart
+from archgym.runtime.kernels import compiled, inlined, kept_apart
 from archgym.simulators.translation.caches import block_kib, drop, hit, insert, lose_block
 from archgym.simulators.translation.state import (
     ALWAYS,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from archgym.kernels import compiled, inlined, kept_apart
+from archgym.runtime.kernels import compiled, inlined, kept_apart
 from archgym.simulators.translation.state import (
     CACHE_LRU,
     CACHE_TLB_SRRIP,

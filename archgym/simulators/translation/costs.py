@@ -15,7 +15,7 @@ from archgym.simulators.translation.counters import COUNTERS
 from archgym.simulators.translation.cycles import Core
 from archgym.simulators.translation.hardware import Hardware
 from archgym.simulators.translation.measures import measures
-from archgym.simulators.translation.objectives import METRICS
+from archgym.simulators.translation.metrics import METRICS
 from archgym.simulators.translation.physics import leakage_mw, memory_mw
 from archgym.simulators.translation.prepared import Prepared
 from archgym.simulators.translation.run import run

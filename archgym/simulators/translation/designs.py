@@ -8,7 +8,7 @@ import numpy as np
 from archgym.simulators.translation.hardware import Hardware
 from archgym.simulators.translation.memory import Memory
 from archgym.simulators.translation.physics import l2_cache_cycles, l2_tlb_cycles
-from archgym.space import DesignSpace
+from archgym.spaces.space import DesignSpace
 
 __all__ = ["hardware_of", "hardware_of_many", "memory_of"]
 

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from archgym.kernels import compiled, entry_point, inlined, kept_apart, pointer
+from archgym.runtime.kernels import compiled, entry_point, inlined, kept_apart, pointer
 from archgym.simulators.translation.blocks import lose, lose_all
 from archgym.simulators.translation.caches import read
 from archgym.simulators.translation.mechanisms import block_tag, evict, resolve

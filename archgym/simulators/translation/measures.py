@@ -7,11 +7,11 @@ from typing import Final
 
 import numpy as np
 
-from archgym.invariants import require_kept
+from archgym.evaluation.simulator import require_kept
 from archgym.simulators.translation.counters import COUNTERS
 from archgym.simulators.translation.cycles import Core, count_cycles
 from archgym.simulators.translation.hardware import Hardware
-from archgym.simulators.translation.objectives import METRICS
+from archgym.simulators.translation.metrics import METRICS
 from archgym.simulators.translation.physics import area_mm2, power_mw, translation_area_mm2
 
 __all__ = ["check_counters", "measures"]

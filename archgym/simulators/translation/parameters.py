@@ -6,10 +6,10 @@ follow K. Kanellopoulos et al., *Victima: drastically increasing address transla
 leveraging underutilized cache resources*, MICRO 2023, and its public artifact.
 """
 
-from archgym.expression import Expression, P
-from archgym.parameter import Categorical, Ordinal, Parameter, PowerOfTwo
 from archgym.simulators.translation.hardware import FILLS, TLB_POLICIES
-from archgym.space import Condition
+from archgym.spaces.design import Condition
+from archgym.spaces.expression import Expression, P
+from archgym.spaces.parameter import Categorical, Ordinal, Parameter, PowerOfTwo
 
 __all__ = [
     "EXECUTION",

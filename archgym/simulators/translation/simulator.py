@@ -9,10 +9,9 @@ from typing import ClassVar, Final, final
 import numpy as np
 
 from archgym.errors import unknown_name
-from archgym.invariants import require_kept
-from archgym.metrics import MetricSpec
-from archgym.objective import Objective
-from archgym.simulator import BatchResult, Simulator, Workload
+from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.objective import Objective
+from archgym.evaluation.simulator import BatchResult, Simulator, Workload, require_kept
 from archgym.simulators.translation.characterise import characterise
 from archgym.simulators.translation.costs import COSTS, counted_without, measures_without
 from archgym.simulators.translation.cycles import Core, core_named, count_cycles
@@ -20,9 +19,8 @@ from archgym.simulators.translation.designs import hardware_of_many, memory_of
 from archgym.simulators.translation.hardware import Hardware
 from archgym.simulators.translation.measures import check_counters, measures
 from archgym.simulators.translation.memory import Memory
-from archgym.simulators.translation.objectives import METRICS, OBJECTIVES
-from archgym.simulators.translation.preparation import latest_prepared
-from archgym.simulators.translation.prepared import Prepared
+from archgym.simulators.translation.metrics import METRICS, OBJECTIVES
+from archgym.simulators.translation.prepared import Prepared, latest_prepared
 from archgym.simulators.translation.run import run
 from archgym.simulators.translation.space import GROUPS, SPACE_NAMES, design_space
 from archgym.simulators.translation.workloads import DEFAULT_WORKLOAD, TraceContent, load, names

@@ -7,8 +7,6 @@ grows otherwise or not at all. `tabulated` is small enough for an exhaustive tab
 """
 
 from archgym.errors import unknown_name
-from archgym.expression import P
-from archgym.parameter import Ordinal, Parameter
 from archgym.simulators.translation.hardware import MECHANISMS
 from archgym.simulators.translation.parameters import (
     EXECUTION,
@@ -31,7 +29,10 @@ from archgym.simulators.translation.parameters import (
     mechanism,
     mechanism_knobs,
 )
-from archgym.space import Constraint, DesignSpace
+from archgym.spaces.design import Constraint
+from archgym.spaces.expression import P
+from archgym.spaces.parameter import Ordinal, Parameter
+from archgym.spaces.space import DesignSpace
 
 __all__ = ["GROUPS", "SPACE_NAMES", "design_space"]
 

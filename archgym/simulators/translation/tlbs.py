@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from archgym.kernels import compiled, inlined, kept_apart
+from archgym.runtime.kernels import compiled, inlined, kept_apart
 from archgym.simulators.translation.state import EMPTY, FIFO, LRU, MAX_RRPV, RANDOM, SRRIP
 
 __all__ = ["fill", "find", "holds", "oldest", "push", "remove", "set_of"]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from archgym.kernels import compiled, inlined, kept_apart
+from archgym.runtime.kernels import compiled, inlined, kept_apart
 from archgym.simulators.translation.blocks import (
     has_block,
     is_costly,

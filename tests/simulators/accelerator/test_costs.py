@@ -10,7 +10,7 @@ from archgym.simulators.accelerator.architecture import Architecture, Level, Mac
 from archgym.simulators.accelerator.costs import COSTS, without
 from archgym.simulators.accelerator.evaluation import ManyEvaluations, evaluate_mappings
 from archgym.simulators.accelerator.mapping import LevelLoops, Mapping
-from archgym.simulators.accelerator.objectives import METRICS
+from archgym.simulators.accelerator.metrics import METRICS
 from archgym.simulators.accelerator.problem import Problem, convolution, matrix_multiply
 from tests.simulators.accelerator.walking import random_mappings
 

@@ -9,6 +9,7 @@ import pytest
 from archgym.errors import InvalidArgumentError, UnknownNameError
 from archgym.simulators.accelerator.architecture import Architecture, Level, MacArray
 from archgym.simulators.accelerator.bounds import lower_bound
+from archgym.simulators.accelerator.buffers import work
 from archgym.simulators.accelerator.evaluation import evaluate_mapping, evaluate_mappings
 from archgym.simulators.accelerator.mapper import anneal_mapping, map_space
 from archgym.simulators.accelerator.methods import METHODS, search_mapping
@@ -16,7 +17,6 @@ from archgym.simulators.accelerator.networks import layer_named
 from archgym.simulators.accelerator.presets import load_architecture
 from archgym.simulators.accelerator.problem import Problem, convolution, matrix_multiply
 from archgym.simulators.accelerator.validate import _mapper
-from archgym.simulators.accelerator.work import work
 from tests.simulators.accelerator.test_counting import SMALL, roomy
 from tests.simulators.accelerator.walking import random_mappings
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError, UnknownNameError
+from archgym.evaluation.task import Task
 from archgym.simulators.accelerator import AcceleratorSimulator
-from archgym.simulators.accelerator.hardware import hardware
+from archgym.simulators.accelerator.hardware_space import hardware
 from archgym.simulators.accelerator.presets import load_architecture
-from archgym.simulators.accelerator.published import published_hardware, published_space
+from archgym.simulators.accelerator.published_space import published_hardware, published_space
 from archgym.simulators.accelerator.validate import _archgym, _published_values, validate
-from archgym.task import Task
 
 pytestmark = pytest.mark.slow
 

@@ -12,9 +12,9 @@ import math
 import numpy as np
 import pytest
 
-from archgym.envs.action import binned
-from archgym.envs.choices import Choices
+from archgym.envs.formulation import binned
 from archgym.simulators.dram import DramSimulator
+from archgym.spaces.choices import Choices
 
 SPACE = DramSimulator(space="archgym-2023-rl").space
 # A multiple of each number of options, so that each has as many of the parts as every other.

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archgym.simulator import Workload
+from archgym.evaluation.simulator import Workload
 from archgym.simulators.dram.costs import COSTS
 from archgym.simulators.dram.devices import device, device_names
 from archgym.simulators.dram.simulator import DramSimulator

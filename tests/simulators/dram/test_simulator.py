@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError, SimulatorError, UnknownNameError
+from archgym.evaluation.task import Task
 from archgym.simulators.dram import DramSimulator, device_names
 from archgym.simulators.dram.generators import random_access
 from archgym.simulators.dram.prepared import _Latest, prepared
 from archgym.simulators.dram.trace import write_trace
 from archgym.simulators.dram.workloads import SHIPPED, shipped_trace
-from archgym.task import Task
 
 
 def default_design(simulator: DramSimulator, **values: object) -> dict[str, object]:

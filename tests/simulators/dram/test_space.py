@@ -9,7 +9,7 @@ import pytest
 from archgym.errors import UnknownNameError
 from archgym.simulators.dram.mapping import LAYOUTS
 from archgym.simulators.dram.space import FIXED, GROUPS, SPACE_NAMES, design_space
-from archgym.space import DesignSpace
+from archgym.spaces.space import DesignSpace
 
 MAPPINGS = tuple(LAYOUTS)
 

@@ -7,9 +7,10 @@ import numpy as np
 
 from archgym.simulators.moe import MoeModel, NodePreset, Requests, Routing, node
 from archgym.simulators.moe.hardware import Link
+from archgym.simulators.moe.plan import plan
 from archgym.simulators.moe.routing import RoutingPreset, generate
 from archgym.simulators.moe.running import Run, documents, popularity, run
-from archgym.simulators.moe.serving import Serving, plan
+from archgym.simulators.moe.serving import Serving
 
 MODEL: Final = MoeModel(
     name="small",

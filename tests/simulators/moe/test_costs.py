@@ -13,8 +13,9 @@ from archgym.simulators.moe.energy import ENERGY
 from archgym.simulators.moe.hardware import Host, Link
 from archgym.simulators.moe.metrics import METRICS, loaded_bytes, measure
 from archgym.simulators.moe.parallel import place
+from archgym.simulators.moe.plan import plan
 from archgym.simulators.moe.running import Run, documents, popularity, run
-from archgym.simulators.moe.serving import Serving, plan
+from archgym.simulators.moe.serving import Serving
 from archgym.simulators.moe.simulator import MoeSimulator
 from archgym.simulators.moe.space import SPACE_NAMES
 from archgym.simulators.moe.workloads import Promise

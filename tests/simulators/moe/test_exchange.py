@@ -8,8 +8,9 @@ from archgym.simulators.moe import node
 from archgym.simulators.moe.fabric import contention
 from archgym.simulators.moe.parallel import place
 from archgym.simulators.moe.pipeline import makespan_of
+from archgym.simulators.moe.plan import plan
 from archgym.simulators.moe.running import documents, popularity, run
-from archgym.simulators.moe.serving import Serving, plan
+from archgym.simulators.moe.serving import Serving
 from archgym.simulators.moe.state import MAX_DEGREE
 from tests.simulators.moe.serving_cases import MODEL, ROUTING, closed
 

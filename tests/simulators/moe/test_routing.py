@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from archgym.arrays import write_archive
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
+from archgym.files.archive import write_archive
 from archgym.simulators.moe.models import model, model_names
 from archgym.simulators.moe.routing import (
     Routing,

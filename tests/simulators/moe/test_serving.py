@@ -17,8 +17,9 @@ from archgym.simulators.moe.columns import (
     Scope,
     Target,
 )
+from archgym.simulators.moe.plan import MODEL_REASONS, plan
 from archgym.simulators.moe.running import documents, popularity, run
-from archgym.simulators.moe.serving import MODEL_REASONS, Serving, plan
+from archgym.simulators.moe.serving import Serving
 from tests.simulators.moe.serving_cases import (
     MODEL,
     N_BLOCKS,

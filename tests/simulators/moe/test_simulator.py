@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError, UnknownNameError
+from archgym.evaluation.task import Task
 from archgym.simulators.moe import Routing
 from archgym.simulators.moe.routing_trace import write_routing
 from archgym.simulators.moe.simulator import MoeSimulator
 from archgym.simulators.moe.space import GROUPS, SPACE_NAMES
-from archgym.study import Study
-from archgym.task import Task
+from archgym.studies.study import Study
 
 KERNELS = (
     "system,hidden_size,inter_size,topk,num_experts,moe_dtype,moe_tp_size,moe_ep_size,"

@@ -10,7 +10,7 @@ from archgym.simulators.translation.counters import COUNTERS
 from archgym.simulators.translation.cycles import CORES, core_named, count_cycles
 from archgym.simulators.translation.hardware import Hardware
 from archgym.simulators.translation.measures import check_counters, measures
-from archgym.simulators.translation.objectives import METRICS
+from archgym.simulators.translation.metrics import METRICS
 
 RUN = {
     "instructions": 10_000,

@@ -8,7 +8,7 @@ import pytest
 
 from archgym.simulators.translation import prepared as prepared_module
 from archgym.simulators.translation.memory import Memory
-from archgym.simulators.translation.preparation import _Latest, latest_prepared
+from archgym.simulators.translation.prepared import _Latest, latest_prepared
 from archgym.traces import shipped_trace
 
 

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 from archgym.errors import FileFormatError
-from archgym.simulators.translation import validate as module
-from archgym.simulators.translation.accuracy import with_table
-from archgym.simulators.translation.trends import Trend
-from archgym.simulators.translation.validate import (
+from archgym.simulators.translation.validation import reference as module
+from archgym.simulators.translation.validation.accuracy import with_table
+from archgym.simulators.translation.validation.reference import (
     Line,
     Validation,
     expected_text,
     markdown,
     validate,
 )
+from archgym.simulators.translation.validation.trends import Trend
 
 FOLDER = resources.files("archgym.simulators.translation")
 
@@ -160,7 +160,7 @@ def test_absent_trace_is_named(tmp_path: Path) -> None:
 def test_null_traces_of_the_reference_stay_null(reference: Path) -> None:
     from archgym.simulators.translation.hardware import Hardware
     from archgym.simulators.translation.memory import Memory
-    from archgym.simulators.translation.trial import tried
+    from archgym.simulators.translation.validation.trial import tried
 
     trace = module._traces(reference)["sqlite"]()
     victima = Hardware(mechanism="victima", l2_cache_policy="tlb_srrip")

@@ -10,7 +10,7 @@ from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameErr
 from archgym.simulators.translation.characterise import characterise
 from archgym.simulators.translation.memory import Memory
 from archgym.simulators.translation.picture import picture
-from archgym.simulators.translation.preparation import latest_prepared
+from archgym.simulators.translation.prepared import latest_prepared
 from archgym.simulators.translation.workloads import DEFAULT_WORKLOAD, load, names
 from archgym.traces import AccessKind, MemoryTrace, shipped_trace, write_memory_trace
 

@@ -6,9 +6,10 @@ from typing import Final
 
 import numpy as np
 
+from archgym.simulators.moe.efficiency import Efficiency
 from archgym.simulators.moe.hardware import gpu
 from archgym.simulators.moe.measured import GPU_OF_SYSTEM, read_kernels, tokens_by_expert
-from archgym.simulators.moe.timing import Efficiency, experts_kernel_ns
+from archgym.simulators.moe.timing import experts_kernel_ns
 from archgym.simulators.moe.validation.row import Progress, Row, reading
 
 __all__ = ["kernel_rows"]

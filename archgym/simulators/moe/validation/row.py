@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import ArchGymError, FileFormatError
-from archgym.storage import storage_errors
+from archgym.files.storage import storage_errors
 
 __all__ = ["Progress", "Row", "read_arrays", "read_json", "read_table", "reading"]
 

@@ -8,10 +8,11 @@ import numpy.typing as npt
 
 from archgym.simulators.moe.hardware import NodePreset
 from archgym.simulators.moe.models import MoeModel
+from archgym.simulators.moe.plan import Plan, plan
 from archgym.simulators.moe.requests import Requests
 from archgym.simulators.moe.routing import Routing, RoutingPreset, generate, routing_preset
 from archgym.simulators.moe.running import Run, documents, popularity, run
-from archgym.simulators.moe.serving import Plan, Serving, plan
+from archgym.simulators.moe.serving import Serving
 from archgym.simulators.moe.validation.row import Row
 
 __all__ = ["at_once", "relative_row", "routed", "serve_at_once", "with_memory"]

@@ -1,0 +1,389 @@
+"""Optuna's samplers as models of what a run has found, which are asked for designs."""
+
+import importlib.util
+import logging
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, final
+
+import numpy as np
+
+from archgym.agents._random_state import RandomState
+from archgym.checks import check_choice
+from archgym.errors import MissingExtraError
+from archgym.search.seen import AskedDesigns
+from archgym.spaces.features import Coordinates
+from archgym.spaces.neighbours import step_designs
+from archgym.spaces.parameter import Categorical, Integer
+from archgym.spaces.space import DesignSpace
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.distributions import BaseDistribution
+    from optuna.samplers import BaseSampler
+
+__all__ = ["MODELS", "BatchSize", "Candidates", "Model", "OptunaModel", "Startup"]
+
+MODELS = ("tpe", "gp")
+"""Names of the models: densities of good and bad designs, and a Gaussian process."""
+
+Model = Annotated[
+    str,
+    Categorical(
+        name="model",
+        choices=MODELS,
+        doc="Densities of good and bad designs, or, for small budgets, Gaussian processes, which "
+        "need the extra `gp`.",
+    ),
+]
+"""What designs are modelled by."""
+Startup = Annotated[
+    int, Integer(name="startup", low=2, high=100, doc="Random designs at the start.")
+]
+"""How long nothing is modelled."""
+Candidates = Annotated[
+    int,
+    Integer(
+        name="candidates",
+        low=4,
+        high=256,
+        doc='Designs that "tpe" draws from the good density for each that it asks for.',
+    ),
+]
+"""How hard "tpe" looks."""
+BatchSize = Annotated[
+    int,
+    Integer(
+        name="batch_size",
+        low=1,
+        high=32,
+        doc="Designs an ask; later ones keep away from the earlier.",
+    ),
+]
+"""How many designs are asked for at once."""
+
+# chosen: suggestions that may be known or break a constraint before neighbours of the last are
+# looked at, so many at three distances, before a random design is taken. A suggestion costs
+# milliseconds, a neighbour microseconds.
+_MAX_SUGGESTIONS = 2
+_NEIGHBOURS = 16
+# chosen: mean length of such a step along an ordered parameter, as a share of its values.
+_STEP_LENGTH = 0.05
+# chosen: results that a Gaussian process is fitted to, half of them the best and half the latest.
+# Its time grows with their cube, and so stays below half a second.
+_GP_RESULTS = 128
+# Name of the constraint that what could not be built violates.
+_BUILT = "built"
+
+
+@final
+class OptunaModel:
+    """Takes designs and their scores, and says which designs to look at next.
+
+    Ordered parameters are modelled along their scale, others by choice; permutations and
+    factorisations by their sub-actions. The model sees canonical designs. A suggestion that breaks
+    a constraint or was asked for before is drawn again, then moved to a neighbour. Designs of one
+    batch keep away from each other. Those that could not be built are violations to it, whatever
+    their score.
+    """
+
+    def __init__(
+        self, space: DesignSpace, model: str, candidates: int, rng: np.random.Generator
+    ) -> None:
+        """Sets up a model that knows nothing.
+
+        Args:
+          space: Where to search.
+          model: One of `MODELS`.
+          candidates: Designs that "tpe" draws for each suggestion.
+          rng: What decides.
+
+        Raises:
+          MissingExtraError: "gp" needs torch.
+        """
+        check_choice("model", model, MODELS)
+        self._space = space
+        self._rng = rng
+        self._coordinates = Coordinates(space)
+        self._distributions = _distributions(self._coordinates)
+        seed = int(rng.integers(2**32))
+        self._memory: _Memory
+        if model == "tpe":
+            self._memory = _AllResults(self._distributions, candidates, seed)
+        else:
+            self._memory = _BestAndLatestResults(self._distributions, seed)
+
+    def tell(self, designs: np.ndarray, scores: np.ndarray, are_built: np.ndarray) -> None:
+        """Takes results.
+
+        Args:
+          designs: (k, n_parameters) canonical indices.
+          scores: (k, n_scores), larger is better, as many scores each time.
+          are_built: (k,) bool, whether a design could be built and simulated.
+        """
+        self._memory.add(self._parameters(designs), scores, are_built)
+
+    def new_designs(self, n: int, asked: AskedDesigns) -> np.ndarray:
+        """Designs to look at next, and marks them as asked for.
+
+        Returns:
+          (n, n_parameters) canonical indices; fewer rows where nothing new is found near.
+        """
+        from optuna.trial import TrialState
+
+        found = np.empty((0, self._space.n_parameters), dtype=np.int64)
+        if not self._distributions:
+            return found
+        with _quiet_optuna(), self._memory.study() as study:
+            running: list[int] = []
+            for _ in range(n):
+                design = self._new_design(study, asked)
+                if design is None:
+                    break
+                asked.add(design)
+                found = np.concatenate([found, design])
+                if len(found) < n:
+                    running.append(_run(study, self._parameters(design)[0], self._distributions))
+            for number in running:
+                study.tell(number, state=TrialState.FAIL)
+        return found
+
+    def _new_design(self, study: "optuna.Study", asked: AskedDesigns) -> np.ndarray | None:
+        from optuna.trial import TrialState
+
+        design = self._space.default_indices[None, :]
+        for _ in range(_MAX_SUGGESTIONS):
+            suggestion = study.ask(self._distributions)
+            digits = [suggestion.params[label] for label in self._coordinates.labels]
+            design = self._space.canonical(self._coordinates.indices(np.array([digits])))
+            # What is learned of is the canonical design, which the suggestion need not have been.
+            study.tell(suggestion, state=TrialState.FAIL)
+            if asked.new(design)[0]:
+                return design
+        for rate in (1.0, 2.0, 4.0):
+            # Further and further away, one parameter at first.
+            near = np.repeat(design, _NEIGHBOURS, axis=0)
+            near = step_designs(self._space, near, rate, _STEP_LENGTH, self._rng)
+            near = self._space.canonical(near)
+            is_new = asked.new(near)
+            if is_new.any():
+                first: np.ndarray = near[is_new][:1]
+                return first
+        return None
+
+    def _parameters(self, designs: np.ndarray) -> list[dict[str, Any]]:
+        labels = self._coordinates.labels
+        rows = self._coordinates.digits(designs).tolist()
+        return [dict(zip(labels, row, strict=True)) for row in rows]
+
+
+class _Memory(ABC):
+    """Keeps results for a sampler."""
+
+    @abstractmethod
+    def add(
+        self, parameters: list[dict[str, Any]], scores: np.ndarray, are_built: np.ndarray
+    ) -> None:
+        """Takes k results, scores (k, n_scores)."""
+
+    @abstractmethod
+    def study(self) -> AbstractContextManager["optuna.Study"]:
+        """A study of what is known, to be asked within the block; there is a result by then."""
+
+
+@final
+class _AllResults(_Memory):
+    """One growing study, for a sampler whose time hardly grows with it."""
+
+    def __init__(
+        self, distributions: Mapping[str, "BaseDistribution"], candidates: int, seed: int
+    ) -> None:
+        self._distributions = dict(distributions)
+        self._candidates = candidates
+        self._seed = seed
+        self._study: optuna.Study | None = None
+
+    def add(
+        self, parameters: list[dict[str, Any]], scores: np.ndarray, are_built: np.ndarray
+    ) -> None:
+        if self._study is None:
+            self._study = self._made(scores.shape[1])
+        for row, score, is_built in zip(parameters, scores.tolist(), are_built, strict=True):
+            # Designs without a constraint count as having kept them all.
+            constraints = None if is_built else {_BUILT: 1.0}
+            _add(self._study, row, self._distributions, score, constraints)
+
+    @contextmanager
+    def study(self) -> Iterator["optuna.Study"]:
+        assert self._study is not None
+        yield self._study
+
+    def _made(self, n_scores: int) -> "optuna.Study":
+        import optuna
+
+        with _quiet_optuna():
+            sampler = optuna.samplers.TPESampler(
+                n_startup_trials=1, n_ei_candidates=self._candidates, seed=self._seed
+            )
+            return optuna.create_study(sampler=sampler, directions=["maximize"] * n_scores)
+
+
+@final
+class _BestAndLatestResults(_Memory):
+    """A small study made anew for each batch, for a sampler whose time grows quickly with it."""
+
+    def __init__(self, distributions: Mapping[str, "BaseDistribution"], seed: int) -> None:
+        if importlib.util.find_spec("torch") is None:
+            raise MissingExtraError("torch", "gp")
+        self._distributions = dict(distributions)
+        self._sampler = _gaussian_sampler(self._distributions, seed)
+        self._random_state = RandomState(seed)
+        self._parameters: list[dict[str, Any]] = []
+        self._scores: np.ndarray | None = None
+        self._are_built = np.zeros(0, dtype=bool)
+
+    def add(
+        self, parameters: list[dict[str, Any]], scores: np.ndarray, are_built: np.ndarray
+    ) -> None:
+        known = scores[:0] if self._scores is None else self._scores
+        scores = np.concatenate([known, scores])
+        are_built = np.concatenate([self._are_built, are_built])
+        parameters = self._parameters + parameters
+        kept = _best_and_latest(scores, are_built, _GP_RESULTS)
+        self._scores, self._are_built = scores[kept], are_built[kept]
+        self._parameters = [parameters[place] for place in kept]
+
+    @contextmanager
+    def study(self) -> Iterator["optuna.Study"]:
+        import optuna
+
+        assert self._scores is not None
+        built = self._are_built[:, None]
+        # What was not built has no score; the worst of the others leaves their scale as it is.
+        worst = np.min(self._scores, axis=0, where=built, initial=np.inf)
+        worst = np.where(np.isfinite(worst), worst, 0.0)
+        scores = np.where(built, self._scores, worst)
+        study = optuna.create_study(
+            sampler=self._sampler, directions=["maximize"] * scores.shape[1]
+        )
+        for row, score, is_built in zip(
+            self._parameters, scores.tolist(), self._are_built, strict=True
+        ):
+            # A second model, of what can be built, is fitted only where something could not.
+            constraints = {_BUILT: -1.0 if is_built else 1.0} if not built.all() else None
+            _add(study, row, self._distributions, score, constraints)
+        with self._random_state:
+            yield study
+
+
+def _best_and_latest(scores: np.ndarray, are_built: np.ndarray, limit: int) -> np.ndarray:
+    """Places of the results to keep, in order: half of `limit` the latest, the rest the best.
+
+    Best is what the fewest others beat in one score without being beaten in another; what was not
+    built comes last.
+    """
+    n = len(scores)
+    if n <= limit:
+        return np.arange(n)
+    older = n - limit // 2
+    at_least = (scores[:, None] >= scores[None, :]).all(axis=2)
+    n_better = (at_least & ~at_least.T).sum(axis=0)[:older] + n * ~are_built[:older]
+    best = np.argsort(n_better, kind="stable")[: limit - limit // 2]
+    return np.concatenate([np.sort(best), np.arange(older, n)])
+
+
+def _add(
+    study: "optuna.Study",
+    parameters: dict[str, Any],
+    distributions: dict[str, "BaseDistribution"],
+    scores: list[float],
+    constraints: dict[str, float] | None,
+) -> None:
+    from optuna.trial import create_trial
+
+    trial = create_trial(
+        params=parameters,
+        distributions=distributions,
+        values=scores,
+        constraints=constraints,
+    )
+    study.add_trial(trial)
+
+
+def _run(
+    study: "optuna.Study",
+    parameters: dict[str, Any],
+    distributions: dict[str, "BaseDistribution"],
+) -> int:
+    """Starts a trial whose result is not known yet; its number."""
+    from optuna.trial import TrialState, create_trial
+
+    study.add_trial(
+        create_trial(state=TrialState.RUNNING, params=parameters, distributions=distributions)
+    )
+    return len(study.get_trials(deepcopy=False)) - 1
+
+
+def _distributions(coordinates: Coordinates) -> dict[str, "BaseDistribution"]:
+    from optuna.distributions import CategoricalDistribution, IntDistribution
+
+    return {
+        label: IntDistribution(0, size - 1) if ordered else CategoricalDistribution(range(size))
+        for label, size, ordered in zip(
+            coordinates.labels, coordinates.sizes, coordinates.are_ordered, strict=True
+        )
+    }
+
+
+def _gaussian_sampler(distributions: dict[str, "BaseDistribution"], seed: int) -> "BaseSampler":
+    """Optuna's sampler, which otherwise takes its search space from the one study it serves."""
+    import optuna
+
+    class OfOneSpace(optuna.samplers.BaseSampler):
+        """Says what is searched, so that each batch may have a study of its own."""
+
+        def __init__(self, sampler: optuna.samplers.BaseSampler) -> None:
+            self._sampler = sampler
+
+        def infer_relative_search_space(
+            self, study: optuna.Study, trial: optuna.trial.FrozenTrial
+        ) -> dict[str, "BaseDistribution"]:
+            return distributions
+
+        def sample_relative(
+            self,
+            study: optuna.Study,
+            trial: optuna.trial.FrozenTrial,
+            search_space: dict[str, "BaseDistribution"],
+        ) -> dict[str, Any]:
+            return self._sampler.sample_relative(study, trial, search_space)
+
+        def sample_independent(
+            self,
+            study: optuna.Study,
+            trial: optuna.trial.FrozenTrial,
+            param_name: str,
+            param_distribution: "BaseDistribution",
+        ) -> Any:
+            return self._sampler.sample_independent(study, trial, param_name, param_distribution)
+
+    with _quiet_optuna():
+        return OfOneSpace(
+            optuna.samplers.GPSampler(seed=seed, n_startup_trials=1, deterministic_objective=True)
+        )
+
+
+@contextmanager
+def _quiet_optuna() -> Iterator[None]:
+    """Keeps Optuna from announcing a study that is nobody's but ours."""
+    logger = logging.getLogger("optuna")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,297 @@
+"""What the agents on pymoo share: designs are bred here, and pymoo decides which of them breed."""
+
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, Protocol, final
+
+import numpy as np
+
+from archgym.checks import check_number, check_whole
+from archgym.errors import MissingExtraError
+from archgym.evaluation.objective import reference_point
+from archgym.evaluation.task import Task
+from archgym.evaluation.trials import Evaluate, Trials
+from archgym.search.seen import AskedDesigns
+from archgym.spaces.choices import Choices
+from archgym.spaces.neighbours import step_designs
+from archgym.spaces.parameter import Integer, Real
+from archgym.spaces.space import DesignSpace
+
+__all__ = [
+    "BatchSize",
+    "Crossover",
+    "MakeAlgorithm",
+    "Mutation",
+    "Population",
+    "PymooSearch",
+    "Step",
+]
+
+# chosen: as for the genetic agent: rounds of breeding before random designs are taken, and children
+# bred at least in each.
+_MAX_ROUNDS = 10
+_LEAST_BRED = 8
+# chosen: more than any sum of terms can lie behind the reference point.
+_NOT_BUILT = 1e12
+
+Population = Annotated[
+    int,
+    Integer(
+        name="population",
+        low=4,
+        high=100,
+        doc="Designs that may breed; as many random ones start the search.",
+    ),
+]
+"""How many designs are kept."""
+BatchSize = Annotated[int, Integer(name="batch_size", low=1, high=64, doc="Children an ask.")]
+"""How many designs are asked for at once."""
+Crossover = Annotated[
+    float,
+    Real(
+        name="crossover",
+        low=0.0,
+        high=1.0,
+        count=11,
+        doc="Share of children that have two parents.",
+    ),
+]
+"""How often two designs are mixed."""
+Mutation = Annotated[
+    float,
+    Real(
+        name="mutation",
+        low=0.5,
+        high=5.0,
+        count=10,
+        doc="Mean number of parameters of a child that step; at least one does.",
+    ),
+]
+"""How many parameters change."""
+Step = Annotated[
+    float,
+    Real(
+        name="step",
+        low=0.01,
+        high=0.5,
+        count=50,
+        doc="Mean length of a step along an ordered parameter, as a share of its values.",
+    ),
+]
+"""How far an ordered parameter steps."""
+
+
+class MakeAlgorithm(Protocol):
+    """Makes one of pymoo's algorithms."""
+
+    def __call__(self, **arguments: Any) -> Any:
+        """Makes it with these of its arguments: pymoo's `GeneticAlgorithm`, which has no types."""
+
+
+@final
+class PymooSearch:
+    """Breeds designs for an algorithm of pymoo, and tells it what the terms of each are worth.
+
+    Parents are whom the algorithm selects. A child takes each choice from either parent with even
+    odds: a parameter's value, or one sub-action of a permutation or factorisation. Then some
+    parameters step to a neighbouring value, or to any other where values have no order. A child
+    that breaks a constraint or was asked for before is bred again, and in the end replaced by a
+    random design. Where none of the first twelve can be built, the default design breeds as well.
+
+    To the algorithm, a design violates a constraint by what its terms lack to the reference point
+    of the hypervolume: what is twice as bad as the default design in any metric is bred from only
+    until there is better. What was not built violates it most.
+    """
+
+    def __init__(
+        self,
+        make: MakeAlgorithm,
+        space: DesignSpace,
+        *,
+        seed: int,
+        population: int,
+        batch_size: int,
+        crossover: float,
+        mutation: float,
+        step: float,
+    ) -> None:
+        """Sets up an empty population.
+
+        Args:
+          make: Makes the algorithm.
+          space: Where to search.
+          seed: What decides.
+          population: Designs that may breed, 2 or more; as many random ones start the search.
+          batch_size: Children an ask, 1 or more.
+          crossover: Share of children that have two parents, 0 to 1.
+          mutation: Mean number of parameters of a child that step, above 0; at least one does.
+          step: Mean length of a step along an ordered parameter, as a share of its values, above 0.
+
+        Raises:
+          MissingExtraError: pymoo is not installed.
+        """
+        if importlib.util.find_spec("pymoo") is None:
+            raise MissingExtraError("pymoo", "evolution")
+        self._population = check_whole("population", population, 2)
+        self._batch_size = check_whole("batch_size", batch_size, 1)
+        self._crossover = check_number("crossover", crossover, 0, 1)
+        self._mutation = check_number("mutation", mutation, 0.01)
+        self._step = check_number("step", step, 0.001, 1)
+        self._space = space
+        self._choices = Choices(space)
+        self._rng = np.random.default_rng(seed)
+        self._asked = AskedDesigns(space)
+        self._told: list[Any] = []
+        self._corner = np.zeros(1)
+        with _quiet_pymoo():
+            self._algorithm = make(
+                pop_size=self._population,
+                n_offsprings=self._batch_size,
+                seed=int(self._rng.integers(2**32)),
+                output=None,
+            )
+        self._selection = self._algorithm.mating.selection
+        # Of pymoo's parts only breeding is replaced: its operators know no such parameters.
+        self._algorithm.mating = self
+        self._has_started = False
+
+    def run(self, evaluate: Evaluate, task: Task) -> None:
+        """Searches until there is nothing more to ask, or `evaluate` raises `BudgetExhausted`."""
+        self._corner = reference_point(task.objective, task.reference, task.metrics, task.weights)
+        while len(designs := self._ask()):
+            self._tell(evaluate(designs))
+
+    def _ask(self) -> np.ndarray:
+        default = self._asked.fallback()
+        if len(default):
+            return default
+        if not self._has_started:
+            missing = self._population - len(self._asked)
+            return self._asked.draw(min(missing, self._batch_size), self._rng)
+        bred = self._algorithm.ask()
+        nothing = np.empty((0, self._space.n_parameters), dtype=np.int64)
+        return nothing if bred is None else np.array(bred.get("X"), dtype=np.int64)
+
+    def _tell(self, trials: Trials) -> None:
+        from pymoo.core.population import Population
+
+        self._asked.learn(trials)
+        losses = -trials.terms
+        if losses.shape[1] == 1:
+            # Two columns that are alike order designs as one does, which SMS-EMOA cannot take.
+            losses = np.repeat(losses, 2, axis=1)
+        behind = np.maximum(self._corner - trials.terms, 0.0).sum(axis=1)
+        violations = np.where(trials.feasible, behind, _NOT_BUILT)[:, None]
+        told = Population.new(
+            "X",
+            self._space.canonical(trials.indices),
+            "F",
+            losses,
+            "G",
+            violations,
+            "H",
+            np.empty((len(trials), 0)),
+        )
+        if self._has_started:
+            self._advance(told)
+            return
+        self._told.append(told)
+        if sum(map(len, self._told)) >= self._population:
+            self._start(losses.shape[1])
+
+    def _start(self, n_terms: int) -> None:
+        from pymoo.core.population import Population
+        from pymoo.core.problem import Problem
+        from pymoo.core.termination import NoTermination
+
+        problem = Problem(
+            n_var=self._space.n_parameters,
+            n_obj=n_terms,
+            n_ieq_constr=1,
+            xl=0,
+            xu=self._space.sizes - 1,
+            vtype=int,
+        )
+        self._algorithm.setup(problem, termination=NoTermination())
+        self._has_started = True
+        self._advance(np.concatenate(self._told).view(Population))
+        self._told.clear()
+
+    def _advance(self, told: Any) -> None:
+        from pymoo.core.population import Population
+
+        # Losses of violators are never compared, but they would stretch what losses are scaled by.
+        known: Any = told
+        if self._algorithm.pop is not None:
+            known = Population.merge(self._algorithm.pop, told)
+        is_valid = known.get("FEAS").ravel()
+        losses = known.get("F")
+        stand_in = losses[is_valid][0] if is_valid.any() else np.zeros(losses.shape[1])
+        for individual in known[~is_valid]:
+            individual.set("F", stand_in)
+        self._algorithm.tell(infills=told)
+
+    def do(
+        self,
+        problem: Any,
+        pop: Any,
+        n_offsprings: int,
+        random_state: np.random.Generator,
+        **others: Any,
+    ) -> Any:
+        """Children of a population: what pymoo calls when it is asked.
+
+        Args:
+          problem: pymoo's.
+          pop: Who may breed.
+          n_offsprings: How many children.
+          random_state: What decides.
+          **others: What else its selection wants.
+
+        Returns:
+          Children that are new and feasible; fewer where the space holds no more.
+        """
+        from pymoo.core.population import Population
+
+        found = [np.empty((0, self._space.n_parameters), dtype=np.int64)]
+        missing = n_offsprings
+        for _ in range(_MAX_ROUNDS):
+            n = max(missing, _LEAST_BRED)
+            parents = self._selection(
+                problem, pop, n, n_parents=2, random_state=random_state, **others
+            )
+            designs = np.array([[one.X for one in pair] for pair in parents], dtype=np.int64)
+            children = self._children(designs, random_state)
+            children = children[self._asked.new(children)][:missing]
+            self._asked.add(children)
+            found.append(children)
+            missing -= len(children)
+            if not missing:
+                break
+        if missing:
+            found.append(self._asked.draw(missing, random_state))
+        return Population.new("X", np.concatenate(found))
+
+    def _children(self, parents: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Canonical children, (n, n_parameters), of parents, (n, 2, n_parameters)."""
+        mothers, fathers = (self._choices.split(parents[:, place]) for place in (0, 1))
+        has_two = rng.random((len(parents), 1)) < self._crossover
+        is_fathers = has_two & (rng.random(mothers.shape) < 0.5)
+        children = self._choices.compose(np.where(is_fathers, fathers, mothers))
+        children = step_designs(self._space, children, self._mutation, self._step, rng)
+        canonical: np.ndarray = self._space.canonical(children)
+        return canonical
+
+
+@contextmanager
+def _quiet_pymoo() -> Iterator[None]:
+    """Keeps pymoo from printing that its compiled modules are missing."""
+    from pymoo.config import Config
+
+    before = Config.warnings["not_compiled"]
+    Config.warnings["not_compiled"] = False
+    try:
+        yield
+    finally:
+        Config.warnings["not_compiled"] = before

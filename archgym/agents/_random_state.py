@@ -1,0 +1,106 @@
+"""Global random numbers and threads, borrowed for a search and given back."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, final
+
+import numpy as np
+
+from archgym.evaluation.trials import Evaluate, Trials
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["RandomState"]
+
+
+class _State(NamedTuple):
+    python: tuple[Any, ...]
+    numpy: Any
+    torch: "torch.Tensor"
+    n_threads: int
+
+
+@final
+class RandomState:
+    """The global random numbers of Python, NumPy and torch, seeded for a `with` block.
+
+    Libraries for learning draw from them. Within the block they are its own, and torch computes on
+    one thread, so that sums are formed in the same order each time; what was there before is put
+    back at its end. The block may be entered again and then starts from the seed again.
+    """
+
+    def __init__(self, seed: int) -> None:
+        """Chooses the seed, any whole number from 0."""
+        self._seeds = [int(word) for word in np.random.SeedSequence(seed).generate_state(3)]
+        self._others: _State | None = None
+
+    def __enter__(self) -> Self:
+        import torch
+
+        assert self._others is None, "It is not entered twice at once."
+        self._others = _read()
+        torch.set_num_threads(1)
+        random.seed(self._seeds[0])
+        np.random.seed(self._seeds[1])  # noqa: NPY002 - what libraries draw from
+        # Only the processor's numbers: `torch.manual_seed` would seed every other device as well.
+        torch.default_generator.manual_seed(self._seeds[2])
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._others is not None
+        others, self._others = self._others, None
+        _write(others)
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Within this block, inside the other, everyone else's numbers and threads are back."""
+        assert self._others is not None, "It must be entered."
+        own = _read()
+        _write(self._others)
+        try:
+            yield
+        finally:
+            self._others = _read()
+            _write(own)
+
+    def outside(self, evaluate: Evaluate) -> Evaluate:
+        """`evaluate` as it would be without the block.
+
+        A simulator may draw random numbers; a study that resumes does not ask it again, and still
+        the agent must draw the same.
+        """
+
+        def with_the_others_numbers(indices: np.ndarray) -> Trials:
+            with self.lent():
+                return evaluate(indices)
+
+        return with_the_others_numbers
+
+
+def _read() -> _State:
+    import torch
+
+    return _State(
+        random.getstate(),
+        np.random.get_state(),  # noqa: NPY002 - looks, draws nothing
+        torch.default_generator.get_state(),
+        torch.get_num_threads(),
+    )
+
+
+def _write(state: _State) -> None:
+    import torch
+
+    random.setstate(state.python)
+    np.random.set_state(state.numpy)  # noqa: NPY002 - puts back what was there
+    torch.default_generator.set_state(state.torch)
+    if torch.get_num_threads() != state.n_threads:
+        torch.set_num_threads(state.n_threads)

@@ -1,0 +1,79 @@
+"""Policies of teams as plain arrays, and the designs they make; needs torch, and no Ray."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from archgym.agents._policy_layout import fitting_weights
+from archgym.agents._rllib.network import TeamNetwork, drawn
+from archgym.agents._rllib.team import Team
+from archgym.evaluation.task import Task
+from archgym.search.policy import Policy
+from archgym.spaces.choices import Choices
+
+__all__ = ["ACTOR", "describe", "layout", "make_designs", "network_settings"]
+
+ACTOR = "actor."
+"""Start of the names of weights that choose."""
+
+
+def describe(task: Task, team: Team, n_updates: int) -> dict[str, Any]:
+    """What a team's weights mean, as JSON."""
+    return {"task": task.id, "updates": n_updates, **layout(task, team)}
+
+
+def layout(task: Task, team: Team) -> dict[str, Any]:
+    """What a team sees and chooses on a task, as JSON."""
+    choices = Choices(task.space)
+    return {
+        "agents": list(team.agents),
+        "parameters": [list(names) for names in team.parameters],
+        "observation": list(team.observation.names),
+        "choices": list(choices.names),
+        "sizes": choices.sizes.tolist(),
+    }
+
+
+def network_settings(team: Team, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of a team's `TeamNetwork`."""
+    return {
+        "sizes": team.sizes.tolist(),
+        "n_actor": team.actor_inputs.shape[1],
+        "n_critic": team.n_critic,
+        "is_shared": hyperparameters["policies"] == "shared",
+        "width": hyperparameters["width"],
+        "layers": hyperparameters["layers"],
+    }
+
+
+def make_designs(policy: Policy, task: Task, team: Team, n: int, seed: int) -> np.ndarray:
+    """Designs that a team with a policy's weights makes: the most likely one, then draws.
+
+    Args:
+      policy: Whose weights, of the actors.
+      task: Whose designs.
+      team: Who makes them.
+      n: How many.
+      seed: What decides, for all but the first.
+
+    Returns:
+      (n, n_parameters) indices.
+
+    Raises:
+      InvalidArgumentError: Weights are missing, too many, or do not fit.
+    """
+    network = TeamNetwork(**network_settings(team, policy.hyperparameters))
+    wanted = {
+        f"{ACTOR}{name}": tuple(weight.shape) for name, weight in network.actor.state_dict().items()
+    }
+    weights = fitting_weights(policy, wanted)
+    network.actor.load_state_dict(
+        {name.removeprefix(ACTOR): torch.from_numpy(weight) for name, weight in weights.items()}
+    )
+    with torch.no_grad():
+        logits = network.logits(torch.from_numpy(team.actor_inputs[None]))[0].numpy()
+    draws = drawn(logits, n - 1, np.random.default_rng(seed))
+    actions = np.concatenate([np.argmax(logits, axis=-1)[None], draws])
+    return Choices(task.space).compose(team.joined(actions))

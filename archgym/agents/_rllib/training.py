@@ -1,0 +1,173 @@
+"""Trains teams by proximal policy optimisation, with RLlib's current API stack.
+
+All of it happens in the caller's thread and Ray is not started: a runner and a learner are objects
+like others. `rllib_runners` trains with env runners in other processes.
+"""
+
+import itertools
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from archgym.agents._rllib.policy import network_settings
+from archgym.agents._rllib.team import Team
+from archgym.errors import MissingExtraError
+from archgym.evaluation.task import Task
+from archgym.evaluation.trials import Evaluate
+from archgym.spaces.choices import Choices
+
+try:
+    # Asked for where Ray reports home unless told otherwise.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import gymnasium
+    from ray.rllib.algorithms.ppo import PPOConfig
+    from ray.rllib.core import COMPONENT_RL_MODULE
+    from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
+    from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+    from ray.rllib.policy.policy import PolicySpec
+
+    from archgym.agents._rllib.modules import TEAM, TeamBatch, TeamModule, TeamRunner
+    from archgym.runtime.ray_session import quiet
+except ModuleNotFoundError as error:
+    raise MissingExtraError((error.name or "ray").partition(".")[0], "marl") from error
+
+__all__ = ["Keep", "Weights", "asking", "configuration", "plain", "train_here"]
+
+Weights = dict[str, np.ndarray]
+Keep = Callable[[Weights, int], None]
+"""Takes weights and how many updates have made them."""
+AskForRewards = Callable[[int, np.ndarray], np.ndarray | None]
+
+
+def train_here(
+    team: Team,
+    task: Task,
+    hyperparameters: Mapping[str, Any],
+    seed: int,
+    evaluate: Evaluate,
+    keep: Keep,
+) -> None:
+    """Trains in this thread, until `evaluate` raises something, which passes through.
+
+    Args:
+      team: Who chooses.
+      task: What is searched.
+      hyperparameters: The agent's.
+      seed: What decides, with the global random numbers.
+      evaluate: What designs are given to.
+      keep: Given the weights before and after each update, and how many updates there were.
+    """
+    ask = asking(task, hyperparameters, evaluate)
+    with quiet():
+        config = configuration(team, hyperparameters, seed, lambda runner, picks: ask(picks))
+        learners = config.build_learner_group(rl_module_spec=config.rl_module_spec)
+        runner = TeamRunner(config=config, worker_index=0)
+        for n_updates in itertools.count():
+            weights = learners.get_weights()
+            runner.set_state({COMPONENT_RL_MODULE: weights})
+            keep(plain(weights), n_updates)
+            learners.update(
+                episodes=runner.sample(),
+                timesteps={},
+                num_epochs=config.num_epochs,
+                minibatch_size=config.minibatch_size,
+                shuffle_batch_per_epoch=config.shuffle_batch_per_epoch,
+            )
+
+
+def asking(
+    task: Task, hyperparameters: Mapping[str, Any], evaluate: Evaluate
+) -> Callable[[np.ndarray], np.ndarray]:
+    """What designs' rewards are asked of, by choices, (n, n_choices)."""
+    choices = Choices(task.space)
+
+    def ask(picks: np.ndarray) -> np.ndarray:
+        rewards = evaluate(choices.compose(picks)).reward
+        floored: np.ndarray = np.maximum(rewards, hyperparameters["floor"])
+        return floored
+
+    return ask
+
+
+def configuration(
+    team: Team, hyperparameters: Mapping[str, Any], seed: int, rewards: AskForRewards
+) -> Any:
+    """RLlib's configuration of a team.
+
+    Args:
+      team: Who chooses.
+      hyperparameters: The agent's.
+      seed: What decides.
+      rewards: What a runner, by its number, asks for rewards of choices.
+    """
+    n_runners = hyperparameters["env_runners"]
+    rollout = hyperparameters["rollout"]
+    spec = RLModuleSpec(
+        module_class=TeamModule,
+        observation_space=gymnasium.spaces.Box(
+            -np.inf, np.inf, team.actor_inputs.shape, dtype=np.float32
+        ),
+        action_space=gymnasium.spaces.MultiDiscrete(team.sizes),
+        model_config={"network": network_settings(team, hyperparameters)},
+    )
+    # Neither is annotated in the library.
+    make_config: Any = PPOConfig
+    make_policy: Any = PolicySpec
+    config = make_config()
+    config.environment(
+        env_config={
+            "team": team,
+            "rewards": rewards,
+            "seed": seed,
+            "designs": -(-rollout // max(1, n_runners)),
+        },
+        disable_env_checking=True,
+    )
+    config.env_runners(
+        env_runner_cls=TeamRunner,
+        num_env_runners=n_runners,
+        create_env_on_local_worker=False,
+        # However long a design takes: who asks is answered, or dies.
+        sample_timeout_s=None,
+    )
+    config.learners(
+        num_learners=0,
+        add_default_connectors_to_learner_pipeline=False,
+        learner_connector=lambda *spaces: TeamBatch(team.actor_inputs),
+    )
+    config.training(
+        gamma=0.0,
+        lr=hyperparameters["learning_rate"],
+        train_batch_size_per_learner=rollout,
+        minibatch_size=max(1, rollout // hyperparameters["minibatches"]),
+        num_epochs=hyperparameters["epochs"],
+        entropy_coeff=hyperparameters["entropy"],
+        clip_param=hyperparameters["clip"],
+        vf_clip_param=float("inf"),
+        use_kl_loss=False,
+    )
+    config.multi_agent(
+        policies={TEAM: make_policy(None, spec.observation_space, spec.action_space, {})},
+        policy_mapping_fn=lambda agent, *others, **more: TEAM,
+    )
+    config.rl_module(rl_module_spec=MultiRLModuleSpec(rl_module_specs={TEAM: spec}))
+    config.fault_tolerance(
+        restart_failed_env_runners=True,
+        num_consecutive_env_runner_failures_tolerance=10**9,
+        delay_between_env_runner_restarts_s=0.0,
+        # Short, since those that live wait for it; who needs longer is found the next time.
+        env_runner_health_probe_timeout_s=1.0,
+        env_runner_restore_timeout_s=60.0,
+    )
+    config.debugging(log_level="ERROR")
+    config.reporting(min_time_s_per_iteration=0)
+    return config
+
+
+def plain(weights: Mapping[str, Mapping[str, np.ndarray]]) -> Weights:
+    """A team's weights by plain names."""
+    return {
+        name.removeprefix("network."): np.array(weight) for name, weight in weights[TEAM].items()
+    }

@@ -1,0 +1,124 @@
+"""Training with Stable-Baselines3: the episodes it learns from, and learning without an end."""
+
+from typing import Any, final
+
+import numpy as np
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.vec_env import VecEnvWrapper
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
+
+from archgym.envs.sb3 import Sb3VecEnv
+from archgym.evaluation.task import Evaluation, Task
+from archgym.evaluation.trials import Evaluate, Trials
+from archgym.spaces.choices import Choices
+
+__all__ = ["NO_END", "LearningEnv", "learn", "make_episodes", "no_results"]
+
+NO_END = 2**40
+"""Steps after which learning would end: more than any study has, and a power of two, so that shares
+of it are exact."""
+
+
+@final
+class LearningEnv(VecEnvWrapper):
+    """Episodes whose rewards are learned from no lower than a floor.
+
+    An infeasible design's reward lies so far below all others that it would be all that is seen.
+    """
+
+    def __init__(self, env: Sb3VecEnv, floor: float, longest_episode: int) -> None:
+        super().__init__(env)
+        self._floor = floor
+        self.longest_episode = longest_episode
+        """Steps of the longest episode."""
+
+    def reset(self) -> Any:
+        return self.venv.reset()
+
+    def step_wait(self) -> VecEnvStepReturn:
+        observations, rewards, ended, infos = self.venv.step_wait()
+        return observations, np.maximum(rewards, np.float32(self._floor)), ended, infos
+
+
+def make_episodes(
+    task: Task,
+    n_envs: int,
+    formulation: str,
+    actions: str,
+    floor: float,
+    evaluate: Evaluate,
+    seed: int,
+) -> LearningEnv:
+    """Episodes of a task for an algorithm to learn from."""
+    env = Sb3VecEnv(task, n_envs, formulation=formulation, actions=actions, evaluate=evaluate)
+    # Algorithms sample it for designs at random.
+    env.action_space.seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
+    return LearningEnv(env, floor, 1 if formulation == "whole" else Choices(task.space).n)
+
+
+def no_results(task: Task) -> Evaluate:
+    """Stands in for evaluation where designs are only made."""
+
+    def evaluate(indices: np.ndarray) -> Trials:
+        n, n_workloads = len(indices), len(task.workloads)
+        nothing = Evaluation(
+            np.full((n, n_workloads, len(task.metrics)), np.nan),
+            np.ones((n, n_workloads), dtype=np.int16),
+            np.zeros(n),
+        )
+        return task.trials(indices, nothing, np.zeros(n, dtype=bool))
+
+    return evaluate
+
+
+def learn(algorithm: BaseAlgorithm) -> None:
+    """Learns until the episodes raise something, which passes through."""
+    # Without this the library makes a folder in the system's scratch space.
+    algorithm.set_logger(Logger(folder=None, output_formats=[]))
+    _guard(algorithm)
+    algorithm.learn(NO_END, log_interval=None)  # type: ignore[arg-type]  # None is "never"
+
+
+def _guard(algorithm: Any) -> None:
+    """Has every update that ends in numbers which are not finite undone."""
+    train = algorithm.train
+    weights, optimizers = _learned(algorithm)
+    last = _numbers(weights)
+
+    def guarded(*arguments: Any, **keywords: Any) -> None:
+        nonlocal last
+        fault: ValueError | None = None
+        try:
+            train(*arguments, **keywords)
+        except ValueError as error:
+            # What torch says where a distribution is to be made from such numbers.
+            fault = error
+        now = _numbers(weights)
+        if bool(torch.isfinite(now).all()):
+            if fault is not None:
+                raise fault
+            last = now
+            return
+        torch.nn.utils.vector_to_parameters(last.clone(), weights)
+        for optimizer in optimizers:
+            optimizer.state.clear()
+
+    algorithm.train = guarded
+
+
+def _learned(algorithm: Any) -> tuple[list[torch.Tensor], list[torch.optim.Optimizer]]:
+    """All weights that training changes, and what changes them."""
+    policy = algorithm.policy
+    weights = list(policy.parameters())
+    holders = [policy, getattr(policy, "actor", None), getattr(policy, "critic", None)]
+    optimizers = [getattr(holder, "optimizer", None) for holder in holders]
+    if getattr(algorithm, "log_ent_coef", None) is not None:
+        weights.append(algorithm.log_ent_coef)
+        optimizers.append(algorithm.ent_coef_optimizer)
+    return weights, [optimizer for optimizer in optimizers if optimizer is not None]
+
+
+def _numbers(weights: list[torch.Tensor]) -> torch.Tensor:
+    return torch.nn.utils.parameters_to_vector(weights).detach()

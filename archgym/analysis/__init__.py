@@ -1,0 +1,1 @@
+"""Pareto fronts, statistics and exact random search: numbers in, numbers out."""

@@ -1,0 +1,426 @@
+"""How searches are compared: scores, what many of them say together, and how sure that is.
+
+A score is 0 for an average random design and 1 for the best there is. Scores of an agent are one
+array a task, one entry a run; statistics resample runs within their task, never across tasks.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from archgym.checks import check_number, check_whole
+from archgym.errors import InvalidArgumentError
+
+__all__ = [
+    "Interval",
+    "Scores",
+    "Survival",
+    "VarianceSplit",
+    "expected_best_of",
+    "expected_leader",
+    "igd_plus",
+    "improvement_p_value",
+    "interquartile_mean",
+    "kaplan_meier",
+    "leading_chances",
+    "optimality_gap",
+    "performance_profile",
+    "probability_of_improvement",
+    "relative_improvement",
+    "scores",
+    "stratified_bootstrap",
+    "unshared_variance",
+    "variance_split",
+]
+
+LOWEST_SCORE = -1.0
+"""Scores end here: as far below an average design as the best is above it. Chosen, so that a run
+without any design that can be built has a score, and no run outweighs all others."""
+
+Scores = Sequence[np.ndarray]
+"""Scores of an agent, one array a task."""
+
+
+@final
+@dataclass(frozen=True)
+class Interval:
+    """A number and the ends of its interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def to_json(self) -> dict[str, float]:
+        """The numbers by name."""
+        return dict(vars(self))
+
+
+def scores(rewards: np.ndarray, average: float, best: float) -> np.ndarray:
+    """Scores of rewards: 0 for an average random design, 1 for the best.
+
+    >>> scores(np.array([0.0, 1.0, 2.0, -np.inf]), 0.0, 2.0).tolist()
+    [0.0, 0.5, 1.0, -1.0]
+
+    Args:
+      rewards: (n,), -inf for a run that has built nothing, NaN where nothing is known.
+      average: Mean reward of random designs.
+      best: Reward of the best design.
+
+    Raises:
+      InvalidArgumentError: The best is not above the average.
+    """
+    if not (math.isfinite(average) and math.isfinite(best) and best > average):
+        raise InvalidArgumentError(
+            f"`best` must be a reward above that of an average design, {average!r}; got {best!r}. "
+            "Where all designs are alike there is nothing to score."
+        )
+    scaled = (np.asarray(rewards, dtype=np.float64) - average) / (best - average)
+    return np.asarray(np.maximum(scaled, LOWEST_SCORE))
+
+
+def relative_improvement(value: float, average: float, is_minimised: bool) -> float:
+    """How much better a metric is than that of an average random design, as a share of that.
+
+    >>> relative_improvement(75.0, 100.0, is_minimised=True)
+    0.25
+
+    Source:
+      Yang, Esperança & Carlucci, *NAS evaluation is frustratingly hard*, ICLR 2020, equation 1,
+      there of accuracies: (method - random) / random.
+    """
+    if average == 0:
+        return math.nan
+    return (average - value if is_minimised else value - average) / abs(average)
+
+
+def interquartile_mean(values: Sequence[float] | np.ndarray) -> float:
+    """Mean of the middle half of the values; those at its ends count by their share in it.
+
+    >>> interquartile_mean([0.0, 1.0, 2.0, 9.0])
+    1.5
+    """
+    ordered = np.sort(np.asarray(values, dtype=np.float64))
+    if not len(ordered) or not np.isfinite(ordered).all():
+        return math.nan
+    return float(_middle(ordered[None, :])[0])
+
+
+def _middle(ordered: np.ndarray) -> np.ndarray:
+    """Interquartile means of sorted rows, (n_rows, n)."""
+    n = ordered.shape[1]
+    edges = np.arange(n + 1)
+    shares = np.minimum(edges[1:], 0.75 * n) - np.maximum(edges[:-1], 0.25 * n)
+    shares = np.maximum(shares, 0.0)
+    return np.asarray(ordered @ shares / shares.sum())
+
+
+def optimality_gap(runs: Scores) -> float:
+    """Mean of what is missing to a score of 1.
+
+    Source:
+      Agarwal et al., *Deep Reinforcement Learning at the Edge of the Statistical Precipice*,
+      NeurIPS 2021, section 4.3, with gamma = 1.
+    """
+    pooled = np.concatenate(list(runs))
+    return float(np.maximum(1.0 - pooled, 0.0).mean()) if len(pooled) else math.nan
+
+
+def performance_profile(runs: Scores, thresholds: np.ndarray) -> np.ndarray:
+    """Share of runs with a score above each threshold, tasks counting alike.
+
+    Source:
+      Agarwal et al., as for `optimality_gap`, section 4.2, equation 1.
+    """
+    rows = [(task[:, None] > np.asarray(thresholds)[None, :]).mean(axis=0) for task in runs]
+    return np.asarray(np.mean(rows, axis=0))
+
+
+def probability_of_improvement(ours: Scores, theirs: Scores) -> float:
+    """Chance that a run of one agent beats a run of another on a task drawn at random.
+
+    Ties count by half.
+
+    Source:
+      Agarwal et al., as for `optimality_gap`, section 4.3: the mean over tasks of Mann and
+      Whitney's U over the number of pairs.
+    """
+    return float(np.mean([_wins(a, b) for a, b in zip(ours, theirs, strict=True)]))
+
+
+def _wins(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """Share of pairs won along the last axis, (...) from (..., n) and (..., m)."""
+    gap = ours[..., :, None] - theirs[..., None, :]
+    return np.asarray(((gap > 0) + 0.5 * (gap == 0)).mean(axis=(-2, -1)))
+
+
+def stratified_bootstrap(
+    statistic: str,
+    ours: Scores,
+    theirs: Scores | None = None,
+    *,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """A statistic with its percentile interval, from runs resampled within their task.
+
+    Args:
+      statistic: ``"iqm"``, ``"gap"`` or, with `theirs`, ``"improvement"``.
+      ours: Scores of an agent, one array a task.
+      theirs: Those of another on the same tasks.
+      level: Share of resamples between the ends.
+      resamples: How many.
+      seed: Of the resampling.
+
+    Source:
+      Efron, *Bootstrap Methods*, Annals of Statistics 7, 1979; strata as Agarwal et al.
+    """
+    level = check_number("level", level, 0.5, 1.0)
+    resamples = check_whole("resamples", resamples, 1, 10**6)
+    rng = np.random.default_rng(seed)
+    if statistic == "improvement":
+        if theirs is None:
+            raise InvalidArgumentError("`theirs` must be scores for an improvement; got None.")
+        value = probability_of_improvement(ours, theirs)
+        drawn = np.mean(
+            [
+                _wins(_resampled(a, resamples, rng), _resampled(b, resamples, rng))
+                for a, b in zip(ours, theirs, strict=True)
+            ],
+            axis=0,
+        )
+    else:
+        pooled = np.concatenate([_resampled(task, resamples, rng) for task in ours], axis=1)
+        flat = np.concatenate(list(ours))
+        if statistic == "iqm":
+            value, drawn = interquartile_mean(flat), _middle(np.sort(pooled, axis=1))
+        elif statistic == "gap":
+            value, drawn = optimality_gap(ours), np.maximum(1.0 - pooled, 0.0).mean(axis=1)
+        else:
+            raise InvalidArgumentError(
+                f"`statistic` must be one of iqm, gap, improvement; got {statistic!r}."
+            )
+    tail = (1 - level) / 2
+    low, high = np.quantile(drawn, [tail, 1 - tail])
+    return Interval(value, float(low), float(high))
+
+
+def _resampled(values: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
+    return np.asarray(values)[rng.integers(0, len(values), (resamples, len(values)))]
+
+
+def improvement_p_value(
+    ours: Scores, theirs: Scores, *, resamples: int = 9999, seed: int = 0
+) -> float:
+    """How often runs dealt out at random within tasks would differ as much, either way.
+
+    A bootstrap of two or three runs has intervals without width; this has not: with two runs
+    against two on one task it is never below 1/3.
+
+    Source:
+      The permutation test with the statistic of van Elteren, 1960, tasks weighted alike; (b + 1) /
+      (m + 1) as Phipson & Smyth, *Permutation P-values Should Never Be Zero*, 2010.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = np.zeros(resamples)
+    for a, b in zip(ours, theirs, strict=True):
+        both = np.concatenate([a, b])
+        order = rng.random((resamples, len(both))).argsort(axis=1)
+        dealt = both[order]
+        drawn += _wins(dealt[:, : len(a)], dealt[:, len(a) :])
+    distance = abs(probability_of_improvement(ours, theirs) - 0.5)
+    # Rounding must not lose those that are just as far.
+    as_far = np.abs(drawn / len(list(ours)) - 0.5) >= distance - 1e-12
+    return float((as_far.sum() + 1) / (resamples + 1))
+
+
+@final
+@dataclass(frozen=True)
+class Survival:
+    """Share of runs that have not yet arrived, after each evaluation at which one has."""
+
+    times: np.ndarray
+    shares: np.ndarray
+
+    @property
+    def median(self) -> float:
+        """Evaluations after which half have arrived; infinite where they have not."""
+        below = np.flatnonzero(self.shares <= 0.5)
+        return float(self.times[below[0]]) if len(below) else math.inf
+
+
+def kaplan_meier(times: Sequence[float], arrived: Sequence[bool]) -> Survival:
+    """Share of runs that have not yet found what is sought, where some ended before.
+
+    Args:
+      times: Evaluations until a run found it, or until it ended without.
+      arrived: Whether it found it.
+
+    Source:
+      Kaplan & Meier, *Nonparametric Estimation from Incomplete Observations*, Journal of the
+      American Statistical Association 53, 1958; a run that ends where another arrives counts as
+      at risk there.
+    """
+    when, is_event = np.asarray(times, dtype=np.float64), np.asarray(arrived, dtype=bool)
+    steps = np.unique(when[is_event])
+    at_risk = (when[:, None] >= steps[None, :]).sum(axis=0)
+    events = ((when[:, None] == steps[None, :]) & is_event[:, None]).sum(axis=0)
+    return Survival(steps, np.cumprod(1.0 - events / np.maximum(at_risk, 1)))
+
+
+def igd_plus(found: np.ndarray, exact: np.ndarray) -> float:
+    """Mean distance of the exact front from what was found, counting losses alone.
+
+    Args:
+      found: (n, k), larger is better.
+      exact: (m, k), one row or more.
+
+    Returns:
+      0 where nothing is missed; infinite where nothing was found.
+
+    Source:
+      Ishibuchi et al., *Modified Distance Calculation in Generational Distance and Inverted
+      Generational Distance*, EMO 2015, equation 18, here for maximisation.
+    """
+    points, goal = np.asarray(found, dtype=np.float64), np.asarray(exact, dtype=np.float64)
+    if not len(goal) or points.shape[1:] != goal.shape[1:]:
+        raise InvalidArgumentError(
+            f"`exact` must have one or more rows, and as many columns as `found`; got shapes "
+            f"{goal.shape} and {points.shape}."
+        )
+    if not len(points):
+        return math.inf
+    nearest = [
+        np.sqrt((np.maximum(row[None, :] - points, 0.0) ** 2).sum(axis=1).min()) for row in goal
+    ]
+    return float(np.mean(nearest))
+
+
+def expected_best_of(values: Sequence[float] | np.ndarray, k: int) -> float:
+    """Mean of the best of k values drawn without replacement from these.
+
+    >>> expected_best_of([1.0, 2.0, 3.0], 2)
+    2.6666666666666665
+
+    Source:
+      Dodge et al., *Show Your Work*, EMNLP 2019, section 3, in its form without replacement: the
+      i-th smallest of n is the best of k with chance C(i - 1, k - 1) / C(n, k).
+    """
+    ordered = np.sort(np.asarray(values, dtype=np.float64))
+    chances = leading_chances(len(ordered), k)
+    # The worst are never the best, whatever they are worth.
+    return math.fsum((ordered[k - 1 :] * chances[k - 1 :]).tolist())
+
+
+def leading_chances(n: int, k: int) -> np.ndarray:
+    """Chance of each of n, the worst first, to be the best of k drawn without replacement, (n,).
+
+    Source:
+      As for `expected_best_of`.
+    """
+    k = check_whole("k", k, 1, n)
+    total = math.comb(n, k)
+    # Divided as whole numbers, which may be too large for floats.
+    return np.array([math.comb(place, k - 1) / total for place in range(n)])
+
+
+def expected_leader(first: np.ndarray, after: np.ndarray, k: int) -> np.ndarray:
+    """Expected later value of the one that leads at first, of k of n drawn without replacement.
+
+    >>> expected_leader(np.array([1.0, 2.0, 3.0]), np.array([0.0, 6.0, 3.0]), 2).item()
+    4.0
+
+    Args:
+      first: (n, ...), by which one is chosen; of equals each with the same chance.
+      after: (n, ...), what it comes to.
+      k: How many are drawn, 1 to n.
+
+    Source:
+      As for `expected_best_of`.
+    """
+    n = len(first)
+    weights = leading_chances(n, k)
+    flat, later = first.reshape(n, -1), after.reshape(n, -1)
+    found = np.empty(flat.shape[1])
+    for column in range(flat.shape[1]):
+        values, places, counts = np.unique(flat[:, column], return_inverse=True, return_counts=True)
+        chances = np.add.reduceat(weights, np.cumsum(counts) - counts)
+        means = np.bincount(places, later[:, column], len(values)) / counts
+        found[column] = chances @ means
+    return found.reshape(first.shape[1:])
+
+
+@final
+@dataclass(frozen=True)
+class VarianceSplit:
+    """Shares of the variance of scores, summing to 1; all NaN where they cannot be told."""
+
+    hyperparameters: float
+    task: float
+    interaction: float
+    seed: float
+
+
+def variance_split(table: np.ndarray) -> VarianceSplit:
+    """Splits the variance of scores between hyperparameters, tasks and seeds.
+
+    Shares are those of the components of variance: what chance alone would make of the means of few
+    seeds is taken off, so that agents whose settings do nothing have a share of about 0. The
+    interaction is how much hyperparameters that suit one task differ from those that suit another;
+    with one seed it cannot be told from the seeds, and is counted as theirs. A seed's share is what
+    it does to all draws alike, as by the same first designs, and what it does to each. With one
+    seed on one task nothing can be told.
+
+    Args:
+      table: (n_draws, n_tasks, n_seeds), all draws with the same seeds.
+
+    Source:
+      Searle, Casella & McCulloch, *Variance Components*, 1992, section 4.4: mean squares of the
+      balanced classification, draws crossed with seeds within tasks, set equal to what is expected
+      of them; those below 0 are 0.
+    """
+    values = np.asarray(table, dtype=np.float64)
+    n_draws, n_tasks, n_seeds = values.shape
+    mean = values.mean()
+    cells = values.mean(axis=2)
+    by_draw, by_task = cells.mean(axis=1), cells.mean(axis=0)
+    rest = cells - by_draw[:, None] - by_task[None, :] + mean
+    interaction = _mean_square(n_seeds * rest**2, (n_draws - 1) * (n_tasks - 1))
+    noise = unshared_variance(values) if n_seeds > 1 and n_draws > 1 else interaction
+    shared = values.mean(axis=0) - by_task[:, None]
+    common = _mean_square(n_draws * shared**2, n_tasks * (n_seeds - 1)) if n_seeds > 1 else noise
+    # Without degrees of freedom of its own, a part is judged by the one below it.
+    residual = interaction if n_draws > 1 and n_tasks > 1 else noise
+    draw = _mean_square(n_tasks * n_seeds * (by_draw - mean) ** 2, n_draws - 1)
+    task = _mean_square(n_draws * n_seeds * (by_task - mean) ** 2, n_tasks - 1)
+    parts = np.array(
+        [
+            (draw - residual) / (n_tasks * n_seeds),
+            (task - residual - common + noise) / (n_draws * n_seeds),
+            (residual - noise) / n_seeds,
+            max(common - noise, 0.0) / n_draws + noise,
+        ]
+    )
+    parts = np.maximum(parts, 0.0)
+    if not parts.sum() > 0 or n_seeds == n_tasks == 1:
+        return VarianceSplit(math.nan, math.nan, math.nan, math.nan)
+    return VarianceSplit(*(parts / parts.sum()).tolist())
+
+
+def unshared_variance(table: np.ndarray) -> float:
+    """Variance of scores within a draw on a task, but for what a seed does to all draws alike.
+
+    Args:
+      table: (n_draws, n_tasks, n_seeds), two or more draws and seeds.
+    """
+    n_draws, n_tasks, n_seeds = table.shape
+    own = table - table.mean(axis=2, keepdims=True)
+    own = own - own.mean(axis=0, keepdims=True)
+    return _mean_square(own**2, n_tasks * (n_draws - 1) * (n_seeds - 1))
+
+
+def _mean_square(squares: np.ndarray, freedom: int) -> float:
+    return float(squares.sum() / freedom) if freedom else 0.0

@@ -1,0 +1,291 @@
+"""`archgym describe`: a simulator with its space, a workload, or an agent."""
+
+import inspect
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from archgym.cli.console.terminal import (
+    heading,
+    say,
+    table,
+    unit,
+    values_text,
+    write_facts,
+    write_json,
+)
+from archgym.cli.options.completion import complete_subject
+from archgym.cli.options.task import (
+    FidelityOption,
+    FromProxyOption,
+    FromTableOption,
+    JsonOption,
+    OptionOption,
+    SpaceOption,
+    TaskChoice,
+    make_simulator,
+    option_values,
+)
+from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.files.storage import storage_errors
+
+if TYPE_CHECKING:
+    from archgym.evaluation.simulator import Simulator
+    from archgym.search.agent import Agent
+    from archgym.spaces.parameter import Parameter
+    from archgym.spaces.space import DesignSpace
+
+__all__ = ["describe"]
+
+# Counting looks at every combination of parameters that hang together.
+_COUNT_AT_ONCE = 3 * 10**7
+
+
+def describe(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A simulator, a task or an agent.",
+            autocompletion=complete_subject,
+            metavar="SIMULATOR|TASK|AGENT",
+        ),
+    ],
+    space: SpaceOption = None,
+    workload: Annotated[
+        list[str] | None,
+        typer.Option("--workload", "-w", help="Characterise this workload or file instead."),
+    ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option("--picture", help="Draw the workload into this .png, .svg or .pdf file."),
+    ] = None,
+    fidelity: FidelityOption = None,
+    option: OptionOption = None,
+    from_table: FromTableOption = None,
+    from_proxy: FromProxyOption = None,
+    count: Annotated[
+        bool, typer.Option("--count", help="Count the feasible designs, however many.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Describe a simulator, a workload or an agent."""
+    if workload is not None and len(workload) > 1:
+        raise InvalidArgumentError(
+            f"`--workload` must name one workload here; {len(workload)} came. Describe them one "
+            "by one."
+        )
+    from archgym.evaluation.simulator import simulator_names
+    from archgym.search.agent import agent_class, agent_names
+
+    simulators, agents = simulator_names(), agent_names()
+    choice = TaskChoice(
+        name,
+        space=space,
+        fidelity=fidelity,
+        options=option,
+        from_table=from_table,
+        from_proxy=from_proxy,
+    ).resolved()
+    is_stand_in = from_table is not None or from_proxy is not None
+    if choice.simulator not in simulators and not is_stand_in:
+        if name not in agents:
+            raise unknown_name("simulator or agent", name, (*simulators, *agents))
+        _describe_agent(agent_class(name), json)
+        return
+    simulator = make_simulator(choice)
+    if workload or picture is not None:
+        chosen = workload[0] if workload else simulator.default_workload
+        _describe_workload(simulator, chosen, picture, json)
+    else:
+        _describe_simulator(simulator, count, json)
+
+
+# ---- a simulator
+
+
+def _describe_simulator(simulator: "Simulator", count: bool, is_json: bool) -> None:
+    space = simulator.space
+    counted = space.count() if count or space.size <= _COUNT_AT_ONCE else None
+    if is_json:
+        write_json(
+            {
+                "simulator": simulator.name,
+                "version": simulator.version,
+                "fidelity": simulator.fidelity,
+                "options": dict(simulator.options),
+                "space": space.to_json(),
+                "size": space.size,
+                "count": None if counted is None else vars(counted),
+                "default_design": dict(space.design_at(space.default_indices)),
+                "metrics": [spec.to_json() for spec in simulator.metrics],
+                "objectives": [o.to_json() for o in simulator.objectives.values()],
+                "default_objective": simulator.default_objective,
+                "workloads": list(simulator.workload_names()),
+                "default_workload": simulator.default_workload,
+                "groups": simulator.groups,
+                "reasons": list(simulator.reasons[1:]),
+            }
+        )
+        return
+    heading(f"Simulator {simulator.name}, version {simulator.version}")
+    say((type(simulator).__doc__ or "").strip().split("\n\n")[0].replace("\n    ", " "))
+    say()
+    _write_space(space, counted)
+    heading("Metrics")
+    table(
+        ("name", "unit", "goal", ""),
+        [(s.name, unit(s.unit), s.goal.replace("none", "–"), s.doc) for s in simulator.metrics],
+    )
+    heading("Objectives")
+    default = simulator.default_objective
+    table(
+        ("name", ""),
+        [(_starred(n, default), o.doc) for n, o in simulator.objectives.items()],
+    )
+    heading("Choices (* is the default)")
+    table(("choice", "names"), _choices(simulator))
+
+
+def _choices(simulator: "Simulator") -> list[tuple[str, str]]:
+    from archgym.evaluation.stand_in import StandIn
+
+    kind = type(simulator)
+    workloads = simulator.workload_names()
+    rows = [("--workload", ", ".join(_starred(n, simulator.default_workload) for n in workloads))]
+    if isinstance(simulator, StandIn):
+        return rows
+    rows += [
+        ("--space", ", ".join(_starred(n, kind.space_names[0]) for n in kind.space_names)),
+        ("--fidelity", ", ".join(_starred(n, kind.fidelity_names[0]) for n in kind.fidelity_names)),
+    ]
+    signature = inspect.signature(kind).parameters
+    rows += [
+        (
+            "--" + n.replace("_", "-"),
+            ", ".join(_starred(v, signature[n].default) for v in values) or _option_doc(kind, n),
+        )
+        for n, values in option_values(kind).items()
+    ]
+    return rows
+
+
+def _option_doc(kind: "type[Simulator]", name: str) -> str:
+    """What the constructor's docstring says of an argument."""
+    found = re.search(
+        rf"^ +{name}: (.+(?:\n {{4,}}\S.*)*)", inspect.getdoc(kind.__init__) or "", re.MULTILINE
+    )
+    return " ".join(found[1].replace("`", "").split()) if found else ""
+
+
+def _starred(name: str, default: str) -> str:
+    return f"{name}*" if name == default else name
+
+
+def _write_space(space: "DesignSpace", counted: Any) -> None:
+    heading(f"Space {space.name}: {space.size:,} combinations{_count_text(counted)}")
+    if space.doc:
+        say(space.doc)
+    say()
+    table(("parameter", "values", "default", "unit", ""), [_row(p) for p in space.parameters])
+    if space.constraints:
+        heading("Constraints")
+        table(("requires", "else"), [(c.require.text, c.reason) for c in space.constraints])
+    if space.conditions:
+        heading("Parameters that mean something only under others")
+        table(("parameter", "when"), [(c.parameter, c.when.text) for c in space.conditions])
+
+
+def _row(parameter: "Parameter") -> tuple[str, ...]:
+    default = str(parameter.value(parameter.default_index))
+    return (
+        parameter.name,
+        values_text(parameter),
+        default,
+        unit(parameter.unit),
+        parameter.doc,
+    )
+
+
+def _count_text(counted: Any) -> str:
+    if counted is None:
+        return " (--count counts the distinct feasible designs)"
+    if counted.exact:
+        return f", {counted.value:,} distinct feasible designs"
+    return f", about {counted.value:.3g} ({counted.low:.3g} to {counted.high:.3g}) distinct designs"
+
+
+# ---- a workload
+
+
+def _describe_workload(
+    simulator: "Simulator", name: str, picture: Path | None, is_json: bool
+) -> None:
+    workload = simulator.workload(name)
+    facts = simulator.describe_workload(workload)
+    if not facts:
+        raise InvalidArgumentError(
+            f"Simulator {simulator.name!r} must characterise workloads for this; it does not."
+        )
+    if picture is not None:
+        _draw(simulator, workload, picture)
+    if is_json:
+        write_json(
+            {
+                "simulator": simulator.name,
+                "options": dict(simulator.options),
+                "workload": workload.name,
+                "digest": workload.digest,
+                "characteristics": {
+                    fact: {"value": value, "unit": unit} for fact, (value, unit) in facts.items()
+                },
+                "picture": None if picture is None else str(picture),
+            }
+        )
+        return
+    heading(f"Workload {workload.name}")
+    write_facts((fact, value, measure) for fact, (value, measure) in facts.items())
+    if picture is not None:
+        say(f"Picture: {picture}")
+    else:
+        say("Add --picture FILE.png for a picture.")
+
+
+def _draw(simulator: "Simulator", workload: Any, picture: Path) -> None:
+    if picture.suffix not in (".png", ".svg", ".pdf"):
+        raise InvalidArgumentError(
+            f"`--picture` must end in .png, .svg or .pdf; got {str(picture)!r}."
+        )
+    with storage_errors(picture, "written"):
+        is_drawn = simulator.picture_workload(workload, picture)
+    if not is_drawn:
+        raise InvalidArgumentError(f"Simulator {simulator.name!r} draws no pictures of workloads.")
+
+
+# ---- an agent
+
+
+def _describe_agent(agent: type["Agent"], is_json: bool) -> None:
+    if is_json:
+        write_json(
+            {
+                "agent": agent.name,
+                "doc": (agent.__doc__ or "").strip(),
+                "kind": agent.kind,
+                "batch": agent.batch,
+                "library": agent.library,
+                "replayable": agent.replayable,
+                "hyperparameters": [p.to_json() for p in agent.hyperparameters],
+            }
+        )
+        return
+    heading(f"Agent {agent.name} ({agent.kind}, {agent.batch}, library: {agent.library})")
+    for line in (agent.__doc__ or "").strip().splitlines():
+        say(line.removeprefix("    "))
+    say()
+    if agent.hyperparameters:
+        heading("Hyperparameters (--hyper name=value)")
+        table(
+            ("name", "sweep range", "default", "unit", ""), [_row(p) for p in agent.hyperparameters]
+        )

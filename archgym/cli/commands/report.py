@@ -1,0 +1,118 @@
+"""`archgym report`: studies and sweeps as one page, and its tables as files."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from archgym.cli.console.terminal import heading, say, table
+from archgym.cli.options.values import named_path
+from archgym.errors import InvalidArgumentError
+from archgym.files.storage import make_folder, require_writable
+
+__all__ = ["report"]
+
+
+def report(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(help="Folders of studies or sweeps.", metavar="STUDY_OR_SWEEP..."),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="The page, a .html file.", parser=named_path),
+    ] = None,
+    tables: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--table",
+            help="A table of a task: judge by its proven optimum, draw random search exactly; "
+            "repeat it.",
+            metavar="FILE",
+        ),
+    ] = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option("--csv", help="A folder for the tables as CSV.", parser=named_path),
+    ] = None,
+    json: Annotated[
+        Path | None,
+        typer.Option("--json", help="A file for all of it as JSON.", parser=named_path),
+    ] = None,
+    evaluate: Annotated[
+        bool,
+        typer.Option(
+            "--evaluate/--no-evaluate",
+            help="Evaluate each task's best design again, with its neighbours and on other "
+            "workloads.",
+        ),
+    ] = True,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            "--against",
+            help="Another report's JSON, to show its scores beside these; of the same protocol.",
+            metavar="FILE",
+        ),
+    ] = None,
+) -> None:
+    """Say what studies and sweeps show, and write it as a page that needs no network."""
+    from archgym.cli.console.progress import announce_compilation
+    from archgym.report import find, read_evidence
+    from archgym.report.writing import (
+        check_comparable,
+        read_report,
+        write_csv,
+        write_json_file,
+        write_page,
+    )
+
+    _check_targets(out, csv, json)
+    other = None if against is None else read_report(against)
+    announce_compilation()
+    findings = find(read_evidence(sources, tables or ()), evaluate)
+    if against is not None and other is not None:
+        check_comparable(findings, against, other)
+    for line in findings.verdict:
+        say(line)
+    scores = findings.tables[0]
+    heading(scores.title)
+    say(scores.note)
+    table(
+        scores.columns,
+        [tuple(_cell(value) for value in row) for row in scores.rows],
+        right=scores.columns[1:],
+    )
+    if other is not None:
+        heading(f"Scores of {against}")
+        shown = [
+            tuple(_cell(value) for value in row)
+            for row in other["tables"]["scores"]["rows"]
+            if isinstance(row, list) and len(row) == len(scores.columns)
+        ]
+        table(scores.columns, shown, right=scores.columns[1:])
+    if csv is not None:
+        say(f"Tables: {len(write_csv(findings, csv))} files in {csv}")
+    if json is not None:
+        write_json_file(findings, json)
+        say(f"JSON: {json}")
+    if out is not None:
+        size = write_page(findings, out)
+        say(f"Page: {out}, {size / 1e6:.1f} MB")
+
+
+def _check_targets(out: Path | None, csv: Path | None, json: Path | None) -> None:
+    """Refuses what cannot be written before the analysis, which may take minutes."""
+    if out is not None and out.suffix.lower() not in (".html", ".htm"):
+        raise InvalidArgumentError(f"`--out` must end in .html; got {str(out)!r}.")
+    for path in (out, json):
+        if path is not None:
+            require_writable(path)
+    if csv is not None:
+        require_writable(make_folder(csv) / "scores.csv")
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,155 @@
+"""Notices on standard error while something takes long: progress, compilation."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Any, Self
+
+import typer
+
+__all__ = ["CountBar", "StageBar", "StudyProgress", "TableBar", "announce_compilation"]
+
+# chosen: what ends sooner needs no bar.
+_SILENT_S = 2.0
+
+
+def announce_compilation() -> None:
+    """From now on says before a kernel is compiled."""
+    from archgym.runtime.kernels import on_compile
+
+    on_compile(_say_compiling)
+
+
+def _say_compiling(kernel: str, seconds: float) -> None:
+    name = kernel.removeprefix("archgym.simulators.")
+    typer.echo(f"Compiling {name} (about {seconds:.0f} s, once) …", err=True)
+
+
+class CountBar:
+    """A bar with rate and remaining time; only in a terminal, and not for what ends soon."""
+
+    def __init__(self, what: str) -> None:
+        """Begins to count.
+
+        Args:
+          what: What is counted, in the plural.
+        """
+        self._what = what
+        self._started = time.monotonic()
+        self._bar: Any = None
+        self._row: Any = None
+        self._is_wanted = sys.stderr.isatty()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def show(self, done: float, total: float, note: str = "") -> None:
+        """Takes how far it is.
+
+        Args:
+          done: What was there before counts as well, but not for the rate.
+          total: At the end.
+          note: Shown beside the bar.
+        """
+        if not self._is_wanted:
+            return
+        if self._bar is None:
+            if time.monotonic() - self._started < _SILENT_S:
+                return
+            self._open(done, total)
+        assert self._bar is not None
+        self._bar.update(self._row, completed=done, note=note)
+
+    def _open(self, done: float, total: float) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        class Rate(TextColumn):
+            def render(self, task: Any) -> Any:
+                speed = task.finished_speed or task.speed
+                task.fields["rate"] = "" if speed is None else f"{speed:,.1f}/s"
+                return super().render(task)
+
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            Rate("{task.fields[rate]}"),
+            TextColumn("{task.fields[note]}"),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._row = self._bar.add_task(self._what, total=total, completed=done, note="", rate="")
+        self._bar.start()
+
+
+class StudyProgress(CountBar):
+    """The bar of a study's evaluations."""
+
+    def __init__(self, budget: int, known: int = 0) -> None:
+        """Begins to count.
+
+        Args:
+          budget: Evaluations at the end.
+          known: Evaluations that a resumed study has; replaying them is quick.
+        """
+        super().__init__("evaluations")
+        self._budget = budget
+        self._known = known
+
+    def __call__(self, evaluations: int, budget: int, best: float | None) -> None:
+        """Takes what `Study.run` tells."""
+        if evaluations >= self._known:
+            note = "" if best is None else f"best {best:.4f}"
+            self.show(evaluations, self._budget, note)
+
+
+class TableBar(CountBar):
+    """The bar of a table's simulations."""
+
+    def __init__(self) -> None:
+        """Begins to count."""
+        super().__init__("simulations")
+
+    def __call__(self, done: int, total: int, known: int) -> None:
+        """Takes what `build_table` tells."""
+        self.show(done, total, f"{known:,} known" if known else "")
+        if done == total:
+            # The next bar stands in its place.
+            self._close()
+
+
+class StageBar(CountBar):
+    """The bar of work of several stages, one after the other."""
+
+    def __init__(self) -> None:
+        """Begins to count."""
+        super().__init__("")
+        self._done = 0.0
+
+    def __call__(self, what: str, done: float, total: float) -> None:
+        """Takes what a `StageProgress` is told."""
+        if what != self._what or done < self._done:
+            self._close()
+        self._what, self._done = what, done
+        self.show(done, total)

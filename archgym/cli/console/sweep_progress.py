@@ -1,0 +1,107 @@
+"""How far a sweep is: as a bar while it runs, and as tables."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from archgym.cli.console.terminal import say, table
+
+if TYPE_CHECKING:
+    from archgym.sweep.driver import SweepState
+    from archgym.sweep.status import RunStatus, SweepStatus
+
+__all__ = ["SweepProgress", "write_status"]
+
+# chosen: more failures than these have reasons that are there already; --json has them all.
+_SHOWN_FAILURES = 10
+
+
+class SweepProgress:
+    """A bar; only in a terminal. The time left counts from this session's speed alone."""
+
+    def __init__(self) -> None:
+        """Shows nothing yet."""
+        self._bar: Any = None
+        self._row: Any = None
+        self._is_wanted = sys.stderr.isatty()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def __call__(self, state: "SweepState") -> None:
+        """Takes what `run_sweep` tells."""
+        if not self._is_wanted:
+            return
+        if self._bar is None:
+            self._open(state)
+        failed = f", {state.failed} failed" if state.failed else ""
+        self._bar.update(
+            self._row,
+            completed=max(0, state.evaluations - state.known),
+            total=max(1, state.goal - state.known),
+            runs=f"{state.finished} of {state.runs} runs{failed}",
+        )
+
+    def _open(self, state: "SweepState") -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            TextColumn("{task.fields[runs]}"),
+            BarColumn(),
+            TextColumn("{task.completed:,.0f} of {task.total:,.0f} evaluations"),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._row = self._bar.add_task("", total=max(1, state.goal - state.known), runs="")
+        self._bar.start()
+
+
+def write_status(read: "SweepStatus") -> None:
+    """Writes how far a sweep is."""
+    counts = read.counts()
+    rest = ", ".join(f"{n} {name}" for name, n in counts.items() if n and name != "finished")
+    say(
+        f"{counts['finished']} of {len(read.runs)} runs are finished{rest and f'; {rest}'}. "
+        f"{read.evaluations:,} of {read.goal:,} evaluations."
+    )
+    say(f"It is run by {read.driver}." if read.driver else "Nobody runs it.")
+    if counts["finished"] < len(read.runs) and read.driver is None:
+        say(f"Go on with: archgym sweep resume {shlex.quote(str(read.folder))}")
+    say()
+    parts: dict[tuple[str, str], list[RunStatus]] = {}
+    for run in read.runs:
+        parts.setdefault((run.run.task.label, run.run.label), []).append(run)
+    columns = ("task", "agent", *counts, "evaluations")
+    rows = [(*part, *_counted(runs, tuple(counts))) for part, runs in parts.items()]
+    table(columns, rows, right=columns[2:])
+    for run in read.runs:
+        if run.status == "running":
+            by = "" if run.writer is None else f" by {run.writer}"
+            say(f"{run.run.id} is run{by}: {run.evaluations:,} of {run.run.budget:,}.")
+    failed = [run for run in read.runs if run.status == "failed"]
+    for run in failed[:_SHOWN_FAILURES]:
+        say(f"{run.run.id} failed: {' '.join((run.failure or '').split())}")
+    if failed[_SHOWN_FAILURES:]:
+        say(f"And {len(failed) - _SHOWN_FAILURES} more failed; --json tells of all.")
+
+
+def _counted(runs: "Sequence[RunStatus]", names: Sequence[str]) -> tuple[str, ...]:
+    counts = [sum(run.status == name for run in runs) for name in names]
+    return (
+        *(str(count) if count else "–" for count in counts),
+        f"{sum(run.evaluations for run in runs):,}",
+    )

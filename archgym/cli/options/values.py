@@ -1,0 +1,185 @@
+"""Values of parameters from text and from JSON files."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from archgym.errors import (
+    FileFormatError,
+    InvalidArgumentError,
+    InvalidDesignError,
+    UnknownNameError,
+)
+from archgym.files.storage import open_file, storage_errors
+
+if TYPE_CHECKING:
+    from archgym.spaces.design import Design
+    from archgym.spaces.parameter import Parameter
+    from archgym.spaces.space import DesignSpace
+
+__all__ = [
+    "assignments",
+    "filled_design",
+    "hyperparameters",
+    "named_path",
+    "read_design",
+    "value_from_text",
+    "with_values",
+]
+
+# A design is a few lines; what is larger is another file.
+_MAX_BYTES = 2**20
+
+
+def named_path(text: str) -> Path:
+    """A path from the command line; nothing would name the current folder."""
+    if not text:
+        raise typer.BadParameter("It must name a path; it is empty.")
+    return Path(text)
+
+
+def assignments(option: str, texts: Sequence[str]) -> dict[str, str]:
+    """Names and values from texts such as ``name=value``.
+
+    Args:
+      option: What they were given to, for the message.
+      texts: Each name at most once.
+
+    Raises:
+      InvalidArgumentError: A text has another form, or a name comes twice.
+    """
+    given: dict[str, str] = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        name = name.strip()
+        if not sign or not name:
+            raise InvalidArgumentError(f"`{option}` must read name=value; got {text!r}.")
+        if name in given:
+            raise InvalidArgumentError(f"`{option}` must give {name!r} once; it came twice.")
+        given[name] = value.strip()
+    return given
+
+
+def value_from_text(parameter: "Parameter", text: str) -> Any:
+    """The value that a text stands for, as the parameter's kind reads it; not yet checked."""
+    if parameter.kind == "permutation":
+        return tuple(item.strip() for item in text.split(","))
+    if parameter.kind == "factorisation":
+        return tuple(_number(part.strip()) for part in text.replace("x", ",").split(","))
+    if parameter.kind == "categorical":
+        return text
+    value = _number(text)
+    # A grid's numbers are decimal; 1 on the command line means 1.0.
+    return float(value) if parameter.kind == "real" and isinstance(value, int) else value
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def hyperparameters(agent: str, texts: Sequence[str]) -> dict[str, Any]:
+    """An agent's hyperparameters from texts such as ``population=30``.
+
+    Raises:
+      UnknownNameError: The agent does not exist, or has no such hyperparameter.
+      InvalidArgumentError: A text has another form.
+    """
+    from archgym.errors import unknown_name
+    from archgym.search.agent import agent_class
+
+    declared = {parameter.name: parameter for parameter in agent_class(agent).hyperparameters}
+    chosen = {}
+    for name, text in assignments("--hyper", texts).items():
+        if name not in declared:
+            raise unknown_name(f"hyperparameter of agent {agent!r}", name, declared)
+        chosen[name] = value_from_text(declared[name], text)
+    return chosen
+
+
+def with_values(
+    space: "DesignSpace", design: Mapping[str, Any], texts: Mapping[str, str]
+) -> "Design":
+    """A design with some values replaced.
+
+    Raises:
+      InvalidDesignError: A name or value is not in the space.
+    """
+    values = dict(design)
+    for name, text in texts.items():
+        known = name in space.names
+        values[name] = value_from_text(space.parameter(name), text) if known else text
+    return space.design(values)
+
+
+def read_design(path: Path) -> dict[str, Any]:
+    """A design from a JSON file: an object of names and values, or one with it as `design`.
+
+    Raises:
+      FileFormatError: The file is something else.
+      StorageError: It cannot be read.
+    """
+    data = _read_object(path)
+    nested = data.get("design")
+    chosen = nested if isinstance(nested, dict) else data
+    return {
+        name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items()
+    }
+
+
+def filled_design(space: "DesignSpace", values: Mapping[str, Any], path: Path) -> "Design":
+    """The default design with the values of a file.
+
+    Raises:
+      FileFormatError: A name or value is not in the space.
+    """
+    default = dict(space.design_at(space.default_indices))
+    try:
+        return space.design({**default, **values})
+    except (InvalidDesignError, UnknownNameError) as error:
+        text = str(error)
+        raise FileFormatError(path, None, text[:-1] if text.endswith(".") else text) from None
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    remedy = 'Write an object such as {"page_policy": "Open"}, as `archgym evaluate --json` does'
+    with storage_errors(path, "read"), open_file(path) as handle:
+        content = handle.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
+        raise FileFormatError(path, None, f"a design must be below {_MAX_BYTES} bytes", remedy)
+    try:
+        data = json.loads(
+            content.decode(), parse_constant=_refuse_constant, object_pairs_hook=_unique
+        )
+    except json.JSONDecodeError as error:
+        raise FileFormatError(path, error.lineno, f"this is no JSON: {error.msg}", remedy) from None
+    except RecursionError:
+        raise FileFormatError(path, None, "it is nested too deeply", remedy) from None
+    except InvalidArgumentError as error:
+        raise FileFormatError(path, None, str(error), remedy) from None
+    except ValueError as error:
+        raise FileFormatError(path, None, f"this is no JSON: {error}", remedy) from None
+    if not isinstance(data, dict):
+        kind = type(data).__name__
+        raise FileFormatError(path, 1, f"a design must be a JSON object; got {kind}", remedy)
+    return data
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in values:
+            raise InvalidArgumentError(f"each name must come once; {name!r} came twice")
+        values[name] = value
+    return values
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")

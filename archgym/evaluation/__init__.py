@@ -1,0 +1,1 @@
+"""Evaluation of designs: simulators, metrics, objectives, tasks and executors."""

@@ -1,0 +1,292 @@
+"""Ways to evaluate many designs: one after the other, in threads, in processes."""
+
+import logging
+import math
+import queue
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+from multiprocessing.connection import wait
+from types import TracebackType
+from typing import Self, final
+
+import numpy as np
+
+from archgym.errors import (
+    InvalidArgumentError,
+    StudyInterrupted,
+)
+from archgym.evaluation.external import RunningPrograms
+from archgym.evaluation.isolation import (
+    empty_evaluation,
+    evaluate_isolated,
+    failed_evaluation,
+    joined,
+)
+from archgym.evaluation.task import Evaluation, Task
+from archgym.evaluation.worker import END_S, WorkerProcess
+
+__all__ = ["Executor", "ProcessExecutor", "SerialExecutor", "ThreadExecutor", "executor_for"]
+
+logger = logging.getLogger(__name__)
+
+# chosen: enough for the workers to even out designs that take longer, few enough to cost nothing.
+_CHUNKS_PER_WORKER = 4
+# chosen: a chunk this long makes the cost of sending it small, and is lost when its process is.
+_CHUNK_S = 0.05
+_MAX_CHUNK = 1024
+
+
+class Executor(ABC):
+    """Evaluates designs with a task's simulator; the same results whatever the workers.
+
+    A simulator that breaks on a design costs that design: its row says so in `failures`. Errors of
+    ArchGym's own that are not SimulatorErrors (a program that is not installed, say) are the
+    caller's and are raised.
+    """
+
+    workers: int = 1
+
+    @abstractmethod
+    def evaluate(self, task: Task, indices: np.ndarray) -> Evaluation:
+        """Results of designs, (n, n_parameters) indices, in their order."""
+
+    @abstractmethod
+    def cancel(self) -> None:
+        """Ends what runs, from another thread, at once; the executor is of no more use."""
+
+    def close(self) -> None:
+        """Gives its threads and processes back."""
+        self.cancel()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def executor_for(workers: int = 1, timeout_s: float | None = None) -> Executor:
+    """The executor that suits: processes where there is a time limit, else threads, else neither.
+
+    Args:
+      workers: How many designs are evaluated at once, 1 or more.
+      timeout_s: Wall time that one design may take [s]; its process is killed and replaced.
+    """
+    if timeout_s is not None:
+        return ProcessExecutor(workers, timeout_s)
+    return SerialExecutor() if workers == 1 else ThreadExecutor(workers)
+
+
+@final
+class SerialExecutor(Executor):
+    """Evaluates in the thread that asks."""
+
+    def __init__(self) -> None:
+        self._programs = RunningPrograms()
+
+    def evaluate(self, task: Task, indices: np.ndarray) -> Evaluation:
+        """Results of designs, in their order."""
+        with self._programs:
+            return evaluate_isolated(task, indices)
+
+    def cancel(self) -> None:
+        """Kills external programs; no other starts."""
+        self._programs.stop()
+
+
+@final
+class ThreadExecutor(Executor):
+    """Splits batches over threads; for simulators that release Python's lock or run programs."""
+
+    def __init__(self, workers: int) -> None:
+        """Starts no thread before the first batch."""
+        self.workers = _checked_workers(workers)
+        self._programs = RunningPrograms()
+        self._cancelled = False
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+
+    def evaluate(self, task: Task, indices: np.ndarray) -> Evaluation:
+        """Results of designs, in their order."""
+        n = len(indices)
+        if n <= 1:
+            with self._programs:
+                return evaluate_isolated(task, indices)
+        self._start()
+        size = math.ceil(n / (self.workers * _CHUNKS_PER_WORKER))
+        starts = range(0, n, size)
+        results: queue.SimpleQueue[tuple[int, Evaluation | BaseException]] = queue.SimpleQueue()
+        for start in starts:
+            self._jobs.put(self._job(task, indices[start : start + size], start, results))
+        parts: dict[int, Evaluation] = {}
+        problems: list[tuple[int, BaseException]] = []
+        for _ in starts:
+            start, result = results.get()
+            if isinstance(result, BaseException):
+                problems.append((start, result))
+            else:
+                parts[start] = result
+        if problems:
+            raise min(problems, key=lambda problem: problem[0])[1]
+        return joined([parts[start] for start in starts])
+
+    def cancel(self) -> None:
+        """Drops waiting chunks and kills external programs; a running kernel ends by itself."""
+        self._cancelled = True
+        self._programs.stop()
+        for _ in self._threads:
+            self._jobs.put(None)
+
+    def _start(self) -> None:
+        # Daemon threads of our own: those of concurrent.futures keep the process from ending.
+        while len(self._threads) < self.workers:
+            thread = threading.Thread(
+                target=self._serve, name=f"archgym-{len(self._threads)}", daemon=True
+            )
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self) -> None:
+        with self._programs:
+            while (job := self._jobs.get()) is not None:
+                job()
+
+    def _job(
+        self,
+        task: Task,
+        indices: np.ndarray,
+        start: int,
+        results: "queue.SimpleQueue[tuple[int, Evaluation | BaseException]]",
+    ) -> Callable[[], None]:
+        def run() -> None:
+            try:
+                if self._cancelled:
+                    raise StudyInterrupted("The executor was closed while it worked.")
+                results.put((start, evaluate_isolated(task, indices)))
+            except BaseException as error:
+                results.put((start, error))
+
+        return run
+
+
+@final
+class ProcessExecutor(Executor):
+    """Evaluates in processes of its own, which are killed and replaced when they hang or die.
+
+    They are spawned, so a script that uses this starts under ``if __name__ == "__main__":``, and
+    its simulator's class lives in a module that can be imported.
+    """
+
+    def __init__(self, workers: int = 1, timeout_s: float | None = None) -> None:
+        """Starts no process before the first batch.
+
+        Args:
+          workers: How many processes, 1 or more.
+          timeout_s: Wall time that one design may take [s]; None for any.
+        """
+        self.workers = _checked_workers(workers)
+        if timeout_s is not None and not timeout_s > 0:
+            raise InvalidArgumentError(f"`timeout_s` must be above 0; got {timeout_s!r}.")
+        self._timeout_s = timeout_s
+        self._cancelled = False
+        self._workers: list[WorkerProcess] = []
+        self._task: Task | None = None
+        self._chunk = 1
+
+    def evaluate(self, task: Task, indices: np.ndarray) -> Evaluation:
+        """Results of designs, in their order."""
+        if self._task is not task:
+            self._end_all()
+            self._task = task
+        waiting = deque([(0, len(indices))] if len(indices) else [])
+        parts: dict[int, Evaluation] = {}
+        try:
+            while waiting or any(worker.span for worker in self._workers):
+                self._hand_out(task, indices, waiting)
+                for worker in self._awaited():
+                    self._take(task, worker, waiting, parts)
+        except BaseException:
+            self._end_all()
+            raise
+        return joined([empty_evaluation(task), *(parts[start] for start in sorted(parts))])
+
+    def cancel(self) -> None:
+        """Kills the processes and the external programs they run."""
+        self._cancelled = True
+        self._end_all()
+
+    def _hand_out(self, task: Task, indices: np.ndarray, waiting: "deque[tuple[int, int]]") -> None:
+        while waiting:
+            if self._cancelled:
+                raise StudyInterrupted("The executor was closed while it worked.")
+            idle = [worker for worker in self._workers if worker.span is None]
+            if not idle and len(self._workers) >= self.workers:
+                return
+            worker = idle[0] if idle else WorkerProcess(task)
+            if not idle:
+                self._workers.append(worker)
+            start, stop = waiting.popleft()
+            left = stop - start
+            size = max(1, min(self._chunk, math.ceil(left / self.workers)))
+            if size < left:
+                waiting.appendleft((start + size, stop))
+            worker.send((start, start + size), indices[start : start + size], self._timeout_s)
+
+    def _awaited(self) -> list["WorkerProcess"]:
+        """Workers that have something to say, have died or are late."""
+        busy = {worker.connection: worker for worker in self._workers if worker.span is not None}
+        now = time.monotonic()
+        soonest = min((worker.deadline for worker in busy.values()), default=now)
+        ready = wait(list(busy), timeout=max(0.0, min(soonest - now, 0.5)))
+        if self._cancelled:
+            raise StudyInterrupted("The executor was closed while it worked.")
+        now = time.monotonic()
+        return [w for c, w in busy.items() if c in ready or w.deadline <= now]
+
+    def _take(
+        self,
+        task: Task,
+        worker: "WorkerProcess",
+        waiting: "deque[tuple[int, int]]",
+        parts: dict[int, Evaluation],
+    ) -> None:
+        assert worker.span is not None
+        start, stop = worker.span
+        result = worker.receive()
+        if isinstance(result, Evaluation):
+            parts[start] = result
+            self._adapt(stop - start, worker.took_s)
+        elif result is not None:
+            self._workers.remove(worker)
+            worker.kill()
+            logger.debug("A worker process was replaced: %s", result)
+            if stop - start == 1:
+                parts[start] = failed_evaluation(task, result)
+            else:
+                waiting.extendleft((row, row + 1) for row in reversed(range(start, stop)))
+
+    def _adapt(self, n: int, took_s: float) -> None:
+        suited = int(_CHUNK_S * n / max(took_s, 1e-6))
+        self._chunk = max(1, min(_MAX_CHUNK, 8 * self._chunk, suited))
+
+    def _end_all(self) -> None:
+        workers, self._workers = self._workers, []
+        for worker in workers:
+            worker.ask_to_end()
+        deadline = time.monotonic() + END_S
+        for worker in workers:
+            worker.kill(deadline)
+
+
+def _checked_workers(workers: int) -> int:
+    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+        raise InvalidArgumentError(f"`workers` must be a whole number, 1 or more; got {workers!r}.")
+    return workers

@@ -1,0 +1,360 @@
+"""Simulators that are command-line programs: run in a child process, within limits."""
+
+import hashlib
+import os
+import selectors
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import ClassVar, Self, final
+
+import numpy as np
+
+from archgym.errors import InvalidArgumentError, SimulatorError, StudyInterrupted, unknown_name
+from archgym.evaluation.simulator import FAILED, BatchResult, Simulator, Workload
+from archgym.files.storage import open_file, storage_errors
+from archgym.runtime.watchdog import Watchdog
+from archgym.spaces.design import Design
+
+__all__ = ["ExternalSimulator", "Infeasible", "RunningPrograms", "run_program"]
+
+_TAIL_LINES = 20
+_TAIL_BYTES = 6000
+_BLOCK = 2**20
+# chosen: what a program's last output may take to arrive after its end.
+_DRAIN_S = 0.2
+
+
+@final
+@dataclass(frozen=True)
+class Infeasible:
+    """What `ExternalSimulator.parse` returns for a design that cannot be built."""
+
+    reason: str
+    """One of the simulator's `model_reasons`."""
+
+
+class ExternalSimulator(Simulator):
+    """A simulator that runs a command-line program once for each design and workload.
+
+    Implementations give the attributes of `Simulator`, and `workloads`, `command` and `parse`. A
+    run has a process group and an empty temporary folder of its own, and does not outlive the
+    process that started it, not even where that is killed by SIGKILL. One that ends with an exit
+    code, takes too long, prints too much or prints what `parse` cannot read is a failure of that
+    design; the search goes on.
+    """
+
+    workloads: Mapping[str, str] = {"default": ""}
+    """What each named workload is: text that `command` understands. Files may be given as well."""
+    time_limit_s: ClassVar[float] = 60.0
+    """Wall time of one run [s]."""
+    output_limit: ClassVar[int] = 10_000_000
+    """Bytes that one run may print."""
+    output_file: ClassVar[str | None] = None
+    """File in the run's folder that `parse` gets; None for what the program prints."""
+
+    @abstractmethod
+    def command(self, design: Design, workload: Workload) -> Sequence[str]:
+        """The program and its arguments; no shell reads them.
+
+        Args:
+          design: Canonical and feasible in the space.
+          workload: Its `content` is the text from `workloads`, or the path of a file.
+        """
+
+    @abstractmethod
+    def parse(self, output: str, design: Design) -> Mapping[str, float] | Infeasible:
+        """Every metric by name, or why the design cannot be built."""
+
+    @property
+    def default_workload(self) -> str:  # type: ignore[override]  # same name, read-only
+        """The first of `workloads`."""
+        return next(iter(self.workloads))
+
+    def workload_names(self) -> tuple[str, ...]:
+        """Names in `workloads`."""
+        return tuple(self.workloads)
+
+    def workload(self, name: str | Path) -> Workload:
+        """The workload with this name, or the file at this path.
+
+        Raises:
+          UnknownNameError: Neither a name nor a file.
+        """
+        if str(name) in self.workloads:
+            text = self.workloads[str(name)]
+            return Workload(str(name), hashlib.sha256(text.encode()).hexdigest(), text)
+        path = Path(name).absolute()
+        if not path.is_file():
+            raise unknown_name("workload", str(name), self.workloads)
+        digest = hashlib.sha256()
+        with storage_errors(path, "read"), open_file(path) as handle:
+            while block := handle.read(_BLOCK):
+                digest.update(block)
+        return Workload(path.name, digest.hexdigest(), str(path))
+
+    @final
+    def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """Runs the program for one design after the other."""
+        values = np.full((len(indices), len(self.metrics)), np.nan)
+        reason = np.zeros(len(indices), dtype=np.int16)
+        failures: dict[int, str] = {}
+        for row, design in enumerate(self.space.designs(indices)):
+            try:
+                result = self._run(design, workload)
+                if isinstance(result, Infeasible):
+                    reason[row] = self._reason(result)
+                else:
+                    values[row] = self._numbers(result, workload)
+            except SimulatorError as error:
+                reason[row] = FAILED
+                failures[row] = str(error)
+        return BatchResult(values, reason, failures)
+
+    def _run(self, design: Design, workload: Workload) -> Mapping[str, float] | Infeasible:
+        command = [str(part) for part in self.command(design, workload)]
+        output = run_program(command, self.time_limit_s, self.output_limit, self.output_file)
+        try:
+            return self.parse(output, design)
+        except SimulatorError:
+            raise
+        # What a person's parser raises on strange output is theirs to choose.
+        except Exception as error:
+            raise SimulatorError(
+                f"Output of {_shown(command)} must be readable; `parse` raised "
+                f"{type(error).__name__}: {error}.{_shown_tail(output.encode())}"
+            ) from error
+
+    def _reason(self, result: Infeasible) -> int:
+        if result.reason not in self.model_reasons:
+            raise SimulatorError(
+                f"`parse` must give one of `model_reasons`, {self.model_reasons!r}; "
+                f"got {result.reason!r}."
+            )
+        return self.reasons.index(result.reason, 1)
+
+    def _numbers(self, result: Mapping[str, float], workload: Workload) -> np.ndarray:
+        names = [spec.name for spec in self.metrics]
+        missing = [name for name in names if name not in result]
+        if missing:
+            raise SimulatorError(
+                f"`parse` must give every metric; {', '.join(f'`{n}`' for n in missing)} missing."
+            )
+        numbers = np.array([float(result[name]) for name in names])
+        if not np.isfinite(numbers).all():
+            came = dict(zip(names, numbers.tolist(), strict=True))
+            raise SimulatorError(f"`parse` must give finite numbers; got {came!r}.")
+        self.check(numbers[None, :], workload)
+        return numbers
+
+
+@final
+class RunningPrograms:
+    """The programs that one executor's threads run, so that they can be ended together.
+
+    Programs started by a thread inside ``with programs:`` belong to it.
+    """
+
+    def __init__(self) -> None:
+        self._groups: set[int] = set()
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def __enter__(self) -> Self:
+        _scopes.stack = [*getattr(_scopes, "stack", []), self]
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        _scopes.stack = _scopes.stack[:-1]
+
+    def stop(self) -> None:
+        """Kills every program that runs, and lets no other start."""
+        self._stopped = True
+        # A signal handler may come here while this very thread holds the lock.
+        locked = self._lock.acquire(timeout=0.2)
+        try:
+            for group in list(self._groups):
+                _kill_group(group)
+        finally:
+            if locked:
+                self._lock.release()
+
+    def _start(self, command: Sequence[str], folder: str) -> subprocess.Popen[bytes]:
+        with self._lock:
+            if self._stopped:
+                raise StudyInterrupted("The study was stopped; no other program starts.")
+            process = _start(command, folder)
+            _watchdog.watch(process.pid)
+            self._groups.add(process.pid)
+        return process
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        with self._lock:
+            _end(process)
+            self._groups.discard(process.pid)
+
+
+_scopes = threading.local()
+_watchdog = Watchdog()
+
+
+def run_program(
+    command: Sequence[str],
+    time_limit_s: float,
+    output_limit: int = ExternalSimulator.output_limit,
+    output_file: str | None = None,
+) -> str:
+    """What a program prints on its standard output, or writes to `output_file`.
+
+    It runs in its own process group, which is killed at the end, and in an empty temporary folder,
+    which is removed.
+
+    Args:
+      command: The program and its arguments.
+      time_limit_s: Wall time it may take [s].
+      output_limit: Bytes it may print.
+      output_file: Path relative to its folder.
+
+    Raises:
+      SimulatorError: It fails, takes too long or prints too much; the message has the command, the
+        exit code and the last 20 lines.
+      InvalidArgumentError: There is no such program.
+    """
+    stack = getattr(_scopes, "stack", [])
+    programs = stack[-1] if stack else RunningPrograms()
+    with tempfile.TemporaryDirectory(prefix="archgym-", ignore_cleanup_errors=True) as folder:
+        process = programs._start(command, folder)
+        try:
+            output, tail, problem = _watch(process, time_limit_s, output_limit)
+        finally:
+            programs._end(process)
+        if problem is None and process.returncode:
+            problem = f"ended with exit code {process.returncode}"
+        if problem is None and output_file is not None:
+            output, problem = _read(Path(folder) / output_file, output_limit)
+    if problem is not None:
+        raise SimulatorError(f"Program {_shown(command)} {problem}.{_shown_tail(tail)}")
+    return output.decode(errors="replace")
+
+
+def _start(command: Sequence[str], folder: str) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except (FileNotFoundError, PermissionError, NotADirectoryError, IndexError) as error:
+        raise InvalidArgumentError(
+            f"`command` must name a program that can be run; got {_shown(command)}: {error}. "
+            "Install it, or give its whole path."
+        ) from None
+
+
+def _watch(
+    process: subprocess.Popen[bytes], time_limit_s: float, output_limit: int
+) -> tuple[bytes, bytes, str | None]:
+    """Standard output, the last of both outputs, and what went wrong."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    output: list[bytes] = []
+    tail = b""
+    n_bytes = 0
+    deadline = time.monotonic() + time_limit_s
+    ended_at: float | None = None
+    with selectors.DefaultSelector() as selector:
+        for pipe in (process.stdout, process.stderr):
+            os.set_blocking(pipe.fileno(), False)
+            selector.register(pipe, selectors.EVENT_READ)
+        while selector.get_map():
+            now = time.monotonic()
+            if ended_at is None and _has_ended(process):
+                ended_at = now
+            # A grandchild may keep the pipes open after the program's end.
+            if ended_at is not None and now > ended_at + _DRAIN_S:
+                break
+            if now > deadline:
+                return b"", tail, f"took longer than {time_limit_s:g} s"
+            for key, _ in selector.select(min(0.1, deadline - now)):
+                piece = _read_piece(key.fd)
+                if not piece:
+                    selector.unregister(key.fileobj)
+                    continue
+                n_bytes += len(piece)
+                tail = (tail + piece)[-_TAIL_BYTES:]
+                if key.fileobj is process.stdout:
+                    output.append(piece)
+                if n_bytes > output_limit:
+                    return b"", tail, f"printed more than {output_limit} bytes"
+    # The pipes are closed; a program may go on without them.
+    while not _has_ended(process):
+        if time.monotonic() > deadline:
+            return b"", tail, f"took longer than {time_limit_s:g} s"
+        time.sleep(0.005)
+    return b"".join(output), tail, None
+
+
+def _read_piece(pipe: int) -> bytes:
+    try:
+        return os.read(pipe, 65536)
+    except BlockingIOError:
+        return b""
+
+
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    # Without reaping it: its number must not go to another process before its group is killed.
+    with suppress(ChildProcessError):
+        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    return True
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    _kill_group(process.pid)
+    # Before it is reaped, after which another process may get its number.
+    _watchdog.forget(process.pid)
+    process.wait()
+    for pipe in (process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
+
+
+def _kill_group(group: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.SIGKILL)
+
+
+def _read(path: Path, limit: int) -> tuple[bytes, str | None]:
+    try:
+        with open_file(path) as handle:
+            content = handle.read(limit + 1)
+    except OSError:
+        return b"", f"wrote no file {path.name!r}"
+    return content, f"wrote more than {limit} bytes" if len(content) > limit else None
+
+
+def _shown(command: Sequence[str]) -> str:
+    text = " ".join(command)
+    return repr(text if len(text) <= 500 else text[:497] + "...")
+
+
+def _shown_tail(output: bytes) -> str:
+    lines = output[-_TAIL_BYTES:].decode(errors="replace").strip().splitlines()[-_TAIL_LINES:]
+    if not lines:
+        return " It printed nothing."
+    return " Its last lines:\n" + "\n".join(lines)

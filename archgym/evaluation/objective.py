@@ -1,0 +1,264 @@
+"""Objectives: from metrics to a reward that is larger-is-better, one-sided and finite."""
+
+import math
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, final
+
+import numpy as np
+
+from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.evaluation.metrics import MetricSpec
+
+__all__ = [
+    "INFEASIBLE_REWARD",
+    "REWARD_LIMIT",
+    "Objective",
+    "Term",
+    "objective_from_json",
+    "parse_target",
+    "reference_point",
+]
+
+REWARD_LIMIT = 20.0
+INFEASIBLE_REWARD = -25.0
+
+TermGoal = Literal["minimise", "maximise", "at-most", "at-least", "archgym-2023"]
+_TERM_GOALS = ("minimise", "maximise", "at-most", "at-least", "archgym-2023")
+
+
+@final
+@dataclass(frozen=True)
+class Term:
+    """One metric's part in an objective.
+
+    With `ref` the default design's value and `r` the metric's resolution, a term is worth
+
+    - minimise: ``log((ref + r) / (x + r))``; maximise: its negative;
+    - at-most `target` T: ``min(0, log((T + r) / (x + r)))``; at-least: ``min(0, log((x + r) /
+      (T + r)))``; both 0 where the target is met;
+    - archgym-2023: ``T / |x - T|``, with its pole at x = T cut off at e^20.
+
+    Each logarithm is clipped to ±20.
+    """
+
+    metric: str
+    goal: TermGoal
+    weight: float = 1.0
+    target: float | None = None
+
+    def __post_init__(self) -> None:
+        needs_target = self.goal not in ("minimise", "maximise")
+        if self.goal not in _TERM_GOALS or not (_is_finite(self.weight) and self.weight > 0):
+            raise InvalidArgumentError(
+                f"A term on `{self.metric}` needs a goal of {', '.join(_TERM_GOALS)} and a weight "
+                f"above 0; got {self.goal!r}, {self.weight!r}."
+            )
+        if needs_target != (self.target is not None and _is_finite(self.target)):
+            raise InvalidArgumentError(
+                f"A term on `{self.metric}` takes a finite `target` exactly with the goals "
+                f"at-most, at-least and archgym-2023; got {self.goal!r}, {self.target!r}."
+            )
+
+    def reward(self, x: np.ndarray, reference: float, resolution: float) -> np.ndarray:
+        """Worth of values `x`, (n,), NaN where `x` is."""
+        worth: np.ndarray
+        target = 0.0 if self.target is None else self.target
+        with np.errstate(divide="ignore", invalid="ignore"):
+            match self.goal:
+                case "minimise":
+                    worth = np.log((reference + resolution) / (x + resolution))
+                case "maximise":
+                    worth = np.log((x + resolution) / (reference + resolution))
+                case "at-most":
+                    worth = np.minimum(0.0, np.log((target + resolution) / (x + resolution)))
+                case "at-least":
+                    worth = np.minimum(0.0, np.log((x + resolution) / (target + resolution)))
+                case _:
+                    pole = math.exp(REWARD_LIMIT)
+                    return np.asarray(np.minimum(np.abs(target) / np.abs(x - target), pole))
+        return np.asarray(np.clip(worth, -REWARD_LIMIT, REWARD_LIMIT))
+
+
+def _is_finite(number: object) -> bool:
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        return False
+    return -sys.float_info.max <= number <= sys.float_info.max
+
+
+@final
+@dataclass(frozen=True)
+class Objective:
+    """A named sum of terms whose weights are scaled to sum to 1.
+
+    Terms of the published form "archgym-2023" multiply instead, as that code does, and stand
+    alone: they have a pole at their target and are symmetric round it, so a design that beats the
+    target by as much as another misses it is worth the same. They are here for comparison.
+    """
+
+    name: str
+    terms: tuple[Term, ...]
+    doc: str = ""
+
+    def __post_init__(self) -> None:
+        published = {term.goal == "archgym-2023" for term in self.terms}
+        if not self.terms or len(published) > 1:
+            raise InvalidArgumentError(
+                f"Objective {self.name!r} needs terms, all or none of them archgym-2023; "
+                f"got {self.terms!r}."
+            )
+
+    @property
+    def is_published_form(self) -> bool:
+        """Whether its terms are of the form of the published ArchGym."""
+        return self.terms[0].goal == "archgym-2023"
+
+    def reward(
+        self,
+        values: np.ndarray,
+        reference: np.ndarray,
+        specs: Sequence[MetricSpec],
+        reason: np.ndarray,
+    ) -> np.ndarray:
+        """Rewards of many designs.
+
+        Args:
+          values: (n, n_metrics), in the units of `specs`.
+          reference: (n_metrics,), the default design's.
+          specs: The metrics.
+          reason: (n,), 0 where the design was built.
+
+        Returns:
+          (n,) float64, finite; -25 where `reason` is not 0.
+        """
+        weights = np.array([term.weight for term in self.terms])
+        worth = self._worth(values, reference, specs)
+        if self.is_published_form:
+            total = np.minimum(worth.prod(axis=0), math.exp(REWARD_LIMIT))
+        else:
+            # Weight by weight in a fixed order, so that a row's sum never depends on the batch.
+            total = np.zeros(len(values))
+            for row, weight in enumerate(weights / weights.sum()):
+                total += weight * worth[row]
+        return np.where((reason == 0) & np.isfinite(total), total, INFEASIBLE_REWARD)
+
+    def term_rewards(
+        self,
+        values: np.ndarray,
+        reference: np.ndarray,
+        specs: Sequence[MetricSpec],
+        reason: np.ndarray,
+    ) -> np.ndarray:
+        """Rewards of many designs, term by term and without weights.
+
+        Args:
+          values: As for `reward`; so are the others.
+          reference: (n_metrics,).
+          specs: The metrics.
+          reason: (n,).
+
+        Returns:
+          (n, n_terms) float64, finite; -25 where `reason` is not 0.
+        """
+        worth = self._worth(values, reference, specs).T
+        return np.where((reason == 0)[:, None] & np.isfinite(worth), worth, INFEASIBLE_REWARD)
+
+    def _worth(
+        self, values: np.ndarray, reference: np.ndarray, specs: Sequence[MetricSpec]
+    ) -> np.ndarray:
+        """What each term is worth, (n_terms, n), NaN where a value is."""
+        place = {spec.name: number for number, spec in enumerate(specs)}
+        worth = np.empty((len(self.terms), len(values)))
+        for row, term in enumerate(self.terms):
+            if term.metric not in place:
+                raise unknown_name("metric", term.metric, place)
+            column = place[term.metric]
+            # Strided and contiguous logarithms may differ in the last bit, and a single row counts
+            # as contiguous: copy, so that a reward never depends on the batch.
+            x = np.ascontiguousarray(values[:, column])
+            worth[row] = term.reward(x, float(reference[column]), specs[column].resolution)
+        return worth
+
+    def to_json(self) -> dict[str, Any]:
+        """The objective as JSON; `objective_from_json` reads it."""
+        return {"name": self.name, "doc": self.doc, "terms": [asdict(t) for t in self.terms]}
+
+
+def objective_from_json(data: Mapping[str, Any]) -> Objective:
+    """Objective from what `Objective.to_json` gave.
+
+    Raises:
+      InvalidArgumentError: `data` is no such object.
+    """
+    try:
+        terms = tuple(Term(**term) for term in data["terms"])
+        return Objective(str(data["name"]), terms, str(data.get("doc", "")))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InvalidArgumentError(
+            f"An objective must have a name and terms; {type(error).__name__}: {error}. "
+            "Write it with `Objective.to_json`."
+        ) from None
+
+
+_TARGET = re.compile(r"\s*(?P<metric>\w+)\s*(?P<sign><=|>=)\s*(?P<value>[-+.\deE]+)\s*")
+
+
+def parse_target(text: str, specs: Sequence[MetricSpec]) -> Objective:
+    """Objective from text such as ``target:total_time_ns<=90000,power_mw<=1500``.
+
+    Raises:
+      InvalidArgumentError: The text has another form.
+      UnknownNameError: It names a metric that does not exist.
+    """
+    terms = []
+    for part in text.removeprefix("target:").split(","):
+        match = _TARGET.fullmatch(part)
+        try:
+            value = float(match["value"]) if match else math.nan
+        except ValueError:
+            value = math.nan
+        if match is None or not 0 <= value < math.inf:
+            raise InvalidArgumentError(
+                "A target must read `metric<=number` or `metric>=number`, the number 0 or more; "
+                f"got {part!r}. "
+                "Write for instance target:total_time_ns<=90000,power_mw<=1500."
+            )
+        known = {spec.name for spec in specs}
+        if match["metric"] not in known:
+            raise unknown_name("metric", match["metric"], known)
+        goal: TermGoal = "at-most" if match["sign"] == "<=" else "at-least"
+        terms.append(Term(match["metric"], goal, target=value))
+    return Objective(text, tuple(terms), "Targets met are worth 0, missed ones less.")
+
+
+# chosen: nobody gives twice the time, or twice the power, for a gain elsewhere; a larger margin
+# would let a front's ends outweigh its middle.
+_MARGIN = math.log(2.0)
+
+
+def reference_point(
+    objective: Objective, reference: np.ndarray, specs: Sequence[MetricSpec], weights: np.ndarray
+) -> np.ndarray:
+    """The worst corner of a task's hypervolume, which follows from the task alone.
+
+    It is what a design has that is twice as bad as the default design in every metric: the default
+    design's terms less log 2. A front's part beyond it, worse in any metric, does not count.
+    In the published form, whose terms are no logarithms, it is 0, which no term goes below.
+
+    Args:
+      objective: The task's.
+      reference: (n_workloads, n_metrics), the default design's metrics: `Task.reference`.
+      specs: The metrics.
+      weights: (n_workloads,), summing to 1: `Task.weights`.
+
+    Returns:
+      (n_terms,).
+    """
+    if objective.is_published_form:
+        return np.zeros(len(objective.terms))
+    built = np.zeros(1, dtype=np.int16)
+    terms = [objective.term_rewards(row[None, :], row, specs, built)[0] for row in reference]
+    corner: np.ndarray = np.asarray(weights) @ np.array(terms) - _MARGIN
+    return corner

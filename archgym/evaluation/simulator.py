@@ -1,0 +1,426 @@
+"""The interface of simulators: from designs and a workload to metrics."""
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, final
+
+import numpy as np
+
+from archgym.errors import (
+    ArchGymError,
+    InvalidArgumentError,
+    SimulatorError,
+    unknown_name,
+)
+from archgym.evaluation.metrics import Metrics, MetricSpec
+from archgym.evaluation.objective import Objective
+from archgym.runtime.plugins import load, registered
+from archgym.spaces.space import DesignSpace
+
+__all__ = [
+    "FAILED",
+    "FEASIBLE",
+    "BatchResult",
+    "Simulator",
+    "Workload",
+    "make_simulator",
+    "option_names",
+    "require_kept",
+    "simulator_class",
+    "simulator_names",
+]
+
+
+FEASIBLE = 0
+FAILED = -1
+"""Reasons in `BatchResult.reason` that no simulator needs to list."""
+# chosen: so many designs and their metrics fit a processor's cache; more at once is slower.
+_PIECE = 2**14
+
+
+@final
+@dataclass(frozen=True)
+class Workload:
+    """What a design is judged on.
+
+    `digest` is the SHA-256 of all that decides the result; `content` is the simulator's own.
+    """
+
+    name: str
+    digest: str
+    content: Any = field(repr=False, compare=False)
+
+
+@final
+@dataclass(frozen=True)
+class BatchResult:
+    """Results of many designs on one workload.
+
+    `values` is (n, n_metrics) float64 in the units of `Simulator.metrics`, NaN where a design was
+    not built; `reason` is (n,) int16: 0 built, above 0 an index into `Simulator.reasons`, -1 where
+    the simulator itself broke, and `failures` says for those why, by row.
+    """
+
+    values: np.ndarray
+    reason: np.ndarray
+    failures: Mapping[int, str] = field(default_factory=dict)
+
+
+class Simulator(ABC):
+    """A cost model with one design space, ready to evaluate.
+
+    An instance is made for one space and one fidelity and does not change; it is deterministic,
+    and results do not depend on batch size, order or thread. Instances can be pickled, so that
+    other processes evaluate. Implementations give the attributes below and the abstract methods.
+    """
+
+    name: str
+    """Registered name: the folder's."""
+    version: int
+    """Raised when any number that it returns changes."""
+    space: DesignSpace
+    metrics: tuple[MetricSpec, ...]
+    model_reasons: tuple[str, ...] = ()
+    """Why the model may find that a design cannot be built."""
+    objectives: Mapping[str, Objective]
+    default_objective: str
+    default_workload: str
+    fidelity: str = "standard"
+    options: Mapping[str, str] = {}
+    """Constructor arguments beside space and fidelity that change results."""
+    groups: Mapping[str, tuple[str, ...]] = {}
+    """Sub-systems: names of parameters that belong together."""
+    costs: Mapping[str, str] = {}
+    """Costs that `simulate_without` can take away, such as refresh: by a short name, what is free
+    without it. What a design gains by that is what the cost causes."""
+
+    space_names: ClassVar[tuple[str, ...]] = ("default",)
+    """Spaces that the constructor's `space` may name; the first is its default."""
+    fidelity_names: ClassVar[tuple[str, ...]] = ("standard",)
+    """Fidelities that the constructor's `fidelity` may name; the first is its default."""
+    accuracy_percent: ClassVar[Mapping[str, float]] = {}
+    """By fidelity, the largest error of any metric against the reference [%], where one is
+    stated; `archgym validate` measures it again."""
+    table_space: ClassVar[str | None] = None
+    """The space that is small enough to be tabulated, where there is one: `archgym table build`."""
+
+    @property
+    def default_fidelity(self) -> str:
+        """The fidelity that a task's name leaves out."""
+        return self.fidelity_names[0]
+
+    @abstractmethod
+    def workload_names(self) -> tuple[str, ...]:
+        """Workloads that ship with the simulator."""
+
+    @abstractmethod
+    def workload(self, name: str | Path) -> Workload:
+        """The workload with this name, or read from the file at this path.
+
+        Raises:
+          UnknownNameError: Neither a shipped workload nor a file.
+          FileFormatError: The file cannot be read.
+        """
+
+    @abstractmethod
+    def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """Results of designs that are known to be canonical and feasible in the space.
+
+        Args:
+          indices: (n, n_parameters) int64.
+          workload: One that this simulator made.
+        """
+
+    def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """As `simulate`, of an ideal machine that does not pay one of `costs`.
+
+        Such results explain a design; no search sees them, and `check` does not hold for them.
+        Simulators with `costs` give it.
+
+        Args:
+          cost: One of `costs`.
+          indices: As for `simulate`.
+          workload: As for `simulate`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} names costs, and must give this")
+
+    def check(self, values: np.ndarray, workload: Workload) -> None:  # noqa: B027 - optional
+        """Refuses results that break the model's own invariants.
+
+        Args:
+          values: (n, n_metrics), designs that were built.
+          workload: What they ran.
+
+        Raises:
+          SimulatorError: Says which invariant, and by how much.
+        """
+
+    def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
+        """What characterises a workload: name to (value, unit)."""
+        return {}
+
+    def picture_workload(self, workload: Workload, path: Path) -> bool:
+        """Draws the workload into `path`; False where there is nothing to draw."""
+        return False
+
+    @cached_property
+    def reasons(self) -> tuple[str, ...]:
+        """Why a design was not built, by `BatchResult.reason`; entry 0 is empty.
+
+        Simulators declare `model_reasons`; these follow, and are not to be overridden.
+        """
+        return self._declared_reasons()
+
+    def _declared_reasons(self) -> tuple[str, ...]:
+        return ("", *self.model_reasons, *(c.reason for c in self.space.constraints))
+
+    @cached_property
+    def _has_declared_reasons(self) -> bool:
+        """Whether `reasons` are those that follow; what writes results down goes by them."""
+        return tuple(self.reasons) == self._declared_reasons()
+
+    @final
+    def evaluate_batch(self, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """Results of any designs of the space, each judged in its canonical form.
+
+        Args:
+          indices: (n, n_parameters), whole numbers within the space.
+          workload: One that this simulator made.
+
+        Returns:
+          One row a design; designs that break a constraint are infeasible with its reason.
+
+        Raises:
+          InvalidDesignError: An index lies outside the space.
+          SimulatorError: The model broke, its numbers break an invariant, or its `reasons` are
+            not those of its `model_reasons` and constraints.
+        """
+        if not self._has_declared_reasons:
+            raise SimulatorError(
+                f"Simulator {self.name!r} must list why a design cannot be built in "
+                "`model_reasons`; its `reasons` are overridden, and differ from an empty text, "
+                "those and the constraints' reasons. Rename `reasons` to `model_reasons`, and "
+                "leave the empty text out."
+            )
+        indices = np.asarray(indices)
+        self.space.check_indices(indices)
+        n = len(indices)
+        if n <= _PIECE:
+            return self._evaluate(indices, workload)
+        values, reason = np.empty((n, len(self.metrics))), np.empty(n, dtype=np.int16)
+        failures: dict[int, str] = {}
+        for start in range(0, n, _PIECE):
+            part = self._evaluate(indices[start : start + _PIECE], workload)
+            values[start : start + _PIECE] = part.values
+            reason[start : start + _PIECE] = part.reason
+            failures |= {start + row: why for row, why in part.failures.items()}
+        return BatchResult(values, reason, failures)
+
+    def _evaluate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """Results of designs whose indices were checked."""
+        canonical = self.space.canonical(indices.astype(np.int64, copy=False))
+        violated = self.space.violations(canonical)
+        if len(indices) and (violated < 0).all():
+            result = self.simulate(canonical, workload)
+            self._check_result(result, len(indices), workload)
+            return BatchResult(
+                np.asarray(result.values, dtype=np.float64),
+                np.asarray(result.reason, dtype=np.int16),
+                dict(result.failures),
+            )
+        reason = np.where(violated < 0, 0, violated + 1 + len(self.model_reasons)).astype(np.int16)
+        values = np.full((len(indices), len(self.metrics)), np.nan)
+        failures: dict[int, str] = {}
+        rows = np.flatnonzero(reason == FEASIBLE)
+        if len(rows):
+            result = self.simulate(canonical[rows], workload)
+            self._check_result(result, len(rows), workload)
+            values[rows] = result.values
+            reason[rows] = result.reason
+            failures = {int(rows[row]): why for row, why in result.failures.items()}
+        return BatchResult(values, reason, failures)
+
+    @final
+    def evaluate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """Results of designs that can be built on a machine that does not pay a cost.
+
+        Args:
+          cost: One of `costs`.
+          indices: (n, n_parameters), feasible designs of the space.
+          workload: One that this simulator made.
+
+        Raises:
+          UnknownNameError: There is no such cost.
+          SimulatorError: The model broke, or its results are not what they must be.
+        """
+        if cost not in self.costs:
+            raise unknown_name("cost", cost, tuple(self.costs))
+        indices = self.space.canonical(np.asarray(indices, dtype=np.int64))
+        try:
+            result = self.simulate_without(cost, indices.copy(), workload)
+            if not isinstance(result, BatchResult):
+                raise TypeError(f"its result must be a BatchResult; got {result!r}")
+        except ArchGymError:
+            raise
+        except Exception as error:  # a simulator's own code may raise anything
+            raise SimulatorError(
+                f"Simulator {self.name!r} must answer without its cost {cost!r}; it broke: "
+                f"{type(error).__name__}: {error}."
+            ) from error
+        self._check_form(result, len(indices))
+        return result
+
+    @final
+    def evaluate(self, design: Mapping[str, Any], workload: Workload) -> Metrics:
+        """Metrics of one design: the batch of one.
+
+        Raises:
+          InvalidDesignError: The design does not lie in the space.
+          SimulatorError: The simulator broke.
+        """
+        result = self.evaluate_batch(self.space.indices_of(design)[None, :], workload)
+        reason = int(result.reason[0])
+        if reason == FAILED:
+            raise SimulatorError(result.failures[0])
+        if reason != FEASIBLE:
+            return Metrics({}, infeasible=self.reasons[reason])
+        values = result.values[0]
+        return Metrics({spec.name: float(v) for spec, v in zip(self.metrics, values, strict=True)})
+
+    def _check_result(self, result: BatchResult, n: int, workload: Workload) -> None:
+        self.check(self._check_form(result, n), workload)
+
+    def _check_form(self, result: BatchResult, n: int) -> np.ndarray:
+        """The values of designs that were built, of a result that is as it must be."""
+        built = result.reason == FEASIBLE
+        if result.values.shape != (n, len(self.metrics)) or result.reason.shape != (n,):
+            raise SimulatorError(
+                f"Simulator {self.name!r} must return values of shape {(n, len(self.metrics))} and "
+                f"reasons of shape {(n,)}; got {result.values.shape}, {result.reason.shape}."
+            )
+        listed = (result.reason >= FAILED) & (result.reason < len(self.reasons))
+        if not listed.all():
+            raise SimulatorError(
+                f"Simulator {self.name!r} must give each reason as a place in its `reasons`, or "
+                f"{FAILED}; got {int(result.reason[~listed][0])}."
+            )
+        failed = np.flatnonzero(result.reason == FAILED).tolist()
+        if failed != sorted(result.failures):
+            raise SimulatorError(
+                f"Simulator {self.name!r} must say in `failures` why it broke on rows {failed}; "
+                f"got {sorted(result.failures)}."
+            )
+        if built.all():
+            values = result.values
+        elif np.isnan(result.values[~built]).all():
+            values = result.values[built]
+        else:
+            raise SimulatorError(
+                f"Simulator {self.name!r} must return NaN for a design that was not built; it "
+                "returned numbers."
+            )
+        if not np.isfinite(values).all():
+            column = int(np.argwhere(~np.isfinite(values))[0][1])
+            raise SimulatorError(
+                f"Simulator {self.name!r} must return finite numbers for a design that was built; "
+                f"`{self.metrics[column].name}` is not."
+            )
+        return values
+
+
+def make_simulator(
+    kind: type[Simulator], space: str | None, fidelity: str | None, options: Mapping[str, str]
+) -> Simulator:
+    """Simulator of a space and fidelity, with these options; defaults for what is None or absent.
+
+    Raises:
+      UnknownNameError: There is no such space, fidelity or option; the message lists the near ones.
+      InvalidArgumentError: The constructor needs other arguments.
+    """
+    known = option_names(kind)
+    for name in options:
+        if name not in known:
+            raise unknown_name(f"option of simulator {kind.name!r}", name, known)
+    chosen = {}
+    for what, wanted, names in (
+        ("space", space, kind.space_names),
+        ("fidelity", fidelity, kind.fidelity_names),
+    ):
+        if wanted is not None and wanted not in names:
+            raise unknown_name(what, wanted, names)
+        # A simulator with one space or fidelity has nothing to be told.
+        if len(names) > 1 or _takes(kind, what):
+            chosen[what] = names[0] if wanted is None else wanted
+    try:
+        inspect.signature(kind).bind(**chosen, **options)
+    except TypeError as error:
+        given = ", ".join(f"`{name}`" for name in (*chosen, *options)) or "no arguments"
+        raise InvalidArgumentError(
+            f"Simulator {kind.name!r} must be one that is made with {given}; its constructor "
+            f"differs: {error}. Give its other arguments defaults."
+        ) from None
+    make: Any = kind
+    simulator: Simulator = make(**chosen, **options)
+    return simulator
+
+
+def _takes(kind: type[Simulator], name: str) -> bool:
+    """Whether the constructor has an argument with this name, or takes any."""
+    parameters = inspect.signature(kind).parameters
+    return name in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+
+
+def option_names(kind: type[Simulator]) -> tuple[str, ...]:
+    """Constructor arguments of a simulator beside space and fidelity."""
+    names = inspect.signature(kind).parameters
+    return tuple(name for name in names if name not in ("space", "fidelity"))
+
+
+def require_kept(
+    model: str,
+    what: str,
+    came: np.ndarray,
+    expected: np.ndarray | float,
+    *,
+    rounding: float = 1e-9,
+) -> None:
+    """Refuses results that break an invariant of their model.
+
+    Args:
+      model: What the model is called in a sentence, such as "DRAM".
+      what: The invariant, as words after "must keep that".
+      came: (n,), one number a design.
+      expected: What it must be: (n,), or one for all designs.
+      rounding: How far it may be off, relative to what is expected, or absolute below 1. Sums and
+        quotients of a few doubles differ from each other by some 1e-16 of the whole.
+
+    Raises:
+      SimulatorError: Names the invariant, the first design that breaks it and by how much.
+    """
+    off = np.abs(came - expected) > rounding * np.maximum(1.0, np.abs(expected))
+    if off.any():
+        row = int(np.flatnonzero(off)[0])
+        wanted = np.broadcast_to(np.asarray(expected), came.shape)[row].item()
+        raise SimulatorError(
+            f"The {model} model must keep that {what}; got {came[row].item()!r} instead of "
+            f"{wanted!r} in design {row} of {len(came)}. Please report the design and workload."
+        )
+
+
+def simulator_names() -> tuple[str, ...]:
+    """Names of all simulators, sorted."""
+    return tuple(sorted(registered("archgym.simulators")))
+
+
+def simulator_class(name: str) -> type[Simulator]:
+    """The simulator with this name, imported now.
+
+    Raises:
+      UnknownNameError: There is none; the message lists the near ones.
+      InvalidArgumentError: Another package registers it, and it cannot be used.
+    """
+    return load("archgym.simulators", "simulator", name, Simulator)

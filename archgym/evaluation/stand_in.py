@@ -1,0 +1,249 @@
+"""Stand-ins: files that answer in a simulator's place, exact tables and fitted models."""
+
+import importlib
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.evaluation.simulator import Simulator, Workload, make_simulator
+from archgym.evaluation.specification import Declaration, WorkloadFacts
+from archgym.files.storage import open_file, storage_errors
+
+__all__ = [
+    "PROXY_OPTION",
+    "StandIn",
+    "StandInKind",
+    "check_agreement",
+    "open_stand_in",
+    "stand_in_kind",
+]
+
+StandInKind = Literal["table", "proxy"]
+
+PROXY_OPTION = "proxy"
+"""The option in which a proxy's tasks name its content, so that they differ from others."""
+
+_PARQUET = b"PAR1"
+# Where the classes live that open each kind of file; the core must not import them.
+_HOMES: dict[StandInKind, tuple[str, str]] = {
+    "table": ("archgym.tables.simulator", "TableSimulator"),
+    "proxy": ("archgym.proxy.simulator", "ProxySimulator"),
+}
+
+
+class StandIn(Simulator):
+    """A simulator whose answers come from a file that was made of another one's.
+
+    It presents what the other declares: name, version, options, space, metrics, objectives and the
+    digests of workloads. Implementations take a path alone, and give `kind` and `simulate`.
+    """
+
+    kind: ClassVar[StandInKind]
+
+    def __init__(
+        self,
+        declaration: Declaration,
+        path: Path,
+        digest: str,
+        options: Mapping[str, str] | None = None,
+    ) -> None:
+        """Takes what the file declares.
+
+        Args:
+          declaration: The simulator's.
+          path: The file.
+          digest: SHA-256 of the file's content.
+          options: Further options, of the stand-in itself.
+        """
+        self.declaration = declaration
+        self.path = path.absolute()
+        self.digest = digest
+        self.name = declaration.simulator
+        self.version = declaration.version
+        self.space = declaration.space
+        self.metrics = declaration.metrics
+        self.model_reasons = declaration.model_reasons
+        self.objectives = declaration.objectives
+        self.default_objective = declaration.default_objective
+        self.fidelity = declaration.fidelity
+        self.options = {**declaration.options, **(options or {})}
+        self.groups = declaration.groups
+
+    def __reduce__(self) -> tuple[type["StandIn"], tuple[Path]]:
+        # Another process opens the file again; what it holds may be large.
+        return type(self), (self.path,)
+
+    @property
+    def default_fidelity(self) -> str:
+        """The simulator's."""
+        return self.declaration.default_fidelity
+
+    @property
+    def default_workload(self) -> str:  # type: ignore[override]  # same name, read-only
+        """The simulator's, or the first one of the file."""
+        names = self.workload_names()
+        default = self.declaration.default_workload
+        return default if default in names else names[0]
+
+    def workload_names(self) -> tuple[str, ...]:
+        """Workloads of the file, by the names or paths that they came by."""
+        return tuple(workload.names[0] for workload in self.declaration.workloads)
+
+    def workload(self, name: str | Path) -> Workload:
+        """The workload with this name or path, of which the file's answers are.
+
+        Raises:
+          UnknownNameError: The file has none.
+        """
+        facts = self.workload_facts(name)
+        return Workload(facts.name, facts.digest, facts)
+
+    def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
+        """What the simulator said that characterises it."""
+        return dict(self.workload_facts(workload.name).facts)
+
+    def workload_facts(self, name: str | Path) -> WorkloadFacts:
+        """What the file says of the workload with this name or path.
+
+        Raises:
+          UnknownNameError: The file has none.
+        """
+        for text in (str(name), str(Path(name).absolute())):
+            if text in self._workloads:
+                return self._workloads[text]
+        known = [workload.name for workload in self.declaration.workloads]
+        raise unknown_name(f"workload of {self.path.name}", str(name), known)
+
+    def simulator(self) -> Simulator:
+        """The registered simulator that the file was made of.
+
+        Raises:
+          UnknownNameError: It is not installed here.
+          InvalidArgumentError: Another version of it is.
+        """
+        from archgym.evaluation.simulator import simulator_class
+
+        declared = self.declaration
+        simulator = make_simulator(
+            simulator_class(declared.simulator),
+            declared.space_name,
+            declared.fidelity,
+            declared.options,
+        )
+        other = declared.difference(Declaration.of(simulator, declared.space_name, {}))
+        if other is not None:
+            raise InvalidArgumentError(
+                f"{self.path} must be of the simulator as it is installed here; its `{other}` "
+                "differs. Use the version that it was made with."
+            )
+        return simulator
+
+    def knows(self, names: Iterable[str]) -> bool:
+        """Whether the file has all workloads of these names or paths."""
+        return all(name in self._workloads for name in names)
+
+    @cached_property
+    def _workloads(self) -> dict[str, WorkloadFacts]:
+        return {name: w for w in reversed(self.declaration.workloads) for name in w.names}
+
+
+def stand_in_kind(path: str | Path) -> StandInKind:
+    """Which kind of stand-in a file would be, as its first bytes say.
+
+    Raises:
+      StorageError: It cannot be read.
+    """
+    with storage_errors(path, "read"), open_file(path) as handle:
+        return "table" if handle.read(len(_PARQUET)) == _PARQUET else "proxy"
+
+
+def open_stand_in(path: str | Path) -> StandIn:
+    """The table or proxy in a file, as a simulator.
+
+    Raises:
+      FileFormatError: The file is neither, or it is damaged.
+      StorageError: It cannot be read.
+    """
+    module, name = _HOMES[stand_in_kind(path)]
+    stand_in: StandIn = getattr(importlib.import_module(module), name)(Path(path))
+    return stand_in
+
+
+def check_agreement(
+    stand_in: StandIn,
+    simulator: str | Simulator | None,
+    space: str | None,
+    fidelity: str | None,
+    options: Mapping[str, str],
+) -> None:
+    """Refuses a stand-in of something else than was asked for; None stands for anything.
+
+    Args:
+      stand_in: What was opened.
+      simulator: Name, or the simulator itself.
+      space: Name of its space.
+      fidelity: Name of its fidelity.
+      options: Its options; those left out may be anything.
+
+    Raises:
+      InvalidArgumentError: Says what differs.
+    """
+    declared = stand_in.declaration
+    if isinstance(simulator, Simulator):
+        other = declared.difference(Declaration.of(simulator, declared.space_name, {}))
+        if other is not None:
+            raise InvalidArgumentError(
+                f"`stand_in` must answer for the simulator that was given; {stand_in.path} was "
+                f"made with another `{other}`. Make it again, or leave it out."
+            )
+        if declared.options:
+            _check_contents(stand_in, simulator)
+        simulator = declared.simulator
+    asked: list[tuple[str, str | None, str | None]] = [
+        ("simulator", simulator, declared.simulator),
+        ("space", space, declared.space_name),
+        ("fidelity", fidelity, declared.fidelity),
+    ]
+    asked += [
+        (name, value, stand_in.options.get(name, _default_option(declared.simulator, name)))
+        for name, value in options.items()
+    ]
+    for name, wanted, there in asked:
+        if wanted is not None and wanted != there:
+            raise InvalidArgumentError(
+                f"`{name}` must be what {stand_in.path} was made with, {there!r}; got {wanted!r}. "
+                f"Leave it out, or use another {stand_in.kind}."
+            )
+    if any(value is not None and Path(value).is_file() for value in options.values()):
+        _check_contents(stand_in, stand_in.simulator())
+
+
+def _check_contents(stand_in: StandIn, simulator: Simulator) -> None:
+    """Refuses a stand-in whose options name files that are not what they were.
+
+    Only digests of workloads tell; those that were made of files need not be there any more.
+    """
+    shipped = simulator.workload_names()
+    for facts in stand_in.declaration.workloads:
+        name = facts.names[0]
+        if name in shipped and simulator.workload(name).digest != facts.digest:
+            raise InvalidArgumentError(
+                f"Files that options name must hold what {stand_in.path} was made with; with them "
+                f"workload {name!r} is another now. Make the {stand_in.kind} again, or leave the "
+                "options out."
+            )
+
+
+def _default_option(simulator: str, name: str) -> str | None:
+    """The value that an option has where a simulator's tasks leave it out, if that is known."""
+    import inspect
+
+    from archgym.evaluation.simulator import simulator_class, simulator_names
+
+    if simulator not in simulator_names():
+        return None
+    parameter = inspect.signature(simulator_class(simulator)).parameters.get(name)
+    default = None if parameter is None else parameter.default
+    return default if isinstance(default, str) else None

@@ -1,0 +1,391 @@
+"""Tasks: what is searched, on what, for what; frozen and hashed."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from archgym.errors import InvalidArgumentError, SimulatorError
+from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.objective import (
+    INFEASIBLE_REWARD,
+    Objective,
+    objective_from_json,
+)
+from archgym.evaluation.simulator import (
+    FAILED,
+    FEASIBLE,
+    Simulator,
+)
+from archgym.evaluation.stand_in import StandIn
+from archgym.evaluation.task_choices import (
+    WeightedWorkload,
+    WorkloadChoice,
+    _found,
+    _objective,
+    _simulator,
+    _weighted,
+)
+from archgym.evaluation.trials import Trials
+from archgym.spaces.space import DesignSpace
+
+__all__ = ["Evaluation", "Task"]
+
+
+@final
+@dataclass(frozen=True)
+class Evaluation:
+    """Results of n designs on a task's w workloads.
+
+    `values` is (n, w, n_metrics), NaN where a design was not built; `reason` is (n, w) int16 as in
+    `BatchResult`; `reward` is (n,); `failures` says by row why the simulator broke.
+    """
+
+    values: np.ndarray
+    reason: np.ndarray
+    reward: np.ndarray
+    failures: Mapping[int, str] = field(default_factory=dict)
+
+
+@final
+@dataclass(frozen=True)
+class Task:
+    """Simulator with its space and fidelity, weighted workloads, and objective.
+
+    Make one with `Task.make`. `reference`, (w, n_metrics), holds the default design's metrics on
+    each workload, to which rewards are relative.
+    """
+
+    simulator: Simulator
+    space_name: str
+    workloads: tuple[WeightedWorkload, ...]
+    objective: Objective
+    reference: np.ndarray = field(repr=False, compare=False)
+
+    @classmethod
+    def make(
+        cls,
+        simulator: str | Simulator | None = None,
+        workload: WorkloadChoice | None = None,
+        objective: str | Objective | None = None,
+        space: str | None = None,
+        fidelity: str | None = None,
+        *,
+        stand_in: str | Path | None = None,
+        **options: str,
+    ) -> "Task":
+        """Task from names; what is left out is the simulator's default.
+
+        Args:
+          simulator: A registered name, or an instance (which has space, fidelity and options); the
+            stand-in's, or ``"dram"``, where it is left out.
+          workload: A name or path, several, or several with their weights (any scale, above 0).
+          objective: A name, an objective, or text such as ``target:total_time_ns<=90000``.
+          space: Name of one of the simulator's spaces.
+          fidelity: Name of one of the simulator's fidelities.
+          stand_in: A table or proxy that answers in the simulator's place; what else is given must
+            agree with it. On a table the task is the same as on the simulator.
+          **options: Further arguments of the simulator, such as ``device="ddr4-2400"``.
+
+        Raises:
+          UnknownNameError: A name does not exist; the message lists the near ones.
+          InvalidArgumentError: An argument does not fit.
+          FileFormatError: The stand-in is none, or it is damaged.
+        """
+        made, space_name = _simulator(simulator, space, fidelity, stand_in, options)
+        chosen_workloads = _weighted(made, workload)
+        chosen_objective = _objective(made, objective)
+        reference = _reference(made, chosen_workloads)
+        _check_domain(made, chosen_objective, reference)
+        return cls(made, space_name, chosen_workloads, chosen_objective, reference)
+
+    @property
+    def space(self) -> DesignSpace:
+        """The design space."""
+        return self.simulator.space
+
+    @property
+    def metrics(self) -> tuple[MetricSpec, ...]:
+        """What is measured."""
+        return self.simulator.metrics
+
+    @property
+    def version(self) -> int:
+        """Raised when any number that the simulator returns changes."""
+        return self.simulator.version
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Weights of the workloads, (w,), summing to 1."""
+        weights = np.array([w.weight for w in self.workloads])
+        scaled: np.ndarray = weights / weights.sum()
+        return scaled
+
+    @property
+    def id(self) -> str:
+        """A name that people read, such as ``dram/default/cloud-1/low-latency-v0``."""
+        options = dict(sorted(self.simulator.options.items()))
+        if self.simulator.fidelity != self.simulator.default_fidelity:
+            options["fidelity"] = self.simulator.fidelity
+        choices = ",".join(f"{name}={value}" for name, value in options.items())
+        simulator = self.simulator.name + (f"[{choices}]" if choices else "")
+        are_equal = len({w.weight for w in self.workloads}) == 1
+        workloads = "+".join(
+            ("" if are_equal else f"{w.weight:g}*") + w.label for w in self.workloads
+        )
+        return f"{simulator}/{self.space_name}/{workloads}/{self.objective.name}-v{self.version}"
+
+    def evaluate(self, indices: np.ndarray) -> Evaluation:
+        """Results of designs on every workload.
+
+        Args:
+          indices: (n, n_parameters), whole numbers within the space.
+
+        Raises:
+          InvalidDesignError: An index lies outside the space.
+          SimulatorError: The simulator broke on the whole batch.
+        """
+        n, w = len(indices), len(self.workloads)
+        values = np.empty((n, w, len(self.metrics)))
+        reason = np.empty((n, w), dtype=np.int16)
+        failures: dict[int, str] = {}
+        for place, weighted in enumerate(self.workloads):
+            result = self.simulator.evaluate_batch(indices, weighted.workload)
+            values[:, place] = result.values
+            reason[:, place] = result.reason
+            failures |= {row: why for row, why in result.failures.items() if row not in failures}
+        return Evaluation(values, reason, self.rewards(values, reason), failures)
+
+    def rewards(self, values: np.ndarray, reason: np.ndarray) -> np.ndarray:
+        """Rewards of n designs, (n,).
+
+        Args:
+          values: (n, w, n_metrics), NaN where a design was not built.
+          reason: (n, w), as in `BatchResult`.
+        """
+        reward = np.zeros(len(values))
+        for place, weight in enumerate(self.weights):
+            reward += weight * self.objective.reward(
+                values[:, place], self.reference[place], self.metrics, reason[:, place]
+            )
+        # Weights that sum to 1 but for rounding must not blur what a failure is worth.
+        reward[(reason != FEASIBLE).all(axis=1)] = INFEASIBLE_REWARD
+        return reward
+
+    def term_rewards(self, values: np.ndarray, reason: np.ndarray) -> np.ndarray:
+        """Rewards of n designs for each term of the objective alone, (n, n_terms).
+
+        Args:
+          values: As for `rewards`.
+          reason: (n, w).
+        """
+        terms = np.zeros((len(values), len(self.objective.terms)))
+        for place, weight in enumerate(self.weights):
+            terms += weight * self.objective.term_rewards(
+                values[:, place], self.reference[place], self.metrics, reason[:, place]
+            )
+        terms[(reason != FEASIBLE).all(axis=1)] = INFEASIBLE_REWARD
+        return terms
+
+    def trials(self, indices: np.ndarray, evaluation: Evaluation, repeated: np.ndarray) -> Trials:
+        """What an agent learns of designs.
+
+        Args:
+          indices: (n, n_parameters), as asked.
+          evaluation: Their results.
+          repeated: (n,) bool, whether each was known before.
+        """
+        is_built = evaluation.reason == FEASIBLE
+        first = np.argmax(~is_built, axis=1)
+        return Trials(
+            indices=indices,
+            reward=evaluation.reward,
+            terms=self.term_rewards(evaluation.values, evaluation.reason),
+            values=self.average(evaluation.values),
+            reason=evaluation.reason[np.arange(len(indices)), first],
+            feasible=is_built.all(axis=1),
+            failed=(evaluation.reason == FAILED).any(axis=1),
+            repeated=repeated,
+            specs=self.metrics,
+        )
+
+    def average(self, values: np.ndarray) -> np.ndarray:
+        """Metrics averaged over the workloads by weight, (n, n_metrics) from (n, w, n_metrics)."""
+        mean: np.ndarray = np.einsum("nwm,w->nm", values, self.weights)
+        return mean
+
+    def to_json(self) -> dict[str, Any]:
+        """All that a reader needs, and all that `from_json` needs to make the task again."""
+        data: dict[str, Any] = {
+            "id": self.id,
+            "digest": self.digest,
+            "simulator": self.simulator.name,
+            "version": self.version,
+            "options": dict(self.simulator.options),
+            "fidelity": self.simulator.fidelity,
+            "space_name": self.space_name,
+            "space": self.space.to_json(),
+            "workloads": [
+                {
+                    "name": w.workload.name,
+                    "source": w.source,
+                    "digest": w.workload.digest,
+                    "weight": w.weight,
+                }
+                for w in self.workloads
+            ],
+            "objective": self.objective.to_json(),
+            "metrics": [spec.to_json() for spec in self.metrics],
+            "reasons": list(self.simulator.reasons),
+            "reference": self.reference.tolist(),
+        }
+        if isinstance(self.simulator, StandIn):
+            # Where its numbers came from, which is no part of what it is.
+            data["stand_in"] = {
+                "kind": self.simulator.kind,
+                "path": str(self.simulator.path),
+                "digest": self.simulator.digest,
+            }
+        return data
+
+    @classmethod
+    def from_json(
+        cls,
+        data: Mapping[str, Any],
+        simulator: Simulator | None = None,
+        stand_in: str | Path | None = None,
+    ) -> "Task":
+        """The task again, from what `to_json` gave.
+
+        Args:
+          data: The recipe. One made on a stand-in goes on with that; without its `stand_in` it
+            goes on with the simulator itself.
+          simulator: The instance, where it is not a registered one.
+          stand_in: A table or proxy to go on with instead.
+
+        Raises:
+          InvalidArgumentError: `data` is no recipe, or what it names is not what it was: another
+            version of the simulator, a workload with other content, another proxy.
+          StorageError: The stand-in is not where it was.
+        """
+        try:
+            sources = {w["source"]: float(w["weight"]) for w in data["workloads"]}
+            objective = objective_from_json(data["objective"])
+            recorded = data.get("stand_in")
+            if stand_in is None and recorded is not None and simulator is None:
+                stand_in = _found(str(recorded["path"]), str(recorded["kind"]))
+            if stand_in is not None:
+                task = cls.make(simulator, sources, objective, stand_in=stand_in)
+            elif simulator is not None:
+                task = cls.make(simulator, sources, objective)
+            else:
+                options = {str(k): str(v) for k, v in data["options"].items()}
+                task = cls.make(
+                    str(data["simulator"]),
+                    sources,
+                    objective,
+                    str(data["space_name"]),
+                    str(data["fidelity"]),
+                    **options,
+                )
+            digest = data["digest"]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InvalidArgumentError(
+                f"A task's JSON must be what `Task.to_json` wrote; {type(error).__name__}: {error}."
+            ) from None
+        if task.digest != digest:
+            raise InvalidArgumentError(
+                f"Task {data.get('id')!r} must be the one that was recorded; "
+                f"{task._difference(data)}. Use the version of ArchGym and the files "
+                "it was recorded with, or start a new study."
+            )
+        return task
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of everything that decides a reward."""
+        text = json.dumps(self._identity(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "simulator": [self.simulator.name, self.version, dict(self.simulator.options)],
+            "fidelity": self.simulator.fidelity,
+            "space": self.space.digest,
+            "workloads": [[w.workload.digest, w.weight] for w in self.workloads],
+            "objective": self.objective.to_json()["terms"],
+            "metrics": [[spec.name, spec.unit, spec.resolution] for spec in self.metrics],
+            "reference": self.reference.tolist(),
+        }
+
+    def _difference(self, data: Mapping[str, Any]) -> str:
+        mine = self.to_json()
+        names = (
+            "version",
+            "options",
+            "fidelity",
+            "space",
+            "workloads",
+            "objective",
+            "metrics",
+            "reference",
+        )
+        changed = [name for name in names if data.get(name) != mine[name]]
+        if changed and changed[0] == "options":
+            return _option_difference(data.get("options"), mine["options"])
+        if changed and changed[0] == "workloads":
+            return "`workloads` differs now" + _files_of(mine["options"])
+        return f"`{changed[0]}` differs now" if changed else "something differs now"
+
+
+def _option_difference(recorded: Any, mine: Mapping[str, str]) -> str:
+    """The first option that was another, with what it was and what it is."""
+    was: Mapping[str, Any] = recorded if isinstance(recorded, Mapping) else {}
+    for name in (*mine, *was):
+        before, after = (None if d.get(name) is None else str(d[name]) for d in (was, mine))
+        if before != after:
+            words = ("absent" if text is None else repr(text[:80]) for text in (before, after))
+            return "option `{}` differs now: it was {} and is {}".format(name, *words)
+    return "`options` differs now"
+
+
+def _files_of(options: Mapping[str, str]) -> str:
+    """Where else to look for what is another now: the files that options name."""
+    files = [f"`{name}`, {value}" for name, value in options.items() if Path(value).is_file()]
+    return f", or the file of option {' or '.join(files)}" if files else ""
+
+
+def _check_domain(simulator: Simulator, objective: Objective, reference: np.ndarray) -> None:
+    """Refuses an objective that cannot tell the default design from one that was not built."""
+    for row in reference:
+        built = np.zeros(1, dtype=np.int16)
+        reward = objective.reward(row[None, :], row, simulator.metrics, built)
+        if reward[0] == INFEASIBLE_REWARD:
+            terms = ", ".join(f"`{term.metric}`" for term in objective.terms)
+            raise InvalidArgumentError(
+                f"Objective {objective.name!r} needs metrics above minus their resolution; "
+                f"the default design has others among {terms}. Shift or negate them."
+            )
+
+
+def _reference(simulator: Simulator, workloads: Sequence[WeightedWorkload]) -> np.ndarray:
+    default = simulator.space.default_indices[None, :]
+    rows = []
+    for weighted in workloads:
+        result = simulator.evaluate_batch(default, weighted.workload)
+        reason = int(result.reason[0])
+        if reason != FEASIBLE:
+            why = result.failures[0] if reason == FAILED else simulator.reasons[reason]
+            raise SimulatorError(
+                f"The default design of space {simulator.space.name!r} must run on workload "
+                f"{weighted.workload.name!r}, since rewards are relative to it; {why}"
+            )
+        rows.append(result.values[0])
+    reference = np.array(rows)
+    reference.flags.writeable = False
+    return reference

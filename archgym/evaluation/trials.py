@@ -1,0 +1,74 @@
+"""Results of designs in the form that agents receive."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, final
+
+import numpy as np
+
+from archgym.evaluation.metrics import MetricSpec
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = ["Evaluate", "Trial", "Trials"]
+
+
+@final
+@dataclass(frozen=True)
+class Trial:
+    """One row of `Trials`."""
+
+    indices: np.ndarray
+    reward: float
+    terms: np.ndarray
+    values: np.ndarray
+    reason: int
+    feasible: bool
+    failed: bool
+    repeated: bool
+
+
+@final
+@dataclass(frozen=True)
+class Trials:
+    """What an agent learns of the k designs it asked for, in its order.
+
+    `indices` is (k, n_parameters) as asked; `reward` is (k,), larger is better and always finite;
+    `terms` is (k, n_terms), the same for each term of the task's objective alone; `values` is
+    (k, n_metrics), raw metrics averaged over the task's workloads in the units of `specs`, NaN
+    where a design was not built; `reason` is (k,), 0 where it was, -1 where the simulator broke,
+    else an index into the simulator's reasons, of the first workload that has one; `feasible`,
+    `failed` (the simulator broke) and `repeated` (known from before, not charged) are (k,) bool.
+    `Task.trials` makes them.
+    """
+
+    indices: np.ndarray
+    reward: np.ndarray
+    terms: np.ndarray
+    values: np.ndarray
+    reason: np.ndarray
+    feasible: np.ndarray
+    failed: np.ndarray
+    repeated: np.ndarray
+    specs: tuple[MetricSpec, ...]
+
+    def __len__(self) -> int:
+        return len(self.reward)
+
+    def __iter__(self) -> Iterator[Trial]:
+        for row in range(len(self)):
+            yield Trial(
+                self.indices[row],
+                float(self.reward[row]),
+                self.terms[row],
+                self.values[row],
+                int(self.reason[row]),
+                bool(self.feasible[row]),
+                bool(self.failed[row]),
+                bool(self.repeated[row]),
+            )
+
+
+Evaluate = Callable[[np.ndarray], Trials]
+"""Takes designs, (k, n_parameters) indices, and returns their trials; raises `BudgetExhausted`."""

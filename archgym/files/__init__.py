@@ -1,0 +1,1 @@
+"""Atomic files, leases, archives, YAML and Parquet."""

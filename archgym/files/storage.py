@@ -1,0 +1,311 @@
+"""Files written whole or not at all, and the system's refusals in one line."""
+
+import errno
+import fcntl
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from archgym.errors import InvalidArgumentError, StorageError
+
+__all__ = [
+    "atomic_file",
+    "atomic_folder",
+    "make_folder",
+    "open_file",
+    "require_free",
+    "require_writable",
+    "scratch_file",
+    "scratch_folder",
+    "storage_errors",
+    "write_all",
+    "write_atomic",
+]
+
+_PREFIX = ".writing-"
+
+
+@contextmanager
+def scratch_file(folder: Path) -> Iterator[Path]:
+    """A new empty file in a folder; it is gone at the end unless it was renamed.
+
+    What a killed process left in the folder is removed first; what a living one writes there is
+    not.
+    """
+    with _held(folder, _made_file) as path:
+        yield path
+
+
+@contextmanager
+def scratch_folder(folder: Path) -> Iterator[Path]:
+    """A new folder in a folder; otherwise as `scratch_file`."""
+    with _held(folder, _made_folder) as path:
+        yield path
+
+
+def _made_file(folder: Path) -> Path:
+    handle, name = tempfile.mkstemp(dir=folder, prefix=_PREFIX)
+    os.close(handle)
+    return Path(name)
+
+
+def _made_folder(folder: Path) -> Path:
+    return Path(tempfile.mkdtemp(dir=folder, prefix=_PREFIX))
+
+
+@contextmanager
+def _held(folder: Path, make: Callable[[Path], Path]) -> Iterator[Path]:
+    """A scratch place whose lock says that its writer lives."""
+    _remove_abandoned(folder)
+    path, descriptor = make(folder), -1
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+        # Another process may take it for abandoned before it is locked; then it is made anew.
+        while not _is_ours(path, descriptor):
+            os.close(descriptor)
+            descriptor = -1
+            path = make(folder)
+            descriptor = os.open(path, os.O_RDONLY)
+        yield path
+    finally:
+        with suppress(OSError):
+            _remove(path)
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def _is_ours(path: Path, descriptor: int) -> bool:
+    # A file system without locks keeps what is left there: nobody can tell whether it is needed.
+    with suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        return os.path.samestat(os.lstat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _remove(path: Path) -> None:
+    if stat.S_ISDIR(os.lstat(path).st_mode):
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink()
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Removes scratch places whose writer was killed: those that nobody has locked."""
+    names: list[str] = []
+    with suppress(OSError), os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if entry.name.startswith(_PREFIX)]
+    for name in names:
+        path = folder / name
+        with suppress(OSError):
+            # A pipe of this name would wait for its writer, and a link lead elsewhere.
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove(path)
+            finally:
+                os.close(descriptor)
+
+
+_REMEDIES = {
+    errno.ENOSPC: "the disk is full. Free some space and run the same command again",
+    errno.EDQUOT: "the disk quota is used up. Free some space and run the same command again",
+    errno.EFBIG: "a file may not grow that large here. Raise the limit (ulimit -f)",
+    errno.EROFS: "the file system is read-only. Choose a folder that can be written",
+    errno.EACCES: "permission is denied. Choose a folder that can be written",
+    errno.EPERM: "the operation is not permitted. Choose a folder that can be written",
+    errno.ENOENT: "there is no such file or folder. Check the path",
+    errno.ENOTDIR: "a part of the path is a file, not a folder. Check the path",
+    errno.EISDIR: "it is a folder, not a file. Check the path",
+    errno.EEXIST: "it exists and is not a folder. Check the path",
+}
+
+
+@contextmanager
+def storage_errors(path: str | Path, action: str) -> Iterator[None]:
+    """Turns any OSError inside into a one-line StorageError.
+
+    Args:
+      path: What is read or written.
+      action: The verb for the message, such as "written".
+    """
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        cause = _REMEDIES.get(error.errno or 0, error.strerror or type(error).__name__)
+        raise _refusal(f"{path} cannot be {action}: {cause}.", error.errno) from error
+
+
+def _refusal(text: str, number: int | None) -> StorageError:
+    # Made here, since an error in a variable of the frame that raises it is a circle of references,
+    # which keeps all frames above alive, and whoever is dropped in them.
+    refusal = StorageError(text)
+    refusal.errno = number
+    return refusal
+
+
+def open_file(path: str | Path) -> BinaryIO:
+    """Opens a file for reading, if it is one.
+
+    A named pipe would wait for its writer, and a device have no end or do something.
+
+    Raises:
+      StorageError: It is something else than a file, or cannot be read.
+    """
+    with storage_errors(path, "read"):
+        _refuse_others(path, Path(path).stat().st_mode)
+        # What was a file may have become a pipe meanwhile.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            _refuse_others(path, os.fstat(descriptor).st_mode)
+            return os.fdopen(descriptor, "rb")
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+
+def _refuse_others(path: str | Path, mode: int) -> None:
+    if stat.S_ISREG(mode):
+        return
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    kind = "a named pipe" if stat.S_ISFIFO(mode) else "a device or socket"
+    raise _refusal(
+        f"{path} cannot be read: it is {kind}, not a file. Name a file; write what comes from "
+        "elsewhere into one first.",
+        errno.EINVAL,
+    )
+
+
+def make_folder(path: str | Path) -> Path:
+    """Makes a folder and those above it, and returns it.
+
+    Raises:
+      StorageError: It cannot be made, or a file stands in its place.
+    """
+    folder = Path(path)
+    with storage_errors(folder, "made"):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextmanager
+def atomic_file(path: str | Path) -> Iterator[Path]:
+    """A new file beside `path` that takes its place when the block ends well.
+
+    Until then, and if the block fails, `path` is as it was. A library that writes files by name
+    can write here.
+
+    Raises:
+      StorageError: It cannot be written.
+    """
+    target = Path(path)
+    with storage_errors(target, "written"), scratch_file(target.parent) as scratch:
+        yield scratch
+        _synchronise(scratch)
+        # A scratch file is its owner's alone; a result is for the group too.
+        scratch.chmod(0o666 & ~_umask())
+        scratch.replace(target)
+        _synchronise(target.parent)
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """A new folder beside `path` that takes its place when the block ends well.
+
+    Until then, and if the block fails, there is nothing at `path`.
+
+    Raises:
+      InvalidArgumentError: Something is there already; it is left as it is.
+      StorageError: It cannot be written.
+    """
+    target = Path(path)
+    require_free(target)
+    make_folder(target.absolute().parent)
+    folder = target.absolute().parent
+    with storage_errors(target, "written"), scratch_folder(folder) as scratch:
+        yield scratch
+        for place in (*scratch.rglob("*"), scratch):
+            _synchronise(place)
+        scratch.chmod(0o777 & ~_umask())
+        require_free(target)
+        # An empty folder is replaced, and a full one never.
+        scratch.rename(target)
+        _synchronise(folder)
+
+
+def require_free(path: Path) -> None:
+    """Refuses a path at which there is something, but for an empty folder.
+
+    Raises:
+      InvalidArgumentError: There is.
+      StorageError: It cannot be read.
+    """
+    with storage_errors(path, "read"):
+        if os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir())):
+            raise InvalidArgumentError(
+                f"{path} must not exist yet; it does. Choose another name, or remove it first."
+            )
+
+
+def require_writable(path: Path) -> None:
+    """Refuses a file that cannot be written, before the work whose result it is to hold.
+
+    Raises:
+      StorageError: It cannot.
+    """
+    with storage_errors(path, "written"):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with scratch_file(path.parent):
+            pass
+
+
+def write_atomic(path: str | Path, data: bytes | str | Iterable[bytes]) -> None:
+    """Writes a whole file, so that a reader finds the old content or the new, never a part.
+
+    Args:
+      path: The file; its folder must exist.
+      data: Its content; text is written as UTF-8.
+
+    Raises:
+      StorageError: It cannot be written; the old content stands.
+    """
+    if isinstance(data, str):
+        data = data.encode()
+    if isinstance(data, bytes):
+        data = (data,)
+    with atomic_file(path) as scratch, scratch.open("wb") as handle:
+        handle.writelines(data)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Writes every byte, however often the system takes only a part."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _synchronise(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _umask() -> int:
+    # The system tells the mask only by setting it, which would race with other threads.
+    with suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("Umask:"):
+                return int(line.split()[1], 8)
+    return 0o022

@@ -1,0 +1,355 @@
+"""YAML documents whose every value knows its line: plain data only, of bounded size and depth."""
+
+import math
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from archgym.errors import FileFormatError, UnknownNameError, unknown_name
+from archgym.files.storage import open_file, storage_errors
+
+__all__ = ["Document", "Node", "read_document", "read_value"]
+
+# chosen: a sweep of ten thousand lines is below it.
+_MAX_BYTES = 2**20
+# chosen: plans are nested five deep.
+_MAX_DEPTH = 20
+_INTEGER = re.compile(r"[-+]?[0-9]+")
+_FLOAT = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?")
+_MAX_DIGITS = 18
+# chosen: enough to find it in the file.
+_MAX_ECHO = 80
+_CONSTANTS = {"true": True, "false": False, "null": None, "~": None, "": None}
+_DUPLICATE = "Remove one of them"
+
+Scalar = str | int | float | bool | None
+
+
+@final
+@dataclass(frozen=True)
+class Node:
+    """A value and the line it stands on; that of its key where it has one.
+
+    A value that stands in no file has no line, and its path says where it was given.
+    """
+
+    path: Path
+    line: int | None
+    value: "Scalar | tuple[Node, ...] | Mapping[str, Node]"
+    tag: str = ""
+    """A word such as ``!Component`` before it, where the reader allows it."""
+
+    @property
+    def kind(self) -> str:
+        """What it is, in a word or two."""
+        if isinstance(self.value, Mapping):
+            return "a mapping"
+        if isinstance(self.value, tuple):
+            return "a list" if self.value else "an empty list"
+        if self.value is None:
+            return "nothing"
+        text = repr(self.value)
+        return text if len(text) <= _MAX_ECHO else f"{text[:_MAX_ECHO]}…"
+
+    def plain(self) -> Any:
+        """The value without lines."""
+        if isinstance(self.value, Mapping):
+            return {name: node.plain() for name, node in self.value.items()}
+        if isinstance(self.value, tuple):
+            return [node.plain() for node in self.value]
+        return self.value
+
+    def refusal(self, problem: str, remedy: str = "") -> FileFormatError:
+        """The error that names this line.
+
+        Args:
+          problem: What must hold and what came; a full stop at its end is dropped.
+          remedy: The way out, likewise.
+        """
+        guess = remedy.removesuffix("?").partition("Did you mean ")[2]
+        remedy = f"Perhaps it is {guess}" if guess else remedy.removesuffix(".")
+        return FileFormatError(self.path, self.line, problem.removesuffix("."), remedy)
+
+    def members(self, what: str, known: Iterable[str] | None = None) -> Mapping[str, "Node"]:
+        """The members of a mapping; nothing is an empty one.
+
+        Args:
+          what: What the mapping is, such as "a task".
+          known: Names that it may have; any where None.
+
+        Raises:
+          FileFormatError: It is no mapping, or has a member that is not known.
+        """
+        if self.value is None:
+            return {}
+        if not isinstance(self.value, Mapping):
+            raise self.refusal(f"{what} must be a mapping of names to values; got {self.kind}")
+        if known is not None:
+            names = list(known)
+            for name, node in self.value.items():
+                if name not in names:
+                    hint = str(unknown_name("key", name, names)).partition("exist. ")[2]
+                    raise node.refusal(
+                        f"{what} may have the keys {', '.join(names)}; got {name!r}", hint
+                    )
+        return self.value
+
+    def text(self, what: str) -> str:
+        """A text that is not empty; numbers count as Python writes them.
+
+        Of what cannot be printed it may hold blanks and ends of lines alone: texts become names,
+        paths and messages.
+
+        Raises:
+          FileFormatError: It is something else.
+        """
+        if isinstance(self.value, str) and self.value:
+            if all(letter.isprintable() or letter.isspace() for letter in self.value):
+                return self.value
+            raise self.refusal(f"{what} must hold no control characters; got {self.kind}")
+        if isinstance(self.value, int | float) and not isinstance(self.value, bool):
+            return str(self.value)
+        raise self.refusal(f"{what} must be a text; got {self.kind}")
+
+    def whole(self, what: str, low: int, high: int) -> int:
+        """A whole number within limits.
+
+        Raises:
+          FileFormatError: It is something else.
+        """
+        value = self.value
+        if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
+            return value
+        raise self.refusal(f"{what} must be a whole number from {low} to {high}; got {self.kind}")
+
+    def number(self, what: str, low: float, high: float) -> float:
+        """A number within limits.
+
+        Raises:
+          FileFormatError: It is something else.
+        """
+        value = self.value
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if is_number and low <= value <= high:  # type: ignore[operator]  # a number here
+            return float(value)  # type: ignore[arg-type]  # likewise
+        raise self.refusal(f"{what} must be a number from {low:g} to {high:g}; got {self.kind}")
+
+    def flag(self, what: str) -> bool:
+        """True or false.
+
+        Raises:
+          FileFormatError: It is something else.
+        """
+        if isinstance(self.value, bool):
+            return self.value
+        raise self.refusal(f"{what} must be true or false; got {self.kind}")
+
+
+@final
+@dataclass(frozen=True)
+class Document:
+    """A file's content."""
+
+    path: Path
+    root: Node
+
+    def at(self, *names: str) -> Node:
+        """The node at a path of names, or the last one on the way to it that there is."""
+        node = self.root
+        for name in names:
+            if not isinstance(node.value, Mapping) or name not in node.value:
+                break
+            node = node.value[name]
+        return node
+
+    def refusal(self, error: Exception, *names: str) -> FileFormatError:
+        """An error of another part of ArchGym, told of the line at a path of names."""
+        problem, _, remedy = str(error).partition(". ")
+        if isinstance(error, UnknownNameError) and problem.endswith(" does not exist"):
+            problem = problem.removesuffix(" does not exist")
+            problem = f"{problem[:1].lower()}{problem[1:]} must exist; there is none"
+        return self.at(*names).refusal(problem, remedy)
+
+
+def read_document(path: str | Path, tags: Collection[str] = ()) -> Document:
+    """Reads a YAML file, or one of JSON.
+
+    Only plain data is taken: one document, no anchors and aliases, no tags but those allowed, each
+    name once in its mapping. Numbers, true, false and null are what they are in JSON, everything
+    else is text.
+
+    Args:
+      path: The file.
+      tags: Words that mappings and lists may be marked with; they stand in `Node.tag`, and nothing
+        is made of them.
+
+    Raises:
+      FileFormatError: It holds something else; the error names the line.
+      StorageError: It cannot be read.
+    """
+    path = Path(path)
+    with storage_errors(path, "read"), open_file(path) as handle:
+        content = handle.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
+        raise FileFormatError(path, None, f"the file must have at most {_MAX_BYTES} bytes")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise FileFormatError(path, line, "the file must be UTF-8; it is not") from None
+    return Document(path, _parse(path, text, tags))
+
+
+def read_value(text: str, source: str) -> Node:
+    """A value that stands in no file, written as in one.
+
+    Args:
+      text: Such as ``100`` or ``[0, 1]``.
+      source: Where it was given, for errors.
+
+    Raises:
+      FileFormatError: It is no plain value.
+    """
+    path = Path(source)
+    if len(text) > _MAX_BYTES:
+        raise FileFormatError(path, None, f"a value must have at most {_MAX_BYTES} bytes")
+    try:
+        return _without_lines(_parse(path, text, ()))
+    except FileFormatError:
+        raise FileFormatError(
+            path,
+            None,
+            f"a value must be plain YAML, such as 100 or [0, 1]; got {text[:_MAX_ECHO]!r}",
+        ) from None
+
+
+def _without_lines(node: Node) -> Node:
+    value = node.value
+    if isinstance(value, Mapping):
+        value = {name: _without_lines(member) for name, member in value.items()}
+    elif isinstance(value, tuple):
+        value = tuple(map(_without_lines, value))
+    return Node(node.path, None, value)
+
+
+def _parse(path: Path, text: str, tags: Collection[str]) -> Node:
+    import yaml
+
+    builder = _Builder(path, tags)
+    try:
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            builder.take(event)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = None if mark is None else mark.line + 1
+        problem = " ".join(str(error.problem or error.context).split())
+        raise FileFormatError(path, line, f"the file must be YAML; {problem}") from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise FileFormatError(
+            path, line, f"the file must be YAML; {error.reason}: {error.character!r}"
+        ) from None
+    return builder.root if builder.root is not None else Node(path, 1, None)
+
+
+@final
+class _Builder:
+    """Makes nodes of a parser's events, without recursion."""
+
+    def __init__(self, path: Path, tags: Collection[str]) -> None:
+        self.root: Node | None = None
+        self._path = path
+        self._tags = tags
+        self._open: list[_Collection] = []
+
+    def take(self, event: Any) -> None:
+        """Takes the next event."""
+        kind = type(event).__name__
+        line = event.start_mark.line + 1
+        if kind == "AliasEvent" or getattr(event, "anchor", None) is not None:
+            raise self._refusal(line, "anchors (&) and aliases (*)", "Write the value out")
+        tag = getattr(event, "tag", None)
+        if tag is not None and (kind == "ScalarEvent" or tag not in self._tags):
+            remedy = f"There may be {', '.join(sorted(self._tags))}" if self._tags else ""
+            raise self._refusal(line, f"the tag {tag!r}", remedy or "Write plain values")
+        if kind == "DocumentStartEvent" and self.root is not None:
+            raise self._refusal(line, "a second document", "Remove what follows `---`")
+        if kind in ("MappingStartEvent", "SequenceStartEvent"):
+            if len(self._open) >= _MAX_DEPTH:
+                raise self._refusal(line, f"more than {_MAX_DEPTH} levels")
+            if self._open and self._open[-1].awaits_key:
+                raise self._refusal(line, "a key that is no text")
+            self._open.append(_Collection(line, kind == "MappingStartEvent", tag or ""))
+        elif kind in ("MappingEndEvent", "SequenceEndEvent"):
+            closed = self._open.pop()
+            value = closed.members if closed.is_mapping else tuple(closed.items)
+            self._add(Node(self._path, closed.line, value, closed.tag))
+        elif kind == "ScalarEvent":
+            self._take_scalar(event, line)
+
+    def _take_scalar(self, event: Any, line: int) -> None:
+        if self._open and self._open[-1].awaits_key:
+            self._open[-1].begin(self._path, event.value, line)
+            return
+        value = event.value if event.style is not None else _scalar(event.value)
+        self._add(Node(self._path, line, value))
+
+    def _add(self, node: Node) -> None:
+        if self._open:
+            self._open[-1].add(node)
+        else:
+            self.root = node
+
+    def _refusal(self, line: int, what: str, remedy: str = "") -> FileFormatError:
+        return FileFormatError(
+            self._path, line, f"the file must hold plain data; it has {what}", remedy
+        )
+
+
+class _Collection:
+    """A mapping or list whose end has not come yet."""
+
+    def __init__(self, line: int, is_mapping: bool, tag: str) -> None:
+        self.line = line
+        self.tag = tag
+        self.is_mapping = is_mapping
+        self.members: dict[str, Node] = {}
+        self.items: list[Node] = []
+        self._key: tuple[str, int] | None = None
+
+    @property
+    def awaits_key(self) -> bool:
+        """Whether a mapping's next name has to come."""
+        return self.is_mapping and self._key is None
+
+    def begin(self, path: Path, name: str, line: int) -> None:
+        """Takes a name, whose value comes next."""
+        if name in self.members:
+            first = self.members[name].line
+            raise FileFormatError(
+                path,
+                line,
+                f"each key must come once in its mapping; {name!r} stands in line {first} too",
+                _DUPLICATE,
+            )
+        self._key = name, line
+
+    def add(self, node: Node) -> None:
+        """Takes a value."""
+        if self._key is None:
+            self.items.append(node)
+            return
+        (name, line), self._key = self._key, None
+        self.members[name] = Node(node.path, line, node.value, node.tag)
+
+
+def _scalar(text: str) -> Scalar:
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
+    if _INTEGER.fullmatch(text) and len(text) <= _MAX_DIGITS:
+        return int(text)
+    if _FLOAT.fullmatch(text) and math.isfinite(float(text)):
+        return float(text)
+    return text

@@ -1,0 +1,252 @@
+"""What a proxy knows of one workload, or of several that it learned together."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self, final
+
+import numpy as np
+
+from archgym.proxy.compiled_trees import CompiledTrees
+from archgym.proxy.extrapolation import TIERS, Familiarity
+from archgym.proxy.features import Encoding, Facts, Scaling
+from archgym.proxy.intervals import LEVELS
+from archgym.proxy.model import ModelKind, Predictor
+from archgym.proxy.trees import TreeEnsemble
+from archgym.spaces.space import DesignSpace
+
+__all__ = ["Part"]
+
+# A scaled value comes back from its unit with some 1e-16 of difference.
+_ROUNDING = 1e-9
+
+
+@final
+@dataclass(frozen=True)
+class Part:
+    """Fitted models for all metrics, with the width of their intervals.
+
+    `groups` are metrics' places with the predictor that answers for them. `doubt` expects the error
+    of each group; None where all models say how sure they are. `floor` is (n_metrics,);
+    `quantiles` (n_levels, n_metrics), by `LEVELS`, infinite where too few designs were left to
+    calibrate on. `beyond`, (n_tiers, n_levels, n_metrics), by `TIERS`, is the least half-width of
+    scaled metrics for designs or workloads that have what `familiarity` never saw. `buildable` says
+    which share of its trees expects that a design can be built; None where all could.
+    """
+
+    workloads: tuple[str, ...]
+    """Digests of those it learned from."""
+    encoding: Encoding
+    scaling: Scaling
+    groups: tuple[tuple[tuple[int, ...], Predictor], ...]
+    doubt: TreeEnsemble | None
+    floor: np.ndarray
+    quantiles: np.ndarray
+    buildable: TreeEnsemble | None
+    familiarity: Familiarity
+    beyond: np.ndarray
+
+    def predict(self, indices: np.ndarray, facts: np.ndarray) -> np.ndarray:
+        """Metrics in their units, (n, n_metrics), of canonical designs.
+
+        Args:
+          indices: (n, n_parameters) int64.
+          facts: (n_facts,) of their workload, scaled.
+        """
+        if self.compiled is not None:
+            return np.asarray(self.compiled.predict(indices, facts))
+        features = self.encoding.features(indices, facts)
+        scaled = np.zeros((len(indices), len(self.floor)))
+        for metrics, predictor in self.groups:
+            scaled[:, metrics] = predictor.predict(features)
+        return self.scaling.unscaled(scaled)
+
+    def spread(self, indices: np.ndarray, facts: np.ndarray) -> np.ndarray:
+        """Doubt about scaled metrics, (n, n_metrics), 0 or more."""
+        features = self.encoding.features(indices, facts)
+        spread = np.zeros((len(indices), len(self.floor)))
+        learned = None if self.doubt is None else np.maximum(self.doubt.predict(features), 0.0)
+        for number, (metrics, predictor) in enumerate(self.groups):
+            own = predictor.spread(features)
+            if own is None:
+                own = np.ones((1, 1)) if learned is None else learned[:, number, None]
+            spread[:, metrics] = own
+        return np.asarray(spread + self.floor)
+
+    def interval(
+        self, indices: np.ndarray, facts: np.ndarray, level: float, *, is_new: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Low and high ends, (n, n_metrics) each, that hold a share `level`, one of `LEVELS`.
+
+        Args:
+          indices: (n, n_parameters), canonical designs.
+          facts: (n_facts,) of their workload, scaled.
+          level: The share.
+          is_new: Whether the workload is none that it learned from.
+        """
+        place = LEVELS.index(level)
+        width = self.quantiles[place] * self.spread(indices, facts) + _ROUNDING
+        least = np.concatenate([np.zeros((1, width.shape[1])), self.beyond[:2, place]])
+        width = np.maximum(width, least[self.familiarity.novelty(indices)])
+        if is_new:
+            width = np.maximum(width, self.beyond[2, place])
+        middle = self.scaling.scaled(self.predict(indices, facts))
+        ends = [self.scaling.ends(middle + sign * width) for sign in (-1, 1)]
+        # What was never below 0 has no interval there: counts, energies, times.
+        ends[0] = np.where(self.scaling.low >= 0, np.maximum(ends[0], 0.0), ends[0])
+        constant = self.scaling.factor == 0
+        low, high = (np.where(constant, self.scaling.shift, end) for end in ends)
+        return low, high
+
+    def builds(self, indices: np.ndarray, facts: np.ndarray) -> np.ndarray:
+        """Whether designs are expected to be built, (n,) bool."""
+        if self._compiled_buildable is None:
+            return np.ones(len(indices), dtype=bool)
+        share = self._compiled_buildable.predict(indices, facts)[:, 0]
+        return np.asarray(share >= 0.5)
+
+    @cached_property
+    def compiled(self) -> CompiledTrees | None:
+        """The models in one structure, where all are trees of not too many thresholds."""
+        ensembles = [(m, p) for m, p in self.groups if isinstance(p, TreeEnsemble)]
+        if len(ensembles) < len(self.groups) or not ensembles:
+            return None
+        try:
+            return CompiledTrees(self.encoding, self.scaling, ensembles)
+        except ValueError:
+            # Too many thresholds of what has no table: NumPy knows no such limit.
+            return None
+
+    @cached_property
+    def _compiled_buildable(self) -> CompiledTrees | None:
+        if self.buildable is None:
+            return None
+        plain = Scaling(np.zeros(1, dtype=bool), np.zeros(1), np.ones(1), np.zeros(1), np.ones(1))
+        return CompiledTrees(self.encoding, plain, [((0,), self.buildable)])
+
+    # ---- as data
+
+    def to_json(self) -> dict[str, Any]:
+        """What is not an array."""
+        return {
+            "workloads": list(self.workloads),
+            "encoding": self.encoding.kind,
+            "facts": self.encoding.facts.to_json(),
+            "scaling": self.scaling.to_json(),
+            "groups": [list(metrics) for metrics, _ in self.groups],
+            "floor": self.floor.tolist(),
+            "quantiles": _with_nulls(self.quantiles),
+            "beyond": [_with_nulls(tier) for tier in self.beyond],
+        }
+
+    def arrays(self) -> Iterator[tuple[str, np.ndarray]]:
+        """All arrays, by names that `from_data` knows."""
+        first: dict[str, np.ndarray] = {}
+        for number, (_, predictor) in enumerate(self.groups):
+            found = predictor.arrays()
+            first = first or found
+            for name, array in found.items():
+                # What all models know alike, such as neighbours' features, is kept once.
+                if number == 0 or not _is_same(array, first.get(name)):
+                    yield f"group{number}.{name}", array
+        yield from self.familiarity.arrays().items()
+        for what, ensemble in (("doubt", self.doubt), ("buildable", self.buildable)):
+            if ensemble is not None:
+                for name, array in ensemble.arrays().items():
+                    yield f"{what}.{name}", array
+
+    @classmethod
+    def from_data(
+        cls,
+        data: Mapping[str, Any],
+        arrays: Mapping[str, np.ndarray],
+        space: DesignSpace,
+        n_metrics: int,
+        kind: ModelKind,
+    ) -> Self:
+        """Part from what `to_json` and `arrays` gave, of whatever origin.
+
+        Raises:
+          ValueError: It is no part.
+        """
+        if data["encoding"] not in ("ordinal", "one-hot"):
+            raise ValueError(f"encoding {data['encoding']!r} does not exist")
+        encoding = Encoding(space, data["encoding"], _facts(data["facts"]))
+        scaling = Scaling.from_json(data["scaling"], n_metrics)
+        groups = []
+        for number, metrics in enumerate(data["groups"]):
+            predictor = kind.predictor(  # type: ignore[call-arg]  # as Predictor promises
+                {**_named(arrays, "group0."), **_named(arrays, f"group{number}.")},
+                encoding.n_features,
+                len(metrics),
+            )
+            groups.append((tuple(metrics), predictor))
+        if sorted(m for metrics, _ in groups for m in metrics) != scaling.changing.tolist():
+            raise ValueError("its groups must hold each metric that changes once")
+        doubt, buildable = _named(arrays, "doubt."), _named(arrays, "buildable.")
+        part = cls(
+            tuple(str(digest) for digest in data["workloads"]),
+            encoding,
+            scaling,
+            tuple(groups),
+            TreeEnsemble(doubt, encoding.n_features, len(groups)) if doubt else None,
+            _numbers(data["floor"], (n_metrics,)),
+            _numbers(data["quantiles"], (len(LEVELS), n_metrics)),
+            TreeEnsemble(buildable, encoding.n_features, 1) if buildable else None,
+            Familiarity.read(space, arrays),
+            _beyond(data["beyond"], n_metrics),
+        )
+        # What cannot be compiled is refused now, not at the first design.
+        _ = part.compiled, part._compiled_buildable
+        return part
+
+
+def _is_same(array: np.ndarray, other: np.ndarray | None) -> bool:
+    return other is not None and array.dtype == other.dtype and np.array_equal(array, other)
+
+
+def _with_nulls(rows: np.ndarray) -> list[list[float | None]]:
+    """Rows of numbers as JSON can hold them: null stands for infinity."""
+    return [[value if np.isfinite(value) else None for value in row] for row in rows.tolist()]
+
+
+def _beyond(data: Any, n_metrics: int) -> np.ndarray:
+    if not isinstance(data, list) or len(data) != len(TIERS):
+        raise ValueError(f"`beyond` must list {len(TIERS)} tables")
+    tables = [_numbers(tier, (len(LEVELS), n_metrics)) for tier in data]
+    if any((table < 0).any() for table in tables):
+        raise ValueError("`beyond` must hold no number below 0")
+    return np.array(tables)
+
+
+def _facts(data: Any) -> Facts:
+    if not data:
+        return Facts()
+    names, low, high = zip(*data, strict=True)
+    ends = _numbers([list(low), list(high)], (2, len(names)))
+    if not (all(type(n) is str for n in names) and (ends[0] < ends[1]).all()):
+        raise ValueError("facts must have names and two ends")
+    return Facts(tuple(names), tuple(ends[0].tolist()), tuple(ends[1].tolist()))
+
+
+def _numbers(data: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Numbers in a shape; null stands for infinity."""
+    rows: Sequence[Any] = [data] if len(shape) == 1 else data
+    if not all(
+        value is None or (type(value) in (int, float) and abs(value) < 1e300)
+        for row in rows
+        for value in row
+    ):
+        raise ValueError("numbers were expected")
+    array = np.array([[np.inf if v is None else v for v in row] for row in rows])
+    if array.size != int(np.prod(shape)):
+        raise ValueError(f"{shape} numbers were expected")
+    return array.reshape(shape).astype(np.float64)
+
+
+def _named(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {
+        name.removeprefix(prefix): array
+        for name, array in arrays.items()
+        if name.startswith(prefix)
+    }

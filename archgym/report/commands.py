@@ -1,0 +1,39 @@
+"""Command lines that compute again what a report or an explanation says."""
+
+import shlex
+
+import numpy as np
+
+from archgym.evaluation.stand_in import StandIn
+from archgym.evaluation.task import Task
+
+__all__ = ["evaluate_command"]
+
+
+def evaluate_command(task: Task, indices: np.ndarray) -> str:
+    """What evaluates a design of a task.
+
+    Args:
+      task: Its workloads that came from files are named by their paths.
+      indices: (n_parameters,)
+    """
+    words = ["archgym", "evaluate", task.id]
+    simulator = task.simulator
+    is_proxy = isinstance(simulator, StandIn) and simulator.kind == "proxy"
+    if is_proxy or any(weighted.source != weighted.workload.name for weighted in task.workloads):
+        words = ["archgym", "evaluate", simulator.name, "--space", task.space_name]
+        for weighted in task.workloads:
+            words += ["-w", f"{weighted.source}={weighted.weight:g}"]
+        words += ["--objective", task.objective.name, "--fidelity", simulator.fidelity]
+        for name, value in simulator.options.items():
+            # That of a proxy says which file it is.
+            if not (is_proxy and name == "proxy"):
+                words += ["-o", f"{name}={value}"]
+    if isinstance(simulator, StandIn) and is_proxy:
+        words += ["--from-proxy", str(simulator.path)]
+    design, default = (task.space.design_at(each) for each in (indices, task.space.default_indices))
+    for knob, setting in design.items():
+        if setting != default[knob]:
+            text = ",".join(map(str, setting)) if isinstance(setting, tuple) else str(setting)
+            words += ["--set", f"{knob}={text}"]
+    return shlex.join(words)

@@ -1,0 +1,229 @@
+"""Best-so-far curves and Pareto fronts as pictures."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from archgym.errors import InvalidArgumentError
+from archgym.files.storage import atomic_file
+from archgym.report.curves import best_label, best_so_far, span
+from archgym.studies.front import sought
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.axes import Axes
+
+    from archgym.analysis.random_search import RandomCurve
+    from archgym.evaluation.metrics import MetricSpec
+    from archgym.evaluation.objective import Objective
+    from archgym.studies.snapshot import StudyLog
+    from archgym.tables import Exhaustive
+
+__all__ = ["check_fronts", "check_plot", "plot_fronts", "plot_random", "plot_studies"]
+
+_FORMATS = ("svg", "png", "pdf")
+# chosen: a front over a larger ratio than this has a scale of ratios.
+_WIDE = 10.0
+# chosen: room round a front, as a share of its extent.
+_ROOM = 0.15
+# Shares of random searches between which the band lies.
+_BAND = (0.05, 0.95)
+
+
+def check_plot(option: str, path: Path) -> None:
+    """Refuses a file that no picture can be written to, before anything is done.
+
+    Raises:
+      InvalidArgumentError: Its name ends in something else.
+    """
+    if path.suffix.removeprefix(".") not in _FORMATS:
+        raise InvalidArgumentError(f"`{option}` must end in .svg, .png or .pdf; got {str(path)!r}.")
+
+
+def plot_studies(logs: Sequence["StudyLog"], path: Path, known: "Exhaustive | None" = None) -> None:
+    """Draws one curve a study over evaluations, with the default design's value.
+
+    Args:
+      logs: The studies.
+      path: The picture.
+      known: All designs of their task, for the exact curve of random search and the optimum.
+
+    Raises:
+      StorageError: The file cannot be written.
+    """
+    from archgym.analysis.random_search import budgets_up_to
+
+    with _picture(path, 3.6) as axes:
+        label = ""
+        ends: list[float] = []
+        for log in logs:
+            curve = best_so_far(log)
+            label = curve.label
+            ends += span(curve.values)
+            steps = range(1, len(curve.values) + 1)
+            axes.step(steps, curve.values, where="post", label=log.author, linewidth=1.4)
+        if known is not None:
+            longest = max(log.evaluations for log in logs)
+            budgets = budgets_up_to(longest, len(known.rewards))
+            ends += _draw_random(axes, known, known.random_curve(budgets, _BAND))
+        default = best_so_far(logs[0]).default
+        # Beside the optimum, a default design that is far off would leave nothing else to see.
+        if default is not None and (known is None or min(ends) <= default <= max(ends)):
+            axes.axhline(default, color="0.5", linestyle="--", linewidth=1, label="default design")
+            ends.append(default)
+        margin = 0.06 * (max(ends) - min(ends)) or 1.0
+        axes.set_ylim(min(ends) - margin, max(ends) + margin)
+        axes.set_xlabel("evaluations")
+        axes.set_ylabel(label, fontsize=8)
+        axes.set_title(logs[0].task_id, fontsize=9)
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+
+
+def plot_random(known: "Exhaustive", curve: "RandomCurve", path: Path) -> None:
+    """Draws the exact curve of random search, and the optimum.
+
+    Raises:
+      StorageError: The file cannot be written.
+    """
+    with _picture(path, 3.6) as axes:
+        ends = _draw_random(axes, known, curve)
+        margin = 0.06 * (max(ends) - min(ends)) or 1.0
+        axes.set_ylim(min(ends) - margin, max(ends) + margin)
+        axes.set_xscale("log")
+        axes.set_xlabel("evaluations")
+        axes.set_ylabel(best_label(known.sought), fontsize=8)
+        axes.set_title(known.task.id, fontsize=9)
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+
+
+def _draw_random(axes: "Axes", known: "Exhaustive", curve: "RandomCurve") -> list[float]:
+    """Draws random search's mean and band, and the optimum; returns what should be seen."""
+    low, high = (curve.quantiles[share] for share in (_BAND[0], _BAND[-1]))
+    colour, best = "0.35", known.optimum_value
+    axes.plot(
+        curve.budgets,
+        curve.expected,
+        color=colour,
+        linewidth=1.2,
+        label="random search, exact mean",
+    )
+    # After the mean, for the order of the legend; it lies below all lines.
+    axes.fill_between(
+        curve.budgets, low, high, color=colour, alpha=0.18, linewidth=0, label="its 5 % to 95 %"
+    )
+    axes.axhline(best, color="0.1", linestyle=":", linewidth=1, label="proven optimum")
+    return [best, *span(curve.expected)]
+
+
+@contextmanager
+def _picture(path: Path, height: float) -> Iterator["Axes"]:
+    """Axes to draw on, which are written to the file at the end."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    # A fixed salt and no date: the same studies give the same bytes.
+    with mpl.rc_context({"svg.hashsalt": "archgym", "font.size": 9}):
+        figure = Figure(figsize=(6.4, height), layout="constrained")
+        yield figure.add_subplot()
+        kind = path.suffix.removeprefix(".")
+        metadata = {"Date": None} if kind == "svg" else None
+        with atomic_file(path) as scratch:
+            figure.savefig(scratch, format=kind, dpi=130, metadata=metadata)
+
+
+def check_fronts(logs: Sequence["StudyLog"], objective: "Objective") -> None:
+    """Refuses studies whose fronts cannot be drawn beside each other.
+
+    Args:
+      logs: The studies.
+      objective: What the fronts are over.
+
+    Raises:
+      InvalidArgumentError: They are of different tasks, or the objective has one metric.
+    """
+    first = logs[0]
+    if any(log.header.task["digest"] != first.header.task["digest"] for log in logs):
+        raise InvalidArgumentError(
+            "Studies must be of one task to be compared; they are of several. Show them one by one."
+        )
+    if len(sought(first, objective)) < 2:
+        names = [spec.name for spec in first.metrics if spec.goal != "none"]
+        raise InvalidArgumentError(
+            f"`--front` needs an objective with terms of two metrics; {objective.name!r} has one. "
+            f"Name metrics with --front-metrics, such as {','.join(names[:2])}; there is "
+            f"{', '.join(names)}."
+        )
+
+
+def plot_fronts(logs: Sequence["StudyLog"], path: Path, objective: "Objective") -> None:
+    """Draws all designs of studies, their fronts and the default design, over two metrics.
+
+    The picture shows where the fronts and the default design lie; what is far off is cut.
+
+    Args:
+      logs: The studies.
+      path: The picture.
+      objective: What the fronts are over; the first two of its metrics are drawn.
+
+    Raises:
+      StorageError: The file cannot be written.
+    """
+    import numpy as np
+
+    from archgym.studies.front import study_front
+
+    first = logs[0]
+    specs = sought(first, objective)
+    names = [spec.name for spec in first.metrics]
+    columns = [names.index(spec.name) for spec in specs[:2]]
+    default = (first.weights @ first.reference)[columns]
+    with _picture(path, 4.2) as axes:
+        shown = [default[None, :]]
+        for number, log in enumerate(logs):
+            colour = f"C{number}"
+            cloud = log.average()[log.is_feasible][:, columns]
+            points = study_front(log, objective=objective).values[:, columns]
+            shown.append(points)
+            # Many points are one picture, also in a file of vectors.
+            axes.plot(*cloud.T, ".", color=colour, alpha=0.25, markersize=3, rasterized=True)
+            axes.plot(*points.T, "o", color=colour, markersize=4, label=log.author)
+            if len(objective.terms) == 2:
+                axes.plot(*points[np.argsort(points[:, 0])].T, color=colour, linewidth=0.8)
+        axes.plot(*default, "*", color="0.2", markersize=9, label="default design", linestyle="")
+        _frame(axes, np.concatenate(shown))
+        axes.set_xlabel(_axis_label(objective, specs[0]), fontsize=8)
+        axes.set_ylabel(_axis_label(objective, specs[1]), fontsize=8)
+        axes.set_title(first.task_id, fontsize=9)
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+
+
+def _frame(axes: "Axes", points: "np.ndarray") -> None:
+    """Sets the axes round points, (n, 2), with some room."""
+    for values, set_scale, set_limits in (
+        (points[:, 0], axes.set_xscale, axes.set_xlim),
+        (points[:, 1], axes.set_yscale, axes.set_ylim),
+    ):
+        low, high = float(values.min()), float(values.max())
+        if 0 < _WIDE * low < high:
+            set_scale("log")
+            factor = (high / low) ** _ROOM
+            set_limits(low / factor, high * factor)
+        else:
+            room = _ROOM * (high - low) or 0.05 * abs(high) or 1.0
+            set_limits(low - room, high + room)
+
+
+def _axis_label(objective: "Objective", spec: "MetricSpec") -> str:
+    goals = [term.goal for term in objective.terms if term.metric == spec.name]
+    words = {
+        "minimise": "less is better",
+        "maximise": "more is better",
+        "at-most": "less is better",
+        "at-least": "more is better",
+    }
+    word = words.get(goals[0], "")
+    return f"{spec.name} [{spec.unit}]" + (f", {word}" if word else "")

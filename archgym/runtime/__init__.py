@@ -1,0 +1,1 @@
+"""Compiled kernels, signals, plug-ins and the Ray session."""

@@ -1,0 +1,39 @@
+"""Imports of libraries that draw random numbers while they load."""
+
+import importlib
+import random
+from typing import Any
+
+from archgym.errors import MissingExtraError
+
+__all__ = ["import_library", "import_quietly"]
+
+
+def import_quietly(name: str) -> Any:
+    """The module with this name; Python's global random numbers are left as they were.
+
+    scikit-learn's trees and SMAC draw some the first time that they are imported, which would
+    make what others draw depend on who came first.
+    """
+    state = random.getstate()
+    try:
+        return importlib.import_module(name)
+    finally:
+        random.setstate(state)
+
+
+def import_library(name: str, extra: str | None = None) -> Any:
+    """The module with this name; Python's global random numbers are left as they were.
+
+    Raises:
+      MissingExtraError: It is not installed, and `extra` would bring it.
+    """
+    state = random.getstate()
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        if extra is None:
+            raise
+        raise MissingExtraError(name, extra) from None
+    finally:
+        random.setstate(state)

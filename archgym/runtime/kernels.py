@@ -1,0 +1,300 @@
+"""Compiled functions of simulators and where their machine code is cached.
+
+Numba's own cache looks only at the file of the cached function, so a changed callee in another
+file would go unnoticed. Here the cache folder's name carries a hash of every source file in the
+function's folder, and of the folders of simulators that it imports from; folders of other hashes
+are pruned once they are old.
+"""
+
+import fcntl
+import functools
+import hashlib
+import logging
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
+
+import numba
+from numba import types
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.extending import intrinsic
+
+__all__ = [
+    "cache_folder",
+    "compiled",
+    "entry_point",
+    "helper",
+    "inlined",
+    "kept_apart",
+    "on_compile",
+    "pointer",
+]
+
+logger = logging.getLogger(__name__)
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Announce = Callable[[str, float], None]
+
+# Kernels borrow all their memory from the caller, so they need no reference counts (`_nrt`), which
+# would cost a third of the time; a kernel that allocates an array fails to compile.
+_OPTIONS: Final[dict[str, Any]] = {"error_model": "numpy", "nogil": True, "_nrt": False}
+_PRUNE_AFTER_S: Final = 14 * 24 * 3600.0  # chosen: two weeks, longer than a branch is left alone
+_TURNS: Final = 10.0  # chosen: a machine so much slower than ours, or so loaded, compiles by itself
+_SIMULATORS: Final = Path(__file__).parent.parent / "simulators"
+_IMPORTED: Final = re.compile(rb"^from archgym\.simulators\.(\w+)", re.MULTILINE)
+_announcers: list[Announce] = []
+
+
+def compiled(function: Function) -> Function:
+    """Compiles a helper of kernels; LLVM decides whether its calls are inlined."""
+    dispatcher: Any = numba.njit(**_OPTIONS)(function)
+    return cast(Function, dispatcher)
+
+
+def helper(function: Function) -> Function:
+    """Compiles a helper that kernels alone call, in less time: Python has no way to call it."""
+    options = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    dispatcher: Any = numba.njit(**options)(function)
+    return cast(Function, dispatcher)
+
+
+def inlined(function: Function) -> Function:
+    """Compiles a helper of kernels that every caller takes in whole."""
+    dispatcher: Any = numba.njit(**_OPTIONS, forceinline=True)(function)
+    return cast(Function, dispatcher)
+
+
+def entry_point(seconds: float) -> Callable[[Function], Function]:
+    """Compiles a kernel that Python calls, and caches its machine code on disk.
+
+    Args:
+      seconds: About how long compiling takes on one core, for the notice that precedes it [s].
+    """
+
+    def decorate(function: Function) -> Function:
+        dispatcher: Any = numba.njit(**_OPTIONS)(function)
+        dispatcher._cache = _FolderCache(function, seconds)
+        return cast(Function, dispatcher)
+
+    return decorate
+
+
+def on_compile(announce: Announce) -> Callable[[], None]:
+    """Registers who is told before a kernel is compiled.
+
+    Args:
+      announce: Called with the kernel's name and the expected seconds, before compiling.
+
+    Returns:
+      A function that takes the registration back.
+    """
+    _announcers.append(announce)
+
+    def withdraw() -> None:
+        if announce in _announcers:
+            _announcers.remove(announce)
+
+    return withdraw
+
+
+def _pointer(typing_context: Any, array: Any) -> Any:
+    """The place of an array's first entry: indexed like the array, but only from 0 up.
+
+    It goes to a helper in one register where an array takes seven words, and no index is looked at
+    for being negative. It must not outlive the array.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return context.make_array(signature.args[0])(context, builder, arguments[0]).data
+
+    element = types.CPointer(array.dtype)  # type: ignore[no-untyped-call]  # numba has no types
+    return element(array), generate
+
+
+def _kept_apart(typing_context: Any) -> Any:
+    """Called in a helper, keeps LLVM from copying the helper into each of its callers.
+
+    For large helpers with several callers: copies of copies can make compiling take minutes.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        # Numba inlines what it first meets in a helper that is inlined.
+        builder.function.attributes.discard("alwaysinline")
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+# What compiled code calls has other arguments than what says how to compile the call.
+pointer: Final[Callable[[Any], Any]] = cast(Callable[[Any], Any], intrinsic(_pointer))
+kept_apart: Final[Callable[[], None]] = cast(Callable[[], None], intrinsic(_kept_apart))
+
+
+@functools.cache
+def cache_folder(sources: Path) -> Path:
+    """The folder that holds the machine code of the kernels in one source folder.
+
+    It lies in `$ARCHGYM_CACHE_DIR`, else in `$XDG_CACHE_HOME/archgym` or `~/.cache/archgym`, and
+    where none can be written, in the temporary folder.
+
+    Args:
+      sources: Folder of the kernels' Python files.
+    """
+    name = f"{sources.name}-{_sources_hash(sources)}"
+    for root in _cache_roots():
+        folder = root / name
+        if _is_usable(folder):
+            _prune(root, sources.name, keep=name)
+            return folder
+    return Path(tempfile.mkdtemp(prefix="archgym-kernels-")) / name
+
+
+def _sources_hash(sources: Path) -> str:
+    digest = hashlib.sha256()
+    others: set[str] = set()
+    for path in sorted(sources.glob("*.py")):
+        content = path.read_bytes()
+        digest.update(path.name.encode())
+        digest.update(content)
+        others |= {name.decode() for name in _IMPORTED.findall(content)}
+    for name in sorted(others - {sources.name}):
+        for path in sorted((_SIMULATORS / name).glob("*.py")):
+            digest.update(f"{name}/{path.name}".encode())
+            digest.update(path.read_bytes())
+    digest.update(str(sources.resolve()).encode())
+    return digest.hexdigest()[:16]
+
+
+def _cache_roots() -> list[Path]:
+    roots = []
+    if configured := os.environ.get("ARCHGYM_CACHE_DIR"):
+        roots.append(Path(configured) / "kernels")
+    if configured := os.environ.get("XDG_CACHE_HOME"):
+        roots.append(Path(configured) / "archgym" / "kernels")
+    try:
+        roots.append(Path.home() / ".cache" / "archgym" / "kernels")
+    except RuntimeError:
+        logger.debug("This machine names no home folder; kernels are cached in a temporary one.")
+    owner = str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
+    roots.append(Path(tempfile.gettempdir()) / f"archgym-{owner}" / "kernels")
+    return roots
+
+
+def _is_usable(folder: Path) -> bool:
+    """Whether the folder can be made and written, and belongs to this user."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Cached code is unpickled, so a folder that somebody else made must not be trusted.
+        if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
+            return False
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        return False
+    return True
+
+
+def _prune(root: Path, stem: str, keep: str) -> None:
+    """Removes folders of other source states that nobody has used for two weeks."""
+    os.utime(root / keep)
+    oldest = time.time() - _PRUNE_AFTER_S
+    for folder in root.glob(f"{stem}-*"):
+        try:
+            if folder.name != keep and folder.stat().st_mtime < oldest:
+                shutil.rmtree(folder)
+        except OSError:
+            logger.debug("The old kernel cache %s stays: it cannot be removed.", folder)
+
+
+class _FolderLocator(_CacheLocator):
+    """Places a function's cache in `cache_folder` of its source folder."""
+
+    def __init__(self, function: Callable[..., Any], path: str) -> None:
+        self._folder = cache_folder(Path(path).parent)
+        self._py_file = path  # numba's warnings name it
+        self._line = function.__code__.co_firstlineno
+
+    def get_cache_path(self) -> Any:
+        return str(self._folder)
+
+    def get_source_stamp(self) -> Any:
+        return self._folder.name
+
+    def get_disambiguator(self) -> Any:
+        return str(self._line)
+
+    @classmethod
+    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> "_FolderLocator":
+        locator = cls(py_func, py_file)
+        locator.ensure_cache_path()  # type: ignore[no-untyped-call]  # numba has no types
+        return locator
+
+
+class _FolderCacheImpl(CompileResultCacheImpl):
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._locator_classes = [_FolderLocator]
+        super().__init__(function)  # type: ignore[no-untyped-call]  # as above
+
+
+class _FolderCache(FunctionCache):
+    """A function cache that lies in `cache_folder` and announces a compilation."""
+
+    _impl_class = _FolderCacheImpl
+
+    def __init__(self, function: Callable[..., Any], seconds: float) -> None:
+        super().__init__(function)  # type: ignore[no-untyped-call]  # numba has no types
+        self._kernel = f"{function.__module__}.{function.__name__}"
+        self._seconds = seconds
+        self._turn = -1
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        # Numba's own first prepares to compile, for which it imports SciPy and takes most of a
+        # second. Loading needs none of that, and what compiles prepares by itself.
+        found = self._load_overload(sig, target_context)  # type: ignore[no-untyped-call]  # as above
+        if found is None and self._wait_for_turn():
+            found = self._load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+        if found is None:
+            logger.info("Compiling %s (about %.0f s, once).", self._kernel, self._seconds)
+            for announce in tuple(_announcers):
+                announce(self._kernel, self._seconds)
+        return found
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)  # type: ignore[no-untyped-call]  # as above
+        except OSError as error:
+            # A full disk must not stop a simulation, only make the next process compile again.
+            logger.warning("%s is not cached: %s.", self._kernel, error.strerror or error)
+        finally:
+            if self._turn >= 0:
+                os.close(self._turn)
+                self._turn = -1
+
+    def _wait_for_turn(self) -> bool:
+        """Takes the turn to compile, until it is saved; of many processes, one is to compile.
+
+        Returns:
+          Whether it was taken now, so that another process may have compiled before.
+        """
+        if self._turn >= 0:
+            return False
+        path = Path(self._cache_path) / f"{self._kernel}.compiling"
+        deadline = time.monotonic() + _TURNS * self._seconds
+        try:
+            self._turn = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            while time.monotonic() < deadline:
+                try:
+                    fcntl.flock(self._turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    time.sleep(0.05)
+                else:
+                    return True
+        except OSError:
+            # A file system without locks: each compiles for itself.
+            logger.debug("%s cannot be locked.", path)
+        return False

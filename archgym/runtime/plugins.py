@@ -1,0 +1,120 @@
+"""Finds simulators and agents: by folder or file here, by entry point in other packages."""
+
+import importlib
+import inspect
+import pkgutil
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from types import ModuleType
+from typing import Any, final
+
+from archgym.errors import ArchGymError, InvalidArgumentError, MissingExtraError, unknown_name
+
+__all__ = ["load", "registered"]
+
+
+@final
+@dataclass(frozen=True)
+class _Clash:
+    """What is registered under one name; none of it is used."""
+
+    values: tuple[str, ...]
+
+
+@cache
+def registered(group: str) -> dict[str, str | EntryPoint | _Clash]:
+    """Return what is registered in a group, by name.
+
+    Args:
+      group: Package whose modules are registered, and the entry-point group of the same name.
+    """
+    package = importlib.import_module(group)
+    found: dict[str, str | EntryPoint | _Clash] = {
+        module.name: f"{group}.{module.name}"
+        for module in pkgutil.iter_modules(package.__path__)
+        if not module.name.startswith("_")
+    }
+    for point in entry_points(group=group):
+        known = found.get(point.name)
+        # A package that is on the path twice is registered once.
+        if known is None or (isinstance(known, EntryPoint) and known == point):
+            found[point.name] = point
+        elif isinstance(known, _Clash):
+            found[point.name] = _Clash((*known.values, point.value))
+        else:
+            found[point.name] = _Clash((str(getattr(known, "value", known)), point.value))
+    return found
+
+
+def load(group: str, kind: str, name: str, interface: type[Any]) -> type[Any]:
+    """Return the class registered under a name, imported now.
+
+    Args:
+      group: Package and entry-point group, such as ``archgym.agents``.
+      kind: Word for error messages, such as ``agent``.
+      name: Registered name.
+      interface: Base class that the class must derive from.
+
+    Raises:
+      UnknownNameError: No such name; the message lists similar ones.
+      InvalidArgumentError: Another package registers it, and it cannot be used.
+    """
+    found = registered(group)
+    if name not in found:
+        raise unknown_name(kind, name, found)
+    target = found[name]
+    if isinstance(target, _Clash):
+        raise InvalidArgumentError(
+            f"Each name in {group!r} must be registered once; {name!r} comes from "
+            f"{' and from '.join(map(repr, target.values))}. Rename or uninstall one of them."
+        )
+    if isinstance(target, EntryPoint):
+        return _load_point(group, target, interface)
+    return _only_class(importlib.import_module(target), interface)
+
+
+def _load_point(group: str, point: EntryPoint, interface: type[Any]) -> type[Any]:
+    """The class that an entry point names, whatever its package does when it is imported."""
+    what = f"Entry point {point.name!r} in {group!r}"
+    try:
+        loaded = point.load()
+    except MissingExtraError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise InvalidArgumentError(
+            f"{what} must name a subclass of {interface.__name__}; {point.value!r} cannot be "
+            f"loaded: {_words(error)}. Repair or uninstall its package."
+        ) from error
+    if not (inspect.isclass(loaded) and issubclass(loaded, interface)):
+        raise InvalidArgumentError(
+            f"{what} must name a subclass of {interface.__name__}; got {point.value!r}. Repair or "
+            "uninstall its package."
+        )
+    # A study records the class's name, by which it is resumed.
+    own: Any = getattr(loaded, "name", None)
+    if own != point.name:
+        raise InvalidArgumentError(
+            f"{what} must be named as its class is; `name` of {point.value!r} is {own!r}. Give "
+            "both the same name."
+        )
+    return loaded
+
+
+def _words(error: BaseException) -> str:
+    text = " ".join(str(error).split()).rstrip(".")
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _only_class(module: ModuleType, interface: type[Any]) -> type[Any]:
+    own = [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value)
+        and issubclass(value, interface)
+        and not inspect.isabstract(value)
+        and f"{value.__module__}.".startswith(f"{module.__name__}.")
+    ]
+    if len(own) != 1:
+        raise ArchGymError(f"{module.__name__} must hold one {interface.__name__}; got {len(own)}.")
+    return own[0]

@@ -1,0 +1,1 @@
+"""Interface of agents, their hyperparameters and policies."""

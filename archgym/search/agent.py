@@ -1,0 +1,161 @@
+"""The interface of agents: search methods that propose designs and learn from results."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
+
+import numpy as np
+
+from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.evaluation.trials import Evaluate, Trials
+from archgym.runtime.plugins import load, registered
+from archgym.search.hyperparameters import checked_hyperparameters, declared_hyperparameters
+from archgym.search.policy import Policy
+from archgym.spaces.parameter import Parameter
+from archgym.spaces.space import DesignSpace
+
+if TYPE_CHECKING:
+    from archgym.evaluation.task import Task
+
+__all__ = ["Agent", "AskTellAgent", "agent_class", "agent_names", "make_agent"]
+
+
+class Agent(ABC):
+    """A search method, made anew for each run.
+
+    An agent is a deterministic function of its space, hyperparameters, seed and the results so
+    far: that is what lets a study resume by asking it again. It never learns the budget. It takes
+    hyperparameters as keyword-only constructor arguments with defaults, whose annotations hold the
+    range that a sweep draws from: `Annotated[int, Integer(name="ants", low=1, high=64, doc="…")]`.
+    """
+
+    name: ClassVar[str]
+    """Registered name: the file's."""
+    hyperparameters: ClassVar[tuple[Parameter, ...]] = ()
+    """Ranges with defaults: what the constructor's annotations hold, unless a class says others."""
+    library: ClassVar[str] = "own"
+    """What does the work: "own" or a package's name."""
+    kind: ClassVar[Literal["single-objective", "multi-objective"]] = "single-objective"
+    batch: ClassVar[Literal["sequential", "batch"]] = "sequential"
+    """Whether it asks for several designs at once, which can be evaluated in parallel."""
+    replayable: bool = True
+    """Whether the same results lead to the same asks, bit for bit; an instance may differ."""
+    replay_caveat: ClassVar[str] = ""
+    """When it is not replayable, where that depends on hyperparameters: "not with …"."""
+    is_seeded: ClassVar[bool] = True
+    """Whether another seed leads to other asks; a grid search says no."""
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if "__init__" in vars(cls) and "hyperparameters" not in vars(cls):
+            cls.hyperparameters = declared_hyperparameters(cls.__init__) or cls.hyperparameters
+
+    @abstractmethod
+    def __init__(self, space: DesignSpace, *, seed: int) -> None:
+        """Implementations add their hyperparameters as keywords with defaults."""
+
+    @abstractmethod
+    def search(self, evaluate: Evaluate, task: "Task") -> None:
+        """Searches until `evaluate` raises `BudgetExhausted`, which is let pass.
+
+        Args:
+          evaluate: What designs are given to.
+          task: What they are judged by: its names, units and constants. An agent has nothing
+            evaluated but by `evaluate`.
+        """
+
+    def policy(self) -> Policy | None:
+        """What was learned, as data that outlives the search; None where nothing does."""
+        return None
+
+    @classmethod
+    def propose(cls, policy: Policy, task: "Task", n: int, seed: int) -> np.ndarray:
+        """Designs that a policy makes, without learning any more.
+
+        Args:
+          policy: What such an agent has learned.
+          task: Its own task, or another over a space of the same layout.
+          n: How many, 1 or more.
+          seed: What decides, for all but the first.
+
+        Returns:
+          (n, n_parameters) indices: first the design that the policy thinks best, then draws.
+
+        Raises:
+          InvalidArgumentError: Such agents have no policies, or this one does not fit the task.
+        """
+        raise InvalidArgumentError(
+            f"Agent {cls.name!r} learns no policy that makes designs by itself. Use a policy of "
+            "another agent, such as ppo."
+        )
+
+
+class AskTellAgent(Agent):
+    """An agent that is asked for designs and told their results, in turn."""
+
+    @abstractmethod
+    def ask(self) -> np.ndarray:
+        """Designs to evaluate next, (k, n_parameters) indices; none where the search is over."""
+
+    @abstractmethod
+    def tell(self, trials: Trials) -> None:
+        """Takes the results of the last ask."""
+
+    @final
+    def search(self, evaluate: Evaluate, task: "Task") -> None:
+        """Asks and tells until there is nothing more to ask."""
+        while _n_asked(designs := self.ask(), self.name):
+            self.tell(evaluate(designs))
+
+
+def _n_asked(designs: Any, name: str) -> int:
+    try:
+        return len(designs)
+    except TypeError:
+        raise InvalidArgumentError(
+            f"`ask` of agent {name!r} must return designs, (k, n_parameters) indices; got "
+            f"{designs!r}. Return an empty array to end the search."
+        ) from None
+
+
+def make_agent(
+    kind: type[Agent], space: DesignSpace, seed: int, hyperparameters: Mapping[str, Any]
+) -> Agent:
+    """Agent with these hyperparameters, defaults for the rest.
+
+    Raises:
+      UnknownNameError: The agent has no such hyperparameter.
+      InvalidArgumentError: A value or the seed does not fit.
+    """
+    known = [parameter.name for parameter in kind.hyperparameters]
+    for name in hyperparameters:
+        if name not in known:
+            raise unknown_name(f"hyperparameter of agent {kind.name!r}", name, known)
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise InvalidArgumentError(f"`seed` must be a whole number from 0 to 2^63; got {seed!r}.")
+    # Those that ship check it themselves: some take more than the range that a sweep draws from.
+    if kind.__module__.partition(".")[0] != __package__:
+        checked_hyperparameters(kind, hyperparameters)
+    make: Any = kind
+    try:
+        agent: Agent = make(space, seed=seed, **hyperparameters)
+    except TypeError as error:
+        raise InvalidArgumentError(
+            f"Agent {kind.name!r} cannot take {dict(hyperparameters)!r}: {error}."
+        ) from None
+    return agent
+
+
+def agent_names() -> tuple[str, ...]:
+    """Names of all agents, sorted."""
+    return tuple(sorted(registered("archgym.agents")))
+
+
+def agent_class(name: str) -> type[Agent]:
+    """The agent with this name, imported now.
+
+    Raises:
+      UnknownNameError: There is none; the message lists the near ones.
+      InvalidArgumentError: Another package registers it, and it cannot be used.
+    """
+    return load("archgym.agents", "agent", name, Agent)

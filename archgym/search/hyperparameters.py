@@ -1,0 +1,113 @@
+"""Hyperparameters of agents, each declared once: where the constructor takes it.
+
+    def __init__(
+        self,
+        space: DesignSpace,
+        *,
+        seed: int,
+        ants: Annotated[int, Integer(name="ants", low=1, high=64, doc="Designs an ask.")] = 16,
+    ) -> None:
+
+says the type, the range that a sweep draws from, what it means, and the default.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, final, get_args
+
+from archgym.checks import check_choice, check_number, check_whole
+from archgym.errors import InvalidArgumentError
+from archgym.spaces.parameter import Categorical, Parameter
+
+__all__ = ["Within", "checked_hyperparameters", "declared_hyperparameters"]
+
+
+@final
+@dataclass(frozen=True)
+class Within:
+    """Limits of what a constructor takes, beside a range that is narrower."""
+
+    low: float
+    high: float
+
+
+def declared_hyperparameters(constructor: Callable[..., Any]) -> tuple[Parameter, ...]:
+    """The ranges in a constructor's annotations, in its order, with its defaults.
+
+    Arguments that are annotated otherwise declare none; nor do any where annotations are texts
+    that name what only a type checker imports.
+
+    Raises:
+      InvalidArgumentError: A range has another name than its argument, or a default of its own.
+      InvalidSpaceError: A default is none of its range's values.
+    """
+    return tuple(
+        _with_default(argument, parameter) for argument, parameter in _declarations(constructor)
+    )
+
+
+def checked_hyperparameters(
+    constructor: Callable[..., Any], values: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Values for what a constructor declares, each as its own plain type, where they can be used.
+
+    Args:
+      constructor: Whose annotations hold ranges; beside them `Within`, where it takes more.
+      values: By name; others may be among them, and some may be left out.
+
+    Raises:
+      InvalidArgumentError: One is outside its limits.
+      InvalidDesignError: One is none of its parameter's values, where that is of no plain type.
+    """
+    checked: dict[str, Any] = {}
+    for argument, parameter in _declarations(constructor):
+        if argument.name in values:
+            checked[argument.name] = _checked(argument, parameter, values[argument.name])
+    return checked
+
+
+def _checked(argument: inspect.Parameter, parameter: Parameter, value: Any) -> Any:
+    name = argument.name
+    if isinstance(parameter, Categorical):
+        return check_choice(name, value, parameter.choices)
+    kind, *notes = get_args(argument.annotation)
+    if kind not in (int, float):
+        parameter.index(value)
+        return value
+    limits: Any = (parameter.value(0), parameter.value(parameter.size - 1))
+    for note in notes:
+        if isinstance(note, Within):
+            limits = (note.low, note.high)
+    check: Any = check_whole if kind is int else check_number
+    return check(name, value, *limits)
+
+
+def _declarations(
+    constructor: Callable[..., Any],
+) -> Iterator[tuple[inspect.Parameter, Parameter]]:
+    try:
+        signature = inspect.signature(constructor, eval_str=True)
+    except NameError:
+        return
+    for argument in signature.parameters.values():
+        for note in get_args(argument.annotation)[1:]:
+            if isinstance(note, Parameter):
+                yield argument, note
+
+
+def _with_default(argument: inspect.Parameter, declared: Any) -> Parameter:
+    name = argument.name
+    if declared.name != name or declared.default is not None:
+        raise InvalidArgumentError(
+            f"The range of argument `{name}` must have its name and no default of its own; got "
+            f"name {declared.name!r} and default {declared.default!r}. Give the argument the "
+            "default."
+        )
+    if argument.default is inspect.Parameter.empty:
+        raise InvalidArgumentError(
+            f"Hyperparameter `{name}` must have a default, since agents are made without any "
+            "too; got none. Give the argument one."
+        )
+    completed: Parameter = replace(declared, default=argument.default)
+    return completed

@@ -1,0 +1,62 @@
+"""What an agent has learned, as data: numbers, and a description of what they mean."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from archgym.errors import FileFormatError
+from archgym.files.archive import read_archive, write_archive
+
+__all__ = ["Policy"]
+
+_DESCRIPTION = "policy.json"
+_RESTORE = "Restore it from a copy, or run the study again"
+
+
+@final
+@dataclass(frozen=True)
+class Policy:
+    """Weights and what is needed to use them; no code.
+
+    `agent` names the agent that learned it, with its `hyperparameters`; `description` is JSON of
+    the agent's own; `weights` are float or whole numbers by name.
+    """
+
+    agent: str
+    hyperparameters: Mapping[str, Any]
+    description: Mapping[str, Any]
+    weights: Mapping[str, np.ndarray]
+
+    def save(self, path: str | Path) -> None:
+        """Writes one `.npz` file, whole or not at all.
+
+        Raises:
+          StorageError: It cannot be written.
+        """
+        about = {
+            "agent": self.agent,
+            "hyperparameters": dict(self.hyperparameters),
+            "description": dict(self.description),
+        }
+        write_archive(path, _DESCRIPTION, about, self.weights)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Policy":
+        """Reads what `save` wrote.
+
+        Raises:
+          FileFormatError: The file is damaged or no policy.
+          StorageError: It cannot be read.
+        """
+        about, weights, _ = read_archive(path, _DESCRIPTION, "a policy", _RESTORE)
+        if not (
+            isinstance(about.get("agent"), str)
+            and isinstance(about.get("hyperparameters"), dict)
+            and isinstance(about.get("description"), dict)
+        ):
+            problem = "a policy must be what ArchGym wrote; its description is not one of a policy"
+            raise FileFormatError(path, None, problem, _RESTORE)
+        return cls(about["agent"], about["hyperparameters"], about["description"], weights)

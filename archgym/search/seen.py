@@ -1,0 +1,122 @@
+"""Which designs a run has asked for, and how to draw ones that it has not."""
+
+from typing import final
+
+import numpy as np
+
+from archgym.errors import InvalidSpaceError
+from archgym.evaluation.trials import Trials
+from archgym.spaces.space import DesignSpace
+
+__all__ = ["AskedDesigns"]
+
+# chosen: rounds of drawing that may all hit designs asked before; past it, what is left is listed.
+_MAX_ROUNDS = 32
+_ROUND = 64
+# chosen: a list of this many designs is made in a second.
+_LISTED_LIMIT = 2**22
+# chosen: a list of this many designs is made as quickly as a few rounds.
+_LISTED_AT_ONCE = 2**10
+# chosen: the genetic agent's population; where one design in five can be built, one in twenty runs
+# has none among so many.
+_BARREN = 12
+
+
+@final
+class AskedDesigns:
+    """The canonical forms of the designs that a run has asked for.
+
+    Asking for one again teaches nothing, so agents draw past them.
+    """
+
+    def __init__(self, space: DesignSpace) -> None:
+        self._space = space
+        self._keys: set[bytes] = set()
+        self._rest: np.ndarray | None = None
+        self._place = 0
+        self._are_all_infeasible = True
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def add(self, indices: np.ndarray) -> None:
+        """Marks designs, (n, n_parameters), as asked for."""
+        self._keys.update(row.tobytes() for row in self._space.canonical(indices))
+
+    def new(self, indices: np.ndarray) -> np.ndarray:
+        """Whether each design is feasible, not asked for, and no copy of an earlier row.
+
+        Args:
+          indices: (n, n_parameters).
+
+        Returns:
+          (n,) bool.
+        """
+        fresh = self._space.feasible(indices)
+        here: set[bytes] = set()
+        for row, design in enumerate(self._space.canonical(indices)):
+            key = design.tobytes()
+            fresh[row] &= key not in self._keys and key not in here
+            here.add(key)
+        return fresh
+
+    def learn(self, trials: Trials) -> None:
+        """Takes notice of which designs could be built."""
+        self._are_all_infeasible &= not trials.feasible.any()
+
+    def fallback(self) -> np.ndarray:
+        """The default design, which can be built, where twelve or more have been asked in vain.
+
+        Returns:
+          (1, n_parameters) once, and marks it; else (0, n_parameters).
+        """
+        default = self._space.default_indices[None, :]
+        if self._are_all_infeasible and len(self) >= _BARREN and self.new(default)[0]:
+            self.add(default)
+            return default
+        return default[:0]
+
+    def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Designs that were not asked for, uniform over those, and marks them.
+
+        Returns:
+          (n, n_parameters) canonical indices; fewer rows where the space holds no more.
+
+        Raises:
+          InvalidSpaceError: The space has no feasible design that can be found.
+        """
+        found = [np.empty((0, self._space.n_parameters), dtype=np.int64)]
+        have = 0
+        for _ in range(_MAX_ROUNDS if self._space.size > _LISTED_AT_ONCE else 0):
+            if have >= n or self._rest is not None:
+                break
+            drawn = self._space.sample(max(n - have, _ROUND), rng)
+            have += self._take(drawn, n - have, found)
+        if have < n:
+            have += self._take_rest(n - have, rng, found)
+        return np.concatenate(found)
+
+    def _take(self, drawn: np.ndarray, n: int, found: list[np.ndarray]) -> int:
+        taken = drawn[self.new(drawn)][:n]
+        self.add(taken)
+        found.append(taken)
+        return len(taken)
+
+    def _take_rest(self, n: int, rng: np.random.Generator, found: list[np.ndarray]) -> int:
+        """Takes from a shuffled list of what is left, made once."""
+        if self._space.size > _LISTED_LIMIT:
+            return 0
+        if self._rest is None:
+            listed = np.concatenate(list(self._space.enumerate(canonical=True)))
+            if not len(listed):
+                raise InvalidSpaceError(
+                    f"Space {self._space.name!r} must have a feasible design; it has none. "
+                    "Loosen its constraints."
+                )
+            self._rest = rng.permutation(listed[self.new(listed)])
+        have = 0
+        while have < n and self._place < len(self._rest):
+            stop = self._place + n - have
+            have += self._take(self._rest[self._place : stop], n - have, found)
+            self._place = stop
+        return have

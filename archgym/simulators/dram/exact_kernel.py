@@ -1,0 +1,354 @@
+"""The exact kernel: every message between player, arbiter and controller is an event.
+
+Here stand the three processes; `events.py` says in which order they run.
+"""
+
+from typing import Any
+
+from archgym.runtime.kernels import compiled, inlined
+from archgym.simulators.dram.commands import ARBITER_REORDER, ARBITER_SIMPLE, NO_COMMAND, NO_REFRESH
+from archgym.simulators.dram.controller import accept, can_accept, log_command, prepared_time, step
+from archgym.simulators.dram.events import (
+    ARBITER,
+    BEGIN_REQUEST,
+    BEGIN_RESPONSE,
+    CONTROLLER,
+    DATA_AVAILABLE,
+    END_REQUEST,
+    END_RESPONSE,
+    NEW_REQUEST,
+    NEXT_COMMAND,
+    PLAYER,
+    RESPONSE_FINISHED,
+    advance,
+    post,
+    rearm,
+    start_process,
+    start_soon,
+    take_message,
+    wake_at,
+)
+from archgym.simulators.dram.fast_kernel import PATIENCE
+from archgym.simulators.dram.state import NEVER, NONE
+
+__all__ = ["run_exact"]
+
+
+@compiled
+def run_exact(s: Any, d: Any, requests: Any, log: Any, latencies: Any, e: Any, heap: Any) -> bool:
+    """Runs one design to its end.
+
+    Returns:
+      Whether every request was answered.
+    """
+    start_process(e, CONTROLLER)
+    start_process(e, PLAYER)
+    _player_sends(s, d, requests, e, heap, e.n_sent, e.now)
+    while True:
+        n_runnable = e.n_runnable
+        e.n_runnable = 0
+        for place in range(n_runnable):
+            process = e.runnable[place]
+            e.is_runnable[process] = 0
+            if process == PLAYER:
+                _run_player(s, d, requests, e, heap, latencies)
+            elif process == ARBITER:
+                _run_arbiter(s, d, requests, e, heap)
+            else:
+                _run_controller(s, d, requests, log, e, heap)
+        if e.stopped:
+            return True
+        if s.n_steps_without_progress > PATIENCE:
+            return False
+        e.round += 1
+        if e.n_soon > 0:
+            start_soon(e)
+        elif not advance(e, heap):
+            return False
+
+
+# Player.
+
+
+@inlined
+def _on_clock(d: Any, time: int) -> int:
+    """When the arbiter, which runs on the memory's clock, sees what the player does."""
+    ceiling: int = (time + d.clock - 1) // d.clock * d.clock
+    return ceiling
+
+
+@compiled
+def _player_sends(
+    s: Any, d: Any, requests: Any, e: Any, heap: Any, index: int, accepted: int
+) -> None:
+    """Prepares a request at the time at which the one before was accepted."""
+    clock = s.player_clock
+    due = requests[index].tick * clock
+    if index == 0:
+        time = max(0, due)
+    else:
+        if s.is_relative:
+            due += requests[index - 1].sent
+        time = max((accepted // clock + 1) * clock, due)
+    requests[index].sent = time
+    e.n_sent = index + 1
+    post(e, heap, ARBITER, BEGIN_REQUEST, index, _on_clock(d, time))
+
+
+@compiled
+def _run_player(s: Any, d: Any, requests: Any, e: Any, heap: Any, latencies: Any) -> None:
+    while True:
+        kind, index = take_message(e, PLAYER)
+        if kind == NONE:
+            break
+        if kind == END_REQUEST:
+            if e.n_sent < s.n_requests:
+                _player_sends(s, d, requests, e, heap, e.n_sent, e.now)
+        else:
+            requests[index].received = e.now
+            latencies[index] = e.now - requests[index].sent
+            e.n_received += 1
+            s.last_handed = e.now
+            post(e, heap, ARBITER, END_RESPONSE, index, _on_clock(d, e.now))
+            if e.n_received == s.n_requests:
+                e.stopped = 1
+    rearm(e, heap, PLAYER)
+
+
+# Arbiter.
+
+
+@compiled
+def _run_arbiter(s: Any, d: Any, requests: Any, e: Any, heap: Any) -> None:
+    while True:
+        kind, index = take_message(e, ARBITER)
+        if kind == NONE:
+            break
+        if s.arbiter == ARBITER_SIMPLE:
+            _simple_arbiter(s, d, requests, e, heap, kind, index)
+        else:
+            _queueing_arbiter(s, d, requests, e, heap, kind, index)
+    rearm(e, heap, ARBITER)
+
+
+@inlined
+def _forward(s: Any, e: Any, heap: Any, index: int, time: int) -> None:
+    """Hands a request to the controller."""
+    e.channel_busy = 1
+    s.incoming = index
+    s.incoming_time = time
+    wake_at(e, heap, NEW_REQUEST, time)
+
+
+@inlined
+def _acknowledge(e: Any, heap: Any) -> None:
+    """Tells the controller that its response was taken."""
+    e.acknowledged = e.now
+    wake_at(e, heap, RESPONSE_FINISHED, e.now)
+
+
+@compiled
+def _simple_arbiter(
+    s: Any, d: Any, requests: Any, e: Any, heap: Any, kind: int, index: int
+) -> None:
+    if kind == BEGIN_REQUEST:
+        # The player waits for END_REQ, so the channel is always free here.
+        requests[index].admitted = e.now
+        _forward(s, e, heap, index, e.now)
+    elif kind == END_REQUEST:
+        e.channel_busy = 0
+        post(e, heap, PLAYER, END_REQUEST, index, e.now)
+    elif kind == BEGIN_RESPONSE:
+        requests[e.n_responses].arbiter_order = index
+        e.n_responses += 1
+        if not e.thread_busy:
+            _hand_response(s, d, requests, e, heap, e.now)
+    else:
+        _acknowledge(e, heap)
+        e.thread_busy = 0
+        _hand_response(s, d, requests, e, heap, e.now + d.clock)
+
+
+@compiled
+def _queueing_arbiter(
+    s: Any, d: Any, requests: Any, e: Any, heap: Any, kind: int, index: int
+) -> None:
+    """The arbiters Fifo and Reorder."""
+    if kind == BEGIN_REQUEST:
+        if e.n_active < s.max_active:
+            e.n_active += 1
+            _admit(requests, e, heap, index)
+        else:
+            e.parked = index
+        _forward_pending(s, d, e, heap)
+    elif kind == END_REQUEST:
+        e.controller_accepted = e.now
+        e.channel_busy = 0
+        _forward_pending(s, d, e, heap)
+    elif kind == BEGIN_RESPONSE:
+        _acknowledge(e, heap)
+        if s.arbiter == ARBITER_REORDER:
+            requests[index].arbiter_order = 1
+        else:
+            requests[e.n_responses].arbiter_order = index
+        e.n_responses += 1
+        if not e.thread_busy:
+            delay = d.clock if e.player_answered == e.now else 0
+            _hand_response(s, d, requests, e, heap, e.now + delay)
+    else:
+        e.player_answered = e.now
+        if e.parked != NONE:
+            _admit(requests, e, heap, e.parked)
+            e.parked = NONE
+            _forward_pending(s, d, e, heap)
+        else:
+            e.n_active -= 1
+        e.thread_busy = 0
+        _hand_response(s, d, requests, e, heap, e.now + d.clock)
+
+
+@compiled
+def _admit(requests: Any, e: Any, heap: Any, index: int) -> None:
+    requests[index].admitted = e.now
+    requests[index].arbiter_order = NONE
+    e.pending_end = index + 1
+    post(e, heap, PLAYER, END_REQUEST, index, e.now)
+
+
+@compiled
+def _forward_pending(s: Any, d: Any, e: Any, heap: Any) -> None:
+    """Hands the oldest admitted request on, if the controller takes one."""
+    if e.channel_busy or e.pending_first == e.pending_end:
+        return
+    delay = d.clock if e.controller_accepted == e.now else 0
+    _forward(s, e, heap, e.pending_first, e.now + delay)
+    e.pending_first += 1
+
+
+@compiled
+def _hand_response(s: Any, d: Any, requests: Any, e: Any, heap: Any, time: int) -> None:
+    """Hands the next response to the player, if there is one in its turn."""
+    place = e.n_responses_handed
+    if s.arbiter == ARBITER_REORDER:
+        if place >= e.pending_end or requests[place].arbiter_order == NONE:
+            return
+        index = place
+    else:
+        if place >= e.n_responses:
+            return
+        index = requests[place].arbiter_order
+    e.n_responses_handed += 1
+    e.thread_busy = 1
+    post(e, heap, PLAYER, BEGIN_RESPONSE, index, time)
+
+
+# Controller.
+
+
+@compiled
+def _run_controller(s: Any, d: Any, requests: Any, log: Any, e: Any, heap: Any) -> None:
+    now = e.now
+    _respond(s, d, requests, e, heap)
+
+    s.accepted = NONE
+    s.issued = NONE
+    if can_accept(s, now):
+        accept(s, d, requests, now)
+    s.is_stale = 1
+    step(s, d, requests, now)
+    if s.is_logging:
+        log_command(s, requests, log, now)
+
+    if s.accepted != NONE:
+        if e.n_in_controller == 0:
+            s.idle += now - e.idle_since
+        e.n_in_controller += 1
+        requests[s.accepted].accepted = now
+        post(e, heap, ARBITER, END_REQUEST, s.accepted, now)
+    if s.issued != NONE:
+        request = requests[s.issued]
+        request.issued = now
+        request.done = now + (d.write_done if request.is_write else d.read_done)
+        requests[e.n_queued].order = s.issued
+        e.n_queued += 1
+        _arm_data(s, requests, e, heap)
+    if s.incoming == NONE or s.incoming_time <= now:
+        s.n_steps_without_progress += 1
+
+    wake = _next_wake(s, d, now)
+    if wake != NEVER:
+        wake_at(e, heap, NEXT_COMMAND, wake)
+
+
+@compiled
+def _respond(s: Any, d: Any, requests: Any, e: Any, heap: Any) -> None:
+    """Drops an acknowledged response and sends the next one."""
+    now = e.now
+    if e.outgoing != NONE:
+        if e.acknowledged != now:
+            return
+        e.outgoing = NONE
+        e.last_acknowledged = now
+        s.n_served += 1
+        e.n_in_controller -= 1
+        if e.n_in_controller == 0:
+            e.idle_since = now
+            return
+    index = _finished(s, requests, e, now)
+    if index == NONE:
+        _arm_data(s, requests, e, heap)
+        return
+    e.n_left += 1
+    e.outgoing = index
+    e.acknowledged = NONE
+    delay = d.clock if e.last_acknowledged == now else 0
+    post(e, heap, ARBITER, BEGIN_RESPONSE, index, now + delay)
+
+
+@inlined
+def _queue_head(s: Any, requests: Any, e: Any) -> int:
+    """The response whose turn it is, if its command was issued."""
+    head: int = e.n_left
+    if s.reorders_responses:
+        return head if head < s.n_accepted and requests[head].done != NONE else NONE
+    if head == e.n_queued:
+        return NONE
+    index: int = requests[head].order
+    return index
+
+
+@inlined
+def _finished(s: Any, requests: Any, e: Any, now: int) -> int:
+    index = _queue_head(s, requests, e)
+    if index != NONE and requests[index].done <= now:
+        return index
+    return NONE
+
+
+@inlined
+def _arm_data(s: Any, requests: Any, e: Any, heap: Any) -> None:
+    index = _queue_head(s, requests, e)
+    if index != NONE and requests[index].done > e.now:
+        wake_at(e, heap, DATA_AVAILABLE, requests[index].done)
+
+
+@compiled
+def _next_wake(s: Any, d: Any, now: int) -> int:
+    """When the earliest bank machine or manager wants to act."""
+    wake = NEVER
+    for place in range(s.n_prepared):
+        wake = _earlier(s, wake, prepared_time(s, d, place, now), now)
+    for rank in range(d.n_ranks):
+        if s.refresh_policy != NO_REFRESH:
+            if now < s.refresh_next[rank]:
+                wake = _earlier(s, wake, s.refresh_next[rank], now)
+            elif s.refresh_command[rank] != NO_COMMAND:
+                wake = _earlier(s, wake, s.refresh_time[rank], now)
+        if s.powers_down and s.power_command[rank] != NO_COMMAND:
+            wake = _earlier(s, wake, s.power_time[rank], now)
+    return wake
+
+
+@inlined
+def _earlier(s: Any, wake: int, time: int, now: int) -> int:
+    return wake if s.is_blocked and time == now else min(wake, time)

@@ -1,0 +1,100 @@
+"""What the DRAM simulator measures, and what designs are searched for."""
+
+from collections.abc import Mapping
+
+from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.objective import Objective, Term
+
+__all__ = ["ENERGY_CAUSES", "metrics", "objectives"]
+
+ENERGY_CAUSES = ("activate", "precharge", "read", "write", "refresh", "background")
+
+
+def metrics(has_energy: bool) -> tuple[MetricSpec, ...]:
+    """The metrics of a device, in the order of the simulator's values.
+
+    Args:
+      has_energy: Whether its currents are known; without them there is no energy and no power.
+    """
+    return (
+        MetricSpec(
+            "total_time_ns", "ns", "minimise", 1.0, "From time 0 until the last response is back."
+        ),
+        *(
+            MetricSpec(f"{name}_latency_ns", "ns", "minimise", 1.0, doc)
+            for name, doc in (
+                ("mean", "Mean time from sending a request until its response is back."),
+                ("p50", "Half of the requests take no longer."),
+                ("p95", "95 % of the requests take no longer."),
+                ("p99", "99 % of the requests take no longer."),
+            )
+        ),
+        MetricSpec(
+            "bandwidth_gb_per_s",
+            "GB/s",
+            "maximise",
+            1e-3,
+            "Bytes acknowledged over total time, 1e9 B/s; as in DRAMSys the last burst does not "
+            "count under the arbiter Simple.",
+        ),
+        MetricSpec("bandwidth_percent", "%", "maximise", 1e-2, "Bandwidth, of the device's peak."),
+        *(_energy_metrics() if has_energy else ()),
+        MetricSpec("row_hits", "", "none", 1.0, "Bursts that found their row open."),
+        MetricSpec("row_misses", "", "none", 1.0, "Bursts that found their bank closed."),
+        MetricSpec("row_conflicts", "", "none", 1.0, "Bursts that found another row open."),
+        MetricSpec("refreshes", "", "none", 1.0, "Refresh commands, of a rank or of a bank."),
+    )
+
+
+def _energy_metrics() -> tuple[MetricSpec, ...]:
+    docs = {
+        "activate": "Opening rows.",
+        "precharge": "Closing rows.",
+        "read": "Reading, without the interface.",
+        "write": "Writing, without the interface.",
+        "refresh": "Refresh commands.",
+        "background": "Standing by, powered down or not.",
+    }
+    return (
+        MetricSpec("total_energy_pj", "pJ", "minimise", 1e3, "Energy of all causes, all devices."),
+        MetricSpec("power_mw", "mW", "minimise", 0.1, "Total energy over the accounted time."),
+        *(
+            MetricSpec(f"{cause}_energy_pj", "pJ", "none", 1e3, docs[cause])
+            for cause in ENERGY_CAUSES
+        ),
+    )
+
+
+def objectives(has_energy: bool) -> Mapping[str, Objective]:
+    """The objectives of a device, by name.
+
+    Args:
+      has_energy: Without energy, those that need it are absent and `balanced` leaves it out.
+    """
+    time = Term("total_time_ns", "minimise")
+    latency = Term("mean_latency_ns", "minimise")
+    energy = Term("total_energy_pj", "minimise")
+    found = [
+        Objective("low-latency", (time,), "Least total time, which ArchGym calls latency."),
+        Objective("low-request-latency", (latency,), "Least mean latency of a request."),
+        Objective(
+            "balanced",
+            (time, latency, energy) if has_energy else (time, latency),
+            "Total time, mean latency and, where the device has it, energy, alike.",
+        ),
+    ]
+    if has_energy:
+        found += [
+            Objective("low-power", (Term("power_mw", "minimise"),), "Least average power."),
+            Objective("low-energy", (energy,), "Least energy for the whole workload."),
+            # Targets of the published wrapper: 1 W and 0.1 ms.
+            Objective(
+                "archgym-2023",
+                (
+                    Term("power_mw", "archgym-2023", target=1000.0),
+                    Term("total_time_ns", "archgym-2023", target=1e5),
+                ),
+                "The published reward: targets of 1 W and 0.1 ms, with its poles there.",
+            ),
+        ]
+    return {objective.name: objective for objective in found}

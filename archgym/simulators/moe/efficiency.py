@@ -1,0 +1,53 @@
+"""Efficiency of GPU kernels relative to their peak rates."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, final
+
+from archgym.simulators.moe.hardware import Gpu
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = ["Efficiency", "efficiency"]
+
+
+@final
+@dataclass(frozen=True)
+class Efficiency:
+    """What is reached of an accelerator's peaks, and what kernels cost anyway.
+
+    Attributes:
+      memory: Share of the memory's bandwidth. 0.75 to 0.85 is measured for fused experts on H100,
+        L40S, RTX PRO 6000 (AIConfigurator, LLMServingSim).
+      dense: Share of the peak that large dense matrix products reach: 0.77 for the queries, keys
+        and values of Qwen3-30B with 32,768 tokens on H100 (AIConfigurator), rounded down.
+      experts: Share of the peak that fused experts reach with many tokens: 0.35 to 0.6 is measured.
+      kernel_ns: A fused experts kernel with its sorting of tokens [ns]: 5 to 25 us are measured.
+      launch_ns: One kernel [ns]; a layer has six besides its experts: two norms, queries keys and
+        values, attention, output, router.
+      tile: Tokens that a kernel computes at least for each expert that has any: Triton's smallest
+        tile in vLLM.
+      passes: Times that a routed copy of a token's vector passes through memory: written by the
+        second product, read and reduced.
+    """
+
+    memory: float = 0.80
+    dense: float = 0.70
+    experts: float = 0.50
+    kernel_ns: float = 20_000.0
+    launch_ns: float = 5_000.0
+    tile: int = 16
+    passes: float = 3.0
+
+
+# SambaNova, *SN40L*, MICRO 2024: 85 % of the bandwidth in decoding; a whole model is one kernel.
+_OF_GPU: Final = {"sn40l": Efficiency(memory=0.85, kernel_ns=5_000.0, launch_ns=1_000.0)}
+
+
+# A vector of activations has 16 bits, whatever the weights have.
+ACTIVATION_BYTES: Final = 2
+
+
+def efficiency(gpu: Gpu) -> Efficiency:
+    """What is reached on an accelerator."""
+    return _OF_GPU.get(gpu.name, Efficiency())

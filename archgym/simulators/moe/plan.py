@@ -1,0 +1,219 @@
+"""Serving plan of a design: placement, memory and translation."""
+
+from dataclasses import dataclass
+from typing import Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from archgym.errors import InvalidArgumentError
+from archgym.simulators.moe.columns import (
+    CHOICES,
+)
+from archgym.simulators.moe.efficiency import ACTIVATION_BYTES, efficiency
+from archgym.simulators.moe.hardware import NodePreset
+from archgym.simulators.moe.models import MoeModel
+from archgym.simulators.moe.requests import Requests
+from archgym.simulators.moe.serving import _MAX_PAGES, _TO_WHOLE, Serving
+from archgym.simulators.moe.timing import layer_costs
+
+__all__ = ["MEMORY_SHARE", "MODEL_REASONS", "Plan", "plan"]
+
+# vLLM's default `gpu_memory_utilization`.
+MEMORY_SHARE: Final = 0.9
+
+
+# chosen: a CUDA context and its kernels; AIConfigurator counts 3.5 GB with what frameworks keep.
+RUNTIME_BYTES: Final = 1.05e9
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A way of serving made ready for the kernel.
+
+    Attributes:
+      infeasible: Why it cannot be built; None where it can.
+      costs, choices: What the kernel takes.
+      cache_experts: Places in the cache.
+      host_experts: Experts that the host's memory holds.
+      expert_bytes: Of one expert where it is loaded.
+      weight_bytes: An accelerator's memory for all but keys and values [bytes].
+      kv_bytes: Of one token on one accelerator [bytes].
+      max_context: Tokens whose keys and values fit, over all groups.
+      activation_bytes: For each token of a step [bytes].
+    """
+
+    infeasible: str | None
+    costs: npt.NDArray[np.float64]
+    choices: npt.NDArray[np.int64]
+    cache_experts: int
+    host_experts: int
+    expert_bytes: float
+    weight_bytes: float
+    kv_bytes: float
+    max_context: int
+    activation_bytes: float
+
+
+MODEL_REASONS: Final = (
+    "weights, cache and staging do not fit the accelerators' memory",
+    "keys and values of the longest request do not fit beside the weights",
+    "rounds do not divide the experts that a token uses",
+)
+
+
+def plan(
+    model: MoeModel,
+    node: NodePreset,
+    serving: Serving,
+    requests: Requests,
+    contention: float = 1.0,
+    extra_bytes: float = 0.0,
+) -> Plan:
+    """Makes a way of serving ready, and finds out whether it fits.
+
+    Args:
+      model: What is served.
+      node: On what.
+      serving: How.
+      requests: What is asked.
+      contention: Of the network, see `layer_costs`.
+      extra_bytes: What else lies in each accelerator's memory.
+
+    Raises:
+      InvalidArgumentError: Knobs contradict each other.
+    """
+    _check(model, serving)
+    n_blocks = model.moe_layers * model.experts
+    spreads = serving.expert > 1
+    slots = model.experts + serving.redundant if spreads else model.experts
+    capacity = n_blocks if serving.cache_experts is None else min(serving.cache_experts, n_blocks)
+    holds_all = spreads or capacity >= n_blocks
+    expert_bytes = model.expert_bytes(serving.expert_bits)
+    if spreads:
+        expert_memory = model.moe_layers * slots / serving.expert * expert_bytes
+    else:
+        places = n_blocks if holds_all else capacity + serving.staging_experts
+        expert_memory = places * expert_bytes / serving.tensor
+    routed = model.top_k * (model.hidden + 2 * model.expert_inner / serving.tensor)
+    activation_bytes = ACTIVATION_BYTES * (routed + 8 * model.hidden)
+    step_tokens = max(serving.max_tokens, 1)
+    if serving.chunk_tokens == 0:
+        step_tokens = max(step_tokens, int(requests.prompt_tokens.max()))
+    weight_bytes = (
+        expert_memory
+        + model.other_bytes(serving.attention_bits) / serving.tensor
+        + activation_bytes * -(-step_tokens // serving.data)
+        + RUNTIME_BYTES
+        + extra_bytes
+    )
+    kv_bytes = model.kv_bytes_per_token(serving.kv_bits) / (
+        1 if model.latent is not None else serving.tensor
+    )
+    free = node.gpu.memory_bytes * MEMORY_SHARE - weight_bytes
+    max_context = int(max(0.0, free) // kv_bytes) * serving.data
+    longest = int((requests.prompt_tokens.astype(np.int64) + requests.output_tokens).max())
+    infeasible = None
+    if model.top_k % serving.rounds:
+        infeasible = MODEL_REASONS[2]
+    elif free <= 0:
+        infeasible = MODEL_REASONS[0]
+    elif max_context // serving.data < longest:
+        infeasible = MODEL_REASONS[1]
+    host_gb = node.host.memory_gb if serving.host_gb is None else serving.host_gb
+    host_experts = min(n_blocks, int(host_gb * 1e9 // expert_bytes))
+    values = {
+        "n_layers": model.moe_layers,
+        "n_experts": model.experts,
+        "top_k": model.top_k,
+        "n_dense": model.layers - model.moe_layers,
+        "n_rounds": serving.rounds,
+        "capacity": capacity,
+        "scope": serving.scope,
+        "admission": _TO_WHOLE[serving.admission],
+        "replacement": serving.replacement,
+        "lookahead": serving.lookahead,
+        "staging": serving.staging_experts,
+        "prefetch": serving.prefetch,
+        "depth": serving.depth,
+        "width": serving.width,
+        "target": serving.target,
+        "link_order": serving.link_order,
+        "overlaps": serving.overlaps,
+        "scheduler": serving.scheduler,
+        "max_sequences": serving.max_sequences,
+        "max_tokens": serving.max_tokens,
+        "chunk_tokens": serving.chunk_tokens,
+        "max_context": max_context,
+        "cpu_rule": serving.cpu_rule,
+        "host_capacity": host_experts,
+        "has_low": bool(serving.low_bits) and serving.low_bits < serving.expert_bits,
+        "tile": (serving.reached or efficiency(node.gpu)).tile,
+        "data": serving.data,
+        "expert": serving.expert,
+        "slots": slots,
+        "pipeline": serving.pipeline,
+        "seed": serving.seed,
+        "n_requests": len(requests),
+        **_tlb(serving, expert_bytes, n_blocks),
+        "skip_in_64": serving.skip_in_64,
+        "all_resident": holds_all,
+    }
+    return Plan(
+        infeasible,
+        layer_costs(model, node, serving, contention),
+        np.array([int(values[name]) for name in CHOICES], dtype=np.int64),
+        capacity,
+        host_experts,
+        float(expert_bytes),
+        weight_bytes,
+        kv_bytes,
+        max_context,
+        activation_bytes,
+    )
+
+
+def _tlb(serving: Serving, expert_bytes: float, n_blocks: int) -> dict[str, int]:
+    """Sets and ways of the TLB, and the tags that an expert's pages have there.
+
+    A TLB without sets that keeps what was used last holds all of an expert's pages or none, since
+    they are used one after the other: there a tag stands for all of them.
+    """
+    if not serving.page_kib:
+        return {"tlb_sets": 1, "tlb_ways": 0, "tlb_tags": 1}
+    pages = int(-(-expert_bytes // (serving.page_kib * 1024)))
+    if serving.tlb_ways == 0:
+        held = min(n_blocks, serving.tlb_entries // pages)
+        return {"tlb_sets": 1, "tlb_ways": held, "tlb_tags": 1}
+    if serving.tlb_entries % serving.tlb_ways:
+        raise InvalidArgumentError(
+            f"`tlb_ways` must divide the {serving.tlb_entries} `tlb_entries`; got "
+            f"{serving.tlb_ways}. 0 ways are a TLB without sets."
+        )
+    if pages * n_blocks >= _MAX_PAGES:
+        raise InvalidArgumentError(
+            f"All experts must lie on fewer than {_MAX_PAGES:,} pages; they lie on "
+            f"{pages * n_blocks:,}. Take larger pages, or `tlb_ways=0`."
+        )
+    sets = serving.tlb_entries // serving.tlb_ways
+    ways = serving.tlb_ways if sets else 0
+    return {"tlb_sets": max(1, sets), "tlb_ways": ways, "tlb_tags": pages}
+
+
+def _check(model: MoeModel, serving: Serving) -> None:
+    if serving.staging_experts < 1:
+        raise InvalidArgumentError(
+            f"`staging_experts` must be 1 or more; got {serving.staging_experts}. What does not "
+            "fit the cache streams through it."
+        )
+    if serving.data > 1 and not serving.spreads_experts:
+        raise InvalidArgumentError(
+            "`data` above 1 needs `spreads_experts`; groups that share nothing are servers of "
+            "their own."
+        )
+    if serving.spreads_experts and (model.experts + serving.redundant) % serving.n_gpus:
+        raise InvalidArgumentError(
+            f"The {model.experts} experts and {serving.redundant} `redundant` ones must divide "
+            f"evenly among {serving.n_gpus} accelerators."
+        )

@@ -1,0 +1,1 @@
+"""Validation of the translation simulator against other tools and published results."""

@@ -1,0 +1,49 @@
+"""Writes what the validation is compared with: run it when the model is meant to change.
+
+`python -m archgym.simulators.translation.validation.accuracy DIR` writes `data/golden.csv`,
+`data/accuracy.json` and the table of the README in this folder, from the reference results in DIR.
+"""
+
+import sys
+from pathlib import Path
+from typing import Final
+
+from archgym.files.storage import write_atomic
+from archgym.simulators.translation.validation.golden import golden_rows, golden_text
+from archgym.simulators.translation.validation.reference import (
+    Validation,
+    expected_text,
+    markdown,
+    validate,
+)
+
+__all__ = ["with_table", "write"]
+
+_FOLDER: Final = Path(__file__).parents[1]
+_BEGIN: Final = "<!-- accuracy: "
+_END: Final = "<!-- end of accuracy -->"
+
+
+def write(reference: Path) -> Validation:
+    """Writes golden rows, committed accuracy and the README's table.
+
+    Args:
+      reference: As for `validate`.
+    """
+    write_atomic(_FOLDER / "data" / "golden.csv", golden_text(golden_rows()).encode())
+    found = validate(reference)
+    write_atomic(_FOLDER / "data" / "accuracy.json", expected_text(found).encode())
+    readme = _FOLDER / "README.md"
+    write_atomic(readme, with_table(readme.read_text("utf-8"), markdown(found)).encode())
+    return found
+
+
+def with_table(readme: str, table: str) -> str:
+    """A README with its table of accuracy replaced."""
+    before, rest = readme.split(_BEGIN, 1)
+    heading, rest = rest.split("\n", 1)
+    return f"{before}{_BEGIN}{heading}\n\n{table}\n{_END}{rest.split(_END, 1)[1]}"
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))

@@ -1,0 +1,1 @@
+"""Design spaces: parameters, constraints, counting, sampling, neighbours and features."""

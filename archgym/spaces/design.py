@@ -1,0 +1,57 @@
+"""Designs, constraints and conditions of a design space."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import final
+
+from archgym.spaces.expression import Expression
+from archgym.spaces.parameter import (
+    Value,
+)
+
+__all__ = ["Condition", "Constraint", "Design"]
+
+
+@final
+class Design(Mapping[str, Value]):
+    """A frozen choice of one value for each parameter of a space."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, Value]) -> None:
+        self._values = dict(values)
+
+    def __getitem__(self, name: str) -> Value:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._values.items()))
+
+    def __repr__(self) -> str:
+        inside = ", ".join(f"{name}={value!r}" for name, value in self._values.items())
+        return f"Design({inside})"
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Constraint:
+    """A predicate that every design must satisfy, with the reason in words."""
+
+    name: str
+    require: Expression
+    reason: str
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Condition:
+    """`parameter` means something only where `when` holds; elsewhere it takes its default."""
+
+    parameter: str
+    when: Expression

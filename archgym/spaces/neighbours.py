@@ -1,0 +1,103 @@
+"""Steps from a value of a parameter to one that is like it.
+
+Local search and mutation ask for nothing more of a parameter: a step along the scale where values
+have an order, two items swapped in a permutation, one prime moved in a factorisation, and any
+other value where nothing is near.
+"""
+
+import numpy as np
+
+from archgym.spaces.parameter import Factorisation, Parameter, Permutation
+from archgym.spaces.space import DesignSpace
+
+__all__ = ["step", "step_designs"]
+
+
+def step(parameter: Parameter, index: int, length: float, rng: np.random.Generator) -> int:
+    """A neighbour of the value with this index, another one where there is one.
+
+    Args:
+      parameter: Whose value it is.
+      index: The value's number.
+      length: Mean length of a step along an ordered parameter, as a share of its size, above 0; a
+        step is never shorter than one value.
+      rng: What decides.
+
+    Returns:
+      The neighbour's number.
+    """
+    if parameter.size == 1:
+        return index
+    if parameter.is_ordered:
+        return _along(index, parameter.size, length, rng)
+    if isinstance(parameter, Permutation):
+        order = list(parameter.value(index))
+        i, j = rng.choice(len(order), size=2, replace=False)
+        order[i], order[j] = order[j], order[i]
+        return parameter.index(tuple(order))
+    if isinstance(parameter, Factorisation):
+        return _moved_prime(parameter, index, rng)
+    return (index + int(rng.integers(1, parameter.size))) % parameter.size
+
+
+def step_designs(
+    space: DesignSpace,
+    indices: np.ndarray,
+    rate: float,
+    length: float,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Designs near the ones with these indices, not checked for feasibility.
+
+    Args:
+      space: The space.
+      indices: (n, n_parameters); inactive parameters are left alone.
+      rate: Mean number of parameters that step in a design; at least one does.
+      length: As for `step`.
+      rng: What decides.
+
+    Returns:
+      (n, n_parameters) indices.
+    """
+    changed = np.array(indices, dtype=np.int64)
+    movable = space.active(changed) & (space.sizes > 1)
+    n_movable = movable.sum(axis=1, keepdims=True)
+    order = np.where(movable, rng.random(changed.shape), 2.0)
+    # The movable parameter with the least number steps in any case.
+    least = order == order.min(axis=1, keepdims=True)
+    chosen = movable & (least | (order < rate / np.maximum(n_movable, 1)))
+    for row, place in np.argwhere(chosen).tolist():
+        changed[row, place] = step(space.parameters[place], int(changed[row, place]), length, rng)
+    return changed
+
+
+def _along(index: int, size: int, length: float, rng: np.random.Generator) -> int:
+    """A step of geometric length that stays inside, to the farther end where none does."""
+    stride = min(int(rng.geometric(min(1.0, 1.0 / (length * size)))), size - 1)
+    inside = [place for place in (index - stride, index + stride) if 0 <= place < size]
+    if inside:
+        return inside[int(rng.integers(len(inside)))]
+    return 0 if 2 * index >= size else size - 1
+
+
+def _moved_prime(parameter: Factorisation, index: int, rng: np.random.Generator) -> int:
+    factors = [int(factor) for factor in parameter.value(index)]
+    giver = int(rng.choice([i for i, factor in enumerate(factors) if factor > 1]))
+    taker = (giver + int(rng.integers(1, len(factors)))) % len(factors)
+    primes = _primes(factors[giver])
+    prime = primes[int(rng.integers(len(primes)))]
+    factors[giver] //= prime
+    factors[taker] *= prime
+    return parameter.index(tuple(factors))
+
+
+def _primes(number: int) -> list[int]:
+    """Prime factors that differ, in increasing order."""
+    found, prime = [], 2
+    while prime * prime <= number:
+        if number % prime == 0:
+            found.append(prime)
+            while number % prime == 0:
+                number //= prime
+        prime += 1
+    return [*found, number] if number > 1 else found

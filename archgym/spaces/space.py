@@ -1,0 +1,558 @@
+"""Design spaces: finite parameters, what ties them together, and designs in them."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, final
+
+import numpy as np
+
+from archgym.errors import (
+    InvalidArgumentError,
+    InvalidDesignError,
+    InvalidSpaceError,
+    unknown_name,
+)
+from archgym.spaces.canonical import TABLE_LIMIT, Resolution, earlier
+from archgym.spaces.counting import Component, Count, Rules, number_text
+from archgym.spaces.design import Condition, Constraint, Design
+from archgym.spaces.expression import Expression, expression_from_json
+from archgym.spaces.parameter import (
+    Factorisation,
+    Parameter,
+    Permutation,
+    parameter_from_json,
+)
+
+__all__ = ["DesignSpace"]
+
+
+# chosen: four parameters of the largest size; a declaration of a few bytes may stand for millions.
+_MAX_LISTED = 2**22
+
+
+@final
+class DesignSpace:
+    """A finite set of designs: the product of its parameters, cut by constraints.
+
+    Designs that differ only in parameters that mean nothing (see `Condition`) are equal; the one
+    with defaults there is their canonical form. In bulk a design is its index vector, and arrays
+    of those, (n, n_parameters) int64, are what everything works on. Spaces do not change.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        parameters: Sequence[Parameter],
+        constraints: Sequence[Constraint] = (),
+        conditions: Sequence[Condition] = (),
+        doc: str = "",
+    ) -> None:
+        """Checks the declaration once.
+
+        Args:
+          name: The space's name.
+          parameters: In the order of the index vector.
+          constraints: Judged on the canonical form, in this order.
+          conditions: At most one a parameter.
+          doc: One line.
+
+        Raises:
+          InvalidSpaceError: Names repeat or are unknown, conditions run in a circle, an expression
+            does not fit its parameters, or the default design is infeasible.
+        """
+        self.name = name
+        self.parameters = tuple(parameters)
+        self.constraints = tuple(constraints)
+        self.conditions = tuple(conditions)
+        self.doc = doc
+        self.names: tuple[str, ...] = tuple(p.name for p in self.parameters)
+        self.n_parameters = len(self.parameters)
+        self.sizes: np.ndarray = np.array([p.size for p in self.parameters], dtype=np.int64)
+        self._position = {name: position for position, name in enumerate(self.names)}
+        self._check_declaration()
+        self._ordered_conditions = self._order_conditions()
+        self.default_indices: np.ndarray = np.array(
+            [p.default_index for p in self.parameters], dtype=np.int64
+        )
+        for shared in (self.sizes, self.default_indices):
+            shared.flags.writeable = False
+        self._check_default()
+
+    # ---- declaration
+
+    def _check_declaration(self) -> None:
+        if not self.parameters or len(self._position) != len(self.parameters):
+            raise InvalidSpaceError(
+                f"Space {self.name!r} needs parameters with names that differ; got {self.names!r}."
+            )
+        named = [(c.name, c.require) for c in self.constraints]
+        named += [(f"condition of {c.parameter}", c.when) for c in self.conditions]
+        for what, expression in named:
+            unknown = expression.names - set(self.names)
+            if unknown or not expression.names:
+                raise InvalidSpaceError(
+                    f"`{what}` in space {self.name!r} must name parameters of the space; "
+                    f"got {sorted(unknown)!r}."
+                )
+        targets = [c.parameter for c in self.conditions]
+        if len(set(targets)) != len(targets) or not set(targets) <= set(self.names):
+            raise InvalidSpaceError(
+                f"Conditions of space {self.name!r} must name each parameter at most once; "
+                f"got {targets!r}."
+            )
+
+    def _order_conditions(self) -> tuple[Condition, ...]:
+        waiting = {c.parameter: c for c in self.conditions}
+        ordered: list[Condition] = []
+        while waiting:
+            ready = [c for c in waiting.values() if not c.when.names & waiting.keys()]
+            if not ready:
+                raise InvalidSpaceError(
+                    f"Conditions of space {self.name!r} must not run in a circle; "
+                    f"got one through {sorted(waiting)!r}."
+                )
+            ordered += ready
+            for condition in ready:
+                del waiting[condition.parameter]
+        return tuple(ordered)
+
+    def _check_default(self) -> None:
+        try:
+            default = self.default_indices[None, :]
+            resolved, _, broken = self._judge(default)
+            violated = int(broken[0])
+            canonical = bool((resolved == default).all())
+        except (TypeError, ValueError, OverflowError, ArithmeticError) as error:
+            raise InvalidSpaceError(
+                f"Expressions of space {self.name!r} must fit their parameters' values: {error}."
+            ) from None
+        if violated >= 0 or not canonical:
+            why = self.constraints[violated].reason if violated >= 0 else "it is not canonical"
+            raise InvalidSpaceError(
+                f"The default design of space {self.name!r} must be feasible: {why}."
+            )
+
+    # ---- identity
+
+    def to_json(self) -> dict[str, Any]:
+        """The declaration as JSON; `from_json` reads it."""
+        return {
+            "name": self.name,
+            "doc": self.doc,
+            "parameters": [p.to_json() for p in self.parameters],
+            "constraints": [
+                {"name": c.name, "require": c.require.to_json(), "reason": c.reason}
+                for c in self.constraints
+            ],
+            "conditions": [
+                {"parameter": c.parameter, "when": c.when.to_json()} for c in self.conditions
+            ],
+        }
+
+    @classmethod
+    def from_json(cls, data: Any) -> "DesignSpace":
+        """Space from what `to_json` gave.
+
+        Raises:
+          InvalidSpaceError: `data` is no such declaration.
+        """
+        try:
+            return cls(
+                str(data["name"]),
+                _parameters(data["parameters"]),
+                [
+                    Constraint(str(c["name"]), expression_from_json(c["require"]), str(c["reason"]))
+                    for c in data.get("constraints", ())
+                ],
+                [
+                    Condition(str(c["parameter"]), expression_from_json(c["when"]))
+                    for c in data.get("conditions", ())
+                ],
+                str(data.get("doc", "")),
+            )
+        except (KeyError, TypeError, AttributeError, InvalidDesignError) as error:
+            raise InvalidSpaceError(
+                f"A space must be an object with name, parameters, constraints and conditions; "
+                f"{type(error).__name__}: {error}. Write it with `DesignSpace.to_json`."
+            ) from None
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the declaration without its documentation."""
+        data = self.to_json()
+        data["doc"] = ""
+        data["parameters"] = [{**p, "doc": ""} for p in data["parameters"]]
+        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, DesignSpace) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Tables are made again where they are needed; a declaration is small to send.
+        return DesignSpace, (
+            self.name,
+            self.parameters,
+            self.constraints,
+            self.conditions,
+            self.doc,
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"DesignSpace({self.name!r}, {self.n_parameters} parameters, "
+            f"size {number_text(self.size)})"
+        )
+
+    # ---- one design
+
+    def parameter(self, name: str) -> Parameter:
+        """The parameter with this name.
+
+        Raises:
+          UnknownNameError: There is none.
+        """
+        if name not in self._position:
+            raise unknown_name("parameter", name, self.names)
+        return self.parameters[self._position[name]]
+
+    def indices_of(self, design: Mapping[str, Any]) -> np.ndarray:
+        """Index vector of a design, (n_parameters,).
+
+        Raises:
+          InvalidDesignError: A parameter is missing, unknown, or has no such value.
+        """
+        unknown = [name for name in design if name not in self._position]
+        if unknown:
+            raise InvalidDesignError(str(unknown_name("parameter", unknown[0], self.names)))
+        missing = [name for name in self.names if name not in design]
+        if missing:
+            raise InvalidDesignError(
+                f"A design of space {self.name!r} must give every parameter; "
+                f"{', '.join(f'`{name}`' for name in missing)} missing."
+            )
+        return np.array([p.index(design[p.name]) for p in self.parameters], dtype=np.int64)
+
+    def design(self, values: Mapping[str, Any]) -> Design:
+        """Design with these values, checked.
+
+        Raises:
+          InvalidDesignError: As for `indices_of`.
+        """
+        return self.design_at(self.indices_of(values))
+
+    def design_at(self, indices: np.ndarray) -> Design:
+        """Design that has this index vector, (n_parameters,)."""
+        self.check_indices(np.asarray(indices)[None, :])
+        return Design(
+            {p.name: p.value(int(i)) for p, i in zip(self.parameters, indices, strict=True)}
+        )
+
+    def designs(self, indices: np.ndarray) -> list[Design]:
+        """Designs that have these index vectors, (n, n_parameters)."""
+        return [self.design_at(row) for row in indices]
+
+    def indices_of_many(self, designs: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        """Index vectors of designs, (n, n_parameters); errors as for `indices_of`."""
+        if not designs:
+            return np.empty((0, self.n_parameters), dtype=np.int64)
+        return np.stack([self.indices_of(design) for design in designs])
+
+    # ---- many designs
+
+    def check_indices(self, indices: np.ndarray) -> None:
+        """Refuses anything but an integer array (n, n_parameters) within the sizes.
+
+        Raises:
+          InvalidDesignError: Names the parameter and its number of values.
+        """
+        if indices.ndim != 2 or indices.shape[1] != self.n_parameters:
+            raise InvalidDesignError(
+                f"Index vectors of space {self.name!r} must have shape (n, {self.n_parameters}); "
+                f"got {indices.shape!r}."
+            )
+        if indices.dtype.kind not in "iu":
+            raise InvalidDesignError(
+                f"Index vectors must be whole numbers; got dtype {indices.dtype!s}."
+            )
+        # As unsigned numbers, negative ones are too large.
+        wide = indices.astype(np.int64, copy=False).view(np.uint64)
+        outside = wide >= self.sizes.view(np.uint64)
+        if outside.any():
+            row, column = (int(i) for i in np.argwhere(outside)[0])
+            parameter = self.parameters[column]
+            raise InvalidDesignError(
+                f"Index of `{parameter.name}` must be 0 to {parameter.size - 1}; "
+                f"got {int(indices[row, column])} in design {row}."
+            )
+
+    def columns(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """Values by parameter name, each (n,)."""
+        return {p.name: p.array(indices[:, i]) for i, p in enumerate(self.parameters)}
+
+    def canonical(self, indices: np.ndarray) -> np.ndarray:
+        """Canonical forms, (n, n_parameters): defaults where a parameter means nothing."""
+        if not self.conditions:
+            return indices.astype(np.int64)
+        canonical = self._resolution.resolve(indices)
+        if self._slow_conditions:
+            canonical, _ = self._resolve(canonical, self._slow_conditions)
+        return canonical
+
+    def active(self, indices: np.ndarray) -> np.ndarray:
+        """Whether each parameter means something, (n, n_parameters) bool."""
+        active = self._resolution.active(indices)
+        if self._slow_conditions:
+            active &= self._resolve(indices, self._slow_conditions)[1]
+        return active
+
+    def is_canonical(self, indices: np.ndarray) -> np.ndarray:
+        """Whether each design is its own canonical form, (n,) bool."""
+        same: np.ndarray = (self.canonical(indices) == indices).all(axis=1)
+        return same
+
+    def violations(self, indices: np.ndarray) -> np.ndarray:
+        """Index of the first constraint that each design breaks, (n,) int64; -1 for none."""
+        if not self.constraints:
+            return np.full(len(indices), -1, dtype=np.int64)
+        first = self._resolution.violations(indices)
+        if self._slow_constraints:
+            canonical = self.canonical(indices)
+            first = earlier(first, self._first_broken(canonical, self._slow_constraints))
+        return first
+
+    def feasible(self, indices: np.ndarray) -> np.ndarray:
+        """Whether each design satisfies every constraint, (n,) bool."""
+        return self.violations(indices) < 0
+
+    def _holds(self, expression: Expression, indices: np.ndarray) -> np.ndarray:
+        columns = {
+            name: self.parameters[self._position[name]].array(indices[:, self._position[name]])
+            for name in expression.names
+        }
+        with np.errstate(divide="ignore", invalid="ignore"):
+            holds = np.asarray(expression.evaluate(columns), dtype=bool)
+        return np.broadcast_to(holds, len(indices))
+
+    def _first_broken(self, canonical: np.ndarray, numbers: Sequence[int]) -> np.ndarray:
+        """First constraint of these that each design breaks, (n,) int64; -1 for none."""
+        first = np.full(len(canonical), -1, dtype=np.int64)
+        for number in reversed(numbers):
+            holds = self._holds(self.constraints[number].require, canonical)
+            first[~holds] = number
+        return first
+
+    def _resolve(
+        self, indices: np.ndarray, conditions: Sequence[Condition]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Canonical forms and active parameters, by these conditions."""
+        canonical = indices.astype(np.int64, copy=True)
+        active = np.ones(indices.shape, dtype=bool)
+        for condition in conditions:
+            place = self._position[condition.parameter]
+            parents = [self._position[name] for name in condition.when.names]
+            on = self._holds(condition.when, canonical) & active[:, parents].all(axis=1)
+            active[:, place] = on
+            canonical[~on, place] = self.default_indices[place]
+        return canonical, active
+
+    def _judge(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Canonical forms, active parameters and first broken constraints, by all rules."""
+        canonical, active = self._resolve(indices, self._ordered_conditions)
+        return canonical, active, self._first_broken(canonical, range(len(self.constraints)))
+
+    @cached_property
+    def _resolution(self) -> Resolution:
+        small = [c.positions for c in self._components if not c.is_free and c.size <= TABLE_LIMIT]
+        conditioned = [self._position[c.parameter] for c in self.conditions]
+        return Resolution(small, self.default_indices, self.sizes, conditioned, self._judge)
+
+    @cached_property
+    def _slow_conditions(self) -> tuple[Condition, ...]:
+        """Those of components that are too large to be tabulated."""
+        known = self._resolution.places
+        return tuple(
+            c for c in self._ordered_conditions if self._position[c.parameter] not in known
+        )
+
+    @cached_property
+    def _slow_constraints(self) -> tuple[int, ...]:
+        known = self._resolution.places
+        return tuple(
+            number
+            for number, constraint in enumerate(self.constraints)
+            if not {self._position[name] for name in constraint.require.names} <= known
+        )
+
+    # ---- numbers of designs
+
+    @cached_property
+    def size(self) -> int:
+        """Number of combinations, exact, before constraints and canonical form."""
+        product = 1
+        for parameter in self.parameters:
+            product *= parameter.size
+        return product
+
+    def count(self) -> Count:
+        """Number of distinct feasible designs.
+
+        Exact where no group of parameters that hang together has over 10^8 combinations; beyond,
+        an estimate from 200,000 samples with a 95 % interval.
+        """
+        total = Count(1, 1, 1, True)
+        for component in self._components:
+            total *= component.count()
+        return total
+
+    def flat(self, indices: np.ndarray) -> np.ndarray:
+        """Number of each design in index order, (n,) int64; the last parameter runs fastest.
+
+        Raises:
+          InvalidSpaceError: The space has 2^62 designs or more.
+        """
+        numbers: np.ndarray = indices @ self._strides
+        return numbers
+
+    def unflat(self, numbers: np.ndarray) -> np.ndarray:
+        """Index vectors of the designs with these numbers, (n, n_parameters)."""
+        wide = np.asarray(numbers, dtype=np.int64)[:, None]
+        indices: np.ndarray = (wide // self._strides) % self.sizes
+        return indices
+
+    @cached_property
+    def _strides(self) -> np.ndarray:
+        if self.size >= 2**62:
+            raise InvalidSpaceError(
+                f"Space {self.name!r} must have fewer than 2^62 designs to be numbered; "
+                f"it has {number_text(self.size)}. Work with index vectors instead."
+            )
+        return np.append(np.cumprod(self.sizes[:0:-1])[::-1], 1).astype(np.int64)
+
+    def enumerate(
+        self,
+        start: int = 0,
+        stop: int | None = None,
+        chunk: int = 65536,
+        canonical: bool = False,
+    ) -> Iterator[np.ndarray]:
+        """Yields designs in index order, (at most `chunk`, n_parameters) at a time.
+
+        Args:
+          start: Number of the first design.
+          stop: Number after the last one; the end of the space where None.
+          chunk: Designs looked at for each array.
+          canonical: Leave out designs that are infeasible or not canonical.
+        """
+        end = self.size if stop is None else min(stop, self.size)
+        for first in range(start, end, chunk):
+            indices = self.unflat(np.arange(first, min(first + chunk, end)))
+            if canonical:
+                indices = indices[self.is_canonical(indices) & self.feasible(indices)]
+            yield indices
+
+    def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """`n` designs, (n, n_parameters), uniform over the feasible canonical ones.
+
+        Raises:
+          InvalidSpaceError: No feasible design is found.
+          InvalidArgumentError: `n` is no whole number of 0 or more, or `rng` no generator.
+        """
+        if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
+            raise InvalidArgumentError(f"`n` must be a whole number, 0 or more; got {n!r}.")
+        if not isinstance(rng, np.random.Generator):
+            raise InvalidArgumentError(
+                f"`rng` must be a numpy Generator; got {rng!r}. Make one with "
+                "numpy.random.default_rng(seed)."
+            )
+        indices = np.empty((n, self.n_parameters), dtype=np.int64)
+        for component in self._components:
+            indices[:, component.positions] = component.sample(n, rng)
+        return indices
+
+    # ---- masks
+
+    def masks(self, prefix: Sequence[int]) -> np.ndarray:
+        """Whether each value of the next parameter has a feasible completion.
+
+        Args:
+          prefix: Indices of the first parameters.
+
+        Returns:
+          (size of parameter len(prefix),) bool. Parameters that hang together in more than 4
+          million combinations are not judged: all true.
+        """
+        component = self._component_of[len(prefix)]
+        known = tuple(int(prefix[p]) for p in component.positions if p < len(prefix))
+        return component.allowed(known)
+
+    def marginal_masks(self) -> list[np.ndarray]:
+        """For each parameter, whether each of its values occurs in a feasible design."""
+        return [
+            self._component_of[place].marginal(self._component_of[place].positions.index(place))
+            for place in range(self.n_parameters)
+        ]
+
+    @cached_property
+    def _components(self) -> tuple[Component, ...]:
+        groups = [{place} for place in range(self.n_parameters)]
+        ties = [c.require.names for c in self.constraints]
+        ties += [c.when.names | {c.parameter} for c in self.conditions]
+        for names in ties:
+            places = {self._position[name] for name in names}
+            touched = [group for group in groups if group & places]
+            groups = [group for group in groups if not group & places]
+            groups.append(set().union(*touched))
+        tied = {self._position[name] for names in ties for name in names}
+        return tuple(
+            self._component(tuple(sorted(group)), not group & tied)
+            for group in sorted(groups, key=min)
+        )
+
+    def _component(self, positions: tuple[int, ...], is_free: bool) -> Component:
+        columns = list(positions)
+
+        def judge(combinations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            # The rest stands at its default, which is feasible and so decides nothing here.
+            indices = np.tile(self.default_indices, (len(combinations), 1))
+            indices[:, columns] = combinations
+            canonical, _, broken = self._judge(indices)
+            return broken < 0, (broken < 0) & (canonical == indices).all(axis=1)
+
+        def resolve(combinations: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            indices = np.tile(self.default_indices, (len(combinations), 1))
+            indices[:, columns] = combinations
+            canonical, active, broken = self._judge(indices)
+            return canonical[:, columns], active[:, columns], broken < 0
+
+        sizes = tuple(int(size) for size in self.sizes[columns])
+        default = tuple(int(index) for index in self.default_indices[columns])
+        named = set[str]().union(
+            *(c.require.names for c in self.constraints), *(c.when.names for c in self.conditions)
+        )
+        loose = tuple(n for n, place in enumerate(positions) if self.names[place] not in named)
+        return Component(positions, sizes, judge, is_free, Rules(resolve, default, loose))
+
+    @cached_property
+    def _component_of(self) -> dict[int, Component]:
+        return {place: c for c in self._components for place in c.positions}
+
+
+def _parameters(data: Sequence[Any]) -> list[Parameter]:
+    """Parameters from JSON of any origin, as long as their values fit into memory."""
+    parameters: list[Parameter] = []
+    listed = 0
+    for declared in data:
+        parameters.append(parameter_from_json(declared))
+        if not isinstance(parameters[-1], Permutation | Factorisation):
+            listed += parameters[-1].size
+        if listed > _MAX_LISTED:
+            raise InvalidSpaceError(
+                f"Parameters of a space must have at most {_MAX_LISTED} values together to be read "
+                "from a file. Use coarser ones."
+            )
+    return parameters

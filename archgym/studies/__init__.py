@@ -1,0 +1,1 @@
+"""Studies: replay, journal, records, metadata, snapshots and merging."""

@@ -1,0 +1,58 @@
+"""A study's folder: the names of its files, and how a new one is taken."""
+
+from pathlib import Path
+
+from archgym.errors import InvalidArgumentError
+from archgym.files.lease import LOCK_NAME, Lease
+from archgym.files.storage import make_folder, storage_errors
+
+__all__ = [
+    "BAD_NAME",
+    "JOURNAL_NAME",
+    "POLICY_NAME",
+    "STATE_NAME",
+    "STUDY_NAME",
+    "TIMING_NAME",
+    "lease_new_folder",
+]
+
+STUDY_NAME = "study.json"
+"""What the study is."""
+JOURNAL_NAME = "journal.jsonl"
+"""Its records."""
+BAD_NAME = "journal.bad"
+"""What was damaged in the journal and has been set aside."""
+TIMING_NAME = "timing.jsonl"
+"""Wall times of its records."""
+POLICY_NAME = "policy.npz"
+"""What its agent has learned, where that is a policy."""
+STATE_NAME = "state.json"
+"""How far the last writer was; it only informs."""
+
+
+def lease_new_folder(folder: Path) -> Lease:
+    """Makes a folder for a new study, or takes an empty one, and its lease.
+
+    Raises:
+      InvalidArgumentError: It holds something.
+      StudyLockedError: Another process has just started a study there.
+      StorageError: It cannot be written.
+    """
+    make_folder(folder)
+    with storage_errors(folder, "read"):
+        names = {path.name for path in folder.iterdir()}
+    # A lock without a study is left by a process that was killed as it began, or holds one now.
+    if names and LOCK_NAME not in names:
+        raise InvalidArgumentError(
+            f"A study needs a new or empty folder; {folder} holds {min(names)!r}. "
+            "Choose another name."
+        )
+    lease = Lease(folder)
+    journal = folder / JOURNAL_NAME
+    if (folder / STUDY_NAME).exists() or (journal.exists() and journal.stat().st_size):
+        lease.release()
+        raise InvalidArgumentError(
+            f"A study needs a new or empty folder; {folder} holds a study. Go on with it: "
+            f"archgym resume {folder}"
+        )
+    return lease

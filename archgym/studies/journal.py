@@ -1,0 +1,424 @@
+"""The append-only record of a study: one checksummed line for each design that was asked.
+
+Each line is a record, as `archgym.studies.records` describes it.
+"""
+
+import json
+import math
+import operator
+import os
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, final
+
+import numpy as np
+
+from archgym.errors import FileFormatError, StorageError, StudyLockedError
+from archgym.files.lease import Lease
+from archgym.files.storage import open_file, storage_errors, write_all, write_atomic
+from archgym.studies.records import JournalShape, Records
+
+__all__ = ["Damage", "Journal", "JournalWriter", "load_journal", "renew", "rewrite", "set_aside"]
+
+# chosen: the fastest of 64 to 4096; small blocks of parsed lines stay in the processor's cache.
+_BLOCK = 256
+_MAX_SEQ = 2**53
+_CRC_MEMBER = b',"crc":"'
+_TAIL = len(_CRC_MEMBER) + len('01234567"}\n')
+_EVALUATED = ("seq", "design", "values", "reason", "reward")
+_FAILED = (*_EVALUATED, "error")
+_REPEATED = ("seq", "design", "same")
+_FOREIGN = "does not match its checksum or belongs to another study"
+# chosen: a power cut then loses a second's records; one fsync an append costs some disks 50 ms.
+_SYNC_INTERVAL_S = 1.0
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
+_decode = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode
+
+
+@final
+@dataclass(frozen=True)
+class Damage:
+    """A stretch of a journal that is not a record."""
+
+    line: int
+    offset: int
+    length: int
+    problem: str
+
+    def __str__(self) -> str:
+        return f"line {self.line} {self.problem}"
+
+
+@final
+@dataclass(frozen=True)
+class Journal:
+    """What a journal file holds."""
+
+    records: Records
+    """The good ones, in seq order."""
+    places: np.ndarray
+    """(n, 2) int64, offset and length of each good record's line without its end [bytes]."""
+    damage: tuple[Damage, ...]
+    is_tidy: bool
+    """Whether the file is exactly its records in seq order."""
+
+
+# ---- reading
+
+
+def load_journal(path: str | Path, shape: JournalShape) -> Journal:
+    """Reads and verifies a journal, and changes nothing.
+
+    Every line is verified: its checksum, its JSON, its members and their types and ranges. What
+    fails is in `damage`; the memory that a damaged file costs is bounded by its good lines.
+
+    Raises:
+      FileFormatError: There is no such file.
+      StorageError: It cannot be read.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileFormatError(
+            path, None, "a study must have its journal, and this file is absent", _RESTORE
+        )
+    reader = _Reader(shape)
+    with storage_errors(path, "read"), open_file(path) as handle:
+        reader.read(handle)
+    return reader.journal()
+
+
+_RESTORE = "Restore it from a copy, or start the study again in a new folder"
+
+
+@final
+class _Reader:
+    """One pass over a journal's lines."""
+
+    def __init__(self, shape: JournalShape) -> None:
+        self._shape = shape
+        self._damage: list[Damage] = []
+        self._blocks: list[Records] = []
+        self._pending: list[tuple[int, dict[str, Any]]] = []
+        self._places: list[tuple[int, int]] = []
+        self._seen: dict[int, bytes] = {}
+        self._is_tidy = True
+
+    def read(self, handle: BinaryIO) -> None:
+        """Takes every line of the file."""
+        offset = 0
+        for place, (line, length) in enumerate(_lines(handle, self._shape.line_limit)):
+            seq = self._take(line, place + 1, offset, length)
+            offset += length
+            self._is_tidy &= seq == place
+            if len(self._pending) >= _BLOCK:
+                self._flush()
+        self._flush()
+
+    def journal(self) -> Journal:
+        """What was read."""
+        records = Records.concatenated([Records.empty(self._shape), *self._blocks])
+        places = np.array(self._places, dtype=np.int64).reshape(-1, 2)
+        if not self._is_tidy:
+            order = np.argsort(records.seq, kind="stable")
+            records, places = records.rows(order), places[order]
+        return Journal(records, places, tuple(self._damage), self._is_tidy)
+
+    def _take(self, line: bytes | None, number: int, offset: int, length: int) -> int:
+        """The line's seq, or -1 where it is no new record."""
+        problem: str | None
+        record: dict[str, Any]
+        if line is None:
+            problem, record = f"has more than {self._shape.line_limit} bytes", {}
+        else:
+            if not line.endswith(b"\n"):
+                # A last record that is whole but for its line's end counts; `is_tidy` is false.
+                self._is_tidy = False
+                line += b"\n"
+                problem, record = _parse(line, self._shape)
+                problem = problem and "is torn: it has no end"
+            else:
+                problem, record = _parse(line, self._shape)
+        if problem is None and line is not None:
+            seq: int = record["seq"]
+            crc = line[-11:-3]
+            earlier = self._seen.get(seq)
+            if earlier is None:
+                self._seen[seq] = crc
+                self._pending.append((seq, record))
+                self._places.append((offset, len(line) - 1))
+                return seq
+            self._is_tidy = False
+            if earlier == crc:
+                return -1
+            problem = f"is another record with seq {seq}"
+        assert problem is not None
+        self._is_tidy = False
+        self._damage.append(Damage(number, offset, length, problem))
+        return -1
+
+    def _flush(self) -> None:
+        if not self._pending:
+            return
+        block = Records.empty(self._shape, len(self._pending))
+        errors = {}
+        block.seq[:] = [seq for seq, _ in self._pending]
+        block.indices[:] = [record["design"] for _, record in self._pending]
+        evaluated = [row for row, (_, record) in enumerate(self._pending) if "values" in record]
+        chosen = [self._pending[row][1] for row in evaluated]
+        if chosen:
+            # None becomes NaN.
+            block.values[evaluated] = np.array([r["values"] for r in chosen], dtype=np.float64)
+            block.reason[evaluated] = [r["reason"] for r in chosen]
+            block.reward[evaluated] = [r["reward"] for r in chosen]
+        for row, (seq, record) in enumerate(self._pending):
+            if "same" in record:
+                block.same[row] = record["same"]
+            elif "error" in record:
+                errors[seq] = record["error"]
+        self._blocks.append(
+            Records(
+                block.seq,
+                block.indices,
+                block.values,
+                block.reason,
+                block.reward,
+                block.same,
+                errors,
+            )
+        )
+        self._pending = []
+
+
+def _lines(handle: BinaryIO, limit: int) -> Iterator[tuple[bytes | None, int]]:
+    """Lines and their lengths; None for a line that is longer than `limit`."""
+    while line := handle.readline(limit):
+        length = len(line)
+        if length < limit or line.endswith(b"\n"):
+            yield line, length
+            continue
+        while not line.endswith(b"\n") and (line := handle.readline(limit)):
+            length += len(line)
+        yield None, length
+
+
+def _parse(line: bytes, shape: JournalShape) -> tuple[str | None, dict[str, Any]]:
+    """The record in a line, or what is wrong with it."""
+    body = line[:-_TAIL]
+    if line[-_TAIL:] != b',"crc":"%08x"}\n' % zlib.crc32(body, shape.key):
+        return ("is empty" if line == b"\n" else _FOREIGN), {}
+    try:
+        text = body.decode("ascii") + "}"
+        record, end = _decode(text)
+    except (ValueError, RecursionError):
+        return "is not JSON", {}
+    if end != len(text):
+        return "is not JSON", {}
+    problem = _problem(record, shape) if isinstance(record, dict) else "is not an object"
+    return problem, record
+
+
+def _problem(record: dict[str, Any], shape: JournalShape) -> str | None:
+    """What is wrong with a record's members, or None."""
+    members = tuple(record)
+    if members not in (_EVALUATED, _REPEATED, _FAILED):
+        return f"has the members {', '.join(map(repr, members))[:80]}"
+    seq, design = record["seq"], record["design"]
+    if type(seq) is not int or not 0 <= seq < _MAX_SEQ:
+        return "has no sound seq"
+    if (
+        not _is_integers(design, len(shape.sizes))
+        or min(design) < 0
+        or not all(map(operator.lt, design, shape.sizes))
+    ):
+        return "has a design outside the space"
+    if members == _REPEATED:
+        same = record["same"]
+        sound = type(same) is int and 0 <= same < seq
+        return None if sound else "repeats no earlier record"
+    reason = record["reason"]
+    if not _is_integers(reason, shape.n_workloads) or not all(
+        -1 <= r < shape.n_reasons for r in reason
+    ):
+        return "has no sound reason"
+    if type(record["reward"]) is not float or not math.isfinite(record["reward"]):
+        return "has no sound reward"
+    if type(record.get("error", "")) is not str:
+        return "has no sound error"
+    values = record["values"]
+    if (
+        type(values) is not list
+        or len(values) != shape.n_workloads
+        or not all(_is_numbers(row, shape.n_metrics) for row in values)
+    ):
+        return "has no sound values"
+    return None
+
+
+def _is_integers(row: Any, n: int) -> bool:
+    return type(row) is list and len(row) == n and set(map(type, row)) == {int}
+
+
+def _is_numbers(row: Any, n: int) -> bool:
+    if type(row) is not list or len(row) != n:
+        return False
+    kinds = set(map(type, row))
+    if type(None) in kinds:
+        row = [v for v in row if v is not None]
+        kinds.discard(type(None))
+    # The sum is finite, but for sums of the largest numbers, just where every term is.
+    return kinds <= {float} and (math.isfinite(sum(row)) or all(map(math.isfinite, row)))
+
+
+# ---- repair
+
+
+def set_aside(path: Path, damage: Sequence[Damage], bad_path: Path) -> None:
+    """Copies the damaged stretches of a journal to the end of another file, one a line.
+
+    Raises:
+      StorageError: It cannot be written.
+    """
+    if not damage:
+        return
+    with storage_errors(bad_path, "written"), open_file(path) as source, bad_path.open("ab") as bad:
+        for stretch in damage:
+            source.seek(stretch.offset)
+            left, piece = stretch.length, b""
+            while left and (piece := source.read(min(left, 2**20))):
+                bad.write(piece)
+                left -= len(piece)
+            if not piece.endswith(b"\n"):
+                bad.write(b"\n")
+        bad.flush()
+        os.fsync(bad.fileno())
+
+
+def rewrite(path: Path, journal: Journal) -> None:
+    """Makes the file exactly its good records, in seq order, whole or not at all.
+
+    Raises:
+      StorageError: It cannot be written; the file is as it was.
+    """
+    with storage_errors(path, "read"), open_file(path) as source:
+        write_atomic(path, _copied(source, journal.places))
+
+
+def renew(path: Path) -> None:
+    """Puts a copy in the file's place, so that whoever still has it open writes to no file.
+
+    Raises:
+      StorageError: It cannot be written; the file is as it was.
+    """
+    with storage_errors(path, "read"), open_file(path) as source:
+        write_atomic(path, iter(lambda: source.read(2**20), b""))
+
+
+def _copied(source: BinaryIO, places: np.ndarray) -> Iterator[bytes]:
+    for offset, length in places.tolist():
+        source.seek(offset)
+        yield source.read(length) + b"\n"
+
+
+# ---- writing
+
+
+@final
+class JournalWriter:
+    """Appends to a journal and to the wall times beside it, as long as the lease holds.
+
+    A batch is one write, which survives kill -9; the disk is synchronised at most once a second
+    and at the end, so a power cut can cost the last second. Wall times are gathered and written
+    with that: `timing.jsonl` says which records came together and how long they took [s].
+    """
+
+    def __init__(self, path: Path, timing_path: Path, lease: Lease) -> None:
+        """Opens the files, which are made where they are absent.
+
+        Raises:
+          StorageError: They cannot be written.
+        """
+        self._path, self._timing_path, self._lease = path, timing_path, lease
+        self._descriptor = self._open(path)
+        self._timing: list[str] = []
+        self._synchronised_at = time.monotonic()
+
+    def append(self, lines: bytes, first_seq: int, n: int, wall_s: float) -> None:
+        """Adds whole lines; on failure the file is as it was.
+
+        Args:
+          lines: What `encode` gave.
+          first_seq: The first of them.
+          n: How many they are.
+          wall_s: What their evaluation took [s].
+
+        Raises:
+          StudyLockedError: The lease is lost.
+          StorageError: The disk is full, or the like.
+        """
+        self._lease.check()
+        with storage_errors(self._path, "written"):
+            opened = os.fstat(self._descriptor)
+            if not os.path.samestat(opened, self._path.stat()):
+                raise StudyLockedError(
+                    f"{self._path} must stay in its place while it is written; another writer, or "
+                    "somebody, has replaced it. Open the study again."
+                )
+            size = opened.st_size
+            try:
+                write_all(self._descriptor, lines)
+            except OSError:
+                with suppress(OSError):
+                    os.ftruncate(self._descriptor, size)
+                raise
+        self._timing.append(f'{{"seq":{first_seq},"n":{n},"wall_s":{wall_s:.6f}}}\n')
+        if time.monotonic() - self._synchronised_at > _SYNC_INTERVAL_S:
+            self.synchronise()
+
+    def synchronise(self) -> None:
+        """Brings everything to the disk."""
+        self._synchronised_at = time.monotonic()
+        with storage_errors(self._path, "written"):
+            os.fsync(self._descriptor)
+        if self._timing:
+            lines, self._timing = self._timing, []
+            # Wall times only inform; where they cannot be written, neither can the journal soon.
+            with suppress(StorageError):
+                descriptor = self._open(self._timing_path)
+                with storage_errors(self._timing_path, "written"):
+                    try:
+                        write_all(descriptor, "".join(lines).encode())
+                    finally:
+                        os.close(descriptor)
+
+    def rewrite(self, shape: JournalShape) -> None:
+        """Brings the records into seq order, whole or not at all."""
+        self._lease.check()
+        rewrite(self._path, load_journal(self._path, shape))
+        descriptor, self._descriptor = self._descriptor, self._open(self._path)
+        os.close(descriptor)
+
+    def close(self) -> None:
+        """Synchronises and closes; does nothing the second time."""
+        if self._descriptor < 0:
+            return
+        try:
+            self.synchronise()
+        finally:
+            descriptor, self._descriptor = self._descriptor, -1
+            os.close(descriptor)
+
+    @staticmethod
+    def _open(path: Path) -> int:
+        with storage_errors(path, "opened"):
+            # A pipe of this name would wait for its reader.
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK
+            return os.open(path, flags, 0o666)

@@ -1,0 +1,243 @@
+"""Records of a study, as columns and as the lines of its journal.
+
+A line is compact JSON whose last member, `crc`, is the CRC32 of every byte before it, begun with
+the study's key (`JournalShape.key`), so that another study's lines do not pass for its own:
+
+    {"seq":0,"design":[3,1],"values":[[81.5,null]],"reason":[0],"reward":0.25,"crc":"8a1f09c2"}
+    {"seq":1,"design":[3,1],"same":0,"crc":"11dd8e40"}
+
+`design` holds the indices as they were asked, `values` one list of metrics for each workload with
+null where there is none, `reason` why it is infeasible for each workload (0: it is not), `error`
+(only where the simulator broke) its message; the second kind repeats the design of record `same`.
+"""
+
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+
+from archgym.spaces.space import DesignSpace
+
+__all__ = ["MAX_ERROR_LENGTH", "JournalShape", "Ledger", "Records", "encode"]
+
+# chosen: twenty lines of a program's output fit; a journal stays readable.
+MAX_ERROR_LENGTH = 8000
+
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode
+
+
+@final
+@dataclass(frozen=True)
+class JournalShape:
+    """What every record of one study has in common."""
+
+    sizes: tuple[int, ...]
+    """Number of values of each parameter."""
+    n_workloads: int
+    n_metrics: int
+    n_reasons: int
+    key: int = 0
+    """Where the CRC32 of each line begins: the same for the same search, another for others."""
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of indices in a design."""
+        return len(self.sizes)
+
+    @property
+    def line_limit(self) -> int:
+        """Bytes that no record exceeds."""
+        # The longest error takes twelve bytes a character.
+        return 2**17 + 32 * (len(self.sizes) + self.n_workloads * (self.n_metrics + 1))
+
+
+@final
+@dataclass(frozen=True)
+class Records:
+    """Records as columns, one row each."""
+
+    seq: np.ndarray
+    """(n,) int64, number of the ask."""
+    indices: np.ndarray
+    """(n, n_parameters) int64, as asked."""
+    values: np.ndarray
+    """(n, n_workloads, n_metrics) float64, NaN where there is none and for repeats."""
+    reason: np.ndarray
+    """(n, n_workloads) int16, 0 feasible, -1 failed or repeated, else an index into reasons."""
+    reward: np.ndarray
+    """(n,) float64, NaN for repeats."""
+    same: np.ndarray
+    """(n,) int64, seq of the record that this one repeats, or -1."""
+    errors: Mapping[int, str]
+    """Message of the simulator that broke, by seq."""
+
+    def __len__(self) -> int:
+        return len(self.seq)
+
+    @classmethod
+    def empty(cls, shape: JournalShape, n: int = 0) -> "Records":
+        """`n` rows without content."""
+        return cls(
+            seq=np.zeros(n, dtype=np.int64),
+            indices=np.zeros((n, shape.n_parameters), dtype=np.int64),
+            values=np.full((n, shape.n_workloads, shape.n_metrics), np.nan),
+            reason=np.full((n, shape.n_workloads), -1, dtype=np.int16),
+            reward=np.full(n, np.nan),
+            same=np.full(n, -1, dtype=np.int64),
+            errors={},
+        )
+
+    def rows(self, chosen: np.ndarray | slice) -> "Records":
+        """These rows, in this order."""
+        seq = self.seq[chosen]
+        kept = self.errors if not self.errors else self._errors_of(seq)
+        return Records(
+            seq,
+            self.indices[chosen],
+            self.values[chosen],
+            self.reason[chosen],
+            self.reward[chosen],
+            self.same[chosen],
+            kept,
+        )
+
+    def _errors_of(self, seq: np.ndarray) -> dict[int, str]:
+        return {n: self.errors[n] for n in seq.tolist() if n in self.errors}
+
+    @classmethod
+    def concatenated(cls, parts: Sequence["Records"]) -> "Records":
+        """All rows of one or more parts, one part after the other."""
+        errors: dict[int, str] = {}
+        for part in parts:
+            errors.update(part.errors)
+        columns = ("seq", "indices", "values", "reason", "reward", "same")
+        joined = {c: np.concatenate([getattr(part, c) for part in parts]) for c in columns}
+        return cls(**joined, errors=errors)
+
+
+def encode(records: Records, key: int = 0) -> bytes:
+    """Lines of these records, each with its checksum, which begins with the study's key."""
+    lines = []
+    has_nan = np.asarray(np.isnan(records.values).any(axis=(1, 2)))
+    columns = zip(
+        records.seq.tolist(),
+        records.indices.tolist(),
+        records.values.tolist(),
+        has_nan.tolist(),
+        records.reason.tolist(),
+        records.reward.tolist(),
+        records.same.tolist(),
+        strict=True,
+    )
+    for seq, design, values, is_partial, reason, reward, same in columns:
+        record: dict[str, Any] = {"seq": seq, "design": design}
+        if same >= 0:
+            record["same"] = same
+        else:
+            if is_partial:
+                values = [[None if v != v else v for v in row] for row in values]
+            record["values"] = values
+            record["reason"] = reason
+            record["reward"] = reward
+            if seq in records.errors:
+                record["error"] = records.errors[seq][:MAX_ERROR_LENGTH]
+        body = _encode(record)[:-1].encode()
+        lines.append(b'%s,"crc":"%08x"}\n' % (body, zlib.crc32(body, key)))
+    return b"".join(lines)
+
+
+@final
+class Ledger:
+    """Records that grow in number; those with a `seq` that was lost may come later."""
+
+    def __init__(self, records: Records, space: DesignSpace) -> None:
+        self._space = space
+        self._held = records
+        self._n = len(records)
+        self._errors = dict(records.errors)
+        self._row = {seq: row for row, seq in enumerate(records.seq.tolist())}
+        self._last = int(records.seq.max()) if self._n else -1
+
+    @property
+    def last_seq(self) -> int:
+        """The largest seq, or -1."""
+        return self._last
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether the simulator has broken before."""
+        return bool(self._errors)
+
+    def keys(self, indices: np.ndarray) -> list[bytes]:
+        """What designs with the same canonical form have in common."""
+        canonical = np.ascontiguousarray(self._space.canonical(indices), dtype=np.int64)
+        width = canonical.shape[1] * canonical.itemsize
+        content = canonical.tobytes()
+        return [content[place : place + width] for place in range(0, len(content), width)]
+
+    def __contains__(self, seq: int) -> bool:
+        return seq in self._row
+
+    def has(self, seq: np.ndarray) -> np.ndarray:
+        """Whether each record is here, (n,) bool."""
+        if len(seq) and seq[0] > self._last:
+            return np.zeros(len(seq), dtype=bool)
+        return np.array([number in self._row for number in seq.tolist()], dtype=bool)
+
+    def records_of(self, seq: np.ndarray) -> Records:
+        """The records with these numbers, which must be here."""
+        rows = np.array([self._row[number] for number in seq.tolist()], dtype=np.int64)
+        return self._records().rows(rows)
+
+    def sorted(self) -> Records:
+        """All records, in seq order."""
+        records = self._records()
+        if self._n and (np.diff(records.seq) < 0).any():
+            return records.rows(np.argsort(records.seq, kind="stable"))
+        return records
+
+    def add(self, records: Records) -> None:
+        """Takes further records."""
+        needed = self._n + len(records)
+        if needed > len(self._held):
+            self._grow(max(1024, 2 * needed))
+        place = slice(self._n, needed)
+        for column in ("seq", "indices", "values", "reason", "reward", "same"):
+            getattr(self._held, column)[place] = getattr(records, column)
+        self._errors.update(records.errors)
+        self._row.update(zip(records.seq.tolist(), range(self._n, needed), strict=True))
+        self._last = max(self._last, int(records.seq[-1]))
+        self._n = needed
+
+    def _records(self) -> Records:
+        held = self._held
+        return Records(
+            held.seq[: self._n],
+            held.indices[: self._n],
+            held.values[: self._n],
+            held.reason[: self._n],
+            held.reward[: self._n],
+            held.same[: self._n],
+            self._errors,
+        )
+
+    def _grow(self, capacity: int) -> None:
+        held = self._held
+
+        def grown(column: np.ndarray) -> np.ndarray:
+            larger = np.empty((capacity, *column.shape[1:]), dtype=column.dtype)
+            larger[: self._n] = column[: self._n]
+            return larger
+
+        self._held = Records(
+            grown(held.seq),
+            grown(held.indices),
+            grown(held.values),
+            grown(held.reason),
+            grown(held.reward),
+            grown(held.same),
+            {},
+        )

@@ -1,0 +1,344 @@
+"""What a study does with each ask: known, repeated or new; compared, evaluated, journaled."""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, final
+
+import numpy as np
+
+from archgym.errors import (
+    BudgetExhausted,
+    InvalidArgumentError,
+    ReplayError,
+    SimulatorError,
+    StorageError,
+)
+from archgym.evaluation.executor import Executor
+from archgym.evaluation.objective import INFEASIBLE_REWARD
+from archgym.evaluation.simulator import FAILED
+from archgym.evaluation.task import Evaluation, Task
+from archgym.evaluation.trials import Trials
+from archgym.files.storage import write_atomic
+from archgym.runtime.interruption import Interruption
+from archgym.studies.folder import STATE_NAME
+from archgym.studies.journal import JournalWriter
+from archgym.studies.metadata import Header, current_versions
+from archgym.studies.records import Ledger, Records, encode
+
+__all__ = ["Ending", "Progress", "Recorder"]
+
+logger = logging.getLogger(__name__)
+
+# chosen: what kill -9 may lose beside the evaluations in flight is at most so long.
+_CHUNK_S = 0.25
+_MAX_CHUNK = 8192
+_STATE_INTERVAL_S = 1.0
+
+Ending = Literal["budget", "max_asks", "agent"]
+Progress = Callable[[int, int, float | None], None]
+"""Takes evaluations so far, budget, and the best reward of a feasible design so far."""
+
+
+@final
+class Recorder:
+    """Serves an agent's asks from the journal and the simulator, in ask order.
+
+    An ask whose number is in the journal is compared with its record, whose result is served. Any
+    other is evaluated, unless its canonical design was asked before, and appended before it is
+    served. Every few tenths of a second the journal grows, however large an ask is.
+    """
+
+    def __init__(
+        self, folder: Path, task: Task, header: Header, known: Records, journal: JournalWriter
+    ) -> None:
+        """Takes what the journal holds."""
+        self.header = header
+        self.interruption = Interruption()
+        self.state: dict[str, Any] = {}
+        self._folder = folder
+        self._task = task
+        self._shape = header.shape(task.space)
+        self._ledger = Ledger(known, task.space)
+        self._journal = journal
+        self._is_torn = False
+        self._is_disordered = False
+        self._chunk = 1
+        self._noted_at = 0.0
+        self.start_over()
+
+    def start_over(self) -> None:
+        """Begins at the first ask, for a replay."""
+        self.asks = 0
+        self.evaluations = 0
+        self._best: tuple[float, int] | None = None
+        self._first: dict[bytes, int] = {}
+
+    def go_on(self) -> None:
+        """Begins after the last known ask, for a new segment."""
+        known = self.records()
+        evaluated = known.rows(known.same < 0)
+        keys = self._ledger.keys(evaluated.indices)
+        self._first = dict(zip(keys, evaluated.seq.tolist(), strict=True))
+        self.asks = self._ledger.last_seq + 1
+        self.evaluations = len(evaluated)
+        self._remember_best(evaluated)
+
+    def go_to_end(self) -> Ending | None:
+        """Skips the replay of a study that is whole and has reached a limit; None for others."""
+        known = self.records()
+        if len(known) != self._ledger.last_seq + 1:
+            return None
+        evaluated = known.rows(known.same < 0)
+        self.asks, self.evaluations = len(known), len(evaluated)
+        ended = self.limit_reached()
+        if ended is None:
+            self.start_over()
+        else:
+            self._remember_best(evaluated)
+        return ended
+
+    def records(self) -> Records:
+        """All records, in seq order."""
+        return self._ledger.sorted()
+
+    def limit_reached(self, asks: int = 0, evaluations: int = 0) -> Ending | None:
+        """The limit that is reached after so many further asks and evaluations."""
+        budget, ask_limit = self.header.budget, self.header.ask_limit
+        if budget is not None and self.evaluations + evaluations >= budget:
+            return "budget"
+        if ask_limit is not None and self.asks + asks >= ask_limit:
+            return "max_asks"
+        return None
+
+    def finish(self, ended: Ending) -> None:
+        """Makes sure that the journal is served to its end, and is in order.
+
+        Raises:
+          ReplayError: The agent ended before its journal does.
+        """
+        if ended == "agent" and self.asks <= self._ledger.last_seq:
+            raise ReplayError(
+                f"The agent ends after {self.asks} asks, but {self._folder} records "
+                f"{self._ledger.last_seq + 1}. {self._replay_remedy()}"
+            )
+        if self._is_disordered:
+            self._put_in_order()
+
+    def evaluate(
+        self, indices: np.ndarray, executor: Executor, progress: Progress | None
+    ) -> Trials:
+        """Results of designs, in their order.
+
+        Raises:
+          InvalidDesignError: A design lies outside the space.
+          BudgetExhausted: A limit is reached; what came before it is journaled.
+          ReplayError: A known ask was for another design.
+        """
+        self.interruption.check()
+        if self._is_torn:
+            raise InvalidArgumentError(
+                f"{self._folder} must be opened again after an evaluation was cut off."
+            )
+        indices = np.asarray(indices)
+        self._task.space.check_indices(indices)
+        if not len(indices):
+            raise InvalidArgumentError("An ask must hold one or more designs; got none.")
+        indices = np.ascontiguousarray(indices, dtype=np.int64)
+        keys = self._ledger.keys(indices)
+        targets: list[int] = []
+        while len(targets) < len(indices):
+            if self.limit_reached() is not None:
+                raise BudgetExhausted(
+                    f"The study has made {self.evaluations} evaluations in {self.asks} asks, "
+                    "which is its limit."
+                )
+            start = len(targets)
+            same = self._plan(keys, start, max(self._chunk, executor.workers))
+            first_seq = self.asks
+            self._settle(indices[start : start + len(same)], same, executor)
+            seqs = range(first_seq, first_seq + len(same))
+            for key, seq, earlier in zip(keys[start:], seqs, same, strict=False):
+                if earlier < 0:
+                    self._first[key] = seq
+                targets.append(seq if earlier < 0 else earlier)
+            self._advance(same, first_seq)
+            if progress is not None:
+                best = None if self._best is None else self._best[0]
+                progress(self.evaluations, self.header.budget or 0, best)
+        repeated = np.array(targets) != np.arange(self.asks - len(targets), self.asks)
+        return self._trials(indices, targets, repeated)
+
+    def _plan(self, keys: Sequence[bytes], start: int, n_new: int) -> list[int]:
+        """For the next designs, the seq that each repeats, or -1, up to `n_new` unknown ones."""
+        ahead: dict[bytes, int] = {}
+        same: list[int] = []
+        n_known = 0
+        for key in keys[start:]:
+            n_ahead = len(ahead)
+            if n_ahead - n_known >= n_new or self.limit_reached(len(same), n_ahead) is not None:
+                break
+            earlier = self._first.get(key, ahead.get(key, -1))
+            if earlier < 0:
+                ahead[key] = self.asks + len(same)
+                n_known += ahead[key] in self._ledger
+            same.append(earlier)
+        return same
+
+    def _settle(self, indices: np.ndarray, same: Sequence[int], executor: Executor) -> None:
+        """Compares what is known and evaluates what is not, journals and remembers it."""
+        seq = np.arange(self.asks, self.asks + len(same), dtype=np.int64)
+        repeats = np.array(same, dtype=np.int64)
+        known = self._ledger.has(seq)
+        if known.any():
+            self._compare(seq[known], indices[known], repeats[known])
+        if known.all():
+            return
+        fresh = Records.empty(self._shape, int((~known).sum()))
+        fresh.seq[:] = seq[~known]
+        fresh.indices[:] = indices[~known]
+        fresh.same[:] = repeats[~known]
+        new = np.flatnonzero(fresh.same < 0)
+        errors: dict[int, str] = {}
+        started = time.perf_counter()
+        if len(new):
+            asked = fresh.indices[new]
+            result = self.interruption.wait_for(lambda: executor.evaluate(self._task, asked))
+            fresh.values[new] = result.values
+            fresh.reason[new] = result.reason
+            fresh.reward[new] = result.reward
+            errors = {int(fresh.seq[new[row]]): why for row, why in result.failures.items()}
+            _refuse_infinite(fresh, errors)
+        took_s = time.perf_counter() - started
+        if len(new):
+            self._adapt(len(new), took_s)
+        if errors and not self._ledger.has_errors:
+            logger.warning("The simulator broke: %s", next(iter(errors.values())))
+        self._append(
+            Records(
+                fresh.seq,
+                fresh.indices,
+                fresh.values,
+                fresh.reason,
+                fresh.reward,
+                fresh.same,
+                errors,
+            ),
+            took_s,
+        )
+
+    def _append(self, records: Records, took_s: float) -> None:
+        lines = encode(records, self._shape.key)
+        with self.interruption.shielded():
+            # Cut off between journal and ledger (a KeyboardInterrupt in a log), they differ.
+            self._is_torn = True
+            try:
+                self._journal.append(lines, int(records.seq[0]), len(records), took_s)
+            except StorageError:
+                self._is_torn = False
+                raise
+            self._is_disordered |= int(records.seq[0]) < self._ledger.last_seq
+            self._ledger.add(records)
+            self._is_torn = False
+
+    def _advance(self, same: Sequence[int], first_seq: int) -> None:
+        self.asks += len(same)
+        n_new = sum(earlier < 0 for earlier in same)
+        self.evaluations += n_new
+        if n_new:
+            settled = self._ledger.records_of(np.arange(first_seq, self.asks))
+            self._remember_best(settled.rows(settled.same < 0))
+        if self._is_disordered and self.asks > self._ledger.last_seq:
+            self._put_in_order()
+        if time.monotonic() > self._noted_at + _STATE_INTERVAL_S:
+            self.note("running")
+
+    def _put_in_order(self) -> None:
+        with self.interruption.shielded():
+            self._journal.rewrite(self._shape)
+            self._is_disordered = False
+
+    def _compare(self, seq: np.ndarray, indices: np.ndarray, same: np.ndarray) -> None:
+        recorded = self._ledger.records_of(seq)
+        differs = (recorded.indices != indices).any(axis=1) | (recorded.same != same)
+        if not differs.any():
+            return
+        row = int(np.argmax(differs))
+        space = self._task.space
+        now, then = space.design_at(indices[row]), space.design_at(recorded.indices[row])
+        raise ReplayError(
+            f"The agent must ask again for what {self._folder} records; at seq {int(seq[row])} it "
+            f"asks for {now!r}, but asked for {then!r}. {self._replay_remedy()}"
+        )
+
+    def _replay_remedy(self) -> str:
+        then, now = self.header.versions, current_versions()
+        changed = [
+            f"{name} was {then.get(name, 'absent')} and is {now.get(name, 'absent')}"
+            for name in sorted({*then, *now})
+            if then.get(name) != now.get(name)
+        ]
+        if changed:
+            why = f"Since then: {'; '.join(changed)}. Resume it with the versions it was made with"
+        else:
+            why = (
+                "No package has changed since then, so the agent's code has, or what it asks "
+                "depends on more than its seed and the results. Resume it with the code it was "
+                "made with, make the agent say `replayable = False`"
+            )
+        return (
+            f"{why}, or start a new study; this one can still be shown, merged and made a "
+            "dataset of."
+        )
+
+    def _adapt(self, n: int, took_s: float) -> None:
+        suited = int(_CHUNK_S * n / max(took_s, 1e-6))
+        self._chunk = max(1, min(_MAX_CHUNK, 8 * max(self._chunk, n), suited))
+
+    def _trials(self, indices: np.ndarray, targets: Sequence[int], repeated: np.ndarray) -> Trials:
+        known = self._ledger.records_of(np.array(targets, dtype=np.int64))
+        return self._task.trials(
+            indices, Evaluation(known.values, known.reason, known.reward), repeated
+        )
+
+    def _remember_best(self, evaluated: Records) -> None:
+        feasible = (evaluated.reason == 0).all(axis=1)
+        if evaluated.errors:
+            feasible &= ~np.isin(evaluated.seq, list(evaluated.errors))
+        if not feasible.any():
+            return
+        row = int(np.argmax(np.where(feasible, evaluated.reward, -np.inf)))
+        reward = float(evaluated.reward[row])
+        if self._best is None or reward > self._best[0]:
+            self._best = reward, int(evaluated.seq[row])
+
+    def note(self, status: str) -> None:
+        """Writes how far the study is, for people; nothing relies on it."""
+        self._noted_at = time.monotonic()
+        self.state = {
+            "status": status,
+            "evaluations": self.evaluations,
+            "asks": self.asks,
+            "best_reward": None if self._best is None else self._best[0],
+            "best_seq": None if self._best is None else self._best[1],
+            "updated": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        # It only informs; where it cannot be written, the journal's own error says so.
+        with suppress(StorageError):
+            write_atomic(self._folder / STATE_NAME, json.dumps(self.state, indent=1) + "\n")
+
+
+def _refuse_infinite(records: Records, errors: dict[int, str]) -> None:
+    """Makes failures of results that JSON cannot hold."""
+    evaluated = records.same < 0
+    strange = np.isinf(records.values).any(axis=(1, 2)) | ~np.isfinite(records.reward)
+    for row in np.flatnonzero(evaluated & strange).tolist():
+        records.values[row] = np.nan
+        records.reason[row] = FAILED
+        records.reward[row] = INFEASIBLE_REWARD
+        refusal = SimulatorError("A simulator must return finite numbers; it returned others.")
+        errors.setdefault(int(records.seq[row]), str(refusal))

@@ -1,0 +1,326 @@
+"""A study as its readers see it: records, best design, curve, damage; nothing is changed."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from archgym.errors import InvalidArgumentError
+from archgym.evaluation.metrics import MetricSpec
+from archgym.files.lease import Writer, current_writer
+from archgym.files.storage import open_file
+from archgym.spaces.design import Design
+from archgym.spaces.space import DesignSpace
+from archgym.studies.folder import JOURNAL_NAME, STATE_NAME
+from archgym.studies.journal import Damage, load_journal
+from archgym.studies.metadata import Header, Segment, read_header
+from archgym.studies.records import Records
+
+__all__ = [
+    "Outcome",
+    "StudyLog",
+    "gaps_text",
+    "read_state",
+    "read_study",
+    "require_distinct",
+]
+
+
+_STATE_BYTES = 65536
+
+
+@final
+@dataclass(frozen=True)
+class Outcome:
+    """One evaluation: the design and what came of it."""
+
+    seq: int
+    design: Design
+    reward: float
+    metrics: Mapping[str, float]
+    """Averaged over the workloads by weight."""
+    metrics_by_workload: Mapping[str, Mapping[str, float]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the evaluation as JSON members."""
+        return {
+            "seq": self.seq,
+            "design": dict(self.design),
+            "reward": self.reward,
+            "metrics": self.metrics,
+            "metrics_by_workload": self.metrics_by_workload,
+        }
+
+
+@final
+@dataclass(frozen=True)
+class StudyLog:
+    """All that a study's folder says."""
+
+    folder: Path
+    header: Header
+    records: Records
+    damage: tuple[Damage, ...] = ()
+    state: Mapping[str, Any] | None = None
+    """What the last writer noted: informative, the journal counts."""
+    writer: Writer | None = None
+    """Who writes it now."""
+
+    @cached_property
+    def space(self) -> DesignSpace:
+        """The design space, also where its simulator is not installed."""
+        return self.header.space()
+
+    @cached_property
+    def metrics(self) -> tuple[MetricSpec, ...]:
+        """What was measured, with units."""
+        return self.header.metrics()
+
+    @property
+    def task_id(self) -> str:
+        """The task's name for people."""
+        return str(self.header.task["id"])
+
+    @property
+    def workloads(self) -> tuple[str, ...]:
+        """Names of the task's workloads."""
+        return tuple(str(w["name"]) for w in self.header.task["workloads"])
+
+    @cached_property
+    def weights(self) -> np.ndarray:
+        """Weights of the workloads, (n_workloads,), summing to 1."""
+        weights = np.array([float(w["weight"]) for w in self.header.task["workloads"]])
+        shares: np.ndarray = weights / weights.sum()
+        return shares
+
+    @cached_property
+    def reference(self) -> np.ndarray:
+        """The default design's metrics, (n_workloads, n_metrics)."""
+        return np.array(self.header.task["reference"], dtype=np.float64)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why a design was not built, by number; entry 0 is empty."""
+        return tuple(str(reason) for reason in self.header.task["reasons"])
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """Who asked for which records."""
+        return self.header.segments
+
+    @property
+    def n_studies(self) -> int:
+        """How many studies it was merged from, each counted once; 1 where it was not merged.
+
+        A study that could not be replayed when it went on has several segments.
+        """
+        return len({segment.study for segment in self.segments})
+
+    @property
+    def author(self) -> str:
+        """Agent and seed that asked for the designs, or the kind of a study without an agent."""
+        if self.header.kind == "merged":
+            return f"merged from {self.n_studies} {'study' if self.n_studies == 1 else 'studies'}"
+        if self.header.kind == "log":
+            return "log"
+        return f"{self.header.agent}, seed {self.header.seed}"
+
+    # ---- counts and masks over records
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of evaluations, asks, repeats, infeasible and failed evaluations."""
+        failed = int((self.is_failed & self.is_evaluation).sum())
+        return {
+            "evaluations": self.evaluations,
+            "asks": self.asks,
+            "repeats": self.asks - self.evaluations,
+            "infeasible": self.evaluations - int(self.is_feasible.sum()) - failed,
+            "failed": failed,
+        }
+
+    @property
+    def asks(self) -> int:
+        """Designs that were asked for."""
+        return len(self.records)
+
+    @property
+    def evaluations(self) -> int:
+        """Designs that were evaluated: asks without repeats."""
+        return int(self.is_evaluation.sum())
+
+    @cached_property
+    def is_evaluation(self) -> np.ndarray:
+        """Whether each record is an evaluation, (asks,) bool."""
+        evaluated: np.ndarray = self.records.same < 0
+        return evaluated
+
+    @cached_property
+    def is_failed(self) -> np.ndarray:
+        """Whether the simulator broke on it, (asks,) bool."""
+        failed: np.ndarray = np.isin(self.records.seq, list(self.records.errors))
+        return failed
+
+    @cached_property
+    def is_feasible(self) -> np.ndarray:
+        """Whether it is an evaluation of a design that was built, (asks,) bool."""
+        built: np.ndarray = (self.records.reason == 0).all(axis=1)
+        built &= self.is_evaluation & ~self.is_failed
+        return built
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it has reached its budget or limit of asks, or its agent had no more to ask."""
+        header = self.header
+        if header.budget is not None and self.evaluations >= header.budget:
+            return True
+        if header.ask_limit is not None and self.asks >= header.ask_limit:
+            return True
+        if header.kind != "search":
+            return True
+        return (self.state or {}).get("status") == "finished" and not self.gaps
+
+    @property
+    def status(self) -> str:
+        """One of running, finished, interrupted."""
+        if self.writer is not None:
+            return "running"
+        return "finished" if self.is_complete else "interrupted"
+
+    # ---- results
+
+    def average(self) -> np.ndarray:
+        """Metrics averaged over the workloads, (asks, n_metrics), NaN where there are none."""
+        averages: np.ndarray = np.einsum("nwm,w->nm", self.records.values, self.weights)
+        return averages
+
+    def outcome(self, row: int) -> Outcome:
+        """The record in this row, which must be an evaluation."""
+        names = [spec.name for spec in self.metrics]
+        values = self.records.values[row]
+        average = (values * self.weights[:, None]).sum(axis=0)
+        return Outcome(
+            int(self.records.seq[row]),
+            self.space.design_at(self.records.indices[row]),
+            float(self.records.reward[row]),
+            dict(zip(names, average.tolist(), strict=True)),
+            {
+                workload: dict(zip(names, values[place].tolist(), strict=True))
+                for place, workload in enumerate(self.workloads)
+            },
+        )
+
+    def best(self) -> Outcome | None:
+        """The feasible evaluation with the largest reward, the first of equals."""
+        if not self.is_feasible.any():
+            return None
+        reward = np.where(self.is_feasible, self.records.reward, -np.inf)
+        return self.outcome(int(np.argmax(reward)))
+
+    def curve(self) -> np.ndarray:
+        """Best reward so far after each evaluation, (evaluations,)."""
+        return np.maximum.accumulate(self.records.reward[self.is_evaluation])
+
+    @cached_property
+    def gaps(self) -> tuple[tuple[int, int], ...]:
+        """First and last number of each run of records that was made and is not here.
+
+        Those that a finished study's state counts after its journal's last one are among them.
+        """
+        seq = np.concatenate([[-1], self.records.seq, [self._n_made]])
+        before = np.flatnonzero(np.diff(seq) > 1)
+        return tuple(zip((seq[before] + 1).tolist(), (seq[before + 1] - 1).tolist(), strict=True))
+
+    @property
+    def _n_made(self) -> int:
+        known = int(self.records.seq[-1]) + 1 if len(self.records) else 0
+        state = self.state or {}
+        asks = state.get("asks")
+        # chosen: numbers beyond 2^53 are no count of ours; the file may hold anything.
+        if state.get("status") != "finished" or type(asks) is not int or asks > 2**53:
+            return known
+        return max(known, asks)
+
+    def damage_report(self) -> str | None:
+        """What of the journal is damaged or missing, in a sentence or two, or None."""
+        parts = []
+        if self.damage:
+            parts.append(self._damage_text())
+        if self.gaps:
+            text = f"{gaps_text(self.gaps)}."
+            parts.append(text[0].upper() + text[1:] if parts else text)
+        return f"{self.folder / JOURNAL_NAME}: {' '.join(parts)}" if parts else None
+
+    def _damage_text(self) -> str:
+        first = "; ".join(str(damage) for damage in self.damage[:10])
+        more = f"; and {len(self.damage) - 10} more" if len(self.damage) > 10 else ""
+        return (
+            f"{len(self.damage)} damaged "
+            f"{'line' if len(self.damage) == 1 else 'lines'} left out: {first}{more}."
+        )
+
+
+def gaps_text(gaps: Sequence[tuple[int, int]]) -> str:
+    """Which records are missing, such as "records 2, 5 to 7 are missing"."""
+    runs = [str(first) if first == last else f"{first} to {last}" for first, last in gaps[:10]]
+    more = f" and {len(gaps) - 10} more runs" if len(gaps) > 10 else ""
+    if len(gaps) == 1 and gaps[0][0] == gaps[0][1]:
+        return f"record {runs[0]} is missing"
+    return f"records {', '.join(runs)}{more} are missing"
+
+
+def require_distinct(studies: Iterable[tuple[Path, Mapping[str, str]]], verb: str) -> None:
+    """Refuses places that hold the same study twice, also as a part of a merged one.
+
+    Args:
+      studies: Places with the ids of what they hold, each with the name of its folder.
+      verb: What cannot be done, such as "merged".
+
+    Raises:
+      InvalidArgumentError: Two do.
+    """
+    seen: dict[str, Path] = {}
+    for place, names in studies:
+        same = [study for study in names if study in seen]
+        if same:
+            other = seen[same[0]]
+            more = f" and {len(same) - 1} more" if same[1:] else ""
+            shared = f"{place} and {other} both hold {names[same[0]]!r} ({same[0][:8]}){more}"
+            came = f"{place} came twice" if place == other else shared
+            raise InvalidArgumentError(
+                f"Each study can be {verb} once; {came}. Leave one of the two out."
+            )
+        seen |= dict.fromkeys(names, place)
+
+
+def read_study(folder: str | Path) -> StudyLog:
+    """Reads a study, running, finished or damaged, without changing anything.
+
+    What is damaged in the journal is left out and stands in `damage`; a writer sets it aside and
+    repairs it when the study is resumed. The last line of a study that runs may be incomplete.
+
+    Raises:
+      FileFormatError: The folder is no study, or `study.json` is damaged.
+      StorageError: It cannot be read.
+    """
+    folder = Path(folder)
+    writer = current_writer(folder)
+    header = read_header(folder)
+    # Before the journal: a writer that goes on meanwhile counts records that are not read here.
+    state = read_state(folder)
+    journal = load_journal(folder / JOURNAL_NAME, header.shape(header.space()))
+    return StudyLog(folder, header, journal.records, journal.damage, state, writer)
+
+
+def read_state(folder: Path) -> Mapping[str, Any] | None:
+    """What the last writer noted, where that can be read."""
+    with suppress(OSError, ValueError, RecursionError):
+        with open_file(folder / STATE_NAME) as handle:
+            state = json.loads(handle.read(_STATE_BYTES))
+        if isinstance(state, dict):
+            return state
+    return None

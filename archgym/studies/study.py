@@ -1,0 +1,577 @@
+"""Studies: a search that is journaled, budgeted, interrupted and resumed without loss."""
+
+import json
+import logging
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, final
+
+import numpy as np
+
+from archgym.errors import (
+    ArchGymError,
+    BudgetExhausted,
+    InvalidArgumentError,
+    StorageError,
+    StudyInterrupted,
+    StudyLockedError,
+    UnknownNameError,
+)
+from archgym.evaluation.executor import Executor, SerialExecutor
+from archgym.evaluation.task import Task
+from archgym.evaluation.trials import Trials
+from archgym.files.lease import Lease
+from archgym.files.storage import write_atomic
+from archgym.runtime.interruption import Interruption
+from archgym.search.agent import Agent, agent_class, make_agent
+from archgym.studies.folder import (
+    BAD_NAME,
+    JOURNAL_NAME,
+    POLICY_NAME,
+    STUDY_NAME,
+    TIMING_NAME,
+    lease_new_folder,
+)
+from archgym.studies.journal import Damage, JournalWriter, load_journal, renew, rewrite, set_aside
+from archgym.studies.metadata import Header, Segment, new_header, read_header
+from archgym.studies.replay import Ending, Progress, Recorder
+from archgym.studies.snapshot import Outcome, StudyLog, gaps_text, read_state, read_study
+
+__all__ = ["Ending", "Outcome", "Progress", "Study", "StudyLog", "StudyResult", "read_study"]
+
+logger = logging.getLogger(__name__)
+
+
+@final
+@dataclass(frozen=True)
+class StudyResult:
+    """How a run ended, and the study as it then was."""
+
+    log: StudyLog
+    ended: Ending
+    """What was reached: the budget, the limit of asks, or the end of the agent's search."""
+
+    @property
+    def evaluations(self) -> int:
+        """Designs evaluated, in all runs."""
+        return self.log.evaluations
+
+    @property
+    def asks(self) -> int:
+        """Designs asked for, repeats included."""
+        return self.log.asks
+
+    @property
+    def best(self) -> Outcome | None:
+        """The best feasible evaluation."""
+        return self.log.best()
+
+
+@final
+class Study:
+    """A folder in which one process at a time searches, or logs an environment.
+
+    `create` and `open` take the folder's lease; `run` gives it back at its end, `close` at once.
+    Resuming is replay: the agent is made again from its seed and asked again, and every ask is
+    compared with its record, whose results it gets instead of the simulator's. So a search of N + M
+    evaluations and one of N that is resumed to N + M write the same bytes.
+    """
+
+    def __init__(
+        self, folder: Path, task: Task, agent: type[Agent] | None, lease: Lease, header: Header
+    ) -> None:
+        """For `create` and `open`, which check what goes together."""
+        self.folder = folder
+        self.task = task
+        self._agent = agent
+        self._lease: Lease | None = None
+        self._attach(lease, header)
+
+    # ---- making and opening
+
+    @classmethod
+    def create(
+        cls,
+        folder: str | Path,
+        task: Task,
+        agent: str | type[Agent] | None = "genetic",
+        *,
+        seed: int = 0,
+        budget: int | None = None,
+        max_asks: int | None = None,
+        hyperparameters: Mapping[str, Any] | None = None,
+    ) -> "Study":
+        """Starts a study in a folder that is new or empty.
+
+        Args:
+          folder: Made where it is absent.
+          task: What is searched.
+          agent: A registered name or a class; None to log what `evaluate` is given.
+          seed: The agent's.
+          budget: Evaluations at which it ends; an agent needs one.
+          max_asks: Asks, repeats included, at which it ends; 20 for each evaluation by default.
+          hyperparameters: The agent's, where they are not its defaults.
+
+        Raises:
+          InvalidArgumentError: An argument does not fit, or the folder holds something.
+          StudyLockedError: Another process has just started a study there.
+          StorageError: The folder cannot be written.
+        """
+        folder = Path(folder)
+        _require_task(task)
+        kind = agent_class(agent) if isinstance(agent, str) else agent
+        if kind is not None:
+            _require_agent_class(kind)
+        chosen = _plain(hyperparameters or {})
+        is_replayable = False
+        if kind is not None:
+            _require_count("budget", budget)
+            is_replayable = make_agent(kind, task.space, seed, chosen).replayable
+        elif budget is not None:
+            _require_count("budget", budget)
+        if max_asks is not None:
+            _require_count("max_asks", max_asks)
+        lease = lease_new_folder(folder)
+        try:
+            header = new_header(
+                "log" if kind is None else "search",
+                folder,
+                task.to_json(),
+                agent=None if kind is None else _name(kind),
+                hyperparameters=chosen,
+                seed=None if kind is None else seed,
+                budget=budget,
+                max_asks=max_asks,
+                is_replayable=is_replayable,
+            )
+            write_atomic(folder / JOURNAL_NAME, b"")
+            # Last: a folder with study.json is a study that can be opened.
+            header.write(folder)
+            logger.info("Study %s starts: %s", folder, task.id)
+            return cls(folder, task, kind, lease, header)
+        except BaseException:
+            lease.release()
+            raise
+
+    @classmethod
+    def open(
+        cls, folder: str | Path, task: Task | None = None, agent: type[Agent] | None = None
+    ) -> "Study":
+        """Opens a study to go on with it.
+
+        Damaged records are set aside into `journal.bad`, and their evaluations are done again by
+        `run`, not charged. A log, and the study of an agent that cannot be replayed, goes on in a
+        new segment.
+
+        Args:
+          folder: The study's.
+          task: Where its simulator is not a registered one.
+          agent: Where its agent is not a registered one.
+
+        Raises:
+          FileFormatError: The folder is no study.
+          InvalidArgumentError: The task is not the study's, or the study was merged.
+          StudyLockedError: Another process writes it.
+          StorageError: It cannot be written.
+        """
+        folder = Path(folder)
+        read_header(folder)
+        lease = Lease(folder)
+        try:
+            header = read_header(folder)
+            if header.kind == "merged":
+                raise InvalidArgumentError(
+                    f"A study must be a search or a log to go on; {folder} was merged from others. "
+                    "Go on with one of those."
+                )
+            return cls(folder, _task(folder, header, task), _agent(header, agent), lease, header)
+        except BaseException:
+            lease.release()
+            raise
+
+    @classmethod
+    def log(cls, folder: str | Path, task: Task) -> "Study":
+        """A log for `evaluate`: opened where the folder has one of this task, else made.
+
+        Raises:
+          InvalidArgumentError: The folder holds something else.
+          StudyLockedError: Another process writes it.
+          StorageError: It cannot be written.
+        """
+        folder = Path(folder)
+        if not (folder / STUDY_NAME).is_file():
+            return cls.create(folder, task, None)
+        study = cls.open(folder, task)
+        if study._header.kind != "log":
+            study.close()
+            raise InvalidArgumentError(
+                f"`log` must be a new folder or one that an environment logged to; {folder} holds "
+                "an agent's study. Choose another folder."
+            )
+        return study
+
+    def close(self) -> None:
+        """Brings all to the disk and lets others write; does nothing the second time."""
+        if self._lease is None:
+            return
+        lease, self._lease = self._lease, None
+        try:
+            if self._header.kind == "log":
+                self._recorder.note("finished")
+            self._journal.close()
+        finally:
+            lease.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        # An environment that is dropped without `close` lets go of its log.
+        if getattr(self, "_lease", None) is not None and not sys.is_finalizing():
+            with suppress(ArchGymError, OSError):
+                self.close()
+
+    # ---- what it is
+
+    @property
+    def budget(self) -> int | None:
+        """Evaluations at which it ends."""
+        return self._header.budget
+
+    @property
+    def max_asks(self) -> int | None:
+        """Asks at which it ends."""
+        return self._header.ask_limit
+
+    @property
+    def evaluations(self) -> int:
+        """Evaluations so far."""
+        return self._recorder.evaluations
+
+    @property
+    def asks(self) -> int:
+        """Asks so far."""
+        return self._recorder.asks
+
+    @property
+    def damage(self) -> tuple[Damage, ...]:
+        """What of the journal was damaged when it was opened, and has been set aside."""
+        return self._damage
+
+    @property
+    def next_segment(self) -> Segment | None:
+        """Where an agent that cannot be replayed begins anew; None where nothing has to be."""
+        return self._next_segment
+
+    def read(self) -> StudyLog:
+        """The study as its readers see it now."""
+        recorder = self._recorder
+        return StudyLog(
+            self.folder, recorder.header, recorder.records(), self._damage, recorder.state
+        )
+
+    # ---- running
+
+    def run(
+        self,
+        executor: Executor | None = None,
+        budget: int | None = None,
+        progress: Progress | None = None,
+    ) -> StudyResult:
+        """Lets the agent search until the budget or the limit of asks is reached.
+
+        In the main thread, SIGINT and SIGTERM stop it: StudyInterrupted is raised within two
+        seconds, and all that was evaluated is in the journal.
+
+        Args:
+          executor: How designs are evaluated; one after the other by default. It is closed when
+            the study is interrupted, otherwise it stays the caller's.
+          budget: A new budget for the study, at least its evaluations so far.
+          progress: Called after each batch.
+
+        Raises:
+          ReplayError: The agent asks for something else than it did.
+          StudyInterrupted: A signal came.
+          StudyLockedError: Another process took the study over.
+          StorageError: The journal cannot be written; what is in it can be read.
+        """
+        if self._agent is None:
+            raise InvalidArgumentError(
+                f"A study needs an agent to run; {self.folder} is a log. Give it designs with "
+                "`evaluate`, or create a study with an agent."
+            )
+        _require_executor(executor)
+        if self._lease is None:
+            self._reattach()
+        self._set_budget(budget)
+        used = executor if executor is not None else SerialExecutor()
+        status = "interrupted"
+        with Interruption() as interruption:
+            self._recorder.interruption = interruption
+            try:
+                ended = self._search(self._agent, used, progress)
+                interruption.check()
+                status = "finished"
+            except StudyInterrupted:
+                interruption.hold_back()
+                used.cancel()
+                raise
+            except Exception as error:
+                interruption.hold_back()
+                if isinstance(error, StorageError | StudyLockedError):
+                    raise
+                # What a library makes of an interruption, such as a SystemError, is one.
+                interruption.check()
+                raise
+            finally:
+                interruption.hold_back()
+                if executor is None:
+                    used.close()
+                self._recorder.note(status)
+                self.close()
+        logger.info("Study %s ends: %s evaluations", self.folder, self.evaluations)
+        return StudyResult(self.read(), ended)
+
+    def evaluate(self, indices: np.ndarray) -> Trials:
+        """Evaluates designs and logs them, for a study without an agent.
+
+        Args:
+          indices: (k, n_parameters).
+
+        Raises:
+          InvalidDesignError: A design lies outside the space.
+          BudgetExhausted: The study has a budget and it is used up.
+        """
+        if self._agent is not None:
+            raise InvalidArgumentError(
+                f"Only a log takes designs from outside; {self.folder} has agent "
+                f"{self._header.agent!r}, which asks. Use `run`, or `Study.log`."
+            )
+        if self._lease is None:
+            raise InvalidArgumentError(
+                f"A study must be open to be evaluated in; {self.folder} is closed. Open it again."
+            )
+        self._begin_segment()
+        return self._recorder.evaluate(indices, self._own_executor, None)
+
+    # ---- the lease and what is known
+
+    def _attach(self, lease: Lease, header: Header) -> None:
+        path = self.folder / JOURNAL_NAME
+        state = read_state(self.folder)
+        if lease.predecessor is not None and path.is_file():
+            # It may live, out of the lock's reach, and have looked at its token just before.
+            renew(path)
+        journal = load_journal(path, header.shape(self.task.space))
+        self._damage: tuple[Damage, ...] = journal.damage
+        if not journal.is_tidy:
+            set_aside(path, journal.damage, self.folder / BAD_NAME)
+            rewrite(path, journal)
+        self._own_executor = SerialExecutor()
+        self._journal = JournalWriter(path, self.folder / TIMING_NAME, lease)
+        self._recorder = Recorder(self.folder, self.task, header, journal.records, self._journal)
+        self._lease = lease
+        before = StudyLog(self.folder, header, journal.records, state=state)
+        gaps, self._was_complete = before.gaps, before.is_complete
+        self._next_segment = None
+        if not header.is_replayable and len(journal.records):
+            self._recorder.go_on()
+            self._next_segment = self._segment_to_come()
+        self._recorder.note("running")
+        if gaps:
+            n = sum(last - first + 1 for first, last in gaps)
+            what = "are made again" if header.is_replayable else "cannot be made again"
+            logger.warning("%s: %s; these %s %s.", path, gaps_text(gaps), n, what)
+        if journal.damage:
+            logger.warning(
+                "%s These lines were moved to %s.",
+                self.read().damage_report(),
+                self.folder / BAD_NAME,
+            )
+
+    def _reattach(self) -> None:
+        lease = Lease(self.folder)
+        try:
+            header = read_header(self.folder)
+            self._attach(lease, header)
+        except BaseException:
+            lease.release()
+            raise
+
+    def _segment_to_come(self) -> Segment:
+        header, asks = self._header, self._recorder.asks
+        if header.segments[-1].first_seq == asks:
+            # It was begun, and then nothing came.
+            return header.segments[-1]
+        seed = header.seed
+        if seed is not None:
+            # Another seed, or the agent would ask first for what it has asked before.
+            sequence = np.random.SeedSequence([seed, len(header.segments)])
+            seed = int(sequence.generate_state(1)[0])
+        return header.with_segment(asks, seed).segments[-1]
+
+    def _begin_segment(self) -> None:
+        """Writes down the next segment, if one is to come; not before there are records for it."""
+        segment, self._next_segment = self._next_segment, None
+        if segment is not None and segment != self._header.segments[-1]:
+            self._recorder.header = self._header.with_segment(segment.first_seq, segment.seed)
+            self._header.write(self.folder)
+
+    def _set_budget(self, budget: int | None) -> None:
+        if budget is None or budget == self._header.budget:
+            return
+        _require_count("budget", budget)
+        known = self.read().evaluations
+        if budget < known:
+            raise InvalidArgumentError(
+                f"`budget` must be at least the {known} evaluations that {self.folder} has; "
+                f"got {budget!r}."
+            )
+        self._was_complete = False
+        self._recorder.header = self._header.with_budget(budget)
+        self._header.write(self.folder)
+
+    def _search(self, kind: type[Agent], executor: Executor, progress: Progress | None) -> Ending:
+        recorder, header = self._recorder, self._header
+        ended = recorder.limit_reached()
+        if header.is_replayable and not self._lacks_policy(kind):
+            ended = recorder.go_to_end()
+        if ended is None and self._next_segment is not None and self._was_complete:
+            ended = "agent"
+        if ended is None:
+            segment = self._next_segment or header.segments[-1]
+            agent = make_agent(
+                kind, self.task.space, segment.seed or 0, _tuples(header.hyperparameters)
+            )
+
+            def evaluate(indices: np.ndarray) -> Trials:
+                self._begin_segment()
+                return recorder.evaluate(indices, executor, progress)
+
+            try:
+                agent.search(evaluate, self.task)
+            except BudgetExhausted:
+                ended = recorder.limit_reached() or "budget"
+            else:
+                ended = recorder.limit_reached() or "agent"
+            policy = agent.policy()
+            if policy is not None:
+                policy.save(self.folder / POLICY_NAME)
+        recorder.finish(ended)
+        return ended
+
+    def _lacks_policy(self, kind: type[Agent]) -> bool:
+        """Whether what the agent learns is not saved: its process was killed just before."""
+        learns = kind.policy is not Agent.policy
+        return learns and not (self.folder / POLICY_NAME).is_file()
+
+    @property
+    def _header(self) -> Header:
+        return self._recorder.header
+
+
+# ---- what goes together
+
+
+def _task(folder: Path, header: Header, given: Task | None) -> Task:
+    if given is None:
+        try:
+            return Task.from_json(header.task)
+        except UnknownNameError as error:
+            raise UnknownNameError(
+                f"{error} Where the simulator is your own, pass the study's `task`."
+            ) from None
+    _require_task(given)
+    if given.digest != header.task["digest"]:
+        raise InvalidArgumentError(
+            f"`task` must be the one that {folder} records, {header.task['id']!r} with digest "
+            f"{header.task['digest'][:12]}; got {given.id!r} with digest {given.digest[:12]}. "
+            "Use that one, or start a new study."
+        )
+    return given
+
+
+def _agent(header: Header, given: type[Agent] | None) -> type[Agent] | None:
+    if header.agent is None:
+        return None
+    if given is None:
+        try:
+            return agent_class(header.agent)
+        except UnknownNameError as error:
+            raise UnknownNameError(
+                f"{error} Where the agent is your own, pass its class as `agent`."
+            ) from None
+    _require_agent_class(given)
+    if _name(given) != header.agent:
+        raise InvalidArgumentError(
+            f"`agent` must be the study's, {header.agent!r}; got {_name(given)!r}."
+        )
+    return given
+
+
+def _require_task(task: Any) -> None:
+    if not isinstance(task, Task):
+        raise InvalidArgumentError(
+            f"`task` must be a Task; got {task!r}. Make one, such as Task.make('dram')."
+        )
+
+
+def _require_executor(executor: Any) -> None:
+    if not (executor is None or isinstance(executor, Executor)):
+        raise InvalidArgumentError(
+            f"`executor` must be an Executor; got {executor!r}. Make one, such as "
+            "ThreadExecutor(workers=4)."
+        )
+
+
+def _require_agent_class(kind: Any) -> None:
+    if not (isinstance(kind, type) and issubclass(kind, Agent)):
+        raise InvalidArgumentError(
+            f"`agent` must be a registered name or a class below Agent; got {kind!r}. A study "
+            "makes the agent itself, from its seed and hyperparameters."
+        )
+
+
+def _name(kind: type[Agent]) -> str:
+    return str(getattr(kind, "name", kind.__name__))
+
+
+def _plain(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The hyperparameters as JSON gives them back, so that a resumed agent gets the same."""
+    if not isinstance(hyperparameters, Mapping):
+        raise InvalidArgumentError(
+            f"`hyperparameters` must map names to values; got {hyperparameters!r}."
+        )
+    return _tuples({str(name): _plain_value(name, v) for name, v in hyperparameters.items()})
+
+
+def _plain_value(name: str, value: Any) -> Any:
+    plain = value.item() if isinstance(value, np.generic) else value
+    try:
+        return json.loads(json.dumps(plain, allow_nan=False))
+    except (TypeError, ValueError):
+        raise InvalidArgumentError(
+            f"Hyperparameter `{name}` must be a finite number, a string or a list of these; "
+            f"got {value!r}."
+        ) from None
+
+
+def _tuples(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {n: tuple(v) if isinstance(v, list) else v for n, v in hyperparameters.items()}
+
+
+def _require_count(name: str, value: int | None) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InvalidArgumentError(f"`{name}` must be a whole number, 1 or more; got {value!r}.")

@@ -1,0 +1,120 @@
+"""How long each session of a study took, so that an agent's own time can be told apart."""
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+from archgym.errors import StorageError
+from archgym.files.storage import open_file, storage_errors, write_all
+from archgym.studies.folder import TIMING_NAME
+
+if TYPE_CHECKING:
+    from archgym.studies.study import Study
+
+__all__ = ["NO_TIMES", "SESSIONS_NAME", "RunTimes", "SessionClock", "read_times"]
+
+SESSIONS_NAME = "sessions.jsonl"
+"""One line a session: its evaluations and what they took."""
+# chosen: a study of a million evaluations one by one is below it.
+_MAX_BYTES = 2**27
+
+
+@final
+@dataclass(frozen=True)
+class RunTimes:
+    """Wall time for each evaluation of a study [s]; NaN where it was not recorded.
+
+    `own_s` is what the agent, the environment and the journal took, without what came before the
+    first results of a session: imports, models that are built, asks that are replayed.
+    """
+
+    simulator_s: float
+    own_s: float
+
+
+NO_TIMES = RunTimes(math.nan, math.nan)
+"""Of a study without evaluations."""
+
+
+@final
+class SessionClock:
+    """Measures a session from its first new results to its end."""
+
+    def __init__(self, study: "Study") -> None:
+        """Begins before the study runs."""
+        self._study = study
+        self._known = len(study.read().records)
+        self._began: tuple[float, int, int] | None = None
+
+    def take(self) -> None:
+        """Takes that results have come."""
+        if self._began is None and self._study.asks > self._known:
+            self._began = time.perf_counter(), self._study.asks, self._study.evaluations
+
+    def write(self) -> None:
+        """Adds the session to the study's folder, where it has results after its first."""
+        if self._began is None:
+            return
+        began_at, first_seq, before = self._began
+        line = {
+            "first_seq": first_seq,
+            "asks": self._study.asks - first_seq,
+            "evaluations": self._study.evaluations - before,
+            "wall_s": round(time.perf_counter() - began_at, 6),
+        }
+        path = self._study.folder / SESSIONS_NAME
+        # It only informs.
+        with suppress(StorageError), storage_errors(path, "written"):
+            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            try:
+                write_all(descriptor, (json.dumps(line) + "\n").encode())
+            finally:
+                os.close(descriptor)
+
+
+def read_times(folder: Path, n_evaluations: int) -> RunTimes:
+    """Wall times of a study's evaluations, as far as they were recorded.
+
+    Args:
+      folder: The study's.
+      n_evaluations: How many it has.
+    """
+    batches = [
+        (int(entry["seq"]), float(entry["wall_s"]))
+        for entry in _lines(folder / TIMING_NAME, ("seq", "wall_s"))
+    ]
+    simulated = sum(wall for _, wall in batches)
+    walls, inside, counted = 0.0, 0.0, 0
+    for entry in _lines(folder / SESSIONS_NAME, ("first_seq", "asks", "evaluations", "wall_s")):
+        first, end = entry["first_seq"], entry["first_seq"] + entry["asks"]
+        walls += entry["wall_s"]
+        inside += sum(wall for seq, wall in batches if first <= seq < end)
+        counted += int(entry["evaluations"])
+    return RunTimes(
+        simulated / n_evaluations if batches and n_evaluations else math.nan,
+        max(0.0, walls - inside) / counted if counted else math.nan,
+    )
+
+
+def _lines(path: Path, members: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The sound lines of a file; none where there is no such file."""
+    try:
+        with open_file(path) as handle:
+            content = handle.read(_MAX_BYTES)
+    except OSError:
+        return
+    for line in content.splitlines():
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(entry, dict) and all(
+            type(entry.get(name)) in (int, float) and 0 <= entry[name] < 2**53 for name in members
+        ):
+            yield entry

@@ -1,0 +1,346 @@
+"""Runs a sweep: each run a study in a folder of its own, several at a time, resumable."""
+
+import json
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, final
+
+from archgym.checks import check_whole
+from archgym.errors import FileFormatError, InvalidArgumentError, StorageError
+from archgym.files.lease import Lease
+from archgym.files.storage import make_folder, open_file, storage_errors, write_atomic
+from archgym.runtime.interruption import Interruption
+from archgym.studies.folder import JOURNAL_NAME, STUDY_NAME
+from archgym.studies.snapshot import read_state
+from archgym.sweep.local import LocalCrew
+from archgym.sweep.plan import Run, SweepPlan
+from archgym.sweep.recorded_plan import PLAN_NAME, record_plan
+from archgym.sweep.study_run import RunResult, require_same_study
+
+__all__ = ["SweepOutcome", "SweepState", "read_failures", "run_sweep", "standing"]
+
+logger = logging.getLogger(__name__)
+
+_FAILURES_NAME = "failures.json"
+_MAX_BYTES = 2**24
+# chosen: more than any one machine has a use for.
+_MAX_WORKERS = 256
+# chosen: more than any cluster runs studies on; what is larger was written by mistake.
+_MAX_RAY_WORKERS = 10_000
+# chosen: a run whose process is lost so often without a new evaluation is what loses it.
+_MAX_LOSSES = 3
+_WAIT_S = 0.5
+_BLOCK = 2**20
+
+
+@final
+@dataclass(frozen=True)
+class SweepState:
+    """How far a sweep is."""
+
+    runs: int
+    finished: int
+    failed: int
+    evaluations: int
+    """Of all runs together, those of earlier sessions included."""
+    goal: int
+    """Evaluations that there will be, where every run reaches its budget."""
+    known: int
+    """Evaluations that were there when it began."""
+
+
+@final
+@dataclass(frozen=True)
+class SweepOutcome:
+    """How a sweep ended."""
+
+    folder: Path
+    runs: int
+    repeated: int
+    """Runs that were finished before."""
+    failures: Mapping[str, str] = field(default_factory=dict)
+    """Why runs failed, by their id."""
+
+
+class Crew(Protocol):
+    """Workers that run studies, on this machine or on others."""
+
+    @property
+    def room(self) -> int:
+        """How many further runs it takes."""
+
+    @property
+    def evaluations(self) -> Mapping[str, int]:
+        """Of the runs that it has, so far, by their id."""
+
+    def send(self, run: Run, folder: Path) -> None:
+        """Has a study run in a folder."""
+
+    def take(self, patience_s: float) -> Sequence[tuple[Run, RunResult]]:
+        """What has ended, after a while at most."""
+
+    def stop(self) -> None:
+        """Ends all within two seconds."""
+
+
+def run_sweep(
+    plan: SweepPlan,
+    folder: str | Path,
+    *,
+    workers: int | None = None,
+    address: str | None = None,
+    only: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+    progress: Callable[[SweepState], None] | None = None,
+) -> SweepOutcome:
+    """Runs what of a plan is not finished yet in a folder.
+
+    Each run is a study in ``<task>/<agent's label>/seed-<n>``. One that is finished is left as it
+    is, one that was interrupted goes on by replay. Studies run in processes of their own, on this
+    machine or on a cluster, which decides nothing but the time it takes. A run that fails is
+    recorded, and the others go on; the next call tries it again. One whose process is lost is
+    tried again at once, a few times; a full disk stops all.
+
+    Args:
+      plan: What is to be run; it may add tasks, agents and seeds to what the folder has.
+      folder: The sweep's, new or one of this plan.
+      workers: How many studies run at once; one on this machine, and as many as the cluster takes
+        on Ray, where None.
+      address: A Ray cluster's, ``auto`` for the one that this machine belongs to, ``local`` for one
+        of its own; None for processes of this machine, without Ray.
+      only: Labels of agents or of families, whose members all run; all where None.
+      seeds: Which of the plan's; all where None.
+      progress: Called as the sweep goes on.
+
+    Raises:
+      InvalidArgumentError: The folder holds something else than a part of this plan.
+      StudyInterrupted: A signal came; everything evaluated is kept.
+      StudyLockedError: Another process runs this sweep, or took it over.
+      StorageError: The folder cannot be written, by this process or by those of the runs.
+      ArchGymError: Something else keeps every run from going on.
+      MissingExtraError: An address is given, and Ray is not installed.
+    """
+    if workers is not None:
+        check_whole("workers", workers, 1, _MAX_WORKERS if address is None else _MAX_RAY_WORKERS)
+    if not all(task.digest for task in plan.tasks):
+        plan = plan.decided()
+    runs = plan.runs(only, seeds)
+    given = Path(folder)
+    # Workers elsewhere have other working folders.
+    folder = given.absolute()
+    _check_folder(folder)
+    lease = Lease(make_folder(folder))
+    try:
+        record_plan(folder, plan)
+
+        def crew(n_runs: int) -> Crew:
+            if address is None:
+                return LocalCrew(folder, min(workers or 1, n_runs))
+            from archgym.sweep.cluster import RayCrew
+
+            return RayCrew(folder, address, workers)
+
+        repeated, failures = _Driver(folder, runs, lease, progress).drive(crew)
+        return SweepOutcome(given, len(runs), repeated, failures)
+    finally:
+        lease.release()
+
+
+def read_failures(folder: str | Path) -> dict[str, str]:
+    """Why runs of a sweep failed when they were last tried, by their id.
+
+    Raises:
+      FileFormatError: The file is damaged.
+      StorageError: It cannot be read.
+    """
+    path = Path(folder) / _FAILURES_NAME
+    if not path.is_file():
+        return {}
+    with storage_errors(path, "read"), open_file(path) as handle:
+        content = handle.read(_MAX_BYTES)
+    try:
+        data = json.loads(content)
+        return {str(name): str(why) for name, why in data.items()}
+    except (ValueError, AttributeError, RecursionError):
+        raise FileFormatError(
+            path,
+            None,
+            "must be what `archgym sweep run` wrote",
+            "Remove it and run the sweep again",
+        ) from None
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir() or (folder / PLAN_NAME).is_file():
+        return
+    with storage_errors(folder, "read"):
+        names = sorted(path.name for path in folder.iterdir())
+    # What is there beside a plan was left by a process that was killed as it began.
+    strange = [name for name in names if name != "writer.lock" and not name.startswith(".writing-")]
+    if strange:
+        raise InvalidArgumentError(
+            f"A sweep needs a new or empty folder, or its own; {folder} holds {strange[0]!r}. "
+            "Choose another name."
+        )
+
+
+class _Driver:
+    """Hands runs to a crew and takes what it reports."""
+
+    def __init__(
+        self,
+        folder: Path,
+        runs: Sequence[Run],
+        lease: Lease,
+        progress: Callable[[SweepState], None] | None,
+    ) -> None:
+        self._folder = folder
+        self._runs = runs
+        self._lease = lease
+        self._progress = progress
+        self._failures = read_failures(folder)
+        self._waiting: deque[Run] = deque()
+        # How often each run was lost in a row, and how many records it had when it last was.
+        self._losses: dict[str, tuple[int, int]] = {}
+        self._known = 0
+        # Counted as runs end: what is told several times a second must not go through all runs.
+        self._n_settled, self._n_failed, self._n_evaluations = 0, 0, 0
+        self._n_planned = sum(run.budget for run in runs)
+
+    def drive(self, crew: Callable[[int], Crew]) -> tuple[int, dict[str, str]]:
+        """Runs everything that is not finished.
+
+        Args:
+          crew: Makes the one that runs so many.
+
+        Returns:
+          How many were finished before, and why others failed, by their id.
+        """
+        repeated = 0
+        for run in self._runs:
+            is_finished, evaluations = standing(self._folder / run.id, run)
+            self._known += evaluations
+            if is_finished:
+                repeated += 1
+                self._count(run, evaluations)
+            else:
+                self._waiting.append(run)
+        if self._waiting:
+            for run in self._waiting:
+                self._failures.pop(run.id, None)
+            self._n_failed = sum(run.id in self._failures for run in self._runs)
+            self._write_failures()
+            with Interruption() as interruption:
+                self._drive(crew, interruption)
+        own = {run.id for run in self._runs}
+        return repeated, {name: why for name, why in self._failures.items() if name in own}
+
+    def _drive(self, crew_for: Callable[[int], Crew], interruption: Interruption) -> None:
+        crew = crew_for(len(self._waiting))
+        try:
+            while self._waiting or crew.evaluations:
+                while self._waiting and crew.room:
+                    run = self._waiting.popleft()
+                    # Between the two calls that start it, nobody would end a process.
+                    with interruption.shielded():
+                        crew.send(run, self._folder / run.id)
+                for run, result in crew.take(_WAIT_S):
+                    self._settle(run, result)
+                self._tell(crew)
+                self._lease.check()
+            interruption.check()
+        except Exception:
+            interruption.hold_back()
+            # What a library makes of an interruption, such as a SystemError, is one.
+            interruption.check()
+            raise
+        finally:
+            interruption.hold_back()
+            crew.stop()
+
+    def _settle(self, run: Run, result: RunResult) -> None:
+        if result.is_lost and self._may_try_again(run):
+            self._waiting.appendleft(run)
+            return
+        self._count(run, result.evaluations)
+        if result.failure is None:
+            return
+        self._n_failed += 1
+        self._failures[run.id] = result.failure
+        if result.stops_all:
+            # The disk that is full for a run may be so for its reason.
+            with suppress(StorageError):
+                self._write_failures()
+            problem = result.failure.removesuffix(".")
+            raise StorageError(
+                f"The sweep has stopped since its runs cannot go on: {problem}. All that was "
+                f"logged is kept; go on with: archgym sweep resume {self._folder}"
+            )
+        self._write_failures()
+
+    def _may_try_again(self, run: Run) -> bool:
+        n_records = _count_lines(self._folder / run.id / JOURNAL_NAME)
+        losses, n_before = self._losses.get(run.id, (0, -1))
+        losses = losses + 1 if n_records <= n_before else 1
+        self._losses[run.id] = losses, n_records
+        logger.info("The process of %s was lost with %s records.", run.id, n_records)
+        return losses < _MAX_LOSSES
+
+    def _count(self, run: Run, evaluations: int) -> None:
+        self._n_settled += 1
+        self._n_evaluations += evaluations
+        # It may have ended before its budget.
+        self._n_planned += evaluations - run.budget
+
+    def _tell(self, crew: Crew) -> None:
+        if self._progress is None:
+            return
+        running = sum(crew.evaluations.values())
+        self._progress(
+            SweepState(
+                len(self._runs),
+                self._n_settled - self._n_failed,
+                self._n_failed,
+                self._n_evaluations + running,
+                self._n_planned,
+                self._known,
+            )
+        )
+
+    def _write_failures(self) -> None:
+        path = self._folder / _FAILURES_NAME
+        if self._failures:
+            text = json.dumps(self._failures, indent=1, ensure_ascii=False)
+            write_atomic(path, text + "\n")
+        else:
+            with suppress(FileNotFoundError):
+                path.unlink()
+
+
+def standing(folder: Path, run: Run) -> tuple[bool, int]:
+    """Whether a run is finished, found out without reading its records, and its evaluations.
+
+    Raises:
+      InvalidArgumentError: The folder holds another study.
+    """
+    if not (folder / STUDY_NAME).is_file():
+        return False, 0
+    require_same_study(run, folder)
+    state: Mapping[str, Any] = read_state(folder) or {}
+    asks, evaluations = state.get("asks"), state.get("evaluations")
+    if type(asks) is not int or type(evaluations) is not int:
+        return False, 0
+    is_whole = _count_lines(folder / JOURNAL_NAME) == asks
+    return state.get("status") == "finished" and is_whole, evaluations
+
+
+def _count_lines(path: Path) -> int:
+    lines = 0
+    with suppress(OSError), open_file(path) as handle:
+        while block := handle.read(_BLOCK):
+            lines += block.count(b"\n")
+    return lines

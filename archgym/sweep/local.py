@@ -1,0 +1,222 @@
+"""Processes of this machine that run one study of a sweep after the other."""
+
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, final
+
+from archgym.errors import StudyInterrupted
+from archgym.sweep.plan import Run
+from archgym.sweep.study_run import THREAD_VARIABLES, RunResult, Tasks, perform
+
+__all__ = ["LocalCrew"]
+
+# chosen: a process must be gone within the two seconds that a stop may take.
+_STOP_S = 1.2
+# chosen: longer than a process goes on after its driver was killed.
+_PATIENCE_S = 3.0
+
+
+@final
+@dataclass
+class _StudyProcess:
+    """The driver's side of one process."""
+
+    log: Path
+    """Where everything goes that the process prints."""
+    run: Run | None = None
+    evaluations: int = 0
+    """Of its run, so far."""
+    _process: BaseProcess | None = field(default=None, repr=False)
+    _connection: "Connection[Any, Any] | None" = field(default=None, repr=False)
+
+    @property
+    def connection(self) -> "Connection[Any, Any]":
+        """What to wait for."""
+        assert self._connection is not None
+        return self._connection
+
+    def send(self, run: Run, folder: Path) -> None:
+        """Has it run a study in `folder`, in a new process where there is none."""
+        if self._process is None:
+            self._start()
+        self.run, self.evaluations = run, 0
+        # A process that has died since is found when its answer is awaited.
+        with suppress(OSError):
+            self.connection.send((run, folder))
+
+    def receive(self) -> RunResult | None:
+        """How the run ended; None where it goes on."""
+        assert self.run is not None
+        try:
+            kind, content = self.connection.recv()
+        except (EOFError, OSError):
+            return RunResult(self.evaluations, self._death(), is_lost=True)
+        if kind == "progress":
+            self.evaluations = int(content)
+            return None
+        self.run = None
+        assert isinstance(content, RunResult)
+        return content
+
+    def ask_to_end(self) -> None:
+        """Lets its study bring everything to the disk and end."""
+        if self._process is not None:
+            with suppress(OSError, ValueError):
+                self._process.terminate()
+
+    def end(self, deadline: float) -> None:
+        """Waits until the process is gone, and kills it at the deadline."""
+        process, connection = self._process, self._connection
+        self._process = self._connection = self.run = None
+        if process is None:
+            return
+        process.join(max(0.0, deadline - time.monotonic()))
+        with suppress(OSError, ValueError):
+            process.kill()
+        process.join(1.0)
+        if connection is not None:
+            connection.close()
+        with suppress(OSError):
+            if self.log.stat().st_size == 0:
+                self.log.unlink()
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        # Not a daemon: an agent may start processes of its own.
+        self._process = context.Process(
+            target=_serve, args=(theirs, self.log), name="archgym-study"
+        )
+        before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+        try:
+            # Libraries read these as they are imported, which is before any code of ours.
+            for name, value in before.items():
+                os.environ[name] = value or "1"
+            self._process.start()
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
+        theirs.close()
+
+    def _death(self) -> str:
+        assert self._process is not None
+        self._process.join(1.0)
+        code = self._process.exitcode
+        self.run = None
+        self.end(time.monotonic())
+        return f"Its process died with exit code {code}; what it printed is in {self.log}."
+
+
+@final
+class LocalCrew:
+    """Processes of this machine, each of which runs a study at a time."""
+
+    def __init__(self, folder: Path, workers: int) -> None:
+        """Starts none yet.
+
+        Args:
+          folder: The sweep's, which gets a log for each process that prints something.
+          workers: How many.
+        """
+        self._processes = [
+            _StudyProcess(folder / f"worker-{number}.log") for number in range(workers)
+        ]
+
+    @property
+    def room(self) -> int:
+        """How many further runs it takes."""
+        return sum(process.run is None for process in self._processes)
+
+    @property
+    def evaluations(self) -> dict[str, int]:
+        """Of the runs that it has, so far, by their id."""
+        return {p.run.id: p.evaluations for p in self._processes if p.run is not None}
+
+    def send(self, run: Run, folder: Path) -> None:
+        """Has a study run in a folder."""
+        next(process for process in self._processes if process.run is None).send(run, folder)
+
+    def take(self, patience_s: float) -> list[tuple[Run, RunResult]]:
+        """What has ended, after a while at most."""
+        busy: dict[Any, _StudyProcess] = {
+            process.connection: process for process in self._processes if process.run is not None
+        }
+        ended = []
+        for connection in wait(list(busy), timeout=patience_s):
+            process = busy[connection]
+            run = process.run
+            assert run is not None
+            result = process.receive()
+            if result is not None:
+                ended.append((run, result))
+        return ended
+
+    def stop(self) -> None:
+        """Ends all within the time that a stop may take."""
+        for process in self._processes:
+            process.ask_to_end()
+        deadline = time.monotonic() + _STOP_S
+        for process in self._processes:
+            process.end(deadline)
+
+
+# ---- in the process
+
+
+def _serve(connection: "Connection[Any, Any]", log: Path) -> None:
+    # Ctrl-C goes to the whole terminal; the driver decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end)
+    # On a full disk the study says why it fails, not its log.
+    with suppress(OSError):
+        descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        os.dup2(descriptor, 1)
+        os.dup2(descriptor, 2)
+        os.close(descriptor)
+    logging.basicConfig(level=logging.WARNING, format="warning: %(message)s", stream=sys.stderr)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=_watch, args=(parent.sentinel,), daemon=True).start()
+    tasks: Tasks = {}
+
+    def tell(evaluations: int) -> None:
+        with suppress(OSError):
+            connection.send(("progress", evaluations))
+
+    with suppress(EOFError, OSError):
+        while True:
+            run, folder = connection.recv()
+            try:
+                result = perform(run, folder, tasks, _PATIENCE_S, tell)
+            except StudyInterrupted:
+                _end()
+            connection.send(("done", result))
+    # Not by returning: libraries' threads and processes may keep an interpreter from ending.
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _end(*_: object) -> None:
+    os._exit(128 + signal.SIGTERM)
+
+
+def _watch(parent: int) -> None:
+    """Ends the process when its driver is gone."""
+    wait([parent])
+    # The study's own handler brings everything to the disk.
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_STOP_S)
+    os._exit(1)

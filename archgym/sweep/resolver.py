@@ -1,0 +1,243 @@
+"""Decides what a plan leaves open: its tasks are made, its agents tried; errors name the line."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar, final
+
+from archgym.errors import ArchGymError, unknown_name
+from archgym.evaluation.simulator import Simulator, make_simulator, simulator_class
+from archgym.evaluation.stand_in import check_agreement, open_stand_in
+from archgym.evaluation.task import Task
+from archgym.files.yaml_document import Document, Node
+from archgym.search.agent import Agent, agent_class, make_agent
+from archgym.sweep.plan import LABEL, AgentPlan, SweepPlan, TaskPlan
+from archgym.sweep.settings import Draws, Grid
+from archgym.sweep.tuned_settings import read_tuned, shipped_tuned, tuned_hyperparameters
+
+__all__ = ["decided_plan"]
+
+T = TypeVar("T")
+
+
+def decided_plan(plan: SweepPlan, document: Document) -> SweepPlan:
+    """The plan with its tasks made, and every family as the agents that it stands for.
+
+    Raises:
+      FileFormatError: Something does not exist or fit; the error names the line.
+    """
+    tasks = {task.label: _made(task, document) for task in plan.tasks}
+    agents: dict[str, AgentPlan] = {}
+    for given in plan.agents:
+        for agent in _decided_agents(given, tasks, document):
+            twin = agents.setdefault(agent.label.lower(), agent)
+            if twin is not agent:
+                raise document.at("agents", given.label).refusal(
+                    f"labels must differ beyond case; got {twin.label!r} and {agent.label!r}"
+                )
+    return replace(
+        plan,
+        tasks=tuple(task.decided(tasks[task.label]) for task in plan.tasks),
+        agents=tuple(agents.values()),
+    )
+
+
+# ---- tasks
+
+
+def _made(plan: TaskPlan, document: Document) -> Task:
+    """The task, each choice tried by itself before, so that an error finds its line."""
+    place = ("tasks", plan.label)
+
+    def tried(name: str, work: Callable[[], T]) -> T:
+        try:
+            return work()
+        except ArchGymError as error:
+            raise document.refusal(error, *place, name) from None
+
+    stand_in = plan.stand_in
+    if stand_in is not None:
+        stand_in = _beside(document.at(*place, "stand_in"), stand_in)
+    simulator = _simulator(replace(plan, stand_in=stand_in), tried)
+    workloads = plan.workloads
+    if workloads is not None:
+        shipped = simulator.workload_names()
+        workloads = {
+            name
+            if name in shipped
+            else _beside(document.at(*place, "workload", name), name): weight
+            for name, weight in workloads.items()
+        }
+        names = list(workloads)
+        tried("workload", lambda: [simulator.workload(name) for name in names])
+    return tried("objective", replace(plan, workloads=workloads, stand_in=stand_in).make)
+
+
+def _simulator(plan: TaskPlan, tried: Callable[[str, Callable[[], Any]], Any]) -> Simulator:
+    """A task's simulator or what stands in for it, each choice tried by itself."""
+    path = plan.stand_in
+    simulator: Simulator
+    if path is not None:
+        simulator = opened = tried("stand_in", lambda: open_stand_in(path))
+        asked = plan.simulator, plan.space, plan.fidelity, plan.options
+        tried("stand_in", lambda: check_agreement(opened, *asked))
+        return simulator
+    kind: type[Simulator] = tried("simulator", lambda: simulator_class(plan.simulator))
+    tried("space", lambda: _require("space", plan.space, kind.space_names))
+    tried("fidelity", lambda: _require("fidelity", plan.fidelity, kind.fidelity_names))
+    simulator = tried(
+        "options", lambda: make_simulator(kind, plan.space, plan.fidelity, plan.options)
+    )
+    return simulator
+
+
+def _require(kind: str, name: str | None, known: Sequence[str]) -> None:
+    if name is not None and name not in known:
+        raise unknown_name(kind, name, known)
+
+
+def _beside(node: Node, name: str) -> str:
+    """The file of a workload or stand-in is looked for beside the file that names it first."""
+    path = node.path.parent / name
+    return str(path.absolute()) if path.is_file() else name
+
+
+# ---- agents
+
+
+def _decided_agents(
+    plan: AgentPlan, tasks: Mapping[str, Task], document: Document
+) -> list[AgentPlan]:
+    """The agent, or those of its family, each tried on every task."""
+    place = ("agents", plan.label)
+    try:
+        trial = _Trial(plan, agent_class(plan.agent), tasks, document)
+    except ArchGymError as error:
+        raise document.refusal(error, *place, "agent") from None
+    on_tasks: Mapping[str, Mapping[str, Any]] = plan.on_tasks
+    if plan.tuned:
+        try:
+            on_tasks = _tuned_on(tasks, plan)
+        except ArchGymError as error:
+            raise document.refusal(error, *place, "tuned") from None
+    agent = replace(
+        plan,
+        hyperparameters=trial.typed(plan.hyperparameters),
+        on_tasks={label: trial.typed(values) for label, values in on_tasks.items()},
+        tuned=False,
+    )
+    if isinstance(plan.family, Draws):
+        # What all share has to fit by itself, or no draw would.
+        trial.check(agent)
+        return trial.members(agent, _drawn(plan.family, agent, trial))
+    agents = [agent]
+    if plan.family is not None:
+        agents = trial.members(agent, plan.family.settings(agent.hyperparameters))
+    for each in agents:
+        trial.check(each)
+    return agents
+
+
+def _tuned_on(tasks: Mapping[str, Task], plan: AgentPlan) -> dict[str, dict[str, Any]]:
+    """Hyperparameters by task; what the plan says, also for all tasks, counts more than tuned."""
+    entries = read_tuned(plan.tuned) if isinstance(plan.tuned, str) else shipped_tuned()
+    found = {}
+    for label, task in tasks.items():
+        tuned = tuned_hyperparameters(task.id, plan.agent, entries)
+        open_ones = {n: v for n, v in tuned.items() if n not in plan.hyperparameters}
+        found[label] = {**open_ones, **plan.on_tasks.get(label, {})}
+    return found
+
+
+def _drawn(family: Draws, agent: AgentPlan, trial: "_Trial") -> dict[str, dict[str, Any]]:
+    settings = family.settings(
+        trial.kind,
+        agent.hyperparameters,
+        lambda values: trial.accepts(replace(agent, hyperparameters=values)),
+    )
+    drawn = len(settings) - family.include_defaults
+    if drawn < family.count:
+        raise trial.document.at("agents", agent.label, "draws").refusal(
+            f"`draws` must be at most the {drawn} settings beside the defaults that the ranges of "
+            f"agent {agent.agent!r} hold; got {family.count}"
+        )
+    return settings
+
+
+@final
+@dataclass(frozen=True)
+class _Trial:
+    """An agent as the plan's file has it, and the tasks that what is made of it is tried on."""
+
+    plan: AgentPlan
+    kind: type[Agent]
+    tasks: Mapping[str, Task]
+    document: Document
+
+    def check(self, agent: AgentPlan) -> None:
+        """Refuses what cannot be made on a task.
+
+        Raises:
+          FileFormatError: Names the line that has what does not fit.
+        """
+        for label in self.tasks:
+            error = self._refusal(agent, label)
+            if error is None:
+                continue
+            text = str(error)
+            chosen = agent.on(label)
+            where = next((n for n in chosen if f"`{n}`" in text or repr(n) in text), "")
+            names: tuple[str, ...] = ("hyperparameters", where)
+            if where in self.plan.on_tasks.get(label, {}):
+                names = ("on_tasks", label, where)
+            elif isinstance(self.plan.family, Grid) and where in self.plan.family.values:
+                names = ("grid", where)
+            raise self.document.refusal(error, "agents", self.plan.label, *names) from None
+
+    def accepts(self, agent: AgentPlan) -> bool:
+        """Whether it can be made on every task."""
+        return all(self._refusal(agent, label) is None for label in self.tasks)
+
+    def members(
+        self, agent: AgentPlan, settings: Mapping[str, Mapping[str, Any]]
+    ) -> list[AgentPlan]:
+        """The agents of a family, by the ends of their labels.
+
+        Raises:
+          FileFormatError: A label is too long.
+        """
+        members = []
+        for end, values in settings.items():
+            label = f"{self.plan.label}-{end}"
+            if not LABEL.fullmatch(label):
+                raise self.document.at("agents", self.plan.label).refusal(
+                    f"labels must have at most 64 characters; {label!r} has more"
+                )
+            # Lists, as a recorded plan gives values back.
+            plain = {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}
+            members.append(
+                replace(
+                    agent,
+                    label=label,
+                    hyperparameters=self.typed(plain),
+                    family=None,
+                    group=self.plan.label,
+                )
+            )
+        return members
+
+    def typed(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Values as the agent declares them: 1 for a real number means 1.0."""
+        reals = {p.name for p in self.kind.hyperparameters if p.kind == "real"}
+        return {
+            name: float(value) if name in reals and type(value) is int else value
+            for name, value in values.items()
+        }
+
+    def _refusal(self, agent: AgentPlan, label: str) -> ArchGymError | None:
+        """Why an agent cannot be made on a task; None where it can."""
+        values = {n: tuple(v) if isinstance(v, list) else v for n, v in agent.on(label).items()}
+        try:
+            make_agent(self.kind, self.tasks[label].space, 0, values)
+        except ArchGymError as error:
+            return error
+        return None

@@ -1,0 +1,427 @@
+"""What a sweep shows: best rewards at budgets, evaluations to a good design, cost and coverage."""
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from archgym.analysis.statistics import interquartile_mean
+from archgym.errors import InvalidArgumentError
+from archgym.evaluation.objective import REWARD_LIMIT
+from archgym.files.storage import write_atomic
+from archgym.studies.folder import STUDY_NAME
+from archgym.studies.snapshot import StudyLog, read_study
+from archgym.studies.timing import NO_TIMES, RunTimes, read_times
+from archgym.sweep.driver import read_failures
+from archgym.sweep.plan import Run, SweepPlan, TaskPlan
+from archgym.sweep.recorded_plan import read_recorded_plan
+from archgym.sweep.study_run import require_same_study
+
+__all__ = [
+    "AgentSummary",
+    "Curve",
+    "RunSummary",
+    "Spread",
+    "SweepReport",
+    "TaskSummary",
+    "interquartile_mean",
+    "log_spaced",
+    "read_report",
+    "write_csv",
+]
+
+WITHIN = 0.05
+"""How near to the best known a design must be to count as good."""
+# chosen: earlier, every agent has seen but its first random designs.
+_FIRST_BUDGET = 10
+_COLUMNS = (
+    "task",
+    "agent",
+    "seed",
+    "status",
+    "evaluations",
+    "best_reward",
+    "asks",
+    "distinct_designs",
+    "evaluations_to_within",
+    "simulator_s",
+    "own_s",
+)
+
+
+@final
+@dataclass(frozen=True)
+class Spread:
+    """A number of several seeds."""
+
+    median: float
+    iqm: float
+    """Mean of the middle half."""
+    low: float
+    high: float
+    n: int
+    """Seeds that have it."""
+
+    def to_json(self) -> dict[str, float]:
+        """The numbers by name."""
+        return dict(vars(self))
+
+
+@final
+@dataclass(frozen=True)
+class Curve:
+    """Best reward so far after each evaluation, (evaluations,), -inf before a feasible design."""
+
+    rewards: np.ndarray
+    is_over: bool
+    """Whether there will be no more evaluations, so that the last reward stands for later ones."""
+
+    def at(self, budget: int) -> float:
+        """The best reward after so many evaluations; NaN where it is not known."""
+        if not len(self.rewards) or (len(self.rewards) < budget and not self.is_over):
+            return math.nan
+        return float(self.rewards[min(budget, len(self.rewards)) - 1])
+
+
+@final
+@dataclass(frozen=True)
+class RunSummary:
+    """One study of a sweep."""
+
+    run: Run
+    status: str
+    """One of finished, running, interrupted, failed, waiting."""
+    curve: Curve
+    evaluations: int = 0
+    asks: int = 0
+    distinct: int = 0
+    """Designs that differ in what they mean, of those asked for."""
+    times: RunTimes = NO_TIMES
+    problem: str | None = None
+    """Why it failed, or what of its journal is damaged."""
+
+
+@final
+@dataclass(frozen=True)
+class AgentSummary:
+    """An agent on a task, over its seeds."""
+
+    label: str
+    runs: tuple[RunSummary, ...]
+    rewards: Mapping[int, Spread]
+    """Best reward at budgets."""
+    reached: tuple[int | None, ...]
+    """For each run, evaluations until a design within 5 % of the best known; None: none was."""
+
+    @property
+    def finished(self) -> int:
+        """Runs that are finished."""
+        return sum(run.status == "finished" for run in self.runs)
+
+    @property
+    def to_within(self) -> float:
+        """Median of `reached`, infinite where most runs reached none; NaN without runs."""
+        begun = [r for r, run in zip(self.reached, self.runs, strict=True) if run.evaluations]
+        if not begun:
+            return math.nan
+        places = sorted(math.inf if place is None else place for place in begun)
+        middle = (len(places) - 1) // 2
+        pair = places[middle], places[len(places) // 2]
+        return math.inf if math.isinf(pair[1]) else sum(pair) / 2
+
+    def mean(self, name: str) -> float:
+        """Mean over the runs of one of evaluations, asks, distinct, simulator_s and own_s."""
+        values = [
+            getattr(run.times, name) if name.endswith("_s") else getattr(run, name)
+            for run in self.runs
+            if run.evaluations
+        ]
+        known = [float(value) for value in values if not math.isnan(value)]
+        return sum(known) / len(known) if known else math.nan
+
+    def to_json(self) -> dict[str, Any]:
+        """The summary as data."""
+        return {
+            "agent": self.label,
+            "finished": self.finished,
+            "best_reward": {str(b): spread.to_json() for b, spread in self.rewards.items()},
+            "evaluations_to_within": self.to_within,
+            "asks": self.mean("asks"),
+            "distinct_designs": self.mean("distinct"),
+            "simulator_s": self.mean("simulator_s"),
+            "own_s": self.mean("own_s"),
+            "runs": [
+                {
+                    "id": run.run.id,
+                    "seed": run.run.seed,
+                    "status": run.status,
+                    "problem": run.problem,
+                    "evaluations": run.evaluations,
+                    "asks": run.asks,
+                    "distinct_designs": run.distinct,
+                    "best_reward": run.curve.rewards[-1].item() if run.evaluations else None,
+                    "evaluations_to_within": reached,
+                    "simulator_s": run.times.simulator_s,
+                    "own_s": run.times.own_s,
+                    "hyperparameters": dict(run.run.hyperparameters),
+                }
+                for run, reached in zip(self.runs, self.reached, strict=True)
+            ],
+        }
+
+
+@final
+@dataclass(frozen=True)
+class TaskSummary:
+    """A task of a sweep."""
+
+    task: TaskPlan
+    best_known: float
+    """The best reward in the sweep, or the plan's where that is better; -inf: none is known."""
+    threshold: float
+    """The least reward of a design within 5 % of it."""
+    metric: str | None
+    """What the objective's one term is, with its unit; None where it has several."""
+    agents: tuple[AgentSummary, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The summary as data."""
+        return {
+            "task": self.task.label,
+            "id": self.task.id,
+            "best_known_reward": self.best_known,
+            "within_reward": self.threshold,
+            "metric": self.metric,
+            "agents": [agent.to_json() for agent in self.agents],
+        }
+
+
+@final
+@dataclass(frozen=True)
+class SweepReport:
+    """All that a sweep's folder shows."""
+
+    folder: Path
+    plan: SweepPlan
+    budgets: tuple[int, ...]
+    tasks: tuple[TaskSummary, ...]
+
+    @property
+    def runs(self) -> tuple[RunSummary, ...]:
+        """Every run."""
+        return tuple(r for task in self.tasks for agent in task.agents for r in agent.runs)
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as data."""
+        return {
+            "folder": str(self.folder),
+            "budget": self.plan.budget,
+            "seeds": list(self.plan.seeds),
+            "runs": len(self.runs),
+            "finished": sum(run.status == "finished" for run in self.runs),
+            "within": WITHIN,
+            "tasks": [task.to_json() for task in self.tasks],
+        }
+
+
+def read_report(folder: str | Path, optima: Mapping[str, float] | None = None) -> SweepReport:
+    """Reads a sweep's folder, finished or not, without changing anything.
+
+    Args:
+      folder: The sweep's.
+      optima: By a task's label, the best reward there is, where it is known.
+
+    Raises:
+      FileFormatError: It is no sweep's, or a study in it is damaged beyond reading.
+      StorageError: It cannot be read.
+    """
+    folder = Path(folder)
+    plan = read_recorded_plan(folder)
+    known = tuple(
+        replace(task, best_known=(optima or {}).get(task.label, task.best_known))
+        for task in plan.tasks
+    )
+    plan = replace(plan, tasks=known)
+    failures = read_failures(folder)
+    budgets = log_spaced(plan.budget)
+    by_pair: dict[tuple[str, str], list[RunSummary]] = {}
+    first_logs: dict[str, StudyLog] = {}
+    for run in plan.runs():
+        summary, log = _read_run(folder / run.id, run, failures.get(run.id))
+        by_pair.setdefault((run.task.label, run.label), []).append(summary)
+        if log is not None and log.evaluations:
+            first_logs.setdefault(run.task.label, log)
+    tasks = []
+    for task in plan.tasks:
+        summaries = {agent.label: by_pair[task.label, agent.label] for agent in plan.agents}
+        tasks.append(_task_summary(task, summaries, first_logs.get(task.label), budgets))
+    return SweepReport(folder, plan, budgets, tuple(tasks))
+
+
+def log_spaced(budget: int) -> tuple[int, ...]:
+    """1, 2, 5, 10, … in powers of ten from 10 on, below a budget, and the budget.
+
+    >>> log_spaced(300)
+    (10, 20, 50, 100, 200, 300)
+    """
+    steps = [m * 10**e for e in range(1, len(str(budget)) + 1) for m in (1, 2, 5)]
+    return (*(step for step in steps if _FIRST_BUDGET <= step < budget), budget)
+
+
+def write_csv(report: SweepReport, path: str | Path) -> None:
+    """Writes one line for each task, agent, seed and budget.
+
+    Raises:
+      StorageError: The file cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for task in report.tasks:
+        for agent in task.agents:
+            for run, reached in zip(agent.runs, agent.reached, strict=True):
+                for budget in report.budgets:
+                    reward = run.curve.at(budget)
+                    writer.writerow(
+                        (
+                            task.task.label,
+                            agent.label,
+                            run.run.seed,
+                            run.status,
+                            budget,
+                            _cell(reward),
+                            run.asks,
+                            run.distinct,
+                            "" if reached is None else reached,
+                            _cell(run.times.simulator_s),
+                            _cell(run.times.own_s),
+                        )
+                    )
+    write_atomic(path, text.getvalue())
+
+
+def _cell(value: float) -> str:
+    return repr(value) if math.isfinite(value) else ""
+
+
+# ---- one run
+
+
+def _read_run(folder: Path, run: Run, failure: str | None) -> tuple[RunSummary, StudyLog | None]:
+    nothing = Curve(np.empty(0), is_over=False)
+    if not (folder / STUDY_NAME).is_file():
+        return RunSummary(run, "failed" if failure else "waiting", nothing, problem=failure), None
+    require_same_study(run, folder)
+    log = read_study(folder)
+    status = "failed" if failure and log.status != "running" else log.status
+    reward = np.where(log.is_feasible, log.records.reward, -np.inf)[log.is_evaluation]
+    curve = Curve(np.maximum.accumulate(reward), is_over=log.status == "finished")
+    canonical = log.space.canonical(log.records.indices)
+    summary = RunSummary(
+        run,
+        status,
+        curve,
+        log.evaluations,
+        log.asks,
+        len(np.unique(canonical, axis=0)),
+        read_times(folder, log.evaluations),
+        failure or log.damage_report(),
+    )
+    return summary, log
+
+
+# ---- one task
+
+
+def _task_summary(
+    task: TaskPlan,
+    runs: Mapping[str, Sequence[RunSummary]],
+    log: StudyLog | None,
+    budgets: Sequence[int],
+) -> TaskSummary:
+    ends = [
+        run.curve.rewards[-1].item() for each in runs.values() for run in each if run.evaluations
+    ]
+    best = max([*ends, -math.inf if task.best_known is None else task.best_known])
+    threshold = math.inf if log is None else within_reward(log, best)
+    agents = []
+    for label, own in runs.items():
+        rewards = {budget: _spread([run.curve.at(budget) for run in own]) for budget in budgets}
+        agents.append(
+            AgentSummary(
+                label, tuple(own), rewards, tuple(_reached(r.curve, threshold) for r in own)
+            )
+        )
+    return TaskSummary(task, best, threshold, None if log is None else _metric(log), tuple(agents))
+
+
+def within_reward(log: StudyLog, best: float) -> float:
+    """The least reward of a design within 5 % of the best.
+
+    Where the objective has one term, that is meant on its metric: at most 5 % more of what is to
+    be little, at least 95 % of what is to be much; for a target, 5 % beside the value that the
+    best has or the target. Where it has several, on the weighted geometric mean of their ratios to
+    the best, which is what the reward is the logarithm of. The published form counts by itself.
+    """
+    terms = log.header.task["objective"]["terms"]
+    if terms[0]["goal"] == "archgym-2023":
+        return best * (1 - WITHIN)
+    grows = len(terms) == 1 and terms[0]["goal"] in ("maximise", "at-least")
+    step = -math.log(1 - WITHIN) if grows else math.log(1 + WITHIN)
+    if len(terms) > 1 or len(log.workloads) > 1 or abs(best) >= REWARD_LIMIT:
+        return best - step
+    place = [spec.name for spec in log.metrics].index(terms[0]["metric"])
+    resolution = log.metrics[place].resolution
+    target = terms[0]["target"]
+    base = (float(log.reference[0, place]) if target is None else float(target)) + resolution
+    # With r the resolution, a reward is the logarithm of (base + r) / (x + r) or of its inverse.
+    if grows:
+        x = base * math.exp(best) - resolution
+        return math.log(max(x * (1 - WITHIN) + resolution, 1e-300) / base)
+    x = base * math.exp(-best) - resolution
+    return math.log(base / (x * (1 + WITHIN) + resolution))
+
+
+def _metric(log: StudyLog) -> str | None:
+    terms = log.header.task["objective"]["terms"]
+    if len(terms) > 1:
+        return None
+    units = {spec.name: spec.unit for spec in log.metrics}
+    name = str(terms[0]["metric"])
+    return f"{name} [{units[name]}]"
+
+
+def _reached(curve: Curve, threshold: float) -> int | None:
+    # Rounding must not lose the best design itself.
+    good = curve.rewards >= threshold - 1e-12
+    return int(np.argmax(good)) + 1 if good.any() else None
+
+
+def _spread(values: Sequence[float]) -> Spread:
+    known = [value for value in values if not math.isnan(value)]
+    if not known:
+        return Spread(math.nan, math.nan, math.nan, math.nan, 0)
+    return Spread(
+        float(np.median(known)),
+        interquartile_mean(known),
+        min(known),
+        max(known),
+        len(known),
+    )
+
+
+def require_evaluations(report: SweepReport) -> None:
+    """Refuses a sweep of which nothing has run.
+
+    Raises:
+      InvalidArgumentError: Nothing has.
+    """
+    if not any(run.evaluations for run in report.runs):
+        raise InvalidArgumentError(
+            f"A sweep must have evaluations for this; {report.folder} has none. Run it first."
+        )

@@ -1,0 +1,196 @@
+"""One run of a sweep, performed in the process that is to write its study."""
+
+import errno
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+from archgym.errors import (
+    ArchGymError,
+    InvalidArgumentError,
+    StorageError,
+    StudyInterrupted,
+    StudyLockedError,
+)
+from archgym.studies.folder import STUDY_NAME
+from archgym.studies.timing import SessionClock
+from archgym.sweep.plan import Run
+
+if TYPE_CHECKING:
+    from archgym.evaluation.task import Task
+    from archgym.studies.study import Study
+
+__all__ = ["THREAD_VARIABLES", "RunResult", "Tasks", "perform", "require_same_study"]
+
+# One thread each: a study's numbers must not depend on how many processes share the machine.
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+# chosen: what is told of a study's progress is for people.
+_PROGRESS_S = 0.2
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+Tasks = dict[str, "Task"]
+"""Those that a process has made, by their digest."""
+
+
+@final
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended: what the study reached, or why it failed."""
+
+    evaluations: int
+    failure: str | None = None
+    is_lost: bool = False
+    """Whether its process was lost, so that it may do better in another."""
+    stops_all: bool = False
+    """Whether the others would fail for the same reason, such as a full disk."""
+
+
+def perform(
+    run: Run,
+    folder: Path,
+    tasks: Tasks,
+    patience_s: float,
+    tell: Callable[[int], None] | None = None,
+) -> RunResult:
+    """Runs a study to its end, from where it is.
+
+    Args:
+      run: What is run.
+      folder: The study's.
+      tasks: What the process has made before; the run's task is added.
+      patience_s: How long to wait for a writer that is just ending [s].
+      tell: Called now and then with the evaluations so far.
+
+    Raises:
+      StudyInterrupted: A signal came; everything evaluated is kept.
+    """
+    try:
+        study = _study(run, folder, _task(run, tasks), patience_s)
+    except StorageError as error:
+        return _stored_badly(0, error)
+    except ArchGymError as error:
+        return RunResult(0, str(error))
+    # An agent is other people's code and may raise anything; the other runs go on.
+    except Exception as error:
+        traceback.print_exc()
+        return RunResult(0, _words(error))
+    with study:
+        clock = SessionClock(study)
+        told_at = 0.0
+
+        def progress(evaluations: int, budget: int, best: float | None) -> None:
+            nonlocal told_at
+            clock.take()
+            now = time.monotonic()
+            if tell is not None and now > told_at + _PROGRESS_S:
+                told_at = now
+                tell(evaluations)
+
+        try:
+            study.run(progress=progress)
+        except StudyInterrupted:
+            clock.write()
+            raise
+        except StorageError as error:
+            return _stored_badly(study.evaluations, error)
+        except ArchGymError as error:
+            return RunResult(study.evaluations, str(error))
+        except Exception as error:
+            traceback.print_exc()
+            return RunResult(study.evaluations, _words(error))
+        clock.write()
+        return RunResult(study.evaluations)
+
+
+def _task(run: Run, tasks: Tasks) -> "Task":
+    task = tasks.get(run.task.digest)
+    if task is None:
+        task = run.task.make()
+        if task.digest != run.task.digest:
+            raise InvalidArgumentError(
+                f"Task {run.task.label!r} must be the one that the sweep records, with digest "
+                f"{run.task.digest[:12]}; it is made here with digest {task.digest[:12]}. Use the "
+                "version of ArchGym, and the files, that the sweep was begun with."
+            )
+        tasks[task.digest] = task
+    return task
+
+
+def _stored_badly(evaluations: int, error: StorageError) -> RunResult:
+    return RunResult(evaluations, str(error), stops_all=error.errno in _FULL)
+
+
+def _study(run: Run, folder: Path, task: "Task", patience_s: float) -> "Study":
+    """The run's study; a process that is just ending may hold it for a moment."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            return _opened(run, folder, task)
+        except StudyLockedError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.1)
+
+
+def _opened(run: Run, folder: Path, task: "Task") -> "Study":
+    from archgym.studies.study import Study
+
+    if (folder / STUDY_NAME).is_file():
+        study = Study.open(folder, task)
+        try:
+            require_same_study(run, folder)
+        except BaseException:
+            study.close()
+            raise
+        return study
+    return Study.create(
+        folder,
+        task,
+        run.agent,
+        seed=run.seed,
+        budget=run.budget,
+        max_asks=run.max_asks,
+        hyperparameters=run.hyperparameters,
+    )
+
+
+def require_same_study(run: Run, folder: Path) -> None:
+    """Refuses a folder that holds another study than the run's.
+
+    Raises:
+      InvalidArgumentError: It does.
+      FileFormatError: It holds none that can be read.
+    """
+    from archgym.studies.metadata import read_header
+
+    header = read_header(folder)
+    pairs: dict[str, tuple[object, object]] = {
+        "task": (header.task["digest"], run.task.digest),
+        "agent": (header.agent, run.agent),
+        "hyperparameters": (dict(header.hyperparameters), _plain(run.hyperparameters)),
+        "seed": (header.seed, run.seed),
+        "budget": (header.budget, run.budget),
+        "max_asks": (header.max_asks, run.max_asks),
+    }
+    for name, (recorded, planned) in pairs.items():
+        if recorded != planned:
+            raise InvalidArgumentError(
+                f"The study in {folder} must be the sweep's; its {name} is {recorded!r}, the "
+                f"sweep's is {planned!r}. Move it away, or run the sweep in another folder."
+            )
+
+
+def _plain(values: Any) -> dict[str, Any]:
+    return {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"

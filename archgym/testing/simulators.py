@@ -1,0 +1,457 @@
+"""What every simulator must keep, whatever it models."""
+
+import inspect
+import pickle
+import re
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, final
+
+import numpy as np
+
+from archgym.errors import ArchGymError, ConformanceError, InvalidArgumentError
+from archgym.evaluation.simulator import (
+    FAILED,
+    FEASIBLE,
+    BatchResult,
+    Simulator,
+    Workload,
+    make_simulator,
+)
+from archgym.spaces.space import DesignSpace
+
+__all__ = ["check_simulator"]
+
+# A metric's name ends in its unit, in the spelling of the field; what the ending stands for.
+_UNIT_ENDINGS = {
+    "_ns": "ns",
+    "_us": "us",
+    "_ms": "ms",
+    "_pj": "pJ",
+    "_nj": "nJ",
+    "_mw": "mW",
+    "_w": "W",
+    "_mm2": "mm2",
+    "_mhz": "MHz",
+    "_gbs": "GB/s",
+    "_gb_per_s": "GB/s",
+    "_cycles": "cycles",
+    "_percent": "%",
+}
+_N_THREADS = 4
+# How often `results` evaluates each design.
+_PASSES = 9
+# The default design, one that can be built, and a raw one.
+_FEWEST = 2
+# chosen: what a table of every design holds.
+_MAX_TABULATED = 2**25
+
+
+def check_simulator(
+    simulator: Simulator,
+    *,
+    n_designs: int = 24,
+    workloads: Sequence[str] | None = None,
+    seed: int = 0,
+    seconds: float | None = None,
+) -> None:
+    """Proves that a simulator keeps the interface's promises.
+
+    What it declares is complete and names what exists; workloads have digests that do not change;
+    the default design runs on each; results are the same twice, in a batch and alone, in any
+    order, in threads, after pickling, and for any form of one design; built designs have finite
+    numbers, others NaN and a reason.
+
+    Args:
+      simulator: One instance: a space and a fidelity.
+      n_designs: Random designs to evaluate, several times each, on every workload.
+      workloads: Which shipped ones to run; all by default.
+      seed: What chooses the designs.
+      seconds: About how long it may take, compilation aside [s]; there is no limit where None.
+        The default design runs on every workload in any case. Where simulating takes long, the
+        rest has fewer designs, three at least, on the workloads that take least time.
+
+    Raises:
+      ConformanceError: Says what must hold, what came, and how to see it again.
+      InvalidArgumentError: `simulator` is none.
+    """
+    if not isinstance(simulator, Simulator):
+        raise InvalidArgumentError(
+            f"`simulator` must be a Simulator, made for a space; got {simulator!r}."
+        )
+    names = simulator.workload_names() if workloads is None else tuple(workloads)
+    check = _SimulatorCheck(simulator, n_designs, seed)
+    check.declaration()
+    check.space()
+    check.objectives()
+    for name in names:
+        check.workload(name)
+        check.default_design(name)
+    check.all_results(names, seconds)
+    check.workloads_apart(names)
+
+
+@final
+class _SimulatorCheck:
+    """The checks, one method each."""
+
+    def __init__(self, simulator: Simulator, n_designs: int, seed: int) -> None:
+        self._simulator = simulator
+        self._n = n_designs
+        self._seed = seed
+
+    # ---- what it says of itself
+
+    def declaration(self) -> None:
+        """Names, units, documentation, reasons and groups."""
+        simulator = self._simulator
+        self._require(bool(simulator.name), "`name` must be given", simulator.name)
+        doc = inspect.getdoc(type(simulator))
+        self._require(
+            bool(doc) and doc != inspect.getdoc(Simulator), "the class must have a docstring", doc
+        )
+        version = simulator.version
+        self._require(type(version) is int and version >= 0, "`version` must be 0 or more", version)
+        names = [spec.name for spec in simulator.metrics]
+        self._require(
+            bool(names) and len(set(names)) == len(names), "metrics' names must differ", names
+        )
+        for spec in simulator.metrics:
+            self._require(bool(spec.doc), f"metric `{spec.name}` needs a `doc`", spec.doc)
+            for ending, unit in _UNIT_ENDINGS.items():
+                if spec.name.endswith(ending):
+                    self._require(
+                        spec.unit == unit,
+                        f"metric `{spec.name}` must be in {unit}, as its name says",
+                        spec.unit,
+                    )
+        reasons = simulator.reasons
+        self._require(
+            tuple(reasons[: 1 + len(simulator.model_reasons)]) == ("", *simulator.model_reasons),
+            "reasons of its own must be listed in `model_reasons`, `reasons` not be overridden",
+            reasons,
+        )
+        self._require(
+            reasons[0] == "" and all(reasons[1:]), "each reason must be a sentence", reasons
+        )
+        known = type(simulator).fidelity_names
+        self._require(
+            simulator.fidelity in known, f"`fidelity` must be one of {known}", simulator.fidelity
+        )
+        self._groups()
+        self._costs()
+        self._table_space()
+
+    def _costs(self) -> None:
+        """Each cost says what is free without it."""
+        simulator = self._simulator
+        for cost, doc in simulator.costs.items():
+            self._require(
+                all(text and text.isprintable() for text in (cost, doc)),
+                f"cost {cost!r} must say what is free without it, in one line",
+                doc,
+            )
+
+    def _table_space(self) -> None:
+        """The space for tables, where there is one, can be counted and is small enough."""
+        kind = type(self._simulator)
+        name = kind.table_space
+        if name is None:
+            return
+        self._require(
+            name in kind.space_names, f"`table_space` must be one of {kind.space_names}", name
+        )
+        counted = make_simulator(kind, name, None, {}).space.count()
+        self._require(
+            counted.exact and counted.value <= _MAX_TABULATED,
+            f"`table_space` must have at most {_MAX_TABULATED:,} designs, which can be counted",
+            f"{counted} in {name!r}",
+        )
+
+    def _groups(self) -> None:
+        """Sub-systems, where there are any, divide the space: each parameter is in one of them."""
+        groups, names = self._simulator.groups, self._simulator.space.names
+        for name, members in groups.items():
+            self._require(bool(name), "a group of parameters must have a name", name)
+            self._require(bool(members), f"group {name!r} must list parameters", members)
+        grouped = [name for members in groups.values() for name in members]
+        strange = sorted(set(grouped) - set(names))
+        self._require(not strange, "`groups` must name parameters of the space", strange)
+        self._require(
+            len(set(grouped)) == len(grouped), "a parameter must be in one group at most", grouped
+        )
+        left_out = [name for name in names if name not in grouped]
+        self._require(
+            not groups or not left_out,
+            "each parameter must be in a group where there are `groups`",
+            f"none for {left_out}",
+        )
+
+    def space(self) -> None:
+        """The space is documented, and comes back from JSON and pickle as it was."""
+        space = self._simulator.space
+        for parameter in space.parameters:
+            self._require(bool(parameter.doc), f"`{parameter.name}` needs a `doc`", parameter.doc)
+        for constraint in space.constraints:
+            self._require(bool(constraint.reason), "a constraint needs a reason", constraint.name)
+        back = DesignSpace.from_json(space.to_json())
+        self._require(back == space, "the space must come back from JSON as it was", back)
+        copy = pickle.loads(pickle.dumps(space))  # noqa: S301 - what was pickled just here
+        self._require(copy == space, "the space must come back from pickle as it was", copy)
+
+    def objectives(self) -> None:
+        """Objectives name metrics and are known by their names."""
+        simulator = self._simulator
+        metrics = {spec.name for spec in simulator.metrics}
+        for name, objective in simulator.objectives.items():
+            self._require(
+                objective.name == name, f"objective {name!r} must be named so", objective.name
+            )
+            strange = sorted({term.metric for term in objective.terms} - metrics)
+            self._require(not strange, f"objective {name!r} must use known metrics", strange)
+        default = simulator.default_objective
+        self._require(
+            default in simulator.objectives, "`default_objective` must be one of them", default
+        )
+
+    # ---- workloads
+
+    def workload(self, name: str) -> None:
+        """A workload has a name and a digest that another instance finds as well."""
+        workload = self._simulator.workload(name)
+        self._require(workload.name == name, f"workload {name!r} must be named so", workload.name)
+        self._require(
+            re.fullmatch("[0-9a-f]{64}", workload.digest) is not None,
+            f"the digest of workload {name!r} must be SHA-256 in hexadecimal",
+            workload.digest,
+        )
+        again = self._copy().workload(name)
+        self._require(
+            again.digest == workload.digest,
+            f"the digest of workload {name!r} must not change",
+            f"{workload.digest}, then {again.digest}",
+        )
+
+    def workloads_apart(self, names: Sequence[str]) -> None:
+        """No two workloads are the same, and the default one is shipped."""
+        shipped = self._simulator.workload_names()
+        default = self._simulator.default_workload
+        self._require(default in shipped, "`default_workload` must be shipped", default)
+        self._require(len(set(shipped)) == len(shipped), "workloads' names must differ", shipped)
+        digests = [self._simulator.workload(name).digest for name in names]
+        self._require(len(set(digests)) == len(digests), "workloads must differ", digests)
+
+    def default_design(self, name: str) -> None:
+        """The default design runs, since rewards are relative to it."""
+        space = self._simulator.space
+        design = space.design_at(space.default_indices)
+        try:
+            metrics = self._simulator.evaluate(design, self._simulator.workload(name))
+        except ArchGymError as error:
+            raise self._error(f"the default design must run on {name!r}", error, name) from error
+        self._require(
+            metrics.infeasible is None,
+            f"the default design must be feasible on workload {name!r}",
+            metrics.infeasible,
+            name,
+        )
+
+    # ---- results
+
+    def all_results(self, names: Sequence[str], seconds: float | None) -> None:
+        """Results on workloads, quick ones first, as far as the time reaches; one at least."""
+        if seconds is None:
+            for name in names:
+                self.results(name, self._n)
+            return
+        took_s = {name: self._time_of_one(name) for name in names}
+        ends_at = time.perf_counter() + seconds
+        for place, name in enumerate(sorted(names, key=lambda name: took_s[name])):
+            left_s = ends_at - time.perf_counter()
+            if place and left_s < _FEWEST * _PASSES * took_s[name]:
+                break
+            share_s = left_s / (len(names) - place)
+            fitting = int(share_s / (_PASSES * max(took_s[name], 1e-9)))
+            self.results(name, min(self._n, max(_FEWEST, fitting)))
+
+    def _time_of_one(self, name: str) -> float:
+        """How long a design takes on a workload, once all is compiled [s]."""
+        default = self._simulator.space.default_indices[None, :]
+        workload = self._simulator.workload(name)
+        started = time.perf_counter()
+        self._evaluate(self._simulator, default, workload)
+        return time.perf_counter() - started
+
+    def results(self, name: str, n_designs: int) -> None:
+        """Results say what they should, and always the same."""
+        space = self._simulator.space
+        workload = self._simulator.workload(name)
+        indices = self._designs(n_designs)
+        given = indices.copy()
+        first = self._evaluate(self._simulator, indices, workload)
+        self._require(
+            np.array_equal(indices, given), "the designs given must not be changed", "others", name
+        )
+        self._well_formed(first, indices, name)
+        again = self._evaluate(self._simulator, indices, workload)
+        self._same(first, again, indices, "evaluated twice", name)
+        self._rewards(first, name)
+
+        alone = [self._evaluate(self._simulator, row[None, :], workload) for row in indices]
+        self._same(first, _joined(alone), indices, "evaluated one by one", name)
+        order = np.random.default_rng(self._seed).permutation(len(indices))
+        shuffled = self._evaluate(self._simulator, indices[order], workload)
+        back = np.argsort(order)
+        unshuffled = BatchResult(shuffled.values[back], shuffled.reason[back])
+        self._same(first, unshuffled, indices, "evaluated in another order", name)
+        canonical = self._evaluate(self._simulator, space.canonical(indices), workload)
+        self._same(first, canonical, indices, "evaluated in canonical form", name)
+        copy = self._copy()
+        copied = self._evaluate(copy, indices, copy.workload(name))
+        self._same(first, copied, indices, "evaluated by a pickled copy", name)
+        with ThreadPoolExecutor(_N_THREADS) as pool:
+            parts = np.array_split(indices, min(_N_THREADS, len(indices)))
+            threaded = list(
+                pool.map(lambda part: self._evaluate(self._simulator, part, workload), parts)
+            )
+        self._same(first, _joined(threaded), indices, f"evaluated by {_N_THREADS} threads", name)
+        for cost in self._simulator.costs:
+            self._without(cost, indices[:1], workload)
+        last = self._evaluate(self._simulator, indices, workload)
+        self._same(first, last, indices, "evaluated after all of this", name)
+        self._one(first, indices, workload)
+
+    def _without(self, cost: str, indices: np.ndarray, workload: Workload) -> None:
+        """The default design without a cost: numbers, the same twice."""
+        first, again = (self._simulator.evaluate_without(cost, indices, workload) for _ in range(2))
+        self._same(first, again, indices, f"simulated without {cost!r} twice", workload.name)
+        self._well_formed(first, indices, workload.name)
+
+    def _designs(self, n_designs: int) -> np.ndarray:
+        """The default, designs that can be built, and raw ones with all that may be wrong."""
+        space = self._simulator.space
+        rng = np.random.default_rng(self._seed)
+        n = max(1, n_designs // 2)
+        raw = rng.integers(space.sizes, size=(n, space.n_parameters), dtype=np.int64)
+        return np.concatenate([space.default_indices[None, :], space.sample(n, rng), raw])
+
+    def _well_formed(self, result: BatchResult, indices: np.ndarray, name: str) -> None:
+        simulator = self._simulator
+        shape = (len(indices), len(simulator.metrics))
+        self._require(
+            result.values.dtype == np.float64 and result.values.shape == shape,
+            f"values must be float64 of shape {shape}",
+            f"{result.values.dtype} {result.values.shape}",
+            name,
+        )
+        legal = (result.reason >= FAILED) & (result.reason < len(simulator.reasons))
+        self._require(bool(legal.all()), "reasons must be listed", result.reason.tolist(), name)
+        built = result.reason == FEASIBLE
+        self._each(
+            np.asarray(np.isfinite(result.values[built]).all(axis=1)),
+            indices[built],
+            "a design that was built must have finite numbers",
+            name,
+        )
+        self._each(
+            np.asarray(np.isnan(result.values[~built]).all(axis=1)),
+            indices[~built],
+            "a design that was not built must have NaN",
+            name,
+        )
+        failed = set(np.flatnonzero(result.reason == FAILED).tolist())
+        self._require(
+            failed == set(result.failures),
+            "`failures` must say why for exactly the designs on which it broke",
+            sorted(result.failures),
+            name,
+        )
+
+    def _rewards(self, result: BatchResult, name: str) -> None:
+        simulator = self._simulator
+        for objective in simulator.objectives.values():
+            reward = objective.reward(
+                result.values, result.values[0], simulator.metrics, result.reason
+            )
+            self._require(
+                bool(np.isfinite(reward).all()),
+                f"objective {objective.name!r} must give finite rewards",
+                reward.tolist(),
+                name,
+            )
+
+    def _one(self, batch: BatchResult, indices: np.ndarray, workload: Workload) -> None:
+        """`evaluate` is the batch of one."""
+        simulator = self._simulator
+        for row in np.flatnonzero(batch.reason != FAILED)[:4]:
+            metrics = simulator.evaluate(simulator.space.design_at(indices[row]), workload)
+            built = batch.reason[row] == FEASIBLE
+            expected = batch.values[row].tolist() if built else []
+            reason = None if built else simulator.reasons[int(batch.reason[row])]
+            self._require(
+                list(metrics.values()) == expected and metrics.infeasible == reason,
+                "`evaluate` must equal the batch",
+                metrics,
+                workload.name,
+            )
+
+    def _same(
+        self, one: BatchResult, other: BatchResult, indices: np.ndarray, how: str, name: str
+    ) -> None:
+        same = (one.reason == other.reason) & (
+            (one.values == other.values) | np.isnan(one.values) & np.isnan(other.values)
+        ).all(axis=1)
+        self._each(same, indices, f"results must be the same when {how}", name)
+
+    def _each(self, holds: np.ndarray, indices: np.ndarray, what: str, name: str) -> None:
+        if not holds.all():
+            row = int(np.argmin(holds))
+            design = self._simulator.space.design_at(indices[row])
+            raise self._error(what, f"otherwise for {int((~holds).sum())}, one {design!r}", name)
+
+    # ---- running it
+
+    def _copy(self) -> Simulator:
+        try:
+            copy = pickle.loads(pickle.dumps(self._simulator))  # noqa: S301 - pickled just here
+        except (pickle.PicklingError, TypeError, AttributeError) as error:
+            raise self._error("a simulator must pickle", repr(error)) from error
+        self._require(
+            isinstance(copy, Simulator) and copy.space == self._simulator.space,
+            "a simulator must come back from pickle as it was",
+            copy,
+        )
+        assert isinstance(copy, Simulator)
+        return copy
+
+    def _evaluate(
+        self, simulator: Simulator, indices: np.ndarray, workload: Workload
+    ) -> BatchResult:
+        try:
+            return simulator.evaluate_batch(indices, workload)
+        except Exception as error:
+            raise self._error(
+                f"a batch of {len(indices)} must be evaluated", repr(error), workload.name
+            ) from error
+
+    def _require(self, holds: bool, what: str, came: Any, workload: str | None = None) -> None:
+        if not holds:
+            raise self._error(what, came, workload)
+
+    def _error(self, what: str, came: Any, workload: str | None = None) -> ConformanceError:
+        simulator = self._simulator
+        on = f" on workload {workload!r}" if workload is not None else ""
+        only = f", workloads=[{workload!r}]" if workload is not None else ""
+        return ConformanceError(
+            f"Simulator {simulator.name!r}, space {simulator.space.name!r}{on}: {what}; got "
+            f"{came}. See it again with check_simulator({type(simulator).__qualname__}(…), "
+            f"n_designs={self._n}, seed={self._seed}{only})."
+        )
+
+
+def _joined(results: Sequence[BatchResult]) -> BatchResult:
+    return BatchResult(
+        np.concatenate([result.values for result in results]),
+        np.concatenate([result.reason for result in results]),
+    )

@@ -1,0 +1,39 @@
+"""Tests of the boosted ensembles."""
+
+import numpy as np
+
+from archgym.agents._trees import BoostedTrees
+
+
+def data(n: int) -> tuple[np.ndarray, np.ndarray]:
+    features = np.random.default_rng(0).random((n, 4))
+    return features, features[:, 0] - features[:, 1] ** 2
+
+
+def grown(seed: int, n: int = 200) -> BoostedTrees:
+    return BoostedTrees(5, 30, np.random.default_rng(seed)).fit(*data(n))
+
+
+def test_what_was_not_learned_is_nearly_known() -> None:
+    features, scores = data(400)
+
+    error = grown(0).expected(features[200:]).mean(axis=1) - scores[200:]
+
+    assert np.sqrt((error**2).mean()) < 0.4 * scores.std()
+
+
+def test_members_differ_most_where_nothing_is_known() -> None:
+    features, _ = data(300)
+
+    spread = grown(0).expected(features).std(axis=1)
+
+    assert spread[:200].mean() < spread[200:].mean()
+
+
+def test_seed_decides() -> None:
+    features, _ = data(300)
+
+    one, same, other = (grown(seed).expected(features[200:]) for seed in (1, 1, 2))
+
+    assert np.array_equal(one, same)
+    assert not np.array_equal(one, other)

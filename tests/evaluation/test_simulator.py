@@ -1,0 +1,264 @@
+"""Tests of the simulator interface."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from archgym.errors import (
+    InvalidArgumentError,
+    InvalidDesignError,
+    SimulatorError,
+    UnknownNameError,
+)
+from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.objective import Objective, Term
+from archgym.evaluation.simulator import BatchResult, Simulator, Workload, make_simulator
+from archgym.evaluation.task import Task
+from tests.toys import SPACE, ToySimulator
+
+LIGHT = ToySimulator().workload("light")
+
+
+class Given(ToySimulator):
+    """Returns what it is told to."""
+
+    def __init__(self, result: BatchResult) -> None:
+        super().__init__()
+        self.result = result
+
+    def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
+        return self.result
+
+
+def test_reasons_are_the_models_then_the_spaces() -> None:
+    assert ToySimulator().reasons == ("", "The toy overheats.", "The buffer is too large.")
+
+
+def test_design_that_breaks_a_constraint_never_reaches_the_model() -> None:
+    seen: list[np.ndarray] = []
+
+    class Watched(ToySimulator):
+        def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
+            seen.append(indices)
+            return super().simulate(indices, workload)
+
+    result = Watched().evaluate_batch(np.array([[0, 4, 7, 0, 0], [0, 0, 0, 0, 0]]), LIGHT)
+
+    assert result.reason.tolist() == [2, 0]
+    assert np.isnan(result.values[0]).all()
+    assert seen[0].tolist() == [[0, 0, 0, 0, 0]]
+
+
+def test_model_sees_canonical_designs_only() -> None:
+    seen: list[np.ndarray] = []
+
+    class Watched(ToySimulator):
+        def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
+            seen.append(indices)
+            return super().simulate(indices, workload)
+
+    given = np.array([[0, 1, 1, 1, 3], [2, 1, 1, 1, 3]], dtype=np.int32)
+    Watched().evaluate_batch(given, LIGHT)
+
+    assert seen[0].tolist() == [[0, 1, 1, 1, 0], [2, 1, 1, 1, 3]]
+    assert seen[0].dtype == np.int64
+    assert given[0, 4] == 3
+
+
+def test_infeasible_design_has_a_reason_instead_of_numbers() -> None:
+    hot = {"mode": "fast", "banks": 1, "depth": 1, "gain": 1.0, "boost": 3}
+
+    metrics = ToySimulator().evaluate(hot, LIGHT)
+
+    assert metrics.infeasible == "The toy overheats."
+    assert len(metrics) == 0
+
+
+def test_evaluate_gives_metrics_by_name() -> None:
+    metrics = ToySimulator().evaluate(SPACE.design_at(SPACE.default_indices), LIGHT)
+
+    assert list(metrics) == ["latency_ns", "power_mw", "throughput_gbs", "entries"]
+    assert metrics["entries"] == 1.0
+    assert metrics.infeasible is None
+
+
+def test_no_designs_give_no_results() -> None:
+    result = ToySimulator().evaluate_batch(np.empty((0, 5), dtype=np.int64), LIGHT)
+
+    assert result.values.shape == (0, 4)
+    assert result.reason.shape == (0,)
+
+
+def test_design_outside_the_space_is_refused() -> None:
+    with pytest.raises(InvalidDesignError, match="`mode`"):
+        ToySimulator().evaluate_batch(np.array([[3, 0, 0, 0, 0]]), LIGHT)
+
+
+@pytest.mark.parametrize(
+    ("values", "reason", "message"),
+    [
+        (np.ones((1, 3)), np.zeros(1, dtype=np.int16), "shape"),
+        (np.ones((2, 4)), np.zeros(1, dtype=np.int16), "shape"),
+        (np.ones((1, 4)), np.zeros((1, 1), dtype=np.int16), "shape"),
+        (np.full((1, 4), np.nan), np.zeros(1, dtype=np.int16), "`latency_ns` is not"),
+        (np.array([[1, 1, np.inf, 1]]), np.zeros(1, dtype=np.int16), "`throughput_gbs` is not"),
+        (np.full((1, 4), np.nan), np.array([3], dtype=np.int16), "reason"),
+        (np.full((1, 4), np.nan), np.array([-2], dtype=np.int16), "reason"),
+        (np.full((1, 4), np.nan), np.array([-1], dtype=np.int16), "failures"),
+        (np.ones((1, 4)), np.array([1], dtype=np.int16), "NaN"),
+    ],
+)
+def test_result_of_wrong_form_is_refused(
+    values: np.ndarray, reason: np.ndarray, message: str
+) -> None:
+    with pytest.raises(SimulatorError, match=message):
+        Given(BatchResult(values, reason)).evaluate_batch(SPACE.default_indices[None, :], LIGHT)
+
+
+def test_failure_is_told_by_row_of_the_batch() -> None:
+    class Fragile(ToySimulator):
+        def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
+            result = super().simulate(indices, workload)
+            result.values[1] = np.nan
+            reason = result.reason.copy()
+            reason[1] = -1
+            return BatchResult(result.values, reason, {1: "exit code 3"})
+
+    rows = np.array([[0, 4, 7, 0, 0], [0, 0, 0, 0, 0], [0, 0, 1, 0, 0]])
+    result = Fragile().evaluate_batch(rows, LIGHT)
+
+    assert result.reason.tolist() == [2, 0, -1]
+    assert dict(result.failures) == {2: "exit code 3"}
+
+
+def test_one_design_on_which_the_simulator_breaks_raises() -> None:
+    broken = BatchResult(np.full((1, 4), np.nan), np.array([-1], dtype=np.int16), {0: "exit 3"})
+
+    with pytest.raises(SimulatorError, match="exit 3"):
+        Given(broken).evaluate(SPACE.design_at(SPACE.default_indices), LIGHT)
+
+
+def test_simulators_own_invariant_is_enforced_on_built_designs_only() -> None:
+    class Checked(ToySimulator):
+        def check(self, values: np.ndarray, workload: Workload) -> None:
+            if (values[:, 3] > 4).any():
+                raise SimulatorError("entries must be at most 4")
+
+    simulator = Checked()
+    simulator.evaluate_batch(np.array([[0, 0, 0, 0, 0], [0, 4, 7, 0, 0]]), LIGHT)
+
+    with pytest.raises(SimulatorError, match="at most 4"):
+        simulator.evaluate_batch(np.array([[0, 0, 7, 0, 0]]), LIGHT)
+
+
+def test_smallest_simulator_needs_few_lines() -> None:
+    class Smallest(Simulator):
+        """Counts."""
+
+        name = "smallest"
+        version = 0
+        space = SPACE
+        metrics = (MetricSpec("time_ns", "ns", "minimise", 1.0, "Time."),)
+        objectives: Mapping[str, Objective] = {
+            "fast": Objective("fast", (Term("time_ns", "minimise"),))
+        }
+        default_objective = "fast"
+        default_workload = "only"
+
+        def workload_names(self) -> tuple[str, ...]:
+            return ("only",)
+
+        def workload(self, name: str | Path) -> Workload:
+            return Workload("only", "0" * 64, None)
+
+        def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
+            time_ns = indices.sum(axis=1, keepdims=True).astype(float)
+            return BatchResult(time_ns, np.zeros(len(indices), dtype=np.int16))
+
+    simulator = Smallest()
+
+    metrics = simulator.evaluate(SPACE.design_at(SPACE.default_indices), simulator.workload("only"))
+
+    assert dict(metrics) == {"time_ns": 0.0}
+    assert simulator.describe_workload(simulator.workload("only")) == {}
+
+
+def test_reasons_that_are_overridden_are_refused_before_anything_is_simulated() -> None:
+    class Overridden(ToySimulator):
+        reasons = ("", "Too big.")
+
+    with pytest.raises(SimulatorError, match="Rename `reasons` to `model_reasons`"):
+        Task.make(Overridden())
+
+
+class Plain(ToySimulator):
+    """Has one space, and a constructor that is told nothing."""
+
+    name = "plain"
+    space = SPACE
+
+    def __init__(self) -> None:
+        super().__init__()
+
+
+class Needy(ToySimulator):
+    """Cannot be made without a licence."""
+
+    name = "needy"
+
+    def __init__(self, licence: str) -> None:
+        super().__init__()
+
+
+def test_simulator_whose_constructor_takes_nothing_is_made() -> None:
+    assert isinstance(make_simulator(Plain, "default", "standard", {}), Plain)
+    assert isinstance(make_simulator(Plain, None, None, {}), Plain)
+
+
+def test_simulator_whose_constructor_needs_more_is_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match=r"'needy' must be .* 'licence'"):
+        make_simulator(Needy, None, None, {})
+
+
+class Relieved(ToySimulator):
+    """Answers without its costs what the test gives."""
+
+    def __init__(self, answer: BatchResult | Exception | None) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
+        if isinstance(self.answer, BatchResult):
+            return self.answer
+        if self.answer is None:
+            return Simulator.simulate_without(self, cost, indices, workload)
+        raise self.answer
+
+
+def without(simulator: Simulator, cost: str = "mismatch") -> BatchResult:
+    indices = simulator.space.default_indices[None, :]
+    return simulator.evaluate_without(cost, indices, simulator.workload("light"))
+
+
+def test_cost_that_is_none_is_refused() -> None:
+    with pytest.raises(UnknownNameError, match="mismatch"):
+        without(ToySimulator(), "mismach")
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (ZeroDivisionError("by zero"), "without its cost 'mismatch'; it broke: ZeroDivisionError"),
+        (None, "names costs, and must give this"),
+        (BatchResult(np.zeros((1, 3)), np.zeros(1, np.int16)), r"shape \(1, 4\)"),
+        (BatchResult(np.full((1, 4), np.nan), np.zeros(1, np.int16)), "finite"),
+    ],
+    ids=["raises", "absent", "shape", "nan"],
+)
+def test_simulator_that_breaks_without_a_cost_says_so(
+    answer: BatchResult | Exception | None, words: str
+) -> None:
+    with pytest.raises(SimulatorError, match=words):
+        without(Relieved(answer))

@@ -1,0 +1,267 @@
+"""Compiled functions: where their machine code is cached, and when it is made anew."""
+
+import logging
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from archgym.runtime import kernels
+from archgym.runtime.kernels import (
+    cache_folder,
+    compiled,
+    entry_point,
+    inlined,
+    kept_apart,
+    on_compile,
+    pointer,
+)
+
+ENTRY = """
+from archgym.runtime.kernels import entry_point
+from tiny.callee import answer
+
+@entry_point(seconds=1.0)
+def ask(x):
+    return answer(x)
+"""
+CALLEE = """
+from archgym.runtime.kernels import compiled
+
+@compiled
+def answer(x):
+    return x + {number}
+"""
+MAIN = """
+import sys
+from archgym.runtime.kernels import on_compile
+on_compile(lambda name, seconds: print("compiling", name))
+from tiny.entry import ask
+print(ask(1))
+if "numba.np.linalg" in sys.modules:
+    print("was ready to compile")
+"""
+
+
+def run_tiny(folder: Path, number: int) -> str:
+    write_tiny(folder, number)
+    return run_written_tiny(folder)
+
+
+def write_tiny(folder: Path, number: int) -> None:
+    package = folder / "tiny"
+    package.mkdir(exist_ok=True)
+    (package / "__init__.py").touch()
+    (package / "entry.py").write_text(ENTRY)
+    (package / "callee.py").write_text(CALLEE.format(number=number))
+
+
+def run_written_tiny(folder: Path) -> str:
+    root = Path(kernels.__file__).parents[2]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{folder}{os.pathsep}{root}",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "ARCHGYM_CACHE_DIR": str(folder / "cache"),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", MAIN], env=environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_edited_callee_changes_the_next_process(tmp_path: Path) -> None:
+    assert "compiling tiny.entry.ask\n11\n" in run_tiny(tmp_path, 10)
+    assert run_tiny(tmp_path, 10) == "11\n"
+    assert "compiling tiny.entry.ask\n21\n" in run_tiny(tmp_path, 20)
+
+
+@pytest.mark.slow
+def test_of_processes_that_start_together_one_compiles(tmp_path: Path) -> None:
+    write_tiny(tmp_path, 10)
+    with ThreadPoolExecutor() as pool:
+        said = list(pool.map(run_written_tiny, [tmp_path] * 3))
+
+    assert sum("compiling" in text for text in said) == 1
+    assert sum(text == "11\n" for text in said) == 2
+
+
+@pytest.mark.slow
+def test_cached_kernel_starts_without_what_compiling_needs(tmp_path: Path) -> None:
+    first = run_tiny(tmp_path, 10)
+
+    second = run_tiny(tmp_path, 10)
+
+    # What the second must not import is what the first did.
+    assert first == "compiling tiny.entry.ask\n11\nwas ready to compile\n"
+    assert second == "11\n"
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "a.py").write_text("x = 1\n")
+    cache_folder.cache_clear()
+    yield folder
+    cache_folder.cache_clear()
+
+
+def test_folder_carries_a_hash_of_all_sources(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARCHGYM_CACHE_DIR", str(tmp_path / "cache"))
+    before = cache_folder(sources)
+    (sources / "b.py").write_text("y = 2\n")
+    cache_folder.cache_clear()
+
+    after = cache_folder(sources)
+
+    assert before.parent == after.parent == tmp_path / "cache" / "kernels"
+    assert before.name.startswith("model-")
+    assert before != after
+
+
+def test_folder_carries_a_hash_of_the_simulators_that_sources_import_from(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARCHGYM_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr("archgym.runtime.kernels._SIMULATORS", tmp_path)
+    (sources / "a.py").write_text("from archgym.simulators.other.b import f\n")
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "b.py").write_text("f = 1\n")
+    before = cache_folder(sources)
+    (other / "b.py").write_text("f = 2\n")
+    cache_folder.cache_clear()
+
+    assert cache_folder(sources) != before
+
+
+def test_old_folders_of_other_sources_are_pruned(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "cache" / "kernels"
+    old, recent, other = root / "model-old", root / "model-recent", root / "another-old"
+    for folder in (old, recent, other):
+        folder.mkdir(parents=True)
+    month_ago = time.time() - 30 * 24 * 3600
+    for folder in (old, other):
+        os.utime(folder, (month_ago, month_ago))
+    monkeypatch.setenv("ARCHGYM_CACHE_DIR", str(tmp_path / "cache"))
+
+    cache_folder(sources)
+
+    assert not old.exists()
+    assert recent.exists()
+    assert other.exists()
+
+
+def test_machine_without_a_writable_home_falls_back(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.touch()
+    monkeypatch.setenv("ARCHGYM_CACHE_DIR", str(blocked))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
+    monkeypatch.setenv("HOME", str(blocked))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    found = cache_folder(sources)
+
+    assert found.is_relative_to(tmp_path / f"archgym-{os.getuid()}")
+
+
+def test_compilation_is_announced_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    heard: list[tuple[str, float]] = []
+    withdraw = on_compile(lambda name, seconds: heard.append((name, seconds)))
+
+    @entry_point(seconds=3.0)
+    def double(x: float) -> float:
+        return x + x
+
+    double._cache.disable()  # type: ignore[attr-defined]  # a dispatcher, which numba leaves untyped
+    with caplog.at_level(logging.INFO, logger="archgym.runtime.kernels"):
+        assert double(2.0) == 4.0
+    withdraw()
+    assert double(2) == 4
+
+    assert len(heard) == 1
+    assert heard[0][0].endswith("double")
+    assert heard[0][1] == 3.0
+    assert "about 3 s, once" in caplog.text
+
+
+def test_full_disk_does_not_stop_a_kernel(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    @entry_point(seconds=1.0)
+    def treble(x: float) -> float:
+        return 3 * x
+
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(treble._cache._cache_file, "save", refuse)  # type: ignore[attr-defined]
+    monkeypatch.setattr(treble._cache._cache_file, "load", lambda _: None)  # type: ignore[attr-defined]
+    assert treble(2.0) == 6.0
+    assert "No space left on device" in caplog.text
+
+
+def test_pointer_reads_and_writes_the_array() -> None:
+    @inlined
+    def add(place: Any, index: Any) -> None:
+        place[index] += 5
+
+    @entry_point(seconds=1.0)
+    def add_to_second(values: Any) -> None:
+        add(pointer(values), 1)
+
+    add_to_second._cache.disable()  # type: ignore[attr-defined]  # as above
+    for dtype in (np.int32, np.uint8, np.int64):
+        values = np.array([1, 2, 3], dtype=dtype)
+        add_to_second(values)
+        assert values.tolist() == [1, 7, 3]
+
+
+def test_what_is_kept_apart_is_called_even_from_what_is_inlined() -> None:
+    @compiled
+    def square(x: Any) -> Any:
+        kept_apart()
+        return x * x
+
+    @inlined
+    def between(x: Any) -> Any:
+        return square(x) + 1
+
+    @entry_point(seconds=1.0)
+    def ask(x: Any) -> Any:
+        return between(x)
+
+    ask._cache.disable()  # type: ignore[attr-defined]  # as above
+
+    assert ask(3) == 10
+    code = next(iter(ask.inspect_llvm().values()))  # type: ignore[attr-defined]  # as above
+    assert re.search(r"call i32 @\S*square", code)
+    assert not re.search(r"call i32 @\S*between", code)
+
+
+def test_a_helper_is_compiled_into_what_calls_it() -> None:
+    @kernels.helper
+    def twice(number: int) -> int:
+        return 2 * number
+
+    @kernels.compiled
+    def one_more(number: int) -> int:
+        return twice(number) + 1
+
+    assert one_more(3) == 7

@@ -1,0 +1,160 @@
+"""What a sweep's report says, against numbers worked out by hand."""
+
+import csv
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from archgym.errors import FileFormatError, InvalidArgumentError
+from archgym.evaluation.task import Task
+from archgym.report.sweep_figure import draw_report
+from archgym.studies.snapshot import StudyLog, read_study
+from archgym.studies.study import Study
+from archgym.sweep.plan import SweepPlan
+from archgym.sweep.reading import read_plan
+from archgym.sweep.recorded_plan import write_recorded_plan
+from archgym.sweep.results import (
+    Curve,
+    interquartile_mean,
+    log_spaced,
+    read_report,
+    within_reward,
+    write_csv,
+)
+from tests.sweep.conftest import WritePlan
+from tests.toys import ToyAgent, toy_task
+
+
+def test_budgets_are_log_spaced_and_end_at_the_budget() -> None:
+    assert log_spaced(2000) == (10, 20, 50, 100, 200, 500, 1000, 2000)
+    assert log_spaced(10) == (10,)
+    assert log_spaced(3) == (3,)
+
+
+def test_interquartile_mean_counts_the_middle_half() -> None:
+    assert interquartile_mean([7.0]) == 7.0
+    assert interquartile_mean([100.0, 1.0, 2.0, 3.0]) == 2.5
+    # Of three, the middle one counts wholly and each other by a quarter: (1/4 + 2 + 9/4) / 1.5.
+    assert interquartile_mean([1.0, 2.0, 9.0]) == pytest.approx(4.5 / 1.5)
+    assert math.isnan(interquartile_mean([1.0, -math.inf]))
+
+
+def test_a_curve_stands_still_once_it_is_over_and_is_unknown_while_it_goes_on() -> None:
+    rewards = np.array([0.1, 0.3])
+
+    assert Curve(rewards, is_over=True).at(5) == 0.3
+    assert math.isnan(Curve(rewards, is_over=False).at(5))
+    assert Curve(rewards, is_over=False).at(1) == 0.1
+
+
+def small_log(tmp_path: Path, objective: str) -> StudyLog:
+    study = Study.create(tmp_path / "study", toy_task(objective=objective), ToyAgent, budget=3)
+    return study.run().log
+
+
+def test_within_is_meant_on_the_metric(tmp_path: Path) -> None:
+    log = small_log(tmp_path, "low-latency")
+    reference = float(log.reference[0, 0])
+    # The resolution of latency_ns is 0.1; the best is 40 ns, so 42 ns is within 5 %.
+    best = math.log((reference + 0.1) / (40 + 0.1))
+
+    assert within_reward(log, best) == pytest.approx(math.log((reference + 0.1) / (42 + 0.1)))
+
+
+def test_within_is_meant_on_the_mean_ratio_where_there_are_several_terms(tmp_path: Path) -> None:
+    log = small_log(tmp_path, "balanced")
+
+    assert within_reward(log, 0.5) == pytest.approx(0.5 - math.log(1.05))
+
+
+def test_the_report_agrees_with_the_studies(swept: Path) -> None:
+    report = read_report(swept)
+
+    (task,) = report.tasks
+    random, small = task.agents
+    ends = [read_study(swept / f"light/random/seed-{s}").best().reward for s in (0, 1)]  # type: ignore[union-attr]  # there is one
+    assert random.rewards[30].median == pytest.approx(sum(ends) / 2)
+    assert (random.rewards[30].low, random.rewards[30].high) == (min(ends), max(ends))
+    assert random.finished == 2
+    assert task.best_known == max(run.curve.rewards[-1] for run in report.runs)
+    for agent in (random, small):
+        for run, reached in zip(agent.runs, agent.reached, strict=True):
+            assert run.distinct == run.evaluations == 30
+            good = [n + 1 for n, r in enumerate(run.curve.rewards) if r >= task.threshold - 1e-12]
+            assert reached == (good[0] if good else None)
+            assert run.times.simulator_s > 0
+    assert task.metric == "latency_ns [ns]"
+
+
+def test_a_better_design_that_is_known_counts(write_plan: WritePlan, swept: Path) -> None:
+    plan = read_plan(
+        write_plan(("objective: low-latency", "objective: low-latency\n    best_known: 9"))
+    )
+    write_recorded_plan(swept, plan)
+
+    (task,) = read_report(swept).tasks
+
+    assert task.best_known == 9
+    assert {reached for agent in task.agents for reached in agent.reached} == {None}
+    assert task.agents[0].to_within == math.inf
+
+
+def test_an_unfinished_sweep_can_be_read(plan: SweepPlan, swept: Path) -> None:
+    (swept / "light/random/seed-1").rename("aside")
+
+    report = read_report(swept)
+
+    statuses = [run.status for run in report.tasks[0].agents[0].runs]
+    assert statuses == ["finished", "waiting"]
+    assert report.tasks[0].agents[0].rewards[30].n == 1
+
+
+def test_a_study_of_something_else_is_refused(swept: Path) -> None:
+    (swept / "light/random/seed-1").rename("aside")
+    (swept / "light/small/seed-1").rename(swept / "light/random/seed-1")
+
+    with pytest.raises(InvalidArgumentError, match="its agent is 'genetic'"):
+        read_report(swept)
+
+
+def test_a_damaged_list_of_failures_is_refused(swept: Path) -> None:
+    (swept / "failures.json").write_text("[1]")
+
+    with pytest.raises(FileFormatError, match=r"failures\.json"):
+        read_report(swept)
+
+
+def test_csv_has_a_line_for_each_run_and_budget(swept: Path) -> None:
+    write_csv(read_report(swept), "out.csv")
+
+    rows = list(csv.DictReader(Path("out.csv").read_text().splitlines()))
+    assert len(rows) == 4 * len(log_spaced(30))
+    assert {row["evaluations"] for row in rows} == {"10", "20", "30"}
+    curve = read_study(swept / "light/small/seed-1").curve()
+    last = [r for r in rows if (r["agent"], r["seed"], r["evaluations"]) == ("small", "1", "20")]
+    assert float(last[0]["best_reward"]) == curve[19]
+
+
+@pytest.mark.parametrize(("name", "magic"), [("f.svg", b"<?xml"), ("f.png", b"\x89PNG")])
+def test_the_figure_is_drawn_alike_each_time(swept: Path, name: str, magic: bytes) -> None:
+    draw_report(read_report(swept), Path(name))
+    first = Path(name).read_bytes()
+    draw_report(read_report(swept), Path(name))
+
+    assert first.startswith(magic)
+    assert Path(name).read_bytes() == first
+
+
+def test_a_figure_needs_evaluations_and_a_known_format(plan: SweepPlan, swept: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match="--figure"):
+        draw_report(read_report(swept), Path("f.jpg"))
+    Path("empty").mkdir()
+    write_recorded_plan(Path("empty"), plan)
+    with pytest.raises(InvalidArgumentError, match="has none"):
+        draw_report(read_report("empty"), Path("f.png"))
+
+
+def test_the_tasks_of_the_plan_are_tasks(plan: SweepPlan) -> None:
+    assert isinstance(plan.tasks[0].make(), Task)
