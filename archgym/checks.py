@@ -14,7 +14,7 @@ _MAX_LINE = 200
 
 
 def check_whole(name: str, value: Any, low: int, high: int | None = None) -> int:
-    """`value` as an int where it is a whole number within the limits.
+    """Return `value` as an int where it is a whole number within the limits.
 
     Raises:
       InvalidArgumentError: It is not.
@@ -27,7 +27,7 @@ def check_whole(name: str, value: Any, low: int, high: int | None = None) -> int
 
 
 def check_number(name: str, value: Any, low: float, high: float | None = None) -> float:
-    """`value` as a float where it is a number within the limits.
+    """Return `value` as a float where it is a number within the limits.
 
     Raises:
       InvalidArgumentError: It is not.
@@ -40,7 +40,7 @@ def check_number(name: str, value: Any, low: float, high: float | None = None) -
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
-    """`value` where it is one of the choices.
+    """Return `value` where it is one of the choices.
 
     Raises:
       InvalidArgumentError: It is not.
@@ -51,7 +51,7 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
 
 
 def check_line(name: str, value: Any) -> str:
-    """`value` where it is a text of one line, without anything that a terminal would act on.
+    """Return `value` where it is a text of one line, without anything that a terminal would act on.
 
     Raises:
       InvalidArgumentError: It is not.

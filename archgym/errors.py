@@ -51,7 +51,7 @@ class FileFormatError(ArchGymError, ValueError):
     """A file cannot be read as what it should be."""
 
     def __init__(self, path: str | Path, line: int | None, problem: str, remedy: str = "") -> None:
-        """Names the place and the way out.
+        """Name the place and the way out.
 
         Args:
           path: The file.
@@ -97,7 +97,7 @@ class StudyInterrupted(ArchGymError):  # noqa: N818 - a signal to stop, not a fa
     """The user or the system asked the study to stop."""
 
     def __init__(self, message: str, signal_number: int = 2) -> None:
-        """Keeps the signal so that the process can exit with 128 + `signal_number`."""
+        """Keep the signal so that the process can exit with 128 + `signal_number`."""
         super().__init__(message)
         self.signal_number = signal_number
 
@@ -106,7 +106,7 @@ class MissingExtraError(ArchGymError, ImportError):
     """An optional package is needed and not installed."""
 
     def __init__(self, package: str, extra: str) -> None:
-        """Names the package and the extra that brings it."""
+        """Name the package and the extra that brings it."""
         self._parts = (package, extra)
         super().__init__(
             f"The package {package!r} must be installed for this; it is not. "
@@ -122,7 +122,7 @@ class MissingProgramError(ArchGymError, FileNotFoundError):
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
-    """Error for a name that does not exist, with the near names or all of them.
+    """Return error for a name that does not exist, with the near names or all of them.
 
     Args:
       kind: What is named, such as "simulator".

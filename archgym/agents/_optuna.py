@@ -92,7 +92,7 @@ class OptunaModel:
     def __init__(
         self, space: DesignSpace, model: str, candidates: int, rng: np.random.Generator
     ) -> None:
-        """Sets up a model that knows nothing.
+        """Set up a model that knows nothing.
 
         Args:
           space: Where to search.
@@ -116,7 +116,7 @@ class OptunaModel:
             self._memory = _BestAndLatestResults(self._distributions, seed)
 
     def tell(self, designs: np.ndarray, scores: np.ndarray, are_built: np.ndarray) -> None:
-        """Takes results.
+        """Take results.
 
         Args:
           designs: (k, n_parameters) canonical indices.
@@ -126,7 +126,7 @@ class OptunaModel:
         self._memory.add(self._parameters(designs), scores, are_built)
 
     def new_designs(self, n: int, asked: AskedDesigns) -> np.ndarray:
-        """Designs to look at next, and marks them as asked for.
+        """Return designs to look at next, and marks them as asked for.
 
         Returns:
           (n, n_parameters) canonical indices; fewer rows where nothing new is found near.
@@ -186,7 +186,7 @@ class _Memory(ABC):
     def add(
         self, parameters: list[dict[str, Any]], scores: np.ndarray, are_built: np.ndarray
     ) -> None:
-        """Takes k results, scores (k, n_scores)."""
+        """Take k results, scores (k, n_scores)."""
 
     @abstractmethod
     def study(self) -> AbstractContextManager["optuna.Study"]:
@@ -279,7 +279,7 @@ class _BestAndLatestResults(_Memory):
 
 
 def _best_and_latest(scores: np.ndarray, are_built: np.ndarray, limit: int) -> np.ndarray:
-    """Places of the results to keep, in order: half of `limit` the latest, the rest the best.
+    """Place of the results to keep, in order: half of `limit` the latest, the rest the best.
 
     Best is what the fewest others beat in one score without being beaten in another; what was not
     built comes last.
@@ -317,7 +317,7 @@ def _run(
     parameters: dict[str, Any],
     distributions: dict[str, "BaseDistribution"],
 ) -> int:
-    """Starts a trial whose result is not known yet; its number."""
+    """Start a trial whose result is not known yet; its number."""
     from optuna.trial import TrialState, create_trial
 
     study.add_trial(
@@ -377,7 +377,7 @@ def _gaussian_sampler(distributions: dict[str, "BaseDistribution"], seed: int) -
 
 @contextmanager
 def _quiet_optuna() -> Iterator[None]:
-    """Keeps Optuna from announcing a study that is nobody's but ours."""
+    """Keep Optuna from announcing a study that is nobody's but ours."""
     logger = logging.getLogger("optuna")
     level = logger.level
     logger.setLevel(logging.WARNING)

@@ -13,7 +13,7 @@ __all__ = ["fitting_weights", "require_layout"]
 
 
 def require_layout(policy: Policy, task: Task, layout: Mapping[str, Any]) -> None:
-    """Refuses a policy that sees or chooses something else than an agent does on a task.
+    """Refuse a policy that sees or chooses something else than an agent does on a task.
 
     Args:
       policy: Whose description holds the layout it was trained with.
@@ -35,7 +35,7 @@ def require_layout(policy: Policy, task: Task, layout: Mapping[str, Any]) -> Non
 
 
 def fitting_weights(policy: Policy, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    """A policy's weights as networks take them, float32 in this machine's byte order.
+    """Return a policy's weights as networks take them, float32 in this machine's byte order.
 
     Args:
       policy: Whose weights.

@@ -86,7 +86,7 @@ class MakeAlgorithm(Protocol):
     """Makes one of pymoo's algorithms."""
 
     def __call__(self, **arguments: Any) -> Any:
-        """Makes it with these of its arguments: pymoo's `GeneticAlgorithm`, which has no types."""
+        """Make it with these of its arguments: pymoo's `GeneticAlgorithm`, which has no types."""
 
 
 @final
@@ -116,7 +116,7 @@ class PymooSearch:
         mutation: float,
         step: float,
     ) -> None:
-        """Sets up an empty population.
+        """Set up an empty population.
 
         Args:
           make: Makes the algorithm.
@@ -157,7 +157,7 @@ class PymooSearch:
         self._has_started = False
 
     def run(self, evaluate: Evaluate, task: Task) -> None:
-        """Searches until there is nothing more to ask, or `evaluate` raises `BudgetExhausted`."""
+        """Search until there is nothing more to ask, or `evaluate` raises `BudgetExhausted`."""
         self._corner = reference_point(task.objective, task.reference, task.metrics, task.weights)
         while len(designs := self._ask()):
             self._tell(evaluate(designs))
@@ -240,7 +240,7 @@ class PymooSearch:
         random_state: np.random.Generator,
         **others: Any,
     ) -> Any:
-        """Children of a population: what pymoo calls when it is asked.
+        """Return children of a population: what pymoo calls when it is asked.
 
         Args:
           problem: pymoo's.
@@ -274,7 +274,7 @@ class PymooSearch:
         return Population.new("X", np.concatenate(found))
 
     def _children(self, parents: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Canonical children, (n, n_parameters), of parents, (n, 2, n_parameters)."""
+        """Return canonical children, (n, n_parameters), of parents, (n, 2, n_parameters)."""
         mothers, fathers = (self._choices.split(parents[:, place]) for place in (0, 1))
         has_two = rng.random((len(parents), 1)) < self._crossover
         is_fathers = has_two & (rng.random(mothers.shape) < 0.5)
@@ -286,7 +286,7 @@ class PymooSearch:
 
 @contextmanager
 def _quiet_pymoo() -> Iterator[None]:
-    """Keeps pymoo from printing that its compiled modules are missing."""
+    """Keep pymoo from printing that its compiled modules are missing."""
     from pymoo.config import Config
 
     before = Config.warnings["not_compiled"]

@@ -33,7 +33,7 @@ class RandomState:
     """
 
     def __init__(self, seed: int) -> None:
-        """Chooses the seed, any whole number from 0."""
+        """Choose the seed, any whole number from 0."""
         self._seeds = [int(word) for word in np.random.SeedSequence(seed).generate_state(3)]
         self._others: _State | None = None
 
@@ -72,7 +72,7 @@ class RandomState:
             _write(own)
 
     def outside(self, evaluate: Evaluate) -> Evaluate:
-        """`evaluate` as it would be without the block.
+        """Return `evaluate` as it would be without the block.
 
         A simulator may draw random numbers; a study that resumes does not ask it again, and still
         the agent must draw the same.

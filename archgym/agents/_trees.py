@@ -24,13 +24,13 @@ class RandomisedTrees:
     """
 
     def __init__(self, n_trees: int, rng: np.random.Generator) -> None:
-        """Sets up `n_trees` trees that have learned nothing; `rng` decides."""
+        """Set up `n_trees` trees that have learned nothing; `rng` decides."""
         self._n_trees = n_trees
         self._rng = rng
         self._trees: list[Any] = []
 
     def fit(self, features: np.ndarray, scores: np.ndarray) -> Self:
-        """Learns scores, (n,), of features, (n, n_features)."""
+        """Learn scores, (n,), of features, (n, n_features)."""
         import sklearn
 
         tree = import_quietly("sklearn.tree")
@@ -48,7 +48,7 @@ class RandomisedTrees:
         return self
 
     def leaves(self, features: np.ndarray) -> np.ndarray:
-        """The leaf of each tree that each row of features falls into, (n, n_trees)."""
+        """Return the leaf of each tree that each row of features falls into, (n, n_trees)."""
         narrow = np.ascontiguousarray(features, dtype=np.float32)
         return np.stack([tree.apply(narrow) for tree in self._trees], axis=1)
 
@@ -78,14 +78,14 @@ class BoostedTrees:
     """
 
     def __init__(self, n_members: int, n_trees: int, rng: np.random.Generator) -> None:
-        """Sets up `n_members` of `n_trees` trees that have learned nothing; `rng` decides."""
+        """Set up `n_members` of `n_trees` trees that have learned nothing; `rng` decides."""
         self._n_members = n_members
         self._n_trees = n_trees
         self._rng = rng
         self._members: list[Any] = []
 
     def fit(self, features: np.ndarray, scores: np.ndarray) -> Self:
-        """Learns scores, (n,), of features, (n, n_features)."""
+        """Learn scores, (n,), of features, (n, n_features)."""
         ensemble = import_quietly("sklearn.ensemble")
         n = len(scores)
         self._members = []

@@ -44,7 +44,7 @@ class A2cAgent(Sb3Agent):
         width: shared.Width = 64,
         layers: shared.Layers = 2,
     ) -> None:
-        """Checks the hyperparameters, whose annotations explain them.
+        """Check the hyperparameters, whose annotations explain them.
 
         Args:
           space: Where to search.

@@ -107,7 +107,7 @@ class AntColonyAgent(AskTellAgent):
             ),
         ] = 0.1,
     ) -> None:
-        """Sets up a colony in a land where all is alike.
+        """Set up a colony in a land where all is alike.
 
         Args:
           space: Where to search.
@@ -164,7 +164,7 @@ class AntColonyAgent(AskTellAgent):
     # ---- walking
 
     def _walk(self, n: int, lead: float) -> np.ndarray:
-        """Choices of `n` ants, (n, n_choices).
+        """Return choices of `n` ants, (n, n_choices).
 
         Args:
           n: Ants.
@@ -185,7 +185,7 @@ class AntColonyAgent(AskTellAgent):
         return picks
 
     def _draw(self, weights: np.ndarray, n: int) -> np.ndarray:
-        """Draws in proportion to weights, (n or 1, n_options); (n,)."""
+        """Draw in proportion to weights, (n or 1, n_options); (n,)."""
         sums = np.cumsum(weights, axis=1)
         passed = (sums <= sums[:, -1:] * self._rng.random((n, 1))).sum(axis=1)
         # The product may be rounded up to the last sum.
@@ -215,13 +215,13 @@ class AntColonyAgent(AskTellAgent):
         return np.where(self._space.active(designs)[:, self._choices.places], numbers, -1)
 
     def _decay_locally(self, taken: np.ndarray) -> None:
-        """Sets what was taken back towards the start, once for each ant that took it."""
+        """Set what was taken back towards the start, once for each ant that took it."""
         times = np.bincount(taken, minlength=len(self._start))
         kept = (1.0 - self._decay) ** times
         self._pheromone = self._start + kept * (self._pheromone - self._start)
 
     def _deposit(self, taken: np.ndarray) -> None:
-        """Lets pheromone evaporate, and what designs took, best first, (n, n_choices), get it."""
+        """Let pheromone evaporate, and what designs took, best first, (n, n_choices), get it."""
         ranks = np.arange(len(taken), 0, -1, dtype=np.float64)
         weights = np.broadcast_to(ranks[:, None], taken.shape)[taken >= 0]
         left = np.bincount(taken[taken >= 0], weights, minlength=len(self._start))
@@ -236,7 +236,7 @@ class AntColonyAgent(AskTellAgent):
 
 
 def _parts(choices: Choices) -> tuple[np.ndarray, np.ndarray]:
-    """The first choice that each choice's meaning depends on, (n,), and its width, (n,).
+    """Return the first choice that each choice's meaning depends on, (n,), and its width, (n,).
 
     What a pick of a permutation means depends on the picks before it, so it has pheromone for each
     item at its position, and the first pick is its origin. Other choices are their own.
@@ -251,7 +251,7 @@ def _parts(choices: Choices) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _tied_names(space: DesignSpace) -> set[str]:
-    """Parameters on which it may depend whether a value of another is feasible."""
+    """Return parameters on which it may depend whether a value of another is feasible."""
     if not space.constraints:
         return set()
     tied = set().union(*(constraint.require.names for constraint in space.constraints))

@@ -48,7 +48,7 @@ class BayesianAgent(AskTellAgent):
         candidates: Candidates = 24,
         batch_size: BatchSize = 1,
     ) -> None:
-        """Sets up the model.
+        """Set up the model.
 
         Args:
           space: Where to search.

@@ -67,7 +67,7 @@ class DqnAgent(Sb3Agent):
         width: shared.Width = 64,
         layers: shared.Layers = 2,
     ) -> None:
-        """Checks the hyperparameters, whose annotations explain them.
+        """Check the hyperparameters, whose annotations explain them.
 
         Args:
           space: Where to search.

@@ -79,7 +79,7 @@ class ExtraTreesAgent(AskTellAgent):
             int, Integer(name="batch_size", low=1, high=32, doc="Designs an ask.")
         ] = 1,
     ) -> None:
-        """Sets up the ensemble.
+        """Set up the ensemble.
 
         Args:
           space: Where to search.
@@ -128,7 +128,7 @@ class ExtraTreesAgent(AskTellAgent):
         self._n_learned = n
 
     def _promising(self, n: int) -> np.ndarray:
-        """New designs, (at most n, n_parameters)."""
+        """Return new designs, (at most n, n_parameters)."""
         appetites = self._rng.exponential(_APPETITE, size=n)
         part = self._n_pool // 4
         best = self._designs[np.argsort(-self._rewards, kind="stable")[:_CENTRES]]
@@ -154,7 +154,7 @@ class ExtraTreesAgent(AskTellAgent):
         return promising
 
     def _near(self, designs: np.ndarray, n: int) -> np.ndarray:
-        """`n` neighbours of these designs."""
+        """Return `n` neighbours of these designs."""
         centres = designs[self._rng.integers(len(designs), size=n)]
         return self._space.canonical(
             step_designs(self._space, centres, _STEP_RATE, _STEP_LENGTH, self._rng)
@@ -164,6 +164,6 @@ class ExtraTreesAgent(AskTellAgent):
         return self._trees.leaves(self._coordinates.features(designs))
 
     def _expected(self, leaves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and spread over the trees, (n,) each."""
+        """Return mean and spread over the trees, (n,) each."""
         scores = self._trees.scores(leaves)
         return scores.mean(axis=1), scores.std(axis=1)

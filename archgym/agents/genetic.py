@@ -92,7 +92,7 @@ class GeneticAgent(AskTellAgent):
             ),
         ] = 0.2,
     ) -> None:
-        """Sets up an empty population.
+        """Set up an empty population.
 
         Args:
           space: Where to search.
@@ -131,7 +131,7 @@ class GeneticAgent(AskTellAgent):
         self._designs, self._rewards = designs[best], rewards[best]
 
     def _new_children(self, n: int) -> np.ndarray:
-        """Feasible children that were not asked for; fewer than `n` where tries run out."""
+        """Return feasible children that were not asked for; fewer than `n` where tries run out."""
         found = [np.empty((0, self._space.n_parameters), dtype=np.int64)]
         missing = n
         for _ in range(_MAX_ROUNDS):

@@ -59,7 +59,7 @@ class GridAgent(AskTellAgent):
             int, PowerOfTwo(name="batch_size", low=1, high=1024, doc="Designs an ask.")
         ] = 32,
     ) -> None:
-        """Chooses the stride.
+        """Choose the stride.
 
         Args:
           space: What to cover.
@@ -88,7 +88,7 @@ class GridAgent(AskTellAgent):
         pass
 
     def _next_designs(self) -> np.ndarray:
-        """The next few designs; none where all were visited."""
+        """Return the next few designs; none where all were visited."""
         size = self._space.size
         give_up = self._n_visited + _MOST_IN_VAIN
         while self._n_visited < min(size, give_up):
@@ -105,7 +105,7 @@ class GridAgent(AskTellAgent):
 
 
 def _number(sizes: list[int], indices: np.ndarray) -> int:
-    """A design's number in index order, however large."""
+    """Return a design's number in index order, however large."""
     number = 0
     for size, index in zip(sizes, indices.tolist(), strict=True):
         number = number * size + index
@@ -124,7 +124,7 @@ def _visit(sizes: list[int], start: int, stride: int, n: int) -> np.ndarray:
 
 
 def _best_stride(sizes: list[int]) -> int:
-    """The stride without a factor of the size whose first designs are most even."""
+    """Return the stride without a factor of the size whose first designs are most even."""
     size = math.prod(sizes)
     if size <= 2:
         return 1

@@ -100,7 +100,7 @@ class HillClimbingAgent(AskTellAgent):
             ),
         ] = 3.0,
     ) -> None:
-        """Sets up a climb from random designs.
+        """Set up a climb from random designs.
 
         Args:
           space: Where to search.
@@ -156,7 +156,7 @@ class HillClimbingAgent(AskTellAgent):
         self._n_tried = 0
 
     def _starts(self) -> np.ndarray:
-        """Designs to start again from, of which the best is climbed from."""
+        """Return designs to start again from, of which the best is climbed from."""
         if self._is_kicked and np.isfinite(self._best.reward):
             kicked = self._new_near(self._best, self._batch_size, self._kick)
             if len(kicked):

@@ -110,7 +110,7 @@ class MultiAgentPpoAgent(Agent):
             Within(0, _MAX_RUNNERS),
         ] = 0,
     ) -> None:
-        """Checks the hyperparameters, whose annotations explain them.
+        """Check the hyperparameters, whose annotations explain them.
 
         Args:
           space: Where to search.

@@ -45,7 +45,7 @@ class MultiObjectiveBayesianAgent(AskTellAgent):
         candidates: Candidates = 24,
         batch_size: BatchSize = 1,
     ) -> None:
-        """Sets up the model.
+        """Set up the model.
 
         Args:
           space: Where to search.

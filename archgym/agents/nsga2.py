@@ -48,7 +48,7 @@ class Nsga2Agent(Agent):
         mutation: Mutation = 1.0,
         step: Step = 0.2,
     ) -> None:
-        """Sets up an empty population.
+        """Set up an empty population.
 
         Args:
           space: Where to search.

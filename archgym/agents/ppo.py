@@ -48,7 +48,7 @@ class PpoAgent(Sb3Agent):
         width: shared.Width = 64,
         layers: shared.Layers = 2,
     ) -> None:
-        """Checks the hyperparameters, whose annotations explain them.
+        """Check the hyperparameters, whose annotations explain them.
 
         Args:
           space: Where to search.

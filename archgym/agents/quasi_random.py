@@ -65,7 +65,7 @@ class QuasiRandomAgent(AskTellAgent):
             int, PowerOfTwo(name="batch_size", low=1, high=1024, doc="Designs an ask.")
         ] = 32,
     ) -> None:
-        """Sets up the sequence.
+        """Set up the sequence.
 
         Args:
           space: Where to search.
@@ -95,7 +95,7 @@ class QuasiRandomAgent(AskTellAgent):
         pass
 
     def _next_designs(self) -> np.ndarray:
-        """The next few designs that were not asked for; none where there are no more."""
+        """Return the next few designs that were not asked for; none where there are no more."""
         for _ in range(_MAX_BLOCKS):
             designs = self._choices.space.canonical(self._next_points())
             new: np.ndarray = designs[self._asked.new(designs)]
@@ -105,7 +105,7 @@ class QuasiRandomAgent(AskTellAgent):
         return self._asked.draw(_BLOCK, self._rng)
 
     def _next_points(self) -> np.ndarray:
-        """Designs at the next points, (_BLOCK, n_parameters), of any kind."""
+        """Return designs at the next points, (_BLOCK, n_parameters), of any kind."""
         picks = np.zeros((_BLOCK, self._choices.n), dtype=np.int64)
         if len(self._varied):
             sizes = self._choices.sizes[self._varied]

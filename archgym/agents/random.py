@@ -36,7 +36,7 @@ class RandomAgent(AskTellAgent):
             int, PowerOfTwo(name="batch_size", low=1, high=1024, doc="Designs an ask.")
         ] = 32,
     ) -> None:
-        """Sets up the draw.
+        """Set up the draw.
 
         Args:
           space: Where to draw.

@@ -53,7 +53,7 @@ class RecurrentPpoAgent(Sb3Agent):
             Within(1, 4096),
         ] = 32,
     ) -> None:
-        """Checks the hyperparameters, whose annotations explain them.
+        """Check the hyperparameters, whose annotations explain them.
 
         Args:
           space: Where to search.

@@ -74,7 +74,7 @@ class SacAgent(Sb3Agent):
         width: shared.Width = 64,
         layers: shared.Layers = 2,
     ) -> None:
-        """Checks the hyperparameters, whose annotations explain them.
+        """Check the hyperparameters, whose annotations explain them.
 
         Args:
           space: Where to search.
@@ -119,7 +119,7 @@ class SacAgent(Sb3Agent):
 
 
 def _make_even(actor: "Actor") -> None:
-    """Lets a new policy reach every option as easily, whatever it sees.
+    """Let a new policy reach every option as easily, whatever it sees.
 
     As the library makes it, an option may be twice as likely as its share.
     """

@@ -89,7 +89,7 @@ class SimulatedAnnealingAgent(AskTellAgent):
             ),
         ] = 0.2,
     ) -> None:
-        """Sets up chains that start at random designs.
+        """Set up chains that start at random designs.
 
         Args:
           space: Where to search.
@@ -155,7 +155,7 @@ class SimulatedAnnealingAgent(AskTellAgent):
                 chain.move_to(self._best, self._best_reward)
 
     def _make_steps(self, chains: list["_Chain"]) -> None:
-        """Gives chains feasible neighbours to try in turn."""
+        """Give chains feasible neighbours to try in turn."""
         if not chains:
             return
         near = np.repeat([chain.design for chain in chains], _STEPS, axis=0)
@@ -164,7 +164,7 @@ class SimulatedAnnealingAgent(AskTellAgent):
             chains[row // _STEPS].steps.append(near[row])
 
     def _walk(self, chain: "_Chain", temperature: float) -> np.ndarray | None:
-        """Tries steps up to one that leads to a new design, which is returned and marked."""
+        """Try steps up to one that leads to a new design, which is returned and marked."""
         while chain.steps:
             design = chain.steps.pop()
             key = design.tobytes()
@@ -179,7 +179,7 @@ class SimulatedAnnealingAgent(AskTellAgent):
     def _decide(
         self, chain: "_Chain", design: np.ndarray, reward: float, temperature: float
     ) -> None:
-        """Moves a chain to a design, or lets it stay; one that is nowhere moves."""
+        """Move a chain to a design, or lets it stay; one that is nowhere moves."""
         gain = reward - chain.reward
         if gain >= 0 or self._rng.random() < math.exp(gain / temperature):
             chain.move_to(design, reward)

@@ -88,7 +88,7 @@ class SmacAgent(AskTellAgent):
             int, Integer(name="batch_size", low=1, high=32, doc="Designs an ask.")
         ] = 1,
     ) -> None:
-        """Sets up the model.
+        """Set up the model.
 
         Args:
           space: Where to search.
@@ -152,7 +152,7 @@ class SmacAgent(AskTellAgent):
         self._pending.clear()
 
     def _suggested(self) -> np.ndarray:
-        """A new design, (1, n_parameters), or no row where SMAC knows none."""
+        """Return a new design, (1, n_parameters), or no row where SMAC knows none."""
         from smac.main.exceptions import ConfigurationSpaceExhaustedException
 
         for _ in range(_MAX_SUGGESTIONS if self._facade is not None else 0):
@@ -248,7 +248,7 @@ def _facade(
 
 @contextmanager
 def _quiet_smac() -> Iterator[None]:
-    """Keeps SMAC from commenting on a search that is nobody's but ours."""
+    """Keep SMAC from commenting on a search that is nobody's but ours."""
     logger = logging.getLogger("smac")
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)

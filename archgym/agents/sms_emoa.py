@@ -49,7 +49,7 @@ class SmsEmoaAgent(Agent):
         mutation: Mutation = 1.0,
         step: Step = 0.2,
     ) -> None:
-        """Sets up an empty population.
+        """Set up an empty population.
 
         Args:
           space: Where to search.

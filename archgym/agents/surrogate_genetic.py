@@ -91,7 +91,7 @@ class SurrogateGeneticAgent(AskTellAgent):
             ),
         ] = 0.1,
     ) -> None:
-        """Sets up a proxy that knows nothing.
+        """Set up a proxy that knows nothing.
 
         Args:
           space: Where to search.
@@ -128,7 +128,7 @@ class SurrogateGeneticAgent(AskTellAgent):
         self._rewards = np.concatenate([self._rewards, trials.reward])
 
     def _bred(self, n: int) -> np.ndarray:
-        """The best new designs of a search on the proxy, (at most n, n_parameters)."""
+        """Return the best new designs of a search on the proxy, (at most n, n_parameters)."""
         scores = normal_scores(self._rewards)
         proxy = self._learned(scores)
         appetite = float(self._rng.exponential(_APPETITE))
@@ -168,7 +168,7 @@ class SurrogateGeneticAgent(AskTellAgent):
 
 
 def _trials(designs: np.ndarray, rewards: np.ndarray) -> Trials:
-    """Trials of which only the reward is known."""
+    """Return trials of which only the reward is known."""
     n = len(designs)
     return Trials(
         indices=designs,

@@ -23,7 +23,7 @@ _STRONG = 32
 
 
 def front(values: np.ndarray) -> np.ndarray:
-    """Whether each point is dominated by none.
+    """Return True if each point is dominated by none.
 
     Points that are equal do not dominate each other: all or none of them are on the front. Takes
     time O(n log n) for two columns, and a factor log n more for each further one.
@@ -58,7 +58,7 @@ def front(values: np.ndarray) -> np.ndarray:
 
 
 def hypervolume(points: np.ndarray, reference: Sequence[float] | np.ndarray) -> float:
-    """Volume of what lies between a reference point and the points: more is better.
+    """Return volume of what lies between a reference point and the points: more is better.
 
     It is exact. Two and three columns take O(n log n) for n points on the front, each further one
     a factor n: a thousand points in four columns take seconds, as do a hundred in six.
@@ -144,7 +144,7 @@ def _checked(name: str, values: np.ndarray) -> np.ndarray:
 
 
 def _not_hopeless(points: np.ndarray) -> np.ndarray:
-    """Places of distinct points without most of those that some strong one dominates, in order."""
+    """Place of distinct points without most of those that some strong one dominates, in order."""
     places = np.arange(len(points))
     if points.shape[1] < 3 or len(points) * len(points) <= _MAX_PAIRS:
         return places
@@ -161,7 +161,7 @@ def _not_hopeless(points: np.ndarray) -> np.ndarray:
 
 
 def _undominated(points: np.ndarray) -> np.ndarray:
-    """Places of the front among distinct points in decreasing lexicographic order, (m,)."""
+    """Place of the front among distinct points in decreasing lexicographic order, (m,)."""
     n, k = points.shape
     if k == 1:
         return np.zeros(1, dtype=np.int64)
@@ -181,7 +181,7 @@ def _undominated(points: np.ndarray) -> np.ndarray:
 
 
 def _covered(by: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Whether each point has one in `by` that is at least as large in every column, (n,) bool."""
+    """True if each point has one in `by` that is at least as large in every column, (n,) bool."""
     covered = np.zeros(len(points), dtype=bool)
     if not len(by) or not len(points):
         return covered
@@ -217,7 +217,7 @@ def _covered_in_plane(by: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def _volume(points: np.ndarray) -> float:
-    """Volume between the origin and points, (n, k), all above 0 and none dominated."""
+    """Return volume between the origin and points, (n, k), all above 0 and none dominated."""
     k = points.shape[1]
     if k == 1:
         return float(points.max())
@@ -240,7 +240,7 @@ def _volume(points: np.ndarray) -> float:
 
 
 def _area(ordered: np.ndarray) -> float:
-    """Area below points in decreasing order of the second column."""
+    """Return area below points in decreasing order of the second column."""
     widths = np.maximum.accumulate(ordered[:, 0])
     added = np.diff(widths, prepend=0.0)
     return float(added @ ordered[:, 1])

@@ -43,7 +43,7 @@ def random_curve(
     quantiles: Sequence[float] = (0.05, 0.5, 0.95),
     values: np.ndarray | None = None,
 ) -> RandomCurve:
-    """The exact curve of random search without replacement.
+    """Return the exact curve of random search without replacement.
 
     With the designs sorted best first, none of the first d is among n that were drawn with
     probability ``C(N - d, n) / C(N, n)``, the product of ``1 - n / (N - k)`` over k below d. It is
@@ -114,7 +114,7 @@ def _missed(total: int, n: int) -> np.ndarray:
 
 
 def budgets_up_to(most: int, total: int, points: int = 120) -> list[int]:
-    """Budgets to draw a curve through: all small ones, then evenly in ratio.
+    """Return budgets to draw a curve through: all small ones, then evenly in ratio.
 
     Args:
       most: The largest budget that is wanted.

@@ -54,12 +54,12 @@ class Interval:
     high: float
 
     def to_json(self) -> dict[str, float]:
-        """The numbers by name."""
+        """Return the numbers by name."""
         return dict(vars(self))
 
 
 def scores(rewards: np.ndarray, average: float, best: float) -> np.ndarray:
-    """Scores of rewards: 0 for an average random design, 1 for the best.
+    """Score of rewards: 0 for an average random design, 1 for the best.
 
     >>> scores(np.array([0.0, 1.0, 2.0, -np.inf]), 0.0, 2.0).tolist()
     [0.0, 0.5, 1.0, -1.0]
@@ -97,7 +97,7 @@ def relative_improvement(value: float, average: float, is_minimised: bool) -> fl
 
 
 def interquartile_mean(values: Sequence[float] | np.ndarray) -> float:
-    """Mean of the middle half of the values; those at its ends count by their share in it.
+    """Return mean of the middle half of the values; those at its ends count by their share in it.
 
     >>> interquartile_mean([0.0, 1.0, 2.0, 9.0])
     1.5
@@ -109,7 +109,7 @@ def interquartile_mean(values: Sequence[float] | np.ndarray) -> float:
 
 
 def _middle(ordered: np.ndarray) -> np.ndarray:
-    """Interquartile means of sorted rows, (n_rows, n)."""
+    """Return interquartile means of sorted rows, (n_rows, n)."""
     n = ordered.shape[1]
     edges = np.arange(n + 1)
     shares = np.minimum(edges[1:], 0.75 * n) - np.maximum(edges[:-1], 0.25 * n)
@@ -118,7 +118,7 @@ def _middle(ordered: np.ndarray) -> np.ndarray:
 
 
 def optimality_gap(runs: Scores) -> float:
-    """Mean of what is missing to a score of 1.
+    """Return mean of what is missing to a score of 1.
 
     Source:
       Agarwal et al., *Deep Reinforcement Learning at the Edge of the Statistical Precipice*,
@@ -129,7 +129,7 @@ def optimality_gap(runs: Scores) -> float:
 
 
 def performance_profile(runs: Scores, thresholds: np.ndarray) -> np.ndarray:
-    """Share of runs with a score above each threshold, tasks counting alike.
+    """Return share of runs with a score above each threshold, tasks counting alike.
 
     Source:
       Agarwal et al., as for `optimality_gap`, section 4.2, equation 1.
@@ -139,7 +139,7 @@ def performance_profile(runs: Scores, thresholds: np.ndarray) -> np.ndarray:
 
 
 def probability_of_improvement(ours: Scores, theirs: Scores) -> float:
-    """Chance that a run of one agent beats a run of another on a task drawn at random.
+    """Return chance that a run of one agent beats a run of another on a task drawn at random.
 
     Ties count by half.
 
@@ -151,7 +151,7 @@ def probability_of_improvement(ours: Scores, theirs: Scores) -> float:
 
 
 def _wins(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """Share of pairs won along the last axis, (...) from (..., n) and (..., m)."""
+    """Return share of pairs won along the last axis, (...) from (..., n) and (..., m)."""
     gap = ours[..., :, None] - theirs[..., None, :]
     return np.asarray(((gap > 0) + 0.5 * (gap == 0)).mean(axis=(-2, -1)))
 
@@ -165,7 +165,7 @@ def stratified_bootstrap(
     resamples: int = 2000,
     seed: int = 0,
 ) -> Interval:
-    """A statistic with its percentile interval, from runs resampled within their task.
+    """Return a statistic with its percentile interval, from runs resampled within their task.
 
     Args:
       statistic: ``"iqm"``, ``"gap"`` or, with `theirs`, ``"improvement"``.
@@ -253,7 +253,7 @@ class Survival:
 
 
 def kaplan_meier(times: Sequence[float], arrived: Sequence[bool]) -> Survival:
-    """Share of runs that have not yet found what is sought, where some ended before.
+    """Return share of runs that have not yet found what is sought, where some ended before.
 
     Args:
       times: Evaluations until a run found it, or until it ended without.
@@ -272,7 +272,7 @@ def kaplan_meier(times: Sequence[float], arrived: Sequence[bool]) -> Survival:
 
 
 def igd_plus(found: np.ndarray, exact: np.ndarray) -> float:
-    """Mean distance of the exact front from what was found, counting losses alone.
+    """Return mean distance of the exact front from what was found, counting losses alone.
 
     Args:
       found: (n, k), larger is better.
@@ -300,7 +300,7 @@ def igd_plus(found: np.ndarray, exact: np.ndarray) -> float:
 
 
 def expected_best_of(values: Sequence[float] | np.ndarray, k: int) -> float:
-    """Mean of the best of k values drawn without replacement from these.
+    """Return mean of the best of k values drawn without replacement from these.
 
     >>> expected_best_of([1.0, 2.0, 3.0], 2)
     2.6666666666666665
@@ -365,7 +365,7 @@ class VarianceSplit:
 
 
 def variance_split(table: np.ndarray) -> VarianceSplit:
-    """Splits the variance of scores between hyperparameters, tasks and seeds.
+    """Split the variance of scores between hyperparameters, tasks and seeds.
 
     Shares are those of the components of variance: what chance alone would make of the means of few
     seeds is taken off, so that agents whose settings do nothing have a share of about 0. The

@@ -4,7 +4,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Runs the command in `sys.argv` and exits with its code."""
+    """Run the command in `sys.argv` and exits with its code."""
     try:
         from archgym.cli.console import signals as stopping
     except KeyboardInterrupt:

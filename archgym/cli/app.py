@@ -96,7 +96,7 @@ def _options(
 
 
 def run(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Runs one command and exits.
+    """Run one command and exits.
 
     Args:
       arguments: Those after the program's name; `sys.argv` where None.

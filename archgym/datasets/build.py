@@ -26,7 +26,7 @@ def build_dataset(
     split: Split | None = None,
     progress: StageProgress | None = None,
 ) -> Written:
-    """Makes a dataset of the evaluations of studies, one row for each design and workload.
+    """Make a dataset of the evaluations of studies, one row for each design and workload.
 
     Studies may be by any agents and of any tasks of one simulator: other workloads, objectives,
     budgets, spaces, options, fidelities. They are not changed. One study at a time is in memory.
@@ -53,7 +53,7 @@ def build_dataset(
 def split_dataset(
     dataset: str | Path, split: Split, out: str | Path, *, progress: StageProgress | None = None
 ) -> Written:
-    """Makes a dataset with the rows of another one, split into parts (anew).
+    """Make a dataset with the rows of another one, split into parts (anew).
 
     Args:
       dataset: What `build_dataset` wrote; it is not changed.
@@ -78,7 +78,7 @@ def merge_datasets(
     split: Split | None = None,
     progress: StageProgress | None = None,
 ) -> Written:
-    """Makes a dataset with the rows of several of one simulator, one after the other.
+    """Make a dataset with the rows of several of one simulator, one after the other.
 
     Duplicates are marked over the whole; parts that they were split into are given up.
 
@@ -99,7 +99,7 @@ def merge_datasets(
 
 
 def to_table(logs: Sequence[StudyLog]) -> "pa.Table":
-    """Evaluations of studies in memory, as an Arrow table with the columns of a dataset.
+    """Return evaluations of studies in memory, as an Arrow table with the columns of a dataset.
 
     Raises:
       InvalidArgumentError: The studies do not fit into one table.
@@ -111,6 +111,6 @@ def to_table(logs: Sequence[StudyLog]) -> "pa.Table":
 
 
 def to_frame(logs: Sequence[StudyLog]) -> "pd.DataFrame":
-    """Evaluations of studies in memory, as a pandas table; columns as in `to_table`."""
+    """Return evaluations of studies in memory, as a pandas table; columns as in `to_table`."""
     frame: pd.DataFrame = to_table(logs).to_pandas()
     return frame

@@ -70,7 +70,7 @@ def description(about: About, tally: Tally) -> str:
 def card_text(
     about: About, schema: "pa.Schema", tally: Tally, files: Sequence[DataFile], notes: Sequence[str]
 ) -> str:
-    """The whole card.
+    """Return the whole card.
 
     Args:
       about: What the dataset says of itself.
@@ -103,7 +103,7 @@ def card_text(
 
 
 def _header(about: About, schema: "pa.Schema", files: Sequence[DataFile]) -> Iterator[str]:
-    """YAML; every text is written as JSON, which YAML reads as it is."""
+    """Yield YAML; every text is written as JSON, which YAML reads as it is."""
     n_rows = sum(file.n_rows for file in files)
     size = next((name for limit, name in _SIZES if n_rows < limit), "n>1T")
     yield "---"

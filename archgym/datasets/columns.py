@@ -88,7 +88,7 @@ class Columns:
     """
 
     def __init__(self, declarations: Sequence["Declaration"], *, with_split: bool = False) -> None:
-        """Joins the declarations.
+        """Join the declarations.
 
         Raises:
           InvalidArgumentError: They give one name to parameters or metrics of different kinds.
@@ -133,7 +133,7 @@ def _field(name: str, doc: str, role: str) -> "pa.Field":
 
 
 def is_listed(parameter: Parameter) -> bool:
-    """Whether its values are lists."""
+    """Return True if its values are lists."""
     return isinstance(parameter, Permutation | Factorisation)
 
 
@@ -183,7 +183,7 @@ _REMEDY = "Restore it from a copy, or build the dataset again"
 
 
 def coded(batch: "pa.RecordBatch", name: str) -> tuple[np.ndarray, list[str]]:
-    """A column of repeating texts: each row's place in the list, (n,) int64, -1 for null."""
+    """Return a column of repeating texts: each row's place in the list, (n,) int64, -1 for null."""
     column = batch.column(name)
     codes = column.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     texts: list[Any] = column.dictionary.to_pylist()
@@ -194,13 +194,13 @@ def coded(batch: "pa.RecordBatch", name: str) -> tuple[np.ndarray, list[str]]:
 
 
 def numbers(batch: "pa.RecordBatch", name: str) -> np.ndarray:
-    """A column of numbers, (n,) float64, NaN for null."""
+    """Return a column of numbers, (n,) float64, NaN for null."""
     values: np.ndarray = batch.column(name).to_numpy(zero_copy_only=False)
     return values.astype(np.float64)
 
 
 def whole_numbers(path: Path, batch: "pa.RecordBatch", name: str) -> np.ndarray:
-    """A column of whole numbers or truth values without nulls, (n,).
+    """Return a column of whole numbers or truth values without nulls, (n,).
 
     Raises:
       FileFormatError: It has nulls.
@@ -213,7 +213,7 @@ def whole_numbers(path: Path, batch: "pa.RecordBatch", name: str) -> np.ndarray:
 
 
 def decoded_ids(path: Path, batch: "pa.RecordBatch", name: str = "design") -> np.ndarray:
-    """Ids, (n,) uint64, from their hexadecimal digits.
+    """Return ids, (n,) uint64, from their hexadecimal digits.
 
     Raises:
       FileFormatError: They are something else.
@@ -239,7 +239,7 @@ def decoded_ids(path: Path, batch: "pa.RecordBatch", name: str = "design") -> np
 def decoded_indices(
     path: Path, batch: "pa.RecordBatch", space: DesignSpace, columns: Columns
 ) -> np.ndarray:
-    """Index vectors, (n, n_parameters), of rows of one space.
+    """Return index vectors, (n, n_parameters), of rows of one space.
 
     Raises:
       FileFormatError: A value is not in the space, or a design not in its canonical form.

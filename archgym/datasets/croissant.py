@@ -43,7 +43,7 @@ class DataFile:
 def croissant_text(
     about: About, schema: "pa.Schema", files: list[DataFile], description: str
 ) -> str:
-    """The content of `croissant.json`: each file with its digest, each column of each part."""
+    """Return content of `croissant.json`: each file with its digest, each column of each part."""
     data = {
         "@context": _context(),
         "@type": "sc:Dataset",

@@ -83,7 +83,7 @@ def read_dataset(
     version: int | None = None,
     max_rows: int = _MAX_ROWS,
 ) -> Dataset:
-    """Reads a dataset that `build_dataset` wrote into arrays.
+    """Read a dataset that `build_dataset` wrote into arrays.
 
     Args:
       path: Its folder, or a single Parquet file.
@@ -116,7 +116,7 @@ def read_dataset(
 
 
 def chosen_declaration(stored: StoredDataset, wanted: Mapping[str, Any]) -> Declaration:
-    """The one declaration with these traits, where None stands for any.
+    """Return the one declaration with these traits, where None stands for any.
 
     Args:
       stored: The dataset.
@@ -157,7 +157,7 @@ def chosen_declaration(stored: StoredDataset, wanted: Mapping[str, Any]) -> Decl
 
 
 def _told(value: Any) -> str:
-    """A trait as `--option` takes it, where it is options."""
+    """Return a trait as `--option` takes it, where it is options."""
     if not isinstance(value, Mapping):
         return str(value)
     return ", ".join(f"{name}={given}" for name, given in value.items()) or "the defaults"

@@ -35,7 +35,7 @@ __all__ = ["about_studies", "id_texts", "study_batches", "words"]
 
 
 def study_batches(log: StudyLog, columns: Columns) -> "Iterator[pa.RecordBatch]":
-    """The rows of one study, in the order of its journal; one for each evaluation and workload.
+    """Return rows of one study, in the order of its journal; one for each evaluation and workload.
 
     Parameters have the canonical form's values (a parameter that means nothing has its default).
     Repeated asks are left out. Whether a row is a duplicate is not judged: false.
@@ -172,7 +172,7 @@ def words(codes: np.ndarray, texts: Sequence[str | None]) -> "pa.Array":
 
 
 def id_texts(ids: np.ndarray) -> "pa.Array":
-    """An Arrow column of ids, (n,) uint64, as 16 hexadecimal digits each."""
+    """Return an Arrow column of ids, (n,) uint64, as 16 hexadecimal digits each."""
     import pyarrow as pa
 
     digits = ids.astype(">u8").tobytes().hex().encode()
@@ -235,7 +235,7 @@ def _study(header: Header, place: int) -> dict[str, Any]:
 
 
 def _declaration(tasks: Sequence[Mapping[str, Any]]) -> Declaration:
-    """The simulator's declaration, or what tasks tell of it where it is not there."""
+    """Return the simulator's declaration, or what tasks tell of it where it is not there."""
     first = tasks[0]
     space = DesignSpace.from_json(first["space"])
     told = _told(tasks, space)

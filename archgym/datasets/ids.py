@@ -32,19 +32,19 @@ def mixed(numbers: np.ndarray) -> np.ndarray:
 
 
 def fold(ids: np.ndarray, further: np.ndarray | np.uint64) -> np.ndarray:
-    """Ids, (n,) uint64, that stand for what came together with something further."""
+    """Return ids, (n,) uint64, that stand for what came together with something further."""
     with np.errstate(over="ignore"):
         return mixed(ids * _STEP ^ further)
 
 
 def scope_id(*parts: Any) -> np.uint64:
-    """One number that stands for plain values together."""
+    """Return one number that stands for plain values together."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
     return np.uint64(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big"))
 
 
 def shares(ids: np.ndarray, seed: int) -> np.ndarray:
-    """A number from 0 up to 1 for each id, (n,), evenly spread; another for another seed."""
+    """Return a number from 0 up to 1 for each id, (n,), evenly spread; another for another seed."""
     # The upper 53 bits are a float's without rounding, which could reach 1.
     return (fold(ids, scope_id("split", seed)) >> np.uint64(11)) * 2.0**-53
 
@@ -68,7 +68,7 @@ class DesignIds:
         }
 
     def of(self, canonical: np.ndarray) -> np.ndarray:
-        """Ids, (n,) uint64, of canonical designs, (n, n_parameters) indices."""
+        """Return ids, (n,) uint64, of canonical designs, (n, n_parameters) indices."""
         # Sums of independent random numbers are as random as each of them, and quick.
         total = np.full(len(canonical), self._start, np.uint64)
         with np.errstate(over="ignore"):
@@ -98,7 +98,7 @@ class IdSet:
         return sum(map(len, self.levels))
 
     def contains(self, ids: np.ndarray) -> np.ndarray:
-        """Whether each id is in the set, (n,) bool."""
+        """Return True if each id is in the set, (n,) bool."""
         found = np.zeros(len(ids), dtype=bool)
         for level in self.levels:
             place = np.minimum(np.searchsorted(level, ids), len(level) - 1)
@@ -106,7 +106,7 @@ class IdSet:
         return found
 
     def add(self, ids: np.ndarray) -> np.ndarray:
-        """Adds ids; tells which of them were in the set, or earlier among them, (n,) bool."""
+        """Add ids; tells which of them were in the set, or earlier among them, (n,) bool."""
         distinct, first = np.unique(ids, return_index=True)
         is_new = ~self.contains(distinct)
         repeated = np.ones(len(ids), dtype=bool)

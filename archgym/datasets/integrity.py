@@ -45,19 +45,19 @@ class Findings:
         self._kinds: dict[str, tuple[int, str]] = {}
 
     def add(self, kind: str, first: str, n: int = 1) -> None:
-        """Takes differences of one kind, of which the first is where or what `first` says."""
+        """Take differences of one kind, of which the first is where or what `first` says."""
         if n:
             count, example = self._kinds.get(kind, (0, first))
             self._kinds[kind] = count + n, example.removesuffix(".")
 
     def report(self, kind: str, wrong: np.ndarray, where: str, first: int | None = None) -> None:
-        """Takes the rows that are wrong; with the number of the first row, says which one is."""
+        """Take the rows that are wrong; with the number of the first row, says which one is."""
         if wrong.any():
             row = "" if first is None else f"row {first + int(np.argmax(wrong))} "
             self.add(kind, f"{row}in {where}", int(wrong.sum()))
 
     def sentences(self) -> tuple[str, ...]:
-        """One for each kind."""
+        """Return one for each kind."""
         return tuple(
             f"{kind}: {n}, the first one {example}." for kind, (n, example) in self._kinds.items()
         )
@@ -71,7 +71,7 @@ _MAX_BYTES = 16 * 2**20
 
 
 def evaluation_ids(path: Path, batch: "pa.RecordBatch") -> np.ndarray:
-    """Ids, (n,) uint64, of a row's study, workload and step: no two rows have the same."""
+    """Return ids, (n,) uint64, of a row's study, workload and step: no two rows have the same."""
     codes, studies = coded(batch, "study_id")
     labels, workloads = coded(batch, "workload")
     of_study = np.array([*map(scope_id, studies), scope_id()], dtype=np.uint64)
@@ -90,7 +90,7 @@ class FileContent:
         self._order = hashlib.sha256()
 
     def add(self, path: Path, batch: "pa.RecordBatch") -> None:
-        """Takes the next rows."""
+        """Take the next rows."""
         self.rows += batch.num_rows
         codes, studies = coded(batch, "study_id")
         for code, n in zip(*np.unique(codes[codes >= 0], return_counts=True), strict=True):
@@ -106,7 +106,7 @@ class FileContent:
         return {CONTENT_KEY: json.dumps(self.to_json(), sort_keys=True).encode()}
 
     def compare(self, said: dict[str, Any] | None, name: str, findings: Findings) -> None:
-        """Reports where the rows of a file are not those that its metadata tell of.
+        """Report where the rows of a file are not those that its metadata tell of.
 
         Args:
           said: What `written_content` gave.
@@ -172,7 +172,7 @@ _REMEDY = "Restore it from a copy, or build the dataset again"
 
 
 def write_manifest(folder: Path, names: Iterable[str]) -> None:
-    """Writes the digests of a folder's files; check them with ``sha256sum -c SHA256SUMS``.
+    """Write the digests of a folder's files; check them with ``sha256sum -c SHA256SUMS``.
 
     Raises:
       StorageError: A file cannot be read, or the manifest not be written.
@@ -182,7 +182,7 @@ def write_manifest(folder: Path, names: Iterable[str]) -> None:
 
 
 def read_manifest(folder: Path) -> Mapping[str, str] | None:
-    """Digests by file name, or None where there is no manifest; the files are not read.
+    """Return digests by file name, or None where there is no manifest; the files are not read.
 
     Raises:
       FileFormatError: A line is none of a manifest, or names a file outside the folder.
@@ -217,7 +217,7 @@ def _is_inner(name: str) -> bool:
 
 
 def inner_file(folder: Path, name: str) -> BinaryIO:
-    """Opens a file of a dataset's folder for reading: a real file in real folders, no link.
+    """Open a file of a dataset's folder for reading: a real file in real folders, no link.
 
     Raises:
       FileFormatError: It is something else, or a link leads to it.
@@ -240,7 +240,7 @@ def inner_file(folder: Path, name: str) -> BinaryIO:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal.
+    """Return SHA-256 of a file's content, in hexadecimal.
 
     Raises:
       FileFormatError: It is no file, or a link.
@@ -250,7 +250,7 @@ def file_digest(path: Path) -> str:
 
 
 def inner_digest(folder: Path, name: str) -> str:
-    """SHA-256 of a file of a dataset's folder; errors as for `inner_file`."""
+    """Return SHA-256 of a file of a dataset's folder; errors as for `inner_file`."""
     digest = hashlib.sha256()
     with inner_file(folder, name) as handle, storage_errors(folder / name, "read"):
         while block := handle.read(_BLOCK):

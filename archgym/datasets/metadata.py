@@ -65,11 +65,11 @@ class About:
         return self.by_model[task_model(task)]
 
     def with_split(self, split: Mapping[str, Any] | None) -> "About":
-        """The same rows in other parts."""
+        """Return the same rows in other parts."""
         return replace(self, split=split)
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as JSON; `from_json` reads it."""
+        """Return all of it as JSON; `from_json` reads it."""
         return {
             "format": FORMAT,
             "format_version": _FORMAT_VERSION,
@@ -146,7 +146,7 @@ def model_of(version: int, options: Mapping[str, str], fidelity: str, space_name
 
 
 def task_workloads(task: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Label and digest of a task's workloads; a file's label has its digest's beginning."""
+    """Return label and digest of a task's workloads; a file's label has its digest's beginning."""
     return [(_label(w), str(w["digest"])) for w in task["workloads"]]
 
 

@@ -67,7 +67,7 @@ class Beginning:
         return text if self.is_whole else f"{text} {_ELLIPSIS}"
 
     def fits(self, value: Sequence[Any] | None) -> bool:
-        """Whether a list begins so, and ends there if it must."""
+        """Return True if a list begins so, and ends there if it must."""
         if value is None or (self.is_whole and len(value) != len(self.items)):
             return False
         return tuple(value[: len(self.items)]) == self.items
@@ -87,7 +87,7 @@ class Condition:
         return f"{self.parameter}{self.sign}{','.join(map(_shown, self.values))}"
 
     def holds(self, batch: "pa.RecordBatch", columns: Columns) -> np.ndarray:
-        """Whether each row lies in the region, (n,) bool; not where it lacks the parameter."""
+        """True if each row lies in the region, (n,) bool; not where it lacks the parameter."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -105,7 +105,7 @@ class Condition:
         return self.holds_of(column.to_numpy(zero_copy_only=False))
 
     def holds_of(self, column: np.ndarray) -> np.ndarray:
-        """Whether each value, (n,), of a parameter without lists lies in the region, (n,) bool."""
+        """True if each value, (n,), of a parameter without lists lies in the region, (n,) bool."""
         if self.sign == "=":
             return np.isin(column, np.array(self.values))
         limit = self.values[0]
@@ -125,7 +125,7 @@ def _shown(value: str | float | Beginning) -> str:
 
 
 def parse_condition(text: str, about: About) -> Condition:
-    """Condition from text such as ``banks>=8``, ``mode=slow,"a,b"`` or ``order=K C ...``.
+    """Return condition from text such as ``banks>=8``, ``mode=slow,"a,b"`` or ``order=K C ...``.
 
     Raises:
       InvalidArgumentError: It has another form, or does not fit the parameter.
@@ -150,7 +150,7 @@ def parse_condition(text: str, about: About) -> Condition:
 
 
 def parameters_of(about: About) -> dict[str, list[Parameter]]:
-    """Parameters by name, those of all spaces that have the name."""
+    """Return parameters by name, those of all spaces that have the name."""
     found: dict[str, list[Parameter]] = {}
     for declaration in about.declarations:
         for parameter in declaration.space.parameters:
@@ -159,7 +159,7 @@ def parameters_of(about: About) -> dict[str, list[Parameter]]:
 
 
 def _parts(text: str, parameters: Sequence[Parameter]) -> list[str] | None:
-    """Values between commas, but for those in quotes; None where a quote has no end."""
+    """Return values between commas, but for those in quotes; None where a quote has no end."""
     if any(isinstance(p, Categorical) and text in p.choices for p in parameters):
         return [text]
     if is_listed(parameters[0]) and text.startswith("["):
@@ -172,7 +172,7 @@ def _parts(text: str, parameters: Sequence[Parameter]) -> list[str] | None:
 
 
 def _any_value(text: str, parameters: Sequence[Parameter]) -> str | float | Beginning:
-    """The value as any of the parameters has it; the error is that of the last one."""
+    """Return the value as any of the parameters has it; the error is that of the last one."""
     for parameter in parameters[:-1]:
         try:
             return _value(text, parameter)
@@ -244,7 +244,7 @@ Sums = dict[object, np.ndarray]
 
 
 def chosen_region(source: RowSource, share: float) -> tuple[Condition, str]:
-    """A region of about this share of the rows, and why it was chosen.
+    """Return a region of about this share of the rows, and why it was chosen.
 
     Of each parameter the tail or the value is taken whose share is nearest; of one with lists, what
     they begin with. Of those that come
@@ -271,7 +271,7 @@ def chosen_region(source: RowSource, share: float) -> tuple[Condition, str]:
 
 
 def _of_lists(condition: Condition, source: RowSource) -> Condition:
-    """A condition on what lists begin with, of one on the words for it."""
+    """Return a condition on what lists begin with, of one on the words for it."""
     parameter = parameters_of(source.about)[condition.parameter][0]
     if not is_listed(parameter):
         return condition
@@ -281,7 +281,7 @@ def _of_lists(condition: Condition, source: RowSource) -> Condition:
 
 
 def influential(tallies: Mapping[str, Sums], share: float) -> tuple[Condition, float] | None:
-    """The region that `chosen_region` takes, and the share of variance its parameter explains.
+    """Return region that `chosen_region` takes, and the share of variance its parameter explains.
 
     None where no parameter takes several values.
     """
@@ -323,7 +323,7 @@ def _tallied(source: RowSource, metric: str, resolution: float) -> dict[str, Sum
 
 
 def add_to_sums(tally: Sums, values: np.ndarray, logs: np.ndarray) -> None:
-    """Adds rows with these values of a parameter; unknown logarithms, (n,), are NaN."""
+    """Add rows with these values of a parameter; unknown logarithms, (n,), are NaN."""
     distinct, place = np.unique(values, return_inverse=True)
     is_known = np.isfinite(logs)
     z = np.where(is_known, logs, 0.0)
@@ -352,7 +352,7 @@ def _nearest(name: str, tally: Sums, share: float) -> tuple[Condition, float]:
 
 
 def _explained(tally: Sums) -> float:
-    """Share of the variance of the logarithms that lies between values, from 0 to 1."""
+    """Return share of the variance of the logarithms that lies between values, from 0 to 1."""
     rows = np.array(list(tally.values()))
     n, sums, squares = rows[:, 1], rows[:, 2], rows[:, 3]
     if not n.sum():

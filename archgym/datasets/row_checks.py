@@ -40,7 +40,7 @@ def of_own_workload(batch: "pa.RecordBatch", task: Mapping[str, Any]) -> np.ndar
 def check_studies(
     path: Path, batch: "pa.RecordBatch", about: About, findings: Findings, first: int
 ) -> None:
-    """Reports rows that say of their study what the metadata do not.
+    """Report rows that say of their study what the metadata do not.
 
     Args:
       path: Where they are.
@@ -72,7 +72,7 @@ def check_studies(
 
 
 def _unlike(batch: "pa.RecordBatch", study: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Rows that differ from what the metadata say of a study, by column."""
+    """Return rows that differ from what the metadata say of a study, by column."""
     texts = {
         "study": study["folder"],
         "agent": study.get("agent"),
@@ -111,7 +111,7 @@ def check_task_rows(
     stored: StoredDataset,
     findings: Findings,
 ) -> None:
-    """Reports what is wrong with rows of one task.
+    """Report what is wrong with rows of one task.
 
     Args:
       path: Where they are.
@@ -161,7 +161,7 @@ def _check_absent(
     stored: StoredDataset,
     findings: Findings,
 ) -> None:
-    """Reports values of parameters and metrics that only other tasks of the dataset have."""
+    """Report values of parameters and metrics that only other tasks of the dataset have."""
     own = {stored.columns.of_parameter[p.name] for p in declaration.space.parameters}
     own |= {spec.name for spec in declaration.metrics}
     for name in (*stored.columns.of_parameter.values(), *stored.columns.metrics):

@@ -45,7 +45,7 @@ class RowSource(ABC):
 
     @final
     def batches(self) -> "Iterator[pa.RecordBatch]":
-        """Rows in their order, some at a time, with duplicates marked."""
+        """Return rows in their order, some at a time, with duplicates marked."""
         n_rows = 0
         for batch in self._batches():
             yield batch
@@ -55,7 +55,7 @@ class RowSource(ABC):
 
     @abstractmethod
     def _batches(self) -> "Iterator[pa.RecordBatch]":
-        """Rows as `batches` gives them."""
+        """Return rows as `batches` gives them."""
 
     @abstractmethod
     def _reached(self, n_rows: int) -> tuple[str, float, float]:
@@ -67,7 +67,7 @@ class RowSource(ABC):
 
 
 def row_keys(path: Path, about: About, batch: "pa.RecordBatch") -> tuple[np.ndarray, np.ndarray]:
-    """Ids, (n,) uint64, that are equal for duplicates; and which rows can be one, (n,) bool.
+    """Return ids, (n,) uint64, that are equal for duplicates; and which rows can be one, (n,) bool.
 
     Where the simulator broke, nothing is known of the design that another row could repeat.
     """
@@ -121,7 +121,7 @@ def _replaced(batch: "pa.RecordBatch", name: str, values: np.ndarray) -> "pa.Rec
 
 
 def _names(header: Header) -> dict[str, str]:
-    """Names of the folders of studies, by id."""
+    """Name of the folders of studies, by id."""
     return {segment.study: segment.folder for segment in header.segments}
 
 
@@ -132,7 +132,7 @@ class StudySource(RowSource):
     def __init__(
         self, folders: Sequence[str | Path], name: str | None = None, license: str | None = None
     ) -> None:
-        """Reads what the studies are, not yet their journals.
+        """Read what the studies are, not yet their journals.
 
         Raises:
           InvalidArgumentError: They do not fit into one dataset.
@@ -176,7 +176,7 @@ class LogSource(RowSource):
     """Studies that are in memory."""
 
     def __init__(self, logs: Sequence[StudyLog]) -> None:
-        """Takes the studies; errors as for `StudySource`."""
+        """Take the studies; errors as for `StudySource`."""
         if not logs:
             raise InvalidArgumentError("`logs` must hold one or more studies; got none.")
         require_distinct([(log.folder, _names(log.header)) for log in logs], "in a table")
@@ -202,7 +202,7 @@ class DatasetSource(RowSource):
     """A dataset on disk, without the parts that it was split into."""
 
     def __init__(self, stored: StoredDataset | str | Path) -> None:
-        """Opens it; errors as for `open_stored`."""
+        """Open it; errors as for `open_stored`."""
         self.stored = stored if isinstance(stored, StoredDataset) else open_stored(stored)
         self.about = self.stored.about.with_split(None)
         self.columns = Columns(self.about.declarations)
@@ -215,7 +215,7 @@ class DatasetSource(RowSource):
         return "rows", n_rows, self.stored.n_rows
 
     def read(self) -> "Iterator[tuple[Path, pa.RecordBatch]]":
-        """Rows with the file that they are in."""
+        """Return rows with the file that they are in."""
         schema = self.columns.schema()
         for file in self.stored.files:
             for batch in file.batches(schema.names):
@@ -232,7 +232,7 @@ class MergedSource(RowSource):
         name: str | None = None,
         license: str | None = None,
     ) -> None:
-        """Opens them.
+        """Open them.
 
         Raises:
           InvalidArgumentError: They are of several simulators, or hold the same study.
@@ -260,7 +260,7 @@ class MergedSource(RowSource):
 
 
 def _conformed(batch: "pa.RecordBatch", schema: "pa.Schema") -> "pa.RecordBatch":
-    """The batch with the columns of a schema that has at least its own."""
+    """Return the batch with the columns of a schema that has at least its own."""
     import pyarrow as pa
 
     arrays = []

@@ -80,7 +80,7 @@ class Split:
             raise InvalidArgumentError(f"`test` must be above 0 to split by {self.by}; got 0.")
 
     def prepare(self, source: RowSource) -> "Assignment":
-        """Decides what can be decided before rows are assigned; may go through all of them.
+        """Decide what can be decided before rows are assigned; may go through all of them.
 
         Raises:
           InvalidArgumentError: The dataset cannot be split so.
@@ -106,7 +106,7 @@ class Assignment(ABC):
 
     @abstractmethod
     def parts(self, path: Path, about: About, batch: "pa.RecordBatch") -> np.ndarray:
-        """Place in `PARTS` of each row, (n,)."""
+        """Return place in `PARTS` of each row, (n,)."""
 
     @property
     @abstractmethod
@@ -213,7 +213,7 @@ class _ByOutcome(Assignment):
 
 
 def _outcomes(source: RowSource) -> tuple[np.ndarray, np.ndarray]:
-    """Ids of designs and of their outcomes, (n,) each, of rows that were built."""
+    """Return ids of designs and of their outcomes, (n,) each, of rows that were built."""
     designs, outcomes = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]
     for batch in source.batches():
         path = Path(source.about.name)
@@ -229,7 +229,7 @@ def _outcomes(source: RowSource) -> tuple[np.ndarray, np.ndarray]:
 def _components(
     place: np.ndarray, outcome: np.ndarray, n_designs: int, n_outcomes: int
 ) -> np.ndarray:
-    """Number of the group of each design, (n_designs,)."""
+    """Return number of the group of each design, (n_designs,)."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 

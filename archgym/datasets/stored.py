@@ -54,7 +54,7 @@ class StoredDataset:
         return hashlib.sha256("".join(self.file_digests).encode()).hexdigest()
 
     def batches(self, columns: Sequence[str] | None = None) -> "Iterator[pa.RecordBatch]":
-        """Rows of all files, some at a time; these columns, or all.
+        """Return rows of all files, some at a time; these columns, or all.
 
         Raises:
           FileFormatError: A file is damaged.
@@ -64,7 +64,7 @@ class StoredDataset:
 
 
 def open_stored(path: str | Path) -> StoredDataset:
-    """Opens a dataset: a folder with `data/*.parquet`, or a single Parquet file.
+    """Open a dataset: a folder with `data/*.parquet`, or a single Parquet file.
 
     Where the folder has a manifest, each data file must have the digest that stands there.
 
@@ -94,7 +94,7 @@ def open_stored(path: str | Path) -> StoredDataset:
 
 
 def _folder_digests(folder: Path) -> Mapping[str, str]:
-    """Digests of the data files by name, in order, each checked against the manifest."""
+    """Return digests of the data files by name, in order, each checked against the manifest."""
     listed = read_manifest(folder)
     data = folder / DATA_FOLDER
     if data.is_symlink() or not data.is_dir():
@@ -145,7 +145,7 @@ def _described(files: Sequence[ParquetFile]) -> tuple[About, Columns]:
 
 
 def _check_columns(file: ParquetFile, wanted: "pa.Schema") -> None:
-    """Refuses columns of other names, types, units or meanings than the declarations have."""
+    """Refuse columns of other names, types, units or meanings than the declarations have."""
     came = file.schema
     for place in range(max(len(came), len(wanted))):
         expected = _described_column(wanted, place)

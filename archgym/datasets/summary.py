@@ -87,11 +87,11 @@ class Tally:
         return total + (_in_all(parts) if len(parts) == 3 else 0)
 
     def shared(self, one: str, other: str) -> int:
-        """Designs that two parts have in common."""
+        """Return designs that two parts have in common."""
         return self.parts[one].designs.common(self.parts[other].designs)
 
     def add(self, path: Path, part: str, batch: "pa.RecordBatch") -> None:
-        """Counts rows of a part."""
+        """Count rows of a part."""
         tally = self.parts[part]
         tally.rows += batch.num_rows
         tally.feasible += int(whole_numbers(path, batch, "feasible").sum())

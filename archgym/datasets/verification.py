@@ -59,7 +59,7 @@ def verify_dataset(
     simulator: Simulator | None = None,
     progress: StageProgress | None = None,
 ) -> Verification:
-    """Checks a dataset, and simulates a random sample of its rows again.
+    """Check a dataset, and simulates a random sample of its rows again.
 
     Every file must have its digest, and the rows that were written, in their order; every row must
     say of its study and task what the metadata say, have a workload of its task, values of its
@@ -151,7 +151,7 @@ def _check_rows(
 
 
 def _check_said(file: ParquetFile, stored: StoredDataset, findings: Findings) -> None:
-    """Reports columns without a unit or a meaning; opening the file refused other ones."""
+    """Report columns without a unit or a meaning; opening the file refused other ones."""
     for field in stored.columns.schema():
         if not set(field.metadata) <= set(file.schema.field(field.name).metadata or ()):
             where = f"`{field.name}` in {file.path.name}"
@@ -161,7 +161,7 @@ def _check_said(file: ParquetFile, stored: StoredDataset, findings: Findings) ->
 def _check_firsts(
     stored: StoredDataset, findings: Findings, progress: StageProgress | None
 ) -> IdSet:
-    """The rows that are no duplicates; there must be one of each."""
+    """Return the rows that are no duplicates; there must be one of each."""
     firsts = IdSet()
     first = 0
     for path, batch in _raw(stored, progress):
@@ -278,7 +278,7 @@ class _Sample:
     def compare(
         self, findings: Findings, simulator: Simulator | None, progress: StageProgress | None
     ) -> int:
-        """Simulates them, and returns how many rows that were."""
+        """Simulate them, and returns how many rows that were."""
         n = 0
         total = sum(len(part["indices"]) for parts in self._parts.values() for part in parts)
         for digest, parts in self._parts.items():
@@ -324,7 +324,7 @@ class _Sample:
 
 
 def _plain(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A task's recipe without its table: what that answered, the simulator answers as well."""
+    """Return task's recipe without its table: what that answered, the simulator answers as well."""
     stand_in = recipe.get("stand_in")
     if isinstance(stand_in, Mapping) and stand_in.get("kind") == "table":
         return {name: part for name, part in recipe.items() if name != "stand_in"}
@@ -332,7 +332,7 @@ def _plain(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _equal(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Whether numbers are the same bit for bit; all NaN count as one."""
+    """Return True if numbers are the same bit for bit; all NaN count as one."""
     bits = [np.ascontiguousarray(values).view(np.int64) for values in (one, other)]
     same: np.ndarray = bits[0] == bits[1]
     same |= np.isnan(one) & np.isnan(other)

@@ -51,11 +51,11 @@ class Sink(ABC):
 
     @abstractmethod
     def write(self, batch: "pa.RecordBatch") -> None:
-        """Adds rows."""
+        """Add rows."""
 
     @abstractmethod
     def close(self) -> None:
-        """Finishes the file."""
+        """Finish the file."""
 
     def __enter__(self) -> Self:
         return self
@@ -70,7 +70,7 @@ class Sink(ABC):
 
 
 def open_sink(suffix: str, path: Path, schema: "pa.Schema") -> Sink:
-    """A new file of the kind that its suffix says.
+    """Return a new file of the kind that its suffix says.
 
     Args:
       suffix: One of `SUFFIXES`; the path itself may have another.
@@ -201,7 +201,7 @@ def write_dataset(
     split: Split | None = None,
     progress: StageProgress | None = None,
 ) -> Written:
-    """Writes a dataset: a folder, or a single table where `out` ends so.
+    """Write a dataset: a folder, or a single table where `out` ends so.
 
     Args:
       source: Its rows.
@@ -301,7 +301,7 @@ class _Rows:
                 yield part, pa.record_batch([*rows.columns, column], schema=self.schema)
 
     def check_parts(self) -> None:
-        """Refuses parts that were asked for and are empty."""
+        """Refuse parts that were asked for and are empty."""
         if self._split is None:
             return
         is_drawn = {"test": self._split.test, "validation": self._split.validation}

@@ -44,7 +44,7 @@ class DesignVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         log: str | Path | None = None,
         evaluate: Evaluate | None = None,
     ) -> None:
-        """Makes the environment.
+        """Make the environment.
 
         Args:
           task: What designs are judged by.
@@ -80,7 +80,7 @@ class DesignVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         seed: int | list[int | None] | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Starts all episodes; `seed` changes nothing and there are no options."""
+        """Start all episodes; `seed` changes nothing and there are no options."""
         self._episodes.check_options(options)
         if isinstance(seed, list):
             if len(seed) != self.num_envs:
@@ -123,7 +123,7 @@ class DesignVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         return self._episodes.masks()
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Closes the log."""
+        """Close the log."""
         self._episodes.close()
 
     def _before_the_end(self) -> dict[str, Any]:

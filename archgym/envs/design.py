@@ -73,7 +73,7 @@ class DesignEnv(gymnasium.Env[np.ndarray, Any]):
         evaluate: Evaluate | None = None,
         render_mode: str | None = None,
     ) -> None:
-        """Makes the environment.
+        """Make the environment.
 
         Args:
           task: What designs are judged by.
@@ -132,13 +132,13 @@ class DesignEnv(gymnasium.Env[np.ndarray, Any]):
         return masks
 
     def render(self) -> str | None:  # type: ignore[override]  # never a list of frames
-        """The last design and its metrics as text; None without a render mode."""
+        """Return the last design and its metrics as text; None without a render mode."""
         if self.render_mode is None:
             return None
         return info_text(self._last)
 
     def close(self) -> None:
-        """Closes the log."""
+        """Close the log."""
         self._episodes.close()
 
     def _before_the_end(self) -> dict[str, Any]:
@@ -147,7 +147,7 @@ class DesignEnv(gymnasium.Env[np.ndarray, Any]):
 
 
 def check_render_mode(render_mode: str | None, known: list[str]) -> None:
-    """Refuses a render mode that is not known.
+    """Refuse a render mode that is not known.
 
     Raises:
       InvalidArgumentError: Says which there are.

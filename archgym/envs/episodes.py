@@ -23,7 +23,7 @@ _BROKEN = "The simulator broke on this design."
 
 
 def evaluator(task: Task, executor: Executor | None = None) -> Evaluate:
-    """A function that evaluates designs of a task, without a budget and without a journal.
+    """Return a function that evaluates designs of a task, without a budget and without a journal.
 
     It can be pickled, as libraries that run copies of an environment in other processes ask.
 
@@ -119,7 +119,7 @@ class Episodes:
         log: str | Path | None = None,
         evaluate: Evaluate | None = None,
     ) -> None:
-        """Makes them; `start` must come before the first step.
+        """Make them; `start` must come before the first step.
 
         Args:
           task: What designs are judged by.
@@ -169,14 +169,14 @@ class Episodes:
         )[0]
 
     def start(self, rows: np.ndarray | None = None) -> None:
-        """Starts new episodes in these rows, (n,) bool; in all of them where None."""
+        """Start new episodes in these rows, (n,) bool; in all of them where None."""
         chosen = slice(None) if rows is None else rows
         self._picks[chosen] = self._start_picks
         self._position[chosen] = self._start_position
         self._length[chosen] = 0
 
     def step(self, actions: np.ndarray) -> Step:
-        """Takes one step of every episode.
+        """Take one step of every episode.
 
         Raises:
           ArchGymError: An episode is over and has not been started again.
@@ -214,7 +214,7 @@ class Episodes:
         return self.formulation.masks(self._picks, position)
 
     def next_parameters(self) -> np.ndarray | None:
-        """Names of the choices that the next actions make, (n,); "" where an episode is over.
+        """Name of the choices that the next actions make, (n,); "" where an episode is over.
 
         None where an action makes all choices.
         """
@@ -224,7 +224,7 @@ class Episodes:
         return names
 
     def check_options(self, options: Mapping[str, object] | None) -> None:
-        """Refuses reset options: environments have none.
+        """Refuse reset options: environments have none.
 
         Raises:
           InvalidArgumentError: One is given.
@@ -236,7 +236,7 @@ class Episodes:
             )
 
     def close(self) -> None:
-        """Closes the log; does nothing the second time."""
+        """Close the log; does nothing the second time."""
         if self._study is not None:
             self._study.close()
 

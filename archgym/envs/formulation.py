@@ -45,7 +45,7 @@ def binned(actions: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 
 
 def require_shape(actions: np.ndarray, shape: tuple[int, ...]) -> None:
-    """Refuses actions of another shape.
+    """Refuse actions of another shape.
 
     Raises:
       InvalidArgumentError: Says both shapes.
@@ -57,7 +57,7 @@ def require_shape(actions: np.ndarray, shape: tuple[int, ...]) -> None:
 
 
 def require_whole(actions: np.ndarray, sizes: np.ndarray, names: tuple[str, ...]) -> None:
-    """Refuses actions that are not whole numbers from 0 to below `sizes`.
+    """Refuse actions that are not whole numbers from 0 to below `sizes`.
 
     Args:
       actions: (n, len(sizes)).
@@ -98,7 +98,7 @@ class Formulation(ABC):
 
     @abstractmethod
     def start(self) -> tuple[np.ndarray, int]:
-        """Choices, (n_choices,), and position with which an episode starts."""
+        """Return choices, (n_choices,), and position with which an episode starts."""
 
     @abstractmethod
     def is_made(self, position: np.ndarray) -> np.ndarray:
@@ -108,7 +108,7 @@ class Formulation(ABC):
     def advance(
         self, picks: np.ndarray, position: np.ndarray, actions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Choices and positions after n episodes' actions.
+        """Return choices and positions after n episodes' actions.
 
         Raises:
           InvalidArgumentError: The actions do not lie in the action space.
@@ -230,7 +230,7 @@ class OneChoice(Formulation):
 
 
 def _is_known_early(choices: Choices, place: int) -> bool:
-    """Whether a parameter has a condition that only parameters before it decide."""
+    """Return True if a parameter has a condition that only parameters before it decide."""
     space = choices.space
     when = {c.parameter: c.when.names for c in space.conditions}
     before = set(space.names[:place])
@@ -256,7 +256,7 @@ def _no_masks() -> InvalidArgumentError:
 
 
 def make_formulation(name: str, actions: str, choices: Choices) -> Formulation:
-    """The formulation with this name and these actions.
+    """Return the formulation with this name and these actions.
 
     Raises:
       UnknownNameError: There is none.

@@ -52,7 +52,7 @@ class RecordedTask:
 
     @classmethod
     def of(cls, path: Path, recipe: Mapping[str, Any], declaration: Declaration) -> "RecordedTask":
-        """The task of a recipe in a dataset.
+        """Return the task of a recipe in a dataset.
 
         Args:
           path: The dataset, for errors.
@@ -118,7 +118,7 @@ def write_minari(
     options: Mapping[str, str] | None = None,
     version: int | None = None,
 ) -> MinariWritten:
-    """Writes a dataset's evaluations as a Minari dataset, one episode a study.
+    """Write a dataset's evaluations as a Minari dataset, one episode a study.
 
     Observations are those of `DesignEnv` after a design's step, before the first one the default
     design's; so they show what was measured last, in logarithms of its ratio to the default
@@ -244,7 +244,7 @@ def _sessions(
 def _rows_by_study(
     stored: StoredDataset, declaration: Declaration, part: str | None
 ) -> dict[tuple[str, str], dict[str, np.ndarray]]:
-    """Rows by study and task, in the order of the files."""
+    """Return rows by study and task, in the order of the files."""
     if part is not None and stored.about.split is None:
         raise InvalidArgumentError(
             f"`part` must be left out of a dataset without parts; got {part!r}. Split it first."
@@ -386,7 +386,7 @@ def _scratch_root(root: Path) -> Iterator[Path]:
 
 
 def _keep_namespaces(scratch: Path, root: Path, name: str) -> None:
-    """Moves what Minari says of the folders above the dataset."""
+    """Move what Minari says of the folders above the dataset."""
     for folder in Path(name).parents:
         for path in (scratch / folder).iterdir():
             if path.is_file() and not (root / folder / path.name).exists():

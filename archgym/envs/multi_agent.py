@@ -25,7 +25,7 @@ __all__ = ["ParallelDesignEnv", "agents_of", "parallel"]
 
 
 def agents_of(task: Task, groups: str | Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
-    """The parameters of each agent, by its name.
+    """Return the parameters of each agent, by its name.
 
     Args:
       task: Whose parameters.
@@ -68,7 +68,7 @@ def agents_of(task: Task, groups: str | Mapping[str, Sequence[str]]) -> dict[str
 def _partition(
     groups: Mapping[str, Sequence[str]], names: tuple[str, ...], what: str
 ) -> dict[str, tuple[str, ...]]:
-    """The groups, checked: each parameter in one of them and nothing else."""
+    """Return the groups, checked: each parameter in one of them and nothing else."""
     if not groups:
         raise InvalidArgumentError(f"{what} must have a group or more; got none.")
     owner: dict[str, str] = {}
@@ -163,7 +163,7 @@ class ParallelDesignEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[misc
         truncate_at_end: bool = False,
         render_mode: str | None = None,
     ) -> None:
-        """Makes the environment.
+        """Make the environment.
 
         Args:
           task: What designs are judged by.
@@ -224,11 +224,11 @@ class ParallelDesignEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[misc
         self._last: dict[str, Any] = {}
 
     def observation_space(self, agent: str) -> spaces.Space[Any]:
-        """An agent's, the same object each time."""
+        """Return an agent's, the same object each time."""
         return _of(agent, self.observation_spaces)
 
     def action_space(self, agent: str) -> spaces.Space[Any]:
-        """An agent's, the same object each time."""
+        """Return an agent's, the same object each time."""
         return _of(agent, self.action_spaces)
 
     def observation_names(self, agent: str) -> tuple[str, ...]:
@@ -237,13 +237,13 @@ class ParallelDesignEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[misc
         return tuple(names[column] for column in _of(agent, self._columns))
 
     def state(self) -> np.ndarray:
-        """The whole observation, (d,) float32, whatever agents see of it."""
+        """Return the whole observation, (d,) float32, whatever agents see of it."""
         return self._state.copy()
 
     def reset(
         self, seed: int | None = None, options: Mapping[str, Any] | None = None
     ) -> tuple[dict[str, np.ndarray], dict[str, dict[str, Any]]]:
-        """Starts an episode from the default design."""
+        """Start an episode from the default design."""
         self._episodes.start()
         self.agents = self.possible_agents.copy()
         self._state = self._episodes.first_observation
@@ -260,7 +260,7 @@ class ParallelDesignEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[misc
         dict[str, bool],
         dict[str, dict[str, Any]],
     ]:
-        """Evaluates the design that all agents' actions make up.
+        """Evaluate the design that all agents' actions make up.
 
         Raises:
           ArchGymError: The episode is over.
@@ -308,20 +308,20 @@ class ParallelDesignEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[misc
         return _of(agent, self._masks)
 
     def render(self) -> str | None:
-        """The last design and its metrics as text; None without a render mode."""
+        """Return the last design and its metrics as text; None without a render mode."""
         if self.render_mode is None:
             return None
         return info_text(self._last)
 
     def close(self) -> None:
-        """Closes the log."""
+        """Close the log."""
         self._episodes.close()
 
     def _observations(self) -> dict[str, np.ndarray]:
         return {agent: self._state[self._columns[agent]] for agent in self.possible_agents}
 
     def _joined(self, actions: Mapping[str, Any]) -> np.ndarray:
-        """All choices, (n_choices,), of which those of no agent have one value only."""
+        """Return all choices, (n_choices,), of which those of no agent have one value only."""
         if not isinstance(actions, Mapping):
             raise InvalidArgumentError(
                 f"`actions` must map agents to their actions; got {actions!r}."
@@ -373,7 +373,7 @@ def parallel(
     render_mode: str | None = None,
     **choices: Any,
 ) -> ParallelDesignEnv:
-    """The PettingZoo environment of a task.
+    """Return the PettingZoo environment of a task.
 
     Args:
       task: A task, the id of an environment, or the name of a simulator.

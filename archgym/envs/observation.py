@@ -28,7 +28,7 @@ class ObservedTask(Protocol):
         """(w, n_metrics), the default design's metrics on each workload."""
 
     def average(self, values: np.ndarray) -> np.ndarray:
-        """Metrics averaged over the workloads, (n, n_metrics) from (n, w, n_metrics)."""
+        """Return metrics averaged over the workloads, (n, n_metrics) from (n, w, n_metrics)."""
 
 
 @final
@@ -94,7 +94,7 @@ class Observation:
         self._start = np.where(choices.sizes > 1, -1.0, 0.0)[self._column]
 
     def columns(self, choices: np.ndarray) -> np.ndarray:
-        """Places in an observation that show these choices, what was measured, and feasibility.
+        """Place in an observation that show these choices, what was measured, and feasibility.
 
         Args:
           choices: Numbers of choices, in the order in which they are to be shown.
@@ -110,7 +110,7 @@ class Observation:
         values: np.ndarray,
         feasible: np.ndarray,
     ) -> np.ndarray:
-        """Observations of n episodes, (n, d) float32.
+        """Return observations of n episodes, (n, d) float32.
 
         Args:
           picks: (n, n_choices).

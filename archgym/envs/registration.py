@@ -33,7 +33,7 @@ __all__ = [
 
 
 def environment_id(simulator: str, version: int) -> str:
-    """Id of a simulator's environment.
+    """Return id of a simulator's environment.
 
     >>> environment_id("dram", 0)
     'archgym/Dram-v0'
@@ -62,7 +62,7 @@ def environment_ids() -> dict[str, str]:
 
 
 def register_all() -> None:
-    """Registers the environment of every simulator, where it is not registered yet."""
+    """Register the environment of every simulator, where it is not registered yet."""
     import gymnasium
 
     for env_id, simulator in environment_ids().items():
@@ -76,7 +76,7 @@ def register_all() -> None:
 
 
 def register_with_gymnasium() -> None:
-    """Registers all environments now, or as soon as Gymnasium is imported."""
+    """Register all environments now, or as soon as Gymnasium is imported."""
     if "gymnasium" in sys.modules:
         register_all()
     elif not any(isinstance(finder, _AfterGymnasium) for finder in sys.meta_path):
@@ -175,7 +175,7 @@ def make_design_vector_env(
 
 
 def task_of(task: "Task | str", **choices: Any) -> "Task":
-    """The task: as given, or made from an environment's id or a simulator's name.
+    """Return the task: as given, or made from an environment's id or a simulator's name.
 
     Args:
       task: Which.

@@ -45,7 +45,7 @@ class Sb3VecEnv(VecEnv):
         evaluate: Evaluate | None = None,
         **choices: Any,
     ) -> None:
-        """Makes the environment.
+        """Make the environment.
 
         Args:
           task: A task, the id of an environment, or the name of a simulator.
@@ -109,11 +109,11 @@ class Sb3VecEnv(VecEnv):
         return self._episodes.masks()
 
     def close(self) -> None:
-        """Closes the log."""
+        """Close the log."""
         self._episodes.close()
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """The attribute, the same for every episode.
+        """Return the attribute, the same for every episode.
 
         Raises:
           AttributeError: Environments have no such attribute.

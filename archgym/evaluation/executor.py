@@ -51,14 +51,14 @@ class Executor(ABC):
 
     @abstractmethod
     def evaluate(self, task: Task, indices: np.ndarray) -> Evaluation:
-        """Results of designs, (n, n_parameters) indices, in their order."""
+        """Return results of designs, (n, n_parameters) indices, in their order."""
 
     @abstractmethod
     def cancel(self) -> None:
-        """Ends what runs, from another thread, at once; the executor is of no more use."""
+        """End what runs, from another thread, at once; the executor is of no more use."""
 
     def close(self) -> None:
-        """Gives its threads and processes back."""
+        """Give its threads and processes back."""
         self.cancel()
 
     def __enter__(self) -> Self:
@@ -93,12 +93,12 @@ class SerialExecutor(Executor):
         self._programs = RunningPrograms()
 
     def evaluate(self, task: Task, indices: np.ndarray) -> Evaluation:
-        """Results of designs, in their order."""
+        """Return results of designs, in their order."""
         with self._programs:
             return evaluate_isolated(task, indices)
 
     def cancel(self) -> None:
-        """Kills external programs; no other starts."""
+        """Kill external programs; no other starts."""
         self._programs.stop()
 
 
@@ -107,7 +107,7 @@ class ThreadExecutor(Executor):
     """Splits batches over threads; for simulators that release Python's lock or run programs."""
 
     def __init__(self, workers: int) -> None:
-        """Starts no thread before the first batch."""
+        """Start no thread before the first batch."""
         self.workers = _checked_workers(workers)
         self._programs = RunningPrograms()
         self._cancelled = False
@@ -115,7 +115,7 @@ class ThreadExecutor(Executor):
         self._threads: list[threading.Thread] = []
 
     def evaluate(self, task: Task, indices: np.ndarray) -> Evaluation:
-        """Results of designs, in their order."""
+        """Return results of designs, in their order."""
         n = len(indices)
         if n <= 1:
             with self._programs:
@@ -139,7 +139,7 @@ class ThreadExecutor(Executor):
         return joined([parts[start] for start in starts])
 
     def cancel(self) -> None:
-        """Drops waiting chunks and kills external programs; a running kernel ends by itself."""
+        """Drop waiting chunks and kills external programs; a running kernel ends by itself."""
         self._cancelled = True
         self._programs.stop()
         for _ in self._threads:
@@ -186,7 +186,7 @@ class ProcessExecutor(Executor):
     """
 
     def __init__(self, workers: int = 1, timeout_s: float | None = None) -> None:
-        """Starts no process before the first batch.
+        """Start no process before the first batch.
 
         Args:
           workers: How many processes, 1 or more.
@@ -202,7 +202,7 @@ class ProcessExecutor(Executor):
         self._chunk = 1
 
     def evaluate(self, task: Task, indices: np.ndarray) -> Evaluation:
-        """Results of designs, in their order."""
+        """Return results of designs, in their order."""
         if self._task is not task:
             self._end_all()
             self._task = task
@@ -219,7 +219,7 @@ class ProcessExecutor(Executor):
         return joined([empty_evaluation(task), *(parts[start] for start in sorted(parts))])
 
     def cancel(self) -> None:
-        """Kills the processes and the external programs they run."""
+        """Kill the processes and the external programs they run."""
         self._cancelled = True
         self._end_all()
 
@@ -241,7 +241,7 @@ class ProcessExecutor(Executor):
             worker.send((start, start + size), indices[start : start + size], self._timeout_s)
 
     def _awaited(self) -> list["WorkerProcess"]:
-        """Workers that have something to say, have died or are late."""
+        """Return workers that have something to say, have died or are late."""
         busy = {worker.connection: worker for worker in self._workers if worker.span is not None}
         now = time.monotonic()
         soonest = min((worker.deadline for worker in busy.values()), default=now)

@@ -63,7 +63,7 @@ class ExternalSimulator(Simulator):
 
     @abstractmethod
     def command(self, design: Design, workload: Workload) -> Sequence[str]:
-        """The program and its arguments; no shell reads them.
+        """Return the program and its arguments; no shell reads them.
 
         Args:
           design: Canonical and feasible in the space.
@@ -72,7 +72,7 @@ class ExternalSimulator(Simulator):
 
     @abstractmethod
     def parse(self, output: str, design: Design) -> Mapping[str, float] | Infeasible:
-        """Every metric by name, or why the design cannot be built."""
+        """Return every metric by name, or why the design cannot be built."""
 
     @property
     def default_workload(self) -> str:  # type: ignore[override]  # same name, read-only
@@ -80,11 +80,11 @@ class ExternalSimulator(Simulator):
         return next(iter(self.workloads))
 
     def workload_names(self) -> tuple[str, ...]:
-        """Names in `workloads`."""
+        """Name in `workloads`."""
         return tuple(self.workloads)
 
     def workload(self, name: str | Path) -> Workload:
-        """The workload with this name, or the file at this path.
+        """Return the workload with this name, or the file at this path.
 
         Raises:
           UnknownNameError: Neither a name nor a file.
@@ -103,7 +103,7 @@ class ExternalSimulator(Simulator):
 
     @final
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
-        """Runs the program for one design after the other."""
+        """Run the program for one design after the other."""
         values = np.full((len(indices), len(self.metrics)), np.nan)
         reason = np.zeros(len(indices), dtype=np.int16)
         failures: dict[int, str] = {}
@@ -181,7 +181,7 @@ class RunningPrograms:
         _scopes.stack = _scopes.stack[:-1]
 
     def stop(self) -> None:
-        """Kills every program that runs, and lets no other start."""
+        """Kill every program that runs, and lets no other start."""
         self._stopped = True
         # A signal handler may come here while this very thread holds the lock.
         locked = self._lock.acquire(timeout=0.2)
@@ -270,7 +270,7 @@ def _start(command: Sequence[str], folder: str) -> subprocess.Popen[bytes]:
 def _watch(
     process: subprocess.Popen[bytes], time_limit_s: float, output_limit: int
 ) -> tuple[bytes, bytes, str | None]:
-    """Standard output, the last of both outputs, and what went wrong."""
+    """Return standard output, the last of both outputs, and what went wrong."""
     assert process.stdout is not None
     assert process.stderr is not None
     output: list[bytes] = []

@@ -13,7 +13,7 @@ __all__ = ["empty_evaluation", "evaluate_isolated", "failed_evaluation", "joined
 
 
 def evaluate_isolated(task: Task, indices: np.ndarray) -> Evaluation:
-    """Results of designs; where the simulator breaks on a batch, the batch is halved."""
+    """Return results of designs; where the simulator breaks on a batch, the batch is halved."""
     try:
         return _settled(task.evaluate(indices))
     except SimulatorError as error:
@@ -33,7 +33,7 @@ def evaluate_isolated(task: Task, indices: np.ndarray) -> Evaluation:
 
 
 def _settled(evaluation: Evaluation) -> Evaluation:
-    """The evaluation with the reward of a failure wherever a simulator says it broke."""
+    """Return the evaluation with the reward of a failure wherever a simulator says it broke."""
     broken = (evaluation.reason == FAILED).any(axis=1)
     failures = dict(evaluation.failures)
     for row in np.flatnonzero(broken).tolist():
@@ -46,13 +46,13 @@ def _settled(evaluation: Evaluation) -> Evaluation:
 
 
 def failed_evaluation(task: Task, message: str) -> Evaluation:
-    """Evaluation of one design on which the simulator broke."""
+    """Return evaluation of one design on which the simulator broke."""
     one = empty_evaluation(task, 1)
     return Evaluation(one.values, one.reason, one.reward, {0: message})
 
 
 def empty_evaluation(task: Task, n: int = 0) -> Evaluation:
-    """Evaluation of `n` designs without results."""
+    """Return evaluation of `n` designs without results."""
     w = len(task.workloads)
     return Evaluation(
         np.full((n, w, len(task.metrics)), np.nan),
@@ -62,7 +62,7 @@ def empty_evaluation(task: Task, n: int = 0) -> Evaluation:
 
 
 def joined(parts: Sequence[Evaluation]) -> Evaluation:
-    """One evaluation of one or more parts, in their order."""
+    """Return one evaluation of one or more parts, in their order."""
     failures: dict[int, str] = {}
     offset = 0
     for part in parts:

@@ -38,7 +38,7 @@ class MetricSpec:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """The specification as JSON."""
+        """Return the specification as JSON."""
         return asdict(self)
 
 
@@ -52,7 +52,7 @@ class Metrics(Mapping[str, float]):
     __slots__ = ("_values", "infeasible")
 
     def __init__(self, values: Mapping[str, float], infeasible: str | None = None) -> None:
-        """Takes the numbers, or the reason why there are none."""
+        """Take the numbers, or the reason why there are none."""
         self._values = dict(values)
         self.infeasible = infeasible
 

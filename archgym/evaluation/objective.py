@@ -63,7 +63,7 @@ class Term:
             )
 
     def reward(self, x: np.ndarray, reference: float, resolution: float) -> np.ndarray:
-        """Worth of values `x`, (n,), NaN where `x` is."""
+        """Return worth of values `x`, (n,), NaN where `x` is."""
         worth: np.ndarray
         target = 0.0 if self.target is None else self.target
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -112,7 +112,7 @@ class Objective:
 
     @property
     def is_published_form(self) -> bool:
-        """Whether its terms are of the form of the published ArchGym."""
+        """True if its terms are of the form of the published ArchGym."""
         return self.terms[0].goal == "archgym-2023"
 
     def reward(
@@ -122,7 +122,7 @@ class Objective:
         specs: Sequence[MetricSpec],
         reason: np.ndarray,
     ) -> np.ndarray:
-        """Rewards of many designs.
+        """Reward of many designs.
 
         Args:
           values: (n, n_metrics), in the units of `specs`.
@@ -151,7 +151,7 @@ class Objective:
         specs: Sequence[MetricSpec],
         reason: np.ndarray,
     ) -> np.ndarray:
-        """Rewards of many designs, term by term and without weights.
+        """Reward of many designs, term by term and without weights.
 
         Args:
           values: As for `reward`; so are the others.
@@ -182,12 +182,12 @@ class Objective:
         return worth
 
     def to_json(self) -> dict[str, Any]:
-        """The objective as JSON; `objective_from_json` reads it."""
+        """Return the objective as JSON; `objective_from_json` reads it."""
         return {"name": self.name, "doc": self.doc, "terms": [asdict(t) for t in self.terms]}
 
 
 def objective_from_json(data: Mapping[str, Any]) -> Objective:
-    """Objective from what `Objective.to_json` gave.
+    """Return objective from what `Objective.to_json` gave.
 
     Raises:
       InvalidArgumentError: `data` is no such object.
@@ -206,7 +206,7 @@ _TARGET = re.compile(r"\s*(?P<metric>\w+)\s*(?P<sign><=|>=)\s*(?P<value>[-+.\deE
 
 
 def parse_target(text: str, specs: Sequence[MetricSpec]) -> Objective:
-    """Objective from text such as ``target:total_time_ns<=90000,power_mw<=1500``.
+    """Return objective from text such as ``target:total_time_ns<=90000,power_mw<=1500``.
 
     Raises:
       InvalidArgumentError: The text has another form.
@@ -241,7 +241,7 @@ _MARGIN = math.log(2.0)
 def reference_point(
     objective: Objective, reference: np.ndarray, specs: Sequence[MetricSpec], weights: np.ndarray
 ) -> np.ndarray:
-    """The worst corner of a task's hypervolume, which follows from the task alone.
+    """Return the worst corner of a task's hypervolume, which follows from the task alone.
 
     It is what a design has that is twice as bad as the default design in every metric: the default
     design's terms less log 2. A front's part beyond it, worse in any metric, does not count.

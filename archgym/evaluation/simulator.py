@@ -115,11 +115,11 @@ class Simulator(ABC):
 
     @abstractmethod
     def workload_names(self) -> tuple[str, ...]:
-        """Workloads that ship with the simulator."""
+        """Return workloads that ship with the simulator."""
 
     @abstractmethod
     def workload(self, name: str | Path) -> Workload:
-        """The workload with this name, or read from the file at this path.
+        """Return the workload with this name, or read from the file at this path.
 
         Raises:
           UnknownNameError: Neither a shipped workload nor a file.
@@ -128,7 +128,7 @@ class Simulator(ABC):
 
     @abstractmethod
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
-        """Results of designs that are known to be canonical and feasible in the space.
+        """Return results of designs that are known to be canonical and feasible in the space.
 
         Args:
           indices: (n, n_parameters) int64.
@@ -149,7 +149,7 @@ class Simulator(ABC):
         raise NotImplementedError(f"{type(self).__name__} names costs, and must give this")
 
     def check(self, values: np.ndarray, workload: Workload) -> None:  # noqa: B027 - optional
-        """Refuses results that break the model's own invariants.
+        """Refuse results that break the model's own invariants.
 
         Args:
           values: (n, n_metrics), designs that were built.
@@ -164,7 +164,7 @@ class Simulator(ABC):
         return {}
 
     def picture_workload(self, workload: Workload, path: Path) -> bool:
-        """Draws the workload into `path`; False where there is nothing to draw."""
+        """Draw the workload into `path`; False where there is nothing to draw."""
         return False
 
     @cached_property
@@ -180,12 +180,12 @@ class Simulator(ABC):
 
     @cached_property
     def _has_declared_reasons(self) -> bool:
-        """Whether `reasons` are those that follow; what writes results down goes by them."""
+        """True if `reasons` are those that follow; what writes results down goes by them."""
         return tuple(self.reasons) == self._declared_reasons()
 
     @final
     def evaluate_batch(self, indices: np.ndarray, workload: Workload) -> BatchResult:
-        """Results of any designs of the space, each judged in its canonical form.
+        """Return results of any designs of the space, each judged in its canonical form.
 
         Args:
           indices: (n, n_parameters), whole numbers within the space.
@@ -221,7 +221,7 @@ class Simulator(ABC):
         return BatchResult(values, reason, failures)
 
     def _evaluate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
-        """Results of designs whose indices were checked."""
+        """Return results of designs whose indices were checked."""
         canonical = self.space.canonical(indices.astype(np.int64, copy=False))
         violated = self.space.violations(canonical)
         if len(indices) and (violated < 0).all():
@@ -246,7 +246,7 @@ class Simulator(ABC):
 
     @final
     def evaluate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
-        """Results of designs that can be built on a machine that does not pay a cost.
+        """Return results of designs that can be built on a machine that does not pay a cost.
 
         Args:
           cost: One of `costs`.
@@ -276,7 +276,7 @@ class Simulator(ABC):
 
     @final
     def evaluate(self, design: Mapping[str, Any], workload: Workload) -> Metrics:
-        """Metrics of one design: the batch of one.
+        """Return metrics of one design: the batch of one.
 
         Raises:
           InvalidDesignError: The design does not lie in the space.
@@ -295,7 +295,7 @@ class Simulator(ABC):
         self.check(self._check_form(result, n), workload)
 
     def _check_form(self, result: BatchResult, n: int) -> np.ndarray:
-        """The values of designs that were built, of a result that is as it must be."""
+        """Return the values of designs that were built, of a result that is as it must be."""
         built = result.reason == FEASIBLE
         if result.values.shape != (n, len(self.metrics)) or result.reason.shape != (n,):
             raise SimulatorError(
@@ -369,13 +369,13 @@ def make_simulator(
 
 
 def _takes(kind: type[Simulator], name: str) -> bool:
-    """Whether the constructor has an argument with this name, or takes any."""
+    """Return True if the constructor has an argument with this name, or takes any."""
     parameters = inspect.signature(kind).parameters
     return name in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
 
 def option_names(kind: type[Simulator]) -> tuple[str, ...]:
-    """Constructor arguments of a simulator beside space and fidelity."""
+    """Return constructor arguments of a simulator beside space and fidelity."""
     names = inspect.signature(kind).parameters
     return tuple(name for name in names if name not in ("space", "fidelity"))
 
@@ -388,7 +388,7 @@ def require_kept(
     *,
     rounding: float = 1e-9,
 ) -> None:
-    """Refuses results that break an invariant of their model.
+    """Refuse results that break an invariant of their model.
 
     Args:
       model: What the model is called in a sentence, such as "DRAM".
@@ -412,12 +412,12 @@ def require_kept(
 
 
 def simulator_names() -> tuple[str, ...]:
-    """Names of all simulators, sorted."""
+    """Name of all simulators, sorted."""
     return tuple(sorted(registered("archgym.simulators")))
 
 
 def simulator_class(name: str) -> type[Simulator]:
-    """The simulator with this name, imported now.
+    """Return the simulator with this name, imported now.
 
     Raises:
       UnknownNameError: There is none; the message lists the near ones.

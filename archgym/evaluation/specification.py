@@ -34,7 +34,7 @@ class WorkloadFacts:
         return self.source or self.name, self.name
 
     def to_json(self) -> dict[str, Any]:
-        """The workload as JSON."""
+        """Return the workload as JSON."""
         facts = {name: list(fact) for name, fact in self.facts.items()}
         data: dict[str, Any] = {"name": self.name, "digest": self.digest, "facts": facts}
         return data | ({"source": self.source} if self.source else {})
@@ -123,7 +123,7 @@ class Declaration:
         return next((name for name, part in mine.items() if part != theirs[name]), None)
 
     def to_json(self) -> dict[str, Any]:
-        """The declaration as JSON; `from_json` reads it."""
+        """Return the declaration as JSON; `from_json` reads it."""
         return {
             "simulator": self.simulator,
             "version": self.version,
@@ -143,7 +143,7 @@ class Declaration:
 
     @classmethod
     def from_json(cls, data: Any) -> "Declaration":
-        """Declaration from what `to_json` gave, of whatever origin.
+        """Return declaration from what `to_json` gave, of whatever origin.
 
         Raises:
           InvalidArgumentError: `data` is no such object.

@@ -49,7 +49,7 @@ class StandIn(Simulator):
         digest: str,
         options: Mapping[str, str] | None = None,
     ) -> None:
-        """Takes what the file declares.
+        """Take what the file declares.
 
         Args:
           declaration: The simulator's.
@@ -88,11 +88,11 @@ class StandIn(Simulator):
         return default if default in names else names[0]
 
     def workload_names(self) -> tuple[str, ...]:
-        """Workloads of the file, by the names or paths that they came by."""
+        """Return workloads of the file, by the names or paths that they came by."""
         return tuple(workload.names[0] for workload in self.declaration.workloads)
 
     def workload(self, name: str | Path) -> Workload:
-        """The workload with this name or path, of which the file's answers are.
+        """Return the workload with this name or path, of which the file's answers are.
 
         Raises:
           UnknownNameError: The file has none.
@@ -117,7 +117,7 @@ class StandIn(Simulator):
         raise unknown_name(f"workload of {self.path.name}", str(name), known)
 
     def simulator(self) -> Simulator:
-        """The registered simulator that the file was made of.
+        """Return the registered simulator that the file was made of.
 
         Raises:
           UnknownNameError: It is not installed here.
@@ -141,7 +141,7 @@ class StandIn(Simulator):
         return simulator
 
     def knows(self, names: Iterable[str]) -> bool:
-        """Whether the file has all workloads of these names or paths."""
+        """Return True if the file has all workloads of these names or paths."""
         return all(name in self._workloads for name in names)
 
     @cached_property
@@ -160,7 +160,7 @@ def stand_in_kind(path: str | Path) -> StandInKind:
 
 
 def open_stand_in(path: str | Path) -> StandIn:
-    """The table or proxy in a file, as a simulator.
+    """Return the table or proxy in a file, as a simulator.
 
     Raises:
       FileFormatError: The file is neither, or it is damaged.
@@ -178,7 +178,7 @@ def check_agreement(
     fidelity: str | None,
     options: Mapping[str, str],
 ) -> None:
-    """Refuses a stand-in of something else than was asked for; None stands for anything.
+    """Refuse a stand-in of something else than was asked for; None stands for anything.
 
     Args:
       stand_in: What was opened.
@@ -221,7 +221,7 @@ def check_agreement(
 
 
 def _check_contents(stand_in: StandIn, simulator: Simulator) -> None:
-    """Refuses a stand-in whose options name files that are not what they were.
+    """Refuse a stand-in whose options name files that are not what they were.
 
     Only digests of workloads tell; those that were made of files need not be there any more.
     """
@@ -237,7 +237,7 @@ def _check_contents(stand_in: StandIn, simulator: Simulator) -> None:
 
 
 def _default_option(simulator: str, name: str) -> str | None:
-    """The value that an option has where a simulator's tasks leave it out, if that is known."""
+    """Return value that an option has where a simulator's tasks leave it out, if that is known."""
     import inspect
 
     from archgym.evaluation.simulator import simulator_class, simulator_names

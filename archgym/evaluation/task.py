@@ -79,7 +79,7 @@ class Task:
         stand_in: str | Path | None = None,
         **options: str,
     ) -> "Task":
-        """Task from names; what is left out is the simulator's default.
+        """Return task from names; what is left out is the simulator's default.
 
         Args:
           simulator: A registered name, or an instance (which has space, fidelity and options); the
@@ -141,7 +141,7 @@ class Task:
         return f"{simulator}/{self.space_name}/{workloads}/{self.objective.name}-v{self.version}"
 
     def evaluate(self, indices: np.ndarray) -> Evaluation:
-        """Results of designs on every workload.
+        """Return results of designs on every workload.
 
         Args:
           indices: (n, n_parameters), whole numbers within the space.
@@ -162,7 +162,7 @@ class Task:
         return Evaluation(values, reason, self.rewards(values, reason), failures)
 
     def rewards(self, values: np.ndarray, reason: np.ndarray) -> np.ndarray:
-        """Rewards of n designs, (n,).
+        """Reward of n designs, (n,).
 
         Args:
           values: (n, w, n_metrics), NaN where a design was not built.
@@ -178,7 +178,7 @@ class Task:
         return reward
 
     def term_rewards(self, values: np.ndarray, reason: np.ndarray) -> np.ndarray:
-        """Rewards of n designs for each term of the objective alone, (n, n_terms).
+        """Reward of n designs for each term of the objective alone, (n, n_terms).
 
         Args:
           values: As for `rewards`.
@@ -220,7 +220,7 @@ class Task:
         return mean
 
     def to_json(self) -> dict[str, Any]:
-        """All that a reader needs, and all that `from_json` needs to make the task again."""
+        """Return all that a reader needs, and all that `from_json` needs to make the task again."""
         data: dict[str, Any] = {
             "id": self.id,
             "digest": self.digest,
@@ -260,7 +260,7 @@ class Task:
         simulator: Simulator | None = None,
         stand_in: str | Path | None = None,
     ) -> "Task":
-        """The task again, from what `to_json` gave.
+        """Return the task again, from what `to_json` gave.
 
         Args:
           data: The recipe. One made on a stand-in goes on with that; without its `stand_in` it
@@ -344,7 +344,7 @@ class Task:
 
 
 def _option_difference(recorded: Any, mine: Mapping[str, str]) -> str:
-    """The first option that was another, with what it was and what it is."""
+    """Return the first option that was another, with what it was and what it is."""
     was: Mapping[str, Any] = recorded if isinstance(recorded, Mapping) else {}
     for name in (*mine, *was):
         before, after = (None if d.get(name) is None else str(d[name]) for d in (was, mine))
@@ -361,7 +361,7 @@ def _files_of(options: Mapping[str, str]) -> str:
 
 
 def _check_domain(simulator: Simulator, objective: Objective, reference: np.ndarray) -> None:
-    """Refuses an objective that cannot tell the default design from one that was not built."""
+    """Refuse an objective that cannot tell the default design from one that was not built."""
     for row in reference:
         built = np.zeros(1, dtype=np.int16)
         reward = objective.reward(row[None, :], row, simulator.metrics, built)

@@ -49,7 +49,7 @@ def _simulator(
     stand_in: str | Path | None,
     options: Mapping[str, str],
 ) -> tuple[Simulator, str]:
-    """The simulator, or what stands in for it, and the name of its space."""
+    """Return the simulator, or what stands in for it, and the name of its space."""
     if not (simulator is None or isinstance(simulator, str | Simulator)):
         raise InvalidArgumentError(
             f"`simulator` must be a registered name or a simulator; got {simulator!r}. Make an "

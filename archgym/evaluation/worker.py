@@ -54,7 +54,7 @@ class WorkerProcess:
             ) from None
 
     def send(self, span: tuple[int, int], indices: np.ndarray, timeout_s: float | None) -> None:
-        """Hands out a chunk; its time starts when the process is ready for it."""
+        """Hand out a chunk; its time starts when the process is ready for it."""
         self.span, self._timeout_s = span, timeout_s
         # A process that has died since is found when its answer is awaited.
         with suppress(OSError):
@@ -62,7 +62,7 @@ class WorkerProcess:
         self._start_clock()
 
     def receive(self) -> Evaluation | str | None:
-        """The results, or how the process failed, or None where it only became ready."""
+        """Return the results, or how the process failed, or None where it only became ready."""
         if not self.connection.poll():
             assert self._timeout_s is not None
             return f"The simulator took longer than {self._timeout_s:g} s."
@@ -86,12 +86,12 @@ class WorkerProcess:
         return content
 
     def ask_to_end(self) -> None:
-        """Lets the process kill the programs it runs."""
+        """Let the process kill the programs it runs."""
         with suppress(OSError, ValueError):
             self._process.terminate()
 
     def kill(self, deadline: float | None = None) -> None:
-        """Ends the process, at the latest at `deadline`."""
+        """End the process, at the latest at `deadline`."""
         self.ask_to_end()
         if deadline is None:
             deadline = time.monotonic() + END_S

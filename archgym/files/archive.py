@@ -27,7 +27,7 @@ _MAX_HEADER_BYTES = 2**26
 def write_archive(
     path: str | Path, header_name: str, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
 ) -> None:
-    """Writes one `.npz` file, whole or not at all; equal contents are equal bytes.
+    """Write one `.npz` file, whole or not at all; equal contents are equal bytes.
 
     Args:
       path: The file.
@@ -49,7 +49,7 @@ def write_archive(
 def read_archive(
     path: str | Path, header_name: str, what: str, remedy: str
 ) -> tuple[dict[str, Any], dict[str, np.ndarray], str]:
-    """Reads what `write_archive` wrote; nothing in a file can be run or take up the memory.
+    """Read what `write_archive` wrote; nothing in a file can be run or take up the memory.
 
     Args:
       path: The file.
@@ -81,7 +81,7 @@ def read_archive(
 
 
 def read_header(path: str | Path, header_name: str, what: str, remedy: str) -> dict[str, Any]:
-    """The header alone; errors as for `read_archive`."""
+    """Return the header alone; errors as for `read_archive`."""
     path = Path(path)
     with storage_errors(path, "read"), open_file(path) as handle:
         size = handle.seek(0, io.SEEK_END)
@@ -146,7 +146,7 @@ def _header(archive: zipfile.ZipFile, header_name: str) -> dict[str, Any]:
 
 
 def _array(content: bytes) -> np.ndarray:
-    """The array in a `.npy` file, whose header may claim any size."""
+    """Return the array in a `.npy` file, whose header may claim any size."""
     stream = io.BytesIO(content)
     version = np.lib.format.read_magic(stream)
     if version != (1, 0):

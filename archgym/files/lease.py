@@ -54,7 +54,7 @@ class Lease:
     """Who held it before and did not give it back: killed, or cut off and perhaps still writing."""
 
     def __init__(self, folder: str | Path) -> None:
-        """Takes the lease.
+        """Take the lease.
 
         Raises:
           StudyLockedError: Another writer holds it.
@@ -78,7 +78,7 @@ class Lease:
         _held.add(self)
 
     def check(self) -> None:
-        """Makes sure that this process still is the writer.
+        """Make sure that this process still is the writer.
 
         Raises:
           StudyLockedError: It is not.
@@ -100,7 +100,7 @@ class Lease:
             )
 
     def release(self) -> None:
-        """Lets the next writer in; does nothing the second time."""
+        """Let the next writer in; does nothing the second time."""
         if self._descriptor < 0:
             return
         descriptor, self._descriptor = self._descriptor, -1
@@ -175,7 +175,7 @@ def current_writer(folder: str | Path) -> Writer | None:
 
 
 def _look(path: Path, descriptor: int) -> tuple[bool, bytes]:
-    """Whether a path still is the file that is open, and what it holds."""
+    """Return True if a path still is the file that is open, and what it holds."""
     now = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         same_file = os.path.samestat(os.fstat(now), os.fstat(descriptor))
@@ -208,7 +208,7 @@ _held: "weakref.WeakSet[Lease]" = weakref.WeakSet()
 
 
 def _forget_in_child() -> None:
-    """Closes the leases that a forked child inherited, which would outlive their writer in it."""
+    """Close the leases that a forked child inherited, which would outlive their writer in it."""
     for lease in list(_held):
         with suppress(OSError):
             os.close(lease._descriptor)

@@ -97,7 +97,7 @@ def _remove(path: Path) -> None:
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Removes scratch places whose writer was killed: those that nobody has locked."""
+    """Remove scratch places whose writer was killed: those that nobody has locked."""
     names: list[str] = []
     with suppress(OSError), os.scandir(folder) as entries:
         names = [entry.name for entry in entries if entry.name.startswith(_PREFIX)]
@@ -129,7 +129,7 @@ _REMEDIES = {
 
 @contextmanager
 def storage_errors(path: str | Path, action: str) -> Iterator[None]:
-    """Turns any OSError inside into a one-line StorageError.
+    """Turn any OSError inside into a one-line StorageError.
 
     Args:
       path: What is read or written.
@@ -153,7 +153,7 @@ def _refusal(text: str, number: int | None) -> StorageError:
 
 
 def open_file(path: str | Path) -> BinaryIO:
-    """Opens a file for reading, if it is one.
+    """Open a file for reading, if it is one.
 
     A named pipe would wait for its writer, and a device have no end or do something.
 
@@ -186,7 +186,7 @@ def _refuse_others(path: str | Path, mode: int) -> None:
 
 
 def make_folder(path: str | Path) -> Path:
-    """Makes a folder and those above it, and returns it.
+    """Make a folder and those above it, and returns it.
 
     Raises:
       StorageError: It cannot be made, or a file stands in its place.
@@ -243,7 +243,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 
 def require_free(path: Path) -> None:
-    """Refuses a path at which there is something, but for an empty folder.
+    """Refuse a path at which there is something, but for an empty folder.
 
     Raises:
       InvalidArgumentError: There is.
@@ -257,7 +257,7 @@ def require_free(path: Path) -> None:
 
 
 def require_writable(path: Path) -> None:
-    """Refuses a file that cannot be written, before the work whose result it is to hold.
+    """Refuse a file that cannot be written, before the work whose result it is to hold.
 
     Raises:
       StorageError: It cannot.
@@ -270,7 +270,7 @@ def require_writable(path: Path) -> None:
 
 
 def write_atomic(path: str | Path, data: bytes | str | Iterable[bytes]) -> None:
-    """Writes a whole file, so that a reader finds the old content or the new, never a part.
+    """Write a whole file, so that a reader finds the old content or the new, never a part.
 
     Args:
       path: The file; its folder must exist.
@@ -288,7 +288,7 @@ def write_atomic(path: str | Path, data: bytes | str | Iterable[bytes]) -> None:
 
 
 def write_all(descriptor: int, data: bytes) -> None:
-    """Writes every byte, however often the system takes only a part."""
+    """Write every byte, however often the system takes only a part."""
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]

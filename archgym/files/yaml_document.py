@@ -54,7 +54,7 @@ class Node:
         return text if len(text) <= _MAX_ECHO else f"{text[:_MAX_ECHO]}…"
 
     def plain(self) -> Any:
-        """The value without lines."""
+        """Return the value without lines."""
         if isinstance(self.value, Mapping):
             return {name: node.plain() for name, node in self.value.items()}
         if isinstance(self.value, tuple):
@@ -62,7 +62,7 @@ class Node:
         return self.value
 
     def refusal(self, problem: str, remedy: str = "") -> FileFormatError:
-        """The error that names this line.
+        """Return the error that names this line.
 
         Args:
           problem: What must hold and what came; a full stop at its end is dropped.
@@ -73,7 +73,7 @@ class Node:
         return FileFormatError(self.path, self.line, problem.removesuffix("."), remedy)
 
     def members(self, what: str, known: Iterable[str] | None = None) -> Mapping[str, "Node"]:
-        """The members of a mapping; nothing is an empty one.
+        """Return the members of a mapping; nothing is an empty one.
 
         Args:
           what: What the mapping is, such as "a task".
@@ -97,7 +97,7 @@ class Node:
         return self.value
 
     def text(self, what: str) -> str:
-        """A text that is not empty; numbers count as Python writes them.
+        """Return a text that is not empty; numbers count as Python writes them.
 
         Of what cannot be printed it may hold blanks and ends of lines alone: texts become names,
         paths and messages.
@@ -114,7 +114,7 @@ class Node:
         raise self.refusal(f"{what} must be a text; got {self.kind}")
 
     def whole(self, what: str, low: int, high: int) -> int:
-        """A whole number within limits.
+        """Return a whole number within limits.
 
         Raises:
           FileFormatError: It is something else.
@@ -125,7 +125,7 @@ class Node:
         raise self.refusal(f"{what} must be a whole number from {low} to {high}; got {self.kind}")
 
     def number(self, what: str, low: float, high: float) -> float:
-        """A number within limits.
+        """Return a number within limits.
 
         Raises:
           FileFormatError: It is something else.
@@ -156,7 +156,7 @@ class Document:
     root: Node
 
     def at(self, *names: str) -> Node:
-        """The node at a path of names, or the last one on the way to it that there is."""
+        """Return the node at a path of names, or the last one on the way to it that there is."""
         node = self.root
         for name in names:
             if not isinstance(node.value, Mapping) or name not in node.value:
@@ -165,7 +165,7 @@ class Document:
         return node
 
     def refusal(self, error: Exception, *names: str) -> FileFormatError:
-        """An error of another part of ArchGym, told of the line at a path of names."""
+        """Return an error of another part of ArchGym, told of the line at a path of names."""
         problem, _, remedy = str(error).partition(". ")
         if isinstance(error, UnknownNameError) and problem.endswith(" does not exist"):
             problem = problem.removesuffix(" does not exist")
@@ -174,7 +174,7 @@ class Document:
 
 
 def read_document(path: str | Path, tags: Collection[str] = ()) -> Document:
-    """Reads a YAML file, or one of JSON.
+    """Read a YAML file, or one of JSON.
 
     Only plain data is taken: one document, no anchors and aliases, no tags but those allowed, each
     name once in its mapping. Numbers, true, false and null are what they are in JSON, everything
@@ -203,7 +203,7 @@ def read_document(path: str | Path, tags: Collection[str] = ()) -> Document:
 
 
 def read_value(text: str, source: str) -> Node:
-    """A value that stands in no file, written as in one.
+    """Return a value that stands in no file, written as in one.
 
     Args:
       text: Such as ``100`` or ``[0, 1]``.
@@ -265,7 +265,7 @@ class _Builder:
         self._open: list[_Collection] = []
 
     def take(self, event: Any) -> None:
-        """Takes the next event."""
+        """Take the next event."""
         kind = type(event).__name__
         line = event.start_mark.line + 1
         if kind == "AliasEvent" or getattr(event, "anchor", None) is not None:
@@ -321,11 +321,11 @@ class _Collection:
 
     @property
     def awaits_key(self) -> bool:
-        """Whether a mapping's next name has to come."""
+        """True if a mapping's next name has to come."""
         return self.is_mapping and self._key is None
 
     def begin(self, path: Path, name: str, line: int) -> None:
-        """Takes a name, whose value comes next."""
+        """Take a name, whose value comes next."""
         if name in self.members:
             first = self.members[name].line
             raise FileFormatError(
@@ -337,7 +337,7 @@ class _Collection:
         self._key = name, line
 
     def add(self, node: Node) -> None:
-        """Takes a value."""
+        """Take a value."""
         if self._key is None:
             self.items.append(node)
             return

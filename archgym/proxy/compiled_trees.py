@@ -29,7 +29,7 @@ class CompiledTrees:
         scaling: Scaling,
         groups: Sequence[tuple[Sequence[int], TreeEnsemble]],
     ) -> None:
-        """Puts the ensembles one behind the other.
+        """Put the ensembles one behind the other.
 
         Args:
           encoding: What makes features of designs.
@@ -56,7 +56,7 @@ class CompiledTrees:
         self._constants = np.where(scaling.factor > 0, 0.0, scaling.shift)
 
     def predict(self, indices: np.ndarray, facts: np.ndarray) -> np.ndarray:
-        """Metrics in their units, (n, n_metrics), of canonical designs on a workload.
+        """Return metrics in their units, (n, n_metrics), of canonical designs on a workload.
 
         Args:
           indices: (n, n_parameters) int64.
@@ -107,7 +107,7 @@ class CompiledTrees:
         return np.concatenate([wide, np.stack(codes, axis=1)], axis=1)
 
     def _listed(self, feature: int) -> tuple[int, np.ndarray | None]:
-        """The parameter of a feature, and all its numbers where they are listed."""
+        """Return the parameter of a feature, and all its numbers where they are listed."""
         return self._tables[feature] if feature < len(self._tables) else (0, None)
 
     def _scale_of(self, feature: int) -> np.ndarray:
@@ -171,7 +171,7 @@ class CompiledTrees:
         self._values = _joined(values).astype(np.float64)
 
     def _packed(self, ensemble: TreeEnsemble, first: int) -> np.ndarray:
-        """(n_nodes,) int64, as the kernel reads them."""
+        """Return (n_nodes,) int64, as the kernel reads them."""
         from archgym.proxy.compiled_trees import LEAF_CODE
 
         nodes = ((first + np.arange(len(ensemble.feature), dtype=np.int64)) << 32) | LEAF_CODE
@@ -183,7 +183,7 @@ class CompiledTrees:
 
 
 def _narrow(values: np.ndarray) -> np.ndarray:
-    """Numbers as scikit-learn's trees see them."""
+    """Number as scikit-learn's trees see them."""
     return np.asarray(values, dtype=np.float32).astype(np.float64)
 
 
@@ -219,7 +219,7 @@ def _walk_designs(
     places: np.ndarray,
     moving: np.ndarray,
 ) -> None:
-    """Leaves of one tree that `n` designs fall into."""
+    """Leave of one tree that `n` designs fall into."""
     for design in range(n):
         places[design] = root
         moving[design] = design
@@ -245,7 +245,7 @@ def _walk_trees(
     places: np.ndarray,
     moving: np.ndarray,
 ) -> None:
-    """Leaves of some trees that one design falls into."""
+    """Leave of some trees that one design falls into."""
     n = int(roots.shape[0])
     for tree in range(n):
         places[tree] = roots[tree]
@@ -266,7 +266,7 @@ def _walk_trees(
 def _add(
     start: int, width: int, output: int, values: np.ndarray, totals: np.ndarray, design: int
 ) -> None:
-    """Adds what a leaf says to a design's totals."""
+    """Add what a leaf says to a design's totals."""
     first = np.uint64(start)
     if width == 1:
         totals[design, np.uint64(output)] += values[first]

@@ -86,7 +86,7 @@ def fit_beyond(
 
 
 def _some(workload: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Places of rows, the same number of each workload where there are enough."""
+    """Place of rows, the same number of each workload where there are enough."""
     order = rng.permutation(len(workload))
     known = np.unique(workload)
     share = -(-_MOST_ROWS // len(known))
@@ -111,7 +111,7 @@ def _regions(
 
 
 def _cuts(column: np.ndarray, is_ordered: bool, targets: np.ndarray) -> list[np.ndarray]:
-    """Both tails of a coordinate, or two of its values, of a size that can be left out.
+    """Return both tails of a coordinate, or two of its values, of a size that can be left out.
 
     Of values without an order those are taken on which the metrics differ most from their means.
     """
@@ -160,7 +160,7 @@ class Familiarity:
     """
 
     def __init__(self, space: DesignSpace, seen: np.ndarray) -> None:
-        """Takes `seen`, (n_entries,) bool, of the tables that follow from the space.
+        """Take `seen`, (n_entries,) bool, of the tables that follow from the space.
 
         Raises:
           ValueError: It has another length.
@@ -191,7 +191,7 @@ class Familiarity:
         return cls(space, np.unpackbits(packed, count=size).astype(bool))
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """All that it consists of, by name."""
+        """Return all that it consists of, by name."""
         return {"seen": np.packbits(self.seen)}
 
     def novelty(self, indices: np.ndarray) -> np.ndarray:

@@ -33,7 +33,7 @@ class Facts:
     high: tuple[float, ...] = ()
 
     def row(self, facts: Mapping[str, tuple[float | str, str]]) -> np.ndarray:
-        """The scaled numbers of a workload, (n_facts,).
+        """Return the scaled numbers of a workload, (n_facts,).
 
         Raises:
           InvalidArgumentError: The workload lacks one.
@@ -50,16 +50,16 @@ class Facts:
         return np.array(values, dtype=np.float64)
 
     def lie_within(self, row: np.ndarray) -> bool:
-        """Whether a workload lies between those that were learned from in every number."""
+        """Return True if a workload lies between those that were learned from in every number."""
         return bool(((row >= 0.0) & (row <= 1.0)).all())
 
     def to_json(self) -> list[list[Any]]:
-        """Name, least and largest number of each."""
+        """Return name, least and largest number of each."""
         return [list(fact) for fact in zip(self.names, self.low, self.high, strict=True)]
 
 
 def gather_facts(workloads: Sequence[WorkloadFacts]) -> Facts:
-    """The facts that tell these workloads apart."""
+    """Return the facts that tell these workloads apart."""
     found = []
     for name in workloads[0].facts if workloads else ():
         values = [workload.facts.get(name, ("", ""))[0] for workload in workloads]
@@ -80,7 +80,7 @@ class Encoding:
     """
 
     def __init__(self, space: DesignSpace, kind: EncodingKind, facts: Facts | None = None) -> None:
-        """Takes a space; with `facts`, those of the workload follow the design's."""
+        """Take a space; with `facts`, those of the workload follow the design's."""
         self.space = space
         self.kind = kind
         self.facts = facts or Facts()
@@ -97,7 +97,7 @@ class Encoding:
         return int(self._coordinates.features(row, self._splits).shape[1]) + len(self.facts.names)
 
     def features(self, indices: np.ndarray, facts: np.ndarray) -> np.ndarray:
-        """Features, (n, n_features) float64.
+        """Return features, (n, n_features) float64.
 
         Args:
           indices: (n, n_parameters), canonical.
@@ -152,7 +152,7 @@ class Scaling:
 
     @classmethod
     def of(cls, values: np.ndarray) -> Self:
-        """The scaling for values, (n, m)."""
+        """Return the scaling for values, (n, m)."""
         low, high = values.min(axis=0), values.max(axis=0)
         size = np.maximum(np.abs(low), np.abs(high))
         changes = high - low > _CONSTANT * size
@@ -170,13 +170,13 @@ class Scaling:
         return np.flatnonzero(self.factor > 0)
 
     def scaled(self, values: np.ndarray) -> np.ndarray:
-        """Scaled metrics, (n, m), of values in their units; 0 for what never changed."""
+        """Return scaled metrics, (n, m), of values in their units; 0 for what never changed."""
         with np.errstate(divide="ignore", invalid="ignore"):
             plain = np.where(self.is_log, np.log(values), values)
             return np.where(self.factor > 0, (plain - self.shift) / self.factor, 0.0)
 
     def unscaled(self, scaled: np.ndarray) -> np.ndarray:
-        """Values in their units, (n, m), of scaled metrics."""
+        """Return values in their units, (n, m), of scaled metrics."""
         plain = self.shift + self.factor * scaled
         logged = np.exp(np.clip(plain, -_MOST_LOG, _MOST_LOG))
         return np.asarray(np.where(self.is_log, logged, plain))
@@ -189,7 +189,7 @@ class Scaling:
             return np.asarray(np.where(self.is_log, np.exp(plain), plain))
 
     def to_json(self) -> dict[str, list[Any]]:
-        """The scaling as JSON."""
+        """Return the scaling as JSON."""
         return {
             name: getattr(self, name).tolist()
             for name in ("is_log", "shift", "factor", "low", "high")
@@ -197,7 +197,7 @@ class Scaling:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], n_metrics: int) -> Self:
-        """Scaling from what `to_json` gave.
+        """Return scaling from what `to_json` gave.
 
         Raises:
           ValueError: `data` is no such object.
@@ -220,7 +220,7 @@ class Scaling:
 
 
 def alike(scaled: np.ndarray, changing: np.ndarray) -> list[list[int]]:
-    """Metrics that are the same but for their unit and sign, in groups; most are alone.
+    """Return metrics that are the same but for their unit and sign, in groups; most are alone.
 
     Trees that learn several unlike metrics at once cut by the loudest, and answer for the others
     from designs that are unlike in what those depend on: measured on DRAM with equal outcomes kept

@@ -84,7 +84,7 @@ class Rows:
         return len(self.indices)
 
     def __getitem__(self, rows: np.ndarray) -> "Rows":
-        """Some of them, by a mask or places."""
+        """Return some of them, by a mask or places."""
         return Rows(self.indices[rows], self.values[rows], self.feasible[rows], self.workload[rows])
 
 
@@ -123,7 +123,7 @@ def fit_part(
     *,
     with_intervals: bool = True,
 ) -> Fitted:
-    """Fits models to rows of one workload, or of several together.
+    """Fit models to rows of one workload, or of several together.
 
     Intervals are fitted on rows that are kept from models; then models learn all rows. Without
     intervals it takes less than half the time: what comes of `Part.interval` then means nothing.
@@ -190,7 +190,7 @@ class _Learner:
         built: Rows,
         learned: np.ndarray,
     ) -> None:
-        """Chooses hyperparameters by rows that are `learned`, (n,) places: others stay unseen."""
+        """Choose hyperparameters by rows that are `learned`, (n,) places: others stay unseen."""
         self.kind, self.seed, self.known, self.rows = kind, options.seed, known, built
         self.features = _features(encoding, built, known)
         self.scaling = Scaling.of(built.values)
@@ -209,7 +209,7 @@ class _Learner:
         self.setting = setting
 
     def groups(self, places: np.ndarray) -> tuple[tuple[tuple[int, ...], Predictor], ...]:
-        """Models that learned these rows, (n,) places."""
+        """Return models that learned these rows, (n,) places."""
         features, found = self.features[places], []
         for group in self.metrics:
             targets = self.targets[places][:, group]
@@ -229,7 +229,7 @@ class _Learner:
 def _with_intervals(
     part: Part, learner: _Learner, learned: np.ndarray, kept: Rows
 ) -> tuple[Part, np.ndarray]:
-    """The part with what intervals need, and what models of `learned` rows say of kept ones."""
+    """Return part with what intervals need, and what models of `learned` rows say of kept ones."""
     groups = learner.groups(learned)
     doubt = fit_doubt(
         learner.kind,
@@ -267,7 +267,7 @@ def _fitted(
 
 
 def _apart(rows: Rows) -> np.ndarray:
-    """Number of each row's group, (n,), that is learned from whole or not at all.
+    """Return number of each row's group, (n,), that is learned from whole or not at all.
 
     Designs whose outcome is known already are no test of intervals: measured on DRAM, calibrated on
     them, intervals at 90 % held 55 to 84 % of unseen outcomes.
@@ -278,7 +278,7 @@ def _apart(rows: Rows) -> np.ndarray:
 
 
 def chosen_setting(dataset: Dataset, rows: Rows, options: TrainOptions) -> Setting:
-    """The hyperparameters that `fit_part` would choose for rows of one workload."""
+    """Return the hyperparameters that `fit_part` would choose for rows of one workload."""
     if options.setting is not None:
         return options.setting
     kind = model_kind(options.model)
@@ -313,7 +313,7 @@ def choose_setting(
     apart: np.ndarray,
     seed: int,
 ) -> Setting:
-    """The hyperparameters with the least error on what was left out.
+    """Return the hyperparameters with the least error on what was left out.
 
     Settings are compared on a few thousand rows and with few trees, by the mean error over the
     metrics, in folds that each hold whole groups of `apart`, (n,): outcomes, or designs.
@@ -352,7 +352,7 @@ def _buildable(encoding: Encoding, rows: Rows, known: np.ndarray, seed: int) -> 
 
 
 def _calibrated(part: Part, kept: Rows, known: np.ndarray) -> tuple[Part, np.ndarray]:
-    """The part with intervals that fit rows it has not seen, and what it says of these."""
+    """Return the part with intervals that fit rows it has not seen, and what it says of these."""
     expected = np.empty_like(kept.values)
     errors, spreads = [], []
     for place in np.unique(kept.workload).tolist():

@@ -24,7 +24,7 @@ def spread_floor(spread: np.ndarray) -> np.ndarray:
 
 
 def conformal_quantile(scores: np.ndarray, level: float) -> np.ndarray:
-    """Widths in units of the spread that hold at least `level` of unseen designs, (m,).
+    """Return widths in units of the spread that hold at least `level` of unseen designs, (m,).
 
     Args:
       scores: (n, m), error over spread of designs that were not learned from.

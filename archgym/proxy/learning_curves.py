@@ -29,7 +29,7 @@ Step = Callable[[str], None]
 def learning_curve(
     dataset: Dataset, rows: Rows, options: TrainOptions, step: Step
 ) -> list[dict[str, Any]]:
-    """Error on unseen outcomes by the number of rows, of rows of one workload.
+    """Return error on unseen outcomes by the number of rows, of rows of one workload.
 
     The same fifth is held out for all sizes of a repetition; each size is repeated with other
     held-out outcomes and other rows.
@@ -55,7 +55,7 @@ def learning_curve(
 
 
 def mixed_workload(dataset: Dataset) -> int | None:
-    """The workload that most agents searched on; None where only one did on each."""
+    """Return the workload that most agents searched on; None where only one did on each."""
     n_agents = [
         len(np.unique(dataset.agent[dataset.workload == place]))
         for place in range(len(dataset.workloads))
@@ -66,7 +66,7 @@ def mixed_workload(dataset: Dataset) -> int | None:
 def diversity(
     dataset: Dataset, place: int, options: TrainOptions, step: Step
 ) -> list[dict[str, Any]]:
-    """Error of models of one agent's data against a mixture of all agents' at equal size.
+    """Return error of models of one agent's data against a mixture of all agents' at equal size.
 
     Tested on designs that none of the models learned from, as many of each agent, on one workload.
     All sets of rows have the size of the smallest agent's.
@@ -102,7 +102,7 @@ def diversity(
 def _pools(
     agent: np.ndarray, designs: np.ndarray, allowed: np.ndarray, rng: np.random.Generator
 ) -> dict[int, np.ndarray]:
-    """Rows of each agent that are allowed, each design once, in random order."""
+    """Return rows of each agent that are allowed, each design once, in random order."""
     pools = {}
     for place in np.unique(agent[allowed]).tolist():
         own = rng.permutation(np.flatnonzero((agent == place) & allowed))
@@ -112,7 +112,7 @@ def _pools(
 
 
 def _mean_error(dataset: Dataset, train: Rows, test: Rows, options: TrainOptions) -> float:
-    """Root mean square error as percent of the mean, averaged over metrics with a goal."""
+    """Return root mean square error as percent of the mean, averaged over metrics with a goal."""
     part = fit_part(dataset, train, options, with_intervals=False).part
     facts = part.encoding.facts.row(dataset.workloads[int(test.workload[0])].facts)
     errors = errors_by_metric(dataset.metrics, test.values, part.predict(test.indices, facts))
@@ -121,7 +121,7 @@ def _mean_error(dataset: Dataset, train: Rows, test: Rows, options: TrainOptions
 
 
 def _interval(errors: list[float]) -> dict[str, Any]:
-    """Mean and its 95 % interval by Student's t over the repetitions."""
+    """Return mean and its 95 % interval by Student's t over the repetitions."""
     from scipy.stats import t
 
     values = np.array(errors)

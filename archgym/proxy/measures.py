@@ -24,7 +24,7 @@ def errors_by_metric(
     *,
     with_intervals: bool = False,
 ) -> dict[str, dict[str, Any]]:
-    """`measure` of each metric by its name, of (n, n_metrics) each.
+    """Return `measure` of each metric by its name, of (n, n_metrics) each.
 
     With intervals, ``rmse_percent_interval`` is what 95 % of bootstrap samples of outcomes have as
     ``rmse_percent_of_mean``: designs that share an outcome are drawn together.
@@ -41,7 +41,7 @@ def errors_by_metric(
 
 
 def _intervals(actual: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Low and high ends of errors as percent of the mean, (2, n_metrics), by the bootstrap.
+    """Return low and high ends of errors as percent of the mean, (2, n_metrics), by the bootstrap.
 
     Source:
       Efron, *Bootstrap Methods*, Annals of Statistics 7, 1979: the percentile method, over groups.
@@ -63,7 +63,7 @@ def _intervals(actual: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 
 
 def measure(actual: np.ndarray, predicted: np.ndarray, spec: MetricSpec) -> dict[str, float | None]:
-    """Errors of one metric, (n,) each; None where a measure means nothing.
+    """Return errors of one metric, (n,) each; None where a measure means nothing.
 
     Returns:
       ``rmse``, in the metric's unit, and as percent of the mean and of the range; ``mape_percent``
@@ -93,7 +93,7 @@ def measure(actual: np.ndarray, predicted: np.ndarray, spec: MetricSpec) -> dict
 
 
 def top_recall(actual: np.ndarray, predicted: np.ndarray, spec: MetricSpec) -> float | None:
-    """Share of the true best designs among as many predicted best; None without a goal.
+    """Return share of the true best designs among as many predicted best; None without a goal.
 
     Designs that tie with the last of the best are all of the best.
     """
@@ -108,7 +108,7 @@ def top_recall(actual: np.ndarray, predicted: np.ndarray, spec: MetricSpec) -> f
 
 
 def best_row(values: np.ndarray, spec: MetricSpec) -> int:
-    """The row with the best value of a metric, (n,); the first of equals."""
+    """Return the row with the best value of a metric, (n,); the first of equals."""
     return int(np.argmax(values) if spec.goal == "maximise" else np.argmin(values))
 
 
@@ -122,6 +122,6 @@ def _spearman(actual: np.ndarray, predicted: np.ndarray) -> float | None:
 
 
 def mean_measure(errors: Sequence[dict[str, Any]], name: str) -> float | None:
-    """The mean of a measure over several, without those where it means nothing."""
+    """Return the mean of a measure over several, without those where it means nothing."""
     values = [error[name] for error in errors if error[name] is not None]
     return float(np.mean(values)) if values else None

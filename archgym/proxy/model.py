@@ -24,11 +24,11 @@ class Predictor(ABC):
 
     @abstractmethod
     def arrays(self) -> dict[str, np.ndarray]:
-        """All that it consists of, by name."""
+        """Return all that it consists of, by name."""
 
     @abstractmethod
     def predict(self, features: np.ndarray) -> np.ndarray:
-        """Scaled metrics, (n, n_outputs), of features, (n, n_features)."""
+        """Return scaled metrics, (n, n_outputs), of features, (n, n_features)."""
 
     def spread(self, features: np.ndarray) -> np.ndarray | None:
         """How much the model doubts, (n, n_outputs), 0 or more; None where it cannot say."""
@@ -44,7 +44,7 @@ def checked(
     low: float | None = None,
     high: float | None = None,
 ) -> np.ndarray:
-    """The array with this name, where it is what it should be.
+    """Return the array with this name, where it is what it should be.
 
     Args:
       arrays: By name.
@@ -92,7 +92,7 @@ class ModelKind(ABC):
     def fit(
         self, features: np.ndarray, targets: np.ndarray, setting: Setting, seed: int
     ) -> Predictor:
-        """Learns targets, (n, n_outputs), of mean 0 and deviation 1, of features, (n, n_features).
+        """Learn targets, (n, n_outputs), of mean 0 and deviation 1, of features, (n, n_features).
 
         The same for the same arguments.
         """
@@ -108,12 +108,12 @@ def _found() -> dict[str, str]:
 
 
 def model_names() -> tuple[str, ...]:
-    """Names of all kinds, sorted."""
+    """Name of all kinds, sorted."""
     return tuple(sorted(_found()))
 
 
 def model_kind(name: str) -> ModelKind:
-    """The kind with this name, imported now.
+    """Return the kind with this name, imported now.
 
     Raises:
       UnknownNameError: There is none.

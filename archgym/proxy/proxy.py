@@ -44,7 +44,7 @@ class Proxy:
     """SHA-256 of the file it was loaded from."""
 
     def save(self, path: str | Path) -> None:
-        """Writes one `.npz` file, whole or not at all: arrays and a JSON header, no code.
+        """Write one `.npz` file, whole or not at all: arrays and a JSON header, no code.
 
         Raises:
           StorageError: It cannot be written.
@@ -64,7 +64,7 @@ class Proxy:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Reads what `save` wrote.
+        """Read what `save` wrote.
 
         Raises:
           FileFormatError: The file is damaged or no proxy.
@@ -83,7 +83,7 @@ class Proxy:
             raise FileFormatError(path, None, problem, _REMEDY) from None
 
     def part(self, workload: WorkloadFacts) -> tuple[Part, np.ndarray]:
-        """The part that knows a workload, and the workload's scaled facts.
+        """Return the part that knows a workload, and the workload's scaled facts.
 
         Raises:
           InvalidArgumentError: A joint part lacks a fact of an unseen workload.
@@ -96,14 +96,14 @@ class Proxy:
 
     @cached_property
     def is_joint(self) -> bool:
-        """Whether it predicts on workloads that it has not seen."""
+        """True if it predicts on workloads that it has not seen."""
         return any(part.encoding.facts.names for part in self.parts)
 
 
 def train(
     dataset: Dataset, options: TrainOptions | None = None, announce: Announce | None = None
 ) -> Proxy:
-    """Fits a proxy to a dataset.
+    """Fit a proxy to a dataset.
 
     Args:
       dataset: Evaluations; designs that break a constraint or come again are left out.

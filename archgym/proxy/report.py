@@ -49,7 +49,7 @@ class _Steps:
         self._total, self._announce, self._done = total, announce, 0
 
     def __call__(self, what: str) -> None:
-        """Says what is fitted next."""
+        """Say what is fitted next."""
         if self._announce is not None:
             self._announce(what, self._done, self._total)
         self._done += 1
@@ -66,7 +66,7 @@ def report(
     curves: bool = True,
     announce: Announce | None = None,
 ) -> dict[str, Any]:
-    """Errors of a kind of model by split, workload and metric, as JSON.
+    """Return errors of a kind of model by split, workload and metric, as JSON.
 
     Splits: "random", a fifth of the rows; "unseen outcomes", five folds with equal outcomes in one;
     "extrapolation", a region of the space; "unseen workload", one workload after the other, by a
@@ -167,7 +167,7 @@ def _tested(
     options: TrainOptions,
     begin: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """Errors on the rows of each mask by a model of the others, all masks together."""
+    """Return errors on the rows of each mask by a model of the others, all masks together."""
     parts = []
     for is_test in masks:
         begin()

@@ -23,7 +23,7 @@ _COLUMNS = {
 
 
 def markdown(report: Mapping[str, Any]) -> str:
-    """A report, as `archgym.proxy.report` gives it, in Markdown."""
+    """Return a report, as `archgym.proxy.report` gives it, in Markdown."""
     lines = [
         f"# Proxy `{report['model']}` for {report['simulator']}/{report['space']}",
         "",
@@ -51,7 +51,7 @@ def markdown(report: Mapping[str, Any]) -> str:
 
 
 def curve_tables(report: Mapping[str, Any]) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Title and points of each curve that a report has."""
+    """Return title and points of each curve that a report has."""
     curves = report.get("learning_curve", {})
     found = [(f"Learning curve: {name}", points) for name, points in curves.items() if points]
     if report.get("diversity"):
@@ -85,7 +85,7 @@ def _cell(value: Any) -> str:
 
 
 def draw_curves(report: Mapping[str, Any], path: str | Path) -> None:
-    """Draws the learning curve and the effect of data diversity, with intervals over seeds.
+    """Draw the learning curve and the effect of data diversity, with intervals over seeds.
 
     Args:
       report: With curves.

@@ -56,7 +56,7 @@ class ProxySimulator(StandIn):
     kind = "proxy"
 
     def __init__(self, path: str | Path) -> None:
-        """Opens the proxy in a file.
+        """Open the proxy in a file.
 
         Raises:
           FileFormatError: The file is damaged or no proxy.
@@ -71,7 +71,7 @@ class ProxySimulator(StandIn):
         self._has_warned = False
 
     def workload(self, name: str | Path) -> Workload:
-        """The workload with this name or path; any of the simulator's where the proxy is joint.
+        """Return workload with this name or path; any of the simulator's where the proxy is joint.
 
         Raises:
           UnknownNameError: The proxy cannot predict on it.
@@ -116,7 +116,7 @@ class ProxySimulator(StandIn):
     def predict(
         self, indices: np.ndarray, workload: Workload, level: float = _WARNING_LEVEL
     ) -> Prediction:
-        """Metrics with intervals.
+        """Return metrics with intervals.
 
         Args:
           indices: (n, n_parameters), designs that satisfy the space's constraints.
@@ -174,7 +174,7 @@ class ProxySimulator(StandIn):
         )
 
     def _main_metric(self) -> tuple[MetricSpec, int]:
-        """The metric that the default objective looks at first."""
+        """Return the metric that the default objective looks at first."""
         term = self.objectives[self.default_objective].terms[0]
         names = [spec.name for spec in self.metrics]
         place = names.index(term.metric)

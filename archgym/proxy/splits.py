@@ -18,7 +18,7 @@ _MOST_VALUES = 65536
 
 
 def design_groups(indices: np.ndarray) -> np.ndarray:
-    """Number of each row's design, (n,), of canonical designs (n, n_parameters)."""
+    """Return number of each row's design, (n,), of canonical designs (n, n_parameters)."""
     return np.unique(indices, axis=0, return_inverse=True)[1].reshape(-1)
 
 
@@ -36,7 +36,7 @@ def outcome_groups(values: np.ndarray) -> np.ndarray:
 
 
 def folds(groups: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """The fold, 0 to n - 1, of each row, (n_rows,), with each group in one fold.
+    """Return the fold, 0 to n - 1, of each row, (n_rows,), with each group in one fold.
 
     Groups are dealt in random order, each to the fold that has fewest rows so far.
     """
@@ -50,7 +50,7 @@ def folds(groups: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def held_out(groups: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Whether each row is held out, (n,) bool: whole groups in random order up to `share`."""
+    """True if each row is held out, (n,) bool: whole groups in random order up to `share`."""
     sizes = np.bincount(groups)
     order = rng.permutation(len(sizes))
     before = np.cumsum(sizes[order]) - sizes[order]

@@ -41,7 +41,7 @@ class TreeEnsemble(Predictor):
     """
 
     def __init__(self, arrays: Mapping[str, np.ndarray], n_features: int, n_outputs: int) -> None:
-        """Takes what `arrays` gives.
+        """Take what `arrays` gives.
 
         Raises:
           ValueError: They do not fit each other.
@@ -109,7 +109,7 @@ class TreeEnsemble(Predictor):
         return np.asarray(np.sqrt(np.maximum(square - mean**2, 0.0)))
 
     def _rows(self, features: np.ndarray) -> np.ndarray:
-        """The row of `values` that each tree answers with, (n, n_trees)."""
+        """Return the row of `values` that each tree answers with, (n, n_trees)."""
         narrow = np.ascontiguousarray(features, dtype=np.float32)
         place = np.tile(self.roots, (len(narrow), 1))
         designs = np.arange(len(narrow))[:, None]
@@ -125,7 +125,7 @@ class TreeEnsemble(Predictor):
 def pack(
     trees: Sequence[GrownTree], base: np.ndarray, scale: np.ndarray, n_features: int
 ) -> TreeEnsemble:
-    """The ensemble of trees that a library grew.
+    """Return the ensemble of trees that a library grew.
 
     Args:
       trees: All of one width.
@@ -184,7 +184,7 @@ def _breadth_first(tree: GrownTree) -> tuple[np.ndarray, np.ndarray]:
 
 
 def grow_forests(forests: Sequence[Any], features: np.ndarray, targets: np.ndarray) -> TreeEnsemble:
-    """Fits scikit-learn's forests on all targets together, and packs all their trees as one."""
+    """Fit scikit-learn's forests on all targets together, and packs all their trees as one."""
     narrow = np.ascontiguousarray(features, dtype=np.float32)
     trees = []
     for forest in forests:

@@ -53,7 +53,7 @@ class VerifiedSearch:
         return max(self.rows, key=lambda row: row.simulated)
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as JSON."""
+        """Return all of it as JSON."""
         return {
             "task": self.task_id,
             "learned_from": self.learned,
@@ -76,7 +76,7 @@ def search_on_proxy(
     progress: Progress | None = None,
     simulator: Simulator | None = None,
 ) -> VerifiedSearch:
-    """Searches with an agent on a proxy, then simulates the best designs it found.
+    """Search with an agent on a proxy, then simulates the best designs it found.
 
     Of designs with the same predicted reward one is simulated, since they most likely are the same
     to the simulator too; more of them only where too few others are left.

@@ -47,7 +47,7 @@ class Part:
     beyond: np.ndarray
 
     def predict(self, indices: np.ndarray, facts: np.ndarray) -> np.ndarray:
-        """Metrics in their units, (n, n_metrics), of canonical designs.
+        """Return metrics in their units, (n, n_metrics), of canonical designs.
 
         Args:
           indices: (n, n_parameters) int64.
@@ -62,7 +62,7 @@ class Part:
         return self.scaling.unscaled(scaled)
 
     def spread(self, indices: np.ndarray, facts: np.ndarray) -> np.ndarray:
-        """Doubt about scaled metrics, (n, n_metrics), 0 or more."""
+        """Return doubt about scaled metrics, (n, n_metrics), 0 or more."""
         features = self.encoding.features(indices, facts)
         spread = np.zeros((len(indices), len(self.floor)))
         learned = None if self.doubt is None else np.maximum(self.doubt.predict(features), 0.0)
@@ -99,7 +99,7 @@ class Part:
         return low, high
 
     def builds(self, indices: np.ndarray, facts: np.ndarray) -> np.ndarray:
-        """Whether designs are expected to be built, (n,) bool."""
+        """Return True if designs are expected to be built, (n,) bool."""
         if self._compiled_buildable is None:
             return np.ones(len(indices), dtype=bool)
         share = self._compiled_buildable.predict(indices, facts)[:, 0]
@@ -140,7 +140,7 @@ class Part:
         }
 
     def arrays(self) -> Iterator[tuple[str, np.ndarray]]:
-        """All arrays, by names that `from_data` knows."""
+        """Yield all arrays, by names that `from_data` knows."""
         first: dict[str, np.ndarray] = {}
         for number, (_, predictor) in enumerate(self.groups):
             found = predictor.arrays()
@@ -164,7 +164,7 @@ class Part:
         n_metrics: int,
         kind: ModelKind,
     ) -> Self:
-        """Part from what `to_json` and `arrays` gave, of whatever origin.
+        """Return part from what `to_json` and `arrays` gave, of whatever origin.
 
         Raises:
           ValueError: It is no part.
@@ -206,7 +206,7 @@ def _is_same(array: np.ndarray, other: np.ndarray | None) -> bool:
 
 
 def _with_nulls(rows: np.ndarray) -> list[list[float | None]]:
-    """Rows of numbers as JSON can hold them: null stands for infinity."""
+    """Return rows of numbers as JSON can hold them: null stands for infinity."""
     return [[value if np.isfinite(value) else None for value in row] for row in rows.tolist()]
 
 
@@ -230,7 +230,7 @@ def _facts(data: Any) -> Facts:
 
 
 def _numbers(data: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Numbers in a shape; null stands for infinity."""
+    """Number in a shape; null stands for infinity."""
     rows: Sequence[Any] = [data] if len(shape) == 1 else data
     if not all(
         value is None or (type(value) in (int, float) and abs(value) < 1e300)

@@ -77,7 +77,7 @@ class Chosen:
 
 
 def choose(evidence: TaskEvidence) -> Chosen | str:
-    """Evaluates the best design, its neighbours, and both on other workloads.
+    """Evaluate the best design, its neighbours, and both on other workloads.
 
     Returns:
       What was found, or why nothing could be evaluated.
@@ -124,7 +124,7 @@ def _task(evidence: TaskEvidence) -> Task:
 
 
 def _front(evidence: TaskEvidence, best: Explanation) -> list[np.ndarray]:
-    """Designs of the front, evenly spread, but the best one."""
+    """Return designs of the front, evenly spread, but the best one."""
     if len(evidence.objective.terms) < 2:
         return []
     rows = evidence.front_rows
@@ -137,7 +137,7 @@ def _front(evidence: TaskEvidence, best: Explanation) -> list[np.ndarray]:
 
 
 def _top(evidence: TaskEvidence) -> tuple[np.ndarray, np.ndarray]:
-    """The best designs that differ, and their rewards."""
+    """Return the best designs that differ, and their rewards."""
     reward, indices = evidence.stacked("reward"), evidence.stacked("indices")
     # Runs find the same designs: of the best evaluations most may be of one.
     rows = np.argsort(-reward, kind="stable")[: 1000 * _TOP]
@@ -254,7 +254,7 @@ def _change(found: Explanation, change: Change | None, text: str) -> tuple[str, 
 
 
 def _rank_rows(chosen: Chosen) -> list[tuple[Cell, ...]]:
-    """Whether the best design is the best under the simulator's error, and on other workloads."""
+    """True if the best design is the best under the simulator's error, and on other workloads."""
     task = chosen.explanation.task
     room = reward_room(chosen.explanation, chosen.error_percent)
     rows: list[tuple[Cell, ...]] = []

@@ -42,7 +42,7 @@ class Comparison:
     standings: tuple[Standing, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """The comparison as JSON."""
+        """Return the comparison as JSON."""
         first = self.standings[0]
         return {
             "task": first.log.task_id,
@@ -68,7 +68,7 @@ class Comparison:
 
 
 def compare(logs: Sequence["StudyLog"]) -> Comparison:
-    """Studies of one task, best first, after as many evaluations as all of them have.
+    """Return studies of one task, best first, after as many evaluations as all of them have.
 
     Raises:
       InvalidArgumentError: They are of different tasks, or one is empty.

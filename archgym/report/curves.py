@@ -37,7 +37,7 @@ def best_label(sought: "MetricSpec | None") -> str:
 
 
 def best_so_far(log: "StudyLog") -> BestCurve:
-    """The curve of the metric that is searched for, or of the reward where there are several."""
+    """Return curve of the metric that is searched for, or of the reward where there are several."""
     import numpy as np
 
     evaluated = log.is_evaluation
@@ -62,7 +62,7 @@ def best_so_far(log: "StudyLog") -> BestCurve:
 
 
 def span(values: "np.ndarray") -> tuple[float, float]:
-    """Least and largest value that a picture of a curve shows: those after its first 5 %."""
+    """Return least and largest value that a picture of a curve shows: those after its first 5 %."""
     import numpy as np
 
     finite = values[np.isfinite(values)]

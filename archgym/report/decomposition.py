@@ -51,7 +51,7 @@ class Causes:
 
 
 def causes(values: np.ndarray, specs: Sequence[MetricSpec]) -> list[Causes]:
-    """Exact relations of metrics that are sought with others of the same unit.
+    """Return exact relations of metrics that are sought with others of the same unit.
 
     Args:
       values: (n, n_metrics), finite, the design that is explained first, others after it.
@@ -95,7 +95,7 @@ def causes(values: np.ndarray, specs: Sequence[MetricSpec]) -> list[Causes]:
 def _factors(
     tried: np.ndarray, place: int, specs: Sequence[MetricSpec]
 ) -> tuple[Cause, ...] | None:
-    """The two sought metrics whose product a metric is, but for a constant."""
+    """Return the two sought metrics whose product a metric is, but for a constant."""
     others = [
         p
         for p, spec in enumerate(specs)

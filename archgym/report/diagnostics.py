@@ -18,7 +18,7 @@ _SHOWN = 8
 
 
 def health(task: TaskEvidence) -> Iterator[tuple[str, str]]:
-    """Checks and what each found, in words."""
+    """Check and what each found, in words."""
     yield "optimum on a bound", _bounds(task)
     yield "knob without effect", _idle(task)
     yield "values never tried", _untried(task)

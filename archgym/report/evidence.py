@@ -38,7 +38,7 @@ __all__ = [
 
 
 def has_defaults(agent: str, hyperparameters: str) -> bool:
-    """Whether hyperparameters, as JSON, are those that an agent has without any.
+    """Return True if hyperparameters, as JSON, are those that an agent has without any.
 
     Of an agent that is not installed, only none at all are known to be.
     """
@@ -58,7 +58,7 @@ would hide the agents, and the best of many is best by luck."""
 
 
 def undominated(terms: np.ndarray) -> np.ndarray:
-    """Rows of terms that no other row beats, in their order; of equal ones the first."""
+    """Return rows of terms that no other row beats, in their order; of equal ones the first."""
     built = np.flatnonzero(np.isfinite(terms).all(axis=1))
     if not len(built):
         return built
@@ -108,14 +108,14 @@ class RunEvidence:
         return undominated(self.terms)
 
     def at(self, budget: int) -> float:
-        """Best reward after so many evaluations; NaN where the run has not come there."""
+        """Return best reward after so many evaluations; NaN where the run has not come there."""
         n = len(self.reward)
         if not n or (n < budget and self.status != "finished"):
             return math.nan
         return float(self.curve[min(n, budget) - 1])
 
     def best_row(self, budget: int) -> int | None:
-        """The first of the best among so many evaluations; None where nothing was built."""
+        """Return the first of the best among so many evaluations; None where nothing was built."""
         row = int(np.argmax(self.reward[:budget])) if len(self.reward) else 0
         return row if len(self.reward) and np.isfinite(self.reward[row]) else None
 
@@ -152,7 +152,7 @@ class TaskEvidence:
         return tuple(dict.fromkeys(run.label for run in self.runs if not run.is_draw))
 
     def of(self, label: str) -> list[RunEvidence]:
-        """Runs of an agent that have begun."""
+        """Run of an agent that have begun."""
         return [run for run in self.runs if run.label == label and len(run.reward)]
 
     @cached_property
@@ -174,7 +174,7 @@ class TaskEvidence:
         return np.asarray(rows[undominated(terms)])
 
     def stacked(self, name: str) -> np.ndarray:
-        """A column of all runs, one after the other."""
+        """Return a column of all runs, one after the other."""
         return np.concatenate([getattr(run, name) for run in self.runs])
 
 
@@ -193,7 +193,7 @@ class Evidence:
 
 
 def read_evidence(sources: Sequence[Path], tables: Sequence[Path] = ()) -> Evidence:
-    """Reads studies and sweeps, finished or not, without changing anything.
+    """Read studies and sweeps, finished or not, without changing anything.
 
     Args:
       sources: Folders of studies or of sweeps.
@@ -229,7 +229,7 @@ def read_evidence(sources: Sequence[Path], tables: Sequence[Path] = ()) -> Evide
 
 
 def without_draws(tasks: Sequence[TaskEvidence]) -> tuple[TaskEvidence, ...]:
-    """Marks the draws of agents with many: all but the defaults, or the first where those lack."""
+    """Mark the draws of agents with many: all but the defaults, or the first where those lack."""
     settings: dict[str, dict[str, None]] = {}
     for task in tasks:
         for run in task.runs:

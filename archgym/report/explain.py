@@ -56,7 +56,7 @@ class Change:
 
     @property
     def is_built(self) -> bool:
-        """Whether it can be built."""
+        """True if it can be built."""
         return bool(np.isfinite(self.values).all())
 
 
@@ -99,13 +99,13 @@ class Explanation:
         return best if best is not None and best.reward > self.reward + 1e-12 else None
 
     def changed(self, change: Change) -> np.ndarray:
-        """The design with one knob changed, (n_parameters,)."""
+        """Return the design with one knob changed, (n_parameters,)."""
         design = {**self.task.space.design_at(self.indices), change.knob: change.new}
         found = self.task.space.canonical(self.task.space.indices_of(design)[None, :])
         return np.asarray(found[0])
 
     def by_knob(self) -> dict[str, list[Change]]:
-        """Changes that can be built, by knob, the knob that moves the reward most first."""
+        """Change that can be built, by knob, the knob that moves the reward most first."""
         found: dict[str, list[Change]] = {}
         for change in self.changes:
             if change.is_built:
@@ -140,7 +140,7 @@ class Point:
 
 
 def explain(task: Task, indices: np.ndarray) -> Explanation:
-    """Evaluates a design and its neighbours.
+    """Evaluate a design and its neighbours.
 
     Args:
       task: What it is judged by.
@@ -167,7 +167,7 @@ def explain(task: Task, indices: np.ndarray) -> Explanation:
 
 
 def _neighbours(task: Task, start: np.ndarray) -> tuple[np.ndarray, float, list[Change]]:
-    """Metrics by workload and reward of a design, and all that differ in one active knob."""
+    """Return metrics by workload and reward of a design, and all that differ in one active knob."""
     rows, knobs = [start], []
     is_active = task.space.active(start[None, :])[0]
     for place, parameter in enumerate(task.space.parameters):
@@ -208,7 +208,7 @@ def _neighbours(task: Task, start: np.ndarray) -> tuple[np.ndarray, float, list[
 
 
 def _moved(task: Task, values: np.ndarray, base: np.ndarray) -> np.ndarray:
-    """(n_metrics,), logarithms of what metrics change by, averaged over workloads by weight.
+    """Return (n_metrics,), logarithms of what metrics change by, averaged over workloads by weight.
 
     So the reward counts them: a workload of long times does not hide the others. Where that is no
     number, as where a metric is 0 on a workload, averages are compared; 0 where that is none.
@@ -228,7 +228,7 @@ def _moved(task: Task, values: np.ndarray, base: np.ndarray) -> np.ndarray:
 def _reliefs(
     task: Task, design: np.ndarray, by_workload: np.ndarray, reward: float
 ) -> list[Relief]:
-    """The design without each cost of its simulator, where it can be built."""
+    """Return the design without each cost of its simulator, where it can be built."""
     found = []
     for cost, doc in task.simulator.costs.items():
         results = [
@@ -288,7 +288,7 @@ def _size(share: float) -> float:
 
 
 def route(task: Task, indices: np.ndarray, target: Objective) -> Route:
-    """Changes one knob after the other, each time the one that comes nearest to a target.
+    """Change one knob after the other, each time the one that comes nearest to a target.
 
     It may end short of a target that several knobs at once would meet.
     """
@@ -310,7 +310,7 @@ def route(task: Task, indices: np.ndarray, target: Objective) -> Route:
 
 
 def tradeoffs(explanation: Explanation, error_percent: float) -> list[Point]:
-    """The tradeoff and risk table of a design.
+    """Return the tradeoff and risk table of a design.
 
     Args:
       explanation: The design and its neighbours.
@@ -399,7 +399,7 @@ def _elasticity(
 
 
 def _opposed(moved: np.ndarray, is_maximised: list[bool]) -> tuple[int, int, int] | None:
-    """The change with the largest gain in one metric that costs another, row and both."""
+    """Return the change with the largest gain in one metric that costs another, row and both."""
     better = np.where(is_maximised, moved, -moved)
     gain, loss = better.argmax(axis=1), better.argmin(axis=1)
     rows = np.arange(len(moved))

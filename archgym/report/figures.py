@@ -28,7 +28,7 @@ _DASHES = ("solid", "dash", "dot", "dashdot")
 
 
 def figures(findings: Findings) -> list[dict[str, Any]]:
-    """Each with its id, title, note, traces and layout; with `task` where it is of one."""
+    """Return each with its id, title, note, traces and layout; with `task` where it is of one."""
     labels = {label: place for place, label in enumerate(findings.scores)}
     made = []
     if len(findings.profiles) > 1:

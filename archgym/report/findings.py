@@ -58,7 +58,7 @@ class Findings:
     """By agent, what its settings score."""
 
     def to_json(self) -> dict[str, Any]:
-        """The findings as data."""
+        """Return the findings as data."""
         return {
             "protocol": self.protocol.to_json(),
             "sources": [str(source) for source in self.evidence.sources],
@@ -76,7 +76,7 @@ class Findings:
 
 
 def find(evidence: Evidence, is_evaluating: bool = True) -> Findings:
-    """Judges the evidence by one protocol.
+    """Judge the evidence by one protocol.
 
     Args:
       evidence: What was read.
@@ -127,7 +127,7 @@ def find(evidence: Evidence, is_evaluating: bool = True) -> Findings:
 
 
 def _scale(task: TaskEvidence) -> dict[str, Any]:
-    """The rewards that score 0 and 1 on a task, and where they are from."""
+    """Return the rewards that score 0 and 1 on a task, and where they are from."""
     if task.known is not None:
         built = task.known.rewards[task.known.is_feasible]
         average, source = float(built.mean()), f"all {len(built):,} designs that can be built"
@@ -242,7 +242,7 @@ def _text(value: Any) -> Cell:
 
 
 def _shown_designs(task: TaskEvidence) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """Title, indices and metrics of the designs that tables compare."""
+    """Return title, indices and metrics of the designs that tables compare."""
     shown = [("default", task.space.default_indices, task.reference)]
     best = task.best
     if best is not None:
@@ -327,7 +327,7 @@ def _within(task: TaskEvidence, protocol: Protocol) -> Table:
 
 
 def found_front(runs: Sequence[RunEvidence]) -> np.ndarray:
-    """Terms of the designs of some runs that none of theirs beats, (m, n_terms)."""
+    """Return terms of the designs of some runs that none of theirs beats, (m, n_terms)."""
     terms = np.concatenate([run.terms[run.front_rows] for run in runs])
     return np.asarray(terms[undominated(terms)])
 

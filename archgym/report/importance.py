@@ -49,7 +49,7 @@ class Importance:
 
     @property
     def is_poor(self) -> bool:
-        """Whether the forest says too little of the rewards to be believed."""
+        """True if the forest says too little of the rewards to be believed."""
         return self.fit < _POOR_FIT
 
     @property
@@ -63,7 +63,7 @@ class Importance:
 
 
 def importance(task: TaskEvidence, *, n_tasks: int, level: float, seed: int) -> Importance | None:
-    """Shares by knob and by pair of knobs; None where there is too little to fit.
+    """Share by knob and by pair of knobs; None where there is too little to fit.
 
     Args:
       task: Its designs that were built, each counted once.
@@ -149,7 +149,7 @@ def _weights(
 
 
 def _alone(said: np.ndarray, low: np.ndarray, high: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Share of a tree's variance that each knob decides alone, (n_knobs,)."""
+    """Return share of a tree's variance that each knob decides alone, (n_knobs,)."""
     shares, parts, total = _weights(said, low, high, sizes)
     found = np.zeros(len(sizes))
     for knob, size in enumerate(sizes.tolist()):
@@ -167,7 +167,7 @@ def _joint(
     sizes: np.ndarray,
     pairs: list[tuple[int, int]],
 ) -> np.ndarray:
-    """Share of a tree's variance that two knobs decide, alone and together, (n_pairs,)."""
+    """Return share of a tree's variance that two knobs decide, alone and together, (n_pairs,)."""
     shares, parts, total = _weights(said, low, high, sizes)
     found = np.zeros(len(pairs))
     for number, (a, b) in enumerate(pairs):
@@ -182,7 +182,7 @@ def _joint(
 
 
 def importance_tables(label: str, found: Importance, level: float) -> list[Table]:
-    """The shares of knobs, and those of the pairs that act together most."""
+    """Return the shares of knobs, and those of the pairs that act together most."""
 
     def percent(share: Interval) -> tuple[float, float, float]:
         return 100 * share.value, 100 * share.low, 100 * share.high

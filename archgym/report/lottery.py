@@ -81,14 +81,14 @@ class Tuned:
 
 
 def tuning_share(protocol: Protocol, n_draws: int) -> tuple[int, int, int]:
-    """Draws that are compared, evaluations of each, and those after which their leader ends."""
+    """Draw that are compared, evaluations of each, and those after which their leader ends."""
     k = min(protocol.tuning_draws, n_draws)
     each = max(1, protocol.budget // (2 * max(1, k)))
     return k, each, min(protocol.budget, protocol.budget // 2 + each)
 
 
 def lots(evidence: Evidence, protocol: Protocol) -> list[Lots]:
-    """Every agent with what all its settings have."""
+    """Return every agent with what all its settings have."""
     found: dict[str, dict[str, dict[tuple[str, int], RunEvidence]]] = {}
     tasks = {}
     for task in evidence.tasks:
@@ -199,7 +199,7 @@ def tuned_columns(own: Lots, protocol: Protocol) -> dict[str, Tuned]:
 
 
 def leaders(first: np.ndarray, after: np.ndarray, chances: np.ndarray, picked: np.ndarray) -> float:
-    """Mean over tasks and picked seeds of what the leader of some of these draws comes to.
+    """Return mean over tasks and picked seeds of what the leader of some of these draws comes to.
 
     As `expected_leader`, but that of draws that lead alike one stands for all: resampled draws come
     in any order, so that on average each does.
@@ -229,7 +229,7 @@ def _times(logs: np.ndarray) -> float:
 
 
 def _elsewhere(own: Lots, draws: np.ndarray, seeds: np.ndarray, protocol: Protocol) -> Tuned | None:
-    """Each task by the draw that is best on the tasks with other workloads."""
+    """Return each task by the draw that is best on the tasks with other workloads."""
     rows = list(own.draws)
     table, ratios = own.scores[rows], own.ratios[rows]
     n_tasks = table.shape[1]
@@ -253,7 +253,7 @@ def _elsewhere(own: Lots, draws: np.ndarray, seeds: np.ndarray, protocol: Protoc
 
 
 def lottery_tables(found: list[Lots], protocol: Protocol) -> Iterator[Table]:
-    """The lottery's own table and the three columns; none where no agent has two draws."""
+    """Yield the lottery's own table and the three columns; none where no agent has two draws."""
     drawn = [own for own in found if len(own.draws) > 1]
     if not drawn:
         return

@@ -31,7 +31,7 @@ class Standing:
 
 
 def read_exhaustive(logs: "Sequence[StudyLog]", path: Path) -> "Exhaustive":
-    """All designs of the studies' task, from a table.
+    """Return all designs of the studies' task, from a table.
 
     Raises:
       InvalidArgumentError: Studies are of several tasks, or the table is of something else.
@@ -54,7 +54,7 @@ def read_exhaustive(logs: "Sequence[StudyLog]", path: Path) -> "Exhaustive":
 def judge(
     logs: "Sequence[StudyLog]", known: "Exhaustive", budgets: Sequence[int]
 ) -> list[Standing]:
-    """Studies at each budget that they have reached, budget by budget and best first.
+    """Return studies at each budget that they have reached, budget by budget and best first.
 
     A study with fewer evaluations than all budgets is judged at its last one.
     """

@@ -51,7 +51,7 @@ _CONTROLS = """
 
 
 def page(findings: Findings) -> str:
-    """The whole page.
+    """Return the whole page.
 
     Everything that comes from studies is escaped; the content security policy allows the page's
     own two scripts by their hashes and no request at all.
@@ -261,7 +261,7 @@ def _framed(table: Table, head: str, body: str) -> str:
 
 
 def _matrix(table: Table) -> tuple[str, str]:
-    """Head and body of pairs as a square: agents down beat agents across."""
+    """Return head and body of pairs as a square: agents down beat agents across."""
     cells = {(str(row[0]), str(row[1])): row[2:] for row in table.rows}
     names = list(dict.fromkeys(name for pair in cells for name in pair))
     head = '<th scope="col">agent beats …</th>'

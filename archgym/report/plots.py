@@ -32,7 +32,7 @@ _BAND = (0.05, 0.95)
 
 
 def check_plot(option: str, path: Path) -> None:
-    """Refuses a file that no picture can be written to, before anything is done.
+    """Refuse a file that no picture can be written to, before anything is done.
 
     Raises:
       InvalidArgumentError: Its name ends in something else.
@@ -42,7 +42,7 @@ def check_plot(option: str, path: Path) -> None:
 
 
 def plot_studies(logs: Sequence["StudyLog"], path: Path, known: "Exhaustive | None" = None) -> None:
-    """Draws one curve a study over evaluations, with the default design's value.
+    """Draw one curve a study over evaluations, with the default design's value.
 
     Args:
       logs: The studies.
@@ -82,7 +82,7 @@ def plot_studies(logs: Sequence["StudyLog"], path: Path, known: "Exhaustive | No
 
 
 def plot_random(known: "Exhaustive", curve: "RandomCurve", path: Path) -> None:
-    """Draws the exact curve of random search, and the optimum.
+    """Draw the exact curve of random search, and the optimum.
 
     Raises:
       StorageError: The file cannot be written.
@@ -100,7 +100,7 @@ def plot_random(known: "Exhaustive", curve: "RandomCurve", path: Path) -> None:
 
 
 def _draw_random(axes: "Axes", known: "Exhaustive", curve: "RandomCurve") -> list[float]:
-    """Draws random search's mean and band, and the optimum; returns what should be seen."""
+    """Draw random search's mean and band, and the optimum; returns what should be seen."""
     low, high = (curve.quantiles[share] for share in (_BAND[0], _BAND[-1]))
     colour, best = "0.35", known.optimum_value
     axes.plot(
@@ -135,7 +135,7 @@ def _picture(path: Path, height: float) -> Iterator["Axes"]:
 
 
 def check_fronts(logs: Sequence["StudyLog"], objective: "Objective") -> None:
-    """Refuses studies whose fronts cannot be drawn beside each other.
+    """Refuse studies whose fronts cannot be drawn beside each other.
 
     Args:
       logs: The studies.
@@ -159,7 +159,7 @@ def check_fronts(logs: Sequence["StudyLog"], objective: "Objective") -> None:
 
 
 def plot_fronts(logs: Sequence["StudyLog"], path: Path, objective: "Objective") -> None:
-    """Draws all designs of studies, their fronts and the default design, over two metrics.
+    """Draw all designs of studies, their fronts and the default design, over two metrics.
 
     The picture shows where the fronts and the default design lie; what is far off is cut.
 
@@ -202,7 +202,7 @@ def plot_fronts(logs: Sequence["StudyLog"], path: Path, objective: "Objective") 
 
 
 def _frame(axes: "Axes", points: "np.ndarray") -> None:
-    """Sets the axes round points, (n, 2), with some room."""
+    """Set the axes round points, (n, 2), with some room."""
     for values, set_scale, set_limits in (
         (points[:, 0], axes.set_xscale, axes.set_xlim),
         (points[:, 1], axes.set_yscale, axes.set_ylim),

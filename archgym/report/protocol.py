@@ -34,7 +34,7 @@ class Protocol:
     version: int = _VERSION
 
     def to_json(self) -> dict[str, Any]:
-        """The protocol as data, its hash with it."""
+        """Return the protocol as data, its hash with it."""
         return {**asdict(self), "digest": self.digest}
 
     @property
@@ -46,7 +46,7 @@ class Protocol:
     def bootstrap(
         self, statistic: str, ours: Scores, theirs: Scores | None = None, level: float | None = None
     ) -> Interval:
-        """A statistic of scores with its interval, see `stratified_bootstrap`.
+        """Return a statistic of scores with its interval, see `stratified_bootstrap`.
 
         Args:
           statistic: Its name.
@@ -67,6 +67,6 @@ class Protocol:
 def shared_tasks(
     found: Mapping[str, tuple[np.ndarray, ...]], a: str, b: str
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Scores of two agents on the tasks on which both have some."""
+    """Score of two agents on the tasks on which both have some."""
     pairs = [(x, y) for x, y in zip(found[a], found[b], strict=True) if len(x) and len(y)]
     return [x for x, _ in pairs], [y for _, y in pairs]

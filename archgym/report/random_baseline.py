@@ -35,7 +35,7 @@ def random_means(task: TaskEvidence) -> dict[str, tuple[float, int]]:
 def log_ratio(
     task: TaskEvidence, run: RunEvidence, budget: int, means: dict[str, tuple[float, int]]
 ) -> float:
-    """Logarithm of how many times better a run's best design is than an average random one.
+    """Return logarithm of how many times better a run's best design is than an average random one.
 
     The mean over the terms that `means` has, by weight; NaN where nothing was built in time, or a
     metric is not above 0.

@@ -42,7 +42,7 @@ _RANDOM_BAND = (0.05, 0.95)
 
 
 def check_figure(path: Path) -> None:
-    """Refuses a file that no figure can be written to, before anything is done.
+    """Refuse a file that no figure can be written to, before anything is done.
 
     Raises:
       InvalidArgumentError: Its name ends in something else.
@@ -56,7 +56,7 @@ def check_figure(path: Path) -> None:
 def draw_report(
     report: SweepReport, path: Path, known: "Mapping[str, Exhaustive] | None" = None
 ) -> None:
-    """Draws the figure.
+    """Draw the figure.
 
     Args:
       report: What the sweep found.
@@ -161,7 +161,7 @@ def _draw_task(
 
 
 def _draw_random(axes: "Axes", known: "Exhaustive", first: int, budget: int) -> list[float]:
-    """Draws what random search reaches, exactly; returns the ends of its mean."""
+    """Draw what random search reaches, exactly; returns the ends of its mean."""
     budgets = budgets_up_to(budget, len(known.rewards))
     curve = random_curve(known.rewards, budgets, _RANDOM_BAND)
     low, high = (curve.quantiles[share] for share in _RANDOM_BAND)
@@ -173,7 +173,7 @@ def _draw_random(axes: "Axes", known: "Exhaustive", first: int, budget: int) -> 
 
 
 def _look(place: int) -> dict[str, Any]:
-    """Colour, line and marker: agents are told apart without colour too."""
+    """Return colour, line and marker: agents are told apart without colour too."""
     # Where colours come again, lines are others: 8 colours and 4 lines would else repeat together.
     turn = place // len(_COLOURS)
     return {

@@ -15,7 +15,7 @@ __all__ = ["proven_tasks"]
 
 
 def proven_tasks(plan: SweepPlan, tables: Sequence[Path]) -> "Mapping[str, Exhaustive]":
-    """All designs of those tasks that tables have, by the task's label.
+    """Return all designs of those tasks that tables have, by the task's label.
 
     Args:
       plan: A recorded one, whose tasks have digests.

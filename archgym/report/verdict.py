@@ -19,7 +19,7 @@ _SHOWN_SEEDS = 4
 def verdict(
     evidence: Evidence, protocol: Protocol, found: Mapping[str, tuple[np.ndarray, ...]]
 ) -> tuple[str, ...]:
-    """The verdict, a sentence or two a line.
+    """Return the verdict, a sentence or two a line.
 
     Args:
       evidence: What was run.
@@ -111,7 +111,7 @@ def _best_line(task: TaskEvidence, protocol: Protocol) -> str:
 
 
 def _seed_lines(evidence: Evidence) -> list[str]:
-    """A line where agents were run with different seeds on a task."""
+    """Return a line where agents were run with different seeds on a task."""
     for task in evidence.tasks:
         seeds = {label: {run.seed for run in task.of(label)} for label in task.labels}
         every = set().union(*seeds.values())

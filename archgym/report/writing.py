@@ -20,7 +20,7 @@ _MAX_BYTES = 64 * 2**20
 
 
 def write_page(findings: Findings, path: Path) -> int:
-    """Writes the page; returns its size in bytes.
+    """Write the page; returns its size in bytes.
 
     Raises:
       StorageError: It cannot be written.
@@ -31,7 +31,7 @@ def write_page(findings: Findings, path: Path) -> int:
 
 
 def write_csv(findings: Findings, folder: Path) -> list[Path]:
-    """Writes one file a table into a folder, which is made.
+    """Write one file a table into a folder, which is made.
 
     Raises:
       StorageError: They cannot be written.
@@ -51,7 +51,7 @@ def write_csv(findings: Findings, folder: Path) -> list[Path]:
 
 
 def write_json_file(findings: Findings, path: Path) -> None:
-    """Writes all that the report says as JSON.
+    """Write all that the report says as JSON.
 
     Raises:
       StorageError: It cannot be written.
@@ -60,7 +60,7 @@ def write_json_file(findings: Findings, path: Path) -> None:
 
 
 def plain(data: Any) -> Any:
-    """Data without what JSON has not: numbers that are not finite become null."""
+    """Return data without what JSON has not: numbers that are not finite become null."""
     if isinstance(data, float):
         return data if math.isfinite(data) else None
     if isinstance(data, dict):
@@ -71,7 +71,7 @@ def plain(data: Any) -> Any:
 
 
 def read_report(other: Path) -> dict[str, Any]:
-    """The JSON of another report.
+    """Return the JSON of another report.
 
     Raises:
       FileFormatError: It is no report.
@@ -94,7 +94,7 @@ def read_report(other: Path) -> dict[str, Any]:
 
 
 def check_comparable(findings: Findings, other: Path, data: Mapping[str, Any]) -> None:
-    """Refuses another report that judged by another protocol.
+    """Refuse another report that judged by another protocol.
 
     Args:
       findings: This report.

@@ -10,7 +10,7 @@ __all__ = ["import_library", "import_quietly"]
 
 
 def import_quietly(name: str) -> Any:
-    """The module with this name; Python's global random numbers are left as they were.
+    """Return the module with this name; Python's global random numbers are left as they were.
 
     scikit-learn's trees and SMAC draw some the first time that they are imported, which would
     make what others draw depend on who came first.
@@ -23,7 +23,7 @@ def import_quietly(name: str) -> Any:
 
 
 def import_library(name: str, extra: str | None = None) -> Any:
-    """The module with this name; Python's global random numbers are left as they were.
+    """Return the module with this name; Python's global random numbers are left as they were.
 
     Raises:
       MissingExtraError: It is not installed, and `extra` would bring it.

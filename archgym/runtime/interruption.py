@@ -60,12 +60,12 @@ class Interruption:
         self._shields -= 1
 
     def hold_back(self) -> None:
-        """Holds signals back from here to the end."""
+        """Hold signals back from here to the end."""
         self._shields += 1
         self._is_over.set()
 
     def check(self) -> None:
-        """Raises StudyInterrupted if a signal came, also where an agent has swallowed it."""
+        """Raise StudyInterrupted if a signal came, also where an agent has swallowed it."""
         if self._caught is not None:
             raise StudyInterrupted(
                 f"The study was stopped by {signal.Signals(self._caught).name}; all finished "
@@ -75,7 +75,7 @@ class Interruption:
 
     @contextmanager
     def shielded(self) -> Iterator[None]:
-        """Holds signals back for what must not be cut in two; `check` afterwards."""
+        """Hold signals back for what must not be cut in two; `check` afterwards."""
         self._shields += 1
         try:
             yield
@@ -84,7 +84,7 @@ class Interruption:
         self.check()
 
     def wait_for(self, work: Callable[[], T]) -> T:
-        """Result of `work`, run so that a signal can end the wait for it.
+        """Return result of `work`, run so that a signal can end the wait for it.
 
         Raises:
           StudyInterrupted: A signal came; `work` goes on in a daemon thread.

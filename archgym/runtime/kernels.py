@@ -51,26 +51,26 @@ _announcers: list[Announce] = []
 
 
 def compiled(function: Function) -> Function:
-    """Compiles a helper of kernels; LLVM decides whether its calls are inlined."""
+    """Compile a helper of kernels; LLVM decides whether its calls are inlined."""
     dispatcher: Any = numba.njit(**_OPTIONS)(function)
     return cast(Function, dispatcher)
 
 
 def helper(function: Function) -> Function:
-    """Compiles a helper that kernels alone call, in less time: Python has no way to call it."""
+    """Compile a helper that kernels alone call, in less time: Python has no way to call it."""
     options = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     dispatcher: Any = numba.njit(**options)(function)
     return cast(Function, dispatcher)
 
 
 def inlined(function: Function) -> Function:
-    """Compiles a helper of kernels that every caller takes in whole."""
+    """Compile a helper of kernels that every caller takes in whole."""
     dispatcher: Any = numba.njit(**_OPTIONS, forceinline=True)(function)
     return cast(Function, dispatcher)
 
 
 def entry_point(seconds: float) -> Callable[[Function], Function]:
-    """Compiles a kernel that Python calls, and caches its machine code on disk.
+    """Compile a kernel that Python calls, and caches its machine code on disk.
 
     Args:
       seconds: About how long compiling takes on one core, for the notice that precedes it [s].
@@ -85,7 +85,7 @@ def entry_point(seconds: float) -> Callable[[Function], Function]:
 
 
 def on_compile(announce: Announce) -> Callable[[], None]:
-    """Registers who is told before a kernel is compiled.
+    """Register who is told before a kernel is compiled.
 
     Args:
       announce: Called with the kernel's name and the expected seconds, before compiling.
@@ -103,7 +103,7 @@ def on_compile(announce: Announce) -> Callable[[], None]:
 
 
 def _pointer(typing_context: Any, array: Any) -> Any:
-    """The place of an array's first entry: indexed like the array, but only from 0 up.
+    """Return the place of an array's first entry: indexed like the array, but only from 0 up.
 
     It goes to a helper in one register where an array takes seven words, and no index is looked at
     for being negative. It must not outlive the array.
@@ -117,7 +117,7 @@ def _pointer(typing_context: Any, array: Any) -> Any:
 
 
 def _kept_apart(typing_context: Any) -> Any:
-    """Called in a helper, keeps LLVM from copying the helper into each of its callers.
+    """Return called in a helper, keeps LLVM from copying the helper into each of its callers.
 
     For large helpers with several callers: copies of copies can make compiling take minutes.
     """
@@ -138,7 +138,7 @@ kept_apart: Final[Callable[[], None]] = cast(Callable[[], None], intrinsic(_kept
 
 @functools.cache
 def cache_folder(sources: Path) -> Path:
-    """The folder that holds the machine code of the kernels in one source folder.
+    """Return the folder that holds the machine code of the kernels in one source folder.
 
     It lies in `$ARCHGYM_CACHE_DIR`, else in `$XDG_CACHE_HOME/archgym` or `~/.cache/archgym`, and
     where none can be written, in the temporary folder.
@@ -187,7 +187,7 @@ def _cache_roots() -> list[Path]:
 
 
 def _is_usable(folder: Path) -> bool:
-    """Whether the folder can be made and written, and belongs to this user."""
+    """Return True if the folder can be made and written, and belongs to this user."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         # Cached code is unpickled, so a folder that somebody else made must not be trusted.
@@ -200,7 +200,7 @@ def _is_usable(folder: Path) -> bool:
 
 
 def _prune(root: Path, stem: str, keep: str) -> None:
-    """Removes folders of other source states that nobody has used for two weeks."""
+    """Remove folders of other source states that nobody has used for two weeks."""
     os.utime(root / keep)
     oldest = time.time() - _PRUNE_AFTER_S
     for folder in root.glob(f"{stem}-*"):
@@ -276,7 +276,7 @@ class _FolderCache(FunctionCache):
                 self._turn = -1
 
     def _wait_for_turn(self) -> bool:
-        """Takes the turn to compile, until it is saved; of many processes, one is to compile.
+        """Take the turn to compile, until it is saved; of many processes, one is to compile.
 
         Returns:
           Whether it was taken now, so that another process may have compiled before.

@@ -75,7 +75,7 @@ def load(group: str, kind: str, name: str, interface: type[Any]) -> type[Any]:
 
 
 def _load_point(group: str, point: EntryPoint, interface: type[Any]) -> type[Any]:
-    """The class that an entry point names, whatever its package does when it is imported."""
+    """Return the class that an entry point names, whatever its package does when it is imported."""
     what = f"Entry point {point.name!r} in {group!r}"
     try:
         loaded = point.load()

@@ -9,7 +9,7 @@ class StageProgress(Protocol):
     """What is told how far work of several stages is."""
 
     def __call__(self, what: str, done: float, total: float) -> None:
-        """Takes how far a stage is.
+        """Take how far a stage is.
 
         Args:
           what: What is counted in it, in the plural.

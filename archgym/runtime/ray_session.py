@@ -92,7 +92,7 @@ class _SharedRay:
         self._abandoned: _RayThread | None = None
 
     def enter(self, n_runners: int) -> None:
-        """Starts it where it does not run.
+        """Start it where it does not run.
 
         Raises:
           ArchGymError: It does not start, or has too few processors.
@@ -162,7 +162,7 @@ def hurry_shutdown() -> None:
 
 
 def children(pid: int) -> list[int]:
-    """Processes that this one has started; none where the system does not tell."""
+    """Process that this one has started; none where the system does not tell."""
     found: list[int] = []
     for listed in Path(f"/proc/{pid}/task").glob("*/children"):
         with suppress(OSError):

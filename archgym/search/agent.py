@@ -56,7 +56,7 @@ class Agent(ABC):
 
     @abstractmethod
     def search(self, evaluate: Evaluate, task: "Task") -> None:
-        """Searches until `evaluate` raises `BudgetExhausted`, which is let pass.
+        """Search until `evaluate` raises `BudgetExhausted`, which is let pass.
 
         Args:
           evaluate: What designs are given to.
@@ -70,7 +70,7 @@ class Agent(ABC):
 
     @classmethod
     def propose(cls, policy: Policy, task: "Task", n: int, seed: int) -> np.ndarray:
-        """Designs that a policy makes, without learning any more.
+        """Return designs that a policy makes, without learning any more.
 
         Args:
           policy: What such an agent has learned.
@@ -99,11 +99,11 @@ class AskTellAgent(Agent):
 
     @abstractmethod
     def tell(self, trials: Trials) -> None:
-        """Takes the results of the last ask."""
+        """Take the results of the last ask."""
 
     @final
     def search(self, evaluate: Evaluate, task: "Task") -> None:
-        """Asks and tells until there is nothing more to ask."""
+        """Ask and tells until there is nothing more to ask."""
         while _n_asked(designs := self.ask(), self.name):
             self.tell(evaluate(designs))
 
@@ -121,7 +121,7 @@ def _n_asked(designs: Any, name: str) -> int:
 def make_agent(
     kind: type[Agent], space: DesignSpace, seed: int, hyperparameters: Mapping[str, Any]
 ) -> Agent:
-    """Agent with these hyperparameters, defaults for the rest.
+    """Return agent with these hyperparameters, defaults for the rest.
 
     Raises:
       UnknownNameError: The agent has no such hyperparameter.
@@ -147,12 +147,12 @@ def make_agent(
 
 
 def agent_names() -> tuple[str, ...]:
-    """Names of all agents, sorted."""
+    """Name of all agents, sorted."""
     return tuple(sorted(registered("archgym.agents")))
 
 
 def agent_class(name: str) -> type[Agent]:
-    """The agent with this name, imported now.
+    """Return the agent with this name, imported now.
 
     Raises:
       UnknownNameError: There is none; the message lists the near ones.

@@ -33,7 +33,7 @@ class Within:
 
 
 def declared_hyperparameters(constructor: Callable[..., Any]) -> tuple[Parameter, ...]:
-    """The ranges in a constructor's annotations, in its order, with its defaults.
+    """Return the ranges in a constructor's annotations, in its order, with its defaults.
 
     Arguments that are annotated otherwise declare none; nor do any where annotations are texts
     that name what only a type checker imports.

@@ -31,7 +31,7 @@ class Policy:
     weights: Mapping[str, np.ndarray]
 
     def save(self, path: str | Path) -> None:
-        """Writes one `.npz` file, whole or not at all.
+        """Write one `.npz` file, whole or not at all.
 
         Raises:
           StorageError: It cannot be written.
@@ -45,7 +45,7 @@ class Policy:
 
     @classmethod
     def load(cls, path: str | Path) -> "Policy":
-        """Reads what `save` wrote.
+        """Read what `save` wrote.
 
         Raises:
           FileFormatError: The file is damaged or no policy.

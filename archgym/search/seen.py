@@ -40,11 +40,11 @@ class AskedDesigns:
         return len(self._keys)
 
     def add(self, indices: np.ndarray) -> None:
-        """Marks designs, (n, n_parameters), as asked for."""
+        """Mark designs, (n, n_parameters), as asked for."""
         self._keys.update(row.tobytes() for row in self._space.canonical(indices))
 
     def new(self, indices: np.ndarray) -> np.ndarray:
-        """Whether each design is feasible, not asked for, and no copy of an earlier row.
+        """Return True if each design is feasible, not asked for, and no copy of an earlier row.
 
         Args:
           indices: (n, n_parameters).
@@ -61,11 +61,11 @@ class AskedDesigns:
         return fresh
 
     def learn(self, trials: Trials) -> None:
-        """Takes notice of which designs could be built."""
+        """Take notice of which designs could be built."""
         self._are_all_infeasible &= not trials.feasible.any()
 
     def fallback(self) -> np.ndarray:
-        """The default design, which can be built, where twelve or more have been asked in vain.
+        """Return default design, which can be built, where twelve or more have been asked in vain.
 
         Returns:
           (1, n_parameters) once, and marks it; else (0, n_parameters).
@@ -77,7 +77,7 @@ class AskedDesigns:
         return default[:0]
 
     def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """Designs that were not asked for, uniform over those, and marks them.
+        """Return designs that were not asked for, uniform over those, and marks them.
 
         Returns:
           (n, n_parameters) canonical indices; fewer rows where the space holds no more.
@@ -103,7 +103,7 @@ class AskedDesigns:
         return len(taken)
 
     def _take_rest(self, n: int, rng: np.random.Generator, found: list[np.ndarray]) -> int:
-        """Takes from a shuffled list of what is left, made once."""
+        """Take from a shuffled list of what is left, made once."""
         if self._space.size > _LISTED_LIMIT:
             return 0
         if self._rest is None:

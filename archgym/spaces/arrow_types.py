@@ -18,14 +18,14 @@ _MAX_LOOKED_AT = 2**16
 
 
 def word_type() -> "pa.DataType":
-    """The type of columns whose texts repeat."""
+    """Return the type of columns whose texts repeat."""
     import pyarrow as pa
 
     return pa.dictionary(pa.int32(), pa.string())
 
 
 def parameter_type(parameter: Parameter) -> "pa.DataType":
-    """The type of a column of this parameter's values."""
+    """Return the type of a column of this parameter's values."""
     import pyarrow as pa
 
     if isinstance(parameter, Categorical):

@@ -41,7 +41,7 @@ class Resolution:
         conditioned: Sequence[int],
         rules: Rules,
     ) -> None:
-        """Works out every combination of every component.
+        """Work out every combination of every component.
 
         Args:
           components: Places of the parameters of each, tied to no others.
@@ -81,7 +81,7 @@ class Resolution:
         return canonical
 
     def active(self, indices: np.ndarray) -> np.ndarray:
-        """Whether each parameter means something, (n, n_parameters) bool; true where unknown."""
+        """True if each parameter means something, (n, n_parameters) bool; true where unknown."""
         active = np.ones(indices.shape, dtype=bool)
         numbers = indices @ self._strides
         for column in self._columns:
@@ -100,7 +100,7 @@ class Resolution:
 
 
 def earlier(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """The smaller of two numbers of constraints, where -1 stands for none."""
+    """Return the smaller of two numbers of constraints, where -1 stands for none."""
     # As unsigned numbers, -1 is the largest.
     smaller: np.ndarray = np.minimum(one.view(np.uint64), other.view(np.uint64)).view(np.int64)
     return smaller

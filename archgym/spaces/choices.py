@@ -62,7 +62,7 @@ class Choices:
         """The default design's choices, (n,)."""
 
     def compose(self, picks: np.ndarray) -> np.ndarray:
-        """Designs, (k, n_parameters) indices, that choices, (k, n), make up."""
+        """Return designs, (k, n_parameters) indices, that choices, (k, n), make up."""
         if self._is_plain:
             return picks.astype(np.int64)
         indices = np.zeros((len(picks), self.space.n_parameters), dtype=np.int64)
@@ -70,12 +70,12 @@ class Choices:
         return indices
 
     def split(self, indices: np.ndarray) -> np.ndarray:
-        """Choices, (k, n), that make up designs, (k, n_parameters) indices."""
+        """Return choices, (k, n), that make up designs, (k, n_parameters) indices."""
         picks: np.ndarray = (indices[:, self.places] // self._weights) % self.sizes
         return picks
 
     def mask(self, picks: np.ndarray, choice: int) -> np.ndarray:
-        """Whether each option of a choice has a feasible completion.
+        """Return True if each option of a choice has a feasible completion.
 
         Args:
           picks: (n,), of which the first `choice` are made.

@@ -42,7 +42,7 @@ class Core:
     """All combinations of the core of a group, and how many designs each stands for."""
 
     def __init__(self, sizes: tuple[int, ...], rules: Rules) -> None:
-        """Takes a group whose core has few enough combinations to be looked at one by one."""
+        """Take a group whose core has few enough combinations to be looked at one by one."""
         self._sizes = np.array(sizes, dtype=np.int64)
         self._rules = rules
         self._loose = list(rules.loose)
@@ -52,11 +52,11 @@ class Core:
 
     @staticmethod
     def size(sizes: tuple[int, ...], rules: Rules) -> int:
-        """Combinations of the core."""
+        """Return combinations of the core."""
         return prod(size for place, size in enumerate(sizes) if place not in rules.loose)
 
     def count(self) -> int:
-        """Number of designs, exact."""
+        """Return number of designs, exact."""
         sizes = [int(size) for size in self._sizes[self._loose]]
         return sum(
             n * prod(size for size, is_active in zip(sizes, pattern, strict=True) if is_active)
@@ -65,12 +65,12 @@ class Core:
 
     @property
     def feasible(self) -> np.ndarray:
-        """Whether each combination of the core keeps the constraints, in the shape of its sizes."""
+        """True if each combination of the core keeps the constraints, in the shape of its sizes."""
         flags: np.ndarray = self._tabulated[0].reshape(self.sizes)
         return flags
 
     def sample(self, n: int, rng: np.random.Generator) -> np.ndarray | None:
-        """Combinations of the group, uniform over its designs; None where there are none."""
+        """Return combinations of the group, uniform over its designs; None where there are none."""
         numbers, shares = self._tabulated[2:]
         if not len(numbers):
             return None
@@ -188,7 +188,7 @@ class Component:
         return product
 
     def combinations(self, start: int, stop: int) -> np.ndarray:
-        """Combinations number `start` to `stop` - 1, (stop - start, len(positions))."""
+        """Return combinations number `start` to `stop` - 1, (stop - start, len(positions))."""
         return np.stack(np.unravel_index(np.arange(start, stop), self.sizes), axis=1).astype(
             np.int64
         )
@@ -224,7 +224,7 @@ class Component:
         return float(self.judge(drawn)[1].mean())
 
     def count(self) -> Count:
-        """Number of feasible canonical combinations."""
+        """Return number of feasible canonical combinations."""
         if self.is_free:
             return Count(self.size, self.size, self.size, True)
         if self._core is not None:
@@ -247,7 +247,7 @@ class Component:
         return Count(value, least, most, False)
 
     def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """`n` combinations, uniform over the feasible canonical ones.
+        """Return `n` combinations, uniform over the feasible canonical ones.
 
         Raises:
           InvalidSpaceError: None is found.
@@ -282,7 +282,7 @@ class Component:
         return np.concatenate(found)[:n]
 
     def allowed(self, prefix: tuple[int, ...]) -> np.ndarray:
-        """Whether each value of the next parameter has a feasible completion.
+        """Return True if each value of the next parameter has a feasible completion.
 
         Args:
           prefix: Indices of the component's first parameters.
@@ -301,7 +301,7 @@ class Component:
         return np.asarray(rest.reshape(size, -1).any(axis=1))
 
     def marginal(self, place: int) -> np.ndarray:
-        """Whether each value of the parameter at `place` occurs in a feasible combination."""
+        """True if each value of the parameter at `place` occurs in a feasible combination."""
         if self._core is not None and place in self._core.places:
             flags = np.moveaxis(self._core.feasible, self._core.places.index(place), 0)
             return np.asarray(flags.reshape(self.sizes[place], -1).any(axis=1))
@@ -332,7 +332,7 @@ class Component:
         return designs[rng.random(len(logs)) < np.exp(logs - self._largest_log)]
 
     def _weighed(self, rules: Rules, rng: np.random.Generator) -> Count:
-        """Number of designs, estimated from how likely the ones were that were drawn."""
+        """Return number of designs, estimated from how likely the ones were that were drawn."""
         _, logs = self._logs(rules, self._draw(_ESTIMATE_SAMPLES, rng))
         if not len(logs):
             return Count(0, 0, int(self.size * Fraction(4, _ESTIMATE_SAMPLES)), False)
@@ -361,7 +361,7 @@ class Component:
 
 
 def number_text(number: int) -> str:
-    """A number of designs as people read it: in full below 10^15."""
+    """Return a number of designs as people read it: in full below 10^15."""
     return f"{number:,}" if number < 10**15 else f"{Decimal(number):.3g}"
 
 

@@ -60,7 +60,7 @@ class Expression:
         object.__setattr__(self, "depth", depth)
 
     def evaluate(self, columns: Mapping[str, np.ndarray]) -> Any:
-        """Value for every design.
+        """Return value for every design.
 
         Args:
           columns: Parameter name to its values, each of shape (n,).
@@ -113,7 +113,7 @@ class Expression:
         return f"({operand.text})" if operand.operation in _BINARY else operand.text
 
     def to_json(self) -> list[Any]:
-        """The tree as nested lists, operator first."""
+        """Return the tree as nested lists, operator first."""
         match self.operation:
             case "parameter" | "constant":
                 return [self.operation, self.operands[0]]
@@ -195,12 +195,12 @@ class Expression:
 
 
 def P(name: str) -> Expression:  # noqa: N802 - reads as a symbol in `P("banks") <= 8`
-    """The value of the parameter `name`."""
+    """Return the value of the parameter `name`."""
     return Expression("parameter", (name,))
 
 
 def expression_from_json(data: Any, depth: int = 0) -> Expression:
-    """Expression from what `Expression.to_json` gave.
+    """Return expression from what `Expression.to_json` gave.
 
     Raises:
       InvalidSpaceError: `data` is no such list, or nested deeper than 100.

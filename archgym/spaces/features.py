@@ -22,7 +22,7 @@ class Coordinates:
     """
 
     def __init__(self, space: DesignSpace) -> None:
-        """Splits every parameter of `space`."""
+        """Split every parameter of `space`."""
         self._space = space
         self._radices = [_radices(parameter) for parameter in space.parameters]
         found = [
@@ -41,7 +41,7 @@ class Coordinates:
         """Whether neighbouring values of each are alike, or too many to tell apart."""
 
     def digits(self, indices: np.ndarray) -> np.ndarray:
-        """Coordinates, (n, n_coordinates) int64, of designs, (n, n_parameters) indices."""
+        """Return coordinates, (n, n_coordinates) int64, of designs, (n, n_parameters) indices."""
         columns: list[np.ndarray] = []
         for place, radices in enumerate(self._radices):
             rest = indices[:, place]
@@ -105,7 +105,7 @@ def parameter_features(
 
 
 def _places(parameter: Permutation, numbers: np.ndarray) -> np.ndarray:
-    """The place of each item in each order, (n, n_items)."""
+    """Return the place of each item in each order, (n, n_items)."""
     orders = [parameter.value(number) for number in numbers.tolist()]
     places = [[order.index(item) for item in parameter.items] for order in orders]
     n_items = len(parameter.items)

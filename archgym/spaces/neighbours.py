@@ -14,7 +14,7 @@ __all__ = ["step", "step_designs"]
 
 
 def step(parameter: Parameter, index: int, length: float, rng: np.random.Generator) -> int:
-    """A neighbour of the value with this index, another one where there is one.
+    """Return a neighbour of the value with this index, another one where there is one.
 
     Args:
       parameter: Whose value it is.
@@ -47,7 +47,7 @@ def step_designs(
     length: float,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Designs near the ones with these indices, not checked for feasibility.
+    """Return designs near the ones with these indices, not checked for feasibility.
 
     Args:
       space: The space.
@@ -72,7 +72,7 @@ def step_designs(
 
 
 def _along(index: int, size: int, length: float, rng: np.random.Generator) -> int:
-    """A step of geometric length that stays inside, to the farther end where none does."""
+    """Return a step of geometric length that stays inside, to the farther end where none does."""
     stride = min(int(rng.geometric(min(1.0, 1.0 / (length * size)))), size - 1)
     inside = [place for place in (index - stride, index + stride) if 0 <= place < size]
     if inside:
@@ -92,7 +92,7 @@ def _moved_prime(parameter: Factorisation, index: int, rng: np.random.Generator)
 
 
 def _primes(number: int) -> list[int]:
-    """Prime factors that differ, in increasing order."""
+    """Return prime factors that differ, in increasing order."""
     found, prime = [], 2
     while prime * prime <= number:
         if number % prime == 0:

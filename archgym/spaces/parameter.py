@@ -64,11 +64,11 @@ class Parameter(ABC):
 
     @abstractmethod
     def value(self, index: int) -> Value:
-        """The value with this number, 0 <= `index` < size."""
+        """Return the value with this number, 0 <= `index` < size."""
 
     @abstractmethod
     def index(self, value: Any) -> int:
-        """The number of this value.
+        """Return the number of this value.
 
         Raises:
           InvalidDesignError: The parameter does not have this value.
@@ -76,7 +76,7 @@ class Parameter(ABC):
 
     @abstractmethod
     def array(self, indices: np.ndarray) -> np.ndarray:
-        """Values of many numbers at once, shape as `indices`."""
+        """Return values of many numbers at once, shape as `indices`."""
 
     @abstractmethod
     def allowed(self) -> str:
@@ -88,7 +88,7 @@ class Parameter(ABC):
         return 0 if self.default is None else self.index(self.default)
 
     def to_json(self) -> dict[str, Any]:
-        """The declaration as JSON; `parameter_from_json` reads it."""
+        """Return the declaration as JSON; `parameter_from_json` reads it."""
         fields = {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in vars(self).items()
@@ -423,7 +423,7 @@ class Factorisation(_Described, Parameter):
 
 
 def _fits(number: Any) -> bool:
-    """Whether it is a finite number that a numpy array of its kind holds."""
+    """Return True if it is a finite number that a numpy array of its kind holds."""
     if isinstance(number, bool) or not isinstance(number, int | float):
         return False
     limit = _MAX_SIZE if isinstance(number, int) else sys.float_info.max
@@ -431,7 +431,7 @@ def _fits(number: Any) -> bool:
 
 
 def _shares(total: int, parts: int, number: int) -> list[int]:
-    """The `number`-th way, in dictionary order, to write `total` as a sum of `parts` shares."""
+    """Return `number`-th way, in dictionary order, to write `total` as a sum of `parts` shares."""
     shares = []
     for left in range(parts - 1, 0, -1):
         share = 0
@@ -472,7 +472,7 @@ _KINDS: dict[str, type[Any]] = {str(cls.kind): cls for cls in _CLASSES}
 
 
 def parameter_from_json(data: Any) -> Parameter:
-    """Parameter from what `Parameter.to_json` gave.
+    """Return parameter from what `Parameter.to_json` gave.
 
     Raises:
       InvalidSpaceError: `data` is no such declaration.

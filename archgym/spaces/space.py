@@ -49,7 +49,7 @@ class DesignSpace:
         conditions: Sequence[Condition] = (),
         doc: str = "",
     ) -> None:
-        """Checks the declaration once.
+        """Check the declaration once.
 
         Args:
           name: The space's name.
@@ -137,7 +137,7 @@ class DesignSpace:
     # ---- identity
 
     def to_json(self) -> dict[str, Any]:
-        """The declaration as JSON; `from_json` reads it."""
+        """Return the declaration as JSON; `from_json` reads it."""
         return {
             "name": self.name,
             "doc": self.doc,
@@ -153,7 +153,7 @@ class DesignSpace:
 
     @classmethod
     def from_json(cls, data: Any) -> "DesignSpace":
-        """Space from what `to_json` gave.
+        """Return space from what `to_json` gave.
 
         Raises:
           InvalidSpaceError: `data` is no such declaration.
@@ -211,7 +211,7 @@ class DesignSpace:
     # ---- one design
 
     def parameter(self, name: str) -> Parameter:
-        """The parameter with this name.
+        """Return the parameter with this name.
 
         Raises:
           UnknownNameError: There is none.
@@ -221,7 +221,7 @@ class DesignSpace:
         return self.parameters[self._position[name]]
 
     def indices_of(self, design: Mapping[str, Any]) -> np.ndarray:
-        """Index vector of a design, (n_parameters,).
+        """Return index vector of a design, (n_parameters,).
 
         Raises:
           InvalidDesignError: A parameter is missing, unknown, or has no such value.
@@ -238,7 +238,7 @@ class DesignSpace:
         return np.array([p.index(design[p.name]) for p in self.parameters], dtype=np.int64)
 
     def design(self, values: Mapping[str, Any]) -> Design:
-        """Design with these values, checked.
+        """Return design with these values, checked.
 
         Raises:
           InvalidDesignError: As for `indices_of`.
@@ -246,18 +246,18 @@ class DesignSpace:
         return self.design_at(self.indices_of(values))
 
     def design_at(self, indices: np.ndarray) -> Design:
-        """Design that has this index vector, (n_parameters,)."""
+        """Return design that has this index vector, (n_parameters,)."""
         self.check_indices(np.asarray(indices)[None, :])
         return Design(
             {p.name: p.value(int(i)) for p, i in zip(self.parameters, indices, strict=True)}
         )
 
     def designs(self, indices: np.ndarray) -> list[Design]:
-        """Designs that have these index vectors, (n, n_parameters)."""
+        """Return designs that have these index vectors, (n, n_parameters)."""
         return [self.design_at(row) for row in indices]
 
     def indices_of_many(self, designs: Sequence[Mapping[str, Any]]) -> np.ndarray:
-        """Index vectors of designs, (n, n_parameters); errors as for `indices_of`."""
+        """Return index vectors of designs, (n, n_parameters); errors as for `indices_of`."""
         if not designs:
             return np.empty((0, self.n_parameters), dtype=np.int64)
         return np.stack([self.indices_of(design) for design in designs])
@@ -265,7 +265,7 @@ class DesignSpace:
     # ---- many designs
 
     def check_indices(self, indices: np.ndarray) -> None:
-        """Refuses anything but an integer array (n, n_parameters) within the sizes.
+        """Refuse anything but an integer array (n, n_parameters) within the sizes.
 
         Raises:
           InvalidDesignError: Names the parameter and its number of values.
@@ -291,11 +291,11 @@ class DesignSpace:
             )
 
     def columns(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        """Values by parameter name, each (n,)."""
+        """Return values by parameter name, each (n,)."""
         return {p.name: p.array(indices[:, i]) for i, p in enumerate(self.parameters)}
 
     def canonical(self, indices: np.ndarray) -> np.ndarray:
-        """Canonical forms, (n, n_parameters): defaults where a parameter means nothing."""
+        """Return canonical forms, (n, n_parameters): defaults where a parameter means nothing."""
         if not self.conditions:
             return indices.astype(np.int64)
         canonical = self._resolution.resolve(indices)
@@ -304,19 +304,19 @@ class DesignSpace:
         return canonical
 
     def active(self, indices: np.ndarray) -> np.ndarray:
-        """Whether each parameter means something, (n, n_parameters) bool."""
+        """Return True if each parameter means something, (n, n_parameters) bool."""
         active = self._resolution.active(indices)
         if self._slow_conditions:
             active &= self._resolve(indices, self._slow_conditions)[1]
         return active
 
     def is_canonical(self, indices: np.ndarray) -> np.ndarray:
-        """Whether each design is its own canonical form, (n,) bool."""
+        """Return True if each design is its own canonical form, (n,) bool."""
         same: np.ndarray = (self.canonical(indices) == indices).all(axis=1)
         return same
 
     def violations(self, indices: np.ndarray) -> np.ndarray:
-        """Index of the first constraint that each design breaks, (n,) int64; -1 for none."""
+        """Return index of the first constraint that each design breaks, (n,) int64; -1 for none."""
         if not self.constraints:
             return np.full(len(indices), -1, dtype=np.int64)
         first = self._resolution.violations(indices)
@@ -326,7 +326,7 @@ class DesignSpace:
         return first
 
     def feasible(self, indices: np.ndarray) -> np.ndarray:
-        """Whether each design satisfies every constraint, (n,) bool."""
+        """Return True if each design satisfies every constraint, (n,) bool."""
         return self.violations(indices) < 0
 
     def _holds(self, expression: Expression, indices: np.ndarray) -> np.ndarray:
@@ -339,7 +339,7 @@ class DesignSpace:
         return np.broadcast_to(holds, len(indices))
 
     def _first_broken(self, canonical: np.ndarray, numbers: Sequence[int]) -> np.ndarray:
-        """First constraint of these that each design breaks, (n,) int64; -1 for none."""
+        """Return first constraint of these that each design breaks, (n,) int64; -1 for none."""
         first = np.full(len(canonical), -1, dtype=np.int64)
         for number in reversed(numbers):
             holds = self._holds(self.constraints[number].require, canonical)
@@ -349,7 +349,7 @@ class DesignSpace:
     def _resolve(
         self, indices: np.ndarray, conditions: Sequence[Condition]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Canonical forms and active parameters, by these conditions."""
+        """Return canonical forms and active parameters, by these conditions."""
         canonical = indices.astype(np.int64, copy=True)
         active = np.ones(indices.shape, dtype=bool)
         for condition in conditions:
@@ -361,7 +361,7 @@ class DesignSpace:
         return canonical, active
 
     def _judge(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Canonical forms, active parameters and first broken constraints, by all rules."""
+        """Return canonical forms, active parameters and first broken constraints, by all rules."""
         canonical, active = self._resolve(indices, self._ordered_conditions)
         return canonical, active, self._first_broken(canonical, range(len(self.constraints)))
 
@@ -399,7 +399,7 @@ class DesignSpace:
         return product
 
     def count(self) -> Count:
-        """Number of distinct feasible designs.
+        """Return number of distinct feasible designs.
 
         Exact where no group of parameters that hang together has over 10^8 combinations; beyond,
         an estimate from 200,000 samples with a 95 % interval.
@@ -410,7 +410,7 @@ class DesignSpace:
         return total
 
     def flat(self, indices: np.ndarray) -> np.ndarray:
-        """Number of each design in index order, (n,) int64; the last parameter runs fastest.
+        """Return number of each design in index order, (n,) int64; the last parameter runs fastest.
 
         Raises:
           InvalidSpaceError: The space has 2^62 designs or more.
@@ -419,7 +419,7 @@ class DesignSpace:
         return numbers
 
     def unflat(self, numbers: np.ndarray) -> np.ndarray:
-        """Index vectors of the designs with these numbers, (n, n_parameters)."""
+        """Return index vectors of the designs with these numbers, (n, n_parameters)."""
         wide = np.asarray(numbers, dtype=np.int64)[:, None]
         indices: np.ndarray = (wide // self._strides) % self.sizes
         return indices
@@ -440,7 +440,7 @@ class DesignSpace:
         chunk: int = 65536,
         canonical: bool = False,
     ) -> Iterator[np.ndarray]:
-        """Yields designs in index order, (at most `chunk`, n_parameters) at a time.
+        """Yield designs in index order, (at most `chunk`, n_parameters) at a time.
 
         Args:
           start: Number of the first design.
@@ -456,7 +456,7 @@ class DesignSpace:
             yield indices
 
     def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """`n` designs, (n, n_parameters), uniform over the feasible canonical ones.
+        """Return `n` designs, (n, n_parameters), uniform over the feasible canonical ones.
 
         Raises:
           InvalidSpaceError: No feasible design is found.
@@ -477,7 +477,7 @@ class DesignSpace:
     # ---- masks
 
     def masks(self, prefix: Sequence[int]) -> np.ndarray:
-        """Whether each value of the next parameter has a feasible completion.
+        """Return True if each value of the next parameter has a feasible completion.
 
         Args:
           prefix: Indices of the first parameters.
@@ -543,7 +543,7 @@ class DesignSpace:
 
 
 def _parameters(data: Sequence[Any]) -> list[Parameter]:
-    """Parameters from JSON of any origin, as long as their values fit into memory."""
+    """Return parameters from JSON of any origin, as long as their values fit into memory."""
     parameters: list[Parameter] = []
     listed = 0
     for declared in data:

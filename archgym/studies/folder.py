@@ -31,7 +31,7 @@ STATE_NAME = "state.json"
 
 
 def lease_new_folder(folder: Path) -> Lease:
-    """Makes a folder for a new study, or takes an empty one, and its lease.
+    """Make a folder for a new study, or takes an empty one, and its lease.
 
     Raises:
       InvalidArgumentError: It holds something.

@@ -16,7 +16,7 @@ __all__ = ["StudyFront", "metrics_objective", "sought", "study_front", "study_ob
 
 
 def sought(log: StudyLog, objective: Objective) -> list[MetricSpec]:
-    """Metrics of an objective's terms, in their order, each once."""
+    """Return metrics of an objective's terms, in their order, each once."""
     known = {spec.name: spec for spec in log.metrics}
     return [known[name] for name in dict.fromkeys(term.metric for term in objective.terms)]
 
@@ -55,12 +55,12 @@ class StudyFront:
 
 
 def study_objective(log: StudyLog) -> Objective:
-    """The objective of a study's task."""
+    """Return the objective of a study's task."""
     return objective_from_json(log.header.task["objective"])
 
 
 def metrics_objective(log: StudyLog, names: Sequence[str]) -> Objective:
-    """An objective of a study's metrics, whatever it searched for.
+    """Return an objective of a study's metrics, whatever it searched for.
 
     Args:
       log: The study.
@@ -92,7 +92,7 @@ def metrics_objective(log: StudyLog, names: Sequence[str]) -> Objective:
 def study_front(
     log: StudyLog, budget: int | None = None, objective: Objective | None = None
 ) -> StudyFront:
-    """The front of a study's feasible designs.
+    """Return the front of a study's feasible designs.
 
     Args:
       log: The study.

@@ -76,7 +76,7 @@ class Journal:
 
 
 def load_journal(path: str | Path, shape: JournalShape) -> Journal:
-    """Reads and verifies a journal, and changes nothing.
+    """Read and verifies a journal, and changes nothing.
 
     Every line is verified: its checksum, its JSON, its members and their types and ranges. What
     fails is in `damage`; the memory that a damaged file costs is bounded by its good lines.
@@ -113,7 +113,7 @@ class _Reader:
         self._is_tidy = True
 
     def read(self, handle: BinaryIO) -> None:
-        """Takes every line of the file."""
+        """Take every line of the file."""
         offset = 0
         for place, (line, length) in enumerate(_lines(handle, self._shape.line_limit)):
             seq = self._take(line, place + 1, offset, length)
@@ -133,7 +133,7 @@ class _Reader:
         return Journal(records, places, tuple(self._damage), self._is_tidy)
 
     def _take(self, line: bytes | None, number: int, offset: int, length: int) -> int:
-        """The line's seq, or -1 where it is no new record."""
+        """Return the line's seq, or -1 where it is no new record."""
         problem: str | None
         record: dict[str, Any]
         if line is None:
@@ -199,7 +199,7 @@ class _Reader:
 
 
 def _lines(handle: BinaryIO, limit: int) -> Iterator[tuple[bytes | None, int]]:
-    """Lines and their lengths; None for a line that is longer than `limit`."""
+    """Yield lines and their lengths; None for a line that is longer than `limit`."""
     while line := handle.readline(limit):
         length = len(line)
         if length < limit or line.endswith(b"\n"):
@@ -211,7 +211,7 @@ def _lines(handle: BinaryIO, limit: int) -> Iterator[tuple[bytes | None, int]]:
 
 
 def _parse(line: bytes, shape: JournalShape) -> tuple[str | None, dict[str, Any]]:
-    """The record in a line, or what is wrong with it."""
+    """Return the record in a line, or what is wrong with it."""
     body = line[:-_TAIL]
     if line[-_TAIL:] != b',"crc":"%08x"}\n' % zlib.crc32(body, shape.key):
         return ("is empty" if line == b"\n" else _FOREIGN), {}
@@ -282,7 +282,7 @@ def _is_numbers(row: Any, n: int) -> bool:
 
 
 def set_aside(path: Path, damage: Sequence[Damage], bad_path: Path) -> None:
-    """Copies the damaged stretches of a journal to the end of another file, one a line.
+    """Copy the damaged stretches of a journal to the end of another file, one a line.
 
     Raises:
       StorageError: It cannot be written.
@@ -303,7 +303,7 @@ def set_aside(path: Path, damage: Sequence[Damage], bad_path: Path) -> None:
 
 
 def rewrite(path: Path, journal: Journal) -> None:
-    """Makes the file exactly its good records, in seq order, whole or not at all.
+    """Make the file exactly its good records, in seq order, whole or not at all.
 
     Raises:
       StorageError: It cannot be written; the file is as it was.
@@ -313,7 +313,7 @@ def rewrite(path: Path, journal: Journal) -> None:
 
 
 def renew(path: Path) -> None:
-    """Puts a copy in the file's place, so that whoever still has it open writes to no file.
+    """Put a copy in the file's place, so that whoever still has it open writes to no file.
 
     Raises:
       StorageError: It cannot be written; the file is as it was.
@@ -341,7 +341,7 @@ class JournalWriter:
     """
 
     def __init__(self, path: Path, timing_path: Path, lease: Lease) -> None:
-        """Opens the files, which are made where they are absent.
+        """Open the files, which are made where they are absent.
 
         Raises:
           StorageError: They cannot be written.
@@ -352,7 +352,7 @@ class JournalWriter:
         self._synchronised_at = time.monotonic()
 
     def append(self, lines: bytes, first_seq: int, n: int, wall_s: float) -> None:
-        """Adds whole lines; on failure the file is as it was.
+        """Add whole lines; on failure the file is as it was.
 
         Args:
           lines: What `encode` gave.
@@ -384,7 +384,7 @@ class JournalWriter:
             self.synchronise()
 
     def synchronise(self) -> None:
-        """Brings everything to the disk."""
+        """Bring everything to the disk."""
         self._synchronised_at = time.monotonic()
         with storage_errors(self._path, "written"):
             os.fsync(self._descriptor)
@@ -400,7 +400,7 @@ class JournalWriter:
                         os.close(descriptor)
 
     def rewrite(self, shape: JournalShape) -> None:
-        """Brings the records into seq order, whole or not at all."""
+        """Bring the records into seq order, whole or not at all."""
         self._lease.check()
         rewrite(self._path, load_journal(self._path, shape))
         descriptor, self._descriptor = self._descriptor, self._open(self._path)

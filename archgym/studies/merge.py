@@ -20,7 +20,7 @@ __all__ = ["merge"]
 
 
 def merge(studies: Sequence[str | Path], out: str | Path, *, unfinished: bool = False) -> StudyLog:
-    """Joins studies, one after the other, and returns the whole.
+    """Join studies, one after the other, and returns the whole.
 
     Records keep their order and get new numbers; each study's agent, seed, hyperparameters and
     name stand in `StudyLog.segments` with the number of its first record. Evaluations of one design

@@ -84,7 +84,7 @@ _LINES = ("digest", "simulator", "fidelity", "space_name", "study", "agent")
 
 
 def check_members(data: Mapping[str, Any]) -> None:
-    """Makes sure that every member is of its kind, before anything is made of it.
+    """Make sure that every member is of its kind, before anything is made of it.
 
     Raises:
       ValueError: Says which one is not.
@@ -178,7 +178,7 @@ class Header:
         return zlib.crc32(_canonical(identity))
 
     def write(self, folder: Path) -> None:
-        """Writes `study.json`, whole or not at all.
+        """Write `study.json`, whole or not at all.
 
         Raises:
           StorageError: It cannot be written.
@@ -188,7 +188,7 @@ class Header:
         write_atomic(folder / STUDY_NAME, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
 
     def space(self) -> DesignSpace:
-        """The task's design space, made from its declaration."""
+        """Return the task's design space, made from its declaration."""
         return DesignSpace.from_json(self.task["space"])
 
     def metrics(self) -> tuple[MetricSpec, ...]:
@@ -206,11 +206,11 @@ class Header:
         )
 
     def with_budget(self, budget: int) -> "Header":
-        """The header of the same study with another budget."""
+        """Return the header of the same study with another budget."""
         return replace(self, budget=budget)
 
     def with_segment(self, first_seq: int, seed: int | None) -> "Header":
-        """The header with a further segment by the same agent."""
+        """Return the header with a further segment by the same agent."""
         segment = replace(self.segments[-1], first_seq=first_seq, seed=seed)
         return replace(self, segments=(*self.segments, segment))
 
@@ -231,7 +231,7 @@ def new_header(
     is_replayable: bool = False,
     segments: tuple[Segment, ...] | None = None,
 ) -> Header:
-    """Header of a study that starts now."""
+    """Return header of a study that starts now."""
     study = secrets.token_hex(8)
     chosen = dict(hyperparameters or {})
     if segments is None:
@@ -265,7 +265,7 @@ def current_versions() -> dict[str, str]:
 
 
 def read_header(folder: Path) -> Header:
-    """Reads and checks `study.json`.
+    """Read and checks `study.json`.
 
     Raises:
       FileFormatError: It is absent, damaged, or no study's.

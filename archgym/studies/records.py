@@ -79,7 +79,7 @@ class Records:
 
     @classmethod
     def empty(cls, shape: JournalShape, n: int = 0) -> "Records":
-        """`n` rows without content."""
+        """Return `n` rows without content."""
         return cls(
             seq=np.zeros(n, dtype=np.int64),
             indices=np.zeros((n, shape.n_parameters), dtype=np.int64),
@@ -91,7 +91,7 @@ class Records:
         )
 
     def rows(self, chosen: np.ndarray | slice) -> "Records":
-        """These rows, in this order."""
+        """Return these rows, in this order."""
         seq = self.seq[chosen]
         kept = self.errors if not self.errors else self._errors_of(seq)
         return Records(
@@ -109,7 +109,7 @@ class Records:
 
     @classmethod
     def concatenated(cls, parts: Sequence["Records"]) -> "Records":
-        """All rows of one or more parts, one part after the other."""
+        """Return all rows of one or more parts, one part after the other."""
         errors: dict[int, str] = {}
         for part in parts:
             errors.update(part.errors)
@@ -119,7 +119,7 @@ class Records:
 
 
 def encode(records: Records, key: int = 0) -> bytes:
-    """Lines of these records, each with its checksum, which begins with the study's key."""
+    """Return lines of these records, each with its checksum, which begins with the study's key."""
     lines = []
     has_nan = np.asarray(np.isnan(records.values).any(axis=(1, 2)))
     columns = zip(
@@ -168,7 +168,7 @@ class Ledger:
 
     @property
     def has_errors(self) -> bool:
-        """Whether the simulator has broken before."""
+        """True if the simulator has broken before."""
         return bool(self._errors)
 
     def keys(self, indices: np.ndarray) -> list[bytes]:
@@ -182,25 +182,25 @@ class Ledger:
         return seq in self._row
 
     def has(self, seq: np.ndarray) -> np.ndarray:
-        """Whether each record is here, (n,) bool."""
+        """Return True if each record is here, (n,) bool."""
         if len(seq) and seq[0] > self._last:
             return np.zeros(len(seq), dtype=bool)
         return np.array([number in self._row for number in seq.tolist()], dtype=bool)
 
     def records_of(self, seq: np.ndarray) -> Records:
-        """The records with these numbers, which must be here."""
+        """Return the records with these numbers, which must be here."""
         rows = np.array([self._row[number] for number in seq.tolist()], dtype=np.int64)
         return self._records().rows(rows)
 
     def sorted(self) -> Records:
-        """All records, in seq order."""
+        """Return all records, in seq order."""
         records = self._records()
         if self._n and (np.diff(records.seq) < 0).any():
             return records.rows(np.argsort(records.seq, kind="stable"))
         return records
 
     def add(self, records: Records) -> None:
-        """Takes further records."""
+        """Take further records."""
         needed = self._n + len(records)
         if needed > len(self._held):
             self._grow(max(1024, 2 * needed))

@@ -56,7 +56,7 @@ class Recorder:
     def __init__(
         self, folder: Path, task: Task, header: Header, known: Records, journal: JournalWriter
     ) -> None:
-        """Takes what the journal holds."""
+        """Take what the journal holds."""
         self.header = header
         self.interruption = Interruption()
         self.state: dict[str, Any] = {}
@@ -72,14 +72,14 @@ class Recorder:
         self.start_over()
 
     def start_over(self) -> None:
-        """Begins at the first ask, for a replay."""
+        """Begin at the first ask, for a replay."""
         self.asks = 0
         self.evaluations = 0
         self._best: tuple[float, int] | None = None
         self._first: dict[bytes, int] = {}
 
     def go_on(self) -> None:
-        """Begins after the last known ask, for a new segment."""
+        """Begin after the last known ask, for a new segment."""
         known = self.records()
         evaluated = known.rows(known.same < 0)
         keys = self._ledger.keys(evaluated.indices)
@@ -89,7 +89,7 @@ class Recorder:
         self._remember_best(evaluated)
 
     def go_to_end(self) -> Ending | None:
-        """Skips the replay of a study that is whole and has reached a limit; None for others."""
+        """Skip the replay of a study that is whole and has reached a limit; None for others."""
         known = self.records()
         if len(known) != self._ledger.last_seq + 1:
             return None
@@ -103,11 +103,11 @@ class Recorder:
         return ended
 
     def records(self) -> Records:
-        """All records, in seq order."""
+        """Return all records, in seq order."""
         return self._ledger.sorted()
 
     def limit_reached(self, asks: int = 0, evaluations: int = 0) -> Ending | None:
-        """The limit that is reached after so many further asks and evaluations."""
+        """Return the limit that is reached after so many further asks and evaluations."""
         budget, ask_limit = self.header.budget, self.header.ask_limit
         if budget is not None and self.evaluations + evaluations >= budget:
             return "budget"
@@ -116,7 +116,7 @@ class Recorder:
         return None
 
     def finish(self, ended: Ending) -> None:
-        """Makes sure that the journal is served to its end, and is in order.
+        """Make sure that the journal is served to its end, and is in order.
 
         Raises:
           ReplayError: The agent ended before its journal does.
@@ -132,7 +132,7 @@ class Recorder:
     def evaluate(
         self, indices: np.ndarray, executor: Executor, progress: Progress | None
     ) -> Trials:
-        """Results of designs, in their order.
+        """Return results of designs, in their order.
 
         Raises:
           InvalidDesignError: A design lies outside the space.
@@ -190,7 +190,7 @@ class Recorder:
         return same
 
     def _settle(self, indices: np.ndarray, same: Sequence[int], executor: Executor) -> None:
-        """Compares what is known and evaluates what is not, journals and remembers it."""
+        """Compare what is known and evaluates what is not, journals and remembers it."""
         seq = np.arange(self.asks, self.asks + len(same), dtype=np.int64)
         repeats = np.array(same, dtype=np.int64)
         known = self._ledger.has(seq)
@@ -317,7 +317,7 @@ class Recorder:
             self._best = reward, int(evaluated.seq[row])
 
     def note(self, status: str) -> None:
-        """Writes how far the study is, for people; nothing relies on it."""
+        """Write how far the study is, for people; nothing relies on it."""
         self._noted_at = time.monotonic()
         self.state = {
             "status": status,
@@ -333,7 +333,7 @@ class Recorder:
 
 
 def _refuse_infinite(records: Records, errors: dict[int, str]) -> None:
-    """Makes failures of results that JSON cannot hold."""
+    """Make failures of results that JSON cannot hold."""
     evaluated = records.same < 0
     strange = np.isinf(records.values).any(axis=(1, 2)) | ~np.isfinite(records.reward)
     for row in np.flatnonzero(evaluated & strange).tolist():

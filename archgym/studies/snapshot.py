@@ -155,26 +155,26 @@ class StudyLog:
 
     @cached_property
     def is_evaluation(self) -> np.ndarray:
-        """Whether each record is an evaluation, (asks,) bool."""
+        """True if each record is an evaluation, (asks,) bool."""
         evaluated: np.ndarray = self.records.same < 0
         return evaluated
 
     @cached_property
     def is_failed(self) -> np.ndarray:
-        """Whether the simulator broke on it, (asks,) bool."""
+        """True if the simulator broke on it, (asks,) bool."""
         failed: np.ndarray = np.isin(self.records.seq, list(self.records.errors))
         return failed
 
     @cached_property
     def is_feasible(self) -> np.ndarray:
-        """Whether it is an evaluation of a design that was built, (asks,) bool."""
+        """True if it is an evaluation of a design that was built, (asks,) bool."""
         built: np.ndarray = (self.records.reason == 0).all(axis=1)
         built &= self.is_evaluation & ~self.is_failed
         return built
 
     @property
     def is_complete(self) -> bool:
-        """Whether it has reached its budget or limit of asks, or its agent had no more to ask."""
+        """True if it has reached its budget or limit of asks, or its agent had no more to ask."""
         header = self.header
         if header.budget is not None and self.evaluations >= header.budget:
             return True
@@ -199,7 +199,7 @@ class StudyLog:
         return averages
 
     def outcome(self, row: int) -> Outcome:
-        """The record in this row, which must be an evaluation."""
+        """Return the record in this row, which must be an evaluation."""
         names = [spec.name for spec in self.metrics]
         values = self.records.values[row]
         average = (values * self.weights[:, None]).sum(axis=0)
@@ -215,14 +215,14 @@ class StudyLog:
         )
 
     def best(self) -> Outcome | None:
-        """The feasible evaluation with the largest reward, the first of equals."""
+        """Return the feasible evaluation with the largest reward, the first of equals."""
         if not self.is_feasible.any():
             return None
         reward = np.where(self.is_feasible, self.records.reward, -np.inf)
         return self.outcome(int(np.argmax(reward)))
 
     def curve(self) -> np.ndarray:
-        """Best reward so far after each evaluation, (evaluations,)."""
+        """Return best reward so far after each evaluation, (evaluations,)."""
         return np.maximum.accumulate(self.records.reward[self.is_evaluation])
 
     @cached_property
@@ -274,7 +274,7 @@ def gaps_text(gaps: Sequence[tuple[int, int]]) -> str:
 
 
 def require_distinct(studies: Iterable[tuple[Path, Mapping[str, str]]], verb: str) -> None:
-    """Refuses places that hold the same study twice, also as a part of a merged one.
+    """Refuse places that hold the same study twice, also as a part of a merged one.
 
     Args:
       studies: Places with the ids of what they hold, each with the name of its folder.
@@ -298,7 +298,7 @@ def require_distinct(studies: Iterable[tuple[Path, Mapping[str, str]]], verb: st
 
 
 def read_study(folder: str | Path) -> StudyLog:
-    """Reads a study, running, finished or damaged, without changing anything.
+    """Read a study, running, finished or damaged, without changing anything.
 
     What is damaged in the journal is left out and stands in `damage`; a writer sets it aside and
     repairs it when the study is resumed. The last line of a study that runs may be incomplete.

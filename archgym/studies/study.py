@@ -105,7 +105,7 @@ class Study:
         max_asks: int | None = None,
         hyperparameters: Mapping[str, Any] | None = None,
     ) -> "Study":
-        """Starts a study in a folder that is new or empty.
+        """Start a study in a folder that is new or empty.
 
         Args:
           folder: Made where it is absent.
@@ -161,7 +161,7 @@ class Study:
     def open(
         cls, folder: str | Path, task: Task | None = None, agent: type[Agent] | None = None
     ) -> "Study":
-        """Opens a study to go on with it.
+        """Open a study to go on with it.
 
         Damaged records are set aside into `journal.bad`, and their evaluations are done again by
         `run`, not charged. A log, and the study of an agent that cannot be replayed, goes on in a
@@ -195,7 +195,7 @@ class Study:
 
     @classmethod
     def log(cls, folder: str | Path, task: Task) -> "Study":
-        """A log for `evaluate`: opened where the folder has one of this task, else made.
+        """Return a log for `evaluate`: opened where the folder has one of this task, else made.
 
         Raises:
           InvalidArgumentError: The folder holds something else.
@@ -215,7 +215,7 @@ class Study:
         return study
 
     def close(self) -> None:
-        """Brings all to the disk and lets others write; does nothing the second time."""
+        """Bring all to the disk and lets others write; does nothing the second time."""
         if self._lease is None:
             return
         lease, self._lease = self._lease, None
@@ -276,7 +276,7 @@ class Study:
         return self._next_segment
 
     def read(self) -> StudyLog:
-        """The study as its readers see it now."""
+        """Return the study as its readers see it now."""
         recorder = self._recorder
         return StudyLog(
             self.folder, recorder.header, recorder.records(), self._damage, recorder.state
@@ -290,7 +290,7 @@ class Study:
         budget: int | None = None,
         progress: Progress | None = None,
     ) -> StudyResult:
-        """Lets the agent search until the budget or the limit of asks is reached.
+        """Let the agent search until the budget or the limit of asks is reached.
 
         In the main thread, SIGINT and SIGTERM stop it: StudyInterrupted is raised within two
         seconds, and all that was evaluated is in the journal.
@@ -345,7 +345,7 @@ class Study:
         return StudyResult(self.read(), ended)
 
     def evaluate(self, indices: np.ndarray) -> Trials:
-        """Evaluates designs and logs them, for a study without an agent.
+        """Evaluate designs and logs them, for a study without an agent.
 
         Args:
           indices: (k, n_parameters).
@@ -423,7 +423,7 @@ class Study:
         return header.with_segment(asks, seed).segments[-1]
 
     def _begin_segment(self) -> None:
-        """Writes down the next segment, if one is to come; not before there are records for it."""
+        """Write down the next segment, if one is to come; not before there are records for it."""
         segment, self._next_segment = self._next_segment, None
         if segment is not None and segment != self._header.segments[-1]:
             self._recorder.header = self._header.with_segment(segment.first_seq, segment.seed)
@@ -473,7 +473,7 @@ class Study:
         return ended
 
     def _lacks_policy(self, kind: type[Agent]) -> bool:
-        """Whether what the agent learns is not saved: its process was killed just before."""
+        """Return True if what the agent learns is not saved: its process was killed just before."""
         learns = kind.policy is not Agent.policy
         return learns and not (self.folder / POLICY_NAME).is_file()
 
@@ -549,7 +549,7 @@ def _name(kind: type[Agent]) -> str:
 
 
 def _plain(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The hyperparameters as JSON gives them back, so that a resumed agent gets the same."""
+    """Return the hyperparameters as JSON gives them back, so that a resumed agent gets the same."""
     if not isinstance(hyperparameters, Mapping):
         raise InvalidArgumentError(
             f"`hyperparameters` must map names to values; got {hyperparameters!r}."

@@ -47,18 +47,18 @@ class SessionClock:
     """Measures a session from its first new results to its end."""
 
     def __init__(self, study: "Study") -> None:
-        """Begins before the study runs."""
+        """Begin before the study runs."""
         self._study = study
         self._known = len(study.read().records)
         self._began: tuple[float, int, int] | None = None
 
     def take(self) -> None:
-        """Takes that results have come."""
+        """Take that results have come."""
         if self._began is None and self._study.asks > self._known:
             self._began = time.perf_counter(), self._study.asks, self._study.evaluations
 
     def write(self) -> None:
-        """Adds the session to the study's folder, where it has results after its first."""
+        """Add the session to the study's folder, where it has results after its first."""
         if self._began is None:
             return
         began_at, first_seq, before = self._began
@@ -79,7 +79,7 @@ class SessionClock:
 
 
 def read_times(folder: Path, n_evaluations: int) -> RunTimes:
-    """Wall times of a study's evaluations, as far as they were recorded.
+    """Return wall times of a study's evaluations, as far as they were recorded.
 
     Args:
       folder: The study's.
@@ -103,7 +103,7 @@ def read_times(folder: Path, n_evaluations: int) -> RunTimes:
 
 
 def _lines(path: Path, members: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The sound lines of a file; none where there is no such file."""
+    """Yield the sound lines of a file; none where there is no such file."""
     try:
         with open_file(path) as handle:
             content = handle.read(_MAX_BYTES)

@@ -55,7 +55,7 @@ class Origin:
 
     @classmethod
     def of(cls, folder: Path) -> Self:
-        """That of this process.
+        """Return that of this process.
 
         Raises:
           StorageError: The plan cannot be read.
@@ -93,7 +93,7 @@ class Origin:
 
 
 def work(run: Run, origin: Origin) -> RunResult:
-    """Runs a study of a sweep to its end, from where it is.
+    """Run a study of a sweep to its end, from where it is.
 
     Args:
       run: What is run.
@@ -219,7 +219,7 @@ class RayCrew:
         return ended
 
     def stop(self) -> None:
-        """Ends all, within two seconds where they run on this machine."""
+        """End all, within two seconds where they run on this machine."""
         try:
             waiting = list(self._runs)
             for task in waiting:
@@ -301,7 +301,7 @@ def _connect(ray: Any, address: str, workers: int | None) -> None:
 
 
 def _require_answer(address: str) -> None:
-    """Refuses an address at which nobody listens, for which Ray itself would wait for minutes."""
+    """Refuse an address at which nobody listens, for which Ray itself would wait for minutes."""
     host, sign, port = address.removeprefix("ray://").rpartition(":")
     if not sign or not port.isdigit():
         return

@@ -84,7 +84,7 @@ class Crew(Protocol):
         """What has ended, after a while at most."""
 
     def stop(self) -> None:
-        """Ends all within two seconds."""
+        """End all within two seconds."""
 
 
 def run_sweep(
@@ -97,7 +97,7 @@ def run_sweep(
     seeds: Sequence[int] | None = None,
     progress: Callable[[SweepState], None] | None = None,
 ) -> SweepOutcome:
-    """Runs what of a plan is not finished yet in a folder.
+    """Run what of a plan is not finished yet in a folder.
 
     Each run is a study in ``<task>/<agent's label>/seed-<n>``. One that is finished is left as it
     is, one that was interrupted goes on by replay. Studies run in processes of their own, on this
@@ -212,7 +212,7 @@ class _Driver:
         self._n_planned = sum(run.budget for run in runs)
 
     def drive(self, crew: Callable[[int], Crew]) -> tuple[int, dict[str, str]]:
-        """Runs everything that is not finished.
+        """Run everything that is not finished.
 
         Args:
           crew: Makes the one that runs so many.
@@ -322,7 +322,7 @@ class _Driver:
 
 
 def standing(folder: Path, run: Run) -> tuple[bool, int]:
-    """Whether a run is finished, found out without reading its records, and its evaluations.
+    """Return True if a run is finished, found out without reading its records, and its evaluations.
 
     Raises:
       InvalidArgumentError: The folder holds another study.

@@ -69,13 +69,13 @@ class _StudyProcess:
         return content
 
     def ask_to_end(self) -> None:
-        """Lets its study bring everything to the disk and end."""
+        """Let its study bring everything to the disk and end."""
         if self._process is not None:
             with suppress(OSError, ValueError):
                 self._process.terminate()
 
     def end(self, deadline: float) -> None:
-        """Waits until the process is gone, and kills it at the deadline."""
+        """Wait until the process is gone, and kills it at the deadline."""
         process, connection = self._process, self._connection
         self._process = self._connection = self.run = None
         if process is None:
@@ -125,7 +125,7 @@ class LocalCrew:
     """Processes of this machine, each of which runs a study at a time."""
 
     def __init__(self, folder: Path, workers: int) -> None:
-        """Starts none yet.
+        """Start none yet.
 
         Args:
           folder: The sweep's, which gets a log for each process that prints something.
@@ -165,7 +165,7 @@ class LocalCrew:
         return ended
 
     def stop(self) -> None:
-        """Ends all within the time that a stop may take."""
+        """End all within the time that a stop may take."""
         for process in self._processes:
             process.ask_to_end()
         deadline = time.monotonic() + _STOP_S
@@ -214,7 +214,7 @@ def _end(*_: object) -> None:
 
 
 def _watch(parent: int) -> None:
-    """Ends the process when its driver is gone."""
+    """End the process when its driver is gone."""
     wait([parent])
     # The study's own handler brings everything to the disk.
     os.kill(os.getpid(), signal.SIGTERM)

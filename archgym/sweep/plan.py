@@ -40,7 +40,7 @@ class TaskPlan:
     """The task's hash, once it was made."""
 
     def make(self) -> "Task":
-        """The task.
+        """Return the task.
 
         Raises:
           UnknownNameError: A name does not exist.
@@ -59,7 +59,7 @@ class TaskPlan:
         )
 
     def decided(self, task: "Task") -> "TaskPlan":
-        """The plan with everything that it leaves open as the task has it that was made."""
+        """Return the plan with everything that it leaves open as the task has it that was made."""
         from archgym.evaluation.stand_in import StandIn
 
         return replace(
@@ -74,7 +74,7 @@ class TaskPlan:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """The task as a plan has it."""
+        """Return the task as a plan has it."""
         data = {
             "simulator": self.simulator,
             "space": self.space,
@@ -109,11 +109,11 @@ class AgentPlan:
     """Label of the family that it was made from."""
 
     def on(self, task: str) -> dict[str, Any]:
-        """Hyperparameters on the task with this label."""
+        """Return hyperparameters on the task with this label."""
         return {**self.hyperparameters, **self.on_tasks.get(task, {})}
 
     def to_json(self) -> dict[str, Any]:
-        """The agent as a plan has it."""
+        """Return the agent as a plan has it."""
         data: dict[str, Any] = {"agent": self.agent}
         if self.hyperparameters:
             data["hyperparameters"] = dict(self.hyperparameters)
@@ -160,7 +160,7 @@ class SweepPlan:
     def runs(
         self, only: Sequence[str] | None = None, seeds: Sequence[int] | None = None
     ) -> tuple[Run, ...]:
-        """The studies, seed by seed, so that a part of a sweep is a fair comparison too.
+        """Return the studies, seed by seed, so that a part of a sweep is a fair comparison too.
 
         Args:
           only: Labels of agents or of families, whose members all run; all where None.
@@ -196,7 +196,7 @@ class SweepPlan:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """The plan as data that `read_plan` reads."""
+        """Return the plan as data that `read_plan` reads."""
         data: dict[str, Any] = {
             "tasks": {task.label: task.to_json() for task in self.tasks},
             "agents": {agent.label: agent.to_json() for agent in self.agents},
@@ -208,7 +208,7 @@ class SweepPlan:
         return data
 
     def decided(self) -> "SweepPlan":
-        """The plan with every task made and everything left open decided.
+        """Return the plan with every task made and everything left open decided.
 
         Raises:
           UnknownNameError: A name does not exist.

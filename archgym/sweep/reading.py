@@ -21,7 +21,7 @@ _MAX_ECHO = 80
 
 
 def assembled_document(path: str | Path, settings: Sequence[str] = ()) -> Document:
-    """Reads a plan's file with those it includes, and sets values over it.
+    """Read a plan's file with those it includes, and sets values over it.
 
     Mappings are merged member by member; of anything else the later counts: files in the order of
     their inclusion, then the file that includes them, then the settings. Every value keeps the
@@ -51,7 +51,7 @@ class _Inclusion:
         self._n_files = 0
 
     def read(self, path: Path, above: tuple[Path, ...]) -> Node:
-        """A file's content, merged with that of what it includes.
+        """Return a file's content, merged with that of what it includes.
 
         Args:
           path: The file.
@@ -150,7 +150,7 @@ _AGENT_KEYS = ("agent", "hyperparameters", "tuned", "on_tasks", *FAMILY_KEYS)
 
 
 def read_plan(path: str | Path, settings: Sequence[str] = ()) -> SweepPlan:
-    """Reads a plan and checks all of it: tasks are made, hyperparameters tried.
+    """Read a plan and checks all of it: tasks are made, hyperparameters tried.
 
     Args:
       path: A YAML file.
@@ -171,7 +171,7 @@ def read_plan(path: str | Path, settings: Sequence[str] = ()) -> SweepPlan:
 
 
 def parsed_recorded_plan(document: Document) -> SweepPlan:
-    """The plan in a document that a sweep recorded, with nothing left to decide.
+    """Return the plan in a document that a sweep recorded, with nothing left to decide.
 
     Raises:
       FileFormatError: It was damaged; the error names the line.

@@ -16,7 +16,7 @@ PLAN_NAME = "sweep.json"
 
 
 def read_recorded_plan(folder: str | Path) -> SweepPlan:
-    """The plan of a sweep's folder, read without any simulator or agent.
+    """Return the plan of a sweep's folder, read without any simulator or agent.
 
     Raises:
       FileFormatError: The folder has none, or it is damaged.
@@ -34,7 +34,7 @@ def read_recorded_plan(folder: str | Path) -> SweepPlan:
 
 
 def record_plan(folder: Path, plan: SweepPlan) -> None:
-    """Records a plan that only adds to what the folder has recorded, if anything.
+    """Record a plan that only adds to what the folder has recorded, if anything.
 
     Raises:
       InvalidArgumentError: It changes something.
@@ -55,7 +55,7 @@ def record_plan(folder: Path, plan: SweepPlan) -> None:
 
 
 def write_recorded_plan(folder: Path, plan: SweepPlan) -> None:
-    """Writes the plan into a sweep's folder, whole or not at all.
+    """Write the plan into a sweep's folder, whole or not at all.
 
     Raises:
       StorageError: It cannot be written.

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 def decided_plan(plan: SweepPlan, document: Document) -> SweepPlan:
-    """The plan with its tasks made, and every family as the agents that it stands for.
+    """Return the plan with its tasks made, and every family as the agents that it stands for.
 
     Raises:
       FileFormatError: Something does not exist or fit; the error names the line.
@@ -45,7 +45,7 @@ def decided_plan(plan: SweepPlan, document: Document) -> SweepPlan:
 
 
 def _made(plan: TaskPlan, document: Document) -> Task:
-    """The task, each choice tried by itself before, so that an error finds its line."""
+    """Return the task, each choice tried by itself before, so that an error finds its line."""
     place = ("tasks", plan.label)
 
     def tried(name: str, work: Callable[[], T]) -> T:
@@ -73,7 +73,7 @@ def _made(plan: TaskPlan, document: Document) -> Task:
 
 
 def _simulator(plan: TaskPlan, tried: Callable[[str, Callable[[], Any]], Any]) -> Simulator:
-    """A task's simulator or what stands in for it, each choice tried by itself."""
+    """Return a task's simulator or what stands in for it, each choice tried by itself."""
     path = plan.stand_in
     simulator: Simulator
     if path is not None:
@@ -96,7 +96,7 @@ def _require(kind: str, name: str | None, known: Sequence[str]) -> None:
 
 
 def _beside(node: Node, name: str) -> str:
-    """The file of a workload or stand-in is looked for beside the file that names it first."""
+    """Return file of a workload or stand-in is looked for beside the file that names it first."""
     path = node.path.parent / name
     return str(path.absolute()) if path.is_file() else name
 
@@ -107,7 +107,7 @@ def _beside(node: Node, name: str) -> str:
 def _decided_agents(
     plan: AgentPlan, tasks: Mapping[str, Task], document: Document
 ) -> list[AgentPlan]:
-    """The agent, or those of its family, each tried on every task."""
+    """Return the agent, or those of its family, each tried on every task."""
     place = ("agents", plan.label)
     try:
         trial = _Trial(plan, agent_class(plan.agent), tasks, document)
@@ -174,7 +174,7 @@ class _Trial:
     document: Document
 
     def check(self, agent: AgentPlan) -> None:
-        """Refuses what cannot be made on a task.
+        """Refuse what cannot be made on a task.
 
         Raises:
           FileFormatError: Names the line that has what does not fit.
@@ -194,13 +194,13 @@ class _Trial:
             raise self.document.refusal(error, "agents", self.plan.label, *names) from None
 
     def accepts(self, agent: AgentPlan) -> bool:
-        """Whether it can be made on every task."""
+        """Return True if it can be made on every task."""
         return all(self._refusal(agent, label) is None for label in self.tasks)
 
     def members(
         self, agent: AgentPlan, settings: Mapping[str, Mapping[str, Any]]
     ) -> list[AgentPlan]:
-        """The agents of a family, by the ends of their labels.
+        """Return the agents of a family, by the ends of their labels.
 
         Raises:
           FileFormatError: A label is too long.
@@ -226,7 +226,7 @@ class _Trial:
         return members
 
     def typed(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Values as the agent declares them: 1 for a real number means 1.0."""
+        """Return values as the agent declares them: 1 for a real number means 1.0."""
         reals = {p.name for p in self.kind.hyperparameters if p.kind == "real"}
         return {
             name: float(value) if name in reals and type(value) is int else value

@@ -68,7 +68,7 @@ class Spread:
     """Seeds that have it."""
 
     def to_json(self) -> dict[str, float]:
-        """The numbers by name."""
+        """Return the numbers by name."""
         return dict(vars(self))
 
 
@@ -82,7 +82,7 @@ class Curve:
     """Whether there will be no more evaluations, so that the last reward stands for later ones."""
 
     def at(self, budget: int) -> float:
-        """The best reward after so many evaluations; NaN where it is not known."""
+        """Return the best reward after so many evaluations; NaN where it is not known."""
         if not len(self.rewards) or (len(self.rewards) < budget and not self.is_over):
             return math.nan
         return float(self.rewards[min(budget, len(self.rewards)) - 1])
@@ -145,7 +145,7 @@ class AgentSummary:
         return sum(known) / len(known) if known else math.nan
 
     def to_json(self) -> dict[str, Any]:
-        """The summary as data."""
+        """Return the summary as data."""
         return {
             "agent": self.label,
             "finished": self.finished,
@@ -190,7 +190,7 @@ class TaskSummary:
     agents: tuple[AgentSummary, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """The summary as data."""
+        """Return the summary as data."""
         return {
             "task": self.task.label,
             "id": self.task.id,
@@ -217,7 +217,7 @@ class SweepReport:
         return tuple(r for task in self.tasks for agent in task.agents for r in agent.runs)
 
     def to_json(self) -> dict[str, Any]:
-        """The report as data."""
+        """Return the report as data."""
         return {
             "folder": str(self.folder),
             "budget": self.plan.budget,
@@ -230,7 +230,7 @@ class SweepReport:
 
 
 def read_report(folder: str | Path, optima: Mapping[str, float] | None = None) -> SweepReport:
-    """Reads a sweep's folder, finished or not, without changing anything.
+    """Read a sweep's folder, finished or not, without changing anything.
 
     Args:
       folder: The sweep's.
@@ -274,7 +274,7 @@ def log_spaced(budget: int) -> tuple[int, ...]:
 
 
 def write_csv(report: SweepReport, path: str | Path) -> None:
-    """Writes one line for each task, agent, seed and budget.
+    """Write one line for each task, agent, seed and budget.
 
     Raises:
       StorageError: The file cannot be written.
@@ -361,7 +361,7 @@ def _task_summary(
 
 
 def within_reward(log: StudyLog, best: float) -> float:
-    """The least reward of a design within 5 % of the best.
+    """Return the least reward of a design within 5 % of the best.
 
     Where the objective has one term, that is meant on its metric: at most 5 % more of what is to
     be little, at least 95 % of what is to be much; for a target, 5 % beside the value that the
@@ -416,7 +416,7 @@ def _spread(values: Sequence[float]) -> Spread:
 
 
 def require_evaluations(report: SweepReport) -> None:
-    """Refuses a sweep of which nothing has run.
+    """Refuse a sweep of which nothing has run.
 
     Raises:
       InvalidArgumentError: Nothing has.

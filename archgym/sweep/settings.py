@@ -31,7 +31,7 @@ def draw_hyperparameters(
     accepts: Callable[[Mapping[str, Any]], bool],
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """The defaults, then draws from the agent's published ranges, all different.
+    """Return the defaults, then draws from the agent's published ranges, all different.
 
     Each hyperparameter is drawn evenly from its range's values; those that are refused together
     are drawn again. The draws depend on the agent and the seed alone, so that more of them begin
@@ -107,7 +107,7 @@ class Grid:
     values: Mapping[str, tuple[Any, ...]]
 
     def settings(self, fixed: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-        """Hyperparameters by the end of a member's label."""
+        """Return hyperparameters by the end of a member's label."""
         combined = itertools.product(*self.values.values())
         return {
             _number(place): {**fixed, **dict(zip(self.values, chosen, strict=True))}
@@ -116,7 +116,7 @@ class Grid:
 
 
 def read_family(parts: Mapping[str, Node]) -> Draws | Grid | None:
-    """The family that an agent of a plan is; None where it is one agent.
+    """Return the family that an agent of a plan is; None where it is one agent.
 
     Raises:
       FileFormatError: What is given does not go together; the error names the line.

@@ -75,7 +75,7 @@ class SweepStatus:
         )
 
     def counts(self) -> dict[str, int]:
-        """Runs by their status."""
+        """Run by their status."""
         known: tuple[Status, ...] = ("finished", "running", "failed", "interrupted", "waiting")
         return {status: sum(run.status == status for run in self.runs) for status in known}
 

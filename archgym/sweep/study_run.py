@@ -60,7 +60,7 @@ def perform(
     patience_s: float,
     tell: Callable[[int], None] | None = None,
 ) -> RunResult:
-    """Runs a study to its end, from where it is.
+    """Run a study to its end, from where it is.
 
     Args:
       run: What is run.
@@ -129,7 +129,7 @@ def _stored_badly(evaluations: int, error: StorageError) -> RunResult:
 
 
 def _study(run: Run, folder: Path, task: "Task", patience_s: float) -> "Study":
-    """The run's study; a process that is just ending may hold it for a moment."""
+    """Return the run's study; a process that is just ending may hold it for a moment."""
     deadline = time.monotonic() + patience_s
     while True:
         try:
@@ -163,7 +163,7 @@ def _opened(run: Run, folder: Path, task: "Task") -> "Study":
 
 
 def require_same_study(run: Run, folder: Path) -> None:
-    """Refuses a folder that holds another study than the run's.
+    """Refuse a folder that holds another study than the run's.
 
     Raises:
       InvalidArgumentError: It does.

@@ -34,7 +34,7 @@ class TunedEntry:
 
 
 def shipped_tuned() -> tuple[TunedEntry, ...]:
-    """The entries that ship with ArchGym."""
+    """Return the entries that ship with ArchGym."""
     folder = files("archgym.agents").joinpath(_FOLDER)
     found: list[TunedEntry] = []
     if folder.is_dir():
@@ -46,7 +46,7 @@ def shipped_tuned() -> tuple[TunedEntry, ...]:
 
 
 def read_tuned(path: str | Path) -> tuple[TunedEntry, ...]:
-    """The entries of a file.
+    """Return the entries of a file.
 
     Raises:
       FileFormatError: It is not what `write_tuned` wrote.
@@ -58,7 +58,7 @@ def read_tuned(path: str | Path) -> tuple[TunedEntry, ...]:
 def tuned_hyperparameters(
     task: str, agent: str, entries: Sequence[TunedEntry] | None = None
 ) -> Mapping[str, Any]:
-    """The tuned hyperparameters of an agent on a task.
+    """Return the tuned hyperparameters of an agent on a task.
 
     Args:
       task: The task's id.
@@ -90,7 +90,7 @@ def tuned_hyperparameters(
 
 
 def write_tuned(path: str | Path, entry: TunedEntry) -> None:
-    """Adds an entry to a file, in place of an older one for the same task and agent.
+    """Add an entry to a file, in place of an older one for the same task and agent.
 
     Raises:
       FileFormatError: The file exists and is not what this function wrote.

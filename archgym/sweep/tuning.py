@@ -71,7 +71,7 @@ class Tuning:
 
     @property
     def is_better(self) -> bool:
-        """Whether the best draw beats the defaults with fresh seeds too."""
+        """True if the best draw beats the defaults with fresh seeds too."""
         return self.best.label != DEFAULTS and self.fresh_best > self.fresh_default + _TIE
 
 
@@ -88,7 +88,7 @@ def tune(
     command: str = "",
     progress: Callable[[SweepState], None] | None = None,
 ) -> Tuning:
-    """Finds hyperparameters of an agent on a task; a folder that was begun goes on.
+    """Find hyperparameters of an agent on a task; a folder that was begun goes on.
 
     Args:
       task: What is searched.
@@ -158,7 +158,7 @@ def tuning_plan(
     budget: int,
     fixed: Mapping[str, Any] | None = None,
 ) -> SweepPlan:
-    """The sweep that a tuning runs: one agent a draw, and twice the seeds.
+    """Return the sweep that a tuning runs: one agent a draw, and twice the seeds.
 
     The second half of the seeds is for the best draw and the defaults alone.
 
@@ -198,7 +198,7 @@ def _is_accepted(kind: "type[Agent]", space: "DesignSpace", values: Mapping[str,
 def _ranked(
     folder: str | Path, settings: Mapping[str, Mapping[str, Any]], seeds: list[int]
 ) -> tuple[Draw, ...]:
-    """Draws whose runs with these seeds are all finished, best first."""
+    """Draw whose runs with these seeds are all finished, best first."""
     report = read_report(folder)
     (task,) = report.tasks
     found = []

@@ -53,7 +53,7 @@ class TableProgress(Protocol):
     """What is told how far a build is."""
 
     def __call__(self, done: int, total: int, known: int) -> None:
-        """Takes simulations done and in all, one design on one workload each.
+        """Take simulations done and in all, one design on one workload each.
 
         Args:
           done: So far, those of earlier builds among them.
@@ -95,7 +95,7 @@ def build_table(
     assembling: StageProgress | None = None,
     announce: Callable[[TablePlan], None] | None = None,
 ) -> Path:
-    """Simulates every distinct design of a task's space on its workloads and writes the table.
+    """Simulate every distinct design of a task's space on its workloads and writes the table.
 
     In the main thread, SIGINT and SIGTERM stop it at once; the next call goes on with what is done.
 
@@ -166,7 +166,7 @@ def _planned(task: Task, out: Path) -> Build:
 
 
 def _simulate(build: Build, workers: int, report: "_Report", interruption: Interruption) -> None:
-    """Makes every part that is not there."""
+    """Make every part that is not there."""
     missing = _missing(build, report)
     report.begin(workers)
     waiting: dict[int, Part] = {}
@@ -191,7 +191,7 @@ def _simulate(build: Build, workers: int, report: "_Report", interruption: Inter
 
 
 def _missing(build: Build, report: "_Report") -> list[int]:
-    """Numbers of the parts that are not there; counts the results that are."""
+    """Number of the parts that are not there; counts the results that are."""
     n_workloads = len(build.task.workloads)
     missing = []
     for number in range(build.n_parts):
@@ -243,13 +243,13 @@ class _Report:
         self.known = 0
 
     def begin(self, workers: int) -> None:
-        """Says what is to come."""
+        """Say what is to come."""
         self._workers = workers
         self._tell_plan(None if self.known < self._total else 0.0)
         self._tell()
 
     def add(self, n: int) -> None:
-        """Takes further simulations, and says once how long all will take."""
+        """Take further simulations, and says once how long all will take."""
         self._added += n
         now = time.monotonic()
         if self._measured is None:
@@ -315,7 +315,7 @@ def _assemble(build: Build, out: Path, progress: StageProgress | None) -> None:
 def _results(
     build: Build, what: str, progress: StageProgress | None
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Results part by part; `what` is what is done with the designs."""
+    """Yield results part by part; `what` is what is done with the designs."""
     done = 0
     for part in range(build.n_parts):
         numbers = build.numbers(part)

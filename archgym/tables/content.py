@@ -51,11 +51,11 @@ class TableColumns:
         self._is_single = len(declaration.workloads) == 1
 
     def metrics(self, place: int) -> tuple[str, ...]:
-        """Columns of the metrics on the workload at `place`."""
+        """Return columns of the metrics on the workload at `place`."""
         return tuple(self._named(spec.name, place) for spec in self._declaration.metrics)
 
     def reason(self, place: int) -> str:
-        """Column that says why a design was not built on the workload at `place`."""
+        """Return column that says why a design was not built on the workload at `place`."""
         return self._named(_REASON, place)
 
     @cached_property
@@ -82,7 +82,7 @@ class TableContent:
         self._rows = 0
 
     def add(self, numbers: np.ndarray, values: np.ndarray, reason: np.ndarray) -> None:
-        """Takes the next designs; arguments as for `TableWriter.append`."""
+        """Take the next designs; arguments as for `TableWriter.append`."""
         self._rows += len(numbers)
         self._take(NUMBER, numbers, "i8")
         for place in range(len(self._declaration.workloads)):
@@ -110,7 +110,7 @@ class TableContent:
 
 
 def column_hash(numbers: np.ndarray, kind: str) -> str:
-    """SHA-256 of a column's numbers, as little-endian `kind`."""
+    """Return SHA-256 of a column's numbers, as little-endian `kind`."""
     return hashlib.sha256(_plain_bytes(numbers, kind)).hexdigest()
 
 
@@ -122,7 +122,7 @@ def _plain_bytes(numbers: np.ndarray, kind: str) -> bytes:
 
 
 def table_digest(declaration: Declaration, rows: int, columns: Mapping[str, str]) -> str:
-    """SHA-256 of all that a table's numbers are, whatever order its workloads have."""
+    """Return SHA-256 of all that a table's numbers are, whatever order its workloads have."""
     names = TableColumns(declaration)
     by_workload = {
         workload.digest: [columns[name] for name in (*names.metrics(place), names.reason(place))]
@@ -133,6 +133,6 @@ def table_digest(declaration: Declaration, rows: int, columns: Mapping[str, str]
 
 
 def checksum(about: Mapping[str, Any]) -> str:
-    """CRC32 of a table's metadata without their own."""
+    """Return CRC32 of a table's metadata without their own."""
     rest = {name: part for name, part in about.items() if name != "checksum"}
     return f"{zlib.crc32(json.dumps(rest, sort_keys=True).encode()):08x}"

@@ -25,7 +25,7 @@ class Exhaustive:
     """All designs of a task on a table, in the table's order."""
 
     def __init__(self, task: Task) -> None:
-        """Judges every design.
+        """Judge every design.
 
         Args:
           task: One on a table.
@@ -71,7 +71,7 @@ class Exhaustive:
 
     @cached_property
     def is_feasible(self) -> np.ndarray:
-        """Whether each design can be built on all workloads, (N,) bool."""
+        """True if each design can be built on all workloads, (N,) bool."""
         reasons = np.stack([reason for _, reason in self._results], axis=1)
         return np.asarray((reasons == FEASIBLE).all(axis=1))
 
@@ -96,7 +96,7 @@ class Exhaustive:
         return float(self.average(self.sought.name)[self.best_row])
 
     def average(self, metric: str) -> np.ndarray:
-        """A metric averaged over the workloads by weight, (N,), NaN where it was not built."""
+        """Return metric averaged over the workloads by weight, (N,), NaN where it was not built."""
         place = [spec.name for spec in self.task.metrics].index(metric)
         columns = np.stack([values[:, place] for values, _ in self._results])
         mean: np.ndarray = self.task.weights @ columns
@@ -120,6 +120,6 @@ class Exhaustive:
     def random_curve(
         self, budgets: Sequence[int], quantiles: Sequence[float] = (0.05, 0.5, 0.95)
     ) -> RandomCurve:
-        """The exact curve of random search, in the metric that is sought, else in reward."""
+        """Return the exact curve of random search, in the metric that is sought, else in reward."""
         shown = None if self.sought is None else self.average(self.sought.name)
         return random_curve(self.rewards, budgets, quantiles, shown)

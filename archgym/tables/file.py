@@ -52,7 +52,7 @@ class TableFile:
     """
 
     def __init__(self, path: str | Path) -> None:
-        """Opens it.
+        """Open it.
 
         Raises:
           FileFormatError: It is no table, or it is damaged.
@@ -112,7 +112,7 @@ class TableFile:
         return kinds
 
     def _check_rows(self) -> None:
-        """Numbers of rows, before any of them is read."""
+        """Number of rows, before any of them is read."""
         space = self.declaration.space
         limit = min(MAX_ROWS, space.size)
         if not 1 <= self.rows <= limit or self._file.n_rows != self.rows:
@@ -145,7 +145,7 @@ class TableFile:
                 raise self._refusal(f"column `{name}`, of a parameter, must be there once")
 
     def numbers(self) -> np.ndarray:
-        """Numbers of the designs in their space, (rows,) int64, increasing.
+        """Number of the designs in their space, (rows,) int64, increasing.
 
         Raises:
           FileFormatError: They are damaged, or no canonical designs that keep the constraints.
@@ -164,7 +164,7 @@ class TableFile:
         return numbers
 
     def results(self, place: int) -> tuple[np.ndarray, np.ndarray]:
-        """Metrics, (rows, n_metrics) float64, and reasons, (rows,) int16, on a workload.
+        """Return metrics, (rows, n_metrics) float64, and reasons, (rows,) int16, on a workload.
 
         Args:
           place: Of the workload in the declaration.
@@ -220,7 +220,7 @@ class TableFile:
         return numbers
 
     def _codes(self, column: "pa.Array") -> np.ndarray:
-        """Places in the declaration's reasons, 0 for null."""
+        """Place in the declaration's reasons, 0 for null."""
         import pyarrow as pa
 
         if not pa.types.is_dictionary(column.type):

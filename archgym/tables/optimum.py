@@ -53,7 +53,7 @@ class Optimum:
     front: tuple[FrontPoint, ...] = field(default=(), repr=False)
 
     def to_json(self) -> dict[str, Any]:
-        """The optimum as JSON; `from_json` reads it."""
+        """Return the optimum as JSON; `from_json` reads it."""
         return {
             "objective": self.objective.to_json(),
             "weights": dict(self.weights),
@@ -67,7 +67,7 @@ class Optimum:
 
     @classmethod
     def from_json(cls, data: Any, declaration: Declaration) -> "Optimum":
-        """Optimum from what `to_json` gave.
+        """Return optimum from what `to_json` gave.
 
         Raises:
           ArchGymError, KeyError, TypeError, ValueError: `data` is something else, or names what
@@ -142,7 +142,7 @@ class OptimumSearch:
         self._alike = np.empty(0, dtype=np.int64)
 
     def add(self, numbers: np.ndarray, values: np.ndarray, reason: np.ndarray) -> None:
-        """Takes the next designs in index order; arguments as for `TableWriter.append`."""
+        """Take the next designs in index order; arguments as for `TableWriter.append`."""
         if not len(numbers):
             return
         values, reason = values[:, self._places], reason[:, self._places]

@@ -51,7 +51,7 @@ class Build:
         return -(-self.task.space.size // self.part_size)
 
     def numbers(self, part: int) -> np.ndarray:
-        """Numbers of the distinct designs of a part, in order."""
+        """Number of the distinct designs of a part, in order."""
         space = self.task.space
         start = part * self.part_size
         stop = start + self.part_size
@@ -62,11 +62,11 @@ class Build:
         return np.concatenate(rows) if rows else np.empty(0, dtype=np.int64)
 
     def path(self, part: int) -> Path:
-        """File of a part."""
+        """Return file of a part."""
         return self.folder / f"part-{part:05d}"
 
     def unfinished_path(self, part: int) -> Path:
-        """File of what there is of a part."""
+        """Return file of what there is of a part."""
         return self.folder / f"unfinished-{part:05d}"
 
 
@@ -75,7 +75,7 @@ class Part:
     """Results of a part as they come: n designs on w workloads."""
 
     def __init__(self, build: Build, number: int, n: int) -> None:
-        """Takes what an earlier build left of it."""
+        """Take what an earlier build left of it."""
         w, n_metrics = len(build.task.workloads), len(build.task.metrics)
         self._build, self.number = build, number
         self.values = np.full((n, w, n_metrics), np.nan)
@@ -85,16 +85,16 @@ class Part:
 
     @property
     def is_whole(self) -> bool:
-        """Whether all results are there."""
+        """True if all results are there."""
         return bool(self.is_known.all())
 
     def add(self, rows: np.ndarray, place: int, values: np.ndarray, reason: np.ndarray) -> None:
-        """Takes results of some designs on one workload."""
+        """Take results of some designs on one workload."""
         self.values[rows, place], self.reason[rows, place] = values, reason
         self.is_known[rows, place] = True
 
     def write(self) -> None:
-        """Writes it, whole or as far as it is.
+        """Write it, whole or as far as it is.
 
         Raises:
           StorageError: It cannot be written.
@@ -148,7 +148,7 @@ def _body(path: Path, size: int) -> bytes | None:
 
 
 def write_plan(build: Build) -> None:
-    """Says in the folder what is built there.
+    """Say in the folder what is built there.
 
     Raises:
       InvalidArgumentError: The folder holds something else.

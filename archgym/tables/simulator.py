@@ -37,7 +37,7 @@ class TableSimulator(StandIn):
     kind: ClassVar[StandInKind] = "table"
 
     def __init__(self, path: str | Path) -> None:
-        """Opens a table.
+        """Open a table.
 
         Raises:
           FileFormatError: The file is no table, or it is damaged.
@@ -71,7 +71,7 @@ class TableSimulator(StandIn):
         return numbers
 
     def results(self, workload: str) -> tuple[np.ndarray, np.ndarray]:
-        """Metrics, (rows, n_metrics), and reasons, (rows,), of all designs on a workload.
+        """Return metrics, (rows, n_metrics), and reasons, (rows,), of all designs on a workload.
 
         Raises:
           UnknownNameError: The table has no such workload.
@@ -86,7 +86,7 @@ class TableSimulator(StandIn):
             return self._results[facts.digest]
 
     def pieces(self, workloads: Sequence[str]) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-        """All designs on some workloads, in pieces.
+        """Yield all designs on some workloads, in pieces.
 
         Returns:
           Rows of a piece, (n,); metrics, (n, w, n_metrics); reasons, (n, w).
@@ -101,7 +101,7 @@ class TableSimulator(StandIn):
             )
 
     def parameter_pieces(self) -> "Iterator[tuple[Parameter, int, pa.Array]]":
-        """Columns of the parameters, in pieces, each with the number of its first row.
+        """Return columns of the parameters, in pieces, each with the number of its first row.
 
         Nothing is looked up in them: they are for those who read the file without ArchGym.
 
@@ -113,7 +113,7 @@ class TableSimulator(StandIn):
                 yield parameter, start, piece.column(name)
 
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
-        """Results of designs that are known to be canonical and feasible in the space."""
+        """Return results of designs that are known to be canonical and feasible in the space."""
         values, reason = self.results(workload.name)
         numbers = self.space.flat(indices)
         if self._row_of is not None:

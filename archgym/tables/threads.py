@@ -44,7 +44,7 @@ class Pace:
         self.batch = 1
 
     def take(self, n: int, took_s: float) -> None:
-        """Learns from a batch of `n` designs."""
+        """Learn from a batch of `n` designs."""
         fitting = int(_BATCH_S * n / max(took_s, 1e-9))
         self.batch = max(1, min(_MAX_BATCH, fitting, _GROWTH * self.batch))
 
@@ -87,7 +87,7 @@ class SimulatingThreads:
     _is_over = False
 
     def results(self, jobs: Iterator[Job]) -> Iterator[tuple[Job, BatchResult]]:
-        """Results as they come.
+        """Yield results as they come.
 
         Args:
           jobs: In the order of their designs, those of the same designs one after the other.
@@ -140,7 +140,7 @@ class SimulatingThreads:
                 self._results.put((job, result))
 
     def _told(self, error: BaseException, indices: np.ndarray, workload: Workload) -> _Broken:
-        """The first design on which it breaks, in one line; or of how many designs it is one."""
+        """Return first design on which it breaks, in one line; or of how many designs it is one."""
         if isinstance(error, ArchGymError) and not isinstance(error, SimulatorError):
             return _Broken(0, error)
         for row in range(len(indices)) if len(indices) > 1 else ():

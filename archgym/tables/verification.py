@@ -31,7 +31,7 @@ def verify_table(
     seed: int = 0,
     progress: StageProgress | None = None,
 ) -> Iterator[str]:
-    """Yields what is wrong, in sentences; nothing where all is well.
+    """Yield what is wrong, in sentences; nothing where all is well.
 
     All columns are compared with their hashes, those of the parameters with the designs' numbers,
     the optima are found anew, and random designs are simulated anew and compared bit for bit.
@@ -124,7 +124,7 @@ def _strange_parameters(table: TableSimulator, progress: StageProgress | None) -
 
 
 def _are_equal(column: "pa.Array", expected: "pa.Array") -> bool:
-    """Whether two columns of one and the same type hold the same."""
+    """Return True if two columns of one and the same type hold the same."""
     import pyarrow as pa
 
     plain = [
@@ -151,7 +151,7 @@ def _absent_optima(table: TableSimulator) -> Iterator[str]:
 
 
 def _found(table: TableSimulator, optimum: Optimum) -> Optimum:
-    """The optimum of the same task, from the rows."""
+    """Return the optimum of the same task, from the rows."""
     if not all(0 < weight < math.inf for weight in optimum.weights.values()):
         raise InvalidArgumentError(f"{table.path} has an optimum with weights that are not so.")
     task = Task.make(table, dict(optimum.weights), optimum.objective)

@@ -31,7 +31,7 @@ class TableWriter:
     """Writes a table piece by piece, in the order of its designs."""
 
     def __init__(self, path: Path, declaration: Declaration, about: Mapping[str, Any]) -> None:
-        """Opens the file, which is a table once it is closed.
+        """Open the file, which is a table once it is closed.
 
         Args:
           path: The file.
@@ -59,7 +59,7 @@ class TableWriter:
         )
 
     def append(self, numbers: np.ndarray, values: np.ndarray, reason: np.ndarray) -> None:
-        """Takes the next designs.
+        """Take the next designs.
 
         Args:
           numbers: (n,), of the designs in the space.
@@ -86,12 +86,12 @@ class TableWriter:
             self._flush()
 
     def close(self) -> None:
-        """Ends the file."""
+        """End the file."""
         self._flush()
         self._writer.close()
 
     def abandon(self) -> None:
-        """Lets go of the file, which is no table."""
+        """Let go of the file, which is no table."""
         # Where the disk is full, that cannot be written either.
         with suppress(OSError):
             self._writer.close()
@@ -124,7 +124,7 @@ def _schema(declaration: Declaration) -> "pa.Schema":
 
 
 def parameter_array(parameter: Parameter, indices: np.ndarray) -> Any:
-    """A parameter's values at these indices, (n,), as the pyarrow array that a table holds."""
+    """Return parameter's values at these indices, (n,), as the pyarrow array that a table holds."""
     import pyarrow as pa
 
     if isinstance(parameter, Categorical):

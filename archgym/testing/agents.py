@@ -42,7 +42,7 @@ def check_agent(
     hyperparameters: Mapping[str, Any] | None = None,
     time_limit_s: float = 120.0,
 ) -> None:
-    """Proves that an agent keeps the interface's promises; takes seconds for a quick agent.
+    """Prove that an agent keeps the interface's promises; takes seconds for a quick agent.
 
     It asks for legal designs only; asks the same for the same seed and results, and other things
     for another seed; survives designs that are infeasible, failed, repeated or all alike; neither

@@ -95,7 +95,7 @@ class ProvingSimulator(Simulator):
     def __init__(
         self, space: str = "mixed", fidelity: str = "standard", has_failures: bool = True
     ) -> None:
-        """Chooses the space.
+        """Choose the space.
 
         Args:
           space: One of `space_names`.
@@ -138,7 +138,7 @@ class ProvingSimulator(Simulator):
 
 
 def proving_tasks() -> tuple[Task, ...]:
-    """A task on each of its spaces, one of them with two workloads."""
+    """Return a task on each of its spaces, one of them with two workloads."""
     return (
         Task.make(ProvingSimulator("mixed"), {"near": 2.0, "far": 1.0}, "balanced"),
         Task.make(ProvingSimulator("mapping"), "near"),

@@ -56,7 +56,7 @@ def check_simulator(
     seed: int = 0,
     seconds: float | None = None,
 ) -> None:
-    """Proves that a simulator keeps the interface's promises.
+    """Prove that a simulator keeps the interface's promises.
 
     What it declares is complete and names what exists; workloads have digests that do not change;
     the default design runs on each; results are the same twice, in a batch and alone, in any
@@ -329,7 +329,7 @@ class _SimulatorCheck:
         self._well_formed(first, indices, workload.name)
 
     def _designs(self, n_designs: int) -> np.ndarray:
-        """The default, designs that can be built, and raw ones with all that may be wrong."""
+        """Return default, designs that can be built, and raw ones with all that may be wrong."""
         space = self._simulator.space
         rng = np.random.default_rng(self._seed)
         n = max(1, n_designs // 2)

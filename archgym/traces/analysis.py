@@ -47,16 +47,16 @@ class Analysis:
     new_pages: np.ndarray
 
     def missing(self, entries: int) -> float:
-        """Share of accesses that miss `entries` pages, a power of two from `entries`."""
+        """Return share of accesses that miss `entries` pages, a power of two from `entries`."""
         return float(self.miss_share[int(np.searchsorted(self.entries, entries))])
 
     def share_of_hottest(self, pages: float) -> float:
-        """Share of accesses to this share of the pages, those used most."""
+        """Return share of accesses to this share of the pages, those used most."""
         return float(np.interp(pages, self.hot_pages, self.hot_accesses))
 
 
 def analyse(trace: MemoryTrace) -> Analysis:
-    """Statistics of a trace; none of its arrays is empty where it has a data access."""
+    """Return statistics of a trace; none of its arrays is empty where it has a data access."""
     is_data = (trace.kind <= AccessKind.MODIFY) & (trace.kind != AccessKind.FETCH)
     when = np.cumsum(trace.instructions, dtype=np.int64)[is_data]
     pages, ids = np.unique(trace.address[is_data] >> _PAGE_BITS, return_inverse=True)
@@ -106,7 +106,7 @@ def reuse_distances(ids: np.ndarray, n_ids: int) -> np.ndarray:
 def find_distances(
     ids: np.ndarray, last: np.ndarray, tree: np.ndarray, distances: np.ndarray
 ) -> None:
-    """Fills `distances` with a Fenwick tree over the places of each id's last use."""
+    """Fill `distances` with a Fenwick tree over the places of each id's last use."""
     n = len(ids)
     n_known = 0
     for i in range(n):

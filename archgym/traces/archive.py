@@ -85,7 +85,7 @@ class Archive:
                 raise ValueError(f"entry {entry.filename[:40]!r} is compressed in an unknown way")
 
     def header(self, name: str) -> dict[str, Any]:
-        """The JSON object in an entry."""
+        """Return the JSON object in an entry."""
         if name not in self.names:
             raise ValueError(f"it has no entry {name!r}")
         with self._archive.open(name) as stream:
@@ -95,7 +95,7 @@ class Archive:
         return json_object(content, name)
 
     def array(self, name: str, dtype: type, max_shape: tuple[int, ...]) -> np.ndarray:
-        """The array in an entry `name`.npy.
+        """Return the array in an entry `name`.npy.
 
         Args:
           name: The entry without its ending.
@@ -122,7 +122,7 @@ class Archive:
 
 
 def json_object(content: bytes, name: str) -> dict[str, Any]:
-    """The JSON object in these bytes."""
+    """Return the JSON object in these bytes."""
     value = json.loads(content)
     if not isinstance(value, dict):
         raise ValueError(f"{name} holds no object")
@@ -130,7 +130,7 @@ def json_object(content: bytes, name: str) -> dict[str, Any]:
 
 
 def _check_list(handle: IO[bytes]) -> None:
-    """Refuses a file whose list of entries, which `zipfile` takes in whole, is long."""
+    """Refuse a file whose list of entries, which `zipfile` takes in whole, is long."""
     size = handle.seek(0, os.SEEK_END)
     if size > _MAX_FILE_BYTES:
         raise ValueError(f"it has {size} bytes, more than {_MAX_FILE_BYTES}")
@@ -148,7 +148,7 @@ def _check_list(handle: IO[bytes]) -> None:
 
 
 def _array_shape(stream: IO[bytes], name: str, dtype: type) -> tuple[int, ...]:
-    """The shape in the head of a `.npy` file, which then stands at its data."""
+    """Return the shape in the head of a `.npy` file, which then stands at its data."""
     prefix = stream.read(10)
     if len(prefix) < 10 or prefix[:8] != b"\x93NUMPY\x01\x00":
         raise ValueError(f"array {name!r} has no header that NumPy writes")

@@ -28,7 +28,7 @@ class CacheSize:
 
     @classmethod
     def parse(cls, option: str, text: str) -> "CacheSize":
-        """The size in a text such as `32K:8`, for 32 KiB with 8 ways.
+        """Return the size in a text such as `32K:8`, for 32 KiB with 8 ways.
 
         Raises:
           InvalidArgumentError: It is no such text, or no such cache can be.
@@ -70,7 +70,7 @@ class Cache:
     def pass_through(
         self, lines: np.ndarray, is_store: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Requests that reach memory.
+        """Return requests that reach memory.
 
         Args:
           lines: (n,) int64, numbers of the lines that are accessed.
@@ -92,7 +92,7 @@ class Cache:
 
 @inlined
 def touch(ways: np.ndarray, line: int, dirty: int) -> bool:
-    """Moves a line to the front if it is there, dirty from now on if it says so."""
+    """Move a line to the front if it is there, dirty from now on if it says so."""
     for way in range(len(ways)):
         held = ways[way]
         if held >= 0 and held >> 1 == line:
@@ -105,7 +105,7 @@ def touch(ways: np.ndarray, line: int, dirty: int) -> bool:
 
 @inlined
 def insert(ways: np.ndarray, line: int, dirty: int) -> int:
-    """Puts a line to the front; returns what fell out."""
+    """Put a line to the front; returns what fell out."""
     out = ways[len(ways) - 1]
     for place in range(len(ways) - 1, 0, -1):
         ways[place] = ways[place - 1]
@@ -123,7 +123,7 @@ def filter_lines(
     out_line: np.ndarray,
     is_write: np.ndarray,
 ) -> int:
-    """Fills the last three with requests; returns how many there are, at most three an access."""
+    """Fill the last three with requests; returns how many there are, at most three an access."""
     n = 0
     for i in range(len(lines)):
         line = lines[i]

@@ -48,7 +48,7 @@ _REMEDY = "Check that the file is a trace of ChampSim, not of another tracer"
 
 
 def read_champsim(path: str | Path, max_records: int) -> Iterator[MemoryTrace]:
-    """The accesses of a file, plain, gzip or xz, piece after piece.
+    """Yield the accesses of a file, plain, gzip or xz, piece after piece.
 
     Raises:
       FileFormatError: It is no such trace, or gives more records.
@@ -80,7 +80,7 @@ def read_champsim(path: str | Path, max_records: int) -> Iterator[MemoryTrace]:
 
 
 def write_champsim(parts: Iterable[MemoryTrace], handle: IO[bytes]) -> None:
-    """Writes records as instructions.
+    """Write records as instructions.
 
     Raises:
       InvalidArgumentError: There are more than 16,777,216 instructions.
@@ -114,7 +114,7 @@ def _check(path: str | Path, found: np.ndarray, before: int) -> None:
 def _records(
     found: np.ndarray, pending: int, page: np.uint64
 ) -> tuple[MemoryTrace, int, np.uint64]:
-    """Records of instructions, the instructions after the last one, and the page of code."""
+    """Record of instructions, the instructions after the last one, and the page of code."""
     n = len(found)
     pages = found["ip"] >> _PAGE_BITS
     enters = pages != np.concatenate([[page], pages[:-1]])
@@ -142,7 +142,7 @@ def _records(
 
 
 def _instructions(part: MemoryTrace, code: int) -> tuple[np.ndarray, int]:
-    """Instructions of records, and the page of code after them."""
+    """Return instructions of records, and the page of code after them."""
     reads = (part.kind == AccessKind.LOAD) | (part.kind == AccessKind.MODIFY)
     writes = (part.kind == AccessKind.STORE) | (part.kind == AccessKind.MODIFY)
     count = part.instructions.astype(np.int64)

@@ -36,7 +36,7 @@ _ESCAPE = 255
 def packed(
     instructions: np.ndarray, kind: np.ndarray, size_bytes: np.ndarray, address: np.ndarray
 ) -> np.ndarray:
-    """The bytes of a chunk, (n_bytes,) uint8, of its records' columns."""
+    """Return the bytes of a chunk, (n_bytes,) uint8, of its records' columns."""
     n = len(address)
     code, steps = np.zeros(n, np.uint8), np.zeros(n, np.uint64)
     encode(np.ascontiguousarray(address), np.zeros(_N_STREAMS, np.int64), code, steps)
@@ -53,7 +53,7 @@ def packed(
 def unpacked(
     content: np.ndarray, max_records: int, max_kind: int, address_bits: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The columns of a chunk: instructions, kind, size and address.
+    """Return the columns of a chunk: instructions, kind, size and address.
 
     Raises:
       ValueError: The bytes are no chunk.
@@ -103,7 +103,7 @@ class _Parts:
 
 @entry_point(seconds=2)
 def encode(address: np.ndarray, streams: np.ndarray, code: np.ndarray, steps: np.ndarray) -> None:
-    """Fills `code`, (n,) uint8, and `steps`, (n,) uint64; `streams` is (16,) int64, zero."""
+    """Fill `code`, (n,) uint8, and `steps`, (n,) uint64; `streams` is (16,) int64, zero."""
     for i in range(len(address)):
         now = np.int64(address[i])
         best, distance = 0, np.int64(1) << 62
@@ -133,7 +133,7 @@ def decode(
     address_bits: int,
     address: np.ndarray,
 ) -> int:
-    """Fills `address`; returns the first record that is none, or -1."""
+    """Fill `address`; returns the first record that is none, or -1."""
     for i in range(len(address)):
         stream = int(code[i] & 31)
         half = np.int64(steps[i] >> np.uint64(1))

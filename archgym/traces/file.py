@@ -103,7 +103,7 @@ class TraceWriter:
         )
 
     def append(self, part: MemoryTrace) -> None:
-        """Adds records after those that are there."""
+        """Add records after those that are there."""
         self._counts += np.bincount(part.kind, minlength=len(self._counts))
         self._instructions += part.n_instructions
         is_data = part.kind != AccessKind.FETCH
@@ -116,7 +116,7 @@ class TraceWriter:
             self._flush(CHUNK_RECORDS)
 
     def finish(self, **changes: Any) -> TraceInfo:
-        """Writes what is left and the header; `changes` are fields of `TraceInfo`."""
+        """Write what is left and the header; `changes` are fields of `TraceInfo`."""
         if self._n_held:
             self._flush(self._n_held)
         self._info = replace(self._info, **changes)
@@ -163,7 +163,7 @@ def trace_writer(path: str | Path, info: TraceInfo) -> Iterator[TraceWriter]:
 def write_memory_trace(
     trace: MemoryTrace, path: str | Path, info: TraceInfo | None = None
 ) -> TraceInfo:
-    """Writes a trace to a `.npz` file, whole or not at all.
+    """Write a trace to a `.npz` file, whole or not at all.
 
     Args:
       trace: What to write; its name and command hold.
@@ -182,7 +182,7 @@ def write_memory_trace(
 
 
 def read_memory_trace(path: str | Path, *, max_records: int = MAX_RECORDS) -> MemoryTrace:
-    """The trace in a `.npz` file, of this layout or of planes.
+    """Return the trace in a `.npz` file, of this layout or of planes.
 
     Args:
       path: The file.
@@ -212,7 +212,7 @@ def read_memory_trace(path: str | Path, *, max_records: int = MAX_RECORDS) -> Me
 def iterate_memory_trace(
     path: str | Path, *, max_records: int = MAX_RECORDS
 ) -> Iterator[MemoryTrace]:
-    """The trace in a `.npz` file, chunk after chunk; at least one, which may be empty.
+    """Yield the trace in a `.npz` file, chunk after chunk; at least one, which may be empty.
 
     Raises:
       FileFormatError, StorageError: As for `read_memory_trace`; also after some chunks.
@@ -251,7 +251,7 @@ def read_trace_info(path: str | Path) -> TraceInfo:
 
 
 def joined(parts: list[MemoryTrace], info: TraceInfo | None) -> MemoryTrace:
-    """One trace of several that follow each other, named as the first or as `info` says."""
+    """Return one trace of several that follow each other, named as the first or as `info` says."""
     if len(parts) == 1 and info is None:
         return parts[0]
     columns = [
@@ -264,7 +264,7 @@ def joined(parts: list[MemoryTrace], info: TraceInfo | None) -> MemoryTrace:
 
 
 def _encoded(part: MemoryTrace) -> bytes:
-    """A `.npy` file of a chunk."""
+    """Return a `.npy` file of a chunk."""
     from archgym.traces.coding import packed
 
     content = packed(part.instructions, part.kind, part.size_bytes, part.address)
@@ -301,7 +301,7 @@ def _chunks(archive: Archive, info: TraceInfo, n_chunks: int) -> Iterator[Memory
 
 
 def _info(archive: Archive, max_records: int) -> tuple[TraceInfo, int]:
-    """The header's fields and how many chunks there are."""
+    """Return the header's fields and how many chunks there are."""
     header = archive.header(_HEADER)
     if header.get("format") != _FORMAT or header.get("version") != _VERSION:
         raise ValueError(

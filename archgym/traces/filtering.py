@@ -57,7 +57,7 @@ def memory_requests(
     skip: int = 0,
     max_requests: int = MAX_REQUESTS,
 ) -> Requests:
-    """Requests to memory that a trace causes.
+    """Return requests to memory that a trace causes.
 
     Instruction fetches are left out, since a trace holds only those that enter a page; so are
     invalidations.
@@ -116,7 +116,7 @@ def memory_requests(
 
 
 def _pieces(part: MemoryTrace) -> Iterator[MemoryTrace]:
-    """The part in pieces whose accesses touch a million lines or little more."""
+    """Yield the part in pieces whose accesses touch a million lines or little more."""
     lines = np.cumsum(part.size_bytes // np.uint16(LINE_BYTES) + np.uint16(2), dtype=np.int64)
     n_pieces = -(-int(lines[-1]) // _PIECE_LINES) if len(part) else 1
     ends = np.searchsorted(lines, _PIECE_LINES * np.arange(1, n_pieces), side="right")
@@ -125,7 +125,7 @@ def _pieces(part: MemoryTrace) -> Iterator[MemoryTrace]:
 
 
 def _lines(part: MemoryTrace, data: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of the virtual lines that accesses touch, and the record of each."""
+    """Number of the virtual lines that accesses touch, and the record of each."""
     start = part.address[data]
     end = start + np.maximum(part.size_bytes[data], 1).astype(np.uint64) - np.uint64(1)
     first = start >> np.uint64(_LINE_BITS)

@@ -44,7 +44,7 @@ def uniform(
     instructions: int = _INSTRUCTIONS,
     name: str = "uniform",
 ) -> MemoryTrace:
-    """Accesses anywhere, all words alike.
+    """Return accesses anywhere, all words alike.
 
     Args:
       n_accesses: 1 or more.
@@ -70,7 +70,7 @@ def zipf(
     instructions: int = _INSTRUCTIONS,
     name: str = "zipf",
 ) -> MemoryTrace:
-    """Accesses to pages of which the k-th most popular has popularity k to the -`exponent`.
+    """Return accesses to pages of which the k-th most popular has popularity k to the -`exponent`.
 
     Popular pages lie anywhere in the region, and words of a page are alike.
 
@@ -104,7 +104,7 @@ def stride(
     instructions: int = _INSTRUCTIONS,
     name: str = "stride",
 ) -> MemoryTrace:
-    """Loads at equal distances, which start again at the region's begin.
+    """Load at equal distances, which start again at the region's begin.
 
     Args:
       n_accesses: 1 or more.
@@ -131,7 +131,7 @@ def pointer_chase(
     instructions: int = _INSTRUCTIONS,
     name: str = "pointer-chase",
 ) -> MemoryTrace:
-    """Loads along a chain of nodes that lie anywhere, all of which come before one comes again.
+    """Load along a chain of nodes that lie anywhere, all of which come before one comes again.
 
     Args:
       n_accesses: 1 or more.
@@ -153,7 +153,7 @@ def pointer_chase(
 def mixture(
     parts: Sequence[MemoryTrace], n_accesses: int, *, seed: int, name: str = "mixture"
 ) -> MemoryTrace:
-    """Accesses of several traces in turn: each next one is of a trace by chance, all alike.
+    """Return accesses of several traces in turn: each next one is of a trace by chance, all alike.
 
     Args:
       parts: Traces of at least one record; one that ends starts again.
@@ -211,7 +211,7 @@ GENERATED: Mapping[str, tuple[str, Callable[[int], MemoryTrace]]] = MappingProxy
 
 
 def generated_trace(name: str, n_accesses: int = 1_000_000) -> MemoryTrace:
-    """The generated trace of a name of `GENERATED`.
+    """Return the generated trace of a name of `GENERATED`.
 
     Raises:
       UnknownNameError: There is none of this name.
@@ -222,7 +222,7 @@ def generated_trace(name: str, n_accesses: int = 1_000_000) -> MemoryTrace:
 
 
 def scattered(numbers: np.ndarray, n: int) -> np.ndarray:
-    """A permutation of 0 to n - 1 that looks random, n a power of two.
+    """Return a permutation of 0 to n - 1 that looks random, n a power of two.
 
     Steps of the finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014), each of which is one to
     one on numbers of that many bits.

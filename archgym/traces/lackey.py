@@ -29,7 +29,7 @@ class LackeyParser:
     max_piece_records = 2 * _MAX_RECORDS
 
     def __init__(self, skip: int, max_accesses: int) -> None:
-        """Starts at the stream's begin.
+        """Start at the stream's begin.
 
         Args:
           skip: Data accesses that are left out first.
@@ -45,11 +45,11 @@ class LackeyParser:
 
     @property
     def is_done(self) -> bool:
-        """Whether `max_accesses` have been taken."""
+        """True if `max_accesses` have been taken."""
         return bool(self._state[_DONE])
 
     def parse(self, piece: bytes) -> MemoryTrace:
-        """The records of the lines that end in this piece, at most `max_piece_bytes` long."""
+        """Return records of the lines that end in this piece, at most `max_piece_bytes` long."""
         text = np.concatenate([self._rest, np.frombuffer(piece, np.uint8)])
         # Twice a piece is more than enough for the rest of a line and a piece.
         n = self.max_piece_records
@@ -78,7 +78,7 @@ def parse_lines(
     size_bytes: np.ndarray,
     address: np.ndarray,
 ) -> tuple[int, int]:
-    """Fills the columns; returns the bytes up to the last line's end, and the records."""
+    """Fill the columns; returns the bytes up to the last line's end, and the records."""
     n_records = 0
     start = 0
     mask = (np.uint64(1) << np.uint64(address_bits)) - np.uint64(1)

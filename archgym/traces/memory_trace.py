@@ -77,7 +77,7 @@ class MemoryTrace:
         return len(self.address)
 
     def __getitem__(self, part: slice) -> "MemoryTrace":
-        """The records of a slice, under the same name; they share this trace's memory."""
+        """Return the records of a slice, under the same name; they share this trace's memory."""
         return MemoryTrace(
             self.instructions[part],
             self.kind[part],

@@ -17,7 +17,7 @@ class PageAllocator:
     """Gives each page of 4 KiB a free frame when it is first touched."""
 
     def __init__(self, capacity_bytes: int, seed: int) -> None:
-        """Starts with all of the memory free.
+        """Start with all of the memory free.
 
         Args:
           capacity_bytes: Memory there is; of what is no power of two the largest that is in it.

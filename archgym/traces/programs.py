@@ -11,7 +11,7 @@ _TIMEOUT_S = 10.0
 
 
 def resolved(command: Sequence[str]) -> tuple[list[str], str]:
-    """The command with the program that it ends up running, and a note for the user or "".
+    """Return the command with the program that it ends up running, and a note for the user or "".
 
     pyenv, rbenv and their like put scripts of the programs' names into a folder `shims`; valgrind
     would record the shell that runs the script, not what it starts. They say themselves which

@@ -36,7 +36,7 @@ _BUBBLES = re.compile(rb"\s*(\d{1,9})\s+" + _NUMBER + rb"(?:\s+" + _NUMBER + rb"
 
 
 def read_loads_and_stores(path: str | Path, max_records: int) -> Iterator[MemoryTrace]:
-    """The accesses of lines `LD ADDRESS` and `ST ADDRESS`, piece after piece.
+    """Yield the accesses of lines `LD ADDRESS` and `ST ADDRESS`, piece after piece.
 
     Raises:
       FileFormatError: A line is none, or there are more; with its number.
@@ -54,7 +54,7 @@ def read_loads_and_stores(path: str | Path, max_records: int) -> Iterator[Memory
 
 
 def read_bubbles(path: str | Path, max_records: int) -> Iterator[MemoryTrace]:
-    """The accesses of lines `BUBBLES LOAD [WRITE-BACK]`; as for `read_loads_and_stores`."""
+    """Yield the accesses of lines `BUBBLES LOAD [WRITE-BACK]`; as for `read_loads_and_stores`."""
     rows = _Rows(path, max_records)
     for number, line in _content(path, max_records):
         found = _BUBBLES.fullmatch(line)
@@ -71,7 +71,7 @@ def read_bubbles(path: str | Path, max_records: int) -> Iterator[MemoryTrace]:
 
 
 def write_loads_and_stores(parts: Iterable[MemoryTrace], handle: IO[bytes]) -> None:
-    """Writes a line an access, two for a read-modify-write; fetches and the like are left out."""
+    """Write a line an access, two for a read-modify-write; fetches and the like are left out."""
     for part in parts:
         lines = []
         for kind, address in zip(part.kind.tolist(), part.address.tolist(), strict=True):
@@ -83,7 +83,7 @@ def write_loads_and_stores(parts: Iterable[MemoryTrace], handle: IO[bytes]) -> N
 
 
 def write_bubbles(parts: Iterable[MemoryTrace], handle: IO[bytes]) -> None:
-    """Writes a line a load, with the instructions before it.
+    """Write a line a load, with the instructions before it.
 
     A read-modify-write writes to where it loads from. A store that follows no load without one
     becomes a load of its line that is written, as a cache would fetch it.
@@ -110,7 +110,7 @@ def write_bubbles(parts: Iterable[MemoryTrace], handle: IO[bytes]) -> None:
 
 
 def _checked(instructions: int) -> int:
-    """Those without an access, of instructions up to and with the one that has it."""
+    """Return those without an access, of instructions up to and with the one that has it."""
     if instructions - 1 > _MAX_BUBBLES:
         raise InvalidArgumentError(
             f"Between two accesses at most {_MAX_BUBBLES:,} instructions may lie in this form; "
@@ -120,7 +120,7 @@ def _checked(instructions: int) -> int:
 
 
 def _content(path: str | Path, max_records: int) -> Iterator[tuple[int, bytes]]:
-    """Lines that hold something and are no comment."""
+    """Yield lines that hold something and are no comment."""
     # First, since counting takes a second where reading takes minutes.
     n_lines = sum(piece.count(b"\n") for piece in pieces(path, _MAX_BYTES))
     if n_lines > max_records:

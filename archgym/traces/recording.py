@@ -64,7 +64,7 @@ def record(
     date: str = "",
     report: Callable[[Recording], None] | None = None,
 ) -> Recording:
-    """Runs a program under valgrind and writes its memory accesses to a file.
+    """Run a program under valgrind and writes its memory accesses to a file.
 
     The program has this process's standard input, output and error. Its children, and what a
     fork of it does, are not recorded. SIGINT and SIGTERM stop it; what was recorded is kept.
@@ -130,7 +130,7 @@ def _check(command: Sequence[str], skip: int, max_accesses: int) -> None:
 
 
 def _start(command: Sequence[str]) -> tuple[subprocess.Popen[bytes], int]:
-    """The program under valgrind, and the end of the pipe at which its accesses come out."""
+    """Return the program under valgrind, and the end of the pipe at which its accesses come out."""
     reading, writing = os.pipe()
     with suppress(OSError, AttributeError):
         fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
@@ -173,7 +173,7 @@ def _take(
     started: float,
     report: Callable[[Recording], None] | None,
 ) -> str:
-    """Takes records until the program ends or is to stop; says which, as `Recording.stopped`."""
+    """Take records until the program ends or is to stop; says which, as `Recording.stopped`."""
     reported = started
     while not parser.is_done:
         if signals.caught:
@@ -205,7 +205,7 @@ def _has_more(pipe: int, timeout_s: float) -> bool:
 
 
 def _end(process: subprocess.Popen[bytes]) -> int:
-    """Waits for the program, or stops it where it goes on; returns its exit code."""
+    """Wait for the program, or stops it where it goes on; returns its exit code."""
     for stop in (None, process.terminate, process.kill):
         if stop is not None:
             stop()

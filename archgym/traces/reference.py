@@ -23,12 +23,12 @@ _MAX_TEXT = 1000
 
 
 def is_planes(names: tuple[str, ...]) -> bool:
-    """Whether an archive's entries are those of this layout."""
+    """Return True if an archive's entries are those of this layout."""
     return {"p0.npy", "pages.npy", "off.npy"} <= set(names)
 
 
 def read_planes(path: str | Path, *, max_records: int = MAX_RECORDS) -> MemoryTrace:
-    """The trace in a file of planes.
+    """Return the trace in a file of planes.
 
     Args:
       path: The file.
@@ -76,5 +76,5 @@ def read_planes(path: str | Path, *, max_records: int = MAX_RECORDS) -> MemoryTr
 
 
 def printable(text: str) -> str:
-    """A text from a file, short and without what a terminal would obey."""
+    """Return a text from a file, short and without what a terminal would obey."""
     return "".join(c if c.isprintable() else "?" for c in text[:_MAX_TEXT])

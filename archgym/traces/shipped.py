@@ -27,13 +27,13 @@ _NAMES = ("graph-search", "hash-join", "kmer-count", "moe-gather", "random-acces
 
 
 def shipped_names() -> tuple[str, ...]:
-    """Names of the recorded traces that ship, sorted."""
+    """Name of the recorded traces that ship, sorted."""
     return _NAMES
 
 
 @cache
 def shipped_trace(name: str) -> MemoryTrace:
-    """The recorded trace of this name, which callers share and must not change.
+    """Return the recorded trace of this name, which callers share and must not change.
 
     Raises:
       UnknownNameError: There is none of this name.

@@ -26,7 +26,7 @@ _REMEDY = "Copy the file again, or cut it"
 
 
 def pieces(path: str | Path, max_bytes: int) -> Iterator[bytes]:
-    """The content of a file, unpacked where its first bytes say gzip or xz.
+    """Yield the content of a file, unpacked where its first bytes say gzip or xz.
 
     Args:
       path: The file.
@@ -54,7 +54,7 @@ def pieces(path: str | Path, max_bytes: int) -> Iterator[bytes]:
 
 
 def require_content(path: str | Path, number: int, n_taken: int, what: str) -> None:
-    """Refuses a text most of whose lines hold nothing, before all of them are passed over.
+    """Refuse a text most of whose lines hold nothing, before all of them are passed over.
 
     Args:
       path: The file.
@@ -76,7 +76,7 @@ def require_content(path: str | Path, number: int, n_taken: int, what: str) -> N
 
 
 def text_lines(path: str | Path, max_bytes: int) -> Iterator[tuple[int, bytes]]:
-    """Lines of a text file with their numbers, without their ends; errors as for `pieces`."""
+    """Yield lines of a text file with their numbers, without their ends; errors as for `pieces`."""
     number = 0
     rest = b""
     for piece in pieces(path, max_bytes):

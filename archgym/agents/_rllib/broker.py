@@ -80,7 +80,7 @@ class Broker:
     """The driver's end of it."""
 
     def __init__(self) -> None:
-        """Starts the actor on this node; Ray must be running."""
+        """Start the actor on this node; Ray must be running."""
         node = ray.get_runtime_context().get_node_id()
         self.actor: Any = (
             ray.remote(_Desk)
@@ -94,16 +94,16 @@ class Broker:
         )
 
     def take(self, patience_s: float) -> list[tuple[int, np.ndarray]]:
-        """Numbers of requests and the choices, (n, n_choices), that each is about."""
+        """Number of requests and the choices, (n, n_choices), that each is about."""
         requests: list[tuple[int, np.ndarray]] = ray.get(self.actor.take.remote(patience_s))
         return requests
 
     def answer(self, answers: dict[int, np.ndarray]) -> None:
-        """Gives requests their rewards, (n,)."""
+        """Give requests their rewards, (n,)."""
         ray.get(self.actor.answer.remote(answers))
 
     def end(self) -> None:
-        """Tells everyone who asks, now or later, that there is no more."""
+        """Tell everyone who asks, now or later, that there is no more."""
         ray.get(self.actor.end.remote())
 
 

@@ -40,7 +40,7 @@ class ChoiceDistribution(Distribution):
     """Independent choices of agents, with logits (n, n_agents, n_slots, n_options)."""
 
     def __init__(self, logits: Any) -> None:
-        """Takes the logits; closed options have very low ones."""
+        """Take the logits; closed options have very low ones."""
         super().__init__()
         self._logits: torch.Tensor = torch.log_softmax(logits, dim=-1)
 
@@ -116,7 +116,7 @@ class TeamBatch(ConnectorV2):
     """
 
     def __init__(self, actor_inputs: np.ndarray) -> None:
-        """Takes what actors see, (n_agents, n_actor), in every episode."""
+        """Take what actors see, (n_agents, n_actor), in every episode."""
         super().__init__()
         self._inputs = torch.from_numpy(actor_inputs)
 
@@ -167,7 +167,7 @@ class TeamRunner(EnvRunner):
     """
 
     def __init__(self, *, config: Any, **kwargs: Any) -> None:
-        """Takes what RLlib gives."""
+        """Take what RLlib gives."""
         super().__init__(config=config, **kwargs)
         settings = config.env_config
         self._team: Team = settings["team"]
@@ -183,7 +183,7 @@ class TeamRunner(EnvRunner):
         self.module = self.config.get_multi_rl_module_spec().build()
 
     def sample(self, **kwargs: Any) -> list[Played]:
-        """One batch of episodes; an empty list after the end."""
+        """Return one batch of episodes; an empty list after the end."""
         output = self.module[TEAM].forward_exploration({Columns.OBS: self._inputs})
         logits = output[Columns.ACTION_DIST_INPUTS][0].numpy()
         actions = drawn(logits, self._n, self._rng)

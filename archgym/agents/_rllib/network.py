@@ -35,7 +35,7 @@ class TeamNetwork(nn.Module):
         width: int,
         layers: int,
     ) -> None:
-        """Makes it from a `Team`'s numbers.
+        """Make it from a `Team`'s numbers.
 
         Args:
           sizes: (n_agents, n_slots), numbers of options.
@@ -110,7 +110,7 @@ def log_probability(logits: torch.Tensor, actions: torch.Tensor) -> torch.Tensor
 
 
 def drawn(logits: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Actions drawn from logits (..., n_options): (n, ...) whole numbers."""
+    """Return actions drawn from logits (..., n_options): (n, ...) whole numbers."""
     # The largest of the logits plus Gumbel noise is distributed as their softmax.
     actions: np.ndarray = np.argmax(logits + rng.gumbel(size=(n, *logits.shape)), axis=-1)
     return actions

@@ -37,7 +37,7 @@ def layout(task: Task, team: Team) -> dict[str, Any]:
 
 
 def network_settings(team: Team, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of a team's `TeamNetwork`."""
+    """Return arguments of a team's `TeamNetwork`."""
     return {
         "sizes": team.sizes.tolist(),
         "n_actor": team.actor_inputs.shape[1],
@@ -49,7 +49,7 @@ def network_settings(team: Team, hyperparameters: Mapping[str, Any]) -> dict[str
 
 
 def make_designs(policy: Policy, task: Task, team: Team, n: int, seed: int) -> np.ndarray:
-    """Designs that a team with a policy's weights makes: the most likely one, then draws.
+    """Return designs that a team with a policy's weights makes: the most likely one, then draws.
 
     Args:
       policy: Whose weights, of the actors.

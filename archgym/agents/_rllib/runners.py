@@ -48,7 +48,7 @@ def train_with_runners(
     keep: Keep,
     patience_s: float = _PATIENCE_S,
 ) -> None:
-    """Trains with env runners of Ray, until `evaluate`, called in this thread, raises something.
+    """Train with env runners of Ray, until `evaluate`, called in this thread, raises something.
 
     Runners that die are started again where there is room, and training goes on with the others.
 
@@ -108,7 +108,7 @@ def _serve(
     ask: Callable[[np.ndarray], np.ndarray],
     patience_s: float,
 ) -> None:
-    """Answers runners, until `ask` raises something."""
+    """Answer runners, until `ask` raises something."""
     last = time.monotonic()
     while True:
         requests = broker.take(_TURN_S)
@@ -147,7 +147,7 @@ class _Training(threading.Thread):
 
     @property
     def has_started(self) -> bool:
-        """Whether all runners have lived."""
+        """True if all runners have lived."""
         return self._algorithm is not None
 
     @property
@@ -157,7 +157,7 @@ class _Training(threading.Thread):
         return 0 if algorithm is None else algorithm.env_runner_group.num_healthy_remote_workers()
 
     def check(self) -> None:
-        """Raises what broke the thread.
+        """Raise what broke the thread.
 
         Raises:
           ArchGymError: In one line.

@@ -45,7 +45,7 @@ class Team:
 
     @classmethod
     def make(cls, task: Task, *, groups: str, observes: str, is_central: bool) -> Self:
-        """The team for a task.
+        """Return the team for a task.
 
         Args:
           task: What designs are judged by.
@@ -81,7 +81,7 @@ class Team:
         )
 
     def joined(self, actions: np.ndarray) -> np.ndarray:
-        """All choices, (n, n_choices), that actions, (n, n_agents, n_slots), make."""
+        """Return all choices, (n, n_choices), that actions, (n, n_agents, n_slots), make."""
         # Choices of no agent have one option only.
         picks = np.zeros((len(actions), self.n_choices), dtype=np.int64)
         for place, own in enumerate(self.choices):

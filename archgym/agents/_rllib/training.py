@@ -49,7 +49,7 @@ def train_here(
     evaluate: Evaluate,
     keep: Keep,
 ) -> None:
-    """Trains in this thread, until `evaluate` raises something, which passes through.
+    """Train in this thread, until `evaluate` raises something, which passes through.
 
     Args:
       team: Who chooses.
@@ -94,7 +94,7 @@ def asking(
 def configuration(
     team: Team, hyperparameters: Mapping[str, Any], seed: int, rewards: AskForRewards
 ) -> Any:
-    """RLlib's configuration of a team.
+    """Return RLlib's configuration of a team.
 
     Args:
       team: Who chooses.
@@ -167,7 +167,7 @@ def configuration(
 
 
 def plain(weights: Mapping[str, Mapping[str, np.ndarray]]) -> Weights:
-    """A team's weights by plain names."""
+    """Return a team's weights by plain names."""
     return {
         name.removeprefix("network."): np.array(weight) for name, weight in weights[TEAM].items()
     }

@@ -35,7 +35,7 @@ class MakeAlgorithm(Protocol):
     """Makes an algorithm of the library, untrained."""
 
     def __call__(self, env: "VecEnv", n_steps: int) -> "BaseAlgorithm":
-        """Makes it.
+        """Make it.
 
         Args:
           env: Episodes it learns from.
@@ -59,7 +59,7 @@ class Sb3Learner:
         actor: str = "",
         has_masks: bool = False,
     ) -> None:
-        """Trains nothing yet.
+        """Train nothing yet.
 
         Args:
           agent: Whose learner it is.
@@ -89,7 +89,7 @@ class Sb3Learner:
         self._algorithm: BaseAlgorithm | None = None
 
     def search(self, evaluate: Evaluate, task: Task) -> None:
-        """Learns for ever, until `evaluate` raises something, which passes through."""
+        """Learn for ever, until `evaluate` raises something, which passes through."""
         with RandomState(self._seed):
             # The library draws random numbers when it is imported, which is once in a process.
             from archgym.agents._sb3.training import learn, make_episodes
@@ -122,7 +122,7 @@ class Sb3Learner:
         )
 
     def propose(self, policy: Policy, task: Task, n: int, seed: int) -> np.ndarray:
-        """Designs that a policy of this agent makes; see `Agent.propose`."""
+        """Return designs that a policy of this agent makes; see `Agent.propose`."""
         n = check_whole("n", n, 1)
         seed = check_whole("seed", seed, 0)
         with RandomState(seed):
@@ -172,7 +172,7 @@ class Sb3Agent(Agent):
 
 
 def remade(kind: type[Agent], policy: Policy, space: DesignSpace) -> Any:
-    """An agent of this kind with a policy's hyperparameters.
+    """Return an agent of this kind with a policy's hyperparameters.
 
     Raises:
       InvalidArgumentError: The policy is another agent's, or says what the agent does not take.
@@ -193,7 +193,7 @@ def remade(kind: type[Agent], policy: Policy, space: DesignSpace) -> Any:
 
 
 def even_parts(n_steps: int, n_parts: int) -> int:
-    """Steps in a part, where `n_steps` are divided into at most so many equal ones.
+    """Step in a part, where `n_steps` are divided into at most so many equal ones.
 
     A part has at least two, since advantages are seen against each other.
     """
@@ -225,5 +225,5 @@ def ppo_arguments(
 
 
 def hidden_layers(hyperparameters: Mapping[str, Any]) -> list[int]:
-    """Sizes of the hidden layers."""
+    """Return sizes of the hidden layers."""
     return [hyperparameters["width"]] * hyperparameters["layers"]

@@ -42,7 +42,7 @@ def layout(task: Task, formulation: str, actions: str) -> dict[str, Any]:
 
 
 def weights_of(algorithm: BaseAlgorithm, actor: str) -> dict[str, np.ndarray]:
-    """The weights that choose actions, by name."""
+    """Return the weights that choose actions, by name."""
     return {
         name: weight.detach().numpy().copy()
         for name, weight in algorithm.policy.state_dict().items()
@@ -51,7 +51,7 @@ def weights_of(algorithm: BaseAlgorithm, actor: str) -> dict[str, np.ndarray]:
 
 
 def load_weights(algorithm: BaseAlgorithm, actor: str, policy: Policy) -> None:
-    """Gives an algorithm the weights that another has learned.
+    """Give an algorithm the weights that another has learned.
 
     Raises:
       InvalidArgumentError: They do not fit.
@@ -65,7 +65,7 @@ def load_weights(algorithm: BaseAlgorithm, actor: str, policy: Policy) -> None:
 def make_designs(
     algorithm: Any, env: LearningEnv, has_masks: bool, deterministic: bool
 ) -> np.ndarray:
-    """The first design of each of the episodes side by side, (n_envs, n_parameters) indices."""
+    """Return first design of each of the episodes side by side, (n_envs, n_parameters) indices."""
     designs: list[np.ndarray | None] = [None] * env.num_envs
     observations = env.reset()
     state = None

@@ -51,7 +51,7 @@ def make_episodes(
     evaluate: Evaluate,
     seed: int,
 ) -> LearningEnv:
-    """Episodes of a task for an algorithm to learn from."""
+    """Return episodes of a task for an algorithm to learn from."""
     env = Sb3VecEnv(task, n_envs, formulation=formulation, actions=actions, evaluate=evaluate)
     # Algorithms sample it for designs at random.
     env.action_space.seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
@@ -74,7 +74,7 @@ def no_results(task: Task) -> Evaluate:
 
 
 def learn(algorithm: BaseAlgorithm) -> None:
-    """Learns until the episodes raise something, which passes through."""
+    """Learn until the episodes raise something, which passes through."""
     # Without this the library makes a folder in the system's scratch space.
     algorithm.set_logger(Logger(folder=None, output_formats=[]))
     _guard(algorithm)
@@ -109,7 +109,7 @@ def _guard(algorithm: Any) -> None:
 
 
 def _learned(algorithm: Any) -> tuple[list[torch.Tensor], list[torch.optim.Optimizer]]:
-    """All weights that training changes, and what changes them."""
+    """Return all weights that training changes, and what changes them."""
     policy = algorithm.policy
     weights = list(policy.parameters())
     holders = [policy, getattr(policy, "actor", None), getattr(policy, "critic", None)]

@@ -103,7 +103,7 @@ def evaluate(
 
 
 def _warn_of_inactive(task: "Task", design: "Design", given: Mapping[str, object]) -> None:
-    """Names what was set and means nothing beside the rest of the design."""
+    """Name what was set and means nothing beside the rest of the design."""
     flags = task.space.active(task.space.indices_of(design)[None, :])[0]
     active = dict(zip(task.space.names, flags.tolist(), strict=True))
     for name in given:
@@ -137,7 +137,7 @@ def _as_json(
 
 
 def _metrics(task: "Task", values: Any) -> dict[str, Any]:
-    """Metrics averaged over the workloads, and for each of them, from (1, w, n_metrics)."""
+    """Return metrics averaged over the workloads, and for each of them, from (1, w, n_metrics)."""
     names = [spec.name for spec in task.metrics]
     return {
         "metrics": dict(zip(names, task.average(values)[0].tolist(), strict=True)),
@@ -166,5 +166,5 @@ def _write(task: "Task", design: "Design", evaluation: "Evaluation", baseline: b
 
 
 def _is_absolute(task: "Task") -> bool:
-    """Whether the objective counts from a target and not from the default design."""
+    """Return True if the objective counts from a target and not from the default design."""
     return any(term.target is not None for term in task.objective.terms)

@@ -147,7 +147,7 @@ def hardware(json: JsonOption = False) -> None:
 
 
 def _write(rows: list[dict[str, Any]], left_out: tuple[str, ...] = ()) -> None:
-    """Writes a table of records."""
+    """Write a table of records."""
     columns = [name for name in rows[0] if name not in left_out]
     cells = [
         [row[name] if isinstance(row[name], str) else number(row[name]) for name in columns]
@@ -212,14 +212,14 @@ def generate(
 
 
 def _fitted(process: "RoutingPreset", n_experts: int, top_k: int) -> "RoutingPreset":
-    """A preset with another model's experts: Switch comes in sizes, and V3 is like V2-Lite."""
+    """Return preset with another model's experts: Switch comes in sizes, and V3 is like V2-Lite."""
     from dataclasses import replace
 
     return replace(process, n_experts=n_experts, top_k=top_k)
 
 
 def _with_settings(process: "RoutingPreset", texts: "tuple[str, ...] | list[str]") -> Any:
-    """A preset with numbers from the command line."""
+    """Return a preset with numbers from the command line."""
     from dataclasses import replace
 
     kinds = {

@@ -44,7 +44,7 @@ _COLUMNS = (
 
 
 def show_proxy(proxy: "Proxy", path: Path, is_json: bool) -> None:
-    """Writes what a proxy was made of, and its errors."""
+    """Write what a proxy was made of, and its errors."""
     declared = proxy.declaration
     names = [workload.name for workload in declared.workloads]
     if is_json:
@@ -74,7 +74,7 @@ def show_proxy(proxy: "Proxy", path: Path, is_json: bool) -> None:
 
 
 def _settings_text(settings: Any) -> str:
-    """Hyperparameters of the models, those that are the same once."""
+    """Return hyperparameters of the models, those that are the same once."""
     given = settings if isinstance(settings, list) else [settings]
     texts = [
         ", ".join(f"{name}={value}" for name, value in each.items())

@@ -102,7 +102,7 @@ def report(
 
 
 def _check_targets(out: Path | None, csv: Path | None, json: Path | None) -> None:
-    """Refuses what cannot be written before the analysis, which may take minutes."""
+    """Refuse what cannot be written before the analysis, which may take minutes."""
     if out is not None and out.suffix.lower() not in (".html", ".htm"):
         raise InvalidArgumentError(f"`--out` must end in .html; got {str(out)!r}.")
     for path in (out, json):

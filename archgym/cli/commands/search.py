@@ -192,7 +192,7 @@ def resume(
 
 
 def _task(folder: Path, stand_in: Path | None) -> "Task":
-    """A study's task with other answers: those of a stand-in, or of the simulator itself."""
+    """Return a study's task with other answers: those of a stand-in, or of the simulator itself."""
     from archgym.evaluation.task import Task
     from archgym.studies.metadata import read_header
 
@@ -268,7 +268,7 @@ def _run(
 
 
 def _say_segment(study: "Study") -> None:
-    """Says where an agent that cannot be replayed begins anew."""
+    """Say where an agent that cannot be replayed begins anew."""
     segment, known = study.next_segment, study.read().segments
     if segment is not None:
         number = len(known) + (segment != known[-1])

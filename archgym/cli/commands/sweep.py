@@ -198,7 +198,7 @@ class SweepPart:
     """Which runs of a plan are meant, as the command line says it."""
 
     def __init__(self, only: str | None, seeds: str | None) -> None:
-        """Takes lists with commas.
+        """Take lists with commas.
 
         Raises:
           InvalidArgumentError: One is none.
@@ -294,7 +294,7 @@ def report(
 
 @contextmanager
 def run_interruptible(words: Sequence[str]) -> Iterator[None]:
-    """Says after an interruption with which command the sweep goes on.
+    """Say after an interruption with which command the sweep goes on.
 
     Raises:
       StudyInterrupted: A signal came.
@@ -321,7 +321,7 @@ def _read(file: Path, settings: Sequence[str] | None) -> "SweepPlan":
 
 
 def _simulated_s(read: "SweepPlan") -> float:
-    """Time of the simulators for the whole plan, after a few random designs of each task."""
+    """Return time of the simulators for the whole plan, after a few random designs of each task."""
     import time
 
     import numpy as np
@@ -352,7 +352,7 @@ def _write_outcome(outcome: "SweepOutcome") -> None:
 
 
 def write_report(read: "SweepReport") -> None:
-    """Writes the tables of a sweep."""
+    """Write the tables of a sweep."""
     runs = read.runs
     finished = sum(run.status == "finished" for run in runs)
     say(

@@ -105,7 +105,7 @@ def build(
 
 
 def _announce(plan: "TablePlan") -> None:
-    """Says on standard error what is going to be done, so that output can be piped."""
+    """Say on standard error what is going to be done, so that output can be piped."""
     if plan.seconds is None or not plan.n_simulations - plan.n_known:
         on = f" on {plan.n_workloads} workloads" if plan.n_workloads > 1 else ""
         known = f"; {plan.n_known:,} simulations are there already" if plan.n_known else ""
@@ -139,7 +139,7 @@ def _duration(seconds: float) -> str:
 
 
 def _with_space(choice: TaskChoice) -> TaskChoice:
-    """The choice with the simulator's space for tables, where no space was named."""
+    """Return the choice with the simulator's space for tables, where no space was named."""
     from archgym.evaluation.simulator import simulator_class
 
     choice = choice.resolved()
@@ -298,7 +298,7 @@ def _mixture(optimum: "Optimum") -> str:
 
 
 def _best(made: "TableSimulator", optimum: "Optimum") -> tuple[str, str]:
-    """The metric of an objective with one term on one workload, and its unit."""
+    """Return the metric of an objective with one term on one workload, and its unit."""
     terms = optimum.objective.terms
     if len(terms) != 1 or len(optimum.weights) != 1:
         return "–", ""
@@ -309,7 +309,7 @@ def _best(made: "TableSimulator", optimum: "Optimum") -> tuple[str, str]:
 
 
 def _values(made: "TableSimulator", optimum: "Optimum") -> Any:
-    """Metrics of the best design on each workload, (w, n_metrics)."""
+    """Return metrics of the best design on each workload, (w, n_metrics)."""
     import numpy as np
 
     row = int(np.searchsorted(made.numbers, optimum.number))

@@ -301,14 +301,14 @@ def _memory_rows(source: str, picture: Path | None) -> Rows:
 
 
 def _is_named(source: str) -> bool:
-    """Whether the source is the name of a trace that ships, not a file."""
+    """Return True if the source is the name of a trace that ships, not a file."""
     from archgym.traces import GENERATED, shipped_names
 
     return source in shipped_names() or source in GENERATED
 
 
 def _parts(source: str) -> Iterator["MemoryTrace"]:
-    """The trace of a name or in a file, piece after piece."""
+    """Yield the trace of a name or in a file, piece after piece."""
     from archgym.errors import unknown_name
     from archgym.traces import (
         GENERATED,

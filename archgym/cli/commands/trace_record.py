@@ -97,6 +97,6 @@ def _say_recorded(done: "Recording", path: Path, max_accesses: int) -> None:
 
 
 def _note(text: str) -> None:
-    """Says something on standard error, since standard output is the program's."""
+    """Say something on standard error, since standard output is the program's."""
     sys.stdout.flush()
     typer.echo(text, err=True)

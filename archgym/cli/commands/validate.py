@@ -82,7 +82,7 @@ def _write_table(columns: Sequence[str], rows: Sequence[Sequence[str | int | flo
 def _say_how_many_are_met(
     columns: Sequence[str], rows: Sequence[Sequence[str | int | float]]
 ) -> None:
-    """Says it where each row is met or not; what follows tells only of what got worse."""
+    """Say it where each row is met or not; what follows tells only of what got worse."""
     found = [row[columns.index(_MET)] for row in rows] if _MET in columns else []
     found = [cell for cell in found if cell != ""]
     if found and all(isinstance(cell, str) for cell in found):

@@ -29,7 +29,7 @@ class CountBar:
     """A bar with rate and remaining time; only in a terminal, and not for what ends soon."""
 
     def __init__(self, what: str) -> None:
-        """Begins to count.
+        """Begin to count.
 
         Args:
           what: What is counted, in the plural.
@@ -57,7 +57,7 @@ class CountBar:
             self._bar = None
 
     def show(self, done: float, total: float, note: str = "") -> None:
-        """Takes how far it is.
+        """Take how far it is.
 
         Args:
           done: What was there before counts as well, but not for the rate.
@@ -107,7 +107,7 @@ class StudyProgress(CountBar):
     """The bar of a study's evaluations."""
 
     def __init__(self, budget: int, known: int = 0) -> None:
-        """Begins to count.
+        """Begin to count.
 
         Args:
           budget: Evaluations at the end.
@@ -118,7 +118,7 @@ class StudyProgress(CountBar):
         self._known = known
 
     def __call__(self, evaluations: int, budget: int, best: float | None) -> None:
-        """Takes what `Study.run` tells."""
+        """Take what `Study.run` tells."""
         if evaluations >= self._known:
             note = "" if best is None else f"best {best:.4f}"
             self.show(evaluations, self._budget, note)
@@ -128,11 +128,11 @@ class TableBar(CountBar):
     """The bar of a table's simulations."""
 
     def __init__(self) -> None:
-        """Begins to count."""
+        """Begin to count."""
         super().__init__("simulations")
 
     def __call__(self, done: int, total: int, known: int) -> None:
-        """Takes what `build_table` tells."""
+        """Take what `build_table` tells."""
         self.show(done, total, f"{known:,} known" if known else "")
         if done == total:
             # The next bar stands in its place.
@@ -143,12 +143,12 @@ class StageBar(CountBar):
     """The bar of work of several stages, one after the other."""
 
     def __init__(self) -> None:
-        """Begins to count."""
+        """Begin to count."""
         super().__init__("")
         self._done = 0.0
 
     def __call__(self, what: str, done: float, total: float) -> None:
-        """Takes what a `StageProgress` is told."""
+        """Take what a `StageProgress` is told."""
         if what != self._what or done < self._done:
             self._close()
         self._what, self._done = what, done

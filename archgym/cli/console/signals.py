@@ -26,7 +26,7 @@ class Stopped(BaseException):
     """A signal asks the command to stop; no KeyboardInterrupt, which Click writes a line for."""
 
     def __init__(self, number: int) -> None:
-        """Keeps the signal's number."""
+        """Keep the signal's number."""
         super().__init__(number)
         self.number = number
 
@@ -50,7 +50,7 @@ def install() -> None:
 
 
 def study_begins() -> None:
-    """Says that there is a study, for the line that `end` writes."""
+    """Say that there is a study, for the line that `end` writes."""
     global _is_study_ahead
     _is_study_ahead = False
 
@@ -73,7 +73,7 @@ def prompt_stops() -> Iterator[None]:
 
 
 def end(number: int) -> NoReturn:
-    """Writes the line and ends the process, whatever its other threads do."""
+    """Write the line and ends the process, whatever its other threads do."""
     while not _ending.acquire(blocking=False):
         time.sleep(_GRACE_S)  # Another thread is about to end it.
     when = " before the study began" if _is_study_ahead else ""
@@ -89,7 +89,7 @@ def end(number: int) -> NoReturn:
 
 
 def leave(code: int) -> NoReturn:
-    """Ends the process once all threads but daemons are done, without the libraries' own ends.
+    """End the process once all threads but daemons are done, without the libraries' own ends.
 
     Those take seconds, and longer where one is still starting something in a thread.
     """

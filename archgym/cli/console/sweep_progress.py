@@ -22,7 +22,7 @@ class SweepProgress:
     """A bar; only in a terminal. The time left counts from this session's speed alone."""
 
     def __init__(self) -> None:
-        """Shows nothing yet."""
+        """Show nothing yet."""
         self._bar: Any = None
         self._row: Any = None
         self._is_wanted = sys.stderr.isatty()
@@ -41,7 +41,7 @@ class SweepProgress:
             self._bar = None
 
     def __call__(self, state: "SweepState") -> None:
-        """Takes what `run_sweep` tells."""
+        """Take what `run_sweep` tells."""
         if not self._is_wanted:
             return
         if self._bar is None:
@@ -71,7 +71,7 @@ class SweepProgress:
 
 
 def write_status(read: "SweepStatus") -> None:
-    """Writes how far a sweep is."""
+    """Write how far a sweep is."""
     counts = read.counts()
     rest = ", ".join(f"{n} {name}" for name, n in counts.items() if n and name != "finished")
     say(

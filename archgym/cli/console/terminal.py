@@ -31,30 +31,30 @@ _PIPE_WIDTH = 160
 
 
 def stdout() -> Console:
-    """The console on standard output."""
+    """Return the console on standard output."""
     width = None if sys.stdout.isatty() else _PIPE_WIDTH
     return Console(file=sys.stdout, width=width, highlight=False, soft_wrap=False)
 
 
 def say(text: str = "") -> None:
-    """Writes a line as it stands, never wrapped or interpreted."""
+    """Write a line as it stands, never wrapped or interpreted."""
     typer.echo(text)
 
 
 def warn(text: str) -> None:
-    """Writes a line on standard error about what should be changed."""
+    """Write a line on standard error about what should be changed."""
     typer.echo(f"warning: {text}", err=True)
 
 
 def heading(text: str) -> None:
-    """Writes a line that begins a part."""
+    """Write a line that begins a part."""
     stdout().print(Text(text, style="bold"), soft_wrap=True)
 
 
 def table(
     columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, right: Iterable[str] = ()
 ) -> None:
-    """Writes a table.
+    """Write a table.
 
     Args:
       columns: Headings; "" for none.
@@ -79,7 +79,7 @@ def table(
 
 
 def write_facts(rows: Iterable[tuple[str, Any, str]]) -> None:
-    """Writes a table of numbers with their units, then texts, however long, a line each.
+    """Write a table of numbers with their units, then texts, however long, a line each.
 
     Args:
       rows: Name, value and unit; what is None or "" is left out.
@@ -95,7 +95,7 @@ def write_facts(rows: Iterable[tuple[str, Any, str]]) -> None:
 
 
 def number(value: float | None) -> str:
-    """A number with six significant digits and thousands apart; a dash where there is none."""
+    """Return number with six significant digits and thousands apart; a dash where there is none."""
     if value is None or math.isnan(value):
         return "–"
     if 1e6 <= abs(value) < 1e15:
@@ -104,12 +104,12 @@ def number(value: float | None) -> str:
 
 
 def unit(text: str) -> str:
-    """A unit as it stands in a table; nothing for pure numbers."""
+    """Return a unit as it stands in a table; nothing for pure numbers."""
     return "" if text == "1" else text
 
 
 def values_text(parameter: Any) -> str:
-    """The values of a parameter in a few words."""
+    """Return the values of a parameter in a few words."""
     values = getattr(parameter, "values", None)
     if values is None:
         return str(parameter.allowed())
@@ -119,12 +119,12 @@ def values_text(parameter: Any) -> str:
 
 
 def write_json(data: Any) -> None:
-    """Writes data as JSON, without NaN."""
+    """Write data as JSON, without NaN."""
     typer.echo(json.dumps(plain(data), indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def plain(data: Any) -> Any:
-    """Data as JSON can hold it: arrays and tuples as lists, NaN and infinities as null."""
+    """Return data as JSON can hold it: arrays and tuples as lists, NaN and infinities as null."""
     if isinstance(data, Mapping):
         return {str(key): plain(value) for key, value in data.items()}
     if hasattr(data, "tolist"):

@@ -17,24 +17,24 @@ KINDS = (
 
 
 def complete_simulator(incomplete: str) -> list[str]:
-    """Simulators that begin so."""
+    """Return simulators that begin so."""
     from archgym.evaluation.simulator import simulator_names
 
     return [name for name in simulator_names() if name.startswith(incomplete)]
 
 
 def complete_agent(incomplete: str) -> list[str]:
-    """Agents that begin so."""
+    """Return agents that begin so."""
     from archgym.search.agent import agent_names
 
     return [name for name in agent_names() if name.startswith(incomplete)]
 
 
 def complete_subject(incomplete: str) -> list[str]:
-    """Simulators and agents that begin so."""
+    """Return simulators and agents that begin so."""
     return complete_simulator(incomplete) + complete_agent(incomplete)
 
 
 def complete_list(incomplete: str) -> list[str]:
-    """Kinds of names that begin so."""
+    """Return kinds of names that begin so."""
     return [kind for kind in KINDS if kind.startswith(incomplete)]

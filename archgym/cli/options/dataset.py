@@ -51,7 +51,7 @@ def read_rows(
     option: Sequence[str] | None = None,
     version: int | None = None,
 ) -> "Dataset":
-    """The rows of a dataset that a command's options choose.
+    """Return the rows of a dataset that a command's options choose.
 
     Raises:
       InvalidArgumentError: Rows of several forms remain, or an option is no assignment.

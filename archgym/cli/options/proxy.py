@@ -60,7 +60,7 @@ def train_options(
     seed: int,
     setting: Sequence[str] | None,
 ) -> "TrainOptions":
-    """Options of training from those of a command.
+    """Return options of training from those of a command.
 
     Raises:
       InvalidArgumentError: A hyperparameter does not exist or is no number.

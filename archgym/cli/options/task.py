@@ -117,7 +117,7 @@ class TaskChoice:
     from_proxy: Path | None = None
 
     def resolved(self) -> "TaskChoice":
-        """The choice with a task's id taken apart; options beside it count more.
+        """Return the choice with a task's id taken apart; options beside it count more.
 
         Raises:
           InvalidArgumentError: The id has another form, or names another version.
@@ -160,7 +160,7 @@ class TaskChoice:
 
 
 def named_space(space: str | None, task: str | None) -> str | None:
-    """The space that `--space` or `--task` names; None where neither is given.
+    """Return the space that `--space` or `--task` names; None where neither is given.
 
     Raises:
       InvalidArgumentError: Both are.
@@ -174,7 +174,7 @@ def named_space(space: str | None, task: str | None) -> str | None:
 
 
 def stand_in_path(from_table: Path | None, from_proxy: Path | None) -> Path | None:
-    """The file that answers in the simulator's place; None for the simulator itself.
+    """Return the file that answers in the simulator's place; None for the simulator itself.
 
     Raises:
       InvalidArgumentError: Both are given, or a file is of the other kind.
@@ -200,7 +200,7 @@ def stand_in_path(from_table: Path | None, from_proxy: Path | None) -> Path | No
 
 
 def make_task(choice: TaskChoice) -> "Task":
-    """The task, with notice where its simulator has to be compiled.
+    """Return the task, with notice where its simulator has to be compiled.
 
     Raises:
       UnknownNameError: A name does not exist.
@@ -231,7 +231,7 @@ _OWN_WORDS = ("space", "workload", "objective", "fidelity")
 
 
 def _options(texts: Sequence[str] | None) -> dict[str, str]:
-    """Values of `--option` by name."""
+    """Return values of `--option` by name."""
     options = assignments("--option", texts or ())
     for name in _OWN_WORDS:
         if name in options:
@@ -243,7 +243,7 @@ def _options(texts: Sequence[str] | None) -> dict[str, str]:
 
 
 def workload_weights(texts: Sequence[str] | None) -> dict[str, float] | None:
-    """Weights by name or path from texts such as ``cloud-1=2``; None where there are none.
+    """Return weights by name or path from texts such as ``cloud-1=2``; None where there are none.
 
     Raises:
       InvalidArgumentError: A text has another form, or a name comes twice.
@@ -273,7 +273,7 @@ def _split_weight(text: str) -> tuple[str, float]:
 
 
 def make_simulator(choice: TaskChoice) -> "Simulator":
-    """The simulator of a task, or what stands in for it, without running anything.
+    """Return the simulator of a task, or what stands in for it, without running anything.
 
     Raises:
       UnknownNameError: A name does not exist.
@@ -295,7 +295,7 @@ def make_simulator(choice: TaskChoice) -> "Simulator":
 
 
 def option_values(kind: type["Simulator"]) -> Mapping[str, tuple[str, ...]]:
-    """The options of a simulator with their values, where its folder lists them.
+    """Return the options of a simulator with their values, where its folder lists them.
 
     An option `device` is listed by a function `device_names` of the simulator's package.
     """
@@ -323,7 +323,7 @@ class TaskCommand(TyperCommand):
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Reads the arguments, those of the simulator turned into the general form."""
+        """Read the arguments, those of the simulator turned into the general form."""
         own = {name: p for p in self.get_params(ctx) for name in (*p.opts, *p.secondary_opts)}
         places, subjects, place = [], [], 0
         while place < len(args) and args[place] != "--":
@@ -357,7 +357,7 @@ def _options_of(subjects: Sequence[str]) -> tuple[str, ...] | None:
 
 
 def _general(words: Sequence[str], known: Sequence[str], own: Sequence[str], ctx: Any) -> list[str]:
-    """An option and what follows it in the form `--option NAME=VALUE`."""
+    """Return an option and what follows it in the form `--option NAME=VALUE`."""
     flag, sign, value = words[0].partition("=")
     name = flag.removeprefix("--").replace("-", "_")
     if name not in known:

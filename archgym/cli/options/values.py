@@ -35,14 +35,14 @@ _MAX_BYTES = 2**20
 
 
 def named_path(text: str) -> Path:
-    """A path from the command line; nothing would name the current folder."""
+    """Return a path from the command line; nothing would name the current folder."""
     if not text:
         raise typer.BadParameter("It must name a path; it is empty.")
     return Path(text)
 
 
 def assignments(option: str, texts: Sequence[str]) -> dict[str, str]:
-    """Names and values from texts such as ``name=value``.
+    """Name and values from texts such as ``name=value``.
 
     Args:
       option: What they were given to, for the message.
@@ -64,7 +64,7 @@ def assignments(option: str, texts: Sequence[str]) -> dict[str, str]:
 
 
 def value_from_text(parameter: "Parameter", text: str) -> Any:
-    """The value that a text stands for, as the parameter's kind reads it; not yet checked."""
+    """Return value that a text stands for, as the parameter's kind reads it; not yet checked."""
     if parameter.kind == "permutation":
         return tuple(item.strip() for item in text.split(","))
     if parameter.kind == "factorisation":
@@ -86,7 +86,7 @@ def _number(text: str) -> int | float | str:
 
 
 def hyperparameters(agent: str, texts: Sequence[str]) -> dict[str, Any]:
-    """An agent's hyperparameters from texts such as ``population=30``.
+    """Return an agent's hyperparameters from texts such as ``population=30``.
 
     Raises:
       UnknownNameError: The agent does not exist, or has no such hyperparameter.
@@ -107,7 +107,7 @@ def hyperparameters(agent: str, texts: Sequence[str]) -> dict[str, Any]:
 def with_values(
     space: "DesignSpace", design: Mapping[str, Any], texts: Mapping[str, str]
 ) -> "Design":
-    """A design with some values replaced.
+    """Return a design with some values replaced.
 
     Raises:
       InvalidDesignError: A name or value is not in the space.
@@ -120,7 +120,7 @@ def with_values(
 
 
 def read_design(path: Path) -> dict[str, Any]:
-    """A design from a JSON file: an object of names and values, or one with it as `design`.
+    """Return a design from a JSON file: an object of names and values, or one with it as `design`.
 
     Raises:
       FileFormatError: The file is something else.
@@ -135,7 +135,7 @@ def read_design(path: Path) -> dict[str, Any]:
 
 
 def filled_design(space: "DesignSpace", values: Mapping[str, Any], path: Path) -> "Design":
-    """The default design with the values of a file.
+    """Return the default design with the values of a file.
 
     Raises:
       FileFormatError: A name or value is not in the space.

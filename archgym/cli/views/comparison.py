@@ -13,7 +13,7 @@ __all__ = ["write_comparison"]
 
 
 def write_comparison(comparison: Comparison) -> None:
-    """Writes the table, the overall best design, and what it beat."""
+    """Write the table, the overall best design, and what it beat."""
     standings = comparison.standings
     first = standings[0]
     say()

@@ -14,7 +14,7 @@ __all__ = ["text_curve"]
 
 
 def text_curve(values: "np.ndarray", width: int, height: int) -> list[str]:
-    """A curve as lines of text, filled below; empty where there is nothing to draw.
+    """Return a curve as lines of text, filled below; empty where there is nothing to draw.
 
     Args:
       values: (n,), NaN where there is no value yet.

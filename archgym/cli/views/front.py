@@ -16,7 +16,7 @@ _MAX_POINTS = 20
 
 
 def front_json(log: "StudyLog", front: "StudyFront") -> dict[str, Any]:
-    """A front as JSON."""
+    """Return a front as JSON."""
     ordinals = log.is_evaluation.cumsum()
     columns = _columns(log, front)
     designs = log.space.designs(log.records.indices[front.rows])
@@ -40,7 +40,7 @@ def front_json(log: "StudyLog", front: "StudyFront") -> dict[str, Any]:
 
 
 def write_front(log: "StudyLog", front: "StudyFront") -> None:
-    """Writes a front's points, and what is special about the design of each."""
+    """Write a front's points, and what is special about the design of each."""
     import numpy as np
 
     n = len(front)

@@ -24,7 +24,7 @@ def metric_rows(
     reference: "np.ndarray | None",
     name: str,
 ) -> tuple[tuple[str, ...], list[tuple[str | Text, ...]]]:
-    """Columns and rows of a table of metrics.
+    """Return columns and rows of a table of metrics.
 
     Args:
       specs: The metrics.
@@ -55,7 +55,7 @@ def metric_rows(
 
 
 def judgement(spec: "MetricSpec", value: float, default: float) -> Text:
-    """Whether a value is better or worse than the default design's, where that can be said."""
+    """True if a value is better or worse than the default design's, where that can be said."""
     difference = value - default
     alike = max(spec.resolution / 2, _ALIKE * abs(default))
     if spec.goal == "none" or not abs(difference) >= alike:

@@ -14,7 +14,7 @@ __all__ = ["proven_json", "write_proven"]
 
 
 def proven_json(standings: Sequence[Standing], known: "Exhaustive") -> dict[str, Any]:
-    """The comparison with the optimum as JSON, random search beside it."""
+    """Return the comparison with the optimum as JSON, random search beside it."""
     budgets = sorted({standing.budget for standing in standings})
     return {
         "designs": len(known.rewards),
@@ -41,7 +41,7 @@ def proven_json(standings: Sequence[Standing], known: "Exhaustive") -> dict[str,
 
 
 def write_proven(standings: Sequence[Standing], known: "Exhaustive") -> None:
-    """Writes how far each study is from the optimum, random search beside it."""
+    """Write how far each study is from the optimum, random search beside it."""
     total = len(known.rewards)
     best = known.optimum_value
     heading(f"Distance from the proven optimum of {total:,} designs")

@@ -12,7 +12,7 @@ __all__ = ["curve_json", "write_random_curve"]
 
 
 def curve_json(found: "RandomCurve") -> dict[str, Any]:
-    """A curve as JSON."""
+    """Return a curve as JSON."""
     return {
         "budgets": found.budgets,
         "expected": found.expected,

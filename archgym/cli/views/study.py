@@ -29,7 +29,7 @@ _CURVE_HEIGHT = 8
 
 
 def counts_text(log: "StudyLog") -> str:
-    """The counts in a line."""
+    """Return the counts in a line."""
     numbers = log.counts()
     budget = "" if log.header.budget is None else f" of {log.header.budget}"
     return (
@@ -40,7 +40,7 @@ def counts_text(log: "StudyLog") -> str:
 
 
 def write_study_json(log: "StudyLog") -> None:
-    """Writes all that `write_study` says as JSON."""
+    """Write all that `write_study` says as JSON."""
     write_json(study_json(log))
 
 
@@ -125,7 +125,7 @@ def _named(log: "StudyLog", values: Any) -> dict[str, float]:
 
 
 def write_study(log: "StudyLog", objective: "Objective | None" = None) -> None:
-    """Writes one study: counts, damage, best design, metrics, front and curve.
+    """Write one study: counts, damage, best design, metrics, front and curve.
 
     Args:
       log: The study.
@@ -155,7 +155,7 @@ def write_study(log: "StudyLog", objective: "Objective | None" = None) -> None:
 
 
 def write_best(log: "StudyLog", best: "Outcome") -> None:
-    """Writes a design and its metrics beside the default design's."""
+    """Write a design and its metrics beside the default design's."""
     ordinal = int(log.is_evaluation[log.records.seq <= best.seq].sum())
     heading(f"Best design (found at evaluation {ordinal}, reward {best.reward:.4f})")
     default = log.space.design_at(log.space.default_indices)

@@ -33,7 +33,7 @@ _REMEDY = "Restore it from a copy, or build it again"
 
 @contextmanager
 def parquet_errors(path: Path) -> Iterator[None]:
-    """Turns what pyarrow raises on a damaged file into one line that names the file."""
+    """Turn what pyarrow raises on a damaged file into one line that names the file."""
     try:
         yield
     except ArchGymError:
@@ -83,7 +83,7 @@ class ParquetFile:
 
     @classmethod
     def open(cls, path: Path, columns: Collection[str] | None = None) -> "ParquetFile":
-        """Reads a file's footer and the headers of its pages, and judges what reading would cost.
+        """Read a file's footer and the headers of its pages, and judges what reading would cost.
 
         Args:
           path: The file.
@@ -105,7 +105,7 @@ class ParquetFile:
         return self._file.metadata.metadata or {}
 
     def batches(self, columns: Sequence[str] | None = None) -> "Iterator[pa.RecordBatch]":
-        """Rows in their order, at most `MAX_BATCH` at a time; these columns, or all.
+        """Return rows in their order, at most `MAX_BATCH` at a time; these columns, or all.
 
         Raises:
           FileFormatError: What is read is damaged.
@@ -119,7 +119,7 @@ class ParquetFile:
                 yield batch
 
     def _check_names(self, batch: "pa.RecordBatch", names: Sequence[str] | None) -> None:
-        """Refuses rows without a column that was asked for, which pyarrow leaves out in silence."""
+        """Refuse rows without a column that was asked for, which pyarrow leaves out in silence."""
         came = set(batch.schema.names)
         absent = [name for name in names or self.schema.names if name not in came]
         if absent:
@@ -143,7 +143,7 @@ def _open(path: Path, texts: Sequence[str]) -> "pq.ParquetFile":
 
 
 def _judge(path: Path, handle: BinaryIO, wanted: Collection[str] | None) -> list[str]:
-    """Refuses a file that would cost too much; paths of the columns with dictionaries of texts."""
+    """Refuse a file that would cost too much; paths of the columns with dictionaries of texts."""
     footer = _footer(path, handle)
     texts: set[str] = set()
     for group in footer.groups:

@@ -99,7 +99,7 @@ class Footer:
 
 
 def parse_footer(content: bytes) -> Footer:
-    """The footer in these bytes.
+    """Return the footer in these bytes.
 
     Raises:
       ThriftError: It is no footer, or of a file that is encrypted or lies in several.
@@ -182,7 +182,7 @@ def _check_encodings(column: Column, encodings: list[int]) -> None:
 
 
 def read_pages(handle: BinaryIO, column: Column) -> list[Page]:
-    """Headers of a column's pages.
+    """Return headers of a column's pages.
 
     Args:
       handle: The file.
@@ -215,7 +215,7 @@ def read_pages(handle: BinaryIO, column: Column) -> list[Page]:
 
 
 def _page_header(handle: BinaryIO, place: int, end: int) -> tuple[Struct, int]:
-    """The header of the page at `place`, and its length [bytes]."""
+    """Return the header of the page at `place`, and its length [bytes]."""
     for most in (_USUAL_HEADER, _MAX_HEADER):
         handle.seek(place)
         cursor = Cursor(handle.read(min(most, end - place)))

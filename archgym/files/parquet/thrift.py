@@ -32,32 +32,32 @@ class Struct:
         return number in self._members
 
     def whole(self, number: int, default: int | None = None) -> int:
-        """A whole number."""
+        """Return a whole number."""
         value = self._members.get(number, default)
         if not isinstance(value, int):
             raise ThriftError(f"member {number} is no number")
         return value
 
     def struct(self, number: int) -> "Struct":
-        """A struct."""
+        """Return a struct."""
         value = self._members.get(number)
         if not isinstance(value, Struct):
             raise ThriftError(f"member {number} is no struct")
         return value
 
     def content(self, number: int) -> bytes:
-        """Bytes."""
+        """Return bytes."""
         value = self._members.get(number)
         if not isinstance(value, bytes):
             raise ThriftError(f"member {number} is no text")
         return value
 
     def structs(self, number: int) -> "list[Struct]":
-        """A list of structs."""
+        """Return a list of structs."""
         return [item for item in self._list(number, Struct) if isinstance(item, Struct)]
 
     def wholes(self, number: int) -> list[int]:
-        """A list of whole numbers."""
+        """Return a list of whole numbers."""
         return [item for item in self._list(number, int) if isinstance(item, int)]
 
     def _list(self, number: int, kind: type) -> list[Any]:
@@ -81,7 +81,7 @@ class Cursor:
         self._left = _MAX_MEMBERS
 
     def struct(self, depth: int = 0) -> Struct:
-        """The struct that begins here.
+        """Return the struct that begins here.
 
         Raises:
           ThriftError: There is none.

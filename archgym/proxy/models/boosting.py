@@ -51,7 +51,7 @@ class BoostingKind(ModelKind):
     def fit(
         self, features: np.ndarray, targets: np.ndarray, setting: Setting, seed: int
     ) -> TreeEnsemble:
-        """Grows the trees, metric by metric; those that are the same but for their sign share."""
+        """Grow the trees, metric by metric; those that are the same but for their sign share."""
         n_outputs = targets.shape[1]
         if np.allclose(np.abs(targets), np.abs(targets[:, :1]), atol=_SAME):
             factors = np.sign((targets * targets[:, :1]).sum(axis=0))
@@ -74,7 +74,7 @@ def _grow(
     output: int,
     factors: np.ndarray,
 ) -> tuple[float, list[GrownTree]]:
-    """The constant that an ensemble starts from, and its trees, with their values by factors."""
+    """Return constant that an ensemble starts from, and its trees, with their values by factors."""
     # Numbers as the packed trees see them, so that both fall on the same side of a threshold.
     model = (
         import_library("sklearn.ensemble")

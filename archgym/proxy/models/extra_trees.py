@@ -32,7 +32,7 @@ class ExtraTreesKind(ModelKind):
     def fit(
         self, features: np.ndarray, targets: np.ndarray, setting: Setting, seed: int
     ) -> TreeEnsemble:
-        """Grows the trees."""
+        """Grow the trees."""
         forest = import_library("sklearn.ensemble").ExtraTreesRegressor(
             n_estimators=int(setting["n_trees"]),
             min_samples_leaf=int(setting["min_samples_leaf"]),

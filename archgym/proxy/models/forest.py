@@ -35,7 +35,7 @@ class ForestKind(ModelKind):
     def fit(
         self, features: np.ndarray, targets: np.ndarray, setting: Setting, seed: int
     ) -> TreeEnsemble:
-        """Grows the trees."""
+        """Grow the trees."""
         ensemble = import_library("sklearn.ensemble")
         kinds = (
             (ensemble.RandomForestRegressor, setting["n_trees"]),

@@ -26,7 +26,7 @@ class ProcessPredictor(Predictor):
     """
 
     def __init__(self, arrays: Mapping[str, np.ndarray], n_features: int, n_outputs: int) -> None:
-        """Takes `known` features, `lengths`, `variance`, `noise` and `weights`."""
+        """Take `known` features, `lengths`, `variance`, `noise` and `weights`."""
         self.known = checked(arrays, "known", "f", (None, n_features))
         n = len(self.known)
         if n > _MOST_KNOWN:
@@ -89,7 +89,7 @@ class GpKind(ModelKind):
     def fit(
         self, features: np.ndarray, targets: np.ndarray, setting: Setting, seed: int
     ) -> ProcessPredictor:
-        """Fits length scales by the likelihood of a few hundred rows, then the weights."""
+        """Fit length scales by the likelihood of a few hundred rows, then the weights."""
         process = import_library("sklearn.gaussian_process")
         kernels = import_library("sklearn.gaussian_process.kernels")
         rng = np.random.default_rng(seed)

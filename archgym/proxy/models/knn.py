@@ -22,7 +22,7 @@ class NeighbourPredictor(Predictor):
     """
 
     def __init__(self, arrays: Mapping[str, np.ndarray], n_features: int, n_outputs: int) -> None:
-        """Takes `known` features, their `targets`, and `n_neighbours`."""
+        """Take `known` features, their `targets`, and `n_neighbours`."""
         self.known = checked(arrays, "known", "f", (None, n_features))
         self.targets = checked(arrays, "targets", "f", (len(self.known), n_outputs))
         self.n = checked(arrays, "n_neighbours", "i", (1,), 1, len(self.known))
@@ -41,7 +41,7 @@ class NeighbourPredictor(Predictor):
         return np.asarray(np.sqrt(square))
 
     def _near(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Weights, (n, k), summing to 1, and places among the known, (n, k)."""
+        """Return weights, (n, k), summing to 1, and places among the known, (n, k)."""
         k = int(self.n[0])
         step = max(1, _BLOCK_DISTANCES // (len(self.known) * max(1, features.shape[1])))
         parts = [
@@ -80,7 +80,7 @@ class KnnKind(ModelKind):
     def fit(
         self, features: np.ndarray, targets: np.ndarray, setting: Setting, seed: int
     ) -> NeighbourPredictor:
-        """Remembers everything."""
+        """Remember everything."""
         del seed
         n = np.array([min(int(setting["n_neighbours"]), len(features))])
         arrays = {"known": features, "targets": targets, "n_neighbours": n}

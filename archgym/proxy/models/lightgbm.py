@@ -31,7 +31,7 @@ class LightgbmKind(ModelKind):
     def fit(
         self, features: np.ndarray, targets: np.ndarray, setting: Setting, seed: int
     ) -> TreeEnsemble:
-        """Grows the trees, metric by metric."""
+        """Grow the trees, metric by metric."""
         lightgbm = import_library("lightgbm", "boosting")
         narrow = features.astype(np.float32).astype(np.float64)
         trees = []

@@ -19,7 +19,7 @@ class LinearPredictor(Predictor):
     """A weighted sum of features, their squares and products, and a constant."""
 
     def __init__(self, arrays: Mapping[str, np.ndarray], n_features: int, n_outputs: int) -> None:
-        """Takes `weights` and `constant`; the number of weights says whether there are products."""
+        """Take `weights` and `constant`; the number of weights says whether there are products."""
         products = n_features * (n_features + 1) // 2
         self.weights = checked(arrays, "weights", "f", (None, n_outputs))
         self.constant = checked(arrays, "constant", "f", (n_outputs,))
@@ -60,7 +60,7 @@ class LinearKind(ModelKind):
     def fit(
         self, features: np.ndarray, targets: np.ndarray, setting: Setting, seed: int
     ) -> LinearPredictor:
-        """Solves for the weights."""
+        """Solve for the weights."""
         del seed
         degree = int(setting["degree"])
         if degree not in (1, 2):

@@ -20,7 +20,7 @@ class NetworkPredictor(Predictor):
     """Layers of weighted sums, cut off at 0 between them."""
 
     def __init__(self, arrays: Mapping[str, np.ndarray], n_features: int, n_outputs: int) -> None:
-        """Takes `weights0`, `constant0` and so on."""
+        """Take `weights0`, `constant0` and so on."""
         n_layers = sum(name.startswith("weights") for name in arrays)
         if not 1 <= n_layers <= _MOST_LAYERS:
             raise ValueError(f"a network has 1 to {_MOST_LAYERS} layers; it has {n_layers}")
@@ -65,7 +65,7 @@ class MlpKind(ModelKind):
     def fit(
         self, features: np.ndarray, targets: np.ndarray, setting: Setting, seed: int
     ) -> NetworkPredictor:
-        """Trains by Adam."""
+        """Train by Adam."""
         width = int(setting["width"])
         model = import_library("sklearn.neural_network").MLPRegressor(
             hidden_layer_sizes=(width, width),

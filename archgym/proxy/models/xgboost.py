@@ -32,7 +32,7 @@ class XgboostKind(ModelKind):
     def fit(
         self, features: np.ndarray, targets: np.ndarray, setting: Setting, seed: int
     ) -> TreeEnsemble:
-        """Grows the trees, metric by metric."""
+        """Grow the trees, metric by metric."""
         xgboost = import_library("xgboost", "boosting")
         narrow = features.astype(np.float32)
         trees, base = [], np.zeros(targets.shape[1])

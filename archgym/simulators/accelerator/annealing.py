@@ -26,7 +26,7 @@ _SECOND = 1e-4
 
 @inlined
 def _draw(random: np.ndarray) -> np.uint64:
-    """The next number of SplitMix64: Steele, Lea, Flood, OOPSLA 2014, figure 17."""
+    """Return the next number of SplitMix64: Steele, Lea, Flood, OOPSLA 2014, figure 17."""
     random[0] = random[0] + np.uint64(0x9E3779B97F4A7C15)
     z = random[0]
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -36,14 +36,14 @@ def _draw(random: np.ndarray) -> np.uint64:
 
 @inlined
 def draw_below(random: np.ndarray, n: int) -> int:
-    """A whole number from 0 to `n` - 1."""
+    """Return a whole number from 0 to `n` - 1."""
     # No `int()` here: Numba would make it a call.
     return (np.int64(_draw(random) >> np.uint64(33)) * n) >> 31  # type: ignore[return-value]  # an int
 
 
 @inlined
 def draw_share(random: np.ndarray) -> float:
-    """A number from 0 to 1."""
+    """Return a number from 0 to 1."""
     return np.float64(np.int64(_draw(random) >> np.uint64(11))) * 2.0**-53
 
 
@@ -64,7 +64,7 @@ def fits(
     shape: Shape, machine: Machine, factors: np.ndarray, orders: np.ndarray, keeps: np.ndarray,
     row: int, work: Work,
 ) -> bool:  # fmt: skip
-    """Whether a mapping fits, each level's own fan-out included, which Timeloop's model ignores."""
+    """True if a mapping fits, each level's own fan-out included, which Timeloop's model ignores."""
     if lay_out(shape, machine, factors, orders, keeps, row, work) != VALID:
         return False
     for level in range(factors.shape[1]):
@@ -111,7 +111,7 @@ def keep_best(
     factors: np.ndarray, orders: np.ndarray, keeps: np.ndarray, best_factors: np.ndarray,
     best_orders: np.ndarray, best_keeps: np.ndarray,
 ) -> None:  # fmt: skip
-    """Copies a mapping."""
+    """Copy a mapping."""
     for level in range(factors.shape[1]):
         for d in range(factors.shape[3]):
             for kind in range(3):
@@ -160,7 +160,7 @@ def _excess(
 
 @inlined
 def _move_prime(factors: np.ndarray, primes: np.ndarray, prime: int, slot: int) -> None:
-    """Moves a prime factor to another slot: 3 x level + kind."""
+    """Move a prime factor to another slot: 3 x level + kind."""
     d = primes[prime, 0]
     value = primes[prime, 1]
     old = primes[prime, 2]
@@ -171,7 +171,7 @@ def _move_prime(factors: np.ndarray, primes: np.ndarray, prime: int, slot: int) 
 
 @inlined
 def _rotate(orders: np.ndarray, level: int, source: int, target: int) -> None:
-    """Moves a loop from one place of its level's order to another."""
+    """Move a loop from one place of its level's order to another."""
     moved = orders[0, level, 0, source]
     step = 1 if target > source else -1
     place = source
@@ -220,7 +220,7 @@ def _settle(
     primes: np.ndarray, slots: np.ndarray, n_slots: np.ndarray, random: np.ndarray,
     tries: int, work: Work,
 ) -> int:  # fmt: skip
-    """Moves primes until the mapping fits, always to what is less too large; tries it took."""
+    """Move primes until the mapping fits, always to what is less too large; tries it took."""
     if primes.shape[0] == 0:
         return 1 if fits(shape, machine, factors, orders, keeps, 0, work) else tries
     excess = np.inf
@@ -248,7 +248,7 @@ def _restart(
     is_random: bool, mode: int, objective: int, random: np.ndarray, tries: int, work: Work,
     spent: np.ndarray,
 ) -> float:  # fmt: skip
-    """Starts afresh; the cost of a mapping that fits, or infinity. `spent` takes the tries."""
+    """Start afresh; the cost of a mapping that fits, or infinity. `spent` takes the tries."""
     _scatter(factors, orders, primes, slots, n_slots, is_random, is_order_free, random)
     spent[0] = _settle(
         shape, machine, factors, orders, keeps, primes, slots, n_slots, random, tries, work
@@ -266,7 +266,7 @@ def anneal(
     best_factors: np.ndarray, best_orders: np.ndarray, best_keeps: np.ndarray,
     results: np.ndarray,
 ) -> None:  # fmt: skip
-    """Searches a mapping of least cost.
+    """Search a mapping of least cost.
 
     Args:
       shape: The problem.

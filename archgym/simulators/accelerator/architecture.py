@@ -150,7 +150,7 @@ class Architecture:
         return storage + self.mac.area_um2 * self.mac.instances
 
     def level_index(self, name: str) -> int:
-        """Place of the level with this name.
+        """Return place of the level with this name.
 
         Raises:
           UnknownNameError: There is none.

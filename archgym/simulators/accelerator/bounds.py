@@ -40,7 +40,7 @@ class LowerBound:
 def lower_bound(
     problem: Problem, architecture: Architecture, *, bypass: bool = False
 ) -> LowerBound:
-    """The bound of a layer on an accelerator.
+    """Return the bound of a layer on an accelerator.
 
     Energy: every operation is computed; each tensor's innermost level serves each operation, one
     access for as many of them as its instances can reach; every word that is touched comes from
@@ -86,7 +86,7 @@ def lower_bound(
 
 
 def touched_words(problem: Problem, tensor: int) -> int:
-    """Words of a tensor that some operation uses."""
+    """Return words of a tensor that some operation uses."""
     words = 1
     for axis in problem.projections[tensor]:
         if len(axis) == 1:
@@ -116,7 +116,7 @@ def _most_parallel(problem: Problem, architecture: Architecture) -> int:
 
 
 def _largest_product(bounds: Iterable[int], limit: int) -> int:
-    """Largest product of one divisor of each bound that does not exceed a limit."""
+    """Return largest product of one divisor of each bound that does not exceed a limit."""
     reached = {1}
     for bound in bounds:
         factors = [f for f in divisors(bound) if f <= limit]

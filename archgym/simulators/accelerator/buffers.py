@@ -84,17 +84,17 @@ class Work(NamedTuple):
 
 
 def shape(arrays: ProblemArrays) -> Shape:
-    """A problem for the kernel."""
+    """Return a problem for the kernel."""
     return Shape(**vars(arrays))
 
 
 def machine(arrays: ArchitectureArrays) -> Machine:
-    """An architecture for the kernel."""
+    """Return an architecture for the kernel."""
     return Machine(arrays.sizes, arrays.costs)
 
 
 def work(n_levels: int, n_dimensions: int, n_instances: int) -> Work:
-    """Scratch for one thread.
+    """Return scratch for one thread.
 
     Args:
       n_levels: Of the architecture.

@@ -54,7 +54,7 @@ def network_without(
     counts: str,
     fixed_orders: Mapping[str, tuple[str, ...]] | None,
 ) -> np.ndarray:
-    """Energy [pJ], cycles and DRAM's energy [pJ] of a network without one of `COSTS`, (3,).
+    """Return energy [pJ], cycles and DRAM's energy [pJ] of a network without one of `COSTS`, (3,).
 
     Each layer is mapped for the real machine, as `remembered_cost` does it.
 
@@ -139,7 +139,7 @@ def _kinds(architecture: Architecture) -> list[str]:
 def _moving_cycles(
     architecture: Architecture, counts: np.ndarray, computing: np.ndarray
 ) -> np.ndarray:
-    """(n, n_levels), cycles that each level's bandwidths need for its words.
+    """Return (n, n_levels), cycles that each level's bandwidths need for its words.
 
     Rounded as the kernel rounds: cycles of computing over the speed at which they can be fed.
     """
@@ -154,7 +154,7 @@ def _moving_cycles(
 
 
 def _fetched_once(problem: Problem, counts: np.ndarray) -> np.ndarray:
-    """Counts whose outermost level reads each operand once and writes each result once."""
+    """Count whose outermost level reads each operand once and writes each result once."""
     once = counts.copy()
     for tensor in (WEIGHTS, INPUTS):
         reads = once[:, -1, tensor, 0]
@@ -166,7 +166,7 @@ def _fetched_once(problem: Problem, counts: np.ndarray) -> np.ndarray:
 
 
 def _outermost_energy(architecture: Architecture, counts: np.ndarray) -> np.ndarray:
-    """(n,), energy of DRAM's accesses [pJ]."""
+    """Return (n,), energy of DRAM's accesses [pJ]."""
     level = architecture.levels[-1]
     accesses = np.ceil(counts[:, -1, :, :3] / level.block).sum(axis=1)
     prices = np.array([level.read_energy_pj, level.write_energy_pj, level.write_energy_pj])

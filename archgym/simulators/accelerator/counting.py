@@ -30,7 +30,7 @@ def _common_divisor(a: int, b: int) -> int:
 
 @inlined
 def _groups(shape: Shape, tensor: int, level: int, work: Work) -> int:
-    """Different tiles among the instances below one of a level; equal ones are sent once."""
+    """Return different tiles among the instances below one of a level; equal ones are sent once."""
     groups = 1
     for a in range(shape.n_axes[tensor]):
         d = shape.axes[tensor, a, 0]
@@ -53,7 +53,7 @@ def _groups(shape: Shape, tensor: int, level: int, work: Work) -> int:
 
 @inlined
 def _rounded(x: float) -> float:
-    """The nearest whole number, half away from 0."""
+    """Return the nearest whole number, half away from 0."""
     rounded: float = np.floor(x + 0.5) if x >= 0.0 else -np.floor(0.5 - x)
     return rounded
 
@@ -198,7 +198,7 @@ def assess(
     shape: Shape, machine: Machine, factors: np.ndarray, orders: np.ndarray, keeps: np.ndarray,
     row: int, mode: int, work: Work,
 ) -> None:  # fmt: skip
-    """Counts and costs of a mapping that `lay_out` found to fit, into `work`.
+    """Count and costs of a mapping that `lay_out` found to fit, into `work`.
 
     Args:
       shape: As for `lay_out`, as are the others.

@@ -71,7 +71,7 @@ ADDRESS_GENERATORS: Final = Cost(_GENERATORS_PJ, _GENERATORS_PJ, 2 * _ADDER_32_U
 
 
 def multiply_accumulate(bits: int, adder_bits: int | None = None) -> Cost:
-    """A multiplier, whose cost grows with the square of the bits, and an adder.
+    """Return a multiplier, whose cost grows with the square of the bits, and an adder.
 
     Args:
       bits: Of the operands.
@@ -96,7 +96,7 @@ def registers(depth: int, bits: int) -> Cost:
 
 
 def buffer_registers(depth: int, bits: int) -> Cost:
-    """A register file with its address generators."""
+    """Return a register file with its address generators."""
     return registers(depth, bits) + ADDRESS_GENERATORS
 
 
@@ -119,7 +119,7 @@ def _sram_rows() -> dict[tuple[int, int, int, int], Cost | None]:
 
 @cache
 def sram(depth: int, bits: int, banks: int = 1, ports: int = 2) -> Cost | None:
-    """An SRAM as CACTI 7 sees it at 45 nm; between its rows, powers of the depth.
+    """Return an SRAM as CACTI 7 sees it at 45 nm; between its rows, powers of the depth.
 
     One with one port that the table lacks costs a fixed part of one with two.
 
@@ -173,7 +173,7 @@ def sram(depth: int, bits: int, banks: int = 1, ports: int = 2) -> Cost | None:
 
 
 def scaled(cost: Cost, node_nm: float) -> Cost:
-    """A cost at another node: energy by the length to the power of 1.6, area by its square.
+    """Return a cost at another node: energy by the length to the power of 1.6, area by its square.
 
     Args:
       cost: At 45 nm.

@@ -98,7 +98,7 @@ class ManyEvaluations:
 
 
 def mode_number(counts: str) -> int:
-    """The kernel's number of a count mode.
+    """Return the kernel's number of a count mode.
 
     Raises:
       UnknownNameError: There is no such mode.
@@ -112,7 +112,7 @@ _local = threading.local()
 
 
 def work_for(architecture: Architecture, problem: Problem) -> Work:
-    """This thread's scratch for a problem on an architecture."""
+    """Return this thread's scratch for a problem on an architecture."""
     key = (architecture.n_levels, len(problem.dimensions), architecture.mac.instances)
     kept = getattr(_local, "work", None)
     if kept is None or kept[0] != key:
@@ -235,6 +235,6 @@ def _tile(problem: Problem, tensor: int, extents: np.ndarray) -> int:
 
 
 def _used(mappings: MappingArrays) -> list[int]:
-    """Instances used of each level."""
+    """Return instances used of each level."""
     spatial = mappings.factors[0][:, 1:].prod(axis=(1, 2))
     return [int(spatial[level + 1 :].prod()) for level in range(len(spatial))]

@@ -48,7 +48,7 @@ def _least(
 
 @inlined
 def _begin_orders(factors: np.ndarray, orders: np.ndarray, n_moving: np.ndarray) -> None:
-    """Puts each level's loops first in its order, by number."""
+    """Put each level's loops first in its order, by number."""
     n_levels, n_dimensions = factors.shape[1], factors.shape[3]
     for level in range(n_levels):
         n = 0
@@ -69,7 +69,7 @@ def exhaust(
     n_tries: int, work: Work, best_factors: np.ndarray, best_orders: np.ndarray,
     best_keeps: np.ndarray, picks: np.ndarray, n_moving: np.ndarray, results: np.ndarray,
 ) -> None:  # fmt: skip
-    """Looks at every split of the bounds and every order, unless a bound says that it is no better.
+    """Look at every split of the bounds and every order, unless a bound says that it is no better.
 
     Args:
       shape: The problem.

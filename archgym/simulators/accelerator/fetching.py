@@ -31,7 +31,7 @@ def measure_tile(shape: Shape, tensor: int, level: int, work: Work) -> None:
 
 @inlined
 def common_words(n_axes: int, axis: int, move: int, work: Work) -> int:
-    """Words that a tile has in common with the one before it."""
+    """Return words that a tile has in common with the one before it."""
     overlap = 1
     for a in range(n_axes):
         distance = move - work.moved[a] if a == axis else work.moved[a]
@@ -41,7 +41,7 @@ def common_words(n_axes: int, axis: int, move: int, work: Work) -> int:
 
 @inlined
 def fetched_ideally(shape: Shape, tensor: int, level: int, work: Work) -> float:
-    """Words fetched into an instance of a level where each visit brings what is new."""
+    """Return words fetched into an instance of a level where each visit brings what is new."""
     measure_tile(shape, tensor, level, work)
     n_axes = shape.n_axes[tensor]
     volume = float(work.tiles[level, tensor])
@@ -69,7 +69,7 @@ def fetched_ideally(shape: Shape, tensor: int, level: int, work: Work) -> float:
 
 @inlined
 def fetched_as_timeloop(shape: Shape, tensor: int, level: int, work: Work) -> float:
-    """Words fetched into an instance of a level as Timeloop counts them.
+    """Return words fetched into an instance of a level as Timeloop counts them.
 
     States: 0 no move is remembered, 1 one that does not occur in the loops so far, 2 and above the
     moves in `work.keys`.

@@ -36,7 +36,7 @@ _MOST: Final = 1e15
 
 
 def read_architecture(path: Path) -> Architecture:
-    """Reads an architecture: `name`, `mac` and `levels`, outermost first; or one of Timeloop's.
+    """Read an architecture: `name`, `mac` and `levels`, outermost first; or one of Timeloop's.
 
     Raises:
       FileFormatError: It is none; the error names the line.
@@ -126,7 +126,7 @@ def _names(node: Node, what: str) -> tuple[str, ...]:
 
 
 def read_mapping(path: Path, problem: Problem, architecture: Architecture) -> Mapping:
-    """Reads a mapping: a list of levels, outermost first, each with its loops outermost first.
+    """Read a mapping: a list of levels, outermost first, each with its loops outermost first.
 
     A level has `level`, `keep` (a list of tensors; by default what the architecture says) and
     `temporal`, `spatial_x` and `spatial_y`, such as `P4 Q2`. Timeloop's form, below `mapping`, is
@@ -183,7 +183,7 @@ def _loops(
 
 
 def architecture_yaml(architecture: Architecture, source: str = "") -> str:
-    """The file that `read_architecture` reads back to the same architecture."""
+    """Return the file that `read_architecture` reads back to the same architecture."""
     lines = [f"name: {architecture.name}"]
     if source:
         lines.append(f"source: {source}")

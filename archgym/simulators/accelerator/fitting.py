@@ -19,7 +19,7 @@ def fitting_space(
     area_mm2: Callable[[Mapping[str, Any]], float],
     limit_mm2: float,
 ) -> DesignSpace:
-    """The same space, with a default design that is no larger than a limit.
+    """Return the same space, with a default design that is no larger than a limit.
 
     As long as the default design is larger, one of its sizes goes down to the next smaller value:
     the one that leaves most of those that fit then, or else the one that saves most.

@@ -60,7 +60,7 @@ _ARRAY: Final = (4, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32)
 
 
 def hardware_space() -> DesignSpace:
-    """The default space, some 8e8 designs."""
+    """Return the default space, some 8e8 designs."""
     return DesignSpace(
         "default",
         (
@@ -154,7 +154,7 @@ def hardware_space() -> DesignSpace:
 
 
 def hardware(values: Mapping[str, Any]) -> Architecture:
-    """The accelerator of a design that breaks no constraint.
+    """Return the accelerator of a design that breaks no constraint.
 
     Args:
       values: By parameter; absent ones have their default.

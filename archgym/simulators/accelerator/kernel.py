@@ -16,7 +16,7 @@ def evaluate_many(
     mode: int, work: Work, status: np.ndarray, totals: np.ndarray, counts: np.ndarray,
     energies: np.ndarray,
 ) -> None:  # fmt: skip
-    """Evaluates mappings one after the other.
+    """Evaluate mappings one after the other.
 
     Args:
       shape: The problem.

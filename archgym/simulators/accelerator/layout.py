@@ -22,7 +22,7 @@ VALID, OVER_CAPACITY, FAN_OUT_X, FAN_OUT_Y, FAN_OUT, NOT_KEPT = range(6)
 
 @inlined
 def tile_words(shape: Shape, tensor: int, extents: np.ndarray, level: int) -> int:
-    """Words of a tensor's tile."""
+    """Return words of a tensor's tile."""
     volume = 1
     for a in range(shape.n_axes[tensor]):
         volume *= (
@@ -38,7 +38,7 @@ def lay_out(
     shape: Shape, machine: Machine, factors: np.ndarray, orders: np.ndarray, keeps: np.ndarray,
     row: int, work: Work,
 ) -> int:  # fmt: skip
-    """Lays the loops out, and says whether the mapping fits.
+    """Lay the loops out, and says whether the mapping fits.
 
     Args:
       shape: The problem.
@@ -86,7 +86,7 @@ def lay_out(
 def _fit(
     shape: Shape, machine: Machine, keeps: np.ndarray, row: int, work: Work, n_levels: int
 ) -> int:
-    """Whether instances and capacities suffice."""
+    """Return True if instances and capacities suffice."""
     along_x = along_y = 1
     for number in range(n_levels + 1):
         # From the outermost level to the units below level 0, which come last.

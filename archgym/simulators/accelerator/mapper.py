@@ -87,7 +87,7 @@ class MapSpace:
 
     @property
     def is_empty(self) -> bool:
-        """Whether a dimension's loops may stand nowhere."""
+        """True if a dimension's loops may stand nowhere."""
         return bool((self.n_slots[self.primes[:, 0]] == 0).any())
 
     @property
@@ -108,7 +108,7 @@ def map_space(
     bypass: bool = False,
     fixed_orders: MappingOf[str, tuple[str, ...]] | None = None,
 ) -> MapSpace:
-    """The mappings among which to search.
+    """Return the mappings among which to search.
 
     Args:
       problem: The layer.
@@ -173,7 +173,7 @@ def anneal_mapping(
     counts: str = "timeloop",
     temperatures: tuple[float, float] = (_HOT, _COLD),
 ) -> Found:
-    """Searches by simulated annealing from several starts.
+    """Search by simulated annealing from several starts.
 
     Args:
       space: The mappings.
@@ -259,7 +259,7 @@ def found_mapping(
 
 
 def objective_number(objective: str) -> int:
-    """The kernel's number of an objective.
+    """Return the kernel's number of an objective.
 
     Raises:
       UnknownNameError: There is no such objective.
@@ -279,7 +279,7 @@ def cost(energy_pj: float, cycles: float, objective: str) -> float:
 
 
 def _exponents(number: int) -> dict[int, int]:
-    """Prime factors and how often each divides."""
+    """Return prime factors and how often each divides."""
     found: dict[int, int] = {}
     prime = 2
     while number > 1:

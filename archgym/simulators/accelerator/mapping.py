@@ -59,7 +59,7 @@ class Mapping:
     levels: tuple[LevelLoops, ...]
 
     def arrays(self, problem: Problem, architecture: Architecture) -> MappingArrays:
-        """The mapping as kernels read it, a batch of one.
+        """Return the mapping as kernels read it, a batch of one.
 
         Raises:
           InvalidArgumentError: Levels, dimensions or products of bounds are not the problem's.
@@ -102,7 +102,7 @@ class Mapping:
         return MappingArrays(factors, orders, keeps)
 
     def text(self, architecture: Architecture) -> str:
-        """The loop nest, outermost first, one loop a line."""
+        """Return the loop nest, outermost first, one loop a line."""
         lines, depth = [], 0
         for name, level in zip(
             reversed(architecture.level_names), reversed(self.levels), strict=True
@@ -138,13 +138,13 @@ class Mapping:
         ]
 
     def json_text(self, architecture: Architecture) -> str:
-        """`to_json` as text, one level a line."""
+        """Return `to_json` as text, one level a line."""
         lines = [json.dumps(level) for level in self.to_json(architecture)]
         return "[\n" + ",\n".join(f"  {line}" for line in lines) + "\n]"
 
 
 def mapping_from_arrays(problem: Problem, arrays: MappingArrays, row: int) -> Mapping:
-    """The mapping in one row of a batch."""
+    """Return the mapping in one row of a batch."""
     names = problem.dimensions
     levels = []
     for factors, orders, keeps in zip(
@@ -164,7 +164,7 @@ def mapping_from_arrays(problem: Problem, arrays: MappingArrays, row: int) -> Ma
 
 
 def stack(batches: Sequence[MappingArrays]) -> MappingArrays:
-    """One batch of several."""
+    """Return one batch of several."""
     return MappingArrays(
         np.concatenate([b.factors for b in batches]),
         np.concatenate([b.orders for b in batches]),
@@ -173,13 +173,13 @@ def stack(batches: Sequence[MappingArrays]) -> MappingArrays:
 
 
 def _order(names: Sequence[str], first: Sequence[str]) -> list[int]:
-    """Places of all dimensions, those in `first` as they come and the others after them."""
+    """Place of all dimensions, those in `first` as they come and the others after them."""
     listed = list(dict.fromkeys([*first, *names]))
     return [names.index(name) for name in listed]
 
 
 def loops_from_text(text: str, dimensions: MappingOf[str, int]) -> tuple[Loop, ...]:
-    """Loops written as `P4 Q2`, outermost first, as `LevelLoops` has them: innermost first.
+    """Return loops written as `P4 Q2`, outermost first, as `LevelLoops` has them: innermost first.
 
     Raises:
       InvalidArgumentError: A word is no dimension with a bound.

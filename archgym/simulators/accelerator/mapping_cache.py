@@ -65,7 +65,7 @@ def mapped(
     counts: str,
     fixed_orders: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Found:
-    """The best mapping found, of which `remembered_cost` keeps what it costs; always searched.
+    """Return best mapping found, of which `remembered_cost` keeps what it costs; always searched.
 
     Args:
       problem: As for `remembered_cost`, as are the others.

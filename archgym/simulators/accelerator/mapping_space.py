@@ -49,7 +49,7 @@ class MappingSpace:
 
 
 def mapping_space(problem: Problem, architecture: Architecture) -> MappingSpace:
-    """All mappings of a layer: where its bounds' factors stand, and each level's order.
+    """Return all mappings of a layer: where its bounds' factors stand, and each level's order.
 
     A level's `order` is innermost first; the innermost level has none, since nothing is counted
     within its tile. The default design runs everything in DRAM's loops.
@@ -116,7 +116,7 @@ def mapping_space(problem: Problem, architecture: Architecture) -> MappingSpace:
 
 
 def mapping_table_space(problem: Problem, architecture: Architecture) -> MappingSpace:
-    """A part of a layer's mappings that can be tabulated: 100,352 for the default layer.
+    """Return a part of a layer's mappings that can be tabulated: 100,352 for the default layer.
 
     On an array with one buffer: filters are spread along X and channels along Y, or stay in the
     buffer's or DRAM's loops; rows and columns of the output are split between those two; the
@@ -188,7 +188,7 @@ _L2_BYTES, _L1_BYTES = 32768, 64
 
 
 def gamma_space(problem: Problem) -> MappingSpace:
-    """MaestroGym's and GAMMA's space: two levels of tiles, orders and parallel dimensions.
+    """Return MaestroGym's and GAMMA's space: two levels of tiles, orders and parallel dimensions.
 
     Args:
       problem: A convolution with channels, filters and both output axes.
@@ -262,7 +262,7 @@ def gamma_space(problem: Problem) -> MappingSpace:
 def gamma_area_mm2(
     l1_words: np.ndarray, l2_words: np.ndarray, n_elements: np.ndarray
 ) -> np.ndarray:
-    """MaestroGym's area, from what buffers need at two bytes a word [mm2].
+    """Return MaestroGym's area, from what buffers need at two bytes a word [mm2].
 
     Args:
       l1_words: (n,), of an element.
@@ -296,7 +296,7 @@ def _gamma_architecture() -> Architecture:
 
 
 def _slots(problem: Problem, architecture: Architecture) -> dict[str, list[tuple[int, int]]]:
-    """Level and kind of each place where a dimension's loops may stand, DRAM's last."""
+    """Return level and kind of each place where a dimension's loops may stand, DRAM's last."""
     allowed = allowed_dimensions(architecture, problem.dimensions)
     return {
         name: [
@@ -324,7 +324,7 @@ def _empty(problem: Problem, architecture: Architecture, n: int) -> MappingArray
 
 
 def _values(parameter: Parameter, indices: np.ndarray) -> np.ndarray:
-    """(n, parts) int64, factors of many designs; each number is worked out once."""
+    """Return (n, parts) int64, factors of many designs; each number is worked out once."""
     numbers, places = np.unique(indices, return_inverse=True)
     table = np.array([parameter.value(int(n)) for n in numbers], dtype=np.int64)
     return np.asarray(table[places])
@@ -336,7 +336,7 @@ def _orders(
     indices: np.ndarray,
     names: dict[str, str] | None = None,
 ) -> np.ndarray:
-    """(n, n_dimensions) int64: the ordered dimensions, then those of bound 1."""
+    """Return (n, n_dimensions) int64: the ordered dimensions, then those of bound 1."""
     numbers, places = np.unique(indices, return_inverse=True)
     table = []
     for number in numbers:

@@ -40,7 +40,7 @@ def search_mapping(
     seed: int = 0,
     counts: str = "timeloop",
 ) -> Found:
-    """Searches the best mapping of a layer on an accelerator.
+    """Search the best mapping of a layer on an accelerator.
 
     Args:
       space: The mappings.
@@ -92,7 +92,7 @@ class _Pool:
         self.n_slots = space.n_slots[self.dimensions]
 
     def random(self, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """`n` mappings: every prime in any of its slots, all orders alike."""
+        """Return `n` mappings: every prime in any of its slots, all orders alike."""
         picks = rng.integers(self.n_slots, size=(n, len(self.n_slots)))
         n_levels, n_dimensions = self._space.orders.shape[0], self._space.orders.shape[2]
         orders = np.argsort(rng.random((n, n_levels, n_dimensions)), axis=2)
@@ -101,7 +101,7 @@ class _Pool:
         return picks, orders
 
     def arrays(self, picks: np.ndarray, orders: np.ndarray) -> MappingArrays:
-        """The mappings as kernels read them."""
+        """Return the mappings as kernels read them."""
         space = self._space
         n, (n_levels, _, n_dimensions) = len(picks), space.orders.shape
         factors = np.ones((n, n_levels * 3, n_dimensions), dtype=np.int64)
@@ -140,7 +140,7 @@ class _Pool:
         return costs
 
     def found(self, bound: LowerBound) -> Found:
-        """The best mapping seen."""
+        """Return the best mapping seen."""
         least = cost(bound.energy_pj, bound.cycles, self._objective)
         results = np.array([self._cost, self._tries, self._valid, self._cost <= least + 1e-9])
         if self._best is None:
@@ -217,7 +217,7 @@ def _mutate(
 def _exhaust(
     space: MapSpace, objective: str, tries: int, seed: int, counts: str, bound: LowerBound
 ) -> Found:
-    """Proves the best mapping, from annealing's as the one to beat."""
+    """Prove the best mapping, from annealing's as the one to beat."""
     from archgym.simulators.accelerator.exhaustive import exhaust
 
     if len(space.toggles) or not space.is_order_free.all():

@@ -15,7 +15,7 @@ __all__ = ["count_sent", "find_links", "may_link"]
 
 @inlined
 def may_link(shape: Shape, tensor: int, level: int, work: Work) -> bool:
-    """Whether instances below one of a level may find their tile at a neighbour's."""
+    """Return True if instances below one of a level may find their tile at a neighbour's."""
     for a in range(shape.n_axes[tensor]):
         d = shape.axes[tensor, a, 0]
         e = shape.axes[tensor, a, 2]
@@ -54,7 +54,7 @@ def _place_instances(
 
 @inlined
 def _is_neighbours(e: int, key: int, n: int, width: int, height: int, work: Work) -> bool:
-    """Whether instance `e` gets the tile that a neighbour just had."""
+    """Return True if instance `e` gets the tile that a neighbour just had."""
     x = e % width
     y = e // width
     wanted = work.offsets[e] + key
@@ -101,7 +101,7 @@ def find_links(
     shape: Shape, machine: Machine, factors: np.ndarray, orders: np.ndarray, row: int,
     tensor: int, level: int, groups: int, work: Work,
 ) -> bool:  # fmt: skip
-    """Whether after some move neighbours have what instances below a level need; see `links`."""
+    """True if after some move neighbours have what instances below a level need; see `links`."""
     measure_tile(shape, tensor, level - 1, work)
     first = work.starts[level]
     last = work.starts[work.starts.shape[0] - 1]

@@ -92,7 +92,7 @@ class Network:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def layer(self, name: str) -> Layer:
-        """The layer with this name.
+        """Return the layer with this name.
 
         Raises:
           UnknownNameError: There is none.
@@ -110,7 +110,7 @@ def _shipped(name: str) -> Network:
 
 
 def load_network(name: str | Path) -> Network:
-    """The network that ships under this name, or the table in the file at this path.
+    """Return the network that ships under this name, or the table in the file at this path.
 
     Raises:
       UnknownNameError: Neither.
@@ -125,7 +125,7 @@ def load_network(name: str | Path) -> Network:
 
 
 def layer_named(text: str) -> Layer:
-    """A layer told as `NETWORK/LAYER`, or one of all layers of the networks that ship.
+    """Return a layer told as `NETWORK/LAYER`, or one of all layers of the networks that ship.
 
     Raises:
       UnknownNameError: There is no such network or layer.
@@ -138,7 +138,7 @@ def layer_named(text: str) -> Layer:
 
 
 def read_network(path: Path) -> Network:
-    """Reads a table of layers.
+    """Read a table of layers.
 
     Raises:
       FileFormatError: It is none; the error names the line.
@@ -233,7 +233,7 @@ def _problem(name: str, kind: str, numbers: dict[str, int]) -> Problem:
 
 
 def network_csv(rows: Sequence[dict[str, str | int]], source: str) -> str:
-    """The text of a table of layers.
+    """Return the text of a table of layers.
 
     Args:
       rows: Cells by column; what is absent stays empty.

@@ -50,7 +50,7 @@ class ImportedModel:
 
 
 def read_onnx(path: Path, sizes: Mapping[str, int] | None = None) -> ImportedModel:
-    """Reads the layers of an ONNX model.
+    """Read the layers of an ONNX model.
 
     Args:
       path: The model.
@@ -96,7 +96,7 @@ def read_onnx(path: Path, sizes: Mapping[str, int] | None = None) -> ImportedMod
 
 
 def _fix_sizes(path: Path, model: Any, sizes: Mapping[str, int]) -> None:
-    """Gives the inputs' named dimensions their sizes."""
+    """Give the inputs' named dimensions their sizes."""
     given = {tensor.name for tensor in model.graph.initializer}
     for value in model.graph.input:
         if value.name in given:
@@ -115,7 +115,7 @@ def _fix_sizes(path: Path, model: Any, sizes: Mapping[str, int]) -> None:
 
 
 def _shapes(path: Path, onnx: Any, model: Any) -> dict[str, tuple[int, ...]]:
-    """Shapes of all values that are known, by name."""
+    """Return shapes of all values that are known, by name."""
     shapes: dict[str, tuple[int, ...]] = {}
     bare = onnx.ModelProto()
     bare.CopyFrom(model)
@@ -176,7 +176,7 @@ def _layers(
 def _operands(
     path: Path, node: Any, name: str, shapes: Mapping[str, tuple[int, ...]]
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """Shapes of a node's operands and of its output."""
+    """Return shapes of a node's operands and of its output."""
     places = {**_CONVOLUTIONS, **_PRODUCTS}[_text(node.op_type)]
     wanted = [node.input[p] if p < len(node.input) else "" for p in places]
     wanted.append(node.output[0] if node.output else "")
@@ -271,7 +271,7 @@ def _unique(name: str, taken: set[str]) -> str:
 
 
 def _text(value: str | bytes) -> str:
-    """A name of a model as one line; protocol buffers give damaged ones as bytes."""
+    """Return a name of a model as one line; protocol buffers give damaged ones as bytes."""
     text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
     return " ".join(text.split())[:80]
 

@@ -24,7 +24,7 @@ def _shipped(name: str) -> Architecture:
 
 
 def load_architecture(name: str | Path) -> Architecture:
-    """The architecture that ships under this name, or the one in the file at this path.
+    """Return the architecture that ships under this name, or the one in the file at this path.
 
     Raises:
       UnknownNameError: Neither.

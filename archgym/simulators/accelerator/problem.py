@@ -100,7 +100,7 @@ class Problem:
         return math.prod(self.bounds.values())
 
     def tensor_size(self, tensor: int) -> int:
-        """Words of a tensor, points that strides leave out included.
+        """Return words of a tensor, points that strides leave out included.
 
         Args:
           tensor: Its place in `TENSORS`.
@@ -203,7 +203,7 @@ def convolution(
     batch: int = 1,
     groups: int = 1,
 ) -> Problem:
-    """A two-dimensional convolution.
+    """Return a two-dimensional convolution.
 
     Dimensions are C, M, R, S, N, P, Q: input channels, filters, kernel width and height, batch,
     output width and height. With as many groups as channels and filters it is depthwise and has no
@@ -261,7 +261,7 @@ def convolution(
 
 
 def matrix_multiply(name: str, *, rows: int, inner: int, columns: int, batch: int = 1) -> Problem:
-    """Outputs (rows x columns) = Inputs (rows x inner) times Weights (inner x columns).
+    """Return outputs (rows x columns) = Inputs (rows x inner) times Weights (inner x columns).
 
     Dimensions are C (inner), M (columns), P (rows) and, where there are several products of
     different weights such as heads of attention or experts, G.
@@ -287,6 +287,6 @@ def _plain(*dimensions: str) -> tuple[Axis, ...]:
 
 
 def divisors(number: int) -> Sequence[int]:
-    """Divisors in increasing order."""
+    """Return divisors in increasing order."""
     small = [n for n in range(1, math.isqrt(number) + 1) if number % n == 0]
     return sorted({*small, *(number // n for n in small)})

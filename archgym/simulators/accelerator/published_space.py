@@ -48,7 +48,7 @@ FIXED_ORDERS: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 def published_space() -> DesignSpace:
-    """The 26 parameters; the default design is the one ArchGym starts from."""
+    """Return the 26 parameters; the default design is the one ArchGym starts from."""
     parameters: list[Parameter] = [
         Integer(name="num_pes", low=14, high=336, step=14, default=168, doc="Processing elements."),
         Ordinal(name="mac_mesh_x", levels=(2, 7, 14), default=14, doc="Elements side by side."),
@@ -110,7 +110,7 @@ def published_space() -> DesignSpace:
 
 
 def published_hardware(values: Mapping[str, Any]) -> Architecture | None:
-    """The accelerator of a design; None where CACTI refuses its global buffer."""
+    """Return the accelerator of a design; None where CACTI refuses its global buffer."""
     glb = _cost(values, "glb", int(values["glb_banks"]))
     if glb is None:
         return None

@@ -48,7 +48,7 @@ class Recorded:
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, Any]]:
-    """Objects of a file of JSON lines, with their lines.
+    """Yield objects of a file of JSON lines, with their lines.
 
     Raises:
       FileFormatError: A line is no JSON, or too long.
@@ -77,7 +77,7 @@ def _read_json(path: Path) -> Any:
 
 
 def recorded_architectures(path: Path) -> dict[str, Architecture]:
-    """Architectures of a file of metadata, by name."""
+    """Return architectures of a file of metadata, by name."""
     try:
         return {name: _architecture(a) for name, a in _read_json(path)["archs"].items()}
     except (KeyError, TypeError, AttributeError) as error:
@@ -111,7 +111,7 @@ def _architecture(data: MappingOf[str, Any]) -> Architecture:
 
 
 def recorded_layers(path: Path) -> dict[str, Problem]:
-    """Layers of a file of metadata, by name."""
+    """Return layers of a file of metadata, by name."""
     try:
         return {name: _layer(a) for name, a in _read_json(path)["layers"].items()}
     except (KeyError, TypeError, AttributeError) as error:
@@ -134,7 +134,7 @@ def _layer(data: MappingOf[str, Any]) -> Problem:
 
 
 def recorded_mappings(path: Path) -> Iterator[Recorded]:
-    """Mappings of a file of results."""
+    """Yield mappings of a file of results."""
     for number, row in read_lines(path):
         try:
             recorded = Recorded(
@@ -171,7 +171,7 @@ _LOOP = re.compile(
 
 
 def mapping_from_text(text: str, architecture: Architecture) -> Mapping:
-    """A mapping as Timeloop prints it: levels outermost first, each above its loops.
+    """Return a mapping as Timeloop prints it: levels outermost first, each above its loops.
 
     Args:
       text: What it printed.

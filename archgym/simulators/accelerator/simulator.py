@@ -90,7 +90,7 @@ class AcceleratorSimulator(Simulator):
         layer: str = _DEFAULT_LAYER,
         architecture: str = "",
     ) -> None:
-        """Makes the simulator of one space and fidelity.
+        """Make the simulator of one space and fidelity.
 
         Args:
           space: One of `space_names`.
@@ -146,7 +146,7 @@ class AcceleratorSimulator(Simulator):
         return self.workload_names()[0]
 
     def workload_names(self) -> tuple[str, ...]:
-        """Networks that ship; in spaces of mappings the layer."""
+        """Return networks that ship; in spaces of mappings the layer."""
         if self._mappings is not None:
             return (self._layer,)
         if self.space.name == "timeloop-2023":
@@ -155,7 +155,7 @@ class AcceleratorSimulator(Simulator):
         return NETWORKS
 
     def workload(self, name: str | Path) -> Workload:
-        """The shipped network with this name, or the table of layers at this path.
+        """Return the shipped network with this name, or the table of layers at this path.
 
         Raises:
           UnknownNameError: Neither.
@@ -172,7 +172,7 @@ class AcceleratorSimulator(Simulator):
         return made
 
     def _check_limits(self, workload: Workload) -> None:
-        """Refuses limits that the default design is above, to which rewards are relative."""
+        """Refuse limits that the default design is above, to which rewards are relative."""
         if min(self._limits) == np.inf:
             return
         free = AcceleratorSimulator(
@@ -191,7 +191,7 @@ class AcceleratorSimulator(Simulator):
                 )
 
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
-        """Results of designs that are known to be canonical and feasible in the space."""
+        """Return results of designs that are known to be canonical and feasible in the space."""
         if self._mappings is not None:
             return self._simulate_mappings(self._mappings, indices)
         values = np.full((len(indices), len(METRICS)), np.nan)
@@ -225,7 +225,7 @@ class AcceleratorSimulator(Simulator):
         return BatchResult(values, paid.reason)
 
     def check(self, values: np.ndarray, workload: Workload) -> None:
-        """Refuses results in which energy, power and latency do not agree.
+        """Refuse results in which energy, power and latency do not agree.
 
         Raises:
           SimulatorError: Says which invariant, and by how much.
@@ -256,7 +256,7 @@ class AcceleratorSimulator(Simulator):
     def _simulate_hardware(
         self, values: Mapping[str, Any], network: Network
     ) -> tuple[int, np.ndarray]:
-        """The reason, 0 where built, and the metrics of one accelerator."""
+        """Return the reason, 0 where built, and the metrics of one accelerator."""
         nothing = np.full(len(METRICS), np.nan)
         built = self._built(values)
         if built is None:
@@ -280,7 +280,7 @@ class AcceleratorSimulator(Simulator):
         return 0, metrics
 
     def _built(self, values: Mapping[str, Any]) -> Architecture | None:
-        """The accelerator of a design; None where CACTI refuses it."""
+        """Return the accelerator of a design; None where CACTI refuses it."""
         is_published = self.space.name == "timeloop-2023"
         return published_hardware(values) if is_published else hardware(values)
 
@@ -293,7 +293,7 @@ class AcceleratorSimulator(Simulator):
     def _hardware_without(
         self, cost: str, indices: np.ndarray, network: Network
     ) -> tuple[np.ndarray, ...]:
-        """Energy [pJ], cycles and DRAM's energy [pJ] of accelerators, each (n,)."""
+        """Return energy [pJ], cycles and DRAM's energy [pJ] of accelerators, each (n,)."""
         rows = []
         for design in indices:
             built = self._built(dict(self.space.design_at(design)))
@@ -306,7 +306,7 @@ class AcceleratorSimulator(Simulator):
     def _mappings_without(
         self, cost: str, mappings: MappingSpace, indices: np.ndarray
     ) -> tuple[np.ndarray, ...]:
-        """Energy [pJ], cycles and DRAM's energy [pJ] of mappings, each (n,)."""
+        """Return energy [pJ], cycles and DRAM's energy [pJ] of mappings, each (n,)."""
         problem, built = mappings.problem, mappings.architecture
         found = evaluate_mappings(problem, built, mappings.arrays(indices), self._counts)
         limit = mappings.limit
@@ -338,7 +338,7 @@ class AcceleratorSimulator(Simulator):
 
 
 def _hardware_space(name: str, area_limit: float) -> DesignSpace:
-    """The space, with a default design that is within the limit [mm2]."""
+    """Return the space, with a default design that is within the limit [mm2]."""
     is_published = name == "timeloop-2023"
 
     def area(values: Mapping[str, Any]) -> float:
@@ -366,7 +366,7 @@ def _metrics(
     utilisation: np.ndarray,
     dram_pj: np.ndarray,
 ) -> np.ndarray:
-    """(n, n_metrics), in the order and units of `METRICS`."""
+    """Return (n, n_metrics), in the order and units of `METRICS`."""
     energy = energy_pj / 1e6
     latency = cycles / (CLOCK_MHZ * 1e3)
     return np.stack(

@@ -38,7 +38,7 @@ class SystolicRun:
 def systolic_run(
     problem: Problem, n_rows: int, n_columns: int, dataflow: str = "weight-stationary"
 ) -> SystolicRun:
-    """Cycles of a layer on an array of `n_rows` x `n_columns` units.
+    """Return cycles of a layer on an array of `n_rows` x `n_columns` units.
 
     Groups, and channels of a depthwise layer, run one after the other.
 

@@ -85,7 +85,7 @@ class Placed:
 
 
 def parts_of(subtree: Node) -> list[Placed]:
-    """The components of an architecture, outermost first.
+    """Return the components of an architecture, outermost first.
 
     Raises:
       FileFormatError: They form no chain, or have names or keys that are not modelled.
@@ -98,7 +98,7 @@ def parts_of(subtree: Node) -> list[Placed]:
 def _descend(
     subtree: Node, instances: int, inherited: Mapping[str, Node], parts: list[Placed]
 ) -> None:
-    """Adds the components of a chain of subtrees, outermost first."""
+    """Add the components of a chain of subtrees, outermost first."""
     nodes = items(subtree, "subtree")
     if len(nodes) != 1:
         raise subtree.refusal(
@@ -121,7 +121,7 @@ def _descend(
 
 
 def items(node: Node, what: str) -> tuple[Node, ...]:
-    """The members of a list.
+    """Return the members of a list.
 
     Raises:
       FileFormatError: It is none.
@@ -132,7 +132,7 @@ def items(node: Node, what: str) -> tuple[Node, ...]:
 
 
 def named(node: Node, members: Mapping[str, Node]) -> tuple[str, int]:
-    """A name and how many of it there are: 168 of `PE[0..167]`."""
+    """Return a name and how many of it there are: 168 of `PE[0..167]`."""
     if "name" not in members:
         raise node.refusal("each part of an architecture needs a name; it has none")
     text = members["name"].text("name")
@@ -148,7 +148,7 @@ def named(node: Node, members: Mapping[str, Node]) -> tuple[str, int]:
 
 
 def attributes_of(members: Mapping[str, Node]) -> dict[str, Node]:
-    """Attributes with the spelling that later versions have: underscores."""
+    """Return attributes with the spelling that later versions have: underscores."""
     if "attributes" not in members:
         return {}
     found: dict[str, Node] = {}
@@ -161,7 +161,7 @@ def attributes_of(members: Mapping[str, Node]) -> dict[str, Node]:
 
 
 def storage_of(part: Placed) -> Level:
-    """The level that a storage component is.
+    """Return the level that a storage component is.
 
     Raises:
       FileFormatError: It has a class, attribute or value that is not modelled.
@@ -203,7 +203,7 @@ def storage_of(part: Placed) -> Level:
 
 
 def mac_of(part: Placed) -> MacArray:
-    """The units that an arithmetic component is.
+    """Return the units that an arithmetic component is.
 
     Raises:
       FileFormatError: It has a class, attribute or value that is not modelled.
@@ -228,7 +228,7 @@ def _class(part: Placed, known: tuple[str, ...], what: str) -> str:
 
 
 def _sizes(part: Placed) -> dict[str, int]:
-    """Whole numbers among the attributes, by the names that they have here."""
+    """Return whole numbers among the attributes, by the names that they have here."""
     spelt = {alias: key for key, aliases in _SIZES.items() for alias in aliases}
     for name, node in part.own.items():
         if name not in spelt and name not in _NUMBERS and name not in _WITHOUT_EFFECT:
@@ -252,7 +252,7 @@ def _numbers(part: Placed) -> dict[str, float]:
 
 
 def _capacity(part: Placed, sizes: Mapping[str, int], block: int, bits: int) -> int:
-    """Words of an instance, as Timeloop's `buffer.cpp` takes them."""
+    """Return words of an instance, as Timeloop's `buffer.cpp` takes them."""
     told = [key for key in ("entries", "depth", "size_kib") if key in sizes]
     if len(told) != 1:
         raise part.node.refusal(
@@ -267,7 +267,7 @@ def _capacity(part: Placed, sizes: Mapping[str, int], block: int, bits: int) -> 
 
 
 def _mesh(part: Placed, sizes: Mapping[str, int]) -> tuple[int, int]:
-    """Instances, and how many of them lie side by side: all, unless it is told."""
+    """Return instances, and how many of them lie side by side: all, unless it is told."""
     instances = sizes.get("instances", part.instances)
     mesh_x, mesh_y = sizes.get("mesh_x"), sizes.get("mesh_y")
     if mesh_x is None:
@@ -287,7 +287,7 @@ def _cost(
     line_bits: int,
     words: tuple[int, int],
 ) -> Cost:
-    """Energy and area of an instance; an energy in the file replaces the table's.
+    """Return energy and area of an instance; an energy in the file replaces the table's.
 
     Args:
       part: The component.

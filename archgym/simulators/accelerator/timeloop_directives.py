@@ -50,7 +50,7 @@ _KEYS: Final = {
 
 
 def directive_of(node: Node, names: list[str]) -> Directive:
-    """A directive that names its level; that of a node of 0.4 is the one above its instances.
+    """Return directive that names its level; that of a node of 0.4 is the one above its instances.
 
     Args:
       node: The directive.
@@ -88,7 +88,7 @@ def directive_of(node: Node, names: list[str]) -> Directive:
 
 
 def embedded_directive(constrained: Constrained, names: list[str]) -> Directive:
-    """A constraint that stands within its node.
+    """Return a constraint that stands within its node.
 
     Args:
       constrained: The constraint.
@@ -108,7 +108,7 @@ def embedded_directive(constrained: Constrained, names: list[str]) -> Directive:
 
 
 def _words(node: Node, what: str) -> str:
-    """A list or a text as one text."""
+    """Return a list or a text as one text."""
     if node.value is None:
         return ""
     if isinstance(node.value, tuple):
@@ -121,7 +121,7 @@ def _words(node: Node, what: str) -> str:
 
 
 def _dimension(node: Node, name: str, known: Mapping[str, int] | tuple[str, ...]) -> str:
-    """A dimension's name; Timeloop's older files call filters K."""
+    """Return a dimension's name; Timeloop's older files call filters K."""
     if name == "K" and "K" not in known and "M" in known:
         name = "M"
     if name not in known:
@@ -130,7 +130,7 @@ def _dimension(node: Node, name: str, known: Mapping[str, int] | tuple[str, ...]
 
 
 def factors_of(directive: Directive, bounds: Mapping[str, int]) -> dict[str, int]:
-    """Bounds of loops by dimension; 0 is the whole of `bounds`.
+    """Bound of loops by dimension; 0 is the whole of `bounds`.
 
     Raises:
       FileFormatError: They have another form, or name other dimensions.
@@ -158,7 +158,7 @@ def factors_of(directive: Directive, bounds: Mapping[str, int]) -> dict[str, int
 
 
 def permutation_of(directive: Directive, known: tuple[str, ...]) -> list[str]:
-    """Dimensions in their order, innermost first; none where it says nothing.
+    """Return dimensions in their order, innermost first; none where it says nothing.
 
     Raises:
       FileFormatError: One comes twice, or is not known.

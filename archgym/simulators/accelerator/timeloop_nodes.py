@@ -63,12 +63,12 @@ class Nodes:
 
 
 def spread_name(name: str) -> str:
-    """The name of the level that spreads loops over instances of a node."""
+    """Return the name of the level that spreads loops over instances of a node."""
     return f"inter_{name}_spatial"
 
 
 def nodes_of(listed: Node, attributes: Mapping[str, Node]) -> Nodes:
-    """The chain of levels in a list of nodes.
+    """Return the chain of levels in a list of nodes.
 
     Args:
       listed: `nodes` of an architecture.
@@ -83,7 +83,7 @@ def nodes_of(listed: Node, attributes: Mapping[str, Node]) -> Nodes:
 
 
 def _add_all(listed: Node, found: Nodes, taken: dict[str, str] | None) -> None:
-    """Adds nodes; `taken` holds what the members of a `!Parallel` store, with their names."""
+    """Add nodes; `taken` holds what the members of a `!Parallel` store, with their names."""
     for node in items(listed, "nodes"):
         if node.tag in ("!Hierarchical", "!Parallel"):
             if taken is not None:
@@ -164,7 +164,7 @@ def _constraints(members: Mapping[str, Node]) -> Mapping[str, Node]:
 
 
 def _part_tensors(node: Node, name: str, constraint: Node | None, taken: dict[str, str]) -> None:
-    """Notes what a member of a `!Parallel` stores, which no other member may."""
+    """Note what a member of a `!Parallel` stores, which no other member may."""
     told = {} if constraint is None else constraint.members("dataspace")
     kept = told.get("keep") or told.get("keep_only")
     if kept is None:

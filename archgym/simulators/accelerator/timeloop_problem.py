@@ -34,7 +34,7 @@ _SHAPE_KEYS: Final = ("name", "dimensions", "coefficients", "data_spaces", "data
 
 
 def problem_of(node: Node, name: str) -> Problem:
-    """The problem that a `problem` node tells.
+    """Return the problem that a `problem` node tells.
 
     Args:
       node: Of the document.
@@ -188,7 +188,7 @@ def _name(node: Node) -> str:
 
 
 def problem_text(problem: Problem) -> str:
-    """The file that Timeloop, and `read_timeloop_problem`, read as this problem."""
+    """Return the file that Timeloop, and `read_timeloop_problem`, read as this problem."""
     lines = ["problem:", "  shape:", f"    name: {problem.name}"]
     lines.append(f"    dimensions: [{', '.join(problem.dimensions)}]")
     values: dict[str, int] = {}

@@ -51,7 +51,7 @@ _WHOLE: Final = 2**30  # chosen: stands for a whole dimension, whose bound a con
 
 
 def is_timeloop(root: Node, key: str) -> bool:
-    """Whether a document has Timeloop's form: a mapping with this top-level key.
+    """Return True if a document has Timeloop's form: a mapping with this top-level key.
 
     Args:
       root: Of the document.
@@ -81,7 +81,7 @@ def _top(root: Node) -> MappingOf[str, Node]:
 
 
 def timeloop_architecture(root: Node, name: str) -> Architecture:
-    """The architecture in a document of Timeloop's form.
+    """Return the architecture in a document of Timeloop's form.
 
     Args:
       root: Of the document.
@@ -121,7 +121,7 @@ def timeloop_architecture(root: Node, name: str) -> Architecture:
 
 
 def _constrain(node: Node, levels: list[Level]) -> None:
-    """Puts what levels store, and which loops they may have, into them."""
+    """Put what levels store, and which loops they may have, into them."""
     members = node.members("constraints", ("version", "targets"))
     names = [level.name for level in levels]
     for target in items(members["targets"], "targets") if "targets" in members else ():
@@ -129,7 +129,7 @@ def _constrain(node: Node, levels: list[Level]) -> None:
 
 
 def _variables(members: MappingOf[str, Node]) -> MappingOf[str, Node]:
-    """Attributes that all components have, of those that are modelled: the technology."""
+    """Return attributes that all components have, of those that are modelled: the technology."""
     told = members["variables"].members("variables") if "variables" in members else {}
     return {name: node for name, node in told.items() if name == "technology"}
 
@@ -183,7 +183,7 @@ def _constrain_level(directive: Directive, levels: list[Level]) -> None:
 
 
 def timeloop_mapping(root: Node, problem: Problem, architecture: Architecture) -> Mapping:
-    """The mapping in a document of Timeloop's form.
+    """Return the mapping in a document of Timeloop's form.
 
     Args:
       root: Of the document.
@@ -243,7 +243,7 @@ def timeloop_mapping(root: Node, problem: Problem, architecture: Architecture) -
 
 
 def read_timeloop_problem(path: Path) -> Problem:
-    """Reads a problem: `problem` with a shape and its instance.
+    """Read a problem: `problem` with a shape and its instance.
 
     Raises:
       FileFormatError: It is none, or holds something that is not modelled; the error names the
@@ -258,7 +258,7 @@ def read_timeloop_problem(path: Path) -> Problem:
 
 
 def timeloop_mapping_text(mapping: Mapping, problem: Problem, architecture: Architecture) -> str:
-    """The file that Timeloop, and `timeloop_mapping`, read as this mapping."""
+    """Return the file that Timeloop, and `timeloop_mapping`, read as this mapping."""
     lines = ["mapping:"]
     dimensions = problem.dimensions
     for name, level in zip(

@@ -104,7 +104,7 @@ class Validation:
 def validate(
     reference: Path | None = None, progress: Callable[[str], None] | None = None
 ) -> Validation:
-    """Runs what was recorded and compares.
+    """Run what was recorded and compares.
 
     Args:
       reference: A folder with the recorded results, or one that holds it as `accelerator`; None
@@ -190,7 +190,7 @@ def _timeloop(path: Path) -> list[Agreement]:
 
 
 def _mapper(path: Path) -> list[Agreement]:
-    """One line a recorded search, and one for all."""
+    """Return one line a recorded search, and one for all."""
     meta = path.with_name("timeloop_mappings_meta.json")
     architectures, layers = recorded_architectures(meta), recorded_layers(meta)
     lines, ratios, seconds = [], [], []
@@ -217,7 +217,7 @@ def _mapper(path: Path) -> list[Agreement]:
 
 
 def _archgym(path: Path) -> list[Agreement]:
-    """Given mappings again; designs without one, and those that CACTI refuses."""
+    """Return given mappings again; designs without one, and those that CACTI refuses."""
     layers = {
         f"AlexNet_layer{number}": layer.problem
         for number, layer in enumerate(load_network("alexnet-convolutions").layers, 1)
@@ -269,7 +269,7 @@ def _archgym(path: Path) -> list[Agreement]:
 
 
 def _has_no_mapping(problem: Problem, architecture: Architecture) -> bool:
-    """Whether the published constraints leave a layer nowhere to run.
+    """Return True if the published constraints leave a layer nowhere to run.
 
     All of S lies along the array's columns, and all of R in the registers of weights and inputs.
     """
@@ -358,7 +358,7 @@ def _maestro(path: Path) -> list[Agreement]:
 
 
 def _shipped() -> list[Agreement]:
-    """Rows of `data/golden.csv`: default designs, which must not change unnoticed."""
+    """Return rows of `data/golden.csv`: default designs, which must not change unnoticed."""
     from archgym.simulators.accelerator.simulator import AcceleratorSimulator
 
     path = resources.files("archgym.simulators.accelerator").joinpath("data/golden.csv")

@@ -42,7 +42,7 @@ class Bursts:
 
     @property
     def are_split(self) -> bool:
-        """Whether some request is more than one burst."""
+        """True if some request is more than one burst."""
         return len(self.first_burst) < len(self)
 
     @property
@@ -58,7 +58,7 @@ class Bursts:
 
 
 def split(trace: Trace, device: Device) -> Bursts:
-    """The bursts of a trace's requests, each request's in order of address.
+    """Return the bursts of a trace's requests, each request's in order of address.
 
     Args:
       trace: A request without a length is one burst.

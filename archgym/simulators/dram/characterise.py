@@ -62,7 +62,7 @@ class Characteristics:
     strides: tuple[tuple[int, float], ...] = field(metadata={"unit": ""})
 
     def rows(self) -> Mapping[str, tuple[float | str, str]]:
-        """Name to (value, unit), for people and JSON."""
+        """Return name to (value, unit), for people and JSON."""
         found: dict[str, tuple[float | str, str]] = {}
         for entry in fields(self):
             value = getattr(self, entry.name)
@@ -73,7 +73,7 @@ class Characteristics:
 
 
 def characterise(trace: Trace, device: Device) -> Characteristics:
-    """Characteristics of a trace on a device.
+    """Return characteristics of a trace on a device.
 
     Raises:
       InvalidArgumentError, FileFormatError: The device does not hold it.
@@ -130,7 +130,7 @@ def _bank_row_locality(bank: np.ndarray, row: np.ndarray) -> float:
 
 
 def _idle_percent(due_ps: np.ndarray, burst_ps: float) -> float:
-    """Share of the time in which a server that takes `burst_ps` a burst has no work."""
+    """Return share of the time in which a server that takes `burst_ps` a burst has no work."""
     place = np.arange(len(due_ps))
     done = np.maximum.accumulate(due_ps - place * burst_ps) + (place + 1) * burst_ps
     idle = due_ps[0] + np.maximum(0.0, due_ps[1:] - done[:-1]).sum()

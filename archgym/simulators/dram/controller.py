@@ -70,7 +70,7 @@ _POWER_AGE: Final = NEVER
 
 @inlined
 def has_space(s: Any) -> bool:
-    """Whether the buffer takes one more request."""
+    """Return True if the buffer takes one more request."""
     n_counted = s.n_stored
     if s.buffer == BANKWISE:
         # DRAMSys looks at the bank of the request stored last, not of the incoming one.
@@ -83,13 +83,13 @@ def has_space(s: Any) -> bool:
 
 @inlined
 def can_accept(s: Any, now: int) -> bool:
-    """Whether a request has arrived at the controller's door and fits in."""
+    """Return True if a request has arrived at the controller's door and fits in."""
     return s.incoming != NONE and s.incoming_time <= now and has_space(s)
 
 
 @compiled
 def accept(s: Any, d: Any, requests: Any, now: int) -> None:
-    """Takes the incoming request into the buffer and restarts its bank's machine."""
+    """Take the incoming request into the buffer and restarts its bank's machine."""
     index = s.incoming
     request = requests[index]
     s.incoming = NONE
@@ -128,7 +128,7 @@ def accept(s: Any, d: Any, requests: Any, now: int) -> None:
 
 @inlined
 def _remove(s: Any, requests: Any, index: int) -> None:
-    """Takes a request out of the buffer."""
+    """Take a request out of the buffer."""
     request = requests[index]
     bank = request.bank
     before = request.previous
@@ -152,7 +152,7 @@ def _remove(s: Any, requests: Any, index: int) -> None:
 
 @compiled
 def start_bank(s: Any, d: Any, requests: Any, bank: int) -> None:
-    """Chooses a bank's request and the command it needs next."""
+    """Choose a bank's request and the command it needs next."""
     s.is_stale = 1
     if s.halted[bank]:
         _withdraw(s, bank)
@@ -214,7 +214,7 @@ def _oldest_hit(requests: Any, head: int, row: int) -> int:
 
 @inlined
 def _grouped_hit(s: Any, requests: Any, head: int, oldest: int, row: int) -> int:
-    """The first hit that keeps the data bus's direction and overtakes no hit to its address."""
+    """Return first hit that keeps the data bus's direction and overtakes no hit to its address."""
     index = oldest
     while index != NONE:
         request = requests[index]
@@ -238,7 +238,7 @@ def _set_current(s: Any, bank: int, index: int) -> None:
 
 @inlined
 def _withdraw(s: Any, bank: int) -> None:
-    """Forgets a bank's prepared command."""
+    """Forget a bank's prepared command."""
     place = s.place[bank]
     if place == NONE:
         return
@@ -313,7 +313,7 @@ def select(s: Any, d: Any, now: int) -> None:
 
 @inlined
 def _is_out_of_turn(s: Any, command: int, request: int) -> bool:
-    """Whether Strict holds a command back: the next column command has all others before it."""
+    """True if Strict holds a command back: the next column command has all others before it."""
     is_out: bool = RD <= command <= WRA and request != s.n_issued
     return is_out
 
@@ -325,7 +325,7 @@ def _bus_of(d: Any, command: int) -> int:
 
 @inlined
 def prepared_time(s: Any, d: Any, place: int, now: int) -> int:
-    """Earliest time of a prepared command, from now on."""
+    """Return earliest time of a prepared command, from now on."""
     bank = s.prepared_bank[place]
     command = s.prepared_command[place]
     time: int = max(s.prepared_time[place], s.rank_earliest[s.rank_of[bank], command])
@@ -392,7 +392,7 @@ def _select_generally(s: Any, d: Any, now: int) -> None:
 
 @inlined
 def issue(s: Any, d: Any, requests: Any, now: int) -> None:
-    """Issues the selected command and prepares the banks that it changes."""
+    """Issue the selected command and prepares the banks that it changes."""
     command = s.selected_command
     target = s.selected_target
     s.is_stale = 1
@@ -532,7 +532,7 @@ def _issue_to_rank(s: Any, d: Any, requests: Any, command: int, rank: int, now: 
 
 @compiled
 def log_command(s: Any, requests: Any, log: Any, now: int) -> None:
-    """Keeps the command that was issued in this run, if there was one."""
+    """Keep the command that was issued in this run, if there was one."""
     if s.issued_command == NO_COMMAND:
         return
     if s.n_logged < len(log):

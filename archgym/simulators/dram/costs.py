@@ -41,7 +41,7 @@ _ROWS: Final = frozenset((ACT, PRE, PREA))
 
 
 def relieve_rules(rules: "Iterable[Rule]", cost: str | None) -> "Iterator[Rule]":
-    """Timing rules of a device that does not pay a cost."""
+    """Return timing rules of a device that does not pay a cost."""
     rules = tuple(rules)
     # What one kind of column command waits for the same kind, by scope.
     spacing: dict[str, int] = {}
@@ -58,7 +58,7 @@ def relieve_rules(rules: "Iterable[Rule]", cost: str | None) -> "Iterator[Rule]"
 
 
 def relieve_table(row: Any, cost: str | None) -> None:
-    """Takes the limit on four activations away, which is no rule; row is of `state.DEVICE`."""
+    """Take the limit on four activations away, which is no rule; row is of `state.DEVICE`."""
     if cost == "activation-rate":
         row["window_to_act"] = row["window_to_refb"] = 0
 
@@ -71,7 +71,7 @@ def relieve_controllers(controllers: np.ndarray, cost: str | None) -> None:
 
 
 def _cost_of(rule: "Rule") -> str | None:
-    """The cost that a rule is part of."""
+    """Return the cost that a rule is part of."""
     kinds = _kinds(rule)
     if kinds in ("read-read", "write-write"):
         return "data-bus"
@@ -85,7 +85,7 @@ def _cost_of(rule: "Rule") -> str | None:
 
 
 def _kinds(rule: "Rule") -> str | None:
-    """Kinds of column commands that a rule is between, of a bank's own none."""
+    """Return kinds of column commands that a rule is between, of a bank's own none."""
     before, after = set(rule.previous), set(rule.following)
     if rule.scope == "bank" or not (before <= _COLUMNS and after <= _COLUMNS):
         return None

@@ -101,12 +101,12 @@ class Device:
 
     @property
     def has_energy(self) -> bool:
-        """Whether energy and power can be computed."""
+        """True if energy and power can be computed."""
         return bool(self.current)
 
 
 def device_names() -> tuple[str, ...]:
-    """Names of the devices that ship, sorted."""
+    """Name of the devices that ship, sorted."""
     folder = resources.files("archgym.simulators.dram").joinpath("data/devices")
     return tuple(
         sorted(
@@ -119,7 +119,7 @@ def device_names() -> tuple[str, ...]:
 
 @functools.cache
 def device(name: str) -> Device:
-    """The shipped device of a name.
+    """Return the shipped device of a name.
 
     Raises:
       UnknownNameError: No device has this name.

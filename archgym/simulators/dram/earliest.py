@@ -24,7 +24,7 @@ __all__ = [
 
 @compiled
 def earliest_for_rank(s: Any, d: Any, rank: int, command: int) -> int:
-    """Earliest time of a command to a whole rank."""
+    """Return earliest time of a command to a whole rank."""
     time: int = s.bus_free[0]
     for previous in range(len(d.rank)):
         time = max(time, s.last[rank, previous] + d.rank[previous, command])
@@ -33,7 +33,7 @@ def earliest_for_rank(s: Any, d: Any, rank: int, command: int) -> int:
 
 @inlined
 def earliest_for_bank(s: Any, d: Any, bank: int, command: int) -> int:
-    """Earliest time of a command to a bank."""
+    """Return earliest time of a command to a bank."""
     time: int = max(s.bank_earliest[bank, command], s.rank_earliest[s.rank_of[bank], command])
     if d.has_groups:
         time = max(time, s.group_earliest[s.group_of[bank], command])
@@ -43,13 +43,13 @@ def earliest_for_bank(s: Any, d: Any, bank: int, command: int) -> int:
 
 @inlined
 def _raise(earliest: Any, delays: Any, following: int, now: int) -> None:
-    """Raises the earliest time of a following command."""
+    """Raise the earliest time of a following command."""
     earliest[following] = max(earliest[following], now + delays[following])
 
 
 @inlined
 def _raise_columns(earliest: Any, delays: Any, now: int) -> None:
-    """Raises the earliest times of column commands."""
+    """Raise the earliest times of column commands."""
     earliest[RD] = max(earliest[RD], now + delays[RD])
     earliest[RDA] = max(earliest[RDA], now + delays[RDA])
     earliest[WR] = max(earliest[WR], now + delays[WR])
@@ -58,14 +58,14 @@ def _raise_columns(earliest: Any, delays: Any, now: int) -> None:
 
 @inlined
 def _raise_openings(earliest: Any, delays: Any, now: int) -> None:
-    """Raises the earliest times of commands that need a closed bank."""
+    """Raise the earliest times of commands that need a closed bank."""
     earliest[ACT] = max(earliest[ACT], now + delays[ACT])
     earliest[REFB] = max(earliest[REFB], now + delays[REFB])
 
 
 @inlined
 def push_act(s: Any, d: Any, bank: int, rank: int, now: int) -> None:
-    """Holds back what an ACT holds back, but for the window of four activations."""
+    """Hold back what an ACT holds back, but for the window of four activations."""
     _raise_columns(s.bank_earliest[bank], d.bank[ACT], now)
     _raise_openings(s.bank_earliest[bank], d.bank[ACT], now)
     _raise(s.bank_earliest[bank], d.bank[ACT], PRE, now)
@@ -76,7 +76,7 @@ def push_act(s: Any, d: Any, bank: int, rank: int, now: int) -> None:
 
 @inlined
 def push_column(s: Any, d: Any, command: int, bank: int, rank: int, now: int) -> None:
-    """Holds back what a column command holds back, on other ranks too."""
+    """Hold back what a column command holds back, on other ranks too."""
     _raise_openings(s.bank_earliest[bank], d.bank[command], now)
     _raise(s.bank_earliest[bank], d.bank[command], RDA, now)
     _raise(s.bank_earliest[bank], d.bank[command], PRE, now)
@@ -91,21 +91,21 @@ def push_column(s: Any, d: Any, command: int, bank: int, rank: int, now: int) ->
 
 @inlined
 def push_pre(s: Any, d: Any, bank: int, rank: int, now: int) -> None:
-    """Holds back what a PRE holds back."""
+    """Hold back what a PRE holds back."""
     _raise_openings(s.bank_earliest[bank], d.bank[PRE], now)
     _raise(s.rank_earliest[rank], d.rank[PRE], PRE, now)
 
 
 @inlined
 def push_refb(s: Any, d: Any, bank: int, rank: int, now: int) -> None:
-    """Holds back what a REFB holds back, but for the window and the round of banks."""
+    """Hold back what a REFB holds back, but for the window and the round of banks."""
     _raise_openings(s.bank_earliest[bank], d.bank[REFB], now)
     _raise_openings(s.rank_earliest[rank], d.rank[REFB], now)
 
 
 @inlined
 def push_rank_command(s: Any, d: Any, command: int, rank: int, now: int) -> None:
-    """Holds back, of commands to the rank's banks, what a command to the rank holds back."""
+    """Hold back, of commands to the rank's banks, what a command to the rank holds back."""
     _raise_columns(s.rank_earliest[rank], d.rank[command], now)
     _raise_openings(s.rank_earliest[rank], d.rank[command], now)
     _raise(s.rank_earliest[rank], d.rank[command], PRE, now)

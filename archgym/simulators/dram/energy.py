@@ -90,7 +90,7 @@ def currents_table(device: Device) -> npt.NDArray[Any]:
 
 @inlined
 def account_act(s: Any, bank: int, now: int) -> None:
-    """Opens a bank."""
+    """Open a bank."""
     if s.pending_first <= now:
         settle(s, now)
     s.account_last_act[bank] = now
@@ -106,7 +106,7 @@ def account_act(s: Any, bank: int, now: int) -> None:
 
 @inlined
 def account_pre(s: Any, bank: int, now: int) -> None:
-    """Closes a bank."""
+    """Close a bank."""
     if s.pending_first <= now:
         settle(s, now)
     _close(s, bank, now)
@@ -126,7 +126,7 @@ def _close(s: Any, bank: int, now: int) -> None:
 
 @inlined
 def account_auto(s: Any, d: Any, bank: int, now: int, is_write: bool) -> None:
-    """Notes the precharge that a column command brings about by itself."""
+    """Note the precharge that a column command brings about by itself."""
     delay = d.write_to_precharge if is_write else d.read_to_precharge
     time = max(now + delay, s.account_last_act[bank] + d.act_to_precharge)
     # The queue is kept in order of time; precharges mostly come in it already.
@@ -143,7 +143,7 @@ def account_auto(s: Any, d: Any, bank: int, now: int, is_write: bool) -> None:
 
 @compiled
 def settle(s: Any, now: int) -> None:
-    """Carries out the automatic precharges that are due, which go before commands of their time."""
+    """Carry out the automatic precharges that are due, which go before commands of their time."""
     while s.pending_first <= now:
         place = s.pending_begin & _RING
         bank: Any = np.int64(s.pending_bank[place])
@@ -157,7 +157,7 @@ def settle(s: Any, now: int) -> None:
 
 @compiled
 def account_rank_command(s: Any, d: Any, command: int, now: int) -> None:
-    """Follows a command to a whole rank; DRAMPower takes it to mean every bank of the channel."""
+    """Follow a command to a whole rank; DRAMPower takes it to mean every bank of the channel."""
     settle(s, now)
     if command == PREA:
         if s.account_n_open > 0:
@@ -215,7 +215,7 @@ def _fall_asleep(s: Any, state: int, now: int) -> None:
 
 @compiled
 def _leave_self_refresh(s: Any, d: Any, now: int) -> None:
-    """Splits a self-refresh of a duration into its initial refresh and the rest."""
+    """Split a self-refresh of a duration into its initial refresh and the rest."""
     duration = now - s.account_power_start
     opening = d.refresh - d.precharge
     if duration >= d.refresh:
@@ -238,7 +238,7 @@ def _leave_self_refresh(s: Any, d: Any, now: int) -> None:
 
 @compiled
 def close_account(s: Any, d: Any) -> None:
-    """Ends the account after the last command, as DRAMPower's end marker does."""
+    """End the account after the last command, as DRAMPower's end marker does."""
     if s.account_last_command == NONE:
         return
     end = s.account_last_time + d.tail[s.account_last_command] - d.clock
@@ -261,7 +261,7 @@ def close_account(s: Any, d: Any) -> None:
 
 @compiled
 def energies(s: Any, d: Any, c: Any, out: Any) -> None:
-    """Fills in energy by cause, its sum [pJ], the average power [mW] and the accounted cycles.
+    """Fill in energy by cause, its sum [pJ], the average power [mW] and the accounted cycles.
 
     Args:
       s: State whose account is closed.

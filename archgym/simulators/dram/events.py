@@ -51,7 +51,7 @@ END_RESPONSE: Final[Any] = np.int64(3)
 
 @compiled
 def clear_events(e: Any) -> None:
-    """Makes `EVENTS` those of a design before its first one."""
+    """Make `EVENTS` those of a design before its first one."""
     e.now = 0
     e.round = 0
     e.stopped = 0
@@ -101,14 +101,14 @@ def start_process(e: Any, process: int) -> None:
 
 @compiled
 def _trigger(e: Any, event: int) -> None:
-    """Starts the process that a wake-up is for."""
+    """Start the process that a wake-up is for."""
     e.kind[event] = _IDLE
     start_process(e, min(event, CONTROLLER))
 
 
 @compiled
 def start_soon(e: Any) -> None:
-    """Starts the processes of the next round: the last that was woken runs first."""
+    """Start the processes of the next round: the last that was woken runs first."""
     n_soon = e.n_soon
     e.n_soon = 0
     for place in range(n_soon - 1, -1, -1):
@@ -134,7 +134,7 @@ def advance(e: Any, heap: Any) -> bool:
 
 @inlined
 def _is_alive(e: Any, heap: Any) -> bool:
-    """Whether the heap's top still stands for a pending wake-up, not a replaced one."""
+    """Return True if the heap's top still stands for a pending wake-up, not a replaced one."""
     event = heap[1].event
     is_alive: bool = e.kind[event] == _TIMED and e.serial[event] == heap[1].serial
     return is_alive
@@ -198,7 +198,7 @@ def wake_at(e: Any, heap: Any, event: int, time: int) -> None:
 
 @compiled
 def post(e: Any, heap: Any, process: int, kind: int, request: int, time: int) -> None:
-    """Sends a message to the player or the arbiter, due at a time."""
+    """Send a message to the player or the arbiter, due at a time."""
     if time == e.now:
         place = e.n_soon_messages[process]
         e.n_soon_messages[process] = place + 1
@@ -247,6 +247,6 @@ def take_message(e: Any, process: int) -> tuple[int, int]:
 
 @inlined
 def rearm(e: Any, heap: Any, process: int) -> None:
-    """Wakes a process again for the earliest message that is still to come."""
+    """Wake a process again for the earliest message that is still to come."""
     if e.n_late_messages[process] > 0:
         wake_at(e, heap, process, e.late_time[process, 0])

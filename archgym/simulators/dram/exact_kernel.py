@@ -36,7 +36,7 @@ __all__ = ["run_exact"]
 
 @compiled
 def run_exact(s: Any, d: Any, requests: Any, log: Any, latencies: Any, e: Any, heap: Any) -> bool:
-    """Runs one design to its end.
+    """Run one design to its end.
 
     Returns:
       Whether every request was answered.
@@ -81,7 +81,7 @@ def _on_clock(d: Any, time: int) -> int:
 def _player_sends(
     s: Any, d: Any, requests: Any, e: Any, heap: Any, index: int, accepted: int
 ) -> None:
-    """Prepares a request at the time at which the one before was accepted."""
+    """Prepare a request at the time at which the one before was accepted."""
     clock = s.player_clock
     due = requests[index].tick * clock
     if index == 0:
@@ -133,7 +133,7 @@ def _run_arbiter(s: Any, d: Any, requests: Any, e: Any, heap: Any) -> None:
 
 @inlined
 def _forward(s: Any, e: Any, heap: Any, index: int, time: int) -> None:
-    """Hands a request to the controller."""
+    """Hand a request to the controller."""
     e.channel_busy = 1
     s.incoming = index
     s.incoming_time = time
@@ -142,7 +142,7 @@ def _forward(s: Any, e: Any, heap: Any, index: int, time: int) -> None:
 
 @inlined
 def _acknowledge(e: Any, heap: Any) -> None:
-    """Tells the controller that its response was taken."""
+    """Tell the controller that its response was taken."""
     e.acknowledged = e.now
     wake_at(e, heap, RESPONSE_FINISHED, e.now)
 
@@ -217,7 +217,7 @@ def _admit(requests: Any, e: Any, heap: Any, index: int) -> None:
 
 @compiled
 def _forward_pending(s: Any, d: Any, e: Any, heap: Any) -> None:
-    """Hands the oldest admitted request on, if the controller takes one."""
+    """Hand the oldest admitted request on, if the controller takes one."""
     if e.channel_busy or e.pending_first == e.pending_end:
         return
     delay = d.clock if e.controller_accepted == e.now else 0
@@ -227,7 +227,7 @@ def _forward_pending(s: Any, d: Any, e: Any, heap: Any) -> None:
 
 @compiled
 def _hand_response(s: Any, d: Any, requests: Any, e: Any, heap: Any, time: int) -> None:
-    """Hands the next response to the player, if there is one in its turn."""
+    """Hand the next response to the player, if there is one in its turn."""
     place = e.n_responses_handed
     if s.arbiter == ARBITER_REORDER:
         if place >= e.pending_end or requests[place].arbiter_order == NONE:
@@ -282,7 +282,7 @@ def _run_controller(s: Any, d: Any, requests: Any, log: Any, e: Any, heap: Any) 
 
 @compiled
 def _respond(s: Any, d: Any, requests: Any, e: Any, heap: Any) -> None:
-    """Drops an acknowledged response and sends the next one."""
+    """Drop an acknowledged response and sends the next one."""
     now = e.now
     if e.outgoing != NONE:
         if e.acknowledged != now:
@@ -307,7 +307,7 @@ def _respond(s: Any, d: Any, requests: Any, e: Any, heap: Any) -> None:
 
 @inlined
 def _queue_head(s: Any, requests: Any, e: Any) -> int:
-    """The response whose turn it is, if its command was issued."""
+    """Return the response whose turn it is, if its command was issued."""
     head: int = e.n_left
     if s.reorders_responses:
         return head if head < s.n_accepted and requests[head].done != NONE else NONE

@@ -24,7 +24,7 @@ chosen: far above the refreshes of all ranks that a controller may owe at once."
 
 @compiled
 def run_fast(s: Any, d: Any, requests: Any, log: Any, latencies: Any) -> bool:
-    """Runs one design to its end.
+    """Run one design to its end.
 
     Returns:
       Whether every request was answered.
@@ -79,7 +79,7 @@ def _refresh_after(s: Any, d: Any, now: int) -> int:
 
 @inlined
 def _follow(s: Any, d: Any, requests: Any, latencies: Any, now: int) -> None:
-    """Draws the consequences of a step for the traffic outside the controller."""
+    """Draw the consequences of a step for the traffic outside the controller."""
     if s.accepted != NONE:
         if s.n_released == s.n_accepted - 1 and s.last_released <= now:
             s.idle += now - max(0, s.last_released)
@@ -121,7 +121,7 @@ def _on_clock(d: Any, time: int) -> int:
 
 @inlined
 def _release(s: Any, d: Any, requests: Any, latencies: Any, index: int) -> None:
-    """Lets a response leave the controller for the arbiter."""
+    """Let a response leave the controller for the arbiter."""
     acknowledged = s.last_released
     if s.arbiter == ARBITER_SIMPLE:
         acknowledged = _on_clock(d, acknowledged)  # by the player, not by the arbiter
@@ -140,7 +140,7 @@ def _release(s: Any, d: Any, requests: Any, latencies: Any, index: int) -> None:
 
 @inlined
 def _hand(s: Any, requests: Any, latencies: Any, index: int, time: int) -> None:
-    """Hands a response to the player."""
+    """Hand a response to the player."""
     requests[s.n_handed].handed = time
     requests[index].received = time
     s.n_handed += 1
@@ -150,7 +150,7 @@ def _hand(s: Any, requests: Any, latencies: Any, index: int, time: int) -> None:
 
 @inlined
 def _send(s: Any, d: Any, requests: Any, index: int, accepted: int) -> None:
-    """Notes when the player sends a request, and when it reaches the arbiter."""
+    """Note when the player sends a request, and when it reaches the arbiter."""
     request = requests[index]
     clock = s.player_clock
     due = request.tick * clock
@@ -169,7 +169,7 @@ def _send(s: Any, d: Any, requests: Any, index: int, accepted: int) -> None:
 
 @inlined
 def _offer_next(s: Any, d: Any, requests: Any) -> None:
-    """Puts the next request at the controller's door, if it is known when it comes there."""
+    """Put the next request at the controller's door, if it is known when it comes there."""
     index = s.n_accepted
     if s.incoming != NONE or index >= s.n_requests:
         return

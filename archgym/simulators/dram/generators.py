@@ -73,7 +73,7 @@ class Traffic:
         return gaps
 
     def writes(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """(n,) bool, which requests write."""
+        """Return (n,) bool, which requests write."""
         n_groups = -(-n // self.write_run)
         return np.repeat(rng.random(n_groups) >= self.read_share, self.write_run)[:n]
 
@@ -86,7 +86,7 @@ def stream(
     traffic: Traffic | None = None,
     name: str = "stream",
 ) -> Trace:
-    """Requests one after the other in memory.
+    """Return requests one after the other in memory.
 
     Args:
       n_requests: 1 or more.
@@ -109,7 +109,7 @@ def random_access(
     traffic: Traffic | None = None,
     name: str = "random",
 ) -> Trace:
-    """Requests anywhere, evenly.
+    """Return requests anywhere, evenly.
 
     Args:
       n_requests: 1 or more.
@@ -167,7 +167,7 @@ def pointer_chase(
     traffic: Traffic | None = None,
     name: str = "pointer-chase",
 ) -> Trace:
-    """Requests that follow a closed chain through nodes that lie anywhere.
+    """Return requests that follow a closed chain through nodes that lie anywhere.
 
     A request needs its predecessor's data. Traces cannot say so; they say how long the program
     waits, so the times are delays after the previous request (`relative`), and the gaps of
@@ -204,7 +204,7 @@ def local(
     traffic: Traffic | None = None,
     name: str = "local",
 ) -> Trace:
-    """Requests that continue in memory or else jump anywhere: short runs, as after a cache.
+    """Return requests that continue in memory or else jump anywhere: short runs, as after a cache.
 
     Args:
       n_requests: 1 or more.
@@ -240,7 +240,7 @@ def phases(
     traffic: Traffic | None = None,
     name: str = "phases",
 ) -> Trace:
-    """Phases of equal length that are sequential or random, as programs that share a server.
+    """Return phases of equal length that are sequential or random, as programs that share a server.
 
     Sequential phases continue one stream from address 0; random ones go anywhere.
 
@@ -290,7 +290,7 @@ def copy(
     traffic: Traffic | None = None,
     name: str = "copy",
 ) -> Trace:
-    """Blocks that are read in one place and written in another, as a copy does.
+    """Block that are read in one place and written in another, as a copy does.
 
     Args:
       n_requests: 1 or more; the last block may be cut.
@@ -311,7 +311,7 @@ def copy(
 
 
 def interleave(traces: Sequence[Trace], *, name: str = "multicore") -> Trace:
-    """The requests of several cores, each with its own trace, in order of time.
+    """Return the requests of several cores, each with its own trace, in order of time.
 
     Args:
       traces: One a core, of one clock and with times, not delays. Of requests due at the same
@@ -372,7 +372,7 @@ def _between(bounds: tuple[int, int], n: int, rng: np.random.Generator) -> np.nd
 
 
 def _parts(total: int, n_parts: int, rng: np.random.Generator) -> np.ndarray:
-    """`n_parts` numbers of at least 1 that add up to `total`, all such sums alike."""
+    """Return `n_parts` numbers of at least 1 that add up to `total`, all such sums alike."""
     if n_parts == 0:
         return np.zeros(0, np.int64)
     cuts = np.argsort(rng.random(total - 1), kind="stable")[: n_parts - 1] + 1

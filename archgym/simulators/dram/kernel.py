@@ -106,7 +106,7 @@ class Tables:
 
 
 def tables(device: Device, without: str | None = None) -> Tables:
-    """The kernels' tables of a device, or of an ideal one without one of `costs.COSTS`."""
+    """Return the kernels' tables of a device, or of an ideal one without one of `costs.COSTS`."""
     blank = np.zeros(1, dtype=STATE)
     state = blank[0]
     for name in ("head", "tail", "open_row", "current", "place"):
@@ -155,7 +155,7 @@ def simulate(
     is_exact: bool,
     first_burst: npt.NDArray[np.int64] | None = None,
 ) -> npt.NDArray[np.float64]:
-    """Simulates one trace under many designs. Releases the GIL; keeps no state.
+    """Simulate one trace under many designs. Releases the GIL; keeps no state.
 
     Args:
       controllers: (n_designs, 12), codes and numbers by `CONTROLLER_COLUMNS`; each legal.
@@ -219,7 +219,7 @@ def _run(
     first_burst: npt.NDArray[np.int64],
     log: npt.NDArray[Any],
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any]]:
-    """Lends a kernel its memory and runs it; returns the outputs and the last state."""
+    """Return lends a kernel its memory and runs it; returns the outputs and the last state."""
     out = np.empty((len(controllers), _N_OUTPUTS), dtype=np.float64)
     state = device.blank.copy()
     job = _Job(
@@ -253,7 +253,7 @@ def _run(
 def _trace(
     addresses: npt.NDArray[np.int64], ticks: npt.NDArray[np.int64], is_write: npt.NDArray[np.bool_]
 ) -> npt.NDArray[Any]:
-    """(n_requests,) of `TRACE`."""
+    """Return (n_requests,) of `TRACE`."""
     trace = np.empty(len(addresses), dtype=TRACE)
     trace["address"] = addresses
     trace["tick"] = ticks
@@ -290,7 +290,7 @@ def record(
     is_exact: bool,
     max_commands: int = 1_000_000,
 ) -> Recording:
-    """Simulates one trace under one design and keeps every command and milestone.
+    """Simulate one trace under one design and keeps every command and milestone.
 
     Args:
       controller: (12,), by `CONTROLLER_COLUMNS`.
@@ -329,7 +329,7 @@ def command_counts(commands: npt.NDArray[Any]) -> dict[str, int]:
 
 
 def _blank_requests(n_requests: int) -> npt.NDArray[Any]:
-    """(n_requests,) of `REQUEST` that begin on cache lines."""
+    """Return (n_requests,) of `REQUEST` that begin on cache lines."""
     line = 64
     room = np.zeros(n_requests * REQUEST.itemsize + line, dtype=np.uint8)
     start = -room.ctypes.data % line
@@ -402,7 +402,7 @@ class _Job(NamedTuple):
 
 @entry_point(seconds=15.0)
 def _simulate_fast(job: _Job) -> None:
-    """Runs the designs of a job, which must be sound; Python checks it beforehand."""
+    """Run the designs of a job, which must be sound; Python checks it beforehand."""
     s = job.state[0]
     _load_trace(job)
     for design in range(len(job.controllers)):
@@ -444,7 +444,7 @@ def _load_trace(job: _Job) -> None:
 
 @compiled
 def _begin(job: _Job, design: int) -> None:
-    """Makes state and requests those of a design before its first request."""
+    """Make state and requests those of a design before its first request."""
     mapping = job.mapping_index[design]
     if design == 0 or mapping != job.mapping_index[design - 1]:
         _place_requests(job.requests, job.decoded[mapping])
@@ -462,7 +462,7 @@ def _begin(job: _Job, design: int) -> None:
 
 @compiled
 def _end(job: _Job, design: int, is_done: bool) -> None:
-    """Writes the outputs of a design that ran."""
+    """Write the outputs of a design that ran."""
     out = job.out[design]
     if not is_done:
         for place in range(len(out)):
@@ -491,7 +491,7 @@ def _place_requests(requests: Any, decoded: Any) -> None:
 
 @compiled
 def _configure(s: Any, d: Any, controller: Any) -> None:
-    """Takes over a design's settings, in the order of `CONTROLLER_COLUMNS`."""
+    """Take over a design's settings, in the order of `CONTROLLER_COLUMNS`."""
     s.page_policy = controller[0]
     s.scheduler = controller[1]
     s.buffer = controller[2]
@@ -526,7 +526,7 @@ def _configure(s: Any, d: Any, controller: Any) -> None:
 def _write_outputs(
     s: Any, d: Any, c: Any, transfer: Any, latencies: Any, counts: Any, out: Any
 ) -> None:
-    """Fills in one row by `OUTPUTS`."""
+    """Fill in one row by `OUTPUTS`."""
     total = s.last_handed
     out[0] = 0.0
     out[1] = total / 1000.0

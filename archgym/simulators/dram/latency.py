@@ -13,7 +13,7 @@ _PERCENTS: Final = (50, 95, 99)
 
 @compiled
 def percentiles(latencies: Any, counts: Any, out: Any) -> None:
-    """Fills in mean, median, 95th and 99th percentile, converted from ps to ns.
+    """Fill in mean, median, 95th and 99th percentile, converted from ps to ns.
 
     A percentile is the smallest latency that at least that share of the requests does not exceed.
 
@@ -47,7 +47,7 @@ def percentiles(latencies: Any, counts: Any, out: Any) -> None:
 
 @compiled
 def _count(latencies: Any, counts: Any, low: int, shift: int) -> int:
-    """Counts latencies from `low` up by bucket of 2^shift ps, and returns the first bucket, 0."""
+    """Count latencies from `low` up by bucket of 2^shift ps, and returns the first bucket, 0."""
     for bucket in range(N_BUCKETS):
         counts[bucket] = 0
     for index in range(len(latencies)):
@@ -59,7 +59,7 @@ def _count(latencies: Any, counts: Any, low: int, shift: int) -> int:
 
 @compiled
 def _ranked(latencies: Any, counts: Any, bucket: int, shift: int, rank: int) -> int:
-    """The latency at a rank, from 1, among those of one bucket of 2^shift ps."""
+    """Return the latency at a rank, from 1, among those of one bucket of 2^shift ps."""
     low = bucket << shift
     while shift > 0:
         end = low + (1 << shift)
@@ -83,7 +83,7 @@ def _ranked(latencies: Any, counts: Any, bucket: int, shift: int, rank: int) -> 
 
 @compiled
 def join_bursts(requests: Any, first_burst: Any, latencies: Any) -> None:
-    """Fills in the latencies of requests of several bursts.
+    """Fill in the latencies of requests of several bursts.
 
     Args:
       requests: (n_bursts,), one a burst, with their milestones.

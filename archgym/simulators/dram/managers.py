@@ -37,7 +37,7 @@ EXTRA_REFRESH: Final = 4
 
 @compiled
 def start_managers(s: Any, d: Any, now: int) -> None:
-    """Lets every refresh manager, then every power-down manager choose its command."""
+    """Let every refresh manager, then every power-down manager choose its command."""
     if s.refresh_policy != NO_REFRESH:
         wake = NEVER
         for rank in range(d.n_ranks):
@@ -121,7 +121,7 @@ def _start_per_bank_refresh(s: Any, d: Any, rank: int, now: int) -> None:
 
 @inlined
 def _is_refresh_due(s: Any, d: Any, rank: int, now: int) -> bool:
-    """Whether a refresh is wanted now; wakes the rank and catches up with missed intervals."""
+    """True if a refresh is wanted now; wakes the rank and catches up with missed intervals."""
     if now < s.refresh_next[rank]:
         return False
     if s.powers_down:
@@ -163,7 +163,7 @@ def _first_remaining(s: Any, d: Any, rank: int) -> int:
 
 @compiled
 def refresh_issued(s: Any, d: Any, rank: int, bank: int, now: int) -> None:
-    """Moves a refresh manager on after its REFA, or its REFB to `bank`."""
+    """Move a refresh manager on after its REFA, or its REFB to `bank`."""
     interval = d.refresh_interval[s.refresh_policy]
     if s.refresh_sleeps[rank]:
         s.refresh_pulls_in[rank] = 0
@@ -237,7 +237,7 @@ def _start_power_down(s: Any, d: Any, rank: int, now: int) -> None:
 
 @compiled
 def power_command_issued(s: Any, d: Any, rank: int, command: int) -> None:
-    """Moves a power-down manager, its rank's banks and its refresh manager on after a command."""
+    """Move a power-down manager, its rank's banks and its refresh manager on after a command."""
     if command in (PDEA, PDEP, SREFEN):
         s.power_entry[rank] = 0
         s.refresh_sleeps[rank] = 1

@@ -56,7 +56,7 @@ class AddressMapping:
             )
 
     def check(self, device: Device) -> None:
-        """Refuses a mapping that does not fit the device's organisation.
+        """Refuse a mapping that does not fit the device's organisation.
 
         Raises:
           InvalidArgumentError: A coordinate has too few or too many bits.
@@ -113,7 +113,7 @@ def _layout(name: str, fields: tuple[str, ...], widths: tuple[tuple[str, int], .
 
 
 def layout(name: str, device: Device) -> AddressMapping:
-    """The named layout's mapping for a device.
+    """Return the named layout's mapping for a device.
 
     Raises:
       UnknownNameError: `LAYOUTS` has no such name.
@@ -135,7 +135,7 @@ def layout(name: str, device: Device) -> AddressMapping:
 
 
 def reference_mapping(name: str) -> AddressMapping:
-    """A mapping by the name that the reference results give it.
+    """Return a mapping by the name that the reference results give it.
 
     Raises:
       UnknownNameError: No reference mapping has this name.
@@ -159,7 +159,7 @@ def _reference_mappings() -> dict[str, AddressMapping]:
 def decode(
     addresses: npt.NDArray[np.int64], mappings: Sequence[AddressMapping], device: Device
 ) -> npt.NDArray[Any]:
-    """Decodes every address under every mapping.
+    """Decode every address under every mapping.
 
     Address bits beyond the device's capacity are ignored, as the reference ignores them.
 

@@ -11,7 +11,7 @@ ENERGY_CAUSES = ("activate", "precharge", "read", "write", "refresh", "backgroun
 
 
 def metrics(has_energy: bool) -> tuple[MetricSpec, ...]:
-    """The metrics of a device, in the order of the simulator's values.
+    """Return the metrics of a device, in the order of the simulator's values.
 
     Args:
       has_energy: Whether its currents are known; without them there is no energy and no power.
@@ -66,7 +66,7 @@ def _energy_metrics() -> tuple[MetricSpec, ...]:
 
 
 def objectives(has_energy: bool) -> Mapping[str, Objective]:
-    """The objectives of a device, by name.
+    """Return the objectives of a device, by name.
 
     Args:
       has_energy: Without energy, those that need it are absent and `balanced` leaves it out.

@@ -25,7 +25,7 @@ _ENDINGS = (".png", ".svg", ".pdf")
 
 
 def picture(trace: Trace, device: Device, path: str | Path) -> None:
-    """Draws addresses over time, distances of successors, and bandwidth asked for over time.
+    """Draw addresses over time, distances of successors, and bandwidth asked for over time.
 
     Args:
       trace: What is drawn.

@@ -38,7 +38,7 @@ class Prepared:
     device_name: str
 
     def tables(self, without: str | None = None) -> "Tables":
-        """The device as the kernel takes it, or without one of `costs.COSTS`."""
+        """Return the device as the kernel takes it, or without one of `costs.COSTS`."""
         return _tables(self.device_name, without)
 
     @property
@@ -50,7 +50,7 @@ class Prepared:
 
 
 def prepared(trace: Trace, memory: Device) -> Prepared:
-    """The trace made ready for a device, made only once while it is in use.
+    """Return the trace made ready for a device, made only once while it is in use.
 
     Raises:
       FileFormatError, InvalidArgumentError: The device does not hold it.

@@ -32,7 +32,7 @@ IPC_LIMITS = (1e-4, 64.0)
 
 
 def request_trace(requests: "Requests", name: str, *, ipc: float, clock_mhz: int) -> Trace:
-    """Requests as a trace whose player has the processor's clock.
+    """Return requests as a trace whose player has the processor's clock.
 
     Args:
       requests: From `archgym.traces.filtering`.
@@ -57,7 +57,7 @@ def request_trace(requests: "Requests", name: str, *, ipc: float, clock_mhz: int
 
 @cache
 def recorded_trace(name: str) -> Trace:
-    """The shipped recording of a name in `RECORDED`."""
+    """Return the shipped recording of a name in `RECORDED`."""
     folder = resources.files("archgym.simulators.dram").joinpath("data/recorded")
     with resources.as_file(folder.joinpath(f"{name}.stl.gz")) as path:
         found = read_trace(Path(path))

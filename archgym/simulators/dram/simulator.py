@@ -57,7 +57,7 @@ class DramSimulator(Simulator):
     def __init__(
         self, space: str = "default", device: str = _DEFAULT_DEVICE, fidelity: str = "fast"
     ) -> None:
-        """Makes the simulator of one space, device and fidelity.
+        """Make the simulator of one space, device and fidelity.
 
         Args:
           space: One of `space_names`.
@@ -87,11 +87,11 @@ class DramSimulator(Simulator):
         return DramSimulator, (self.space.name, self.device.name, self.fidelity)
 
     def workload_names(self) -> tuple[str, ...]:
-        """Workloads that ship: see `archgym.simulators.dram.workloads`."""
+        """Return workloads that ship: see `archgym.simulators.dram.workloads`."""
         return tuple(SHIPPED)
 
     def workload(self, name: str | Path) -> Workload:
-        """The shipped workload with this name, or the trace in the file at this path.
+        """Return the shipped workload with this name, or the trace in the file at this path.
 
         Raises:
           UnknownNameError: Neither.
@@ -103,7 +103,7 @@ class DramSimulator(Simulator):
         return Workload(trace.name, trace.digest, trace)
 
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
-        """Results of designs that are known to be canonical and feasible in the space."""
+        """Return results of designs that are known to be canonical and feasible in the space."""
         return self._simulate(indices, workload)
 
     def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
@@ -139,7 +139,7 @@ class DramSimulator(Simulator):
         return BatchResult(outputs[:, columns], reason)
 
     def check(self, values: np.ndarray, workload: Workload) -> None:
-        """Refuses results in which bursts, energy or times do not add up.
+        """Refuse results in which bursts, energy or times do not add up.
 
         Raises:
           SimulatorError: Says which invariant, and by how much.
@@ -169,14 +169,14 @@ class DramSimulator(Simulator):
         return characterise(workload.content, self.device).rows()
 
     def picture_workload(self, workload: Workload, path: Path) -> bool:
-        """Draws the trace; `path` ends in .png, .svg or .pdf."""
+        """Draw the trace; `path` ends in .png, .svg or .pdf."""
         from archgym.simulators.dram.picture import picture
 
         picture(workload.content, self.device, path)
         return True
 
     def _controllers(self, indices: np.ndarray) -> np.ndarray:
-        """(n, 12) int64, the designs as the kernel reads them."""
+        """Return (n, 12) int64, the designs as the kernel reads them."""
         columns = []
         for name in CONTROLLER_COLUMNS:
             if name in self.space.names:
@@ -190,7 +190,7 @@ class DramSimulator(Simulator):
         return np.stack(columns, axis=1)
 
     def _mapping_index(self, indices: np.ndarray) -> np.ndarray:
-        """(n,) int64, the designs' rows of the decoded trace."""
+        """Return (n,) int64, the designs' rows of the decoded trace."""
         if "address_mapping" not in self.space.names:
             return np.zeros(len(indices), dtype=np.int64)
         # The parameter's choices are LAYOUTS in their order.

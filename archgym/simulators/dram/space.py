@@ -91,7 +91,7 @@ _NEEDS_WINDOW = P("arbiter") != "Simple"
 def design_space(
     name: str, address_mappings: tuple[str, ...], has_per_bank_refresh: bool
 ) -> DesignSpace:
-    """The space with this name for a device.
+    """Return the space with this name for a device.
 
     Args:
       name: One of `SPACE_NAMES`.
@@ -260,7 +260,7 @@ def _default(address_mappings: tuple[str, ...], has_per_bank_refresh: bool) -> D
 
 
 def _conditions(own: dict[str, Expression]) -> tuple[Condition, ...]:
-    """A space's own conditions and those of every space."""
+    """Return a space's own conditions and those of every space."""
     shared = {
         "scheduler": _NEEDS_CHOICE,
         "scheduler_buffer": _NEEDS_CHOICE,

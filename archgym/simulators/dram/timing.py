@@ -84,7 +84,7 @@ class _Timing(Mapping[str, int]):
 
 
 def _ddr3_rules(t: _Timing) -> Iterator[Rule]:
-    """DDR3: JESD79-3F, with the derived distances that DRAMSys 4 uses."""
+    """Yield DDR3: JESD79-3F, with the derived distances that DRAMSys 4 uses."""
     read_to_write = t.RL + t.BURST + 2 - t.WL
     yield Rule("rank", READS, READS, t.CCD)
     yield Rule("rank", WRITES, WRITES, t.CCD)
@@ -100,7 +100,7 @@ def _ddr3_rules(t: _Timing) -> Iterator[Rule]:
 
 
 def _ddr4_rules(t: _Timing) -> Iterator[Rule]:
-    """DDR4: JESD79-4; as DDR3 but for bank groups and preambles."""
+    """Yield DDR4: JESD79-4; as DDR3 but for bank groups and preambles."""
     for scope, suffix in (("group", "L"), ("rank", "S")):
         column = t[f"CCD_{suffix}"]
         yield Rule(scope, READS, READS, column)
@@ -117,7 +117,7 @@ def _ddr4_rules(t: _Timing) -> Iterator[Rule]:
 
 
 def _any_rank_data_bus(t: _Timing, *, read_to_write: int, write_to_read: int) -> Iterator[Rule]:
-    """The data bus that several ranks share."""
+    """Yield the data bus that several ranks share."""
     yield Rule("other", READS, READS, t.BURST + t.RTRS)
     yield Rule("other", WRITES, WRITES, t.BURST + t.RTRS)
     yield Rule("other", READS, WRITES, read_to_write)
@@ -189,7 +189,7 @@ def _power_down_toggle(t: _Timing) -> Iterator[Rule]:
 
 
 def _lpddr4_rules(t: _Timing) -> Iterator[Rule]:
-    """LPDDR4: JESD209-4; commands last several cycles, hence the small corrections."""
+    """Yield LPDDR4: JESD209-4; commands last several cycles, hence the small corrections."""
     read_to_precharge = t.RTP + t.BURST - 6
     write_to_precharge = t.WL + t.BURST + 1 + t.WR + 2
     write_to_read = t.WL + 1 + t.BURST + t.WTR
@@ -396,7 +396,7 @@ _STANDARDS: Final[dict[str, _Standard]] = {
 
 
 def rules(device: Device) -> tuple[Rule, ...]:
-    """Every timing rule of a device."""
+    """Return every timing rule of a device."""
     return tuple(_STANDARDS[device.standard].rules(_Timing(device)))
 
 

@@ -152,7 +152,7 @@ class Trace:
 def read_trace(
     path: str | Path, *, clock_mhz: int | None = None, max_bytes: int = MAX_BYTES
 ) -> Trace:
-    """Trace from a file, plain or gzip, whichever its first bytes say.
+    """Return trace from a file, plain or gzip, whichever its first bytes say.
 
     Args:
       path: The file; ends in `.stl` (times) or `.rstl` (delays), and `.gz` after that or not.
@@ -188,7 +188,7 @@ def read_trace(
 
 
 def write_trace(trace: Trace, path: str | Path) -> None:
-    """Writes a trace to a file, whole or not at all.
+    """Write a trace to a file, whole or not at all.
 
     Args:
       trace: What to write.
@@ -215,7 +215,7 @@ def write_trace(trace: Trace, path: str | Path) -> None:
 
 
 def trace_text(trace: Trace) -> str:
-    """The lines of a trace's file."""
+    """Return the lines of a trace's file."""
     lines = [] if trace.clock_mhz == 800 else [f"# clock_mhz: {trace.clock_mhz}"]
     for tick, write, address, length in zip(
         trace.ticks.tolist(),
@@ -245,7 +245,7 @@ def _name_and_kind(path: Path) -> tuple[str, bool]:
 def _lines(
     path: Path, stream: BinaryIO | gzip.GzipFile, max_bytes: int
 ) -> Iterator[tuple[int, bytes]]:
-    """Lines with their numbers; never holds more than a chunk, whatever the file does."""
+    """Yield lines with their numbers; never holds more than a chunk, whatever the file does."""
     number = 0
     total = 0
     rest = stream.read(len(BOM_UTF8)).removeprefix(BOM_UTF8)
@@ -378,7 +378,7 @@ class _Columns:
         return FileFormatError(self._path, number, problem, "Correct the line or take it out")
 
     def _refuse(self, number: int, line: bytes) -> FileFormatError:
-        """Says which part of the line is wrong."""
+        """Say which part of the line is wrong."""
         shown = _shown(line)
         remedy = "Correct the line or take it out"
         if any(byte < 9 for byte in line):

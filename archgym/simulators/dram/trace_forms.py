@@ -47,7 +47,7 @@ _ABSENT = {
 
 
 def form_of(option: str, named: str | None, file: str) -> str:
-    """The form that is named, or that a file's ending says.
+    """Return the form that is named, or that a file's ending says.
 
     Raises:
       UnknownNameError: There is no form of this name.
@@ -78,7 +78,7 @@ def convert_trace(
     limit: int | None,
     parts: Iterator["MemoryTrace"] | None = None,
 ) -> tuple[int, list[str]]:
-    """Writes a trace in another form.
+    """Write a trace in another form.
 
     Args:
       source: The file.

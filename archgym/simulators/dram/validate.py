@@ -113,7 +113,7 @@ def validate(
     fidelities: Sequence[str] = FIDELITIES,
     max_rows: int | None = None,
 ) -> Validation:
-    """Runs the recorded designs and compares.
+    """Run the recorded designs and compares.
 
     Args:
       reference: A folder with `results/*.csv` and `traces/*.stl.gz`, or one that holds it as
@@ -141,7 +141,7 @@ def validate(
 
 
 def expected_text(validation: Validation) -> str:
-    """The content of `data/accuracy.json` that makes a validation the committed one."""
+    """Return the content of `data/accuracy.json` that makes a validation the committed one."""
     data = {
         f"{line.results}/{line.fidelity}/{line.metric}": [
             line.n_rows,
@@ -155,7 +155,7 @@ def expected_text(validation: Validation) -> str:
 
 
 def markdown(validation: Validation) -> str:
-    """The accuracy table of the README: share of equal rows and worst error."""
+    """Return the accuracy table of the README: share of equal rows and worst error."""
     by_file: dict[tuple[str, str], dict[str, Accuracy]] = defaultdict(dict)
     for line in validation.lines:
         by_file[line.results, line.fidelity][line.metric] = line
@@ -183,7 +183,7 @@ def _cell(line: Accuracy | None) -> str:
 
 
 def _results(reference: Path | None) -> Iterator[tuple[str, Any, Any]]:
-    """Name, file and folder of traces of each results file."""
+    """Yield name, file and folder of traces of each results file."""
     data = resources.files("archgym.simulators.dram").joinpath("data")
     yield GOLDEN, data.joinpath("golden.csv"), data.joinpath("golden")
     if reference is None:
@@ -221,7 +221,7 @@ def _read(table: Any) -> list[dict[str, str]]:
 def _run(
     table: Any, rows: Sequence[Mapping[str, str]], traces: Any, fidelity: str
 ) -> npt.NDArray[np.float64]:
-    """Outputs of every row, by `kernel.OUTPUTS`."""
+    """Return outputs of every row, by `kernel.OUTPUTS`."""
     from archgym.simulators.dram.kernel import OUTPUTS, simulate, tables
 
     groups: dict[tuple[str, str, str, str], list[int]] = defaultdict(list)

@@ -216,7 +216,7 @@ SHIPPED: Mapping[str, ShippedWorkload] = {
 
 @cache
 def shipped_trace(name: str) -> Trace:
-    """The trace of a shipped workload.
+    """Return the trace of a shipped workload.
 
     Raises:
       UnknownNameError: There is none of this name.
@@ -227,7 +227,7 @@ def shipped_trace(name: str) -> Trace:
 
 
 def load_trace(name: str | Path) -> Trace:
-    """The trace of a shipped workload, or the one in the file at this path.
+    """Return the trace of a shipped workload, or the one in the file at this path.
 
     Raises:
       UnknownNameError: Neither.

@@ -85,7 +85,7 @@ def analyse(
     max_layers: int = 8,
     progress: Callable[[int, int], None] | None = None,
 ) -> Analysis:
-    """Measures a routing.
+    """Measure a routing.
 
     Args:
       routing: Documents.
@@ -162,7 +162,7 @@ def _reuse(experts: npt.NDArray[np.int16], starts: npt.NDArray[np.int64]) -> flo
 def _distinct(
     experts: npt.NDArray[np.int16], starts: npt.NDArray[np.int64], n_experts: int, batch: int
 ) -> float:
-    """Mean of distinct experts in passes that take a token of `batch` documents each."""
+    """Return mean of distinct experts in passes that take a token of `batch` documents each."""
     lengths = np.diff(starts)
     total = passes = 0
     for first in range(0, len(lengths) - batch + 1, batch):

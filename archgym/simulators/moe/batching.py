@@ -72,7 +72,7 @@ _DECODE_FIRST, _PREFILL_FIRST, _FCFS, _LONGEST_QUEUE, _REGROUP = range(5)  # Sch
 
 @helper
 def token_row(work: Work, request: int, position: int) -> int:
-    """The row of `routing` of a request's token; a short document begins again."""
+    """Return the row of `routing` of a request's token; a short document begins again."""
     return int(
         work.requests[ROW, request]
         + (work.requests[OFFSET, request] + position) % work.requests[LENGTH, request]
@@ -81,7 +81,7 @@ def token_row(work: Work, request: int, position: int) -> int:
 
 @helper
 def count_area(state: State, counters: Array, at: float, change: int) -> None:
-    """Adds up requests in the system times time, for Little's law."""
+    """Add up requests in the system times time, for Little's law."""
     clocks, numbers = state.clocks, state.numbers
     counters[AREA_NS] += numbers[IN_SYSTEM] * (at - clocks[LAST_EVENT])
     clocks[LAST_EVENT] = at
@@ -90,7 +90,7 @@ def count_area(state: State, counters: Array, at: float, change: int) -> None:
 
 @helper
 def ingest(choices: Array, work: Work, state: State, counters: Array, now: float) -> None:
-    """Takes in the requests that have come."""
+    """Take in the requests that have come."""
     numbers = state.numbers
     while numbers[N_ARRIVED] < choices[N_REQUESTS]:
         arrival = work.requests[ARRIVAL, numbers[N_ARRIVED]]
@@ -157,7 +157,7 @@ def _add(state: State, request: int, first: int, count: int) -> None:
 
 @helper
 def _add_decode(work: Work, state: State, request: int, budget: int) -> int:
-    """Adds a decoding request's next token; what is left of the budget."""
+    """Add a decoding request's next token; what is left of the budget."""
     if budget < 1:
         return budget
     _add(state, request, work.requests[PROMPT, request] + state.requests[GENERATED, request] - 1, 1)
@@ -166,7 +166,7 @@ def _add_decode(work: Work, state: State, request: int, budget: int) -> int:
 
 @helper
 def _add_prefill(choices: Array, work: Work, state: State, request: int, budget: int) -> int:
-    """Adds as much of a prompt as there is budget for; what is left of it."""
+    """Add as much of a prompt as there is budget for; what is left of it."""
     done = state.requests[PREFILLED, request]
     left = work.requests[PROMPT, request] - done
     chunk = choices[CHUNK_TOKENS]
@@ -185,7 +185,7 @@ def _add_prefill(choices: Array, work: Work, state: State, request: int, budget:
 
 @helper
 def _add_decodes(choices: Array, work: Work, state: State, budget: int) -> int:
-    """Adds decoding requests in turn, so that none waits for ever."""
+    """Add decoding requests in turn, so that none waits for ever."""
     numbers = state.numbers
     n = numbers[N_RUNNING]
     start = numbers[ROTATION] % n if n > choices[MAX_TOKENS] else 0
@@ -242,7 +242,7 @@ def _in_order(choices: Array, work: Work, state: State, counters: Array, budget:
 
 @helper
 def _queue_of(work: Work, state: State, request: int) -> int:
-    """The expert whose queue a request stands in: what its next token asks for first."""
+    """Return the expert whose queue a request stands in: what its next token asks for first."""
     if _is_decoding(work, state, request):
         position = work.requests[PROMPT, request] + state.requests[GENERATED, request] - 1
     else:
@@ -252,7 +252,7 @@ def _queue_of(work: Work, state: State, request: int) -> int:
 
 @helper
 def _longest_queue(choices: Array, work: Work, state: State, counters: Array, budget: int) -> None:
-    """Takes from the longest queue until there is no budget left, then from the next longest."""
+    """Take from the longest queue until there is no budget left, then from the next longest."""
     numbers = state.numbers
     n_experts = choices[N_EXPERTS]
     for expert in range(n_experts):
@@ -309,7 +309,7 @@ def _likeness(choices: Array, work: Work, state: State, request: int, side: int)
 
 @helper
 def _ask(choices: Array, work: Work, state: State, request: int, side: int, change: int) -> None:
-    """Adds what a request's next token asks for to what a group asks for, or takes it away."""
+    """Add what a request's next token asks for to what a group asks for, or takes it away."""
     n_experts, top_k = choices[N_EXPERTS], choices[TOP_K]
     position = work.requests[PROMPT, request] + state.requests[GENERATED, request] - 1
     row = token_row(work, request, position)
@@ -322,7 +322,7 @@ def _ask(choices: Array, work: Work, state: State, request: int, side: int, chan
 
 @helper
 def _regroup(choices: Array, work: Work, state: State, counters: Array) -> None:
-    """Splits up to two batches of decoding requests by what they ask for, and runs one half.
+    """Split up to two batches of decoding requests by what they ask for, and runs one half.
 
     Two groups start from the first request and the one least like it; requests join the group that
     they are more like, half of them each; once more with what the groups then ask for.
@@ -398,7 +398,7 @@ def _regroup(choices: Array, work: Work, state: State, counters: Array) -> None:
 
 @helper
 def form_batch(choices: Array, work: Work, state: State, counters: Array) -> None:
-    """Writes `batch`, the tokens of the next step; none where nothing may run."""
+    """Write `batch`, the tokens of the next step; none where nothing may run."""
     numbers = state.numbers
     numbers[N_BATCH] = 0
     budget = choices[MAX_TOKENS]

@@ -53,7 +53,7 @@ _TO_UNIT = 1.0 / 2.0**53
 
 @inlined
 def _chance(block: int, event: int) -> float:
-    """A number of chance from 0 to 1 for a block in an event."""
+    """Return a number of chance from 0 to 1 for a block in an event."""
     word = _GAMMA * np.uint64(event + 2) + np.uint64(block)
     word = (word ^ (word >> _S30)) * _MIX_1
     word = (word ^ (word >> _S27)) * _MIX_2
@@ -83,7 +83,7 @@ def _first_key(cache: CacheState, policy: int, block: int) -> float:
 
 @inlined
 def _set_keys(cache: CacheState, policy: int, block: int, first: float) -> None:
-    """Keeps what a block is ranked by; the second key is recency where the first may be equal."""
+    """Keep what a block is ranked by; the second key is recency where the first may be equal."""
     cache.first_key[block] = first
     has_second = policy in (LFU, STATIC, PREDICTOR, LEAST_STALE, SCH)
     cache.second_key[block] = float(cache.last_event[block]) if has_second else 0.0
@@ -91,7 +91,7 @@ def _set_keys(cache: CacheState, policy: int, block: int, first: float) -> None:
 
 @inlined
 def _is_worse(cache: CacheState, a: int, b: int) -> bool:
-    """Whether block a goes before block b."""
+    """Return True if block a goes before block b."""
     if cache.first_key[a] != cache.first_key[b]:
         return bool(cache.first_key[a] < cache.first_key[b])
     if cache.second_key[a] != cache.second_key[b]:
@@ -101,7 +101,7 @@ def _is_worse(cache: CacheState, a: int, b: int) -> bool:
 
 @inlined
 def _offer(cache: CacheState, policy: int, block: int, n_worst: int, n_wanted: int) -> int:
-    """Takes a block among the `n_wanted` worst where it is; `worst` is a heap, best on top."""
+    """Take a block among the `n_wanted` worst where it is; `worst` is a heap, best on top."""
     first = _first_key(cache, policy, block)
     # Nearly all blocks of a large cache end here.
     if n_worst == n_wanted and first > cache.first_key[cache.worst[0]]:
@@ -117,7 +117,7 @@ def _offer(cache: CacheState, policy: int, block: int, n_worst: int, n_wanted: i
 
 @compiled
 def _push(cache: CacheState, block: int, n_worst: int) -> None:
-    """Adds a block to the heap."""
+    """Add a block to the heap."""
     worst = cache.worst
     place = n_worst
     worst[place] = block
@@ -131,7 +131,7 @@ def _push(cache: CacheState, block: int, n_worst: int) -> None:
 
 @compiled
 def _replace_top(cache: CacheState, block: int, n_worst: int) -> None:
-    """Puts a block in the place of the heap's best."""
+    """Put a block in the place of the heap's best."""
     worst = cache.worst
     place = 0
     worst[place] = block
@@ -148,7 +148,7 @@ def _replace_top(cache: CacheState, block: int, n_worst: int) -> None:
 
 @compiled
 def _offer_members(cache: CacheState, policy: int, bucket: int, n_wanted: int) -> int:
-    """Offers all residents of a bucket; how many are among the worst."""
+    """Offer all residents of a bucket; how many are among the worst."""
     begin = cache.begin[bucket]
     n_worst = 0
     for place in range(begin, begin + cache.used[bucket]):
@@ -158,7 +158,7 @@ def _offer_members(cache: CacheState, policy: int, bucket: int, n_wanted: int) -
 
 @compiled
 def worst_member(cache: CacheState, policy: int, bucket: int) -> int:
-    """The resident of a bucket that would go first; there must be one."""
+    """Return the resident of a bucket that would go first; there must be one."""
     _offer_members(cache, policy, bucket, 1)
     return int(cache.worst[0])
 
@@ -167,7 +167,7 @@ def worst_member(cache: CacheState, policy: int, bucket: int) -> int:
 def _worst_of_all(
     cache: CacheState, policy: int, bucket: int, missed: Array, n_missed: int, n_wanted: int
 ) -> int:
-    """Finds the worst of a bucket's residents and of what was loaded; writes them to `worst`."""
+    """Find the worst of a bucket's residents and of what was loaded; writes them to `worst`."""
     if n_wanted <= _HEAP_LIMIT:
         n_worst = _offer_members(cache, policy, bucket, n_wanted)
         for place in range(n_missed):
@@ -206,7 +206,7 @@ def _worst_of_all(
 
 @compiled
 def insert(cache: CacheState, bucket: int, block: int) -> None:
-    """Makes a block resident; there must be room."""
+    """Make a block resident; there must be room."""
     at = cache.begin[bucket] + cache.used[bucket]
     cache.members[at] = block
     cache.place[block] = at
@@ -218,7 +218,7 @@ def insert(cache: CacheState, bucket: int, block: int) -> None:
 
 @compiled
 def evict(cache: CacheState, bucket: int, block: int) -> None:
-    """Drops a resident block."""
+    """Drop a resident block."""
     last = cache.begin[bucket] + cache.used[bucket] - 1
     moved = cache.members[last]
     at = cache.place[block]
@@ -231,7 +231,7 @@ def evict(cache: CacheState, bucket: int, block: int) -> None:
 
 @compiled
 def begin_event(cache: CacheState, blocks: Array, n_blocks: int, cycle: int, missed: Array) -> int:
-    """A layer asks for a set of blocks; hits are judged on what is resident now.
+    """Return a layer asks for a set of blocks; hits are judged on what is resident now.
 
     Args:
       cache: A `CacheState`.
@@ -265,7 +265,7 @@ def begin_event(cache: CacheState, blocks: Array, n_blocks: int, cycle: int, mis
 def end_event(
     cache: CacheState, policy: int, admission: int, bucket: int, missed: Array, n_missed: int
 ) -> int:
-    """Decides what stays, among the residents of a bucket and what was loaded for the event.
+    """Decide what stays, among the residents of a bucket and what was loaded for the event.
 
     Args:
       cache: A `CacheState`.
@@ -311,7 +311,7 @@ def end_event(
 
 @compiled
 def _apply(cache: CacheState, bucket: int, missed: Array, n_missed: int, n_worst: int) -> int:
-    """Drops the worst, be they resident or only loaded, and keeps the rest of what was loaded."""
+    """Drop the worst, be they resident or only loaded, and keeps the rest of what was loaded."""
     for place in range(n_worst):
         block = cache.worst[place]
         if cache.resident[block] == 1:
@@ -331,7 +331,7 @@ def _apply(cache: CacheState, bucket: int, missed: Array, n_missed: int, n_worst
 
 @compiled
 def prefetch(cache: CacheState, policy: int, bucket: int, block: int, keep_from: int) -> int:
-    """Makes a block resident between events, in the place of the bucket's worst where it is full.
+    """Make a block resident between events, in the place of the bucket's worst where it is full.
 
     Args:
       cache: A `CacheState`.
@@ -366,7 +366,7 @@ def prefetch(cache: CacheState, policy: int, bucket: int, block: int, keep_from:
 
 @compiled
 def resize(cache: CacheState, policy: int, bucket: int, capacity: int) -> None:
-    """Gives a bucket another capacity, and drops its worst blocks where it holds more."""
+    """Give a bucket another capacity, and drops its worst blocks where it holds more."""
     cache.capacity[bucket] = capacity
     excess = cache.used[bucket] - capacity
     if excess <= 0:
@@ -378,7 +378,7 @@ def resize(cache: CacheState, policy: int, bucket: int, capacity: int) -> None:
 
 @compiled
 def fill_by_priority(cache: CacheState, n_experts: int) -> None:
-    """Loads the blocks of highest priority before the first event; the first where equal."""
+    """Load the blocks of highest priority before the first event; the first where equal."""
     n_layers = cache.bucket.shape[0]
     n_blocks = n_layers * n_experts
     for bucket in range(cache.capacity.shape[0]):

@@ -111,7 +111,7 @@ def new_cache(
     capacities: Sequence[int] | npt.NDArray[np.int64],
     tie: npt.NDArray[np.float64] | None = None,
 ) -> CacheState:
-    """An empty cache.
+    """Return an empty cache.
 
     Args:
       n_layers: Layers with experts.
@@ -160,12 +160,12 @@ def new_cache(
 
 
 def capacity_in_experts(capacity_bytes: float, expert_bytes: float) -> int:
-    """Whole experts that fit into so many bytes."""
+    """Return whole experts that fit into so many bytes."""
     return int(capacity_bytes // expert_bytes)
 
 
 def layer_capacities(total: int, n_layers: int) -> npt.NDArray[np.int64]:
-    """Equal parts; the first layers have one more where it does not come out even."""
+    """Return equal parts; the first layers have one more where it does not come out even."""
     check_whole("total", total, 0)
     parts = np.full(n_layers, total // n_layers, dtype=np.int64)
     parts[: total % n_layers] += 1
@@ -175,7 +175,7 @@ def layer_capacities(total: int, n_layers: int) -> npt.NDArray[np.int64]:
 def proportional_capacities(
     total: int, need: npt.NDArray[np.float64], n_experts: int
 ) -> npt.NDArray[np.int64]:
-    """Parts in proportion to predicted need, none above a layer's experts.
+    """Return parts in proportion to predicted need, none above a layer's experts.
 
     What is left after rounding down goes to the largest fractions, the first where equal; what a
     full layer cannot hold goes to the others.
@@ -228,7 +228,7 @@ def next_uses(
 
 
 def policy_code(policy: str) -> int:
-    """The code of a policy's name in kernels.
+    """Return the code of a policy's name in kernels.
 
     Raises:
       InvalidArgumentError: There is no such policy.
@@ -237,7 +237,7 @@ def policy_code(policy: str) -> int:
 
 
 def admission_code(admission: str) -> int:
-    """The code of an admission's name in kernels.
+    """Return the code of an admission's name in kernels.
 
     Raises:
       InvalidArgumentError: There is no such admission.

@@ -56,7 +56,7 @@ class Target:
 
 
 def target(name: str) -> Target:
-    """The target with this name.
+    """Return the target with this name.
 
     Raises:
       InvalidArgumentError: It is none.
@@ -142,7 +142,7 @@ def calibrate(
     budget: int = 240,
     progress: Callable[[int, float], None] | None = None,
 ) -> Calibration:
-    """Fits skew, topic and persistence.
+    """Fit skew, topic and persistence.
 
     The same random numbers serve every trial, so that the misfit is smooth in the parameters;
     the result is measured on other seeds.

@@ -143,7 +143,7 @@ def measure_without(
 
 
 def own_joules(cost: str, run: Run, model: MoeModel, node: NodePreset, serving: Serving) -> float:
-    """Energy of the work that a cost is [J]; those of all costs are a run's energy.
+    """Return energy of the work that a cost is [J]; those of all costs are a run's energy.
 
     What stands by while the work lasts belongs to the standing power.
     """

@@ -60,7 +60,7 @@ def _member(kind: type[Any], word: str) -> Any:
 
 
 def serving_of(space: str, design: Mapping[str, Any], n_blocks: int) -> Serving:
-    """The way of serving that a design of a space stands for.
+    """Return the way of serving that a design of a space stands for.
 
     Args:
       space: Its name.

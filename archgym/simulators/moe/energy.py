@@ -49,7 +49,7 @@ class Energy:
         drive_bytes: float,
         flops: float,
     ) -> float:
-        """Energy of everything that is on and moves [J]."""
+        """Return energy of everything that is on and moves [J]."""
         standing = (self.idle_w * n_gpus + self.host_w) * elapsed_ns / _NS_PER_S
         work_pj = (
             self.memory_pj * memory_bytes

@@ -53,7 +53,7 @@ class Placement:
 
 
 def balancedness(loads: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Mean over largest load of each layer, (n_layers,); 1 is even."""
+    """Return mean over largest load of each layer, (n_layers,); 1 is even."""
     highest = loads.max(axis=1)
     return np.where(highest > 0, loads.mean(axis=1) / np.where(highest > 0, highest, 1.0), 1.0)
 
@@ -61,7 +61,7 @@ def balancedness(loads: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def balance(
     weight: npt.NDArray[np.float64], n_slots: int, n_groups: int, n_nodes: int, n_gpus: int
 ) -> Placement:
-    """Places experts by their load.
+    """Place experts by their load.
 
     Args:
       weight: (n_layers, n_experts), load of each expert, 0 or more.
@@ -105,7 +105,7 @@ def _check_divides(name: str, value: int, other: str, of: int) -> None:
 def _place(
     weight: npt.NDArray[np.float32], n_slots: int, n_groups: int, n_nodes: int, n_gpus: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Slots and copies of one layer."""
+    """Return slots and copies of one layer."""
     n_experts = len(weight)
     group_size = n_experts // n_groups
     groups_per_node = n_groups // n_nodes
@@ -133,7 +133,7 @@ def _place(
 def _copy(
     weight: npt.NDArray[np.float32], n_slots: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Gives each further slot to the expert whose copies are busiest, the first if equal."""
+    """Give each further slot to the expert whose copies are busiest, the first if equal."""
     held = np.arange(n_slots)
     counts = np.ones(len(weight), dtype=np.int64)
     for slot in range(len(weight), n_slots):
@@ -146,7 +146,7 @@ def _copy(
 def _pack(
     weight: npt.NDArray[np.float32], n_packs: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """The pack of each item and its place there; packs take equally many items."""
+    """Return the pack of each item and its place there; packs take equally many items."""
     n_items = len(weight)
     room = n_items // n_packs
     if room == 1:

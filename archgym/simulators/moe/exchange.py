@@ -67,7 +67,7 @@ def exchange_event(
     gate: float,
     n_tokens: int,
 ) -> float:
-    """Runs one event over all accelerators; when it ends [ns]."""
+    """Run one event over all accelerators; when it ends [ns]."""
     n_experts, tile = choices[N_EXPERTS], choices[TILE]
     layer = event // choices[N_ROUNDS]
     base = event * n_experts

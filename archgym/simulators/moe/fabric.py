@@ -60,7 +60,7 @@ def _busiest(loads: npt.NDArray[np.float64]) -> float:
 def _spread_by_hash(
     n_servers: int, n_uplinks: int, subflows: int, seed: int
 ) -> npt.NDArray[np.float64]:
-    """(2, n_servers, n_uplinks), loads up and down, each flow's parts on paths of chance."""
+    """Return (2, n_servers, n_uplinks), loads up and down, each flow's parts on paths of chance."""
     rng = np.random.default_rng(seed)
     shape = (n_servers, n_servers, n_uplinks * subflows)
     spine = rng.integers(n_uplinks, size=shape)
@@ -75,7 +75,7 @@ def _spread_by_hash(
 
 
 def _spread_greedily(n_servers: int, n_uplinks: int, subflows: int) -> npt.NDArray[np.float64]:
-    """The same, each part of a flow on the path whose busier link is emptiest."""
+    """Return the same, each part of a flow on the path whose busier link is emptiest."""
     loads = np.zeros((2, n_servers, n_uplinks))
     for source in range(n_servers):
         for target in range(n_servers):

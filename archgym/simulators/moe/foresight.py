@@ -90,7 +90,7 @@ def foresee(choices: Array, work: Work, state: State, cache: CacheState) -> None
 
 @helper
 def _after_this_step(work: Work, state: State, request: int) -> int:
-    """The first token of a request that the step's batch does not hold."""
+    """Return the first token of a request that the step's batch does not hold."""
     for place in range(state.numbers[N_BATCH]):
         if state.requests[BATCH, place] == request:
             return int(state.requests[BATCH_FROM, place] + state.requests[BATCH_COUNT, place])

@@ -147,12 +147,12 @@ def _presets() -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
 
 
 def gpu_names() -> tuple[str, ...]:
-    """Names of all accelerators."""
+    """Name of all accelerators."""
     return tuple(_presets()["gpus"])
 
 
 def gpu(name: str) -> Gpu:
-    """The accelerator with this name.
+    """Return the accelerator with this name.
 
     Raises:
       UnknownNameError: There is none.
@@ -164,12 +164,12 @@ def gpu(name: str) -> Gpu:
 
 
 def node_names() -> tuple[str, ...]:
-    """Names of all servers."""
+    """Name of all servers."""
     return tuple(_presets()["nodes"])
 
 
 def node(name: str) -> NodePreset:
-    """The server with this name, or that under `hardware` in a YAML file.
+    """Return the server with this name, or that under `hardware` in a YAML file.
 
     Args:
       name: A preset, or a path that ends in .yaml, .yml or .json.
@@ -203,7 +203,7 @@ _PARTS: Mapping[str, tuple[type[Any], tuple[str, ...]]] = {
 
 
 def _read_node(path: str) -> NodePreset:
-    """A preset with other values in the places that the file names."""
+    """Return a preset with other values in the places that the file names."""
     document = read_document(path)
     root = document.root.members("the file", ("model", "hardware", "routing"))
     if "hardware" not in root:
@@ -240,7 +240,7 @@ def _read_node(path: str) -> NodePreset:
 
 
 def _part(key: str, member: Node, base: Any) -> Any:
-    """A part of a server: numbers by name, or an accelerator by its name."""
+    """Return a part of a server: numbers by name, or an accelerator by its name."""
     kind, numbers = _PARTS[key]
     if key == "gpu" and isinstance(member.value, str):
         try:

@@ -116,7 +116,7 @@ def _is_skipped(choices: Array, layer: int) -> bool:
 
 @helper
 def _gather(choices: Array, work: Work, state: State) -> None:
-    """Counts what every event of the step asks for."""
+    """Count what every event of the step asks for."""
     n_layers, n_experts, top_k = choices[N_LAYERS], choices[N_EXPERTS], choices[TOP_K]
     n_rounds = choices[N_ROUNDS]
     a_round = top_k // n_rounds
@@ -186,7 +186,7 @@ def _step(
     counters: Array,
     now: float,
 ) -> float:
-    """Runs the batch through all layers; when it is through [ns]."""
+    """Run the batch through all layers; when it is through [ns]."""
     numbers = state.numbers
     n_batch = numbers[N_BATCH]
     # Typed zeros, or Numba compiles what takes them once more for literal ones.
@@ -280,7 +280,7 @@ def _step(
 
 @helper
 def _hand_out(choices: Array, work: Work, state: State, counters: Array, end: float) -> None:
-    """Gives the tokens of a step to their requests."""
+    """Give the tokens of a step to their requests."""
     for place in range(state.numbers[N_BATCH]):
         request = state.requests[BATCH, place]
         first, count = state.requests[BATCH_FROM, place], state.requests[BATCH_COUNT, place]
@@ -299,7 +299,7 @@ def _hand_out(choices: Array, work: Work, state: State, counters: Array, end: fl
 def serve(
     costs: Array, choices: Array, work: Work, state: State, cache: CacheState, counters: Array
 ) -> None:
-    """Serves all requests.
+    """Serve all requests.
 
     Args:
       costs: (len(COSTS),) float64.
@@ -337,7 +337,7 @@ def serve(
 
 @helper
 def _settle(state: State, cache: CacheState, counters: Array) -> None:
-    """Counts what is left at the end."""
+    """Count what is left at the end."""
     for block in range(state.blocks.shape[1] - 1):
         if state.blocks[UNUSED, block] == 1:
             if cache.resident[block] == 1:

@@ -83,7 +83,7 @@ _FORGET = 0.9
 
 @helper
 def _all_there(costs: Array, choices: Array, state: State, counters: Array, event: int) -> float:
-    """An event whose experts are all in the accelerator's memory [ns]."""
+    """Return an event whose experts are all in the accelerator's memory [ns]."""
     n_experts = choices[N_EXPERTS]
     n = whole(state.n_members[event])
     n_padded = n_routed = whole(0)
@@ -117,7 +117,7 @@ def expert_event(
     event: int,
     gate: float,
 ) -> float:
-    """Runs one event; when it ends [ns].
+    """Run one event; when it ends [ns].
 
     Args:
       costs: By `COSTS`; so are the next by their names.
@@ -245,7 +245,7 @@ def expert_event(
 
 @helper
 def _weigh(choices: Array, state: State, cache: CacheState, layer: int, base: int) -> None:
-    """Ranks a layer's experts by how often they are used and how soon their layer comes.
+    """Rank a layer's experts by how often they are used and how soon their layer comes.
 
     Source:
       Xue et al., *MoE-Infinity*, arXiv 2401.14361: probability * (1 - layer / layers).

@@ -97,7 +97,7 @@ def from_drive(
 
 @helper
 def enqueue(costs: Array, state: State, block: int, event: int, at: float) -> None:
-    """Queues a prefetch of a block for an event of this step."""
+    """Queue a prefetch of a block for an event of this step."""
     ring = state.ring_block.shape[0]
     tail = state.numbers[TAIL]
     if tail - state.numbers[HEAD] >= ring:
@@ -117,7 +117,7 @@ def enqueue(costs: Array, state: State, block: int, event: int, at: float) -> No
 def _take_place(
     choices: Array, state: State, cache: CacheState, counters: Array, n_experts: int, block: int
 ) -> int:
-    """Finds a place for a prefetch; 0 none now, 1 found, 2 there will be none."""
+    """Find a place for a prefetch; 0 none now, 1 found, 2 there will be none."""
     if choices[TARGET] == _CACHE:
         if choices[SCOPE] == _GLOBAL:
             if not make_room(choices, state, cache, n_experts, block):
@@ -149,7 +149,7 @@ def _serve(
     n_experts: int,
     until: float,
 ) -> None:
-    """Runs the prefetches that the link can serve before a time."""
+    """Run the prefetches that the link can serve before a time."""
     clocks, numbers = state.clocks, state.numbers
     ring = state.ring_block.shape[0]
     while numbers[HEAD] < numbers[TAIL] and clocks[LINK] < until:
@@ -199,7 +199,7 @@ def advance(
     n_experts: int,
     until: float,
 ) -> None:
-    """Runs the link up to a time, or up to the end of what holds it longer."""
+    """Run the link up to a time, or up to the end of what holds it longer."""
     _serve(costs, choices, state, cache, counters, n_experts, until)
     state.clocks[LINK] = max(state.clocks[LINK], until)
 
@@ -223,7 +223,7 @@ def clear_for_demand(
     at: float,
     keep: int,
 ) -> float:
-    """Brings the link to where a demand may start.
+    """Bring the link to where a demand may start.
 
     Args:
       costs: By `COSTS`; so are the next by their names.
@@ -283,7 +283,7 @@ def release(
     event: int,
     layer: int,
 ) -> None:
-    """Takes back what was prefetched for an event that is over and did not use it."""
+    """Take back what was prefetched for an event that is over and did not use it."""
     load_ns = costs[LOAD_FIXED_NS] + costs[LOAD_NS]
     ring = state.ring_block.shape[0]
     for expert in range(n_experts):

@@ -45,7 +45,7 @@ class SegmentRouting:
 
 
 def segment_routing(routing: Routing, layer: int, length: int) -> SegmentRouting | None:
-    """Segment routing best performance of a layer; None where every document is shorter.
+    """Return segment routing best performance of a layer; None where every document is shorter.
 
     Args:
       routing: Documents.
@@ -78,7 +78,7 @@ def segment_routing(routing: Routing, layer: int, length: int) -> SegmentRouting
 
 
 def _f1(counts: npt.NDArray[np.int64], length: int) -> npt.NDArray[np.float64]:
-    """F1 of a router that activates from each number of uses on, shape (length + 1,)."""
+    """Return F1 of a router that activates from each number of uses on, shape (length + 1,)."""
     uses = np.arange(length + 1)
     matches = np.cumsum((counts * uses)[::-1])[::-1]
     predictions = np.cumsum(counts[::-1])[::-1] * length
@@ -90,7 +90,7 @@ def _f1(counts: npt.NDArray[np.int64], length: int) -> npt.NDArray[np.float64]:
 def hit_rates(
     routing: Routing, layer: int, rule: str, sizes: Sequence[int], window: int = 0
 ) -> npt.NDArray[np.float64]:
-    """Hit rates of caches of one layer that start empty with each document.
+    """Return hit rates of caches of one layer that start empty with each document.
 
     Args:
       routing: Documents.

@@ -28,7 +28,7 @@ _WINDOW_USE: Final = 2**32
 
 @compiled
 def _use(kind: int, key: Array, expert: int, clock: int, following: int) -> None:
-    """Changes what an expert is ranked by as it is used: larger stays."""
+    """Change what an expert is ranked by as it is used: larger stays."""
     if kind == KIND_LRU:
         key[expert] = clock
     elif kind == KIND_LFU:
@@ -41,7 +41,7 @@ def _use(kind: int, key: Array, expert: int, clock: int, following: int) -> None
 
 @compiled
 def _drop_worst(key: Array, resident: Array, members: Array, used: int) -> int:
-    """Drops the resident of the lowest rank and returns how many are left."""
+    """Drop the resident of the lowest rank and returns how many are left."""
     worst = 0
     for place in range(1, used):
         if key[members[place]] < key[members[worst]]:
@@ -62,7 +62,7 @@ def count_hits(
     scratch: Array,
     hits: Array,
 ) -> None:
-    """Counts the hits of caches that start empty with each document.
+    """Count the hits of caches that start empty with each document.
 
     Hits of a token are judged on what is resident when it begins; then its experts are used one
     after the other, and each one that was missing takes the place of the lowest rank; for

@@ -42,7 +42,7 @@ _MAX_TOKENS: Final = 2**20
 
 
 def read_kernels(path: Path) -> list[dict[str, str]]:
-    """Rows of a table of kernels, plain or gzipped.
+    """Return rows of a table of kernels, plain or gzipped.
 
     Raises:
       FileFormatError: It is no such table.
@@ -141,7 +141,7 @@ def _ratios(
 def tokens_by_expert(
     n_tokens: int, n_experts: int, top_k: int, n_groups: int, distribution: str
 ) -> npt.NDArray[np.int64]:
-    """Tokens of each expert of the busiest accelerator, as the benchmark draws them.
+    """Return tokens of each expert of the busiest accelerator, as the benchmark draws them.
 
     `balanced` gives all alike; `power_law_a` takes quantiles of the benchmark's power law with
     exponent a, and of experts dealt at random to `n_groups` accelerators the busiest.

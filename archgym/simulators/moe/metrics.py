@@ -127,7 +127,7 @@ OBJECTIVES: Final[Mapping[str, Objective]] = {
 def measure(
     run: Run, model: MoeModel, node: NodePreset, serving: Serving, promise: Promise
 ) -> npt.NDArray[np.float64]:
-    """The metrics of a run, (n_metrics,) by `METRICS`."""
+    """Return the metrics of a run, (n_metrics,) by `METRICS`."""
     c = run.counters
     elapsed_s = c["elapsed_ns"] / _NS_PER_S
     n_output = float(run.output_tokens.sum())
@@ -206,7 +206,7 @@ def _memory_bytes(run: Run, serving: Serving) -> float:
 
 
 def loaded_bytes(run: Run, model: MoeModel, serving: Serving) -> float:
-    """Bytes of experts that came over the host link, on demand, ahead and in few bits."""
+    """Return bytes of experts that came over the host link, on demand, ahead and in few bits."""
     c = run.counters
     whole = c["n_demand"] + c["n_prefetch"] - c["prefetch_cut"]
     low = model.expert_bytes(serving.low_bits) if c["n_demand_low"] else 0.0

@@ -87,7 +87,7 @@ _CPU_ALWAYS = 2  # CpuRule.ALWAYS
 
 @helper
 def padded(choices: Array, tokens: int) -> int:
-    """Tokens as a kernel computes them: whole tiles."""
+    """Return tokens as a kernel computes them: whole tiles."""
     tile = choices[TILE]
     # Nearly all experts have few tokens, and a division takes longer than all else here.
     if tokens <= tile:
@@ -121,7 +121,7 @@ def translate(
 def _walk(
     costs: Array, choices: Array, state: State, counters: Array, block: int, is_new: bool
 ) -> float:
-    """`translate` where pages are translated."""
+    """Return `translate` where pages are translated."""
     kept_apart()
     n_tags, n_ways = choices[TLB_TAGS], choices[TLB_WAYS]
     n_walked = n_tags
@@ -144,7 +144,7 @@ def _walk(
 
 @helper
 def _runs_on_host(costs: Array, choices: Array, tokens: int, load_ns: float) -> bool:
-    """Whether an expert that is not there runs on the host.
+    """Return True if an expert that is not there runs on the host.
 
     Source:
       Kamahori et al., *Fiddler*, ICLR 2025: on the host where that is quicker than bringing the
@@ -163,7 +163,7 @@ def _runs_on_host(costs: Array, choices: Array, tokens: int, load_ns: float) -> 
 
 @helper
 def cpu_time(costs: Array, tokens: int) -> float:
-    """One expert on the host's processor [ns]."""
+    """Return one expert on the host's processor [ns]."""
     return float(costs[CPU_FIXED_NS] + max(costs[CPU_WEIGHT_NS], tokens * costs[CPU_TOKEN_NS]))
 
 
@@ -182,7 +182,7 @@ def miss(
     n_places: int,
     ideal: float,
 ) -> tuple[int, float]:
-    """Loads what is missing, or runs it on the host; how many blocks came, and the end [ns]."""
+    """Load what is missing, or runs it on the host; how many blocks came, and the end [ns]."""
     n_experts = choices[N_EXPERTS]
     clocks = state.clocks
     layer = event // choices[N_ROUNDS]
@@ -302,7 +302,7 @@ def _blame(
     drive_wait: float,
     place_wait: float,
 ) -> None:
-    """Shares a stall out among its causes, each at most as long as it lasted."""
+    """Share a stall out among its causes, each at most as long as it lasted."""
     if host_longer > 0.0:
         part = min(stall, host_longer)
         counters[STALL_CPU_NS] += part

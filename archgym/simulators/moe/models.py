@@ -188,15 +188,15 @@ class MoeModel:
         return used + self.other_parameters
 
     def expert_bytes(self, bits: float = 16) -> int:
-        """Bytes of one routed expert whose weights have so many bits."""
+        """Return bytes of one routed expert whose weights have so many bits."""
         return round(self.expert_parameters * bits / _BITS_PER_BYTE)
 
     def other_bytes(self, bits: float = 16) -> int:
-        """Bytes of everything but routed experts."""
+        """Return bytes of everything but routed experts."""
         return round(self.other_parameters * bits / _BITS_PER_BYTE)
 
     def kv_bytes_per_token(self, bits: float = 16) -> int:
-        """Bytes of keys and values of one token, over all layers."""
+        """Return bytes of keys and values of one token, over all layers."""
         if self.latent is not None:
             values = self.latent.kv_rank + self.latent.rope_size
         else:
@@ -212,12 +212,12 @@ def _presets() -> Mapping[str, Mapping[str, Any]]:
 
 
 def model_names() -> tuple[str, ...]:
-    """Names of all presets, in the order of their families."""
+    """Name of all presets, in the order of their families."""
     return tuple(_presets())
 
 
 def model(name: str) -> MoeModel:
-    """The preset with this name, or the model in a YAML file.
+    """Return the preset with this name, or the model in a YAML file.
 
     Args:
       name: A preset, or a path that ends in .yaml, .yml or .json.
@@ -238,7 +238,7 @@ def model(name: str) -> MoeModel:
 
 
 def read_model(path: str | Path) -> MoeModel:
-    """The model under `model` in a YAML file.
+    """Return the model under `model` in a YAML file.
 
     Its keys are the attributes of `MoeModel`; `preset` takes those that are not given from a
     preset.

@@ -24,7 +24,7 @@ def place(
     n_gpus: int,
     placement: str,
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """Copies of each expert and the expert in each slot.
+    """Copy of each expert and the expert in each slot.
 
     Args:
       ranking: (n_layers * n_experts,), how often each is used.

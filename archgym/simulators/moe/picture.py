@@ -20,7 +20,7 @@ _COLOURS: Final = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7")
 
 
 def picture(analysis: Analysis, path: str | Path) -> None:
-    """Draws hit rates over room, segment routing, load over rank, and reuse over layers.
+    """Draw hit rates over room, segment routing, load over rank, and reuse over layers.
 
     Args:
       analysis: What is drawn.

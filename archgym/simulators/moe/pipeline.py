@@ -104,7 +104,7 @@ def makespan(
 
 @helper
 def pipelined(ready: Array, degree: int, times: tuple[float, ...]) -> float:
-    """`makespan` of what takes a fixed time a chunk and a part of the whole.
+    """Return `makespan` of what takes a fixed time a chunk and a part of the whole.
 
     Args:
       ready: As for `makespan`.
@@ -126,7 +126,7 @@ def pipelined(ready: Array, degree: int, times: tuple[float, ...]) -> float:
 
 @helper
 def best_degree(ready: Array, times: tuple[float, ...]) -> int:
-    """The number of chunks that is through first; the smallest of equals."""
+    """Return the number of chunks that is through first; the smallest of equals."""
     best = whole(1)
     least = pipelined(ready, best, times)
     for degree in range(2, MAX_DEGREE + 1):
@@ -146,5 +146,5 @@ def makespan_of(
     receive: float,
     scatter: float,
 ) -> float:
-    """`makespan`, for Python."""
+    """Return `makespan`, for Python."""
     return makespan(ready, degree, gather, send, compute, receive, scatter)

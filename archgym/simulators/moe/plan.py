@@ -71,7 +71,7 @@ def plan(
     contention: float = 1.0,
     extra_bytes: float = 0.0,
 ) -> Plan:
-    """Makes a way of serving ready, and finds out whether it fits.
+    """Make a way of serving ready, and finds out whether it fits.
 
     Args:
       model: What is served.
@@ -175,7 +175,7 @@ def plan(
 
 
 def _tlb(serving: Serving, expert_bytes: float, n_blocks: int) -> dict[str, int]:
-    """Sets and ways of the TLB, and the tags that an expert's pages have there.
+    """Set and ways of the TLB, and the tags that an expert's pages have there.
 
     A TLB without sets that keeps what was used last holds all of an expert's pages or none, since
     they are used one after the other: there a tag stands for all of them.

@@ -55,14 +55,14 @@ _RISING = (LRU, LFU, FIFO, STATIC, LEAST_STALE)
 
 @helper
 def mark_all_stale(choices: Array, state: State) -> None:
-    """Forgets the layers' worst blocks: what they are ranked by has changed."""
+    """Forget the layers' worst blocks: what they are ranked by has changed."""
     for layer in range(choices[N_LAYERS]):
         state.layers[IS_STALE, layer] = 1
 
 
 @inlined
 def mark_used(choices: Array, state: State, cache: CacheState, layer: int, is_first: bool) -> None:
-    """Forgets the worst blocks that a layer's event, the first of a step or not, may change."""
+    """Forget the worst blocks that a layer's event, the first of a step or not, may change."""
     policy = choices[REPLACEMENT]
     if policy in (LFRU, RANDOM) or (policy == LEAST_STALE and is_first):
         mark_all_stale(choices, state)
@@ -81,7 +81,7 @@ def _stays(cache: CacheState, block: int, keep_from: int, spare_from: int) -> bo
 def _look(
     policy: int, state: State, cache: CacheState, layer: int, keep_from: int, spare_from: int
 ) -> None:
-    """Finds the worst block of a layer, see `_worst_of_all`."""
+    """Find the worst block of a layer, see `_worst_of_all`."""
     begin = cache.begin[layer]
     worst = whole(-1)
     newest = whole(_NONE)
@@ -107,7 +107,7 @@ def _look(
 def _worst_of_all(
     choices: Array, state: State, cache: CacheState, keep_from: int, spare_from: int
 ) -> int:
-    """The block that leaves next; -1 for none.
+    """Return the block that leaves next; -1 for none.
 
     Args:
       choices: By `CHOICES`.
@@ -135,7 +135,7 @@ def _worst_of_all(
 
 @helper
 def make_room(choices: Array, state: State, cache: CacheState, n_experts: int, block: int) -> bool:
-    """Brings a prefetched block in; False where nothing may leave for it."""
+    """Bring a prefetched block in; False where nothing may leave for it."""
     event = cache.counters[EVENT]
     layer = block // n_experts
     if state.numbers[N_HELD] >= choices[CAPACITY]:
@@ -166,7 +166,7 @@ def _bring(state: State, cache: CacheState, layer: int, block: int) -> None:
 def keep_in_pool(
     choices: Array, state: State, cache: CacheState, n_experts: int, n_loaded: int, loaded: Array
 ) -> None:
-    """Decides what of an event's loaded blocks stays; as `cache_kernel.end_event` does.
+    """Decide what of an event's loaded blocks stays; as `cache_kernel.end_event` does.
 
     Args:
       choices: By `CHOICES`.

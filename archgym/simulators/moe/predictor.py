@@ -61,7 +61,7 @@ _STALL_SHARE = 0.1
 
 @helper
 def chance(seed: int, step: int, what: int) -> float:
-    """A number of chance from 0 to 1 (SplitMix64)."""
+    """Return a number of chance from 0 to 1 (SplitMix64)."""
     word = (np.uint64(seed) * _GAMMA) ^ (np.uint64(step) * _MIX_1) ^ (np.uint64(what) * _MIX_2)
     word += _GAMMA
     word = (word ^ (word >> _S30)) * _MIX_1
@@ -80,7 +80,7 @@ def _predict(
     at: float,
     asked_from: int,
 ) -> None:
-    """Queues what is predicted for an event, is not there and was not asked for so lately."""
+    """Queue what is predicted for an event, is not there and was not asked for so lately."""
     n_experts = choices[N_EXPERTS]
     base = event * n_experts
     layer = event // choices[N_ROUNDS]
@@ -111,7 +111,7 @@ def _predict(
 
 @helper
 def _least_tokens(state: State, base: int, n: int, width: int) -> int:
-    """The fewest tokens that an expert among the `width` most used has."""
+    """Return the fewest tokens that an expert among the `width` most used has."""
     low, high = 0, 1 << 30
     while low < high:
         middle = (low + high + 1) // 2
@@ -128,7 +128,7 @@ def _least_tokens(state: State, base: int, n: int, width: int) -> int:
 
 @helper
 def _wrong(choices: Array, state: State, step: int, base: int, expert: int) -> int:
-    """An expert that the event does not ask for; -1 where it asks for all."""
+    """Return an expert that the event does not ask for; -1 where it asks for all."""
     n_experts = choices[N_EXPERTS]
     start = int(chance(choices[SEED] + 1, step, base + expert) * n_experts)
     for offset in range(n_experts):
@@ -179,7 +179,7 @@ def issue_path(costs: Array, choices: Array, state: State, cache: CacheState, at
 def learn(
     costs: Array, choices: Array, state: State, n_missed: int, time: float, stall: float
 ) -> None:
-    """Keeps the averages that the adaptive depth goes by.
+    """Keep the averages that the adaptive depth goes by.
 
     Source:
       Shen et al., *ExpertFlow* (b), arXiv 2510.26730: S = N E / (C T), experts expected times

@@ -61,7 +61,7 @@ class Sweep:
 def prefetch_sweep(
     accuracies: Sequence[float] = _ACCURACIES, progress: Callable[[str], None] | None = None
 ) -> tuple[Sweep, ...]:
-    """Runs Qwen3-30B at 4 bits on a card that holds a third of it, prefetching the next layer.
+    """Run Qwen3-30B at 4 bits on a card that holds a third of it, prefetching the next layer.
 
     Args:
       accuracies: Of the predictor, from 0 to 1.
@@ -115,7 +115,7 @@ def prefetch_sweep(
 
 
 def draw_sweep(sweeps: Sequence[Sweep], path: str | Path) -> None:
-    """Draws time per token over accuracy, a panel a link.
+    """Draw time per token over accuracy, a panel a link.
 
     Args:
       sweeps: Of `prefetch_sweep`.

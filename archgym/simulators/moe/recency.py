@@ -14,7 +14,7 @@ __all__ = ["touch"]
 
 @helper
 def touch(state: State, row: int, count: int, capacity: int, block: int) -> bool:
-    """Uses a block, which comes in where it is not and drives out what was used longest ago.
+    """Use a block, which comes in where it is not and drives out what was used longest ago.
 
     Args:
       state: A `State`.

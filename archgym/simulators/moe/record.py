@@ -29,7 +29,7 @@ _MAX_TEXT_BYTES: Final = 2**28
 
 
 def gates(model: Any) -> dict[str, Any]:
-    """The gates of a model by name, in the order of its layers.
+    """Return the gates of a model by name, in the order of its layers.
 
     Raises:
       InvalidArgumentError: There are none.
@@ -50,7 +50,7 @@ def gates(model: Any) -> dict[str, Any]:
 
 
 def record(model: Any, documents: Sequence[Sequence[int]], name: str = "") -> Routing:
-    """Runs a model on documents, one after the other, and records its choices.
+    """Run a model on documents, one after the other, and records its choices.
 
     Args:
       model: A causal model of transformers.
@@ -93,7 +93,7 @@ def record(model: Any, documents: Sequence[Sequence[int]], name: str = "") -> Ro
 
 @contextmanager
 def _hooks(found: Mapping[str, Any], taken: dict[str, Any]) -> Iterator[None]:
-    """Keeps what each gate returned last in `taken`."""
+    """Keep what each gate returned last in `taken`."""
 
     def keep(gate: str) -> Any:
         def hook(module: Any, given: Any, result: Any) -> None:
@@ -112,7 +112,7 @@ def _hooks(found: Mapping[str, Any], taken: dict[str, Any]) -> Iterator[None]:
 def _choices(
     gate: str, result: Any, n_tokens: int, n_experts: int, top_k: int
 ) -> npt.NDArray[np.int16]:
-    """Experts of each token, (n_tokens, top_k), from whatever a gate returned.
+    """Return experts of each token, (n_tokens, top_k), from whatever a gate returned.
 
     Releases of transformers differ: a gate returns logits alone, or with scores and indices.
     """
@@ -147,7 +147,7 @@ def _setting(config: Any, names: Sequence[str], what: str) -> int:
 def record_folder(
     folder: Path, text: Path | None, n_documents: int, max_tokens: int, seed: int
 ) -> Routing:
-    """Runs the model in a folder on the lines of a text, or on drawn tokens.
+    """Run the model in a folder on the lines of a text, or on drawn tokens.
 
     Args:
       folder: What `save_pretrained` wrote: config.json, weights in safetensors, and for a text
@@ -197,7 +197,7 @@ def record_folder(
 
 @contextmanager
 def _one_line(folder: Path, what: str) -> Iterator[None]:
-    """Turns what transformers says of a bad folder into one line."""
+    """Turn what transformers says of a bad folder into one line."""
     try:
         yield
     except Exception as error:

@@ -159,7 +159,7 @@ def replay_events(
     priority: npt.NDArray[np.float64] | None = None,
     tie: npt.NDArray[np.float64] | None = None,
 ) -> ReplayResult:
-    """Replays events against a cache that starts empty.
+    """Replay events against a cache that starts empty.
 
     Args:
       events: What is asked for.
@@ -240,7 +240,7 @@ def _capacities(
 
 
 def _window(events: Events, window: int, next_use: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The event `window` events on in the same layer; counts the first ones into `next_use`."""
+    """Return event `window` events on in the same layer; counts the first ones into `next_use`."""
     order = np.argsort(events.layers, kind="stable")
     ahead = np.full(len(order), -1, dtype=np.int64)
     same = events.layers[order[window:]] == events.layers[order[: max(0, len(order) - window)]]
@@ -254,7 +254,7 @@ def _window(events: Events, window: int, next_use: npt.NDArray[np.int64]) -> npt
 
 
 def _check(result: ReplayResult, uses: int, capacity: int, policy: int) -> None:
-    """Refuses counts that do not add up."""
+    """Refuse counts that do not add up."""
     if (
         result.hits + result.misses != uses
         or result.insertions - result.evictions != result.residents

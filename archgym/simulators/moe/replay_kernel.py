@@ -45,7 +45,7 @@ def replay(
     missed: Array,
     misses: Array,
 ) -> None:
-    """Replays events against a cache.
+    """Replay events against a cache.
 
     Args:
       cache: A `CacheState`, changed. For `sch`, `next_use` starts as minus the uses of each block
@@ -94,7 +94,7 @@ def replay_one_by_one(
     blocks: Array,
     future: Array,
 ) -> None:
-    """Replays uses one at a time, as simulators of general caches do; what missed is admitted.
+    """Replay uses one at a time, as simulators of general caches do; what missed is admitted.
 
     Only `belady` with bypass passes by what is used later than everything resident.
 
@@ -134,7 +134,7 @@ def replay_one_by_one(
 
 @compiled
 def _make_room(cache: CacheState, policy: int, bucket: int, may_pass: bool, following: int) -> bool:
-    """Drops a bucket's worst block where it is full; whether there is room now."""
+    """Drop a bucket's worst block where it is full; whether there is room now."""
     if cache.used[bucket] < cache.capacity[bucket]:
         return True
     if cache.capacity[bucket] == 0:

@@ -88,7 +88,7 @@ class Requests:
         return self.prompt_tokens.astype(np.int64) + self.output_tokens - 1
 
     def first(self, n: int) -> "Requests":
-        """The first n requests, or all where there are fewer."""
+        """Return the first n requests, or all where there are fewer."""
         check_whole("n", n, 1)
         return Requests(
             self.arrival_ns[:n], self.prompt_tokens[:n], self.output_tokens[:n], self.name
@@ -109,7 +109,7 @@ def generate_requests(
     on_s: float = 10.0,
     off_s: float = 10.0,
 ) -> Requests:
-    """Draws requests.
+    """Draw requests.
 
     Args:
       n: How many.
@@ -159,7 +159,7 @@ def generate_requests(
 def _spread_over_periods(
     arrival_s: npt.NDArray[np.float64], on_s: float, off_s: float, rng: np.random.Generator
 ) -> npt.NDArray[np.float64]:
-    """Puts pauses between arrivals; time is first compressed, so that the mean rate stays."""
+    """Put pauses between arrivals; time is first compressed, so that the mean rate stays."""
     busy = arrival_s * on_s / (on_s + off_s)
     ends = [0.0]
     while ends[-1] < busy[-1] and len(ends) <= MAX_REQUESTS:
@@ -203,7 +203,7 @@ _FORMATS = " or ".join(f"{x.arrival},{x.prompt},{x.output}" for x in _LAYOUTS)
 
 
 def read_requests(path: str | Path, limit: int = MAX_REQUESTS) -> Requests:
-    """Reads a trace: Azure's CSV, Mooncake's JSONL, or CSV or JSONL with our own names.
+    """Read a trace: Azure's CSV, Mooncake's JSONL, or CSV or JSONL with our own names.
 
     Our names are arrival_s, prompt_tokens and output_tokens. Arrivals count from the first; lines
     out of order are sorted, and a request that asks for no output counts as asking for one token.

@@ -128,7 +128,7 @@ class Routing:
         return found.hexdigest()
 
     def layer(self, index: int) -> "Routing":
-        """One layer alone."""
+        """Return one layer alone."""
         chosen = np.ascontiguousarray(self.experts[:, index : index + 1])
         return replace(self, experts=chosen)
 
@@ -216,12 +216,12 @@ def _presets() -> Mapping[str, Mapping[str, Any]]:
 
 
 def routing_preset_names() -> tuple[str, ...]:
-    """Names of all presets."""
+    """Name of all presets."""
     return tuple(_presets())
 
 
 def routing_preset(name: str) -> RoutingPreset:
-    """The preset with this name, or that under `routing` in a YAML file.
+    """Return the preset with this name, or that under `routing` in a YAML file.
 
     Args:
       name: A preset, or a path that ends in .yaml, .yml or .json.
@@ -240,7 +240,7 @@ def routing_preset(name: str) -> RoutingPreset:
 
 
 def _read_preset(path: str) -> RoutingPreset:
-    """A preset with other values in the places that the file names."""
+    """Return a preset with other values in the places that the file names."""
     document = read_document(path)
     root = document.root.members("the file", ("model", "hardware", "routing"))
     if "routing" not in root:
@@ -281,7 +281,7 @@ def _read_preset(path: str) -> RoutingPreset:
 
 
 def check_size(n_tokens: int, n_layers: int, top_k: int) -> None:
-    """Refuses more routing than is drawn at once.
+    """Refuse more routing than is drawn at once.
 
     Raises:
       InvalidArgumentError: It is more.
@@ -296,7 +296,7 @@ def check_size(n_tokens: int, n_layers: int, top_k: int) -> None:
 def generate(
     preset: RoutingPreset, seed: int, tokens: Sequence[int] | npt.NDArray[np.int64], n_layers: int
 ) -> Routing:
-    """Draws experts for documents.
+    """Draw experts for documents.
 
     A document's experts depend on the seed, its place among the documents and the layer alone: so
     a longer document begins as a shorter one does. Popularity and permutations depend on the seed.

@@ -33,7 +33,7 @@ _S30, _S27, _S31 = np.uint64(30), np.uint64(27), np.uint64(31)
 
 @cache
 def normal_table() -> npt.NDArray[np.float32]:
-    """Quantiles of the standard normal distribution at the middles of 2**14 equal shares.
+    """Return quantiles of the standard normal distribution at the middles of 2**14 equal shares.
 
     Scaled to variance 1: the middles leave out a little of the tails.
     """
@@ -54,7 +54,7 @@ def _mixed(word: np.uint64) -> np.uint64:
 
 @inlined
 def _fill(row: Array, state: np.uint64, table: Array) -> np.uint64:
-    """Fills a row with normal numbers and returns the generator's next state."""
+    """Fill a row with normal numbers and returns the generator's next state."""
     n = row.shape[0]
     whole = n - n % _PER_WORD
     for begin in range(0, whole, _PER_WORD):
@@ -75,7 +75,7 @@ def _fill(row: Array, state: np.uint64, table: Array) -> np.uint64:
 
 @inlined
 def _take_top(logits: Array, chosen: Array, likely: Array, hint: np.float32) -> np.float32:
-    """Writes the indices of the largest logits, largest first; the lower index where equal.
+    """Write the indices of the largest logits, largest first; the lower index where equal.
 
     Args:
       logits: (n_experts,) float32.
@@ -128,7 +128,7 @@ def draw(
     likely: Array,
     hints: Array,
 ) -> None:
-    """Draws all tokens of all documents.
+    """Draw all tokens of all documents.
 
     Args:
       experts: (n_tokens, n_layers, top_k) int16, written.

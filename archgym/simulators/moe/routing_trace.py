@@ -22,7 +22,7 @@ _MAX_NAME: Final = 200
 
 
 def check_ending(path: str | Path) -> None:
-    """Refuses a path that is not a routing trace's, before what is to stand there is made.
+    """Refuse a path that is not a routing trace's, before what is to stand there is made.
 
     Raises:
       InvalidArgumentError: The path has another ending.
@@ -34,7 +34,7 @@ def check_ending(path: str | Path) -> None:
 
 
 def write_routing(path: str | Path, routing: Routing) -> None:
-    """Writes a routing trace, whole or not at all; equal routings are equal bytes.
+    """Write a routing trace, whole or not at all; equal routings are equal bytes.
 
     Raises:
       InvalidArgumentError: The path has another ending.
@@ -51,7 +51,7 @@ def write_routing(path: str | Path, routing: Routing) -> None:
 
 
 def read_routing(path: str | Path) -> Routing:
-    """Reads what `write_routing` wrote.
+    """Read what `write_routing` wrote.
 
     Raises:
       FileFormatError: The file is damaged or something else.

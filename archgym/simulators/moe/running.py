@@ -99,7 +99,7 @@ class Documents:
 
 
 def documents(requests: Requests, routing: Routing) -> Documents:
-    """Gives each request a document, in turn; later turns begin further on in them."""
+    """Give each request a document, in turn; later turns begin further on in them."""
     n, n_documents = len(requests), routing.n_documents
     order = np.arange(n, dtype=np.int64)
     document = order % n_documents
@@ -131,7 +131,7 @@ def run(
     measured: npt.NDArray[np.float64] | None = None,
     warm: bool = True,
 ) -> Run:
-    """Serves requests.
+    """Serve requests.
 
     Args:
       ready: The way, which must be feasible.
@@ -207,7 +207,7 @@ _NOWHERE: Final = (np.zeros((1, 1), dtype=np.int32), np.zeros((1, 1), dtype=np.i
 
 
 def _new_cache(choice: dict[str, int], ranking: npt.NDArray[np.float64], warm: bool) -> CacheState:
-    """The cache at time 0."""
+    """Return the cache at time 0."""
     n_layers, n_experts = choice["n_layers"], choice["n_experts"]
     total = choice["capacity"]
     # A shared pool counts for itself (`pool`); its layers have room for all their experts.
@@ -226,7 +226,7 @@ def _new_cache(choice: dict[str, int], ranking: npt.NDArray[np.float64], warm: b
 
 
 def _fill(cache: CacheState, ranking: npt.NDArray[np.float64], total: int | None) -> None:
-    """Puts the most popular blocks in, the first of equals, of each layer or of all layers."""
+    """Put the most popular blocks in, the first of equals, of each layer or of all layers."""
     n_layers, width = ranking.shape
     if total is None:
         chosen = [
@@ -245,7 +245,7 @@ def _fill(cache: CacheState, ranking: npt.NDArray[np.float64], total: int | None
 
 
 def _fill_host(state: State, capacity: int, ranking: npt.NDArray[np.float64]) -> None:
-    """Puts the most popular blocks into the host's memory, the least popular to leave first."""
+    """Put the most popular blocks into the host's memory, the least popular to leave first."""
     n_blocks = len(ranking)
     if capacity >= n_blocks:
         return
@@ -259,7 +259,7 @@ def _fill_host(state: State, capacity: int, ranking: npt.NDArray[np.float64]) ->
 
 
 def _check(result: Run) -> None:
-    """Refuses counts that do not add up."""
+    """Refuse counts that do not add up."""
     c = result.counters
     elapsed = c["elapsed_ns"]
     in_system = float(result.e2e_ns.sum())

@@ -73,7 +73,7 @@ class MoeSimulator(Simulator):
         kernels: str = "",
         fidelity: str = "standard",
     ) -> None:
-        """Makes the simulator of one space.
+        """Make the simulator of one space.
 
         Args:
           space: One of `space_names`.
@@ -119,11 +119,11 @@ class MoeSimulator(Simulator):
         return MoeSimulator, (self.space.name, *options, self.fidelity)
 
     def workload_names(self) -> tuple[str, ...]:
-        """Workloads that ship with the space: see `archgym.simulators.moe.workloads`."""
+        """Return workloads that ship with the space: see `archgym.simulators.moe.workloads`."""
         return shipped_names(self.space.name)
 
     def workload(self, name: str | Path) -> Workload:
-        """The shipped workload with this name, or made of the trace at this path.
+        """Return the shipped workload with this name, or made of the trace at this path.
 
         Raises:
           UnknownNameError: Neither.
@@ -133,7 +133,7 @@ class MoeSimulator(Simulator):
         return Workload(asked.name, self._digest(asked), asked)
 
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
-        """Results of designs that are known to be canonical and feasible in the space."""
+        """Return results of designs that are known to be canonical and feasible in the space."""
         return self._simulate(indices, workload, None)
 
     def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
@@ -141,7 +141,7 @@ class MoeSimulator(Simulator):
         return self._simulate(indices, workload, cost)
 
     def _simulate(self, indices: np.ndarray, workload: Workload, cost: str | None) -> BatchResult:
-        """Results of designs, without a cost where one is named."""
+        """Return results of designs, without a cost where one is named."""
         values = np.full((len(indices), len(METRICS)), np.nan)
         reason = np.zeros(len(indices), dtype=np.int16)
         for row, design in enumerate(indices):
@@ -175,7 +175,7 @@ class MoeSimulator(Simulator):
         return self._run(asked, ready, serving, indices)
 
     def check(self, values: np.ndarray, workload: Workload) -> None:
-        """Refuses results whose times, rates and bytes contradict each other.
+        """Refuse results whose times, rates and bytes contradict each other.
 
         Raises:
           SimulatorError: Says which invariant, and by how much.
@@ -216,7 +216,7 @@ class MoeSimulator(Simulator):
         }
 
     def _digest(self, asked: Asked) -> str:
-        """A workload's digest, with the content of the files that options name.
+        """Return a workload's digest, with the content of the files that options name.
 
         Options are recorded by path, so that only this tells that such a file has changed. The
         model is part of the workload as it is.
@@ -274,7 +274,7 @@ class MoeSimulator(Simulator):
         )
 
     def _value(self, name: str, indices: npt.NDArray[np.int64], otherwise: Any) -> Any:
-        """A parameter's value; `otherwise` where the space leaves it out."""
+        """Return a parameter's value; `otherwise` where the space leaves it out."""
         if name not in self.space.names:
             return otherwise
         at = self.space.names.index(name)
@@ -288,7 +288,7 @@ def _model(name: str) -> MoeModel:
 def _placement(
     asked: Asked, n_redundant: int, n_servers: int, n_gpus: int, how: str
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """`place`, once for each workload and way."""
+    """Return `place`, once for each workload and way."""
     key = (asked.digest, n_redundant, n_servers, n_gpus, how)
     found = _PLACED.get(key)
     if found is None:

@@ -475,7 +475,7 @@ _MAKERS: Final[Mapping[str, Callable[[], DesignSpace]]] = {
 
 
 def design_space(name: str) -> DesignSpace:
-    """The space with this name.
+    """Return the space with this name.
 
     Raises:
       UnknownNameError: There is no such space.

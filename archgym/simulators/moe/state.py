@@ -129,7 +129,7 @@ class State(NamedTuple):
 def new_state(
     n_requests: int, n_layers: int, n_experts: int, n_rounds: int, n_tlb_tags: int = 0
 ) -> State:
-    """Scratch for one run, as it must be at time 0."""
+    """Return scratch for one run, as it must be at time 0."""
     n_blocks, n_events = n_layers * n_experts, n_layers * n_rounds
     # The ring never fills: a block is queued once at a time, and dead entries leave at the head.
     n_ring = 1 << (2 * n_blocks).bit_length()

@@ -102,7 +102,7 @@ def _rates(gpu: Gpu, reached: Efficiency, eight_bit_math: bool) -> _Rates:
 def layer_costs(
     model: MoeModel, node: NodePreset, serving: "Serving", contention: float = 1.0
 ) -> npt.NDArray[np.float64]:
-    """The kernel's costs.
+    """Return the kernel's costs.
 
     Args:
       model: What is served.

@@ -113,7 +113,7 @@ def validate(
     *,
     only: tuple[str, ...] = (),
 ) -> Validation:
-    """Compares the simulator with all that is known about it.
+    """Compare the simulator with all that is known about it.
 
     Args:
       reference: The folder of the reference, or one that holds it as `moe`; None for the rows that

@@ -133,7 +133,7 @@ _LOCK = Lock()
 
 
 def prepared(asked: Asked) -> Prepared:
-    """The workload made ready; its routing is generated once while it is in use."""
+    """Return the workload made ready; its routing is generated once while it is in use."""
     with _LOCK:
         found = _HELD.get(asked.digest)
         if found is not None:
@@ -244,7 +244,7 @@ _N_MODELS: Final = 150
 
 
 def shipped_names(space: str) -> tuple[str, ...]:
-    """Names of a space's workloads, its default first."""
+    """Name of a space's workloads, its default first."""
     return tuple(_RECIPES[space])
 
 
@@ -255,7 +255,7 @@ def default_model(space: str) -> MoeModel:
 
 
 def shipped(space: str, name: str | Path, served: MoeModel) -> Asked:
-    """The workload with this name, or made of the trace at this path.
+    """Return the workload with this name, or made of the trace at this path.
 
     A `.npz` is a trace of routing, as `archgym moe record` writes it: each document is a request,
     and the model's dimensions are those of `served` with the trace's layers and experts. Other
@@ -334,7 +334,7 @@ def shipped(space: str, name: str | Path, served: MoeModel) -> Asked:
 
 
 def _traced(path: Path, served: MoeModel, promise: Promise) -> Asked:
-    """Recorded documents as requests that come at once; a quarter of each is its prompt."""
+    """Return recorded documents as requests that come at once; a quarter of each is its prompt."""
     trace = read_routing(path)
     lengths = np.diff(trace.starts)[:_MAX_TRACED]
     prompts = np.maximum(1, (lengths * _PROMPT_SHARE).astype(np.int64))

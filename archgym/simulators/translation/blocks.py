@@ -30,7 +30,7 @@ def block_set(m: Any, number: Any) -> Any:
 
 @compiled
 def meets_block(m: Any, tags: Any, marks: Any, number: Any, tag: Any) -> Any:
-    """Whether the L2 cache holds a block, which a hit makes newer."""
+    """Return True if the L2 cache holds a block, which a hit makes newer."""
     kept_apart()
     base = block_set(m, number)
     way = find(tags, base, m.l2_cache_ways, tag)
@@ -42,7 +42,7 @@ def meets_block(m: Any, tags: Any, marks: Any, number: Any, tag: Any) -> Any:
 
 @inlined
 def has_block(m: Any, tags: Any, number: Any, tag: Any) -> Any:
-    """Whether the L2 cache holds a block, which stays as old as it is."""
+    """Return True if the L2 cache holds a block, which stays as old as it is."""
     return find(tags, block_set(m, number), m.l2_cache_ways, tag) >= 0
 
 
@@ -50,7 +50,7 @@ def has_block(m: Any, tags: Any, number: Any, tag: Any) -> Any:
 def make_block(
     m: Any, c: Any, tags: Any, marks: Any, number: Any, tag: Any, leaf_line: Any
 ) -> None:
-    """Turns the line with a page's entry into a block, which lies in another set."""
+    """Turn the line with a page's entry into a block, which lies in another set."""
     kept_apart()
     line_base = set_of(leaf_line, m.l2_cache_sets, m.l2_cache_mask) * m.l2_cache_ways
     drop(m, tags, marks, line_base + m.l2_cache_base, leaf_line)
@@ -88,7 +88,7 @@ def lose_all(m: Any, c: Any, tags: Any, marks: Any) -> None:
 
 @inlined
 def remember(history: Any, place: Any, to_memory: Any) -> None:
-    """Counts a walk for a page, and whether it went to memory."""
+    """Count a walk for a page, and whether it went to memory."""
     walks = np.int64(history[place]) & _MOST_WALKS
     costs = np.int64(history[place]) >> 3
     if walks < _MOST_WALKS:
@@ -100,7 +100,7 @@ def remember(history: Any, place: Any, to_memory: Any) -> None:
 
 @inlined
 def is_costly(m: Any, c: Any, history: Any, place: Any) -> Any:
-    """Whether the predictor takes a page for costly to walk for."""
+    """Return True if the predictor takes a page for costly to walk for."""
     c.predictions += 1
     costly = m.predictor == ALWAYS
     if m.predictor != ALWAYS and m.predictor != NEVER:

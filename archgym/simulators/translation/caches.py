@@ -26,7 +26,7 @@ _USED = 4
 
 @inlined
 def read(m: Any, c: Any, tags: Any, marks: Any, base: Any, line: Any, kind: Any) -> Any:
-    """Reads a line through the L1 cache whose set begins at `base`; the level, 0 to 3."""
+    """Read a line through the L1 cache whose set begins at `base`; the level, 0 to 3."""
     c.l1_cache_reads[kind] += 1
     if tags[base] == line:
         return 0
@@ -43,7 +43,7 @@ def read(m: Any, c: Any, tags: Any, marks: Any, base: Any, line: Any, kind: Any)
 
 @compiled
 def pull(m: Any, c: Any, tags: Any, marks: Any, line: Any, kind: Any) -> Any:
-    """Reads an entry of a table through the L1 data cache; the cycles it takes."""
+    """Read an entry of a table through the L1 data cache; the cycles it takes."""
     kept_apart()
     base = set_of(line, m.l1_cache_sets, m.l1_cache_mask) * m.l1_cache_ways + m.l1_cache_base
     level = read(m, c, tags, marks, base, line, kind)
@@ -54,7 +54,7 @@ def pull(m: Any, c: Any, tags: Any, marks: Any, line: Any, kind: Any) -> Any:
 
 @compiled
 def read_below(m: Any, c: Any, tags: Any, marks: Any, line: Any, kind: Any) -> Any:
-    """Reads a line that the L1 cache does not hold; the level that does, 1 to 3."""
+    """Read a line that the L1 cache does not hold; the level that does, 1 to 3."""
     kept_apart()
     ways = m.l2_cache_ways
     base = set_of(line, m.l2_cache_sets, m.l2_cache_mask) * ways + m.l2_cache_base
@@ -103,7 +103,7 @@ def _prefetch(m: Any, c: Any, tags: Any, marks: Any, line: Any) -> None:
 
 @inlined
 def hit(m: Any, tags: Any, marks: Any, base: Any, way: Any, is_block: Any) -> None:
-    """Makes a line or block of the L2 cache newer."""
+    """Make a line or block of the L2 cache newer."""
     if m.cache_policy == CACHE_LRU:
         tag = tags[base + way]
         for place in range(base + way, base, -1):
@@ -122,7 +122,7 @@ def hit(m: Any, tags: Any, marks: Any, base: Any, way: Any, is_block: Any) -> No
 
 @compiled
 def insert(m: Any, c: Any, tags: Any, marks: Any, base: Any, tag: Any, rrpv: Any) -> None:
-    """Puts a line or block that is not there into a set of the L2 cache."""
+    """Put a line or block that is not there into a set of the L2 cache."""
     kept_apart()
     ways = m.l2_cache_ways
     way = -1
@@ -147,7 +147,7 @@ def insert(m: Any, c: Any, tags: Any, marks: Any, base: Any, tag: Any, rrpv: Any
 
 @compiled
 def _victim(m: Any, tags: Any, marks: Any, base: Any, ways: Any) -> Any:
-    """The way that SRRIP gives up: the lowest with the highest RRPV, all ageing to 3."""
+    """Return the way that SRRIP gives up: the lowest with the highest RRPV, all ageing to 3."""
     way = 0
     highest: Any = -1
     for other in range(ways):
@@ -170,7 +170,7 @@ def _victim(m: Any, tags: Any, marks: Any, base: Any, ways: Any) -> Any:
 
 @inlined
 def _block_to_replace(tags: Any, marks: Any, base: Any, ways: Any, most: Any) -> Any:
-    """The oldest block of a set that holds as many as it may, else -1."""
+    """Return the oldest block of a set that holds as many as it may, else -1."""
     count = 0
     way = -1
     highest: Any = -1
@@ -186,7 +186,7 @@ def _block_to_replace(tags: Any, marks: Any, base: Any, ways: Any, most: Any) ->
 
 @inlined
 def _leave(m: Any, c: Any, tag: Any, mark: Any) -> None:
-    """Counts what leaves the L2 cache."""
+    """Count what leaves the L2 cache."""
     if tag < EMPTY:
         c.block_evictions += 1
         lose_block(m, tag)
@@ -198,7 +198,7 @@ def _leave(m: Any, c: Any, tag: Any, mark: Any) -> None:
 
 @inlined
 def lose_block(m: Any, tag: Any) -> None:
-    """Takes a block out of the reach."""
+    """Take a block out of the reach."""
     m.blocks -= 1
     m.reach_kib -= block_kib(m, tag)
 
@@ -214,6 +214,6 @@ def block_kib(m: Any, tag: Any) -> Any:
 
 @compiled
 def drop(m: Any, tags: Any, marks: Any, base: Any, tag: Any) -> Any:
-    """Takes a line or block out of a set of the L2 cache; whether it was there."""
+    """Take a line or block out of a set of the L2 cache; whether it was there."""
     kept_apart()
     return remove(tags, marks, base, m.l2_cache_ways, m.cache_policy == CACHE_LRU, tag)

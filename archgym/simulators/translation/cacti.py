@@ -40,7 +40,7 @@ class Array:
     access_ns: float
 
     def scaled(self, factor: float) -> "Array":
-        """The array with its area, energy and leakage times a factor."""
+        """Return the array with its area, energy and leakage times a factor."""
         return Array(
             self.area_mm2 * factor,
             self.read_pj * factor,
@@ -51,7 +51,7 @@ class Array:
 
 @cache
 def tlb_array(entries: int, is_fully_associative: bool = False) -> Array:
-    """A TLB of so many entries; one of none costs nothing."""
+    """Return a TLB of so many entries; one of none costs nothing."""
     if entries == 0:
         return Array(0.0, 0.0, 0.0, 0.0)
     found = _interpolated(_table("tlb"), entries)
@@ -60,7 +60,7 @@ def tlb_array(entries: int, is_fully_associative: bool = False) -> Array:
 
 @cache
 def cache_array(capacity_kib: int) -> Array:
-    """A data cache of so many KiB."""
+    """Return a data cache of so many KiB."""
     return _interpolated(_table("cache"), capacity_kib)
 
 
@@ -74,7 +74,7 @@ def published_cycles(entries: int) -> int:
 
 
 def ratio_cycles(entries: int) -> int:
-    """Cycles of a look-up in an L2 TLB, if the whole latency grows as the array's does.
+    """Return cycles of a look-up in an L2 TLB, if the whole latency grows as the array's does.
 
     >>> [ratio_cycles(n) for n in (1536, 65536, 131072)]
     [12, 55, 77]
@@ -113,7 +113,7 @@ def _between(low: float, high: float, share: float) -> float:
 
 @cache
 def _table(structure: str) -> tuple[tuple[int, Array], ...]:
-    """The arrays of one kind by capacity, each costing no less than a smaller one."""
+    """Return the arrays of one kind by capacity, each costing no less than a smaller one."""
     path = resources.files("archgym.simulators.translation").joinpath("data/cacti.csv")
     largest = Array(0.0, 0.0, 0.0, 0.0)
     found = []

@@ -37,7 +37,7 @@ class Character:
     """The hottest pages that take half of the accesses."""
 
     def rows(self) -> Mapping[str, tuple[float | str, str]]:
-        """Name to (value, unit), as people read them."""
+        """Return name to (value, unit), as people read them."""
         return {
             "records": (self.records, ""),
             "data accesses": (self.data_accesses, ""),
@@ -56,7 +56,7 @@ class Character:
 
 
 def characterise(trace: MemoryTrace) -> Character:
-    """The statistics of a trace."""
+    """Return the statistics of a trace."""
     is_data = np.isin(trace.kind, (AccessKind.LOAD, AccessKind.STORE, AccessKind.MODIFY))
     kinds = trace.kind[is_data]
     pages = trace.address[is_data] >> np.uint64(_PAGE_BITS)

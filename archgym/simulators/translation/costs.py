@@ -81,7 +81,7 @@ def measures_without(
 
 
 def _ideal(cost: str, ready: Prepared, design: Hardware) -> Hardware:
-    """The hardware that the trace runs on."""
+    """Return the hardware that the trace runs on."""
     match cost:
         case "translation":
             return replace(design, mechanism="perfect")

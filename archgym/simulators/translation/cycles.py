@@ -70,7 +70,7 @@ class Cycles:
 
 
 def core_named(name: str) -> Core:
-    """The core with this name.
+    """Return the core with this name.
 
     Raises:
       UnknownNameError: There is none.
@@ -81,7 +81,7 @@ def core_named(name: str) -> Core:
 
 
 def count_cycles(hardware: Hardware, counters: np.ndarray, core: Core) -> Cycles:
-    """Cycles of one design's run.
+    """Return cycles of one design's run.
 
     Args:
       hardware: The design.

@@ -40,7 +40,7 @@ _ALL_WAYS = Hardware().l2_cache_ways
 
 
 def hardware_of(design: Mapping[str, Any], mlp: float = 1.0) -> Hardware:
-    """The hardware of a design; what its space leaves out is as in the default design.
+    """Return the hardware of a design; what its space leaves out is as in the default design.
 
     Args:
       design: Values by parameter, in canonical form.
@@ -76,7 +76,7 @@ def hardware_of(design: Mapping[str, Any], mlp: float = 1.0) -> Hardware:
 
 
 def hardware_of_many(space: DesignSpace, indices: np.ndarray, mlp: float = 1.0) -> list[Hardware]:
-    """The hardware of designs, (n, n_parameters) indices in canonical form."""
+    """Return the hardware of designs, (n, n_parameters) indices in canonical form."""
     values = [[p.value(i) for i in range(p.size)] for p in space.parameters]
     return [
         hardware_of({name: v[i] for name, v, i in zip(space.names, values, row, strict=True)}, mlp)
@@ -85,7 +85,7 @@ def hardware_of_many(space: DesignSpace, indices: np.ndarray, mlp: float = 1.0) 
 
 
 def memory_of(space: DesignSpace, indices: np.ndarray) -> list[Memory]:
-    """The layout of memory that each design asks for."""
+    """Return the layout of memory that each design asks for."""
     default = Memory()
 
     def shares(name: str, otherwise: float) -> list[float]:
@@ -100,7 +100,7 @@ def memory_of(space: DesignSpace, indices: np.ndarray) -> list[Memory]:
 
 
 def _cache_policy(design: Mapping[str, Any]) -> str:
-    """LRU, SRRIP, or SRRIP that knows of TLB blocks where there are any and it should."""
+    """Return LRU, SRRIP, or SRRIP that knows of TLB blocks where there are any and it should."""
     if design["mechanism"] != "victima" or design["l2_cache_replacement"] != "srrip":
         return str(design["l2_cache_replacement"])
     return "tlb_srrip" if design["victima_block_priority"] == "on" else "srrip"

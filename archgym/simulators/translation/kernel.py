@@ -47,7 +47,7 @@ def count(
     numbers: Any,
     spans: Any,
 ) -> None:
-    """Runs a design through a trace, in the state that an earlier run left.
+    """Run a design through a trace, in the state that an earlier run left.
 
     Args:
       machine: (1,) of `MACHINE`.
@@ -219,7 +219,7 @@ def _miss(
     l1_base: Any,
     l1_ways: Any,
 ) -> None:
-    """Looks into the L2 TLB for what an L1 TLB does not hold, and fills both."""
+    """Look into the L2 TLB for what an L1 TLB does not hold, and fills both."""
     kept_apart()
     tag = t[m.run_place + (code >> 1)] if m.mechanism == CLUSTER else code
     base = m.l2_base + set_of(number >> m.l2_shift, m.l2_sets, m.l2_mask) * m.l2_ways
@@ -247,7 +247,7 @@ def _miss(
 
 @compiled
 def _prefetch(m: Any, c: Any, tags: Any, marks: Any, t: Any, numbers: Any, code: Any) -> None:
-    """Walks for a page that no TLB holds yet; nothing waits for it."""
+    """Walk for a page that no TLB holds yet; nothing waits for it."""
     kept_apart()
     if code < 0:
         return
@@ -263,7 +263,7 @@ def _prefetch(m: Any, c: Any, tags: Any, marks: Any, t: Any, numbers: Any, code:
 
 @compiled
 def _take_victim(m: Any, c: Any, tags: Any, marks: Any, t: Any, numbers: Any, code: Any) -> None:
-    """Puts what an L1 TLB evicts into the L2 TLB."""
+    """Put what an L1 TLB evicts into the L2 TLB."""
     kept_apart()
     number = numbers[code >> 1]
     tag = t[m.run_place + (code >> 1)] if m.mechanism == CLUSTER else code
@@ -276,7 +276,7 @@ def _take_victim(m: Any, c: Any, tags: Any, marks: Any, t: Any, numbers: Any, co
 
 @inlined
 def _overlap(m: Any, c: Any, instruction: Any, cycles: Any) -> None:
-    """Joins a miss with those whose instructions the core holds at the same time."""
+    """Join a miss with those whose instructions the core holds at the same time."""
     if m.group_start < 0 or instruction - m.group_start > m.window_instructions:
         _close_group(m, c)
         m.group_start = instruction
@@ -286,7 +286,7 @@ def _overlap(m: Any, c: Any, instruction: Any, cycles: Any) -> None:
 
 @compiled
 def _close_group(m: Any, c: Any) -> None:
-    """Counts the cycles of overlapping misses: shared out, but at least the longest's."""
+    """Count the cycles of overlapping misses: shared out, but at least the longest's."""
     kept_apart()
     shared = int(m.group_cycles / m.parallel)
     c.exposed_miss_cycles += max(shared, m.group_longest)
@@ -297,7 +297,7 @@ def _close_group(m: Any, c: Any) -> None:
 
 @compiled
 def _sample(m: Any, c: Any, instructions: Any) -> None:
-    """Looks at the pressure since the sample before, and at the reach now."""
+    """Look at the pressure since the sample before, and at the reach now."""
     kept_apart()
     thousands = instructions / 1000.0
     m.under_pressure = 1 if m.window_tlb_misses > m.pressure_mpki * thousands else 0
@@ -312,7 +312,7 @@ def _sample(m: Any, c: Any, instructions: Any) -> None:
 
 @compiled
 def _begin_anew(m: Any, c: Any, words: Any) -> None:
-    """Forgets what was counted, but nothing of the state."""
+    """Forget what was counted, but nothing of the state."""
     kept_apart()
     _close_group(m, c)
     for place in range(len(words)):
@@ -323,7 +323,7 @@ def _begin_anew(m: Any, c: Any, words: Any) -> None:
 
 @compiled
 def _percentile(m: Any, total: Any, percent: Any) -> Any:
-    """The fewest cycles that at least so many of the walks do not exceed."""
+    """Return the fewest cycles that at least so many of the walks do not exceed."""
     kept_apart()
     wanted = (total * percent + 99) // 100
     seen = 0
@@ -338,7 +338,7 @@ def _percentile(m: Any, total: Any, percent: Any) -> Any:
 def _invalidate(
     m: Any, c: Any, tags: Any, marks: Any, t: Any, numbers: Any, code: Any, number: Any
 ) -> None:
-    """Takes a page's translation out of everything, and its whole TLB block."""
+    """Take a page's translation out of everything, and its whole TLB block."""
     kept_apart()
     is_ordered = m.l1_policy <= FIFO
     if code & 1:
@@ -368,7 +368,7 @@ def _invalidate(
 
 @compiled
 def _flush(m: Any, c: Any, tags: Any, marks: Any) -> None:
-    """Takes all translations of the program out of everything; those of the host stay."""
+    """Take all translations of the program out of everything; those of the host stay."""
     kept_apart()
     _empty(tags, marks, m.l1_base, m.l1_sets * m.l1_ways)
     _empty(tags, marks, m.l1_huge_base, m.l1_huge_sets * m.l1_huge_ways)

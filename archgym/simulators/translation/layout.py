@@ -46,7 +46,7 @@ def hashed(numbers: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.uint64]:
 
 
 def lay_out(pages: npt.NDArray[np.int64], memory: Memory, seed: int) -> Layout:
-    """Gives pages frames as a buddy allocator would that never takes one back.
+    """Give pages frames as a buddy allocator would that never takes one back.
 
     Single frames come from the smallest free pieces of broken blocks, then from whole blocks from
     the lowest up; huge pages take whole blocks from the highest down.
@@ -122,7 +122,7 @@ def entry_lines(pages: npt.NDArray[np.int64], table: npt.NDArray[np.int64]) -> n
 
 
 def _ranked(values: npt.NDArray[np.int64]) -> tuple[np.ndarray, np.ndarray]:
-    """Each value's rank by first appearance, and where each first appears."""
+    """Return each value's rank by first appearance, and where each first appears."""
     _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
     order = np.argsort(first)
     rank = np.empty(len(first), dtype=np.int64)
@@ -131,7 +131,7 @@ def _ranked(values: npt.NDArray[np.int64]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _broken(n_blocks: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Blocks in which a frame is taken, ascending, and which frame of each."""
+    """Block in which a frame is taken, ascending, and which frame of each."""
     rng = np.random.default_rng([seed & (2**63 - 1), n_blocks])
     blocks = np.sort(rng.permutation(n_blocks)[: round(share * n_blocks)])
     return blocks, rng.integers(0, _HUGE, len(blocks))
@@ -145,7 +145,7 @@ def _granted(
     n_broken: int,
     n_whole: int,
 ) -> np.ndarray:
-    """(n_regions,), which of the regions that want a whole block find one left."""
+    """Return (n_regions,), which of the regions that want a whole block find one left."""
     small = ~huge[region]
     needed = tables.sum(axis=1) + small
     needed[first_of_region] += ~huge
@@ -164,7 +164,7 @@ def _granted(
 def _small_frames(
     count: int, broken: np.ndarray, pinned: np.ndarray, whole: np.ndarray
 ) -> npt.NDArray[np.int64]:
-    """(count,), single frames in the order in which they are given out."""
+    """Return (count,), single frames in the order in which they are given out."""
     parts: list[np.ndarray] = []
     left = count
     for order in range(LEVEL_BITS):

@@ -27,7 +27,7 @@ _TABLES: Final = ("table", "host_table", "side_table")
 def measures(
     hardware: Sequence[Hardware], counters: np.ndarray, core: Core, baseline_cycles: float
 ) -> np.ndarray:
-    """Metrics of designs, (n, n_metrics) in the order of `METRICS`.
+    """Return metrics of designs, (n, n_metrics) in the order of `METRICS`.
 
     Args:
       hardware: n designs.
@@ -43,7 +43,7 @@ def measures(
 
 
 def check_counters(counters: np.ndarray) -> None:
-    """Refuses counts that do not add up.
+    """Refuse counts that do not add up.
 
     Args:
       counters: (n, n_counters).

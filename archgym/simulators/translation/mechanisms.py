@@ -42,7 +42,7 @@ def resolve(
     leaf_line: Any,
     region: Any,
 ) -> Any:
-    """Translates what the L2 TLB does not hold; the cycles after its look-up."""
+    """Translate what the L2 TLB does not hold; the cycles after its look-up."""
     kept_apart()
     if m.mechanism == VICTIMA:
         return _resolve_victima(m, c, tags, marks, t, numbers, code, number, leaf_line, region)
@@ -87,7 +87,7 @@ def evict(m: Any, c: Any, tags: Any, marks: Any, t: Any, numbers: Any, code: Any
 
 @inlined
 def block_tag(m: Any, t: Any, code: Any) -> Any:
-    """Tag of the block of a page."""
+    """Return tag of the block of a page."""
     return -2 - t[m.block_place + (code >> 1)]
 
 
@@ -112,7 +112,7 @@ def _demand(
     leaf_line: Any,
     region: Any,
 ) -> Any:
-    """A walk that the program waits for."""
+    """Return a walk that the program waits for."""
     kept_apart()
     cycles = walk(m, c, tags, marks, t, numbers, code, number, leaf_line, region)
     _count_walk(m, c, cycles)
@@ -148,7 +148,7 @@ def _resolve_victima(
 
 @inlined
 def _pom_line(m: Any, number: Any) -> Any:
-    """The line of the table in memory that is read for a page: 4 entries of 16 bytes."""
+    """Return the line of the table in memory that is read for a page: 4 entries of 16 bytes."""
     lines = (m.pom_ways + 3) // 4
     return m.pom_line + (number % m.pom_sets) * lines + (number // m.pom_sets) % lines
 
@@ -167,7 +167,7 @@ def _resolve_pom(
     leaf_line: Any,
     region: Any,
 ) -> Any:
-    """Reads the sets of both page sizes at once, and walks if neither holds the page."""
+    """Read the sets of both page sizes at once, and walks if neither holds the page."""
     kept_apart()
     other = number >> 9
     if code & 1:  # the 4 KiB page within the huge one, which is aligned in memory
@@ -188,7 +188,7 @@ def _resolve_pom(
 
 @compiled
 def _put_pom(m: Any, c: Any, tags: Any, marks: Any, code: Any, number: Any) -> None:
-    """Writes a page into the table in memory, which reads the line; nothing waits for it."""
+    """Write a page into the table in memory, which reads the line; nothing waits for it."""
     kept_apart()
     base = m.pom_base + set_of(number, m.pom_sets, m.pom_mask) * m.pom_ways
     if not holds(tags, marks, base, m.pom_ways, LRU, code):
@@ -198,7 +198,7 @@ def _put_pom(m: Any, c: Any, tags: Any, marks: Any, code: Any, number: Any) -> N
 
 @compiled
 def _resolve_hash(m: Any, c: Any, tags: Any, marks: Any, code: Any, number: Any) -> Any:
-    """Reads three places of the hashed table of the page's size at once: an elastic cuckoo table.
+    """Read three places of the hashed table of the page's size at once: an elastic cuckoo table.
 
     A cache tells the size, as long as it takes the page-walk caches; a line holds eight entries.
     """

@@ -172,7 +172,7 @@ def mechanism(choices: tuple[str, ...]) -> Parameter:
 
 
 def mechanism_knobs() -> tuple[Parameter, ...]:
-    """The knobs of mechanisms, all of them conditional."""
+    """Return the knobs of mechanisms, all of them conditional."""
     numbers = (
         # The box's lower and upper bounds do not overlap, so that each of them is one.
         ("victima_min_walks", (0, 1, 2, 3), 1, "walks", "Fewest walks of a costly page."),
@@ -249,7 +249,7 @@ def mechanism_knobs() -> tuple[Parameter, ...]:
 
 
 def conditions(parameters: tuple[Parameter, ...]) -> tuple[Condition, ...]:
-    """The conditions of those parameters that have one."""
+    """Return the conditions of those parameters that have one."""
     victima = P("mechanism") == "victima"
     boxed = victima & (P("victima_predictor") == "box")
     prioritised = victima & (P("l2_cache_replacement") == "srrip")

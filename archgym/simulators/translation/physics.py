@@ -53,7 +53,7 @@ _COLUMN: Final = {name: place for place, name in enumerate(COUNTERS)}
 
 
 def l2_cache_cycles(capacity_kib: int) -> int:
-    """Cycles of a hit in an L2 cache of so many KiB: 512, 1024, 2048, 4096 or 8192.
+    """Return cycles of a hit in an L2 cache of so many KiB: 512, 1024, 2048, 4096 or 8192.
 
     Source:
       Configuration of the public Victima artifact; 512 KiB by the fit through it.
@@ -62,7 +62,7 @@ def l2_cache_cycles(capacity_kib: int) -> int:
 
 
 def l2_tlb_cycles(entries: int, model: str) -> int:
-    """Cycles of a look-up in an L2 TLB.
+    """Return cycles of a look-up in an L2 TLB.
 
     Args:
       entries: How many it has.
@@ -100,7 +100,7 @@ class _Structures:
 
 
 def area_mm2(hardware: Hardware) -> float:
-    """Area of the slice with this design in it."""
+    """Return area of the slice with this design in it."""
     own, default = _structures(hardware), _structures(Hardware())
     return SLICE_MM2 + (_area(own) - _area(default))
 
@@ -152,7 +152,7 @@ def power_mw(hardware: Hardware, counters: np.ndarray, cycles: float) -> float:
 
 
 def leakage_mw(hardware: Hardware) -> float:
-    """The part of the power that TLBs and caches leak."""
+    """Return the part of the power that TLBs and caches leak."""
     parts = _structures(hardware)
     l1_cache, l3_cache = cache_array(hardware.l1_cache_kib), cache_array(hardware.l3_cache_kib)
     leaked = sum(array.leakage_mw for array in (*parts.translation, parts.l2_cache))
@@ -161,7 +161,7 @@ def leakage_mw(hardware: Hardware) -> float:
 
 
 def memory_mw(counters: np.ndarray, cycles: float) -> float:
-    """The part of the power that reads of memory take.
+    """Return the part of the power that reads of memory take.
 
     Args:
       counters: (n_counters,) int64, what the design did.

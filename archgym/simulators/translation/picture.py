@@ -14,7 +14,7 @@ _ENDINGS: Final = (".png", ".svg", ".pdf")
 
 
 def picture(trace: MemoryTrace, path: str | Path) -> None:
-    """Draws a trace.
+    """Draw a trace.
 
     Args:
       trace: What is drawn.

@@ -93,17 +93,17 @@ class Prepared:
         return virtualised_view(steps.page, steps.line, steps.kind >= INVALIDATE, self.memory)
 
     def view(self, virtualised: bool) -> View:
-        """One of the two; made when it is first asked for."""
+        """Return one of the two; made when it is first asked for."""
         return self.virtualised if virtualised else self.native
 
     def start(self, warmup_share: float) -> int:
-        """The first step after warm-up."""
+        """Return the first step after warm-up."""
         steps = self.steps
         record = int(warmup_share * steps.n_records)
         return int(np.searchsorted(steps.record, record, side="left"))
 
     def counted(self, start: int) -> tuple[int, int, int]:
-        """Instructions, data accesses and fetches from a step on."""
+        """Return instructions, data accesses and fetches from a step on."""
         steps = self.steps
         if start >= len(steps.record):
             return 0, 0, 0
@@ -123,7 +123,7 @@ class Prepared:
 
 
 def prepare(trace: MemoryTrace, memory: Memory) -> Prepared:
-    """Lays the pages of a trace into memory and numbers what the kernel meets.
+    """Lay the pages of a trace into memory and numbers what the kernel meets.
 
     Raises:
       InvalidArgumentError: The trace is empty, or its pages do not fit into the memory.
@@ -173,7 +173,7 @@ def _steps(trace: MemoryTrace, memory: Memory) -> Steps:
 
 
 def _changes(kinds: npt.NDArray[np.uint8], line: npt.NDArray[np.uint64]) -> np.ndarray:
-    """Places of the steps that are not data accesses to the line of the last data access."""
+    """Place of the steps that are not data accesses to the line of the last data access."""
     data = np.flatnonzero(kinds == DATA)
     same = np.zeros(len(kinds), dtype=bool)
     same[data[1:]] = line[data[1:]] == line[data[:-1]]
@@ -211,7 +211,7 @@ class _Latest:
         self._making: dict[_Key, Lock] = {}
 
     def get(self, key: _Key) -> Prepared | None:
-        """The layout, if it is held."""
+        """Return the layout, if it is held."""
         with self._lock:
             found = self._held.get(key)
             if found is not None:
@@ -219,7 +219,7 @@ class _Latest:
             return found
 
     def put(self, key: _Key, value: Prepared) -> None:
-        """Holds a layout; the oldest ones go."""
+        """Hold a layout; the oldest ones go."""
         with self._lock:
             self._held[key] = value
             self._held.move_to_end(key)
@@ -227,7 +227,7 @@ class _Latest:
                 self._held.popitem(last=False)
 
     def making(self, key: _Key) -> Lock:
-        """Held by the thread that makes a layout, so that others wait for it."""
+        """Return held by the thread that makes a layout, so that others wait for it."""
         with self._lock:
             return self._making.setdefault(key, Lock())
 
@@ -239,7 +239,7 @@ _LATEST = _Latest(_MAX_BYTES)
 
 
 def latest_prepared(trace: MemoryTrace, digest: str, max_records: int, memory: Memory) -> Prepared:
-    """A trace laid out in memory, made only once while it is in use.
+    """Return a trace laid out in memory, made only once while it is in use.
 
     Args:
       trace: The whole trace.

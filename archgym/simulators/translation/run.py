@@ -22,7 +22,7 @@ def run(
     only_tlbs: bool = False,
     passes: int = 1,
 ) -> npt.NDArray[np.int64]:
-    """Counts of designs on one trace. Releases the GIL; keeps no state, so threads may share.
+    """Count of designs on one trace. Releases the GIL; keeps no state, so threads may share.
 
     Args:
       prepared: The trace, from `prepare`.
@@ -82,7 +82,7 @@ def run(
 
 
 def _spans(prepared: Prepared, start: int) -> npt.NDArray[np.int64]:
-    """(n_spans, 3), as the kernel takes them: samples, and the end of the warm-up."""
+    """Return (n_spans, 3), as the kernel takes them: samples, and the end of the warm-up."""
     from archgym.simulators.translation.kernel import AT_END_OF_WARMUP, AT_SAMPLE
     from archgym.simulators.translation.state import WINDOW_INSTRUCTIONS
 

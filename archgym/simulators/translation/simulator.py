@@ -56,7 +56,7 @@ class TranslationSimulator(Simulator):
     def __init__(
         self, space: str = "default", core: str = _DEFAULT_CORE, fidelity: str = "standard"
     ) -> None:
-        """Makes the simulator of one space, core and fidelity.
+        """Make the simulator of one space, core and fidelity.
 
         Args:
           space: One of `space_names`.
@@ -86,11 +86,11 @@ class TranslationSimulator(Simulator):
         return TranslationSimulator, (self.space.name, self._core_name, self.fidelity)
 
     def workload_names(self) -> tuple[str, ...]:
-        """Workloads that ship: see `archgym.simulators.translation.workloads`."""
+        """Return workloads that ship: see `archgym.simulators.translation.workloads`."""
         return names()
 
     def workload(self, name: str | Path) -> Workload:
-        """The shipped workload with this name, or the memory trace in the file at this path.
+        """Return the shipped workload with this name, or the memory trace in the file at this path.
 
         Raises:
           UnknownNameError: Neither.
@@ -100,7 +100,7 @@ class TranslationSimulator(Simulator):
         return Workload(content.name, content.digest, content)
 
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
-        """Results of designs that are known to be canonical and feasible in the space."""
+        """Return results of designs that are known to be canonical and feasible in the space."""
         return self._results(indices, workload, run, measures)
 
     def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
@@ -115,7 +115,7 @@ class TranslationSimulator(Simulator):
         count: Callable[[Prepared, list[Hardware]], np.ndarray],
         measure: Callable[[list[Hardware], np.ndarray, Core, float], np.ndarray],
     ) -> BatchResult:
-        """Counts what designs do on the trace, and measures them by it."""
+        """Count what designs do on the trace, and measures them by it."""
         content: TraceContent = workload.content
         hardware = hardware_of_many(self.space, indices, self._mlp(content))
         rows_by_memory: dict[Memory, list[int]] = defaultdict(list)
@@ -132,7 +132,7 @@ class TranslationSimulator(Simulator):
         return BatchResult(values, np.zeros(len(indices), dtype=np.int16))
 
     def check(self, values: np.ndarray, workload: Workload) -> None:
-        """Refuses results whose parts do not add up.
+        """Refuse results whose parts do not add up.
 
         Raises:
           SimulatorError: Says which invariant, and by how much.
@@ -168,7 +168,7 @@ class TranslationSimulator(Simulator):
         return characterise(workload.content.trace).rows()
 
     def picture_workload(self, workload: Workload, path: Path) -> bool:
-        """Draws the trace; `path` ends in .png, .svg or .pdf."""
+        """Draw the trace; `path` ends in .png, .svg or .pdf."""
         from archgym.simulators.translation.picture import picture
 
         picture(workload.content.trace, path)
@@ -188,7 +188,7 @@ _BASELINES: dict[tuple[str, int, str, float], float] = {}
 
 
 def _baseline_cycles(content: TraceContent, max_records: int, core: str) -> float:
-    """Cycles of the default design on a workload."""
+    """Return cycles of the default design on a workload."""
     key = (content.digest, max_records, core, content.mlp)
     if key not in _BASELINES:
         ready = latest_prepared(content.trace, content.digest, max_records, Memory())

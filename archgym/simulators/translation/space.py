@@ -61,7 +61,7 @@ _BUILDABLE = tuple(name for name in MECHANISMS if name != "perfect")
 
 
 def design_space(name: str, has_walkers: bool = False) -> DesignSpace:
-    """The space with this name.
+    """Return the space with this name.
 
     Args:
       name: One of `SPACE_NAMES`.
@@ -128,7 +128,7 @@ def _wide(
 
 
 def _hardware(has_walkers: bool) -> DesignSpace:
-    """`default` without the parameters of the system."""
+    """Return `default` without the parameters of the system."""
     default = design_space("default", has_walkers)
     kept = tuple(p for p in default.parameters if p.name not in GROUPS["system"])
     return DesignSpace(

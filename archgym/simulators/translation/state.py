@@ -109,7 +109,7 @@ class Room(NamedTuple):
 
 
 def machine(hardware: Hardware, view: View, *, only_tlbs: bool, capacity_gib: int) -> np.ndarray:
-    """(1,) of `MACHINE`, a design at the start of a run.
+    """Return (1,) of `MACHINE`, a design at the start of a run.
 
     Raises:
       InvalidArgumentError: The design's sizes do not fit each other.
@@ -149,7 +149,7 @@ def machine(hardware: Hardware, view: View, *, only_tlbs: bool, capacity_gib: in
 
 
 def room(made: np.ndarray, view: View) -> Room:
-    """Empty structures of a design."""
+    """Return empty structures of a design."""
     n_tags = int(made[0]["history_base"])
     marks = np.full(n_tags + view.n_pages + view.n_nested, MAX_RRPV, dtype=np.uint8)
     marks[n_tags:] = 0
@@ -157,7 +157,7 @@ def room(made: np.ndarray, view: View) -> Room:
 
 
 def _sizes(hardware: Hardware, only_tlbs: bool) -> dict[str, tuple[int, int]]:
-    """Entries and ways of each structure; none where a design has no use for it."""
+    """Return entries and ways of each structure; none where a design has no use for it."""
     h = hardware
     sizes = {
         "l1": (h.l1_entries, h.l1_ways),

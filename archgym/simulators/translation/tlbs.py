@@ -16,7 +16,7 @@ __all__ = ["fill", "find", "holds", "oldest", "push", "remove", "set_of"]
 
 @inlined
 def set_of(number: Any, sets: Any, mask: Any) -> Any:
-    """The set of a page or line."""
+    """Return the set of a page or line."""
     if mask >= 0:
         return number & mask
     return number % sets
@@ -24,7 +24,7 @@ def set_of(number: Any, sets: Any, mask: Any) -> Any:
 
 @inlined
 def find(tags: Any, base: Any, ways: Any, tag: Any) -> Any:
-    """The way of a set that holds a tag, else -1."""
+    """Return the way of a set that holds a tag, else -1."""
     for way in range(ways):
         if tags[base + way] == tag:
             return way
@@ -33,7 +33,7 @@ def find(tags: Any, base: Any, ways: Any, tag: Any) -> Any:
 
 @inlined
 def push(tags: Any, base: Any, way: Any, tag: Any) -> None:
-    """Puts a tag first; those before `way` move up by one."""
+    """Put a tag first; those before `way` move up by one."""
     for place in range(base + way, base, -1):
         tags[place] = tags[place - 1]
     tags[base] = tag
@@ -41,7 +41,7 @@ def push(tags: Any, base: Any, way: Any, tag: Any) -> None:
 
 @inlined
 def holds(tags: Any, marks: Any, base: Any, ways: Any, policy: Any, tag: Any) -> Any:
-    """Whether a set holds a tag; a hit makes it newer."""
+    """Return True if a set holds a tag; a hit makes it newer."""
     way = find(tags, base, ways, tag)
     if way < 0:
         return False
@@ -54,7 +54,7 @@ def holds(tags: Any, marks: Any, base: Any, ways: Any, policy: Any, tag: Any) ->
 
 @inlined
 def oldest(marks: Any, base: Any, ways: Any) -> Any:
-    """The lowest way with the highest RRPV; all age until that is 3."""
+    """Return the lowest way with the highest RRPV; all age until that is 3."""
     chosen = 0
     highest: Any = -1
     for way in range(ways):
@@ -72,7 +72,7 @@ def oldest(marks: Any, base: Any, ways: Any) -> Any:
 
 @compiled
 def fill(m: Any, tags: Any, marks: Any, base: Any, ways: Any, policy: Any, tag: Any) -> Any:
-    """Puts a tag that is not there into a set; the tag that leaves, else -1."""
+    """Put a tag that is not there into a set; the tag that leaves, else -1."""
     kept_apart()
     if policy in (LRU, FIFO):
         evicted = tags[base + ways - 1]
@@ -98,7 +98,7 @@ def fill(m: Any, tags: Any, marks: Any, base: Any, ways: Any, policy: Any, tag: 
 
 @compiled
 def remove(tags: Any, marks: Any, base: Any, ways: Any, is_ordered: Any, tag: Any) -> Any:
-    """Takes a tag out of a set; whether it was there."""
+    """Take a tag out of a set; whether it was there."""
     kept_apart()
     way = find(tags, base, ways, tag)
     if way < 0:

@@ -154,7 +154,7 @@ class View:
         )
 
     def _regions(self) -> npt.NDArray[np.int64]:
-        """(n_regions, `ROW`), as `Packed` says."""
+        """Return (n_regions, `ROW`), as `Packed` says."""
         known = self.tables
         _, first = np.unique(self.page_region, return_index=True)
         page = (known.number << np.where(self.is_huge, _HUGE_BITS, 0))[first]
@@ -174,7 +174,7 @@ def native_view(
     is_special: npt.NDArray[np.bool_],
     memory: Memory,
 ) -> View:
-    """The view of a machine without virtualisation.
+    """Return the view of a machine without virtualisation.
 
     Args:
       page: (n_steps,), virtual numbers of 4 KiB pages.
@@ -210,7 +210,7 @@ def virtualised_view(
     is_special: npt.NDArray[np.bool_],
     memory: Memory,
 ) -> View:
-    """The view of a guest whose physical memory a host lays out as `memory` says for the guest.
+    """Return view of a guest whose physical memory a host lays out as `memory` says for the guest.
 
     A page is huge where both made it so. Arguments and errors as of `native_view`.
     """
@@ -283,7 +283,7 @@ class _Pages(NamedTuple):
         return cls(code, first, number[first], is_huge[first])
 
     def following(self) -> npt.NDArray[np.int32]:
-        """(n_pages,) int32, the code of the page of the same size that follows, else -1."""
+        """Return (n_pages,) int32, the code of the page of the same size that follows, else -1."""
         key = self.number * 2 + self.is_huge
         order = np.argsort(key)
         found = np.minimum(np.searchsorted(key[order], key + 2), len(key) - 1)
@@ -340,18 +340,18 @@ def _view(
 
 
 def _leaf_lines(tables: Tables) -> npt.NDArray[np.int32]:
-    """(n_pages,) int32, the line of the entry at which each page's walk ends."""
+    """Return (n_pages,) int32, the line of the entry at which each page's walk ends."""
     lines = tables.lines.reshape(-1, 4)
     return np.asarray(np.where(tables.leaf_level == 2, lines[:, 2], lines[:, 3]), dtype=np.int32)
 
 
 def _ranks(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """(n,), each value's place among the distinct ones, ascending."""
+    """Return (n,), each value's place among the distinct ones, ascending."""
     return np.asarray(np.unique(values, return_inverse=True)[1], dtype=np.int64)
 
 
 def _code_of(page: int, touched: _Touched, pages: _Pages) -> int:
-    """The code of the page that holds a 4 KiB page, -1 where none of it was touched."""
+    """Return the code of the page that holds a 4 KiB page, -1 where none of it was touched."""
     for wanted in (page, page >> _HUGE_BITS << _HUGE_BITS):
         found = int(np.searchsorted(touched.ordered, wanted))
         if found < len(touched.ordered):
@@ -367,7 +367,7 @@ def _table_lines(pages: np.ndarray, table: np.ndarray) -> npt.NDArray[np.int64]:
 
 
 def _first_alike(key: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """(n,), the first place that holds the same key as each."""
+    """Return (n,), the first place that holds the same key as each."""
     _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
     return np.asarray(first[inverse], dtype=np.int64)
 

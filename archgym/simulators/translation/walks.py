@@ -36,7 +36,7 @@ def walk(
     leaf_line: Any,
     region: Any,
 ) -> Any:
-    """Walks for a page; the cycles, and in `touched_memory` whether it read memory.
+    """Walk for a page; the cycles, and in `touched_memory` whether it read memory.
 
     Of the page-walk caches the deepest that hits is used; that level holds where the next table
     lies, so under virtualisation its address needs no translation.
@@ -79,7 +79,7 @@ def walk_behind(
     code: Any,
     number: Any,
 ) -> None:
-    """Walks for a page that nothing waits for."""
+    """Walk for a page that nothing waits for."""
     leaf_line = t[m.page_leaf_place + (code >> 1)]
     region = t[m.page_region_place + (code >> 1)]
     walk(m, c, tags, marks, t, numbers, code, number, leaf_line, region)
@@ -88,7 +88,7 @@ def walk_behind(
 
 @inlined
 def _first_level(m: Any, tags: Any, t: Any, row: Any, page: Any, region: Any) -> Any:
-    """The level whose table the page-walk caches lead to; huge pages are in none of level 2."""
+    """Return level whose table the page-walk caches lead to; huge pages are in none of level 2."""
     if t[row + 5] < 2 and _has_prefix(
         tags,
         m.walk_cache_2_base,
@@ -138,7 +138,7 @@ def _has_prefix(
 
 @inlined
 def _put_prefix(m: Any, tags: Any, tag: Any, page: Any, level: Any) -> None:
-    """Puts what an entry of level 4, 3 or 2 said into that level's cache."""
+    """Put what an entry of level 4, 3 or 2 said into that level's cache."""
     if level == 2:
         start, sets, mask = m.walk_cache_2_base, m.walk_cache_2_sets, m.walk_cache_2_mask
         ways = m.walk_cache_2_ways
@@ -157,7 +157,7 @@ def _put_prefix(m: Any, tags: Any, tag: Any, page: Any, level: Any) -> None:
 
 @inlined
 def nested_tag(m: Any, t: Any, code: Any) -> Any:
-    """Tag of the block of a nested page; its codes follow those of the pages."""
+    """Return tag of the block of a nested page; its codes follow those of the pages."""
     return -2 - (2 * m.n_pages + t[m.nested_block_place + (code >> 1)])
 
 
@@ -165,7 +165,7 @@ def nested_tag(m: Any, t: Any, code: Any) -> Any:
 def _translate_nested(
     m: Any, c: Any, tags: Any, marks: Any, t: Any, numbers: Any, code: Any
 ) -> Any:
-    """Translates a guest's physical page; the cycles."""
+    """Translate a guest's physical page; the cycles."""
     kept_apart()
     number = numbers[m.n_pages + (code >> 1)]
     ways = m.nested_ways
@@ -204,7 +204,7 @@ def _translate_nested(
 
 @compiled
 def _host_walk(m: Any, c: Any, tags: Any, marks: Any, t: Any, code: Any) -> Any:
-    """Reads the host's entries for a nested page, and remembers what it cost."""
+    """Read the host's entries for a nested page, and remembers what it cost."""
     kept_apart()
     first = 4 * (code >> 1)
     before = m.touched_memory

@@ -63,12 +63,12 @@ class TraceContent:
 
 
 def names() -> tuple[str, ...]:
-    """Workloads that ship: recorded programs, then generated accesses."""
+    """Return workloads that ship: recorded programs, then generated accesses."""
     return (*shipped_names(), *_GENERATED_NAMES)
 
 
 def load(name: str | Path) -> TraceContent:
-    """The shipped workload with this name, or the memory trace in the file at this path.
+    """Return the shipped workload with this name, or the memory trace in the file at this path.
 
     Raises:
       UnknownNameError: Neither.

@@ -18,7 +18,7 @@ _NOTE: Final = (
 
 
 def balance_rows(reference: Path, progress: Progress) -> list[Row]:
-    """V19: the slots of every case, and how even their loads are."""
+    """Return V19: the slots of every case, and how even their loads are."""
     path = reference / "eplb" / "expected.json"
     rows: list[Row] = []
     with reading(path):

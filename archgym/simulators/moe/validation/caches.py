@@ -40,7 +40,7 @@ _TIES: Final = "between equals the reference's seeded numbers decide"
 
 
 def event_rows(reference: Path, progress: Progress) -> list[Row]:
-    """V1: counts of moe-cache-eval on two traces, one row a policy and semantics."""
+    """Return V1: counts of moe-cache-eval on two traces, one row a policy and semantics."""
     path = reference / "event_atomic" / "expected.json"
     with reading(path):
         expected = read_json(path)
@@ -109,7 +109,7 @@ def _replay_run(events: Events, run: Mapping[str, Any]) -> ReplayResult:
 
 
 def toy_rows(reference: Path, progress: Progress) -> list[Row]:
-    """V20: a case small enough to follow by hand."""
+    """Return V20: a case small enough to follow by hand."""
     path = reference / "event_atomic" / "toy_events.csv"
     progress("V20: a replay by hand")
     with reading(path):
@@ -145,7 +145,7 @@ def toy_rows(reference: Path, progress: Progress) -> list[Row]:
 
 
 def locality_rows(reference: Path, progress: Progress) -> list[Row]:
-    """V2: SRP, SCH, LRU, LFU and Belady of moe-lrc's own code at every size of cache."""
+    """Return V2: SRP, SCH, LRU, LFU and Belady of moe-lrc's own code at every size of cache."""
     path = reference / "moe_lrc" / "expected.json"
     rows: list[Row] = []
     with reading(path):
@@ -212,7 +212,7 @@ def _segment_row(name: str, routing: Routing, window: int, wanted: Mapping[str, 
 
 
 def library_rows(reference: Path, progress: Progress) -> list[Row]:
-    """V3: hit ratios of libCacheSim, one use at a time."""
+    """Return V3: hit ratios of libCacheSim, one use at a time."""
     path = reference / "libcachesim" / "expected.json"
     rows: list[Row] = []
     with reading(path):
@@ -230,7 +230,7 @@ def library_rows(reference: Path, progress: Progress) -> list[Row]:
 
 
 def _library_row(name: str, policy: str, events: Events, case: Mapping[str, Any]) -> Row:
-    """The worst size of one trace and policy."""
+    """Return the worst size of one trace and policy."""
     errors, published, ours = [], [], []
     n_uses = len(events.experts)
     for size, ratios in case.items():

@@ -69,7 +69,7 @@ def _case(entry: Any) -> tuple[int, int, int, float, float]:
 
 
 def composition_rows(reference: Path, progress: Progress) -> list[Row]:
-    """V12: model switches and capacities of SN40L against GPU nodes."""
+    """Return V12: model switches and capacities of SN40L against GPU nodes."""
     progress("V12: model switches")
     del reference
     switch = {
@@ -144,7 +144,7 @@ _BUSY_NOTE: Final = (
 
 
 def _within(what: str, ratio: float, note: str = "") -> Row:
-    """Met from 0.5 to 1.2: the distance from 0.85."""
+    """Return met from 0.5 to 1.2: the distance from 0.85."""
     error = abs(ratio - 0.85)
     return Row("V18", what, 0.85, ratio, "x", error, 0.35, "x", (), note if error > 0.35 else "")
 
@@ -169,7 +169,7 @@ def _decoding_per_server() -> float:
     )
 
     def stretch(ready: Plan) -> Plan:
-        """Contexts of a few tokens stand for long ones, which would take long to read in."""
+        """Return contexts of a few tokens stand for long ones, which would take long to read in."""
         costs = ready.costs.copy()
         costs[COSTS.index("context_ns")] *= _CONTEXT / 3.5
         return replace(ready, costs=costs, infeasible=None)

@@ -39,7 +39,7 @@ _WHY_NOT: Final = {
 
 
 def kernel_rows(reference: Path, progress: Progress) -> list[Row]:
-    """V5: median and 90th percentile of errors by accelerator, type and kernel."""
+    """Return V5: median and 90th percentile of errors by accelerator, type and kernel."""
     progress("V5: 8,694 measured kernels")
     path = reference / "kernels" / "moe_kernel_latency.csv.gz"
     errors: dict[tuple[str, str, str], list[float]] = defaultdict(list)

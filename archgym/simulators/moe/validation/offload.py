@@ -38,7 +38,7 @@ def _tokens_per_s(result: Run) -> float:
 
 
 def mixtral_rows(reference: Path, progress: Progress) -> list[Row]:
-    """V9: Mixtral-offloading on A100, one request, experts of 65 MB.
+    """Return V9: Mixtral-offloading on A100, one request, experts of 65 MB.
 
     Source:
       Eliseev & Mazur, *Fast Inference of MoE with Offloading*, 2023, table 2. Four experts of a
@@ -101,7 +101,7 @@ _SPECULATION_NOTE: Final = (
 
 
 def infinity_rows(reference: Path, progress: Progress) -> list[Row]:
-    """V10: MoE-Infinity on A5000 with 24 GB/s, one request, time per token.
+    """Return V10: MoE-Infinity on A5000 with 24 GB/s, one request, time per token.
 
     Source:
       Xue et al., *MoE-Infinity*, its README: 0.735 s for Mixtral, 0.155 s for DeepSeek-V2-Lite.
@@ -199,7 +199,7 @@ _TOY_TOPIC, _TOY_PERSISTENCE = 0.62, 0.25
 
 
 def processor_rows(reference: Path, progress: Progress) -> list[Row]:
-    """V15 and V17: experts that run on the host's processor."""
+    """Return V15 and V17: experts that run on the host's processor."""
     del reference
     progress("V17: DeepSeek-V3 on processors")
     two, one = _xeon(2), _xeon(1)
@@ -237,7 +237,7 @@ _KT_SOFTWARE_NS: Final = 0.36e6
 
 
 def _xeon(sockets: int) -> NodePreset:
-    """Sockets of 307 GB/s beside one consumer card."""
+    """Return sockets of 307 GB/s beside one consumer card."""
     host = Host(512.0 * sockets, 307.2 * sockets, 2_000.0 * sockets, "KTransformers' README")
     return with_memory(replace(node("rtx-4090"), host=host), 48.0)
 
@@ -257,7 +257,7 @@ def _processor_rate(server: NodePreset, top_k: int) -> float:
 
 
 def _fiddler_rows() -> list[Row]:
-    """V15: hit rates of the most popular experts, and the rule's crossover.
+    """Return V15: hit rates of the most popular experts, and the rule's crossover.
 
     Source:
       Kamahori et al., *Fiddler*, ICLR 2025: 56 of 256 experts fit environment 1 and 125
@@ -317,7 +317,7 @@ _FIDDLER_SOFTWARE_NS: Final = 0.5e6
 
 
 def _crossover_row(served: MoeModel, server: NodePreset) -> Row:
-    """Whether there is a number of tokens from which loading beats the processor."""
+    """Return True if there is a number of tokens from which loading beats the processor."""
     from archgym.simulators.moe.columns import COSTS
     from archgym.simulators.moe.timing import layer_costs
 

@@ -29,7 +29,7 @@ _TOLERANCE: Final = 5.0
 
 
 def readme_rows(reference: Path, progress: Progress) -> list[Row]:
-    """V13: hit rates over capacity and policy, of which two set the constants."""
+    """Return V13: hit rates over capacity and policy, of which two set the constants."""
     progress("V13: batches of a model with one router")
     events = _batches()
     rates = {
@@ -66,7 +66,7 @@ def _row(
 
 
 def _batches() -> Events:
-    """The sets of experts of batches; five requests advance in turn, and then the next five.
+    """Return the sets of experts of batches; five requests advance in turn, and then the next five.
 
     With one router a batch needs the same set in every layer, so that one layer tells it all.
     """

@@ -34,7 +34,7 @@ _PREDICTION_TOLERANCE: Final = 6.0
 
 
 def routing_rows(reference: Path, progress: Progress) -> list[Row]:
-    """V4: per preset, the misfit of what was fitted, and what was not fitted."""
+    """Return V4: per preset, the misfit of what was fitted, and what was not fitted."""
     path = reference / "published" / "generator_calibration.json"
     with reading(path):
         calibration = {name.lower(): case for name, case in read_json(path).items()}

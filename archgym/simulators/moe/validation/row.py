@@ -54,13 +54,13 @@ class Row:
 
     @property
     def met(self) -> bool:
-        """Whether the error is within the tolerance."""
+        """True if the error is within the tolerance."""
         return bool(self.error <= self.tolerance)
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turns whatever a wrong reference file leads to into one line."""
+    """Turn whatever a wrong reference file leads to into one line."""
     try:
         with storage_errors(path, "read"):
             yield
@@ -90,7 +90,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV file by heading; call it within `reading`."""
+    """Return rows of a CSV file by heading; call it within `reading`."""
     rows = list(csv.DictReader(io.StringIO(_content(path).decode("utf-8"))))
     for row in rows:
         if None in row or None in row.values():
@@ -99,7 +99,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 
 def read_arrays(path: Path) -> dict[str, npt.NDArray[np.int64]]:
-    """Whole numbers of an `.npz` file, by name, as int64; call it within `reading`."""
+    """Return whole numbers of an `.npz` file, by name, as int64; call it within `reading`."""
     with zipfile.ZipFile(io.BytesIO(_content(path))) as archive:
         if sum(entry.file_size for entry in archive.infolist()) > _MAX_BYTES:
             raise ValueError("it unpacks to too much")

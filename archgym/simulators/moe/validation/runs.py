@@ -35,7 +35,7 @@ def routed(
     seed: int = 5,
     preset: RoutingPreset | None = None,
 ) -> Routing:
-    """Routing of documents of a model, or of a preset in its place."""
+    """Return routing of documents of a model, or of a preset in its place."""
     found = routing_preset(model.routing) if preset is None else preset
     if (found.n_experts, found.top_k) != (model.experts, model.top_k):
         found = replace(found, n_experts=model.experts, top_k=model.top_k)
@@ -53,7 +53,7 @@ def serve_at_once(
     contention: float = 1.0,
     change: Callable[[Plan], Plan] | None = None,
 ) -> Run:
-    """Serves requests one way; `change` edits what the kernel takes."""
+    """Serve requests one way; `change` edits what the kernel takes."""
     ready = plan(model, node, serving, requests, contention)
     if change is not None:
         ready = change(ready)
@@ -63,7 +63,7 @@ def serve_at_once(
 
 
 def with_memory(node: NodePreset, memory_gb: float) -> NodePreset:
-    """A server whose accelerators have another capacity: where an estimate ignores it."""
+    """Return a server whose accelerators have another capacity: where an estimate ignores it."""
     return replace(node, gpu=replace(node.gpu, memory_gb=memory_gb))
 
 
@@ -77,7 +77,7 @@ def relative_row(
     constants: tuple[str, ...] = (),
     note: str = "",
 ) -> Row:
-    """A row whose error is relative [%]."""
+    """Return a row whose error is relative [%]."""
     error = 100.0 * abs(ours / published - 1.0)
     return Row(
         row_id, what, published, ours, unit, error, tolerance, "percent", constants,

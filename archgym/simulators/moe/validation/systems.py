@@ -17,7 +17,7 @@ __all__ = ["expertflow_rows", "lightning_rows"]
 
 
 def expertflow_rows(reference: Path, progress: Progress) -> list[Row]:
-    """V14: ExpertFlow on A40.
+    """Return V14: ExpertFlow on A40.
 
     Source:
       He et al., arXiv 2410.17954: memory with all experts resident, hit rates of Switch-base-32
@@ -87,7 +87,7 @@ def _hit_rows(progress: Progress) -> list[Row]:
 
 
 def _speed_rows(progress: Progress) -> list[Row]:
-    """Speed-ups over streaming whole layers grow with experts, and with fewer places."""
+    """Return speed-ups over streaming whole layers grow with experts, and with fewer places."""
     speed_ups = []
     for n_experts in (32, 64, 128):
         progress(f"V14: speed-up on Switch-base-{n_experts}")
@@ -143,7 +143,7 @@ _LIGHTNING_PROMPT, _LIGHTNING_OUTPUT = 77, 32
 
 
 def lightning_rows(reference: Path, progress: Progress) -> list[Row]:
-    """V16: Mixtral on one T4, throughput of a large batch.
+    """Return V16: Mixtral on one T4, throughput of a large batch.
 
     Source:
       Cao et al., *MoE-Lightning*, 2024: 30.12 tokens/s; FlexGen 9.5.

@@ -25,7 +25,7 @@ _END: Final = "<!-- end of accuracy -->"
 
 
 def write(reference: Path) -> Validation:
-    """Writes golden rows, committed accuracy and the README's table.
+    """Write golden rows, committed accuracy and the README's table.
 
     Args:
       reference: As for `validate`.
@@ -39,7 +39,7 @@ def write(reference: Path) -> Validation:
 
 
 def with_table(readme: str, table: str) -> str:
-    """A README with its table of accuracy replaced."""
+    """Return a README with its table of accuracy replaced."""
     before, rest = readme.split(_BEGIN, 1)
     heading, rest = rest.split("\n", 1)
     return f"{before}{_BEGIN}{heading}\n\n{table}\n{_END}{rest.split(_END, 1)[1]}"

@@ -59,7 +59,7 @@ def golden_rows(
 
 
 def golden_text(rows: Iterable[tuple[str, str, np.ndarray]]) -> str:
-    """The content of `data/golden.csv` that records rows."""
+    """Return the content of `data/golden.csv` that records rows."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["workload", "changes", *(spec.name for spec in METRICS)])
@@ -69,7 +69,7 @@ def golden_text(rows: Iterable[tuple[str, str, np.ndarray]]) -> str:
 
 
 def recorded_rows() -> dict[tuple[str, str], dict[str, float]]:
-    """The recorded metrics, by workload and changes."""
+    """Return the recorded metrics, by workload and changes."""
     path = resources.files("archgym.simulators.translation").joinpath("data/golden.csv")
     return {
         (row.pop("workload"), row.pop("changes")): {name: float(v) for name, v in row.items()}

@@ -80,7 +80,7 @@ class ExactRow:
 
 
 def exact_rows(folder: Path, progress: Callable[[str], None] | None = None) -> tuple[ExactRow, ...]:
-    """Compares every row of the results that lie in a folder beside `traces/*.npz`.
+    """Compare every row of the results that lie in a folder beside `traces/*.npz`.
 
     Raises:
       FileFormatError: A results file or trace is not what it should be.
@@ -97,7 +97,7 @@ def exact_rows(folder: Path, progress: Callable[[str], None] | None = None) -> t
 
 
 def cases(folder: Path) -> Iterator[Case]:
-    """Every row of the results files in a folder that the kernel has the policies for."""
+    """Yield every row of the results files in a folder that the kernel has the policies for."""
     for path in sorted(folder.glob("pycachesim_*.csv")):
         for line, row in _read(path):
             yield _pycachesim(path, line, row)
@@ -125,7 +125,7 @@ def misses(case: Case, prepared: Prepared) -> tuple[int, ...]:
 
 
 def scaled(trace: MemoryTrace, unit_bytes: int, length: int | None = None) -> MemoryTrace:
-    """The data accesses of a trace, with addresses such that a unit becomes a page of 4 KiB.
+    """Return the data accesses of a trace, with addresses such that a unit becomes a page of 4 KiB.
 
     Args:
       trace: The trace.
@@ -152,7 +152,7 @@ def scaled(trace: MemoryTrace, unit_bytes: int, length: int | None = None) -> Me
 
 
 def prepared_for(case: Case, trace: MemoryTrace) -> Prepared:
-    """The trace of a case, ready for the kernel."""
+    """Return the trace of a case, ready for the kernel."""
     if case.unit_bytes == _HUGE_PAGE or case.results == _CACHES:
         return prepare(_only_data(trace), _HUGE_MEMORY)
     return prepare(scaled(trace, case.unit_bytes, case.length), _SCALED_MEMORY)
@@ -170,7 +170,7 @@ def _only_data(trace: MemoryTrace) -> MemoryTrace:
 
 
 def _compare(name: str, of_trace: list[Case], trace: MemoryTrace) -> Iterator[ExactRow]:
-    """One row for each results file, of all its cases on a trace."""
+    """Yield one row for each results file, of all its cases on a trace."""
     differences: dict[str, list[int]] = defaultdict(list)
     allowed = {case.results: case.allowed for case in of_trace}
     alike = defaultdict(list)
@@ -187,7 +187,7 @@ def _compare(name: str, of_trace: list[Case], trace: MemoryTrace) -> Iterator[Ex
 
 
 def _read(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
-    """Line numbers and rows of a results file."""
+    """Yield line numbers and rows of a results file."""
     try:
         with path.open("r", encoding="utf-8", newline="") as lines:
             yield from enumerate(csv.DictReader(lines), start=2)
@@ -276,7 +276,7 @@ def _cachegrind(path: Path, line: int, row: Mapping[str, str]) -> Iterator[Case]
 
 
 def _with_l1(hardware: Hardware, unit: int, entries: int, ways: int) -> Hardware:
-    """The design with an L1 TLB for pages of a size."""
+    """Return the design with an L1 TLB for pages of a size."""
     if unit == _HUGE_PAGE:
         return replace(hardware, l1_huge_entries=entries, l1_huge_ways=ways)
     return replace(hardware, l1_entries=entries, l1_ways=ways)

@@ -53,7 +53,7 @@ class Line:
 
     @property
     def is_met(self) -> bool:
-        """Whether it is as it must be."""
+        """True if it is as it must be."""
         return self.shortfall == 0.0
 
     @property
@@ -94,7 +94,7 @@ class Validation:
 def validate(
     reference: Path | None = None, progress: Callable[[str], None] | None = None
 ) -> Validation:
-    """Runs what is compared, and compares.
+    """Run what is compared, and compares.
 
     Args:
       reference: A folder with the results of independent tools and `traces/*.npz`, or one that
@@ -120,7 +120,7 @@ def validate(
 
 
 def expected_text(validation: Validation) -> str:
-    """The content of `data/accuracy.json` that makes a validation the committed one."""
+    """Return the content of `data/accuracy.json` that makes a validation the committed one."""
     entries = [
         f"  {json.dumps(line.key)}: {json.dumps([_short(line.ours), _short(line.shortfall)])}"
         for line in validation.lines
@@ -129,7 +129,7 @@ def expected_text(validation: Validation) -> str:
 
 
 def markdown(validation: Validation) -> str:
-    """The table of the README."""
+    """Return the table of the README."""
     text = [
         "| compared | where | published | ours | accepted | met |",
         "|---|---|---|---:|---|---|",

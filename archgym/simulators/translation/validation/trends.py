@@ -88,7 +88,7 @@ class Trend:
 
     @property
     def is_met(self) -> bool:
-        """Whether ours is accepted."""
+        """True if ours is accepted."""
         return self.low <= self.ours <= self.high
 
     @property
@@ -106,7 +106,7 @@ def trends(
     traces: Mapping[str, Callable[[], MemoryTrace]],
     progress: Callable[[str], None] | None = None,
 ) -> Iterator[Trend]:
-    """The trends over reference traces, one trace in memory at a time.
+    """Yield the trends over reference traces, one trace in memory at a time.
 
     Args:
       traces: By name, read when they are needed; all of `TRACES`.
@@ -149,7 +149,7 @@ def generated_trends(
     traces: Mapping[str, Callable[[], MemoryTrace]],
     progress: Callable[[str], None] | None = None,
 ) -> Iterator[Trend]:
-    """The trends over generated footprints of 4 GB, where page tables no longer fit the caches.
+    """Yield trends over generated footprints of 4 GB, where page tables no longer fit the caches.
 
     Args:
       traces: By name.
@@ -172,7 +172,7 @@ def generated_trends(
 
 
 def _gain(trials: Iterable[Trials], of: str, over: str) -> float:
-    """Geometric mean of a design's speedups over another [%]."""
+    """Return geometric mean of a design's speedups over another [%]."""
     logs = [math.log(found[of].speedup_over(found[over])) for found in trials]
     return 100.0 * (math.exp(sum(logs) / len(logs)) - 1.0)
 
@@ -180,7 +180,7 @@ def _gain(trials: Iterable[Trials], of: str, over: str) -> float:
 def _change(
     trials: Iterable[Trials], of: str, over: str, figure: Callable[[Trial], float]
 ) -> float:
-    """Geometric mean of a figure under one design relative to another [%]."""
+    """Return geometric mean of a figure under one design relative to another [%]."""
     # A figure that a mechanism brings to nothing counts as one in a million of what it was.
     logs = [
         math.log(max(figure(found[of]), 1e-6 * figure(found[over])) / figure(found[over]))

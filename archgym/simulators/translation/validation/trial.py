@@ -27,7 +27,7 @@ class Trial:
     counters: np.ndarray
 
     def count(self, name: str) -> int:
-        """One of `COUNTERS`."""
+        """Return one of `COUNTERS`."""
         return int(self.counters[_COLUMN[name]])
 
     @property
@@ -56,18 +56,18 @@ class Trial:
         return self.count("miss_cycles") / max(1, self.count("l2_misses"))
 
     def speedup_over(self, other: "Trial") -> float:
-        """The other's cycles over these."""
+        """Return the other's cycles over these."""
         return other.cycles / self.cycles
 
     def with_l2_tlb_cycles(self, cycles: int) -> "Trial":
-        """The same events with another latency of the L2 TLB, on which none of them depends."""
+        """Return same events with another latency of the L2 TLB, on which none of them depends."""
         return Trial(replace(self.hardware, l2_cycles=cycles), self.counters)
 
 
 def tried(
     trace: MemoryTrace, designs: Mapping[str, Hardware], memory: Memory, passes: int = 1
 ) -> dict[str, Trial]:
-    """Runs designs on a trace; the result has their names.
+    """Run designs on a trace; the result has their names.
 
     Args:
       trace: The trace.
