@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from archgym.runtime import plugins as discovery
+from archgym.runtime import plugins
 from tests.cli.conftest import Archgym
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,7 +21,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (info / "entry_points.txt").write_text("[archgym.simulators]\ncache = search:CacheSimulator\n")
     monkeypatch.syspath_prepend(tmp_path / "theirs")
     monkeypatch.syspath_prepend(ROOT / "examples" / "own_simulator")
-    discovery._found.cache_clear()
+    plugins.registered.cache_clear()
     yield
     sys.modules.pop("search", None)
 
