@@ -24,12 +24,14 @@ from archgym.evaluation.simulator import (
 )
 from archgym.evaluation.stand_in import StandIn
 from archgym.evaluation.task_choices import (
+    TaskChoices,
     WeightedWorkload,
     WorkloadChoice,
-    _found,
-    _objective,
-    _simulator,
-    _weighted,
+    choosing,
+    recorded_stand_in,
+    resolve_objective,
+    resolve_simulator,
+    resolve_workloads,
 )
 from archgym.evaluation.trials import Trials
 from archgym.spaces.space import DesignSpace
@@ -97,12 +99,40 @@ class Task:
           InvalidArgumentError: An argument does not fit.
           FileFormatError: The stand-in is none, or it is damaged.
         """
-        made, space_name = _simulator(simulator, space, fidelity, stand_in, options)
-        chosen_workloads = _weighted(made, workload)
-        chosen_objective = _objective(made, objective)
-        reference = _reference(made, chosen_workloads)
-        _check_domain(made, chosen_objective, reference)
-        return cls(made, space_name, chosen_workloads, chosen_objective, reference)
+        return cls.resolve(
+            TaskChoices(
+                simulator=simulator,
+                space=space,
+                workload=workload,
+                objective=objective,
+                fidelity=fidelity,
+                stand_in=stand_in,
+                options=options,
+            )
+        )
+
+    @classmethod
+    def resolve(cls, choices: TaskChoices) -> "Task":
+        """Return the task that plain choices name; an error's `choice` says which one failed.
+
+        Args:
+          choices: The choices; see `TaskChoices`.
+
+        Raises:
+          UnknownNameError: A name does not exist; the message lists similar ones.
+          InvalidArgumentError: An argument does not fit.
+          FileFormatError: The stand-in or a workload cannot be read.
+        """
+        with choosing("simulator"):
+            choices = choices.expanded()
+        made, space_name = resolve_simulator(choices)
+        workloads = resolve_workloads(made, choices)
+        objective = resolve_objective(made, choices.objective)
+        with choosing("workload"):
+            reference = _reference(made, workloads)
+        with choosing("objective"):
+            _check_domain(made, objective, reference)
+        return cls(made, space_name, workloads, objective, reference)
 
     @property
     def space(self) -> DesignSpace:
@@ -278,7 +308,7 @@ class Task:
             objective = objective_from_json(data["objective"])
             recorded = data.get("stand_in")
             if stand_in is None and recorded is not None and simulator is None:
-                stand_in = _found(str(recorded["path"]), str(recorded["kind"]))
+                stand_in = recorded_stand_in(str(recorded["path"]), str(recorded["kind"]))
             if stand_in is not None:
                 task = cls.make(simulator, sources, objective, stand_in=stand_in)
             elif simulator is not None:

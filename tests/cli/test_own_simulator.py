@@ -95,4 +95,4 @@ def test_options_of_a_mixture_are_named_as_they_are_given(archgym: Archgym) -> N
     assert (mixed.code, absent.code) == (1, 1)
     assert "data has the defaults, device=large. Choose one with `options`" in mixed.err
     assert "on the command line with --option." in mixed.err
-    assert "Options 'device=huge' does not exist. Did you mean 'device=large'?" in absent.err
+    assert "Unknown options 'device=huge'. Did you mean 'device=large'?" in absent.err
