@@ -3,14 +3,14 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError, SimulatorError
+from archgym.errors import InvalidArgumentError, SimulatorError, unknown_name
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import (
     INFEASIBLE_REWARD,
@@ -68,6 +68,8 @@ class Task:
     workloads: tuple[WeightedWorkload, ...]
     objective: Objective
     reference: np.ndarray = field(repr=False, compare=False)
+    metric_names: tuple[str, ...] | None = None
+    """Metrics that are recorded; None for all of the simulator's."""
 
     @classmethod
     def make(
@@ -132,7 +134,37 @@ class Task:
             reference = _reference(made, workloads)
         with choosing("objective"):
             _check_domain(made, objective, reference)
-        return cls(made, space_name, workloads, objective, reference)
+        task = cls(made, space_name, workloads, objective, reference)
+        return task if choices.metrics is None else task.recording(choices.metrics)
+
+    def recording(self, names: Sequence[str]) -> "Task":
+        """Return the task with only some of the simulator's metrics recorded.
+
+        A study that was recorded before a simulator gained a metric continues with this task.
+
+        Args:
+          names: Metrics to keep; those that identify the task cannot be left out.
+
+        Raises:
+          UnknownNameError: The simulator has no such metric.
+          InvalidArgumentError: A metric that identifies the task is missing.
+        """
+        known = [spec.name for spec in self.metrics]
+        for name in names:
+            if name not in known:
+                raise unknown_name("metric", name, known)
+        if list(names) == known:
+            return self
+        read = {term.metric for term in self.objective.terms}
+        for spec in self.metrics:
+            if spec.name not in names and (spec.identifies or spec.name in read):
+                raise InvalidArgumentError(
+                    f"`metrics` must have `{spec.name}`, which is part of the task; got {names!r}."
+                )
+        columns = [known.index(name) for name in names]
+        reference = self.reference[:, columns]
+        reference.flags.writeable = False
+        return replace(self, reference=reference, metric_names=tuple(names))
 
     @property
     def space(self) -> DesignSpace:
@@ -141,8 +173,16 @@ class Task:
 
     @property
     def metrics(self) -> tuple[MetricSpec, ...]:
-        """What is measured."""
-        return self.simulator.metrics
+        """Metrics that evaluations return, in the order of their columns."""
+        if self.metric_names is None:
+            return self.simulator.metrics
+        return tuple(self.simulator.metrics[column] for column in self._columns)
+
+    @cached_property
+    def _columns(self) -> list[int]:
+        """Columns of the simulator's results that are recorded."""
+        names = [spec.name for spec in self.simulator.metrics]
+        return [names.index(name) for name in self.metric_names or names]
 
     @property
     def version(self) -> int:
@@ -186,7 +226,7 @@ class Task:
         failures: dict[int, str] = {}
         for place, weighted in enumerate(self.workloads):
             result = self.simulator.evaluate_batch(indices, weighted.workload)
-            values[:, place] = result.values
+            values[:, place] = result.values[:, self._columns]
             reason[:, place] = result.reason
             failures |= {row: why for row, why in result.failures.items() if row not in failures}
         return Evaluation(values, reason, self.rewards(values, reason), failures)
@@ -324,6 +364,7 @@ class Task:
                     **options,
                 )
             digest = data["digest"]
+            task = task._as_recorded([str(spec["name"]) for spec in data["metrics"]])
         except (KeyError, TypeError, AttributeError) as error:
             raise InvalidArgumentError(
                 f"A task's JSON must be what `Task.to_json` wrote; {type(error).__name__}: {error}."
@@ -335,6 +376,12 @@ class Task:
                 "it was recorded with, or start a new study."
             )
         return task
+
+    def _as_recorded(self, names: Sequence[str]) -> "Task":
+        """Return the task without explaining metrics that it did not have when it was recorded."""
+        known = {spec.name for spec in self.metrics}
+        new = [s for s in self.metrics if s.name not in names and s.identifies]
+        return self if new or not known.issuperset(names) else self.recording(names)
 
     @cached_property
     def digest(self) -> str:
@@ -349,8 +396,8 @@ class Task:
             "space": self.space.digest,
             "workloads": [[w.workload.digest, w.weight] for w in self.workloads],
             "objective": self.objective.to_json()["terms"],
-            "metrics": [[spec.name, spec.unit, spec.resolution] for spec in self.metrics],
-            "reference": self.reference.tolist(),
+            "metrics": [[s.name, s.unit, s.resolution] for s in self.metrics if s.identifies],
+            "reference": self.reference[:, [bool(s.identifies) for s in self.metrics]].tolist(),
         }
 
     def _difference(self, data: Mapping[str, Any]) -> str:

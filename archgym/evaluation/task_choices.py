@@ -68,6 +68,7 @@ class TaskChoices:
       fidelity: Name of one of the simulator's fidelities.
       stand_in: Table or proxy that answers instead of the simulator.
       options: Further arguments of the simulator.
+      metrics: Names of the metrics to record; None for all.
       folder: Folder in which relative paths of workloads and the stand-in are looked up first.
     """
 
@@ -78,6 +79,7 @@ class TaskChoices:
     fidelity: str | None = None
     stand_in: str | Path | None = None
     options: Mapping[str, str] = field(default_factory=dict)
+    metrics: Sequence[str] | None = None
     folder: Path | None = None
 
     def expanded(self) -> "TaskChoices":
