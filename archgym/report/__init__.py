@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from archgym.report.evidence import Evidence, RunEvidence, TaskEvidence, read_evidence
     from archgym.report.findings import Findings, find
-    from archgym.report.page import page
     from archgym.report.protocol import Protocol
     from archgym.report.table import Table
 
@@ -19,7 +18,6 @@ _HOMES = {
     "Table": "table",
     "TaskEvidence": "evidence",
     "find": "findings",
-    "page": "page",
     "read_evidence": "evidence",
 }
 
@@ -31,7 +29,6 @@ __all__ = [
     "Table",
     "TaskEvidence",
     "find",
-    "page",
     "read_evidence",
 ]
 
