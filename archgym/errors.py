@@ -58,7 +58,7 @@ class FileFormatError(ArchGymError, ValueError):
 
         Args:
           path: The file.
-          line: The line in it, from 1; None where lines mean nothing.
+          line: The line in it, from 1; None for files without lines.
           problem: What must hold and what came, without a full stop.
           remedy: What to do about it, without a full stop.
         """

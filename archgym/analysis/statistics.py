@@ -1,4 +1,4 @@
-"""How searches are compared: scores, what many of them say together, and how sure that is.
+"""Comparison of searches: scores, their aggregation, and its uncertainty.
 
 A score is 0 for an average random design and 1 for the best there is. Scores of an agent are one
 array a task, one entry a run; statistics resample runs within their task, never across tasks.
@@ -82,7 +82,7 @@ def scores(rewards: np.ndarray, average: float, best: float) -> np.ndarray:
 
 
 def relative_improvement(value: float, average: float, is_minimised: bool) -> float:
-    """How much better a metric is than that of an average random design, as a share of that.
+    """Return the improvement of a metric over the mean of random designs, as a share of that mean.
 
     >>> relative_improvement(75.0, 100.0, is_minimised=True)
     0.25
@@ -215,7 +215,7 @@ def _resampled(values: np.ndarray, resamples: int, rng: np.random.Generator) -> 
 def improvement_p_value(
     ours: Scores, theirs: Scores, *, resamples: int = 9999, seed: int = 0
 ) -> float:
-    """How often runs dealt out at random within tasks would differ as much, either way.
+    """Return the share of random assignments of runs within tasks that differ at least as much.
 
     A bootstrap of two or three runs has intervals without width; this has not: with two runs
     against two on one task it is never below 1/3.

@@ -168,7 +168,7 @@ class Objective:
     def _worth(
         self, values: np.ndarray, reference: np.ndarray, specs: Sequence[MetricSpec]
     ) -> np.ndarray:
-        """What each term is worth, (n_terms, n), NaN where a value is."""
+        """Return the reward of each term, (n_terms, n), NaN where a value is NaN."""
         place = {spec.name: number for number, spec in enumerate(specs)}
         worth = np.empty((len(self.terms), len(values)))
         for row, term in enumerate(self.terms):

@@ -1,4 +1,4 @@
-"""What a simulator declares without its code: names, numbers, space, metrics, workloads."""
+"""Declaration of a simulator without its code: names, space, metrics and workloads."""
 
 import math
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ class WorkloadFacts:
 
     @property
     def names(self) -> tuple[str, str]:
-        """What it may be called by: its source first."""
+        """Names that it may be called by: its source first."""
         return self.source or self.name, self.name
 
     def to_json(self) -> dict[str, Any]:
@@ -68,7 +68,7 @@ class Declaration:
     def of(
         cls, simulator: Simulator, space_name: str, workloads: Mapping[str, Workload]
     ) -> "Declaration":
-        """What a simulator declares.
+        """Return the declaration of a simulator.
 
         Args:
           simulator: Which.
@@ -102,11 +102,11 @@ class Declaration:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why a design was not built, by number; entry 0 is empty."""
+        """Reasons why a design was not built, by number; entry 0 is empty."""
         return ("", *self.model_reasons, *(c.reason for c in self.space.constraints))
 
     def identity(self) -> dict[str, Any]:
-        """What decides a simulator's numbers, beside the workload."""
+        """Return everything that decides a simulator's numbers except the workload."""
         return {
             "simulator": self.simulator,
             "version": self.version,
@@ -120,7 +120,7 @@ class Declaration:
         }
 
     def difference(self, other: "Declaration") -> str | None:
-        """Which part of `identity` another declaration has otherwise; None where none."""
+        """Return the first part of `identity` in which another declaration differs, or None."""
         mine, theirs = self.identity(), other.identity()
         return next((name for name, part in mine.items() if part != theirs[name]), None)
 

@@ -99,7 +99,7 @@ class Task:
         Raises:
           UnknownNameError: A name does not exist; the message lists the near ones.
           InvalidArgumentError: An argument does not fit.
-          FileFormatError: The stand-in is none, or it is damaged.
+          FileFormatError: The stand-in is damaged or of another format.
         """
         return cls.resolve(
             TaskChoices(
@@ -263,7 +263,7 @@ class Task:
         return terms
 
     def trials(self, indices: np.ndarray, evaluation: Evaluation, repeated: np.ndarray) -> Trials:
-        """What an agent learns of designs.
+        """Return results of designs in the form that agents receive.
 
         Args:
           indices: (n, n_parameters), as asked.
@@ -333,10 +333,10 @@ class Task:
         """Return the task again, from what `to_json` gave.
 
         Args:
-          data: The recipe. One made on a stand-in goes on with that; without its `stand_in` it
-            goes on with the simulator itself.
+          data: The recipe. One made on a stand-in continues with that; without its `stand_in` it
+            continues with the simulator itself.
           simulator: The instance, where it is not a registered one.
-          stand_in: A table or proxy to go on with instead.
+          stand_in: A table or proxy to continue with instead.
 
         Raises:
           InvalidArgumentError: `data` is no recipe, or what it names is not what it was: another
@@ -432,7 +432,7 @@ def _option_difference(recorded: Any, mine: Mapping[str, str]) -> str:
 
 
 def _files_of(options: Mapping[str, str]) -> str:
-    """Where else to look for what is another now: the files that options name."""
+    """Return the option files that may have changed."""
     files = [f"`{name}`, {value}" for name, value in options.items() if Path(value).is_file()]
     return f", or the file of option {' or '.join(files)}" if files else ""
 

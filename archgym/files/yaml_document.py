@@ -43,7 +43,7 @@ class Node:
 
     @property
     def kind(self) -> str:
-        """What it is, in a word or two."""
+        """Description of the value in a word or two."""
         if isinstance(self.value, Mapping):
             return "a mapping"
         if isinstance(self.value, tuple):
@@ -66,7 +66,7 @@ class Node:
 
         Args:
           problem: What must hold and what came; a full stop at its end is dropped.
-          remedy: The way out, likewise.
+          remedy: The way out; a full stop at its end is dropped.
         """
         return FileFormatError(
             self.path, self.line, problem.removesuffix("."), remedy.removesuffix(".")
@@ -133,7 +133,7 @@ class Node:
         value = self.value
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if is_number and low <= value <= high:  # type: ignore[operator]  # a number here
-            return float(value)  # type: ignore[arg-type]  # likewise
+            return float(value)  # type: ignore[arg-type]  # as above
         raise self.refusal(f"{what} must be a number from {low:g} to {high:g}; got {self.kind}")
 
     def flag(self, what: str) -> bool:

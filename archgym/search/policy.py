@@ -1,4 +1,4 @@
-"""What an agent has learned, as data: numbers, and a description of what they mean."""
+"""Policies that agents have learned, as data: arrays of numbers and their description."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -83,7 +83,7 @@ def metrics_objective(log: StudyLog, names: Sequence[str]) -> Objective:
         goal = known[name].goal
         if goal == "none":
             raise InvalidArgumentError(
-                f"A front needs metrics of which less or more is better; `{name}` is none."
+                f"A front needs metrics of which less or more is better; `{name}` is not one."
             )
         terms.append(Term(name, goal))
     return Objective(", ".join(names), tuple(terms))

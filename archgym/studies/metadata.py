@@ -1,4 +1,4 @@
-"""What a study is, in `study.json`: task, agent, hyperparameters, seed, budget, versions."""
+"""Metadata of a study in `study.json`: task, agent, hyperparameters, seed, budget, versions."""
 
 import json
 import platform
@@ -173,7 +173,7 @@ class Header:
 
     @property
     def key(self) -> int:
-        """What binds the journal to the study; the same wherever and whenever the search is run."""
+        """Number that binds the journal to the study, whatever the place and time of the search."""
         identity = [self.task["digest"], self.agent, self.hyperparameters, self.seed]
         return zlib.crc32(_canonical(identity))
 
@@ -192,11 +192,11 @@ class Header:
         return DesignSpace.from_json(self.task["space"])
 
     def metrics(self) -> tuple[MetricSpec, ...]:
-        """What the task measures."""
+        """Return the metrics of the task."""
         return tuple(MetricSpec.from_json(spec) for spec in self.task["metrics"])
 
     def shape(self, space: DesignSpace) -> JournalShape:
-        """What the study's records have in common."""
+        """Return the shape that all records of the study share."""
         return JournalShape(
             tuple(space.sizes.tolist()),
             len(self.task["workloads"]),
@@ -278,7 +278,7 @@ def read_header(folder: Path) -> Header:
             raise FileFormatError(
                 folder,
                 None,
-                f"a study must have a file {STUDY_NAME}, and there is none",
+                f"a study must have a file {STUDY_NAME}, and it is missing",
                 "Check the path",
             )
         with open_file(path) as handle:
