@@ -53,16 +53,16 @@ class RandomisedTrees:
         return np.stack([tree.apply(narrow) for tree in self._trees], axis=1)
 
     def scores(self, leaves: np.ndarray) -> np.ndarray:
-        """What each tree expects in these leaves, (n, n_trees)."""
+        """Return each tree's prediction in these leaves, (n, n_trees)."""
         columns = zip(self._trees, leaves.T, strict=True)
         return np.stack([tree.value[column, 0, 0] for tree, column in columns], axis=1)
 
     def expected(self, features: np.ndarray) -> np.ndarray:
-        """What each tree expects of each row of features, (n, n_trees)."""
+        """Return each tree's prediction for each row of features, (n, n_trees)."""
         return self.scores(self.leaves(features))
 
 
-# chosen: rows that a member learns from, drawn anew for each tree; their depth; the share of an
+# chosen: rows that a member learns from, drawn again for each tree; their depth; the share of an
 # error that a tree makes good.
 _ROW_SHARE = 0.7
 _DEPTH = 4
@@ -102,12 +102,12 @@ class BoostedTrees:
         return self
 
     def expected(self, features: np.ndarray) -> np.ndarray:
-        """What each member expects of each row of features, (n, n_members)."""
+        """Return each member's prediction for each row of features, (n, n_members)."""
         return np.stack([member.predict(features) for member in self._members], axis=1)
 
 
 def normal_scores(rewards: np.ndarray) -> np.ndarray:
-    """Where each reward would stand in a sample of a normal distribution, by its rank.
+    """Return the normal score of each reward, by its rank.
 
     However far the worst designs fall behind, the differences among the best stay visible.
 

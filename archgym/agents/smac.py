@@ -71,7 +71,7 @@ class SmacAgent(AskTellAgent):
                 low=100,
                 high=10_000,
                 step=100,
-                doc="Designs drawn for each suggestion, beside a local search round the best.",
+                doc="Designs drawn for each suggestion, besides a local search round the best.",
             ),
         ] = 1000,
         random_share: Annotated[

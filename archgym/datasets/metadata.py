@@ -36,9 +36,9 @@ class About:
     name: str
     license: str
     tasks: tuple[Mapping[str, Any], ...]
-    """As `Task.to_json` wrote them, by digest each once."""
+    """Tasks as `Task.to_json` wrote them, each once, by digest."""
     declarations: tuple[Declaration, ...]
-    """Of the one simulator, one for each of its versions, options, fidelities and spaces."""
+    """Declarations of the one simulator, by version, options, fidelity and space."""
     studies: tuple[Mapping[str, Any], ...]
     """One for each run of records by one agent or session."""
     split: Mapping[str, Any] | None = None
@@ -61,7 +61,7 @@ class About:
         return {str(task["digest"]): task for task in self.tasks}
 
     def declaration_of(self, task: Mapping[str, Any]) -> Declaration:
-        """What the simulator of one of the tasks declares."""
+        """Return the declaration of one of the tasks' simulator."""
         return self.by_model[task_model(task)]
 
     def with_split(self, split: Mapping[str, Any] | None) -> "About":
@@ -83,7 +83,7 @@ class About:
 
     @classmethod
     def from_json(cls, path: Path, content: bytes) -> "About":
-        """What `to_json` gave, read from a file's metadata.
+        """Return what `to_json` gave, read from a file's metadata.
 
         Raises:
           FileFormatError: It is something else.
@@ -139,7 +139,7 @@ class About:
 
 
 def model_of(version: int, options: Mapping[str, str], fidelity: str, space_name: str) -> Model:
-    """What rows of one declaration have in common."""
+    """Return the part of a declaration that its rows share."""
     # A simulator may have given numbers as options; its declaration has them as text.
     texts = {str(name): str(value) for name, value in options.items()}
     return version, json.dumps(texts, sort_keys=True), fidelity, space_name
@@ -156,7 +156,7 @@ def _label(workload: Mapping[str, Any]) -> str:
 
 
 def task_model(task: Mapping[str, Any]) -> Model:
-    """What rows of a task have in common with those of its declaration."""
+    """Return the part of a task that its rows share with those of its declaration."""
     return model_of(task["version"], task["options"], task["fidelity"], task["space_name"])
 
 

@@ -42,7 +42,7 @@ _AT_ONCE = 256
 @final
 @dataclass(frozen=True)
 class Verification:
-    """What was looked at, and what was found."""
+    """Checks made and problems found."""
 
     rows: int
     simulated: int
@@ -241,7 +241,7 @@ class _Sample:
         self._parts: dict[str, list[dict[str, Any]]] = {}
 
     def wanted(self, first: int, rows: np.ndarray) -> np.ndarray:
-        """Which of these rows of a batch that begins at row `first` are in the sample."""
+        """Return True for sampled rows of a batch that begins at row `first`."""
         return rows[np.isin(rows + first, self._chosen)]
 
     def take(

@@ -85,7 +85,7 @@ class Draws:
     count: int
     seed: int
     include_defaults: bool
-    """Whether the agent without drawn hyperparameters is one of the family."""
+    """True if the agent without drawn hyperparameters is one of the family."""
 
     def settings(
         self,
