@@ -111,7 +111,7 @@ class CompiledTrees:
         return self._tables[feature] if feature < len(self._tables) else (0, None)
 
     def _scale_of(self, feature: int) -> np.ndarray:
-        """Return the numbers that a feature's codes count: listed ones, or the trees' thresholds."""
+        """Return the numbers that a feature's codes count: listed ones, or tree thresholds."""
         listed = self._listed(feature)[1]
         if listed is not None:
             return np.unique(_narrow(listed))
