@@ -143,4 +143,5 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
         hint = "Known: " + ", ".join(repr(n) for n in names[:_MAX_NAMES]) + f"{more}."
     else:
         hint = "No names are known."
-    return UnknownNameError(f"Unknown {kind} {name!r}. {hint}")
+    head, of, owner = kind.partition(" of ")
+    return UnknownNameError(f"Unknown {head} {name!r}{of}{owner}. {hint}")

@@ -20,7 +20,7 @@ INTRODUCTION = """\
 This page is written by `make docs` from the commands themselves.
 
 Every command lists its options with `--help`. `archgym --install-completion` makes the shell
-complete commands, options and names. Options that are marked *repeat it* may be given several times.
+complete commands, options and names. Options marked *repeat it* may be given several times.
 
 | exit code | meaning |
 |---|---|
