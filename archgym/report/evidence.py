@@ -331,11 +331,7 @@ def _run(
     rows, records = log.is_evaluation, log.records
     is_built = log.is_feasible[rows]
     reason, values = records.reason[rows], records.values[rows]
-    terms = np.zeros((len(values), len(objective.terms)))
-    for place, weight in enumerate(log.weights):
-        terms += weight * objective.term_rewards(
-            values[:, place], log.reference[place], log.metrics, reason[:, place]
-        )
+    terms = objective.weighted_terms(values, reason, log.reference, log.metrics, log.weights)
     terms[~is_built] = np.nan
     status = "failed" if problem and log.status != "finished" else log.status
     return RunEvidence(

@@ -103,14 +103,9 @@ def study_front(
     rows = np.flatnonzero(log.is_evaluation)[:budget]
     rows = rows[log.is_feasible[rows]]
     records = log.records
-    terms = np.zeros((len(rows), len(objective.terms)))
-    for place, weight in enumerate(log.weights):
-        terms += weight * objective.term_rewards(
-            records.values[rows, place],
-            log.reference[place],
-            log.metrics,
-            records.reason[rows, place],
-        )
+    terms = objective.weighted_terms(
+        records.values[rows], records.reason[rows], log.reference, log.metrics, log.weights
+    )
     is_best = front(terms)
     rows, terms = rows[is_best], terms[is_best]
     terms, first, n_alike = np.unique(terms, axis=0, return_index=True, return_counts=True)
