@@ -272,7 +272,7 @@ def kaplan_meier(times: Sequence[float], arrived: Sequence[bool]) -> Survival:
 
 
 def igd_plus(found: np.ndarray, exact: np.ndarray) -> float:
-    """Return mean distance of the exact front from what was found, counting losses alone.
+    """Return the mean distance of the exact front from the points found, counting losses alone.
 
     Args:
       found: (n, k), larger is better.
@@ -285,6 +285,8 @@ def igd_plus(found: np.ndarray, exact: np.ndarray) -> float:
       Ishibuchi et al., *Modified Distance Calculation in Generational Distance and Inverted
       Generational Distance*, EMO 2015, equation 18, here for maximisation.
     """
+    import moocore
+
     points, goal = np.asarray(found, dtype=np.float64), np.asarray(exact, dtype=np.float64)
     if not len(goal) or points.shape[1:] != goal.shape[1:]:
         raise InvalidArgumentError(
@@ -293,10 +295,9 @@ def igd_plus(found: np.ndarray, exact: np.ndarray) -> float:
         )
     if not len(points):
         return math.inf
-    nearest = [
-        np.sqrt((np.maximum(row[None, :] - points, 0.0) ** 2).sum(axis=1).min()) for row in goal
-    ]
-    return float(np.mean(nearest))
+    if np.isnan(points).any() or np.isnan(goal).any():
+        return math.nan
+    return float(moocore.igd_plus(points, ref=goal, maximise=True))
 
 
 def expected_best_of(values: Sequence[float] | np.ndarray, k: int) -> float:

@@ -128,6 +128,13 @@ def test_igd_plus_counts_losses_alone() -> None:
     assert igd_plus(np.empty((0, 2)), exact) == math.inf
 
 
+def test_igd_plus_of_unknown_values_is_unknown() -> None:
+    exact = np.array([[0.0, 1.0]])
+
+    assert math.isnan(igd_plus(np.array([[math.nan, 1.0]]), exact))
+    assert math.isnan(igd_plus(exact, np.array([[math.nan, 1.0]])))
+
+
 def test_expected_best_of_counts_all_subsets() -> None:
     # Pairs of 1, 2, 4: best 2, 4, 4.
     assert expected_best_of([4.0, 1.0, 2.0], 2) == pytest.approx(10 / 3)
