@@ -248,27 +248,31 @@ class Survival:
     @property
     def median(self) -> float:
         """Evaluations after which half have arrived; infinite where they have not."""
-        below = np.flatnonzero(self.shares <= 0.5)
+        # Products such as 5/6 x 4/5 x 3/4 may round to just above one half.
+        below = np.flatnonzero(self.shares <= 0.5 + 1e-12)
         return float(self.times[below[0]]) if len(below) else math.inf
 
 
 def kaplan_meier(times: Sequence[float], arrived: Sequence[bool]) -> Survival:
-    """Return share of runs that have not yet found what is sought, where some ended before.
+    """Return the share of runs that have not yet found their goal, where some ended before.
 
     Args:
       times: Evaluations until a run found it, or until it ended without.
-      arrived: Whether it found it.
+      arrived: True for runs that found it.
 
     Source:
       Kaplan & Meier, *Nonparametric Estimation from Incomplete Observations*, Journal of the
       American Statistical Association 53, 1958; a run that ends where another arrives counts as
       at risk there.
     """
+    from scipy.stats import CensoredData, ecdf
+
     when, is_event = np.asarray(times, dtype=np.float64), np.asarray(arrived, dtype=bool)
-    steps = np.unique(when[is_event])
-    at_risk = (when[:, None] >= steps[None, :]).sum(axis=0)
-    events = ((when[:, None] == steps[None, :]) & is_event[:, None]).sum(axis=0)
-    return Survival(steps, np.cumprod(1.0 - events / np.maximum(at_risk, 1)))
+    sample = CensoredData(uncensored=when[is_event], right=when[~is_event])
+    curve = ecdf(sample).sf
+    # SciPy also lists the times at which runs only ended.
+    is_step = np.isin(curve.quantiles, when[is_event])
+    return Survival(curve.quantiles[is_step], curve.probabilities[is_step])
 
 
 def igd_plus(found: np.ndarray, exact: np.ndarray) -> float:

@@ -113,6 +113,13 @@ def test_kaplan_meier_gives_the_textbook_shares() -> None:
     assert found.median == 3
 
 
+def test_median_is_where_exactly_half_have_arrived() -> None:
+    # Five of ten have arrived at 3: in floats, 9/10 x 6/9 x 5/6 is above one half.
+    times = [1, 2, 2, 2, 3, 4, 4, 4, 4, 6]
+
+    assert kaplan_meier(times, [True] * 10).median == 3
+
+
 def test_median_is_infinite_where_less_than_half_arrive() -> None:
     assert kaplan_meier([3, 9, 9], [True, False, False]).median == math.inf
     assert kaplan_meier([9], [False]).median == math.inf
