@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, final
 
+import msgspec
+
 from archgym.checks import check_whole
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError
 from archgym.files.lease import Lease
@@ -163,9 +165,8 @@ def read_failures(folder: str | Path) -> dict[str, str]:
     with storage_errors(path, "read"), open_file(path) as handle:
         content = handle.read(_MAX_BYTES)
     try:
-        data = json.loads(content)
-        return {str(name): str(why) for name, why in data.items()}
-    except (ValueError, AttributeError, RecursionError):
+        return msgspec.json.decode(content, type=dict[str, str])
+    except (ValueError, RecursionError):
         raise FileFormatError(
             path,
             None,
