@@ -41,7 +41,7 @@ HEAVY: tuple[str, ...] = (
     "torch",
     "ray",
 )
-HEAVY += ("gymnasium", "matplotlib", "plotly", "stable_baselines3")
+HEAVY += ("moocore", "gymnasium", "matplotlib", "plotly", "stable_baselines3")
 
 
 def part_of(path: Path) -> str:

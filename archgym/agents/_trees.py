@@ -4,7 +4,7 @@ from typing import Any, Self, final
 
 import numpy as np
 
-from archgym.runtime.importing import import_quietly
+from archgym.runtime.importing import import_library
 
 __all__ = ["BoostedTrees", "RandomisedTrees", "normal_scores"]
 
@@ -33,7 +33,7 @@ class RandomisedTrees:
         """Learn scores, (n,), of features, (n, n_features)."""
         import sklearn
 
-        tree = import_quietly("sklearn.tree")
+        tree = import_library("sklearn.tree")
         narrow = np.ascontiguousarray(features, dtype=np.float32)
         # One stream for all trees, since seeding one takes longer than growing a small tree.
         random_state = np.random.RandomState(int(self._rng.integers(2**32)))
@@ -86,7 +86,7 @@ class BoostedTrees:
 
     def fit(self, features: np.ndarray, scores: np.ndarray) -> Self:
         """Learn scores, (n,), of features, (n, n_features)."""
-        ensemble = import_quietly("sklearn.ensemble")
+        ensemble = import_library("sklearn.ensemble")
         n = len(scores)
         self._members = []
         for _ in range(self._n_members):

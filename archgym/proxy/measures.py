@@ -113,12 +113,11 @@ def best_row(values: np.ndarray, spec: MetricSpec) -> int:
 
 
 def _spearman(actual: np.ndarray, predicted: np.ndarray) -> float | None:
-    from scipy.stats import rankdata
+    from scipy.stats import spearmanr
 
-    ranks = rankdata(actual), rankdata(predicted)
-    if ranks[1].std() == 0:
+    if np.ptp(predicted) == 0:
         return None
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(spearmanr(actual, predicted).statistic)
 
 
 def mean_measure(errors: Sequence[dict[str, Any]], name: str) -> float | None:

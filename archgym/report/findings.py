@@ -7,7 +7,7 @@ from typing import Any, final
 
 import numpy as np
 
-from archgym.analysis.pareto import adrs, hypervolume
+from archgym.analysis.pareto import adrs, quick_hypervolume
 from archgym.analysis.statistics import (
     igd_plus,
     improvement_p_value,
@@ -34,8 +34,6 @@ SURE_P = 0.05
 """A pair's p-value above which the intervals of few runs say nothing. Chosen, as is usual."""
 # chosen: profiles look smooth with so many.
 THRESHOLDS = np.linspace(-0.5, 1.0, 61)
-# Larger fronts in more terms would take a report minutes.
-_MAX_VOLUME_STEPS = 2e7
 
 
 @final
@@ -340,9 +338,8 @@ def _fronts(task: TaskEvidence, protocol: Protocol) -> Table:
         found = []
         for run in task.of(label):
             own = found_front([run])
-            n, k = own.shape
-            is_quick = k <= 3 or n ** (k - 2) <= _MAX_VOLUME_STEPS
-            volume = hypervolume(own, task.corner) if is_quick and n else math.nan
+            volume = quick_hypervolume(own, task.corner) if len(own) else None
+            volume = math.nan if volume is None else volume
             found.append((volume, adrs(own, exact), igd_plus(own, exact)) if len(exact) else ())
         if found and found[0]:
             rows.append(

@@ -106,17 +106,19 @@ def _hash(script: str) -> str:
 
 def _data(name: str, data: Any) -> str:
     # Within a script element nothing but its end tag, and the beginning of a comment, counts.
-    text = json.dumps(_plain(data), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    text = json.dumps(_without_nan(data), allow_nan=False, separators=(",", ":")).replace(
+        "<", "\\u003c"
+    )
     return f'<script type="application/json" id="{name}">{text}</script>'
 
 
-def _plain(data: Any) -> Any:
+def _without_nan(data: Any) -> Any:
     if isinstance(data, float):
         return data if math.isfinite(data) else None
     if isinstance(data, Mapping):
-        return {str(name): _plain(value) for name, value in data.items()}
+        return {str(name): _without_nan(value) for name, value in data.items()}
     if isinstance(data, list | tuple):
-        return [_plain(value) for value in data]
+        return [_without_nan(value) for value in data]
     return data
 
 

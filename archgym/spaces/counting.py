@@ -240,8 +240,11 @@ class Component:
         rng = np.random.default_rng(0)
         if self.rules is not None and self._share < _SPARSE:
             return self._weighed(self.rules, rng)
+        from scipy.stats import binomtest
+
         _, kept = self.judge(self._draw(_ESTIMATE_SAMPLES, rng))
-        low, high = _wilson(int(kept.sum()), _ESTIMATE_SAMPLES)
+        test = binomtest(int(kept.sum()), _ESTIMATE_SAMPLES)
+        low, high = test.proportion_ci(0.95, "wilson")
         # Fractions, since a size may be beyond what a float holds.
         value, least, most = (int(Fraction(p) * self.size) for p in (kept.mean(), low, high))
         return Count(value, least, most, False)
@@ -363,12 +366,3 @@ class Component:
 def number_text(number: int) -> str:
     """Return a number of designs as people read it: in full below 10^15."""
     return f"{number:,}" if number < 10**15 else f"{Decimal(number):.3g}"
-
-
-def _wilson(hits: int, n: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share, after Wilson, J. Am. Stat. Assoc. 22, 1927."""
-    z = 1.959964
-    share = hits / n
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return max(0.0, float(middle - half)), min(1.0, float(middle + half))

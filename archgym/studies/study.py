@@ -126,7 +126,7 @@ class Study:
         kind = agent_class(agent) if isinstance(agent, str) else agent
         if kind is not None:
             _require_agent_class(kind)
-        chosen = _plain(hyperparameters or {})
+        chosen = _recorded_hyperparameters(hyperparameters or {})
         is_replayable = False
         if kind is not None:
             _require_count("budget", budget)
@@ -548,7 +548,7 @@ def _name(kind: type[Agent]) -> str:
     return str(getattr(kind, "name", kind.__name__))
 
 
-def _plain(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+def _recorded_hyperparameters(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return the hyperparameters as JSON gives them back, so that a resumed agent gets the same."""
     if not isinstance(hyperparameters, Mapping):
         raise InvalidArgumentError(

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, final
 
-from archgym.checks import check_whole
+import msgspec
+
+from archgym.checks import MAX_WORKERS, check_whole
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError
 from archgym.files.lease import Lease
 from archgym.files.storage import make_folder, open_file, storage_errors, write_atomic
@@ -27,8 +29,6 @@ logger = logging.getLogger(__name__)
 
 _FAILURES_NAME = "failures.json"
 _MAX_BYTES = 2**24
-# chosen: more than any one machine has a use for.
-_MAX_WORKERS = 256
 # chosen: more than any cluster runs studies on; what is larger was written by mistake.
 _MAX_RAY_WORKERS = 10_000
 # chosen: a run whose process is lost so often without a new evaluation is what loses it.
@@ -125,7 +125,7 @@ def run_sweep(
       MissingExtraError: An address is given, and Ray is not installed.
     """
     if workers is not None:
-        check_whole("workers", workers, 1, _MAX_WORKERS if address is None else _MAX_RAY_WORKERS)
+        check_whole("workers", workers, 1, MAX_WORKERS if address is None else _MAX_RAY_WORKERS)
     if not all(task.digest for task in plan.tasks):
         plan = plan.decided()
     runs = plan.runs(only, seeds)
@@ -163,9 +163,8 @@ def read_failures(folder: str | Path) -> dict[str, str]:
     with storage_errors(path, "read"), open_file(path) as handle:
         content = handle.read(_MAX_BYTES)
     try:
-        data = json.loads(content)
-        return {str(name): str(why) for name, why in data.items()}
-    except (ValueError, AttributeError, RecursionError):
+        return msgspec.json.decode(content, type=dict[str, str])
+    except (ValueError, RecursionError):
         raise FileFormatError(
             path,
             None,

@@ -175,7 +175,7 @@ def require_same_study(run: Run, folder: Path) -> None:
     pairs: dict[str, tuple[object, object]] = {
         "task": (header.task["digest"], run.task.digest),
         "agent": (header.agent, run.agent),
-        "hyperparameters": (dict(header.hyperparameters), _plain(run.hyperparameters)),
+        "hyperparameters": (dict(header.hyperparameters), _without_tuples(run.hyperparameters)),
         "seed": (header.seed, run.seed),
         "budget": (header.budget, run.budget),
         "max_asks": (header.max_asks, run.max_asks),
@@ -188,7 +188,7 @@ def require_same_study(run: Run, folder: Path) -> None:
             )
 
 
-def _plain(values: Any) -> dict[str, Any]:
+def _without_tuples(values: Any) -> dict[str, Any]:
     return {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}
 
 

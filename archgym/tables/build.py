@@ -15,7 +15,7 @@ from typing import Protocol, final
 
 import numpy as np
 
-from archgym.checks import check_whole
+from archgym.checks import MAX_WORKERS, check_whole
 from archgym.errors import (
     FileFormatError,
     InvalidArgumentError,
@@ -42,7 +42,6 @@ __all__ = ["TablePlan", "TableProgress", "build_table", "partial_folder"]
 _MAX_PARTS = 2**12
 # chosen: combinations that are looked at in half an hour, where nearly all are no designs.
 _MAX_SIZE = 2**34
-_MAX_WORKERS = 256
 # chosen: a build that is killed loses so much at most of a slow simulator's work.
 _WRITE_S = 10.0
 # chosen: as long as a person waits for an estimate that is worth something.
@@ -116,7 +115,7 @@ def build_table(
     """
     out = Path(out)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
-    n_workers = check_whole("workers", workers or min(cores, _MAX_WORKERS), 1, _MAX_WORKERS)
+    n_workers = check_whole("workers", workers or min(cores, MAX_WORKERS), 1, MAX_WORKERS)
     build = _planned(task, out)
     make_folder(build.folder)
     try:

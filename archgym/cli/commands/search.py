@@ -1,6 +1,5 @@
 """`archgym search` and `archgym resume`: an agent's study, journaled in a folder."""
 
-import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from archgym.checks import MAX_WORKERS
 from archgym.cli.console.signals import study_begins
 from archgym.cli.console.terminal import say
 from archgym.cli.options.completion import complete_agent
@@ -27,7 +27,7 @@ from archgym.cli.options.task import (
     named_space,
     stand_in_path,
 )
-from archgym.cli.options.values import hyperparameters, named_path
+from archgym.cli.options.values import file_stem, hyperparameters, named_path
 from archgym.errors import InvalidArgumentError, StudyInterrupted, StudyLockedError
 
 if TYPE_CHECKING:
@@ -38,8 +38,6 @@ __all__ = ["resume", "search"]
 
 _RUNS = Path("runs")
 _MAX_FOLDERS = 10_000
-# chosen: more than any one machine has a use for.
-_MAX_WORKERS = 256
 _MAX_SEED = 2**63 - 1
 
 
@@ -58,7 +56,7 @@ def _checked_seed(seed: int) -> int:
 WorkersOption = Annotated[
     int,
     typer.Option(
-        "--workers", help="How many designs are evaluated at once.", min=1, max=_MAX_WORKERS
+        "--workers", help="How many designs are evaluated at once.", min=1, max=MAX_WORKERS
     ),
 ]
 TimeoutOption = Annotated[
@@ -213,7 +211,7 @@ def _create(out: Path | None, task: "Task", agent: str, settings: Mapping[str, A
 
     if out is not None:
         return Study.create(out, task, agent, **settings)
-    stem = _readable(f"{task.id.rpartition('-v')[0]}-{agent}-seed{settings['seed']}")
+    stem = file_stem(f"{task.id.rpartition('-v')[0]}-{agent}-seed{settings['seed']}")
     for number in range(1, _MAX_FOLDERS):
         folder = _RUNS / (stem if number == 1 else f"{stem}-{number}")
         if folder.exists():
@@ -224,10 +222,6 @@ def _create(out: Path | None, task: "Task", agent: str, settings: Mapping[str, A
             # Another process has just taken this name.
             continue
     raise InvalidArgumentError(f"`--out` must be given: {_RUNS} is full of {stem}.")
-
-
-def _readable(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")[:120]
 
 
 def _run(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from archgym.checks import MAX_WORKERS
 from archgym.cli.console.sweep_progress import SweepProgress
 from archgym.cli.console.terminal import heading, number, say, table, write_json
 from archgym.cli.options.task import JsonOption
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SweepWorkersOption", "run_interruptible", "sweep_app", "write_report"]
 
-_MAX_WORKERS = 256
 # chosen: more columns than this do not fit a line.
 _SHOWN_BUDGETS = 5
 # chosen: what an estimate of the simulator's time may cost.
@@ -50,7 +50,7 @@ SweepWorkersOption = Annotated[
         "--workers",
         help="How many studies run at once, in processes of their own.",
         min=1,
-        max=_MAX_WORKERS,
+        max=MAX_WORKERS,
     ),
 ]
 

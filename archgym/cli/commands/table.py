@@ -1,6 +1,5 @@
 """`archgym table`: every design of a space simulated once, and what is proven by that."""
 
-import re
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from archgym.checks import MAX_WORKERS
 from archgym.cli.console.terminal import heading, number, say, table, unit, write_json
 from archgym.cli.options.task import (
     FidelityOption,
@@ -20,7 +20,7 @@ from archgym.cli.options.task import (
     WorkloadOption,
     make_task,
 )
-from archgym.cli.options.values import named_path
+from archgym.cli.options.values import file_stem, named_path
 from archgym.cli.views.random_search import curve_json, write_random_curve
 from archgym.errors import InvalidArgumentError, StudyInterrupted
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["table_app"]
 
 _TABLES = Path("tables")
-_MAX_WORKERS = 256
 _MAX_DESIGNS = 10_000_000
 # chosen: what takes less is over before it is read.
 _WORTH_SAYING_S = 2.0
@@ -76,7 +75,7 @@ def build(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option("--workers", help="Threads; left out, one a core.", min=1, max=_MAX_WORKERS),
+        typer.Option("--workers", help="Threads; left out, one a core.", min=1, max=MAX_WORKERS),
     ] = None,
     json: JsonOption = False,
 ) -> None:
@@ -91,7 +90,7 @@ def build(
         _with_space(TaskChoice(simulator, space, workload, objective, fidelity, option))
     )
     names = "-".join(w.workload.name for w in task.workloads)
-    target = out or _TABLES / f"{_readable(f'{task.simulator.name}-{task.space_name}-{names}')}"
+    target = out or _TABLES / f"{file_stem(f'{task.simulator.name}-{task.space_name}-{names}')}"
     target = target if out is not None else target.with_name(f"{target.name}.parquet")
     try:
         with TableBar() as simulating, StageBar() as assembling:
@@ -146,10 +145,6 @@ def _with_space(choice: TaskChoice) -> TaskChoice:
     if choice.space is not None:
         return choice
     return replace(choice, space=simulator_class(choice.simulator).table_space)
-
-
-def _readable(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")[:120]
 
 
 @table_app.command()

@@ -1,6 +1,5 @@
 """`archgym tune`: hyperparameters of an agent for a task, found by a sweep of random draws."""
 
-import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,7 +25,7 @@ from archgym.cli.options.task import (
     make_task,
     named_space,
 )
-from archgym.cli.options.values import hyperparameters, named_path
+from archgym.cli.options.values import file_stem, hyperparameters, named_path
 from archgym.files.storage import make_folder
 
 if TYPE_CHECKING:
@@ -118,7 +117,7 @@ def tune(
             from_proxy,
         )
     )
-    place = folder or _RUNS / _readable(f"tune-{task.id}-{agent}")
+    place = folder or _RUNS / file_stem(f"tune-{task.id}-{agent}")
     words = ["archgym", "tune", task.id, "--agent", agent]
     for name, path in (("--from-table", from_table), ("--from-proxy", from_proxy)):
         words += [] if path is None else [name, str(path)]
@@ -173,10 +172,6 @@ def _task_plan(task: "Task") -> "TaskPlan":
         {name: str(value) for name, value in task.simulator.options.items()},
         str(task.simulator.path) if isinstance(task.simulator, StandIn) else None,
     )
-
-
-def _readable(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")[:120]
 
 
 def _write(tuning: "Tuning", place: Path) -> None:

@@ -1,6 +1,7 @@
 """Values of parameters from text and from JSON files."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "assignments",
+    "file_stem",
     "filled_design",
     "hyperparameters",
     "named_path",
@@ -32,6 +34,15 @@ __all__ = [
 
 # A design is a few lines; what is larger is another file.
 _MAX_BYTES = 2**20
+
+
+def file_stem(text: str) -> str:
+    """Return a readable file name for a text, such as a task's id.
+
+    >>> file_stem("dram/archgym-2023/stream")
+    'dram-archgym-2023-stream'
+    """
+    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")[:120]
 
 
 def named_path(text: str) -> Path:
