@@ -17,21 +17,22 @@ PICTURE = ROOT / "docs" / "pictures" / "packages.svg"
 INTRODUCTION = """\
 # Commands
 
-This page is written by `make docs` from the commands themselves.
+`make docs` generates this page from the commands.
 
-Every command lists its options with `--help`. `archgym --install-completion` makes the shell
-complete commands, options and names. Options marked *repeat it* may be given several times.
+Every command lists its options with `--help`. `archgym --install-completion` lets the shell
+complete commands, options and names. Options whose help says *repeat for more* may be given
+several times.
 
 | exit code | meaning |
 |---|---|
-| 0 | done |
-| 1 | an error, in one line on standard error; `--debug`, anywhere, shows the traceback |
+| 0 | success |
+| 1 | error, in one line on standard error; `--debug` at any position shows the traceback |
 | 2 | invalid command line |
-| 3 | `evaluate`: the design cannot be built; the reason is printed |
-| 130, 143 | stopped by SIGINT or SIGTERM; the line says how to resume |
+| 3 | no feasible design; the reason is shown |
+| 130, 143 | stopped by SIGINT or SIGTERM; the line shows how to resume |
 
-Results go to standard output; progress, notices and errors to standard error. A progress bar shows
-in a terminal when something takes over two seconds.
+Results go to standard output; progress, notices and errors go to standard error. Work of more than
+two seconds shows a progress bar in a terminal.
 """
 
 

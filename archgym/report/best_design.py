@@ -202,7 +202,7 @@ def _costs(label: str, found: Explanation) -> Table:
 
 def _tornado(label: str, found: Explanation) -> Table:
     rows: list[tuple[Cell, ...]] = []
-    for knob, own in found.by_knob().items():
+    for knob, own in found.by_parameter().items():
         low = min(own, key=lambda change: change.reward)
         high = max(own, key=lambda change: change.reward)
         rows.append(
@@ -224,12 +224,14 @@ def _risks(label: str, chosen: Chosen) -> Table:
     found = chosen.explanation
     rows: list[tuple[Cell, ...]] = []
     for point in tradeoffs(found, chosen.error_percent):
-        rows.append((point.kind, "best", point.knob, *_change(found, point.change, point.text)))
+        change = _change(found, point.change, point.text)
+        rows.append((point.kind, "best", point.parameter, *change))
     for number, other in enumerate(chosen.fronts, start=1):
         trades = [p for p in tradeoffs(other, chosen.error_percent) if p.kind == "tradeoff"]
         for point in trades[:_SHOWN_TRADES]:
             name = f"front {number}"
-            rows.append((point.kind, name, point.knob, *_change(other, point.change, point.text)))
+            change = _change(other, point.change, point.text)
+            rows.append((point.kind, name, point.parameter, *change))
     rows += _rank_rows(chosen)
     order = {"sensitivity": 0, "tradeoff": 1, "risk": 2, "non-risk": 3}
     rows.sort(key=lambda row: order[str(row[0])])

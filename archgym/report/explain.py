@@ -44,7 +44,7 @@ _MAX_STEPS = 8
 class Change:
     """One knob's other value, and what comes of it."""
 
-    knob: str
+    parameter: str
     old: Any
     new: Any
     reward: float
@@ -100,16 +100,16 @@ class Explanation:
 
     def changed(self, change: Change) -> np.ndarray:
         """Return the design with one knob changed, (n_parameters,)."""
-        design = {**self.task.space.design_at(self.indices), change.knob: change.new}
+        design = {**self.task.space.design_at(self.indices), change.parameter: change.new}
         found = self.task.space.canonical(self.task.space.indices_of(design)[None, :])
         return np.asarray(found[0])
 
-    def by_knob(self) -> dict[str, list[Change]]:
+    def by_parameter(self) -> dict[str, list[Change]]:
         """Change that can be built, by knob, the knob that moves the reward most first."""
         found: dict[str, list[Change]] = {}
         for change in self.changes:
             if change.is_built:
-                found.setdefault(change.knob, []).append(change)
+                found.setdefault(change.parameter, []).append(change)
         spread = {
             knob: max(abs(c.reward - self.reward) for c in own) for knob, own in found.items()
         }
@@ -134,7 +134,7 @@ class Point:
 
     kind: str
     """One of sensitivity, tradeoff, risk, non-risk."""
-    knob: str
+    parameter: str
     text: str
     change: Change | None = None
 
@@ -305,7 +305,7 @@ def route(task: Task, indices: np.ndarray, target: Objective) -> Route:
             values = task.average(by_workload[None])[0]
             return Route(tuple(steps), reward >= -1e-12, evaluations, values)
         steps.append(best)
-        design = {**task.space.design_at(place), best.knob: best.new}
+        design = {**task.space.design_at(place), best.parameter: best.new}
         place = task.space.canonical(task.space.indices_of(design)[None, :])[0]
 
 
@@ -324,7 +324,7 @@ def tradeoffs(explanation: Explanation, error_percent: float) -> list[Point]:
     specs = [task.metrics[names.index(name)] for name in sought]
     places = [names.index(spec.name) for spec in specs]
     points: list[Point] = []
-    for knob, own in explanation.by_knob().items():
+    for knob, own in explanation.by_parameter().items():
         moved = np.array([change.moved[places] for change in own])
         lead = moved[:, 0]
         elastic = _elasticity(explanation, own, places[0])
@@ -353,7 +353,7 @@ def _risks(explanation: Explanation, error_percent: float) -> list[Point]:
     """Knobs with other values that the simulator's error cannot tell from the design's own."""
     room = reward_room(explanation, error_percent)
     points = []
-    for knob, own in explanation.by_knob().items():
+    for knob, own in explanation.by_parameter().items():
         near = [c for c in own if -room < c.reward - explanation.reward < 0]
         moved = max(abs(c.reward - explanation.reward) for c in own)
         if not near or moved < _NOTHING:
@@ -387,7 +387,7 @@ def _elasticity(
     explanation: Explanation, own: list[Change], place: int
 ) -> tuple[float, Change] | None:
     """How a metric answers to the knob's nearest value that moves it; numeric knobs alone."""
-    parameter = explanation.task.space.parameter(own[0].knob)
+    parameter = explanation.task.space.parameter(own[0].parameter)
     old = own[0].old
     if not (parameter.is_ordered and isinstance(old, int | float) and old > 0):
         return None

@@ -44,7 +44,7 @@ def figures(findings: Findings) -> list[dict[str, Any]]:
         chosen = findings.chosen.get(task.label)
         if isinstance(chosen, Chosen) and chosen.explanation.reliefs:
             made.append(_costs(chosen, task, place))
-        if isinstance(chosen, Chosen) and chosen.explanation.by_knob():
+        if isinstance(chosen, Chosen) and chosen.explanation.by_parameter():
             made.append(_tornado(chosen, task, place))
     return made
 
@@ -355,7 +355,7 @@ def _costs(chosen: Chosen, task: TaskEvidence, place: int) -> dict[str, Any]:
 def _tornado(chosen: Chosen, task: TaskEvidence, place: int) -> dict[str, Any]:
     found = chosen.explanation
     is_ratio = not task.objective.is_published_form
-    knobs = list(found.by_knob().items())[:_SHOWN_BARS]
+    knobs = list(found.by_parameter().items())[:_SHOWN_BARS]
     traces = []
     for name, pick, colour in (("worst other value", min, 1), ("best other value", max, 0)):
         ends = [pick(own, key=lambda change: change.reward) for _, own in knobs]
