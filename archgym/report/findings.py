@@ -1,4 +1,4 @@
-"""What the evidence shows: scores, aggregates, best designs, fronts and health."""
+"""Findings of a report: scores, aggregates, best designs, fronts and diagnostics."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -87,7 +87,7 @@ def find(evidence: Evidence, is_evaluating: bool = True) -> Findings:
     begun = [run for task in evidence.tasks for run in task.runs if len(run.reward)]
     reached = [run.planned if run.status == "finished" else len(run.reward) for run in begun]
     if not reached:
-        raise InvalidArgumentError("A report needs evaluations; there are none.")
+        raise InvalidArgumentError("A report needs evaluations; the studies have no evaluation.")
     budget = min(reached)
     scales = {task.recipe["digest"]: _scale(task) for task in evidence.tasks}
     protocol = Protocol(budget, scales)
@@ -191,7 +191,7 @@ def _score_table(
     )
     if any(run.is_draw for task in evidence.tasks for run in task.runs):
         note += (
-            f" Agents with {MANY_DRAWS} or more settings beside their defaults are compared by "
+            f" Agents with {MANY_DRAWS} or more settings besides their defaults are compared by "
             "those alone, or by their first setting where those were not run."
         )
     return Table("scores", "Scores", columns, tuple(rows), note, 3)
@@ -260,8 +260,8 @@ def _best_designs(task: TaskEvidence) -> Table:
         (name, task.space.parameter(name).unit, *(_text(design[name]) for design in designs))
         for name in task.space.names
     )
-    columns = ("knob", "unit", *(title for title, _, _ in shown))
-    return Table(f"design {task.label}", "Best design, knob by knob", columns, rows)
+    columns = ("parameter", "unit", *(title for title, _, _ in shown))
+    return Table(f"design {task.label}", "Best design, parameter by parameter", columns, rows)
 
 
 def _metrics(task: TaskEvidence) -> Table:

@@ -177,7 +177,7 @@ def test_metrics_that_say_the_same_are_told_once(task: Task) -> None:
     }
 
 
-def test_a_route_meets_what_one_knob_allows(task: Task) -> None:
+def test_a_route_meets_what_one_parameter_allows(task: Task) -> None:
     start = task.space.default_indices
     best = explain(task, start).best_change
     assert best is not None
