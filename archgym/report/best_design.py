@@ -212,8 +212,8 @@ def _tornado(label: str, found: Explanation) -> Table:
             )
         )
     note = (
-        "Change of the reward if one parameter of the best design takes its best or its worst other "
-        "value; such designs were evaluated again."
+        "Change of the reward if one parameter of the best design takes its best or its worst "
+        "other value; such designs were evaluated again."
     )
     columns = ("parameter", "is", "best other", "reward change", "worst other", "its reward change")
     title = "Best design, one parameter changed"
@@ -237,8 +237,8 @@ def _risks(label: str, chosen: Chosen) -> Table:
     rows.sort(key=lambda row: order[str(row[0])])
     note = (
         "Sensitivity: parameters that move the first metric. Tradeoff: changes that gain 1 % in "
-        "one metric and cost 1 % in another, at the best design and along the front. Risk: what the "
-        f"simulator's error ({chosen.error_percent:g} %, {chosen.error_from}) may turn round, and "
+        "one metric and cost 1 % in another, at the best design and along the front. Risk: what "
+        f"the simulator's error ({chosen.error_percent:g} %, {chosen.error_from}) may turn round, and "
         "workloads on which the best design is beaten. The last column computes an entry again."
     )
     columns = ("kind", "design", "parameter or workload", "change", "what comes of it", "again")

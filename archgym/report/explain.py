@@ -1,4 +1,4 @@
-"""Why a design is as good as it is: its causes, and every design that differs in one parameter."""
+"""Explanation of a design: causes of its reward, and its neighbours in one parameter."""
 
 import math
 import re
@@ -365,7 +365,7 @@ def _risks(explanation: Explanation, error_percent: float) -> list[Point]:
         text = f"{100 * math.expm1(explanation.reward - change.reward):.2g} % worse"
         if others:
             text += f", {others} more value{'s' * (others > 1)} within {error_percent:g} %"
-        points.append(Point("risk", parameter, text + ": may in truth be better", change))
+        points.append(Point("risk", parameter, text + ": may be better", change))
     return points
 
 

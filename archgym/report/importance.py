@@ -1,4 +1,4 @@
-"""How much each parameter, and each pair of parameters, decides of the reward, with intervals.
+"""Importance of parameters and pairs for the reward, with intervals.
 
 Functional analysis of variance of a random forest that is fitted on the evaluations: unlike
 permutation it also splits effects of single parameters from those of pairs, and it covers the whole

@@ -41,7 +41,8 @@ _CONTROLS = """
  Choose one by a click, or go along the front with the arrow keys; Enter changes between A and B.
  {sampled}</p>
 <div class="wide" tabindex="0"><table><thead>
-<tr><th>metric or parameter</th><th>A</th><th>B</th></tr></thead><tbody data-part="designs"></tbody></table></div>
+<tr><th>metric or parameter</th><th>A</th><th>B</th></tr></thead>
+<tbody data-part="designs"></tbody></table></div>
 <h3>Parameters side by side</h3>
 <p class="note">Each line is a design; drag along an axis to keep a part of its values, click it to
  keep all. The filter above does the same by keyboard. {numbers}</p>
