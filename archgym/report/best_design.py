@@ -238,7 +238,8 @@ def _risks(label: str, chosen: Chosen) -> Table:
     note = (
         "Sensitivity: parameters that move the first metric. Tradeoff: changes that gain 1 % in "
         "one metric and cost 1 % in another, at the best design and along the front. Risk: what "
-        f"the simulator's error ({chosen.error_percent:g} %, {chosen.error_from}) may turn round, and "
+        "the simulator's error "
+        f"({chosen.error_percent:g} %, {chosen.error_from}) may turn round, and "
         "workloads on which the best design is beaten. The last column computes an entry again."
     )
     columns = ("kind", "design", "parameter or workload", "change", "what comes of it", "again")
