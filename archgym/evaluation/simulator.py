@@ -255,7 +255,12 @@ class Simulator(ABC):
 
     @cached_property
     def _has_derived(self) -> bool:
-        return any(spec.formula is not None for spec in self.metrics)
+        return len(self.simulated_metrics) < len(self.metrics)
+
+    @cached_property
+    def simulated_metrics(self) -> tuple[MetricSpec, ...]:
+        """Metrics that `simulate` returns: those without a formula."""
+        return tuple(spec for spec in self.metrics if spec.formula is None)
 
     @final
     def evaluate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:

@@ -132,7 +132,7 @@ class DramSimulator(Simulator):
             is_exact=self.fidelity == "exact",
             first_burst=ready.bursts.first_burst if ready.bursts.are_split else None,
         )
-        columns = [OUTPUTS.index(_KERNEL_NAMES.get(s.name, s.name)) for s in self.metrics]
+        columns = [OUTPUTS.index(_KERNEL_NAMES.get(s.name, s.name)) for s in self.simulated_metrics]
         reason = outputs[:, OUTPUTS.index("status")].astype(np.int16)
         if self.device.has_energy and without is None:
             _check_power(outputs[reason == 0], OUTPUTS, self.device)
