@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from archgym.kernels import entry_point, helper, kept_apart, pointer
+from archgym.kernels import entry_point, helper, inlined, kept_apart, pointer
 from archgym.simulators.cluster.kernel_events import (
     close_bucket,
     first_bucket,
@@ -12,8 +12,8 @@ from archgym.simulators.cluster.kernel_events import (
     log_event,
 )
 from archgym.simulators.cluster.kernel_network import advance, free_link, meet
-from archgym.simulators.cluster.kernel_nodes import add_ready, look, node_done
-from archgym.simulators.cluster.kernel_phases import arrived, packet_waited, tree_waited
+from archgym.simulators.cluster.kernel_nodes import add_ready, node_done
+from archgym.simulators.cluster.kernel_phases import arrived, packet_waited
 from archgym.simulators.cluster.kernel_queues import enter, launch, leave, queue_of
 from archgym.simulators.cluster.state import (
     AGENDA,
@@ -44,6 +44,7 @@ from archgym.simulators.cluster.state import (
     DIMS,
     ENTRY_SUBJECT,
     FINISHED,
+    FOUND,
     FREE_CHUNKS,
     FULLY_CONNECTED,
     GRAPH_OF,
@@ -89,7 +90,6 @@ from archgym.simulators.cluster.state import (
     NPU_WORDS,
     NPUS,
     OWNER,
-    PACKET,
     PHASE,
     PHASE_WORDS,
     PHASES,
@@ -103,7 +103,6 @@ from archgym.simulators.cluster.state import (
     SPARE,
     STATE_AT,
     SUBJECT,
-    SWITCH,
     TABLES,
     TAG_OFFSET,
     TARGET,
@@ -133,22 +132,63 @@ def run(arena: Array, parameters: Array, graphs: Array, log: Array) -> int:
     m, f, w, entries = pointer(arena), pointer(parameters), pointer(graphs), pointer(log)
     if not _prepare(m, f, w):
         return ARENA_FULL
-    for owner in range(m[N_SIMULATED]):
-        look(m, f, w, entries, owner)
+    # Before the first event, each NPU looks for nodes to issue.
+    starting = m[N_EVENTS] * 0
+    agenda = event = bucket = m[SPARE] * 0
     while not m[IS_FULL]:
-        bucket = first_bucket(m)
-        if bucket == 0:
-            break
-        m[NOW] = m[bucket + TIME]
-        event = m[bucket + HEAD]
-        while event != 0:
+        # What is next: an entry of the agenda at hand, else an event of the time, else a time.
+        owner, node, chunk, message = starting, NONE, NONE, NONE
+        if starting < m[N_SIMULATED]:
+            owner = starting
+            starting += 1
+            node_done(m, f, w, entries, owner, NONE)
+            continue
+        if agenda != 0:
+            entry = m[agenda + HEAD]
+            if entry == 0:
+                _close_agenda(m, agenda)
+                agenda = entry
+                continue
+            owner = m[agenda + OWNER]
+            m[agenda + HEAD] = m[entry + NEXT]
+            node, chunk = _execute(m, f, w, entries, entry)
+        else:
+            if bucket == 0:
+                bucket = first_bucket(m)
+                if bucket == 0:
+                    break
+                m[NOW] = m[bucket + TIME]
+            event = m[bucket + HEAD]
+            if event == 0:
+                close_bucket(m, bucket)
+                bucket = event
+                continue
             m[bucket + HEAD] = m[event + NEXT]
             m[N_EVENTS] += 1
-            _process(m, f, w, entries, event)
-            if m[IS_FULL]:
-                return ARENA_FULL
-            event = m[bucket + HEAD]
-        close_bucket(m, bucket)
+            what = m[event + WHAT]
+            if what == AGENDA:
+                agenda = event
+                continue
+            if what == LINK_FREE:
+                free_link(m, f, event)
+                continue
+            if what == ARRIVAL and m[event + AT] != m[event + TARGET]:
+                advance(m, f, event)
+                continue
+            owner, node = _sender(m, event)
+            message = event
+        # A node that is done, and what comes after it; a message has up to two nodes.
+        while True:
+            if node >= 0:
+                node_done(m, f, w, entries, owner, node)
+            if message < 0:
+                break
+            owner, node = _receiver(m, entries, message)
+            message = NONE
+            if node < 0:
+                break
+        if chunk >= 0:
+            _end_chunk(m, f, w, entries, chunk)
     if m[IS_FULL]:
         return ARENA_FULL
     return FINISHED if m[N_UNFINISHED] == 0 else DEADLOCK
@@ -221,79 +261,62 @@ def _prepare(m: Any, f: Any, w: Any) -> bool:
     return True
 
 
-@helper
-def _process(m: Any, f: Any, w: Any, log: Any, event: Any) -> None:
-    kept_apart()
-    what = m[event + WHAT]
-    if what == AGENDA:
-        _execute(m, f, w, log, event)
-    elif what == ARRIVAL:
-        if m[event + AT] != m[event + TARGET]:
-            advance(m, f, event)
-        else:
-            _arrive(m, f, w, log, event)
-    elif what == LINK_FREE:
-        free_link(m, f, event)
-    else:
-        _react(m, f, w, log, event, m[event + SUBJECT])
+@inlined
+def _sender(m: Any, message: Any) -> tuple[Any, Any]:
+    """Return the NPU and the node that sent a message which has arrived, -1 if no node did."""
+    node = m[message + SUBJECT]
+    if m[message + MESSAGE_TAG] >= TAG_OFFSET or m[message + WHAT] == FOUND:
+        node = NONE
+    return m[message + SOURCE], node
 
 
 @helper
-def _arrive(m: Any, f: Any, w: Any, log: Any, message: Any) -> None:
-    """Process a message that has arrived: first its sender's reaction, then its receiver's."""
-    kept_apart()
-    sender = m[message + SUBJECT]
-    is_collective = m[message + MESSAGE_TAG] >= TAG_OFFSET
-    if is_collective and m[IS_SYMMETRIC]:
-        # The sender stands for the member that receives, whose receive is posted.
-        _react(m, f, w, log, message, sender)
-        return
-    if sender >= 0:
-        node_done(m, f, w, log, m[message + SOURCE], sender)
-    receiver = meet(m, message)
-    if receiver >= 0:
-        _react(m, f, w, log, message, receiver)
-
-
-@helper
-def _react(m: Any, f: Any, w: Any, log: Any, message: Any, receiver: Any) -> None:
-    """Have a chunk or a receive node react to its message."""
+def _receiver(m: Any, log: Any, message: Any) -> tuple[Any, Any]:
+    """Have a chunk react to its message, or return the NPU and the node that receives it."""
     kept_apart()
     target, tag = m[message + TARGET], m[message + MESSAGE_TAG]
+    is_collective = tag >= TAG_OFFSET
+    receiver = m[message + SUBJECT]
+    # With one NPU for its stage, the sender stands for the member that receives.
+    if m[message + WHAT] == ARRIVAL and not (is_collective and m[IS_SYMMETRIC]):
+        receiver = meet(m, message)
+        if receiver < 0:
+            return target, NONE
     if m[N_LOG]:
         log_event(m, log, LOG_ARRIVE, target, m[message + SOURCE], tag, m[message + BYTES])
     give_back(m, message)
-    if tag >= TAG_OFFSET:
-        arrived(m, receiver)
-    else:
-        node_done(m, f, w, log, target, receiver)
+    if not is_collective:
+        return target, receiver
+    arrived(m, receiver)
+    return target, NONE
 
 
 @helper
-def _execute(m: Any, f: Any, w: Any, log: Any, agenda: Any) -> None:
-    """Execute the entries of an agenda, with those that are added meanwhile."""
+def _execute(m: Any, f: Any, w: Any, log: Any, entry: Any) -> tuple[Any, Any]:
+    """Execute an entry of an agenda.
+
+    Returns:
+      The node that is done, and the chunk that has ended its last phase; -1 where there is none.
+    """
     kept_apart()
-    owner = m[agenda + OWNER]
-    entry = m[agenda + HEAD]
-    while entry != 0 and not m[IS_FULL]:
-        m[agenda + HEAD] = m[entry + NEXT]
-        what = m[entry + WHAT]
-        if what == COMPUTE_END:
-            node = m[entry + ENTRY_SUBJECT]
-            give_back(m, entry)
-            node_done(m, f, w, log, owner, node)
-        else:
-            if what == PACKET:
-                outcome = packet_waited(m, f, w, log, entry)
-            else:
-                outcome = tree_waited(m, f, w, log, entry)
-            if outcome > 0:
-                chunk = m[entry + ENTRY_SUBJECT]
-                give_back(m, entry)
-                if outcome > 1:
-                    _end_phase(m, f, w, log, chunk)
-        entry = m[agenda + HEAD]
-    npu = m[NPUS] + owner * NPU_WORDS
+    what, subject = m[entry + WHAT], m[entry + ENTRY_SUBJECT]
+    if what == COMPUTE_END:
+        give_back(m, entry)
+        return subject, NONE
+    outcome = packet_waited(m, f, w, log, entry)
+    if outcome == 0:
+        return NONE, NONE
+    give_back(m, entry)
+    if outcome == 1:
+        return NONE, NONE
+    return _end_phase(m, f, w, log, subject)
+
+
+@helper
+def _close_agenda(m: Any, agenda: Any) -> None:
+    """Remove an agenda, whose entries have all been executed."""
+    kept_apart()
+    npu = m[NPUS] + m[agenda + OWNER] * NPU_WORDS
     before, other = 0, m[npu + AGENDAS]
     while other != agenda and other != 0:
         before, other = other, m[other + NEXT_AGENDA]
@@ -305,30 +328,37 @@ def _execute(m: Any, f: Any, w: Any, log: Any, agenda: Any) -> None:
 
 
 @helper
-def _end_phase(m: Any, f: Any, w: Any, log: Any, chunk: Any) -> None:
-    """Take a chunk from the queue of a phase that has ended to that of the next."""
+def _end_phase(m: Any, f: Any, w: Any, log: Any, chunk: Any) -> tuple[Any, Any]:
+    """Take a chunk from the queue of a phase that has ended to that of the next; as `_execute`."""
     kept_apart()
     owner, phase = m[chunk + CHUNK_NPU], m[chunk + PHASE]
-    queue = queue_of(m, chunk)
     if m[N_LOG]:
         place = (m[chunk + PHASES + PHASE_WORDS * phase] >> CODE_QUEUE) & 0x3FFFFFF
         tag = m[chunk + CHUNK_TAG] - TAG_OFFSET
         log_event(m, log, LOG_PHASE_END, owner, tag, phase, place)
     if phase + 1 < m[chunk + N_PHASES]:
+        queue = queue_of(m, chunk)
         leave(m, queue, chunk)
         m[chunk + PHASE] = phase + 1
         enter(m, w, chunk)
         m[queue + QUEUE_RUN] -= 1
         launch(m, f, w, log, queue)
-        following = queue_of(m, chunk)
-        launch(m, f, w, log, following)
-        return
+        launch(m, f, w, log, queue_of(m, chunk))
+        return NONE, NONE
     coll = m[chunk + COLL]
     m[coll + COLL_CHUNKS] -= 1
-    if m[coll + COLL_CHUNKS] == 0:
-        node = m[coll + COLL_NODE]
-        give_back(m, coll)
-        node_done(m, f, w, log, owner, node)
+    if m[coll + COLL_CHUNKS] > 0:
+        return NONE, chunk
+    node = m[coll + COLL_NODE]
+    give_back(m, coll)
+    return node, chunk
+
+
+@helper
+def _end_chunk(m: Any, f: Any, w: Any, log: Any, chunk: Any) -> None:
+    """Take a chunk that has ended out of its queue."""
+    kept_apart()
+    queue = queue_of(m, chunk)
     leave(m, queue, chunk)
     m[chunk + NEXT] = m[FREE_CHUNKS]
     m[FREE_CHUNKS] = chunk

@@ -1,4 +1,4 @@
-"""OfflineGreedy, which is Themis: the dimensions of each chunk in the order of their loads; compiled.
+"""OfflineGreedy, which is Themis: dimensions of chunks in the order of their loads; compiled.
 
 Rashidi et al., *Themis: A Network Bandwidth-Aware Collective Scheduling Policy for Distributed
 Training of DL Models*, ISCA 2022, as ASTRA-sim 2 does it.
@@ -98,13 +98,13 @@ def _difference(m: Any, f: Any, mask: Any, place: Any, gathers: Any) -> Any:
     if not gathers:
         n = _n(m, dim)
         gap = abs(f[LOAD + m[GREEDY_LIST + n_dims - 1]] - f[LOAD + dim])
-        return int(math.floor(gap * _relative(f, dim) / ((n - 1) / n) * _MIB))
+        return math.floor(gap * _relative(f, dim) / ((n - 1) / n) * _MIB)
     last = n_dims - 1
     while not _takes_part(mask, m[GREEDY_LIST + last]):
         last -= 1
     far = m[GREEDY_LIST + last]
     gap = abs(f[LOAD + far] - f[LOAD + dim])
-    difference = int(math.floor(gap * _relative(f, far) / (_n(m, far) - 1) * _MIB))
+    difference = math.floor(gap * _relative(f, far) / (_n(m, far) - 1) * _MIB)
     for i in range(last - 1, place - 1, -1):
         other = m[GREEDY_LIST + i]
         if _takes_part(mask, other):

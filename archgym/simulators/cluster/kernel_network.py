@@ -139,7 +139,7 @@ def transmit(
         hops = _hops(m, dim, distance)
     m[DIMS + dim * DIM_WORDS + DIM_BYTES] += n_bytes
     time = math.floor(hops * f[LATENCY + dim] + n_bytes / f[BYTES_PER_NS + dim])
-    schedule(m, m[NOW] + int(time), message)
+    schedule(m, m[NOW] + time, message)
 
 
 @helper
@@ -147,11 +147,11 @@ def _start(m: Any, f: Any, message: Any, link: Any, dim: Any, free: Any) -> None
     """Start a message on a link; `free` is the block of the event that ends it."""
     kept_apart()
     time = m[message + BYTES] / f[BYTES_PER_NS + dim]
-    schedule(m, m[NOW] + int(math.floor(f[LATENCY + dim] + time)), message)
+    schedule(m, m[NOW] + math.floor(f[LATENCY + dim] + time), message)
     m[free + WHAT] = LINK_FREE
     m[free + FREE_LINK] = link
     m[free + FREE_DIM] = dim
-    schedule(m, m[NOW] + int(math.floor(time)), free)
+    schedule(m, m[NOW] + math.floor(time), free)
 
 
 @helper

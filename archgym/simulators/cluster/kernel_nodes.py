@@ -46,7 +46,6 @@ from archgym.simulators.cluster.state import (
     FOLLOWING,
     GROUP_IS_ALL,
     GROUP_NUMBER,
-    GROUP_SIZE,
     GROUP_TAGS,
     HAS_SPEEDS,
     INFLIGHT,
@@ -96,7 +95,6 @@ from archgym.simulators.cluster.state import (
     RING_ALGORITHM,
     ROTATION,
     ROUND_ROBIN,
-    SEND,
     SLOT,
     SLOT_COUNTS,
     SLOT_WORDS,
@@ -114,7 +112,7 @@ from archgym.simulators.cluster.state import (
     WINDOW,
 )
 
-__all__ = ["add_ready", "chunk_bytes", "look", "node_done"]
+__all__ = ["add_ready", "chunk_bytes", "node_done"]
 
 
 @inlined
@@ -139,45 +137,49 @@ def add_ready(m: Any, npu: Any, node: Any) -> None:
 
 @helper
 def node_done(m: Any, f: Any, w: Any, log: Any, owner: Any, node: Any) -> None:
-    """Give a node's place back, make its successors ready, and look for nodes to issue."""
-    kept_apart()
-    npu = m[NPUS] + owner * NPU_WORDS
-    at = m[npu + NODES_AT] + node * NODE_WORDS
-    kind = w[at + KIND]
-    account(m, npu)
-    if kind == COMPUTE:
-        m[npu + IS_COMPUTING] = 0
-    elif kind == RECEIVE:
-        m[npu + N_WAITING] -= 1
-    else:
-        m[npu + N_INFLIGHT] -= 1
-        m[npu + UNDER_WAY + w[at + CAUSE]] -= 1
-    if m[N_LOG]:
-        log_event(m, log, LOG_DONE, owner, node, 0, 0)
-    first = w[at + FOLLOWING]
-    for place in range(first, first + w[at + N_FOLLOWING]):
-        following = w[place]
-        state = _state(m, npu, following)
-        m[state + N_LEFT_BEFORE] -= 1
-        if m[state + N_LEFT_BEFORE] == 0:
-            add_ready(m, npu, following)
-    m[npu + N_LEFT] -= 1
-    if m[npu + N_LEFT] == 0:
-        m[npu + FINISH] = m[NOW]
-        m[N_UNFINISHED] -= 1
-        return
-    look(m, f, w, log, owner)
+    """Give a node's place back, make its successors ready, and issue what there is a place for.
 
+    Ready nodes are issued in ascending order. This is one function, and called from one place,
+    since each level of calls above `launch` costs seconds to compile.
 
-@helper
-def look(m: Any, f: Any, w: Any, log: Any, owner: Any) -> None:
-    """Issue each ready node of an NPU for which there is a place, in ascending order."""
+    Args:
+      m: Arena.
+      f: Parameters.
+      w: Graphs.
+      log: Log of events.
+      owner: NPU.
+      node: Node that is done; -1 at the beginning.
+    """
     kept_apart()
     npu = m[NPUS] + owner * NPU_WORDS
     account(m, npu)
+    if node >= 0:
+        at = m[npu + NODES_AT] + node * NODE_WORDS
+        kind = w[at + KIND]
+        if kind == COMPUTE:
+            m[npu + IS_COMPUTING] = 0
+        elif kind == RECEIVE:
+            m[npu + N_WAITING] -= 1
+        else:
+            m[npu + N_INFLIGHT] -= 1
+            m[npu + UNDER_WAY + w[at + CAUSE]] -= 1
+        if m[N_LOG]:
+            log_event(m, log, LOG_DONE, owner, node, NONE, NONE)
+        first = w[at + FOLLOWING]
+        for place in range(first, first + w[at + N_FOLLOWING]):
+            following = w[place]
+            state = _state(m, npu, following)
+            m[state + N_LEFT_BEFORE] -= 1
+            if m[state + N_LEFT_BEFORE] == 0:
+                add_ready(m, npu, following)
+        m[npu + N_LEFT] -= 1
+        if m[npu + N_LEFT] == 0:
+            m[npu + FINISH] = m[NOW]
+            m[N_UNFINISHED] -= 1
+            return
     before = NONE
     node = m[npu + READY]
-    while node != NONE:
+    while node != NONE and not m[IS_FULL]:
         at = m[npu + NODES_AT] + node * NODE_WORDS
         following = m[_state(m, npu, node) + NEXT_READY]
         kind = w[at + KIND]
@@ -192,20 +194,22 @@ def look(m: Any, f: Any, w: Any, log: Any, owner: Any) -> None:
                 m[npu + READY] = following
             else:
                 m[_state(m, npu, before) + NEXT_READY] = following
-            _issue(m, f, w, log, owner, npu, node, at)
-            if m[IS_FULL]:
-                return
+            if m[N_LOG]:
+                log_event(m, log, LOG_ISSUE, owner, node, NONE, NONE)
+            if kind == COLLECTIVE:
+                m[npu + N_INFLIGHT] += 1
+                m[npu + UNDER_WAY + w[at + CAUSE]] += 1
+                _issue_collective(m, f, w, log, owner, npu, node, at)
+            else:
+                _issue(m, f, w, log, owner, npu, node, at)
         node = following
 
 
 @helper
-def _issue(
-    m: Any, f: Any, w: Any, log: Any, owner: Any, npu: Any, node: Any, at: Any
-) -> None:
+def _issue(m: Any, f: Any, w: Any, log: Any, owner: Any, npu: Any, node: Any, at: Any) -> None:
+    """Issue a node that is no collective."""
     kept_apart()
     kind, amount = w[at + KIND], w[at + AMOUNT]
-    if m[N_LOG]:
-        log_event(m, log, LOG_ISSUE, owner, node, 0, 0)
     if kind == COMPUTE:
         if m[HAS_SPEEDS]:
             amount = int(amount * f[SPEEDS + owner])
@@ -226,10 +230,7 @@ def _issue(
         return
     m[npu + N_INFLIGHT] += 1
     m[npu + UNDER_WAY + w[at + CAUSE]] += 1
-    if kind == SEND:
-        transmit(m, f, log, owner, peer, w[at + TAG], amount, node, NONE, 0)
-    else:
-        _issue_collective(m, f, w, log, owner, npu, node, at)
+    transmit(m, f, log, owner, peer, w[at + TAG], amount, node, NONE, NONE)
 
 
 @inlined
@@ -297,20 +298,22 @@ def _issue_collective(
         give_back(m, coll)
 
 
-@inlined
+@helper
 def _ascending(m: Any, npu: Any, collective: Any) -> Any:
     """Return the order of dimensions, two bits each, unless OfflineGreedy gave another."""
+    kept_apart()
     n = m[N_DIMS]
-    r = 0
+    dim = 0
     if m[INTER] == ROUND_ROBIN:
-        r = m[npu + ROTATION]
-        m[npu + ROTATION] = (r + 1) % n
+        dim = m[npu + ROTATION]
+        m[npu + ROTATION] = (dim + 1) % n
     order = 0
     for i in range(n):
-        dim = (i + r) % n
-        if collective == ALL_GATHER:
-            dim = n - 1 - dim
-        order |= dim << (2 * i)
+        # No remainder here: compilers make thousands of lines of a loop of divisions.
+        order |= (n - 1 - dim if collective == ALL_GATHER else dim) << (2 * i)
+        dim += 1
+        if dim == n:
+            dim = 0
     return order
 
 
@@ -326,37 +329,31 @@ def _add_phases(
 ) -> None:
     """Make the phases of a chunk over whole dimensions."""
     kept_apart()
-    n_dims = m[N_DIMS]
     is_greedy = order >= 0
     if not is_greedy:
         order = _ascending(m, npu, collective)
+    # The dimensions that take part, in order, two bits each.
+    part, n_part = 0, 0
+    for _ in range(m[N_DIMS]):
+        dim = order & 3
+        order >>= 2
+        if (mask >> dim) & 1:
+            part |= dim << (2 * n_part)
+            n_part += 1
     is_local = collective == ALL_REDUCE and m[LOCAL_BW_AWARE]
-    n_part = 0
-    for i in range(n_dims):
-        n_part += (mask >> ((order >> (2 * i)) & 3)) & 1
-    taken = 0
-    for i in range(n_dims):
-        dim = (order >> (2 * i)) & 3
-        if not (mask >> dim) & 1:
-            continue
-        taken += 1
-        if not is_local:
-            n_bytes = _add_phase(m, npu, chunk, collective, collective, dim, n_bytes, COUNTER_A)
-        elif is_greedy or taken < n_part:
-            n_bytes = _add_phase(m, npu, chunk, REDUCE_SCATTER, collective, dim, n_bytes, COUNTER_B)
-        else:
-            n_bytes = _add_phase(m, npu, chunk, ALL_REDUCE, collective, dim, n_bytes, COUNTER_B)
-    if not is_local:
-        return
-    skips = not is_greedy
-    for i in range(n_dims - 1, -1, -1):
-        dim = (order >> (2 * i)) & 3
-        if not (mask >> dim) & 1:
-            continue
-        if skips:
-            skips = False
-            continue
-        n_bytes = _add_phase(m, npu, chunk, ALL_GATHER, collective, dim, n_bytes, COUNTER_C)
+    n_phases = n_part
+    if is_local:
+        n_phases = 2 * n_part if is_greedy else 2 * n_part - 1
+    for i in range(n_phases):
+        phase_type, counter, place = collective, COUNTER_A, i
+        if is_local:
+            counter = COUNTER_B
+            if 2 * i + 1 < n_phases:
+                phase_type = REDUCE_SCATTER
+            elif 2 * i + 1 > n_phases:
+                phase_type, counter, place = ALL_GATHER, COUNTER_C, n_phases - 1 - i
+        dim = (part >> (2 * place)) & 3
+        n_bytes = _add_phase(m, npu, chunk, phase_type, collective, dim, n_bytes, counter)
 
 
 @helper
@@ -423,7 +420,8 @@ def _add_group_phase(m: Any, npu: Any, chunk: Any, collective: Any, n_bytes: Any
     """Make the one phase of a chunk over a group."""
     kept_apart()
     is_local = collective == ALL_REDUCE and m[LOCAL_BW_AWARE]
-    queue, is_backward = _next_queue(m, npu, 0, COUNTER_B if is_local else COUNTER_A)
+    first = m[chunk + PHASE]  # dimension 0
+    queue, is_backward = _next_queue(m, npu, first, COUNTER_B if is_local else COUNTER_A)
     algorithm = RING_ALGORITHM
     if m[N_DIMS] == 1:
         algorithm = m[ALGORITHMS + 4 * collective]

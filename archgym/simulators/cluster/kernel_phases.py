@@ -78,7 +78,7 @@ from archgym.simulators.cluster.state import (
     N,
 )
 
-__all__ = ["arrived", "packet_waited", "phase_queue", "start_phase", "tree_waited"]
+__all__ = ["arrived", "packet_waited", "phase_queue", "start_phase"]
 
 
 @inlined
@@ -184,7 +184,7 @@ def _make_packet(m: Any, chunk: Any) -> None:
         m[chunk + ZERO] = m[chunk + CYCLE_ZERO]
         m[chunk + NONZERO] = m[chunk + CYCLE_NONZERO]
         m[chunk + TOGGLE] = 1 - m[chunk + TOGGLE]
-    n_bytes = -1
+    n_bytes = NONE
     if m[chunk + ZERO] > 0:
         m[chunk + ZERO] -= 1
     else:
@@ -218,7 +218,7 @@ def _reduces(m: Any, f: Any, entry: Any) -> bool:
         return False
     m[entry + ENTRY_BYTES] = -1
     chunk = m[entry + ENTRY_SUBJECT]
-    once = int(math.floor(n_bytes / f[MEMORY_BYTES_PER_S] * 1e9))
+    once = math.floor(n_bytes / f[MEMORY_BYTES_PER_S] * 1e9)
     add_entry(m, _npu(m, chunk), m[chunk + CHUNK_NPU], m[NOW] + 3 * once, entry)
     return True
 
@@ -285,7 +285,7 @@ def _try_send(m: Any, f: Any, w: Any, log: Any, chunk: Any) -> None:
 
 @helper
 def packet_waited(m: Any, f: Any, w: Any, log: Any, entry: Any) -> Any:
-    """Process a packet whose wait is over.
+    """Process a packet, or a step of a tree, whose wait is over.
 
     Returns:
       0 if the entry is on the agenda again, 1 if the packet is ready, 2 if the phase has ended.
@@ -294,6 +294,8 @@ def packet_waited(m: Any, f: Any, w: Any, log: Any, entry: Any) -> Any:
     if _reduces(m, f, entry):
         return 0
     chunk = m[entry + ENTRY_SUBJECT]
+    if m[entry + WHAT] == TREE_WAIT:
+        return _tree_waited(m, f, w, log, chunk)
     m[chunk + FREE] += 1
     n = m[chunk + N]
     if (
@@ -318,7 +320,7 @@ def arrived(m: Any, chunk: Any) -> None:
     kept_apart()
     if m[chunk + ALGORITHM] == TREE:
         # Leaves do not reduce what they receive.
-        reduced = -1 if m[chunk + LEFT_CHILD] < 0 else m[chunk + PHASE_BYTES]
+        reduced = NONE if m[chunk + LEFT_CHILD] < 0 else m[chunk + PHASE_BYTES]
         _wait(m, chunk, TREE_WAIT, reduced)
         return
     m[chunk + ARRIVED] += 1
@@ -354,7 +356,7 @@ def _plant(m: Any, log: Any, chunk: Any, is_second: Any) -> None:
         m[chunk + PARENT] = ((i & ~bit) | (2 * bit)) - shift
     if bit == 1:
         m[chunk + LEFT_CHILD] = m[chunk + RIGHT_CHILD] = -1
-        _wait(m, chunk, TREE_WAIT, -1)
+        _wait(m, chunk, TREE_WAIT, NONE)
         return
     m[chunk + LEFT_CHILD] = i - bit // 2 - shift
     m[chunk + RIGHT_CHILD] = i + bit // 2 - shift
@@ -372,12 +374,9 @@ def _tree_receive(m: Any, chunk: Any, place: Any) -> None:
 
 
 @helper
-def tree_waited(m: Any, f: Any, w: Any, log: Any, entry: Any) -> Any:
+def _tree_waited(m: Any, f: Any, w: Any, log: Any, chunk: Any) -> Any:
     """Process a wait of a tree that is over; returns as `packet_waited`."""
     kept_apart()
-    if _reduces(m, f, entry):
-        return 0
-    chunk = m[entry + ENTRY_SUBJECT]
     n_bytes = m[chunk + PHASE_BYTES]
     step = m[chunk + MADE]
     m[chunk + MADE] = step + 1

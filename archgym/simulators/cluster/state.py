@@ -4,15 +4,18 @@ A run works in one int64 array `m`, the arena, with a float64 array `f` of param
 read-only int64 array `w` that holds the graphs. A record is named by the offset of its first
 word; a field is a constant that is added to it. Small records (events, messages, posted receives,
 agenda lists and their entries) are blocks of eight words, one cache line, on one free list.
-Times are whole nanoseconds, sizes whole bytes.
+Times are whole nanoseconds, sizes whole bytes. Constants that kernels hand to helpers are of NumPy's
+type: Numba would compile a helper once more for each plain number.
 """
 
 from typing import Final
 
+import numpy as np
+
 __all__: list[str] = []
 
 MAX_DIMS: Final = 4
-NONE: Final = -1
+NONE: Final = np.int64(-1)
 
 # Topologies.
 RING: Final = 0
@@ -20,10 +23,10 @@ FULLY_CONNECTED: Final = 1
 SWITCH: Final = 2
 
 # Collectives.
-ALL_REDUCE: Final = 0
-ALL_GATHER: Final = 1
-REDUCE_SCATTER: Final = 2
-ALL_TO_ALL: Final = 3
+ALL_REDUCE: Final = np.int64(0)
+ALL_GATHER: Final = np.int64(1)
+REDUCE_SCATTER: Final = np.int64(2)
+ALL_TO_ALL: Final = np.int64(3)
 
 # Algorithms; `direct` carries its window as a multiple of WINDOW.
 RING_ALGORITHM: Final = 0
@@ -151,9 +154,9 @@ UNDER_WAY: Final = 13  # + cause: communication under way
 EXPOSED: Final = 17  # + cause
 N_WAITING: Final = 21  # receives under way
 BUBBLE: Final = 22
-COUNTER_A: Final = 24  # + dimension
-COUNTER_B: Final = 28
-COUNTER_C: Final = 32
+COUNTER_A: Final = np.int64(24)  # + dimension
+COUNTER_B: Final = np.int64(28)
+COUNTER_C: Final = np.int64(32)
 TREES: Final = 36  # + 4 * collective + dimension
 COORDINATE: Final = 52  # + dimension
 NPU_WORDS: Final = 56
@@ -184,17 +187,17 @@ GROUP_IS_ALL: Final = 4
 SLOT_WORDS: Final = 5
 
 # Blocks: events and messages begin with what they are and the next one of their list.
-BLOCK_WORDS: Final = 8
+BLOCK_WORDS: Final = np.int64(8)
 WHAT: Final = 0
 NEXT: Final = 1
 AGENDA: Final = 1  # values of WHAT
 ARRIVAL: Final = 2
 LINK_FREE: Final = 3
 FOUND: Final = 4
-POSTED: Final = 5
-WAITING: Final = 6
-PACKET: Final = 7
-TREE_WAIT: Final = 8
+POSTED: Final = np.int64(5)
+WAITING: Final = np.int64(6)
+PACKET: Final = np.int64(7)
+TREE_WAIT: Final = np.int64(8)
 COMPUTE_END: Final = 9
 # A message, a posted receive.
 SOURCE: Final = 2
@@ -283,12 +286,12 @@ DECISION_WORDS: Final = 2
 
 # Entries of the log.
 LOG_WORDS: Final = 6
-LOG_ISSUE: Final = 0
-LOG_DONE: Final = 1
-LOG_PHASE_START: Final = 2
-LOG_PHASE_END: Final = 3
-LOG_SEND: Final = 4
-LOG_ARRIVE: Final = 5
+LOG_ISSUE: Final = np.int64(0)
+LOG_DONE: Final = np.int64(1)
+LOG_PHASE_START: Final = np.int64(2)
+LOG_PHASE_END: Final = np.int64(3)
+LOG_SEND: Final = np.int64(4)
+LOG_ARRIVE: Final = np.int64(5)
 
 # Outcomes of a run.
 FINISHED: Final = 0
