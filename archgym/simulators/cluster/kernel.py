@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from archgym.kernels import entry_point, helper, inlined, kept_apart, pointer
+from archgym.runtime.kernels import entry_point, helper, inlined, kept_apart, pointer
 from archgym.simulators.cluster.kernel_events import (
     close_bucket,
     first_bucket,

@@ -7,7 +7,7 @@ found again through a table that forgets; a second bucket of the same time comes
 
 from typing import Any
 
-from archgym.kernels import helper, inlined, kept_apart
+from archgym.runtime.kernels import helper, inlined, kept_apart
 from archgym.simulators.cluster.state import (
     AGENDA,
     AGENDAS,

@@ -7,7 +7,7 @@ Training of DL Models*, ISCA 2022, as ASTRA-sim 2 does it.
 import math
 from typing import Any
 
-from archgym.kernels import helper, inlined, kept_apart
+from archgym.runtime.kernels import helper, inlined, kept_apart
 from archgym.simulators.cluster.state import (
     ALL_GATHER,
     BANDWIDTH,

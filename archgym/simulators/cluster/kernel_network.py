@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from archgym.kernels import helper, inlined, kept_apart
+from archgym.runtime.kernels import helper, inlined, kept_apart
 from archgym.simulators.cluster.kernel_events import give_back, log_event, schedule, take_block
 from archgym.simulators.cluster.state import (
     ARRIVAL,

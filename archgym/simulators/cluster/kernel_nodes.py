@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from archgym.kernels import helper, inlined, kept_apart
+from archgym.runtime.kernels import helper, inlined, kept_apart
 from archgym.simulators.cluster.kernel_events import (
     account,
     add_entry,

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from archgym.kernels import helper, inlined, kept_apart
+from archgym.runtime.kernels import helper, inlined, kept_apart
 from archgym.simulators.cluster.kernel_events import add_entry, log_event, take_block
 from archgym.simulators.cluster.kernel_network import post, transmit
 from archgym.simulators.cluster.state import (

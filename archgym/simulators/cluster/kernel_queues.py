@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from archgym.kernels import helper, inlined, kept_apart
+from archgym.runtime.kernels import helper, inlined, kept_apart
 from archgym.simulators.cluster.kernel_phases import phase_queue, start_phase
 from archgym.simulators.cluster.state import (
     ALL_GATHER,
