@@ -141,9 +141,9 @@ def stage_firsts(layers: Ints, parallelism: Parallelism) -> Ints:
         if n_blocks < n_virtual:
             stage = np.arange(n) * n_virtual // n
         else:
-            blocks = np.cumsum(is_block) - is_block
-            # What is no block goes with the block that follows it; the last ones with the last.
-            stage = np.minimum(blocks, n_blocks - 1) * n_virtual // n_blocks
+            # What is no block goes with the one before it, an embedding with the first.
+            blocks = np.maximum(np.cumsum(is_block) - 1, 0)
+            stage = blocks * n_virtual // n_blocks
     firsts = np.searchsorted(stage, np.arange(n_virtual + 1))
     return np.asarray(firsts, dtype=np.int64)
 
