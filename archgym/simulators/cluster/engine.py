@@ -228,9 +228,7 @@ def _words(header: Ints, graphs: Graphs, coordinates: Ints, n_npus: int) -> Ints
     header[state.N_SLOTS] = n_slots
     if n_slots and graphs.slots is not None:
         firsts = [put(members) for members in graphs.groups]
-        places = [
-            {npu: place for place, npu in enumerate(members)} for members in graphs.groups
-        ]
+        places = [{npu: place for place, npu in enumerate(members)} for members in graphs.groups]
         table = np.zeros((n, n_slots, state.SLOT_WORDS), dtype=np.int64)
         for npu, slot in np.argwhere(graphs.slots > 0):
             group = int(graphs.slots[npu, slot]) - 1
@@ -280,6 +278,8 @@ def _check(system: System, graphs: Graphs) -> None:
     if any(len(members) < system.n_npus for members in graphs.groups) and (
         len(system.topology) == 1 and system.uses_trees
     ):
-        used = {int(t) for t, mask in zip(nodes[is_coll, state.TYPE], masks, strict=True) if mask < 0}
+        used = {
+            int(t) for t, mask in zip(nodes[is_coll, state.TYPE], masks, strict=True) if mask < 0
+        }
         if any("doubleBinaryTree" in system.algorithms[COLLECTIVES[t]] for t in used):
             raise InvalidArgumentError("Trees must be over the whole cluster, not over a group.")

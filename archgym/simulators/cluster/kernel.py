@@ -13,7 +13,7 @@ from archgym.simulators.cluster.kernel_events import (
 )
 from archgym.simulators.cluster.kernel_network import advance, free_link, meet
 from archgym.simulators.cluster.kernel_nodes import add_ready, node_done
-from archgym.simulators.cluster.kernel_phases import arrived, packet_waited
+from archgym.simulators.cluster.kernel_phases import arrived, packet_waited, phase_queue
 from archgym.simulators.cluster.kernel_queues import enter, launch, leave, queue_of
 from archgym.simulators.cluster.state import (
     AGENDA,
@@ -26,7 +26,6 @@ from archgym.simulators.cluster.state import (
     BYTES,
     CHUNK_NPU,
     CHUNK_TAG,
-    CODE_QUEUE,
     COLL,
     COLL_CHUNKS,
     COLL_NODE,
@@ -333,7 +332,7 @@ def _end_phase(m: Any, f: Any, w: Any, log: Any, chunk: Any) -> tuple[Any, Any]:
     kept_apart()
     owner, phase = m[chunk + CHUNK_NPU], m[chunk + PHASE]
     if m[N_LOG]:
-        place = (m[chunk + PHASES + PHASE_WORDS * phase] >> CODE_QUEUE) & 0x3FFFFFF
+        place = phase_queue(m[chunk + PHASES + PHASE_WORDS * phase], m[N_QUEUES])
         tag = m[chunk + CHUNK_TAG] - TAG_OFFSET
         log_event(m, log, LOG_PHASE_END, owner, tag, phase, place)
     if phase + 1 < m[chunk + N_PHASES]:

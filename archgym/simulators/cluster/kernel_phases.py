@@ -17,6 +17,7 @@ from archgym.simulators.cluster.state import (
     CODE_ALGORITHM,
     CODE_BACKWARD,
     CODE_DIM,
+    CODE_QUEUE,
     CODE_TREE,
     COORDINATE,
     CYCLE_NONZERO,
@@ -49,6 +50,7 @@ from archgym.simulators.cluster.state import (
     MEMORY_BYTES_PER_S,
     MESSAGE,
     N_LOG,
+    N_QUEUES,
     NONE,
     NONZERO,
     NOW,
@@ -84,7 +86,7 @@ __all__ = ["arrived", "packet_waited", "phase_queue", "start_phase"]
 @inlined
 def phase_queue(code: Any, n_queues: Any) -> Any:
     """Return the queue of a phase, counted over the dimensions of an NPU."""
-    return ((code >> CODE_DIM) & 3) * n_queues + ((code >> 6) & 0x3FFFFFF)
+    return ((code >> CODE_DIM) & 3) * n_queues + ((code >> CODE_QUEUE) & 0x3FFFFFF)
 
 
 @inlined
@@ -133,7 +135,7 @@ def start_phase(m: Any, f: Any, w: Any, log: Any, chunk: Any) -> None:
     m[chunk + ZERO] = m[chunk + NONZERO] = m[chunk + TOGGLE] = 0
     m[chunk + MESSAGE] = n_bytes if phase_type == ALL_GATHER else n_bytes // n
     if m[N_LOG]:
-        queue = (code >> 6) & 0x3FFFFFF
+        queue = phase_queue(code, m[N_QUEUES])
         tag = m[chunk + CHUNK_TAG] - TAG_OFFSET
         log_event(m, log, LOG_PHASE_START, m[chunk + CHUNK_NPU], tag, m[chunk + PHASE], queue)
     if algorithm == TREE:

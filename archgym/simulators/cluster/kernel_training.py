@@ -143,14 +143,10 @@ def _fetch(q: Any, nodes: Any, edges: Any, layer: Any) -> tuple[Any, Any]:
         before = q[BEFORE_LAST]
         if pd > 0 and q[EDP_GROUP] != ABSENT:
             n_bytes = 2 * pd // replicas
-            dense = _collective(
-                q, nodes, edges, ALL_GATHER, q[EDP_GROUP], n_bytes, before, _DATA
-            )
+            dense = _collective(q, nodes, edges, ALL_GATHER, q[EDP_GROUP], n_bytes, before, _DATA)
         if pe > 0 and q[DP_GROUP] != ABSENT:
             n_bytes = 2 * pe // (q[G] * q[C])
-            experts = _collective(
-                q, nodes, edges, ALL_GATHER, q[DP_GROUP], n_bytes, before, _DATA
-            )
+            experts = _collective(q, nodes, edges, ALL_GATHER, q[DP_GROUP], n_bytes, before, _DATA)
     return dense, experts
 
 
@@ -179,15 +175,11 @@ def _around(
     tp_bytes = layer[TP_BYTES] * b // q[C]
     if is_divided and q[SP]:
         n_bytes = tp_bytes // q[T]
-        before = _collective(
-            q, nodes, edges, ALL_GATHER, q[TP_GROUP], n_bytes, before, _TENSOR
-        )
+        before = _collective(q, nodes, edges, ALL_GATHER, q[TP_GROUP], n_bytes, before, _TENSOR)
     if layer[CP_BYTES] > 0:
         # Keys and values of the other parts of the sequence.
         n_bytes = layer[CP_BYTES] * b // share
-        before = _collective(
-            q, nodes, edges, ALL_GATHER, q[CP_GROUP], n_bytes, before, _TENSOR
-        )
+        before = _collective(q, nodes, edges, ALL_GATHER, q[CP_GROUP], n_bytes, before, _TENSOR)
     flops, moved = layer[FLOPS] * b // share, 2 * (pd + pe) + layer[IO] * b // share
     parts = q[EXCHANGES] if layer[A2A_BYTES] > 0 and q[EP_GROUP] != ABSENT else 1
     if parts == 1:
@@ -203,9 +195,7 @@ def _around(
         _edge(q, edges, experts, last)
     if is_backward and layer[CP_BYTES] > 0:
         n_bytes = layer[CP_BYTES] * b // t
-        last = _collective(
-            q, nodes, edges, REDUCE_SCATTER, q[CP_GROUP], n_bytes, last, _TENSOR
-        )
+        last = _collective(q, nodes, edges, REDUCE_SCATTER, q[CP_GROUP], n_bytes, last, _TENSOR)
     if is_divided:
         kind = REDUCE_SCATTER if q[SP] else ALL_REDUCE
         last = _collective(q, nodes, edges, kind, q[TP_GROUP], tp_bytes, last, _TENSOR)
@@ -213,9 +203,7 @@ def _around(
 
 
 @helper
-def _in_parts(
-    q: Any, f: Any, nodes: Any, edges: Any, layer: Any, before: Any, parts: Any
-) -> Any:
+def _in_parts(q: Any, f: Any, nodes: Any, edges: Any, layer: Any, before: Any, parts: Any) -> Any:
     """Add a layer of experts in parts, whose exchange overlaps with computing (FSMoE).
 
     All exchanges to the experts come before those back, so that the first parts go first.
@@ -445,8 +433,6 @@ def build_stage(
         k, part = i, 0
         if q[PARTS] > 1:
             k, part = _interleaved(q, i, is_backward)
-        _pass(
-            q, rates, layers, firsts, offsets, nodes, edges, grads, k, part, is_backward
-        )
+        _pass(q, rates, layers, firsts, offsets, nodes, edges, grads, k, part, is_backward)
     _optimiser(q, rates, layers, firsts, nodes, edges, grads)
     return bool(q[N_NODES] <= len(nodes) and q[N_EDGES] <= len(edges) and grads[0] < len(grads))

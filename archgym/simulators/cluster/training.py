@@ -11,7 +11,14 @@ from archgym.simulators.cluster import state
 from archgym.simulators.cluster.graphs import Graphs, link
 from archgym.simulators.cluster.system import System
 
-__all__ = ["LAYER_FIELDS", "RECOMPUTE", "Parallelism", "is_symmetric", "memory_bytes", "training_graphs"]
+__all__ = [
+    "LAYER_FIELDS",
+    "RECOMPUTE",
+    "Parallelism",
+    "is_symmetric",
+    "memory_bytes",
+    "training_graphs",
+]
 
 Ints = npt.NDArray[np.int64]
 
@@ -120,9 +127,7 @@ def is_symmetric(system: System, parallelism: Parallelism) -> bool:
     Links must have no congestion, no collective a tree or a group, and a stage's NPUs differ
     along whole dimensions.
     """
-    return (
-        system.backend == "unaware" and not system.uses_trees and parallelism.roles is not None
-    )
+    return system.backend == "unaware" and not system.uses_trees and parallelism.roles is not None
 
 
 def stage_firsts(layers: Ints, parallelism: Parallelism) -> Ints:
@@ -238,9 +243,7 @@ def _stages(system: System, parallelism: Parallelism) -> tuple[Ints, Ints]:
     return stage, np.array([int(np.argmax(stage == s)) for s in range(parallelism.pp)])
 
 
-def _members(
-    system: System, parallelism: Parallelism
-) -> tuple[dict[str, int], list[Ints]]:
+def _members(system: System, parallelism: Parallelism) -> tuple[dict[str, int], list[Ints]]:
     """Return what names the members of each kind of collective, and the groups behind it.
 
     Returns:
@@ -248,7 +251,13 @@ def _members(
       each NPU that the members of its group share.
     """
     p = parallelism
-    kinds = {"tp": ("tp",), "ep": ("ep",), "dp": ("dp", "cp"), "edp": ("ep", "dp", "cp"), "cp": ("cp",)}
+    kinds = {
+        "tp": ("tp",),
+        "ep": ("ep",),
+        "dp": ("dp", "cp"),
+        "edp": ("ep", "dp", "cp"),
+        "cp": ("cp",),
+    }
     members: dict[str, int] = {}
     slots: list[Ints] = []
     if p.roles is not None:
@@ -295,9 +304,7 @@ def _number_groups(
     table = np.zeros((len(stage_of), len(slots)), dtype=np.int64)
     numbers: dict[tuple[int, int], int] = {}
     groups: list[tuple[int, ...]] = []
-    members = [
-        {int(key): np.flatnonzero(keys == key) for key in np.unique(keys)} for keys in slots
-    ]
+    members = [{int(key): np.flatnonzero(keys == key) for key in np.unique(keys)} for keys in slots]
     for npu, stage in enumerate(stage_of):
         for slot in used[stage]:
             key = int(slots[slot][npu])

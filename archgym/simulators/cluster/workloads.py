@@ -207,9 +207,7 @@ def _layer(node: Node) -> dict[str, Any]:
         if key in members:
             is_flag = key in _FLAGS
             row[key] = (
-                int(members[key].flag(key))
-                if is_flag
-                else members[key].whole(key, 0, _MAX_NUMBER)
+                int(members[key].flag(key)) if is_flag else members[key].whole(key, 0, _MAX_NUMBER)
             )
     return row
 
@@ -365,4 +363,3 @@ def _network(text: str) -> Model:
         rows += [row] * layer.count
     table = np.array([[row.get(key, 0) for key in LAYER_FIELDS] for row in rows], dtype=np.int64)
     return Model(network.name, table, 1024, source=network.source)
-

@@ -1,0 +1,76 @@
+"""The validation table: recorded and published numbers against the simulator's."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, final
+
+from archgym.errors import FileFormatError
+from archgym.simulators.cluster.validation.astrasim import debug_lines, result_lines
+from archgym.simulators.cluster.validation.line import Line
+
+__all__ = ["Validation", "validate"]
+
+
+@final
+@dataclass(frozen=True)
+class Validation:
+    """All lines, met or not."""
+
+    lines: tuple[Line, ...]
+
+    columns: ClassVar[tuple[str, ...]] = (
+        *("id", "what", "published", "ours", "unit", "error", "tolerance", "measure", "met"),
+        "note",
+    )
+
+    @property
+    def rows(self) -> tuple[tuple[str | float, ...], ...]:
+        """Cells of the table, by `columns`."""
+        return tuple(
+            (
+                *(line.id, line.what, line.published, line.ours, line.unit, line.error),
+                *(line.tolerance, line.measure, "yes" if line.is_met else "no", line.note),
+            )
+            for line in self.lines
+        )
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Lines that are missed and not known to be."""
+        return tuple(
+            f"{line.id}, {line.what}: off by {line.error:g} {line.measure}. {line.note}"
+            for line in self.lines
+            if not line.is_met and not line.known
+        )
+
+
+def validate(
+    reference: Path | None = None, progress: Callable[[str], None] | None = None
+) -> Validation:
+    """Compare the simulator with all that is known about it.
+
+    Args:
+      reference: Folder of the reference, or one that holds it as `cluster`; None for the rows
+        that ship.
+      progress: Called with what is compared next.
+
+    Raises:
+      FileFormatError: A reference file is not as it should be.
+    """
+    tell = progress if progress is not None else _ignore
+    if reference is None:
+        from archgym.simulators.cluster.validation.golden import golden_lines
+
+        return Validation(tuple(golden_lines(tell)))
+    folder = reference / "cluster" if (reference / "cluster").is_dir() else reference
+    if not any((folder / name).is_dir() for name in ("results", "debug")):
+        raise FileFormatError(
+            folder, None, "holds neither `results` nor `debug`", "Name the folder of the reference"
+        )
+    lines = result_lines(folder, tell) + debug_lines(folder, tell)
+    return Validation(tuple(lines))
+
+
+def _ignore(text: str) -> None:
+    del text
