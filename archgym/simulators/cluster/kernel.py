@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from archgym.runtime.kernels import entry_point, helper, inlined, kept_apart, pointer
+from archgym.runtime.kernels import entry_point, helper, kept_apart, pointer
 from archgym.simulators.cluster.kernel_events import (
     close_bucket,
     first_bucket,
@@ -174,7 +174,7 @@ def run(arena: Array, parameters: Array, graphs: Array, log: Array) -> int:
             if what == ARRIVAL and m[event + AT] != m[event + TARGET]:
                 advance(m, f, event)
                 continue
-            owner, node = _sender(m, event)
+            owner, node = _sender(m, entries, event)
             message = event
         # A node that is done, and what comes after it; a message has up to two nodes.
         while True:
@@ -182,7 +182,7 @@ def run(arena: Array, parameters: Array, graphs: Array, log: Array) -> int:
                 node_done(m, f, w, entries, owner, node)
             if message < 0:
                 break
-            owner, node = _receiver(m, entries, message)
+            owner, node = _receiver(m, message)
             message = NONE
             if node < 0:
                 break
@@ -260,17 +260,20 @@ def _prepare(m: Any, f: Any, w: Any) -> bool:
     return True
 
 
-@inlined
-def _sender(m: Any, message: Any) -> tuple[Any, Any]:
+@helper
+def _sender(m: Any, log: Any, message: Any) -> tuple[Any, Any]:
     """Return the NPU and the node that sent a message which has arrived, -1 if no node did."""
-    node = m[message + SUBJECT]
-    if m[message + MESSAGE_TAG] >= TAG_OFFSET or m[message + WHAT] == FOUND:
-        node = NONE
-    return m[message + SOURCE], node
+    kept_apart()
+    source, tag = m[message + SOURCE], m[message + MESSAGE_TAG]
+    if m[message + WHAT] == FOUND:
+        return source, NONE
+    if m[N_LOG]:
+        log_event(m, log, LOG_ARRIVE, m[message + TARGET], source, tag, m[message + BYTES])
+    return source, NONE if tag >= TAG_OFFSET else m[message + SUBJECT]
 
 
 @helper
-def _receiver(m: Any, log: Any, message: Any) -> tuple[Any, Any]:
+def _receiver(m: Any, message: Any) -> tuple[Any, Any]:
     """Have a chunk react to its message, or return the NPU and the node that receives it."""
     kept_apart()
     target, tag = m[message + TARGET], m[message + MESSAGE_TAG]
@@ -281,8 +284,6 @@ def _receiver(m: Any, log: Any, message: Any) -> tuple[Any, Any]:
         receiver = meet(m, message)
         if receiver < 0:
             return target, NONE
-    if m[N_LOG]:
-        log_event(m, log, LOG_ARRIVE, target, m[message + SOURCE], tag, m[message + BYTES])
     give_back(m, message)
     if not is_collective:
         return target, receiver

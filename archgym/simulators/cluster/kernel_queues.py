@@ -93,7 +93,7 @@ def enter(m: Any, w: Any, chunk: Any) -> None:
     other = m[queue + QUEUE_HEAD]
     intra = m[INTRA]
     entering = _type(m, chunk)
-    if intra == FIFO or entering == ALL_REDUCE or entering == ALL_TO_ALL:
+    if intra == FIFO or entering in (ALL_REDUCE, ALL_TO_ALL):
         priority = m[chunk + PRIORITY]
         while other != 0 and (m[other + IS_STARTED] or m[other + PRIORITY] >= priority):
             before, other = other, m[other + NEXT_CHUNK]
