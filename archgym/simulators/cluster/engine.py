@@ -74,7 +74,7 @@ def simulate(
     Args:
       system: System.
       graphs: Graphs of all simulated NPUs.
-      coordinates: (n_simulated, 4), addresses of the NPUs that stand for their stages; None
+      coordinates: (n_simulated, 8), addresses of the NPUs that stand for their stages; None
         simulates all NPUs.
       speeds: Factors on compute times by NPU; none by default.
       n_log: Entries of the log to keep.
@@ -150,7 +150,7 @@ def _outcome(m: Ints, is_deadlock: bool, log: Ints) -> Outcome:
 
 
 def _addresses(system: System) -> Ints:
-    """Return the addresses of all NPUs, (n_npus, 4)."""
+    """Return the addresses of all NPUs, (n_npus, 8)."""
     number = np.arange(system.n_npus, dtype=np.int64)
     table = np.zeros((system.n_npus, state.MAX_DIMS), dtype=np.int64)
     stride = 1
@@ -189,7 +189,7 @@ def _header(system: System, is_symmetric: bool, n_simulated: int) -> Ints:
         stride *= n
         for collective, name in enumerate(COLLECTIVES):
             code = algorithm_code(system.algorithms[name][dim])
-            m[state.ALGORITHMS + 4 * collective + dim] = code
+            m[state.ALGORITHMS + state.MAX_DIMS * collective + dim] = code
     return m
 
 

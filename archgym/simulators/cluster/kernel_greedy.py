@@ -13,6 +13,7 @@ from archgym.simulators.cluster.state import (
     BANDWIDTH,
     DECISION_WORDS,
     DECISIONS,
+    DIM_BITS,
     DIM_N,
     DIM_WORDS,
     DIMS,
@@ -116,7 +117,7 @@ def _difference(m: Any, f: Any, mask: Any, place: Any, gathers: Any) -> Any:
 def decide(
     m: Any, f: Any, number: Any, left: Any, c: Any, mask: Any, collective: Any
 ) -> tuple[Any, Any]:
-    """Return the bytes of a chunk and the order of its dimensions, two bits each.
+    """Return the bytes of a chunk and the order of its dimensions, three bits each.
 
     Args:
       m: Arena.
@@ -146,7 +147,7 @@ def decide(
             is_first = False
             f[LOAD + dim] += _growth(m, f, dim, x, gathers)
             x = x * _n(m, dim) if gathers else x // _n(m, dim)
-        order |= dim << (2 * i)
+        order |= dim << (DIM_BITS * i)
     m[decision] = min(left, c)
     m[decision + 1] = order
     return m[decision], order
@@ -160,7 +161,7 @@ def _keep_ascending(m: Any, f: Any, mask: Any, x: Any, gathers: Any) -> Any:
     order = 0
     for dim in range(n_dims):
         m[GREEDY_LIST + dim] = dim
-        order |= dim << (2 * dim)
+        order |= dim << (DIM_BITS * dim)
     if gathers:
         _reverse(m)
     for dim in range(n_dims):

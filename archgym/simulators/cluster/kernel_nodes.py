@@ -38,6 +38,7 @@ from archgym.simulators.cluster.state import (
     COUNTER_A,
     COUNTER_B,
     COUNTER_C,
+    DIM_BITS,
     DIM_N,
     DIM_WORDS,
     DIMS,
@@ -58,6 +59,7 @@ from archgym.simulators.cluster.state import (
     LOCAL_BW_AWARE,
     LOG_DONE,
     LOG_ISSUE,
+    MAX_DIMS,
     MEMBERS,
     N_CHUNKS,
     N_DIMS,
@@ -300,7 +302,7 @@ def _issue_collective(
 
 @helper
 def _ascending(m: Any, npu: Any, collective: Any) -> Any:
-    """Return the order of dimensions, two bits each, unless OfflineGreedy gave another."""
+    """Return the order of dimensions, three bits each, unless OfflineGreedy gave another."""
     kept_apart()
     n = m[N_DIMS]
     dim = 0
@@ -310,7 +312,7 @@ def _ascending(m: Any, npu: Any, collective: Any) -> Any:
     order = 0
     for i in range(n):
         # No remainder here: compilers make thousands of lines of a loop of divisions.
-        order |= (n - 1 - dim if collective == ALL_GATHER else dim) << (2 * i)
+        order |= (n - 1 - dim if collective == ALL_GATHER else dim) << (DIM_BITS * i)
         dim += 1
         if dim == n:
             dim = 0
@@ -332,13 +334,13 @@ def _add_phases(
     is_greedy = order >= 0
     if not is_greedy:
         order = _ascending(m, npu, collective)
-    # The dimensions that take part, in order, two bits each.
+    # The dimensions that take part, in order, three bits each.
     part, n_part = 0, 0
     for _ in range(m[N_DIMS]):
-        dim = order & 3
-        order >>= 2
+        dim = order & 7
+        order >>= DIM_BITS
         if (mask >> dim) & 1:
-            part |= dim << (2 * n_part)
+            part |= dim << (DIM_BITS * n_part)
             n_part += 1
     is_local = collective == ALL_REDUCE and m[LOCAL_BW_AWARE]
     n_phases = n_part
@@ -352,7 +354,7 @@ def _add_phases(
                 phase_type = REDUCE_SCATTER
             elif 2 * i + 1 > n_phases:
                 phase_type, counter, place = ALL_GATHER, COUNTER_C, n_phases - 1 - i
-        dim = (part >> (2 * place)) & 3
+        dim = (part >> (DIM_BITS * place)) & 7
         n_bytes = _add_phase(m, npu, chunk, phase_type, collective, dim, n_bytes, counter)
 
 
@@ -389,13 +391,13 @@ def _add_phase(
     """Append a phase to a chunk, and return the bytes that leave it."""
     kept_apart()
     queue, is_backward = _next_queue(m, npu, dim, counter)
-    algorithm = m[ALGORITHMS + 4 * collective + dim]
+    algorithm = m[ALGORITHMS + MAX_DIMS * collective + dim]
     code = phase_type | (dim << CODE_DIM) | (queue << CODE_QUEUE) | (algorithm << CODE_ALGORITHM)
     if is_backward:
         code |= 1 << CODE_BACKWARD
     is_tree = algorithm % WINDOW == TREE
     if is_tree:
-        at = npu + TREES + 4 * collective + dim
+        at = npu + TREES + MAX_DIMS * collective + dim
         code |= m[at] << CODE_TREE
         m[at] = 1 - m[at]
     _store(m, chunk, code, n_bytes)
@@ -424,7 +426,7 @@ def _add_group_phase(m: Any, npu: Any, chunk: Any, collective: Any, n_bytes: Any
     queue, is_backward = _next_queue(m, npu, first, COUNTER_B if is_local else COUNTER_A)
     algorithm = RING_ALGORITHM
     if m[N_DIMS] == 1:
-        algorithm = m[ALGORITHMS + 4 * collective]
+        algorithm = m[ALGORITHMS + MAX_DIMS * collective]
     code = collective | (queue << CODE_QUEUE) | (algorithm << CODE_ALGORITHM)
     if is_backward:
         code |= 1 << CODE_BACKWARD

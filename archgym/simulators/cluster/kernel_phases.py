@@ -86,7 +86,7 @@ __all__ = ["arrived", "packet_waited", "phase_queue", "start_phase"]
 @inlined
 def phase_queue(code: Any, n_queues: Any) -> Any:
     """Return the queue of a phase, counted over the dimensions of an NPU."""
-    return ((code >> CODE_DIM) & 3) * n_queues + ((code >> CODE_QUEUE) & 0x3FFFFFF)
+    return ((code >> CODE_DIM) & 7) * n_queues + ((code >> CODE_QUEUE) & 0x1FFFFFF)
 
 
 @inlined
@@ -109,7 +109,7 @@ def start_phase(m: Any, f: Any, w: Any, log: Any, chunk: Any) -> None:
     at = chunk + PHASES + PHASE_WORDS * m[chunk + PHASE]
     code, n_bytes = m[at], m[at + 1]
     npu = _npu(m, chunk)
-    dim = (code >> CODE_DIM) & 3
+    dim = (code >> CODE_DIM) & 7
     phase_type = code & 3
     algorithm = code >> CODE_ALGORITHM
     window = algorithm // WINDOW

@@ -74,7 +74,7 @@ def _largest(m: Any, w: Any, chunk: Any) -> Any:
     slot = m[chunk + SLOT]
     if slot >= 0:
         return n_bytes * w[slot + GROUP_SIZE]
-    return n_bytes * m[DIMS + ((_code(m, chunk) >> CODE_DIM) & 3) * DIM_WORDS + DIM_N]
+    return n_bytes * m[DIMS + ((_code(m, chunk) >> CODE_DIM) & 7) * DIM_WORDS + DIM_N]
 
 
 @inlined

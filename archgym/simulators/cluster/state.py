@@ -14,7 +14,8 @@ import numpy as np
 
 __all__: list[str] = []
 
-MAX_DIMS: Final = 4
+MAX_DIMS: Final = 8
+DIM_BITS: Final = 3  # of a dimension in an order or a code
 NONE: Final = np.int64(-1)
 
 # Topologies.
@@ -101,7 +102,7 @@ HASH: Final = 35
 LINKS: Final = 36
 DECISIONS: Final = 37
 GREEDY_TIME: Final = 38
-GREEDY_LIST: Final = 40  # 4 dimensions in the order of their loads
+GREEDY_LIST: Final = 40  # 8 dimensions in the order of their loads
 SPARE: Final = 48  # a block that takes what no longer fits
 HAS_SPEEDS: Final = 56  # compute times of NPUs are scaled
 NODES: Final = 57  # offsets in `w`
@@ -124,17 +125,17 @@ DIM_WORDS: Final = 8
 # Algorithms by collective and dimension.
 ALGORITHMS: Final = DIMS + MAX_DIMS * DIM_WORDS
 # Buckets of times, found by a hash of the time; an entry that was evicted is only not found.
-BUCKETS: Final = ALGORITHMS + 16
+BUCKETS: Final = ALGORITHMS + 4 * MAX_DIMS
 N_BUCKETS: Final = 1024
 TABLES: Final = BUCKETS + N_BUCKETS
 
 # Parameters in `f`.
 LATENCY: Final = 0  # + dimension
-BYTES_PER_NS: Final = 4  # + dimension
-MEMORY_BYTES_PER_S: Final = 8
-LOAD: Final = 9  # + dimension: loads of OfflineGreedy
-BANDWIDTH: Final = 13  # + dimension: GB/s
-SPEEDS: Final = 20  # + NPU: factor on compute times
+BYTES_PER_NS: Final = 8  # + dimension
+MEMORY_BYTES_PER_S: Final = 16
+LOAD: Final = 17  # + dimension: loads of OfflineGreedy
+BANDWIDTH: Final = 25  # + dimension: GB/s
+SPEEDS: Final = 33  # + NPU: factor on compute times
 
 # An NPU.
 N_PRIORITY: Final = 0
@@ -155,11 +156,11 @@ EXPOSED: Final = 17  # + cause
 N_WAITING: Final = 21  # receives under way
 BUBBLE: Final = 22
 COUNTER_A: Final = np.int64(24)  # + dimension
-COUNTER_B: Final = np.int64(28)
-COUNTER_C: Final = np.int64(32)
-TREES: Final = 36  # + 4 * collective + dimension
-COORDINATE: Final = 52  # + dimension
-NPU_WORDS: Final = 56
+COUNTER_B: Final = np.int64(32)
+COUNTER_C: Final = np.int64(40)
+TREES: Final = 48  # + MAX_DIMS * collective + dimension
+COORDINATE: Final = 80  # + dimension
+NPU_WORDS: Final = 88
 
 # A node of a graph, in `w`.
 KIND: Final = 0
@@ -275,13 +276,13 @@ PHASE_WORDS: Final = 2
 CHUNK_WORDS: Final = PHASES + PHASE_WORDS * 2 * MAX_DIMS
 # Bits of a phase's code.
 CODE_TYPE: Final = 0  # 2 bits
-CODE_DIM: Final = 2  # 2 bits
-CODE_TREE: Final = 4  # 1 bit: the second tree
-CODE_BACKWARD: Final = 5  # 1 bit
-CODE_QUEUE: Final = 6  # 26 bits: within the dimension
+CODE_DIM: Final = 2  # 3 bits
+CODE_TREE: Final = 5  # 1 bit: the second tree
+CODE_BACKWARD: Final = 6  # 1 bit
+CODE_QUEUE: Final = 7  # 25 bits: within the dimension
 CODE_ALGORITHM: Final = 32
 
-# Decisions of OfflineGreedy: bytes, or -1, and the order, two bits a dimension.
+# Decisions of OfflineGreedy: bytes, or -1, and the order, three bits a dimension.
 DECISION_WORDS: Final = 2
 
 # Entries of the log.

@@ -128,9 +128,7 @@ def debug_lines(folder: Path, tell: Callable[[str], None]) -> list[Line]:
             if not isinstance(case, Mapping):
                 raise FileFormatError(path, None, "a debug case must be an object")
             events, finish, exposed = event_log(case)
-            expected = [
-                finish_exposed for finish_exposed in (case["finish_ns"], case["exposed_ns"])
-            ]
+            expected = [case["finish_ns"], case["exposed_ns"]]
         if [finish, exposed] != expected:
             problems.append(f"{path.name}: finish times differ")
         n_events += len(rows)
