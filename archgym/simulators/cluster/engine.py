@@ -27,8 +27,8 @@ Ints = npt.NDArray[np.int64]
 
 # chosen: enough for most designs; a run that needs more starts again with four times as much.
 _FIRST_WORDS: Final = 1 << 17
-# chosen: 8 GiB; what needs more is no design that somebody waits for.
-_MAX_WORDS: Final = 1 << 30
+# chosen: 2 GiB; what needs more is no design that somebody waits for.
+_MAX_WORDS: Final = 1 << 28
 _LOCAL: Final = threading.local()
 
 
@@ -114,6 +114,8 @@ def _run(header: Ints, f: npt.NDArray[np.float64], w: Ints, log: Ints) -> Outcom
         if status != state.ARENA_FULL:
             return _outcome(arena, status == state.DEADLOCK, log)
         n_words *= 4
+        # OfflineGreedy may cut a collective into more chunks than it has by itself.
+        header[state.N_DECISIONS] *= 2
         if n_words > _MAX_WORDS:
             raise SimulatorError(
                 f"The simulation must fit into {_MAX_WORDS * 8 >> 30} GiB; this design has more "

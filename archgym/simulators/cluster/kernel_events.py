@@ -8,41 +8,7 @@ found again through a table that forgets; a second bucket of the same time comes
 from typing import Any
 
 from archgym.runtime.kernels import helper, inlined, kept_apart
-from archgym.simulators.cluster.state import (
-    AGENDA,
-    AGENDAS,
-    BLOCK_WORDS,
-    BUBBLE,
-    BUCKETS,
-    CHUNK_WORDS,
-    EXPOSED,
-    FREE_BLOCKS,
-    FREE_CHUNKS,
-    HEAD,
-    IS_COMPUTING,
-    IS_FULL,
-    LOG_WORDS,
-    N_BUCKETS,
-    N_CAUSES,
-    N_HEAP,
-    N_LOG,
-    N_LOGGED,
-    N_WAITING,
-    NEXT,
-    NEXT_AGENDA,
-    NOW,
-    ORDER,
-    OWNER,
-    SEQUENCE,
-    SINCE,
-    SIZE,
-    SPARE,
-    TAIL,
-    TIME,
-    TOP,
-    UNDER_WAY,
-    WHAT,
-)
+from archgym.simulators.cluster import state as st
 
 __all__ = [
     "account",
@@ -64,37 +30,37 @@ _SHIFT = 40
 @inlined
 def take_block(m: Any) -> Any:
     """Return a block of eight words; a spare one, with `IS_FULL` set, if there is none."""
-    block = m[FREE_BLOCKS]
+    block = m[st.FREE_BLOCKS]
     if block != 0:
-        m[FREE_BLOCKS] = m[block + NEXT]
+        m[st.FREE_BLOCKS] = m[block + st.NEXT]
         return block
-    block = m[TOP]
-    if block + BLOCK_WORDS > m[SIZE] - 2 * m[N_HEAP]:
-        m[IS_FULL] = 1
-        return m[SPARE]
-    m[TOP] = block + BLOCK_WORDS
+    block = m[st.TOP]
+    if block + st.BLOCK_WORDS > m[st.SIZE] - 2 * m[st.N_HEAP]:
+        m[st.IS_FULL] = 1
+        return m[st.SPARE]
+    m[st.TOP] = block + st.BLOCK_WORDS
     return block
 
 
 @inlined
 def give_back(m: Any, block: Any) -> None:
     """Put a block back on the list of free ones."""
-    m[block + NEXT] = m[FREE_BLOCKS]
-    m[FREE_BLOCKS] = block
+    m[block + st.NEXT] = m[st.FREE_BLOCKS]
+    m[st.FREE_BLOCKS] = block
 
 
 @inlined
 def take_chunk(m: Any) -> Any:
     """Return room for a chunk; 0, with `IS_FULL` set, if there is none."""
-    chunk = m[FREE_CHUNKS]
+    chunk = m[st.FREE_CHUNKS]
     if chunk != 0:
-        m[FREE_CHUNKS] = m[chunk + NEXT]
+        m[st.FREE_CHUNKS] = m[chunk + st.NEXT]
         return chunk
-    chunk = m[TOP]
-    if chunk + CHUNK_WORDS > m[SIZE] - 2 * m[N_HEAP]:
-        m[IS_FULL] = 1
+    chunk = m[st.TOP]
+    if chunk + st.CHUNK_WORDS > m[st.SIZE] - 2 * m[st.N_HEAP]:
+        m[st.IS_FULL] = 1
         return 0
-    m[TOP] = chunk + CHUNK_WORDS
+    m[st.TOP] = chunk + st.CHUNK_WORDS
     return chunk
 
 
@@ -103,7 +69,7 @@ def _is_before(m: Any, a: Any, b: Any) -> bool:
     """Return true if heap entry a comes before entry b; entries are offsets of two words."""
     if m[a] != m[b]:
         return bool(m[a] < m[b])
-    return bool(m[m[a + 1] + ORDER] < m[m[b + 1] + ORDER])
+    return bool(m[m[a + 1] + st.ORDER] < m[m[b + 1] + st.ORDER])
 
 
 @inlined
@@ -116,12 +82,12 @@ def _swap(m: Any, a: Any, b: Any) -> None:
 def _push(m: Any, time: Any, bucket: Any) -> None:
     """Put a bucket on the heap, which grows down from the end of the arena."""
     kept_apart()
-    place = m[N_HEAP]
-    end = m[SIZE] - 2
-    if m[TOP] > end - 2 * place:
-        m[IS_FULL] = 1
+    place = m[st.N_HEAP]
+    end = m[st.SIZE] - 2
+    if m[st.TOP] > end - 2 * place:
+        m[st.IS_FULL] = 1
         return
-    m[N_HEAP] = place + 1
+    m[st.N_HEAP] = place + 1
     m[end - 2 * place] = time
     m[end - 2 * place + 1] = bucket
     while place > 0:
@@ -136,9 +102,9 @@ def _push(m: Any, time: Any, bucket: Any) -> None:
 def _pop(m: Any) -> None:
     """Take the first bucket off the heap."""
     kept_apart()
-    n = m[N_HEAP] - 1
-    m[N_HEAP] = n
-    end = m[SIZE] - 2
+    n = m[st.N_HEAP] - 1
+    m[st.N_HEAP] = n
+    end = m[st.SIZE] - 2
     if n == 0:
         return
     _swap(m, end, end - 2 * n)
@@ -157,31 +123,31 @@ def _pop(m: Any) -> None:
 
 @inlined
 def _bucket_place(time: Any) -> Any:
-    return BUCKETS + (((time * _MULTIPLIER) >> _SHIFT) & (N_BUCKETS - 1))
+    return st.BUCKETS + (((time * _MULTIPLIER) >> _SHIFT) & (st.N_BUCKETS - 1))
 
 
 @helper
 def schedule(m: Any, time: Any, event: Any) -> None:
     """Append an event to those of its time."""
     kept_apart()
-    if m[IS_FULL]:
+    if m[st.IS_FULL]:
         return
-    m[event + NEXT] = 0
+    m[event + st.NEXT] = 0
     place = _bucket_place(time)
     bucket = m[place]
-    if bucket != 0 and m[bucket + TIME] == time:
-        if m[bucket + HEAD] == 0:
-            m[bucket + HEAD] = event
+    if bucket != 0 and m[bucket + st.TIME] == time:
+        if m[bucket + st.HEAD] == 0:
+            m[bucket + st.HEAD] = event
         else:
-            m[m[bucket + TAIL] + NEXT] = event
-        m[bucket + TAIL] = event
+            m[m[bucket + st.TAIL] + st.NEXT] = event
+        m[bucket + st.TAIL] = event
         return
     bucket = take_block(m)
-    m[bucket + TIME] = time
-    m[bucket + ORDER] = m[SEQUENCE]
-    m[SEQUENCE] += 1
-    m[bucket + HEAD] = event
-    m[bucket + TAIL] = event
+    m[bucket + st.TIME] = time
+    m[bucket + st.ORDER] = m[st.SEQUENCE]
+    m[st.SEQUENCE] += 1
+    m[bucket + st.HEAD] = event
+    m[bucket + st.TAIL] = event
     m[place] = bucket
     _push(m, time, bucket)
 
@@ -189,16 +155,16 @@ def schedule(m: Any, time: Any, event: Any) -> None:
 @inlined
 def first_bucket(m: Any) -> Any:
     """Return the bucket of the events that come next; 0 if there are none."""
-    if m[N_HEAP] == 0:
+    if m[st.N_HEAP] == 0:
         return 0
-    return m[m[SIZE] - 1]
+    return m[m[st.SIZE] - 1]
 
 
 @helper
 def close_bucket(m: Any, bucket: Any) -> None:
     """Remove the first bucket, whose events have all been processed."""
     kept_apart()
-    place = _bucket_place(m[bucket + TIME])
+    place = _bucket_place(m[bucket + st.TIME])
     if m[place] == bucket:
         m[place] = 0
     _pop(m)
@@ -217,29 +183,29 @@ def add_entry(m: Any, npu: Any, owner: Any, time: Any, entry: Any) -> None:
       entry: Block of the entry.
     """
     kept_apart()
-    if m[IS_FULL]:
+    if m[st.IS_FULL]:
         return
-    m[entry + NEXT] = 0
-    agenda = m[npu + AGENDAS]
+    m[entry + st.NEXT] = 0
+    agenda = m[npu + st.AGENDAS]
     while agenda != 0:
-        if m[agenda + TIME] == time:
-            if m[agenda + HEAD] == 0:
-                m[agenda + HEAD] = entry
+        if m[agenda + st.TIME] == time:
+            if m[agenda + st.HEAD] == 0:
+                m[agenda + st.HEAD] = entry
             else:
-                m[m[agenda + TAIL] + NEXT] = entry
-            m[agenda + TAIL] = entry
+                m[m[agenda + st.TAIL] + st.NEXT] = entry
+            m[agenda + st.TAIL] = entry
             return
-        agenda = m[agenda + NEXT_AGENDA]
+        agenda = m[agenda + st.NEXT_AGENDA]
     agenda = take_block(m)
-    if m[IS_FULL]:
+    if m[st.IS_FULL]:
         return
-    m[agenda + WHAT] = AGENDA
-    m[agenda + OWNER] = owner
-    m[agenda + TIME] = time
-    m[agenda + HEAD] = entry
-    m[agenda + TAIL] = entry
-    m[agenda + NEXT_AGENDA] = m[npu + AGENDAS]
-    m[npu + AGENDAS] = agenda
+    m[agenda + st.WHAT] = st.AGENDA
+    m[agenda + st.OWNER] = owner
+    m[agenda + st.TIME] = time
+    m[agenda + st.HEAD] = entry
+    m[agenda + st.TAIL] = entry
+    m[agenda + st.NEXT_AGENDA] = m[npu + st.AGENDAS]
+    m[npu + st.AGENDAS] = agenda
     schedule(m, time, agenda)
 
 
@@ -247,11 +213,11 @@ def add_entry(m: Any, npu: Any, owner: Any, time: Any, entry: Any) -> None:
 def log_event(m: Any, log: Any, what: Any, npu: Any, a: Any, b: Any, c: Any) -> None:
     """Write an event into the log if it has room; it is counted in any case."""
     kept_apart()
-    n = m[N_LOGGED]
-    m[N_LOGGED] = n + 1
-    if n < m[N_LOG]:
-        entry = n * LOG_WORDS
-        log[entry] = m[NOW]
+    n = m[st.N_LOGGED]
+    m[st.N_LOGGED] = n + 1
+    if n < m[st.N_LOG]:
+        entry = n * st.LOG_WORDS
+        log[entry] = m[st.NOW]
         log[entry + 1] = what
         log[entry + 2] = npu
         log[entry + 3] = a
@@ -267,13 +233,13 @@ def account(m: Any, npu: Any) -> None:
     NPU that only waits to receive is in a pipeline's bubble.
     """
     kept_apart()
-    elapsed = m[NOW] - m[npu + SINCE]
-    m[npu + SINCE] = m[NOW]
-    if elapsed == 0 or m[npu + IS_COMPUTING]:
+    elapsed = m[st.NOW] - m[npu + st.SINCE]
+    m[npu + st.SINCE] = m[st.NOW]
+    if elapsed == 0 or m[npu + st.IS_COMPUTING]:
         return
-    for cause in range(N_CAUSES):
-        if m[npu + UNDER_WAY + cause] > 0:
-            m[npu + EXPOSED + cause] += elapsed
+    for cause in range(st.N_CAUSES):
+        if m[npu + st.UNDER_WAY + cause] > 0:
+            m[npu + st.EXPOSED + cause] += elapsed
             return
-    if m[npu + N_WAITING] > 0:
-        m[npu + BUBBLE] += elapsed
+    if m[npu + st.N_WAITING] > 0:
+        m[npu + st.BUBBLE] += elapsed

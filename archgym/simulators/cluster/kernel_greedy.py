@@ -8,21 +8,7 @@ import math
 from typing import Any
 
 from archgym.runtime.kernels import helper, inlined, kept_apart
-from archgym.simulators.cluster.state import (
-    ALL_GATHER,
-    BANDWIDTH,
-    DECISION_WORDS,
-    DECISIONS,
-    DIM_BITS,
-    DIM_N,
-    DIM_WORDS,
-    DIMS,
-    GREEDY_LIST,
-    GREEDY_TIME,
-    LOAD,
-    N_DIMS,
-    NOW,
-)
+from archgym.simulators.cluster import state as st
 
 __all__ = ["begin_greedy", "decide"]
 
@@ -34,16 +20,16 @@ _GAP = 16
 @helper
 def begin_greedy(m: Any, f: Any) -> None:
     """Forget loads when the first NPU begins a collective at another time than its last."""
-    if m[GREEDY_TIME] != m[NOW]:
-        m[GREEDY_TIME] = m[NOW]
-        for dim in range(m[N_DIMS]):
-            f[LOAD + dim] = 0.0
-            m[GREEDY_LIST + dim] = dim
+    if m[st.GREEDY_TIME] != m[st.NOW]:
+        m[st.GREEDY_TIME] = m[st.NOW]
+        for dim in range(m[st.N_DIMS]):
+            f[st.LOAD + dim] = 0.0
+            m[st.GREEDY_LIST + dim] = dim
 
 
 @inlined
 def _n(m: Any, dim: Any) -> Any:
-    return m[DIMS + dim * DIM_WORDS + DIM_N]
+    return m[st.DIMS + dim * st.DIM_WORDS + st.DIM_N]
 
 
 @inlined
@@ -54,31 +40,31 @@ def _takes_part(mask: Any, dim: Any) -> bool:
 @inlined
 def _relative(f: Any, dim: Any) -> Any:
     """Return a dimension's bandwidth over that of the first."""
-    return f[BANDWIDTH + dim] / f[BANDWIDTH]
+    return f[st.BANDWIDTH + dim] / f[st.BANDWIDTH]
 
 
 @helper
 def _sort(m: Any, f: Any, reverse: Any) -> None:
     """Sort the list by load, keeping the order of equal ones; then reverse it if asked to."""
     kept_apart()
-    n = m[N_DIMS]
+    n = m[st.N_DIMS]
     for i in range(1, n):
-        dim = m[GREEDY_LIST + i]
+        dim = m[st.GREEDY_LIST + i]
         j = i
-        while j > 0 and f[LOAD + m[GREEDY_LIST + j - 1]] > f[LOAD + dim]:
-            m[GREEDY_LIST + j] = m[GREEDY_LIST + j - 1]
+        while j > 0 and f[st.LOAD + m[st.GREEDY_LIST + j - 1]] > f[st.LOAD + dim]:
+            m[st.GREEDY_LIST + j] = m[st.GREEDY_LIST + j - 1]
             j -= 1
-        m[GREEDY_LIST + j] = dim
+        m[st.GREEDY_LIST + j] = dim
     if reverse:
         _reverse(m)
 
 
 @inlined
 def _reverse(m: Any) -> None:
-    n = m[N_DIMS]
+    n = m[st.N_DIMS]
     for i in range(n // 2):
-        other = GREEDY_LIST + n - 1 - i
-        m[GREEDY_LIST + i], m[other] = m[other], m[GREEDY_LIST + i]
+        other = st.GREEDY_LIST + n - 1 - i
+        m[st.GREEDY_LIST + i], m[other] = m[other], m[st.GREEDY_LIST + i]
 
 
 @inlined
@@ -94,20 +80,20 @@ def _growth(m: Any, f: Any, dim: Any, x: Any, gathers: Any) -> Any:
 def _difference(m: Any, f: Any, mask: Any, place: Any, gathers: Any) -> Any:
     """Return the bytes that would close the gap between the first dimension and the last."""
     kept_apart()
-    n_dims = m[N_DIMS]
-    dim = m[GREEDY_LIST + place]
+    n_dims = m[st.N_DIMS]
+    dim = m[st.GREEDY_LIST + place]
     if not gathers:
         n = _n(m, dim)
-        gap = abs(f[LOAD + m[GREEDY_LIST + n_dims - 1]] - f[LOAD + dim])
+        gap = abs(f[st.LOAD + m[st.GREEDY_LIST + n_dims - 1]] - f[st.LOAD + dim])
         return math.floor(gap * _relative(f, dim) / ((n - 1) / n) * _MIB)
     last = n_dims - 1
-    while not _takes_part(mask, m[GREEDY_LIST + last]):
+    while not _takes_part(mask, m[st.GREEDY_LIST + last]):
         last -= 1
-    far = m[GREEDY_LIST + last]
-    gap = abs(f[LOAD + far] - f[LOAD + dim])
+    far = m[st.GREEDY_LIST + last]
+    gap = abs(f[st.LOAD + far] - f[st.LOAD + dim])
     difference = math.floor(gap * _relative(f, far) / (_n(m, far) - 1) * _MIB)
     for i in range(last - 1, place - 1, -1):
-        other = m[GREEDY_LIST + i]
+        other = m[st.GREEDY_LIST + i]
         if _takes_part(mask, other):
             difference = difference // _n(m, other)
     return difference
@@ -129,25 +115,28 @@ def decide(
       collective: Type; all but all-gather count as reduce-scatter.
     """
     kept_apart()
-    decision = m[DECISIONS] + number * DECISION_WORDS
+    if number >= m[st.N_DECISIONS]:
+        m[st.IS_FULL] = 1
+        return left, number * 0
+    decision = m[st.DECISIONS] + number * st.DECISION_WORDS
     if m[decision] >= 0:
         return m[decision], m[decision + 1]
-    n_dims = m[N_DIMS]
-    gathers = collective == ALL_GATHER
+    n_dims = m[st.N_DIMS]
+    gathers = collective == st.ALL_GATHER
     _sort(m, f, gathers)
     x = c
     order = 0
     is_first = True
     for i in range(n_dims):
-        dim = m[GREEDY_LIST + i]
+        dim = m[st.GREEDY_LIST + i]
         if _takes_part(mask, dim):
             if is_first and _difference(m, f, mask, i, gathers) < c // _GAP:
                 order = _keep_ascending(m, f, mask, c, gathers)
                 break
             is_first = False
-            f[LOAD + dim] += _growth(m, f, dim, x, gathers)
+            f[st.LOAD + dim] += _growth(m, f, dim, x, gathers)
             x = x * _n(m, dim) if gathers else x // _n(m, dim)
-        order |= dim << (DIM_BITS * i)
+        order |= dim << (st.DIM_BITS * i)
     m[decision] = min(left, c)
     m[decision + 1] = order
     return m[decision], order
@@ -157,15 +146,15 @@ def decide(
 def _keep_ascending(m: Any, f: Any, mask: Any, x: Any, gathers: Any) -> Any:
     """Load the dimensions in ascending order; of all-gathers the wrong ones (quirk)."""
     kept_apart()
-    n_dims = m[N_DIMS]
+    n_dims = m[st.N_DIMS]
     order = 0
     for dim in range(n_dims):
-        m[GREEDY_LIST + dim] = dim
-        order |= dim << (DIM_BITS * dim)
+        m[st.GREEDY_LIST + dim] = dim
+        order |= dim << (st.DIM_BITS * dim)
     if gathers:
         _reverse(m)
     for dim in range(n_dims):
         if _takes_part(mask, dim):
-            f[LOAD + m[GREEDY_LIST + dim]] += _growth(m, f, dim, x, gathers)
+            f[st.LOAD + m[st.GREEDY_LIST + dim]] += _growth(m, f, dim, x, gathers)
             x = x * _n(m, dim) if gathers else x // _n(m, dim)
     return order

@@ -3,117 +3,84 @@
 from typing import Any
 
 from archgym.runtime.kernels import helper, inlined, kept_apart
+from archgym.simulators.cluster import state as st
 from archgym.simulators.cluster.kernel_phases import phase_queue, start_phase
-from archgym.simulators.cluster.state import (
-    ALL_GATHER,
-    ALL_REDUCE,
-    ALL_TO_ALL,
-    CHUNK_NPU,
-    CODE_ALGORITHM,
-    CODE_DIM,
-    DIM_N,
-    DIM_WORDS,
-    DIMS,
-    FIFO,
-    GROUP_SIZE,
-    INTRA,
-    IS_FULL,
-    IS_SANE,
-    IS_STARTED,
-    N_DIMS,
-    N_PHASES,
-    N_QUEUES,
-    NEXT_CHUNK,
-    PHASE,
-    PHASE_WORDS,
-    PHASES,
-    PRIORITY,
-    QUEUE_HEAD,
-    QUEUE_RUN,
-    QUEUE_WORDS,
-    QUEUES,
-    REDUCE_GATHER,
-    REDUCE_SCATTER,
-    SLOT,
-    SMALLEST_FIRST,
-    THRESHOLD,
-    TREE,
-    WINDOW,
-)
 
 __all__ = ["enter", "launch", "leave", "queue_of"]
 
 
 @inlined
 def _code(m: Any, chunk: Any) -> Any:
-    return m[chunk + PHASES + PHASE_WORDS * m[chunk + PHASE]]
+    return m[chunk + st.PHASES + st.PHASE_WORDS * m[chunk + st.PHASE]]
 
 
 @inlined
 def queue_of(m: Any, chunk: Any) -> Any:
     """Return the queue that a chunk's phase belongs to."""
-    n_queues = m[N_QUEUES]
+    n_queues = m[st.N_QUEUES]
     queue = phase_queue(_code(m, chunk), n_queues)
-    return m[QUEUES] + (m[chunk + CHUNK_NPU] * m[N_DIMS] * n_queues + queue) * QUEUE_WORDS
+    return (
+        m[st.QUEUES] + (m[chunk + st.CHUNK_NPU] * m[st.N_DIMS] * n_queues + queue) * st.QUEUE_WORDS
+    )
 
 
 @inlined
 def _type(m: Any, chunk: Any) -> Any:
     """Return the type of a chunk's phase; a tree counts as an all-reduce."""
     code = _code(m, chunk)
-    return ALL_REDUCE if (code >> CODE_ALGORITHM) % WINDOW == TREE else code & 3
+    return st.ALL_REDUCE if (code >> st.CODE_ALGORITHM) % st.WINDOW == st.TREE else code & 3
 
 
 @helper
 def _largest(m: Any, w: Any, chunk: Any) -> Any:
     """Return the larger of the bytes that enter and leave a chunk's phase."""
     kept_apart()
-    n_bytes = m[chunk + PHASES + PHASE_WORDS * m[chunk + PHASE] + 1]
-    if _type(m, chunk) != ALL_GATHER:
+    n_bytes = m[chunk + st.PHASES + st.PHASE_WORDS * m[chunk + st.PHASE] + 1]
+    if _type(m, chunk) != st.ALL_GATHER:
         return n_bytes
-    slot = m[chunk + SLOT]
+    slot = m[chunk + st.SLOT]
     if slot >= 0:
-        return n_bytes * w[slot + GROUP_SIZE]
-    return n_bytes * m[DIMS + ((_code(m, chunk) >> CODE_DIM) & 7) * DIM_WORDS + DIM_N]
+        return n_bytes * w[slot + st.GROUP_SIZE]
+    return n_bytes * m[st.DIMS + ((_code(m, chunk) >> st.CODE_DIM) & 7) * st.DIM_WORDS + st.DIM_N]
 
 
 @inlined
 def _to_follow(m: Any, chunk: Any) -> Any:
-    return m[chunk + N_PHASES] - m[chunk + PHASE] - 1
+    return m[chunk + st.N_PHASES] - m[chunk + st.PHASE] - 1
 
 
 @helper
 def enter(m: Any, w: Any, chunk: Any) -> None:
     """Insert a chunk into the queue of its phase, behind those that go first."""
     kept_apart()
-    if m[IS_FULL]:
+    if m[st.IS_FULL]:
         return
     queue = queue_of(m, chunk)
     before = 0
-    other = m[queue + QUEUE_HEAD]
-    intra = m[INTRA]
+    other = m[queue + st.QUEUE_HEAD]
+    intra = m[st.INTRA]
     entering = _type(m, chunk)
-    if intra == FIFO or entering in (ALL_REDUCE, ALL_TO_ALL):
-        priority = m[chunk + PRIORITY]
-        while other != 0 and (m[other + IS_STARTED] or m[other + PRIORITY] >= priority):
-            before, other = other, m[other + NEXT_CHUNK]
-    elif intra == REDUCE_GATHER:
+    if intra == st.FIFO or entering in (st.ALL_REDUCE, st.ALL_TO_ALL):
+        priority = m[chunk + st.PRIORITY]
+        while other != 0 and (m[other + st.IS_STARTED] or m[other + st.PRIORITY] >= priority):
+            before, other = other, m[other + st.NEXT_CHUNK]
+    elif intra == st.REDUCE_GATHER:
         before, other = _pass_alternating(m, chunk, other)
-    elif intra == SMALLEST_FIRST:
+    elif intra == st.SMALLEST_FIRST:
         own = _largest(m, w, chunk)
-        is_last = _to_follow(m, chunk) == 1 and not m[IS_SANE]
-        while other != 0 and (m[other + IS_STARTED] or is_last or _largest(m, w, other) < own):
-            before, other = other, m[other + NEXT_CHUNK]
+        is_last = _to_follow(m, chunk) == 1 and not m[st.IS_SANE]
+        while other != 0 and (m[other + st.IS_STARTED] or is_last or _largest(m, w, other) < own):
+            before, other = other, m[other + st.NEXT_CHUNK]
     else:
         own = _to_follow(m, chunk)
-        while other != 0 and (m[other + IS_STARTED] or _to_follow(m, other) < own):
-            before, other = other, m[other + NEXT_CHUNK]
-    m[chunk + IS_STARTED] = 0
-    m[chunk + NEXT_CHUNK] = other
+        while other != 0 and (m[other + st.IS_STARTED] or _to_follow(m, other) < own):
+            before, other = other, m[other + st.NEXT_CHUNK]
+    m[chunk + st.IS_STARTED] = 0
+    m[chunk + st.NEXT_CHUNK] = other
     if before == 0:
-        m[queue + QUEUE_HEAD] = chunk
+        m[queue + st.QUEUE_HEAD] = chunk
     else:
-        m[before + NEXT_CHUNK] = chunk
+        m[before + st.NEXT_CHUNK] = chunk
 
 
 @helper
@@ -125,17 +92,17 @@ def _pass_alternating(m: Any, chunk: Any, other: Any) -> tuple[Any, Any]:
     follows_started = False
     while other != 0:
         one_to_last, last = last, _type(m, other)
-        if m[other + IS_STARTED]:
+        if m[other + st.IS_STARTED]:
             follows_started = True
         elif follows_started:
             follows_started = False
         elif not (
-            m[other + PRIORITY] > m[chunk + PRIORITY]
-            or (one_to_last == REDUCE_SCATTER and last == ALL_GATHER)
-            or (one_to_last == ALL_GATHER and last == REDUCE_SCATTER)
+            m[other + st.PRIORITY] > m[chunk + st.PRIORITY]
+            or (one_to_last == st.REDUCE_SCATTER and last == st.ALL_GATHER)
+            or (one_to_last == st.ALL_GATHER and last == st.REDUCE_SCATTER)
         ):
             break
-        before, other = other, m[other + NEXT_CHUNK]
+        before, other = other, m[other + st.NEXT_CHUNK]
     return before, other
 
 
@@ -144,26 +111,26 @@ def leave(m: Any, queue: Any, chunk: Any) -> None:
     """Take a chunk out of a queue; those that run there are counted elsewhere."""
     kept_apart()
     before = 0
-    other = m[queue + QUEUE_HEAD]
+    other = m[queue + st.QUEUE_HEAD]
     while other != chunk and other != 0:
-        before, other = other, m[other + NEXT_CHUNK]
+        before, other = other, m[other + st.NEXT_CHUNK]
     if before == 0:
-        m[queue + QUEUE_HEAD] = m[chunk + NEXT_CHUNK]
+        m[queue + st.QUEUE_HEAD] = m[chunk + st.NEXT_CHUNK]
     else:
-        m[before + NEXT_CHUNK] = m[chunk + NEXT_CHUNK]
-    m[chunk + IS_STARTED] = 0
+        m[before + st.NEXT_CHUNK] = m[chunk + st.NEXT_CHUNK]
+    m[chunk + st.IS_STARTED] = 0
 
 
 @helper
 def launch(m: Any, f: Any, w: Any, log: Any, queue: Any) -> None:
     """Start chunks of a queue as long as fewer run than may."""
     kept_apart()
-    if m[queue + QUEUE_RUN] >= m[THRESHOLD] or m[IS_FULL]:
+    if m[queue + st.QUEUE_RUN] >= m[st.THRESHOLD] or m[st.IS_FULL]:
         return
-    chunk = m[queue + QUEUE_HEAD]
-    while chunk != 0 and m[chunk + IS_STARTED]:
-        chunk = m[chunk + NEXT_CHUNK]
-    while chunk != 0 and m[queue + QUEUE_RUN] < m[THRESHOLD]:
+    chunk = m[queue + st.QUEUE_HEAD]
+    while chunk != 0 and m[chunk + st.IS_STARTED]:
+        chunk = m[chunk + st.NEXT_CHUNK]
+    while chunk != 0 and m[queue + st.QUEUE_RUN] < m[st.THRESHOLD]:
         start_phase(m, f, w, log, chunk)
-        m[queue + QUEUE_RUN] += 1
-        chunk = m[chunk + NEXT_CHUNK]
+        m[queue + st.QUEUE_RUN] += 1
+        chunk = m[chunk + st.NEXT_CHUNK]

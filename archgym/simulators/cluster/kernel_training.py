@@ -12,28 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.runtime.kernels import entry_point, helper, kept_apart
-from archgym.simulators.cluster.state import (
-    ALL_GATHER,
-    ALL_REDUCE,
-    ALL_TO_ALL,
-    AMOUNT,
-    CAUSE,
-    COLLECTIVE,
-    COMPUTE,
-    DATA,
-    EXPERT,
-    KIND,
-    MEMBERS,
-    NONE,
-    PEER,
-    PIPELINE,
-    RECEIVE,
-    REDUCE_SCATTER,
-    SEND,
-    TAG,
-    TENSOR,
-    TYPE,
-)
+from archgym.simulators.cluster import state as st
 
 __all__ = ["build_stage"]
 
@@ -55,9 +34,9 @@ ABSENT = np.int64(1 << 40)
 _LEAST_BYTES = 4096
 _FULL, _SELECTIVE = 1, 2
 _I = np.int64
-_COMP, _COLL = np.int64(COMPUTE), np.int64(COLLECTIVE)
-_SEND, _RECEIVE = np.int64(SEND), np.int64(RECEIVE)
-_CAUSES = (np.int64(TENSOR), np.int64(EXPERT), np.int64(DATA), np.int64(PIPELINE))
+_COMP, _COLL = np.int64(st.COMPUTE), np.int64(st.COLLECTIVE)
+_SEND, _RECEIVE = np.int64(st.SEND), np.int64(st.RECEIVE)
+_CAUSES = (np.int64(st.TENSOR), np.int64(st.EXPERT), np.int64(st.DATA), np.int64(st.PIPELINE))
 _TENSOR, _EXPERT, _DATA, _PIPELINE = _CAUSES
 
 
@@ -67,11 +46,11 @@ def _node(q: Any, nodes: Any, kind: Any, amount: Any, cause: Any) -> Any:
     number = q[N_NODES]
     q[N_NODES] = number + 1
     if number < len(nodes):
-        nodes[number, KIND] = kind
-        nodes[number, AMOUNT] = amount
-        nodes[number, TYPE] = nodes[number, MEMBERS] = nodes[number, PEER] = 0
-        nodes[number, TAG] = 0
-        nodes[number, CAUSE] = cause
+        nodes[number, st.KIND] = kind
+        nodes[number, st.AMOUNT] = amount
+        nodes[number, st.TYPE] = nodes[number, st.MEMBERS] = nodes[number, st.PEER] = 0
+        nodes[number, st.TAG] = 0
+        nodes[number, st.CAUSE] = cause
     return number
 
 
@@ -95,7 +74,7 @@ def _compute(q: Any, f: Any, nodes: Any, edges: Any, flops: Any, n_bytes: Any) -
     power = min(f[0] * (flops / n_bytes), f[1])
     if f[2] != 1.0:
         power = min(f[0] * (flops / n_bytes), f[1] * f[2])
-    number = _node(q, nodes, _COMP, math.floor(flops / power * 1e9), NONE)
+    number = _node(q, nodes, _COMP, math.floor(flops / power * 1e9), st.NONE)
     _edge(q, edges, q[LAST], number)
     q[BEFORE_LAST] = q[LAST]
     q[LAST] = number
@@ -119,8 +98,8 @@ def _collective(
         return before
     number = _node(q, nodes, _COLL, max(n_bytes, _LEAST_BYTES), cause)
     if number < len(nodes):
-        nodes[number, TYPE] = collective
-        nodes[number, MEMBERS] = members
+        nodes[number, st.TYPE] = collective
+        nodes[number, st.MEMBERS] = members
     _edge(q, edges, before, number)
     return number
 
@@ -136,17 +115,21 @@ def _shares(q: Any, layer: Any) -> tuple[Any, Any, Any]:
 def _fetch(q: Any, nodes: Any, edges: Any, layer: Any) -> tuple[Any, Any]:
     """Gather the sharded parameters of a layer (ZeRO 3)."""
     kept_apart()
-    dense = experts = NONE
+    dense = experts = st.NONE
     if q[ZERO_STAGE] == 3:
         _, pd, pe = _shares(q, layer)
         replicas = q[G] * q[X] * q[C]
         before = q[BEFORE_LAST]
         if pd > 0 and q[EDP_GROUP] != ABSENT:
             n_bytes = 2 * pd // replicas
-            dense = _collective(q, nodes, edges, ALL_GATHER, q[EDP_GROUP], n_bytes, before, _DATA)
+            dense = _collective(
+                q, nodes, edges, st.ALL_GATHER, q[EDP_GROUP], n_bytes, before, _DATA
+            )
         if pe > 0 and q[DP_GROUP] != ABSENT:
             n_bytes = 2 * pe // (q[G] * q[C])
-            experts = _collective(q, nodes, edges, ALL_GATHER, q[DP_GROUP], n_bytes, before, _DATA)
+            experts = _collective(
+                q, nodes, edges, st.ALL_GATHER, q[DP_GROUP], n_bytes, before, _DATA
+            )
     return dense, experts
 
 
@@ -158,7 +141,7 @@ def _swap(q: Any, nodes: Any, edges: Any, layer: Any, before: Any, parts: Any) -
         return before
     t, _, _ = _shares(q, layer)
     n_bytes = layer[A2A_BYTES] * q[MICROBATCH] // (t * q[C] * parts)
-    return _collective(q, nodes, edges, ALL_TO_ALL, q[EP_GROUP], n_bytes, before, _EXPERT)
+    return _collective(q, nodes, edges, st.ALL_TO_ALL, q[EP_GROUP], n_bytes, before, _EXPERT)
 
 
 @helper
@@ -175,11 +158,11 @@ def _around(
     tp_bytes = layer[TP_BYTES] * b // q[C]
     if is_divided and q[SP]:
         n_bytes = tp_bytes // q[T]
-        before = _collective(q, nodes, edges, ALL_GATHER, q[TP_GROUP], n_bytes, before, _TENSOR)
+        before = _collective(q, nodes, edges, st.ALL_GATHER, q[TP_GROUP], n_bytes, before, _TENSOR)
     if layer[CP_BYTES] > 0:
         # Keys and values of the other parts of the sequence.
         n_bytes = layer[CP_BYTES] * b // share
-        before = _collective(q, nodes, edges, ALL_GATHER, q[CP_GROUP], n_bytes, before, _TENSOR)
+        before = _collective(q, nodes, edges, st.ALL_GATHER, q[CP_GROUP], n_bytes, before, _TENSOR)
     flops, moved = layer[FLOPS] * b // share, 2 * (pd + pe) + layer[IO] * b // share
     parts = q[EXCHANGES] if layer[A2A_BYTES] > 0 and q[EP_GROUP] != ABSENT else 1
     if parts == 1:
@@ -195,9 +178,9 @@ def _around(
         _edge(q, edges, experts, last)
     if is_backward and layer[CP_BYTES] > 0:
         n_bytes = layer[CP_BYTES] * b // t
-        last = _collective(q, nodes, edges, REDUCE_SCATTER, q[CP_GROUP], n_bytes, last, _TENSOR)
+        last = _collective(q, nodes, edges, st.REDUCE_SCATTER, q[CP_GROUP], n_bytes, last, _TENSOR)
     if is_divided:
-        kind = REDUCE_SCATTER if q[SP] else ALL_REDUCE
+        kind = st.REDUCE_SCATTER if q[SP] else st.ALL_REDUCE
         last = _collective(q, nodes, edges, kind, q[TP_GROUP], tp_bytes, last, _TENSOR)
     return last
 
@@ -253,7 +236,7 @@ def _backward(
     moved = 2 * (pd + pe) + layer[IO] * b // share + 4 * (pd + pe)
     number = _compute(q, f, nodes, edges, layer[FLOPS] * b // share, moved)
     if is_last or q[ZERO_STAGE] == 3:
-        kind = REDUCE_SCATTER if q[ZERO_STAGE] > 0 else ALL_REDUCE
+        kind = st.REDUCE_SCATTER if q[ZERO_STAGE] > 0 else st.ALL_REDUCE
         for which in range(2):
             amount, members = (pd, q[EDP_GROUP]) if which == 0 else (pe, q[DP_GROUP])
             if amount > 0 and members != ABSENT:
@@ -282,8 +265,8 @@ def _transfer(
         n_bytes = n_bytes // q[T]
     number = _node(q, nodes, kind, max(n_bytes, _LEAST_BYTES), _PIPELINE)
     if number < len(nodes):
-        nodes[number, PEER] = peer
-        nodes[number, TAG] = tag
+        nodes[number, st.PEER] = peer
+        nodes[number, st.TAG] = tag
     _edge(q, edges, before, number)
     return number
 
@@ -316,7 +299,7 @@ def _pass(
     # Activations pass a boundary with the size of the last layer before it.
     to_come = layers[end - 1 if is_backward else max(first - 1, 0), ACT_OUT]
     to_leave = layers[max(first - 1, 0) if is_backward else end - 1, ACT_OUT]
-    before = NONE
+    before = st.NONE
     if 0 <= source < n_virtual:
         peer = offsets[source % stages] - offsets[stage]
         tag = 2 * (k + m * part) + is_backward
@@ -376,7 +359,7 @@ def _optimiser(
                     amount, members, shards = pe, q[DP_GROUP], copies
                 if amount > 0 and members != ABSENT:
                     n_bytes = 2 * amount // shards
-                    _collective(q, nodes, edges, ALL_GATHER, members, n_bytes, number, _DATA)
+                    _collective(q, nodes, edges, st.ALL_GATHER, members, n_bytes, number, _DATA)
 
 
 @entry_point(seconds=12)
@@ -407,7 +390,7 @@ def build_stage(
     """
     q = plan
     q[N_NODES] = q[N_EDGES] = 0
-    q[LAST] = q[BEFORE_LAST] = NONE
+    q[LAST] = q[BEFORE_LAST] = st.NONE
     grads[0] = 0
     m, stages = q[MICROBATCHES], q[P]
     total = m * q[PARTS]
