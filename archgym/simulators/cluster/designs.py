@@ -1,6 +1,6 @@
 """Designs as systems and parallelisations, and what the model refuses to build."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, final
 
@@ -9,18 +9,29 @@ import numpy.typing as npt
 
 from archgym.errors import SimulatorError
 from archgym.simulators.cluster.engine import Outcome, simulate
+from archgym.simulators.cluster.graphs import Graphs
 from archgym.simulators.cluster.hardware import Cluster, Dimension, Npu, network_dollars
 from archgym.simulators.cluster.system import COLLECTIVES, System
 from archgym.simulators.cluster.training import (
     LAYER_FIELDS,
     Parallelism,
-    is_symmetric,
+    Standing,
+    may_stand,
     memory_bytes,
     training_graphs,
 )
 from archgym.simulators.cluster.workloads import Model
 
-__all__ = ["MODEL_REASONS", "Built", "Infeasible", "Result", "build", "run", "split"]
+__all__ = [
+    "MODEL_REASONS",
+    "Built",
+    "Infeasible",
+    "Result",
+    "build",
+    "run",
+    "simulate_shortcut",
+    "split",
+]
 
 # chosen: a graph of so many microbatches simulates in about a second.
 MAX_MICROBATCHES: Final = 512
@@ -157,9 +168,13 @@ def build(values: Mapping[str, Any], cluster: Cluster, model: Model, efficiency:
         efficiency=efficiency,
         **{key: values[key] for key in names if key in values},
     )
-    microbatches, rest = divmod(
-        model.global_batch, parallelism.microbatch * degrees["dp"] * degrees["ep"]
-    )
+    replicas = degrees["dp"] * degrees["ep"]
+    if "microbatches" in values:
+        # So many microbatches, or as many as the batch of a replica has samples.
+        count = min(int(values["microbatches"]), max(1, model.global_batch // replicas))
+        size = model.global_batch // (replicas * count)
+        parallelism = replace(parallelism, microbatch=max(1, size))
+    microbatches, rest = divmod(model.global_batch, parallelism.microbatch * replicas)
     if rest or not microbatches:
         raise Infeasible(BATCH)
     if microbatches > MAX_MICROBATCHES:
@@ -219,6 +234,24 @@ def _imbalanced(model: Model, ep: int, placement: str) -> npt.NDArray[np.int64]:
     return layers
 
 
+def _simulate(
+    system: System, graphs: Graphs, standing: Standing | None, speeds: Sequence[float] | None
+) -> Outcome:
+    if standing is None:
+        return simulate(system, graphs, speeds=speeds)
+    return simulate(
+        system, graphs, coordinates=standing.coordinates, steps=standing.steps, speeds=speeds
+    )
+
+
+def simulate_shortcut(
+    system: System, layers: npt.NDArray[np.int64], parallelism: Parallelism
+) -> Outcome:
+    """Return the outcome of an iteration with NPUs that stand for others."""
+    graphs, standing = training_graphs(system, layers, parallelism, shortcut=True)
+    return _simulate(system, graphs, standing, None)
+
+
 def run(built: Built, *, straggler: float = 1.0, shortcut: bool = True) -> Result:
     """Run a design.
 
@@ -231,13 +264,13 @@ def run(built: Built, *, straggler: float = 1.0, shortcut: bool = True) -> Resul
       Infeasible: It ends in a deadlock.
     """
     system, parallelism = built.system, built.parallelism
-    has_short = shortcut and straggler == 1.0 and is_symmetric(system, parallelism)
-    graphs, coordinates = training_graphs(system, built.layers, parallelism, shortcut=has_short)
+    has_short = shortcut and straggler == 1.0 and may_stand(system, parallelism)
+    graphs, standing = training_graphs(system, built.layers, parallelism, shortcut=has_short)
     speeds = None
     if straggler != 1.0:
         speeds = [1.0] * (system.n_npus - 1) + [straggler]
     try:
-        outcome = simulate(system, graphs, coordinates=coordinates, speeds=speeds)
+        outcome = _simulate(system, graphs, standing, speeds)
     except SimulatorError:
         raise Infeasible(TOO_LARGE) from None
     if outcome.deadlock:

@@ -66,6 +66,7 @@ def simulate(
     graphs: Graphs,
     *,
     coordinates: Ints | None = None,
+    steps: Sequence[int] | None = None,
     speeds: Sequence[float] | None = None,
     n_log: int = 0,
 ) -> Outcome:
@@ -74,8 +75,10 @@ def simulate(
     Args:
       system: System.
       graphs: Graphs of all simulated NPUs.
-      coordinates: (n_simulated, 8), addresses of the NPUs that stand for their stages; None
-        simulates all NPUs.
+      coordinates: (n_simulated, 8), addresses of the NPUs that stand for others; None simulates
+        all NPUs.
+      steps: By dimension, how far the numbers of neighbours among the simulated NPUs differ; 0 if
+        one stands for all along it.
       speeds: Factors on compute times by NPU; none by default.
       n_log: Entries of the log to keep.
 
@@ -84,10 +87,10 @@ def simulate(
       SimulatorError: The run needs more memory than it may take.
     """
     _check(system, graphs)
-    is_symmetric = coordinates is not None
     if coordinates is None:
         coordinates = _addresses(system)
-    header = _header(system, is_symmetric, len(coordinates))
+        steps = None
+    header = _header(system, len(coordinates), steps)
     w = _words(header, graphs, coordinates, system.n_npus)
     f = _parameters(system, speeds)
     header[state.HAS_SPEEDS] = speeds is not None
@@ -162,7 +165,7 @@ def _addresses(system: System) -> Ints:
     return table
 
 
-def _header(system: System, is_symmetric: bool, n_simulated: int) -> Ints:
+def _header(system: System, n_simulated: int, steps: Sequence[int] | None) -> Ints:
     m = np.zeros(state.TABLES, dtype=np.int64)
     m[state.N_SIMULATED] = n_simulated
     m[state.N_TOTAL] = system.n_npus
@@ -178,7 +181,6 @@ def _header(system: System, is_symmetric: bool, n_simulated: int) -> Ints:
     m[state.ENDPOINT_NS] = system.endpoint_ns
     m[state.GROUP_ENDPOINT_NS] = GROUP_ENDPOINT_NS
     m[state.IS_AWARE] = system.backend == "aware"
-    m[state.IS_SYMMETRIC] = is_symmetric
     m[state.IS_SANE] = system.sane
     # chosen: chains of a few entries, and a table that is quick to clear.
     m[state.N_HASH] = min(1 << 18, 1 << (16 * n_simulated - 1).bit_length())
@@ -187,6 +189,7 @@ def _header(system: System, is_symmetric: bool, n_simulated: int) -> Ints:
         at = state.DIMS + dim * state.DIM_WORDS
         m[at + state.DIM_N] = n
         m[at + state.DIM_STRIDE] = stride
+        m[at + state.DIM_STEP] = stride if steps is None else steps[dim]
         m[at + state.DIM_TOPOLOGY] = TOPOLOGIES.index(system.topology[dim])
         stride *= n
         for collective, name in enumerate(COLLECTIVES):

@@ -54,8 +54,8 @@ class Npu:
 
 
 # Peaks, memories and powers from NVIDIA's, AMD's and Google's data sheets (V100 SXM2 32 GB, A100
-# SXM 80 GB, H100 SXM, H200 SXM, MI300X). Prices are chosen: what the press reported of single units in
-# 2023 and 2024, rounded; vendors publish none, and a cluster's host, memory and racks come on top.
+# SXM 80 GB, H100 SXM, H200 SXM, MI300X). Prices are chosen: those of single
+# units that the press reported in 2023 and 2024, rounded; vendors publish none. Hosts come on top.
 # The TPU is not sold and its power not published: its price and power are those of the A100.
 NPUS: Final[Mapping[str, Npu]] = {
     npu.name: npu
@@ -272,8 +272,8 @@ def network_dollars(dimensions: Sequence[Dimension]) -> float:
 
 
 # Fitted on the rows of Megatron-LM 2021 and on no others; see `validation/published.py`.
-_REACHED: Final = 0.62
-_HALF_HIDDEN: Final = 1700.0
+_REACHED: Final = 0.58
+_HALF_HIDDEN: Final = 800.0
 
 
 def gemm_efficiency(hidden: int) -> float:

@@ -186,8 +186,8 @@ def _receiver(m: Any, message: Any) -> tuple[Any, Any]:
     target, tag = m[message + st.TARGET], m[message + st.MESSAGE_TAG]
     is_collective = tag >= st.TAG_OFFSET
     receiver = m[message + st.SUBJECT]
-    # With one NPU for its stage, the sender stands for the member that receives.
-    if m[message + st.WHAT] == st.ARRIVAL and not (is_collective and m[st.IS_SYMMETRIC]):
+    # An NPU that stands for others along a dimension sends to itself, and names its chunk.
+    if m[message + st.WHAT] == st.ARRIVAL and not (is_collective and receiver >= 0):
         receiver = meet(m, message)
         if receiver < 0:
             return target, st.NONE

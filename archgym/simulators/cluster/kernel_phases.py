@@ -184,29 +184,35 @@ def _exchange(m: Any, f: Any, w: Any, log: Any, chunk: Any) -> None:
 
 @inlined
 def _member(m: Any, w: Any, chunk: Any, place: Any) -> Any:
-    """Return the number of the NPU at a place of the phase's group."""
+    """Return the number of the NPU at a place of the phase's group; itself if it stands for it."""
     slot = m[chunk + st.SLOT]
     if slot >= 0:
         return w[w[slot + st.GROUP_MEMBERS] + place]
-    stride = m[st.DIMS + m[chunk + st.DIM] * st.DIM_WORDS + st.DIM_STRIDE]
-    return m[chunk + st.CHUNK_NPU] + (place - m[chunk + st.PLACE]) * stride
+    step = m[st.DIMS + m[chunk + st.DIM] * st.DIM_WORDS + st.DIM_STEP]
+    return m[chunk + st.CHUNK_NPU] + (place - m[chunk + st.PLACE]) * step
+
+
+@inlined
+def _stands_for_all(m: Any, chunk: Any) -> bool:
+    """Return true if the NPU stands for all others along the phase's dimension."""
+    return bool(m[st.DIMS + m[chunk + st.DIM] * st.DIM_WORDS + st.DIM_STEP] == 0)
 
 
 @helper
 def _send(m: Any, f: Any, w: Any, log: Any, chunk: Any, place: Any, n_bytes: Any) -> None:
     kept_apart()
     npu, tag = m[chunk + st.CHUNK_NPU], m[chunk + st.CHUNK_TAG]
-    if m[st.IS_SYMMETRIC]:
-        to, subject, dim = npu, chunk, m[chunk + st.DIM]
-    else:
-        to, subject = _member(m, w, chunk, place), st.NONE
-        dim = st.NONE if m[chunk + st.SLOT] >= 0 else m[chunk + st.DIM]
+    to, subject, dim = _member(m, w, chunk, place), st.NONE, m[chunk + st.DIM]
+    if m[chunk + st.SLOT] >= 0:
+        dim = st.NONE
+    elif _stands_for_all(m, chunk):
+        subject = chunk
     transmit(m, f, log, npu, to, tag, n_bytes, subject, dim, place - m[chunk + st.PLACE])
 
 
 @inlined
 def _receive(m: Any, w: Any, chunk: Any, place: Any, n_bytes: Any) -> None:
-    if not m[st.IS_SYMMETRIC]:
+    if m[chunk + st.SLOT] >= 0 or not _stands_for_all(m, chunk):
         npu, tag = m[chunk + st.CHUNK_NPU], m[chunk + st.CHUNK_TAG]
         post(m, _member(m, w, chunk, place), npu, tag, n_bytes, chunk)
 
@@ -306,8 +312,8 @@ def _plant(m: Any, log: Any, chunk: Any, is_second: Any) -> None:
 def _tree_receive(m: Any, chunk: Any, place: Any) -> None:
     kept_apart()
     npu = m[chunk + st.CHUNK_NPU]
-    stride = m[st.DIMS + m[chunk + st.DIM] * st.DIM_WORDS + st.DIM_STRIDE]
-    source = npu + (place - m[chunk + st.PLACE]) * stride
+    step = m[st.DIMS + m[chunk + st.DIM] * st.DIM_WORDS + st.DIM_STEP]
+    source = npu + (place - m[chunk + st.PLACE]) * step
     post(m, source, npu, m[chunk + st.CHUNK_TAG], m[chunk + st.PHASE_BYTES], chunk)
 
 

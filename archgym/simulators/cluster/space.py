@@ -492,6 +492,8 @@ def values_of(name: str, design: Mapping[str, Any], base: Cluster) -> dict[str, 
         values["degrees"] = {"tp": total // (dp * cp * pp), "cp": cp, "dp": dp, "pp": pp}
         values["zero"] = 3 if design["weight_sharded"] else 0
         values["recompute"] = "full"
+        # chosen: COSMIC has one batch for each replica; pipelines need some parts of it.
+        values["microbatches"] = 4 * pp if pp > 1 else 1
     if name == "archgym-astrasim":
         values["roles"] = ("dp",) * n
     return values

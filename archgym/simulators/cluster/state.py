@@ -76,7 +76,6 @@ INTER: Final = 9
 INFLIGHT: Final = 10
 ENDPOINT_NS: Final = 11
 IS_AWARE: Final = 12
-IS_SYMMETRIC: Final = 13  # one NPU stands for all of its stage
 N_HASH: Final = 14  # power of two
 N_DECISIONS: Final = 15
 N_LINKS: Final = 16
@@ -120,7 +119,7 @@ DIM_STRIDE: Final = 1
 DIM_TOPOLOGY: Final = 2
 DIM_LINKS: Final = 3  # first link
 DIM_BYTES: Final = 4  # bytes that were sent in it
-DIM_SHIFT: Final = 5  # binary logarithm of DIM_N
+DIM_STEP: Final = 5  # stride among the simulated NPUs; 0 if one stands for all along it
 DIM_WORDS: Final = 8
 # Algorithms by collective and dimension.
 ALGORITHMS: Final = DIMS + MAX_DIMS * DIM_WORDS

@@ -1,7 +1,7 @@
 """Training iterations: a workload's layers, a parallelisation and a system, as graphs."""
 
 from dataclasses import dataclass
-from typing import Any, Final, final
+from typing import Final, final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ __all__ = [
     "LAYER_FIELDS",
     "RECOMPUTE",
     "Parallelism",
+    "Standing",
     "is_symmetric",
     "memory_bytes",
     "training_graphs",
@@ -121,13 +122,56 @@ class Parallelism:
                 )
 
 
+@final
+@dataclass(frozen=True)
+class Standing:
+    """The NPUs that stand for all others.
+
+    Attributes:
+      coordinates: (n_simulated, 8), their addresses.
+      steps: By dimension, how far the numbers of neighbours differ; 0 if one stands for all.
+    """
+
+    coordinates: Ints
+    steps: tuple[int, ...]
+
+
 def is_symmetric(system: System, parallelism: Parallelism) -> bool:
     """Return true if one NPU for each stage stands for all others, exactly.
 
     Links must have no congestion, no collective a tree or a group, and a stage's NPUs differ
     along whole dimensions.
     """
-    return system.backend == "unaware" and not system.uses_trees and parallelism.roles is not None
+    return not system.uses_trees and may_stand(system, parallelism)
+
+
+def may_stand(system: System, parallelism: Parallelism) -> bool:
+    """Return true if NPUs stand for others along all dimensions without trees and stages.
+
+    It is exact without trees. With them, NPUs do the same along the other dimensions, but events
+    of equal time may come in another order than in the whole cluster.
+    """
+    return system.backend == "unaware" and parallelism.roles is not None
+
+
+def _standing(system: System, parallelism: Parallelism) -> Standing:
+    """Return one NPU for each stage and place in dimensions with trees."""
+    roles = parallelism.roles or ()
+    steps = []
+    step = 1
+    for dim, (n, role) in enumerate(zip(system.npus, roles, strict=True)):
+        has_tree = any(a[dim] == "doubleBinaryTree" for a in system.algorithms.values())
+        if role == "pp" or has_tree:
+            steps.append(step)
+            step *= n
+        else:
+            steps.append(0)
+    number = np.arange(step, dtype=np.int64)
+    coordinates = np.zeros((step, state.MAX_DIMS), dtype=np.int64)
+    for dim, (n, own) in enumerate(zip(system.npus, steps, strict=True)):
+        if own:
+            coordinates[:, dim] = number // own % n
+    return Standing(coordinates, tuple(steps))
 
 
 def stage_firsts(layers: Ints, parallelism: Parallelism) -> Ints:
@@ -155,26 +199,28 @@ def stage_firsts(layers: Ints, parallelism: Parallelism) -> Ints:
 
 def training_graphs(
     system: System, layers: Ints, parallelism: Parallelism, *, shortcut: bool
-) -> tuple[Graphs, Ints | None]:
-    """Return the graphs of an iteration, and the addresses of the NPUs that stand for stages.
+) -> tuple[Graphs, Standing | None]:
+    """Return the graphs of an iteration, and the NPUs that stand for others.
 
     Args:
       system: System.
       layers: (n, `LAYER_FIELDS`) int64.
       parallelism: Parallelisation, which fits both.
-      shortcut: True for one NPU for each stage; the second result is None otherwise.
+      shortcut: True to simulate those only; the second result is None otherwise.
     """
     stage_of, offsets = _stages(system, parallelism)
     members, slots = _members(system, parallelism)
-    coordinates = None
+    standing = None
     if shortcut:
-        coordinates = np.zeros((parallelism.pp, state.MAX_DIMS), dtype=np.int64)
-        stride = 1
+        standing = _standing(system, parallelism)
+        stride, number = 1, np.zeros(len(standing.coordinates), dtype=np.int64)
         for dim, n in enumerate(system.npus):
-            coordinates[:, dim] = offsets // stride % n
+            number += standing.coordinates[:, dim] * stride
             stride *= n
-        offsets = np.arange(parallelism.pp, dtype=np.int64)
-        stage_of = offsets
+        stage_of = stage_of[number]
+        offsets = np.array(
+            [int(np.argmax(stage_of == stage)) for stage in range(parallelism.pp)], dtype=np.int64
+        )
     firsts = stage_firsts(layers, parallelism)
     stages = [
         _stage(system, layers, parallelism, firsts, offsets, members, stage)
@@ -187,9 +233,9 @@ def training_graphs(
     ranges = np.stack((starts, sizes), axis=1)
     following = link(nodes, edges, ranges)
     if not slots:
-        return Graphs(nodes, following, ranges, stage_of), coordinates
+        return Graphs(nodes, following, ranges, stage_of), standing
     groups, table = _number_groups(nodes, ranges, stage_of, slots)
-    return Graphs(nodes, following, ranges, stage_of, groups, table), coordinates
+    return Graphs(nodes, following, ranges, stage_of, groups, table), standing
 
 
 def _stage(
@@ -323,9 +369,8 @@ def memory_bytes(layers: Ints, parallelism: Parallelism) -> int:
       parallelism: Parallelisation.
 
     Source:
-      Weights and gradients of 2 bytes, 12 bytes of optimiser's state a parameter; activations
-      after Korthikanti et al., *Reducing Activation Recomputation in Large Transformer Models*,
-      2022, equations 1 to 5; the term of interleaving from their section 4.2.3.
+      Weights and gradients of 2 bytes, 12 bytes of optimiser's state a parameter; activations as
+      `activation_bytes`.
     """
     p = parallelism
     column = {name: layers[:, place] for name, place in _COLUMN.items()}
@@ -333,33 +378,58 @@ def memory_bytes(layers: Ints, parallelism: Parallelism) -> int:
     dense = column["params"] // t
     experts = column["expert_params"] // (t * p.ep)
     replicas, copies = p.dp * p.ep * p.cp, p.dp * p.cp
-    across = np.where(p.sp, t, 1)
-    kept_tp = column["act_tp"] - (column["core_act"] if p.recompute == "selective" else 0)
-    kept = (column["act_seq"] // across + kept_tp // t) * p.microbatch // p.cp
-    inputs = column["act_in"] // across * p.microbatch // p.cp
-    firsts = stage_firsts(layers, p)
+    held = activation_bytes(layers, parallelism)
     largest = 0
-    for stage in range(p.pp):
-        own: Any = np.concatenate(
-            [
-                np.arange(firsts[part * p.pp + stage], firsts[part * p.pp + stage + 1])
-                for part in range(p.interleave)
-            ]
-        )
+    for stage, own in enumerate(_layers_of_stages(layers, p)):
         pd, pe = int(dense[own].sum()), int(experts[own].sum())
         whole, shard = pd + pe, pd // replicas + pe // copies
         w = shard if p.zero == 3 else whole
         r = shard if p.zero >= 2 else whole
         o = shard if p.zero >= 1 else whole
+        tables = 4 * (int(column["table_params"][own].sum()) // p.ep)
+        largest = max(largest, 2 * w + 4 * r + 12 * o + tables + held[stage])
+    return largest
+
+
+def _layers_of_stages(layers: Ints, p: Parallelism) -> list[Ints]:
+    """Return the numbers of each stage's layers."""
+    firsts = stage_firsts(layers, p)
+    return [
+        np.concatenate(
+            [
+                np.arange(firsts[part * p.pp + stage], firsts[part * p.pp + stage + 1])
+                for part in range(p.interleave)
+            ]
+        )
+        for stage in range(p.pp)
+    ]
+
+
+def activation_bytes(layers: Ints, parallelism: Parallelism) -> list[int]:
+    """Return the bytes of activations that an NPU of each stage keeps for the backward pass.
+
+    Args:
+      layers: (n, `LAYER_FIELDS`) int64.
+      parallelism: Parallelisation.
+
+    Source:
+      Korthikanti et al., *Reducing Activation Recomputation in Large Transformer Models*, 2022,
+      equations 1 to 5; the term of interleaving from their section 4.2.3.
+    """
+    p = parallelism
+    column = {name: layers[:, place] for name, place in _COLUMN.items()}
+    t = np.where(column["tensor_parallel"] > 0, p.tp, 1)
+    across = t if p.sp else np.ones_like(t)
+    kept_tp = column["act_tp"] - (column["core_act"] if p.recompute == "selective" else 0)
+    kept = (column["act_seq"] // across + kept_tp // t) * p.microbatch // p.cp
+    inputs = column["act_in"] // across * p.microbatch // p.cp
+    found = []
+    for stage, own in enumerate(_layers_of_stages(layers, p)):
         live = p.microbatches if p.schedule == "gpipe" else min(p.microbatches, p.pp - stage)
-        if p.recompute == "full":
-            held = live * int(inputs[own].sum())
-        else:
-            held = live * int(kept[own].sum())
+        held = live * int((inputs if p.recompute == "full" else kept)[own].sum())
         if p.interleave > 1:
             held = int(held * (1 + (p.pp - 1) / (p.pp * p.interleave)))
         if p.recompute == "full":
             held += int(kept[own].max())
-        tables = 4 * (int(column["table_params"][own].sum()) // p.ep)
-        largest = max(largest, 2 * w + 4 * r + 12 * o + tables + held)
-    return largest
+        found.append(held)
+    return found

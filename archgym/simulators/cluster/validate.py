@@ -7,7 +7,9 @@ from typing import ClassVar, final
 
 from archgym.errors import FileFormatError
 from archgym.simulators.cluster.validation.astrasim import debug_lines, result_lines
+from archgym.simulators.cluster.validation.fabric import fabric_lines
 from archgym.simulators.cluster.validation.line import Line
+from archgym.simulators.cluster.validation.published import calculon_lines, published_lines
 
 __all__ = ["Validation", "validate"]
 
@@ -64,12 +66,13 @@ def validate(
 
         return Validation(tuple(golden_lines(tell)))
     folder = reference / "cluster" if (reference / "cluster").is_dir() else reference
-    if not any((folder / name).is_dir() for name in ("results", "debug")):
+    parts = ("results", "debug", "published", "calculon.csv", "paths.csv")
+    if not any((folder / name).exists() for name in parts):
         raise FileFormatError(
-            folder, None, "holds neither `results` nor `debug`", "Name the folder of the reference"
+            folder, None, f"holds none of {', '.join(parts)}", "Name the folder of the reference"
         )
-    lines = result_lines(folder, tell) + debug_lines(folder, tell)
-    return Validation(tuple(lines))
+    makers = (result_lines, debug_lines, published_lines, calculon_lines, fabric_lines)
+    return Validation(tuple(line for make in makers for line in make(folder, tell)))
 
 
 def _ignore(text: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Final, final
 
 from archgym.errors import ArchGymError, FileFormatError
 from archgym.files.storage import storage_errors
+from archgym.simulators.cluster.designs import simulate_shortcut
 from archgym.simulators.cluster.engine import Outcome, simulate
 from archgym.simulators.cluster.graphs import Graphs, graphs_of_entries
 from archgym.simulators.cluster.system import COLLECTIVES, System
@@ -221,6 +222,5 @@ def observed(
         result += [memory_bytes(layers, parallelism)]
     if not is_symmetric(system, parallelism):
         return tuple(result), None
-    graphs, addresses = training_graphs(system, layers, parallelism, shortcut=True)
-    short = simulate(system, graphs, coordinates=addresses)
+    short = simulate_shortcut(system, layers, parallelism)
     return tuple(result), _times(short)[:2]
