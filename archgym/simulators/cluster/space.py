@@ -496,4 +496,8 @@ def values_of(name: str, design: Mapping[str, Any], base: Cluster) -> dict[str, 
         values["microbatches"] = 4 * pp if pp > 1 else 1
     if name == "archgym-astrasim":
         values["roles"] = ("dp",) * n
+        values["microbatches"] = 1
+    if name == "network":
+        # chosen: enough to fill pipelines of four stages.
+        values["microbatches"] = 16
     return values
