@@ -157,7 +157,7 @@ def build(values: Mapping[str, Any], cluster: Cluster, model: Model, efficiency:
         peak_tflops=npu.peak_tflops,
         **chosen,
     )
-    degrees = {
+    degrees: dict[str, Any] = {
         role: int(np.prod([d.npus for d, r in zip(dimensions, roles, strict=True) if r == role]))
         for role in ("tp", "ep", "dp", "pp", "cp")
     }

@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from archgym.evaluation.limits import parse_limits
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.simulators.cluster.designs import Result
@@ -53,38 +54,42 @@ METRICS: Final = (
     ),
 )
 
-# Limits that a search of these designs intends; constraints of tasks where they are given.
+# Hard limits of the objectives; a budget in dollars or kW is a limit of a task.
 LIMITS: Final = ("memory_percent <= 100",)
+_FITS: Final = parse_limits(LIMITS, METRICS)
 
-_FITS: Final = Term("memory_percent", "at-most", target=100.0)
+
+def _within(name: str, doc: str, *terms: Term) -> Objective:
+    return Objective(name, terms, doc, _FITS)
+
+
 OBJECTIVES: Final[Mapping[str, Objective]] = {
     objective.name: objective
     for objective in (
-        Objective(
+        _within(
             "throughput",
-            (Term("tokens_per_s", "maximise"), _FITS),
             "Most tokens a second, within memory.",
+            Term("tokens_per_s", "maximise"),
         ),
-        Objective(
+        _within(
             "throughput-per-dollar",
-            (Term("tokens_per_s", "maximise"), Term("dollars", "minimise"), _FITS),
             "Most tokens a second and dollar, within memory.",
+            Term("tokens_per_s", "maximise"),
+            Term("dollars", "minimise"),
         ),
-        Objective(
+        _within(
             "time-cost",
-            (Term("time_ms", "minimise"), Term("network_dollars", "minimise"), _FITS),
-            "Least time x price of the network, within memory.",
+            "Least time x price of the network, within memory; as in COSMIC.",
+            Term("time_ms", "minimise"),
+            Term("network_dollars", "minimise"),
         ),
-        Objective(
-            "mfu",
-            (Term("mfu_percent", "maximise"), _FITS),
-            "Highest utilisation, within memory.",
-        ),
-        Objective("latency", (Term("time_ms", "minimise"),), "Least time, as in COSMIC."),
-        Objective(
+        _within("mfu", "Highest utilisation, within memory.", Term("mfu_percent", "maximise")),
+        _within("latency", "Least time, as in COSMIC.", Term("time_ms", "minimise")),
+        _within(
             "time-bandwidth",
-            (Term("time_ms", "minimise"), Term("bandwidth_gb_per_s", "minimise")),
             "Least time x bandwidth of an NPU, as in COSMIC.",
+            Term("time_ms", "minimise"),
+            Term("bandwidth_gb_per_s", "minimise"),
         ),
     )
 }

@@ -38,17 +38,18 @@ class ClusterSimulator(Simulator):
     """A cluster that trains a model, exact against ASTRA-sim 2 with analytical networks.
 
     A design is a network, how collectives use it, and how a model is spread and scheduled. One
-    NPU stands for its pipeline stage where all of a stage do the same, which is exact without
-    trees, congestion and stragglers. The option `simulated` has every NPU simulated.
+    NPU stands for its pipeline stage, which is exact without trees, OfflineGreedy, several
+    queues, congestion and stragglers. The option `simulated` has every NPU simulated.
     """
 
     name = "cluster"
     version = 0
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
     fidelity_names: ClassVar[tuple[str, ...]] = ("standard",)
-    # Equal to ASTRA-sim but for designs with trees, where NPUs stand for others: 5.2 % on the
-    # worst of 197 rows, and 0 with `simulated="all"`. See `archgym validate cluster`.
-    accuracy_percent: ClassVar[Mapping[str, float]] = {"standard": 5.2}
+    # 0 in spaces `default`, `parallel`, `network` and `table`. With trees and OfflineGreedy, which
+    # the published spaces have, NPUs stand for others though it is not exact: the worst of 200
+    # random designs with OfflineGreedy; the option `simulated` brings it to 0.
+    accuracy_percent: ClassVar[Mapping[str, float]] = {"standard": 20.0}
     table_space = "table"
     model_reasons = MODEL_REASONS
     metrics: tuple[MetricSpec, ...] = METRICS

@@ -6,6 +6,9 @@
 `cosmic-2025`: the space of COSMIC for one of its systems.
 `archgym-astrasim`: the system and network of ArchGym's ASTRA-sim environment.
 `table`: a part of the default that is small enough to be tabulated.
+
+Several queues of a dimension and other orders of dimensions than ascending are only in
+`archgym-astrasim`: with them no NPU stands for others exactly, and all would be simulated.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +16,7 @@ from typing import Any, Final
 
 from archgym.errors import unknown_name
 from archgym.simulators.cluster.hardware import NPUS, Cluster, Dimension, cluster, dollars_per_gb
-from archgym.simulators.cluster.system import INTER, INTRA, TOPOLOGIES
+from archgym.simulators.cluster.system import INTRA, TOPOLOGIES
 from archgym.spaces.design import Condition, Constraint
 from archgym.spaces.expression import Expression, P
 from archgym.spaces.parameter import (
@@ -128,7 +131,6 @@ def _collectives() -> list[Parameter]:
         PowerOfTwo(
             name="active_chunks", low=1, high=8, default=1, doc="Chunks at a time in a dimension."
         ),
-        PowerOfTwo(name="queues", low=1, high=4, default=1, doc="Queues of a dimension."),
         _choice(
             "optimization",
             ("baseline", "localBWAware"),
@@ -136,7 +138,6 @@ def _collectives() -> list[Parameter]:
             "Phases of all-reduce: one in each dimension, or reduce-scatters and all-gathers.",
         ),
         _choice("intra", INTRA, "FIFO", "Order of chunks in a queue."),
-        _choice("inter", INTER, "Ascending", "Order of dimensions; OfflineGreedy is Themis."),
         PowerOfTwo(name="inflight", low=1, high=4, default=1, doc="Collectives under way at once."),
     ]
 
@@ -463,7 +464,7 @@ def values_of(name: str, design: Mapping[str, Any], base: Cluster) -> dict[str, 
         return values
     npus = design["npus"] if "npus" in design else [design.get(f"npus_{d}", 8) for d in range(n)]
     tiers = tuple(d.tier for d in base.dimensions) if name == "cosmic-2025" else _TIERS
-    latencies = _LATENCIES
+    latencies: tuple[float, ...] = _LATENCIES
     if name == "cosmic-2025":
         latencies = tuple(d.latency_ns for d in base.dimensions)
     if "latency_0" in design:

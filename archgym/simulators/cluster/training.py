@@ -139,17 +139,24 @@ class Standing:
 def is_symmetric(system: System, parallelism: Parallelism) -> bool:
     """Return true if one NPU for each stage stands for all others, exactly.
 
-    Links must have no congestion, no collective a tree or a group, and a stage's NPUs differ
-    along whole dimensions.
+    Links must have no congestion, no collective a tree or a group, a stage's NPUs differ along
+    whole dimensions, dimensions be taken in ascending order, and each have one queue. With more,
+    chunks run in both directions, and which of two that come at one time is first depends on the
+    numbers of the neighbours; with OfflineGreedy, the first NPU decides for others.
     """
-    return not system.uses_trees and may_stand(system, parallelism)
+    return (
+        not system.uses_trees
+        and system.queues == 1
+        and system.inter == "Ascending"
+        and may_stand(system, parallelism)
+    )
 
 
 def may_stand(system: System, parallelism: Parallelism) -> bool:
     """Return true if NPUs stand for others along all dimensions without trees and stages.
 
-    It is exact without trees. With them, NPUs do the same along the other dimensions, but events
-    of equal time may come in another order than in the whole cluster.
+    With trees, several queues or another order of dimensions it is not exact: events of equal
+    time may come in another order than in the whole cluster.
     """
     return system.backend == "unaware" and parallelism.roles is not None
 

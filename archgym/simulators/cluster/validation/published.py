@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -62,7 +62,7 @@ def _train(
     if gpus > inside:
         dimensions.append(Dimension("Switch", gpus // inside, outer, 2000.0, "pod"))
     dp = gpus // (tp * pp)
-    degrees = {"tp": tp, "dp": dp, "pp": pp}
+    degrees: dict[str, Any] = {"tp": tp, "dp": dp, "pp": pp}
     places, sizes, roles = split(tuple(d.npus for d in dimensions), degrees)
     npu = NPUS[name]
     system = System(
