@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import SimulatorError
+from archgym.simulators.cluster import state
 from archgym.simulators.cluster.engine import Outcome, simulate
 from archgym.simulators.cluster.graphs import Graphs
 from archgym.simulators.cluster.hardware import Cluster, Dimension, Npu, network_dollars
@@ -30,6 +31,7 @@ __all__ = [
     "build",
     "run",
     "simulate_shortcut",
+    "spans",
     "split",
 ]
 
@@ -277,3 +279,33 @@ def run(built: Built, *, straggler: float = 1.0, shortcut: bool = True) -> Resul
         raise Infeasible(DEADLOCK)
     memory = memory_bytes(built.layers, parallelism)
     return Result(built, outcome, len(outcome.finish_ns), memory)
+
+
+def spans(built: Built, n_log: int = 400_000) -> list[tuple[int, int, int, int, int]]:
+    """Return when each node ran, for the NPUs that stand for their stages.
+
+    Args:
+      built: A design that can run.
+      n_log: Events that are kept.
+
+    Returns:
+      NPU, kind of node, cause of its communication, begin and end [ns], by begin.
+    """
+    has_short = may_stand(built.system, built.parallelism)
+    graphs, standing = training_graphs(
+        built.system, built.layers, built.parallelism, shortcut=has_short
+    )
+    coordinates = None if standing is None else standing.coordinates
+    steps = None if standing is None else standing.steps
+    outcome = simulate(built.system, graphs, coordinates=coordinates, steps=steps, n_log=n_log)
+    begun: dict[tuple[int, int], int] = {}
+    found = []
+    for time, what, npu, node, _, _ in outcome.log.tolist():
+        if what == state.LOG_ISSUE:
+            begun[npu, node] = time
+        elif what == state.LOG_DONE:
+            first = graphs.ranges[graphs.graph_of[npu], 0]
+            row = graphs.nodes[first + node]
+            kind, cause = int(row[state.KIND]), int(row[state.CAUSE])
+            found.append((npu, kind, max(cause, 0), begun.pop((npu, node)), time))
+    return sorted(found, key=lambda span: span[3])

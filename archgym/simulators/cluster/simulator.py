@@ -140,7 +140,7 @@ class ClusterSimulator(Simulator):
         return self._simulate(indices, workload, cost)
 
     def _simulate(self, indices: np.ndarray, workload: Workload, cost: str | None) -> BatchResult:
-        values = np.full((len(indices), len(METRICS)), np.nan)
+        values = np.full((len(indices), len(self.simulated_metrics)), np.nan)
         reason = np.zeros(len(indices), dtype=np.int16)
         model: Model = workload.content
         for row, design in enumerate(indices):
