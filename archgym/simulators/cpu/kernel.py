@@ -1,0 +1,390 @@
+"""Compiled entry points: derive the instructions of a trace, and run one design on them."""
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from archgym.runtime.kernels import entry_point, helper, pointer
+from archgym.simulators.cpu.kernel_back import (
+    complete,
+    dispatch,
+    execute,
+    operate_loads,
+    operate_stores,
+    retire,
+    schedule,
+    take_loaded,
+)
+from archgym.simulators.cpu.kernel_cache import step_cache
+from archgym.simulators.cpu.kernel_channels import has_room
+from archgym.simulators.cpu.kernel_front import (
+    decode,
+    enter,
+    fetch,
+    look_into_dib,
+    promote,
+    take_fetched,
+)
+from archgym.simulators.cpu.kernel_memory import catch_up, step_memory
+from archgym.simulators.cpu.kernel_walker import start_pages, step_walker
+from archgym.simulators.cpu.layout import (
+    C_ANSWERS,
+    C_READS,
+    CACHE_SIZE,
+    CACHES,
+    CHANNEL_SIZE,
+    CHANNELS,
+    CORE,
+    CORE_L1D,
+    CORE_L1I,
+    COUNTERS,
+    DRAM,
+    EXECUTED,
+    G_DISPATCH_TAIL,
+    G_DISPATCH_WIDTH,
+    G_DISPATCHED,
+    G_FREE_COUNT,
+    G_HEAD,
+    G_IFETCH_BUFFER,
+    G_INSTRUCTIONS,
+    G_LAST_CORE_CYCLE,
+    G_MASK,
+    G_N_COMPLETE,
+    G_N_EXECUTE,
+    G_N_LOAD_SEND,
+    G_N_RECORDS,
+    G_N_REGISTERS,
+    G_REFILL_UNTIL,
+    G_RESUME,
+    G_RETIRED,
+    G_ROB_TAIL,
+    G_SCHEDULED,
+    G_SLOT_REASON,
+    G_STATUS,
+    G_STORE_HEAD,
+    G_STORE_ISSUED,
+    G_STORE_MASK,
+    G_STORE_TAIL,
+    G_STORES,
+    G_TAIL,
+    G_DECODE_TAIL,
+    G_WARM,
+    I_FLAGS,
+    I_MEMORY,
+    I_READY,
+    I_SIZE,
+    L1D,
+    L1I,
+    L2C,
+    LLC,
+    DTLB,
+    ITLB,
+    STLB,
+    MEMORY,
+    M_PERIOD,
+    M_TIME,
+    N_COMPONENTS,
+    N_COUNTERS,
+    N_DESTINATIONS_BIT,
+    N_READS_BIT,
+    N_SLOTS,
+    N_SOURCES_BIT,
+    N_WRITES_BIT,
+    NEAR_BRANCH_BIT,
+    NEVER,
+    PTW,
+    Q_COUNT,
+    S_READY,
+    S_SIZE,
+    SLOTS_BAD_SPECULATION,
+    SLOTS_CORE,
+    SLOTS_FRONT_END,
+    SLOTS_MEMORY,
+    STATUS_OK,
+    STATUS_STUCK,
+    STATUS_TRACE_END,
+    TAKEN_BIT,
+    WAKE,
+)
+
+__all__ = ["derive", "run"]
+
+# chosen: a walk of five faults takes some 2,000 cycles; so many without retirement never end.
+_PATIENCE: Final = 1_000_000
+_STACK_POINTER, _FLAGS, _INSTRUCTION_POINTER = 6, 25, 26
+_ANSWERS_I: Final = CHANNELS + CHANNEL_SIZE * CORE_L1I + C_ANSWERS + Q_COUNT
+_ANSWERS_D: Final = CHANNELS + CHANNEL_SIZE * CORE_L1D + C_ANSWERS + Q_COUNT
+_READS_D: Final = CHANNELS + CHANNEL_SIZE * CORE_L1D + C_READS
+
+
+@helper
+def _kind_of(word: int) -> int:
+    """Return the kind of branch of a record by the registers in its second word."""
+    writes_ip = writes_sp = reads_sp = reads_flags = reads_ip = other = False
+    for k in range(2, 4):
+        register = (word >> (8 * k)) & 255
+        writes_ip |= register == _INSTRUCTION_POINTER
+        writes_sp |= register == _STACK_POINTER
+    for k in range(4, 8):
+        register = (word >> (8 * k)) & 255
+        reads_sp |= register == _STACK_POINTER
+        reads_flags |= register == _FLAGS
+        reads_ip |= register == _INSTRUCTION_POINTER
+        other |= register not in (0, _STACK_POINTER, _FLAGS, _INSTRUCTION_POINTER)
+    if not writes_ip:
+        return 7
+    if not reads_sp and not reads_flags and not other:
+        return 0
+    if other and not reads_sp and not reads_ip and not reads_flags:
+        return 1
+    if not writes_sp and reads_ip and not reads_sp and (reads_flags or other):
+        return 2
+    if reads_sp and reads_ip and writes_sp and not reads_flags:
+        return 4 if other else 3
+    if reads_sp and not reads_ip and writes_sp:
+        return 5
+    return 6
+
+
+@helper
+def _pack(word: int, kind: int, n_reads: int, n_writes: int) -> int:
+    """Return the derived second word: counts in the low bits, registers without gaps."""
+    has_other = False
+    n_sources = 0
+    registers = 0
+    for k in range(4, 8):
+        register = (word >> (8 * k)) & 255
+        if register != 0:
+            registers |= register << (32 + 8 * n_sources)
+            n_sources += 1
+            has_other |= register not in (
+                _STACK_POINTER,
+                _FLAGS,
+                _INSTRUCTION_POINTER,
+            )
+    folds = kind != 7 or n_reads + n_writes > 0 or not has_other
+    n_destinations = 0
+    for k in range(2, 4):
+        register = (word >> (8 * k)) & 255
+        if register != 0 and not (folds and register == _STACK_POINTER):
+            registers |= register << (16 + 8 * n_destinations)
+            n_destinations += 1
+    taken = (word >> 8) & 255 != 0
+    if kind == 7:
+        taken = False
+    elif kind != 2 and kind != 6:
+        taken = True
+    return (
+        registers
+        | kind
+        | ((1 if taken else 0) << TAKEN_BIT)
+        | (n_destinations << N_DESTINATIONS_BIT)
+        | (n_sources << N_SOURCES_BIT)
+        | (n_reads << N_READS_BIT)
+        | (n_writes << N_WRITES_BIT)
+    )
+
+
+@entry_point(seconds=3.0)
+def derive(
+    records: npt.NDArray[np.int64], near: npt.NDArray[np.uint8], n: int
+) -> None:
+    """Turn the raw records of a trace into derived instructions, in place.
+
+    Args:
+      records: (n + 1, 8), one 64-byte record per row; the last row is a pad.
+      near: (2 ** k,) zeros: a filter of the addresses of branches.
+      n: Number of records.
+    """
+    mask = len(near) - 1
+    for i in range(n):
+        word = records[i, 1]
+        n_writes = 0
+        for k in range(2, 4):
+            address = records[i, k]
+            if address != 0:
+                records[i, k] = 0
+                records[i, 2 + n_writes] = address
+                n_writes += 1
+        n_reads = 0
+        for k in range(4, 8):
+            address = records[i, k]
+            if address != 0:
+                records[i, k] = 0
+                records[i, 4 + n_reads] = address
+                n_reads += 1
+        kind = _kind_of(word)
+        records[i, 1] = _pack(word, kind, n_reads, n_writes)
+        if kind != 7:
+            near[(records[i, 0] >> 2) & mask] = 1
+    for i in range(n):
+        if near[(records[i, 0] >> 2) & mask]:
+            records[i, 1] |= 1 << NEAR_BRANCH_BIT
+
+
+@helper
+def _account(m: Any, width: int, used: int) -> None:
+    """Attribute the dispatch slots of a cycle that no instruction used."""
+    lost = width - used
+    if lost <= 0:
+        return
+    reason = SLOTS_FRONT_END
+    if m[G_DISPATCH_TAIL] > m[G_ROB_TAIL]:
+        # Something waits for room behind the ROB's head.
+        reason = SLOTS_CORE
+        if m[G_HEAD] < m[G_ROB_TAIL]:
+            i = m[G_INSTRUCTIONS] + I_SIZE * (m[G_HEAD] & m[G_MASK])
+            if m[i + I_FLAGS] & EXECUTED and m[i + I_MEMORY] > 0:
+                reason = SLOTS_MEMORY
+    elif m[G_RESUME] == NEVER or m[G_ROB_TAIL] < m[G_REFILL_UNTIL]:
+        reason = SLOTS_BAD_SPECULATION
+    m[G_SLOT_REASON] = reason
+    m[N_SLOTS + reason] += lost
+
+
+@helper
+def _core_wake(m: Any, now: int) -> int:
+    """Return the first cycle in which an unchanged core may act without hearing from others."""
+    wake = NEVER
+    base, mask = m[G_INSTRUCTIONS], m[G_MASK]
+    if m[G_N_COMPLETE] > 0:
+        wake = now + 1
+    if m[G_N_LOAD_SEND] > 0 and has_room(m, _READS_D):
+        wake = now + 1
+    if m[G_SCHEDULED] < m[G_ROB_TAIL]:
+        ready = m[base + I_SIZE * (m[G_SCHEDULED] & mask) + I_READY]
+        if ready > now:
+            wake = min(wake, ready)
+    if m[G_STORE_ISSUED] < m[G_STORE_TAIL]:
+        ready = m[m[G_STORES] + S_SIZE * (m[G_STORE_ISSUED] & m[G_STORE_MASK]) + S_READY]
+        if ready > now:
+            wake = min(wake, ready)
+    if m[G_ROB_TAIL] < m[G_DISPATCH_TAIL]:
+        ready = m[base + I_SIZE * (m[G_ROB_TAIL] & mask) + I_READY]
+        if ready > now:
+            wake = min(wake, ready)
+    if m[G_DISPATCH_TAIL] < m[G_DECODE_TAIL]:
+        ready = m[base + I_SIZE * (m[G_DISPATCH_TAIL] & mask) + I_READY]
+        if ready > now:
+            wake = min(wake, ready)
+    if m[G_TAIL] - m[G_DECODE_TAIL] < m[G_IFETCH_BUFFER] and m[G_TAIL] < m[G_N_RECORDS]:
+        if m[G_RESUME] >= now:
+            wake = min(wake, m[G_RESUME])
+    return max(wake, now + 1)
+
+
+@helper
+def _step_core(m: Any, w: Any, tr: Any, now: int) -> None:
+    """Run the core for one cycle, and set when it is to run next."""
+    skipped = now - m[G_LAST_CORE_CYCLE] - 1
+    width = m[G_DISPATCH_WIDTH]
+    if skipped > 0:
+        m[N_SLOTS + m[G_SLOT_REASON]] += skipped * width
+    m[G_LAST_CORE_CYCLE] = now
+    resume = m[G_RESUME]
+    changed = 0
+    if m[G_HEAD] < m[G_ROB_TAIL]:
+        changed = retire(m, now)
+        if m[G_N_COMPLETE] > 0:
+            changed += complete(m, now)
+        if m[G_N_EXECUTE] > 0:
+            changed += execute(m, now)
+        changed += schedule(m, now)
+    if m[_ANSWERS_I] > 0:
+        changed += take_fetched(m, tr)
+    if m[_ANSWERS_D] > 0:
+        changed += take_loaded(m)
+    if m[G_STORE_HEAD] < m[G_STORE_TAIL]:
+        changed += operate_stores(m, tr, now)
+    if m[G_N_LOAD_SEND] > 0:
+        changed += operate_loads(m, tr, now)
+    used = 0
+    if m[G_ROB_TAIL] < m[G_DISPATCH_TAIL]:
+        used = dispatch(m, tr, now)
+        changed += used
+    if m[G_DISPATCH_TAIL] < m[G_DECODE_TAIL]:
+        changed += decode(m, tr, now)
+    if m[G_DECODE_TAIL] < m[G_TAIL]:
+        changed += promote(m, now)
+        changed += fetch(m, tr, now)
+        changed += look_into_dib(m, tr, now)
+    changed += enter(m, w, tr, now)
+    if resume == NEVER and m[G_RESUME] != NEVER:
+        # The first instruction behind the branch ends the bad speculation when it is dispatched.
+        m[G_REFILL_UNTIL] = m[G_TAIL] + 1
+    _account(m, width, used)
+    m[WAKE + CORE] = now + 1 if changed > 0 else _core_wake(m, now)
+
+
+@helper
+def _run_phase(m: Any, w: Any, tr: Any, now: int, length: int) -> int:
+    """Run until `length` instructions have retired; return the last cycle."""
+    start = m[G_RETIRED]
+    quiet = now
+    before = start
+    while m[G_RETIRED] - start < length and m[G_STATUS] == STATUS_OK:
+        following = m[WAKE]
+        for component in range(1, N_COMPONENTS):
+            following = min(following, m[WAKE + component])
+        now = max(now + 1, following)
+        if m[WAKE + CORE] <= now:
+            _step_core(m, w, tr, now)
+        for component in range(1, PTW):
+            if m[WAKE + component] <= now:
+                step_cache(m, CACHES + CACHE_SIZE * component, now)
+        if m[WAKE + PTW] <= now:
+            step_walker(m, now)
+        if m[WAKE + DRAM] <= now:
+            step_memory(m, now)
+        if m[G_RETIRED] != before:
+            before = m[G_RETIRED]
+            quiet = now
+        elif now - quiet > _PATIENCE:
+            m[G_STATUS] = STATUS_STUCK
+            if m[G_HEAD] == m[G_N_RECORDS]:
+                m[G_STATUS] = STATUS_TRACE_END
+    # Account for what idle components did not do up to this cycle.
+    period = m[MEMORY + M_PERIOD]
+    catch_up(m, ((250 * now + period - 1) // period + 1) * period)
+    skipped = now - m[G_LAST_CORE_CYCLE]
+    m[N_SLOTS + m[G_SLOT_REASON]] += skipped * m[G_DISPATCH_WIDTH]
+    m[G_LAST_CORE_CYCLE] = now
+    return now
+
+
+@entry_point(seconds=40.0)
+def run(
+    state: npt.NDArray[np.int64],
+    weights: npt.NDArray[np.int8],
+    records: npt.NDArray[np.int64],
+    warmup: int,
+    length: int,
+) -> tuple[int, int]:
+    """Run one design on a trace; the counters are left in its state.
+
+    Args:
+      state: Of `state.make_state`.
+      weights: Of the direction predictor, zeros.
+      records: (n + 1, 8), of `derive`.
+      warmup: Instructions before counting.
+      length: Instructions that are counted.
+
+    Returns:
+      Cycles and retired instructions of the counted phase.
+    """
+    m, w, tr = pointer(state), pointer(weights), pointer(records)
+    start_pages(m)
+    now = 0
+    if warmup > 0:
+        m[G_WARM] = 1
+        now = _run_phase(m, w, tr, now, warmup)
+        m[G_WARM] = 0
+        # Latencies change, so that nobody may sleep on.
+        for component in range(N_COMPONENTS):
+            m[WAKE + component] = now
+    for counter in range(N_COUNTERS):
+        m[COUNTERS + counter] = 0
+    start, retired = now, m[G_RETIRED]
+    now = _run_phase(m, w, tr, now, length)
+    return now - start, m[G_RETIRED] - retired

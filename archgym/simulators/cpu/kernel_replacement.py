@@ -1,0 +1,236 @@
+"""Compiled replacement policies, and the prefetchers of caches."""
+
+from typing import Any
+
+from archgym.runtime.kernels import helper
+from archgym.simulators.cpu.kernel_branches import find_entry, victim_entry
+from archgym.simulators.cpu.kernel_channels import new_request
+from archgym.simulators.cpu.layout import (
+    K_AHEAD_ADDRESS,
+    K_AHEAD_DEGREE,
+    K_AHEAD_STRIDE,
+    K_BIP,
+    K_CLOCK,
+    K_COUNTERS,
+    K_MSHR,
+    K_MSHR_COUNT,
+    K_OWN_COUNT,
+    K_OWN_HEAD,
+    K_OWN_MASK,
+    K_OWN_RING,
+    K_PQ,
+    K_PREFETCHER,
+    K_PSEL,
+    K_RANKS,
+    K_REPLACEMENT,
+    K_SETS,
+    K_SHIP,
+    K_SIGNATURES,
+    K_STRIDE_CLOCK,
+    K_STRIDES,
+    K_VIRTUAL_PREFETCH,
+    K_WAYS,
+    N_PF_ISSUED,
+    N_PF_REQUESTED,
+    PREFETCH,
+    R_ADDRESS,
+    R_ASKED,
+    R_CHANNELS,
+    R_DATA,
+    R_IDS,
+    R_IP,
+    R_OWN,
+    R_SKIP,
+    R_TRANSLATED,
+    R_TYPE,
+    R_VIRTUAL,
+    R_WANTED,
+    STRIDE_SETS,
+    STRIDE_WAYS,
+    WRITE,
+)
+
+__all__ = ["advance_prefetcher", "call_prefetcher", "choose_victim", "note_fill", "note_hit"]
+
+_LRU, _SRRIP, _DRRIP, _SHIP, _SRRIP_AS_SHIPPED, _DRRIP_AS_SHIPPED, _SHIP_AS_SHIPPED = range(7)
+_NEXT_LINE, _STRIDE = 1, 2
+_STRIDE_SIZE = 4  # key + 1, stamp, last block, last stride
+_DEGREE = 3
+_SHIP_SIZE, _SHIP_PRIME = 16384, 16381
+
+
+@helper
+def choose_victim(m: Any, k: int, index: int) -> int:
+    """Return the way of a full set that the policy evicts.
+
+    Args:
+      m: State.
+      k: Base of the cache.
+      index: Set.
+    """
+    ways = m[k + K_WAYS]
+    base = m[k + K_RANKS] + index * ways
+    best = 0
+    if m[k + K_REPLACEMENT] == _LRU:
+        low = m[base]
+        for way in range(1, ways):
+            rank = m[base + way]
+            if rank < low:
+                low = rank
+                best = way
+        return best
+    high = m[base]
+    for way in range(1, ways):
+        if m[base + way] > high:
+            high = m[base + way]
+            best = way
+    if high < 3:
+        for way in range(ways):
+            m[base + way] += 3 - high
+    return best
+
+
+@helper
+def note_hit(m: Any, k: int, index: int, way: int, kind: int) -> None:
+    """Tell the policy of a hit."""
+    policy = m[k + K_REPLACEMENT]
+    at = index * m[k + K_WAYS] + way
+    rank = m[k + K_RANKS] + at
+    if policy == _LRU:
+        if kind != WRITE:
+            m[rank] = m[k + K_CLOCK]
+            m[k + K_CLOCK] += 1
+    elif policy == _SRRIP or policy == _SRRIP_AS_SHIPPED:
+        m[rank] = 0
+    elif policy == _DRRIP or policy == _DRRIP_AS_SHIPPED:
+        m[rank] = 2 if kind == WRITE else 0
+    elif kind != WRITE:
+        m[rank] = 0
+        if policy == _SHIP:
+            signature = m[k + K_SIGNATURES] + at
+            value = m[signature]
+            if value > 1 and index % max(1, m[k + K_SETS] // 64) == 0:
+                counter = m[k + K_SHIP] + (value >> 1) - 1
+                if m[counter] < 7:
+                    m[counter] += 1
+            m[signature] = value | 1
+
+
+@helper
+def note_fill(m: Any, k: int, index: int, way: int, kind: int, ip: int) -> None:
+    """Tell the policy of a fill."""
+    policy = m[k + K_REPLACEMENT]
+    at = index * m[k + K_WAYS] + way
+    rank = m[k + K_RANKS] + at
+    if policy == _LRU:
+        m[rank] = m[k + K_CLOCK]
+        m[k + K_CLOCK] += 1
+    elif policy == _SRRIP:
+        m[rank] = 2
+    elif policy == _DRRIP:
+        m[rank] = _drrip_rank(m, k, index, kind)
+    elif policy == _SHIP:
+        signature = m[k + K_SIGNATURES] + at
+        old = m[signature]
+        if old > 1 and old & 1 == 0 and index % max(1, m[k + K_SETS] // 64) == 0:
+            counter = m[k + K_SHIP] + (old >> 1) - 1
+            if m[counter] > 0:
+                m[counter] -= 1
+        if kind == WRITE:
+            m[rank] = 2
+            m[signature] = 0
+        else:
+            value = (ip & 0xFFFFFFFF) % _SHIP_PRIME
+            m[rank] = 3 if m[m[k + K_SHIP] + value] == 0 else 2
+            m[signature] = (value + 1) << 1
+
+
+@helper
+def _drrip_rank(m: Any, k: int, index: int, kind: int) -> int:
+    """Return the rank of a new block under DRRIP, and update the set duel."""
+    if kind == WRITE:
+        return 2
+    leader = index % max(2, m[k + K_SETS] // 32)
+    if leader == 0:
+        m[k + K_PSEL] = max(0, m[k + K_PSEL] - 1)
+        bimodal = True
+    elif leader == 1:
+        m[k + K_PSEL] = min(1023, m[k + K_PSEL] + 1)
+        bimodal = False
+    else:
+        bimodal = m[k + K_PSEL] > 511
+    if not bimodal:
+        return 2
+    m[k + K_BIP] += 1
+    if m[k + K_BIP] < 32:
+        return 3
+    m[k + K_BIP] = 0
+    return 2
+
+
+@helper
+def _issue(m: Any, k: int, address: int, fill: int) -> int:
+    """Queue a prefetch of the cache's own; return 0 if its queue is full."""
+    counters = m[k + K_COUNTERS]
+    m[counters + N_PF_REQUESTED] += 1
+    if m[k + K_OWN_COUNT] >= m[k + K_PQ]:
+        return 0
+    virtual = m[k + K_VIRTUAL_PREFETCH]
+    request = new_request(m)
+    m[request + R_ADDRESS] = address
+    m[request + R_VIRTUAL] = address if virtual else 0
+    m[request + R_IP] = 0
+    m[request + R_TYPE] = PREFETCH
+    m[request + R_TRANSLATED] = 1 - virtual
+    m[request + R_WANTED] = 0
+    m[request + R_DATA] = 0
+    m[request + R_IDS] = 0
+    m[request + R_OWN] = 1
+    m[request + R_SKIP] = 1 - fill
+    m[request + R_ASKED] = 0
+    m[request + R_CHANNELS] = 0
+    end = (m[k + K_OWN_HEAD] + m[k + K_OWN_COUNT]) & m[k + K_OWN_MASK]
+    m[m[k + K_OWN_RING] + end] = request
+    m[k + K_OWN_COUNT] += 1
+    m[counters + N_PF_ISSUED] += 1
+    return 1
+
+
+@helper
+def call_prefetcher(m: Any, k: int, address: int, ip: int) -> None:
+    """Let the prefetcher see a look-up."""
+    if m[k + K_PREFETCHER] == _NEXT_LINE:
+        _issue(m, k, ((address >> 6) + 1) << 6, 1)
+        return
+    key = ip >> 2
+    block = address >> 6
+    entries = m[k + K_STRIDES] + _STRIDE_SIZE * STRIDE_WAYS * (key & (STRIDE_SETS - 1))
+    at = find_entry(m, entries, STRIDE_WAYS, _STRIDE_SIZE, key)
+    stride = 0
+    if at != 0:
+        stride = block - m[at + 2]
+        if stride != 0 and stride == m[at + 3]:
+            m[k + K_AHEAD_ADDRESS] = block << 6
+            m[k + K_AHEAD_STRIDE] = stride
+            m[k + K_AHEAD_DEGREE] = _DEGREE
+    else:
+        at = victim_entry(m, entries, STRIDE_WAYS, _STRIDE_SIZE, key)
+        m[at] = key + 1
+    m[k + K_STRIDE_CLOCK] += 1
+    m[at + 1] = m[k + K_STRIDE_CLOCK]
+    m[at + 2] = block
+    m[at + 3] = stride
+
+
+@helper
+def advance_prefetcher(m: Any, k: int) -> None:
+    """Take one step of an active look-ahead of the stride prefetcher."""
+    address = m[k + K_AHEAD_ADDRESS]
+    following = address + (m[k + K_AHEAD_STRIDE] << 6)
+    if m[k + K_VIRTUAL_PREFETCH] == 0 and following >> 12 != address >> 12:
+        m[k + K_AHEAD_DEGREE] = 0
+        return
+    fill = 1 if 2 * m[k + K_MSHR_COUNT] < m[k + K_MSHR] else 0
+    if _issue(m, k, following, fill):
+        m[k + K_AHEAD_ADDRESS] = following
+        m[k + K_AHEAD_DEGREE] -= 1
