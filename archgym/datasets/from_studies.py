@@ -272,7 +272,7 @@ def _told(tasks: Sequence[Mapping[str, Any]], space: DesignSpace) -> Declaration
         default_fidelity=str(first["fidelity"]),
         space_name=str(first["space_name"]),
         space=space,
-        metrics=tuple(MetricSpec(**spec) for spec in first["metrics"]),
+        metrics=tuple(MetricSpec.from_json(spec) for spec in first["metrics"]),
         model_reasons=tuple(str(reason) for reason in first["reasons"][1:n_model]),
         objectives=objectives,
         default_objective=next(iter(objectives)),

@@ -2,8 +2,8 @@
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, final
@@ -225,7 +225,7 @@ class Simulator(ABC):
         canonical = self.space.canonical(indices.astype(np.int64, copy=False))
         violated = self.space.violations(canonical)
         if len(indices) and (violated < 0).all():
-            result = self.simulate(canonical, workload)
+            result = self._simulated(canonical, workload)
             self._check_result(result, len(indices), workload)
             return BatchResult(
                 np.asarray(result.values, dtype=np.float64),
@@ -237,12 +237,25 @@ class Simulator(ABC):
         failures: dict[int, str] = {}
         rows = np.flatnonzero(reason == FEASIBLE)
         if len(rows):
-            result = self.simulate(canonical[rows], workload)
+            result = self._simulated(canonical[rows], workload)
             self._check_result(result, len(rows), workload)
             values[rows] = result.values
             reason[rows] = result.reason
             failures = {int(rows[row]): why for row, why in result.failures.items()}
         return BatchResult(values, reason, failures)
+
+    def _simulated(self, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """Return the results of the model with derived metrics filled in."""
+        return self._with_derived(self.simulate(indices, workload))
+
+    def _with_derived(self, result: BatchResult) -> BatchResult:
+        if not self._has_derived or not isinstance(result, BatchResult):
+            return result
+        return replace(result, values=_derived_values(np.asarray(result.values), self.metrics))
+
+    @cached_property
+    def _has_derived(self) -> bool:
+        return any(spec.formula is not None for spec in self.metrics)
 
     @final
     def evaluate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
@@ -261,7 +274,7 @@ class Simulator(ABC):
             raise unknown_name("cost", cost, tuple(self.costs))
         indices = self.space.canonical(np.asarray(indices, dtype=np.int64))
         try:
-            result = self.simulate_without(cost, indices.copy(), workload)
+            result = self._with_derived(self.simulate_without(cost, indices.copy(), workload))
             if not isinstance(result, BatchResult):
                 raise TypeError(f"its result must be a BatchResult; got {result!r}")
         except ArchGymError:
@@ -424,3 +437,23 @@ def simulator_class(name: str) -> type[Simulator]:
       InvalidArgumentError: Another package registers it, and it cannot be used.
     """
     return load("archgym.simulators", "simulator", name, Simulator)
+
+
+def _derived_values(values: np.ndarray, specs: Sequence[MetricSpec]) -> np.ndarray:
+    """Return values with the columns of derived metrics filled in.
+
+    Args:
+      values: (n, n_simulated) in the order of the metrics without a formula, or all of them.
+      specs: All metrics, of which some have a formula.
+
+    Returns:
+      (n, n_metrics), in the units of `specs`.
+    """
+    simulated = [spec.name for spec in specs if spec.formula is None]
+    if values.ndim != 2 or len(simulated) == len(specs) or values.shape[1] != len(simulated):
+        return values
+    columns = dict(zip(simulated, values.T, strict=True))
+    for spec in specs:
+        if spec.formula is not None:
+            columns[spec.name] = np.broadcast_to(spec.formula.evaluate(columns), len(values))
+    return np.stack([columns[spec.name] for spec in specs], axis=1)

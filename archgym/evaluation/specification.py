@@ -113,7 +113,9 @@ class Declaration:
             "options": dict(sorted(self.options.items())),
             "fidelity": self.fidelity,
             "space": self.space.digest,
-            "metrics": [[m.name, m.unit, m.goal, m.resolution] for m in self.metrics],
+            "metrics": [
+                [m.name, m.unit, m.goal, m.resolution] for m in self.metrics if m.identifies
+            ],
             "reasons": list(self.reasons),
         }
 
@@ -181,7 +183,7 @@ def _read(data: Any) -> Declaration:
 
 
 def _metric(data: Any) -> MetricSpec:
-    spec = MetricSpec(**data)
+    spec = MetricSpec.from_json(data)
     _text(spec.name), _text(spec.unit), _text(spec.doc)
     return spec
 

@@ -3,14 +3,14 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError, SimulatorError
+from archgym.errors import InvalidArgumentError, SimulatorError, unknown_name
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import (
     INFEASIBLE_REWARD,
@@ -24,12 +24,14 @@ from archgym.evaluation.simulator import (
 )
 from archgym.evaluation.stand_in import StandIn
 from archgym.evaluation.task_choices import (
+    TaskChoices,
     WeightedWorkload,
     WorkloadChoice,
-    _found,
-    _objective,
-    _simulator,
-    _weighted,
+    choosing,
+    recorded_stand_in,
+    resolve_objective,
+    resolve_simulator,
+    resolve_workloads,
 )
 from archgym.evaluation.trials import Trials
 from archgym.spaces.space import DesignSpace
@@ -66,6 +68,8 @@ class Task:
     workloads: tuple[WeightedWorkload, ...]
     objective: Objective
     reference: np.ndarray = field(repr=False, compare=False)
+    metric_names: tuple[str, ...] | None = None
+    """Metrics that are recorded; None for all of the simulator's."""
 
     @classmethod
     def make(
@@ -97,12 +101,70 @@ class Task:
           InvalidArgumentError: An argument does not fit.
           FileFormatError: The stand-in is none, or it is damaged.
         """
-        made, space_name = _simulator(simulator, space, fidelity, stand_in, options)
-        chosen_workloads = _weighted(made, workload)
-        chosen_objective = _objective(made, objective)
-        reference = _reference(made, chosen_workloads)
-        _check_domain(made, chosen_objective, reference)
-        return cls(made, space_name, chosen_workloads, chosen_objective, reference)
+        return cls.resolve(
+            TaskChoices(
+                simulator=simulator,
+                space=space,
+                workload=workload,
+                objective=objective,
+                fidelity=fidelity,
+                stand_in=stand_in,
+                options=options,
+            )
+        )
+
+    @classmethod
+    def resolve(cls, choices: TaskChoices) -> "Task":
+        """Return the task that plain choices name; an error's `choice` says which one failed.
+
+        Args:
+          choices: The choices; see `TaskChoices`.
+
+        Raises:
+          UnknownNameError: A name does not exist; the message lists similar ones.
+          InvalidArgumentError: An argument does not fit.
+          FileFormatError: The stand-in or a workload cannot be read.
+        """
+        with choosing("simulator"):
+            choices = choices.expanded()
+        made, space_name = resolve_simulator(choices)
+        workloads = resolve_workloads(made, choices)
+        objective = resolve_objective(made, choices.objective)
+        with choosing("workload"):
+            reference = _reference(made, workloads)
+        with choosing("objective"):
+            _check_domain(made, objective, reference)
+        task = cls(made, space_name, workloads, objective, reference)
+        return task if choices.metrics is None else task.recording(choices.metrics)
+
+    def recording(self, names: Sequence[str]) -> "Task":
+        """Return the task with only some of the simulator's metrics recorded.
+
+        A study that was recorded before a simulator gained a metric continues with this task.
+
+        Args:
+          names: Metrics to keep; those that identify the task cannot be left out.
+
+        Raises:
+          UnknownNameError: The simulator has no such metric.
+          InvalidArgumentError: A metric that identifies the task is missing.
+        """
+        known = [spec.name for spec in self.metrics]
+        for name in names:
+            if name not in known:
+                raise unknown_name("metric", name, known)
+        if list(names) == known:
+            return self
+        read = {term.metric for term in self.objective.terms}
+        for spec in self.metrics:
+            if spec.name not in names and (spec.identifies or spec.name in read):
+                raise InvalidArgumentError(
+                    f"`metrics` must have `{spec.name}`, which is part of the task; got {names!r}."
+                )
+        columns = [known.index(name) for name in names]
+        reference = self.reference[:, columns]
+        reference.flags.writeable = False
+        return replace(self, reference=reference, metric_names=tuple(names))
 
     @property
     def space(self) -> DesignSpace:
@@ -111,8 +173,16 @@ class Task:
 
     @property
     def metrics(self) -> tuple[MetricSpec, ...]:
-        """What is measured."""
-        return self.simulator.metrics
+        """Metrics that evaluations return, in the order of their columns."""
+        if self.metric_names is None:
+            return self.simulator.metrics
+        return tuple(self.simulator.metrics[column] for column in self._columns)
+
+    @cached_property
+    def _columns(self) -> list[int]:
+        """Columns of the simulator's results that are recorded."""
+        names = [spec.name for spec in self.simulator.metrics]
+        return [names.index(name) for name in self.metric_names or names]
 
     @property
     def version(self) -> int:
@@ -156,7 +226,7 @@ class Task:
         failures: dict[int, str] = {}
         for place, weighted in enumerate(self.workloads):
             result = self.simulator.evaluate_batch(indices, weighted.workload)
-            values[:, place] = result.values
+            values[:, place] = result.values[:, self._columns]
             reason[:, place] = result.reason
             failures |= {row: why for row, why in result.failures.items() if row not in failures}
         return Evaluation(values, reason, self.rewards(values, reason), failures)
@@ -278,7 +348,7 @@ class Task:
             objective = objective_from_json(data["objective"])
             recorded = data.get("stand_in")
             if stand_in is None and recorded is not None and simulator is None:
-                stand_in = _found(str(recorded["path"]), str(recorded["kind"]))
+                stand_in = recorded_stand_in(str(recorded["path"]), str(recorded["kind"]))
             if stand_in is not None:
                 task = cls.make(simulator, sources, objective, stand_in=stand_in)
             elif simulator is not None:
@@ -294,6 +364,7 @@ class Task:
                     **options,
                 )
             digest = data["digest"]
+            task = task._as_recorded([str(spec["name"]) for spec in data["metrics"]])
         except (KeyError, TypeError, AttributeError) as error:
             raise InvalidArgumentError(
                 f"A task's JSON must be what `Task.to_json` wrote; {type(error).__name__}: {error}."
@@ -305,6 +376,12 @@ class Task:
                 "it was recorded with, or start a new study."
             )
         return task
+
+    def _as_recorded(self, names: Sequence[str]) -> "Task":
+        """Return the task without explaining metrics that it did not have when it was recorded."""
+        known = {spec.name for spec in self.metrics}
+        new = [s for s in self.metrics if s.name not in names and s.identifies]
+        return self if new or not known.issuperset(names) else self.recording(names)
 
     @cached_property
     def digest(self) -> str:
@@ -319,8 +396,8 @@ class Task:
             "space": self.space.digest,
             "workloads": [[w.workload.digest, w.weight] for w in self.workloads],
             "objective": self.objective.to_json()["terms"],
-            "metrics": [[spec.name, spec.unit, spec.resolution] for spec in self.metrics],
-            "reference": self.reference.tolist(),
+            "metrics": [[s.name, s.unit, s.resolution] for s in self.metrics if s.identifies],
+            "reference": self.reference[:, [bool(s.identifies) for s in self.metrics]].tolist(),
         }
 
     def _difference(self, data: Mapping[str, Any]) -> str:

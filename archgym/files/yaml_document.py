@@ -68,9 +68,9 @@ class Node:
           problem: What must hold and what came; a full stop at its end is dropped.
           remedy: The way out, likewise.
         """
-        guess = remedy.removesuffix("?").partition("Did you mean ")[2]
-        remedy = f"Perhaps it is {guess}" if guess else remedy.removesuffix(".")
-        return FileFormatError(self.path, self.line, problem.removesuffix("."), remedy)
+        return FileFormatError(
+            self.path, self.line, problem.removesuffix("."), remedy.removesuffix(".")
+        )
 
     def members(self, what: str, known: Iterable[str] | None = None) -> Mapping[str, "Node"]:
         """Return the members of a mapping; nothing is an empty one.
@@ -90,7 +90,7 @@ class Node:
             names = list(known)
             for name, node in self.value.items():
                 if name not in names:
-                    hint = str(unknown_name("key", name, names)).partition("exist. ")[2]
+                    hint = str(unknown_name("key", name, names)).partition(". ")[2]
                     raise node.refusal(
                         f"{what} may have the keys {', '.join(names)}; got {name!r}", hint
                     )
@@ -165,11 +165,10 @@ class Document:
         return node
 
     def refusal(self, error: Exception, *names: str) -> FileFormatError:
-        """Return an error of another part of ArchGym, told of the line at a path of names."""
+        """Return an error with the line number of the entry that caused it."""
         problem, _, remedy = str(error).partition(". ")
-        if isinstance(error, UnknownNameError) and problem.endswith(" does not exist"):
-            problem = problem.removesuffix(" does not exist")
-            problem = f"{problem[:1].lower()}{problem[1:]} must exist; there is none"
+        if isinstance(error, UnknownNameError):
+            problem = f"{problem[:1].lower()}{problem[1:]}"
         return self.at(*names).refusal(problem, remedy)
 
 

@@ -193,7 +193,7 @@ class Header:
 
     def metrics(self) -> tuple[MetricSpec, ...]:
         """What the task measures."""
-        return tuple(MetricSpec(**spec) for spec in self.task["metrics"])
+        return tuple(MetricSpec.from_json(spec) for spec in self.task["metrics"])
 
     def shape(self, space: DesignSpace) -> JournalShape:
         """What the study's records have in common."""

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from archgym.errors import unknown_name
@@ -39,23 +40,30 @@ class TaskPlan:
     digest: str = ""
     """The task's hash, once it was made."""
 
-    def make(self) -> "Task":
+    def make(self, folder: Path | None = None) -> "Task":
         """Return the task.
+
+        Args:
+          folder: Folder in which relative paths are looked up first.
 
         Raises:
           UnknownNameError: A name does not exist.
           InvalidArgumentError: A choice does not fit.
         """
         from archgym.evaluation.task import Task
+        from archgym.evaluation.task_choices import TaskChoices
 
-        return Task.make(
-            self.simulator,
-            self.workloads,
-            self.objective,
-            self.space,
-            self.fidelity,
-            stand_in=self.stand_in,
-            **self.options,
+        return Task.resolve(
+            TaskChoices(
+                simulator=self.simulator,
+                space=self.space,
+                workload=self.workloads,
+                objective=self.objective,
+                fidelity=self.fidelity,
+                stand_in=self.stand_in,
+                options=self.options,
+                folder=folder,
+            )
         )
 
     def decided(self, task: "Task") -> "TaskPlan":

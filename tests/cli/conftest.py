@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from archgym.cli.app import run
-from archgym.runtime import plugins as discovery
+from archgym.runtime import plugins
 
 ENTRY_POINTS = """
 [archgym.simulators]
@@ -51,9 +51,9 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.syspath_prepend(write_plugin(tmp_path / "site"))
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    discovery._found.cache_clear()
+    plugins.registered.cache_clear()
     yield
-    discovery._found.cache_clear()
+    plugins.registered.cache_clear()
 
 
 @pytest.fixture

@@ -52,8 +52,8 @@ def test_numbers_of_a_preset_can_be_set(archgym: Archgym) -> None:
     ("arguments", "words"),
     [
         (("generate", "--out", "a.npz"), ".routing.npz"),
-        (("generate", "--out", "a.routing.npz", "--model", "gpt"), "does not exist"),
-        (("generate", "--out", "a.routing.npz", "--preset", "gpt"), "does not exist"),
+        (("generate", "--out", "a.routing.npz", "--model", "gpt"), "Unknown"),
+        (("generate", "--out", "a.routing.npz", "--preset", "gpt"), "Unknown"),
         (("generate", "--out", "a.routing.npz", "--set", "wings=2"), "wings"),
         (("generate", "--out", "a.routing.npz", "--set", "topic=much"), "much"),
         (("generate", "--out", "a.routing.npz", "--set", "topic=nan"), "topic"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from archgym.runtime import plugins as discovery
+from archgym.runtime import plugins
 from tests.cli.conftest import Archgym
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,7 +21,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (info / "entry_points.txt").write_text("[archgym.simulators]\ncache = search:CacheSimulator\n")
     monkeypatch.syspath_prepend(tmp_path / "theirs")
     monkeypatch.syspath_prepend(ROOT / "examples" / "own_simulator")
-    discovery._found.cache_clear()
+    plugins.registered.cache_clear()
     yield
     sys.modules.pop("search", None)
 
@@ -95,4 +95,4 @@ def test_options_of_a_mixture_are_named_as_they_are_given(archgym: Archgym) -> N
     assert (mixed.code, absent.code) == (1, 1)
     assert "data has the defaults, device=large. Choose one with `options`" in mixed.err
     assert "on the command line with --option." in mixed.err
-    assert "Options 'device=huge' does not exist. Did you mean 'device=large'?" in absent.err
+    assert "Unknown options 'device=huge'. Did you mean 'device=large'?" in absent.err

@@ -90,7 +90,7 @@ def test_an_error_in_a_plan_is_one_line(archgym: Archgym, plan: Path) -> None:
         assert ran.code == 1
         assert ran.out == ""
         assert ran.err.startswith("error: plan.yaml:7: ")
-        assert "Perhaps it is 'population'" in ran.err
+        assert "Did you mean 'population'" in ran.err
         assert ran.err.count("\n") == 1
     assert not Path("sweep").exists()
 

@@ -47,7 +47,7 @@ def test_agent_is_named_as_its_file(name: str) -> None:
 
 def test_listing_agents_imports_nothing_heavy() -> None:
     code = (
-        "import sys, archgym.runtime.plugins as d; [d.agent_class(n) for n in d.agent_names()]; "
+        "import sys, archgym.search.agent as d; [d.agent_class(n) for n in d.agent_names()]; "
         "print(sorted({'optuna', 'torch', 'ray', 'sklearn', 'pandas'} & set(sys.modules)))"
     )
 

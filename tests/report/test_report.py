@@ -15,10 +15,11 @@ import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.evaluation.task import Task
-from archgym.report import find, page, read_evidence
+from archgym.report import find, read_evidence
 from archgym.report.evidence import once
 from archgym.report.explorer import explorer
 from archgym.report.findings import Findings
+from archgym.report.page import page
 from archgym.report.table import Table
 from archgym.report.writing import (
     check_comparable,

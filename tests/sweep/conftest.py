@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from archgym.runtime import plugins as discovery
+from archgym.runtime import plugins
 from archgym.studies.study import Study
 from archgym.sweep.plan import SweepPlan
 from archgym.sweep.reading import read_plan
@@ -43,9 +43,9 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.syspath_prepend(site)
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    discovery._found.cache_clear()
+    plugins.registered.cache_clear()
     yield
-    discovery._found.cache_clear()
+    plugins.registered.cache_clear()
 
 
 @pytest.fixture

@@ -90,20 +90,21 @@ def _say_how_many_are_met(
 
 
 def _module(simulator: str) -> ModuleType:
+    """Return the module of a simulator that has `validate`: its package `validation`."""
     from archgym.evaluation.simulator import simulator_class
 
     package = simulator_class(simulator).__module__.removesuffix(".simulator")
-    name = f"{package}.validate"
-    try:
-        is_there = find_spec(name) is not None
-    except ModuleNotFoundError:
-        # Its package is a single file.
-        is_there = False
-    if not is_there:
-        raise InvalidArgumentError(
-            f"Simulator {simulator!r} must ship reference results to be validated; it does not."
-        )
-    return import_module(name)
+    for name in (f"{package}.validation", f"{package}.validate"):
+        try:
+            is_there = find_spec(name) is not None
+        except ModuleNotFoundError:
+            # Its package is a single file.
+            is_there = False
+        if is_there and hasattr(module := import_module(name), "validate"):
+            return module
+    raise InvalidArgumentError(
+        f"Simulator {simulator!r} must ship reference results to be validated; it does not."
+    )
 
 
 def _say_progress(text: str) -> None:

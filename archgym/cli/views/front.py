@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING, Any
 
 from archgym.cli.console.terminal import heading, number, say, table
-from archgym.studies.front import sought
 
 if TYPE_CHECKING:
     from archgym.studies.front import StudyFront
@@ -42,6 +41,8 @@ def front_json(log: "StudyLog", front: "StudyFront") -> dict[str, Any]:
 def write_front(log: "StudyLog", front: "StudyFront") -> None:
     """Write a front's points, and what is special about the design of each."""
     import numpy as np
+
+    from archgym.studies.front import sought
 
     n = len(front)
     volume = "–" if front.hypervolume is None else f"{front.hypervolume:.4f}"
@@ -90,6 +91,8 @@ def write_front(log: "StudyLog", front: "StudyFront") -> None:
 
 def _columns(log: "StudyLog", front: "StudyFront") -> dict[str, int]:
     """Where each metric of the front stands among all."""
+    from archgym.studies.front import sought
+
     names = [spec.name for spec in log.metrics]
     return {spec.name: names.index(spec.name) for spec in sought(log, front.objective)}
 

@@ -19,7 +19,8 @@ from archgym.simulators.accelerator.mapper import anneal_mapping, map_space
 from archgym.simulators.accelerator.networks import load_network
 from archgym.simulators.accelerator.problem import Problem, convolution
 from archgym.simulators.accelerator.published_space import FIXED_ORDERS, published_hardware
-from archgym.simulators.accelerator.reference import (
+from archgym.simulators.accelerator.systolic import DATAFLOWS, systolic_run
+from archgym.simulators.accelerator.validation.recorded import (
     Recorded,
     mapping_from_text,
     read_lines,
@@ -27,7 +28,6 @@ from archgym.simulators.accelerator.reference import (
     recorded_layers,
     recorded_mappings,
 )
-from archgym.simulators.accelerator.systolic import DATAFLOWS, systolic_run
 
 __all__ = ["Agreement", "Validation", "disagreements", "validate"]
 
