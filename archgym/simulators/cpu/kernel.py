@@ -1,6 +1,6 @@
 """Compiled entry points: derive the instructions of a trace, and run one design on them."""
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -41,10 +41,9 @@ from archgym.simulators.cpu.layout import (
     COUNTERS,
     DRAM,
     EXECUTED,
+    G_DECODE_TAIL,
     G_DISPATCH_TAIL,
     G_DISPATCH_WIDTH,
-    G_DISPATCHED,
-    G_FREE_COUNT,
     G_HEAD,
     G_IFETCH_BUFFER,
     G_INSTRUCTIONS,
@@ -54,7 +53,6 @@ from archgym.simulators.cpu.layout import (
     G_N_EXECUTE,
     G_N_LOAD_SEND,
     G_N_RECORDS,
-    G_N_REGISTERS,
     G_REFILL_UNTIL,
     G_RESUME,
     G_RETIRED,
@@ -68,22 +66,13 @@ from archgym.simulators.cpu.layout import (
     G_STORE_TAIL,
     G_STORES,
     G_TAIL,
-    G_DECODE_TAIL,
     G_WARM,
     I_FLAGS,
     I_MEMORY,
     I_READY,
     I_SIZE,
-    L1D,
-    L1I,
-    L2C,
-    LLC,
-    DTLB,
-    ITLB,
-    STLB,
-    MEMORY,
     M_PERIOD,
-    M_TIME,
+    MEMORY,
     N_COMPONENTS,
     N_COUNTERS,
     N_DESTINATIONS_BIT,
@@ -106,9 +95,10 @@ from archgym.simulators.cpu.layout import (
     STATUS_TRACE_END,
     TAKEN_BIT,
     WAKE,
+    Words,
 )
 
-__all__ = ["derive", "run"]
+__all__ = ["count_pages", "derive", "run"]
 
 # chosen: a walk of five faults takes some 2,000 cycles; so many without retirement never end.
 _PATIENCE: Final = 1_000_000
@@ -186,10 +176,40 @@ def _pack(word: int, kind: int, n_reads: int, n_writes: int) -> int:
     )
 
 
+@entry_point(seconds=1.0)
+def count_pages(records: npt.NDArray[np.int64], seen: npt.NDArray[np.int64], n: int) -> int:
+    """Return the number of pages that raw records touch, or -1 if `seen` is too small.
+
+    Args:
+      records: (n + 1, 8), raw.
+      seen: (2 ** k,) zeros: a hash table of pages.
+      n: Number of records.
+    """
+    mask = len(seen) - 1
+    count = 0
+    last = 0
+    for i in range(n):
+        for k in range(8):
+            if k == 1:
+                continue
+            page = (records[i, k] >> 12) + 1
+            if page == last or page == 1:
+                continue
+            if k == 0:
+                last = page
+            at = (page ^ (page >> 9) ^ (page >> 18)) & mask
+            while seen[at] != 0 and seen[at] != page:
+                at = (at + 1) & mask
+            if seen[at] == 0:
+                seen[at] = page
+                count += 1
+                if 2 * count > mask:
+                    return -1
+    return count
+
+
 @entry_point(seconds=3.0)
-def derive(
-    records: npt.NDArray[np.int64], near: npt.NDArray[np.uint8], n: int
-) -> None:
+def derive(records: npt.NDArray[np.int64], near: npt.NDArray[np.uint8], n: int) -> None:
     """Turn the raw records of a trace into derived instructions, in place.
 
     Args:
@@ -224,7 +244,7 @@ def derive(
 
 
 @helper
-def _account(m: Any, width: int, used: int) -> None:
+def _account(m: Words, width: int, used: int) -> None:
     """Attribute the dispatch slots of a cycle that no instruction used."""
     lost = width - used
     if lost <= 0:
@@ -244,7 +264,7 @@ def _account(m: Any, width: int, used: int) -> None:
 
 
 @helper
-def _core_wake(m: Any, now: int) -> int:
+def _core_wake(m: Words, now: int) -> int:
     """Return the first cycle in which an unchanged core may act without hearing from others."""
     wake = NEVER
     base, mask = m[G_INSTRUCTIONS], m[G_MASK]
@@ -275,7 +295,7 @@ def _core_wake(m: Any, now: int) -> int:
 
 
 @helper
-def _step_core(m: Any, w: Any, tr: Any, now: int) -> None:
+def _step_core(m: Words, w: Words, tr: Words, now: int) -> None:
     """Run the core for one cycle, and set when it is to run next."""
     skipped = now - m[G_LAST_CORE_CYCLE] - 1
     width = m[G_DISPATCH_WIDTH]
@@ -318,7 +338,7 @@ def _step_core(m: Any, w: Any, tr: Any, now: int) -> None:
 
 
 @helper
-def _run_phase(m: Any, w: Any, tr: Any, now: int, length: int) -> int:
+def _run_phase(m: Words, w: Words, tr: Words, now: int, length: int) -> int:
     """Run until `length` instructions have retired; return the last cycle."""
     start = m[G_RETIRED]
     quiet = now

@@ -1,7 +1,5 @@
 """Compiled back end: dispatch, scheduling, execution, loads and stores, retirement."""
 
-from typing import Any
-
 from archgym.runtime.kernels import helper
 from archgym.simulators.cpu.kernel_channels import lowest_bit, send
 from archgym.simulators.cpu.layout import (
@@ -105,6 +103,7 @@ from archgym.simulators.cpu.layout import (
     VALID,
     WAITERS,
     WRITE,
+    Words,
 )
 
 __all__ = [
@@ -123,12 +122,12 @@ _NO_SLOT = 0xFFFF
 
 
 @helper
-def _set_bit(m: Any, bits: int, index: int) -> None:
+def _set_bit(m: Words, bits: int, index: int) -> None:
     m[bits + (index >> 6)] |= 1 << (index & 63)
 
 
 @helper
-def _clear_bit(m: Any, bits: int, index: int) -> None:
+def _clear_bit(m: Words, bits: int, index: int) -> None:
     m[bits + (index >> 6)] &= ~(1 << (index & 63))
 
 
@@ -143,7 +142,7 @@ def _n_sources(word: int) -> int:
 
 
 @helper
-def retire(m: Any, now: int) -> int:
+def retire(m: Words, now: int) -> int:
     """Retire completed instructions from the head of the ROB; return how many."""
     head, start = m[G_HEAD], m[G_HEAD]
     end = min(m[G_ROB_TAIL], start + m[G_RETIRE_WIDTH])
@@ -170,13 +169,13 @@ def retire(m: Any, now: int) -> int:
 
 
 @helper
-def _make_completable(m: Any, index: int) -> None:
+def _make_completable(m: Words, index: int) -> None:
     _set_bit(m, m[G_CAN_COMPLETE], index)
     m[G_N_COMPLETE] += 1
 
 
 @helper
-def _finish_memory(m: Any, instruction: int) -> None:
+def _finish_memory(m: Words, instruction: int) -> None:
     """Note that one memory operation of an instruction has finished."""
     index = instruction & m[G_MASK]
     i = m[G_INSTRUCTIONS] + I_SIZE * index
@@ -186,7 +185,7 @@ def _finish_memory(m: Any, instruction: int) -> None:
 
 
 @helper
-def complete(m: Any, now: int) -> int:
+def complete(m: Words, now: int) -> int:
     """Complete executed instructions in program order; return how many."""
     budget = m[G_EXECUTE_WIDTH]
     left = m[G_N_COMPLETE]
@@ -216,7 +215,7 @@ def complete(m: Any, now: int) -> int:
 
 
 @helper
-def _complete_one(m: Any, i: int, index: int, now: int) -> None:
+def _complete_one(m: Words, i: int, index: int, now: int) -> None:
     _clear_bit(m, m[G_CAN_COMPLETE], index)
     m[G_N_COMPLETE] -= 1
     m[i + I_FLAGS] |= COMPLETED
@@ -242,7 +241,7 @@ def _complete_one(m: Any, i: int, index: int, now: int) -> None:
 
 
 @helper
-def execute(m: Any, now: int) -> int:
+def execute(m: Words, now: int) -> int:
     """Execute instructions whose sources are valid, in program order; return how many."""
     budget = m[G_EXECUTE_WIDTH]
     left = m[G_N_EXECUTE]
@@ -270,7 +269,7 @@ def execute(m: Any, now: int) -> int:
 
 
 @helper
-def _execute_one(m: Any, index: int, now: int) -> None:
+def _execute_one(m: Words, index: int, now: int) -> None:
     i = m[G_INSTRUCTIONS] + I_SIZE * index
     _clear_bit(m, m[G_CAN_EXECUTE], index)
     m[G_N_EXECUTE] -= 1
@@ -299,7 +298,7 @@ def _execute_one(m: Any, index: int, now: int) -> None:
 
 
 @helper
-def _need(m: Any, registers: int, word: int) -> int:
+def _need(m: Words, registers: int, word: int) -> int:
     """Return the physical registers that scheduling an instruction is held to need."""
     n_destinations = _n_destinations(word)
     need = n_destinations
@@ -312,7 +311,7 @@ def _need(m: Any, registers: int, word: int) -> int:
 
 
 @helper
-def _renew_needs(m: Any) -> None:
+def _renew_needs(m: Words) -> None:
     """Count the needs of the scheduled instructions again, after the front table has grown."""
     for need in range(8):
         m[NEED_COUNT + need] = 0
@@ -324,7 +323,7 @@ def _renew_needs(m: Any) -> None:
 
 
 @helper
-def _take_register(m: Any) -> int:
+def _take_register(m: Words) -> int:
     physical = m[FREE_RING + m[G_FREE_HEAD]]
     m[G_FREE_HEAD] = (m[G_FREE_HEAD] + 1) & 255
     m[G_FREE_COUNT] -= 1
@@ -332,7 +331,7 @@ def _take_register(m: Any) -> int:
 
 
 @helper
-def schedule(m: Any, now: int) -> int:
+def schedule(m: Words, now: int) -> int:
     """Rename and schedule instructions in program order; return how many."""
     if m[G_SCHEDULED] == m[G_ROB_TAIL] or m[G_UNEXECUTED] >= m[G_SCHEDULER]:
         return 0
@@ -358,7 +357,7 @@ def schedule(m: Any, now: int) -> int:
 
 
 @helper
-def _rename(m: Any, i: int, index: int, word: int) -> None:
+def _rename(m: Words, i: int, index: int, word: int) -> None:
     n_sources, n_destinations = _n_sources(word), _n_destinations(word)
     registers = 0
     pending = 0
@@ -400,14 +399,14 @@ def _rename(m: Any, i: int, index: int, word: int) -> None:
 
 
 @helper
-def _free_load(m: Any, slot: int) -> None:
+def _free_load(m: Words, slot: int) -> None:
     m[m[G_LOADS] + L_SIZE * slot + L_ID] = -1
     _set_bit(m, m[G_LOAD_FREE], slot)
     m[G_N_LOAD_FREE] += 1
 
 
 @helper
-def take_loaded(m: Any) -> int:
+def take_loaded(m: Words) -> int:
     """Take the L1D's answers; return how many."""
     queue = _CHANNEL + C_ANSWERS
     taken = min(m[G_L1D_TAG_BW], m[queue + Q_COUNT])
@@ -430,7 +429,7 @@ def take_loaded(m: Any) -> int:
 
 
 @helper
-def operate_stores(m: Any, tr: Any, now: int) -> int:
+def operate_stores(m: Words, tr: Words, now: int) -> int:
     """Issue executed stores, and hand retired ones to the L1D; return how many of both."""
     budget = m[G_SQ_WIDTH]
     issued = m[G_STORE_ISSUED]
@@ -466,7 +465,7 @@ def operate_stores(m: Any, tr: Any, now: int) -> int:
 
 
 @helper
-def operate_loads(m: Any, tr: Any, now: int) -> int:
+def operate_loads(m: Words, tr: Words, now: int) -> int:
     """Send loads to the L1D in the order of their slots; return how many."""
     budget = m[G_LQ_WIDTH]
     sent = 0
@@ -492,7 +491,7 @@ def operate_loads(m: Any, tr: Any, now: int) -> int:
 
 
 @helper
-def dispatch(m: Any, tr: Any, now: int) -> int:
+def dispatch(m: Words, tr: Words, now: int) -> int:
     """Move instructions into the ROB and the load and store queues; return how many."""
     tail = m[G_ROB_TAIL]
     start = tail
@@ -519,7 +518,7 @@ def dispatch(m: Any, tr: Any, now: int) -> int:
 
 
 @helper
-def _find_store(m: Any, address: int) -> int:
+def _find_store(m: Words, address: int) -> int:
     """Return the number of the youngest store of this address in the queue, or -1."""
     head = m[G_STORE_HEAD]
     store = m[m[G_STORE_HASH] + _hash(address)] - 1
@@ -541,7 +540,7 @@ def _hash(address: int) -> int:
 
 
 @helper
-def _lowest_free_load(m: Any) -> int:
+def _lowest_free_load(m: Words) -> int:
     word = 0
     while m[m[G_LOAD_FREE] + word] == 0:
         word += 1
@@ -553,7 +552,7 @@ def _lowest_free_load(m: Any) -> int:
 
 @helper
 def _enter_memory(
-    m: Any, tr: Any, i: int, instruction: int, n_reads: int, n_writes: int
+    m: Words, tr: Words, i: int, instruction: int, n_reads: int, n_writes: int
 ) -> None:
     """Enter an instruction's reads and writes into the load and store queues."""
     slots = 0

@@ -1,7 +1,5 @@
 """Compiled branch prediction: targets, and the four direction predictors."""
 
-from typing import Any
-
 from archgym.runtime.kernels import helper
 from archgym.simulators.cpu.layout import (
     BRANCHES,
@@ -15,6 +13,7 @@ from archgym.simulators.cpu.layout import (
     G_RETURN_TOP,
     G_TARGET_CLOCK,
     G_TARGETS,
+    Words,
 )
 
 __all__ = [
@@ -57,7 +56,7 @@ _LIST_MASK = 127
 
 
 @helper
-def find_entry(m: Any, entries: int, ways: int, size: int, key: int) -> int:
+def find_entry(m: Words, entries: int, ways: int, size: int, key: int) -> int:
     """Return the base of the used entry with this key in a set of a small LRU table, or 0."""
     wanted = key + 1
     for way in range(ways):
@@ -68,7 +67,7 @@ def find_entry(m: Any, entries: int, ways: int, size: int, key: int) -> int:
 
 
 @helper
-def victim_entry(m: Any, entries: int, ways: int, size: int, key: int) -> int:
+def victim_entry(m: Words, entries: int, ways: int, size: int, key: int) -> int:
     """Return the base of the entry that a fill with this key overwrites."""
     wanted = key + 1
     unused = 0
@@ -85,12 +84,12 @@ def victim_entry(m: Any, entries: int, ways: int, size: int, key: int) -> int:
 
 
 @helper
-def _target_set(m: Any, key: int) -> int:
+def _target_set(m: Words, key: int) -> int:
     return m[G_TARGETS] + _TARGET_SIZE * _TARGET_WAYS * (key & (_TARGET_SETS - 1))
 
 
 @helper
-def touch_target(m: Any, ip: int) -> int:
+def touch_target(m: Words, ip: int) -> int:
     """Look an address up in the table of targets; return the entry, refreshed, or 0."""
     key = ip >> 2
     at = find_entry(m, _target_set(m, key), _TARGET_WAYS, _TARGET_SIZE, key)
@@ -101,7 +100,7 @@ def touch_target(m: Any, ip: int) -> int:
 
 
 @helper
-def predict_target(m: Any, ip: int) -> tuple[int, int]:
+def predict_target(m: Words, ip: int) -> tuple[int, int]:
     """Return the predicted target and 1 if it is taken regardless of the direction."""
     at = touch_target(m, ip)
     if at == 0:
@@ -118,7 +117,7 @@ def predict_target(m: Any, ip: int) -> tuple[int, int]:
 
 
 @helper
-def update_target(m: Any, ip: int, target: int, taken: int, kind: int) -> None:
+def update_target(m: Words, ip: int, target: int, taken: int, kind: int) -> None:
     """Teach the target predictor a branch that has entered."""
     filled = _ALWAYS
     if kind == 3 or kind == 4:
@@ -163,14 +162,14 @@ def _unsigned_remainder(ip: int, divisor: int) -> int:
 
 
 @helper
-def note_instruction(m: Any, w: Any, ip: int) -> None:
+def note_instruction(m: Words, w: Words, ip: int) -> None:
     """Let the predictors see an instruction that is no branch, for those whom it changes."""
     if m[G_PREDICTOR] == 2:
         _predict_perceptron(m, w, ip)
 
 
 @helper
-def predict_direction(m: Any, w: Any, ip: int) -> int:
+def predict_direction(m: Words, w: Words, ip: int) -> int:
     """Return the predicted direction of an instruction, 1 if taken."""
     predictor = m[G_PREDICTOR]
     if predictor == 3:
@@ -189,7 +188,7 @@ def predict_direction(m: Any, w: Any, ip: int) -> int:
 
 
 @helper
-def update_direction(m: Any, w: Any, ip: int, taken: int) -> None:
+def update_direction(m: Words, w: Words, ip: int, taken: int) -> None:
     """Teach the direction predictor the outcome of the branch that it predicted last."""
     predictor = m[G_PREDICTOR]
     if predictor == 3:
@@ -204,7 +203,7 @@ def update_direction(m: Any, w: Any, ip: int, taken: int) -> None:
 
 
 @helper
-def _count(w: Any, index: int, up: int, low: int, high: int) -> None:
+def _count(w: Words, index: int, up: int, low: int, high: int) -> None:
     """Move a saturating counter by one."""
     value = w[index]
     if up != 0:
@@ -215,12 +214,12 @@ def _count(w: Any, index: int, up: int, low: int, high: int) -> None:
 
 
 @helper
-def _gshare_index(m: Any, ip: int) -> int:
+def _gshare_index(m: Words, ip: int) -> int:
     return (m[_HISTORY] ^ ip ^ (ip >> 14) ^ (ip >> 28)) & 16383
 
 
 @helper
-def _predict_perceptron(m: Any, w: Any, ip: int) -> int:
+def _predict_perceptron(m: Words, w: Words, ip: int) -> int:
     base = 25 * _unsigned_remainder(ip, 163)
     history = m[_SPECULATIVE]
     y = 0
@@ -243,7 +242,7 @@ def _predict_perceptron(m: Any, w: Any, ip: int) -> int:
 
 
 @helper
-def _update_perceptron(m: Any, w: Any, ip: int, taken: int) -> None:
+def _update_perceptron(m: Words, w: Words, ip: int, taken: int) -> None:
     base, head, count = m[G_PERCEPTRON_LIST], m[_LIST_HEAD], m[_LIST_COUNT]
     for i in range(count):
         at = base + 4 * ((head + i) & _LIST_MASK)
@@ -269,7 +268,7 @@ def _update_perceptron(m: Any, w: Any, ip: int, taken: int) -> None:
 
 
 @helper
-def _update_hashed(m: Any, w: Any, taken: int) -> None:
+def _update_hashed(m: Words, w: Words, taken: int) -> None:
     y = m[_LAST_Y]
     wrong = (y >= 1) != (taken != 0)
     theta = m[_THETA] + 10

@@ -1,7 +1,5 @@
 """Compiled cache: one component that serves as L1I, L1D, L2C, LLC and as the three TLBs."""
 
-from typing import Any
-
 from archgym.runtime.kernels import helper
 from archgym.simulators.cpu.kernel_channels import (
     answer,
@@ -18,6 +16,7 @@ from archgym.simulators.cpu.kernel_replacement import (
     note_fill,
     note_hit,
 )
+from archgym.simulators.cpu.kernel_walker import data_page
 from archgym.simulators.cpu.layout import (
     ANSWER_SIZE,
     C_ANSWERS,
@@ -57,6 +56,7 @@ from archgym.simulators.cpu.layout import (
     K_OWN_HEAD,
     K_OWN_MASK,
     K_OWN_RING,
+    K_PERFECT,
     K_PREFETCHER,
     K_SET_MASK,
     K_STASH,
@@ -67,6 +67,7 @@ from archgym.simulators.cpu.layout import (
     K_TRANSLATOR,
     K_UNASKED,
     K_UPPER,
+    K_VIRTUAL_PREFETCH,
     K_WAKE,
     K_WAYS,
     K_WHOLE,
@@ -108,28 +109,27 @@ from archgym.simulators.cpu.layout import (
     RFO,
     STATUS_OVERFLOW,
     WRITE,
+    Words,
 )
 
 __all__ = ["step_cache"]
 
 
 @helper
-def _respond(m: Any, k: int, request: int, data: int, now: int) -> None:
+def _respond(m: Words, k: int, request: int, data: int, now: int) -> None:
     """Answer a request on every channel that waits for it."""
     channels = m[request + R_CHANNELS]
     upper = k + K_UPPER
     ids = m[request + R_IDS]
     while channels != 0:
         if channels & 1:
-            answer(
-                m, m[upper], m[request + R_ADDRESS], m[request + R_VIRTUAL], data, ids, now
-            )
+            answer(m, m[upper], m[request + R_ADDRESS], m[request + R_VIRTUAL], data, ids, now)
         channels >>= 1
         upper += 1
 
 
 @helper
-def _take_answers(m: Any, k: int, now: int) -> None:
+def _take_answers(m: Words, k: int, now: int) -> None:
     """Note the answers from below in the MSHRs; answered entries move to the front."""
     queue = m[k + K_BELOW] + C_ANSWERS
     count, shift, mask = m[k + K_MSHR_COUNT], m[k + K_OFFSET], m[k + K_MSHR_MASK]
@@ -157,7 +157,7 @@ def _take_answers(m: Any, k: int, now: int) -> None:
 
 
 @helper
-def _translate(m: Any, k: int, request: int, page: int) -> None:
+def _translate(m: Words, k: int, request: int, page: int) -> None:
     m[request + R_ADDRESS] = page | (m[request + R_VIRTUAL] & 4095)
     m[request + R_TRANSLATED] = 1
     if m[request + R_ASKED] == 0:
@@ -165,7 +165,7 @@ def _translate(m: Any, k: int, request: int, page: int) -> None:
 
 
 @helper
-def _take_translations(m: Any, k: int) -> None:
+def _take_translations(m: Words, k: int) -> None:
     """Translate the requests whose page the translator has answered."""
     queue = m[k + K_TRANSLATOR] + C_ANSWERS
     stash, count = m[k + K_STASH], m[k + K_STASH_COUNT]
@@ -194,7 +194,7 @@ def _take_translations(m: Any, k: int) -> None:
 
 
 @helper
-def _fill(m: Any, k: int, request: int, now: int) -> bool:
+def _fill(m: Words, k: int, request: int, now: int) -> bool:
     """Put a block into the cache and answer; return False if the victim cannot be written back."""
     address = m[request + R_ADDRESS]
     block = address >> m[k + K_OFFSET]
@@ -237,7 +237,7 @@ def _fill(m: Any, k: int, request: int, now: int) -> bool:
 
 
 @helper
-def _fill_all(m: Any, k: int, now: int) -> int:
+def _fill_all(m: Words, k: int, now: int) -> int:
     """Fill what is due, within the bandwidth; return the number of fills."""
     budget = m[k + K_FILL_BW]
     while budget > 0 and m[k + K_MSHR_ANSWERED] > 0:
@@ -259,7 +259,7 @@ def _fill_all(m: Any, k: int, now: int) -> int:
 
 
 @helper
-def _look_up(m: Any, k: int, request: int, due: int) -> None:
+def _look_up(m: Words, k: int, request: int, due: int) -> None:
     """Append a request to those that are being looked up."""
     m[request + R_DUE] = due
     end = (m[k + K_LOOKUP_HEAD] + m[k + K_LOOKUP_COUNT]) & m[k + K_LOOKUP_MASK]
@@ -268,7 +268,7 @@ def _look_up(m: Any, k: int, request: int, due: int) -> None:
 
 
 @helper
-def _start_lookups(m: Any, k: int, now: int) -> int:
+def _start_lookups(m: Words, k: int, now: int) -> int:
     """Take requests from the stash, the channels and the prefetcher; return their number."""
     tag_bw, hit_latency = m[k + K_TAG_BW], m[k + K_HIT_LATENCY]
     budget = min(tag_bw * hit_latency - m[k + K_LOOKUP_COUNT], tag_bw)
@@ -295,9 +295,7 @@ def _start_lookups(m: Any, k: int, now: int) -> int:
     for _ in range(n_upper):
         channel = m[k + K_UPPER + number]
         for which in range(3):
-            queue = channel + (
-                C_WRITES if which == 0 else C_READS if which == 1 else C_PREFETCHES
-            )
+            queue = channel + (C_WRITES if which == 0 else C_READS if which == 1 else C_PREFETCHES)
             limit = min(min(share, budget), m[queue + Q_COUNT])
             while limit > 0:
                 request = m[m[queue + Q_BUFFER] + m[queue + Q_HEAD]]
@@ -329,7 +327,7 @@ def _start_lookups(m: Any, k: int, now: int) -> int:
 
 
 @helper
-def _ask(m: Any, k: int, request: int, now: int) -> bool:
+def _ask(m: Words, k: int, request: int, now: int) -> bool:
     """Ask for a request's translation if need be; return False if the translator is full."""
     if m[request + R_TRANSLATED] != 0 or m[request + R_ASKED] != 0:
         return True
@@ -354,7 +352,7 @@ def _ask(m: Any, k: int, request: int, now: int) -> bool:
 
 
 @helper
-def _ask_translations(m: Any, k: int, now: int) -> int:
+def _ask_translations(m: Words, k: int, now: int) -> int:
     """Ask for translations in order; return how many were asked for."""
     before = m[k + K_UNASKED]
     for i in range(m[k + K_LOOKUP_COUNT]):
@@ -368,7 +366,7 @@ def _ask_translations(m: Any, k: int, now: int) -> int:
 
 
 @helper
-def _check_hit(m: Any, k: int, request: int, now: int) -> bool:
+def _check_hit(m: Words, k: int, request: int, now: int) -> bool:
     """Look a request up; return True if it hit and was answered."""
     address = m[request + R_ADDRESS]
     block = address >> m[k + K_OFFSET]
@@ -380,9 +378,15 @@ def _check_hit(m: Any, k: int, request: int, now: int) -> bool:
     while way < ways and m[base + way] != block + 1:
         way += 1
     if m[k + K_PREFETCHER] != 0 and own == 0 and (kind == LOAD or kind == PREFETCH):
-        call_prefetcher(m, k, address, m[request + R_IP])
+        seen = m[request + R_VIRTUAL] if m[k + K_VIRTUAL_PREFETCH] else address
+        call_prefetcher(m, k, seen, m[request + R_IP])
     if way == ways:
-        return False
+        if m[k + K_PERFECT] == 0:
+            return False
+        m[m[k + K_COUNTERS] + N_HIT + kind] += 1
+        page = data_page(m, m[request + R_VIRTUAL]) if m[k + K_IS_TLB] else 0
+        _respond(m, k, request, page, now)
+        return True
     note_hit(m, k, index, way, kind)
     counters = m[k + K_COUNTERS]
     m[counters + N_HIT + kind] += 1
@@ -399,7 +403,7 @@ def _check_hit(m: Any, k: int, request: int, now: int) -> bool:
 
 
 @helper
-def _merge(m: Any, k: int, entry: int, request: int, now: int) -> None:
+def _merge(m: Words, k: int, entry: int, request: int, now: int) -> None:
     """Merge a miss into the MSHR entry of its block."""
     counters = m[k + K_COUNTERS]
     kind = m[request + R_TYPE]
@@ -418,7 +422,7 @@ def _merge(m: Any, k: int, entry: int, request: int, now: int) -> None:
 
 
 @helper
-def _miss(m: Any, k: int, request: int, now: int) -> bool:
+def _miss(m: Words, k: int, request: int, now: int) -> bool:
     """Handle a miss; return False if it is refused."""
     kind = m[request + R_TYPE]
     counters = m[k + K_COUNTERS]
@@ -475,7 +479,7 @@ def _miss(m: Any, k: int, request: int, now: int) -> bool:
 
 
 @helper
-def _finish_lookups(m: Any, k: int, now: int) -> int:
+def _finish_lookups(m: Words, k: int, now: int) -> int:
     """Resolve look-ups that are due; return how many things changed."""
     ring, mask = m[k + K_LOOKUP_RING], m[k + K_LOOKUP_MASK]
     head, count = m[k + K_LOOKUP_HEAD], m[k + K_LOOKUP_COUNT]
@@ -534,18 +538,19 @@ def _finish_lookups(m: Any, k: int, now: int) -> int:
 
 
 @helper
-def _next_work(m: Any, k: int, changed: int, now: int) -> int:
+def _next_work(m: Words, k: int, changed: int, now: int) -> int:
     """Return the first cycle in which the cache may act without hearing from others."""
     wake = NEVER
     pending = 0
-    if m[k + K_LOOKUP_COUNT] > 0:
-        due = m[m[m[k + K_LOOKUP_RING] + m[k + K_LOOKUP_HEAD]] + R_DUE]
+    ring, head, mask = m[k + K_LOOKUP_RING], m[k + K_LOOKUP_HEAD], m[k + K_LOOKUP_MASK]
+    for i in range(m[k + K_LOOKUP_COUNT]):
+        due = m[m[ring + ((head + i) & mask)] + R_DUE]
         if due > now:
             wake = due
-        else:
-            # A refused look-up is shown to the prefetcher again in every cycle.
-            pending = 1
-            changed |= m[k + K_PREFETCHER]
+            break
+        # A refused look-up is shown to the prefetcher again in every cycle.
+        pending = 1
+        changed |= m[k + K_PREFETCHER]
     if m[k + K_MSHR_ANSWERED] > 0:
         due = m[m[m[k + K_MSHR_RING] + m[k + K_MSHR_HEAD]] + R_DUE]
         if due > now:
@@ -577,7 +582,7 @@ def _next_work(m: Any, k: int, changed: int, now: int) -> int:
 
 
 @helper
-def step_cache(m: Any, k: int, now: int) -> None:
+def step_cache(m: Words, k: int, now: int) -> None:
     """Run one cache or TLB for one cycle, and set when it is to run next.
 
     Args:

@@ -45,6 +45,7 @@ from archgym.simulators.cpu.layout import (
     R_VIRTUAL,
     R_WANTED,
     STATUS_OVERFLOW,
+    Words,
 )
 
 __all__ = [
@@ -76,7 +77,7 @@ lowest_bit: Any = intrinsic(_lowest_bit)
 
 
 @helper
-def new_request(m: Any) -> int:
+def new_request(m: Words) -> int:
     """Return a request that nobody uses; its fields are undefined."""
     request = m[G_POOL]
     if request != 0:
@@ -91,14 +92,14 @@ def new_request(m: Any) -> int:
 
 
 @helper
-def free_request(m: Any, request: int) -> None:
+def free_request(m: Words, request: int) -> None:
     """Give a request back."""
     m[request + R_NEXT] = m[G_POOL]
     m[G_POOL] = request
 
 
 @helper
-def new_node(m: Any, start: int, count: int) -> int:
+def new_node(m: Words, start: int, count: int) -> int:
     """Return a range of instruction ids as a list of one."""
     node = m[G_NODES]
     if node != 0:
@@ -116,14 +117,14 @@ def new_node(m: Any, start: int, count: int) -> int:
 
 
 @helper
-def free_node(m: Any, node: int) -> None:
+def free_node(m: Words, node: int) -> None:
     """Give a range of ids back."""
     m[node + N_NEXT] = m[G_NODES]
     m[G_NODES] = node
 
 
 @helper
-def unite_ids(m: Any, first: int, second: int) -> int:
+def unite_ids(m: Words, first: int, second: int) -> int:
     """Merge two lists of disjoint ranges, each ascending, and return the whole."""
     if first == 0:
         return second
@@ -144,13 +145,13 @@ def unite_ids(m: Any, first: int, second: int) -> int:
 
 
 @helper
-def has_room(m: Any, queue: int) -> bool:
+def has_room(m: Words, queue: int) -> bool:
     """Return True if the queue would take one more request."""
     return m[queue + Q_COUNT] < m[queue + Q_CAPACITY]
 
 
 @helper
-def push(m: Any, channel: int, queue: int, request: int, now: int) -> None:
+def push(m: Words, channel: int, queue: int, request: int, now: int) -> None:
     """Append a request to a channel's queue, which has room, and wake the lower component."""
     end = (m[queue + Q_HEAD] + m[queue + Q_COUNT]) & m[queue + Q_MASK]
     m[m[queue + Q_BUFFER] + end] = request
@@ -164,7 +165,7 @@ def push(m: Any, channel: int, queue: int, request: int, now: int) -> None:
 
 @helper
 def send(
-    m: Any,
+    m: Words,
     channel: int,
     queue: int,
     address: int,
@@ -196,7 +197,7 @@ def send(
 
 
 @helper
-def pop(m: Any, channel: int, queue: int, now: int) -> int:
+def pop(m: Words, channel: int, queue: int, now: int) -> int:
     """Remove and return the first request; wake the upper component if it waited for room."""
     head = m[queue + Q_HEAD]
     request = m[m[queue + Q_BUFFER] + head]
@@ -208,7 +209,7 @@ def pop(m: Any, channel: int, queue: int, now: int) -> int:
 
 
 @helper
-def remove_at(m: Any, channel: int, queue: int, index: int, now: int) -> None:
+def remove_at(m: Words, channel: int, queue: int, index: int, now: int) -> None:
     """Remove the request at an index of a queue; those behind it move up."""
     base, head, mask = m[queue + Q_BUFFER], m[queue + Q_HEAD], m[queue + Q_MASK]
     if m[queue + Q_COUNT] >= m[queue + Q_CAPACITY]:
@@ -221,7 +222,7 @@ def remove_at(m: Any, channel: int, queue: int, index: int, now: int) -> None:
 
 @helper
 def answer(
-    m: Any, channel: int, address: int, virtual: int, data: int, ids: int, now: int
+    m: Words, channel: int, address: int, virtual: int, data: int, ids: int, now: int
 ) -> None:
     """Append an answer to a channel and wake the upper component."""
     queue = channel + C_ANSWERS

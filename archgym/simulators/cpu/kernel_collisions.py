@@ -1,7 +1,5 @@
 """Compiled merging of requests to the same block within a channel."""
 
-from typing import Any
-
 from archgym.runtime.kernels import helper
 from archgym.simulators.cpu.kernel_channels import (
     answer,
@@ -25,13 +23,14 @@ from archgym.simulators.cpu.layout import (
     R_TRANSLATED,
     R_VIRTUAL,
     R_WANTED,
+    Words,
 )
 
 __all__ = ["check_collisions"]
 
 
 @helper
-def _first_match(m: Any, queue: int, limit: int, address: int, shift: int) -> int:
+def _first_match(m: Words, queue: int, limit: int, address: int, shift: int) -> int:
     """Return the first of `limit` requests of a queue with the same shifted address, or 0."""
     base, head, mask = m[queue + Q_BUFFER], m[queue + Q_HEAD], m[queue + Q_MASK]
     wanted = address >> shift
@@ -43,7 +42,7 @@ def _first_match(m: Any, queue: int, limit: int, address: int, shift: int) -> in
 
 
 @helper
-def _check_queue(m: Any, channel: int, queue: int, block: int, whole: int, now: int) -> None:
+def _check_queue(m: Words, channel: int, queue: int, block: int, whole: int, now: int) -> None:
     """Check the new requests of one queue, in order."""
     new = m[queue + Q_NEW]
     m[queue + Q_NEW] = 0
@@ -79,7 +78,7 @@ def _check_queue(m: Any, channel: int, queue: int, block: int, whole: int, now: 
 
 
 @helper
-def check_collisions(m: Any, channel: int, block: int, whole: int, now: int) -> None:
+def check_collisions(m: Words, channel: int, block: int, whole: int, now: int) -> None:
     """Check a channel's new requests against earlier ones; merge or answer those that collide.
 
     Args:

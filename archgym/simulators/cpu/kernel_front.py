@@ -1,7 +1,5 @@
 """Compiled front end: instructions enter, are fetched, decoded and handed to dispatch."""
 
-from typing import Any
-
 from archgym.runtime.kernels import helper
 from archgym.simulators.cpu.kernel_branches import (
     find_entry,
@@ -82,6 +80,7 @@ from archgym.simulators.cpu.layout import (
     Q_MASK,
     R_IDS,
     TAKEN_BIT,
+    Words,
 )
 
 __all__ = ["decode", "enter", "fetch", "look_into_dib", "promote", "take_fetched"]
@@ -93,7 +92,7 @@ _WITHOUT_REGISTERS = 0xFE0F
 
 
 @helper
-def take_fetched(m: Any, tr: Any) -> int:
+def take_fetched(m: Words, tr: Words) -> int:
     """Take the L1I's answers; return how many were looked at."""
     queue = _CHANNEL + C_ANSWERS
     answers = m[G_L1I_TAG_BW]
@@ -125,7 +124,7 @@ def take_fetched(m: Any, tr: Any) -> int:
 
 
 @helper
-def decode(m: Any, tr: Any, now: int) -> int:
+def decode(m: Words, tr: Words, now: int) -> int:
     """Move decoded instructions to DISPATCH; return how many."""
     head, tail = m[G_DISPATCH_TAIL], m[G_DECODE_TAIL]
     budget = min(m[G_DIB_INORDER_WIDTH], m[G_DISPATCH_BUFFER] - (head - m[G_ROB_TAIL]))
@@ -157,7 +156,7 @@ def decode(m: Any, tr: Any, now: int) -> int:
 
 
 @helper
-def _fill_dib(m: Any, ip: int) -> None:
+def _fill_dib(m: Words, ip: int) -> None:
     key = ip >> m[G_DIB_SHIFT]
     at = m[G_DIB_LAST]
     if m[at] != key + 1:
@@ -172,7 +171,7 @@ def _fill_dib(m: Any, ip: int) -> None:
 
 
 @helper
-def promote(m: Any, now: int) -> int:
+def promote(m: Words, now: int) -> int:
     """Move fetched instructions to DECODE or DIBHIT; return how many."""
     head, tail = m[G_DECODE_TAIL], m[G_TAIL]
     room = min(m[G_DIB_HIT_BUFFER] - m[G_N_DIB_HIT], m[G_DECODE_BUFFER] - m[G_N_DECODE])
@@ -196,7 +195,7 @@ def promote(m: Any, now: int) -> int:
 
 
 @helper
-def fetch(m: Any, tr: Any, now: int) -> int:
+def fetch(m: Words, tr: Words, now: int) -> int:
     """Send reads of instruction blocks to the L1I; return how many were taken."""
     x = max(m[G_FETCHED], m[G_DECODE_TAIL])
     end = m[G_TAIL]
@@ -228,7 +227,7 @@ def fetch(m: Any, tr: Any, now: int) -> int:
 
 
 @helper
-def look_into_dib(m: Any, tr: Any, now: int) -> int:
+def look_into_dib(m: Words, tr: Words, now: int) -> int:
     """Look new instructions up in the decoded-instruction buffer; return how many."""
     first = m[G_LOOKED_UP]
     last = min(first + m[G_FETCH_WIDTH], m[G_TAIL])
@@ -254,7 +253,7 @@ def look_into_dib(m: Any, tr: Any, now: int) -> int:
 
 
 @helper
-def enter(m: Any, w: Any, tr: Any, now: int) -> int:
+def enter(m: Words, w: Words, tr: Words, now: int) -> int:
     """Predict and append new instructions; return how many."""
     if now < m[G_RESUME]:
         return 0
@@ -284,7 +283,7 @@ def enter(m: Any, w: Any, tr: Any, now: int) -> int:
 
 
 @helper
-def _branch(m: Any, w: Any, ip: int, word: int, following: int, i: int, now: int) -> bool:
+def _branch(m: Words, w: Words, ip: int, word: int, following: int, i: int, now: int) -> bool:
     """Predict a branch, compare and learn; return True if nothing more enters in this cycle."""
     kind, taken = word & 7, (word >> TAKEN_BIT) & 1
     target = following if taken else 0

@@ -1,7 +1,5 @@
 """Compiled DRAM controller: banks, refresh, read and write modes."""
 
-from typing import Any
-
 from archgym.runtime.kernels import helper
 from archgym.simulators.cpu.kernel_channels import answer, free_request, lowest_bit, pop
 from archgym.simulators.cpu.layout import (
@@ -80,6 +78,7 @@ from archgym.simulators.cpu.layout import (
     X_ROW,
     X_SIZE,
     X_WANTED,
+    Words,
 )
 
 __all__ = ["catch_up", "step_memory"]
@@ -94,13 +93,13 @@ def _bit(mask: int, index: int) -> bool:
 
 
 @helper
-def _row_of(m: Any, address: int) -> int:
+def _row_of(m: Words, address: int) -> int:
     shift = 6 + m[MEMORY + M_CHANNEL_BITS] + 3 + 2 + 7 + m[MEMORY + M_RANK_BITS]
     return (address >> shift) & 0xFFFF
 
 
 @helper
-def _channel_of(m: Any, address: int) -> int:
+def _channel_of(m: Words, address: int) -> int:
     bits = m[MEMORY + M_CHANNEL_BITS]
     if bits == 0:
         return 0
@@ -113,7 +112,7 @@ def _channel_of(m: Any, address: int) -> int:
 
 
 @helper
-def _bank_of(m: Any, address: int) -> int:
+def _bank_of(m: Words, address: int) -> int:
     """Return the bank's index over ranks, groups and banks."""
     row = _row_of(m, address)
     above = address >> (6 + m[MEMORY + M_CHANNEL_BITS])
@@ -124,7 +123,7 @@ def _bank_of(m: Any, address: int) -> int:
 
 
 @helper
-def _occupy(m: Any, request: int, slots: int, queue: int, limit: int, time: int) -> bool:
+def _occupy(m: Words, request: int, slots: int, queue: int, limit: int, time: int) -> bool:
     """Put a request into the lowest free slot of a DRAM channel's queue; return False if full.
 
     Args:
@@ -152,7 +151,7 @@ def _occupy(m: Any, request: int, slots: int, queue: int, limit: int, time: int)
 
 
 @helper
-def _take_requests(m: Any, time: int, now: int) -> bool:
+def _take_requests(m: Words, time: int, now: int) -> bool:
     """Move requests of the LLC into slots; return True if any came."""
     came = False
     m[MEMORY + M_BLOCKED] = 0
@@ -177,20 +176,20 @@ def _take_requests(m: Any, time: int, now: int) -> bool:
 
 
 @helper
-def _answer_slot(m: Any, at: int, now: int) -> None:
+def _answer_slot(m: Words, at: int, now: int) -> None:
     if m[at + X_WANTED]:
         answer(m, _UPPER, m[at + X_ADDRESS], 0, 0, 0, now)
 
 
 @helper
-def _release(m: Any, queue: int, slot: int) -> None:
+def _release(m: Words, queue: int, slot: int) -> None:
     keep = ~(1 << slot)
     for mask in range(3):
         m[queue + mask] &= keep
 
 
 @helper
-def _find_block(m: Any, slots: int, occupied: int, block: int, but: int) -> int:
+def _find_block(m: Words, slots: int, occupied: int, block: int, but: int) -> int:
     """Return the first occupied slot other than `but` that has this block, or -1."""
     while occupied != 0:
         slot = lowest_bit(occupied)
@@ -201,7 +200,7 @@ def _find_block(m: Any, slots: int, occupied: int, block: int, but: int) -> int:
 
 
 @helper
-def _check_new(m: Any, d: int, now: int) -> None:
+def _check_new(m: Words, d: int, now: int) -> None:
     """Drop what another write replaces, and answer what a write or another read answers."""
     reads, writes = d + D_READ_SLOTS, d + D_WRITE_SLOTS
     new = m[d + D_WRITES_NEW]
@@ -229,7 +228,7 @@ def _check_new(m: Any, d: int, now: int) -> None:
 
 
 @helper
-def _slot_of(m: Any, d: int, bank: int) -> int:
+def _slot_of(m: Words, d: int, bank: int) -> int:
     """Return the base of the slot whose request a bank serves."""
     slot = m[d + D_BANKS + B_SIZE * bank + B_SLOT]
     if slot >= 64:
@@ -238,7 +237,7 @@ def _slot_of(m: Any, d: int, bank: int) -> int:
 
 
 @helper
-def _finish_active(m: Any, d: int, now: int) -> None:
+def _finish_active(m: Words, d: int, now: int) -> None:
     bank = m[d + D_ACTIVE] - 1
     slot = m[d + D_BANKS + B_SIZE * bank + B_SLOT]
     if slot >= 64:
@@ -260,7 +259,7 @@ def _count_bits(mask: int) -> int:
 
 
 @helper
-def _change_mode(m: Any, d: int, time: int) -> bool:
+def _change_mode(m: Words, d: int, time: int) -> bool:
     """Switch between reads and writes if the queues ask for it."""
     if m[d + D_WRITES] == 0 and m[d + D_WRITE_MODE] == 0:
         return False
@@ -297,7 +296,7 @@ def _change_mode(m: Any, d: int, time: int) -> bool:
 
 
 @helper
-def _refresh(m: Any, d: int, time: int) -> bool:
+def _refresh(m: Words, d: int, time: int) -> bool:
     changed = False
     if time >= m[d + D_LAST_REFRESH] + m[MEMORY + M_T_REF]:
         m[d + D_LAST_REFRESH] = time
@@ -323,7 +322,7 @@ def _refresh(m: Any, d: int, time: int) -> bool:
 
 
 @helper
-def _start_transfer(m: Any, d: int, time: int) -> bool:
+def _start_transfer(m: Words, d: int, time: int) -> bool:
     """Let the first ready bank use the bus; remember congestion."""
     m[d + D_CONGESTED] = 0
     valid = m[d + D_VALID]
@@ -364,7 +363,7 @@ def _start_transfer(m: Any, d: int, time: int) -> bool:
 
 
 @helper
-def _schedule(m: Any, d: int, time: int) -> bool:
+def _schedule(m: Words, d: int, time: int) -> bool:
     """Start the bank of the best waiting request."""
     write = m[d + D_WRITE_MODE]
     queue = d + (D_WRITES if write else D_READS)
@@ -407,7 +406,7 @@ def _schedule(m: Any, d: int, time: int) -> bool:
 
 
 @helper
-def _next_time(m: Any, d: int, time: int) -> int:
+def _next_time(m: Words, d: int, time: int) -> int:
     """Return the first time after `time` at which an unchanged channel may act."""
     following = m[d + D_LAST_REFRESH] + m[MEMORY + M_T_REF]
     if m[d + D_BUS_FREE] > time:
@@ -423,7 +422,7 @@ def _next_time(m: Any, d: int, time: int) -> int:
 
 
 @helper
-def _step_channel(m: Any, d: int, time: int, now: int) -> bool:
+def _step_channel(m: Words, d: int, time: int, now: int) -> bool:
     """Run one DRAM channel once; return True if it changed."""
     changed = False
     if m[G_WARM]:
@@ -450,7 +449,7 @@ def _step_channel(m: Any, d: int, time: int, now: int) -> bool:
 
 
 @helper
-def catch_up(m: Any, time: int) -> None:
+def catch_up(m: Words, time: int) -> None:
     """Account for the controller's runs before `time` that could only count congestion."""
     period = m[MEMORY + M_PERIOD]
     skipped = (time - m[MEMORY + M_TIME]) // period - 1
@@ -470,7 +469,7 @@ def catch_up(m: Any, time: int) -> None:
 
 
 @helper
-def step_memory(m: Any, now: int) -> None:
+def step_memory(m: Words, now: int) -> None:
     """Run the controller as often as it runs in this cycle, and set when it is to run next.
 
     The controller runs at multiples of its period; the runs since the last call that could do

@@ -1,7 +1,5 @@
 """Compiled replacement policies, and the prefetchers of caches."""
 
-from typing import Any
-
 from archgym.runtime.kernels import helper
 from archgym.simulators.cpu.kernel_branches import find_entry, victim_entry
 from archgym.simulators.cpu.kernel_channels import new_request
@@ -48,6 +46,7 @@ from archgym.simulators.cpu.layout import (
     STRIDE_SETS,
     STRIDE_WAYS,
     WRITE,
+    Words,
 )
 
 __all__ = ["advance_prefetcher", "call_prefetcher", "choose_victim", "note_fill", "note_hit"]
@@ -60,7 +59,7 @@ _SHIP_SIZE, _SHIP_PRIME = 16384, 16381
 
 
 @helper
-def choose_victim(m: Any, k: int, index: int) -> int:
+def choose_victim(m: Words, k: int, index: int) -> int:
     """Return the way of a full set that the policy evicts.
 
     Args:
@@ -91,7 +90,7 @@ def choose_victim(m: Any, k: int, index: int) -> int:
 
 
 @helper
-def note_hit(m: Any, k: int, index: int, way: int, kind: int) -> None:
+def note_hit(m: Words, k: int, index: int, way: int, kind: int) -> None:
     """Tell the policy of a hit."""
     policy = m[k + K_REPLACEMENT]
     at = index * m[k + K_WAYS] + way
@@ -100,9 +99,9 @@ def note_hit(m: Any, k: int, index: int, way: int, kind: int) -> None:
         if kind != WRITE:
             m[rank] = m[k + K_CLOCK]
             m[k + K_CLOCK] += 1
-    elif policy == _SRRIP or policy == _SRRIP_AS_SHIPPED:
+    elif policy in (_SRRIP, _SRRIP_AS_SHIPPED):
         m[rank] = 0
-    elif policy == _DRRIP or policy == _DRRIP_AS_SHIPPED:
+    elif policy in (_DRRIP, _DRRIP_AS_SHIPPED):
         m[rank] = 2 if kind == WRITE else 0
     elif kind != WRITE:
         m[rank] = 0
@@ -117,7 +116,7 @@ def note_hit(m: Any, k: int, index: int, way: int, kind: int) -> None:
 
 
 @helper
-def note_fill(m: Any, k: int, index: int, way: int, kind: int, ip: int) -> None:
+def note_fill(m: Words, k: int, index: int, way: int, kind: int, ip: int) -> None:
     """Tell the policy of a fill."""
     policy = m[k + K_REPLACEMENT]
     at = index * m[k + K_WAYS] + way
@@ -146,7 +145,7 @@ def note_fill(m: Any, k: int, index: int, way: int, kind: int, ip: int) -> None:
 
 
 @helper
-def _drrip_rank(m: Any, k: int, index: int, kind: int) -> int:
+def _drrip_rank(m: Words, k: int, index: int, kind: int) -> int:
     """Return the rank of a new block under DRRIP, and update the set duel."""
     if kind == WRITE:
         return 2
@@ -169,7 +168,7 @@ def _drrip_rank(m: Any, k: int, index: int, kind: int) -> int:
 
 
 @helper
-def _issue(m: Any, k: int, address: int, fill: int) -> int:
+def _issue(m: Words, k: int, address: int, fill: int) -> int:
     """Queue a prefetch of the cache's own; return 0 if its queue is full."""
     counters = m[k + K_COUNTERS]
     m[counters + N_PF_REQUESTED] += 1
@@ -197,7 +196,7 @@ def _issue(m: Any, k: int, address: int, fill: int) -> int:
 
 
 @helper
-def call_prefetcher(m: Any, k: int, address: int, ip: int) -> None:
+def call_prefetcher(m: Words, k: int, address: int, ip: int) -> None:
     """Let the prefetcher see a look-up."""
     if m[k + K_PREFETCHER] == _NEXT_LINE:
         _issue(m, k, ((address >> 6) + 1) << 6, 1)
@@ -223,7 +222,7 @@ def call_prefetcher(m: Any, k: int, address: int, ip: int) -> None:
 
 
 @helper
-def advance_prefetcher(m: Any, k: int) -> None:
+def advance_prefetcher(m: Words, k: int) -> None:
     """Take one step of an active look-ahead of the stride prefetcher."""
     address = m[k + K_AHEAD_ADDRESS]
     following = address + (m[k + K_AHEAD_STRIDE] << 6)

@@ -1,7 +1,5 @@
 """Compiled page walker, its caches of page tables, and the page table itself."""
 
-from typing import Any
-
 from archgym.runtime.kernels import helper
 from archgym.simulators.cpu.kernel_branches import find_entry, victim_entry
 from archgym.simulators.cpu.kernel_channels import answer, free_request, pop, send
@@ -52,9 +50,10 @@ from archgym.simulators.cpu.layout import (
     WALK_SETS,
     WALK_WAYS,
     WALKER,
+    Words,
 )
 
-__all__ = ["start_pages", "step_walker"]
+__all__ = ["data_page", "start_pages", "step_walker"]
 
 _UPPER = CHANNELS + CHANNEL_SIZE * STLB_PTW
 _CACHE = CHANNELS + CHANNEL_SIZE * PTW_L1D
@@ -63,7 +62,7 @@ _LEVELS = 5
 
 
 @helper
-def _page_of(m: Any, key: int, page: int) -> int:
+def _page_of(m: Words, key: int, page: int) -> int:
     """Return the page that a key has, or give it this one and set the fault flag."""
     mask = m[G_PAGES_MASK]
     at = (key * _HASH >> 24) & mask
@@ -84,7 +83,7 @@ def _page_of(m: Any, key: int, page: int) -> int:
 
 
 @helper
-def _data_page(m: Any, virtual: int) -> int:
+def data_page(m: Words, virtual: int) -> int:
     """Return the address of the physical page of a virtual address."""
     page = _page_of(m, ((virtual >> 12) << 3) | 1, m[G_NEXT_PAGE])
     m[G_NEXT_PAGE] += m[G_FAULT]
@@ -98,7 +97,7 @@ def _index(virtual: int, level: int) -> int:
 
 
 @helper
-def _table_entry(m: Any, virtual: int, level: int) -> int:
+def _table_entry(m: Words, virtual: int, level: int) -> int:
     """Return the address of a table's entry; every call uses up a page number."""
     page = m[G_NEXT_PAGE]
     m[G_NEXT_PAGE] = page + 1
@@ -107,13 +106,13 @@ def _table_entry(m: Any, virtual: int, level: int) -> int:
 
 
 @helper
-def start_pages(m: Any) -> None:
+def start_pages(m: Words) -> None:
     """Make the root table."""
     m[WALKER + P_ROOT] = _table_entry(m, 0, _LEVELS)
 
 
 @helper
-def _partition(m: Any, block: int) -> int:
+def _partition(m: Words, block: int) -> int:
     """Move the walks that wait for a block to the front; return their number."""
     walks = m[WALKER + P_WALKS]
     first, last = 0, m[WALKER + P_N_WALKS]
@@ -132,7 +131,7 @@ def _partition(m: Any, block: int) -> int:
 
 
 @helper
-def _take_answers(m: Any, now: int) -> int:
+def _take_answers(m: Words, now: int) -> int:
     """Advance the walks whose table entries have arrived; return how many answers came."""
     queue = _CACHE + C_ANSWERS
     n_answers = m[queue + Q_COUNT]
@@ -143,7 +142,7 @@ def _take_answers(m: Any, now: int) -> int:
         for j in range(n_ready):
             walk = m[walks + j]
             if m[walk + R_TYPE] == 0:
-                m[walk + R_DATA] = _data_page(m, m[walk + R_VIRTUAL])
+                m[walk + R_DATA] = data_page(m, m[walk + R_VIRTUAL])
                 m[m[WALKER + P_COMPLETED] + m[WALKER + P_N_COMPLETED]] = walk
                 m[WALKER + P_N_COMPLETED] += 1
             else:
@@ -161,7 +160,7 @@ def _take_answers(m: Any, now: int) -> int:
 
 
 @helper
-def _walk_cache(m: Any, level: int, virtual: int) -> int:
+def _walk_cache(m: Words, level: int, virtual: int) -> int:
     """Return the base of the set of a level's walk cache that holds an address."""
     base = m[WALKER + P_CACHES]
     for above in range(_LEVELS, level, -1):
@@ -172,7 +171,7 @@ def _walk_cache(m: Any, level: int, virtual: int) -> int:
 
 
 @helper
-def _append_walk(m: Any, walk: int) -> None:
+def _append_walk(m: Words, walk: int) -> None:
     m[m[WALKER + P_WALKS] + m[WALKER + P_N_WALKS]] = walk
     m[WALKER + P_N_WALKS] += 1
     if m[WALKER + P_N_WALKS] > WALK_LIST - 16:
@@ -180,7 +179,7 @@ def _append_walk(m: Any, walk: int) -> None:
 
 
 @helper
-def _read_table(m: Any, walk: int, address: int, now: int) -> bool:
+def _read_table(m: Words, walk: int, address: int, now: int) -> bool:
     """Send the read of a table's entry to the L1D; return False if it is full."""
     queue = _CACHE + C_READS
     virtual = m[walk + R_VIRTUAL]
@@ -188,7 +187,7 @@ def _read_table(m: Any, walk: int, address: int, now: int) -> bool:
 
 
 @helper
-def _write(m: Any, now: int) -> int:
+def _write(m: Words, now: int) -> int:
     """Answer completed walks and take the next step of others; return how many."""
     budget = m[WALKER + P_MAX_WRITE]
     completed = m[WALKER + P_COMPLETED]
@@ -234,7 +233,7 @@ def _write(m: Any, now: int) -> int:
 
 
 @helper
-def _read(m: Any, now: int) -> int:
+def _read(m: Words, now: int) -> int:
     """Start walks; return how many."""
     queue = _UPPER + C_READS
     started = 0
@@ -264,7 +263,7 @@ def _read(m: Any, now: int) -> int:
 
 
 @helper
-def step_walker(m: Any, now: int) -> None:
+def step_walker(m: Words, now: int) -> None:
     """Run the page walker for one cycle, and set when it is to run next."""
     changed = 0
     if m[_CACHE + C_ANSWERS + Q_COUNT] > 0:

@@ -4,12 +4,23 @@ A structure is a base index plus the field constants below. Requests, queues and
 by their base index, so that moving a request between lists copies one word.
 """
 
-from typing import Final
+from typing import Final, Protocol
 
-__all__: list[str] = []
+__all__ = ["Words"]
+
+
+class Words(Protocol):
+    """Words of memory as kernels see them: indexed from 0 up, without bounds checks."""
+
+    def __getitem__(self, index: int) -> int:
+        """Return the word at an index."""
+        ...
+
+    def __setitem__(self, index: int, value: int) -> None:
+        """Set the word at an index."""
+
 
 NEVER: Final = 1 << 60
-IDLE: Final = 0
 
 # Components, in the order in which they run within a cycle.
 CORE, STLB, L2C, L1I, L1D, ITLB, DTLB, LLC, PTW, DRAM = range(10)

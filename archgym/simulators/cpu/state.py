@@ -75,12 +75,11 @@ class _Areas:
     """Areas of variable size, handed out one after another."""
 
     def __init__(self) -> None:
-        self.words: dict[int, int] = {}
         self.end = at.DYNAMIC
 
     def take(self, size: int) -> int:
         base = self.end
-        # Every area starts a cache line of its own.
+        # Every area starts at a cache line.
         self.end += (size + 7) // 8 * 8
         return base
 
@@ -196,9 +195,7 @@ def _cache(
     words[k + at.K_MSHR_MASK] = mshr - 1
     words[k + at.K_MSHR_RING], words[k + at.K_MSHR_BLOCKS] = areas.take(mshr), areas.take(mshr)
     words[k + at.K_WRITING_RING], words[k + at.K_WRITING_MASK] = areas.take(_KEPT), _KEPT - 1
-    lookups = _power_of_two(
-        parameters[f"{name}.tag_bw"] * parameters[f"{name}.hit_latency"] + 1
-    )
+    lookups = _power_of_two(parameters[f"{name}.tag_bw"] * parameters[f"{name}.hit_latency"] + 1)
     words[k + at.K_LOOKUP_RING], words[k + at.K_LOOKUP_MASK] = areas.take(lookups), lookups - 1
     stash = _power_of_two(parameters[f"{name}.mshr"] + lookups + 8)
     words[k + at.K_STASH], words[k + at.K_STASH_MASK] = areas.take(stash), stash - 1
