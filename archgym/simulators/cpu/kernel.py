@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.runtime.kernels import entry_point, helper, pointer
+from archgym.simulators.cpu import layout as lay
 from archgym.simulators.cpu.kernel_back import (
     complete,
     dispatch,
@@ -28,84 +29,16 @@ from archgym.simulators.cpu.kernel_front import (
 )
 from archgym.simulators.cpu.kernel_memory import catch_up, step_memory
 from archgym.simulators.cpu.kernel_walker import start_pages, step_walker
-from archgym.simulators.cpu.layout import (
-    C_ANSWERS,
-    C_READS,
-    CACHE_SIZE,
-    CACHES,
-    CHANNEL_SIZE,
-    CHANNELS,
-    CORE,
-    CORE_L1D,
-    CORE_L1I,
-    COUNTERS,
-    DRAM,
-    EXECUTED,
-    G_DECODE_TAIL,
-    G_DISPATCH_TAIL,
-    G_DISPATCH_WIDTH,
-    G_HEAD,
-    G_IFETCH_BUFFER,
-    G_INSTRUCTIONS,
-    G_LAST_CORE_CYCLE,
-    G_MASK,
-    G_N_COMPLETE,
-    G_N_EXECUTE,
-    G_N_LOAD_SEND,
-    G_N_RECORDS,
-    G_REFILL_UNTIL,
-    G_RESUME,
-    G_RETIRED,
-    G_ROB_TAIL,
-    G_SCHEDULED,
-    G_SLOT_REASON,
-    G_STATUS,
-    G_STORE_HEAD,
-    G_STORE_ISSUED,
-    G_STORE_MASK,
-    G_STORE_TAIL,
-    G_STORES,
-    G_TAIL,
-    G_WARM,
-    I_FLAGS,
-    I_MEMORY,
-    I_READY,
-    I_SIZE,
-    M_PERIOD,
-    MEMORY,
-    N_COMPONENTS,
-    N_COUNTERS,
-    N_DESTINATIONS_BIT,
-    N_READS_BIT,
-    N_SLOTS,
-    N_SOURCES_BIT,
-    N_WRITES_BIT,
-    NEAR_BRANCH_BIT,
-    NEVER,
-    PTW,
-    Q_COUNT,
-    S_READY,
-    S_SIZE,
-    SLOTS_BAD_SPECULATION,
-    SLOTS_CORE,
-    SLOTS_FRONT_END,
-    SLOTS_MEMORY,
-    STATUS_OK,
-    STATUS_STUCK,
-    STATUS_TRACE_END,
-    TAKEN_BIT,
-    WAKE,
-    Words,
-)
+from archgym.simulators.cpu.layout import Words
 
 __all__ = ["count_pages", "derive", "run"]
 
 # chosen: a walk of five faults takes some 2,000 cycles; so many without retirement never end.
 _PATIENCE: Final = 1_000_000
 _STACK_POINTER, _FLAGS, _INSTRUCTION_POINTER = 6, 25, 26
-_ANSWERS_I: Final = CHANNELS + CHANNEL_SIZE * CORE_L1I + C_ANSWERS + Q_COUNT
-_ANSWERS_D: Final = CHANNELS + CHANNEL_SIZE * CORE_L1D + C_ANSWERS + Q_COUNT
-_READS_D: Final = CHANNELS + CHANNEL_SIZE * CORE_L1D + C_READS
+_ANSWERS_I: Final = lay.CHANNELS + lay.CHANNEL_SIZE * lay.CORE_L1I + lay.C_ANSWERS + lay.Q_COUNT
+_ANSWERS_D: Final = lay.CHANNELS + lay.CHANNEL_SIZE * lay.CORE_L1D + lay.C_ANSWERS + lay.Q_COUNT
+_READS_D: Final = lay.CHANNELS + lay.CHANNEL_SIZE * lay.CORE_L1D + lay.C_READS
 
 
 @helper
@@ -168,11 +101,11 @@ def _pack(word: int, kind: int, n_reads: int, n_writes: int) -> int:
     return (
         registers
         | kind
-        | ((1 if taken else 0) << TAKEN_BIT)
-        | (n_destinations << N_DESTINATIONS_BIT)
-        | (n_sources << N_SOURCES_BIT)
-        | (n_reads << N_READS_BIT)
-        | (n_writes << N_WRITES_BIT)
+        | ((1 if taken else 0) << lay.TAKEN_BIT)
+        | (n_destinations << lay.N_DESTINATIONS_BIT)
+        | (n_sources << lay.N_SOURCES_BIT)
+        | (n_reads << lay.N_READS_BIT)
+        | (n_writes << lay.N_WRITES_BIT)
     )
 
 
@@ -240,7 +173,7 @@ def derive(records: npt.NDArray[np.int64], near: npt.NDArray[np.uint8], n: int) 
             near[(records[i, 0] >> 2) & mask] = 1
     for i in range(n):
         if near[(records[i, 0] >> 2) & mask]:
-            records[i, 1] |= 1 << NEAR_BRANCH_BIT
+            records[i, 1] |= 1 << lay.NEAR_BRANCH_BIT
 
 
 @helper
@@ -249,127 +182,131 @@ def _account(m: Words, width: int, used: int) -> None:
     lost = width - used
     if lost <= 0:
         return
-    reason = SLOTS_FRONT_END
-    if m[G_DISPATCH_TAIL] > m[G_ROB_TAIL]:
+    reason = lay.SLOTS_FRONT_END
+    if m[lay.G_DISPATCH_TAIL] > m[lay.G_ROB_TAIL]:
         # Something waits for room behind the ROB's head.
-        reason = SLOTS_CORE
-        if m[G_HEAD] < m[G_ROB_TAIL]:
-            i = m[G_INSTRUCTIONS] + I_SIZE * (m[G_HEAD] & m[G_MASK])
-            if m[i + I_FLAGS] & EXECUTED and m[i + I_MEMORY] > 0:
-                reason = SLOTS_MEMORY
-    elif m[G_RESUME] == NEVER or m[G_ROB_TAIL] < m[G_REFILL_UNTIL]:
-        reason = SLOTS_BAD_SPECULATION
-    m[G_SLOT_REASON] = reason
-    m[N_SLOTS + reason] += lost
+        reason = lay.SLOTS_CORE
+        if m[lay.G_HEAD] < m[lay.G_ROB_TAIL]:
+            i = m[lay.G_INSTRUCTIONS] + lay.I_SIZE * (m[lay.G_HEAD] & m[lay.G_MASK])
+            if m[i + lay.I_FLAGS] & lay.EXECUTED and m[i + lay.I_MEMORY] > 0:
+                reason = lay.SLOTS_MEMORY
+    elif m[lay.G_RESUME] == lay.NEVER or m[lay.G_ROB_TAIL] < m[lay.G_REFILL_UNTIL]:
+        reason = lay.SLOTS_BAD_SPECULATION
+    m[lay.G_SLOT_REASON] = reason
+    m[lay.N_SLOTS + reason] += lost
 
 
 @helper
 def _core_wake(m: Words, now: int) -> int:
     """Return the first cycle in which an unchanged core may act without hearing from others."""
-    wake = NEVER
-    base, mask = m[G_INSTRUCTIONS], m[G_MASK]
-    if m[G_N_COMPLETE] > 0:
+    wake = lay.NEVER
+    base, mask = m[lay.G_INSTRUCTIONS], m[lay.G_MASK]
+    if m[lay.G_N_COMPLETE] > 0:
         wake = now + 1
-    if m[G_N_LOAD_SEND] > 0 and has_room(m, _READS_D):
+    if m[lay.G_N_LOAD_SEND] > 0 and has_room(m, _READS_D):
         wake = now + 1
-    if m[G_SCHEDULED] < m[G_ROB_TAIL]:
-        ready = m[base + I_SIZE * (m[G_SCHEDULED] & mask) + I_READY]
+    if m[lay.G_SCHEDULED] < m[lay.G_ROB_TAIL]:
+        ready = m[base + lay.I_SIZE * (m[lay.G_SCHEDULED] & mask) + lay.I_READY]
         if ready > now:
             wake = min(wake, ready)
-    if m[G_STORE_ISSUED] < m[G_STORE_TAIL]:
-        ready = m[m[G_STORES] + S_SIZE * (m[G_STORE_ISSUED] & m[G_STORE_MASK]) + S_READY]
+    if m[lay.G_STORE_ISSUED] < m[lay.G_STORE_TAIL]:
+        ready = m[
+            m[lay.G_STORES]
+            + lay.S_SIZE * (m[lay.G_STORE_ISSUED] & m[lay.G_STORE_MASK])
+            + lay.S_READY
+        ]
         if ready > now:
             wake = min(wake, ready)
-    if m[G_ROB_TAIL] < m[G_DISPATCH_TAIL]:
-        ready = m[base + I_SIZE * (m[G_ROB_TAIL] & mask) + I_READY]
+    if m[lay.G_ROB_TAIL] < m[lay.G_DISPATCH_TAIL]:
+        ready = m[base + lay.I_SIZE * (m[lay.G_ROB_TAIL] & mask) + lay.I_READY]
         if ready > now:
             wake = min(wake, ready)
-    if m[G_DISPATCH_TAIL] < m[G_DECODE_TAIL]:
-        ready = m[base + I_SIZE * (m[G_DISPATCH_TAIL] & mask) + I_READY]
+    if m[lay.G_DISPATCH_TAIL] < m[lay.G_DECODE_TAIL]:
+        ready = m[base + lay.I_SIZE * (m[lay.G_DISPATCH_TAIL] & mask) + lay.I_READY]
         if ready > now:
             wake = min(wake, ready)
-    if m[G_TAIL] - m[G_DECODE_TAIL] < m[G_IFETCH_BUFFER] and m[G_TAIL] < m[G_N_RECORDS]:
-        if m[G_RESUME] >= now:
-            wake = min(wake, m[G_RESUME])
+    has_room_to_fetch = m[lay.G_TAIL] - m[lay.G_DECODE_TAIL] < m[lay.G_IFETCH_BUFFER]
+    if has_room_to_fetch and m[lay.G_TAIL] < m[lay.G_N_RECORDS] and m[lay.G_RESUME] >= now:
+        wake = min(wake, m[lay.G_RESUME])
     return max(wake, now + 1)
 
 
 @helper
 def _step_core(m: Words, w: Words, tr: Words, now: int) -> None:
     """Run the core for one cycle, and set when it is to run next."""
-    skipped = now - m[G_LAST_CORE_CYCLE] - 1
-    width = m[G_DISPATCH_WIDTH]
+    skipped = now - m[lay.G_LAST_CORE_CYCLE] - 1
+    width = m[lay.G_DISPATCH_WIDTH]
     if skipped > 0:
-        m[N_SLOTS + m[G_SLOT_REASON]] += skipped * width
-    m[G_LAST_CORE_CYCLE] = now
-    resume = m[G_RESUME]
+        m[lay.N_SLOTS + m[lay.G_SLOT_REASON]] += skipped * width
+    m[lay.G_LAST_CORE_CYCLE] = now
+    resume = m[lay.G_RESUME]
     changed = 0
-    if m[G_HEAD] < m[G_ROB_TAIL]:
+    if m[lay.G_HEAD] < m[lay.G_ROB_TAIL]:
         changed = retire(m, now)
-        if m[G_N_COMPLETE] > 0:
+        if m[lay.G_N_COMPLETE] > 0:
             changed += complete(m, now)
-        if m[G_N_EXECUTE] > 0:
+        if m[lay.G_N_EXECUTE] > 0:
             changed += execute(m, now)
         changed += schedule(m, now)
     if m[_ANSWERS_I] > 0:
         changed += take_fetched(m, tr)
     if m[_ANSWERS_D] > 0:
         changed += take_loaded(m)
-    if m[G_STORE_HEAD] < m[G_STORE_TAIL]:
+    if m[lay.G_STORE_HEAD] < m[lay.G_STORE_TAIL]:
         changed += operate_stores(m, tr, now)
-    if m[G_N_LOAD_SEND] > 0:
+    if m[lay.G_N_LOAD_SEND] > 0:
         changed += operate_loads(m, tr, now)
     used = 0
-    if m[G_ROB_TAIL] < m[G_DISPATCH_TAIL]:
+    if m[lay.G_ROB_TAIL] < m[lay.G_DISPATCH_TAIL]:
         used = dispatch(m, tr, now)
         changed += used
-    if m[G_DISPATCH_TAIL] < m[G_DECODE_TAIL]:
+    if m[lay.G_DISPATCH_TAIL] < m[lay.G_DECODE_TAIL]:
         changed += decode(m, tr, now)
-    if m[G_DECODE_TAIL] < m[G_TAIL]:
+    if m[lay.G_DECODE_TAIL] < m[lay.G_TAIL]:
         changed += promote(m, now)
         changed += fetch(m, tr, now)
         changed += look_into_dib(m, tr, now)
     changed += enter(m, w, tr, now)
-    if resume == NEVER and m[G_RESUME] != NEVER:
+    if resume == lay.NEVER and m[lay.G_RESUME] != lay.NEVER:
         # The first instruction behind the branch ends the bad speculation when it is dispatched.
-        m[G_REFILL_UNTIL] = m[G_TAIL] + 1
+        m[lay.G_REFILL_UNTIL] = m[lay.G_TAIL] + 1
     _account(m, width, used)
-    m[WAKE + CORE] = now + 1 if changed > 0 else _core_wake(m, now)
+    m[lay.WAKE + lay.CORE] = now + 1 if changed > 0 else _core_wake(m, now)
 
 
 @helper
 def _run_phase(m: Words, w: Words, tr: Words, now: int, length: int) -> int:
     """Run until `length` instructions have retired; return the last cycle."""
-    start = m[G_RETIRED]
+    start = m[lay.G_RETIRED]
     quiet = now
     before = start
-    while m[G_RETIRED] - start < length and m[G_STATUS] == STATUS_OK:
-        following = m[WAKE]
-        for component in range(1, N_COMPONENTS):
-            following = min(following, m[WAKE + component])
+    while m[lay.G_RETIRED] - start < length and m[lay.G_STATUS] == lay.STATUS_OK:
+        following = m[lay.WAKE]
+        for component in range(1, lay.N_COMPONENTS):
+            following = min(following, m[lay.WAKE + component])
         now = max(now + 1, following)
-        if m[WAKE + CORE] <= now:
+        if m[lay.WAKE + lay.CORE] <= now:
             _step_core(m, w, tr, now)
-        for component in range(1, PTW):
-            if m[WAKE + component] <= now:
-                step_cache(m, CACHES + CACHE_SIZE * component, now)
-        if m[WAKE + PTW] <= now:
+        for component in range(1, lay.PTW):
+            if m[lay.WAKE + component] <= now:
+                step_cache(m, lay.CACHES + lay.CACHE_SIZE * component, now)
+        if m[lay.WAKE + lay.PTW] <= now:
             step_walker(m, now)
-        if m[WAKE + DRAM] <= now:
+        if m[lay.WAKE + lay.DRAM] <= now:
             step_memory(m, now)
-        if m[G_RETIRED] != before:
-            before = m[G_RETIRED]
+        if m[lay.G_RETIRED] != before:
+            before = m[lay.G_RETIRED]
             quiet = now
         elif now - quiet > _PATIENCE:
-            m[G_STATUS] = STATUS_STUCK
-            if m[G_HEAD] == m[G_N_RECORDS]:
-                m[G_STATUS] = STATUS_TRACE_END
+            m[lay.G_STATUS] = lay.STATUS_STUCK
+            if m[lay.G_HEAD] == m[lay.G_N_RECORDS]:
+                m[lay.G_STATUS] = lay.STATUS_TRACE_END
     # Account for what idle components did not do up to this cycle.
-    period = m[MEMORY + M_PERIOD]
+    period = m[lay.MEMORY + lay.M_PERIOD]
     catch_up(m, ((250 * now + period - 1) // period + 1) * period)
-    skipped = now - m[G_LAST_CORE_CYCLE]
-    m[N_SLOTS + m[G_SLOT_REASON]] += skipped * m[G_DISPATCH_WIDTH]
-    m[G_LAST_CORE_CYCLE] = now
+    skipped = now - m[lay.G_LAST_CORE_CYCLE]
+    m[lay.N_SLOTS + m[lay.G_SLOT_REASON]] += skipped * m[lay.G_DISPATCH_WIDTH]
+    m[lay.G_LAST_CORE_CYCLE] = now
     return now
 
 
@@ -397,14 +334,14 @@ def run(
     start_pages(m)
     now = 0
     if warmup > 0:
-        m[G_WARM] = 1
+        m[lay.G_WARM] = 1
         now = _run_phase(m, w, tr, now, warmup)
-        m[G_WARM] = 0
+        m[lay.G_WARM] = 0
         # Latencies change, so that nobody may sleep on.
-        for component in range(N_COMPONENTS):
-            m[WAKE + component] = now
-    for counter in range(N_COUNTERS):
-        m[COUNTERS + counter] = 0
-    start, retired = now, m[G_RETIRED]
+        for component in range(lay.N_COMPONENTS):
+            m[lay.WAKE + component] = now
+    for counter in range(lay.N_COUNTERS):
+        m[lay.COUNTERS + counter] = 0
+    start, retired = now, m[lay.G_RETIRED]
     now = _run_phase(m, w, tr, now, length)
-    return now - start, m[G_RETIRED] - retired
+    return now - start, m[lay.G_RETIRED] - retired

@@ -1,20 +1,8 @@
 """Compiled branch prediction: targets, and the four direction predictors."""
 
 from archgym.runtime.kernels import helper
-from archgym.simulators.cpu.layout import (
-    BRANCHES,
-    FOLDS,
-    G_CALL_SIZES,
-    G_INDIRECT,
-    G_PERCEPTRON_LIST,
-    G_PREDICTOR,
-    G_RETURN_COUNT,
-    G_RETURN_STACK,
-    G_RETURN_TOP,
-    G_TARGET_CLOCK,
-    G_TARGETS,
-    Words,
-)
+from archgym.simulators.cpu import layout as lay
+from archgym.simulators.cpu.layout import Words
 
 __all__ = [
     "find_entry",
@@ -32,7 +20,7 @@ _ALWAYS, _CONDITIONAL, _INDIRECT, _RETURN = range(4)
 _TARGET_SETS, _TARGET_WAYS, _TARGET_SIZE = 1024, 8, 4  # key + 1, stamp, target, type
 _RETURN_DEPTH = 64
 
-# Scalars at BRANCHES: histories, what the last prediction was made of.
+# Scalars at lay.BRANCHES: histories, what the last prediction was made of.
 (
     _HISTORY,
     _SPECULATIVE,
@@ -47,10 +35,10 @@ _RETURN_DEPTH = 64
     _WORD_2,
     _WORD_3,
     _INDIRECT_HISTORY,
-) = range(BRANCHES, BRANCHES + 13)
+) = range(lay.BRANCHES, lay.BRANCHES + 13)
 _LENGTHS = (0, 3, 4, 6, 8, 10, 14, 19, 26, 36, 49, 67, 91, 125, 170, 232)
 _N_TABLES = 16
-_INDICES = FOLDS + 16
+_INDICES = lay.FOLDS + 16
 _LIST_LIMIT = 100
 _LIST_MASK = 127
 
@@ -85,7 +73,7 @@ def victim_entry(m: Words, entries: int, ways: int, size: int, key: int) -> int:
 
 @helper
 def _target_set(m: Words, key: int) -> int:
-    return m[G_TARGETS] + _TARGET_SIZE * _TARGET_WAYS * (key & (_TARGET_SETS - 1))
+    return m[lay.G_TARGETS] + _TARGET_SIZE * _TARGET_WAYS * (key & (_TARGET_SETS - 1))
 
 
 @helper
@@ -94,8 +82,8 @@ def touch_target(m: Words, ip: int) -> int:
     key = ip >> 2
     at = find_entry(m, _target_set(m, key), _TARGET_WAYS, _TARGET_SIZE, key)
     if at != 0:
-        m[G_TARGET_CLOCK] += 1
-        m[at + 1] = m[G_TARGET_CLOCK]
+        m[lay.G_TARGET_CLOCK] += 1
+        m[at + 1] = m[lay.G_TARGET_CLOCK]
     return at
 
 
@@ -107,12 +95,12 @@ def predict_target(m: Words, ip: int) -> tuple[int, int]:
         return 0, 0
     kind = m[at + 3]
     if kind == _RETURN:
-        if m[G_RETURN_COUNT] == 0:
+        if m[lay.G_RETURN_COUNT] == 0:
             return 0, 1
-        top = m[m[G_RETURN_STACK] + ((m[G_RETURN_TOP] - 1) & (_RETURN_DEPTH - 1))]
-        return top + m[m[G_CALL_SIZES] + (top & 1023)], 1
+        top = m[m[lay.G_RETURN_STACK] + ((m[lay.G_RETURN_TOP] - 1) & (_RETURN_DEPTH - 1))]
+        return top + m[m[lay.G_CALL_SIZES] + (top & 1023)], 1
     if kind == _INDIRECT:
-        return m[m[G_INDIRECT] + (((ip >> 2) ^ m[_INDIRECT_HISTORY]) & 4095)], 1
+        return m[m[lay.G_INDIRECT] + (((ip >> 2) ^ m[_INDIRECT_HISTORY]) & 4095)], 1
     return m[at + 2], 0 if kind == _CONDITIONAL else 1
 
 
@@ -121,33 +109,33 @@ def update_target(m: Words, ip: int, target: int, taken: int, kind: int) -> None
     """Teach the target predictor a branch that has entered."""
     filled = _ALWAYS
     if kind == 3 or kind == 4:
-        m[m[G_RETURN_STACK] + m[G_RETURN_TOP]] = ip
-        m[G_RETURN_TOP] = (m[G_RETURN_TOP] + 1) & (_RETURN_DEPTH - 1)
-        if m[G_RETURN_COUNT] < _RETURN_DEPTH:
-            m[G_RETURN_COUNT] += 1
+        m[m[lay.G_RETURN_STACK] + m[lay.G_RETURN_TOP]] = ip
+        m[lay.G_RETURN_TOP] = (m[lay.G_RETURN_TOP] + 1) & (_RETURN_DEPTH - 1)
+        if m[lay.G_RETURN_COUNT] < _RETURN_DEPTH:
+            m[lay.G_RETURN_COUNT] += 1
     if kind == 1 or kind == 4:
-        m[m[G_INDIRECT] + (((ip >> 2) ^ m[_INDIRECT_HISTORY]) & 4095)] = target
+        m[m[lay.G_INDIRECT] + (((ip >> 2) ^ m[_INDIRECT_HISTORY]) & 4095)] = target
         filled = _INDIRECT
     elif kind == 2:
         m[_INDIRECT_HISTORY] = ((m[_INDIRECT_HISTORY] << 1) | taken) & 4095
         filled = _CONDITIONAL
     elif kind == 5:
         filled = _RETURN
-        if m[G_RETURN_COUNT] > 0:
-            m[G_RETURN_TOP] = (m[G_RETURN_TOP] - 1) & (_RETURN_DEPTH - 1)
-            m[G_RETURN_COUNT] -= 1
-            call = m[m[G_RETURN_STACK] + m[G_RETURN_TOP]]
+        if m[lay.G_RETURN_COUNT] > 0:
+            m[lay.G_RETURN_TOP] = (m[lay.G_RETURN_TOP] - 1) & (_RETURN_DEPTH - 1)
+            m[lay.G_RETURN_COUNT] -= 1
+            call = m[m[lay.G_RETURN_STACK] + m[lay.G_RETURN_TOP]]
             size = abs(target - call)
             if size <= 10:
-                m[m[G_CALL_SIZES] + (call & 1023)] = size
+                m[m[lay.G_CALL_SIZES] + (call & 1023)] = size
     at = touch_target(m, ip)
     if target != 0:
         if at == 0:
             key = ip >> 2
             at = victim_entry(m, _target_set(m, key), _TARGET_WAYS, _TARGET_SIZE, key)
             m[at] = key + 1
-        m[G_TARGET_CLOCK] += 1
-        m[at + 1] = m[G_TARGET_CLOCK]
+        m[lay.G_TARGET_CLOCK] += 1
+        m[at + 1] = m[lay.G_TARGET_CLOCK]
         m[at + 2] = target
         m[at + 3] = filled
 
@@ -164,18 +152,18 @@ def _unsigned_remainder(ip: int, divisor: int) -> int:
 @helper
 def note_instruction(m: Words, w: Words, ip: int) -> None:
     """Let the predictors see an instruction that is no branch, for those whom it changes."""
-    if m[G_PREDICTOR] == 2:
+    if m[lay.G_PREDICTOR] == 2:
         _predict_perceptron(m, w, ip)
 
 
 @helper
 def predict_direction(m: Words, w: Words, ip: int) -> int:
     """Return the predicted direction of an instruction, 1 if taken."""
-    predictor = m[G_PREDICTOR]
+    predictor = m[lay.G_PREDICTOR]
     if predictor == 3:
         y = 0
         for table in range(_N_TABLES):
-            index = table * 4096 + ((ip & 4095) ^ m[FOLDS + table])
+            index = table * 4096 + ((ip & 4095) ^ m[lay.FOLDS + table])
             m[_INDICES + table] = index
             y += w[index]
         m[_LAST_Y] = y
@@ -190,7 +178,7 @@ def predict_direction(m: Words, w: Words, ip: int) -> int:
 @helper
 def update_direction(m: Words, w: Words, ip: int, taken: int) -> None:
     """Teach the direction predictor the outcome of the branch that it predicted last."""
-    predictor = m[G_PREDICTOR]
+    predictor = m[lay.G_PREDICTOR]
     if predictor == 3:
         _update_hashed(m, w, taken)
     elif predictor == 2:
@@ -231,7 +219,7 @@ def _predict_perceptron(m: Words, w: Words, ip: int) -> int:
     if m[_LIST_COUNT] >= _LIST_LIMIT:
         m[_LIST_HEAD] = (m[_LIST_HEAD] + 1) & _LIST_MASK
         m[_LIST_COUNT] -= 1
-    at = m[G_PERCEPTRON_LIST] + 4 * ((m[_LIST_HEAD] + m[_LIST_COUNT]) & _LIST_MASK)
+    at = m[lay.G_PERCEPTRON_LIST] + 4 * ((m[_LIST_HEAD] + m[_LIST_COUNT]) & _LIST_MASK)
     m[at] = ip
     m[at + 1] = taken
     m[at + 2] = y
@@ -243,7 +231,7 @@ def _predict_perceptron(m: Words, w: Words, ip: int) -> int:
 
 @helper
 def _update_perceptron(m: Words, w: Words, ip: int, taken: int) -> None:
-    base, head, count = m[G_PERCEPTRON_LIST], m[_LIST_HEAD], m[_LIST_COUNT]
+    base, head, count = m[lay.G_PERCEPTRON_LIST], m[_LIST_HEAD], m[_LIST_COUNT]
     for i in range(count):
         at = base + 4 * ((head + i) & _LIST_MASK)
         if m[at] != ip:
@@ -290,9 +278,9 @@ def _update_hashed(m: Words, w: Words, taken: int) -> None:
         length = _LENGTHS[table]
         leaving = length - 1
         out = (m[_WORD_0 + (leaving >> 6)] >> (leaving & 63)) & 1
-        fold = m[FOLDS + table] << 1
+        fold = m[lay.FOLDS + table] << 1
         fold = (fold & 4095) | (fold >> 12)
-        m[FOLDS + table] = fold ^ taken ^ (out << (length % 12))
+        m[lay.FOLDS + table] = fold ^ taken ^ (out << (length % 12))
     for word in range(3, 0, -1):
         previous = m[_WORD_0 + word - 1]
         m[_WORD_0 + word] = (m[_WORD_0 + word] << 1) | ((previous >> 63) & 1)

@@ -7,46 +7,8 @@ from numba import types
 from numba.extending import intrinsic
 
 from archgym.runtime.kernels import helper
-from archgym.simulators.cpu.layout import (
-    ANSWER_SIZE,
-    C_ANSWERS,
-    C_LOWER,
-    C_NEW,
-    C_UPPER,
-    G_NODES,
-    G_NODES_END,
-    G_NODES_TOP,
-    G_POOL,
-    G_POOL_END,
-    G_POOL_TOP,
-    G_STATUS,
-    N_COUNT,
-    N_NEXT,
-    N_SIZE,
-    N_START,
-    Q_BUFFER,
-    Q_CAPACITY,
-    Q_COUNT,
-    Q_HEAD,
-    Q_MASK,
-    Q_NEW,
-    R_ADDRESS,
-    R_ASKED,
-    R_DATA,
-    R_DUE,
-    R_IDS,
-    R_IP,
-    R_NEXT,
-    R_OWN,
-    R_SIZE,
-    R_SKIP,
-    R_TRANSLATED,
-    R_TYPE,
-    R_VIRTUAL,
-    R_WANTED,
-    STATUS_OVERFLOW,
-    Words,
-)
+from archgym.simulators.cpu import layout as lay
+from archgym.simulators.cpu.layout import Words
 
 __all__ = [
     "answer",
@@ -79,48 +41,48 @@ lowest_bit: Any = intrinsic(_lowest_bit)
 @helper
 def new_request(m: Words) -> int:
     """Return a request that nobody uses; its fields are undefined."""
-    request = m[G_POOL]
+    request = m[lay.G_POOL]
     if request != 0:
-        m[G_POOL] = m[request + R_NEXT]
+        m[lay.G_POOL] = m[request + lay.R_NEXT]
         return request
-    request = m[G_POOL_TOP]
-    if request + R_SIZE >= m[G_POOL_END]:
-        m[G_STATUS] = STATUS_OVERFLOW
+    request = m[lay.G_POOL_TOP]
+    if request + lay.R_SIZE >= m[lay.G_POOL_END]:
+        m[lay.G_STATUS] = lay.STATUS_OVERFLOW
         return request
-    m[G_POOL_TOP] = request + R_SIZE
+    m[lay.G_POOL_TOP] = request + lay.R_SIZE
     return request
 
 
 @helper
 def free_request(m: Words, request: int) -> None:
     """Give a request back."""
-    m[request + R_NEXT] = m[G_POOL]
-    m[G_POOL] = request
+    m[request + lay.R_NEXT] = m[lay.G_POOL]
+    m[lay.G_POOL] = request
 
 
 @helper
 def new_node(m: Words, start: int, count: int) -> int:
     """Return a range of instruction ids as a list of one."""
-    node = m[G_NODES]
+    node = m[lay.G_NODES]
     if node != 0:
-        m[G_NODES] = m[node + N_NEXT]
+        m[lay.G_NODES] = m[node + lay.N_NEXT]
     else:
-        node = m[G_NODES_TOP]
-        if node + N_SIZE >= m[G_NODES_END]:
-            m[G_STATUS] = STATUS_OVERFLOW
+        node = m[lay.G_NODES_TOP]
+        if node + lay.N_SIZE >= m[lay.G_NODES_END]:
+            m[lay.G_STATUS] = lay.STATUS_OVERFLOW
         else:
-            m[G_NODES_TOP] = node + N_SIZE
-    m[node + N_START] = start
-    m[node + N_COUNT] = count
-    m[node + N_NEXT] = 0
+            m[lay.G_NODES_TOP] = node + lay.N_SIZE
+    m[node + lay.N_START] = start
+    m[node + lay.N_COUNT] = count
+    m[node + lay.N_NEXT] = 0
     return node
 
 
 @helper
 def free_node(m: Words, node: int) -> None:
     """Give a range of ids back."""
-    m[node + N_NEXT] = m[G_NODES]
-    m[G_NODES] = node
+    m[node + lay.N_NEXT] = m[lay.G_NODES]
+    m[lay.G_NODES] = node
 
 
 @helper
@@ -130,13 +92,13 @@ def unite_ids(m: Words, first: int, second: int) -> int:
         return second
     if second == 0:
         return first
-    if m[first + N_START] > m[second + N_START]:
+    if m[first + lay.N_START] > m[second + lay.N_START]:
         first, second = second, first
     head = first
     while second != 0:
-        following = m[first + N_NEXT]
-        if following == 0 or m[following + N_START] > m[second + N_START]:
-            m[first + N_NEXT] = second
+        following = m[first + lay.N_NEXT]
+        if following == 0 or m[following + lay.N_START] > m[second + lay.N_START]:
+            m[first + lay.N_NEXT] = second
             first = second
             second = following
         else:
@@ -147,20 +109,20 @@ def unite_ids(m: Words, first: int, second: int) -> int:
 @helper
 def has_room(m: Words, queue: int) -> bool:
     """Return True if the queue would take one more request."""
-    return m[queue + Q_COUNT] < m[queue + Q_CAPACITY]
+    return m[queue + lay.Q_COUNT] < m[queue + lay.Q_CAPACITY]
 
 
 @helper
 def push(m: Words, channel: int, queue: int, request: int, now: int) -> None:
     """Append a request to a channel's queue, which has room, and wake the lower component."""
-    end = (m[queue + Q_HEAD] + m[queue + Q_COUNT]) & m[queue + Q_MASK]
-    m[m[queue + Q_BUFFER] + end] = request
-    m[queue + Q_COUNT] += 1
-    m[queue + Q_NEW] += 1
-    m[channel + C_NEW] += 1
-    m[m[channel + C_LOWER]] = now
-    if m[queue + Q_COUNT] > m[queue + Q_MASK] + 1:
-        m[G_STATUS] = STATUS_OVERFLOW
+    end = (m[queue + lay.Q_HEAD] + m[queue + lay.Q_COUNT]) & m[queue + lay.Q_MASK]
+    m[m[queue + lay.Q_BUFFER] + end] = request
+    m[queue + lay.Q_COUNT] += 1
+    m[queue + lay.Q_NEW] += 1
+    m[channel + lay.C_NEW] += 1
+    m[m[channel + lay.C_LOWER]] = now
+    if m[queue + lay.Q_COUNT] > m[queue + lay.Q_MASK] + 1:
+        m[lay.G_STATUS] = lay.STATUS_OVERFLOW
 
 
 @helper
@@ -177,21 +139,21 @@ def send(
     now: int,
 ) -> int:
     """Append a new request to a channel's queue; return it, or 0 if the queue is full."""
-    if m[queue + Q_COUNT] >= m[queue + Q_CAPACITY]:
+    if m[queue + lay.Q_COUNT] >= m[queue + lay.Q_CAPACITY]:
         return 0
     request = new_request(m)
-    m[request + R_ADDRESS] = address
-    m[request + R_VIRTUAL] = virtual
-    m[request + R_IP] = ip
-    m[request + R_TYPE] = kind
-    m[request + R_TRANSLATED] = translated
-    m[request + R_WANTED] = wanted
-    m[request + R_DATA] = 0
-    m[request + R_IDS] = 0
-    m[request + R_OWN] = 0
-    m[request + R_SKIP] = 0
-    m[request + R_ASKED] = 0
-    m[request + R_DUE] = 0
+    m[request + lay.R_ADDRESS] = address
+    m[request + lay.R_VIRTUAL] = virtual
+    m[request + lay.R_IP] = ip
+    m[request + lay.R_TYPE] = kind
+    m[request + lay.R_TRANSLATED] = translated
+    m[request + lay.R_WANTED] = wanted
+    m[request + lay.R_DATA] = 0
+    m[request + lay.R_IDS] = 0
+    m[request + lay.R_OWN] = 0
+    m[request + lay.R_SKIP] = 0
+    m[request + lay.R_ASKED] = 0
+    m[request + lay.R_DUE] = 0
     push(m, channel, queue, request, now)
     return request
 
@@ -199,25 +161,25 @@ def send(
 @helper
 def pop(m: Words, channel: int, queue: int, now: int) -> int:
     """Remove and return the first request; wake the upper component if it waited for room."""
-    head = m[queue + Q_HEAD]
-    request = m[m[queue + Q_BUFFER] + head]
-    m[queue + Q_HEAD] = (head + 1) & m[queue + Q_MASK]
-    if m[queue + Q_COUNT] >= m[queue + Q_CAPACITY]:
-        m[m[channel + C_UPPER]] = now
-    m[queue + Q_COUNT] -= 1
+    head = m[queue + lay.Q_HEAD]
+    request = m[m[queue + lay.Q_BUFFER] + head]
+    m[queue + lay.Q_HEAD] = (head + 1) & m[queue + lay.Q_MASK]
+    if m[queue + lay.Q_COUNT] >= m[queue + lay.Q_CAPACITY]:
+        m[m[channel + lay.C_UPPER]] = now
+    m[queue + lay.Q_COUNT] -= 1
     return request
 
 
 @helper
 def remove_at(m: Words, channel: int, queue: int, index: int, now: int) -> None:
     """Remove the request at an index of a queue; those behind it move up."""
-    base, head, mask = m[queue + Q_BUFFER], m[queue + Q_HEAD], m[queue + Q_MASK]
-    if m[queue + Q_COUNT] >= m[queue + Q_CAPACITY]:
-        m[m[channel + C_UPPER]] = now
-    count = m[queue + Q_COUNT] - 1
+    base, head, mask = m[queue + lay.Q_BUFFER], m[queue + lay.Q_HEAD], m[queue + lay.Q_MASK]
+    if m[queue + lay.Q_COUNT] >= m[queue + lay.Q_CAPACITY]:
+        m[m[channel + lay.C_UPPER]] = now
+    count = m[queue + lay.Q_COUNT] - 1
     for i in range(index, count):
         m[base + ((head + i) & mask)] = m[base + ((head + i + 1) & mask)]
-    m[queue + Q_COUNT] = count
+    m[queue + lay.Q_COUNT] = count
 
 
 @helper
@@ -225,14 +187,16 @@ def answer(
     m: Words, channel: int, address: int, virtual: int, data: int, ids: int, now: int
 ) -> None:
     """Append an answer to a channel and wake the upper component."""
-    queue = channel + C_ANSWERS
-    count = m[queue + Q_COUNT]
-    at = m[queue + Q_BUFFER] + ANSWER_SIZE * ((m[queue + Q_HEAD] + count) & m[queue + Q_MASK])
+    queue = channel + lay.C_ANSWERS
+    count = m[queue + lay.Q_COUNT]
+    at = m[queue + lay.Q_BUFFER] + lay.ANSWER_SIZE * (
+        (m[queue + lay.Q_HEAD] + count) & m[queue + lay.Q_MASK]
+    )
     m[at] = address
     m[at + 1] = virtual
     m[at + 2] = data
     m[at + 3] = ids
-    m[queue + Q_COUNT] = count + 1
-    m[m[channel + C_UPPER]] = now
-    if count >= m[queue + Q_MASK]:
-        m[G_STATUS] = STATUS_OVERFLOW
+    m[queue + lay.Q_COUNT] = count + 1
+    m[m[channel + lay.C_UPPER]] = now
+    if count >= m[queue + lay.Q_MASK]:
+        m[lay.G_STATUS] = lay.STATUS_OVERFLOW

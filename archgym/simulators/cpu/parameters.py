@@ -19,165 +19,54 @@ REPLACEMENTS: Final = (
 )
 """By number. ChampSim's own modules of 4 to 6 never hear of fills; they serve comparison only."""
 
-_DEFAULTS: Final[Mapping[str, Mapping[str, int]]] = {
-    "CPU": {
-        "fetch_width": 6,
-        "decode_width": 6,
-        "dispatch_width": 6,
-        "execute_width": 4,
-        "lq_width": 2,
-        "sq_width": 2,
-        "retire_width": 5,
-        "dib_inorder_width": 5,
-        "scheduler": 128,
-        "ifetch_buffer": 64,
-        "decode_buffer": 32,
-        "dispatch_buffer": 32,
-        "dib_hit_buffer": 32,
-        "registers": 128,
-        "rob": 352,
-        "lq": 128,
-        "sq": 72,
-        "mispredict_penalty": 1,
-        "decode_latency": 1,
-        "dib_hit_latency": 1,
-        "dispatch_latency": 1,
-        "schedule_latency": 0,
-        "execute_latency": 0,
-        "dib_sets": 32,
-        "dib_ways": 8,
-        "dib_window": 16,
-        "branch_predictor": 3,
-    },
-    "L1I": {
-        "sets": 64,
-        "ways": 8,
-        "rq": 64,
-        "wq": 64,
-        "pq": 32,
-        "mshr": 8,
-        "hit_latency": 2,
-        "fill_latency": 2,
-        "tag_bw": 2,
-        "fill_bw": 2,
-        "prefetcher": 0,
-        "replacement": 0,
-    },
-    "L1D": {
-        "sets": 64,
-        "ways": 12,
-        "rq": 64,
-        "wq": 64,
-        "pq": 8,
-        "mshr": 16,
-        "hit_latency": 2,
-        "fill_latency": 3,
-        "tag_bw": 2,
-        "fill_bw": 2,
-        "prefetcher": 0,
-        "replacement": 0,
-    },
-    "L2C": {
-        "sets": 1024,
-        "ways": 8,
-        "rq": 32,
-        "wq": 32,
-        "pq": 16,
-        "mshr": 32,
-        "hit_latency": 5,
-        "fill_latency": 5,
-        "tag_bw": 1,
-        "fill_bw": 1,
-        "prefetcher": 0,
-        "replacement": 0,
-    },
-    "LLC": {
-        "sets": 2048,
-        "ways": 16,
-        "rq": 32,
-        "wq": 32,
-        "pq": 32,
-        "mshr": 64,
-        "hit_latency": 10,
-        "fill_latency": 10,
-        "tag_bw": 1,
-        "fill_bw": 1,
-        "prefetcher": 0,
-        "replacement": 0,
-    },
-    "ITLB": {
-        "sets": 16,
-        "ways": 4,
-        "rq": 16,
-        "wq": 16,
-        "pq": 0,
-        "mshr": 8,
-        "hit_latency": 1,
-        "fill_latency": 1,
-        "tag_bw": 2,
-        "fill_bw": 2,
-        "prefetcher": 0,
-        "replacement": 0,
-    },
-    "DTLB": {
-        "sets": 16,
-        "ways": 4,
-        "rq": 16,
-        "wq": 16,
-        "pq": 0,
-        "mshr": 8,
-        "hit_latency": 1,
-        "fill_latency": 1,
-        "tag_bw": 2,
-        "fill_bw": 2,
-        "prefetcher": 0,
-        "replacement": 0,
-    },
-    "STLB": {
-        "sets": 128,
-        "ways": 12,
-        "rq": 32,
-        "wq": 32,
-        "pq": 0,
-        "mshr": 16,
-        "hit_latency": 4,
-        "fill_latency": 4,
-        "tag_bw": 1,
-        "fill_bw": 1,
-        "prefetcher": 0,
-        "replacement": 0,
-    },
-    "PTW": {
-        "rq": 16,
-        "mshr": 5,
-        "max_read": 2,
-        "max_write": 2,
-    },
-    "VMEM": {
-        "fault_penalty": 200,
-    },
-    "DRAM": {
-        "data_rate": 3200,
-        "channels": 1,
-        "ranks": 1,
-        "rows": 65536,
-        "columns": 1024,
-        "banks": 4,
-        "bankgroups": 8,
-        "rq": 64,
-        "wq": 64,
-        "tCAS": 24,
-        "tRCD": 24,
-        "tRP": 24,
-        "tRAS": 52,
-        "refresh_ms": 32,
-        "refreshes": 8192,
-    },
+_DEFAULTS: Final[Mapping[str, str]] = {
+    "CPU": (
+        "fetch_width=6 decode_width=6 dispatch_width=6 execute_width=4 lq_width=2 "
+        "sq_width=2 retire_width=5 dib_inorder_width=5 scheduler=128 ifetch_buffer=64 "
+        "decode_buffer=32 dispatch_buffer=32 dib_hit_buffer=32 registers=128 rob=352 "
+        "lq=128 sq=72 mispredict_penalty=1 decode_latency=1 dib_hit_latency=1 "
+        "dispatch_latency=1 schedule_latency=0 execute_latency=0 dib_sets=32 dib_ways=8 "
+        "dib_window=16 branch_predictor=3"
+    ),
+    "L1I": (
+        "sets=64 ways=8 rq=64 wq=64 pq=32 mshr=8 hit_latency=2 fill_latency=2 tag_bw=2 "
+        "fill_bw=2 prefetcher=0 replacement=0"
+    ),
+    "L1D": (
+        "sets=64 ways=12 rq=64 wq=64 pq=8 mshr=16 hit_latency=2 fill_latency=3 tag_bw=2 "
+        "fill_bw=2 prefetcher=0 replacement=0"
+    ),
+    "L2C": (
+        "sets=1024 ways=8 rq=32 wq=32 pq=16 mshr=32 hit_latency=5 fill_latency=5 "
+        "tag_bw=1 fill_bw=1 prefetcher=0 replacement=0"
+    ),
+    "LLC": (
+        "sets=2048 ways=16 rq=32 wq=32 pq=32 mshr=64 hit_latency=10 fill_latency=10 "
+        "tag_bw=1 fill_bw=1 prefetcher=0 replacement=0"
+    ),
+    "ITLB": (
+        "sets=16 ways=4 rq=16 wq=16 pq=0 mshr=8 hit_latency=1 fill_latency=1 tag_bw=2 "
+        "fill_bw=2 prefetcher=0 replacement=0"
+    ),
+    "DTLB": (
+        "sets=16 ways=4 rq=16 wq=16 pq=0 mshr=8 hit_latency=1 fill_latency=1 tag_bw=2 "
+        "fill_bw=2 prefetcher=0 replacement=0"
+    ),
+    "STLB": (
+        "sets=128 ways=12 rq=32 wq=32 pq=0 mshr=16 hit_latency=4 fill_latency=4 "
+        "tag_bw=1 fill_bw=1 prefetcher=0 replacement=0"
+    ),
+    "PTW": "rq=16 mshr=5 max_read=2 max_write=2",
+    "VMEM": "fault_penalty=200",
+    "DRAM": (
+        "data_rate=3200 channels=1 ranks=1 rows=65536 columns=1024 banks=4 bankgroups=8 "
+        "rq=64 wq=64 tCAS=24 tRCD=24 tRP=24 tRAS=52 refresh_ms=32 refreshes=8192"
+    ),
 }
 DEFAULTS: Final[Mapping[str, int]] = {
-    f"{component}.{name}": value
-    for component, values in _DEFAULTS.items()
-    for name, value in values.items()
+    f"{component}.{pair.partition('=')[0]}": int(pair.partition("=")[2])
+    for component, pairs in _DEFAULTS.items()
+    for pair in pairs.split()
 }
 """By full name, such as `CPU.rob`."""
 

@@ -9,11 +9,11 @@ import numpy.typing as npt
 
 from archgym.errors import SimulatorError
 from archgym.simulators.cpu import kernel
-from archgym.simulators.cpu import layout as at
+from archgym.simulators.cpu import layout as lay
 from archgym.simulators.cpu.state import make_state, make_weights
 from archgym.simulators.cpu.trace import InstructionTrace
 
-__all__ = ["BRANCH_KINDS", "CACHES", "COUNTERS", "Ideal", "run"]
+__all__ = ["BRANCH_KINDS", "CACHES", "COUNTERS", "Ideal", "run", "run_logged"]
 
 BRANCH_KINDS: Final = (
     *("direct_jump", "indirect", "conditional", "direct_call", "indirect_call", "return"),
@@ -40,20 +40,20 @@ def _places() -> dict[str, int]:
     """Return the index of every counter in the state, by name."""
     places = {}
     for number, kind in enumerate(BRANCH_KINDS):
-        places[f"br_{kind}"] = at.N_BRANCH + number
-        places[f"mp_{kind}"] = at.N_MISPREDICTED + number
-    places["rob_occ_mp"] = at.N_ROB_OCCUPANCY
+        places[f"br_{kind}"] = lay.N_BRANCH + number
+        places[f"mp_{kind}"] = lay.N_MISPREDICTED + number
+    places["rob_occ_mp"] = lay.N_ROB_OCCUPANCY
     for name in CACHES:
-        base = at.COUNTERS + at.CACHE_COUNTERS * at.COMPONENTS.index(name)
+        base = lay.COUNTERS + lay.CACHE_COUNTERS * lay.COMPONENTS.index(name)
         for number, kind in enumerate(TYPES):
-            places[f"{name}_{kind}_hit"] = base + at.N_HIT + number
-            places[f"{name}_{kind}_miss"] = base + at.N_MISS + number
-            places[f"{name}_{kind}_merge"] = base + at.N_MERGE + number
+            places[f"{name}_{kind}_hit"] = base + lay.N_HIT + number
+            places[f"{name}_{kind}_miss"] = base + lay.N_MISS + number
+            places[f"{name}_{kind}_merge"] = base + lay.N_MERGE + number
         for number, event in enumerate(_CACHE_EVENTS):
-            places[f"{name}_{event}"] = base + at.N_PF_REQUESTED + number
-    places |= {f"DRAM_{event}": at.N_READ_ROW_HIT + i for i, event in enumerate(_DRAM)}
-    places |= {f"CPU_{event}": at.N_DIB_HITS + i for i, event in enumerate(_CORE)}
-    places |= {f"slots_{reason}": at.N_SLOTS + i for i, reason in enumerate(_SLOTS)}
+            places[f"{name}_{event}"] = base + lay.N_PF_REQUESTED + number
+    places |= {f"DRAM_{event}": lay.N_READ_ROW_HIT + i for i, event in enumerate(_DRAM)}
+    places |= {f"CPU_{event}": lay.N_DIB_HITS + i for i, event in enumerate(_CORE)}
+    places |= {f"slots_{reason}": lay.N_SLOTS + i for i, reason in enumerate(_SLOTS)}
     return places
 
 
@@ -92,31 +92,59 @@ def run(
     Raises:
       SimulatorError: The trace is too short, or more is in flight than the model can hold.
     """
+    return _run(parameters, trace, (warmup, length), ideal, 0)[0]
+
+
+def run_logged(
+    parameters: Mapping[str, int],
+    trace: InstructionTrace,
+    warmup: int,
+    length: int,
+    n_events: int,
+) -> tuple[npt.NDArray[np.int64] | None, npt.NDArray[np.int64]]:
+    """Return as `run`, with the first events of caches, (n, 8) as `layout` says.
+
+    Raises:
+      SimulatorError: As for `run`.
+    """
+    return _run(parameters, trace, (warmup, length), None, n_events)
+
+
+def _run(
+    parameters: Mapping[str, int],
+    trace: InstructionTrace,
+    region: tuple[int, int],
+    ideal: Ideal | None,
+    n_events: int,
+) -> tuple[npt.NDArray[np.int64] | None, npt.NDArray[np.int64]]:
+    warmup, length = region
     if warmup + length > trace.n:
         raise SimulatorError(
             f"{trace.name} must have {warmup + length:,} instructions; it has {trace.n:,}."
         )
-    state = make_state(parameters, 2 * trace.n_pages)
-    state[at.G_N_RECORDS] = trace.n
+    state = make_state(parameters, 2 * trace.n_pages, n_events)
+    state[lay.G_N_RECORDS] = trace.n
     if ideal is not None:
-        state[at.G_IDEAL_BRANCHES] = int(ideal.branches)
+        state[lay.G_IDEAL_BRANCHES] = int(ideal.branches)
         _idealise(state, ideal)
     cycles, instructions = kernel.run(
         state, make_weights(parameters), trace.records, warmup, length
     )
-    status = int(state[at.G_STATUS])
-    if status == at.STATUS_OVERFLOW:
+    events = state[state[lay.G_LOG] : state[lay.G_LOG_TOP]].reshape(-1, lay.EVENT_SIZE)
+    status = int(state[lay.G_STATUS])
+    if status == lay.STATUS_OVERFLOW:
         raise SimulatorError(f"The CPU model holds too little for this machine on {trace.name}.")
-    if status != at.STATUS_OK:
-        return None
-    return np.array([cycles, instructions, *(state[i] for i in _PLACES.values())], dtype=np.int64)
+    if status != lay.STATUS_OK:
+        return None, events
+    counters = [cycles, instructions, *(state[i] for i in _PLACES.values())]
+    return np.array(counters, dtype=np.int64), events
 
 
 def _idealise(state: npt.NDArray[np.int64], ideal: Ideal) -> None:
     perfect = [
-        *((at.ITLB, at.DTLB) if ideal.tlbs else ()),
-        *((at.L1I, at.L1D) if ideal.l1 else ()),
-        *((at.L2C,) if ideal.l2 else ()),
+        *((lay.ITLB, lay.DTLB) if ideal.tlbs else ()),
+        *((lay.L1I, lay.L1D) if ideal.l1 else ()),
+        *((lay.L2C,) if ideal.l2 else ()),
     ]
     for component in perfect:
-        state[at.CACHES + at.CACHE_SIZE * component + at.K_PERFECT] = 1
+        state[lay.CACHES + lay.CACHE_SIZE * component + lay.K_PERFECT] = 1

@@ -175,7 +175,7 @@ def machine_of(space: str, design: Mapping[str, Value]) -> dict[str, int]:
             names = REPLACEMENTS if name.endswith("replacement") else known
             changes[full] = names.index(str(value))
         else:
-            changes[_SPEC[name][0]] = int(value)
+            changes[_SPEC[name][0]] = int(str(value))
     found = machine(changes)
     # A cache's writes and prefetches wait as its reads do; so do a DRAM channel's writes.
     for cache in ("L1D", "L2C", "LLC"):
