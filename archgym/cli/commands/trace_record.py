@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from archgym.cli.console.progress import CountBar
+from archgym.errors import InvalidArgumentError
 from archgym.files.storage import require_free
 
 if TYPE_CHECKING:
@@ -37,8 +38,27 @@ def record(
         str | None,
         typer.Option("--name", help="What the trace is called; by default as the program."),
     ] = None,
+    instructions: Annotated[
+        bool,
+        typer.Option(
+            "--instructions",
+            help="Record instructions for the CPU simulator, a ChampSim trace, without valgrind.",
+        ),
+    ] = False,
+    max_instructions: Annotated[
+        int,
+        typer.Option("--max-instructions", help="Instructions after which it is stopped.", min=1),
+    ] = 1_000_000,
+    from_function: Annotated[
+        str | None,
+        typer.Option(
+            "--from-function",
+            help="Function of the program whose first call starts a trace of instructions.",
+            metavar="NAME",
+        ),
+    ] = None,
 ) -> None:
-    """Record every memory access of a program, under valgrind.
+    """Record every memory access of a program, under valgrind, or its instructions.
 
     The program has this terminal's input and output; all that ArchGym says goes to standard error.
     Ctrl-C stops it and keeps what was recorded. What its children do is not recorded.
@@ -51,6 +71,11 @@ def record(
     command, note = resolved(command)
     if note:
         _note(note)
+    if instructions:
+        _record_instructions(command, out, skip, max_instructions, from_function)
+        return
+    if from_function is not None:
+        raise InvalidArgumentError("`--from-function` needs `--instructions`.")
     path = out if out is not None else Path(f"{Path(command[0]).name}.npz")
     require_free(path)
     with CountBar("accesses") as bar:
@@ -70,6 +95,31 @@ def record(
     _say_recorded(done, path, max_accesses)
     if done.stopped.startswith("SIG"):
         raise typer.Exit(130 if done.stopped == "SIGINT" else 143)
+
+
+def _record_instructions(
+    command: list[str], out: Path | None, skip: int, n: int, function: str | None
+) -> None:
+    from archgym.simulators.cpu.recording.recorder import record_instructions
+
+    path = out if out is not None else Path(f"{Path(command[0]).name}.champsimtrace.xz")
+    require_free(path)
+    with CountBar("instructions") as bar:
+        done = record_instructions(
+            command,
+            path,
+            n=n,
+            skip=skip,
+            function=function,
+            report=lambda so_far: bar.show(so_far, n),
+        )
+    _note(
+        f"{path}: {done.n:,} instructions, {done.n_static:,} different ones, "
+        f"{path.stat().st_size:,} bytes; {done.seconds:.1f} s, "
+        f"{done.n / max(done.seconds, 1e-3) / 1000:,.0f} thousand instructions/s"
+    )
+    if not done.has_ended:
+        _note("The program was stopped after the last instruction wanted (--max-instructions).")
 
 
 def _say_recorded(done: "Recording", path: Path, max_accesses: int) -> None:

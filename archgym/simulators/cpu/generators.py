@@ -439,8 +439,9 @@ def _rules(rng: np.random.Generator) -> Iterator[Step]:
     outcomes = [0] * 64
     while True:
         for rule in range(24):
-            past = outcomes[-1 - rule % 20] ^ outcomes[-7 - rule % 40]
-            bit = past if rule % 4 else int(rng.random() < 0.5)
+            # Every eighth rule is chance; the others repeat one of the last outcomes.
+            past = outcomes[-1 - 3 * rule % 20] ^ (rule & 1)
+            bit = past if rule % 8 else int(rng.random() < 0.5)
             yield 2 * rule, (facts + 8 * ((rule * 911 + sum(outcomes[-4:])) % (1 << 15)),)
             if bit:
                 yield 2 * rule + 1, ()
