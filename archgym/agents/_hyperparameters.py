@@ -1,6 +1,6 @@
 """Hyperparameters that agents which learn share, to annotate their constructors with.
 
-The limits beside a range are what can be used at all; the upper ones keep a file that says it is a
+The limits next to a range are what can be used at all; the upper ones keep a file that says it is a
 policy from filling the memory.
 """
 
@@ -39,13 +39,13 @@ Formulation = Annotated[
         doc="All choices of a design in one step, or one choice a step.",
     ),
 ]
-"""How an episode makes a design."""
+"""Formulation of an episode: whole design per step or one choice per step."""
 NEnvs = Annotated[
     int,
     PowerOfTwo(name="n_envs", low=1, high=128, doc="Episodes side by side: designs an ask."),
     Within(1, 2**16),
 ]
-"""How many designs are asked for at once."""
+"""Number of designs asked for at once."""
 Rollout = Annotated[
     int,
     PowerOfTwo(
@@ -56,7 +56,7 @@ Rollout = Annotated[
     ),
     Within(2, 2**20),
 ]
-"""How many designs an on-policy update learns from."""
+"""Number of designs that an on-policy update learns from."""
 Minibatches = Annotated[
     int,
     PowerOfTwo(
@@ -68,13 +68,13 @@ Minibatches = Annotated[
     ),
     Within(1, 2**16),
 ]
-"""How many parts the designs of an update are learned in."""
+"""Number of minibatches into which the designs of an update are split."""
 Epochs = Annotated[
     int,
     Integer(name="epochs", low=1, high=20, doc="Passes over the designs of an update."),
     Within(1, 1000),
 ]
-"""How often an update learns from its designs."""
+"""Number of passes of an update over its designs."""
 LearningRate = Annotated[
     float,
     Ordinal(
@@ -125,7 +125,7 @@ Clip = Annotated[
     ),
     Within(1e-6, 1e6),
 ]
-"""How far an update may change the policy."""
+"""Clip range of an update of the policy."""
 Floor = Annotated[
     float,
     Real(
@@ -154,13 +154,13 @@ Memory = Annotated[
     PowerOfTwo(name="memory", low=256, high=2**16, doc="Last designs that are learned from again."),
     Within(1, 2**24),
 ]
-"""How many designs are remembered."""
+"""Number of designs kept in the replay buffer."""
 Start = Annotated[
     int,
     PowerOfTwo(name="start", low=8, high=1024, doc="Random designs before it learns."),
     Within(1, 2**20),
 ]
-"""How many designs are made at random first."""
+"""Number of random designs before learning starts."""
 BatchSize = Annotated[
     int,
     PowerOfTwo(
@@ -171,13 +171,13 @@ BatchSize = Annotated[
     ),
     Within(2, 2**16),
 ]
-"""How many remembered steps a gradient step is made of."""
+"""Number of remembered steps in a gradient step."""
 Updates = Annotated[
     int,
     Integer(name="updates", low=1, high=8, doc="Gradient steps for each design."),
     Within(1, 1000),
 ]
-"""How much is learned between designs."""
+"""Number of gradient steps between designs."""
 Tau = Annotated[
     float,
     Ordinal(
@@ -188,4 +188,4 @@ Tau = Annotated[
     ),
     Within(1e-6, 1.0),
 ]
-"""How fast the target network follows."""
+"""Update rate of the target network."""

@@ -38,11 +38,11 @@ Model = Annotated[
         "need the extra `gp`.",
     ),
 ]
-"""What designs are modelled by."""
+"""Model of designs."""
 Startup = Annotated[
     int, Integer(name="startup", low=2, high=100, doc="Random designs at the start.")
 ]
-"""How long nothing is modelled."""
+"""Number of designs before modelling starts."""
 Candidates = Annotated[
     int,
     Integer(
@@ -52,7 +52,7 @@ Candidates = Annotated[
         doc='Designs that "tpe" draws from the good density for each that it asks for.',
     ),
 ]
-"""How hard "tpe" looks."""
+"""Number of candidates that "tpe" compares."""
 BatchSize = Annotated[
     int,
     Integer(
@@ -62,7 +62,7 @@ BatchSize = Annotated[
         doc="Designs an ask; later ones keep away from the earlier.",
     ),
 ]
-"""How many designs are asked for at once."""
+"""Number of designs asked for at once."""
 
 # chosen: suggestions that may be known or break a constraint before neighbours of the last are
 # looked at, so many at three distances, before a random design is taken. A suggestion costs
@@ -190,7 +190,7 @@ class _Memory(ABC):
 
     @abstractmethod
     def study(self) -> AbstractContextManager["optuna.Study"]:
-        """A study of what is known, to be asked within the block; there is a result by then."""
+        """Yield a study of the known designs; it has a new trial at the end of the block."""
 
 
 @final
@@ -232,7 +232,7 @@ class _AllResults(_Memory):
 
 @final
 class _BestAndLatestResults(_Memory):
-    """A small study made anew for each batch, for a sampler whose time grows quickly with it."""
+    """Small study built again for each batch, for a sampler whose time grows quickly with it."""
 
     def __init__(self, distributions: Mapping[str, "BaseDistribution"], seed: int) -> None:
         if importlib.util.find_spec("torch") is None:

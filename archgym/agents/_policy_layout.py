@@ -1,4 +1,4 @@
-"""What a policy must have to be used: the layout of its task, and the weights of its networks."""
+"""Layout of the policies that agents save: task, inputs, outputs and network weights."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the agents on pymoo share: designs are bred here, and pymoo decides which of them breed."""
+"""Shared base of agents on pymoo: designs are bred here, and pymoo selects the parents."""
 
 import importlib.util
 from collections.abc import Iterator
@@ -44,9 +44,9 @@ Population = Annotated[
         doc="Designs that may breed; as many random ones start the search.",
     ),
 ]
-"""How many designs are kept."""
+"""Number of designs kept."""
 BatchSize = Annotated[int, Integer(name="batch_size", low=1, high=64, doc="Children an ask.")]
-"""How many designs are asked for at once."""
+"""Number of designs asked for at once."""
 Crossover = Annotated[
     float,
     Real(
@@ -57,7 +57,7 @@ Crossover = Annotated[
         doc="Share of children that have two parents.",
     ),
 ]
-"""How often two designs are mixed."""
+"""Probability of crossover."""
 Mutation = Annotated[
     float,
     Real(
@@ -68,7 +68,7 @@ Mutation = Annotated[
         doc="Mean number of parameters of a child that step; at least one does.",
     ),
 ]
-"""How many parameters change."""
+"""Mean number of parameters that mutate."""
 Step = Annotated[
     float,
     Real(
@@ -79,7 +79,7 @@ Step = Annotated[
         doc="Mean length of a step along an ordered parameter, as a share of its values.",
     ),
 ]
-"""How far an ordered parameter steps."""
+"""Step size of ordered parameters."""
 
 
 class MakeAlgorithm(Protocol):

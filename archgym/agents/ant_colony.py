@@ -195,7 +195,7 @@ class AntColonyAgent(AskTellAgent):
     # ---- pheromone
 
     def _numbers(self, picks: np.ndarray, choice: int) -> np.ndarray:
-        """Where the pheromone of a choice's options stands, (n or 1, n_options)."""
+        """Return indices of the pheromone of a choice's options, (n or 1, n_options)."""
         items = np.arange(self._widths[choice])[None, :]
         for earlier in range(self._origins[choice], choice):
             is_left = np.arange(items.shape[1]) != picks[:, earlier, None]
@@ -204,7 +204,7 @@ class AntColonyAgent(AskTellAgent):
         return numbers
 
     def _taken(self, designs: np.ndarray) -> np.ndarray:
-        """Where what designs took stands, (n, n_choices); -1 where it is without meaning."""
+        """Return indices of the options that designs took, (n, n_choices); -1 if inactive."""
         picks = self._choices.split(designs)
         numbers = np.empty_like(picks)
         for choice in range(self._choices.n):
@@ -228,7 +228,7 @@ class AntColonyAgent(AskTellAgent):
         up = left * self._up
         down = left * np.roll(self._up, 1)
         deposit = left - up - down + np.roll(up, 1) + np.roll(down, -1)
-        # A choice that means nothing in any of the designs keeps what it has.
+        # A choice that is inactive in all of the designs keeps its pheromone.
         total = np.repeat(np.add.reduceat(deposit, self._firsts), self._widths)
         share = np.where(total > 0, self._evaporation, 0.0)
         pheromone = (1.0 - share) * self._pheromone + share * deposit / np.maximum(total, 1.0)

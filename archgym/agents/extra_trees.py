@@ -16,7 +16,7 @@ from archgym.spaces.space import DesignSpace
 
 __all__ = ["ExtraTreesAgent"]
 
-# chosen: new results that are waited for before the trees are grown anew, as a share of the known
+# chosen: new results that are waited for before the trees are grown again, as a share of the known
 # ones. Growing takes time in proportion to what is known, so time per result stays as it is.
 _REGROWN_AFTER = 1 / 50
 # chosen: designs whose neighbours are looked at, which differ in so many parameters in the mean, by
@@ -26,7 +26,7 @@ _CENTRES = 10
 _STEP_RATE = 3.0
 _STEP_LENGTH = 0.1
 _ROUNDS = 8
-# chosen: mean weight of the spread beside the mean. By expected improvement instead, more searches
+# chosen: mean weight of the spread against the mean. By expected improvement, more searches
 # end round a design that is not the best.
 _APPETITE = 1.5
 # chosen: share of later designs that are random, and how many of the last results are looked at for
@@ -42,7 +42,7 @@ class ExtraTreesAgent(AskTellAgent):
 
     Starts with random designs. Then it looks at a pool of designs, random ones and neighbours of
     the best found and of the most promising, and asks for those of the largest mean over the trees
-    plus a multiple of their spread; the multiple is drawn anew for each, so that some asks dare
+    plus a multiple of their spread; the multiple is drawn again for each, so that some asks dare
     more than others. Those of one batch differ in the leaves that they fall into. Some later ones
     are random, up to half of them on a plateau: where many designs are just as good as the best,
     trees are sure of more like them. The trees learn rewards by rank, so designs that cannot be

@@ -113,7 +113,7 @@ def _number(sizes: list[int], indices: np.ndarray) -> int:
 
 
 def _visit(sizes: list[int], start: int, stride: int, n: int) -> np.ndarray:
-    """`n` designs a stride apart, (n, n_parameters); Python's integers, since spaces are large."""
+    """Return `n` designs a stride apart, (n, n_parameters), as Python integers for large spaces."""
     size = math.prod(sizes)
     left = np.array([(start + step * stride) % size for step in range(n)], dtype=object)
     designs = np.empty((n, len(sizes)), dtype=np.int64)
@@ -140,7 +140,7 @@ def _best_stride(sizes: list[int]) -> int:
 
 
 def _unevenness(sizes: list[int], stride: int) -> float:
-    """How far waves along any one or two parameters are from averaging out, squared."""
+    """Return the squared distance of waves along one or two parameters from averaging out."""
     n = min(_JUDGED_DESIGNS, math.prod(sizes))
     judged = [place for place, size in enumerate(sizes) if size > 1][:_JUDGED_PARAMETERS]
     middles = _visit(sizes, 0, stride, n)[:, judged] + 0.5

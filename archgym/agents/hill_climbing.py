@@ -25,7 +25,7 @@ _LEAST_STEPS = 16
 
 @final
 class HillClimbingAgent(AskTellAgent):
-    """Steps from a design to a better neighbour until there is none, then starts elsewhere.
+    """Steps from a design to a better neighbour until no neighbour is better, then restarts.
 
     A neighbour is one step away: along the scale of an ordered parameter, to any other value where
     there is no order, now and then in several parameters. With improvement "first" it moves as soon

@@ -28,7 +28,7 @@ class SimulatedAnnealingAgent(AskTellAgent):
 
     A step that lowers the reward by d is taken with probability exp(-d / T). The temperature T
     falls from its start by the same factor each evaluation; at the horizon it is back at its start
-    and all chains go on from the best design so far (reheating). Chains walk side by side and share
+    and all chains continue from the best design so far (reheating). Chains walk in step and share
     the schedule. A step to a design that is known costs nothing and is decided on at once, so every
     evaluation is of a new one; a chain that only meets known designs is offered a random one.
 
@@ -188,7 +188,7 @@ class SimulatedAnnealingAgent(AskTellAgent):
 @final
 @dataclass(eq=False)
 class _Chain:
-    """Where a walk is, and steps that it will try."""
+    """Position of a walk, and steps that it will try."""
 
     design: np.ndarray | None = None
     reward: float = -math.inf

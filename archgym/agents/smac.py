@@ -14,7 +14,7 @@ from archgym.checks import check_number, check_whole
 from archgym.errors import MissingExtraError
 from archgym.evaluation.objective import INFEASIBLE_REWARD
 from archgym.evaluation.trials import Trials
-from archgym.runtime.importing import import_quietly
+from archgym.runtime.importing import import_library
 from archgym.search.agent import AskTellAgent
 from archgym.search.seen import AskedDesigns
 from archgym.spaces.features import Coordinates
@@ -71,7 +71,7 @@ class SmacAgent(AskTellAgent):
                 low=100,
                 high=10_000,
                 step=100,
-                doc="Designs drawn for each suggestion, beside a local search round the best.",
+                doc="Designs drawn for each suggestion, besides a local search round the best.",
             ),
         ] = 1000,
         random_share: Annotated[
@@ -211,7 +211,7 @@ def _config_space(coordinates: Coordinates) -> "ConfigurationSpace":
 def _facade(
     space: "ConfigurationSpace", trees: int, challengers: int, random_share: float, seed: int
 ) -> "HyperparameterOptimizationFacade":
-    import_quietly("smac")
+    import_library("smac")
     from smac import HyperparameterOptimizationFacade as Facade
     from smac import Scenario
     from smac.model.random_forest import RandomForest

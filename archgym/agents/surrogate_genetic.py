@@ -17,14 +17,14 @@ from archgym.spaces.space import DesignSpace
 __all__ = ["SurrogateGeneticAgent"]
 
 _MODELS = ("extra-trees", "gradient-boosting")
-# chosen: new results that are waited for before the proxy learns anew, as a share of known ones.
+# chosen: new results that are waited for before the proxy is refitted, as a share of known ones.
 # Learning takes time in proportion to what is known, so time per result stays as it is.
 _RELEARNED_AFTER = 1 / 50
 # chosen: size of either proxy; twice as many trees predict hardly better.
 _TREES = 50
 _MEMBERS = 5
 _TREES_A_MEMBER = 30
-# chosen: weight of the proxy's spread beside its mean, in the mean over asks. Half of it found as
+# chosen: weight of the proxy's spread relative to its mean, averaged over asks. Half of it found as
 # much on ten seeds of three DRAM tasks.
 _APPETITE = 3.0
 # chosen: the inner search's population and children an ask; predictions cost less in large batches.

@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 METADATA_KEY = b"archgym"
-"""Where a Parquet file's metadata say what the dataset is, as JSON (see `About`)."""
+"""Key of the Parquet metadata that describe the dataset, as JSON (see `About`)."""
 SPLIT = "split"
 
 _SOURCE = {

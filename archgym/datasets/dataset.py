@@ -37,7 +37,7 @@ class Dataset:
     digest: str
     """SHA-256 of the data files."""
     declaration: Declaration
-    """What the simulator says of itself; workloads are those of the dataset."""
+    """Declaration of the simulator; workloads are those of the dataset."""
     indices: np.ndarray
     """(n, n_parameters) int64, canonical designs."""
     values: np.ndarray
@@ -49,7 +49,7 @@ class Dataset:
     agent: np.ndarray
     """(n,) int64, place in `agents`."""
     agents: tuple[str, ...]
-    """Who asked; empty text for environments and people."""
+    """Agents that asked; empty text for environments and people."""
     step: np.ndarray
     """(n,) int64, number of the ask within its study."""
     split: np.ndarray | None = None
@@ -62,12 +62,12 @@ class Dataset:
 
     @property
     def metrics(self) -> tuple[MetricSpec, ...]:
-        """What was measured, with units."""
+        """Metrics with units."""
         return self.declaration.metrics
 
     @property
     def workloads(self) -> tuple[WorkloadFacts, ...]:
-        """What designs ran."""
+        """Workloads that designs were evaluated on."""
         return self.declaration.workloads
 
     def __len__(self) -> int:

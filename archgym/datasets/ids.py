@@ -115,7 +115,7 @@ class IdSet:
         return repeated
 
     def common(self, other: "IdSet") -> int:
-        """How many ids are in both sets."""
+        """Return the number of ids in both sets."""
         return sum(int(other.contains(level).sum()) for level in self.levels)
 
     def _insert(self, level: np.ndarray) -> None:

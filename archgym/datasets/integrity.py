@@ -1,4 +1,4 @@
-"""What each file of a dataset says of the rows that were written into it."""
+"""Integrity of dataset files: metadata about the rows that were written into each file."""
 
 import hashlib
 import json
@@ -64,7 +64,7 @@ class Findings:
 
 
 CONTENT_KEY = b"archgym_rows"
-"""Where a file's metadata say how many rows it has, of which studies and in which order."""
+"""Key of a file's metadata about its rows: their number, studies and order."""
 
 # chosen: ten thousand studies take 0.5 MB.
 _MAX_BYTES = 16 * 2**20
@@ -98,15 +98,15 @@ class FileContent:
         self._order.update(evaluation_ids(path, batch).astype("<u8").tobytes())
 
     def to_json(self) -> dict[str, Any]:
-        """What the file's metadata say."""
+        """Return the metadata as JSON."""
         return {"rows": self.rows, "studies": self.studies, "order": self._order.hexdigest()}
 
     def metadata(self) -> dict[bytes, bytes]:
-        """It as metadata of the file."""
+        """Return the metadata of the file."""
         return {CONTENT_KEY: json.dumps(self.to_json(), sort_keys=True).encode()}
 
     def compare(self, said: dict[str, Any] | None, name: str, findings: Findings) -> None:
-        """Report where the rows of a file are not those that its metadata tell of.
+        """Report rows of a file that differ from those described by its metadata.
 
         Args:
           said: What `written_content` gave.
@@ -127,7 +127,7 @@ class FileContent:
 
 
 def written_content(file: "ParquetFile") -> dict[str, Any] | None:
-    """What a file's metadata say of its rows; None where they say nothing.
+    """Return a file's metadata about its rows; None if it has none.
 
     Raises:
       FileFormatError: They are something else, or another number of rows is there.
@@ -149,14 +149,14 @@ def written_content(file: "ParquetFile") -> dict[str, Any] | None:
         raise FileFormatError(
             file.path,
             None,
-            f"its metadata must tell of its rows; {problem}",
+            f"its metadata must describe its rows; {problem}",
             "Restore it from a copy, or build the dataset again",
         ) from None
     if rows != file.n_rows:
         raise FileFormatError(
             file.path,
             None,
-            f"it must have the {rows} rows that its metadata tell of; it has {file.n_rows}",
+            f"it must have the {rows} rows that its metadata describe; it has {file.n_rows}",
             "Restore it from a copy, or build the dataset again",
         )
     return {"rows": rows, "studies": studies, "order": said["order"]}
@@ -185,7 +185,7 @@ def read_manifest(folder: Path) -> Mapping[str, str] | None:
     """Return digests by file name, or None where there is no manifest; the files are not read.
 
     Raises:
-      FileFormatError: A line is none of a manifest, or names a file outside the folder.
+      FileFormatError: A line is not a manifest's, or names a file outside the folder.
       StorageError: It cannot be read.
     """
     path = folder / MANIFEST_NAME
@@ -235,7 +235,7 @@ def inner_file(folder: Path, name: str) -> BinaryIO:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
-            raise FileFormatError(path, None, "a dataset must consist of files; this is none")
+            raise FileFormatError(path, None, "a dataset must consist of files; this is not a file")
         return os.fdopen(descriptor, "rb")
 
 

@@ -50,11 +50,11 @@ _MUST_READ = (
 @final
 @dataclass(frozen=True)
 class Beginning:
-    """What a list begins with: an order of items, or factors."""
+    """Beginning of a list: an order of items, or factors."""
 
     items: tuple[str | int, ...]
     is_whole: bool = False
-    """Whether the list ends there."""
+    """True if the list ends there."""
 
     def __str__(self) -> str:
         if any(
@@ -76,7 +76,7 @@ class Beginning:
 @final
 @dataclass(frozen=True)
 class Condition:
-    """What a parameter's value must be for a design to lie in the region."""
+    """Condition on a parameter's value for a design to lie in the region."""
 
     parameter: str
     sign: str

@@ -1,4 +1,4 @@
-"""What a dataset holds, in counts and ranges."""
+"""Summary of a dataset in counts and ranges."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -119,7 +119,7 @@ def _in_all(parts: Sequence[PartTally]) -> int:
 @final
 @dataclass(frozen=True)
 class MetricRange:
-    """The smallest and the largest value of a metric, NaN where there is none."""
+    """Smallest and largest value of a metric, NaN without values."""
 
     spec: MetricSpec
     lowest: float
@@ -135,7 +135,7 @@ class Summary:
     digest: str
     about: About
     n_bytes: int
-    """Of the data files."""
+    """Size of the data files [bytes]."""
     tally: Tally
     """By part and by study."""
     by_agent: dict[str, int]

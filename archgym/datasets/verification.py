@@ -42,7 +42,7 @@ _AT_ONCE = 256
 @final
 @dataclass(frozen=True)
 class Verification:
-    """What was looked at, and what was found."""
+    """Checks made and problems found."""
 
     rows: int
     simulated: int
@@ -241,7 +241,7 @@ class _Sample:
         self._parts: dict[str, list[dict[str, Any]]] = {}
 
     def wanted(self, first: int, rows: np.ndarray) -> np.ndarray:
-        """Which of these rows of a batch that begins at row `first` are in the sample."""
+        """Return True for sampled rows of a batch that begins at row `first`."""
         return rows[np.isin(rows + first, self._chosen)]
 
     def take(
@@ -285,7 +285,7 @@ class _Sample:
             whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
             recipe = self._about.task_by_digest[digest]
             try:
-                task = Task.from_json(_plain(recipe), simulator)
+                task = Task.from_json(_without_table(recipe), simulator)
                 strange = set(whole["workload"]) - {w.label for w in task.workloads}
                 if strange:
                     raise InvalidArgumentError(
@@ -323,7 +323,7 @@ class _Sample:
             findings.report(kind, wrong, f"task {task.id!r}")
 
 
-def _plain(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
+def _without_table(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return task's recipe without its table: what that answered, the simulator answers as well."""
     stand_in = recipe.get("stand_in")
     if isinstance(stand_in, Mapping) and stand_in.get("kind") == "table":

@@ -178,7 +178,7 @@ def _is_list(field: "pa.Field") -> bool:
 @final
 @dataclass(frozen=True)
 class Written:
-    """What was written, and counts of it."""
+    """Files that were written, and counts of their rows."""
 
     path: Path
     rows: int
@@ -190,9 +190,9 @@ class Written:
     shared: dict[str, int]
     """Designs of a part that are in the training part too."""
     statement: str | None = None
-    """What the parts promise."""
+    """Guarantees of the parts."""
     notes: tuple[str, ...] = ()
-    """What was damaged in where the rows came from."""
+    """Damage found in the sources of the rows."""
 
 
 def write_dataset(

@@ -71,7 +71,7 @@ class DesignVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     @property
     def observation_names(self) -> tuple[str, ...]:
-        """What each number of an episode's observation is."""
+        """Name of each number of an episode's observation."""
         return self._episodes.observation.names
 
     def reset(
@@ -115,7 +115,7 @@ class DesignVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         return observations, step.reward, step.ended, truncated, info | self._before_the_end()
 
     def action_masks(self) -> np.ndarray:
-        """Which actions have a feasible completion, (num_envs, n_actions) bool.
+        """Return the mask of actions with a feasible completion, (num_envs, n_actions) bool.
 
         Raises:
           InvalidArgumentError: The actions are a box.

@@ -25,7 +25,7 @@ class DesignEnv(gymnasium.Env[np.ndarray, Any]):
       value of a parameter has an equal part of the interval. With ``formulation="sequential"`` an
       action is the value of the next parameter: `Discrete` with as many values as the largest
       parameter has (beyond the parameter's own they repeat), or a `Box` of one number. Parameters
-      that mean nothing under the values before them are left out. A permutation is made pick by
+      that are inactive under the values before them are left out. A permutation is made pick by
       pick and a factorisation prime by prime. `action_masks` tells which values have a feasible
       completion and which have none.
 
@@ -98,7 +98,7 @@ class DesignEnv(gymnasium.Env[np.ndarray, Any]):
 
     @property
     def observation_names(self) -> tuple[str, ...]:
-        """What each number of an observation is."""
+        """Name of each number of an observation."""
         return self._episodes.observation.names
 
     def reset(
@@ -120,7 +120,7 @@ class DesignEnv(gymnasium.Env[np.ndarray, Any]):
         return step.observations[0], float(step.reward[0]), bool(step.ended[0]), False, info
 
     def action_masks(self) -> np.ndarray:
-        """Which actions have a feasible completion, (n_actions,) bool.
+        """Return the mask of actions with a feasible completion, (n_actions,) bool.
 
         For whole designs the masks of all parameters one after the other, each judged alone; in the
         sequential formulation the next parameter's, given those chosen, False beyond its values.

@@ -38,7 +38,7 @@ __all__ = ["MinariWritten", "RecordedTask", "write_minari"]
 @final
 @dataclass(frozen=True)
 class RecordedTask:
-    """What observations need of a task, be the simulator or proxy behind it there or not."""
+    """Part of a task that observations need, with or without its simulator or proxy."""
 
     id: str
     space: DesignSpace
@@ -140,7 +140,7 @@ def write_minari(
         spaces, fidelities, options or versions.
       UnknownNameError: No rows are of the space, fidelity, options or version.
       MissingExtraError: Minari is not installed.
-      FileFormatError: `dataset` is none, or is damaged.
+      FileFormatError: `dataset` is not a dataset, or is damaged.
       StorageError: It cannot be read, or the folder not be written.
     """
     minari = _minari()
@@ -371,7 +371,7 @@ def _write(
 
 @contextmanager
 def _scratch_root(root: Path) -> Iterator[Path]:
-    """A folder in which Minari makes datasets meanwhile, so that a part of one is never left."""
+    """Create a folder in which Minari builds datasets, so that no partial one is left."""
     before = os.environ.get(_ROOT)
     # Minari finds its own files just where the path is absolute.
     with scratch_folder(root.absolute()) as scratch:

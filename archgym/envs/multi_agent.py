@@ -232,7 +232,7 @@ class ParallelDesignEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[misc
         return _of(agent, self.action_spaces)
 
     def observation_names(self, agent: str) -> tuple[str, ...]:
-        """What each number of an agent's observation is."""
+        """Return the name of each number of an agent's observation."""
         names = self._episodes.observation.names
         return tuple(names[column] for column in _of(agent, self._columns))
 
@@ -293,7 +293,7 @@ class ParallelDesignEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[misc
         )
 
     def action_mask(self, agent: str) -> Any:
-        """Which values of its choices occur in a feasible design, as the space's `sample` takes it.
+        """Return the mask of choices that occur in a feasible design, as `sample` takes it.
 
         Returns:
           (n,) int8 of 0 and 1 for a `Discrete` space; a tuple of such for a `MultiDiscrete` one.

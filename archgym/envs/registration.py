@@ -127,7 +127,7 @@ def make_design_env(
     render_mode: str | None = None,
     **choices: Any,
 ) -> "DesignEnv":
-    """What ``gymnasium.make`` calls.
+    """Make the environment of a task; `gymnasium.make` calls this.
 
     Args:
       simulator: A registered name.
@@ -161,7 +161,7 @@ def make_design_vector_env(
     evaluate: "Evaluate | None" = None,
     **choices: Any,
 ) -> "DesignVectorEnv":
-    """What ``gymnasium.make_vec`` calls; arguments as for `make_design_env`."""
+    """Make the vector environment of a task for `gymnasium.make_vec`; see `make_design_env`."""
     from archgym.envs.batch import DesignVectorEnv
 
     return DesignVectorEnv(

@@ -101,7 +101,7 @@ class Sb3VecEnv(VecEnv):
         return observations, step.reward.astype(np.float32), step.ended, infos
 
     def action_masks(self) -> np.ndarray:
-        """Which actions have a feasible completion, (n_envs, n_actions) bool.
+        """Return the mask of actions with a feasible completion, (n_envs, n_actions) bool.
 
         Raises:
           InvalidArgumentError: The actions are a box.
@@ -140,7 +140,7 @@ class Sb3VecEnv(VecEnv):
     def env_method(
         self, method_name: str, *args: Any, indices: VecEnvIndices = None, **kwargs: Any
     ) -> list[Any]:
-        """What `action_masks` returns for each episode; there is no other method.
+        """Return the result of `action_masks` for each episode; other methods do not exist.
 
         Raises:
           AttributeError: Another method is asked for.

@@ -102,7 +102,7 @@ class Metrics(Mapping[str, float]):
     __slots__ = ("_values", "infeasible")
 
     def __init__(self, values: Mapping[str, float], infeasible: str | None = None) -> None:
-        """Take the numbers, or the reason why there are none."""
+        """Take the numbers, or the reason why the design cannot be built."""
         self._values = dict(values)
         self.infeasible = infeasible
 

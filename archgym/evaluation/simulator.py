@@ -45,7 +45,7 @@ _PIECE = 2**14
 @final
 @dataclass(frozen=True)
 class Workload:
-    """What a design is judged on.
+    """Workload that designs are evaluated on.
 
     `digest` is the SHA-256 of all that decides the result; `content` is the simulator's own.
     """
@@ -85,13 +85,13 @@ class Simulator(ABC):
     space: DesignSpace
     metrics: tuple[MetricSpec, ...]
     model_reasons: tuple[str, ...] = ()
-    """Why the model may find that a design cannot be built."""
+    """Reasons why the model may find that a design cannot be built."""
     objectives: Mapping[str, Objective]
     default_objective: str
     default_workload: str
     fidelity: str = "standard"
     options: Mapping[str, str] = {}
-    """Constructor arguments beside space and fidelity that change results."""
+    """Constructor arguments, other than space and fidelity, that change results."""
     groups: Mapping[str, tuple[str, ...]] = {}
     """Sub-systems: names of parameters that belong together."""
     costs: Mapping[str, str] = {}
@@ -136,7 +136,7 @@ class Simulator(ABC):
         """
 
     def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
-        """As `simulate`, of an ideal machine that does not pay one of `costs`.
+        """Return results as `simulate`, for an ideal machine that does not pay one of `costs`.
 
         Such results explain a design; no search sees them, and `check` does not hold for them.
         Simulators with `costs` give it.
@@ -160,7 +160,7 @@ class Simulator(ABC):
         """
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
-        """What characterises a workload: name to (value, unit)."""
+        """Return characteristics of a workload: name to (value, unit)."""
         return {}
 
     def picture_workload(self, workload: Workload, path: Path) -> bool:
@@ -169,7 +169,7 @@ class Simulator(ABC):
 
     @cached_property
     def reasons(self) -> tuple[str, ...]:
-        """Why a design was not built, by `BatchResult.reason`; entry 0 is empty.
+        """Reasons why a design was not built, by `BatchResult.reason`; entry 0 is empty.
 
         Simulators declare `model_reasons`; these follow, and are not to be overridden.
         """
@@ -388,7 +388,7 @@ def _takes(kind: type[Simulator], name: str) -> bool:
 
 
 def option_names(kind: type[Simulator]) -> tuple[str, ...]:
-    """Return constructor arguments of a simulator beside space and fidelity."""
+    """Return the constructor arguments of a simulator other than space and fidelity."""
     names = inspect.signature(kind).parameters
     return tuple(name for name in names if name not in ("space", "fidelity"))
 
@@ -433,7 +433,7 @@ def simulator_class(name: str) -> type[Simulator]:
     """Return the simulator with this name, imported now.
 
     Raises:
-      UnknownNameError: There is none; the message lists the near ones.
+      UnknownNameError: The name is unknown; the message lists similar names.
       InvalidArgumentError: Another package registers it, and it cannot be used.
     """
     return load("archgym.simulators", "simulator", name, Simulator)

@@ -11,6 +11,7 @@ from typing import Any, final
 import numpy as np
 
 from archgym.errors import InvalidArgumentError, SimulatorError, unknown_name
+from archgym.evaluation.limits import Limit, missed_limits
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import (
     INFEASIBLE_REWARD,
@@ -81,6 +82,9 @@ class Task:
         fidelity: str | None = None,
         *,
         stand_in: str | Path | None = None,
+        subject_to: str | Sequence[str] | None = None,
+        minimise: str | Sequence[str] | None = None,
+        maximise: str | Sequence[str] | None = None,
         **options: str,
     ) -> "Task":
         """Return task from names; what is left out is the simulator's default.
@@ -94,12 +98,16 @@ class Task:
           fidelity: Name of one of the simulator's fidelities.
           stand_in: A table or proxy that answers in the simulator's place; what else is given must
             agree with it. On a table the task is the same as on the simulator.
+          subject_to: Hard limits on metrics, such as ``"area_mm2 <= 5, power_mw <= 900"``. A design
+            that meets all of them ranks above every one that does not.
+          minimise: Metrics to minimise instead of a named objective.
+          maximise: Metrics to maximise instead of a named objective.
           **options: Further arguments of the simulator, such as ``device="ddr4-2400"``.
 
         Raises:
           UnknownNameError: A name does not exist; the message lists the near ones.
           InvalidArgumentError: An argument does not fit.
-          FileFormatError: The stand-in is none, or it is damaged.
+          FileFormatError: The stand-in is damaged or of another format.
         """
         return cls.resolve(
             TaskChoices(
@@ -109,6 +117,9 @@ class Task:
                 objective=objective,
                 fidelity=fidelity,
                 stand_in=stand_in,
+                subject_to=subject_to,
+                minimise=minimise,
+                maximise=maximise,
                 options=options,
             )
         )
@@ -129,7 +140,7 @@ class Task:
             choices = choices.expanded()
         made, space_name = resolve_simulator(choices)
         workloads = resolve_workloads(made, choices)
-        objective = resolve_objective(made, choices.objective)
+        objective = resolve_objective(made, choices)
         with choosing("workload"):
             reference = _reference(made, workloads)
         with choosing("objective"):
@@ -185,6 +196,21 @@ class Task:
         return [names.index(name) for name in self.metric_names or names]
 
     @property
+    def limits(self) -> tuple[Limit, ...]:
+        """Hard limits on metrics that designs must meet on every workload."""
+        return self.objective.limits
+
+    def missed(self, values: np.ndarray) -> list[str]:
+        """Return the limits that a design misses in words; empty if it meets all.
+
+        Args:
+          values: (n_workloads, n_metrics), metrics of one design that was built.
+        """
+        names = [spec.name for spec in self.metrics]
+        rows = [dict(zip(names, row, strict=True)) for row in np.asarray(values).tolist()]
+        return missed_limits(self.limits, rows)
+
+    @property
     def version(self) -> int:
         """Raised when any number that the simulator returns changes."""
         return self.simulator.version
@@ -238,14 +264,7 @@ class Task:
           values: (n, w, n_metrics), NaN where a design was not built.
           reason: (n, w), as in `BatchResult`.
         """
-        reward = np.zeros(len(values))
-        for place, weight in enumerate(self.weights):
-            reward += weight * self.objective.reward(
-                values[:, place], self.reference[place], self.metrics, reason[:, place]
-            )
-        # Weights that sum to 1 but for rounding must not blur what a failure is worth.
-        reward[(reason != FEASIBLE).all(axis=1)] = INFEASIBLE_REWARD
-        return reward
+        return self.objective.rewards(values, reason, self.reference, self.metrics, self.weights)
 
     def term_rewards(self, values: np.ndarray, reason: np.ndarray) -> np.ndarray:
         """Reward of n designs for each term of the objective alone, (n, n_terms).
@@ -254,16 +273,12 @@ class Task:
           values: As for `rewards`.
           reason: (n, w).
         """
-        terms = np.zeros((len(values), len(self.objective.terms)))
-        for place, weight in enumerate(self.weights):
-            terms += weight * self.objective.term_rewards(
-                values[:, place], self.reference[place], self.metrics, reason[:, place]
-            )
-        terms[(reason != FEASIBLE).all(axis=1)] = INFEASIBLE_REWARD
-        return terms
+        return self.objective.weighted_terms(
+            values, reason, self.reference, self.metrics, self.weights
+        )
 
     def trials(self, indices: np.ndarray, evaluation: Evaluation, repeated: np.ndarray) -> Trials:
-        """What an agent learns of designs.
+        """Return results of designs in the form that agents receive.
 
         Args:
           indices: (n, n_parameters), as asked.
@@ -333,10 +348,10 @@ class Task:
         """Return the task again, from what `to_json` gave.
 
         Args:
-          data: The recipe. One made on a stand-in goes on with that; without its `stand_in` it
-            goes on with the simulator itself.
+          data: The recipe. One made on a stand-in continues with that; without its `stand_in` it
+            continues with the simulator itself.
           simulator: The instance, where it is not a registered one.
-          stand_in: A table or proxy to go on with instead.
+          stand_in: A table or proxy to continue with instead.
 
         Raises:
           InvalidArgumentError: `data` is no recipe, or what it names is not what it was: another
@@ -396,6 +411,7 @@ class Task:
             "space": self.space.digest,
             "workloads": [[w.workload.digest, w.weight] for w in self.workloads],
             "objective": self.objective.to_json()["terms"],
+            **({"limits": [str(limit) for limit in self.limits]} if self.limits else {}),
             "metrics": [[s.name, s.unit, s.resolution] for s in self.metrics if s.identifies],
             "reference": self.reference[:, [bool(s.identifies) for s in self.metrics]].tolist(),
         }
@@ -432,7 +448,7 @@ def _option_difference(recorded: Any, mine: Mapping[str, str]) -> str:
 
 
 def _files_of(options: Mapping[str, str]) -> str:
-    """Where else to look for what is another now: the files that options name."""
+    """Return the option files that may have changed."""
     files = [f"`{name}`, {value}" for name, value in options.items() if Path(value).is_file()]
     return f", or the file of option {' or '.join(files)}" if files else ""
 

@@ -19,7 +19,7 @@ _LEAST_FLOOR = 1e-9
 
 
 def spread_floor(spread: np.ndarray) -> np.ndarray:
-    """What is added to each metric's spread, (m,), given that of calibration designs, (n, m)."""
+    """Return the term added to each metric's spread, (m,), from calibration designs, (n, m)."""
     return np.asarray(np.maximum(_FLOOR_SHARE * spread.mean(axis=0), _LEAST_FLOOR))
 
 

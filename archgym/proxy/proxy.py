@@ -202,7 +202,7 @@ def _read(kind: type[Proxy], header: Mapping[str, Any], arrays: Mapping[str, np.
 
 
 def _values(data: Any) -> list[Any]:
-    """What a JSON object holds; ValueError where it is none."""
+    """Return the members of a JSON object; ValueError for anything else."""
     if not isinstance(data, dict):
         raise ValueError(f"an object was expected; got {type(data).__name__}")
     return list(data.values())

@@ -30,7 +30,7 @@ _WARNING_LEVEL = 0.9
 @final
 @dataclass(frozen=True)
 class Prediction:
-    """What a proxy expects of n designs: metrics and the interval that holds a stated share.
+    """Predictions for n designs: metrics and intervals that hold a stated share.
 
     Arrays are (n, n_metrics), but `is_unfamiliar`, (n,): whether a design has values, or two
     values together, that the training data never had, or its workload was not among them.
@@ -97,7 +97,7 @@ class ProxySimulator(StandIn):
         return Workload(workload.name, workload.digest, facts)
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
-        """What the simulator said that characterises it."""
+        """Return the recorded characteristics of a workload."""
         facts = workload.content
         assert isinstance(facts, WorkloadFacts)
         return dict(facts.facts)

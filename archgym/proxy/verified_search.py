@@ -38,7 +38,7 @@ class VerifiedDesign:
 @final
 @dataclass(frozen=True)
 class VerifiedSearch:
-    """What a search on a proxy found; `rows` are by predicted reward, best first."""
+    """Result of a search on a proxy; `rows` are by predicted reward, best first."""
 
     task_id: str
     learned: int

@@ -21,7 +21,7 @@ __all__ = ["Agent", "AskTellAgent", "agent_class", "agent_names", "make_agent"]
 
 
 class Agent(ABC):
-    """A search method, made anew for each run.
+    """A search method, constructed for each run.
 
     An agent is a deterministic function of its space, hyperparameters, seed and the results so
     far: that is what lets a study resume by asking it again. It never learns the budget. It takes
@@ -34,16 +34,16 @@ class Agent(ABC):
     hyperparameters: ClassVar[tuple[Parameter, ...]] = ()
     """Ranges with defaults: what the constructor's annotations hold, unless a class says others."""
     library: ClassVar[str] = "own"
-    """What does the work: "own" or a package's name."""
+    """Library that does the work: "own" or a package's name."""
     kind: ClassVar[Literal["single-objective", "multi-objective"]] = "single-objective"
     batch: ClassVar[Literal["sequential", "batch"]] = "sequential"
-    """Whether it asks for several designs at once, which can be evaluated in parallel."""
+    """Kind of asking: "batch" agents ask for several designs at once, evaluated in parallel."""
     replayable: bool = True
-    """Whether the same results lead to the same asks, bit for bit; an instance may differ."""
+    """True if the agent proposes the same designs given the same results."""
     replay_caveat: ClassVar[str] = ""
     """When it is not replayable, where that depends on hyperparameters: "not with …"."""
     is_seeded: ClassVar[bool] = True
-    """Whether another seed leads to other asks; a grid search says no."""
+    """True if another seed leads to other designs; False for a grid search."""
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -65,7 +65,7 @@ class Agent(ABC):
         """
 
     def policy(self) -> Policy | None:
-        """What was learned, as data that outlives the search; None where nothing does."""
+        """Return the learned policy as data that outlives the search; None without one."""
         return None
 
     @classmethod
@@ -155,7 +155,7 @@ def agent_class(name: str) -> type[Agent]:
     """Return the agent with this name, imported now.
 
     Raises:
-      UnknownNameError: There is none; the message lists the near ones.
+      UnknownNameError: The name is unknown; the message lists similar names.
       InvalidArgumentError: Another package registers it, and it cannot be used.
     """
     return load("archgym.agents", "agent", name, Agent)

@@ -36,7 +36,7 @@ _MAX_LISTED = 2**22
 class DesignSpace:
     """A finite set of designs: the product of its parameters, cut by constraints.
 
-    Designs that differ only in parameters that mean nothing (see `Condition`) are equal; the one
+    Designs that differ only in inactive parameters (see `Condition`) are equal; the one
     with defaults there is their canonical form. In bulk a design is its index vector, and arrays
     of those, (n, n_parameters) int64, are what everything works on. Spaces do not change.
     """
@@ -214,7 +214,7 @@ class DesignSpace:
         """Return the parameter with this name.
 
         Raises:
-          UnknownNameError: There is none.
+          UnknownNameError: The space has no such parameter.
         """
         if name not in self._position:
             raise unknown_name("parameter", name, self.names)
@@ -295,7 +295,7 @@ class DesignSpace:
         return {p.name: p.array(indices[:, i]) for i, p in enumerate(self.parameters)}
 
     def canonical(self, indices: np.ndarray) -> np.ndarray:
-        """Return canonical forms, (n, n_parameters): defaults where a parameter means nothing."""
+        """Return canonical forms, (n, n_parameters): inactive parameters take their defaults."""
         if not self.conditions:
             return indices.astype(np.int64)
         canonical = self._resolution.resolve(indices)
@@ -401,7 +401,7 @@ class DesignSpace:
     def count(self) -> Count:
         """Return number of distinct feasible designs.
 
-        Exact where no group of parameters that hang together has over 10^8 combinations; beyond,
+        Exact if no group of linked parameters has over 10^8 combinations; beyond,
         an estimate from 200,000 samples with a 95 % interval.
         """
         total = Count(1, 1, 1, True)
@@ -483,7 +483,7 @@ class DesignSpace:
           prefix: Indices of the first parameters.
 
         Returns:
-          (size of parameter len(prefix),) bool. Parameters that hang together in more than 4
+          (size of parameter len(prefix),) bool. Linked parameters in groups of more than 4
           million combinations are not judged: all true.
         """
         component = self._component_of[len(prefix)]

@@ -52,7 +52,7 @@ def draw_hyperparameters(
     tries = 0
     while len(found) < n and tries < _MAX_TRIES and free:
         tries += 1
-        values = {p.name: _plain(p.value(int(rng.integers(p.size)))) for p in free}
+        values = {p.name: _python_value(p.value(int(rng.integers(p.size)))) for p in free}
         if _key(values) in known:
             continue
         known.add(_key(values))
@@ -66,7 +66,7 @@ def _key(values: Mapping[str, Any]) -> str:
     return repr(sorted(values.items()))
 
 
-def _plain(value: Any) -> Any:
+def _python_value(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
@@ -85,7 +85,7 @@ class Draws:
     count: int
     seed: int
     include_defaults: bool
-    """Whether the agent without drawn hyperparameters is one of the family."""
+    """True if the agent without drawn hyperparameters is one of the family."""
 
     def settings(
         self,

@@ -32,7 +32,7 @@ THREAD_VARIABLES = (
     "MKL_NUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
-# chosen: what is told of a study's progress is for people.
+# chosen: progress of a study is reported for people.
 _PROGRESS_S = 0.2
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -43,14 +43,14 @@ Tasks = dict[str, "Task"]
 @final
 @dataclass(frozen=True)
 class RunResult:
-    """How a run ended: what the study reached, or why it failed."""
+    """Result of a run: the study's end, or the reason of its failure."""
 
     evaluations: int
     failure: str | None = None
     is_lost: bool = False
-    """Whether its process was lost, so that it may do better in another."""
+    """True if its process was lost, so that another may succeed."""
     stops_all: bool = False
-    """Whether the others would fail for the same reason, such as a full disk."""
+    """True if the other runs would fail for the same reason, such as a full disk."""
 
 
 def perform(
@@ -78,7 +78,7 @@ def perform(
         return _stored_badly(0, error)
     except ArchGymError as error:
         return RunResult(0, str(error))
-    # An agent is other people's code and may raise anything; the other runs go on.
+    # An agent is other people's code and may raise anything; the other runs continue.
     except Exception as error:
         traceback.print_exc()
         return RunResult(0, _words(error))
@@ -175,7 +175,7 @@ def require_same_study(run: Run, folder: Path) -> None:
     pairs: dict[str, tuple[object, object]] = {
         "task": (header.task["digest"], run.task.digest),
         "agent": (header.agent, run.agent),
-        "hyperparameters": (dict(header.hyperparameters), _plain(run.hyperparameters)),
+        "hyperparameters": (dict(header.hyperparameters), _without_tuples(run.hyperparameters)),
         "seed": (header.seed, run.seed),
         "budget": (header.budget, run.budget),
         "max_asks": (header.max_asks, run.max_asks),
@@ -188,7 +188,7 @@ def require_same_study(run: Run, folder: Path) -> None:
             )
 
 
-def _plain(values: Any) -> dict[str, Any]:
+def _without_tuples(values: Any) -> dict[str, Any]:
     return {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}
 
 

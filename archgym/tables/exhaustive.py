@@ -66,7 +66,7 @@ class Exhaustive:
 
     @property
     def n_ties(self) -> int:
-        """How many designs have it."""
+        """Number of designs that have the best reward."""
         return int((self.rewards == self.reward).sum())
 
     @cached_property
@@ -103,7 +103,7 @@ class Exhaustive:
         return mean
 
     def front_terms(self) -> np.ndarray:
-        """What the designs of the exact Pareto front are worth, term by term, (m, n_terms)."""
+        """Return the rewards of the exact Pareto front, term by term, (m, n_terms)."""
         names = [w.workload.name for w in self.task.workloads]
         best = np.empty((0, len(self.task.objective.terms)))
         for _, values, reason in self._table.pieces(names):
@@ -114,7 +114,7 @@ class Exhaustive:
         return best
 
     def n_better(self, reward: float) -> int:
-        """How many designs are better than one of this reward."""
+        """Return the number of designs with a reward above this one."""
         return int((self.rewards > reward).sum())
 
     def random_curve(

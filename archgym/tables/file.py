@@ -104,7 +104,7 @@ class TableFile:
         return about
 
     def _kinds(self) -> dict[str, str]:
-        """What each column that is read must hold."""
+        """Return the type that each column must have."""
         kinds = {NUMBER: "int64"}
         for place in range(len(self.declaration.workloads)):
             kinds |= dict.fromkeys(self.columns.metrics(place), "double")

@@ -1,4 +1,4 @@
-"""What a memory trace is like: which pages it uses, how often, and how soon again."""
+"""Characteristics of a memory trace: pages used, frequency and reuse."""
 
 from dataclasses import dataclass
 from typing import final

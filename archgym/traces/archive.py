@@ -47,7 +47,7 @@ _BAD = (
 
 @contextmanager
 def open_archive(path: str | Path, what: str, remedy: str) -> Iterator["Archive"]:
-    """An archive, in which whatever is wrong becomes one line.
+    """Open an archive; every fault becomes a one-line error.
 
     Args:
       path: The file.
@@ -73,7 +73,7 @@ def open_archive(path: str | Path, what: str, remedy: str) -> Iterator["Archive"
 
 @final
 class Archive:
-    """What an open archive holds; every read says how much it may take."""
+    """Content of an open archive; every read is limited in size."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
@@ -117,7 +117,7 @@ class Archive:
             while len(content) <= wanted and (piece := stream.read(_PIECE_BYTES)):
                 content += piece
         if len(content) != wanted:
-            raise ValueError(f"array {name!r} of shape {shape} is cut off or goes on")
+            raise ValueError(f"array {name!r} of shape {shape} is cut off or has extra bytes")
         return np.frombuffer(content, dtype).reshape(shape)
 
 

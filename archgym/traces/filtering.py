@@ -1,4 +1,4 @@
-"""What of a program's accesses reaches memory: translated, and past two levels of cache."""
+"""Filtering of a program's accesses to those that reach memory, past two levels of cache."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

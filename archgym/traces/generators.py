@@ -207,14 +207,14 @@ GENERATED: Mapping[str, tuple[str, Callable[[int], MemoryTrace]]] = MappingProxy
         "mixture-4gb": ("uniform, Zipf, stride and chain in turn, in 4 GiB", _mixed_4gb),
     }
 )
-"""What each is, and how it is made of a number of accesses."""
+"""Description of each generator, and its function of a number of accesses."""
 
 
 def generated_trace(name: str, n_accesses: int = 1_000_000) -> MemoryTrace:
     """Return the generated trace of a name of `GENERATED`.
 
     Raises:
-      UnknownNameError: There is none of this name.
+      UnknownNameError: The name is unknown.
     """
     if name not in GENERATED:
         raise unknown_name("trace", name, GENERATED)

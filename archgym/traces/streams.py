@@ -103,7 +103,7 @@ def text_lines(path: str | Path, max_bytes: int) -> Iterator[tuple[int, bytes]]:
 
 @contextmanager
 def writer(path: str | Path) -> Iterator[IO[bytes]]:
-    """A file to write that appears whole or not at all; packed where it ends in .gz or .xz.
+    """Open a file that appears whole or not at all; compressed if its name ends in .gz or .xz.
 
     Raises:
       StorageError: It cannot be written.

@@ -127,7 +127,7 @@ def test_stand_in_made_with_another_file_of_an_option_is_refused(
 
 
 def test_workload_that_the_file_has_not_is_refused(whole: Path) -> None:
-    with pytest.raises(UnknownNameError, match=r"Unknown workload of whole.json 'medium'"):
+    with pytest.raises(UnknownNameError, match=r"Unknown workload 'medium' of whole.json"):
         Task.make(stand_in=whole, workload="medium")
 
 

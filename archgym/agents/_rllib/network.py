@@ -66,7 +66,7 @@ class TeamNetwork(nn.Module):
         return outputs.view(len(inputs), *self.closed.shape) + self.closed
 
     def values(self, inputs: torch.Tensor) -> torch.Tensor:
-        """What critics expect, (n, n_agents), for their inputs (n, n_agents, n_critic)."""
+        """Return the critics' values, (n, n_agents), for their inputs (n, n_agents, n_critic)."""
         outputs: torch.Tensor = self.critic(self._told(inputs))
         return outputs[..., 0]
 

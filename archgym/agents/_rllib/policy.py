@@ -20,12 +20,12 @@ ACTOR = "actor."
 
 
 def describe(task: Task, team: Team, n_updates: int) -> dict[str, Any]:
-    """What a team's weights mean, as JSON."""
+    """Return the description of a team's weights as JSON."""
     return {"task": task.id, "updates": n_updates, **layout(task, team)}
 
 
 def layout(task: Task, team: Team) -> dict[str, Any]:
-    """What a team sees and chooses on a task, as JSON."""
+    """Return the observations and choices of a team on a task as JSON."""
     choices = Choices(task.space)
     return {
         "agents": list(team.agents),

@@ -1,4 +1,4 @@
-"""Who chooses what in a team that makes designs, and what its actors and critics see."""
+"""Roles in a team that makes designs: choices of each agent, inputs of actors and critics."""
 
 from dataclasses import dataclass
 from typing import Self, final
@@ -89,7 +89,7 @@ class Team:
         return picks
 
     def critic_inputs(self, picks: np.ndarray) -> np.ndarray:
-        """What critics see in n episodes, (n, n_agents, n_critic) float32.
+        """Return the critics' inputs in n episodes, (n, n_agents, n_critic) float32.
 
         Args:
           picks: (n, n_choices), what all agents choose in them.

@@ -80,7 +80,7 @@ def train_here(
 def asking(
     task: Task, hyperparameters: Mapping[str, Any], evaluate: Evaluate
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """What designs' rewards are asked of, by choices, (n, n_choices)."""
+    """Return the function that asks for rewards of designs, by choices, (n, n_choices)."""
     choices = Choices(task.space)
 
     def ask(picks: np.ndarray) -> np.ndarray:

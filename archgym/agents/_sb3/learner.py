@@ -1,4 +1,4 @@
-"""What the agents on Stable-Baselines3 share: an algorithm that learns from a task's episodes."""
+"""Shared base of agents on Stable-Baselines3: an algorithm that learns from a task's episodes."""
 
 import importlib.util
 from collections.abc import Mapping
@@ -109,7 +109,7 @@ class Sb3Learner:
             learn(self._algorithm)
 
     def policy(self) -> Policy | None:
-        """What was learned; None before a search."""
+        """Return the learned policy; None before a search."""
         if self._algorithm is None or self._task is None:
             return None
         from archgym.agents._sb3.policy import describe, weights_of
@@ -204,7 +204,7 @@ def even_parts(n_steps: int, n_parts: int) -> int:
 def ppo_arguments(
     hyperparameters: Mapping[str, Any], env: "VecEnv", n_steps: int
 ) -> dict[str, Any]:
-    """What all kinds of proximal policy optimisation take alike.
+    """Return the arguments that all variants of proximal policy optimisation share.
 
     Args:
       hyperparameters: The agent's.

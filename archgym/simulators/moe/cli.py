@@ -1,4 +1,4 @@
-"""`archgym moe`: models, hardware and routing of mixture-of-experts serving."""
+"""Commands `archgym moe`: models, hardware and routing of mixture-of-experts serving."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,25 +14,40 @@ if TYPE_CHECKING:
     from archgym.simulators.moe.analysis import Analysis
     from archgym.simulators.moe.routing import Routing, RoutingPreset
 
-__all__ = ["moe_app", "prefetch"]
+__all__ = ["commands"]
+
+commands = typer.Typer()
+moe_app = typer.Typer(
+    name="moe",
+    help="Inspect models, hardware and routing of mixture-of-experts serving.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+commands.add_typer(moe_app)
 
 
+@moe_app.callback()
+def _group() -> None:
+    """Inspect models, hardware and routing of mixture-of-experts serving."""
+
+
+@moe_app.command()
 def prefetch(
     picture: Annotated[
         Path | None,
         typer.Option(
             "--picture",
-            help="Where to draw it: .png, .svg or .pdf.",
+            help="Draw the curves to this .png, .svg or .pdf file.",
             parser=named_path,
             metavar="FILE",
         ),
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Show when prefetching helps: time per token over accuracy, on two links.
+    """Show when prefetching helps: time per token by prediction accuracy, on two links.
 
-    Qwen3-30B with weights of 4 bits on a card that holds a third of it; the next layer's experts
-    are loaded ahead.
+    The model is Qwen3-30B with 4-bit weights on a GPU that holds a third of it. Experts of the next
+    layer are loaded in advance.
     """
     from dataclasses import asdict
 
@@ -50,45 +65,33 @@ def prefetch(
     for sweep in sweeps:
         columns += [f"{sweep.link}_tpot_ms", f"{sweep.link}_wasted_percent"]
     rows = [["no prefetch", *(x for s in sweeps for x in (number(s.without_ms), ""))]]
-    for place, accuracy in enumerate(sweeps[0].accuracies):
-        cells = [(s.tpot_ms[place], s.wasted_percent[place]) for s in sweeps]
+    for index, accuracy in enumerate(sweeps[0].accuracies):
+        cells = [(s.tpot_ms[index], s.wasted_percent[index]) for s in sweeps]
         rows.append([number(100.0 * accuracy), *(number(x) for pair in cells for x in pair)])
     table(columns, rows, right=columns)
     if picture is not None:
-        say(f"Drawn into {picture}.")
+        say(f"Picture: {picture}")
 
 
 def _say_progress(text: str) -> None:
     typer.echo(f"{text} …", err=True)
 
 
-moe_app = typer.Typer(
-    name="moe",
-    help="Models, hardware and routing of mixture-of-experts serving.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
-
 TraceArgument = Annotated[
-    Path, typer.Argument(help="A routing trace (.routing.npz).", metavar="TRACE")
+    Path, typer.Argument(help="Routing trace (.routing.npz).", metavar="TRACE")
 ]
 OutOption = Annotated[
     Path,
     typer.Option(
-        "--out", help="A routing trace (.routing.npz).", parser=named_path, metavar="FILE"
+        "--out", help="Routing trace to write (.routing.npz).", parser=named_path, metavar="FILE"
     ),
 ]
-SeedOption = Annotated[int, typer.Option("--seed", help="Of the random numbers.", min=0)]
-
-
-@moe_app.callback()
-def _group() -> None:
-    """Models, hardware and routing of mixture-of-experts serving."""
+SeedOption = Annotated[int, typer.Option("--seed", help="Random seed of the trace.", min=0)]
 
 
 @moe_app.command()
 def models(json: JsonOption = False) -> None:
-    """List the models that are described, with what they weigh."""
+    """List the described models with the sizes of their weights."""
     from archgym.simulators.moe.models import model, model_names
 
     found = [model(name) for name in model_names()]
@@ -113,12 +116,12 @@ def models(json: JsonOption = False) -> None:
         write_json(rows)
         return
     _write(rows, ("source",))
-    say("Weights, keys and values of 16 bits; --json says the sources.")
+    say("Weights, keys and values have 16 bits. Use --json for sources.")
 
 
 @moe_app.command()
 def hardware(json: JsonOption = False) -> None:
-    """List the servers that are described."""
+    """List the described servers."""
     from archgym.simulators.moe.hardware import node, node_names
 
     found = [node(name) for name in node_names()]
@@ -143,17 +146,17 @@ def hardware(json: JsonOption = False) -> None:
         write_json(rows)
         return
     _write(rows, ("source",))
-    say("Numbers are of one accelerator and one direction; --json says the sources.")
+    say("Figures are per accelerator and per direction. Use --json for sources.")
 
 
 def _write(rows: list[dict[str, Any]], left_out: tuple[str, ...] = ()) -> None:
-    """Write a table of records."""
+    """Write records as a table."""
     columns = [name for name in rows[0] if name not in left_out]
     cells = [
         [row[name] if isinstance(row[name], str) else number(row[name]) for name in columns]
         for row in rows
     ]
-    # In words they break between words where the table is wide.
+    # Headings of words can break between words in a wide table.
     headings = [name.replace("_gb_per_s", " GB/s").replace("_", " ") for name in columns]
     texts = [isinstance(rows[0][name], str) for name in columns]
     right = [text for text, is_text in zip(headings, texts, strict=True) if not is_text]
@@ -164,25 +167,32 @@ def _write(rows: list[dict[str, Any]], left_out: tuple[str, ...] = ()) -> None:
 def generate(
     out: OutOption,
     model: Annotated[
-        str, typer.Option("--model", help="A model or its file, for its layers and routing.")
+        str, typer.Option("--model", help="Model name or file, for its layers and routing.")
     ] = "qwen3-30b-a3b",
     preset: Annotated[
         str | None,
-        typer.Option(
-            "--preset", help="A routing preset or its file; that of the model where left out."
-        ),
+        typer.Option("--preset", help="Routing preset or file (default: that of the model)."),
     ] = None,
-    documents: Annotated[int, typer.Option("--documents", help="How many.", min=1)] = 64,
-    tokens: Annotated[int, typer.Option("--tokens", help="Of each document.", min=1)] = 512,
+    documents: Annotated[
+        int, typer.Option("--documents", help="Number of documents to draw.", min=1)
+    ] = 64,
+    tokens: Annotated[
+        int, typer.Option("--tokens", help="Number of tokens per document.", min=1)
+    ] = 512,
     layers: Annotated[
         int | None,
-        typer.Option("--layers", help="With experts; those of the model.", min=1, max=1000),
+        typer.Option(
+            "--layers",
+            help="Number of layers with experts (default: that of the model).",
+            min=1,
+            max=1000,
+        ),
     ] = None,
     setting: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
-            help="Another number of the preset, such as topic=1.2; repeat it.",
+            help="Override a number of the preset, such as topic=1.2; repeat for more.",
             metavar="NAME=VALUE",
         ),
     ] = None,
@@ -203,7 +213,7 @@ def generate(
         process = _fitted(process, described.experts, described.top_k)
     process = _with_settings(process, setting or ())
     n_layers = layers or described.moe_layers
-    # Before a list of so many documents is made.
+    # Checked before a list of so many documents is made.
     check_size(documents * tokens, n_layers, process.top_k)
     announce_compilation()
     routing = draw(process, seed, [tokens] * documents, n_layers)
@@ -212,7 +222,7 @@ def generate(
 
 
 def _fitted(process: "RoutingPreset", n_experts: int, top_k: int) -> "RoutingPreset":
-    """Return preset with another model's experts: Switch comes in sizes, and V3 is like V2-Lite."""
+    """Return the preset with the number of experts of a model that shares its routing."""
     from dataclasses import replace
 
     return replace(process, n_experts=n_experts, top_k=top_k)
@@ -264,15 +274,17 @@ def analyze(
     trace: TraceArgument,
     picture: Annotated[
         Path | None,
-        typer.Option("--picture", help="A file (.svg, .png or .pdf) with the curves."),
+        typer.Option("--picture", help="Draw the curves to this .svg, .png or .pdf file."),
     ] = None,
     tokens: Annotated[
-        int, typer.Option("--tokens", help="Whole documents up to so many tokens.", min=1)
+        int, typer.Option("--tokens", help="Maximum number of tokens, in whole documents.", min=1)
     ] = 2**15,
-    layers: Annotated[int, typer.Option("--layers", help="So many layers, evenly.", min=1)] = 8,
+    layers: Annotated[
+        int, typer.Option("--layers", help="Number of evenly spaced layers to analyse.", min=1)
+    ] = 8,
     json: JsonOption = False,
 ) -> None:
-    """Show how well routing can be cached: hit rates over room, segments, balance, reuse."""
+    """Analyse how well routing can be cached: hit rates, segments, load balance, reuse."""
     from archgym.cli.console.progress import CountBar, announce_compilation
     from archgym.report.plots import check_plot
     from archgym.simulators.moe.analysis import analyse
@@ -321,15 +333,15 @@ def _say_analysis(found: "Analysis") -> None:
         f"{', '.join(map(str, found.layers))}"
     )
     table(
-        ("room [experts]", *(f"{name} [%]" for name in found.curves)),
+        ("cache size [experts]", *(f"{name} [%]" for name in found.curves)),
         [
             (str(size), *(f"{100 * c[:, place].mean():.1f}" for c in found.curves.values()))
             for place, size in enumerate(found.sizes)
         ],
-        right=("room [experts]", *(f"{name} [%]" for name in found.curves)),
+        right=("cache size [experts]", *(f"{name} [%]" for name in found.curves)),
     )
     if found.windows:
-        columns = ("segment [tokens]", "SRP [%]", "its experts / a token's")
+        columns = ("segment [tokens]", "SRP [%]", "experts per segment / per token")
         table(
             columns,
             [
@@ -342,7 +354,7 @@ def _say_analysis(found: "Analysis") -> None:
             ],
             right=columns,
         )
-    pair = ("documents at once", "distinct experts")
+    pair = ("documents in parallel", "distinct experts")
     table(
         pair,
         [
@@ -356,27 +368,27 @@ def _say_analysis(found: "Analysis") -> None:
         f"({found.imbalance.min():.2f} to {found.imbalance.max():.2f} over layers); load falls as "
         f"rank^-{found.skew.mean():.2f}."
     )
-    say(f"{100 * found.reuse.mean():.1f} % of a token's experts served the token before too.")
+    say(f"{100 * found.reuse.mean():.1f} % of a token's experts also served the previous token.")
 
 
 @moe_app.command()
 def calibrate(
-    experts: Annotated[int, typer.Option("--experts", help="Of a layer.", min=1)],
-    top_k: Annotated[int, typer.Option("--top-k", help="Experts of a token.", min=1)],
+    experts: Annotated[int, typer.Option("--experts", help="Number of experts per layer.", min=1)],
+    top_k: Annotated[int, typer.Option("--top-k", help="Number of experts per token.", min=1)],
     target: Annotated[
         list[str],
         typer.Option(
             "--target",
-            help="A share to be given: lru@R, lfu@R, belady@R or schM@R for room of R times a "
-            "token's experts, or srp@M; such as lru@2=0.61; give three or more.",
+            help="Share to fit, such as lru@2=0.61; give at least three. Names: lru@R, lfu@R, "
+            "belady@R, schM@R for a cache of R times the experts of a token, or srp@M.",
             metavar="NAME=VALUE",
         ),
     ],
-    budget: Annotated[int, typer.Option("--budget", help="Trials.", min=20)] = 240,
+    budget: Annotated[int, typer.Option("--budget", help="Number of trials.", min=20)] = 240,
     seed: SeedOption = 0,
     json: JsonOption = False,
 ) -> None:
-    """Fit the routing process to hit rates or segment routing of a model."""
+    """Fit the routing process to measured hit rates or segment routing of a model."""
     from archgym.cli.console.progress import CountBar, announce_compilation
     from archgym.simulators.moe.calibrate import calibrate as fit
 
@@ -406,7 +418,7 @@ def calibrate(
         record = {"n_experts": experts, "top_k": top_k, **numbers, "rmse": found.rmse}
         write_json({**record, "wanted": wanted, "given": given})
         return
-    columns = ("target", "wanted [%]", "given [%]")
+    columns = ("target", "measured [%]", "fitted [%]")
     table(
         columns,
         [
@@ -417,11 +429,11 @@ def calibrate(
     )
     settings = " ".join(f"--set {name}={value:g}" for name, value in numbers.items())
     say(
-        f"Off by {100 * found.rmse:.2f} points (RMSE on fresh documents) after "
+        f"RMSE on new documents: {100 * found.rmse:.2f} percentage points, after "
         f"{found.evaluations} trials."
     )
     say(
-        f"Draw such routing with: archgym moe generate {settings} --set n_experts={experts} "
+        f"To draw such routing: archgym moe generate {settings} --set n_experts={experts} "
         f"--set top_k={top_k} --out FILE.routing.npz"
     )
 
@@ -431,23 +443,27 @@ def record(
     model: Annotated[
         Path,
         typer.Argument(
-            help="A folder with a model of Hugging Face transformers; nothing is downloaded.",
+            help="Folder of a Hugging Face transformers model; nothing is downloaded.",
             metavar="FOLDER",
         ),
     ],
     out: OutOption,
     text: Annotated[
         Path | None,
-        typer.Option("--text", help="A file with a document a line; drawn tokens where left out."),
+        typer.Option(
+            "--text", help="Text file with one document per line (default: random tokens)."
+        ),
     ] = None,
-    documents: Annotated[int, typer.Option("--documents", help="At most.", min=1)] = 64,
+    documents: Annotated[
+        int, typer.Option("--documents", help="Maximum number of documents.", min=1)
+    ] = 64,
     tokens: Annotated[
-        int, typer.Option("--tokens", help="Of each document, at most.", min=1)
+        int, typer.Option("--tokens", help="Maximum number of tokens per document.", min=1)
     ] = 512,
     seed: SeedOption = 0,
     json: JsonOption = False,
 ) -> None:
-    """Run a model and record which experts every token uses."""
+    """Run a model and record the experts that every token uses."""
     from archgym.simulators.moe.record import record_folder
     from archgym.simulators.moe.routing_trace import check_ending, write_routing
 
@@ -455,6 +471,3 @@ def record(
     routing = record_folder(model, text, documents, tokens, seed)
     write_routing(out, routing)
     _say_routing(routing, out, json)
-
-
-moe_app.command()(prefetch)
