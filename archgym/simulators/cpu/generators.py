@@ -479,7 +479,7 @@ _JOIN: Final = (
 GENERATORS: Final[Mapping[str, Generator]] = {
     "hash-join": Generator("hash table of 16 MiB, built and probed", _JOIN, _hash_join),
     "hash-join-small": Generator(
-        "hash table of 512 KiB, built and probed", _JOIN, partial(_hash_join, slots=1 << 15)
+        "hash table of 256 KiB, built and probed", _JOIN, partial(_hash_join, slots=1 << 14)
     ),
     "graph-search": Generator(
         "breadth-first search of 2 million edges",
@@ -498,9 +498,9 @@ GENERATORS: Final[Mapping[str, Generator]] = {
         _pointer_chase,
     ),
     "pointer-chase-small": Generator(
-        "linked list of 768 KiB in random order",
+        "linked list of 384 KiB in random order",
         _CHASE,
-        partial(_pointer_chase, n=12288),
+        partial(_pointer_chase, n=6144),
     ),
     "b-tree": Generator(
         "look-ups in a B-tree of 4,161 nodes of 1 KiB",

@@ -134,6 +134,8 @@ def _run(
     status = int(state[lay.G_STATUS])
     if status == lay.STATUS_OVERFLOW:
         raise SimulatorError(f"The CPU model holds too little for this machine on {trace.name}.")
+    if status == lay.STATUS_TRACE_END:
+        raise SimulatorError(f"{trace.name} ends before {length:,} instructions have retired.")
     if status != lay.STATUS_OK:
         return None, events
     counters = [cycles, instructions, *(state[i] for i in _PLACES.values())]

@@ -32,6 +32,7 @@ REGIONS: Final[Mapping[str, tuple[int, int]]] = {
 """By fidelity, instructions of warm-up and those that are counted. chosen: a tenth of a second
 for searches, and what fills and empties the last level of the default design."""
 _ENDLESS: Final = 1
+_MARGIN: Final = 16
 
 
 @final
@@ -105,9 +106,10 @@ class CpuSimulator(Simulator):
         warmup, length = REGIONS[self.fidelity]
         # More than the counted ones may be in flight.
         trace = program.instructions(warmup + length + 4096)
-        if program.is_recorded and trace.n < warmup + length:
+        if program.is_recorded and trace.n < warmup + length + _MARGIN:
             warmup = 3 * trace.n // 8
-            length = trace.n - warmup
+            # A phase may retire a few instructions more than it is to.
+            length = trace.n - warmup - _MARGIN
         values = np.full((len(indices), len(METRICS)), np.nan)
         reason = np.zeros(len(indices), dtype=np.int16)
         for row, design in enumerate(indices):
