@@ -119,8 +119,31 @@ def record(
         str | None,
         typer.Option("--name", help="Name of the trace (default: that of the program)."),
     ] = None,
+    instructions: Annotated[
+        bool,
+        typer.Option(
+            "--instructions",
+            help="Record instructions instead, as a ChampSim trace for the CPU simulator.",
+        ),
+    ] = False,
+    max_instructions: Annotated[
+        int,
+        typer.Option(
+            "--max-instructions",
+            help="Number of instructions after which the program is stopped.",
+            min=1,
+        ),
+    ] = 1_000_000,
+    from_function: Annotated[
+        str | None,
+        typer.Option(
+            "--from-function",
+            help="Function of the program whose first call starts the instruction trace.",
+            metavar="NAME",
+        ),
+    ] = None,
 ) -> None:
-    """Record every memory access of a program, with valgrind.
+    """Record every memory access of a program with valgrind, or its instructions with ptrace.
 
     The program uses this terminal; messages of ArchGym go to standard error. Ctrl-C stops the
     program and keeps the recording. Child processes are not recorded.
@@ -133,6 +156,11 @@ def record(
     command, note = resolved(command)
     if note:
         _note(note)
+    if instructions:
+        _record_instructions(command, out, skip, max_instructions, from_function)
+        return
+    if from_function is not None:
+        raise InvalidArgumentError("`--from-function` needs `--instructions`.")
     path = out if out is not None else Path(f"{Path(command[0]).name}.npz")
     require_free(path)
     with CountBar("accesses") as bar:
@@ -152,6 +180,32 @@ def record(
     _say_recorded(done, path, max_accesses)
     if done.stopped.startswith("SIG"):
         raise typer.Exit(130 if done.stopped == "SIGINT" else 143)
+
+
+def _record_instructions(
+    command: list[str], out: Path | None, skip: int, n: int, function: str | None
+) -> None:
+    """Record the instructions of a program, and report on them."""
+    from archgym.simulators.cpu.recording.recorder import record_instructions
+
+    path = out if out is not None else Path(f"{Path(command[0]).name}.champsimtrace.xz")
+    require_free(path)
+    with CountBar("instructions") as bar:
+        done = record_instructions(
+            command,
+            path,
+            n=n,
+            skip=skip,
+            function=function,
+            report=lambda so_far: bar.show(so_far, n),
+        )
+    _note(
+        f"{path}: {done.n:,} instructions, {done.n_static:,} different ones, "
+        f"{path.stat().st_size:,} bytes; {done.seconds:.1f} s, "
+        f"{done.n / max(done.seconds, 1e-3) / 1000:,.0f} thousand instructions/s"
+    )
+    if not done.has_ended:
+        _note("The program was stopped after the last requested instruction (--max-instructions).")
 
 
 def _say_recorded(done: "Recording", path: Path, max_accesses: int) -> None:
