@@ -107,12 +107,7 @@ class AntColonyAgent(AskTellAgent):
             ),
         ] = 0.1,
     ) -> None:
-        """Set up a colony in a land where all is alike.
-
-        Args:
-          space: Where to search.
-          seed: What decides.
-        """
+        """Set up a colony in a land where all is alike."""
         self._n_ants = check_whole("ants", ants, 1)
         self._evaporation = check_number("evaporation", evaporation, 0, 1)
         self._greediness = check_number("greediness", greediness, 0, 1)
