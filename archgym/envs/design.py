@@ -8,6 +8,7 @@ import gymnasium
 import numpy as np
 
 from archgym.envs.episodes import Episodes, design_info, info_text
+from archgym.envs.registration import task_of
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate
@@ -65,33 +66,35 @@ class DesignEnv(gymnasium.Env[np.ndarray, Any]):
 
     def __init__(
         self,
-        task: Task,
+        task: Task | str,
         *,
         formulation: str = "whole",
         actions: str = "multidiscrete",
         log: str | Path | None = None,
         evaluate: Evaluate | None = None,
         render_mode: str | None = None,
+        **choices: Any,
     ) -> None:
         """Make the environment.
 
         Args:
-          task: What designs are judged by.
+          task: A task, the id of an environment, or the name of a simulator.
           formulation: "whole" or "sequential".
           actions: "multidiscrete" or "box".
           log: Folder that every evaluation is journaled to, as a study; new, or a log of this task.
           evaluate: Evaluates designs instead of the task's simulator. What it raises, such as
             BudgetExhausted, passes through `step`.
           render_mode: "ansi" for `render` to return text.
+          **choices: With a name, arguments of `Task.make`: workload, objective, space, and so on.
 
         Raises:
           InvalidArgumentError: An argument does not fit.
-          UnknownNameError: The formulation or the kind of actions does not exist.
+          UnknownNameError: A name does not exist.
         """
         check_render_mode(render_mode, self.metadata["render_modes"])
-        self.task = task
+        self.task = task_of(task, **choices)
         self.render_mode = render_mode
-        self._episodes = Episodes(task, 1, formulation, actions, log, evaluate)
+        self._episodes = Episodes(self.task, 1, formulation, actions, log, evaluate)
         self.action_space = self._episodes.formulation.action_space
         self.observation_space = self._episodes.observation.space
         self._last: dict[str, Any] = {}

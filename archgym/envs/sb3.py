@@ -48,13 +48,10 @@ class Sb3VecEnv(VecEnv):
         """Make the environment.
 
         Args:
-          task: A task, the id of an environment, or the name of a simulator.
+          task: As for `DesignEnv`; so are `formulation`, `actions`, `log`, `evaluate`, `choices`.
           n_envs: Number of episodes side by side.
-          formulation: As for `DesignEnv`; so are `actions`, `log` and `evaluate`.
-          actions: "multidiscrete" or "box".
           log: One log for all episodes, in the order of their rows.
           evaluate: Takes all designs of a step at once.
-          **choices: With a name, arguments of `Task.make`: workload, objective, space, and so on.
 
         Raises:
           InvalidArgumentError: An argument does not fit.
