@@ -150,8 +150,7 @@ class OptunaModel:
             near = self._space.canonical(near)
             is_new = asked.new(near)
             if is_new.any():
-                first: np.ndarray = near[is_new][:1]
-                return first
+                return np.asarray(near[is_new][:1])
         return None
 
     def _parameters(self, designs: np.ndarray) -> list[dict[str, Any]]:

@@ -210,8 +210,7 @@ class PymooAgent(Agent):
         is_fathers = has_two & (rng.random(mothers.shape) < 0.5)
         children = self._choices.compose(np.where(is_fathers, fathers, mothers))
         children = step_designs(self._space, children, self._mutation, self._step, rng)
-        canonical: np.ndarray = self._space.canonical(children)
-        return canonical
+        return np.asarray(self._space.canonical(children))
 
 
 @contextmanager

@@ -142,8 +142,7 @@ class ExtraTreesAgent(AskTellAgent):
             chosen.append(int(np.argmax(promise)))
             # The more trees cannot tell two designs apart, the less the second one teaches.
             spread *= 1.0 - (leaves == leaves[chosen[-1]]).mean(axis=1)
-        promising: np.ndarray = pool[chosen]
-        return promising
+        return np.asarray(pool[chosen])
 
     def _near(self, designs: np.ndarray, n: int) -> np.ndarray:
         """Return `n` neighbours of these designs."""

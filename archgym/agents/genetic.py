@@ -113,5 +113,4 @@ class GeneticAgent(AskTellAgent):
     def _parents(self, n: int) -> np.ndarray:
         # The population is sorted, so the best of a tournament is the smallest place drawn.
         places = self._rng.integers(len(self._designs), size=(n, self._tournament)).min(axis=1)
-        parents: np.ndarray = self._designs[places]
-        return parents
+        return np.asarray(self._designs[places])

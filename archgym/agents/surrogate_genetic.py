@@ -137,8 +137,7 @@ class SurrogateGeneticAgent(AskTellAgent):
             n_met += len(designs)
         order = np.argsort(-np.concatenate(predicted), kind="stable")
         promising = np.concatenate(met)[order]
-        found: np.ndarray = promising[self._asked.new(promising)][:n]
-        return found
+        return np.asarray(promising[self._asked.new(promising)][:n])
 
     def _learned(self, scores: np.ndarray) -> _Proxy:
         n = len(scores)

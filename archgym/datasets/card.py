@@ -73,10 +73,6 @@ def card_text(
     """Return the whole card.
 
     Args:
-      about: What the dataset says of itself.
-      schema: Its columns.
-      tally: What was counted.
-      files: Its data files.
       notes: Sentences on damage in what it was made from.
     """
     lines = [

@@ -1,25 +1,18 @@
 """Columns of a dataset: names, types, units and meanings."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-
-from archgym.errors import ArchGymError, FileFormatError
-from archgym.spaces.parameter import Parameter
-from archgym.spaces.space import DesignSpace
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
 
-from archgym.errors import InvalidArgumentError
+import numpy as np
+
+from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError
 from archgym.evaluation.metrics import MetricSpec
 from archgym.files.parquet import parameter_type, word_type
-from archgym.spaces.parameter import Factorisation, Permutation
+from archgym.spaces.parameter import Factorisation, Parameter, Permutation
+from archgym.spaces.space import DesignSpace
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -208,8 +201,7 @@ def whole_numbers(path: Path, batch: "pa.RecordBatch", name: str) -> np.ndarray:
     column = batch.column(name)
     if column.null_count:
         raise FileFormatError(path, None, f"column `{name}` must have no nulls; it has", _REMEDY)
-    values: np.ndarray = column.to_numpy(zero_copy_only=False)
-    return values
+    return np.asarray(column.to_numpy(zero_copy_only=False))
 
 
 def decoded_ids(path: Path, batch: "pa.RecordBatch", name: str = "design") -> np.ndarray:

@@ -119,7 +119,6 @@ def chosen_declaration(stored: StoredDataset, wanted: Mapping[str, Any]) -> Decl
     """Return the one declaration with these traits, where None stands for any.
 
     Args:
-      stored: The dataset.
       wanted: Any of space, fidelity, options, version; those that are named must be one.
 
     Raises:

@@ -106,13 +106,7 @@ class FileContent:
         return {CONTENT_KEY: json.dumps(self.to_json(), sort_keys=True).encode()}
 
     def compare(self, said: dict[str, Any] | None, name: str, findings: Findings) -> None:
-        """Report rows of a file that differ from those described by its metadata.
-
-        Args:
-          said: What `written_content` gave.
-          name: The file.
-          findings: Takes what is wrong.
-        """
+        """Report rows of a file that differ from those described by its metadata."""
         if said is None:
             findings.add("files that do not say which rows were written", name)
             return

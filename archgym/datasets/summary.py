@@ -1,5 +1,6 @@
 """Summary of a dataset in counts and ranges."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,15 +8,8 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 
-from archgym.datasets.columns import coded, decoded_ids, numbers, whole_numbers
+from archgym.datasets.columns import SPLIT, coded, decoded_ids, numbers, whole_numbers
 from archgym.datasets.ids import IdSet
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-from collections import Counter
-from typing import TYPE_CHECKING
-
-from archgym.datasets.columns import SPLIT
 from archgym.datasets.metadata import About
 from archgym.datasets.split import PARTS
 from archgym.datasets.stored import open_stored

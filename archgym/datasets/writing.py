@@ -2,19 +2,12 @@
 
 import json
 from abc import ABC, abstractmethod
-from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, final
-
-from archgym.datasets.integrity import FileContent
-from archgym.files.parquet import MAX_BATCH
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, final
 
 import numpy as np
 
@@ -22,13 +15,14 @@ from archgym.datasets.card import CARD_NAME, card_text, description
 from archgym.datasets.columns import METADATA_KEY, Columns
 from archgym.datasets.croissant import CROISSANT_NAME, DataFile, croissant_text
 from archgym.datasets.from_studies import words
-from archgym.datasets.integrity import file_digest, write_manifest
+from archgym.datasets.integrity import FileContent, file_digest, write_manifest
 from archgym.datasets.metadata import About
 from archgym.datasets.sources import RowSource
 from archgym.datasets.split import PARTS, Split
 from archgym.datasets.stored import DATA_FOLDER
 from archgym.datasets.summary import Tally
 from archgym.errors import InvalidArgumentError
+from archgym.files.parquet import MAX_BATCH
 from archgym.files.storage import (
     atomic_file,
     atomic_folder,
@@ -74,8 +68,6 @@ def open_sink(suffix: str, path: Path, schema: "pa.Schema") -> Sink:
 
     Args:
       suffix: One of `SUFFIXES`; the path itself may have another.
-      path: The file.
-      schema: Its columns.
     """
     kinds: dict[str, Any] = {".parquet": ParquetSink, ".csv": _CsvSink, ".jsonl": _JsonSink}
     made: Sink = kinds[suffix](path, schema)
@@ -204,7 +196,6 @@ def write_dataset(
     """Write a dataset: a folder, or a single table where `out` ends so.
 
     Args:
-      source: Its rows.
       out: A new folder; or a new file that ends in .parquet, .csv or .jsonl.
       split: How it is split into parts; a folder has a file for each, and all have a column.
       progress: Told how far it is, for each time that rows are gone through.

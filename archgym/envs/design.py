@@ -131,8 +131,7 @@ class DesignEnv(gymnasium.Env[np.ndarray, Any]):
         Raises:
           InvalidArgumentError: The actions are a box.
         """
-        masks: np.ndarray = self._episodes.masks()[0]
-        return masks
+        return np.asarray(self._episodes.masks()[0])
 
     def render(self) -> str | None:  # type: ignore[override]  # never a list of frames
         """Return the last design and its metrics as text; None without a render mode."""

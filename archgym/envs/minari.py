@@ -84,8 +84,7 @@ class RecordedTask:
 
     def average(self, values: np.ndarray) -> np.ndarray:
         """Metrics averaged over the workloads by weight, (n, n_metrics) from (n, w, n_metrics)."""
-        mean: np.ndarray = np.einsum("nwm,w->nm", values, self.weights)
-        return mean
+        return np.asarray(np.einsum("nwm,w->nm", values, self.weights))
 
 
 _ROOT = "MINARI_DATASETS_PATH"
@@ -275,8 +274,7 @@ def _in_part(batch: "pa.RecordBatch", part: str | None) -> np.ndarray:
     codes, names = coded(batch, SPLIT)
     if part not in ("train", "validation", "test"):
         raise unknown_name("part", part, ("train", "validation", "test"))
-    chosen: np.ndarray = np.array([*(name == part for name in names), False])[codes]
-    return chosen
+    return np.asarray(np.array([*(name == part for name in names), False])[codes])
 
 
 def _taken(batch: "pa.RecordBatch", mask: np.ndarray) -> "pa.RecordBatch":
