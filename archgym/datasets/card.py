@@ -85,7 +85,7 @@ def card_text(
         f"of ones on which the simulator broke; {tally.duplicates} repeat the design and workload "
         "of an earlier row (`is_duplicate`).",
         "",
-        *_reading(),
+        _READING,
         *_parts(about, tally, files),
         *_tasks(about),
         *_columns(schema),
@@ -151,10 +151,6 @@ def _dtype(kind: Any) -> str:
 
 
 # ---- the text
-
-
-def _reading() -> Iterator[str]:
-    yield _READING
 
 
 def _parts(about: About, tally: Tally, files: Sequence[DataFile]) -> Iterator[str]:

@@ -146,6 +146,8 @@ def summarise_dataset(path: str | Path) -> Summary:
       FileFormatError: It is no dataset, or is damaged.
       StorageError: It cannot be read.
     """
+    import pyarrow.compute as pc
+
     stored = open_stored(path)
     parts = PARTS[:1] if stored.about.split is None else PARTS
     tally = Tally(parts)
@@ -156,7 +158,9 @@ def summarise_dataset(path: str | Path) -> Summary:
     for file in stored.files:
         for batch in file.batches():
             for part in parts:
-                rows = batch if len(parts) == 1 else _of_part(batch, part)
+                rows = (
+                    batch if len(parts) == 1 else batch.filter(pc.equal(batch.column(SPLIT), part))
+                )
                 tally.add(file.path, part, rows)
             for name, counter in counts.items():
                 codes, texts = coded(batch, name)
@@ -175,12 +179,6 @@ def summarise_dataset(path: str | Path) -> Summary:
         dict(counts["space"]),
         tuple(ranges.values()),
     )
-
-
-def _of_part(batch: "pa.RecordBatch", part: str) -> "pa.RecordBatch":
-    import pyarrow.compute as pc
-
-    return batch.filter(pc.equal(batch.column(SPLIT), part))
 
 
 def _widened(known: MetricRange, values: np.ndarray) -> MetricRange:

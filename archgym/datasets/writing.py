@@ -3,11 +3,10 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
@@ -50,17 +49,6 @@ class Sink(ABC):
     @abstractmethod
     def close(self) -> None:
         """Finish the file."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def open_sink(suffix: str, path: Path, schema: "pa.Schema") -> Sink:
@@ -216,7 +204,7 @@ def write_dataset(
     if out.suffix in SUFFIXES:
         make_folder(out.absolute().parent)
         with atomic_file(out) as scratch:
-            with open_sink(out.suffix, scratch, rows.schema) as sink:
+            with closing(open_sink(out.suffix, scratch, rows.schema)) as sink:
                 for _, batch in rows:
                     sink.write(batch)
             rows.check_parts()
@@ -232,7 +220,7 @@ def _write_folder(rows: "_Rows", folder: Path) -> None:
     names = {part: f"{DATA_FOLDER}/{part}-00000-of-00001.parquet" for part in rows.tally.parts}
     with ExitStack() as stack:
         sinks = {
-            part: stack.enter_context(ParquetSink(folder / name, rows.schema))
+            part: stack.enter_context(closing(ParquetSink(folder / name, rows.schema)))
             for part, name in names.items()
         }
         for part, batch in rows:
@@ -287,7 +275,7 @@ class _Rows:
         for place, part in enumerate(PARTS):
             mask = places == place
             if mask.any():
-                rows = batch.filter(pa.array(mask))
+                rows = batch.filter(mask)
                 column = words(np.zeros(rows.num_rows, dtype=np.int32), [part])
                 yield part, pa.record_batch([*rows.columns, column], schema=self.schema)
 

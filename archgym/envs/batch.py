@@ -28,6 +28,19 @@ class DesignVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     built), `feasible`, `failed`, `reason` and `reward`, each with its mask `_name` as Gymnasium
     has it; designs are made from indices by ``env.task.space.designs``. In the sequential
     formulation `parameter` (num_envs,), after a reset and each step, is what each row chooses next.
+
+    Life cycle: as for `DesignEnv`, with arrays of actions. `reset` is needed once only, since
+    episodes start again by themselves.
+
+    Example:
+      >>> from archgym.testing import ProvingSimulator
+      >>> env = DesignVectorEnv(Task.make(ProvingSimulator("tiny"), "near"), num_envs=3)
+      >>> observations, info = env.reset(seed=0)
+      >>> actions = np.array([[0, 0], [0, 1], [1, 1]])
+      >>> observations, rewards, terminated, truncated, info = env.step(actions)
+      >>> terminated.tolist(), info["final_info"]["indices"].tolist() == actions.tolist()
+      ([True, True, True], True)
+      >>> env.close()
     """
 
     metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]  # read-only

@@ -56,6 +56,21 @@ class DesignEnv(gymnasium.Env[np.ndarray, Any]):
     their `units` by name (no metrics where the design was not built), `feasible`, `failed`,
     `reason` ("" where it was built) and `reward`; before, `parameter`, the next one. `reset` takes
     a `seed`, which changes nothing since nothing is random, and no options.
+
+    Life cycle: the constructor resolves the task and opens the log. Then `reset` and `step`
+    alternate as in every Gymnasium environment, and `close` releases the log.
+
+    Example:
+      >>> from archgym.testing import ProvingSimulator
+      >>> env = DesignEnv(Task.make(ProvingSimulator("tiny"), "near"), formulation="sequential")
+      >>> observation, info = env.reset(seed=0)
+      >>> info["parameter"]
+      'mode'
+      >>> for action in (0, 2):
+      ...     observation, reward, terminated, truncated, info = env.step(action)
+      >>> terminated, info["design"], info["feasible"]
+      (True, Design(mode='a', count=2), True)
+      >>> env.close()
     """
 
     # Gymnasium's checker wants a frame rate, though text has none.

@@ -150,6 +150,20 @@ class ParallelDesignEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[misc
     After a step every agent's info holds what `DesignEnv`'s holds: `design`, `indices`, `metrics`,
     `units`, `feasible`, `failed`, `reason` and `reward`; after a reset, its `action_mask`. `reset`
     takes `seed` and `options` as PettingZoo has it; they change nothing, since nothing is random.
+
+    Life cycle: `reset` fills `agents`, and `step` takes one action for each of them. It evaluates
+    the design and empties `agents`, so the next call is `reset`. `close` releases the log.
+
+    Example:
+      >>> from archgym.testing import ProvingSimulator
+      >>> env = ParallelDesignEnv(Task.make(ProvingSimulator("tiny"), "near"))
+      >>> observations, infos = env.reset()
+      >>> env.agents
+      ['mode', 'count']
+      >>> observations, rewards, over, truncated, infos = env.step({"mode": 0, "count": 1})
+      >>> sorted(over.values()), rewards["mode"] == rewards["count"], env.agents
+      ([True, True], True, [])
+      >>> env.close()
     """
 
     def __init__(

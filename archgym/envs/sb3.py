@@ -32,6 +32,18 @@ class Sb3VecEnv(VecEnv):
     holds `terminal_observation`, `episode` (as the library's Monitor writes it, so no monitor is
     needed), `indices`, `values` (in the order of ``task.metrics``, NaN where the design was not
     built), `feasible` and `failed`. Works with sb3-contrib's MaskablePPO.
+
+    Life cycle: an algorithm of the library takes it as its `env` and calls `reset` once, then
+    `step` for all episodes together. Episodes start again by themselves. `close` releases the log.
+
+    Example:
+      >>> from archgym.testing import ProvingSimulator
+      >>> env = Sb3VecEnv(Task.make(ProvingSimulator("tiny"), "near"), n_envs=2)
+      >>> observations = env.reset()
+      >>> observations, rewards, dones, infos = env.step(np.array([[0, 1], [1, 0]]))
+      >>> dones.tolist(), [info["feasible"] for info in infos]
+      ([True, True], [True, True])
+      >>> env.close()
     """
 
     def __init__(
