@@ -73,9 +73,44 @@ class BatchResult:
 class Simulator(ABC):
     """A cost model with one design space, ready to evaluate.
 
+    Life cycle:
+
+    1. `make_simulator`, or the class itself, makes an instance for one space and one fidelity.
+    2. `workload` reads a workload by name or path. Its digest identifies the content.
+    3. `evaluate_batch` judges the constraints and gives canonical, feasible designs to `simulate`.
+       `evaluate` does the same for one design that is written as a mapping.
+    4. `check_simulator` in `archgym.testing` proves that an implementation keeps these promises.
+
     An instance is made for one space and one fidelity and does not change; it is deterministic,
     and results do not depend on batch size, order or thread. Instances can be pickled, so that
     other processes evaluate. Implementations give the attributes below and the abstract methods.
+
+    Example:
+      >>> import hashlib
+      >>> from archgym.evaluation.objective import Term
+      >>> from archgym.spaces.parameter import Integer
+      >>> class AdderSimulator(Simulator):
+      ...     name = "adder"
+      ...     version = 0
+      ...     space = DesignSpace("default", [Integer(name="blocks", low=1, high=16)])
+      ...     metrics = (MetricSpec("delay_ns", "ns", "minimise", 0.001, "Time of an addition."),)
+      ...     objectives = {"quick": Objective("quick", (Term("delay_ns", "minimise"),))}
+      ...     default_objective = "quick"
+      ...     default_workload = "64-bit"
+      ...
+      ...     def workload_names(self):
+      ...         return ("64-bit",)
+      ...
+      ...     def workload(self, name):
+      ...         return Workload("64-bit", hashlib.sha256(b"64-bit").hexdigest(), content=64)
+      ...
+      ...     def simulate(self, indices, workload):
+      ...         blocks = self.space.columns(indices)["blocks"]
+      ...         delay = 0.1 * workload.content / blocks + 0.05 * blocks
+      ...         return BatchResult(delay[:, None], np.zeros(len(indices), dtype=np.int16))
+      >>> adder = AdderSimulator()
+      >>> round(adder.evaluate({"blocks": 8}, adder.workload("64-bit"))["delay_ns"], 3)
+      1.2
     """
 
     name: str

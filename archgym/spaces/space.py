@@ -38,7 +38,32 @@ class DesignSpace:
 
     Designs that differ only in inactive parameters (see `Condition`) are equal; the one
     with defaults there is their canonical form. In bulk a design is its index vector, and arrays
-    of those, (n, n_parameters) int64, are what everything works on. Spaces do not change.
+    of those, (n, n_parameters) int64, are what everything works on.
+
+    The constructor checks the declaration once, and spaces do not change afterwards. From then on
+    `sample` and `enumerate` make designs, `feasible` judges constraints, and `canonical` sets
+    inactive parameters to their defaults. `indices_of` and `design_at` translate between
+    mappings of values and index vectors. `to_json` records the space with a study.
+
+    Example:
+      >>> from archgym.spaces.expression import P
+      >>> from archgym.spaces.parameter import Categorical, PowerOfTwo
+      >>> space = DesignSpace(
+      ...     "cache",
+      ...     [
+      ...         PowerOfTwo(name="ways", low=1, high=16),
+      ...         PowerOfTwo(name="kib", low=8, high=64),
+      ...         Categorical(name="policy", choices=("lru", "random")),
+      ...     ],
+      ...     constraints=[Constraint("size", P("ways") <= P("kib"), "A way must have a KiB.")],
+      ...     conditions=[Condition("policy", P("ways") > 1)],
+      ... )
+      >>> space.size, space.count().value
+      (40, 34)
+      >>> space.feasible(np.array([[4, 0, 0], [1, 2, 1]])).tolist()
+      [False, True]
+      >>> space.design_at(space.canonical(np.array([[0, 2, 1]]))[0])
+      Design(ways=1, kib=32, policy='lru')
     """
 
     def __init__(
