@@ -1,0 +1,1 @@
+"""System on a chip: task graphs on processors, accelerators, buses and memories."""
