@@ -7,8 +7,8 @@ running task works at one rate, the least that its processing element, memories 
 import math
 from typing import Any, Final
 
-from archgym.kernels import compiled, entry_point
-from archgym.simulators.soc.state import CLOCK_HZ, OUTPUTS, OWN, SRAM
+from archgym.runtime.kernels import compiled, entry_point
+from archgym.simulators.soc.state import OUTPUTS, OWN, SRAM
 
 __all__ = ["simulate"]
 
@@ -164,7 +164,7 @@ def _run(g: Any, designs: Any, row: Any, rules: Any, s: Any, log: Any) -> int:
     while True:
         dt = clock - before
         before = clock
-        _advance(g, designs, row, s, n_running, dt, phase, log)
+        _advance(g, designs, row, rules, s, n_running, dt, phase, log)
         n_running = _complete(g, designs, row, rules, s, n_running, clock, log)
         n_new = _launch(g, designs, row, s, clock, log)
         n_running, n_waiting = _queue(rules, s, n_running, n_new, n_waiting, phase)
@@ -192,7 +192,15 @@ def _run(g: Any, designs: Any, row: Any, rules: Any, s: Any, log: Any) -> int:
 
 @compiled
 def _advance(
-    g: Any, designs: Any, row: Any, s: Any, n_running: Any, dt: Any, phase: Any, log: Any
+    g: Any,
+    designs: Any,
+    row: Any,
+    rules: Any,
+    s: Any,
+    n_running: Any,
+    dt: Any,
+    phase: Any,
+    log: Any,
 ) -> None:
     """Let running tasks work for `dt` and account for what they use (sections 5.1 and 8)."""
     memories = s.peak.shape[0]
@@ -210,6 +218,8 @@ def _advance(
         energy = executed * _PROCESSOR_ENERGY
         if designs.on[row, t] == OWN:
             energy = executed * g.accelerator_energy[t] * designs.unroll[row, t]
+        elif rules.free_processor_energy:
+            energy = 0.0
         s.phase_pe[phase] += energy
         s.task_pe[t] += energy
         for m in range(memories):

@@ -154,6 +154,7 @@ class Rules(NamedTuple):
       exact_freeing: An output is freed when the last of its children ends.
       exact_power: Power is the highest mean over any 10 ms, and not over whole phases.
       free_buses, free_memories, free_accelerators: These never limit a rate.
+      free_processor_energy: Processors use no energy.
     """
 
     shared: int = 0
@@ -164,6 +165,7 @@ class Rules(NamedTuple):
     free_buses: bool = False
     free_memories: bool = False
     free_accelerators: bool = False
+    free_processor_energy: bool = False
 
 
 class Log(NamedTuple):

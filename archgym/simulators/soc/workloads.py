@@ -7,8 +7,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from archgym.document import Node, read_document
 from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.files.yaml_document import Node, read_document
 from archgym.simulators.soc.graph import (
     MAX_TASKS,
     Accelerator,
@@ -231,7 +231,7 @@ def _edges(nodes: tuple[Node, ...], place: dict[str, int]) -> tuple[Edge, ...]:
     edges = []
     known: set[tuple[int, int]] = set()
     for node in nodes:
-        if not isinstance(node.value, tuple) or len(node.value) != 3:  # noqa: PLR2004 - as said
+        if not isinstance(node.value, tuple) or len(node.value) != 3:
             raise node.refusal("an edge must be [parent, child, bytes]")
         parent, child = _place(node.value[0], place), _place(node.value[1], place)
         size = node.value[2].number("an edge's bytes", 1.0, _MOST)
@@ -276,7 +276,7 @@ def _check_shape(
             f"the graph must have no cycle; there is one through {tasks[first.parent].name} and "
             f"{tasks[first.child].name}"
         )
-    if len(tasks) < 3:  # noqa: PLR2004 - source, sink and a task
+    if len(tasks) < 3:
         raise tasks_node.refusal("a graph must have a source, a sink and a task between them")
 
 
