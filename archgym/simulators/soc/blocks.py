@@ -5,15 +5,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Final, final
 
 import numpy as np
 
-from archgym.errors import InvalidDesignError
+from archgym.errors import FileFormatError, InvalidDesignError
 from archgym.simulators.soc.graph import ENERGY_SCALE, TaskGraph
 from archgym.simulators.soc.state import CLOCK_HZ, KINDS, MAX_BLOCKS, OWN, Designs, Floats
 
-__all__ = ["CLOCKS", "WIDTHS", "Bus", "Memory", "Soc", "Unit", "cacti", "designs_of", "tree_links"]
+__all__ = [
+    "CLOCKS",
+    "WIDTHS",
+    "Bus",
+    "Memory",
+    "Soc",
+    "Unit",
+    "cacti",
+    "designs_of",
+    "read_cacti",
+    "tree_links",
+]
 
 WIDTHS: Final = (4, 8, 16, 32, 64, 128)
 """Widths of buses and memories that FARSI's library has [byte]."""
@@ -23,6 +35,8 @@ CLOCKS: Final = (1, 4, 6, 8)
 _AREA_SCALE: Final = 0.07
 # CACTI's energies are for 16 bytes.
 _ACCESS_BYTES: Final = 16.0
+# FARSI sizes memories in multiples of this.
+_BANK_BYTES: Final = 256_000
 
 
 @final
@@ -97,7 +111,8 @@ class Soc:
                 )
         if any(not 0 <= b < n_b for b in buses):
             raise InvalidDesignError(f"Blocks must be on buses 0 to {n_b - 1}.")
-        peaks = [(x.width, x.clock) for x in (*self.buses, *self.memories)]
+        blocks: list[Bus | Memory] = [*self.buses, *self.memories]
+        peaks = [(block.width, block.clock) for block in blocks]
         if any(not (0 < w < np.inf and 0 < f < np.inf) for w, f in peaks):
             raise InvalidDesignError("Widths and clocks must be finite numbers above 0.")
         if any(memory.kind not in KINDS for memory in self.memories):
@@ -175,27 +190,49 @@ def cacti() -> Floats:
     Sizes that the table leaves out are interpolated linearly; banks 0 repeats 1. Sizes of SRAM
     above its last continue its last two.
     """
-    rows: dict[str, list[tuple[int, float, float, float]]] = {kind: [] for kind in KINDS}
     file = resources.files("archgym.simulators.soc").joinpath("data/cacti.csv")
-    with file.open("r", encoding="utf-8") as lines:
-        for row in csv.DictReader(lines):
-            energies = [
-                float(row[column]) * 1e-9 / _ACCESS_BYTES * ENERGY_SCALE
-                for column in ("read_nj", "write_nj")
-            ]
-            area = float(row["area_mm2"]) * 1e-6 * _AREA_SCALE
-            rows[row["kind"]].append((int(row["banks"]), energies[0], energies[1], area))
-    n = 1 + max(sizes[-1][0] for sizes in rows.values())
+    with resources.as_file(file) as path:
+        return read_cacti(path)
+
+
+def read_cacti(path: Path) -> Floats:
+    """Return a table of memories as `cacti` does.
+
+    Args:
+      path: CSV with `subtype`, `bytes`, `read_nj`, `write_nj` (for 16 bytes) and `area_mm2`.
+
+    Raises:
+      FileFormatError: A line is not as it must be.
+    """
+    rows: dict[str, list[tuple[float, ...]]] = {kind: [] for kind in KINDS}
+    with path.open("r", encoding="utf-8") as lines:
+        for number, row in enumerate(csv.DictReader(lines), start=2):
+            try:
+                banks = float(row["bytes"]) / _BANK_BYTES
+                values = tuple(float(row[name]) for name in ("read_nj", "write_nj", "area_mm2"))
+                rows[row["subtype"]].append((banks, *values))
+            except (KeyError, TypeError, ValueError) as error:
+                raise FileFormatError(
+                    path, number, f"a line must hold a memory; {error}", "Copy the file again"
+                ) from None
+    if any(len(sizes) < 2 for sizes in rows.values()):
+        raise FileFormatError(path, None, "the table must have two sizes of SRAM and of DRAM")
+    n = 1 + int(max(sizes[-1][0] for sizes in rows.values()))
     table = np.empty((len(KINDS), n, 3))
+    per_byte = 1e-9 / _ACCESS_BYTES * ENERGY_SCALE
     for kind, sizes in enumerate(rows.values()):
         listed = np.array(sizes)
-        banks = np.arange(n)
-        for column in range(3):
-            values = listed[:, 1 + column]
-            table[kind, :, column] = np.interp(banks, listed[:, 0], values)
-            slope = (values[-1] - values[-2]) / (listed[-1, 0] - listed[-2, 0])
-            beyond = banks > listed[-1, 0]
-            more = slope * (banks[beyond] - listed[-1, 0])
-            table[kind, beyond, column] = values[-1] + more
+        for column, factor in enumerate((per_byte, per_byte, 1e-6 * _AREA_SCALE)):
+            table[kind, :, column] = factor * _continued(listed[:, 0], listed[:, 1 + column], n)
     table.flags.writeable = False
     return table
+
+
+def _continued(listed: Floats, values: Floats, n: int) -> Floats:
+    """Return values at 0 to n - 1: interpolated, and beyond the last with the last two."""
+    at = np.arange(n)
+    found: Floats = np.interp(at, listed, values)
+    slope = (values[-1] - values[-2]) / (listed[-1] - listed[-2])
+    beyond = at > listed[-1]
+    found[beyond] = values[-1] + slope * (at[beyond] - listed[-1])
+    return found

@@ -178,7 +178,7 @@ def measure(graph: TaskGraph, outputs: np.ndarray) -> np.ndarray:
 
 def _excess(value: np.ndarray, budget: float) -> np.ndarray:
     excess = (value - budget) / budget
-    return np.where(excess < _MET_BELOW, _MET, excess)
+    return np.asarray(np.where(excess < _MET_BELOW, _MET, excess))
 
 
 def is_met(

@@ -135,5 +135,4 @@ def _is_linked(adjacent: np.ndarray, task_bus: np.ndarray, memory_bus: np.ndarra
     from_first = reach[np.arange(len(reach)), task_bus[:, 0]]
     tasks = np.take_along_axis(from_first, task_bus, axis=1).all(axis=1)
     found = np.take_along_axis(from_first, np.maximum(memory_bus, 0), axis=1)
-    linked: np.ndarray = tasks & (found | (memory_bus < 0)).all(axis=1)
-    return linked
+    return np.asarray(tasks & (found | (memory_bus < 0)).all(axis=1))

@@ -145,7 +145,7 @@ def _graph(root: Node) -> TaskGraph:
     name = _name(members["name"], "the graph's name")
     listed = _items(members["tasks"], "`tasks`", MAX_TASKS)
     place: dict[str, int] = {}
-    tasks = []
+    tasks: list[Task] = []
     for node in listed:
         task = _task(node)
         if task.name in place:
