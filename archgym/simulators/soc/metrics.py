@@ -196,4 +196,4 @@ def is_met(
     met = np.ones(len(values), dtype=bool)
     for metric, limit in limits(graph, budgets).items():
         met &= values[:, place[metric]] <= limit * (1.0 + slack)
-    return met & np.isfinite(values).all(axis=1)
+    return np.asarray(met & np.isfinite(values).all(axis=1))
