@@ -10,7 +10,7 @@ from archgym.simulators.soc.state import Floats, GraphArrays, Rules
 __all__ = ["COSTS", "relieved"]
 
 COSTS: Final[Mapping[str, str]] = {
-    "waiting": "a processor of its own for every task",
+    "waiting": "one processor for every task",
     "buses": "buses that never limit a task",
     "memories": "memories that never limit a task",
     "accelerator-speed": "accelerators as fast as their data",

@@ -10,7 +10,14 @@ import numpy as np
 from archgym.errors import unknown_name
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
-from archgym.evaluation.simulator import FEASIBLE, BatchResult, Simulator, Workload, require_kept
+from archgym.evaluation.simulator import (
+    FEASIBLE,
+    BatchResult,
+    Bottleneck,
+    Simulator,
+    Workload,
+    require_kept,
+)
 from archgym.simulators.soc.blocks import cacti
 from archgym.simulators.soc.costs import COSTS, relieved
 from archgym.simulators.soc.graph import BURST_BYTES, TaskGraph
@@ -137,6 +144,14 @@ class SocSimulator(Simulator):
             outputs = run(self.graph, designs, self._rules, cost)
             values[built] = measure(self.graph, outputs)
         return BatchResult(values, reason)
+
+    def bottlenecks(self, indices: np.ndarray, workload: Workload) -> list[Bottleneck]:
+        """Return what bounds a design, from its log of phases, and moves that relieve it."""
+        if self.space.name == _PUBLISHED:
+            return []
+        from archgym.simulators.soc.bottlenecks import bottlenecks
+
+        return bottlenecks(self, indices)
 
     def log(self, indices: np.ndarray) -> tuple[Designs, Log, np.ndarray]:
         """Return one design as blocks, its phases, and its metrics.

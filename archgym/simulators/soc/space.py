@@ -1,7 +1,7 @@
 """Design spaces of one task graph, and their designs as the kernel reads them.
 
 A space offers fixed numbers of processors, memories and buses. Blocks that no task uses do not
-exist, so a smaller system is a design of the same space, and every index vector is a system.
+exist, so a smaller system is a design of the same space. Every index vector is a system.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,7 +37,7 @@ _DEFAULT_CLOCK: Final = 8
 @final
 @dataclass(frozen=True)
 class _Offer:
-    """What a space offers.
+    """Blocks that a space offers.
 
     Attributes:
       buses, memories, processors: Numbers of blocks.

@@ -77,7 +77,7 @@ class Agreement:
 @final
 @dataclass(frozen=True)
 class Validation:
-    """Agreements, and where there is none in words."""
+    """Agreements, and the disagreements in words."""
 
     lines: tuple[Agreement, ...]
     problems: tuple[str, ...]
@@ -229,7 +229,7 @@ def _soc(data: Mapping[str, Any], graph: TaskGraph) -> Soc:
     place = {name: t for t, name in enumerate(graph.names)}
     unknown = sorted(set(data["accelerators"]) - set(place))
     if unknown:
-        raise InvalidDesignError(f"an accelerator must be of a task; {unknown[0]!r} is none")
+        raise InvalidDesignError(f"an accelerator must be of a task; got {unknown[0]!r}")
     system = Soc(
         buses=tuple(Bus(*bus) for bus in data["buses"]),
         memories=tuple(Memory(*memory) for memory in data["memories"]),

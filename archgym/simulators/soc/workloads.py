@@ -281,7 +281,7 @@ def _check_shape(
 
 
 def _cycle(n: int, edges: tuple[Edge, ...]) -> int | None:
-    """Return an edge on a cycle; None where there is none."""
+    """Return an edge on a cycle, or None."""
     left = set(range(n))
     alive = set(range(len(edges)))
     while True:

@@ -45,7 +45,7 @@ def test_unroll_values_are_thinned_evenly_in_the_logarithm() -> None:
 def _relabelled(simulator: SocSimulator, design: dict[str, object], seed: int) -> dict[str, object]:
     """Return the same system under other names of its blocks.
 
-    Processors and memories are permuted; buses are numbered anew by a walk over the tree from
+    Processors and memories are permuted; buses are renumbered by a walk over the tree from
     another root. Blocks that no task uses get random values.
     """
     rng = np.random.default_rng(seed)
