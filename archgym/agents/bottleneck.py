@@ -26,6 +26,8 @@ _MINIMISED: Final = 0.05
 _DECAY: Final = 0.8
 # chosen: a reward that is lower by less is as good; equal branches must be relieved one by one.
 _AS_GOOD: Final = 1e-9
+# chosen: repairs in a row that helped nothing, until a better design gives hope again.
+_MAX_REPAIRS: Final = 2
 _STEP: Final = 0.2
 _LEAST_TRIES: Final = 16
 _MAX_ROUNDS: Final = 8
@@ -36,10 +38,11 @@ class BottleneckAgent(Agent):
     """Hill climbing whose steps relieve what limits the design, from the default design.
 
     After each design the simulator names its bottlenecks (`Simulator.bottlenecks`) with moves that
-    may relieve them. The agent weighs them by how far their metric misses its target in the task's
-    objective and by their share of the metric, and tries the most promising move. It keeps a design
-    that is not worse. After `patience` moves in vain it returns to the best design, changed by some
-    of its moves at once. Where a simulator names no bottlenecks it steps to random neighbours.
+    may relieve them. The agent ranks moves by how far their metric misses its target in the task's
+    objective and by their share of the metric, and makes the most promising ones. A success doubles
+    the number of moves made at once, a failure halves it. A design that is not worse is kept. After
+    `patience` moves in vain the search returns to the best design, with some moves made at random.
+    Where a simulator names no bottlenecks it steps to random neighbours.
 
     Source:
       Boroujerdian et al., *FARSI: An Early-stage Design Space Exploration Framework to Tame the
@@ -72,16 +75,10 @@ class BottleneckAgent(Agent):
                 doc="Spread of the random factor on the worth of a move, in the logarithm.",
             ),
         ] = 0.3,
-        pair: Annotated[
-            float,
-            Real(
-                name="pair",
-                low=0.0,
-                high=1.0,
-                count=101,
-                doc="Probability that two moves are made at once.",
-            ),
-        ] = 0.1,
+        most: Annotated[
+            int,
+            Integer(name="most", low=1, high=32, doc="Moves made at once, at most."),
+        ] = 8,
     ) -> None:
         """Set up a search from the default design.
 
@@ -91,10 +88,11 @@ class BottleneckAgent(Agent):
         """
         self._patience = check_whole("patience", patience, 1)
         self._noise = check_number("noise", noise, 0.0)
-        self._pair = check_number("pair", pair, 0.0, 1.0)
+        self._most = check_whole("most", most, 1)
         self._space = space
         self._rng = np.random.default_rng(seed)
         self._asked = AskedDesigns(space)
+        self._at_once = 1
 
     def search(self, evaluate: Evaluate, task: "Task") -> None:
         """Search until `evaluate` raises `BudgetExhausted` or nothing is left to try."""
@@ -102,7 +100,7 @@ class BottleneckAgent(Agent):
         self._asked.add(start)
         here = best = _Place(start[0], evaluate(start), task)
         moves = self._moves(here, task)
-        in_vain = 0
+        in_vain = repairs = 0
         while True:
             design = next(moves, None) if in_vain < self._patience else None
             is_kick = design is None
@@ -110,23 +108,51 @@ class BottleneckAgent(Agent):
                 design = self._kicked(best, task)
             if design is None:
                 return
-            self._asked.add(design[None, :])
-            found = _Place(design, evaluate(design[None, :]), task)
-            in_vain = 0 if is_kick or found.reward > here.reward + _AS_GOOD else in_vain + 1
+            found = self._tried(design, evaluate, task)
+            is_worse = found.reward < here.reward - _AS_GOOD
+            if not is_kick and is_worse and found.betters(here) and repairs < _MAX_REPAIRS:
+                found = self._repaired(found, evaluate, task)
+                repairs = 0 if found.reward > here.reward + _AS_GOOD else repairs + 1
+            if is_kick or found.reward > here.reward + _AS_GOOD:
+                in_vain = 0
+                self._at_once = 1 if is_kick else min(2 * self._at_once, self._most)
+            elif self._at_once > 1:
+                self._at_once //= 2
+            else:
+                in_vain += 1
             if found.reward > best.reward + _AS_GOOD:
                 best = found
+                repairs = 0
             if found.is_built and (is_kick or found.reward >= here.reward - _AS_GOOD):
                 here = found
                 moves = self._moves(here, task)
 
+    def _tried(self, design: np.ndarray, evaluate: Evaluate, task: "Task") -> "_Place":
+        """Return a design with its result."""
+        self._asked.add(design[None, :])
+        return _Place(design, evaluate(design[None, :]), task)
+
+    def _repaired(self, failed: "_Place", evaluate: Evaluate, task: "Task") -> "_Place":
+        """Return the better of a design and the same one with its own bottleneck relieved.
+
+        A move that helps one metric may overload another block, which its own log names.
+        """
+        for move in self._scored(failed, task)[:1]:
+            design = self._changed(failed.design, [move])
+            if design is not None:
+                return max(failed, self._tried(design, evaluate, task), key=_reward)
+        return failed
+
     def _moves(self, place: "_Place", task: "Task") -> Iterator[np.ndarray]:
         """Yield designs that were not asked for, the most promising first."""
         scored = self._scored(place, task)
-        for number, move in enumerate(scored):
-            moves = [move]
-            if self._rng.random() < self._pair and number + 1 < len(scored):
-                moves.append(scored[int(self._rng.integers(number + 1, len(scored)))])
-            design = self._changed(place.design, moves)
+        while scored:
+            n = self._at_once
+            design = self._changed(place.design, _together(scored, n))
+            if n == 1:
+                scored.pop(0)
+            elif design is None:
+                self._at_once = n // 2
             if design is not None:
                 yield design
         for _ in range(_MAX_ROUNDS):
@@ -142,17 +168,19 @@ class BottleneckAgent(Agent):
         if not place.is_built:
             return []
         urgency = place.urgency(task)
-        scored: list[tuple[float, dict[str, Any]]] = []
+        worth: dict[tuple[tuple[str, Any], ...], float] = {}
         for weighted, share in zip(task.workloads, task.weights, strict=True):
             for bottleneck in task.simulator.bottlenecks(place.design, weighted.workload):
                 weight = urgency.get(bottleneck.metric, 0.0) * bottleneck.share * share
                 if weight <= 0.0:
                     continue
                 for rank, move in enumerate(self._relieving(place.design, bottleneck)):
-                    luck = math.exp(self._noise * self._rng.standard_normal())
-                    scored.append((weight * _DECAY**rank * luck, move))
-        scored.sort(key=lambda entry: -entry[0])
-        return [move for _, move in scored]
+                    # A move that relieves several bottlenecks is worth their sum.
+                    key = tuple(sorted(move.items()))
+                    worth[key] = worth.get(key, 0.0) + weight * _DECAY**rank
+        luck = np.exp(self._noise * self._rng.standard_normal(len(worth)))
+        scored = sorted(zip(worth.values(), luck, worth, strict=True), key=_worth, reverse=True)
+        return [dict(move) for _, _, move in scored]
 
     def _relieving(self, design: np.ndarray, bottleneck: Bottleneck) -> list[dict[str, Any]]:
         """Return a bottleneck's moves: its own, or steps of its parameters."""
@@ -202,6 +230,27 @@ class BottleneckAgent(Agent):
         return drawn[0] if len(drawn) else None
 
 
+def _reward(place: "_Place") -> float:
+    return place.reward
+
+
+def _worth(entry: tuple[float, float, Any]) -> float:
+    return entry[0] * entry[1]
+
+
+def _together(scored: list[dict[str, Any]], n: int) -> list[dict[str, Any]]:
+    """Return the first move and the next ones that change other parameters, at most `n`."""
+    chosen: list[dict[str, Any]] = []
+    changed: set[str] = set()
+    for move in scored:
+        if len(chosen) == n:
+            break
+        if changed.isdisjoint(move):
+            chosen.append(move)
+            changed |= move.keys()
+    return chosen
+
+
 @final
 class _Place:
     """A design that was evaluated."""
@@ -211,6 +260,10 @@ class _Place:
         self.is_built = bool(trials.feasible[0]) and int(trials.reason[0]) == FEASIBLE
         self.reward = float(trials.reward[0]) if self.is_built else -math.inf
         self._terms = trials.terms[0]
+
+    def betters(self, other: "_Place") -> bool:
+        """Return True if a term of the objective is better than another design's."""
+        return self.is_built and bool((self._terms > other._terms + _AS_GOOD).any())
 
     def urgency(self, task: "Task") -> dict[str, float]:
         """Return by metric how much the objective gains where it improves."""

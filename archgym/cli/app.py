@@ -22,6 +22,7 @@ from archgym.cli.commands.proxy import proxy_app
 from archgym.cli.commands.report import report
 from archgym.cli.commands.search import resume, search
 from archgym.cli.commands.show import show
+from archgym.cli.commands.soc import soc_app
 from archgym.cli.commands.sweep import sweep_app
 from archgym.cli.commands.table import table_app
 from archgym.cli.commands.trace import trace_app
@@ -69,6 +70,7 @@ app.add_typer(table_app)
 app.add_typer(proxy_app)
 app.add_typer(trace_app)
 app.add_typer(moe_app)
+app.add_typer(soc_app)
 app.command()(validate)
 app.command("map")(map_layer)
 app.add_typer(workload_app)

@@ -226,6 +226,15 @@ class Simulator(ABC):
         """Draw the workload into `path`; False where there is nothing to draw."""
         return False
 
+    def picture_design(self, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+        """Return pictures of a design as SVG by title; none by default.
+
+        Args:
+          indices: (n_parameters,), a design that can be built.
+          workload: One that this simulator made.
+        """
+        return {}
+
     @cached_property
     def reasons(self) -> tuple[str, ...]:
         """Why a design was not built, by `BatchResult.reason`; entry 0 is empty.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 import numpy as np
 
 from archgym.evaluation.simulator import Bottleneck
-from archgym.simulators.soc.blocks import cacti
+from archgym.simulators.soc.blocks import CLOCKS, cacti
 from archgym.simulators.soc.metrics import workload_metric
 from archgym.simulators.soc.state import OWN, BoundBy, Designs, Log
 
@@ -26,6 +26,7 @@ _WINDOW_S: Final = 0.01
 _MM2: Final = 1e6
 # chosen: what contributes less is not worth an evaluation.
 _LEAST_SHARE: Final = 0.01
+_PROCESSOR_RATE: Final = 2e9
 _PROCESSOR_ENERGY: Final = 1.0 / 47019607843.0
 _BANK_BYTES: Final = 256000.0
 
@@ -85,6 +86,7 @@ class _Finder:
         self._d = designs
         self._log = log
         self._n_processors = designs.processor_bus.shape[1]
+        self._arrays = simulator.graph.arrays()
         used = {int(m) for t, m in enumerate(designs.task_memory[0]) if t != self._graph.sink}
         self._memories = sorted(used)
         self._processors = sorted({int(p) for p in designs.on[0] if p != OWN})
@@ -136,7 +138,7 @@ class _Finder:
         if kind == BoundBy.PE and block < self._n_processors:
             return f"processor of {task}", self._to_accelerator(t)
         if kind == BoundBy.PE:
-            moves = [{f"{task}_unroll": v} for v in self._above(f"{task}_unroll")]
+            moves = [{f"{task}_unroll": v} for v in self._useful_unrolls(t)]
             moves += [{f"{task}_clock": v} for v in self._above(f"{task}_clock")]
             return f"accelerator of {task}", moves
         if kind == BoundBy.MEMORY:
@@ -150,6 +152,34 @@ class _Finder:
             return []
         place = values.index(self._design[name])
         return list(dict.fromkeys([*values[:place:-1][:1], *values[place + 1 : place + 2]]))
+
+    def _useful_unrolls(self, t: int) -> list[Any]:
+        """Return larger unroll factors: as fast as data allow, half of the way there, the next."""
+        name = f"{self._names[t]}_unroll"
+        values = self._values(name)
+        if not values:
+            return []
+        place = values.index(self._design[name])
+        useful = next(
+            (i for i, v in enumerate(values) if v >= self._data_unroll(t)), len(values) - 1
+        )
+        if useful <= place:
+            return values[place + 1 : place + 2]
+        steps = [useful, (place + useful + 1) // 2, place + 1]
+        return [values[i] for i in dict.fromkeys(steps)]
+
+    def _data_unroll(self, t: int) -> float:
+        """Return the unroll factor at which an accelerator is as fast as its memories alone."""
+        arrays = self._arrays
+        clock = float(self._d.clock[0, t]) if self._d.on[0, t] == OWN else float(CLOCKS[-1])
+        moved = np.zeros((2, self._d.memory_peak.shape[1]))
+        for edge in self._graph.edges:
+            if t in (edge.child, edge.parent):
+                m = self._d.task_memory[0, edge.parent]
+                moved[int(edge.parent == t), m] += edge.bytes
+        time = float((moved / self._d.memory_peak[0]).max())
+        at_one = arrays.work[t] / (clock * arrays.accelerator_rate[t])
+        return float(at_one / max(time, 1e-30))
 
     def _below(self, name: str) -> list[Any]:
         """Return smaller values of a parameter: the next, the one after it, the smallest."""
@@ -169,8 +199,12 @@ class _Finder:
         on = int(self._d.on[0, t])
         return int(self._d.task_bus[0, t] if on == OWN else self._d.processor_bus[0, on])
 
-    def _to_accelerator(self, t: int) -> list[Move]:
-        """Return moves of a task to its accelerator, fast ones first."""
+    def _to_accelerator(self, t: int, thrifty: bool = False) -> list[Move]:
+        """Return moves of a task to its accelerator.
+
+        The first has the largest unroll factor that takes no more power than a processor; where
+        `thrifty`, it is not unrolled.
+        """
         if self._graph.tasks[t].accelerator is None or self._d.on[0, t] == OWN:
             return []
         task = self._names[t]
@@ -183,8 +217,17 @@ class _Finder:
             base[f"{task}_clock"] = self._values(f"{task}_clock")[-1]
         if not unrolls:
             return [base]
-        chosen = dict.fromkeys([unrolls[-1], unrolls[len(unrolls) // 2], unrolls[0]])
-        return [{**base, f"{task}_unroll": unroll} for unroll in chosen]
+        # Power grows with the square of the unroll factor: the rate and the energy of each
+        # instruction do.
+        arrays = self._arrays
+        clock = float(base.get(f"{task}_clock", CLOCKS[-1]))
+        power = clock * arrays.accelerator_rate[t] * arrays.accelerator_energy[t]
+        fitting = [u for u in unrolls if u * u * power <= _PROCESSOR_RATE * _PROCESSOR_ENERGY]
+        best = fitting[-1] if fitting else unrolls[0]
+        useful = [u for u in unrolls if u >= self._data_unroll(t)][:1] or unrolls[-1:]
+        best = min(best, useful[0])
+        chosen = [unrolls[0], best] if thrifty else [best, unrolls[0], useful[0]]
+        return [{**base, f"{task}_unroll": unroll} for unroll in dict.fromkeys(chosen)]
 
     def _to_processor(self, t: int) -> list[Move]:
         """Return moves of a task to processors, an unused one first."""
@@ -252,19 +295,25 @@ class _Finder:
         window = self._window()
         for metric, weights in (("power_w", window), ("energy_j", np.ones(len(window)))):
             done = weights @ log.instructions
-            causes = dict(self._energies(done))
-            total = sum(causes.values())
+            of_tasks, of_memories, swapped = self._energies(done)
+            total = of_tasks.sum() + of_memories.sum()
             if total <= 0.0:
                 continue
-            for (kind, number), energy in causes.items():
-                share = energy / total
-                if kind == "memory":
-                    moves = self._thriftier_memory(number)
-                    yield self._bottleneck(f"energy of memory {number}", metric, share, moves)
-                else:
-                    moves = self._thriftier_task(number, slower=metric == "power_w")
-                    name = f"energy of {self._names[number]}"
-                    yield self._bottleneck(name, metric, share, moves)
+            slower = metric == "power_w"
+            # Data that a task moves use energy by its pace, so they count for the task as well.
+            by_task = of_tasks + of_memories.sum(axis=1)
+            for t in np.flatnonzero(by_task > 0.0).tolist():
+                moves = self._thriftier_task(t, slower)
+                share = float(by_task[t] / total)
+                yield self._bottleneck(f"energy of {self._names[t]}", metric, share, moves)
+            for m in self._memories:
+                share = float(of_memories[:, m].sum() / total)
+                # The other kind is named only where it would use less for the same data.
+                is_less = swapped[m] < of_memories[:, m].sum()
+                moves = self._other_kind(m) if is_less else []
+                if slower:
+                    moves += [{f"memory{m}_clock": v} for v in self._below(f"memory{m}_clock")]
+                yield self._bottleneck(f"energy of memory {m}", metric, share, moves)
 
     def _window(self) -> np.ndarray:
         """Return the share of each phase that lies in the 10 ms of highest power."""
@@ -284,39 +333,46 @@ class _Finder:
                 best, most = weights, energy
         return best
 
-    def _energies(self, done: np.ndarray) -> Iterator[tuple[tuple[str, int], float]]:
-        """Yield energy by cause, for instructions of each task that are done."""
-        graph = self._graph
-        arrays = graph.arrays()
+    def _energies(self, done: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return energy of processing, of data by memory, and of memories of the other kind.
+
+        Args:
+          done: (T,) instructions of each task that are counted.
+
+        Returns:
+          (T,), (T, M) and (M,) joules.
+        """
+        arrays = self._arrays
         table = cacti()
         banks = np.maximum(1, np.ceil(self._log.memory_bytes / _BANK_BYTES)).astype(np.int64)
         banks = np.minimum(banks, table.shape[1] - 1)
         kind = self._d.memory_kind[0]
         memory = self._d.task_memory[0]
-        of_memory = np.zeros(len(banks))
+        of_memories = np.zeros((len(done), len(banks)))
+        swapped = np.zeros(len(banks))
         share = np.divide(done, arrays.work, out=np.zeros(len(done)), where=arrays.work > 0.0)
-        for edge in graph.edges:
+        for edge in self._graph.edges:
             m = memory[edge.parent]
-            read, write = table[kind[m], banks[m], :2]
-            of_memory[m] += edge.bytes * (share[edge.child] * read + share[edge.parent] * write)
-        for m in self._memories:
-            yield ("memory", m), float(of_memory[m])
-        for t, n in enumerate(done):
-            rate = _PROCESSOR_ENERGY
-            if self._d.on[0, t] == OWN:
-                rate = float(arrays.accelerator_energy[t] * self._d.unroll[0, t])
-            yield ("task", t), float(n * rate)
+            for t, column in ((edge.child, 0), (edge.parent, 1)):
+                moved = edge.bytes * share[t]
+                of_memories[t, m] += moved * table[kind[m], banks[m], column]
+                swapped[m] += moved * table[1 - kind[m], banks[m], column]
+        rate = np.where(
+            self._d.on[0] == OWN, arrays.accelerator_energy * self._d.unroll[0], _PROCESSOR_ENERGY
+        )
+        return done * rate, of_memories, swapped
 
     def _thriftier_task(self, t: int, slower: bool) -> list[Move]:
         task = self._names[t]
         if self._d.on[0, t] != OWN:
-            return self._to_accelerator(t)
+            return self._to_accelerator(t, thrifty=True)
         moves: list[Move] = [{f"{task}_unroll": v} for v in self._below(f"{task}_unroll")]
         if slower:
             moves += [{f"{task}_clock": v} for v in self._below(f"{task}_clock")]
         return moves
 
-    def _thriftier_memory(self, m: int) -> list[Move]:
+    def _other_kind(self, m: int) -> list[Move]:
+        """Return moves of a memory, or of one output in it, to the other kind."""
         name = f"memory{m}_kind"
         if name not in self._space.names:
             return []
@@ -337,10 +393,10 @@ class _Finder:
             n = int(
                 min(max(1, np.ceil(self._log.memory_bytes[m] / _BANK_BYTES)), len(table[0]) - 1)
             )
-            moves = [*self._thriftier_memory(m)[:1], *self._merged_memory(m)]
+            moves = [*self._other_kind(m)[:1], *self._merged_memory(m)]
             area = float(table[kinds[m], n, 2]) * _MM2
             blocks.append((f"area of memory {m}", area, moves, bool(kinds[m])))
-        arrays = self._graph.arrays()
+        arrays = self._arrays
         for t in self._graph.accelerated:
             if self._d.on[0, t] == OWN:
                 task = self._names[t]

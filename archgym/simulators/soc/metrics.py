@@ -16,12 +16,15 @@ __all__ = ["COLUMNS", "is_met", "limits", "measure", "metrics", "objectives", "w
 _MET_BELOW: Final = 0.001
 _MET: Final = 1e-9
 _MM2: Final = 1e6
+# chosen: no run is as short, and nothing is divided by 0.
+_LEAST_TIME_S: Final = 1e-30
 # chosen: a hundredth of one limit's weight, so that no saving pays for a missed limit of 1 %.
 _SMALL: Final = 0.01
 # chosen: one part in a thousand of the least values that designs of the shipped graphs have.
 _SPECS: Final = (
     MetricSpec("latency_s", "s", "minimise", 1e-8, "Time until the last workload ends."),
     MetricSpec("power_w", "W", "minimise", 1e-8, "Highest mean power over 10 ms."),
+    MetricSpec("mean_power_w", "W", "none", 1e-8, "Energy over latency."),
     MetricSpec("energy_j", "J", "minimise", 1e-10, "Energy of the whole run."),
     MetricSpec("area_mm2", "mm2", "minimise", 1e-5, "Area of all blocks; buses have none."),
     MetricSpec("area_no_dram_mm2", "mm2", "minimise", 1e-5, "Area of all blocks but DRAM."),
@@ -156,6 +159,7 @@ def measure(graph: TaskGraph, outputs: np.ndarray) -> np.ndarray:
     no_dram = areas["sram"] + areas["processor"] + areas["accelerator"]
     found = {
         **column,
+        "mean_power_w": column["energy_j"] / np.maximum(column["latency_s"], _LEAST_TIME_S),
         "area_mm2": no_dram + areas["dram"],
         "area_no_dram_mm2": no_dram,
         **{f"{kind}_area_mm2": area for kind, area in areas.items()},

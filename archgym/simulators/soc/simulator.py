@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final, final
 
 import numpy as np
 
-from archgym.errors import unknown_name
+from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import (
@@ -18,6 +18,7 @@ from archgym.evaluation.simulator import (
     Workload,
     require_kept,
 )
+from archgym.files.storage import write_atomic
 from archgym.simulators.soc.blocks import cacti
 from archgym.simulators.soc.costs import COSTS, relieved
 from archgym.simulators.soc.graph import BURST_BYTES, TaskGraph
@@ -177,16 +178,36 @@ class SocSimulator(Simulator):
         _require("areas by kind add up to the total", area, column["area_mm2"])
         energy = np.sum([column[f"{kind}_energy_j"] for kind in kinds], axis=0)
         _require("energies by kind add up to the total", energy, column["energy_j"])
-        mean = column["energy_j"] / column["latency_s"]
-        highest = np.maximum(mean, column["power_w"])
-        if self._rules.exact_power:
-            _require("peak power is at least the mean", column["power_w"], highest)
         tasks = float(len(self.graph.tasks))
         _require(
             "there are at most as many phases as tasks, and the first",
             column["phases"],
             np.minimum(column["phases"], tasks + 1.0),
         )
+
+    def picture_workload(self, workload: Workload, path: Path) -> bool:
+        """Draw the task graph into `path`, which ends in .svg.
+
+        Raises:
+          InvalidArgumentError: The path has another ending.
+        """
+        from archgym.simulators.soc.picture import graph_svg
+
+        if path.suffix != ".svg":
+            raise InvalidArgumentError(
+                f"A task graph's picture must end in .svg; got {path.name!r}."
+            )
+        write_atomic(path, graph_svg(self.graph).encode())
+        return True
+
+    def picture_design(self, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+        """Return pictures of a design as SVG: its blocks, and its tasks over time."""
+        from archgym.simulators.soc.picture import diagram_svg, gantt_svg
+
+        return {
+            "Blocks": diagram_svg(self, indices),
+            "Tasks over time": gantt_svg(self, indices),
+        }
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return numbers that characterise a task graph: name to (value, unit)."""

@@ -33,6 +33,8 @@ SHIPPED: Final = (
 )
 """Names of the graphs that ship; the first is the default."""
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,59}")
+# Parameters of blocks and tasks must differ.
+_BLOCK: Final = re.compile(r"(bus|memory|processor)\d+")
 _TASK_KEYS: Final = ("name", "cpu_cycles", "dummy", "ip")
 _IP_KEYS: Final = ("cycles", "energy_fj", "area_um2", "iterations")
 _GRAPH_KEYS: Final = (
@@ -148,6 +150,8 @@ def _graph(root: Node) -> TaskGraph:
     tasks: list[Task] = []
     for node in listed:
         task = _task(node)
+        if _BLOCK.fullmatch(task.name):
+            raise node.refusal(f"tasks must not be named like a block; got {task.name!r}")
         if task.name in place:
             raise node.refusal(f"tasks must have different names; {task.name!r} came twice")
         place[task.name] = len(tasks)
