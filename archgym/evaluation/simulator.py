@@ -25,6 +25,7 @@ __all__ = [
     "FAILED",
     "FEASIBLE",
     "BatchResult",
+    "Bottleneck",
     "Simulator",
     "Workload",
     "make_simulator",
@@ -68,6 +69,26 @@ class BatchResult:
     values: np.ndarray
     reason: np.ndarray
     failures: Mapping[int, str] = field(default_factory=dict)
+
+
+@final
+@dataclass(frozen=True)
+class Bottleneck:
+    """One cause of a metric's value, and changes of the design that may relieve it.
+
+    Attributes:
+      name: What limits the design, in a few words.
+      metric: Metric that it makes worse.
+      share: Share of the metric that it causes, from 0 to 1.
+      moves: Changes of the design, the most promising first: values by parameter.
+      parameters: Parameters whose other values may relieve it, where there are no `moves`.
+    """
+
+    name: str
+    metric: str
+    share: float
+    moves: tuple[Mapping[str, Any], ...] = ()
+    parameters: tuple[str, ...] = ()
 
 
 class Simulator(ABC):
@@ -132,6 +153,8 @@ class Simulator(ABC):
     costs: Mapping[str, str] = {}
     """Costs that `simulate_without` can take away, such as refresh: by a short name, what is free
     without it. What a design gains by that is what the cost causes."""
+    relief: Mapping[str, tuple[str, ...]] = {}
+    """Parameters that relieve each of `costs`, for `bottlenecks`."""
 
     space_names: ClassVar[tuple[str, ...]] = ("default",)
     """Spaces that the constructor's `space` may name; the first is its default."""
@@ -183,6 +206,42 @@ class Simulator(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} names costs, and must give this")
 
+    def bottlenecks(self, indices: np.ndarray, workload: Workload) -> list[Bottleneck]:
+        """Return what limits a design that was evaluated, for agents that relieve it.
+
+        By default each cost that has parameters in `relief` is a bottleneck of the metrics that
+        improve without it. A simulator with a log of the run can name more, and better moves.
+        No other design is evaluated.
+
+        Args:
+          indices: (n_parameters,), a design that can be built.
+          workload: One that this simulator made.
+        """
+        design = np.asarray(indices, dtype=np.int64)[None, :]
+        relieved = {
+            cost: tuple(name for name in names if name in self.space.names)
+            for cost, names in self.relief.items()
+        }
+        if not any(relieved.values()):
+            return []
+        result = self.evaluate_batch(design, workload)
+        if result.reason[0] != FEASIBLE:
+            return []
+        found = []
+        for cost, names in relieved.items():
+            if not names:
+                continue
+            ideal = self.evaluate_without(cost, design, workload)
+            if ideal.reason[0] != FEASIBLE:
+                continue
+            pairs = zip(self.metrics, result.values[0], ideal.values[0], strict=True)
+            for spec, paid, free in pairs:
+                low, high = (free, paid) if spec.goal == "minimise" else (paid, free)
+                if spec.goal != "none" and 0.0 <= low < high:
+                    share = float(1.0 - low / high)
+                    found.append(Bottleneck(cost, spec.name, share, parameters=names))
+        return found
+
     def check(self, values: np.ndarray, workload: Workload) -> None:  # noqa: B027 - optional
         """Refuse results that break the model's own invariants.
 
@@ -201,6 +260,15 @@ class Simulator(ABC):
     def picture_workload(self, workload: Workload, path: Path) -> bool:
         """Draw the workload into `path`; False where there is nothing to draw."""
         return False
+
+    def picture_design(self, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+        """Return pictures of a design as SVG by title; none by default.
+
+        Args:
+          indices: (n_parameters,), a design that can be built.
+          workload: One that this simulator made.
+        """
+        return {}
 
     @cached_property
     def reasons(self) -> tuple[str, ...]:
