@@ -169,8 +169,10 @@ def counted_share(total: Count, judge: Callable[[int, np.random.Generator], np.n
       total: Number of all designs.
       judge: Draws so many of them at random and returns True for those that count, (n,) bool.
     """
+    from scipy.stats import binomtest
+
     kept = judge(_ESTIMATE_SAMPLES, np.random.default_rng(0))
-    low, high = _wilson(int(kept.sum()), _ESTIMATE_SAMPLES)
+    low, high = binomtest(int(kept.sum()), _ESTIMATE_SAMPLES).proportion_ci(0.95, "wilson")
     share = Fraction(int(kept.sum()), _ESTIMATE_SAMPLES)
     return Count(
         int(share * total.value),
