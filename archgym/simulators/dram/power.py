@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.kernels import entry_point, helper, inlined
+from archgym.runtime.kernels import entry_point, helper, inlined
 
 __all__ = [
     "BANK_ACCOUNT",
@@ -68,8 +68,7 @@ RULES: Final = np.dtype(
 
 BANK_ACCOUNT: Final = np.dtype(
     [
-        ("is_active", _I),
-        ("is_open", _I),  # opened by an activation
+        ("is_active", _I),  # opened by an activation, or being refreshed
         ("since", _I),
         ("activated", _I),
         ("precharge_at", _I),  # of an automatic precharge
@@ -128,7 +127,6 @@ def account_command(
         b = banks[bank]
         b.counts[_ACT] += 1
         b.activated = time
-        b.is_open = 1
         b.since = time
         if not b.is_active:
             _wake(b, r, time)
@@ -140,7 +138,7 @@ def account_command(
     elif _RD <= kind <= _WRA:
         b = banks[bank]
         b.counts[kind] += 1
-        if kind >= _RDA and b.is_open:
+        if kind >= _RDA and b.is_active:
             delay = rules.read_to_precharge if kind == _RDA else rules.write_to_precharge
             b.precharge_at = max(b.activated + rules.ras, time + delay)
             r.next_close = min(r.next_close, b.precharge_at)
@@ -197,16 +195,15 @@ def _wake(b: Any, r: Any, time: int) -> None:
 @inlined
 def _close(b: Any, r: Any, time: int) -> None:
     b.is_active = 0
-    b.is_open = 0
     b.precharge_at = _FAR
-    b.refreshed_at = _FAR
     b.active_time += time - b.since
     r.n_active -= 1
 
 
 @inlined
 def _precharge(b: Any, r: Any, time: int) -> None:
-    if b.is_open:
+    # A bank that is being refreshed counts as open; its refresh's end still closes it.
+    if b.is_active:
         b.counts[_PRE] += 1
         _close(b, r, time)
         if r.n_active == 0:
@@ -230,14 +227,16 @@ def _settle(rules: Any, banks: Any, r: Any, rank: int, time: int) -> None:
     r.next_close = _FAR
     for bank in range(rank * rules.banks_per_rank, (rank + 1) * rules.banks_per_rank):
         b = banks[bank]
-        closing = min(b.precharge_at, b.refreshed_at)
-        if closing <= time:
-            if b.precharge_at <= b.refreshed_at:
-                b.counts[_PRE] += 1
-            _close(b, r, closing)
-            latest = max(latest, closing)
-        else:
-            r.next_close = min(r.next_close, closing)
+        if b.precharge_at <= min(time, b.refreshed_at):
+            latest = max(latest, b.precharge_at)
+            b.counts[_PRE] += 1
+            _close(b, r, b.precharge_at)
+        if b.refreshed_at <= time:
+            if b.is_active:
+                latest = max(latest, b.refreshed_at)
+                _close(b, r, b.refreshed_at)
+            b.refreshed_at = _FAR
+        r.next_close = min(r.next_close, min(b.precharge_at, b.refreshed_at))
     # Between two commands banks only close, so the rank falls idle with the last of them.
     if latest > 0 and r.n_active == 0:
         r.active_time += latest - r.since

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from archgym.kernels import helper
+from archgym.runtime.kernels import helper
 from archgym.simulators.dram.ramulator.state import NONE, OPENED
 
 __all__ = ["add_request", "drop_active", "keep_active", "relist_bank", "remove_request"]

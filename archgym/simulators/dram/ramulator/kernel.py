@@ -9,7 +9,7 @@ grows, so that waking too early costs time and never changes a result.
 
 from typing import Any, Final, NamedTuple
 
-from archgym.kernels import entry_point, helper
+from archgym.runtime.kernels import entry_point, helper
 from archgym.simulators.dram.power import account_command, close_account
 from archgym.simulators.dram.ramulator.buffers import (
     add_request,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from archgym.kernels import helper
+from archgym.runtime.kernels import helper
 from archgym.simulators.dram.ramulator.picking import earliest
 from archgym.simulators.dram.ramulator.state import (
     ALL_BANK,

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, final
 
-from archgym.document import Document, Node, read_document
+from archgym.files.yaml_document import Document, Node, read_document
 from archgym.errors import FileFormatError, InvalidArgumentError, unknown_name
 
 __all__ = [
