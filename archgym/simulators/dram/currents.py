@@ -1,7 +1,7 @@
 """Energy from command counts, bank states and the currents of a data sheet.
 
-The equations are DRAMPower 6.2's core equations. Per supply with voltage V, `Itheta` is the current
-of an activation, `I1` that of one open bank, `Irho` that of an open rank without its banks.
+The equations are DRAMPower 6.2's core equations, per supply with voltage V. `Itheta` is the current
+of an activation and `I1` that of one open bank. `Irho` is that of an open rank without its banks.
 
 Source:
   DRAMPower 6.2 (DDR4, DDR5, LPDDR4, LPDDR5); M. Jung et al., *A new bank sensitive DRAMPower model
@@ -175,8 +175,9 @@ def core_energy(
             n_same = counts["REFSB"] / spec.n_groups
             energy["ref_SB"] += v * (i["5c"] - group) * c["RFCsb"] * t * n_same
         energy["bg_act_shared"] += v * shared * active * t
-        for cause, current, down in zip(("PDNA", "PDNP", "sref"), ("3p", "2p", "6"), downs):
-            energy[cause] += v * i[current] * down * t
+        energy["PDNA"] += v * i["3p"] * downs[0] * t
+        energy["PDNP"] += v * i["2p"] * downs[1] * t
+        energy["sref"] += v * i["6"] * downs[2] * t
     return {cause: value * spec.n_devices for cause, value in energy.items()}
 
 

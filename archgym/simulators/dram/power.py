@@ -156,9 +156,9 @@ def account_command(
 
 
 @helper
-def close_account(rules: Any, banks: Any, ranks: Any, end: int) -> None:
+def close_account(rules: Any, banks: Any, ranks: Any, n_ranks: int, end: int) -> None:
     """End the account: intervals that are still open last until `end`."""
-    for rank in range(len(ranks)):
+    for rank in range(n_ranks):
         r = ranks[rank]
         if r.next_close <= end:
             _settle(rules, banks, r, rank, end)
@@ -181,7 +181,7 @@ def count_commands(
         account_command(
             rules[0], banks, ranks, kinds[index], rank_of[index], bank_of[index], times[index]
         )
-    close_account(rules[0], banks, ranks, end)
+    close_account(rules[0], banks, ranks, len(ranks), end)
 
 
 @inlined

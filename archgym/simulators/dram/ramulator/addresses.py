@@ -36,7 +36,7 @@ def decode(
     channels: int,
     interleave_bits: int,
 ) -> Places:
-    """Return the places of byte addresses.
+    """Return channel, bank, row and column of byte addresses.
 
     Args:
       addresses: (n_requests,) int64 [byte].

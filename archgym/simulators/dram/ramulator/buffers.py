@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from archgym.runtime.kernels import helper
+from archgym.runtime.kernels import helper, kept_apart
 from archgym.simulators.dram.ramulator.state import NONE, OPENED
 
 __all__ = ["add_request", "drop_active", "keep_active", "relist_bank", "remove_request"]
@@ -13,14 +13,14 @@ def add_request(w: Any, c: int, buffer: int, index: int) -> None:
     """Append a request to a buffer."""
     ch = w.channels[c]
     r = w.requests[index]
-    b = w.banks[c, r.bank]
+    b = w.banks[c * w.n_banks + r.bank]
     ch.n_stored[buffer] += 1
     r.previous = b.tail[buffer]
     r.next = NONE
     if b.tail[buffer] == NONE:
         b.head[buffer] = index
         b.place[buffer] = ch.n_banks_used[buffer]
-        w.used[c, buffer, ch.n_banks_used[buffer]] = r.bank
+        w.used[(2 * c + buffer) * w.n_banks + ch.n_banks_used[buffer]] = r.bank
         ch.n_banks_used[buffer] += 1
     else:
         w.requests[b.tail[buffer]].next = index
@@ -39,9 +39,10 @@ def add_request(w: Any, c: int, buffer: int, index: int) -> None:
 @helper
 def remove_request(w: Any, c: int, buffer: int, index: int) -> None:
     """Take a request out of a buffer."""
+    kept_apart()
     ch = w.channels[c]
     r = w.requests[index]
-    b = w.banks[c, r.bank]
+    b = w.banks[c * w.n_banks + r.bank]
     ch.n_stored[buffer] -= 1
     if index == b.hit[buffer]:
         b.hit[buffer] = _next(w, b, r.next, True)
@@ -59,15 +60,16 @@ def remove_request(w: Any, c: int, buffer: int, index: int) -> None:
     ch.scan_from[buffer] = 0
     if b.head[buffer] == NONE:
         ch.n_banks_used[buffer] -= 1
-        last = w.used[c, buffer, ch.n_banks_used[buffer]]
-        w.used[c, buffer, b.place[buffer]] = last
-        w.banks[c, last].place[buffer] = b.place[buffer]
+        last = w.used[(2 * c + buffer) * w.n_banks + ch.n_banks_used[buffer]]
+        w.used[(2 * c + buffer) * w.n_banks + b.place[buffer]] = last
+        w.banks[c * w.n_banks + last].place[buffer] = b.place[buffer]
 
 
 @helper
 def relist_bank(w: Any, c: int, bank: int) -> None:
     """Find a bank's first requests to its row and to others after it opened or closed."""
-    b = w.banks[c, bank]
+    kept_apart()
+    b = w.banks[c * w.n_banks + bank]
     b.version += 1
     ch = w.channels[c]
     for buffer in range(2):
@@ -110,7 +112,7 @@ def keep_active(w: Any, c: int, index: int) -> None:
     ch.n_active += 1
     ch.active_from = 0
     ch.active_wake = 0
-    w.banks[c, r.bank].n_active += 1
+    w.banks[c * w.n_banks + r.bank].n_active += 1
 
 
 @helper

@@ -9,7 +9,7 @@ grows, so that waking too early costs time and never changes a result.
 
 from typing import Any, Final, NamedTuple
 
-from archgym.runtime.kernels import entry_point, helper
+from archgym.runtime.kernels import entry_point, helper, kept_apart, pointer
 from archgym.simulators.dram.power import account_command, close_account
 from archgym.simulators.dram.ramulator.buffers import (
     add_request,
@@ -30,6 +30,7 @@ from archgym.simulators.dram.ramulator.state import (
     CLOSED,
     COMMON,
     FAR,
+    MAX_WINDOW,
     NONE,
     OPENED,
     PRIORITY_RING,
@@ -53,27 +54,27 @@ PRIORITY: Final = 3
 
 
 class Work(NamedTuple):
-    """Everything that one run works on, borrowed from the caller.
+    """Everything that one run works on, borrowed from the caller; arrays have one dimension.
 
     Attributes:
       device: (1,) of `DEVICE`.
       controller: (1,) of `CONTROLLER`.
-      node_of: (n_banks, n_levels) int32, nodes that a bank lies in.
-      number_of: (n_banks, n_levels) int32, their numbers within their parents.
-      siblings: (n_nodes, 2) int32, first node of the same parent and one after the last.
+      node_of: (n_banks * n_levels,) int32, nodes that a bank lies in.
+      number_of: (n_banks * n_levels,) int32, their numbers within their parents.
+      siblings: (n_nodes * 2,) int32, first node of the same parent and one after the last.
       rules: of `RULE`.
       channels: (n_channels,) of `CHANNEL`.
-      banks: (n_channels, n_banks) of `BANK`.
-      used: (n_channels, 2, n_banks) int32, banks with requests by buffer.
-      ready: (n_channels, n_nodes, n_commands) int64, no such command at the node before.
-      rings: (n_windows, n_channels, n_nodes, MAX_WINDOW) int64, times of the last commands.
-      priority: (n_channels, PRIORITY_RING) int64.
+      banks: (n_channels * n_banks,) of `BANK`.
+      used: (n_channels * 2 * n_banks,) int32, banks with requests by buffer.
+      ready: (n_channels * n_nodes * n_commands,) int64, no such command at the node before.
+      rings: (n_windows * n_channels * n_nodes * MAX_WINDOW,) int64, times of the last commands.
+      priority: (n_channels * PRIORITY_RING,) int64.
       requests: of `REQUEST`.
       is_buffered: uint8 by number of the address: a write to it is in the write buffer.
       power_rules: (1,) of `power.RULES`.
-      bank_accounts: (n_channels, n_banks) of `power.BANK_ACCOUNT`.
-      rank_accounts: (n_channels, n_ranks) of `power.RANK_ACCOUNT`.
-      log: (n, 6) int64, of the first n commands: tick, command, channel, bank, request (-1 for
+      bank_accounts: (n_channels * n_banks,) of `power.BANK_ACCOUNT`.
+      rank_accounts: (n_channels * n_ranks,) of `power.RANK_ACCOUNT`.
+      log: (6 * n,) int64, of the first n commands: tick, command, channel, bank, request (-1 for
         none), 1 for a command to all banks of a scope.
       hash: (1,) int64, taken modulo 2^64.
     """
@@ -99,18 +100,71 @@ class Work(NamedTuple):
     hash: Any
 
 
-@entry_point(seconds=25.0)
-def run(w: Work, out: Any) -> None:
+class View(NamedTuple):
+    """`Work` as the helpers take it: pointers to arrays of numbers, and sizes."""
+
+    node_of: Any
+    number_of: Any
+    siblings: Any
+    rules: Any
+    channels: Any
+    banks: Any
+    used: Any
+    ready: Any
+    rings: Any
+    priority: Any
+    requests: Any
+    is_buffered: Any
+    power_rules: Any
+    bank_accounts: Any
+    rank_accounts: Any
+    log: Any
+    hash: Any
+    n_channels: Any
+    n_banks: Any
+    n_nodes: Any
+    n_levels: Any
+    n_commands: Any
+    n_logged: Any
+
+
+@entry_point(seconds=12.0)
+def run(work: Work, out: Any) -> None:
     """Run one controller to its end.
 
     Args:
-      w: Tables and blank state.
+      work: Tables and blank state.
       out: (3,) int64: 0 or 1 where the run cannot end, its ticks, the last acceptance.
     """
-    d = w.device[0]
-    k = w.controller[0]
-    n = len(w.requests)
-    n_channels = len(w.channels)
+    d = work.device[0]
+    k = work.controller[0]
+    w = View(
+        pointer(work.node_of),
+        pointer(work.number_of),
+        pointer(work.siblings),
+        work.rules,
+        work.channels,
+        work.banks,
+        pointer(work.used),
+        pointer(work.ready),
+        pointer(work.rings),
+        pointer(work.priority),
+        work.requests,
+        pointer(work.is_buffered),
+        work.power_rules,
+        work.bank_accounts,
+        work.rank_accounts,
+        pointer(work.log),
+        pointer(work.hash),
+        len(work.channels),
+        d.n_banks,
+        d.n_nodes,
+        d.n_levels,
+        d.n_commands,
+        len(work.log) // 6,
+    )
+    n = len(work.requests)
+    n_channels = w.n_channels
     clock = 0
     upcoming = 0
     last_accept = 0
@@ -169,13 +223,19 @@ def run(w: Work, out: Any) -> None:
     out[1] = clock
     out[2] = last_accept
     if k.is_counting and out[0] == 0:
-        for c in range(n_channels):
-            close_account(w.power_rules[0], w.bank_accounts[c], w.rank_accounts[c], clock)
+        close_account(
+            work.power_rules[0],
+            w.bank_accounts,
+            w.rank_accounts,
+            len(work.rank_accounts),
+            clock,
+        )
 
 
 @helper
 def _accept(w: Any, d: Any, k: Any, index: int, clock: int) -> bool:
     """Take a request into its channel, or refuse it."""
+    kept_apart()
     r = w.requests[index]
     c = r.channel
     ch = w.channels[c]
@@ -230,7 +290,7 @@ def _tick(w: Any, d: Any, k: Any, c: int, tick: int) -> None:
 
 
 @helper
-def _sleep_until(w: Any, d: Any, c: int, tick: int) -> int:
+def _sleep_until(w: Any, d: Any, c: int, tick: int) -> Any:
     """Return the next tick at which something may happen, after one without an event."""
     ch = w.channels[c]
     wake = ch.refresh_at
@@ -251,12 +311,10 @@ def _sleep_until(w: Any, d: Any, c: int, tick: int) -> int:
     else:
         buffer = WRITE if ch.writes_first else READ
         wake = min(wake, ch.wake_of[buffer])
-    if d.kind == TWO_BUS:
-        # A candidate that is legal may wait for its edge of the clock or for a pairing.
-        if ch.refresh_part != NONE or (
-            ch.latest != NONE and (ch.n_quiet < 2 or ch.latest > tick - 1)
-        ):
-            return tick + 1
+    # On two buses a candidate that is legal may wait for its edge of the clock or for a pairing.
+    waits = ch.latest != NONE and (ch.n_quiet < 2 or ch.latest > tick - 1)
+    if d.kind == TWO_BUS and (ch.refresh_part != NONE or waits):
+        return tick + 1
     return max(wake, tick + 1)
 
 
@@ -289,6 +347,7 @@ def _pick(w: Any, d: Any, k: Any, c: int, tick: int, columns: bool, rows: int) -
 @helper
 def _tick_split(w: Any, d: Any, k: Any, c: int, tick: int) -> bool:
     """Issue one command of a device that activates a row in two commands."""
+    kept_apart()
     ch = w.channels[c]
     if ch.cas_request != NONE:
         r = w.requests[ch.cas_request]
@@ -349,7 +408,7 @@ def _finish_activation(w: Any, d: Any, k: Any, c: int, tick: int) -> None:
     index = ch.owner
     ch.owner = NONE
     r = w.requests[index]
-    b = w.banks[c, r.bank]
+    b = w.banks[c * w.n_banks + r.bank]
     b.state = OPENED
     b.row = r.row
     relist_bank(w, c, r.bank)
@@ -374,6 +433,7 @@ def _tick_two_bus(w: Any, d: Any, k: Any, c: int, tick: int) -> bool:
 @helper
 def _serve(w: Any, d: Any, k: Any, c: int, tick: int, may_close: bool) -> None:
     """Issue the picked command and follow what it does to its request."""
+    kept_apart()
     ch = w.channels[c]
     command = ch.picked_command
     if ch.picked_from == PRIORITY:
@@ -382,7 +442,7 @@ def _serve(w: Any, d: Any, k: Any, c: int, tick: int, may_close: bool) -> None:
     index = ch.picked
     r = w.requests[index]
     bank = r.bank
-    b = w.banks[c, bank]
+    b = w.banks[c * w.n_banks + bank]
     if not r.is_counted:
         _count_outcome(w, ch, c, index)
         ch.progress = tick
@@ -441,8 +501,9 @@ def _serve(w: Any, d: Any, k: Any, c: int, tick: int, may_close: bool) -> None:
 @helper
 def _serve_head(w: Any, d: Any, k: Any, c: int, command: int, tick: int) -> None:
     """Issue a command of the priority buffer's head, which leaves with its last one."""
+    kept_apart()
     ch = w.channels[c]
-    entry = w.priority[c, ch.priority_first]
+    entry = w.priority[c * PRIORITY_RING + ch.priority_first]
     kind = entry >> 32
     target = entry & 0xFFFFFFFF
     is_last = command == d.refab or command == d.refpb or kind > REFRESH_BANK
@@ -471,7 +532,7 @@ def _count_outcome(w: Any, ch: Any, c: int, index: int) -> None:
     if r.is_counted:
         return
     r.is_counted = 1
-    b = w.banks[c, r.bank]
+    b = w.banks[c * w.n_banks + r.bank]
     if b.state != OPENED:
         ch.misses += 1
     elif b.row == r.row:
@@ -482,8 +543,9 @@ def _count_outcome(w: Any, ch: Any, c: int, index: int) -> None:
 
 @helper
 def _close(w: Any, k: Any, c: int, bank: int) -> None:
-    """Close a bank's row and begin its row policy anew."""
-    b = w.banks[c, bank]
+    """Close a bank's row and reset its row policy."""
+    kept_apart()
+    b = w.banks[c * w.n_banks + bank]
     if k.closes and b.n_columns >= k.cap and not b.is_closing:
         w.channels[c].n_capped -= 1
     b.n_columns = 0
@@ -494,7 +556,7 @@ def _close(w: Any, k: Any, c: int, bank: int) -> None:
 
 @helper
 def _pair(w: Any, d: Any, c: int, command: int, bank: int, tick: int) -> None:
-    """Remember a row command on a rising edge, which restricts the falling edge that it pairs with."""
+    """Remember a row command on a rising edge, which restricts a falling edge."""
     if d.kind != TWO_BUS or tick % 2 == 0:
         return
     if command == d.rd or command == d.wr or command == d.rda or command == d.wra:
@@ -509,23 +571,25 @@ def _pair(w: Any, d: Any, c: int, command: int, bank: int, tick: int) -> None:
 @helper
 def _issue(w: Any, d: Any, k: Any, c: int, command: int, bank: int, index: int, tick: int) -> None:
     """Put a command to one bank into effect."""
+    kept_apart()
     for i in range(d.rules_of[command], d.rules_of[command + 1]):
         rule = w.rules[i]
-        _apply(w, c, rule, w.node_of[bank, rule.level], tick)
+        _apply(w, c, rule, w.node_of[bank * w.n_levels + rule.level], tick)
     _record(w, d, k, c, command, bank, index, False, tick)
 
 
 @helper
 def _issue_all(w: Any, d: Any, k: Any, c: int, command: int, first: int, tick: int) -> None:
     """Put a command to all banks of a scope into effect."""
+    kept_apart()
     for i in range(d.rules_of[command], d.rules_of[command + 1]):
         rule = w.rules[i]
         if rule.level <= d.scope_level:
-            _apply(w, c, rule, w.node_of[first, rule.level], tick)
+            _apply(w, c, rule, w.node_of[first * w.n_levels + rule.level], tick)
             continue
         last = NONE
         for bank in range(first, first + d.scope_banks):
-            node = w.node_of[bank, rule.level]
+            node = w.node_of[bank * w.n_levels + rule.level]
             if node != last:
                 _apply(w, c, rule, node, tick)
                 last = node
@@ -537,18 +601,24 @@ def _apply(w: Any, c: int, rule: Any, node: int, tick: int) -> None:
     """Delay what a rule makes wait."""
     start = tick
     if rule.window > 1:
-        ring = w.rings[rule.slot, c, node]
-        for i in range(rule.window - 1):
-            ring[i] = ring[i + 1]
-        ring[rule.window - 1] = tick
-        start = ring[0]
+        first = ((rule.slot * w.n_channels + c) * w.n_nodes + node) * MAX_WINDOW
+        for i in range(first, first + rule.window - 1):
+            w.rings[i] = w.rings[i + 1]
+        w.rings[first + rule.window - 1] = tick
+        start = w.rings[first]
     time = start + rule.distance
     if rule.siblings:
-        for other in range(w.siblings[node, 0], w.siblings[node, 1]):
+        for other in range(w.siblings[2 * node], w.siblings[2 * node + 1]):
             if other != node:
-                w.ready[c, other, rule.following] = max(w.ready[c, other, rule.following], time)
+                _delay(w, c, other, rule.following, time)
     else:
-        w.ready[c, node, rule.following] = max(w.ready[c, node, rule.following], time)
+        _delay(w, c, node, rule.following, time)
+
+
+@helper
+def _delay(w: Any, c: int, node: int, command: int, time: int) -> None:
+    place = (c * w.n_nodes + node) * w.n_commands + command
+    w.ready[place] = max(w.ready[place], time)
 
 
 @helper
@@ -559,14 +629,14 @@ def _record(
     ch = w.channels[c]
     ch.n_issued[command] += 1
     if k.is_counting and d.power_kind[command] != NONE:
-        rank = bank // w.power_rules[0].banks_per_rank
+        rank = (c * d.n_banks + bank) // w.power_rules[0].banks_per_rank
         account_command(
             w.power_rules[0],
-            w.bank_accounts[c],
-            w.rank_accounts[c],
+            w.bank_accounts,
+            w.rank_accounts,
             d.power_kind[command],
             rank,
-            bank,
+            c * d.n_banks + bank,
             tick,
         )
     if not k.is_hashing:
@@ -577,19 +647,19 @@ def _record(
     value = _mix(value, c)
     for level in range(1, d.n_levels):
         is_named = not is_all or level <= d.scope_level
-        value = _mix(value, w.number_of[bank, level] if is_named else NONE)
+        value = _mix(value, w.number_of[bank * w.n_levels + level] if is_named else NONE)
     value = _mix(value, w.requests[index].row if index != NONE else NONE)
     value = _mix(value, w.requests[index].column if index != NONE else NONE)
     w.hash[0] = value
     n = w.channels[0].n_commands
     w.channels[0].n_commands += 1
-    if n < len(w.log):
-        w.log[n, 0] = tick
-        w.log[n, 1] = command
-        w.log[n, 2] = c
-        w.log[n, 3] = bank
-        w.log[n, 4] = index
-        w.log[n, 5] = is_all
+    if n < w.n_logged:
+        w.log[6 * n] = tick
+        w.log[6 * n + 1] = command
+        w.log[6 * n + 2] = c
+        w.log[6 * n + 3] = bank
+        w.log[6 * n + 4] = index
+        w.log[6 * n + 5] = is_all
 
 
 @helper

@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from archgym.runtime.kernels import helper
+from archgym.runtime.kernels import helper, kept_apart
 from archgym.simulators.dram.ramulator.state import (
     CLOSED,
     FAR,
     NONE,
     OPENED,
     PRECHARGE_BANK,
+    PRIORITY_RING,
     REFRESH_ALL,
     TWO_BUS,
 )
@@ -27,14 +28,18 @@ __all__ = [
 def earliest(w: Any, d: Any, c: int, bank: int, command: int) -> int:
     """Return the tick from which a command to a bank is legal."""
     time = 0
-    for level in range(d.n_levels):
-        time = max(time, w.ready[c, w.node_of[bank, level], command])
+    node_of = bank * w.n_levels
+    ready = c * w.n_nodes
+    for level in range(w.n_levels):
+        node = ready + w.node_of[node_of + level]
+        time = max(time, w.ready[node * w.n_commands + command])
     return time
 
 
 @helper
 def earliest_all(w: Any, d: Any, c: int, first: int, command: int) -> int:
     """Return the tick from which a command to all banks of a scope is legal."""
+    kept_apart()
     time = 0
     for bank in range(first, first + d.scope_banks):
         time = max(time, earliest(w, d, c, bank, command))
@@ -46,6 +51,7 @@ def pick_stored(
     w: Any, d: Any, k: Any, c: int, buffer: int, tick: int, columns: bool, rows: int
 ) -> bool:
     """Find the oldest request of a buffer whose next command is legal and allowed."""
+    kept_apart()
     ch = w.channels[c]
     if ch.scan_from[buffer] > tick:
         return False
@@ -55,8 +61,8 @@ def pick_stored(
     wake = FAR
     column = d.wr if buffer else d.rd
     for place in range(ch.n_banks_used[buffer]):
-        bank = w.used[c, buffer, place]
-        b = w.banks[c, bank]
+        bank = w.used[(2 * c + buffer) * w.n_banks + place]
+        b = w.banks[c * w.n_banks + bank]
         if b.bound[buffer] > tick:
             scan_from = min(scan_from, b.bound[buffer])
             wake = min(wake, b.bound[buffer])
@@ -108,7 +114,7 @@ def pick_stored(
 
 
 @helper
-def _may_pair(d: Any, ch: Any, bank: int, tick: int) -> bool:
+def _may_pair(d: Any, ch: Any, bank: int, tick: int) -> Any:
     """Return True if a precharge of the bank may pair with the row command before."""
     if d.kind != TWO_BUS or ch.pair_at != tick or ch.pair_scope != bank // d.scope_banks:
         return True
@@ -118,6 +124,7 @@ def _may_pair(d: Any, ch: Any, bank: int, tick: int) -> bool:
 @helper
 def pick_active(w: Any, d: Any, k: Any, c: int, tick: int, rows: int) -> bool:
     """Find the first active request whose next command is legal and allowed."""
+    kept_apart()
     ch = w.channels[c]
     if ch.active_from > tick:
         return False
@@ -128,17 +135,14 @@ def pick_active(w: Any, d: Any, k: Any, c: int, tick: int, rows: int) -> bool:
     index = ch.active_head
     while index != NONE:
         r = w.requests[index]
-        b = w.banks[c, r.bank]
+        b = w.banks[c * w.n_banks + r.bank]
         if r.bound > tick and r.version == b.version:
             scan_from = min(scan_from, r.bound)
             wake = min(wake, r.bound)
             index = r.next
             continue
         if b.state == OPENED:
-            if b.row == r.row:
-                command = d.wr if r.is_write else d.rd
-            else:
-                command = d.pre
+            command = (d.wr if r.is_write else d.rd) if b.row == r.row else d.pre
         elif b.state == CLOSED:
             command = d.act
         else:
@@ -179,7 +183,7 @@ def pick_active(w: Any, d: Any, k: Any, c: int, tick: int, rows: int) -> bool:
 def _has_older_hit(w: Any, c: int, index: int) -> bool:
     """Return True if an active request to the same bank's open row is not younger."""
     r = w.requests[index]
-    b = w.banks[c, r.bank]
+    b = w.banks[c * w.n_banks + r.bank]
     other = w.channels[c].active_head
     while other != NONE:
         o = w.requests[other]
@@ -190,20 +194,20 @@ def _has_older_hit(w: Any, c: int, index: int) -> bool:
 
 
 @helper
-def head_command(w: Any, d: Any, c: int) -> int:
+def head_command(w: Any, d: Any, c: int) -> Any:
     """Return the next command of the priority buffer's head."""
     ch = w.channels[c]
-    entry = w.priority[c, ch.priority_first]
+    entry = w.priority[c * PRIORITY_RING + ch.priority_first]
     kind = entry >> 32
     target = entry & 0xFFFFFFFF
     if kind == PRECHARGE_BANK:
         return d.pre
     if kind == REFRESH_ALL:
         for bank in range(target * d.scope_banks, (target + 1) * d.scope_banks):
-            if w.banks[c, bank].state != CLOSED:
+            if w.banks[c * w.n_banks + bank].state != CLOSED:
                 return d.prea
         return d.refab
-    if w.banks[c, target].state != CLOSED:
+    if w.banks[c * w.n_banks + target].state != CLOSED:
         return d.pre
     return d.refpb
 
@@ -211,20 +215,18 @@ def head_command(w: Any, d: Any, c: int) -> int:
 @helper
 def pick_head(w: Any, d: Any, c: int, tick: int, rows: int) -> bool:
     """Check that the priority buffer's head may issue its next command."""
+    kept_apart()
     ch = w.channels[c]
     if ch.priority_bound > tick:
         return False
-    entry = w.priority[c, ch.priority_first]
+    entry = w.priority[c * PRIORITY_RING + ch.priority_first]
     kind = entry >> 32
     target = entry & 0xFFFFFFFF
     command = head_command(w, d, c)
     is_all = kind == REFRESH_ALL
     first = target * d.scope_banks if is_all else target
     count = d.scope_banks if is_all else 1
-    if is_all:
-        time = earliest_all(w, d, c, first, command)
-    else:
-        time = earliest(w, d, c, first, command)
+    time = earliest_all(w, d, c, first, command) if is_all else earliest(w, d, c, first, command)
     if time > tick:
         ch.priority_bound = time
         return False
@@ -235,12 +237,11 @@ def pick_head(w: Any, d: Any, c: int, tick: int, rows: int) -> bool:
         return False
     if closes and ch.n_active > 0:
         for bank in range(first, first + count):
-            if w.banks[c, bank].n_active > 0:
+            if w.banks[c * w.n_banks + bank].n_active > 0:
                 return False
     if closes and d.kind == TWO_BUS and ch.pair_at == tick:
-        if ch.pair_scope == first // d.scope_banks and (
-            is_all or ch.pair_bank == NONE or ch.pair_bank == first % d.scope_banks
-        ):
+        is_same = is_all or ch.pair_bank == NONE or ch.pair_bank == first % d.scope_banks
+        if is_same and ch.pair_scope == first // d.scope_banks:
             return False
     if ch.owner != NONE:
         owned = w.requests[ch.owner].bank

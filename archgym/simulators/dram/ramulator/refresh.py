@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from archgym.runtime.kernels import helper
+from archgym.runtime.kernels import helper, kept_apart
 from archgym.simulators.dram.ramulator.picking import earliest
 from archgym.simulators.dram.ramulator.state import (
     ALL_BANK,
     FAR,
     NONE,
-    PER_BANK,
     PRECHARGE_BANK,
     PRIORITY_PLACES,
     PRIORITY_RING,
@@ -23,11 +22,12 @@ __all__ = ["inject", "inject_precharges", "inject_refreshes"]
 @helper
 def inject(w: Any, c: int, kind: int, target: int) -> bool:
     """Append a request to the priority buffer, unless it is full."""
+    kept_apart()
     ch = w.channels[c]
     if ch.n_priority >= PRIORITY_PLACES:
         return False
     place = (ch.priority_first + ch.n_priority) % PRIORITY_RING
-    w.priority[c, place] = (kind << 32) | target
+    w.priority[c * PRIORITY_RING + place] = (kind << 32) | target
     if ch.n_priority == 0:
         ch.priority_bound = 0
     ch.n_priority += 1
@@ -37,11 +37,12 @@ def inject(w: Any, c: int, kind: int, target: int) -> bool:
 @helper
 def inject_precharges(w: Any, d: Any, k: Any, c: int, tick: int) -> bool:
     """Ask for the precharge of each bank that has had its share of column commands."""
+    kept_apart()
     ch = w.channels[c]
     happened = False
     ch.capped_from = FAR
     for bank in range(d.n_banks):
-        b = w.banks[c, bank]
+        b = w.banks[c * w.n_banks + bank]
         if b.n_columns >= k.cap and not b.is_closing:
             time = earliest(w, d, c, bank, d.pre)
             if time > tick:
@@ -56,6 +57,7 @@ def inject_precharges(w: Any, d: Any, k: Any, c: int, tick: int) -> bool:
 @helper
 def inject_refreshes(w: Any, d: Any, k: Any, c: int, tick: int) -> bool:
     """Ask for the refreshes that are due."""
+    kept_apart()
     ch = w.channels[c]
     if k.refresh == ALL_BANK:
         if k.scatter > 0:

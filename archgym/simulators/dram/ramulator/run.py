@@ -7,7 +7,7 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.simulators.dram.power import BANK_ACCOUNT, RULES, blank_account
+from archgym.simulators.dram.power import RULES, blank_account
 from archgym.simulators.dram.ramulator.addresses import decode
 from archgym.simulators.dram.ramulator.standard import Standard
 from archgym.simulators.dram.ramulator.state import (
@@ -204,24 +204,24 @@ def run(
     work = Work(
         device=tables.device,
         controller=_controller(c, hashes or max_log > 0, counting, no_refresh),
-        node_of=tables.node_of,
-        number_of=tables.number_of,
-        siblings=tables.siblings,
+        node_of=tables.node_of.ravel(),
+        number_of=tables.number_of.ravel(),
+        siblings=tables.siblings.ravel(),
         rules=tables.rules,
         channels=_channels(c, tables.device, no_refresh),
-        banks=_banks(n_channels, n_banks),
-        used=np.zeros((n_channels, 2, n_banks), dtype=np.int32),
-        ready=np.full((n_channels, n_nodes, int(d["n_commands"])), UNCONSTRAINED, dtype=np.int64),
+        banks=_banks(n_channels * n_banks),
+        used=np.zeros(n_channels * 2 * n_banks, dtype=np.int32),
+        ready=np.full(n_channels * n_nodes * int(d["n_commands"]), UNCONSTRAINED, np.int64),
         rings=np.full(
-            (max(1, tables.n_windows), n_channels, n_nodes, MAX_WINDOW), UNCONSTRAINED, np.int64
+            max(1, tables.n_windows) * n_channels * n_nodes * MAX_WINDOW, UNCONSTRAINED, np.int64
         ),
-        priority=np.zeros((n_channels, PRIORITY_RING), dtype=np.int64),
+        priority=np.zeros(n_channels * PRIORITY_RING, dtype=np.int64),
         requests=table,
         is_buffered=np.zeros(int(requests.address_numbers.max()) + 1, dtype=np.uint8),
         power_rules=power_rules if power_rules is not None else np.zeros(1, dtype=RULES),
-        bank_accounts=banks.reshape(n_channels, -1),
-        rank_accounts=ranks.reshape(n_channels, -1),
-        log=np.zeros((max_log, 6), dtype=np.int64),
+        bank_accounts=banks,
+        rank_accounts=ranks,
+        log=np.zeros(max_log * 6, dtype=np.int64),
         hash=np.array([1469598103934665603], dtype=np.int64),
     )
     out = np.zeros(3, dtype=np.int64)
@@ -244,7 +244,7 @@ def run(
         depart=table["depart"],
         bank_accounts=banks,
         rank_accounts=ranks,
-        log=work.log[: int(ch[0]["n_commands"])],
+        log=work.log.reshape(-1, 6)[: int(ch[0]["n_commands"])],
         log_hash=int(work.hash[0]) % 2**64 if hashes else 0,
     )
 
@@ -287,8 +287,8 @@ def _channels(c: Configuration, device: npt.NDArray[Any], no_refresh: bool) -> n
     return table
 
 
-def _banks(n_channels: int, n_banks: int) -> npt.NDArray[Any]:
-    table = np.zeros((n_channels, n_banks), dtype=BANK)
+def _banks(n_banks: int) -> npt.NDArray[Any]:
+    table = np.zeros(n_banks, dtype=BANK)
     for name in ("head", "tail", "hit", "other"):
         table[name] = NONE
     return table

@@ -10,8 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, final
 
+from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.files.yaml_document import Document, Node, read_document
-from archgym.errors import FileFormatError, InvalidArgumentError, unknown_name
 
 __all__ = [
     "FAMILIES",
@@ -424,9 +424,7 @@ def _bin(
     )
 
 
-def _known(
-    entry: Mapping[str, Node], name: str, parameters: tuple[str, ...]
-) -> Mapping[str, Node]:
+def _known(entry: Mapping[str, Node], name: str, parameters: tuple[str, ...]) -> Mapping[str, Node]:
     return entry[name].members(f"`{name}`", parameters) if name in entry else {}
 
 

@@ -1,7 +1,7 @@
 """Records that the kernel works on.
 
-All times are in ticks. A bank is counted over its whole channel; a request is known by its place in
-the trace; a node is a channel, rank, pseudo-channel, stack, bank group or bank of the device's tree.
+All times are in ticks. A bank is counted over its whole channel, a request over the trace. A node
+is a channel, rank, pseudo-channel, stack, bank group or bank.
 """
 
 from typing import Final

@@ -1,8 +1,7 @@
 """Device tables of the kernel: commands, timing rules and the tree of nodes."""
 
-import functools
-from typing import Any, Final, final
 from dataclasses import dataclass
+from typing import Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +13,6 @@ from archgym.simulators.dram.ramulator.state import (
     MAX_COMMANDS,
     NONE,
     RULE,
-    UNCONSTRAINED,
 )
 
 __all__ = ["DeviceTables", "device_tables"]
@@ -140,8 +138,8 @@ def _tables(
     d["banks_per_group"] = sizes[-1]
     d["banks_per_stack"] = sizes[-1] * sizes[-2]
     d["act"] = codes.get("ACT", codes.get("ACT1", NONE))
-    for field, command_name in _CODES.items():
-        d[field] = codes.get(command_name, NONE)
+    for role, command_name in _CODES.items():
+        d[role] = codes.get(command_name, NONE)
     d["read_latency"] = distance(made.read_latency, values) * k
     d["cl"] = values["nCL"] * k
     d["cwl"] = values["nCWL"] * k
@@ -153,12 +151,12 @@ def _tables(
     d["power_kind"] = NONE
     first = 0
     flat = []
-    for code, command in enumerate(made.commands):
+    for code, issued in enumerate(made.commands):
         d["rules_of"][code] = first
         first += len(entries[code])
         flat += entries[code]
-        if command.name in _POWER:
-            d["power_kind"][code] = POWER_KINDS.index(_POWER[command.name])
+        if issued.name in _POWER:
+            d["power_kind"][code] = POWER_KINDS.index(_POWER[issued.name])
     d["rules_of"][len(made.commands) : MAX_COMMANDS + 1] = first
     rules = np.array(flat, dtype=RULE)
     return DeviceTables(device, rules, node_of, number_of, siblings, n_windows)
