@@ -146,9 +146,9 @@ class Bin:
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Standard:
-    """A family of devices.
+    """A family of devices; two are equal only if they are the same object.
 
     Attributes:
       name: Such as `ddr5`, or the name of a user's file.

@@ -1,5 +1,6 @@
 """Device tables of the kernel: commands, timing rules and the tree of nodes."""
 
+import functools
 from dataclasses import dataclass
 from typing import Any, Final, final
 
@@ -69,6 +70,8 @@ class DeviceTables:
     n_windows: int
 
 
+# chosen: all bins and organisations of two families with ranks.
+@functools.lru_cache(maxsize=1024)
 def device_tables(
     made: Standard, organisation: str, speed: str, ranks: int, without: str | None = None
 ) -> DeviceTables:
@@ -81,18 +84,6 @@ def device_tables(
       ranks: Ranks of a channel; 1 where the family has no ranks.
       without: A cost of `costs.COSTS` that the device does not pay.
     """
-    return _tables(made.name, made.path, made, organisation, speed, ranks, without)
-
-
-def _tables(
-    name: str,
-    path: Any,
-    made: Standard,
-    organisation: str,
-    speed: str,
-    ranks: int,
-    without: str | None,
-) -> DeviceTables:
     from archgym.simulators.dram.ramulator.costs import relieved
 
     values = made.bins[speed].values(organisation)
@@ -121,10 +112,10 @@ def _tables(
                 entries[codes[before]].append(
                     (levels.index(rule.scope), codes[after], gap, rule.window, own, rule.siblings)
                 )
-    for before, command in enumerate(made.commands):
-        for after, other in enumerate(made.commands):
-            if ticks[before] > 1 and other.bus == command.bus:
-                entries[before].append((0, after, ticks[before], 1, 0, 0))
+    for first, command in enumerate(made.commands):
+        for second, other in enumerate(made.commands):
+            if ticks[first] > 1 and other.bus == command.bus:
+                entries[first].append((0, second, ticks[first], 1, 0, 0))
     device = np.zeros(1, dtype=DEVICE)
     d = device[0]
     d["kind"] = KINDS.index(made.kind)
@@ -149,15 +140,15 @@ def _tables(
     d["refi_bank"] = values.get("nREFIpb", 0) * k
     d["rfc_bank"] = values.get("nRFCpb", 0) * k
     d["power_kind"] = NONE
-    first = 0
+    n_rules = 0
     flat = []
     for code, issued in enumerate(made.commands):
-        d["rules_of"][code] = first
-        first += len(entries[code])
+        d["rules_of"][code] = n_rules
+        n_rules += len(entries[code])
         flat += entries[code]
         if issued.name in _POWER:
             d["power_kind"][code] = POWER_KINDS.index(_POWER[issued.name])
-    d["rules_of"][len(made.commands) : MAX_COMMANDS + 1] = first
+    d["rules_of"][len(made.commands) : MAX_COMMANDS + 1] = n_rules
     rules = np.array(flat, dtype=RULE)
     return DeviceTables(device, rules, node_of, number_of, siblings, n_windows)
 
