@@ -16,6 +16,12 @@ from archgym.errors import FileFormatError
 from archgym.simulators.dram.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
 from archgym.simulators.dram.devices import Device, device, device_names
 from archgym.simulators.dram.mapping import decode, reference_mapping
+from archgym.simulators.dram.ramulator.reference import (
+    Comparison,
+    compare_golden,
+    compare_reference,
+    is_reference,
+)
 from archgym.simulators.dram.trace import Trace, read_trace
 
 __all__ = ["Accuracy", "Validation", "expected_text", "markdown", "validate"]
@@ -117,7 +123,8 @@ def validate(
 
     Args:
       reference: A folder with `results/*.csv` and `traces/*.stl.gz`, or one that holds it as
-        `dram`; None for only the rows that ship.
+        `dram`; likewise results of the second controller, as `dram2`. None for only the rows
+        that ship.
       progress: Told what is compared next.
       fidelities: Which to run.
       max_rows: Rows of each file, spread evenly; None for all. Then nothing is compared with the
@@ -127,8 +134,10 @@ def validate(
       FileFormatError: A results file or trace is not what it should be.
     """
     lines: list[Accuracy] = []
+    second = None if reference is None else _second_reference(reference)
     # All files are read before any is run, so that a wrong folder is told at once.
-    read = [(name, table, _read(table), traces) for name, table, traces in _results(reference)]
+    first = None if second == reference else reference
+    read = [(name, table, _read(table), traces) for name, table, traces in _results(first)]
     for name, table, rows, traces in read:
         if max_rows is not None and len(rows) > max_rows:
             rows = [rows[place * len(rows) // max_rows] for place in range(max_rows)]
@@ -137,7 +146,34 @@ def validate(
                 progress(f"{name}: {len(rows)} rows, {fidelity}")
             outputs = _run(table, rows, traces, fidelity)
             lines += _compare(name, fidelity, rows, outputs)
+    if "exact" in fidelities:
+        compared = compare_golden(max_rows)
+        if second is not None:
+            compared += compare_reference(second, progress, max_rows)
+        lines += [_line(comparison) for comparison in compared]
     return Validation(tuple(lines), () if max_rows is not None else _problems(lines))
+
+
+def _second_reference(reference: Path) -> Path | None:
+    """Return the folder of results of the second controller, if there is one."""
+    for folder in (reference, reference / "dram2"):
+        if is_reference(folder):
+            return folder
+    return None
+
+
+def _line(comparison: Comparison) -> Accuracy:
+    errors = comparison.errors
+    return Accuracy(
+        results=comparison.results,
+        fidelity="exact",
+        metric=comparison.metric,
+        n_rows=len(errors),
+        exact=float(np.mean(errors == 0.0)),
+        median=float(np.median(errors)),
+        p99=float(np.quantile(errors, 0.99, method="higher")),
+        worst=float(errors.max()),
+    )
 
 
 def expected_text(validation: Validation) -> str:
