@@ -107,11 +107,9 @@ def test_results_do_not_depend_on_the_batch() -> None:
     indices = np.stack([rng.integers(p.size, size=6) for p in simulator.space.parameters], axis=1)
 
     whole = simulator.evaluate_batch(indices, workload).values
-    single = np.concatenate(
-        [simulator.evaluate_batch(row[None], workload).values for row in indices]
-    )
+    rows = [simulator.evaluate_batch(row[None], workload).values for row in indices]
 
-    np.testing.assert_array_equal(whole, single)
+    np.testing.assert_array_equal(whole, np.concatenate(rows))
 
 
 def test_unknown_controller_or_space_is_refused() -> None:
