@@ -145,6 +145,16 @@ COSTS: Final = (
     "accuracy_decay",
     # translation
     "walk_ns",
+    # engines
+    "sequence_ns",
+    "sequence_layer_ns",
+    "prompt_step_ns",
+    "prompt_layer_ns",
+    "gather_fixed_ns",
+    "gather_token_ns",
+    "first_ns",
+    "wait_steps",
+    "independent",
 )
 (
     LAYER_NS, ATTENTION_WEIGHT_NS, ATTENTION_TOKEN_NS, NORM_TOKEN_NS, CONTEXT_NS, PAIR_NS,
@@ -155,7 +165,9 @@ COSTS: Final = (
     TO_HOST_TOKEN_NS, FROM_HOST_TOKEN_NS, TO_HOST_FIXED_NS, CPU_WEIGHT_NS, CPU_TOKEN_NS,
     CPU_FIXED_NS, REDUCE_TOKEN_NS, REDUCE_FIXED_NS, INTRA_DISPATCH_TOKEN_NS,
     INTRA_COMBINE_TOKEN_NS, INTRA_FIXED_NS, INTER_DISPATCH_TOKEN_NS, INTER_COMBINE_TOKEN_NS,
-    INTER_FIXED_NS, ACCURACY, ACCURACY_DECAY, WALK_NS,
+    INTER_FIXED_NS, ACCURACY, ACCURACY_DECAY, WALK_NS, SEQUENCE_NS, SEQUENCE_LAYER_NS,
+    PROMPT_STEP_NS, PROMPT_LAYER_NS, GATHER_FIXED_NS, GATHER_TOKEN_NS, FIRST_NS,
+    WAIT_STEPS, INDEPENDENT,
 ) = range(len(COSTS))
 
 CHOICES: Final = (
