@@ -5,12 +5,12 @@ added up at once, and a request costs microseconds. Experts count by their expec
 routing. The times of a step are those of the serving kernel's costs.
 """
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from archgym.kernels import entry_point, helper
+from archgym.runtime.kernels import entry_point, helper
 from archgym.simulators.moe.columns import (
     ATTENTION_TOKEN_NS,
     ATTENTION_WEIGHT_NS,
@@ -25,7 +25,6 @@ from archgym.simulators.moe.columns import (
     GATHER_TOKEN_NS,
     HEAD_TOKEN_NS,
     HEAD_WEIGHT_NS,
-    INDEPENDENT,
     LAYER_NS,
     NORM_TOKEN_NS,
     PAIR_NS,
@@ -42,7 +41,7 @@ from archgym.simulators.moe.columns import (
     WAIT_STEPS,
 )
 
-__all__ = ["SHAPE", "STATISTICS", "Shape", "serve_closed", "step_ns"]
+__all__ = ["SHAPE", "STATISTICS", "serve_closed", "step_ns"]
 
 Array = npt.NDArray[Any]
 
@@ -99,9 +98,7 @@ def _step_ns(
     dense = _larger(costs[DENSE_WEIGHT_NS], costs[DENSE_TOKEN_NS] * mine)
     shared = _larger(costs[SHARED_WEIGHT_NS], costs[SHARED_TOKEN_NS] * mine)
     head = _larger(costs[HEAD_WEIGHT_NS], costs[HEAD_TOKEN_NS] * max(1.0, n_logits / ranks))
-    distinct = _distinct(
-        float(shape[N_EXPERTS]), float(shape[TOP_K]), max(1.0, n_tokens * costs[INDEPENDENT])
-    )
+    distinct = _distinct(float(shape[N_EXPERTS]), float(shape[TOP_K]), n_tokens)
     routed = n_tokens * shape[TOP_K]
     groups = float(shape[EXPERT])
     if groups > 1.0:
@@ -324,8 +321,3 @@ def serve_closed(
                 n_arrived += 1
     return float(now)
 
-
-class Shape(NamedTuple):
-    """Dimensions that a closed loop needs beside the costs, by `SHAPE`."""
-
-    values: npt.NDArray[np.int64]
