@@ -18,6 +18,7 @@ __all__ = ["validate"]
 
 _MET = "met"
 _NOTES = "note"
+_KIND = "kind"
 
 
 def validate(
@@ -87,6 +88,11 @@ def _say_how_many_are_met(
     found = [cell for cell in found if cell != ""]
     if found and all(isinstance(cell, str) for cell in found):
         say(f"{found.count('yes')} of {len(found)} rows are met.")
+    if found and _KIND in columns:
+        kinds = [str(row[columns.index(_KIND)]) for row in rows]
+        for kind in sorted(set(kinds)):
+            met = [cell for cell, of in zip(found, kinds, strict=True) if of == kind]
+            say(f"  {kind}: {met.count('yes')} of {len(met)} rows are met.")
 
 
 def _module(simulator: str) -> ModuleType:
