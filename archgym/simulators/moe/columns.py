@@ -177,13 +177,14 @@ CHOICES: Final = (
     *("cpu_rule", "host_capacity", "has_low", "tile"),
     *("data", "expert", "slots", "pipeline", "seed", "n_requests"),
     *("tlb_sets", "tlb_ways", "tlb_tags", "skip_in_64", "all_resident"),
+    *("clients", "poll_steps"),
 )
 (
     N_LAYERS, N_EXPERTS, TOP_K, N_DENSE, N_ROUNDS, CAPACITY, SCOPE, ADMISSION, REPLACEMENT,
     LOOKAHEAD, STAGING, PREFETCH, DEPTH, WIDTH, TARGET, LINK_ORDER, OVERLAPS, SCHEDULER,
     MAX_SEQUENCES, MAX_TOKENS, CHUNK_TOKENS, MAX_CONTEXT, CPU_RULE, HOST_CAPACITY, HAS_LOW,
     TILE, DATA, EXPERT, SLOTS, PIPELINE, SEED, N_REQUESTS, TLB_SETS, TLB_WAYS, TLB_TAGS,
-    SKIP_IN_64, ALL_RESIDENT,
+    SKIP_IN_64, ALL_RESIDENT, CLIENTS, POLL_STEPS,
 ) = range(len(CHOICES))
 
 COUNTERS: Final = (

@@ -67,7 +67,7 @@ def serving_of(space: str, design: Mapping[str, Any], n_blocks: int) -> Serving:
       design: Values by parameter.
       n_blocks: Experts of all layers.
     """
-    knobs: dict[str, Any] = dict(_FIXED[space])
+    knobs: dict[str, Any] = {"servers": 1, **_FIXED[space]}
     for name, value in design.items():
         if name in _MEMBERS:
             knobs[name] = _member(_MEMBERS[name], str(value))
@@ -78,6 +78,7 @@ def serving_of(space: str, design: Mapping[str, Any], n_blocks: int) -> Serving:
         knobs["cache_experts"] = max(1, n_blocks * int(design["cache_percent"]) // 100)
     if "servers" in design:
         n_gpus = _GPUS_PER_SERVER * int(design["servers"])
+        knobs["servers"] = int(design["servers"])
         knobs["data"] = n_gpus // int(design["tensor"])
         knobs["redundant"] = n_gpus * int(design["redundant"])
     elif design.get("spread") == "yes":
