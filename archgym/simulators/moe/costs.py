@@ -51,6 +51,7 @@ _BY_SPACE: Final[Mapping[str, tuple[str, ...]]] = {
     # Here all that does not fit comes over the host link.
     "single-server": ("host-link", "exchange", "imbalance", "arrivals", *_COMPUTING),
     "expert-parallel": ("exchange", "imbalance", "arrivals", *_COMPUTING),
+    "closed-loop": ("exchange", "arrivals", *_COMPUTING),
     "three-tier": (*_OFFLOAD, "exchange", "arrivals", *_COMPUTING),
 }
 """Costs that matter to some design of a space on a workload that ships."""

@@ -201,12 +201,15 @@ def engine(name: str) -> Engine:
     return _ENGINES[name]
 
 
-def precision_of(bits: float, gpu: Gpu) -> str:
+def precision_of(bits: float, gpu: Gpu, model: MoeModel) -> str:
     """Return the format that weights of so many bits usually have on a GPU."""
     if bits > BITS["fp8"]:
         return "bf16"
     if bits > BITS["nvfp4"]:
         return "fp8"
+    if model.wide_attention:
+        # gpt-oss is published in mxfp4 alone.
+        return "mxfp4"
     if not gpu.fp4_tflops:
         return "w4a16"
     return "nvfp4" if gpu.vendor == "nvidia" else "mxfp4"

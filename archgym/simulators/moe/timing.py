@@ -148,7 +148,7 @@ def _engine(
         expert=serving.expert, expert_bits=serving.expert_bits,
         attention_bits=serving.attention_bits, kv_bits=serving.kv_bits,
     )  # fmt: skip
-    precision = serving.precision or precision_of(serving.expert_bits, gpu)
+    precision = serving.precision or precision_of(serving.expert_bits, gpu, model)
     known = constants(
         labels(
             model, gpu, serving.engine, precision, release=serving.release, graphs=serving.graphs
