@@ -48,11 +48,12 @@ Array = npt.NDArray[Any]
 SHAPE: Final = (
     *("n_layers", "n_dense", "n_experts", "top_k", "data", "expert"),
     *("max_sequences", "max_tokens", "chunk_tokens", "max_context", "pauses_decodes"),
-    *("poll_steps", "reserved_percent"),
+    *("poll_steps", "reserved_percent", "draft_tokens", "accepted_permille"),
 )
 (
     N_LAYERS, N_DENSE, N_EXPERTS, TOP_K, DATA, EXPERT,
     MAX_SEQUENCES, MAX_TOKENS, CHUNK_TOKENS, MAX_CONTEXT, PAUSES, POLL_STEPS, RESERVED_PERCENT,
+    DRAFT_TOKENS, ACCEPTED_PERMILLE,
 ) = range(len(SHAPE))  # fmt: skip
 
 # Statistics of one kind of step, summed over steps.
@@ -82,7 +83,8 @@ def _step_ns(
     n_logits: float,
 ) -> float:
     ranks = float(shape[DATA])
-    n_tokens = n_decode + n_prompt
+    # Each sequence verifies its drafts in the same step.
+    n_tokens = n_decode * (1.0 + shape[DRAFT_TOKENS]) + n_prompt
     mine = max(1.0, n_tokens / ranks)
     eager = costs[PROMPT_LAYER_NS] if n_prompt > 0.0 else 0.0
     prompts = _larger(costs[CONTEXT_NS] * prompt_context, costs[PAIR_NS] * pairs)
@@ -115,7 +117,8 @@ def _step_ns(
     )
     layers = shape[N_LAYERS] * (attention + reduce + experts + gather + shared)
     others = shape[N_DENSE] * (attention + reduce + dense + reduce)
-    software = costs[STEP_NS] + costs[SEQUENCE_NS] * n_decode
+    # Each group schedules its own sequences.
+    software = costs[STEP_NS] + costs[SEQUENCE_NS] * n_decode / ranks
     if n_prompt > 0.0:
         software += costs[PROMPT_STEP_NS]
     return float(software + layers + others + head)
@@ -281,6 +284,8 @@ def serve_closed(
                     costs, shape, float(n_decode), context + 0.5 * (steps - 1) * n_decode,
                     0.0, 0.0, 0.0, float(n_decode),
                 )  # fmt: skip
+                # Time of a token: a step gives a sequence one token and the drafts it accepts.
+                took *= 1000.0 / shape[ACCEPTED_PERMILLE]
                 pace = took
                 # Stop where the scheduler may admit a request that no other event precedes.
                 if n_admitted < n_arrived and polled == n_admitted:

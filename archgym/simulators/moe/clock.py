@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.simulators.moe.columns import COSTS
-from archgym.simulators.moe.efficiency import ACTIVATION_BYTES
+from archgym.simulators.moe.efficiency import ACTIVATION_BYTES, COMBINE_BYTES, DISPATCH_BYTES
 from archgym.simulators.moe.hardware import Gpu
 from archgym.simulators.moe.models import MoeModel
 
@@ -105,6 +105,7 @@ class Dimensions(NamedTuple):
       kernels: Small kernels of a layer.
       further_reduces: All-reduces of a layer beyond two.
       inner: Inner size of an expert.
+      top_k: Experts that a token uses.
     """
 
     bandwidth: Number
@@ -130,6 +131,7 @@ class Dimensions(NamedTuple):
     kernels: Number
     further_reduces: Number
     inner: Number
+    top_k: Number
 
 
 def kernels(model: MoeModel, attention_bits: float) -> int:
@@ -211,6 +213,7 @@ def dimensions(
         kernels=float(kernels(model, attention_bits)),
         further_reduces=1.0 if model.query_norm == "all" else 0.0,
         inner=float(model.expert_inner),
+        top_k=float(model.top_k),
     )
 
 
@@ -243,7 +246,12 @@ def engine_costs(d: Dimensions, k: Constants) -> npt.NDArray[np.float64]:
     gather_floor = _floor(n_gpus, k.reduce_ns) * np.where(d.data > 1, 2.0, 1.0)
     moved = ACTIVATION_BYTES * _COPY_PASSES * (d.hidden + d.inner / d.slices)
     reduce_token = 2.0 * (d.tensor - 1) / d.tensor * vector / (k.link * d.link)
-    gather_token = 2.0 * (n_gpus - 1) / n_gpus * vector / (k.link * d.link)
+    # Groups gather all tokens, or send each to its experts in 8 bits and get it back in 16,
+    # whichever takes less (DeepEP; an all-to-all counts the tokens of one group).
+    sent = d.top_k * (DISPATCH_BYTES + COMBINE_BYTES) / ACTIVATION_BYTES / d.data
+    gathered = 2.0 * (n_gpus - 1) / n_gpus
+    gathered = np.where(d.data > 1, np.minimum(gathered, sent), gathered)
+    gather_token = gathered * vector / (k.link * d.link)
     costs = {
         "layer_ns": kernel_ns * d.kernels + d.further_reduces * reduce_floor,
         "attention_weight_ns": _weights(d.attention, d.attention_bytes, k.dense_memory, d),

@@ -25,6 +25,7 @@ __all__ = ["Deployment"]
 
 # chosen: an engine's runtime, workspaces and captured graphs on each GPU.
 _RUNTIME_BYTES: Final = 2e9
+_MAX_DRAFTS: Final = 16  # chosen: twice what engines draft
 _MAX_SEQUENCES: Final = 1024  # vLLM's default of max_num_seqs on large GPUs
 
 
@@ -48,6 +49,8 @@ class Deployment:
       memory_share: Share of a GPU's memory that the engine may use.
       max_tokens: Most tokens of a step and group; 0 for the engine's default.
       poll_steps: Steps between two looks for new requests.
+      draft_tokens: Tokens that are drafted for each sequence and step; 0 for no speculation.
+      acceptance: Probability that a draft is accepted where those before it were.
     """
 
     model: MoeModel
@@ -64,8 +67,15 @@ class Deployment:
     memory_share: float = 0.95
     max_tokens: int = 0
     poll_steps: int = 1
+    draft_tokens: int = 0
+    acceptance: float = 0.8
 
     def __post_init__(self) -> None:
+        if not 0 <= self.draft_tokens <= _MAX_DRAFTS or not 0 <= self.acceptance <= 1:
+            raise InvalidArgumentError(
+                f"`draft_tokens` must be from 0 to {_MAX_DRAFTS} and `acceptance` from 0 to 1; got "
+                f"{self.draft_tokens} and {self.acceptance}."
+            )
         if self.precision not in BITS:
             raise InvalidArgumentError(
                 f"`precision` must be one of {', '.join(BITS)}; got {self.precision!r}."
@@ -135,6 +145,16 @@ class Deployment:
         row = self.model.kv_bytes_per_token(self.kv_bits) / heads
         return max(0, int(self.free_bytes // row)) * self.data
 
+    @property
+    def tokens_per_step(self) -> float:
+        """Tokens that a sequence gets in a decode step, on average.
+
+        Source:
+          Leviathan et al., *Fast Inference from Transformers via Speculative Decoding*, 2023,
+          equation 1.
+        """
+        return sum(self.acceptance**drafts for drafts in range(self.draft_tokens + 1))
+
     def shape(self) -> npt.NDArray[np.int64]:
         """Return what a closed loop needs beside the costs, by `SHAPE`."""
         how = self.scheduling
@@ -152,6 +172,8 @@ class Deployment:
             "pauses_decodes": int(how.pauses_decodes),
             "poll_steps": self.poll_steps,
             "reserved_percent": how.reserved_percent,
+            "draft_tokens": self.draft_tokens,
+            "accepted_permille": round(1000 * self.tokens_per_step),
         }
         return np.array([values[name] for name in SHAPE], dtype=np.int64)
 

@@ -247,7 +247,7 @@ def _step(
         + scores / ranks
         + costs[NORM_TOKEN_NS] * mine
     )
-    software = costs[STEP_NS] + costs[SEQUENCE_NS] * n_decode
+    software = costs[STEP_NS] + costs[SEQUENCE_NS] * n_decode / ranks
     if n_prompt > 0:
         attention += costs[PROMPT_LAYER_NS]
         software += costs[PROMPT_STEP_NS]

@@ -313,13 +313,18 @@ def model(name: str) -> MoeModel:
     """Return the preset with this name, or the model in a YAML file.
 
     Args:
-      name: A preset, or a path that ends in .yaml, .yml or .json.
+      name: A preset, the path of a Hugging Face `config.json`, or a path that ends in .yaml, .yml
+        or .json.
 
     Raises:
       UnknownNameError: There is no such preset.
       FileFormatError: The file is no model.
       StorageError: It cannot be read.
     """
+    if Path(name).name.endswith("config.json"):
+        from archgym.simulators.moe.huggingface import read_huggingface
+
+        return read_huggingface(name)
     if Path(name).suffix in (".yaml", ".yml", ".json"):
         return read_model(name)
     found = _presets().get(name)

@@ -12,7 +12,14 @@ import numpy.typing as npt
 
 from archgym.simulators.moe.clock import dimensions, engine_costs
 from archgym.simulators.moe.columns import COSTS
-from archgym.simulators.moe.efficiency import ACTIVATION_BYTES, Efficiency, efficiency
+from archgym.simulators.moe.efficiency import (
+    ACTIVATION_BYTES,
+    COMBINE_BYTES,
+    DISPATCH_BYTES,
+    HOST_MEMORY,
+    Efficiency,
+    efficiency,
+)
 from archgym.simulators.moe.engines import constants, labels, precision_of
 from archgym.simulators.moe.hardware import Gpu, NodePreset
 from archgym.simulators.moe.models import MoeModel
@@ -32,13 +39,6 @@ LAYER_KERNELS: Final = 6
 # Two norms with their residuals read two vectors and write two: 4 passes each, as AIConfigurator's
 # add_norm on H100 has it.
 NORM_PASSES: Final = 8
-# DeepSeek-AI, *DeepSeek-V3*, 2024, section 3.3: tokens are sent out in 8 bits and come back in 16.
-DISPATCH_BYTES: Final = 1
-COMBINE_BYTES: Final = 2
-# Share of the host's memory bandwidth that experts on the processor reach: 8 and 6 experts of
-# DeepSeek-V3 differ by 4.5 ms a token and expert on two sockets of 307 GB/s each (KTransformers:
-# 12.2 and 13.7 tokens/s), which is 284 GB/s of 614.
-HOST_MEMORY: Final = 0.46
 
 
 def experts_kernel_ns(

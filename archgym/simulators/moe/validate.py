@@ -20,6 +20,13 @@ from archgym.simulators.moe.validation.fleet import (
     deepseek_rows,
     estimate_rows,
 )
+from archgym.simulators.moe.validation.further import (
+    community_rows,
+    disaggregated_rows,
+    hybrid_rows,
+    long_prompt_rows,
+    mlperf_rows,
+)
 from archgym.simulators.moe.validation.kernels import kernel_rows
 from archgym.simulators.moe.validation.offload import (
     infinity_rows,
@@ -52,6 +59,11 @@ _MAKERS: Final[Mapping[str, Callable[[Path, Progress], list[Row]]]] = {
     "V19": balance_rows,
     "V20": toy_rows,
     "S1, S2, S3, S4, S5": serving_rows,
+    "S6": disaggregated_rows,
+    "S7": long_prompt_rows,
+    "S8": mlperf_rows,
+    "S9": community_rows,
+    "S10": hybrid_rows,
 }
 # Folder or file of the reference that rows need, where it is not there by itself.
 _NEEDS: Final[Mapping[str, str]] = {
@@ -64,6 +76,11 @@ _NEEDS: Final[Mapping[str, str]] = {
     "V19": "eplb",
     "V20": "event_atomic",
     "S1, S2, S3, S4, S5": "measured/serving.csv",
+    "S6": "measured/serving_disaggregated.csv",
+    "S7": "measured/serving_long_prompts.csv",
+    "S8": "measured/mlperf.csv",
+    "S9": "measured/serving_community.csv",
+    "S10": "measured/offload_hybrid.csv",
 }
 # Rows that compare with published numbers that the sources here state, without a file.
 _FROM_PAPERS: Final = ("V9", "V10", "V11", "V12", "V13", "V14", "V15, V17", "V16", "V18")

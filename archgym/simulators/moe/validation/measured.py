@@ -15,7 +15,15 @@ from archgym.simulators.moe.hardware import Gpu, gpu, gpu_names, node, node_name
 from archgym.simulators.moe.models import LatentAttention, MoeModel, model, model_names
 from archgym.simulators.moe.validation.row import read_table, reading
 
-__all__ = ["Measured", "find_gpu", "find_link", "find_model", "read_serving"]
+__all__ = [
+    "Measured",
+    "find_gpu",
+    "find_link",
+    "find_model",
+    "known_gpus",
+    "known_models",
+    "read_serving",
+]
 
 _ENGINES: Final = {"trtllm": "trt-llm", "dynamo-trtllm": "trt-llm", "dynamo-sglang": "sglang"}
 _GPUS: Final = {"h100": "h100-sxm", "a100": "a100-sxm-80"}
@@ -84,11 +92,10 @@ def read_serving(reference: Path, name: str = "serving.csv") -> tuple[list[Measu
     Raises:
       FileFormatError: The file or a row is something else.
     """
-    folder = reference / "measured"
-    path = folder / name
+    path = reference / "measured" / name
     with reading(path):
         table = read_table(path)
-    models, gpus = _models(folder), _gpus(folder)
+    models, gpus = known_models(reference), known_gpus(reference)
     found, suspect = [], 0
     for line, cells in enumerate(table, start=2):
         if cells.get("suspect"):
@@ -227,9 +234,9 @@ def find_link(accelerator: Gpu) -> float:
     return _USUAL_LINK
 
 
-def _models(folder: Path) -> dict[str, MoeModel]:
-    """Return models of the reference that have no preset."""
-    path = folder / "models.csv"
+def known_models(reference: Path) -> dict[str, MoeModel]:
+    """Return the models of the reference's own list."""
+    path = reference / "measured" / "models.csv"
     found: dict[str, MoeModel] = {}
     if not path.exists():
         return found
@@ -259,9 +266,9 @@ def _models(folder: Path) -> dict[str, MoeModel]:
     return found
 
 
-def _gpus(folder: Path) -> dict[str, Gpu]:
-    """Return GPUs of the reference that have no preset."""
-    path = folder / "gpus.csv"
+def known_gpus(reference: Path) -> dict[str, Gpu]:
+    """Return the GPUs of the reference's own list."""
+    path = reference / "measured" / "gpus.csv"
     if not path.exists():
         return {}
     with reading(path):
