@@ -140,8 +140,10 @@ def serve(
     further = np.where(outputs > 1, outputs - 1.0, np.nan)
     ttft = (times[1] - times[0])[at] / _NS_PER_MS
     tpot = (times[2] - times[1])[at] / further / _NS_PER_MS
-    with np.errstate(invalid="ignore"):
-        steps = np.array([np.nanmean(times[row, at] / further) for row in (3, 4)])
+    several = outputs > 1
+    steps = np.zeros(2)
+    if several.any():
+        steps = (times[3:5, at][:, several] / further[several]).mean(axis=1)
     e2e_s = float((times[2] - times[0])[at].mean()) / _NS_PER_S
     return ClosedLoop(
         ttft, tpot,
