@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BottleneckAgent"]
 
-# chosen: a target that is met is no reason to move; what is minimised counts little beside one
+# chosen: a target that is met is no reason to move; what is minimised counts little next to one
 # that is missed, and fully once all are met.
 _MINIMISED: Final = 0.05
 # chosen: later moves of a bottleneck are less promising by its simulator's word.
