@@ -1,4 +1,4 @@
-"""Architectures that ship, and those in a user's file."""
+"""Built-in architectures, and those in a user's file."""
 
 from functools import cache
 from importlib import resources
@@ -11,7 +11,7 @@ from archgym.simulators.accelerator.architecture import Architecture
 __all__ = ["ARCHITECTURES", "load_architecture"]
 
 ARCHITECTURES: Final = ("eyeriss-like", "simba-like", "ws-systolic-16", "tpu-like", "gemmini-like")
-"""Architectures that ship, each a file in `data/architectures`."""
+"""Built-in architectures, each a file in `data/architectures`."""
 
 
 @cache
@@ -24,11 +24,11 @@ def _shipped(name: str) -> Architecture:
 
 
 def load_architecture(name: str | Path) -> Architecture:
-    """Return the architecture that ships under this name, or the one in the file at this path.
+    """Return the built-in architecture with this name, or the one in the file at this path.
 
     Raises:
-      UnknownNameError: Neither.
-      FileFormatError: The file is no architecture.
+      UnknownNameError: The name is neither.
+      FileFormatError: The file is not an architecture.
     """
     text = str(name)
     if text in ARCHITECTURES:
