@@ -348,18 +348,15 @@ def anneal(
                     source = _place_of(orders, level, d)
                     target = draw_below(random, n_dimensions)
                     _rotate(orders, level, source, target)
-            accepted = False
             limit = current - temperature * np.log(draw_share(random) + 1e-300)
             cost = cost_within(shape, machine, mapping, mode, objective, least_energy, limit, work)
-            if cost < np.inf:
-                n_valid += 1
-                accepted = cost <= limit
-            if accepted:
+            n_valid += cost < np.inf
+            if cost < np.inf and cost <= limit:
                 current = cost
                 if cost < best:
                     best = cost
                     copy_mapping(mapping, best_mapping)
-            if not accepted:
+            else:
                 if target >= 0:
                     _rotate(orders, level, target, source)
                 if other >= 0:

@@ -163,34 +163,30 @@ class Architecture:
     @cached_property
     def arrays(self) -> Machine:
         """Arrays for kernels."""
-        return _arrays(self)
+        n = self.n_levels
+        sizes = np.ones((n + 1, 6), dtype=np.int64)
+        costs = np.full((n + 1, 8), np.inf)
+        for place, level in enumerate(self.levels):
+            capacity = UNLIMITED if level.capacity is None else level.capacity
+            sizes[place, :4] = capacity, level.instances, level.mesh_x, level.mesh_y
+            sizes[place, 4:] = self.fan_out(place)
+            costs[place, 0] = level.block
+            costs[place, 1] = level.read_energy_pj
+            costs[place, 2:4] = level.write_energy_pj
+            bandwidths = (level.read_bandwidth, level.write_bandwidth, level.shared_bandwidth)
+            costs[place, 4:7] = [np.inf if b is None else b for b in bandwidths]
+            costs[place, 7] = float(any(b is not None for b in bandwidths))
+        mac = self.mac
+        sizes[n, :4] = 0, mac.instances, mac.mesh_x, mac.mesh_y
+        costs[n, 1] = mac.energy_pj
+        sizes.flags.writeable = costs.flags.writeable = False
+        return Machine(sizes, costs)
 
     def fan_out(self, level: int) -> tuple[int, int]:
         """Return the instances below one instance of `level`, along X and Y."""
         outer = self.levels[level]
         inner = self.mac if level == 0 else self.levels[level - 1]
         return max(1, inner.mesh_x // outer.mesh_x), max(1, inner.mesh_y // outer.mesh_y)
-
-
-def _arrays(architecture: Architecture) -> Machine:
-    n = architecture.n_levels
-    sizes = np.ones((n + 1, 6), dtype=np.int64)
-    costs = np.full((n + 1, 8), np.inf)
-    for place, level in enumerate(architecture.levels):
-        capacity = UNLIMITED if level.capacity is None else level.capacity
-        sizes[place, :4] = capacity, level.instances, level.mesh_x, level.mesh_y
-        sizes[place, 4:] = architecture.fan_out(place)
-        costs[place, 0] = level.block
-        costs[place, 1] = level.read_energy_pj
-        costs[place, 2:4] = level.write_energy_pj
-        bandwidths = (level.read_bandwidth, level.write_bandwidth, level.shared_bandwidth)
-        costs[place, 4:7] = [np.inf if b is None else b for b in bandwidths]
-        costs[place, 7] = float(any(b is not None for b in bandwidths))
-    mac = architecture.mac
-    sizes[n, :4] = 0, mac.instances, mac.mesh_x, mac.mesh_y
-    costs[n, 1] = mac.energy_pj
-    sizes.flags.writeable = costs.flags.writeable = False
-    return Machine(sizes, costs)
 
 
 def _check(architecture: Architecture) -> None:

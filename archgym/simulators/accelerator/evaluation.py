@@ -1,6 +1,8 @@
 """Cost model for Python: one mapping with all its statistics, or many at once."""
 
+import math
 from collections.abc import Mapping as MappingOf
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -19,7 +21,7 @@ __all__ = [
     "ManyEvaluations",
     "evaluate_mapping",
     "evaluate_mappings",
-    "mode_number",
+    "number_of",
     "reason",
 ]
 
@@ -96,15 +98,15 @@ class ManyEvaluations:
     energies: np.ndarray
 
 
-def mode_number(counts: str) -> int:
-    """Return the kernel's number of a count mode.
+def number_of(kind: str, name: str, known: Sequence[str]) -> int:
+    """Return the number in the kernels of one of the known names.
 
     Raises:
-      UnknownNameError: There is no such mode.
+      UnknownNameError: The name is not known.
     """
-    if counts not in COUNT_MODES:
-        raise unknown_name("count mode", counts, COUNT_MODES)
-    return COUNT_MODES.index(counts)
+    if name not in known:
+        raise unknown_name(kind, name, known)
+    return known.index(name)
 
 
 def evaluate_mappings(
@@ -124,7 +126,7 @@ def evaluate_mappings(
       details: Return counts and energies by level and tensor.
 
     Raises:
-      UnknownNameError: There is no such mode.
+      UnknownNameError: `counts` is not one of `COUNT_MODES`.
     """
     from archgym.simulators.accelerator.kernel import evaluate_many
 
@@ -140,7 +142,7 @@ def evaluate_mappings(
         problem.arrays,
         architecture.arrays,
         MappingArrays(*map(np.ascontiguousarray, mappings)),
-        mode_number(counts),
+        number_of("count mode", counts, COUNT_MODES),
         work_for(architecture, problem),
         found.status,
         found.totals,
@@ -192,20 +194,15 @@ def reason(
     part = architecture.mac if level == architecture.n_levels else architecture.levels[level]
     held = 0
     if number == 1:
+        names = problem.dimensions
         extents = factors[: level + 1].prod(axis=(0, 1))
+        kept = zip(problem.projections, mappings.keeps[row, level], strict=True)
         held = sum(
-            _tile(problem, tensor, extents)
-            for tensor in range(len(TENSORS))
-            if mappings.keeps[row, level, tensor]
+            math.prod(1 + sum(c * (int(extents[names.index(d)]) - 1) for d, c in a) for a in axes)
+            for axes, is_kept in kept
+            if is_kept
         )
     used = (0, held, along_x, along_y, along_x * along_y, 0)[number]
     capacity = getattr(part, "capacity", None)
     limit = (0, capacity, part.mesh_x, part.mesh_y, part.instances, 0)[number]
     return _REASONS[number].format(level=part.name, used=used, limit=limit)
-
-
-def _tile(problem: Problem, tensor: int, extents: np.ndarray) -> int:
-    words = 1
-    for axis in problem.projections[tensor]:
-        words *= 1 + sum(c * (int(extents[problem.dimensions.index(d)]) - 1) for d, c in axis)
-    return words

@@ -1,10 +1,12 @@
-"""Architectures and mappings in YAML files, in our form and in Timeloop's."""
+"""Architectures, built-in and in files, and mappings in files: YAML in our form or Timeloop's."""
 
 from collections.abc import Mapping as MappingOf
+from functools import cache
+from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from archgym.errors import ArchGymError, InvalidArgumentError
+from archgym.errors import ArchGymError, InvalidArgumentError, unknown_name
 from archgym.files.yaml_document import Node, read_document
 from archgym.simulators.accelerator.architecture import Architecture, Level, MacArray
 from archgym.simulators.accelerator.mapping import LevelLoops, Mapping, loops_from_text
@@ -16,7 +18,14 @@ from archgym.simulators.accelerator.timeloop_yaml import (
     timeloop_mapping,
 )
 
-__all__ = ["architecture_yaml", "read_architecture", "read_mapping"]
+__all__ = [
+    *("ARCHITECTURES", "architecture_yaml", "load_architecture", "read_architecture"),
+    "read_mapping",
+]
+
+ARCHITECTURES: Final = ("eyeriss-like", "simba-like", "ws-systolic-16", "tpu-like", "gemmini-like")
+"""Built-in architectures, each a file in `data/architectures`."""
+
 
 _WHOLE: Final = {
     "capacity": 2**50,
@@ -33,6 +42,29 @@ _WORDS: Final = ("spatial_x", "spatial_y", "temporal", "order")
 _LEVEL_KEYS: Final = ("name", *_WHOLE, *_NUMBERS, "keeps", *_WORDS)
 _MAC_KEYS: Final = ("name", "instances", "mesh_x", "energy_pj", "area_um2")
 _MOST: Final = 1e15
+
+
+@cache
+def _built_in(name: str) -> Architecture:
+    folder = resources.files("archgym.simulators.accelerator").joinpath("data/architectures")
+    with resources.as_file(folder.joinpath(f"{name}.yaml")) as path:
+        return read_architecture(path)
+
+
+def load_architecture(name: str | Path) -> Architecture:
+    """Return the built-in architecture with this name, or the one in the file at this path.
+
+    Raises:
+      UnknownNameError: The name is neither.
+      FileFormatError: The file is not an architecture.
+    """
+    text = str(name)
+    if text in ARCHITECTURES:
+        return _built_in(text)
+    is_path = isinstance(name, Path) or text.endswith((".yaml", ".yml", ".json"))
+    if is_path or (text and Path(text).exists()):
+        return read_architecture(Path(name))
+    raise unknown_name("architecture", text, ARCHITECTURES)
 
 
 def read_architecture(path: Path) -> Architecture:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Final, final
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.errors import InvalidArgumentError
 from archgym.simulators.accelerator.architecture import Architecture, allowed_dimensions
 from archgym.simulators.accelerator.bounds import LowerBound, lower_bound
 from archgym.simulators.accelerator.buffers import work_for
-from archgym.simulators.accelerator.evaluation import evaluate_mappings, mode_number
+from archgym.simulators.accelerator.evaluation import COUNT_MODES, evaluate_mappings, number_of
 from archgym.simulators.accelerator.mapping import Mapping, MappingArrays, mapping_from_arrays
 from archgym.simulators.accelerator.problem import Problem
 
@@ -201,7 +201,7 @@ def anneal_mapping(
 
     if tries < 1:
         raise InvalidArgumentError(f"`tries` must be 1 or more; got {tries!r}.")
-    number = objective_number(objective)
+    number = number_of("mapping objective", objective, OBJECTIVES)
     problem, architecture = space.problem, space.architecture
     bound = space.bound
     if space.is_empty:
@@ -213,7 +213,7 @@ def anneal_mapping(
         space.start,
         space.moves(space.primes.copy()),
         space.n_movable,
-        mode_number(counts),
+        number_of("count mode", counts, COUNT_MODES),
         number,
         np.array([seed], dtype=np.uint64),
         tries,
@@ -247,17 +247,6 @@ def found_mapping(
         is_optimal,
         float(evaluated.energies[0, -1].sum()),
     )
-
-
-def objective_number(objective: str) -> int:
-    """Return the kernel's number of an objective.
-
-    Raises:
-      UnknownNameError: The objective does not exist.
-    """
-    if objective not in OBJECTIVES:
-        raise unknown_name("mapping objective", objective, OBJECTIVES)
-    return OBJECTIVES.index(objective)
 
 
 def cost(energy_pj: float, cycles: float, objective: str) -> float:

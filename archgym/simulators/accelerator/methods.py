@@ -8,14 +8,14 @@ import numpy as np
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.simulators.accelerator.bounds import LowerBound
 from archgym.simulators.accelerator.buffers import work_for
-from archgym.simulators.accelerator.evaluation import evaluate_mappings, mode_number
+from archgym.simulators.accelerator.evaluation import COUNT_MODES, evaluate_mappings, number_of
 from archgym.simulators.accelerator.mapper import (
+    OBJECTIVES,
     Found,
     MapSpace,
     anneal_mapping,
     cost,
     found_mapping,
-    objective_number,
 )
 from archgym.simulators.accelerator.mapping import MappingArrays
 
@@ -58,8 +58,8 @@ def search_mapping(
         raise unknown_name("mapping method", method, METHODS)
     if method == "annealing":
         return anneal_mapping(space, objective, tries=tries, seed=seed, counts=counts)
-    objective_number(objective)
-    mode_number(counts)
+    number_of("mapping objective", objective, OBJECTIVES)
+    number_of("count mode", counts, COUNT_MODES)
     if tries < 1:
         raise InvalidArgumentError(f"`tries` must be 1 or more; got {tries!r}.")
     bound = space.bound
@@ -236,8 +236,8 @@ def _exhaust(
         architecture.arrays,
         space.start,
         space.moves(space.primes[np.lexsort((space.primes[:, 1], space.primes[:, 0]))]),
-        mode_number(counts),
-        objective_number(objective),
+        number_of("count mode", counts, COUNT_MODES),
+        number_of("mapping objective", objective, OBJECTIVES),
         tries,
         work_for(architecture, problem),
         best,

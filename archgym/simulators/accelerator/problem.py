@@ -107,7 +107,38 @@ class Problem:
     @cached_property
     def arrays(self) -> Shape:
         """Arrays for kernels."""
-        return _arrays(self)
+        names = self.dimensions
+        n = len(names)
+        axes = np.zeros((3, MAX_AXES, 4), dtype=np.int64)
+        axes[:, :, 0] = axes[:, :, 2] = n
+        axis_of = np.full((3, n), -1, dtype=np.int64)
+        step = np.zeros((3, n), dtype=np.int64)
+        radix = np.zeros((3, MAX_AXES), dtype=np.int64)
+        is_plain = np.zeros((3, n), dtype=np.int64)
+        is_sliding = np.zeros(3, dtype=np.int64)
+        for tensor, projection in enumerate(self.projections):
+            weight = 1
+            for place, axis in enumerate(projection):
+                span = 1
+                for part, (name, coefficient) in enumerate(axis):
+                    d = names.index(name)
+                    axes[tensor, place, 2 * part : 2 * part + 2] = d, coefficient
+                    axis_of[tensor, d] = place
+                    step[tensor, d] = coefficient
+                    span += coefficient * (self.bounds[name] - 1)
+                # A move along an axis lies between -span and span, so that moves do not mix.
+                radix[tensor, place] = weight
+                weight *= 2 * span + 1
+                moving = sum(self.bounds[name] > 1 for name, _ in axis)
+                for name, _ in axis:
+                    is_plain[tensor, names.index(name)] = moving == 1
+                is_sliding[tensor] |= int(moving > 1)
+        n_axes = np.array([len(p) for p in self.projections], dtype=np.int64)
+        bounds = np.array(list(self.bounds.values()), dtype=np.int64)
+        found = Shape(bounds, axes, n_axes, axis_of, step, radix, is_plain, is_sliding)
+        for array in found:
+            array.flags.writeable = False
+        return found
 
 
 def _check(problem: Problem) -> None:
@@ -140,49 +171,6 @@ def _check(problem: Problem) -> None:
             f"Problem {problem.name!r} must have at most 2^50 operations and 2^40 words a tensor; "
             f"got {problem.n_operations} and {max(sizes)}. Split it."
         )
-
-
-def _arrays(problem: Problem) -> Shape:
-    names = problem.dimensions
-    n = len(names)
-    axes = np.zeros((3, MAX_AXES, 4), dtype=np.int64)
-    axes[:, :, 0] = axes[:, :, 2] = n
-    axis_of = np.full((3, n), -1, dtype=np.int64)
-    step = np.zeros((3, n), dtype=np.int64)
-    radix = np.zeros((3, MAX_AXES), dtype=np.int64)
-    is_plain = np.zeros((3, n), dtype=np.int64)
-    is_sliding = np.zeros(3, dtype=np.int64)
-    for tensor, projection in enumerate(problem.projections):
-        weight = 1
-        for place, axis in enumerate(projection):
-            span = 1
-            for part, (name, coefficient) in enumerate(axis):
-                d = names.index(name)
-                axes[tensor, place, 2 * part : 2 * part + 2] = d, coefficient
-                axis_of[tensor, d] = place
-                step[tensor, d] = coefficient
-                span += coefficient * (problem.bounds[name] - 1)
-            # A move along an axis lies between -span and span, so that moves do not mix.
-            radix[tensor, place] = weight
-            weight *= 2 * span + 1
-            moving = sum(problem.bounds[name] > 1 for name, _ in axis)
-            for name, _ in axis:
-                is_plain[tensor, names.index(name)] = moving == 1
-            is_sliding[tensor] |= int(moving > 1)
-    n_axes = np.array([len(p) for p in problem.projections], dtype=np.int64)
-    found = Shape(
-        np.array(list(problem.bounds.values()), dtype=np.int64),
-        axes,
-        n_axes,
-        axis_of,
-        step,
-        radix,
-        is_plain,
-        is_sliding,
-    )
-    for array in found:
-        array.flags.writeable = False
-    return found
 
 
 def convolution(

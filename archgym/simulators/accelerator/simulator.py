@@ -36,7 +36,7 @@ __all__ = ["AcceleratorSimulator"]
 # README has the loss of the other one.
 _TRIES: Final = {"standard": 4_000, "fast": 1_000}
 _NO_LIMIT: Final = "none"
-_COLUMNS: Final = [spec.name for spec in METRICS]
+_COLUMNS: Final = [spec.name for spec in METRICS if spec.formula is None]
 _LIMITED: Final = {name: _COLUMNS.index(name) for name in ("area_mm2", "power_mw")}
 _require = partial(require_kept, "accelerator")
 
@@ -183,7 +183,7 @@ class AcceleratorSimulator(Simulator):
         """Evaluate designs that are canonical and feasible in the space."""
         if self._mappings is not None:
             return self._simulate_mappings(self._mappings, indices)
-        values = np.full((len(indices), len(METRICS)), np.nan)
+        values = np.full((len(indices), len(_COLUMNS)), np.nan)
         reason = np.zeros(len(indices), dtype=np.int16)
         for row, design in enumerate(indices):
             reason[row], values[row] = self._simulate_hardware(
@@ -219,7 +219,7 @@ class AcceleratorSimulator(Simulator):
         Raises:
           SimulatorError: An invariant is violated; the message has the difference.
         """
-        column = {spec.name: values[:, i] for i, spec in enumerate(METRICS)}
+        column = dict(zip(_COLUMNS, values.T, strict=True))
         product = column["energy_uj"] * column["latency_ms"]
         _require("energy x latency is the EDP", column["edp_nj_s"], product)
         energy = column["power_mw"] * column["latency_ms"]
@@ -246,7 +246,7 @@ class AcceleratorSimulator(Simulator):
         self, values: Mapping[str, Any], network: Network
     ) -> tuple[int, np.ndarray]:
         """Return the reason, 0 if feasible, and the metrics of one accelerator."""
-        nothing = np.full(len(METRICS), np.nan)
+        nothing = np.full(len(_COLUMNS), np.nan)
         built = hardware(self.space.name, values)
         if built is None:
             return 2, nothing

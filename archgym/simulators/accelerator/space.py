@@ -21,6 +21,7 @@ from archgym.simulators.accelerator.energy import (
     multiply_accumulate,
     sram,
 )
+from archgym.simulators.accelerator.files import load_architecture
 from archgym.simulators.accelerator.mapping_space import (
     MappingSpace,
     gamma_space,
@@ -28,7 +29,6 @@ from archgym.simulators.accelerator.mapping_space import (
     mapping_table_space,
 )
 from archgym.simulators.accelerator.networks import layer_named
-from archgym.simulators.accelerator.presets import load_architecture
 from archgym.simulators.accelerator.published_space import (
     PUBLISHED_SIZES,
     published_hardware,

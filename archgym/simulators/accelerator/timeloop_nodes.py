@@ -117,7 +117,8 @@ def _add_leaf(node: Node, found: Nodes, taken: dict[str, str] | None) -> None:
         found.attributes |= own
     else:
         _add_component(node, name, own, found)
-    constraints = _constraints(members)
+    given = members.get("constraints")
+    constraints = {} if given is None else given.members("constraints", _KINDS)
     if taken is not None:
         _part_tensors(node, name, constraints.get("dataspace"), taken)
     for kind, constraint in constraints.items():
@@ -154,10 +155,6 @@ def _fan_out(members: Mapping[str, Node], name: str) -> tuple[int, int]:
         for key in ("meshX", "meshY")
     )
     return fan_x, fan_y
-
-
-def _constraints(members: Mapping[str, Node]) -> Mapping[str, Node]:
-    return members["constraints"].members("constraints", _KINDS) if "constraints" in members else {}
 
 
 def _part_tensors(node: Node, name: str, constraint: Node | None, taken: dict[str, str]) -> None:

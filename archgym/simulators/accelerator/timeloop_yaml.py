@@ -93,10 +93,13 @@ def timeloop_architecture(root: Node, name: str) -> Architecture:
     if isinstance(unit, Spread):
         raise tree.refusal("the innermost node must be a component that computes; got a container")
     mac = mac_of(unit)
-    levels = [
-        _spread(part) if isinstance(part, Spread) else storage_of(part)
-        for part in reversed(storage)
-    ]
+    levels = []
+    for part in reversed(storage):
+        if isinstance(part, Spread):
+            spread = Level(part.name, 1, part.instances, part.mesh_x, temporal=())
+            levels.append(replace(spread, keeps=frozenset()))
+        else:
+            levels.append(storage_of(part))
     names = [level.name for level in levels]
     for constrained in found.constraints:
         _constrain(embedded_directive(constrained, names), levels)
@@ -115,17 +118,6 @@ def _variables(members: MappingOf[str, Node]) -> MappingOf[str, Node]:
     """Return the attributes that all components have: only the technology is modelled."""
     given = members["variables"].members("variables") if "variables" in members else {}
     return {name: node for name, node in given.items() if name == "technology"}
-
-
-def _spread(spread: Spread) -> Level:
-    return Level(
-        spread.name,
-        capacity=1,
-        instances=spread.instances,
-        mesh_x=spread.mesh_x,
-        keeps=frozenset(),
-        temporal=(),
-    )
 
 
 def _constrain(directive: Directive, levels: list[Level]) -> None:

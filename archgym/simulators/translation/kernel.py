@@ -163,14 +163,21 @@ def _steps(run: Any, steps: Any, start: Any, stop: Any) -> None:
     m.last_code = last
 
 
+@inlined
+def _l2_place(run: Any, code: Any, number: Any) -> Any:
+    """Return the start of a page's set in the L2 TLB, and its tag."""
+    m = run.m
+    tag = run.t[m.run_place + (code >> 1)] if m.mechanism == CLUSTER else code
+    return m.l2_base + set_of(number >> m.l2_shift, m.l2_sets, m.l2_mask) * m.l2_ways, tag
+
+
 @compiled
 def _miss(run: Any, steps: Any, step: Any, l1_base: Any, l1_ways: Any) -> None:
     """Look up in the L2 TLB the page of a step that misses in an L1 TLB, and fill both."""
     kept_apart()
     m, c, tags, marks, t, _ = run
     code, number = steps.codes[step], steps.pages[step]
-    tag = t[m.run_place + (code >> 1)] if m.mechanism == CLUSTER else code
-    base = m.l2_base + set_of(number >> m.l2_shift, m.l2_sets, m.l2_mask) * m.l2_ways
+    base, tag = _l2_place(run, code, number)
     if holds(tags, marks, base, m.l2_ways, m.l2_policy, tag):
         c.l2_hits += 1
     else:
@@ -215,10 +222,8 @@ def _prefetch(run: Any, code: Any) -> None:
 def _take_victim(run: Any, code: Any) -> None:
     """Insert a page that an L1 TLB evicts into the L2 TLB."""
     kept_apart()
-    m, _, tags, marks, t, numbers = run
-    number = numbers[code >> 1]
-    tag = t[m.run_place + (code >> 1)] if m.mechanism == CLUSTER else code
-    base = m.l2_base + set_of(number >> m.l2_shift, m.l2_sets, m.l2_mask) * m.l2_ways
+    m, _, tags, marks, _, _ = run
+    base, tag = _l2_place(run, code, run.numbers[code >> 1])
     if not holds(tags, marks, base, m.l2_ways, m.l2_policy, tag):
         evicted = fill(m, tags, marks, base, m.l2_ways, m.l2_policy, tag)
         if evicted >= 0:
@@ -299,8 +304,7 @@ def _invalidate(run: Any, code: Any, number: Any) -> None:
         remove(tags, marks, base, m.l1_ways, is_ordered, code)
     base = m.l1_fetch_base + set_of(number, m.l1_fetch_sets, m.l1_fetch_mask) * m.l1_fetch_ways
     remove(tags, marks, base, m.l1_fetch_ways, is_ordered, code)
-    base = m.l2_base + set_of(number >> m.l2_shift, m.l2_sets, m.l2_mask) * m.l2_ways
-    tag = t[m.run_place + (code >> 1)] if m.mechanism == CLUSTER else code
+    base, tag = _l2_place(run, code, number)
     remove(tags, marks, base, m.l2_ways, m.l2_policy <= FIFO, tag)
     if m.l3_tlb_sets > 0:
         base = m.l3_tlb_base + set_of(number, m.l3_tlb_sets, m.l3_tlb_mask) * m.l3_tlb_ways

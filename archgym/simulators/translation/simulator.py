@@ -122,12 +122,12 @@ class TranslationSimulator(Simulator):
     ) -> BatchResult:
         """Count the events of designs on the trace, and compute their metrics."""
         content: TraceContent = workload.content
-        hardware = hardware_of_many(self.space, indices, self._mlp(content))
+        hardware = hardware_of_many(self.space, indices, _mlp(content, self._core))
         rows_by_memory: dict[Memory, list[int]] = defaultdict(list)
         for row, memory in enumerate(memory_of(self.space, indices)):
             rows_by_memory[memory].append(row)
         baseline = _baseline_cycles(content, self._max_records, self._core_name)
-        values = np.empty((len(indices), len(self.metrics)))
+        values = np.empty((len(indices), len(self.simulated_metrics)))
         for memory, rows in rows_by_memory.items():
             ready = latest_prepared(content.trace, content.digest, self._max_records, memory)
             designs = [hardware[row] for row in rows]
@@ -142,7 +142,8 @@ class TranslationSimulator(Simulator):
         Raises:
           SimulatorError: An invariant is violated; the message has the difference.
         """
-        column = {spec.name: values[:, i] for i, spec in enumerate(self.metrics)}
+        names = [spec.name for spec in self.simulated_metrics]
+        column = dict(zip(names, values.T, strict=True))
         baseline = _baseline_cycles(workload.content, self._max_records, self._core_name)
         _require(
             "speedup x cycles are the default design's",
@@ -192,12 +193,13 @@ class TranslationSimulator(Simulator):
         draw_analysis(found, f"{trace.name}: {events}", path)
         return True
 
-    def _mlp(self, content: TraceContent) -> float:
-        return content.mlp if self._core.overlaps_walks else 1.0
-
     @property
     def _max_records(self) -> int:
         return SHORT_RECORDS if self.fidelity == "short" else 0
+
+
+def _mlp(content: TraceContent, core: Core) -> float:
+    return content.mlp if core.overlaps_walks else 1.0
 
 
 # chosen: more workloads than a process uses at a time.
@@ -210,7 +212,7 @@ def _baseline_cycles(content: TraceContent, max_records: int, core: str) -> floa
     key = (content.digest, max_records, core, content.mlp)
     if key not in _BASELINES:
         ready = latest_prepared(content.trace, content.digest, max_records, Memory())
-        default = Hardware(mlp=content.mlp if core_named(core).overlaps_walks else 1.0)
+        default = Hardware(mlp=_mlp(content, core_named(core)))
         if len(_BASELINES) >= _MAX_BASELINES:
             _BASELINES.clear()
         _BASELINES[key] = count_cycles(default, run(ready, default)[0], core_named(core)).total

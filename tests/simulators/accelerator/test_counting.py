@@ -8,8 +8,8 @@ import pytest
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.accelerator.architecture import Architecture, Level, MacArray
 from archgym.simulators.accelerator.evaluation import evaluate_mapping, evaluate_mappings
+from archgym.simulators.accelerator.files import load_architecture
 from archgym.simulators.accelerator.mapping import LevelLoops, Mapping, mapping_from_arrays
-from archgym.simulators.accelerator.presets import load_architecture
 from archgym.simulators.accelerator.problem import (
     INPUTS,
     Problem,

@@ -9,7 +9,7 @@ import pytest
 from archgym.errors import InvalidArgumentError, UnknownNameError
 from archgym.evaluation.task import Task
 from archgym.simulators.accelerator import AcceleratorSimulator
-from archgym.simulators.accelerator.presets import load_architecture
+from archgym.simulators.accelerator.files import load_architecture
 from archgym.simulators.accelerator.published_space import published_hardware, published_space
 from archgym.simulators.accelerator.space import hardware
 from archgym.simulators.accelerator.validation.reference import (

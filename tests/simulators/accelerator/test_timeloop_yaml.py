@@ -9,9 +9,8 @@ import pytest
 from archgym.errors import ArchGymError, FileFormatError
 from archgym.simulators.accelerator.architecture import Architecture, Level, MacArray
 from archgym.simulators.accelerator.evaluation import evaluate_mapping
-from archgym.simulators.accelerator.files import read_architecture, read_mapping
+from archgym.simulators.accelerator.files import load_architecture, read_architecture, read_mapping
 from archgym.simulators.accelerator.mapping import LevelLoops, Mapping
-from archgym.simulators.accelerator.presets import load_architecture
 from archgym.simulators.accelerator.problem import Problem, convolution, matrix_multiply
 from archgym.simulators.accelerator.timeloop_problem import problem_text
 from archgym.simulators.accelerator.timeloop_yaml import (

@@ -65,18 +65,13 @@ def read_lines(path: Path) -> Iterator[tuple[int, Any]]:
                 raise FileFormatError(path, number, f"a line must be JSON; {error}") from None
 
 
-def _read_json(path: Path) -> Any:
+def _named(path: Path, key: str, made: Callable[[Any], Made]) -> dict[str, Made]:
     with storage_errors(path, "read"):
         text = path.read_text("utf-8")
     try:
-        return json.loads(text)
+        return {name: made(data) for name, data in json.loads(text)[key].items()}
     except (ValueError, RecursionError) as error:
         raise FileFormatError(path, None, f"the file must be JSON; {error}") from None
-
-
-def _named(path: Path, key: str, made: Callable[[Any], Made]) -> dict[str, Made]:
-    try:
-        return {name: made(data) for name, data in _read_json(path)[key].items()}
     except (KeyError, TypeError, AttributeError) as error:
         raise FileFormatError(path, None, f"`{key}` are not as recorded; {error}") from None
 
