@@ -25,13 +25,14 @@ from archgym.evaluation.executor import Executor, SerialExecutor
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Trials
 from archgym.files.lease import Lease
-from archgym.files.storage import write_atomic
+from archgym.files.storage import require_own, write_atomic
 from archgym.runtime.interruption import Interruption
 from archgym.search.agent import Agent, agent_class, make_agent
 from archgym.studies.folder import (
     BAD_NAME,
     JOURNAL_NAME,
     POLICY_NAME,
+    STATE_NAME,
     STUDY_NAME,
     TIMING_NAME,
     lease_new_folder,
@@ -40,10 +41,21 @@ from archgym.studies.journal import Damage, JournalWriter, load_journal, renew, 
 from archgym.studies.metadata import Header, Segment, new_header, read_header
 from archgym.studies.replay import Ending, Progress, Recorder
 from archgym.studies.snapshot import Outcome, StudyLog, gaps_text, read_state, read_study
+from archgym.studies.timing import SESSIONS_NAME
 
 __all__ = ["Ending", "Outcome", "Progress", "Study", "StudyLog", "StudyResult", "read_study"]
 
 logger = logging.getLogger(__name__)
+
+_WRITTEN_NAMES = (
+    STUDY_NAME,
+    JOURNAL_NAME,
+    BAD_NAME,
+    TIMING_NAME,
+    SESSIONS_NAME,
+    POLICY_NAME,
+    STATE_NAME,
+)
 
 
 @final
@@ -370,6 +382,8 @@ class Study:
 
     def _attach(self, lease: Lease, header: Header) -> None:
         path = self.folder / JOURNAL_NAME
+        for name in _WRITTEN_NAMES:
+            require_own(self.folder / name)
         state = read_state(self.folder)
         if lease.predecessor is not None and path.is_file():
             # It may live, out of the lock's reach, and have looked at its token just before.
