@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -101,6 +102,8 @@ class Study:
         self.task = task
         self._agent = agent
         self._lease: Lease | None = None
+        # Asks of several threads are taken one after the other. A callback may ask again.
+        self._turn = threading.RLock()
         self._attach(lease, header)
 
     # ---- making and opening
@@ -357,7 +360,9 @@ class Study:
         return StudyResult(self.read(), ended)
 
     def evaluate(self, indices: np.ndarray) -> Trials:
-        """Evaluate designs and logs them, for a study without an agent.
+        """Evaluate designs and log them, for a study without an agent.
+
+        Several threads may call it; their calls are served one after the other.
 
         Args:
           indices: (k, n_parameters).
@@ -371,12 +376,14 @@ class Study:
                 f"Only a log takes designs from outside; {self.folder} has agent "
                 f"{self._header.agent!r}, which asks. Use `run`, or `Study.log`."
             )
-        if self._lease is None:
-            raise InvalidArgumentError(
-                f"A study must be open to be evaluated in; {self.folder} is closed. Open it again."
-            )
-        self._begin_segment()
-        return self._recorder.evaluate(indices, self._own_executor, None)
+        with self._turn:
+            if self._lease is None:
+                raise InvalidArgumentError(
+                    f"A study must be open to be evaluated in; {self.folder} is closed. "
+                    "Open it again."
+                )
+            self._begin_segment()
+            return self._recorder.evaluate(indices, self._own_executor, None)
 
     # ---- the lease and what is known
 
@@ -471,8 +478,9 @@ class Study:
             )
 
             def evaluate(indices: np.ndarray) -> Trials:
-                self._begin_segment()
-                return recorder.evaluate(indices, executor, progress)
+                with self._turn:
+                    self._begin_segment()
+                    return recorder.evaluate(indices, executor, progress)
 
             try:
                 agent.search(evaluate, self.task)
