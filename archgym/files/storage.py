@@ -14,6 +14,7 @@ from typing import BinaryIO
 from archgym.errors import InvalidArgumentError, StorageError
 
 __all__ = [
+    "SAME_COMMAND",
     "atomic_file",
     "atomic_folder",
     "make_folder",
@@ -115,9 +116,11 @@ def _remove_abandoned(folder: Path) -> None:
                 os.close(descriptor)
 
 
+SAME_COMMAND = "run the same command again"
+"""Remedy for a full disk; a command that cannot be repeated replaces it in the message."""
 _REMEDIES = {
-    errno.ENOSPC: "the disk is full. Free some space and run the same command again",
-    errno.EDQUOT: "the disk quota is used up. Free some space and run the same command again",
+    errno.ENOSPC: f"the disk is full. Free some space and {SAME_COMMAND}",
+    errno.EDQUOT: f"the disk quota is used up. Free some space and {SAME_COMMAND}",
     errno.EFBIG: "a file may not grow that large here. Raise the limit (ulimit -f)",
     errno.EROFS: "the file system is read-only. Choose a folder that can be written",
     errno.EACCES: "permission is denied. Choose a folder that can be written",

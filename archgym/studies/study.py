@@ -21,6 +21,7 @@ from archgym.errors import (
     StudyInterrupted,
     StudyLockedError,
     UnknownNameError,
+    error_text,
 )
 from archgym.evaluation.executor import Executor, SerialExecutor
 from archgym.evaluation.task import Task
@@ -486,6 +487,12 @@ class Study:
                 agent.search(evaluate, self.task)
             except BudgetExhausted:
                 ended = recorder.limit_reached() or "budget"
+            except (SystemExit, GeneratorExit) as stop:
+                # Else the process would end as if the study were finished.
+                raise ArchGymError(
+                    f"Agent {header.agent!r} must return from `search`; it raised "
+                    f"{type(stop).__name__}({error_text(stop)})."
+                ) from stop
             else:
                 ended = recorder.limit_reached() or "agent"
             policy = agent.policy()

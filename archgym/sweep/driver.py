@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shlex
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -283,7 +284,7 @@ class _Driver:
             problem = result.failure.removesuffix(".")
             raise StorageError(
                 f"Sweep stopped: {problem}. Completed evaluations are saved. "
-                f"To continue: archgym sweep resume {self._folder}"
+                f"To continue: archgym sweep resume {shlex.quote(str(self._folder))}"
             )
         self._write_failures()
 

@@ -14,6 +14,7 @@ from archgym.errors import (
     StorageError,
     StudyInterrupted,
     StudyLockedError,
+    error_text,
 )
 from archgym.studies.folder import STUDY_NAME
 from archgym.studies.timing import SessionClock
@@ -193,4 +194,4 @@ def _without_tuples(values: Any) -> dict[str, Any]:
 
 
 def _words(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+    return f"{type(error).__name__}: {' '.join(error_text(error).split())[:500]}"
