@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
+    from gymnasium.vector import AutoresetMode
+
     from archgym.envs.batch import DesignVectorEnv
     from archgym.envs.design import DesignEnv
     from archgym.evaluation.task import Task
@@ -142,7 +144,7 @@ def make_design_env(
     from archgym.envs.design import DesignEnv
 
     return DesignEnv(
-        task_of(simulator, **choices),
+        _task_with(simulator, choices),
         formulation=formulation,
         actions=actions,
         log=log,
@@ -159,19 +161,53 @@ def make_design_vector_env(
     actions: str = "multidiscrete",
     log: "str | Path | None" = None,
     evaluate: "Evaluate | None" = None,
+    autoreset_mode: "AutoresetMode | str" = "SameStep",
     **choices: Any,
 ) -> "DesignVectorEnv":
-    """Make the vector environment of a task for `gymnasium.make_vec`; see `make_design_env`."""
+    """Make the vector environment of a task for `gymnasium.make_vec`; see `make_design_env`.
+
+    `autoreset_mode` is as for `DesignVectorEnv`.
+    """
     from archgym.envs.batch import DesignVectorEnv
 
     return DesignVectorEnv(
-        task_of(simulator, **choices),
+        _task_with(simulator, choices),
         num_envs,
+        autoreset_mode=autoreset_mode,
         formulation=formulation,
         actions=actions,
         log=log,
         evaluate=evaluate,
     )
+
+
+def _task_with(simulator: str, choices: "dict[str, Any]") -> "Task":
+    """Return a task, or raise a TypeError as well where an argument is unknown.
+
+    Libraries such as TorchRL try arguments of their own and leave them out after a TypeError.
+    """
+    import inspect
+
+    from archgym.errors import unknown_name
+    from archgym.evaluation.simulator import option_names, simulator_class
+    from archgym.evaluation.task import Task
+
+    known = {*inspect.signature(Task.make).parameters, *option_names(simulator_class(simulator))}
+    known -= {"simulator", "options"}
+    for name in choices:
+        if name not in known:
+            error = unknown_name("argument", name, known)
+            raise _unexpected_keyword(f"unexpected keyword argument {name!r}. {error}")
+    return task_of(simulator, **choices)
+
+
+def _unexpected_keyword(text: str) -> Exception:
+    from archgym.errors import UnknownNameError
+
+    class UnexpectedKeywordError(UnknownNameError, TypeError):
+        """An argument that neither the environment nor its task has."""
+
+    return UnexpectedKeywordError(text)
 
 
 def task_of(task: "Task | str", **choices: Any) -> "Task":

@@ -211,7 +211,8 @@ def test_one_seed_cannot_be_told_from_the_interaction() -> None:
 
 
 def test_memory_of_an_improvement_grows_with_the_number_of_runs_not_of_pairs() -> None:
-    rng = np.random.default_rng(0)
+    # The test draws from seed 0; the same numbers here would order its first permutation.
+    rng = np.random.default_rng(7)
     ours, theirs = [rng.random(300) + 0.3], [rng.random(300)]
     tracemalloc.start()
 
