@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shlex
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -14,7 +15,7 @@ import msgspec
 from archgym.checks import MAX_WORKERS, check_whole
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError
 from archgym.files.lease import Lease
-from archgym.files.storage import make_folder, open_file, storage_errors, write_atomic
+from archgym.files.storage import make_folder, open_file, require_own, storage_errors, write_atomic
 from archgym.runtime.interruption import Interruption
 from archgym.studies.folder import JOURNAL_NAME, STUDY_NAME
 from archgym.studies.snapshot import read_state
@@ -174,6 +175,11 @@ def read_failures(folder: str | Path) -> dict[str, str]:
 
 
 def _check_folder(folder: Path) -> None:
+    if folder.is_dir():
+        with storage_errors(folder, "read"):
+            for path in folder.iterdir():
+                if path.is_symlink() or not path.is_dir():
+                    require_own(path)
     if not folder.is_dir() or (folder / PLAN_NAME).is_file():
         return
     with storage_errors(folder, "read"):
@@ -221,6 +227,7 @@ class _Driver:
         """
         repeated = 0
         for run in self._runs:
+            _refuse_links(self._folder, run)
             is_finished, evaluations = standing(self._folder / run.id, run)
             self._known += evaluations
             if is_finished:
@@ -277,7 +284,7 @@ class _Driver:
             problem = result.failure.removesuffix(".")
             raise StorageError(
                 f"Sweep stopped: {problem}. Completed evaluations are saved. "
-                f"To continue: archgym sweep resume {self._folder}"
+                f"To continue: archgym sweep resume {shlex.quote(str(self._folder))}"
             )
         self._write_failures()
 
@@ -318,6 +325,15 @@ class _Driver:
         else:
             with suppress(FileNotFoundError):
                 path.unlink()
+
+
+def _refuse_links(folder: Path, run: Run) -> None:
+    """Refuse a run's folder that is, or lies in, a link to somewhere else."""
+    place = folder
+    for part in Path(run.id).parts:
+        place /= part
+        if place.is_symlink():
+            require_own(place)
 
 
 def standing(folder: Path, run: Run) -> tuple[bool, int]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archgym.cli.console.terminal import heading, number, say, table, write_json
+from archgym.cli.console.terminal import heading, notice, number, say, table, write_json
 from archgym.cli.options.task import JsonOption
 from archgym.cli.options.values import assignments, named_path
 from archgym.errors import InvalidArgumentError
@@ -74,7 +74,7 @@ def prefetch(
 
 
 def _say_progress(text: str) -> None:
-    typer.echo(f"{text} …", err=True)
+    notice(f"{text} …")
 
 
 TraceArgument = Annotated[
