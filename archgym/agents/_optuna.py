@@ -126,7 +126,9 @@ class OptunaModel:
                 asked.add(design)
                 found = np.concatenate([found, design])
                 if len(found) < n:
-                    running.append(_run(study, self._parameters(design)[0], self._distributions))
+                    row = self._parameters(design)[0]
+                    _add(study, row, self._distributions, state=TrialState.RUNNING)
+                    running.append(len(study.get_trials(deepcopy=False)) - 1)
             for number in running:
                 study.tell(number, state=TrialState.FAIL)
         return found
@@ -239,7 +241,7 @@ class _AllResults(_Memory):
         for row, score, is_built in zip(parameters, scores.tolist(), are_built, strict=True):
             # Designs without a constraint count as having kept them all.
             constraints = None if is_built else {_BUILT: 1.0}
-            _add(self._study, row, self._distributions, score, constraints)
+            _add(self._study, row, self._distributions, values=score, constraints=constraints)
 
     @contextmanager
     def study(self) -> Iterator["optuna.Study"]:
@@ -299,7 +301,7 @@ class _BestAndLatestResults(_Memory):
         ):
             # A second model, of what can be built, is fitted only where something could not.
             constraints = {_BUILT: -1.0 if is_built else 1.0} if not built.all() else None
-            _add(study, row, self._distributions, score, constraints)
+            _add(study, row, self._distributions, values=score, constraints=constraints)
         with self._random_state:
             yield study
 
@@ -324,32 +326,12 @@ def _add(
     study: "optuna.Study",
     parameters: dict[str, Any],
     distributions: dict[str, "BaseDistribution"],
-    scores: list[float],
-    constraints: dict[str, float] | None,
+    **result: Any,
 ) -> None:
+    """Add a trial, with what `optuna.trial.create_trial` takes of its state and result."""
     from optuna.trial import create_trial
 
-    trial = create_trial(
-        params=parameters,
-        distributions=distributions,
-        values=scores,
-        constraints=constraints,
-    )
-    study.add_trial(trial)
-
-
-def _run(
-    study: "optuna.Study",
-    parameters: dict[str, Any],
-    distributions: dict[str, "BaseDistribution"],
-) -> int:
-    """Start a trial whose result is not known yet; its number."""
-    from optuna.trial import TrialState, create_trial
-
-    study.add_trial(
-        create_trial(state=TrialState.RUNNING, params=parameters, distributions=distributions)
-    )
-    return len(study.get_trials(deepcopy=False)) - 1
+    study.add_trial(create_trial(params=parameters, distributions=distributions, **result))
 
 
 def _distributions(coordinates: Coordinates) -> dict[str, "BaseDistribution"]:
