@@ -3,9 +3,8 @@
 import importlib.util
 import logging
 import warnings
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, final
 
 import numpy as np
@@ -90,7 +89,7 @@ class OptunaModel:
         self._coordinates = Coordinates(space)
         self._distributions = _distributions(self._coordinates)
         seed = int(rng.integers(2**32))
-        self._memory: _Memory
+        self._memory: _AllResults | _BestAndLatestResults
         if model == "tpe":
             self._memory = _AllResults(self._distributions, candidates, seed)
         else:
@@ -207,22 +206,8 @@ class OptunaAgent(AskTellAgent):
         self._model.tell(self._space.canonical(trials.indices), scores, trials.feasible)
 
 
-class _Memory(ABC):
-    """Keeps results for a sampler."""
-
-    @abstractmethod
-    def add(
-        self, parameters: list[dict[str, Any]], scores: np.ndarray, are_built: np.ndarray
-    ) -> None:
-        """Take k results, scores (k, n_scores)."""
-
-    @abstractmethod
-    def study(self) -> AbstractContextManager["optuna.Study"]:
-        """Yield a study of the known designs; it has a new trial at the end of the block."""
-
-
 @final
-class _AllResults(_Memory):
+class _AllResults:
     """One growing study, for a sampler whose time hardly grows with it."""
 
     def __init__(
@@ -259,7 +244,7 @@ class _AllResults(_Memory):
 
 
 @final
-class _BestAndLatestResults(_Memory):
+class _BestAndLatestResults:
     """Small study built again for each batch, for a sampler whose time grows quickly with it."""
 
     def __init__(self, distributions: Mapping[str, "BaseDistribution"], seed: int) -> None:

@@ -300,8 +300,8 @@ def _chunks(archive: Archive, info: TraceInfo, n_chunks: int) -> Iterator[Memory
     if n_read != info.records:
         raise ValueError(f"it holds {n_read} of the {info.records} records that it claims")
     if not n_chunks:
-        columns = {name: np.zeros(0, kind) for name, kind in COLUMNS.items()}
-        yield MemoryTrace(**columns, name=info.name, command=info.command)
+        empty: dict[str, Any] = {name: np.zeros(0, kind) for name, kind in COLUMNS.items()}
+        yield MemoryTrace(**empty, name=info.name, command=info.command)
 
 
 def _info(archive: Archive, max_records: int) -> tuple[TraceInfo, int]:

@@ -5,7 +5,7 @@ stores and read-modify-writes; addresses in hexadecimal without a prefix. Lines 
 start otherwise and are skipped.
 """
 
-from typing import Final, final
+from typing import Any, Final, final
 
 import numpy as np
 
@@ -53,7 +53,7 @@ class LackeyParser:
         text = np.concatenate([self._rest, np.frombuffer(piece, np.uint8)])
         # Twice a piece is more than enough for the rest of a line and a piece.
         n = self.max_piece_records
-        columns = {name: np.empty(n, kind) for name, kind in COLUMNS.items()}
+        columns: dict[str, Any] = {name: np.empty(n, kind) for name, kind in COLUMNS.items()}
         n_read, n_records = parse_lines(text, self._state, ADDRESS_BITS, *columns.values())
         # What has no end for a whole piece is no line of lackey's.
         self._rest = text[n_read:].copy() if len(text) - n_read < _PIECE_BYTES else text[:0]
