@@ -131,7 +131,7 @@ Sink = ParquetSink | _CsvSink | _JsonSink
 
 def open_sink(suffix: str, path: Path, schema: "pa.Schema") -> Sink:
     """Return a new file of the kind that one of `SUFFIXES` says, whatever the path ends in."""
-    kinds = {".parquet": ParquetSink, ".csv": _CsvSink, ".jsonl": _JsonSink}
+    kinds: dict[str, type[Sink]] = {".parquet": ParquetSink, ".csv": _CsvSink, ".jsonl": _JsonSink}
     return kinds[suffix](path, schema)
 
 
