@@ -118,13 +118,7 @@ class Episodes:
         log: str | Path | None = None,
         evaluate: Evaluate | None = None,
     ) -> None:
-        """Make them; `start` must come before the first step.
-
-        Args:
-          formulation: "whole" or "sequential".
-          actions: "multidiscrete" or "box".
-          log: Folder of a study that every evaluation is written to, new or a log of this task.
-          evaluate: Evaluates designs instead of the task's simulator, a study's say.
+        """Make `n` of them, with arguments of `DesignEnv`; `start` must come before the first step.
 
         Raises:
           InvalidArgumentError: An argument does not fit.

@@ -144,9 +144,14 @@ def write_minari(
       FileFormatError: `dataset` is not a dataset, or is damaged.
       StorageError: It cannot be read, or the folder not be written.
     """
-    minari = _minari()
+    try:
+        import h5py  # noqa: F401 - Minari writes nothing without it
+        import minari
+    except ImportError:
+        raise MissingExtraError("minari", "data") from None
     stored = open_stored(dataset)
-    name = id or _default_id(stored.about.name)
+    words = re.sub(r"[^A-Za-z0-9]+", "-", stored.about.name).strip("-") or "evaluations"
+    name = id or f"archgym/{words}-v0"
     if _ID.fullmatch(name) is None:
         raise InvalidArgumentError(
             "`id` must read namespace/name-vN, in letters, digits, - and _, the namespace with two "
@@ -158,7 +163,7 @@ def write_minari(
         )
     wanted = {"space": space, "fidelity": fidelity, "options": options, "version": version}
     declaration = chosen_declaration(stored, wanted)
-    root = Path(out) if out is not None else _own_root()
+    root = Path(out or os.environ.get(_ROOT) or Path.home() / ".minari" / "datasets")
     if (root / name).exists():
         raise InvalidArgumentError(
             f"{root / name} must not exist yet; it does. Choose another `id`, or remove it first."
@@ -170,25 +175,6 @@ def write_minari(
         )
     _write(minari, root, name, sessions, stored)
     return MinariWritten(name, root, len(sessions), sum(len(s.rewards) for s in sessions))
-
-
-def _minari() -> Any:
-    try:
-        import h5py  # noqa: F401 - Minari writes nothing without it
-        import minari
-    except ImportError:
-        raise MissingExtraError("minari", "data") from None
-    return minari
-
-
-def _own_root() -> Path:
-    given = os.environ.get(_ROOT)
-    return Path(given) if given else Path.home() / ".minari" / "datasets"
-
-
-def _default_id(name: str) -> str:
-    words = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-") or "evaluations"
-    return f"archgym/{words}-v0"
 
 
 # ---- sessions

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, final
+from typing import TYPE_CHECKING, Any, Union, final
 
 import msgspec
 
@@ -23,6 +23,9 @@ from archgym.sweep.local import LocalCrew
 from archgym.sweep.plan import Run, SweepPlan
 from archgym.sweep.recorded_plan import PLAN_NAME, record_plan
 from archgym.sweep.study_run import RunResult, require_same_study
+
+if TYPE_CHECKING:
+    from archgym.sweep.cluster import RayCrew
 
 __all__ = ["SweepOutcome", "SweepState", "read_failures", "run_sweep", "standing"]
 
@@ -67,25 +70,8 @@ class SweepOutcome:
     """Reasons why runs failed, by their id."""
 
 
-class Crew(Protocol):
-    """Workers that run studies, on this machine or on others."""
-
-    @property
-    def room(self) -> int:
-        """Number of further runs it takes."""
-
-    @property
-    def evaluations(self) -> Mapping[str, int]:
-        """Evaluations of its current runs, by their id."""
-
-    def send(self, run: Run, folder: Path) -> None:
-        """Has a study run in a folder."""
-
-    def take(self, patience_s: float) -> Sequence[tuple[Run, RunResult]]:
-        """Wait for a while at most and return the runs that ended."""
-
-    def stop(self) -> None:
-        """End all within two seconds."""
+Crew = Union[LocalCrew, "RayCrew"]
+"""Workers that run studies, on this machine or on others."""
 
 
 def run_sweep(
