@@ -30,6 +30,8 @@ _AS_GOOD: Final = 1e-9
 _MAX_REPAIRS: Final = 2
 _STEP: Final = 0.2
 _LEAST_TRIES: Final = 16
+# chosen: about as many moves as there are bottlenecks.
+_FIRST: Final = 6
 _MAX_ROUNDS: Final = 8
 
 
@@ -64,7 +66,7 @@ class BottleneckAgent(Agent):
                 high=200,
                 doc="Moves tried in vain before the search restarts near its best design.",
             ),
-        ] = 12,
+        ] = 32,
         noise: Annotated[
             float,
             Real(
@@ -146,22 +148,37 @@ class BottleneckAgent(Agent):
     def _moves(self, place: "_Place", task: "Task") -> Iterator[np.ndarray]:
         """Yield designs that were not asked for, the most promising first."""
         scored = self._scored(place, task)
+        n_tried = 0
         while scored:
+            # Once the first moves are tried in vain, steps to random neighbours take turns with
+            # the others, which may all be about a block that cannot be relieved.
+            if n_tried > _FIRST and n_tried % 2 == 0:
+                near = self._near(place.design, 1.0)
+                n_tried += 1
+                if near is not None:
+                    yield near
+                continue
             n = self._at_once
             design = self._changed(place.design, _together(scored, n))
             if n == 1:
                 scored.pop(0)
+                n_tried += 1
             elif design is None:
                 self._at_once = n // 2
             if design is not None:
                 yield design
+        while (design := self._near(place.design, 1.0)) is not None:
+            yield design
+
+    def _near(self, design: np.ndarray, rate: float) -> np.ndarray | None:
+        """Return a random neighbour that was not asked for; None where none is found."""
         for _ in range(_MAX_ROUNDS):
-            near = np.tile(place.design, (_LEAST_TRIES, 1))
-            near = step_designs(self._space, near, 1.0, _STEP, self._rng)
-            near = self._space.canonical(near)
-            for row in np.flatnonzero(self._asked.new(near)):
-                if self._asked.new(near[row : row + 1])[0]:
-                    yield near[row]
+            near = np.tile(design, (_LEAST_TRIES, 1))
+            near = self._space.canonical(step_designs(self._space, near, rate, _STEP, self._rng))
+            fresh = np.flatnonzero(self._asked.new(near))
+            if len(fresh):
+                return np.asarray(near[fresh[0]])
+        return None
 
     def _scored(self, place: "_Place", task: "Task") -> list[dict[str, Any]]:
         """Return the moves that relieve a design's bottlenecks, the most promising first."""
@@ -219,13 +236,9 @@ class BottleneckAgent(Agent):
             design = self._changed(best.design, [scored[i] for i in places])
             if design is not None:
                 return design
-        for _ in range(_MAX_ROUNDS if best.is_built else 0):
-            near = np.tile(best.design, (_LEAST_TRIES, 1))
-            near = self._space.canonical(step_designs(self._space, near, 2.0, _STEP, self._rng))
-            fresh = np.flatnonzero(self._asked.new(near))
-            if len(fresh):
-                design = near[fresh[0]]
-                return np.asarray(design)
+        near = self._near(best.design, 2.0) if best.is_built else None
+        if near is not None:
+            return near
         drawn = self._asked.draw(1, self._rng)
         return drawn[0] if len(drawn) else None
 
