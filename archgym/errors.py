@@ -1,4 +1,4 @@
-"""Exceptions of ArchGym, each below `ArchGymError` and beside the built-in it refines."""
+"""Exceptions of ArchGym: subclasses of `ArchGymError` and of the built-in that they refine."""
 
 import difflib
 from collections.abc import Iterable
@@ -28,7 +28,10 @@ _MAX_NAMES = 30
 
 
 class ArchGymError(Exception):
-    """Anything that ArchGym refuses or that fails in it."""
+    """Base class of ArchGym's exceptions."""
+
+    choice: str | None = None
+    """Choice that caused the error where a task is made of several, such as ``"workload"``."""
 
 
 class InvalidArgumentError(ArchGymError, ValueError):
@@ -55,7 +58,7 @@ class FileFormatError(ArchGymError, ValueError):
 
         Args:
           path: The file.
-          line: The line in it, from 1; None where lines mean nothing.
+          line: The line in it, from 1; None for files without lines.
           problem: What must hold and what came, without a full stop.
           remedy: What to do about it, without a full stop.
         """
@@ -63,7 +66,8 @@ class FileFormatError(ArchGymError, ValueError):
         self.line = line
         place = f"{path}:{line}" if line is not None else f"{path}"
         self._parts = (path, line, problem, remedy)
-        super().__init__(f"{place}: {problem}." + (f" {remedy}." if remedy else ""))
+        end = "" if remedy.endswith(("?", ".")) else "."
+        super().__init__(f"{place}: {problem}." + (f" {remedy}{end}" if remedy else ""))
 
     def __reduce__(self) -> tuple[type["FileFormatError"], tuple[str | Path, int | None, str, str]]:
         return FileFormatError, self._parts
@@ -122,7 +126,7 @@ class MissingProgramError(ArchGymError, FileNotFoundError):
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
-    """Return error for a name that does not exist, with the near names or all of them.
+    """Return the error for an unknown name, with similar names or all of them.
 
     Args:
       kind: What is named, such as "simulator".
@@ -136,7 +140,8 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
         hint = "Did you mean " + " or ".join(repr(n) for n in near) + "?"
     elif names:
         more = f", and {len(names) - _MAX_NAMES} more" if names[_MAX_NAMES:] else ""
-        hint = "There is " + ", ".join(repr(n) for n in names[:_MAX_NAMES]) + f"{more}."
+        hint = "Known: " + ", ".join(repr(n) for n in names[:_MAX_NAMES]) + f"{more}."
     else:
-        hint = f"No {kind} is known."
-    return UnknownNameError(f"{kind[:1].upper()}{kind[1:]} {name!r} does not exist. {hint}")
+        hint = "No names are known."
+    head, of, owner = kind.partition(" of ")
+    return UnknownNameError(f"Unknown {head} {name!r}{of}{owner}. {hint}")

@@ -20,7 +20,7 @@ CLASSES = [getattr(errors, name) for name in errors.__all__ if name != "unknown_
 def test_name_that_is_no_text_does_not_exist_either() -> None:
     name: Any = 5
 
-    assert str(unknown_name("space", name, ["a"])) == "Space 5 does not exist. There is 'a'."
+    assert str(unknown_name("space", name, ["a"])) == "Unknown space 5. Known: 'a'."
 
 
 @pytest.mark.parametrize("kind", CLASSES)
@@ -51,13 +51,13 @@ def test_exception_refines_a_builtin(kind: type[Exception], builtin: type[Except
 def test_unknown_name_offers_near_names() -> None:
     error = unknown_name("agent", "genetik", ["random", "genetic", "bayesian"])
 
-    assert str(error) == "Agent 'genetik' does not exist. Did you mean 'genetic'?"
+    assert str(error) == "Unknown agent 'genetik'. Did you mean 'genetic'?"
 
 
 def test_unknown_name_lists_all_where_none_is_near() -> None:
     error = unknown_name("agent", "xyz", ["random", "genetic"])
 
-    assert str(error) == "Agent 'xyz' does not exist. There is 'genetic', 'random'."
+    assert str(error) == "Unknown agent 'xyz'. Known: 'genetic', 'random'."
 
 
 def test_unknown_name_says_how_many_it_does_not_list() -> None:
@@ -67,13 +67,13 @@ def test_unknown_name_says_how_many_it_does_not_list() -> None:
 
 
 def test_unknown_name_says_when_nothing_is_known() -> None:
-    assert str(unknown_name("space", "x", [])) == "Space 'x' does not exist. No space is known."
+    assert str(unknown_name("space", "x", [])) == "Unknown space 'x'. No names are known."
 
 
 def test_unknown_name_keeps_capitals_of_what_is_named() -> None:
     error = unknown_name("option of simulator 'DRAM'", "x", ["device"])
 
-    assert str(error).startswith("Option of simulator 'DRAM' 'x' does not exist.")
+    assert str(error).startswith("Unknown option 'x' of simulator 'DRAM'.")
 
 
 def test_file_format_error_names_place_problem_and_remedy() -> None:

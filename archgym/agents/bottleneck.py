@@ -8,7 +8,8 @@ import numpy as np
 
 from archgym.checks import check_number, check_whole
 from archgym.evaluation.simulator import FEASIBLE, Bottleneck
-from archgym.search.agent import Agent, Evaluate
+from archgym.evaluation.trials import Evaluate
+from archgym.search.agent import Agent
 from archgym.search.seen import AskedDesigns
 from archgym.spaces.neighbours import step_designs
 from archgym.spaces.parameter import Integer, Real

@@ -2,8 +2,8 @@
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, final
@@ -46,7 +46,7 @@ _PIECE = 2**14
 @final
 @dataclass(frozen=True)
 class Workload:
-    """What a design is judged on.
+    """Workload that designs are evaluated on.
 
     `digest` is the SHA-256 of all that decides the result; `content` is the simulator's own.
     """
@@ -94,9 +94,44 @@ class Bottleneck:
 class Simulator(ABC):
     """A cost model with one design space, ready to evaluate.
 
+    Life cycle:
+
+    1. `make_simulator`, or the class itself, makes an instance for one space and one fidelity.
+    2. `workload` reads a workload by name or path. Its digest identifies the content.
+    3. `evaluate_batch` judges the constraints and gives canonical, feasible designs to `simulate`.
+       `evaluate` does the same for one design that is written as a mapping.
+    4. `check_simulator` in `archgym.testing` proves that an implementation keeps these promises.
+
     An instance is made for one space and one fidelity and does not change; it is deterministic,
     and results do not depend on batch size, order or thread. Instances can be pickled, so that
     other processes evaluate. Implementations give the attributes below and the abstract methods.
+
+    Example:
+      >>> import hashlib
+      >>> from archgym.evaluation.objective import Term
+      >>> from archgym.spaces.parameter import Integer
+      >>> class AdderSimulator(Simulator):
+      ...     name = "adder"
+      ...     version = 0
+      ...     space = DesignSpace("default", [Integer(name="blocks", low=1, high=16)])
+      ...     metrics = (MetricSpec("delay_ns", "ns", "minimise", 0.001, "Time of an addition."),)
+      ...     objectives = {"quick": Objective("quick", (Term("delay_ns", "minimise"),))}
+      ...     default_objective = "quick"
+      ...     default_workload = "64-bit"
+      ...
+      ...     def workload_names(self):
+      ...         return ("64-bit",)
+      ...
+      ...     def workload(self, name):
+      ...         return Workload("64-bit", hashlib.sha256(b"64-bit").hexdigest(), content=64)
+      ...
+      ...     def simulate(self, indices, workload):
+      ...         blocks = self.space.columns(indices)["blocks"]
+      ...         delay = 0.1 * workload.content / blocks + 0.05 * blocks
+      ...         return BatchResult(delay[:, None], np.zeros(len(indices), dtype=np.int16))
+      >>> adder = AdderSimulator()
+      >>> round(adder.evaluate({"blocks": 8}, adder.workload("64-bit"))["delay_ns"], 3)
+      1.2
     """
 
     name: str
@@ -106,13 +141,13 @@ class Simulator(ABC):
     space: DesignSpace
     metrics: tuple[MetricSpec, ...]
     model_reasons: tuple[str, ...] = ()
-    """Why the model may find that a design cannot be built."""
+    """Reasons why the model may find that a design cannot be built."""
     objectives: Mapping[str, Objective]
     default_objective: str
     default_workload: str
     fidelity: str = "standard"
     options: Mapping[str, str] = {}
-    """Constructor arguments beside space and fidelity that change results."""
+    """Constructor arguments, other than space and fidelity, that change results."""
     groups: Mapping[str, tuple[str, ...]] = {}
     """Sub-systems: names of parameters that belong together."""
     costs: Mapping[str, str] = {}
@@ -159,7 +194,7 @@ class Simulator(ABC):
         """
 
     def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
-        """As `simulate`, of an ideal machine that does not pay one of `costs`.
+        """Return results as `simulate`, for an ideal machine that does not pay one of `costs`.
 
         Such results explain a design; no search sees them, and `check` does not hold for them.
         Simulators with `costs` give it.
@@ -219,7 +254,7 @@ class Simulator(ABC):
         """
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
-        """What characterises a workload: name to (value, unit)."""
+        """Return characteristics of a workload: name to (value, unit)."""
         return {}
 
     def picture_workload(self, workload: Workload, path: Path) -> bool:
@@ -237,7 +272,7 @@ class Simulator(ABC):
 
     @cached_property
     def reasons(self) -> tuple[str, ...]:
-        """Why a design was not built, by `BatchResult.reason`; entry 0 is empty.
+        """Reasons why a design was not built, by `BatchResult.reason`; entry 0 is empty.
 
         Simulators declare `model_reasons`; these follow, and are not to be overridden.
         """
@@ -293,7 +328,7 @@ class Simulator(ABC):
         canonical = self.space.canonical(indices.astype(np.int64, copy=False))
         violated = self.space.violations(canonical)
         if len(indices) and (violated < 0).all():
-            result = self.simulate(canonical, workload)
+            result = self._simulated(canonical, workload)
             self._check_result(result, len(indices), workload)
             return BatchResult(
                 np.asarray(result.values, dtype=np.float64),
@@ -305,12 +340,30 @@ class Simulator(ABC):
         failures: dict[int, str] = {}
         rows = np.flatnonzero(reason == FEASIBLE)
         if len(rows):
-            result = self.simulate(canonical[rows], workload)
+            result = self._simulated(canonical[rows], workload)
             self._check_result(result, len(rows), workload)
             values[rows] = result.values
             reason[rows] = result.reason
             failures = {int(rows[row]): why for row, why in result.failures.items()}
         return BatchResult(values, reason, failures)
+
+    def _simulated(self, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """Return the results of the model with derived metrics filled in."""
+        return self._with_derived(self.simulate(indices, workload))
+
+    def _with_derived(self, result: BatchResult) -> BatchResult:
+        if not self._has_derived or not isinstance(result, BatchResult):
+            return result
+        return replace(result, values=_derived_values(np.asarray(result.values), self.metrics))
+
+    @cached_property
+    def _has_derived(self) -> bool:
+        return len(self.simulated_metrics) < len(self.metrics)
+
+    @cached_property
+    def simulated_metrics(self) -> tuple[MetricSpec, ...]:
+        """Metrics that `simulate` returns: those without a formula."""
+        return tuple(spec for spec in self.metrics if spec.formula is None)
 
     @final
     def evaluate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
@@ -329,7 +382,7 @@ class Simulator(ABC):
             raise unknown_name("cost", cost, tuple(self.costs))
         indices = self.space.canonical(np.asarray(indices, dtype=np.int64))
         try:
-            result = self.simulate_without(cost, indices.copy(), workload)
+            result = self._with_derived(self.simulate_without(cost, indices.copy(), workload))
             if not isinstance(result, BatchResult):
                 raise TypeError(f"its result must be a BatchResult; got {result!r}")
         except ArchGymError:
@@ -443,7 +496,7 @@ def _takes(kind: type[Simulator], name: str) -> bool:
 
 
 def option_names(kind: type[Simulator]) -> tuple[str, ...]:
-    """Return constructor arguments of a simulator beside space and fidelity."""
+    """Return the constructor arguments of a simulator other than space and fidelity."""
     names = inspect.signature(kind).parameters
     return tuple(name for name in names if name not in ("space", "fidelity"))
 
@@ -488,7 +541,27 @@ def simulator_class(name: str) -> type[Simulator]:
     """Return the simulator with this name, imported now.
 
     Raises:
-      UnknownNameError: There is none; the message lists the near ones.
+      UnknownNameError: The name is unknown; the message lists similar names.
       InvalidArgumentError: Another package registers it, and it cannot be used.
     """
     return load("archgym.simulators", "simulator", name, Simulator)
+
+
+def _derived_values(values: np.ndarray, specs: Sequence[MetricSpec]) -> np.ndarray:
+    """Return values with the columns of derived metrics filled in.
+
+    Args:
+      values: (n, n_simulated) in the order of the metrics without a formula, or all of them.
+      specs: All metrics, of which some have a formula.
+
+    Returns:
+      (n, n_metrics), in the units of `specs`.
+    """
+    simulated = [spec.name for spec in specs if spec.formula is None]
+    if values.ndim != 2 or len(simulated) == len(specs) or values.shape[1] != len(simulated):
+        return values
+    columns = dict(zip(simulated, values.T, strict=True))
+    for spec in specs:
+        if spec.formula is not None:
+            columns[spec.name] = np.broadcast_to(spec.formula.evaluate(columns), len(values))
+    return np.stack([columns[spec.name] for spec in specs], axis=1)

@@ -1,27 +1,43 @@
 """Resolution of plain choices (names, paths, weights) into the parts of a task."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import final
 
 from archgym.checks import check_number
-from archgym.errors import InvalidArgumentError, StorageError, unknown_name
+from archgym.errors import ArchGymError, InvalidArgumentError, StorageError, unknown_name
+from archgym.evaluation.limits import check_limits
 from archgym.evaluation.objective import (
     Objective,
+    objective_of,
+    parse_objective,
     parse_target,
+    subject_to,
 )
 from archgym.evaluation.simulator import Simulator, Workload, make_simulator, simulator_class
 from archgym.evaluation.stand_in import StandIn, check_agreement, open_stand_in
 
-__all__ = ["WeightedWorkload"]
+__all__ = [
+    "TaskChoices",
+    "WeightedWorkload",
+    "WorkloadChoice",
+    "choosing",
+    "recorded_stand_in",
+    "resolve_objective",
+    "resolve_simulator",
+    "resolve_workloads",
+]
 
 # chosen: far beyond any use, and no sum of such weights overflows.
 _MAX_WEIGHT = 1e9
-
-
 _DEFAULT_SIMULATOR = "dram"
-
+_TASK_ID = re.compile(
+    r"(?P<simulator>[^/\[\]]+)(\[(?P<options>[^\]]*)\])?/(?P<space>[^/]+)/(?P<workloads>[^/]+)"
+    r"/(?P<objective>.+)-v(?P<version>\d+)"
+)
 
 WorkloadChoice = str | Path | Sequence[str | Path] | Mapping[str, float]
 
@@ -29,7 +45,7 @@ WorkloadChoice = str | Path | Sequence[str | Path] | Mapping[str, float]
 @final
 @dataclass(frozen=True)
 class WeightedWorkload:
-    """A workload of a task, its weight in the reward, and the name or path it came by."""
+    """A workload of a task, its weight in the reward, and the name or path it was given by."""
 
     workload: Workload
     weight: float
@@ -37,58 +53,194 @@ class WeightedWorkload:
 
     @property
     def label(self) -> str:
-        """Its name, and where it came from a file the beginning of its content's hash."""
+        """Name of the workload; with the start of its content's hash if it is a file."""
         is_file = self.source != self.workload.name
         return self.workload.name + (f"@{self.workload.digest[:8]}" if is_file else "")
 
 
-def _simulator(
-    simulator: str | Simulator | None,
-    space: str | None,
-    fidelity: str | None,
-    stand_in: str | Path | None,
-    options: Mapping[str, str],
-) -> tuple[Simulator, str]:
-    """Return the simulator, or what stands in for it, and the name of its space."""
-    if not (simulator is None or isinstance(simulator, str | Simulator)):
-        raise InvalidArgumentError(
-            f"`simulator` must be a registered name or a simulator; got {simulator!r}. Make an "
-            "instance of a class first."
+@final
+@dataclass(frozen=True, kw_only=True)
+class TaskChoices:
+    """Plain choices that name a task; None leaves a choice to the simulator.
+
+    Python, the command line, sweep plans and environments all describe a task this way, and
+    `Task.resolve` turns the choices into a task. An error of one choice names it in `choice`.
+
+    Attributes:
+      simulator: Registered name, instance, or id of a task such as
+        ``dram/default/cloud-1/low-latency-v0``, which the other choices override.
+      space: Name of one of the simulator's spaces.
+      workload: Name or path, several, or several with weights.
+      objective: Name, objective, or text such as ``target:total_time_ns<=90000``.
+      fidelity: Name of one of the simulator's fidelities.
+      stand_in: Table or proxy that answers instead of the simulator.
+      options: Further arguments of the simulator.
+      subject_to: Hard limits on metrics, such as ``"area_mm2 <= 5"``.
+      minimise: Metrics to minimise instead of a named objective.
+      maximise: Metrics to maximise instead of a named objective.
+      metrics: Names of the metrics to record; None for all.
+      folder: Folder in which relative paths of workloads and the stand-in are looked up first.
+    """
+
+    simulator: str | Simulator | None = None
+    space: str | None = None
+    workload: WorkloadChoice | None = None
+    objective: str | Objective | None = None
+    fidelity: str | None = None
+    stand_in: str | Path | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    subject_to: str | Sequence[str] | None = None
+    minimise: str | Sequence[str] | None = None
+    maximise: str | Sequence[str] | None = None
+    metrics: Sequence[str] | None = None
+    folder: Path | None = None
+
+    def expanded(self) -> "TaskChoices":
+        """Return the choices with the id of a task taken apart; explicit choices override it.
+
+        Raises:
+          InvalidArgumentError: The id has another form, or names another version.
+        """
+        if not isinstance(self.simulator, str) or "/" not in self.simulator:
+            return self
+        match = _TASK_ID.fullmatch(self.simulator)
+        if match is None:
+            raise InvalidArgumentError(
+                "A task must read simulator/space/workload/objective-vN; "
+                f"got {self.simulator!r}. Name a simulator and use options for the rest."
+            )
+        self._check_version(match["simulator"], int(match["version"]))
+        pairs = (text.partition("=") for text in (match["options"] or "").split(",") if text)
+        options = {name: value for name, _, value in pairs}
+        return replace(
+            self,
+            simulator=match["simulator"],
+            space=self.space or match["space"],
+            workload=self.workload or _weights_of(match["workloads"]),
+            objective=self.objective or match["objective"],
+            fidelity=self.fidelity or options.pop("fidelity", None),
+            options={**options, **self.options},
         )
+
+    def _check_version(self, simulator: str, version: int) -> None:
+        if self.stand_in is not None:
+            current, where = open_stand_in(self.stand_in).version, f"of {self.stand_in}"
+        else:
+            current, where = simulator_class(simulator).version, "that is installed"
+        if version != current:
+            raise InvalidArgumentError(
+                f"A task of simulator {simulator!r} must end in -v{current}, the version {where}; "
+                f"got -v{version}."
+            )
+
+    def resolved_path(self, name: str | Path) -> str:
+        """Return a path, absolute if the file lies in `folder`, else as it was given."""
+        if self.folder is not None and (self.folder / name).is_file():
+            return str((self.folder / name).absolute())
+        return str(name)
+
+
+@contextmanager
+def choosing(choice: str) -> Iterator[None]:
+    """Name the choice that is being resolved in the errors of a block."""
+    try:
+        yield
+    except ArchGymError as error:
+        error.choice = error.choice or choice
+        raise
+
+
+def resolve_simulator(choices: TaskChoices) -> tuple[Simulator, str]:
+    """Return the simulator, or its stand-in, and the name of its space.
+
+    Raises:
+      UnknownNameError: A name does not exist; the message lists similar ones.
+      InvalidArgumentError: An argument does not fit.
+      FileFormatError: The stand-in is damaged or of another format.
+    """
+    simulator = choices.simulator
+    with choosing("simulator"):
+        _check_simulator(choices)
+    if choices.stand_in is not None:
+        with choosing("stand_in"):
+            opened = open_stand_in(choices.resolved_path(choices.stand_in))
+            check_agreement(opened, simulator, choices.space, choices.fidelity, choices.options)
+        simulator = opened
+    if isinstance(simulator, StandIn):
+        return simulator, simulator.declaration.space_name
     if isinstance(simulator, Simulator):
-        given = {"space": space, "fidelity": fidelity, **options}
+        return simulator, simulator.space.name
+    with choosing("simulator"):
+        kind = simulator_class(simulator or _DEFAULT_SIMULATOR)
+    with choosing("space"):
+        _check_known("space", choices.space, kind.space_names)
+    with choosing("fidelity"):
+        _check_known("fidelity", choices.fidelity, kind.fidelity_names)
+    with choosing("options"):
+        made = make_simulator(kind, choices.space, choices.fidelity, choices.options)
+    return made, choices.space or kind.space_names[0]
+
+
+def _check_simulator(choices: TaskChoices) -> None:
+    """Refuse what is not a simulator, and choices that an instance has made already."""
+    simulator = choices.simulator
+    if isinstance(simulator, Simulator):
+        given = {"space": choices.space, "fidelity": choices.fidelity, **choices.options}
         extra = sorted(name for name, value in given.items() if value is not None)
         if extra:
             raise InvalidArgumentError(
                 f"`{extra[0]}` belongs to the simulator that was given; it must be left out. "
                 "Pass it where the simulator is made."
             )
-    if stand_in is not None:
-        opened = open_stand_in(stand_in)
-        check_agreement(opened, simulator, space, fidelity, options)
-        simulator = opened
-    if isinstance(simulator, StandIn):
-        return simulator, simulator.declaration.space_name
-    if isinstance(simulator, Simulator):
-        return simulator, simulator.space.name
-    kind = simulator_class(simulator or _DEFAULT_SIMULATOR)
-    return make_simulator(kind, space, fidelity, options), space or kind.space_names[0]
+    elif simulator is not None and not isinstance(simulator, str):
+        raise InvalidArgumentError(
+            f"`simulator` must be a registered name or a simulator; got {simulator!r}. Make an "
+            "instance of a class first."
+        )
 
 
-def _found(path: str, kind: str) -> str:
-    """Where a recorded stand-in is; refused where it is no longer there."""
+def _check_known(choice: str, name: str | None, known: Sequence[str]) -> None:
+    if name is not None and name not in known:
+        raise unknown_name(choice, name, known)
+
+
+def recorded_stand_in(path: str, kind: str) -> str:
+    """Return the path of a recorded stand-in.
+
+    Raises:
+      StorageError: The file is no longer there.
+    """
     if not Path(path).exists():
-        other = " It can go on with the simulator itself: --from-simulator." * (kind == "table")
+        other = " Or continue with the simulator itself: --from-simulator." * (kind == "table")
         raise StorageError(
-            f"{path}, the {kind} that the study was made on, must be there to go on; it is not. "
-            f"Say where it is, with `archgym resume STUDY --from-{kind} FILE`.{other}"
+            f"{path}, the {kind} that the study was made on, does not exist. Give its new place "
+            f"with `archgym resume STUDY --from-{kind} FILE`.{other}"
         )
     return path
 
 
-def _weighted(
-    simulator: Simulator, workload: WorkloadChoice | None
-) -> tuple[WeightedWorkload, ...]:
+def _weights_of(text: str) -> dict[str, float]:
+    """Return the weights in the workload part of a task's id, such as ``2*a+b``."""
+    weights = {}
+    for part in text.split("+"):
+        weight, sign, name = part.rpartition("*")
+        weights[name] = float(weight) if sign else 1.0
+    return weights
+
+
+def resolve_workloads(simulator: Simulator, choices: TaskChoices) -> tuple[WeightedWorkload, ...]:
+    """Return the workloads of a task with their weights.
+
+    Raises:
+      UnknownNameError: A name does not exist.
+      InvalidArgumentError: Weights, names or contents do not fit.
+    """
+    with choosing("workload"):
+        return _weighted(simulator, choices)
+
+
+def _weighted(simulator: Simulator, choices: TaskChoices) -> tuple[WeightedWorkload, ...]:
+    workload = choices.workload
     if workload is None:
         workload = simulator.default_workload
     if isinstance(workload, str | Path):
@@ -112,6 +264,7 @@ def _weighted(
             f"got {dict(pairs)!r}."
         )
     shipped = simulator.workload_names()
+    pairs = [(n if n in shipped else choices.resolved_path(n), weight) for n, weight in pairs]
     weighted = tuple(
         WeightedWorkload(
             simulator.workload(name),
@@ -132,12 +285,49 @@ def _weighted(
     return weighted
 
 
+def resolve_objective(simulator: Simulator, choices: TaskChoices) -> Objective:
+    """Return the objective with a name, of a text, of metrics, or as it was given, with limits.
+
+    Raises:
+      UnknownNameError: The objective or one of its metrics does not exist.
+      InvalidArgumentError: It is something else, or limits contradict each other.
+    """
+    metrics = simulator.metrics
+    with choosing("objective"):
+        if choices.minimise is not None or choices.maximise is not None:
+            if choices.objective is not None:
+                raise InvalidArgumentError(
+                    "`objective` must be left out where `minimise` or `maximise` is given; got "
+                    f"{choices.objective!r}."
+                )
+            objective = objective_of(_names(choices.minimise), _names(choices.maximise), metrics)
+        else:
+            objective = _objective(simulator, choices.objective)
+    with choosing("subject_to"):
+        if choices.subject_to is not None:
+            objective = subject_to(objective, choices.subject_to, metrics)
+        check_limits(objective.limits, metrics)
+    return objective
+
+
+def _names(metrics: str | Sequence[str] | None) -> list[str]:
+    texts = [metrics] if isinstance(metrics, str) else list(metrics or ())
+    return [name.strip() for text in texts for name in text.split(",")]
+
+
 def _objective(simulator: Simulator, objective: str | Objective | None) -> Objective:
     if objective is None:
         objective = simulator.default_objective
     if isinstance(objective, str):
+        base, bracket, limits = objective.partition("[")
+        if bracket:
+            return subject_to(
+                _objective(simulator, base), limits.removesuffix("]"), simulator.metrics
+            )
         if objective.startswith("target:"):
             return parse_target(objective, simulator.metrics)
+        if objective.startswith(("minimise:", "maximise:")):
+            return parse_objective(objective, simulator.metrics)
         if objective not in simulator.objectives:
             choices = ", ".join(f"{k}={v}" for k, v in simulator.options.items())
             kind = f"objective with {choices}:" if choices else "objective"

@@ -39,9 +39,34 @@ _MAX_ENUMERATED = 2**22
 class DesignSpace:
     """A finite set of designs: the product of its parameters, cut by constraints.
 
-    Designs that differ only in parameters that mean nothing (see `Condition`) are equal; the one
+    Designs that differ only in inactive parameters (see `Condition`) are equal; the one
     with defaults there is their canonical form. In bulk a design is its index vector, and arrays
-    of those, (n, n_parameters) int64, are what everything works on. Spaces do not change.
+    of those, (n, n_parameters) int64, are what everything works on.
+
+    The constructor checks the declaration once, and spaces do not change afterwards. From then on
+    `sample` and `enumerate` make designs, `feasible` judges constraints, and `canonical` sets
+    inactive parameters to their defaults. `indices_of` and `design_at` translate between
+    mappings of values and index vectors. `to_json` records the space with a study.
+
+    Example:
+      >>> from archgym.spaces.expression import P
+      >>> from archgym.spaces.parameter import Categorical, PowerOfTwo
+      >>> space = DesignSpace(
+      ...     "cache",
+      ...     [
+      ...         PowerOfTwo(name="ways", low=1, high=16),
+      ...         PowerOfTwo(name="kib", low=8, high=64),
+      ...         Categorical(name="policy", choices=("lru", "random")),
+      ...     ],
+      ...     constraints=[Constraint("size", P("ways") <= P("kib"), "A way must have a KiB.")],
+      ...     conditions=[Condition("policy", P("ways") > 1)],
+      ... )
+      >>> space.size, space.count().value
+      (40, 34)
+      >>> space.feasible(np.array([[4, 0, 0], [1, 2, 1]])).tolist()
+      [False, True]
+      >>> space.design_at(space.canonical(np.array([[0, 2, 1]]))[0])
+      Design(ways=1, kib=32, policy='lru')
     """
 
     def __init__(
@@ -233,7 +258,7 @@ class DesignSpace:
         """Return the parameter with this name.
 
         Raises:
-          UnknownNameError: There is none.
+          UnknownNameError: The space has no such parameter.
         """
         if name not in self._position:
             raise unknown_name("parameter", name, self.names)
@@ -321,7 +346,7 @@ class DesignSpace:
         return self._renamed(self._resolved(indices))
 
     def _resolved(self, indices: np.ndarray) -> np.ndarray:
-        """Designs with defaults where a condition makes a parameter inactive."""
+        """Return designs with defaults where a condition makes a parameter inactive."""
         if not self.conditions:
             return indices.astype(np.int64)
         canonical = self._resolution.resolve(indices)
@@ -434,7 +459,7 @@ class DesignSpace:
     def count(self) -> Count:
         """Return number of distinct feasible designs.
 
-        Exact where no group of parameters that hang together has over 10^8 combinations; beyond,
+        Exact if no group of linked parameters has over 10^8 combinations; beyond,
         an estimate from 200,000 samples with a 95 % interval. With a `canonical_form` it is exact
         for up to 4 million designs before renaming.
         """
@@ -538,7 +563,7 @@ class DesignSpace:
           prefix: Indices of the first parameters.
 
         Returns:
-          (size of parameter len(prefix),) bool. Parameters that hang together in more than 4
+          (size of parameter len(prefix),) bool. Linked parameters in groups of more than 4
           million combinations are not judged: all true.
         """
         component = self._component_of[len(prefix)]

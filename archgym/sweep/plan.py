@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from archgym.errors import unknown_name
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["LABEL", "AgentPlan", "Run", "SweepPlan", "TaskPlan"]
 
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-"""What tasks and agents of a plan may be called; their labels name folders."""
+"""Allowed labels of tasks and agents of a plan; labels name folders."""
 
 
 @final
@@ -39,23 +40,30 @@ class TaskPlan:
     digest: str = ""
     """The task's hash, once it was made."""
 
-    def make(self) -> "Task":
+    def make(self, folder: Path | None = None) -> "Task":
         """Return the task.
+
+        Args:
+          folder: Folder in which relative paths are looked up first.
 
         Raises:
           UnknownNameError: A name does not exist.
           InvalidArgumentError: A choice does not fit.
         """
         from archgym.evaluation.task import Task
+        from archgym.evaluation.task_choices import TaskChoices
 
-        return Task.make(
-            self.simulator,
-            self.workloads,
-            self.objective,
-            self.space,
-            self.fidelity,
-            stand_in=self.stand_in,
-            **self.options,
+        return Task.resolve(
+            TaskChoices(
+                simulator=self.simulator,
+                space=self.space,
+                workload=self.workloads,
+                objective=self.objective,
+                fidelity=self.fidelity,
+                stand_in=self.stand_in,
+                options=self.options,
+                folder=folder,
+            )
         )
 
     def decided(self, task: "Task") -> "TaskPlan":
@@ -102,7 +110,7 @@ class AgentPlan:
     on_tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """By a task's label, hyperparameters that count more there."""
     tuned: bool | str = False
-    """Whether it starts from the hyperparameters that ship for each task; or a file of others."""
+    """True to start from the hyperparameters shipped for each task; or a file of others."""
     family: "Draws | Grid | None" = None
     """The settings that it stands for, until they are decided."""
     group: str = ""
@@ -217,7 +225,7 @@ class SweepPlan:
         return replace(self, tasks=tuple(task.decided(task.make()) for task in self.tasks))
 
     def difference(self, recorded: "SweepPlan") -> str | None:
-        """What of a recorded plan this one changes, in words; None where it only adds to it."""
+        """Return the part of a recorded plan that this one changes, or None if it only adds."""
         for name in ("budget", "max_asks"):
             then, now = getattr(recorded, name), getattr(self, name)
             if then != now:

@@ -1,14 +1,12 @@
 """Decides what a plan leaves open: its tasks are made, its agents tried; errors name the line."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, final
 
-from archgym.errors import ArchGymError, unknown_name
-from archgym.evaluation.simulator import Simulator, make_simulator, simulator_class
-from archgym.evaluation.stand_in import check_agreement, open_stand_in
+from archgym.errors import ArchGymError
 from archgym.evaluation.task import Task
-from archgym.files.yaml_document import Document, Node
+from archgym.files.yaml_document import Document
 from archgym.search.agent import Agent, agent_class, make_agent
 from archgym.sweep.plan import LABEL, AgentPlan, SweepPlan, TaskPlan
 from archgym.sweep.settings import Draws, Grid
@@ -45,60 +43,12 @@ def decided_plan(plan: SweepPlan, document: Document) -> SweepPlan:
 
 
 def _made(plan: TaskPlan, document: Document) -> Task:
-    """Return the task, each choice tried by itself before, so that an error finds its line."""
-    place = ("tasks", plan.label)
-
-    def tried(name: str, work: Callable[[], T]) -> T:
-        try:
-            return work()
-        except ArchGymError as error:
-            raise document.refusal(error, *place, name) from None
-
-    stand_in = plan.stand_in
-    if stand_in is not None:
-        stand_in = _beside(document.at(*place, "stand_in"), stand_in)
-    simulator = _simulator(replace(plan, stand_in=stand_in), tried)
-    workloads = plan.workloads
-    if workloads is not None:
-        shipped = simulator.workload_names()
-        workloads = {
-            name
-            if name in shipped
-            else _beside(document.at(*place, "workload", name), name): weight
-            for name, weight in workloads.items()
-        }
-        names = list(workloads)
-        tried("workload", lambda: [simulator.workload(name) for name in names])
-    return tried("objective", replace(plan, workloads=workloads, stand_in=stand_in).make)
-
-
-def _simulator(plan: TaskPlan, tried: Callable[[str, Callable[[], Any]], Any]) -> Simulator:
-    """Return a task's simulator or what stands in for it, each choice tried by itself."""
-    path = plan.stand_in
-    simulator: Simulator
-    if path is not None:
-        simulator = opened = tried("stand_in", lambda: open_stand_in(path))
-        asked = plan.simulator, plan.space, plan.fidelity, plan.options
-        tried("stand_in", lambda: check_agreement(opened, *asked))
-        return simulator
-    kind: type[Simulator] = tried("simulator", lambda: simulator_class(plan.simulator))
-    tried("space", lambda: _require("space", plan.space, kind.space_names))
-    tried("fidelity", lambda: _require("fidelity", plan.fidelity, kind.fidelity_names))
-    simulator = tried(
-        "options", lambda: make_simulator(kind, plan.space, plan.fidelity, plan.options)
-    )
-    return simulator
-
-
-def _require(kind: str, name: str | None, known: Sequence[str]) -> None:
-    if name is not None and name not in known:
-        raise unknown_name(kind, name, known)
-
-
-def _beside(node: Node, name: str) -> str:
-    """Return file of a workload or stand-in is looked for beside the file that names it first."""
-    path = node.path.parent / name
-    return str(path.absolute()) if path.is_file() else name
+    """Return the task; an error names the line of the choice that failed."""
+    try:
+        return plan.make(folder=document.path.parent)
+    except ArchGymError as error:
+        choice = error.choice or "simulator"
+        raise document.refusal(error, "tasks", plan.label, choice) from None
 
 
 # ---- agents
@@ -157,8 +107,8 @@ def _drawn(family: Draws, agent: AgentPlan, trial: "_Trial") -> dict[str, dict[s
     drawn = len(settings) - family.include_defaults
     if drawn < family.count:
         raise trial.document.at("agents", agent.label, "draws").refusal(
-            f"`draws` must be at most the {drawn} settings beside the defaults that the ranges of "
-            f"agent {agent.agent!r} hold; got {family.count}"
+            f"`draws` must be at most {drawn}, the settings without the defaults in the ranges of "
+            f"agent {agent.agent!r}; got {family.count}"
         )
     return settings
 
@@ -234,7 +184,7 @@ class _Trial:
         }
 
     def _refusal(self, agent: AgentPlan, label: str) -> ArchGymError | None:
-        """Why an agent cannot be made on a task; None where it can."""
+        """Return the reason why an agent cannot be made on a task, or None."""
         values = {n: tuple(v) if isinstance(v, list) else v for n, v in agent.on(label).items()}
         try:
             make_agent(self.kind, self.tasks[label].space, 0, values)

@@ -43,7 +43,7 @@ def test_programs_output_is_its_own(archgym: Archgym) -> None:
     accesses = info.loads + info.stores + info.modifies
     assert f"{accesses:,} accesses" in ran.err
     # Records of code are no accesses.
-    assert f"{Path('a.npz').stat().st_size / accesses:.2f} an access" in ran.err
+    assert f"{Path('a.npz').stat().st_size / accesses:.2f} per access" in ran.err
 
 
 def test_recording_is_not_overwritten(archgym: Archgym) -> None:
@@ -126,16 +126,16 @@ def test_recipe_has_the_options_of_the_shipped_files() -> None:
     ("arguments", "words"),
     [
         (("filter", "absent.npz"), "absent.npz cannot be read"),
-        (("filter", "kmer"), "Trace 'kmer' does not exist. Did you mean"),
+        (("filter", "kmer"), "Unknown trace 'kmer'. Did you mean"),
         (("filter", "sort", "--l1", "32K"), "`--l1` must be SIZE:WAYS"),
-        (("filter", "sort", "--device", "ddr9"), "Device 'ddr9' does not exist"),
+        (("filter", "sort", "--device", "ddr9"), "Unknown device 'ddr9'"),
         # Nothing is read first: there is no such file.
         (("filter", "absent.npz", "--ipc", "0"), "`--ipc` must be a number from 0.0001 to 64"),
         (("filter", "sort", "--ipc", "nan"), "`--ipc` must be a number from 0.0001 to 64"),
         (("filter", "sort", "-o", "a.txt"), "`--out` must end in .stl"),
         (("filter", "random-4gb", "-o", "a.stl"), "must fit into the device's memory"),
         (("convert", "sort", "a.dat"), "`--to` must say the form of 'a.dat'"),
-        (("convert", "sort", "a.dat", "--to", "text"), "Form 'text' does not exist"),
+        (("convert", "sort", "a.dat", "--to", "text"), "Unknown form 'text'"),
         (("convert", "absent.ldst", "a.npz"), "absent.ldst cannot be read"),
         (("convert", "sort", "a.npz", "--from", "bubbles"), "sort cannot be read"),
         (("convert", "empty.npz", "a.npz"), "must hold at least one record; this one has none"),
@@ -143,7 +143,7 @@ def test_recipe_has_the_options_of_the_shipped_files() -> None:
         (("convert", "fetches.npz", "a.stl"), "must hold at least one; this has none"),
         (("convert", "empty.npz", "fetches.npz"), "fetches.npz must not exist yet; it does"),
         (("filter", "empty.npz", "-o", "a.stl"), "it causes 0"),
-        (("info", "empty.npz", "--picture", "a.svg"), "`--picture` must be of a trace with acc"),
+        (("info", "empty.npz", "--picture", "a.svg"), "`--picture` needs a trace with acc"),
         (("info", "absent.npz"), "absent.npz cannot be read"),
         (("info", "sort", "--picture", "a.gif"), "`--picture` must end in .svg"),
     ],
@@ -203,10 +203,10 @@ def test_info_says_counts_and_reuse_and_draws(archgym: Archgym) -> None:
     assert Path("a.svg").read_text().count("<svg") == 1
 
 
-def test_info_of_requests_is_of_a_device(archgym: Archgym) -> None:
+def test_facts_of_requests_depend_on_the_device(archgym: Archgym) -> None:
     archgym("trace", "filter", "sort", "--llc", "512K:8", "-o", "a.stl")
 
-    ran = archgym("trace", "info", "a.stl", "--device", "ddr4-2400", "--json")
+    ran = archgym("trace", "requests", "a.stl", "--device", "ddr4-2400", "--json")
 
     assert ran.code == 0, ran.err
     assert ran.json["requests"] == 36_690
@@ -228,7 +228,7 @@ def test_long_text_of_a_trace_does_not_widen_the_table(archgym: Archgym) -> None
     places = np.cumsum([0, *steps]) % 2**30
     Path("a.stl").write_text("".join(f"{n}: read {p:#x}\n" for n, p in enumerate(places)))
 
-    ran = archgym("trace", "info", "a.stl")
+    ran = archgym("trace", "requests", "a.stl")
 
     assert ran.code == 0, ran.err
     *table, strides, _ = ran.out.splitlines()

@@ -204,7 +204,7 @@ def test_agents_and_tasks_that_do_not_exist_are_refused() -> None:
     wrong: Any = 5
 
     for about in (env.action_space, env.observation_space, env.observation_names, env.action_mask):
-        with pytest.raises(UnknownNameError, match="Agent 'zz' does not exist"):
+        with pytest.raises(UnknownNameError, match="Unknown agent 'zz'"):
             about("zz")
     with pytest.raises(InvalidArgumentError, match="`task` must be a Task"):
         parallel(wrong)

@@ -161,9 +161,9 @@ def test_space_fidelity_and_options_go_to_a_named_simulator() -> None:
     assert task.id == "proving/tiny/far/low-cost-v0"
     with pytest.raises(UnknownNameError, match="'tiny'"):
         Task.make("proving", space="tinny")
-    with pytest.raises(UnknownNameError, match="Fidelity"):
+    with pytest.raises(UnknownNameError, match="fidelity"):
         Task.make("proving", fidelity="divine", space="tiny")
-    with pytest.raises(UnknownNameError, match="Option of simulator"):
+    with pytest.raises(UnknownNameError, match="option 'devize' of simulator"):
         Task.make("proving", devize="x")
 
 

@@ -33,7 +33,7 @@ class Corner(AskTellAgent):
 '''
 
 LOAD = """
-from archgym.runtime.plugins import agent_class
+from archgym.search.agent import agent_class
 from archgym.errors import ArchGymError
 try:
     print(agent_class({!r}))
@@ -75,16 +75,17 @@ def test_names_are_sorted() -> None:
 
 
 def test_unknown_names_offer_near_ones() -> None:
-    with pytest.raises(UnknownNameError, match=r"Agent 'genetics' does not exist.*'genetic'"):
+    with pytest.raises(UnknownNameError, match=r"Unknown agent 'genetics'.*'genetic'"):
         agent_class("genetics")
-    with pytest.raises(UnknownNameError, match=r"Simulator 'drum' does not exist.*'dram'"):
+    with pytest.raises(UnknownNameError, match=r"Unknown simulator 'drum'.*'dram'"):
         simulator_class("drum")
 
 
 def test_finding_names_imports_none_of_them() -> None:
     code = (
         "import sys\n"
-        "from archgym.runtime.plugins import agent_names, simulator_names\n"
+        "from archgym.search.agent import agent_names\n"
+        "from archgym.evaluation.simulator import simulator_names\n"
         "agent_names(); simulator_names()\n"
         "parts = ('archgym.agents.', 'archgym.simulators.')\n"
         "print([m for m in sys.modules if m.startswith(parts)])"
@@ -98,7 +99,7 @@ def test_agent_of_another_package_is_found_and_conforms(site: Path) -> None:
 
     done = run(
         site,
-        "from archgym.runtime.plugins import agent_names, agent_class\n"
+        "from archgym.search.agent import agent_names, agent_class\n"
         "from archgym.testing import check_agent\n"
         "assert 'corner' in agent_names()\n"
         "check_agent(agent_class('corner'), n_designs=20)\n"
@@ -113,7 +114,7 @@ def test_simulator_of_another_package_is_found(site: Path) -> None:
 
     done = run(
         site,
-        "from archgym.runtime.plugins import simulator_names\n"
+        "from archgym.evaluation.simulator import simulator_names\n"
         "from archgym.evaluation.task import Task\n"
         "assert 'proving' in simulator_names()\n"
         "print(Task.make('proving', 'near', space='tiny').id)",
@@ -147,7 +148,10 @@ def test_entry_point_that_is_not_named_as_its_class_is_refused(
     target = "people:Corner" if kind == "agent" else "archgym.testing.proving:ProvingSimulator"
     install(site, f"[archgym.{group}]\nabc = {target}\n")
 
-    done = run(site, LOAD.format("abc").replace("agent_class", f"{kind}_class"))
+    home = {"agent": "search.agent", "simulator": "evaluation.simulator"}[kind]
+    load = LOAD.replace("agent_class", f"{kind}_class").replace("search.agent", home)
+
+    done = run(site, load.format("abc"))
 
     assert "'abc' in 'archgym." in done.stdout, done.stderr
     assert "must be named as its class is" in done.stdout
@@ -195,7 +199,7 @@ def test_broken_package_does_not_hide_the_others(site: Path) -> None:
 
     done = run(
         site,
-        "from archgym.runtime.plugins import agent_names, agent_class\n"
+        "from archgym.search.agent import agent_names, agent_class\n"
         "print('bad' in agent_names(), agent_class('random').name)",
     )
 

@@ -354,7 +354,7 @@ def test_value_outside_names_parameter_value_and_what_is_allowed() -> None:
 def test_missing_and_unknown_parameters_are_named() -> None:
     design = dict(SPACE.design_at(SPACE.default_indices))
 
-    with pytest.raises(InvalidDesignError, match=r"'bank' does not exist. Did you mean 'banks'"):
+    with pytest.raises(InvalidDesignError, match=r"'bank'. Did you mean 'banks'"):
         SPACE.indices_of({**design, "bank": 1})
     del design["mode"]
     with pytest.raises(InvalidDesignError, match="`mode` missing"):

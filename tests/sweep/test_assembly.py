@@ -116,7 +116,7 @@ def test_a_setting_that_is_none_is_refused(write_plan: WritePlan, setting: str) 
     [
         ("budget=0", r"^--set budget: `budget` must be a whole number"),
         ("max_asks=29", r"^--set max_asks: `max_asks` must be a whole number from 30 "),
-        ("budgt=5", r"^--set budgt: .*Perhaps it is 'budget'"),
+        ("budgt=5", r"^--set budgt: .*Did you mean 'budget'"),
         ("budget={", r"^--set budget: a value must be plain YAML"),
         ("tasks.lite.workload=light", r"^--set tasks\.lite\.workload: task .*'light'"),
         ("tasks.light.workload=x", r"^--set tasks\.light\.workload: workload 'x'"),

@@ -14,7 +14,7 @@ def test_seeds_may_be_a_count(write_plan: WritePlan) -> None:
 @pytest.mark.parametrize(
     ("change", "line", "words"),
     [
-        (("budget: 30", "budgets: 30"), 1, ["'budgets'", "Perhaps it is 'budget'"]),
+        (("budget: 30", "budgets: 30"), 1, ["'budgets'", "Did you mean 'budget'"]),
         (("budget: 30", "budget: 0"), 1, ["`budget`", "0"]),
         (("budget: 30", "budget: many"), 1, ["whole number", "'many'"]),
         (("budget: 30", "budget: " + 6000 * "9"), 1, ["got '999", 79 * "9" + "…."]),
@@ -38,7 +38,7 @@ def test_seeds_may_be_a_count(write_plan: WritePlan) -> None:
         (("agent: genetic", "agent: genetik"), 11, ["'genetik'", "'genetic'"]),
         (("population: 6", "populaton: 6"), 12, ["'populaton'", "'population'"]),
         (("population: 6", "population: 1"), 12, ["`population`", "1"]),
-        (("agent: genetic", "agent: genetic\n    tuned: true"), 12, ["Tuned", "archgym tune"]),
+        (("agent: genetic", "agent: genetic\n    tuned: true"), 12, ["tuned", "archgym tune"]),
         (("agent: genetic", "agent: genetic\n    tuned: 3"), 12, ["true, false or a file"]),
         (("agent: genetic", "agent: genetic\n    on_tasks: {x: {}}"), 12, ["'x'"]),
         (("  random:", "  Small:\n    agent: random\n  random:"), 11, ["beyond case"]),

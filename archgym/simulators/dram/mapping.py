@@ -20,6 +20,7 @@ __all__ = [
     "decode",
     "layout",
     "reference_mapping",
+    "reference_mapping_names",
 ]
 
 DECODED: Final = np.dtype(
@@ -132,6 +133,11 @@ def layout(name: str, device: Device) -> AddressMapping:
     }
     mapping: AddressMapping = _layout(name, LAYOUTS[name], tuple(widths.items()))
     return mapping
+
+
+def reference_mapping_names() -> tuple[str, ...]:
+    """Return the names that `reference_mapping` takes."""
+    return tuple(_reference_mappings())
 
 
 def reference_mapping(name: str) -> AddressMapping:

@@ -145,6 +145,15 @@ COSTS: Final = (
     "accuracy_decay",
     # translation
     "walk_ns",
+    # engines
+    "sequence_ns",
+    "sequence_layer_ns",
+    "prompt_step_ns",
+    "prompt_layer_ns",
+    "gather_fixed_ns",
+    "gather_token_ns",
+    "first_ns",
+    "wait_steps",
 )
 (
     LAYER_NS, ATTENTION_WEIGHT_NS, ATTENTION_TOKEN_NS, NORM_TOKEN_NS, CONTEXT_NS, PAIR_NS,
@@ -155,7 +164,9 @@ COSTS: Final = (
     TO_HOST_TOKEN_NS, FROM_HOST_TOKEN_NS, TO_HOST_FIXED_NS, CPU_WEIGHT_NS, CPU_TOKEN_NS,
     CPU_FIXED_NS, REDUCE_TOKEN_NS, REDUCE_FIXED_NS, INTRA_DISPATCH_TOKEN_NS,
     INTRA_COMBINE_TOKEN_NS, INTRA_FIXED_NS, INTER_DISPATCH_TOKEN_NS, INTER_COMBINE_TOKEN_NS,
-    INTER_FIXED_NS, ACCURACY, ACCURACY_DECAY, WALK_NS,
+    INTER_FIXED_NS, ACCURACY, ACCURACY_DECAY, WALK_NS, SEQUENCE_NS, SEQUENCE_LAYER_NS,
+    PROMPT_STEP_NS, PROMPT_LAYER_NS, GATHER_FIXED_NS, GATHER_TOKEN_NS, FIRST_NS,
+    WAIT_STEPS,
 ) = range(len(COSTS))
 
 CHOICES: Final = (
@@ -166,13 +177,14 @@ CHOICES: Final = (
     *("cpu_rule", "host_capacity", "has_low", "tile"),
     *("data", "expert", "slots", "pipeline", "seed", "n_requests"),
     *("tlb_sets", "tlb_ways", "tlb_tags", "skip_in_64", "all_resident"),
+    *("clients", "poll_steps"),
 )
 (
     N_LAYERS, N_EXPERTS, TOP_K, N_DENSE, N_ROUNDS, CAPACITY, SCOPE, ADMISSION, REPLACEMENT,
     LOOKAHEAD, STAGING, PREFETCH, DEPTH, WIDTH, TARGET, LINK_ORDER, OVERLAPS, SCHEDULER,
     MAX_SEQUENCES, MAX_TOKENS, CHUNK_TOKENS, MAX_CONTEXT, CPU_RULE, HOST_CAPACITY, HAS_LOW,
     TILE, DATA, EXPERT, SLOTS, PIPELINE, SEED, N_REQUESTS, TLB_SETS, TLB_WAYS, TLB_TAGS,
-    SKIP_IN_64, ALL_RESIDENT,
+    SKIP_IN_64, ALL_RESIDENT, CLIENTS, POLL_STEPS,
 ) = range(len(CHOICES))
 
 COUNTERS: Final = (

@@ -51,6 +51,7 @@ _BY_SPACE: Final[Mapping[str, tuple[str, ...]]] = {
     # Here all that does not fit comes over the host link.
     "single-server": ("host-link", "exchange", "imbalance", "arrivals", *_COMPUTING),
     "expert-parallel": ("exchange", "imbalance", "arrivals", *_COMPUTING),
+    "closed-loop": ("exchange", "arrivals", *_COMPUTING),
     "three-tier": (*_OFFLOAD, "exchange", "arrivals", *_COMPUTING),
 }
 """Costs that matter to some design of a space on a workload that ships."""
@@ -63,7 +64,7 @@ _TIMES: Final[Mapping[str, tuple[str, ...]]] = {
         *("cpu_weight_ns", "cpu_token_ns", "cpu_fixed_ns"),
     ),
     "exchange": (
-        *("reduce_token_ns", "reduce_fixed_ns"),
+        *("reduce_token_ns", "reduce_fixed_ns", "gather_token_ns", "gather_fixed_ns"),
         *("intra_dispatch_token_ns", "intra_combine_token_ns", "intra_fixed_ns"),
         *("inter_dispatch_token_ns", "inter_combine_token_ns", "inter_fixed_ns"),
     ),
@@ -72,8 +73,12 @@ _TIMES: Final[Mapping[str, tuple[str, ...]]] = {
         *("attention_weight_ns", "attention_token_ns", "norm_token_ns", "context_ns", "pair_ns"),
         *("dense_weight_ns", "dense_token_ns", "shared_weight_ns", "shared_token_ns"),
         *("prompt_weight_ns", "prompt_token_ns", "head_weight_ns", "head_token_ns"),
+        "sequence_layer_ns",
     ),
-    "launches": ("layer_ns", "step_ns", "experts_ns", "launch_ns"),
+    "launches": (
+        *("layer_ns", "step_ns", "experts_ns", "launch_ns", "sequence_ns"),
+        *("prompt_step_ns", "prompt_layer_ns", "first_ns", "wait_steps"),
+    ),
 }
 """By cost, the kernel's times that are 0 without it."""
 
