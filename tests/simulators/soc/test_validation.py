@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from archgym.errors import FileFormatError
-from archgym.simulators.soc.validate import TOLERANCE, validate
+from archgym.simulators.soc.validation import TOLERANCE, validate
 
 ROW = {
     "workload": "cava",
