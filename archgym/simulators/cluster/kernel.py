@@ -33,7 +33,7 @@ def run(arena: Array, parameters: Array, graphs: Array, log: Array) -> int:
       log: int64, room for the log.
 
     Returns:
-      `FINISHED`, `DEADLOCK` or `ARENA_FULL`, after which a larger arena starts anew.
+      `FINISHED`, `DEADLOCK` or `ARENA_FULL`, after which a larger arena starts again.
     """
     m, f, w, entries = pointer(arena), pointer(parameters), pointer(graphs), pointer(log)
     if not _prepare(m, f, w):

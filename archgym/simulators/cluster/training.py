@@ -39,7 +39,7 @@ _ABSENT: Final = 1 << 40
 @final
 @dataclass(frozen=True, kw_only=True)
 class Parallelism:
-    """How a model is spread over NPUs and scheduled.
+    """Distribution of a model over NPUs and its schedule.
 
     Attributes:
       tp: Tensor parallelism.

@@ -151,7 +151,7 @@ class DramSimulator(Simulator):
         return self._simulate(indices, workload)
 
     def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
-        """As `simulate`, of a memory without one of `costs`."""
+        """Return results as `simulate`, of a memory without one of `costs`."""
         return self._simulate(indices, workload, cost)
 
     def _simulate(
@@ -214,7 +214,7 @@ class DramSimulator(Simulator):
             _require("energies by cause add up to the total", causes, column["total_energy_pj"])
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
-        """What characterises the trace on the device: name to (value, unit)."""
+        """Return characteristics of the trace on the device: name to (value, unit)."""
         if self.second is not None:
             return self.second.describe(workload)
         return characterise(workload.content, self.device).rows()

@@ -1,4 +1,4 @@
-"""Which tokens make up an engine step; compiled.
+"""Selection of the tokens of an engine step; compiled.
 
 A request waits until it is admitted, first come first served: a sequence must be free, and room
 for the keys and values of all its tokens. Then its prompt is read, in chunks where the design says
@@ -128,7 +128,7 @@ def ingest(
 def retire(
     choices: Array, work: Work, state: State, counters: Array, request: int, at: float
 ) -> None:
-    """A request has its last token."""
+    """Retire a request that has its last token."""
     numbers = state.numbers
     state.requests[PHASE, request] = FINISHED
     state.times[LAST, request] = at
@@ -325,7 +325,7 @@ def _longest_queue(choices: Array, work: Work, state: State, counters: Array, bu
 
 @helper
 def _likeness(choices: Array, work: Work, state: State, request: int, side: int) -> int:
-    """How much of what a request's next token asks for the group on one side asks for too."""
+    """Return the share of a request's next experts that the group on one side also needs."""
     n_experts, top_k = choices[N_EXPERTS], choices[TOP_K]
     position = work.requests[PROMPT, request] + state.requests[GENERATED, request] - 1
     row = token_row(work, request, position)

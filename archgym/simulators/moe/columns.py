@@ -1,4 +1,4 @@
-"""Where each number stands in the vectors that Python and the kernel exchange.
+"""Index of each number in the vectors that Python and the kernel exchange.
 
 `COSTS` are times and sizes that follow from model, hardware and design; `CHOICES` are whole numbers
 of the design; `COUNTERS` are what a run adds up. The constants have the names in capitals.
@@ -23,7 +23,7 @@ __all__ = [
 
 
 class Scope(IntEnum):
-    """What shares one pool of places."""
+    """Scope of one pool of cache slots."""
 
     GLOBAL = 0
     LAYER = 1
@@ -31,14 +31,14 @@ class Scope(IntEnum):
 
 
 class Admission(IntEnum):
-    """Whether an expert that was used may be left out of the cache."""
+    """Admission of used experts into the cache."""
 
     FORCED = 0
     BYPASS = 1
 
 
 class Replacement(IntEnum):
-    """Which expert leaves the cache."""
+    """Replacement rule of the cache."""
 
     LRU = 0
     LFU = 1
@@ -53,7 +53,7 @@ class Replacement(IntEnum):
 
 
 class Prefetch(IntEnum):
-    """What is predicted, and when."""
+    """Prediction rule and time of a prefetch."""
 
     OFF = 0
     GATE = 1
@@ -63,21 +63,21 @@ class Prefetch(IntEnum):
 
 
 class Target(IntEnum):
-    """Where a prefetched expert waits for its layer."""
+    """Memory in which a prefetched expert waits for its layer."""
 
     STAGING = 0
     CACHE = 1
 
 
 class LinkOrder(IntEnum):
-    """Whose transfer goes first on the host link."""
+    """Order of transfers on the host link."""
 
     PRIORITY = 0
     FIFO = 1
 
 
 class Scheduler(IntEnum):
-    """Which tokens make up a step."""
+    """Selection of the tokens of a step."""
 
     DECODE_FIRST = 0
     PREFILL_FIRST = 1

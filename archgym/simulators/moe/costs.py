@@ -2,7 +2,7 @@
 
 A cost is taken away from what the kernel takes: its times become 0, or a limit becomes so large
 that it never binds. All else stays as it is: the design, what fits its memory, what is asked for.
-What is decided while it runs is decided anew, by the times of the ideal machine.
+Decisions at run time are made again, by the times of the ideal machine.
 """
 
 from collections.abc import Mapping
@@ -95,7 +95,7 @@ def costs_of(space: str) -> dict[str, str]:
 def relieved(
     cost: str, ready: Plan, requests: Requests, placement: Placement | None
 ) -> tuple[Plan, Requests, Placement | None]:
-    """What runs on a machine that does not pay a cost.
+    """Return the machine that does not pay a cost.
 
     Args:
       cost: One of `costs_of`.
@@ -140,7 +140,7 @@ def relieved(
 def measure_without(
     cost: str, run: Run, model: MoeModel, node: NodePreset, serving: Serving, promise: Promise
 ) -> npt.NDArray[np.float64]:
-    """The metrics of a run of what is `relieved` of a cost, whose work takes no energy either."""
+    """Return metrics of a run that is `relieved` of a cost, whose work takes no energy either."""
     values = measure(run, model, node, serving, promise)
     spared = own_joules(cost, run, model, node, serving)
     values[_ENERGY] -= _MJ_PER_J * spared / float(run.output_tokens.sum())

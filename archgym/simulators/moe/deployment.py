@@ -93,7 +93,7 @@ class Deployment:
 
     @property
     def scheduling(self) -> Engine:
-        """How the engine forms steps."""
+        """Rule by which the engine forms steps."""
         return engine(self.engine if self.engine in ENGINE_NAMES else "vllm")
 
     @property
@@ -156,7 +156,7 @@ class Deployment:
         return sum(self.acceptance**drafts for drafts in range(self.draft_tokens + 1))
 
     def shape(self) -> npt.NDArray[np.int64]:
-        """Return what a closed loop needs beside the costs, by `SHAPE`."""
+        """Return the inputs of a closed loop other than the costs, by `SHAPE`."""
         how = self.scheduling
         values = {
             "n_layers": self.model.moe_layers,

@@ -69,26 +69,26 @@ def serving_of(space: str, design: Mapping[str, Any], n_blocks: int) -> Serving:
       design: Values by parameter.
       n_blocks: Experts of all layers.
     """
-    knobs: dict[str, Any] = {"servers": 1, **_FIXED[space]}
+    parameters: dict[str, Any] = {"servers": 1, **_FIXED[space]}
     for name, value in design.items():
         if name in _MEMBERS:
-            knobs[name] = _member(_MEMBERS[name], str(value))
+            parameters[name] = _member(_MEMBERS[name], str(value))
         elif name in _PLAIN:
-            knobs[name] = value
+            parameters[name] = value
     if "cache_percent" in design:
         # A whole number of experts, so that 100 % is all of them.
-        knobs["cache_experts"] = max(1, n_blocks * int(design["cache_percent"]) // 100)
+        parameters["cache_experts"] = max(1, n_blocks * int(design["cache_percent"]) // 100)
     if "servers" in design:
         n_gpus = _GPUS_PER_SERVER * int(design["servers"])
-        knobs["servers"] = int(design["servers"])
-        knobs["data"] = n_gpus // int(design["tensor"])
-        knobs["redundant"] = n_gpus * int(design["redundant"])
+        parameters["servers"] = int(design["servers"])
+        parameters["data"] = n_gpus // int(design["tensor"])
+        parameters["redundant"] = n_gpus * int(design["redundant"])
     elif design.get("spread") == "yes":
-        knobs["spreads_experts"] = True
+        parameters["spreads_experts"] = True
         copies = int(design.get("redundant", 0))
-        knobs["redundant"] = int(design["tensor"] * design["data"]) * copies
-        knobs["cache_experts"] = None
-    is_path = knobs.get("prefetch") == Prefetch.PATH
-    knobs["accuracy"] = _PATH_ACCURACY if is_path else _GATE_ACCURACY
-    knobs["accuracy_decay"] = 1.0 if is_path else _GATE_DECAY
-    return Serving(**knobs)
+        parameters["redundant"] = int(design["tensor"] * design["data"]) * copies
+        parameters["cache_experts"] = None
+    is_path = parameters.get("prefetch") == Prefetch.PATH
+    parameters["accuracy"] = _PATH_ACCURACY if is_path else _GATE_ACCURACY
+    parameters["accuracy_decay"] = 1.0 if is_path else _GATE_DECAY
+    return Serving(**parameters)

@@ -21,7 +21,7 @@ __all__ = [
 @final
 @dataclass(frozen=True)
 class Efficiency:
-    """What is reached of an accelerator's peaks, and what kernels cost anyway.
+    """Shares of an accelerator's peaks that kernels reach, and fixed costs of kernels.
 
     Attributes:
       memory: Share of the memory's bandwidth. 0.75 to 0.85 is measured for fused experts on H100,
@@ -63,5 +63,5 @@ ACTIVATION_BYTES: Final = 2
 
 
 def efficiency(gpu: Gpu) -> Efficiency:
-    """What is reached on an accelerator."""
+    """Return the efficiency of an accelerator."""
     return _OF_GPU.get(gpu.name, Efficiency())

@@ -144,7 +144,7 @@ PRIORS: Final[Mapping[str, Prior]] = {
 @final
 @dataclass(frozen=True)
 class Engine:
-    """How an engine forms steps.
+    """Rules by which an engine forms steps.
 
     Attributes:
       name: Name by which it is chosen.

@@ -94,14 +94,14 @@ class Link:
             )
 
     def time_ns(self, n_bytes: float) -> float:
-        """How long a message takes alone [ns]."""
+        """Return the duration of a message alone on the link [ns]."""
         return self.latency_ns + n_bytes / self.gb_per_s
 
 
 @final
 @dataclass(frozen=True)
 class Host:
-    """Processors and memory beside the accelerators.
+    """Processors and memory of the host of the accelerators.
 
     Attributes:
       memory_gb: Memory [GB].
@@ -133,7 +133,7 @@ class NodePreset:
       ssd: From the drive to the host's memory.
       host: Processors and memory.
       gpu_to_gpu: From one accelerator to the others; None for one accelerator.
-      network: From one accelerator to other servers; None where there is none.
+      network: From one accelerator to other servers; None for a single server.
     """
 
     name: str
@@ -179,7 +179,7 @@ def gpu(name: str) -> Gpu:
     """Return the accelerator with this name.
 
     Raises:
-      UnknownNameError: There is none.
+      UnknownNameError: The name is unknown.
     """
     found = _presets()["gpus"].get(name)
     if found is None:

@@ -170,7 +170,7 @@ def _clear(choices: Array, state: State) -> None:
 
 @helper
 def _measured(work: Work, n_tokens: int) -> float:
-    """What an experts kernel was measured to take over its roofline; 1 where nobody measured."""
+    """Return the measured time of an experts kernel over its roofline; 1 without a measurement."""
     tokens, ratio = work.measured[0], work.measured[1]
     n = work.measured.shape[1]
     if n == 0:

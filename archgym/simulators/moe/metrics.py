@@ -1,4 +1,4 @@
-"""What the MoE serving simulator measures, and what designs are searched for."""
+"""Metrics and objectives of the MoE serving simulator."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -220,7 +220,7 @@ def measure(
 
 
 def _promised(run: Run, promise: Promise) -> npt.NDArray[np.bool_]:
-    """Which requests were served as promised."""
+    """Return True for requests that were served as promised."""
     further = np.maximum(1, run.output_tokens - 1)
     tpot = (run.finish_ns - run.first_ns) / further
     return np.asarray(

@@ -58,7 +58,7 @@ class Plan:
 
 MODEL_REASONS: Final = (
     "weights, cache and staging do not fit the accelerators' memory",
-    "keys and values of the longest request do not fit beside the weights",
+    "keys and values of the longest request do not fit with the weights",
     "rounds do not divide the experts that a token uses",
     "the server has fewer accelerators than the design needs",
 )

@@ -44,7 +44,7 @@ _ROUNDING: Final = 1e-6
 @final
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What a run measured.
+    """Measurements of a run.
 
     Attributes:
       counters: By `COUNTERS`, and what the cache counted.
@@ -86,7 +86,7 @@ class Run:
 @final
 @dataclass(frozen=True, eq=False)
 class Documents:
-    """Where the routing of each request stands.
+    """Index of the routing of each request.
 
     Attributes:
       row: (n_requests,) int64, where its document begins.
@@ -113,7 +113,7 @@ def documents(requests: Requests, routing: Routing) -> Documents:
 
 
 def popularity(routing: Routing) -> npt.NDArray[np.float64]:
-    """How often each expert of each layer is used, (n_layers * n_experts,)."""
+    """Return the number of uses of each expert of each layer, (n_layers * n_experts,)."""
     counts = [
         np.bincount(routing.experts[:, layer].ravel(), minlength=routing.n_experts)
         for layer in range(routing.n_layers)

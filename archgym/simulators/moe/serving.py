@@ -1,4 +1,4 @@
-"""Ways of serving: their knobs, and what they come to on a server."""
+"""Serving configurations: their parameters, and their effect on a server."""
 
 from dataclasses import dataclass
 from typing import Final, final
@@ -28,7 +28,7 @@ _TO_WHOLE = {
 @final
 @dataclass(frozen=True)
 class Serving:
-    """All knobs of a server of one model.
+    """All parameters of a server of one model.
 
     Attributes:
       cache_experts: Places for experts in an accelerator's memory, over all layers; None for all.

@@ -91,7 +91,7 @@ class MoeSimulator(Simulator):
           space: One of `space_names`.
           hardware: A server that `archgym moe hardware` lists or a YAML file; the space's own where
             it is left out. In `three-tier` the design chooses it.
-          model: A model that `archgym moe models` lists or a YAML file; likewise.
+          model: A model that `archgym moe models` lists or a YAML file.
           kernels: A table of measured experts kernels, which replace their rooflines at 16 and 8
             bits (see `measured`); none where it is left out.
           engine: Serving engine whose measured constants count, one of `engine_names`; "ideal" is
@@ -182,7 +182,7 @@ class MoeSimulator(Simulator):
         return self._simulate(indices, workload, None)
 
     def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
-        """As `simulate`, of an ideal machine that does not pay one of `costs`."""
+        """Return results as `simulate`, of an ideal machine that does not pay one of `costs`."""
         return self._simulate(indices, workload, cost)
 
     def _simulate(self, indices: np.ndarray, workload: Workload, cost: str | None) -> BatchResult:
@@ -245,7 +245,7 @@ class MoeSimulator(Simulator):
             _require(f"{low} is at most {high}", column[low], smaller)
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
-        """What characterises the workload: name to (value, unit)."""
+        """Return characteristics of the workload: name to (value, unit)."""
         asked: Asked = workload.content
         requests = asked.requests
         span_s = float(requests.arrival_ns[-1] - requests.arrival_ns[0]) / 1e9
@@ -393,7 +393,7 @@ def _number(name: str, text: str, low: float, high: float) -> float:
     """Return the number that an option holds.
 
     Raises:
-      InvalidArgumentError: It is none, or out of range.
+      InvalidArgumentError: The value is not valid or out of range.
     """
     try:
         value = float(text)

@@ -7,7 +7,7 @@
 `closed-loop`: eight accelerators under clients that keep a number of requests in flight.
 `three-tier`: a composition of whole models on three kinds of server.
 
-A parameter is inactive where the model proves that it means nothing, such as the depth of a
+A parameter is inactive where the model proves that it has no effect, such as the depth of a
 prefetch that is off. `belady` and `sch` see the future and are in no space.
 """
 
@@ -291,7 +291,7 @@ def _edge_offload_table() -> DesignSpace:
         "edge-offload-table",
         parameters,
         conditions=_conditions({"target": _LOOKS_AHEAD}),
-        doc="The knobs of edge-offload that matter most, few enough to try all.",
+        doc="The parameters of edge-offload that matter most, few enough to try all.",
     )
 
 

@@ -68,7 +68,7 @@ LINK, SSD, CPU, STALL_AVERAGE, LAYER_AVERAGE, LAST_EVENT, RATIO, PACE = range(8)
 
 
 class Work(NamedTuple):
-    """What designs are judged on; a block is an expert of a layer.
+    """Work that designs are evaluated on; a block is an expert of a layer.
 
     Attributes:
       requests: (6, n_requests) int64: arrival [ns], tokens of prompt and output, where the routing
@@ -87,7 +87,7 @@ class Work(NamedTuple):
 
 
 class State(NamedTuple):
-    """What the kernel works on; rows are named above.
+    """State of the kernel; rows are named above.
 
     Attributes:
       requests: (8, n_requests) int64.
@@ -105,7 +105,7 @@ class State(NamedTuple):
       clocks: (8,) float64.
       numbers: (17,) int64.
       tlb_tags: (n_tlb_tags,) int32, what a TLB holds, set by set.
-      tlb_marks: as `tlb_tags`, uint8, what `translation.tlbs` takes beside.
+      tlb_marks: as `tlb_tags`, uint8, for `translation.tlbs`.
     """
 
     requests: npt.NDArray[np.int64]

@@ -53,7 +53,7 @@ def experts_kernel_ns(
     routed: float | None = None,
     eight_bit_math: bool = False,
 ) -> float:
-    """How long a fused experts kernel takes whose weights are all in the accelerator's memory [ns].
+    """Return the time of a fused experts kernel with all weights in the accelerator's memory [ns].
 
     Args:
       gpu: The accelerator.

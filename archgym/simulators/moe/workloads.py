@@ -58,7 +58,7 @@ class Promise:
 @final
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """What designs are judged on.
+    """Requests and routing that designs are evaluated on.
 
     Attributes:
       name: What it is called.
@@ -105,7 +105,7 @@ class Asked:
 
     @property
     def preset(self) -> RoutingPreset:
-        """What routing is drawn from where none was recorded."""
+        """Preset from which routing is drawn if no routing was recorded."""
         preset = routing_preset(self.model.routing)
         if self.topic is not None:
             preset = replace(preset, topic=self.topic)
@@ -274,7 +274,7 @@ def shipped_names(space: str) -> tuple[str, ...]:
 
 
 def default_model(space: str) -> MoeModel:
-    """What a space serves unless told otherwise."""
+    """Return the model that a space serves by default."""
     name = _DEFAULT_MODEL[space]
     return model(name) if name else llama_composition(_N_MODELS)
 

@@ -127,7 +127,7 @@ def _costs(asked: Problem, logarithms: Floats) -> Floats:
 @final
 @dataclass(frozen=True, eq=False)
 class _Schedule:
-    """What requests of rows waited for; see the module.
+    """Waits of the requests of rows; see the module.
 
     Attributes:
       pure, mixed: (n, 6) mean contents of decode-only steps and of steps with prompts.

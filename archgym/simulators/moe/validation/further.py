@@ -1,7 +1,7 @@
 """Rows S6 to S10: disaggregated serving, long prompts, MLPerf, single measurements, CPU experts.
 
 Nothing here was fitted: constants are those that ship, and published settings that the rows do not
-tell stand beside them as `chosen:`.
+report stand in the table as `chosen:`.
 """
 
 import math

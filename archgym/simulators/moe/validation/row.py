@@ -99,7 +99,7 @@ def _content(path: Path) -> bytes:
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds; call it within `reading`."""
+    """Return the content of a JSON file; call it within `reading`."""
     return json.loads(_content(path))
 
 
