@@ -8,7 +8,7 @@ import numpy as np
 
 from archgym.checks import check_number, check_whole
 from archgym.evaluation.simulator import FEASIBLE, Bottleneck
-from archgym.evaluation.trials import Evaluate
+from archgym.evaluation.trials import Evaluate, Trials
 from archgym.search.agent import Agent
 from archgym.search.seen import AskedDesigns
 from archgym.spaces.neighbours import step_designs
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BottleneckAgent"]
 
-# chosen: a target that is met is no reason to move; what is minimised counts little next to one
-# that is missed, and fully once all are met.
+# chosen: a target that is met is no reason to move; what is minimised counts little while one
+# is missed, and fully once all are met.
 _MINIMISED: Final = 0.05
 # chosen: later moves of a bottleneck are less promising by its simulator's word.
 _DECAY: Final = 0.8
@@ -31,6 +31,8 @@ _AS_GOOD: Final = 1e-9
 _MAX_REPAIRS: Final = 2
 _STEP: Final = 0.2
 _LEAST_TRIES: Final = 16
+# chosen: about as many moves as there are bottlenecks.
+_FIRST: Final = 6
 _MAX_ROUNDS: Final = 8
 
 
@@ -39,8 +41,8 @@ class BottleneckAgent(Agent):
     """Hill climbing whose steps relieve what limits the design, from the default design.
 
     After each design the simulator names its bottlenecks (`Simulator.bottlenecks`) with moves that
-    may relieve them. The agent ranks moves by how far their metric misses its target in the task's
-    objective and by their share of the metric, and makes the most promising ones. A success doubles
+    may relieve them. The agent ranks moves by how far their metric misses its limit or
+    target, and by their share of it. It makes the most promising ones. A success doubles
     the number of moves made at once, a failure halves it. A design that is not worse is kept. After
     `patience` moves in vain the search returns to the best design, with some moves made at random.
     Where a simulator names no bottlenecks it steps to random neighbours.
@@ -65,7 +67,7 @@ class BottleneckAgent(Agent):
                 high=200,
                 doc="Moves tried in vain before the search restarts near its best design.",
             ),
-        ] = 12,
+        ] = 32,
         noise: Annotated[
             float,
             Real(
@@ -147,28 +149,43 @@ class BottleneckAgent(Agent):
     def _moves(self, place: "_Place", task: "Task") -> Iterator[np.ndarray]:
         """Yield designs that were not asked for, the most promising first."""
         scored = self._scored(place, task)
+        n_tried = 0
         while scored:
+            # Once the first moves are tried in vain, steps to random neighbours take turns with
+            # the others, which may all be about a block that cannot be relieved.
+            if n_tried > _FIRST and n_tried % 2 == 0:
+                near = self._near(place.design, 1.0)
+                n_tried += 1
+                if near is not None:
+                    yield near
+                continue
             n = self._at_once
             design = self._changed(place.design, _together(scored, n))
             if n == 1:
                 scored.pop(0)
+                n_tried += 1
             elif design is None:
                 self._at_once = n // 2
             if design is not None:
                 yield design
+        while (design := self._near(place.design, 1.0)) is not None:
+            yield design
+
+    def _near(self, design: np.ndarray, rate: float) -> np.ndarray | None:
+        """Return a random neighbour that was not asked for; None where none is found."""
         for _ in range(_MAX_ROUNDS):
-            near = np.tile(place.design, (_LEAST_TRIES, 1))
-            near = step_designs(self._space, near, 1.0, _STEP, self._rng)
-            near = self._space.canonical(near)
-            for row in np.flatnonzero(self._asked.new(near)):
-                if self._asked.new(near[row : row + 1])[0]:
-                    yield near[row]
+            near = np.tile(design, (_LEAST_TRIES, 1))
+            near = self._space.canonical(step_designs(self._space, near, rate, _STEP, self._rng))
+            fresh = np.flatnonzero(self._asked.new(near))
+            if len(fresh):
+                return np.asarray(near[fresh[0]])
+        return None
 
     def _scored(self, place: "_Place", task: "Task") -> list[dict[str, Any]]:
         """Return the moves that relieve a design's bottlenecks, the most promising first."""
         if not place.is_built:
             return []
-        urgency = place.urgency(task)
+        urgency = place.urgency()
         worth: dict[tuple[tuple[str, Any], ...], float] = {}
         for weighted, share in zip(task.workloads, task.weights, strict=True):
             for bottleneck in task.simulator.bottlenecks(place.design, weighted.workload):
@@ -220,13 +237,9 @@ class BottleneckAgent(Agent):
             design = self._changed(best.design, [scored[i] for i in places])
             if design is not None:
                 return design
-        for _ in range(_MAX_ROUNDS if best.is_built else 0):
-            near = np.tile(best.design, (_LEAST_TRIES, 1))
-            near = self._space.canonical(step_designs(self._space, near, 2.0, _STEP, self._rng))
-            fresh = np.flatnonzero(self._asked.new(near))
-            if len(fresh):
-                design = near[fresh[0]]
-                return np.asarray(design)
+        near = self._near(best.design, 2.0) if best.is_built else None
+        if near is not None:
+            return near
         drawn = self._asked.draw(1, self._rng)
         return drawn[0] if len(drawn) else None
 
@@ -254,32 +267,43 @@ def _together(scored: list[dict[str, Any]], n: int) -> list[dict[str, Any]]:
 
 @final
 class _Place:
-    """A design that was evaluated."""
+    """A design that was evaluated, and by how much it misses what is asked for."""
 
-    def __init__(self, design: np.ndarray, trials: Any, task: "Task") -> None:
+    def __init__(self, design: np.ndarray, trials: Trials, task: "Task") -> None:
         self.design = design
         self.is_built = bool(trials.feasible[0]) and int(trials.reason[0]) == FEASIBLE
         self.reward = float(trials.reward[0]) if self.is_built else -math.inf
-        self._terms = trials.terms[0]
+        self._objective = task.objective
+        self._missed: dict[str, float] = {}
+        values = dict(zip([s.name for s in trials.specs], trials.values[0].tolist(), strict=True))
+        resolution = {spec.name: spec.resolution for spec in trials.specs}
+        for metric, sign, bound, weight in self._bounds() if self.is_built else ():
+            r = resolution[metric]
+            excess = math.log((values[metric] + r) / (bound + r)) if bound + r > 0.0 else 0.0
+            excess = excess if sign == "<=" else -excess
+            self._missed[metric] = self._missed.get(metric, 0.0) + weight * max(0.0, excess)
+
+    def _bounds(self) -> Iterator[tuple[str, str, float, float]]:
+        """Yield metric, sign, bound and weight of limits and targets."""
+        for limit in self._objective.limits:
+            yield limit.metric, limit.sign, limit.bound, 1.0
+        for term in self._objective.terms:
+            if term.target is not None and term.goal in ("at-most", "at-least"):
+                sign = "<=" if term.goal == "at-most" else ">="
+                yield term.metric, sign, term.target, term.weight
 
     def betters(self, other: "_Place") -> bool:
-        """Return True if a term of the objective is better than another design's."""
-        return self.is_built and bool((self._terms > other._terms + _AS_GOOD).any())
+        """Return True if a limit or target is missed by less than another design misses it."""
+        return self.is_built and any(
+            missed < other._missed.get(metric, 0.0) - _AS_GOOD
+            for metric, missed in self._missed.items()
+        )
 
-    def urgency(self, task: "Task") -> dict[str, float]:
+    def urgency(self) -> dict[str, float]:
         """Return by metric how much the objective gains where it improves."""
-        found: dict[str, float] = {}
-        terms = task.objective.terms
-        is_missed = [
-            term.goal in ("at-most", "at-least") and worth < 0.0
-            for term, worth in zip(terms, self._terms, strict=True)
-        ]
-        for term, worth, missed in zip(terms, self._terms, is_missed, strict=True):
-            if missed:
-                gain = -float(worth)
-            elif term.goal in ("at-most", "at-least"):
-                gain = 0.0
-            else:
-                gain = _MINIMISED if any(is_missed) else 1.0
-            found[term.metric] = found.get(term.metric, 0.0) + term.weight * gain
+        found = {metric: missed for metric, missed in self._missed.items() if missed > 0.0}
+        gain = _MINIMISED if found else 1.0
+        for term in self._objective.terms:
+            if term.target is None:
+                found[term.metric] = found.get(term.metric, 0.0) + term.weight * gain
         return found

@@ -11,6 +11,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
+from archgym.report.best_design import Chosen
 from archgym.report.evidence import TaskEvidence
 from archgym.report.explorer import explorer
 from archgym.report.figures import figures
@@ -220,12 +221,30 @@ def _task(
         f'<h2 id="task-{place}">{escape(task.label)}</h2><p class="note">{escape(task.id)}</p>',
         *([f'<p class="note">{escape(missing)}</p>'] if missing else []),
         *(_figure(figure) for figure in shown),
+        *(_pictures(again) if again is not None and not isinstance(again, str) else []),
         "<h3>Explorer</h3>",
         _CONTROLS.format(
             id=about["id"], sampled=sampled, numbers=escape("Axes: " + ", ".join(names) + ".")
         ),
         *(_table(table) for table in tables),
     ]
+
+
+def _pictures(chosen: Chosen) -> list[str]:
+    """Return the pictures that the simulator draws of the best design."""
+    task, indices = chosen.explanation.task, chosen.explanation.indices
+    parts = []
+    for weighted in task.workloads:
+        drawn = task.simulator.picture_design(indices, weighted.workload)
+        for title, svg in drawn.items():
+            # As an image it is kept apart from the page's own style and scripts.
+            content = base64.b64encode(svg.encode()).decode()
+            name = escape(f"Best design: {title.lower()}")
+            parts.append(
+                f'<h3>{name}</h3><img style="max-width:100%" alt="{name}" '
+                f'src="data:image/svg+xml;base64,{content}">'
+            )
+    return parts
 
 
 def _figure(figure: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Blocks that bound a run, from its log of phases, and moves that relieve them.
 
-The moves are those of FARSI's explorer: swap a block for a faster, slower or other one, migrate a
-task or its output to another block, and split a block by moving a task to an unused one. Nothing
+The moves are those of FARSI's explorer. *Swap* a block for a faster, slower or other one; *migrate*
+a task or its output to another block; *split* a block by moving a task to an unused one. Nothing
 but the design's own log is looked at.
 """
 
@@ -233,11 +233,13 @@ class _Finder:
         """Return moves of a task to processors, an unused one first."""
         others = [p for p in range(self._n_processors) if p not in self._processors][:1]
         others += [p for p in self._processors if p != self._d.on[0, t]]
-        return [
-            {f"{self._names[t]}_on": f"p{p}"}
-            | ({} if p in self._processors else self._at(f"processor{p}_bus", self._bus_of(t)))
-            for p in others
-        ]
+        moves: list[Move] = []
+        for p in others:
+            move: dict[str, Any] = {f"{self._names[t]}_on": f"p{p}"}
+            if p not in self._processors:
+                move |= self._at(f"processor{p}_bus", self._bus_of(t))
+            moves.append(move)
+        return moves
 
     def _at(self, name: str, bus: int) -> Move:
         return {name: bus} if name in self._space.names else {}

@@ -1,4 +1,4 @@
-"""`archgym soc`: task graphs, phases and pictures of systems on a chip."""
+"""Commands `archgym soc`: task graphs, phases and pictures of systems on a chip."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,10 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["commands"]
 
 commands = typer.Typer()
-
 soc_app = typer.Typer(
     name="soc",
-    help="Task graphs, phases and pictures of systems on a chip.",
+    help="Inspect task graphs, phases and pictures of systems on a chip.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

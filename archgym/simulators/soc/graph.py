@@ -356,6 +356,8 @@ def merge(graphs: Sequence[TaskGraph]) -> TaskGraph:
             if name in last_tasks:
                 raise InvalidArgumentError(f"Workload {name!r} must be in one graph only.")
             last_tasks[name] = numbers[t]
+    # By parents in table order, as in the files that ship.
+    edges.sort(key=lambda edge: edge.parent)
     if len(tasks) > MAX_TASKS:
         raise InvalidArgumentError(
             f"Graphs must have at most {MAX_TASKS} tasks together; got {len(tasks)}."

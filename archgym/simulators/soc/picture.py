@@ -213,7 +213,8 @@ def _blocks(
     for t in graph.accelerated:
         if designs.on[0, t] == OWN:
             lines = [
-                f"accelerator of {graph.names[t]}",
+                graph.names[t],
+                "accelerator",
                 f"unroll {designs.unroll[0, t]:g}",
                 f"{100 * designs.clock[0, t]:g} MHz",
             ]

@@ -136,7 +136,7 @@ class SocSimulator(Simulator):
 
     def _simulate(self, indices: np.ndarray, cost: str | None) -> BatchResult:
         designs, reason = self._space.decode(indices)
-        values = np.full((len(indices), len(self.metrics)), np.nan)
+        values = np.full((len(indices), len(self.simulated_metrics)), np.nan)
         built = reason == FEASIBLE
         if not built.all():
             columns: list[Any] = [column[built] for column in designs]

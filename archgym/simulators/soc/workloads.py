@@ -226,7 +226,7 @@ def _task(node: Node) -> Task:
 def _place(node: Node, place: dict[str, int]) -> int:
     name = node.text("a task's name")
     if name not in place:
-        hint = str(unknown_name("task", name, place)).partition("exist. ")[2]
+        hint = str(unknown_name("task", name, place)).partition(". ")[2]
         raise node.refusal(f"a task must be listed in `tasks`; {name!r} is not", hint)
     return place[name]
 

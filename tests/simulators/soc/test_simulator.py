@@ -18,7 +18,10 @@ from archgym.simulators.soc.state import OUTPUTS, Rules
 
 def _outputs(graph: str, rules: Rules, n: int = 200, seed: int = 0) -> dict[str, np.ndarray]:
     simulator = SocSimulator(graph=graph)
-    indices = simulator.space.sample(n, np.random.default_rng(seed))
+    # Raw index vectors: of distinct systems nearly all have accelerators alone.
+    rng = np.random.default_rng(seed)
+    sizes = simulator.space.sizes
+    indices = rng.integers(sizes, size=(n, len(sizes)), dtype=np.int64)
     designs, _ = simulator._space.decode(indices)
     outputs = run(simulator.graph, designs, rules)
     return {name: outputs[:, i] for i, name in enumerate(OUTPUTS)}
@@ -66,7 +69,7 @@ def test_fifo_changes_only_designs_in_which_tasks_wait() -> None:
     changed = overtaking["latency_s"] != fifo["latency_s"]
     assert 0.0 < changed.mean() < 1.0
     # Without any waiting, no queue is at work.
-    assert (free["latency_s"] <= fifo["latency_s"] * (1 + 1e-9)).mean() > 0.9
+    assert (free["latency_s"] < fifo["latency_s"] * (1 - 1e-9)).mean() > 0.5
 
 
 def test_peak_power_agrees_with_a_brute_force_search() -> None:
@@ -160,4 +163,4 @@ def test_pictures_are_well_formed_and_name_the_tasks() -> None:
         assert all(t.name in text for t in simulator.graph.tasks if not t.is_dummy)
     blocks = "".join(ElementTree.fromstring(diagram_svg(simulator, indices)).itertext())
     assert "bus 0" in blocks
-    assert "processor 0" in blocks or "accelerator of" in blocks
+    assert "processor 0" in blocks or "accelerator" in blocks

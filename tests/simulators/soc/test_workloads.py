@@ -70,12 +70,12 @@ def _task(**changes: object) -> dict[str, Any]:
 
 
 HOSTILE = {
-    "cycle": (_edge(7, ["descale", "scale", 5.0]) | {}, "must have a child"),
+    "end in a circle": (_edge(7, ["descale", "scale", 5.0]), "sink is a second one"),
     "circle": (
         {**_data(), "edges": [*_data()["edges"], ["tone_map", "demosaic", 5.0]]},
         "no cycle; there is one through demosaic",
     ),
-    "unknown task": (_edge(2, ["demosaic", "denoize", 5.0]), "Perhaps it is 'denoise'"),
+    "unknown task": (_edge(2, ["demosaic", "denoize", 5.0]), "Did you mean 'denoise'"),
     "negative bytes": (_edge(2, ["demosaic", "denoise", -5.0]), "bytes must be a number from 1"),
     "not a number": (_edge(2, ["demosaic", "denoise", float("nan")]), "must be a number"),
     "endless bytes": (_edge(2, ["demosaic", "denoise", 1e300]), "must be a number"),
@@ -92,13 +92,13 @@ HOSTILE = {
     "name of a block": (_task(name="bus0"), "must not be named like a block"),
     "name with a path": (_task(name="../x"), "must begin with a letter"),
     "dummy with work": (_task(dummy=True), "must be 0 for a dummy"),
-    "no work": (_task(cpu_cycles=0.0), "a dummy must have no accelerator"),
+    "no work": (_task(cpu_cycles=0.0), "above 0 for others"),
     "iterations": (
         _task(ip={"cycles": 1.0, "energy_fj": 1.0, "area_um2": 1.0, "iterations": 0}),
         "whole number from 1",
     ),
     "no area": (_task(ip={"cycles": 1.0, "energy_fj": 1.0, "iterations": 1}), "'area_um2'"),
-    "misspelt key": (_task(cpu_cycle=1.0), "Perhaps it is 'cpu_cycles'"),
+    "misspelt key": (_task(cpu_cycle=1.0), "Did you mean 'cpu_cycles'"),
     "last task": ({**_data(), "last_tasks": {"cava": "none"}}, "must be listed in `tasks`"),
     "no last task": ({**_data(), "last_tasks": {}}, "must name the last task"),
     "budgets": ({**_data(), "budgets": {"latency_s": {}, "power_w": 1}}, "'area_m2'"),

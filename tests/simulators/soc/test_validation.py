@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from archgym.errors import FileFormatError
-from archgym.simulators.soc.validate import TOLERANCE, validate
+from archgym.simulators.soc.validation import TOLERANCE, validate
 
 ROW = {
     "workload": "cava",
@@ -78,7 +78,7 @@ def test_wrong_number_is_a_problem_that_names_the_line(reference: Path, tmp_path
         (b"{", "must be JSON"),
         (b"[1]", "must be a JSON object"),
         (b"{}", "must have 'workload'"),
-        (json.dumps({**ROW, "workload": "none"}).encode(), "Workload 'none' does not exist"),
+        (json.dumps({**ROW, "workload": "none"}).encode(), "Unknown workload 'none'"),
         (json.dumps({**ROW, "sharing": "both"}).encode(), "queue or shared"),
         (json.dumps({**ROW, "order": [0, 0]}).encode(), "numbers 0 to 8"),
         (
