@@ -1,6 +1,6 @@
 """Speed of the CPU simulator on ChampSim's own rows, against the CPU time that ChampSim took.
 
-    ARCHGYM_REFERENCE=FOLDER python benchmarks/cpu.py [FILE ...]
+Usage: ``ARCHGYM_REFERENCE=FOLDER python benchmarks/cpu.py [FILE ...]``.
 
 Prints, for each file of results (default and long ones if none are named), the sum over its rows
 of ChampSim's recorded CPU seconds, of ours, their ratio, and instructions per second by trace. The
