@@ -17,8 +17,8 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 QUESTIONS = {"What", "Whether", "How", "Where", "Which", "Who", "Of", "As", "Why", "Whose"}
 ARTICLES = {"The", "A", "An", "All", "Each", "Every", "Its", "Their", "This", "Those", "It"}
 BANNED = re.compile(
-    r"\b(is none|are none|beside|anew|go(es)? on|tells? of|told of|in truth|hangs? together"
-    r"|means? nothing|at the least|likewise|knobs?)\b"
+    r"\b((?<![Tt]here )is none|(?<![Tt]here )are none|beside|anew|go(es)? on|tells? of|told of"
+    r"|in truth|hangs? together|means? nothing|at the least|likewise|knobs?)\b"
 )
 # Files that quote a word as data or as another tool's term.
 QUOTED = {"tests/test_language.py"}

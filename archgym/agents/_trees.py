@@ -124,5 +124,4 @@ def normal_scores(rewards: np.ndarray) -> np.ndarray:
 
     _, which, counts = np.unique(rewards, return_inverse=True, return_counts=True)
     mean_rank = np.cumsum(counts) - (counts - 1) / 2
-    scores: np.ndarray = ndtri((mean_rank[which] - 0.375) / (len(rewards) + 0.25))
-    return scores
+    return np.asarray(ndtri((mean_rank[which] - 0.375) / (len(rewards) + 0.25)))

@@ -4,6 +4,7 @@ from typing import Annotated, final
 
 import numpy as np
 
+from archgym.agents import _hyperparameters as shared
 from archgym.agents._trees import RandomisedTrees, normal_scores
 from archgym.checks import check_whole
 from archgym.evaluation.trials import Trials
@@ -63,9 +64,7 @@ class ExtraTreesAgent(AskTellAgent):
         space: DesignSpace,
         *,
         seed: int,
-        startup: Annotated[
-            int, Integer(name="startup", low=2, high=100, doc="Random designs at the start.")
-        ] = 10,
+        startup: shared.Startup = 10,
         trees: Annotated[
             int, Integer(name="trees", low=10, high=200, step=10, doc="Trees of the ensemble.")
         ] = 50,
@@ -75,16 +74,9 @@ class ExtraTreesAgent(AskTellAgent):
                 name="pool", low=100, high=2000, step=100, doc="Designs looked at before each ask."
             ),
         ] = 800,
-        batch_size: Annotated[
-            int, Integer(name="batch_size", low=1, high=32, doc="Designs an ask.")
-        ] = 1,
+        batch_size: shared.FewDesigns = 1,
     ) -> None:
-        """Set up the ensemble.
-
-        Args:
-          space: Where to search.
-          seed: What decides.
-        """
+        """Set up the ensemble."""
         self._startup = check_whole("startup", startup, 1)
         self._n_pool = check_whole("pool", pool, 16)
         self._batch_size = check_whole("batch_size", batch_size, 1)
@@ -150,8 +142,7 @@ class ExtraTreesAgent(AskTellAgent):
             chosen.append(int(np.argmax(promise)))
             # The more trees cannot tell two designs apart, the less the second one teaches.
             spread *= 1.0 - (leaves == leaves[chosen[-1]]).mean(axis=1)
-        promising: np.ndarray = pool[chosen]
-        return promising
+        return np.asarray(pool[chosen])
 
     def _near(self, designs: np.ndarray, n: int) -> np.ndarray:
         """Return `n` neighbours of these designs."""

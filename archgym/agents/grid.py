@@ -1,15 +1,15 @@
 """Grid search in an order that covers the whole space from the first."""
 
 import math
-from typing import Annotated, final
+from typing import final
 
 import numpy as np
 
+from archgym.agents import _hyperparameters as shared
 from archgym.checks import check_whole
 from archgym.evaluation.trials import Trials
 from archgym.search.agent import AskTellAgent
 from archgym.search.seen import AskedDesigns
-from archgym.spaces.parameter import PowerOfTwo
 from archgym.spaces.space import DesignSpace
 
 __all__ = ["GridAgent"]
@@ -55,16 +55,9 @@ class GridAgent(AskTellAgent):
         space: DesignSpace,
         *,
         seed: int,
-        batch_size: Annotated[
-            int, PowerOfTwo(name="batch_size", low=1, high=1024, doc="Designs an ask.")
-        ] = 32,
+        batch_size: shared.ManyDesigns = 32,
     ) -> None:
-        """Choose the stride.
-
-        Args:
-          space: What to cover.
-          seed: Decides nothing.
-        """
+        """Choose the stride."""
         self._batch_size = check_whole("batch_size", batch_size, 1)
         self._space = space
         self._sizes = space.sizes.tolist()

@@ -6,12 +6,13 @@ from typing import Annotated, final
 
 import numpy as np
 
+from archgym.agents import _hyperparameters as shared
 from archgym.checks import check_number, check_whole
 from archgym.evaluation.trials import Trials
 from archgym.search.agent import AskTellAgent
 from archgym.search.seen import AskedDesigns
 from archgym.spaces.neighbours import step_designs
-from archgym.spaces.parameter import Integer, Ordinal, PowerOfTwo, Real
+from archgym.spaces.parameter import Integer, Ordinal, PowerOfTwo
 from archgym.spaces.space import DesignSpace
 
 __all__ = ["SimulatedAnnealingAgent"]
@@ -78,23 +79,9 @@ class SimulatedAnnealingAgent(AskTellAgent):
                 doc="Evaluations, of all chains together, from one heating to the next.",
             ),
         ] = 128,
-        step: Annotated[
-            float,
-            Real(
-                name="step",
-                low=0.01,
-                high=0.5,
-                count=50,
-                doc="Mean length of a step along an ordered parameter, as a share of its values.",
-            ),
-        ] = 0.2,
+        step: shared.Step = 0.2,
     ) -> None:
-        """Set up chains that start at random designs.
-
-        Args:
-          space: Where to search.
-          seed: What decides.
-        """
+        """Set up chains that start at random designs."""
         self._start = check_number("temperature", temperature, 1e-9)
         self._cooling = check_number("cooling", cooling, 1e-9, 1)
         self._horizon = check_whole("horizon", horizon, 1)

@@ -57,7 +57,6 @@ def split_dataset(
 
     Args:
       dataset: What `build_dataset` wrote; it is not changed.
-      split: How.
       out: As for `build_dataset`.
       progress: Told how far it is.
 

@@ -73,10 +73,6 @@ def card_text(
     """Return the whole card.
 
     Args:
-      about: What the dataset says of itself.
-      schema: Its columns.
-      tally: What was counted.
-      files: Its data files.
       notes: Sentences on damage in what it was made from.
     """
     lines = [
@@ -89,7 +85,7 @@ def card_text(
         f"of ones on which the simulator broke; {tally.duplicates} repeat the design and workload "
         "of an earlier row (`is_duplicate`).",
         "",
-        *_reading(),
+        _READING,
         *_parts(about, tally, files),
         *_tasks(about),
         *_columns(schema),
@@ -155,10 +151,6 @@ def _dtype(kind: Any) -> str:
 
 
 # ---- the text
-
-
-def _reading() -> Iterator[str]:
-    yield _READING
 
 
 def _parts(about: About, tally: Tally, files: Sequence[DataFile]) -> Iterator[str]:

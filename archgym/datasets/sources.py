@@ -107,8 +107,7 @@ def row_scopes(about: About, batch: "pa.RecordBatch") -> np.ndarray:
         for column, name in enumerate(names):
             if name in digest_of:
                 scopes[row, column] = scope_id(*model, digest_of[name])
-    chosen: np.ndarray = scopes[codes, labels]
-    return chosen
+    return np.asarray(scopes[codes, labels])
 
 
 def _replaced(batch: "pa.RecordBatch", name: str, values: np.ndarray) -> "pa.RecordBatch":

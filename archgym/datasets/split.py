@@ -236,8 +236,7 @@ def _components(
     n = n_designs + n_outcomes
     edges = coo_array((np.ones(len(place), dtype=bool), (place, outcome + n_designs)), (n, n))
     _, labels = connected_components(edges, directed=False)
-    groups: np.ndarray = labels[:n_designs]
-    return groups
+    return np.asarray(labels[:n_designs])
 
 
 @final
@@ -283,8 +282,7 @@ class _ByName(Assignment):
         part: np.ndarray = np.array(
             [*(self._part.get(name, _TRAIN) for name in names), _nobody(self._part)]
         )
-        parts: np.ndarray = part[codes]
-        return parts
+        return np.asarray(part[codes])
 
     @property
     def statement(self) -> str:

@@ -139,11 +139,11 @@ def _check_rows(
             findings.report("rows in another part than the split says", wrong, path.name, first)
         for task, rows in _by_task(stored.about, path, batch, findings):
             declaration = stored.about.declaration_of(task)
-            part = batch.take(_arrow(rows))
+            part = batch.take(rows)
             check_task_rows(path, part, task, ids[id(declaration)], stored, findings)
             wanted = sampled.wanted(first, rows)
             if len(wanted):
-                sampled.take(path, task, declaration, batch.take(_arrow(wanted)), stored, findings)
+                sampled.take(path, task, declaration, batch.take(wanted), stored, findings)
         first += batch.num_rows
     for file in stored.files:
         content[file.path].compare(written_content(file), file.path.name, findings)
@@ -184,12 +184,6 @@ def _raw(
             n_rows += batch.num_rows
             if progress is not None:
                 progress("rows", n_rows, stored.n_rows)
-
-
-def _arrow(rows: np.ndarray) -> "pa.Array":
-    import pyarrow as pa
-
-    return pa.array(rows)
 
 
 def _assignment(
@@ -258,7 +252,7 @@ class _Sample:
         broke = batch.column("error").is_valid().to_numpy(zero_copy_only=False)
         broke &= ~whole_numbers(path, batch, "feasible")
         is_known = of_own_workload(batch, task)
-        batch = batch.take(_arrow(np.flatnonzero(is_known & ~broke)))
+        batch = batch.filter(is_known & ~broke)
         labels, names = coded(batch, "workload")
         reasons, texts = coded(batch, "reason")
         try:

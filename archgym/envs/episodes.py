@@ -28,7 +28,6 @@ def evaluator(task: Task, executor: Executor | None = None) -> Evaluate:
     It can be pickled, as libraries that run copies of an environment in other processes ask.
 
     Args:
-      task: What designs are judged by.
       executor: How they are evaluated; one after the other by default. It stays the caller's.
     """
     return _Evaluator(task, executor)
@@ -122,8 +121,6 @@ class Episodes:
         """Make them; `start` must come before the first step.
 
         Args:
-          task: What designs are judged by.
-          n: How many.
           formulation: "whole" or "sequential".
           actions: "multidiscrete" or "box".
           log: Folder of a study that every evaluation is written to, new or a log of this task.
@@ -220,8 +217,7 @@ class Episodes:
         """
         if not self.formulation.shows_position:
             return None
-        names: np.ndarray = self._names[self._position]
-        return names
+        return np.asarray(self._names[self._position])
 
     def check_options(self, options: Mapping[str, object] | None) -> None:
         """Refuse reset options: environments have none.

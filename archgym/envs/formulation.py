@@ -28,7 +28,6 @@ def binned(actions: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 
     Args:
       actions: Any shape that broadcasts with `sizes`.
-      sizes: Numbers of options.
 
     Raises:
       InvalidArgumentError: A number is NaN.
@@ -40,8 +39,7 @@ def binned(actions: np.ndarray, sizes: np.ndarray) -> np.ndarray:
             "learning rate."
         )
     bins = np.floor((np.clip(numbers, -1.0, 1.0) + 1.0) / 2.0 * sizes).astype(np.int64)
-    picks: np.ndarray = np.minimum(bins, sizes - 1)
-    return picks
+    return np.asarray(np.minimum(bins, sizes - 1))
 
 
 def require_shape(actions: np.ndarray, shape: tuple[int, ...]) -> None:
@@ -61,7 +59,6 @@ def require_whole(actions: np.ndarray, sizes: np.ndarray, names: tuple[str, ...]
 
     Args:
       actions: (n, len(sizes)).
-      sizes: Numbers of options.
       names: What each of them chooses.
 
     Raises:
@@ -190,8 +187,7 @@ class OneChoice(Formulation):
         return self.choices.default, int(first[0])
 
     def is_made(self, position: np.ndarray) -> np.ndarray:
-        made: np.ndarray = np.arange(self.choices.n) < position[:, None]
-        return made
+        return np.asarray(np.arange(self.choices.n) < position[:, None])
 
     def advance(
         self, picks: np.ndarray, position: np.ndarray, actions: np.ndarray

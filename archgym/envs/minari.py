@@ -84,8 +84,7 @@ class RecordedTask:
 
     def average(self, values: np.ndarray) -> np.ndarray:
         """Metrics averaged over the workloads by weight, (n, n_metrics) from (n, w, n_metrics)."""
-        mean: np.ndarray = np.einsum("nwm,w->nm", values, self.weights)
-        return mean
+        return np.asarray(np.einsum("nwm,w->nm", values, self.weights))
 
 
 _ROOT = "MINARI_DATASETS_PATH"
@@ -261,7 +260,7 @@ def _rows_by_study(
                 mask = (studies == study) & (tasks == task) & _in_part(batch, part)
                 if mask.any():
                     key = study_names[study] if study >= 0 else "", digests[task]
-                    rows = _decoded(file.path, _taken(batch, mask), declaration, stored)
+                    rows = _decoded(file.path, batch.filter(mask), declaration, stored)
                     parts.setdefault(key, []).append(rows)
     return {
         key: {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
@@ -275,14 +274,7 @@ def _in_part(batch: "pa.RecordBatch", part: str | None) -> np.ndarray:
     codes, names = coded(batch, SPLIT)
     if part not in ("train", "validation", "test"):
         raise unknown_name("part", part, ("train", "validation", "test"))
-    chosen: np.ndarray = np.array([*(name == part for name in names), False])[codes]
-    return chosen
-
-
-def _taken(batch: "pa.RecordBatch", mask: np.ndarray) -> "pa.RecordBatch":
-    import pyarrow as pa
-
-    return batch.filter(pa.array(mask))
+    return np.asarray(np.array([*(name == part for name in names), False])[codes])
 
 
 def _decoded(

@@ -132,5 +132,4 @@ class Observation:
             parts.append(position[:, None] == np.arange(picks.shape[1]))
         # Rounding to float32 may step over a bound that rounds the other way.
         joined = np.concatenate(parts, axis=1).astype(np.float32)
-        observations: np.ndarray = np.clip(joined, self.space.low, self.space.high)
-        return observations
+        return np.asarray(np.clip(joined, self.space.low, self.space.high))

@@ -100,6 +100,20 @@ class Objective:
     Terms of the published form "archgym-2023" multiply instead, as that code does, and stand
     alone: they have a pole at their target and are symmetric round it, so a design that beats the
     target by as much as another misses it is worth the same. They are here for comparison.
+
+    Simulators declare objectives by name, and `objective_from_text` makes others. A task holds
+    one and calls `reward` for every batch, with the default design's metrics as the reference.
+
+    Example:
+      >>> from archgym.evaluation.metrics import MetricSpec
+      >>> metrics = (
+      ...     MetricSpec("time_ns", "ns", "minimise", 0.1, "Time."),
+      ...     MetricSpec("power_mw", "mW", "minimise", 0.1, "Power."),
+      ... )
+      >>> fast = Objective("fast", (Term("time_ns", "minimise", 3.0), Term("power_mw", "minimise")))
+      >>> values = np.array([[100.0, 50.0], [50.0, 100.0]])
+      >>> fast.reward(values, values[0], metrics, np.zeros(2, dtype=np.int16)).round(3).tolist()
+      [0.0, 0.346]
     """
 
     name: str

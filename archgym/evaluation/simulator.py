@@ -25,6 +25,7 @@ __all__ = [
     "FAILED",
     "FEASIBLE",
     "BatchResult",
+    "Bottleneck",
     "Simulator",
     "Workload",
     "make_simulator",
@@ -70,12 +71,67 @@ class BatchResult:
     failures: Mapping[int, str] = field(default_factory=dict)
 
 
+@final
+@dataclass(frozen=True)
+class Bottleneck:
+    """One cause of a metric's value, and changes of the design that may relieve it.
+
+    Attributes:
+      name: What limits the design, in a few words.
+      metric: Metric that it makes worse.
+      share: Share of the metric that it causes, from 0 to 1.
+      moves: Changes of the design, the most promising first: values by parameter.
+      parameters: Parameters whose other values may relieve it, where there are no `moves`.
+    """
+
+    name: str
+    metric: str
+    share: float
+    moves: tuple[Mapping[str, Any], ...] = ()
+    parameters: tuple[str, ...] = ()
+
+
 class Simulator(ABC):
     """A cost model with one design space, ready to evaluate.
+
+    Life cycle:
+
+    1. `make_simulator`, or the class itself, makes an instance for one space and one fidelity.
+    2. `workload` reads a workload by name or path. Its digest identifies the content.
+    3. `evaluate_batch` judges the constraints and gives canonical, feasible designs to `simulate`.
+       `evaluate` does the same for one design that is written as a mapping.
+    4. `check_simulator` in `archgym.testing` proves that an implementation keeps these promises.
 
     An instance is made for one space and one fidelity and does not change; it is deterministic,
     and results do not depend on batch size, order or thread. Instances can be pickled, so that
     other processes evaluate. Implementations give the attributes below and the abstract methods.
+
+    Example:
+      >>> import hashlib
+      >>> from archgym.evaluation.objective import Term
+      >>> from archgym.spaces.parameter import Integer
+      >>> class AdderSimulator(Simulator):
+      ...     name = "adder"
+      ...     version = 0
+      ...     space = DesignSpace("default", [Integer(name="blocks", low=1, high=16)])
+      ...     metrics = (MetricSpec("delay_ns", "ns", "minimise", 0.001, "Time of an addition."),)
+      ...     objectives = {"quick": Objective("quick", (Term("delay_ns", "minimise"),))}
+      ...     default_objective = "quick"
+      ...     default_workload = "64-bit"
+      ...
+      ...     def workload_names(self):
+      ...         return ("64-bit",)
+      ...
+      ...     def workload(self, name):
+      ...         return Workload("64-bit", hashlib.sha256(b"64-bit").hexdigest(), content=64)
+      ...
+      ...     def simulate(self, indices, workload):
+      ...         blocks = self.space.columns(indices)["blocks"]
+      ...         delay = 0.1 * workload.content / blocks + 0.05 * blocks
+      ...         return BatchResult(delay[:, None], np.zeros(len(indices), dtype=np.int16))
+      >>> adder = AdderSimulator()
+      >>> round(adder.evaluate({"blocks": 8}, adder.workload("64-bit"))["delay_ns"], 3)
+      1.2
     """
 
     name: str
@@ -97,6 +153,8 @@ class Simulator(ABC):
     costs: Mapping[str, str] = {}
     """Costs that `simulate_without` can take away, such as refresh: by a short name, what is free
     without it. What a design gains by that is what the cost causes."""
+    relief: Mapping[str, tuple[str, ...]] = {}
+    """Parameters that relieve each of `costs`, for `bottlenecks`."""
 
     space_names: ClassVar[tuple[str, ...]] = ("default",)
     """Spaces that the constructor's `space` may name; the first is its default."""
@@ -148,6 +206,42 @@ class Simulator(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} names costs, and must give this")
 
+    def bottlenecks(self, indices: np.ndarray, workload: Workload) -> list[Bottleneck]:
+        """Return what limits a design that was evaluated, for agents that relieve it.
+
+        By default each cost that has parameters in `relief` is a bottleneck of the metrics that
+        improve without it. A simulator with a log of the run can name more, and better moves.
+        No other design is evaluated.
+
+        Args:
+          indices: (n_parameters,), a design that can be built.
+          workload: One that this simulator made.
+        """
+        design = np.asarray(indices, dtype=np.int64)[None, :]
+        relieved = {
+            cost: tuple(name for name in names if name in self.space.names)
+            for cost, names in self.relief.items()
+        }
+        if not any(relieved.values()):
+            return []
+        result = self.evaluate_batch(design, workload)
+        if result.reason[0] != FEASIBLE:
+            return []
+        found = []
+        for cost, names in relieved.items():
+            if not names:
+                continue
+            ideal = self.evaluate_without(cost, design, workload)
+            if ideal.reason[0] != FEASIBLE:
+                continue
+            pairs = zip(self.metrics, result.values[0], ideal.values[0], strict=True)
+            for spec, paid, free in pairs:
+                low, high = (free, paid) if spec.goal == "minimise" else (paid, free)
+                if spec.goal != "none" and 0.0 <= low < high:
+                    share = float(1.0 - low / high)
+                    found.append(Bottleneck(cost, spec.name, share, parameters=names))
+        return found
+
     def check(self, values: np.ndarray, workload: Workload) -> None:  # noqa: B027 - optional
         """Refuse results that break the model's own invariants.
 
@@ -166,6 +260,15 @@ class Simulator(ABC):
     def picture_workload(self, workload: Workload, path: Path) -> bool:
         """Draw the workload into `path`; False where there is nothing to draw."""
         return False
+
+    def picture_design(self, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+        """Return pictures of a design as SVG by title; none by default.
+
+        Args:
+          indices: (n_parameters,), a design that can be built.
+          workload: One that this simulator made.
+        """
+        return {}
 
     @cached_property
     def reasons(self) -> tuple[str, ...]:
@@ -255,7 +358,12 @@ class Simulator(ABC):
 
     @cached_property
     def _has_derived(self) -> bool:
-        return any(spec.formula is not None for spec in self.metrics)
+        return len(self.simulated_metrics) < len(self.metrics)
+
+    @cached_property
+    def simulated_metrics(self) -> tuple[MetricSpec, ...]:
+        """Metrics that `simulate` returns: those without a formula."""
+        return tuple(spec for spec in self.metrics if spec.formula is None)
 
     @final
     def evaluate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:

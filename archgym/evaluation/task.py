@@ -60,8 +60,22 @@ class Evaluation:
 class Task:
     """Simulator with its space and fidelity, weighted workloads, and objective.
 
-    Make one with `Task.make`. `reference`, (w, n_metrics), holds the default design's metrics on
-    each workload, to which rewards are relative.
+    Life cycle:
+
+    1. `Task.make` resolves names and simulates the default design on each workload. `reference`,
+       (w, n_metrics), keeps these metrics, to which rewards are relative.
+    2. The task is frozen. Agents, studies, tables and environments share it.
+    3. `evaluate` takes many designs at once, as indices, and returns metrics and rewards.
+    4. `digest` identifies everything that decides the numbers; `to_json` records the task.
+
+    Example:
+      >>> from archgym.testing import ProvingSimulator
+      >>> task = Task.make(ProvingSimulator("tiny"), "near")
+      >>> task.id
+      'proving/tiny/near/low-cost-v0'
+      >>> designs = np.array([[0, 0], [1, 1]])
+      >>> task.evaluate(designs).reward.round(3).tolist()
+      [0.0, -0.232]
     """
 
     simulator: Simulator

@@ -33,7 +33,6 @@ class CompiledTrees:
 
         Args:
           encoding: What makes features of designs.
-          scaling: Of all metrics.
           groups: Metrics with the ensemble that answers for them, together all that change.
 
         Raises:

@@ -47,7 +47,6 @@ def fit_beyond(
 
     Args:
       errors: What is asked to learn without a region.
-      coordinates: Of the space.
       indices: (n, n_parameters), what was learned from.
       targets: (n, n_metrics), scaled.
       workload: (n,), number of each row's workload.

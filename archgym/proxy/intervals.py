@@ -72,12 +72,9 @@ def fit_doubt(
     they are.
 
     Args:
-      kind: Of the models.
-      features: (n, n_features).
       targets: (n, n_metrics), scaled.
       groups: Metrics' places with the model that answers for them.
       designs: (n,), number of each row's design.
-      setting: Hyperparameters of the models.
       seed: Of rows and folds.
     """
     if all(model.spread(features[:1]) is not None for _, model in groups):

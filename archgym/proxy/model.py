@@ -47,8 +47,6 @@ def checked(
     """Return the array with this name, where it is what it should be.
 
     Args:
-      arrays: By name.
-      name: Which.
       kind: "i" whole numbers, "f" floats; returned as int64 or float64.
       shape: With None where any length above 0 will do.
       low: Least entry allowed.

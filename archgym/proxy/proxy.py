@@ -107,7 +107,6 @@ def train(
 
     Args:
       dataset: Evaluations; designs that break a constraint or come again are left out.
-      options: How.
       announce: Told what is under way, how much is done, and of how much.
 
     Raises:

@@ -76,8 +76,6 @@ def report(
     "bounds".
 
     Args:
-      dataset: Evaluations.
-      options: How to train.
       simulator: Where given, the best predicted design of each metric is simulated, for the regret.
       curves: Whether to add learning curves and, with several agents, the effect of diversity.
       announce: Told what is under way, how much is done, and of how much.

@@ -128,9 +128,6 @@ def pack(
     """Return the ensemble of trees that a library grew.
 
     Args:
-      trees: All of one width.
-      base: (n_outputs,).
-      scale: (n_outputs,).
       n_features: Of the designs they learned from.
     """
     parts: dict[str, list[Any]] = {n: [] for n in ("feature", "threshold", "left", "value")}

@@ -106,6 +106,8 @@ class StudySummary:
             "missing": [list(gap) for gap in log.gaps],
             "units": {spec.name: spec.unit for spec in log.metrics},
             "best": None if self.best is None else self.best.to_json(),
+            "limits": [str(limit) for limit in log.limits],
+            "missed_limits": None if self.best is None else log.missed(self.best),
             "default": {
                 "design": dict(log.space.design_at(log.space.default_indices)),
                 "metrics": dict(zip(names, self.default_metrics.tolist(), strict=True)),

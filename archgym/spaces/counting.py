@@ -17,7 +17,7 @@ import numpy as np
 
 from archgym.errors import InvalidSpaceError
 
-__all__ = ["Component", "Core", "Count", "Rules", "number_text"]
+__all__ = ["Component", "Core", "Count", "Rules", "counted_share", "number_text"]
 
 _CHUNK_of_core = 2**16
 
@@ -160,6 +160,26 @@ class Count:
             return number_text(self.value)
         low, value, high = (f"{Decimal(n):.3g}" for n in (self.low, self.value, self.high))
         return f"about {value} (95 % interval {low} to {high})"
+
+
+def counted_share(total: Count, judge: Callable[[int, np.random.Generator], np.ndarray]) -> Count:
+    """Return the number of designs that a judgement keeps, with a 95 % interval.
+
+    Args:
+      total: Number of all designs.
+      judge: Draws so many of them at random and returns True for those that count, (n,) bool.
+    """
+    from scipy.stats import binomtest
+
+    kept = judge(_ESTIMATE_SAMPLES, np.random.default_rng(0))
+    low, high = binomtest(int(kept.sum()), _ESTIMATE_SAMPLES).proportion_ci(0.95, "wilson")
+    share = Fraction(int(kept.sum()), _ESTIMATE_SAMPLES)
+    return Count(
+        int(share * total.value),
+        int(Fraction(low) * total.low),
+        int(Fraction(high) * total.high),
+        False,
+    )
 
 
 @final

@@ -11,7 +11,9 @@ from typing import Any, final
 import numpy as np
 
 from archgym.errors import InvalidArgumentError
+from archgym.evaluation.limits import Limit, missed_limits
 from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.objective import objective_from_json
 from archgym.files.lease import Writer, current_writer
 from archgym.files.storage import open_file
 from archgym.spaces.design import Design
@@ -129,6 +131,15 @@ class StudyLog:
         if self.header.kind == "log":
             return "log"
         return f"{self.header.agent}, seed {self.header.seed}"
+
+    @cached_property
+    def limits(self) -> tuple[Limit, ...]:
+        """Hard limits on metrics that the task sets."""
+        return objective_from_json(self.header.task["objective"]).limits
+
+    def missed(self, outcome: Outcome) -> list[str]:
+        """Return the limits that an evaluated design misses, in words; empty if it meets all."""
+        return missed_limits(self.limits, outcome.metrics_by_workload.values())
 
     # ---- counts and masks over records
 

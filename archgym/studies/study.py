@@ -75,10 +75,27 @@ class StudyResult:
 class Study:
     """A folder in which one process at a time searches, or logs an environment.
 
-    `create` and `open` take the folder's lease; `run` gives it back at its end, `close` at once.
-    Resuming is replay: the agent is made again from its seed and asked again, and every ask is
-    compared with its record, whose results it gets instead of the simulator's. So a search of N + M
-    evaluations and one of N that is resumed to N + M write the same bytes.
+    Life cycle:
+
+    1. `create` starts a study in an empty folder, `open` continues one. Both take the folder's
+       lease, so that nobody else writes.
+    2. `run` searches until the budget is used up and returns the result. Every evaluation is in
+       the journal before the agent sees it.
+    3. `run` releases the lease at its end, and `close` releases it at once.
+    4. `open` with a larger budget resumes: the agent is made again from its seed and asked again.
+       Every ask is compared with its record, whose results replace the simulator's.
+
+    So a search of N + M evaluations and one of N that is resumed to N + M write the same bytes.
+
+    Example:
+      >>> from tempfile import TemporaryDirectory
+      >>> from archgym.testing import ProvingSimulator
+      >>> task = Task.make(ProvingSimulator("tiny", has_failures=False), "near")
+      >>> with TemporaryDirectory() as folder:
+      ...     first = Study.create(f"{folder}/runs", task, "random", seed=1, budget=2).run()
+      ...     whole = Study.open(f"{folder}/runs", task).run(budget=5)
+      >>> first.evaluations, whole.evaluations, whole.best.design
+      (2, 5, Design(mode='a', count=1))
     """
 
     def __init__(

@@ -93,12 +93,7 @@ class Origin:
 
 
 def work(run: Run, origin: Origin) -> RunResult:
-    """Run a study of a sweep to its end, from where it is.
-
-    Args:
-      run: What is run.
-      origin: The sweep's.
-    """
+    """Run a study of a sweep to its end, from where it is."""
     misfit = origin.misfit()
     if misfit is not None:
         return RunResult(0, misfit, stops_all=True)

@@ -129,7 +129,6 @@ class LocalCrew:
 
         Args:
           folder: The sweep's, which gets a log for each process that prints something.
-          workers: How many.
         """
         self._processes = [
             _StudyProcess(folder / f"worker-{number}.log") for number in range(workers)

@@ -54,7 +54,6 @@ class _Inclusion:
         """Return a file's content, merged with that of what it includes.
 
         Args:
-          path: The file.
           above: Those that include it, the plan's first.
         """
         root = read_document(path).root

@@ -233,7 +233,6 @@ def read_report(folder: str | Path, optima: Mapping[str, float] | None = None) -
     """Read a sweep's folder, finished or not, without changing anything.
 
     Args:
-      folder: The sweep's.
       optima: By a task's label, the best reward there is, where it is known.
 
     Raises:

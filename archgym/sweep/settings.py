@@ -1,17 +1,13 @@
 """Families of agents in a plan: one agent with many settings of its hyperparameters."""
 
-import zlib
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-
-if TYPE_CHECKING:
-    from archgym.search.agent import Agent
 import itertools
 import math
+import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
 
 from archgym.files.yaml_document import Node
 
@@ -38,7 +34,6 @@ def draw_hyperparameters(
     with the same ones.
 
     Args:
-      kind: Whose.
       n: How many, the defaults included; fewer come where the ranges hold no more.
       fixed: Hyperparameters that are the same in all.
       accepts: Whether the agent can be made with these hyperparameters.

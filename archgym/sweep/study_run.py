@@ -63,8 +63,6 @@ def perform(
     """Run a study to its end, from where it is.
 
     Args:
-      run: What is run.
-      folder: The study's.
       tasks: What the process has made before; the run's task is added.
       patience_s: How long to wait for a writer that is just ending [s].
       tell: Called now and then with the evaluations so far.
@@ -74,14 +72,9 @@ def perform(
     """
     try:
         study = _study(run, folder, _task(run, tasks), patience_s)
-    except StorageError as error:
-        return _stored_badly(0, error)
-    except ArchGymError as error:
-        return RunResult(0, str(error))
     # An agent is other people's code and may raise anything; the other runs continue.
     except Exception as error:
-        traceback.print_exc()
-        return RunResult(0, _words(error))
+        return _failed(0, error)
     with study:
         clock = SessionClock(study)
         told_at = 0.0
@@ -99,13 +92,8 @@ def perform(
         except StudyInterrupted:
             clock.write()
             raise
-        except StorageError as error:
-            return _stored_badly(study.evaluations, error)
-        except ArchGymError as error:
-            return RunResult(study.evaluations, str(error))
         except Exception as error:
-            traceback.print_exc()
-            return RunResult(study.evaluations, _words(error))
+            return _failed(study.evaluations, error)
         clock.write()
         return RunResult(study.evaluations)
 
@@ -124,8 +112,12 @@ def _task(run: Run, tasks: Tasks) -> "Task":
     return task
 
 
-def _stored_badly(evaluations: int, error: StorageError) -> RunResult:
-    return RunResult(evaluations, str(error), stops_all=error.errno in _FULL)
+def _failed(evaluations: int, error: Exception) -> RunResult:
+    if isinstance(error, ArchGymError):
+        stops_all = isinstance(error, StorageError) and error.errno in _FULL
+        return RunResult(evaluations, str(error), stops_all=stops_all)
+    traceback.print_exception(error)
+    return RunResult(evaluations, f"{type(error).__name__}: {' '.join(str(error).split())[:500]}")
 
 
 def _study(run: Run, folder: Path, task: "Task", patience_s: float) -> "Study":
@@ -190,7 +182,3 @@ def require_same_study(run: Run, folder: Path) -> None:
 
 def _without_tuples(values: Any) -> dict[str, Any]:
     return {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}
-
-
-def _words(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"

@@ -61,8 +61,6 @@ def tuned_hyperparameters(
     """Return the tuned hyperparameters of an agent on a task.
 
     Args:
-      task: The task's id.
-      agent: The agent's name.
       entries: Where to look; those that ship with ArchGym where None.
 
     Raises:

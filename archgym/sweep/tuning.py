@@ -91,16 +91,12 @@ def tune(
     """Find hyperparameters of an agent on a task; an existing folder is resumed.
 
     Args:
-      task: What is searched.
       agent: A registered name.
-      folder: Where the studies are kept.
       draws: How many settings are tried, the defaults being the first.
       seeds: Studies of each setting.
       budget: Evaluations of each study.
       workers: How many studies run at once.
       fixed: Hyperparameters that all draws share.
-      command: What is run, for the record.
-      progress: As for `run_sweep`.
 
     Raises:
       InvalidArgumentError: An argument does not fit, or runs of the defaults failed.

@@ -99,8 +99,7 @@ class Exhaustive:
         """Return metric averaged over the workloads by weight, (N,), NaN where it was not built."""
         place = [spec.name for spec in self.task.metrics].index(metric)
         columns = np.stack([values[:, place] for values, _ in self._results])
-        mean: np.ndarray = self.task.weights @ columns
-        return mean
+        return np.asarray(self.task.weights @ columns)
 
     def front_terms(self) -> np.ndarray:
         """Return the rewards of the exact Pareto front, term by term, (m, n_terms)."""

@@ -125,7 +125,6 @@ class OptimumSearch:
         """Has seen no design yet.
 
         Args:
-          task: What designs are judged by.
           places: Of its workloads among those of the pieces.
         """
         self._task = task

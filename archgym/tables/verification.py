@@ -37,7 +37,6 @@ def verify_table(
     the optima are computed again, and random designs are simulated again and compared bit for bit.
 
     Args:
-      table: Which.
       simulator: What it was made of.
       n_designs: How many of its designs are simulated, on each workload.
       seed: What chooses them.

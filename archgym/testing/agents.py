@@ -52,7 +52,6 @@ def check_agent(
     stop writes.
 
     Args:
-      kind: The agent's class.
       tasks: What to search; small tasks with every difficulty by default.
       n_designs: Designs to ask for in each trial of it; some multiples of its batch.
       hyperparameters: What to use instead of the defaults, such as a smaller network.

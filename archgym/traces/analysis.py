@@ -93,7 +93,6 @@ def reuse_distances(ids: np.ndarray, n_ids: int) -> np.ndarray:
 
     Args:
       ids: (n,) int64, from 0.
-      n_ids: How many there are.
     """
     last = np.full(max(1, n_ids), -1, np.int64)
     tree = np.zeros(len(ids) + 1, np.int32)

@@ -50,7 +50,6 @@ def open_archive(path: str | Path, what: str, remedy: str) -> Iterator["Archive"
     """Open an archive; every fault becomes a one-line error.
 
     Args:
-      path: The file.
       what: What it should be, such as "a memory trace".
       remedy: What to do where it is not, without a full stop.
 
@@ -99,7 +98,6 @@ class Archive:
 
         Args:
           name: The entry without its ending.
-          dtype: Its type, exactly.
           max_shape: As many dimensions as it must have, none longer than this.
         """
         entry = f"{name}.npy"

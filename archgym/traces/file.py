@@ -167,7 +167,6 @@ def write_memory_trace(
 
     Args:
       trace: What to write; its name and command hold.
-      path: The file.
       info: Further metadata; counts are computed again.
 
     Raises:
@@ -185,7 +184,6 @@ def read_memory_trace(path: str | Path, *, max_records: int = MAX_RECORDS) -> Me
     """Return the trace in a `.npz` file, of this layout or of planes.
 
     Args:
-      path: The file.
       max_records: Most records to take in; each takes 15 bytes.
 
     Raises:

@@ -63,9 +63,7 @@ def memory_requests(
     invalidations.
 
     Args:
-      parts: The trace, piece after piece.
       first: The first level of data cache.
-      last: The last level.
       capacity_bytes: Physical memory.
       seed: Of the physical pages' order.
       skip: Requests that are left out first, while the caches fill.

@@ -138,7 +138,7 @@ def test_front_is_over_the_metrics_that_are_named(archgym: Archgym, study: Path)
         ("power_mw", "two metrics or more"),
         ("power_mw,power_mw", "each once"),
         ("power_mw,latenci_ns", "'latency_ns'"),
-        ("power_mw,entries", "`entries` is none"),
+        ("power_mw,entries", "`entries` is not one"),
     ],
 )
 def test_metrics_without_a_front_are_refused(

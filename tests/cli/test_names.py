@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from archgym.proxy.model import model_names
 from tests.cli.conftest import Archgym
 
 
@@ -131,3 +132,10 @@ def test_without_a_command_the_help_is_shown(archgym: Archgym) -> None:
 
     assert ran.code == 0
     assert "search" in ran.out
+
+
+def test_list_of_models_is_that_of_the_registry(archgym: Archgym) -> None:
+    ran = archgym("list", "models", "--json")
+
+    assert ran.json == {"models": list(model_names())}
+    assert "boosting" in ran.json["models"]

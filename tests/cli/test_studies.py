@@ -108,7 +108,15 @@ def test_show_says_what_the_best_beat(archgym: Archgym, study: Path) -> None:
 
     ran = archgym("show", study, "other")
 
-    assert "Found by" in ran.out
+    assert "Best study: " in ran.out
+
+
+def test_show_says_that_equal_studies_are_tied(archgym: Archgym, study: Path) -> None:
+    archgym("search", "plugin", "-a", "random", "-n", "12", "--out", "twin")
+
+    ran = archgym("show", study, "twin")
+
+    assert "Best study: random, seed 0; it tied with random, seed 0." in ran.out
 
 
 @pytest.mark.parametrize(("name", "magic"), [("c.svg", b"<?xml"), ("c.png", b"\x89PNG")])

@@ -129,7 +129,7 @@ def test_sweep_runs_reports_and_ends_at_once_the_second_time(archgym: Archgym, p
     [
         (("--only", "geneti"), "'genetic'"),
         (("--only", ","), "`--only`"),
-        (("--seeds", "5"), "Unknown seed of the sweep '5'"),
+        (("--seeds", "5"), "Unknown seed '5' of the sweep"),
         (("--seeds", "x"), "`--seeds`"),
     ],
 )

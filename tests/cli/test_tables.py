@@ -96,7 +96,7 @@ def test_curve_says_which_share_of_runs_its_mean_leaves_out(archgym: Archgym, ta
     assert ran.json["share_without_design"] == [pytest.approx(infeasible / 2376), 0.0]
     assert infeasible > 0
     assert "no feasible design [%]" in text.out
-    assert "left out of what is expected" in text.out
+    assert "the mean does not" in text.out
 
 
 def test_curve_is_drawn(archgym: Archgym, table: Path) -> None:

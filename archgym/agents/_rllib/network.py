@@ -112,5 +112,4 @@ def log_probability(logits: torch.Tensor, actions: torch.Tensor) -> torch.Tensor
 def drawn(logits: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     """Return actions drawn from logits (..., n_options): (n, ...) whole numbers."""
     # The largest of the logits plus Gumbel noise is distributed as their softmax.
-    actions: np.ndarray = np.argmax(logits + rng.gumbel(size=(n, *logits.shape)), axis=-1)
-    return actions
+    return np.asarray(np.argmax(logits + rng.gumbel(size=(n, *logits.shape)), axis=-1))

@@ -52,10 +52,6 @@ def make_designs(policy: Policy, task: Task, team: Team, n: int, seed: int) -> n
     """Return designs that a team with a policy's weights makes: the most likely one, then draws.
 
     Args:
-      policy: Whose weights, of the actors.
-      task: Whose designs.
-      team: Who makes them.
-      n: How many.
       seed: What decides, for all but the first.
 
     Returns:

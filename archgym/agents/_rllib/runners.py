@@ -53,8 +53,6 @@ def train_with_runners(
     Runners that die are started again if there is room, and training continues with the others.
 
     Args:
-      team: Who chooses.
-      task: What is searched.
       hyperparameters: The agent's, with `env_runners`, 1 or more.
       seed: What decides first draws.
       evaluate: What designs are given to; all that runners wait for at a time.

@@ -48,7 +48,6 @@ class Team:
         """Return the team for a task.
 
         Args:
-          task: What designs are judged by.
           groups: "parameter" or "subsystem"; a simulator that declares no sub-systems is one.
           observes: What actors see, "all" or "own".
           is_central: Whether critics see everything, and others' choices.

@@ -105,6 +105,8 @@ def _as_json(
         "feasible": reason is None,
         "reason": reason,
         "reward": float(evaluation.reward[0]),
+        "limits": [str(limit) for limit in task.limits],
+        "missed_limits": task.missed(evaluation.values[0]) if reason is None else None,
         "units": {spec.name: spec.unit for spec in task.metrics},
         **_metrics(task, evaluation.values),
     }
@@ -143,6 +145,10 @@ def _write(task: "Task", design: "Design", evaluation: "Evaluation", baseline: b
         table(columns, rows, right=("value", "default", "ratio"))
     zero = "" if _is_absolute(task) else " (0 for the default design)"
     say(f"Reward {evaluation.reward[0]:.4f} for {task.objective.name}{zero}")
+    if task.limits:
+        from archgym.cli.views.study import limits_text
+
+        say(limits_text(task.missed(evaluation.values[0])))
 
 
 def _is_absolute(task: "Task") -> bool:

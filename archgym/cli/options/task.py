@@ -88,6 +88,30 @@ class GoalOptions:
             "--objective", help='Objective name, or targets such as "target:total_time_ns<=90000".'
         ),
     ] = None
+    minimise: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--minimise",
+            help="Metrics to minimise instead of a named objective, separated by commas.",
+            metavar="METRIC[,METRIC…]",
+        ),
+    ] = None
+    maximise: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--maximise",
+            help="Metrics to maximise instead of a named objective, separated by commas.",
+            metavar="METRIC[,METRIC…]",
+        ),
+    ] = None
+    subject_to: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--subject-to",
+            help='Hard limits on metrics, such as "area_mm2 <= 5"; repeat for more.',
+            metavar="LIMITS",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -169,6 +193,9 @@ def task_choices(name: str, options: TaskOptions) -> "TaskChoices":
         space=options.model.space,
         workload=workload_weights(options.goal.workload),
         objective=options.goal.objective,
+        minimise=options.goal.minimise or None,
+        maximise=options.goal.maximise or None,
+        subject_to=options.goal.subject_to or None,
         fidelity=options.model.fidelity,
         stand_in=options.stand_in.path,
         options=_simulator_options(options.model.option or ()),

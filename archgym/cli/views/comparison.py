@@ -65,12 +65,12 @@ def _volume_text(volume: float | None) -> str:
 def _margins(comparison: Comparison) -> str:
     first, *others = comparison.studies
     parts = [_margin(comparison, first, other) for other in others]
-    return f"Found by {first.log.author}: {'; '.join(parts)}."
+    return f"Best study: {first.log.author}; it {', '.join(parts)}."
 
 
 def _margin(comparison: Comparison, first: RankedStudy, other: RankedStudy) -> str:
     if other.best is None:
-        return f"{other.log.author} found no feasible design"
+        return f"beat {other.log.author}, which found no feasible design"
     if other.reward == first.reward:
         return f"tied with {other.log.author}"
     if len(comparison.specs) == 1 and other.values[0]:

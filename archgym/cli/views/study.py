@@ -1,5 +1,6 @@
 """Text rendering of a study."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from archgym.report.study_summary import StudySummary
     from archgym.studies.snapshot import Outcome, StudyLog
 
-__all__ = ["best_text", "counts_text", "no_best_text", "write_best", "write_study"]
+__all__ = ["best_text", "counts_text", "limits_text", "no_best_text", "write_best", "write_study"]
 
 _MAX_CURVE_WIDTH = 72
 _CURVE_HEIGHT = 8
@@ -37,13 +38,19 @@ def best_text(log: "StudyLog") -> str:
         return no_best_text(log)
     text = f"Best reward {best.reward:.4f}"
     terms = log.header.task["objective"]["terms"]
+    limits = f" {limits_text(log.missed(best))}." if log.limits else ""
     if len(terms) > 1:
-        return f"{text} for {log.header.task['objective']['name']}."
+        return f"{text} for {log.header.task['objective']['name']}.{limits}"
     column = [spec.name for spec in log.metrics].index(terms[0]["metric"])
     spec = log.metrics[column]
     default = float((log.weights @ log.reference)[column])
     value = f"{number(best.metrics[spec.name])} {spec.unit}".rstrip()
-    return f"{text}: {spec.name} {value} (default design: {number(default)})."
+    return f"{text}: {spec.name} {value} (default design: {number(default)}).{limits}"
+
+
+def limits_text(missed: Sequence[str]) -> str:
+    """Return one line on the limits of a task: met, or those that a design misses."""
+    return f"Limits: {'missed: ' + '; '.join(missed) if missed else 'met'}"
 
 
 def no_best_text(log: "StudyLog") -> str:
@@ -107,6 +114,9 @@ def write_best(summary: "StudySummary", best: "Outcome") -> None:
         say(f"Metrics, averaged over {', '.join(log.workloads)} by weight:")
     columns, metrics = metric_rows(log.metrics, values, summary.default_metrics, "best")
     table(columns, metrics, right=("best", "default", "ratio"))
+    if log.limits:
+        say(limits_text(log.missed(best)))
+        say()
 
 
 def _write_curve(summary: "StudySummary") -> None:

@@ -8,6 +8,7 @@ __all__ = ["write_validation"]
 
 _MET = "met"
 _NOTES = "note"
+_KIND = "kind"
 
 
 def write_validation(
@@ -18,18 +19,31 @@ def write_validation(
     """Write the table, its notes, the number of rows that meet their limits, and problems.
 
     Args:
-      columns: Headings; "note" holds notes, "met" says "yes" for a row that meets its limit.
+      columns: Headings; "note" holds notes, "met" says "yes" for a row that meets its limit, "kind"
+        groups rows for the counts.
       rows: Cells, one per column.
       problems: Results that are worse than their recorded limits.
     """
     _write_table(columns, rows)
-    cells = [row[columns.index(_MET)] for row in rows] if _MET in columns else []
-    cells = [cell for cell in cells if cell != ""]
-    if cells and all(isinstance(cell, str) for cell in cells):
-        say(f"{cells.count('yes')} of {len(cells)} rows are met.")
+    _say_counts(columns, rows)
     say("No result is worse than recorded." if not problems else "Results worse than recorded:")
     for problem in problems:
         say(f"  {problem}")
+
+
+def _say_counts(columns: Sequence[str], rows: Sequence[Sequence[str | int | float]]) -> None:
+    """Write how many rows are met, in all and by kind."""
+    if _MET not in columns:
+        return
+    kinds = [str(row[columns.index(_KIND)]) if _KIND in columns else "" for row in rows]
+    met = [row[columns.index(_MET)] for row in rows]
+    cells = [(kind, cell) for kind, cell in zip(kinds, met, strict=True) if cell != ""]
+    if not cells or not all(isinstance(cell, str) for _, cell in cells):
+        return
+    say(f"{sum(cell == 'yes' for _, cell in cells)} of {len(cells)} rows are met.")
+    for kind in sorted({kind for kind, _ in cells if kind}):
+        own = [cell for of, cell in cells if of == kind]
+        say(f"  {kind}: {own.count('yes')} of {len(own)} rows are met.")
 
 
 def _write_table(columns: Sequence[str], rows: Sequence[Sequence[str | int | float]]) -> None:

@@ -66,7 +66,7 @@ _SELF_REFRESH: Final = 3
 
 
 def currents_table(device: Device) -> npt.NDArray[Any]:
-    """What `energies` reads of a device: currents [mA], voltages [V], durations [cycles].
+    """Return the inputs of `energies`: currents [mA], voltages [V], durations [cycles].
 
     Returns:
       (1,) of `CURRENTS`.
@@ -185,14 +185,17 @@ def account_rank_command(s: Any, d: Any, command: int, now: int) -> None:
         s.account_pre += max(0, now - s.account_last_pre)
         _fall_asleep(s, _SELF_REFRESH, now)
     elif command == PDXA:
-        s.account_active_down += max(0, now - s.account_power_start)
+        # With several ranks another one's exit may have ended the state that all share.
+        if s.account_power_state == _ACTIVE_DOWN:
+            s.account_active_down += max(0, now - s.account_power_start)
         for bank in range(d.n_banks):
             s.account_is_open[bank] = s.account_kept_open[bank]
         s.account_n_open = s.account_kept_n_open
         s.account_first_act = now
         s.account_power_state = _AWAKE
     elif command == PDXP:
-        s.account_precharged_down += max(0, now - s.account_power_start)
+        if s.account_power_state == _PRECHARGED_DOWN:
+            s.account_precharged_down += max(0, now - s.account_power_start)
         s.account_last_pre = now
         s.account_power_state = _AWAKE
     elif command == SREFEX:

@@ -87,9 +87,9 @@ def _player_sends(
     if index == 0:
         time = max(0, due)
     else:
-        if s.is_relative:
-            due += requests[index - 1].sent
-        time = max((accepted // clock + 1) * clock, due)
+        following = (accepted // clock + 1) * clock
+        # A delay counts from the player's next tick after the acceptance.
+        time = following + due if s.is_relative else max(following, due)
     requests[index].sent = time
     e.n_sent = index + 1
     post(e, heap, ARBITER, BEGIN_REQUEST, index, _on_clock(d, time))
@@ -173,7 +173,7 @@ def _simple_arbiter(
 def _queueing_arbiter(
     s: Any, d: Any, requests: Any, e: Any, heap: Any, kind: int, index: int
 ) -> None:
-    """The arbiters Fifo and Reorder."""
+    """Run the arbiters Fifo and Reorder."""
     if kind == BEGIN_REQUEST:
         if e.n_active < s.max_active:
             e.n_active += 1

@@ -30,7 +30,7 @@ def run_fast(s: Any, d: Any, requests: Any, log: Any, latencies: Any) -> bool:
       Whether every request was answered.
     """
     n = s.n_requests
-    now = s.start  # not a literal, for which Numba would compile everything anew
+    now = s.start  # not a literal, for which Numba would compile everything again
     _send(s, d, requests, s.n_accepted, now)
     _offer_next(s, d, requests)
     # The controller runs once at time 0 before the player sends anything.
@@ -157,12 +157,9 @@ def _send(s: Any, d: Any, requests: Any, index: int, accepted: int) -> None:
     if index == 0:
         time = max(0, due)
     else:
-        if s.is_relative:
-            due += requests[index - 1].sent
-        if s.is_aligned:
-            time = max(accepted + clock, due)
-        else:
-            time = max((accepted // clock + 1) * clock, due)
+        following = accepted + clock if s.is_aligned else (accepted // clock + 1) * clock
+        # A delay counts from the player's next tick after the acceptance.
+        time = following + due if s.is_relative else max(following, due)
     request.sent = time
     s.arbiter_time = time if s.is_aligned else (time + d.clock - 1) // d.clock * d.clock
 

@@ -1,4 +1,4 @@
-"""What the DRAM simulator measures, and what designs are searched for."""
+"""Metrics and objectives of the DRAM simulator."""
 
 from collections.abc import Mapping
 

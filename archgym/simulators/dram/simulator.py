@@ -19,12 +19,15 @@ from archgym.simulators.dram.devices import device as device_named
 from archgym.simulators.dram.mapping import LAYOUTS
 from archgym.simulators.dram.metrics import ENERGY_CAUSES, metrics, objectives
 from archgym.simulators.dram.prepared import prepared
+from archgym.simulators.dram.ramulator.model import DEFAULT_FAMILY, REASONS, RamulatorModel
 from archgym.simulators.dram.space import FIXED, GROUPS, SPACE_NAMES, design_space
 from archgym.simulators.dram.workloads import SHIPPED, load_trace
 
-__all__ = ["DramSimulator"]
+__all__ = ["CONTROLLERS", "DramSimulator"]
 
+CONTROLLERS = ("dramsys", "ramulator")
 _DEFAULT_DEVICE = "ddr3-1600"
+_SECOND_WORKLOAD = "kv-cache-gather"
 # Standards whose banks can refresh one at a time; DRAMSys aborts for the others.
 _PER_BANK_REFRESH = ("LPDDR4", "HBM2")
 # What the kernel calls otherwise.
@@ -34,10 +37,12 @@ _require = partial(require_kept, "DRAM")
 
 @final
 class DramSimulator(Simulator):
-    """A memory controller and its DRAM, which reproduce DRAMSys 4 on traces of requests.
+    """A memory controller and its DRAM on traces of requests.
 
-    A design is the controller's policies, queues and limits, and the address mapping. The device
-    belongs to the simulator, since what is searched is a controller for it.
+    The option `controller` names the model. `dramsys` reproduces DRAMSys 4: a design is the
+    controller's policies, queues and limits and the address mapping for one device. `ramulator`
+    reproduces Ramulator 2.1: a design is also the organisation, speed bin, ranks and channels of a
+    device family.
     """
 
     name = "dram"
@@ -50,27 +55,44 @@ class DramSimulator(Simulator):
     default_objective = "low-latency"
     default_workload = "cloud-1"
     table_space = "archgym-2023"
-    model_reasons = (
+    model_reasons: tuple[str, ...] = (
         "the controller waits for ever: no request can be served, and none can be taken in",
     )
 
     def __init__(
-        self, space: str = "default", device: str = _DEFAULT_DEVICE, fidelity: str = "fast"
+        self,
+        space: str = "default",
+        device: str | None = None,
+        fidelity: str = "fast",
+        controller: str = "dramsys",
     ) -> None:
         """Make the simulator of one space, device and fidelity.
 
         Args:
-          space: One of `space_names`.
-          device: A name that `archgym.simulators.dram.device_names` lists.
+          space: One of `space_names`; the controller `ramulator` has the first one only.
+          device: For `dramsys` a name that `archgym.simulators.dram.device_names` lists; for
+            `ramulator` one of `ramulator.standard.FAMILIES`, or a file of own speed bins and
+            organisations.
           fidelity: `exact` keeps the order of all events that fall on one time, as DRAMSys does;
-            `fast` takes some sixth of the time and differs by up to 1 % on few designs.
+            `fast` takes some sixth of the time and differs by up to 1 % on few designs. The
+            controller `ramulator` is exact under either.
+          controller: One of `CONTROLLERS`.
 
         Raises:
-          UnknownNameError: There is no such space, device or fidelity.
+          UnknownNameError: There is no such space, device, fidelity or controller.
+          FileFormatError: The device file cannot be used.
         """
         if fidelity not in self.fidelity_names:
             raise unknown_name("fidelity", fidelity, self.fidelity_names)
+        if controller not in CONTROLLERS:
+            raise unknown_name("controller", controller, CONTROLLERS)
         self.fidelity = fidelity
+        self._arguments = (space, device, fidelity, controller)
+        self.second: RamulatorModel | None = None
+        if controller == "ramulator":
+            self._become_second(space, device)
+            return
+        device = _DEFAULT_DEVICE if device is None else device
         self.device: Device = device_named(device)
         # The default is left out, so that its tasks have the short name.
         self.options = {} if device == _DEFAULT_DEVICE else {"device": device}
@@ -83,8 +105,26 @@ class DramSimulator(Simulator):
             if (present := tuple(m for m in members if m in self.space.names))
         }
 
-    def __reduce__(self) -> tuple[type["DramSimulator"], tuple[str, str, str]]:
-        return DramSimulator, (self.space.name, self.device.name, self.fidelity)
+    def _become_second(self, space: str, device: str | None) -> None:
+        """Take space, metrics and objectives from the model of the controller `ramulator`."""
+        if space != self.space_names[0]:
+            raise unknown_name("space of controller 'ramulator'", space, self.space_names[:1])
+        model = self.second = RamulatorModel(DEFAULT_FAMILY if device is None else device)
+        self.options = {"controller": "ramulator"}
+        if model.device != DEFAULT_FAMILY:
+            self.options["device"] = model.device
+        self.accuracy_percent = dict.fromkeys(self.fidelity_names, 0.0)  # type: ignore[misc]
+        self.space = model.space
+        self.metrics = model.metrics
+        self.objectives = model.objectives
+        self.groups = model.groups
+        self.model_reasons = REASONS
+        self.default_workload = _SECOND_WORKLOAD
+
+    def __reduce__(
+        self,
+    ) -> tuple[type["DramSimulator"], tuple[str, str | None, str, str]]:
+        return DramSimulator, self._arguments
 
     def workload_names(self) -> tuple[str, ...]:
         """Return workloads that ship: see `archgym.simulators.dram.workloads`."""
@@ -98,21 +138,27 @@ class DramSimulator(Simulator):
           FileFormatError: The file cannot be read, or reaches beyond the device's capacity.
         """
         trace = load_trace(name)
+        workload = Workload(trace.name, trace.digest, trace)
         # What does not fit is refused here, not at the first design.
-        prepared(trace, self.device)
-        return Workload(trace.name, trace.digest, trace)
+        if self.second is not None:
+            self.second.check_workload(workload)
+        else:
+            prepared(trace, self.device)
+        return workload
 
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
         """Return results of designs that are known to be canonical and feasible in the space."""
         return self._simulate(indices, workload)
 
     def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
-        """As `simulate`, of a memory without one of `costs`."""
+        """Return results as `simulate`, of a memory without one of `costs`."""
         return self._simulate(indices, workload, cost)
 
     def _simulate(
         self, indices: np.ndarray, workload: Workload, without: str | None = None
     ) -> BatchResult:
+        if self.second is not None:
+            return self.second.simulate(indices, workload, without)
         # Numba takes a while to import, which listing and describing should not wait for.
         from archgym.simulators.dram.kernel import OUTPUTS, simulate
 
@@ -132,7 +178,7 @@ class DramSimulator(Simulator):
             is_exact=self.fidelity == "exact",
             first_burst=ready.bursts.first_burst if ready.bursts.are_split else None,
         )
-        columns = [OUTPUTS.index(_KERNEL_NAMES.get(s.name, s.name)) for s in self.metrics]
+        columns = [OUTPUTS.index(_KERNEL_NAMES.get(s.name, s.name)) for s in self.simulated_metrics]
         reason = outputs[:, OUTPUTS.index("status")].astype(np.int16)
         if self.device.has_energy and without is None:
             _check_power(outputs[reason == 0], OUTPUTS, self.device)
@@ -144,6 +190,9 @@ class DramSimulator(Simulator):
         Raises:
           SimulatorError: Says which invariant, and by how much.
         """
+        if self.second is not None:
+            self.second.check(values, workload)
+            return
         column = {spec.name: values[:, i] for i, spec in enumerate(self.metrics)}
         n_bursts = len(prepared(workload.content, self.device).bursts)
         served = column["row_hits"] + column["row_misses"] + column["row_conflicts"]
@@ -165,11 +214,15 @@ class DramSimulator(Simulator):
             _require("energies by cause add up to the total", causes, column["total_energy_pj"])
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
-        """What characterises the trace on the device: name to (value, unit)."""
+        """Return characteristics of the trace on the device: name to (value, unit)."""
+        if self.second is not None:
+            return self.second.describe(workload)
         return characterise(workload.content, self.device).rows()
 
     def picture_workload(self, workload: Workload, path: Path) -> bool:
         """Draw the trace; `path` ends in .png, .svg or .pdf."""
+        if self.second is not None:
+            return False
         from archgym.simulators.dram.picture import picture
 
         picture(workload.content, self.device, path)

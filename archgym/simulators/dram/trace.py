@@ -2,8 +2,9 @@
 
 A line of a file is `TIMESTAMP: read|write ADDRESS [BYTES]`, separated by blanks: the timestamp in
 ticks of the player's clock, the address in hexadecimal. In a `.rstl` file the timestamp is a delay
-after the previous request. Lines that start with `#` and lines of one character or less are
-skipped, as DRAMSys does. Two things are ours, and DRAMSys reads past both: the trailing length in
+after the player's next tick once the previous request was accepted. Lines that start with `#` and
+lines of one character or less are skipped, as DRAMSys does. Two things are ours, and DRAMSys reads
+past both: the trailing length in
 bytes (without it a line is one burst of whatever device), and the comment `# clock_mhz: N`, which
 says the player's clock. A byte order mark, which some editors put before a file's first line, is
 skipped.
@@ -255,7 +256,7 @@ def _lines(
             raise FileFormatError(
                 path,
                 number + 1,
-                f"a trace must hold at most {max_bytes} bytes when unpacked, and this one goes on",
+                f"a trace must hold at most {max_bytes} bytes when unpacked; this one is longer",
                 "Pass a larger `max_bytes`, or split the trace",
             )
         lines = (rest + chunk).split(b"\n")

@@ -15,7 +15,19 @@ import numpy.typing as npt
 from archgym.errors import FileFormatError
 from archgym.simulators.dram.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
 from archgym.simulators.dram.devices import Device, device, device_names
-from archgym.simulators.dram.mapping import decode, reference_mapping
+from archgym.simulators.dram.dramsys_files import read_mapping, read_memspec
+from archgym.simulators.dram.mapping import (
+    AddressMapping,
+    decode,
+    reference_mapping,
+    reference_mapping_names,
+)
+from archgym.simulators.dram.ramulator.reference import (
+    Comparison,
+    compare_golden,
+    compare_reference,
+    is_reference,
+)
 from archgym.simulators.dram.trace import Trace, read_trace
 
 __all__ = ["Accuracy", "Validation", "expected_text", "markdown", "validate"]
@@ -43,7 +55,7 @@ _TOLERANCE: Final = 1e-6
 @final
 @dataclass(frozen=True)
 class Accuracy:
-    """How one metric of one results file is met.
+    """Accuracy of one metric of one results file.
 
     Attributes:
       results: Name of the results file without its ending, or `golden` for the rows that ship.
@@ -117,7 +129,8 @@ def validate(
 
     Args:
       reference: A folder with `results/*.csv` and `traces/*.stl.gz`, or one that holds it as
-        `dram`; None for only the rows that ship.
+        `dram`, and results of the second controller as `dram2`. None for only the rows
+        that ship.
       progress: Told what is compared next.
       fidelities: Which to run.
       max_rows: Rows of each file, spread evenly; None for all. Then nothing is compared with the
@@ -127,17 +140,58 @@ def validate(
       FileFormatError: A results file or trace is not what it should be.
     """
     lines: list[Accuracy] = []
+    second = None if reference is None else _second_reference(reference)
     # All files are read before any is run, so that a wrong folder is told at once.
-    read = [(name, table, _read(table), traces) for name, table, traces in _results(reference)]
+    first = None if second == reference else reference
+    read = [(name, table, _read(table), traces) for name, table, traces in _results(first)]
+    configs = None if first is None else _folder(first) / "configs"
     for name, table, rows, traces in read:
+        absent = sorted(
+            {row["mapping"] for row in rows if not _has_mapping(row["mapping"], configs)}
+        )
+        if absent:
+            kept = [row for row in rows if row["mapping"] not in absent]
+            if progress is not None:
+                progress(
+                    f"{name}: {len(rows) - len(kept)} of {len(rows)} rows are left out, since "
+                    f"configs/ lacks {', '.join(absent)}"
+                )
+            rows = kept
         if max_rows is not None and len(rows) > max_rows:
             rows = [rows[place * len(rows) // max_rows] for place in range(max_rows)]
         for fidelity in fidelities:
             if progress is not None:
                 progress(f"{name}: {len(rows)} rows, {fidelity}")
-            outputs = _run(table, rows, traces, fidelity)
+            outputs = _run(table, rows, traces, fidelity, configs)
             lines += _compare(name, fidelity, rows, outputs)
+    if "exact" in fidelities:
+        compared = compare_golden(max_rows)
+        if second is not None:
+            compared += compare_reference(second, progress, max_rows)
+        lines += [_line(comparison) for comparison in compared]
     return Validation(tuple(lines), () if max_rows is not None else _problems(lines))
+
+
+def _second_reference(reference: Path) -> Path | None:
+    """Return the folder of results of the second controller, if there is one."""
+    for folder in (reference, reference / "dram2"):
+        if is_reference(folder):
+            return folder
+    return None
+
+
+def _line(comparison: Comparison) -> Accuracy:
+    errors = comparison.errors
+    return Accuracy(
+        results=comparison.results,
+        fidelity="exact",
+        metric=comparison.metric,
+        n_rows=len(errors),
+        exact=float(np.mean(errors == 0.0)),
+        median=float(np.median(errors)),
+        p99=float(np.quantile(errors, 0.99, method="higher")),
+        worst=float(errors.max()),
+    )
 
 
 def expected_text(validation: Validation) -> str:
@@ -188,7 +242,7 @@ def _results(reference: Path | None) -> Iterator[tuple[str, Any, Any]]:
     yield GOLDEN, data.joinpath("golden.csv"), data.joinpath("golden")
     if reference is None:
         return
-    folder = reference / "dram" if (reference / "dram").is_dir() else reference
+    folder = _folder(reference)
     tables = sorted((folder / "results").glob("*.csv"))
     if not tables:
         raise FileFormatError(
@@ -200,6 +254,22 @@ def _results(reference: Path | None) -> Iterator[tuple[str, Any, Any]]:
         )
     for path in tables:
         yield path.stem, path, folder / "traces"
+
+
+def _folder(reference: Path) -> Path:
+    return reference / "dram" if (reference / "dram").is_dir() else reference
+
+
+def _has_mapping(name: str, configs: Path | None) -> bool:
+    known = name.removesuffix(".json") in reference_mapping_names()
+    return known or (configs is not None and (configs / name).is_file())
+
+
+def _mapping(name: str, configs: Path | None) -> AddressMapping:
+    """Return a mapping that ships, or that of a file of the reference."""
+    if configs is not None and name.removesuffix(".json") not in reference_mapping_names():
+        return read_mapping(configs / name)
+    return reference_mapping(name.removesuffix(".json"))
 
 
 def _read(table: Any) -> list[dict[str, str]]:
@@ -219,7 +289,11 @@ def _read(table: Any) -> list[dict[str, str]]:
 
 
 def _run(
-    table: Any, rows: Sequence[Mapping[str, str]], traces: Any, fidelity: str
+    table: Any,
+    rows: Sequence[Mapping[str, str]],
+    traces: Any,
+    fidelity: str,
+    configs: Path | None = None,
 ) -> npt.NDArray[np.float64]:
     """Return outputs of every row, by `kernel.OUTPUTS`."""
     from archgym.simulators.dram.kernel import OUTPUTS, simulate, tables
@@ -234,12 +308,12 @@ def _run(
             with resources.as_file(traces.joinpath(f"{trace_name}.gz")) as path:
                 read[trace_name] = read_trace(path)
         trace = read[trace_name]
-        parts = _device_of(memory.removesuffix(".json"))
+        parts = _device_of(memory.removesuffix(".json"), configs)
         controllers = [_controller(table, place + 2, rows[place]) for place in places]
         outputs[places] = simulate(
             np.array(controllers, dtype=np.int64),
             np.zeros(len(places), dtype=np.int64),
-            decode(trace.addresses, [reference_mapping(mapping.removesuffix(".json"))], parts),
+            decode(trace.addresses, [_mapping(mapping, configs)], parts),
             trace.addresses,
             trace.ticks,
             trace.is_write,
@@ -251,9 +325,11 @@ def _run(
     return outputs
 
 
-def _device_of(reference: str) -> Device:
+def _device_of(reference: str, configs: Path | None) -> Device:
     found = [name for name in device_names() if device(name).reference == reference]
     if not found:
+        if configs is not None and (configs / f"{reference}.json").is_file():
+            return read_memspec(configs / f"{reference}.json")
         raise FileFormatError(
             reference, None, "is the memory specification of no shipped device", ""
         )

@@ -33,6 +33,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import final
 
+import numpy as np
+
 from archgym.errors import unknown_name
 from archgym.simulators.dram import generators
 from archgym.simulators.dram.generators import Traffic
@@ -194,6 +196,65 @@ def _multicore_rw() -> Trace:
     return generators.interleave(cores, name="multicore-rw")
 
 
+# The next four ask for more than a DDR3 module gives, so that HBM3 and GDDR6 do not idle. Their
+# player's clock of 8 GHz is a time base of 125 ps.
+_FAST_MHZ = 8000
+
+
+def _weight_stream() -> Trace:
+    # 512 GB/s asked: the weights of a layer of a language model, read once a token.
+    traffic = Traffic(request_bytes=1024, gap_ticks=(16, 16), clock_mhz=_FAST_MHZ)
+    return generators.stream(640, traffic=traffic, name="weight-stream")
+
+
+def _kv_cache_gather() -> Trace:
+    # 48 GB/s asked: 1 KiB is four tokens of one head of 128 values in 16 bits; each token adds one.
+    traffic = Traffic(read_share=0.9, request_bytes=1024, gap_ticks=(85, 256), clock_mhz=_FAST_MHZ)
+    return generators.random_access(
+        640, seed=13, footprint_bytes=512 * _MIB, traffic=traffic, name="kv-cache-gather"
+    )
+
+
+def _expert_load() -> Trace:
+    # Experts of a mixture come as runs of blocks at 256 GB/s, then the computation of a layer.
+    traffic = Traffic(
+        request_bytes=512,
+        gap_ticks=(16, 16),
+        burst_requests=(96, 160),
+        idle_ticks=(2000, 6000),
+        clock_mhz=_FAST_MHZ,
+    )
+    return generators.local(
+        1280,
+        seed=14,
+        sequential_share=0.97,
+        footprint_bytes=512 * _MIB,
+        traffic=traffic,
+        name="expert-load",
+    )
+
+
+def _gups() -> Trace:
+    # 64 GB/s asked: each random 64 bytes are read, and written back 16 ns later.
+    reads = generators.random_access(
+        5000,
+        seed=15,
+        footprint_bytes=512 * _MIB,
+        traffic=Traffic(gap_ticks=(16, 16), clock_mhz=_FAST_MHZ),
+        name="gups",
+    )
+    ticks = np.concatenate([reads.ticks, reads.ticks + 128])
+    order = np.argsort(ticks, kind="stable")
+    return Trace(
+        name="gups",
+        ticks=ticks[order],
+        is_write=np.repeat([False, True], len(reads))[order],
+        addresses=np.tile(reads.addresses, 2)[order],
+        lengths=np.full(2 * len(reads), 64, np.int64),
+        clock_mhz=_FAST_MHZ,
+    )
+
+
 SHIPPED: Mapping[str, ShippedWorkload] = {
     "cloud-1": ShippedWorkload("sequential and random phases mixed, sequential first", _cloud_1),
     "cloud-2": ShippedWorkload("sequential and random phases mixed, random first", _cloud_2),
@@ -210,6 +271,14 @@ SHIPPED: Mapping[str, ShippedWorkload] = {
     "multicore-rw": ShippedWorkload(
         "four cores: a stream, random, a copy and a bursty one", _multicore_rw
     ),
+    "weight-stream": ShippedWorkload("weights of a language model, 512 GB/s asked", _weight_stream),
+    "kv-cache-gather": ShippedWorkload(
+        "blocks of 1 KiB anywhere in 512 MiB, a tenth written, 48 GB/s asked", _kv_cache_gather
+    ),
+    "expert-load": ShippedWorkload(
+        "weights of experts in runs at 256 GB/s, idle between them", _expert_load
+    ),
+    "gups": ShippedWorkload("random 64 bytes read and written back, 64 GB/s asked", _gups),
     **{name: ShippedWorkload(doc, partial(recorded_trace, name)) for name, doc in RECORDED.items()},
 }
 

@@ -1,4 +1,4 @@
-"""What the MoE serving simulator measures, and what designs are searched for."""
+"""Metrics and objectives of the MoE serving simulator."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -210,8 +210,8 @@ def measure(
         "batch_mean": c["n_batch_sum"] / c["n_steps"],
     }
     for name, times in (("ttft", run.ttft_ns), ("tpot", run.tpot_ns), ("e2e", run.e2e_ns)):
-        # Requests of one token have no time per further token; where all are, it is 0.
-        shown = times if len(times) else np.zeros(1)
+        # Where no request has a further token, the time of the only one counts.
+        shown = times if len(times) else run.ttft_ns
         values[f"{name}_mean_ms"] = float(shown.mean()) / _NS_PER_MS
         for share, time in zip((50, 90, 99), np.percentile(shown, (50, 90, 99)), strict=True):
             values[f"{name}_p{share}_ms"] = float(time) / _NS_PER_MS
@@ -220,7 +220,7 @@ def measure(
 
 
 def _promised(run: Run, promise: Promise) -> npt.NDArray[np.bool_]:
-    """Which requests were served as promised."""
+    """Return True for requests that were served as promised."""
     further = np.maximum(1, run.output_tokens - 1)
     tpot = (run.finish_ns - run.first_ns) / further
     return np.asarray(

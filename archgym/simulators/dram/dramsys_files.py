@@ -1,0 +1,170 @@
+"""Memory specifications and address mappings in DRAMSys 4's JSON form."""
+
+import json
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from archgym.errors import FileFormatError, InvalidArgumentError
+from archgym.files.storage import open_file, storage_errors
+from archgym.files.yaml_document import Node
+from archgym.simulators.dram.devices import STANDARDS, Device
+from archgym.simulators.dram.mapping import AddressMapping
+
+__all__ = ["read_mapping", "read_memspec"]
+
+_FIELDS: Final = {
+    "byte": "BYTE_BIT",
+    "column": "COLUMN_BIT",
+    "row": "ROW_BIT",
+    "bank": "BANK_BIT",
+    "group": "BANKGROUP_BIT",
+    "rank": "RANK_BIT",
+}
+# Standards whose currents enter DRAMSys 4's energy equations.
+_WITH_ENERGY: Final = ("DDR3", "DDR4")
+_NEEDED: Final = ("IDD0", "IDD2N", "IDD3N", "IDD4R", "IDD4W", "IDD5", "VDD")
+# chosen: far above any clock count and current, so that no sum overflows.
+_MAX: Final = 2**31
+# chosen: a hundred times the largest specification that DRAMSys ships.
+_MAX_BYTES: Final = 2**20
+_MAX_DEPTH: Final = 8
+
+
+def read_mapping(path: Path) -> AddressMapping:
+    """Return the address mapping of a DRAMSys file (`CONGEN`).
+
+    Raises:
+      FileFormatError: It is not such a file; the error names what is wrong.
+      StorageError: It cannot be read.
+    """
+    root = _read(path)
+    known = (*_FIELDS.values(), "XOR")
+    top = root.members("an address mapping", ("CONGEN", *known))
+    fields = top["CONGEN"].members("`CONGEN`", known) if "CONGEN" in top else top
+    bits = {ours: _bits(fields[name]) for ours, name in _FIELDS.items() if name in fields}
+    for ours in ("byte", "column", "row", "bank"):
+        if ours not in bits:
+            raise root.refusal(f"an address mapping must give `{_FIELDS[ours]}`; it is absent")
+    pairs = []
+    for pair in _list(fields["XOR"], "`XOR`") if "XOR" in fields else ():
+        ends = pair.members("an entry of `XOR`", ("FIRST", "SECOND"))
+        if len(ends) < 2:
+            raise pair.refusal("an entry of `XOR` must have `FIRST` and `SECOND`")
+        first, second = (ends[end].whole(f"`{end}`", 0, 62) for end in ("FIRST", "SECOND"))
+        pairs.append((first, second))
+    try:
+        return AddressMapping(
+            name=path.name.removesuffix(".json"),
+            byte=bits["byte"],
+            column=bits["column"],
+            row=bits["row"],
+            bank=bits["bank"],
+            group=bits.get("group", ()),
+            rank=bits.get("rank", ()),
+            xor=tuple(pairs),
+        )
+    except InvalidArgumentError as error:
+        raise root.refusal(str(error)) from None
+
+
+def read_memspec(path: Path) -> Device:
+    """Return the device of a DRAMSys memory specification (`memspec`).
+
+    Raises:
+      FileFormatError: It is not such a file; the error names what is wrong.
+      StorageError: It cannot be read.
+    """
+    root = _read(path)
+    top = root.members("a memory specification", ("memspec",))
+    if "memspec" not in top:
+        raise root.refusal("a memory specification must have `memspec`")
+    spec = top["memspec"].members("`memspec`")
+    for name in ("memoryType", "memarchitecturespec", "memtimingspec"):
+        if name not in spec:
+            raise top["memspec"].refusal(f"`memspec` must have `{name}`; it is absent")
+    standard = spec["memoryType"].text("`memoryType`")
+    if standard not in STANDARDS:
+        raise spec["memoryType"].refusal(
+            f"`memoryType` must be one of {', '.join(STANDARDS)}; got {standard!r}"
+        )
+    size = spec["memarchitecturespec"].members("`memarchitecturespec`")
+
+    def whole(name: str, default: int | None = None) -> int:
+        if name not in size:
+            if default is not None:
+                return default
+            raise spec["memarchitecturespec"].refusal(f"`{name}` must be given; it is absent")
+        return size[name].whole(f"`{name}`", 1, 2**24)
+
+    times = dict(spec["memtimingspec"].members("`memtimingspec`"))
+    if "clkMhz" not in times:
+        raise spec["memtimingspec"].refusal("`clkMhz` must be given; it is absent")
+    clock = times.pop("clkMhz").number("`clkMhz`", 1.0, 1e5)
+    timing = {name: node.whole(f"`{name}`", 0, _MAX) for name, node in times.items()}
+    current: dict[str, float] = {}
+    if standard in _WITH_ENERGY and "mempowerspec" in spec:
+        currents = spec["mempowerspec"].members("`mempowerspec`")
+        current = {n.upper(): v.number(f"`{n}`", 0.0, _MAX) for n, v in currents.items()}
+        absent = [name for name in _NEEDED if name not in current]
+        if absent:
+            raise spec["mempowerspec"].refusal(f"`mempowerspec` must give {', '.join(absent)}")
+    name = path.name.removesuffix(".json")
+    source = f"memory specification {path.name}"
+    try:
+        return Device(
+            name=name,
+            title=spec["memoryId"].text("`memoryId`") if "memoryId" in spec else name,
+            reference=name,
+            standard=standard,
+            clock_mhz=clock,
+            data_rate=whole("dataRate"),
+            burst_length=whole("burstLength"),
+            width_bits=whole("width"),
+            n_devices=whole("nbrOfDevicesOnDIMM", 1),
+            n_ranks=whole("nbrOfRanks", 1),
+            n_groups=whole("nbrOfBankGroups", 1),
+            n_banks=whole("nbrOfBanks"),
+            n_rows=whole("nbrOfRows"),
+            n_columns=whole("nbrOfColumns"),
+            timing=MappingProxyType(timing),
+            current=MappingProxyType(current),
+            source=MappingProxyType(dict.fromkeys((*timing, *current), source)),
+            is_energy_validated=False,
+        )
+    except InvalidArgumentError as error:
+        raise spec["memarchitecturespec"].refusal(str(error)) from None
+
+
+def _read(path: Path) -> Node:
+    """Return the content of a JSON file; DRAMSys indents with tabs, which YAML refuses."""
+    with storage_errors(path, "read"), open_file(path) as handle:
+        content = handle.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
+        raise FileFormatError(path, None, f"the file must have at most {_MAX_BYTES} bytes")
+    try:
+        return _node(path, json.loads(content.decode("utf-8-sig")), 0)
+    except json.JSONDecodeError as error:
+        raise FileFormatError(path, error.lineno, f"the file must be JSON: {error.msg}") from None
+    except (UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise FileFormatError(path, None, f"the file must be JSON: {error}") from None
+
+
+def _node(path: Path, value: Any, depth: int) -> Node:
+    if depth > _MAX_DEPTH:
+        raise ValueError(f"it must be nested at most {_MAX_DEPTH} deep")
+    if isinstance(value, dict):
+        value = {name: _node(path, member, depth + 1) for name, member in value.items()}
+    elif isinstance(value, list):
+        value = tuple(_node(path, member, depth + 1) for member in value)
+    return Node(path, None, value)
+
+
+def _bits(node: Node) -> tuple[int, ...]:
+    return tuple(bit.whole("an address bit", 0, 62) for bit in _list(node, "address bits"))
+
+
+def _list(node: Node, what: str) -> tuple[Node, ...]:
+    if not isinstance(node.value, tuple):
+        raise node.refusal(f"{what} must be a list; got {node.kind}")
+    return node.value

@@ -1,0 +1,80 @@
+"""Metrics and objectives of a device family under the second controller."""
+
+from collections.abc import Mapping
+
+from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.objective import Objective
+from archgym.simulators.dram.metrics import ENERGY_CAUSES, objectives
+from archgym.simulators.dram.ramulator.energy import currents_note, has_energy
+from archgym.simulators.dram.ramulator.standard import Standard
+
+__all__ = ["CAUSES", "INTENDED_LIMITS", "family_metrics", "family_objectives"]
+
+CAUSES: Mapping[str, tuple[str, ...]] = {
+    "activate": ("act",),
+    "precharge": ("pre",),
+    "read": ("RD", "RDA"),
+    "write": ("WR", "WRA"),
+    "refresh": ("ref_AB", "ref_PB", "ref_SB"),
+    "background": ("bg_act", "bg_pre", "bg_act_shared", "PDNA", "PDNP", "sref"),
+}
+"""Causes of core energy, of `currents.CORE_CAUSES`, by the cause that the metrics name."""
+
+INTENDED_LIMITS: Mapping[str, str] = {
+    "p99_latency_ns": "promise to the processor",
+    "total_energy_pj": "energy of the workload, where the family has currents",
+    "data_pins": "pins of the package",
+}
+"""Metrics that tasks are meant to limit."""
+
+
+def family_metrics(made: Standard) -> tuple[MetricSpec, ...]:
+    """Return the metrics of a family, in the order of the simulator's values."""
+    energy: tuple[MetricSpec, ...] = ()
+    if has_energy(made):
+        note = currents_note(made)
+        energy = (
+            MetricSpec(
+                "total_energy_pj", "pJ", "minimise", 1e3, f"Core energy of all devices. {note}"
+            ),
+            MetricSpec("power_mw", "mW", "minimise", 0.1, "Total energy over total time."),
+            *(
+                MetricSpec(f"{cause}_energy_pj", "pJ", "none", 1e3, f"Energy by cause: {cause}.")
+                for cause in ENERGY_CAUSES
+            ),
+        )
+    else:
+        energy = (
+            MetricSpec(
+                "estimated_energy_pj", "pJ", "none", 1e3, f"Estimate. {currents_note(made)}"
+            ),
+        )
+    latency = "of reads from their due time until their data are back"
+    return (
+        MetricSpec("total_time_ns", "ns", "minimise", 1.0, "From time 0 until the last is done."),
+        MetricSpec("mean_latency_ns", "ns", "minimise", 1.0, f"Mean time {latency}."),
+        *(
+            MetricSpec(f"p{p}_latency_ns", "ns", "minimise", 1.0, f"{p} % quantile {latency}.")
+            for p in (50, 95, 99)
+        ),
+        MetricSpec(
+            "bandwidth_gb_per_s", "GB/s", "maximise", 1e-3, "Bytes of the bursts over total time."
+        ),
+        MetricSpec("bandwidth_percent", "%", "maximise", 1e-2, "Bandwidth, of the channels' peak."),
+        *energy,
+        MetricSpec("data_pins", "pins", "none", 1.0, "Data pins of all channels."),
+        MetricSpec("capacity_mib", "MiB", "none", 1.0, "Capacity of all channels and ranks."),
+        MetricSpec("row_hits", "", "none", 1.0, "Bursts that found their row open."),
+        MetricSpec("row_misses", "", "none", 1.0, "Bursts that found their bank closed."),
+        MetricSpec("row_conflicts", "", "none", 1.0, "Bursts that found another row open."),
+        MetricSpec("forwarded", "", "none", 1.0, "Reads answered from the write buffer."),
+        MetricSpec("coalesced", "", "none", 1.0, "Writes merged into the write buffer."),
+        MetricSpec("refreshes", "", "none", 1.0, "Refresh commands, of a rank or of a bank."),
+    )
+
+
+def family_objectives(made: Standard) -> Mapping[str, Objective]:
+    """Return the objectives of a family, by name."""
+    found = dict(objectives(has_energy(made)))
+    found.pop("archgym-2023", None)
+    return found

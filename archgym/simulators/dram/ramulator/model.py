@@ -1,0 +1,259 @@
+"""The second controller as the DRAM simulator uses it: designs in, metrics out."""
+
+import hashlib
+from collections.abc import Mapping
+from functools import partial
+from typing import Final, final
+
+import numpy as np
+
+from archgym.errors import FileFormatError, InvalidArgumentError
+from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.objective import Objective
+from archgym.evaluation.simulator import BatchResult, Workload, require_kept
+from archgym.files.storage import open_file, storage_errors
+from archgym.simulators.dram.currents import core_energy
+from archgym.simulators.dram.metrics import ENERGY_CAUSES
+from archgym.simulators.dram.ramulator.energy import PJ_PER_BIT, has_energy, power_of
+from archgym.simulators.dram.ramulator.metrics import CAUSES, family_metrics, family_objectives
+from archgym.simulators.dram.ramulator.requests import Bursts, bursts_of
+from archgym.simulators.dram.ramulator.run import Configuration, Outcome, run
+from archgym.simulators.dram.ramulator.space import GROUPS, family_space
+from archgym.simulators.dram.ramulator.standard import FAMILIES, Standard, load_standard
+from archgym.spaces.space import DesignSpace
+
+__all__ = ["DEFAULT_FAMILY", "REASONS", "RamulatorModel"]
+
+DEFAULT_FAMILY: Final = "ddr5"
+
+_LIVELOCK: Final = 1
+_CAPACITY: Final = 2
+_SCATTER: Final = 3
+REASONS: Final = (
+    "the controller livelocks: a request whose row the row policy closed is never served",
+    "the workload's addresses exceed the capacity of organisation, ranks and channels",
+    "the scattered refreshes of all ranks do not fit into one refresh interval",
+)
+"""Reasons of the model, in the order of their codes from 1."""
+
+# chosen: the front end never limits eight channels, which take one burst a tick each at most.
+_WIDTH: Final = 8
+_PERCENTS: Final = (50, 95, 99)
+_DIGITS: Final = 16
+_require = partial(require_kept, "DRAM")
+
+
+@final
+class RamulatorModel:
+    """A device family with its space, metrics and results.
+
+    Attributes:
+      made: The family.
+      device: The family's name, or a file's path with the start of its digest.
+      space, metrics, objectives, groups: As of `Simulator`.
+    """
+
+    def __init__(self, device: str) -> None:
+        """Make the model of a family or of a user's device file."""
+        self.made, self.device = _load(device)
+        self.space: DesignSpace = family_space(self.made)
+        self.metrics: tuple[MetricSpec, ...] = family_metrics(self.made)
+        self.objectives: Mapping[str, Objective] = family_objectives(self.made)
+        self.groups: Mapping[str, tuple[str, ...]] = {
+            group: present
+            for group, members in GROUPS.items()
+            if (present := tuple(m for m in members if m in self.space.names))
+        }
+        sizes = {o.burst_bytes for o in self.made.organisations.values()}
+        if len(sizes) > 1:
+            raise FileFormatError(
+                self.made.path or device,
+                None,
+                f"all organisations must have bursts of one size; got {sorted(sizes)} bytes",
+                "Put organisations of other bursts into a file of their own",
+            )
+        self.burst_bytes: int = sizes.pop()
+
+    def check_workload(self, workload: Workload) -> None:
+        """Refuse a trace that no design of the family holds.
+
+        Raises:
+          InvalidArgumentError: It reaches beyond the largest capacity.
+        """
+        needed = bursts_of(workload.content, self.burst_bytes).end_address
+        largest = max(
+            o.channel_bytes(2 if "Rank" in self.made.levels else 1) * 8
+            for o in self.made.organisations.values()
+        )
+        if needed > largest:
+            raise InvalidArgumentError(
+                f"Trace {workload.name!r} must stay below {largest:#x}, the largest capacity of "
+                f"family {self.made.name!r}; it reaches {needed:#x}. Move its addresses."
+            )
+
+    def configuration(self, design: Mapping[str, object]) -> Configuration:
+        """Return the controller's configuration of a design."""
+        speed = design.get("speed_bin", next(iter(self.made.bins)))
+        return Configuration(
+            organisation=str(design["organisation"]),
+            timing=str(speed),
+            ranks=int(str(design.get("ranks", 1))),
+            channels=int(str(design["channels"])),
+            interleave_bits=int(str(design["interleave_bits"])),
+            mapping=str(design["address_mapping"]),
+            scheduler=str(design["scheduler"]),
+            row_policy=str(design["row_policy"]),
+            cap=int(str(design["cap"])),
+            refresh=str(design.get("refresh", "AllBank")),
+            scatter_interval=int(str(design["scatter_interval"])),
+            read_buffer=int(str(design["read_buffer"])),
+            write_buffer=int(str(design["write_buffer"])),
+            wr_low=float(str(design["wr_low"])),
+            wr_high=float(str(design["wr_high"])),
+            wck_sync=str(design.get("wck_sync", "need_sync")),
+            width=_WIDTH,
+        )
+
+    def simulate(
+        self, indices: np.ndarray, workload: Workload, without: str | None = None
+    ) -> BatchResult:
+        """Return the results of canonical designs."""
+        bursts = bursts_of(workload.content, self.burst_bytes)
+        values = np.full((len(indices), len(self.metrics)), np.nan)
+        reason = np.zeros(len(indices), dtype=np.int16)
+        parameters = self.space.parameters
+        for row, index in enumerate(indices.tolist()):
+            design = {p.name: p.value(i) for p, i in zip(parameters, index, strict=True)}
+            c = self.configuration(design)
+            reason[row] = self._refusal(c, bursts)
+            if reason[row]:
+                continue
+            power = power_of(self.made, c.organisation, c.timing) if has_energy(self.made) else None
+            outcome = run(
+                self.made,
+                c,
+                bursts.requests,
+                power_rules=power.rules(self.made.ticks_per_clock) if power else None,
+                without=without,
+            )
+            if outcome.is_stuck:
+                reason[row] = _LIVELOCK
+                continue
+            found = self._measure(c, bursts, outcome)
+            values[row] = [found[spec.name] for spec in self.metrics]
+        return BatchResult(values, reason)
+
+    def _refusal(self, c: Configuration, bursts: Bursts) -> int:
+        organisation = self.made.organisations[c.organisation]
+        if bursts.end_address > organisation.channel_bytes(c.ranks) * c.channels:
+            return _CAPACITY
+        if c.refresh == "AllBank" and c.scatter_interval:
+            refi = self.made.bins[c.timing].values(c.organisation)["nREFI"]
+            n_scopes = c.ranks if "Rank" in self.made.levels else 1
+            n_scopes *= organisation.sizes.get("PseudoChannel", 1)
+            if c.scatter_interval * n_scopes > refi * self.made.ticks_per_clock:
+                return _SCATTER
+        return 0
+
+    def _measure(self, c: Configuration, bursts: Bursts, outcome: Outcome) -> dict[str, float]:
+        """Return the metrics of a run by name."""
+        organisation = self.made.organisations[c.organisation]
+        tick_ns = outcome.tick_ps / 1000.0
+        time_ns = outcome.ticks * tick_ns
+        done = np.maximum.reduceat(outcome.depart, bursts.first)
+        late = done - outcome.due[bursts.first]
+        # A workload of writes alone has no read latency; its writes' stand in for it.
+        reads = late if bursts.is_write.all() else late[~bursts.is_write]
+        ranked = np.sort(reads)
+        n = len(ranked)
+        n_bytes = len(outcome.due) * self.burst_bytes
+        pins = c.channels * organisation.channel_width * organisation.sizes.get("PseudoChannel", 1)
+        rate = self.made.bins[c.timing].values(c.organisation)["rate"]
+        bandwidth = n_bytes / time_ns
+        commands = outcome.commands
+        found = {
+            "total_time_ns": time_ns,
+            "mean_latency_ns": float(reads.mean()) * tick_ns,
+            **{
+                f"p{p}_latency_ns": float(ranked[-(-n * p // 100) - 1]) * tick_ns for p in _PERCENTS
+            },
+            "bandwidth_gb_per_s": bandwidth,
+            "bandwidth_percent": 100.0 * bandwidth / (pins * rate / 8000.0),
+            "data_pins": float(pins),
+            "capacity_mib": organisation.channel_bytes(c.ranks) * c.channels / 2**20,
+            "row_hits": float(outcome.counts["hits"]),
+            "row_misses": float(outcome.counts["misses"]),
+            "row_conflicts": float(outcome.counts["conflicts"]),
+            "forwarded": float(outcome.counts["forwarded"]),
+            "coalesced": float(outcome.counts["coalesced"]),
+            "refreshes": float(commands["REFab"] + commands.get("REFpb", 0)),
+        }
+        if not has_energy(self.made):
+            found["estimated_energy_pj"] = 8.0 * n_bytes * PJ_PER_BIT[self.made.family]
+            return found
+        power = power_of(self.made, c.organisation, c.timing)
+        joules = core_energy(power, outcome.bank_accounts, outcome.rank_accounts, outcome.ticks)
+        for cause in ENERGY_CAUSES:
+            found[f"{cause}_energy_pj"] = 1e12 * sum(joules[part] for part in CAUSES[cause])
+        found["total_energy_pj"] = sum(found[f"{cause}_energy_pj"] for cause in ENERGY_CAUSES)
+        found["power_mw"] = found["total_energy_pj"] / time_ns
+        return found
+
+    def check(self, values: np.ndarray, workload: Workload) -> None:
+        """Refuse results in which bursts, latencies or energies do not add up.
+
+        Raises:
+          SimulatorError: An invariant is broken; the message says which one and by how much.
+        """
+        column = {spec.name: values[:, i] for i, spec in enumerate(self.metrics)}
+        n_bursts = len(bursts_of(workload.content, self.burst_bytes).requests.time_ps)
+        names = ("row_hits", "row_misses", "row_conflicts", "forwarded", "coalesced")
+        served = np.sum([column[name] for name in names], axis=0)
+        _require("outcomes add up to the bursts", served, n_bursts)
+        moved = column["bandwidth_gb_per_s"] * column["total_time_ns"] / self.burst_bytes
+        _require("bandwidth x time is the bursts", moved, n_bursts)
+        for low, high in (("p50", "p95"), ("p95", "p99")):
+            smaller = np.minimum(column[f"{low}_latency_ns"], column[f"{high}_latency_ns"])
+            _require(f"{low} is at most {high}", column[f"{low}_latency_ns"], smaller)
+        if has_energy(self.made):
+            causes = np.sum([column[f"{cause}_energy_pj"] for cause in ENERGY_CAUSES], axis=0)
+            _require("energies by cause add up to the total", causes, column["total_energy_pj"])
+
+    def describe(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
+        """Return the properties of a trace: name to (value, unit)."""
+        bursts = bursts_of(workload.content, self.burst_bytes)
+        requests = bursts.requests
+        n_bytes = len(requests.addresses) * self.burst_bytes
+        duration_ns = float(requests.time_ps.max()) / 1000.0
+        asked = n_bytes / duration_ns if duration_ns > 0 else 0.0
+        return {
+            "requests": (float(len(bursts.first)), ""),
+            "bursts": (float(len(requests.addresses)), ""),
+            "reads": (100.0 * float(np.mean(~bursts.is_write)), "%"),
+            "end address": (bursts.end_address / 2**20, "MiB"),
+            "distinct bursts": (float(int(requests.address_numbers.max()) + 1), ""),
+            "duration if never delayed": (duration_ns, "ns"),
+            "bandwidth if never delayed": (asked, "GB/s"),
+        }
+
+
+def _load(device: str) -> tuple[Standard, str]:
+    """Return a family, and the name under which a task cites it.
+
+    A user's file is cited with the first 16 digits of its SHA-256 after `#`; a changed file is
+    refused under the old name.
+    """
+    if device in FAMILIES:
+        return load_standard(device), device
+    path, _, digest = device.partition("#")
+    made = load_standard(path)
+    with storage_errors(path, "read"), open_file(path) as handle:
+        found = hashlib.sha256(handle.read()).hexdigest()[:_DIGITS]
+    if digest and digest != found:
+        raise FileFormatError(
+            path,
+            None,
+            f"the device file has changed: its digest must be {digest}; got {found}",
+            "Restore the file, or start a new study",
+        )
+    return made, f"{path}#{found}"

@@ -1,0 +1,446 @@
+"""DRAM standards as tables of data: organisations, speed bins, commands and timing constraints."""
+
+import functools
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, final
+
+from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.files.yaml_document import Document, Node, read_document
+
+__all__ = [
+    "FAMILIES",
+    "KINDS",
+    "Bin",
+    "Command",
+    "Constraint",
+    "Organisation",
+    "Standard",
+    "distance",
+    "load_standard",
+    "standard",
+]
+
+FAMILIES: Final = ("ddr4", "ddr5", "gddr6", "hbm3", "lpddr5")
+KINDS: Final = ("common", "split-activation", "two-bus")
+FORMAT: Final = 1
+
+_TERM: Final = re.compile(r"([+-]?)(n[A-Za-z0-9_]+|[0-9]{1,6})")
+# chosen: far above any clock count of a device, and small enough that no sum overflows.
+_MAX_CLOCKS: Final = 10**6
+# chosen: a tick of 1 fs to 1 us covers every clock.
+_MAX_PERIOD_PS: Final = 10**6
+
+
+@final
+@dataclass(frozen=True)
+class Command:
+    """A command: its name, the bus that it travels on and for how many clocks."""
+
+    name: str
+    bus: str
+    clocks: float
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Constraint:
+    """A least distance between two kinds of commands at one node of the device.
+
+    Attributes:
+      scope: Level of the node.
+      preceding, following: Commands that it counts from and that it delays.
+      distance: Expression in the timing parameters [clocks].
+      window: The distance counts from so many commands back; 1 for the last one.
+      siblings: True if it binds the node's siblings instead of the node.
+      source: Document and parameter.
+    """
+
+    scope: str
+    preceding: tuple[str, ...]
+    following: tuple[str, ...]
+    distance: str
+    window: int
+    siblings: bool
+    source: str
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Organisation:
+    """A device's size: levels from the outermost to the column, and the channel's width.
+
+    Attributes:
+      name: Such as `DDR5_16Gb_x8`.
+      density_mbit: Capacity of one device [Mbit].
+      dq: Data pins of one device.
+      channel_width: Data pins of a channel.
+      burst_beats: Beats of a column command.
+      sizes: Number of nodes of each level within one of the level above; `Rank` is 1.
+    """
+
+    name: str
+    density_mbit: int
+    dq: int
+    channel_width: int
+    burst_beats: int
+    sizes: Mapping[str, int]
+
+    @property
+    def burst_bytes(self) -> int:
+        """Bytes that one column command moves."""
+        return self.burst_beats * self.channel_width // 8
+
+    @property
+    def n_devices(self) -> int:
+        """Devices that work in lockstep on one channel and rank."""
+        return self.channel_width // self.dq
+
+    def channel_bytes(self, ranks: int = 1) -> int:
+        """Return the capacity of one channel [byte]."""
+        product = ranks
+        for size in self.sizes.values():
+            product *= size
+        return product * self.channel_width // 8
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Bin:
+    """A speed bin: the clock period and every timing parameter.
+
+    Attributes:
+      name: Such as `DDR5_4800B`.
+      t_ck_ps: Clock period [ps].
+      clocks: Parameters that all organisations share [clocks].
+      by_organisation: Parameters that depend on the organisation [clocks].
+      source: Where the numbers come from.
+    """
+
+    name: str
+    t_ck_ps: int
+    clocks: Mapping[str, int]
+    by_organisation: Mapping[str, Mapping[str, int]]
+    source: str
+
+    def values(self, organisation: str) -> dict[str, int]:
+        """Return all parameters for an organisation [clocks].
+
+        Raises:
+          InvalidArgumentError: The bin states no value for the organisation.
+        """
+        found = dict(self.clocks)
+        for name, by_organisation in self.by_organisation.items():
+            if organisation not in by_organisation:
+                raise InvalidArgumentError(
+                    f"Speed bin {self.name!r} must state `{name}` for organisation "
+                    f"{organisation!r}; it states it for {', '.join(by_organisation)}."
+                )
+            found[name] = by_organisation[organisation]
+        return found
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Standard:
+    """A family of devices; two are equal only if they are the same object.
+
+    Attributes:
+      name: Such as `ddr5`, or the name of a user's file.
+      family: One of `FAMILIES`, which decides commands and constraints.
+      title: One line.
+      kind: Kind of controller, one of `KINDS`.
+      ticks_per_clock: Ticks of the controller per clock.
+      levels: Levels from the outermost to the bank, the channel left out.
+      refresh_scope: Level whose banks an all-bank refresh covers.
+      per_bank_refresh: True if banks can refresh one at a time.
+      read_latency: Expression in the timing parameters [clocks].
+      commands: Commands by their code.
+      constraints: Timing constraints.
+      organisations, bins: By name.
+      source: Where the numbers come from.
+      deviations: Differences from the JEDEC documents.
+      path: File of a user's devices, or None.
+    """
+
+    name: str
+    family: str
+    title: str
+    kind: str
+    ticks_per_clock: int
+    levels: tuple[str, ...]
+    refresh_scope: str
+    per_bank_refresh: bool
+    read_latency: str
+    commands: tuple[Command, ...]
+    constraints: tuple[Constraint, ...]
+    organisations: Mapping[str, Organisation]
+    bins: Mapping[str, Bin]
+    source: str
+    deviations: tuple[str, ...]
+    path: Path | None = None
+
+    def tick_ps(self, bin_name: str) -> int:
+        """Return the length of a tick; HBM3 loses half a picosecond, as Ramulator does [ps]."""
+        return self.bins[bin_name].t_ck_ps // self.ticks_per_clock
+
+
+def distance(expression: str, values: Mapping[str, int]) -> int:
+    """Return the value of a sum of parameters and numbers [clocks].
+
+    Raises:
+      InvalidArgumentError: It is not a sum, or names an unknown parameter.
+    """
+    compact = expression.replace(" ", "")
+    total, end = 0, 0
+    for match in _TERM.finditer(compact):
+        sign, term = match.groups()
+        if match.start() != end or (end > 0 and not sign):
+            break
+        if term[0] == "n" and term not in values:
+            raise InvalidArgumentError(f"Parameter `{term}` must have a value; it has none.")
+        value = values[term] if term[0] == "n" else int(term)
+        total += -value if sign == "-" else value
+        end = match.end()
+    if end != len(compact) or not compact:
+        raise InvalidArgumentError(
+            f"A distance must be a sum such as `nCWL + nBL + nWR`; got {expression!r}."
+        )
+    return total
+
+
+@functools.cache
+def standard(family: str) -> Standard:
+    """Return a family that ships.
+
+    Raises:
+      UnknownNameError: There is no such family.
+    """
+    if family not in FAMILIES:
+        raise unknown_name("device family", family, FAMILIES)
+    folder = resources.files("archgym.simulators.dram").joinpath("data/standards")
+    data: dict[str, Any] = json.loads(folder.joinpath(f"{family}.json").read_text("utf-8"))
+    organisations = {
+        name: Organisation(
+            name=name,
+            density_mbit=entry["density_mbit"],
+            dq=entry["dq"],
+            channel_width=entry["channel_width"],
+            burst_beats=entry["burst_beats"],
+            sizes=MappingProxyType(entry["sizes"]),
+        )
+        for name, entry in data["organisations"].items()
+    }
+    bins = {
+        name: Bin(
+            name=name,
+            t_ck_ps=entry["tCK_ps"],
+            clocks=MappingProxyType(entry["clocks"]),
+            by_organisation=MappingProxyType(entry["by_organisation"]),
+            source=data["source"],
+        )
+        for name, entry in data["bins"].items()
+    }
+    return Standard(
+        name=family,
+        family=family,
+        title=data["title"],
+        kind=data["kind"],
+        ticks_per_clock=data["ticks_per_clock"],
+        levels=tuple(data["levels"]),
+        refresh_scope=data["refresh_scope"],
+        per_bank_refresh=data["per_bank_refresh"],
+        read_latency=data["read_latency"],
+        commands=tuple(Command(**entry) for entry in data["commands"]),
+        constraints=tuple(
+            Constraint(
+                **{
+                    **entry,
+                    "preceding": tuple(entry["preceding"]),
+                    "following": tuple(entry["following"]),
+                }
+            )
+            for entry in data["constraints"]
+        ),
+        organisations=MappingProxyType(organisations),
+        bins=MappingProxyType(bins),
+        source=data["source"],
+        deviations=tuple(data["deviations"]),
+    )
+
+
+def load_standard(name: str | Path) -> Standard:
+    """Return the family of this name, or the user's devices in the file at this path.
+
+    A file is YAML or JSON: `format: 1`, `extends` (one of `FAMILIES`) and `bins`, which maps names
+    to `tCK_ps` and `clocks`; `base` in a bin names a shipped bin whose parameters it changes.
+    `organisations` may add organisations, with the fields of the shipped ones.
+
+    Raises:
+      UnknownNameError: It is neither a family nor a file.
+      FileFormatError: The file is not as described; the error names the line.
+    """
+    text = str(name)
+    if text in FAMILIES:
+        return standard(text)
+    if isinstance(name, Path) or text.endswith((".json", ".yaml", ".yml")) or Path(text).exists():
+        return _from_file(Path(text))
+    raise unknown_name("device", text, FAMILIES)
+
+
+def _from_file(path: Path) -> Standard:
+    document = read_document(path)
+    root = document.root.members(
+        "a device file", ("format", "extends", "title", "source", "organisations", "bins")
+    )
+    _require(document.root, root, "format", "extends", "source")
+    if root["format"].whole("`format`", 0, 10**6) != FORMAT:
+        raise root["format"].refusal(
+            f"a device file must have `format` {FORMAT}; got {root['format'].kind}",
+            "It may be of a newer ArchGym",
+        )
+    family = root["extends"].text("`extends`")
+    if family not in FAMILIES:
+        raise root["extends"].refusal(
+            f"`extends` must be one of {', '.join(FAMILIES)}; got {family!r}"
+        )
+    base = standard(family)
+    source = root["source"].text("`source`")
+    organisations = dict(base.organisations)
+    for name, node in _members(root, "organisations").items():
+        organisations[name] = _organisation(name, node, base)
+    bins = {}
+    for name, node in _members(root, "bins").items():
+        bins[name] = _bin(name, node, base, source, organisations)
+    if not bins:
+        raise document.root.refusal("a device file must state at least one bin in `bins`")
+    made = replace(
+        base,
+        name=path.name.removesuffix(path.suffix),
+        title=root["title"].text("`title`") if "title" in root else base.title,
+        organisations=MappingProxyType(organisations),
+        bins=MappingProxyType(bins),
+        source=source,
+        path=path,
+    )
+    _check(made, document)
+    return made
+
+
+def _members(root: Mapping[str, Node], name: str) -> Mapping[str, Node]:
+    return root[name].members(f"`{name}`") if name in root else {}
+
+
+def _require(node: Node, members: Mapping[str, Node], *names: str) -> None:
+    for name in names:
+        if name not in members:
+            raise node.refusal(f"the key `{name}` must be given; it is absent")
+
+
+def _organisation(name: str, node: Node, base: Standard) -> Organisation:
+    levels = (*base.levels, "Row", "Column")
+    fields = ("density_mbit", "dq", "channel_width", "burst_beats", "sizes")
+    entry = node.members("an organisation", fields)
+    _require(node, entry, *fields)
+    sizes = entry["sizes"].members("`sizes`", levels)
+    _require(entry["sizes"], sizes, *levels)
+    found = {level: _power(sizes[level], f"`{level}`", 2**24) for level in levels}
+    if "Rank" in found and found["Rank"] != 1:
+        raise sizes["Rank"].refusal("`Rank` must be 1, since designs set the ranks")
+    made = Organisation(
+        name=name,
+        density_mbit=entry["density_mbit"].whole("`density_mbit`", 1, 2**24),
+        dq=_power(entry["dq"], "`dq`", 128),
+        channel_width=_power(entry["channel_width"], "`channel_width`", 128),
+        burst_beats=_power(entry["burst_beats"], "`burst_beats`", 64),
+        sizes=MappingProxyType(found),
+    )
+    n_banks = 1
+    for level in base.levels:
+        n_banks *= found[level]
+    if n_banks > 256:
+        raise entry["sizes"].refusal(f"a channel must have at most 256 banks a rank; got {n_banks}")
+    if made.channel_width < made.dq:
+        raise entry["dq"].refusal("`dq` must be at most `channel_width`")
+    if made.burst_beats > found["Column"]:
+        raise entry["burst_beats"].refusal("`burst_beats` must be at most the columns of a row")
+    return made
+
+
+def _power(node: Node, what: str, high: int) -> int:
+    value = node.whole(what, 1, high)
+    if value & (value - 1):
+        raise node.refusal(f"{what} must be a power of two; got {value}")
+    return value
+
+
+def _bin(
+    name: str,
+    node: Node,
+    base: Standard,
+    source: str,
+    organisations: Mapping[str, Organisation],
+) -> Bin:
+    entry = node.members("a speed bin", ("base", "tCK_ps", "clocks", "by_organisation"))
+    _require(node, entry, "tCK_ps")
+    known = next(iter(base.bins.values()))
+    parameters = (*known.clocks, *known.by_organisation)
+    clocks: dict[str, int] = {}
+    by_organisation: dict[str, Mapping[str, int]] = {}
+    if "base" in entry:
+        like = entry["base"].text("`base`")
+        if like not in base.bins:
+            raise entry["base"].refusal(
+                f"`base` must be one of {', '.join(base.bins)}; got {like!r}"
+            )
+        clocks |= base.bins[like].clocks
+        by_organisation |= base.bins[like].by_organisation
+    for parameter, value in _known(entry, "clocks", parameters).items():
+        clocks[parameter] = value.whole(f"`{parameter}`", 0, _MAX_CLOCKS)
+        by_organisation.pop(parameter, None)
+    for parameter, values in _known(entry, "by_organisation", parameters).items():
+        by_organisation[parameter] = dict(by_organisation.get(parameter, {})) | {
+            organisation: value.whole(f"`{parameter}`", 0, _MAX_CLOCKS)
+            for organisation, value in values.members(f"`{parameter}`", organisations).items()
+        }
+        clocks.pop(parameter, None)
+    absent = [p for p in parameters if p not in clocks and p not in by_organisation]
+    if absent:
+        raise node.refusal(
+            f"speed bin {name!r} must state {', '.join(f'`{p}`' for p in absent)}",
+            "Name a shipped bin as `base` to take over what it does not change",
+        )
+    return Bin(
+        name=name,
+        t_ck_ps=entry["tCK_ps"].whole("`tCK_ps`", base.ticks_per_clock, _MAX_PERIOD_PS),
+        clocks=clocks,
+        by_organisation=by_organisation,
+        source=source,
+    )
+
+
+def _known(entry: Mapping[str, Node], name: str, parameters: tuple[str, ...]) -> Mapping[str, Node]:
+    return entry[name].members(f"`{name}`", parameters) if name in entry else {}
+
+
+def _check(made: Standard, document: Document) -> None:
+    """Refuse bins that no controller can run: no refresh interval, or a device without burst."""
+    for name, speed in made.bins.items():
+        node = document.at("bins", name)
+        for organisation in made.organisations:
+            try:
+                values = speed.values(organisation)
+            except InvalidArgumentError as error:
+                raise node.refusal(str(error)) from None
+            for parameter in ("nREFI", "nBL", "nBL_min", "nCL", "nCWL", "nREFIpb", "nAAD"):
+                if values.get(parameter, 1) < 1:
+                    raise node.refusal(f"`{parameter}` must be at least 1 clock; got 0")
+            if values["nREFI"] <= values.get("nRFC", values.get("nRFCab", 0)):
+                raise node.refusal(
+                    "`nREFI` must exceed the duration of a refresh, so that the device can work"
+                )

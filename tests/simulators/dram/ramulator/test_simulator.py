@@ -1,0 +1,119 @@
+"""The DRAM simulator with the controller `ramulator`."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from archgym.errors import FileFormatError, UnknownNameError
+from archgym.simulators.dram import DramSimulator
+from archgym.simulators.dram.ramulator.standard import FAMILIES
+from archgym.testing.simulators import check_simulator
+
+
+def _default(simulator: DramSimulator, **changes: object) -> dict[str, object]:
+    design = {p.name: p.default for p in simulator.space.parameters}
+    return design | changes
+
+
+@pytest.mark.parametrize("family", ["ddr5", "hbm3"])
+def test_simulator_keeps_the_interface(family: str) -> None:
+    simulator = DramSimulator(controller="ramulator", device=family)
+
+    check_simulator(simulator, n_designs=6, workloads=["mixed-rw"])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_default_design_serves_the_workload(family: str) -> None:
+    simulator = DramSimulator(controller="ramulator", device=family)
+
+    found = simulator.evaluate(_default(simulator), simulator.workload("kv-cache-gather"))
+
+    assert found.infeasible is None
+    assert 5.0 < found["bandwidth_percent"] < 100.0
+    assert found["p50_latency_ns"] <= found["p99_latency_ns"]
+    assert ("total_energy_pj" in found) == (family in ("ddr4", "ddr5", "lpddr5"))
+
+
+def test_more_channels_take_less_time() -> None:
+    simulator = DramSimulator(controller="ramulator", device="ddr5")
+    workload = simulator.workload("weight-stream")
+
+    times = [
+        simulator.evaluate(_default(simulator, channels=n), workload)["total_time_ns"]
+        for n in (1, 2, 4)
+    ]
+
+    assert times[0] > 1.7 * times[1] > 1.7 * 1.7 * times[2]
+
+
+def test_workload_beyond_the_capacity_is_infeasible() -> None:
+    simulator = DramSimulator(controller="ramulator", device="hbm3")
+    design = _default(simulator, organisation="HBM3_4Gb", channels=1)
+
+    found = simulator.evaluate(design, simulator.workload("mixed-rw"))
+
+    assert found.infeasible is not None
+    assert "exceed the capacity" in found.infeasible
+
+
+@pytest.mark.parametrize("cost", ["rows", "activation-rate", "turnaround", "data-bus", "refresh"])
+def test_memory_without_a_cost_is_not_slower(cost: str) -> None:
+    simulator = DramSimulator(controller="ramulator", device="ddr5")
+    workload = simulator.workload("gups")
+    indices = simulator.space.indices_of(_default(simulator))[None, :]
+    time = [m.name for m in simulator.metrics].index("total_time_ns")
+
+    paid = simulator.evaluate_batch(indices, workload).values[0, time]
+    free = simulator.evaluate_without(cost, indices, workload).values[0, time]
+
+    # Removing a rule can reorder commands, which may cost a little elsewhere.
+    assert free < 1.02 * paid
+
+
+def test_simulator_survives_pickling() -> None:
+    simulator = DramSimulator(controller="ramulator", device="lpddr5")
+
+    found = pickle.loads(pickle.dumps(simulator))
+
+    assert found.options == {"controller": "ramulator", "device": "lpddr5"}
+    assert found.space == simulator.space
+
+
+def test_device_file_is_cited_with_its_digest(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "format: 1\nextends: hbm3\nsource: a test\n"
+        "bins:\n  SLOW: {base: HBM3_6400Mbps, tCK_ps: 1000}\n"
+    )
+    simulator = DramSimulator(controller="ramulator", device=str(path))
+    cited = simulator.options["device"]
+
+    found = simulator.evaluate(_default(simulator), simulator.workload("gups"))
+
+    assert cited.startswith(f"{path}#")
+    assert len(cited) == len(f"{path}#") + 16
+    assert found["total_time_ns"] > 0
+    path.write_text(path.read_text().replace("1000", "1001"))
+    with pytest.raises(FileFormatError, match="has changed"):
+        DramSimulator(controller="ramulator", device=cited)
+
+
+def test_results_do_not_depend_on_the_batch() -> None:
+    simulator = DramSimulator(controller="ramulator", device="gddr6")
+    workload = simulator.workload("expert-load")
+    rng = np.random.default_rng(7)
+    indices = np.stack([rng.integers(p.size, size=6) for p in simulator.space.parameters], axis=1)
+
+    whole = simulator.evaluate_batch(indices, workload).values
+    rows = [simulator.evaluate_batch(row[None], workload).values for row in indices]
+
+    np.testing.assert_array_equal(whole, np.concatenate(rows))
+
+
+def test_unknown_controller_or_space_is_refused() -> None:
+    with pytest.raises(UnknownNameError, match="controller 'ramulater'"):
+        DramSimulator(controller="ramulater")
+    with pytest.raises(UnknownNameError, match="space"):
+        DramSimulator(space="archgym-2023", controller="ramulator")
