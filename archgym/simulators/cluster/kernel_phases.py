@@ -184,7 +184,7 @@ def _exchange(m: Any, f: Any, w: Any, log: Any, chunk: Any) -> None:
 
 @inlined
 def _member(m: Any, w: Any, chunk: Any, place: Any) -> Any:
-    """Return the number of the NPU at a place of the phase's group; itself if it stands for it."""
+    """Return the number of a member of the phase's group; itself if it stands for it."""
     slot = m[chunk + st.SLOT]
     if slot >= 0:
         return w[w[slot + st.GROUP_MEMBERS] + place]

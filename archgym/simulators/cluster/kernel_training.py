@@ -92,7 +92,7 @@ def _collective(
     before: Any,
     cause: Any,
 ) -> Any:
-    """Add a collective after a node; without members there is none, and `before` is returned."""
+    """Add a collective after a node; `before` is returned without members."""
     kept_apart()
     if members == ABSENT:
         return before

@@ -30,7 +30,7 @@ def test_recorded_permutation_has_its_loads() -> None:
         fabric, "0>7;1>8;2>5;3>12;4>1;5>10;6>14;7>2;8>4;9>6;10>13;12>0;13>15;14>9;15>3"
     )
 
-    assert loads(fabric, flows, "split") == (Fraction(2), Fraction(2))
+    assert loads(fabric, flows, "split") == (Fraction(2), Fraction(3))
     assert loads(fabric, flows, "round-robin") == (Fraction(3), Fraction(2))
 
 
