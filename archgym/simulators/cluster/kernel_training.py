@@ -249,14 +249,7 @@ def _backward(
 
 @helper
 def _transfer(
-    q: Any,
-    nodes: Any,
-    edges: Any,
-    kind: Any,
-    n_bytes: Any,
-    peer: Any,
-    tag: Any,
-    before: Any,
+    q: Any, nodes: Any, edges: Any, kind: Any, n_bytes: Any, peer: Any, tag: Any, before: Any
 ) -> Any:
     """Add a send or a receive of activations or their gradients."""
     kept_apart()
