@@ -46,7 +46,7 @@ class DramSimulator(Simulator):
     """
 
     name = "dram"
-    version = 0
+    version = 1
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
     fidelity_names: ClassVar[tuple[str, ...]] = ("fast", "exact")
     # The largest of data/accuracy.json: 2.4246 %, and none.
