@@ -4,14 +4,13 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-# What is installed in .venv, and whether that is still what these files ask for.
+# Stamps of installed sets; they are remade if one of the files in ASKED changes.
 CORE := $(VENV)/.core
 FULL := $(VENV)/.full
 ASKED := setup.cfg pyproject.toml constraints.txt
-# By hand the tests that take long are left to `make test-slow`; CI runs them all at once.
+# Interactive runs leave slow tests to `make test-slow`; CI runs all tests.
 MARKS := $(if $(CI),,-m "not slow")
-# Networks this small train faster on one thread, many times so on a busy machine; the processes
-# that share the tests out are as many as the cores, and no more than memory holds anywhere.
+# Small networks train faster on one thread. Run one test process per core, at most four.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup --durations=15
 
 .PHONY: help demo test test-slow lint wheel kernels bench docs clean
@@ -19,10 +18,10 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --d
 help:
 	@echo "make demo       search a DRAM controller's designs with three agents"
 	@echo "make test       lint, check types, build and check the wheel, run the tests"
-	@echo "make test-slow  the tests that take long"
+	@echo "make test-slow  run the slow tests"
 	@echo "make lint       ruff and mypy"
 	@echo "make bench      measure speed"
-	@echo "make docs       write the generated pages again and check the links"
+	@echo "make docs       regenerate the reference pages and check the links"
 	@echo "make clean      remove .venv and what was built"
 
 $(VENV)/pyvenv.cfg:
@@ -35,8 +34,7 @@ $(CORE): $(VENV)/pyvenv.cfg $(ASKED)
 	@$(PIP) install -c constraints.txt -e .
 	@touch $@
 
-# Few of the extras' modules are ever imported. Python compiles a module when it first is, and must
-# be let keep the result, or each process would compile it anew.
+# Let Python keep compiled modules, or each process would compile them again.
 export PYTHONDONTWRITEBYTECODE :=
 $(FULL): $(VENV)/pyvenv.cfg $(ASKED)
 	@echo "== Installing ArchGym with all extras into $(VENV) (several minutes)"

@@ -7,10 +7,13 @@ from typing import Any
 
 from archgym.errors import InvalidArgumentError
 
-__all__ = ["check_choice", "check_line", "check_number", "check_whole"]
+__all__ = ["MAX_WORKERS", "check_choice", "check_line", "check_number", "check_whole"]
 
 # chosen: what a person takes in at a glance, and fits into a line of any file.
 _MAX_LINE = 200
+
+MAX_WORKERS = 256
+"""Workers on one machine at most. Chosen: more than any machine has a use for."""
 
 
 def check_whole(name: str, value: Any, low: int, high: int | None = None) -> int:

@@ -58,7 +58,7 @@ class FileFormatError(ArchGymError, ValueError):
 
         Args:
           path: The file.
-          line: The line in it, from 1; None where lines mean nothing.
+          line: The line in it, from 1; None for files without lines.
           problem: What must hold and what came, without a full stop.
           remedy: What to do about it, without a full stop.
         """
@@ -143,4 +143,5 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
         hint = "Known: " + ", ".join(repr(n) for n in names[:_MAX_NAMES]) + f"{more}."
     else:
         hint = "No names are known."
-    return UnknownNameError(f"Unknown {kind} {name!r}. {hint}")
+    head, of, owner = kind.partition(" of ")
+    return UnknownNameError(f"Unknown {head} {name!r}{of}{owner}. {hint}")

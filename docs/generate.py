@@ -1,6 +1,6 @@
-"""Writes docs/cli.md from the commands themselves, and checks every link in the documentation.
+"""Write docs/cli.md and the picture of the packages, and check links in the documentation.
 
-`python docs/generate.py` writes; with `--check` it only says what is out of date.
+`python docs/generate.py` writes; with `--check` it only reports what is out of date.
 """
 
 import re
@@ -9,44 +9,50 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from packages import package_picture
+
 ROOT = Path(__file__).resolve().parent.parent
 CLI_PAGE = ROOT / "docs" / "cli.md"
+PICTURE = ROOT / "docs" / "pictures" / "packages.svg"
 INTRODUCTION = """\
 # Commands
 
-This page is written by `make docs` from the commands themselves.
+`make docs` generates this page from the commands.
 
-Every command says its options with `--help`. `archgym --install-completion` lets the shell complete
-commands, options and names. Options that are marked *repeat it* may be given several times.
+Every command lists its options with `--help`. `archgym --install-completion` lets the shell
+complete commands, options and names. Options whose help says *repeat for more* may be given
+several times.
 
 | exit code | meaning |
 |---|---|
-| 0 | done |
-| 1 | an error, in one line on standard error; `--debug`, anywhere, shows the traceback |
-| 2 | the command was written wrongly |
-| 3 | `evaluate`: the design cannot be built; the reason is said |
-| 130, 143 | stopped by SIGINT or SIGTERM; the line says how to resume |
+| 0 | success |
+| 1 | error, in one line on standard error; `--debug` at any position shows the traceback |
+| 2 | invalid command line |
+| 3 | no feasible design; the reason is shown |
+| 130, 143 | stopped by SIGINT or SIGTERM; the line shows how to resume |
 
-Results go to standard output; progress, notices and errors to standard error. A progress bar shows
-in a terminal when something takes over two seconds.
+Results go to standard output; progress, notices and errors go to standard error. Work of more than
+two seconds shows a progress bar in a terminal.
 """
 
 
 def main() -> None:
-    """Writes or checks, and exits with 1 where something is wrong."""
-    page = cli_page()
+    """Write or check the generated files; exit with 1 if something is wrong."""
+    generated = {CLI_PAGE: cli_page(), PICTURE: package_picture(ROOT / "archgym")}
     if "--check" not in sys.argv:
-        CLI_PAGE.write_text(page)
+        for path, text in generated.items():
+            path.write_text(text)
     problems = list(broken_links())
-    if not CLI_PAGE.is_file() or CLI_PAGE.read_text() != page:
-        problems.append("docs/cli.md is out of date: run `make docs`")
+    for path, text in generated.items():
+        if not path.is_file() or path.read_text() != text:
+            problems.append(f"{path.relative_to(ROOT)} is out of date: run `make docs`")
     for problem in problems:
         sys.stderr.write(f"{problem}\n")
     sys.exit(1 if problems else 0)
 
 
 def cli_page() -> str:
-    """The page on the command line."""
+    """Return the page on the command line."""
     import typer
 
     from archgym.cli.app import app
@@ -58,7 +64,7 @@ def cli_page() -> str:
 
 
 def commands(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every command with its name, those of groups by both names."""
+    """Yield every command with its name, those of groups by both names."""
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
             yield from commands(command, f"{prefix}{name} ")
@@ -67,7 +73,7 @@ def commands(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def command_text(name: str, command: Any) -> str:
-    """One command: what it does, its arguments and its options."""
+    """Return the text on one command: its purpose, arguments and options."""
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     options = [p for p in command.params if p.param_type_name == "option"]
     shown = " ".join(argument_text(argument) for argument in arguments)
@@ -91,21 +97,21 @@ def command_text(name: str, command: Any) -> str:
 
 
 def argument_text(argument: Any) -> str:
-    """An argument as the usage line shows it."""
+    """Return an argument as the usage line shows it."""
     # A bar would end the cell of a table.
     name = str(argument.metavar or argument.name.upper()).replace("|", "/")
     return f"{name}..." if argument.nargs == -1 else name
 
 
 def row(name: str, text: str | None, default: Any) -> str:
-    """A row of the table."""
+    """Return a row of the table."""
     is_plain = default is None or default is False or callable(default) or default in ([], ())
     shown = "" if is_plain or repr(default) == "Ellipsis" else f"`{default}`"
     return f"| {name} | {(text or '').replace('|', '/')} | {shown} |"
 
 
 def broken_links() -> Iterator[str]:
-    """Says of each relative link in a Markdown file whose target does not exist."""
+    """Yield a message for each relative link in a Markdown file whose target does not exist."""
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("archgym/**/*.md")]
     for page in pages:
         for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):

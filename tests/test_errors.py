@@ -73,7 +73,7 @@ def test_unknown_name_says_when_nothing_is_known() -> None:
 def test_unknown_name_keeps_capitals_of_what_is_named() -> None:
     error = unknown_name("option of simulator 'DRAM'", "x", ["device"])
 
-    assert str(error).startswith("Unknown option of simulator 'DRAM' 'x'.")
+    assert str(error).startswith("Unknown option 'x' of simulator 'DRAM'.")
 
 
 def test_file_format_error_names_place_problem_and_remedy() -> None:

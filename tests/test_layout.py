@@ -41,11 +41,19 @@ HEAVY: tuple[str, ...] = (
     "torch",
     "ray",
 )
-HEAVY += ("gymnasium", "matplotlib", "plotly", "stable_baselines3")
+HEAVY += ("moocore", "gymnasium", "matplotlib", "plotly", "stable_baselines3")
+
+
+def is_simulator_command(path: Path) -> bool:
+    """Return True for `cli.py` in a simulator's folder, which is part of the command line."""
+    parts = path.relative_to(PACKAGE).parts
+    return parts[0] == "simulators" and parts[2:] == ("cli.py",)
 
 
 def part_of(path: Path) -> str:
     """Return the package or top-level module that a file of the package belongs to."""
+    if is_simulator_command(path):
+        return "cli"
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
@@ -91,6 +99,25 @@ def test_imports_point_down() -> None:
                 wrong.append(f"{path.relative_to(PACKAGE)} imports {module}")
 
     assert wrong == []
+
+
+def test_commands_of_simulators_are_imported_by_no_module() -> None:
+    commands = {module_of(path) for path in PACKAGE.rglob("*.py") if is_simulator_command(path)}
+    imported = {name for path in PACKAGE.rglob("*.py") for name in imports(path)}
+
+    assert commands
+    assert not {
+        name for name in imported if name in commands or name.rpartition(".")[0] in commands
+    }
+
+
+def test_command_line_names_no_simulator() -> None:
+    simulators = {path.parent.name for path in PACKAGE.glob("simulators/*/__init__.py")}
+
+    for path in (PACKAGE / "cli").rglob("*.py"):
+        for module in imports(path):
+            names = module.split(".")
+            assert not (names[1] == "simulators" and names[2] in simulators), path
 
 
 def test_modules_have_no_import_cycle() -> None:

@@ -1,6 +1,6 @@
-"""Hyperparameters that agents which learn share, to annotate their constructors with.
+"""Hyperparameters that several agents share, to annotate their constructors with.
 
-The limits beside a range are what can be used at all; the upper ones keep a file that says it is a
+The limits next to a range are what can be used at all; the upper ones keep a file that says it is a
 policy from filling the memory.
 """
 
@@ -10,27 +10,6 @@ from archgym.evaluation.objective import INFEASIBLE_REWARD
 from archgym.search.hyperparameters import Within
 from archgym.spaces.parameter import Categorical, Integer, Ordinal, PowerOfTwo, Real
 
-__all__ = [
-    "BatchSize",
-    "Clip",
-    "Discount",
-    "Entropy",
-    "Epochs",
-    "Floor",
-    "Formulation",
-    "Layers",
-    "LearningRate",
-    "Memory",
-    "Minibatches",
-    "NEnvs",
-    "Rollout",
-    "Start",
-    "Tau",
-    "TraceDecay",
-    "Updates",
-    "Width",
-]
-
 Formulation = Annotated[
     str,
     Categorical(
@@ -39,13 +18,11 @@ Formulation = Annotated[
         doc="All choices of a design in one step, or one choice a step.",
     ),
 ]
-"""How an episode makes a design."""
 NEnvs = Annotated[
     int,
     PowerOfTwo(name="n_envs", low=1, high=128, doc="Episodes side by side: designs an ask."),
     Within(1, 2**16),
 ]
-"""How many designs are asked for at once."""
 Rollout = Annotated[
     int,
     PowerOfTwo(
@@ -56,7 +33,6 @@ Rollout = Annotated[
     ),
     Within(2, 2**20),
 ]
-"""How many designs an on-policy update learns from."""
 Minibatches = Annotated[
     int,
     PowerOfTwo(
@@ -68,13 +44,11 @@ Minibatches = Annotated[
     ),
     Within(1, 2**16),
 ]
-"""How many parts the designs of an update are learned in."""
 Epochs = Annotated[
     int,
     Integer(name="epochs", low=1, high=20, doc="Passes over the designs of an update."),
     Within(1, 1000),
 ]
-"""How often an update learns from its designs."""
 LearningRate = Annotated[
     float,
     Ordinal(
@@ -84,7 +58,6 @@ LearningRate = Annotated[
     ),
     Within(1e-9, 1.0),
 ]
-"""Size of a gradient step."""
 Discount = Annotated[
     float,
     Ordinal(
@@ -94,7 +67,6 @@ Discount = Annotated[
     ),
     Within(0.0, 1.0),
 ]
-"""Worth of a reward one step later."""
 TraceDecay = Annotated[
     float,
     Ordinal(
@@ -104,7 +76,6 @@ TraceDecay = Annotated[
     ),
     Within(0.0, 1.0),
 ]
-"""Worth of what is seen against what is expected."""
 Entropy = Annotated[
     float,
     Ordinal(
@@ -114,7 +85,6 @@ Entropy = Annotated[
     ),
     Within(0.0, 1e6),
 ]
-"""Reward for staying undecided."""
 Clip = Annotated[
     float,
     Ordinal(
@@ -125,7 +95,6 @@ Clip = Annotated[
     ),
     Within(1e-6, 1e6),
 ]
-"""How far an update may change the policy."""
 Floor = Annotated[
     float,
     Real(
@@ -138,29 +107,24 @@ Floor = Annotated[
     ),
     Within(INFEASIBLE_REWARD, 0.0),
 ]
-"""Least reward that is learned from."""
 Width = Annotated[
     int,
     PowerOfTwo(name="width", low=8, high=256, doc="Units in a layer of a network."),
     Within(1, 4096),
 ]
-"""Size of a layer."""
 Layers = Annotated[
     int, Integer(name="layers", low=1, high=3, doc="Hidden layers of a network."), Within(0, 16)
 ]
-"""Depth of the networks."""
 Memory = Annotated[
     int,
     PowerOfTwo(name="memory", low=256, high=2**16, doc="Last designs that are learned from again."),
     Within(1, 2**24),
 ]
-"""How many designs are remembered."""
 Start = Annotated[
     int,
     PowerOfTwo(name="start", low=8, high=1024, doc="Random designs before it learns."),
     Within(1, 2**20),
 ]
-"""How many designs are made at random first."""
 BatchSize = Annotated[
     int,
     PowerOfTwo(
@@ -171,13 +135,11 @@ BatchSize = Annotated[
     ),
     Within(2, 2**16),
 ]
-"""How many remembered steps a gradient step is made of."""
 Updates = Annotated[
     int,
     Integer(name="updates", low=1, high=8, doc="Gradient steps for each design."),
     Within(1, 1000),
 ]
-"""How much is learned between designs."""
 Tau = Annotated[
     float,
     Ordinal(
@@ -188,4 +150,61 @@ Tau = Annotated[
     ),
     Within(1e-6, 1.0),
 ]
-"""How fast the target network follows."""
+
+# ---- agents that breed, step and model
+
+Population = Annotated[
+    int,
+    Integer(
+        name="population",
+        low=4,
+        high=100,
+        doc="Designs that may breed; as many random ones start the search.",
+    ),
+]
+Children = Annotated[int, Integer(name="batch_size", low=1, high=64, doc="Children an ask.")]
+Crossover = Annotated[
+    float,
+    Real(
+        name="crossover",
+        low=0.0,
+        high=1.0,
+        count=11,
+        doc="Share of children that have two parents.",
+    ),
+]
+Mutation = Annotated[
+    float,
+    Real(
+        name="mutation",
+        low=0.5,
+        high=5.0,
+        count=10,
+        doc="Mean number of parameters of a child that step; at least one does.",
+    ),
+]
+Step = Annotated[
+    float,
+    Real(
+        name="step",
+        low=0.01,
+        high=0.5,
+        count=50,
+        doc="Mean length of a step along an ordered parameter, as a share of its values.",
+    ),
+]
+Startup = Annotated[
+    int, Integer(name="startup", low=2, high=100, doc="Random designs at the start.")
+]
+RandomShare = Annotated[
+    float,
+    Real(
+        name="random_share",
+        low=0.0,
+        high=0.5,
+        count=11,
+        doc="Share of later designs that are random.",
+    ),
+]
+FewDesigns = Annotated[int, Integer(name="batch_size", low=1, high=32, doc="Designs an ask.")]
+ManyDesigns = Annotated[int, PowerOfTwo(name="batch_size", low=1, high=1024, doc="Designs an ask.")]

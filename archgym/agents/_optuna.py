@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, final
 
 import numpy as np
 
+from archgym.agents import _hyperparameters as shared
 from archgym.agents._random_state import RandomState
-from archgym.checks import check_choice
+from archgym.checks import check_choice, check_whole
 from archgym.errors import MissingExtraError
+from archgym.evaluation.trials import Trials
+from archgym.search.agent import AskTellAgent
 from archgym.search.seen import AskedDesigns
 from archgym.spaces.features import Coordinates
 from archgym.spaces.neighbours import step_designs
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
 
-__all__ = ["MODELS", "BatchSize", "Candidates", "Model", "OptunaModel", "Startup"]
+__all__ = ["MODELS", "OptunaAgent", "OptunaModel"]
 
 MODELS = ("tpe", "gp")
 """Names of the models: densities of good and bad designs, and a Gaussian process."""
@@ -38,11 +41,6 @@ Model = Annotated[
         "need the extra `gp`.",
     ),
 ]
-"""What designs are modelled by."""
-Startup = Annotated[
-    int, Integer(name="startup", low=2, high=100, doc="Random designs at the start.")
-]
-"""How long nothing is modelled."""
 Candidates = Annotated[
     int,
     Integer(
@@ -52,17 +50,6 @@ Candidates = Annotated[
         doc='Designs that "tpe" draws from the good density for each that it asks for.',
     ),
 ]
-"""How hard "tpe" looks."""
-BatchSize = Annotated[
-    int,
-    Integer(
-        name="batch_size",
-        low=1,
-        high=32,
-        doc="Designs an ask; later ones keep away from the earlier.",
-    ),
-]
-"""How many designs are asked for at once."""
 
 # chosen: suggestions that may be known or break a constraint before neighbours of the last are
 # looked at, so many at three distances, before a random design is taken. A suggestion costs
@@ -92,13 +79,7 @@ class OptunaModel:
     def __init__(
         self, space: DesignSpace, model: str, candidates: int, rng: np.random.Generator
     ) -> None:
-        """Set up a model that knows nothing.
-
-        Args:
-          space: Where to search.
-          model: One of `MODELS`.
-          candidates: Designs that "tpe" draws for each suggestion.
-          rng: What decides.
+        """Set up one of `MODELS` that knows nothing.
 
         Raises:
           MissingExtraError: "gp" needs torch.
@@ -169,14 +150,59 @@ class OptunaModel:
             near = self._space.canonical(near)
             is_new = asked.new(near)
             if is_new.any():
-                first: np.ndarray = near[is_new][:1]
-                return first
+                return np.asarray(near[is_new][:1])
         return None
 
     def _parameters(self, designs: np.ndarray) -> list[dict[str, Any]]:
         labels = self._coordinates.labels
         rows = self._coordinates.digits(designs).tolist()
         return [dict(zip(labels, row, strict=True)) for row in rows]
+
+
+class OptunaAgent(AskTellAgent):
+    """Bayesian optimisation by Optuna: random designs, then those that a model suggests.
+
+    Single-objective agents learn the reward, multi-objective ones each term of the objective.
+    """
+
+    library = "optuna"
+    batch = "batch"
+
+    def __init__(
+        self,
+        space: DesignSpace,
+        *,
+        seed: int,
+        model: Model = "tpe",
+        startup: shared.Startup = 10,
+        candidates: Candidates = 24,
+        batch_size: shared.FewDesigns = 1,
+    ) -> None:
+        """Set up the model.
+
+        Raises:
+          MissingExtraError: torch is not installed and "gp" needs it.
+        """
+        self._startup = check_whole("startup", startup, 1)
+        self._batch_size = check_whole("batch_size", batch_size, 1)
+        self._space = space
+        self._rng = np.random.default_rng(seed)
+        self._asked = AskedDesigns(space)
+        self._model = OptunaModel(space, model, check_whole("candidates", candidates, 1), self._rng)
+
+    @final
+    def ask(self) -> np.ndarray:
+        missing = self._startup - len(self._asked)
+        if missing > 0:
+            return self._asked.draw(min(missing, self._batch_size), self._rng)
+        designs = self._model.new_designs(self._batch_size, self._asked)
+        missing = self._batch_size - len(designs)
+        return np.concatenate([designs, self._asked.draw(missing, self._rng)])
+
+    @final
+    def tell(self, trials: Trials) -> None:
+        scores = trials.reward[:, None] if self.kind == "single-objective" else trials.terms
+        self._model.tell(self._space.canonical(trials.indices), scores, trials.feasible)
 
 
 class _Memory(ABC):
@@ -190,7 +216,7 @@ class _Memory(ABC):
 
     @abstractmethod
     def study(self) -> AbstractContextManager["optuna.Study"]:
-        """A study of what is known, to be asked within the block; there is a result by then."""
+        """Yield a study of the known designs; it has a new trial at the end of the block."""
 
 
 @final
@@ -232,7 +258,7 @@ class _AllResults(_Memory):
 
 @final
 class _BestAndLatestResults(_Memory):
-    """A small study made anew for each batch, for a sampler whose time grows quickly with it."""
+    """Small study built again for each batch, for a sampler whose time grows quickly with it."""
 
     def __init__(self, distributions: Mapping[str, "BaseDistribution"], seed: int) -> None:
         if importlib.util.find_spec("torch") is None:

@@ -1,4 +1,4 @@
-"""What a policy must have to be used: the layout of its task, and the weights of its networks."""
+"""Layout of the policies that agents save: task, inputs, outputs and network weights."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,7 +18,6 @@ def require_layout(policy: Policy, task: Task, layout: Mapping[str, Any]) -> Non
     Args:
       policy: Whose description holds the layout it was trained with.
       task: What it is to be used on.
-      layout: What its description must say there.
 
     Raises:
       InvalidArgumentError: Says the first difference.
@@ -38,7 +37,6 @@ def fitting_weights(policy: Policy, shapes: Mapping[str, tuple[int, ...]]) -> di
     """Return a policy's weights as networks take them, float32 in this machine's byte order.
 
     Args:
-      policy: Whose weights.
       shapes: Of all weights of the networks, by name.
 
     Raises:

@@ -1,32 +1,26 @@
-"""What the agents on pymoo share: designs are bred here, and pymoo decides which of them breed."""
+"""Shared base of agents on pymoo: designs are bred here, and pymoo selects the parents."""
 
 import importlib.util
+from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, Protocol, final
+from typing import Any, final
 
 import numpy as np
 
+from archgym.agents import _hyperparameters as shared
 from archgym.checks import check_number, check_whole
 from archgym.errors import MissingExtraError
 from archgym.evaluation.objective import reference_point
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate, Trials
+from archgym.search.agent import Agent
 from archgym.search.seen import AskedDesigns
 from archgym.spaces.choices import Choices
 from archgym.spaces.neighbours import step_designs
-from archgym.spaces.parameter import Integer, Real
 from archgym.spaces.space import DesignSpace
 
-__all__ = [
-    "BatchSize",
-    "Crossover",
-    "MakeAlgorithm",
-    "Mutation",
-    "Population",
-    "PymooSearch",
-    "Step",
-]
+__all__ = ["PymooAgent"]
 
 # chosen: as for the genetic agent: rounds of breeding before random designs are taken, and children
 # bred at least in each.
@@ -35,62 +29,8 @@ _LEAST_BRED = 8
 # chosen: more than any sum of terms can lie behind the reference point.
 _NOT_BUILT = 1e12
 
-Population = Annotated[
-    int,
-    Integer(
-        name="population",
-        low=4,
-        high=100,
-        doc="Designs that may breed; as many random ones start the search.",
-    ),
-]
-"""How many designs are kept."""
-BatchSize = Annotated[int, Integer(name="batch_size", low=1, high=64, doc="Children an ask.")]
-"""How many designs are asked for at once."""
-Crossover = Annotated[
-    float,
-    Real(
-        name="crossover",
-        low=0.0,
-        high=1.0,
-        count=11,
-        doc="Share of children that have two parents.",
-    ),
-]
-"""How often two designs are mixed."""
-Mutation = Annotated[
-    float,
-    Real(
-        name="mutation",
-        low=0.5,
-        high=5.0,
-        count=10,
-        doc="Mean number of parameters of a child that step; at least one does.",
-    ),
-]
-"""How many parameters change."""
-Step = Annotated[
-    float,
-    Real(
-        name="step",
-        low=0.01,
-        high=0.5,
-        count=50,
-        doc="Mean length of a step along an ordered parameter, as a share of its values.",
-    ),
-]
-"""How far an ordered parameter steps."""
 
-
-class MakeAlgorithm(Protocol):
-    """Makes one of pymoo's algorithms."""
-
-    def __call__(self, **arguments: Any) -> Any:
-        """Make it with these of its arguments: pymoo's `GeneticAlgorithm`, which has no types."""
-
-
-@final
-class PymooSearch:
+class PymooAgent(Agent):
     """Breeds designs for an algorithm of pymoo, and tells it what the terms of each are worth.
 
     Parents are whom the algorithm selects. A child takes each choice from either parent with even
@@ -104,29 +44,22 @@ class PymooSearch:
     until there is better. What was not built violates it most.
     """
 
+    library = "pymoo"
+    kind = "multi-objective"
+    batch = "batch"
+
     def __init__(
         self,
-        make: MakeAlgorithm,
         space: DesignSpace,
         *,
         seed: int,
-        population: int,
-        batch_size: int,
-        crossover: float,
-        mutation: float,
-        step: float,
+        population: shared.Population = 20,
+        batch_size: shared.Children = 8,
+        crossover: shared.Crossover = 0.7,
+        mutation: shared.Mutation = 1.0,
+        step: shared.Step = 0.2,
     ) -> None:
         """Set up an empty population.
-
-        Args:
-          make: Makes the algorithm.
-          space: Where to search.
-          seed: What decides.
-          population: Designs that may breed, 2 or more; as many random ones start the search.
-          batch_size: Children an ask, 1 or more.
-          crossover: Share of children that have two parents, 0 to 1.
-          mutation: Mean number of parameters of a child that step, above 0; at least one does.
-          step: Mean length of a step along an ordered parameter, as a share of its values, above 0.
 
         Raises:
           MissingExtraError: pymoo is not installed.
@@ -145,7 +78,7 @@ class PymooSearch:
         self._told: list[Any] = []
         self._corner = np.zeros(1)
         with _quiet_pymoo():
-            self._algorithm = make(
+            self._algorithm = self._make(
                 pop_size=self._population,
                 n_offsprings=self._batch_size,
                 seed=int(self._rng.integers(2**32)),
@@ -156,8 +89,12 @@ class PymooSearch:
         self._algorithm.mating = self
         self._has_started = False
 
-    def run(self, evaluate: Evaluate, task: Task) -> None:
-        """Search until there is nothing more to ask, or `evaluate` raises `BudgetExhausted`."""
+    @abstractmethod
+    def _make(self, **arguments: Any) -> Any:
+        """Return the algorithm with these of its arguments, pymoo's `GeneticAlgorithm`."""
+
+    @final
+    def search(self, evaluate: Evaluate, task: Task) -> None:
         self._corner = reference_point(task.objective, task.reference, task.metrics, task.weights)
         while len(designs := self._ask()):
             self._tell(evaluate(designs))
@@ -242,13 +179,6 @@ class PymooSearch:
     ) -> Any:
         """Return children of a population: what pymoo calls when it is asked.
 
-        Args:
-          problem: pymoo's.
-          pop: Who may breed.
-          n_offsprings: How many children.
-          random_state: What decides.
-          **others: What else its selection wants.
-
         Returns:
           Children that are new and feasible; fewer where the space holds no more.
         """
@@ -280,8 +210,7 @@ class PymooSearch:
         is_fathers = has_two & (rng.random(mothers.shape) < 0.5)
         children = self._choices.compose(np.where(is_fathers, fathers, mothers))
         children = step_designs(self._space, children, self._mutation, self._step, rng)
-        canonical: np.ndarray = self._space.canonical(children)
-        return canonical
+        return np.asarray(self._space.canonical(children))
 
 
 @contextmanager

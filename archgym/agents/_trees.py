@@ -4,7 +4,7 @@ from typing import Any, Self, final
 
 import numpy as np
 
-from archgym.runtime.importing import import_quietly
+from archgym.runtime.importing import import_library
 
 __all__ = ["BoostedTrees", "RandomisedTrees", "normal_scores"]
 
@@ -33,7 +33,7 @@ class RandomisedTrees:
         """Learn scores, (n,), of features, (n, n_features)."""
         import sklearn
 
-        tree = import_quietly("sklearn.tree")
+        tree = import_library("sklearn.tree")
         narrow = np.ascontiguousarray(features, dtype=np.float32)
         # One stream for all trees, since seeding one takes longer than growing a small tree.
         random_state = np.random.RandomState(int(self._rng.integers(2**32)))
@@ -53,16 +53,16 @@ class RandomisedTrees:
         return np.stack([tree.apply(narrow) for tree in self._trees], axis=1)
 
     def scores(self, leaves: np.ndarray) -> np.ndarray:
-        """What each tree expects in these leaves, (n, n_trees)."""
+        """Return each tree's prediction in these leaves, (n, n_trees)."""
         columns = zip(self._trees, leaves.T, strict=True)
         return np.stack([tree.value[column, 0, 0] for tree, column in columns], axis=1)
 
     def expected(self, features: np.ndarray) -> np.ndarray:
-        """What each tree expects of each row of features, (n, n_trees)."""
+        """Return each tree's prediction for each row of features, (n, n_trees)."""
         return self.scores(self.leaves(features))
 
 
-# chosen: rows that a member learns from, drawn anew for each tree; their depth; the share of an
+# chosen: rows that a member learns from, drawn again for each tree; their depth; the share of an
 # error that a tree makes good.
 _ROW_SHARE = 0.7
 _DEPTH = 4
@@ -86,7 +86,7 @@ class BoostedTrees:
 
     def fit(self, features: np.ndarray, scores: np.ndarray) -> Self:
         """Learn scores, (n,), of features, (n, n_features)."""
-        ensemble = import_quietly("sklearn.ensemble")
+        ensemble = import_library("sklearn.ensemble")
         n = len(scores)
         self._members = []
         for _ in range(self._n_members):
@@ -102,12 +102,12 @@ class BoostedTrees:
         return self
 
     def expected(self, features: np.ndarray) -> np.ndarray:
-        """What each member expects of each row of features, (n, n_members)."""
+        """Return each member's prediction for each row of features, (n, n_members)."""
         return np.stack([member.predict(features) for member in self._members], axis=1)
 
 
 def normal_scores(rewards: np.ndarray) -> np.ndarray:
-    """Where each reward would stand in a sample of a normal distribution, by its rank.
+    """Return the normal score of each reward, by its rank.
 
     However far the worst designs fall behind, the differences among the best stay visible.
 
@@ -124,5 +124,4 @@ def normal_scores(rewards: np.ndarray) -> np.ndarray:
 
     _, which, counts = np.unique(rewards, return_inverse=True, return_counts=True)
     mean_rank = np.cumsum(counts) - (counts - 1) / 2
-    scores: np.ndarray = ndtri((mean_rank[which] - 0.375) / (len(rewards) + 0.25))
-    return scores
+    return np.asarray(ndtri((mean_rank[which] - 0.375) / (len(rewards) + 0.25)))

@@ -107,12 +107,7 @@ class AntColonyAgent(AskTellAgent):
             ),
         ] = 0.1,
     ) -> None:
-        """Set up a colony in a land where all is alike.
-
-        Args:
-          space: Where to search.
-          seed: What decides.
-        """
+        """Set up a colony in a land where all is alike."""
         self._n_ants = check_whole("ants", ants, 1)
         self._evaporation = check_number("evaporation", evaporation, 0, 1)
         self._greediness = check_number("greediness", greediness, 0, 1)
@@ -167,7 +162,6 @@ class AntColonyAgent(AskTellAgent):
         """Return choices of `n` ants, (n, n_choices).
 
         Args:
-          n: Ants.
           lead: How far pheromone leads them, from 0, where all options are alike, to 1.
         """
         pheromone = self._start + lead * (self._pheromone - self._start)
@@ -189,22 +183,20 @@ class AntColonyAgent(AskTellAgent):
         sums = np.cumsum(weights, axis=1)
         passed = (sums <= sums[:, -1:] * self._rng.random((n, 1))).sum(axis=1)
         # The product may be rounded up to the last sum.
-        drawn: np.ndarray = np.minimum(passed, weights.shape[1] - 1)
-        return drawn
+        return np.asarray(np.minimum(passed, weights.shape[1] - 1))
 
     # ---- pheromone
 
     def _numbers(self, picks: np.ndarray, choice: int) -> np.ndarray:
-        """Where the pheromone of a choice's options stands, (n or 1, n_options)."""
+        """Return indices of the pheromone of a choice's options, (n or 1, n_options)."""
         items = np.arange(self._widths[choice])[None, :]
         for earlier in range(self._origins[choice], choice):
             is_left = np.arange(items.shape[1]) != picks[:, earlier, None]
             items = np.broadcast_to(items, is_left.shape)[is_left].reshape(len(picks), -1)
-        numbers: np.ndarray = self._firsts[choice] + items
-        return numbers
+        return np.asarray(self._firsts[choice] + items)
 
     def _taken(self, designs: np.ndarray) -> np.ndarray:
-        """Where what designs took stands, (n, n_choices); -1 where it is without meaning."""
+        """Return indices of the options that designs took, (n, n_choices); -1 if inactive."""
         picks = self._choices.split(designs)
         numbers = np.empty_like(picks)
         for choice in range(self._choices.n):
@@ -228,7 +220,7 @@ class AntColonyAgent(AskTellAgent):
         up = left * self._up
         down = left * np.roll(self._up, 1)
         deposit = left - up - down + np.roll(up, 1) + np.roll(down, -1)
-        # A choice that means nothing in any of the designs keeps what it has.
+        # A choice that is inactive in all of the designs keeps its pheromone.
         total = np.repeat(np.add.reduceat(deposit, self._firsts), self._widths)
         share = np.where(total > 0, self._evaporation, 0.0)
         pheromone = (1.0 - share) * self._pheromone + share * deposit / np.maximum(total, 1.0)

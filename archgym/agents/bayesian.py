@@ -2,20 +2,13 @@
 
 from typing import final
 
-import numpy as np
-
-from archgym.agents._optuna import BatchSize, Candidates, Model, OptunaModel, Startup
-from archgym.checks import check_whole
-from archgym.evaluation.trials import Trials
-from archgym.search.agent import AskTellAgent
-from archgym.search.seen import AskedDesigns
-from archgym.spaces.space import DesignSpace
+from archgym.agents._optuna import OptunaAgent
 
 __all__ = ["BayesianAgent"]
 
 
 @final
-class BayesianAgent(AskTellAgent):
+class BayesianAgent(OptunaAgent):
     """Models what was found and asks for the design that promises most.
 
     Starts with random designs. Then "tpe" models good and bad designs as densities and asks where
@@ -35,43 +28,3 @@ class BayesianAgent(AskTellAgent):
     """
 
     name = "bayesian"
-    library = "optuna"
-    batch = "batch"
-
-    def __init__(
-        self,
-        space: DesignSpace,
-        *,
-        seed: int,
-        model: Model = "tpe",
-        startup: Startup = 10,
-        candidates: Candidates = 24,
-        batch_size: BatchSize = 1,
-    ) -> None:
-        """Set up the model.
-
-        Args:
-          space: Where to search.
-          seed: What decides.
-
-        Raises:
-          MissingExtraError: torch is not installed and "gp" needs it.
-        """
-        self._startup = check_whole("startup", startup, 1)
-        self._batch_size = check_whole("batch_size", batch_size, 1)
-        self._space = space
-        self._rng = np.random.default_rng(seed)
-        self._asked = AskedDesigns(space)
-        self._model = OptunaModel(space, model, check_whole("candidates", candidates, 1), self._rng)
-
-    def ask(self) -> np.ndarray:
-        missing = self._startup - len(self._asked)
-        if missing > 0:
-            return self._asked.draw(min(missing, self._batch_size), self._rng)
-        designs = self._model.new_designs(self._batch_size, self._asked)
-        missing = self._batch_size - len(designs)
-        return np.concatenate([designs, self._asked.draw(missing, self._rng)])
-
-    def tell(self, trials: Trials) -> None:
-        designs = self._space.canonical(trials.indices)
-        self._model.tell(designs, trials.reward[:, None], trials.feasible)

@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING, Annotated, final
 
 from archgym.agents import _hyperparameters as shared
-from archgym.agents._sb3.learner import Sb3Agent, Sb3Learner, hidden_layers
-from archgym.search.hyperparameters import Within, checked_hyperparameters
+from archgym.agents._sb3.learner import Sb3Agent, hidden_layers
+from archgym.search.hyperparameters import Within
 from archgym.spaces.parameter import Ordinal, PowerOfTwo
 from archgym.spaces.space import DesignSpace
 
@@ -29,6 +29,7 @@ class DqnAgent(Sb3Agent):
 
     name = "dqn"
     library = "stable-baselines3"
+    _actor = "q_net."
 
     def __init__(
         self,
@@ -67,22 +68,8 @@ class DqnAgent(Sb3Agent):
         width: shared.Width = 64,
         layers: shared.Layers = 2,
     ) -> None:
-        """Check the hyperparameters, whose annotations explain them.
-
-        Args:
-          space: Where to search.
-          seed: What decides.
-        """
-        # `locals()` is what was given, by name.
-        self._values = checked_hyperparameters(type(self), locals())
-        self._learner = Sb3Learner(
-            type(self),
-            self._values,
-            self._make,
-            seed=seed,
-            formulation="sequential",
-            actor="q_net.",
-        )
+        """Check the hyperparameters, whose annotations explain them."""
+        self._set_up(locals())
 
     def _make(self, env: "VecEnv", n_steps: int) -> "BaseAlgorithm":
         from stable_baselines3 import DQN

@@ -4,6 +4,7 @@ from typing import Annotated, final
 
 import numpy as np
 
+from archgym.agents import _hyperparameters as shared
 from archgym.agents._trees import RandomisedTrees, normal_scores
 from archgym.checks import check_whole
 from archgym.evaluation.trials import Trials
@@ -16,7 +17,7 @@ from archgym.spaces.space import DesignSpace
 
 __all__ = ["ExtraTreesAgent"]
 
-# chosen: new results that are waited for before the trees are grown anew, as a share of the known
+# chosen: new results that are waited for before the trees are grown again, as a share of the known
 # ones. Growing takes time in proportion to what is known, so time per result stays as it is.
 _REGROWN_AFTER = 1 / 50
 # chosen: designs whose neighbours are looked at, which differ in so many parameters in the mean, by
@@ -26,7 +27,7 @@ _CENTRES = 10
 _STEP_RATE = 3.0
 _STEP_LENGTH = 0.1
 _ROUNDS = 8
-# chosen: mean weight of the spread beside the mean. By expected improvement instead, more searches
+# chosen: mean weight of the spread against the mean. By expected improvement, more searches
 # end round a design that is not the best.
 _APPETITE = 1.5
 # chosen: share of later designs that are random, and how many of the last results are looked at for
@@ -42,7 +43,7 @@ class ExtraTreesAgent(AskTellAgent):
 
     Starts with random designs. Then it looks at a pool of designs, random ones and neighbours of
     the best found and of the most promising, and asks for those of the largest mean over the trees
-    plus a multiple of their spread; the multiple is drawn anew for each, so that some asks dare
+    plus a multiple of their spread; the multiple is drawn again for each, so that some asks dare
     more than others. Those of one batch differ in the leaves that they fall into. Some later ones
     are random, up to half of them on a plateau: where many designs are just as good as the best,
     trees are sure of more like them. The trees learn rewards by rank, so designs that cannot be
@@ -63,9 +64,7 @@ class ExtraTreesAgent(AskTellAgent):
         space: DesignSpace,
         *,
         seed: int,
-        startup: Annotated[
-            int, Integer(name="startup", low=2, high=100, doc="Random designs at the start.")
-        ] = 10,
+        startup: shared.Startup = 10,
         trees: Annotated[
             int, Integer(name="trees", low=10, high=200, step=10, doc="Trees of the ensemble.")
         ] = 50,
@@ -75,16 +74,9 @@ class ExtraTreesAgent(AskTellAgent):
                 name="pool", low=100, high=2000, step=100, doc="Designs looked at before each ask."
             ),
         ] = 800,
-        batch_size: Annotated[
-            int, Integer(name="batch_size", low=1, high=32, doc="Designs an ask.")
-        ] = 1,
+        batch_size: shared.FewDesigns = 1,
     ) -> None:
-        """Set up the ensemble.
-
-        Args:
-          space: Where to search.
-          seed: What decides.
-        """
+        """Set up the ensemble."""
         self._startup = check_whole("startup", startup, 1)
         self._n_pool = check_whole("pool", pool, 16)
         self._batch_size = check_whole("batch_size", batch_size, 1)
@@ -150,8 +142,7 @@ class ExtraTreesAgent(AskTellAgent):
             chosen.append(int(np.argmax(promise)))
             # The more trees cannot tell two designs apart, the less the second one teaches.
             spread *= 1.0 - (leaves == leaves[chosen[-1]]).mean(axis=1)
-        promising: np.ndarray = pool[chosen]
-        return promising
+        return np.asarray(pool[chosen])
 
     def _near(self, designs: np.ndarray, n: int) -> np.ndarray:
         """Return `n` neighbours of these designs."""

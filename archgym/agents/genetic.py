@@ -4,12 +4,13 @@ from typing import Annotated, final
 
 import numpy as np
 
+from archgym.agents import _hyperparameters as shared
 from archgym.checks import check_number, check_whole
 from archgym.evaluation.trials import Trials
 from archgym.search.agent import AskTellAgent
 from archgym.search.seen import AskedDesigns
 from archgym.spaces.neighbours import step_designs
-from archgym.spaces.parameter import Integer, Real
+from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace
 
 __all__ = ["GeneticAgent"]
@@ -40,18 +41,8 @@ class GeneticAgent(AskTellAgent):
         space: DesignSpace,
         *,
         seed: int,
-        population: Annotated[
-            int,
-            Integer(
-                name="population",
-                low=4,
-                high=100,
-                doc="Designs that may breed; as many random ones start the search.",
-            ),
-        ] = 12,
-        batch_size: Annotated[
-            int, Integer(name="batch_size", low=1, high=64, doc="Children an ask.")
-        ] = 8,
+        population: shared.Population = 12,
+        batch_size: shared.Children = 8,
         tournament: Annotated[
             int,
             Integer(
@@ -61,43 +52,11 @@ class GeneticAgent(AskTellAgent):
                 doc="Designs drawn, the best of which is a parent.",
             ),
         ] = 3,
-        crossover: Annotated[
-            float,
-            Real(
-                name="crossover",
-                low=0.0,
-                high=1.0,
-                count=11,
-                doc="Share of children that have two parents.",
-            ),
-        ] = 0.7,
-        mutation: Annotated[
-            float,
-            Real(
-                name="mutation",
-                low=0.5,
-                high=5.0,
-                count=10,
-                doc="Mean number of parameters of a child that step; at least one does.",
-            ),
-        ] = 1.0,
-        step: Annotated[
-            float,
-            Real(
-                name="step",
-                low=0.01,
-                high=0.5,
-                count=50,
-                doc="Mean length of a step along an ordered parameter, as a share of its values.",
-            ),
-        ] = 0.2,
+        crossover: shared.Crossover = 0.7,
+        mutation: shared.Mutation = 1.0,
+        step: shared.Step = 0.2,
     ) -> None:
-        """Set up an empty population.
-
-        Args:
-          space: Where to search.
-          seed: What decides.
-        """
+        """Set up an empty population."""
         self._population = check_whole("population", population, 2)
         self._batch_size = check_whole("batch_size", batch_size, 1)
         self._tournament = check_whole("tournament", tournament, 1)
@@ -154,5 +113,4 @@ class GeneticAgent(AskTellAgent):
     def _parents(self, n: int) -> np.ndarray:
         # The population is sorted, so the best of a tournament is the smallest place drawn.
         places = self._rng.integers(len(self._designs), size=(n, self._tournament)).min(axis=1)
-        parents: np.ndarray = self._designs[places]
-        return parents
+        return np.asarray(self._designs[places])

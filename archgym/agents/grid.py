@@ -1,15 +1,15 @@
 """Grid search in an order that covers the whole space from the first."""
 
 import math
-from typing import Annotated, final
+from typing import final
 
 import numpy as np
 
+from archgym.agents import _hyperparameters as shared
 from archgym.checks import check_whole
 from archgym.evaluation.trials import Trials
 from archgym.search.agent import AskTellAgent
 from archgym.search.seen import AskedDesigns
-from archgym.spaces.parameter import PowerOfTwo
 from archgym.spaces.space import DesignSpace
 
 __all__ = ["GridAgent"]
@@ -55,16 +55,9 @@ class GridAgent(AskTellAgent):
         space: DesignSpace,
         *,
         seed: int,
-        batch_size: Annotated[
-            int, PowerOfTwo(name="batch_size", low=1, high=1024, doc="Designs an ask.")
-        ] = 32,
+        batch_size: shared.ManyDesigns = 32,
     ) -> None:
-        """Choose the stride.
-
-        Args:
-          space: What to cover.
-          seed: Decides nothing.
-        """
+        """Choose the stride."""
         self._batch_size = check_whole("batch_size", batch_size, 1)
         self._space = space
         self._sizes = space.sizes.tolist()
@@ -113,7 +106,7 @@ def _number(sizes: list[int], indices: np.ndarray) -> int:
 
 
 def _visit(sizes: list[int], start: int, stride: int, n: int) -> np.ndarray:
-    """`n` designs a stride apart, (n, n_parameters); Python's integers, since spaces are large."""
+    """Return `n` designs a stride apart, (n, n_parameters), as Python integers for large spaces."""
     size = math.prod(sizes)
     left = np.array([(start + step * stride) % size for step in range(n)], dtype=object)
     designs = np.empty((n, len(sizes)), dtype=np.int64)
@@ -140,7 +133,7 @@ def _best_stride(sizes: list[int]) -> int:
 
 
 def _unevenness(sizes: list[int], stride: int) -> float:
-    """How far waves along any one or two parameters are from averaging out, squared."""
+    """Return the squared distance of waves along one or two parameters from averaging out."""
     n = min(_JUDGED_DESIGNS, math.prod(sizes))
     judged = [place for place, size in enumerate(sizes) if size > 1][:_JUDGED_PARAMETERS]
     middles = _visit(sizes, 0, stride, n)[:, judged] + 0.5

@@ -5,6 +5,7 @@ from typing import Annotated, final
 
 import numpy as np
 
+from archgym.agents import _hyperparameters as shared
 from archgym.checks import check_choice, check_number, check_whole
 from archgym.evaluation.trials import Trials
 from archgym.search.agent import AskTellAgent
@@ -25,7 +26,7 @@ _LEAST_STEPS = 16
 
 @final
 class HillClimbingAgent(AskTellAgent):
-    """Steps from a design to a better neighbour until there is none, then starts elsewhere.
+    """Steps from a design to a better neighbour until no neighbour is better, then restarts.
 
     A neighbour is one step away: along the scale of an ordered parameter, to any other value where
     there is no order, now and then in several parameters. With improvement "first" it moves as soon
@@ -63,16 +64,7 @@ class HillClimbingAgent(AskTellAgent):
                 doc="Neighbours tried of a design that is not bettered before a restart.",
             ),
         ] = 24,
-        step: Annotated[
-            float,
-            Real(
-                name="step",
-                low=0.01,
-                high=0.5,
-                count=50,
-                doc="Mean length of a step along an ordered parameter, as a share of its values.",
-            ),
-        ] = 0.2,
+        step: shared.Step = 0.2,
         improvement: Annotated[
             str,
             Categorical(
@@ -100,12 +92,7 @@ class HillClimbingAgent(AskTellAgent):
             ),
         ] = 3.0,
     ) -> None:
-        """Set up a climb from random designs.
-
-        Args:
-          space: Where to search.
-          seed: What decides.
-        """
+        """Set up a climb from random designs."""
         self._batch_size = check_whole("batch_size", batch_size, 1)
         self._patience = check_whole("patience", patience, 1)
         self._step = check_number("step", step, 0.001, 1)

@@ -112,10 +112,6 @@ class MultiAgentPpoAgent(Agent):
     ) -> None:
         """Check the hyperparameters, whose annotations explain them.
 
-        Args:
-          space: Where to search.
-          seed: What decides.
-
         Raises:
           MissingExtraError: A library is not installed.
         """

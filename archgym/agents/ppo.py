@@ -3,8 +3,7 @@
 from typing import TYPE_CHECKING, final
 
 from archgym.agents import _hyperparameters as shared
-from archgym.agents._sb3.learner import Sb3Agent, Sb3Learner, hidden_layers, ppo_arguments
-from archgym.search.hyperparameters import checked_hyperparameters
+from archgym.agents._sb3.learner import Sb3Agent, hidden_layers, ppo_arguments
 from archgym.spaces.space import DesignSpace
 
 if TYPE_CHECKING:
@@ -48,17 +47,8 @@ class PpoAgent(Sb3Agent):
         width: shared.Width = 64,
         layers: shared.Layers = 2,
     ) -> None:
-        """Check the hyperparameters, whose annotations explain them.
-
-        Args:
-          space: Where to search.
-          seed: What decides.
-        """
-        # `locals()` is what was given, by name.
-        self._values = checked_hyperparameters(type(self), locals())
-        self._learner = Sb3Learner(
-            type(self), self._values, self._make, seed=seed, formulation=formulation
-        )
+        """Check the hyperparameters, whose annotations explain them."""
+        self._set_up(locals())
 
     def _make(self, env: "VecEnv", n_steps: int) -> "BaseAlgorithm":
         from stable_baselines3 import PPO
@@ -68,5 +58,4 @@ class PpoAgent(Sb3Agent):
             env,
             **ppo_arguments(self._values, env, n_steps),
             policy_kwargs={"net_arch": hidden_layers(self._values)},
-            device="cpu",
         )

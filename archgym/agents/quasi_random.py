@@ -4,13 +4,14 @@ from typing import TYPE_CHECKING, Annotated, final
 
 import numpy as np
 
+from archgym.agents import _hyperparameters as shared
 from archgym.checks import check_choice, check_whole
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.trials import Trials
 from archgym.search.agent import AskTellAgent
 from archgym.search.seen import AskedDesigns
 from archgym.spaces.choices import Choices
-from archgym.spaces.parameter import Categorical, PowerOfTwo
+from archgym.spaces.parameter import Categorical
 from archgym.spaces.space import DesignSpace
 
 if TYPE_CHECKING:
@@ -61,15 +62,9 @@ class QuasiRandomAgent(AskTellAgent):
                 doc="Where points come from; Sobol's has at most 21,201 dimensions.",
             ),
         ] = "sobol",
-        batch_size: Annotated[
-            int, PowerOfTwo(name="batch_size", low=1, high=1024, doc="Designs an ask.")
-        ] = 32,
+        batch_size: shared.ManyDesigns = 32,
     ) -> None:
         """Set up the sequence.
-
-        Args:
-          space: Where to search.
-          seed: How points are scrambled.
 
         Raises:
           InvalidArgumentError: There is no such sequence, or not of so many dimensions.

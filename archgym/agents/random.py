@@ -1,14 +1,14 @@
 """Random search: the yardstick for every other agent."""
 
-from typing import Annotated, final
+from typing import final
 
 import numpy as np
 
+from archgym.agents import _hyperparameters as shared
 from archgym.checks import check_whole
 from archgym.evaluation.trials import Trials
 from archgym.search.agent import AskTellAgent
 from archgym.search.seen import AskedDesigns
-from archgym.spaces.parameter import PowerOfTwo
 from archgym.spaces.space import DesignSpace
 
 __all__ = ["RandomAgent"]
@@ -32,16 +32,9 @@ class RandomAgent(AskTellAgent):
         space: DesignSpace,
         *,
         seed: int,
-        batch_size: Annotated[
-            int, PowerOfTwo(name="batch_size", low=1, high=1024, doc="Designs an ask.")
-        ] = 32,
+        batch_size: shared.ManyDesigns = 32,
     ) -> None:
-        """Set up the draw.
-
-        Args:
-          space: Where to draw.
-          seed: What decides.
-        """
+        """Set up the draw."""
         self._asked = AskedDesigns(space)
         self._rng = np.random.default_rng(seed)
         self._batch_size = check_whole("batch_size", batch_size, 1)

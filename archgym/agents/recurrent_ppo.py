@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING, Annotated, final
 
 from archgym.agents import _hyperparameters as shared
-from archgym.agents._sb3.learner import Sb3Agent, Sb3Learner, hidden_layers, ppo_arguments
-from archgym.search.hyperparameters import Within, checked_hyperparameters
+from archgym.agents._sb3.learner import Sb3Agent, hidden_layers, ppo_arguments
+from archgym.search.hyperparameters import Within
 from archgym.spaces.parameter import PowerOfTwo
 from archgym.spaces.space import DesignSpace
 
@@ -53,17 +53,8 @@ class RecurrentPpoAgent(Sb3Agent):
             Within(1, 4096),
         ] = 32,
     ) -> None:
-        """Check the hyperparameters, whose annotations explain them.
-
-        Args:
-          space: Where to search.
-          seed: What decides.
-        """
-        # `locals()` is what was given, by name.
-        self._values = checked_hyperparameters(type(self), locals())
-        self._learner = Sb3Learner(
-            type(self), self._values, self._make, seed=seed, formulation=formulation
-        )
+        """Check the hyperparameters, whose annotations explain them."""
+        self._set_up(locals())
 
     def _make(self, env: "VecEnv", n_steps: int) -> "BaseAlgorithm":
         from sb3_contrib import RecurrentPPO
@@ -76,5 +67,4 @@ class RecurrentPpoAgent(Sb3Agent):
                 "net_arch": hidden_layers(self._values),
                 "lstm_hidden_size": self._values["cells"],
             },
-            device="cpu",
         )

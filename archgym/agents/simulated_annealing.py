@@ -6,12 +6,13 @@ from typing import Annotated, final
 
 import numpy as np
 
+from archgym.agents import _hyperparameters as shared
 from archgym.checks import check_number, check_whole
 from archgym.evaluation.trials import Trials
 from archgym.search.agent import AskTellAgent
 from archgym.search.seen import AskedDesigns
 from archgym.spaces.neighbours import step_designs
-from archgym.spaces.parameter import Integer, Ordinal, PowerOfTwo, Real
+from archgym.spaces.parameter import Integer, Ordinal, PowerOfTwo
 from archgym.spaces.space import DesignSpace
 
 __all__ = ["SimulatedAnnealingAgent"]
@@ -28,7 +29,7 @@ class SimulatedAnnealingAgent(AskTellAgent):
 
     A step that lowers the reward by d is taken with probability exp(-d / T). The temperature T
     falls from its start by the same factor each evaluation; at the horizon it is back at its start
-    and all chains go on from the best design so far (reheating). Chains walk side by side and share
+    and all chains continue from the best design so far (reheating). Chains walk in step and share
     the schedule. A step to a design that is known costs nothing and is decided on at once, so every
     evaluation is of a new one; a chain that only meets known designs is offered a random one.
 
@@ -78,23 +79,9 @@ class SimulatedAnnealingAgent(AskTellAgent):
                 doc="Evaluations, of all chains together, from one heating to the next.",
             ),
         ] = 128,
-        step: Annotated[
-            float,
-            Real(
-                name="step",
-                low=0.01,
-                high=0.5,
-                count=50,
-                doc="Mean length of a step along an ordered parameter, as a share of its values.",
-            ),
-        ] = 0.2,
+        step: shared.Step = 0.2,
     ) -> None:
-        """Set up chains that start at random designs.
-
-        Args:
-          space: Where to search.
-          seed: What decides.
-        """
+        """Set up chains that start at random designs."""
         self._start = check_number("temperature", temperature, 1e-9)
         self._cooling = check_number("cooling", cooling, 1e-9, 1)
         self._horizon = check_whole("horizon", horizon, 1)
@@ -188,7 +175,7 @@ class SimulatedAnnealingAgent(AskTellAgent):
 @final
 @dataclass(eq=False)
 class _Chain:
-    """Where a walk is, and steps that it will try."""
+    """Position of a walk, and steps that it will try."""
 
     design: np.ndarray | None = None
     reward: float = -math.inf

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Annotated, final
 
 import numpy as np
 
+from archgym.agents import _hyperparameters as shared
 from archgym.checks import check_number, check_whole
 from archgym.errors import MissingExtraError
 from archgym.evaluation.objective import INFEASIBLE_REWARD
 from archgym.evaluation.trials import Trials
-from archgym.runtime.importing import import_quietly
+from archgym.runtime.importing import import_library
 from archgym.search.agent import AskTellAgent
 from archgym.search.seen import AskedDesigns
 from archgym.spaces.features import Coordinates
-from archgym.spaces.parameter import Integer, Real
+from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace
 
 if TYPE_CHECKING:
@@ -58,9 +59,7 @@ class SmacAgent(AskTellAgent):
         space: DesignSpace,
         *,
         seed: int,
-        startup: Annotated[
-            int, Integer(name="startup", low=2, high=100, doc="Random designs at the start.")
-        ] = 10,
+        startup: shared.Startup = 10,
         trees: Annotated[
             int, Integer(name="trees", low=5, high=100, doc="Trees of the forest.")
         ] = 10,
@@ -71,28 +70,13 @@ class SmacAgent(AskTellAgent):
                 low=100,
                 high=10_000,
                 step=100,
-                doc="Designs drawn for each suggestion, beside a local search round the best.",
+                doc="Designs drawn for each suggestion, besides a local search round the best.",
             ),
         ] = 1000,
-        random_share: Annotated[
-            float,
-            Real(
-                name="random_share",
-                low=0.0,
-                high=0.5,
-                count=11,
-                doc="Share of later designs that are random.",
-            ),
-        ] = 0.2,
-        batch_size: Annotated[
-            int, Integer(name="batch_size", low=1, high=32, doc="Designs an ask.")
-        ] = 1,
+        random_share: shared.RandomShare = 0.2,
+        batch_size: shared.FewDesigns = 1,
     ) -> None:
         """Set up the model.
-
-        Args:
-          space: Where to search.
-          seed: What decides.
 
         Raises:
           MissingExtraError: SMAC3 is not installed.
@@ -211,7 +195,7 @@ def _config_space(coordinates: Coordinates) -> "ConfigurationSpace":
 def _facade(
     space: "ConfigurationSpace", trees: int, challengers: int, random_share: float, seed: int
 ) -> "HyperparameterOptimizationFacade":
-    import_quietly("smac")
+    import_library("smac")
     from smac import HyperparameterOptimizationFacade as Facade
     from smac import Scenario
     from smac.model.random_forest import RandomForest

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Protocol, final
 
 import numpy as np
 
+from archgym.agents import _hyperparameters as shared
 from archgym.agents._trees import BoostedTrees, RandomisedTrees, normal_scores
 from archgym.agents.genetic import GeneticAgent
 from archgym.checks import check_choice, check_number, check_whole
@@ -11,20 +12,20 @@ from archgym.evaluation.trials import Trials
 from archgym.search.agent import AskTellAgent
 from archgym.search.seen import AskedDesigns
 from archgym.spaces.features import Coordinates
-from archgym.spaces.parameter import Categorical, Integer, Real
+from archgym.spaces.parameter import Categorical, Integer
 from archgym.spaces.space import DesignSpace
 
 __all__ = ["SurrogateGeneticAgent"]
 
 _MODELS = ("extra-trees", "gradient-boosting")
-# chosen: new results that are waited for before the proxy learns anew, as a share of known ones.
+# chosen: new results that are waited for before the proxy is refitted, as a share of known ones.
 # Learning takes time in proportion to what is known, so time per result stays as it is.
 _RELEARNED_AFTER = 1 / 50
 # chosen: size of either proxy; twice as many trees predict hardly better.
 _TREES = 50
 _MEMBERS = 5
 _TREES_A_MEMBER = 30
-# chosen: weight of the proxy's spread beside its mean, in the mean over asks. Half of it found as
+# chosen: weight of the proxy's spread relative to its mean, averaged over asks. Half of it found as
 # much on ten seeds of three DRAM tasks.
 _APPETITE = 3.0
 # chosen: the inner search's population and children an ask; predictions cost less in large batches.
@@ -80,23 +81,9 @@ class SurrogateGeneticAgent(AskTellAgent):
         batch_size: Annotated[
             int, Integer(name="batch_size", low=1, high=64, doc="Designs an ask.")
         ] = 4,
-        random_share: Annotated[
-            float,
-            Real(
-                name="random_share",
-                low=0.0,
-                high=0.5,
-                count=11,
-                doc="Share of later designs that are random.",
-            ),
-        ] = 0.1,
+        random_share: shared.RandomShare = 0.1,
     ) -> None:
-        """Set up a proxy that knows nothing.
-
-        Args:
-          space: Where to search.
-          seed: What decides.
-        """
+        """Set up a proxy that knows nothing."""
         self._model = check_choice("model", model, _MODELS)
         self._startup = check_whole("startup", startup, 2)
         self._inner_designs = check_whole("inner_designs", inner_designs, 1)
@@ -150,8 +137,7 @@ class SurrogateGeneticAgent(AskTellAgent):
             n_met += len(designs)
         order = np.argsort(-np.concatenate(predicted), kind="stable")
         promising = np.concatenate(met)[order]
-        found: np.ndarray = promising[self._asked.new(promising)][:n]
-        return found
+        return np.asarray(promising[self._asked.new(promising)][:n])
 
     def _learned(self, scores: np.ndarray) -> _Proxy:
         n = len(scores)

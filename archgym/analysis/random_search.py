@@ -1,4 +1,4 @@
-"""What random search reaches, exactly, where the worth of every design is known.
+"""Exact results of random search on spaces where the reward of every design is known.
 
 Random search that never evaluates a design twice draws n of N designs without replacement. The
 best of them is known in distribution, so that its curve needs no runs and has no noise.
@@ -22,7 +22,7 @@ _RAREST_LOG = -745.0
 @final
 @dataclass(frozen=True)
 class RandomCurve:
-    """What is best after each of some budgets, in distribution.
+    """Distribution of the best value after each of several budgets.
 
     `budgets` is (k,), in increasing order; `expected` is (k,), the mean; `quantiles` maps each
     share to (k,), the least value that is not exceeded with that probability. Numbers are NaN

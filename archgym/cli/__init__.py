@@ -4,20 +4,20 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command in `sys.argv` and exits with its code."""
+    """Run the command in `sys.argv` and exit with its code."""
     try:
-        from archgym.cli.console import signals as stopping
+        from archgym.cli.console import signals
     except KeyboardInterrupt:
-        # From here on none is told with a traceback.
+        # Without a traceback, as in all later code.
         raise SystemExit(130) from None
     try:
-        stopping.install()
+        signals.install()
         from archgym.cli.app import run
 
         run()
-    except stopping.Stopped as stopped:
-        stopping.end(stopped.number)
+    except signals.Stopped as stopped:
+        signals.end(stopped.number)
     except SystemExit as ended:
         if ended.code in (130, 143):
-            stopping.leave(ended.code)
+            signals.leave(ended.code)
         raise

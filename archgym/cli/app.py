@@ -1,4 +1,4 @@
-"""The application: its commands, and how every error becomes one line and an exit code."""
+"""Application of the command line: commands, and errors as one line and an exit code."""
 
 import errno
 import logging
@@ -14,9 +14,7 @@ from archgym.cli.commands.describe import describe
 from archgym.cli.commands.evaluate import evaluate
 from archgym.cli.commands.explain import explain
 from archgym.cli.commands.list import list_names
-from archgym.cli.commands.map import map_layer
 from archgym.cli.commands.merge import merge
-from archgym.cli.commands.moe import moe_app
 from archgym.cli.commands.policy import policy_app
 from archgym.cli.commands.proxy import proxy_app
 from archgym.cli.commands.report import report
@@ -27,51 +25,47 @@ from archgym.cli.commands.table import table_app
 from archgym.cli.commands.trace import trace_app
 from archgym.cli.commands.tune import tune
 from archgym.cli.commands.validate import validate
-from archgym.cli.commands.workload import workload_app
-from archgym.cli.options.task import TaskCommand
+from archgym.cli.options.groups import with_groups
+from archgym.cli.simulator_commands import add_simulator_commands
 from archgym.errors import ArchGymError, StudyInterrupted
 from archgym.version import __version__
 
 __all__ = ["app", "run"]
 
-# Their place differs between releases of Typer; `BadParameter` is public in all of them.
-_ClickException: Any = typer.BadParameter.__mro__[2]
-
 _PROGRAM = "archgym"
 _DEBUG = "--debug"
+_USAGE_CODE = 2
 _EPILOG = (
-    "Exit codes: 0 done; 1 an error, in one line on stderr; 2 the command was written wrongly; "
-    "3 no evaluated design can be built; 130 and 143 stopped by SIGINT and SIGTERM."
+    "Exit codes: 0 success; 1 error, in one line on stderr; 2 invalid command line; "
+    "3 no feasible design; 130 and 143 stopped by SIGINT and SIGTERM."
 )
 
 app = typer.Typer(
     name=_PROGRAM,
-    help="Searches hardware design spaces against simulators.",
+    help="Search hardware design spaces with simulators.",
     epilog=_EPILOG,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("list")(list_names)
-app.command(cls=TaskCommand)(describe)
-app.command(cls=TaskCommand)(evaluate)
-app.command(cls=TaskCommand)(explain)
-app.command(cls=TaskCommand)(search)
-app.command()(resume)
+app.command()(with_groups(describe))
+app.command()(with_groups(evaluate))
+app.command()(with_groups(explain))
+app.command()(with_groups(search))
+app.command()(with_groups(resume))
 app.command()(show)
 app.add_typer(sweep_app)
 app.command()(report)
-app.command(cls=TaskCommand)(tune)
+app.command()(with_groups(tune))
 app.add_typer(policy_app)
 app.command()(merge)
 app.add_typer(dataset_app)
 app.add_typer(table_app)
 app.add_typer(proxy_app)
 app.add_typer(trace_app)
-app.add_typer(moe_app)
 app.command()(validate)
-app.command("map")(map_layer)
-app.add_typer(workload_app)
+add_simulator_commands(app)
 
 
 def _print_version(wanted: bool) -> None:
@@ -85,10 +79,13 @@ def _options(
     context: typer.Context,
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
     debug: Annotated[
-        bool, typer.Option(_DEBUG, help="Show tracebacks and log messages; works anywhere.")
+        bool,
+        typer.Option(_DEBUG, help="Show tracebacks and log messages (allowed at any position)."),
     ] = False,
 ) -> None:
     if context.invoked_subcommand is None:
@@ -96,13 +93,13 @@ def _options(
 
 
 def run(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run one command and exits.
+    """Run one command and exit.
 
     Args:
-      arguments: Those after the program's name; `sys.argv` where None.
+      arguments: Arguments after the name of the program (default: those of `sys.argv`).
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    # What follows `--` is another program's.
+    # Arguments after `--` belong to another program.
     n_ours = given.index("--") if "--" in given else len(given)
     is_debug = _DEBUG in given[:n_ours]
     given = [argument for argument in given[:n_ours] if argument != _DEBUG] + given[n_ours:]
@@ -112,35 +109,40 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
         stream=sys.stderr,
     )
     if is_debug:
-        # Their own debugging is not ours.
+        # Debug messages of libraries are not wanted.
         for library in ("numba", "matplotlib", "PIL"):
             logging.getLogger(library).setLevel(logging.WARNING)
     try:
         code = app(args=given, prog_name=_PROGRAM, standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader has had enough (`archgym list | head`); nothing more can be said to it.
+        # The reader closed the pipe, as in `archgym list | head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except KeyboardInterrupt:
         _fail("interrupted.", 130)
     except typer.Abort:
         _fail("aborted.", 130)
-    except _ClickException as error:
-        _fail(_usage(error), int(error.exit_code))
     except (Exception, RecursionError) as error:
+        if _is_usage_error(error):
+            _fail(_usage(error), _USAGE_CODE)
         if is_debug:
             raise
         if _is_full_output(error):
-            # Python would write what is left once more at its end.
+            # Python would try to write the rest again at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             _fail(
-                "standard output cannot be written: no space is left. Free some, or send it "
-                "elsewhere.",
+                "standard output cannot be written: no space is left. Free some space, or redirect "
+                "the output.",
                 1,
             )
         _fail(_one_line(error), _exit_code(error))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _is_usage_error(error: BaseException) -> bool:
+    """Return True for an error in the command line, whose class is not public in Typer."""
+    return hasattr(error, "format_message") and getattr(error, "exit_code", None) == _USAGE_CODE
 
 
 def _usage(error: Any) -> str:
@@ -153,7 +155,7 @@ def _one_line(error: BaseException) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, ArchGymError | OSError):
         return text
-    # Not one of ours: a fault to report.
+    # Not an error of ArchGym: a bug to report.
     return f"{type(error).__name__}: {text} (run again with {_DEBUG} for the traceback)"
 
 

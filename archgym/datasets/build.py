@@ -53,17 +53,16 @@ def build_dataset(
 def split_dataset(
     dataset: str | Path, split: Split, out: str | Path, *, progress: StageProgress | None = None
 ) -> Written:
-    """Make a dataset with the rows of another one, split into parts (anew).
+    """Make a dataset with the rows of another one, split into parts again.
 
     Args:
       dataset: What `build_dataset` wrote; it is not changed.
-      split: How.
       out: As for `build_dataset`.
       progress: Told how far it is.
 
     Raises:
       InvalidArgumentError: There is something at `out`, or it cannot be split so.
-      FileFormatError: `dataset` is none, or is damaged.
+      FileFormatError: `dataset` is not a dataset, or is damaged.
       StorageError: It cannot be read, or `out` not be written.
     """
     return write_dataset(DatasetSource(dataset), Path(out), split, progress)

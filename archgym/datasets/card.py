@@ -51,14 +51,14 @@ A row is one design on one workload. A task of several workloads has a row for e
 _LIMITS = """\
 - Designs are what search agents asked for: not a uniform sample of the space. Repeated asks within
   a study are left out.
-- A parameter that means nothing under another's value has its default.
+- A parameter that is inactive under another's value has its default.
 - Designs that differ just in parameters that do nothing on a workload have equal metrics;
   `archgym dataset split --by design --group outcome` keeps those in one part."""
 _TAGS = ("hardware", "computer-architecture", "design-space-exploration", "simulation", "archgym")
 
 
 def description(about: About, tally: Tally) -> str:
-    """What the dataset is, in two sentences."""
+    """Return a description of the dataset in two sentences."""
     workloads = _one_of([w.name for d in about.declarations for w in d.workloads])
     return (
         f"{tally.rows} evaluations of hardware designs by ArchGym's simulator "
@@ -73,10 +73,6 @@ def card_text(
     """Return the whole card.
 
     Args:
-      about: What the dataset says of itself.
-      schema: Its columns.
-      tally: What was counted.
-      files: Its data files.
       notes: Sentences on damage in what it was made from.
     """
     lines = [
@@ -89,7 +85,7 @@ def card_text(
         f"of ones on which the simulator broke; {tally.duplicates} repeat the design and workload "
         "of an earlier row (`is_duplicate`).",
         "",
-        *_reading(),
+        _READING,
         *_parts(about, tally, files),
         *_tasks(about),
         *_columns(schema),
@@ -155,10 +151,6 @@ def _dtype(kind: Any) -> str:
 
 
 # ---- the text
-
-
-def _reading() -> Iterator[str]:
-    yield _READING
 
 
 def _parts(about: About, tally: Tally, files: Sequence[DataFile]) -> Iterator[str]:

@@ -1,25 +1,18 @@
 """Columns of a dataset: names, types, units and meanings."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-
-from archgym.errors import ArchGymError, FileFormatError
-from archgym.spaces.parameter import Parameter
-from archgym.spaces.space import DesignSpace
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
 
-from archgym.errors import InvalidArgumentError
+import numpy as np
+
+from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError
 from archgym.evaluation.metrics import MetricSpec
 from archgym.files.parquet import parameter_type, word_type
-from archgym.spaces.parameter import Factorisation, Permutation
+from archgym.spaces.parameter import Factorisation, Parameter, Permutation
+from archgym.spaces.space import DesignSpace
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,6 +24,7 @@ __all__ = [
     "SPLIT",
     "Columns",
     "coded",
+    "damaged",
     "decoded_ids",
     "decoded_indices",
     "is_listed",
@@ -39,7 +33,7 @@ __all__ = [
 ]
 
 METADATA_KEY = b"archgym"
-"""Where a Parquet file's metadata say what the dataset is, as JSON (see `About`)."""
+"""Key of the Parquet metadata that describe the dataset, as JSON (see `About`)."""
 SPLIT = "split"
 
 _SOURCE = {
@@ -179,7 +173,10 @@ def _joined(known: _ParameterColumn, parameter: Parameter, kind: Any) -> Any:
     return kind if kind == known.kind else pa.float64()
 
 
-_REMEDY = "Restore it from a copy, or build the dataset again"
+def damaged(path: Path, problem: str) -> FileFormatError:
+    """Return the error of a dataset's file that is not as it was written."""
+    remedy = "Restore it from a copy, or build the dataset again"
+    return FileFormatError(path, None, problem, remedy)
 
 
 def coded(batch: "pa.RecordBatch", name: str) -> tuple[np.ndarray, list[str]]:
@@ -207,9 +204,8 @@ def whole_numbers(path: Path, batch: "pa.RecordBatch", name: str) -> np.ndarray:
     """
     column = batch.column(name)
     if column.null_count:
-        raise FileFormatError(path, None, f"column `{name}` must have no nulls; it has", _REMEDY)
-    values: np.ndarray = column.to_numpy(zero_copy_only=False)
-    return values
+        raise damaged(path, f"column `{name}` must have no nulls; it has")
+    return np.asarray(column.to_numpy(zero_copy_only=False))
 
 
 def decoded_ids(path: Path, batch: "pa.RecordBatch", name: str = "design") -> np.ndarray:
@@ -230,9 +226,7 @@ def decoded_ids(path: Path, batch: "pa.RecordBatch", name: str = "design") -> np
     except ValueError:
         digits = b""
     if len(digits) != 8 * len(column):
-        raise FileFormatError(
-            path, None, f"column `{name}` must hold 16 hexadecimal digits a row", _REMEDY
-        )
+        raise damaged(path, f"column `{name}` must hold 16 hexadecimal digits a row")
     return np.frombuffer(digits, dtype=">u8").astype(np.uint64)
 
 
@@ -251,11 +245,9 @@ def decoded_indices(
             indices[:, place] = _indices(parameter, batch.column(name))
         except (ArchGymError, TypeError, ValueError) as error:
             problem = " ".join(str(error).split()).removesuffix(".")[:300]
-            raise FileFormatError(path, None, f"column `{name}`: {problem}", _REMEDY) from None
+            raise damaged(path, f"column `{name}`: {problem}") from None
     if not space.is_canonical(indices).all():
-        raise FileFormatError(
-            path, None, "designs must stand in their canonical form; one does not", _REMEDY
-        )
+        raise damaged(path, "designs must stand in their canonical form; one does not")
     return indices
 
 

@@ -66,7 +66,7 @@ def _date(about: About) -> str:
 
 
 def _citation(about: About) -> str:
-    """A BibTeX entry of what is known: there is neither an author nor a place of publication."""
+    """Return a BibTeX entry; author and place of publication are unknown."""
     key = re.sub(r"[^A-Za-z0-9]+", "-", about.name).strip("-") or "evaluations"
     # Braces would end the entry early, and a backslash begin a command.
     title = re.sub(r"[{}\\]", " ", about.name)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from archgym.checks import check_whole
-from archgym.datasets.columns import SPLIT, coded, decoded_indices, numbers, whole_numbers
+from archgym.datasets.columns import SPLIT, coded, damaged, decoded_indices, numbers, whole_numbers
 from archgym.datasets.stored import StoredDataset, open_stored
-from archgym.errors import FileFormatError, InvalidArgumentError, unknown_name
+from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.specification import Declaration, WorkloadFacts
 from archgym.spaces.space import DesignSpace
@@ -22,7 +22,6 @@ __all__ = ["Dataset", "chosen_declaration", "read_dataset"]
 
 # chosen: with 25 parameters and metrics, 2 GB.
 _MAX_ROWS = 10_000_000
-_REMEDY = "Restore it from a copy, or build the dataset again"
 
 
 @final
@@ -37,7 +36,7 @@ class Dataset:
     digest: str
     """SHA-256 of the data files."""
     declaration: Declaration
-    """What the simulator says of itself; workloads are those of the dataset."""
+    """Declaration of the simulator; workloads are those of the dataset."""
     indices: np.ndarray
     """(n, n_parameters) int64, canonical designs."""
     values: np.ndarray
@@ -49,7 +48,7 @@ class Dataset:
     agent: np.ndarray
     """(n,) int64, place in `agents`."""
     agents: tuple[str, ...]
-    """Who asked; empty text for environments and people."""
+    """Agents that asked; empty text for environments and people."""
     step: np.ndarray
     """(n,) int64, number of the ask within its study."""
     split: np.ndarray | None = None
@@ -62,12 +61,12 @@ class Dataset:
 
     @property
     def metrics(self) -> tuple[MetricSpec, ...]:
-        """What was measured, with units."""
+        """Metrics with units."""
         return self.declaration.metrics
 
     @property
     def workloads(self) -> tuple[WorkloadFacts, ...]:
-        """What designs ran."""
+        """Workloads that designs were evaluated on."""
         return self.declaration.workloads
 
     def __len__(self) -> int:
@@ -119,7 +118,6 @@ def chosen_declaration(stored: StoredDataset, wanted: Mapping[str, Any]) -> Decl
     """Return the one declaration with these traits, where None stands for any.
 
     Args:
-      stored: The dataset.
       wanted: Any of space, fidelity, options, version; those that are named must be one.
 
     Raises:
@@ -193,7 +191,7 @@ class _Gathered:
         if not is_wanted.any():
             return
         if not is_wanted.all():
-            batch = _filtered(batch, is_wanted)
+            batch = batch.filter(is_wanted)
         rows = slice(self._n, self._n + batch.num_rows)
         declaration, columns = self._declaration, self._stored.columns
         self._indices[rows] = decoded_indices(path, batch, declaration.space, columns)
@@ -216,11 +214,9 @@ class _Gathered:
         feasible, values = self._feasible[rows], self._values[rows]
         is_sound = np.where(feasible[:, None], np.isfinite(values), np.isnan(values))
         if not is_sound.all():
-            raise FileFormatError(
+            raise damaged(
                 path,
-                None,
                 "feasible rows must have a finite number for each metric, others none; one has not",
-                _REMEDY,
             )
 
     def dataset(self) -> Dataset:
@@ -240,22 +236,11 @@ class _Gathered:
         )
 
 
-def _filtered(batch: "pa.RecordBatch", mask: np.ndarray) -> "pa.RecordBatch":
-    import pyarrow as pa
-
-    return batch.filter(pa.array(mask))
-
-
 def _places(path: Path, batch: "pa.RecordBatch", name: str, known: Mapping[str, int]) -> np.ndarray:
     codes, texts = coded(batch, name)
     unknown = [text for text in texts if text not in known]
     places: np.ndarray = np.array([*(known.get(text, -1) for text in texts), -1])[codes]
     if (places < 0).any():
         came = repr(unknown[0][:80]) if unknown else "null"
-        raise FileFormatError(
-            path,
-            None,
-            f"column `{name}` must hold one of {', '.join(known)}; got {came}",
-            _REMEDY,
-        )
+        raise damaged(path, f"column `{name}` must hold one of {', '.join(known)}; got {came}")
     return places

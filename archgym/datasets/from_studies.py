@@ -37,7 +37,7 @@ __all__ = ["about_studies", "id_texts", "study_batches", "words"]
 def study_batches(log: StudyLog, columns: Columns) -> "Iterator[pa.RecordBatch]":
     """Return rows of one study, in the order of its journal; one for each evaluation and workload.
 
-    Parameters have the canonical form's values (a parameter that means nothing has its default).
+    Parameters have the canonical form's values (an inactive parameter has its default).
     Repeated asks are left out. Whether a row is a duplicate is not judged: false.
     """
     study = _Study(log, columns)
@@ -158,7 +158,7 @@ class _Study:
 
 
 def words(codes: np.ndarray, texts: Sequence[str | None]) -> "pa.Array":
-    """An Arrow column of texts that repeat: `codes`, (n,), are places in `texts`; None is null."""
+    """Return an Arrow column of repeating texts: `codes`, (n,), index `texts`; None is null."""
     import pyarrow as pa
 
     distinct: Mapping[str, int] = {
@@ -194,7 +194,7 @@ _NO_LICENSE = "unknown"
 def about_studies(
     headers: Sequence[Header], name: str | None, license: str | None, split: Any = None
 ) -> About:
-    """What a dataset of these studies says of itself.
+    """Return the description of a dataset of these studies.
 
     Raises:
       InvalidArgumentError: They are of several simulators, or spaces that share a name differ.
@@ -235,7 +235,7 @@ def _study(header: Header, place: int) -> dict[str, Any]:
 
 
 def _declaration(tasks: Sequence[Mapping[str, Any]]) -> Declaration:
-    """Return the simulator's declaration, or what tasks tell of it where it is not there."""
+    """Return the simulator's declaration, or the one that tasks record if it is not installed."""
     first = tasks[0]
     space = DesignSpace.from_json(first["space"])
     told = _told(tasks, space)
@@ -272,7 +272,7 @@ def _told(tasks: Sequence[Mapping[str, Any]], space: DesignSpace) -> Declaration
         default_fidelity=str(first["fidelity"]),
         space_name=str(first["space_name"]),
         space=space,
-        metrics=tuple(MetricSpec(**spec) for spec in first["metrics"]),
+        metrics=tuple(MetricSpec.from_json(spec) for spec in first["metrics"]),
         model_reasons=tuple(str(reason) for reason in first["reasons"][1:n_model]),
         objectives=objectives,
         default_objective=next(iter(objectives)),

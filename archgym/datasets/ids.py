@@ -27,8 +27,7 @@ def mixed(numbers: np.ndarray) -> np.ndarray:
         x = numbers + _STEP
         x = (x ^ (x >> _SHIFTS[0])) * _MULTIPLIERS[0]
         x = (x ^ (x >> _SHIFTS[1])) * _MULTIPLIERS[1]
-    scrambled: np.ndarray = x ^ (x >> _SHIFTS[2])
-    return scrambled
+    return np.asarray(x ^ (x >> _SHIFTS[2]))
 
 
 def fold(ids: np.ndarray, further: np.ndarray | np.uint64) -> np.ndarray:
@@ -82,8 +81,7 @@ class DesignIds:
 def _numbered(parameter: Parameter, indices: np.ndarray) -> np.ndarray:
     distinct, places = np.unique(indices, return_inverse=True)
     ids = [scope_id(parameter.name, parameter.value(int(index))) for index in distinct]
-    numbered: np.ndarray = np.array(ids, np.uint64)[places]
-    return numbered
+    return np.asarray(np.array(ids, np.uint64)[places])
 
 
 @final
@@ -115,7 +113,7 @@ class IdSet:
         return repeated
 
     def common(self, other: "IdSet") -> int:
-        """How many ids are in both sets."""
+        """Return the number of ids in both sets."""
         return sum(int(other.contains(level).sum()) for level in self.levels)
 
     def _insert(self, level: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""What each file of a dataset says of the rows that were written into it."""
+"""Integrity of dataset files: metadata about the rows that were written into each file."""
 
 import hashlib
 import json
@@ -10,11 +10,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO, final
 
+import msgspec
 import numpy as np
 
-from archgym.datasets.columns import coded, whole_numbers
+from archgym.datasets.columns import coded, damaged, whole_numbers
 from archgym.datasets.ids import fold, scope_id
 from archgym.errors import FileFormatError
+from archgym.files.json_types import Whole, typed
 from archgym.files.storage import storage_errors, write_atomic
 
 if TYPE_CHECKING:
@@ -64,10 +66,16 @@ class Findings:
 
 
 CONTENT_KEY = b"archgym_rows"
-"""Where a file's metadata say how many rows it has, of which studies and in which order."""
+"""Key of a file's metadata about its rows: their number, studies and order."""
 
 # chosen: ten thousand studies take 0.5 MB.
 _MAX_BYTES = 16 * 2**20
+
+
+class _Content(msgspec.Struct):
+    rows: Whole
+    studies: dict[str, Whole]
+    order: str
 
 
 def evaluation_ids(path: Path, batch: "pa.RecordBatch") -> np.ndarray:
@@ -98,21 +106,15 @@ class FileContent:
         self._order.update(evaluation_ids(path, batch).astype("<u8").tobytes())
 
     def to_json(self) -> dict[str, Any]:
-        """What the file's metadata say."""
+        """Return the metadata as JSON."""
         return {"rows": self.rows, "studies": self.studies, "order": self._order.hexdigest()}
 
     def metadata(self) -> dict[bytes, bytes]:
-        """It as metadata of the file."""
+        """Return the metadata of the file."""
         return {CONTENT_KEY: json.dumps(self.to_json(), sort_keys=True).encode()}
 
     def compare(self, said: dict[str, Any] | None, name: str, findings: Findings) -> None:
-        """Report where the rows of a file are not those that its metadata tell of.
-
-        Args:
-          said: What `written_content` gave.
-          name: The file.
-          findings: Takes what is wrong.
-        """
+        """Report rows of a file that differ from those described by its metadata."""
         if said is None:
             findings.add("files that do not say which rows were written", name)
             return
@@ -127,7 +129,7 @@ class FileContent:
 
 
 def written_content(file: "ParquetFile") -> dict[str, Any] | None:
-    """What a file's metadata say of its rows; None where they say nothing.
+    """Return a file's metadata about its rows; None if it has none.
 
     Raises:
       FileFormatError: They are something else, or another number of rows is there.
@@ -138,28 +140,15 @@ def written_content(file: "ParquetFile") -> dict[str, Any] | None:
     try:
         if len(content) > _MAX_BYTES:
             raise ValueError(f"{len(content)} bytes are too many")
-        said = json.loads(content)
-        studies, rows = said["studies"], said["rows"]
-        counts = [rows, *studies.values()]
-        if not isinstance(said["order"], str) or any(type(n) is not int or n < 0 for n in counts):
-            raise ValueError("counts must be whole numbers")
-    # Whatever a file holds in the place of counts comes here.
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        problem = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}".removesuffix(".")
-        raise FileFormatError(
-            file.path,
-            None,
-            f"its metadata must tell of its rows; {problem}",
-            "Restore it from a copy, or build the dataset again",
-        ) from None
-    if rows != file.n_rows:
-        raise FileFormatError(
-            file.path,
-            None,
-            f"it must have the {rows} rows that its metadata tell of; it has {file.n_rows}",
-            "Restore it from a copy, or build the dataset again",
-        )
-    return {"rows": rows, "studies": studies, "order": said["order"]}
+        said = typed(json.loads(content), _Content)
+    except (ValueError, RecursionError) as error:
+        problem = " ".join(str(error).split())[:200].removesuffix(".")
+        raise damaged(file.path, f"its metadata must describe its rows; {problem}") from None
+    if said.rows != file.n_rows:
+        problem = f"it must have the {said.rows} rows that its metadata describe"
+        raise damaged(file.path, f"{problem}; it has {file.n_rows}")
+    members: dict[str, Any] = msgspec.to_builtins(said)
+    return members
 
 
 MANIFEST_NAME = "SHA256SUMS"
@@ -185,7 +174,7 @@ def read_manifest(folder: Path) -> Mapping[str, str] | None:
     """Return digests by file name, or None where there is no manifest; the files are not read.
 
     Raises:
-      FileFormatError: A line is none of a manifest, or names a file outside the folder.
+      FileFormatError: A line is not a manifest's, or names a file outside the folder.
       StorageError: It cannot be read.
     """
     path = folder / MANIFEST_NAME
@@ -194,9 +183,7 @@ def read_manifest(folder: Path) -> Mapping[str, str] | None:
     with inner_file(folder, MANIFEST_NAME) as handle:
         content = handle.read(_MAX_BYTES_of_manifest + 1)
     if len(content) > _MAX_BYTES_of_manifest:
-        raise FileFormatError(
-            path, None, f"it must have at most {_MAX_BYTES_of_manifest} bytes", _REMEDY
-        )
+        raise damaged(path, f"it must have at most {_MAX_BYTES_of_manifest} bytes")
     digests: dict[str, str] = {}
     for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), start=1):
         match = _LINE.fullmatch(line)
@@ -235,7 +222,7 @@ def inner_file(folder: Path, name: str) -> BinaryIO:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
-            raise FileFormatError(path, None, "a dataset must consist of files; this is none")
+            raise FileFormatError(path, None, "a dataset must consist of files; this is not a file")
         return os.fdopen(descriptor, "rb")
 
 

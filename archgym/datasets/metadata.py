@@ -7,10 +7,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, final
 
+import msgspec
+
 from archgym.checks import check_line
 from archgym.datasets.columns import is_listed
 from archgym.errors import ArchGymError, FileFormatError
 from archgym.evaluation.specification import Declaration
+from archgym.files.json_types import typed
+from archgym.studies.metadata import TaskMembers
 
 __all__ = ["FORMAT", "About", "Model", "model_of", "task_model", "task_workloads"]
 
@@ -22,10 +26,30 @@ _MAX_LISTED = 2**22
 Model = tuple[int, str, str, str]
 """Version, options as JSON, fidelity and space name: with the workload, what decides metrics."""
 
-_TASK = {"id": str, "digest": str, "simulator": str, "version": int, "options": dict}
-_TASK |= {"fidelity": str, "space_name": str, "workloads": list}
-_WORKLOAD = {"name": str, "source": str, "digest": str}
-_STUDY = {"folder": str, "id": str, "task_digest": str}
+
+class _Study(msgspec.Struct):
+    """Members of a study that readers rely on; there may be others."""
+
+    folder: str
+    id: str
+    task_digest: str
+
+
+class _Split(msgspec.Struct):
+    """Members of a split that all kinds have."""
+
+    by: str
+
+
+class _Document(msgspec.Struct):
+    """All of the metadata, whose tasks, studies and split are kept as they are."""
+
+    name: str
+    license: str
+    declarations: list[Any]
+    tasks: list[TaskMembers]
+    studies: list[_Study]
+    split: _Split | None
 
 
 @final
@@ -36,9 +60,9 @@ class About:
     name: str
     license: str
     tasks: tuple[Mapping[str, Any], ...]
-    """As `Task.to_json` wrote them, by digest each once."""
+    """Tasks as `Task.to_json` wrote them, each once, by digest."""
     declarations: tuple[Declaration, ...]
-    """Of the one simulator, one for each of its versions, options, fidelities and spaces."""
+    """Declarations of the one simulator, by version, options, fidelity and space."""
     studies: tuple[Mapping[str, Any], ...]
     """One for each run of records by one agent or session."""
     split: Mapping[str, Any] | None = None
@@ -61,7 +85,7 @@ class About:
         return {str(task["digest"]): task for task in self.tasks}
 
     def declaration_of(self, task: Mapping[str, Any]) -> Declaration:
-        """What the simulator of one of the tasks declares."""
+        """Return the declaration of one of the tasks' simulator."""
         return self.by_model[task_model(task)]
 
     def with_split(self, split: Mapping[str, Any] | None) -> "About":
@@ -83,7 +107,7 @@ class About:
 
     @classmethod
     def from_json(cls, path: Path, content: bytes) -> "About":
-        """What `to_json` gave, read from a file's metadata.
+        """Return what `to_json` gave, read from a file's metadata.
 
         Raises:
           FileFormatError: It is something else.
@@ -92,13 +116,14 @@ class About:
             data = json.loads(content)
             if data["format"] != FORMAT or data["format_version"] != _FORMAT_VERSION:
                 raise ValueError(f"its format is {data['format']!r} {data['format_version']!r}")
+            typed(data, _Document)
             about = cls(
                 check_line("name", data["name"]),
                 check_line("license", data["license"]),
-                tuple(_task(task) for task in data["tasks"]),
+                tuple(data["tasks"]),
                 _declarations(data["declarations"]),
-                tuple(_members(study, _STUDY) for study in data["studies"]),
-                None if data["split"] is None else _members(data["split"], {"by": str}),
+                tuple(data["studies"]),
+                data["split"],
             )
             about._check()
         # Whatever a file holds in the place of a description comes here.
@@ -130,6 +155,8 @@ class About:
         if len(self.task_by_digest) != len(self.tasks):
             raise ValueError("each task must come once")
         for task in self.tasks:
+            if len(dict(task_workloads(task))) != len(task["workloads"]):
+                raise ValueError("a task must have workloads that differ")
             known = {(w.name, w.digest) for w in self.declaration_of(task).workloads}
             if not set(task_workloads(task)) <= known:
                 raise ValueError("tasks must have workloads that are declared")
@@ -139,7 +166,7 @@ class About:
 
 
 def model_of(version: int, options: Mapping[str, str], fidelity: str, space_name: str) -> Model:
-    """What rows of one declaration have in common."""
+    """Return the part of a declaration that its rows share."""
     # A simulator may have given numbers as options; its declaration has them as text.
     texts = {str(name): str(value) for name, value in options.items()}
     return version, json.dumps(texts, sort_keys=True), fidelity, space_name
@@ -156,7 +183,7 @@ def _label(workload: Mapping[str, Any]) -> str:
 
 
 def task_model(task: Mapping[str, Any]) -> Model:
-    """What rows of a task have in common with those of its declaration."""
+    """Return the part of a task that its rows share with those of its declaration."""
     return model_of(task["version"], task["options"], task["fidelity"], task["space_name"])
 
 
@@ -170,19 +197,3 @@ def _declarations(data: Sequence[Any]) -> tuple[Declaration, ...]:
         if listed > _MAX_LISTED:
             raise ValueError(f"its spaces must have at most {_MAX_LISTED} values together")
     return tuple(declarations)
-
-
-def _members(data: Any, kinds: Mapping[str, type]) -> Mapping[str, Any]:
-    for name, kind in kinds.items():
-        if type(data[name]) is not kind:
-            raise TypeError(f"`{name}` must be {kind.__name__}; got {type(data[name]).__name__}")
-    members: Mapping[str, Any] = data
-    return members
-
-
-def _task(data: Any) -> Mapping[str, Any]:
-    task = _members(data, _TASK)
-    workloads = [_members(workload, _WORKLOAD) for workload in task["workloads"]]
-    if not workloads or len({_label(workload) for workload in workloads}) != len(workloads):
-        raise ValueError("a task must have workloads that differ")
-    return task

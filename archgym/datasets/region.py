@@ -3,24 +3,21 @@
 import csv
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from archgym.datasets.columns import Columns, is_listed
+from archgym.datasets.columns import Columns, is_listed, numbers, whole_numbers
 from archgym.datasets.metadata import About
+from archgym.datasets.sources import RowSource
 from archgym.errors import InvalidArgumentError, InvalidDesignError, unknown_name
 from archgym.spaces.parameter import Categorical, Parameter, Permutation
 
 if TYPE_CHECKING:
     import pyarrow as pa
-from collections.abc import Mapping
-from pathlib import Path
-
-from archgym.datasets.columns import numbers, whole_numbers
-from archgym.datasets.sources import RowSource
 
 __all__ = [
     "Beginning",
@@ -50,11 +47,11 @@ _MUST_READ = (
 @final
 @dataclass(frozen=True)
 class Beginning:
-    """What a list begins with: an order of items, or factors."""
+    """Beginning of a list: an order of items, or factors."""
 
     items: tuple[str | int, ...]
     is_whole: bool = False
-    """Whether the list ends there."""
+    """True if the list ends there."""
 
     def __str__(self) -> str:
         if any(
@@ -76,7 +73,7 @@ class Beginning:
 @final
 @dataclass(frozen=True)
 class Condition:
-    """What a parameter's value must be for a design to lie in the region."""
+    """Condition on a parameter's value for a design to lie in the region."""
 
     parameter: str
     sign: str
@@ -100,8 +97,7 @@ class Condition:
             column = column.dictionary_decode()
         if self.sign == "=":
             wanted = pa.array(list(self.values)).cast(column.type)
-            held: np.ndarray = pc.is_in(column, wanted).to_numpy(zero_copy_only=False)
-            return held
+            return np.asarray(pc.is_in(column, wanted).to_numpy(zero_copy_only=False))
         return self.holds_of(column.to_numpy(zero_copy_only=False))
 
     def holds_of(self, column: np.ndarray) -> np.ndarray:

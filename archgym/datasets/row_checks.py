@@ -30,25 +30,16 @@ _MAX_SEED = 2**64
 
 
 def of_own_workload(batch: "pa.RecordBatch", task: Mapping[str, Any]) -> np.ndarray:
-    """Which of a task's rows are on a workload of that task, (n,) bool."""
+    """Return True for rows of a task on one of its workloads, (n,) bool."""
     labels, names = coded(batch, "workload")
     own = {label for label, _ in task_workloads(task)}
-    is_own: np.ndarray = np.array([*(name in own for name in names), False])[labels]
-    return is_own
+    return np.asarray(np.array([*(name in own for name in names), False])[labels])
 
 
 def check_studies(
     path: Path, batch: "pa.RecordBatch", about: About, findings: Findings, first: int
 ) -> None:
-    """Report rows that say of their study what the metadata do not.
-
-    Args:
-      path: Where they are.
-      batch: The rows.
-      about: The metadata.
-      findings: Takes what is wrong.
-      first: Number of the first row.
-    """
+    """Report rows that say of their study what the metadata do not."""
     studies: dict[str, list[Mapping[str, Any]]] = {}
     for study in about.studies:
         studies.setdefault(str(study["id"]), []).append(study)
@@ -90,15 +81,14 @@ def _unlike(batch: "pa.RecordBatch", study: Mapping[str, Any]) -> dict[str, np.n
 
 
 def _says(batch: "pa.RecordBatch", name: str, text: str | None) -> np.ndarray:
-    """Where a column of repeating texts has this one; None is null."""
+    """Return True where a column of repeating texts has this text; None is null."""
     codes, texts = coded(batch, name)
     absent = -1 if text is None else -2
-    says: np.ndarray = codes == (texts.index(text) if text in texts else absent)
-    return says
+    return np.asarray(codes == (texts.index(text) if text in texts else absent))
 
 
 def _is_given(batch: "pa.RecordBatch", name: str, given: bool = True) -> np.ndarray:
-    """Where a column is not null; or where it is."""
+    """Return True where a column is not null."""
     valid: np.ndarray = batch.column(name).is_valid().to_numpy(zero_copy_only=False)
     return valid if given else ~valid
 
@@ -114,12 +104,7 @@ def check_task_rows(
     """Report what is wrong with rows of one task.
 
     Args:
-      path: Where they are.
-      batch: The rows.
-      task: Theirs.
       ids: Numbers the designs of its space.
-      stored: The dataset.
-      findings: Takes what is wrong.
     """
     place = path.name
     declaration = stored.about.declaration_of(task)

@@ -1,4 +1,4 @@
-"""Where a dataset's rows come from: studies, other datasets, or several of them."""
+"""Sources of a dataset's rows: studies, other datasets, or several of them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
@@ -59,10 +59,10 @@ class RowSource(ABC):
 
     @abstractmethod
     def _reached(self, n_rows: int) -> tuple[str, float, float]:
-        """What `progress` is told after so many rows."""
+        """Return the text for `progress` after so many rows."""
 
     def notes(self) -> list[str]:
-        """What readers should know of where the rows come from, after they have been read."""
+        """Return notes on the origin of the rows, after they have been read."""
         return []
 
 
@@ -87,7 +87,7 @@ def _marked(
 
 
 def row_scopes(about: About, batch: "pa.RecordBatch") -> np.ndarray:
-    """A number for each row, (n,) uint64, that stands for its simulator's model and workload."""
+    """Return a number for each row, (n,) uint64, of its simulator's model and workload."""
     codes, digests = coded(batch, "task_digest")
     labels, names = coded(batch, "workload")
     scopes = np.zeros((len(digests) + 1, len(names) + 1), dtype=np.uint64)
@@ -107,8 +107,7 @@ def row_scopes(about: About, batch: "pa.RecordBatch") -> np.ndarray:
         for column, name in enumerate(names):
             if name in digest_of:
                 scopes[row, column] = scope_id(*model, digest_of[name])
-    chosen: np.ndarray = scopes[codes, labels]
-    return chosen
+    return np.asarray(scopes[codes, labels])
 
 
 def _replaced(batch: "pa.RecordBatch", name: str, values: np.ndarray) -> "pa.RecordBatch":

@@ -32,7 +32,7 @@ SplitGroup = Literal["design", "outcome"]
 @final
 @dataclass(frozen=True)
 class Split:
-    """How a dataset is split into train, validation and test.
+    """Split of a dataset into train, validation and test.
 
     - ``design``: every canonical design lies on one side, whatever studies and workloads it is in.
       Sides follow from the design's id and the seed, so they are the same in every build. With
@@ -96,7 +96,7 @@ class Split:
 
 
 class Assignment(ABC):
-    """Which part each row belongs to."""
+    """Assignment of each row to a part."""
 
     def __init__(self, split: Split) -> None:
         self.split = split
@@ -111,11 +111,11 @@ class Assignment(ABC):
     @property
     @abstractmethod
     def statement(self) -> str:
-        """What the parts are and what they promise, in a sentence or two."""
+        """Description of the parts and their guarantees in a sentence or two."""
 
     @final
     def to_json(self) -> dict[str, Any]:
-        """What the file says of its parts."""
+        """Return the description of the parts as JSON."""
         split = self.split
         return {
             "by": split.by,
@@ -176,7 +176,7 @@ class _ByRow(Assignment):
 
 @final
 class _ByOutcome(Assignment):
-    """Groups of designs that hang together by equal outcomes."""
+    """Connected components of designs with identical outcomes."""
 
     def __init__(self, split: Split, source: RowSource) -> None:
         super().__init__(split)
@@ -236,8 +236,7 @@ def _components(
     n = n_designs + n_outcomes
     edges = coo_array((np.ones(len(place), dtype=bool), (place, outcome + n_designs)), (n, n))
     _, labels = connected_components(edges, directed=False)
-    groups: np.ndarray = labels[:n_designs]
-    return groups
+    return np.asarray(labels[:n_designs])
 
 
 @final
@@ -283,8 +282,7 @@ class _ByName(Assignment):
         part: np.ndarray = np.array(
             [*(self._part.get(name, _TRAIN) for name in names), _nobody(self._part)]
         )
-        parts: np.ndarray = part[codes]
-        return parts
+        return np.asarray(part[codes])
 
     @property
     def statement(self) -> str:
@@ -302,7 +300,7 @@ class _ByName(Assignment):
 
 
 def _nobody(part: Mapping[str, int]) -> int:
-    """Where rows go that no agent asked for."""
+    """Return the part of rows that no agent asked for."""
     return part.get("", _TRAIN)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
-from archgym.datasets.columns import METADATA_KEY, Columns
+from archgym.datasets.columns import METADATA_KEY, Columns, damaged
 from archgym.datasets.integrity import (
     MANIFEST_NAME,
     file_digest,
@@ -28,7 +28,6 @@ DATA_FOLDER = "data"
 _SUFFIX = ".parquet"
 # chosen: ours have three.
 _MAX_FILES = 1000
-_REMEDY = "Restore it from a copy, or build the dataset again"
 
 
 @final
@@ -98,14 +97,12 @@ def _folder_digests(folder: Path) -> Mapping[str, str]:
     listed = read_manifest(folder)
     data = folder / DATA_FOLDER
     if data.is_symlink() or not data.is_dir():
-        raise FileFormatError(
-            folder, None, f"a dataset must have a folder {DATA_FOLDER!r}", _REMEDY
-        )
+        raise damaged(folder, f"a dataset must have a folder {DATA_FOLDER!r}")
     with storage_errors(data, "read"):
         names = sorted(f"{DATA_FOLDER}/{p.name}" for p in data.iterdir() if p.suffix == _SUFFIX)
     if not 0 < len(names) <= _MAX_FILES:
         problem = f"a dataset must have 1 to {_MAX_FILES} {_SUFFIX} files in {DATA_FOLDER!r}"
-        raise FileFormatError(folder, None, f"{problem}; it has {len(names)}", _REMEDY)
+        raise damaged(folder, f"{problem}; it has {len(names)}")
     digests = {}
     for name in names:
         digests[name] = inner_digest(folder, name)
@@ -113,10 +110,10 @@ def _folder_digests(folder: Path) -> Mapping[str, str]:
             problem = (
                 "does not have the digest that stands in" if name in listed else "must stand in"
             )
-            raise FileFormatError(folder / name, None, f"{problem} {MANIFEST_NAME}", _REMEDY)
+            raise damaged(folder / name, f"{problem} {MANIFEST_NAME}")
     for name in listed or ():
         if name.startswith(f"{DATA_FOLDER}/") and name not in digests:
-            raise StorageError(f"{folder / name} cannot be read: there is no such file. {_REMEDY}.")
+            raise StorageError(f"{folder / name} cannot be read: there is no such file.")
     return digests
 
 
@@ -136,9 +133,7 @@ def _described(files: Sequence[ParquetFile]) -> tuple[About, Columns]:
         wanted = columns.schema()
     for file in files:
         if (file.schema.metadata or {}).get(METADATA_KEY) != content:
-            raise FileFormatError(
-                file.path, None, f"its metadata must be those of {first.path.name}", _REMEDY
-            )
+            raise damaged(file.path, f"its metadata must be those of {first.path.name}")
         _check_columns(file, wanted)
         written_content(file)
     return about, columns
@@ -151,11 +146,8 @@ def _check_columns(file: ParquetFile, wanted: "pa.Schema") -> None:
         expected = _described_column(wanted, place)
         actual = _described_column(came, place)
         if expected != actual:
-            raise FileFormatError(
-                file.path,
-                None,
-                f"its column {place + 1} must be {expected!r}; it is {actual[:200]!r}",
-                _REMEDY,
+            raise damaged(
+                file.path, f"its column {place + 1} must be {expected!r}; it is {actual[:200]!r}"
             )
         _check_facts(file, wanted.field(place), came.field(place).metadata or {})
 
@@ -179,10 +171,8 @@ def _check_facts(file: ParquetFile, wanted: "pa.Field", came: Mapping[bytes, byt
         # What says nothing misleads nobody; `verify_dataset` reports it.
         if came.get(fact, text) != text:
             said, due = (repr(t.decode(errors="replace")[:80]) for t in (came[fact], text))
-            raise FileFormatError(
+            raise damaged(
                 file.path,
-                None,
                 f"the {fact.decode()} of its column {wanted.name!r} must be {due}, as its "
                 f"declaration says; it is {said}",
-                _REMEDY,
             )

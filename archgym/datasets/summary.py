@@ -1,5 +1,6 @@
-"""What a dataset holds, in counts and ranges."""
+"""Summary of a dataset in counts and ranges."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,15 +8,8 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 
-from archgym.datasets.columns import coded, decoded_ids, numbers, whole_numbers
+from archgym.datasets.columns import SPLIT, coded, decoded_ids, numbers, whole_numbers
 from archgym.datasets.ids import IdSet
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-from collections import Counter
-from typing import TYPE_CHECKING
-
-from archgym.datasets.columns import SPLIT
 from archgym.datasets.metadata import About
 from archgym.datasets.split import PARTS
 from archgym.datasets.stored import open_stored
@@ -119,7 +113,7 @@ def _in_all(parts: Sequence[PartTally]) -> int:
 @final
 @dataclass(frozen=True)
 class MetricRange:
-    """The smallest and the largest value of a metric, NaN where there is none."""
+    """Smallest and largest value of a metric, NaN without values."""
 
     spec: MetricSpec
     lowest: float
@@ -135,7 +129,7 @@ class Summary:
     digest: str
     about: About
     n_bytes: int
-    """Of the data files."""
+    """Size of the data files [bytes]."""
     tally: Tally
     """By part and by study."""
     by_agent: dict[str, int]
@@ -152,6 +146,8 @@ def summarise_dataset(path: str | Path) -> Summary:
       FileFormatError: It is no dataset, or is damaged.
       StorageError: It cannot be read.
     """
+    import pyarrow.compute as pc
+
     stored = open_stored(path)
     parts = PARTS[:1] if stored.about.split is None else PARTS
     tally = Tally(parts)
@@ -162,7 +158,9 @@ def summarise_dataset(path: str | Path) -> Summary:
     for file in stored.files:
         for batch in file.batches():
             for part in parts:
-                rows = batch if len(parts) == 1 else _of_part(batch, part)
+                rows = (
+                    batch if len(parts) == 1 else batch.filter(pc.equal(batch.column(SPLIT), part))
+                )
                 tally.add(file.path, part, rows)
             for name, counter in counts.items():
                 codes, texts = coded(batch, name)
@@ -181,12 +179,6 @@ def summarise_dataset(path: str | Path) -> Summary:
         dict(counts["space"]),
         tuple(ranges.values()),
     )
-
-
-def _of_part(batch: "pa.RecordBatch", part: str) -> "pa.RecordBatch":
-    import pyarrow.compute as pc
-
-    return batch.filter(pc.equal(batch.column(SPLIT), part))
 
 
 def _widened(known: MetricRange, values: np.ndarray) -> MetricRange:

@@ -42,7 +42,7 @@ _AT_ONCE = 256
 @final
 @dataclass(frozen=True)
 class Verification:
-    """What was looked at, and what was found."""
+    """Checks made and problems found."""
 
     rows: int
     simulated: int
@@ -139,11 +139,11 @@ def _check_rows(
             findings.report("rows in another part than the split says", wrong, path.name, first)
         for task, rows in _by_task(stored.about, path, batch, findings):
             declaration = stored.about.declaration_of(task)
-            part = batch.take(_arrow(rows))
+            part = batch.take(rows)
             check_task_rows(path, part, task, ids[id(declaration)], stored, findings)
             wanted = sampled.wanted(first, rows)
             if len(wanted):
-                sampled.take(path, task, declaration, batch.take(_arrow(wanted)), stored, findings)
+                sampled.take(path, task, declaration, batch.take(wanted), stored, findings)
         first += batch.num_rows
     for file in stored.files:
         content[file.path].compare(written_content(file), file.path.name, findings)
@@ -184,12 +184,6 @@ def _raw(
             n_rows += batch.num_rows
             if progress is not None:
                 progress("rows", n_rows, stored.n_rows)
-
-
-def _arrow(rows: np.ndarray) -> "pa.Array":
-    import pyarrow as pa
-
-    return pa.array(rows)
 
 
 def _assignment(
@@ -241,7 +235,7 @@ class _Sample:
         self._parts: dict[str, list[dict[str, Any]]] = {}
 
     def wanted(self, first: int, rows: np.ndarray) -> np.ndarray:
-        """Which of these rows of a batch that begins at row `first` are in the sample."""
+        """Return True for sampled rows of a batch that begins at row `first`."""
         return rows[np.isin(rows + first, self._chosen)]
 
     def take(
@@ -258,7 +252,7 @@ class _Sample:
         broke = batch.column("error").is_valid().to_numpy(zero_copy_only=False)
         broke &= ~whole_numbers(path, batch, "feasible")
         is_known = of_own_workload(batch, task)
-        batch = batch.take(_arrow(np.flatnonzero(is_known & ~broke)))
+        batch = batch.filter(is_known & ~broke)
         labels, names = coded(batch, "workload")
         reasons, texts = coded(batch, "reason")
         try:
@@ -285,7 +279,7 @@ class _Sample:
             whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
             recipe = self._about.task_by_digest[digest]
             try:
-                task = Task.from_json(_plain(recipe), simulator)
+                task = Task.from_json(_without_table(recipe), simulator)
                 strange = set(whole["workload"]) - {w.label for w in task.workloads}
                 if strange:
                     raise InvalidArgumentError(
@@ -323,7 +317,7 @@ class _Sample:
             findings.report(kind, wrong, f"task {task.id!r}")
 
 
-def _plain(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
+def _without_table(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return task's recipe without its table: what that answered, the simulator answers as well."""
     stand_in = recipe.get("stand_in")
     if isinstance(stand_in, Mapping) and stand_in.get("kind") == "table":

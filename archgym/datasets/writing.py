@@ -2,19 +2,11 @@
 
 import json
 from abc import ABC, abstractmethod
-from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, final
-
-from archgym.datasets.integrity import FileContent
-from archgym.files.parquet import MAX_BATCH
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
@@ -22,13 +14,14 @@ from archgym.datasets.card import CARD_NAME, card_text, description
 from archgym.datasets.columns import METADATA_KEY, Columns
 from archgym.datasets.croissant import CROISSANT_NAME, DataFile, croissant_text
 from archgym.datasets.from_studies import words
-from archgym.datasets.integrity import file_digest, write_manifest
+from archgym.datasets.integrity import FileContent, file_digest, write_manifest
 from archgym.datasets.metadata import About
 from archgym.datasets.sources import RowSource
 from archgym.datasets.split import PARTS, Split
 from archgym.datasets.stored import DATA_FOLDER
 from archgym.datasets.summary import Tally
 from archgym.errors import InvalidArgumentError
+from archgym.files.parquet import MAX_BATCH
 from archgym.files.storage import (
     atomic_file,
     atomic_folder,
@@ -57,25 +50,12 @@ class Sink(ABC):
     def close(self) -> None:
         """Finish the file."""
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
 
 def open_sink(suffix: str, path: Path, schema: "pa.Schema") -> Sink:
     """Return a new file of the kind that its suffix says.
 
     Args:
       suffix: One of `SUFFIXES`; the path itself may have another.
-      path: The file.
-      schema: Its columns.
     """
     kinds: dict[str, Any] = {".parquet": ParquetSink, ".csv": _CsvSink, ".jsonl": _JsonSink}
     made: Sink = kinds[suffix](path, schema)
@@ -178,7 +158,7 @@ def _is_list(field: "pa.Field") -> bool:
 @final
 @dataclass(frozen=True)
 class Written:
-    """What was written, and counts of it."""
+    """Files that were written, and counts of their rows."""
 
     path: Path
     rows: int
@@ -190,9 +170,9 @@ class Written:
     shared: dict[str, int]
     """Designs of a part that are in the training part too."""
     statement: str | None = None
-    """What the parts promise."""
+    """Guarantees of the parts."""
     notes: tuple[str, ...] = ()
-    """What was damaged in where the rows came from."""
+    """Damage found in the sources of the rows."""
 
 
 def write_dataset(
@@ -204,7 +184,6 @@ def write_dataset(
     """Write a dataset: a folder, or a single table where `out` ends so.
 
     Args:
-      source: Its rows.
       out: A new folder; or a new file that ends in .parquet, .csv or .jsonl.
       split: How it is split into parts; a folder has a file for each, and all have a column.
       progress: Told how far it is, for each time that rows are gone through.
@@ -225,7 +204,7 @@ def write_dataset(
     if out.suffix in SUFFIXES:
         make_folder(out.absolute().parent)
         with atomic_file(out) as scratch:
-            with open_sink(out.suffix, scratch, rows.schema) as sink:
+            with closing(open_sink(out.suffix, scratch, rows.schema)) as sink:
                 for _, batch in rows:
                     sink.write(batch)
             rows.check_parts()
@@ -241,7 +220,7 @@ def _write_folder(rows: "_Rows", folder: Path) -> None:
     names = {part: f"{DATA_FOLDER}/{part}-00000-of-00001.parquet" for part in rows.tally.parts}
     with ExitStack() as stack:
         sinks = {
-            part: stack.enter_context(ParquetSink(folder / name, rows.schema))
+            part: stack.enter_context(closing(ParquetSink(folder / name, rows.schema)))
             for part, name in names.items()
         }
         for part, batch in rows:
@@ -296,7 +275,7 @@ class _Rows:
         for place, part in enumerate(PARTS):
             mask = places == place
             if mask.any():
-                rows = batch.filter(pa.array(mask))
+                rows = batch.filter(mask)
                 column = words(np.zeros(rows.num_rows, dtype=np.int32), [part])
                 yield part, pa.record_batch([*rows.columns, column], schema=self.schema)
 

@@ -9,6 +9,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from archgym.envs.episodes import Episodes, reason_texts
+from archgym.envs.registration import task_of
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate, Trials
@@ -27,6 +28,19 @@ class DesignVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     built), `feasible`, `failed`, `reason` and `reward`, each with its mask `_name` as Gymnasium
     has it; designs are made from indices by ``env.task.space.designs``. In the sequential
     formulation `parameter` (num_envs,), after a reset and each step, is what each row chooses next.
+
+    Life cycle: as for `DesignEnv`, with arrays of actions. `reset` is needed once only, since
+    episodes start again by themselves.
+
+    Example:
+      >>> from archgym.testing import ProvingSimulator
+      >>> env = DesignVectorEnv(Task.make(ProvingSimulator("tiny"), "near"), num_envs=3)
+      >>> observations, info = env.reset(seed=0)
+      >>> actions = np.array([[0, 0], [0, 1], [1, 1]])
+      >>> observations, rewards, terminated, truncated, info = env.step(actions)
+      >>> terminated.tolist(), info["final_info"]["indices"].tolist() == actions.tolist()
+      ([True, True, True], True)
+      >>> env.close()
     """
 
     metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]  # read-only
@@ -36,32 +50,31 @@ class DesignVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     def __init__(
         self,
-        task: Task,
+        task: Task | str,
         num_envs: int = 1,
         *,
         formulation: str = "whole",
         actions: str = "multidiscrete",
         log: str | Path | None = None,
         evaluate: Evaluate | None = None,
+        **choices: Any,
     ) -> None:
         """Make the environment.
 
         Args:
-          task: What designs are judged by.
+          task: As for `DesignEnv`; so are `formulation`, `actions`, `log`, `evaluate`, `choices`.
           num_envs: Number of episodes side by side.
-          formulation: As for `DesignEnv`; so are `actions`, `log` and `evaluate`.
-          actions: "multidiscrete" or "box".
           log: One log for all episodes, in the order of their rows.
           evaluate: Takes all designs of a step at once.
 
         Raises:
           InvalidArgumentError: An argument does not fit.
-          UnknownNameError: The formulation or the kind of actions does not exist.
+          UnknownNameError: A name does not exist.
         """
         # Gymnasium closes what is dropped: nothing to close before it is made.
         self.closed = True
-        self.task = task
-        self._episodes = Episodes(task, num_envs, formulation, actions, log, evaluate)
+        self.task = task_of(task, **choices)
+        self._episodes = Episodes(self.task, num_envs, formulation, actions, log, evaluate)
         self.num_envs = num_envs
         self.single_action_space = self._episodes.formulation.action_space
         self.single_observation_space = self._episodes.observation.space
@@ -71,7 +84,7 @@ class DesignVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     @property
     def observation_names(self) -> tuple[str, ...]:
-        """What each number of an episode's observation is."""
+        """Name of each number of an episode's observation."""
         return self._episodes.observation.names
 
     def reset(
@@ -115,7 +128,7 @@ class DesignVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         return observations, step.reward, step.ended, truncated, info | self._before_the_end()
 
     def action_masks(self) -> np.ndarray:
-        """Which actions have a feasible completion, (num_envs, n_actions) bool.
+        """Return the mask of actions with a feasible completion, (num_envs, n_actions) bool.
 
         Raises:
           InvalidArgumentError: The actions are a box.

@@ -8,6 +8,7 @@ import gymnasium
 import numpy as np
 
 from archgym.envs.episodes import Episodes, design_info, info_text
+from archgym.envs.registration import task_of
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate
@@ -25,7 +26,7 @@ class DesignEnv(gymnasium.Env[np.ndarray, Any]):
       value of a parameter has an equal part of the interval. With ``formulation="sequential"`` an
       action is the value of the next parameter: `Discrete` with as many values as the largest
       parameter has (beyond the parameter's own they repeat), or a `Box` of one number. Parameters
-      that mean nothing under the values before them are left out. A permutation is made pick by
+      that are inactive under the values before them are left out. A permutation is made pick by
       pick and a factorisation prime by prime. `action_masks` tells which values have a feasible
       completion and which have none.
 
@@ -55,6 +56,21 @@ class DesignEnv(gymnasium.Env[np.ndarray, Any]):
     their `units` by name (no metrics where the design was not built), `feasible`, `failed`,
     `reason` ("" where it was built) and `reward`; before, `parameter`, the next one. `reset` takes
     a `seed`, which changes nothing since nothing is random, and no options.
+
+    Life cycle: the constructor resolves the task and opens the log. Then `reset` and `step`
+    alternate as in every Gymnasium environment, and `close` releases the log.
+
+    Example:
+      >>> from archgym.testing import ProvingSimulator
+      >>> env = DesignEnv(Task.make(ProvingSimulator("tiny"), "near"), formulation="sequential")
+      >>> observation, info = env.reset(seed=0)
+      >>> info["parameter"]
+      'mode'
+      >>> for action in (0, 2):
+      ...     observation, reward, terminated, truncated, info = env.step(action)
+      >>> terminated, info["design"], info["feasible"]
+      (True, Design(mode='a', count=2), True)
+      >>> env.close()
     """
 
     # Gymnasium's checker wants a frame rate, though text has none.
@@ -65,40 +81,42 @@ class DesignEnv(gymnasium.Env[np.ndarray, Any]):
 
     def __init__(
         self,
-        task: Task,
+        task: Task | str,
         *,
         formulation: str = "whole",
         actions: str = "multidiscrete",
         log: str | Path | None = None,
         evaluate: Evaluate | None = None,
         render_mode: str | None = None,
+        **choices: Any,
     ) -> None:
         """Make the environment.
 
         Args:
-          task: What designs are judged by.
+          task: A task, the id of an environment, or the name of a simulator.
           formulation: "whole" or "sequential".
           actions: "multidiscrete" or "box".
           log: Folder that every evaluation is journaled to, as a study; new, or a log of this task.
           evaluate: Evaluates designs instead of the task's simulator. What it raises, such as
             BudgetExhausted, passes through `step`.
           render_mode: "ansi" for `render` to return text.
+          **choices: With a name, arguments of `Task.make`: workload, objective, space, and so on.
 
         Raises:
           InvalidArgumentError: An argument does not fit.
-          UnknownNameError: The formulation or the kind of actions does not exist.
+          UnknownNameError: A name does not exist.
         """
         check_render_mode(render_mode, self.metadata["render_modes"])
-        self.task = task
+        self.task = task_of(task, **choices)
         self.render_mode = render_mode
-        self._episodes = Episodes(task, 1, formulation, actions, log, evaluate)
+        self._episodes = Episodes(self.task, 1, formulation, actions, log, evaluate)
         self.action_space = self._episodes.formulation.action_space
         self.observation_space = self._episodes.observation.space
         self._last: dict[str, Any] = {}
 
     @property
     def observation_names(self) -> tuple[str, ...]:
-        """What each number of an observation is."""
+        """Name of each number of an observation."""
         return self._episodes.observation.names
 
     def reset(
@@ -120,7 +138,7 @@ class DesignEnv(gymnasium.Env[np.ndarray, Any]):
         return step.observations[0], float(step.reward[0]), bool(step.ended[0]), False, info
 
     def action_masks(self) -> np.ndarray:
-        """Which actions have a feasible completion, (n_actions,) bool.
+        """Return the mask of actions with a feasible completion, (n_actions,) bool.
 
         For whole designs the masks of all parameters one after the other, each judged alone; in the
         sequential formulation the next parameter's, given those chosen, False beyond its values.
@@ -128,8 +146,7 @@ class DesignEnv(gymnasium.Env[np.ndarray, Any]):
         Raises:
           InvalidArgumentError: The actions are a box.
         """
-        masks: np.ndarray = self._episodes.masks()[0]
-        return masks
+        return np.asarray(self._episodes.masks()[0])
 
     def render(self) -> str | None:  # type: ignore[override]  # never a list of frames
         """Return the last design and its metrics as text; None without a render mode."""

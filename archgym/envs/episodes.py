@@ -28,7 +28,6 @@ def evaluator(task: Task, executor: Executor | None = None) -> Evaluate:
     It can be pickled, as libraries that run copies of an environment in other processes ask.
 
     Args:
-      task: What designs are judged by.
       executor: How they are evaluated; one after the other by default. It stays the caller's.
     """
     return _Evaluator(task, executor)
@@ -51,7 +50,7 @@ class _Evaluator:
 
 
 def reason_texts(task: Task, trials: Trials) -> list[str]:
-    """Why each design was not built, in words; "" where it was."""
+    """Return the reasons in words why designs were not built; "" for those built."""
     # FAILED, -1, is the last place.
     assert FAILED == -1
     texts = np.array([*task.simulator.reasons, _BROKEN], dtype=object)
@@ -60,7 +59,7 @@ def reason_texts(task: Task, trials: Trials) -> list[str]:
 
 
 def design_info(task: Task, trials: Trials, row: int) -> dict[str, Any]:
-    """What an environment says of a design that was evaluated: see `DesignEnv`."""
+    """Return the info of an evaluated design: see `DesignEnv`."""
     space = task.space
     indices = trials.indices[row]
     feasible = bool(trials.feasible[row])
@@ -78,7 +77,7 @@ def design_info(task: Task, trials: Trials, row: int) -> dict[str, Any]:
 
 
 def info_text(info: Mapping[str, Any]) -> str:
-    """What `design_info` said, a line each; an empty one for no design."""
+    """Return the text of `design_info`, a line each; an empty one for no design."""
     if not info:
         return "No design yet.\n"
     lines = [f"{name} = {value}" for name, value in info["design"].items()]
@@ -92,7 +91,7 @@ def info_text(info: Mapping[str, Any]) -> str:
 @final
 @dataclass(frozen=True)
 class Step:
-    """What one step of n episodes gave.
+    """Result of one step of n episodes.
 
     `observations` is (n, d), at an episode's end its last one; `reward` (n,), 0 before the end;
     `ended` (n,) bool; `length` (n,), steps taken. `trials` are the designs that were evaluated, one
@@ -122,8 +121,6 @@ class Episodes:
         """Make them; `start` must come before the first step.
 
         Args:
-          task: What designs are judged by.
-          n: How many.
           formulation: "whole" or "sequential".
           actions: "multidiscrete" or "box".
           log: Folder of a study that every evaluation is written to, new or a log of this task.
@@ -207,7 +204,7 @@ class Episodes:
         return Step(observations, reward, ended, self._length.copy(), trials)
 
     def masks(self) -> np.ndarray:
-        """Which actions have a feasible completion, (n, n_actions) bool, as sb3-contrib asks."""
+        """Return the mask of actions with a feasible completion, (n, n_actions) bool."""
         # Between an episode's end and its reset there is no next choice; show the first one's.
         over = self._position == self.choices.n
         position = np.where(over, self._start_position, self._position)
@@ -220,8 +217,7 @@ class Episodes:
         """
         if not self.formulation.shows_position:
             return None
-        names: np.ndarray = self._names[self._position]
-        return names
+        return np.asarray(self._names[self._position])
 
     def check_options(self, options: Mapping[str, object] | None) -> None:
         """Refuse reset options: environments have none.

@@ -1,4 +1,4 @@
-"""How an episode makes a design: all choices in one step, or one choice a step."""
+"""Formulations of an episode: all choices in one step, or one choice per step."""
 
 from abc import ABC, abstractmethod
 from typing import Any, Literal, final
@@ -28,7 +28,6 @@ def binned(actions: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 
     Args:
       actions: Any shape that broadcasts with `sizes`.
-      sizes: Numbers of options.
 
     Raises:
       InvalidArgumentError: A number is NaN.
@@ -40,8 +39,7 @@ def binned(actions: np.ndarray, sizes: np.ndarray) -> np.ndarray:
             "learning rate."
         )
     bins = np.floor((np.clip(numbers, -1.0, 1.0) + 1.0) / 2.0 * sizes).astype(np.int64)
-    picks: np.ndarray = np.minimum(bins, sizes - 1)
-    return picks
+    return np.asarray(np.minimum(bins, sizes - 1))
 
 
 def require_shape(actions: np.ndarray, shape: tuple[int, ...]) -> None:
@@ -61,7 +59,6 @@ def require_whole(actions: np.ndarray, sizes: np.ndarray, names: tuple[str, ...]
 
     Args:
       actions: (n, len(sizes)).
-      sizes: Numbers of options.
       names: What each of them chooses.
 
     Raises:
@@ -102,7 +99,7 @@ class Formulation(ABC):
 
     @abstractmethod
     def is_made(self, position: np.ndarray) -> np.ndarray:
-        """Which choices an observation shows, (n, n_choices) bool."""
+        """Return True for choices that an observation shows, (n, n_choices) bool."""
 
     @abstractmethod
     def advance(
@@ -116,7 +113,7 @@ class Formulation(ABC):
 
     @abstractmethod
     def masks(self, picks: np.ndarray, position: np.ndarray) -> np.ndarray:
-        """Which actions have a feasible completion, (n, n_actions) bool.
+        """Return the mask of actions with a feasible completion, (n, n_actions) bool.
 
         Raises:
           InvalidArgumentError: The action space is continuous.
@@ -168,7 +165,7 @@ class WholeDesign(Formulation):
 class OneChoice(Formulation):
     """One choice a step, in the space's order; the design is evaluated at the end.
 
-    A parameter that is known to mean nothing under the choices before it takes its default and its
+    A parameter that is known to be inactive under the choices before it takes its default and its
     step is left out, so that episodes are as long as their designs have choices that matter.
     """
 
@@ -190,8 +187,7 @@ class OneChoice(Formulation):
         return self.choices.default, int(first[0])
 
     def is_made(self, position: np.ndarray) -> np.ndarray:
-        made: np.ndarray = np.arange(self.choices.n) < position[:, None]
-        return made
+        return np.asarray(np.arange(self.choices.n) < position[:, None])
 
     def advance(
         self, picks: np.ndarray, position: np.ndarray, actions: np.ndarray
@@ -220,7 +216,7 @@ class OneChoice(Formulation):
         return masks
 
     def _next(self, picks: np.ndarray, position: np.ndarray) -> np.ndarray:
-        """The first choice after `position` that means something, n_choices where none is left."""
+        """Return the first active choice after `position`, or n_choices."""
         if not self._skips.any():
             return position + 1
         choices = self.choices
@@ -259,7 +255,7 @@ def make_formulation(name: str, actions: str, choices: Choices) -> Formulation:
     """Return the formulation with this name and these actions.
 
     Raises:
-      UnknownNameError: There is none.
+      UnknownNameError: The name is unknown.
     """
     if actions not in ("multidiscrete", "box"):
         raise unknown_name("kind of actions", actions, ("multidiscrete", "box"))

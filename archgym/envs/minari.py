@@ -38,7 +38,7 @@ __all__ = ["MinariWritten", "RecordedTask", "write_minari"]
 @final
 @dataclass(frozen=True)
 class RecordedTask:
-    """What observations need of a task, be the simulator or proxy behind it there or not."""
+    """Part of a task that observations need, with or without its simulator or proxy."""
 
     id: str
     space: DesignSpace
@@ -84,8 +84,7 @@ class RecordedTask:
 
     def average(self, values: np.ndarray) -> np.ndarray:
         """Metrics averaged over the workloads by weight, (n, n_metrics) from (n, w, n_metrics)."""
-        mean: np.ndarray = np.einsum("nwm,w->nm", values, self.weights)
-        return mean
+        return np.asarray(np.einsum("nwm,w->nm", values, self.weights))
 
 
 _ROOT = "MINARI_DATASETS_PATH"
@@ -140,7 +139,7 @@ def write_minari(
         spaces, fidelities, options or versions.
       UnknownNameError: No rows are of the space, fidelity, options or version.
       MissingExtraError: Minari is not installed.
-      FileFormatError: `dataset` is none, or is damaged.
+      FileFormatError: `dataset` is not a dataset, or is damaged.
       StorageError: It cannot be read, or the folder not be written.
     """
     minari = _minari()
@@ -261,7 +260,7 @@ def _rows_by_study(
                 mask = (studies == study) & (tasks == task) & _in_part(batch, part)
                 if mask.any():
                     key = study_names[study] if study >= 0 else "", digests[task]
-                    rows = _decoded(file.path, _taken(batch, mask), declaration, stored)
+                    rows = _decoded(file.path, batch.filter(mask), declaration, stored)
                     parts.setdefault(key, []).append(rows)
     return {
         key: {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
@@ -275,14 +274,7 @@ def _in_part(batch: "pa.RecordBatch", part: str | None) -> np.ndarray:
     codes, names = coded(batch, SPLIT)
     if part not in ("train", "validation", "test"):
         raise unknown_name("part", part, ("train", "validation", "test"))
-    chosen: np.ndarray = np.array([*(name == part for name in names), False])[codes]
-    return chosen
-
-
-def _taken(batch: "pa.RecordBatch", mask: np.ndarray) -> "pa.RecordBatch":
-    import pyarrow as pa
-
-    return batch.filter(pa.array(mask))
+    return np.asarray(np.array([*(name == part for name in names), False])[codes])
 
 
 def _decoded(
@@ -371,7 +363,7 @@ def _write(
 
 @contextmanager
 def _scratch_root(root: Path) -> Iterator[Path]:
-    """A folder in which Minari makes datasets meanwhile, so that a part of one is never left."""
+    """Create a folder in which Minari builds datasets, so that no partial one is left."""
     before = os.environ.get(_ROOT)
     # Minari finds its own files just where the path is absolute.
     with scratch_folder(root.absolute()) as scratch:

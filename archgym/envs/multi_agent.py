@@ -150,11 +150,25 @@ class ParallelDesignEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[misc
     After a step every agent's info holds what `DesignEnv`'s holds: `design`, `indices`, `metrics`,
     `units`, `feasible`, `failed`, `reason` and `reward`; after a reset, its `action_mask`. `reset`
     takes `seed` and `options` as PettingZoo has it; they change nothing, since nothing is random.
+
+    Life cycle: `reset` fills `agents`, and `step` takes one action for each of them. It evaluates
+    the design and empties `agents`, so the next call is `reset`. `close` releases the log.
+
+    Example:
+      >>> from archgym.testing import ProvingSimulator
+      >>> env = ParallelDesignEnv(Task.make(ProvingSimulator("tiny"), "near"))
+      >>> observations, infos = env.reset()
+      >>> env.agents
+      ['mode', 'count']
+      >>> observations, rewards, over, truncated, infos = env.step({"mode": 0, "count": 1})
+      >>> sorted(over.values()), rewards["mode"] == rewards["count"], env.agents
+      ([True, True], True, [])
+      >>> env.close()
     """
 
     def __init__(
         self,
-        task: Task,
+        task: Task | str = "archgym/Dram-v0",
         groups: str | Mapping[str, Sequence[str]] = "parameter",
         *,
         observes: str = "all",
@@ -162,11 +176,12 @@ class ParallelDesignEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[misc
         evaluate: Evaluate | None = None,
         truncate_at_end: bool = False,
         render_mode: str | None = None,
+        **choices: Any,
     ) -> None:
         """Make the environment.
 
         Args:
-          task: What designs are judged by.
+          task: A task, the id of an environment, or the name of a simulator.
           groups: "parameter", "subsystem", or the names of agents with their parameters.
           observes: "all" or "own": what an agent sees of the design.
           log: Folder that every evaluation is journaled to, as a study; new, or a log of this task.
@@ -176,15 +191,16 @@ class ParallelDesignEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[misc
             later ones give reward 0, the observation from before, and ``{"is_over": True}`` as
             info. For environments in other processes, where raising looks like a crash.
           render_mode: "ansi" for `render` to return text.
+          **choices: With a name, arguments of `Task.make`: workload, objective, space, and so on.
 
         Raises:
           InvalidArgumentError: An argument does not fit, or groups do not divide the space.
-          UnknownNameError: There is no such `observes`.
+          UnknownNameError: A name does not exist.
         """
         if observes not in _OBSERVES:
             raise unknown_name("kind of `observes`", observes, _OBSERVES)
         check_render_mode(render_mode, ["ansi"])
-        self.task = task
+        self.task = task = task_of(task, **choices)
         self.render_mode = render_mode
         self.metadata = {
             "name": environment_id(task.simulator.name, task.simulator.version),
@@ -199,7 +215,7 @@ class ParallelDesignEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[misc
         """Whether the budget is used up; only `truncate_at_end` sets it."""
         self._truncates = truncate_at_end
         self._episodes = Episodes(task, 1, "whole", "multidiscrete", log, evaluate)
-        choices, observation = self._episodes.choices, self._episodes.observation
+        made, observation = self._episodes.choices, self._episodes.observation
         self.state_space: spaces.Box = observation.space
         """Space of `state`."""
         self._state = self._episodes.first_observation
@@ -209,9 +225,9 @@ class ParallelDesignEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[misc
         self.observation_spaces: dict[str, spaces.Space[Any]] = {}
         for agent, names in self.parameters.items():
             places = [task.space.names.index(name) for name in names]
-            own = np.concatenate([np.flatnonzero(choices.places == place) for place in places])
-            sizes = choices.sizes[own]
-            seen = observation.columns(own if observes == "own" else np.arange(choices.n))
+            own = np.concatenate([np.flatnonzero(made.places == place) for place in places])
+            sizes = made.sizes[own]
+            seen = observation.columns(own if observes == "own" else np.arange(made.n))
             self._choices[agent] = own
             self._columns[agent] = seen
             self.action_spaces[agent] = (
@@ -232,7 +248,7 @@ class ParallelDesignEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[misc
         return _of(agent, self.action_spaces)
 
     def observation_names(self, agent: str) -> tuple[str, ...]:
-        """What each number of an agent's observation is."""
+        """Return the name of each number of an agent's observation."""
         names = self._episodes.observation.names
         return tuple(names[column] for column in _of(agent, self._columns))
 
@@ -293,7 +309,7 @@ class ParallelDesignEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[misc
         )
 
     def action_mask(self, agent: str) -> Any:
-        """Which values of its choices occur in a feasible design, as the space's `sample` takes it.
+        """Return the mask of choices that occur in a feasible design, as `sample` takes it.
 
         Returns:
           (n,) int8 of 0 and 1 for a `Discrete` space; a tuple of such for a `MultiDiscrete` one.
@@ -362,39 +378,5 @@ def _of(agent: str, parts: Mapping[str, T]) -> T:
     return parts[agent]
 
 
-def parallel(
-    task: Task | str = "archgym/Dram-v0",
-    groups: str | Mapping[str, Sequence[str]] = "parameter",
-    *,
-    observes: str = "all",
-    log: str | Path | None = None,
-    evaluate: Evaluate | None = None,
-    truncate_at_end: bool = False,
-    render_mode: str | None = None,
-    **choices: Any,
-) -> ParallelDesignEnv:
-    """Return the PettingZoo environment of a task.
-
-    Args:
-      task: A task, the id of an environment, or the name of a simulator.
-      groups: As for `ParallelDesignEnv`; so are the next five.
-      observes: "all" or "own".
-      log: A folder, or None.
-      evaluate: In place of the simulator, or None.
-      truncate_at_end: Whether to truncate where the budget of `evaluate` is used up.
-      render_mode: "ansi" or None.
-      **choices: With a name, arguments of `Task.make`: workload, objective, space, and so on.
-
-    Raises:
-      InvalidArgumentError: An argument does not fit, or groups do not divide the space.
-      UnknownNameError: A name does not exist.
-    """
-    return ParallelDesignEnv(
-        task_of(task, **choices),
-        groups,
-        observes=observes,
-        log=log,
-        evaluate=evaluate,
-        truncate_at_end=truncate_at_end,
-        render_mode=render_mode,
-    )
+parallel = ParallelDesignEnv
+"""The PettingZoo environment of a task, by the name that PettingZoo's packages use."""

@@ -1,4 +1,4 @@
-"""What an agent sees: the design so far, what it measured, and which choice comes next."""
+"""Observations of an agent: the design so far, its metrics, and the next choice."""
 
 from typing import Protocol, final
 
@@ -17,11 +17,11 @@ _ONE_HOT_LIMIT = 64
 
 
 class ObservedTask(Protocol):
-    """What observations need of a task."""
+    """Part of a task that observations need."""
 
     @property
     def metrics(self) -> tuple[MetricSpec, ...]:
-        """What is measured."""
+        """Metrics of the task."""
 
     @property
     def reference(self) -> np.ndarray:
@@ -40,7 +40,7 @@ class Observation:
     - the choices made, each as one number from -1 (first option) to 1 (last one) or, where options
       have no order, as one 0 or 1 for each option; 0 for what is not chosen yet;
     - each metric of the design as the logarithm of its ratio to the default design's, with the
-      metric's resolution added to both, clipped to ±5; 0 where there is none;
+      metric's resolution added to both, clipped to ±5; 0 for missing values;
     - 0 where the design turned out infeasible or the simulator broke, else 1;
     - with `with_position`, one 0 or 1 for each choice: whether it comes next.
 
@@ -115,7 +115,7 @@ class Observation:
         Args:
           picks: (n, n_choices).
           is_made: (n, n_choices) bool: which of them have been made.
-          position: (n,), the next choice; n_choices where there is none.
+          position: (n,), the next choice; n_choices at the end.
           values: (n, n_metrics), NaN where nothing was measured.
           feasible: (n,) bool.
         """
@@ -132,5 +132,4 @@ class Observation:
             parts.append(position[:, None] == np.arange(picks.shape[1]))
         # Rounding to float32 may step over a bound that rounds the other way.
         joined = np.concatenate(parts, axis=1).astype(np.float32)
-        observations: np.ndarray = np.clip(joined, self.space.low, self.space.high)
-        return observations
+        return np.asarray(np.clip(joined, self.space.low, self.space.high))

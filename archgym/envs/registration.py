@@ -13,19 +13,13 @@ from typing import TYPE_CHECKING, Any, final
 
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
-    from pathlib import Path
     from types import ModuleType
 
-    from archgym.envs.batch import DesignVectorEnv
-    from archgym.envs.design import DesignEnv
     from archgym.evaluation.task import Task
-    from archgym.evaluation.trials import Evaluate
 
 __all__ = [
     "environment_id",
     "environment_ids",
-    "make_design_env",
-    "make_design_vector_env",
     "register_all",
     "register_with_gymnasium",
     "task_of",
@@ -69,9 +63,9 @@ def register_all() -> None:
         if env_id not in gymnasium.registry:
             gymnasium.register(
                 env_id,
-                entry_point="archgym.envs.registration:make_design_env",
-                vector_entry_point="archgym.envs.registration:make_design_vector_env",
-                kwargs={"simulator": simulator},
+                entry_point="archgym.envs.design:DesignEnv",
+                vector_entry_point="archgym.envs.batch:DesignVectorEnv",
+                kwargs={"task": simulator},
             )
 
 
@@ -117,68 +111,11 @@ class _AfterGymnasium:
         return spec
 
 
-def make_design_env(
-    simulator: str,
-    *,
-    formulation: str = "whole",
-    actions: str = "multidiscrete",
-    log: "str | Path | None" = None,
-    evaluate: "Evaluate | None" = None,
-    render_mode: str | None = None,
-    **choices: Any,
-) -> "DesignEnv":
-    """What ``gymnasium.make`` calls.
-
-    Args:
-      simulator: A registered name.
-      formulation: As for `DesignEnv`; so are the next four.
-      actions: "multidiscrete" or "box".
-      log: A folder, or None.
-      evaluate: In place of the simulator, or None.
-      render_mode: "ansi" or None.
-      **choices: Further arguments of `Task.make`: workload, objective, space, fidelity, stand_in,
-        and options of the simulator such as device.
-    """
-    from archgym.envs.design import DesignEnv
-
-    return DesignEnv(
-        task_of(simulator, **choices),
-        formulation=formulation,
-        actions=actions,
-        log=log,
-        evaluate=evaluate,
-        render_mode=render_mode,
-    )
-
-
-def make_design_vector_env(
-    simulator: str,
-    num_envs: int = 1,
-    *,
-    formulation: str = "whole",
-    actions: str = "multidiscrete",
-    log: "str | Path | None" = None,
-    evaluate: "Evaluate | None" = None,
-    **choices: Any,
-) -> "DesignVectorEnv":
-    """What ``gymnasium.make_vec`` calls; arguments as for `make_design_env`."""
-    from archgym.envs.batch import DesignVectorEnv
-
-    return DesignVectorEnv(
-        task_of(simulator, **choices),
-        num_envs,
-        formulation=formulation,
-        actions=actions,
-        log=log,
-        evaluate=evaluate,
-    )
-
-
 def task_of(task: "Task | str", **choices: Any) -> "Task":
     """Return the task: as given, or made from an environment's id or a simulator's name.
 
     Args:
-      task: Which.
+      task: A task, the id of an environment, or the name of a simulator.
       **choices: With a name, further arguments of `Task.make`.
 
     Raises:

@@ -32,6 +32,18 @@ class Sb3VecEnv(VecEnv):
     holds `terminal_observation`, `episode` (as the library's Monitor writes it, so no monitor is
     needed), `indices`, `values` (in the order of ``task.metrics``, NaN where the design was not
     built), `feasible` and `failed`. Works with sb3-contrib's MaskablePPO.
+
+    Life cycle: an algorithm of the library takes it as its `env` and calls `reset` once, then
+    `step` for all episodes together. Episodes start again by themselves. `close` releases the log.
+
+    Example:
+      >>> from archgym.testing import ProvingSimulator
+      >>> env = Sb3VecEnv(Task.make(ProvingSimulator("tiny"), "near"), n_envs=2)
+      >>> observations = env.reset()
+      >>> observations, rewards, dones, infos = env.step(np.array([[0, 1], [1, 0]]))
+      >>> dones.tolist(), [info["feasible"] for info in infos]
+      ([True, True], [True, True])
+      >>> env.close()
     """
 
     def __init__(
@@ -48,13 +60,10 @@ class Sb3VecEnv(VecEnv):
         """Make the environment.
 
         Args:
-          task: A task, the id of an environment, or the name of a simulator.
+          task: As for `DesignEnv`; so are `formulation`, `actions`, `log`, `evaluate`, `choices`.
           n_envs: Number of episodes side by side.
-          formulation: As for `DesignEnv`; so are `actions`, `log` and `evaluate`.
-          actions: "multidiscrete" or "box".
           log: One log for all episodes, in the order of their rows.
           evaluate: Takes all designs of a step at once.
-          **choices: With a name, arguments of `Task.make`: workload, objective, space, and so on.
 
         Raises:
           InvalidArgumentError: An argument does not fit.
@@ -101,7 +110,7 @@ class Sb3VecEnv(VecEnv):
         return observations, step.reward.astype(np.float32), step.ended, infos
 
     def action_masks(self) -> np.ndarray:
-        """Which actions have a feasible completion, (n_envs, n_actions) bool.
+        """Return the mask of actions with a feasible completion, (n_envs, n_actions) bool.
 
         Raises:
           InvalidArgumentError: The actions are a box.
@@ -140,7 +149,7 @@ class Sb3VecEnv(VecEnv):
     def env_method(
         self, method_name: str, *args: Any, indices: VecEnvIndices = None, **kwargs: Any
     ) -> list[Any]:
-        """What `action_masks` returns for each episode; there is no other method.
+        """Return the result of `action_masks` for each episode; other methods do not exist.
 
         Raises:
           AttributeError: Another method is asked for.

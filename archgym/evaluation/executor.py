@@ -74,7 +74,7 @@ class Executor(ABC):
 
 
 def executor_for(workers: int = 1, timeout_s: float | None = None) -> Executor:
-    """The executor that suits: processes where there is a time limit, else threads, else neither.
+    """Return a suitable executor: processes for a time limit, else threads, else neither.
 
     Args:
       workers: How many designs are evaluated at once, 1 or more.

@@ -36,7 +36,7 @@ _DRAIN_S = 0.2
 @final
 @dataclass(frozen=True)
 class Infeasible:
-    """What `ExternalSimulator.parse` returns for a design that cannot be built."""
+    """Result of `ExternalSimulator.parse` for a design that cannot be built."""
 
     reason: str
     """One of the simulator's `model_reasons`."""
@@ -49,11 +49,11 @@ class ExternalSimulator(Simulator):
     run has a process group and an empty temporary folder of its own, and does not outlive the
     process that started it, not even where that is killed by SIGKILL. One that ends with an exit
     code, takes too long, prints too much or prints what `parse` cannot read is a failure of that
-    design; the search goes on.
+    design; the search continues.
     """
 
     workloads: Mapping[str, str] = {"default": ""}
-    """What each named workload is: text that `command` understands. Files may be given as well."""
+    """Text of each named workload, which `command` understands. Files may be given as well."""
     time_limit_s: ClassVar[float] = 60.0
     """Wall time of one run [s]."""
     output_limit: ClassVar[int] = 10_000_000
@@ -217,7 +217,7 @@ def run_program(
     output_limit: int = ExternalSimulator.output_limit,
     output_file: str | None = None,
 ) -> str:
-    """What a program prints on its standard output, or writes to `output_file`.
+    """Run a program and return its standard output, or the content of `output_file`.
 
     It runs in its own process group, which is killed at the end, and in an empty temporary folder,
     which is removed.
@@ -302,7 +302,7 @@ def _watch(
                     output.append(piece)
                 if n_bytes > output_limit:
                     return b"", tail, f"printed more than {output_limit} bytes"
-    # The pipes are closed; a program may go on without them.
+    # The pipes are closed; a program may continue without them.
     while not _has_ended(process):
         if time.monotonic() > deadline:
             return b"", tail, f"took longer than {time_limit_s:g} s"

@@ -1,11 +1,14 @@
-"""What a simulator measures: names, units, which way is better, and the numbers."""
+"""Metrics of a simulator: names, units, directions that are better, and values."""
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, final
 
 from archgym.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from archgym.spaces.expression import Expression
 
 __all__ = ["Goal", "MetricSpec", "Metrics"]
 
@@ -17,9 +20,23 @@ Goal = Literal["minimise", "maximise", "none"]
 class MetricSpec:
     """One metric of a simulator.
 
-    `resolution` is the smallest difference that means anything, in the metric's unit, above 0: it
-    keeps rewards finite where a value is 0. `goal` is "none" for a metric that explains but is
-    neither good nor bad.
+    Attributes:
+      name: Name of the metric; a bare number's name ends in its unit.
+      unit: Unit, empty for a count.
+      goal: Direction that is better; "none" for a metric that only explains.
+      resolution: Smallest meaningful difference in the metric's unit, above 0. It keeps rewards
+        finite where a value is 0.
+      doc: One line of documentation.
+      formula: Expression of other metrics that gives the values of a derived metric; the simulator
+        does not return such a metric.
+      identifies: True if the metric is part of a task's identity. By default a metric that only
+        explains is not, so that adding one leaves recorded studies, tables and datasets valid.
+
+    Example:
+      >>> from archgym.spaces.expression import P
+      >>> MetricSpec("edp_nj_s", "nJ s", "minimise", 1e-3, "Energy-delay product.",
+      ...            formula=P("energy_nj") * P("time_s")).formula.text
+      'energy_nj * time_s'
     """
 
     name: str
@@ -27,6 +44,8 @@ class MetricSpec:
     goal: Goal
     resolution: float
     doc: str
+    formula: "Expression | None" = field(default=None, compare=False)
+    identifies: bool | None = None
 
     def __post_init__(self) -> None:
         if self.goal not in ("minimise", "maximise", "none") or not (
@@ -36,10 +55,41 @@ class MetricSpec:
                 f"Metric `{self.name}` needs a goal of minimise, maximise or none and a "
                 f"finite resolution above 0; got {self.goal!r}, {self.resolution!r}."
             )
+        if self.identifies is None:
+            object.__setattr__(self, "identifies", self.goal != "none")
 
     def to_json(self) -> dict[str, Any]:
-        """Return the specification as JSON."""
-        return asdict(self)
+        """Return the specification as JSON; `from_json` reads it."""
+        data: dict[str, Any] = {
+            "name": self.name,
+            "unit": self.unit,
+            "goal": self.goal,
+            "resolution": self.resolution,
+            "doc": self.doc,
+        }
+        if self.formula is not None:
+            data["formula"] = self.formula.to_json()
+        if not self.identifies:
+            data["identifies"] = False
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "MetricSpec":
+        """Return the specification from what `to_json` gave.
+
+        Raises:
+          InvalidArgumentError: `data` is not a specification.
+          InvalidSpaceError: The formula is not an expression.
+        """
+        from archgym.spaces.expression import expression_from_json
+
+        members = {"identifies": True, **data}
+        if members.get("formula") is not None:
+            members["formula"] = expression_from_json(members["formula"])
+        try:
+            return cls(**members)
+        except TypeError as error:
+            raise InvalidArgumentError(f"A metric must be what `to_json` wrote; {error}.") from None
 
 
 @final
@@ -52,7 +102,7 @@ class Metrics(Mapping[str, float]):
     __slots__ = ("_values", "infeasible")
 
     def __init__(self, values: Mapping[str, float], infeasible: str | None = None) -> None:
-        """Take the numbers, or the reason why there are none."""
+        """Take the numbers, or the reason why the design cannot be built."""
         self._values = dict(values)
         self.infeasible = infeasible
 

@@ -3,13 +3,14 @@
 import math
 import re
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, final
 
 import numpy as np
 
 from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.evaluation.limits import Limit, check_limits, limited, parse_limits, violations
 from archgym.evaluation.metrics import MetricSpec
 
 __all__ = [
@@ -18,8 +19,11 @@ __all__ = [
     "Objective",
     "Term",
     "objective_from_json",
+    "objective_of",
+    "parse_objective",
     "parse_target",
     "reference_point",
+    "subject_to",
 ]
 
 REWARD_LIMIT = 20.0
@@ -96,11 +100,27 @@ class Objective:
     Terms of the published form "archgym-2023" multiply instead, as that code does, and stand
     alone: they have a pole at their target and are symmetric round it, so a design that beats the
     target by as much as another misses it is worth the same. They are here for comparison.
+
+    Simulators declare objectives by name, and `objective_from_text` makes others. A task holds
+    one and calls `reward` for every batch, with the default design's metrics as the reference.
+
+    Example:
+      >>> from archgym.evaluation.metrics import MetricSpec
+      >>> metrics = (
+      ...     MetricSpec("time_ns", "ns", "minimise", 0.1, "Time."),
+      ...     MetricSpec("power_mw", "mW", "minimise", 0.1, "Power."),
+      ... )
+      >>> fast = Objective("fast", (Term("time_ns", "minimise", 3.0), Term("power_mw", "minimise")))
+      >>> values = np.array([[100.0, 50.0], [50.0, 100.0]])
+      >>> fast.reward(values, values[0], metrics, np.zeros(2, dtype=np.int16)).round(3).tolist()
+      [0.0, 0.346]
     """
 
     name: str
     terms: tuple[Term, ...]
     doc: str = ""
+    limits: tuple[Limit, ...] = ()
+    """Hard limits: a design that meets all of them ranks above every one that does not."""
 
     def __post_init__(self) -> None:
         published = {term.goal == "archgym-2023" for term in self.terms}
@@ -165,10 +185,71 @@ class Objective:
         worth = self._worth(values, reference, specs).T
         return np.where((reason == 0)[:, None] & np.isfinite(worth), worth, INFEASIBLE_REWARD)
 
+    def rewards(
+        self,
+        values: np.ndarray,
+        reason: np.ndarray,
+        reference: np.ndarray,
+        specs: Sequence[MetricSpec],
+        weights: np.ndarray,
+    ) -> np.ndarray:
+        """Return rewards of designs over several workloads, limits included, (n,).
+
+        Args:
+          values: (n, n_workloads, n_metrics), NaN where a design was not built.
+          reason: (n, n_workloads), 0 where the design was built.
+          reference: (n_workloads, n_metrics), the default design's.
+          specs: Metrics of the columns.
+          weights: (n_workloads,), summing to 1.
+        """
+        total = np.zeros(len(values))
+        for place, weight in enumerate(weights):
+            total += weight * self.reward(
+                values[:, place], reference[place], specs, reason[:, place]
+            )
+        return self._limited(total, values, reason, specs)
+
+    def weighted_terms(
+        self,
+        values: np.ndarray,
+        reason: np.ndarray,
+        reference: np.ndarray,
+        specs: Sequence[MetricSpec],
+        weights: np.ndarray,
+    ) -> np.ndarray:
+        """Return rewards term by term over several workloads, limits included, (n, n_terms).
+
+        Args:
+          values: As for `rewards`; so are the others.
+          reason: (n, n_workloads).
+          reference: (n_workloads, n_metrics).
+          specs: Metrics of the columns.
+          weights: (n_workloads,).
+        """
+        total = np.zeros((len(values), len(self.terms)))
+        for place, weight in enumerate(weights):
+            total += weight * self.term_rewards(
+                values[:, place], reference[place], specs, reason[:, place]
+            )
+        return self._limited(total, values, reason, specs)
+
+    def _limited(
+        self,
+        rewards: np.ndarray,
+        values: np.ndarray,
+        reason: np.ndarray,
+        specs: Sequence[MetricSpec],
+    ) -> np.ndarray:
+        if self.limits:
+            rewards = limited(rewards, violations(self.limits, values, specs), INFEASIBLE_REWARD)
+        # Weights that sum to 1 but for rounding must not blur the reward of a failure.
+        rewards[(reason != 0).all(axis=1)] = INFEASIBLE_REWARD
+        return rewards
+
     def _worth(
         self, values: np.ndarray, reference: np.ndarray, specs: Sequence[MetricSpec]
     ) -> np.ndarray:
-        """What each term is worth, (n_terms, n), NaN where a value is."""
+        """Return the reward of each term, (n_terms, n), NaN where a value is NaN."""
         place = {spec.name: number for number, spec in enumerate(specs)}
         worth = np.empty((len(self.terms), len(values)))
         for row, term in enumerate(self.terms):
@@ -183,7 +264,8 @@ class Objective:
 
     def to_json(self) -> dict[str, Any]:
         """Return the objective as JSON; `objective_from_json` reads it."""
-        return {"name": self.name, "doc": self.doc, "terms": [asdict(t) for t in self.terms]}
+        data = {"name": self.name, "doc": self.doc, "terms": [asdict(t) for t in self.terms]}
+        return data | ({"limits": [asdict(limit) for limit in self.limits]} if self.limits else {})
 
 
 def objective_from_json(data: Mapping[str, Any]) -> Objective:
@@ -194,7 +276,8 @@ def objective_from_json(data: Mapping[str, Any]) -> Objective:
     """
     try:
         terms = tuple(Term(**term) for term in data["terms"])
-        return Objective(str(data["name"]), terms, str(data.get("doc", "")))
+        limits = tuple(Limit(**limit) for limit in data.get("limits", ()))
+        return Objective(str(data["name"]), terms, str(data.get("doc", "")), limits)
     except (KeyError, TypeError, AttributeError) as error:
         raise InvalidArgumentError(
             f"An objective must have a name and terms; {type(error).__name__}: {error}. "
@@ -231,6 +314,71 @@ def parse_target(text: str, specs: Sequence[MetricSpec]) -> Objective:
         goal: TermGoal = "at-most" if match["sign"] == "<=" else "at-least"
         terms.append(Term(match["metric"], goal, target=value))
     return Objective(text, tuple(terms), "Targets met are worth 0, missed ones less.")
+
+
+def subject_to(
+    objective: Objective, texts: str | Iterable[str], specs: Sequence[MetricSpec]
+) -> Objective:
+    """Return an objective with further limits, which its name shows.
+
+    Args:
+      objective: Objective with or without limits.
+      texts: Predicates such as ``"area_mm2 <= 5"``; see `parse_limits`.
+      specs: Metrics of the simulator.
+
+    Raises:
+      InvalidArgumentError: A predicate does not fit, or limits contradict each other.
+      UnknownNameError: A metric does not exist.
+    """
+    limits = tuple(dict.fromkeys((*objective.limits, *parse_limits(texts, specs))))
+    check_limits(limits, specs)
+    base = objective.name.partition("[")[0]
+    shown = ",".join(str(limit).replace(" ", "") for limit in limits)
+    return replace(objective, name=f"{base}[{shown}]", limits=limits)
+
+
+def objective_of(
+    minimise: Sequence[str], maximise: Sequence[str], specs: Sequence[MetricSpec]
+) -> Objective:
+    """Return the objective that minimises and maximises metrics of equal weight.
+
+    Raises:
+      InvalidArgumentError: No metric is named, or one is named twice.
+      UnknownNameError: A metric does not exist.
+    """
+    terms = [Term(name, "minimise") for name in minimise]
+    terms += [Term(name, "maximise") for name in maximise]
+    names = [term.metric for term in terms]
+    known = [spec.name for spec in specs]
+    for name in names:
+        if name not in known:
+            raise unknown_name("metric", name, known)
+    if not names or len(set(names)) != len(names):
+        raise InvalidArgumentError(
+            f"`minimise` and `maximise` must name one or more metrics, each once; got {names!r}."
+        )
+    parts = [
+        f"{goal}:{'+'.join(m)}" for goal, m in (("minimise", minimise), ("maximise", maximise)) if m
+    ]
+    return Objective(";".join(parts), tuple(terms), "Metrics of equal weight.")
+
+
+def parse_objective(text: str, specs: Sequence[MetricSpec]) -> Objective:
+    """Return the objective of a text such as ``minimise:latency_ns+area_mm2;maximise:ipc``.
+
+    Raises:
+      InvalidArgumentError: The text has another form.
+      UnknownNameError: A metric does not exist.
+    """
+    metrics: dict[str, list[str]] = {"minimise": [], "maximise": []}
+    for part in text.split(";"):
+        goal, _, names = part.partition(":")
+        if goal not in metrics:
+            raise InvalidArgumentError(
+                f"An objective must read minimise:METRIC+…;maximise:METRIC+…; got {text!r}."
+            )
+        metrics[goal] += names.split("+")
+    return objective_of(metrics["minimise"], metrics["maximise"], specs)
 
 
 # chosen: nobody gives twice the time, or twice the power, for a gain elsewhere; a larger margin

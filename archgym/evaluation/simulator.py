@@ -2,8 +2,8 @@
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, final
@@ -25,6 +25,7 @@ __all__ = [
     "FAILED",
     "FEASIBLE",
     "BatchResult",
+    "Bottleneck",
     "Simulator",
     "Workload",
     "make_simulator",
@@ -45,7 +46,7 @@ _PIECE = 2**14
 @final
 @dataclass(frozen=True)
 class Workload:
-    """What a design is judged on.
+    """Workload that designs are evaluated on.
 
     `digest` is the SHA-256 of all that decides the result; `content` is the simulator's own.
     """
@@ -70,12 +71,67 @@ class BatchResult:
     failures: Mapping[int, str] = field(default_factory=dict)
 
 
+@final
+@dataclass(frozen=True)
+class Bottleneck:
+    """One cause of a metric's value, and changes of the design that may relieve it.
+
+    Attributes:
+      name: What limits the design, in a few words.
+      metric: Metric that it makes worse.
+      share: Share of the metric that it causes, from 0 to 1.
+      moves: Changes of the design, the most promising first: values by parameter.
+      parameters: Parameters whose other values may relieve it, where there are no `moves`.
+    """
+
+    name: str
+    metric: str
+    share: float
+    moves: tuple[Mapping[str, Any], ...] = ()
+    parameters: tuple[str, ...] = ()
+
+
 class Simulator(ABC):
     """A cost model with one design space, ready to evaluate.
+
+    Life cycle:
+
+    1. `make_simulator`, or the class itself, makes an instance for one space and one fidelity.
+    2. `workload` reads a workload by name or path. Its digest identifies the content.
+    3. `evaluate_batch` judges the constraints and gives canonical, feasible designs to `simulate`.
+       `evaluate` does the same for one design that is written as a mapping.
+    4. `check_simulator` in `archgym.testing` proves that an implementation keeps these promises.
 
     An instance is made for one space and one fidelity and does not change; it is deterministic,
     and results do not depend on batch size, order or thread. Instances can be pickled, so that
     other processes evaluate. Implementations give the attributes below and the abstract methods.
+
+    Example:
+      >>> import hashlib
+      >>> from archgym.evaluation.objective import Term
+      >>> from archgym.spaces.parameter import Integer
+      >>> class AdderSimulator(Simulator):
+      ...     name = "adder"
+      ...     version = 0
+      ...     space = DesignSpace("default", [Integer(name="blocks", low=1, high=16)])
+      ...     metrics = (MetricSpec("delay_ns", "ns", "minimise", 0.001, "Time of an addition."),)
+      ...     objectives = {"quick": Objective("quick", (Term("delay_ns", "minimise"),))}
+      ...     default_objective = "quick"
+      ...     default_workload = "64-bit"
+      ...
+      ...     def workload_names(self):
+      ...         return ("64-bit",)
+      ...
+      ...     def workload(self, name):
+      ...         return Workload("64-bit", hashlib.sha256(b"64-bit").hexdigest(), content=64)
+      ...
+      ...     def simulate(self, indices, workload):
+      ...         blocks = self.space.columns(indices)["blocks"]
+      ...         delay = 0.1 * workload.content / blocks + 0.05 * blocks
+      ...         return BatchResult(delay[:, None], np.zeros(len(indices), dtype=np.int16))
+      >>> adder = AdderSimulator()
+      >>> round(adder.evaluate({"blocks": 8}, adder.workload("64-bit"))["delay_ns"], 3)
+      1.2
     """
 
     name: str
@@ -85,18 +141,20 @@ class Simulator(ABC):
     space: DesignSpace
     metrics: tuple[MetricSpec, ...]
     model_reasons: tuple[str, ...] = ()
-    """Why the model may find that a design cannot be built."""
+    """Reasons why the model may find that a design cannot be built."""
     objectives: Mapping[str, Objective]
     default_objective: str
     default_workload: str
     fidelity: str = "standard"
     options: Mapping[str, str] = {}
-    """Constructor arguments beside space and fidelity that change results."""
+    """Constructor arguments, other than space and fidelity, that change results."""
     groups: Mapping[str, tuple[str, ...]] = {}
     """Sub-systems: names of parameters that belong together."""
     costs: Mapping[str, str] = {}
     """Costs that `simulate_without` can take away, such as refresh: by a short name, what is free
     without it. What a design gains by that is what the cost causes."""
+    relief: Mapping[str, tuple[str, ...]] = {}
+    """Parameters that relieve each of `costs`, for `bottlenecks`."""
 
     space_names: ClassVar[tuple[str, ...]] = ("default",)
     """Spaces that the constructor's `space` may name; the first is its default."""
@@ -136,7 +194,7 @@ class Simulator(ABC):
         """
 
     def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
-        """As `simulate`, of an ideal machine that does not pay one of `costs`.
+        """Return results as `simulate`, for an ideal machine that does not pay one of `costs`.
 
         Such results explain a design; no search sees them, and `check` does not hold for them.
         Simulators with `costs` give it.
@@ -147,6 +205,42 @@ class Simulator(ABC):
           workload: As for `simulate`.
         """
         raise NotImplementedError(f"{type(self).__name__} names costs, and must give this")
+
+    def bottlenecks(self, indices: np.ndarray, workload: Workload) -> list[Bottleneck]:
+        """Return what limits a design that was evaluated, for agents that relieve it.
+
+        By default each cost that has parameters in `relief` is a bottleneck of the metrics that
+        improve without it. A simulator with a log of the run can name more, and better moves.
+        No other design is evaluated.
+
+        Args:
+          indices: (n_parameters,), a design that can be built.
+          workload: One that this simulator made.
+        """
+        design = np.asarray(indices, dtype=np.int64)[None, :]
+        relieved = {
+            cost: tuple(name for name in names if name in self.space.names)
+            for cost, names in self.relief.items()
+        }
+        if not any(relieved.values()):
+            return []
+        result = self.evaluate_batch(design, workload)
+        if result.reason[0] != FEASIBLE:
+            return []
+        found = []
+        for cost, names in relieved.items():
+            if not names:
+                continue
+            ideal = self.evaluate_without(cost, design, workload)
+            if ideal.reason[0] != FEASIBLE:
+                continue
+            pairs = zip(self.metrics, result.values[0], ideal.values[0], strict=True)
+            for spec, paid, free in pairs:
+                low, high = (free, paid) if spec.goal == "minimise" else (paid, free)
+                if spec.goal != "none" and 0.0 <= low < high:
+                    share = float(1.0 - low / high)
+                    found.append(Bottleneck(cost, spec.name, share, parameters=names))
+        return found
 
     def check(self, values: np.ndarray, workload: Workload) -> None:  # noqa: B027 - optional
         """Refuse results that break the model's own invariants.
@@ -160,16 +254,25 @@ class Simulator(ABC):
         """
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
-        """What characterises a workload: name to (value, unit)."""
+        """Return characteristics of a workload: name to (value, unit)."""
         return {}
 
     def picture_workload(self, workload: Workload, path: Path) -> bool:
         """Draw the workload into `path`; False where there is nothing to draw."""
         return False
 
+    def picture_design(self, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+        """Return pictures of a design as SVG by title; none by default.
+
+        Args:
+          indices: (n_parameters,), a design that can be built.
+          workload: One that this simulator made.
+        """
+        return {}
+
     @cached_property
     def reasons(self) -> tuple[str, ...]:
-        """Why a design was not built, by `BatchResult.reason`; entry 0 is empty.
+        """Reasons why a design was not built, by `BatchResult.reason`; entry 0 is empty.
 
         Simulators declare `model_reasons`; these follow, and are not to be overridden.
         """
@@ -225,7 +328,7 @@ class Simulator(ABC):
         canonical = self.space.canonical(indices.astype(np.int64, copy=False))
         violated = self.space.violations(canonical)
         if len(indices) and (violated < 0).all():
-            result = self.simulate(canonical, workload)
+            result = self._simulated(canonical, workload)
             self._check_result(result, len(indices), workload)
             return BatchResult(
                 np.asarray(result.values, dtype=np.float64),
@@ -237,12 +340,30 @@ class Simulator(ABC):
         failures: dict[int, str] = {}
         rows = np.flatnonzero(reason == FEASIBLE)
         if len(rows):
-            result = self.simulate(canonical[rows], workload)
+            result = self._simulated(canonical[rows], workload)
             self._check_result(result, len(rows), workload)
             values[rows] = result.values
             reason[rows] = result.reason
             failures = {int(rows[row]): why for row, why in result.failures.items()}
         return BatchResult(values, reason, failures)
+
+    def _simulated(self, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """Return the results of the model with derived metrics filled in."""
+        return self._with_derived(self.simulate(indices, workload))
+
+    def _with_derived(self, result: BatchResult) -> BatchResult:
+        if not self._has_derived or not isinstance(result, BatchResult):
+            return result
+        return replace(result, values=_derived_values(np.asarray(result.values), self.metrics))
+
+    @cached_property
+    def _has_derived(self) -> bool:
+        return len(self.simulated_metrics) < len(self.metrics)
+
+    @cached_property
+    def simulated_metrics(self) -> tuple[MetricSpec, ...]:
+        """Metrics that `simulate` returns: those without a formula."""
+        return tuple(spec for spec in self.metrics if spec.formula is None)
 
     @final
     def evaluate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
@@ -261,7 +382,7 @@ class Simulator(ABC):
             raise unknown_name("cost", cost, tuple(self.costs))
         indices = self.space.canonical(np.asarray(indices, dtype=np.int64))
         try:
-            result = self.simulate_without(cost, indices.copy(), workload)
+            result = self._with_derived(self.simulate_without(cost, indices.copy(), workload))
             if not isinstance(result, BatchResult):
                 raise TypeError(f"its result must be a BatchResult; got {result!r}")
         except ArchGymError:
@@ -375,7 +496,7 @@ def _takes(kind: type[Simulator], name: str) -> bool:
 
 
 def option_names(kind: type[Simulator]) -> tuple[str, ...]:
-    """Return constructor arguments of a simulator beside space and fidelity."""
+    """Return the constructor arguments of a simulator other than space and fidelity."""
     names = inspect.signature(kind).parameters
     return tuple(name for name in names if name not in ("space", "fidelity"))
 
@@ -420,7 +541,27 @@ def simulator_class(name: str) -> type[Simulator]:
     """Return the simulator with this name, imported now.
 
     Raises:
-      UnknownNameError: There is none; the message lists the near ones.
+      UnknownNameError: The name is unknown; the message lists similar names.
       InvalidArgumentError: Another package registers it, and it cannot be used.
     """
     return load("archgym.simulators", "simulator", name, Simulator)
+
+
+def _derived_values(values: np.ndarray, specs: Sequence[MetricSpec]) -> np.ndarray:
+    """Return values with the columns of derived metrics filled in.
+
+    Args:
+      values: (n, n_simulated) in the order of the metrics without a formula, or all of them.
+      specs: All metrics, of which some have a formula.
+
+    Returns:
+      (n, n_metrics), in the units of `specs`.
+    """
+    simulated = [spec.name for spec in specs if spec.formula is None]
+    if values.ndim != 2 or len(simulated) == len(specs) or values.shape[1] != len(simulated):
+        return values
+    columns = dict(zip(simulated, values.T, strict=True))
+    for spec in specs:
+        if spec.formula is not None:
+            columns[spec.name] = np.broadcast_to(spec.formula.evaluate(columns), len(values))
+    return np.stack([columns[spec.name] for spec in specs], axis=1)

@@ -1,17 +1,20 @@
-"""What a simulator declares without its code: names, numbers, space, metrics, workloads."""
+"""Declaration of a simulator without its code: names, space, metrics and workloads."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, final
 
+import msgspec
+
 from archgym.errors import ArchGymError, InvalidArgumentError
-from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.metrics import Goal, MetricSpec
 from archgym.evaluation.objective import Objective, objective_from_json
 from archgym.evaluation.simulator import Simulator, Workload
+from archgym.files.json_types import Whole, typed
 from archgym.spaces.space import DesignSpace
 
-__all__ = ["Declaration", "WorkloadFacts"]
+__all__ = ["Declaration", "MetricMembers", "WorkloadFacts"]
 
 
 @final
@@ -25,12 +28,12 @@ class WorkloadFacts:
 
     name: str
     digest: str
-    facts: Mapping[str, tuple[float | str, str]] = field(default_factory=dict)
+    facts: Mapping[str, tuple[int | float | str, str]] = field(default_factory=dict)
     source: str = ""
 
     @property
     def names(self) -> tuple[str, str]:
-        """What it may be called by: its source first."""
+        """Names that it may be called by: its source first."""
         return self.source or self.name, self.name
 
     def to_json(self) -> dict[str, Any]:
@@ -41,34 +44,53 @@ class WorkloadFacts:
 
 
 @final
-@dataclass(frozen=True)
-class Declaration:
+class MetricMembers(msgspec.Struct, forbid_unknown_fields=True):
+    """Members of `MetricSpec.to_json`."""
+
+    name: str
+    unit: str
+    goal: Goal
+    resolution: float
+    doc: str
+    formula: Any = None
+    identifies: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class _PlainMembers:
+    """Members of a declaration that stand in JSON as they are."""
+
+    simulator: str
+    version: Whole
+    options: Mapping[str, str]
+    fidelity: str
+    default_fidelity: str
+    space_name: str
+    model_reasons: tuple[str, ...]
+    default_objective: str
+    default_workload: str
+    groups: Mapping[str, tuple[str, ...]]
+    workloads: tuple[WorkloadFacts, ...]
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Declaration(_PlainMembers):
     """All that a simulator of one space, fidelity and set of options says of itself.
 
     A file that answers in a simulator's place carries it, so that tasks can be made without the
     simulator. `default_workload` is one of `workloads` only where that was declared.
     """
 
-    simulator: str
-    version: int
-    options: Mapping[str, str]
-    fidelity: str
-    default_fidelity: str
-    space_name: str
     space: DesignSpace
     metrics: tuple[MetricSpec, ...]
-    model_reasons: tuple[str, ...]
     objectives: Mapping[str, Objective]
-    default_objective: str
-    default_workload: str
-    groups: Mapping[str, tuple[str, ...]]
-    workloads: tuple[WorkloadFacts, ...]
 
     @classmethod
     def of(
         cls, simulator: Simulator, space_name: str, workloads: Mapping[str, Workload]
     ) -> "Declaration":
-        """What a simulator declares.
+        """Return the declaration of a simulator.
 
         Args:
           simulator: Which.
@@ -76,20 +98,20 @@ class Declaration:
           workloads: By the name or path they came by.
         """
         return cls(
-            simulator.name,
-            simulator.version,
-            dict(simulator.options),
-            simulator.fidelity,
-            simulator.default_fidelity,
-            space_name,
-            simulator.space,
-            simulator.metrics,
-            tuple(simulator.model_reasons),
-            dict(simulator.objectives),
-            simulator.default_objective,
-            simulator.default_workload,
-            dict(simulator.groups),
-            tuple(
+            simulator=simulator.name,
+            version=simulator.version,
+            options=dict(simulator.options),
+            fidelity=simulator.fidelity,
+            default_fidelity=simulator.default_fidelity,
+            space_name=space_name,
+            space=simulator.space,
+            metrics=simulator.metrics,
+            model_reasons=tuple(simulator.model_reasons),
+            objectives=dict(simulator.objectives),
+            default_objective=simulator.default_objective,
+            default_workload=simulator.default_workload,
+            groups=dict(simulator.groups),
+            workloads=tuple(
                 WorkloadFacts(
                     workload.name,
                     workload.digest,
@@ -102,23 +124,25 @@ class Declaration:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why a design was not built, by number; entry 0 is empty."""
+        """Reasons why a design was not built, by number; entry 0 is empty."""
         return ("", *self.model_reasons, *(c.reason for c in self.space.constraints))
 
     def identity(self) -> dict[str, Any]:
-        """What decides a simulator's numbers, beside the workload."""
+        """Return everything that decides a simulator's numbers except the workload."""
         return {
             "simulator": self.simulator,
             "version": self.version,
             "options": dict(sorted(self.options.items())),
             "fidelity": self.fidelity,
             "space": self.space.digest,
-            "metrics": [[m.name, m.unit, m.goal, m.resolution] for m in self.metrics],
+            "metrics": [
+                [m.name, m.unit, m.goal, m.resolution] for m in self.metrics if m.identifies
+            ],
             "reasons": list(self.reasons),
         }
 
     def difference(self, other: "Declaration") -> str | None:
-        """Which part of `identity` another declaration has otherwise; None where none."""
+        """Return the first part of `identity` in which another declaration differs, or None."""
         mine, theirs = self.identity(), other.identity()
         return next((name for name, part in mine.items() if part != theirs[name]), None)
 
@@ -161,54 +185,29 @@ class Declaration:
 
 
 def _read(data: Any) -> Declaration:
+    plain = typed(data, _PlainMembers)
+    typed(data["metrics"], list[MetricMembers], "metrics")
     objectives = [objective_from_json(objective) for objective in data["objectives"]]
     return Declaration(
-        _text(data["simulator"]),
-        _count(data["version"]),
-        {_text(name): _text(value) for name, value in data["options"].items()},
-        _text(data["fidelity"]),
-        _text(data["default_fidelity"]),
-        _text(data["space_name"]),
-        DesignSpace.from_json(data["space"]),
-        tuple(_metric(spec) for spec in data["metrics"]),
-        tuple(_text(reason) for reason in data["model_reasons"]),
-        {objective.name: objective for objective in objectives},
-        _text(data["default_objective"]),
-        _text(data["default_workload"]),
-        {_text(n): tuple(_text(m) for m in members) for n, members in data["groups"].items()},
-        tuple(_workload(workload) for workload in data["workloads"]),
+        **vars(plain),
+        space=DesignSpace.from_json(data["space"]),
+        metrics=tuple(MetricSpec.from_json(spec) for spec in data["metrics"]),
+        objectives={objective.name: objective for objective in objectives},
     )
-
-
-def _metric(data: Any) -> MetricSpec:
-    spec = MetricSpec(**data)
-    _text(spec.name), _text(spec.unit), _text(spec.doc)
-    return spec
-
-
-def _workload(data: Any) -> WorkloadFacts:
-    facts = {_text(name): _fact(fact) for name, fact in data["facts"].items()}
-    return WorkloadFacts(
-        _text(data["name"]), _text(data["digest"]), facts, _text(data.get("source", ""))
-    )
-
-
-def _fact(data: Any) -> tuple[float | str, str]:
-    value, unit = data
-    if not isinstance(value, str) and (
-        isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value)
-    ):
-        raise ValueError(f"a fact must be text or a finite number; got {value!r}")
-    return value, _text(unit)
 
 
 def _check(declaration: Declaration) -> None:
     names = [spec.name for spec in declaration.metrics]
+    values = [value for w in declaration.workloads for value, _ in w.facts.values()]
     known = [workload.name for workload in declaration.workloads]
     for what, holds in (
         ("metrics with names that differ", names and len(set(names)) == len(names)),
         ("workloads with names that differ", known and len(set(known)) == len(known)),
         ("a default objective among them", declaration.default_objective in declaration.objectives),
+        (
+            "facts that are texts or finite numbers",
+            all(isinstance(value, str) or math.isfinite(value) for value in values),
+        ),
         (
             "objectives on metrics there are",
             all(t.metric in names for o in declaration.objectives.values() for t in o.terms),
@@ -220,15 +219,3 @@ def _check(declaration: Declaration) -> None:
     ):
         if not holds:
             raise ValueError(f"it needs {what}")
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"text was expected; got {value!r}")
-    return value
-
-
-def _count(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise TypeError(f"a whole number of 0 or more was expected; got {value!r}")
-    return value

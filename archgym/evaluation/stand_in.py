@@ -101,11 +101,11 @@ class StandIn(Simulator):
         return Workload(facts.name, facts.digest, facts)
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
-        """What the simulator said that characterises it."""
+        """Return the recorded characteristics of a workload."""
         return dict(self.workload_facts(workload.name).facts)
 
     def workload_facts(self, name: str | Path) -> WorkloadFacts:
-        """What the file says of the workload with this name or path.
+        """Return the recorded facts of the workload with this name or path.
 
         Raises:
           UnknownNameError: The file has none.
@@ -150,7 +150,7 @@ class StandIn(Simulator):
 
 
 def stand_in_kind(path: str | Path) -> StandInKind:
-    """Which kind of stand-in a file would be, as its first bytes say.
+    """Return the kind of stand-in that a file would be, by its first bytes.
 
     Raises:
       StorageError: It cannot be read.

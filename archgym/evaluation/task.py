@@ -3,14 +3,15 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError, SimulatorError
+from archgym.errors import InvalidArgumentError, SimulatorError, unknown_name
+from archgym.evaluation.limits import Limit, missed_limits
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import (
     INFEASIBLE_REWARD,
@@ -59,8 +60,22 @@ class Evaluation:
 class Task:
     """Simulator with its space and fidelity, weighted workloads, and objective.
 
-    Make one with `Task.make`. `reference`, (w, n_metrics), holds the default design's metrics on
-    each workload, to which rewards are relative.
+    Life cycle:
+
+    1. `Task.make` resolves names and simulates the default design on each workload. `reference`,
+       (w, n_metrics), keeps these metrics, to which rewards are relative.
+    2. The task is frozen. Agents, studies, tables and environments share it.
+    3. `evaluate` takes many designs at once, as indices, and returns metrics and rewards.
+    4. `digest` identifies everything that decides the numbers; `to_json` records the task.
+
+    Example:
+      >>> from archgym.testing import ProvingSimulator
+      >>> task = Task.make(ProvingSimulator("tiny"), "near")
+      >>> task.id
+      'proving/tiny/near/low-cost-v0'
+      >>> designs = np.array([[0, 0], [1, 1]])
+      >>> task.evaluate(designs).reward.round(3).tolist()
+      [0.0, -0.232]
     """
 
     simulator: Simulator
@@ -68,6 +83,8 @@ class Task:
     workloads: tuple[WeightedWorkload, ...]
     objective: Objective
     reference: np.ndarray = field(repr=False, compare=False)
+    metric_names: tuple[str, ...] | None = None
+    """Metrics that are recorded; None for all of the simulator's."""
 
     @classmethod
     def make(
@@ -79,6 +96,9 @@ class Task:
         fidelity: str | None = None,
         *,
         stand_in: str | Path | None = None,
+        subject_to: str | Sequence[str] | None = None,
+        minimise: str | Sequence[str] | None = None,
+        maximise: str | Sequence[str] | None = None,
         **options: str,
     ) -> "Task":
         """Return task from names; what is left out is the simulator's default.
@@ -92,12 +112,16 @@ class Task:
           fidelity: Name of one of the simulator's fidelities.
           stand_in: A table or proxy that answers in the simulator's place; what else is given must
             agree with it. On a table the task is the same as on the simulator.
+          subject_to: Hard limits on metrics, such as ``"area_mm2 <= 5, power_mw <= 900"``. A design
+            that meets all of them ranks above every one that does not.
+          minimise: Metrics to minimise instead of a named objective.
+          maximise: Metrics to maximise instead of a named objective.
           **options: Further arguments of the simulator, such as ``device="ddr4-2400"``.
 
         Raises:
           UnknownNameError: A name does not exist; the message lists the near ones.
           InvalidArgumentError: An argument does not fit.
-          FileFormatError: The stand-in is none, or it is damaged.
+          FileFormatError: The stand-in is damaged or of another format.
         """
         return cls.resolve(
             TaskChoices(
@@ -107,6 +131,9 @@ class Task:
                 objective=objective,
                 fidelity=fidelity,
                 stand_in=stand_in,
+                subject_to=subject_to,
+                minimise=minimise,
+                maximise=maximise,
                 options=options,
             )
         )
@@ -127,12 +154,42 @@ class Task:
             choices = choices.expanded()
         made, space_name = resolve_simulator(choices)
         workloads = resolve_workloads(made, choices)
-        objective = resolve_objective(made, choices.objective)
+        objective = resolve_objective(made, choices)
         with choosing("workload"):
             reference = _reference(made, workloads)
         with choosing("objective"):
             _check_domain(made, objective, reference)
-        return cls(made, space_name, workloads, objective, reference)
+        task = cls(made, space_name, workloads, objective, reference)
+        return task if choices.metrics is None else task.recording(choices.metrics)
+
+    def recording(self, names: Sequence[str]) -> "Task":
+        """Return the task with only some of the simulator's metrics recorded.
+
+        A study that was recorded before a simulator gained a metric continues with this task.
+
+        Args:
+          names: Metrics to keep; those that identify the task cannot be left out.
+
+        Raises:
+          UnknownNameError: The simulator has no such metric.
+          InvalidArgumentError: A metric that identifies the task is missing.
+        """
+        known = [spec.name for spec in self.metrics]
+        for name in names:
+            if name not in known:
+                raise unknown_name("metric", name, known)
+        if list(names) == known:
+            return self
+        read = {term.metric for term in self.objective.terms}
+        for spec in self.metrics:
+            if spec.name not in names and (spec.identifies or spec.name in read):
+                raise InvalidArgumentError(
+                    f"`metrics` must have `{spec.name}`, which is part of the task; got {names!r}."
+                )
+        columns = [known.index(name) for name in names]
+        reference = self.reference[:, columns]
+        reference.flags.writeable = False
+        return replace(self, reference=reference, metric_names=tuple(names))
 
     @property
     def space(self) -> DesignSpace:
@@ -141,8 +198,31 @@ class Task:
 
     @property
     def metrics(self) -> tuple[MetricSpec, ...]:
-        """What is measured."""
-        return self.simulator.metrics
+        """Metrics that evaluations return, in the order of their columns."""
+        if self.metric_names is None:
+            return self.simulator.metrics
+        return tuple(self.simulator.metrics[column] for column in self._columns)
+
+    @cached_property
+    def _columns(self) -> list[int]:
+        """Columns of the simulator's results that are recorded."""
+        names = [spec.name for spec in self.simulator.metrics]
+        return [names.index(name) for name in self.metric_names or names]
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """Hard limits on metrics that designs must meet on every workload."""
+        return self.objective.limits
+
+    def missed(self, values: np.ndarray) -> list[str]:
+        """Return the limits that a design misses in words; empty if it meets all.
+
+        Args:
+          values: (n_workloads, n_metrics), metrics of one design that was built.
+        """
+        names = [spec.name for spec in self.metrics]
+        rows = [dict(zip(names, row, strict=True)) for row in np.asarray(values).tolist()]
+        return missed_limits(self.limits, rows)
 
     @property
     def version(self) -> int:
@@ -186,7 +266,7 @@ class Task:
         failures: dict[int, str] = {}
         for place, weighted in enumerate(self.workloads):
             result = self.simulator.evaluate_batch(indices, weighted.workload)
-            values[:, place] = result.values
+            values[:, place] = result.values[:, self._columns]
             reason[:, place] = result.reason
             failures |= {row: why for row, why in result.failures.items() if row not in failures}
         return Evaluation(values, reason, self.rewards(values, reason), failures)
@@ -198,14 +278,7 @@ class Task:
           values: (n, w, n_metrics), NaN where a design was not built.
           reason: (n, w), as in `BatchResult`.
         """
-        reward = np.zeros(len(values))
-        for place, weight in enumerate(self.weights):
-            reward += weight * self.objective.reward(
-                values[:, place], self.reference[place], self.metrics, reason[:, place]
-            )
-        # Weights that sum to 1 but for rounding must not blur what a failure is worth.
-        reward[(reason != FEASIBLE).all(axis=1)] = INFEASIBLE_REWARD
-        return reward
+        return self.objective.rewards(values, reason, self.reference, self.metrics, self.weights)
 
     def term_rewards(self, values: np.ndarray, reason: np.ndarray) -> np.ndarray:
         """Reward of n designs for each term of the objective alone, (n, n_terms).
@@ -214,16 +287,12 @@ class Task:
           values: As for `rewards`.
           reason: (n, w).
         """
-        terms = np.zeros((len(values), len(self.objective.terms)))
-        for place, weight in enumerate(self.weights):
-            terms += weight * self.objective.term_rewards(
-                values[:, place], self.reference[place], self.metrics, reason[:, place]
-            )
-        terms[(reason != FEASIBLE).all(axis=1)] = INFEASIBLE_REWARD
-        return terms
+        return self.objective.weighted_terms(
+            values, reason, self.reference, self.metrics, self.weights
+        )
 
     def trials(self, indices: np.ndarray, evaluation: Evaluation, repeated: np.ndarray) -> Trials:
-        """What an agent learns of designs.
+        """Return results of designs in the form that agents receive.
 
         Args:
           indices: (n, n_parameters), as asked.
@@ -293,10 +362,10 @@ class Task:
         """Return the task again, from what `to_json` gave.
 
         Args:
-          data: The recipe. One made on a stand-in goes on with that; without its `stand_in` it
-            goes on with the simulator itself.
+          data: The recipe. One made on a stand-in continues with that; without its `stand_in` it
+            continues with the simulator itself.
           simulator: The instance, where it is not a registered one.
-          stand_in: A table or proxy to go on with instead.
+          stand_in: A table or proxy to continue with instead.
 
         Raises:
           InvalidArgumentError: `data` is no recipe, or what it names is not what it was: another
@@ -324,6 +393,7 @@ class Task:
                     **options,
                 )
             digest = data["digest"]
+            task = task._as_recorded([str(spec["name"]) for spec in data["metrics"]])
         except (KeyError, TypeError, AttributeError) as error:
             raise InvalidArgumentError(
                 f"A task's JSON must be what `Task.to_json` wrote; {type(error).__name__}: {error}."
@@ -335,6 +405,12 @@ class Task:
                 "it was recorded with, or start a new study."
             )
         return task
+
+    def _as_recorded(self, names: Sequence[str]) -> "Task":
+        """Return the task without explaining metrics that it did not have when it was recorded."""
+        known = {spec.name for spec in self.metrics}
+        new = [s for s in self.metrics if s.name not in names and s.identifies]
+        return self if new or not known.issuperset(names) else self.recording(names)
 
     @cached_property
     def digest(self) -> str:
@@ -349,8 +425,9 @@ class Task:
             "space": self.space.digest,
             "workloads": [[w.workload.digest, w.weight] for w in self.workloads],
             "objective": self.objective.to_json()["terms"],
-            "metrics": [[spec.name, spec.unit, spec.resolution] for spec in self.metrics],
-            "reference": self.reference.tolist(),
+            **({"limits": [str(limit) for limit in self.limits]} if self.limits else {}),
+            "metrics": [[s.name, s.unit, s.resolution] for s in self.metrics if s.identifies],
+            "reference": self.reference[:, [bool(s.identifies) for s in self.metrics]].tolist(),
         }
 
     def _difference(self, data: Mapping[str, Any]) -> str:
@@ -385,7 +462,7 @@ def _option_difference(recorded: Any, mine: Mapping[str, str]) -> str:
 
 
 def _files_of(options: Mapping[str, str]) -> str:
-    """Where else to look for what is another now: the files that options name."""
+    """Return the option files that may have changed."""
     files = [f"`{name}`, {value}" for name, value in options.items() if Path(value).is_file()]
     return f", or the file of option {' or '.join(files)}" if files else ""
 

@@ -9,7 +9,14 @@ from typing import final
 
 from archgym.checks import check_number
 from archgym.errors import ArchGymError, InvalidArgumentError, StorageError, unknown_name
-from archgym.evaluation.objective import Objective, parse_target
+from archgym.evaluation.limits import check_limits
+from archgym.evaluation.objective import (
+    Objective,
+    objective_of,
+    parse_objective,
+    parse_target,
+    subject_to,
+)
 from archgym.evaluation.simulator import Simulator, Workload, make_simulator, simulator_class
 from archgym.evaluation.stand_in import StandIn, check_agreement, open_stand_in
 
@@ -68,6 +75,10 @@ class TaskChoices:
       fidelity: Name of one of the simulator's fidelities.
       stand_in: Table or proxy that answers instead of the simulator.
       options: Further arguments of the simulator.
+      subject_to: Hard limits on metrics, such as ``"area_mm2 <= 5"``.
+      minimise: Metrics to minimise instead of a named objective.
+      maximise: Metrics to maximise instead of a named objective.
+      metrics: Names of the metrics to record; None for all.
       folder: Folder in which relative paths of workloads and the stand-in are looked up first.
     """
 
@@ -78,6 +89,10 @@ class TaskChoices:
     fidelity: str | None = None
     stand_in: str | Path | None = None
     options: Mapping[str, str] = field(default_factory=dict)
+    subject_to: str | Sequence[str] | None = None
+    minimise: str | Sequence[str] | None = None
+    maximise: str | Sequence[str] | None = None
+    metrics: Sequence[str] | None = None
     folder: Path | None = None
 
     def expanded(self) -> "TaskChoices":
@@ -270,23 +285,49 @@ def _weighted(simulator: Simulator, choices: TaskChoices) -> tuple[WeightedWorkl
     return weighted
 
 
-def resolve_objective(simulator: Simulator, objective: str | Objective | None) -> Objective:
-    """Return the objective with a name, of a text, or as it was given.
+def resolve_objective(simulator: Simulator, choices: TaskChoices) -> Objective:
+    """Return the objective with a name, of a text, of metrics, or as it was given, with limits.
 
     Raises:
       UnknownNameError: The objective or one of its metrics does not exist.
-      InvalidArgumentError: It is something else.
+      InvalidArgumentError: It is something else, or limits contradict each other.
     """
+    metrics = simulator.metrics
     with choosing("objective"):
-        return _objective(simulator, objective)
+        if choices.minimise is not None or choices.maximise is not None:
+            if choices.objective is not None:
+                raise InvalidArgumentError(
+                    "`objective` must be left out where `minimise` or `maximise` is given; got "
+                    f"{choices.objective!r}."
+                )
+            objective = objective_of(_names(choices.minimise), _names(choices.maximise), metrics)
+        else:
+            objective = _objective(simulator, choices.objective)
+    with choosing("subject_to"):
+        if choices.subject_to is not None:
+            objective = subject_to(objective, choices.subject_to, metrics)
+        check_limits(objective.limits, metrics)
+    return objective
+
+
+def _names(metrics: str | Sequence[str] | None) -> list[str]:
+    texts = [metrics] if isinstance(metrics, str) else list(metrics or ())
+    return [name.strip() for text in texts for name in text.split(",")]
 
 
 def _objective(simulator: Simulator, objective: str | Objective | None) -> Objective:
     if objective is None:
         objective = simulator.default_objective
     if isinstance(objective, str):
+        base, bracket, limits = objective.partition("[")
+        if bracket:
+            return subject_to(
+                _objective(simulator, base), limits.removesuffix("]"), simulator.metrics
+            )
         if objective.startswith("target:"):
             return parse_target(objective, simulator.metrics)
+        if objective.startswith(("minimise:", "maximise:")):
+            return parse_objective(objective, simulator.metrics)
         if objective not in simulator.objectives:
             choices = ", ".join(f"{k}={v}" for k, v in simulator.options.items())
             kind = f"objective with {choices}:" if choices else "objective"

@@ -32,7 +32,7 @@ class Trial:
 @final
 @dataclass(frozen=True)
 class Trials:
-    """What an agent learns of the k designs it asked for, in its order.
+    """Results of k designs, in the order the agent asked for them.
 
     `indices` is (k, n_parameters) as asked; `reward` is (k,), larger is better and always finite;
     `terms` is (k, n_terms), the same for each term of the task's objective alone; `values` is

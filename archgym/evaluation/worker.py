@@ -21,7 +21,7 @@ from archgym.evaluation.task import Evaluation, Task
 __all__ = ["END_S", "WorkerProcess"]
 
 END_S = 0.3
-"""What a process may take to end the programs it runs before it is killed [s]."""
+"""Time a process has to end the programs it runs before it is killed [s]."""
 
 
 @final

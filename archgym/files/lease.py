@@ -28,7 +28,7 @@ _PATIENCE_S = 0.5
 @final
 @dataclass(frozen=True)
 class Writer:
-    """Who holds a lease."""
+    """Holder of a lease."""
 
     token: str
     host: str
@@ -51,7 +51,7 @@ class Lease:
     """
 
     predecessor: Writer | None
-    """Who held it before and did not give it back: killed, or cut off and perhaps still writing."""
+    """Previous holder that did not release the lease: killed, or perhaps still writing."""
 
     def __init__(self, folder: str | Path) -> None:
         """Take the lease.
@@ -89,7 +89,7 @@ class Lease:
                 "open; this one is not, or no longer. Open the study again."
             )
         try:
-            # Opened anew, since that is when a shared file system asks its server.
+            # Opened again, since that is when a shared file system asks its server.
             same_file, content = _look(self._path, self._descriptor)
         except OSError:
             same_file, content = False, b""
@@ -141,7 +141,7 @@ class Lease:
 
 
 def last_writer(folder: str | Path) -> Writer | None:
-    """Who did not give the lease back: writes now, was killed, or is cut off."""
+    """Return the last holder that did not release the lease: writing, killed or cut off."""
     with suppress(OSError):
         descriptor = os.open(Path(folder) / LOCK_NAME, os.O_RDONLY | os.O_NONBLOCK)
         try:
@@ -152,10 +152,10 @@ def last_writer(folder: str | Path) -> Writer | None:
 
 
 def current_writer(folder: str | Path) -> Writer | None:
-    """Who writes this study now, found out without changing the folder.
+    """Return the current writer of a study without changing the folder.
 
     Returns:
-      None where nobody does that a lock tells of; a writer without a name (pid 0) where it cannot
+      None if no lock shows a writer; a writer without a name (pid 0) where it cannot
       be told.
     """
     path = Path(folder) / LOCK_NAME

@@ -32,7 +32,7 @@ _PREFIX = ".writing-"
 
 @contextmanager
 def scratch_file(folder: Path) -> Iterator[Path]:
-    """A new empty file in a folder; it is gone at the end unless it was renamed.
+    """Create an empty file in a folder; it is deleted at the end unless it was renamed.
 
     What a killed process left in the folder is removed first; what a living one writes there is
     not.
@@ -43,7 +43,7 @@ def scratch_file(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch_folder(folder: Path) -> Iterator[Path]:
-    """A new folder in a folder; otherwise as `scratch_file`."""
+    """Create an empty folder in a folder; otherwise as `scratch_file`."""
     with _held(folder, _made_folder) as path:
         yield path
 
@@ -60,12 +60,12 @@ def _made_folder(folder: Path) -> Path:
 
 @contextmanager
 def _held(folder: Path, make: Callable[[Path], Path]) -> Iterator[Path]:
-    """A scratch place whose lock says that its writer lives."""
+    """Return True for a scratch file or folder whose lock shows a living writer."""
     _remove_abandoned(folder)
     path, descriptor = make(folder), -1
     try:
         descriptor = os.open(path, os.O_RDONLY)
-        # Another process may take it for abandoned before it is locked; then it is made anew.
+        # Another process may take it for abandoned before it is locked; then it is created again.
         while not _is_ours(path, descriptor):
             os.close(descriptor)
             descriptor = -1
@@ -199,7 +199,7 @@ def make_folder(path: str | Path) -> Path:
 
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
-    """A new file beside `path` that takes its place when the block ends well.
+    """Open a new file next to `path` that replaces it when the block ends without an error.
 
     Until then, and if the block fails, `path` is as it was. A library that writes files by name
     can write here.
@@ -219,7 +219,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """A new folder beside `path` that takes its place when the block ends well.
+    """Create a new folder next to `path` that replaces it when the block ends without an error.
 
     Until then, and if the block fails, there is nothing at `path`.
 

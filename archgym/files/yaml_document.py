@@ -22,7 +22,6 @@ _MAX_DIGITS = 18
 # chosen: enough to find it in the file.
 _MAX_ECHO = 80
 _CONSTANTS = {"true": True, "false": False, "null": None, "~": None, "": None}
-_DUPLICATE = "Remove one of them"
 
 Scalar = str | int | float | bool | None
 
@@ -43,7 +42,7 @@ class Node:
 
     @property
     def kind(self) -> str:
-        """What it is, in a word or two."""
+        """Description of the value in a word or two."""
         if isinstance(self.value, Mapping):
             return "a mapping"
         if isinstance(self.value, tuple):
@@ -66,7 +65,7 @@ class Node:
 
         Args:
           problem: What must hold and what came; a full stop at its end is dropped.
-          remedy: The way out, likewise.
+          remedy: The way out; a full stop at its end is dropped.
         """
         return FileFormatError(
             self.path, self.line, problem.removesuffix("."), remedy.removesuffix(".")
@@ -133,7 +132,7 @@ class Node:
         value = self.value
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if is_number and low <= value <= high:  # type: ignore[operator]  # a number here
-            return float(value)  # type: ignore[arg-type]  # likewise
+            return float(value)  # type: ignore[arg-type]  # as above
         raise self.refusal(f"{what} must be a number from {low:g} to {high:g}; got {self.kind}")
 
     def flag(self, what: str) -> bool:
@@ -236,10 +235,18 @@ def _without_lines(node: Node) -> Node:
 def _parse(path: Path, text: str, tags: Collection[str]) -> Node:
     import yaml
 
-    builder = _Builder(path, tags)
+    check = _EventFilter(path, tags)
+
+    class PlainLoader(yaml.SafeLoader):
+        def resolve(self, *_: object) -> str:
+            # No tag: `_scalar` says what plain values are.
+            return ""
+
+        def get_event(self) -> Any:
+            return check(super().get_event())  # type: ignore[no-untyped-call]
+
     try:
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            builder.take(event)
+        root = PlainLoader(text).get_single_node()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = None if mark is None else mark.line + 1
@@ -250,98 +257,65 @@ def _parse(path: Path, text: str, tags: Collection[str]) -> Node:
         raise FileFormatError(
             path, line, f"the file must be YAML; {error.reason}: {error.character!r}"
         ) from None
-    return builder.root if builder.root is not None else Node(path, 1, None)
+    return Node(path, 1, None) if root is None else _node(path, root)
 
 
 @final
-class _Builder:
-    """Makes nodes of a parser's events, without recursion."""
+class _EventFilter:
+    """Refuses a parser's events that are not plain data, before a composer recurses into them."""
 
     def __init__(self, path: Path, tags: Collection[str]) -> None:
-        self.root: Node | None = None
         self._path = path
         self._tags = tags
-        self._open: list[_Collection] = []
+        self._depth = 0
+        self._documents = 0
 
-    def take(self, event: Any) -> None:
-        """Take the next event."""
+    def __call__(self, event: Any) -> Any:
         kind = type(event).__name__
         line = event.start_mark.line + 1
         if kind == "AliasEvent" or getattr(event, "anchor", None) is not None:
-            raise self._refusal(line, "anchors (&) and aliases (*)", "Write the value out")
+            raise _refusal(self._path, line, "anchors (&) and aliases (*)", "Write the value out")
         tag = getattr(event, "tag", None)
         if tag is not None and (kind == "ScalarEvent" or tag not in self._tags):
-            remedy = f"There may be {', '.join(sorted(self._tags))}" if self._tags else ""
-            raise self._refusal(line, f"the tag {tag!r}", remedy or "Write plain values")
-        if kind == "DocumentStartEvent" and self.root is not None:
-            raise self._refusal(line, "a second document", "Remove what follows `---`")
-        if kind in ("MappingStartEvent", "SequenceStartEvent"):
-            if len(self._open) >= _MAX_DEPTH:
-                raise self._refusal(line, f"more than {_MAX_DEPTH} levels")
-            if self._open and self._open[-1].awaits_key:
-                raise self._refusal(line, "a key that is no text")
-            self._open.append(_Collection(line, kind == "MappingStartEvent", tag or ""))
-        elif kind in ("MappingEndEvent", "SequenceEndEvent"):
-            closed = self._open.pop()
-            value = closed.members if closed.is_mapping else tuple(closed.items)
-            self._add(Node(self._path, closed.line, value, closed.tag))
-        elif kind == "ScalarEvent":
-            self._take_scalar(event, line)
-
-    def _take_scalar(self, event: Any, line: int) -> None:
-        if self._open and self._open[-1].awaits_key:
-            self._open[-1].begin(self._path, event.value, line)
-            return
-        value = event.value if event.style is not None else _scalar(event.value)
-        self._add(Node(self._path, line, value))
-
-    def _add(self, node: Node) -> None:
-        if self._open:
-            self._open[-1].add(node)
-        else:
-            self.root = node
-
-    def _refusal(self, line: int, what: str, remedy: str = "") -> FileFormatError:
-        return FileFormatError(
-            self._path, line, f"the file must hold plain data; it has {what}", remedy
-        )
+            names = ", ".join(sorted(self._tags))
+            remedy = f"There may be {names}" if names else "Write plain values"
+            raise _refusal(self._path, line, f"the tag {tag!r}", remedy)
+        self._documents += kind == "DocumentStartEvent"
+        if self._documents > 1:
+            raise _refusal(self._path, line, "a second document", "Remove what follows `---`")
+        self._depth += kind in ("MappingStartEvent", "SequenceStartEvent")
+        self._depth -= kind in ("MappingEndEvent", "SequenceEndEvent")
+        if self._depth > _MAX_DEPTH:
+            raise _refusal(self._path, line, f"more than {_MAX_DEPTH} levels")
+        return event
 
 
-class _Collection:
-    """A mapping or list whose end has not come yet."""
-
-    def __init__(self, line: int, is_mapping: bool, tag: str) -> None:
-        self.line = line
-        self.tag = tag
-        self.is_mapping = is_mapping
-        self.members: dict[str, Node] = {}
-        self.items: list[Node] = []
-        self._key: tuple[str, int] | None = None
-
-    @property
-    def awaits_key(self) -> bool:
-        """True if a mapping's next name has to come."""
-        return self.is_mapping and self._key is None
-
-    def begin(self, path: Path, name: str, line: int) -> None:
-        """Take a name, whose value comes next."""
-        if name in self.members:
-            first = self.members[name].line
+def _node(path: Path, node: Any, line: int | None = None) -> Node:
+    """Return our node for one of PyYAML, on its own line or on that of its key."""
+    line = line or node.start_mark.line + 1
+    if node.id == "scalar":
+        return Node(path, line, node.value if node.style is not None else _scalar(node.value))
+    if node.id == "sequence":
+        return Node(path, line, tuple(_node(path, item) for item in node.value), node.tag)
+    members: dict[str, Node] = {}
+    for key, value in node.value:
+        key_line = key.start_mark.line + 1
+        if key.id != "scalar":
+            raise _refusal(path, key_line, "a key that is no text")
+        if key.value in members:
+            first = members[key.value].line
             raise FileFormatError(
                 path,
-                line,
-                f"each key must come once in its mapping; {name!r} stands in line {first} too",
-                _DUPLICATE,
+                key_line,
+                f"each key must come once in its mapping; {key.value!r} stands in line {first} too",
+                "Remove one of them",
             )
-        self._key = name, line
+        members[key.value] = _node(path, value, key_line)
+    return Node(path, line, members, node.tag)
 
-    def add(self, node: Node) -> None:
-        """Take a value."""
-        if self._key is None:
-            self.items.append(node)
-            return
-        (name, line), self._key = self._key, None
-        self.members[name] = Node(node.path, line, node.value, node.tag)
+
+def _refusal(path: Path, line: int, what: str, remedy: str = "") -> FileFormatError:
+    return FileFormatError(path, line, f"the file must hold plain data; it has {what}", remedy)
 
 
 def _scalar(text: str) -> Scalar:

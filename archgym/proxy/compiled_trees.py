@@ -33,7 +33,6 @@ class CompiledTrees:
 
         Args:
           encoding: What makes features of designs.
-          scaling: Of all metrics.
           groups: Metrics with the ensemble that answers for them, together all that change.
 
         Raises:
@@ -69,7 +68,7 @@ class CompiledTrees:
         return np.asarray(arguments[-1])
 
     def arguments(self, indices: np.ndarray, facts: np.ndarray) -> tuple[Any, ...]:
-        """What the kernel takes for these designs; the last one holds its results."""
+        """Return the kernel's arguments for these designs; the last one receives its results."""
         from archgym.proxy.compiled_trees import BLOCK
 
         results = np.empty((len(indices), len(self._constants)))
@@ -97,7 +96,7 @@ class CompiledTrees:
         )
 
     def columns(self, indices: np.ndarray, facts: np.ndarray) -> np.ndarray:
-        """What the kernel reads of designs: indices, then codes of features without a table."""
+        """Return the kernel's inputs: indices, then codes of features without a table."""
         # A copy: to compiled code an array that cannot be written is of another type.
         wide = np.array(indices, dtype=np.int64, order="C")
         if not self._untabled:
@@ -111,7 +110,7 @@ class CompiledTrees:
         return self._tables[feature] if feature < len(self._tables) else (0, None)
 
     def _scale_of(self, feature: int) -> np.ndarray:
-        """What codes of a feature count: its listed numbers, or all thresholds that trees have."""
+        """Return the numbers that a feature's codes count: listed ones, or tree thresholds."""
         listed = self._listed(feature)[1]
         if listed is not None:
             return np.unique(_narrow(listed))
@@ -204,7 +203,7 @@ _LAST: Final = np.uint64(0xFFFF)
 
 @inlined
 def _next(nodes: np.ndarray, place: int, codes: np.ndarray, design: int) -> int:
-    """Where a walk goes from a node; unsigned, since a signed index may count from the end."""
+    """Return the next node of a walk; unsigned, since a signed index may count from the end."""
     node = nodes[place]
     code = np.uint64(codes[design, (node >> _16) & _LAST])
     return (node >> _32) + np.uint64(code > (node & _LAST))  # type: ignore[no-any-return]  # as is

@@ -1,4 +1,4 @@
-"""How wide intervals are where a proxy has seen nothing alike: regions and workloads left out."""
+"""Extrapolation of proxies: interval widths measured by leaving regions and workloads out."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -14,7 +14,7 @@ from archgym.spaces.space import DesignSpace
 __all__ = ["PAIR", "TIERS", "VALUE", "Errors", "Familiarity", "fit_beyond"]
 
 TIERS = ("pair", "value", "workload")
-"""What a design or its workload may have that was never learned from, in ascending order."""
+"""Levels of novelty of a design or its workload, in ascending order."""
 
 Errors = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Takes places of rows to learn and to test on; gives absolute errors of scaled metrics."""
@@ -47,7 +47,6 @@ def fit_beyond(
 
     Args:
       errors: What is asked to learn without a region.
-      coordinates: Of the space.
       indices: (n, n_parameters), what was learned from.
       targets: (n, n_metrics), scaled.
       workload: (n,), number of each row's workload.
@@ -141,7 +140,7 @@ def _explained(column: np.ndarray, targets: np.ndarray) -> float:
 
 
 PAIR, VALUE = 1, 2
-"""What may be new of a design."""
+"""Levels of novelty of a design."""
 
 # chosen: larger tables say little, since most of their entries are empty anyway.
 _MOST_PAIRS = 4096
@@ -152,7 +151,7 @@ _MOST_COORDINATES = 64
 
 @final
 class Familiarity:
-    """What occurred in the training data: each parameter's values, and pairs of values.
+    """Values and pairs of values that occur in the training data.
 
     A design is unfamiliar where it has a value, or two values together, that no canonical design
     in the training data had: a model can only guess what they do. Permutations and factorisations
@@ -172,7 +171,7 @@ class Familiarity:
 
     @classmethod
     def of(cls, space: DesignSpace, indices: np.ndarray) -> Self:
-        """What occurs in canonical designs, (n, n_parameters)."""
+        """Return what occurs in canonical designs, (n, n_parameters)."""
         empty = cls(space, np.zeros(_Tables(Coordinates(space)).size, dtype=bool))
         digits = empty._coordinates.digits(indices)
         for entries in empty._tables.entries(digits):
@@ -195,7 +194,7 @@ class Familiarity:
         return {"seen": np.packbits(self.seen)}
 
     def novelty(self, indices: np.ndarray) -> np.ndarray:
-        """What is new of each canonical design, (n,) int8: 0 nothing, 1 a pair, 2 a value."""
+        """Return the novelty of canonical designs, (n,) int8: 0 none, 1 new pair, 2 new value."""
         novelty = np.zeros(len(indices), dtype=np.int8)
         if self.seen.all():
             return novelty
@@ -216,7 +215,7 @@ class Familiarity:
 
 @final
 class _Tables:
-    """Where the entry of each value and pair stands."""
+    """Index of the entry of each value and pair."""
 
     def __init__(self, coordinates: Coordinates) -> None:
         self._tables: list[tuple[int, int, int, int]] = []

@@ -75,7 +75,7 @@ class Encoding:
 
     Ordered parameters are numbers from 0 to 1 by their place on the scale. A choice without order
     is such a number too under "ordinal", which trees cut as they like, and a column for each value
-    under "one-hot". Parameters that mean nothing stand at their default, as in all canonical
+    under "one-hot". Inactive parameters have their default, as in all canonical
     designs.
     """
 
@@ -137,7 +137,7 @@ _MOST_LOG = 700.0
 @final
 @dataclass(frozen=True)
 class Scaling:
-    """How each of m metrics is scaled; all arrays are (m,).
+    """Scaling of each of m metrics; all arrays are (m,).
 
     A scaled metric is ``(x - shift) / factor`` of the metric or its logarithm. `factor` is 0 for a
     metric that never changed: its value is `shift`. `low` and `high` are the least and largest
@@ -182,7 +182,7 @@ class Scaling:
         return np.asarray(np.where(self.is_log, logged, plain))
 
     def ends(self, scaled: np.ndarray) -> np.ndarray:
-        """As `unscaled`, of ends of intervals: infinite or 0 where no finite number is meant."""
+        """Return `unscaled` for ends of intervals: infinite or 0 if no finite number is meant."""
         # 0 times infinity is that of a metric that never changed.
         with np.errstate(over="ignore", invalid="ignore"):
             plain = self.shift + self.factor * scaled

@@ -33,7 +33,7 @@ __all__ = [
 _SEARCH_ROWS = 3000
 _SEARCH_TREES = 15
 _N_FOLDS = 3
-# chosen: intervals at 90 % need 9 designs, and a model some beside.
+# chosen: intervals at 90 % need 9 designs, and a model some more.
 _LEAST_ROWS = 30
 # chosen: enough trees to tell what can be built.
 _BUILDABLE = {"n_trees": 10, "n_randomised": 5, "min_samples_leaf": 1}
@@ -44,7 +44,7 @@ Announce = Callable[[str, int, int], None]
 @final
 @dataclass(frozen=True)
 class TrainOptions:
-    """How a proxy is trained.
+    """Options of the training of a proxy.
 
     `fit` is "alike" (one model for metrics that order designs alike), "joint" (one for all) or
     "each" (one a metric); `calibration` is the share of designs that intervals are fitted on.
@@ -89,7 +89,7 @@ class Rows:
 
 
 def distinct_rows(dataset: Dataset) -> Rows:
-    """A dataset's evaluations, each design and workload once, without what breaks a constraint."""
+    """Return a dataset's evaluations, each design and workload once, that meet all constraints."""
     indices = dataset.space.canonical(dataset.indices)
     keyed = np.concatenate([indices, dataset.workload[:, None]], axis=1)
     _, first = np.unique(keyed, axis=0, return_index=True)
@@ -126,7 +126,7 @@ def fit_part(
     """Fit models to rows of one workload, or of several together.
 
     Intervals are fitted on rows that are kept from models; then models learn all rows. Without
-    intervals it takes less than half the time: what comes of `Part.interval` then means nothing.
+    intervals it takes less than half the time: the result of `Part.interval` is then undefined.
 
     Raises:
       InvalidArgumentError: There are too few designs that were built, or the hyperparameters
@@ -179,7 +179,7 @@ def fit_part(
 
 @final
 class _Learner:
-    """What models learn, with what hyperparameters; asked to learn some of the rows at a time."""
+    """Training data and hyperparameters of models, which are fitted on some of the rows."""
 
     def __init__(
         self,

@@ -19,7 +19,7 @@ _LEAST_FLOOR = 1e-9
 
 
 def spread_floor(spread: np.ndarray) -> np.ndarray:
-    """What is added to each metric's spread, (m,), given that of calibration designs, (n, m)."""
+    """Return the term added to each metric's spread, (m,), from calibration designs, (n, m)."""
     return np.asarray(np.maximum(_FLOOR_SHARE * spread.mean(axis=0), _LEAST_FLOOR))
 
 
@@ -72,12 +72,9 @@ def fit_doubt(
     they are.
 
     Args:
-      kind: Of the models.
-      features: (n, n_features).
       targets: (n, n_metrics), scaled.
       groups: Metrics' places with the model that answers for them.
       designs: (n,), number of each row's design.
-      setting: Hyperparameters of the models.
       seed: Of rows and folds.
     """
     if all(model.spread(features[:1]) is not None for _, model in groups):

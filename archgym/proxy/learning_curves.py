@@ -1,4 +1,4 @@
-"""How errors fall with rows, and what data of one agent are worth against a mixture."""
+"""Learning curves: error against rows, and one agent's data against a mixture."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""How good predictions are, in the measures that people ask for."""
+"""Measures of the accuracy of predictions."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -63,7 +63,7 @@ def _intervals(actual: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 
 
 def measure(actual: np.ndarray, predicted: np.ndarray, spec: MetricSpec) -> dict[str, float | None]:
-    """Return errors of one metric, (n,) each; None where a measure means nothing.
+    """Return errors of one metric, (n,) each; None where a measure is undefined.
 
     Returns:
       ``rmse``, in the metric's unit, and as percent of the mean and of the range; ``mape_percent``
@@ -113,15 +113,14 @@ def best_row(values: np.ndarray, spec: MetricSpec) -> int:
 
 
 def _spearman(actual: np.ndarray, predicted: np.ndarray) -> float | None:
-    from scipy.stats import rankdata
+    from scipy.stats import spearmanr
 
-    ranks = rankdata(actual), rankdata(predicted)
-    if ranks[1].std() == 0:
+    if np.ptp(predicted) == 0:
         return None
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(spearmanr(actual, predicted).statistic)
 
 
 def mean_measure(errors: Sequence[dict[str, Any]], name: str) -> float | None:
-    """Return the mean of a measure over several, without those where it means nothing."""
+    """Return the mean of a measure over several, without those where it is undefined."""
     values = [error[name] for error in errors if error[name] is not None]
     return float(np.mean(values)) if values else None

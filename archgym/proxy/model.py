@@ -31,7 +31,7 @@ class Predictor(ABC):
         """Return scaled metrics, (n, n_outputs), of features, (n, n_features)."""
 
     def spread(self, features: np.ndarray) -> np.ndarray | None:
-        """How much the model doubts, (n, n_outputs), 0 or more; None where it cannot say."""
+        """Return the model's uncertainty, (n, n_outputs), 0 or more; None if it has no estimate."""
         del features
         return None
 
@@ -47,8 +47,6 @@ def checked(
     """Return the array with this name, where it is what it should be.
 
     Args:
-      arrays: By name.
-      name: Which.
       kind: "i" whole numbers, "f" floats; returned as int64 or float64.
       shape: With None where any length above 0 will do.
       low: Least entry allowed.
@@ -81,7 +79,7 @@ class ModelKind(ABC):
     """A way to learn metrics from features. A subclass in its file of `archgym.proxy.models`."""
 
     name: ClassVar[str]
-    """What the command line calls it: the file's name with hyphens."""
+    """Name on the command line: the file's name with hyphens."""
     doc: ClassVar[str]
     encoding: ClassVar[EncodingKind]
     settings: ClassVar[tuple[Setting, ...]]
@@ -116,7 +114,7 @@ def model_kind(name: str) -> ModelKind:
     """Return the kind with this name, imported now.
 
     Raises:
-      UnknownNameError: There is none.
+      UnknownNameError: The name is unknown.
     """
     if name not in _found():
         raise unknown_name("kind of model", name, _found())

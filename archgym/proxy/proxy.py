@@ -107,7 +107,6 @@ def train(
 
     Args:
       dataset: Evaluations; designs that break a constraint or come again are left out.
-      options: How.
       announce: Told what is under way, how much is done, and of how much.
 
     Raises:
@@ -202,7 +201,7 @@ def _read(kind: type[Proxy], header: Mapping[str, Any], arrays: Mapping[str, np.
 
 
 def _values(data: Any) -> list[Any]:
-    """What a JSON object holds; ValueError where it is none."""
+    """Return the members of a JSON object; ValueError for anything else."""
     if not isinstance(data, dict):
         raise ValueError(f"an object was expected; got {type(data).__name__}")
     return list(data.values())

@@ -37,7 +37,7 @@ _TEST_SHARE = 0.2
 _N_FOLDS = 5
 # chosen: below, a model learns nothing worth showing.
 _LEAST_ROWS = 40
-# chosen: what a model cannot tell of another workload, more rows of its own do not teach it.
+# chosen: more rows of one workload do not teach a model about another workload.
 _JOINT_ROWS = 5000
 
 
@@ -76,8 +76,6 @@ def report(
     "bounds".
 
     Args:
-      dataset: Evaluations.
-      options: How to train.
       simulator: Where given, the best predicted design of each metric is simulated, for the regret.
       curves: Whether to add learning curves and, with several agents, the effect of diversity.
       announce: Told what is under way, how much is done, and of how much.
@@ -210,7 +208,7 @@ def _predicted(
 def _unseen_workloads(
     dataset: Dataset, rows: Rows, options: TrainOptions, step: Step
 ) -> dict[str, Any]:
-    """Each workload predicted by a joint model of the others; nothing where there are under 3."""
+    """Return each workload predicted by a joint model of the others; nothing for fewer than 3."""
     places = np.unique(rows.workload).tolist()
     if len(places) < 3 or not gather_facts([dataset.workloads[p] for p in places]).names:
         return {}

@@ -88,7 +88,6 @@ def draw_curves(report: Mapping[str, Any], path: str | Path) -> None:
     """Draw the learning curve and the effect of data diversity, with intervals over seeds.
 
     Args:
-      report: With curves.
       path: Ends in .png, .svg or .pdf.
 
     Raises:

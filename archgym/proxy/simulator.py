@@ -30,7 +30,7 @@ _WARNING_LEVEL = 0.9
 @final
 @dataclass(frozen=True)
 class Prediction:
-    """What a proxy expects of n designs: metrics and the interval that holds a stated share.
+    """Predictions for n designs: metrics and intervals that hold a stated share.
 
     Arrays are (n, n_metrics), but `is_unfamiliar`, (n,): whether a design has values, or two
     values together, that the training data never had, or its workload was not among them.
@@ -51,6 +51,32 @@ class ProxySimulator(StandIn):
     simulator's model could not build, a forest judges which others it could not. A design that
     has values, or two values together, that no training design had, is predicted with a warning,
     the first time in each process.
+
+    Life cycle:
+
+    1. Studies evaluate designs with the simulator, and `build_dataset` gathers them.
+    2. `train` fits models to the dataset, and `Proxy.save` writes them to a file.
+    3. This class opens the file. A task with ``stand_in=FILE`` does the same.
+    4. It answers like the simulator. `predict` adds intervals.
+
+    Example:
+      >>> from tempfile import TemporaryDirectory
+      >>> from archgym.datasets import build_dataset, read_dataset
+      >>> from archgym.evaluation.task import Task
+      >>> from archgym.proxy import TrainOptions, train
+      >>> from archgym.studies.study import Study
+      >>> from archgym.testing import ProvingSimulator
+      >>> task = Task.make(ProvingSimulator("mapping", has_failures=False), "near")
+      >>> with TemporaryDirectory() as folder:
+      ...     _ = Study.create(f"{folder}/study", task, "random", budget=120).run()
+      ...     _ = build_dataset(f"{folder}/study", f"{folder}/dataset")
+      ...     options = TrainOptions(model="knn", setting={"n_neighbours": 5})
+      ...     train(read_dataset(f"{folder}/dataset"), options).save(f"{folder}/proxy.npz")
+      ...     proxy = ProxySimulator(f"{folder}/proxy.npz")
+      >>> near = proxy.workload("near")
+      >>> prediction = proxy.predict(proxy.space.default_indices[None, :], near)
+      >>> bool((prediction.low <= prediction.values).all())
+      True
     """
 
     kind = "proxy"
@@ -97,7 +123,7 @@ class ProxySimulator(StandIn):
         return Workload(workload.name, workload.digest, facts)
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
-        """What the simulator said that characterises it."""
+        """Return the recorded characteristics of a workload."""
         facts = workload.content
         assert isinstance(facts, WorkloadFacts)
         return dict(facts.facts)

@@ -61,7 +61,7 @@ class TreeEnsemble(Predictor):
         self._check_structure()
 
     def _check_structure(self) -> None:
-        """Every node but the roots is the child of one before it, and no tree is too deep."""
+        """Refuse trees that are too deep, or whose nodes are not children of earlier nodes."""
         n = len(self.feature)
         inner = np.flatnonzero(self.feature >= 0)
         left = self.left[inner]
@@ -128,9 +128,6 @@ def pack(
     """Return the ensemble of trees that a library grew.
 
     Args:
-      trees: All of one width.
-      base: (n_outputs,).
-      scale: (n_outputs,).
       n_features: Of the designs they learned from.
     """
     parts: dict[str, list[Any]] = {n: [] for n in ("feature", "threshold", "left", "value")}

@@ -38,7 +38,7 @@ class VerifiedDesign:
 @final
 @dataclass(frozen=True)
 class VerifiedSearch:
-    """What a search on a proxy found; `rows` are by predicted reward, best first."""
+    """Result of a search on a proxy; `rows` are by predicted reward, best first."""
 
     task_id: str
     learned: int
@@ -82,14 +82,8 @@ def search_on_proxy(
     to the simulator too; more of them only where too few others are left.
 
     Args:
-      proxy: What is searched on.
       workload: Its default where None; so for the objective.
       objective: A name, or text as for `Task.make`.
-      agent: Name of a search method.
-      budget: Predictions.
-      n_verified: Designs that are simulated.
-      seed: The agent's.
-      progress: As for `Study.run`.
       simulator: What the proxy stands for; the registered one where None.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a proxy knows of one workload, or of several that it learned together."""
+"""Models of one workload, or of several that a proxy learned together."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -82,7 +82,7 @@ class Part:
           indices: (n, n_parameters), canonical designs.
           facts: (n_facts,) of their workload, scaled.
           level: The share.
-          is_new: Whether the workload is none that it learned from.
+          is_new: True if the workload is not one that it learned from.
         """
         place = LEVELS.index(level)
         width = self.quantiles[place] * self.spread(indices, facts) + _ROUNDING
@@ -127,7 +127,7 @@ class Part:
     # ---- as data
 
     def to_json(self) -> dict[str, Any]:
-        """What is not an array."""
+        """Return everything but the arrays as JSON."""
         return {
             "workloads": list(self.workloads),
             "encoding": self.encoding.kind,

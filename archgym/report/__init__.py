@@ -1,10 +1,25 @@
-"""Reports: what studies and sweeps show, as one page that needs no network, and as tables."""
+"""Reports: results of studies and sweeps as one self-contained page, and as tables."""
 
-from archgym.report.evidence import Evidence, RunEvidence, TaskEvidence, read_evidence
-from archgym.report.findings import Findings, find
-from archgym.report.page import page
-from archgym.report.protocol import Protocol
-from archgym.report.table import Table
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from archgym.report.evidence import Evidence, RunEvidence, TaskEvidence, read_evidence
+    from archgym.report.findings import Findings, find
+    from archgym.report.protocol import Protocol
+    from archgym.report.table import Table
+
+# Modules of the public names, imported on first use: the command line's help needs none of them.
+_HOMES = {
+    "Evidence": "evidence",
+    "Findings": "findings",
+    "Protocol": "protocol",
+    "RunEvidence": "evidence",
+    "Table": "table",
+    "TaskEvidence": "evidence",
+    "find": "findings",
+    "read_evidence": "evidence",
+}
 
 __all__ = [
     "Evidence",
@@ -14,6 +29,13 @@ __all__ = [
     "Table",
     "TaskEvidence",
     "find",
-    "page",
     "read_evidence",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'archgym.report' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"archgym.report.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

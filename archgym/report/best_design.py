@@ -24,7 +24,7 @@ from archgym.report.table import Cell, Table
 __all__ = ["ASSUMED_ERROR_PERCENT", "Chosen", "Standing", "choose", "chosen_tables"]
 
 ASSUMED_ERROR_PERCENT = 5.0
-"""Where a simulator states no error of its own. Chosen."""
+"""Assumed error of a simulator that states none [%]. Chosen."""
 # chosen: each costs as many evaluations as the best design has neighbours.
 _MAX_FRONT = 3
 # chosen: the strongest of each design; more would bury them.
@@ -44,13 +44,13 @@ class Standing:
     rewards: np.ndarray
     """(n,), by rank on the task itself, NaN where the design cannot be built."""
     problem: str = ""
-    """Why the best design cannot be built there."""
+    """Reason why the best design cannot be built there."""
 
 
 @final
 @dataclass(frozen=True)
 class Chosen:
-    """What was evaluated again of a task."""
+    """Designs of a task that were evaluated again."""
 
     explanation: Explanation
     logged_reward: float
@@ -66,7 +66,7 @@ class Chosen:
 
     @property
     def note(self) -> str:
-        """What a reader must know of the simulator that answered."""
+        """Note on the simulator or stand-in that answered."""
         found = self.explanation.reward
         if math.isclose(found, self.logged_reward, rel_tol=1e-9, abs_tol=1e-9):
             return ""
@@ -175,7 +175,7 @@ def _standings(task: Task, top: np.ndarray) -> list[Standing]:
 
 
 def chosen_tables(label: str, chosen: Chosen) -> list[Table]:
-    """Costs by what they cause, neighbours by knob, and the tradeoff and risk table."""
+    """Costs by what they cause, neighbours by parameter, and the tradeoff and risk table."""
     found = chosen.explanation
     tables = [_costs(label, found), _tornado(label, found), _risks(label, chosen)]
     return [table for table in tables if table.rows]
@@ -202,21 +202,21 @@ def _costs(label: str, found: Explanation) -> Table:
 
 def _tornado(label: str, found: Explanation) -> Table:
     rows: list[tuple[Cell, ...]] = []
-    for knob, own in found.by_knob().items():
+    for parameter, own in found.by_parameter().items():
         low = min(own, key=lambda change: change.reward)
         high = max(own, key=lambda change: change.reward)
         rows.append(
             (
-                *(knob, str(own[0].old), str(high.new), high.reward - found.reward),
+                *(parameter, str(own[0].old), str(high.new), high.reward - found.reward),
                 *(str(low.new), low.reward - found.reward),
             )
         )
     note = (
-        "What the reward changes by where one knob of the best design takes its best or its worst "
+        "Change of the reward if one parameter of the best design takes its best or its worst "
         "other value; such designs were evaluated again."
     )
-    columns = ("knob", "is", "best other", "reward change", "worst other", "its reward change")
-    title = "Best design, one knob changed"
+    columns = ("parameter", "is", "best other", "reward change", "worst other", "its reward change")
+    title = "Best design, one parameter changed"
     return Table(f"tornado {label}", title, columns, tuple(rows), note)
 
 
@@ -224,22 +224,25 @@ def _risks(label: str, chosen: Chosen) -> Table:
     found = chosen.explanation
     rows: list[tuple[Cell, ...]] = []
     for point in tradeoffs(found, chosen.error_percent):
-        rows.append((point.kind, "best", point.knob, *_change(found, point.change, point.text)))
+        change = _change(found, point.change, point.text)
+        rows.append((point.kind, "best", point.parameter, *change))
     for number, other in enumerate(chosen.fronts, start=1):
         trades = [p for p in tradeoffs(other, chosen.error_percent) if p.kind == "tradeoff"]
         for point in trades[:_SHOWN_TRADES]:
             name = f"front {number}"
-            rows.append((point.kind, name, point.knob, *_change(other, point.change, point.text)))
+            change = _change(other, point.change, point.text)
+            rows.append((point.kind, name, point.parameter, *change))
     rows += _rank_rows(chosen)
     order = {"sensitivity": 0, "tradeoff": 1, "risk": 2, "non-risk": 3}
     rows.sort(key=lambda row: order[str(row[0])])
     note = (
-        "Sensitivity: knobs that move the first metric. Tradeoff: changes that gain 1 % in one "
-        "metric and cost 1 % in another, at the best design and along the front. Risk: what the "
-        f"simulator's error ({chosen.error_percent:g} %, {chosen.error_from}) may turn round, and "
+        "Sensitivity: parameters that move the first metric. Tradeoff: changes that gain 1 % in "
+        "one metric and cost 1 % in another, at the best design and along the front. Risk: what "
+        "the simulator's error "
+        f"({chosen.error_percent:g} %, {chosen.error_from}) may turn round, and "
         "workloads on which the best design is beaten. The last column computes an entry again."
     )
-    columns = ("kind", "design", "knob or workload", "change", "what comes of it", "again")
+    columns = ("kind", "design", "parameter or workload", "change", "what comes of it", "again")
     return Table(f"risks {label}", "Tradeoffs and risks", columns, tuple(rows), note)
 
 

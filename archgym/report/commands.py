@@ -11,7 +11,7 @@ __all__ = ["evaluate_command"]
 
 
 def evaluate_command(task: Task, indices: np.ndarray) -> str:
-    """What evaluates a design of a task.
+    """Return the command line that evaluates a design of a task.
 
     Args:
       task: Its workloads that came from files are named by their paths.
@@ -32,8 +32,8 @@ def evaluate_command(task: Task, indices: np.ndarray) -> str:
     if isinstance(simulator, StandIn) and is_proxy:
         words += ["--from-proxy", str(simulator.path)]
     design, default = (task.space.design_at(each) for each in (indices, task.space.default_indices))
-    for knob, setting in design.items():
-        if setting != default[knob]:
+    for parameter, setting in design.items():
+        if setting != default[parameter]:
             text = ",".join(map(str, setting)) if isinstance(setting, tuple) else str(setting)
-            words += ["--set", f"{knob}={text}"]
+            words += ["--set", f"{parameter}={text}"]
     return shlex.join(words)

@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 __all__ = ["BestCurve", "best_label", "best_so_far", "span"]
 
-# chosen: what the first evaluations have is often so bad that nothing else would be seen.
+# chosen: the first evaluations are often so bad that they would hide the rest of a curve.
 _SETTLED_SHARE = 0.05
 
 
 @dataclass(frozen=True)
 class BestCurve:
-    """What is best after each evaluation.
+    """Best value after each evaluation.
 
-    `values` is (evaluations,), NaN before the first design that can be built; `default` is what
-    the default design has, None where the curve is a reward that does not count from it.
+    `values` is (evaluations,), NaN before the first feasible design. `default` is the value of the
+    default design; None for a reward that is not relative to it.
     """
 
     label: str
@@ -30,14 +30,14 @@ class BestCurve:
 
 
 def best_label(sought: "MetricSpec | None") -> str:
-    """What an axis says of the best so far: the metric that is sought, or the reward."""
+    """Return the label of a best-so-far axis: the metric of the objective, or the reward."""
     if sought is None:
         return "Best reward so far"
-    return f"{sought.name} of the best design so far [{sought.unit}]"
+    return f"{sought.name} of the best design so far" + (f" [{sought.unit}]" if sought.unit else "")
 
 
 def best_so_far(log: "StudyLog") -> BestCurve:
-    """Return curve of the metric that is searched for, or of the reward where there are several."""
+    """Return the best-so-far curve of the objective's metric, or of the reward for several."""
     import numpy as np
 
     evaluated = log.is_evaluation
@@ -62,7 +62,7 @@ def best_so_far(log: "StudyLog") -> BestCurve:
 
 
 def span(values: "np.ndarray") -> tuple[float, float]:
-    """Return least and largest value that a picture of a curve shows: those after its first 5 %."""
+    """Return the smallest and largest value of a curve after its first 5 %."""
     import numpy as np
 
     finite = values[np.isfinite(values)]

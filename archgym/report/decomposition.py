@@ -1,4 +1,4 @@
-"""What a metric is made of, found in the numbers: parts that add up to it, or are the largest."""
+"""Detection of metrics that are the sum, maximum or product of other metrics."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class Cause:
 @final
 @dataclass(frozen=True)
 class Causes:
-    """What a metric is of a design: the sum of parts, the largest of them, or their product.
+    """Composition of a design's metric: the sum of parts, the largest of them, or their product.
 
     Of a product, shares are those of what its logarithm varies by over the designs. Where the
     parts do not add up, those that its name says are in it are the kind "part".

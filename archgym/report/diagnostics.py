@@ -1,4 +1,4 @@
-"""What may be wrong with a search: bounds, idle knobs, values never tried, an early plateau."""
+"""Diagnostics of a search: bounds, idle parameters, untried values, an early plateau."""
 
 from collections.abc import Iterator
 
@@ -8,11 +8,11 @@ from archgym.report.evidence import TaskEvidence
 
 __all__ = ["health"]
 
-# chosen: a knob that explains less of the rewards' variance is said to have no effect.
+# chosen: a parameter that explains less of the rewards' variance is said to have no effect.
 _IDLE = 1e-3
 # chosen: nothing better in so large a last part of a run.
 _PLATEAU = 0.5
-# chosen: fewer designs say little about a knob.
+# chosen: fewer designs say little about a parameter.
 _MIN_DESIGNS = 30
 _SHOWN = 8
 
@@ -20,7 +20,7 @@ _SHOWN = 8
 def health(task: TaskEvidence) -> Iterator[tuple[str, str]]:
     """Check and what each found, in words."""
     yield "optimum on a bound", _bounds(task)
-    yield "knob without effect", _idle(task)
+    yield "parameter without effect", _idle(task)
     yield "values never tried", _untried(task)
     total = sum(len(run.reward) for run in task.runs)
     refused = sum(int(np.isneginf(run.reward).sum()) for run in task.runs)
@@ -45,12 +45,12 @@ def _bounds(task: TaskEvidence) -> str:
         if parameter.is_ordered and parameter.size > 2 and index in (0, parameter.size - 1):
             on.append(f"{parameter.name} at its {'least' if index == 0 else 'largest'} value")
     if not on:
-        return "no knob of the best design is at the end of its range"
+        return "no parameter of the best design is at the end of its range"
     return "; ".join(on) + ": a wider range may hold better designs"
 
 
 def shares(task: TaskEvidence) -> np.ndarray | None:
-    """Share of the rewards' variance between the values of each knob alone, (n_parameters,)."""
+    """Return each parameter's own share of the rewards' variance, (n_parameters,)."""
     reward = task.stacked("reward")
     built = np.isfinite(reward)
     if built.sum() < _MIN_DESIGNS or np.ptp(reward[built]) == 0:
@@ -76,7 +76,7 @@ def _idle(task: TaskEvidence) -> str:
         if share < _IDLE and parameter.size > 1
     ]
     if not idle:
-        return f"every knob alone explains at least {100 * _IDLE:g} % of the rewards' variance"
+        return f"every parameter alone explains at least {100 * _IDLE:g} % of the rewards' variance"
     return (
         f"{', '.join(idle)}: alone, each explains less than {100 * _IDLE:g} % of the rewards' "
         "variance (it may still act together with others)"
@@ -91,8 +91,8 @@ def _untried(task: TaskEvidence) -> str:
         if tried < parameter.size:
             missing.append(f"{parameter.name} {parameter.size - tried:,} of {parameter.size:,}")
     if not missing:
-        return "every value of every knob was tried"
-    more = f"; and {len(missing) - _SHOWN} more knobs" if len(missing) > _SHOWN else ""
+        return "every value of every parameter was tried"
+    more = f"; and {len(missing) - _SHOWN} more parameters" if len(missing) > _SHOWN else ""
     return "; ".join(missing[:_SHOWN]) + more
 
 

@@ -1,4 +1,4 @@
-"""What reports are made of: the evaluations of studies and sweeps, task by task, as columns."""
+"""Evaluations of studies and sweeps as columns, task by task: the input of reports."""
 
 import json
 import math
@@ -53,7 +53,7 @@ def has_defaults(agent: str, hyperparameters: str) -> bool:
 
 
 MANY_DRAWS = 8
-"""Settings of one agent beside its defaults that are compared in the lottery alone. Chosen: more
+"""Number of settings of one agent from which only the lottery compares them. Chosen: more
 would hide the agents, and the best of many is best by luck."""
 
 
@@ -76,7 +76,7 @@ class RunEvidence:
     agent: str
     seed: int | None
     hyperparameters: str
-    """As JSON, so that equal ones are equal."""
+    """Hyperparameters as JSON, so that equal ones are equal texts."""
     status: str
     folder: Path
     planned: int
@@ -93,9 +93,9 @@ class RunEvidence:
     """(n, n_terms), NaN where the design was not built."""
     problem: str | None = None
     damage: str | None = None
-    """What of its journal is damaged or missing, and so is left out here."""
+    """Damaged or missing parts of its journal, which are left out here."""
     is_draw: bool = False
-    """Whether it is one of many settings of its agent, which the lottery alone compares."""
+    """True for one of many settings of its agent, which only the lottery compares."""
 
     @cached_property
     def curve(self) -> np.ndarray:
@@ -181,7 +181,7 @@ class TaskEvidence:
 @final
 @dataclass(frozen=True)
 class Evidence:
-    """What was read, and from where."""
+    """Evaluations that were read, and their folders."""
 
     sources: tuple[Path, ...]
     tasks: tuple[TaskEvidence, ...]
@@ -223,7 +223,7 @@ def read_evidence(sources: Sequence[Path], tables: Sequence[Path] = ()) -> Evide
     evidence = Evidence(tuple(sources), without_draws(tasks))
     if not evidence.evaluations:
         raise InvalidArgumentError(
-            "A report needs evaluations; there are none yet. Run the study or the sweep first."
+            "A report needs evaluations; the studies have none. Run the study or the sweep first."
         )
     return evidence
 
@@ -331,11 +331,7 @@ def _run(
     rows, records = log.is_evaluation, log.records
     is_built = log.is_feasible[rows]
     reason, values = records.reason[rows], records.values[rows]
-    terms = np.zeros((len(values), len(objective.terms)))
-    for place, weight in enumerate(log.weights):
-        terms += weight * objective.term_rewards(
-            values[:, place], log.reference[place], log.metrics, reason[:, place]
-        )
+    terms = objective.weighted_terms(values, reason, log.reference, log.metrics, log.weights)
     terms[~is_built] = np.nan
     status = "failed" if problem and log.status != "finished" else log.status
     return RunEvidence(

@@ -1,4 +1,4 @@
-"""Why a design is as good as it is: its causes, and every design that differs in one knob."""
+"""Explanation of a design: causes of its reward, and its neighbours in one parameter."""
 
 import math
 import re
@@ -26,13 +26,13 @@ __all__ = [
     "tradeoffs",
 ]
 
-# chosen: of knobs with more values, these many evenly spread ones and the nearest are tried.
+# chosen: of parameters with more values, these many evenly spread ones and the nearest are tried.
 _MAX_VALUES = 64
 # chosen: a change of a metric that counts, as a share.
 _COUNTS = 0.01
 # How much of a distribution a metric tells, in names such as p99_latency_ns and tpot_mean_ms.
 _MEASURE = re.compile(r"(?<![a-z])(p\d+|mean)_")
-# chosen: a knob that moves no metric by as much has no effect.
+# chosen: a parameter that moves no metric by as much has no effect.
 _NOTHING = 1e-3
 # chosen: a change of 1 % that moves a metric by 0.1 % or more.
 _ELASTIC = 0.1
@@ -42,9 +42,9 @@ _MAX_STEPS = 8
 @final
 @dataclass(frozen=True)
 class Change:
-    """One knob's other value, and what comes of it."""
+    """One parameter's other value, and what comes of it."""
 
-    knob: str
+    parameter: str
     old: Any
     new: Any
     reward: float
@@ -67,19 +67,19 @@ class Relief:
 
     cost: str
     doc: str
-    """What is free."""
+    """Description of what is free."""
     values: np.ndarray
     """(n_metrics,)"""
     moved: np.ndarray
     """(n_metrics,), as for `Change`."""
     reward: float
-    """What the design would be worth."""
+    """Reward of the design without the cost."""
 
 
 @final
 @dataclass(frozen=True)
 class Explanation:
-    """A design with all its neighbours in one knob."""
+    """A design with all its neighbours in one parameter."""
 
     task: Task
     indices: np.ndarray
@@ -90,28 +90,29 @@ class Explanation:
     changes: tuple[Change, ...]
     causes: tuple[Causes, ...]
     reliefs: tuple[Relief, ...]
-    """What the simulator can do without, the largest effect on the reward first."""
+    """Costs that the simulator can leave out, the largest effect on the reward first."""
 
     @property
     def best_change(self) -> Change | None:
-        """The one knob that helps most; None where none helps."""
+        """The one parameter that helps most; None where none helps."""
         best = max(self.changes, key=lambda change: change.reward, default=None)
         return best if best is not None and best.reward > self.reward + 1e-12 else None
 
     def changed(self, change: Change) -> np.ndarray:
-        """Return the design with one knob changed, (n_parameters,)."""
-        design = {**self.task.space.design_at(self.indices), change.knob: change.new}
+        """Return the design with one parameter changed, (n_parameters,)."""
+        design = {**self.task.space.design_at(self.indices), change.parameter: change.new}
         found = self.task.space.canonical(self.task.space.indices_of(design)[None, :])
         return np.asarray(found[0])
 
-    def by_knob(self) -> dict[str, list[Change]]:
-        """Change that can be built, by knob, the knob that moves the reward most first."""
+    def by_parameter(self) -> dict[str, list[Change]]:
+        """Return buildable changes by parameter, the most influential parameter first."""
         found: dict[str, list[Change]] = {}
         for change in self.changes:
             if change.is_built:
-                found.setdefault(change.knob, []).append(change)
+                found.setdefault(change.parameter, []).append(change)
         spread = {
-            knob: max(abs(c.reward - self.reward) for c in own) for knob, own in found.items()
+            parameter: max(abs(c.reward - self.reward) for c in own)
+            for parameter, own in found.items()
         }
         return dict(sorted(found.items(), key=lambda entry: -spread[entry[0]]))
 
@@ -134,7 +135,7 @@ class Point:
 
     kind: str
     """One of sensitivity, tradeoff, risk, non-risk."""
-    knob: str
+    parameter: str
     text: str
     change: Change | None = None
 
@@ -167,8 +168,8 @@ def explain(task: Task, indices: np.ndarray) -> Explanation:
 
 
 def _neighbours(task: Task, start: np.ndarray) -> tuple[np.ndarray, float, list[Change]]:
-    """Return metrics by workload and reward of a design, and all that differ in one active knob."""
-    rows, knobs = [start], []
+    """Return a design's metrics by workload, its reward, and its neighbours in one parameter."""
+    rows, parameters = [start], []
     is_active = task.space.active(start[None, :])[0]
     for place, parameter in enumerate(task.space.parameters):
         others = np.arange(parameter.size)
@@ -180,7 +181,7 @@ def _neighbours(task: Task, start: np.ndarray) -> tuple[np.ndarray, float, list[
             row = start.copy()
             row[place] = index
             rows.append(row)
-            knobs.append((place, parameter, index))
+            parameters.append((place, parameter, index))
     designs = task.space.canonical(np.array(rows))
     evaluation = task.evaluate(designs)
     if 0 in evaluation.failures:
@@ -192,7 +193,7 @@ def _neighbours(task: Task, start: np.ndarray) -> tuple[np.ndarray, float, list[
         )
     averages = task.average(evaluation.values)
     changes = []
-    for number, (place, parameter, index) in enumerate(knobs, start=1):
+    for number, (place, parameter, index) in enumerate(parameters, start=1):
         is_built = bool((evaluation.reason[number] == FEASIBLE).all())
         changes.append(
             Change(
@@ -211,7 +212,7 @@ def _moved(task: Task, values: np.ndarray, base: np.ndarray) -> np.ndarray:
     """Return (n_metrics,), logarithms of what metrics change by, averaged over workloads by weight.
 
     So the reward counts them: a workload of long times does not hide the others. Where that is no
-    number, as where a metric is 0 on a workload, averages are compared; 0 where that is none.
+    number, as where a metric is 0 on a workload, averages are compared; 0 if they have none.
 
     Args:
       task: Whose weights count.
@@ -283,14 +284,14 @@ def shares(explanation: Explanation, relief: Relief) -> dict[str, float]:
 
 
 def _size(share: float) -> float:
-    """How large a change is, as a factor up or down."""
+    """Return the size of a change, as a factor up or down."""
     return abs(math.log1p(share)) if share > -1 else math.inf
 
 
 def route(task: Task, indices: np.ndarray, target: Objective) -> Route:
-    """Change one knob after the other, each time the one that comes nearest to a target.
+    """Change one parameter after the other, each time the one that comes nearest to a target.
 
-    It may end short of a target that several knobs at once would meet.
+    It may end short of a target that several parameters at once would meet.
     """
     judged = replace(task, objective=target)
     place = task.space.canonical(np.asarray(indices, dtype=np.int64)[None, :])[0]
@@ -305,7 +306,7 @@ def route(task: Task, indices: np.ndarray, target: Objective) -> Route:
             values = task.average(by_workload[None])[0]
             return Route(tuple(steps), reward >= -1e-12, evaluations, values)
         steps.append(best)
-        design = {**task.space.design_at(place), best.knob: best.new}
+        design = {**task.space.design_at(place), best.parameter: best.new}
         place = task.space.canonical(task.space.indices_of(design)[None, :])[0]
 
 
@@ -324,36 +325,36 @@ def tradeoffs(explanation: Explanation, error_percent: float) -> list[Point]:
     specs = [task.metrics[names.index(name)] for name in sought]
     places = [names.index(spec.name) for spec in specs]
     points: list[Point] = []
-    for knob, own in explanation.by_knob().items():
+    for parameter, own in explanation.by_parameter().items():
         moved = np.array([change.moved[places] for change in own])
         lead = moved[:, 0]
         elastic = _elasticity(explanation, own, places[0])
         if elastic is not None and abs(elastic[0]) >= _ELASTIC:
-            text = f"elasticity {elastic[0]:+.2f}: {specs[0].name} against {knob}"
-            points.append(Point("sensitivity", knob, text, elastic[1]))
+            text = f"elasticity {elastic[0]:+.2f}: {specs[0].name} against {parameter}"
+            points.append(Point("sensitivity", parameter, text, elastic[1]))
         elif np.abs(lead).max() >= 5 * _COUNTS:
             row = int(np.argmax(np.abs(lead)))
             text = f"{specs[0].name} {100 * math.expm1(lead[row]):+.1f} %"
-            points.append(Point("sensitivity", knob, text, own[row]))
+            points.append(Point("sensitivity", parameter, text, own[row]))
         opposed = _opposed(moved, [spec.goal == "maximise" for spec in specs])
         if opposed is not None:
             row, gain, loss = opposed
             text = "; ".join(
                 f"{specs[i].name} {100 * math.expm1(moved[row, i]):+.1f} %" for i in (gain, loss)
             )
-            points.append(Point("tradeoff", knob, text, own[row]))
+            points.append(Point("tradeoff", parameter, text, own[row]))
         if np.abs(moved).max() < _NOTHING:
             text = f"no value changes any metric that counts by {100 * _NOTHING:g} %"
-            points.append(Point("non-risk", knob, text))
+            points.append(Point("non-risk", parameter, text))
     points += _risks(explanation, error_percent)
     return points
 
 
 def _risks(explanation: Explanation, error_percent: float) -> list[Point]:
-    """Knobs with other values that the simulator's error cannot tell from the design's own."""
+    """Parameters with other values that the simulator's error cannot tell from the design's own."""
     room = reward_room(explanation, error_percent)
     points = []
-    for knob, own in explanation.by_knob().items():
+    for parameter, own in explanation.by_parameter().items():
         near = [c for c in own if -room < c.reward - explanation.reward < 0]
         moved = max(abs(c.reward - explanation.reward) for c in own)
         if not near or moved < _NOTHING:
@@ -364,12 +365,12 @@ def _risks(explanation: Explanation, error_percent: float) -> list[Point]:
         text = f"{100 * math.expm1(explanation.reward - change.reward):.2g} % worse"
         if others:
             text += f", {others} more value{'s' * (others > 1)} within {error_percent:g} %"
-        points.append(Point("risk", knob, text + ": may in truth be better", change))
+        points.append(Point("risk", parameter, text + ": may be better", change))
     return points
 
 
 def reward_room(explanation: Explanation, error_percent: float) -> float:
-    """How much of the reward may be error, where each sought metric may be so far off [%]."""
+    """Return the part of the reward that may be error if each sought metric is so far off [%]."""
     task, reason = explanation.task, np.zeros((1, len(explanation.by_workload)), dtype=np.int16)
     room = 0.0
     for metric in dict.fromkeys(term.metric for term in task.objective.terms):
@@ -386,8 +387,8 @@ def reward_room(explanation: Explanation, error_percent: float) -> float:
 def _elasticity(
     explanation: Explanation, own: list[Change], place: int
 ) -> tuple[float, Change] | None:
-    """How a metric answers to the knob's nearest value that moves it; numeric knobs alone."""
-    parameter = explanation.task.space.parameter(own[0].knob)
+    """Return a metric's elasticity to the nearest value that moves it; numeric parameters only."""
+    parameter = explanation.task.space.parameter(own[0].parameter)
     old = own[0].old
     if not (parameter.is_ordered and isinstance(old, int | float) and old > 0):
         return None

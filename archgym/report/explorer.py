@@ -18,7 +18,7 @@ _MAX_TEXT = 60
 
 
 def explorer(task: TaskEvidence, name: str, n_tasks: int) -> tuple[dict[str, Any], str]:
-    """What a page needs of a task's evaluations.
+    """Return the data that a page needs of a task's evaluations.
 
     Args:
       task: The task; designs that were not built are left out.
@@ -43,11 +43,11 @@ def explorer(task: TaskEvidence, name: str, n_tasks: int) -> tuple[dict[str, Any
     default_reward = 0.0 if all(t.target is None for t in task.objective.terms) else np.nan
     numbers.append(np.append(reward[rows], default_reward))
     designs = np.vstack([indices[rows], task.space.default_indices[None, :]])
-    knobs, codes = [], []
+    parameters, codes = [], []
     for place, parameter in enumerate(task.space.parameters):
         used, code = np.unique(designs[:, place], return_inverse=True)
         texts = [str(parameter.value(int(index)))[:_MAX_TEXT] for index in used]
-        knobs.append({"name": parameter.name, "values": texts})
+        parameters.append({"name": parameter.name, "values": texts})
         codes.append(code.astype("<u4"))
     order = {row: place for place, row in enumerate(rows.tolist())}
     data = b"".join([*(c.astype("<f4").tobytes() for c in numbers), *(c.tobytes() for c in codes)])
@@ -58,7 +58,7 @@ def explorer(task: TaskEvidence, name: str, n_tasks: int) -> tuple[dict[str, Any
         "reference": len(rows),
         "best": int(np.argmax(reward[rows])) if len(rows) else 0,
         "axes": [f"{m} [{units[m]}]" if units[m] else m for m in names] + ["reward"],
-        "knobs": knobs,
+        "parameters": parameters,
         "front": [order[row] for row in best.tolist() if row in order],
     }
     return about, base64.b64encode(zlib.compress(data, 6)).decode()

@@ -18,7 +18,7 @@ from archgym.report.protocol import Protocol
 __all__ = ["figures"]
 
 # Okabe and Ito, Color Universal Design, 2008, without the black and yellow that one of a light and
-# a dark ground would hide; the wine and teal of Paul Tol's muted scheme beside them.
+# a dark ground would hide; with the wine and teal of Paul Tol's muted scheme.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#AA4499", "#44AA99")
 # chosen: more bars leave no room for their names.
 _SHOWN_BARS = 16
@@ -44,7 +44,7 @@ def figures(findings: Findings) -> list[dict[str, Any]]:
         chosen = findings.chosen.get(task.label)
         if isinstance(chosen, Chosen) and chosen.explanation.reliefs:
             made.append(_costs(chosen, task, place))
-        if isinstance(chosen, Chosen) and chosen.explanation.by_knob():
+        if isinstance(chosen, Chosen) and chosen.explanation.by_parameter():
             made.append(_tornado(chosen, task, place))
     return made
 
@@ -308,8 +308,8 @@ def _importance(found: Importance, task: TaskEvidence, place: int) -> dict[str, 
         "id": f"figure-importance-{place}",
         "task": task.label,
         "title": "What decides the reward",
-        "note": "Share of the reward's variance that knobs and pairs (×) decide, the largest of "
-        f"both. {found.note}",
+        "note": "Share of the reward's variance that parameters and pairs (×) decide, the largest "
+        f"of both. {found.note}",
         "data": [trace],
         "layout": {
             "xaxis": {"title": {"text": "share of variance [%]"}, "rangemode": "tozero"},
@@ -355,10 +355,10 @@ def _costs(chosen: Chosen, task: TaskEvidence, place: int) -> dict[str, Any]:
 def _tornado(chosen: Chosen, task: TaskEvidence, place: int) -> dict[str, Any]:
     found = chosen.explanation
     is_ratio = not task.objective.is_published_form
-    knobs = list(found.by_knob().items())[:_SHOWN_BARS]
+    parameters = list(found.by_parameter().items())[:_SHOWN_BARS]
     traces = []
     for name, pick, colour in (("worst other value", min, 1), ("best other value", max, 0)):
-        ends = [pick(own, key=lambda change: change.reward) for _, own in knobs]
+        ends = [pick(own, key=lambda change: change.reward) for _, own in parameters]
         moved = [end.reward - found.reward for end in ends]
         traces.append(
             {
@@ -366,7 +366,7 @@ def _tornado(chosen: Chosen, task: TaskEvidence, place: int) -> dict[str, Any]:
                 "orientation": "h",
                 "name": name,
                 "x": [100 * math.expm1(m) for m in moved] if is_ratio else moved,
-                "y": [knob for knob, _ in knobs],
+                "y": [parameter for parameter, _ in parameters],
                 "text": [f"{end.old} → {end.new}" for end in ends],
                 "textposition": "none",
                 "hovertemplate": "%{y}: %{text}, %{x:+.3g}<extra></extra>",
@@ -377,8 +377,8 @@ def _tornado(chosen: Chosen, task: TaskEvidence, place: int) -> dict[str, Any]:
     return {
         "id": f"figure-tornado-{place}",
         "task": task.label,
-        "title": "Best design, one knob changed",
-        "note": f"What one knob's best and worst other value do to the reward. {chosen.note}",
+        "title": "Best design, one parameter changed",
+        "note": f"What one parameter's best and worst other value do to the reward. {chosen.note}",
         "data": traces,
         "layout": {
             "barmode": "overlay",

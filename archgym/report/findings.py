@@ -1,4 +1,4 @@
-"""What the evidence shows: scores, aggregates, best designs, fronts and health."""
+"""Findings of a report: scores, aggregates, best designs, fronts and diagnostics."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Any, final
 
 import numpy as np
 
-from archgym.analysis.pareto import adrs, hypervolume
+from archgym.analysis.pareto import adrs, quick_hypervolume
 from archgym.analysis.statistics import (
     igd_plus,
     improvement_p_value,
@@ -34,8 +34,6 @@ SURE_P = 0.05
 """A pair's p-value above which the intervals of few runs say nothing. Chosen, as is usual."""
 # chosen: profiles look smooth with so many.
 THRESHOLDS = np.linspace(-0.5, 1.0, 61)
-# Larger fronts in more terms would take a report minutes.
-_MAX_VOLUME_STEPS = 2e7
 
 
 @final
@@ -89,7 +87,7 @@ def find(evidence: Evidence, is_evaluating: bool = True) -> Findings:
     begun = [run for task in evidence.tasks for run in task.runs if len(run.reward)]
     reached = [run.planned if run.status == "finished" else len(run.reward) for run in begun]
     if not reached:
-        raise InvalidArgumentError("A report needs evaluations; there are none.")
+        raise InvalidArgumentError("A report needs evaluations; the studies have no evaluation.")
     budget = min(reached)
     scales = {task.recipe["digest"]: _scale(task) for task in evidence.tasks}
     protocol = Protocol(budget, scales)
@@ -193,7 +191,7 @@ def _score_table(
     )
     if any(run.is_draw for task in evidence.tasks for run in task.runs):
         note += (
-            f" Agents with {MANY_DRAWS} or more settings beside their defaults are compared by "
+            f" Agents with {MANY_DRAWS} or more settings besides their defaults are compared by "
             "those alone, or by their first setting where those were not run."
         )
     return Table("scores", "Scores", columns, tuple(rows), note, 3)
@@ -262,8 +260,8 @@ def _best_designs(task: TaskEvidence) -> Table:
         (name, task.space.parameter(name).unit, *(_text(design[name]) for design in designs))
         for name in task.space.names
     )
-    columns = ("knob", "unit", *(title for title, _, _ in shown))
-    return Table(f"design {task.label}", "Best design, knob by knob", columns, rows)
+    columns = ("parameter", "unit", *(title for title, _, _ in shown))
+    return Table(f"design {task.label}", "Best design, parameter by parameter", columns, rows)
 
 
 def _metrics(task: TaskEvidence) -> Table:
@@ -340,9 +338,8 @@ def _fronts(task: TaskEvidence, protocol: Protocol) -> Table:
         found = []
         for run in task.of(label):
             own = found_front([run])
-            n, k = own.shape
-            is_quick = k <= 3 or n ** (k - 2) <= _MAX_VOLUME_STEPS
-            volume = hypervolume(own, task.corner) if is_quick and n else math.nan
+            volume = quick_hypervolume(own, task.corner) if len(own) else None
+            volume = math.nan if volume is None else volume
             found.append((volume, adrs(own, exact), igd_plus(own, exact)) if len(exact) else ())
         if found and found[0]:
             rows.append(

@@ -1,9 +1,9 @@
-"""How much each knob, and each pair of knobs, decides of the reward, with intervals.
+"""Importance of parameters and pairs for the reward, with intervals.
 
 Functional analysis of variance of a random forest that is fitted on the evaluations: unlike
-permutation it also splits what knobs do alone from what they do in pairs, and it judges the whole
+permutation it also splits effects of single parameters from those of pairs, and it covers the whole
 space evenly, not only where a search spent its evaluations. A tree is a sum of boxes, so that its
-shares are exact. Optuna has the same of single knobs alone and walks trees in Python.
+shares are exact. Optuna has the same of single parameters alone and walks trees in Python.
 """
 
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ _LEAST = 4_000
 _TREES = 64
 # chosen: so few designs to a leaf follow an exact simulator and still smooth over single ones.
 _LEAF = 3
-# chosen: knobs with more values are judged in so many equal parts of their range.
+# chosen: parameters with more values are judged in so many equal parts of their range.
 _MAX_VALUES = 32
-# chosen: pairs among more knobs would take longer than the forest.
+# chosen: pairs among more parameters would take longer than the forest.
 _MAX_KNOBS = 24
 # chosen: below it, most of what rewards vary by is not in the forest.
 _POOR_FIT = 0.5
@@ -54,7 +54,7 @@ class Importance:
 
     @property
     def note(self) -> str:
-        """How far the shares can be believed, in words."""
+        """Reliability of the shares, in words."""
         poor = "A poor fit, a hint at most: " if self.is_poor else ""
         return (
             f"{poor}R² {self.fit:.2f} on designs that trees were not fitted on, of "
@@ -63,7 +63,7 @@ class Importance:
 
 
 def importance(task: TaskEvidence, *, n_tasks: int, level: float, seed: int) -> Importance | None:
-    """Share by knob and by pair of knobs; None where there is too little to fit.
+    """Share by parameter and by pair of parameters; None where there is too little to fit.
 
     Args:
       task: Its designs that were built, each counted once.
@@ -84,11 +84,11 @@ def importance(task: TaskEvidence, *, n_tasks: int, level: float, seed: int) -> 
     reward = reward[chosen][first]
     if len(reward) < _MIN_DESIGNS or np.ptp(reward) == 0:
         return None
-    knobs = [place for place, size in enumerate(task.space.sizes) if size > 1]
-    sizes = np.array([min(int(task.space.sizes[place]), _MAX_VALUES) for place in knobs])
+    parameters = [place for place, size in enumerate(task.space.sizes) if size > 1]
+    sizes = np.array([min(int(task.space.sizes[place]), _MAX_VALUES) for place in parameters])
     columns = [
         indices[:, place].astype(np.int64) * size // int(task.space.sizes[place])
-        for place, size in zip(knobs, sizes.tolist(), strict=True)
+        for place, size in zip(parameters, sizes.tolist(), strict=True)
     ]
     from sklearn.ensemble import RandomForestRegressor
 
@@ -101,7 +101,7 @@ def importance(task: TaskEvidence, *, n_tasks: int, level: float, seed: int) -> 
     pairs = list(combinations(strongest.tolist(), 2))
     joint = np.array([_joint(*each, sizes, pairs) for each in boxes])
     together = joint - np.array([alone[:, a] + alone[:, b] for a, b in pairs]).T if pairs else joint
-    names = [task.space.names[place] for place in knobs]
+    names = [task.space.names[place] for place in parameters]
     single = [(name, _interval(alone[:, k], level)) for k, name in enumerate(names)]
     double = [
         (names[a], names[b], _interval(np.maximum(together[:, p], 0.0), level))
@@ -121,18 +121,18 @@ def _interval(shares: np.ndarray, level: float) -> Interval:
 
 
 def _boxes(tree: Any, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A tree's leaves: what each says, and its first and last value, less one, of each knob."""
+    """Return a tree's leaves: predictions, and the range of each parameter as low and high."""
     low = np.zeros((tree.node_count, len(sizes)), dtype=np.int64)
     high = np.tile(sizes, (tree.node_count, 1))
     nodes = np.array([0])
     while len(nodes := nodes[tree.children_left[nodes] >= 0]):
         left, right = tree.children_left[nodes], tree.children_right[nodes]
-        knob = tree.feature[nodes]
+        parameter = tree.feature[nodes]
         cut = np.floor(tree.threshold[nodes]).astype(np.int64) + 1
         for child in (left, right):
             low[child], high[child] = low[nodes], high[nodes]
-        high[left, knob] = cut
-        low[right, knob] = cut
+        high[left, parameter] = cut
+        low[right, parameter] = cut
         nodes = np.concatenate([left, right])
     is_leaf = tree.children_left < 0
     return tree.value[is_leaf, 0, 0], low[is_leaf], high[is_leaf]
@@ -141,7 +141,7 @@ def _boxes(tree: Any, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nda
 def _weights(
     said: np.ndarray, low: np.ndarray, high: np.ndarray, sizes: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Share of each knob's values in each box, what boxes add to the mean, and the variance."""
+    """Return parameters' shares of boxes, boxes' parts of the mean, and the variance."""
     shares = (high - low) / sizes
     volume = shares.prod(axis=1)
     said = said - said @ volume
@@ -149,14 +149,14 @@ def _weights(
 
 
 def _alone(said: np.ndarray, low: np.ndarray, high: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Return share of a tree's variance that each knob decides alone, (n_knobs,)."""
+    """Return share of a tree's variance that each parameter decides alone, (n_parameters,)."""
     shares, parts, total = _weights(said, low, high, sizes)
     found = np.zeros(len(sizes))
-    for knob, size in enumerate(sizes.tolist()):
-        part = parts / shares[:, knob]
-        steps = np.bincount(low[:, knob], part, size + 1)
-        steps -= np.bincount(high[:, knob], part, size + 1)
-        found[knob] = np.mean(np.cumsum(steps[:-1]) ** 2)
+    for parameter, size in enumerate(sizes.tolist()):
+        part = parts / shares[:, parameter]
+        steps = np.bincount(low[:, parameter], part, size + 1)
+        steps -= np.bincount(high[:, parameter], part, size + 1)
+        found[parameter] = np.mean(np.cumsum(steps[:-1]) ** 2)
     return found / total if total > 0 else found
 
 
@@ -167,7 +167,7 @@ def _joint(
     sizes: np.ndarray,
     pairs: list[tuple[int, int]],
 ) -> np.ndarray:
-    """Return share of a tree's variance that two knobs decide, alone and together, (n_pairs,)."""
+    """Return the share of a tree's variance that pairs of parameters decide, (n_pairs,)."""
     shares, parts, total = _weights(said, low, high, sizes)
     found = np.zeros(len(pairs))
     for number, (a, b) in enumerate(pairs):
@@ -182,7 +182,7 @@ def _joint(
 
 
 def importance_tables(label: str, found: Importance, level: float) -> list[Table]:
-    """Return the shares of knobs, and those of the pairs that act together most."""
+    """Return the shares of parameters, and those of the pairs that act together most."""
 
     def percent(share: Interval) -> tuple[float, float, float]:
         return 100 * share.value, 100 * share.low, 100 * share.high
@@ -196,22 +196,22 @@ def importance_tables(label: str, found: Importance, level: float) -> list[Table
     shares = [share for _, share in found.alone] + [share for _, _, share in found.pairs]
     rest = 1 - sum(share.value for share in shares)
     pairs = (
-        "What two knobs decide together, beyond each alone. All knobs alone and all pairs leave "
-        f"{100 * max(0.0, rest):.1f} % to three or more together. {found.note}"
+        "Joint effect of two parameters, beyond each alone. All parameters alone and all pairs "
+        f"leave {100 * max(0.0, rest):.1f} % to three or more together. {found.note}"
     )
     tables = [
         Table(
             f"importance {label}",
-            "Importance of knobs",
-            ("knob", *columns),
+            "Importance of parameters",
+            ("parameter", *columns),
             tuple((name, *percent(share)) for name, share in found.alone),
             note,
             2,
         ),
         Table(
             f"interactions {label}",
-            "Knobs that act together",
-            ("knob", "and knob", *columns),
+            "Parameters that act together",
+            ("parameter", "and parameter", *columns),
             tuple((a, b, *percent(share)) for a, b, share in found.pairs[:_SHOWN_PAIRS]),
             pairs,
             2,

@@ -1,4 +1,4 @@
-"""How much of an agent's scores is luck with its hyperparameters, and what tuning is worth."""
+"""Share of an agent's scores that is luck with hyperparameters, and the value of tuning."""
 
 import json
 import math
@@ -31,7 +31,7 @@ COLUMNS = (
     *("best of 1", "best of 4", "best of 16"),
 )
 _NOTE = (
-    "Agents that were run with several hyperparameter settings beside their defaults. A draw's "
+    "Agents that were run with several hyperparameter settings and their defaults. A draw's "
     "score is the mean over tasks and seeds; by chance: what P90 - P10 of such means would be if "
     "draws differed by luck alone. The shares split the variance of all scores, with what chance "
     "makes of the means of few seeds taken off; best of k: the expected score of the best of k "
@@ -58,7 +58,7 @@ class Lots:
     default: int | None
     """The setting that is the agent's defaults."""
     workloads: tuple[str, ...]
-    """What each task runs; tasks with the same are not others."""
+    """Content of each task's workloads; tasks with the same content count once."""
     scores: np.ndarray
     ratios: np.ndarray
     compared: np.ndarray
@@ -159,7 +159,7 @@ def _workload(recipe: Mapping[str, object]) -> str:
 
 
 def tuned_columns(own: Lots, protocol: Protocol) -> dict[str, Tuned]:
-    """What an agent scores by its defaults, tuned on other workloads, and tuned in place.
+    """Return an agent's scores by its defaults, tuned on other workloads, and tuned in place.
 
     Intervals resample seeds within tasks, and draws where there are any.
     """
@@ -279,7 +279,7 @@ def lottery_tables(found: list[Lots], protocol: Protocol) -> Iterator[Table]:
     note = (
         "Mean score over tasks and seeds. Tuned elsewhere: on each task the draw that is best on "
         "the tasks with other workloads, whose evaluations are not counted. Tuned in place: of "
-        f"{k} draws each is run for {each:,} evaluations, and the one that leads goes on to "
+        f"{k} draws each is run for {each:,} evaluations, and the one that leads continues to "
         f"{end:,}, so that all cost {protocol.budget:,} together (fewer draws are given more "
         "each); the mean over all choices of draws. Low and high: "
         f"{100 * protocol.level:g} % interval, draws resampled, and seeds within tasks. x random: "
@@ -311,7 +311,7 @@ def _row(own: Lots) -> tuple[Cell, ...]:
 
 
 def _spread_by_chance(table: np.ndarray) -> float | None:
-    """P90 - P10 of means over tasks and seeds, were all draws alike: of a normal distribution."""
+    """Return P90 - P10 of means over tasks and seeds if all draws were alike (normal law)."""
     _, n_tasks, n_seeds = table.shape
     if n_seeds < 2:
         return None

@@ -1,66 +1,142 @@
-"""Distance of studies to a proven optimum."""
+"""Distance of studies to the proven optimum of their task."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
 
 from archgym.errors import InvalidArgumentError
+from archgym.evaluation.task import Task
+from archgym.tables import Exhaustive
 
 if TYPE_CHECKING:
+    from archgym.analysis.random_search import RandomCurve
     from archgym.studies.snapshot import StudyLog
-    from archgym.tables import Exhaustive
 
-__all__ = ["Standing", "judge", "read_exhaustive"]
+__all__ = [
+    "Optimality",
+    "OptimalityGap",
+    "measure_optimality",
+    "optimality_gaps",
+    "random_curve_json",
+    "read_exhaustive",
+]
 
 
+@final
 @dataclass(frozen=True)
-class Standing:
-    """A study after some evaluations, beside the best there is.
-
-    `value` is the metric that is sought, or the reward; `percent` is how far that metric is from
-    the optimum's, None where there is no such metric; `n_better` counts designs that are better.
-    """
+class OptimalityGap:
+    """Best design of a study after some evaluations, relative to the proven optimum."""
 
     log: "StudyLog"
     budget: int
     reward: float
     value: float
+    """Metric of the objective, or the reward if the objective has several terms."""
     percent: float | None
+    """Difference of the metric to that of the optimum [%]; None if there is no such metric."""
     n_better: int
+    """Number of designs with a larger reward."""
 
 
-def read_exhaustive(logs: "Sequence[StudyLog]", path: Path) -> "Exhaustive":
+@final
+@dataclass(frozen=True)
+class Optimality:
+    """Gaps of studies to the proven optimum, with exact random search at the same budgets."""
+
+    known: Exhaustive
+    gaps: tuple[OptimalityGap, ...]
+    """Gaps by budget, best study first."""
+    budgets: tuple[int, ...]
+    """Numbers of evaluations that at least one study reached."""
+    random: "RandomCurve | None"
+    """Exact curve of random search at `budgets`; None without budgets."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the gaps as JSON."""
+        known = self.known
+        return {
+            "designs": len(known.rewards),
+            "label": known.label,
+            "optimum": known.optimum_value,
+            "reward": known.reward,
+            "ties": known.n_ties,
+            "studies": [
+                {
+                    "folder": str(gap.log.folder),
+                    "agent": gap.log.header.agent,
+                    "seed": gap.log.header.seed,
+                    "evaluations": gap.budget,
+                    "reward": gap.reward,
+                    "below": known.reward - gap.reward,
+                    "value": gap.value,
+                    "percent": gap.percent,
+                    "better_designs": gap.n_better,
+                }
+                for gap in self.gaps
+            ],
+            "random": None if self.random is None else random_curve_json(self.random),
+        }
+
+
+def random_curve_json(curve: "RandomCurve") -> dict[str, Any]:
+    """Return the exact curve of random search as JSON."""
+    return {
+        "budgets": curve.budgets,
+        "expected": curve.expected,
+        # Quantiles of the reward: of a minimised metric, 0.05 is the larger value.
+        "quantiles_of": "reward",
+        "quantiles": {f"{share:g}": values for share, values in curve.quantiles.items()},
+        # Share of runs without a feasible design; quantiles count these as null.
+        "share_without_design": curve.empty,
+    }
+
+
+def measure_optimality(
+    logs: "Sequence[StudyLog]", table: Path, budgets: Sequence[int]
+) -> Optimality:
+    """Measure how far studies are from the optimum that a table proves.
+
+    Raises:
+      InvalidArgumentError: The studies have several tasks, or the table is of another task.
+      FileFormatError: The file is not a table, or it is damaged.
+    """
+    known = read_exhaustive(logs, table)
+    gaps = optimality_gaps(logs, known, budgets)
+    reached = tuple(sorted({gap.budget for gap in gaps}))
+    curve = known.random_curve(list(reached)) if reached else None
+    return Optimality(known, tuple(gaps), reached, curve)
+
+
+def read_exhaustive(logs: "Sequence[StudyLog]", path: Path) -> Exhaustive:
     """Return all designs of the studies' task, from a table.
 
     Raises:
-      InvalidArgumentError: Studies are of several tasks, or the table is of something else.
-      FileFormatError: It is no table, or it is damaged.
+      InvalidArgumentError: The studies have several tasks, or the table is of another task.
+      FileFormatError: The file is not a table, or it is damaged.
     """
-    from archgym.evaluation.task import Task
-    from archgym.tables import Exhaustive
-
     first = logs[0]
     for log in logs[1:]:
         if log.header.task["digest"] != first.header.task["digest"]:
             raise InvalidArgumentError(
-                f"Studies must be of one task to be compared with a table; {first.folder} is of "
-                f"{first.task_id!r} and {log.folder} of {log.task_id!r}. Show them one by one."
+                "Studies must be of the same task to be compared with a table; "
+                f"{first.folder} is of {first.task_id!r} and {log.folder} of {log.task_id!r}. "
+                "Show them one by one."
             )
     recipe = {name: part for name, part in first.header.task.items() if name != "stand_in"}
     return Exhaustive(Task.from_json(recipe, stand_in=path))
 
 
-def judge(
-    logs: "Sequence[StudyLog]", known: "Exhaustive", budgets: Sequence[int]
-) -> list[Standing]:
-    """Return studies at each budget that they have reached, budget by budget and best first.
+def optimality_gaps(
+    logs: "Sequence[StudyLog]", known: Exhaustive, budgets: Sequence[int]
+) -> list[OptimalityGap]:
+    """Return the gap of each study at each budget it reached, by budget and best first.
 
-    A study with fewer evaluations than all budgets is judged at its last one.
+    A study with fewer evaluations than every budget is measured at its last evaluation.
     """
-    import numpy as np
-
-    standings = []
+    gaps = []
     for log in logs:
         rows = np.flatnonzero(log.is_evaluation)
         reached = [n for n in budgets if n <= len(rows)] or ([len(rows)] if len(rows) else [])
@@ -68,15 +144,15 @@ def judge(
             reward = np.where(log.is_feasible[rows[:n]], log.records.reward[rows[:n]], -np.inf)
             best = rows[int(np.argmax(reward))]
             if np.isfinite(reward.max()):
-                standings.append(_standing(log, n, int(best), known))
-    return sorted(standings, key=lambda standing: (standing.budget, -standing.reward))
+                gaps.append(_gap(log, n, int(best), known))
+    return sorted(gaps, key=lambda gap: (gap.budget, -gap.reward))
 
 
-def _standing(log: "StudyLog", budget: int, row: int, known: "Exhaustive") -> Standing:
+def _gap(log: "StudyLog", budget: int, row: int, known: Exhaustive) -> OptimalityGap:
     reward = float(log.records.reward[row])
     if known.sought is None:
-        return Standing(log, budget, reward, reward, None, known.n_better(reward))
-    place = [spec.name for spec in log.metrics].index(known.sought.name)
-    value, best = float(log.average()[row, place]), known.optimum_value
+        return OptimalityGap(log, budget, reward, reward, None, known.n_better(reward))
+    column = [spec.name for spec in log.metrics].index(known.sought.name)
+    value, best = float(log.average()[row, column]), known.optimum_value
     percent = abs(value / best - 1) * 100 if best else None
-    return Standing(log, budget, reward, value, percent, known.n_better(reward))
+    return OptimalityGap(log, budget, reward, value, percent, known.n_better(reward))

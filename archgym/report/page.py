@@ -28,7 +28,7 @@ _CONTROLS = """
 <div class="controls">
 <label>across <select data-part="x"></select></label>
 <label>up <select data-part="y"></select></label>
-<label>keep <select data-part="knob"></select></label>
+<label>keep <select data-part="parameter"></select></label>
 <label>where it is <select data-part="value" disabled></select></label>
 <button type="button" data-part="reset">Show all</button>
 <button type="button" data-part="a" aria-pressed="true">Choose A</button>
@@ -40,12 +40,13 @@ _CONTROLS = """
 <p class="note">Every dot is an evaluation, blue ones the Pareto front of the objective's terms.
  Choose one by a click, or go along the front with the arrow keys; Enter changes between A and B.
  {sampled}</p>
-<div class="wide" tabindex="0"><table><thead><tr><th>metric or knob</th><th>A</th><th>B</th></tr>
-</thead><tbody data-part="designs"></tbody></table></div>
-<h3>Knobs side by side</h3>
+<div class="wide" tabindex="0"><table><thead>
+<tr><th>metric or parameter</th><th>A</th><th>B</th></tr></thead>
+<tbody data-part="designs"></tbody></table></div>
+<h3>Parameters side by side</h3>
 <p class="note">Each line is a design; drag along an axis to keep a part of its values, click it to
  keep all. The filter above does the same by keyboard. {numbers}</p>
-<canvas data-part="bands" aria-label="Parallel coordinates of the knobs"></canvas>
+<canvas data-part="bands" aria-label="Parallel coordinates of the parameters"></canvas>
 </div>
 """
 
@@ -106,17 +107,19 @@ def _hash(script: str) -> str:
 
 def _data(name: str, data: Any) -> str:
     # Within a script element nothing but its end tag, and the beginning of a comment, counts.
-    text = json.dumps(_plain(data), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    text = json.dumps(_without_nan(data), allow_nan=False, separators=(",", ":")).replace(
+        "<", "\\u003c"
+    )
     return f'<script type="application/json" id="{name}">{text}</script>'
 
 
-def _plain(data: Any) -> Any:
+def _without_nan(data: Any) -> Any:
     if isinstance(data, float):
         return data if math.isfinite(data) else None
     if isinstance(data, Mapping):
-        return {str(name): _plain(value) for name, value in data.items()}
+        return {str(name): _without_nan(value) for name, value in data.items()}
     if isinstance(data, list | tuple):
-        return [_plain(value) for value in data]
+        return [_without_nan(value) for value in data]
     return data
 
 
@@ -212,7 +215,7 @@ def _task(
     )
     again = findings.chosen.get(task.label)
     missing = f"The best design was not evaluated again: {again}" if isinstance(again, str) else ""
-    names = [f"{i + 1} {knob['name']}" for i, knob in enumerate(about["knobs"])]
+    names = [f"{i + 1} {parameter['name']}" for i, parameter in enumerate(about["parameters"])]
     return [
         f'<h2 id="task-{place}">{escape(task.label)}</h2><p class="note">{escape(task.id)}</p>',
         *([f'<p class="note">{escape(missing)}</p>'] if missing else []),

@@ -1,4 +1,4 @@
-"""Best-so-far curves and Pareto fronts as pictures."""
+"""Figures of best-so-far curves and Pareto fronts."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 __all__ = ["check_fronts", "check_plot", "plot_fronts", "plot_random", "plot_studies"]
 
 _FORMATS = ("svg", "png", "pdf")
-# chosen: a front over a larger ratio than this has a scale of ratios.
+# chosen: an axis that spans a larger ratio than this is logarithmic.
 _WIDE = 10.0
-# chosen: room round a front, as a share of its extent.
+# chosen: margin around a front, as a share of its extent.
 _ROOM = 0.15
-# Shares of random searches between which the band lies.
+# Quantiles of random search that bound the band.
 _BAND = (0.05, 0.95)
 
 
 def check_plot(option: str, path: Path) -> None:
-    """Refuse a file that no picture can be written to, before anything is done.
+    """Raise if a file has no extension of a figure, before any work is done.
 
     Raises:
-      InvalidArgumentError: Its name ends in something else.
+      InvalidArgumentError: The file name has another extension.
     """
     if path.suffix.removeprefix(".") not in _FORMATS:
         raise InvalidArgumentError(f"`{option}` must end in .svg, .png or .pdf; got {str(path)!r}.")
@@ -46,8 +46,8 @@ def plot_studies(logs: Sequence["StudyLog"], path: Path, known: "Exhaustive | No
 
     Args:
       logs: The studies.
-      path: The picture.
-      known: All designs of their task, for the exact curve of random search and the optimum.
+      path: File of the figure.
+      known: All designs of the task, for the exact curve of random search and the optimum.
 
     Raises:
       StorageError: The file cannot be written.
@@ -68,7 +68,7 @@ def plot_studies(logs: Sequence["StudyLog"], path: Path, known: "Exhaustive | No
             budgets = budgets_up_to(longest, len(known.rewards))
             ends += _draw_random(axes, known, known.random_curve(budgets, _BAND))
         default = best_so_far(logs[0]).default
-        # Beside the optimum, a default design that is far off would leave nothing else to see.
+        # A default design that is far from the optimum would hide the curves.
         if default is not None and (known is None or min(ends) <= default <= max(ends)):
             axes.axhline(default, color="0.5", linestyle="--", linewidth=1, label="default design")
             ends.append(default)
@@ -82,7 +82,7 @@ def plot_studies(logs: Sequence["StudyLog"], path: Path, known: "Exhaustive | No
 
 
 def plot_random(known: "Exhaustive", curve: "RandomCurve", path: Path) -> None:
-    """Draw the exact curve of random search, and the optimum.
+    """Draw the exact curve of random search and the optimum.
 
     Raises:
       StorageError: The file cannot be written.
@@ -100,7 +100,7 @@ def plot_random(known: "Exhaustive", curve: "RandomCurve", path: Path) -> None:
 
 
 def _draw_random(axes: "Axes", known: "Exhaustive", curve: "RandomCurve") -> list[float]:
-    """Draw random search's mean and band, and the optimum; returns what should be seen."""
+    """Draw random search and the optimum; return the values that the axis must include."""
     low, high = (curve.quantiles[share] for share in (_BAND[0], _BAND[-1]))
     colour, best = "0.35", known.optimum_value
     axes.plot(
@@ -110,9 +110,9 @@ def _draw_random(axes: "Axes", known: "Exhaustive", curve: "RandomCurve") -> lis
         linewidth=1.2,
         label="random search, exact mean",
     )
-    # After the mean, for the order of the legend; it lies below all lines.
+    # Drawn after the mean for the order of the legend; it lies below all lines.
     axes.fill_between(
-        curve.budgets, low, high, color=colour, alpha=0.18, linewidth=0, label="its 5 % to 95 %"
+        curve.budgets, low, high, color=colour, alpha=0.18, linewidth=0, label="5 % to 95 %"
     )
     axes.axhline(best, color="0.1", linestyle=":", linewidth=1, label="proven optimum")
     return [best, *span(curve.expected)]
@@ -120,11 +120,11 @@ def _draw_random(axes: "Axes", known: "Exhaustive", curve: "RandomCurve") -> lis
 
 @contextmanager
 def _picture(path: Path, height: float) -> Iterator["Axes"]:
-    """Axes to draw on, which are written to the file at the end."""
+    """Yield axes to draw on; write them to the file at the end."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    # A fixed salt and no date: the same studies give the same bytes.
+    # A fixed salt and no date make the bytes reproducible.
     with mpl.rc_context({"svg.hashsalt": "archgym", "font.size": 9}):
         figure = Figure(figsize=(6.4, height), layout="constrained")
         yield figure.add_subplot()
@@ -135,38 +135,38 @@ def _picture(path: Path, height: float) -> Iterator["Axes"]:
 
 
 def check_fronts(logs: Sequence["StudyLog"], objective: "Objective") -> None:
-    """Refuse studies whose fronts cannot be drawn beside each other.
+    """Raise if the fronts of studies cannot be drawn in one figure.
 
     Args:
       logs: The studies.
-      objective: What the fronts are over.
+      objective: Objective whose metrics span the fronts.
 
     Raises:
-      InvalidArgumentError: They are of different tasks, or the objective has one metric.
+      InvalidArgumentError: The studies have different tasks, or the objective has one metric.
     """
     first = logs[0]
     if any(log.header.task["digest"] != first.header.task["digest"] for log in logs):
         raise InvalidArgumentError(
-            "Studies must be of one task to be compared; they are of several. Show them one by one."
+            "Studies must be of the same task to be compared. Show them one by one."
         )
     if len(sought(first, objective)) < 2:
         names = [spec.name for spec in first.metrics if spec.goal != "none"]
         raise InvalidArgumentError(
             f"`--front` needs an objective with terms of two metrics; {objective.name!r} has one. "
-            f"Name metrics with --front-metrics, such as {','.join(names[:2])}; there is "
+            f"Name metrics with --front-metrics, such as {','.join(names[:2])}. Available: "
             f"{', '.join(names)}."
         )
 
 
 def plot_fronts(logs: Sequence["StudyLog"], path: Path, objective: "Objective") -> None:
-    """Draw all designs of studies, their fronts and the default design, over two metrics.
+    """Draw all designs of studies, their fronts and the default design over two metrics.
 
-    The picture shows where the fronts and the default design lie; what is far off is cut.
+    The axes cover the fronts and the default design; designs far away are cut off.
 
     Args:
       logs: The studies.
-      path: The picture.
-      objective: What the fronts are over; the first two of its metrics are drawn.
+      path: File of the figure.
+      objective: Objective whose metrics span the fronts; the first two metrics are drawn.
 
     Raises:
       StorageError: The file cannot be written.
@@ -187,7 +187,7 @@ def plot_fronts(logs: Sequence["StudyLog"], path: Path, objective: "Objective") 
             cloud = log.average()[log.is_feasible][:, columns]
             points = study_front(log, objective=objective).values[:, columns]
             shown.append(points)
-            # Many points are one picture, also in a file of vectors.
+            # Many points are rasterised, also in vector formats.
             axes.plot(*cloud.T, ".", color=colour, alpha=0.25, markersize=3, rasterized=True)
             axes.plot(*points.T, "o", color=colour, markersize=4, label=log.author)
             if len(objective.terms) == 2:
@@ -202,7 +202,7 @@ def plot_fronts(logs: Sequence["StudyLog"], path: Path, objective: "Objective") 
 
 
 def _frame(axes: "Axes", points: "np.ndarray") -> None:
-    """Set the axes round points, (n, 2), with some room."""
+    """Set the limits of the axes to include points, (n, 2), with a margin."""
     for values, set_scale, set_limits in (
         (points[:, 0], axes.set_xscale, axes.set_xlim),
         (points[:, 1], axes.set_yscale, axes.set_ylim),
@@ -220,10 +220,11 @@ def _frame(axes: "Axes", points: "np.ndarray") -> None:
 def _axis_label(objective: "Objective", spec: "MetricSpec") -> str:
     goals = [term.goal for term in objective.terms if term.metric == spec.name]
     words = {
-        "minimise": "less is better",
-        "maximise": "more is better",
-        "at-most": "less is better",
-        "at-least": "more is better",
+        "minimise": "lower is better",
+        "maximise": "higher is better",
+        "at-most": "lower is better",
+        "at-least": "higher is better",
     }
     word = words.get(goals[0], "")
-    return f"{spec.name} [{spec.unit}]" + (f", {word}" if word else "")
+    label = f"{spec.name} [{spec.unit}]" if spec.unit else spec.name
+    return f"{label}, {word}" if word else label

@@ -1,4 +1,4 @@
-"""How runs were judged; two reports are comparable where these are the same."""
+"""Protocol of the scores of runs; two reports with equal protocols are comparable."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ _VERSION = 2
 @final
 @dataclass(frozen=True)
 class Protocol:
-    """All that decides a score, beside the runs themselves."""
+    """Everything that decides a score except the runs themselves."""
 
     budget: int
     """Evaluations after which runs are scored."""

@@ -1,4 +1,4 @@
-"""How much better the metrics that are sought are than those of an average random design."""
+"""Improvement of the sought metrics over those of an average random design."""
 
 import math
 

@@ -194,7 +194,7 @@ def _last(agent: AgentSummary, budget: int) -> float:
 def _band(agent: AgentSummary, budget: int) -> tuple[np.ndarray, ...]:
     """Evaluations, and median, least and largest reward after them, of the runs that have begun.
 
-    It ends where the shortest run that goes on has come to.
+    It ends where the shortest run that still continues has come to.
     """
     curves = [run.curve for run in agent.runs if run.evaluations]
     if not curves:

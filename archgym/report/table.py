@@ -19,4 +19,4 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
     decimals: int | None = None
-    """Of numbers on the page, where all are of one size; files have every digit."""
+    """Format of numbers on the page if all are of one size; files have every digit."""

@@ -6,24 +6,14 @@ from typing import Any
 
 from archgym.errors import MissingExtraError
 
-__all__ = ["import_library", "import_quietly"]
-
-
-def import_quietly(name: str) -> Any:
-    """Return the module with this name; Python's global random numbers are left as they were.
-
-    scikit-learn's trees and SMAC draw some the first time that they are imported, which would
-    make what others draw depend on who came first.
-    """
-    state = random.getstate()
-    try:
-        return importlib.import_module(name)
-    finally:
-        random.setstate(state)
+__all__ = ["import_library"]
 
 
 def import_library(name: str, extra: str | None = None) -> Any:
     """Return the module with this name; Python's global random numbers are left as they were.
+
+    scikit-learn's trees and SMAC draw some the first time that they are imported, which would
+    make what others draw depend on who came first.
 
     Raises:
       MissingExtraError: It is not installed, and `extra` would bring it.

@@ -87,7 +87,7 @@ class Interruption:
         """Return result of `work`, run so that a signal can end the wait for it.
 
         Raises:
-          StudyInterrupted: A signal came; `work` goes on in a daemon thread.
+          StudyInterrupted: A signal came; `work` continues in a daemon thread.
         """
         if not self._former:
             return work()

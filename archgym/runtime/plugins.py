@@ -17,7 +17,7 @@ __all__ = ["load", "registered"]
 @final
 @dataclass(frozen=True)
 class _Clash:
-    """What is registered under one name; none of it is used."""
+    """Values registered under one name; none of them is used."""
 
     values: tuple[str, ...]
 

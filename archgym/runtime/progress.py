@@ -1,4 +1,4 @@
-"""How far long work is, told to whoever wants to know."""
+"""Progress callbacks for long work."""
 
 from typing import Protocol
 
@@ -6,13 +6,13 @@ __all__ = ["StageProgress"]
 
 
 class StageProgress(Protocol):
-    """What is told how far work of several stages is."""
+    """Progress callback for work of several stages."""
 
     def __call__(self, what: str, done: float, total: float) -> None:
         """Take how far a stage is.
 
         Args:
           what: What is counted in it, in the plural.
-          done: So far; it begins anew with each stage.
+          done: Units done so far in the current stage.
           total: At the stage's end.
         """

@@ -43,7 +43,7 @@ class Watchdog:
         self._say(f"+ {group}\n")
 
     def forget(self, group: int) -> None:
-        """The group has ended; its number may soon be another's."""
+        """Forget a group that has ended; its number may be reused soon."""
         self._say(f"- {group}\n")
 
     def _say(self, line: str) -> None:

@@ -21,12 +21,37 @@ __all__ = ["Agent", "AskTellAgent", "agent_class", "agent_names", "make_agent"]
 
 
 class Agent(ABC):
-    """A search method, made anew for each run.
+    """A search method, constructed for each run.
+
+    Life cycle:
+
+    1. A study constructs it from a space, a seed and hyperparameters.
+    2. `search` runs once. It hands designs to `evaluate` and learns from the trials it gets back.
+    3. `evaluate` raises `BudgetExhausted` when the budget is used up. The agent lets it pass.
+    4. `policy` returns what was learned, if anything. `propose` makes designs from a policy.
 
     An agent is a deterministic function of its space, hyperparameters, seed and the results so
     far: that is what lets a study resume by asking it again. It never learns the budget. It takes
     hyperparameters as keyword-only constructor arguments with defaults, whose annotations hold the
     range that a sweep draws from: `Annotated[int, Integer(name="ants", low=1, high=64, doc="…")]`.
+
+    Example:
+      >>> from archgym.evaluation.task import Task
+      >>> from archgym.testing import ProvingSimulator
+      >>> class ListingAgent(Agent):
+      ...     name = "listing"
+      ...
+      ...     def __init__(self, space, *, seed):
+      ...         self._space = space
+      ...
+      ...     def search(self, evaluate, task):
+      ...         for designs in self._space.enumerate():
+      ...             evaluate(designs)
+      >>> task = Task.make(ProvingSimulator("tiny"), "near")
+      >>> seen = []
+      >>> ListingAgent(task.space, seed=0).search(seen.extend, task)
+      >>> len(seen)
+      8
     """
 
     name: ClassVar[str]
@@ -34,16 +59,16 @@ class Agent(ABC):
     hyperparameters: ClassVar[tuple[Parameter, ...]] = ()
     """Ranges with defaults: what the constructor's annotations hold, unless a class says others."""
     library: ClassVar[str] = "own"
-    """What does the work: "own" or a package's name."""
+    """Library that does the work: "own" or a package's name."""
     kind: ClassVar[Literal["single-objective", "multi-objective"]] = "single-objective"
     batch: ClassVar[Literal["sequential", "batch"]] = "sequential"
-    """Whether it asks for several designs at once, which can be evaluated in parallel."""
+    """Kind of asking: "batch" agents ask for several designs at once, evaluated in parallel."""
     replayable: bool = True
-    """Whether the same results lead to the same asks, bit for bit; an instance may differ."""
+    """True if the agent proposes the same designs given the same results."""
     replay_caveat: ClassVar[str] = ""
     """When it is not replayable, where that depends on hyperparameters: "not with …"."""
     is_seeded: ClassVar[bool] = True
-    """Whether another seed leads to other asks; a grid search says no."""
+    """True if another seed leads to other designs; False for a grid search."""
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -65,7 +90,7 @@ class Agent(ABC):
         """
 
     def policy(self) -> Policy | None:
-        """What was learned, as data that outlives the search; None where nothing does."""
+        """Return the learned policy as data that outlives the search; None without one."""
         return None
 
     @classmethod
@@ -91,7 +116,35 @@ class Agent(ABC):
 
 
 class AskTellAgent(Agent):
-    """An agent that is asked for designs and told their results, in turn."""
+    """An agent that is asked for designs and told their results, in turn.
+
+    `ask` comes first. Each `tell` follows one `ask`, with the trials of its designs in the same
+    order. An `ask` without designs ends the search; else it ends with the budget.
+
+    Example:
+      >>> class HalvingAgent(AskTellAgent):
+      ...     name = "halving"
+      ...
+      ...     def __init__(self, space, *, seed):
+      ...         self._space = space
+      ...         self._waiting = [space.default_indices, space.sizes // 2]
+      ...         self.rewards = []
+      ...
+      ...     def ask(self):
+      ...         designs, self._waiting = self._waiting, []
+      ...         return np.array(designs, dtype=np.int64)
+      ...
+      ...     def tell(self, trials):
+      ...         self.rewards += trials.reward.tolist()
+      >>> from archgym.envs import evaluator
+      >>> from archgym.evaluation.task import Task
+      >>> from archgym.testing import ProvingSimulator
+      >>> task = Task.make(ProvingSimulator("mapping"), "near")
+      >>> agent = HalvingAgent(task.space, seed=0)
+      >>> agent.search(evaluator(task), task)
+      >>> agent.rewards[0]
+      0.0
+    """
 
     @abstractmethod
     def ask(self) -> np.ndarray:
@@ -155,7 +208,7 @@ def agent_class(name: str) -> type[Agent]:
     """Return the agent with this name, imported now.
 
     Raises:
-      UnknownNameError: There is none; the message lists the near ones.
+      UnknownNameError: The name is unknown; the message lists similar names.
       InvalidArgumentError: Another package registers it, and it cannot be used.
     """
     return load("archgym.agents", "agent", name, Agent)

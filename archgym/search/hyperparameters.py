@@ -26,7 +26,7 @@ __all__ = ["Within", "checked_hyperparameters", "declared_hyperparameters"]
 @final
 @dataclass(frozen=True)
 class Within:
-    """Limits of what a constructor takes, beside a range that is narrower."""
+    """Limits of the values that a constructor accepts, wider than the range that is searched."""
 
     low: float
     high: float
@@ -40,7 +40,7 @@ def declared_hyperparameters(constructor: Callable[..., Any]) -> tuple[Parameter
 
     Raises:
       InvalidArgumentError: A range has another name than its argument, or a default of its own.
-      InvalidSpaceError: A default is none of its range's values.
+      InvalidSpaceError: A default is not in its range.
     """
     return tuple(
         _with_default(argument, parameter) for argument, parameter in _declarations(constructor)
@@ -53,12 +53,12 @@ def checked_hyperparameters(
     """Values for what a constructor declares, each as its own plain type, where they can be used.
 
     Args:
-      constructor: Whose annotations hold ranges; beside them `Within`, where it takes more.
+      constructor: Constructor whose annotations hold ranges, and `Within` where it accepts more.
       values: By name; others may be among them, and some may be left out.
 
     Raises:
       InvalidArgumentError: One is outside its limits.
-      InvalidDesignError: One is none of its parameter's values, where that is of no plain type.
+      InvalidDesignError: A value is not in its range, and its type is not plain.
     """
     checked: dict[str, Any] = {}
     for argument, parameter in _declarations(constructor):

@@ -1,19 +1,29 @@
-"""What an agent has learned, as data: numbers, and a description of what they mean."""
+"""Policies that agents have learned, as data: arrays of numbers and their description."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
+import msgspec
 import numpy as np
 
 from archgym.errors import FileFormatError
 from archgym.files.archive import read_archive, write_archive
+from archgym.files.json_types import typed
 
 __all__ = ["Policy"]
 
 _DESCRIPTION = "policy.json"
 _RESTORE = "Restore it from a copy, or run the study again"
+
+
+class _About(msgspec.Struct):
+    """Members of a policy's description."""
+
+    agent: str
+    hyperparameters: dict[str, Any]
+    description: dict[str, Any]
 
 
 @final
@@ -51,12 +61,10 @@ class Policy:
           FileFormatError: The file is damaged or no policy.
           StorageError: It cannot be read.
         """
-        about, weights, _ = read_archive(path, _DESCRIPTION, "a policy", _RESTORE)
-        if not (
-            isinstance(about.get("agent"), str)
-            and isinstance(about.get("hyperparameters"), dict)
-            and isinstance(about.get("description"), dict)
-        ):
-            problem = "a policy must be what ArchGym wrote; its description is not one of a policy"
-            raise FileFormatError(path, None, problem, _RESTORE)
-        return cls(about["agent"], about["hyperparameters"], about["description"], weights)
+        header, weights, _ = read_archive(path, _DESCRIPTION, "a policy", _RESTORE)
+        try:
+            about = typed(header, _About)
+        except ValueError as error:
+            problem = f"a policy must be what ArchGym wrote; {error}"
+            raise FileFormatError(path, None, problem, _RESTORE) from None
+        return cls(about.agent, about.hyperparameters, about.description, weights)

@@ -1,4 +1,4 @@
-"""Which designs a run has asked for, and how to draw ones that it has not."""
+"""Designs that a run has asked for, and draws of designs that it has not."""
 
 from typing import final
 

@@ -21,7 +21,7 @@ Rules = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
 @final
 @dataclass(frozen=True)
 class _Column:
-    """A parameter that may mean nothing: by component and combination, what it becomes."""
+    """Parameter that may be inactive: by component and combination, the value it takes."""
 
     place: int
     component: int
@@ -31,7 +31,7 @@ class _Column:
 
 @final
 class Resolution:
-    """What the rules of a space say, for components that are small enough to be tabulated."""
+    """Lookup tables of canonical forms and violations, for components small enough to tabulate."""
 
     def __init__(
         self,

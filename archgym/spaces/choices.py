@@ -1,4 +1,4 @@
-"""What an agent chooses: each parameter's value, in one choice or in several small ones."""
+"""Choices of an agent: the value of each parameter, in one choice or in several small ones."""
 
 import math
 from typing import final

@@ -17,7 +17,7 @@ import numpy as np
 
 from archgym.errors import InvalidSpaceError
 
-__all__ = ["Component", "Core", "Count", "Rules", "number_text"]
+__all__ = ["Component", "Core", "Count", "Rules", "counted_share", "number_text"]
 
 _CHUNK_of_core = 2**16
 
@@ -25,7 +25,7 @@ _CHUNK_of_core = 2**16
 @final
 @dataclass(frozen=True)
 class Rules:
-    """What conditions and constraints say of a group's combinations.
+    """Conditions and constraints on the combinations of a group.
 
     `resolve` takes combinations, (n, k) indices, and returns their canonical forms, (n, k), which
     parameters mean something, (n, k) bool, and whether each is feasible, (n,) bool.
@@ -70,7 +70,7 @@ class Core:
         return flags
 
     def sample(self, n: int, rng: np.random.Generator) -> np.ndarray | None:
-        """Return combinations of the group, uniform over its designs; None where there are none."""
+        """Return combinations of the group, uniform over its designs; None without designs."""
         numbers, shares = self._tabulated[2:]
         if not len(numbers):
             return None
@@ -130,7 +130,7 @@ _CHUNK = 2**18
 # chosen: gives a 95 % interval of at most +-0.22 percentage points.
 _ESTIMATE_SAMPLES = 200_000
 _MAX_TRIES = 200
-"""Of drawing 1024 combinations or more, in a row, that find nothing."""
+"""Largest number of empty draws of 1024 combinations in a row."""
 # chosen: draws that tell whether drawing at random finds designs; where fewer than one in a hundred
 # is one, those of conditional spaces are drawn another way.
 _PILOT_SAMPLES = 20_000
@@ -162,10 +162,30 @@ class Count:
         return f"about {value} (95 % interval {low} to {high})"
 
 
+def counted_share(total: Count, judge: Callable[[int, np.random.Generator], np.ndarray]) -> Count:
+    """Return the number of designs that a judgement keeps, with a 95 % interval.
+
+    Args:
+      total: Number of all designs.
+      judge: Draws so many of them at random and returns True for those that count, (n,) bool.
+    """
+    from scipy.stats import binomtest
+
+    kept = judge(_ESTIMATE_SAMPLES, np.random.default_rng(0))
+    low, high = binomtest(int(kept.sum()), _ESTIMATE_SAMPLES).proportion_ci(0.95, "wilson")
+    share = Fraction(int(kept.sum()), _ESTIMATE_SAMPLES)
+    return Count(
+        int(share * total.value),
+        int(Fraction(low) * total.low),
+        int(Fraction(high) * total.high),
+        False,
+    )
+
+
 @final
 @dataclass(frozen=True)
 class Component:
-    """Positions of the parameters that hang together, and the test of their combinations.
+    """Positions of linked parameters, and the test of their combinations.
 
     `judge` takes combinations of this component, (n, len(positions)) indices, and returns two
     (n,) bool arrays: feasible, and canonical as well.
@@ -175,9 +195,9 @@ class Component:
     sizes: tuple[int, ...]
     judge: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
     is_free: bool
-    """Whether every combination is feasible and canonical."""
+    """True if every combination is feasible and canonical."""
     rules: Rules | None = None
-    """What is behind `judge`, where more than its verdict is known."""
+    """Rules behind `judge`, where more than its verdict is known."""
 
     @cached_property
     def size(self) -> int:
@@ -210,7 +230,7 @@ class Component:
 
     @cached_property
     def _core(self) -> Core | None:
-        """What the rules name, where that is small though the whole is not."""
+        """Parameters that the rules name, if those are few although the group is large."""
         if self.is_free or self.rules is None or self.size <= _TABLE_LIMIT:
             return None
         if not self.rules.loose or Core.size(self.sizes, self.rules) > _TABLE_LIMIT:
@@ -240,8 +260,11 @@ class Component:
         rng = np.random.default_rng(0)
         if self.rules is not None and self._share < _SPARSE:
             return self._weighed(self.rules, rng)
+        from scipy.stats import binomtest
+
         _, kept = self.judge(self._draw(_ESTIMATE_SAMPLES, rng))
-        low, high = _wilson(int(kept.sum()), _ESTIMATE_SAMPLES)
+        test = binomtest(int(kept.sum()), _ESTIMATE_SAMPLES)
+        low, high = test.proportion_ci(0.95, "wilson")
         # Fractions, since a size may be beyond what a float holds.
         value, least, most = (int(Fraction(p) * self.size) for p in (kept.mean(), low, high))
         return Count(value, least, most, False)
@@ -327,7 +350,7 @@ class Component:
         return float(self._logs(self.rules, drawn)[1].max(initial=0.0))
 
     def _levelled(self, rules: Rules, drawn: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Those of the designs that were drawn with which each design is as likely as others."""
+        """Return a subset of the drawn designs in which all designs are equally likely."""
         designs, logs = self._logs(rules, drawn)
         return designs[rng.random(len(logs)) < np.exp(logs - self._largest_log)]
 
@@ -363,12 +386,3 @@ class Component:
 def number_text(number: int) -> str:
     """Return a number of designs as people read it: in full below 10^15."""
     return f"{number:,}" if number < 10**15 else f"{Decimal(number):.3g}"
-
-
-def _wilson(hits: int, n: int) -> tuple[float, float]:
-    """95 % interval of a share, after Wilson, J. Am. Stat. Assoc. 22, 1927."""
-    z = 1.959964
-    share = hits / n
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return max(0.0, float(middle - half)), min(1.0, float(middle + half))

@@ -21,6 +21,7 @@ _BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "+": operator.add,
     "-": operator.sub,
     "*": operator.mul,
+    "/": operator.truediv,
     "//": operator.floordiv,
     "%": operator.mod,
     "==": operator.eq,
@@ -147,6 +148,12 @@ class Expression:
 
     def __rmul__(self, other: Scalar) -> "Expression":
         return Expression("constant", (other,)) * self
+
+    def __truediv__(self, other: "Expression | Scalar") -> "Expression":
+        return self._with("/", other)
+
+    def __rtruediv__(self, other: Scalar) -> "Expression":
+        return Expression("constant", (other,)) / self
 
     def __floordiv__(self, other: "Expression | Scalar") -> "Expression":
         return self._with("//", other)

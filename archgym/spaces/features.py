@@ -65,7 +65,7 @@ class Coordinates:
         return indices
 
     def features(self, indices: np.ndarray, are_choices_split: bool = True) -> np.ndarray:
-        """What a regressor learns from, (n, n_features) float64 from 0 to 1, of canonical designs.
+        """Return features for regressors, (n, n_features) float64 in [0, 1], of canonical designs.
 
         Ordered parameters by their place on the scale, choices by a column a value (or by their
         number alone where `are_choices_split` is false), permutations by the place of each item,
@@ -80,7 +80,7 @@ class Coordinates:
 
 
 def _radices(parameter: Parameter) -> tuple[int, ...]:
-    """How a parameter's number splits into coordinates."""
+    """Return the coordinates into which a parameter's index splits."""
     if isinstance(parameter, Permutation | Factorisation):
         return parameter.sub_sizes or (1,)
     return (parameter.size,)
@@ -89,7 +89,7 @@ def _radices(parameter: Parameter) -> tuple[int, ...]:
 def parameter_features(
     parameter: Parameter, numbers: np.ndarray, are_choices_split: bool = True
 ) -> np.ndarray:
-    """What `Coordinates.features` says of one parameter of 2 or more values, (n, n_features)."""
+    """Return features of one parameter of 2 or more values, (n, n_features)."""
     if isinstance(parameter, Permutation):
         return _places(parameter, numbers)
     if isinstance(parameter, Factorisation):

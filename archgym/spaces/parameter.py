@@ -46,11 +46,11 @@ class _Described:
 
 
 class Parameter(ABC):
-    """One knob of a design: a name, a unit, a line of documentation and a finite list of values."""
+    """One parameter of a design: name, unit, one line of documentation and its finite values."""
 
     kind: ClassVar[str]
     is_ordered: ClassVar[bool]
-    """Whether neighbouring values are alike, so that a local step means something."""
+    """True if neighbouring values are alike, so that a local step is meaningful."""
 
     name: str
     default: Any
@@ -80,7 +80,7 @@ class Parameter(ABC):
 
     @abstractmethod
     def allowed(self) -> str:
-        """What values there are, in words."""
+        """Return the allowed values in words."""
 
     @property
     def default_index(self) -> int:
@@ -116,7 +116,7 @@ class Parameter(ABC):
 
 
 class _Listed(Parameter):
-    """What the kinds share whose values are written out in a tuple."""
+    """Base of the parameter classes whose values are listed in a tuple."""
 
     values: tuple[Value, ...]
 

@@ -15,7 +15,7 @@ from archgym.errors import (
     unknown_name,
 )
 from archgym.spaces.canonical import TABLE_LIMIT, Resolution, earlier
-from archgym.spaces.counting import Component, Count, Rules, number_text
+from archgym.spaces.counting import Component, Count, Rules, counted_share, number_text
 from archgym.spaces.design import Condition, Constraint, Design
 from archgym.spaces.expression import Expression, expression_from_json
 from archgym.spaces.parameter import (
@@ -24,21 +24,49 @@ from archgym.spaces.parameter import (
     Permutation,
     parameter_from_json,
 )
+from archgym.spaces.symmetry import CanonicalForm, canonical_form_from_json
 
 __all__ = ["DesignSpace"]
 
 
 # chosen: four parameters of the largest size; a declaration of a few bytes may stand for millions.
 _MAX_LISTED = 2**22
+# chosen: enumerated and renamed in seconds.
+_MAX_ENUMERATED = 2**22
 
 
 @final
 class DesignSpace:
     """A finite set of designs: the product of its parameters, cut by constraints.
 
-    Designs that differ only in parameters that mean nothing (see `Condition`) are equal; the one
+    Designs that differ only in inactive parameters (see `Condition`) are equal; the one
     with defaults there is their canonical form. In bulk a design is its index vector, and arrays
-    of those, (n, n_parameters) int64, are what everything works on. Spaces do not change.
+    of those, (n, n_parameters) int64, are what everything works on.
+
+    The constructor checks the declaration once, and spaces do not change afterwards. From then on
+    `sample` and `enumerate` make designs, `feasible` judges constraints, and `canonical` sets
+    inactive parameters to their defaults. `indices_of` and `design_at` translate between
+    mappings of values and index vectors. `to_json` records the space with a study.
+
+    Example:
+      >>> from archgym.spaces.expression import P
+      >>> from archgym.spaces.parameter import Categorical, PowerOfTwo
+      >>> space = DesignSpace(
+      ...     "cache",
+      ...     [
+      ...         PowerOfTwo(name="ways", low=1, high=16),
+      ...         PowerOfTwo(name="kib", low=8, high=64),
+      ...         Categorical(name="policy", choices=("lru", "random")),
+      ...     ],
+      ...     constraints=[Constraint("size", P("ways") <= P("kib"), "A way must have a KiB.")],
+      ...     conditions=[Condition("policy", P("ways") > 1)],
+      ... )
+      >>> space.size, space.count().value
+      (40, 34)
+      >>> space.feasible(np.array([[4, 0, 0], [1, 2, 1]])).tolist()
+      [False, True]
+      >>> space.design_at(space.canonical(np.array([[0, 2, 1]]))[0])
+      Design(ways=1, kib=32, policy='lru')
     """
 
     def __init__(
@@ -48,6 +76,7 @@ class DesignSpace:
         constraints: Sequence[Constraint] = (),
         conditions: Sequence[Condition] = (),
         doc: str = "",
+        canonical_form: CanonicalForm | None = None,
     ) -> None:
         """Check the declaration once.
 
@@ -57,6 +86,8 @@ class DesignSpace:
           constraints: Judged on the canonical form, in this order.
           conditions: At most one a parameter.
           doc: One line.
+          canonical_form: Gives equal designs one form where conditions cannot say it, as where
+            parts are interchangeable.
 
         Raises:
           InvalidSpaceError: Names repeat or are unknown, conditions run in a circle, an expression
@@ -67,6 +98,7 @@ class DesignSpace:
         self.constraints = tuple(constraints)
         self.conditions = tuple(conditions)
         self.doc = doc
+        self.canonical_form = canonical_form
         self.names: tuple[str, ...] = tuple(p.name for p in self.parameters)
         self.n_parameters = len(self.parameters)
         self.sizes: np.ndarray = np.array([p.size for p in self.parameters], dtype=np.int64)
@@ -122,6 +154,7 @@ class DesignSpace:
         try:
             default = self.default_indices[None, :]
             resolved, _, broken = self._judge(default)
+            resolved = self._renamed(resolved)
             violated = int(broken[0])
             canonical = bool((resolved == default).all())
         except (TypeError, ValueError, OverflowError, ArithmeticError) as error:
@@ -138,7 +171,7 @@ class DesignSpace:
 
     def to_json(self) -> dict[str, Any]:
         """Return the declaration as JSON; `from_json` reads it."""
-        return {
+        data: dict[str, Any] = {
             "name": self.name,
             "doc": self.doc,
             "parameters": [p.to_json() for p in self.parameters],
@@ -150,6 +183,13 @@ class DesignSpace:
                 {"parameter": c.parameter, "when": c.when.to_json()} for c in self.conditions
             ],
         }
+        # Left out where there is none, so that digests of other spaces stay.
+        if self.canonical_form is not None:
+            data["canonical_form"] = {
+                "form": self.canonical_form.name,
+                **self.canonical_form.to_json(),
+            }
+        return data
 
     @classmethod
     def from_json(cls, data: Any) -> "DesignSpace":
@@ -171,6 +211,9 @@ class DesignSpace:
                     for c in data.get("conditions", ())
                 ],
                 str(data.get("doc", "")),
+                canonical_form_from_json(data["canonical_form"])
+                if "canonical_form" in data
+                else None,
             )
         except (KeyError, TypeError, AttributeError, InvalidDesignError) as error:
             raise InvalidSpaceError(
@@ -200,6 +243,7 @@ class DesignSpace:
             self.constraints,
             self.conditions,
             self.doc,
+            self.canonical_form,
         )
 
     def __repr__(self) -> str:
@@ -214,7 +258,7 @@ class DesignSpace:
         """Return the parameter with this name.
 
         Raises:
-          UnknownNameError: There is none.
+          UnknownNameError: The space has no such parameter.
         """
         if name not in self._position:
             raise unknown_name("parameter", name, self.names)
@@ -295,7 +339,14 @@ class DesignSpace:
         return {p.name: p.array(indices[:, i]) for i, p in enumerate(self.parameters)}
 
     def canonical(self, indices: np.ndarray) -> np.ndarray:
-        """Return canonical forms, (n, n_parameters): defaults where a parameter means nothing."""
+        """Return canonical forms, (n, n_parameters): the one form that equal designs share.
+
+        Inactive parameters have their defaults, and `canonical_form` has renamed equal parts.
+        """
+        return self._renamed(self._resolved(indices))
+
+    def _resolved(self, indices: np.ndarray) -> np.ndarray:
+        """Return designs with defaults where a condition makes a parameter inactive."""
         if not self.conditions:
             return indices.astype(np.int64)
         canonical = self._resolution.resolve(indices)
@@ -303,11 +354,18 @@ class DesignSpace:
             canonical, _ = self._resolve(canonical, self._slow_conditions)
         return canonical
 
+    def _renamed(self, resolved: np.ndarray) -> np.ndarray:
+        if self.canonical_form is None:
+            return resolved
+        return self.canonical_form.canonical(self, resolved)
+
     def active(self, indices: np.ndarray) -> np.ndarray:
         """Return True if each parameter means something, (n, n_parameters) bool."""
         active = self._resolution.active(indices)
         if self._slow_conditions:
             active &= self._resolve(indices, self._slow_conditions)[1]
+        if self.canonical_form is not None:
+            active &= self.canonical_form.active(self, self._resolved(indices))
         return active
 
     def is_canonical(self, indices: np.ndarray) -> np.ndarray:
@@ -401,9 +459,25 @@ class DesignSpace:
     def count(self) -> Count:
         """Return number of distinct feasible designs.
 
-        Exact where no group of parameters that hang together has over 10^8 combinations; beyond,
-        an estimate from 200,000 samples with a 95 % interval.
+        Exact if no group of linked parameters has over 10^8 combinations; beyond,
+        an estimate from 200,000 samples with a 95 % interval. With a `canonical_form` it is exact
+        for up to 4 million designs before renaming.
         """
+        total = self.count_before_renaming()
+        if self.canonical_form is None:
+            return total
+        if total.exact and self.size <= _MAX_ENUMERATED:
+            n = sum(len(indices) for indices in self.enumerate(canonical=True))
+            return Count(n, n, n, True)
+
+        def is_named(n: int, rng: np.random.Generator) -> np.ndarray:
+            drawn = self._sample(n, rng)
+            return np.asarray((self._renamed(drawn) == drawn).all(axis=1))
+
+        return counted_share(total, is_named)
+
+    def count_before_renaming(self) -> Count:
+        """Return the number of feasible designs if `canonical_form` renamed nothing."""
         total = Count(1, 1, 1, True)
         for component in self._components:
             total *= component.count()
@@ -458,6 +532,9 @@ class DesignSpace:
     def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Return `n` designs, (n, n_parameters), uniform over the feasible canonical ones.
 
+        With a `canonical_form` they are uniform before renaming: a design that has many forms is
+        drawn more often.
+
         Raises:
           InvalidSpaceError: No feasible design is found.
           InvalidArgumentError: `n` is no whole number of 0 or more, or `rng` no generator.
@@ -469,6 +546,9 @@ class DesignSpace:
                 f"`rng` must be a numpy Generator; got {rng!r}. Make one with "
                 "numpy.random.default_rng(seed)."
             )
+        return self._renamed(self._sample(n, rng))
+
+    def _sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
         indices = np.empty((n, self.n_parameters), dtype=np.int64)
         for component in self._components:
             indices[:, component.positions] = component.sample(n, rng)
@@ -483,7 +563,7 @@ class DesignSpace:
           prefix: Indices of the first parameters.
 
         Returns:
-          (size of parameter len(prefix),) bool. Parameters that hang together in more than 4
+          (size of parameter len(prefix),) bool. Linked parameters in groups of more than 4
           million combinations are not judged: all true.
         """
         component = self._component_of[len(prefix)]

@@ -17,17 +17,17 @@ __all__ = [
 ]
 
 STUDY_NAME = "study.json"
-"""What the study is."""
+"""Description of the study."""
 JOURNAL_NAME = "journal.jsonl"
 """Its records."""
 BAD_NAME = "journal.bad"
-"""What was damaged in the journal and has been set aside."""
+"""Damaged lines of the journal that were set aside."""
 TIMING_NAME = "timing.jsonl"
 """Wall times of its records."""
 POLICY_NAME = "policy.npz"
-"""What its agent has learned, where that is a policy."""
+"""Policy that the agent has learned, if any."""
 STATE_NAME = "state.json"
-"""How far the last writer was; it only informs."""
+"""Progress of the last writer; informative only."""
 
 
 def lease_new_folder(folder: Path) -> Lease:

@@ -6,7 +6,7 @@ from typing import final
 
 import numpy as np
 
-from archgym.analysis.pareto import front, hypervolume
+from archgym.analysis.pareto import front, quick_hypervolume
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term, objective_from_json, reference_point
@@ -19,12 +19,6 @@ def sought(log: StudyLog, objective: Objective) -> list[MetricSpec]:
     """Return metrics of an objective's terms, in their order, each once."""
     known = {spec.name: spec for spec in log.metrics}
     return [known[name] for name in dict.fromkeys(term.metric for term in objective.terms)]
-
-
-# Up to three terms, a hypervolume takes no time to speak of.
-_QUICK_TERMS = 3
-# chosen: fronts up to this many steps take seconds: 4,000 designs with four terms, 270 with five.
-_MAX_STEPS = 2e7
 
 
 @final
@@ -48,7 +42,7 @@ class StudyFront:
     reference_point: np.ndarray
     """(n_terms,), the worst corner of the hypervolume."""
     hypervolume: float | None
-    """Volume from there to the front; None where it would take too long."""
+    """Volume from there to the front; None where it would take over 10 s."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -83,7 +77,7 @@ def metrics_objective(log: StudyLog, names: Sequence[str]) -> Objective:
         goal = known[name].goal
         if goal == "none":
             raise InvalidArgumentError(
-                f"A front needs metrics of which less or more is better; `{name}` is none."
+                f"A front needs metrics of which less or more is better; `{name}` is not one."
             )
         terms.append(Term(name, goal))
     return Objective(", ".join(names), tuple(terms))
@@ -103,21 +97,14 @@ def study_front(
     rows = np.flatnonzero(log.is_evaluation)[:budget]
     rows = rows[log.is_feasible[rows]]
     records = log.records
-    terms = np.zeros((len(rows), len(objective.terms)))
-    for place, weight in enumerate(log.weights):
-        terms += weight * objective.term_rewards(
-            records.values[rows, place],
-            log.reference[place],
-            log.metrics,
-            records.reason[rows, place],
-        )
+    terms = objective.weighted_terms(
+        records.values[rows], records.reason[rows], log.reference, log.metrics, log.weights
+    )
     is_best = front(terms)
     rows, terms = rows[is_best], terms[is_best]
     terms, first, n_alike = np.unique(terms, axis=0, return_index=True, return_counts=True)
     rows, terms, n_alike = rows[first][::-1], terms[::-1], n_alike[::-1]
     corner = reference_point(objective, log.reference, log.metrics, log.weights)
-    n, n_terms = terms.shape
-    is_quick = n_terms <= _QUICK_TERMS or n ** (n_terms - 2) <= _MAX_STEPS
     return StudyFront(
         objective=objective,
         rows=rows,
@@ -125,5 +112,5 @@ def study_front(
         terms=terms,
         values=np.einsum("nwm,w->nm", records.values[rows], log.weights),
         reference_point=corner,
-        hypervolume=hypervolume(terms, corner) if is_quick else None,
+        hypervolume=quick_hypervolume(terms, corner),
     )

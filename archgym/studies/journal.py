@@ -61,7 +61,7 @@ class Damage:
 @final
 @dataclass(frozen=True)
 class Journal:
-    """What a journal file holds."""
+    """Content of a journal file."""
 
     records: Records
     """The good ones, in seq order."""
@@ -69,7 +69,7 @@ class Journal:
     """(n, 2) int64, offset and length of each good record's line without its end [bytes]."""
     damage: tuple[Damage, ...]
     is_tidy: bool
-    """Whether the file is exactly its records in seq order."""
+    """True if the file is exactly its records in seq order."""
 
 
 # ---- reading
@@ -124,7 +124,7 @@ class _Reader:
         self._flush()
 
     def journal(self) -> Journal:
-        """What was read."""
+        """Return the journal that was read."""
         records = Records.concatenated([Records.empty(self._shape), *self._blocks])
         places = np.array(self._places, dtype=np.int64).reshape(-1, 2)
         if not self._is_tidy:
@@ -227,7 +227,7 @@ def _parse(line: bytes, shape: JournalShape) -> tuple[str | None, dict[str, Any]
 
 
 def _problem(record: dict[str, Any], shape: JournalShape) -> str | None:
-    """What is wrong with a record's members, or None."""
+    """Return the problem with a record's members, or None."""
     members = tuple(record)
     if members not in (_EVALUATED, _REPEATED, _FAILED):
         return f"has the members {', '.join(map(repr, members))[:80]}"
@@ -333,7 +333,7 @@ def _copied(source: BinaryIO, places: np.ndarray) -> Iterator[bytes]:
 
 @final
 class JournalWriter:
-    """Appends to a journal and to the wall times beside it, as long as the lease holds.
+    """Append to a journal and to the file of wall times while the lease holds.
 
     A batch is one write, which survives kill -9; the disk is synchronised at most once a second
     and at the end, so a power cut can cost the last second. Wall times are gathered and written

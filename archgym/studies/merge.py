@@ -3,11 +3,11 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import final
 
 import numpy as np
+from msgspec.structs import replace
 
 from archgym.errors import InvalidArgumentError, StudyLockedError
 from archgym.files.storage import open_file, write_atomic

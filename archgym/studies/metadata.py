@@ -1,18 +1,22 @@
-"""What a study is, in `study.json`: task, agent, hyperparameters, seed, budget, versions."""
+"""Metadata of a study in `study.json`: task, agent, hyperparameters, seed, budget, versions."""
 
 import json
 import platform
 import secrets
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Annotated, Any, Literal, final
+
+import msgspec
+from msgspec.structs import replace
 
 from archgym.errors import ArchGymError, FileFormatError
 from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.specification import MetricMembers
+from archgym.files.json_types import Whole, typed
 from archgym.files.storage import open_file, storage_errors, write_atomic
 from archgym.spaces.space import DesignSpace
 from archgym.studies.folder import STUDY_NAME
@@ -20,100 +24,18 @@ from archgym.studies.records import JournalShape
 from archgym.version import __version__
 
 __all__ = [
+    "FORMAT",
     "Header",
     "Segment",
     "StudyKind",
-    "check_members",
+    "TaskMembers",
     "current_versions",
     "new_header",
     "read_header",
 ]
 
-_TEXT = str
-# chosen: what 64-bit columns hold; nothing that is counted comes near.
-_MAX_WHOLE = 2**63 - 1
-_MAYBE_TEXT = (str, type(None))
-_MAYBE_WHOLE = (int, type(None))
-_STUDY: dict[str, Any] = {
-    "kind": _TEXT,
-    "id": _TEXT,
-    "task": dict,
-    "agent": _MAYBE_TEXT,
-    "hyperparameters": dict,
-    "seed": _MAYBE_WHOLE,
-    "budget": _MAYBE_WHOLE,
-    "max_asks": _MAYBE_WHOLE,
-    "is_replayable": bool,
-    "versions": dict,
-    "platform": _TEXT,
-    "created": _TEXT,
-    "segments": list,
-}
-_SEGMENT: dict[str, Any] = {
-    "first_seq": int,
-    "study": _TEXT,
-    "folder": _TEXT,
-    "agent": _MAYBE_TEXT,
-    "seed": _MAYBE_WHOLE,
-    "hyperparameters": dict,
-}
-_TASK: dict[str, Any] = {
-    "id": _TEXT,
-    "digest": _TEXT,
-    "simulator": _TEXT,
-    "version": int,
-    "options": dict,
-    "fidelity": _TEXT,
-    "space_name": _TEXT,
-    "space": dict,
-    "workloads": list,
-    "objective": dict,
-    "metrics": list,
-    "reasons": list,
-    "reference": list,
-}
-_WORKLOAD: dict[str, Any] = {
-    "name": _TEXT,
-    "source": _TEXT,
-    "digest": _TEXT,
-    "weight": (int, float),
-}
-_METRIC: dict[str, Any] = {"name": _TEXT, "unit": _TEXT, "goal": _TEXT, "doc": _TEXT}
-# What stands in messages as it is; folders and workloads have the names that people give them.
-_LINES = ("digest", "simulator", "fidelity", "space_name", "study", "agent")
-
-
-def check_members(data: Mapping[str, Any]) -> None:
-    """Make sure that every member is of its kind, before anything is made of it.
-
-    Raises:
-      ValueError: Says which one is not.
-    """
-    _check("", data, _STUDY)
-    for place, segment in enumerate(data["segments"]):
-        _check(f"segments.{place}.", segment, _SEGMENT)
-    task = data["task"]
-    _check("task.", task, _TASK)
-    if not task["workloads"] or not task["metrics"] or not task["reasons"]:
-        raise ValueError("`task` must have workloads, metrics and reasons")
-    for name, kinds in (("workloads", _WORKLOAD), ("metrics", _METRIC)):
-        for place, member in enumerate(task[name]):
-            _check(f"task.{name}.{place}.", member, kinds)
-    if not all(isinstance(reason, str) for reason in task["reasons"]):
-        raise ValueError("`task.reasons` must be texts")
-
-
-def _check(where: str, data: Any, kinds: Mapping[str, Any]) -> None:
-    if not isinstance(data, dict):
-        raise ValueError(f"`{where.removesuffix('.')}` must be an object")
-    for name, kind in kinds.items():
-        value = data.get(name)
-        is_kind = isinstance(value, kind) and not (isinstance(value, bool) and kind is not bool)
-        is_small = not isinstance(value, int) or 0 <= value <= _MAX_WHOLE
-        is_line = name not in _LINES or not isinstance(value, str) or value.isprintable()
-        if not (is_kind and is_small and is_line):
-            raise ValueError(f"`{where}{name}` has a wrong kind or value")
-
+FORMAT = 1
+"""Number of the format that is written. Format 0, of ArchGym 0.1.0, has no number."""
 
 # chosen: a space with a thousand parameters takes a tenth of it.
 _MAX_BYTES = 64 * 2**20
@@ -126,25 +48,33 @@ _RL_PACKAGES = ("stable-baselines3", "sb3-contrib", "gymnasium")
 StudyKind = Literal["search", "log", "merged"]
 
 
+class _Members(msgspec.Struct, frozen=True, kw_only=True):
+    """Members of one object, some of which stand in messages as they are."""
+
+    def __post_init__(self) -> None:
+        for name in ("digest", "simulator", "fidelity", "space_name", "study", "agent"):
+            text = getattr(self, name, None)
+            if text is not None and not text.isprintable():
+                raise ValueError(f"`{name}` must be printable text")
+
+
 @final
-@dataclass(frozen=True)
-class Segment:
+class Segment(_Members, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A run of records that one agent, or one session of an environment, made."""
 
-    first_seq: int
+    first_seq: Whole
     study: str
     """Id of the study it was made in."""
     folder: str
     """Name of the folder it was made in."""
     agent: str | None
-    seed: int | None
+    seed: Whole | None
     hyperparameters: Mapping[str, Any]
 
 
 @final
-@dataclass(frozen=True)
-class Header:
-    """Everything in `study.json`.
+class Header(_Members, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything in `study.json` but its format number and checksum.
 
     `kind` is "search" where an agent asks, "log" where an environment or a person does, "merged"
     for finished studies that were joined. `max_asks` is None where it follows from the budget.
@@ -153,13 +83,14 @@ class Header:
     kind: StudyKind
     id: str
     task: Mapping[str, Any]
+    """The task, as `Task.to_json` wrote it."""
     agent: str | None
     hyperparameters: Mapping[str, Any]
-    seed: int | None
-    budget: int | None
-    max_asks: int | None
+    seed: Whole | None
+    budget: Whole | None
+    max_asks: Whole | None
     is_replayable: bool
-    segments: tuple[Segment, ...]
+    segments: Annotated[tuple[Segment, ...], msgspec.Meta(min_length=1)]
     versions: Mapping[str, str]
     platform: str
     created: str
@@ -173,7 +104,7 @@ class Header:
 
     @property
     def key(self) -> int:
-        """What binds the journal to the study; the same wherever and whenever the search is run."""
+        """Number that binds the journal to the study, whatever the place and time of the search."""
         identity = [self.task["digest"], self.agent, self.hyperparameters, self.seed]
         return zlib.crc32(_canonical(identity))
 
@@ -183,7 +114,7 @@ class Header:
         Raises:
           StorageError: It cannot be written.
         """
-        data = asdict(self)
+        data = {"format": FORMAT, **msgspec.to_builtins(self)}
         data["crc"] = _checksum(data)
         write_atomic(folder / STUDY_NAME, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
 
@@ -192,11 +123,11 @@ class Header:
         return DesignSpace.from_json(self.task["space"])
 
     def metrics(self) -> tuple[MetricSpec, ...]:
-        """What the task measures."""
-        return tuple(MetricSpec(**spec) for spec in self.task["metrics"])
+        """Return the metrics of the task."""
+        return tuple(MetricSpec.from_json(spec) for spec in self.task["metrics"])
 
     def shape(self, space: DesignSpace) -> JournalShape:
-        """What the study's records have in common."""
+        """Return the shape that all records of the study share."""
         return JournalShape(
             tuple(space.sizes.tolist()),
             len(self.task["workloads"]),
@@ -215,7 +146,33 @@ class Header:
         return replace(self, segments=(*self.segments, segment))
 
 
-_MEMBERS = tuple(field.name for field in fields(Header))
+@final
+class _Workload(_Members, frozen=True):
+    """Members of one of a task's workloads."""
+
+    name: str
+    source: str
+    digest: str
+    weight: float
+
+
+@final
+class TaskMembers(_Members, frozen=True):
+    """Members of a task that every reader relies on; there may be others."""
+
+    id: str
+    digest: str
+    simulator: str
+    version: Whole
+    options: Mapping[str, Any]
+    fidelity: str
+    space_name: str
+    space: Mapping[str, Any]
+    workloads: Annotated[list[_Workload], msgspec.Meta(min_length=1)]
+    objective: Mapping[str, Any]
+    metrics: Annotated[list[MetricMembers], msgspec.Meta(min_length=1)]
+    reasons: Annotated[list[str], msgspec.Meta(min_length=1)]
+    reference: list[Any]
 
 
 def new_header(
@@ -235,21 +192,29 @@ def new_header(
     study = secrets.token_hex(8)
     chosen = dict(hyperparameters or {})
     if segments is None:
-        segments = (Segment(0, study, folder.absolute().name, agent, seed, chosen),)
+        segment = Segment(
+            first_seq=0,
+            study=study,
+            folder=folder.absolute().name,
+            agent=agent,
+            seed=seed,
+            hyperparameters=chosen,
+        )
+        segments = (segment,)
     return Header(
-        kind,
-        study,
-        task,
-        agent,
-        chosen,
-        seed,
-        budget,
-        max_asks,
-        is_replayable,
-        segments,
-        current_versions(),
-        platform.platform(),
-        datetime.now(UTC).isoformat(timespec="seconds"),
+        kind=kind,
+        id=study,
+        task=task,
+        agent=agent,
+        hyperparameters=chosen,
+        seed=seed,
+        budget=budget,
+        max_asks=max_asks,
+        is_replayable=is_replayable,
+        segments=segments,
+        versions=current_versions(),
+        platform=platform.platform(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
 
@@ -278,7 +243,7 @@ def read_header(folder: Path) -> Header:
             raise FileFormatError(
                 folder,
                 None,
-                f"a study must have a file {STUDY_NAME}, and there is none",
+                f"a study must have a file {STUDY_NAME}, and it is missing",
                 "Check the path",
             )
         with open_file(path) as handle:
@@ -295,42 +260,41 @@ def read_header(folder: Path) -> Header:
         raise FileFormatError(path, None, f"{_WRITTEN}; {error}", _RESTORE) from None
     if not isinstance(data, dict):
         raise FileFormatError(path, None, f"{_WRITTEN}; it is not an object", _RESTORE)
-    missing = [name for name in (*_MEMBERS, "crc") if name not in data]
-    if missing:
-        names = ", ".join(f"`{name}`" for name in missing[:3])
-        more = f" and {len(missing) - 3} more" if missing[3:] else ""
-        what = "member" if len(missing) == 1 else "members"
-        verb = "is" if len(missing) == 1 else "are"
-        raise FileFormatError(
-            path, None, f"{_WRITTEN}; {what} {names}{more} {verb} missing", _RESTORE
-        )
-    crc = data.pop("crc")
-    if crc != _checksum(data):
+    _check_format(path, data.get("format", 0))
+    if "crc" not in data:
+        raise FileFormatError(path, None, f"{_WRITTEN}; member `crc` is missing", _RESTORE)
+    if data.pop("crc") != _checksum(data):
         raise FileFormatError(
             path, None, "does not match its checksum: it was edited or damaged", _RESTORE
         )
+    data.pop("format", 0)
     return _checked(path, data)
+
+
+def _check_format(path: Path, number: Any) -> None:
+    if type(number) is not int or not 0 <= number <= 2**31:
+        raise FileFormatError(path, None, f"{_WRITTEN}; `format` is no number of one", _RESTORE)
+    if number > FORMAT:
+        raise FileFormatError(
+            path,
+            None,
+            f"has format {number}; ArchGym {__version__} reads formats up to {FORMAT}",
+            "Open it with the newer version of ArchGym that wrote it, or update this one",
+        )
 
 
 def _checked(path: Path, data: dict[str, Any]) -> Header:
     try:
-        check_members(data)
-        segments = tuple(Segment(**segment) for segment in data.pop("segments"))
-        header = Header(**data, segments=segments)
-        space = header.space()
-        shape = header.shape(space)
-        sound = (
-            header.kind in ("search", "log", "merged")
-            and len(segments) >= 1
-            and len(header.metrics()) == shape.n_metrics
-            and isinstance(header.task["digest"], str)
-            and all(limit is None or type(limit) is int for limit in (header.budget, header.seed))
-        )
-        if not sound:
-            raise ValueError("a member has a wrong kind")
+        header = typed(data, Header)
+        typed(header.task, TaskMembers, "task")
+        header.metrics()
+        header.shape(header.space())
     except (ArchGymError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise FileFormatError(
-            path, None, f"is not of this version of ArchGym; {error}", "Read it with its own"
+            path,
+            None,
+            f"cannot be read by ArchGym {__version__}; {str(error).removesuffix('.')}",
+            "Open it with the version that wrote it",
         ) from None
     return header
 

@@ -7,8 +7,8 @@ the study's key (`JournalShape.key`), so that another study's lines do not pass 
     {"seq":1,"design":[3,1],"same":0,"crc":"11dd8e40"}
 
 `design` holds the indices as they were asked, `values` one list of metrics for each workload with
-null where there is none, `reason` why it is infeasible for each workload (0: it is not), `error`
-(only where the simulator broke) its message; the second kind repeats the design of record `same`.
+null if the design was not built, `reason` why it is infeasible for each workload (0: feasible), and
+`error` the message of a simulator that broke. The second kind repeats the design of record `same`.
 """
 
 import json
@@ -32,7 +32,7 @@ _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circula
 @final
 @dataclass(frozen=True)
 class JournalShape:
-    """What every record of one study has in common."""
+    """Shape that all records of one study share."""
 
     sizes: tuple[int, ...]
     """Number of values of each parameter."""
@@ -40,7 +40,7 @@ class JournalShape:
     n_metrics: int
     n_reasons: int
     key: int = 0
-    """Where the CRC32 of each line begins: the same for the same search, another for others."""
+    """Start value of the CRC32 of each line: equal for the same search, different for others."""
 
     @property
     def n_parameters(self) -> int:
@@ -64,7 +64,7 @@ class Records:
     indices: np.ndarray
     """(n, n_parameters) int64, as asked."""
     values: np.ndarray
-    """(n, n_workloads, n_metrics) float64, NaN where there is none and for repeats."""
+    """(n, n_workloads, n_metrics) float64, NaN for designs not built and for repeats."""
     reason: np.ndarray
     """(n, n_workloads) int16, 0 feasible, -1 failed or repeated, else an index into reasons."""
     reward: np.ndarray
@@ -172,7 +172,7 @@ class Ledger:
         return bool(self._errors)
 
     def keys(self, indices: np.ndarray) -> list[bytes]:
-        """What designs with the same canonical form have in common."""
+        """Return one key per design, equal for designs with the same canonical form."""
         canonical = np.ascontiguousarray(self._space.canonical(indices), dtype=np.int64)
         width = canonical.shape[1] * canonical.itemsize
         content = canonical.tobytes()

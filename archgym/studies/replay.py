@@ -1,4 +1,4 @@
-"""What a study does with each ask: known, repeated or new; compared, evaluated, journaled."""
+"""Handling of each ask of a study: known, repeated or new; compared, evaluated, journaled."""
 
 import json
 import logging
@@ -34,7 +34,7 @@ __all__ = ["Ending", "Progress", "Recorder"]
 
 logger = logging.getLogger(__name__)
 
-# chosen: what kill -9 may lose beside the evaluations in flight is at most so long.
+# chosen: longest time whose records kill -9 may lose, besides the evaluations in flight.
 _CHUNK_S = 0.25
 _MAX_CHUNK = 8192
 _STATE_INTERVAL_S = 1.0

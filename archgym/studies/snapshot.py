@@ -11,7 +11,9 @@ from typing import Any, final
 import numpy as np
 
 from archgym.errors import InvalidArgumentError
+from archgym.evaluation.limits import Limit, missed_limits
 from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.objective import objective_from_json
 from archgym.files.lease import Writer, current_writer
 from archgym.files.storage import open_file
 from archgym.spaces.design import Design
@@ -67,9 +69,9 @@ class StudyLog:
     records: Records
     damage: tuple[Damage, ...] = ()
     state: Mapping[str, Any] | None = None
-    """What the last writer noted: informative, the journal counts."""
+    """State noted by the last writer: informative, the journal counts."""
     writer: Writer | None = None
-    """Who writes it now."""
+    """Current writer of the study."""
 
     @cached_property
     def space(self) -> DesignSpace:
@@ -78,7 +80,7 @@ class StudyLog:
 
     @cached_property
     def metrics(self) -> tuple[MetricSpec, ...]:
-        """What was measured, with units."""
+        """Metrics of the task, with units."""
         return self.header.metrics()
 
     @property
@@ -105,17 +107,17 @@ class StudyLog:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why a design was not built, by number; entry 0 is empty."""
+        """Reasons why a design was not built, by number; entry 0 is empty."""
         return tuple(str(reason) for reason in self.header.task["reasons"])
 
     @property
     def segments(self) -> tuple[Segment, ...]:
-        """Who asked for which records."""
+        """Segments of the journal: which agent and seed asked for which records."""
         return self.header.segments
 
     @property
     def n_studies(self) -> int:
-        """How many studies it was merged from, each counted once; 1 where it was not merged.
+        """Number of studies it was merged from, each counted once; 1 if it was not merged.
 
         A study that could not be replayed when it went on has several segments.
         """
@@ -129,6 +131,15 @@ class StudyLog:
         if self.header.kind == "log":
             return "log"
         return f"{self.header.agent}, seed {self.header.seed}"
+
+    @cached_property
+    def limits(self) -> tuple[Limit, ...]:
+        """Hard limits on metrics that the task sets."""
+        return objective_from_json(self.header.task["objective"]).limits
+
+    def missed(self, outcome: Outcome) -> list[str]:
+        """Return the limits that an evaluated design misses, in words; empty if it meets all."""
+        return missed_limits(self.limits, outcome.metrics_by_workload.values())
 
     # ---- counts and masks over records
 
@@ -194,7 +205,7 @@ class StudyLog:
     # ---- results
 
     def average(self) -> np.ndarray:
-        """Metrics averaged over the workloads, (asks, n_metrics), NaN where there are none."""
+        """Return metrics averaged over workloads, (asks, n_metrics), NaN for designs not built."""
         averages: np.ndarray = np.einsum("nwm,w->nm", self.records.values, self.weights)
         return averages
 
@@ -246,7 +257,7 @@ class StudyLog:
         return max(known, asks)
 
     def damage_report(self) -> str | None:
-        """What of the journal is damaged or missing, in a sentence or two, or None."""
+        """Return damaged and missing parts of the journal in a sentence or two, or None."""
         parts = []
         if self.damage:
             parts.append(self._damage_text())
@@ -265,7 +276,7 @@ class StudyLog:
 
 
 def gaps_text(gaps: Sequence[tuple[int, int]]) -> str:
-    """Which records are missing, such as "records 2, 5 to 7 are missing"."""
+    """Return the missing records in words, such as "records 2, 5 to 7 are missing"."""
     runs = [str(first) if first == last else f"{first} to {last}" for first, last in gaps[:10]]
     more = f" and {len(gaps) - 10} more runs" if len(gaps) > 10 else ""
     if len(gaps) == 1 and gaps[0][0] == gaps[0][1]:
@@ -310,14 +321,14 @@ def read_study(folder: str | Path) -> StudyLog:
     folder = Path(folder)
     writer = current_writer(folder)
     header = read_header(folder)
-    # Before the journal: a writer that goes on meanwhile counts records that are not read here.
+    # Before the journal: a writer that continues meanwhile counts records that are not read here.
     state = read_state(folder)
     journal = load_journal(folder / JOURNAL_NAME, header.shape(header.space()))
     return StudyLog(folder, header, journal.records, journal.damage, state, writer)
 
 
 def read_state(folder: Path) -> Mapping[str, Any] | None:
-    """What the last writer noted, where that can be read."""
+    """Return the state noted by the last writer, if it can be read."""
     with suppress(OSError, ValueError, RecursionError):
         with open_file(folder / STATE_NAME) as handle:
             state = json.loads(handle.read(_STATE_BYTES))

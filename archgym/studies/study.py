@@ -49,11 +49,11 @@ logger = logging.getLogger(__name__)
 @final
 @dataclass(frozen=True)
 class StudyResult:
-    """How a run ended, and the study as it then was."""
+    """Reason why a run ended, and the study at that time."""
 
     log: StudyLog
     ended: Ending
-    """What was reached: the budget, the limit of asks, or the end of the agent's search."""
+    """Limit that was reached: the budget, the limit of asks, or the end of the agent's search."""
 
     @property
     def evaluations(self) -> int:
@@ -75,10 +75,27 @@ class StudyResult:
 class Study:
     """A folder in which one process at a time searches, or logs an environment.
 
-    `create` and `open` take the folder's lease; `run` gives it back at its end, `close` at once.
-    Resuming is replay: the agent is made again from its seed and asked again, and every ask is
-    compared with its record, whose results it gets instead of the simulator's. So a search of N + M
-    evaluations and one of N that is resumed to N + M write the same bytes.
+    Life cycle:
+
+    1. `create` starts a study in an empty folder, `open` continues one. Both take the folder's
+       lease, so that nobody else writes.
+    2. `run` searches until the budget is used up and returns the result. Every evaluation is in
+       the journal before the agent sees it.
+    3. `run` releases the lease at its end, and `close` releases it at once.
+    4. `open` with a larger budget resumes: the agent is made again from its seed and asked again.
+       Every ask is compared with its record, whose results replace the simulator's.
+
+    So a search of N + M evaluations and one of N that is resumed to N + M write the same bytes.
+
+    Example:
+      >>> from tempfile import TemporaryDirectory
+      >>> from archgym.testing import ProvingSimulator
+      >>> task = Task.make(ProvingSimulator("tiny", has_failures=False), "near")
+      >>> with TemporaryDirectory() as folder:
+      ...     first = Study.create(f"{folder}/runs", task, "random", seed=1, budget=2).run()
+      ...     whole = Study.open(f"{folder}/runs", task).run(budget=5)
+      >>> first.evaluations, whole.evaluations, whole.best.design
+      (2, 5, Design(mode='a', count=1))
     """
 
     def __init__(
@@ -126,7 +143,7 @@ class Study:
         kind = agent_class(agent) if isinstance(agent, str) else agent
         if kind is not None:
             _require_agent_class(kind)
-        chosen = _plain(hyperparameters or {})
+        chosen = _recorded_hyperparameters(hyperparameters or {})
         is_replayable = False
         if kind is not None:
             _require_count("budget", budget)
@@ -161,10 +178,10 @@ class Study:
     def open(
         cls, folder: str | Path, task: Task | None = None, agent: type[Agent] | None = None
     ) -> "Study":
-        """Open a study to go on with it.
+        """Open a study to continue it.
 
         Damaged records are set aside into `journal.bad`, and their evaluations are done again by
-        `run`, not charged. A log, and the study of an agent that cannot be replayed, goes on in a
+        `run`, not charged. A log, and the study of an agent that cannot be replayed, continues in a
         new segment.
 
         Args:
@@ -185,8 +202,8 @@ class Study:
             header = read_header(folder)
             if header.kind == "merged":
                 raise InvalidArgumentError(
-                    f"A study must be a search or a log to go on; {folder} was merged from others. "
-                    "Go on with one of those."
+                    f"A study must be a search or a log to be continued; {folder} was merged from "
+                    "others. Continue one of those."
                 )
             return cls(folder, _task(folder, header, task), _agent(header, agent), lease, header)
         except BaseException:
@@ -267,12 +284,12 @@ class Study:
 
     @property
     def damage(self) -> tuple[Damage, ...]:
-        """What of the journal was damaged when it was opened, and has been set aside."""
+        """Damaged parts of the journal found when it was opened, which were set aside."""
         return self._damage
 
     @property
     def next_segment(self) -> Segment | None:
-        """Where an agent that cannot be replayed begins anew; None where nothing has to be."""
+        """Segment with which an agent that cannot be replayed continues; None if not needed."""
         return self._next_segment
 
     def read(self) -> StudyLog:
@@ -548,7 +565,7 @@ def _name(kind: type[Agent]) -> str:
     return str(getattr(kind, "name", kind.__name__))
 
 
-def _plain(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+def _recorded_hyperparameters(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return the hyperparameters as JSON gives them back, so that a resumed agent gets the same."""
     if not isinstance(hyperparameters, Mapping):
         raise InvalidArgumentError(

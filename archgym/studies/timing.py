@@ -1,4 +1,4 @@
-"""How long each session of a study took, so that an agent's own time can be told apart."""
+"""Durations of the sessions of a study, from which an agent's own time is computed."""
 
 import json
 import math
@@ -39,7 +39,7 @@ class RunTimes:
 
 
 NO_TIMES = RunTimes(math.nan, math.nan)
-"""Of a study without evaluations."""
+"""Timing of a study without evaluations."""
 
 
 @final

@@ -43,7 +43,7 @@ _tasks: Tasks = {}
 @final
 @dataclass(frozen=True)
 class Origin:
-    """What every node must have in common with the process that drives a sweep."""
+    """Properties that every node must share with the process that drives a sweep."""
 
     version: str
     code: str
@@ -63,7 +63,7 @@ class Origin:
         return cls(__version__, _code(), folder, _plan(folder))
 
     def misfit(self) -> str | None:
-        """Why this process cannot run a part of the sweep; None where it can."""
+        """Return the reason why this process cannot run a part of the sweep, or None."""
         here = socket.gethostname()
         if self.version != __version__:
             return (
@@ -93,12 +93,7 @@ class Origin:
 
 
 def work(run: Run, origin: Origin) -> RunResult:
-    """Run a study of a sweep to its end, from where it is.
-
-    Args:
-      run: What is run.
-      origin: The sweep's.
-    """
+    """Run a study of a sweep to its end, from where it is."""
     misfit = origin.misfit()
     if misfit is not None:
         return RunResult(0, misfit, stops_all=True)
@@ -187,13 +182,13 @@ class RayCrew:
 
     @property
     def room(self) -> int:
-        """How many further runs it takes; some of those wait for a processor."""
+        """Number of further runs it takes; some of those wait for a processor."""
         size = self._workers if self._workers is not None else self._n_cpus + _AHEAD
         return max(0, size - len(self._runs))
 
     @property
     def evaluations(self) -> dict[str, int]:
-        """Of the runs that it has, so far, by their id."""
+        """Evaluations of its current runs, by their id."""
         return self._evaluations
 
     def send(self, run: Run, folder: Path) -> None:
@@ -203,7 +198,7 @@ class RayCrew:
         self._evaluations[run.id] = 0
 
     def take(self, patience_s: float) -> list[tuple[Run, RunResult]]:
-        """What has ended, after a while at most."""
+        """Wait for a while at most and return the runs that ended."""
         self._look()
         waiting = list(self._runs)
         if not waiting:

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, final
 
-from archgym.checks import check_whole
+import msgspec
+
+from archgym.checks import MAX_WORKERS, check_whole
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError
 from archgym.files.lease import Lease
 from archgym.files.storage import make_folder, open_file, storage_errors, write_atomic
@@ -27,8 +29,6 @@ logger = logging.getLogger(__name__)
 
 _FAILURES_NAME = "failures.json"
 _MAX_BYTES = 2**24
-# chosen: more than any one machine has a use for.
-_MAX_WORKERS = 256
 # chosen: more than any cluster runs studies on; what is larger was written by mistake.
 _MAX_RAY_WORKERS = 10_000
 # chosen: a run whose process is lost so often without a new evaluation is what loses it.
@@ -40,13 +40,13 @@ _BLOCK = 2**20
 @final
 @dataclass(frozen=True)
 class SweepState:
-    """How far a sweep is."""
+    """Progress of a sweep."""
 
     runs: int
     finished: int
     failed: int
     evaluations: int
-    """Of all runs together, those of earlier sessions included."""
+    """Evaluations of all runs together, those of earlier sessions included."""
     goal: int
     """Evaluations that there will be, where every run reaches its budget."""
     known: int
@@ -56,14 +56,14 @@ class SweepState:
 @final
 @dataclass(frozen=True)
 class SweepOutcome:
-    """How a sweep ended."""
+    """Result of a sweep."""
 
     folder: Path
     runs: int
     repeated: int
     """Runs that were finished before."""
     failures: Mapping[str, str] = field(default_factory=dict)
-    """Why runs failed, by their id."""
+    """Reasons why runs failed, by their id."""
 
 
 class Crew(Protocol):
@@ -71,17 +71,17 @@ class Crew(Protocol):
 
     @property
     def room(self) -> int:
-        """How many further runs it takes."""
+        """Number of further runs it takes."""
 
     @property
     def evaluations(self) -> Mapping[str, int]:
-        """Of the runs that it has, so far, by their id."""
+        """Evaluations of its current runs, by their id."""
 
     def send(self, run: Run, folder: Path) -> None:
         """Has a study run in a folder."""
 
     def take(self, patience_s: float) -> Sequence[tuple[Run, RunResult]]:
-        """What has ended, after a while at most."""
+        """Wait for a while at most and return the runs that ended."""
 
     def stop(self) -> None:
         """End all within two seconds."""
@@ -100,9 +100,9 @@ def run_sweep(
     """Run what of a plan is not finished yet in a folder.
 
     Each run is a study in ``<task>/<agent's label>/seed-<n>``. One that is finished is left as it
-    is, one that was interrupted goes on by replay. Studies run in processes of their own, on this
+    is, one that was interrupted resumes by replay. Studies run in processes of their own, on this
     machine or on a cluster, which decides nothing but the time it takes. A run that fails is
-    recorded, and the others go on; the next call tries it again. One whose process is lost is
+    recorded, and the others continue; the next call tries it again. One whose process is lost is
     tried again at once, a few times; a full disk stops all.
 
     Args:
@@ -114,7 +114,7 @@ def run_sweep(
         of its own; None for processes of this machine, without Ray.
       only: Labels of agents or of families, whose members all run; all where None.
       seeds: Which of the plan's; all where None.
-      progress: Called as the sweep goes on.
+      progress: Called during the sweep.
 
     Raises:
       InvalidArgumentError: The folder holds something else than a part of this plan.
@@ -125,7 +125,7 @@ def run_sweep(
       MissingExtraError: An address is given, and Ray is not installed.
     """
     if workers is not None:
-        check_whole("workers", workers, 1, _MAX_WORKERS if address is None else _MAX_RAY_WORKERS)
+        check_whole("workers", workers, 1, MAX_WORKERS if address is None else _MAX_RAY_WORKERS)
     if not all(task.digest for task in plan.tasks):
         plan = plan.decided()
     runs = plan.runs(only, seeds)
@@ -151,7 +151,7 @@ def run_sweep(
 
 
 def read_failures(folder: str | Path) -> dict[str, str]:
-    """Why runs of a sweep failed when they were last tried, by their id.
+    """Return the reasons why runs of a sweep failed when they were last tried, by their id.
 
     Raises:
       FileFormatError: The file is damaged.
@@ -163,9 +163,8 @@ def read_failures(folder: str | Path) -> dict[str, str]:
     with storage_errors(path, "read"), open_file(path) as handle:
         content = handle.read(_MAX_BYTES)
     try:
-        data = json.loads(content)
-        return {str(name): str(why) for name, why in data.items()}
-    except (ValueError, AttributeError, RecursionError):
+        return msgspec.json.decode(content, type=dict[str, str])
+    except (ValueError, RecursionError):
         raise FileFormatError(
             path,
             None,
@@ -179,7 +178,7 @@ def _check_folder(folder: Path) -> None:
         return
     with storage_errors(folder, "read"):
         names = sorted(path.name for path in folder.iterdir())
-    # What is there beside a plan was left by a process that was killed as it began.
+    # Files without a plan were left by a process that was killed as it began.
     strange = [name for name in names if name != "writer.lock" and not name.startswith(".writing-")]
     if strange:
         raise InvalidArgumentError(
@@ -277,8 +276,8 @@ class _Driver:
                 self._write_failures()
             problem = result.failure.removesuffix(".")
             raise StorageError(
-                f"The sweep has stopped since its runs cannot go on: {problem}. All that was "
-                f"logged is kept; go on with: archgym sweep resume {self._folder}"
+                f"Sweep stopped: {problem}. Completed evaluations are saved. "
+                f"To continue: archgym sweep resume {self._folder}"
             )
         self._write_failures()
 

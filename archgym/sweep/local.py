@@ -22,7 +22,7 @@ __all__ = ["LocalCrew"]
 
 # chosen: a process must be gone within the two seconds that a stop may take.
 _STOP_S = 1.2
-# chosen: longer than a process goes on after its driver was killed.
+# chosen: longer than a process lives after its driver was killed.
 _PATIENCE_S = 3.0
 
 
@@ -32,21 +32,21 @@ class _StudyProcess:
     """The driver's side of one process."""
 
     log: Path
-    """Where everything goes that the process prints."""
+    """File that receives the output of the process."""
     run: Run | None = None
     evaluations: int = 0
-    """Of its run, so far."""
+    """Evaluations of its run so far."""
     _process: BaseProcess | None = field(default=None, repr=False)
     _connection: "Connection[Any, Any] | None" = field(default=None, repr=False)
 
     @property
     def connection(self) -> "Connection[Any, Any]":
-        """What to wait for."""
+        """Connection to wait for."""
         assert self._connection is not None
         return self._connection
 
     def send(self, run: Run, folder: Path) -> None:
-        """Has it run a study in `folder`, in a new process where there is none."""
+        """Run a study in `folder`, in a new process if no process is free."""
         if self._process is None:
             self._start()
         self.run, self.evaluations = run, 0
@@ -55,7 +55,7 @@ class _StudyProcess:
             self.connection.send((run, folder))
 
     def receive(self) -> RunResult | None:
-        """How the run ended; None where it goes on."""
+        """Return the result of the run; None while it continues."""
         assert self.run is not None
         try:
             kind, content = self.connection.recv()
@@ -129,7 +129,6 @@ class LocalCrew:
 
         Args:
           folder: The sweep's, which gets a log for each process that prints something.
-          workers: How many.
         """
         self._processes = [
             _StudyProcess(folder / f"worker-{number}.log") for number in range(workers)
@@ -137,12 +136,12 @@ class LocalCrew:
 
     @property
     def room(self) -> int:
-        """How many further runs it takes."""
+        """Number of further runs it takes."""
         return sum(process.run is None for process in self._processes)
 
     @property
     def evaluations(self) -> dict[str, int]:
-        """Of the runs that it has, so far, by their id."""
+        """Evaluations of its current runs, by their id."""
         return {p.run.id: p.evaluations for p in self._processes if p.run is not None}
 
     def send(self, run: Run, folder: Path) -> None:
@@ -150,7 +149,7 @@ class LocalCrew:
         next(process for process in self._processes if process.run is None).send(run, folder)
 
     def take(self, patience_s: float) -> list[tuple[Run, RunResult]]:
-        """What has ended, after a while at most."""
+        """Wait for a while at most and return the runs that ended."""
         busy: dict[Any, _StudyProcess] = {
             process.connection: process for process in self._processes if process.run is not None
         }

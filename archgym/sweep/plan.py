@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["LABEL", "AgentPlan", "Run", "SweepPlan", "TaskPlan"]
 
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-"""What tasks and agents of a plan may be called; their labels name folders."""
+"""Allowed labels of tasks and agents of a plan; labels name folders."""
 
 
 @final
@@ -110,7 +110,7 @@ class AgentPlan:
     on_tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """By a task's label, hyperparameters that count more there."""
     tuned: bool | str = False
-    """Whether it starts from the hyperparameters that ship for each task; or a file of others."""
+    """True to start from the hyperparameters shipped for each task; or a file of others."""
     family: "Draws | Grid | None" = None
     """The settings that it stands for, until they are decided."""
     group: str = ""
@@ -225,7 +225,7 @@ class SweepPlan:
         return replace(self, tasks=tuple(task.decided(task.make()) for task in self.tasks))
 
     def difference(self, recorded: "SweepPlan") -> str | None:
-        """What of a recorded plan this one changes, in words; None where it only adds to it."""
+        """Return the part of a recorded plan that this one changes, or None if it only adds."""
         for name in ("budget", "max_asks"):
             then, now = getattr(recorded, name), getattr(self, name)
             if then != now:

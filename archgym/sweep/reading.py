@@ -28,12 +28,12 @@ def assembled_document(path: str | Path, settings: Sequence[str] = ()) -> Docume
     file and line where it stands.
 
     Args:
-      path: The plan's file; files that it includes are looked for beside it.
+      path: The plan's file; files that it includes are looked up in its folder first.
       settings: Such as ``tasks.x.workload=cloud-2``.
 
     Raises:
       FileFormatError: A file is not what it should be; the error names its line.
-      InvalidArgumentError: A setting is none.
+      InvalidArgumentError: A setting is not valid.
       StorageError: The plan cannot be read.
     """
     path = Path(path)
@@ -54,7 +54,6 @@ class _Inclusion:
         """Return a file's content, merged with that of what it includes.
 
         Args:
-          path: The file.
           above: Those that include it, the plan's first.
         """
         root = read_document(path).root
@@ -158,7 +157,7 @@ def read_plan(path: str | Path, settings: Sequence[str] = ()) -> SweepPlan:
 
     Raises:
       FileFormatError: It cannot be run as it stands; the error names the line.
-      InvalidArgumentError: A setting is none.
+      InvalidArgumentError: A setting is not valid.
       StorageError: It cannot be read.
     """
     # Imported where agents and simulators are needed: a recorded plan is read without them.

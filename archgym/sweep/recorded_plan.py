@@ -27,7 +27,7 @@ def read_recorded_plan(folder: str | Path) -> SweepPlan:
         raise FileFormatError(
             folder,
             None,
-            f"a sweep must have a file {PLAN_NAME}, and there is none",
+            f"a sweep must have a file {PLAN_NAME}, and it is missing",
             "Check the path, or start one with `archgym sweep run`",
         )
     return parsed_recorded_plan(read_document(path))

@@ -107,8 +107,8 @@ def _drawn(family: Draws, agent: AgentPlan, trial: "_Trial") -> dict[str, dict[s
     drawn = len(settings) - family.include_defaults
     if drawn < family.count:
         raise trial.document.at("agents", agent.label, "draws").refusal(
-            f"`draws` must be at most the {drawn} settings beside the defaults that the ranges of "
-            f"agent {agent.agent!r} hold; got {family.count}"
+            f"`draws` must be at most {drawn}, the settings without the defaults in the ranges of "
+            f"agent {agent.agent!r}; got {family.count}"
         )
     return settings
 
@@ -184,7 +184,7 @@ class _Trial:
         }
 
     def _refusal(self, agent: AgentPlan, label: str) -> ArchGymError | None:
-        """Why an agent cannot be made on a task; None where it can."""
+        """Return the reason why an agent cannot be made on a task, or None."""
         values = {n: tuple(v) if isinstance(v, list) else v for n, v in agent.on(label).items()}
         try:
             make_agent(self.kind, self.tasks[label].space, 0, values)

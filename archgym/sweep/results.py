@@ -1,4 +1,4 @@
-"""What a sweep shows: best rewards at budgets, evaluations to a good design, cost and coverage."""
+"""Results of a sweep: best rewards at budgets, evaluations to a good design, cost and coverage."""
 
 import csv
 import io
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 WITHIN = 0.05
-"""How near to the best known a design must be to count as good."""
+"""Distance to the best known reward within which a design counts as good."""
 # chosen: earlier, every agent has seen but its first random designs.
 _FIRST_BUDGET = 10
 _COLUMNS = (
@@ -79,7 +79,7 @@ class Curve:
 
     rewards: np.ndarray
     is_over: bool
-    """Whether there will be no more evaluations, so that the last reward stands for later ones."""
+    """True if there will be no more evaluations, so that the last reward stands for later ones."""
 
     def at(self, budget: int) -> float:
         """Return the best reward after so many evaluations; NaN where it is not known."""
@@ -103,7 +103,7 @@ class RunSummary:
     """Designs that differ in what they mean, of those asked for."""
     times: RunTimes = NO_TIMES
     problem: str | None = None
-    """Why it failed, or what of its journal is damaged."""
+    """Reason why it failed, or damage of its journal."""
 
 
 @final
@@ -186,7 +186,7 @@ class TaskSummary:
     threshold: float
     """The least reward of a design within 5 % of it."""
     metric: str | None
-    """What the objective's one term is, with its unit; None where it has several."""
+    """Metric of the objective's one term, with its unit; None for several terms."""
     agents: tuple[AgentSummary, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -233,7 +233,6 @@ def read_report(folder: str | Path, optima: Mapping[str, float] | None = None) -
     """Read a sweep's folder, finished or not, without changing anything.
 
     Args:
-      folder: The sweep's.
       optima: By a task's label, the best reward there is, where it is known.
 
     Raises:
@@ -264,7 +263,7 @@ def read_report(folder: str | Path, optima: Mapping[str, float] | None = None) -
 
 
 def log_spaced(budget: int) -> tuple[int, ...]:
-    """1, 2, 5, 10, … in powers of ten from 10 on, below a budget, and the budget.
+    """Return 1, 2, 5, 10, … in powers of ten from 10 on, below a budget, and the budget.
 
     >>> log_spaced(300)
     (10, 20, 50, 100, 200, 300)
@@ -364,7 +363,7 @@ def within_reward(log: StudyLog, best: float) -> float:
     """Return the least reward of a design within 5 % of the best.
 
     Where the objective has one term, that is meant on its metric: at most 5 % more of what is to
-    be little, at least 95 % of what is to be much; for a target, 5 % beside the value that the
+    be little, at least 95 % of what is to be much; for a target, 5 % around the value that the
     best has or the target. Where it has several, on the weighted geometric mean of their ratios to
     the best, which is what the reward is the logarithm of. The published form counts by itself.
     """

@@ -1,17 +1,13 @@
 """Families of agents in a plan: one agent with many settings of its hyperparameters."""
 
-import zlib
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-
-if TYPE_CHECKING:
-    from archgym.search.agent import Agent
 import itertools
 import math
+import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
 
 from archgym.files.yaml_document import Node
 
@@ -38,7 +34,6 @@ def draw_hyperparameters(
     with the same ones.
 
     Args:
-      kind: Whose.
       n: How many, the defaults included; fewer come where the ranges hold no more.
       fixed: Hyperparameters that are the same in all.
       accepts: Whether the agent can be made with these hyperparameters.
@@ -52,7 +47,7 @@ def draw_hyperparameters(
     tries = 0
     while len(found) < n and tries < _MAX_TRIES and free:
         tries += 1
-        values = {p.name: _plain(p.value(int(rng.integers(p.size)))) for p in free}
+        values = {p.name: _python_value(p.value(int(rng.integers(p.size)))) for p in free}
         if _key(values) in known:
             continue
         known.add(_key(values))
@@ -66,7 +61,7 @@ def _key(values: Mapping[str, Any]) -> str:
     return repr(sorted(values.items()))
 
 
-def _plain(value: Any) -> Any:
+def _python_value(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
@@ -85,7 +80,7 @@ class Draws:
     count: int
     seed: int
     include_defaults: bool
-    """Whether the agent without drawn hyperparameters is one of the family."""
+    """True if the agent without drawn hyperparameters is one of the family."""
 
     def settings(
         self,

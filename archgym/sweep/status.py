@@ -1,4 +1,4 @@
-"""How far a sweep is, found out from its folder alone, also while another process runs it."""
+"""Progress of a sweep, read from its folder alone, also while another process runs it."""
 
 import socket
 from collections.abc import Mapping
@@ -27,18 +27,18 @@ Status = Literal["finished", "running", "failed", "interrupted", "waiting"]
 @final
 @dataclass(frozen=True)
 class RunStatus:
-    """How far a run is."""
+    """Progress of a run."""
 
     run: Run
     status: Status
     evaluations: int
-    """As its study last noted."""
+    """Progress that its study last noted."""
     failure: str | None = None
     writer: Writer | None = None
-    """Who runs it."""
+    """Writer that runs it."""
 
     def to_json(self) -> dict[str, Any]:
-        """As data."""
+        """Return the status as JSON members."""
         return {
             "run": self.run.id,
             "task": self.run.task.label,
@@ -55,16 +55,16 @@ class RunStatus:
 @final
 @dataclass(frozen=True)
 class SweepStatus:
-    """How far a sweep is."""
+    """Progress of a sweep."""
 
     folder: Path
     driver: Writer | None
-    """Who runs it; None where nobody does."""
+    """Writer that runs it; None if nobody does."""
     runs: tuple[RunStatus, ...]
 
     @property
     def evaluations(self) -> int:
-        """Of all runs."""
+        """Evaluations of all runs."""
         return sum(run.evaluations for run in self.runs)
 
     @property
@@ -80,7 +80,7 @@ class SweepStatus:
         return {status: sum(run.status == status for run in self.runs) for status in known}
 
     def to_json(self) -> dict[str, Any]:
-        """As data."""
+        """Return the status as JSON members."""
         parts: dict[tuple[str, str], list[RunStatus]] = {}
         for run in self.runs:
             parts.setdefault((run.run.task.label, run.run.label), []).append(run)
@@ -106,7 +106,7 @@ class SweepStatus:
 
 
 def read_status(folder: str | Path) -> SweepStatus:
-    """How far a sweep is; nothing is changed.
+    """Return the progress of a sweep; nothing is changed.
 
     Raises:
       FileFormatError: The folder is no sweep's.

@@ -32,7 +32,7 @@ THREAD_VARIABLES = (
     "MKL_NUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
-# chosen: what is told of a study's progress is for people.
+# chosen: progress of a study is reported for people.
 _PROGRESS_S = 0.2
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -43,14 +43,14 @@ Tasks = dict[str, "Task"]
 @final
 @dataclass(frozen=True)
 class RunResult:
-    """How a run ended: what the study reached, or why it failed."""
+    """Result of a run: the study's end, or the reason of its failure."""
 
     evaluations: int
     failure: str | None = None
     is_lost: bool = False
-    """Whether its process was lost, so that it may do better in another."""
+    """True if its process was lost, so that another may succeed."""
     stops_all: bool = False
-    """Whether the others would fail for the same reason, such as a full disk."""
+    """True if the other runs would fail for the same reason, such as a full disk."""
 
 
 def perform(
@@ -63,8 +63,6 @@ def perform(
     """Run a study to its end, from where it is.
 
     Args:
-      run: What is run.
-      folder: The study's.
       tasks: What the process has made before; the run's task is added.
       patience_s: How long to wait for a writer that is just ending [s].
       tell: Called now and then with the evaluations so far.
@@ -74,14 +72,9 @@ def perform(
     """
     try:
         study = _study(run, folder, _task(run, tasks), patience_s)
-    except StorageError as error:
-        return _stored_badly(0, error)
-    except ArchGymError as error:
-        return RunResult(0, str(error))
-    # An agent is other people's code and may raise anything; the other runs go on.
+    # An agent is other people's code and may raise anything; the other runs continue.
     except Exception as error:
-        traceback.print_exc()
-        return RunResult(0, _words(error))
+        return _failed(0, error)
     with study:
         clock = SessionClock(study)
         told_at = 0.0
@@ -99,13 +92,8 @@ def perform(
         except StudyInterrupted:
             clock.write()
             raise
-        except StorageError as error:
-            return _stored_badly(study.evaluations, error)
-        except ArchGymError as error:
-            return RunResult(study.evaluations, str(error))
         except Exception as error:
-            traceback.print_exc()
-            return RunResult(study.evaluations, _words(error))
+            return _failed(study.evaluations, error)
         clock.write()
         return RunResult(study.evaluations)
 
@@ -124,8 +112,12 @@ def _task(run: Run, tasks: Tasks) -> "Task":
     return task
 
 
-def _stored_badly(evaluations: int, error: StorageError) -> RunResult:
-    return RunResult(evaluations, str(error), stops_all=error.errno in _FULL)
+def _failed(evaluations: int, error: Exception) -> RunResult:
+    if isinstance(error, ArchGymError):
+        stops_all = isinstance(error, StorageError) and error.errno in _FULL
+        return RunResult(evaluations, str(error), stops_all=stops_all)
+    traceback.print_exception(error)
+    return RunResult(evaluations, f"{type(error).__name__}: {' '.join(str(error).split())[:500]}")
 
 
 def _study(run: Run, folder: Path, task: "Task", patience_s: float) -> "Study":
@@ -175,7 +167,7 @@ def require_same_study(run: Run, folder: Path) -> None:
     pairs: dict[str, tuple[object, object]] = {
         "task": (header.task["digest"], run.task.digest),
         "agent": (header.agent, run.agent),
-        "hyperparameters": (dict(header.hyperparameters), _plain(run.hyperparameters)),
+        "hyperparameters": (dict(header.hyperparameters), _without_tuples(run.hyperparameters)),
         "seed": (header.seed, run.seed),
         "budget": (header.budget, run.budget),
         "max_asks": (header.max_asks, run.max_asks),
@@ -188,9 +180,5 @@ def require_same_study(run: Run, folder: Path) -> None:
             )
 
 
-def _plain(values: Any) -> dict[str, Any]:
+def _without_tuples(values: Any) -> dict[str, Any]:
     return {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}
-
-
-def _words(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"

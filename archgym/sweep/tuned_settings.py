@@ -61,12 +61,10 @@ def tuned_hyperparameters(
     """Return the tuned hyperparameters of an agent on a task.
 
     Args:
-      task: The task's id.
-      agent: The agent's name.
       entries: Where to look; those that ship with ArchGym where None.
 
     Raises:
-      UnknownNameError: There are none; the message says for what there are some.
+      UnknownNameError: No tuned settings exist; the message lists the tasks that have some.
     """
     known = shipped_tuned() if entries is None else entries
     for entry in known:
@@ -82,7 +80,7 @@ def tuned_hyperparameters(
         pairs = sorted({f"{entry.agent} on {entry.task}" for entry in known})
         there = f"There are some for {', '.join(pairs[:10])}."
     else:
-        there = "There are none at all."
+        there = "No tuned settings exist."
     raise UnknownNameError(
         f"Tuned hyperparameters of agent {agent!r} on {task} do not exist. {there} Find some "
         "with `archgym tune`, or use the defaults."

@@ -26,7 +26,7 @@ __all__ = ["DEFAULTS", "Draw", "Tuning", "tune", "tuning_plan"]
 DEFAULTS = "draw-0"
 """Label of the agent with its defaults."""
 _MAX_DRAWS = 10_000
-# chosen: beside the defaults; of three, one is rarely a winner by luck alone.
+# chosen: in addition to the defaults; of three, one is rarely a winner by luck alone.
 _FINALISTS = 3
 # chosen: rewards nearer than this are equal but for rounding.
 _TIE = 1e-9
@@ -51,7 +51,7 @@ class Draw:
 @final
 @dataclass(frozen=True)
 class Tuning:
-    """How a tuning ended.
+    """Result of a tuning.
 
     The first of many draws owe some of their lead to luck, so the best few and the defaults run
     again with fresh seeds. The one that is best over all seeds wins, if the fresh seeds alone say
@@ -88,23 +88,19 @@ def tune(
     command: str = "",
     progress: Callable[[SweepState], None] | None = None,
 ) -> Tuning:
-    """Find hyperparameters of an agent on a task; a folder that was begun goes on.
+    """Find hyperparameters of an agent on a task; an existing folder is resumed.
 
     Args:
-      task: What is searched.
       agent: A registered name.
-      folder: Where the studies are kept.
       draws: How many settings are tried, the defaults being the first.
       seeds: Studies of each setting.
       budget: Evaluations of each study.
       workers: How many studies run at once.
       fixed: Hyperparameters that all draws share.
-      command: What is run, for the record.
-      progress: As for `run_sweep`.
 
     Raises:
       InvalidArgumentError: An argument does not fit, or runs of the defaults failed.
-      StudyInterrupted: A signal came; the same call goes on.
+      StudyInterrupted: A signal came; the same call resumes.
     """
     plan = tuning_plan(task, agent, draws, seeds, budget, fixed).decided()
     settings = {each.label: each.hyperparameters for each in plan.agents}

@@ -1,7 +1,7 @@
 """Building an exhaustive table: every distinct design of a space, simulated once.
 
 The space is cut into parts by design number. A part whose results are all there is written into a
-folder beside the table, checksummed; a build that is stopped, or killed, goes on with the parts
+folder next to the table, checksummed; a build that is stopped or killed resumes with the parts
 that are there. How many threads work changes nothing in any number or byte.
 """
 
@@ -15,7 +15,7 @@ from typing import Protocol, final
 
 import numpy as np
 
-from archgym.checks import check_whole
+from archgym.checks import MAX_WORKERS, check_whole
 from archgym.errors import (
     FileFormatError,
     InvalidArgumentError,
@@ -42,7 +42,6 @@ __all__ = ["TablePlan", "TableProgress", "build_table", "partial_folder"]
 _MAX_PARTS = 2**12
 # chosen: combinations that are looked at in half an hour, where nearly all are no designs.
 _MAX_SIZE = 2**34
-_MAX_WORKERS = 256
 # chosen: a build that is killed loses so much at most of a slow simulator's work.
 _WRITE_S = 10.0
 # chosen: as long as a person waits for an estimate that is worth something.
@@ -50,7 +49,7 @@ _MEASURE_S = 1.0
 
 
 class TableProgress(Protocol):
-    """What is told how far a build is."""
+    """Progress callback of a build."""
 
     def __call__(self, done: int, total: int, known: int) -> None:
         """Take simulations done and in all, one design on one workload each.
@@ -65,7 +64,7 @@ class TableProgress(Protocol):
 @final
 @dataclass(frozen=True)
 class TablePlan:
-    """What a build is going to do."""
+    """Size and cost of a build before it begins."""
 
     out: Path
     n_designs: int
@@ -77,13 +76,13 @@ class TablePlan:
     """Those of them that an earlier build made."""
     n_workers: int
     most_bytes: int
-    """What the table would take uncompressed."""
+    """Uncompressed size of the table [bytes]."""
     seconds: float | None
-    """How long the rest takes; None while it is not known."""
+    """Estimated remaining time [s]; None while it is unknown."""
 
 
 def partial_folder(out: str | Path) -> Path:
-    """Where the parts of an unfinished table lie."""
+    """Return the folder of the parts of an unfinished table."""
     return Path(f"{out}.partial")
 
 
@@ -97,7 +96,7 @@ def build_table(
 ) -> Path:
     """Simulate every distinct design of a task's space on its workloads and writes the table.
 
-    In the main thread, SIGINT and SIGTERM stop it at once; the next call goes on with what is done.
+    In the main thread, SIGINT and SIGTERM stop it at once; the next call resumes with what is done.
 
     Args:
       task: Gives simulator, workloads with their weights, and perhaps an objective of its own.
@@ -116,7 +115,7 @@ def build_table(
     """
     out = Path(out)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
-    n_workers = check_whole("workers", workers or min(cores, _MAX_WORKERS), 1, _MAX_WORKERS)
+    n_workers = check_whole("workers", workers or min(cores, MAX_WORKERS), 1, MAX_WORKERS)
     build = _planned(task, out)
     make_folder(build.folder)
     try:
@@ -225,7 +224,7 @@ def _jobs(build: Build, missing: list[int], waiting: dict[int, Part], pace: Pace
 
 @final
 class _Report:
-    """What listeners are told of the simulations."""
+    """Report of the simulations to listeners."""
 
     def __init__(
         self,

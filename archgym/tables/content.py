@@ -1,8 +1,8 @@
-"""What a table consists of: names of its columns, its numbers' hashes, what it says of itself.
+"""Content of a table: column names, hashes of its numbers, and its metadata.
 
 The metadata hold the simulator's declaration, a SHA-256 of each column's numbers, and the optima.
 The table's digest is over those, not over the file's bytes, so that it says the same of a file that
-was written anew.
+was written again.
 """
 
 import hashlib
@@ -73,7 +73,7 @@ class TableColumns:
 
 @final
 class TableContent:
-    """What a table is, from its rows, whatever the pieces they come in."""
+    """Identity of a table computed from its rows, whatever the pieces they come in."""
 
     def __init__(self, declaration: Declaration) -> None:
         self._declaration = declaration
@@ -91,7 +91,7 @@ class TableContent:
             self._take(self._columns.reason(place), reason[:, place], "i2")
 
     def metadata(self, optima: Sequence[Optimum]) -> dict[str, Any]:
-        """What the file says of itself."""
+        """Return the metadata of the file."""
         columns = {name: running.hexdigest() for name, running in self._hashes.items()}
         about = {
             "format": FORMAT,

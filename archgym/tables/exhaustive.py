@@ -66,7 +66,7 @@ class Exhaustive:
 
     @property
     def n_ties(self) -> int:
-        """How many designs have it."""
+        """Number of designs that have the best reward."""
         return int((self.rewards == self.reward).sum())
 
     @cached_property
@@ -99,11 +99,10 @@ class Exhaustive:
         """Return metric averaged over the workloads by weight, (N,), NaN where it was not built."""
         place = [spec.name for spec in self.task.metrics].index(metric)
         columns = np.stack([values[:, place] for values, _ in self._results])
-        mean: np.ndarray = self.task.weights @ columns
-        return mean
+        return np.asarray(self.task.weights @ columns)
 
     def front_terms(self) -> np.ndarray:
-        """What the designs of the exact Pareto front are worth, term by term, (m, n_terms)."""
+        """Return the rewards of the exact Pareto front, term by term, (m, n_terms)."""
         names = [w.workload.name for w in self.task.workloads]
         best = np.empty((0, len(self.task.objective.terms)))
         for _, values, reason in self._table.pieces(names):
@@ -114,7 +113,7 @@ class Exhaustive:
         return best
 
     def n_better(self, reward: float) -> int:
-        """How many designs are better than one of this reward."""
+        """Return the number of designs with a reward above this one."""
         return int((self.rewards > reward).sum())
 
     def random_curve(

@@ -104,7 +104,7 @@ class TableFile:
         return about
 
     def _kinds(self) -> dict[str, str]:
-        """What each column that is read must hold."""
+        """Return the type that each column must have."""
         kinds = {NUMBER: "int64"}
         for place in range(len(self.declaration.workloads)):
             kinds |= dict.fromkeys(self.columns.metrics(place), "double")
@@ -216,8 +216,7 @@ class TableFile:
 
         if pa.types.is_int64(column.type) and column.null_count:
             raise self._refusal("a design must have a number; one has none")
-        numbers: np.ndarray = column.to_numpy(zero_copy_only=False)
-        return numbers
+        return np.asarray(column.to_numpy(zero_copy_only=False))
 
     def _codes(self, column: "pa.Array") -> np.ndarray:
         """Place in the declaration's reasons, 0 for null."""

@@ -1,4 +1,4 @@
-"""What is proven once every design of a space is known: the optimum and the Pareto front."""
+"""Optimum and Pareto front of a task, proven once every design of a space is known."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ class FrontPoint:
     """Designs on the front that are worth the same in every term, and the first of them."""
 
     number: int
-    """Of the first one in its space."""
+    """Index of the first such design in its space."""
     n_alike: int
     terms: tuple[float, ...]
 
@@ -98,7 +98,7 @@ def tasks_of(task: Task) -> list[Task]:
 
     Args:
       task: Gives the simulator, the workloads with their weights, and perhaps an objective of its
-        own beside the simulator's.
+        own in addition to the simulator's.
     """
     simulator: Simulator = task.simulator
     objectives = {o.name: o for o in simulator.objectives.values()} | {
@@ -125,7 +125,6 @@ class OptimumSearch:
         """Has seen no design yet.
 
         Args:
-          task: What designs are judged by.
           places: Of its workloads among those of the pieces.
         """
         self._task = task
@@ -175,7 +174,7 @@ class OptimumSearch:
         np.add.at(self._alike, place, alike)
 
     def optimum(self) -> Optimum:
-        """What was found."""
+        """Return the optimum found."""
         n = len(self._terms)
         shown = np.unique(np.linspace(0, n - 1, min(n, _MAX_POINTS)).round().astype(int))
         points = [

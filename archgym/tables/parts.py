@@ -30,7 +30,7 @@ _MAX_PLAN = 2**20
 @final
 @dataclass(frozen=True)
 class Build:
-    """What is built, and where."""
+    """Table under construction and its folder."""
 
     task: Task
     declaration: Declaration
@@ -40,14 +40,14 @@ class Build:
 
     @property
     def key(self) -> str:
-        """What parts of one and the same build have in common."""
+        """Identity shared by all parts of one build."""
         digests = [workload.digest for workload in self.declaration.workloads]
         content = [self.declaration.identity(), digests, self.part_size]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     @property
     def n_parts(self) -> int:
-        """How many parts the space is cut into."""
+        """Number of parts into which the space is cut."""
         return -(-self.task.space.size // self.part_size)
 
     def numbers(self, part: int) -> np.ndarray:

@@ -50,7 +50,7 @@ class TableSimulator(StandIn):
 
     @property
     def optima(self) -> tuple[Optimum, ...]:
-        """What the file says is proven."""
+        """Proven optima stored in the file."""
         return self._file.optima
 
     @property

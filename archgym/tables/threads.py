@@ -38,7 +38,7 @@ class Job:
 
 @final
 class Pace:
-    """How many designs make a batch: as many as take a quarter of a second, at most 128."""
+    """Batch size: as many designs as take a quarter of a second, at most 128."""
 
     def __init__(self) -> None:
         self.batch = 1

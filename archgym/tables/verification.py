@@ -1,4 +1,4 @@
-"""Whether a table says what its simulator says, and what follows from its own rows."""
+"""Verification of a table against its simulator and against its own rows."""
 
 import math
 from collections.abc import Iterator
@@ -34,10 +34,9 @@ def verify_table(
     """Yield what is wrong, in sentences; nothing where all is well.
 
     All columns are compared with their hashes, those of the parameters with the designs' numbers,
-    the optima are found anew, and random designs are simulated anew and compared bit for bit.
+    the optima are computed again, and random designs are simulated again and compared bit for bit.
 
     Args:
-      table: Which.
       simulator: What it was made of.
       n_designs: How many of its designs are simulated, on each workload.
       seed: What chooses them.
@@ -78,7 +77,7 @@ def _differs(
     indices: np.ndarray,
     progress: StageProgress | None,
 ) -> np.ndarray:
-    """Which designs the simulator says something else of, (n,) bool."""
+    """Return True for designs whose results differ from the simulator's, (n,) bool."""
     differs = np.empty(len(indices), dtype=bool)
     for start in range(0, len(indices), _SIMULATED_AT_ONCE):
         rows = slice(start, start + _SIMULATED_AT_ONCE)
@@ -94,7 +93,7 @@ def _differs(
 
 
 def _strange_parameters(table: TableSimulator, progress: StageProgress | None) -> Iterator[str]:
-    """What is wrong in columns of parameters, which must be what the designs' numbers say."""
+    """Return problems in columns of parameters, which must agree with the designs' numbers."""
     wrong: dict[str, tuple[int, str]] = {}
     parameters = table.space.parameters
     indices = np.empty((0, len(parameters)), dtype=np.int64)
@@ -139,7 +138,7 @@ def _differing(column: list[Any], expected: list[Any]) -> list[int]:
 
 
 def _absent_optima(table: TableSimulator) -> Iterator[str]:
-    """Which optima a table should have, and does not: `tasks_of` says which."""
+    """Return the optima that a table lacks; `tasks_of` lists those that it needs."""
     names = [facts.name for facts in table.declaration.workloads]
     mixtures = [[name] for name in names] + ([names] if len(names) > 1 else [])
     known = {(o.objective.name, frozenset(o.weights)) for o in table.optima}

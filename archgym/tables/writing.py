@@ -34,8 +34,6 @@ class TableWriter:
         """Open the file, which is a table once it is closed.
 
         Args:
-          path: The file.
-          declaration: The simulator's.
           about: What `TableContent.metadata` says of the rows that are to come.
         """
         import pyarrow.parquet as pq

@@ -1,4 +1,4 @@
-"""What every agent must keep, whatever its method."""
+"""Conformance suite of agents."""
 
 import inspect
 import random
@@ -48,11 +48,10 @@ def check_agent(
     for another seed; survives designs that are infeasible, failed, repeated or all alike; neither
     changes what it is given nor touches global random numbers; lets the end of the budget pass;
     stops or repeats itself once it knows a small space; takes every value that its
-    hyperparameters' ranges publish; and a study that stops and goes on writes what one without a
+    hyperparameters' ranges publish; and a study that stops and resumes writes what one without a
     stop writes.
 
     Args:
-      kind: The agent's class.
       tasks: What to search; small tasks with every difficulty by default.
       n_designs: Designs to ask for in each trial of it; some multiples of its batch.
       hyperparameters: What to use instead of the defaults, such as a smaller network.
@@ -177,7 +176,7 @@ class _AgentCheck:
         self._has_own_tasks = has_own_tasks
 
     def declaration(self) -> None:
-        """The class says what it is, and its ranges match its constructor."""
+        """Check that the class has its attributes and that its ranges match its constructor."""
         kind = self._kind
         name = getattr(kind, "name", "")
         self._require(bool(name), "`name` must be given", name)
@@ -275,7 +274,7 @@ class _AgentCheck:
         self._search(task, _SEEDS[0], flat, "while all designs are repeated", is_all_repeated=True)
 
     def end_of_budget(self, task: Task) -> None:
-        """The end of the budget passes through, and what was asked does not depend on it."""
+        """Check that the end of the budget passes through and does not change what was asked."""
         short = self._search(task, _SEEDS[0], limit=max(1, self._n // 3))
         long = self._search(task, _SEEDS[0])
         if self._kind.replayable:
@@ -288,7 +287,7 @@ class _AgentCheck:
             )
 
     def stop_and_go(self, task: Task) -> None:
-        """N + M evaluations equal N, then M: the journals are the same bytes."""
+        """Check that N + M evaluations equal N, then M: the journals are the same bytes."""
         if not self._kind.replayable:
             return
         n = self._n // 2
@@ -300,7 +299,7 @@ class _AgentCheck:
                 for budget in (n // 2, n):
                     Study.open(parts, task, self._kind).run(budget=budget)
             except ArchGymError as error:
-                raise self._error("a study must stop and go on", str(error), task) from error
+                raise self._error("a study must stop and resume", str(error), task) from error
             journals = [(folder / "journal.jsonl").read_bytes() for folder in (whole, parts)]
         self._require(
             journals[0] == journals[1],
@@ -321,7 +320,7 @@ class _AgentCheck:
         )
 
     def ranges(self, task: Task) -> None:
-        """Every published value makes an agent; the ends of each range, and mixtures, search."""
+        """Check that every published value makes an agent; ends of ranges, and mixtures, search."""
         rng = np.random.default_rng(0)
         for parameter in self._kind.hyperparameters:
             numbers = np.unique(
@@ -380,7 +379,7 @@ class _AgentCheck:
         where = f"{circumstance} (seed {seed}, after {len(recorder.designs)} designs)".strip()
         if thread.is_alive():
             raise self._error(
-                f"a search must go on or end {where}",
+                f"a search must continue or end {where}",
                 f"nothing within {self._time_limit_s:g} s",
                 task,
             )

@@ -99,7 +99,6 @@ class ProvingSimulator(Simulator):
 
         Args:
           space: One of `space_names`.
-          fidelity: There is one.
           has_failures: Whether it breaks on some designs.
         """
         if space not in _SPACES:

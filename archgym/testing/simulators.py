@@ -1,4 +1,4 @@
-"""What every simulator must keep, whatever it models."""
+"""Conformance suite of simulators."""
 
 import inspect
 import pickle
@@ -74,7 +74,7 @@ def check_simulator(
 
     Raises:
       ConformanceError: Says what must hold, what came, and how to see it again.
-      InvalidArgumentError: `simulator` is none.
+      InvalidArgumentError: `simulator` is not a simulator.
     """
     if not isinstance(simulator, Simulator):
         raise InvalidArgumentError(
@@ -144,7 +144,7 @@ class _SimulatorCheck:
         self._table_space()
 
     def _costs(self) -> None:
-        """Each cost says what is free without it."""
+        """Check that each cost names what is free without it."""
         simulator = self._simulator
         for cost, doc in simulator.costs.items():
             self._require(
@@ -154,7 +154,7 @@ class _SimulatorCheck:
             )
 
     def _table_space(self) -> None:
-        """The space for tables, where there is one, can be counted and is small enough."""
+        """Check that the space for tables, if any, can be counted and is small enough."""
         kind = type(self._simulator)
         name = kind.table_space
         if name is None:
@@ -189,7 +189,7 @@ class _SimulatorCheck:
         )
 
     def space(self) -> None:
-        """The space is documented, and comes back from JSON and pickle as it was."""
+        """Check that the space is documented and survives JSON and pickle."""
         space = self._simulator.space
         for parameter in space.parameters:
             self._require(bool(parameter.doc), f"`{parameter.name}` needs a `doc`", parameter.doc)
@@ -218,7 +218,7 @@ class _SimulatorCheck:
     # ---- workloads
 
     def workload(self, name: str) -> None:
-        """A workload has a name and a digest that another instance finds as well."""
+        """Check that a workload has a name and a digest that another instance finds as well."""
         workload = self._simulator.workload(name)
         self._require(workload.name == name, f"workload {name!r} must be named so", workload.name)
         self._require(
@@ -243,7 +243,7 @@ class _SimulatorCheck:
         self._require(len(set(digests)) == len(digests), "workloads must differ", digests)
 
     def default_design(self, name: str) -> None:
-        """The default design runs, since rewards are relative to it."""
+        """Check that the default design runs, since rewards are relative to it."""
         space = self._simulator.space
         design = space.design_at(space.default_indices)
         try:
@@ -276,7 +276,7 @@ class _SimulatorCheck:
             self.results(name, min(self._n, max(_FEWEST, fitting)))
 
     def _time_of_one(self, name: str) -> float:
-        """How long a design takes on a workload, once all is compiled [s]."""
+        """Return the time of one design on a workload, once all is compiled [s]."""
         default = self._simulator.space.default_indices[None, :]
         workload = self._simulator.workload(name)
         started = time.perf_counter()
@@ -323,7 +323,7 @@ class _SimulatorCheck:
         self._one(first, indices, workload)
 
     def _without(self, cost: str, indices: np.ndarray, workload: Workload) -> None:
-        """The default design without a cost: numbers, the same twice."""
+        """Check the default design without a cost: finite numbers, the same twice."""
         first, again = (self._simulator.evaluate_without(cost, indices, workload) for _ in range(2))
         self._same(first, again, indices, f"simulated without {cost!r} twice", workload.name)
         self._well_formed(first, indices, workload.name)
@@ -382,7 +382,7 @@ class _SimulatorCheck:
             )
 
     def _one(self, batch: BatchResult, indices: np.ndarray, workload: Workload) -> None:
-        """`evaluate` is the batch of one."""
+        """Check that `evaluate` is the batch of one."""
         simulator = self._simulator
         for row in np.flatnonzero(batch.reason != FAILED)[:4]:
             metrics = simulator.evaluate(simulator.space.design_at(indices[row]), workload)

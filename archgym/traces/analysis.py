@@ -1,4 +1,4 @@
-"""What a memory trace is like: which pages it uses, how often, and how soon again."""
+"""Characteristics of a memory trace: pages used, frequency and reuse."""
 
 from dataclasses import dataclass
 from typing import final
@@ -93,7 +93,6 @@ def reuse_distances(ids: np.ndarray, n_ids: int) -> np.ndarray:
 
     Args:
       ids: (n,) int64, from 0.
-      n_ids: How many there are.
     """
     last = np.full(max(1, n_ids), -1, np.int64)
     tree = np.zeros(len(ids) + 1, np.int32)

@@ -47,10 +47,9 @@ _BAD = (
 
 @contextmanager
 def open_archive(path: str | Path, what: str, remedy: str) -> Iterator["Archive"]:
-    """An archive, in which whatever is wrong becomes one line.
+    """Open an archive; every fault becomes a one-line error.
 
     Args:
-      path: The file.
       what: What it should be, such as "a memory trace".
       remedy: What to do where it is not, without a full stop.
 
@@ -73,7 +72,7 @@ def open_archive(path: str | Path, what: str, remedy: str) -> Iterator["Archive"
 
 @final
 class Archive:
-    """What an open archive holds; every read says how much it may take."""
+    """Content of an open archive; every read is limited in size."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
@@ -99,7 +98,6 @@ class Archive:
 
         Args:
           name: The entry without its ending.
-          dtype: Its type, exactly.
           max_shape: As many dimensions as it must have, none longer than this.
         """
         entry = f"{name}.npy"
@@ -117,7 +115,7 @@ class Archive:
             while len(content) <= wanted and (piece := stream.read(_PIECE_BYTES)):
                 content += piece
         if len(content) != wanted:
-            raise ValueError(f"array {name!r} of shape {shape} is cut off or goes on")
+            raise ValueError(f"array {name!r} of shape {shape} is cut off or has extra bytes")
         return np.frombuffer(content, dtype).reshape(shape)
 
 

@@ -172,7 +172,6 @@ def _instructions(part: MemoryTrace, code: int) -> tuple[np.ndarray, int]:
 
 
 def _rank(chosen: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """How many chosen records come before each in its group, which is named by its first."""
+    """Return the number of chosen records that come before each in its group."""
     before: np.ndarray = np.cumsum(chosen) - chosen
-    ranks: np.ndarray = before - before[group]
-    return ranks
+    return np.asarray(before - before[group])

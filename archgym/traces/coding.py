@@ -1,4 +1,4 @@
-"""How records become bytes that compress well: each address as a step from one of the last.
+"""Encoding of records as bytes that compress well: each address as a step from a recent one.
 
 A chunk starts with 16 addresses of zero. Each record names the one it is nearest to, by how
 recently it was used (0 to 15), and the step from it. Where the step is below a page the record
@@ -98,7 +98,7 @@ class _Parts:
 
     def check_end(self) -> None:
         if self._place != len(self._content):
-            raise ValueError("a chunk goes on after its records")
+            raise ValueError("a chunk has extra bytes after its records")
 
 
 @entry_point(seconds=2)
@@ -133,7 +133,7 @@ def decode(
     address_bits: int,
     address: np.ndarray,
 ) -> int:
-    """Fill `address`; returns the first record that is none, or -1."""
+    """Fill `address`; return the first invalid record, or -1."""
     for i in range(len(address)):
         stream = int(code[i] & 31)
         half = np.int64(steps[i] >> np.uint64(1))

@@ -47,7 +47,7 @@ _PAGE_BITS = 12
 @final
 @dataclass(frozen=True)
 class TraceInfo:
-    """What a file says of its trace.
+    """Metadata of a trace file.
 
     `skipped` are the data accesses before the first record; `exit_code` that of the program, None
     where it was stopped or is not known; `data_pages` the distinct pages of 4 KiB with data.
@@ -89,7 +89,7 @@ class TraceWriter:
 
     @property
     def info(self) -> TraceInfo:
-        """What has been written so far."""
+        """Metadata of what has been written so far."""
         count = self._counts.tolist()
         return replace(
             self._info,
@@ -140,7 +140,7 @@ class TraceWriter:
 
 @contextmanager
 def trace_writer(path: str | Path, info: TraceInfo) -> Iterator[TraceWriter]:
-    """A writer of a file that appears whole when the block ends well, or not at all.
+    """Open a writer of a file that appears whole when the block ends without an error.
 
     The block calls `finish` as its last act.
 
@@ -167,8 +167,7 @@ def write_memory_trace(
 
     Args:
       trace: What to write; its name and command hold.
-      path: The file.
-      info: What else to say of it; counts are made anew.
+      info: Further metadata; counts are computed again.
 
     Raises:
       InvalidArgumentError: The file's name does not end in `.npz`.
@@ -185,7 +184,6 @@ def read_memory_trace(path: str | Path, *, max_records: int = MAX_RECORDS) -> Me
     """Return the trace in a `.npz` file, of this layout or of planes.
 
     Args:
-      path: The file.
       max_records: Most records to take in; each takes 15 bytes.
 
     Raises:
@@ -226,7 +224,7 @@ def iterate_memory_trace(
 
 
 def read_trace_info(path: str | Path) -> TraceInfo:
-    """What a file says of its trace, without reading the records (but for planes).
+    """Return the metadata of a trace file without reading the records (except planes).
 
     Raises:
       FileFormatError, StorageError: As for `read_memory_trace`.

@@ -1,4 +1,4 @@
-"""What of a program's accesses reaches memory: translated, and past two levels of cache."""
+"""Filtering of a program's accesses to those that reach memory, past two levels of cache."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -63,9 +63,7 @@ def memory_requests(
     invalidations.
 
     Args:
-      parts: The trace, piece after piece.
       first: The first level of data cache.
-      last: The last level.
       capacity_bytes: Physical memory.
       seed: Of the physical pages' order.
       skip: Requests that are left out first, while the caches fill.

@@ -52,7 +52,6 @@ def uniform(
       footprint_bytes: Size of the region, a page or more.
       store_share: Share of accesses that are stores, 0 to 1.
       instructions: Instructions an access, with its own.
-      name: Of the trace.
     """
     lines = _lines(n_accesses, footprint_bytes)
     rng = np.random.default_rng(np.random.SeedSequence(seed))
@@ -81,7 +80,6 @@ def zipf(
       footprint_bytes: Size of the region, a page to 64 GiB.
       store_share: Share of accesses that are stores, 0 to 1.
       instructions: Instructions an access, with its own.
-      name: Of the trace.
     """
     lines = _lines(n_accesses, footprint_bytes)
     pages = lines * _LINE_BYTES // _PAGE_BYTES
@@ -111,7 +109,6 @@ def stride(
       stride_bytes: The distance, 1 or more.
       footprint_bytes: Size of the region, a page or more.
       instructions: Instructions an access, with its own.
-      name: Of the trace.
     """
     lines = _lines(n_accesses, footprint_bytes)
     _require("stride_bytes", 1 <= stride_bytes <= footprint_bytes, "fit the region", stride_bytes)
@@ -139,7 +136,6 @@ def pointer_chase(
       n_nodes: Nodes of a line of 64 bytes; by default as many as there are lines.
       footprint_bytes: Size of the region, a page or more.
       instructions: Instructions an access, with its own.
-      name: Of the trace.
     """
     lines = _lines(n_accesses, footprint_bytes)
     nodes = lines if n_nodes is None else n_nodes
@@ -159,7 +155,6 @@ def mixture(
       parts: Traces of at least one record; one that ends starts again.
       n_accesses: 1 or more.
       seed: Of the choice.
-      name: Of the trace.
     """
     _require("parts", bool(parts) and all(len(p) for p in parts), "hold records", len(parts))
     _require("n_accesses", n_accesses >= 1, "be at least 1", n_accesses)
@@ -207,14 +202,14 @@ GENERATED: Mapping[str, tuple[str, Callable[[int], MemoryTrace]]] = MappingProxy
         "mixture-4gb": ("uniform, Zipf, stride and chain in turn, in 4 GiB", _mixed_4gb),
     }
 )
-"""What each is, and how it is made of a number of accesses."""
+"""Description of each generator, and its function of a number of accesses."""
 
 
 def generated_trace(name: str, n_accesses: int = 1_000_000) -> MemoryTrace:
     """Return the generated trace of a name of `GENERATED`.
 
     Raises:
-      UnknownNameError: There is none of this name.
+      UnknownNameError: The name is unknown.
     """
     if name not in GENERATED:
         raise unknown_name("trace", name, GENERATED)

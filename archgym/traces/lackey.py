@@ -1,4 +1,4 @@
-"""What valgrind's lackey prints of a program, as records.
+"""Reader of the output of valgrind's lackey tool.
 
 Lines are `I  ADDRESS,SIZE` for an instruction, then ` L`, ` S` or ` M` for each of its loads,
 stores and read-modify-writes; addresses in hexadecimal without a prefix. Lines of valgrind's own

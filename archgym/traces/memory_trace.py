@@ -1,4 +1,4 @@
-"""What a program asked of memory, in the order in which it asked."""
+"""Memory accesses of a program, in program order."""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -16,7 +16,7 @@ ADDRESS_BITS = 57
 
 @final
 class AccessKind(IntEnum):
-    """What a record of a trace is; the values are those of the stored column."""
+    """Kind of a record of a trace; the values are those of the stored column."""
 
     LOAD = 0
     STORE = 1

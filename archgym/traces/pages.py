@@ -26,7 +26,7 @@ class PageAllocator:
         self._n_frames = 1 << max(0, capacity_bytes.bit_length() - 1 - PAGE_BITS)
         rng = np.random.default_rng(np.random.SeedSequence(seed))
         self._start = rng.integers(self._n_frames, dtype=np.uint64)
-        # Sorted, with the frames beside them.
+        # Sorted, with the frames in the same order.
         self._pages = np.zeros(0, np.uint64)
         self._frames = np.zeros(0, np.uint64)
 
@@ -36,7 +36,7 @@ class PageAllocator:
         return self._pages
 
     def frames(self, pages: np.ndarray) -> np.ndarray:
-        """The frames of pages, (n,) uint64 like them; new ones get theirs in the order they come.
+        """Return frames of pages, (n,) uint64; new pages get frames in the order they come.
 
         Raises:
           InvalidArgumentError: There are more pages than frames.

@@ -12,7 +12,7 @@ _REACHES = (64, 1536)
 
 
 def draw_analysis(found: Analysis, title: str, path: Path) -> None:
-    """Draw the three beside each other, to a file that ends in .svg, .png or .pdf.
+    """Draw the three side by side, to a file that ends in .svg, .png or .pdf.
 
     Raises:
       StorageError: The file cannot be written.

@@ -1,4 +1,4 @@
-"""The program behind what a user names: a version manager's shim is none itself."""
+"""The program behind the name that a user gives: a version manager's shim is not the program."""
 
 import shutil
 import subprocess
@@ -33,7 +33,7 @@ def resolved(command: Sequence[str]) -> tuple[list[str], str]:
 
 
 def _behind_shim(path: Path) -> str | None:
-    """What the manager of a folder of shims says that one of them starts."""
+    """Return the program that a version manager's shim starts."""
     folder = path.parent.parent
     name = folder.name.removeprefix(".")
     manager = folder / "bin" / name

@@ -39,7 +39,7 @@ def read_loads_and_stores(path: str | Path, max_records: int) -> Iterator[Memory
     """Yield the accesses of lines `LD ADDRESS` and `ST ADDRESS`, piece after piece.
 
     Raises:
-      FileFormatError: A line is none, or there are more; with its number.
+      FileFormatError: A line is not a request, or there are too many; with its number.
       StorageError: The file cannot be read.
     """
     rows = _Rows(path, max_records)

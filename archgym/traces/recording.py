@@ -41,7 +41,7 @@ _PR_SET_PDEATHSIG = 1
 @final
 @dataclass(frozen=True)
 class Recording:
-    """How far a recording is, and how it ended.
+    """Progress of a recording, and how it ended.
 
     `info` is what was written; `accesses_seen` counts data accesses with the skipped ones;
     `stopped` says why the program did not run to its end: "" where it did, "limit", "SIGINT" or
@@ -111,7 +111,7 @@ def record(
 
 def _check(command: Sequence[str], skip: int, max_accesses: int) -> None:
     if not command:
-        raise InvalidArgumentError("A program must be named after `--`; there is none.")
+        raise InvalidArgumentError("A program must be named after `--`; none was given.")
     if skip < 0 or not 1 <= max_accesses <= MAX_RECORDS:
         raise InvalidArgumentError(
             f"`skip` must be 0 or more and `max_accesses` 1 to {MAX_RECORDS}; got {skip!r} and "
@@ -148,9 +148,9 @@ def _start(command: Sequence[str]) -> tuple[subprocess.Popen[bytes], int]:
 
 
 def _dying_with_us() -> Callable[[], None] | None:
-    """What a started program runs first, so that it does not outlive us where we are killed.
+    """Prepare a started program to end when this process is killed.
 
-    Valgrind goes on when nobody takes what it writes, and then heeds no other signal for long.
+    Valgrind continues when nobody reads its output, and then ignores every other signal for long.
     """
     try:
         prctl = ctypes.CDLL(None).prctl
@@ -205,7 +205,7 @@ def _has_more(pipe: int, timeout_s: float) -> bool:
 
 
 def _end(process: subprocess.Popen[bytes]) -> int:
-    """Wait for the program, or stops it where it goes on; returns its exit code."""
+    """Wait for the program, or stop it if it continues; return its exit code."""
     for stop in (None, process.terminate, process.kill):
         if stop is not None:
             stop()

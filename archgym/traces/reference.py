@@ -31,7 +31,6 @@ def read_planes(path: str | Path, *, max_records: int = MAX_RECORDS) -> MemoryTr
     """Return the trace in a file of planes.
 
     Args:
-      path: The file.
       max_records: Most records to take in.
 
     Raises:

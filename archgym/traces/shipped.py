@@ -36,7 +36,7 @@ def shipped_trace(name: str) -> MemoryTrace:
     """Return the recorded trace of this name, which callers share and must not change.
 
     Raises:
-      UnknownNameError: There is none of this name.
+      UnknownNameError: The name is unknown.
     """
     with resources.as_file(_file(name)) as path:
         trace = read_memory_trace(path)
@@ -47,10 +47,10 @@ def shipped_trace(name: str) -> MemoryTrace:
 
 @cache
 def shipped_info(name: str) -> TraceInfo:
-    """What the file of the recorded trace of this name says.
+    """Return the metadata of the recorded trace with this name.
 
     Raises:
-      UnknownNameError: There is none of this name.
+      UnknownNameError: The name is unknown.
     """
     with resources.as_file(_file(name)) as path:
         return read_trace_info(path)

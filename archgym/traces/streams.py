@@ -29,7 +29,6 @@ def pieces(path: str | Path, max_bytes: int) -> Iterator[bytes]:
     """Yield the content of a file, unpacked where its first bytes say gzip or xz.
 
     Args:
-      path: The file.
       max_bytes: Most bytes of content.
 
     Raises:
@@ -57,8 +56,6 @@ def require_content(path: str | Path, number: int, n_taken: int, what: str) -> N
     """Refuse a text most of whose lines hold nothing, before all of them are passed over.
 
     Args:
-      path: The file.
-      number: Lines so far.
       n_taken: How many of them held something.
       what: What that is, such as ``an access``.
 
@@ -103,7 +100,7 @@ def text_lines(path: str | Path, max_bytes: int) -> Iterator[tuple[int, bytes]]:
 
 @contextmanager
 def writer(path: str | Path) -> Iterator[IO[bytes]]:
-    """A file to write that appears whole or not at all; packed where it ends in .gz or .xz.
+    """Open a file that appears whole or not at all; compressed if its name ends in .gz or .xz.
 
     Raises:
       StorageError: It cannot be written.

@@ -22,7 +22,7 @@ def test_it_learns_once_from_so_many_designs(formulation: str, steps: int) -> No
     recorder = Recorder(MIXED, 60)
     with pytest.raises(BudgetExhausted):
         agent.search(recorder, MIXED)
-    algorithm = agent._learner._algorithm
+    algorithm = agent._algorithm
 
     # Designs of the mixed space are up to seven choices; 4 x 7 x 2 steps are one update's.
     assert algorithm.n_steps == steps

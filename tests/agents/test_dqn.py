@@ -57,7 +57,7 @@ def test_share_of_random_choices_falls_over_so_many_designs(
         agent.search(evaluate, MAPPING)
 
     # The last choice of the ask that ended it has not been counted.
-    rate = agent._learner._algorithm.exploration_rate  # type: ignore[attr-defined]
+    rate = agent._algorithm.exploration_rate  # type: ignore[attr-defined]
     assert rate == pytest.approx(share, abs=5 / exploration)
 
 

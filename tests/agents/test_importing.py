@@ -9,8 +9,8 @@ import pytest
 @pytest.mark.parametrize("name", ["sklearn.tree", "sklearn.ensemble"])
 def test_import_leaves_random_numbers_as_they_were(name: str) -> None:
     code = (
-        "import random; from archgym.runtime.importing import import_quietly; "
-        f"state = random.getstate(); module = import_quietly({name!r}); "
+        "import random; from archgym.runtime.importing import import_library; "
+        f"state = random.getstate(); module = import_library({name!r}); "
         "print(module.__name__, random.getstate() == state)"
     )
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archgym.agents._pymoo import PymooSearch
 from archgym.agents.nsga2 import Nsga2Agent
 from archgym.agents.random import RandomAgent
 from archgym.agents.sms_emoa import SmsEmoaAgent
@@ -184,15 +183,8 @@ def test_child_is_made_of_its_parents_choices() -> None:
             Integer(name="i", low=0, high=99),
         ],
     )
-    search = PymooSearch(
-        make_nsga2,
-        space,
-        seed=0,
-        population=4,
-        batch_size=4,
-        crossover=1.0,
-        mutation=0.01,
-        step=0.01,
+    search = Nsga2Agent(
+        space, seed=0, population=4, batch_size=4, crossover=1.0, mutation=0.01, step=0.01
     )
     rng = np.random.default_rng(0)
     parents = space.sample(400, rng).reshape(200, 2, space.n_parameters)
@@ -207,12 +199,6 @@ def test_child_is_made_of_its_parents_choices() -> None:
         places = search._choices.places[(digits != search._choices.split(pair)).all(axis=0)]
         assert len(set(places)) <= 1
     assert n_foreign > 100
-
-
-def make_nsga2(**arguments: Any) -> Any:
-    from pymoo.algorithms.moo.nsga2 import NSGA2
-
-    return NSGA2(**arguments)
 
 
 def test_nothing_is_printed_or_warned_where_pymoo_is_not_compiled() -> None:

@@ -113,6 +113,13 @@ def test_kaplan_meier_gives_the_textbook_shares() -> None:
     assert found.median == 3
 
 
+def test_median_is_where_exactly_half_have_arrived() -> None:
+    # Five of ten have arrived at 3: in floats, 9/10 x 6/9 x 5/6 is above one half.
+    times = [1, 2, 2, 2, 3, 4, 4, 4, 4, 6]
+
+    assert kaplan_meier(times, [True] * 10).median == 3
+
+
 def test_median_is_infinite_where_less_than_half_arrive() -> None:
     assert kaplan_meier([3, 9, 9], [True, False, False]).median == math.inf
     assert kaplan_meier([9], [False]).median == math.inf
@@ -126,6 +133,13 @@ def test_igd_plus_counts_losses_alone() -> None:
     assert igd_plus(found, exact) == pytest.approx((4 + 1) / 2)
     assert igd_plus(exact, exact) == 0
     assert igd_plus(np.empty((0, 2)), exact) == math.inf
+
+
+def test_igd_plus_of_unknown_values_is_unknown() -> None:
+    exact = np.array([[0.0, 1.0]])
+
+    assert math.isnan(igd_plus(np.array([[math.nan, 1.0]]), exact))
+    assert math.isnan(igd_plus(exact, np.array([[math.nan, 1.0]])))
 
 
 def test_expected_best_of_counts_all_subsets() -> None:

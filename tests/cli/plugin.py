@@ -35,7 +35,7 @@ def _plugin_class() -> type[Simulator]:
             self.space = SPACE
 
         def describe_workload(self, workload: Any) -> dict[str, tuple[float | str, str]]:
-            return {"load": (float(workload.content), "1")}
+            return {"load": (float(workload.content), "")}
 
     return PluginSimulator
 

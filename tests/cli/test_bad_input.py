@@ -26,11 +26,8 @@ WRONG_COMMANDS = [
     (["search", "plugin", "--fidelity", "standrad"], 1, "'standard'"),
     (["search", "plugin", "--option", "devise=large"], 1, "'device'"),
     (["search", "plugin", "--option", "device"], 1, "name=value"),
-    (["search", "plugin", "--devise", "large"], 2, "did you mean --device"),
-    (["search", "plugin", "--xyzzy", "2"], 2, "there is --device, --trouble, --pace-s"),
-    (["search", "plugin", "--device"], 2, "requires an argument"),
-    (["search", "plugin", "--device", "larg"], 1, "'large'"),
-    (["search", "plugin", "--device=large", "--option", "device=small"], 1, "once"),
+    (["search", "plugin", "--device", "large"], 2, "No such option: --device"),
+    (["search", "plugin", "--option", "device=large", "-o", "device=small"], 1, "once"),
     (["search", "plugin", "--option", "device=larg"], 1, "'large'"),
     (["search", "plugin", "--option", "fidelity=x"], 1, "--fidelity"),
     (["search", "plugin", "--hyper", "populaton=3"], 1, "'population'"),
@@ -66,7 +63,7 @@ WRONG_COMMANDS = [
     (["dataset", "minari", "absent"], 1, "absent"),
     (["merge", "absent", "--out", "new"], 1, "absent"),
     (["validate", "plugin"], 1, "reference results"),
-    (["validate", "dram", "--reference", "absent"], 1, "no such folder"),
+    (["validate", "dram", "--reference", "absent"], 1, "does not exist"),
 ]
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from archgym.cli.console.terminal import number, plain
 from archgym.cli.views.curve import text_curve
-from archgym.cli.views.metrics import judgement
+from archgym.cli.views.metrics import verdict
 from archgym.evaluation.metrics import MetricSpec
 from archgym.report.curves import span
 
@@ -48,8 +48,8 @@ def test_numbers_are_short(value: float, text: str) -> None:
 @pytest.mark.parametrize(
     ("value", "word"), [(50.0, "better"), (200.0, "worse"), (100.05, ""), (float("nan"), "")]
 )
-def test_judgement_follows_the_goal(value: float, word: str) -> None:
-    assert judgement(LATENCY, value, 100.0).plain == word
+def test_verdict_follows_the_goal(value: float, word: str) -> None:
+    assert verdict(LATENCY, value, 100.0).plain == word
 
 
 def test_json_has_no_nan() -> None:

@@ -25,14 +25,12 @@ def test_set_changes_the_default_design(archgym: Archgym) -> None:
     assert ran.json["design"] == {"mode": "fast", "banks": 1, "depth": 1, "gain": 0.3, "boost": 0}
 
 
-def test_value_that_means_nothing_is_named(archgym: Archgym) -> None:
+def test_inactive_value_is_named(archgym: Archgym) -> None:
     idle = archgym("evaluate", "plugin", "--set", "boost=2")
     used = archgym("evaluate", "plugin", "--set", "boost=2", "--set", "mode=fast")
 
     assert idle.code == 0
-    assert idle.err == (
-        "warning: `boost` means nothing in this design, which is evaluated without it.\n"
-    )
+    assert idle.err == ("warning: `boost` is inactive in this design; its value is ignored.\n")
     assert used.err == ""
 
 
@@ -82,7 +80,7 @@ def test_design_that_cannot_be_built_says_why_and_exits_with_three(archgym: Arch
     ran = archgym("evaluate", "plugin", "--set", "banks=16", "--set", "depth=8")
 
     assert ran.code == 3
-    assert ran.err == "The design cannot be built: The buffer is too large.\n"
+    assert ran.err == "The design is infeasible: The buffer is too large.\n"
 
 
 def test_design_that_cannot_be_built_is_valid_json(archgym: Archgym) -> None:

@@ -28,7 +28,7 @@ def test_show_writes_the_front_with_units_and_what_is_special(
     assert "Pareto front (" in ran.out
     assert "hypervolume" in ran.out
     front = ran.out.split("Pareto front (")[1]
-    for text in ("latency_ns [ns]", "power_mw [mW]", "default design", "The usual design"):
+    for text in ("latency_ns [ns]", "power_mw [mW]", "default design", "Common design"):
         assert text in front
 
 
@@ -56,7 +56,7 @@ def test_long_front_is_shortened(archgym: Archgym, balanced: Path) -> None:
         patch.setattr("archgym.cli.views.front._MAX_POINTS", 2)
         ran = archgym("show", balanced)
 
-    assert "more points lie between them; --json has all." in ran.out
+    assert "more points in between; use --json for all." in ran.out
 
 
 def test_comparison_has_the_hypervolume_at_equal_budget(archgym: Archgym, balanced: Path) -> None:
@@ -102,8 +102,8 @@ def test_both_pictures_can_be_drawn_at_once(archgym: Archgym, balanced: Path) ->
 
     assert ran.code == 0, ran.err
     text = Path("front.svg").read_text()
-    assert "less is better" in text
-    assert "less is better" not in Path("curve.svg").read_text()
+    assert "lower is better" in text
+    assert "lower is better" not in Path("curve.svg").read_text()
 
 
 def test_front_of_an_objective_with_one_metric_cannot_be_drawn(
@@ -124,7 +124,7 @@ def test_front_is_over_the_metrics_that_are_named(archgym: Archgym, study: Path)
     front = archgym("show", study, "--front-metrics", "power_mw,throughput_gbs", "--json").json
 
     assert drawn.code == 0, drawn.err
-    assert "power_mw [mW], less is better" in Path("f.svg").read_text()
+    assert "power_mw [mW], lower is better" in Path("f.svg").read_text()
     assert "throughput_gbs [GB/s]" in drawn.out.split("Pareto front (")[1]
     points = [tuple(point["metrics"].values()) for point in front["front"]["points"]]
     # As power falls, so does throughput.
@@ -138,7 +138,7 @@ def test_front_is_over_the_metrics_that_are_named(archgym: Archgym, study: Path)
         ("power_mw", "two metrics or more"),
         ("power_mw,power_mw", "each once"),
         ("power_mw,latenci_ns", "'latency_ns'"),
-        ("power_mw,entries", "`entries` is none"),
+        ("power_mw,entries", "`entries` is not one"),
     ],
 )
 def test_metrics_without_a_front_are_refused(

@@ -36,7 +36,7 @@ def test_drawn_routing_is_analysed(archgym: Archgym) -> None:
     assert Path("a.svg").read_text().startswith("<?xml")
     text = archgym("moe", "analyze", "a.routing.npz").out
     assert "Belady" in text
-    assert "of a token's experts served the token before too" in text
+    assert "of a token's experts also served the previous token" in text
 
 
 def test_numbers_of_a_preset_can_be_set(archgym: Archgym) -> None:
@@ -125,5 +125,5 @@ def test_folder_without_a_model_is_refused_in_one_line(archgym: Archgym) -> None
 def test_describe_lists_the_servers_that_the_option_takes(archgym: Archgym) -> None:
     ran = archgym("describe", "moe", "--space", "edge-offload-table")
 
-    line = next(line for line in ran.out.splitlines() if "--hardware" in line)
+    line = next(line for line in ran.out.splitlines() if "--option hardware=" in line)
     assert "rtx-4090" in line

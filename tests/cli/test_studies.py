@@ -66,13 +66,13 @@ def test_resume_and_show_tell_of_segments(archgym: Archgym) -> None:
     assert [segment["first_seq"] for segment in segments] == [0, segments[1]["first_seq"]]
     n, seed = segments[1]["first_seq"], segments[1]["seed"]
     assert (
-        f"unreplayable cannot be replayed here: it begins anew after {n} asks, in segment 2 with "
+        f"unreplayable cannot be replayed here: it restarts after {n} asks, in segment 2 with "
         f"seed {seed}."
     ) in resumed.out
     assert "segment" not in again.out
     assert (
-        f"2 segments, since it cannot be replayed; they begin at ask 1 (seed 0), ask {n + 1} ("
-        in (shown.out)
+        "2 segments, because the agent cannot be replayed; they start at ask 1 (seed 0), "
+        f"ask {n + 1} (" in (shown.out)
     )
 
 
@@ -108,7 +108,15 @@ def test_show_says_what_the_best_beat(archgym: Archgym, study: Path) -> None:
 
     ran = archgym("show", study, "other")
 
-    assert "it beat" in ran.out
+    assert "Best study: " in ran.out
+
+
+def test_show_says_that_equal_studies_are_tied(archgym: Archgym, study: Path) -> None:
+    archgym("search", "plugin", "-a", "random", "-n", "12", "--out", "twin")
+
+    ran = archgym("show", study, "twin")
+
+    assert "Best study: random, seed 0; it tied with random, seed 0." in ran.out
 
 
 @pytest.mark.parametrize(("name", "magic"), [("c.svg", b"<?xml"), ("c.png", b"\x89PNG")])
@@ -125,7 +133,7 @@ def test_show_refuses_studies_of_different_tasks(archgym: Archgym, study: Path) 
     ran = archgym("show", study, "other")
 
     assert ran.code == 1
-    assert "must be of one task" in ran.err
+    assert "must be of the same task" in ran.err
 
 
 def test_merge_joins_finished_studies(archgym: Archgym, study: Path) -> None:
@@ -150,14 +158,14 @@ def test_studies_that_were_merged_are_counted_as_studies(archgym: Archgym, study
 def test_resume_of_a_finished_study_says_so(archgym: Archgym, study: Path) -> None:
     ran = archgym("resume", study)
 
-    assert "finished already" in ran.out
+    assert "already complete" in ran.out
     assert "archgym resume study --budget 24" in ran.out
 
 
 def test_end_at_the_limit_of_asks_counts_the_repeats(archgym: Archgym) -> None:
     ran = archgym("search", "plugin", "-a", "random", "-n", "12", "--max-asks", "3")
 
-    assert "limit of 3 asks, 0 of them repeats" in ran.out
+    assert "limit of 3 asks (0 repeats)" in ran.out
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has it")
@@ -178,7 +186,7 @@ def test_full_output_is_one_line() -> None:
 
 HELD_UP = """
 import ctypes, sys
-from archgym.cli import stopping
+from archgym.cli.console import signals as stopping
 sys.argv = ["archgym", "search", "plugin"]
 stopping.install()
 print("ready", flush=True)

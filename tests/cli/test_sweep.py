@@ -76,7 +76,7 @@ def test_sweep_plan_says_what_would_run(archgym: Archgym, plan: Path) -> None:
     ran = archgym("sweep", "plan", plan)
 
     assert ran.code == 0
-    assert "4 runs: 1 task × 2 agents × 2 seeds, 20 evaluations each, 80 in all." in ran.out
+    assert "4 runs: 1 task × 2 agents × 2 seeds, 20 evaluations each, 80 in total." in ran.out
     assert "population=6" in ran.out
     assert "plugin/default/light/low-latency-v0" in ran.out
 
@@ -108,13 +108,13 @@ def test_sweep_runs_reports_and_ends_at_once_the_second_time(archgym: Archgym, p
         "failures": {},
     }
     assert "4 of them before" in archgym("sweep", "resume", "sweep").out
-    assert archgym("sweep", "status", "sweep").out.startswith("4 of 4 runs are finished.")
+    assert archgym("sweep", "status", "sweep").out.startswith("4 of 4 runs finished.")
     assert archgym("sweep", "status", "sweep", "--json").json["evaluations"] == 80
 
     ran = archgym("sweep", "report", "sweep", "--figure", "f.png", "--csv", "f.csv")
 
     assert ran.code == 0
-    assert "4 of 4 runs are finished" in ran.out
+    assert "4 of 4 runs finished" in ran.out
     assert "within 5 % of the best known" in " ".join(ran.out.split())
     assert Path("f.png").read_bytes().startswith(b"\x89PNG")
     assert len(list(csv.DictReader(Path("f.csv").read_text().splitlines()))) == 4 * 2
@@ -129,7 +129,7 @@ def test_sweep_runs_reports_and_ends_at_once_the_second_time(archgym: Archgym, p
     [
         (("--only", "geneti"), "'genetic'"),
         (("--only", ","), "`--only`"),
-        (("--seeds", "5"), "Seed of the sweep '5'"),
+        (("--seeds", "5"), "Unknown seed '5' of the sweep"),
         (("--seeds", "x"), "`--seeds`"),
     ],
 )
@@ -148,7 +148,7 @@ def test_what_is_set_counts_more_than_the_plan(archgym: Archgym, plan: Path) -> 
 
     ran = archgym("sweep", "plan", plan, *options)
 
-    assert "6 runs: 1 task × 3 agents × 2 seeds, 7 evaluations each, 42 in all." in ran.out
+    assert "6 runs: 1 task × 3 agents × 2 seeds, 7 evaluations each, 42 in total." in ran.out
     assert "genetic-00 … genetic-01" in ran.out
     assert "2 settings of population, tournament" in " ".join(ran.out.split())
     assert archgym("sweep", "run", plan, "--out", "sweep", "--set", "x").code == 1

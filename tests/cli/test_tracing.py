@@ -43,7 +43,7 @@ def test_programs_output_is_its_own(archgym: Archgym) -> None:
     accesses = info.loads + info.stores + info.modifies
     assert f"{accesses:,} accesses" in ran.err
     # Records of code are no accesses.
-    assert f"{Path('a.npz').stat().st_size / accesses:.2f} an access" in ran.err
+    assert f"{Path('a.npz').stat().st_size / accesses:.2f} per access" in ran.err
 
 
 def test_recording_is_not_overwritten(archgym: Archgym) -> None:
@@ -143,7 +143,7 @@ def test_recipe_has_the_options_of_the_shipped_files() -> None:
         (("convert", "fetches.npz", "a.stl"), "must hold at least one; this has none"),
         (("convert", "empty.npz", "fetches.npz"), "fetches.npz must not exist yet; it does"),
         (("filter", "empty.npz", "-o", "a.stl"), "it causes 0"),
-        (("info", "empty.npz", "--picture", "a.svg"), "`--picture` must be of a trace with acc"),
+        (("info", "empty.npz", "--picture", "a.svg"), "`--picture` needs a trace with acc"),
         (("info", "absent.npz"), "absent.npz cannot be read"),
         (("info", "sort", "--picture", "a.gif"), "`--picture` must end in .svg"),
     ],
@@ -203,10 +203,10 @@ def test_info_says_counts_and_reuse_and_draws(archgym: Archgym) -> None:
     assert Path("a.svg").read_text().count("<svg") == 1
 
 
-def test_info_of_requests_is_of_a_device(archgym: Archgym) -> None:
+def test_facts_of_requests_depend_on_the_device(archgym: Archgym) -> None:
     archgym("trace", "filter", "sort", "--llc", "512K:8", "-o", "a.stl")
 
-    ran = archgym("trace", "info", "a.stl", "--device", "ddr4-2400", "--json")
+    ran = archgym("trace", "requests", "a.stl", "--device", "ddr4-2400", "--json")
 
     assert ran.code == 0, ran.err
     assert ran.json["requests"] == 36_690
@@ -228,7 +228,7 @@ def test_long_text_of_a_trace_does_not_widen_the_table(archgym: Archgym) -> None
     places = np.cumsum([0, *steps]) % 2**30
     Path("a.stl").write_text("".join(f"{n}: read {p:#x}\n" for n, p in enumerate(places)))
 
-    ran = archgym("trace", "info", "a.stl")
+    ran = archgym("trace", "requests", "a.stl")
 
     assert ran.code == 0, ran.err
     *table, strides, _ = ran.out.splitlines()

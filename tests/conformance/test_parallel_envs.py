@@ -49,9 +49,10 @@ def _divisions(simulator: Simulator) -> dict[str, Any]:
     found: dict[str, Any] = {
         "parameter": "parameter",
         "one": {"all": names},
-        "halves": {"even": names[::2], "odd": names[1::2]},
         "each": {name: [name] for name in names},
     }
+    if len(names) > 1:
+        found["halves"] = {"even": names[::2], "odd": names[1::2]}
     return found | ({"subsystem": "subsystem"} if simulator.groups else {})
 
 

@@ -127,7 +127,7 @@ def test_stand_in_made_with_another_file_of_an_option_is_refused(
 
 
 def test_workload_that_the_file_has_not_is_refused(whole: Path) -> None:
-    with pytest.raises(UnknownNameError, match=r"Unknown workload of whole.json 'medium'"):
+    with pytest.raises(UnknownNameError, match=r"Unknown workload 'medium' of whole.json"):
         Task.make(stand_in=whole, workload="medium")
 
 
@@ -174,12 +174,12 @@ def test_recipe_whose_stand_in_is_gone_says_what_to_do(whole: Path) -> None:
 
 
 def test_environments_take_a_stand_in(tmp_path: Path, half: Path) -> None:
-    from archgym.envs.registration import make_design_env, make_design_vector_env
+    from archgym.envs import DesignEnv, DesignVectorEnv
 
-    env = make_design_env("toy", stand_in=half)
+    env = DesignEnv("toy", stand_in=half)
     assert isinstance(env, gymnasium.Env)
     assert env.task.id.startswith("toy[proxy=0.5]")
-    assert make_design_vector_env("toy", 2, stand_in=half, workload="heavy").num_envs == 2
+    assert DesignVectorEnv("toy", 2, stand_in=half, workload="heavy").num_envs == 2
 
 
 def test_kind_of_a_file_shows_in_its_first_bytes(tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ def test_space_fidelity_and_options_go_to_a_named_simulator() -> None:
         Task.make("proving", space="tinny")
     with pytest.raises(UnknownNameError, match="fidelity"):
         Task.make("proving", fidelity="divine", space="tiny")
-    with pytest.raises(UnknownNameError, match="option of simulator"):
+    with pytest.raises(UnknownNameError, match="option 'devize' of simulator"):
         Task.make("proving", devize="x")
 
 

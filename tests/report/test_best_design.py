@@ -49,14 +49,14 @@ def test_costs_are_drawn_by_the_metrics_that_are_sought(swept: Path) -> None:
     assert bars["x"][0] < bars["x"][1] == 0
 
 
-def test_bars_are_the_best_and_the_worst_of_a_knob_s_neighbours(
+def test_bars_are_the_best_and_the_worst_of_a_parameter_s_neighbours(
     task: TaskEvidence, chosen: Chosen
 ) -> None:
     simulated = Task.from_json(task.recipe)
     table = chosen_tables("light", chosen)[1]
 
-    for knob, _, _, high, _, low in table.rows:
-        place = task.space.names.index(str(knob))
+    for parameter, _, _, high, _, low in table.rows:
+        place = task.space.names.index(str(parameter))
         designs = np.tile(chosen.explanation.indices, (task.space.sizes[place], 1))
         designs[:, place] = np.arange(len(designs))
         others = np.flatnonzero(designs[:, place] != chosen.explanation.indices[place])

@@ -106,7 +106,7 @@ def test_the_best_change_is_the_best_of_all_neighbours(task: Task) -> None:
     best = found.best_change
     assert best is not None
     assert best.reward == max(rewards)
-    again = task.space.indices_of({**default, best.knob: best.new})
+    again = task.space.indices_of({**default, best.parameter: best.new})
     assert float(task.evaluate(again[None, :]).reward[0]) == best.reward
 
 
@@ -177,7 +177,7 @@ def test_metrics_that_say_the_same_are_told_once(task: Task) -> None:
     }
 
 
-def test_a_route_meets_what_one_knob_allows(task: Task) -> None:
+def test_a_route_meets_what_one_parameter_allows(task: Task) -> None:
     start = task.space.default_indices
     best = explain(task, start).best_change
     assert best is not None
@@ -201,7 +201,7 @@ def test_every_entry_can_be_computed_again(task: Task) -> None:
     assert {point.kind for point in points} >= {"sensitivity", "risk"}
     for point in points:
         if point.change is not None:
-            design = task.space.indices_of({**default, point.knob: point.change.new})
+            design = task.space.indices_of({**default, point.parameter: point.change.new})
             evaluation = task.evaluate(task.space.canonical(design[None, :]))
             assert float(evaluation.reward[0]) == point.change.reward
 
@@ -215,8 +215,8 @@ def test_default_design_file_and_study_are_explained(archgym: Archgym, swept: Pa
     of_study = archgym("explain", swept / "light/small/seed-0")
 
     assert from_file.json == said.json
-    assert "Which single knob helps most" in of_study.out
-    assert "Compute an entry again with: archgym evaluate" in of_study.out
+    assert "Best single change" in of_study.out
+    assert "To evaluate an entry again: archgym evaluate" in of_study.out
 
 
 def test_a_study_has_its_task(archgym: Archgym, swept: Path) -> None:
@@ -233,7 +233,7 @@ def test_a_step_of_a_route_is_told_from_the_step_before(archgym: Archgym) -> Non
 
     said = archgym("explain", "default", "plugin", "--target", target).out
 
-    lines = said.split("What it takes to reach latency_ns")[1].splitlines()[1:]
+    lines = said.split("Route to latency_ns")[1].splitlines()[1:]
     steps = [re.search(r"power_mw (\S+) to (\S+) mW", line) for line in lines]
     told = [step.groups() for step in steps if step is not None]
     assert len(told) == len(way["steps"])
@@ -245,4 +245,4 @@ def test_no_design_and_a_proxy_for_a_study_are_refused(archgym: Archgym, swept: 
     assert "must be named" in archgym("explain", "", "plugin").err
     ran = archgym("explain", swept / "light/small/seed-0", "--from-proxy", "absent.npz")
     assert ran.code == 1
-    assert "a proxy's tasks are others" in ran.err
+    assert "`--from-proxy` needs a task" in ran.err

@@ -1,4 +1,4 @@
-"""Shares of knobs against functions whose shares are known."""
+"""Shares of parameters against functions whose shares are known."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from archgym.spaces.space import DesignSpace
 
 @pytest.fixture
 def task(swept: Path) -> TaskEvidence:
-    """A task over three knobs of values -1.5 to 1.5, all designs of them evaluated."""
+    """A task over three parameters of values -1.5 to 1.5, all designs of them evaluated."""
     names = ("first", "second", "idle")
     space = DesignSpace("cube", [Integer(name=n, low=0, high=7, doc="One.") for n in names])
     base = read_evidence([swept]).tasks[0]

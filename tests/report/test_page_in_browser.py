@@ -45,7 +45,7 @@ def test_the_page_works_by_keyboard_on_a_phone_and_in_the_dark(swept: Path) -> N
         assert opened.run(pressed) == "true"
 
         opened.run(
-            "const k = document.querySelector('[data-part=knob]'); k.value = 0;"
+            "const k = document.querySelector('[data-part=parameter]'); k.value = 0;"
             "k.dispatchEvent(new Event('change'))"
         )
         status = opened.run("return document.querySelector('[data-part=status]').textContent")

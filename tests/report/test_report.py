@@ -15,10 +15,11 @@ import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.evaluation.task import Task
-from archgym.report import find, page, read_evidence
+from archgym.report import find, read_evidence
 from archgym.report.evidence import once
 from archgym.report.explorer import explorer
 from archgym.report.findings import Findings
+from archgym.report.page import page
 from archgym.report.table import Table
 from archgym.report.writing import (
     check_comparable,
@@ -68,7 +69,7 @@ def test_best_design_stands_beside_the_default_one(findings: Findings) -> None:
     run, row = best
     found = table(findings, "design light")
 
-    assert found.columns == ("knob", "unit", "best found", "default")
+    assert found.columns == ("parameter", "unit", "best found", "default")
     design = task.space.design_at(run.indices[row].astype(np.int64))
     assert [r[2] for r in found.rows] == [design[name] for name in task.space.names]
 

@@ -46,7 +46,9 @@ def test_hyperparameters_reach_the_agent() -> None:
 
 
 def test_unknown_hyperparameter_offers_near_names() -> None:
-    with pytest.raises(UnknownNameError, match=r"Hyperparameter of agent 'toy'.*'batch_size'"):
+    with pytest.raises(
+        UnknownNameError, match=r"Unknown hyperparameter 'batchsize' of agent 'toy'.*'batch_size'"
+    ):
         make_agent(ToyAgent, SPACE, 0, {"batchsize": 7})
 
 

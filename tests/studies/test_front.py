@@ -95,7 +95,6 @@ def test_study_without_a_design_that_was_built_has_an_empty_front(tmp_path: Path
 def test_volume_that_would_take_too_long_is_left_out(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("archgym.studies.front._MAX_STEPS", 0.5)
-    monkeypatch.setattr("archgym.studies.front._QUICK_TERMS", 1)
+    monkeypatch.setattr("archgym.analysis.pareto._MAX_STEPS", 0.5)
 
     assert study_front(read_study(folder)).hypervolume is None

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,3 +58,74 @@ def test_forged_study_is_refused_in_one_line_wherever_it_is_read(
         with pytest.raises(FileFormatError) as caught:
             read()
         assert len(str(caught.value).splitlines()) == 1
+        assert "study.json" in str(caught.value)
+
+
+def rewritten(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Change a study's metadata and give them the right checksum."""
+    data = json.loads((folder / "study.json").read_text())
+    del data["crc"]
+    change(data)
+    data["crc"] = _checksum(data)
+    (folder / "study.json").write_text(json.dumps(data))
+
+
+def test_study_says_its_format(tmp_path: Path) -> None:
+    Study.create(tmp_path / "s", toy_task(), ToyAgent, seed=1, budget=3).run()
+
+    assert json.loads((tmp_path / "s" / "study.json").read_text())["format"] == 1
+
+
+def test_study_without_format_is_read_and_resumed(tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        Study.create(tmp_path / name, toy_task(), ToyAgent, seed=1, budget=3).run()
+    rewritten(tmp_path / "old", lambda data: data.pop("format"))
+
+    assert len(read_study(tmp_path / "old").records) == 3
+    for name in ("old", "new"):
+        Study.open(tmp_path / name, toy_task(), ToyAgent).run(budget=6)
+    journals = [(tmp_path / name / "journal.jsonl").read_bytes() for name in ("old", "new")]
+    assert journals[0] == journals[1]
+
+
+def test_study_of_a_later_format_names_both_formats_and_the_way_out(tmp_path: Path) -> None:
+    Study.create(tmp_path / "s", toy_task(), ToyAgent, seed=1, budget=3).run()
+    rewritten(tmp_path / "s", lambda data: data.update(format=2, news={}))
+
+    with pytest.raises(FileFormatError, match=r"has format 2; .* up to 1\. Open it with the newer"):
+        read_study(tmp_path / "s")
+
+
+@pytest.mark.parametrize("number", ["1", 1.0, True, -1, None, 10**40])
+def test_format_that_is_no_number_is_refused(tmp_path: Path, number: Any) -> None:
+    Study.create(tmp_path / "s", toy_task(), ToyAgent, seed=1, budget=3).run()
+    rewritten(tmp_path / "s", lambda data: data.update(format=number))
+
+    with pytest.raises(FileFormatError, match="`format` is no number of one"):
+        read_study(tmp_path / "s")
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda data: data.pop("seed"), "the document: .*missing required field `seed`"),
+        (lambda data: data.update({"mine\nown": 1}), r"unknown field `mine\?own`"),
+        (
+            lambda data: data["task"].update(version="1"),
+            "`task.version` must be `int`; got `str`",
+        ),
+        (
+            lambda data: data["task"]["metrics"][0].update(goal="up"),
+            r"`task.metrics\[0\].goal`: .*'up'",
+        ),
+        (lambda data: data["task"].update(fidelity="a\nb"), "`task`: `fidelity` must be printable"),
+        (lambda data: data.update(segments=[]), "`segments` must be `array` of length >= 1"),
+        (lambda data: data.update(kind="other"), "`kind`: invalid enum value 'other'"),
+    ],
+)
+def test_message_names_the_member(tmp_path: Path, change: Any, problem: str) -> None:
+    Study.create(tmp_path / "s", toy_task(), ToyAgent, seed=1, budget=3).run()
+    rewritten(tmp_path / "s", change)
+
+    with pytest.raises(FileFormatError, match=problem):
+        read_study(tmp_path / "s")

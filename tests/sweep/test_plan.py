@@ -33,7 +33,7 @@ def test_only_and_seeds_choose_runs(plan: SweepPlan) -> None:
     assert [run.id for run in plan.runs(["small"], [1])] == ["light/small/seed-1"]
     with pytest.raises(UnknownNameError, match="'small'"):
         plan.runs(["smal"])
-    with pytest.raises(UnknownNameError, match="Unknown seed of the sweep '7'"):
+    with pytest.raises(UnknownNameError, match="Unknown seed '7' of the sweep"):
         plan.runs(seeds=[7])
 
 

@@ -85,7 +85,7 @@ def test_size_that_is_only_claimed_is_refused(tmp_path: Path, planes: dict[str, 
             content = good.read(name).replace(b"(3,), }  ", b"(999,), }")
             bad.writestr(name, content)
 
-    with pytest.raises(FileFormatError, match="is cut off or goes on"):
+    with pytest.raises(FileFormatError, match="is cut off or has extra bytes"):
         read_planes(tmp_path / "b.npz")
 
 

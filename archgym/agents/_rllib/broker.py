@@ -26,7 +26,7 @@ class _Request:
 
 @final
 class _Desk:
-    """What the broker's actor keeps; each method runs in one event loop."""
+    """State of the broker's actor; each method runs in one event loop."""
 
     def __init__(self) -> None:
         self._requests: dict[int, _Request] = {}
@@ -47,7 +47,7 @@ class _Desk:
         return await answer
 
     async def take(self, patience_s: float) -> list[tuple[int, np.ndarray]]:
-        """What has been asked since; empty where nothing is within the time."""
+        """Return the designs asked for since the last call; empty if none arrive in time."""
         try:
             await asyncio.wait_for(self._arrived.wait(), patience_s)
         except TimeoutError:

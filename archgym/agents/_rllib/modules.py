@@ -1,4 +1,4 @@
-"""What RLlib needs of ours: a module, an env runner and a learner connector for teams.
+"""RLlib components for teams: a module, an env runner and a learner connector.
 
 An env runner plays many one-step episodes as one batch: each policy acts once for all of them, all
 designs are evaluated together, and the learner gets arrays instead of one object an episode, which
@@ -229,7 +229,7 @@ class TeamRunner(EnvRunner):
 
 
 def _restart() -> list[int]:
-    """A number of its own for a runner that was started again, or it would draw the same again."""
+    """Return a restart number, without which a restarted runner would draw the same numbers."""
     import ray
 
     if not ray.is_initialized() or not ray.get_runtime_context().get_actor_id():

@@ -66,7 +66,7 @@ class TeamNetwork(nn.Module):
         return outputs.view(len(inputs), *self.closed.shape) + self.closed
 
     def values(self, inputs: torch.Tensor) -> torch.Tensor:
-        """What critics expect, (n, n_agents), for their inputs (n, n_agents, n_critic)."""
+        """Return the critics' values, (n, n_agents), for their inputs (n, n_agents, n_critic)."""
         outputs: torch.Tensor = self.critic(self._told(inputs))
         return outputs[..., 0]
 
@@ -112,5 +112,4 @@ def log_probability(logits: torch.Tensor, actions: torch.Tensor) -> torch.Tensor
 def drawn(logits: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     """Return actions drawn from logits (..., n_options): (n, ...) whole numbers."""
     # The largest of the logits plus Gumbel noise is distributed as their softmax.
-    actions: np.ndarray = np.argmax(logits + rng.gumbel(size=(n, *logits.shape)), axis=-1)
-    return actions
+    return np.asarray(np.argmax(logits + rng.gumbel(size=(n, *logits.shape)), axis=-1))

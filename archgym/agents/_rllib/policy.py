@@ -20,12 +20,12 @@ ACTOR = "actor."
 
 
 def describe(task: Task, team: Team, n_updates: int) -> dict[str, Any]:
-    """What a team's weights mean, as JSON."""
+    """Return the description of a team's weights as JSON."""
     return {"task": task.id, "updates": n_updates, **layout(task, team)}
 
 
 def layout(task: Task, team: Team) -> dict[str, Any]:
-    """What a team sees and chooses on a task, as JSON."""
+    """Return the observations and choices of a team on a task as JSON."""
     choices = Choices(task.space)
     return {
         "agents": list(team.agents),
@@ -52,10 +52,6 @@ def make_designs(policy: Policy, task: Task, team: Team, n: int, seed: int) -> n
     """Return designs that a team with a policy's weights makes: the most likely one, then draws.
 
     Args:
-      policy: Whose weights, of the actors.
-      task: Whose designs.
-      team: Who makes them.
-      n: How many.
       seed: What decides, for all but the first.
 
     Returns:

@@ -50,11 +50,9 @@ def train_with_runners(
 ) -> None:
     """Train with env runners of Ray, until `evaluate`, called in this thread, raises something.
 
-    Runners that die are started again where there is room, and training goes on with the others.
+    Runners that die are started again if there is room, and training continues with the others.
 
     Args:
-      team: Who chooses.
-      task: What is searched.
       hyperparameters: The agent's, with `env_runners`, 1 or more.
       seed: What decides first draws.
       evaluate: What designs are given to; all that runners wait for at a time.
@@ -96,7 +94,7 @@ def _end(broker: Broker, training: "_Training") -> None:
         with suppress(ray.exceptions.RayError):
             broker.end()
         training.join(_LAST_TURN_S)
-        # One that is stuck would start Ray anew by whatever it asks of it; then it goes with the
+        # A stuck runner would start Ray again by whatever it asks of it; then it goes with the
         # process.
         if not training.is_alive():
             RAY.leave(is_hurried)
@@ -165,7 +163,7 @@ class _Training(threading.Thread):
         if self._error is not None:
             words = str(self._error).strip().split("\n")[-1]
             raise ArchGymError(
-                f"RLlib must go on training; it broke with {type(self._error).__name__}: {words}"
+                f"RLlib must continue training; it broke with {type(self._error).__name__}: {words}"
             ) from self._error
 
     def _watch(self, learner: Any) -> None:

@@ -1,4 +1,4 @@
-"""Who chooses what in a team that makes designs, and what its actors and critics see."""
+"""Roles in a team that makes designs: choices of each agent, inputs of actors and critics."""
 
 from dataclasses import dataclass
 from typing import Self, final
@@ -48,7 +48,6 @@ class Team:
         """Return the team for a task.
 
         Args:
-          task: What designs are judged by.
           groups: "parameter" or "subsystem"; a simulator that declares no sub-systems is one.
           observes: What actors see, "all" or "own".
           is_central: Whether critics see everything, and others' choices.
@@ -89,7 +88,7 @@ class Team:
         return picks
 
     def critic_inputs(self, picks: np.ndarray) -> np.ndarray:
-        """What critics see in n episodes, (n, n_agents, n_critic) float32.
+        """Return the critics' inputs in n episodes, (n, n_agents, n_critic) float32.
 
         Args:
           picks: (n, n_choices), what all agents choose in them.

@@ -52,11 +52,7 @@ def train_here(
     """Train in this thread, until `evaluate` raises something, which passes through.
 
     Args:
-      team: Who chooses.
-      task: What is searched.
-      hyperparameters: The agent's.
       seed: What decides, with the global random numbers.
-      evaluate: What designs are given to.
       keep: Given the weights before and after each update, and how many updates there were.
     """
     ask = asking(task, hyperparameters, evaluate)
@@ -80,13 +76,12 @@ def train_here(
 def asking(
     task: Task, hyperparameters: Mapping[str, Any], evaluate: Evaluate
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """What designs' rewards are asked of, by choices, (n, n_choices)."""
+    """Return the function that asks for rewards of designs, by choices, (n, n_choices)."""
     choices = Choices(task.space)
 
     def ask(picks: np.ndarray) -> np.ndarray:
         rewards = evaluate(choices.compose(picks)).reward
-        floored: np.ndarray = np.maximum(rewards, hyperparameters["floor"])
-        return floored
+        return np.asarray(np.maximum(rewards, hyperparameters["floor"]))
 
     return ask
 
@@ -97,9 +92,6 @@ def configuration(
     """Return RLlib's configuration of a team.
 
     Args:
-      team: Who chooses.
-      hyperparameters: The agent's.
-      seed: What decides.
       rewards: What a runner, by its number, asks for rewards of choices.
     """
     n_runners = hyperparameters["env_runners"]

@@ -1,8 +1,9 @@
-"""What the agents on Stable-Baselines3 share: an algorithm that learns from a task's episodes."""
+"""Shared base of agents on Stable-Baselines3: an algorithm that learns from a task's episodes."""
 
 import importlib.util
+from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from archgym.errors import ArchGymError, InvalidArgumentError, MissingExtraError
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate
 from archgym.search.agent import Agent, make_agent
+from archgym.search.hyperparameters import checked_hyperparameters
 from archgym.search.policy import Policy
 from archgym.spaces.space import DesignSpace
 
@@ -20,76 +22,48 @@ if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
     from stable_baselines3.common.vec_env import VecEnv
 
-__all__ = [
-    "MakeAlgorithm",
-    "Sb3Agent",
-    "Sb3Learner",
-    "even_parts",
-    "hidden_layers",
-    "ppo_arguments",
-    "remade",
-]
+    from archgym.agents._sb3.training import LearningEnv
+
+__all__ = ["Sb3Agent", "even_parts", "hidden_layers", "ppo_arguments", "remade"]
 
 
-class MakeAlgorithm(Protocol):
-    """Makes an algorithm of the library, untrained."""
+class Sb3Agent(Agent):
+    """An agent that trains an algorithm of the library on a study's evaluations.
 
-    def __call__(self, env: "VecEnv", n_steps: int) -> "BaseAlgorithm":
-        """Make it.
+    A constructor calls `_set_up`, and `_make` returns the untrained algorithm. The trained one is
+    turned into a policy and back.
+    """
 
-        Args:
-          env: Episodes it learns from.
-          n_steps: Steps of the longest episode.
-        """
+    batch = "batch"
+    _actions: ClassVar[Literal["multidiscrete", "box"]] = "multidiscrete"
+    _actor: ClassVar[str] = ""
+    """Start of the names of those weights that choose actions; all by default."""
+    _has_masks: ClassVar[bool] = False
+    """True if the algorithm takes action masks."""
 
-
-@final
-class Sb3Learner:
-    """Trains an algorithm on a study's evaluations, and turns it into a policy and back."""
-
-    def __init__(
-        self,
-        agent: type[Agent],
-        hyperparameters: Mapping[str, Any],
-        make: MakeAlgorithm,
-        *,
-        seed: int,
-        formulation: str,
-        actions: str = "multidiscrete",
-        actor: str = "",
-        has_masks: bool = False,
-    ) -> None:
-        """Train nothing yet.
-
-        Args:
-          agent: Whose learner it is.
-          hyperparameters: All of the agent's, with `n_envs` and `floor`.
-          make: Makes the algorithm.
-          seed: What decides.
-          formulation: "whole" or "sequential".
-          actions: "multidiscrete" or "box".
-          actor: Start of the names of those weights that choose actions; all by default.
-          has_masks: Whether the algorithm takes action masks.
+    @final
+    def _set_up(self, given: Mapping[str, Any]) -> None:
+        """Check the constructor's arguments, `locals()` of it; train nothing yet.
 
         Raises:
+          InvalidArgumentError: A hyperparameter is outside its limits.
           MissingExtraError: The library is not installed.
         """
-        for package in ("stable_baselines3", agent.library.replace("-", "_")):
+        self._values = checked_hyperparameters(type(self), given)
+        for package in ("stable_baselines3", self.library.replace("-", "_")):
             if importlib.util.find_spec(package) is None:
                 raise MissingExtraError(package, "rl")
-        self._agent = agent
-        self._hyperparameters = dict(hyperparameters)
-        self._make = make
-        self._seed = seed
-        self._formulation = formulation
-        self._actions = actions
-        self._actor = actor
-        self._has_masks = has_masks
+        self._seed: int = given["seed"]
+        self._formulation: str = self._values.get("formulation", "sequential")
         self._task: Task | None = None
         self._algorithm: BaseAlgorithm | None = None
 
+    @abstractmethod
+    def _make(self, env: "VecEnv", n_steps: int) -> "BaseAlgorithm":
+        """Return the untrained algorithm, for episodes of at most `n_steps` steps."""
+
+    @final
     def search(self, evaluate: Evaluate, task: Task) -> None:
-        """Learn for ever, until `evaluate` raises something, which passes through."""
         with RandomState(self._seed):
             # The library draws random numbers when it is imported, which is once in a process.
             from archgym.agents._sb3.training import learn, make_episodes
@@ -97,10 +71,10 @@ class Sb3Learner:
         with RandomState(self._seed) as random_state:
             env = make_episodes(
                 task,
-                self._hyperparameters["n_envs"],
+                self._values["n_envs"],
                 self._formulation,
                 self._actions,
-                self._hyperparameters["floor"],
+                self._values["floor"],
                 random_state.outside(evaluate),
                 self._seed,
             )
@@ -108,67 +82,44 @@ class Sb3Learner:
             self._task = task
             learn(self._algorithm)
 
+    @final
     def policy(self) -> Policy | None:
-        """What was learned; None before a search."""
         if self._algorithm is None or self._task is None:
             return None
         from archgym.agents._sb3.policy import describe, weights_of
 
         return Policy(
-            self._agent.name,
-            dict(self._hyperparameters),
+            self.name,
+            dict(self._values),
             describe(self._algorithm, self._task, self._formulation, self._actions),
             weights_of(self._algorithm, self._actor),
         )
 
-    def propose(self, policy: Policy, task: Task, n: int, seed: int) -> np.ndarray:
-        """Return designs that a policy of this agent makes; see `Agent.propose`."""
+    @final
+    @classmethod
+    def propose(cls, policy: Policy, task: Task, n: int, seed: int) -> np.ndarray:
+        agent: Sb3Agent = remade(cls, policy, task.space)
         n = check_whole("n", n, 1)
         seed = check_whole("seed", seed, 0)
         with RandomState(seed):
             from archgym.agents._sb3.policy import layout, load_weights, make_designs
             from archgym.agents._sb3.training import make_episodes, no_results
 
-        require_layout(policy, task, layout(task, self._formulation, self._actions))
+        form = agent._formulation, cls._actions
+        require_layout(policy, task, layout(task, *form))
 
-        def episodes(n_envs: int) -> Any:
-            return make_episodes(
-                task, n_envs, self._formulation, self._actions, 0.0, no_results(task), seed
-            )
+        def episodes(n_envs: int) -> "LearningEnv":
+            return make_episodes(task, n_envs, *form, 0.0, no_results(task), seed)
 
         with RandomState(seed):
             env = episodes(1)
-            algorithm = self._make(env, env.longest_episode)
-            load_weights(algorithm, self._actor, policy)
-            best = make_designs(algorithm, env, self._has_masks, deterministic=True)
+            algorithm = agent._make(env, env.longest_episode)
+            load_weights(algorithm, cls._actor, policy)
+            best = make_designs(algorithm, env, cls._has_masks, deterministic=True)
             if n == 1:
                 return best
-            drawn = make_designs(algorithm, episodes(n - 1), self._has_masks, deterministic=False)
+            drawn = make_designs(algorithm, episodes(n - 1), cls._has_masks, deterministic=False)
         return np.concatenate([best, drawn])
-
-
-class Sb3Agent(Agent):
-    """An agent that trains an algorithm of the library.
-
-    Its constructor makes `_learner`, which does the rest.
-    """
-
-    batch = "batch"
-    _learner: Sb3Learner
-
-    @final
-    def search(self, evaluate: Evaluate, task: Task) -> None:
-        self._learner.search(evaluate, task)
-
-    @final
-    def policy(self) -> Policy | None:
-        return self._learner.policy()
-
-    @final
-    @classmethod
-    def propose(cls, policy: Policy, task: Task, n: int, seed: int) -> np.ndarray:
-        agent: Sb3Agent = remade(cls, policy, task.space)
-        return agent._learner.propose(policy, task, n, seed)
 
 
 def remade(kind: type[Agent], policy: Policy, space: DesignSpace) -> Any:
@@ -204,13 +155,7 @@ def even_parts(n_steps: int, n_parts: int) -> int:
 def ppo_arguments(
     hyperparameters: Mapping[str, Any], env: "VecEnv", n_steps: int
 ) -> dict[str, Any]:
-    """What all kinds of proximal policy optimisation take alike.
-
-    Args:
-      hyperparameters: The agent's.
-      env: Episodes it learns from.
-      n_steps: Steps of the longest episode.
-    """
+    """Return the arguments that all variants share, for episodes of at most `n_steps` steps."""
     n_steps *= -(-hyperparameters["rollout"] // env.num_envs)
     return {
         "learning_rate": hyperparameters["learning_rate"],
@@ -221,6 +166,7 @@ def ppo_arguments(
         "gae_lambda": hyperparameters["gae_lambda"],
         "clip_range": hyperparameters["clip"],
         "ent_coef": hyperparameters["entropy"],
+        "device": "cpu",
     }
 
 

@@ -19,7 +19,7 @@ __all__ = ["describe", "layout", "load_weights", "make_designs", "weights_of"]
 def describe(
     algorithm: BaseAlgorithm, task: Task, formulation: str, actions: str
 ) -> dict[str, Any]:
-    """What a policy's weights mean, as JSON."""
+    """Return the description of a policy's weights as JSON."""
     return {
         "task": task.id,
         "network": type(algorithm.policy).__name__,
@@ -30,7 +30,7 @@ def describe(
 
 
 def layout(task: Task, formulation: str, actions: str) -> dict[str, Any]:
-    """What a policy sees and chooses on a task, as JSON."""
+    """Return the observations and choices of a policy on a task as JSON."""
     choices = Choices(task.space)
     return {
         "formulation": formulation,

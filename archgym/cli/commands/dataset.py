@@ -1,4 +1,4 @@
-"""`archgym dataset`: evaluations of studies as datasets that others can use."""
+"""`archgym dataset`: datasets of evaluations, as Parquet with units and a card."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from archgym.cli.commands.merge import StudiesArgument
 from archgym.cli.console.progress import StageBar, announce_compilation
-from archgym.cli.console.terminal import heading, number, say, table, unit, write_json
+from archgym.cli.console.terminal import heading, number, say, table, write_json
 from archgym.cli.options.dataset import (
     FidelityOption,
     OptionOption,
@@ -16,6 +15,8 @@ from archgym.cli.options.dataset import (
     VersionOption,
     chosen_options,
 )
+from archgym.cli.options.run import MAX_SEED
+from archgym.cli.options.studies import StudiesArgument
 from archgym.cli.options.task import JsonOption
 from archgym.cli.options.values import named_path
 
@@ -26,7 +27,7 @@ __all__ = ["dataset_app"]
 
 dataset_app = typer.Typer(
     name="dataset",
-    help="Make, split, join and check datasets of evaluations.",
+    help="Build, split, merge and verify datasets of evaluations.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -34,47 +35,51 @@ dataset_app = typer.Typer(
 
 @dataset_app.callback()
 def _group() -> None:
-    """Make, split, join and check datasets of evaluations."""
+    """Build, split, merge and verify datasets of evaluations."""
 
 
 DatasetArgument = Annotated[
-    Path, typer.Argument(help="A dataset's folder, or its Parquet file.", metavar="DATASET")
+    Path, typer.Argument(help="Folder of a dataset, or its Parquet file.", metavar="DATASET")
 ]
 OutOption = Annotated[
     Path,
     typer.Option(
         "--out",
-        help="A new folder; or a new .parquet, .csv or .jsonl file for the table alone.",
+        help="Folder to create, or a .parquet, .csv or .jsonl file for the table alone.",
         parser=named_path,
         metavar="PATH",
     ),
 ]
-NameOption = Annotated[str | None, typer.Option("--name", help="What the dataset is called.")]
+NameOption = Annotated[
+    str | None, typer.Option("--name", help="Name of the dataset (default: that of its folder).")
+]
 LicenseOption = Annotated[
-    str | None, typer.Option("--license", help="Its SPDX identifier, such as cc-by-4.0.")
+    str | None, typer.Option("--license", help="SPDX identifier of the license, such as cc-by-4.0.")
 ]
-_BY = "design, region, workload, agent, or random, which leaks."
+_BY = "design, region, workload, agent or random (random leaks designs)."
 SplitOption = Annotated[
-    str | None, typer.Option("--split", help=f"Make parts, by {_BY}", metavar="BY")
+    str | None, typer.Option("--split", help=f"Split the rows by {_BY}", metavar="BY")
 ]
-ByOption = Annotated[str, typer.Option("--by", help=f"By {_BY}", metavar="BY")]
+ByOption = Annotated[str, typer.Option("--by", help=f"Split the rows by {_BY}", metavar="BY")]
 ValidationOption = Annotated[
-    float, typer.Option("--validation", help="Share for validation, of designs or rows.")
+    float, typer.Option("--validation", help="Share of designs or rows for validation.")
 ]
-TestOption = Annotated[
-    float, typer.Option("--test", help="Share for the test, of designs or rows.")
+TestOption = Annotated[float, typer.Option("--test", help="Share of designs or rows for the test.")]
+SeedOption = Annotated[
+    int, typer.Option("--seed", help="Random seed of the split.", min=0, max=MAX_SEED)
 ]
-SeedOption = Annotated[int, typer.Option("--seed", help="Of the split.", min=0, max=2**63 - 1)]
 GroupOption = Annotated[
     str,
-    typer.Option("--group", help="With outcome, designs with equal metrics stay in one part."),
+    typer.Option(
+        "--group", help="Unit of the split: design, or outcome (equal metrics stay together)."
+    ),
 ]
 HoldOutOption = Annotated[
     list[str] | None,
     typer.Option(
         "--hold-out",
-        help='What the test part is: a region such as "banks>=8", mode=slow,fast or '
-        '"order=K C ...", a workload, an agent; repeat it.',
+        help='Rows of the test part: a region such as "banks>=8", mode=slow,fast or '
+        '"order=K C ...", a workload or an agent; repeat for more.',
         metavar="WHAT",
     ),
 ]
@@ -94,9 +99,9 @@ def build(
     hold_out: HoldOutOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Make a dataset of studies: Parquet with units, a card, Croissant metadata, checksums.
+    """Build a dataset from studies: Parquet with units, a card, Croissant metadata, checksums.
 
-    The studies may be by any agents and of any tasks of one simulator. A row is one design on one
+    The studies may be of any agents and tasks of one simulator. A row is one design on one
     workload.
     """
     from archgym.datasets import build_dataset
@@ -133,7 +138,7 @@ def split(
 
 @dataset_app.command()
 def merge(
-    datasets: Annotated[list[Path], typer.Argument(help="Datasets of one simulator.")],
+    datasets: Annotated[list[Path], typer.Argument(help="Datasets of the same simulator.")],
     out: OutOption,
     name: NameOption = None,
     license: LicenseOption = None,
@@ -145,7 +150,7 @@ def merge(
     hold_out: HoldOutOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Join datasets of one simulator; duplicates are marked over the whole."""
+    """Merge datasets of one simulator, and mark duplicates across them."""
     from archgym.datasets import merge_datasets
 
     chosen = _split(split, validation, test, seed, group, hold_out)
@@ -158,7 +163,7 @@ def merge(
 
 @dataset_app.command()
 def info(dataset: DatasetArgument, json: JsonOption = False) -> None:
-    """Say what a dataset holds."""
+    """Show the contents of a dataset."""
     from archgym.datasets import summarise_dataset
 
     summary = summarise_dataset(dataset)
@@ -172,14 +177,14 @@ def info(dataset: DatasetArgument, json: JsonOption = False) -> None:
 def verify(
     dataset: DatasetArgument,
     sample: Annotated[
-        int, typer.Option("--sample", help="Rows that are simulated again.", min=0)
+        int, typer.Option("--sample", help="Number of rows to simulate again.", min=0)
     ] = 100,
-    seed: Annotated[int, typer.Option("--seed", help="Of the sample.", min=0)] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Random seed of the sample.", min=0)] = 0,
     json: JsonOption = False,
 ) -> None:
-    """Check a dataset's files and rows, and simulate a sample of rows again.
+    """Verify the files and rows of a dataset, and simulate a sample of rows again.
 
-    The exit code is 1 where anything differs, with a line for each kind of difference.
+    The exit code is 1 if anything differs; each kind of difference is one line.
     """
     from archgym.cli.console.signals import prompt_stops
     from archgym.datasets import verify_dataset
@@ -192,7 +197,7 @@ def verify(
     else:
         for problem in result.problems:
             say(problem)
-        verdict = "not as they should be" if result.problems else "as they should be"
+        verdict = "problems found" if result.problems else "no problems found"
         say(f"{result.rows} rows, {result.simulated} of them simulated again: {verdict}.")
     if result.problems:
         raise typer.Exit(1)
@@ -205,16 +210,18 @@ def minari(
         Path | None,
         typer.Option(
             "--out",
-            help="The folder of Minari's datasets; its own where left out.",
+            help="Folder of Minari datasets (default: that of Minari).",
             parser=named_path,
             metavar="FOLDER",
         ),
     ] = None,
     id: Annotated[
-        str | None, typer.Option("--id", help="Its name there, such as archgym/dram-v0.")
+        str | None,
+        typer.Option("--id", help="Name of the Minari dataset, such as archgym/dram-v0."),
     ] = None,
     part: Annotated[
-        str | None, typer.Option("--part", help="Only train, validation or test.")
+        str | None,
+        typer.Option("--part", help="Part to write: train, validation or test (default: all)."),
     ] = None,
     space: SpaceOption = None,
     fidelity: FidelityOption = None,
@@ -222,7 +229,7 @@ def minari(
     version: VersionOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Write a dataset for offline reinforcement learning with Minari, one episode a study."""
+    """Write a dataset for offline reinforcement learning with Minari, one episode per study."""
     from archgym.envs import write_minari
 
     written = write_minari(
@@ -240,7 +247,7 @@ def minari(
     else:
         say(
             f"{written.episodes} episodes, {written.steps} steps: {written.id} "
-            f"in {written.root}, the MINARI_DATASETS_PATH to load it with."
+            f"in {written.root}. Set MINARI_DATASETS_PATH to this folder to load it."
         )
 
 
@@ -297,10 +304,7 @@ def _say_info(summary: "Summary") -> None:
     table(("", "name", "rows"), rows, right=["rows"])
     table(
         ("metric", "unit", "lowest", "highest"),
-        [
-            (m.spec.name, unit(m.spec.unit), number(m.lowest), number(m.highest))
-            for m in summary.metrics
-        ],
+        [(m.spec.name, m.spec.unit, number(m.lowest), number(m.highest)) for m in summary.metrics],
         right=["lowest", "highest"],
     )
 
@@ -335,4 +339,4 @@ def _say(written: "Written", json: bool) -> None:
         say(f"{parts}. {written.statement}")
         for part, n in written.shared.items():
             if n:
-                say(f"{n} designs of {part} are in train too.")
+                say(f"{n} designs of {part} are also in train.")

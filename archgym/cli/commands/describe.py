@@ -1,4 +1,4 @@
-"""`archgym describe`: a simulator with its space, a workload, or an agent."""
+"""`archgym describe`: description of a simulator, a workload or an agent."""
 
 import inspect
 import re
@@ -11,22 +11,19 @@ from archgym.cli.console.terminal import (
     heading,
     say,
     table,
-    unit,
     values_text,
     write_facts,
     write_json,
 )
 from archgym.cli.options.completion import complete_subject
 from archgym.cli.options.task import (
-    FidelityOption,
-    FromProxyOption,
-    FromTableOption,
     JsonOption,
-    OptionOption,
-    SpaceOption,
-    TaskChoice,
+    SimulatorOptions,
+    StandInOptions,
+    TaskOptions,
     make_simulator,
     option_values,
+    task_choices,
 )
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.files.storage import storage_errors
@@ -39,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["describe"]
 
-# Counting looks at every combination of parameters that hang together.
+# Counting visits every combination of linked parameters.
 _COUNT_AT_ONCE = 3 * 10**7
 
 
@@ -47,49 +44,38 @@ def describe(
     name: Annotated[
         str,
         typer.Argument(
-            help="A simulator, a task or an agent.",
+            help="Name of a simulator, task or agent.",
             autocompletion=complete_subject,
             metavar="SIMULATOR|TASK|AGENT",
         ),
     ],
-    space: SpaceOption = None,
+    model: SimulatorOptions,
+    stand_in: StandInOptions,
     workload: Annotated[
         list[str] | None,
-        typer.Option("--workload", "-w", help="Characterise this workload or file instead."),
+        typer.Option("--workload", "-w", help="Workload or file to characterise instead."),
     ] = None,
     picture: Annotated[
         Path | None,
-        typer.Option("--picture", help="Draw the workload into this .png, .svg or .pdf file."),
+        typer.Option("--picture", help="Draw the workload to this .png, .svg or .pdf file."),
     ] = None,
-    fidelity: FidelityOption = None,
-    option: OptionOption = None,
-    from_table: FromTableOption = None,
-    from_proxy: FromProxyOption = None,
     count: Annotated[
-        bool, typer.Option("--count", help="Count the feasible designs, however many.")
+        bool, typer.Option("--count", help="Count the feasible designs, also of a large space.")
     ] = False,
     json: JsonOption = False,
 ) -> None:
     """Describe a simulator, a workload or an agent."""
     if workload is not None and len(workload) > 1:
         raise InvalidArgumentError(
-            f"`--workload` must name one workload here; {len(workload)} came. Describe them one "
-            "by one."
+            f"`--workload` must name one workload here; got {len(workload)}. Describe them one by "
+            "one."
         )
     from archgym.evaluation.simulator import simulator_names
     from archgym.search.agent import agent_class, agent_names
 
     simulators, agents = simulator_names(), agent_names()
-    choice = TaskChoice(
-        name,
-        space=space,
-        fidelity=fidelity,
-        options=option,
-        from_table=from_table,
-        from_proxy=from_proxy,
-    ).resolved()
-    is_stand_in = from_table is not None or from_proxy is not None
-    if choice.simulator not in simulators and not is_stand_in:
+    choice = task_choices(name, TaskOptions(model, stand_in=stand_in))
+    if choice.simulator not in simulators and choice.stand_in is None:
         if name not in agents:
             raise unknown_name("simulator or agent", name, (*simulators, *agents))
         _describe_agent(agent_class(name), json)
@@ -136,7 +122,7 @@ def _describe_simulator(simulator: "Simulator", count: bool, is_json: bool) -> N
     heading("Metrics")
     table(
         ("name", "unit", "goal", ""),
-        [(s.name, unit(s.unit), s.goal.replace("none", "–"), s.doc) for s in simulator.metrics],
+        [(s.name, s.unit, s.goal.replace("none", "–"), s.doc) for s in simulator.metrics],
     )
     heading("Objectives")
     default = simulator.default_objective
@@ -144,8 +130,8 @@ def _describe_simulator(simulator: "Simulator", count: bool, is_json: bool) -> N
         ("name", ""),
         [(_starred(n, default), o.doc) for n, o in simulator.objectives.items()],
     )
-    heading("Choices (* is the default)")
-    table(("choice", "names"), _choices(simulator))
+    heading("Options (* is the default)")
+    table(("option", "values"), _choices(simulator))
 
 
 def _choices(simulator: "Simulator") -> list[tuple[str, str]]:
@@ -163,7 +149,7 @@ def _choices(simulator: "Simulator") -> list[tuple[str, str]]:
     signature = inspect.signature(kind).parameters
     rows += [
         (
-            "--" + n.replace("_", "-"),
+            f"--option {n}=",
             ", ".join(_starred(v, signature[n].default) for v in values) or _option_doc(kind, n),
         )
         for n, values in option_values(kind).items()
@@ -172,7 +158,7 @@ def _choices(simulator: "Simulator") -> list[tuple[str, str]]:
 
 
 def _option_doc(kind: "type[Simulator]", name: str) -> str:
-    """What the constructor's docstring says of an argument."""
+    """Return the description of an argument in the constructor's docstring."""
     found = re.search(
         rf"^ +{name}: (.+(?:\n {{4,}}\S.*)*)", inspect.getdoc(kind.__init__) or "", re.MULTILINE
     )
@@ -191,10 +177,13 @@ def _write_space(space: "DesignSpace", counted: Any) -> None:
     table(("parameter", "values", "default", "unit", ""), [_row(p) for p in space.parameters])
     if space.constraints:
         heading("Constraints")
-        table(("requires", "else"), [(c.require.text, c.reason) for c in space.constraints])
+        table(
+            ("requires", "reason if violated"),
+            [(c.require.text, c.reason) for c in space.constraints],
+        )
     if space.conditions:
-        heading("Parameters that mean something only under others")
-        table(("parameter", "when"), [(c.parameter, c.when.text) for c in space.conditions])
+        heading("Conditional parameters")
+        table(("parameter", "active if"), [(c.parameter, c.when.text) for c in space.conditions])
 
 
 def _row(parameter: "Parameter") -> tuple[str, ...]:
@@ -203,14 +192,14 @@ def _row(parameter: "Parameter") -> tuple[str, ...]:
         parameter.name,
         values_text(parameter),
         default,
-        unit(parameter.unit),
+        parameter.unit,
         parameter.doc,
     )
 
 
 def _count_text(counted: Any) -> str:
     if counted is None:
-        return " (--count counts the distinct feasible designs)"
+        return " (use --count for the distinct feasible designs)"
     if counted.exact:
         return f", {counted.value:,} distinct feasible designs"
     return f", about {counted.value:.3g} ({counted.low:.3g} to {counted.high:.3g}) distinct designs"
@@ -226,7 +215,7 @@ def _describe_workload(
     facts = simulator.describe_workload(workload)
     if not facts:
         raise InvalidArgumentError(
-            f"Simulator {simulator.name!r} must characterise workloads for this; it does not."
+            f"Simulator {simulator.name!r} does not characterise workloads. Omit --workload."
         )
     if picture is not None:
         _draw(simulator, workload, picture)
@@ -249,7 +238,7 @@ def _describe_workload(
     if picture is not None:
         say(f"Picture: {picture}")
     else:
-        say("Add --picture FILE.png for a picture.")
+        say("Use --picture FILE.png to draw the workload.")
 
 
 def _draw(simulator: "Simulator", workload: Any, picture: Path) -> None:
@@ -260,7 +249,9 @@ def _draw(simulator: "Simulator", workload: Any, picture: Path) -> None:
     with storage_errors(picture, "written"):
         is_drawn = simulator.picture_workload(workload, picture)
     if not is_drawn:
-        raise InvalidArgumentError(f"Simulator {simulator.name!r} draws no pictures of workloads.")
+        raise InvalidArgumentError(
+            f"Simulator {simulator.name!r} cannot draw workloads. Omit --picture."
+        )
 
 
 # ---- an agent

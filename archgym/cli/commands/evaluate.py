@@ -9,19 +9,11 @@ import typer
 from archgym.cli.console.signals import prompt_stops
 from archgym.cli.console.terminal import heading, say, table, warn, write_json
 from archgym.cli.options.task import (
-    FidelityOption,
-    FromProxyOption,
-    FromTableOption,
     JsonOption,
-    ObjectiveOption,
-    OptionOption,
     SimulatorArgument,
-    SpaceOption,
-    TaskChoice,
-    TaskOption,
-    WorkloadOption,
+    TaskOptions,
     make_task,
-    named_space,
+    task_choices,
 )
 from archgym.cli.options.values import assignments, filled_design, read_design, with_values
 from archgym.cli.views.metrics import metric_rows
@@ -32,50 +24,38 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate"]
 
-_INFEASIBLE = 3
+_INFEASIBLE_CODE = 3
 
 
 def evaluate(
     simulator: SimulatorArgument,
+    options: TaskOptions,
     values: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", "-s", help="A value other than the design's; repeat it.", metavar="NAME=VALUE"
+            "--set",
+            "-s",
+            help="Value of a parameter, replacing that of the design; repeat for more.",
+            metavar="NAME=VALUE",
         ),
     ] = None,
     design: Annotated[
         Path | None,
         typer.Option(
-            "--design", help="A design in JSON; what it leaves out is the default design's."
+            "--design",
+            help="JSON file of a design; missing parameters take their default values.",
         ),
     ] = None,
     baseline: Annotated[
-        bool, typer.Option("--baseline", help="Show the default design beside it.")
+        bool, typer.Option("--baseline", help="Also show the metrics of the default design.")
     ] = False,
-    space: SpaceOption = None,
-    task_space: TaskOption = None,
-    workload: WorkloadOption = None,
-    objective: ObjectiveOption = None,
-    fidelity: FidelityOption = None,
-    option: OptionOption = None,
-    from_table: FromTableOption = None,
-    from_proxy: FromProxyOption = None,
     json: JsonOption = False,
 ) -> None:
     """Evaluate one design.
 
-    The exit code is 3 where the design cannot be built.
+    The exit code is 3 if the design is infeasible.
     """
-    choice = TaskChoice(
-        simulator,
-        named_space(space, task_space),
-        workload,
-        objective,
-        fidelity,
-        option,
-        from_table,
-        from_proxy,
-    )
+    choice = task_choices(simulator, options)
     given = assignments("--set", values or ())
     start = None if design is None else read_design(design)
     task = make_task(choice)
@@ -84,7 +64,7 @@ def evaluate(
     else:
         filled = filled_design(task.space, start, design)
     chosen = with_values(task.space, filled, given)
-    _warn_of_inactive(task, chosen, given)
+    _warn_about_inactive(task, chosen, given)
     with prompt_stops():
         evaluation = task.evaluate(task.space.indices_of(chosen)[None, :])
     if evaluation.failures:
@@ -98,17 +78,17 @@ def evaluate(
         _write(task, chosen, evaluation, baseline)
     if reason is not None:
         if not json:
-            typer.echo(f"The design cannot be built: {reason}", err=True)
-        raise typer.Exit(_INFEASIBLE)
+            typer.echo(f"The design is infeasible: {reason}", err=True)
+        raise typer.Exit(_INFEASIBLE_CODE)
 
 
-def _warn_of_inactive(task: "Task", design: "Design", given: Mapping[str, object]) -> None:
-    """Name what was set and means nothing beside the rest of the design."""
+def _warn_about_inactive(task: "Task", design: "Design", given: Mapping[str, object]) -> None:
+    """Warn about values of parameters that are inactive in the design."""
     flags = task.space.active(task.space.indices_of(design)[None, :])[0]
     active = dict(zip(task.space.names, flags.tolist(), strict=True))
     for name in given:
         if not active[name]:
-            warn(f"`{name}` means nothing in this design, which is evaluated without it.")
+            warn(f"`{name}` is inactive in this design; its value is ignored.")
 
 
 def _reason(task: "Task", evaluation: "Evaluation") -> str | None:
@@ -125,6 +105,8 @@ def _as_json(
         "feasible": reason is None,
         "reason": reason,
         "reward": float(evaluation.reward[0]),
+        "limits": [str(limit) for limit in task.limits],
+        "missed_limits": task.missed(evaluation.values[0]) if reason is None else None,
         "units": {spec.name: spec.unit for spec in task.metrics},
         **_metrics(task, evaluation.values),
     }
@@ -153,7 +135,7 @@ def _write(task: "Task", design: "Design", evaluation: "Evaluation", baseline: b
     default = task.space.design_at(task.space.default_indices)
     changed = [name for name in design if design[name] != default[name]]
     shown = ", ".join(f"{name}={design[name]}" for name in changed)
-    say(f"Design: {shown or 'the default one'}{' (else the default)' if changed else ''}")
+    say(f"Design: {shown or 'the default'}{' (others at default)' if changed else ''}")
     say()
     for place, weighted in enumerate(task.workloads):
         if len(task.workloads) > 1:
@@ -161,10 +143,14 @@ def _write(task: "Task", design: "Design", evaluation: "Evaluation", baseline: b
         reference = task.reference[place] if baseline else None
         columns, rows = metric_rows(task.metrics, evaluation.values[0, place], reference, "value")
         table(columns, rows, right=("value", "default", "ratio"))
-    zero = "" if _is_absolute(task) else " (the default design's is 0)"
+    zero = "" if _is_absolute(task) else " (0 for the default design)"
     say(f"Reward {evaluation.reward[0]:.4f} for {task.objective.name}{zero}")
+    if task.limits:
+        from archgym.cli.views.study import limits_text
+
+        say(limits_text(task.missed(evaluation.values[0])))
 
 
 def _is_absolute(task: "Task") -> bool:
-    """Return True if the objective counts from a target and not from the default design."""
+    """Return True if the objective is relative to a target, not to the default design."""
     return any(term.target is not None for term in task.objective.terms)

@@ -1,4 +1,4 @@
-"""`archgym list`: the names there are."""
+"""`archgym list`: registered names."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -7,7 +7,13 @@ import typer
 
 from archgym.cli.console.terminal import heading, table, warn, write_json
 from archgym.cli.options.completion import KINDS, complete_list, complete_simulator
-from archgym.cli.options.task import JsonOption, TaskChoice, make_simulator, option_values
+from archgym.cli.options.task import (
+    JsonOption,
+    TaskOptions,
+    make_simulator,
+    option_values,
+    task_choices,
+)
 from archgym.errors import ArchGymError, unknown_name
 
 if TYPE_CHECKING:
@@ -16,13 +22,15 @@ if TYPE_CHECKING:
 __all__ = ["list_names"]
 
 T = TypeVar("T")
+# Kinds of names that do not depend on a simulator.
+_GLOBAL_KINDS = KINDS[:3]
 
 
 def list_names(
     kind: Annotated[
         str | None,
         typer.Argument(
-            help=f"One of {', '.join(KINDS)}; most where left out.",
+            help=f"Kind of names: {', '.join(KINDS)} (default: most of them).",
             autocompletion=complete_list,
             metavar="[KIND]",
         ),
@@ -30,7 +38,9 @@ def list_names(
     simulator: Annotated[
         str | None,
         typer.Option(
-            "--simulator", help="Only this simulator's.", autocompletion=complete_simulator
+            "--simulator",
+            help="Simulator to list the names of (default: all).",
+            autocompletion=complete_simulator,
         ),
     ] = None,
     json: JsonOption = False,
@@ -40,19 +50,21 @@ def list_names(
         raise unknown_name("kind of name", kind, KINDS)
     names: dict[str, Any] = {}
     chosen: tuple[str, ...] = ()
-    if kind != "agents":
+    if kind not in ("agents", "models"):
         chosen = _simulators() if simulator is None else (simulator,)
     offers: dict[str, dict[str, Any]] = {}
-    if kind not in ("agents", "simulators"):
-        # One that is asked for alone must be there; of all, one that is broken spoils nothing.
+    if kind not in _GLOBAL_KINDS:
+        # A simulator named alone must load; a broken one among all is only reported.
         offers = _usable(chosen, _offer) if simulator is None else {simulator: _offer(simulator)}
         chosen = tuple(offers)
     if kind in (None, "simulators"):
         names["simulators"] = list(chosen)
     if kind in (None, "agents"):
         names["agents"] = _agents()
-    if kind not in ("agents", "simulators"):
-        for part in KINDS[2:]:
+    if kind == "models":
+        names["models"] = _models()
+    if kind not in _GLOBAL_KINDS:
+        for part in KINDS[len(_GLOBAL_KINDS) :]:
             if kind == part or (kind is None and part not in ("metrics", "devices")):
                 names[part] = {name: offer[part] for name, offer in offers.items()}
     if json:
@@ -68,6 +80,12 @@ def _simulators() -> tuple[str, ...]:
     from archgym.evaluation.simulator import simulator_class, simulator_names
 
     return tuple(_usable(simulator_names(), simulator_class))
+
+
+def _models() -> list[str]:
+    from archgym.proxy.model import model_names
+
+    return list(model_names())
 
 
 def _agents() -> list[dict[str, Any]]:
@@ -92,7 +110,7 @@ def _agents() -> list[dict[str, Any]]:
 
 
 def _usable(names: Sequence[str], load: Callable[[str], T]) -> dict[str, T]:
-    """What loads, by name; what does not is warned about, and the others stand."""
+    """Return the classes that load, by name; warn about the others."""
     loaded: dict[str, T] = {}
     for name in names:
         try:
@@ -100,9 +118,9 @@ def _usable(names: Sequence[str], load: Callable[[str], T]) -> dict[str, T]:
         except ArchGymError as error:
             warn(f"{_line(error)} It is not listed.")
         except Exception as error:
-            # Another package's class may raise whatever it likes when it is made.
+            # A class of another package may raise any exception.
             words = f"{type(error).__name__}: {_line(error)}".rstrip(".: ")
-            warn(f"{name!r} cannot be made: {words}. It is not listed.")
+            warn(f"{name!r} cannot be loaded: {words}. It is not listed.")
     return loaded
 
 
@@ -115,7 +133,7 @@ def _first_line(kind: type[Any]) -> str:
 
 
 def _offer(name: str) -> dict[str, Any]:
-    made = make_simulator(TaskChoice(name))
+    made = make_simulator(task_choices(name, TaskOptions()))
     kind = type(made)
     options = option_values(kind)
     return {
@@ -147,12 +165,14 @@ def _write(part: str, content: Any) -> None:
             )
             for a in content
         ]
-        table(("name", "library", "objectives", "asks", "resumes by", ""), rows)
+        table(("name", "library", "objectives", "asks", "resumes by", "description"), rows)
+    elif part == "models":
+        table(("name",), [(name,) for name in content])
     elif part == "simulators":
-        table(("name", ""), [(name, _simulator_doc(name)) for name in content])
+        table(("name", "description"), [(name, _simulator_doc(name)) for name in content])
     else:
         offered = [(name, *pair) for name, names in content.items() for pair in _pairs(names)]
-        table(("simulator", "name", ""), offered)
+        table(("simulator", "name", "description"), offered)
 
 
 def _resumes_by(agent: Mapping[str, Any]) -> str:
@@ -162,7 +182,7 @@ def _resumes_by(agent: Mapping[str, Any]) -> str:
 
 
 def _write_hyperparameters(agents: Sequence[Mapping[str, Any]]) -> None:
-    heading("Hyperparameters with defaults (archgym describe AGENT says ranges and meaning)")
+    heading("Hyperparameters with defaults (see `archgym describe AGENT` for ranges)")
     rows = [
         (a["name"], ", ".join(f"{h['name']}={h['default']}" for h in a["hyperparameters"]) or "–")
         for a in agents

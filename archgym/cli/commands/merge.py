@@ -1,4 +1,4 @@
-"""`archgym merge`: finished studies of one task joined into one."""
+"""`archgym merge`: finished studies of one task merged into one."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,25 +6,27 @@ from typing import Annotated
 import typer
 
 from archgym.cli.console.terminal import say, write_json
+from archgym.cli.options.studies import StudiesArgument
 from archgym.cli.options.task import JsonOption
 from archgym.cli.options.values import named_path
 
-__all__ = ["StudiesArgument", "merge"]
-
-StudiesArgument = Annotated[list[Path], typer.Argument(help="Folders of studies.")]
+__all__ = ["merge"]
 
 
 def merge(
     studies: StudiesArgument,
     out: Annotated[
-        Path, typer.Option("--out", help="A new folder.", parser=named_path, metavar="PATH")
+        Path,
+        typer.Option(
+            "--out", help="Folder of the study to create.", parser=named_path, metavar="PATH"
+        ),
     ],
     unfinished: Annotated[
-        bool, typer.Option("--unfinished", help="Take interrupted studies as they are.")
+        bool, typer.Option("--unfinished", help="Also accept interrupted studies.")
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Join finished studies of one task into one."""
+    """Merge finished studies of one task into one study."""
     from archgym.studies.merge import merge as join
 
     log = join(studies, out, unfinished=unfinished)

@@ -1,12 +1,12 @@
-"""`archgym proxy`: models that answer in a simulator's place, and how far to trust them."""
+"""`archgym proxy`: fitted models that replace a simulator, with measured errors."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from archgym.cli.commands.proxy_report import report, show_proxy
-from archgym.cli.console.terminal import heading, number, say, table, unit, write_json
+from archgym.cli.commands.proxy_report import report
+from archgym.cli.console.terminal import heading, number, say, table, write_json
 from archgym.cli.options.dataset import (
     FidelityOption,
     OptionOption,
@@ -22,6 +22,7 @@ from archgym.cli.options.proxy import (
     WorkloadsOption,
     train_options,
 )
+from archgym.cli.options.run import AgentOption, AgentSeedOption
 from archgym.cli.options.task import JsonOption
 from archgym.cli.options.values import (
     assignments,
@@ -30,26 +31,27 @@ from archgym.cli.options.values import (
     read_design,
     with_values,
 )
+from archgym.cli.views.proxy import write_proxy
 from archgym.files.storage import require_free
 
 __all__ = ["proxy_app"]
 
 proxy_app = typer.Typer(
     name="proxy",
-    help="Train models that answer in a simulator's place.",
+    help="Train and use proxy models that replace a simulator.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 
 DatasetArgument = Annotated[
-    Path, typer.Argument(help="A dataset's folder, or its Parquet file.", metavar="DATASET")
+    Path, typer.Argument(help="Folder of a dataset, or its Parquet file.", metavar="DATASET")
 ]
-ProxyArgument = Annotated[Path, typer.Argument(help="A proxy's file.", metavar="PROXY")]
+ProxyArgument = Annotated[Path, typer.Argument(help="File of a proxy model.", metavar="PROXY")]
 
 
 @proxy_app.callback()
 def _group() -> None:
-    """Train models that answer in a simulator's place."""
+    """Train and use proxy models that replace a simulator."""
 
 
 @proxy_app.command()
@@ -57,14 +59,16 @@ def train(
     dataset: DatasetArgument,
     out: Annotated[
         Path,
-        typer.Option("--out", help="A new file.", parser=named_path, metavar="FILE"),
+        typer.Option(
+            "--out", help="File of the proxy to create.", parser=named_path, metavar="FILE"
+        ),
     ],
     model: ModelOption = "boosting",
     workloads: WorkloadsOption = "separate",
     fit: FitOption = "alike",
     setting: SettingOption = None,
     calibration: Annotated[
-        float, typer.Option("--calibration", help="Share of designs that intervals are fitted on.")
+        float, typer.Option("--calibration", help="Share of designs to calibrate intervals on.")
     ] = 0.1,
     seed: SeedOption = 0,
     space: SpaceOption = None,
@@ -73,7 +77,7 @@ def train(
     version: VersionOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Fit a proxy to a dataset and save it as data only."""
+    """Fit a proxy to a dataset, and save it as data without code."""
     from archgym.cli.console.progress import CountBar, announce_compilation
     from archgym.proxy import Proxy
     from archgym.proxy import train as train_proxy
@@ -84,15 +88,15 @@ def train(
     data = read_rows(dataset, space, fidelity, option, version)
     with CountBar("models") as bar:
         train_proxy(data, options, lambda what, done, total: bar.show(done, total, what)).save(out)
-    show_proxy(Proxy.load(out), out, json)
+    write_proxy(Proxy.load(out), out, json)
 
 
 @proxy_app.command()
 def info(proxy: ProxyArgument, json: JsonOption = False) -> None:
-    """Show what a proxy was made of, and its errors on designs that it has not seen."""
+    """Show the training data of a proxy, and its errors on held-out designs."""
     from archgym.proxy import Proxy
 
-    show_proxy(Proxy.load(proxy), proxy, json)
+    write_proxy(Proxy.load(proxy), proxy, json)
 
 
 @proxy_app.command()
@@ -100,17 +104,18 @@ def predict(
     proxy: ProxyArgument,
     design: Annotated[
         Path | None,
-        typer.Option("--design", help="A JSON file with the design; the default where left out."),
+        typer.Option("--design", help="JSON file of the design (default: the default design)."),
     ] = None,
     value: Annotated[
         list[str] | None,
-        typer.Option("--set", help="A parameter's value; repeat it.", metavar="NAME=VALUE"),
+        typer.Option("--set", help="Value of a parameter; repeat for more.", metavar="NAME=VALUE"),
     ] = None,
     workload: Annotated[
-        str | None, typer.Option("--workload", "-w", help="On which; the default one.")
+        str | None,
+        typer.Option("--workload", "-w", help="Workload to predict (default: the proxy's first)."),
     ] = None,
     level: Annotated[
-        float, typer.Option("--level", help="Share of designs that an interval should hold.")
+        float, typer.Option("--level", help="Share of designs that an interval should cover.")
     ] = 0.9,
     json: JsonOption = False,
 ) -> None:
@@ -151,23 +156,23 @@ def predict(
         )
         return
     if why is not None:
-        say(f"The design cannot be built: {why}.")
+        say(f"The design is infeasible: {why}.")
         return
     ends = f"{100 * level:g} % from", "to"
     table(
         ("metric", "expected", *ends, "unit"),
-        [(s.name, number(v), number(low), number(high), unit(s.unit)) for s, v, low, high in rows],
+        [(s.name, number(v), number(low), number(high), s.unit) for s, v, low, high in rows],
         right=("expected", *ends),
     )
     if any(high == float("inf") for *_, high in rows):
         say(
-            "Where an interval ends in infinity, too few designs were there to find out how wrong "
-            "the proxy is: train it on more, or with a larger --calibration."
+            "An infinite interval means too few designs for calibration. Train the proxy on more "
+            "designs, or with a larger --calibration."
         )
     elif found.is_unfamiliar[0]:
         say(
-            "The proxy extrapolates: it has seen no design with some of these values together. The "
-            "interval is as wide as errors were in parts of the space that it was not shown."
+            "The proxy extrapolates: no training design combines these values. The interval is "
+            "based on errors in held-out regions of the space."
         )
 
 
@@ -175,24 +180,26 @@ def predict(
 def search(
     proxy: ProxyArgument,
     workload: Annotated[
-        str | None, typer.Option("--workload", "-w", help="On which; the default one.")
+        str | None,
+        typer.Option("--workload", "-w", help="Workload to predict (default: the proxy's first)."),
     ] = None,
     objective: Annotated[
-        str | None, typer.Option("--objective", help="What for; the simulator's default.")
+        str | None,
+        typer.Option("--objective", help="Objective to search for (default: the simulator's)."),
     ] = None,
-    agent: Annotated[str, typer.Option("--agent", "-a", help="The search method.")] = "genetic",
+    agent: AgentOption = "genetic",
     budget: Annotated[
-        int, typer.Option("--budget", "-n", help="Predictions; they cost little.", min=1)
+        int, typer.Option("--budget", "-n", help="Number of predictions, which are cheap.", min=1)
     ] = 5000,
     verify: Annotated[
-        int, typer.Option("--verify", help="How many of the best designs are simulated.", min=1)
+        int, typer.Option("--verify", help="Number of best designs to simulate.", min=1)
     ] = 10,
-    seed: Annotated[int, typer.Option("--seed", help="The agent's.", min=0, max=2**63 - 1)] = 0,
+    seed: AgentSeedOption = 0,
     json: JsonOption = False,
 ) -> None:
-    """Search on a proxy, then simulate the best designs it found.
+    """Search on a proxy, then simulate the best designs.
 
-    Only those that are simulated count: a proxy errs most where a search pushes it.
+    Only simulated results count, because a search favours designs that a proxy overrates.
     """
     from archgym.cli.console.progress import StudyProgress, announce_compilation
     from archgym.proxy import ProxySimulator
@@ -221,9 +228,9 @@ def search(
         right=ends,
     )
     say(
-        f"The best has reward {found.best.simulated:.4f} when simulated; "
-        f"{found.asked - len(found.rows)} simulations were saved, by a proxy that had learned from "
-        f"{found.learned}."
+        f"Best simulated reward: {found.best.simulated:.4f}. "
+        f"{found.asked - len(found.rows)} simulations were saved by a proxy trained on "
+        f"{found.learned} evaluations."
     )
 
 

@@ -1,11 +1,11 @@
-"""`archgym proxy report`, and errors of proxies as tables."""
+"""`archgym proxy report`: errors of a model on held-out designs, regions and workloads."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archgym.cli.console.terminal import heading, say, table, write_json
+from archgym.cli.console.terminal import say, write_json
 from archgym.cli.options.dataset import (
     FidelityOption,
     OptionOption,
@@ -22,97 +22,17 @@ from archgym.cli.options.proxy import (
 )
 from archgym.cli.options.task import JsonOption
 from archgym.cli.options.values import named_path
+from archgym.cli.views.proxy import write_errors, write_proxy
 
 if TYPE_CHECKING:
     from archgym.datasets.dataset import Dataset
-    from archgym.proxy import Proxy
 
-__all__ = ["report", "show_proxy"]
-
-_COLUMNS = (
-    ("rmse_percent_of_mean", "RMSE % of mean"),
-    ("rmse_percent_interval", "95 % interval"),
-    ("rmse_percent_of_range", "% of range"),
-    ("mape_percent", "MAPE %"),
-    ("worst_percent", "worst %"),
-    ("r2", "R2"),
-    ("spearman", "Spearman"),
-    ("top_recall", "top-1% recall"),
-    ("coverage", "coverage"),
-    ("width_percent", "width %"),
-)
-
-
-def show_proxy(proxy: "Proxy", path: Path, is_json: bool) -> None:
-    """Write what a proxy was made of, and its errors."""
-    declared = proxy.declaration
-    names = [workload.name for workload in declared.workloads]
-    if is_json:
-        write_json(
-            {
-                "proxy": str(path),
-                "digest": proxy.digest,
-                "bytes": path.stat().st_size,
-                "simulator": declared.simulator,
-                "space": declared.space_name,
-                "workloads": names,
-                **proxy.about,
-                "errors": proxy.errors,
-            }
-        )
-        return
-    about = proxy.about
-    heading(f"{path}: {about.get('model')} for {declared.simulator}/{declared.space_name}")
-    say(
-        f"{about.get('designs')} designs, {about.get('distinct_rows')} evaluations of dataset "
-        f"{str(about.get('data_digest'))[:12]}; digest {proxy.digest[:12]}; "
-        f"{path.stat().st_size:,} bytes; {_settings_text(about.get('hyperparameters'))}."
-    )
-    say()
-    for split, by_workload in proxy.errors.items():
-        _write_split(split, by_workload)
-
-
-def _settings_text(settings: Any) -> str:
-    """Return hyperparameters of the models, those that are the same once."""
-    given = settings if isinstance(settings, list) else [settings]
-    texts = [
-        ", ".join(f"{name}={value}" for name, value in each.items())
-        for each in given
-        if isinstance(each, dict)
-    ]
-    return "; ".join(dict.fromkeys(texts)) or "no hyperparameters"
-
-
-def _write_split(split: str, by_workload: Any) -> None:
-    for workload, found in by_workload.items():
-        metrics = found.get("metrics", found)
-        if not metrics:
-            continue
-        first = next(iter(metrics.values()))
-        n = found.get("n_test", first.get("n"))
-        say(f"{split}, {workload}: {n} designs")
-        shown = [(key, title) for key, title in _COLUMNS if key in first]
-        titles = [title for _, title in shown]
-        table(
-            ("metric", *titles),
-            [
-                (name, *(_cell(errors.get(key)) for key, _ in shown))
-                for name, errors in metrics.items()
-            ],
-            right=titles,
-        )
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, list) and len(value) == 2:
-        return f"{_cell(value[0])} to {_cell(value[1])}"
-    return "–" if not isinstance(value, int | float) else f"{value:.3g}"
+__all__ = ["report"]
 
 
 def report(
     source: Annotated[
-        Path, typer.Argument(help="A dataset, or a proxy's file.", metavar="DATASET|PROXY")
+        Path, typer.Argument(help="Dataset, or file of a proxy model.", metavar="DATASET|PROXY")
     ],
     model: ModelOption = "boosting",
     fit: FitOption = "alike",
@@ -123,32 +43,42 @@ def report(
     option: OptionOption = None,
     version: VersionOption = None,
     curves: Annotated[
-        bool, typer.Option("--curves", help="Add learning and diversity curves; takes longer.")
+        bool,
+        typer.Option(
+            "--curves", help="Also compute learning and diversity curves, which takes longer."
+        ),
     ] = False,
     simulate: Annotated[
         bool,
-        typer.Option("--simulate", help="Simulate the best predicted designs, for the regret."),
+        typer.Option(
+            "--simulate", help="Simulate the best predicted designs to measure the regret."
+        ),
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="A Markdown file.", parser=named_path, metavar="FILE"),
+        typer.Option(
+            "--out",
+            help="Write the report to this Markdown file.",
+            parser=named_path,
+            metavar="FILE",
+        ),
     ] = None,
     figure: Annotated[
         Path | None,
         typer.Option(
-            "--figure", help="A picture of the curves: .png, .svg, .pdf.", parser=named_path
+            "--figure", help="Draw the curves to this .png, .svg or .pdf file.", parser=named_path
         ),
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Show how a kind of model does on designs, regions and workloads that it has not seen.
+    """Show the errors of a model on held-out designs, regions and workloads.
 
-    Of a proxy, its own errors are shown, with intervals.
+    For a proxy, the errors that were measured in its training are shown.
     """
     if source.is_file() and source.suffix == ".npz":
         from archgym.proxy import Proxy
 
-        show_proxy(Proxy.load(source), source, json)
+        write_proxy(Proxy.load(source), source, json)
         return
     from archgym.cli.console.progress import CountBar, announce_compilation
     from archgym.files.storage import write_atomic
@@ -175,7 +105,7 @@ def report(
         write_json(found)
         return
     for split, by_workload in found["splits"].items():
-        _write_split(split, by_workload)
+        write_errors(split, by_workload)
     for title, points in curve_tables(found):
         for point in points:
             say(

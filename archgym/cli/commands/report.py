@@ -1,4 +1,4 @@
-"""`archgym report`: studies and sweeps as one page, and its tables as files."""
+"""`archgym report`: report of studies and sweeps as a page, CSV or JSON."""
 
 from pathlib import Path
 from typing import Annotated
@@ -20,43 +20,44 @@ def report(
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="The page, a .html file.", parser=named_path),
+        typer.Option("--out", "-o", help="Write the report to this .html file.", parser=named_path),
     ] = None,
     tables: Annotated[
         list[Path] | None,
         typer.Option(
             "--table",
-            help="A table of a task: judge by its proven optimum, draw random search exactly; "
-            "repeat it.",
+            help="Table of a task, for its proven optimum and exact random search; repeat for "
+            "more.",
             metavar="FILE",
         ),
     ] = None,
     csv: Annotated[
         Path | None,
-        typer.Option("--csv", help="A folder for the tables as CSV.", parser=named_path),
+        typer.Option(
+            "--csv", help="Write the tables as CSV files to this folder.", parser=named_path
+        ),
     ] = None,
     json: Annotated[
         Path | None,
-        typer.Option("--json", help="A file for all of it as JSON.", parser=named_path),
+        typer.Option("--json", help="Write all results to this JSON file.", parser=named_path),
     ] = None,
     evaluate: Annotated[
         bool,
         typer.Option(
             "--evaluate/--no-evaluate",
-            help="Evaluate each task's best design again, with its neighbours and on other "
-            "workloads.",
+            help="Also evaluate the best design of each task, its neighbours and other workloads.",
         ),
     ] = True,
     against: Annotated[
         Path | None,
         typer.Option(
             "--against",
-            help="Another report's JSON, to show its scores beside these; of the same protocol.",
+            help="JSON file of another report with the same protocol, to compare scores.",
             metavar="FILE",
         ),
     ] = None,
 ) -> None:
-    """Say what studies and sweeps show, and write it as a page that needs no network."""
+    """Report the results of studies and sweeps, as a page that needs no network."""
     from archgym.cli.console.progress import announce_compilation
     from archgym.report import find, read_evidence
     from archgym.report.writing import (
@@ -102,7 +103,7 @@ def report(
 
 
 def _check_targets(out: Path | None, csv: Path | None, json: Path | None) -> None:
-    """Refuse what cannot be written before the analysis, which may take minutes."""
+    """Raise for a target that cannot be written, before an analysis of minutes."""
     if out is not None and out.suffix.lower() not in (".html", ".htm"):
         raise InvalidArgumentError(f"`--out` must end in .html; got {str(out)!r}.")
     for path in (out, json):

@@ -1,6 +1,5 @@
 """`archgym search` and `archgym resume`: an agent's study, journaled in a folder."""
 
-import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,25 +8,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from archgym.cli.console.signals import study_begins
-from archgym.cli.console.terminal import say
-from archgym.cli.options.completion import complete_agent
-from archgym.cli.options.task import (
-    FidelityOption,
-    FromProxyOption,
-    FromTableOption,
-    JsonOption,
-    ObjectiveOption,
-    OptionOption,
-    SimulatorArgument,
-    SpaceOption,
-    TaskChoice,
-    TaskOption,
-    WorkloadOption,
-    make_task,
-    named_space,
-    stand_in_path,
+from archgym.cli.console.terminal import say, write_json
+from archgym.cli.options.run import (
+    RUNS_FOLDER,
+    AgentOption,
+    AgentSeedOption,
+    HyperOption,
+    TimeoutOption,
+    WorkersOption,
 )
-from archgym.cli.options.values import hyperparameters, named_path
+from archgym.cli.options.task import (
+    JsonOption,
+    SimulatorArgument,
+    StandInOptions,
+    TaskOptions,
+    make_task,
+    task_choices,
+)
+from archgym.cli.options.values import file_stem, hyperparameters, named_path
 from archgym.errors import InvalidArgumentError, StudyInterrupted, StudyLockedError
 
 if TYPE_CHECKING:
@@ -36,88 +34,46 @@ if TYPE_CHECKING:
 
 __all__ = ["resume", "search"]
 
-_RUNS = Path("runs")
 _MAX_FOLDERS = 10_000
-# chosen: more than any one machine has a use for.
-_MAX_WORKERS = 256
-_MAX_SEED = 2**63 - 1
-
-
-def _checked_timeout(timeout: float | None) -> float | None:
-    if timeout is not None and not timeout > 0:
-        raise typer.BadParameter(f"It must be above 0 seconds; got {timeout!r}.")
-    return timeout
-
-
-def _checked_seed(seed: int) -> int:
-    if seed > _MAX_SEED:
-        raise typer.BadParameter(f"It must be at most {_MAX_SEED}; got {seed}.")
-    return seed
-
-
-WorkersOption = Annotated[
-    int,
-    typer.Option(
-        "--workers", help="How many designs are evaluated at once.", min=1, max=_MAX_WORKERS
-    ),
-]
-TimeoutOption = Annotated[
-    float | None,
-    typer.Option(
-        "--timeout",
-        help="Seconds that a design may take; then it counts as failed.",
-        callback=_checked_timeout,
-    ),
-]
 
 
 def search(
     simulator: SimulatorArgument,
-    space: SpaceOption = None,
-    task_space: TaskOption = None,
-    workload: WorkloadOption = None,
-    objective: ObjectiveOption = None,
-    fidelity: FidelityOption = None,
-    option: OptionOption = None,
-    from_table: FromTableOption = None,
-    from_proxy: FromProxyOption = None,
-    agent: Annotated[
-        str,
-        typer.Option("--agent", "-a", help="The search method.", autocompletion=complete_agent),
-    ] = "genetic",
+    options: TaskOptions,
+    agent: AgentOption = "genetic",
     budget: Annotated[
-        int, typer.Option("--budget", "-n", help="Evaluations; repeats cost none.", min=1)
+        int,
+        typer.Option(
+            "--budget", "-n", help="Number of evaluations; repeated designs are free.", min=1
+        ),
     ] = 200,
     max_asks: Annotated[
         int | None,
-        typer.Option("--max-asks", help="Asks, repeats included; 20 × budget.", min=1),
-    ] = None,
-    seed: Annotated[
-        int, typer.Option("--seed", help="The agent's.", min=0, callback=_checked_seed)
-    ] = 0,
-    hyper: Annotated[
-        list[str] | None,
         typer.Option(
-            "--hyper",
-            help="A hyperparameter (see `archgym describe AGENT`); repeat it.",
-            metavar="NAME=VALUE",
+            "--max-asks",
+            help="Maximum number of asks, repeats included (default: 20 × budget).",
+            min=1,
         ),
     ] = None,
+    seed: AgentSeedOption = 0,
+    hyper: HyperOption = None,
     tuned: Annotated[
         bool,
         typer.Option(
-            "--tuned", help="Start from the hyperparameters that were tuned for this task."
+            "--tuned", help="Use the shipped hyperparameters that were tuned for this task."
         ),
     ] = False,
     tuned_from: Annotated[
         Path | None,
-        typer.Option("--tuned-from", help="The same, from a file that `archgym tune` wrote."),
+        typer.Option(
+            "--tuned-from", help="Use tuned hyperparameters from a file of `archgym tune`."
+        ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
-            help="A new folder for the study; runs/<a readable name>.",
+            help="Folder to create for the study (default: runs/<task>-<agent>-seed<N>).",
             parser=named_path,
             metavar="PATH",
         ),
@@ -128,21 +84,10 @@ def search(
 ) -> None:
     """Search a design space with an agent.
 
-    Every evaluation is kept in a folder, so that a search can be stopped and resumed without loss.
+    Every evaluation is saved in a folder, so a search can be interrupted and resumed without loss.
     """
     chosen = hyperparameters(agent, hyper or ())
-    task = make_task(
-        TaskChoice(
-            simulator,
-            named_space(space, task_space),
-            workload,
-            objective,
-            fidelity,
-            option,
-            from_table,
-            from_proxy,
-        )
-    )
+    task = make_task(task_choices(simulator, options))
     if tuned or tuned_from is not None:
         chosen = {**_tuned(task, agent, tuned_from), **chosen}
     settings: dict[str, Any] = {
@@ -156,43 +101,44 @@ def search(
 
 
 def resume(
-    folder: Annotated[Path, typer.Argument(help="The study's folder.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of the study.")],
+    stand_in: StandInOptions,
     budget: Annotated[
         int | None,
-        typer.Option("--budget", "-n", help="A new number of evaluations in all.", min=1),
+        typer.Option(
+            "--budget",
+            "-n",
+            help="New total number of evaluations (default: the study's budget).",
+            min=1,
+        ),
     ] = None,
-    from_table: FromTableOption = None,
-    from_proxy: FromProxyOption = None,
     from_simulator: Annotated[
         bool,
         typer.Option(
-            "--from-simulator", help="Go on with the simulator where a table was used before."
+            "--from-simulator", help="Continue with the simulator if a table was used before."
         ),
     ] = False,
     workers: WorkersOption = 1,
     timeout: TimeoutOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Go on with a study.
-
-    It was interrupted, or it is to have more evaluations.
-    """
+    """Continue an interrupted study, or extend a finished one with --budget."""
     from archgym.cli.console.progress import announce_compilation
     from archgym.studies.study import Study
 
-    stand_in = stand_in_path(from_table, from_proxy)
-    if from_simulator and stand_in is not None:
+    path = stand_in.path
+    if from_simulator and path is not None:
         raise InvalidArgumentError(
-            "`--from-simulator` must not be given with a file that answers in its place."
+            "`--from-simulator` must not be combined with --from-table or --from-proxy."
         )
     announce_compilation()
-    task = _task(folder, stand_in) if from_simulator or stand_in is not None else None
+    task = _task(folder, path) if from_simulator or path is not None else None
     study = Study.open(folder, task)
     _run(study, budget, workers, timeout, json)
 
 
 def _task(folder: Path, stand_in: Path | None) -> "Task":
-    """Return a study's task with other answers: those of a stand-in, or of the simulator itself."""
+    """Return a study's task, answered by a stand-in or by the simulator itself."""
     from archgym.evaluation.task import Task
     from archgym.studies.metadata import read_header
 
@@ -213,21 +159,19 @@ def _create(out: Path | None, task: "Task", agent: str, settings: Mapping[str, A
 
     if out is not None:
         return Study.create(out, task, agent, **settings)
-    stem = _readable(f"{task.id.rpartition('-v')[0]}-{agent}-seed{settings['seed']}")
+    stem = file_stem(f"{task.id.rpartition('-v')[0]}-{agent}-seed{settings['seed']}")
     for number in range(1, _MAX_FOLDERS):
-        folder = _RUNS / (stem if number == 1 else f"{stem}-{number}")
+        folder = RUNS_FOLDER / (stem if number == 1 else f"{stem}-{number}")
         if folder.exists():
             continue
         try:
             return Study.create(folder, task, agent, **settings)
         except StudyLockedError:
-            # Another process has just taken this name.
+            # Another process has just created this folder.
             continue
-    raise InvalidArgumentError(f"`--out` must be given: {_RUNS} is full of {stem}.")
-
-
-def _readable(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")[:120]
+    raise InvalidArgumentError(
+        f"`--out` must be given: {RUNS_FOLDER} already holds {_MAX_FOLDERS - 1} folders {stem}."
+    )
 
 
 def _run(
@@ -242,7 +186,7 @@ def _run(
         goal = budget or study.budget or 0
         before = study.read()
         known, evaluations = len(before.records), before.evaluations
-        # The status is "running" since it was opened; its counts tell whether there is more to do.
+        # An open study has the status "running"; its counts say if it is complete.
         was_complete = before.is_complete
         if not is_json and (not was_complete or goal > evaluations):
             _say_segment(study)
@@ -261,20 +205,20 @@ def _run(
     _report(result, is_json)
     if not is_json and was_complete and result.log.evaluations == evaluations:
         say(
-            "It was finished already. Give it more evaluations with: "
+            "This study is already complete. To extend it, run: "
             + shlex.join(["archgym", "resume", str(study.folder), "--budget"])
             + f" {2 * goal}"
         )
 
 
 def _say_segment(study: "Study") -> None:
-    """Say where an agent that cannot be replayed begins anew."""
+    """Report where an agent that cannot be replayed starts again."""
     segment, known = study.next_segment, study.read().segments
     if segment is not None:
         number = len(known) + (segment != known[-1])
         say(
-            f"{segment.agent} cannot be replayed here: it begins anew after {segment.first_seq} "
-            f"asks, in segment {number} with seed {segment.seed}."
+            f"{segment.agent} cannot be replayed here: it restarts after {segment.first_seq} asks, "
+            f"in segment {number} with seed {segment.seed}."
         )
 
 
@@ -290,13 +234,14 @@ def _resume_command(folder: Path, budget: int | None, workers: int, timeout: flo
 
 
 def _report(result: "StudyResult", is_json: bool) -> None:
-    from archgym.cli.commands.policy import UNTRAINED
-    from archgym.cli.views.study import best_text, counts_text, write_study_json
+    from archgym.cli.views.policy import UNTRAINED
+    from archgym.cli.views.study import best_text, counts_text
+    from archgym.report.study_summary import StudySummary
     from archgym.search.policy import Policy
     from archgym.studies.folder import POLICY_NAME
 
     if is_json:
-        write_study_json(result.log)
+        write_json(StudySummary.read(result.log).to_json())
         return
     say(counts_text(result.log))
     report = result.log.damage_report()
@@ -312,9 +257,9 @@ def _report(result: "StudyResult", is_json: bool) -> None:
         if 2 * repeats > result.asks:
             remedy += " or change the agent's hyperparameters"
         say(
-            f"It ended at its limit of {result.asks} asks, {repeats} of them repeats, before its "
-            f"budget. {remedy}."
+            f"The search reached its limit of {result.asks} asks ({repeats} repeats) before "
+            f"its budget. {remedy}."
         )
     elif result.ended == "agent":
-        say("The agent had nothing more to ask.")
+        say("The agent has no further designs to propose.")
     say(f"Next: archgym show {shlex.quote(str(result.log.folder))} --plot curve.png")

@@ -1,32 +1,28 @@
 """`archgym tune`: hyperparameters of an agent for a task, found by a sweep of random draws."""
 
-import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from archgym.cli.commands.sweep import SweepWorkersOption, run_interruptible
+from archgym.cli.console.signals import resumable
 from archgym.cli.console.sweep_progress import SweepProgress
 from archgym.cli.console.terminal import heading, say, table, write_json
-from archgym.cli.options.completion import complete_agent
-from archgym.cli.options.task import (
-    FidelityOption,
-    FromProxyOption,
-    FromTableOption,
-    JsonOption,
-    ObjectiveOption,
-    OptionOption,
-    SimulatorArgument,
-    SpaceOption,
-    TaskChoice,
-    TaskOption,
-    WorkloadOption,
-    make_task,
-    named_space,
+from archgym.cli.options.run import (
+    RUNS_FOLDER,
+    AgentOption,
+    HyperOption,
+    ProcessesOption,
 )
-from archgym.cli.options.values import hyperparameters, named_path
+from archgym.cli.options.task import (
+    JsonOption,
+    SimulatorArgument,
+    TaskOptions,
+    make_task,
+    task_choices,
+)
+from archgym.cli.options.values import file_stem, hyperparameters, named_path
 from archgym.files.storage import make_folder
 
 if TYPE_CHECKING:
@@ -36,51 +32,36 @@ if TYPE_CHECKING:
 
 __all__ = ["tune"]
 
-_RUNS = Path("runs")
 _MAX_DRAWS = 10_000
-# chosen: what fits a screen.
+# chosen: as many as fit on a screen.
 _SHOWN_DRAWS = 12
 
 
 def tune(
     simulator: SimulatorArgument,
-    agent: Annotated[
-        str,
-        typer.Option("--agent", "-a", help="The search method.", autocompletion=complete_agent),
-    ],
-    space: SpaceOption = None,
-    task_space: TaskOption = None,
-    workload: WorkloadOption = None,
-    objective: ObjectiveOption = None,
-    fidelity: FidelityOption = None,
-    option: OptionOption = None,
-    from_table: FromTableOption = None,
-    from_proxy: FromProxyOption = None,
+    agent: AgentOption,
+    options: TaskOptions,
     draws: Annotated[
         int,
         typer.Option(
-            "--draws", help="Settings tried; the first are the defaults.", min=1, max=_MAX_DRAWS
+            "--draws",
+            help="Number of settings to try; the first are the defaults.",
+            min=1,
+            max=_MAX_DRAWS,
         ),
     ] = 24,
     seeds: Annotated[
-        int, typer.Option("--seeds", help="Studies of each setting.", min=1, max=1000)
+        int, typer.Option("--seeds", help="Number of studies per setting.", min=1, max=1000)
     ] = 3,
     budget: Annotated[
-        int, typer.Option("--budget", "-n", help="Evaluations of each study.", min=1)
+        int, typer.Option("--budget", "-n", help="Number of evaluations per study.", min=1)
     ] = 200,
-    hyper: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--hyper",
-            help="A hyperparameter that all settings share; repeat it.",
-            metavar="NAME=VALUE",
-        ),
-    ] = None,
+    hyper: HyperOption = None,
     folder: Annotated[
         Path | None,
         typer.Option(
             "--folder",
-            help="A folder for the studies; runs/tune-<task>-<agent>.",
+            help="Folder for the studies (default: runs/tune-<task>-<agent>).",
             parser=named_path,
             metavar="PATH",
         ),
@@ -88,49 +69,45 @@ def tune(
     out: Annotated[
         Path,
         typer.Option(
-            "--out", help="The file that gets the entry.", parser=named_path, metavar="FILE"
+            "--out",
+            help="File to add the tuned settings to.",
+            parser=named_path,
+            metavar="FILE",
         ),
     ] = Path("tuned.yaml"),
-    workers: SweepWorkersOption = 1,
+    workers: ProcessesOption = 1,
     json: JsonOption = False,
 ) -> None:
     """Find hyperparameters of an agent for a task.
 
-    Random draws from the ranges that the agent publishes, and its defaults, search with several
-    seeds; the best few and the defaults search again with fresh ones. The file gets the winner.
+    The defaults and random draws from the agent's published ranges search with several seeds.
+    The best few and the defaults search again with new seeds. The winner is written to a file.
+    Hyperparameters given by --hyper are the same for all settings.
     """
     from archgym.sweep.tuned_settings import read_tuned, write_tuned
     from archgym.sweep.tuning import tune as find
 
     fixed = hyperparameters(agent, hyper or ())
     if out.exists():
-        # An older file that cannot be read is said before hours of work.
+        # An unreadable file must be reported before hours of work.
         read_tuned(out)
-    task = make_task(
-        TaskChoice(
-            simulator,
-            named_space(space, task_space),
-            workload,
-            objective,
-            fidelity,
-            option,
-            from_table,
-            from_proxy,
-        )
-    )
-    place = folder or _RUNS / _readable(f"tune-{task.id}-{agent}")
+    task = make_task(task_choices(simulator, options))
+    studies = folder or RUNS_FOLDER / file_stem(f"tune-{task.id}-{agent}")
     words = ["archgym", "tune", task.id, "--agent", agent]
-    for name, path in (("--from-table", from_table), ("--from-proxy", from_proxy)):
+    for name, path in (
+        ("--from-table", options.stand_in.from_table),
+        ("--from-proxy", options.stand_in.from_proxy),
+    ):
         words += [] if path is None else [name, str(path)]
     words += [text for name in hyper or () for text in ("--hyper", name)]
     words += ["--draws", str(draws), "--seeds", str(seeds), "--budget", str(budget)]
     more = ["--out", str(out), "--workers", str(workers)]
     more += [] if folder is None else ["--folder", str(folder)]
-    with run_interruptible([*words, *more]), SweepProgress() as progress:
+    with resumable([*words, *more]), SweepProgress() as progress:
         tuning = find(
             _task_plan(task),
             agent,
-            place,
+            studies,
             draws=draws,
             seeds=seeds,
             budget=budget,
@@ -146,7 +123,7 @@ def tune(
             {
                 "task": task.id,
                 "agent": agent,
-                "folder": str(place),
+                "folder": str(studies),
                 "draws": [vars(draw) for draw in tuning.draws],
                 "hyperparameters": tuning.entry.hyperparameters,
                 "found_by": tuning.entry.found_by,
@@ -154,8 +131,8 @@ def tune(
             }
         )
         return
-    _write(tuning, place)
-    say(f"Written: {out}")
+    _write(tuning, studies)
+    say(f"Tuned settings: {out}")
     say(f"Next: archgym search {shlex.quote(task.id)} -a {agent} --tuned-from {out}")
 
 
@@ -175,13 +152,9 @@ def _task_plan(task: "Task") -> "TaskPlan":
     )
 
 
-def _readable(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")[:120]
-
-
-def _write(tuning: "Tuning", place: Path) -> None:
+def _write(tuning: "Tuning", studies: Path) -> None:
     heading(f"{tuning.entry.task}: {tuning.entry.agent}")
-    say(f"Best rewards reached by {len(tuning.draws)} settings, over the seeds: {place}")
+    say(f"Best rewards of {len(tuning.draws)} settings over the seeds. Studies: {studies}")
     shown = list(tuning.draws[:_SHOWN_DRAWS])
     if tuning.default not in shown:
         shown.append(tuning.default)
@@ -196,17 +169,17 @@ def _write(tuning: "Tuning", place: Path) -> None:
         for draw in shown
     ]
     table(
-        ("setting", "mean", "best", "mean on the way", "hyperparameters"),
+        ("setting", "mean", "best", "mean over the run", "hyperparameters"),
         rows,
-        right=("mean", "best", "mean on the way"),
+        right=("mean", "best", "mean over the run"),
     )
     for name, why in tuning.outcomes[0].failures.items():
         say(f"{name} failed: {' '.join(why.split())}")
     if tuning.best is tuning.default:
-        say("With fresh seeds, no setting is better than the defaults, which stand.")
+        say("With new seeds, no setting is better than the defaults; the defaults are kept.")
         return
-    verdict = "better" if tuning.is_better else "no better, so the defaults stand"
+    verdict = "it is better" if tuning.is_better else "it is not better; the defaults are kept"
     say(
-        f"Over all seeds {tuning.best.label} is best; with fresh ones alone it reaches "
+        f"Over all seeds {tuning.best.label} is best. With the new seeds alone it reaches "
         f"{tuning.fresh_best:.4f} and the defaults {tuning.fresh_default:.4f}: {verdict}."
     )

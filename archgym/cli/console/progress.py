@@ -1,4 +1,4 @@
-"""Notices on standard error while something takes long: progress, compilation."""
+"""Progress bars and compilation notices on standard error."""
 
 import sys
 import time
@@ -9,12 +9,12 @@ import typer
 
 __all__ = ["CountBar", "StageBar", "StudyProgress", "TableBar", "announce_compilation"]
 
-# chosen: what ends sooner needs no bar.
+# chosen: shorter work needs no bar.
 _SILENT_S = 2.0
 
 
 def announce_compilation() -> None:
-    """From now on says before a kernel is compiled."""
+    """Write a notice before each compilation of a kernel from now on."""
     from archgym.runtime.kernels import on_compile
 
     on_compile(_say_compiling)
@@ -26,13 +26,13 @@ def _say_compiling(kernel: str, seconds: float) -> None:
 
 
 class CountBar:
-    """A bar with rate and remaining time; only in a terminal, and not for what ends soon."""
+    """Progress bar with rate and remaining time; only in a terminal, and not for short work."""
 
     def __init__(self, what: str) -> None:
-        """Begin to count.
+        """Start to count.
 
         Args:
-          what: What is counted, in the plural.
+          what: Name of the counted items, in the plural.
         """
         self._what = what
         self._started = time.monotonic()
@@ -57,12 +57,12 @@ class CountBar:
             self._bar = None
 
     def show(self, done: float, total: float, note: str = "") -> None:
-        """Take how far it is.
+        """Update the bar.
 
         Args:
-          done: What was there before counts as well, but not for the rate.
-          total: At the end.
-          note: Shown beside the bar.
+          done: Number of completed items; those before the first call do not affect the rate.
+          total: Number of items at the end.
+          note: Text to show next to the bar.
         """
         if not self._is_wanted:
             return
@@ -104,51 +104,51 @@ class CountBar:
 
 
 class StudyProgress(CountBar):
-    """The bar of a study's evaluations."""
+    """Progress bar of a study's evaluations."""
 
     def __init__(self, budget: int, known: int = 0) -> None:
-        """Begin to count.
+        """Start to count.
 
         Args:
-          budget: Evaluations at the end.
-          known: Evaluations that a resumed study has; replaying them is quick.
+          budget: Number of evaluations at the end.
+          known: Number of evaluations to replay, which is quick.
         """
         super().__init__("evaluations")
         self._budget = budget
         self._known = known
 
     def __call__(self, evaluations: int, budget: int, best: float | None) -> None:
-        """Take what `Study.run` tells."""
+        """Update the bar from `Study.run`."""
         if evaluations >= self._known:
             note = "" if best is None else f"best {best:.4f}"
             self.show(evaluations, self._budget, note)
 
 
 class TableBar(CountBar):
-    """The bar of a table's simulations."""
+    """Progress bar of a table's simulations."""
 
     def __init__(self) -> None:
-        """Begin to count."""
+        """Start to count."""
         super().__init__("simulations")
 
     def __call__(self, done: int, total: int, known: int) -> None:
-        """Take what `build_table` tells."""
+        """Update the bar from `build_table`."""
         self.show(done, total, f"{known:,} known" if known else "")
         if done == total:
-            # The next bar stands in its place.
+            # The next bar takes its place.
             self._close()
 
 
 class StageBar(CountBar):
-    """The bar of work of several stages, one after the other."""
+    """Progress bar of work in several consecutive stages."""
 
     def __init__(self) -> None:
-        """Begin to count."""
+        """Start to count."""
         super().__init__("")
         self._done = 0.0
 
     def __call__(self, what: str, done: float, total: float) -> None:
-        """Take what a `StageProgress` is told."""
+        """Update the bar from a `StageProgress` callback."""
         if what != self._what or done < self._done:
             self._close()
         self._what, self._done = what, done

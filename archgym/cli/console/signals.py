@@ -1,19 +1,30 @@
-"""SIGINT and SIGTERM while no study runs: one line and an exit code, within two seconds."""
+"""Handlers of SIGINT and SIGTERM while no study runs: one line and an exit code within 2 s."""
 
 import os
+import shlex
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
-__all__ = ["Stopped", "end", "install", "leave", "prompt_stops", "study_begins"]
+from archgym.errors import StudyInterrupted
+
+__all__ = [
+    "Stopped",
+    "end",
+    "install",
+    "leave",
+    "prompt_stops",
+    "resumable",
+    "study_begins",
+]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-# chosen: what the main thread has to unwind in; a process must end within 2 s.
+# chosen: time for the main thread to unwind; the process must end within 2 s.
 _GRACE_S = 1.0
 _STUDIES = ("search", "resume")
 
@@ -23,7 +34,7 @@ _is_study_ahead = False
 
 
 class Stopped(BaseException):
-    """A signal asks the command to stop; no KeyboardInterrupt, which Click writes a line for."""
+    """Request of a signal to stop; not a KeyboardInterrupt, for which Click writes a line."""
 
     def __init__(self, number: int) -> None:
         """Keep the signal's number."""
@@ -32,10 +43,10 @@ class Stopped(BaseException):
 
 
 def install() -> None:
-    """From now on signals end the process, except while a study has its own handlers.
+    """Install handlers that end the process, except while a study has its own handlers.
 
-    Python calls a handler between two instructions of the main thread, so not while a kernel or a
-    compiler runs there. A thread that the system wakes ends the process then.
+    Python runs a handler only between two instructions of the main thread, not while a kernel or a
+    compiler runs there. In that case a thread that the system wakes ends the process.
     """
     global _is_study_ahead
     _is_study_ahead = any(argument in _STUDIES for argument in sys.argv[1:3])
@@ -43,21 +54,21 @@ def install() -> None:
     os.set_blocking(write, False)
     signal.set_wakeup_fd(write, warn_on_full_buffer=False)
     for number in _SIGNALS:
-        # A process that was started with nohup or in a script's background ignores it.
+        # A process started with nohup or in the background of a script ignores the signal.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _handle)
     threading.Thread(target=_watch, args=(read,), name="archgym-signals", daemon=True).start()
 
 
 def study_begins() -> None:
-    """Say that there is a study, for the line that `end` writes."""
+    """Record that the study has begun, for the line that `end` writes."""
     global _is_study_ahead
     _is_study_ahead = False
 
 
 @contextmanager
 def prompt_stops() -> Iterator[None]:
-    """While open, a signal ends the process at once: for work that has nothing to save.
+    """End the process immediately on a signal, for work that has nothing to save.
 
     External programs that the work runs are killed.
     """
@@ -72,15 +83,36 @@ def prompt_stops() -> Iterator[None]:
         _cleanups.remove(programs.stop)
 
 
+@contextmanager
+def resumable(words: Sequence[str]) -> Iterator[None]:
+    """Add the command that resumes a sweep to the error of an interruption.
+
+    Args:
+      words: Words of the command.
+
+    Raises:
+      StudyInterrupted: A signal arrived.
+    """
+    try:
+        yield
+    except StudyInterrupted as interruption:
+        name = signal.Signals(interruption.signal_number).name
+        raise StudyInterrupted(
+            f"Sweep stopped by {name}. Completed evaluations are saved. "
+            f"Resume with: {shlex.join(words)}",
+            interruption.signal_number,
+        ) from None
+
+
 def end(number: int) -> NoReturn:
-    """Write the line and ends the process, whatever its other threads do."""
+    """Write the line and end the process, whatever its other threads do."""
     while not _ending.acquire(blocking=False):
-        time.sleep(_GRACE_S)  # Another thread is about to end it.
+        time.sleep(_GRACE_S)  # Another thread is ending the process.
     when = " before the study began" if _is_study_ahead else ""
     with suppress(OSError):
         os.write(2, f"error: stopped by {signal.Signals(number).name}{when}.\n".encode())
     with suppress(OSError):
-        # What the main thread has to say about its killed programs is of no interest.
+        # Messages of the main thread about killed programs are irrelevant.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     for cleanup in list(_cleanups):
         with suppress(Exception):
@@ -89,9 +121,9 @@ def end(number: int) -> NoReturn:
 
 
 def leave(code: int) -> NoReturn:
-    """End the process once all threads but daemons are done, without the libraries' own ends.
+    """End the process once all threads but daemons are done, without exit hooks of libraries.
 
-    Those take seconds, and longer where one is still starting something in a thread.
+    Those hooks take seconds, and longer if a library is still starting a thread.
     """
     for thread in threading.enumerate():
         if thread is not threading.current_thread() and not thread.daemon:

@@ -1,4 +1,4 @@
-"""How far a sweep is: as a bar while it runs, and as tables."""
+"""Progress of a sweep: a bar while it runs, and tables of its status."""
 
 import shlex
 import sys
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 __all__ = ["SweepProgress", "write_status"]
 
-# chosen: more failures than these have reasons that are there already; --json has them all.
+# chosen: further failures usually repeat the same reasons; --json has all.
 _SHOWN_FAILURES = 10
 
 
 class SweepProgress:
-    """A bar; only in a terminal. The time left counts from this session's speed alone."""
+    """Progress bar of a sweep; the remaining time is based on the speed of this session."""
 
     def __init__(self) -> None:
-        """Show nothing yet."""
+        """Start without a bar."""
         self._bar: Any = None
         self._row: Any = None
         self._is_wanted = sys.stderr.isatty()
@@ -41,7 +41,7 @@ class SweepProgress:
             self._bar = None
 
     def __call__(self, state: "SweepState") -> None:
-        """Take what `run_sweep` tells."""
+        """Update the bar from `run_sweep`."""
         if not self._is_wanted:
             return
         if self._bar is None:
@@ -71,16 +71,16 @@ class SweepProgress:
 
 
 def write_status(read: "SweepStatus") -> None:
-    """Write how far a sweep is."""
+    """Write the status of a sweep."""
     counts = read.counts()
     rest = ", ".join(f"{n} {name}" for name, n in counts.items() if n and name != "finished")
     say(
-        f"{counts['finished']} of {len(read.runs)} runs are finished{rest and f'; {rest}'}. "
+        f"{counts['finished']} of {len(read.runs)} runs finished{rest and f'; {rest}'}. "
         f"{read.evaluations:,} of {read.goal:,} evaluations."
     )
-    say(f"It is run by {read.driver}." if read.driver else "Nobody runs it.")
+    say(f"Running by {read.driver}." if read.driver else "Not running.")
     if counts["finished"] < len(read.runs) and read.driver is None:
-        say(f"Go on with: archgym sweep resume {shlex.quote(str(read.folder))}")
+        say(f"To continue: archgym sweep resume {shlex.quote(str(read.folder))}")
     say()
     parts: dict[tuple[str, str], list[RunStatus]] = {}
     for run in read.runs:
@@ -91,12 +91,12 @@ def write_status(read: "SweepStatus") -> None:
     for run in read.runs:
         if run.status == "running":
             by = "" if run.writer is None else f" by {run.writer}"
-            say(f"{run.run.id} is run{by}: {run.evaluations:,} of {run.run.budget:,}.")
+            say(f"{run.run.id}: running{by}, {run.evaluations:,} of {run.run.budget:,} evaluations")
     failed = [run for run in read.runs if run.status == "failed"]
     for run in failed[:_SHOWN_FAILURES]:
         say(f"{run.run.id} failed: {' '.join((run.failure or '').split())}")
     if failed[_SHOWN_FAILURES:]:
-        say(f"And {len(failed) - _SHOWN_FAILURES} more failed; --json tells of all.")
+        say(f"{len(failed) - _SHOWN_FAILURES} more runs failed; use --json for all.")
 
 
 def _counted(runs: "Sequence[RunStatus]", names: Sequence[str]) -> tuple[str, ...]:

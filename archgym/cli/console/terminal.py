@@ -1,4 +1,4 @@
-"""What commands write: tables for people, JSON for machines."""
+"""Output of commands: tables for people, JSON for machines."""
 
 import json
 import math
@@ -13,41 +13,44 @@ from rich.table import Table
 from rich.text import Text
 
 __all__ = [
+    "duration",
+    "file_size",
     "heading",
     "number",
     "plain",
     "say",
     "stdout",
     "table",
-    "unit",
     "values_text",
     "warn",
     "write_facts",
     "write_json",
 ]
 
-# Wide enough for tables that nobody looks at in a terminal: a file, a pipe, a log.
+# Width of tables in files, pipes and logs.
 _PIPE_WIDTH = 160
+# chosen: up to two minutes, two hours and two days are shown in the smaller unit.
+_SECONDS, _MINUTES, _HOURS = 120, 7200, 172_800
 
 
 def stdout() -> Console:
-    """Return the console on standard output."""
+    """Return a console on standard output."""
     width = None if sys.stdout.isatty() else _PIPE_WIDTH
     return Console(file=sys.stdout, width=width, highlight=False, soft_wrap=False)
 
 
 def say(text: str = "") -> None:
-    """Write a line as it stands, never wrapped or interpreted."""
+    """Write a line of text, neither wrapped nor interpreted."""
     typer.echo(text)
 
 
 def warn(text: str) -> None:
-    """Write a line on standard error about what should be changed."""
+    """Write a warning on standard error."""
     typer.echo(f"warning: {text}", err=True)
 
 
 def heading(text: str) -> None:
-    """Write a line that begins a part."""
+    """Write a heading."""
     stdout().print(Text(text, style="bold"), soft_wrap=True)
 
 
@@ -57,9 +60,9 @@ def table(
     """Write a table.
 
     Args:
-      columns: Headings; "" for none.
+      columns: Headings; "" for a column without one.
       rows: Cells, one for each column.
-      right: Headings of columns that are flush right, as numbers are.
+      right: Headings of right-aligned columns, such as numbers.
     """
     aligned = set(right)
     built = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False)
@@ -71,7 +74,7 @@ def table(
             no_wrap=False,
         )
     for row in rows:
-        # Names from files may hold brackets, which must not be read as markup.
+        # Names from files may contain brackets, which must not be read as markup.
         built.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
     console = stdout()
     console.print(built)
@@ -79,14 +82,14 @@ def table(
 
 
 def write_facts(rows: Iterable[tuple[str, Any, str]]) -> None:
-    """Write a table of numbers with their units, then texts, however long, a line each.
+    """Write a table of numbers with units, then each text on its own line.
 
     Args:
-      rows: Name, value and unit; what is None or "" is left out.
+      rows: Name, value and unit; rows with None or "" as value are omitted.
     """
     given = [row for row in rows if row[1] is not None and row[1] != ""]
     cells = [
-        (name, number(value), unit(of)) for name, value, of in given if not isinstance(value, str)
+        (name, number(value), unit) for name, value, unit in given if not isinstance(value, str)
     ]
     table(("", "value", "unit"), cells, right=("value",))
     texts = [f"{name}: {value}" for name, value, _ in given if isinstance(value, str)]
@@ -95,7 +98,7 @@ def write_facts(rows: Iterable[tuple[str, Any, str]]) -> None:
 
 
 def number(value: float | None) -> str:
-    """Return number with six significant digits and thousands apart; a dash where there is none."""
+    """Return a number with six significant digits and thousands separators; a dash for NaN."""
     if value is None or math.isnan(value):
         return "–"
     if 1e6 <= abs(value) < 1e15:
@@ -103,13 +106,8 @@ def number(value: float | None) -> str:
     return f"{value:,.6g}"
 
 
-def unit(text: str) -> str:
-    """Return a unit as it stands in a table; nothing for pure numbers."""
-    return "" if text == "1" else text
-
-
 def values_text(parameter: Any) -> str:
-    """Return the values of a parameter in a few words."""
+    """Return the values of a parameter, abbreviated if there are many."""
     values = getattr(parameter, "values", None)
     if values is None:
         return str(parameter.allowed())
@@ -119,12 +117,12 @@ def values_text(parameter: Any) -> str:
 
 
 def write_json(data: Any) -> None:
-    """Write data as JSON, without NaN."""
+    """Write data as JSON, with null for NaN."""
     typer.echo(json.dumps(plain(data), indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def plain(data: Any) -> Any:
-    """Return data as JSON can hold it: arrays and tuples as lists, NaN and infinities as null."""
+    """Return data as JSON types: arrays and tuples as lists, NaN and infinities as null."""
     if isinstance(data, Mapping):
         return {str(key): plain(value) for key, value in data.items()}
     if hasattr(data, "tolist"):
@@ -134,3 +132,19 @@ def plain(data: Any) -> Any:
     if isinstance(data, float) and not math.isfinite(data):
         return None
     return data
+
+
+def file_size(n_bytes: int) -> str:
+    """Return a size in kB, MB or GB."""
+    if n_bytes < 10**6:
+        return f"{n_bytes / 1e3:.1f} kB"
+    return f"{n_bytes / 1e6:.1f} MB" if n_bytes < 10**9 else f"{n_bytes / 1e9:.1f} GB"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in seconds, minutes, hours or days, with two digits at least."""
+    if seconds < _SECONDS:
+        return f"{seconds:.0f} s" if seconds >= 1 else "1 s"
+    if seconds < _MINUTES:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < _HOURS else f"{seconds / 86400:.1f} days"

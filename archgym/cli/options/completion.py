@@ -1,10 +1,18 @@
-"""Names that the shell completes."""
+"""Shell completion of names."""
 
-__all__ = ["complete_agent", "complete_list", "complete_simulator", "complete_subject"]
+__all__ = [
+    "KINDS",
+    "complete_agent",
+    "complete_list",
+    "complete_model",
+    "complete_simulator",
+    "complete_subject",
+]
 
 KINDS = (
     "simulators",
     "agents",
+    "models",
     "spaces",
     "workloads",
     "objectives",
@@ -13,28 +21,35 @@ KINDS = (
     "options",
     "devices",
 )
-"""What `archgym list` lists."""
+"""Kinds of names that `archgym list` knows."""
 
 
 def complete_simulator(incomplete: str) -> list[str]:
-    """Return simulators that begin so."""
+    """Return the names of simulators with this prefix."""
     from archgym.evaluation.simulator import simulator_names
 
     return [name for name in simulator_names() if name.startswith(incomplete)]
 
 
 def complete_agent(incomplete: str) -> list[str]:
-    """Return agents that begin so."""
+    """Return the names of agents with this prefix."""
     from archgym.search.agent import agent_names
 
     return [name for name in agent_names() if name.startswith(incomplete)]
 
 
+def complete_model(incomplete: str) -> list[str]:
+    """Return the names of proxy models with this prefix."""
+    from archgym.proxy.model import model_names
+
+    return [name for name in model_names() if name.startswith(incomplete)]
+
+
 def complete_subject(incomplete: str) -> list[str]:
-    """Return simulators and agents that begin so."""
+    """Return the names of simulators and agents with this prefix."""
     return complete_simulator(incomplete) + complete_agent(incomplete)
 
 
 def complete_list(incomplete: str) -> list[str]:
-    """Return kinds of names that begin so."""
+    """Return the kinds of names with this prefix."""
     return [kind for kind in KINDS if kind.startswith(incomplete)]

@@ -1,4 +1,4 @@
-"""Which rows of a dataset a command reads, where it holds several forms of a simulator."""
+"""Options that select rows of a dataset with several spaces, fidelities or versions."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,25 +21,25 @@ __all__ = [
 ]
 
 SpaceOption = Annotated[
-    str | None, typer.Option("--space", help="Which space's rows, where there are several.")
+    str | None, typer.Option("--space", help="Space of the rows, if the dataset has several.")
 ]
 FidelityOption = Annotated[
-    str | None, typer.Option("--fidelity", help="Which fidelity's rows, where there are several.")
+    str | None, typer.Option("--fidelity", help="Fidelity of the rows, if the dataset has several.")
 ]
 OptionOption = Annotated[
     list[str] | None,
     typer.Option(
         "--option",
         "-o",
-        help="Rows with this option of the simulator, such as device=ddr4-2400; "
-        "device= for the default. Give all that are not at their default.",
+        help="Simulator option of the rows, such as device=ddr4-2400 (device= for the default). "
+        "Give every option that is not at its default.",
         metavar="NAME=VALUE",
     ),
 ]
 VersionOption = Annotated[
     int | None,
     typer.Option(
-        "--version", help="Which version of the simulator, where rows are of several.", min=0
+        "--version", help="Simulator version of the rows, if the dataset has several.", min=0
     ),
 ]
 
@@ -51,13 +51,13 @@ def read_rows(
     option: Sequence[str] | None = None,
     version: int | None = None,
 ) -> "Dataset":
-    """Return the rows of a dataset that a command's options choose.
+    """Return the rows of a dataset that the options of a command select.
 
     Raises:
-      InvalidArgumentError: Rows of several forms remain, or an option is no assignment.
+      InvalidArgumentError: Rows of several kinds remain, or an option is not an assignment.
       UnknownNameError: No rows remain.
-      FileFormatError: It is no dataset, or is damaged.
-      StorageError: It cannot be read.
+      FileFormatError: The path is not a dataset, or it is damaged.
+      StorageError: The dataset cannot be read.
     """
     from archgym.datasets import read_dataset
 
@@ -66,10 +66,10 @@ def read_rows(
 
 
 def chosen_options(given: Sequence[str] | None) -> dict[str, str] | None:
-    """What `--option` gives by name, those without a value at their default; None without any.
+    """Return options by name, without those at their default; None if none is given.
 
     Raises:
-      InvalidArgumentError: One is no assignment.
+      InvalidArgumentError: A text is not an assignment.
     """
     if not given:
         return None

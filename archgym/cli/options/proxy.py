@@ -1,10 +1,11 @@
-"""How a proxy is trained, as options of commands."""
+"""Options of the training of proxy models."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from archgym.cli.options.completion import complete_model
 from archgym.cli.options.values import assignments
 from archgym.errors import InvalidArgumentError
 
@@ -24,32 +25,36 @@ ModelOption = Annotated[
     str,
     typer.Option(
         "--model",
-        help="forest, extra-trees, boosting, mlp, gp, knn, linear, xgboost or lightgbm.",
+        help="Kind of model; see `archgym list models`.",
+        autocompletion=complete_model,
     ),
 ]
 WorkloadsOption = Annotated[
     str,
     typer.Option(
         "--workloads",
-        help="separate: a model each; joint: one that also predicts on workloads it has not seen.",
+        help="Models per workload: separate, or joint (also predicts unseen workloads).",
     ),
 ]
 FitOption = Annotated[
     str,
     typer.Option(
         "--fit",
-        help="A model for metrics that are alike (alike), for each, or one for all (joint).",
+        help="Metrics per model: alike (those that differ in unit only), each, or joint (all).",
     ),
 ]
 SettingOption = Annotated[
     list[str] | None,
     typer.Option(
         "--setting",
-        help="A hyperparameter, such as n_trees=20; others by default; none: cross-validation.",
+        help="Hyperparameter of the model, such as n_trees=20; repeat for more (default: "
+        "chosen by cross-validation).",
         metavar="NAME=VALUE",
     ),
 ]
-SeedOption = Annotated[int, typer.Option("--seed", help="Of the training.", min=0, max=2**32 - 1)]
+SeedOption = Annotated[
+    int, typer.Option("--seed", help="Random seed of the training.", min=0, max=2**32 - 1)
+]
 
 
 def train_options(
@@ -60,10 +65,10 @@ def train_options(
     seed: int,
     setting: Sequence[str] | None,
 ) -> "TrainOptions":
-    """Return options of training from those of a command.
+    """Return the training options that a command was given.
 
     Raises:
-      InvalidArgumentError: A hyperparameter does not exist or is no number.
+      InvalidArgumentError: A hyperparameter does not exist or is not a number.
     """
     from archgym.proxy import TrainOptions, model_kind
 
@@ -78,8 +83,8 @@ def train_options(
             try:
                 chosen[name] = type(chosen[name])(text)
             except ValueError:
-                what = "whole number" if isinstance(chosen[name], int) else "number"
+                kind = "whole number" if isinstance(chosen[name], int) else "number"
                 raise InvalidArgumentError(
-                    f"`--setting` {name} must be a {what} such as {chosen[name]}; got {text!r}."
+                    f"`--setting` {name} must be a {kind} such as {chosen[name]}; got {text!r}."
                 ) from None
     return TrainOptions(model, workloads, fit, calibration, seed, chosen)

@@ -1,6 +1,7 @@
-"""Values of parameters from text and from JSON files."""
+"""Parameter values from text and from JSON files."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "assignments",
+    "file_stem",
     "filled_design",
     "hyperparameters",
     "named_path",
@@ -30,26 +32,35 @@ __all__ = [
     "with_values",
 ]
 
-# A design is a few lines; what is larger is another file.
+# A design is a few lines long; a larger file is something else.
 _MAX_BYTES = 2**20
 
 
+def file_stem(text: str) -> str:
+    """Return a readable file name for a text, such as a task's id.
+
+    >>> file_stem("dram/archgym-2023/stream")
+    'dram-archgym-2023-stream'
+    """
+    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")[:120]
+
+
 def named_path(text: str) -> Path:
-    """Return a path from the command line; nothing would name the current folder."""
+    """Return a path from the command line; an empty text would name the current folder."""
     if not text:
-        raise typer.BadParameter("It must name a path; it is empty.")
+        raise typer.BadParameter("It must name a path; got an empty text.")
     return Path(text)
 
 
 def assignments(option: str, texts: Sequence[str]) -> dict[str, str]:
-    """Name and values from texts such as ``name=value``.
+    """Return names and values from texts such as ``name=value``.
 
     Args:
-      option: What they were given to, for the message.
-      texts: Each name at most once.
+      option: Option that the texts were given to, for the message.
+      texts: Assignments, each name at most once.
 
     Raises:
-      InvalidArgumentError: A text has another form, or a name comes twice.
+      InvalidArgumentError: A text has another form, or a name appears twice.
     """
     given: dict[str, str] = {}
     for text in texts:
@@ -64,7 +75,7 @@ def assignments(option: str, texts: Sequence[str]) -> dict[str, str]:
 
 
 def value_from_text(parameter: "Parameter", text: str) -> Any:
-    """Return value that a text stands for, as the parameter's kind reads it; not yet checked."""
+    """Return the value that a text represents for a parameter; it is not checked yet."""
     if parameter.kind == "permutation":
         return tuple(item.strip() for item in text.split(","))
     if parameter.kind == "factorisation":
@@ -72,7 +83,7 @@ def value_from_text(parameter: "Parameter", text: str) -> Any:
     if parameter.kind == "categorical":
         return text
     value = _number(text)
-    # A grid's numbers are decimal; 1 on the command line means 1.0.
+    # Numbers of a grid are floats; 1 on the command line means 1.0.
     return float(value) if parameter.kind == "real" and isinstance(value, int) else value
 
 
@@ -89,7 +100,7 @@ def hyperparameters(agent: str, texts: Sequence[str]) -> dict[str, Any]:
     """Return an agent's hyperparameters from texts such as ``population=30``.
 
     Raises:
-      UnknownNameError: The agent does not exist, or has no such hyperparameter.
+      UnknownNameError: The agent or the hyperparameter does not exist.
       InvalidArgumentError: A text has another form.
     """
     from archgym.errors import unknown_name
@@ -120,11 +131,11 @@ def with_values(
 
 
 def read_design(path: Path) -> dict[str, Any]:
-    """Return a design from a JSON file: an object of names and values, or one with it as `design`.
+    """Return a design from a JSON object of names and values, or from its member `design`.
 
     Raises:
-      FileFormatError: The file is something else.
-      StorageError: It cannot be read.
+      FileFormatError: The file has another content.
+      StorageError: The file cannot be read.
     """
     data = _read_object(path)
     nested = data.get("design")
@@ -135,7 +146,7 @@ def read_design(path: Path) -> dict[str, Any]:
 
 
 def filled_design(space: "DesignSpace", values: Mapping[str, Any], path: Path) -> "Design":
-    """Return the default design with the values of a file.
+    """Return the default design with its values replaced by those of a file.
 
     Raises:
       FileFormatError: A name or value is not in the space.
@@ -159,13 +170,15 @@ def _read_object(path: Path) -> dict[str, Any]:
             content.decode(), parse_constant=_refuse_constant, object_pairs_hook=_unique
         )
     except json.JSONDecodeError as error:
-        raise FileFormatError(path, error.lineno, f"this is no JSON: {error.msg}", remedy) from None
+        raise FileFormatError(
+            path, error.lineno, f"the file is not valid JSON: {error.msg}", remedy
+        ) from None
     except RecursionError:
-        raise FileFormatError(path, None, "it is nested too deeply", remedy) from None
+        raise FileFormatError(path, None, "the file is nested too deeply", remedy) from None
     except InvalidArgumentError as error:
         raise FileFormatError(path, None, str(error), remedy) from None
     except ValueError as error:
-        raise FileFormatError(path, None, f"this is no JSON: {error}", remedy) from None
+        raise FileFormatError(path, None, f"the file is not valid JSON: {error}", remedy) from None
     if not isinstance(data, dict):
         kind = type(data).__name__
         raise FileFormatError(path, 1, f"a design must be a JSON object; got {kind}", remedy)
@@ -182,4 +195,4 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")

@@ -1,53 +1,60 @@
-"""Studies of one task side by side, at the number of evaluations that all of them have."""
-
-from typing import TYPE_CHECKING
+"""Text rendering of a comparison of studies."""
 
 from archgym.cli.console.terminal import heading, number, say, table
+from archgym.cli.views.metrics import with_unit
 from archgym.cli.views.study import no_best_text, write_best
-from archgym.report.comparison import Comparison, Standing
-
-if TYPE_CHECKING:
-    pass
+from archgym.report.comparison import Comparison, RankedStudy
+from archgym.report.study_summary import StudySummary
 
 __all__ = ["write_comparison"]
 
 
 def write_comparison(comparison: Comparison) -> None:
-    """Write the table, the overall best design, and what it beat."""
-    standings = comparison.standings
-    first = standings[0]
+    """Write the table, the overall best design, and its margin over the other studies."""
+    studies = comparison.studies
+    first = studies[0]
     say()
-    heading(f"{first.log.task_id}: {len(standings)} studies after {comparison.budget} evaluations")
-    shown = [f"{s.name} [{s.unit}]" if s.unit != "1" else s.name for s in comparison.specs]
-    has_front = any(s.hypervolume is not None for s in standings)
+    heading(f"{first.log.task_id}: {len(studies)} studies after {comparison.budget} evaluations")
+    shown = [with_unit(spec) for spec in comparison.specs]
+    has_front = any(s.hypervolume is not None for s in studies)
     volume = ("hypervolume",) if has_front else ()
-    columns = ("study", "by", *shown, "reward", *volume, "found at", "asks", "infeasible", "failed")
+    columns = (
+        "study",
+        "agent",
+        *shown,
+        "reward",
+        *volume,
+        "found at",
+        "asks",
+        "infeasible",
+        "failed",
+    )
     rows = []
-    for standing in standings:
-        numbers = standing.log.counts()
+    for study in studies:
+        numbers = study.log.counts()
         rows.append(
             (
-                str(standing.log.folder),
-                standing.log.author,
-                *([number(v) for v in standing.values] or ["–"] * len(shown)),
-                "–" if standing.best is None else f"{standing.reward:.4f}",
-                *((_volume_text(standing.hypervolume),) if has_front else ()),
-                "–" if standing.reached_at is None else str(standing.reached_at),
+                str(study.log.folder),
+                study.log.author,
+                *([number(v) for v in study.values] or ["–"] * len(shown)),
+                "–" if study.best is None else f"{study.reward:.4f}",
+                *((_volume_text(study.hypervolume),) if has_front else ()),
+                "–" if study.reached_at is None else str(study.reached_at),
                 str(numbers["asks"]),
                 str(numbers["infeasible"]),
                 str(numbers["failed"]),
             )
         )
     table(columns, rows, right=columns[2:])
-    for standing in standings:
-        report = standing.log.damage_report()
+    for study in studies:
+        report = study.log.damage_report()
         if report is not None:
             say(report)
     if first.best is None:
         say(no_best_text(first.log))
         return
-    write_best(first.log, first.best)
-    say(_beaten(comparison))
+    write_best(StudySummary.read(first.log), first.best)
+    say(_margins(comparison))
     say()
 
 
@@ -55,18 +62,18 @@ def _volume_text(volume: float | None) -> str:
     return "–" if volume is None else f"{volume:.4f}"
 
 
-def _beaten(comparison: Comparison) -> str:
-    first, *others = comparison.standings
+def _margins(comparison: Comparison) -> str:
+    first, *others = comparison.studies
     parts = [_margin(comparison, first, other) for other in others]
-    return f"{first.log.author} found it; it beat {'; '.join(parts)}."
+    return f"Best study: {first.log.author}; it {', '.join(parts)}."
 
 
-def _margin(comparison: Comparison, first: Standing, other: Standing) -> str:
+def _margin(comparison: Comparison, first: RankedStudy, other: RankedStudy) -> str:
     if other.best is None:
-        return f"{other.log.author}, which found none"
+        return f"beat {other.log.author}, which found no feasible design"
     if other.reward == first.reward:
-        return f"{other.log.author} by nothing (as good)"
+        return f"tied with {other.log.author}"
     if len(comparison.specs) == 1 and other.values[0]:
         change = abs(first.values[0] / other.values[0] - 1) * 100
-        return f"{other.log.author} by {change:.3g} % in {comparison.specs[0].name}"
-    return f"{other.log.author} by {first.reward - other.reward:.4f} in reward"
+        return f"beat {other.log.author} by {change:.3g} % in {comparison.specs[0].name}"
+    return f"beat {other.log.author} by {first.reward - other.reward:.4f} in reward"

@@ -1,4 +1,4 @@
-"""The best-so-far curve of a study, and its picture in text."""
+"""Best-so-far curve drawn as text."""
 
 import sys
 from typing import TYPE_CHECKING
@@ -9,15 +9,14 @@ from archgym.report.curves import span
 if TYPE_CHECKING:
     import numpy as np
 
-
 __all__ = ["text_curve"]
 
 
 def text_curve(values: "np.ndarray", width: int, height: int) -> list[str]:
-    """Return a curve as lines of text, filled below; empty where there is nothing to draw.
+    """Return a curve as lines of text, filled below; empty without values.
 
     Args:
-      values: (n,), NaN where there is no value yet.
+      values: (n,), NaN before the first value.
       width: Columns of the curve, without its axis.
       height: Lines of the curve, without its axis.
     """
@@ -34,7 +33,7 @@ def text_curve(values: "np.ndarray", width: int, height: int) -> list[str]:
     shown = np.clip(shown, low, high)
     steps = " ▁▂▃▄▅▆▇█" if _is_unicode() else " #"
     fine = len(steps) - 1
-    # One eighth at least, so that the lowest value is seen.
+    # At least one eighth, so that the lowest value is visible.
     filled = np.where(np.isfinite(shown), 1 + (shown - low) / reach * (height * fine - 1), 0)
     lines = []
     for row in reversed(range(height)):

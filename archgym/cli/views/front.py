@@ -1,76 +1,54 @@
-"""The Pareto front of a study as a table and as JSON."""
+"""Text rendering of a Pareto front."""
 
 from typing import TYPE_CHECKING, Any
 
 from archgym.cli.console.terminal import heading, number, say, table
-from archgym.studies.front import sought
+from archgym.cli.views.metrics import with_unit
 
 if TYPE_CHECKING:
     from archgym.studies.front import StudyFront
     from archgym.studies.snapshot import StudyLog
 
-__all__ = ["front_json", "write_front"]
+__all__ = ["write_front"]
 
-# chosen: a screen of them; `--json` has all.
+# chosen: as many points as fit on a screen; `--json` has all.
 _MAX_POINTS = 20
 
 
-def front_json(log: "StudyLog", front: "StudyFront") -> dict[str, Any]:
-    """Return a front as JSON."""
-    ordinals = log.is_evaluation.cumsum()
-    columns = _columns(log, front)
-    designs = log.space.designs(log.records.indices[front.rows])
-    return {
-        "reference_point": front.reference_point,
-        "hypervolume": front.hypervolume,
-        "points": [
-            {
-                "seq": int(log.records.seq[row]),
-                "evaluation": int(ordinals[row]),
-                "designs": int(n_alike),
-                "terms": terms,
-                "metrics": {name: float(values[place]) for name, place in columns.items()},
-                "design": dict(design),
-            }
-            for row, n_alike, terms, values, design in zip(
-                front.rows, front.n_alike, front.terms, front.values, designs, strict=True
-            )
-        ],
-    }
-
-
 def write_front(log: "StudyLog", front: "StudyFront") -> None:
-    """Write a front's points, and what is special about the design of each."""
+    """Write the points of a front, and how the design of each differs from the common one."""
     import numpy as np
+
+    from archgym.studies.front import sought
 
     n = len(front)
     volume = "–" if front.hypervolume is None else f"{front.hypervolume:.4f}"
     points = "1 point" if n == 1 else f"{n} points"
     heading(f"Pareto front ({points}, hypervolume {volume})")
     indices = log.records.indices[front.rows]
-    usual = [_most_common(column) for column in indices.T]
+    common = [_most_common(column) for column in indices.T]
     default = log.space.default_indices
     names = log.space.names
     shown = np.unique(np.linspace(0, n - 1, min(n, _MAX_POINTS)).round().astype(int))
     ordinals = log.is_evaluation.cumsum()
     specs, columns = sought(log, front.objective), _columns(log, front)
     rows = []
-    for place in shown:
-        design = log.space.design_at(indices[place])
-        special = [
+    for point in shown:
+        design = log.space.design_at(indices[point])
+        differing = [
             f"{name}={design[name]}"
-            for name, index, common in zip(names, indices[place], usual, strict=True)
-            if index != common
+            for name, index, most in zip(names, indices[point], common, strict=True)
+            if index != most
         ]
         rows.append(
             (
-                *(number(float(front.values[place, columns[spec.name]])) for spec in specs),
-                str(ordinals[front.rows[place]]),
-                str(front.n_alike[place]),
-                ", ".join(special) or "as usual",
+                *(number(float(front.values[point, columns[spec.name]])) for spec in specs),
+                str(ordinals[front.rows[point]]),
+                str(front.n_alike[point]),
+                ", ".join(differing) or "common design",
             )
         )
-    labels = [f"{s.name} [{s.unit}]" if s.unit != "1" else s.name for s in specs]
+    labels = [with_unit(spec) for spec in specs]
     reference = log.weights @ log.reference
     rows.append(
         (*(number(float(reference[columns[s.name]])) for s in specs), "", "", "default design")
@@ -78,18 +56,20 @@ def write_front(log: "StudyLog", front: "StudyFront") -> None:
     right = (*labels, "found at", "designs")
     table((*right, "design"), rows, right=right)
     if len(shown) < n:
-        say(f"{n - len(shown)} more points lie between them; --json has all.")
+        say(f"{n - len(shown)} more points in between; use --json for all.")
     changed = [
-        f"{name}={log.space.parameter(name).value(common)}"
-        for name, common, index in zip(names, usual, default, strict=True)
-        if common != index
+        f"{name}={log.space.parameter(name).value(most)}"
+        for name, most, index in zip(names, common, default, strict=True)
+        if most != index
     ]
-    say(f"The usual design of the front: {', '.join(changed) or 'the default one'}.")
+    say(f"Common design of the front: {', '.join(changed) or 'the default design'}.")
     say()
 
 
 def _columns(log: "StudyLog", front: "StudyFront") -> dict[str, int]:
-    """Where each metric of the front stands among all."""
+    """Return the column of each metric of the front."""
+    from archgym.studies.front import sought
+
     names = [spec.name for spec in log.metrics]
     return {spec.name: names.index(spec.name) for spec in sought(log, front.objective)}
 

@@ -1,20 +1,20 @@
-"""Tables of metrics with units, beside those of the default design."""
+"""Tables of metrics with units, next to those of the default design."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from archgym.cli.console.terminal import number, unit
+from archgym.cli.console.terminal import number
 
 if TYPE_CHECKING:
     import numpy as np
 
     from archgym.evaluation.metrics import MetricSpec
 
-__all__ = ["judgement", "metric_rows"]
+__all__ = ["metric_rows", "verdict", "with_unit"]
 
-# chosen: a smaller share of the default design's value is neither better nor worse.
+# chosen: a smaller relative difference is neither better nor worse.
 _ALIKE = 1e-3
 
 
@@ -24,17 +24,17 @@ def metric_rows(
     reference: "np.ndarray | None",
     name: str,
 ) -> tuple[tuple[str, ...], list[tuple[str | Text, ...]]]:
-    """Return columns and rows of a table of metrics.
+    """Return the columns and rows of a table of metrics.
 
     Args:
-      specs: The metrics.
-      values: (n_metrics,).
-      reference: The default design's, (n_metrics,); None to leave it out.
-      name: Heading of the values' column.
+      specs: Metrics of the table.
+      values: (n_metrics,), values of the design.
+      reference: (n_metrics,), values of the default design; None to omit them.
+      name: Heading of the column of values.
     """
     if reference is None:
         plain: list[tuple[str | Text, ...]] = [
-            (spec.name, number(float(value)), unit(spec.unit))
+            (spec.name, number(float(value)), spec.unit)
             for spec, value in zip(specs, values, strict=True)
         ]
         return ("metric", name, "unit"), plain
@@ -46,19 +46,24 @@ def metric_rows(
                 spec.name,
                 number(float(value)),
                 number(float(default)),
-                unit(spec.unit),
+                spec.unit,
                 "–" if ratio != ratio else f"{ratio:.3f}",
-                judgement(spec, float(value), float(default)),
+                verdict(spec, float(value), float(default)),
             )
         )
     return ("metric", name, "default", "unit", "ratio", ""), rows
 
 
-def judgement(spec: "MetricSpec", value: float, default: float) -> Text:
-    """True if a value is better or worse than the default design's, where that can be said."""
+def verdict(spec: "MetricSpec", value: float, default: float) -> Text:
+    """Return "better", "worse" or nothing for a value relative to the default design's."""
     difference = value - default
     alike = max(spec.resolution / 2, _ALIKE * abs(default))
     if spec.goal == "none" or not abs(difference) >= alike:
         return Text("")
     is_better = (difference < 0) == (spec.goal == "minimise")
     return Text("better", style="green") if is_better else Text("worse", style="red")
+
+
+def with_unit(spec: "MetricSpec") -> str:
+    """Return the name of a metric with its unit, as the heading of a column."""
+    return f"{spec.name} [{spec.unit}]" if spec.unit else spec.name

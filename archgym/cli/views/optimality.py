@@ -1,72 +1,73 @@
-"""How far studies are from the proven optimum of their task, after equal numbers of evaluations."""
+"""Text renderings of exact random search and of the distance to a proven optimum."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from archgym.cli.console.terminal import heading, number, say, table
-from archgym.cli.views.random_search import curve_json
-from archgym.report.optimality import Standing
 
 if TYPE_CHECKING:
+    from archgym.analysis.random_search import RandomCurve
+    from archgym.report.optimality import Optimality
     from archgym.tables import Exhaustive
 
-__all__ = ["proven_json", "write_proven"]
+__all__ = ["write_optimality", "write_random_curve"]
 
 
-def proven_json(standings: Sequence[Standing], known: "Exhaustive") -> dict[str, Any]:
-    """Return the comparison with the optimum as JSON, random search beside it."""
-    budgets = sorted({standing.budget for standing in standings})
-    return {
-        "designs": len(known.rewards),
-        "label": known.label,
-        "optimum": known.optimum_value,
-        "reward": known.reward,
-        "ties": known.n_ties,
-        "studies": [
-            {
-                "folder": str(s.log.folder),
-                "agent": s.log.header.agent,
-                "seed": s.log.header.seed,
-                "evaluations": s.budget,
-                "reward": s.reward,
-                "below": known.reward - s.reward,
-                "value": s.value,
-                "percent": s.percent,
-                "better_designs": s.n_better,
-            }
-            for s in standings
-        ],
-        "random": curve_json(known.random_curve(budgets)) if budgets else None,
-    }
-
-
-def write_proven(standings: Sequence[Standing], known: "Exhaustive") -> None:
-    """Write how far each study is from the optimum, random search beside it."""
-    total = len(known.rewards)
+def write_optimality(optimality: "Optimality") -> None:
+    """Write the gap of each study to the optimum, with exact random search."""
+    known = optimality.known
     best = known.optimum_value
-    heading(f"Distance from the proven optimum of {total:,} designs")
-    say(
-        f"The optimum is {number(best)} in {known.label}, reward {known.reward:.4f}, "
-        f"{'one design' if known.n_ties == 1 else f'{known.n_ties:,} designs'}; random search is "
-        "as expected, with its 5th to 95th percentile of reward."
-    )
+    heading(f"Distance from the proven optimum of {len(known.rewards):,} designs")
+    say(f"{_optimum_text(known)} Random search is exact: mean (5th to 95th percentile of reward).")
     say()
-    columns = ("evaluations", "by", known.label, "off", "reward below", "better designs")
+    columns = ("evaluations", "agent", known.label, "gap", "reward below", "better designs")
     rows = []
-    budgets = sorted({standing.budget for standing in standings})
-    if budgets:
-        curve = known.random_curve(budgets)
-    for place, budget in enumerate(budgets):
-        for s in standings:
-            if s.budget == budget:
-                off = "–" if s.percent is None else f"{s.percent:.3g} %"
-                below = f"{known.reward - s.reward:.4f}"
+    for index, budget in enumerate(optimality.budgets):
+        for gap in optimality.gaps:
+            if gap.budget == budget:
+                percent = "–" if gap.percent is None else f"{gap.percent:.3g} %"
+                below = f"{known.reward - gap.reward:.4f}"
                 rows.append(
-                    (f"{budget:,}", s.log.author, number(s.value), off, below, f"{s.n_better:,}")
+                    (
+                        *(f"{budget:,}", gap.log.author, number(gap.value)),
+                        *(percent, below, f"{gap.n_better:,}"),
+                    )
                 )
-        mean = float(curve.expected[place])
-        low, high = (float(curve.quantiles[share][place]) for share in (0.05, 0.95))
-        off = f"{abs(mean / best - 1) * 100:.3g} %" if known.sought is not None and best else "–"
+        assert optimality.random is not None
+        mean = float(optimality.random.expected[index])
+        low, high = (float(optimality.random.quantiles[share][index]) for share in (0.05, 0.95))
+        has_percent = known.sought is not None and best
+        percent = f"{abs(mean / best - 1) * 100:.3g} %" if has_percent else "–"
         band = f"{number(mean)} ({number(low)} to {number(high)})"
-        rows.append((f"{budget:,}", "random search", band, off, "", ""))
-    table(columns, rows, right=("evaluations", "off", "reward below", "better designs"))
+        rows.append((f"{budget:,}", "random search", band, percent, "", ""))
+    table(columns, rows, right=("evaluations", "gap", "reward below", "better designs"))
+
+
+def write_random_curve(known: "Exhaustive", curve: "RandomCurve") -> None:
+    """Write the exact curve of random search as a table."""
+    heading(f"{known.task.id}: random search over all {len(known.rewards):,} designs")
+    say(_optimum_text(known))
+    say()
+    columns = ["evaluations", "mean", "5 % by reward", "median", "95 % by reward"]
+    numbers = [curve.expected, *curve.quantiles.values()]
+    empty_percent = (100.0 * curve.empty).round(4)
+    if empty_percent.any():
+        columns.append("no feasible design [%]")
+        numbers.append(empty_percent)
+    rows = [
+        (f"{n:,}", *(number(float(values[index])) for values in numbers))
+        for index, n in enumerate(curve.budgets.tolist())
+    ]
+    table(columns, rows, right=columns)
+    if empty_percent.any():
+        say(
+            "Some runs have no feasible design yet. Percentiles include them (–); the mean does "
+            "not."
+        )
+
+
+def _optimum_text(known: "Exhaustive") -> str:
+    ties = "one design" if known.n_ties == 1 else f"{known.n_ties:,} designs"
+    return (
+        f"Optimum: {number(known.optimum_value)} in {known.label}, reward {known.reward:.4f}, "
+        f"reached by {ties}."
+    )

@@ -61,7 +61,7 @@ def _refusal(path: Path, error: Exception) -> FileFormatError:
 
 
 def read_metadata(path: Path) -> Mapping[bytes, bytes]:
-    """What a file's writer says beside its columns, by key; nothing else of it is read.
+    """Return the metadata that a file's writer added, by key; nothing else of the file is read.
 
     Raises:
       FileFormatError: It is no Parquet file, or is damaged.
@@ -101,7 +101,7 @@ class ParquetFile:
 
     @property
     def metadata(self) -> Mapping[bytes, bytes]:
-        """What the writer says beside the columns, also what it said last of all."""
+        """Metadata that the writer adds to the columns, including entries written last."""
         return self._file.metadata.metadata or {}
 
     def batches(self, columns: Sequence[str] | None = None) -> "Iterator[pa.RecordBatch]":
@@ -172,7 +172,7 @@ def _judge(path: Path, handle: BinaryIO, wanted: Collection[str] | None) -> list
 
 
 def _is_wanted(column: Column, wanted: Collection[str] | None) -> bool:
-    # pyarrow takes a name for the beginning of a path, so that it reads `a.b` beside `a`.
+    # pyarrow takes a name as the prefix of a path, so it also reads `a.b` for `a`.
     names = column.path.split(".")
     return wanted is None or any(".".join(names[: n + 1]) in wanted for n in range(len(names)))
 

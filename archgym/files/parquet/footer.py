@@ -1,4 +1,4 @@
-"""What a Parquet file says of its sizes: footer and page headers, read before anything else.
+"""Sizes declared by a Parquet file: footer and page headers, read before anything else.
 
 A reader allocates what page headers say, whatever the footer says; and pyarrow ends the process on
 some damaged footers where it is asked for a column's metadata. So both are read here.
@@ -51,12 +51,12 @@ _MAX_PATH = 1000
 @final
 @dataclass(frozen=True)
 class Page:
-    """What a page's header says."""
+    """Header of a page."""
 
     is_dictionary: bool
     n_values: int
     uncompressed_bytes: int
-    """What a reader allocates for it."""
+    """Bytes that a reader allocates for the page."""
 
 
 @final
@@ -68,14 +68,14 @@ class Column:
     """Names from the top, with dots."""
     is_text: bool
     is_whole: bool
-    """Whether it holds whole numbers, of which each takes 8 bytes however it is encoded."""
+    """True for whole numbers, which take 8 bytes each whatever their encoding."""
     is_repeated: bool
-    """Whether a row may have several values or none."""
+    """True if a row may have several values or no value."""
     n_values: int
     start: int
-    """Where its first page begins [bytes]."""
+    """Offset of the first page [bytes]."""
     length: int
-    """Of all its pages [bytes]."""
+    """Size of all pages [bytes]."""
 
 
 @final
@@ -90,12 +90,12 @@ class Group:
 @final
 @dataclass(frozen=True)
 class Footer:
-    """What a footer tells of."""
+    """Content of a footer."""
 
     n_rows: int
     groups: tuple[Group, ...]
     metadata: Mapping[bytes, bytes]
-    """What writers say beside it, by key."""
+    """Metadata added by writers, by key."""
 
 
 def parse_footer(content: bytes) -> Footer:

@@ -84,7 +84,7 @@ class Cursor:
         """Return the struct that begins here.
 
         Raises:
-          ThriftError: There is none.
+          ThriftError: The bytes end before a value.
         """
         if depth > _MAX_DEPTH:
             raise ThriftError("it is nested too deep")

@@ -102,7 +102,7 @@ class GpKind(ModelKind):
         )
         few = rows[rng.permutation(len(rows))[:300]]
         with warnings.catch_warnings():
-            # Of length scales at their limits: a parameter that means nothing has none.
+            # Of length scales at their limits: an inactive parameter has none.
             warnings.simplefilter("ignore")
             search = process.GaussianProcessRegressor(start, alpha=noise, random_state=seed)
             search.fit(features[few], targets[few])

@@ -42,21 +42,21 @@ async function startExplorer(about) {
   const n = about.n, front = about.front;
   let at = 0;
   const numbers = about.axes.map(() => { const part = new Float32Array(buffer, at, n); at += 4 * n; return part; });
-  const codes = about.knobs.map(() => { const part = new Uint32Array(buffer, at, n); at += 4 * n; return part; });
+  const codes = about.parameters.map(() => { const part = new Uint32Array(buffer, at, n); at += 4 * n; return part; });
   const part = (name) => root.querySelector("[data-part=" + name + "]");
-  const canvas = part("plot"), [xs, ys, knob, value, status] = ["x", "y", "knob", "value", "status"].map(part);
+  const canvas = part("plot"), [xs, ys, parameter, value, status] = ["x", "y", "parameter", "value", "status"].map(part);
   const bands = part("bands");
   const option = (select, text, key) => { const o = document.createElement("option"); o.textContent = text; o.value = key; select.append(o); };
   about.axes.forEach((axis, i) => { option(xs, axis, i); option(ys, axis, i); });
   ys.value = about.axes.length > 1 ? 1 : 0;
-  option(knob, "no filter", -1);
-  about.knobs.forEach((k, i) => option(knob, k.name, i));
+  option(parameter, "no filter", -1);
+  about.parameters.forEach((k, i) => option(parameter, k.name, i));
   let chosen = [about.best, about.reference], turn = 0, keep = new Uint8Array(n).fill(1);
-  let brushes = about.knobs.map(() => null), place = 0, boxes = { x: [0, 1], y: [0, 1] }, frame = 0;
+  let brushes = about.parameters.map(() => null), place = 0, boxes = { x: [0, 1], y: [0, 1] }, frame = 0;
   const sort = () => { const x = numbers[xs.value]; return front.filter((i) => keep[i]).sort((a, b) => x[a] - x[b]); };
 
   function filter() {
-    const k = Number(knob.value), v = Number(value.value);
+    const k = Number(parameter.value), v = Number(value.value);
     let left = 0;
     for (let i = 0; i < n; i++) {
       let is = k < 0 || codes[k][i] === v;
@@ -132,7 +132,7 @@ async function startExplorer(about) {
       if (a !== b) r.className = "differs";
     };
     about.axes.forEach((name, i) => row(name, shown(numbers[i][chosen[0]]), shown(numbers[i][chosen[1]])));
-    about.knobs.forEach((k, i) => row(k.name, k.values[codes[i][chosen[0]]], k.values[codes[i][chosen[1]]]));
+    about.parameters.forEach((k, i) => row(k.name, k.values[codes[i][chosen[0]]], k.values[codes[i][chosen[1]]]));
   }
   function choose(i) { chosen[turn] = i; table(); redraw(); }
   function setTurn(t) { turn = t; ["a", "b"].forEach((name, i) => part(name).setAttribute("aria-pressed", String(i === t))); }
@@ -150,9 +150,9 @@ async function startExplorer(about) {
     if (step && order.length) { place = (order.indexOf(chosen[turn]) + step + order.length) % order.length; choose(order[place]); event.preventDefault(); }
     if (event.key === "Enter" || event.key === " ") { setTurn(1 - turn); event.preventDefault(); }
   });
-  knob.addEventListener("change", () => {
-    value.textContent = ""; value.disabled = knob.value < 0;
-    if (knob.value >= 0) about.knobs[knob.value].values.forEach((v, i) => option(value, v, i));
+  parameter.addEventListener("change", () => {
+    value.textContent = ""; value.disabled = parameter.value < 0;
+    if (parameter.value >= 0) about.parameters[parameter.value].values.forEach((v, i) => option(value, v, i));
     filter();
   });
   value.addEventListener("change", filter);
@@ -160,8 +160,8 @@ async function startExplorer(about) {
 
   // Parallel coordinates: drag along an axis to keep a part of it, click to keep all again.
   const most = Math.max(1, Math.floor(n / 1500));
-  const bandX = (j, w) => 20 + (w - 40) * j / Math.max(1, about.knobs.length - 1);
-  const bandY = (j, c, h) => h - 30 - (h - 60) * (about.knobs[j].values.length > 1 ? c / (about.knobs[j].values.length - 1) : 0.5);
+  const bandX = (j, w) => 20 + (w - 40) * j / Math.max(1, about.parameters.length - 1);
+  const bandY = (j, c, h) => h - 30 - (h - 60) * (about.parameters[j].values.length > 1 ? c / (about.parameters[j].values.length - 1) : 0.5);
   function drawBands() {
     const [pen, w, h] = sized(bands);
     layer("bands", bands, pen, (image, ratio) => {
@@ -171,28 +171,28 @@ async function startExplorer(about) {
     pen.globalAlpha = 1; pen.strokeStyle = colour("--ink"); pen.lineWidth = 2;
     chosen.forEach((i, which) => { pen.setLineDash(which ? [5, 4] : []); pen.beginPath(); codes.forEach((c, j) => pen.lineTo(bandX(j, w), bandY(j, c[i], h))); pen.stroke(); });
     pen.setLineDash([]); pen.lineWidth = 1; pen.fillStyle = colour("--ink");
-    about.knobs.forEach((k, j) => {
+    about.parameters.forEach((k, j) => {
       const x = bandX(j, w); pen.beginPath(); pen.moveTo(x, 30); pen.lineTo(x, h - 30); pen.stroke();
-      pen.textAlign = j === 0 ? "left" : j === about.knobs.length - 1 ? "right" : "center";
-      pen.fillText(w / about.knobs.length > 75 ? k.name.slice(0, 14) : String(j + 1), x, j % 2 ? 12 : 24);
+      pen.textAlign = j === 0 ? "left" : j === about.parameters.length - 1 ? "right" : "center";
+      pen.fillText(w / about.parameters.length > 75 ? k.name.slice(0, 14) : String(j + 1), x, j % 2 ? 12 : 24);
       if (brushes[j]) { pen.globalAlpha = 0.4; const a = bandY(j, brushes[j][1], h), b = bandY(j, brushes[j][0], h); pen.fillRect(x - 6, a - 4, 12, b - a + 8); pen.globalAlpha = 1; }
     });
   }
   let began = null;
   const hit = (event) => {
-    const box = bands.getBoundingClientRect(), m = about.knobs.length;
+    const box = bands.getBoundingClientRect(), m = about.parameters.length;
     const j = Math.max(0, Math.min(m - 1, Math.round((event.clientX - box.left - 20) / (box.width - 40) * Math.max(1, m - 1))));
-    return [j, (box.height - 30 - (event.clientY - box.top)) / (box.height - 60) * (about.knobs[j].values.length - 1)];
+    return [j, (box.height - 30 - (event.clientY - box.top)) / (box.height - 60) * (about.parameters[j].values.length - 1)];
   };
   bands.addEventListener("pointerdown", (event) => { began = hit(event); bands.setPointerCapture(event.pointerId); });
   bands.addEventListener("pointerup", (event) => {
     if (!began) return;
     const [j, from] = began, to = hit(event)[1]; began = null;
     const low = Math.ceil(Math.min(from, to) - 0.3), high = Math.floor(Math.max(from, to) + 0.3);
-    brushes[j] = Math.abs(to - from) < 0.05 * about.knobs[j].values.length || low > high ? null : [low, high];
+    brushes[j] = Math.abs(to - from) < 0.05 * about.parameters[j].values.length || low > high ? null : [low, high];
     filter();
   });
-  part("reset").addEventListener("click", () => { brushes = brushes.map(() => null); knob.value = -1; value.textContent = ""; value.disabled = true; filter(); });
+  part("reset").addEventListener("click", () => { brushes = brushes.map(() => null); parameter.value = -1; value.textContent = ""; value.disabled = true; filter(); });
   addEventListener("resize", redraw); isDark.addEventListener("change", renew);
   setTurn(0); table(); filter();
 }

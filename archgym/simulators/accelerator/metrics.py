@@ -18,7 +18,7 @@ METRICS: Final = (
     MetricSpec(
         "utilisation_percent", "%", "maximise", 1e-3, "Operations over what all units could do."
     ),
-    MetricSpec("dram_energy_uj", "uJ", "none", 1e-3, "Energy of DRAM."),
+    MetricSpec("dram_energy_uj", "uJ", "none", 1e-3, "Energy of DRAM.", identifies=True),
 )
 
 _ENERGY = Term("energy_uj", "minimise")

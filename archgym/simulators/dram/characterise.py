@@ -1,4 +1,4 @@
-"""What characterises a memory trace: how far it reaches, how local and how dense it is."""
+"""Characteristics of a memory trace: reach, locality and density."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields

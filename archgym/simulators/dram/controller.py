@@ -337,7 +337,7 @@ def prepared_time(s: Any, d: Any, place: int, now: int) -> int:
 
 @compiled
 def _select_generally(s: Any, d: Any, now: int) -> None:
-    """`select` for several ranks, bank groups, two buses, managers' commands and Strict."""
+    """Select as `select`, also for several ranks, bank groups, buses, managers and Strict."""
     # One best candidate per bus: its time, time plus length, age, command, target, request.
     time_0 = key_0 = age_0 = NEVER
     time_1 = key_1 = age_1 = NEVER

@@ -1,4 +1,4 @@
-"""What a device would be without one of its costs: ideal memories that explain a design.
+"""Devices without one of their costs: ideal memories that explain a design.
 
 Each takes a kind of rule away or makes it as short as a clock cycle; what a command does, and the
 energy that it takes, stay.

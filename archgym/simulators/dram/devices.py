@@ -131,7 +131,7 @@ def device(name: str) -> Device:
 
 
 def _from_json(name: str, data: dict[str, Any]) -> Device:
-    """A device from its file, in which `timing` and `current` map names to (value, source key)."""
+    """Return a device from its file; `timing` and `current` map names to (value, source)."""
     sources: dict[str, str] = data["sources"]
     values = {**data["timing"], **data["current"]}
     return Device(

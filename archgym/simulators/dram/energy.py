@@ -66,7 +66,7 @@ _SELF_REFRESH: Final = 3
 
 
 def currents_table(device: Device) -> npt.NDArray[Any]:
-    """What `energies` reads of a device: currents [mA], voltages [V], durations [cycles].
+    """Return the inputs of `energies`: currents [mA], voltages [V], durations [cycles].
 
     Returns:
       (1,) of `CURRENTS`.

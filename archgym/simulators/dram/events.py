@@ -23,7 +23,7 @@ __all__ = [
     "wake_at",
 ]
 
-# Codes are np.int64, because Numba compiles a function anew for each Python int handed to it.
+# Codes are np.int64, because Numba compiles a function again for each Python int passed to it.
 
 # Processes.
 PLAYER: Final[Any] = np.int64(0)
@@ -221,7 +221,7 @@ def post(e: Any, heap: Any, process: int, kind: int, request: int, time: int) ->
 
 @compiled
 def take_message(e: Any, process: int) -> tuple[int, int]:
-    """The next message that is due to a process, or NONE: those of the round before come first."""
+    """Take the next message due to a process, or NONE: those of the round before come first."""
     if e.n_soon_messages[process] > 0 and e.soon_round[process, 0] < e.round:
         kind = e.soon_kind[process, 0]
         request = e.soon_request[process, 0]

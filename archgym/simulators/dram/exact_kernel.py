@@ -173,7 +173,7 @@ def _simple_arbiter(
 def _queueing_arbiter(
     s: Any, d: Any, requests: Any, e: Any, heap: Any, kind: int, index: int
 ) -> None:
-    """The arbiters Fifo and Reorder."""
+    """Run the arbiters Fifo and Reorder."""
     if kind == BEGIN_REQUEST:
         if e.n_active < s.max_active:
             e.n_active += 1

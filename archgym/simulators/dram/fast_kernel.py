@@ -30,7 +30,7 @@ def run_fast(s: Any, d: Any, requests: Any, log: Any, latencies: Any) -> bool:
       Whether every request was answered.
     """
     n = s.n_requests
-    now = s.start  # not a literal, for which Numba would compile everything anew
+    now = s.start  # not a literal, for which Numba would compile everything again
     _send(s, d, requests, s.n_accepted, now)
     _offer_next(s, d, requests)
     # The controller runs once at time 0 before the player sends anything.

@@ -30,7 +30,7 @@ __all__ = [
 @final
 @dataclass(frozen=True, kw_only=True)
 class Traffic:
-    """How requests come: their times, directions and length.
+    """Traffic pattern: times, directions and length of requests.
 
     Attributes:
       read_share: Share of reads, 0 to 1.
@@ -62,7 +62,7 @@ class Traffic:
         _require("burst_requests", low >= 1 or high == 0, "be (0, 0) or start at 1", (low, high))
 
     def gaps(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """(n,) int64, time from each request's predecessor, 0 for the first [player clocks]."""
+        """Return times from each request's predecessor, (n,) int64, 0 at first [player clocks]."""
         gaps = _between(self.gap_ticks, n, rng)
         gaps[0] = 0
         if self.burst_requests[1]:

@@ -225,7 +225,7 @@ def _run(
     job = _Job(
         np.ascontiguousarray(controllers, dtype=np.int64),
         np.ascontiguousarray(mapping_index, dtype=np.int64),
-        # Writable, because Numba would compile a read-only array's kernel anew.
+        # Writable, because Numba would compile a read-only array's kernel again.
         decoded if decoded.flags.writeable and decoded.flags.c_contiguous else decoded.copy(),
         trace,
         np.array(player, dtype=np.int64),
@@ -323,7 +323,7 @@ def record(
 
 
 def command_counts(commands: npt.NDArray[Any]) -> dict[str, int]:
-    """How often each command occurs in a recording."""
+    """Return the number of each command in a recording."""
     counts = np.bincount(commands["command"], minlength=len(COMMAND_NAMES))
     return {name: int(n) for name, n in zip(COMMAND_NAMES, counts, strict=True) if name and n}
 
@@ -358,7 +358,7 @@ def _check_trace(
 
 
 class _Job(NamedTuple):
-    """What an entry point works on: a batch of designs, their trace and device, lent memory.
+    """Arguments of an entry point: a batch of designs, their trace and device, and scratch memory.
 
     Attributes:
       controllers: (n_designs, 12), by `CONTROLLER_COLUMNS`.
@@ -415,7 +415,7 @@ def _simulate_fast(job: _Job) -> None:
 
 @entry_point(seconds=15.0)
 def _simulate_exact(job: _Job, events: Any, heap: Any) -> None:
-    """As `_simulate_fast`, with every event in its order.
+    """Simulate as `_simulate_fast`, with every event in its order.
 
     Args:
       job: The designs.

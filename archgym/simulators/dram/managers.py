@@ -186,7 +186,7 @@ def refresh_issued(s: Any, d: Any, rank: int, bank: int, now: int) -> None:
 
 @inlined
 def request_power_down(s: Any, rank: int) -> None:
-    """The rank has nothing left to do."""
+    """Request power-down of a rank that is idle."""
     s.power_controller_idle[rank] = 1
     if s.power_state[rank] == AWAKE:
         s.power_entry[rank] = 1
@@ -195,7 +195,7 @@ def request_power_down(s: Any, rank: int) -> None:
 
 @inlined
 def request_wake_up(s: Any, rank: int) -> None:
-    """A request for the rank was accepted while it had none."""
+    """Request the wake-up of a rank that accepted its first request."""
     s.power_controller_idle[rank] = 0
     s.power_self_refresh[rank] = 0
     s.power_entry[rank] = 0
@@ -206,7 +206,7 @@ def request_wake_up(s: Any, rank: int) -> None:
 
 @inlined
 def interrupt_power_down(s: Any, rank: int) -> None:
-    """A refresh is due."""
+    """Interrupt power-down for a refresh."""
     s.power_entry[rank] = 0
     if s.power_state[rank] != AWAKE:
         s.power_exit[rank] = 1

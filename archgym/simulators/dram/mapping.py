@@ -26,12 +26,12 @@ __all__ = [
 DECODED: Final = np.dtype(
     [("row", np.int32), ("bank", np.uint16), ("group", np.uint8), ("rank", np.uint8)]
 )
-"""Where a request goes: row, and bank, bank group and rank counted over the whole channel."""
+"""Coordinates of a request: row, and bank, bank group and rank counted over the channel."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AddressMapping:
-    """Which address bits make up each coordinate, least significant first.
+    """Address bits of each coordinate, least significant first.
 
     Attributes:
       name: Short name.
@@ -204,5 +204,5 @@ def _gather(addresses: npt.NDArray[np.int64], bits: Sequence[int]) -> npt.NDArra
 
 
 def _bits(count: int) -> int:
-    """How many bits tell `count` things apart, a power of two."""
+    """Return the number of bits that distinguish `count` items, a power of two."""
     return count.bit_length() - 1

@@ -1,4 +1,4 @@
-"""What the DRAM simulator measures, and what designs are searched for."""
+"""Metrics and objectives of the DRAM simulator."""
 
 from collections.abc import Mapping
 
@@ -39,10 +39,23 @@ def metrics(has_energy: bool) -> tuple[MetricSpec, ...]:
         ),
         MetricSpec("bandwidth_percent", "%", "maximise", 1e-2, "Bandwidth, of the device's peak."),
         *(_energy_metrics() if has_energy else ()),
-        MetricSpec("row_hits", "", "none", 1.0, "Bursts that found their row open."),
-        MetricSpec("row_misses", "", "none", 1.0, "Bursts that found their bank closed."),
-        MetricSpec("row_conflicts", "", "none", 1.0, "Bursts that found another row open."),
-        MetricSpec("refreshes", "", "none", 1.0, "Refresh commands, of a rank or of a bank."),
+        MetricSpec(
+            "row_hits", "", "none", 1.0, "Bursts that found their row open.", identifies=True
+        ),
+        MetricSpec(
+            "row_misses", "", "none", 1.0, "Bursts that found their bank closed.", identifies=True
+        ),
+        MetricSpec(
+            "row_conflicts", "", "none", 1.0, "Bursts that found another row open.", identifies=True
+        ),
+        MetricSpec(
+            "refreshes",
+            "",
+            "none",
+            1.0,
+            "Refresh commands, of a rank or of a bank.",
+            identifies=True,
+        ),
     )
 
 
@@ -59,7 +72,7 @@ def _energy_metrics() -> tuple[MetricSpec, ...]:
         MetricSpec("total_energy_pj", "pJ", "minimise", 1e3, "Energy of all causes, all devices."),
         MetricSpec("power_mw", "mW", "minimise", 0.1, "Total energy over the accounted time."),
         *(
-            MetricSpec(f"{cause}_energy_pj", "pJ", "none", 1e3, docs[cause])
+            MetricSpec(f"{cause}_energy_pj", "pJ", "none", 1e3, docs[cause], identifies=True)
             for cause in ENERGY_CAUSES
         ),
     )

@@ -41,7 +41,7 @@ def request_trace(requests: "Requests", name: str, *, ipc: float, clock_mhz: int
       clock_mhz: The processor's clock [MHz].
 
     Raises:
-      InvalidArgumentError: `ipc` is none, or the trace takes longer than a minute.
+      InvalidArgumentError: `ipc` is not valid, or the trace takes longer than a minute.
     """
     ipc = check_number("ipc", ipc, *IPC_LIMITS)
     start = int(requests.instruction[0])

@@ -151,7 +151,7 @@ class DramSimulator(Simulator):
         return self._simulate(indices, workload)
 
     def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
-        """As `simulate`, of a memory without one of `costs`."""
+        """Return results as `simulate`, of a memory without one of `costs`."""
         return self._simulate(indices, workload, cost)
 
     def _simulate(
@@ -178,7 +178,7 @@ class DramSimulator(Simulator):
             is_exact=self.fidelity == "exact",
             first_burst=ready.bursts.first_burst if ready.bursts.are_split else None,
         )
-        columns = [OUTPUTS.index(_KERNEL_NAMES.get(s.name, s.name)) for s in self.metrics]
+        columns = [OUTPUTS.index(_KERNEL_NAMES.get(s.name, s.name)) for s in self.simulated_metrics]
         reason = outputs[:, OUTPUTS.index("status")].astype(np.int16)
         if self.device.has_energy and without is None:
             _check_power(outputs[reason == 0], OUTPUTS, self.device)
@@ -214,7 +214,7 @@ class DramSimulator(Simulator):
             _require("energies by cause add up to the total", causes, column["total_energy_pj"])
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
-        """What characterises the trace on the device: name to (value, unit)."""
+        """Return characteristics of the trace on the device: name to (value, unit)."""
         if self.second is not None:
             return self.second.describe(workload)
         return characterise(workload.content, self.device).rows()

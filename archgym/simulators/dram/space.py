@@ -4,10 +4,10 @@ Values are spelled as DRAMSys spells them. `archgym-2023` and `archgym-2023-rl` 
 the published ArchGym; `default` is wider where those are nearly inert, and leaves out what no one
 can build: a controller that never refreshes loses data.
 
-A parameter is inactive where the model proves that it means nothing:
+A parameter is inactive where the model proves that it has no effect:
 
 - the arbiter Simple passes one request at a time, so it has no window of active transactions;
-- without refresh its limits mean nothing;
+- without refresh its limits have no effect;
 - with a request buffer of one request, all three kinds of buffer admit a request only when none is
   stored, and every scheduler, command multiplexer and response queue has one request to choose
   from, in the order of arrival;

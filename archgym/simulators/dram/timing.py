@@ -127,7 +127,7 @@ def _any_rank_data_bus(t: _Timing, *, read_to_write: int, write_to_read: int) ->
 
 
 def _ddr_common_rules(t: _Timing) -> Iterator[Rule]:
-    """What DDR3 and DDR4 share."""
+    """Return the rules that DDR3 and DDR4 share."""
     write_to_precharge = t.WL + t.BURST + t.WR
     read_to_act = t.AL + t.RTP + t.RP
     write_to_act = write_to_precharge + t.RP
@@ -264,7 +264,7 @@ def _lpddr4_rules(t: _Timing) -> Iterator[Rule]:
 
 
 def _hbm2_rules(t: _Timing) -> Iterator[Rule]:
-    """HBM2: JESD235A; rows and columns have a command bus each, an activation lasts two cycles."""
+    """Return HBM2's rules (JESD235A): two command buses; an activation lasts two cycles."""
     write_to_precharge = t.WL + t.BURST + t.WR
 
     yield Rule("bank", (ACT,), READS, t.RCDRD + 1)
@@ -335,7 +335,7 @@ def _hbm2_rules(t: _Timing) -> Iterator[Rule]:
 
 @dataclass(frozen=True)
 class _Standard:
-    """What the kernels must know of a standard beside its rules, in clock cycles."""
+    """Constants of a standard other than its rules, in clock cycles."""
 
     rules: Callable[[_Timing], Iterator[Rule]]
     read_done: Callable[[_Timing], int]
@@ -401,7 +401,7 @@ def rules(device: Device) -> tuple[Rule, ...]:
 
 
 def device_table(device: Device, without: str | None = None) -> npt.NDArray[Any]:
-    """What the kernels read of a device, all times in ps.
+    """Return the table that kernels read of a device, all times in ps.
 
     Args:
       device: The memory.

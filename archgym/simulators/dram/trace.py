@@ -256,7 +256,7 @@ def _lines(
             raise FileFormatError(
                 path,
                 number + 1,
-                f"a trace must hold at most {max_bytes} bytes when unpacked, and this one goes on",
+                f"a trace must hold at most {max_bytes} bytes when unpacked; this one is longer",
                 "Pass a larger `max_bytes`, or split the trace",
             )
         lines = (rest + chunk).split(b"\n")

@@ -57,7 +57,7 @@ _TOLERANCE: Final = 1e-6
 @final
 @dataclass(frozen=True)
 class Accuracy:
-    """How one metric of one results file is met.
+    """Accuracy of one metric of one results file.
 
     Attributes:
       results: Name of the results file without its ending, or `golden` for the rows that ship.
@@ -131,7 +131,7 @@ def validate(
 
     Args:
       reference: A folder with `results/*.csv` and `traces/*.stl.gz`, or one that holds it as
-        `dram`; likewise results of the second controller, as `dram2`. None for only the rows
+        `dram`, and results of the second controller as `dram2`. None for only the rows
         that ship.
       progress: Told what is compared next.
       fidelities: Which to run.

@@ -1,5 +1,6 @@
 """Serving of mixture-of-experts models: expert caches, prefetch, tiers, parallelism."""
 
+from archgym.simulators.moe.engines import ENGINE_NAMES
 from archgym.simulators.moe.hardware import (
     Gpu,
     Host,
@@ -35,6 +36,7 @@ __all__ = [
     "Routing",
     "RoutingPreset",
     "Serving",
+    "engine_names",
     "generate",
     "generate_requests",
     "gpu",
@@ -48,3 +50,8 @@ __all__ = [
     "routing_preset",
     "routing_preset_names",
 ]
+
+
+def engine_names() -> tuple[str, ...]:
+    """Return the names of all serving engines."""
+    return ENGINE_NAMES

@@ -1,4 +1,4 @@
-"""What a routing trace says about caching: curves of hit rates, segments, balance, reuse."""
+"""Analysis of routing traces for caching: hit-rate curves, segments, balance and reuse."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Which tokens make up an engine step; compiled.
+"""Selection of the tokens of an engine step; compiled.
 
 A request waits until it is admitted, first come first served: a sequence must be free, and room
 for the keys and values of all its tokens. Then its prompt is read, in chunks where the design says
@@ -11,23 +11,30 @@ Source:
 
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from archgym.runtime.kernels import helper
 from archgym.simulators.moe.columns import (
     AREA_NS,
     CHUNK_TOKENS,
+    CLIENTS,
+    FIRST_NS,
     MAX_CONTEXT,
     MAX_SEQUENCES,
     MAX_TOKENS,
     N_EXPERTS,
+    N_FINISHED,
     N_GROUPS,
     N_LAYERS,
     N_REQUESTS,
+    N_STEPS,
     PEAK_CONTEXT,
     PEAK_SEQUENCES,
+    POLL_STEPS,
     SCHEDULER,
     TOP_K,
+    WAIT_STEPS,
 )
 from archgym.simulators.moe.state import (
     ARRIVAL,
@@ -48,6 +55,7 @@ from archgym.simulators.moe.state import (
     OFFSET,
     ORDER,
     OUTPUT,
+    PACE,
     PHASE,
     PREFILLED,
     PROMPT,
@@ -62,7 +70,7 @@ from archgym.simulators.moe.state import (
     whole,
 )
 
-__all__ = ["count_area", "form_batch", "ingest", "retire", "token_row"]
+__all__ = ["count_area", "form_batch", "ingest", "retire", "token_row", "visible_ns"]
 
 Array = npt.NDArray[Any]
 
@@ -89,25 +97,48 @@ def count_area(state: State, counters: Array, at: float, change: int) -> None:
 
 
 @helper
-def ingest(choices: Array, work: Work, state: State, counters: Array, now: float) -> None:
+def visible_ns(costs: Array, work: Work, state: State, request: int) -> float:
+    """Return when the engine can schedule a request: after handling it, and some steps [ns]."""
+    arrival = float(work.requests[ARRIVAL, request])
+    return float(arrival + costs[FIRST_NS] + costs[WAIT_STEPS] * state.clocks[PACE])
+
+
+@helper
+def ingest(
+    costs: Array, choices: Array, work: Work, state: State, counters: Array, now: float
+) -> None:
     """Take in the requests that have come."""
     numbers = state.numbers
+    poll = choices[POLL_STEPS]
+    if poll > 1 and numbers[N_RUNNING] > 0 and whole(counters[N_STEPS]) % poll != 0:
+        return
+    clients = choices[CLIENTS]
     while numbers[N_ARRIVED] < choices[N_REQUESTS]:
-        arrival = work.requests[ARRIVAL, numbers[N_ARRIVED]]
-        if arrival > now:
+        request = numbers[N_ARRIVED]
+        if clients > 0 and request >= clients + whole(counters[N_FINISHED]):
             break
-        count_area(state, counters, float(arrival), 1)
+        if visible_ns(costs, work, state, request) > now:
+            break
+        # Requests in the system times time do not depend on the order of these additions.
+        count_area(state, counters, float(work.requests[ARRIVAL, request]), 1)
         numbers[N_ARRIVED] += 1
 
 
 @helper
-def retire(work: Work, state: State, counters: Array, request: int, at: float) -> None:
-    """A request has its last token."""
+def retire(
+    choices: Array, work: Work, state: State, counters: Array, request: int, at: float
+) -> None:
+    """Retire a request that has its last token."""
     numbers = state.numbers
     state.requests[PHASE, request] = FINISHED
     state.times[LAST, request] = at
     numbers[RESERVED] -= work.requests[PROMPT, request] + work.requests[OUTPUT, request]
     count_area(state, counters, at, -1)
+    if choices[CLIENTS] > 0:
+        following = choices[CLIENTS] + whole(counters[N_FINISHED]) - 1
+        if following < choices[N_REQUESTS]:
+            # The client sends its next request.
+            work.requests[ARRIVAL, following] = whole(np.ceil(at))
     kept = 0
     for place in range(numbers[N_RUNNING]):
         other = state.requests[ORDER, place]
@@ -294,7 +325,7 @@ def _longest_queue(choices: Array, work: Work, state: State, counters: Array, bu
 
 @helper
 def _likeness(choices: Array, work: Work, state: State, request: int, side: int) -> int:
-    """How much of what a request's next token asks for the group on one side asks for too."""
+    """Return the share of a request's next experts that the group on one side also needs."""
     n_experts, top_k = choices[N_EXPERTS], choices[TOP_K]
     position = work.requests[PROMPT, request] + state.requests[GENERATED, request] - 1
     row = token_row(work, request, position)

@@ -1,4 +1,4 @@
-"""What happens to an expert cache in an event; compiled.
+"""Events of an expert cache; compiled.
 
 A serving loop calls `begin_event`, loads what it says, then `end_event`; between events it may
 call `prefetch`. Nothing here allocates memory.
@@ -62,7 +62,7 @@ def _chance(block: int, event: int) -> float:
 
 @inlined
 def _first_key(cache: CacheState, policy: int, block: int) -> float:
-    """What a block is ranked by first: larger stays."""
+    """Return the first sort key of a block: larger stays."""
     if policy == LFU:
         return float(cache.frequency[block])
     if policy == LFRU:

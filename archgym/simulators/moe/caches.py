@@ -42,10 +42,10 @@ POLICIES: Final = (
 """Replacement policies; a policy's code in kernels is its place here."""
 LRU, LFU, LFRU, FIFO, RANDOM, STATIC, LEAST_STALE, PREDICTOR, BELADY, SCH = range(len(POLICIES))
 ADMISSIONS: Final = ("bypass", "forced")
-"""Whether an expert that was used may be dropped at once, or must stay where there is room."""
+"""Admission rule: a used expert may be dropped at once, or must stay if there is room."""
 BYPASS, FORCED = range(len(ADMISSIONS))
 SCOPES: Final = ("global", "layer", "proportional")
-"""Whether all layers share the room, have equal parts, or parts by predicted need."""
+"""Scope of the room: shared by all layers, in equal parts, or in parts by predicted need."""
 
 NEVER: Final = 2**62
 """The next use of an expert that is not used again."""
@@ -101,7 +101,7 @@ class CacheState(NamedTuple):
 
 
 def tie_order(seed: int, n_blocks: int) -> npt.NDArray[np.float64]:
-    """What decides between equal blocks: numbers of chance, by seed."""
+    """Return random numbers by seed that break ties between equal blocks."""
     return np.random.default_rng(seed).random(n_blocks)
 
 

@@ -43,7 +43,7 @@ class Target:
 
     Attributes:
       name: Such as ``lru@2``, the hit rate of LRU with room for twice the experts of a token;
-        ``sch16@2``, likewise with 16 tokens of look-ahead; ``srp@16``, segments of 16 tokens.
+        ``sch16@2``, the same with 16 tokens of look-ahead; ``srp@16``, segments of 16 tokens.
       rule: lru, lfu, belady, sch or srp.
       ratio: Room over experts of a token; 0 for srp.
       window: Tokens of a segment; 0 where there is none.
@@ -59,7 +59,7 @@ def target(name: str) -> Target:
     """Return the target with this name.
 
     Raises:
-      InvalidArgumentError: It is none.
+      InvalidArgumentError: The text is not a target.
     """
     match = _NAME.fullmatch(name)
     try:
@@ -82,7 +82,7 @@ def target(name: str) -> Target:
 
 
 def measure(routing: Routing, targets: list[Target]) -> npt.NDArray[np.float64]:
-    """What a routing gives for targets, (n_targets,).
+    """Return the statistics of a routing that targets name, (n_targets,).
 
     Caches are shared by all layers, as published; segments are of the layers' mean.
 
@@ -157,7 +157,7 @@ def calibrate(
       progress: Told the trials so far and the best misfit.
 
     Raises:
-      InvalidArgumentError: A target is none, or fewer targets than parameters are given.
+      InvalidArgumentError: A target is not valid, or fewer targets than parameters are given.
     """
     from scipy.optimize import minimize
 

@@ -1,4 +1,4 @@
-"""Where each number stands in the vectors that Python and the kernel exchange.
+"""Index of each number in the vectors that Python and the kernel exchange.
 
 `COSTS` are times and sizes that follow from model, hardware and design; `CHOICES` are whole numbers
 of the design; `COUNTERS` are what a run adds up. The constants have the names in capitals.
@@ -23,7 +23,7 @@ __all__ = [
 
 
 class Scope(IntEnum):
-    """What shares one pool of places."""
+    """Scope of one pool of cache slots."""
 
     GLOBAL = 0
     LAYER = 1
@@ -31,14 +31,14 @@ class Scope(IntEnum):
 
 
 class Admission(IntEnum):
-    """Whether an expert that was used may be left out of the cache."""
+    """Admission of used experts into the cache."""
 
     FORCED = 0
     BYPASS = 1
 
 
 class Replacement(IntEnum):
-    """Which expert leaves the cache."""
+    """Replacement rule of the cache."""
 
     LRU = 0
     LFU = 1
@@ -53,7 +53,7 @@ class Replacement(IntEnum):
 
 
 class Prefetch(IntEnum):
-    """What is predicted, and when."""
+    """Prediction rule and time of a prefetch."""
 
     OFF = 0
     GATE = 1
@@ -63,21 +63,21 @@ class Prefetch(IntEnum):
 
 
 class Target(IntEnum):
-    """Where a prefetched expert waits for its layer."""
+    """Memory in which a prefetched expert waits for its layer."""
 
     STAGING = 0
     CACHE = 1
 
 
 class LinkOrder(IntEnum):
-    """Whose transfer goes first on the host link."""
+    """Order of transfers on the host link."""
 
     PRIORITY = 0
     FIFO = 1
 
 
 class Scheduler(IntEnum):
-    """Which tokens make up a step."""
+    """Selection of the tokens of a step."""
 
     DECODE_FIRST = 0
     PREFILL_FIRST = 1
@@ -145,6 +145,15 @@ COSTS: Final = (
     "accuracy_decay",
     # translation
     "walk_ns",
+    # engines
+    "sequence_ns",
+    "sequence_layer_ns",
+    "prompt_step_ns",
+    "prompt_layer_ns",
+    "gather_fixed_ns",
+    "gather_token_ns",
+    "first_ns",
+    "wait_steps",
 )
 (
     LAYER_NS, ATTENTION_WEIGHT_NS, ATTENTION_TOKEN_NS, NORM_TOKEN_NS, CONTEXT_NS, PAIR_NS,
@@ -155,7 +164,9 @@ COSTS: Final = (
     TO_HOST_TOKEN_NS, FROM_HOST_TOKEN_NS, TO_HOST_FIXED_NS, CPU_WEIGHT_NS, CPU_TOKEN_NS,
     CPU_FIXED_NS, REDUCE_TOKEN_NS, REDUCE_FIXED_NS, INTRA_DISPATCH_TOKEN_NS,
     INTRA_COMBINE_TOKEN_NS, INTRA_FIXED_NS, INTER_DISPATCH_TOKEN_NS, INTER_COMBINE_TOKEN_NS,
-    INTER_FIXED_NS, ACCURACY, ACCURACY_DECAY, WALK_NS,
+    INTER_FIXED_NS, ACCURACY, ACCURACY_DECAY, WALK_NS, SEQUENCE_NS, SEQUENCE_LAYER_NS,
+    PROMPT_STEP_NS, PROMPT_LAYER_NS, GATHER_FIXED_NS, GATHER_TOKEN_NS, FIRST_NS,
+    WAIT_STEPS,
 ) = range(len(COSTS))
 
 CHOICES: Final = (
@@ -166,13 +177,14 @@ CHOICES: Final = (
     *("cpu_rule", "host_capacity", "has_low", "tile"),
     *("data", "expert", "slots", "pipeline", "seed", "n_requests"),
     *("tlb_sets", "tlb_ways", "tlb_tags", "skip_in_64", "all_resident"),
+    *("clients", "poll_steps"),
 )
 (
     N_LAYERS, N_EXPERTS, TOP_K, N_DENSE, N_ROUNDS, CAPACITY, SCOPE, ADMISSION, REPLACEMENT,
     LOOKAHEAD, STAGING, PREFETCH, DEPTH, WIDTH, TARGET, LINK_ORDER, OVERLAPS, SCHEDULER,
     MAX_SEQUENCES, MAX_TOKENS, CHUNK_TOKENS, MAX_CONTEXT, CPU_RULE, HOST_CAPACITY, HAS_LOW,
     TILE, DATA, EXPERT, SLOTS, PIPELINE, SEED, N_REQUESTS, TLB_SETS, TLB_WAYS, TLB_TAGS,
-    SKIP_IN_64, ALL_RESIDENT,
+    SKIP_IN_64, ALL_RESIDENT, CLIENTS, POLL_STEPS,
 ) = range(len(CHOICES))
 
 COUNTERS: Final = (

@@ -51,7 +51,7 @@ def llama_composition(n_models: int) -> MoeModel:
 def composition_plan(
     model: MoeModel, node: NodePreset, serving: Serving, requests: Requests
 ) -> Plan:
-    """`plan` of a composition: all weights are a model's own, and a router reads each prompt.
+    """Return the `plan` of a composition of experts, whose router reads each prompt.
 
     Raises:
       InvalidArgumentError: Knobs contradict each other.

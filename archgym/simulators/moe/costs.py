@@ -2,7 +2,7 @@
 
 A cost is taken away from what the kernel takes: its times become 0, or a limit becomes so large
 that it never binds. All else stays as it is: the design, what fits its memory, what is asked for.
-What is decided while it runs is decided anew, by the times of the ideal machine.
+Decisions at run time are made again, by the times of the ideal machine.
 """
 
 from collections.abc import Mapping
@@ -51,6 +51,7 @@ _BY_SPACE: Final[Mapping[str, tuple[str, ...]]] = {
     # Here all that does not fit comes over the host link.
     "single-server": ("host-link", "exchange", "imbalance", "arrivals", *_COMPUTING),
     "expert-parallel": ("exchange", "imbalance", "arrivals", *_COMPUTING),
+    "closed-loop": ("exchange", "arrivals", *_COMPUTING),
     "three-tier": (*_OFFLOAD, "exchange", "arrivals", *_COMPUTING),
 }
 """Costs that matter to some design of a space on a workload that ships."""
@@ -63,7 +64,7 @@ _TIMES: Final[Mapping[str, tuple[str, ...]]] = {
         *("cpu_weight_ns", "cpu_token_ns", "cpu_fixed_ns"),
     ),
     "exchange": (
-        *("reduce_token_ns", "reduce_fixed_ns"),
+        *("reduce_token_ns", "reduce_fixed_ns", "gather_token_ns", "gather_fixed_ns"),
         *("intra_dispatch_token_ns", "intra_combine_token_ns", "intra_fixed_ns"),
         *("inter_dispatch_token_ns", "inter_combine_token_ns", "inter_fixed_ns"),
     ),
@@ -72,8 +73,12 @@ _TIMES: Final[Mapping[str, tuple[str, ...]]] = {
         *("attention_weight_ns", "attention_token_ns", "norm_token_ns", "context_ns", "pair_ns"),
         *("dense_weight_ns", "dense_token_ns", "shared_weight_ns", "shared_token_ns"),
         *("prompt_weight_ns", "prompt_token_ns", "head_weight_ns", "head_token_ns"),
+        "sequence_layer_ns",
     ),
-    "launches": ("layer_ns", "step_ns", "experts_ns", "launch_ns"),
+    "launches": (
+        *("layer_ns", "step_ns", "experts_ns", "launch_ns", "sequence_ns"),
+        *("prompt_step_ns", "prompt_layer_ns", "first_ns", "wait_steps"),
+    ),
 }
 """By cost, the kernel's times that are 0 without it."""
 
@@ -90,7 +95,7 @@ def costs_of(space: str) -> dict[str, str]:
 def relieved(
     cost: str, ready: Plan, requests: Requests, placement: Placement | None
 ) -> tuple[Plan, Requests, Placement | None]:
-    """What runs on a machine that does not pay a cost.
+    """Return the machine that does not pay a cost.
 
     Args:
       cost: One of `costs_of`.
@@ -135,7 +140,7 @@ def relieved(
 def measure_without(
     cost: str, run: Run, model: MoeModel, node: NodePreset, serving: Serving, promise: Promise
 ) -> npt.NDArray[np.float64]:
-    """The metrics of a run of what is `relieved` of a cost, whose work takes no energy either."""
+    """Return metrics of a run that is `relieved` of a cost, whose work takes no energy either."""
     values = measure(run, model, node, serving, promise)
     spared = own_joules(cost, run, model, node, serving)
     values[_ENERGY] -= _MJ_PER_J * spared / float(run.output_tokens.sum())

@@ -34,7 +34,7 @@ _MEMBERS: Final[Mapping[str, type[Any]]] = {
 _PLAIN: Final = (
     *("staging_experts", "depth", "width", "chunk_kib", "expert_bits", "low_bits", "kv_bits"),
     *("skip_in_64", "max_sequences", "max_tokens", "chunk_tokens", "host_gb", "tensor", "data"),
-    *("pipeline", "rounds"),
+    *("pipeline", "rounds", "clients"),
 )
 # What a space leaves out.
 _FIXED: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -50,6 +50,8 @@ _FIXED: Final[Mapping[str, Mapping[str, Any]]] = {
     },
     "single-server": {"attention_bits": 16, "eight_bit_math": False},
     "expert-parallel": {"attention_bits": 8, "eight_bit_math": True, "spreads_experts": True},
+    # vLLM's default of max_num_seqs on large GPUs.
+    "closed-loop": {"attention_bits": 8, "eight_bit_math": True, "max_sequences": 1024},
     "three-tier": {"attention_bits": 16, "tensor": 8, "scope": Scope.GLOBAL},
 }
 _GPUS_PER_SERVER: Final = 8
@@ -67,24 +69,26 @@ def serving_of(space: str, design: Mapping[str, Any], n_blocks: int) -> Serving:
       design: Values by parameter.
       n_blocks: Experts of all layers.
     """
-    knobs: dict[str, Any] = dict(_FIXED[space])
+    parameters: dict[str, Any] = {"servers": 1, **_FIXED[space]}
     for name, value in design.items():
         if name in _MEMBERS:
-            knobs[name] = _member(_MEMBERS[name], str(value))
+            parameters[name] = _member(_MEMBERS[name], str(value))
         elif name in _PLAIN:
-            knobs[name] = value
+            parameters[name] = value
     if "cache_percent" in design:
         # A whole number of experts, so that 100 % is all of them.
-        knobs["cache_experts"] = max(1, n_blocks * int(design["cache_percent"]) // 100)
+        parameters["cache_experts"] = max(1, n_blocks * int(design["cache_percent"]) // 100)
     if "servers" in design:
         n_gpus = _GPUS_PER_SERVER * int(design["servers"])
-        knobs["data"] = n_gpus // int(design["tensor"])
-        knobs["redundant"] = n_gpus * int(design["redundant"])
+        parameters["servers"] = int(design["servers"])
+        parameters["data"] = n_gpus // int(design["tensor"])
+        parameters["redundant"] = n_gpus * int(design["redundant"])
     elif design.get("spread") == "yes":
-        knobs["spreads_experts"] = True
-        knobs["redundant"] = int(design["tensor"] * design["data"] * design["redundant"])
-        knobs["cache_experts"] = None
-    is_path = knobs.get("prefetch") == Prefetch.PATH
-    knobs["accuracy"] = _PATH_ACCURACY if is_path else _GATE_ACCURACY
-    knobs["accuracy_decay"] = 1.0 if is_path else _GATE_DECAY
-    return Serving(**knobs)
+        parameters["spreads_experts"] = True
+        copies = int(design.get("redundant", 0))
+        parameters["redundant"] = int(design["tensor"] * design["data"]) * copies
+        parameters["cache_experts"] = None
+    is_path = parameters.get("prefetch") == Prefetch.PATH
+    parameters["accuracy"] = _PATH_ACCURACY if is_path else _GATE_ACCURACY
+    parameters["accuracy_decay"] = 1.0 if is_path else _GATE_DECAY
+    return Serving(**parameters)

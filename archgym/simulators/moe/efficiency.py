@@ -8,13 +8,20 @@ from archgym.simulators.moe.hardware import Gpu
 if TYPE_CHECKING:
     pass
 
-__all__ = ["Efficiency", "efficiency"]
+__all__ = [
+    "ACTIVATION_BYTES",
+    "COMBINE_BYTES",
+    "DISPATCH_BYTES",
+    "HOST_MEMORY",
+    "Efficiency",
+    "efficiency",
+]
 
 
 @final
 @dataclass(frozen=True)
 class Efficiency:
-    """What is reached of an accelerator's peaks, and what kernels cost anyway.
+    """Shares of an accelerator's peaks that kernels reach, and fixed costs of kernels.
 
     Attributes:
       memory: Share of the memory's bandwidth. 0.75 to 0.85 is measured for fused experts on H100,
@@ -44,10 +51,17 @@ class Efficiency:
 _OF_GPU: Final = {"sn40l": Efficiency(memory=0.85, kernel_ns=5_000.0, launch_ns=1_000.0)}
 
 
+# Share of the host's memory bandwidth that experts on the processor reach: 8 and 6 experts of
+# DeepSeek-V3 differ by 4.5 ms a token and expert on two sockets of 307 GB/s each (KTransformers:
+# 12.2 and 13.7 tokens/s), which is 284 GB/s of 614.
+HOST_MEMORY: Final = 0.46
+# DeepSeek-AI, *DeepSeek-V3*, 2024, section 3.3: tokens are sent out in 8 bits and come back in 16.
+DISPATCH_BYTES: Final = 1
+COMBINE_BYTES: Final = 2
 # A vector of activations has 16 bits, whatever the weights have.
 ACTIVATION_BYTES: Final = 2
 
 
 def efficiency(gpu: Gpu) -> Efficiency:
-    """What is reached on an accelerator."""
+    """Return the efficiency of an accelerator."""
     return _OF_GPU.get(gpu.name, Efficiency())

@@ -21,7 +21,7 @@ class Energy:
 
     Attributes:
       idle_w: One accelerator that is on [W]. chosen: what an H100 draws between kernels.
-      host_w: The host beside it [W]. chosen: a server's processors at low load.
+      host_w: The host's power [W]. chosen: a server's processors at low load.
       memory_pj: A byte from the accelerator's memory [pJ]: 3.9 pJ a bit, O'Connor et al.,
         *Fine-Grained DRAM*, MICRO 2017, for HBM2.
       link_pj: A byte over a host link or network [pJ]. chosen: 10 pJ a bit.

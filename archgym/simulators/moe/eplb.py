@@ -23,7 +23,7 @@ __all__ = ["Placement", "balance", "balancedness"]
 @final
 @dataclass(frozen=True)
 class Placement:
-    """Which expert every slot holds; the slots of an accelerator follow each other.
+    """Expert of every slot; the slots of an accelerator follow each other.
 
     Attributes:
       slots: (n_layers, n_slots) int64, the expert in each slot.

@@ -1,4 +1,4 @@
-"""How evenly an all-to-all exchange loads a leaf-spine network.
+"""Load of an all-to-all exchange on the links of a leaf-spine network.
 
 Every server hangs on a leaf with as many uplinks as it has accelerators, each to a spine of its
 own. Accelerator g of a server sends to accelerator g of every other, all flows at once and of equal

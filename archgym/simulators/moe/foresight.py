@@ -1,4 +1,4 @@
-"""What running requests will ask for next, for the policies that know; compiled.
+"""Future requests of running sequences, for policies that know them; compiled.
 
 `belady` drops what is needed last, `sch` what is needed least often, in the next tokens of the
 requests that run. Requests that have not come yet are not foreseen.

@@ -17,6 +17,8 @@ _GB = 10**9
 # chosen: a thousand times the best of today, and the least that can be told from nothing.
 _LEAST, _MOST = 1e-6, 1e9
 _MAX_GPUS = 4096
+# Formats of 4 bits have up to half a bit of scales a weight (mxfp4 4.25, nvfp4 4.5).
+_FOUR_BITS, _EIGHT_BITS = 5.0, 9.0
 
 
 @final
@@ -29,6 +31,10 @@ class Gpu:
       bf16_tflops: Dense peak of 16-bit matrix multiplication [TFLOP/s].
       memory_gb_per_s: Peak of its own memory [GB/s of 1e9 bytes].
       memory_gb: Its own memory [GB].
+      fp8_tflops: Dense peak of 8-bit matrix multiplication; 0 where there are no such units.
+      fp4_tflops: Dense peak of 4-bit matrix multiplication; 0 where there are no such units.
+      vendor: Maker, such as "nvidia" or "amd".
+      generation: Architecture, such as "hopper"; engines' constants are shared within it.
       source: Where the numbers come from.
     """
 
@@ -37,9 +43,27 @@ class Gpu:
     memory_gb_per_s: float
     memory_gb: float
     source: str = ""
+    fp8_tflops: float = 0.0
+    fp4_tflops: float = 0.0
+    vendor: str = "nvidia"
+    generation: str = ""
 
     def __post_init__(self) -> None:
         _check("gpu", self, ("bf16_tflops", "memory_gb_per_s", "memory_gb"))
+        for name in ("fp8_tflops", "fp4_tflops"):
+            if getattr(self, name):
+                _check("gpu", self, (name,))
+
+    def tflops(self, bits: float) -> float:
+        """Return the peak that products with weights of so many bits can use [TFLOP/s].
+
+        Weights of 4 bits are widened to 16 bits where there are no units for them.
+        """
+        if bits <= _FOUR_BITS and self.fp4_tflops:
+            return self.fp4_tflops
+        if _FOUR_BITS < bits <= _EIGHT_BITS and self.fp8_tflops:
+            return self.fp8_tflops
+        return self.bf16_tflops
 
     @property
     def memory_bytes(self) -> int:
@@ -70,14 +94,14 @@ class Link:
             )
 
     def time_ns(self, n_bytes: float) -> float:
-        """How long a message takes alone [ns]."""
+        """Return the duration of a message alone on the link [ns]."""
         return self.latency_ns + n_bytes / self.gb_per_s
 
 
 @final
 @dataclass(frozen=True)
 class Host:
-    """Processors and memory beside the accelerators.
+    """Processors and memory of the host of the accelerators.
 
     Attributes:
       memory_gb: Memory [GB].
@@ -109,7 +133,7 @@ class NodePreset:
       ssd: From the drive to the host's memory.
       host: Processors and memory.
       gpu_to_gpu: From one accelerator to the others; None for one accelerator.
-      network: From one accelerator to other servers; None where there is none.
+      network: From one accelerator to other servers; None for a single server.
     """
 
     name: str
@@ -155,7 +179,7 @@ def gpu(name: str) -> Gpu:
     """Return the accelerator with this name.
 
     Raises:
-      UnknownNameError: There is none.
+      UnknownNameError: The name is unknown.
     """
     found = _presets()["gpus"].get(name)
     if found is None:
@@ -194,9 +218,10 @@ def node(name: str) -> NodePreset:
     )
 
 
+_MAY_BE_ZERO = ("latency_ns", "fp8_tflops", "fp4_tflops")
 _LINKS = ("host_to_gpu", "gpu_to_host", "ssd", "gpu_to_gpu", "network")
 _PARTS: Mapping[str, tuple[type[Any], tuple[str, ...]]] = {
-    "gpu": (Gpu, ("bf16_tflops", "memory_gb_per_s", "memory_gb")),
+    "gpu": (Gpu, ("bf16_tflops", "memory_gb_per_s", "memory_gb", "fp8_tflops", "fp4_tflops")),
     "host": (Host, ("memory_gb", "memory_gb_per_s", "gflops")),
     **dict.fromkeys(_LINKS, (Link, ("gb_per_s", "latency_ns"))),
 }
@@ -247,17 +272,18 @@ def _part(key: str, member: Node, base: Any) -> Any:
             return gpu(member.value)
         except LookupError as error:
             raise member.refusal(*str(error).split(". ", 1)) from None
-    given = member.members(f"`{key}`", (*numbers, "source", *(("name",) if key == "gpu" else ())))
+    words = ("name", "vendor", "generation") if key == "gpu" else ()
+    given = member.members(f"`{key}`", (*numbers, "source", *words))
     values: dict[str, Any] = dict(vars(base)) if base is not None else {}
     for name, item in given.items():
         if name in numbers:
-            low = 0.0 if name == "latency_ns" else _LEAST
+            low = 0.0 if name in _MAY_BE_ZERO else _LEAST
             values[name] = item.number(f"`{name}`", low, _MOST)
         else:
             values[name] = item.text(f"`{name}`")
     if key == "gpu":
         values.setdefault("name", "own")
-    absent = [name for name in numbers if name not in values and name != "latency_ns"]
+    absent = [name for name in numbers if name not in values and name not in _MAY_BE_ZERO]
     if absent:
         raise member.refusal(f"`{key}` must have the key {absent[0]!r}; it has not")
     return kind(**values)

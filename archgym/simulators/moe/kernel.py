@@ -10,7 +10,14 @@ from typing import Any
 import numpy.typing as npt
 
 from archgym.runtime.kernels import entry_point, helper, pointer
-from archgym.simulators.moe.batching import count_area, form_batch, ingest, retire, token_row
+from archgym.simulators.moe.batching import (
+    count_area,
+    form_batch,
+    ingest,
+    retire,
+    token_row,
+    visible_ns,
+)
 from archgym.simulators.moe.caches import (
     BELADY,
     LEAST_STALE,
@@ -29,6 +36,8 @@ from archgym.simulators.moe.columns import (
     DENSE_WEIGHT_NS,
     ELAPSED_NS,
     EXPERT,
+    GATHER_FIXED_NS,
+    GATHER_TOKEN_NS,
     HEAD_TOKEN_NS,
     HEAD_WEIGHT_NS,
     IDLE_NS,
@@ -56,12 +65,16 @@ from archgym.simulators.moe.columns import (
     PAIR_NS,
     PEAK_STEP_TOKENS,
     PREFETCH,
+    PROMPT_LAYER_NS,
+    PROMPT_STEP_NS,
     PROMPT_TOKEN_NS,
     PROMPT_WEIGHT_NS,
     REDUCE_FIXED_NS,
     REDUCE_TOKEN_NS,
     REPLACEMENT,
     SCOPE,
+    SEQUENCE_LAYER_NS,
+    SEQUENCE_NS,
     SHARED_TOKEN_NS,
     SHARED_WEIGHT_NS,
     SKIP_IN_64,
@@ -76,7 +89,6 @@ from archgym.simulators.moe.pool import mark_all_stale
 from archgym.simulators.moe.predictor import issue_path
 from archgym.simulators.moe.quota import share_out
 from archgym.simulators.moe.state import (
-    ARRIVAL,
     BATCH,
     BATCH_COUNT,
     BATCH_FROM,
@@ -88,6 +100,7 @@ from archgym.simulators.moe.state import (
     N_ARRIVED,
     N_BATCH,
     OUTPUT,
+    PACE,
     PREFILLED,
     PROMPT,
     RATIO,
@@ -157,7 +170,7 @@ def _clear(choices: Array, state: State) -> None:
 
 @helper
 def _measured(work: Work, n_tokens: int) -> float:
-    """What an experts kernel was measured to take over its roofline; 1 where nobody measured."""
+    """Return the measured time of an experts kernel over its roofline; 1 without a measurement."""
     tokens, ratio = work.measured[0], work.measured[1]
     n = work.measured.shape[1]
     if n == 0:
@@ -190,25 +203,28 @@ def _step(
     numbers = state.numbers
     n_batch = numbers[N_BATCH]
     # Typed zeros, or Numba compiles what takes them once more for literal ones.
-    n_tokens = n_logits = context = whole(0)
-    pairs = 0.0
+    n_tokens = n_logits = decode_context = prompt_context = whole(0)
+    decode_pairs = prompt_pairs = 0.0
     n_decode = n_prompt = whole(0)
     for place in range(n_batch):
         request = state.requests[BATCH, place]
         first, count = state.requests[BATCH_FROM, place], state.requests[BATCH_COUNT, place]
         n_tokens += count
-        context += first + count
-        pairs += float(count) * first + 0.5 * count * (count + 1.0)
+        pairs = float(count) * first + 0.5 * count * (count + 1.0)
         if first + count >= work.requests[PROMPT, request]:
             n_logits += 1
         if first >= work.requests[PROMPT, request]:
             n_decode += 1
+            decode_context += first + count
+            decode_pairs += pairs
         else:
             n_prompt += count
+            prompt_context += first + count
+            prompt_pairs += pairs
     counters[N_PROMPT_TOKENS] += n_prompt
     counters[N_STEPS] += 1
     counters[N_TOKENS] += n_tokens
-    counters[CONTEXT_READ] += context
+    counters[CONTEXT_READ] += decode_context + prompt_context
     counters[N_BATCH_SUM] += n_batch
     counters[PEAK_STEP_TOKENS] = max(counters[PEAK_STEP_TOKENS], n_tokens)
     numbers[STEP] += 1
@@ -219,12 +235,22 @@ def _step(
 
     ranks = choices[DATA]
     mine = _share(n_tokens, ranks)
+    scores = (
+        max(costs[CONTEXT_NS] * decode_context, costs[PAIR_NS] * decode_pairs)
+        + max(costs[CONTEXT_NS] * prompt_context, costs[PAIR_NS] * prompt_pairs)
+        + costs[SEQUENCE_LAYER_NS] * n_decode
+    )
     attention = (
         costs[LAYER_NS]
         + max(costs[ATTENTION_WEIGHT_NS], costs[ATTENTION_TOKEN_NS] * mine)
-        + max(costs[CONTEXT_NS] * context, costs[PAIR_NS] * pairs) / ranks
+        + scores / ranks
         + costs[NORM_TOKEN_NS] * mine
     )
+    software = costs[STEP_NS] + costs[SEQUENCE_NS] * n_decode / ranks
+    if n_prompt > 0:
+        attention += costs[PROMPT_LAYER_NS]
+        software += costs[PROMPT_STEP_NS]
+    gather = costs[GATHER_FIXED_NS] + costs[GATHER_TOKEN_NS] * n_tokens
     reduce = costs[REDUCE_FIXED_NS] + costs[REDUCE_TOKEN_NS] * mine
     dense = max(costs[DENSE_WEIGHT_NS], costs[DENSE_TOKEN_NS] * mine)
     shared = max(costs[SHARED_WEIGHT_NS], costs[SHARED_TOKEN_NS] * mine)
@@ -235,8 +261,8 @@ def _step(
     policy = choices[REPLACEMENT]
     sees_ahead = policy in (BELADY, SCH)
 
-    time = now + costs[STEP_NS] + n_dense * (attention + dense + reduce + reduce)
-    counters[OVERHEAD_NS] += costs[STEP_NS]
+    time = now + software + n_dense * (attention + dense + reduce + reduce)
+    counters[OVERHEAD_NS] += software
     counters[COMPUTE_BUSY_NS] += n_dense * (attention + dense) + head
     counters[ATTENTION_NS] += n_dense * (attention + dense) + head
     counters[INTRA_BUSY_NS] += 2.0 * n_dense * reduce
@@ -269,13 +295,16 @@ def _step(
                 if sees_ahead:
                     forget_current(choices, state, cache, event)
                 time = expert_event(costs, choices, work, state, cache, counters, event, time)
-                time += reduce
-                counters[INTRA_BUSY_NS] += reduce
+                time += gather
+                counters[INTRA_BUSY_NS] += gather
         time += shared
         counters[COMPUTE_BUSY_NS] += shared
         counters[ATTENTION_NS] += shared
     _clear(choices, state)
-    return float(time + head)
+    time += head
+    if n_prompt == 0:
+        state.clocks[PACE] = time - now
+    return float(time)
 
 
 @helper
@@ -292,7 +321,7 @@ def _hand_out(choices: Array, work: Work, state: State, counters: Array, end: fl
         state.requests[GENERATED, request] += 1
         if state.requests[GENERATED, request] >= work.requests[OUTPUT, request]:
             counters[N_FINISHED] += 1
-            retire(work, state, counters, request, end)
+            retire(choices, work, state, counters, request, end)
 
 
 @entry_point(seconds=40)
@@ -315,19 +344,19 @@ def serve(
     state.numbers[DEPTH_NOW] = 1
     mark_all_stale(choices, state)
     while counters[N_FINISHED] < n_requests:
-        ingest(choices, work, state, counters, now)
+        ingest(costs, choices, work, state, counters, now)
         form_batch(choices, work, state, counters)
         if state.numbers[N_BATCH] == 0:
             upcoming = state.numbers[N_ARRIVED]
             if upcoming >= n_requests:
                 counters[STATUS] = 1.0
                 return
-            arrival = float(work.requests[ARRIVAL, upcoming])
+            arrival = visible_ns(costs, work, state, upcoming)
             counters[IDLE_NS] += arrival - now
             now = arrival
             continue
         end = _step(costs, choices, work, state, cache, counters, now)
-        ingest(choices, work, state, counters, end)
+        ingest(costs, choices, work, state, counters, end)
         _hand_out(choices, work, state, counters, end)
         now = end
     counters[ELAPSED_NS] = now

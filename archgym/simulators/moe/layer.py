@@ -1,4 +1,4 @@
-"""What one layer's experts take in one step: caches, loads, the host's processor; compiled.
+"""Experts of one layer in one step: caches, loads and the host's processor; compiled.
 
 An *event* is one round of experts of one layer in one step (layers have one round, or several in a
 chain of experts). Hits are judged at its start. Experts that are there run first; the others are

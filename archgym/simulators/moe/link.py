@@ -206,7 +206,7 @@ def advance(
 
 @helper
 def finish_transfer(choices: Array, state: State, block: int) -> None:
-    """The whole block, which is the head of the ring, has come."""
+    """Finish the transfer of the block at the head of the ring."""
     state.ring[LEFT, state.blocks[FETCH_SLOT, block] & (state.ring_block.shape[0] - 1)] = 0.0
     state.blocks[FETCH, block] = NOTHING if choices[TARGET] == _CACHE else IS_STAGED
     state.numbers[HEAD] += 1

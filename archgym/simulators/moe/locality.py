@@ -1,4 +1,4 @@
-"""How local routing is: what segments of text and caches of every size can make of it.
+"""Locality of routing: reuse within segments of text and in caches of every size.
 
 The measures are those of Liang et al., *Not All Models Suit Expert Offloading*, arXiv 2505.16056:
 segment routing best performance (SRP), segment cache best hit rate (SCH), and hit rates of LRU,
@@ -25,7 +25,7 @@ RULES: Final = ("lru", "lfu", "belady", "sch", "belady-bypass")
 @final
 @dataclass(frozen=True)
 class SegmentRouting:
-    """How well one set of experts can serve a whole segment.
+    """Share of a segment's routing that one set of experts can serve.
 
     Attributes:
       length: Tokens of a segment.

@@ -95,7 +95,7 @@ def measured_ratios(
     path = Path(path)
     best: dict[int, dict[tuple[int, str], float]] = defaultdict(dict)
     for number, row in enumerate(read_kernels(path), start=2):
-        if GPU_OF_SYSTEM.get(row["system"], row["system"]) != gpu.name:
+        if not _is_named(row["system"], gpu):
             continue
         try:
             shape = tuple(int(row[name]) for name in _COLUMNS[1:5])
@@ -116,6 +116,12 @@ def measured_ratios(
             path, None, f"it must have kernels of {model.name} on {gpu.name}; it has none"
         )
     return {bits: _ratios(found, gpu, model, bits) for bits, found in best.items()}
+
+
+def _is_named(system: str, gpu: Gpu) -> bool:
+    """Return True if a table's hardware is this GPU, by its own name or a table's spelling."""
+    plain = system.strip().lower().replace("_", "-").replace(" ", "-")
+    return gpu.name in (system, GPU_OF_SYSTEM.get(system), plain, plain.removesuffix("-sxm"))
 
 
 def _ratios(

@@ -1,4 +1,4 @@
-"""What the MoE serving simulator measures, and what designs are searched for."""
+"""Metrics and objectives of the MoE serving simulator."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -64,22 +64,88 @@ METRICS: Final = (
     MetricSpec(
         "hit_rate_percent", "%", "maximise", 1e-2, "Experts that were there when asked for."
     ),
-    MetricSpec("worst_layer_hit_rate_percent", "%", "none", 1e-2, "Of the layer with the fewest."),
-    MetricSpec("distinct_experts", "", "none", 1e-2, "Distinct experts of a layer in a step."),
-    MetricSpec("demand_gb", "GB", "none", 1e-3, "Loaded over the host link when asked for."),
-    MetricSpec("prefetch_gb", "GB", "none", 1e-3, "Loaded over the host link ahead."),
-    MetricSpec("useful_prefetch_gb", "GB", "none", 1e-3, "Of that, what was used."),
-    MetricSpec("wasted_prefetch_gb", "GB", "none", 1e-3, "Of that, what was not."),
-    MetricSpec("drive_gb", "GB", "none", 1e-3, "Read from the drive."),
-    MetricSpec("to_host_gb", "GB", "none", 1e-6, "Moved back to the host, for its processor."),
-    MetricSpec("stall_load_ms", "ms", "none", 1e-3, "Layers waited for loads when asked for."),
-    MetricSpec("stall_drive_ms", "ms", "none", 1e-3, "They waited for the drive."),
-    MetricSpec("stall_cpu_ms", "ms", "none", 1e-3, "They waited for the host's processor."),
-    MetricSpec("stall_prefetch_ms", "ms", "none", 1e-3, "Demanded loads waited behind prefetches."),
-    MetricSpec("stall_places_ms", "ms", "none", 1e-3, "Loads waited for a free buffer."),
-    MetricSpec("communication_ms", "ms", "none", 1e-3, "Exchange that computing did not hide."),
-    MetricSpec("balance_percent", "%", "none", 1e-2, "Mean over largest load of the accelerators."),
-    MetricSpec("batch_mean", "requests", "none", 1e-2, "Requests of a step, on average."),
+    MetricSpec(
+        "worst_layer_hit_rate_percent",
+        "%",
+        "none",
+        1e-2,
+        "Of the layer with the fewest.",
+        identifies=True,
+    ),
+    MetricSpec(
+        "distinct_experts",
+        "",
+        "none",
+        1e-2,
+        "Distinct experts of a layer in a step.",
+        identifies=True,
+    ),
+    MetricSpec(
+        "demand_gb",
+        "GB",
+        "none",
+        1e-3,
+        "Loaded over the host link when asked for.",
+        identifies=True,
+    ),
+    MetricSpec(
+        "prefetch_gb", "GB", "none", 1e-3, "Loaded over the host link ahead.", identifies=True
+    ),
+    MetricSpec(
+        "useful_prefetch_gb", "GB", "none", 1e-3, "Of that, what was used.", identifies=True
+    ),
+    MetricSpec("wasted_prefetch_gb", "GB", "none", 1e-3, "Of that, what was not.", identifies=True),
+    MetricSpec("drive_gb", "GB", "none", 1e-3, "Read from the drive.", identifies=True),
+    MetricSpec(
+        "to_host_gb",
+        "GB",
+        "none",
+        1e-6,
+        "Moved back to the host, for its processor.",
+        identifies=True,
+    ),
+    MetricSpec(
+        "stall_load_ms",
+        "ms",
+        "none",
+        1e-3,
+        "Layers waited for loads when asked for.",
+        identifies=True,
+    ),
+    MetricSpec("stall_drive_ms", "ms", "none", 1e-3, "They waited for the drive.", identifies=True),
+    MetricSpec(
+        "stall_cpu_ms", "ms", "none", 1e-3, "They waited for the host's processor.", identifies=True
+    ),
+    MetricSpec(
+        "stall_prefetch_ms",
+        "ms",
+        "none",
+        1e-3,
+        "Demanded loads waited behind prefetches.",
+        identifies=True,
+    ),
+    MetricSpec(
+        "stall_places_ms", "ms", "none", 1e-3, "Loads waited for a free buffer.", identifies=True
+    ),
+    MetricSpec(
+        "communication_ms",
+        "ms",
+        "none",
+        1e-3,
+        "Exchange that computing did not hide.",
+        identifies=True,
+    ),
+    MetricSpec(
+        "balance_percent",
+        "%",
+        "none",
+        1e-2,
+        "Mean over largest load of the accelerators.",
+        identifies=True,
+    ),
+    MetricSpec(
+        "batch_mean", "requests", "none", 1e-2, "Requests of a step, on average.", identifies=True
+    ),
 )
 
 _TPOT: Final = Term("tpot_mean_ms", "minimise")
@@ -144,8 +210,8 @@ def measure(
         "batch_mean": c["n_batch_sum"] / c["n_steps"],
     }
     for name, times in (("ttft", run.ttft_ns), ("tpot", run.tpot_ns), ("e2e", run.e2e_ns)):
-        # Requests of one token have no time per further token; where all are, it is 0.
-        shown = times if len(times) else np.zeros(1)
+        # Where no request has a further token, the time of the only one counts.
+        shown = times if len(times) else run.ttft_ns
         values[f"{name}_mean_ms"] = float(shown.mean()) / _NS_PER_MS
         for share, time in zip((50, 90, 99), np.percentile(shown, (50, 90, 99)), strict=True):
             values[f"{name}_p{share}_ms"] = float(time) / _NS_PER_MS
@@ -154,7 +220,7 @@ def measure(
 
 
 def _promised(run: Run, promise: Promise) -> npt.NDArray[np.bool_]:
-    """Which requests were served as promised."""
+    """Return True for requests that were served as promised."""
     further = np.maximum(1, run.output_tokens - 1)
     tpot = (run.finish_ns - run.first_ns) / further
     return np.asarray(

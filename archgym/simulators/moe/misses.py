@@ -108,7 +108,7 @@ def experts_time(costs: Array, n_experts: int, n_padded: int, n_routed: int) -> 
 def translate(
     costs: Array, choices: Array, state: State, counters: Array, block: int, is_new: bool
 ) -> float:
-    """What walking page tables costs an access to a block's weights [ns].
+    """Return the time that page walks add to an access to a block's weights [ns].
 
     A block that has just been loaded lies on other pages, whatever the TLB held of it.
     """

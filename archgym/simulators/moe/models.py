@@ -12,7 +12,7 @@ from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.files.yaml_document import Node, read_document
 from archgym.simulators.moe.routing import routing_preset
 
-__all__ = ["LatentAttention", "MoeModel", "model", "model_names", "read_model"]
+__all__ = ["LatentAttention", "LinearAttention", "MoeModel", "model", "model_names", "read_model"]
 
 # chosen: ten times the largest model that is served today, in every dimension.
 _LIMITS = {
@@ -30,11 +30,20 @@ _LIMITS = {
     "vocabulary": 10_000_000,
     "dense_layers": 1_000,
     "dense_inner": 1_000_000,
+    "full_attention_layers": 1_000,
+    "window": 10_000_000,
 }
-_MAY_BE_ZERO = {"shared_inner", "dense_layers", "dense_inner"}
-_OPTIONAL = {"latent", "tied_embeddings", "routing", "source", *_MAY_BE_ZERO}
+_MAY_BE_ZERO = {"shared_inner", "dense_layers", "dense_inner", "full_attention_layers", "window"}
+_OPTIONAL = {
+    *("latent", "linear", "query_norm", "output_gate", "wide_attention", "tied_embeddings"),
+    *("routing", "source", *_MAY_BE_ZERO),
+}
+_LINEAR = ("key_heads", "value_heads", "key_size", "value_size")
+_QUERY_NORMS = ("none", "head", "all")
 _LATENT = ("query_rank", "kv_rank", "rope_size", "nope_size", "value_size")
 _BITS_PER_BYTE = 8
+# States of linear attention are kept in 32 bits (Qwen3-Next, its published configuration).
+_STATE_BYTES = 4
 
 
 @final
@@ -51,6 +60,31 @@ class LatentAttention:
     rope_size: int
     nope_size: int
     value_size: int
+
+
+@final
+@dataclass(frozen=True)
+class LinearAttention:
+    """Linear attention with a state of fixed size in place of keys and values.
+
+    Source:
+      Yang et al., *Gated Delta Networks*, 2024; sizes are those of a model's configuration.
+    """
+
+    key_heads: int
+    value_heads: int
+    key_size: int
+    value_size: int
+
+    @property
+    def state_size(self) -> int:
+        """Numbers of one sequence's state in one layer."""
+        return self.value_heads * self.key_size * self.value_size
+
+    def parameters(self, hidden: int) -> int:
+        """Return the weights of one layer: queries, keys, values, gates and output."""
+        keys, values = self.key_heads * self.key_size, self.value_heads * self.value_size
+        return hidden * (2 * keys + 3 * values + 2 * self.value_heads)
 
 
 @final
@@ -75,6 +109,13 @@ class MoeModel:
       dense_layers: Layers with a plain feed-forward network.
       dense_inner: Its inner size.
       latent: Multi-head latent attention, where the model has it.
+      full_attention_layers: Layers that attend to the whole context; 0 for all.
+      window: Tokens that the other layers attend to; 0 where those are linear.
+      linear: Linear attention of the other layers, where they have it.
+      query_norm: Norm of queries and keys: "none", "head" for each head alone, "all" for all heads
+        together, which takes an all-reduce.
+      output_gate: True if attention's output is gated by a further product.
+      wide_attention: True if published low-precision checkpoints keep 16 bits outside experts.
       tied_embeddings: Whether input and output share one embedding.
       routing: Preset of the routing generator that fits it.
       source: Where the dimensions come from.
@@ -96,6 +137,12 @@ class MoeModel:
     dense_layers: int = 0
     dense_inner: int = 0
     latent: LatentAttention | None = None
+    full_attention_layers: int = 0
+    window: int = 0
+    linear: LinearAttention | None = None
+    query_norm: str = "none"
+    output_gate: bool = False
+    wide_attention: bool = False
     tied_embeddings: bool = False
     routing: str = "mixtral-8x7b"
     source: str = ""
@@ -113,6 +160,16 @@ class MoeModel:
             raise InvalidArgumentError(
                 f"`top_k` of a model must be at most its {self.experts} `experts`; "
                 f"got {self.top_k}."
+            )
+        if self.query_norm not in _QUERY_NORMS:
+            raise InvalidArgumentError(
+                f"`query_norm` of a model must be one of {', '.join(_QUERY_NORMS)}; "
+                f"got {self.query_norm!r}."
+            )
+        if self.full_attention_layers > self.layers:
+            raise InvalidArgumentError(
+                f"`full_attention_layers` of a model must be at most its {self.layers} `layers`; "
+                f"got {self.full_attention_layers}."
             )
         if self.moe_layers + self.dense_layers > self.layers:
             raise InvalidArgumentError(
@@ -142,10 +199,15 @@ class MoeModel:
 
     @property
     def attention_parameters(self) -> int:
-        """Weights of one layer's attention."""
+        """Weights of one layer's attention, averaged over kinds of layers."""
         if self.latent is None:
-            queries_and_output = 2 * self.hidden * self.heads * self.head_size
-            return queries_and_output + 2 * self.hidden * self.kv_heads * self.head_size
+            size = self.heads * self.head_size
+            full = self.hidden * ((3 if self.output_gate else 2) * size + self.kv_row_size)
+            if self.linear is None:
+                return full
+            n_full = self.full_layers
+            linear = self.linear.parameters(self.hidden)
+            return round((n_full * full + (self.layers - n_full) * linear) / self.layers)
         latent = self.latent
         query_size = self.heads * (latent.nope_size + latent.rope_size)
         if latent.query_rank:
@@ -155,6 +217,34 @@ class MoeModel:
         down = self.hidden * (latent.kv_rank + latent.rope_size)
         up = latent.kv_rank * self.heads * (latent.nope_size + latent.value_size)
         return queries + down + up + self.heads * latent.value_size * self.hidden
+
+    @property
+    def full_layers(self) -> int:
+        """Layers that attend to the whole context."""
+        return self.full_attention_layers or self.layers
+
+    @property
+    def kv_row_size(self) -> int:
+        """Numbers that one layer keeps of one token."""
+        if self.latent is not None:
+            return self.latent.kv_rank + self.latent.rope_size
+        return 2 * self.kv_heads * self.head_size
+
+    @property
+    def score_size(self) -> int:
+        """Multiplications of one pair of prompt token and context in one layer."""
+        if self.latent is None:
+            return 2 * self.heads * self.head_size
+        latent = self.latent
+        return self.heads * (latent.nope_size + latent.rope_size + latent.value_size)
+
+    @property
+    def decode_flops(self) -> int:
+        """Operations of one token of context in one layer's decoding."""
+        if self.latent is None:
+            return 2 * self.score_size
+        # Decoding multiplies with the latent vector itself (absorbed weights).
+        return 2 * self.heads * (2 * self.latent.kv_rank + self.latent.rope_size)
 
     @property
     def embedding_parameters(self) -> int:
@@ -196,12 +286,15 @@ class MoeModel:
         return round(self.other_parameters * bits / _BITS_PER_BYTE)
 
     def kv_bytes_per_token(self, bits: float = 16) -> int:
-        """Return bytes of keys and values of one token, over all layers."""
-        if self.latent is not None:
-            values = self.latent.kv_rank + self.latent.rope_size
-        else:
-            values = 2 * self.kv_heads * self.head_size
-        return round(self.layers * values * bits / _BITS_PER_BYTE)
+        """Return bytes of keys and values of one token, over all layers that keep them all."""
+        return round(self.full_layers * self.kv_row_size * bits / _BITS_PER_BYTE)
+
+    def sequence_bytes(self, bits: float = 16) -> int:
+        """Return bytes that one sequence holds whatever its context: windows and linear states."""
+        others = self.layers - self.full_layers
+        if self.linear is not None:
+            return others * self.linear.state_size * _STATE_BYTES
+        return round(others * self.window * self.kv_row_size * bits / _BITS_PER_BYTE)
 
 
 @cache
@@ -220,21 +313,31 @@ def model(name: str) -> MoeModel:
     """Return the preset with this name, or the model in a YAML file.
 
     Args:
-      name: A preset, or a path that ends in .yaml, .yml or .json.
+      name: A preset, the path of a Hugging Face `config.json`, or a path that ends in .yaml, .yml
+        or .json.
 
     Raises:
       UnknownNameError: There is no such preset.
       FileFormatError: The file is no model.
       StorageError: It cannot be read.
     """
+    if Path(name).name.endswith("config.json"):
+        from archgym.simulators.moe.huggingface import read_huggingface
+
+        return read_huggingface(name)
     if Path(name).suffix in (".yaml", ".yml", ".json"):
         return read_model(name)
     found = _presets().get(name)
     if found is None:
         raise unknown_name("model", name, _presets())
     values = dict(found)
-    latent = values.pop("latent", None)
-    return MoeModel(name=name, latent=LatentAttention(**latent) if latent else None, **values)
+    latent, linear = values.pop("latent", None), values.pop("linear", None)
+    return MoeModel(
+        name=name,
+        latent=LatentAttention(**latent) if latent else None,
+        linear=LinearAttention(**linear) if linear else None,
+        **values,
+    )
 
 
 def read_model(path: str | Path) -> MoeModel:
@@ -287,8 +390,18 @@ def read_model(path: str | Path) -> MoeModel:
 def _value(name: str, node: Node) -> Any:
     if name in _LIMITS:
         return node.whole(f"`{name}`", 0 if name in _MAY_BE_ZERO else 1, _LIMITS[name])
-    if name == "tied_embeddings":
+    if name in ("tied_embeddings", "output_gate", "wide_attention"):
         return node.flag(f"`{name}`")
+    if name == "linear":
+        if node.value is None:
+            return None
+        members = node.members("`linear`", _LINEAR)
+        absent = [key for key in _LINEAR if key not in members]
+        if absent:
+            raise node.refusal(f"`linear` must have the key {absent[0]!r}; it has not")
+        return LinearAttention(
+            **{key: member.whole(f"`{key}`", 1, 100_000) for key, member in members.items()}
+        )
     if name == "latent":
         if node.value is None:
             return None

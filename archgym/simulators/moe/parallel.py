@@ -1,4 +1,4 @@
-"""Where experts and their copies stand when they are spread over accelerators."""
+"""Placement of experts and their copies on accelerators."""
 
 from typing import Final
 
@@ -11,7 +11,7 @@ from archgym.simulators.moe.eplb import balance
 __all__ = ["PLACEMENTS", "place"]
 
 PLACEMENTS: Final = ("in-order", "balanced", "balanced-by-server")
-"""As numbered, by DeepSeek's balancer, or by it with groups of experts kept on a server."""
+"""Placement rule: as numbered, by DeepSeek's balancer, or by it with groups kept on a server."""
 # DeepSeek-V3 has 256 experts in 8 groups, of which a token's router picks 4.
 _N_GROUPS: Final = 8
 

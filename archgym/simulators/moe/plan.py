@@ -58,8 +58,9 @@ class Plan:
 
 MODEL_REASONS: Final = (
     "weights, cache and staging do not fit the accelerators' memory",
-    "keys and values of the longest request do not fit beside the weights",
+    "keys and values of the longest request do not fit with the weights",
     "rounds do not divide the experts that a token uses",
+    "the server has fewer accelerators than the design needs",
 )
 
 
@@ -95,7 +96,7 @@ def plan(
         expert_memory = model.moe_layers * slots / serving.expert * expert_bytes
     else:
         places = n_blocks if holds_all else capacity + serving.staging_experts
-        expert_memory = places * expert_bytes / serving.tensor
+        expert_memory = places * expert_bytes / serving.slices
     routed = model.top_k * (model.hidden + 2 * model.expert_inner / serving.tensor)
     activation_bytes = ACTIVATION_BYTES * (routed + 8 * model.hidden)
     step_tokens = max(serving.max_tokens, 1)
@@ -115,7 +116,9 @@ def plan(
     max_context = int(max(0.0, free) // kv_bytes) * serving.data
     longest = int((requests.prompt_tokens.astype(np.int64) + requests.output_tokens).max())
     infeasible = None
-    if model.top_k % serving.rounds:
+    if serving.n_gpus > _accelerators(node, serving):
+        infeasible = MODEL_REASONS[3]
+    elif model.top_k % serving.rounds:
         infeasible = MODEL_REASONS[2]
     elif free <= 0:
         infeasible = MODEL_REASONS[0]
@@ -149,7 +152,8 @@ def plan(
         "cpu_rule": serving.cpu_rule,
         "host_capacity": host_experts,
         "has_low": bool(serving.low_bits) and serving.low_bits < serving.expert_bits,
-        "tile": (serving.reached or efficiency(node.gpu)).tile,
+        # Measured constants hold for products as they were run, tiles included.
+        "tile": (serving.reached or efficiency(node.gpu)).tile if serving.engine == "ideal" else 1,
         "data": serving.data,
         "expert": serving.expert,
         "slots": slots,
@@ -159,6 +163,8 @@ def plan(
         **_tlb(serving, expert_bytes, n_blocks),
         "skip_in_64": serving.skip_in_64,
         "all_resident": holds_all,
+        "clients": serving.clients,
+        "poll_steps": serving.poll_steps,
     }
     return Plan(
         infeasible,
@@ -172,6 +178,14 @@ def plan(
         max_context,
         activation_bytes,
     )
+
+
+def _accelerators(node: NodePreset, serving: Serving) -> float:
+    """Return how many accelerators there are to use."""
+    if serving.servers is not None:
+        return node.n_gpus * serving.servers
+    # Servers without a network stand alone.
+    return node.n_gpus if node.network is None else float("inf")
 
 
 def _tlb(serving: Serving, expert_bytes: float, n_blocks: int) -> dict[str, int]:
@@ -207,7 +221,7 @@ def _check(model: MoeModel, serving: Serving) -> None:
             f"`staging_experts` must be 1 or more; got {serving.staging_experts}. What does not "
             "fit the cache streams through it."
         )
-    if serving.data > 1 and not serving.spreads_experts:
+    if serving.data > 1 and not serving.spreads_experts and serving.engine == "ideal":
         raise InvalidArgumentError(
             "`data` above 1 needs `spreads_experts`; groups that share nothing are servers of "
             "their own."

@@ -1,4 +1,4 @@
-"""Which experts are prefetched, and how far ahead; compiled.
+"""Prediction of the experts to prefetch, and its look-ahead; compiled.
 
 A prediction names each expert that a later event will ask for with the predictor's accuracy at
 that distance, and for each it misses it names a wrong one. What is predicted depends on the seed,

@@ -1,4 +1,4 @@
-"""What prefetching is worth over the predictor's accuracy, on an idle and on a saturated link."""
+"""Gain of prefetching by the predictor's accuracy, on an idle and on a saturated link."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

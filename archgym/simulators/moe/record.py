@@ -32,7 +32,7 @@ def gates(model: Any) -> dict[str, Any]:
     """Return the gates of a model by name, in the order of its layers.
 
     Raises:
-      InvalidArgumentError: There are none.
+      InvalidArgumentError: The model has no experts.
     """
     found: dict[str, Any] = {}
     for name, module in model.named_modules():

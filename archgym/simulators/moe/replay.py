@@ -30,7 +30,7 @@ from archgym.simulators.moe.routing import Routing
 __all__ = ["SEMANTICS", "Events", "ReplayResult", "replay_events"]
 
 SEMANTICS: Final = ("event-atomic", "sequential")
-"""Whether a set is asked for at once, or one expert after the other as in general caches."""
+"""True if a set is asked for at once; False for one expert after the other."""
 
 
 @final
@@ -84,7 +84,7 @@ class Events:
 
     @classmethod
     def from_routing(cls, routing: Routing, batch: int = 1) -> "Events":
-        """Each forward pass takes the next token of `batch` documents; then the next documents.
+        """Return accesses of a routing: a forward pass takes the next token of `batch` documents.
 
         Args:
           routing: Documents.
@@ -122,7 +122,7 @@ class Events:
 @final
 @dataclass(frozen=True)
 class ReplayResult:
-    """What a cache did.
+    """Counts of a cache replay.
 
     Attributes:
       hits: Uses of experts that were resident as their event began.

@@ -29,7 +29,7 @@ _MAX_LINE: Final = 2**20
 _NS_PER_S: Final = 1e9
 _NS_PER_MS: Final = 1e6
 ARRIVALS: Final = ("poisson", "gamma", "on-off", "at-once")
-"""How requests may come."""
+"""Kinds of arrivals of requests."""
 
 
 @final

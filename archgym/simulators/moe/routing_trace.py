@@ -12,7 +12,7 @@ from archgym.simulators.moe.routing import Routing
 __all__ = ["check_ending", "read_routing", "write_routing"]
 
 _ENDING: Final = ".routing.npz"
-"""What the name of a routing trace ends in."""
+"""Suffix of the file name of a routing trace."""
 _HEADER: Final = "routing.json"
 _FORMAT: Final = "archgym-routing"
 _VERSION: Final = 1

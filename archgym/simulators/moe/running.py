@@ -21,6 +21,7 @@ from archgym.simulators.moe.requests import Requests
 from archgym.simulators.moe.routing import Routing
 from archgym.simulators.moe.state import (
     ACCESSES,
+    ARRIVAL,
     FIRST,
     HITS,
     HOST,
@@ -43,7 +44,7 @@ _ROUNDING: Final = 1e-6
 @final
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What a run measured.
+    """Measurements of a run.
 
     Attributes:
       counters: By `COUNTERS`, and what the cache counted.
@@ -85,7 +86,7 @@ class Run:
 @final
 @dataclass(frozen=True, eq=False)
 class Documents:
-    """Where the routing of each request stands.
+    """Index of the routing of each request.
 
     Attributes:
       row: (n_requests,) int64, where its document begins.
@@ -112,7 +113,7 @@ def documents(requests: Requests, routing: Routing) -> Documents:
 
 
 def popularity(routing: Routing) -> npt.NDArray[np.float64]:
-    """How often each expert of each layer is used, (n_layers * n_experts,)."""
+    """Return the number of uses of each expert of each layer, (n_layers * n_experts,)."""
     counts = [
         np.bincount(routing.experts[:, layer].ravel(), minlength=routing.n_experts)
         for layer in range(routing.n_layers)
@@ -139,7 +140,8 @@ def run(
       routing: What their tokens ask for.
       where: `documents` of both.
       ranking: (n_blocks,), `popularity`: what a warm cache holds, and what `static` keeps.
-      placement: Copies of each expert and the experts in slots, where they are spread.
+      placement: Copies of each expert and the experts in slots, where they are spread; None for
+        experts in the order of their numbers.
       measured: (2, n), tokens and measured over modelled time of experts kernels; None for 1.
       warm: Whether the cache starts with the most popular experts.
 
@@ -161,7 +163,9 @@ def run(
     )
     state.numbers[N_HELD] = n_warm
     _fill_host(state, choice["host_capacity"], ranking)
-    replicas, slots = placement if placement is not None else _NOWHERE
+    if placement is None:
+        placement = _in_order(choice) if choice["expert"] > 1 else _NOWHERE
+    replicas, slots = placement
     work = Work(
         np.stack(
             [
@@ -190,7 +194,8 @@ def run(
     counts["n_resident_start"] = float(n_warm)
     result = Run(
         counts,
-        requests.arrival_ns.astype(np.float64),
+        # A closed loop decides itself when requests come.
+        work.requests[ARRIVAL].astype(np.float64),
         state.times[FIRST],
         state.times[LAST],
         requests.output_tokens,
@@ -200,6 +205,15 @@ def run(
     )
     _check(result)
     return result
+
+
+def _in_order(choice: dict[str, int]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Return the placement of experts as numbered; further slots hold the first ones again."""
+    n_experts, n_slots = choice["n_experts"], choice["slots"]
+    slots = np.arange(n_slots, dtype=np.int32) % n_experts
+    copies = np.bincount(slots, minlength=n_experts).astype(np.int32)
+    n_layers = choice["n_layers"]
+    return np.tile(copies, (n_layers, 1)), np.tile(slots, (n_layers, 1))
 
 
 _UNMEASURED: Final = np.zeros((2, 0))

@@ -1,4 +1,4 @@
-"""Ways of serving: their knobs, and what they come to on a server."""
+"""Serving configurations: their parameters, and their effect on a server."""
 
 from dataclasses import dataclass
 from typing import Final, final
@@ -28,7 +28,7 @@ _TO_WHOLE = {
 @final
 @dataclass(frozen=True)
 class Serving:
-    """All knobs of a server of one model.
+    """All parameters of a server of one model.
 
     Attributes:
       cache_experts: Places for experts in an accelerator's memory, over all layers; None for all.
@@ -70,6 +70,13 @@ class Serving:
       cpu_software_ns: What it adds to an expert on the host.
       reached: Efficiency; None for the accelerator's own.
       warm: Whether the cache starts with the most popular experts, else empty.
+      engine: Engine whose measured constants count; "ideal" for rooflines alone.
+      precision: Format of the experts' weights; "" for what their bits usually mean.
+      release: Major and minor version of the engine, such as "vllm 0.11"; "" for a typical one.
+      graphs: True if decode steps run as captured graphs.
+      clients: Requests in flight of a closed loop; 0 for requests that come by themselves.
+      poll_steps: Steps between two looks for new requests.
+      servers: Servers that may be used; None for as many as the accelerators need.
       seed: Of the predictor's errors.
     """
 
@@ -116,12 +123,24 @@ class Serving:
     cpu_software_ns: float = 0.0
     reached: Efficiency | None = None
     warm: bool = True
+    engine: str = "ideal"
+    precision: str = ""
+    release: str = ""
+    graphs: bool = True
+    clients: int = 0
+    poll_steps: int = 1
+    servers: int | None = None
     seed: int = 0
 
     @property
     def n_gpus(self) -> int:
         """Accelerators that serve."""
         return self.tensor * self.data
+
+    @property
+    def slices(self) -> int:
+        """Accelerators that share each expert."""
+        return 1 if self.spreads_experts else self.n_gpus
 
     @property
     def expert(self) -> int:

@@ -1,6 +1,7 @@
 """The MoE serving simulator: requests, experts that do not all fit, and the links between."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -16,6 +17,8 @@ from archgym.evaluation.simulator import BatchResult, Simulator, Workload, requi
 from archgym.simulators.moe.composition import composition_plan
 from archgym.simulators.moe.costs import costs_of, measure_without, relieved
 from archgym.simulators.moe.designs import serving_of
+from archgym.simulators.moe.engines import BITS, precision_of
+from archgym.simulators.moe.engines import engine as engine_of
 from archgym.simulators.moe.fabric import contention
 from archgym.simulators.moe.hardware import NodePreset, node
 from archgym.simulators.moe.measured import measured_ratios
@@ -23,9 +26,10 @@ from archgym.simulators.moe.metrics import METRICS, OBJECTIVES, measure
 from archgym.simulators.moe.models import MoeModel, model
 from archgym.simulators.moe.parallel import place
 from archgym.simulators.moe.plan import MODEL_REASONS, Plan, plan
+from archgym.simulators.moe.requests import MAX_REQUESTS
 from archgym.simulators.moe.running import Run, run
 from archgym.simulators.moe.serving import Serving
-from archgym.simulators.moe.space import GROUPS, HARDWARE, SPACE_NAMES, design_space
+from archgym.simulators.moe.space import GROUPS, HARDWARE, SPACE_NAMES, design_space, with_defaults
 from archgym.simulators.moe.workloads import (
     Asked,
     default_model,
@@ -33,6 +37,8 @@ from archgym.simulators.moe.workloads import (
     shipped,
     shipped_names,
 )
+from archgym.spaces.parameter import Parameter
+from archgym.spaces.space import DesignSpace
 
 __all__ = ["MoeSimulator"]
 
@@ -41,6 +47,7 @@ _DEFAULT_OBJECTIVE: Final = {
     "edge-offload-table": "latency",
     "single-server": "throughput-as-promised",
     "expert-parallel": "throughput-per-gpu",
+    "closed-loop": "throughput-as-promised",
     "three-tier": "throughput-as-promised",
 }
 # Sums of doubles in another order.
@@ -56,7 +63,7 @@ class MoeSimulator(Simulator):
     """
 
     name = "moe"
-    version = 0
+    version = 1
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
     table_space = "edge-offload-table"
     model_reasons = MODEL_REASONS
@@ -71,6 +78,11 @@ class MoeSimulator(Simulator):
         hardware: str = "",
         model: str = "",
         kernels: str = "",
+        engine: str = "",
+        release: str = "",
+        clients: str = "",
+        ttft_ms: str = "",
+        tpot_ms: str = "",
         fidelity: str = "standard",
     ) -> None:
         """Make the simulator of one space.
@@ -79,9 +91,16 @@ class MoeSimulator(Simulator):
           space: One of `space_names`.
           hardware: A server that `archgym moe hardware` lists or a YAML file; the space's own where
             it is left out. In `three-tier` the design chooses it.
-          model: A model that `archgym moe models` lists or a YAML file; likewise.
+          model: A model that `archgym moe models` lists or a YAML file.
           kernels: A table of measured experts kernels, which replace their rooflines at 16 and 8
             bits (see `measured`); none where it is left out.
+          engine: Serving engine whose measured constants count, one of `engine_names`; "ideal" is
+            the default, and "vllm" that of `closed-loop`.
+          release: Release of the engine, such as "vllm 0.11"; a typical one by default.
+          clients: Requests in flight of a closed loop, which replaces the workload's arrivals; in
+            `closed-loop` the design chooses it.
+          ttft_ms: Promised time to the first token, which replaces the workload's [ms].
+          tpot_ms: Promised time per further token, which replaces the workload's [ms].
           fidelity: There is one.
 
         Raises:
@@ -105,8 +124,28 @@ class MoeSimulator(Simulator):
         self._measured: Mapping[int, npt.NDArray[np.float64]] = (
             measured_ratios(kernels, self.node.gpu, self.model) if kernels else {}
         )
-        given = {"hardware": hardware, "model": model, "kernels": kernels}
+        self.engine = engine_of(engine or _DEFAULT_ENGINE.get(space, "ideal")).name
+        self.release = release
+        if kernels and self.engine != "ideal":
+            raise InvalidArgumentError(
+                f"`kernels` must be left out with engine {self.engine!r}, whose constants hold "
+                "measured kernels already; take `engine=ideal`."
+            )
+        self.clients = int(_number("clients", clients, 1, MAX_REQUESTS)) if clients else 0
+        if clients and "clients" in self.space.names:
+            raise InvalidArgumentError(
+                f"`clients` must be left out in space {space!r}, whose designs choose it; "
+                f"got {clients!r}. Set it in a design: --set clients=N."
+            )
+        self._ttft_ms = _number("ttft_ms", ttft_ms, 1e-3, 1e9) if ttft_ms else None
+        self._tpot_ms = _number("tpot_ms", tpot_ms, 1e-3, 1e9) if tpot_ms else None
+        given = {
+            **{"hardware": hardware, "model": model, "kernels": kernels, "engine": engine},
+            **{"release": release, "clients": clients, "ttft_ms": ttft_ms, "tpot_ms": tpot_ms},
+        }
         self.options = {name: value for name, value in given.items() if value}
+        if hardware or model:
+            self.space = self._with_fitting_default()
         self.costs: Mapping[str, str] = costs_of(space)
         self.groups: Mapping[str, tuple[str, ...]] = {
             group: present
@@ -115,7 +154,7 @@ class MoeSimulator(Simulator):
         }
 
     def __reduce__(self) -> tuple[type["MoeSimulator"], tuple[str, ...]]:
-        options = [self.options.get(name, "") for name in ("hardware", "model", "kernels")]
+        options = [self.options.get(name, "") for name in _OPTIONS]
         return MoeSimulator, (self.space.name, *options, self.fidelity)
 
     def workload_names(self) -> tuple[str, ...]:
@@ -130,6 +169,12 @@ class MoeSimulator(Simulator):
           FileFormatError: The file is no trace of routing or requests.
         """
         asked = shipped(self.space.name, name, self.model)
+        promise = asked.promise
+        if self._ttft_ms is not None:
+            promise = replace(promise, ttft_ms=self._ttft_ms)
+        if self._tpot_ms is not None:
+            promise = replace(promise, tpot_ms=self._tpot_ms)
+        asked = replace(asked, promise=promise)
         return Workload(asked.name, self._digest(asked), asked)
 
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
@@ -137,7 +182,7 @@ class MoeSimulator(Simulator):
         return self._simulate(indices, workload, None)
 
     def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
-        """As `simulate`, of an ideal machine that does not pay one of `costs`."""
+        """Return results as `simulate`, of an ideal machine that does not pay one of `costs`."""
         return self._simulate(indices, workload, cost)
 
     def _simulate(self, indices: np.ndarray, workload: Workload, cost: str | None) -> BatchResult:
@@ -200,7 +245,7 @@ class MoeSimulator(Simulator):
             _require(f"{low} is at most {high}", column[low], smaller)
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
-        """What characterises the workload: name to (value, unit)."""
+        """Return characteristics of the workload: name to (value, unit)."""
         asked: Asked = workload.content
         requests = asked.requests
         span_s = float(requests.arrival_ns[-1] - requests.arrival_ns[0]) / 1e9
@@ -226,11 +271,56 @@ class MoeSimulator(Simulator):
         measured = {bits: ratios.tolist() for bits, ratios in sorted(self._measured.items())}
         return sha256(repr((asked.digest, self.node, measured)).encode()).hexdigest()
 
+    def _with_fitting_default(self) -> DesignSpace:
+        """Return the space with a default design that fits the given server and model.
+
+        The default stays where it fits. Else the number of GPUs is the server's, and bits are as
+        many as fit.
+        """
+        space = self.space
+        if "tensor" not in space.names and "expert_bits" not in space.names:
+            return space
+        default = dict(space.design_at(space.default_indices))
+        asked = shipped(space.name, shipped_names(space.name)[0], self.model)
+        if asked.skew is not None:
+            return space
+        tries = [{}]
+        if "tensor" in space.names and "servers" not in space.names:
+            gpus = 1 << (min(self.node.n_gpus, int(default["tensor"])).bit_length() - 1)
+            tries = [{}, {"tensor": gpus}]
+        known = {p.name: p for p in space.parameters}
+        choices = []
+        for extra in tries:
+            for bits in _levels(known, "expert_bits", default):
+                for kv in _levels(known, "kv_bits", default):
+                    choices.append({**extra, **bits, **kv})
+        for extra in choices:
+            serving = self._tuned(serving_of(space.name, default | extra, _blocks(self.model)))
+            if plan(self.model, self.node, serving, asked.requests).infeasible is None:
+                return with_defaults(space, extra) if extra else space
+        return space
+
     def _serving(self, design: Mapping[str, Any], asked: Asked) -> tuple[Serving, NodePreset]:
         served = asked.model
-        serving = serving_of(self.space.name, design, served.moe_layers * served.experts)
+        serving = self._tuned(serving_of(self.space.name, design, _blocks(served)))
         server = node(str(design["hardware"])) if "hardware" in design else self.node
         return serving, server
+
+    def _tuned(self, serving: Serving) -> Serving:
+        """Return a way of serving with the chosen engine and clients."""
+        if self.engine == "ideal":
+            return replace(serving, clients=serving.clients or self.clients)
+        bits = BITS[precision_of(serving.expert_bits, self.node.gpu, self.model)]
+        attention = 16.0 if self.model.wide_attention else float(serving.attention_bits)
+        return replace(
+            serving,
+            engine=self.engine,
+            release=self.release,
+            clients=serving.clients or self.clients,
+            # A format of 4 bits has scales too.
+            expert_bits=bits if serving.expert_bits <= 4 else serving.expert_bits,
+            attention_bits=16.0 if serving.expert_bits >= 16 else attention,
+        )
 
     def _plan(
         self, asked: Asked, server: NodePreset, serving: Serving, indices: npt.NDArray[np.int64]
@@ -283,6 +373,43 @@ class MoeSimulator(Simulator):
 
 def _model(name: str) -> MoeModel:
     return model(name)
+
+
+def _blocks(served: MoeModel) -> int:
+    return served.moe_layers * served.experts
+
+
+def _levels(
+    known: Mapping[str, Parameter], name: str, default: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Return a parameter's values from its default down, as parts of designs."""
+    if name not in known:
+        return [{}]
+    values = [known[name].value(place) for place in range(known[name].size)]
+    return [{name: value} for value in sorted(values, reverse=True) if value <= default[name]]
+
+
+def _number(name: str, text: str, low: float, high: float) -> float:
+    """Return the number that an option holds.
+
+    Raises:
+      InvalidArgumentError: The value is not valid or out of range.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not low <= value <= high:
+        raise InvalidArgumentError(
+            f"`{name}` must be a number from {low:g} to {high:g}; got {text!r}."
+        )
+    return value
+
+
+_OPTIONS: Final = (
+    *("hardware", "model", "kernels", "engine", "release", "clients", "ttft_ms", "tpot_ms"),
+)
+_DEFAULT_ENGINE: Final = {"closed-loop": "vllm"}
 
 
 def _placement(

@@ -4,14 +4,16 @@
 `edge-offload-table`: a part of it that is small enough to be tabulated.
 `single-server`: eight accelerators that share attention, experts or neither.
 `expert-parallel`: several servers over a network, experts spread over all.
+`closed-loop`: eight accelerators under clients that keep a number of requests in flight.
 `three-tier`: a composition of whole models on three kinds of server.
 
-A parameter is inactive where the model proves that it means nothing, such as the depth of a
+A parameter is inactive where the model proves that it has no effect, such as the depth of a
 prefetch that is off. `belady` and `sch` see the future and are in no space.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any, Final, cast
 
 from archgym.errors import unknown_name
 from archgym.simulators.moe.columns import (
@@ -29,13 +31,14 @@ from archgym.spaces.expression import Expression, P
 from archgym.spaces.parameter import Categorical, Integer, Ordinal, Parameter, PowerOfTwo
 from archgym.spaces.space import DesignSpace
 
-__all__ = ["GROUPS", "HARDWARE", "SPACE_NAMES", "design_space"]
+__all__ = ["GROUPS", "HARDWARE", "SPACE_NAMES", "design_space", "with_defaults"]
 
 SPACE_NAMES: Final = (
     "edge-offload",
     "edge-offload-table",
     "single-server",
     "expert-parallel",
+    "closed-loop",
     "three-tier",
 )
 HARDWARE: Final[Mapping[str, str]] = {
@@ -43,6 +46,7 @@ HARDWARE: Final[Mapping[str, str]] = {
     "edge-offload-table": "rtx-4090",
     "single-server": "dgx-h100",
     "expert-parallel": "hgx-h800",
+    "closed-loop": "hgx-h200",
     "three-tier": "sn40l-node",
 }
 """The server of each space; in `three-tier` the design chooses it."""
@@ -52,7 +56,7 @@ GROUPS: Final = {
     "cache": ("cache_percent", "scope", "admission", "replacement", "staging_experts"),
     "prefetch": ("prefetch", "depth", "width", "target", "link_order", "chunk_kib"),
     "execution": ("expert_bits", "low_bits", "kv_bits", "cpu_rule", "skip_in_64", "rounds"),
-    "scheduling": ("scheduler", "max_sequences", "max_tokens", "chunk_tokens"),
+    "scheduling": ("scheduler", "clients", "max_sequences", "max_tokens", "chunk_tokens"),
     "memory": ("hardware", "host_gb"),
     "parallelism": ("tensor", "data", "servers", "spread", "redundant", "placement"),
     "exchange": ("paths", "subflows", "pipeline"),
@@ -287,7 +291,7 @@ def _edge_offload_table() -> DesignSpace:
         "edge-offload-table",
         parameters,
         conditions=_conditions({"target": _LOOKS_AHEAD}),
-        doc="The knobs of edge-offload that matter most, few enough to try all.",
+        doc="The parameters of edge-offload that matter most, few enough to try all.",
     )
 
 
@@ -428,6 +432,53 @@ def _expert_parallel() -> DesignSpace:
     )  # fmt: skip
 
 
+def _closed_loop() -> DesignSpace:
+    parameters: tuple[Parameter, ...] = (
+        PowerOfTwo(
+            name="tensor", low=1, high=8, default=8, doc="GPUs that share a layer's attention."
+        ),
+        PowerOfTwo(
+            name="data", low=1, high=8, default=1, doc="Groups of those, with requests each."
+        ),
+        Categorical(
+            name="spread",
+            choices=("no", "yes"),
+            default="no",
+            doc="Placement of experts: slices of all on each GPU, or whole experts spread.",
+        ),
+        _bits("expert_bits", (4, 8, 16), 8, _EXPERT_BITS_DOC),
+        _bits("kv_bits", (8, 16), 16, "Bits of a key or value."),
+        PowerOfTwo(
+            name="clients", low=1, high=256, default=16, doc="Requests that are kept in flight."
+        ),
+        Categorical(
+            name="scheduler",
+            choices=("decode-first", "prefill-first"),
+            default="decode-first",
+            doc="Order of work: prompts join decode steps, or run in steps of their own first.",
+        ),
+        _tokens(1024, 32768, 8192),
+        _chunks((0, 512, 1024, 2048, 4096, 8192), 8192),
+    )
+    return DesignSpace(
+        "closed-loop",
+        parameters,
+        constraints=(
+            Constraint(
+                "eight-accelerators",
+                P("tensor") * P("data") <= 8,
+                "the server has eight accelerators",
+            ),
+            Constraint(
+                "spread-needs-two",
+                (P("spread") == "no") | (P("tensor") * P("data") > 1),
+                "experts are spread over two accelerators at least",
+            ),
+        ),
+        doc="GPUs of one server under closed-loop clients, with an engine's measured constants.",
+    )  # fmt: skip
+
+
 def _three_tier() -> DesignSpace:
     parameters: tuple[Parameter, ...] = (
         Categorical(
@@ -470,8 +521,26 @@ _MAKERS: Final[Mapping[str, Callable[[], DesignSpace]]] = {
     "edge-offload-table": _edge_offload_table,
     "single-server": _single_server,
     "expert-parallel": _expert_parallel,
+    "closed-loop": _closed_loop,
     "three-tier": _three_tier,
 }
+
+
+def with_defaults(space: DesignSpace, values: Mapping[str, Any]) -> DesignSpace:
+    """Return a space whose default design has some other values."""
+    parameters: list[Any] = [
+        replace(cast(Any, parameter), default=values[parameter.name])
+        if parameter.name in values
+        else parameter
+        for parameter in space.parameters
+    ]
+    return DesignSpace(
+        space.name,
+        tuple(parameters),
+        constraints=space.constraints,
+        conditions=space.conditions,
+        doc=space.doc,
+    )
 
 
 def design_space(name: str) -> DesignSpace:

@@ -43,8 +43,8 @@ WANTED, MISSED, LOADED, QUEUE = range(4)
 HITS, ACCESSES, WORST, IS_STALE, NEWEST = range(5)
 # Places in `State.clocks`: until when link, drive and processor are taken; averages of the adaptive
 # depth; the last arrival or departure [ns]; measured over
-# modelled time of the step's kernels.
-LINK, SSD, CPU, STALL_AVERAGE, LAYER_AVERAGE, LAST_EVENT, RATIO = range(7)
+# modelled time of the step's kernels; the last step without prompts [ns].
+LINK, SSD, CPU, STALL_AVERAGE, LAYER_AVERAGE, LAST_EVENT, RATIO, PACE = range(8)
 # Places in `State.numbers`.
 (
     HEAD,
@@ -68,7 +68,7 @@ LINK, SSD, CPU, STALL_AVERAGE, LAYER_AVERAGE, LAST_EVENT, RATIO = range(7)
 
 
 class Work(NamedTuple):
-    """What designs are judged on; a block is an expert of a layer.
+    """Work that designs are evaluated on; a block is an expert of a layer.
 
     Attributes:
       requests: (6, n_requests) int64: arrival [ns], tokens of prompt and output, where the routing
@@ -87,7 +87,7 @@ class Work(NamedTuple):
 
 
 class State(NamedTuple):
-    """What the kernel works on; rows are named above.
+    """State of the kernel; rows are named above.
 
     Attributes:
       requests: (8, n_requests) int64.
@@ -102,10 +102,10 @@ class State(NamedTuple):
       ready: (5, MAX_DEGREE) float64, scratch of pipelining.
       finish: (n_experts,) float64, when each expert loaded for an event has been used [ns].
       layers: (5, n_layers) int64.
-      clocks: (7,) float64.
+      clocks: (8,) float64.
       numbers: (17,) int64.
       tlb_tags: (n_tlb_tags,) int32, what a TLB holds, set by set.
-      tlb_marks: as `tlb_tags`, uint8, what `translation.tlbs` takes beside.
+      tlb_marks: as `tlb_tags`, uint8, for `translation.tlbs`.
     """
 
     requests: npt.NDArray[np.int64]
@@ -150,7 +150,7 @@ def new_state(
         ready=np.zeros((5, MAX_DEGREE)),
         finish=np.zeros(n_experts),
         layers=layers,
-        clocks=np.zeros(7),
+        clocks=np.zeros(8),
         numbers=np.zeros(17, dtype=np.int64),
         tlb_tags=np.full(n_tlb_tags, EMPTY, dtype=np.int32),
         tlb_marks=np.zeros(n_tlb_tags, dtype=np.uint8),

@@ -10,8 +10,17 @@ from typing import TYPE_CHECKING, Final, final
 import numpy as np
 import numpy.typing as npt
 
+from archgym.simulators.moe.clock import dimensions, engine_costs
 from archgym.simulators.moe.columns import COSTS
-from archgym.simulators.moe.efficiency import ACTIVATION_BYTES, Efficiency, efficiency
+from archgym.simulators.moe.efficiency import (
+    ACTIVATION_BYTES,
+    COMBINE_BYTES,
+    DISPATCH_BYTES,
+    HOST_MEMORY,
+    Efficiency,
+    efficiency,
+)
+from archgym.simulators.moe.engines import constants, labels, precision_of
 from archgym.simulators.moe.hardware import Gpu, NodePreset
 from archgym.simulators.moe.models import MoeModel
 
@@ -30,13 +39,6 @@ LAYER_KERNELS: Final = 6
 # Two norms with their residuals read two vectors and write two: 4 passes each, as AIConfigurator's
 # add_norm on H100 has it.
 NORM_PASSES: Final = 8
-# DeepSeek-AI, *DeepSeek-V3*, 2024, section 3.3: tokens are sent out in 8 bits and come back in 16.
-DISPATCH_BYTES: Final = 1
-COMBINE_BYTES: Final = 2
-# Share of the host's memory bandwidth that experts on the processor reach: 8 and 6 experts of
-# DeepSeek-V3 differ by 4.5 ms a token and expert on two sockets of 307 GB/s each (KTransformers:
-# 12.2 and 13.7 tokens/s), which is 284 GB/s of 614.
-HOST_MEMORY: Final = 0.46
 
 
 def experts_kernel_ns(
@@ -51,7 +53,7 @@ def experts_kernel_ns(
     routed: float | None = None,
     eight_bit_math: bool = False,
 ) -> float:
-    """How long a fused experts kernel takes whose weights are all in the accelerator's memory [ns].
+    """Return the time of a fused experts kernel with all weights in the accelerator's memory [ns].
 
     Args:
       gpu: The accelerator.
@@ -120,7 +122,42 @@ def layer_costs(
     _add_experts(costs, model, serving, reached, rates)
     _add_host(costs, model, node, serving)
     _add_exchange(costs, model, node, serving, contention)
+    if serving.engine != "ideal":
+        costs |= _engine(costs, model, node, serving)
     return np.array([costs[name] for name in COSTS])
+
+
+# What an engine does not change: host, drive, network and predictors.
+_OUTSIDE: Final = (
+    *("load_ns", "load_fixed_ns", "low_load_ns", "chunk_ns", "ssd_ns", "ssd_fixed_ns"),
+    *("to_host_token_ns", "from_host_token_ns", "to_host_fixed_ns"),
+    *("cpu_weight_ns", "cpu_token_ns", "cpu_fixed_ns"),
+    *("inter_dispatch_token_ns", "inter_combine_token_ns", "inter_fixed_ns"),
+    *("accuracy", "accuracy_decay", "walk_ns", "prompt_weight_ns", "prompt_token_ns"),
+)
+
+
+def _engine(
+    costs: dict[str, float], model: MoeModel, node: NodePreset, serving: "Serving"
+) -> dict[str, float]:
+    """Return the costs that an engine's measured constants replace."""
+    gpu = node.gpu
+    link = node.gpu_to_gpu.gb_per_s if node.gpu_to_gpu is not None else node.host_to_gpu.gb_per_s
+    sizes = dimensions(
+        model, gpu, link_gb_per_s=link, tensor=serving.tensor, data=serving.data,
+        expert=serving.expert, expert_bits=serving.expert_bits,
+        attention_bits=serving.attention_bits, kv_bits=serving.kv_bits,
+    )  # fmt: skip
+    precision = serving.precision or precision_of(serving.expert_bits, gpu, model)
+    known = constants(
+        labels(
+            model, gpu, serving.engine, precision, release=serving.release, graphs=serving.graphs
+        )
+    )
+    found = dict(zip(COSTS, engine_costs(sizes, known).tolist(), strict=True))
+    found["layer_ns"] += serving.layer_software_ns
+    found["step_ns"] += serving.step_software_ns
+    return {name: value for name, value in found.items() if name not in _OUTSIDE}
 
 
 def _add_attention(
@@ -233,6 +270,9 @@ def _add_exchange(
         passed = 2.0 * (tensor - 1) / tensor * vector * ACTIVATION_BYTES
         costs["reduce_token_ns"] = passed / inside.gb_per_s
         costs["reduce_fixed_ns"] = 2.0 * inside.latency_ns
+        # Slices of experts are added up as those of attention are.
+        costs["gather_token_ns"] = costs["reduce_token_ns"]
+        costs["gather_fixed_ns"] = costs["reduce_fixed_ns"]
     if expert == 1:
         return
     n_servers = -(-serving.n_gpus // node.n_gpus)

@@ -20,6 +20,13 @@ from archgym.simulators.moe.validation.fleet import (
     deepseek_rows,
     estimate_rows,
 )
+from archgym.simulators.moe.validation.further import (
+    community_rows,
+    disaggregated_rows,
+    hybrid_rows,
+    long_prompt_rows,
+    mlperf_rows,
+)
 from archgym.simulators.moe.validation.kernels import kernel_rows
 from archgym.simulators.moe.validation.offload import (
     infinity_rows,
@@ -28,6 +35,7 @@ from archgym.simulators.moe.validation.offload import (
     toy_throughput_rows,
 )
 from archgym.simulators.moe.validation.row import Progress, Row
+from archgym.simulators.moe.validation.serving import serving_rows
 from archgym.simulators.moe.validation.systems import expertflow_rows, lightning_rows
 
 __all__ = ["Validation", "validate"]
@@ -50,6 +58,29 @@ _MAKERS: Final[Mapping[str, Callable[[Path, Progress], list[Row]]]] = {
     "V18": deepseek_rows,
     "V19": balance_rows,
     "V20": toy_rows,
+    "S1, S2, S3, S4, S5": serving_rows,
+    "S6": disaggregated_rows,
+    "S7": long_prompt_rows,
+    "S8": mlperf_rows,
+    "S9": community_rows,
+    "S10": hybrid_rows,
+}
+# Folder or file of the reference that rows need, where it is not there by itself.
+_NEEDS: Final[Mapping[str, str]] = {
+    "V1": "event_atomic",
+    "V2": "moe_lrc",
+    "V3": "libcachesim",
+    "V4": "published",
+    "V5": "kernels",
+    "V8": "aiconfigurator",
+    "V19": "eplb",
+    "V20": "event_atomic",
+    "S1, S2, S3, S4, S5": "measured/serving.csv",
+    "S6": "measured/serving_disaggregated.csv",
+    "S7": "measured/serving_long_prompts.csv",
+    "S8": "measured/mlperf.csv",
+    "S9": "measured/serving_community.csv",
+    "S10": "measured/offload_hybrid.csv",
 }
 # Rows that compare with published numbers that the sources here state, without a file.
 _FROM_PAPERS: Final = ("V9", "V10", "V11", "V12", "V13", "V14", "V15, V17", "V16", "V18")
@@ -67,8 +98,8 @@ class Validation:
     lines: tuple[Row, ...]
 
     columns: ClassVar[tuple[str, ...]] = (
-        *("id", "what", "published", "ours", "unit", "error", "tolerance", "measure", "met"),
-        *("set_here", "note"),
+        *("id", "kind", "what", "published", "ours", "unit", "error", "tolerance", "measure"),
+        *("met", "set_here", "note"),
     )
 
     @property
@@ -77,6 +108,7 @@ class Validation:
         return tuple(
             (
                 row.id,
+                row.origin,
                 row.what,
                 row.published,
                 row.ours,
@@ -134,13 +166,19 @@ def validate(
     folder = Path()
     if reference is not None:
         folder = reference / "moe" if (reference / "moe").is_dir() else reference
-        if not (folder / "event_atomic").is_dir():
+        if not any((folder / name).exists() for name in _NEEDS.values()):
             raise FileFormatError(
-                reference, None, "holds no event_atomic", "Name the folder of the reference"
+                reference,
+                None,
+                f"must hold at least one of {', '.join(sorted(set(_NEEDS.values())))}",
+                "Name the folder of the reference",
             )
     lines: list[Row] = []
     for name, make in _MAKERS.items():
         if (only and name not in only) or (reference is None and name not in _FROM_PAPERS):
+            continue
+        if name in _NEEDS and not (folder / _NEEDS[name]).exists():
+            tell(f"{name}: left out, since the reference holds no {_NEEDS[name]}")
             continue
         lines += make(folder, tell)
     return Validation(tuple(lines))

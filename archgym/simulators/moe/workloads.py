@@ -31,10 +31,10 @@ __all__ = [
 ]
 
 _NS_PER_MS: Final = 1e6
-# chosen: requests of a trace that a search can afford at each of its designs.
-_MAX_TRACED: Final = 1_000
-# chosen: some seconds a design, and some minutes once for routing.
-_MAX_TOKENS, _MAX_DRAWN = 5_000_000, 4_000_000_000
+# chosen: five times the largest public trace of an hour.
+_MAX_TRACED: Final = 100_000
+# chosen: a minute a design, and some minutes once for routing.
+_MAX_TOKENS, _MAX_DRAWN = 50_000_000, 4_000_000_000
 # chosen: documents that requests of a trace take in turn, and tokens of each.
 _DOCUMENTS, _DOCUMENT_TOKENS = 24, 256
 # chosen: a quarter of a recorded document is its prompt, at least a token.
@@ -58,7 +58,7 @@ class Promise:
 @final
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """What designs are judged on.
+    """Requests and routing that designs are evaluated on.
 
     Attributes:
       name: What it is called.
@@ -70,7 +70,8 @@ class Asked:
       n_documents: How many there are.
       trace: Routing that was recorded; None where it is generated.
       skew: Zipf exponent over the models of a composition; None for a mixture.
-      popularity_skew: In place of the routing preset's own `skew`; None for that.
+      popularity_skew: Skew that replaces that of the routing preset; None for the preset's.
+      topic: Topic strength that replaces that of the routing preset; None for the preset's.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Asked:
     trace: Routing | None = None
     skew: float | None = None
     popularity_skew: float | None = None
+    topic: float | None = None
 
     @cached_property
     def digest(self) -> str:
@@ -103,8 +105,10 @@ class Asked:
 
     @property
     def preset(self) -> RoutingPreset:
-        """What routing is drawn from where none was recorded."""
+        """Preset from which routing is drawn if no routing was recorded."""
         preset = routing_preset(self.model.routing)
+        if self.topic is not None:
+            preset = replace(preset, topic=self.topic)
         if self.popularity_skew is None:
             return preset
         return replace(preset, skew=self.popularity_skew)
@@ -180,6 +184,7 @@ class _Recipe:
     document_tokens: int = 256
     skew: float | None = None
     popularity_skew: float | None = None
+    topic: float | None = None
 
 
 # chosen: small enough that a design takes some tens of milliseconds, with lengths that are a tenth
@@ -220,6 +225,25 @@ _RECIPES: Final[Mapping[str, Mapping[str, _Recipe]]] = {
             n_documents=16, document_tokens=48, popularity_skew=0.7,
         ),
     },
+    # Benchmarks send random tokens, so that routing has no topic and no skew. InferenceX draws
+    # lengths from 80 to 100 % of 1,024 or 8,192 tokens.
+    "closed-loop": {
+        "chat-128": _Recipe(
+            "Prompts and outputs of 128 tokens, as benchmarks draw them.", 256, 1.0, 128, 128,
+            Promise(500.0, 25.0), spread=0.06, arrivals="at-once", document_tokens=128,
+            popularity_skew=0.0, topic=0.0,
+        ),
+        "chat-1k": _Recipe(
+            "Prompts and outputs of 1,024 tokens, as InferenceX draws them.", 512, 1.0, 922, 922,
+            Promise(2_000.0, 25.0), spread=0.06, arrivals="at-once", document_tokens=256,
+            popularity_skew=0.0, topic=0.0,
+        ),
+        "long-prompts": _Recipe(
+            "Prompts of 8,192 tokens and outputs of 1,024, as InferenceX draws them.", 256, 1.0,
+            7373, 922, Promise(10_000.0, 50.0), spread=0.06, arrivals="at-once",
+            document_tokens=256, popularity_skew=0.0, topic=0.0,
+        ),
+    },
     "three-tier": {
         "mixed-tenants": _Recipe(
             "150 fine-tuned models, some much liked.", 96, 16.0, 128, 24, Promise(5_000.0, 100.0),
@@ -237,6 +261,7 @@ _DEFAULT_MODEL: Final = {
     "edge-offload-table": "qwen2-57b-a14b",
     "single-server": "qwen3-235b-a22b",
     "expert-parallel": "deepseek-v3",
+    "closed-loop": "deepseek-r1",
     "three-tier": "",
 }
 # The composition that SambaNova serves.
@@ -249,7 +274,7 @@ def shipped_names(space: str) -> tuple[str, ...]:
 
 
 def default_model(space: str) -> MoeModel:
-    """What a space serves unless told otherwise."""
+    """Return the model that a space serves by default."""
     name = _DEFAULT_MODEL[space]
     return model(name) if name else llama_composition(_N_MODELS)
 
@@ -305,6 +330,7 @@ def shipped(space: str, name: str | Path, served: MoeModel) -> Asked:
             n_documents=recipe.n_documents,
             skew=recipe.skew,
             popularity_skew=recipe.popularity_skew,
+            topic=recipe.topic,
         )
     path = Path(name)
     # What is there but no file, such as a folder, is refused as it is read.
@@ -312,13 +338,21 @@ def shipped(space: str, name: str | Path, served: MoeModel) -> Asked:
         raise unknown_name("workload", str(name), recipes)
     if path.suffix == ".npz":
         return _traced(path, served, promise)
-    requests = read_requests(path, _MAX_TRACED)
+    # One more than may be, so that a longer trace is refused instead of cut.
+    requests = read_requests(path, _MAX_TRACED + 1)
+    if len(requests) > _MAX_TRACED:
+        raise FileFormatError(
+            path,
+            None,
+            f"it must have at most {_MAX_TRACED:,} requests; it has more",
+            "Split it, or take a part",
+        )
     n_tokens = int(requests.lengths.sum())
     if n_tokens > _MAX_TOKENS:
         raise FileFormatError(
             path,
             None,
-            f"its first {_MAX_TRACED} requests must have at most {_MAX_TOKENS:,} tokens together; "
+            f"its {len(requests):,} requests must have at most {_MAX_TOKENS:,} tokens together; "
             f"they have {n_tokens:,}",
             "Take fewer or shorter requests",
         )
@@ -336,7 +370,7 @@ def shipped(space: str, name: str | Path, served: MoeModel) -> Asked:
 def _traced(path: Path, served: MoeModel, promise: Promise) -> Asked:
     """Return recorded documents as requests that come at once; a quarter of each is its prompt."""
     trace = read_routing(path)
-    lengths = np.diff(trace.starts)[:_MAX_TRACED]
+    lengths = np.diff(trace.starts)
     prompts = np.maximum(1, (lengths * _PROMPT_SHARE).astype(np.int64))
     requests = Requests(
         np.zeros(len(lengths), dtype=np.int64),

@@ -25,7 +25,12 @@ def _cache_rates() -> tuple[MetricSpec, ...]:
     }
     return tuple(
         MetricSpec(
-            f"{level}_cache_{what}_mpki", _MPKI, "none", _RATE, f"{title} cache misses {doc}."
+            f"{level}_cache_{what}_mpki",
+            _MPKI,
+            "none",
+            _RATE,
+            f"{title} cache misses {doc}.",
+            identifies=True,
         )
         for level, title in (("l1", "L1"), ("l2", "L2"), ("l3", "L3"))
         for what, doc in names.items()
@@ -64,6 +69,7 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
         "none",
         _RATE,
         "Walks for TLB blocks and prefetches, which nothing waits for.",
+        identifies=True,
     ),
     MetricSpec(
         "mechanism_hit_percent",
@@ -71,6 +77,7 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
         "none",
         1e-2,
         "Misses of the L2 TLB that the mechanism answered without a walk.",
+        identifies=True,
     ),
     MetricSpec("mean_walk_latency_cycles", "cycles", "minimise", _LATENCY, "Mean time of a walk."),
     MetricSpec(
@@ -84,7 +91,12 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
         "Mean time from the L2 TLB's miss to the translation, with a walk or without.",
     ),
     MetricSpec(
-        "translation_percent", "%", "none", 1e-2, "Share of the cycles that translation takes."
+        "translation_percent",
+        "%",
+        "none",
+        1e-2,
+        "Share of the cycles that translation takes.",
+        identifies=True,
     ),
     MetricSpec(
         "translation_reach_mib",
@@ -92,13 +104,24 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
         "none",
         1e-2,
         "What the TLBs beyond L1 hold when full of 4 KiB pages, and TLB blocks on average.",
+        identifies=True,
     ),
     MetricSpec(
-        "block_reach_mib", "MiB", "none", 1e-2, "What TLB blocks in the L2 cache cover on average."
+        "block_reach_mib",
+        "MiB",
+        "none",
+        1e-2,
+        "What TLB blocks in the L2 cache cover on average.",
+        identifies=True,
     ),
     *_cache_rates(),
     MetricSpec(
-        "l2_cache_block_mpki", _MPKI, "none", _RATE, "Look-ups of TLB blocks that found none."
+        "l2_cache_block_mpki",
+        _MPKI,
+        "none",
+        _RATE,
+        "Look-ups of TLB blocks that found none.",
+        identifies=True,
     ),
 )
 

@@ -295,7 +295,7 @@ def test_rewards_below_the_floor_count_as_the_floor() -> None:
 def test_library_writes_no_files() -> None:
     agent = trained("ppo", MIXED)
 
-    assert agent._learner._algorithm.logger.get_dir() is None  # type: ignore[attr-defined]
+    assert agent._algorithm.logger.get_dir() is None  # type: ignore[attr-defined]
 
 
 # ---- policies

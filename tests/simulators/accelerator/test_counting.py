@@ -16,12 +16,12 @@ from archgym.simulators.accelerator.problem import (
     convolution,
     matrix_multiply,
 )
-from archgym.simulators.accelerator.reference import (
+from archgym.simulators.accelerator.validation.recorded import (
     recorded_architectures,
     recorded_layers,
     recorded_mappings,
 )
-from archgym.simulators.accelerator.validate import disagreements
+from archgym.simulators.accelerator.validation.reference import disagreements
 from tests.simulators.accelerator.walking import box, random_mappings, tiles
 
 pytestmark = pytest.mark.slow

@@ -12,7 +12,11 @@ from archgym.simulators.accelerator import AcceleratorSimulator
 from archgym.simulators.accelerator.hardware_space import hardware
 from archgym.simulators.accelerator.presets import load_architecture
 from archgym.simulators.accelerator.published_space import published_hardware, published_space
-from archgym.simulators.accelerator.validate import _archgym, _published_values, validate
+from archgym.simulators.accelerator.validation.reference import (
+    _archgym,
+    _published_values,
+    validate,
+)
 
 pytestmark = pytest.mark.slow
 

@@ -13,13 +13,13 @@ from archgym.simulators.accelerator.files import read_architecture, read_mapping
 from archgym.simulators.accelerator.mapping import LevelLoops, Mapping
 from archgym.simulators.accelerator.presets import load_architecture
 from archgym.simulators.accelerator.problem import Problem, convolution, matrix_multiply
-from archgym.simulators.accelerator.reference import recorded_layers, recorded_mappings
 from archgym.simulators.accelerator.timeloop_problem import problem_text
 from archgym.simulators.accelerator.timeloop_yaml import (
     read_timeloop_problem,
     timeloop_mapping_text,
 )
-from archgym.simulators.accelerator.validate import disagreements
+from archgym.simulators.accelerator.validation.recorded import recorded_layers, recorded_mappings
+from archgym.simulators.accelerator.validation.reference import disagreements
 
 PRODUCT = matrix_multiply("product", rows=8, inner=4, columns=6)
 ALL = frozenset({"Weights", "Inputs", "Outputs"})

@@ -36,7 +36,7 @@ _LAUNCH: Final = ("time of a kernel's launch", "share of the peak of dense produ
 
 
 def estimate_rows(reference: Path, progress: Progress) -> list[Row]:
-    """V8: AIConfigurator's estimates of Qwen3-30B-A3B on H100; a batch that comes at once."""
+    """Return V8: AIConfigurator's estimates of Qwen3-30B-A3B on H100; one batch at once."""
     path = reference / "aiconfigurator" / "h100_qwen3_30b.json"
     served = model("qwen3-30b-a3b")
     # The estimate of the largest batch asks for more memory than there is.
@@ -102,14 +102,14 @@ def composition_rows(reference: Path, progress: Progress) -> list[Row]:
 
 
 def _shared_link(name: str, gb_per_s: float) -> NodePreset:
-    """A server of eight whose accelerators share one link from the host, as the paper counts."""
+    """Return a server of eight whose accelerators share one link from the host, as in the paper."""
     server = node(name)
     link = replace(server.host_to_gpu, gb_per_s=gb_per_s / server.n_gpus)
     return replace(server, host_to_gpu=link)
 
 
 def _switch_ms(server: NodePreset) -> float:
-    """How long the kernel takes a model's transfer to last [ms]."""
+    """Return the kernel's time for a model's transfer [ms]."""
     serving = Serving(tensor=8, cache_experts=8)
     ready = composition_plan(llama_composition(150), server, serving, at_once(1, 8, 8))
     costs = dict(zip(COSTS, ready.costs.tolist(), strict=True))
@@ -126,7 +126,7 @@ _UNCACHED: Final = 1.0 - 0.563
 
 
 def deepseek_rows(reference: Path, progress: Progress) -> list[Row]:
-    """V18: tokens a second of DeepSeek's servers, which must be 0.5 to 1.2 of the model's."""
+    """Return V18: tokens per second of DeepSeek's servers: 0.5 to 1.2 of the model's."""
     del reference
     progress("V18: decoding on 144 accelerators")
     ratio_out = 14_800.0 / _decoding_per_server()

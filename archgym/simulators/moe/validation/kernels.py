@@ -68,7 +68,7 @@ def kernel_rows(reference: Path, progress: Progress) -> list[Row]:
 
 
 def _error(cells: dict[str, str], kind: str) -> float:
-    """How far off one kernel is [%]."""
+    """Return the error of one kernel [%]."""
     tokens, n_experts = int(cells["num_tokens"]), int(cells["num_experts"])
     top_k, n_groups = int(cells["topk"]), int(cells["moe_ep_size"])
     slices, dtype = int(cells["moe_tp_size"]), cells["moe_dtype"]

@@ -58,9 +58,9 @@ def mixtral_rows(reference: Path, progress: Progress) -> list[Row]:
     routing = routed(served, 1, 400)
     requests = at_once(1, 32, 320)
 
-    def rate(knobs: Serving, asked: MoeModel = served) -> float:
+    def rate(parameters: Serving, asked: MoeModel = served) -> float:
         chosen = routing if asked is served else routed(asked, 1, 400)
-        return _tokens_per_s(serve_at_once(asked, server, knobs, requests, chosen))
+        return _tokens_per_s(serve_at_once(asked, server, parameters, requests, chosen))
 
     held = 4 * served.moe_layers
     full = rate(
@@ -139,7 +139,7 @@ _INFINITY_SOFTWARE_NS: Final = 4.2e6
 
 
 def toy_throughput_rows(reference: Path, progress: Progress) -> list[Row]:
-    """V11: a toy of 8 layers with 64 experts of which 8 are used, LRU at 1 to 3 times 8 places.
+    """Return V11: a toy of 8 layers, 64 experts of which 8 are used, LRU at 1 to 3 times 8 slots.
 
     Source:
       *Not All Models Suit Expert Offloading*, ICLR 2026, the authors' notebook. Its hit rates
@@ -237,7 +237,7 @@ _KT_SOFTWARE_NS: Final = 0.36e6
 
 
 def _xeon(sockets: int) -> NodePreset:
-    """Return sockets of 307 GB/s beside one consumer card."""
+    """Return sockets of 307 GB/s next to one consumer card."""
     host = Host(512.0 * sockets, 307.2 * sockets, 2_000.0 * sockets, "KTransformers' README")
     return with_memory(replace(node("rtx-4090"), host=host), 48.0)
 

@@ -19,6 +19,8 @@ from archgym.files.storage import storage_errors
 __all__ = ["Progress", "Row", "read_arrays", "read_json", "read_table", "reading"]
 
 Progress = Callable[[str], None]
+# Counts of caches and placements that need no clock and set no constant.
+_REPLAYED: Final = ("V1", "V2", "V3", "V19", "V20")
 # chosen: fifty times the largest reference file.
 _MAX_BYTES: Final = 2**25
 
@@ -39,6 +41,8 @@ class Row:
       measure: What `error` and `tolerance` count, such as `points` or `percent`.
       constants: Constants that this row was allowed to set; empty for a prediction.
       note: Why a row is not met, or what else a reader should know.
+      kind: "fitted" if the row set a constant, "replayed" if counts were replayed without a clock,
+        "predicted" else; "" to tell by `constants`.
     """
 
     id: str
@@ -51,6 +55,16 @@ class Row:
     measure: str
     constants: tuple[str, ...] = ()
     note: str = ""
+    kind: str = ""
+
+    @property
+    def origin(self) -> str:
+        """Fitted, replayed or predicted."""
+        if self.kind:
+            return self.kind
+        if self.id in _REPLAYED:
+            return "replayed"
+        return "fitted" if self.constants else "predicted"
 
     @property
     def met(self) -> bool:
@@ -85,7 +99,7 @@ def _content(path: Path) -> bytes:
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds; call it within `reading`."""
+    """Return the content of a JSON file; call it within `reading`."""
     return json.loads(_content(path))
 
 

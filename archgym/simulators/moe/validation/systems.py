@@ -68,8 +68,8 @@ def _hit_rows(progress: Progress) -> list[Row]:
             accuracy=0.9,
             accuracy_decay=1.0,
         )
-        for name, knobs in (("LRU", base), ("PLEC", predicted)):
-            result = serve_at_once(served, node("a40"), knobs, requests, routing)
+        for name, parameters in (("LRU", base), ("PLEC", predicted)):
+            result = serve_at_once(served, node("a40"), parameters, requests, routing)
             rates[name, batch] = 100.0 * result.counters["n_hits"] / result.counters["n_accesses"]
     fall = {name: rates[name, 4] - rates[name, 16] for name in ("LRU", "PLEC")}
     gap = min(rates["PLEC", batch] - rates["LRU", batch] for batch in (4, 16))

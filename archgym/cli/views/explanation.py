@@ -1,0 +1,246 @@
+"""Text rendering of the explanation of a design."""
+
+from typing import TYPE_CHECKING
+
+from archgym.cli.console.terminal import heading, number, say, table
+from archgym.evaluation.stand_in import StandIn
+from archgym.report.commands import evaluate_command
+from archgym.report.explain import shares
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from archgym.evaluation.objective import Objective
+    from archgym.report.design_explanation import DesignExplanation
+    from archgym.report.explain import Change, Explanation, Point, Route
+
+__all__ = ["write_explanation"]
+
+# chosen: more rows hide the important ones.
+_SHOWN_PARAMETERS = 12
+# chosen: more metrics in a row do not fit a terminal.
+_SHOWN_TERMS = 2
+_SHOWN_OTHERS = 3
+# One decimal of a percentage would show less as 0.
+_SHOWN_SHARE = 5e-4
+# chosen: changes by tenfold and more are shown as factors.
+_FACTOR = 9.0
+# Four decimals would show less as 0.
+_SHOWN_CHANGE = 5e-5
+_VERBS = {
+    "sum": "is the sum of",
+    "largest": "is the largest of",
+    "product": "is proportional to the product of",
+    "part": "contains",
+}
+
+
+def write_explanation(found: "DesignExplanation") -> None:
+    """Write causes, costs, single changes, tradeoffs and the route to a target."""
+    explanation = found.explanation
+    task = explanation.task
+    heading(f"{task.id}: reward {explanation.reward:.4f}")
+    default = task.space.design_at(task.space.default_indices)
+    design = task.space.design_at(explanation.indices)
+    changed = [f"{name}={design[name]}" for name in design if design[name] != default[name]]
+    rest = " (others at default)" if changed else ""
+    say(f"Design: {', '.join(changed) or 'the default'}{rest}")
+    say()
+    _write_causes(explanation)
+    if explanation.reliefs:
+        say()
+        _write_costs(explanation)
+    elif isinstance(task.simulator, StandIn):
+        say(
+            f"A {task.simulator.kind} cannot evaluate a design without a cost. For the effect of "
+            f"costs, use the simulator {task.simulator.name}."
+        )
+        say()
+    elif not explanation.causes:
+        say("Neither the metrics nor the simulator's costs explain its time or energy.")
+        say()
+    _write_changes(explanation)
+    _write_points(explanation, found.points)
+    if found.route is not None and found.target is not None:
+        _write_route(explanation, found.route, found.target)
+
+
+def _write_causes(found: "Explanation") -> None:
+    units = {spec.name: spec.unit for spec in found.task.metrics}
+    if found.causes or found.reliefs:
+        heading("Composition of the metrics")
+    for cause in found.causes:
+        parts = ", ".join(
+            f"{part.metric} {_quantity(part.value, units[part.metric])} ({100 * part.share:.1f} %)"
+            for part in cause.parts
+            if abs(part.share) >= _SHOWN_SHARE
+        )
+        share = " (shares of its variation)" if cause.kind == "product" else ""
+        say(
+            f"{cause.metric} {_VERBS[cause.kind]} {parts}{share}; this holds for all "
+            f"{cause.n_designs} evaluated designs."
+        )
+    for spec, value in zip(found.task.metrics, found.values, strict=True):
+        # A share of 0 % or 100 % bounds nothing.
+        if spec.unit == "%" and 0 < value < 100 * (1 - _SHOWN_SHARE):
+            say(f"{spec.name} is {number(float(value))} %. {spec.doc}")
+
+
+def _write_costs(found: "Explanation") -> None:
+    """Write how the metrics would change without each cost of the simulator."""
+    heading("Effect of removing one cost")
+    terms = list(dict.fromkeys(term.metric for term in found.task.objective.terms))
+    by_relief = [(relief, shares(found, relief)) for relief in found.reliefs]
+    moving = {
+        name
+        for _, moved in by_relief
+        for name, share in moved.items()
+        if abs(share) >= _SHOWN_SHARE
+    }
+    shown = [metric for metric in terms if metric in moving][:_SHOWN_TERMS]
+    rows, idle = [], []
+    for relief, moved in by_relief:
+        if all(abs(share) < _SHOWN_SHARE for share in moved.values()):
+            idle.append(relief.cost)
+            continue
+        others = [name for name in moved if name in moving and name not in shown][:_SHOWN_OTHERS]
+        text = ", ".join(f"{name} {_percent(moved[name])}" for name in others)
+        texts = [_percent(moved.get(metric)) for metric in shown]
+        rows.append((relief.cost, relief.doc, *texts, text))
+    if rows:
+        table(("cost", "what becomes free", *shown, "other metrics"), rows, right=shown)
+        say(
+            "Each cost is removed alone. Costs overlap, so the effects do not add up. A design "
+            "optimised without the cost may gain more."
+        )
+    if not shown:
+        say(f"No cost changes {', '.join(terms)}; something else bounds it.")
+    if idle:
+        say(f"Costs without effect on this design: {', '.join(idle)}.")
+    say()
+
+
+def _percent(share: float | None) -> str:
+    if share is None:
+        return ""
+    if share >= _FACTOR:
+        return f"x {1 + share:,.3g}"
+    # Without a sign, which "-0.0 %" would have.
+    return "0.0 %" if abs(share) < _SHOWN_SHARE else f"{100 * share:+.1f} %"
+
+
+def _write_changes(found: "Explanation") -> None:
+    heading("Best single change")
+    best = found.best_change
+    n_feasible = sum(change.is_built for change in found.changes)
+    if best is None:
+        say(
+            f"None of the {n_feasible} designs that differ in one parameter is better: the design "
+            "is a local optimum."
+        )
+    else:
+        say(
+            f"{best.parameter} from {best.old} to {best.new}: reward {found.reward:.4f} to "
+            f"{best.reward:.4f}; {_moved(found, best)}. It is the best of {n_feasible} designs "
+            "that differ in one parameter."
+        )
+    say()
+    rows = []
+    idle = []
+    for name, changes in found.by_parameter().items():
+        if max(abs(change.reward - found.reward) for change in changes) < _SHOWN_CHANGE:
+            idle.append(name)
+            continue
+        low = min(changes, key=lambda change: change.reward)
+        high = max(changes, key=lambda change: change.reward)
+        rows.append(
+            (
+                *(name, str(changes[0].old)),
+                *(f"{high.new}", f"{high.reward - found.reward:+.4f}"),
+                *(f"{low.new}", f"{low.reward - found.reward:+.4f}"),
+            )
+        )
+    columns = ("parameter", "value", "best other", "reward", "worst other", "reward ")
+    table(columns, rows[:_SHOWN_PARAMETERS], right=("reward", "reward "))
+    if len(rows) > _SHOWN_PARAMETERS:
+        say(
+            f"{len(rows) - _SHOWN_PARAMETERS} more parameters change the reward less; use --json "
+            "for all."
+        )
+    if idle:
+        say(f"Parameters without effect on the reward: {', '.join(idle)}.")
+
+
+def _moved(
+    found: "Explanation",
+    change: "Change",
+    before: "np.ndarray | None" = None,
+    objective: "Objective | None" = None,
+) -> str:
+    """Return how a change moves the metrics of an objective.
+
+    Args:
+      found: Explanation that the change belongs to.
+      change: Change of one parameter.
+      before: (n_metrics,), metrics before the change (default: those of the design).
+      objective: Objective with the metrics (default: that of the task).
+    """
+    names = [spec.name for spec in found.task.metrics]
+    start = found.values if before is None else before
+    texts = []
+    for metric in dict.fromkeys(term.metric for term in (objective or found.task.objective).terms):
+        column = names.index(metric)
+        old, new = float(start[column]), float(change.values[column])
+        share = f" ({100 * (new / old - 1):+.2f} %)" if old else ""
+        quantity = _quantity(new, found.task.metrics[column].unit)
+        texts.append(f"{metric} {number(old)} to {quantity}{share}")
+    return ", ".join(texts)
+
+
+def _quantity(value: float, unit: str) -> str:
+    return f"{number(value)} {unit}".rstrip()
+
+
+def _write_points(found: "Explanation", points: "tuple[Point, ...]") -> None:
+    say()
+    heading("Tradeoffs and risks")
+    table(
+        ("kind", "parameter", "change", "effect"),
+        [
+            (
+                *(point.kind, point.parameter),
+                "" if point.change is None else f"{point.change.old} to {point.change.new}",
+                point.text,
+            )
+            for point in points
+        ],
+    )
+    change = next((point.change for point in points if point.change is not None), None)
+    indices = found.indices if change is None else found.changed(change)
+    say("To evaluate an entry again: " + evaluate_command(found.task, indices))
+
+
+def _write_route(found: "Explanation", way: "Route", wanted: "Objective") -> None:
+    say()
+    target = wanted.name.removeprefix("target:")
+    heading(f"Route to {target}")
+    before = found.values
+    for step in way.steps:
+        moved = _moved(found, step, before, wanted)
+        say(f"{step.parameter} from {step.old} to {step.new}: {moved}")
+        before = step.values
+    if way.is_met:
+        n = len(way.steps)
+        met = "The design meets the target" if not n else f"Target met after {n} change"
+        say(f"{met}{'s' * (n > 1)}; {way.evaluations} designs were evaluated.")
+        return
+    names = [spec.name for spec in found.task.metrics]
+    reached = ", ".join(
+        f"{name} {number(float(way.values[names.index(name)]))}"
+        for name in dict.fromkeys(term.metric for term in wanted.terms)
+    )
+    say(
+        f"Target not met: no further single change comes closer ({way.evaluations} designs "
+        f"evaluated). Metrics there: {reached}. Several changes at once may reach it; search with "
+        f'--objective "target:{target}".'
+    )

@@ -1,0 +1,171 @@
+"""Hard limits on metrics, such as ``area_mm2 <= 5``: parsing, violations and the order they give.
+
+A design that meets all limits ranks above every design that misses one. Among designs that miss
+limits, the smaller normalised violation ranks higher. A design that cannot be built ranks last.
+Rewards encode this order, so that agents, tables, fronts and reports agree on it.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, final
+
+import numpy as np
+
+from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.evaluation.metrics import MetricSpec
+
+__all__ = ["LIMITED_REWARD", "Limit", "check_limits", "missed_limits", "parse_limits", "violations"]
+
+LIMITED_REWARD = -20.0
+"""Upper bound of the rewards of designs that miss a limit."""
+# chosen: rewards of designs that miss a limit lie between -20 and -25, the unbuildable design's.
+_SPAN = 5.0
+_LIMIT = re.compile(
+    r"\s*(?P<metric>[A-Za-z_]\w*)\s*(?P<sign><=|>=|==?|<|>)\s*(?P<bound>[-+.\deE]+|inf)"
+    r"\s*(?P<unit>\S.*?)?\s*"
+)
+
+
+@final
+@dataclass(frozen=True)
+class Limit:
+    """A bound on one metric that a design must meet on every workload."""
+
+    metric: str
+    sign: Literal["<=", ">="]
+    bound: float
+
+    def __str__(self) -> str:
+        return f"{self.metric} {self.sign} {self.bound:.12g}"
+
+    def violation(self, values: np.ndarray, resolution: float) -> np.ndarray:
+        """Return the violation of values, relative to the bound: 0 where the limit is met.
+
+        Args:
+          values: Values of the metric, any shape.
+          resolution: Resolution of the metric, which keeps the result finite for a bound of 0.
+        """
+        excess = values - self.bound if self.sign == "<=" else self.bound - values
+        return np.maximum(excess, 0.0) / (abs(self.bound) + resolution)
+
+
+def parse_limits(texts: str | Iterable[str], specs: Sequence[MetricSpec]) -> tuple[Limit, ...]:
+    """Return limits from predicates such as ``"area_mm2 <= 5, p99_latency_ns <= 200"``.
+
+    Args:
+      texts: One or several texts; each may hold several predicates joined by commas. A predicate
+        may end in the metric's unit.
+      specs: Metrics of the simulator.
+
+    Raises:
+      InvalidArgumentError: A predicate has another form or unit, or two contradict each other.
+      UnknownNameError: A metric does not exist.
+    """
+    parts = [texts] if isinstance(texts, str) else list(texts)
+    limits = [_parsed(part, specs) for text in parts for part in str(text).split(",")]
+    found = tuple(dict.fromkeys(limits))
+    check_limits(found, specs)
+    return found
+
+
+def _parsed(text: str, specs: Sequence[MetricSpec]) -> Limit:
+    match = _LIMIT.fullmatch(text)
+    try:
+        bound = float(match["bound"]) if match else math.nan
+    except ValueError:
+        bound = math.nan
+    if match is None or not math.isfinite(bound) or match["sign"] not in ("<=", ">="):
+        raise InvalidArgumentError(
+            f"A limit must read `metric <= number` or `metric >= number`; got {text.strip()!r}. "
+            "Write for instance area_mm2 <= 5."
+        )
+    known = {spec.name: spec for spec in specs}
+    if match["metric"] not in known:
+        raise unknown_name("metric", match["metric"], known)
+    unit = known[match["metric"]].unit
+    if match["unit"] and match["unit"] != unit:
+        raise InvalidArgumentError(
+            f"A limit on `{match['metric']}` must be in {unit or 'no unit'}; got "
+            f"{text.strip()!r}. Convert the number and leave the unit out."
+        )
+    return Limit(match["metric"], "<=" if match["sign"] == "<=" else ">=", bound)
+
+
+def check_limits(limits: Sequence[Limit], specs: Sequence[MetricSpec]) -> None:
+    """Refuse limits on unknown metrics and limits that contradict each other.
+
+    Raises:
+      InvalidArgumentError: No value can meet two of the limits.
+      UnknownNameError: A metric does not exist.
+    """
+    known = [spec.name for spec in specs]
+    for limit in limits:
+        if limit.metric not in known:
+            raise unknown_name("metric", limit.metric, known)
+        for other in limits:
+            is_pair = limit.metric == other.metric and (limit.sign, other.sign) == ("<=", ">=")
+            if is_pair and limit.bound < other.bound:
+                raise InvalidArgumentError(
+                    f"Limits must not contradict each other; got {limit} and {other}. Remove one."
+                )
+
+
+def violations(
+    limits: Sequence[Limit], values: np.ndarray, specs: Sequence[MetricSpec]
+) -> np.ndarray:
+    """Return the normalised violation of designs, 0 where all limits are met.
+
+    Violations of several limits add up; over several workloads the largest counts.
+
+    Args:
+      limits: The limits.
+      values: (n, n_workloads, n_metrics), in the units of `specs`.
+      specs: Metrics of the columns.
+
+    Returns:
+      (n,) float64; NaN for designs that were not built on some workload.
+    """
+    columns = {spec.name: column for column, spec in enumerate(specs)}
+    total = np.zeros(len(values))
+    for limit in limits:
+        column = columns[limit.metric]
+        found = limit.violation(values[:, :, column], specs[column].resolution)
+        total += found.max(axis=1)
+    return total
+
+
+def limited(rewards: np.ndarray, violation: np.ndarray, worst: float) -> np.ndarray:
+    """Return rewards in which designs that miss limits rank below all others.
+
+    Args:
+      rewards: (n,) or (n, n_terms), at least -20 for designs that were built.
+      violation: (n,), as from `violations`.
+      worst: Reward of a design that was not built on some workload.
+    """
+    below = LIMITED_REWARD - _SPAN * violation / (1.0 + violation)
+    if rewards.ndim == 2:
+        violation, below = violation[:, None], below[:, None]
+    return np.where(np.isnan(violation), worst, np.where(violation > 0, below, rewards))
+
+
+def missed_limits(
+    limits: Sequence[Limit], metrics: Mapping[str, float] | Iterable[Mapping[str, float]]
+) -> list[str]:
+    """Return the limits that a design misses in words, such as ``mean_latency_ns 79.6 > 60``.
+
+    Args:
+      limits: The limits.
+      metrics: Metrics of the design by name, on one workload or on each of several.
+    """
+    each = [metrics] if isinstance(metrics, Mapping) else list(metrics)
+    found = []
+    for limit in limits:
+        values = [float(one[limit.metric]) for one in each]
+        worst = max(values) if limit.sign == "<=" else min(values)
+        is_missed = worst > limit.bound if limit.sign == "<=" else worst < limit.bound
+        if is_missed:
+            sign = ">" if limit.sign == "<=" else "<"
+            found.append(f"{limit.metric} {worst:.6g} {sign} {limit.bound:.12g}")
+    return found

@@ -1,0 +1,48 @@
+"""Typed values of JSON documents: one declaration a format, checked by msgspec."""
+
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+__all__ = ["Whole", "typed"]
+
+T = TypeVar("T")
+# chosen: enough to find the member.
+_MAX_PROBLEM = 300
+
+Whole = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""A whole number of 0 or more that a 64-bit column holds."""
+
+
+def typed(data: Any, kind: type[T], root: str = "") -> T:
+    """Return JSON data as the type that its format declares; nothing is coerced.
+
+    >>> typed({"seed": "1"}, dict[str, int], "settings")
+    Traceback (most recent call last):
+        ...
+    ValueError: `settings[...]` must be `int`; got `str`
+
+    Args:
+      data: Parsed JSON, of any origin.
+      kind: A dataclass, `msgspec.Struct` or annotation.
+      root: Name of the member that `data` is; empty for a whole document.
+
+    Raises:
+      ValueError: A member is missing, unknown or has another type; the message is one line.
+    """
+    try:
+        return msgspec.convert(data, kind)
+    except msgspec.ValidationError as error:
+        problem, _, place = str(error).partition(" - at ")
+        # Such as "`$.options[...]`", or "`key` in `$.options`".
+        member = f"{root}{place.rpartition('`$')[2].removesuffix('`')}".removeprefix(".")
+        subject = f"`{member}`" if member else "the document"
+        if place.startswith("`key`"):
+            subject = f"a name in {subject}"
+        if problem.startswith("Expected "):
+            problem = problem.removeprefix("Expected ").replace(", got ", "; got ")
+            line = f"{subject} must be {problem}"
+        else:
+            line = f"{subject}: {problem[:1].lower()}{problem[1:]}"
+        line = "".join(letter if letter.isprintable() else "?" for letter in line)
+        raise ValueError(line[:_MAX_PROBLEM]) from None

@@ -1,0 +1,186 @@
+"""Explanation of one design with its tradeoffs and the changes that a target needs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from archgym.errors import InvalidArgumentError
+from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.objective import Objective, parse_target
+from archgym.evaluation.task import Task
+from archgym.report.best_design import ASSUMED_ERROR_PERCENT
+from archgym.report.explain import (
+    Change,
+    Explanation,
+    Point,
+    Route,
+    explain,
+    route,
+    shares,
+    tradeoffs,
+)
+from archgym.studies.study import read_study
+
+__all__ = ["BestOfStudy", "DesignExplanation", "best_of_study", "explain_design", "read_target"]
+
+
+@final
+@dataclass(frozen=True)
+class DesignExplanation:
+    """Explanation of a design, its tradeoffs and risks, and the route to a target."""
+
+    explanation: Explanation
+    points: tuple[Point, ...]
+    target: Objective | None
+    route: Route | None
+    """Single changes that lead towards the target; None without a target."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the explanation as JSON."""
+        found, way = self.explanation, self.route
+        task = found.task
+        return {
+            "task": task.id,
+            "design": dict(task.space.design_at(found.indices)),
+            "reward": found.reward,
+            "metrics": self._named(found.values),
+            "causes": [
+                {
+                    "metric": cause.metric,
+                    "kind": cause.kind,
+                    "designs": cause.n_designs,
+                    "parts": [vars(part) for part in cause.parts],
+                }
+                for cause in found.causes
+            ],
+            "without": [
+                {
+                    "cost": relief.cost,
+                    "what_is_free": relief.doc,
+                    "reward": relief.reward,
+                    "metrics": self._named(relief.values),
+                    "change_percent": {
+                        name: 100 * share for name, share in shares(found, relief).items()
+                    },
+                }
+                for relief in found.reliefs
+            ],
+            "best_change": self._change_json(found.best_change),
+            "changes": [self._change_json(change) for change in found.changes],
+            "points": [
+                {
+                    "kind": point.kind,
+                    "parameter": point.parameter,
+                    "text": point.text,
+                    "change": self._change_json(point.change),
+                }
+                for point in self.points
+            ],
+            "target": None
+            if way is None
+            else {
+                "is_met": way.is_met,
+                "evaluations": way.evaluations,
+                "steps": [self._change_json(step) for step in way.steps],
+                "metrics": self._named(way.values),
+            },
+        }
+
+    def _named(self, values: np.ndarray) -> dict[str, float]:
+        names = [spec.name for spec in self.explanation.task.metrics]
+        return dict(zip(names, values.tolist(), strict=True))
+
+    def _change_json(self, change: Change | None) -> dict[str, Any] | None:
+        if change is None:
+            return None
+        return {
+            "parameter": change.parameter,
+            "from": change.old,
+            "to": change.new,
+            "reward": change.reward,
+            "metrics": self._named(change.values),
+        }
+
+
+def explain_design(
+    task: Task,
+    indices: np.ndarray,
+    *,
+    target: Objective | None = None,
+    error_percent: float | None = None,
+) -> DesignExplanation:
+    """Explain a design: its causes, every single change, tradeoffs and the route to a target.
+
+    Args:
+      task: Task that the design is evaluated on.
+      indices: (n_parameters,), the design.
+      target: Target to reach by single changes.
+      error_percent: Assumed error of the simulator [%] (default: its stated accuracy, else 5).
+
+    Raises:
+      InvalidDesignError: The design is infeasible.
+      SimulatorError: The simulator failed on the design.
+    """
+    found = explain(task, indices)
+    if error_percent is None:
+        stated = task.simulator.accuracy_percent
+        error_percent = stated.get(task.simulator.fidelity, ASSUMED_ERROR_PERCENT)
+    return DesignExplanation(
+        found,
+        tuple(tradeoffs(found, error_percent)),
+        target,
+        None if target is None else route(task, indices, target),
+    )
+
+
+def read_target(text: str, specs: Sequence[MetricSpec]) -> Objective:
+    """Return the target that a text such as "total_time_ns<=60000" describes.
+
+    Raises:
+      InvalidArgumentError: The text has another form.
+      UnknownNameError: A metric does not exist.
+    """
+    return parse_target(f"target:{text}", specs)
+
+
+@final
+@dataclass(frozen=True)
+class BestOfStudy:
+    """Best design of a study, with its task."""
+
+    task: Task
+    indices: np.ndarray
+    """(n_parameters,)"""
+    damage: str | None
+    """Report of damaged records; None if the journal is intact."""
+    target: Objective | None
+
+
+def best_of_study(
+    folder: Path, *, stand_in: Path | None = None, target: str | None = None
+) -> BestOfStudy:
+    """Return the best design of a study, with its task and a target over its metrics.
+
+    Args:
+      folder: Folder of the study.
+      stand_in: Table to use instead of the simulator.
+      target: Target such as "total_time_ns<=60000"; it is checked before the task is made.
+
+    Raises:
+      InvalidArgumentError: The study has no feasible design.
+    """
+    log = read_study(folder)
+    wanted = None if target is None else read_target(target, log.metrics)
+    best = log.best()
+    if best is None:
+        raise InvalidArgumentError(
+            f"A study must have a feasible design to be explained; {folder} has none."
+        )
+    recipe = dict(log.header.task)
+    if stand_in is not None:
+        recipe.pop("stand_in", None)
+    task = Task.from_json(recipe, stand_in=stand_in)
+    return BestOfStudy(task, task.space.indices_of(best.design), log.damage_report(), wanted)

@@ -1,0 +1,112 @@
+"""Commands `archgym cluster`: timelines, topologies and paths of fabrics."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from archgym.cli.console.terminal import number, say, table, write_json
+from archgym.cli.options.task import JsonOption
+
+if TYPE_CHECKING:
+    from archgym.simulators.cluster.designs import Result
+
+__all__ = ["commands"]
+
+commands = typer.Typer()
+cluster_app = typer.Typer(
+    name="cluster", help="Training clusters: timelines, topologies, paths.", no_args_is_help=True
+)
+commands.add_typer(cluster_app)
+
+SpaceOption = Annotated[str, typer.Option("--space", help="Space of the cluster simulator.")]
+SystemOption = Annotated[
+    str, typer.Option("--system", help="Shipped cluster, or a YAML file of one.")
+]
+WorkloadOption = Annotated[
+    str, typer.Option("--workload", "-w", help="Shipped model, or a JSON or YAML file of one.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="NAME=VALUE of the design; the default for all others."),
+]
+OutOption = Annotated[Path, typer.Option("--out", help="Picture to write: .svg, .png or .pdf.")]
+
+
+@cluster_app.command("timeline")
+def draw_timeline_of(
+    out: OutOption,
+    space: SpaceOption = "default",
+    system: SystemOption = "",
+    workload: WorkloadOption = "gpt2-xl-1.5b",
+    values: SetOption = None,
+) -> None:
+    """Draw computing and communication of each pipeline stage over an iteration."""
+    from archgym.simulators.cluster.picture import draw_timeline
+
+    result = _run(space, system, workload, values or [])
+    draw_timeline(result.built, out)
+    say(f"{out} shows an iteration of {result.outcome.finish_ns.max() / 1e6:.6g} ms.")
+
+
+@cluster_app.command("topology")
+def draw_topology_of(
+    out: OutOption,
+    space: SpaceOption = "default",
+    system: SystemOption = "",
+    values: SetOption = None,
+) -> None:
+    """Draw the network of a design, one group of each dimension."""
+    from archgym.simulators.cluster.picture import draw_topology
+
+    result = _run(space, system, "gpt2-xl-1.5b", values or [])
+    draw_topology(result.built.dimensions, out)
+    say(f"{out} shows {result.built.system.n_npus} NPUs.")
+
+
+@cluster_app.command("fabric")
+def compare_paths(
+    leaves: Annotated[int, typer.Option("--leaves", min=1, help="Leaf switches.")] = 4,
+    hosts: Annotated[int, typer.Option("--hosts", min=1, help="NPUs of a leaf.")] = 4,
+    spines: Annotated[int, typer.Option("--spines", min=1, help="Spine switches.")] = 4,
+    pattern: Annotated[
+        str,
+        typer.Option(
+            "--pattern", help="ring, leaf-shift, halving, all-to-all, or pairs such as 0>3;1>2."
+        ),
+    ] = "all-to-all",
+    out: Annotated[Path | None, typer.Option("--out", help="Picture to write.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Compare the loads of a leaf-spine fabric by how flows choose their paths."""
+    from archgym.simulators.cluster.fabric import Fabric, ecmp_loads, flows_of, loads
+
+    fabric = Fabric(leaves, hosts, spines)
+    flows = flows_of(fabric, pattern)
+    rows: list[tuple[str, float, float]] = []
+    drawn = ecmp_loads(fabric, flows)
+    rows.append(("ecmp, mean", float(drawn.mean()), float(drawn.max())))
+    for paths in ("round-robin", "split", "spray"):
+        up, down = loads(fabric, flows, paths)
+        rows.append((paths, float(up), float(down)))
+    if json:
+        write_json([dict(zip(("paths", "up", "down"), row, strict=True)) for row in rows])
+    else:
+        cells = [[name, number(up), number(down)] for name, up, down in rows]
+        table(("paths", "uplink", "downlink"), cells, right=("uplink", "downlink"))
+        say("Largest loads in flows; of ecmp the mean and the maximum of 1,000 hashes.")
+    if out is not None:
+        from archgym.simulators.cluster.picture import draw_fabric
+
+        draw_fabric([Fabric(leaves, hosts, s) for s in (1, 2, 4, 8)], pattern, out)
+
+
+def _run(space: str, system: str, workload: str, values: list[str]) -> "Result":
+    from archgym.cli.options.values import assignments, value_from_text
+    from archgym.simulators.cluster.simulator import ClusterSimulator
+
+    simulator = ClusterSimulator(space, system)
+    default = dict(simulator.space.design_at(simulator.space.default_indices))
+    for name, text in assignments("--set", values).items():
+        default[name] = value_from_text(simulator.space.parameter(name), text)
+    return simulator.run(default, simulator.workload(workload))

@@ -1,0 +1,504 @@
+"""Design spaces of training clusters.
+
+`default`: the full stack of 256 NPUs: network, NPU, collectives and parallelisation.
+`parallel`: parallelisation and collectives on a cluster that is given, such as a user's.
+`network`: a network of fixed price, with how the work is spread over it.
+`cosmic-2025`: the space of COSMIC for one of its systems.
+`archgym-astrasim`: the system and network of ArchGym's ASTRA-sim environment.
+`table`: a part of the default that is small enough to be tabulated.
+
+Several queues of a dimension and other orders of dimensions than ascending are only in
+`archgym-astrasim`: with them no NPU stands for others exactly, and all would be simulated.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from archgym.errors import unknown_name
+from archgym.simulators.cluster.hardware import NPUS, Cluster, Dimension, cluster, dollars_per_gb
+from archgym.simulators.cluster.system import INTRA, TOPOLOGIES
+from archgym.spaces.design import Condition, Constraint
+from archgym.spaces.expression import Expression, P
+from archgym.spaces.parameter import (
+    Categorical,
+    Factorisation,
+    Integer,
+    Ordinal,
+    Parameter,
+    PowerOfTwo,
+)
+from archgym.spaces.space import DesignSpace
+
+__all__ = ["GROUPS", "SPACE_NAMES", "SYSTEMS", "design_space", "values_of"]
+
+SPACE_NAMES: Final = (
+    *("default", "parallel", "network", "cosmic-2025", "archgym-astrasim", "table"),
+)
+SYSTEMS: Final[Mapping[str, str]] = {
+    "default": "a100-256",
+    "parallel": "a100-256",
+    "network": "h100-512",
+    "cosmic-2025": "cosmic-1.3",
+    "archgym-astrasim": "a100-256",
+    "table": "a100-256",
+}
+"""Cluster of each space, which gives what its designs leave out."""
+
+_N: Final = 256
+_N_TABLE: Final = 64
+# chosen: 5,000 dollars an NPU, a sixth of its price; LIBRA's systems lie around that.
+NETWORK_BUDGET: Final = 5_000.0 * _N
+_TIERS: Final = ("node", "pod", "pod")
+# As in `hardware.CLUSTERS`.
+_LATENCIES: Final = (936.0, 2000.0, 2000.0)
+_MAX_DIMS: Final = 4
+
+# Sub-systems, for one agent each.
+GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
+    "network": (
+        *("npus", *(f"npus_{d}" for d in range(4)), *(f"topology_{d}" for d in range(4))),
+        *(f"bandwidth_{d}" for d in range(4)),
+        *(f"latency_{d}" for d in range(4)),
+        *(f"share_{d}" for d in range(2)),
+    ),
+    "collective": (
+        *("splits", "policy", "active_chunks", "queues", "optimization", "intra", "inter"),
+        *("inflight", "endpoint_ns", *(f"algorithm_{d}" for d in range(4))),
+    ),
+    "workload": (
+        *(f"role_{d}" for d in range(4)),
+        *("dp", "cp", "pp", "weight_sharded", "microbatch", "schedule", "zero", "sp"),
+        *("recompute", "interleave", "exchanges", "placement"),
+    ),
+    "compute": ("npu",),
+}
+
+
+def _choice(name: str, choices: tuple[str, ...], default: str, doc: str) -> Categorical:
+    return Categorical(name=name, choices=choices, default=default, doc=doc)
+
+
+def _flag(name: str, doc: str, default: str = "off") -> Categorical:
+    return _choice(name, ("off", "on"), default, doc)
+
+
+def _topologies(defaults: tuple[str, ...]) -> list[Parameter]:
+    return [
+        _choice(f"topology_{d}", TOPOLOGIES, default, f"Topology of dimension {d}.")
+        for d, default in enumerate(defaults)
+    ]
+
+
+def _bandwidths(levels: tuple[tuple[int, ...], ...], defaults: tuple[int, ...]) -> list[Parameter]:
+    return [
+        Ordinal(
+            name=f"bandwidth_{d}",
+            levels=own,
+            default=default,
+            unit="GB/s",
+            doc=f"Bandwidth of an NPU in dimension {d}, over its links.",
+        )
+        for d, (own, default) in enumerate(zip(levels, defaults, strict=True))
+    ]
+
+
+def _roles(defaults: tuple[str, ...], choices: tuple[str, ...]) -> list[Parameter]:
+    return [
+        _choice(
+            f"role_{d}", choices, default, f"Parallelisation that is spread along dimension {d}."
+        )
+        for d, default in enumerate(defaults)
+    ]
+
+
+_ALL_ROLES: Final = ("tp", "ep", "dp", "pp", "cp")
+
+
+def _algorithms(n: int, choices: tuple[str, ...]) -> list[Parameter]:
+    return [
+        _choice(f"algorithm_{d}", choices, "ring", f"Algorithm of collectives in dimension {d}.")
+        for d in range(n)
+    ]
+
+
+_NO_TREES: Final = ("ring", "direct", "halvingDoubling")
+
+
+def _collectives() -> list[Parameter]:
+    return [
+        PowerOfTwo(name="splits", low=1, high=16, default=4, doc="Chunks of a collective."),
+        _choice("policy", ("LIFO", "FIFO"), "LIFO", "Collective that goes first: last or first."),
+        PowerOfTwo(
+            name="active_chunks", low=1, high=8, default=1, doc="Chunks at a time in a dimension."
+        ),
+        _choice(
+            "optimization",
+            ("baseline", "localBWAware"),
+            "localBWAware",
+            "Phases of all-reduce: one in each dimension, or reduce-scatters and all-gathers.",
+        ),
+        _choice("intra", INTRA, "FIFO", "Order of chunks in a queue."),
+        PowerOfTwo(name="inflight", low=1, high=4, default=1, doc="Collectives under way at once."),
+    ]
+
+
+def _schedule() -> list[Parameter]:
+    return [
+        PowerOfTwo(
+            name="microbatch", low=1, high=16, default=2, unit="samples", doc="Microbatch's size."
+        ),
+        _choice("schedule", ("gpipe", "1f1b"), "1f1b", "Schedule of the pipeline."),
+        Integer(name="zero", low=0, high=3, default=1, doc="ZeRO stage."),
+        _flag("sp", "Sequence parallelism, which spreads what tensor parallelism does not."),
+        _choice(
+            "recompute",
+            ("none", "full", "selective"),
+            "selective",
+            "Activations that are computed again: none, all, or attention's scores.",
+        ),
+        PowerOfTwo(
+            name="interleave", low=1, high=4, default=1, doc="Parts of the layers on each stage."
+        ),
+        PowerOfTwo(
+            name="exchanges",
+            low=1,
+            high=8,
+            default=1,
+            doc="Parts in which tokens of experts are exchanged (FSMoE).",
+        ),
+        _choice(
+            "placement",
+            ("contiguous", "balanced"),
+            "balanced",
+            "Placement of experts: by number, or balanced by popularity.",
+        ),
+    ]
+
+
+def _any_role(n: int, role: str) -> Expression:
+    found: Expression = P("role_0") == role
+    for d in range(1, n):
+        found = found | (P(f"role_{d}") == role)
+    return found
+
+
+def _schedule_conditions(n: int) -> tuple[Condition, ...]:
+    return (
+        Condition("schedule", _any_role(n, "pp")),
+        Condition("interleave", _any_role(n, "pp") & (P("schedule") == "1f1b")),
+        Condition("sp", _any_role(n, "tp")),
+        Condition("exchanges", _any_role(n, "ep")),
+        Condition("placement", _any_role(n, "ep")),
+    )
+
+
+def _default() -> DesignSpace:
+    inner, outer = (50, 100, 150, 200, 300, 450, 600, 900), (12, 25, 50, 100, 200, 400)
+    return DesignSpace(
+        "default",
+        (
+            _choice("npu", tuple(NPUS), "a100-80g", "NPU."),
+            Factorisation(
+                name="npus", total=_N, parts=3, default=(8, 4, 8), doc="NPUs along each dimension."
+            ),
+            *_topologies(("Switch", "Switch", "Switch")),
+            *_bandwidths((inner, outer, outer), (300, 50, 25)),
+            *_roles(("tp", "pp", "dp"), _ALL_ROLES),
+            *_algorithms(3, _NO_TREES),
+            *_collectives(),
+            *_schedule(),
+        ),
+        conditions=_schedule_conditions(3),
+        doc="Full stack of 256 NPUs: network, NPU, collectives and parallelisation.",
+    )
+
+
+def _parallel(base: Cluster) -> DesignSpace:
+    n = len(base.dimensions)
+    powers = [d.npus & (d.npus - 1) == 0 for d in base.dimensions]
+    defaults = ("tp", "dp", "dp", "dp")[:n]
+    return DesignSpace(
+        "parallel",
+        (
+            *_roles(defaults, _ALL_ROLES),
+            *(
+                _choice(
+                    f"algorithm_{d}",
+                    _NO_TREES if power else _NO_TREES[:2],
+                    "ring",
+                    f"Algorithm of collectives in dimension {d}.",
+                )
+                for d, power in enumerate(powers)
+            ),
+            *_collectives(),
+            *_schedule(),
+        ),
+        conditions=_schedule_conditions(n),
+        doc=f"Parallelisation and collectives on the cluster {base.name}.",
+    )
+
+
+def _network() -> DesignSpace:
+    shares = tuple(range(5, 100, 5))
+    return DesignSpace(
+        "network",
+        (
+            Factorisation(
+                name="npus", total=_N, parts=3, default=(8, 8, 4), doc="NPUs along each dimension."
+            ),
+            *_topologies(("Switch", "Switch", "Switch")),
+            *(
+                Ordinal(
+                    name=f"share_{d}",
+                    levels=shares,
+                    default=40,
+                    unit="%",
+                    doc=f"Share of the network's price for dimension {d}; the last has the rest.",
+                )
+                for d in range(2)
+            ),
+            *_roles(("tp", "pp", "dp"), _ALL_ROLES),
+            *_algorithms(3, _NO_TREES),
+        ),
+        constraints=(
+            Constraint(
+                "price",
+                P("share_0") + P("share_1") <= 95,
+                "all dimensions together cost more than the network may",
+            ),
+        ),
+        doc="A network of fixed price for 256 NPUs, and how the work is spread over it.",
+    )
+
+
+def _table() -> DesignSpace:
+    return DesignSpace(
+        "table",
+        (
+            *_topologies(("Switch", "Switch")),
+            Ordinal(
+                name="bandwidth_1",
+                levels=(25, 50, 100),
+                default=25,
+                unit="GB/s",
+                doc="Bandwidth of an NPU in dimension 1, over its links.",
+            ),
+            *_roles(("tp", "dp"), ("tp", "dp", "pp")),
+            PowerOfTwo(
+                name="microbatch", low=1, high=4, default=2, unit="samples", doc="Its size."
+            ),
+            Ordinal(name="zero", levels=(0, 1, 3), default=1, doc="ZeRO stage."),
+            Ordinal(name="splits", levels=(1, 4), default=4, doc="Chunks of a collective."),
+        ),
+        doc="64 NPUs in two dimensions: small enough for a table.",
+    )
+
+
+def _cosmic(base: Cluster) -> DesignSpace:
+    total = 1
+    for d in base.dimensions:
+        total *= d.npus
+    degrees = tuple(2**i for i in range(10))
+    npus = [d.npus for d in base.dimensions]
+    product = P("npus_0") * P("npus_1") * P("npus_2") * P("npus_3")
+    algorithms = ("ring", "direct", "halvingDoubling", "doubleBinaryTree")
+    scale = {"Ring": 2, "FullyConnected": 7, "Switch": 1}
+    return DesignSpace(
+        "cosmic-2025",
+        (
+            Ordinal(name="dp", levels=degrees, default=64, doc="Data parallelism."),
+            Ordinal(name="pp", levels=(1, 2, 4), default=1, doc="Pipeline stages."),
+            Ordinal(name="cp", levels=degrees, default=1, doc="Parts of the sequence."),
+            Ordinal(name="weight_sharded", levels=(0, 1), default=1, doc="ZeRO 3 if 1."),
+            _choice("policy", ("LIFO", "FIFO"), "LIFO", "Collective that goes first."),
+            Ordinal(name="splits", levels=(2, 4, 8, 16), default=4, doc="Chunks of a collective."),
+            *_algorithms(4, algorithms),
+            _choice("optimization", ("baseline", "localBWAware"), "localBWAware", "All-reduce."),
+            *_topologies(tuple(d.topology for d in base.dimensions)),
+            *(
+                Ordinal(
+                    name=f"npus_{d}", levels=(4, 8, 16), default=n, doc="NPUs along the dimension."
+                )
+                for d, n in enumerate(npus)
+            ),
+            *_bandwidths(
+                (tuple(range(50, 501, 50)),) * 4,
+                tuple(
+                    max(50, min(500, round(d.gb_per_s * scale[d.topology] / 50) * 50))
+                    for d in base.dimensions
+                ),
+            ),
+        ),
+        constraints=(
+            Constraint("npus", product == total, f"the dimensions do not have {total} NPUs"),
+            Constraint(
+                "degrees",
+                P("dp") * P("cp") * P("pp") <= total,
+                "degrees of parallelism multiply to more than the NPUs",
+            ),
+            Constraint(
+                "no-first-switch", P("topology_0") != "Switch", "dimension 0 may not be a switch"
+            ),
+        ),
+        doc=f"The space of COSMIC for {total} NPUs, from {base.name}.",
+    )
+
+
+def _published() -> DesignSpace:
+    bandwidths = (1, 10, 25, 50, 100, 200, 400, 800, 1600)
+    latencies = (1, 10, 100, 500, 1000)
+    n = 3
+    return DesignSpace(
+        "archgym-astrasim",
+        (
+            _choice("policy", ("LIFO", "FIFO"), "LIFO", "Collective that goes first."),
+            Ordinal(
+                name="endpoint_ns",
+                levels=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
+                default=10,
+                unit="ns",
+                doc="Delay of endpoints.",
+            ),
+            PowerOfTwo(
+                name="active_chunks", low=1, high=32, default=1, doc="Chunks in a dimension."
+            ),
+            PowerOfTwo(name="splits", low=16, high=1024, default=16, doc="Chunks of a collective."),
+            *_algorithms(n, _NO_TREES),
+            _choice("optimization", ("baseline", "localBWAware"), "localBWAware", "All-reduce."),
+            _choice("intra", ("FIFO", "SmallestFirst"), "FIFO", "Order of chunks in a queue."),
+            _choice("inter", ("Ascending", "OfflineGreedy"), "Ascending", "Order of dimensions."),
+            *_topologies(("Ring", "Ring", "Switch")),
+            *(
+                PowerOfTwo(name=f"npus_{d}", low=2, high=64, default=4, doc="NPUs along it.")
+                for d in range(n)
+            ),
+            *(
+                Ordinal(
+                    name=f"bandwidth_{d}",
+                    levels=bandwidths,
+                    default=100,
+                    unit="GB/s",
+                    doc=f"Bandwidth of an NPU in dimension {d}, over its links.",
+                )
+                for d in range(n)
+            ),
+            *(
+                Ordinal(
+                    name=f"latency_{d}",
+                    levels=latencies,
+                    default=500,
+                    unit="ns",
+                    doc="Of a link.",
+                )
+                for d in range(n)
+            ),
+        ),
+        constraints=(
+            Constraint(
+                "npus",
+                P("npus_0") * P("npus_1") * P("npus_2") <= 1024,
+                "the network has more than 1,024 NPUs",
+            ),
+        ),
+        doc="System and network of ArchGym's ASTRA-sim environment, data parallelism.",
+    )
+
+
+_MAKERS: Final[Mapping[str, Callable[[], DesignSpace]]] = {
+    "default": _default,
+    "network": _network,
+    "archgym-astrasim": _published,
+    "table": _table,
+}
+
+
+def design_space(name: str, base: Cluster) -> DesignSpace:
+    """Return a space, for the cluster that gives what its designs leave out.
+
+    Raises:
+      UnknownNameError: There is no such space.
+    """
+    if name not in SPACE_NAMES:
+        raise unknown_name("space", name, SPACE_NAMES)
+    if name == "parallel":
+        return _parallel(base)
+    if name == "cosmic-2025":
+        return _cosmic(base)
+    return _MAKERS[name]()
+
+
+def default_cluster(name: str, given: str) -> Cluster:
+    """Return the cluster of a space; `given` replaces the space's own."""
+    return cluster(given or SYSTEMS[name])
+
+
+def _per_link(topology: str, npus: int, total: float) -> float:
+    """Return the bandwidth of a link where an NPU has `total` over all links of a dimension."""
+    if topology == "Ring":
+        return total / 2
+    return total / max(1, npus - 1) if topology == "FullyConnected" else total
+
+
+def values_of(name: str, design: Mapping[str, Any], base: Cluster) -> dict[str, Any]:
+    """Return what a design says, in the words of `designs.build`."""
+    values: dict[str, Any] = {
+        key: design[key]
+        for key in (
+            *("splits", "policy", "active_chunks", "queues", "optimization", "intra", "inter"),
+            *("inflight", "endpoint_ns", "microbatch", "schedule", "zero", "recompute"),
+            *("interleave", "exchanges", "placement"),
+        )
+        if key in design
+    }
+    if "sp" in design:
+        values["sp"] = design["sp"] == "on"
+    if "npu" in design:
+        values["npu"] = NPUS[design["npu"]]
+    n = {"default": 3, "network": 3, "table": 2, "cosmic-2025": 4, "archgym-astrasim": 3}.get(
+        name, len(base.dimensions)
+    )
+    if f"role_{n - 1}" in design:
+        values["roles"] = tuple(design[f"role_{d}"] for d in range(n))
+    values["algorithms"] = tuple(design.get(f"algorithm_{d}", "ring") for d in range(n))
+    if name == "parallel":
+        return values
+    npus = design["npus"] if "npus" in design else [design.get(f"npus_{d}", 8) for d in range(n)]
+    tiers = tuple(d.tier for d in base.dimensions) if name == "cosmic-2025" else _TIERS
+    latencies: tuple[float, ...] = _LATENCIES
+    if name == "cosmic-2025":
+        latencies = tuple(d.latency_ns for d in base.dimensions)
+    if "latency_0" in design:
+        latencies = tuple(float(design[f"latency_{d}"]) for d in range(n))
+    dimensions = []
+    for d in range(n):
+        topology, along = design[f"topology_{d}"], int(npus[d])
+        if f"share_{n - 2}" in design:
+            shares = [design["share_0"], design["share_1"]]
+            shares.append(100 - sum(shares))
+            dollars = NETWORK_BUDGET * shares[d] / 100
+            width = dollars / (_N * dollars_per_gb(topology, max(2, along), _TIERS[d]))
+        elif name == "cosmic-2025":
+            # As in its files, whatever the dimension's NPUs.
+            parts = {"Ring": 2, "FullyConnected": 7, "Switch": 1}[topology]
+            width = design[f"bandwidth_{d}"] / parts
+        else:
+            width = _per_link(topology, along, float(design.get(f"bandwidth_{d}", 300.0)))
+        dimensions.append(Dimension(topology, along, width, latencies[d], tiers[d]))
+    values["dimensions"] = tuple(dimensions)
+    if name == "cosmic-2025":
+        total = 1
+        for along in npus:
+            total *= int(along)
+        dp, cp, pp = int(design["dp"]), int(design["cp"]), int(design["pp"])
+        values["degrees"] = {"tp": total // (dp * cp * pp), "cp": cp, "dp": dp, "pp": pp}
+        values["zero"] = 3 if design["weight_sharded"] else 0
+        values["recompute"] = "full"
+        # chosen: COSMIC has one batch for each replica; pipelines need some parts of it.
+        values["microbatches"] = 4 * pp if pp > 1 else 1
+    if name == "archgym-astrasim":
+        values["roles"] = ("dp",) * n
+        values["microbatches"] = 1
+    if name == "network":
+        # chosen: enough to fill pipelines of four stages.
+        values["microbatches"] = 16
+    return values

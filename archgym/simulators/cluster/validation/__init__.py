@@ -1,0 +1,1 @@
+"""Comparison of the cluster simulator with ASTRA-sim, Calculon and published figures."""

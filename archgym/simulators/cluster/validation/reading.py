@@ -1,0 +1,226 @@
+"""Readers of reference files: rows of ASTRA-sim, debug cases, paths and Calculon's runs."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, final
+
+from archgym.errors import ArchGymError, FileFormatError
+from archgym.files.storage import storage_errors
+from archgym.simulators.cluster.designs import simulate_shortcut
+from archgym.simulators.cluster.engine import Outcome, simulate
+from archgym.simulators.cluster.graphs import Graphs, graphs_of_entries
+from archgym.simulators.cluster.system import COLLECTIVES, System
+from archgym.simulators.cluster.training import (
+    RECOMPUTE,
+    Parallelism,
+    is_symmetric,
+    memory_bytes,
+    training_graphs,
+)
+from archgym.simulators.cluster.workloads import Model
+
+__all__ = ["Row", "observed", "parallelism_of", "read_json", "read_rows", "reading", "recorded"]
+
+# chosen: thirty times the largest reference file.
+_MAX_BYTES: Final = 2**25
+# What is compared of each kind of row, in this order.
+TIMES: Final = ("time_ns", "first_ns", "sum_ns", "exposed_sum_ns")
+TRAINING: Final = (*TIMES, "exposed_max_ns", "compute_max_ns", "nodes", "memory_bytes")
+
+
+@final
+@dataclass(frozen=True)
+class Row:
+    """A row of a reference file and its line."""
+
+    path: Path
+    line: int
+    cells: Mapping[str, str]
+
+
+@contextmanager
+def reading(path: Path, line: int | None = None) -> Iterator[None]:
+    """Turn whatever a wrong reference file leads to into one line."""
+    try:
+        with storage_errors(path, "read"):
+            yield
+    except FileFormatError:
+        raise
+    except ArchGymError as error:
+        raise FileFormatError(path, line, str(error).removesuffix(".")) from None
+    except (
+        *(ValueError, LookupError, TypeError, AttributeError, RecursionError),
+        *(csv.Error, OverflowError, ZeroDivisionError, MemoryError),
+    ) as error:
+        words = " ".join(str(error).split())[:100] or type(error).__name__
+        raise FileFormatError(
+            path,
+            line,
+            f"a reference file must be as recorded; {type(error).__name__}: {words}",
+            "Copy the folder again",
+        ) from None
+
+
+def _text(path: Path) -> str:
+    with path.open("rb") as handle:
+        content = handle.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
+        raise ValueError(f"it has more than {_MAX_BYTES} bytes")
+    return content.decode("utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds; call it within `reading`."""
+    return json.loads(_text(path))
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Return the rows of a CSV file.
+
+    Raises:
+      FileFormatError: A row has not as many cells as the heading.
+    """
+    with reading(path):
+        rows = []
+        limit = csv.field_size_limit(_MAX_BYTES)
+        try:
+            reader = csv.DictReader(io.StringIO(_text(path)))
+            for cells in reader:
+                if None in cells or None in cells.values():
+                    raise FileFormatError(
+                        path, reader.line_num, "a row must have as many cells as the heading"
+                    )
+                rows.append(Row(path, reader.line_num, cells))
+        finally:
+            csv.field_size_limit(limit)
+        return rows
+
+
+def system_of(cells: Mapping[str, str]) -> System:
+    """Return the system of a row."""
+
+    def parts(name: str) -> list[str]:
+        return cells[name].split(";")
+
+    return System(
+        topology=tuple(parts("topology")),
+        npus=tuple(map(int, parts("npus"))),
+        bandwidth=tuple(map(float, parts("bandwidth"))),
+        latency=tuple(map(float, parts("latency"))),
+        algorithms={name: tuple(parts(name)) for name in COLLECTIVES},
+        splits=int(cells["splits"]),
+        policy=cells["policy"],
+        active_chunks=int(cells["active_chunks"]),
+        queues=int(cells["queues"]),
+        optimization=cells["optimization"],
+        intra=cells["intra"],
+        inter=cells["inter"],
+        inflight=int(cells["inflight"]),
+        endpoint_ns=int(cells["endpoint_delay"]),
+        mem_gb_per_s=float(cells["mem_bw"]),
+        peak_tflops=float(cells["peak_tflops"]),
+        backend=cells["backend"],
+    )
+
+
+def system_of_debug(design: Mapping[str, Any]) -> System:
+    """Return the system of a debug case."""
+    same = ("splits", "policy", "active_chunks", "queues", "optimization", "intra", "inter")
+    return System(
+        topology=tuple(design["topology"]),
+        npus=tuple(design["npus"]),
+        bandwidth=tuple(design["bandwidth"]),
+        latency=tuple(design["latency"]),
+        algorithms={name: tuple(design["algorithm"][name]) for name in COLLECTIVES},
+        inflight=design["inflight"],
+        endpoint_ns=design["endpoint_delay"],
+        mem_gb_per_s=design["mem_bw"],
+        peak_tflops=design["peak_tflops"],
+        backend=design["backend"],
+        **{name: design[name] for name in same},
+    )
+
+
+def _graphs(system: System, cells: Mapping[str, str]) -> Graphs:
+    """Return the graphs of a row of collectives or graphs."""
+    everywhere = [0] * system.n_npus
+    if "graph" in cells:
+        return graphs_of_entries(system, [json.loads(cells["graph"])], everywhere)
+    entry: dict[str, Any] = {"kind": "coll", "deps": [], "type": cells["collective"]}
+    entry["size"] = int(cells["size"])
+    if not cells["group"]:
+        entry["dims"] = [digit == "1" for digit in cells["dims"]]
+        return graphs_of_entries(system, [[entry]], everywhere)
+    members = tuple(map(int, cells["group"].split(";")))
+    entry["group"] = 1
+    # The others compute, so that they have something to do.
+    idle = {"kind": "comp", "deps": [], "flops": 1_000_000, "bytes": 1_000_000}
+    graph_of = [0 if npu in members else 1 for npu in range(system.n_npus)]
+    return graphs_of_entries(system, [[entry], [idle]], graph_of, {1: members})
+
+
+def parallelism_of(cells: Mapping[str, str]) -> Parallelism:
+    """Return the parallelisation of a row of training iterations."""
+    roles = tuple(cells["roles"].split(";")) if cells["mapping"] == "dims" else None
+    degrees = {name: int(cells[name]) for name in ("tp", "ep", "dp", "pp")}
+    return Parallelism(
+        **degrees,
+        roles=roles,
+        microbatches=int(cells["microbatches"]),
+        microbatch=int(cells["microbatch"]),
+        schedule=cells["schedule"],
+        zero=int(cells["zero"]),
+        sp=cells["sp"] == "1",
+        recompute=RECOMPUTE[int(cells["recompute"])],
+        split="layers",
+    )
+
+
+def recorded(row: Row) -> tuple[int | str, ...]:
+    """Return what ASTRA-sim did with a row: `deadlock`, or numbers."""
+    cells = row.cells
+    if cells["status"] == "deadlock":
+        return ("deadlock",)
+    names = TRAINING if "workload" in cells else TIMES
+    return tuple(int(cells[name]) for name in names)
+
+
+def _times(outcome: Outcome) -> list[int | str]:
+    if outcome.deadlock:
+        return ["deadlock"]
+    finish, exposed = outcome.finish_ns, outcome.finish_ns - outcome.compute_ns
+    return [int(n) for n in (finish.max(), finish.min(), finish.sum(), exposed.sum())]
+
+
+def observed(
+    row: Row, models: Mapping[str, Model]
+) -> tuple[tuple[int | str, ...], Sequence[int | str] | None]:
+    """Return what the simulator does with a row.
+
+    Returns:
+      As `recorded`; and the last NPU's time by the shortcut of one NPU for a stage, None where
+      the design does not allow it.
+    """
+    system = system_of(row.cells)
+    if "workload" not in row.cells:
+        return tuple(_times(simulate(system, _graphs(system, row.cells)))), None
+    layers = models[row.cells["workload"]].layers
+    parallelism = parallelism_of(row.cells)
+    parallelism.check(system, len(layers))
+    graphs, _ = training_graphs(system, layers, parallelism, shortcut=False)
+    outcome = simulate(system, graphs)
+    result = _times(outcome)
+    if not outcome.deadlock:
+        exposed = outcome.finish_ns - outcome.compute_ns
+        result += [int(exposed.max()), int(outcome.compute_ns.max())]
+        result += [int(graphs.ranges[graphs.graph_of, 1].sum())]
+        result += [memory_bytes(layers, parallelism)]
+    if not is_symmetric(system, parallelism):
+        return tuple(result), None
+    short = simulate_shortcut(system, layers, parallelism)
+    return tuple(result), _times(short)[:2]

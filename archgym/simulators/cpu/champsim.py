@@ -1,0 +1,143 @@
+"""ChampSim's instruction traces: `.champsimtrace`, plain or compressed with xz or gzip."""
+
+import gzip
+import lzma
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, Final, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from archgym.errors import FileFormatError, StorageError
+from archgym.simulators.cpu.trace import RECORD, InstructionTrace, trace_of
+
+__all__ = ["MAX_RECORDS", "looks_like_trace", "read_trace", "write_records"]
+
+MAX_RECORDS: Final = 20_000_000
+"""chosen: 1.3 GB of memory; a compressed file may announce a thousand times its size."""
+
+_ENDINGS: Final = (".champsimtrace", ".champsimtrace.xz", ".champsimtrace.gz", ".trace.xz")
+_PIECE: Final = 1 << 22
+_ADVICE: Final = "Record it again with `archgym trace record --instructions`"
+
+
+def looks_like_trace(name: str) -> bool:
+    """Return True if a name is one of a ChampSim trace."""
+    return name.endswith(_ENDINGS)
+
+
+def read_trace(path: str | Path, limit: int | None = None) -> InstructionTrace:
+    """Return the trace in a file.
+
+    Args:
+      path: The file.
+      limit: Records to read; all where None.
+
+    Raises:
+      FileFormatError: The file is torn, or a record cannot be one; the message names it.
+      StorageError: The file cannot be read.
+    """
+    path = Path(path)
+    most = MAX_RECORDS if limit is None else min(limit, MAX_RECORDS)
+    pieces: list[npt.NDArray[np.void]] = []
+    n = 0
+    last: npt.NDArray[np.void] | None = None
+    for records in _pieces(path):
+        if n + len(records) > most:
+            if limit is None or limit > MAX_RECORDS:
+                raise FileFormatError(
+                    path,
+                    None,
+                    f"record {MAX_RECORDS + 1:,}: a trace may have {MAX_RECORDS:,} records",
+                    "Record a shorter region",
+                )
+            records = records[: most - n]
+        _check(path, n, records, last)
+        pieces.append(records)
+        n += len(records)
+        if n == most and limit is not None:
+            break
+        last = records[-1:]
+    if n == 0:
+        raise FileFormatError(path, None, "must hold records of 64 bytes; it is empty", _ADVICE)
+    return trace_of(path.name, np.concatenate(pieces))
+
+
+def write_records(path: str | Path, records: npt.NDArray[np.void]) -> None:
+    """Write records as ChampSim reads them, compressed as the name's ending says.
+
+    Raises:
+      StorageError: The file cannot be written.
+    """
+    path = Path(path)
+    data = np.ascontiguousarray(records, dtype=RECORD).tobytes()
+    if path.suffix == ".xz":
+        data = lzma.compress(data, preset=6)
+    elif path.suffix == ".gz":
+        data = gzip.compress(data, mtime=0)
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror or error}.") from None
+
+
+def _open(path: Path) -> IO[Any]:
+    if path.suffix == ".xz":
+        return lzma.open(path)
+    if path.suffix == ".gz":
+        return cast(IO[Any], gzip.open(path))
+    return path.open("rb")
+
+
+def _pieces(path: Path) -> Iterator[npt.NDArray[np.void]]:
+    """Yield the records of a file, some 65,000 at a time."""
+    n = 0
+    rest = b""
+    try:
+        with _open(path) as stream:
+            while piece := stream.read(_PIECE):
+                data = rest + piece
+                whole = len(data) // RECORD.itemsize * RECORD.itemsize
+                rest = data[whole:]
+                if whole:
+                    yield np.frombuffer(data[:whole], dtype=RECORD)
+                    n += whole // RECORD.itemsize
+    except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile) as error:
+        raise FileFormatError(
+            path, None, f"record {n + 1:,}: the compressed data end or break ({error})", _ADVICE
+        ) from None
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror or error}.") from None
+    if rest:
+        raise FileFormatError(
+            path,
+            None,
+            f"record {n + 1:,}: must have 64 bytes; it has {len(rest)}",
+            _ADVICE,
+        )
+
+
+def _check(
+    path: Path, before: int, records: npt.NDArray[np.void], last: npt.NDArray[np.void] | None
+) -> None:
+    """Refuse records that no instruction gives, the first of them by number."""
+    flags = (records["is_branch"] > 1) | (records["taken"] > 1)
+    ips = records["ip"]
+    problems = [
+        (ips == 0, "has instruction address 0"),
+        (flags, "has is_branch or branch_taken other than 0 and 1"),
+    ]
+    previous = records[:-1] if last is None else np.concatenate([last, records[:-1]])
+    following = ips[1:] if last is None else ips
+    # A branch to itself would fill the trace with one instruction.
+    stuck = (previous["taken"] == 1) & (previous["is_branch"] == 1) & (previous["ip"] == following)
+    first = before if last is None else before - 1
+    for bad, what in problems:
+        if bad.any():
+            at = before + int(np.argmax(bad))
+            raise FileFormatError(path, None, f"record {at + 1:,}: {what}", _ADVICE)
+    if stuck.any():
+        at = first + int(np.argmax(stuck))
+        raise FileFormatError(path, None, f"record {at + 1:,}: branches to itself", _ADVICE)

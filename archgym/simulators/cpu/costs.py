@@ -1,0 +1,54 @@
+"""Ideal machines, each of which does not pay one cost."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from archgym.simulators.cpu.run import Ideal
+
+__all__ = ["COSTS", "idealised"]
+
+COSTS: Final[Mapping[str, str]] = {
+    "mispredictions": "branch mispredictions: every branch is predicted right",
+    "l1-misses": "misses of the L1 caches: every look-up hits",
+    "l2-misses": "misses of the L2 cache: every look-up hits",
+    "tlb-misses": "misses of the TLBs: every translation hits",
+    "window": "limits of ROB, scheduler and queues: 4,096 entries, 256 registers",
+    "bandwidth": "limits of ports, queues, MSHRs and DRAM channels",
+}
+"""By name, what is free without it."""
+
+# chosen: no workload fills more; registers are as many as the model has.
+_WINDOW: Final = {
+    "CPU.rob": 4096,
+    "CPU.scheduler": 4096,
+    "CPU.lq": 1024,
+    "CPU.sq": 1024,
+    "CPU.registers": 256,
+}
+_MANY: Final = {"rq": 64, "wq": 64, "pq": 64, "mshr": 128, "tag_bw": 8, "fill_bw": 8}
+
+
+def idealised(cost: str, machine: Mapping[str, int]) -> tuple[dict[str, int], Ideal]:
+    """Return a machine that does not pay one of `COSTS`, and what the kernel makes free.
+
+    Args:
+      cost: Its name.
+      machine: Every parameter.
+    """
+    found = dict(machine)
+    ideal = Ideal(
+        branches=cost == "mispredictions",
+        tlbs=cost == "tlb-misses",
+        l1=cost == "l1-misses",
+        l2=cost == "l2-misses",
+    )
+    if cost == "window":
+        found |= {name: max(value, found[name]) for name, value in _WINDOW.items()}
+    elif cost == "bandwidth":
+        for cache in ("L1I", "L1D", "L2C", "LLC", "ITLB", "DTLB", "STLB"):
+            for name, value in _MANY.items():
+                full = f"{cache}.{name}"
+                found[full] = max(value, found[full])
+        found |= {"PTW.rq": 64, "PTW.max_read": 8, "PTW.max_write": 8}
+        found |= {"DRAM.channels": 4, "DRAM.rq": 64, "DRAM.wq": 64}
+    return found, ideal

@@ -1,0 +1,202 @@
+"""Compiled requests, queues and answers between components, and sets of bits."""
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from archgym.runtime.kernels import helper
+from archgym.simulators.cpu import layout as lay
+from archgym.simulators.cpu.layout import Words
+
+__all__ = [
+    "answer",
+    "free_node",
+    "free_request",
+    "has_room",
+    "lowest_bit",
+    "new_node",
+    "new_request",
+    "pop",
+    "push",
+    "remove_at",
+    "send",
+    "unite_ids",
+]
+
+
+def _lowest_bit(typing_context: Any, word: Any) -> Any:
+    """Return the signature and code of the index of a word's lowest set bit."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), generate  # type: ignore[no-untyped-call]  # numba has no types
+
+
+lowest_bit: Any = intrinsic(_lowest_bit)
+
+
+@helper
+def new_request(m: Words) -> int:
+    """Return a request that nobody uses; its fields are undefined."""
+    request = m[lay.G_POOL]
+    if request != 0:
+        m[lay.G_POOL] = m[request + lay.R_NEXT]
+        return request
+    request = m[lay.G_POOL_TOP]
+    if request + lay.R_SIZE >= m[lay.G_POOL_END]:
+        m[lay.G_STATUS] = lay.STATUS_OVERFLOW
+        return request
+    m[lay.G_POOL_TOP] = request + lay.R_SIZE
+    return request
+
+
+@helper
+def free_request(m: Words, request: int) -> None:
+    """Give a request back."""
+    m[request + lay.R_NEXT] = m[lay.G_POOL]
+    m[lay.G_POOL] = request
+
+
+@helper
+def new_node(m: Words, start: int, count: int) -> int:
+    """Return a range of instruction ids as a list of one."""
+    node = m[lay.G_NODES]
+    if node != 0:
+        m[lay.G_NODES] = m[node + lay.N_NEXT]
+    else:
+        node = m[lay.G_NODES_TOP]
+        if node + lay.N_SIZE >= m[lay.G_NODES_END]:
+            m[lay.G_STATUS] = lay.STATUS_OVERFLOW
+        else:
+            m[lay.G_NODES_TOP] = node + lay.N_SIZE
+    m[node + lay.N_START] = start
+    m[node + lay.N_COUNT] = count
+    m[node + lay.N_NEXT] = 0
+    return node
+
+
+@helper
+def free_node(m: Words, node: int) -> None:
+    """Give a range of ids back."""
+    m[node + lay.N_NEXT] = m[lay.G_NODES]
+    m[lay.G_NODES] = node
+
+
+@helper
+def unite_ids(m: Words, first: int, second: int) -> int:
+    """Merge two lists of disjoint ranges, each ascending, and return the whole."""
+    if first == 0:
+        return second
+    if second == 0:
+        return first
+    if m[first + lay.N_START] > m[second + lay.N_START]:
+        first, second = second, first
+    head = first
+    while second != 0:
+        following = m[first + lay.N_NEXT]
+        if following == 0 or m[following + lay.N_START] > m[second + lay.N_START]:
+            m[first + lay.N_NEXT] = second
+            first = second
+            second = following
+        else:
+            first = following
+    return head
+
+
+@helper
+def has_room(m: Words, queue: int) -> bool:
+    """Return True if the queue would take one more request."""
+    return m[queue + lay.Q_COUNT] < m[queue + lay.Q_CAPACITY]
+
+
+@helper
+def push(m: Words, channel: int, queue: int, request: int, now: int) -> None:
+    """Append a request to a channel's queue, which has room, and wake the lower component."""
+    end = (m[queue + lay.Q_HEAD] + m[queue + lay.Q_COUNT]) & m[queue + lay.Q_MASK]
+    m[m[queue + lay.Q_BUFFER] + end] = request
+    m[queue + lay.Q_COUNT] += 1
+    m[queue + lay.Q_NEW] += 1
+    m[channel + lay.C_NEW] += 1
+    m[m[channel + lay.C_LOWER]] = now
+    if m[queue + lay.Q_COUNT] > m[queue + lay.Q_MASK] + 1:
+        m[lay.G_STATUS] = lay.STATUS_OVERFLOW
+
+
+@helper
+def send(
+    m: Words,
+    channel: int,
+    queue: int,
+    address: int,
+    virtual: int,
+    ip: int,
+    kind: int,
+    translated: int,
+    wanted: int,
+    now: int,
+) -> int:
+    """Append a new request to a channel's queue; return it, or 0 if the queue is full."""
+    if m[queue + lay.Q_COUNT] >= m[queue + lay.Q_CAPACITY]:
+        return 0
+    request = new_request(m)
+    m[request + lay.R_ADDRESS] = address
+    m[request + lay.R_VIRTUAL] = virtual
+    m[request + lay.R_IP] = ip
+    m[request + lay.R_TYPE] = kind
+    m[request + lay.R_TRANSLATED] = translated
+    m[request + lay.R_WANTED] = wanted
+    m[request + lay.R_DATA] = 0
+    m[request + lay.R_IDS] = 0
+    m[request + lay.R_OWN] = 0
+    m[request + lay.R_SKIP] = 0
+    m[request + lay.R_ASKED] = 0
+    m[request + lay.R_DUE] = 0
+    push(m, channel, queue, request, now)
+    return request
+
+
+@helper
+def pop(m: Words, channel: int, queue: int, now: int) -> int:
+    """Remove and return the first request; wake the upper component if it waited for room."""
+    head = m[queue + lay.Q_HEAD]
+    request = m[m[queue + lay.Q_BUFFER] + head]
+    m[queue + lay.Q_HEAD] = (head + 1) & m[queue + lay.Q_MASK]
+    if m[queue + lay.Q_COUNT] >= m[queue + lay.Q_CAPACITY]:
+        m[m[channel + lay.C_UPPER]] = now
+    m[queue + lay.Q_COUNT] -= 1
+    return request
+
+
+@helper
+def remove_at(m: Words, channel: int, queue: int, index: int, now: int) -> None:
+    """Remove the request at an index of a queue; those behind it move up."""
+    base, head, mask = m[queue + lay.Q_BUFFER], m[queue + lay.Q_HEAD], m[queue + lay.Q_MASK]
+    if m[queue + lay.Q_COUNT] >= m[queue + lay.Q_CAPACITY]:
+        m[m[channel + lay.C_UPPER]] = now
+    count = m[queue + lay.Q_COUNT] - 1
+    for i in range(index, count):
+        m[base + ((head + i) & mask)] = m[base + ((head + i + 1) & mask)]
+    m[queue + lay.Q_COUNT] = count
+
+
+@helper
+def answer(
+    m: Words, channel: int, address: int, virtual: int, data: int, ids: int, now: int
+) -> None:
+    """Append an answer to a channel and wake the upper component."""
+    queue = channel + lay.C_ANSWERS
+    count = m[queue + lay.Q_COUNT]
+    at = m[queue + lay.Q_BUFFER] + lay.ANSWER_SIZE * (
+        (m[queue + lay.Q_HEAD] + count) & m[queue + lay.Q_MASK]
+    )
+    m[at] = address
+    m[at + 1] = virtual
+    m[at + 2] = data
+    m[at + 3] = ids
+    m[queue + lay.Q_COUNT] = count + 1
+    m[m[channel + lay.C_UPPER]] = now
+    if count >= m[queue + lay.Q_MASK]:
+        m[lay.G_STATUS] = lay.STATUS_OVERFLOW

@@ -1,0 +1,123 @@
+"""Parameters of the modelled machine, with the values of the default design.
+
+Source: the default design of ChampSim, commit 2ff2501 (an Ice-Lake-like core), with its hashed
+perceptron. A cache's latency is split into a look-up and a fill: half each, the fill rounded up.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from archgym.errors import InvalidArgumentError
+
+__all__ = ["DEFAULTS", "PREDICTORS", "PREFETCHERS", "REPLACEMENTS", "machine"]
+
+PREDICTORS: Final = ("bimodal", "gshare", "perceptron", "hashed-perceptron")
+PREFETCHERS: Final = ("none", "next-line", "ip-stride")
+REPLACEMENTS: Final = (
+    *("lru", "srrip", "drrip", "ship"),
+    *("srrip-as-shipped", "drrip-as-shipped", "ship-as-shipped"),
+)
+"""By number. ChampSim's own modules of 4 to 6 never hear of fills; they serve comparison only."""
+
+_DEFAULTS: Final[Mapping[str, str]] = {
+    "CPU": (
+        "fetch_width=6 decode_width=6 dispatch_width=6 execute_width=4 lq_width=2 "
+        "sq_width=2 retire_width=5 dib_inorder_width=5 scheduler=128 ifetch_buffer=64 "
+        "decode_buffer=32 dispatch_buffer=32 dib_hit_buffer=32 registers=128 rob=352 "
+        "lq=128 sq=72 mispredict_penalty=1 decode_latency=1 dib_hit_latency=1 "
+        "dispatch_latency=1 schedule_latency=0 execute_latency=0 dib_sets=32 dib_ways=8 "
+        "dib_window=16 branch_predictor=3"
+    ),
+    "L1I": (
+        "sets=64 ways=8 rq=64 wq=64 pq=32 mshr=8 hit_latency=2 fill_latency=2 tag_bw=2 "
+        "fill_bw=2 prefetcher=0 replacement=0"
+    ),
+    "L1D": (
+        "sets=64 ways=12 rq=64 wq=64 pq=8 mshr=16 hit_latency=2 fill_latency=3 tag_bw=2 "
+        "fill_bw=2 prefetcher=0 replacement=0"
+    ),
+    "L2C": (
+        "sets=1024 ways=8 rq=32 wq=32 pq=16 mshr=32 hit_latency=5 fill_latency=5 "
+        "tag_bw=1 fill_bw=1 prefetcher=0 replacement=0"
+    ),
+    "LLC": (
+        "sets=2048 ways=16 rq=32 wq=32 pq=32 mshr=64 hit_latency=10 fill_latency=10 "
+        "tag_bw=1 fill_bw=1 prefetcher=0 replacement=0"
+    ),
+    "ITLB": (
+        "sets=16 ways=4 rq=16 wq=16 pq=0 mshr=8 hit_latency=1 fill_latency=1 tag_bw=2 "
+        "fill_bw=2 prefetcher=0 replacement=0"
+    ),
+    "DTLB": (
+        "sets=16 ways=4 rq=16 wq=16 pq=0 mshr=8 hit_latency=1 fill_latency=1 tag_bw=2 "
+        "fill_bw=2 prefetcher=0 replacement=0"
+    ),
+    "STLB": (
+        "sets=128 ways=12 rq=32 wq=32 pq=0 mshr=16 hit_latency=4 fill_latency=4 "
+        "tag_bw=1 fill_bw=1 prefetcher=0 replacement=0"
+    ),
+    "PTW": "rq=16 mshr=5 max_read=2 max_write=2",
+    "VMEM": "fault_penalty=200",
+    "DRAM": (
+        "data_rate=3200 channels=1 ranks=1 rows=65536 columns=1024 banks=4 bankgroups=8 "
+        "rq=64 wq=64 tCAS=24 tRCD=24 tRP=24 tRAS=52 refresh_ms=32 refreshes=8192"
+    ),
+}
+DEFAULTS: Final[Mapping[str, int]] = {
+    f"{component}.{pair.partition('=')[0]}": int(pair.partition("=")[2])
+    for component, pairs in _DEFAULTS.items()
+    for pair in pairs.split()
+}
+"""By full name, such as `CPU.rob`."""
+
+_POWERS: Final = (
+    *(f"{cache}.sets" for cache in ("L1I", "L1D", "L2C", "LLC", "ITLB", "DTLB", "STLB")),
+    *("CPU.dib_sets", "CPU.dib_window", "DRAM.channels", "DRAM.ranks"),
+)
+_CHOICES: Final = {"branch_predictor": PREDICTORS, "prefetcher": PREFETCHERS}
+_FIXED: Final = ("rows", "columns", "banks", "bankgroups", "refreshes")
+_LATENCIES: Final = ("_latency", "_penalty", ".pq", "PTW.mshr")
+# The kernel keeps the slots of the DRAM's queues in one word, registers in one byte.
+_LIMITS: Final = {"DRAM.rq": 64, "DRAM.wq": 64, "CPU.registers": 256, "DRAM.ranks": 2}
+# An instruction has at most 4 reads, 2 writes and 6 registers; with fewer it never ends.
+_LEAST: Final = {"CPU.lq": 4, "CPU.sq": 2, "CPU.registers": 64}
+
+
+def machine(changes: Mapping[str, int]) -> dict[str, int]:
+    """Return every parameter of a machine: the default's, with changes.
+
+    Args:
+      changes: Values by full name.
+
+    Raises:
+      InvalidArgumentError: A name is unknown, or the model cannot have the value.
+    """
+    for name, value in changes.items():
+        if name not in DEFAULTS:
+            raise InvalidArgumentError(f"`{name}` must be a parameter of the CPU; it is unknown.")
+        problem = _problem(name, value)
+        if problem:
+            raise InvalidArgumentError(f"`{name}` must be {problem}; got {value}.")
+    return {**DEFAULTS, **changes}
+
+
+def _problem(name: str, value: int) -> str:
+    """Return what a value must be and is not, or nothing."""
+    short = name.partition(".")[2]
+    if short in _FIXED:
+        return f"{DEFAULTS[name]}" if value != DEFAULTS[name] else ""
+    if short == "replacement" or short in _CHOICES:
+        n = len(_CHOICES.get(short, REPLACEMENTS))
+        return "" if 0 <= value < n else f"below {n}, 0 or more"
+    if name in _POWERS and (value < 1 or value & (value - 1)):
+        return "a power of two"
+    least = _LEAST.get(name, 0 if name.endswith(_LATENCIES) else 1)
+    if short == "hit_latency":
+        least = 1
+    if value < least:
+        return f"{least} or more"
+    if value > _LIMITS.get(name, 1 << 20):
+        return f"at most {_LIMITS.get(name, 1 << 20)}"
+    if name == "DRAM.data_rate" and not 200 <= value <= 8000:
+        return "from 200 to 8000 MT/s"
+    return ""

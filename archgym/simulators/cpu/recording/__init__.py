@@ -1,0 +1,1 @@
+"""Recording of the instructions of a user's program on Linux, x86-64."""

@@ -1,0 +1,152 @@
+"""One machine on one trace: counters by name."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from archgym.errors import SimulatorError
+from archgym.simulators.cpu import kernel
+from archgym.simulators.cpu import layout as lay
+from archgym.simulators.cpu.state import make_state, make_weights
+from archgym.simulators.cpu.trace import InstructionTrace
+
+__all__ = ["BRANCH_KINDS", "CACHES", "COUNTERS", "Ideal", "run", "run_logged"]
+
+BRANCH_KINDS: Final = (
+    *("direct_jump", "indirect", "conditional", "direct_call", "indirect_call", "return"),
+    "other",
+)
+TYPES: Final = ("load", "rfo", "prefetch", "write", "translation")
+CACHES: Final = ("L1I", "L1D", "L2C", "LLC", "ITLB", "DTLB", "STLB")
+_CACHE_EVENTS: Final = (
+    *("pf_requested", "pf_issued", "pf_useful", "pf_useless", "pf_fill", "miss_latency"),
+    *("pf_late", "evicted_dirty"),
+)
+_DRAM: Final = (
+    *("rq_row_hit", "rq_row_miss", "wq_row_hit", "wq_row_miss", "wq_full", "refreshes"),
+    *("congested_count", "congested_cycles"),
+)
+_CORE: Final = (
+    *("dib_hits", "dib_lookups", "loads", "stores", "forwarded", "walks", "sources"),
+    *("destinations", "faults"),
+)
+_SLOTS: Final = ("front_end", "bad_speculation", "memory", "core")
+
+
+def _places() -> dict[str, int]:
+    """Return the index of every counter in the state, by name."""
+    places = {}
+    for number, kind in enumerate(BRANCH_KINDS):
+        places[f"br_{kind}"] = lay.N_BRANCH + number
+        places[f"mp_{kind}"] = lay.N_MISPREDICTED + number
+    places["rob_occ_mp"] = lay.N_ROB_OCCUPANCY
+    for name in CACHES:
+        base = lay.COUNTERS + lay.CACHE_COUNTERS * lay.COMPONENTS.index(name)
+        for number, kind in enumerate(TYPES):
+            places[f"{name}_{kind}_hit"] = base + lay.N_HIT + number
+            places[f"{name}_{kind}_miss"] = base + lay.N_MISS + number
+            places[f"{name}_{kind}_merge"] = base + lay.N_MERGE + number
+        for number, event in enumerate(_CACHE_EVENTS):
+            places[f"{name}_{event}"] = base + lay.N_PF_REQUESTED + number
+    places |= {f"DRAM_{event}": lay.N_READ_ROW_HIT + i for i, event in enumerate(_DRAM)}
+    places |= {f"CPU_{event}": lay.N_DIB_HITS + i for i, event in enumerate(_CORE)}
+    places |= {f"slots_{reason}": lay.N_SLOTS + i for i, reason in enumerate(_SLOTS)}
+    return places
+
+
+_PLACES: Final = _places()
+COUNTERS: Final = ("cycles", "instructions", *_PLACES)
+"""Names of the counters, of the counted phase."""
+
+
+@final
+@dataclass(frozen=True)
+class Ideal:
+    """Costs that an ideal machine does not pay."""
+
+    branches: bool = False
+    tlbs: bool = False
+    l1: bool = False
+    l2: bool = False
+
+
+def run(
+    parameters: Mapping[str, int],
+    trace: InstructionTrace,
+    warmup: int,
+    length: int,
+    ideal: Ideal | None = None,
+) -> npt.NDArray[np.int64] | None:
+    """Return `COUNTERS` of a machine on a trace, (n_counters,); None if it never ends.
+
+    Args:
+      parameters: Every parameter, of `machine`.
+      trace: What it runs.
+      warmup: Instructions before counting.
+      length: Instructions that are counted.
+      ideal: What is free.
+
+    Raises:
+      SimulatorError: The trace is too short, or more is in flight than the model can hold.
+    """
+    return _run(parameters, trace, (warmup, length), ideal, 0)[0]
+
+
+def run_logged(
+    parameters: Mapping[str, int],
+    trace: InstructionTrace,
+    warmup: int,
+    length: int,
+    n_events: int,
+) -> tuple[npt.NDArray[np.int64] | None, npt.NDArray[np.int64]]:
+    """Return as `run`, with the first events of caches, (n, 8) as `layout` says.
+
+    Raises:
+      SimulatorError: As for `run`.
+    """
+    return _run(parameters, trace, (warmup, length), None, n_events)
+
+
+def _run(
+    parameters: Mapping[str, int],
+    trace: InstructionTrace,
+    region: tuple[int, int],
+    ideal: Ideal | None,
+    n_events: int,
+) -> tuple[npt.NDArray[np.int64] | None, npt.NDArray[np.int64]]:
+    warmup, length = region
+    if warmup + length > trace.n:
+        raise SimulatorError(
+            f"{trace.name} must have {warmup + length:,} instructions; it has {trace.n:,}."
+        )
+    state = make_state(parameters, 2 * trace.n_pages, n_events)
+    state[lay.G_N_RECORDS] = trace.n
+    if ideal is not None:
+        state[lay.G_IDEAL_BRANCHES] = int(ideal.branches)
+        _idealise(state, ideal)
+    cycles, instructions = kernel.run(
+        state, make_weights(parameters), trace.records, warmup, length
+    )
+    events = state[state[lay.G_LOG] : state[lay.G_LOG_TOP]].reshape(-1, lay.EVENT_SIZE)
+    status = int(state[lay.G_STATUS])
+    if status == lay.STATUS_OVERFLOW:
+        raise SimulatorError(f"The CPU model holds too little for this machine on {trace.name}.")
+    if status == lay.STATUS_TRACE_END:
+        raise SimulatorError(f"{trace.name} ends before {length:,} instructions have retired.")
+    if status != lay.STATUS_OK:
+        return None, events
+    counters = [cycles, instructions, *(state[i] for i in _PLACES.values())]
+    return np.array(counters, dtype=np.int64), events
+
+
+def _idealise(state: npt.NDArray[np.int64], ideal: Ideal) -> None:
+    perfect = [
+        *((lay.ITLB, lay.DTLB) if ideal.tlbs else ()),
+        *((lay.L1I, lay.L1D) if ideal.l1 else ()),
+        *((lay.L2C,) if ideal.l2 else ()),
+    ]
+    for component in perfect:
+        state[lay.CACHES + lay.CACHE_SIZE * component + lay.K_PERFECT] = 1

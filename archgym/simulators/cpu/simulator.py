@@ -1,0 +1,167 @@
+"""The CPU simulator: an out-of-order core with its caches, TLBs and DRAM on instruction traces."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar, Final, final
+
+import numpy as np
+
+from archgym.errors import unknown_name
+from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.objective import Objective
+from archgym.evaluation.simulator import BatchResult, Simulator, Workload, require_kept
+from archgym.simulators.cpu.costs import COSTS, idealised
+from archgym.simulators.cpu.metrics import METRICS, OBJECTIVES, measures
+from archgym.simulators.cpu.run import run
+from archgym.simulators.cpu.space import (
+    GROUPS,
+    SPACE_NAMES,
+    TABLE_SPACE,
+    design_space,
+    machine_of,
+)
+from archgym.simulators.cpu.trace import kinds_of
+from archgym.simulators.cpu.workloads import DEFAULT_WORKLOAD, Program, load, names
+
+__all__ = ["REGIONS", "CpuSimulator"]
+
+REGIONS: Final[Mapping[str, tuple[int, int]]] = {
+    "standard": (30_000, 50_000),
+    "long": (400_000, 600_000),
+}
+"""By fidelity, instructions of warm-up and those that are counted. chosen: a tenth of a second
+for searches, and what fills and empties the last level of the default design."""
+_ENDLESS: Final = 1
+_MARGIN: Final = 16
+
+
+@final
+class CpuSimulator(Simulator):
+    """An out-of-order core, its branch predictors, caches, TLBs, page walks and DRAM.
+
+    The model equals ChampSim in every counter. A design is the machine's sizes and policies;
+    latencies follow from the sizes. Area and power are a proposal without reference.
+    """
+
+    name = "cpu"
+    version = 0
+    space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
+    fidelity_names: ClassVar[tuple[str, ...]] = tuple(REGIONS)
+    default_objective = "performance-under-limits"
+    default_workload = DEFAULT_WORKLOAD
+    table_space = TABLE_SPACE
+    metrics: tuple[MetricSpec, ...] = METRICS
+    model_reasons = ("it never ends: its queues or registers hold less than one instruction needs",)
+    objectives: Mapping[str, Objective] = OBJECTIVES
+    costs = COSTS
+
+    def __init__(self, space: str = "default", fidelity: str = "standard") -> None:
+        """Make the simulator of one space and fidelity.
+
+        Args:
+          space: One of `space_names`.
+          fidelity: `standard` runs 80,000 instructions, `long` a million; a recorded trace that
+            is shorter is run whole, three eighths of it as warm-up.
+
+        Raises:
+          UnknownNameError: There is no such space or fidelity.
+        """
+        if fidelity not in REGIONS:
+            raise unknown_name("fidelity", fidelity, tuple(REGIONS))
+        self.fidelity = fidelity
+        self.space = design_space(space)
+        self.groups: Mapping[str, tuple[str, ...]] = {
+            group: present
+            for group, members in GROUPS.items()
+            if (present := tuple(m for m in members if m in self.space.names))
+        }
+
+    def __reduce__(self) -> tuple[type["CpuSimulator"], tuple[str, str]]:
+        return CpuSimulator, (self.space.name, self.fidelity)
+
+    def workload_names(self) -> tuple[str, ...]:
+        """Return the programs that ship: see `archgym.simulators.cpu.generators`."""
+        return names()
+
+    def workload(self, name: str | Path) -> Workload:
+        """Return the program with this name, or the ChampSim trace in the file at this path.
+
+        Raises:
+          UnknownNameError: Neither.
+          FileFormatError: The file cannot be read, or has too few instructions.
+        """
+        program = load(name)
+        return Workload(program.name, program.digest, program)
+
+    def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """Return results of designs that are known to be canonical and feasible in the space."""
+        return self._results(indices, workload, None)
+
+    def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """Return results as `simulate`, of an ideal machine that does not pay one of `costs`."""
+        return self._results(indices, workload, cost)
+
+    def _results(self, indices: np.ndarray, workload: Workload, cost: str | None) -> BatchResult:
+        program: Program = workload.content
+        warmup, length = REGIONS[self.fidelity]
+        # More than the counted ones may be in flight.
+        trace = program.instructions(warmup + length + 4096)
+        if program.is_recorded and trace.n < warmup + length + _MARGIN:
+            warmup = 3 * trace.n // 8
+            # A phase may retire a few instructions more than it is to.
+            length = trace.n - warmup - _MARGIN
+        values = np.full((len(indices), len(METRICS)), np.nan)
+        reason = np.zeros(len(indices), dtype=np.int16)
+        for row, design in enumerate(indices):
+            machine = machine_of(self.space.name, self.space.design_at(design))
+            if cost is None:
+                counters = run(machine, trace, warmup, length)
+            else:
+                changed, ideal = idealised(cost, machine)
+                counters = run(changed, trace, warmup, length, ideal)
+            if counters is None:
+                reason[row] = _ENDLESS
+            else:
+                values[row] = measures(machine, counters)
+        return BatchResult(values, reason)
+
+    def check(self, values: np.ndarray, workload: Workload) -> None:
+        """Refuse results whose parts do not add up.
+
+        Raises:
+          SimulatorError: Says which invariant, and by how much.
+        """
+        column = {spec.name: values[:, i] for i, spec in enumerate(self.metrics)}
+        slots = sum(
+            column[name]
+            for name in (
+                *("retiring_percent", "front_end_percent", "bad_speculation_percent"),
+                *("memory_bound_percent", "core_bound_percent"),
+            )
+        )
+        require_kept("cpu", "dispatch slots sum to 100 %", np.asarray(slots), 100.0)
+        require_kept(
+            "cpu",
+            "energy x delay is the product",
+            column["energy_per_instruction_pj"] / column["ipc"] * 0.25,
+            column["edp_pj_ns"],
+        )
+
+    def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
+        """Return what characterises the program's counted region: name to (value, unit)."""
+        program: Program = workload.content
+        trace = program.instructions(sum(REGIONS[self.fidelity]) + 4096)
+        records = trace.records[: trace.n]
+        info = records[:, 1]
+        branches = kinds_of(trace) != 7
+        blocks = np.unique(records[:, 2:] >> 6)
+        return {
+            "instructions": (float(trace.n), "instructions"),
+            "static instructions": (float(len(np.unique(records[:, 0]))), "instructions"),
+            "code": (len(np.unique(records[:, 0] >> 6)) / 16.0, "KiB"),
+            "data": ((len(blocks) - 1) / 16.0, "KiB"),
+            "pages": (float(trace.n_pages), "pages"),
+            "loads": (100.0 * float(((info >> 9) & 7).sum()) / trace.n, "per 100 instructions"),
+            "stores": (100.0 * float(((info >> 12) & 3).sum()) / trace.n, "per 100 instructions"),
+            "branches": (100.0 * float(branches.mean()), "%"),
+        }

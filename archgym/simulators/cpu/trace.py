@@ -1,0 +1,70 @@
+"""Instruction traces: records of 64 bytes as ChampSim has them, and what the kernel takes.
+
+A record holds the instruction's address, is_branch, branch_taken, two destination and four source
+registers, two addresses that are written and four that are read; zero means none.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from archgym.simulators.cpu.kernel import count_pages, derive
+
+__all__ = ["RECORD", "InstructionTrace", "kinds_of", "trace_of"]
+
+RECORD: Final = np.dtype(
+    [
+        ("ip", "<u8"),
+        ("is_branch", "u1"),
+        ("taken", "u1"),
+        ("destinations", "u1", (2,)),
+        ("sources", "u1", (4,)),
+        ("writes", "<u8", (2,)),
+        ("reads", "<u8", (4,)),
+    ]
+)
+"""A record as it lies in a file."""
+
+# Bits of an address below the entry of the filter of branches; it has 2^20 entries.
+_FILTER: Final = 1 << 20
+
+
+@final
+@dataclass(frozen=True)
+class InstructionTrace:
+    """A trace that is ready to run.
+
+    Attributes:
+      name: For people.
+      digest: SHA-256 of the records.
+      records: (n + 1, 8) int64, derived instructions and a pad.
+      n: Instructions.
+      n_pages: Upper bound of the pages that instructions and data touch.
+    """
+
+    name: str
+    digest: str
+    records: npt.NDArray[np.int64]
+    n: int
+    n_pages: int
+
+
+def trace_of(name: str, records: npt.NDArray[np.void]) -> InstructionTrace:
+    """Return a trace of records of `RECORD`, (n,)."""
+    n = len(records)
+    derived = np.zeros((n + 1, 8), dtype=np.int64)
+    derived[:n] = records.view("<i8").reshape(n, 8)
+    digest = hashlib.sha256(derived[:n].data).hexdigest()
+    size = 1 << 16
+    while (n_pages := int(count_pages(derived, np.zeros(size, dtype=np.int64), n))) < 0:
+        size *= 4
+    derive(derived, np.zeros(_FILTER, dtype=np.uint8), n)
+    return InstructionTrace(name, digest, derived, n, n_pages)
+
+
+def kinds_of(trace: InstructionTrace) -> npt.NDArray[np.int64]:
+    """Return the kind of branch of every instruction, (n,); 7 is no branch."""
+    return trace.records[: trace.n, 1] & 7

@@ -1,0 +1,180 @@
+"""Commands `archgym trace filter | convert | requests`: traces of requests to DRAM."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from archgym.cli.console.progress import announce_compilation
+from archgym.cli.console.terminal import heading, say, write_facts, write_json
+from archgym.cli.options.run import MAX_SEED
+from archgym.cli.options.task import JsonOption
+from archgym.errors import InvalidArgumentError
+from archgym.files.storage import require_free
+
+__all__ = ["commands"]
+
+commands = typer.Typer()
+trace_app = typer.Typer(name="trace")
+commands.add_typer(trace_app)
+
+DeviceOption = Annotated[
+    str,
+    typer.Option("--device", help="DRAM device; see `archgym list devices --simulator dram`."),
+]
+SourceArgument = Annotated[
+    str,
+    typer.Argument(
+        help="Memory trace (.npz), or the name of a shipped one: see `archgym trace list`.",
+        metavar="TRACE",
+    ),
+]
+
+
+@trace_app.command("filter")
+def filter_trace(
+    source: SourceArgument,
+    l1: Annotated[
+        str, typer.Option("--l1", help="Size of the first-level data cache.", metavar="SIZE:WAYS")
+    ] = "32K:8",
+    llc: Annotated[
+        str, typer.Option("--llc", help="Size of the last-level cache.", metavar="SIZE:WAYS")
+    ] = "2M:16",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="File to create, .stl or .stl.gz (default: NAME.stl.gz).",
+            metavar="FILE",
+        ),
+    ] = None,
+    device: DeviceOption = "ddr3-1600",
+    ipc: Annotated[
+        float, typer.Option("--ipc", help="Instructions per cycle without memory stalls.")
+    ] = 0.5,
+    clock_mhz: Annotated[
+        int,
+        typer.Option(
+            "--clock-mhz", help="Clock frequency of the processor in MHz.", min=1, max=100_000
+        ),
+    ] = 2000,
+    seed: Annotated[
+        int, typer.Option("--seed", help="Random seed of the physical pages.", min=0, max=MAX_SEED)
+    ] = 0,
+    skip: Annotated[
+        int, typer.Option("--skip", help="Number of requests to skip while the caches fill.", min=0)
+    ] = 0,
+    max_requests: Annotated[
+        int,
+        typer.Option(
+            "--max-requests", help="Maximum number of requests to write.", min=1, max=4_000_000
+        ),
+    ] = 1_000_000,
+) -> None:
+    """Filter a memory trace through two caches into requests to DRAM.
+
+    Pages get random physical frames. Their number is bounded by the capacity of the device. The
+    DRAM simulator accepts the file as a workload.
+    """
+    from archgym.checks import check_number
+    from archgym.simulators.dram.devices import device as device_named
+    from archgym.simulators.dram.recorded import IPC_LIMITS, request_trace
+    from archgym.simulators.dram.trace import write_trace
+    from archgym.traces.caches import CacheSize
+    from archgym.traces.filtering import memory_requests
+    from archgym.traces.sources import trace_parts, trace_stem
+
+    check_number("--ipc", ipc, *IPC_LIMITS)
+    announce_compilation()
+    name = trace_stem(source)
+    path = out if out is not None else Path(f"{name}.stl.gz")
+    if not path.name.removesuffix(".gz").endswith(".stl"):
+        raise InvalidArgumentError(f"`--out` must end in .stl or .stl.gz; got {path.name!r}.")
+    requests = memory_requests(
+        trace_parts(source),
+        first=CacheSize.parse("--l1", l1),
+        last=CacheSize.parse("--llc", llc),
+        capacity_bytes=device_named(device).capacity_bytes,
+        seed=seed,
+        skip=skip,
+        max_requests=max_requests,
+    )
+    made = request_trace(requests, name, ipc=ipc, clock_mhz=clock_mhz)
+    write_trace(made, path)
+    writes = int(requests.is_write.sum())
+    us = int(made.ticks[-1]) / clock_mhz
+    say(
+        f"{path}: {len(requests):,} requests of 64 bytes ({len(requests) - writes:,} reads, "
+        f"{writes:,} write-backs) over {us:,.1f} µs"
+    )
+    say(
+        f"of {requests.accesses:,} accesses to {requests.lines:,} lines; {requests.pages:,} pages "
+        f"in {device}"
+    )
+
+
+@trace_app.command()
+def convert(
+    source: Annotated[
+        str, typer.Argument(help="Trace file, or the name of a shipped trace.", metavar="SOURCE")
+    ],
+    target: Annotated[Path, typer.Argument(help="Trace file to create.", metavar="TARGET")],
+    source_form: Annotated[
+        str | None,
+        typer.Option(
+            "--from", help="Format of the source (default: by its extension).", metavar="FORMAT"
+        ),
+    ] = None,
+    target_form: Annotated[
+        str | None,
+        typer.Option(
+            "--to", help="Format of the target (default: by its extension).", metavar="FORMAT"
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", help="Maximum number of records to convert.", min=1)
+    ] = None,
+) -> None:
+    """Convert a trace between formats, and report lost information.
+
+    Formats are memory (.npz), requests (.stl, .rstl), champsim (.champsim, .champsimtrace),
+    loads-stores (.ldst) and bubbles (.bubbles). Text formats, requests and champsim may be
+    compressed with .gz, all but requests with .xz.
+    """
+    from archgym.simulators.dram.trace_forms import convert_trace, form_of
+    from archgym.traces.sources import is_named, trace_parts
+
+    announce_compilation()
+    require_free(target)
+    read_as = form_of("--from", source_form, source)
+    write_as = form_of("--to", target_form, target.name)
+    # A format other than a memory trace's means a file, even if a shipped trace has its name.
+    parts = trace_parts(source) if is_named(source) and read_as == "memory" else None
+    written, lost = convert_trace(source, read_as, target, write_as, limit, parts)
+    say(f"{target}: {written:,} records as {write_as}")
+    for line in lost:
+        say(f"  {line}")
+
+
+@trace_app.command()
+def requests(
+    source: Annotated[
+        Path, typer.Argument(help="Trace of requests (.stl, .rstl, also .gz).", metavar="TRACE")
+    ],
+    device: DeviceOption = "ddr3-1600",
+    json: JsonOption = False,
+) -> None:
+    """Show the contents of a trace of requests: counts, rates, row locality."""
+    from archgym.simulators.dram.characterise import characterise
+    from archgym.simulators.dram.devices import device as device_named
+    from archgym.simulators.dram.trace import read_trace
+    from archgym.traces.sources import trace_stem
+
+    announce_compilation()
+    facts = dict(characterise(read_trace(source), device_named(device)).rows())
+    if json:
+        write_json({name: value for name, (value, _unit) in facts.items()})
+        return
+    heading(trace_stem(str(source)))
+    write_facts((name, value, unit) for name, (value, unit) in facts.items())

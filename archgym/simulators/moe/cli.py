@@ -1,0 +1,473 @@
+"""Commands `archgym moe`: models, hardware and routing of mixture-of-experts serving."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from archgym.cli.console.terminal import heading, number, say, table, write_json
+from archgym.cli.options.task import JsonOption
+from archgym.cli.options.values import assignments, named_path
+from archgym.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from archgym.simulators.moe.analysis import Analysis
+    from archgym.simulators.moe.routing import Routing, RoutingPreset
+
+__all__ = ["commands"]
+
+commands = typer.Typer()
+moe_app = typer.Typer(
+    name="moe",
+    help="Inspect models, hardware and routing of mixture-of-experts serving.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+commands.add_typer(moe_app)
+
+
+@moe_app.callback()
+def _group() -> None:
+    """Inspect models, hardware and routing of mixture-of-experts serving."""
+
+
+@moe_app.command()
+def prefetch(
+    picture: Annotated[
+        Path | None,
+        typer.Option(
+            "--picture",
+            help="Draw the curves to this .png, .svg or .pdf file.",
+            parser=named_path,
+            metavar="FILE",
+        ),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Show when prefetching helps: time per token by prediction accuracy, on two links.
+
+    The model is Qwen3-30B with 4-bit weights on a GPU that holds a third of it. Experts of the next
+    layer are loaded in advance.
+    """
+    from dataclasses import asdict
+
+    from archgym.cli.console.progress import announce_compilation
+    from archgym.simulators.moe.prefetch import draw_sweep, prefetch_sweep
+
+    announce_compilation()
+    sweeps = prefetch_sweep(progress=_say_progress)
+    if picture is not None:
+        draw_sweep(sweeps, picture)
+    if json:
+        write_json([asdict(sweep) for sweep in sweeps])
+        return
+    columns = ["accuracy_percent"]
+    for sweep in sweeps:
+        columns += [f"{sweep.link}_tpot_ms", f"{sweep.link}_wasted_percent"]
+    rows = [["no prefetch", *(x for s in sweeps for x in (number(s.without_ms), ""))]]
+    for index, accuracy in enumerate(sweeps[0].accuracies):
+        cells = [(s.tpot_ms[index], s.wasted_percent[index]) for s in sweeps]
+        rows.append([number(100.0 * accuracy), *(number(x) for pair in cells for x in pair)])
+    table(columns, rows, right=columns)
+    if picture is not None:
+        say(f"Picture: {picture}")
+
+
+def _say_progress(text: str) -> None:
+    typer.echo(f"{text} …", err=True)
+
+
+TraceArgument = Annotated[
+    Path, typer.Argument(help="Routing trace (.routing.npz).", metavar="TRACE")
+]
+OutOption = Annotated[
+    Path,
+    typer.Option(
+        "--out", help="Routing trace to write (.routing.npz).", parser=named_path, metavar="FILE"
+    ),
+]
+SeedOption = Annotated[int, typer.Option("--seed", help="Random seed of the trace.", min=0)]
+
+
+@moe_app.command()
+def models(json: JsonOption = False) -> None:
+    """List the described models with the sizes of their weights."""
+    from archgym.simulators.moe.models import model, model_names
+
+    found = [model(name) for name in model_names()]
+    rows = [
+        {
+            "model": item.name,
+            "layers": item.layers,
+            "moe_layers": item.moe_layers,
+            "experts": item.experts,
+            "top_k": item.top_k,
+            "expert_mb": item.expert_bytes() / 1e6,
+            "experts_gb": item.moe_layers * item.experts * item.expert_bytes() / 1e9,
+            "rest_gb": item.other_bytes() / 1e9,
+            "active_billion": item.active_parameters / 1e9,
+            "kv_bytes_per_token": item.kv_bytes_per_token(),
+            "routing": item.routing,
+            "source": item.source,
+        }
+        for item in found
+    ]
+    if json:
+        write_json(rows)
+        return
+    _write(rows, ("source",))
+    say("Weights, keys and values have 16 bits. Use --json for sources.")
+
+
+@moe_app.command()
+def hardware(json: JsonOption = False) -> None:
+    """List the described servers."""
+    from archgym.simulators.moe.hardware import node, node_names
+
+    found = [node(name) for name in node_names()]
+    rows = [
+        {
+            "hardware": item.name,
+            "gpu": item.gpu.name,
+            "n_gpus": item.n_gpus,
+            "bf16_tflops": item.gpu.bf16_tflops,
+            "memory_gb_per_s": item.gpu.memory_gb_per_s,
+            "memory_gb": item.gpu.memory_gb,
+            "host_to_gpu_gb_per_s": item.host_to_gpu.gb_per_s,
+            "gpu_to_gpu_gb_per_s": item.gpu_to_gpu.gb_per_s if item.gpu_to_gpu else None,
+            "network_gb_per_s": item.network.gb_per_s if item.network else None,
+            "host_memory_gb": item.host.memory_gb,
+            "ssd_gb_per_s": item.ssd.gb_per_s,
+            "source": item.gpu.source,
+        }
+        for item in found
+    ]
+    if json:
+        write_json(rows)
+        return
+    _write(rows, ("source",))
+    say("Figures are per accelerator and per direction. Use --json for sources.")
+
+
+def _write(rows: list[dict[str, Any]], left_out: tuple[str, ...] = ()) -> None:
+    """Write records as a table."""
+    columns = [name for name in rows[0] if name not in left_out]
+    cells = [
+        [row[name] if isinstance(row[name], str) else number(row[name]) for name in columns]
+        for row in rows
+    ]
+    # Headings of words can break between words in a wide table.
+    headings = [name.replace("_gb_per_s", " GB/s").replace("_", " ") for name in columns]
+    texts = [isinstance(rows[0][name], str) for name in columns]
+    right = [text for text, is_text in zip(headings, texts, strict=True) if not is_text]
+    table(headings, cells, right=right)
+
+
+@moe_app.command()
+def generate(
+    out: OutOption,
+    model: Annotated[
+        str, typer.Option("--model", help="Model name or file, for its layers and routing.")
+    ] = "qwen3-30b-a3b",
+    preset: Annotated[
+        str | None,
+        typer.Option("--preset", help="Routing preset or file (default: that of the model)."),
+    ] = None,
+    documents: Annotated[
+        int, typer.Option("--documents", help="Number of documents to draw.", min=1)
+    ] = 64,
+    tokens: Annotated[
+        int, typer.Option("--tokens", help="Number of tokens per document.", min=1)
+    ] = 512,
+    layers: Annotated[
+        int | None,
+        typer.Option(
+            "--layers",
+            help="Number of layers with experts (default: that of the model).",
+            min=1,
+            max=1000,
+        ),
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Override a number of the preset, such as topic=1.2; repeat for more.",
+            metavar="NAME=VALUE",
+        ),
+    ] = None,
+    seed: SeedOption = 0,
+    json: JsonOption = False,
+) -> None:
+    """Draw a routing trace from a calibrated process."""
+    from archgym.cli.console.progress import announce_compilation
+    from archgym.simulators.moe.models import model as find_model
+    from archgym.simulators.moe.routing import check_size, routing_preset
+    from archgym.simulators.moe.routing import generate as draw
+    from archgym.simulators.moe.routing_trace import check_ending, write_routing
+
+    check_ending(out)
+    described = find_model(model)
+    process = routing_preset(preset or described.routing)
+    if preset is None:
+        process = _fitted(process, described.experts, described.top_k)
+    process = _with_settings(process, setting or ())
+    n_layers = layers or described.moe_layers
+    # Checked before a list of so many documents is made.
+    check_size(documents * tokens, n_layers, process.top_k)
+    announce_compilation()
+    routing = draw(process, seed, [tokens] * documents, n_layers)
+    write_routing(out, routing)
+    _say_routing(routing, out, json)
+
+
+def _fitted(process: "RoutingPreset", n_experts: int, top_k: int) -> "RoutingPreset":
+    """Return the preset with the number of experts of a model that shares its routing."""
+    from dataclasses import replace
+
+    return replace(process, n_experts=n_experts, top_k=top_k)
+
+
+def _with_settings(process: "RoutingPreset", texts: "tuple[str, ...] | list[str]") -> Any:
+    """Return a preset with numbers from the command line."""
+    from dataclasses import replace
+
+    kinds = {
+        "n_experts": int,
+        "top_k": int,
+        **dict.fromkeys(("skew", "topic", "persistence", "depth"), float),
+    }
+    values: dict[str, Any] = {}
+    for name, text in assignments("--set", texts).items():
+        if name not in kinds:
+            raise InvalidArgumentError(
+                f"`--set` must name one of {', '.join(kinds)}; got {name!r}."
+            )
+        try:
+            values[name] = kinds[name](text)
+        except ValueError:
+            raise InvalidArgumentError(f"`--set` {name} must be a number; got {text!r}.") from None
+    return replace(process, **values)
+
+
+def _say_routing(routing: "Routing", path: Path, json: bool) -> None:
+    summary = {
+        "path": str(path),
+        "documents": routing.n_documents,
+        "tokens": routing.n_tokens,
+        "layers": routing.n_layers,
+        "experts": routing.n_experts,
+        "top_k": routing.top_k,
+        "digest": routing.digest,
+    }
+    if json:
+        write_json(summary)
+        return
+    say(
+        f"{path}: {routing.n_documents:,} documents, {routing.n_tokens:,} tokens, "
+        f"{routing.n_layers} layers, {routing.top_k} of {routing.n_experts} experts."
+    )
+
+
+@moe_app.command()
+def analyze(
+    trace: TraceArgument,
+    picture: Annotated[
+        Path | None,
+        typer.Option("--picture", help="Draw the curves to this .svg, .png or .pdf file."),
+    ] = None,
+    tokens: Annotated[
+        int, typer.Option("--tokens", help="Maximum number of tokens, in whole documents.", min=1)
+    ] = 2**15,
+    layers: Annotated[
+        int, typer.Option("--layers", help="Number of evenly spaced layers to analyse.", min=1)
+    ] = 8,
+    json: JsonOption = False,
+) -> None:
+    """Analyse how well routing can be cached: hit rates, segments, load balance, reuse."""
+    from archgym.cli.console.progress import CountBar, announce_compilation
+    from archgym.report.plots import check_plot
+    from archgym.simulators.moe.analysis import analyse
+    from archgym.simulators.moe.routing_trace import read_routing
+
+    if picture is not None:
+        check_plot("--picture", picture)
+    routing = read_routing(trace)
+    announce_compilation()
+    with CountBar("layers") as bar:
+        found = analyse(routing, tokens, layers, bar.show)
+    if picture is not None:
+        from archgym.simulators.moe.picture import picture as draw
+
+        draw(found, picture)
+    if json:
+        write_json(_analysis_record(found))
+    else:
+        _say_analysis(found)
+
+
+def _analysis_record(found: "Analysis") -> dict[str, Any]:
+    return {
+        "name": found.name,
+        "tokens": found.n_tokens,
+        "layers": found.layers,
+        "sizes": found.sizes,
+        "hit_rates": found.curves,
+        "segments": {
+            str(window): {"srp": found.srp[:, place], "size": found.srp_size[:, place]}
+            for place, window in enumerate(found.windows)
+        },
+        "load": found.load,
+        "imbalance": found.imbalance,
+        "skew": found.skew,
+        "reuse": found.reuse,
+        "distinct": {
+            str(batch): found.distinct[:, place] for place, batch in enumerate(found.batches)
+        },
+    }
+
+
+def _say_analysis(found: "Analysis") -> None:
+    heading(
+        f"{found.name}: {found.n_tokens:,} tokens, means over layers "
+        f"{', '.join(map(str, found.layers))}"
+    )
+    table(
+        ("cache size [experts]", *(f"{name} [%]" for name in found.curves)),
+        [
+            (str(size), *(f"{100 * c[:, place].mean():.1f}" for c in found.curves.values()))
+            for place, size in enumerate(found.sizes)
+        ],
+        right=("cache size [experts]", *(f"{name} [%]" for name in found.curves)),
+    )
+    if found.windows:
+        columns = ("segment [tokens]", "SRP [%]", "experts per segment / per token")
+        table(
+            columns,
+            [
+                (
+                    str(window),
+                    f"{100 * found.srp[:, place].mean():.1f}",
+                    f"{found.srp_size[:, place].mean():.2f}",
+                )
+                for place, window in enumerate(found.windows)
+            ],
+            right=columns,
+        )
+    pair = ("documents in parallel", "distinct experts")
+    table(
+        pair,
+        [
+            (str(batch), f"{found.distinct[:, place].mean():.2f}")
+            for place, batch in enumerate(found.batches)
+        ],
+        right=pair,
+    )
+    say(
+        f"The busiest expert has {found.imbalance.mean():.2f} times the mean load "
+        f"({found.imbalance.min():.2f} to {found.imbalance.max():.2f} over layers); load falls as "
+        f"rank^-{found.skew.mean():.2f}."
+    )
+    say(f"{100 * found.reuse.mean():.1f} % of a token's experts also served the previous token.")
+
+
+@moe_app.command()
+def calibrate(
+    experts: Annotated[int, typer.Option("--experts", help="Number of experts per layer.", min=1)],
+    top_k: Annotated[int, typer.Option("--top-k", help="Number of experts per token.", min=1)],
+    target: Annotated[
+        list[str],
+        typer.Option(
+            "--target",
+            help="Share to fit, such as lru@2=0.61; give at least three. Names: lru@R, lfu@R, "
+            "belady@R, schM@R for a cache of R times the experts of a token, or srp@M.",
+            metavar="NAME=VALUE",
+        ),
+    ],
+    budget: Annotated[int, typer.Option("--budget", help="Number of trials.", min=20)] = 240,
+    seed: SeedOption = 0,
+    json: JsonOption = False,
+) -> None:
+    """Fit the routing process to measured hit rates or segment routing of a model."""
+    from archgym.cli.console.progress import CountBar, announce_compilation
+    from archgym.simulators.moe.calibrate import calibrate as fit
+
+    wanted = {}
+    for name, text in assignments("--target", target).items():
+        try:
+            wanted[name] = float(text)
+        except ValueError:
+            raise InvalidArgumentError(
+                f"`--target` {name} must be a number from 0 to 1; got {text!r}."
+            ) from None
+    announce_compilation()
+    with CountBar("trials") as bar:
+        found = fit(
+            "fitted",
+            experts,
+            top_k,
+            wanted,
+            seed=seed,
+            budget=budget,
+            progress=lambda done, error: bar.show(done, budget),
+        )
+    preset = found.preset
+    numbers = {"skew": preset.skew, "topic": preset.topic, "persistence": preset.persistence}
+    if json:
+        given = dict(zip(found.names, found.given, strict=True))
+        record = {"n_experts": experts, "top_k": top_k, **numbers, "rmse": found.rmse}
+        write_json({**record, "wanted": wanted, "given": given})
+        return
+    columns = ("target", "measured [%]", "fitted [%]")
+    table(
+        columns,
+        [
+            (name, f"{100 * value:.2f}", f"{100 * ours:.2f}")
+            for name, value, ours in zip(found.names, found.wanted, found.given, strict=True)
+        ],
+        right=columns[1:],
+    )
+    settings = " ".join(f"--set {name}={value:g}" for name, value in numbers.items())
+    say(
+        f"RMSE on new documents: {100 * found.rmse:.2f} percentage points, after "
+        f"{found.evaluations} trials."
+    )
+    say(
+        f"To draw such routing: archgym moe generate {settings} --set n_experts={experts} "
+        f"--set top_k={top_k} --out FILE.routing.npz"
+    )
+
+
+@moe_app.command()
+def record(
+    model: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of a Hugging Face transformers model; nothing is downloaded.",
+            metavar="FOLDER",
+        ),
+    ],
+    out: OutOption,
+    text: Annotated[
+        Path | None,
+        typer.Option(
+            "--text", help="Text file with one document per line (default: random tokens)."
+        ),
+    ] = None,
+    documents: Annotated[
+        int, typer.Option("--documents", help="Maximum number of documents.", min=1)
+    ] = 64,
+    tokens: Annotated[
+        int, typer.Option("--tokens", help="Maximum number of tokens per document.", min=1)
+    ] = 512,
+    seed: SeedOption = 0,
+    json: JsonOption = False,
+) -> None:
+    """Run a model and record the experts that every token uses."""
+    from archgym.simulators.moe.record import record_folder
+    from archgym.simulators.moe.routing_trace import check_ending, write_routing
+
+    check_ending(out)
+    routing = record_folder(model, text, documents, tokens, seed)
+    write_routing(out, routing)
+    _say_routing(routing, out, json)

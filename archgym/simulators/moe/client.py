@@ -1,0 +1,327 @@
+"""Closed-loop serving at the level of steps: a fast clock without routing; compiled.
+
+A client keeps a number of requests in flight. Steps between two events are alike, so that they are
+added up at once, and a request costs microseconds. Experts count by their expectation over uniform
+routing. The times of a step are those of the serving kernel's costs.
+"""
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from archgym.runtime.kernels import entry_point, helper
+from archgym.simulators.moe.columns import (
+    ATTENTION_TOKEN_NS,
+    ATTENTION_WEIGHT_NS,
+    CONTEXT_NS,
+    DENSE_TOKEN_NS,
+    DENSE_WEIGHT_NS,
+    EXPERT_TOKEN_NS,
+    EXPERT_WEIGHT_NS,
+    EXPERTS_NS,
+    FIRST_NS,
+    GATHER_FIXED_NS,
+    GATHER_TOKEN_NS,
+    HEAD_TOKEN_NS,
+    HEAD_WEIGHT_NS,
+    LAYER_NS,
+    NORM_TOKEN_NS,
+    PAIR_NS,
+    PROMPT_LAYER_NS,
+    PROMPT_STEP_NS,
+    REDUCE_FIXED_NS,
+    REDUCE_TOKEN_NS,
+    ROUTED_TOKEN_NS,
+    SEQUENCE_LAYER_NS,
+    SEQUENCE_NS,
+    SHARED_TOKEN_NS,
+    SHARED_WEIGHT_NS,
+    STEP_NS,
+    WAIT_STEPS,
+)
+
+__all__ = ["SHAPE", "STATISTICS", "serve_closed", "step_ns"]
+
+Array = npt.NDArray[Any]
+
+SHAPE: Final = (
+    *("n_layers", "n_dense", "n_experts", "top_k", "data", "expert"),
+    *("max_sequences", "max_tokens", "chunk_tokens", "max_context", "pauses_decodes"),
+    *("poll_steps", "reserved_percent", "draft_tokens", "accepted_permille"),
+)
+(
+    N_LAYERS, N_DENSE, N_EXPERTS, TOP_K, DATA, EXPERT,
+    MAX_SEQUENCES, MAX_TOKENS, CHUNK_TOKENS, MAX_CONTEXT, PAUSES, POLL_STEPS, RESERVED_PERCENT,
+    DRAFT_TOKENS, ACCEPTED_PERMILLE,
+) = range(len(SHAPE))  # fmt: skip
+
+# Statistics of one kind of step, summed over steps.
+STATISTICS: Final = ("n_steps", "n_decode", "context", "n_prompt", "pairs", "prompt_context", "ns")
+
+
+@helper
+def _larger(a: float, b: float) -> float:
+    return a if a > b else b
+
+
+@helper
+def _distinct(n_experts: float, top_k: float, n_tokens: float) -> float:
+    """Return the expected number of distinct experts that tokens use."""
+    return float(n_experts * (1.0 - (1.0 - top_k / n_experts) ** n_tokens))
+
+
+@helper
+def _step_ns(
+    costs: Array,
+    shape: Array,
+    n_decode: float,
+    context: float,
+    n_prompt: float,
+    pairs: float,
+    prompt_context: float,
+    n_logits: float,
+) -> float:
+    ranks = float(shape[DATA])
+    # Each sequence verifies its drafts in the same step.
+    n_tokens = n_decode * (1.0 + shape[DRAFT_TOKENS]) + n_prompt
+    mine = max(1.0, n_tokens / ranks)
+    eager = costs[PROMPT_LAYER_NS] if n_prompt > 0.0 else 0.0
+    prompts = _larger(costs[CONTEXT_NS] * prompt_context, costs[PAIR_NS] * pairs)
+    attention = (
+        costs[LAYER_NS]
+        + eager
+        + _larger(costs[ATTENTION_WEIGHT_NS], costs[ATTENTION_TOKEN_NS] * mine)
+        + (costs[CONTEXT_NS] * context + prompts + costs[SEQUENCE_LAYER_NS] * n_decode) / ranks
+        + costs[NORM_TOKEN_NS] * mine
+    )
+    reduce = costs[REDUCE_FIXED_NS] + costs[REDUCE_TOKEN_NS] * mine
+    gather = costs[GATHER_FIXED_NS] + costs[GATHER_TOKEN_NS] * n_tokens
+    dense = _larger(costs[DENSE_WEIGHT_NS], costs[DENSE_TOKEN_NS] * mine)
+    shared = _larger(costs[SHARED_WEIGHT_NS], costs[SHARED_TOKEN_NS] * mine)
+    head = _larger(costs[HEAD_WEIGHT_NS], costs[HEAD_TOKEN_NS] * max(1.0, n_logits / ranks))
+    distinct = _distinct(float(shape[N_EXPERTS]), float(shape[TOP_K]), n_tokens)
+    routed = n_tokens * shape[TOP_K]
+    groups = float(shape[EXPERT])
+    if groups > 1.0:
+        # The busiest group of experts: mean and one and a half standard deviations of a Poisson
+        # count, which is the expected largest of eight.
+        each = distinct / groups
+        distinct = min(shape[N_EXPERTS] / groups, each + 1.4 * np.sqrt(each))
+        each = routed / groups
+        routed = min(routed, each + 1.4 * np.sqrt(each))
+    experts = (
+        costs[EXPERTS_NS]
+        + _larger(costs[EXPERT_WEIGHT_NS] * distinct, costs[EXPERT_TOKEN_NS] * routed)
+        + costs[ROUTED_TOKEN_NS] * routed
+    )
+    layers = shape[N_LAYERS] * (attention + reduce + experts + gather + shared)
+    others = shape[N_DENSE] * (attention + reduce + dense + reduce)
+    # Each group schedules its own sequences.
+    software = costs[STEP_NS] + costs[SEQUENCE_NS] * n_decode / ranks
+    if n_prompt > 0.0:
+        software += costs[PROMPT_STEP_NS]
+    return float(software + layers + others + head)
+
+
+@entry_point(seconds=10)
+def step_ns(costs: Array, shape: Array, steps: Array, times: Array) -> None:
+    """Write the times of steps.
+
+    Args:
+      costs: (n_rows, len(COSTS)) float64.
+      shape: (n_rows, len(SHAPE)) int64.
+      steps: (n_rows, 6) float64: sequences that decode, their context, prompt tokens, pairs of
+        prompt tokens and context, context that prompts read, sequences that get a token.
+      times: (n_rows,) float64, written [ns].
+    """
+    for row in range(len(costs)):
+        s = steps[row]
+        times[row] = _step_ns(costs[row], shape[row], s[0], s[1], s[2], s[3], s[4], s[5])
+
+
+@helper
+def _sift(heap: Array, n: int, at: int) -> None:
+    """Restore a heap of (key, request) rows below one place."""
+    while True:
+        least = at
+        for child in (2 * at + 1, 2 * at + 2):
+            if child < n and heap[child, 0] < heap[least, 0]:
+                least = child
+        if least == at:
+            return
+        for column in range(2):
+            heap[at, column], heap[least, column] = heap[least, column], heap[at, column]
+        at = least
+
+
+@helper
+def _push(heap: Array, n: int, key: int, request: int) -> None:
+    heap[n, 0], heap[n, 1] = key, request
+    at = n
+    while at > 0:
+        parent = (at - 1) // 2
+        if heap[parent, 0] <= heap[at, 0]:
+            return
+        for column in range(2):
+            heap[at, column], heap[parent, column] = heap[parent, column], heap[at, column]
+        at = parent
+
+
+@entry_point(seconds=15)
+def serve_closed(
+    costs: Array,
+    shape: Array,
+    lengths: Array,
+    n_clients: int,
+    times: Array,
+    scratch: Array,
+    heap: Array,
+    statistics: Array,
+) -> float:
+    """Serve requests of a closed loop; return when the last is through [ns].
+
+    Args:
+      costs: (len(COSTS),) float64.
+      shape: (len(SHAPE),) int64.
+      lengths: (2, n_requests) int64, tokens of prompts and outputs.
+      n_clients: Requests in flight.
+      times: (5, n_requests) float64, written: arrival, first token, last token [ns]; decode-only
+        steps and steps with prompts between the first and the last token.
+      scratch: (3, n_requests) int64: prompt tokens read, and scratch.
+      heap: (n_requests + 1, 2) int64, scratch.
+      statistics: (2, len(STATISTICS)) float64, added to: decode-only steps, steps with prompts.
+    """
+    n_requests = lengths.shape[1]
+    budget_all = shape[MAX_TOKENS]
+    poll = shape[POLL_STEPS]
+    share = shape[RESERVED_PERCENT] / 100.0
+    now = 0.0
+    pace = 0.0  # the last decode-only step [ns]
+    decoded = 0  # steps in which decodes advanced
+    pure = with_prompt = 0
+    n_decode = 0
+    context = 0.0
+    reserved = 0.0
+    n_finished = 0
+    n_arrived = min(n_clients, n_requests)
+    n_admitted = 0
+    first_reading = 0  # requests admitted and not read: [first_reading, n_admitted)
+    polled = 0  # requests that the scheduler has seen
+    for request in range(n_arrived):
+        times[0, request] = 0.0
+        times[1, request] = costs[FIRST_NS]
+    while n_finished < n_requests:
+        is_idle = n_decode == 0 and first_reading == n_admitted
+        if is_idle or poll <= 1 or (pure + with_prompt) % poll == 0:
+            while polled < n_arrived and times[1, polled] <= now:
+                polled += 1
+        while n_admitted < polled:
+            request = n_admitted
+            running = n_decode + n_admitted - first_reading
+            need = lengths[0, request] + share * lengths[1, request]
+            if running >= shape[MAX_SEQUENCES] * shape[DATA] or (
+                running > 0 and reserved + need > shape[MAX_CONTEXT]
+            ):
+                break
+            reserved += need
+            scratch[0, request] = 0
+            n_admitted += 1
+        if first_reading < n_admitted:
+            pauses = shape[PAUSES] == 1
+            running = 0 if pauses else n_decode
+            budget = max(1, budget_all * shape[DATA] - running)
+            n_prompt = 0
+            pairs = prompt_context = 0.0
+            n_done = 0
+            request = first_reading
+            while request < n_admitted and budget > 0:
+                done = scratch[0, request]
+                left = lengths[0, request] - done
+                count = min(left, budget)
+                if shape[CHUNK_TOKENS] == 0 and count < left:
+                    if n_prompt > 0:
+                        break
+                    count = left
+                n_prompt += count
+                pairs += float(count) * done + 0.5 * count * (count + 1.0)
+                prompt_context += done + count
+                scratch[0, request] = done + count
+                budget -= count
+                if done + count >= lengths[0, request]:
+                    n_done += 1
+                request += 1
+            seen = 0.0 if pauses else context
+            took = _step_ns(
+                costs, shape, float(running), seen, float(n_prompt), pairs, prompt_context,
+                float(running + n_done),
+            )  # fmt: skip
+            now += took
+            with_prompt += 1
+            s = statistics[1]
+            s[0] += 1.0
+            s[1] += running
+            s[2] += seen
+            s[3] += n_prompt
+            s[4] += pairs
+            s[5] += prompt_context
+            s[6] += took
+            if not pauses:
+                decoded += 1
+                context += n_decode
+            for _ in range(n_done):
+                request = first_reading
+                first_reading += 1
+                times[1, request] = now
+                times[3, request], times[4, request] = float(pure), float(with_prompt)
+                context += lengths[0, request] + 1
+                _push(heap, n_decode, decoded + lengths[1, request] - 1, request)
+                n_decode += 1
+        elif n_decode > 0:
+            steps = heap[0, 0] - decoded
+            if steps > 0:
+                took = _step_ns(
+                    costs, shape, float(n_decode), context + 0.5 * (steps - 1) * n_decode,
+                    0.0, 0.0, 0.0, float(n_decode),
+                )  # fmt: skip
+                # Time of a token: a step gives a sequence one token and the drafts it accepts.
+                took *= 1000.0 / shape[ACCEPTED_PERMILLE]
+                pace = took
+                # Stop where the scheduler may admit a request that no other event precedes.
+                if n_admitted < n_arrived and polled == n_admitted:
+                    visible = times[1, n_admitted]
+                    least = 1
+                    if visible > now:
+                        least = int(np.ceil((visible - now) / took))
+                    if poll > 1:
+                        least += (poll - (pure + with_prompt + least) % poll) % poll
+                    steps = min(steps, least)
+                s = statistics[0]
+                s[0] += steps
+                s[1] += steps * n_decode
+                s[2] += steps * (context + 0.5 * (steps - 1) * n_decode)
+                s[6] += steps * took
+                now += steps * took
+                decoded += steps
+                context += float(steps) * n_decode
+                pure += steps
+        else:
+            # Nothing runs: the next request is on its way.
+            now = max(now, times[1, n_admitted])
+            continue
+        while n_decode > 0 and heap[0, 0] <= decoded:
+            request = heap[0, 1]
+            times[2, request] = now
+            times[3, request] = pure - times[3, request]
+            times[4, request] = with_prompt - times[4, request]
+            reserved -= lengths[0, request] + share * lengths[1, request]
+            context -= lengths[0, request] + lengths[1, request]
+            n_decode -= 1
+            heap[0, 0], heap[0, 1] = heap[n_decode, 0], heap[n_decode, 1]
+            _sift(heap, n_decode, 0)
+            n_finished += 1
+            if n_arrived < n_requests:
+                times[0, n_arrived] = now
+                times[1, n_arrived] = now + costs[FIRST_NS] + costs[WAIT_STEPS] * pace
+                n_arrived += 1
+    return float(now)

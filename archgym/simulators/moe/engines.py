@@ -1,0 +1,295 @@
+"""Serving engines: how they schedule, and constants that depend on engine, GPU and model.
+
+A constant is a base times one factor for each label of a deployment, such as its engine or the
+generation of its GPU. Factors are fitted with a prior that pulls them to 1, so that an unknown
+engine, GPU or model gets the typical value, and a GPU of a known generation that of its
+generation. `data/engines.json` holds the factors and says which rows they were fitted on.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any, Final, final
+
+from archgym.errors import unknown_name
+from archgym.simulators.moe.clock import CONSTANT_NAMES, Constants
+from archgym.simulators.moe.hardware import Gpu
+from archgym.simulators.moe.models import MoeModel
+
+__all__ = [
+    "BITS",
+    "ENGINE_NAMES",
+    "PRIORS",
+    "Calibration",
+    "Engine",
+    "Prior",
+    "calibration",
+    "constants",
+    "engine",
+    "labels",
+    "precision_of",
+]
+
+BITS: Final[Mapping[str, float]] = {
+    # A scale of 8 bits for 32 weights, and one for 16 weights (OCP MX 1.0; NVIDIA NVFP4).
+    "mxfp4": 4.25,
+    "nvfp4": 4.5,
+    "w4a16": 4.25,
+    "fp8": 8.0,
+    "bf16": 16.0,
+}
+"""Bits of a weight by the name of its format."""
+
+
+@final
+@dataclass(frozen=True)
+class Prior:
+    """A constant before it is fitted.
+
+    Attributes:
+      base: Its value for a typical deployment.
+      spread: Standard deviation of the base's logarithm.
+      effects: Standard deviation of the logarithm of each kind of label's factor.
+      source: Where the base comes from.
+    """
+
+    base: float
+    spread: float
+    effects: Mapping[str, float]
+    source: str
+
+
+PRIORS: Final[Mapping[str, Prior]] = {
+    "dense_memory": Prior(
+        0.65, 0.1, {"gpu": 0.1, "engine": 0.1, "precision": 0.1},
+        "chosen: 0.5 to 0.8 in the kernel tables of dense products with 1 to 64 tokens",
+    ),
+    "expert_memory": Prior(
+        0.60, 0.2,
+        {
+            **{"gpu": 0.12, "vendor": 0.1, "engine": 0.12, "precision": 0.15, "model": 0.1},
+            **{"engine+generation": 0.12, "precision+generation": 0.12},
+        },
+        "kernel tables of fused experts, 32 to 128 tokens: median 0.62 over GPUs and engines",
+    ),
+    "cache_memory": Prior(
+        0.60, 0.3, {"engine": 0.15, "attention": 0.3, "gpu": 0.15},
+        "kernel tables of decode attention: 0.4 to 0.8",
+    ),
+    "dense_flops": Prior(
+        0.50, 0.3, {"gpu": 0.15, "engine": 0.15},
+        "kernel tables of dense products with 4,096 tokens and more: 0.4 to 0.7",
+    ),
+    "expert_flops": Prior(
+        0.30, 0.4,
+        {"gpu": 0.15, "engine": 0.2, "precision": 0.3, "engine+generation": 0.15, "model": 0.1},
+        "kernel tables of fused experts with 8,192 and 16,384 tokens: 0.14 to 0.52",
+    ),
+    "attention_flops": Prior(
+        0.40, 0.4, {"gpu": 0.15, "engine": 0.2, "attention": 0.3},
+        "kernel tables of prompt attention: 0.33 to 0.69",
+    ),
+    "kernel_ns": Prior(
+        3_500.0, 0.4,
+        {
+            **{"engine": 0.2, "vendor": 0.2, "generation": 0.15, "engine+generation": 0.15},
+            **{"model": 0.15, "release": 0.3, "graphs": 0.8},
+        },
+        "kernels of a decode step of DeepSeek-R1 (InferenceX, issue 863): 2 to 6 us each",
+    ),
+    "experts_ns": Prior(
+        12_000.0, 0.4, {"engine": 0.2, "generation": 0.15, "model": 0.15},
+        "chosen: sorting, scaling and reducing take three to five kernels (same issue)",
+    ),
+    "reduce_ns": Prior(
+        8_000.0, 0.4, {"engine": 0.2, "vendor": 0.2, "generation": 0.2, "engine+generation": 0.15},
+        "tables of custom all-reduce: 2.6 to 7 us alone; 17 to 21 us in a step (same issue)",
+    ),
+    "link": Prior(
+        0.50, 0.3, {"engine": 0.2, "generation": 0.2},
+        "chosen: collectives of megabytes reach half to four fifths of the link",
+    ),
+    "step_ns": Prior(
+        300_000.0, 0.4, {"engine": 0.3, "vendor": 0.2, "release": 0.3},
+        "vLLM pull request 11133: 150 to 170 us between decodes with asynchronous scheduling",
+    ),
+    "sequence_ns": Prior(
+        15_000.0, 0.7, {"engine": 0.4, "engine+generation": 0.3, "release": 0.5},
+        "chosen: 10 to 100 us of scheduling, sampling and output in vLLM issue 6913",
+    ),
+    "prompt_step_ns": Prior(
+        2e6, 1.0, {"engine": 0.4, "release": 0.3, "vendor": 0.3},
+        "chosen: preparing prompt tokens takes milliseconds",
+    ),
+    "prompt_kernel_ns": Prior(
+        8_000.0, 0.7, {"engine": 0.3, "vendor": 0.3, "generation": 0.2, "model": 0.2},
+        "chosen: 5 to 10 us of the processor for a kernel that is not in a captured graph",
+    ),
+    "first_ns": Prior(
+        15e6, 0.7, {"engine": 0.4, "vendor": 0.3, "release": 0.3, "model": 0.2},
+        "chosen: HTTP, tokenisation and queues between processes",
+    ),
+    "wait_steps": Prior(
+        3.0, 0.7,
+        {"engine": 0.6, "engine+generation": 0.4, "engine+attention": 0.5, "release": 0.3},
+        "chosen: a request waits for the step in flight, one that is scheduled, and its delivery",
+    ),
+}  # fmt: skip
+"""Priors of all constants; shares of peaks have no unit."""
+
+
+@final
+@dataclass(frozen=True)
+class Engine:
+    """Rules by which an engine forms steps.
+
+    Attributes:
+      name: Name by which it is chosen.
+      max_tokens: Most tokens of a step by default.
+      chunks: True if it splits prompts over steps.
+      pauses_decodes: True if prompts run in steps of their own while decodes pause.
+      reserved_percent: Share of an output's tokens that must have room when a request is admitted.
+      source: Where the settings come from.
+    """
+
+    name: str
+    max_tokens: int
+    chunks: bool
+    pauses_decodes: bool
+    reserved_percent: int
+    source: str
+
+
+_ENGINES: Final = {
+    item.name: item
+    for item in (
+        Engine(
+            "vllm", 8192, True, False, 50,
+            "vLLM's default of max_num_batched_tokens for servers; blocks are taken on demand "
+            "(chosen: half of an output on average)",
+        ),
+        Engine(
+            "sglang", 16384, True, True, 70,
+            "SGLang's chunked_prefill_size on large GPUs and its new_token_ratio of 0.7",
+        ),
+        Engine(
+            "trt-llm", 8192, False, False, 100,
+            "TensorRT-LLM's defaults: max_num_tokens, no chunks, GUARANTEED_NO_EVICT",
+        ),
+        Engine(
+            "llama.cpp", 2048, True, False, 100,
+            "llama.cpp's default batch of 2,048 tokens; a slot keeps its whole context",
+        ),
+        Engine("ideal", 8192, True, False, 100, "chosen: no software, rooflines only"),
+    )
+}  # fmt: skip
+ENGINE_NAMES: Final = tuple(_ENGINES)
+"""Engines that can be chosen."""
+
+
+def engine(name: str) -> Engine:
+    """Return the engine with this name.
+
+    Raises:
+      UnknownNameError: There is no such engine.
+    """
+    if name not in _ENGINES:
+        raise unknown_name("engine", name, ENGINE_NAMES)
+    return _ENGINES[name]
+
+
+def precision_of(bits: float, gpu: Gpu, model: MoeModel) -> str:
+    """Return the format that weights of so many bits usually have on a GPU."""
+    if bits > BITS["fp8"]:
+        return "bf16"
+    if bits > BITS["nvfp4"]:
+        return "fp8"
+    if model.wide_attention:
+        # gpt-oss is published in mxfp4 alone.
+        return "mxfp4"
+    if not gpu.fp4_tflops:
+        return "w4a16"
+    return "nvfp4" if gpu.vendor == "nvidia" else "mxfp4"
+
+
+def labels(
+    model: MoeModel,
+    gpu: Gpu,
+    engine_name: str,
+    precision: str,
+    *,
+    release: str = "",
+    graphs: bool = True,
+) -> dict[str, str]:
+    """Return the labels that decide a deployment's constants.
+
+    Args:
+      model: Model that is served.
+      gpu: Each GPU.
+      engine_name: Engine, also one that is not known.
+      precision: Format of the experts, a key of `BITS`.
+      release: Major and minor version of the engine, such as "vllm 0.11"; "" for a typical one.
+      graphs: True if decode steps run as captured graphs.
+    """
+    attention = "latent" if model.latent else "linear" if model.linear else "grouped"
+    return {
+        "engine": engine_name,
+        "gpu": gpu.name,
+        "vendor": gpu.vendor,
+        "generation": gpu.generation,
+        "precision": precision,
+        "attention": attention,
+        # The architecture counts: DeepSeek-R1 and V3 share theirs.
+        "model": {"deepseek-v3": "deepseek-r1"}.get(model.name, model.name),
+        "release": release,
+        "graphs": "on" if graphs else "off",
+        "engine+generation": f"{engine_name}+{gpu.generation}",
+        "precision+generation": f"{precision}+{gpu.generation}",
+        "engine+attention": f"{engine_name}+{attention}",
+    }
+
+
+@final
+@dataclass(frozen=True)
+class Calibration:
+    """Fitted factors of constants.
+
+    Attributes:
+      logarithms: By constant, then by label ("engine=vllm"; "" for the base), the logarithm of the
+        factor on the prior's base.
+      fitted_on: Rows that the factors were fitted on.
+      deployments: Model, GPU and engine of those rows, as "model gpu engine".
+    """
+
+    logarithms: Mapping[str, Mapping[str, float]]
+    fitted_on: str = ""
+    deployments: tuple[str, ...] = ()
+
+    def constants(self, by_kind: Mapping[str, str]) -> Constants:
+        """Return the constants of a deployment with these labels."""
+        values = {}
+        for name, prior in PRIORS.items():
+            found = self.logarithms.get(name, {})
+            total = found.get("", 0.0)
+            for kind in prior.effects:
+                total += found.get(f"{kind}={by_kind[kind]}", 0.0)
+            values[name] = prior.base * math.exp(total)
+        return Constants(**{name: values[name] for name in CONSTANT_NAMES})
+
+
+@cache
+def calibration() -> Calibration:
+    """Return the factors that ship."""
+    path = resources.files("archgym.simulators.moe").joinpath("data/engines.json")
+    document: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return Calibration(
+        document["logarithms"], document["fitted_on"], tuple(document["deployments"])
+    )
+
+
+def constants(by_kind: Mapping[str, str]) -> Constants:
+    """Return the shipped constants of a deployment with these labels."""
+    return calibration().constants(by_kind)

@@ -1,0 +1,266 @@
+"""The SoC simulator: systems of blocks that run a task graph."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Final, final
+
+import numpy as np
+
+from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.objective import Objective
+from archgym.evaluation.simulator import (
+    FEASIBLE,
+    BatchResult,
+    Bottleneck,
+    Simulator,
+    Workload,
+    require_kept,
+)
+from archgym.files.storage import write_atomic
+from archgym.simulators.soc.blocks import cacti
+from archgym.simulators.soc.costs import COSTS, relieved
+from archgym.simulators.soc.graph import BURST_BYTES, TaskGraph
+from archgym.simulators.soc.metrics import measure, metrics, objectives
+from archgym.simulators.soc.published import REASONS, published_space
+from archgym.simulators.soc.space import SPACE_NAMES, SocSpace, soc_space
+from archgym.simulators.soc.state import (
+    Designs,
+    Log,
+    Rules,
+    empty_log,
+    output_count,
+    scratch,
+)
+from archgym.simulators.soc.workloads import SHIPPED, load_graph
+
+__all__ = ["FIDELITIES", "SocSimulator", "run"]
+
+FIDELITIES: Final[Mapping[str, Rules]] = {
+    "default": Rules(exact_finish=True, fifo=True, exact_freeing=True, exact_power=True),
+    "farsi": Rules(),
+}
+"""Rules of each fidelity."""
+_DEFAULT_GRAPH: Final = SHIPPED[0]
+_PUBLISHED: Final = "archgym-2023"
+_require = partial(require_kept, "SoC")
+
+
+@final
+class SocSimulator(Simulator):
+    """Domain-specific systems on a chip that run a task graph, as FARSI simulates them.
+
+    A design is a system of processors, accelerators, buses and memories, with a place for each
+    task and its output. The task graph belongs to the simulator, since its tasks are parameters.
+    """
+
+    name = "soc"
+    version = 0
+    space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
+    fidelity_names: ClassVar[tuple[str, ...]] = tuple(FIDELITIES)
+    # Against FARSI's recorded results; `data/accuracy.json`.
+    accuracy_percent: ClassVar[Mapping[str, float]] = {"farsi": 1e-7}
+    table_space = "table"
+    costs: Mapping[str, str] = COSTS
+    default_objective = "budget"
+
+    def __init__(
+        self, space: str = "default", fidelity: str = "default", graph: str = _DEFAULT_GRAPH
+    ) -> None:
+        """Make the simulator of one space, fidelity and task graph.
+
+        Args:
+          space: One of `space_names`.
+          fidelity: `farsi` keeps FARSI's deviations from its own model; `default` corrects them.
+          graph: A task graph that ships, a file, or several joined with `+`.
+
+        Raises:
+          UnknownNameError: There is no such space, fidelity or graph.
+          FileFormatError: A file is not a task graph.
+        """
+        if fidelity not in self.fidelity_names:
+            raise unknown_name("fidelity", fidelity, self.fidelity_names)
+        if space not in self.space_names:
+            raise unknown_name("space", space, self.space_names)
+        self.fidelity = fidelity
+        self._rules = FIDELITIES[fidelity]
+        self._graph_name = graph
+        self.graph: TaskGraph = load_graph(graph)
+        self.options = {} if graph == _DEFAULT_GRAPH else {"graph": graph}
+        is_published = space == _PUBLISHED
+        self._space: SocSpace = (
+            published_space(self.graph) if is_published else soc_space(space, self.graph)
+        )
+        self.space = self._space.space
+        self.model_reasons = REASONS if is_published else ()
+        self.groups = self._space.groups
+        self.metrics: tuple[MetricSpec, ...] = metrics(self.graph)
+        self.objectives: Mapping[str, Objective] = objectives(self.graph)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SocSimulator, (self.space.name, self.fidelity, self._graph_name)
+
+    @property
+    def default_workload(self) -> str:  # type: ignore[override]  # same name, read-only
+        """The task graph that the simulator was made for."""
+        return self._graph_name
+
+    def workload_names(self) -> tuple[str, ...]:
+        """Return the task graph that the simulator was made for."""
+        return (self._graph_name,)
+
+    def workload(self, name: str | Path) -> Workload:
+        """Return the task graph as a workload.
+
+        Raises:
+          UnknownNameError: It is another one than the simulator's.
+        """
+        if str(name) != self._graph_name:
+            known = unknown_name("workload", str(name), (self._graph_name,))
+            if str(name) in SHIPPED or Path(name).is_file():
+                raise type(known)(
+                    f"Workload {str(name)!r} needs a simulator that is made for it, since its "
+                    f"tasks are parameters. Give the option graph={name}."
+                )
+            raise known
+        return Workload(self._graph_name, self.graph.digest, self.graph)
+
+    def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """Return results of designs that are known to be canonical and feasible in the space."""
+        return self._simulate(indices, None)
+
+    def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """Return results as `simulate` does, of a machine without one of `costs`."""
+        return self._simulate(indices, cost)
+
+    def _simulate(self, indices: np.ndarray, cost: str | None) -> BatchResult:
+        designs, reason = self._space.decode(indices)
+        values = np.full((len(indices), len(self.metrics)), np.nan)
+        built = reason == FEASIBLE
+        if not built.all():
+            columns: list[Any] = [column[built] for column in designs]
+            designs = Designs(*columns)
+        if built.any():
+            outputs = run(self.graph, designs, self._rules, cost)
+            values[built] = measure(self.graph, outputs)
+        return BatchResult(values, reason)
+
+    def bottlenecks(self, indices: np.ndarray, workload: Workload) -> list[Bottleneck]:
+        """Return what bounds a design, from its log of phases, and moves that relieve it."""
+        if self.space.name == _PUBLISHED:
+            return []
+        from archgym.simulators.soc.bottlenecks import bottlenecks
+
+        return bottlenecks(self, indices)
+
+    def log(self, indices: np.ndarray) -> tuple[Designs, Log, np.ndarray]:
+        """Return one design as blocks, its phases, and its metrics.
+
+        Args:
+          indices: (n_parameters,) of a system.
+        """
+        canonical = self.space.canonical(np.asarray(indices, dtype=np.int64)[None, :])
+        designs, _ = self._space.decode(canonical)
+        log = empty_log(len(self.graph.tasks), designs.memory_peak.shape[1])
+        outputs = run(self.graph, designs, self._rules, log=log)
+        return designs, log, measure(self.graph, outputs)[0]
+
+    def check(self, values: np.ndarray, workload: Workload) -> None:
+        """Refuse results in which areas, energies or times do not add up.
+
+        Raises:
+          SimulatorError: Says which invariant, and by how much.
+        """
+        column = {spec.name: values[:, i] for i, spec in enumerate(self.metrics)}
+        kinds = ("sram", "dram", "processor", "accelerator")
+        area = np.sum([column[f"{kind}_area_mm2"] for kind in kinds], axis=0)
+        _require("areas by kind add up to the total", area, column["area_mm2"])
+        energy = np.sum([column[f"{kind}_energy_j"] for kind in kinds], axis=0)
+        _require("energies by kind add up to the total", energy, column["energy_j"])
+        tasks = float(len(self.graph.tasks))
+        _require(
+            "there are at most as many phases as tasks, and the first",
+            column["phases"],
+            np.minimum(column["phases"], tasks + 1.0),
+        )
+
+    def picture_workload(self, workload: Workload, path: Path) -> bool:
+        """Draw the task graph into `path`, which ends in .svg.
+
+        Raises:
+          InvalidArgumentError: The path has another ending.
+        """
+        from archgym.simulators.soc.picture import graph_svg
+
+        if path.suffix != ".svg":
+            raise InvalidArgumentError(
+                f"A task graph's picture must end in .svg; got {path.name!r}."
+            )
+        write_atomic(path, graph_svg(self.graph).encode())
+        return True
+
+    def picture_design(self, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+        """Return pictures of a design as SVG: its blocks, and its tasks over time."""
+        from archgym.simulators.soc.picture import diagram_svg, gantt_svg
+
+        return {
+            "Blocks": diagram_svg(self, indices),
+            "Tasks over time": gantt_svg(self, indices),
+        }
+
+    def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
+        """Return numbers that characterise a task graph: name to (value, unit)."""
+        graph = self.graph
+        least = [
+            min(
+                task.work / 2e9,
+                task.accelerator.cycles / 8e8 / task.accelerator.iterations
+                if task.accelerator
+                else np.inf,
+            )
+            for task in graph.tasks
+        ]
+        return {
+            "tasks": (float(len(graph.tasks)), ""),
+            "tasks_with_accelerator": (float(len(graph.accelerated)), ""),
+            "edges": (float(len(graph.edges)), ""),
+            "depth": (float(graph.depth), "tasks"),
+            "data": (sum(edge.bytes for edge in graph.edges), "bytes"),
+            "work": (sum(task.work for task in graph.tasks), "instructions"),
+            "latency_bound": (graph.longest_path(least), "s"),
+            **({"source": (graph.source_text, "")} if graph.source_text else {}),
+        }
+
+
+def run(
+    graph: TaskGraph,
+    designs: Designs,
+    rules: Rules,
+    cost: str | None = None,
+    *,
+    burst_bytes: int = BURST_BYTES,
+    order: list[int] | None = None,
+    log: Log | None = None,
+) -> np.ndarray:
+    """Return the kernel's results, (n, n_outputs), of designs.
+
+    Args:
+      graph: The task graph.
+      designs: Systems that fit it.
+      rules: The machine's rules.
+      cost: One of `COSTS` that the machine does not pay; None for a real one.
+      burst_bytes: Burst size [byte].
+      order: Order in which tasks that become ready at one time are launched.
+      log: Filled with the last design's phases.
+    """
+    # Numba takes a while to import, which listing and describing should not wait for.
+    from archgym.simulators.soc.kernel import simulate
+
+    arrays, table, ruled = relieved(cost, graph.arrays(burst_bytes, order), cacti(), rules)
+    tasks, n = len(graph.tasks), len(designs.on)
+    sizes = [designs.bus_peak, designs.memory_peak, designs.processor_bus]
+    outputs = np.empty((n, output_count(arrays)))
+    work = scratch(tasks, *(array.shape[1] for array in sizes))
+    simulate(arrays, designs, table, ruled, work, empty_log() if log is None else log, outputs)
+    return outputs

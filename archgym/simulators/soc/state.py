@@ -1,0 +1,301 @@
+"""Arrays that the kernel reads and writes, and the numbers of its options and outputs."""
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "CLOCK_HZ",
+    "DRAM",
+    "KINDS",
+    "MAX_BLOCKS",
+    "OUTPUTS",
+    "OWN",
+    "SRAM",
+    "BoundBy",
+    "Designs",
+    "GraphArrays",
+    "Log",
+    "Rules",
+    "Scratch",
+    "empty_log",
+    "output_count",
+    "scratch",
+]
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+CLOCK_HZ: Final = 1e8
+"""Base clock of buses, memories and accelerators [Hz]; `data/blocks.json`."""
+SRAM: Final = 0
+DRAM: Final = 1
+KINDS: Final = ("sram", "dram")
+"""Kinds of memory, by their number in the kernel."""
+OWN: Final = -1
+"""Value of `Designs.on` for a task on its own accelerator."""
+MAX_BLOCKS: Final = 60
+"""Buses and memories of one design, at most: the kernel holds sets of them in 64-bit words."""
+
+# Columns of the kernel's result; latencies of the workloads follow.
+OUTPUTS: Final = (
+    "latency_s",
+    "energy_j",
+    "power_w",
+    "sram_area_m2",
+    "dram_area_m2",
+    "processor_area_m2",
+    "accelerator_area_m2",
+    "cost",
+    "phases",
+    "processors",
+    "accelerators",
+    "memories",
+    "buses",
+    "processor_energy_j",
+    "accelerator_energy_j",
+    "sram_energy_j",
+    "dram_energy_j",
+)
+
+
+class BoundBy:
+    """Codes of what sets a task's rate in a phase, in `Log.bound`.
+
+    A code is a kind times `STRIDE` plus the number of the block within its kind.
+    """
+
+    IDLE: Final = 0
+    STRIDE: Final = 1024
+    PE: Final = 1
+    MEMORY: Final = 2
+    BUS: Final = 3
+    WAITING: Final = 4
+
+
+class GraphArrays(NamedTuple):
+    """A task graph as arrays; T tasks, E edges.
+
+    Attributes:
+      work: (T,) instructions; 0 for dummies.
+      parent, child: (E,) tasks of each edge.
+      bytes: (E,) bytes of each edge.
+      write_unit, read_unit: (E,) work units, seen from the parent and from the child.
+      first_out: (T + 1,) start of each task's outgoing edges in `out_edge`.
+      out_edge: (E,) edges by parent, in file order.
+      first_in: (T + 1,) start of each task's incoming edges in `in_edge`.
+      in_edge: (E,) edges by child, parents in table order.
+      accelerator_rate: (T,) instructions/s at unroll 1 and the base clock; 0 without accelerator.
+      accelerator_energy: (T,) J an instruction at unroll 1.
+      accelerator_area: (T,) m2 at unroll 1.
+      last: (L,) last task of each workload.
+      ends: (2,) source and sink.
+      order: (T,) order in which tasks that become ready at one time are launched.
+    """
+
+    work: Floats
+    parent: Ints
+    child: Ints
+    bytes: Floats
+    write_unit: Floats
+    read_unit: Floats
+    first_out: Ints
+    out_edge: Ints
+    first_in: Ints
+    in_edge: Ints
+    accelerator_rate: Floats
+    accelerator_energy: Floats
+    accelerator_area: Floats
+    last: Ints
+    ends: Ints
+    order: Ints
+
+
+class Designs(NamedTuple):
+    """Designs as arrays; n designs, B buses, M memories, P processors, T tasks.
+
+    Attributes:
+      links: (n, B) int64, bit c of entry b is set where buses b and c are linked.
+      bus_peak: (n, B) bytes/s in each direction.
+      memory_kind: (n, M) `SRAM` or `DRAM`.
+      memory_peak: (n, M) bytes/s in each direction.
+      memory_bus: (n, M) bus that each memory hangs on.
+      processor_bus: (n, P) bus that each processor hangs on.
+      on: (n, T) processor of each task, or `OWN`.
+      task_bus: (n, T) bus of the task's accelerator.
+      task_memory: (n, T) memory that each task writes to.
+      unroll: (n, T) unroll factor of the task's accelerator.
+      clock: (n, T) clock of the task's accelerator, in units of the base clock.
+    """
+
+    links: Ints
+    bus_peak: Floats
+    memory_kind: Ints
+    memory_peak: Floats
+    memory_bus: Ints
+    processor_bus: Ints
+    on: Ints
+    task_bus: Ints
+    task_memory: Ints
+    unroll: Floats
+    clock: Floats
+
+
+class Rules(NamedTuple):
+    """Rules of the machine: one fidelity, or an idealised machine of `costs`.
+
+    Attributes:
+      shared: 0 where tasks wait for their processor; 1 where they share it; 2 where each has it
+        for itself, which no machine does.
+      exact_finish: Tasks end when all their work is done, and not at 99 %.
+      fifo: Tasks that wait for a processor precede those that become ready later.
+      exact_freeing: An output is freed when the last of its children ends.
+      exact_power: Power is the highest mean over any 10 ms, and not over whole phases.
+      free_buses, free_memories, free_accelerators: These never limit a rate.
+      free_processor_energy: Processors use no energy.
+    """
+
+    shared: int = 0
+    exact_finish: bool = False
+    fifo: bool = False
+    exact_freeing: bool = False
+    exact_power: bool = False
+    free_buses: bool = False
+    free_memories: bool = False
+    free_accelerators: bool = False
+    free_processor_energy: bool = False
+
+
+class Log(NamedTuple):
+    """Phases of one design; arrays of length 0 where they are not wanted.
+
+    Attributes:
+      length_s: (T + 2,) length of each phase [s].
+      energy_j: (T + 2,) energy of each phase [J].
+      instructions: (T + 2, T) instructions that each task executes in each phase.
+      bound: (T + 2, T) code of `BoundBy`: what sets the task's rate, or that it waits.
+      task: (T, 3) start [s], end [s] and energy [J] of each task.
+      memory_bytes: (M,) peak occupancy of each memory [byte].
+    """
+
+    length_s: Floats
+    energy_j: Floats
+    instructions: Floats
+    bound: Ints
+    task: Floats
+    memory_bytes: Floats
+
+
+class Scratch(NamedTuple):
+    """Working memory of the kernel for one design."""
+
+    hop: Ints
+    pe: Ints
+    pe_bus: Ints
+    unit_m: Floats
+    ratio_m: Floats
+    unit_b: Floats
+    ratio_b: Floats
+    in_b: Ints
+    out_b: Ints
+    bus_used: Ints
+    left: Floats
+    end: Floats
+    rate: Floats
+    missing: Ints
+    state: Ints
+    running: Ints
+    waiting: Ints
+    queue: Ints
+    stamp: Ints
+    sum_m: Floats
+    slot_in: Ints
+    slot_unit: Floats
+    slot_out: Ints
+    occupied: Floats
+    peak: Floats
+    held: Floats
+    pending: Ints
+    done: Ints
+    length: Floats
+    phase_pe: Floats
+    phase_bytes: Floats
+    phase_energy: Floats
+    executed: Floats
+    task_pe: Floats
+    energy_m: Floats
+
+
+def scratch(tasks: int, buses: int, memories: int, processors: int) -> Scratch:
+    """Return working memory for designs of this size."""
+
+    def ints(*shape: int) -> Ints:
+        return np.zeros(shape, dtype=np.int64)
+
+    def floats(*shape: int) -> Floats:
+        return np.zeros(shape, dtype=np.float64)
+
+    phases = tasks + 2
+    return Scratch(
+        hop=ints(buses, buses),
+        pe=ints(tasks),
+        pe_bus=ints(tasks),
+        unit_m=floats(tasks, 2, memories),
+        ratio_m=floats(tasks, 2, memories),
+        unit_b=floats(tasks, 2, buses),
+        ratio_b=floats(tasks, 2, buses),
+        in_b=ints(tasks, 2, buses),
+        out_b=ints(tasks, 2, buses),
+        bus_used=ints(buses),
+        left=floats(tasks),
+        end=floats(tasks),
+        rate=floats(tasks),
+        missing=ints(tasks),
+        state=ints(tasks),
+        running=ints(tasks),
+        waiting=ints(tasks),
+        queue=ints(3 * tasks),
+        stamp=ints(processors + tasks),
+        sum_m=floats(2, memories),
+        slot_in=ints(tasks),
+        slot_unit=floats(tasks),
+        slot_out=ints(tasks),
+        occupied=floats(memories),
+        peak=floats(memories),
+        held=floats(tasks),
+        pending=ints(tasks),
+        done=ints(tasks),
+        length=floats(phases),
+        phase_pe=floats(phases),
+        phase_bytes=floats(phases, 2, memories),
+        phase_energy=floats(phases),
+        executed=floats(tasks),
+        task_pe=floats(tasks),
+        energy_m=floats(2, memories),
+    )
+
+
+def empty_log(tasks: int = 0, memories: int = 0) -> Log:
+    """Return a log to fill; of length 0, which the kernel leaves alone, by default."""
+    phases = tasks + 2 if tasks else 0
+    return Log(
+        np.zeros(phases),
+        np.zeros(phases),
+        np.zeros((phases, tasks)),
+        np.zeros((phases, tasks), dtype=np.int64),
+        np.zeros((tasks, 3)),
+        np.zeros(memories),
+    )
+
+
+def output_count(graph: GraphArrays) -> int:
+    """Return the columns of a result: `OUTPUTS` and the latency of each workload."""
+    return len(OUTPUTS) + len(graph.last)
+
+
+def concatenate(parts: Sequence[Designs]) -> Designs:
+    """Return the designs of all parts, which must be of one size."""
+    columns: list[Any] = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    return Designs(*columns)

@@ -1,0 +1,330 @@
+"""Task graphs that ship, files of users, and several of them at once."""
+
+import json
+import re
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.files.yaml_document import Node, read_document
+from archgym.simulators.soc.graph import (
+    MAX_TASKS,
+    Accelerator,
+    Budgets,
+    Edge,
+    Task,
+    TaskGraph,
+    merge,
+)
+
+__all__ = ["SHIPPED", "graph_text", "load_graph", "read_graph"]
+
+SHIPPED: Final = (
+    "cava",
+    "audio-decoder",
+    "edge-detection",
+    "ar-complex",
+    "radar",
+    "vio",
+    "random-12",
+    "random-20",
+)
+"""Names of the graphs that ship; the first is the default."""
+_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,59}")
+# Parameters of blocks and tasks must differ.
+_BLOCK: Final = re.compile(r"(bus|memory|processor)\d+")
+_TASK_KEYS: Final = ("name", "cpu_cycles", "dummy", "ip")
+_IP_KEYS: Final = ("cycles", "energy_fj", "area_um2", "iterations")
+_GRAPH_KEYS: Final = (
+    *("name", "doc", "source", "tasks", "edges", "last_tasks"),
+    *("budgets", "tight_budgets"),
+)
+_BUDGET_KEYS: Final = ("latency_s", "power_w", "area_m2")
+# chosen: beyond any task, and far from where double precision overflows.
+_MOST: Final = 1e18
+_LEAST: Final = 1e-18
+
+
+def load_graph(name: str | Path) -> TaskGraph:
+    """Return the graph with this name, or of this file, or several joined with `+`.
+
+    Raises:
+      UnknownNameError: A name is neither shipped nor a file.
+      FileFormatError: A file is not a task graph.
+      InvalidArgumentError: Several graphs do not fit together.
+    """
+    text = str(name)
+    parts = [text] if Path(text).is_file() else text.split("+")
+    return merge([_load(part) for part in parts])
+
+
+def _load(name: str) -> TaskGraph:
+    if name in SHIPPED:
+        return _shipped(name)
+    if Path(name).is_file():
+        return read_graph(name)
+    raise unknown_name("workload", name, SHIPPED)
+
+
+@lru_cache(maxsize=len(SHIPPED))
+def _shipped(name: str) -> TaskGraph:
+    file = resources.files("archgym.simulators.soc").joinpath(f"data/workloads/{name}.json")
+    return _graph(_node(Path(f"{name}.json"), json.loads(file.read_text("utf-8"))))
+
+
+def _node(path: Path, value: Any) -> Node:
+    if isinstance(value, dict):
+        value = {key: _node(path, member) for key, member in value.items()}
+    elif isinstance(value, list):
+        value = tuple(_node(path, member) for member in value)
+    return Node(path, None, value)
+
+
+def read_graph(path: str | Path) -> TaskGraph:
+    """Return the task graph in a JSON (or YAML) file.
+
+    Raises:
+      FileFormatError: It is not a task graph; the error names the line.
+      StorageError: It cannot be read.
+    """
+    return _graph(read_document(path).root)
+
+
+def graph_text(graph: TaskGraph) -> str:
+    """Return a graph as the text of a file that `read_graph` reads."""
+    tasks = []
+    for task in graph.tasks:
+        entry: dict[str, Any] = {
+            "name": task.name,
+            "cpu_cycles": task.cpu_cycles,
+            "dummy": task.is_dummy,
+        }
+        if task.accelerator is not None:
+            entry["ip"] = {key: getattr(task.accelerator, key) for key in _IP_KEYS}
+        tasks.append(f"  {json.dumps(entry)}")
+    edges = [
+        f"  {json.dumps([graph.names[e.parent], graph.names[e.child], e.bytes])}"
+        for e in graph.edges
+    ]
+    last = {name: graph.names[t] for name, t in graph.last_tasks.items()}
+    lines = [
+        f' "name": {json.dumps(graph.name)},',
+        f' "doc": {json.dumps(graph.doc)},',
+        f' "source": {json.dumps(graph.source_text)},',
+        ' "tasks": [',
+        ",\n".join(tasks),
+        " ],",
+        ' "edges": [',
+        ",\n".join(edges),
+        " ],",
+        f' "last_tasks": {json.dumps(last)},',
+        f' "budgets": {_budgets_text(graph.budgets)},',
+        f' "tight_budgets": {_budgets_text(graph.tight_budgets)}',
+    ]
+    return "{\n" + "\n".join(lines) + "\n}\n"
+
+
+def _budgets_text(budgets: Budgets) -> str:
+    return json.dumps(
+        {
+            "latency_s": dict(budgets.latency_s),
+            "power_w": budgets.power_w,
+            "area_m2": budgets.area_m2,
+        }
+    )
+
+
+# ---- one document
+
+
+def _graph(root: Node) -> TaskGraph:
+    members = root.members("a task graph", _GRAPH_KEYS)
+    for key in ("name", "tasks", "edges", "last_tasks", "budgets"):
+        if key not in members:
+            raise root.refusal(f"a task graph must have {key!r}")
+    name = _name(members["name"], "the graph's name")
+    listed = _items(members["tasks"], "`tasks`", MAX_TASKS)
+    place: dict[str, int] = {}
+    tasks: list[Task] = []
+    for node in listed:
+        task = _task(node)
+        if _BLOCK.fullmatch(task.name):
+            raise node.refusal(f"tasks must not be named like a block; got {task.name!r}")
+        if task.name in place:
+            raise node.refusal(f"tasks must have different names; {task.name!r} came twice")
+        place[task.name] = len(tasks)
+        tasks.append(task)
+    edge_nodes = _items(members["edges"], "`edges`", MAX_TASKS * MAX_TASKS)
+    edges = _edges(edge_nodes, place)
+    _check_shape(members["tasks"], listed, tasks, edge_nodes, edges)
+    last_tasks = {}
+    for workload, node in members["last_tasks"].members("`last_tasks`").items():
+        if not _NAME.fullmatch(workload):
+            raise node.refusal(f"a workload's name must be letters and digits; got {workload!r}")
+        last_tasks[workload] = _place(node, place)
+    if not last_tasks:
+        raise members["last_tasks"].refusal("`last_tasks` must name the last task of a workload")
+    budgets = _budgets(members["budgets"], last_tasks)
+    tight = _budgets(members["tight_budgets"], last_tasks) if "tight_budgets" in members else None
+    return TaskGraph(
+        name=name,
+        tasks=tuple(tasks),
+        edges=edges,
+        last_tasks=last_tasks,
+        budgets=budgets,
+        tight_budgets=tight or budgets,
+        doc=members["doc"].text("`doc`") if "doc" in members else "",
+        source_text=members["source"].text("`source`") if "source" in members else "",
+    )
+
+
+def _items(node: Node, what: str, most: int) -> tuple[Node, ...]:
+    if not isinstance(node.value, tuple) or not node.value:
+        raise node.refusal(f"{what} must be a list; got {node.kind}")
+    if len(node.value) > most:
+        raise node.refusal(f"{what} must have at most {most} entries; got {len(node.value)}")
+    return node.value
+
+
+def _name(node: Node, what: str) -> str:
+    text = node.text(what)
+    if not _NAME.fullmatch(text):
+        raise node.refusal(
+            f"{what} must begin with a letter and have at most 60 letters, digits, `_` and `-`; "
+            f"got {node.kind}"
+        )
+    return text
+
+
+def _task(node: Node) -> Task:
+    members = node.members("a task", _TASK_KEYS)
+    for key in ("name", "cpu_cycles"):
+        if key not in members:
+            raise node.refusal(f"a task must have {key!r}")
+    name = _name(members["name"], "a task's name")
+    cycles = members["cpu_cycles"].number("`cpu_cycles`", 0.0, _MOST)
+    is_dummy = members["dummy"].flag("`dummy`") if "dummy" in members else cycles == 0.0
+    if is_dummy != (cycles == 0.0):
+        raise members["cpu_cycles"].refusal(
+            f"`cpu_cycles` must be 0 for a dummy and above 0 for others; got {cycles:g} for {name}"
+        )
+    if "ip" not in members:
+        return Task(name, cycles)
+    if is_dummy:
+        raise members["ip"].refusal(f"a dummy must have no accelerator; {name} has one")
+    ip = members["ip"].members("`ip`", _IP_KEYS)
+    for key in _IP_KEYS:
+        if key not in ip:
+            raise members["ip"].refusal(f"`ip` must have {key!r}")
+    cost = {key: ip[key].number(f"`{key}`", _LEAST, _MOST) for key in _IP_KEYS[:3]}
+    iterations = ip["iterations"].whole("`iterations`", 1, 10**9)
+    return Task(name, cycles, Accelerator(iterations=iterations, **cost))
+
+
+def _place(node: Node, place: dict[str, int]) -> int:
+    name = node.text("a task's name")
+    if name not in place:
+        hint = str(unknown_name("task", name, place)).partition("exist. ")[2]
+        raise node.refusal(f"a task must be listed in `tasks`; {name!r} is not", hint)
+    return place[name]
+
+
+def _edges(nodes: tuple[Node, ...], place: dict[str, int]) -> tuple[Edge, ...]:
+    edges = []
+    known: set[tuple[int, int]] = set()
+    for node in nodes:
+        if not isinstance(node.value, tuple) or len(node.value) != 3:
+            raise node.refusal("an edge must be [parent, child, bytes]")
+        parent, child = _place(node.value[0], place), _place(node.value[1], place)
+        size = node.value[2].number("an edge's bytes", 1.0, _MOST)
+        if parent == child:
+            raise node.refusal("an edge must join two tasks; this one joins a task to itself")
+        if (parent, child) in known:
+            raise node.refusal("there must be one edge from one task to another; this is a second")
+        known.add((parent, child))
+        edges.append(Edge(parent, child, size))
+    return tuple(edges)
+
+
+def _check_shape(
+    tasks_node: Node,
+    nodes: tuple[Node, ...],
+    tasks: list[Task],
+    edge_nodes: tuple[Node, ...],
+    edges: tuple[Edge, ...],
+) -> None:
+    """Refuse a graph with a cycle, or without exactly one source and one sink."""
+    parents = {edge.child for edge in edges}
+    children = {edge.parent for edge in edges}
+    for others, what, end in ((parents, "parent", "source"), (children, "child", "sink")):
+        found = [t for t in range(len(tasks)) if t not in others]
+        strange = [t for t in found if not tasks[t].is_dummy]
+        if strange:
+            raise nodes[strange[0]].refusal(
+                f"each task but the {end} must have a {what}; {tasks[strange[0]].name} has none"
+            )
+        if len(found) > 1:
+            raise nodes[found[1]].refusal(
+                f"there must be one {end}, a dummy without a {what}; {tasks[found[1]].name} is a "
+                "second one"
+            )
+        if not found and len(tasks) > 0:
+            # Without an end, going on from any task runs in a circle.
+            break
+    cycle = _cycle(len(tasks), edges)
+    if cycle is not None:
+        first = edges[cycle]
+        raise edge_nodes[cycle].refusal(
+            f"the graph must have no cycle; there is one through {tasks[first.parent].name} and "
+            f"{tasks[first.child].name}"
+        )
+    if len(tasks) < 3:
+        raise tasks_node.refusal("a graph must have a source, a sink and a task between them")
+
+
+def _cycle(n: int, edges: tuple[Edge, ...]) -> int | None:
+    """Return an edge on a cycle, or None."""
+    left = set(range(n))
+    alive = set(range(len(edges)))
+    while True:
+        # What nothing in the rest leads to, or what leads nowhere in it, is on no cycle.
+        reached = {edges[e].child for e in alive}
+        leading = {edges[e].parent for e in alive}
+        kept = left & reached & leading
+        if kept == left:
+            break
+        left = kept
+        alive = {e for e in alive if edges[e].parent in left and edges[e].child in left}
+    return min(alive) if alive else None
+
+
+def _budgets(node: Node, last_tasks: dict[str, int]) -> Budgets:
+    members = node.members("budgets", _BUDGET_KEYS)
+    for key in _BUDGET_KEYS:
+        if key not in members:
+            raise node.refusal(f"budgets must have {key!r}")
+    latency = members["latency_s"].members("`latency_s`", last_tasks)
+    for name in last_tasks:
+        if name not in latency:
+            raise members["latency_s"].refusal(f"`latency_s` must limit workload {name!r}")
+    return Budgets(
+        {
+            name: latency[name].number(f"the latency of {name}", _LEAST, _MOST)
+            for name in last_tasks
+        },
+        members["power_w"].number("`power_w`", _LEAST, _MOST),
+        members["area_m2"].number("`area_m2`", _LEAST, _MOST),
+    )
+
+
+def check_order(order: Any, n: int) -> list[int]:
+    """Return an order of tasks, checked.
+
+    Raises:
+      InvalidArgumentError: It does not name each task once.
+    """
+    if not isinstance(order, list) or sorted(order) != list(range(n)):
+        raise InvalidArgumentError(f"`order` must be the numbers 0 to {n - 1} in some order.")
+    return order

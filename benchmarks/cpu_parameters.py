@@ -1,0 +1,53 @@
+"""Share of the variance of log IPC that each parameter of the CPU's default space explains.
+
+    python benchmarks/cpu_parameters.py [DESIGNS] [WORKLOAD ...]
+
+Random designs are evaluated on each workload. A parameter's share is its main effect's omega
+squared: the variance between the means of its levels, less what chance alone gives. Prints the
+largest shares of each workload, then for each parameter the workload where it matters most.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+
+from archgym.simulators.cpu import CpuSimulator
+
+
+def omega_squared(levels: np.ndarray, y: np.ndarray) -> float:
+    """Return the share of variance between groups, corrected for chance."""
+    values, which = np.unique(levels, return_inverse=True)
+    counts = np.bincount(which)
+    means = np.bincount(which, weights=y) / counts
+    total = ((y - y.mean()) ** 2).sum()
+    between = (counts * (means - y.mean()) ** 2).sum()
+    within = (total - between) / max(1, len(y) - len(values))
+    return max(0.0, (between - (len(values) - 1) * within) / (total + within))
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Evaluate the designs and print both tables."""
+    n = int(arguments[0]) if arguments else 192
+    simulator = CpuSimulator()
+    names = simulator.space.names
+    indices = simulator.space.sample(n, np.random.default_rng(0))
+    ipc = [spec.name for spec in simulator.metrics].index("ipc")
+    best: dict[str, tuple[float, str]] = dict.fromkeys(names, (0.0, "-"))
+    for workload in arguments[1:] or simulator.workload_names():
+        found = simulator.evaluate_batch(indices, simulator.workload(workload))
+        built = found.reason == 0
+        y = np.log(found.values[built, ipc])
+        shares = {name: omega_squared(indices[built, i], y) for i, name in enumerate(names)}
+        for name, share in shares.items():
+            best[name] = max(best[name], (share, workload))
+        top = sorted(shares.items(), key=lambda item: -item[1])[:8]
+        listed = ", ".join(f"{name} {100 * share:.0f} %" for name, share in top)
+        print(f"| {workload} | {y.std():.2f} | {listed} |", flush=True)
+    print()
+    for name, (share, workload) in best.items():
+        print(f"| {name} | {100 * share:.1f} % | {workload} |", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

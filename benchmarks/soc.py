@@ -1,0 +1,188 @@
+"""Figures of the SoC simulator: kernel time, effects of corrections, evaluations to the budgets.
+
+python benchmarks/soc.py speed
+python benchmarks/soc.py corrections
+python benchmarks/soc.py budgets --seeds 10 --limit 4000 --out budgets.json
+"""
+
+import argparse
+import contextlib
+import json
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from archgym.errors import BudgetExhausted
+from archgym.evaluation.task import Task
+from archgym.evaluation.trials import Trials
+from archgym.search.agent import Agent, agent_class, make_agent
+from archgym.simulators.soc import SocSimulator
+from archgym.simulators.soc.metrics import COLUMNS, is_met
+from archgym.simulators.soc.simulator import FIDELITIES, run
+from archgym.simulators.soc.state import Rules
+from archgym.simulators.soc.workloads import SHIPPED
+
+AGENTS = ("bottleneck", "genetic", "hill_climbing", "simulated_annealing", "extra_trees", "random")
+# Processor time of FARSI for one design [ms], measured by the authors of the reference rows.
+FARSI_MS = (26.0, 180.0)
+# FARSI counts a value within 0.1 % of its budget as met.
+SLACK = 0.001
+CORRECTIONS = {
+    "finish at 99 % of the work": {"exact_finish": True},
+    "new tasks overtake waiting ones": {"fifo": True},
+    "buffers that are never freed": {"exact_freeing": True},
+    "shifted windows of power": {"exact_power": True},
+    "all four": FIDELITIES["default"]._asdict(),
+}
+
+
+def speed() -> None:
+    """Print the time of one design for each graph, and the ratio to FARSI's."""
+    print("| workload | tasks | us a design | with decoding | FARSI / kernel |")
+    print("|---|---:|---:|---:|---:|")
+    for name in SHIPPED:
+        simulator = SocSimulator(fidelity="farsi", graph=name)
+        indices = simulator.space.sample(4000, np.random.default_rng(0))
+        designs, _ = simulator._space.decode(indices)
+        workload = simulator.workload(name)
+        kernel = _best(run, simulator.graph, designs, FIDELITIES["farsi"]) / 4000
+        whole = _best(simulator.evaluate_batch, indices, workload) / 4000
+        low, high = (1e-3 * ms / kernel for ms in FARSI_MS)
+        print(
+            f"| {name} | {len(simulator.graph.tasks)} | {1e6 * kernel:.1f} | {1e6 * whole:.1f} | "
+            f"{low:,.0f} to {high:,.0f} |"
+        )
+
+
+def _best(work: Callable[..., object], *arguments: object) -> float:
+    """Return the least time of five calls [s]."""
+    work(*arguments)
+    times = []
+    for _ in range(5):
+        started = time.perf_counter()
+        work(*arguments)
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+def corrections(n: int = 1000) -> None:
+    """Print what each correction of FARSI's deviations changes, over random designs."""
+    metrics = ("latency_s", "energy_j", "power_w", "area_mm2")
+    print("| corrected | designs changed | " + " | ".join(metrics) + " |")
+    print("|---|---:|" + "---|" * len(metrics))
+    base = {name: _values(name, Rules(), n) for name in SHIPPED}
+    for label, changes in CORRECTIONS.items():
+        ratios = []
+        for name in SHIPPED:
+            found = _values(name, Rules()._replace(**changes), n)
+            ratios.append(found / base[name] - 1.0)
+        ratio = np.concatenate(ratios)
+        changed = (np.abs(ratio) > 1e-12).any(axis=1).mean()
+        cells = []
+        for column in range(len(metrics)):
+            values = ratio[:, column]
+            worst = values[np.argmax(np.abs(values))]
+            cells.append(f"{100 * np.abs(values).mean():.3f} % (worst {100 * worst:+.1f} %)")
+        print(f"| {label} | {100 * changed:.1f} % | " + " | ".join(cells) + " |")
+
+
+def _values(name: str, rules: Rules, n: int) -> np.ndarray:
+    from archgym.simulators.soc.metrics import measure
+
+    simulator = SocSimulator(graph=name)
+    indices = simulator.space.sample(n, np.random.default_rng(1))
+    designs, _ = simulator._space.decode(indices)
+    values = measure(simulator.graph, run(simulator.graph, designs, rules))
+    wanted = ("latency_s", "energy_j", "power_w", "area_mm2")
+    return values[:, [COLUMNS.index(metric) for metric in wanted]]
+
+
+def evaluations_to_budgets(
+    name: str, tight: bool, agent: str, seed: int, limit: int, fidelity: str = "farsi"
+) -> int | None:
+    """Return the evaluations until the budgets are met; None where `limit` does not suffice."""
+    simulator = SocSimulator(fidelity=fidelity, graph=name)
+    task = Task.make(simulator, objective="tight-budget" if tight else "farsi-budget")
+    graph = simulator.graph
+    budgets = graph.tight_budgets if tight else graph.budgets
+    kind: type[Agent] = agent_class(agent)
+    seen: set[bytes] = set()
+    met_at: list[int] = []
+
+    def evaluate(indices: np.ndarray) -> Trials:
+        indices = np.asarray(indices)
+        canonical = task.space.canonical(indices)
+        found = task.evaluate(canonical)
+        met = is_met(found.values[:, 0], graph, budgets, SLACK)
+        repeated = np.zeros(len(indices), dtype=bool)
+        for row, design in enumerate(canonical):
+            key = design.tobytes()
+            repeated[row] = key in seen
+            seen.add(key)
+            if met[row] and not met_at:
+                met_at.append(len(seen))
+        if met_at or len(seen) >= limit:
+            raise BudgetExhausted("done")
+        return task.trials(indices, found, repeated)
+
+    with contextlib.suppress(BudgetExhausted):
+        make_agent(kind, task.space, seed, {}).search(evaluate, task)
+    return met_at[0] if met_at and met_at[0] <= limit else None
+
+
+def budgets(
+    names: Sequence[str], agents: Sequence[str], seeds: int, limit: int, out: Path | None
+) -> None:
+    """Print evaluations to the budgets: least, median, most, and runs that met them."""
+    found: dict[str, dict[str, list[int | None]]] = {}
+    if out is not None and out.exists():
+        found = json.loads(out.read_text())
+    for tight in (False, True):
+        for name in names:
+            key = f"{name}{' tight' if tight else ''}"
+            for agent in agents:
+                if agent in found.get(key, {}):
+                    continue
+                started = time.perf_counter()
+                results = [
+                    evaluations_to_budgets(name, tight, agent, seed, limit) for seed in range(seeds)
+                ]
+                found.setdefault(key, {})[agent] = results
+                took = time.perf_counter() - started
+                print(f"| {key} | {agent} | {_summary(results)} | {took:.0f} s |", flush=True)
+                if out is not None:
+                    out.write_text(json.dumps(found, indent=1))
+
+
+def _summary(results: Sequence[int | None]) -> str:
+    met = sorted(n for n in results if n is not None)
+    if not met:
+        return f"not met in {len(results)} runs"
+    text = f"{met[0]} to {met[-1]}, median {statistics.median(met):g}"
+    return text if len(met) == len(results) else f"{text}; {len(met)} of {len(results)} runs"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("figure", choices=("speed", "corrections", "budgets"))
+    parser.add_argument("--workloads", default=",".join(SHIPPED), help="Task graphs.")
+    parser.add_argument("--agents", default=",".join(AGENTS), help="Agents of `budgets`.")
+    parser.add_argument("--seeds", type=int, default=10, help="Seeds of `budgets`.")
+    parser.add_argument("--limit", type=int, default=4000, help="Evaluations of each run.")
+    parser.add_argument("--out", type=Path, help="JSON file of `budgets`, which it continues.")
+    options = parser.parse_args()
+    if options.figure == "speed":
+        speed()
+    elif options.figure == "corrections":
+        corrections()
+    else:
+        budgets(
+            options.workloads.split(","),
+            options.agents.split(","),
+            options.seeds,
+            options.limit,
+            options.out,
+        )

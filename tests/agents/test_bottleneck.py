@@ -1,0 +1,75 @@
+"""The agent that relieves bottlenecks."""
+
+import contextlib
+
+import numpy as np
+import pytest
+
+from archgym.agents.bottleneck import BottleneckAgent
+from archgym.errors import BudgetExhausted
+from archgym.evaluation.task import Task
+from archgym.evaluation.trials import Trials
+from archgym.simulators.soc import SocSimulator
+from archgym.testing import ProvingSimulator
+
+
+def _asked(task: Task, seed: int, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the designs that an agent asks for, and their rewards."""
+    designs: list[np.ndarray] = []
+    rewards: list[float] = []
+
+    def evaluate(indices: np.ndarray) -> Trials:
+        found = task.evaluate(indices)
+        designs.extend(indices)
+        rewards.extend(found.reward.tolist())
+        if len(designs) >= n:
+            raise BudgetExhausted("done")
+        return task.trials(indices, found, np.zeros(len(indices), dtype=bool))
+
+    agent = BottleneckAgent(task.space, seed=seed)
+    with contextlib.suppress(BudgetExhausted):
+        agent.search(evaluate, task)
+    return np.array(designs), np.array(rewards)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_budgets_of_cava_are_met_before_the_explorer_of_farsi(seed: int) -> None:
+    task = Task.make(SocSimulator(fidelity="farsi"), objective="farsi-budget")
+
+    _, rewards = _asked(task, seed, 70)
+
+    # FARSI's own explorer needed 70 evaluations.
+    assert rewards.max() == 0.0
+
+
+def test_asks_begin_at_the_default_and_never_repeat() -> None:
+    task = Task.make(SocSimulator(graph="vio"))
+    designs, _ = _asked(task, 1, 60)
+
+    assert np.array_equal(designs[0], task.space.default_indices)
+    assert len(np.unique(designs, axis=0)) == len(designs)
+    again, _ = _asked(task, 1, 60)
+    assert np.array_equal(designs, again)
+
+
+def test_simulator_without_bottlenecks_is_searched_by_neighbours() -> None:
+    task = Task.make(ProvingSimulator())
+    designs, rewards = _asked(task, 0, 40)
+
+    assert len(designs) == 40
+    assert rewards.max() > rewards[0]
+
+
+def test_bottlenecks_name_moves_of_the_space_and_shares() -> None:
+    simulator = SocSimulator(graph="radar")
+    space, workload = simulator.space, simulator.workload("radar")
+    for indices in space.sample(20, np.random.default_rng(0)):
+        found = simulator.bottlenecks(indices, workload)
+        assert {b.metric for b in found} >= {"latency_s", "power_w", "energy_j"}
+        design = dict(space.design_at(space.canonical(indices[None])[0]))
+        for bottleneck in found:
+            assert 0.0 < bottleneck.share <= 1.0 + 1e-9
+            for move in bottleneck.moves:
+                assert space.design({**design, **move}) != design
+        time = sum(b.share for b in found if b.metric == "latency_s")
+        assert time <= 1.0 + 1e-9

@@ -1,0 +1,50 @@
+"""Limits and named metrics on the command line."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Archgym
+
+
+def test_search_with_a_limit_ends_with_a_design_that_meets_it(
+    archgym: Archgym, tmp_path: Path
+) -> None:
+    out = tmp_path / "study"
+    limit = "power_mw <= 600"
+    words = f"search plugin -w light --minimise latency_ns -a genetic -n 60 --seed 1 --out {out}"
+    ran = archgym(*words.split(), "--subject-to", limit)
+
+    assert ran.code == 0, ran.err
+    assert "Limits: met" in ran.out
+    shown = archgym("show", out, "--json").json
+    assert shown["limits"] == [limit]
+    assert shown["missed_limits"] == []
+    assert shown["best"]["metrics"]["power_mw"] <= 600
+
+
+def test_evaluate_says_which_limit_is_missed(archgym: Archgym) -> None:
+    ran = archgym("evaluate", "plugin", "-w", "light", "--subject-to", "power_mw <= 0.5")
+
+    assert ran.code == 0, ran.err
+    assert "Limits: missed: power_mw " in ran.out
+    assert "> 0.5" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--subject-to", "power <= 3"], "Unknown metric 'power'. Did you mean 'power_mw'?"),
+        (["--subject-to", "power_mw = 3"], "A limit must read `metric <= number`"),
+        (["--subject-to", "power_mw <= 1, power_mw >= 2"], "must not contradict each other"),
+        (["--minimise", "latency"], "Unknown metric 'latency'. Did you mean 'latency_ns'?"),
+        (["--minimise", "latency_ns", "--objective", "balanced"], "`objective` must be left out"),
+    ],
+)
+def test_limits_that_do_not_fit_are_refused(
+    archgym: Archgym, options: list[str], message: str
+) -> None:
+    ran = archgym("evaluate", "plugin", "-w", "light", *options)
+
+    assert ran.code == 1
+    assert message in ran.err

@@ -1,0 +1,97 @@
+"""The protocol on measured serving: readers, the fit, and what it keeps out."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from archgym.errors import FileFormatError
+from archgym.simulators.moe.engines import calibration
+from archgym.simulators.moe.validation.fitting import fit, predict, problem
+from archgym.simulators.moe.validation.measured import read_serving
+from archgym.simulators.moe.validation.serving import kendall_tau, summary_row
+
+HEAD = (
+    "model,precision,gpu,tp,dp,ep,engine,engine_version,isl,osl,random_range_ratio,conc,"
+    "ttft_mean_ms,tpot_mean_ms,out_tok_s_gpu,out_tok_s_gpu_derived,suspect\n"
+)
+ROW = "gpt-oss-120b,mxfp4,H200,2,1,1,vllm,0.18.0,1024,1024,0.8,16,60,6.5,,1100,\n"
+
+
+def folder(path: Path, *rows: str) -> Path:
+    """Writes a reference with these rows."""
+    (path / "measured").mkdir()
+    (path / "measured" / "serving.csv").write_text(HEAD + "".join(rows), encoding="utf-8")
+    return path
+
+
+def test_row_becomes_a_deployment(tmp_path: Path) -> None:
+    suspect = ROW.replace(",1100,\n", ",1100,too fast\n")
+
+    rows, n_suspect = read_serving(folder(tmp_path, ROW, suspect))
+
+    assert (len(rows), n_suspect) == (1, 1)
+    assert rows[0].deployment.release == "vllm 0.18"
+    assert (rows[0].clients, rows[0].deployment.tensor, rows[0].is_steady) == (16, 2, True)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("gpt-oss-120b", "gpt-none", "model"),
+        ("H200", "H9000", "GPU"),
+        ("mxfp4", "int1", "precision"),
+        (",16,60", ",0.5,60", "conc"),
+        (",6.5,", ",-1,", "tpot_mean_ms"),
+    ],
+)
+def test_wrong_row_is_named_with_its_line(tmp_path: Path, old: str, new: str, words: str) -> None:
+    with pytest.raises(FileFormatError, match=words) as raised:
+        read_serving(folder(tmp_path, ROW, ROW.replace(old, new)))
+    assert "serving.csv:3" in str(raised.value) or "line 3" in str(raised.value)
+
+
+def test_kendall_tau_counts_pairs() -> None:
+    # Five of six pairs agree, one does not: (5 - 1) / 6.
+    assert kendall_tau(np.array([1.0, 2, 3, 4]), np.array([1.0, 2, 4, 3])) == pytest.approx(4 / 6)
+    assert math.isnan(kendall_tau(np.ones(3), np.arange(3.0)))
+
+
+def test_summary_tells_median_tail_and_bias() -> None:
+    row = summary_row("S1", "x", np.array([1.1, 0.9, 2.0]), np.ones(3), 10.0)
+
+    assert row is not None
+    assert row.ours == pytest.approx(10.0)
+    assert row.origin == "predicted"
+    # The geometric mean of 1.1, 0.9 and 2 is 1.2557.
+    assert "bias +25.6 %" in row.what
+
+
+@pytest.mark.slow
+def test_fit_recovers_rows_that_a_calibration_made(reference: Path) -> None:
+    rows, _ = read_serving(reference)
+    asked = problem(rows[::40])
+    at = np.arange(len(asked.rows))
+
+    fitted = fit(asked, at)
+
+    found = predict(asked, fitted)
+    measured = np.array([row.tpot_ms for row in asked.rows])
+    assert np.median(np.abs(found.tpot_ms / measured - 1.0)) < 0.08
+    assert set(fitted.logarithms) == set(calibration().logarithms)
+
+
+@pytest.mark.slow
+def test_shipped_constants_meet_the_bars_on_a_sample(reference: Path) -> None:
+    rows, _ = read_serving(reference)
+    asked = problem(rows[::20])
+
+    found = predict(asked, calibration())
+
+    for ours, theirs, median in (
+        (found.tpot_ms, [row.tpot_ms for row in asked.rows], 0.10),
+        (found.output_per_s, [row.output_per_s for row in asked.rows], 0.10),
+        (found.ttft_ms, [row.ttft_ms for row in asked.rows], 0.25),
+    ):
+        assert np.nanmedian(np.abs(ours / np.array(theirs) - 1.0)) < median
