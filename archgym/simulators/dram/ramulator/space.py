@@ -117,7 +117,7 @@ def family_space(made: Standard) -> DesignSpace:
             unit="ticks",
             doc="Time between all-bank refreshes of neighbouring ranks; 0 refreshes all at once.",
         ),
-        # chosen: 8 places or more, so that with `wr_low` write mode ends with a write left. On three
+        # chosen: 8 places or more, so that write mode always ends with a write left. On three
         # recorded rows that end it without one the model differs.
         *(
             PowerOfTwo(name=name, low=8, high=128, default=32, unit="requests", doc=doc)
