@@ -73,3 +73,17 @@ def test_bottlenecks_name_moves_of_the_space_and_shares() -> None:
                 assert space.design({**design, **move}) != design
         time = sum(b.share for b in found if b.metric == "latency_s")
         assert time <= 1.0 + 1e-9
+
+
+def test_costs_of_dram_are_bottlenecks_with_parameters() -> None:
+    task = Task.make("dram", "cloud-1")
+    simulator, workload = task.simulator, task.workloads[0].workload
+    found = simulator.bottlenecks(task.space.default_indices, workload)
+
+    # A fraction of the time goes to each cost, so an ideal machine without it is faster.
+    shares = {b.name: b.share for b in found if b.metric == "total_time_ns"}
+    assert shares.keys() <= simulator.costs.keys()
+    assert shares["rows"] > 0.05
+    assert all(set(b.parameters) <= set(task.space.names) for b in found)
+    _, rewards = _asked(task, 0, 25)
+    assert rewards.max() > rewards[0]

@@ -25,7 +25,7 @@ from archgym.simulators.dram.commands import (
 if TYPE_CHECKING:
     from archgym.simulators.dram.rules import Rule
 
-__all__ = ["COSTS", "relieve_controllers", "relieve_rules", "relieve_table"]
+__all__ = ["COSTS", "RELIEF", "relieve_controllers", "relieve_rules", "relieve_table"]
 
 COSTS: Final = {
     "rows": "opening and closing rows of a bank (tRCD, tRP, tRAS, tRC, tRTP, tWR): a cycle each",
@@ -34,6 +34,14 @@ COSTS: Final = {
     "data-bus": "moving data (tCCD): a burst occupies the bus for a cycle",
     "refresh": "refresh: none is due",
 }
+RELIEF: Final = {
+    "rows": ("page_policy", "address_mapping", "scheduler", "request_buffer_size"),
+    "activation-rate": ("address_mapping", "scheduler", "scheduler_buffer"),
+    "turnaround": ("scheduler", "command_mux", "request_buffer_size"),
+    "data-bus": ("arbiter", "max_active_transactions", "response_queue"),
+    "refresh": ("refresh_policy", "refresh_max_postponed", "refresh_max_pulled_in"),
+}
+"""Parameters that relieve each cost: what they decide, by the model's rules."""
 _READS: Final = frozenset((RD, RDA))
 _WRITES: Final = frozenset((WR, WRA))
 _COLUMNS: Final = _READS | _WRITES

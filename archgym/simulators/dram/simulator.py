@@ -13,7 +13,7 @@ from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload, require_kept
 from archgym.simulators.dram.characterise import characterise
 from archgym.simulators.dram.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
-from archgym.simulators.dram.costs import COSTS, relieve_controllers
+from archgym.simulators.dram.costs import COSTS, RELIEF, relieve_controllers
 from archgym.simulators.dram.devices import Device
 from archgym.simulators.dram.devices import device as device_named
 from archgym.simulators.dram.mapping import LAYOUTS
@@ -52,6 +52,7 @@ class DramSimulator(Simulator):
     # The largest of data/accuracy.json: 2.4246 %, and none.
     accuracy_percent: ClassVar[Mapping[str, float]] = {"fast": 2.5, "exact": 0.0}
     costs: Mapping[str, str] = COSTS
+    relief: Mapping[str, tuple[str, ...]] = RELIEF
     default_objective = "low-latency"
     default_workload = "cloud-1"
     table_space = "archgym-2023"
