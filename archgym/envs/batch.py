@@ -83,12 +83,10 @@ class DesignVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self.task = task_of(task, **choices)
         self._is_next_step = _checked_mode(autoreset_mode) is AutoresetMode.NEXT_STEP
         if self._is_next_step:
-            self.metadata = {  # type: ignore[misc]  # of this instance
-                **self.metadata,
-                "autoreset_mode": AutoresetMode.NEXT_STEP,
-            }
-        self._over = np.zeros(num_envs, dtype=bool)
+            modes = {**self.metadata, "autoreset_mode": AutoresetMode.NEXT_STEP}
+            self.metadata = modes  # type: ignore[misc]  # Gymnasium reads it from instances
         self._episodes = Episodes(self.task, num_envs, formulation, actions, log, evaluate)
+        self._over = np.zeros(num_envs, dtype=bool)
         self.num_envs = num_envs
         self.single_action_space = self._episodes.formulation.action_space
         self.single_observation_space = self._episodes.observation.space
