@@ -20,6 +20,7 @@ __all__ = [
     "StudyInterrupted",
     "StudyLockedError",
     "UnknownNameError",
+    "error_text",
     "unknown_name",
 ]
 
@@ -123,6 +124,14 @@ class MissingExtraError(ArchGymError, ImportError):
 
 class MissingProgramError(ArchGymError, FileNotFoundError):
     """A program of the system is needed and not installed."""
+
+
+def error_text(error: BaseException) -> str:
+    """Return the message of any exception, also of one whose own `__str__` fails."""
+    try:
+        return str(error)
+    except Exception:
+        return f"(no message: {type(error).__name__}.__str__ fails)"
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:

@@ -112,16 +112,11 @@ def valid_mappings(architecture: str, layer: str, n: int) -> MappingArrays:
     pool = _Pool(map_space(problem, machine), "edp", "timeloop")
     rng = np.random.default_rng(0)
     found: list[MappingArrays] = []
-    while sum(map(len, found)) < n:
+    while sum(len(m.factors) for m in found) < n:
         batch = pool.arrays(*pool.random(4 * n, rng))
         fits = evaluate_mappings(problem, machine, batch, details=False).status == 0
         found.append(MappingArrays(batch.factors[fits], batch.orders[fits], batch.keeps[fits]))
-    return MappingArrays(
-        *(
-            np.concatenate([getattr(m, name) for m in found])[:n]
-            for name in ("factors", "orders", "keeps")
-        )
-    )
+    return MappingArrays(*(np.concatenate(arrays)[:n] for arrays in zip(*found, strict=True)))
 
 
 def report_mappings(n: int) -> None:
@@ -167,7 +162,7 @@ def report_networks(n: int) -> None:
 
 def report_efforts(n: int) -> None:
     """What an effort costs, how far it is from a second's, and whether it ranks designs alike."""
-    from archgym.simulators.accelerator.hardware_space import hardware, hardware_space
+    from archgym.simulators.accelerator.space import hardware, hardware_space
 
     space = hardware_space()
     layers = load_network("resnet-18").layers[:3]
@@ -176,7 +171,10 @@ def report_efforts(n: int) -> None:
     for tries in EFFORTS:
         began = time.process_time()
         edp[tries] = np.array(
-            [_edp(hardware(dict(space.design_at(row))), layers, tries) for row in designs]
+            [
+                _edp(hardware("default", dict(space.design_at(row))), layers, tries)
+                for row in designs
+            ]
         )
         seconds[tries] = (time.process_time() - began) / (n * len(layers))
     last = edp[EFFORTS[-1]]

@@ -1,10 +1,9 @@
 """Speed of the CPU simulator on ChampSim's own rows, against the CPU time that ChampSim took.
 
-    ARCHGYM_REFERENCE=FOLDER python benchmarks/cpu.py [FILE ...]
+Usage: ``ARCHGYM_REFERENCE=FOLDER python benchmarks/cpu.py [FILE ...]``.
 
-Prints, for each file of results (default and long ones if none are named), the sum over its rows
-of ChampSim's recorded CPU seconds, of ours, their ratio, and instructions per second by trace. The
-recorded seconds come from another run of the same kind of machine; they are quoted, not measured.
+Without names, the default and the long rows run. Prints for each file ChampSim's recorded CPU
+seconds, ours and their ratio, then instructions per second by trace. ChampSim's seconds are quoted.
 """
 
 import math

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from archgym.simulators.translation.hardware import Hardware
-from archgym.simulators.translation.memory import Memory
+from archgym.simulators.translation.layout import Memory
 from archgym.simulators.translation.run import COUNTERS, Prepared, prepare, run
 from archgym.traces import AccessKind, MemoryTrace, read_planes
 

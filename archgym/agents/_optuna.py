@@ -3,9 +3,8 @@
 import importlib.util
 import logging
 import warnings
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, final
 
 import numpy as np
@@ -90,7 +89,7 @@ class OptunaModel:
         self._coordinates = Coordinates(space)
         self._distributions = _distributions(self._coordinates)
         seed = int(rng.integers(2**32))
-        self._memory: _Memory
+        self._memory: _AllResults | _BestAndLatestResults
         if model == "tpe":
             self._memory = _AllResults(self._distributions, candidates, seed)
         else:
@@ -126,7 +125,9 @@ class OptunaModel:
                 asked.add(design)
                 found = np.concatenate([found, design])
                 if len(found) < n:
-                    running.append(_run(study, self._parameters(design)[0], self._distributions))
+                    row = self._parameters(design)[0]
+                    _add(study, row, self._distributions, state=TrialState.RUNNING)
+                    running.append(len(study.get_trials(deepcopy=False)) - 1)
             for number in running:
                 study.tell(number, state=TrialState.FAIL)
         return found
@@ -205,22 +206,8 @@ class OptunaAgent(AskTellAgent):
         self._model.tell(self._space.canonical(trials.indices), scores, trials.feasible)
 
 
-class _Memory(ABC):
-    """Keeps results for a sampler."""
-
-    @abstractmethod
-    def add(
-        self, parameters: list[dict[str, Any]], scores: np.ndarray, are_built: np.ndarray
-    ) -> None:
-        """Take k results, scores (k, n_scores)."""
-
-    @abstractmethod
-    def study(self) -> AbstractContextManager["optuna.Study"]:
-        """Yield a study of the known designs; it has a new trial at the end of the block."""
-
-
 @final
-class _AllResults(_Memory):
+class _AllResults:
     """One growing study, for a sampler whose time hardly grows with it."""
 
     def __init__(
@@ -239,7 +226,7 @@ class _AllResults(_Memory):
         for row, score, is_built in zip(parameters, scores.tolist(), are_built, strict=True):
             # Designs without a constraint count as having kept them all.
             constraints = None if is_built else {_BUILT: 1.0}
-            _add(self._study, row, self._distributions, score, constraints)
+            _add(self._study, row, self._distributions, values=score, constraints=constraints)
 
     @contextmanager
     def study(self) -> Iterator["optuna.Study"]:
@@ -257,7 +244,7 @@ class _AllResults(_Memory):
 
 
 @final
-class _BestAndLatestResults(_Memory):
+class _BestAndLatestResults:
     """Small study built again for each batch, for a sampler whose time grows quickly with it."""
 
     def __init__(self, distributions: Mapping[str, "BaseDistribution"], seed: int) -> None:
@@ -299,7 +286,7 @@ class _BestAndLatestResults(_Memory):
         ):
             # A second model, of what can be built, is fitted only where something could not.
             constraints = {_BUILT: -1.0 if is_built else 1.0} if not built.all() else None
-            _add(study, row, self._distributions, score, constraints)
+            _add(study, row, self._distributions, values=score, constraints=constraints)
         with self._random_state:
             yield study
 
@@ -324,32 +311,12 @@ def _add(
     study: "optuna.Study",
     parameters: dict[str, Any],
     distributions: dict[str, "BaseDistribution"],
-    scores: list[float],
-    constraints: dict[str, float] | None,
+    **result: Any,
 ) -> None:
+    """Add a trial, with what `optuna.trial.create_trial` takes of its state and result."""
     from optuna.trial import create_trial
 
-    trial = create_trial(
-        params=parameters,
-        distributions=distributions,
-        values=scores,
-        constraints=constraints,
-    )
-    study.add_trial(trial)
-
-
-def _run(
-    study: "optuna.Study",
-    parameters: dict[str, Any],
-    distributions: dict[str, "BaseDistribution"],
-) -> int:
-    """Start a trial whose result is not known yet; its number."""
-    from optuna.trial import TrialState, create_trial
-
-    study.add_trial(
-        create_trial(state=TrialState.RUNNING, params=parameters, distributions=distributions)
-    )
-    return len(study.get_trials(deepcopy=False)) - 1
+    study.add_trial(create_trial(params=parameters, distributions=distributions, **result))
 
 
 def _distributions(coordinates: Coordinates) -> dict[str, "BaseDistribution"]:

@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, final
+from typing import TYPE_CHECKING, Any, Self, final
 
 import numpy as np
 
@@ -16,11 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["RandomState"]
 
 
-class _State(NamedTuple):
-    python: tuple[Any, ...]
-    numpy: Any
-    torch: "torch.Tensor"
-    n_threads: int
+_State = tuple[Any, Any, "torch.Tensor", int]
+"""The random numbers of Python, NumPy and torch, and torch's threads."""
 
 
 @final
@@ -88,19 +85,17 @@ class RandomState:
 def _read() -> _State:
     import torch
 
-    return _State(
-        random.getstate(),
-        np.random.get_state(),  # noqa: NPY002 - looks, draws nothing
-        torch.default_generator.get_state(),
-        torch.get_num_threads(),
-    )
+    numpy_state: Any = np.random.get_state()  # noqa: NPY002 - looks, draws nothing
+    torch_state = torch.default_generator.get_state()
+    return random.getstate(), numpy_state, torch_state, torch.get_num_threads()
 
 
 def _write(state: _State) -> None:
     import torch
 
-    random.setstate(state.python)
-    np.random.set_state(state.numpy)  # noqa: NPY002 - puts back what was there
-    torch.default_generator.set_state(state.torch)
-    if torch.get_num_threads() != state.n_threads:
-        torch.set_num_threads(state.n_threads)
+    python_state, numpy_state, torch_state, n_threads = state
+    random.setstate(python_state)
+    np.random.set_state(numpy_state)  # noqa: NPY002 - puts back what was there
+    torch.default_generator.set_state(torch_state)
+    if torch.get_num_threads() != n_threads:
+        torch.set_num_threads(n_threads)

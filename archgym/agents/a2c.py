@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, final
 
 from archgym.agents import _hyperparameters as shared
-from archgym.agents._sb3.learner import Sb3Agent, hidden_layers
+from archgym.agents._sb3.learner import Sb3Agent, network_arguments
 from archgym.spaces.space import DesignSpace
 
 if TYPE_CHECKING:
@@ -54,13 +54,10 @@ class A2cAgent(Sb3Agent):
         return A2C(
             "MlpPolicy",
             env,
-            learning_rate=values["learning_rate"],
             n_steps=n_steps,
-            gamma=values["gamma"],
             gae_lambda=values["gae_lambda"],
             ent_coef=values["entropy"],
             # Rewards are small logarithms, and an infeasible design's is not.
             normalize_advantage=True,
-            policy_kwargs={"net_arch": hidden_layers(values)},
-            device="cpu",
+            **network_arguments(values),
         )

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Annotated, final
 
 from archgym.agents import _hyperparameters as shared
-from archgym.agents._sb3.learner import Sb3Agent, hidden_layers
+from archgym.agents._sb3.learner import Sb3Agent, replay_arguments
 from archgym.search.hyperparameters import Within
 from archgym.spaces.parameter import Ordinal, PowerOfTwo
 from archgym.spaces.space import DesignSpace
@@ -80,20 +80,11 @@ class DqnAgent(Sb3Agent):
         algorithm = DQN(
             "MlpPolicy",
             env,
-            learning_rate=values["learning_rate"],
-            buffer_size=max(values["memory"], env.num_envs) * n_steps,
-            learning_starts=values["start"] * n_steps,
-            batch_size=values["batch_size"],
-            tau=values["tau"],
             # The target network follows after each step of all episodes.
             target_update_interval=env.num_envs,
-            gamma=values["gamma"],
-            train_freq=n_steps,
-            gradient_steps=values["updates"] * env.num_envs,
             exploration_fraction=values["exploration"] * n_steps / NO_END,
             exploration_final_eps=values["last_exploration"],
-            policy_kwargs={"net_arch": hidden_layers(values)},
-            device="cpu",
+            **replay_arguments(values, env, n_steps),
         )
         # What it draws by before it has taken a step.
         algorithm.exploration_rate = values["last_exploration"]

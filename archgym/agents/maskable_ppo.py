@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, final
 
 from archgym.agents import _hyperparameters as shared
-from archgym.agents._sb3.learner import Sb3Agent, hidden_layers, ppo_arguments
+from archgym.agents._sb3.learner import Sb3Agent, ppo_arguments
 from archgym.spaces.space import DesignSpace
 
 if TYPE_CHECKING:
@@ -55,9 +55,4 @@ class MaskablePpoAgent(Sb3Agent):
     def _make(self, env: "VecEnv", n_steps: int) -> "BaseAlgorithm":
         from sb3_contrib import MaskablePPO
 
-        return MaskablePPO(
-            "MlpPolicy",
-            env,
-            **ppo_arguments(self._values, env, n_steps),
-            policy_kwargs={"net_arch": hidden_layers(self._values)},
-        )
+        return MaskablePPO("MlpPolicy", env, **ppo_arguments(self._values, env, n_steps))

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, final
 
 from archgym.agents import _hyperparameters as shared
-from archgym.agents._sb3.learner import Sb3Agent, hidden_layers, ppo_arguments
+from archgym.agents._sb3.learner import Sb3Agent, ppo_arguments
 from archgym.spaces.space import DesignSpace
 
 if TYPE_CHECKING:
@@ -53,9 +53,4 @@ class PpoAgent(Sb3Agent):
     def _make(self, env: "VecEnv", n_steps: int) -> "BaseAlgorithm":
         from stable_baselines3 import PPO
 
-        return PPO(
-            "MlpPolicy",
-            env,
-            **ppo_arguments(self._values, env, n_steps),
-            policy_kwargs={"net_arch": hidden_layers(self._values)},
-        )
+        return PPO("MlpPolicy", env, **ppo_arguments(self._values, env, n_steps))

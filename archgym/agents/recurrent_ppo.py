@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Annotated, final
 
 from archgym.agents import _hyperparameters as shared
-from archgym.agents._sb3.learner import Sb3Agent, hidden_layers, ppo_arguments
+from archgym.agents._sb3.learner import Sb3Agent, ppo_arguments
 from archgym.search.hyperparameters import Within
 from archgym.spaces.parameter import PowerOfTwo
 from archgym.spaces.space import DesignSpace
@@ -59,12 +59,6 @@ class RecurrentPpoAgent(Sb3Agent):
     def _make(self, env: "VecEnv", n_steps: int) -> "BaseAlgorithm":
         from sb3_contrib import RecurrentPPO
 
-        return RecurrentPPO(
-            "MlpLstmPolicy",
-            env,
-            **ppo_arguments(self._values, env, n_steps),
-            policy_kwargs={
-                "net_arch": hidden_layers(self._values),
-                "lstm_hidden_size": self._values["cells"],
-            },
-        )
+        arguments = ppo_arguments(self._values, env, n_steps)
+        arguments["policy_kwargs"]["lstm_hidden_size"] = self._values["cells"]
+        return RecurrentPPO("MlpLstmPolicy", env, **arguments)

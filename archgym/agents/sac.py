@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, final
 import numpy as np
 
 from archgym.agents import _hyperparameters as shared
-from archgym.agents._sb3.learner import Sb3Agent, hidden_layers
+from archgym.agents._sb3.learner import Sb3Agent, replay_arguments
 from archgym.search.hyperparameters import Within
 from archgym.spaces.parameter import Ordinal
 from archgym.spaces.space import DesignSpace
@@ -88,18 +88,9 @@ class SacAgent(Sb3Agent):
         algorithm = SAC(
             "MlpPolicy",
             env,
-            learning_rate=values["learning_rate"],
-            buffer_size=max(values["memory"], env.num_envs) * n_steps,
-            learning_starts=values["start"] * n_steps,
-            batch_size=values["batch_size"],
-            tau=values["tau"],
-            gamma=values["gamma"],
-            train_freq=n_steps,
-            gradient_steps=values["updates"] * env.num_envs,
             ent_coef=f"auto_{values['first_entropy']}",
             target_entropy=values["target_entropy"] * shape[0],
-            policy_kwargs={"net_arch": hidden_layers(values)},
-            device="cpu",
+            **replay_arguments(values, env, n_steps),
         )
         _make_even(algorithm.actor)
         return algorithm

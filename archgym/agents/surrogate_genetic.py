@@ -1,6 +1,6 @@
 """A genetic algorithm that breeds on a learned proxy of the simulator."""
 
-from typing import Annotated, Any, Protocol, final
+from typing import Annotated, final
 
 import numpy as np
 
@@ -33,10 +33,7 @@ _POPULATION = 24
 _CHILDREN = 50
 
 
-class _Proxy(Protocol):
-    def fit(self, features: np.ndarray, scores: np.ndarray) -> Any: ...
-
-    def expected(self, features: np.ndarray) -> np.ndarray: ...
+_Proxy = RandomisedTrees | BoostedTrees
 
 
 @final

@@ -25,9 +25,10 @@ from archgym.cli.commands.table import table_app
 from archgym.cli.commands.trace import trace_app
 from archgym.cli.commands.tune import tune
 from archgym.cli.commands.validate import validate
+from archgym.cli.console.terminal import notice, printable
 from archgym.cli.options.groups import with_groups
 from archgym.cli.simulator_commands import add_simulator_commands
-from archgym.errors import ArchGymError, StudyInterrupted
+from archgym.errors import ArchGymError, StudyInterrupted, error_text
 from archgym.version import __version__
 
 __all__ = ["app", "run"]
@@ -102,16 +103,22 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
     # Arguments after `--` belong to another program.
     n_ours = given.index("--") if "--" in given else len(given)
     is_debug = _DEBUG in given[:n_ours]
-    given = [argument for argument in given[:n_ours] if argument != _DEBUG] + given[n_ours:]
-    logging.basicConfig(
-        level=logging.DEBUG if is_debug else logging.WARNING,
-        format="%(name)s: %(message)s" if is_debug else "warning: %(message)s",
-        stream=sys.stderr,
+    ours = [argument for argument in given[:n_ours] if argument != _DEBUG]
+    given = ours + given[n_ours:]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        _PrintableFormatter("%(name)s: %(message)s" if is_debug else "warning: %(message)s")
     )
+    logging.basicConfig(level=logging.DEBUG if is_debug else logging.WARNING, handlers=[handler])
     if is_debug:
         # Debug messages of libraries are not wanted.
         for library in ("numba", "matplotlib", "PIL"):
             logging.getLogger(library).setLevel(logging.WARNING)
+    for argument in ours:
+        if not _is_text(argument):
+            _fail(
+                f"an argument must be UTF-8 text; got {argument!r}. Rename the file.", _USAGE_CODE
+            )
     try:
         code = app(args=given, prog_name=_PROGRAM, standalone_mode=False)
         sys.stdout.flush()
@@ -123,6 +130,11 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
         _fail("interrupted.", 130)
     except typer.Abort:
         _fail("aborted.", 130)
+    except SystemExit as stop:
+        # Commands end by returning, so this is a simulator's, an agent's or a library's.
+        if is_debug:
+            raise
+        _fail(f"other code ended the program with SystemExit({stop.code!r}).", 1)
     except (Exception, RecursionError) as error:
         if _is_usage_error(error):
             _fail(_usage(error), _USAGE_CODE)
@@ -140,6 +152,19 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+class _PrintableFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
+def _is_text(argument: str) -> bool:
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _is_usage_error(error: BaseException) -> bool:
     """Return True for an error in the command line, whose class is not public in Typer."""
     return hasattr(error, "format_message") and getattr(error, "exit_code", None) == _USAGE_CODE
@@ -152,7 +177,7 @@ def _usage(error: Any) -> str:
 
 
 def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(error_text(error).split()) or type(error).__name__
     if isinstance(error, ArchGymError | OSError):
         return text
     # Not an error of ArchGym: a bug to report.
@@ -173,5 +198,5 @@ def _exit_code(error: BaseException) -> int:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    typer.echo(f"error: {message}", err=True)
+    notice(f"error: {message}")
     sys.exit(code)

@@ -18,6 +18,9 @@ from pathlib import Path
 
 import typer
 
+from archgym.cli.console.terminal import warn
+from archgym.errors import error_text
+
 __all__ = ["SIMULATORS_FOLDER", "add_simulator_commands"]
 
 SIMULATORS_FOLDER = Path(__file__).resolve().parent.parent / "simulators"
@@ -37,8 +40,8 @@ def add_simulator_commands(app: typer.Typer, folder: Path = SIMULATORS_FOLDER) -
         try:
             commands = _load_commands(path)
         except Exception as error:
-            text = " ".join(f"{type(error).__name__}: {error}".split())
-            typer.echo(f"warning: {path} cannot be loaded: {text}", err=True)
+            text = " ".join(f"{type(error).__name__}: {error_text(error)}".split())
+            warn(f"{path} cannot be loaded: {text}")
             continue
         _join(app, commands)
 

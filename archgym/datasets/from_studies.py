@@ -61,11 +61,7 @@ class _Study:
     def batch(self, rows: Records) -> "pa.RecordBatch":
         import pyarrow as pa
 
-        made = {
-            **self._sources(rows),
-            **self._parameters(rows),
-            **self._results(rows),
-        }
+        made = self._sources(rows) | self._parameters(rows) | self._results(rows)
         n = len(rows) * len(self._workloads)
         arrays = []
         for field in self._schema:
@@ -84,19 +80,17 @@ class _Study:
         options = json.dumps(dict(task["options"]), sort_keys=True)
         canonical = log.space.canonical(rows.indices)
 
-        def of_segment(texts: Sequence[str | None]) -> "pa.Array":
-            return words(segment, texts)
-
         def constant(text: str) -> "pa.Array":
             return words(np.zeros(n, dtype=np.int32), [text])
 
+        hyperparameters = [
+            json.dumps(dict(s.hyperparameters), sort_keys=True) for s in log.segments
+        ]
         return {
-            "study": of_segment([s.folder for s in log.segments]),
-            "study_id": of_segment([s.study for s in log.segments]),
-            "agent": of_segment([s.agent for s in log.segments]),
-            "hyperparameters": of_segment(
-                [json.dumps(dict(s.hyperparameters), sort_keys=True) for s in log.segments]
-            ),
+            "study": words(segment, [s.folder for s in log.segments]),
+            "study_id": words(segment, [s.study for s in log.segments]),
+            "agent": words(segment, [s.agent for s in log.segments]),
+            "hyperparameters": words(segment, hyperparameters),
             "seed": self._seeds(segment),
             "step": np.repeat(rows.seq, w) - self._offsets[segment],
             "task": constant(log.task_id),
@@ -161,10 +155,8 @@ def words(codes: np.ndarray, texts: Sequence[str | None]) -> "pa.Array":
     """Return an Arrow column of repeating texts: `codes`, (n,), index `texts`; None is null."""
     import pyarrow as pa
 
-    distinct: Mapping[str, int] = {
-        text: place
-        for place, text in enumerate(dict.fromkeys(text for text in texts if text is not None))
-    }
+    known = dict.fromkeys(text for text in texts if text is not None)
+    distinct = {text: place for place, text in enumerate(known)}
     places = np.array([-1 if text is None else distinct[text] for text in texts], dtype=np.int32)
     chosen = places[codes]
     indices = pa.array(chosen, mask=chosen < 0)

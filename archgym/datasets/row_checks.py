@@ -7,13 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from archgym.datasets.columns import (
-    coded,
-    decoded_ids,
-    decoded_indices,
-    numbers,
-    whole_numbers,
-)
+from archgym.datasets.columns import coded, decoded_ids, decoded_indices, numbers, whole_numbers
 from archgym.datasets.ids import DesignIds
 from archgym.datasets.integrity import Findings
 from archgym.datasets.metadata import About, task_workloads

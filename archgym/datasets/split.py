@@ -279,9 +279,8 @@ class _ByName(Assignment):
 
     def parts(self, path: Path, about: About, batch: "pa.RecordBatch") -> np.ndarray:
         codes, names = coded(batch, self.split.by)
-        part: np.ndarray = np.array(
-            [*(self._part.get(name, _TRAIN) for name in names), _nobody(self._part)]
-        )
+        # The last one is that of rows which no agent asked for.
+        part = np.array([self._part.get(name, _TRAIN) for name in (*names, "")])
         return np.asarray(part[codes])
 
     @property
@@ -297,11 +296,6 @@ class _ByName(Assignment):
             else ("the same designs may be in several parts, on other workloads")
         )
         return f"By {self.split.by} ({said}). No {self.split.by} is in two parts; {other}."
-
-
-def _nobody(part: Mapping[str, int]) -> int:
-    """Return the part of rows that no agent asked for."""
-    return part.get("", _TRAIN)
 
 
 def _rows_by_name(by: str, source: RowSource) -> dict[str, int]:

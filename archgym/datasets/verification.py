@@ -193,15 +193,9 @@ def _assignment(
     if said is None:
         return None
     try:
-        split = Split(
-            said["by"],
-            said["validation"],
-            said["test"],
-            said["seed"],
-            said["group"],
-            tuple(said["hold_out"]),
-        )
-        return split.prepare(source)
+        names = ("by", "validation", "test", "seed", "group")
+        chosen = {name: said[name] for name in names}
+        return Split(**chosen, hold_out=tuple(said["hold_out"])).prepare(source)
     except FileFormatError:
         raise
     except (ArchGymError, KeyError, TypeError) as error:

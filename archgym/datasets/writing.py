@@ -1,7 +1,6 @@
 """Rows written as a dataset's folder or as a single table, in bounded memory."""
 
 import json
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -39,31 +38,8 @@ __all__ = ["SUFFIXES", "ParquetSink", "Sink", "Written", "open_sink", "write_dat
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 
 
-class Sink(ABC):
-    """Takes rows, of any number at a time, into a file."""
-
-    @abstractmethod
-    def write(self, batch: "pa.RecordBatch") -> None:
-        """Add rows."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Finish the file."""
-
-
-def open_sink(suffix: str, path: Path, schema: "pa.Schema") -> Sink:
-    """Return a new file of the kind that its suffix says.
-
-    Args:
-      suffix: One of `SUFFIXES`; the path itself may have another.
-    """
-    kinds: dict[str, Any] = {".parquet": ParquetSink, ".csv": _CsvSink, ".jsonl": _JsonSink}
-    made: Sink = kinds[suffix](path, schema)
-    return made
-
-
 @final
-class ParquetSink(Sink):
+class ParquetSink:
     """Gathers rows into groups of a size that reads well."""
 
     def __init__(self, path: Path, schema: "pa.Schema") -> None:
@@ -102,7 +78,7 @@ class ParquetSink(Sink):
 
 
 @final
-class _CsvSink(Sink):
+class _CsvSink:
     def __init__(self, path: Path, schema: "pa.Schema") -> None:
         import pyarrow as pa
         import pyarrow.csv as csv
@@ -137,7 +113,7 @@ class _CsvSink(Sink):
 
 
 @final
-class _JsonSink(Sink):
+class _JsonSink:
     def __init__(self, path: Path, schema: "pa.Schema") -> None:
         self._handle = path.open("w", encoding="utf-8")
 
@@ -147,6 +123,16 @@ class _JsonSink(Sink):
 
     def close(self) -> None:
         self._handle.close()
+
+
+Sink = ParquetSink | _CsvSink | _JsonSink
+"""File that takes rows, any number at a time."""
+
+
+def open_sink(suffix: str, path: Path, schema: "pa.Schema") -> Sink:
+    """Return a new file of the kind that one of `SUFFIXES` says, whatever the path ends in."""
+    kinds: dict[str, type[Sink]] = {".parquet": ParquetSink, ".csv": _CsvSink, ".jsonl": _JsonSink}
+    return kinds[suffix](path, schema)
 
 
 def _is_list(field: "pa.Field") -> bool:

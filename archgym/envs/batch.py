@@ -29,6 +29,10 @@ class DesignVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     has it; designs are made from indices by ``env.task.space.designs``. In the sequential
     formulation `parameter` (num_envs,), after a reset and each step, is what each row chooses next.
 
+    With `AutoresetMode.NEXT_STEP`, which wrappers such as `NormalizeObservation` need, an episode
+    starts again in the step after its end. That step ignores the row's action and gives reward 0.
+    What ``info["final_info"]`` holds above stands in `info` itself.
+
     Life cycle: as for `DesignEnv`, with arrays of actions. `reset` is needed once only, since
     episodes start again by themselves.
 
@@ -57,6 +61,7 @@ class DesignVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         actions: str = "multidiscrete",
         log: str | Path | None = None,
         evaluate: Evaluate | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         **choices: Any,
     ) -> None:
         """Make the environment.
@@ -66,6 +71,8 @@ class DesignVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
           num_envs: Number of episodes side by side.
           log: One log for all episodes, in the order of their rows.
           evaluate: Takes all designs of a step at once.
+          autoreset_mode: Step in which an episode that has ended starts again: SAME_STEP (default)
+            or NEXT_STEP, as a member of `AutoresetMode` or its value, such as "NextStep".
 
         Raises:
           InvalidArgumentError: An argument does not fit.
@@ -74,6 +81,13 @@ class DesignVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         # Gymnasium closes what is dropped: nothing to close before it is made.
         self.closed = True
         self.task = task_of(task, **choices)
+        self._is_next_step = _checked_mode(autoreset_mode) is AutoresetMode.NEXT_STEP
+        if self._is_next_step:
+            self.metadata = {  # type: ignore[misc]  # of this instance
+                **self.metadata,
+                "autoreset_mode": AutoresetMode.NEXT_STEP,
+            }
+        self._over = np.zeros(num_envs, dtype=bool)
         self._episodes = Episodes(self.task, num_envs, formulation, actions, log, evaluate)
         self.num_envs = num_envs
         self.single_action_space = self._episodes.formulation.action_space
@@ -103,11 +117,14 @@ class DesignVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             seed = seed[0]
         super().reset(seed=seed)
         self._episodes.start()
+        self._over[:] = False
         return np.tile(self._episodes.first_observation, (self.num_envs, 1)), self._before_the_end()
 
     def step(
         self, actions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        if self._is_next_step:
+            return self._step_or_start(actions)
         step = self._episodes.step(actions)
         observations = step.observations
         info: dict[str, Any] = {}
@@ -127,6 +144,22 @@ class DesignVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         truncated = np.zeros(self.num_envs, dtype=bool)
         return observations, step.reward, step.ended, truncated, info | self._before_the_end()
 
+    def _step_or_start(
+        self, actions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Take a step in which the episodes that ended in the last one start again."""
+        starting = self._over
+        self._episodes.start(starting)
+        step = self._episodes.step(actions, ~starting)
+        observations = step.observations
+        observations[starting] = self._episodes.first_observation
+        info: dict[str, Any] = {}
+        if step.trials is not None:
+            info = self._final_info(step.trials, np.flatnonzero(step.ended), step.ended.copy())
+        self._over = step.ended.copy()
+        truncated = np.zeros(self.num_envs, dtype=bool)
+        return observations, step.reward, step.ended, truncated, info | self._before_the_end()
+
     def action_masks(self) -> np.ndarray:
         """Return the mask of actions with a feasible completion, (num_envs, n_actions) bool.
 
@@ -143,7 +176,8 @@ class DesignVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         names = self._episodes.next_parameters()
         if names is None:
             return {}
-        return {"parameter": names, "_parameter": np.ones(self.num_envs, dtype=bool)}
+        # An episode that is over chooses nothing next.
+        return {"parameter": names, "_parameter": np.array([bool(name) for name in names])}
 
     def _final_info(self, trials: Trials, rows: np.ndarray, ended: np.ndarray) -> dict[str, Any]:
         def spread(values: np.ndarray | list[str], kind: Any, empty: Any) -> np.ndarray:
@@ -165,3 +199,15 @@ class DesignVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             "reward": spread(trials.reward, np.float64, 0.0),
         }
         return info | {f"_{name}": ended for name in info}
+
+
+def _checked_mode(mode: AutoresetMode | str) -> AutoresetMode:
+    try:
+        found = AutoresetMode(mode)
+    except ValueError:
+        found = AutoresetMode.DISABLED
+    if found is AutoresetMode.DISABLED:
+        raise InvalidArgumentError(
+            f"`autoreset_mode` must be AutoresetMode.SAME_STEP or NEXT_STEP; got {mode!r}."
+        )
+    return found

@@ -118,13 +118,7 @@ class Episodes:
         log: str | Path | None = None,
         evaluate: Evaluate | None = None,
     ) -> None:
-        """Make them; `start` must come before the first step.
-
-        Args:
-          formulation: "whole" or "sequential".
-          actions: "multidiscrete" or "box".
-          log: Folder of a study that every evaluation is written to, new or a log of this task.
-          evaluate: Evaluates designs instead of the task's simulator, a study's say.
+        """Make `n` of them, with arguments of `DesignEnv`; `start` must come before the first step.
 
         Raises:
           InvalidArgumentError: An argument does not fit.
@@ -172,8 +166,12 @@ class Episodes:
         self._position[chosen] = self._start_position
         self._length[chosen] = 0
 
-    def step(self, actions: np.ndarray) -> Step:
-        """Take one step of every episode.
+    def step(self, actions: np.ndarray, rows: np.ndarray | None = None) -> Step:
+        """Take one step of every episode, or of those in some rows.
+
+        Args:
+          actions: One for each episode; those of other rows are ignored.
+          rows: (n,) bool; all where None. The others stay as they are.
 
         Raises:
           ArchGymError: An episode is over and has not been started again.
@@ -185,19 +183,21 @@ class Episodes:
             raise ArchGymError("An episode that is over must be reset before it is stepped.")
         actions = np.asarray(actions)
         picks, position = self.formulation.advance(self._picks, self._position, actions)
+        if rows is not None:
+            picks[~rows], position[~rows] = self._picks[~rows], self._position[~rows]
         ended = position == n_choices
-        rows = np.flatnonzero(ended)
+        rows_ended = np.flatnonzero(ended)
         reward = np.zeros(self.n)
         values, feasible = self._nothing, np.ones(self.n, dtype=bool)
         trials = None
-        if len(rows):
-            trials = self._evaluate(self.choices.compose(picks[rows]))
-            reward[rows] = trials.reward
+        if len(rows_ended):
+            trials = self._evaluate(self.choices.compose(picks[rows_ended]))
+            reward[rows_ended] = trials.reward
             values = values.copy()
-            values[rows] = trials.values
-            feasible[rows] = trials.feasible
+            values[rows_ended] = trials.values
+            feasible[rows_ended] = trials.feasible
         self._picks, self._position = picks, position
-        self._length += 1
+        self._length += 1 if rows is None else rows
         observations = self.observation.encode(
             picks, self.formulation.is_made(position), position, values, feasible
         )

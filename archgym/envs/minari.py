@@ -8,7 +8,7 @@ for each design would take 17 kB of HDF5 each.)
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from archgym.datasets.metadata import task_workloads
 from archgym.datasets.stored import StoredDataset, open_stored
 from archgym.envs.formulation import make_formulation
 from archgym.envs.observation import Observation
+from archgym.envs.registration import environment_id
 from archgym.errors import FileFormatError, InvalidArgumentError, MissingExtraError, unknown_name
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.specification import Declaration
@@ -31,6 +32,7 @@ from archgym.spaces.space import DesignSpace
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from gymnasium.envs.registration import EnvSpec
 
 __all__ = ["MinariWritten", "RecordedTask", "write_minari"]
 
@@ -142,9 +144,14 @@ def write_minari(
       FileFormatError: `dataset` is not a dataset, or is damaged.
       StorageError: It cannot be read, or the folder not be written.
     """
-    minari = _minari()
+    try:
+        import h5py  # noqa: F401 - Minari writes nothing without it
+        import minari
+    except ImportError:
+        raise MissingExtraError("minari", "data") from None
     stored = open_stored(dataset)
-    name = id or _default_id(stored.about.name)
+    words = re.sub(r"[^A-Za-z0-9]+", "-", stored.about.name).strip("-") or "evaluations"
+    name = id or f"archgym/{words}-v0"
     if _ID.fullmatch(name) is None:
         raise InvalidArgumentError(
             "`id` must read namespace/name-vN, in letters, digits, - and _, the namespace with two "
@@ -156,7 +163,7 @@ def write_minari(
         )
     wanted = {"space": space, "fidelity": fidelity, "options": options, "version": version}
     declaration = chosen_declaration(stored, wanted)
-    root = Path(out) if out is not None else _own_root()
+    root = Path(out or os.environ.get(_ROOT) or Path.home() / ".minari" / "datasets")
     if (root / name).exists():
         raise InvalidArgumentError(
             f"{root / name} must not exist yet; it does. Choose another `id`, or remove it first."
@@ -168,25 +175,6 @@ def write_minari(
         )
     _write(minari, root, name, sessions, stored)
     return MinariWritten(name, root, len(sessions), sum(len(s.rewards) for s in sessions))
-
-
-def _minari() -> Any:
-    try:
-        import h5py  # noqa: F401 - Minari writes nothing without it
-        import minari
-    except ImportError:
-        raise MissingExtraError("minari", "data") from None
-    return minari
-
-
-def _own_root() -> Path:
-    given = os.environ.get(_ROOT)
-    return Path(given) if given else Path.home() / ".minari" / "datasets"
-
-
-def _default_id(name: str) -> str:
-    words = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-") or "evaluations"
-    return f"archgym/{words}-v0"
 
 
 # ---- sessions
@@ -201,6 +189,8 @@ class _Session:
     agent: str | None
     seed: int | None
     task: RecordedTask
+    recipe: Mapping[str, Any]
+    """JSON of the task."""
     observations: np.ndarray
     """(steps + 1, d)."""
     actions: np.ndarray
@@ -237,7 +227,7 @@ def _sessions(
         )
         about = of_study.get(study, {})
         agent, seed = about.get("agent"), about.get("seed")
-        yield _Session(study, agent, seed, task, observations, picks, steps["reward"])
+        yield _Session(study, agent, seed, task, recipe, observations, picks, steps["reward"])
 
 
 def _rows_by_study(
@@ -349,6 +339,7 @@ def _write(
         minari.create_dataset_from_buffers(
             name,
             buffers,
+            env=_env_spec([session.recipe for session in sessions]),
             action_space=formulation.action_space,
             observation_space=observation.space,
             algorithm_name=", ".join(dict.fromkeys(s.agent or "none" for s in sessions)),
@@ -359,6 +350,39 @@ def _write(
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         _keep_namespaces(scratch, root, name)
         (scratch / name).rename(root / name)
+
+
+def _env_spec(recipes: Sequence[Mapping[str, Any]]) -> "EnvSpec":
+    """Return the specification of the environment that gives such episodes.
+
+    Of studies on several tasks it has the arguments that all of them share, and the defaults for
+    the rest.
+    """
+    from gymnasium.envs.registration import EnvSpec
+
+    chosen = [_arguments(recipe) for recipe in recipes]
+    shared = {
+        name: value
+        for name, value in chosen[0].items()
+        if all(each.get(name) == value for each in chosen)
+    }
+    first = recipes[0]
+    return EnvSpec(
+        environment_id(str(first["simulator"]), int(first["version"])),
+        entry_point="archgym.envs.design:DesignEnv",
+        kwargs={"task": str(first["simulator"]), **shared},
+    )
+
+
+def _arguments(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of `gymnasium.make` for a recorded task, as JSON types."""
+    return {
+        "space": str(recipe["space_name"]),
+        "fidelity": str(recipe["fidelity"]),
+        "workload": {str(w["source"]): float(w["weight"]) for w in recipe["workloads"]},
+        "objective": str(recipe["objective"]["name"]),
+        **{str(name): str(value) for name, value in recipe["options"].items()},
+    }
 
 
 @contextmanager

@@ -215,7 +215,7 @@ class ParallelDesignEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[misc
         """Whether the budget is used up; only `truncate_at_end` sets it."""
         self._truncates = truncate_at_end
         self._episodes = Episodes(task, 1, "whole", "multidiscrete", log, evaluate)
-        made, observation = self._episodes.choices, self._episodes.observation
+        space_choices, observation = self._episodes.choices, self._episodes.observation
         self.state_space: spaces.Box = observation.space
         """Space of `state`."""
         self._state = self._episodes.first_observation
@@ -225,9 +225,11 @@ class ParallelDesignEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[misc
         self.observation_spaces: dict[str, spaces.Space[Any]] = {}
         for agent, names in self.parameters.items():
             places = [task.space.names.index(name) for name in names]
-            own = np.concatenate([np.flatnonzero(made.places == place) for place in places])
-            sizes = made.sizes[own]
-            seen = observation.columns(own if observes == "own" else np.arange(made.n))
+            own = np.concatenate(
+                [np.flatnonzero(space_choices.places == place) for place in places]
+            )
+            sizes = space_choices.sizes[own]
+            seen = observation.columns(own if observes == "own" else np.arange(space_choices.n))
             self._choices[agent] = own
             self._columns[agent] = seen
             self.action_spaces[agent] = (

@@ -111,6 +111,34 @@ class _AfterGymnasium:
         return spec
 
 
+def _check_arguments(simulator: str, choices: "dict[str, Any]") -> None:
+    """Raise a TypeError as well where an argument is unknown.
+
+    Libraries such as TorchRL try arguments of their own and leave them out after a TypeError.
+    """
+    import inspect
+
+    from archgym.errors import unknown_name
+    from archgym.evaluation.simulator import option_names, simulator_class
+    from archgym.evaluation.task import Task
+
+    known = {*inspect.signature(Task.make).parameters, *option_names(simulator_class(simulator))}
+    known -= {"simulator", "options"}
+    for name in choices:
+        if name not in known:
+            error = unknown_name("argument", name, known)
+            raise _unexpected_keyword(f"unexpected keyword argument {name!r}. {error}")
+
+
+def _unexpected_keyword(text: str) -> Exception:
+    from archgym.errors import UnknownNameError
+
+    class UnexpectedKeywordError(UnknownNameError, TypeError):
+        """An argument that neither the environment nor its task has."""
+
+    return UnexpectedKeywordError(text)
+
+
 def task_of(task: "Task | str", **choices: Any) -> "Task":
     """Return the task: as given, or made from an environment's id or a simulator's name.
 
@@ -140,4 +168,5 @@ def task_of(task: "Task | str", **choices: Any) -> "Task":
         if task not in ids:
             raise unknown_name("environment", task, ids)
         task = ids[task]
+    _check_arguments(task, choices)
     return Task.make(task, **choices)

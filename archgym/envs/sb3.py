@@ -30,8 +30,9 @@ class Sb3VecEnv(VecEnv):
 
     Spaces, observations, rewards and ends are those of `DesignEnv`. At an episode's end its info
     holds `terminal_observation`, `episode` (as the library's Monitor writes it, so no monitor is
-    needed), `indices`, `values` (in the order of ``task.metrics``, NaN where the design was not
-    built), `feasible` and `failed`. Works with sb3-contrib's MaskablePPO.
+    needed), `design`, `indices`, `metrics` (by name, empty where the design was not built),
+    `values` (in the order of ``task.metrics``, NaN where it was not built), `feasible` and
+    `failed`. Works with sb3-contrib's MaskablePPO.
 
     Life cycle: an algorithm of the library takes it as its `env` and calls `reset` once, then
     `step` for all episodes together. Episodes start again by themselves. `close` releases the log.
@@ -95,12 +96,18 @@ class Sb3VecEnv(VecEnv):
         if step.trials is not None:
             rows = np.flatnonzero(step.ended)
             last = observations[rows]
+            space, names = self.task.space, [spec.name for spec in self.task.metrics]
+            designs = list(space.designs(space.canonical(step.trials.indices)))
             for number, row in enumerate(rows):
                 reward, length = float(step.reward[row]), int(step.length[row])
                 infos[row] |= {
                     "terminal_observation": last[number],
                     "episode": {"r": reward, "l": length, "t": 0.0},
+                    "design": designs[number],
                     "indices": step.trials.indices[number],
+                    "metrics": dict(zip(names, step.trials.values[number].tolist(), strict=True))
+                    if step.trials.feasible[number]
+                    else {},
                     "values": step.trials.values[number],
                     "feasible": bool(step.trials.feasible[number]),
                     "failed": bool(step.trials.failed[number]),

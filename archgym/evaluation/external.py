@@ -18,7 +18,13 @@ from typing import ClassVar, Self, final
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError, SimulatorError, StudyInterrupted, unknown_name
+from archgym.errors import (
+    InvalidArgumentError,
+    SimulatorError,
+    StudyInterrupted,
+    error_text,
+    unknown_name,
+)
 from archgym.evaluation.simulator import FAILED, BatchResult, Simulator, Workload
 from archgym.files.storage import open_file, storage_errors
 from archgym.runtime.watchdog import Watchdog
@@ -130,7 +136,7 @@ class ExternalSimulator(Simulator):
         except Exception as error:
             raise SimulatorError(
                 f"Output of {_shown(command)} must be readable; `parse` raised "
-                f"{type(error).__name__}: {error}.{_shown_tail(output.encode())}"
+                f"{type(error).__name__}: {error_text(error)}.{_shown_tail(output.encode())}"
             ) from error
 
     def _reason(self, result: Infeasible) -> int:

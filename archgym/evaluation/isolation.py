@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from archgym.errors import ArchGymError, SimulatorError
+from archgym.errors import ArchGymError, SimulatorError, error_text
 from archgym.evaluation.objective import INFEASIBLE_REWARD
 from archgym.evaluation.simulator import FAILED
 from archgym.evaluation.task import Evaluation, Task
@@ -23,7 +23,7 @@ def evaluate_isolated(task: Task, indices: np.ndarray) -> Evaluation:
     # A simulator is other people's code and may raise anything; its failure is a result. Other
     # BaseExceptions are signals' (KeyboardInterrupt, the command line's own), which stop the study.
     except (Exception, SystemExit, GeneratorExit) as error:
-        message = f"{type(error).__name__}: {error}"
+        message = f"{type(error).__name__}: {error_text(error)}"
     if len(indices) == 1:
         return failed_evaluation(task, message)
     middle = len(indices) // 2

@@ -14,6 +14,7 @@ from archgym.errors import (
     ArchGymError,
     InvalidArgumentError,
     SimulatorError,
+    error_text,
     unknown_name,
 )
 from archgym.evaluation.metrics import Metrics, MetricSpec
@@ -390,7 +391,7 @@ class Simulator(ABC):
         except Exception as error:  # a simulator's own code may raise anything
             raise SimulatorError(
                 f"Simulator {self.name!r} must answer without its cost {cost!r}; it broke: "
-                f"{type(error).__name__}: {error}."
+                f"{type(error).__name__}: {error_text(error)}."
             ) from error
         self._check_form(result, len(indices))
         return result
@@ -417,6 +418,13 @@ class Simulator(ABC):
 
     def _check_form(self, result: BatchResult, n: int) -> np.ndarray:
         """Return the values of designs that were built, of a result that is as it must be."""
+        if not isinstance(result, BatchResult) or not (
+            isinstance(result.values, np.ndarray) and isinstance(result.reason, np.ndarray)
+        ):
+            raise SimulatorError(
+                f"`simulate` of simulator {self.name!r} must return a BatchResult of two arrays; "
+                f"got {_shown(result)}."
+            )
         built = result.reason == FEASIBLE
         if result.values.shape != (n, len(self.metrics)) or result.reason.shape != (n,):
             raise SimulatorError(
@@ -451,6 +459,14 @@ class Simulator(ABC):
                 f"`{self.metrics[column].name}` is not."
             )
         return values
+
+
+def _shown(result: object) -> str:
+    """Return what a simulator returned, in a few words."""
+    if not isinstance(result, BatchResult):
+        return f"a value of type {type(result).__name__}"
+    kinds = type(result.values).__name__, type(result.reason).__name__
+    return f"one with values of type {kinds[0]} and reasons of type {kinds[1]}"
 
 
 def make_simulator(

@@ -7,7 +7,7 @@ from typing import Any, final
 
 import msgspec
 
-from archgym.errors import ArchGymError, InvalidArgumentError
+from archgym.errors import ArchGymError, InvalidArgumentError, error_text
 from archgym.evaluation.metrics import Goal, MetricSpec
 from archgym.evaluation.objective import Objective, objective_from_json
 from archgym.evaluation.simulator import Simulator, Workload
@@ -179,7 +179,7 @@ class Declaration(_PlainMembers):
         except (ArchGymError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidArgumentError(
                 f"A declaration must be what `Declaration.to_json` wrote; "
-                f"{type(error).__name__}: {error}"
+                f"{type(error).__name__}: {error_text(error)}"
             ) from None
         return declaration
 

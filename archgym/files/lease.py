@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import final
 
 from archgym.errors import StudyLockedError
-from archgym.files.storage import storage_errors, write_all
+from archgym.files.storage import open_own, storage_errors, write_all
 
 __all__ = ["LOCK_NAME", "Lease", "Writer", "current_writer", "last_writer"]
 
@@ -62,8 +62,7 @@ class Lease:
         """
         self._folder = Path(folder)
         self._path = self._folder / LOCK_NAME
-        with storage_errors(self._path, "opened"):
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+        self._descriptor = open_own(self._path, os.O_RDWR)
         try:
             with storage_errors(self._path, "locked"):
                 self._lock()

@@ -14,11 +14,14 @@ from typing import BinaryIO
 from archgym.errors import InvalidArgumentError, StorageError
 
 __all__ = [
+    "SAME_COMMAND",
     "atomic_file",
     "atomic_folder",
     "make_folder",
     "open_file",
+    "open_own",
     "require_free",
+    "require_own",
     "require_writable",
     "scratch_file",
     "scratch_folder",
@@ -113,9 +116,11 @@ def _remove_abandoned(folder: Path) -> None:
                 os.close(descriptor)
 
 
+SAME_COMMAND = "run the same command again"
+"""Remedy for a full disk; a command that cannot be repeated replaces it in the message."""
 _REMEDIES = {
-    errno.ENOSPC: "the disk is full. Free some space and run the same command again",
-    errno.EDQUOT: "the disk quota is used up. Free some space and run the same command again",
+    errno.ENOSPC: f"the disk is full. Free some space and {SAME_COMMAND}",
+    errno.EDQUOT: f"the disk quota is used up. Free some space and {SAME_COMMAND}",
     errno.EFBIG: "a file may not grow that large here. Raise the limit (ulimit -f)",
     errno.EROFS: "the file system is read-only. Choose a folder that can be written",
     errno.EACCES: "permission is denied. Choose a folder that can be written",
@@ -181,6 +186,63 @@ def _refuse_others(path: str | Path, mode: int) -> None:
     raise _refusal(
         f"{path} cannot be read: it is {kind}, not a file. Name a file; write what comes from "
         "elsewhere into one first.",
+        errno.EINVAL,
+    )
+
+
+def open_own(path: str | Path, flags: int) -> int:
+    """Open a file for writing in a folder of ours and return its descriptor.
+
+    It is made where it is absent. A folder that came from somebody else may hold links to files
+    outside; these are refused, so that nothing outside the folder is ever written.
+
+    Args:
+      path: The file.
+      flags: Access mode and further flags for `os.open`.
+
+    Raises:
+      StorageError: It is a link, has a second name or is not a file; or it cannot be opened.
+    """
+    # A pipe of this name would wait for its reader.
+    flags |= os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with storage_errors(path, "opened"):
+        try:
+            descriptor = os.open(path, flags, 0o666)
+        except OSError:
+            require_own(path)
+            raise
+        try:
+            _refuse_foreign(path, os.fstat(descriptor))
+        except BaseException:
+            os.close(descriptor)
+            raise
+    return descriptor
+
+
+def require_own(path: str | Path) -> None:
+    """Refuse a path that `open_own` would refuse; an absent file is accepted.
+
+    Raises:
+      StorageError: It is a link, has a second name or is not a file.
+    """
+    with storage_errors(path, "opened"), suppress(FileNotFoundError):
+        _refuse_foreign(path, os.lstat(path))
+
+
+def _refuse_foreign(path: str | Path, status: os.stat_result) -> None:
+    if stat.S_ISREG(status.st_mode) and status.st_nlink <= 1:
+        return
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if stat.S_ISREG(status.st_mode):
+        kind = f"one file with {status.st_nlink} names (hard links)"
+    elif stat.S_ISLNK(status.st_mode):
+        kind = "a symbolic link"
+    else:
+        kind = "a named pipe" if stat.S_ISFIFO(status.st_mode) else "a device or socket"
+    raise _refusal(
+        f"{path} must be a plain file, since ArchGym writes to it; it is {kind}. Replace it by a "
+        "copy of the file, or remove it.",
         errno.EINVAL,
     )
 

@@ -12,10 +12,11 @@ from archgym.datasets.dataset import Dataset
 from archgym.errors import ArchGymError, FileFormatError
 from archgym.evaluation.specification import Declaration, WorkloadFacts
 from archgym.files.archive import read_archive, write_archive
+from archgym.files.json_types import typed
 from archgym.proxy.fitting import Announce, Fitted, TrainOptions, distinct_rows, fit_part
 from archgym.proxy.measures import errors_by_metric
 from archgym.proxy.model import model_kind
-from archgym.proxy.workload_model import Part
+from archgym.proxy.workload_model import Part, named
 
 __all__ = ["Proxy", "train"]
 
@@ -169,25 +170,16 @@ def _read(kind: type[Proxy], header: Mapping[str, Any], arrays: Mapping[str, np.
             f"its header says {header.get('format')!r}, version {header.get('format_version')!r}"
         )
     declaration = Declaration.from_json(header["declaration"])
-    about, errors = header["about"], header["errors"]
-    if not (isinstance(about, dict) and isinstance(errors, dict)):
-        raise ValueError("its header is not one of a proxy")
-    if type(about.get("distinct_rows")) is not int or not all(
-        isinstance(found, dict) and all(isinstance(errors, dict) for errors in found.values())
-        for by_workload in errors.values()
-        for found in _values(by_workload)
-    ):
-        raise ValueError("its header says nothing of rows and errors")
+    about = typed(header["about"], dict[str, Any], "about")
+    errors = typed(header["errors"], dict[str, dict[str, dict[str, dict[str, Any]]]], "errors")
+    if type(about.get("distinct_rows")) is not int:
+        raise ValueError("its header says nothing of rows")
     n_metrics = len(declaration.metrics)
     model = model_kind(about["model"])
     parts = tuple(
         Part.from_data(
             part,
-            {
-                name.removeprefix(f"part{number}."): array
-                for name, array in arrays.items()
-                if name.startswith(f"part{number}.")
-            },
+            named(arrays, f"part{number}."),
             declaration.space,
             n_metrics,
             model,
@@ -198,10 +190,3 @@ def _read(kind: type[Proxy], header: Mapping[str, Any], arrays: Mapping[str, np.
     if not parts or known != {workload.digest for workload in declaration.workloads}:
         raise ValueError("its parts are of other workloads than its declaration")
     return kind(declaration, parts, about, errors)
-
-
-def _values(data: Any) -> list[Any]:
-    """Return the members of a JSON object; ValueError for anything else."""
-    if not isinstance(data, dict):
-        raise ValueError(f"an object was expected; got {type(data).__name__}")
-    return list(data.values())

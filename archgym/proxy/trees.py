@@ -123,7 +123,10 @@ class TreeEnsemble(Predictor):
 
 
 def pack(
-    trees: Sequence[GrownTree], base: np.ndarray, scale: np.ndarray, n_features: int
+    trees: Sequence[GrownTree],
+    n_features: int,
+    base: np.ndarray,
+    scale: np.ndarray | None = None,
 ) -> TreeEnsemble:
     """Return the ensemble of trees that a library grew.
 
@@ -155,7 +158,7 @@ def pack(
             "output": np.array([tree.output for tree in trees], dtype=np.int32),
             "values": values.astype(np.float64),
             "base": np.asarray(base, dtype=np.float64),
-            "scale": np.asarray(scale, dtype=np.float64),
+            "scale": np.ones(len(base)) if scale is None else scale,
         },
         n_features,
         len(base),
@@ -189,7 +192,7 @@ def grow_forests(forests: Sequence[Any], features: np.ndarray, targets: np.ndarr
         trees += [_grown(estimator.tree_) for estimator in forest.estimators_]
     n_outputs = targets.shape[1]
     scale = np.full(n_outputs, 1.0 / len(trees))
-    return pack(trees, np.zeros(n_outputs), scale, features.shape[1])
+    return pack(trees, features.shape[1], np.zeros(n_outputs), scale)
 
 
 def _grown(tree: Any) -> GrownTree:

@@ -1,12 +1,13 @@
 """Models of one workload, or of several that a proxy learned together."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self, final
 
 import numpy as np
 
+from archgym.files.json_types import typed
 from archgym.proxy.compiled_trees import CompiledTrees
 from archgym.proxy.extrapolation import TIERS, Familiarity
 from archgym.proxy.features import Encoding, Facts, Scaling
@@ -15,10 +16,12 @@ from archgym.proxy.model import ModelKind, Predictor
 from archgym.proxy.trees import TreeEnsemble
 from archgym.spaces.space import DesignSpace
 
-__all__ = ["Part"]
+__all__ = ["Part", "named"]
 
 # A scaled value comes back from its unit with some 1e-16 of difference.
 _ROUNDING = 1e-9
+# Widths beyond it overflow.
+_MOST = 1e300
 
 
 @final
@@ -176,14 +179,17 @@ class Part:
         groups = []
         for number, metrics in enumerate(data["groups"]):
             predictor = kind.predictor(  # type: ignore[call-arg]  # as Predictor promises
-                {**_named(arrays, "group0."), **_named(arrays, f"group{number}.")},
+                {**named(arrays, "group0."), **named(arrays, f"group{number}.")},
                 encoding.n_features,
                 len(metrics),
             )
             groups.append((tuple(metrics), predictor))
         if sorted(m for metrics, _ in groups for m in metrics) != scaling.changing.tolist():
             raise ValueError("its groups must hold each metric that changes once")
-        doubt, buildable = _named(arrays, "doubt."), _named(arrays, "buildable.")
+        beyond = _numbers(data["beyond"], (len(TIERS), len(LEVELS), n_metrics))
+        if (beyond < 0).any():
+            raise ValueError("`beyond` must hold no number below 0")
+        doubt, buildable = named(arrays, "doubt."), named(arrays, "buildable.")
         part = cls(
             tuple(str(digest) for digest in data["workloads"]),
             encoding,
@@ -194,7 +200,7 @@ class Part:
             _numbers(data["quantiles"], (len(LEVELS), n_metrics)),
             TreeEnsemble(buildable, encoding.n_features, 1) if buildable else None,
             Familiarity.read(space, arrays),
-            _beyond(data["beyond"], n_metrics),
+            beyond,
         )
         # What cannot be compiled is refused now, not at the first design.
         _ = part.compiled, part._compiled_buildable
@@ -210,41 +216,26 @@ def _with_nulls(rows: np.ndarray) -> list[list[float | None]]:
     return [[value if np.isfinite(value) else None for value in row] for row in rows.tolist()]
 
 
-def _beyond(data: Any, n_metrics: int) -> np.ndarray:
-    if not isinstance(data, list) or len(data) != len(TIERS):
-        raise ValueError(f"`beyond` must list {len(TIERS)} tables")
-    tables = [_numbers(tier, (len(LEVELS), n_metrics)) for tier in data]
-    if any((table < 0).any() for table in tables):
-        raise ValueError("`beyond` must hold no number below 0")
-    return np.array(tables)
-
-
 def _facts(data: Any) -> Facts:
-    if not data:
-        return Facts()
-    names, low, high = zip(*data, strict=True)
-    ends = _numbers([list(low), list(high)], (2, len(names)))
-    if not (all(type(n) is str for n in names) and (ends[0] < ends[1]).all()):
+    facts = typed(data, list[tuple[str, float, float]], "facts")
+    if not all(low < high for _, low, high in facts):
         raise ValueError("facts must have names and two ends")
-    return Facts(tuple(names), tuple(ends[0].tolist()), tuple(ends[1].tolist()))
+    return Facts(*(tuple(column) for column in zip(*facts, strict=True))) if facts else Facts()
 
 
 def _numbers(data: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Number in a shape; null stands for infinity."""
-    rows: Sequence[Any] = [data] if len(shape) == 1 else data
-    if not all(
-        value is None or (type(value) in (int, float) and abs(value) < 1e300)
-        for row in rows
-        for value in row
-    ):
-        raise ValueError("numbers were expected")
-    array = np.array([[np.inf if v is None else v for v in row] for row in rows])
-    if array.size != int(np.prod(shape)):
+    """Return numbers in a shape; null stands for infinity."""
+    kind: Any = float | None
+    for _ in shape:
+        kind = list[kind]
+    array = np.array(typed(data, kind), dtype=np.float64)
+    if array.shape != shape or (np.abs(array) >= _MOST).any():
         raise ValueError(f"{shape} numbers were expected")
-    return array.reshape(shape).astype(np.float64)
+    return np.where(np.isnan(array), np.inf, array)
 
 
-def _named(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+def named(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """Return the arrays whose names have a prefix, by the rest of their names."""
     return {
         name.removeprefix(prefix): array
         for name, array in arrays.items()

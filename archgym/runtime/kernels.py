@@ -6,13 +6,17 @@ function's folder, and of the folders of simulators that it imports from; folder
 are pruned once they are old.
 """
 
+import atexit
 import fcntl
 import functools
+import grp
 import hashlib
 import logging
 import os
+import pwd
 import re
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Callable
@@ -141,7 +145,8 @@ def cache_folder(sources: Path) -> Path:
     """Return the folder that holds the machine code of the kernels in one source folder.
 
     It lies in `$ARCHGYM_CACHE_DIR`, else in `$XDG_CACHE_HOME/archgym` or `~/.cache/archgym`, and
-    where none can be written, in the temporary folder.
+    where none can be written, in the temporary folder. A folder that another user could change or
+    replace is not used, since code would be loaded from it.
 
     Args:
       sources: Folder of the kernels' Python files.
@@ -150,9 +155,16 @@ def cache_folder(sources: Path) -> Path:
     for root in _cache_roots():
         folder = root / name
         if _is_usable(folder):
+            folder = folder.resolve()
             _prune(root, sources.name, keep=name)
             return folder
-    return Path(tempfile.mkdtemp(prefix="archgym-kernels-")) / name
+    logger.warning(
+        "No folder for compiled kernels is safe from other users; they are compiled again in each "
+        "process. Set ARCHGYM_CACHE_DIR to a folder that only you can write."
+    )
+    private = Path(tempfile.mkdtemp(prefix="archgym-kernels-"))
+    atexit.register(shutil.rmtree, private, ignore_errors=True)
+    return private / name
 
 
 def _sources_hash(sources: Path) -> str:
@@ -187,16 +199,50 @@ def _cache_roots() -> list[Path]:
 
 
 def _is_usable(folder: Path) -> bool:
-    """Return True if the folder can be made and written, and belongs to this user."""
+    """Return True if the folder can be made and written, and no other user can change it."""
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # Cached code is unpickled, so a folder that somebody else made must not be trusted.
-        if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
+        for place in (*reversed(folder.parents), folder):
+            if not place.exists():
+                place.mkdir(mode=0o700, exist_ok=True)
+        # Without links, so that nobody can point elsewhere what was checked.
+        resolved = folder.resolve(strict=True)
+        if hasattr(os, "getuid") and not _is_safe(resolved):
             return False
-        tempfile.TemporaryFile(dir=folder).close()
+        tempfile.TemporaryFile(dir=resolved).close()
     except OSError:
         return False
     return True
+
+
+def _is_safe(folder: Path) -> bool:
+    """Return True if only this user and root can change a folder or replace one above it.
+
+    Cached code is unpickled, so whoever can write there can run code as this user.
+    """
+    if folder.stat().st_uid != os.getuid():
+        return False
+    for place in (folder, *folder.parents):
+        status = place.stat()
+        if status.st_uid not in (0, os.getuid()):
+            return False
+        # In a sticky folder such as /tmp, nobody can rename what belongs to another.
+        is_sticky = place != folder and status.st_mode & stat.S_ISVTX
+        if status.st_mode & stat.S_IWOTH and not is_sticky:
+            return False
+        if status.st_mode & stat.S_IWGRP and not (is_sticky or _is_own_group(status.st_gid)):
+            return False
+    return True
+
+
+def _is_own_group(group: int) -> bool:
+    """Return True for root's group, and for the group that has this user as its only member."""
+    if group == 0:
+        return True
+    try:
+        user, entry = pwd.getpwuid(os.getuid()), grp.getgrgid(group)
+    except KeyError:
+        return False
+    return entry.gr_name == user.pw_name and set(entry.gr_mem) <= {user.pw_name}
 
 
 def _prune(root: Path, stem: str, keep: str) -> None:

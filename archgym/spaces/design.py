@@ -18,8 +18,9 @@ class Design(Mapping[str, Value]):
 
     __slots__ = ("_values",)
 
-    def __init__(self, values: Mapping[str, Value]) -> None:
-        self._values = dict(values)
+    def __init__(self, values: Mapping[str, Value] | None = None, /, **by_name: Value) -> None:
+        """Take values from a mapping, by keyword as `dict` does, or both."""
+        self._values = {**(values or {}), **by_name}
 
     def __getitem__(self, name: str) -> Value:
         return self._values[name]

@@ -1,5 +1,6 @@
 """A study's folder: the names of its files, and how a new one is taken."""
 
+import shlex
 from pathlib import Path
 
 from archgym.errors import InvalidArgumentError
@@ -53,6 +54,6 @@ def lease_new_folder(folder: Path) -> Lease:
         lease.release()
         raise InvalidArgumentError(
             f"A study needs a new or empty folder; {folder} holds a study. Go on with it: "
-            f"archgym resume {folder}"
+            f"archgym resume {shlex.quote(str(folder))}"
         )
     return lease

@@ -19,7 +19,7 @@ import numpy as np
 
 from archgym.errors import FileFormatError, StorageError, StudyLockedError
 from archgym.files.lease import Lease
-from archgym.files.storage import open_file, storage_errors, write_all, write_atomic
+from archgym.files.storage import open_file, open_own, storage_errors, write_all, write_atomic
 from archgym.studies.records import JournalShape, Records
 
 __all__ = ["Damage", "Journal", "JournalWriter", "load_journal", "renew", "rewrite", "set_aside"]
@@ -289,7 +289,12 @@ def set_aside(path: Path, damage: Sequence[Damage], bad_path: Path) -> None:
     """
     if not damage:
         return
-    with storage_errors(bad_path, "written"), open_file(path) as source, bad_path.open("ab") as bad:
+    descriptor = open_own(bad_path, os.O_WRONLY | os.O_APPEND)
+    with (
+        storage_errors(bad_path, "written"),
+        os.fdopen(descriptor, "ab") as bad,
+        open_file(path) as source,
+    ):
         for stretch in damage:
             source.seek(stretch.offset)
             left, piece = stretch.length, b""
@@ -418,7 +423,4 @@ class JournalWriter:
 
     @staticmethod
     def _open(path: Path) -> int:
-        with storage_errors(path, "opened"):
-            # A pipe of this name would wait for its reader.
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK
-            return os.open(path, flags, 0o666)
+        return open_own(path, os.O_WRONLY | os.O_APPEND)

@@ -1,6 +1,7 @@
 """Joins finished studies of one task into a folder that is read like one study."""
 
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -127,11 +128,11 @@ def _check(logs: Sequence[StudyLog], unfinished: bool) -> None:
         if log.damage:
             raise InvalidArgumentError(
                 f"Studies must be whole to be merged. {log.damage_report()} Repair it: "
-                f"archgym resume {log.folder}"
+                f"archgym resume {shlex.quote(str(log.folder))}"
             )
         if log.gaps and not unfinished:
             remedy = (
-                f"Make them again: archgym resume {log.folder}"
+                f"Make them again: archgym resume {shlex.quote(str(log.folder))}"
                 if log.header.is_replayable
                 else "They cannot be made again; merge with `unfinished` to take the others"
             )
@@ -141,7 +142,8 @@ def _check(logs: Sequence[StudyLog], unfinished: bool) -> None:
         if not log.is_complete and not unfinished:
             raise InvalidArgumentError(
                 f"Studies must be finished to be merged; {log.folder} has {log.evaluations} of "
-                f"{log.header.budget} evaluations. Finish it: archgym resume {log.folder}"
+                f"{log.header.budget} evaluations. Finish it: "
+                f"archgym resume {shlex.quote(str(log.folder))}"
             )
         if log.header.task["digest"] != first.header.task["digest"]:
             raise InvalidArgumentError(

@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,18 +21,20 @@ from archgym.errors import (
     StudyInterrupted,
     StudyLockedError,
     UnknownNameError,
+    error_text,
 )
 from archgym.evaluation.executor import Executor, SerialExecutor
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Trials
 from archgym.files.lease import Lease
-from archgym.files.storage import write_atomic
+from archgym.files.storage import require_own, write_atomic
 from archgym.runtime.interruption import Interruption
 from archgym.search.agent import Agent, agent_class, make_agent
 from archgym.studies.folder import (
     BAD_NAME,
     JOURNAL_NAME,
     POLICY_NAME,
+    STATE_NAME,
     STUDY_NAME,
     TIMING_NAME,
     lease_new_folder,
@@ -40,10 +43,21 @@ from archgym.studies.journal import Damage, JournalWriter, load_journal, renew, 
 from archgym.studies.metadata import Header, Segment, new_header, read_header
 from archgym.studies.replay import Ending, Progress, Recorder
 from archgym.studies.snapshot import Outcome, StudyLog, gaps_text, read_state, read_study
+from archgym.studies.timing import SESSIONS_NAME
 
 __all__ = ["Ending", "Outcome", "Progress", "Study", "StudyLog", "StudyResult", "read_study"]
 
 logger = logging.getLogger(__name__)
+
+_WRITTEN_NAMES = (
+    STUDY_NAME,
+    JOURNAL_NAME,
+    BAD_NAME,
+    TIMING_NAME,
+    SESSIONS_NAME,
+    POLICY_NAME,
+    STATE_NAME,
+)
 
 
 @final
@@ -106,6 +120,8 @@ class Study:
         self.task = task
         self._agent = agent
         self._lease: Lease | None = None
+        # Asks of several threads are taken one after the other. A callback may ask again.
+        self._turn = threading.RLock()
         self._attach(lease, header)
 
     # ---- making and opening
@@ -362,7 +378,9 @@ class Study:
         return StudyResult(self.read(), ended)
 
     def evaluate(self, indices: np.ndarray) -> Trials:
-        """Evaluate designs and logs them, for a study without an agent.
+        """Evaluate designs and log them, for a study without an agent.
+
+        Several threads may call it; their calls are served one after the other.
 
         Args:
           indices: (k, n_parameters).
@@ -376,17 +394,21 @@ class Study:
                 f"Only a log takes designs from outside; {self.folder} has agent "
                 f"{self._header.agent!r}, which asks. Use `run`, or `Study.log`."
             )
-        if self._lease is None:
-            raise InvalidArgumentError(
-                f"A study must be open to be evaluated in; {self.folder} is closed. Open it again."
-            )
-        self._begin_segment()
-        return self._recorder.evaluate(indices, self._own_executor, None)
+        with self._turn:
+            if self._lease is None:
+                raise InvalidArgumentError(
+                    f"A study must be open to be evaluated in; {self.folder} is closed. "
+                    "Open it again."
+                )
+            self._begin_segment()
+            return self._recorder.evaluate(indices, self._own_executor, None)
 
     # ---- the lease and what is known
 
     def _attach(self, lease: Lease, header: Header) -> None:
         path = self.folder / JOURNAL_NAME
+        for name in _WRITTEN_NAMES:
+            require_own(self.folder / name)
         state = read_state(self.folder)
         if lease.predecessor is not None and path.is_file():
             # It may live, out of the lock's reach, and have looked at its token just before.
@@ -474,13 +496,20 @@ class Study:
             )
 
             def evaluate(indices: np.ndarray) -> Trials:
-                self._begin_segment()
-                return recorder.evaluate(indices, executor, progress)
+                with self._turn:
+                    self._begin_segment()
+                    return recorder.evaluate(indices, executor, progress)
 
             try:
                 agent.search(evaluate, self.task)
             except BudgetExhausted:
                 ended = recorder.limit_reached() or "budget"
+            except (SystemExit, GeneratorExit) as stop:
+                # Else the process would end as if the study were finished.
+                raise ArchGymError(
+                    f"Agent {header.agent!r} must return from `search`; it raised "
+                    f"{type(stop).__name__}({error_text(stop)})."
+                ) from stop
             else:
                 ended = recorder.limit_reached() or "agent"
             policy = agent.policy()

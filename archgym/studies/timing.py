@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from archgym.errors import StorageError
-from archgym.files.storage import open_file, storage_errors, write_all
+from archgym.files.storage import open_file, open_own, storage_errors, write_all
 from archgym.studies.folder import TIMING_NAME
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class SessionClock:
         path = self._study.folder / SESSIONS_NAME
         # It only informs.
         with suppress(StorageError), storage_errors(path, "written"):
-            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            descriptor = open_own(path, os.O_WRONLY | os.O_APPEND)
             try:
                 write_all(descriptor, (json.dumps(line) + "\n").encode())
             finally:

@@ -2,19 +2,20 @@
 
 import json
 import logging
+import shlex
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, final
+from typing import TYPE_CHECKING, Any, Union, final
 
 import msgspec
 
 from archgym.checks import MAX_WORKERS, check_whole
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError
 from archgym.files.lease import Lease
-from archgym.files.storage import make_folder, open_file, storage_errors, write_atomic
+from archgym.files.storage import make_folder, open_file, require_own, storage_errors, write_atomic
 from archgym.runtime.interruption import Interruption
 from archgym.studies.folder import JOURNAL_NAME, STUDY_NAME
 from archgym.studies.snapshot import read_state
@@ -22,6 +23,9 @@ from archgym.sweep.local import LocalCrew
 from archgym.sweep.plan import Run, SweepPlan
 from archgym.sweep.recorded_plan import PLAN_NAME, record_plan
 from archgym.sweep.study_run import RunResult, require_same_study
+
+if TYPE_CHECKING:
+    from archgym.sweep.cluster import RayCrew
 
 __all__ = ["SweepOutcome", "SweepState", "read_failures", "run_sweep", "standing"]
 
@@ -66,25 +70,8 @@ class SweepOutcome:
     """Reasons why runs failed, by their id."""
 
 
-class Crew(Protocol):
-    """Workers that run studies, on this machine or on others."""
-
-    @property
-    def room(self) -> int:
-        """Number of further runs it takes."""
-
-    @property
-    def evaluations(self) -> Mapping[str, int]:
-        """Evaluations of its current runs, by their id."""
-
-    def send(self, run: Run, folder: Path) -> None:
-        """Has a study run in a folder."""
-
-    def take(self, patience_s: float) -> Sequence[tuple[Run, RunResult]]:
-        """Wait for a while at most and return the runs that ended."""
-
-    def stop(self) -> None:
-        """End all within two seconds."""
+Crew = Union[LocalCrew, "RayCrew"]
+"""Workers that run studies, on this machine or on others."""
 
 
 def run_sweep(
@@ -174,6 +161,11 @@ def read_failures(folder: str | Path) -> dict[str, str]:
 
 
 def _check_folder(folder: Path) -> None:
+    if folder.is_dir():
+        with storage_errors(folder, "read"):
+            for path in folder.iterdir():
+                if path.is_symlink() or not path.is_dir():
+                    require_own(path)
     if not folder.is_dir() or (folder / PLAN_NAME).is_file():
         return
     with storage_errors(folder, "read"):
@@ -221,6 +213,7 @@ class _Driver:
         """
         repeated = 0
         for run in self._runs:
+            _refuse_links(self._folder, run)
             is_finished, evaluations = standing(self._folder / run.id, run)
             self._known += evaluations
             if is_finished:
@@ -277,7 +270,7 @@ class _Driver:
             problem = result.failure.removesuffix(".")
             raise StorageError(
                 f"Sweep stopped: {problem}. Completed evaluations are saved. "
-                f"To continue: archgym sweep resume {self._folder}"
+                f"To continue: archgym sweep resume {shlex.quote(str(self._folder))}"
             )
         self._write_failures()
 
@@ -318,6 +311,15 @@ class _Driver:
         else:
             with suppress(FileNotFoundError):
                 path.unlink()
+
+
+def _refuse_links(folder: Path, run: Run) -> None:
+    """Refuse a run's folder that is, or lies in, a link to somewhere else."""
+    place = folder
+    for part in Path(run.id).parts:
+        place /= part
+        if place.is_symlink():
+            require_own(place)
 
 
 def standing(folder: Path, run: Run) -> tuple[bool, int]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, final
 
 from archgym.errors import StudyInterrupted
+from archgym.files.storage import open_own
 from archgym.sweep.plan import Run
 from archgym.sweep.study_run import THREAD_VARIABLES, RunResult, Tasks, perform
 
@@ -181,7 +182,7 @@ def _serve(connection: "Connection[Any, Any]", log: Path) -> None:
     signal.signal(signal.SIGTERM, _end)
     # On a full disk the study says why it fails, not its log.
     with suppress(OSError):
-        descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        descriptor = open_own(log, os.O_WRONLY | os.O_APPEND)
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
         os.close(descriptor)

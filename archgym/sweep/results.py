@@ -39,19 +39,8 @@ WITHIN = 0.05
 """Distance to the best known reward within which a design counts as good."""
 # chosen: earlier, every agent has seen but its first random designs.
 _FIRST_BUDGET = 10
-_COLUMNS = (
-    "task",
-    "agent",
-    "seed",
-    "status",
-    "evaluations",
-    "best_reward",
-    "asks",
-    "distinct_designs",
-    "evaluations_to_within",
-    "simulator_s",
-    "own_s",
-)
+_COLUMNS = "task agent seed status evaluations best_reward asks distinct_designs"
+_COLUMNS += " evaluations_to_within simulator_s own_s"
 
 
 @final
@@ -280,27 +269,17 @@ def write_csv(report: SweepReport, path: str | Path) -> None:
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
+    writer.writerow(_COLUMNS.split())
     for task in report.tasks:
         for agent in task.agents:
             for run, reached in zip(agent.runs, agent.reached, strict=True):
                 for budget in report.budgets:
                     reward = run.curve.at(budget)
-                    writer.writerow(
-                        (
-                            task.task.label,
-                            agent.label,
-                            run.run.seed,
-                            run.status,
-                            budget,
-                            _cell(reward),
-                            run.asks,
-                            run.distinct,
-                            "" if reached is None else reached,
-                            _cell(run.times.simulator_s),
-                            _cell(run.times.own_s),
-                        )
-                    )
+                    cells = [task.task.label, agent.label, run.run.seed, run.status, budget]
+                    cells += [_cell(reward), run.asks, run.distinct]
+                    cells += ["" if reached is None else reached]
+                    cells += [_cell(run.times.simulator_s), _cell(run.times.own_s)]
+                    writer.writerow(cells)
     write_atomic(path, text.getvalue())
 
 
@@ -405,13 +384,8 @@ def _spread(values: Sequence[float]) -> Spread:
     known = [value for value in values if not math.isnan(value)]
     if not known:
         return Spread(math.nan, math.nan, math.nan, math.nan, 0)
-    return Spread(
-        float(np.median(known)),
-        interquartile_mean(known),
-        min(known),
-        max(known),
-        len(known),
-    )
+    iqm = interquartile_mean(known)
+    return Spread(float(np.median(known)), iqm, min(known), max(known), len(known))
 
 
 def require_evaluations(report: SweepReport) -> None:

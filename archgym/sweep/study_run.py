@@ -14,6 +14,7 @@ from archgym.errors import (
     StorageError,
     StudyInterrupted,
     StudyLockedError,
+    error_text,
 )
 from archgym.studies.folder import STUDY_NAME
 from archgym.studies.timing import SessionClock
@@ -117,7 +118,9 @@ def _failed(evaluations: int, error: Exception) -> RunResult:
         stops_all = isinstance(error, StorageError) and error.errno in _FULL
         return RunResult(evaluations, str(error), stops_all=stops_all)
     traceback.print_exception(error)
-    return RunResult(evaluations, f"{type(error).__name__}: {' '.join(str(error).split())[:500]}")
+    return RunResult(
+        evaluations, f"{type(error).__name__}: {' '.join(error_text(error).split())[:500]}"
+    )
 
 
 def _study(run: Run, folder: Path, task: "Task", patience_s: float) -> "Study":

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, final
+from typing import final
 
 import numpy as np
 
@@ -48,17 +48,8 @@ _WRITE_S = 10.0
 _MEASURE_S = 1.0
 
 
-class TableProgress(Protocol):
-    """Progress callback of a build."""
-
-    def __call__(self, done: int, total: int, known: int) -> None:
-        """Take simulations done and in all, one design on one workload each.
-
-        Args:
-          done: So far, those of earlier builds among them.
-          total: At the end.
-          known: Those of earlier builds.
-        """
+TableProgress = Callable[[int, int, int], None]
+"""Takes the simulations done, those in all, and those of earlier builds among the done."""
 
 
 @final

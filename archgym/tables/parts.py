@@ -17,7 +17,7 @@ import numpy as np
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.specification import Declaration
 from archgym.evaluation.task import Task
-from archgym.files.storage import open_file, storage_errors, write_atomic
+from archgym.files.storage import open_file, require_own, storage_errors, write_atomic
 
 __all__ = ["PART_SIZE", "Build", "Part", "read_part", "write_plan"]
 
@@ -139,6 +139,7 @@ def _results(body: bytes, n: int, w: int, n_metrics: int) -> tuple[np.ndarray, n
 
 def _body(path: Path, size: int) -> bytes | None:
     """Content of a file of this size, without the checksum before it; None where it is damaged."""
+    require_own(path)
     if not path.is_file() or path.stat().st_size != 32 + size:
         return None
     with storage_errors(path, "read"), open_file(path) as handle:
@@ -155,6 +156,7 @@ def write_plan(build: Build) -> None:
       StorageError: It cannot be read or written.
     """
     path = build.folder / _PLAN_NAME
+    require_own(path)
     if path.exists():
         with storage_errors(path, "read"), open_file(path) as handle:
             content = handle.read(_MAX_PLAN)

@@ -10,12 +10,7 @@ from typing import Any, final
 
 import numpy as np
 
-from archgym.errors import (
-    ArchGymError,
-    BudgetExhausted,
-    ConformanceError,
-    InvalidArgumentError,
-)
+from archgym.errors import ArchGymError, BudgetExhausted, ConformanceError, InvalidArgumentError
 from archgym.evaluation.objective import INFEASIBLE_REWARD, REWARD_LIMIT
 from archgym.evaluation.simulator import FAILED
 from archgym.evaluation.task import Evaluation, Task

@@ -3,8 +3,8 @@
 import json
 import math
 import os
-import re
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -32,16 +32,12 @@ _LOCATOR_BYTES, _LOCATOR_MAGIC = 20, b"PK\x06\x07"
 # Others can claim any memory for their dictionary.
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _PIECE_BYTES = 2**20
-# chosen: more than any header that NumPy writes for a plain array.
-_MAX_ARRAY_HEADER_BYTES = 4096
-_ARRAY_HEADER = re.compile(
-    rb"\{'descr': '([<>|=]?[A-Za-z]\d{0,3})', 'fortran_order': False, "
-    rb"'shape': \(((?:\d{1,18}(?:, ?)?){0,4})\), \}\s*"
-)
 _BAD = (
     *(zipfile.BadZipFile, zlib.error, struct.error, ValueError, EOFError, KeyError, IndexError),
     # RuntimeError: what zipfile says of a password or of a compression it does not know.
     *(RuntimeError, OverflowError, SyntaxError, TypeError, MemoryError, AttributeError),
+    # What NumPy lets through of an array's header that is no expression.
+    tokenize.TokenError,
 )
 
 
@@ -147,17 +143,10 @@ def _check_list(handle: IO[bytes]) -> None:
 
 def _array_shape(stream: IO[bytes], name: str, dtype: type) -> tuple[int, ...]:
     """Return the shape in the head of a `.npy` file, which then stands at its data."""
-    prefix = stream.read(10)
-    if len(prefix) < 10 or prefix[:8] != b"\x93NUMPY\x01\x00":
-        raise ValueError(f"array {name!r} has no header that NumPy writes")
-    length = int.from_bytes(prefix[8:10], "little")
-    if length > _MAX_ARRAY_HEADER_BYTES:
-        raise ValueError(f"array {name!r} has a header of {length} bytes")
-    # NumPy's own reader takes any expression for a header, and fails in many ways where it is bad.
-    found = _ARRAY_HEADER.fullmatch(stream.read(length))
-    if found is None:
-        raise ValueError(f"array {name!r} has no header that NumPy writes")
-    kind = found[1].decode()
-    if kind != np.dtype(dtype).str:
-        raise ValueError(f"array {name!r} must be of type {np.dtype(dtype).str}; got {kind}")
-    return tuple(int(n) for n in found[2].split(b",") if n.strip())
+    version = np.lib.format.read_magic(stream)
+    if version != (1, 0):
+        raise ValueError(f"array {name!r} has format {version}")
+    shape, is_fortran, kind = np.lib.format.read_array_header_1_0(stream)
+    if is_fortran or kind != np.dtype(dtype):
+        raise ValueError(f"array {name!r} must be of type {np.dtype(dtype).str}; got {kind.str}")
+    return shape

@@ -14,12 +14,14 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, final
 
+import msgspec
 import numpy as np
 
 from archgym.errors import InvalidArgumentError
+from archgym.files.json_types import Whole, typed
 from archgym.files.storage import atomic_file, storage_errors
 from archgym.traces.archive import Archive, open_archive
-from archgym.traces.memory_trace import ADDRESS_BITS, AccessKind, MemoryTrace
+from archgym.traces.memory_trace import ADDRESS_BITS, COLUMNS, AccessKind, MemoryTrace
 from archgym.traces.reference import MAX_RECORDS, is_planes, printable, read_planes
 
 __all__ = [
@@ -71,6 +73,25 @@ class TraceInfo:
     def footprint_bytes(self) -> int:
         """Memory in the pages with data [bytes]."""
         return self.data_pages << _PAGE_BITS
+
+
+class _Header(msgspec.Struct):
+    """Members of the header in addition to its format."""
+
+    name: str
+    command: str
+    date: str
+    tool: str
+    skipped: Whole
+    records: Whole
+    instructions: Whole
+    loads: Whole
+    stores: Whole
+    modifies: Whole
+    fetches: Whole
+    data_pages: Whole
+    chunks: Whole
+    exit_code: int | None = None
 
 
 @final
@@ -194,16 +215,13 @@ def read_memory_trace(path: str | Path, *, max_records: int = MAX_RECORDS) -> Me
         if not is_planes(archive.names):
             info, n_chunks = _info(archive, max_records)
             # Memory is taken as it is filled, so a number that is only claimed takes none.
-            instructions, kind = np.empty(info.records, np.uint32), np.empty(info.records, np.uint8)
-            size_bytes = np.empty(info.records, np.uint16)
-            address = np.empty(info.records, np.uint64)
+            columns = {name: np.empty(info.records, kind) for name, kind in COLUMNS.items()}
             place = 0
             for part in _chunks(archive, info, n_chunks):
-                here = slice(place, place + len(part))
-                instructions[here], kind[here] = part.instructions, part.kind
-                size_bytes[here], address[here] = part.size_bytes, part.address
+                for name, column in columns.items():
+                    column[place : place + len(part)] = getattr(part, name)
                 place += len(part)
-            return MemoryTrace(instructions, kind, size_bytes, address, info.name, info.command)
+            return MemoryTrace(**columns, name=info.name, command=info.command)
     return read_planes(path, max_records=max_records)
 
 
@@ -252,13 +270,9 @@ def joined(parts: list[MemoryTrace], info: TraceInfo | None) -> MemoryTrace:
     """Return one trace of several that follow each other, named as the first or as `info` says."""
     if len(parts) == 1 and info is None:
         return parts[0]
-    columns = [
-        np.concatenate([getattr(part, name) for part in parts])
-        for name in ("instructions", "kind", "size_bytes", "address")
-    ]
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS}
     named = parts[0] if info is None else info
-    instructions, kind, size_bytes, address = columns
-    return MemoryTrace(instructions, kind, size_bytes, address, named.name, named.command)
+    return MemoryTrace(**columns, name=named.name, command=named.command)
 
 
 def _encoded(part: MemoryTrace) -> bytes:
@@ -277,10 +291,8 @@ def _chunks(archive: Archive, info: TraceInfo, n_chunks: int) -> Iterator[Memory
     n_read = 0
     for number in range(n_chunks):
         content = archive.array(f"chunk-{number:06d}", np.uint8, (_MAX_CHUNK_BYTES,))
-        instructions, kind, size_bytes, address = unpacked(
-            content, CHUNK_RECORDS, int(max(AccessKind)), ADDRESS_BITS
-        )
-        part = MemoryTrace(instructions, kind, size_bytes, address, info.name, info.command)
+        columns = unpacked(content, CHUNK_RECORDS, int(max(AccessKind)), ADDRESS_BITS)
+        part = MemoryTrace(*columns, info.name, info.command)
         n_read += len(part)
         if n_read > info.records:
             raise ValueError(f"it holds more records than the {info.records} that it claims")
@@ -288,14 +300,8 @@ def _chunks(archive: Archive, info: TraceInfo, n_chunks: int) -> Iterator[Memory
     if n_read != info.records:
         raise ValueError(f"it holds {n_read} of the {info.records} records that it claims")
     if not n_chunks:
-        yield MemoryTrace(
-            np.zeros(0, np.uint32),
-            np.zeros(0, np.uint8),
-            np.zeros(0, np.uint16),
-            np.zeros(0, np.uint64),
-            info.name,
-            info.command,
-        )
+        empty: dict[str, Any] = {name: np.zeros(0, kind) for name, kind in COLUMNS.items()}
+        yield MemoryTrace(**empty, name=info.name, command=info.command)
 
 
 def _info(archive: Archive, max_records: int) -> tuple[TraceInfo, int]:
@@ -306,23 +312,12 @@ def _info(archive: Archive, max_records: int) -> tuple[TraceInfo, int]:
             f"{_HEADER} must say format {_FORMAT!r}, version {_VERSION}; it says "
             f"{str(header.get('format'))[:40]!r}, {str(header.get('version'))[:20]}"
         )
-    values: dict[str, Any] = {}
-    for field in fields(TraceInfo):
-        value = header.get(field.name)
-        if field.name == "exit_code":
-            if value is not None and type(value) is not int:
-                raise ValueError("`exit_code` must be a whole number")
-        elif field.type is str:
-            if not isinstance(value, str):
-                raise ValueError(f"`{field.name}` must be text")
-            # Whatever a file says of itself is shown in terminals.
-            value = printable(value)
-        elif type(value) is not int or not 0 <= value < 2**63:
-            raise ValueError(f"`{field.name}` must be a whole number from 0")
-        values[field.name] = value
-    n_chunks = header.get("chunks")
-    if type(n_chunks) is not int or not 0 <= n_chunks <= len(archive.names):
+    checked = typed(header, _Header)
+    if checked.chunks > len(archive.names):
         raise ValueError("`chunks` must be the number of chunks")
-    if values["records"] > max_records:
-        raise ValueError(f"it holds {values['records']} records, more than {max_records}")
-    return TraceInfo(**values), n_chunks
+    if checked.records > max_records:
+        raise ValueError(f"it holds {checked.records} records, more than {max_records}")
+    values = {field.name: getattr(checked, field.name) for field in fields(TraceInfo)}
+    # Whatever a file says of itself is shown in terminals.
+    values |= {n: printable(value) for n, value in values.items() if isinstance(value, str)}
+    return TraceInfo(**values), checked.chunks

@@ -6,11 +6,12 @@ lie between them, as in a loop that does little else.
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
 from archgym.errors import InvalidArgumentError, unknown_name
-from archgym.traces.memory_trace import ADDRESS_BITS, AccessKind, MemoryTrace
+from archgym.traces.memory_trace import ADDRESS_BITS, COLUMNS, AccessKind, MemoryTrace
 
 __all__ = [
     "GENERATED",
@@ -160,15 +161,15 @@ def mixture(
     _require("n_accesses", n_accesses >= 1, "be at least 1", n_accesses)
     rng = np.random.default_rng(np.random.SeedSequence(seed))
     chosen = rng.integers(len(parts), size=n_accesses)
-    columns = [np.zeros(n_accesses, kind) for kind in (np.uint32, np.uint8, np.uint16, np.uint64)]
+    columns: dict[str, Any] = {
+        column: np.zeros(n_accesses, kind) for column, kind in COLUMNS.items()
+    }
     for number, part in enumerate(parts):
         here = np.flatnonzero(chosen == number)
         taken = np.arange(len(here)) % len(part)
-        sources = (part.instructions, part.kind, part.size_bytes, part.address)
-        for column, source in zip(columns, sources, strict=True):
-            column[here] = source[taken]
-    instructions, kind, size_bytes, address = columns
-    return MemoryTrace(instructions, kind, size_bytes, address, name)
+        for column, values in columns.items():
+            values[here] = getattr(part, column)[taken]
+    return MemoryTrace(**columns, name=name)
 
 
 def _mixed_4gb(n: int) -> MemoryTrace:

@@ -5,12 +5,12 @@ stores and read-modify-writes; addresses in hexadecimal without a prefix. Lines 
 start otherwise and are skipped.
 """
 
-from typing import Final, final
+from typing import Any, Final, final
 
 import numpy as np
 
 from archgym.runtime.kernels import entry_point
-from archgym.traces.memory_trace import ADDRESS_BITS, MemoryTrace
+from archgym.traces.memory_trace import ADDRESS_BITS, COLUMNS, MemoryTrace
 
 __all__ = ["LackeyParser"]
 
@@ -53,19 +53,11 @@ class LackeyParser:
         text = np.concatenate([self._rest, np.frombuffer(piece, np.uint8)])
         # Twice a piece is more than enough for the rest of a line and a piece.
         n = self.max_piece_records
-        instructions, kind = np.empty(n, np.uint32), np.empty(n, np.uint8)
-        size_bytes, address = np.empty(n, np.uint16), np.empty(n, np.uint64)
-        n_read, n_records = parse_lines(
-            text, self._state, ADDRESS_BITS, instructions, kind, size_bytes, address
-        )
+        columns: dict[str, Any] = {name: np.empty(n, kind) for name, kind in COLUMNS.items()}
+        n_read, n_records = parse_lines(text, self._state, ADDRESS_BITS, *columns.values())
         # What has no end for a whole piece is no line of lackey's.
         self._rest = text[n_read:].copy() if len(text) - n_read < _PIECE_BYTES else text[:0]
-        return MemoryTrace(
-            instructions[:n_records].copy(),
-            kind[:n_records].copy(),
-            size_bytes[:n_records].copy(),
-            address[:n_records].copy(),
-        )
+        return MemoryTrace(**{name: c[:n_records].copy() for name, c in columns.items()})
 
 
 @entry_point(seconds=3)

@@ -1,6 +1,6 @@
 """Memory accesses of a program, in program order."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import final
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from archgym.errors import InvalidArgumentError
 
-__all__ = ["ADDRESS_BITS", "AccessKind", "MemoryTrace"]
+__all__ = ["ADDRESS_BITS", "COLUMNS", "AccessKind", "MemoryTrace"]
 
 ADDRESS_BITS = 57
 """Virtual addresses have at most so many bits: five-level paging of x86-64."""
@@ -30,6 +30,15 @@ class AccessKind(IntEnum):
     """All translations of the program are no longer valid."""
 
 
+COLUMNS = {
+    "instructions": np.uint32,
+    "kind": np.uint8,
+    "size_bytes": np.uint16,
+    "address": np.uint64,
+}
+"""Types of the columns of a trace, in the order of its constructor."""
+
+
 @final
 @dataclass(frozen=True)
 class MemoryTrace:
@@ -49,13 +58,7 @@ class MemoryTrace:
 
     def __post_init__(self) -> None:
         n = len(self.address)
-        columns = {
-            "instructions": np.uint32,
-            "kind": np.uint8,
-            "size_bytes": np.uint16,
-            "address": np.uint64,
-        }
-        for name, wanted in columns.items():
+        for name, wanted in COLUMNS.items():
             column = getattr(self, name)
             if column.dtype != wanted or column.shape != (n,):
                 raise InvalidArgumentError(
@@ -78,14 +81,8 @@ class MemoryTrace:
 
     def __getitem__(self, part: slice) -> "MemoryTrace":
         """Return the records of a slice, under the same name; they share this trace's memory."""
-        return MemoryTrace(
-            self.instructions[part],
-            self.kind[part],
-            self.size_bytes[part],
-            self.address[part],
-            self.name,
-            self.command,
-        )
+        columns = {name: getattr(self, name)[part] for name in COLUMNS}
+        return replace(self, **columns)
 
     @property
     def n_instructions(self) -> int:

@@ -48,8 +48,7 @@ def read_loads_and_stores(path: str | Path, max_records: int) -> Iterator[Memory
         if found is None:
             raise _refusal(path, number, line, "LD ADDRESS or ST ADDRESS")
         kind = AccessKind.LOAD if found[1] in (b"LD", b"R") else AccessKind.STORE
-        if (part := rows.add(number, 1, kind, found[2])) is not None:
-            yield part
+        yield from rows.add(number, 1, kind, found[2])
     yield from rows.end()
 
 
@@ -60,13 +59,9 @@ def read_bubbles(path: str | Path, max_records: int) -> Iterator[MemoryTrace]:
         found = _BUBBLES.fullmatch(line)
         if found is None:
             raise _refusal(path, number, line, "BUBBLES LOAD or BUBBLES LOAD WRITE-BACK")
-        part = rows.add(number, int(found[1]) + 1, AccessKind.LOAD, found[2])
-        if part is not None:
-            yield part
+        yield from rows.add(number, int(found[1]) + 1, AccessKind.LOAD, found[2])
         if found[3] is not None:
-            part = rows.add(number, 0, AccessKind.STORE, found[3])
-            if part is not None:
-                yield part
+            yield from rows.add(number, 0, AccessKind.STORE, found[3])
     yield from rows.end()
 
 
@@ -150,20 +145,18 @@ class _Rows:
         self._left = max_records
         self._columns: tuple[list[int], list[int], list[int]] = ([], [], [])
 
-    def add(self, number: int, instructions: int, kind: int, text: bytes) -> MemoryTrace | None:
+    def add(self, number: int, instructions: int, kind: int, text: bytes) -> Iterator[MemoryTrace]:
         address = int(text, 16) if text[:2] in (b"0x", b"0X") else int(text)
         if address >> ADDRESS_BITS:
-            raise FileFormatError(
-                self._path,
-                number,
-                f"an address must have at most {ADDRESS_BITS} bits; got {address:#x}",
-            )
+            problem = f"an address must have at most {ADDRESS_BITS} bits; got {address:#x}"
+            raise FileFormatError(self._path, number, problem)
         self._left -= 1
         if self._left < 0:
             raise FileFormatError(self._path, number, "there are too many records", "Cut the file")
         for column, value in zip(self._columns, (instructions, kind, address), strict=True):
             column.append(value)
-        return self._part() if len(self._columns[0]) >= _PART_RECORDS else None
+        if len(self._columns[0]) >= _PART_RECORDS:
+            yield self._part()
 
     def end(self) -> Iterator[MemoryTrace]:
         if self._columns[0]:

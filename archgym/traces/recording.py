@@ -10,12 +10,11 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Any, Self, final
+from typing import Any, final
 
 from archgym.errors import InvalidArgumentError, MissingProgramError, SimulatorError
 from archgym.traces.file import TraceInfo, TraceWriter, trace_writer
@@ -92,7 +91,7 @@ def record(
         skipped=skip,
     )
     started = time.monotonic()
-    with trace_writer(path, info) as writer, _Signals() as signals:
+    with trace_writer(path, info) as writer, _noted_signals() as signals:
         parser = LackeyParser(skip, max_accesses)
         process, pipe = _start(command)
         try:
@@ -169,15 +168,15 @@ def _take(
     pipe: int,
     parser: LackeyParser,
     writer: TraceWriter,
-    signals: "_Signals",
+    signals: list[str],
     started: float,
     report: Callable[[Recording], None] | None,
 ) -> str:
     """Take records until the program ends or is to stop; says which, as `Recording.stopped`."""
     reported = started
     while not parser.is_done:
-        if signals.caught:
-            return signals.caught
+        if signals:
+            return signals[-1]
         if not _has_more(pipe, _LISTEN_S):
             # A child that lives on holds the pipe open, and writes nothing to it.
             if process.poll() is not None and not _has_more(pipe, 0.0):
@@ -214,33 +213,22 @@ def _end(process: subprocess.Popen[bytes]) -> int:
     return process.wait()
 
 
-@final
-class _Signals:
-    """While open, SIGINT and SIGTERM are only noted, so that no record is cut in two."""
-
-    def __init__(self) -> None:
-        self.caught = ""
-        self._former: dict[signal.Signals, Any] = {}
-
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                # A process that was started with nohup or in a script's background ignores it.
-                if signal.getsignal(number) is not signal.SIG_IGN:
-                    self._former[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for number, handler in self._former.items():
+@contextmanager
+def _noted_signals() -> Iterator[list[str]]:
+    """Only note SIGINT and SIGTERM within the block, so that no record is cut in two."""
+    caught: list[str] = []
+    former: dict[signal.Signals, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # A process that was started with nohup or in a script's background ignores it.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                note = lambda number, frame: caught.append(signal.Signals(number).name)  # noqa: E731
+                former[number] = signal.signal(number, note)
+    try:
+        yield caught
+    finally:
+        for number, handler in former.items():
             signal.signal(number, handler)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.caught = signal.Signals(number).name
 
 
 def _nothing(seen: int, skip: int, exit_code: int | None, command: Sequence[str]) -> str:

@@ -42,14 +42,12 @@ def pieces(path: str | Path, max_bytes: int) -> Iterator[bytes]:
             for piece in _unpacked(handle):
                 total += len(piece)
                 if total > max_bytes:
-                    raise FileFormatError(
-                        path, None, f"a trace must unpack to at most {max_bytes} bytes", _REMEDY
-                    )
+                    problem = f"a trace must unpack to at most {max_bytes} bytes"
+                    raise FileFormatError(path, None, problem, _REMEDY)
                 yield piece
     except (zlib.error, lzma.LZMAError, EOFError) as error:
-        raise FileFormatError(
-            path, None, f"the packed data is torn or damaged ({error})", _REMEDY
-        ) from None
+        problem = f"the packed data is torn or damaged ({error})"
+        raise FileFormatError(path, None, problem, _REMEDY) from None
 
 
 def require_content(path: str | Path, number: int, n_taken: int, what: str) -> None:

@@ -14,6 +14,7 @@ from archgym.agents.random import RandomAgent
 from archgym.agents.sms_emoa import SmsEmoaAgent
 from archgym.analysis import pareto
 from archgym.errors import BudgetExhausted, InvalidArgumentError, MissingExtraError
+from archgym.evaluation.objective import reference_point
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Trials
 from archgym.search.agent import Agent
@@ -38,7 +39,7 @@ def hypervolume(kind: type[Agent], task: Task, budget: int, seed: int) -> float:
     designs = search(kind, task, budget, seed).designs[:budget]
     known = np.zeros(len(designs), dtype=bool)
     terms = task.trials(designs, task.evaluate(designs), known).terms
-    corner = pareto.reference_point(task.objective, task.reference, task.metrics, task.weights)
+    corner = reference_point(task.objective, task.reference, task.metrics, task.weights)
     return pareto.hypervolume(terms, corner)
 
 

@@ -1,6 +1,7 @@
 """Statistics against published formulae and numbers worked out by hand."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -207,3 +208,31 @@ def test_one_seed_cannot_be_told_from_the_interaction() -> None:
     assert split.interaction == 0
     assert split.seed > 0.9
     assert math.isnan(variance_split(np.arange(3.0)[:, None, None]).hyperparameters)
+
+
+def test_memory_of_an_improvement_grows_with_the_number_of_runs_not_of_pairs() -> None:
+    # The test draws from seed 0; the same numbers here would order its first permutation.
+    rng = np.random.default_rng(7)
+    ours, theirs = [rng.random(300) + 0.3], [rng.random(300)]
+    tracemalloc.start()
+
+    p = improvement_p_value(ours, theirs)
+    interval = stratified_bootstrap("improvement", ours, theirs)
+
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # All pairs of all resamples at once take 7 GB.
+    assert peak < 300e6
+    assert p == 1e-4
+    assert 0.5 < interval.low < interval.value < interval.high < 1.0
+
+
+@pytest.mark.parametrize("n_values", [3, 1000])
+def test_improvement_equals_the_comparison_of_all_pairs(n_values: int) -> None:
+    rng = np.random.default_rng(1)
+    a, b = rng.integers(0, n_values, 40) / 7, rng.integers(0, n_values, 30) / 7
+    pairs = [1.0 if x > y else 0.5 if x == y else 0.0 for x in a for y in b]
+
+    found = probability_of_improvement([a], [b])
+
+    assert found == pytest.approx(sum(pairs) / len(pairs), abs=1e-12)

@@ -6,6 +6,7 @@ import json
 import math
 import re
 import shutil
+import tracemalloc
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -257,3 +258,29 @@ def test_a_damaged_journal_is_told_of_in_the_verdict(swept: Path) -> None:
     assert line.startswith(f"small, seed 0: {journal}: 1 damaged line left out: line 5")
     assert line in page(found)
     assert any("damaged" in str(row) for row in table(found, "health light").rows)
+
+
+def test_memory_of_a_report_grows_linearly_with_seeds(swept: Path) -> None:
+    evidence = read_evidence([swept])
+    task = evidence.tasks[0]
+    rng = np.random.default_rng(0)
+    runs = tuple(
+        replace(
+            run,
+            seed=seed,
+            folder=Path(f"{run.label}-{seed}"),
+            reward=run.reward + rng.normal(0.0, 0.01, len(run.reward)),
+        )
+        for run in {run.label: run for run in task.runs}.values()
+        for seed in range(200)
+    )
+    tracemalloc.start()
+
+    findings = find(replace(evidence, tasks=(replace(task, runs=runs),)), is_evaluating=False)
+    text = page(findings)
+
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 500e6
+    assert len(findings.evidence.tasks[0].runs) == 400
+    assert "400 runs" in text

@@ -181,6 +181,83 @@ def test_machine_without_a_writable_home_falls_back(
     assert found.is_relative_to(tmp_path / f"archgym-{os.getuid()}")
 
 
+def only_root(configured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves two places for the cache: the one given and the temporary folder."""
+    monkeypatch.setenv("ARCHGYM_CACHE_DIR", str(configured))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HOME", str(tmp_path / "file"))
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o707])
+def test_cache_below_a_folder_that_others_can_write_is_not_used(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    shared = tmp_path / "shared"
+    (shared / "mine" / "kernels").mkdir(parents=True, mode=0o700)
+    shared.chmod(mode)
+    only_root(shared / "mine", tmp_path, monkeypatch)
+
+    assert cache_folder(sources).is_relative_to(tmp_path / "temporary")
+
+
+def test_cache_that_others_can_write_is_not_used(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only_root(tmp_path / "cache", tmp_path, monkeypatch)
+    cache_folder(sources).chmod(0o1777)
+    cache_folder.cache_clear()
+
+    assert cache_folder(sources).is_relative_to(tmp_path / "temporary")
+
+
+def test_cache_below_a_sticky_folder_is_used(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o1777)
+    only_root(tmp_path / "shared" / "mine", tmp_path, monkeypatch)
+
+    assert cache_folder(sources).is_relative_to(tmp_path / "shared")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder to another user")
+def test_cache_below_the_folder_of_another_user_is_not_used(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "theirs").mkdir()
+    os.chown(tmp_path / "theirs", 12345, 12345)
+    only_root(tmp_path / "theirs" / "mine", tmp_path, monkeypatch)
+
+    assert cache_folder(sources).is_relative_to(tmp_path / "temporary")
+
+
+def test_cache_folders_are_made_for_their_user_alone(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only_root(tmp_path / "cache", tmp_path, monkeypatch)
+
+    found = cache_folder(sources)
+
+    assert [place.stat().st_mode & 0o777 for place in (found, *found.parents[:2])] == [0o700] * 3
+
+
+def test_machine_without_a_safe_folder_uses_a_private_one(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only_root(tmp_path / "file", tmp_path, monkeypatch)
+    planted = tmp_path / "temporary" / f"archgym-{os.getuid()}"
+    planted.mkdir()
+    planted.chmod(0o777)
+
+    found = cache_folder(sources)
+
+    assert not found.is_relative_to(planted)
+    assert found.parent.stat().st_mode & 0o777 == 0o700
+
+
 def test_compilation_is_announced_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     heard: list[tuple[str, float]] = []
     withdraw = on_compile(lambda name, seconds: heard.append((name, seconds)))

@@ -318,3 +318,17 @@ def test_a_driver_that_another_replaced_stops(
 
     with pytest.raises(StudyLockedError, match="taken over"):
         run_sweep(plan, "sweep", progress=take_over)
+
+
+@pytest.mark.parametrize("name", ["worker-0.log", "writer.lock", "toy"])
+def test_sweep_folder_with_a_link_is_refused(plan: SweepPlan, tmp_path: Path, name: str) -> None:
+    folder, target = tmp_path / "sweep", tmp_path / "elsewhere"
+    folder.mkdir()
+    name = plan.runs()[0].id.partition("/")[0] if name == "toy" else name
+    (folder / name).symlink_to(target)
+    (folder / "sweep.json").write_text("{}")
+
+    with pytest.raises(StorageError, match=f"{name} must be a plain file"):
+        run_sweep(plan, folder)
+
+    assert not target.exists()

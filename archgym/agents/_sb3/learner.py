@@ -24,7 +24,14 @@ if TYPE_CHECKING:
 
     from archgym.agents._sb3.training import LearningEnv
 
-__all__ = ["Sb3Agent", "even_parts", "hidden_layers", "ppo_arguments", "remade"]
+__all__ = [
+    "Sb3Agent",
+    "even_parts",
+    "network_arguments",
+    "ppo_arguments",
+    "remade",
+    "replay_arguments",
+]
 
 
 class Sb3Agent(Agent):
@@ -152,24 +159,42 @@ def even_parts(n_steps: int, n_parts: int) -> int:
     return n_steps // next(parts for parts in range(most, 0, -1) if n_steps % parts == 0)
 
 
-def ppo_arguments(
-    hyperparameters: Mapping[str, Any], env: "VecEnv", n_steps: int
-) -> dict[str, Any]:
-    """Return the arguments that all variants share, for episodes of at most `n_steps` steps."""
-    n_steps *= -(-hyperparameters["rollout"] // env.num_envs)
+def network_arguments(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments that all algorithms share."""
     return {
         "learning_rate": hyperparameters["learning_rate"],
-        "n_steps": n_steps,
-        "batch_size": even_parts(n_steps * env.num_envs, hyperparameters["minibatches"]),
-        "n_epochs": hyperparameters["epochs"],
         "gamma": hyperparameters["gamma"],
-        "gae_lambda": hyperparameters["gae_lambda"],
-        "clip_range": hyperparameters["clip"],
-        "ent_coef": hyperparameters["entropy"],
+        "policy_kwargs": {"net_arch": [hyperparameters["width"]] * hyperparameters["layers"]},
         "device": "cpu",
     }
 
 
-def hidden_layers(hyperparameters: Mapping[str, Any]) -> list[int]:
-    """Return sizes of the hidden layers."""
-    return [hyperparameters["width"]] * hyperparameters["layers"]
+def replay_arguments(
+    hyperparameters: Mapping[str, Any], env: "VecEnv", n_steps: int
+) -> dict[str, Any]:
+    """Return the arguments of algorithms that learn from a memory of steps."""
+    return {
+        **network_arguments(hyperparameters),
+        "buffer_size": max(hyperparameters["memory"], env.num_envs) * n_steps,
+        "learning_starts": hyperparameters["start"] * n_steps,
+        "batch_size": hyperparameters["batch_size"],
+        "tau": hyperparameters["tau"],
+        "train_freq": n_steps,
+        "gradient_steps": hyperparameters["updates"] * env.num_envs,
+    }
+
+
+def ppo_arguments(
+    hyperparameters: Mapping[str, Any], env: "VecEnv", n_steps: int
+) -> dict[str, Any]:
+    """Return the arguments of all variants of PPO, for episodes of at most `n_steps` steps."""
+    n_steps *= -(-hyperparameters["rollout"] // env.num_envs)
+    return {
+        **network_arguments(hyperparameters),
+        "n_steps": n_steps,
+        "batch_size": even_parts(n_steps * env.num_envs, hyperparameters["minibatches"]),
+        "n_epochs": hyperparameters["epochs"],
+        "gae_lambda": hyperparameters["gae_lambda"],
+        "clip_range": hyperparameters["clip"],
+        "ent_coef": hyperparameters["entropy"],
+    }

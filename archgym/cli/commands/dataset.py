@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from archgym.cli.console.progress import StageBar, announce_compilation
-from archgym.cli.console.terminal import heading, number, say, table, write_json
+from archgym.cli.console.terminal import heading, number, say, table, warn, write_json
 from archgym.cli.options.dataset import (
     FidelityOption,
     OptionOption,
@@ -326,7 +326,7 @@ def _split(
 
 def _say(written: "Written", json: bool) -> None:
     for note in written.notes:
-        typer.echo(f"warning: {note}", err=True)
+        warn(note)
     if json:
         write_json({**asdict(written), "path": str(written.path)})
         return

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from archgym.cli.console.signals import prompt_stops
-from archgym.cli.console.terminal import heading, say, table, warn, write_json
+from archgym.cli.console.terminal import heading, notice, say, table, warn, write_json
 from archgym.cli.options.task import (
     JsonOption,
     SimulatorArgument,
@@ -78,7 +78,7 @@ def evaluate(
         _write(task, chosen, evaluation, baseline)
     if reason is not None:
         if not json:
-            typer.echo(f"The design is infeasible: {reason}", err=True)
+            notice(f"The design is infeasible: {reason}")
         raise typer.Exit(_INFEASIBLE_CODE)
 
 

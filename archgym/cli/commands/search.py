@@ -26,7 +26,8 @@ from archgym.cli.options.task import (
     task_choices,
 )
 from archgym.cli.options.values import file_stem, hyperparameters, named_path
-from archgym.errors import InvalidArgumentError, StudyInterrupted, StudyLockedError
+from archgym.errors import InvalidArgumentError, StorageError, StudyInterrupted, StudyLockedError
+from archgym.files.storage import SAME_COMMAND
 
 if TYPE_CHECKING:
     from archgym.evaluation.task import Task
@@ -197,6 +198,14 @@ def _run(
             ):
                 study_begins()
                 result = study.run(executor, budget, progress)
+        except StorageError as error:
+            if SAME_COMMAND not in str(error):
+                raise
+            # `archgym search` refuses the folder of a study that has begun.
+            command = _resume_command(study.folder, budget, workers, timeout)
+            refusal = StorageError(str(error).replace(SAME_COMMAND, f"run: {command}"))
+            refusal.errno = error.errno
+            raise refusal from None
         except StudyInterrupted as interruption:
             command = _resume_command(study.folder, budget, workers, timeout)
             raise StudyInterrupted(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from archgym.checks import MAX_WORKERS
-from archgym.cli.console.terminal import duration, file_size, say, write_json
+from archgym.cli.console.terminal import duration, file_size, notice, say, write_json
 from archgym.cli.options.groups import with_groups
 from archgym.cli.options.run import MAX_SEED
 from archgym.cli.options.task import (
@@ -108,18 +108,16 @@ def _announce(plan: "TablePlan") -> None:
     if plan.seconds is None or not plan.n_simulations - plan.n_known:
         on = f" on {plan.n_workloads} workloads" if plan.n_workloads > 1 else ""
         known = f", {plan.n_known:,} of them already done" if plan.n_known else ""
-        typer.echo(
+        notice(
             f"{plan.out}: {plan.n_designs:,} distinct designs of {plan.n_combinations:,} "
             f"combinations{on}; {plan.n_simulations:,} simulations{known}. The file takes at most "
-            f"{file_size(plan.most_bytes)}.",
-            err=True,
+            f"{file_size(plan.most_bytes)}."
         )
     elif plan.seconds > _NOTICE_S:
         threads = f"{plan.n_workers} thread{'s' * (plan.n_workers > 1)}"
-        typer.echo(
+        notice(
             f"Remaining time: about {duration(plan.seconds)} with {threads}. Ctrl-C stops the "
-            "build; the same command continues it.",
-            err=True,
+            "build; the same command continues it."
         )
 
 
@@ -168,7 +166,7 @@ def verify(
     if json:
         write_json({"table": str(file), "designs": n, "seed": seed, "problems": problems})
     for problem in problems:
-        typer.echo(f"{file}: {problem}", err=True)
+        notice(f"{file}: {problem}")
     if problems:
         raise typer.Exit(1)
     if not json:

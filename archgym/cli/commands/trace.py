@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from archgym.cli.console.progress import CountBar, announce_compilation
-from archgym.cli.console.terminal import heading, say, table, write_facts, write_json
+from archgym.cli.console.terminal import heading, notice, say, table, write_facts, write_json
 from archgym.cli.options.task import JsonOption
 from archgym.errors import InvalidArgumentError
 from archgym.files.storage import require_free
@@ -235,4 +235,4 @@ def _say_recorded(done: "Recording", path: Path, max_accesses: int) -> None:
 def _note(text: str) -> None:
     """Write a line on standard error, because standard output belongs to the program."""
     sys.stdout.flush()
-    typer.echo(text, err=True)
+    notice(text)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from archgym.cli.console.terminal import write_json
+from archgym.cli.console.terminal import notice, write_json
 from archgym.cli.options.completion import complete_simulator
 from archgym.cli.options.task import JsonOption
 from archgym.cli.views.validation import write_validation
@@ -72,4 +72,4 @@ def _module(simulator: str) -> ModuleType:
 
 
 def _say_progress(text: str) -> None:
-    typer.echo(f"{text} …", err=True)
+    notice(f"{text} …")

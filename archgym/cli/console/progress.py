@@ -5,7 +5,7 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
-import typer
+from archgym.cli.console.terminal import notice
 
 __all__ = ["CountBar", "StageBar", "StudyProgress", "TableBar", "announce_compilation"]
 
@@ -22,7 +22,7 @@ def announce_compilation() -> None:
 
 def _say_compiling(kernel: str, seconds: float) -> None:
     name = kernel.removeprefix("archgym.simulators.")
-    typer.echo(f"Compiling {name} (about {seconds:.0f} s, once) …", err=True)
+    notice(f"Compiling {name} (about {seconds:.0f} s, once) …")
 
 
 class CountBar:

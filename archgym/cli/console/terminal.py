@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -16,8 +17,10 @@ __all__ = [
     "duration",
     "file_size",
     "heading",
+    "notice",
     "number",
     "plain",
+    "printable",
     "say",
     "stdout",
     "table",
@@ -27,6 +30,11 @@ __all__ = [
     "write_json",
 ]
 
+# Control characters except tab and line feed; marks that reverse or isolate text; separators of
+# lines; and halves of pairs, which stand for bytes that are not UTF-8.
+_CONTROLS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 # Width of tables in files, pipes and logs.
 _PIPE_WIDTH = 160
 # chosen: up to two minutes, two hours and two days are shown in the smaller unit.
@@ -39,19 +47,38 @@ def stdout() -> Console:
     return Console(file=sys.stdout, width=width, highlight=False, soft_wrap=False)
 
 
+def printable(text: str) -> str:
+    """Return a text with escapes in place of characters that control a terminal.
+
+    Names from files may hold sequences that clear the screen, write to the clipboard or reverse
+    the order of letters. Line ends and tabs stay.
+    """
+    return _CONTROLS.sub(_escape, text)
+
+
+def _escape(found: "re.Match[str]") -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+
+
 def say(text: str = "") -> None:
     """Write a line of text, neither wrapped nor interpreted."""
-    typer.echo(text)
+    typer.echo(printable(text))
+
+
+def notice(text: str) -> None:
+    """Write a line of text on standard error."""
+    typer.echo(printable(text), err=True)
 
 
 def warn(text: str) -> None:
     """Write a warning on standard error."""
-    typer.echo(f"warning: {text}", err=True)
+    notice(f"warning: {text}")
 
 
 def heading(text: str) -> None:
     """Write a heading."""
-    stdout().print(Text(text, style="bold"), soft_wrap=True)
+    stdout().print(Text(printable(text), style="bold"), soft_wrap=True)
 
 
 def table(
@@ -68,17 +95,24 @@ def table(
     built = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False)
     for column in columns:
         built.add_column(
-            Text(column),
+            _cell(column),
             justify="right" if column in aligned else "left",
             overflow="fold",
             no_wrap=False,
         )
     for row in rows:
         # Names from files may contain brackets, which must not be read as markup.
-        built.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
+        built.add_row(*(_cell(cell) for cell in row))
     console = stdout()
     console.print(built)
     console.print()
+
+
+def _cell(content: str | Text) -> Text:
+    if not isinstance(content, Text):
+        return Text(printable(content))
+    shown = printable(content.plain)
+    return content if shown == content.plain else Text(shown, style=content.style)
 
 
 def write_facts(rows: Iterable[tuple[str, Any, str]]) -> None:
@@ -118,7 +152,9 @@ def values_text(parameter: Any) -> str:
 
 def write_json(data: Any) -> None:
     """Write data as JSON, with null for NaN."""
-    typer.echo(json.dumps(plain(data), indent=2, ensure_ascii=False, allow_nan=False))
+    text = json.dumps(plain(data), indent=2, ensure_ascii=False, allow_nan=False)
+    # JSON has its own escapes for these, with four digits.
+    typer.echo(_CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def plain(data: Any) -> Any:

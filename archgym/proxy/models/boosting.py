@@ -63,7 +63,7 @@ class BoostingKind(ModelKind):
                 target = targets[:, output]
                 bases[output], more = _grow(features, target, setting, seed, output, np.ones(1))
                 trees += more
-        return pack(trees, bases, np.ones(n_outputs), features.shape[1])
+        return pack(trees, features.shape[1], bases)
 
 
 def _grow(

@@ -53,8 +53,7 @@ class LightgbmKind(ModelKind):
             )
             model = booster.dump_model()
             trees += [_grown(tree["tree_structure"], output) for tree in model["tree_info"]]
-        n_outputs = targets.shape[1]
-        return pack(trees, np.zeros(n_outputs), np.ones(n_outputs), features.shape[1])
+        return pack(trees, features.shape[1], np.zeros(targets.shape[1]))
 
 
 def _grown(root: dict[str, Any], output: int) -> GrownTree:

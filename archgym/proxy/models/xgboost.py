@@ -35,7 +35,7 @@ class XgboostKind(ModelKind):
         """Grow the trees, metric by metric."""
         xgboost = import_library("xgboost", "boosting")
         narrow = features.astype(np.float32)
-        trees, base = [], np.zeros(targets.shape[1])
+        trees = []
         for output in range(targets.shape[1]):
             matrix = xgboost.DMatrix(narrow, label=targets[:, output])
             booster = xgboost.train(
@@ -51,10 +51,9 @@ class XgboostKind(ModelKind):
                 num_boost_round=int(setting["n_trees"]),
             )
             learner = json.loads(booster.save_raw("json"))["learner"]
-            trees += [
-                _grown(tree, output) for tree in learner["gradient_booster"]["model"]["trees"]
-            ]
-        return pack(trees, base, np.ones(targets.shape[1]), features.shape[1])
+            grown = learner["gradient_booster"]["model"]["trees"]
+            trees += [_grown(tree, output) for tree in grown]
+        return pack(trees, features.shape[1], np.zeros(targets.shape[1]))
 
 
 def _grown(tree: dict[str, Any], output: int) -> GrownTree:

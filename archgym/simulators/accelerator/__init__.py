@@ -2,9 +2,9 @@
 
 from archgym.simulators.accelerator.architecture import Architecture, Level, MacArray
 from archgym.simulators.accelerator.evaluation import Evaluation, evaluate_mapping
+from archgym.simulators.accelerator.files import load_architecture
 from archgym.simulators.accelerator.mapping import LevelLoops, Mapping
 from archgym.simulators.accelerator.networks import Network, load_network
-from archgym.simulators.accelerator.presets import load_architecture
 from archgym.simulators.accelerator.problem import Problem, convolution, matrix_multiply
 from archgym.simulators.accelerator.simulator import AcceleratorSimulator
 

@@ -1,27 +1,53 @@
-"""The mapper's search: simulated annealing over factors, orders and what levels store; compiled.
+"""Mapping search by simulated annealing over factors, orders and stored tensors; compiled.
 
-A mapping is told by where each prime factor of each bound stands. Steps move a prime to another
-level or axis, exchange two of them, move a loop within its level, or store a tensor where it was
-not. Three rules spare most of the work:
+A mapping is represented by the slot of each prime factor of each bound. A step moves a prime to
+another level or axis, exchanges two primes, moves a loop within its level, or changes whether a
+level stores a tensor. Three rules save most of the work:
 
 - a mapping that does not fit is rejected before anything is counted;
-- so is one whose cycles alone, with the least energy that any mapping has, are too many;
-- loops of bound 1 and those within the innermost tile, whose order means nothing, are not moved.
+- a mapping is rejected if its cycles and the minimum energy of all mappings cost too much;
+- loops of bound 1 and loops within the innermost tile are not reordered, since their order has no
+  effect.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 
 from archgym.runtime.kernels import compiled, entry_point, inlined
-from archgym.simulators.accelerator.buffers import Machine, Shape, Work
-from archgym.simulators.accelerator.counting import assess
-from archgym.simulators.accelerator.layout import VALID, lay_out
+from archgym.simulators.accelerator.architecture import Machine
+from archgym.simulators.accelerator.buffers import Work
+from archgym.simulators.accelerator.kernel import assess
+from archgym.simulators.accelerator.layout import VALID, lay_out, tile_words
+from archgym.simulators.accelerator.mapping import MappingArrays
+from archgym.simulators.accelerator.problem import Shape
 
-__all__ = ["CYCLES", "EDP", "ENERGY", "anneal"]
+__all__ = ["CYCLES", "EDP", "ENERGY", "Moves", "anneal"]
 
 ENERGY, CYCLES, EDP = range(3)
 
-# chosen: among mappings of equal cycles the one of least energy, and the other way round.
+# chosen: among mappings of equal cycles the one of least energy is better, and vice versa.
 _SECOND = 1e-4
+
+
+class Moves(NamedTuple):
+    """Prime factors of the bounds, and the slots that they may move to.
+
+    Attributes:
+      primes: (n_primes, 3) int64: dimension, value and current slot. Primes of dimensions whose
+        loops have several slots come first.
+      slots: (n_dimensions, 3 * n_levels) int64: slots of a dimension's loops, as 3 x level + kind,
+        in increasing order.
+      n_slots: (n_dimensions,) int64, number of slots of each dimension.
+      is_order_free: (n_levels,) int64, 1 if a level's loops in time may be reordered.
+      toggles: (n, 2) int64: level and tensor of what may be stored or not.
+    """
+
+    primes: np.ndarray
+    slots: np.ndarray
+    n_slots: np.ndarray
+    is_order_free: np.ndarray
+    toggles: np.ndarray
 
 
 @inlined
@@ -36,7 +62,7 @@ def _draw(random: np.ndarray) -> np.uint64:
 
 @inlined
 def draw_below(random: np.ndarray, n: int) -> int:
-    """Return a whole number from 0 to `n` - 1."""
+    """Return an integer from 0 to `n` - 1."""
     # No `int()` here: Numba would make it a call.
     return (np.int64(_draw(random) >> np.uint64(33)) * n) >> 31  # type: ignore[return-value]  # an int
 
@@ -49,7 +75,7 @@ def draw_share(random: np.ndarray) -> float:
 
 @inlined
 def cost_of(energy: float, cycles: float, objective: int) -> float:
-    """What is minimised: a logarithm, so that a difference is a ratio."""
+    """Return the cost to minimise: a logarithm, so that a difference is a ratio."""
     of_energy: float = np.log(energy)
     of_cycles: float = np.log(cycles)
     if objective == ENERGY:
@@ -60,14 +86,11 @@ def cost_of(energy: float, cycles: float, objective: int) -> float:
 
 
 @compiled
-def fits(
-    shape: Shape, machine: Machine, factors: np.ndarray, orders: np.ndarray, keeps: np.ndarray,
-    row: int, work: Work,
-) -> bool:  # fmt: skip
-    """True if a mapping fits, each level's own fan-out included, which Timeloop's model ignores."""
-    if lay_out(shape, machine, factors, orders, keeps, row, work) != VALID:
+def fits(shape: Shape, machine: Machine, mapping: MappingArrays, work: Work) -> bool:
+    """Return True if a mapping fits, in each level's own fan-out too, which Timeloop ignores."""
+    if lay_out(shape, machine, mapping, 0, work) != VALID:
         return False
-    for level in range(factors.shape[1]):
+    for level in range(mapping.keeps.shape[1]):
         if work.fans[level, 1] > machine.sizes[level, 4]:
             return False
         if work.fans[level, 2] > machine.sizes[level, 5]:
@@ -76,58 +99,51 @@ def fits(
 
 
 @compiled
-def weigh(
-    shape: Shape, machine: Machine, factors: np.ndarray, orders: np.ndarray, keeps: np.ndarray,
-    row: int, mode: int, objective: int, least_energy: float, limit: float, work: Work,
+def cost_within(
+    shape: Shape, machine: Machine, mapping: MappingArrays, mode: int, objective: int,
+    least_energy: float, limit: float, work: Work,
 ) -> float:  # fmt: skip
-    """What a mapping costs; infinity where it does not fit or cannot cost `limit` or less.
+    """Return the cost of a mapping, or infinity if it does not fit or must exceed `limit`.
 
-    Args:
-      shape: The problem.
-      machine: The architecture.
-      factors: As for `lay_out`, as are orders, keeps and row.
-      orders: Dimensions of loops.
-      keeps: What levels store.
-      row: Which mapping.
-      mode: `TIMELOOP` or `IDEAL`.
-      objective: `ENERGY`, `CYCLES` or `EDP`.
-      least_energy: What no mapping falls below [pJ].
-      limit: A cost.
-      work: Scratch.
+    `least_energy` is a lower bound of the energy of all mappings [pJ].
     """
-    if not fits(shape, machine, factors, orders, keeps, row, work):
+    if not fits(shape, machine, mapping, work):
         return np.inf
     cycles = 1.0
-    for z in range(work.starts[factors.shape[1]]):
+    for z in range(work.starts[mapping.keeps.shape[1]]):
         cycles *= work.loops[z, 1]
     if cost_of(least_energy, cycles, objective) > limit:
         return np.inf
-    assess(shape, machine, factors, orders, keeps, row, mode, work)
+    assess(shape, machine, mapping, 0, mode, work)
     return cost_of(work.totals[0], work.totals[1], objective)
 
 
 @compiled
-def keep_best(
-    factors: np.ndarray, orders: np.ndarray, keeps: np.ndarray, best_factors: np.ndarray,
-    best_orders: np.ndarray, best_keeps: np.ndarray,
-) -> None:  # fmt: skip
+def copy_mapping(mapping: MappingArrays, copy: MappingArrays) -> None:
     """Copy a mapping."""
-    for level in range(factors.shape[1]):
-        for d in range(factors.shape[3]):
+    for level in range(mapping.keeps.shape[1]):
+        for d in range(mapping.factors.shape[3]):
             for kind in range(3):
-                best_factors[0, level, kind, d] = factors[0, level, kind, d]
+                copy.factors[0, level, kind, d] = mapping.factors[0, level, kind, d]
             for kind in range(2):
-                best_orders[0, level, kind, d] = orders[0, level, kind, d]
+                copy.orders[0, level, kind, d] = mapping.orders[0, level, kind, d]
         for tensor in range(3):
-            best_keeps[0, level, tensor] = keeps[0, level, tensor]
+            copy.keeps[0, level, tensor] = mapping.keeps[0, level, tensor]
+
+
+@inlined
+def clear_factors(factors: np.ndarray) -> None:
+    """Set all bounds to 1."""
+    for level in range(factors.shape[1]):
+        for kind in range(3):
+            for d in range(factors.shape[3]):
+                factors[0, level, kind, d] = 1
 
 
 @compiled
-def _excess(
-    shape: Shape, machine: Machine, factors: np.ndarray, keeps: np.ndarray, row: int, work: Work
-) -> float:
-    """By how much a mapping that was laid out is too large, 0 where it fits."""
-    n_levels = factors.shape[1]
+def _excess(shape: Shape, machine: Machine, keeps: np.ndarray, work: Work) -> float:
+    """Return by how much a mapping in `work` is too large, 0 if it fits."""
+    n_levels = keeps.shape[1]
     excess = 0.0
     along_x = along_y = 1
     for number in range(n_levels + 1):
@@ -142,17 +158,8 @@ def _excess(
     for level in range(n_levels):
         words = 0.0
         for tensor in range(3):
-            if keeps[row, level, tensor]:
-                volume = 1.0
-                for a in range(shape.n_axes[tensor]):
-                    volume *= (
-                        1
-                        + shape.axes[tensor, a, 1]
-                        * (work.extents[level, shape.axes[tensor, a, 0]] - 1)
-                        + shape.axes[tensor, a, 3]
-                        * (work.extents[level, shape.axes[tensor, a, 2]] - 1)
-                    )
-                words += volume
+            if keeps[0, level, tensor]:
+                words += tile_words(shape, tensor, work.extents, level)
         if words > machine.sizes[level, 0]:
             excess += np.log(words / machine.sizes[level, 0])
     return excess
@@ -171,7 +178,7 @@ def _move_prime(factors: np.ndarray, primes: np.ndarray, prime: int, slot: int) 
 
 @inlined
 def _rotate(orders: np.ndarray, level: int, source: int, target: int) -> None:
-    """Move a loop from one place of its level's order to another."""
+    """Move a loop from one position of its level's order to another."""
     moved = orders[0, level, 0, source]
     step = 1 if target > source else -1
     place = source
@@ -190,50 +197,49 @@ def _place_of(orders: np.ndarray, level: int, d: int) -> int:
 
 
 @compiled
-def _scatter(
-    factors: np.ndarray, orders: np.ndarray, primes: np.ndarray, slots: np.ndarray,
-    n_slots: np.ndarray, is_random: bool, is_order_free: np.ndarray, random: np.ndarray,
-) -> None:  # fmt: skip
-    """A start: all primes outermost or anywhere, orders at random."""
+def _scatter(mapping: MappingArrays, moves: Moves, is_random: bool, random: np.ndarray) -> None:
+    """Set a start: primes in random slots or all outermost, orders at random."""
+    factors, orders = mapping.factors, mapping.orders
     n_levels, n_dimensions = factors.shape[1], factors.shape[3]
+    clear_factors(factors)
     for level in range(n_levels):
-        for kind in range(3):
-            for d in range(n_dimensions):
-                factors[0, level, kind, d] = 1
-        if is_order_free[level]:
+        if moves.is_order_free[level]:
             for place in range(n_dimensions - 1, 0, -1):
                 other = draw_below(random, place + 1)
                 kept = orders[0, level, 0, place]
                 orders[0, level, 0, place] = orders[0, level, 0, other]
                 orders[0, level, 0, other] = kept
+    primes = moves.primes
     for prime in range(primes.shape[0]):
         d = primes[prime, 0]
-        pick = draw_below(random, n_slots[d]) if is_random else n_slots[d] - 1
-        slot = slots[d, pick]
+        n_slots = moves.n_slots[d]
+        pick = draw_below(random, n_slots) if is_random else n_slots - 1
+        slot = moves.slots[d, pick]
         factors[0, slot // 3, slot % 3, d] *= primes[prime, 1]
         primes[prime, 2] = slot
 
 
 @compiled
-def _settle(
-    shape: Shape, machine: Machine, factors: np.ndarray, orders: np.ndarray, keeps: np.ndarray,
-    primes: np.ndarray, slots: np.ndarray, n_slots: np.ndarray, random: np.ndarray,
+def _repair(
+    shape: Shape, machine: Machine, mapping: MappingArrays, moves: Moves, random: np.ndarray,
     tries: int, work: Work,
 ) -> int:  # fmt: skip
-    """Move primes until the mapping fits, always to what is less too large; tries it took."""
+    """Move primes until the mapping fits, preferring moves that lower the excess; return tries."""
+    primes, factors = moves.primes, mapping.factors
     if primes.shape[0] == 0:
-        return 1 if fits(shape, machine, factors, orders, keeps, 0, work) else tries
+        return 1 if fits(shape, machine, mapping, work) else tries
     excess = np.inf
     for trial in range(tries):
         prime = draw_below(random, primes.shape[0])
         old = primes[prime, 2]
         if trial > 0:
             d = primes[prime, 0]
-            _move_prime(factors, primes, prime, slots[d, draw_below(random, n_slots[d])])
-        if fits(shape, machine, factors, orders, keeps, 0, work):
+            slot = moves.slots[d, draw_below(random, moves.n_slots[d])]
+            _move_prime(factors, primes, prime, slot)
+        if fits(shape, machine, mapping, work):
             return trial + 1
-        now = _excess(shape, machine, factors, keeps, 0, work)
-        # chosen: a step that makes it a little worse is taken now and then, out of dead ends.
+        now = _excess(shape, machine, mapping.keeps, work)
+        # chosen: a worse step is accepted now and then, to leave dead ends.
         if now <= excess or draw_share(random) < 0.02:
             excess = now
         else:
@@ -241,78 +247,48 @@ def _settle(
     return tries
 
 
-@compiled
-def _restart(
-    shape: Shape, machine: Machine, factors: np.ndarray, orders: np.ndarray, keeps: np.ndarray,
-    primes: np.ndarray, slots: np.ndarray, n_slots: np.ndarray, is_order_free: np.ndarray,
-    is_random: bool, mode: int, objective: int, random: np.ndarray, tries: int, work: Work,
-    spent: np.ndarray,
-) -> float:  # fmt: skip
-    """Start afresh; the cost of a mapping that fits, or infinity. `spent` takes the tries."""
-    _scatter(factors, orders, primes, slots, n_slots, is_random, is_order_free, random)
-    spent[0] = _settle(
-        shape, machine, factors, orders, keeps, primes, slots, n_slots, random, tries, work
-    )
-    return weigh(shape, machine, factors, orders, keeps, 0, mode, objective, 1.0, np.inf, work)
-
-
 @entry_point(seconds=60)
 def anneal(
-    shape: Shape, machine: Machine, factors: np.ndarray, orders: np.ndarray, keeps: np.ndarray,
-    primes: np.ndarray, n_movable: int, slots: np.ndarray, n_slots: np.ndarray,
-    is_order_free: np.ndarray, toggles: np.ndarray, mode: int, objective: int,
-    random: np.ndarray, n_tries: int, n_starts: int, hot: float, cold: float,
-    least_energy: float, bound: float, work: Work,
-    best_factors: np.ndarray, best_orders: np.ndarray, best_keeps: np.ndarray,
+    shape: Shape, machine: Machine, mapping: MappingArrays, moves: Moves, n_movable: int,
+    mode: int, objective: int, random: np.ndarray, n_tries: int, n_starts: int, hot: float,
+    cold: float, least_energy: float, bound: float, work: Work, best_mapping: MappingArrays,
     results: np.ndarray,
 ) -> None:  # fmt: skip
-    """Search a mapping of least cost.
+    """Search for a mapping of least cost.
 
     Args:
-      shape: The problem.
-      machine: The architecture.
-      factors: (1, n_levels, 3, n_dimensions) int64, scratch.
-      orders: (1, n_levels, 2, n_dimensions) int64, a start, then scratch.
-      keeps: (1, n_levels, 3) int64, likewise.
-      primes: (n_primes, 3) int64: dimension, value, scratch; those of dimensions whose loops may
-        stand in several slots first.
-      n_movable: How many those are.
-      slots: (n_dimensions, 3 * n_levels) int64: where a dimension's loops may stand, as 3 x level
-        + kind, in increasing order.
-      n_slots: (n_dimensions,) int64, how many those are.
-      is_order_free: (n_levels,) int64, whether a level's loops in time may be reordered.
-      toggles: (n, 2) int64: level and tensor of what may be stored or not.
+      shape, machine: The problem and the architecture.
+      mapping: One mapping; its orders and stored tensors are the start, all of it is scratch.
+      moves: The possible moves; current slots are scratch.
+      n_movable: Number of primes that have several slots.
       mode: `TIMELOOP` or `IDEAL`.
       objective: `ENERGY`, `CYCLES` or `EDP`.
-      random: (1,) uint64, the generator's state.
-      n_tries: Mappings to look at.
-      n_starts: Among how many starts they are shared out.
-      hot: Temperature at first: a rise of cost that is accepted at one in e.
-      cold: Temperature at last.
-      least_energy: What no mapping falls below [pJ].
-      bound: Cost at which to stop, since nothing is less.
-      work: Scratch.
-      best_factors: Like `factors`, takes the best mapping's.
-      best_orders: Likewise.
-      best_keeps: Likewise.
-      results: (4,), takes the least cost, tries, valid ones, and 1 where the bound was met.
+      random: (1,) uint64, state of the generator.
+      n_tries: Mappings to evaluate.
+      n_starts: Number of starts that share them.
+      hot, cold: Temperatures at the beginning and end of a start. A temperature is the rise of cost
+        that is accepted with probability 1/e.
+      least_energy: Lower bound of the energy of all mappings [pJ].
+      bound: Cost at which to stop, since no mapping costs less.
+      work: Scratch memory.
+      best_mapping: Set to the best mapping.
+      results: (4,), set to the least cost, tries, valid tries, and 1 if the bound was met.
     """
+    factors, orders, keeps = mapping.factors, mapping.orders, mapping.keeps
+    primes, slots, n_slots, is_order_free, toggles = moves
     n_levels, n_dimensions = factors.shape[1], factors.shape[3]
     best = np.inf
     tries = n_valid = 0
-    spent = results
     nonunit = work.offsets
     for start in range(n_starts):
         end = n_tries * (start + 1) // n_starts
-        current = _restart(
-            shape, machine, factors, orders, keeps, primes, slots, n_slots, is_order_free,
-            start > 0, mode, objective, random, max(1, end - tries), work, spent,
-        )  # fmt: skip
-        tries += int(spent[0])
+        _scatter(mapping, moves, start > 0, random)
+        tries += _repair(shape, machine, mapping, moves, random, max(1, end - tries), work)
         begin = tries
+        current = cost_within(shape, machine, mapping, mode, objective, 1.0, np.inf, work)
         if current < best:
             best = current
-            keep_best(factors, orders, keeps, best_factors, best_orders, best_keeps)
+            copy_mapping(mapping, best_mapping)
             n_valid += 1
         temperature = hot
         cooling = (cold / hot) ** (1.0 / max(1, end - begin))
@@ -352,7 +328,7 @@ def anneal(
                 pick = draw_below(random, n_slots[d] - 1)
                 slot = slots[d, pick] if slots[d, pick] < old else slots[d, pick + 1]
                 if kind >= 11:
-                    # Another one comes back from where it goes, if one can.
+                    # A prime that is in the target slot takes the old slot, if it may.
                     first = draw_below(random, n_movable)
                     for step in range(n_movable):
                         candidate = (first + step) % n_movable
@@ -367,26 +343,20 @@ def anneal(
                     other_old = slot
                     _move_prime(factors, primes, other, old)
                 if slot % 3 == 0 and kind % 2 == 0 and is_order_free[slot // 3]:
-                    # The loop may come to stand anywhere in its new level.
+                    # The loop may be anywhere in the order of its new level.
                     level = slot // 3
                     source = _place_of(orders, level, d)
                     target = draw_below(random, n_dimensions)
                     _rotate(orders, level, source, target)
-            accepted = False
             limit = current - temperature * np.log(draw_share(random) + 1e-300)
-            cost = weigh(
-                shape, machine, factors, orders, keeps, 0, mode, objective, least_energy, limit,
-                work,
-            )  # fmt: skip
-            if cost < np.inf:
-                n_valid += 1
-                accepted = cost <= limit
-            if accepted:
+            cost = cost_within(shape, machine, mapping, mode, objective, least_energy, limit, work)
+            n_valid += cost < np.inf
+            if cost < np.inf and cost <= limit:
                 current = cost
                 if cost < best:
                     best = cost
-                    keep_best(factors, orders, keeps, best_factors, best_orders, best_keeps)
-            if not accepted:
+                    copy_mapping(mapping, best_mapping)
+            else:
                 if target >= 0:
                     _rotate(orders, level, target, source)
                 if other >= 0:

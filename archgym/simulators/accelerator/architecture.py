@@ -1,25 +1,24 @@
-"""Accelerators: a tree of storage levels below DRAM, and multiply-accumulate units at its leaves.
+"""Accelerators: a tree of storage levels below DRAM with multiply-accumulate units as leaves.
 
-Every instance of a level feeds the same number of instances of the level below it, so that the tree
-is told by the number and mesh of each level's instances.
+Every instance of a level feeds the same number of instances of the level below it. The number and
+the mesh of each level's instances therefore define the tree.
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
 import numpy as np
 
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.simulators.accelerator.problem import TENSORS
 
-__all__ = ["Architecture", "ArchitectureArrays", "Level", "MacArray"]
+__all__ = ["Architecture", "Level", "MacArray", "Machine"]
 
-MAX_LEVELS: Final = 8  # chosen: the deepest published one here has 6
-# chosen: some TPU; neighbours are found in tables of twice that size.
+MAX_LEVELS: Final = 8  # chosen: the deepest published architecture here has 6
+# chosen: the size of a TPU; hash tables of neighbours have twice that size.
 MAX_INSTANCES: Final = 2**16
 UNLIMITED: Final = 2**62
 
@@ -30,23 +29,21 @@ class Level:
     """A storage level.
 
     Attributes:
-      name: For mappings and messages.
-      capacity: Words of an instance; None without limit.
-      instances: How many there are in the accelerator.
-      mesh_x: How many of them lie side by side; the rest lie in rows.
+      name: Name in mappings and messages.
+      capacity: Words per instance; None for no limit.
+      instances: Number of instances in the accelerator.
+      mesh_x: Instances along X; the rest are rows along Y.
       block: Words that one access moves.
-      word_bits: Bits of a word.
-      read_energy_pj: Of one access [pJ]; so are the others.
-      write_energy_pj: Of filling a word from above, or writing one from below.
-      read_bandwidth: Words a cycle and instance; None without limit.
-      write_bandwidth: Likewise.
-      shared_bandwidth: Of reads and writes together.
-      area_um2: Of an instance [um2].
+      word_bits: Bits per word.
+      read_energy_pj: Energy of one read access [pJ].
+      write_energy_pj: Energy of one access that fills from above or writes from below [pJ].
+      read_bandwidth, write_bandwidth: Words per cycle and instance; None for no limit.
+      shared_bandwidth: Limit of reads and writes together.
+      area_um2: Area of an instance [um2].
       keeps: Tensors that it stores unless a mapping says otherwise.
-      spatial_x: Dimensions that may be spread over instances below it along X; None: any.
-      spatial_y: Likewise along Y.
-      temporal: Dimensions that it may loop over in time; None: any.
-      order: Order of its loops in time, innermost first, all that it may have; None: any.
+      spatial_x, spatial_y: Dimensions that may be spread over instances below; None for any.
+      temporal: Dimensions that it may loop over in time; None for any.
+      order: Fixed order of its loops in time, innermost first; None for any.
     """
 
     name: str
@@ -79,11 +76,11 @@ class MacArray:
     """Multiply-accumulate units.
 
     Attributes:
-      instances: How many there are.
-      mesh_x: How many of them lie side by side.
-      energy_pj: Of one operation [pJ].
-      area_um2: Of one unit [um2].
-      name: For messages.
+      instances: Number of units.
+      mesh_x: Units along X.
+      energy_pj: Energy of one operation [pJ].
+      area_um2: Area of one unit [um2].
+      name: Name in messages.
     """
 
     instances: int
@@ -98,17 +95,15 @@ class MacArray:
         return self.instances // self.mesh_x
 
 
-@final
-@dataclass(frozen=True)
-class ArchitectureArrays:
-    """An architecture as kernels read it; levels innermost first.
+class Machine(NamedTuple):
+    """Arrays of an architecture, as kernels take them; levels innermost first.
 
     Attributes:
       sizes: (n_levels + 1, 6) int64: capacity, instances, mesh x, mesh y, fan-out x, fan-out y;
-        the last row is the multiply-accumulate units'.
-      costs: (n_levels + 1, 8) float64: words of an access, energy of reading, filling and
-        updating, bandwidths of reading, writing and both, 1 where one is limited; in the last row
-        the energy of an operation stands in column 1.
+        the last row is for the multiply-accumulate units.
+      costs: (n_levels + 1, 8) float64: words per access, energy of reading, filling and updating,
+        bandwidths of reading, writing and both, 1 if one is limited. Column 1 of the last row is
+        the energy of an operation.
     """
 
     sizes: np.ndarray
@@ -121,9 +116,9 @@ class Architecture:
     """An accelerator.
 
     Attributes:
-      name: For messages.
-      levels: Innermost first; the last one holds all data (DRAM).
-      mac: The units below level 0.
+      name: Name in messages.
+      levels: Storage levels, innermost first; the last one holds all data (DRAM).
+      mac: Units below level 0.
     """
 
     name: str
@@ -145,15 +140,15 @@ class Architecture:
 
     @property
     def area_um2(self) -> float:
-        """Area of all levels and units [um2]; DRAM lies outside and has none."""
+        """Area of all levels and units [um2], without DRAM."""
         storage = math.fsum(level.area_um2 * level.instances for level in self.levels)
         return storage + self.mac.area_um2 * self.mac.instances
 
     def level_index(self, name: str) -> int:
-        """Return place of the level with this name.
+        """Return the index of the level with this name.
 
         Raises:
-          UnknownNameError: There is none.
+          UnknownNameError: No level has this name.
         """
         if name not in self.level_names:
             raise unknown_name(f"level of {self.name}", name, self.level_names)
@@ -161,41 +156,37 @@ class Architecture:
 
     @cached_property
     def keeps(self) -> np.ndarray:
-        """(n_levels, 3) int64, which tensors each level stores unless a mapping says otherwise."""
+        """(n_levels, 3) int64, 1 where a level stores a tensor unless a mapping says otherwise."""
         kept = [[int(tensor in level.keeps) for tensor in TENSORS] for level in self.levels]
         return np.array(kept, dtype=np.int64)
 
     @cached_property
-    def arrays(self) -> ArchitectureArrays:
-        """The architecture as kernels read it."""
-        return _arrays(self)
+    def arrays(self) -> Machine:
+        """Arrays for kernels."""
+        n = self.n_levels
+        sizes = np.ones((n + 1, 6), dtype=np.int64)
+        costs = np.full((n + 1, 8), np.inf)
+        for place, level in enumerate(self.levels):
+            capacity = UNLIMITED if level.capacity is None else level.capacity
+            sizes[place, :4] = capacity, level.instances, level.mesh_x, level.mesh_y
+            sizes[place, 4:] = self.fan_out(place)
+            costs[place, 0] = level.block
+            costs[place, 1] = level.read_energy_pj
+            costs[place, 2:4] = level.write_energy_pj
+            bandwidths = (level.read_bandwidth, level.write_bandwidth, level.shared_bandwidth)
+            costs[place, 4:7] = [np.inf if b is None else b for b in bandwidths]
+            costs[place, 7] = float(any(b is not None for b in bandwidths))
+        mac = self.mac
+        sizes[n, :4] = 0, mac.instances, mac.mesh_x, mac.mesh_y
+        costs[n, 1] = mac.energy_pj
+        sizes.flags.writeable = costs.flags.writeable = False
+        return Machine(sizes, costs)
 
     def fan_out(self, level: int) -> tuple[int, int]:
-        """Instances of the next level in that one instance of `level` feeds, along X and Y."""
+        """Return the instances below one instance of `level`, along X and Y."""
         outer = self.levels[level]
         inner = self.mac if level == 0 else self.levels[level - 1]
         return max(1, inner.mesh_x // outer.mesh_x), max(1, inner.mesh_y // outer.mesh_y)
-
-
-def _arrays(architecture: Architecture) -> ArchitectureArrays:
-    n = architecture.n_levels
-    sizes = np.ones((n + 1, 6), dtype=np.int64)
-    costs = np.full((n + 1, 8), np.inf)
-    for place, level in enumerate(architecture.levels):
-        capacity = UNLIMITED if level.capacity is None else level.capacity
-        sizes[place, :4] = capacity, level.instances, level.mesh_x, level.mesh_y
-        sizes[place, 4:] = architecture.fan_out(place)
-        costs[place, 0] = level.block
-        costs[place, 1] = level.read_energy_pj
-        costs[place, 2:4] = level.write_energy_pj
-        bandwidths = (level.read_bandwidth, level.write_bandwidth, level.shared_bandwidth)
-        costs[place, 4:7] = [np.inf if b is None else b for b in bandwidths]
-        costs[place, 7] = float(any(b is not None for b in bandwidths))
-    mac = architecture.mac
-    sizes[n, :4] = 0, mac.instances, mac.mesh_x, mac.mesh_y
-    costs[n, 1] = mac.energy_pj
-    sizes.flags.writeable = costs.flags.writeable = False
-    return ArchitectureArrays(sizes, costs)
 
 
 def _check(architecture: Architecture) -> None:
@@ -208,7 +199,12 @@ def _check(architecture: Architecture) -> None:
         )
     parts: tuple[Level | MacArray, ...] = (*levels, architecture.mac)
     for part in parts:
-        _check_mesh(what, part)
+        fine = 1 <= part.instances <= MAX_INSTANCES and 1 <= part.mesh_x <= part.instances
+        if not fine or part.instances % part.mesh_x:
+            raise InvalidArgumentError(
+                f"{what} needs 1 to {MAX_INSTANCES} instances of {part.name!r} in whole rows of "
+                f"`mesh_x`; got {part.instances} instances and {part.mesh_x}."
+            )
     for level in levels:
         _check_level(what, level)
     chain = [architecture.mac.instances, *(level.instances for level in levels)]
@@ -222,15 +218,6 @@ def _check(architecture: Architecture) -> None:
         raise InvalidArgumentError(
             f"{what} must end in a level without limit that keeps {', '.join(TENSORS)}; "
             f"{names[-1]!r} does not."
-        )
-
-
-def _check_mesh(what: str, part: Level | MacArray) -> None:
-    fine = 1 <= part.instances <= MAX_INSTANCES and 1 <= part.mesh_x <= part.instances
-    if not fine or part.instances % part.mesh_x:
-        raise InvalidArgumentError(
-            f"{what} needs 1 to {MAX_INSTANCES} instances of {part.name!r} in whole rows of "
-            f"`mesh_x`; got {part.instances} instances and {part.mesh_x}."
         )
 
 
@@ -254,22 +241,16 @@ def _check_level(what: str, level: Level) -> None:
 
 
 def allowed_dimensions(architecture: Architecture, dimensions: tuple[str, ...]) -> np.ndarray:
-    """Where loops over each dimension may stand.
+    """Return which loops each level may have.
 
     Returns:
-      (n_levels, 3, n_dimensions) int64: in time, along X and along Y; spatial loops only where a
-      level feeds several instances.
+      (n_levels, 3, n_dimensions) int64, 1 if allowed in time, along X and along Y. Spatial loops
+      need several instances below the level.
     """
     allowed = np.zeros((architecture.n_levels, 3, len(dimensions)), dtype=np.int64)
     for place, level in enumerate(architecture.levels):
         fan = (0, *architecture.fan_out(place))
-        limits: Mapping[int, tuple[str, ...] | None] = {
-            0: level.temporal,
-            1: level.spatial_x,
-            2: level.spatial_y,
-        }
-        for kind, names in limits.items():
-            if kind and fan[kind] == 1:
-                continue
-            allowed[place, kind] = [int(names is None or d in names) for d in dimensions]
+        for kind, names in enumerate((level.temporal, level.spatial_x, level.spatial_y)):
+            if fan[kind] != 1:
+                allowed[place, kind] = [int(names is None or d in names) for d in dimensions]
     return allowed

@@ -1,4 +1,4 @@
-"""What no mapping can beat: lower bounds of energy and cycles."""
+"""Lower bounds of energy and cycles over all mappings."""
 
 import math
 from collections.abc import Iterable
@@ -21,12 +21,7 @@ __all__ = ["LowerBound", "lower_bound", "touched_words"]
 @final
 @dataclass(frozen=True)
 class LowerBound:
-    """What every mapping costs at least.
-
-    Attributes:
-      energy_pj: Energy [pJ].
-      cycles: Cycles.
-    """
+    """Energy [pJ] and cycles that no mapping falls below."""
 
     energy_pj: float
     cycles: float
@@ -42,16 +37,15 @@ def lower_bound(
 ) -> LowerBound:
     """Return the bound of a layer on an accelerator.
 
-    Energy: every operation is computed; each tensor's innermost level serves each operation, one
-    access for as many of them as its instances can reach; every word that is touched comes from
-    DRAM once and passes each level that stores its tensor. Cycles: no more units work at a time
-    than loops with whole factors can fill along each axis; DRAM's bandwidth suffices.
+    Energy: every operation is computed. The innermost level of each tensor serves each operation;
+    one access serves as many operations as its instances can reach. Every touched word comes from
+    DRAM once and passes each level that stores its tensor. Cycles: the active units are at most
+    those that loops with whole factors can fill along each axis, and DRAM's bandwidth limits.
 
     Args:
-      problem: The layer.
-      architecture: The accelerator.
-      bypass: Whether mappings may store tensors elsewhere than the architecture says: then only
-        what DRAM and the units do is bounded.
+      problem, architecture: The layer and the accelerator.
+      bypass: Allow mappings to store tensors at other levels than the architecture says. Then only
+        the costs of DRAM and the units are bounded.
     """
     operations = problem.n_operations
     energy = operations * architecture.mac.energy_pj
@@ -86,7 +80,7 @@ def lower_bound(
 
 
 def touched_words(problem: Problem, tensor: int) -> int:
-    """Return words of a tensor that some operation uses."""
+    """Return the words of a tensor that operations use."""
     words = 1
     for axis in problem.projections[tensor]:
         if len(axis) == 1:
@@ -100,7 +94,7 @@ def touched_words(problem: Problem, tensor: int) -> int:
 
 
 def _most_parallel(problem: Problem, architecture: Architecture) -> int:
-    """Most operations at a time that loops with whole factors can spread over the instances."""
+    """Return the most operations that loops with whole factors can spread over the instances."""
     allowed = allowed_dimensions(architecture, problem.dimensions)
     most = 1
     for place in range(architecture.n_levels):
@@ -116,7 +110,7 @@ def _most_parallel(problem: Problem, architecture: Architecture) -> int:
 
 
 def _largest_product(bounds: Iterable[int], limit: int) -> int:
-    """Return largest product of one divisor of each bound that does not exceed a limit."""
+    """Return the largest product of one divisor of each bound up to a limit."""
     reached = {1}
     for bound in bounds:
         factors = [f for f in divisors(bound) if f <= limit]

@@ -1,58 +1,39 @@
-"""Memory that the counting kernel borrows: one set a thread, made once and used for any mapping."""
+"""Scratch memory of the kernels: one set per thread, allocated once for all mappings."""
 
-from typing import NamedTuple
+import threading
+from typing import Final, NamedTuple
 
 import numpy as np
 
-from archgym.simulators.accelerator.architecture import ArchitectureArrays
-from archgym.simulators.accelerator.problem import MAX_AXES, ProblemArrays
+from archgym.simulators.accelerator.architecture import Architecture
+from archgym.simulators.accelerator.problem import MAX_AXES, Problem
 
-__all__ = ["Machine", "Shape", "Work", "machine", "shape", "work"]
-
-
-class Shape(NamedTuple):
-    """`ProblemArrays` as the kernel takes them."""
-
-    bounds: np.ndarray
-    axes: np.ndarray
-    n_axes: np.ndarray
-    axis_of: np.ndarray
-    step: np.ndarray
-    radix: np.ndarray
-    is_plain: np.ndarray
-    is_sliding: np.ndarray
-
-
-class Machine(NamedTuple):
-    """`ArchitectureArrays` as the kernel takes them."""
-
-    sizes: np.ndarray
-    costs: np.ndarray
+__all__ = ["Work", "work", "work_for"]
 
 
 class Work(NamedTuple):
-    """Scratch of one mapping's evaluation, and its results.
+    """Scratch memory of one mapping's evaluation, and its results.
 
     Attributes:
       extents: (n_levels, n_dimensions + 1), a level's tile by dimension; the last is 1.
-      blocks: Likewise, of all that the instances below a level hold at one time.
-      spatial: (n_levels, n_dimensions + 1), how many instances share out a dimension.
+      blocks: As `extents`, for all that the instances below a level hold at one time.
+      spatial: (n_levels, n_dimensions + 1), number of instances that a dimension is spread over.
       loops: (n_loops, 3): dimension, bound and step of each loop in time, innermost first.
       starts: (n_levels + 1,), each level's first row in `loops`.
       fans: (n_levels, 3): instances used below an instance of a level, along X and along Y.
       used: (n_levels + 1,), instances used of each level, and of the units in the last row.
       tiles: (n_levels, 3), words of what is stored.
-      outside: (n_loops + 1,), product of the bounds of a loop in time and all outside it.
-      repeats: (n_levels, 3), how often a level fetches a tensor whose tiles never overlap.
+      outside: (n_loops + 1,), product of the bounds of a loop in time and all loops outside it.
+      repeats: (n_levels, 3), fetches by a level of a tensor whose tiles never overlap.
       axis_sizes: (MAX_AXES,), a tile along each axis of a tensor.
-      moved: (MAX_AXES,), what the inner loops have moved it by.
+      moved: (MAX_AXES,), distance that the inner loops have moved it.
       keys: (n_loops,), distinct moves.
-      overlaps: (n_loops,), what a tile has in common with the one before it.
+      overlaps: (n_loops,), words that a tile shares with the one before it.
       state_costs: (2, n_states, 3), words by state of the walk.
-      state_exits: (2, n_states), the state that it ends in.
-      links: (n_loops, 2): groups left, and instances served by a neighbour.
-      offsets: (n_instances or n_dimensions, the larger), where each instance's tile begins.
-      table: (power of two,), a hash table of them.
+      state_exits: (2, n_states), the state in which the walk ends.
+      links: (n_loops, 2): remaining groups, and instances that a neighbour serves.
+      offsets: (n_instances or n_dimensions, the larger), start of each instance's tile.
+      table: (power of two,), a hash table of the offsets.
       counts: (n_levels, 3, 6): reads, fills, updates, words of a tile, words from neighbours, and
         words that enter the network below the level; per instance.
       costs: (n_levels, 3), energy of a level's tensor in all instances [pJ].
@@ -83,35 +64,19 @@ class Work(NamedTuple):
     totals: np.ndarray
 
 
-def shape(arrays: ProblemArrays) -> Shape:
-    """Return a problem for the kernel."""
-    return Shape(**vars(arrays))
-
-
-def machine(arrays: ArchitectureArrays) -> Machine:
-    """Return an architecture for the kernel."""
-    return Machine(arrays.sizes, arrays.costs)
-
-
 def work(n_levels: int, n_dimensions: int, n_instances: int) -> Work:
-    """Return scratch for one thread.
-
-    Args:
-      n_levels: Of the architecture.
-      n_dimensions: Of the problem.
-      n_instances: Multiply-accumulate units, the most that can be used.
-    """
+    """Return scratch memory for one thread; `n_instances` is the number of multipliers."""
     n_loops = n_levels * n_dimensions + 1
     n_states = 2 * (n_loops + 2)
-    table = 2 ** (2 * n_instances - 1).bit_length()
+    tile = (n_levels, n_dimensions + 1)
 
     def whole(*size: int) -> np.ndarray:
         return np.zeros(size, dtype=np.int64)
 
     return Work(
-        extents=np.ones((n_levels, n_dimensions + 1), dtype=np.int64),
-        blocks=np.ones((n_levels, n_dimensions + 1), dtype=np.int64),
-        spatial=np.ones((n_levels, n_dimensions + 1), dtype=np.int64),
+        extents=np.ones(tile, dtype=np.int64),
+        blocks=np.ones(tile, dtype=np.int64),
+        spatial=np.ones(tile, dtype=np.int64),
         loops=whole(n_loops, 3),
         starts=whole(n_levels + 1),
         fans=whole(n_levels, 3),
@@ -128,8 +93,21 @@ def work(n_levels: int, n_dimensions: int, n_instances: int) -> Work:
         links=whole(n_loops, 2),
         # The mapper lists loops in it, of which there may be more than instances.
         offsets=whole(max(n_instances, n_dimensions)),
-        table=whole(table),
+        table=whole(2 ** (2 * n_instances - 1).bit_length()),
         counts=np.zeros((n_levels, 3, 6)),
         costs=np.zeros((n_levels, 3)),
         totals=np.zeros(4),
     )
+
+
+_LOCAL: Final = threading.local()
+
+
+def work_for(architecture: Architecture, problem: Problem) -> Work:
+    """Return this thread's scratch memory for a problem on an architecture."""
+    key = (architecture.n_levels, len(problem.dimensions), architecture.mac.instances)
+    kept = getattr(_LOCAL, "work", None)
+    if kept is None or kept[0] != key:
+        _LOCAL.work = (key, work(*key))
+    found: Work = _LOCAL.work[1]
+    return found

@@ -70,11 +70,10 @@ def map_layer(
     from archgym.cli.console.progress import announce_compilation
     from archgym.simulators.accelerator.bounds import lower_bound
     from archgym.simulators.accelerator.evaluation import evaluate_mapping
-    from archgym.simulators.accelerator.files import read_mapping
+    from archgym.simulators.accelerator.files import load_architecture, read_mapping
     from archgym.simulators.accelerator.mapper import map_space
     from archgym.simulators.accelerator.methods import search_mapping
     from archgym.simulators.accelerator.networks import NETWORKS, layer_named, load_network
-    from archgym.simulators.accelerator.presets import load_architecture
     from archgym.simulators.accelerator.timeloop_yaml import read_timeloop_problem
 
     architecture = load_architecture(arch)

@@ -1,7 +1,7 @@
-"""What mappings would cost on ideal machines: each takes one cost away, the mapping being kept.
+"""Costs of mappings on ideal machines, each of which removes one cost and keeps the mapping.
 
-Time is that of the slowest of the units and each level's bandwidth; energy is the sum over units
-and levels. So each has its causes, and a cost hidden behind a larger one causes no time.
+Time is the longest of the units' time and the time of each level's bandwidth. Energy is the sum
+over units and levels. A cost that is hidden behind a larger one therefore causes no time.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ import numpy as np
 from archgym.simulators.accelerator.architecture import Architecture
 from archgym.simulators.accelerator.bounds import touched_words
 from archgym.simulators.accelerator.evaluation import ManyEvaluations, evaluate_mappings
-from archgym.simulators.accelerator.mapping_cache import mapped
+from archgym.simulators.accelerator.mapping_cache import Search, find_mapping
 from archgym.simulators.accelerator.networks import Network
 from archgym.simulators.accelerator.problem import INPUTS, OUTPUTS, WEIGHTS, Problem
 
@@ -41,43 +41,24 @@ COSTS: Final[Mapping[str, str]] = {
     "buffer-energy": "energy of buffers that units share",
     "register-energy": "energy of each unit's own registers",
 }
-"""By name, what is free without it; the four energies make up all."""
+"""By name, a description; the four energies add up to the total."""
 
 
 def network_without(
-    cost: str,
-    network: Network,
-    architecture: Architecture,
-    objective: str,
-    tries: int,
-    seed: int,
-    counts: str,
-    fixed_orders: Mapping[str, tuple[str, ...]] | None,
+    cost: str, network: Network, architecture: Architecture, search: Search
 ) -> np.ndarray:
     """Return energy [pJ], cycles and DRAM's energy [pJ] of a network without one of `COSTS`, (3,).
 
-    Each layer is mapped for the real machine, as `remembered_cost` does it.
-
-    Args:
-      cost: Its name.
-      network: All of whose layers the accelerator can run.
-      architecture: The accelerator.
-      objective: As for `remembered_cost`, as are the others.
-      tries: Mappings that the search looks at.
-      seed: Its seed.
-      counts: `timeloop` or `ideal`.
-      fixed_orders: Orders of loops that are given, by level.
+    Each layer keeps the mapping that `search` finds for the real machine. The accelerator must be
+    able to run all layers.
     """
     totals = np.zeros(3)
     for layer in network.layers:
         problem = layer.problem
-        mapping = mapped(
-            problem, architecture, objective, tries, seed, counts, fixed_orders
-        ).mapping
+        mapping = find_mapping(problem, architecture, search).mapping
         assert mapping is not None, "the accelerator can run the layer"
-        found = evaluate_mappings(
-            problem, architecture, mapping.arrays(problem, architecture), counts
-        )
+        arrays = mapping.arrays(problem, architecture)
+        found = evaluate_mappings(problem, architecture, arrays, search.counts)
         parts = without(cost, problem, architecture, found, architecture.mac.instances)
         totals += layer.count * np.concatenate(parts)
     return totals
@@ -90,14 +71,13 @@ def without(
     found: ManyEvaluations,
     n_units: int | np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What mappings that fit would cost without one of `COSTS`.
+    """Return the costs of n mappings that fit without one of `COSTS`.
 
     Args:
-      cost: Its name.
-      problem: The layer.
-      architecture: The accelerator.
-      found: What n mappings cost, with details.
-      n_units: Units that there are, for all mappings or (n,).
+      cost: Name of the cost.
+      problem, architecture: The layer and the accelerator.
+      found: Costs of the mappings, with details.
+      n_units: Number of units, for all mappings or (n,).
 
     Returns:
       Energy [pJ], cycles and DRAM's energy [pJ], each (n,).
@@ -128,7 +108,7 @@ def without(
 
 
 def _kinds(architecture: Architecture) -> list[str]:
-    """What each level is: units have registers of their own, and share buffers."""
+    """Return the class of each level: a unit has its own registers; units share buffers."""
     inner = [
         "registers" if level.instances == architecture.mac.instances else "buffers"
         for level in architecture.levels[:-1]
@@ -141,7 +121,7 @@ def _moving_cycles(
 ) -> np.ndarray:
     """Return (n, n_levels), cycles that each level's bandwidths need for its words.
 
-    Rounded as the kernel rounds: cycles of computing over the speed at which they can be fed.
+    They are rounded as in the kernel: cycles of computing over the speed of the level.
     """
     cycles = computing[:, None, None]
     read = (counts[:, :, :, 0] / cycles).sum(axis=2)
@@ -154,7 +134,7 @@ def _moving_cycles(
 
 
 def _fetched_once(problem: Problem, counts: np.ndarray) -> np.ndarray:
-    """Count whose outermost level reads each operand once and writes each result once."""
+    """Return counts in which DRAM reads each operand once and writes each result once."""
     once = counts.copy()
     for tensor in (WEIGHTS, INPUTS):
         reads = once[:, -1, tensor, 0]

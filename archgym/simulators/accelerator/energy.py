@@ -1,4 +1,4 @@
-"""Energy and area of components at 45 nm, from published tables, and a rule for other nodes.
+"""Energy and area of components at 45 nm from published tables, and scaling to other nodes.
 
 Sources:
 
@@ -10,10 +10,9 @@ Sources:
 
 import csv
 import math
-from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Final, final
+from typing import Final, NamedTuple
 
 from archgym.errors import InvalidArgumentError
 
@@ -29,7 +28,7 @@ __all__ = [
     "sram",
 ]
 
-# Aladdin's tables at 5 ns: the clock at which these components run.
+# Clock of these components: Aladdin's tables are for 5 ns.
 CLOCK_MHZ: Final = 200.0
 
 # Aladdin, 45 nm, 5 ns [pJ, um2].
@@ -39,7 +38,7 @@ _ADDER_32_PJ, _ADDER_32_IDLE_PJ, _ADDER_32_UM2 = 0.0857, 0.0119, 179.0
 _MULTIPLIER_32_PJ, _MULTIPLIER_32_UM2 = 8.63, 4600.0
 # Accelergy's DRAM table: LPDDR4.
 DRAM_PJ_PER_BIT: Final = 8.0
-# CACTI takes no memory of fewer lines; smaller ones cost as much.
+# CACTI supports no memory of fewer lines; smaller ones cost the same.
 _LEAST_LINES: Final = 32
 # Median ratios of one port to two over the rows of `data/sram.csv` that have both.
 _ONE_PORT: Final = (0.80, 0.79, 0.47)
@@ -48,34 +47,31 @@ _ENERGY_EXPONENT: Final = 1.6
 _AREA_EXPONENT: Final = 2.0
 
 
-@final
-@dataclass(frozen=True)
-class Cost:
+class Cost(NamedTuple):
     """Energy of an access [pJ] and area [um2]."""
 
     read_pj: float
     write_pj: float
     area_um2: float
 
-    def __add__(self, other: "Cost") -> "Cost":
-        return Cost(
-            self.read_pj + other.read_pj,
-            self.write_pj + other.write_pj,
-            self.area_um2 + other.area_um2,
-        )
+    def plus(self, other: "Cost") -> "Cost":
+        """Return the sum of two costs."""
+        return Cost(*map(sum, zip(self, other, strict=True)))
+
+    def times(self, read: float, write: float, area: float) -> "Cost":
+        """Return the cost with each part multiplied by a factor."""
+        return Cost(self.read_pj * read, self.write_pj * write, self.area_um2 * area)
 
 
-# Two 16-bit adders, of which one counts and one idles: Accelergy's smart buffers.
+# Two 16-bit adders, one active and one idle: Accelergy's smart buffers.
 _GENERATORS_PJ = (_ADDER_32_PJ + _ADDER_32_IDLE_PJ) * 16 / 32
 ADDRESS_GENERATORS: Final = Cost(_GENERATORS_PJ, _GENERATORS_PJ, 2 * _ADDER_32_UM2 * 16 / 32)
 
 
 def multiply_accumulate(bits: int, adder_bits: int | None = None) -> Cost:
-    """Return a multiplier, whose cost grows with the square of the bits, and an adder.
+    """Return the cost of a multiplier, which grows with the square of the bits, and an adder.
 
-    Args:
-      bits: Of the operands.
-      adder_bits: Of the adder, where it has others.
+    `adder_bits` is the width of the adder, by default that of the operands.
     """
     share = bits / 32
     adder = share if adder_bits is None else adder_bits / 32
@@ -84,11 +80,10 @@ def multiply_accumulate(bits: int, adder_bits: int | None = None) -> Cost:
 
 
 def registers(depth: int, bits: int) -> Cost:
-    """A register file: one row of registers and a comparator for each row, as Accelergy has it.
+    """Return the cost of a register file: one row of registers and a comparator for each row.
 
-    Args:
-      depth: Rows.
-      bits: Of a row.
+    Source:
+      Accelergy 0.3.
     """
     comparing = math.ceil(math.log2(depth)) / 32 * depth if depth > 1 else 0.0
     energy = _REGISTER_BIT_PJ * bits + _COMPARATOR_32_PJ * comparing
@@ -96,8 +91,8 @@ def registers(depth: int, bits: int) -> Cost:
 
 
 def buffer_registers(depth: int, bits: int) -> Cost:
-    """Return a register file with its address generators."""
-    return registers(depth, bits) + ADDRESS_GENERATORS
+    """Return the cost of a register file with address generators."""
+    return registers(depth, bits).plus(ADDRESS_GENERATORS)
 
 
 @cache
@@ -108,47 +103,38 @@ def _sram_rows() -> dict[tuple[int, int, int, int], Cost | None]:
         if row["tech"] != "45nm":
             continue
         key = (int(row["width_bits"]), int(row["rw_ports"]), int(row["n_banks"]), int(row["depth"]))
-        failed = row["read_max_pJ"] == "FAIL"
-        rows[key] = (
-            None
-            if failed
-            else Cost(float(row["read_max_pJ"]), float(row["write_max_pJ"]), float(row["area_um2"]))
-        )
+        cells = [row[name] for name in ("read_max_pJ", "write_max_pJ", "area_um2")]
+        rows[key] = None if cells[0] == "FAIL" else Cost(*map(float, cells))
     return rows
 
 
 @cache
 def sram(depth: int, bits: int, banks: int = 1, ports: int = 2) -> Cost | None:
-    """Return an SRAM as CACTI 7 sees it at 45 nm; between its rows, powers of the depth.
+    """Return the cost of an SRAM at 45 nm from CACTI 7; between rows, a power of the depth.
 
-    One with one port that the table lacks costs a fixed part of one with two.
+    An SRAM with one port that is not in the table costs a fixed share of one with two ports.
 
     Args:
       depth: Lines of all banks.
-      bits: Of a line: a width of the table.
-      banks: Number of banks: one of the table.
+      bits, banks: Bits per line and number of banks, which must be in the table.
       ports: Ports that read or write.
 
     Returns:
-      The cost, or None where CACTI refuses, since a bank is too small.
+      The cost, or None if CACTI rejects the SRAM because a bank is too small.
 
     Raises:
-      InvalidArgumentError: The table has no such width, ports and banks, or ends below the depth.
+      InvalidArgumentError: The table lacks this width, ports and banks, or ends below the depth.
     """
     rows = _sram_rows()
     if ports == 1 and (bits, 1, banks, max(depth, _LEAST_LINES)) not in rows:
         double = sram(depth, bits, banks)
-        return double and Cost(
-            double.read_pj * _ONE_PORT[0],
-            double.write_pj * _ONE_PORT[1],
-            double.area_um2 * _ONE_PORT[2],
-        )
+        return double and double.times(*_ONE_PORT)
     depths = sorted(d for w, p, b, d in rows if (w, p, b) == (bits, ports, banks))
     if not depths or depth > depths[-1] or depth < 1:
         known = sorted({(w, p, b) for w, p, b, _ in rows})
         raise InvalidArgumentError(
-            f"An SRAM must be in the table: width, ports and banks among {known}, and lines up to "
-            f"its end; got {(bits, ports, banks)} and {depth} lines."
+            f"An SRAM must have a width, ports and banks among {known} and no more lines than the "
+            f"table; got {(bits, ports, banks)} and {depth} lines."
         )
     depth = max(depth, _LEAST_LINES)
     above = min(d for d in depths if d >= depth)
@@ -160,30 +146,21 @@ def sram(depth: int, bits: int, banks: int = 1, ports: int = 2) -> Cost | None:
     if lower is None or upper is None or above == below[-1]:
         return lower if above == below[-1] else None
     share = math.log(depth / below[-1]) / math.log(above / below[-1])
-    return Cost(
-        *(
-            a ** (1 - share) * b**share
-            for a, b in zip(
-                (lower.read_pj, lower.write_pj, lower.area_um2),
-                (upper.read_pj, upper.write_pj, upper.area_um2),
-                strict=True,
-            )
-        )
-    )
+    return Cost(*(a ** (1 - share) * b**share for a, b in zip(lower, upper, strict=True)))
 
 
 def scaled(cost: Cost, node_nm: float) -> Cost:
-    """Return a cost at another node: energy by the length to the power of 1.6, area by its square.
+    """Scale a cost at 45 nm to another node: energy by length^1.6, area by length^2.
 
     Args:
-      cost: At 45 nm.
-      node_nm: The node's length [nm]; fitted between 45 and 65, plausible from 22 to 180.
+      cost: Cost at 45 nm.
+      node_nm: Length of the node [nm]; fitted between 45 and 65, plausible from 22 to 180.
 
     Raises:
-      InvalidArgumentError: The node lies outside of that.
+      InvalidArgumentError: The node is not between 22 and 180.
     """
     if not 22 <= node_nm <= 180:
         raise InvalidArgumentError(f"`node_nm` must lie between 22 and 180; got {node_nm!r}.")
     ratio = node_nm / 45
     energy, area = ratio**_ENERGY_EXPONENT, ratio**_AREA_EXPONENT
-    return Cost(cost.read_pj * energy, cost.write_pj * energy, cost.area_um2 * area)
+    return cost.times(energy, energy, area)

@@ -1,7 +1,8 @@
-"""The cost model for Python: one mapping with all its statistics, or many at once."""
+"""Cost model for Python: one mapping with all its statistics, or many at once."""
 
-import threading
+import math
 from collections.abc import Mapping as MappingOf
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from archgym.errors import unknown_name
 from archgym.simulators.accelerator.architecture import Architecture
-from archgym.simulators.accelerator.buffers import Work, machine, shape, work
+from archgym.simulators.accelerator.buffers import work_for
 from archgym.simulators.accelerator.mapping import Mapping, MappingArrays
 from archgym.simulators.accelerator.problem import TENSORS, Problem
 
@@ -20,19 +21,19 @@ __all__ = [
     "ManyEvaluations",
     "evaluate_mapping",
     "evaluate_mappings",
-    "mode_number",
+    "number_of",
     "reason",
 ]
 
 COUNT_MODES: Final = ("timeloop", "ideal")
-"""`timeloop` keeps its shortcuts; `ideal` counts every iteration as it is."""
+"""`timeloop` has Timeloop's shortcuts; `ideal` counts every iteration exactly."""
 
 _REASONS: Final = (
     "",
-    "tiles of {level} hold {came} words; there are {limit}",
-    "{came} instances of {level} are used along X; there are {limit}",
-    "{came} instances of {level} are used along Y; there are {limit}",
-    "{came} instances of {level} are used; there are {limit}",
+    "tiles of {level} hold {used} words; there are {limit}",
+    "{used} instances of {level} are used along X; there are {limit}",
+    "{used} instances of {level} are used along Y; there are {limit}",
+    "{used} instances of {level} are used; there are {limit}",
     "a tensor is stored at no level",
 )
 
@@ -40,13 +41,13 @@ _REASONS: Final = (
 @final
 @dataclass(frozen=True)
 class Access:
-    """What one instance of a level does for a tensor.
+    """Accesses of a tensor in one instance of a level.
 
     Attributes:
       reads, fills, updates: Words read, brought from outside, and written from inside.
       tile: Words stored at a time.
-      instances: How many instances are used.
-      energy_pj: Of all instances together [pJ].
+      instances: Number of instances used.
+      energy_pj: Energy of all instances together [pJ].
     """
 
     reads: int
@@ -60,15 +61,15 @@ class Access:
 @final
 @dataclass(frozen=True)
 class Evaluation:
-    """What a mapping costs, or why it cannot run.
+    """Cost of a mapping, or the reason why it cannot run.
 
     Attributes:
       infeasible: The reason, or None.
-      energy_pj: In all [pJ].
-      cycles: In all, limits of bandwidth included.
-      compute_cycles: Without them.
-      utilisation: Operations over what all units could do in that time.
-      accesses: By level and tensor, of what is stored.
+      energy_pj: Total energy [pJ].
+      cycles: Total cycles, limits of bandwidth included.
+      compute_cycles: Cycles without limits of bandwidth.
+      utilisation: Operations over the number that all units could do in that time, 0 to 1.
+      accesses: By level and stored tensor.
     """
 
     infeasible: str | None
@@ -82,13 +83,13 @@ class Evaluation:
 @final
 @dataclass(frozen=True)
 class ManyEvaluations:
-    """What mappings cost.
+    """Costs of n mappings.
 
     Attributes:
-      status: (n,) int64, 0 where the mapping runs; `reason` says what others mean.
+      status: (n,) int64, 0 where the mapping runs; `reason` explains the others.
       totals: (n, 4): energy [pJ], cycles, utilisation, cycles without limits of bandwidth.
-      counts: (n, n_levels, 3, 6) as `Work.counts`, or (0, …).
-      energies: (n, n_levels, 3) [pJ], or (0, …).
+      counts: (n, n_levels, 3, 6) as `Work.counts`; (0, …) without details.
+      energies: (n, n_levels, 3) [pJ]; (0, …) without details.
     """
 
     status: np.ndarray
@@ -97,28 +98,15 @@ class ManyEvaluations:
     energies: np.ndarray
 
 
-def mode_number(counts: str) -> int:
-    """Return the kernel's number of a count mode.
+def number_of(kind: str, name: str, known: Sequence[str]) -> int:
+    """Return the number in the kernels of one of the known names.
 
     Raises:
-      UnknownNameError: There is no such mode.
+      UnknownNameError: The name is not known.
     """
-    if counts not in COUNT_MODES:
-        raise unknown_name("count mode", counts, COUNT_MODES)
-    return COUNT_MODES.index(counts)
-
-
-_local = threading.local()
-
-
-def work_for(architecture: Architecture, problem: Problem) -> Work:
-    """Return this thread's scratch for a problem on an architecture."""
-    key = (architecture.n_levels, len(problem.dimensions), architecture.mac.instances)
-    kept = getattr(_local, "work", None)
-    if kept is None or kept[0] != key:
-        _local.work = (key, work(*key))
-    found: Work = _local.work[1]
-    return found
+    if name not in known:
+        raise unknown_name(kind, name, known)
+    return known.index(name)
 
 
 def evaluate_mappings(
@@ -129,21 +117,20 @@ def evaluate_mappings(
     *,
     details: bool = True,
 ) -> ManyEvaluations:
-    """What many mappings cost.
+    """Evaluate mappings of a layer on an accelerator.
 
     Args:
-      problem: The layer.
-      architecture: The accelerator.
-      mappings: Whose bounds multiply to the problem's.
+      problem, architecture: The layer and the accelerator.
+      mappings: Mappings whose bounds multiply to the problem's.
       counts: One of `COUNT_MODES`.
-      details: Whether counts by level and tensor are wanted.
+      details: Return counts and energies by level and tensor.
 
     Raises:
-      UnknownNameError: There is no such mode.
+      UnknownNameError: `counts` is not one of `COUNT_MODES`.
     """
     from archgym.simulators.accelerator.kernel import evaluate_many
 
-    n, n_levels = len(mappings), architecture.n_levels
+    n, n_levels = len(mappings.factors), architecture.n_levels
     n_detailed = n if details else 0
     found = ManyEvaluations(
         np.empty(n, dtype=np.int64),
@@ -152,12 +139,10 @@ def evaluate_mappings(
         np.zeros((n_detailed, n_levels, len(TENSORS))),
     )
     evaluate_many(
-        shape(problem.arrays),
-        machine(architecture.arrays),
-        np.ascontiguousarray(mappings.factors),
-        np.ascontiguousarray(mappings.orders),
-        np.ascontiguousarray(mappings.keeps),
-        mode_number(counts),
+        problem.arrays,
+        architecture.arrays,
+        MappingArrays(*map(np.ascontiguousarray, mappings)),
+        number_of("count mode", counts, COUNT_MODES),
         work_for(architecture, problem),
         found.status,
         found.totals,
@@ -170,31 +155,25 @@ def evaluate_mappings(
 def evaluate_mapping(
     problem: Problem, architecture: Architecture, mapping: Mapping, counts: str = "timeloop"
 ) -> Evaluation:
-    """What one mapping costs, with all statistics.
-
-    Args:
-      problem: The layer.
-      architecture: The accelerator.
-      mapping: On it.
-      counts: One of `COUNT_MODES`.
+    """Evaluate one mapping of a layer on an accelerator, with all statistics.
 
     Raises:
-      InvalidArgumentError: The mapping is none of this problem on this architecture.
-      UnknownNameError: There is no such mode.
+      InvalidArgumentError: The mapping does not match the problem and the architecture.
+      UnknownNameError: `counts` is not one of `COUNT_MODES`.
     """
     arrays = mapping.arrays(problem, architecture)
     many = evaluate_mappings(problem, architecture, arrays, counts)
     if many.status[0]:
         return Evaluation(reason(problem, architecture, arrays, 0, int(many.status[0])))
     energy, cycles, utilisation, compute = (float(x) for x in many.totals[0])
-    used = _used(arrays)
+    spatial = arrays.factors[0][:, 1:].prod(axis=(1, 2))
     accesses = {
         (level.name, tensor): Access(
             reads=int(many.counts[0, i, t, 0]),
             fills=int(many.counts[0, i, t, 1]),
             updates=int(many.counts[0, i, t, 2]),
             tile=int(many.counts[0, i, t, 3]),
-            instances=used[i],
+            instances=int(spatial[i + 1 :].prod()),
             energy_pj=float(many.energies[0, i, t]),
         )
         for i, level in enumerate(architecture.levels)
@@ -207,7 +186,7 @@ def evaluate_mapping(
 def reason(
     problem: Problem, architecture: Architecture, mappings: MappingArrays, row: int, status: int
 ) -> str:
-    """Why a mapping cannot run, in words: which level, and which limit."""
+    """Return why a mapping cannot run: the level and the limit."""
     level, number = divmod(status, 16)
     factors = mappings.factors[row]
     outside = factors[level + 1 :] if level < architecture.n_levels else factors
@@ -215,26 +194,15 @@ def reason(
     part = architecture.mac if level == architecture.n_levels else architecture.levels[level]
     held = 0
     if number == 1:
+        names = problem.dimensions
         extents = factors[: level + 1].prod(axis=(0, 1))
+        kept = zip(problem.projections, mappings.keeps[row, level], strict=True)
         held = sum(
-            _tile(problem, tensor, extents)
-            for tensor in range(len(TENSORS))
-            if mappings.keeps[row, level, tensor]
+            math.prod(1 + sum(c * (int(extents[names.index(d)]) - 1) for d, c in a) for a in axes)
+            for axes, is_kept in kept
+            if is_kept
         )
-    came = (0, held, along_x, along_y, along_x * along_y, 0)[number]
+    used = (0, held, along_x, along_y, along_x * along_y, 0)[number]
     capacity = getattr(part, "capacity", None)
     limit = (0, capacity, part.mesh_x, part.mesh_y, part.instances, 0)[number]
-    return _REASONS[number].format(level=part.name, came=came, limit=limit)
-
-
-def _tile(problem: Problem, tensor: int, extents: np.ndarray) -> int:
-    words = 1
-    for axis in problem.projections[tensor]:
-        words *= 1 + sum(c * (int(extents[problem.dimensions.index(d)]) - 1) for d, c in axis)
-    return words
-
-
-def _used(mappings: MappingArrays) -> list[int]:
-    """Return instances used of each level."""
-    spatial = mappings.factors[0][:, 1:].prod(axis=(1, 2))
-    return [int(spatial[level + 1 :].prod()) for level in range(len(spatial))]
+    return _REASONS[number].format(level=part.name, used=used, limit=limit)

@@ -1,31 +1,29 @@
 """Words that an instance of a level fetches of a tensor whose tiles overlap; compiled.
 
-The counts are those of Timeloop, which walks a loop nest with shortcuts: of each loop in time only
-its first two iterations are run, the second one standing for all others, and a tile that moves is
-taken to overlap the one before only while it moves as it did before. Counted ideally, every
-iteration counts as it is: a level keeps its last tile and fetches what the next one has besides.
+The counts are those of Timeloop, which walks a loop nest with two shortcuts. Of each loop in time
+it runs the first two iterations; the second one represents all others. A tile that moves overlaps
+the previous one only if its move equals the previous move. In ideal counts every iteration counts
+exactly: a level keeps its last tile and fetches the words that only the next one has.
 
-Walking takes time exponential in the number of loops; here it takes a few passes: how a tile moves
-from one visit to the next depends only on how many inner loops start again, so that a tensor is
-walked loop by loop from the inside, with the last move as state: for every state in which the inner
-loops may be entered, what they cost and the state they are left in.
+Timeloop's walk is exponential in the number of loops; this one takes a few passes. The move of a
+tile between two visits depends only on how many inner loops start again. So each loop is processed
+once, from the innermost outwards, with the last move as state. For every state in which the inner
+loops may be entered, their cost and the state in which they end are kept.
 """
 
 from archgym.runtime.kernels import inlined
-from archgym.simulators.accelerator.buffers import Shape, Work
+from archgym.simulators.accelerator.buffers import Work
+from archgym.simulators.accelerator.layout import axis_size
+from archgym.simulators.accelerator.problem import Shape
 
 __all__ = ["common_words", "fetched_as_timeloop", "fetched_ideally", "measure_tile"]
 
 
 @inlined
 def measure_tile(shape: Shape, tensor: int, level: int, work: Work) -> None:
-    """Sizes of a level's tile along each axis."""
+    """Set `axis_sizes` to the sizes of a level's tile along each axis, and `moved` to 0."""
     for a in range(shape.n_axes[tensor]):
-        work.axis_sizes[a] = (
-            1
-            + shape.axes[tensor, a, 1] * (work.extents[level, shape.axes[tensor, a, 0]] - 1)
-            + shape.axes[tensor, a, 3] * (work.extents[level, shape.axes[tensor, a, 2]] - 1)
-        )
+        work.axis_sizes[a] = axis_size(shape, tensor, a, work.extents, level)
         work.moved[a] = 0
 
 
@@ -41,7 +39,7 @@ def common_words(n_axes: int, axis: int, move: int, work: Work) -> int:
 
 @inlined
 def fetched_ideally(shape: Shape, tensor: int, level: int, work: Work) -> float:
-    """Return words fetched into an instance of a level where each visit brings what is new."""
+    """Return words fetched into an instance of a level if each visit fetches only new words."""
     measure_tile(shape, tensor, level, work)
     n_axes = shape.n_axes[tensor]
     volume = float(work.tiles[level, tensor])
@@ -71,8 +69,8 @@ def fetched_ideally(shape: Shape, tensor: int, level: int, work: Work) -> float:
 def fetched_as_timeloop(shape: Shape, tensor: int, level: int, work: Work) -> float:
     """Return words fetched into an instance of a level as Timeloop counts them.
 
-    States: 0 no move is remembered, 1 one that does not occur in the loops so far, 2 and above the
-    moves in `work.keys`.
+    States: 0 no move is remembered; 1 a move that does not occur in the loops so far; 2 and above
+    the moves in `work.keys`.
     """
     measure_tile(shape, tensor, level, work)
     volume = float(work.tiles[level, tensor])
@@ -125,16 +123,16 @@ def fetched_as_timeloop(shape: Shape, tensor: int, level: int, work: Work) -> fl
                 work.state_exits[old, state] = work.state_exits[old, 1]
             again = partial + work.state_costs[old, state, 0]
             again_exit = work.state_exits[old, state]
-            afresh = volume + work.state_costs[old, 0, 0]
-            afresh_exit = work.state_exits[old, 0]
+            restart = volume + work.state_costs[old, 0, 0]
+            restart_exit = work.state_exits[old, 0]
             for s in range(n_keys + 2):
                 left = work.state_exits[old, s]
                 if left == 0 or left == state:
                     work.state_costs[new, s, 0] = work.state_costs[old, s, 0] + others * again
                     work.state_exits[new, s] = again_exit
                 else:
-                    work.state_costs[new, s, 0] = work.state_costs[old, s, 0] + others * afresh
-                    work.state_exits[new, s] = afresh_exit
+                    work.state_costs[new, s, 0] = work.state_costs[old, s, 0] + others * restart
+                    work.state_exits[new, s] = restart_exit
             old = new
         if axis >= 0:
             work.moved[axis] += move

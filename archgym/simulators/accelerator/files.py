@@ -1,10 +1,12 @@
-"""Architectures and mappings as YAML files that people write."""
+"""Architectures, built-in and in files, and mappings in files: YAML in our form or Timeloop's."""
 
 from collections.abc import Mapping as MappingOf
+from functools import cache
+from importlib import resources
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from archgym.errors import ArchGymError, InvalidArgumentError
+from archgym.errors import ArchGymError, InvalidArgumentError, unknown_name
 from archgym.files.yaml_document import Node, read_document
 from archgym.simulators.accelerator.architecture import Architecture, Level, MacArray
 from archgym.simulators.accelerator.mapping import LevelLoops, Mapping, loops_from_text
@@ -16,7 +18,14 @@ from archgym.simulators.accelerator.timeloop_yaml import (
     timeloop_mapping,
 )
 
-__all__ = ["architecture_yaml", "read_architecture", "read_mapping"]
+__all__ = [
+    *("ARCHITECTURES", "architecture_yaml", "load_architecture", "read_architecture"),
+    "read_mapping",
+]
+
+ARCHITECTURES: Final = ("eyeriss-like", "simba-like", "ws-systolic-16", "tpu-like", "gemmini-like")
+"""Built-in architectures, each a file in `data/architectures`."""
+
 
 _WHOLE: Final = {
     "capacity": 2**50,
@@ -35,12 +44,35 @@ _MAC_KEYS: Final = ("name", "instances", "mesh_x", "energy_pj", "area_um2")
 _MOST: Final = 1e15
 
 
-def read_architecture(path: Path) -> Architecture:
-    """Read an architecture: `name`, `mac` and `levels`, outermost first; or one of Timeloop's.
+@cache
+def _built_in(name: str) -> Architecture:
+    folder = resources.files("archgym.simulators.accelerator").joinpath("data/architectures")
+    with resources.as_file(folder.joinpath(f"{name}.yaml")) as path:
+        return read_architecture(path)
+
+
+def load_architecture(name: str | Path) -> Architecture:
+    """Return the built-in architecture with this name, or the one in the file at this path.
 
     Raises:
-      FileFormatError: It is none; the error names the line.
-      StorageError: It cannot be read.
+      UnknownNameError: The name is neither.
+      FileFormatError: The file is not an architecture.
+    """
+    text = str(name)
+    if text in ARCHITECTURES:
+        return _built_in(text)
+    is_path = isinstance(name, Path) or text.endswith((".yaml", ".yml", ".json"))
+    if is_path or (text and Path(text).exists()):
+        return read_architecture(Path(name))
+    raise unknown_name("architecture", text, ARCHITECTURES)
+
+
+def read_architecture(path: Path) -> Architecture:
+    """Read an architecture: `name`, `mac` and `levels`, outermost first, or Timeloop's form.
+
+    Raises:
+      FileFormatError: The file is not an architecture; the error names the line.
+      StorageError: The file cannot be read.
     """
     document = read_document(path, TAGS)
     if is_timeloop(document.root, "architecture"):
@@ -48,7 +80,7 @@ def read_architecture(path: Path) -> Architecture:
     members = document.root.members("an architecture", ("name", "source", "mac", "levels"))
     for needed in ("mac", "levels"):
         if needed not in members:
-            raise document.root.refusal(f"an architecture needs `{needed}`; it has none")
+            raise document.root.refusal(f"an architecture needs `{needed}`")
     name = members["name"].text("name") if "name" in members else path.stem
     listed = members["levels"]
     if not isinstance(listed.value, tuple) or not listed.value:
@@ -64,7 +96,8 @@ def read_architecture(path: Path) -> Architecture:
 def _level(node: Node) -> Level:
     members = node.members("a level", _LEVEL_KEYS)
     if "name" not in members:
-        raise node.refusal("a level needs a name; it has none")
+        raise node.refusal("a level needs a name")
+    given = {key: member for key, member in members.items() if member.value is not None}
     words = {k: _names(members[k], k) for k in _WORDS if k in members}
     keeps = TENSORS if "keeps" not in members else _names(members["keeps"], "keeps")
     for tensor in keeps:
@@ -72,42 +105,18 @@ def _level(node: Node) -> Level:
             raise members["keeps"].refusal(
                 f"keeps must list some of {', '.join(TENSORS)}; got {tensor[:40]!r}"
             )
-    capacity = members.get("capacity")
-    whole = {
-        k: members[k].whole(k, 1, most)
-        for k, most in _WHOLE.items()
-        if k in members and members[k].value is not None
-    }
-    numbers = {
-        k: members[k].number(k, 0.0, _MOST)
-        for k in _NUMBERS
-        if k in members and members[k].value is not None
-    }
-    return Level(
-        name=members["name"].text("name"),
-        capacity=None if capacity is None or capacity.value is None else whole["capacity"],
-        instances=whole.get("instances", 1),
-        mesh_x=whole.get("mesh_x", whole.get("instances", 1)),
-        block=whole.get("block", 1),
-        word_bits=whole.get("word_bits", 16),
-        read_energy_pj=numbers.get("read_energy_pj", 0.0),
-        write_energy_pj=numbers.get("write_energy_pj", numbers.get("read_energy_pj", 0.0)),
-        read_bandwidth=numbers.get("read_bandwidth"),
-        write_bandwidth=numbers.get("write_bandwidth"),
-        shared_bandwidth=numbers.get("shared_bandwidth"),
-        area_um2=numbers.get("area_um2", 0.0),
-        keeps=frozenset(keeps),
-        spatial_x=words.get("spatial_x"),
-        spatial_y=words.get("spatial_y"),
-        temporal=words.get("temporal"),
-        order=words.get("order"),
-    )
+    whole = {k: given[k].whole(k, 1, most) for k, most in _WHOLE.items() if k in given}
+    values: dict[str, Any] = {k: given[k].number(k, 0.0, _MOST) for k in _NUMBERS if k in given}
+    whole.setdefault("mesh_x", whole.get("instances", 1))
+    values.setdefault("write_energy_pj", values.get("read_energy_pj", 0.0))
+    values |= {**whole, **words}
+    return Level(members["name"].text("name"), keeps=frozenset(keeps), **values)
 
 
 def _mac(node: Node) -> MacArray:
     members = node.members("mac", _MAC_KEYS)
     if "instances" not in members:
-        raise node.refusal("mac needs instances; it has none")
+        raise node.refusal("mac needs instances")
     instances = members["instances"].whole("instances", 1, 2**16)
     mesh_x = members["mesh_x"].whole("mesh_x", 1, 2**16) if "mesh_x" in members else instances
     energy, area = (
@@ -129,17 +138,13 @@ def read_mapping(path: Path, problem: Problem, architecture: Architecture) -> Ma
     """Read a mapping: a list of levels, outermost first, each with its loops outermost first.
 
     A level has `level`, `keep` (a list of tensors; by default what the architecture says) and
-    `temporal`, `spatial_x` and `spatial_y`, such as `P4 Q2`. Timeloop's form, below `mapping`, is
-    read too.
-
-    Args:
-      path: YAML, or JSON as `Mapping.to_json` gives it.
-      problem: The layer.
-      architecture: The accelerator.
+    `temporal`, `spatial_x` and `spatial_y`, such as `P4 Q2`. The file is YAML, or JSON as written
+    by `Mapping.to_json`, or has Timeloop's form with the key `mapping`.
 
     Raises:
-      FileFormatError: It is none of this layer on this accelerator; the error names the line.
-      StorageError: It cannot be read.
+      FileFormatError: The file is not a mapping of this layer on this accelerator; the error names
+        the line.
+      StorageError: The file cannot be read.
     """
     root = read_document(path, TAGS).root
     if is_timeloop(root, "mapping"):
@@ -183,7 +188,7 @@ def _loops(
 
 
 def architecture_yaml(architecture: Architecture, source: str = "") -> str:
-    """Return the file that `read_architecture` reads back to the same architecture."""
+    """Return the text of a file that `read_architecture` reads as this architecture."""
     lines = [f"name: {architecture.name}"]
     if source:
         lines.append(f"source: {source}")

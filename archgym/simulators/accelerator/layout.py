@@ -1,58 +1,44 @@
-"""Lays a mapping's loops out: extents of its tiles, and whether they fit; compiled."""
+"""Extents of the tiles of a mapping, and a check that they fit; compiled."""
 
 import numpy as np
 
 from archgym.runtime.kernels import inlined
-from archgym.simulators.accelerator.buffers import Machine, Shape, Work
+from archgym.simulators.accelerator.architecture import Machine
+from archgym.simulators.accelerator.buffers import Work
+from archgym.simulators.accelerator.mapping import MappingArrays
+from archgym.simulators.accelerator.problem import Shape
 
-__all__ = [
-    "FAN_OUT",
-    "FAN_OUT_X",
-    "FAN_OUT_Y",
-    "NOT_KEPT",
-    "OVER_CAPACITY",
-    "VALID",
-    "lay_out",
-    "tile_words",
-]
+__all__ = ["VALID", "axis_size", "lay_out", "tile_words"]
 
-# Why a mapping cannot run; a status is 16 x the level + the reason.
+# Reasons why a mapping cannot run; a status is 16 x the level + the reason.
 VALID, OVER_CAPACITY, FAN_OUT_X, FAN_OUT_Y, FAN_OUT, NOT_KEPT = range(6)
 
 
 @inlined
+def axis_size(shape: Shape, tensor: int, a: int, extents: np.ndarray, level: int) -> int:
+    """Return the size of a tensor's tile along an axis."""
+    d, e = shape.axes[tensor, a, 0], shape.axes[tensor, a, 2]
+    size = 1 + shape.axes[tensor, a, 1] * (extents[level, d] - 1)
+    return size + shape.axes[tensor, a, 3] * (extents[level, e] - 1)  # type: ignore[no-any-return]
+
+
+@inlined
 def tile_words(shape: Shape, tensor: int, extents: np.ndarray, level: int) -> int:
-    """Return words of a tensor's tile."""
+    """Return the words of a tensor's tile."""
     volume = 1
     for a in range(shape.n_axes[tensor]):
-        volume *= (
-            1
-            + shape.axes[tensor, a, 1] * (extents[level, shape.axes[tensor, a, 0]] - 1)
-            + shape.axes[tensor, a, 3] * (extents[level, shape.axes[tensor, a, 2]] - 1)
-        )
+        volume *= axis_size(shape, tensor, a, extents, level)
     return volume
 
 
 @inlined
-def lay_out(
-    shape: Shape, machine: Machine, factors: np.ndarray, orders: np.ndarray, keeps: np.ndarray,
-    row: int, work: Work,
-) -> int:  # fmt: skip
-    """Lay the loops out, and says whether the mapping fits.
-
-    Args:
-      shape: The problem.
-      machine: The architecture.
-      factors: (n, n_levels, 3, n_dimensions): bounds in time, along X and along Y.
-      orders: (n, n_levels, 2, n_dimensions): dimensions of loops in time and space, innermost
-        first.
-      keeps: (n, n_levels, 3): whether a level stores a tensor.
-      row: Which of the n.
-      work: Scratch.
+def lay_out(shape: Shape, machine: Machine, mapping: MappingArrays, row: int, work: Work) -> int:
+    """Lay out the loops of one row of the mappings.
 
     Returns:
-      0 where it fits, else 16 x level + reason; the units' level is `n_levels`.
+      0 if the mapping fits, else 16 x level + reason; the units' level is `n_levels`.
     """
+    factors, orders = mapping.factors, mapping.orders
     n_levels, n_dimensions = factors.shape[1], factors.shape[3]
     n_loops = 0
     for level in range(n_levels):
@@ -79,14 +65,14 @@ def lay_out(
                 work.loops[n_loops, 2] = work.blocks[level, d]
                 n_loops += 1
     work.starts[n_levels] = n_loops
-    return _fit(shape, machine, keeps, row, work, n_levels)
+    return _fit(shape, machine, mapping.keeps, row, work, n_levels)
 
 
 @inlined
 def _fit(
     shape: Shape, machine: Machine, keeps: np.ndarray, row: int, work: Work, n_levels: int
 ) -> int:
-    """Return True if instances and capacities suffice."""
+    """Check instances and capacities; return the status."""
     along_x = along_y = 1
     for number in range(n_levels + 1):
         # From the outermost level to the units below level 0, which come last.

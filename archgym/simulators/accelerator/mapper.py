@@ -1,26 +1,29 @@
-"""The mapper: the best way found to run a layer on an accelerator."""
+"""Mapper: search for the best mapping of a layer on an accelerator."""
 
 import math
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.errors import InvalidArgumentError
 from archgym.simulators.accelerator.architecture import Architecture, allowed_dimensions
 from archgym.simulators.accelerator.bounds import LowerBound, lower_bound
-from archgym.simulators.accelerator.buffers import machine, shape
-from archgym.simulators.accelerator.evaluation import mode_number, work_for
+from archgym.simulators.accelerator.buffers import work_for
+from archgym.simulators.accelerator.evaluation import COUNT_MODES, evaluate_mappings, number_of
 from archgym.simulators.accelerator.mapping import Mapping, MappingArrays, mapping_from_arrays
 from archgym.simulators.accelerator.problem import Problem
+
+if TYPE_CHECKING:
+    from archgym.simulators.accelerator.annealing import Moves
 
 __all__ = ["OBJECTIVES", "Found", "MapSpace", "anneal_mapping", "cost", "map_space"]
 
 OBJECTIVES: Final = ("energy", "cycles", "edp")
 
-# chosen: on twelve layers and three architectures, starts from 1 to 16 and temperatures from 0.1 to
-# 4 at first and 0.003 to 0.1 at last were tried; costs are logarithms, so 1 is a factor of e.
+# chosen: the best of 1 to 16 starts, first temperatures from 0.1 to 4 and last ones from 0.003 to
+# 0.1, on twelve layers and three architectures. Costs are logarithms, so 1 is a factor of e.
 _TRIES_A_START: Final = 20_000
 _HOT: Final = 1.0
 _COLD: Final = 0.02
@@ -32,13 +35,13 @@ class Found:
     """The best mapping of a search.
 
     Attributes:
-      mapping: None where no mapping was found that fits.
-      energy_pj, cycles: What it costs.
-      tries: Mappings that were looked at.
-      valid: How many of them fitted and were counted.
-      bound: What no mapping beats.
-      is_optimal: Whether the search met the bound, or has seen every mapping.
-      outermost_energy_pj: The part of the outermost level, DRAM, in the energy [pJ].
+      mapping: The mapping; None if no mapping was found that fits.
+      energy_pj, cycles: Its cost.
+      tries: Mappings evaluated.
+      valid: Number of those that fitted and were counted.
+      bound: Lower bound of the cost of all mappings.
+      is_optimal: True if the search met the bound or covered every mapping.
+      outermost_energy_pj: Energy of the outermost level, DRAM [pJ].
     """
 
     mapping: Mapping | None
@@ -59,19 +62,15 @@ class Found:
 @final
 @dataclass(frozen=True)
 class MapSpace:
-    """Where the loops of a problem may stand on an architecture.
+    """Mappings of a problem on an architecture among which to search.
 
     Attributes:
-      problem: The layer.
-      architecture: The accelerator.
+      problem, architecture: The layer and the accelerator.
       primes: (n_primes, 3) int64: dimension, value and 0; first those that can move.
-      n_movable: How many can move.
-      slots: (n_dimensions, 3 x n_levels) int64: 3 x level + kind, in increasing order.
-      n_slots: (n_dimensions,) int64.
-      keeps: (n_levels, 3) int64, what levels store at first.
-      toggles: (n, 2) int64, level and tensor of what may be stored or not.
+      n_movable: Number of primes that can move.
+      slots, n_slots, is_order_free, toggles: As in `Moves`.
+      keeps: (n_levels, 3) int64, 1 where a level stores a tensor at first.
       orders: (n_levels, 2, n_dimensions) int64, the order at first.
-      is_order_free: (n_levels,) int64, whether loops in time may be reordered.
     """
 
     problem: Problem
@@ -85,14 +84,32 @@ class MapSpace:
     orders: np.ndarray
     is_order_free: np.ndarray
 
+    def moves(self, primes: np.ndarray) -> "Moves":
+        """Return the moves of `primes`, for kernels."""
+        from archgym.simulators.accelerator.annealing import Moves
+
+        return Moves(primes, self.slots, self.n_slots, self.is_order_free, self.toggles)
+
+    @property
+    def start(self) -> MappingArrays:
+        """One mapping of which kernels use the orders and the stored tensors."""
+        shape = (1, self.architecture.n_levels, 3, len(self.problem.dimensions))
+        factors = np.ones(shape, dtype=np.int64)
+        return MappingArrays(factors, self.orders[None].copy(), self.keeps[None].copy())
+
+    @property
+    def bound(self) -> LowerBound:
+        """Lower bound of the cost of the mappings."""
+        return lower_bound(self.problem, self.architecture, bypass=len(self.toggles) > 0)
+
     @property
     def is_empty(self) -> bool:
-        """True if a dimension's loops may stand nowhere."""
+        """True if a dimension has no slot for its loops."""
         return bool((self.n_slots[self.primes[:, 0]] == 0).any())
 
     @property
     def size(self) -> float:
-        """About how many mappings there are: splits of the bounds times orders of the loops."""
+        """Approximate number of mappings: splits of the bounds times orders of the loops."""
         splits = 1.0
         for d, name in enumerate(self.problem.dimensions):
             for exponent in _exponents(self.problem.bounds[name]).values():
@@ -111,11 +128,10 @@ def map_space(
     """Return the mappings among which to search.
 
     Args:
-      problem: The layer.
-      architecture: The accelerator.
-      bypass: Whether what levels store is searched too.
-      fixed_orders: For levels by name, dimensions innermost first where their order is given
-        beside those that the architecture gives.
+      problem, architecture: The layer and the accelerator.
+      bypass: Search also which tensors each level stores.
+      fixed_orders: Orders of dimensions, innermost first, by name of level, in addition to the
+        orders that the architecture fixes.
     """
     names = problem.dimensions
     n_levels = architecture.n_levels
@@ -123,13 +139,7 @@ def map_space(
     slots = np.zeros((len(names), 3 * n_levels), dtype=np.int64)
     n_slots = np.zeros(len(names), dtype=np.int64)
     for d in range(len(names)):
-        # In time last among a level's, so that the last slot of all is the outermost in time.
-        places = [
-            3 * level + kind
-            for level in range(n_levels)
-            for kind in range(3)
-            if allowed[level, kind, d]
-        ]
+        places = np.flatnonzero(allowed[:, :, d].ravel())
         slots[d, : len(places)] = places
         n_slots[d] = len(places)
     primes = [
@@ -139,7 +149,6 @@ def map_space(
         for _ in range(exponent)
     ]
     primes.sort(key=lambda p: n_slots[p[0]] == 1)
-    keeps = architecture.keeps.copy()
     toggles = [(i, t) for i in range(n_levels - 1) for t in range(3)] if bypass else []
     orders = np.tile(np.arange(len(names)), (n_levels, 2, 1)).astype(np.int64)
     is_order_free = np.ones(n_levels, dtype=np.int64)
@@ -150,16 +159,16 @@ def map_space(
         orders[place, :] = [names.index(n) for n in dict.fromkeys([*listed, *names])]
         is_order_free[place] = 0
     return MapSpace(
-        problem,
-        architecture,
-        np.array(primes, dtype=np.int64).reshape(-1, 3),
-        sum(int(n_slots[p[0]] > 1) for p in primes),
-        slots,
-        n_slots,
-        keeps,
-        np.array(toggles, dtype=np.int64).reshape(-1, 2),
-        orders,
-        is_order_free,
+        problem=problem,
+        architecture=architecture,
+        primes=np.array(primes, dtype=np.int64).reshape(-1, 3),
+        n_movable=sum(int(n_slots[p[0]] > 1) for p in primes),
+        slots=slots,
+        n_slots=n_slots,
+        keeps=architecture.keeps.copy(),
+        toggles=np.array(toggles, dtype=np.int64).reshape(-1, 2),
+        orders=orders,
+        is_order_free=is_order_free,
     )
 
 
@@ -178,70 +187,52 @@ def anneal_mapping(
     Args:
       space: The mappings.
       objective: One of `OBJECTIVES`.
-      tries: Mappings to look at.
-      starts: How many starts share them; by default one for each 20,000 tries.
-      seed: Equal seeds give equal results.
+      tries: Mappings to evaluate.
+      starts: Number of starts that share them; by default one per 20,000 tries.
+      seed: Seed of the generator; equal seeds give equal results.
       counts: `timeloop` or `ideal`.
-      temperatures: At first and at last.
+      temperatures: First and last temperature.
 
     Raises:
-      InvalidArgumentError: There is nothing to try.
-      UnknownNameError: There is no such objective or count mode.
+      InvalidArgumentError: `tries` is below 1.
+      UnknownNameError: The objective or count mode does not exist.
     """
     from archgym.simulators.accelerator.annealing import anneal
 
     if tries < 1:
         raise InvalidArgumentError(f"`tries` must be 1 or more; got {tries!r}.")
-    number = objective_number(objective)
+    number = number_of("mapping objective", objective, OBJECTIVES)
     problem, architecture = space.problem, space.architecture
-    bound = lower_bound(problem, architecture, bypass=len(space.toggles) > 0)
+    bound = space.bound
     if space.is_empty:
         return Found(None, math.inf, math.inf, 0, 0, bound, False)
-    n_levels, n = architecture.n_levels, len(problem.dimensions)
-    factors = np.ones((1, n_levels, 3, n), dtype=np.int64)
-    orders, keeps = space.orders[None].copy(), space.keeps[None].copy()
-    best = MappingArrays(factors.copy(), orders.copy(), keeps.copy())
-    results = np.zeros(4)
+    best, results = space.start, np.zeros(4)
     anneal(
-        shape(problem.arrays),
-        machine(architecture.arrays),
-        factors,
-        orders,
-        keeps,
-        space.primes.copy(),
+        problem.arrays,
+        architecture.arrays,
+        space.start,
+        space.moves(space.primes.copy()),
         space.n_movable,
-        space.slots,
-        space.n_slots,
-        space.is_order_free,
-        space.toggles,
-        mode_number(counts),
+        number_of("count mode", counts, COUNT_MODES),
         number,
         np.array([seed], dtype=np.uint64),
         tries,
         max(1, round(tries / _TRIES_A_START)) if starts is None else starts,
         *temperatures,
         bound.energy_pj,
-        # Logarithms of what is equal may differ in the last digits.
+        # Logarithms of equal costs may differ in the last digits.
         cost(bound.energy_pj, bound.cycles, objective) + 1e-9,
         work_for(architecture, problem),
-        best.factors,
-        best.orders,
-        best.keeps,
+        best,
         results,
     )
     return found_mapping(space, best, results, bound, counts)
 
 
 def found_mapping(
-    space: MapSpace,
-    best: MappingArrays,
-    results: np.ndarray,
-    bound: LowerBound,
-    counts: str,
+    space: MapSpace, best: MappingArrays, results: np.ndarray, bound: LowerBound, counts: str
 ) -> Found:
-    """What a kernel's search has found; `results` as `anneal` gives them."""
-    from archgym.simulators.accelerator.evaluation import evaluate_mappings
-
+    """Return the result of a kernel's search; `results` are those of `anneal`."""
     tries, valid, is_optimal = int(results[1]), int(results[2]), bool(results[3])
     if not math.isfinite(results[0]):
         return Found(None, math.inf, math.inf, tries, valid, bound, False)
@@ -258,28 +249,16 @@ def found_mapping(
     )
 
 
-def objective_number(objective: str) -> int:
-    """Return the kernel's number of an objective.
-
-    Raises:
-      UnknownNameError: There is no such objective.
-    """
-    if objective not in OBJECTIVES:
-        raise unknown_name("mapping objective", objective, OBJECTIVES)
-    return OBJECTIVES.index(objective)
-
-
 def cost(energy_pj: float, cycles: float, objective: str) -> float:
-    """What a mapper minimises: the logarithm of energy, cycles or their product."""
+    """Return what a mapper minimises: the logarithm of energy, cycles or their product."""
     energy, time = math.log(max(energy_pj, 1e-300)), math.log(cycles)
-    # As `cost_of` in the kernel: what is second decides among equals.
-    return {"energy": energy + 1e-4 * time, "cycles": time + 1e-4 * energy, "edp": energy + time}[
-        objective
-    ]
+    # As `cost_of` in the kernel: the second quantity decides among equals.
+    costs = {"energy": energy + 1e-4 * time, "cycles": time + 1e-4 * energy, "edp": energy + time}
+    return costs[objective]
 
 
 def _exponents(number: int) -> dict[int, int]:
-    """Return prime factors and how often each divides."""
+    """Return the prime factors and their exponents."""
     found: dict[int, int] = {}
     prime = 2
     while number > 1:

@@ -2,10 +2,10 @@
 
 import json
 import math
+from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as MappingOf
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, final
+from typing import Any, Final, NamedTuple, final
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from archgym.errors import InvalidArgumentError
 from archgym.simulators.accelerator.architecture import Architecture
 from archgym.simulators.accelerator.problem import TENSORS, Problem
 
-__all__ = ["LevelLoops", "Mapping", "MappingArrays", "mapping_from_arrays", "stack"]
+__all__ = ["LevelLoops", "Mapping", "MappingArrays", "loops_from_text", "mapping_from_arrays"]
 
 _KINDS: Final = ("temporal", "spatial_x", "spatial_y")
 
@@ -23,12 +23,12 @@ Loop = tuple[str, int]
 @final
 @dataclass(frozen=True)
 class LevelLoops:
-    """A level's loops, innermost first, and the tensors that it stores.
+    """Loops of a level, innermost first, and the tensors that it stores.
 
     Attributes:
       temporal: Loops in time.
-      spatial_x: Loops over the instances below it that lie side by side.
-      spatial_y: Loops over rows of instances; they lie outside those along X.
+      spatial_x: Loops over the instances below it along X.
+      spatial_y: Loops over the instances below it along Y, outside those along X.
       keeps: Tensors that it stores.
     """
 
@@ -37,29 +37,36 @@ class LevelLoops:
     spatial_y: tuple[Loop, ...] = ()
     keeps: frozenset[str] = frozenset(TENSORS)
 
+    @property
+    def nests(self) -> tuple[tuple[Loop, ...], ...]:
+        """Loops in time, along X and along Y."""
+        return self.temporal, self.spatial_x, self.spatial_y
 
-@final
-@dataclass(frozen=True)
-class MappingArrays:
-    """Mappings as kernels read them; see `lay_out` for the shapes."""
+
+class MappingArrays(NamedTuple):
+    """Arrays of n mappings, as kernels take them.
+
+    Attributes:
+      factors: (n, n_levels, 3, n_dimensions) int64, bounds in time, along X and along Y.
+      orders: (n, n_levels, 2, n_dimensions) int64, dimensions of loops in time and space,
+        innermost first.
+      keeps: (n, n_levels, 3) int64, 1 where a level stores a tensor.
+    """
 
     factors: np.ndarray
     orders: np.ndarray
     keeps: np.ndarray
 
-    def __len__(self) -> int:
-        return len(self.factors)
-
 
 @final
 @dataclass(frozen=True)
 class Mapping:
-    """A loop nest on an architecture: `levels` innermost first, as the architecture's."""
+    """Loop nest on an architecture; `levels` are innermost first, as in the architecture."""
 
     levels: tuple[LevelLoops, ...]
 
     def arrays(self, problem: Problem, architecture: Architecture) -> MappingArrays:
-        """Return the mapping as kernels read it, a batch of one.
+        """Return the arrays of the mapping, as a batch of one.
 
         Raises:
           InvalidArgumentError: Levels, dimensions or products of bounds are not the problem's.
@@ -74,7 +81,7 @@ class Mapping:
         orders = np.zeros((1, n_levels, 2, len(names)), dtype=np.int64)
         keeps = np.zeros((1, n_levels, len(TENSORS)), dtype=np.int64)
         for place, level in enumerate(self.levels):
-            for kind, loops in enumerate((level.temporal, level.spatial_x, level.spatial_y)):
+            for kind, loops in enumerate(level.nests):
                 for name, bound in loops:
                     if name not in names or type(bound) is not int or bound < 1:
                         raise InvalidArgumentError(
@@ -104,9 +111,7 @@ class Mapping:
     def text(self, architecture: Architecture) -> str:
         """Return the loop nest, outermost first, one loop a line."""
         lines, depth = [], 0
-        for name, level in zip(
-            reversed(architecture.level_names), reversed(self.levels), strict=True
-        ):
+        for name, level in self._outermost_first(architecture):
             kept = [t for t in TENSORS if t in level.keeps]
             lines.append(f"{'  ' * depth}{name} [{', '.join(kept)}]")
             loops = [(n, b, "for") for n, b in reversed(level.temporal)]
@@ -119,23 +124,23 @@ class Mapping:
         return "\n".join([*lines, f"{'  ' * (depth + 1)}{architecture.mac.name}"])
 
     def to_json(self, architecture: Architecture) -> list[dict[str, Any]]:
-        """Levels, outermost first, each with its loops as people write them, outermost first."""
+        """Return the levels, outermost first, each with its loops as text, outermost first."""
         return [
             {
                 "level": name,
                 "keep": [t for t in TENSORS if t in level.keeps],
                 **{
                     kind: " ".join(f"{n}{b}" for n, b in reversed(loops) if b > 1)
-                    for kind, loops in zip(
-                        _KINDS, (level.temporal, level.spatial_x, level.spatial_y), strict=True
-                    )
+                    for kind, loops in zip(_KINDS, level.nests, strict=True)
                     if any(b > 1 for _, b in loops)
                 },
             }
-            for name, level in zip(
-                reversed(architecture.level_names), reversed(self.levels), strict=True
-            )
+            for name, level in self._outermost_first(architecture)
         ]
+
+    def _outermost_first(self, architecture: Architecture) -> Iterator[tuple[str, LevelLoops]]:
+        names = reversed(architecture.level_names)
+        return zip(names, reversed(self.levels), strict=True)
 
     def json_text(self, architecture: Architecture) -> str:
         """Return `to_json` as text, one level a line."""
@@ -163,26 +168,17 @@ def mapping_from_arrays(problem: Problem, arrays: MappingArrays, row: int) -> Ma
     return Mapping(tuple(levels))
 
 
-def stack(batches: Sequence[MappingArrays]) -> MappingArrays:
-    """Return one batch of several."""
-    return MappingArrays(
-        np.concatenate([b.factors for b in batches]),
-        np.concatenate([b.orders for b in batches]),
-        np.concatenate([b.keeps for b in batches]),
-    )
-
-
 def _order(names: Sequence[str], first: Sequence[str]) -> list[int]:
-    """Place of all dimensions, those in `first` as they come and the others after them."""
+    """Return the indices of all dimensions: those in `first`, then the others."""
     listed = list(dict.fromkeys([*first, *names]))
     return [names.index(name) for name in listed]
 
 
 def loops_from_text(text: str, dimensions: MappingOf[str, int]) -> tuple[Loop, ...]:
-    """Return loops written as `P4 Q2`, outermost first, as `LevelLoops` has them: innermost first.
+    """Parse loops such as `P4 Q2`, outermost first; return them innermost first.
 
     Raises:
-      InvalidArgumentError: A word is no dimension with a bound.
+      InvalidArgumentError: A word is not a dimension with a bound.
     """
     loops = []
     for word in text.split()[:64]:

@@ -1,53 +1,56 @@
-"""Mappings that were found before, kept for the next design with the same layer."""
+"""Cache of the mapper's results by layer, architecture and settings of the search."""
 
 import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 from archgym.simulators.accelerator.architecture import Architecture, allowed_dimensions
 from archgym.simulators.accelerator.mapper import Found, anneal_mapping, map_space
 from archgym.simulators.accelerator.problem import Problem
 
-__all__ = ["mapped", "remembered_cost"]
+__all__ = ["Search", "cached_cost", "find_mapping"]
 
-# chosen: some 20 MB; a network of 20 layers on 5,000 accelerators.
+# chosen: about 20 MB; a network of 20 layers on 5,000 accelerators.
 _MAX_KEPT: Final = 100_000
 
 _kept: "OrderedDict[bytes, tuple[float, float, float]]" = OrderedDict()
 _lock = threading.Lock()
 
 
-def remembered_cost(
-    problem: Problem,
-    architecture: Architecture,
-    objective: str,
-    tries: int,
-    seed: int,
-    counts: str,
-    fixed_orders: Mapping[str, tuple[str, ...]] | None = None,
-) -> tuple[float, float, float]:
-    """What the best mapping found costs; the same for the same arguments, searched once.
+class Search(NamedTuple):
+    """Settings of the search for each layer's mapping.
 
-    Args:
-      problem: The layer.
-      architecture: The accelerator.
-      objective: What the mapper minimises.
-      tries: Mappings that it looks at.
-      seed: Its seed.
+    Attributes:
+      objective: Quantity that the mapper minimises.
+      tries: Mappings that it evaluates.
+      seed: Seed of the search.
       counts: `timeloop` or `ideal`.
-      fixed_orders: Orders of loops that are given, by level.
+      fixed_orders: Fixed orders of loops, by level.
+    """
+
+    objective: str
+    tries: int
+    seed: int
+    counts: str
+    fixed_orders: Mapping[str, tuple[str, ...]] | None = None
+
+
+def cached_cost(
+    problem: Problem, architecture: Architecture, search: Search
+) -> tuple[float, float, float]:
+    """Return the cost of the best mapping found; equal arguments are searched once.
 
     Returns:
-      Energy [pJ], cycles and DRAM's energy [pJ]; infinite where no mapping was found.
+      Energy [pJ], cycles and DRAM's energy [pJ]; infinite if no mapping was found.
     """
-    key = _key(problem, architecture, objective, tries, seed, counts, fixed_orders)
+    key = _key(problem, architecture, search)
     with _lock:
         if key in _kept:
             _kept.move_to_end(key)
             return _kept[key]
-    found = mapped(problem, architecture, objective, tries, seed, counts, fixed_orders)
+    found = find_mapping(problem, architecture, search)
     cost = (found.energy_pj, found.cycles, found.outermost_energy_pj)
     with _lock:
         _kept[key] = cost
@@ -56,31 +59,15 @@ def remembered_cost(
     return cost
 
 
-def mapped(
-    problem: Problem,
-    architecture: Architecture,
-    objective: str,
-    tries: int,
-    seed: int,
-    counts: str,
-    fixed_orders: Mapping[str, tuple[str, ...]] | None = None,
-) -> Found:
-    """Return best mapping found, of which `remembered_cost` keeps what it costs; always searched.
-
-    Args:
-      problem: As for `remembered_cost`, as are the others.
-      architecture: The accelerator.
-      objective: What the mapper minimises.
-      tries: Mappings that it looks at.
-      seed: Its seed.
-      counts: `timeloop` or `ideal`.
-      fixed_orders: Orders of loops that are given, by level.
-    """
-    space = map_space(problem, architecture, fixed_orders=fixed_orders)
-    return anneal_mapping(space, objective, tries=tries, seed=seed, counts=counts)
+def find_mapping(problem: Problem, architecture: Architecture, search: Search) -> Found:
+    """Return the mapping whose cost `cached_cost` keeps; it is always searched."""
+    space = map_space(problem, architecture, fixed_orders=search.fixed_orders)
+    return anneal_mapping(
+        space, search.objective, tries=search.tries, seed=search.seed, counts=search.counts
+    )
 
 
-def _key(problem: Problem, architecture: Architecture, *rest: Any) -> bytes:
+def _key(problem: Problem, architecture: Architecture, search: Search) -> bytes:
     digest = hashlib.sha256()
     for array in (
         architecture.arrays.sizes,
@@ -91,5 +78,5 @@ def _key(problem: Problem, architecture: Architecture, *rest: Any) -> bytes:
         digest.update(repr(array.shape).encode())
         digest.update(array.tobytes())
     names = [(level.name, level.order) for level in architecture.levels]
-    digest.update(repr((names, problem.shape, rest)).encode())
+    digest.update(repr((names, problem.shape, search)).encode())
     return digest.digest()

@@ -1,6 +1,6 @@
-"""Mappings of one layer as designs: the layer's factors and orders as parameters."""
+"""Spaces whose designs are mappings of one layer, with factors and orders as parameters."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -35,10 +35,9 @@ class MappingSpace:
 
     Attributes:
       space: The parameters.
-      problem: The layer.
-      architecture: The accelerator.
-      arrays: From index vectors, (n, n_parameters), to mappings.
-      limit: From index vectors to the units that a design may use, (n,); None: all.
+      problem, architecture: The layer and the accelerator.
+      arrays: Function from index vectors, (n, n_parameters), to mappings.
+      limit: Function from index vectors to the units that a design may use, (n,); None for all.
     """
 
     space: DesignSpace
@@ -49,14 +48,10 @@ class MappingSpace:
 
 
 def mapping_space(problem: Problem, architecture: Architecture) -> MappingSpace:
-    """Return all mappings of a layer: where its bounds' factors stand, and each level's order.
+    """Return all mappings of a layer: the slots of its bounds' factors, and each level's order.
 
-    A level's `order` is innermost first; the innermost level has none, since nothing is counted
-    within its tile. The default design runs everything in DRAM's loops.
-
-    Args:
-      problem: The layer.
-      architecture: The accelerator.
+    Orders are innermost first; the innermost level has none, since nothing is counted within its
+    tile. The default design has all loops at DRAM.
 
     Raises:
       InvalidArgumentError: All bounds are 1.
@@ -64,20 +59,12 @@ def mapping_space(problem: Problem, architecture: Architecture) -> MappingSpace:
     names = [d for d in problem.dimensions if problem.bounds[d] > 1]
     if not names:
         raise InvalidArgumentError(
-            f"A layer whose mappings are searched must have a bound above 1; {problem.name} has "
-            "none."
+            f"A layer whose mappings are searched must have a bound above 1; all bounds of "
+            f"{problem.name} are 1."
         )
-    slots = _slots(problem, architecture)
-    parameters: list[Parameter] = [
-        Factorisation(
-            name=f"split_{name.lower()}",
-            total=problem.bounds[name],
-            parts=len(slots[name]),
-            default=(*(1 for _ in slots[name][1:]), problem.bounds[name]),
-            doc=f"Bounds of the loops over {name}: {_slot_names(architecture, slots[name])}.",
-        )
-        for name in names
-    ]
+    every = _slots(problem, architecture)
+    slots = {name: every[name] for name in names}
+    parameters = _splits(problem, architecture, slots)
     ordered = [
         place
         for place in range(1, architecture.n_levels)
@@ -101,11 +88,7 @@ def mapping_space(problem: Problem, architecture: Architecture) -> MappingSpace:
     def arrays(indices: np.ndarray) -> MappingArrays:
         found = _empty(problem, architecture, len(indices))
         found.orders[:, :, 0] = given
-        for column, name in enumerate(names):
-            values = _values(space.parameters[column], indices[:, column])
-            d = problem.dimensions.index(name)
-            for part, (place, kind) in enumerate(slots[name]):
-                found.factors[:, place, kind, d] = values[:, part]
+        _set_factors(found, problem, space, slots, indices)
         for number, place in enumerate(ordered):
             column = len(names) + number
             orders = _orders(problem, space.parameters[column], indices[:, column])
@@ -116,11 +99,11 @@ def mapping_space(problem: Problem, architecture: Architecture) -> MappingSpace:
 
 
 def mapping_table_space(problem: Problem, architecture: Architecture) -> MappingSpace:
-    """Return a part of a layer's mappings that can be tabulated: 100,352 for the default layer.
+    """Return a subset of a layer's mappings for tables: 100,352 for the default layer.
 
-    On an array with one buffer: filters are spread along X and channels along Y, or stay in the
-    buffer's or DRAM's loops; rows and columns of the output are split between those two; the
-    filter's own loops are the buffer's. The two orders hold weights or outputs still.
+    Filters are spread along X and channels along Y, or are in the loops of the buffer or DRAM. Rows
+    and columns of the output are split between those two levels; the loops over the kernel are the
+    buffer's. The two orders are weight-stationary and output-stationary.
 
     Args:
       problem: A convolution.
@@ -137,22 +120,13 @@ def mapping_table_space(problem: Problem, architecture: Architecture) -> Mapping
         "weights": ("P", "Q", "N", "R", "S", "C", "M"),
         "outputs": ("R", "S", "C", "P", "Q", "N", "M"),
     }
-    parameters: list[Parameter] = [
-        Factorisation(
-            name=f"split_{name.lower()}",
-            total=problem.bounds[name],
-            parts=len(slots[name]),
-            default=(*(1 for _ in slots[name][1:]), problem.bounds[name]),
-            doc=f"Bounds of the loops over {name}: {_slot_names(architecture, slots[name])}.",
-        )
-        for name in slots
-    ]
+    parameters = _splits(problem, architecture, slots)
     parameters.append(
         Categorical(
             name="stationary",
             choices=tuple(orders),
             default="weights",
-            doc="What the inner loops leave in place.",
+            doc="Tensor that the inner loops leave in place.",
         )
     )
     space = DesignSpace(
@@ -165,10 +139,7 @@ def mapping_table_space(problem: Problem, architecture: Architecture) -> Mapping
         for d, name in enumerate(problem.dimensions):
             if name not in slots:
                 found.factors[:, buffer, 0, d] = problem.bounds[name]
-        for column, name in enumerate(slots):
-            values = _values(space.parameters[column], indices[:, column])
-            for part, (place, kind) in enumerate(slots[name]):
-                found.factors[:, place, kind, problem.dimensions.index(name)] = values[:, part]
+        _set_factors(found, problem, space, slots, indices)
         table = np.array([numbers[kind] for kind in orders])
         found.orders[:, :, 0] = table[indices[:, -1]][:, None]
         return found
@@ -177,8 +148,8 @@ def mapping_table_space(problem: Problem, architecture: Architecture) -> Mapping
 
 
 # MaestroGym's parallel dimensions and loops, K C X Y S R, in this model's names; X and Y are the
-# output's. The published space draws tiles that divide nothing, and outer ones at random; here
-# tiles divide, and all is told.
+# output's. The published space has tiles that do not divide, and random outer tiles; here tiles
+# divide, and a design defines all of them.
 _GAMMA: Final = {"K": "M", "C": "C", "X": "P", "Y": "Q", "S": "S", "R": "R"}
 _PARALLEL: Final = ("K", "C", "X", "Y")
 _MOST_ELEMENTS: Final = 1024
@@ -262,12 +233,11 @@ def gamma_space(problem: Problem) -> MappingSpace:
 def gamma_area_mm2(
     l1_words: np.ndarray, l2_words: np.ndarray, n_elements: np.ndarray
 ) -> np.ndarray:
-    """Return MaestroGym's area, from what buffers need at two bytes a word [mm2].
+    """Return MaestroGym's area of n designs [mm2], with two bytes per word.
 
     Args:
-      l1_words: (n,), of an element.
-      l2_words: (n,).
-      n_elements: (n,).
+      l1_words, l2_words: (n,), words that the buffers of an element and the shared one need.
+      n_elements: (n,), number of elements.
     """
     l1 = np.ceil(2 * l1_words / _L1_BYTES) * _L1_UM2 * n_elements
     l2 = np.ceil(2 * l2_words / _L2_BYTES) * _L2_UM2
@@ -276,11 +246,11 @@ def gamma_area_mm2(
 
 def _gamma_architecture() -> Architecture:
     unit = multiply_accumulate(16)
-    # chosen: MAESTRO's buffers have no limit; a word costs that of 64 registers and of 128 KiB.
+    # chosen: MAESTRO's buffers have no limit; a word costs as in 64 registers and in 128 KiB.
     l1 = buffer_registers(64, 16)
     l2 = sram(16384, 64)
     assert l2 is not None, "the table has it"
-    l2 = l2 + ADDRESS_GENERATORS
+    l2 = l2.plus(ADDRESS_GENERATORS)
     n = _MOST_ELEMENTS
     return Architecture(
         "maestro-2023",
@@ -296,7 +266,7 @@ def _gamma_architecture() -> Architecture:
 
 
 def _slots(problem: Problem, architecture: Architecture) -> dict[str, list[tuple[int, int]]]:
-    """Return level and kind of each place where a dimension's loops may stand, DRAM's last."""
+    """Return level and kind of each slot of a dimension's loops, DRAM's last."""
     allowed = allowed_dimensions(architecture, problem.dimensions)
     return {
         name: [
@@ -309,9 +279,37 @@ def _slots(problem: Problem, architecture: Architecture) -> dict[str, list[tuple
     }
 
 
-def _slot_names(architecture: Architecture, slots: Sequence[tuple[int, int]]) -> str:
+def _splits(
+    problem: Problem, architecture: Architecture, slots: Mapping[str, Sequence[tuple[int, int]]]
+) -> list[Parameter]:
+    """Return a parameter per dimension that splits its bound over its slots."""
     kinds = ("", " along X", " along Y")
-    return ", ".join(architecture.level_names[place] + kinds[kind] for place, kind in slots)
+    return [
+        Factorisation(
+            name=f"split_{name.lower()}",
+            total=problem.bounds[name],
+            parts=len(listed),
+            default=(*(1 for _ in listed[1:]), problem.bounds[name]),
+            doc=f"Bounds of the loops over {name}: "
+            + ", ".join(architecture.level_names[place] + kinds[kind] for place, kind in listed)
+            + ".",
+        )
+        for name, listed in slots.items()
+    ]
+
+
+def _set_factors(
+    found: MappingArrays,
+    problem: Problem,
+    space: DesignSpace,
+    slots: Mapping[str, Sequence[tuple[int, int]]],
+    indices: np.ndarray,
+) -> None:
+    """Set the factors of the first parameters, which `_splits` made."""
+    for column, (name, listed) in enumerate(slots.items()):
+        values = _values(space.parameters[column], indices[:, column])
+        for part, (place, kind) in enumerate(listed):
+            found.factors[:, place, kind, problem.dimensions.index(name)] = values[:, part]
 
 
 def _empty(problem: Problem, architecture: Architecture, n: int) -> MappingArrays:
@@ -324,7 +322,7 @@ def _empty(problem: Problem, architecture: Architecture, n: int) -> MappingArray
 
 
 def _values(parameter: Parameter, indices: np.ndarray) -> np.ndarray:
-    """Return (n, parts) int64, factors of many designs; each number is worked out once."""
+    """Return (n, parts) int64, factors of n designs; each distinct number is decoded once."""
     numbers, places = np.unique(indices, return_inverse=True)
     table = np.array([parameter.value(int(n)) for n in numbers], dtype=np.int64)
     return np.asarray(table[places])

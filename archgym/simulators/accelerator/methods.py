@@ -1,4 +1,4 @@
-"""Ways to search mappings beside annealing: random, genetic, exhaustive."""
+"""Search methods for mappings: annealing, random, genetic, exhaustive."""
 
 import math
 from typing import Final
@@ -6,16 +6,16 @@ from typing import Final
 import numpy as np
 
 from archgym.errors import InvalidArgumentError, unknown_name
-from archgym.simulators.accelerator.bounds import LowerBound, lower_bound
-from archgym.simulators.accelerator.buffers import machine, shape
-from archgym.simulators.accelerator.evaluation import evaluate_mappings, mode_number, work_for
+from archgym.simulators.accelerator.bounds import LowerBound
+from archgym.simulators.accelerator.buffers import work_for
+from archgym.simulators.accelerator.evaluation import COUNT_MODES, evaluate_mappings, number_of
 from archgym.simulators.accelerator.mapper import (
+    OBJECTIVES,
     Found,
     MapSpace,
     anneal_mapping,
     cost,
     found_mapping,
-    objective_number,
 )
 from archgym.simulators.accelerator.mapping import MappingArrays
 
@@ -24,8 +24,8 @@ __all__ = ["METHODS", "search_mapping"]
 METHODS: Final = ("annealing", "random", "genetic", "exhaustive")
 
 _BATCH: Final = 2_000  # chosen: 5 MB of mappings at a time
-# GAMMA (Kao, Krishna, ICCAD 2020) keeps the better half of some 100; chosen: twice that, since
-# generations are cheap here, and shares of its operators that it gives as ranges.
+# GAMMA (Kao, Krishna, ICCAD 2020) keeps the better half of about 100. chosen: twice that, since
+# generations are cheap here, and shares of its operators within the published ranges.
 _POPULATION: Final = 200
 _ELITE: Final = 20
 _REORDER, _MOVE, _GROW = 0.5, 0.5, 0.3
@@ -45,24 +45,24 @@ def search_mapping(
     Args:
       space: The mappings.
       objective: `edp`, `energy` or `cycles`.
-      method: One of `METHODS`; `exhaustive` proves its result where `tries` suffice.
-      tries: Mappings to look at.
-      seed: Equal seeds give equal results.
+      method: One of `METHODS`; `exhaustive` proves its result if `tries` suffice.
+      tries: Mappings to evaluate.
+      seed: Seed of the generator; equal seeds give equal results.
       counts: `timeloop` or `ideal`.
 
     Raises:
-      InvalidArgumentError: `tries` is below 1, or `exhaustive` is asked of more than it can do.
-      UnknownNameError: There is no such method, objective or count mode.
+      InvalidArgumentError: `tries` is below 1, or `exhaustive` does not support the space.
+      UnknownNameError: The method, objective or count mode does not exist.
     """
     if method not in METHODS:
         raise unknown_name("mapping method", method, METHODS)
     if method == "annealing":
         return anneal_mapping(space, objective, tries=tries, seed=seed, counts=counts)
-    objective_number(objective)
-    mode_number(counts)
+    number_of("mapping objective", objective, OBJECTIVES)
+    number_of("count mode", counts, COUNT_MODES)
     if tries < 1:
         raise InvalidArgumentError(f"`tries` must be 1 or more; got {tries!r}.")
-    bound = lower_bound(space.problem, space.architecture, bypass=len(space.toggles) > 0)
+    bound = space.bound
     if space.is_empty:
         return Found(None, math.inf, math.inf, 0, 0, bound, False)
     if method == "exhaustive":
@@ -92,7 +92,7 @@ class _Pool:
         self.n_slots = space.n_slots[self.dimensions]
 
     def random(self, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Return `n` mappings: every prime in any of its slots, all orders alike."""
+        """Return `n` mappings: every prime in a random slot, every order equally likely."""
         picks = rng.integers(self.n_slots, size=(n, len(self.n_slots)))
         n_levels, n_dimensions = self._space.orders.shape[0], self._space.orders.shape[2]
         orders = np.argsort(rng.random((n, n_levels, n_dimensions)), axis=2)
@@ -114,7 +114,7 @@ class _Pool:
         return MappingArrays(factors.reshape(n, n_levels, 3, n_dimensions), both, keeps)
 
     def evaluate(self, picks: np.ndarray, orders: np.ndarray) -> np.ndarray:
-        """Costs, infinite where a mapping does not fit."""
+        """Return costs, infinite where a mapping does not fit."""
         arrays = self.arrays(picks, orders)
         architecture = self._space.architecture
         found = evaluate_mappings(
@@ -134,9 +134,7 @@ class _Pool:
         best = int(costs.argmin())
         if costs[best] < self._cost:
             self._cost = float(costs[best])
-            self._best = MappingArrays(
-                *(a[best : best + 1].copy() for a in (arrays.factors, arrays.orders, arrays.keeps))
-            )
+            self._best = MappingArrays(*(a[best : best + 1].copy() for a in arrays))
         return costs
 
     def found(self, bound: LowerBound) -> Found:
@@ -149,10 +147,10 @@ class _Pool:
 
 
 def _evolve(pool: _Pool, tries: int, rng: np.random.Generator) -> None:
-    """A genetic search with GAMMA's operators on tiles and orders."""
+    """Search by a genetic algorithm with GAMMA's operators on tiles and orders."""
     n = min(_POPULATION, tries)
     picks, orders = pool.random(n, rng)
-    # Half of the first ones hold all in the outermost loops, which always fits.
+    # Half of the first generation has all loops at the outermost level, which always fits.
     picks[: n // 2 + 1] = pool.n_slots - 1
     costs = pool.evaluate(picks, orders)
     left = tries - n
@@ -180,7 +178,7 @@ def _cross(
     other_orders: np.ndarray,
     rng: np.random.Generator,
 ) -> None:
-    """Some dimensions' tiles and some levels' orders come from the other parent."""
+    """Take the tiles of some dimensions and the orders of some levels from the other parent."""
     n = len(children)
     taken = rng.random((n, int(pool.dimensions.max(initial=0)) + 1)) < 0.25
     from_other = taken[:, pool.dimensions]
@@ -192,7 +190,7 @@ def _cross(
 def _mutate(
     pool: _Pool, children: np.ndarray, orders: np.ndarray, rng: np.random.Generator
 ) -> None:
-    """GAMMA's reorder, tile mutation, and grow: a prime moves inwards, so that tiles grow."""
+    """Apply GAMMA's reorder, tile mutation and grow, which moves a prime inwards."""
     n, n_primes = children.shape
     n_levels, n_dimensions = orders.shape[1:]
     rows = np.arange(n)
@@ -217,44 +215,34 @@ def _mutate(
 def _exhaust(
     space: MapSpace, objective: str, tries: int, seed: int, counts: str, bound: LowerBound
 ) -> Found:
-    """Prove the best mapping, from annealing's as the one to beat."""
+    """Prove the best mapping, starting from the one that annealing finds."""
     from archgym.simulators.accelerator.exhaustive import exhaust
 
     if len(space.toggles) or not space.is_order_free.all():
         raise InvalidArgumentError(
-            "`exhaustive` needs orders that are free and levels that store what the architecture "
-            "says; got others. Search by annealing."
+            "`exhaustive` needs free orders and levels that store what the architecture says; "
+            "this space fixes orders or varies what is stored. Use `annealing`."
         )
     first = anneal_mapping(space, objective, tries=20_000, seed=seed, counts=counts)
     problem, architecture = space.problem, space.architecture
-    n_levels, n = architecture.n_levels, len(problem.dimensions)
-    factors = np.ones((1, n_levels, 3, n), dtype=np.int64)
-    orders, keeps = space.orders[None].copy(), space.keeps[None].copy()
-    best = MappingArrays(factors.copy(), orders.copy(), keeps.copy())
-    start = math.inf
+    best, start = space.start, math.inf
     if first.mapping is not None:
         given = first.mapping.arrays(problem, architecture)
         best.factors[:], best.orders[:] = given.factors, given.orders
         start = cost(first.energy_pj, first.cycles, objective)
     results = np.array([start, 0.0, 0.0, 0.0])
     exhaust(
-        shape(problem.arrays),
-        machine(architecture.arrays),
-        factors,
-        orders,
-        keeps,
-        space.primes[np.lexsort((space.primes[:, 1], space.primes[:, 0]))],
-        space.slots,
-        space.n_slots,
-        mode_number(counts),
-        objective_number(objective),
+        problem.arrays,
+        architecture.arrays,
+        space.start,
+        space.moves(space.primes[np.lexsort((space.primes[:, 1], space.primes[:, 0]))]),
+        number_of("count mode", counts, COUNT_MODES),
+        number_of("mapping objective", objective, OBJECTIVES),
         tries,
         work_for(architecture, problem),
-        best.factors,
-        best.orders,
-        best.keeps,
+        best,
         np.zeros(len(space.primes), dtype=np.int64),
-        np.zeros(n_levels, dtype=np.int64),
+        np.zeros(architecture.n_levels, dtype=np.int64),
         results,
     )
     return found_mapping(space, best, results, bound, counts)

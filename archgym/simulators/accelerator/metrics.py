@@ -1,22 +1,33 @@
-"""What the accelerator simulator measures, and what designs are searched for."""
+"""Metrics and objectives of the accelerator simulator."""
 
 from collections.abc import Mapping
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
+from archgym.simulators.accelerator.energy import CLOCK_MHZ
 
-__all__ = ["METRICS", "OBJECTIVES"]
+__all__ = ["METRICS", "OBJECTIVES", "metric_values"]
 
 METRICS: Final = (
     MetricSpec("energy_uj", "uJ", "minimise", 1e-3, "Energy of one inference, DRAM included."),
-    MetricSpec("latency_cycles", "cycles", "minimise", 1.0, "Layers run one after the other."),
-    MetricSpec("latency_ms", "ms", "minimise", 1e-6, "The same at 200 MHz."),
+    MetricSpec(
+        "latency_cycles",
+        "cycles",
+        "minimise",
+        1.0,
+        "Cycles of one inference.",
+    ),
+    MetricSpec("latency_ms", "ms", "minimise", 1e-6, "Latency of one inference at 200 MHz."),
     MetricSpec("edp_nj_s", "nJ s", "minimise", 1e-9, "Energy times latency."),
-    MetricSpec("area_mm2", "mm2", "minimise", 1e-6, "Units and buffers at 45 nm, without DRAM."),
+    MetricSpec("area_mm2", "mm2", "minimise", 1e-6, "Area at 45 nm, without DRAM."),
     MetricSpec("power_mw", "mW", "minimise", 1e-3, "Energy over latency, DRAM included."),
     MetricSpec(
-        "utilisation_percent", "%", "maximise", 1e-3, "Operations over what all units could do."
+        *("utilisation_percent", "%", "maximise", 1e-3),
+        "Operations over the number that all units could do in the same time.",
     ),
     MetricSpec("dram_energy_uj", "uJ", "none", 1e-3, "Energy of DRAM.", identifies=True),
 )
@@ -24,25 +35,27 @@ METRICS: Final = (
 _ENERGY = Term("energy_uj", "minimise")
 _LATENCY = Term("latency_cycles", "minimise")
 _EDP = Term("edp_nj_s", "minimise")
-# Of the Eyeriss-like default design.
+# Area of the Eyeriss-like default design.
 _EYERISS_AREA_MM2 = 2.115
 
 _FOUND = (
-    Objective("edp", (_EDP,), "Least energy times latency."),
-    Objective("low-energy", (_ENERGY,), "Least energy."),
-    Objective("low-latency", (_LATENCY,), "Least latency."),
+    Objective("edp", (_EDP,), "Lowest energy times latency."),
+    Objective("low-energy", (_ENERGY,), "Lowest energy."),
+    Objective("low-latency", (_LATENCY,), "Lowest latency."),
     Objective(
         "edp-at-eyeriss-area",
         (_EDP, Term("area_mm2", "at-most", weight=10.0, target=_EYERISS_AREA_MM2)),
-        "Least energy times latency in the area of the Eyeriss-like design, which costs dearly.",
+        "Lowest energy times latency within the area of the Eyeriss-like design.",
     ),
     Objective(
-        "edp-and-area", (_EDP, Term("area_mm2", "minimise")), "Energy times latency, and area."
+        "edp-and-area",
+        (_EDP, Term("area_mm2", "minimise")),
+        "Trade-off of energy times latency against area.",
     ),
     Objective(
         "energy-latency-area",
         (_ENERGY, _LATENCY, Term("area_mm2", "minimise")),
-        "Energy, latency and area.",
+        "Trade-off of energy, latency and area.",
     ),
     # The published targets: 0.7, 0.85 and 0.8 of 29206 uJ, 2.03 mm2 and 7885704 cycles.
     Objective(
@@ -52,7 +65,20 @@ _FOUND = (
             Term("area_mm2", "at-most", target=1.7255),
             Term("latency_cycles", "at-most", target=6308563.0),
         ),
-        "The published targets for AlexNet's convolutions, met or missed by so much.",
+        "Distance to the published targets for AlexNet's convolutions.",
     ),
 )
 OBJECTIVES: Final[Mapping[str, Objective]] = {objective.name: objective for objective in _FOUND}
+
+
+def metric_values(
+    energy_pj: npt.ArrayLike,
+    cycles: npt.ArrayLike,
+    area_mm2: npt.ArrayLike,
+    utilisation_percent: npt.ArrayLike,
+    dram_pj: npt.ArrayLike,
+) -> np.ndarray:
+    """Return the metrics in the order and units of `METRICS`, as the last axis."""
+    energy, latency = np.asarray(energy_pj) / 1e6, np.asarray(cycles) / (CLOCK_MHZ * 1e3)
+    columns = (energy, cycles, latency, energy * latency, area_mm2, energy / latency)
+    return np.stack([*columns, utilisation_percent, np.asarray(dram_pj) / 1e6], axis=-1)

@@ -1,21 +1,23 @@
 """Words that instances get from their neighbours instead of the level above them; compiled.
 
-After a move, an instance may find its next tile at a neighbour, as Timeloop counts it too.
+After a move, the next tile of an instance may be the last one of a neighbour. Timeloop counts the
+same.
 """
 
-import numpy as np
-
 from archgym.runtime.kernels import compiled, inlined
-from archgym.simulators.accelerator.buffers import Machine, Shape, Work
+from archgym.simulators.accelerator.architecture import Machine
+from archgym.simulators.accelerator.buffers import Work
 from archgym.simulators.accelerator.fetching import common_words, measure_tile
 from archgym.simulators.accelerator.layout import tile_words
+from archgym.simulators.accelerator.mapping import MappingArrays
+from archgym.simulators.accelerator.problem import Shape
 
 __all__ = ["count_sent", "find_links", "may_link"]
 
 
 @inlined
 def may_link(shape: Shape, tensor: int, level: int, work: Work) -> bool:
-    """Return True if instances below one of a level may find their tile at a neighbour's."""
+    """Return True if instances below a level may get their tile from a neighbour."""
     for a in range(shape.n_axes[tensor]):
         d = shape.axes[tensor, a, 0]
         e = shape.axes[tensor, a, 2]
@@ -28,10 +30,10 @@ def may_link(shape: Shape, tensor: int, level: int, work: Work) -> bool:
 
 @compiled
 def _place_instances(
-    shape: Shape, factors: np.ndarray, orders: np.ndarray, row: int, tensor: int, level: int,
-    work: Work,
-) -> None:  # fmt: skip
-    """Where each instance's tile begins, as one number; X runs inside Y."""
+    shape: Shape, mapping: MappingArrays, row: int, tensor: int, level: int, work: Work
+) -> None:
+    """Set `offsets` to the start of each instance's tile, as one number; X runs inside Y."""
+    factors, orders = mapping.factors, mapping.orders
     n_dimensions = factors.shape[3]
     n = 1
     work.offsets[0] = 0
@@ -54,7 +56,7 @@ def _place_instances(
 
 @inlined
 def _is_neighbours(e: int, key: int, n: int, width: int, height: int, work: Work) -> bool:
-    """Return True if instance `e` gets the tile that a neighbour just had."""
+    """Return True if instance `e` gets the previous tile of a neighbour."""
     x = e % width
     y = e // width
     wanted = work.offsets[e] + key
@@ -69,7 +71,7 @@ def _is_neighbours(e: int, key: int, n: int, width: int, height: int, work: Work
 
 @compiled
 def _link(machine: Machine, level: int, key: int, z: int, work: Work) -> None:
-    """Into `links`: groups that the level still serves after a move, and instances it need not."""
+    """Set `links` to the groups that a level serves after a move and the instances it need not."""
     n = work.fans[level, 0]
     width = max(machine.sizes[level, 4], work.fans[level, 1])
     height = max(machine.sizes[level, 5], work.fans[level, 2])
@@ -98,10 +100,10 @@ def _link(machine: Machine, level: int, key: int, z: int, work: Work) -> None:
 
 @compiled
 def find_links(
-    shape: Shape, machine: Machine, factors: np.ndarray, orders: np.ndarray, row: int,
-    tensor: int, level: int, groups: int, work: Work,
+    shape: Shape, machine: Machine, mapping: MappingArrays, row: int, tensor: int, level: int,
+    groups: int, work: Work,
 ) -> bool:  # fmt: skip
-    """True if after some move neighbours have what instances below a level need; see `links`."""
+    """Set `links` for each loop; return True if neighbours serve instances after some move."""
     measure_tile(shape, tensor, level - 1, work)
     first = work.starts[level]
     last = work.starts[work.starts.shape[0] - 1]
@@ -125,7 +127,7 @@ def find_links(
         work.links[z, 1] = 0
         if inside and key != 0:
             if not is_placed:
-                _place_instances(shape, factors, orders, row, tensor, level, work)
+                _place_instances(shape, mapping, row, tensor, level, work)
                 is_placed = True
             _link(machine, level, key, z, work)
             if work.links[z, 0] < groups:
@@ -140,17 +142,17 @@ def find_links(
 
 @compiled
 def count_sent(shape: Shape, tensor: int, level: int, groups: int, work: Work) -> None:
-    """Words sent below an instance of a level where neighbours help, into `state_costs[0, 0]`.
+    """Set `state_costs[0, 0]` to the words sent below an instance of a level with neighbours.
 
-    In this order: words read of the level, words that arrive from it, words from neighbours.
-    A state is 2 x the remembered move (0: none) + whether the last visit brought nothing.
+    The order is: words read from the level, words that arrive from it, words from neighbours.
+    A state is 2 x the remembered move (0: none) + 1 if the last visit fetched nothing.
     """
     measure_tile(shape, tensor, level - 1, work)
     volume = float(tile_words(shape, tensor, work.extents, level - 1))
     n_axes = shape.n_axes[tensor]
     fan = work.fans[level, 0]
     n_loops = work.starts[work.starts.shape[0] - 1]
-    # With all moves known beforehand no state stands for several.
+    # All moves are known in advance, so no state represents several.
     n_states = 2 * (n_loops - work.starts[level] + 1)
     for s in range(n_states):
         work.state_exits[0, s] = s

@@ -1,14 +1,14 @@
-"""Networks: tables of layers and how often each occurs."""
+"""Networks: tables of layers and their numbers of occurrences."""
 
 import csv
 import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib import resources
 from pathlib import Path
-from typing import Final, final
+from typing import Any, Final, final
 
 from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError, unknown_name
 from archgym.files.storage import storage_errors
@@ -38,13 +38,13 @@ NETWORKS: Final = (
     "llama-decode",
     "mixtral-layer",
 )
-"""Networks that ship, each a table in `data/networks` whose first line names its source."""
+"""Built-in networks, each a table in `data/networks` whose first line names its source."""
 
 COLUMNS: Final = (
     *("layer", "kind", "count", "groups", "channels", "filters", "output_x", "output_y"),
     *("kernel_x", "kernel_y", "stride_x", "stride_y", "dilation_x", "dilation_y", "batch"),
 )
-# chosen: a hundred times the largest table that ships.
+# chosen: a hundred times the largest built-in table.
 _MAX_BYTES: Final = 2**20
 _MAX_LAYERS: Final = 5_000
 _MAX_NUMBER: Final = 10**9
@@ -53,7 +53,7 @@ _MAX_NUMBER: Final = 10**9
 @final
 @dataclass(frozen=True)
 class Layer:
-    """A layer and how often it occurs."""
+    """Layer and its number of occurrences."""
 
     name: str
     problem: Problem
@@ -63,12 +63,12 @@ class Layer:
 @final
 @dataclass(frozen=True)
 class Network:
-    """Layers of a network, equal shapes once.
+    """Layers of a network without duplicates, in order of their first occurrence.
 
     Attributes:
-      name: For messages.
-      layers: In the order in which they first occur.
-      source: Where the shapes are from.
+      name: Name in messages.
+      layers: The layers.
+      source: Source of the shapes.
     """
 
     name: str
@@ -82,12 +82,12 @@ class Network:
 
     @property
     def n_weights(self) -> int:
-        """Words of weights; products of two activations count as well."""
+        """Words of weights, second operands of products of activations included."""
         return sum(layer.count * layer.problem.tensor_size(0) for layer in self.layers)
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all that decides results."""
+        """SHA-256 of the shapes and counts."""
         text = repr([(layer.problem.shape, layer.count) for layer in self.layers])
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -95,7 +95,7 @@ class Network:
         """Return the layer with this name.
 
         Raises:
-          UnknownNameError: There is none.
+          UnknownNameError: No layer has this name.
         """
         for layer in self.layers:
             if layer.name == name:
@@ -110,11 +110,11 @@ def _shipped(name: str) -> Network:
 
 
 def load_network(name: str | Path) -> Network:
-    """Return the network that ships under this name, or the table in the file at this path.
+    """Return the built-in network with this name, or the table in the file at this path.
 
     Raises:
-      UnknownNameError: Neither.
-      FileFormatError: The file is no such table.
+      UnknownNameError: The name is neither.
+      FileFormatError: The file is not a table of layers.
     """
     text = str(name)
     if text in NETWORKS:
@@ -125,10 +125,10 @@ def load_network(name: str | Path) -> Network:
 
 
 def layer_named(text: str) -> Layer:
-    """Return a layer told as `NETWORK/LAYER`, or one of all layers of the networks that ship.
+    """Return a layer given as `NETWORK/LAYER`.
 
     Raises:
-      UnknownNameError: There is no such network or layer.
+      UnknownNameError: The network or layer does not exist.
     """
     network, slash, layer = text.partition("/")
     if slash:
@@ -141,8 +141,8 @@ def read_network(path: Path) -> Network:
     """Read a table of layers.
 
     Raises:
-      FileFormatError: It is none; the error names the line.
-      StorageError: It cannot be read.
+      FileFormatError: The file is not a table of layers; the error names the line.
+      StorageError: The file cannot be read.
     """
     with storage_errors(path, "read"), path.open("rb") as handle:
         content = handle.read(_MAX_BYTES + 1)
@@ -152,7 +152,7 @@ def read_network(path: Path) -> Network:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise FileFormatError(path, line, "the file must be UTF-8; it is not") from None
+        raise FileFormatError(path, line, "the file must be UTF-8") from None
     return _parse(path, path.stem, text)
 
 
@@ -181,64 +181,48 @@ def _parse(path: Path, name: str, text: str) -> Network:
         line = n_comments + reader.line_num
         raise FileFormatError(path, line, f"the file must be CSV; {error}") from None
     if not layers:
-        raise FileFormatError(path, None, "a network must have a layer; there is none")
+        raise FileFormatError(path, None, "a network must have at least one layer")
     names = [layer.name for layer in layers]
     if len(set(names)) < len(names):
         twice = next(n for n in names if names.count(n) > 1)
-        raise FileFormatError(path, None, f"layers must have names that differ; {twice!r} is twice")
+        raise FileFormatError(path, None, f"layers must have distinct names; got {twice!r} twice")
     return Network(name, tuple(layers), source)
 
 
 def _layer(path: Path, line: int, row: Sequence[str]) -> Layer:
+    refusal = partial(FileFormatError, path, line)
     if len(row) != len(COLUMNS):
-        raise FileFormatError(path, line, f"a row must have {len(COLUMNS)} cells; got {len(row)}")
+        raise refusal(f"a row must have {len(COLUMNS)} cells; got {len(row)}")
     cells = dict(zip(COLUMNS, row, strict=True))
     name, kind = cells.pop("layer")[:200], cells.pop("kind")
     numbers: dict[str, int] = {}
     for column, cell in cells.items():
         if not (cell == "" or (cell.isascii() and cell.isdigit() and len(cell) <= 10)):
-            raise FileFormatError(
-                path, line, f"{column} must be a whole number or empty; got {cell[:40]!r}"
-            )
+            raise refusal(f"{column} must be a whole number or empty; got {cell[:40]!r}")
         numbers[column] = int(cell) if cell else 1
         if not 1 <= numbers[column] <= _MAX_NUMBER:
-            raise FileFormatError(
-                path, line, f"{column} must lie between 1 and {_MAX_NUMBER}; got {cell[:40]}"
-            )
+            raise refusal(f"{column} must lie between 1 and {_MAX_NUMBER}; got {cell[:40]}")
     try:
         return Layer(name, _problem(name, kind, numbers), numbers["count"])
     except ArchGymError as error:
-        raise FileFormatError(path, line, str(error).removesuffix(".")) from None
+        raise refusal(str(error).removesuffix(".")) from None
 
 
-def _problem(name: str, kind: str, numbers: dict[str, int]) -> Problem:
-    n = numbers
+def _problem(name: str, kind: str, n: dict[str, int]) -> Problem:
     if kind == "matmul":
         return matrix_multiply(
             name, rows=n["output_x"], inner=n["channels"], columns=n["filters"], batch=n["groups"]
         )
     if kind != "conv":
         raise InvalidArgumentError(f"kind must be conv or matmul; got {kind[:40]!r}.")
-    return convolution(
-        name,
-        channels=n["channels"],
-        filters=n["filters"],
-        output=(n["output_x"], n["output_y"]),
-        kernel=(n["kernel_x"], n["kernel_y"]),
-        stride=(n["stride_x"], n["stride_y"]),
-        dilation=(n["dilation_x"], n["dilation_y"]),
-        batch=n["batch"],
-        groups=n["groups"],
-    )
+    pairs = ("output", "kernel", "stride", "dilation")
+    both: Any = {pair: (n[f"{pair}_x"], n[f"{pair}_y"]) for pair in pairs}
+    single = {key: n[key] for key in ("channels", "filters", "batch", "groups")}
+    return convolution(name, **{**both, **single})
 
 
 def network_csv(rows: Sequence[dict[str, str | int]], source: str) -> str:
-    """Return the text of a table of layers.
-
-    Args:
-      rows: Cells by column; what is absent stays empty.
-      source: One line.
-    """
+    """Return the text of a table of layers from cells by column and the source's line."""
     text = io.StringIO()
     text.write(f"# {' '.join(source.split())}\n")
     writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")

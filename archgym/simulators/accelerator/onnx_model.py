@@ -1,12 +1,14 @@
-"""Layers of an ONNX model: its convolutions and products of matrices as a table.
+"""Import of ONNX models: convolutions and products of matrices as a table of layers.
 
-A model is parsed as protocol buffers, never run, and loses the content of its weights before shapes
-are inferred; what it says of other files is not followed.
+A model is parsed as protocol buffers and never run. The content of its weights is removed before
+shapes are inferred, and references to other files are ignored.
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -20,14 +22,14 @@ __all__ = ["ImportedModel", "read_onnx"]
 _MAX_BYTES: Final = 2**31 - 1
 _MAX_NODES: Final = 50_000
 _MAX_DIMENSION: Final = 10**9
-# Constants as large as shapes and indices are kept, since shapes may depend on them.
+# Small constants are kept, since shapes may depend on them.
 _MAX_KEPT_BYTES: Final = 4096
-# Where each kind of node has its two operands.
+# Inputs of each kind of node that are its two operands.
 _CONVOLUTIONS: Final = {"Conv": (0, 1), "ConvInteger": (0, 1), "QLinearConv": (0, 3)}
 _PRODUCTS: Final = {
     **{"MatMul": (0, 1), "MatMulInteger": (0, 1), "Gemm": (0, 1), "QLinearMatMul": (0, 3)},
 }
-# Others that multiply and are not taken; all that is in neither list costs little.
+# Other nodes that multiply, which are skipped; nodes in no list cost little.
 _HEAVY: Final = ("ConvTranspose", "Einsum", "LSTM", "GRU", "RNN", "Attention")
 
 Row = dict[str, str | int]
@@ -36,12 +38,12 @@ Row = dict[str, str | int]
 @final
 @dataclass(frozen=True)
 class ImportedModel:
-    """What was found in a model.
+    """Layers of a model.
 
     Attributes:
-      rows: Layers, equal shapes once, in the order in which they first occur.
-      skipped: Nodes that multiply but are no layers here, by kind.
-      table: The rows as the text of a table.
+      rows: Layers without duplicates, in order of their first occurrence.
+      skipped: Number of unsupported nodes that multiply, by kind.
+      table: Text of the table with these rows.
     """
 
     rows: tuple[Row, ...]
@@ -54,12 +56,12 @@ def read_onnx(path: Path, sizes: Mapping[str, int] | None = None) -> ImportedMod
 
     Args:
       path: The model.
-      sizes: Values for dimensions that the model's inputs give names, such as a batch.
+      sizes: Sizes of named dimensions of the model's inputs, such as a batch.
 
     Raises:
-      FileFormatError: It is no model, or shapes remain unknown.
+      FileFormatError: The file is not a model, or shapes remain unknown.
       MissingExtraError: The package `onnx` is not installed.
-      StorageError: It cannot be read.
+      StorageError: The file cannot be read.
     """
     try:
         import onnx
@@ -70,33 +72,32 @@ def read_onnx(path: Path, sizes: Mapping[str, int] | None = None) -> ImportedMod
             raise FileFormatError(path, None, f"a model must have at most {_MAX_BYTES} bytes")
         content = path.read_bytes()
     model = onnx.ModelProto()
+    refusal = partial(FileFormatError, path, None)
     try:
         model.ParseFromString(content)
-    except Exception as error:  # that of protocol buffers, whose place differs by release
-        raise FileFormatError(
-            path, None, f"the file must be an ONNX model; {_line(error)}"
-        ) from None
-    if not model.graph.node:
-        raise FileFormatError(path, None, "the file must be an ONNX model; it has no nodes")
-    if len(model.graph.node) > _MAX_NODES:
-        raise FileFormatError(
-            path, None, f"a model must have at most {_MAX_NODES} nodes; got {len(model.graph.node)}"
-        )
+    except Exception as error:  # the exception's module differs between releases of protobuf
+        raise refusal(f"the file must be an ONNX model; {_line(error)}") from None
+    n_nodes = len(model.graph.node)
+    if not n_nodes:
+        raise refusal("the file must be an ONNX model; it has no nodes")
+    if n_nodes > _MAX_NODES:
+        raise refusal(f"a model must have at most {_MAX_NODES} nodes; got {n_nodes}")
     _fix_sizes(path, model, sizes or {})
     shapes = _shapes(path, onnx, model)
     rows, skipped = _layers(path, model, shapes)
     if not rows:
         raise FileFormatError(
-            path, None, "a model must have a convolution or product of matrices; it has none"
+            path,
+            None,
+            "a model must have a convolution or a product of matrices",
         )
-    source = f"{path.name}: read from ONNX, producer {_text(model.producer_name) or 'unknown'}"[
-        :200
-    ]
+    producer = _text(model.producer_name) or "unknown"
+    source = f"{path.name}: read from ONNX, producer {producer}"[:200]
     return ImportedModel(tuple(rows), skipped, network_csv(rows, source))
 
 
 def _fix_sizes(path: Path, model: Any, sizes: Mapping[str, int]) -> None:
-    """Give the inputs' named dimensions their sizes."""
+    """Set the sizes of the inputs' named dimensions."""
     given = {tensor.name for tensor in model.graph.initializer}
     for value in model.graph.input:
         if value.name in given:
@@ -115,7 +116,7 @@ def _fix_sizes(path: Path, model: Any, sizes: Mapping[str, int]) -> None:
 
 
 def _shapes(path: Path, onnx: Any, model: Any) -> dict[str, tuple[int, ...]]:
-    """Return shapes of all values that are known, by name."""
+    """Return all known shapes, by name of the value."""
     shapes: dict[str, tuple[int, ...]] = {}
     bare = onnx.ModelProto()
     bare.CopyFrom(model)
@@ -132,7 +133,7 @@ def _shapes(path: Path, onnx: Any, model: Any) -> dict[str, tuple[int, ...]]:
             )
     try:
         inferred = onnx.shape_inference.infer_shapes(bare, data_prop=True)
-    except Exception as error:  # the package raises its own kinds, and others'
+    except Exception as error:  # onnx raises exceptions of several packages
         raise FileFormatError(
             path, None, f"shapes of the model must be inferable; {_line(error)}"
         ) from None
@@ -176,7 +177,7 @@ def _layers(
 def _operands(
     path: Path, node: Any, name: str, shapes: Mapping[str, tuple[int, ...]]
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """Return shapes of a node's operands and of its output."""
+    """Return the shapes of a node's operands and of its output."""
     places = {**_CONVOLUTIONS, **_PRODUCTS}[_text(node.op_type)]
     wanted = [node.input[p] if p < len(node.input) else "" for p in places]
     wanted.append(node.output[0] if node.output else "")
@@ -185,7 +186,7 @@ def _operands(
         if not shape or not all(1 <= n <= _MAX_DIMENSION for n in shape):
             raise FileFormatError(
                 path, None, f"shapes of node {name!r} must be known; that of "
-                f"{_text(value)[:40]!r} is {shape[:8] if shape else 'not'}",
+                f"{_text(value)[:40]!r} is {shape[:8] if shape else 'unknown'}",
             )  # fmt: skip
     return found[0], found[1], found[2]
 
@@ -242,14 +243,9 @@ def _product(path: Path, node: Any, name: str, shapes: Mapping[str, tuple[int, .
         rows, columns, batch = output[0], output[-1], 1
     else:
         inner, columns = data[-1], weights[-1] if len(weights) > 1 else 1
-        batch, rows = 1, 1
+        batch, rows = 1, math.prod(data[:-1])
         if len(weights) > 2:
-            for n in output[:-2]:
-                batch *= n
-            rows = output[-2] if len(output) > 1 else 1
-        else:
-            for n in data[:-1]:
-                rows *= n
+            batch, rows = math.prod(output[:-2]), output[-2] if len(output) > 1 else 1
     if max(batch, rows, inner, columns) > _MAX_DIMENSION:
         raise FileFormatError(path, None, f"node {name!r} must have at most 1e9 rows and products")
     return {
@@ -271,7 +267,7 @@ def _unique(name: str, taken: set[str]) -> str:
 
 
 def _text(value: str | bytes) -> str:
-    """Return a name of a model as one line; protocol buffers give damaged ones as bytes."""
+    """Return a name as one line; protocol buffers give invalid names as bytes."""
     text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
     return " ".join(text.split())[:80]
 

@@ -1,10 +1,10 @@
-"""What a layer computes: bounds of its loops, and which of them each tensor depends on."""
+"""Problems: the loop bounds of a layer, and the dimensions that each tensor depends on."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
 import numpy as np
 
@@ -16,7 +16,7 @@ __all__ = [
     "TENSORS",
     "WEIGHTS",
     "Problem",
-    "ProblemArrays",
+    "Shape",
     "convolution",
     "matrix_multiply",
 ]
@@ -34,21 +34,19 @@ MAX_ELEMENTS: Final = 2**40
 Axis = tuple[tuple[str, int], ...]
 
 
-@final
-@dataclass(frozen=True)
-class ProblemArrays:
-    """A problem as kernels read it.
+class Shape(NamedTuple):
+    """Arrays of a problem, as kernels take them.
 
     Attributes:
-      bounds: (n_dimensions,) int64.
-      axes: (3, MAX_AXES, 4) int64: first dimension and coefficient, second ones; an axis of fewer
-        dimensions names `n_dimensions`, whose extent is always 1, with coefficient 0.
-      n_axes: (3,) int64.
+      bounds: (n_dimensions,) int64, loop bounds.
+      axes: (3, MAX_AXES, 4) int64: first dimension and coefficient, second ones. An axis of fewer
+        dimensions has dimension `n_dimensions`, whose extent is 1, with coefficient 0.
+      n_axes: (3,) int64, number of axes.
       axis_of: (3, n_dimensions) int64, -1 where the tensor does not depend on the dimension.
-      step: (3, n_dimensions) int64, how far one step along a dimension moves in its axis.
-      radix: (3, MAX_AXES) int64: a move of a tile is one number, the sum of radix x move.
-      is_plain: (3, n_dimensions) int64: whether no other dimension moves along its axis.
-      is_sliding: (3,) int64: whether tiles that differ may overlap.
+      step: (3, n_dimensions) int64, distance in its axis of one step along a dimension.
+      radix: (3, MAX_AXES) int64; a move of a tile is one number, the sum of radix x move.
+      is_plain: (3, n_dimensions) int64, 1 if no other dimension moves along its axis.
+      is_sliding: (3,) int64, 1 if different tiles may overlap.
     """
 
     bounds: np.ndarray
@@ -67,10 +65,10 @@ class Problem:
     """A loop nest over three tensors, for any order and tiling of its loops.
 
     Attributes:
-      name: For messages.
+      name: Name in messages.
       bounds: Loop bounds by dimension.
-      projections: For Weights, Inputs and Outputs the axes; an axis is a sum of coefficient x
-        dimension, of one or two dimensions.
+      projections: Axes of Weights, Inputs and Outputs. An axis is a sum of coefficient x dimension
+        over one or two dimensions.
     """
 
     name: str
@@ -91,7 +89,7 @@ class Problem:
 
     @property
     def shape(self) -> tuple[object, ...]:
-        """What decides every result: all but the name."""
+        """Bounds and projections: everything that results depend on."""
         return (tuple(self.bounds.items()), self.projections)
 
     @property
@@ -100,20 +98,47 @@ class Problem:
         return math.prod(self.bounds.values())
 
     def tensor_size(self, tensor: int) -> int:
-        """Return words of a tensor, points that strides leave out included.
-
-        Args:
-          tensor: Its place in `TENSORS`.
-        """
+        """Return the words of a tensor by its index, with the points that strides skip."""
         return math.prod(
             1 + sum(coefficient * (self.bounds[d] - 1) for d, coefficient in axis)
             for axis in self.projections[tensor]
         )
 
     @cached_property
-    def arrays(self) -> ProblemArrays:
-        """The problem as kernels read it."""
-        return _arrays(self)
+    def arrays(self) -> Shape:
+        """Arrays for kernels."""
+        names = self.dimensions
+        n = len(names)
+        axes = np.zeros((3, MAX_AXES, 4), dtype=np.int64)
+        axes[:, :, 0] = axes[:, :, 2] = n
+        axis_of = np.full((3, n), -1, dtype=np.int64)
+        step = np.zeros((3, n), dtype=np.int64)
+        radix = np.zeros((3, MAX_AXES), dtype=np.int64)
+        is_plain = np.zeros((3, n), dtype=np.int64)
+        is_sliding = np.zeros(3, dtype=np.int64)
+        for tensor, projection in enumerate(self.projections):
+            weight = 1
+            for place, axis in enumerate(projection):
+                span = 1
+                for part, (name, coefficient) in enumerate(axis):
+                    d = names.index(name)
+                    axes[tensor, place, 2 * part : 2 * part + 2] = d, coefficient
+                    axis_of[tensor, d] = place
+                    step[tensor, d] = coefficient
+                    span += coefficient * (self.bounds[name] - 1)
+                # A move along an axis lies between -span and span, so that moves do not mix.
+                radix[tensor, place] = weight
+                weight *= 2 * span + 1
+                moving = sum(self.bounds[name] > 1 for name, _ in axis)
+                for name, _ in axis:
+                    is_plain[tensor, names.index(name)] = moving == 1
+                is_sliding[tensor] |= int(moving > 1)
+        n_axes = np.array([len(p) for p in self.projections], dtype=np.int64)
+        bounds = np.array(list(self.bounds.values()), dtype=np.int64)
+        found = Shape(bounds, axes, n_axes, axis_of, step, radix, is_plain, is_sliding)
+        for array in found:
+            array.flags.writeable = False
+        return found
 
 
 def _check(problem: Problem) -> None:
@@ -148,49 +173,6 @@ def _check(problem: Problem) -> None:
         )
 
 
-def _arrays(problem: Problem) -> ProblemArrays:
-    names = problem.dimensions
-    n = len(names)
-    axes = np.zeros((3, MAX_AXES, 4), dtype=np.int64)
-    axes[:, :, 0] = axes[:, :, 2] = n
-    axis_of = np.full((3, n), -1, dtype=np.int64)
-    step = np.zeros((3, n), dtype=np.int64)
-    radix = np.zeros((3, MAX_AXES), dtype=np.int64)
-    is_plain = np.zeros((3, n), dtype=np.int64)
-    is_sliding = np.zeros(3, dtype=np.int64)
-    for tensor, projection in enumerate(problem.projections):
-        weight = 1
-        for place, axis in enumerate(projection):
-            span = 1
-            for part, (name, coefficient) in enumerate(axis):
-                d = names.index(name)
-                axes[tensor, place, 2 * part : 2 * part + 2] = d, coefficient
-                axis_of[tensor, d] = place
-                step[tensor, d] = coefficient
-                span += coefficient * (problem.bounds[name] - 1)
-            # A move along an axis lies between -span and span, so that moves do not mix.
-            radix[tensor, place] = weight
-            weight *= 2 * span + 1
-            moving = sum(problem.bounds[name] > 1 for name, _ in axis)
-            for name, _ in axis:
-                is_plain[tensor, names.index(name)] = moving == 1
-            is_sliding[tensor] |= int(moving > 1)
-    n_axes = np.array([len(p) for p in problem.projections], dtype=np.int64)
-    found = ProblemArrays(
-        np.array(list(problem.bounds.values()), dtype=np.int64),
-        axes,
-        n_axes,
-        axis_of,
-        step,
-        radix,
-        is_plain,
-        is_sliding,
-    )
-    for array in vars(found).values():
-        array.flags.writeable = False
-    return found
-
-
 def convolution(
     name: str,
     *,
@@ -207,21 +189,18 @@ def convolution(
 
     Dimensions are C, M, R, S, N, P, Q: input channels, filters, kernel width and height, batch,
     output width and height. With as many groups as channels and filters it is depthwise and has no
-    C; with other groups there is G, and C and M count within a group.
+    C. With other groups above 1 it has G, and C and M count within a group.
 
     Args:
-      name: For messages.
-      channels: Input channels of all groups.
-      filters: Output channels of all groups.
-      output: Width and height of the output.
-      kernel: Width and height of the filter.
-      stride: Along width and height.
-      dilation: Along width and height.
-      batch: Images.
-      groups: Must divide `channels` and `filters`.
+      name: Name in messages.
+      channels, filters: Input and output channels of all groups.
+      output, kernel: Width and height of the output and of the filter.
+      stride, dilation: Along width and height.
+      batch: Number of images.
+      groups: Groups of channels; must divide `channels` and `filters`.
 
     Raises:
-      InvalidArgumentError: Groups divide no channels, or a number is below 1.
+      InvalidArgumentError: Groups do not divide the channels, or a number is below 1.
     """
     if groups < 1 or channels % groups or filters % groups:
         raise InvalidArgumentError(
@@ -263,15 +242,8 @@ def convolution(
 def matrix_multiply(name: str, *, rows: int, inner: int, columns: int, batch: int = 1) -> Problem:
     """Return outputs (rows x columns) = Inputs (rows x inner) times Weights (inner x columns).
 
-    Dimensions are C (inner), M (columns), P (rows) and, where there are several products of
-    different weights such as heads of attention or experts, G.
-
-    Args:
-      name: For messages.
-      rows: Tokens or images.
-      inner: Length of the sums.
-      columns: Features of the output.
-      batch: Independent products.
+    Dimensions are C (inner), M (columns) and P (rows), and G for a batch of independent products
+    with different weights, such as heads of attention or experts.
     """
     group = ("G",) if batch > 1 else ()
     bounds = {"G": batch} if batch > 1 else {}
@@ -287,6 +259,6 @@ def _plain(*dimensions: str) -> tuple[Axis, ...]:
 
 
 def divisors(number: int) -> Sequence[int]:
-    """Return divisors in increasing order."""
+    """Return the divisors in increasing order."""
     small = [n for n in range(1, math.isqrt(number) + 1) if number % n == 0]
     return sorted({*small, *(number // n for n in small)})

@@ -1,4 +1,4 @@
-"""The accelerator simulator: networks on hardware that is searched, or mappings of one layer."""
+"""Accelerator simulator: networks on accelerators, or mappings of one layer."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -10,59 +10,48 @@ import numpy as np
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import FEASIBLE, BatchResult, Simulator, Workload, require_kept
-from archgym.simulators.accelerator.architecture import Architecture
 from archgym.simulators.accelerator.costs import ARITHMETIC, COSTS, network_without, without
-from archgym.simulators.accelerator.energy import CLOCK_MHZ
 from archgym.simulators.accelerator.evaluation import COUNT_MODES, evaluate_mappings
-from archgym.simulators.accelerator.fitting import fitting_space
-from archgym.simulators.accelerator.hardware_space import GROUPS, SIZES, hardware, hardware_space
 from archgym.simulators.accelerator.mapper import OBJECTIVES as MAPPER_OBJECTIVES
-from archgym.simulators.accelerator.mapping_cache import remembered_cost
-from archgym.simulators.accelerator.mapping_space import (
-    MappingSpace,
-    gamma_area_mm2,
-    gamma_space,
-    mapping_space,
-    mapping_table_space,
-)
-from archgym.simulators.accelerator.metrics import METRICS, OBJECTIVES
+from archgym.simulators.accelerator.mapping_cache import Search, cached_cost
+from archgym.simulators.accelerator.mapping_space import MappingSpace, gamma_area_mm2
+from archgym.simulators.accelerator.metrics import METRICS, OBJECTIVES, metric_values
 from archgym.simulators.accelerator.networks import NETWORKS, Network, layer_named, load_network
-from archgym.simulators.accelerator.presets import load_architecture
-from archgym.simulators.accelerator.published_space import (
-    FIXED_ORDERS,
-    PUBLISHED_SIZES,
-    published_hardware,
-    published_space,
+from archgym.simulators.accelerator.published_space import FIXED_ORDERS
+from archgym.simulators.accelerator.space import (
+    DEFAULT_LAYER,
+    GROUPS,
+    HARDWARE_SPACES,
+    MAPPING_SPACES,
+    PUBLISHED,
+    hardware,
+    hardware_space,
+    mappings_of_layer,
 )
 from archgym.spaces.space import DesignSpace
 
 __all__ = ["AcceleratorSimulator"]
 
-# Mappings that each layer's search looks at. chosen: the default takes some 7 ms a layer; what
-# the other one loses is in the README.
+# Mappings that each layer's search evaluates. chosen: the default takes about 7 ms per layer; the
+# README has the loss of the other one.
 _TRIES: Final = {"standard": 4_000, "fast": 1_000}
-_HARDWARE_SPACES: Final = ("default", "timeloop-2023")
-_DEFAULT_LAYER: Final = "resnet-18/layer1.0.conv1"
-_DEFAULT_ARCHITECTURE: Final = {"mapping": "eyeriss-like", "mapping-table": "ws-systolic-16"}
 _NO_LIMIT: Final = "none"
-_COLUMNS: Final = [spec.name for spec in METRICS]
+_COLUMNS: Final = [spec.name for spec in METRICS if spec.formula is None]
 _LIMITED: Final = {name: _COLUMNS.index(name) for name in ("area_mm2", "power_mw")}
 _require = partial(require_kept, "accelerator")
 
 
 @final
 class AcceleratorSimulator(Simulator):
-    """DNN accelerators whose accesses are counted as Timeloop counts them.
+    """DNN accelerators with Timeloop's counts of accesses.
 
-    In the spaces of hardware a design is an accelerator and a workload is a network, each layer of
-    which the mapper maps; in the spaces of mappings a design is a mapping of one layer.
+    In the spaces of hardware a design is an accelerator and a workload is a network; the mapper
+    maps each layer. In the spaces of mappings a design is a mapping of one layer.
     """
 
     name = "accelerator"
     version = 0
-    space_names: ClassVar[tuple[str, ...]] = (
-        *("default", "timeloop-2023", "maestro-2023", "mapping", "mapping-table"),
-    )
+    space_names: ClassVar[tuple[str, ...]] = (*HARDWARE_SPACES, *MAPPING_SPACES)
     fidelity_names: ClassVar[tuple[str, ...]] = tuple(_TRIES)
     table_space = "mapping-table"
     metrics = METRICS
@@ -87,25 +76,25 @@ class AcceleratorSimulator(Simulator):
         mapper: str = "edp",
         area_mm2: str = _NO_LIMIT,
         power_mw: str = _NO_LIMIT,
-        layer: str = _DEFAULT_LAYER,
+        layer: str = DEFAULT_LAYER,
         architecture: str = "",
     ) -> None:
-        """Make the simulator of one space and fidelity.
+        """Initialise the simulator for one space and fidelity.
 
         Args:
           space: One of `space_names`.
-          fidelity: How many mappings the mapper looks at; in spaces of mappings it means nothing.
+          fidelity: Number of mappings that the mapper evaluates; no effect in spaces of mappings.
           counts: `timeloop` or `ideal`.
-          mapper: What the mapper minimises: `edp`, `energy` or `cycles`.
-          area_mm2: Designs with more area are not built [mm2]; `none`: no limit. In spaces of
-            hardware the default design shrinks until it fits.
-          power_mw: Designs with more power are not built [mW]; `none`: no limit.
-          layer: In spaces of mappings the layer, as `NETWORK/LAYER`.
-          architecture: In the space `mapping` the accelerator: a name or a file.
+          mapper: Quantity that the mapper minimises: `edp`, `energy` or `cycles`.
+          area_mm2: Largest area of a design [mm2], or `none`. In spaces of hardware the default
+            design shrinks until it fits.
+          power_mw: Largest power of a design [mW], or `none`.
+          layer: Layer in spaces of mappings, as `NETWORK/LAYER`.
+          architecture: Accelerator in the space `mapping`: a name or a file.
 
         Raises:
-          UnknownNameError: There is no such space, fidelity, mode, layer or architecture.
-          InvalidArgumentError: A limit is no number above 0, or no default design fits.
+          UnknownNameError: The space, fidelity, mode, layer or architecture does not exist.
+          InvalidArgumentError: A limit is not a number above 0, or no default design fits.
         """
         for what, name, known in (
             ("space", space, self.space_names),
@@ -119,22 +108,22 @@ class AcceleratorSimulator(Simulator):
         self._counts, self._mapper = counts, mapper
         self._limits = (_limit("area_mm2", area_mm2), _limit("power_mw", power_mw))
         self._layer = layer
-        self._mappings = _mapping_space(space, layer, architecture)
-        self.space: DesignSpace = (
-            _hardware_space(space, self._limits[0])
-            if self._mappings is None
-            else self._mappings.space
-        )
+        self._mappings: MappingSpace | None = None
+        if space in HARDWARE_SPACES:
+            self.space: DesignSpace = hardware_space(space, self._limits[0])
+        else:
+            self._mappings = mappings_of_layer(space, layer, architecture)
+            self.space = self._mappings.space
         self.groups = GROUPS if space == "default" else {}
         given = {
             "counts": (counts, "timeloop"),
             "mapper": (mapper, "edp"),
             "area_mm2": (area_mm2, _NO_LIMIT),
             "power_mw": (power_mw, _NO_LIMIT),
-            "layer": (layer, _DEFAULT_LAYER),
+            "layer": (layer, DEFAULT_LAYER),
             "architecture": (architecture, ""),
         }
-        # Defaults are left out, so that their tasks have the short name.
+        # Without defaults, so that the names of their tasks are short.
         self.options = {name: value for name, (value, default) in given.items() if value != default}
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -142,24 +131,24 @@ class AcceleratorSimulator(Simulator):
 
     @property
     def default_workload(self) -> str:  # type: ignore[override]  # same name, read-only
-        """ResNet-18, AlexNet's convolutions as published, or the layer that is mapped."""
+        """ResNet-18, AlexNet's published convolutions, or the layer of a space of mappings."""
         return self.workload_names()[0]
 
     def workload_names(self) -> tuple[str, ...]:
-        """Return networks that ship; in spaces of mappings the layer."""
+        """Return the built-in networks, or the layer of a space of mappings."""
         if self._mappings is not None:
             return (self._layer,)
-        if self.space.name == "timeloop-2023":
-            # The published ones; grouped and depthwise layers are not in them.
+        if self.space.name == PUBLISHED:
+            # The published networks; grouped and depthwise layers are not supported.
             return ("alexnet-convolutions", "vgg-16", "resnet-50")
         return NETWORKS
 
     def workload(self, name: str | Path) -> Workload:
-        """Return the shipped network with this name, or the table of layers at this path.
+        """Return the built-in network with this name, or the table of layers at this path.
 
         Raises:
-          UnknownNameError: Neither.
-          FileFormatError: The file is no table of layers.
+          UnknownNameError: The name is neither.
+          FileFormatError: The file is not a table of layers.
         """
         if self._mappings is None:
             network = load_network(name)
@@ -172,7 +161,7 @@ class AcceleratorSimulator(Simulator):
         return made
 
     def _check_limits(self, workload: Workload) -> None:
-        """Refuse limits that the default design is above, to which rewards are relative."""
+        """Raise an error if the default design, to which rewards are relative, exceeds a limit."""
         if min(self._limits) == np.inf:
             return
         free = AcceleratorSimulator(
@@ -185,16 +174,16 @@ class AcceleratorSimulator(Simulator):
             if default[column] > limit:
                 smaller = "" if self._mappings else " A smaller `area_mm2` gives a smaller one."
                 raise InvalidArgumentError(
-                    f"`{name}` must be at least {default[column]:.6g}, what the default design "
-                    f"has on {workload.name}, since rewards are relative to it; got {limit:g}."
+                    f"`{name}` must be at least {default[column]:.6g}, the value of the default "
+                    f"design on {workload.name}, to which rewards are relative; got {limit:g}."
                     f"{smaller}"
                 )
 
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
-        """Return results of designs that are known to be canonical and feasible in the space."""
+        """Evaluate designs that are canonical and feasible in the space."""
         if self._mappings is not None:
             return self._simulate_mappings(self._mappings, indices)
-        values = np.full((len(indices), len(METRICS)), np.nan)
+        values = np.full((len(indices), len(_COLUMNS)), np.nan)
         reason = np.zeros(len(indices), dtype=np.int16)
         for row, design in enumerate(indices):
             reason[row], values[row] = self._simulate_hardware(
@@ -203,10 +192,10 @@ class AcceleratorSimulator(Simulator):
         return BatchResult(values, reason)
 
     def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
-        """As `simulate`, with the mappings that it finds, on a machine without one of `costs`.
+        """Evaluate designs with the mappings of `simulate` on a machine without one of `costs`.
 
-        Limits are those of the real machine, and so is utilisation without arithmetic, since that
-        of units that take no time means nothing.
+        Limits are those of the real machine. Without arithmetic, utilisation is that of the real
+        machine too, since it is undefined for units that take no time.
         """
         paid = self.simulate(indices, workload)
         rows = np.flatnonzero(paid.reason == FEASIBLE)
@@ -221,16 +210,16 @@ class AcceleratorSimulator(Simulator):
             if cost != ARITHMETIC:
                 used = used * paid.values[rows, _COLUMNS.index("latency_cycles")] / cycles
             area = paid.values[rows, _LIMITED["area_mm2"]]
-            values[rows] = _metrics(energy, cycles, area, used, dram)
+            values[rows] = metric_values(energy, cycles, area, used, dram)
         return BatchResult(values, paid.reason)
 
     def check(self, values: np.ndarray, workload: Workload) -> None:
-        """Refuse results in which energy, power and latency do not agree.
+        """Check that energy, power and latency of the results agree.
 
         Raises:
-          SimulatorError: Says which invariant, and by how much.
+          SimulatorError: An invariant is violated; the message has the difference.
         """
-        column = {spec.name: values[:, i] for i, spec in enumerate(METRICS)}
+        column = dict(zip(_COLUMNS, values.T, strict=True))
         product = column["energy_uj"] * column["latency_ms"]
         _require("energy x latency is the EDP", column["edp_nj_s"], product)
         energy = column["power_mw"] * column["latency_ms"]
@@ -241,7 +230,7 @@ class AcceleratorSimulator(Simulator):
         _require("DRAM's energy is a part of all", column["dram_energy_uj"], least)
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
-        """What characterises a network: name to (value, unit)."""
+        """Return statistics of a network: name to (value, unit)."""
         network: Network = workload.content
         return {
             "layers": (float(sum(layer.count for layer in network.layers)), ""),
@@ -256,39 +245,32 @@ class AcceleratorSimulator(Simulator):
     def _simulate_hardware(
         self, values: Mapping[str, Any], network: Network
     ) -> tuple[int, np.ndarray]:
-        """Return the reason, 0 where built, and the metrics of one accelerator."""
-        nothing = np.full(len(METRICS), np.nan)
-        built = self._built(values)
+        """Return the reason, 0 if feasible, and the metrics of one accelerator."""
+        nothing = np.full(len(_COLUMNS), np.nan)
+        built = hardware(self.space.name, values)
         if built is None:
             return 2, nothing
         if built.area_um2 / 1e6 > self._limits[0]:
             return 3, nothing
         energy = cycles = dram = 0.0
         for layer in network.layers:
-            cost = remembered_cost(layer.problem, built, *self._search)
+            cost = cached_cost(layer.problem, built, self._search)
             if not np.isfinite(cost[0]):
                 return 1, nothing
             energy += layer.count * cost[0]
             cycles += layer.count * cost[1]
             dram += layer.count * cost[2]
         used = 100.0 * network.n_operations / built.mac.instances / cycles
-        metrics = _metrics(
-            *(np.array([x]) for x in (energy, cycles, built.area_um2 / 1e6, used, dram))
-        )[0]
+        metrics = metric_values(energy, cycles, built.area_um2 / 1e6, used, dram)
         if metrics[_LIMITED["power_mw"]] > self._limits[1]:
             return 4, nothing
         return 0, metrics
 
-    def _built(self, values: Mapping[str, Any]) -> Architecture | None:
-        """Return the accelerator of a design; None where CACTI refuses it."""
-        is_published = self.space.name == "timeloop-2023"
-        return published_hardware(values) if is_published else hardware(values)
-
     @property
-    def _search(self) -> tuple[str, int, int, str, Mapping[str, tuple[str, ...]] | None]:
-        """How each layer's mapping is searched, as `remembered_cost` takes it."""
-        orders = FIXED_ORDERS if self.space.name == "timeloop-2023" else None
-        return self._mapper, _TRIES[self.fidelity], 0, self._counts, orders
+    def _search(self) -> Search:
+        """Settings of the search for each layer's mapping."""
+        orders = FIXED_ORDERS if self.space.name == PUBLISHED else None
+        return Search(self._mapper, _TRIES[self.fidelity], 0, self._counts, orders)
 
     def _hardware_without(
         self, cost: str, indices: np.ndarray, network: Network
@@ -296,9 +278,9 @@ class AcceleratorSimulator(Simulator):
         """Return energy [pJ], cycles and DRAM's energy [pJ] of accelerators, each (n,)."""
         rows = []
         for design in indices:
-            built = self._built(dict(self.space.design_at(design)))
+            built = hardware(self.space.name, dict(self.space.design_at(design)))
             assert built is not None, "the design was built"
-            rows.append(network_without(cost, network, built, *self._search))
+            rows.append(network_without(cost, network, built, self._search))
         return tuple(np.array(rows).T)
 
     # ---- mappings
@@ -317,7 +299,7 @@ class AcceleratorSimulator(Simulator):
         arrays = mappings.arrays(indices)
         architecture, problem = mappings.architecture, mappings.problem
         found = evaluate_mappings(problem, architecture, arrays, self._counts)
-        # A status is 16 x level + what does not suffice: capacity, X, Y or all instances.
+        # A status is 16 x level + the violated limit: capacity, X, Y or all instances.
         reason = np.array([0, 5, 6, 6, 7, 1], dtype=np.int16)[found.status % 16]
         area = np.full(len(indices), architecture.area_um2 / 1e6)
         energy, cycles = found.totals[:, 0], found.totals[:, 1]
@@ -329,59 +311,13 @@ class AcceleratorSimulator(Simulator):
             words = found.counts[:, :, :, 3].sum(axis=2)
             area = gamma_area_mm2(words[:, 0], words[:, 2], n_units)
         utilisation = 100.0 * problem.n_operations / n_units / cycles
-        values = _metrics(energy, cycles, area, utilisation, found.energies[:, -1].sum(axis=1))
+        dram = found.energies[:, -1].sum(axis=1)
+        values = metric_values(energy, cycles, area, utilisation, dram)
         for limit, column, number in zip(self._limits, _LIMITED.values(), (3, 4), strict=True):
             over = (reason == 0) & (values[:, column] > limit)
             reason[over] = number
         values[reason != 0] = np.nan
         return BatchResult(values, reason)
-
-
-def _hardware_space(name: str, area_limit: float) -> DesignSpace:
-    """Return the space, with a default design that is within the limit [mm2]."""
-    is_published = name == "timeloop-2023"
-
-    def area(values: Mapping[str, Any]) -> float:
-        built = published_hardware(values) if is_published else hardware(values)
-        return np.inf if built is None else built.area_um2 / 1e6
-
-    space = published_space() if is_published else hardware_space()
-    return fitting_space(space, PUBLISHED_SIZES if is_published else SIZES, area, area_limit)
-
-
-def _mapping_space(space: str, layer: str, architecture: str) -> MappingSpace | None:
-    if space in _HARDWARE_SPACES:
-        return None
-    problem = layer_named(layer).problem
-    if space == "maestro-2023":
-        return gamma_space(problem)
-    machine: Architecture = load_architecture(architecture or _DEFAULT_ARCHITECTURE[space])
-    return (mapping_space if space == "mapping" else mapping_table_space)(problem, machine)
-
-
-def _metrics(
-    energy_pj: np.ndarray,
-    cycles: np.ndarray,
-    area_mm2: np.ndarray,
-    utilisation: np.ndarray,
-    dram_pj: np.ndarray,
-) -> np.ndarray:
-    """Return (n, n_metrics), in the order and units of `METRICS`."""
-    energy = energy_pj / 1e6
-    latency = cycles / (CLOCK_MHZ * 1e3)
-    return np.stack(
-        [
-            energy,
-            cycles,
-            latency,
-            energy * latency,
-            area_mm2,
-            energy / latency,
-            utilisation,
-            dram_pj / 1e6,
-        ],
-        axis=1,
-    )
 
 
 def _limit(name: str, text: str) -> float:

@@ -1,10 +1,10 @@
 """Cycles of a systolic array: operands enter at its edges and move one unit a cycle.
 
 A layer becomes a product of matrices: rows are output pixels of all images, the inner length is
-that of a sum, columns are filters. The array holds a fold of one of the three matrices; each fold
+that of a sum, columns are filters. The array holds a fold of one of the three matrices. Each fold
 costs the stream that passes through it and the skew of entering and leaving. Memory never stalls.
-On square arrays the numbers are SCALE-Sim's (3.0.0, bandwidth computed); on others they follow the
-same argument and were not compared.
+On square arrays the numbers equal those of SCALE-Sim 3.0.0 with computed bandwidth. On other arrays
+they follow the same argument and have not been compared.
 """
 
 import math
@@ -22,12 +22,12 @@ DATAFLOWS: Final = ("weight-stationary", "output-stationary", "input-stationary"
 @final
 @dataclass(frozen=True)
 class SystolicRun:
-    """What a layer takes on a systolic array.
+    """Cost of a layer on a systolic array.
 
     Attributes:
-      cycles: In all.
-      folds: How often the array is filled anew.
-      utilisation: Operations over what all units could do in that time.
+      cycles: Total cycles.
+      folds: Number of times that the array is filled.
+      utilisation: Operations over the number that all units could do in that time, 0 to 1.
     """
 
     cycles: int
@@ -38,19 +38,14 @@ class SystolicRun:
 def systolic_run(
     problem: Problem, n_rows: int, n_columns: int, dataflow: str = "weight-stationary"
 ) -> SystolicRun:
-    """Return cycles of a layer on an array of `n_rows` x `n_columns` units.
+    """Return the cost of a layer on an array of `n_rows` x `n_columns` units.
 
-    Groups, and channels of a depthwise layer, run one after the other.
-
-    Args:
-      problem: A convolution or product of matrices.
-      n_rows: 1 or more.
-      n_columns: 1 or more.
-      dataflow: One of `DATAFLOWS`: which matrix stays in the array.
+    Groups, and channels of a depthwise layer, run one after the other. The dataflow, one of
+    `DATAFLOWS`, names the matrix that stays in the array.
 
     Raises:
       InvalidArgumentError: The array is empty.
-      UnknownNameError: There is no such dataflow.
+      UnknownNameError: The dataflow does not exist.
     """
     if n_rows < 1 or n_columns < 1:
         raise InvalidArgumentError(f"An array must have units; got {n_rows} x {n_columns}.")
@@ -60,8 +55,8 @@ def systolic_run(
     rows = bounds["P"] * bounds["Q"] * bounds["N"]
     inner = bounds["C"] * bounds["R"] * bounds["S"]
     columns = 1 if is_depthwise else bounds["M"]
-    # What lies along the array's rows and columns, what streams past, and whether the array must
-    # be filled before and so costs as many cycles again as it has rows.
+    # Extents along the array's rows and columns, length of the stream, and the cycles that filling
+    # the array takes first.
     match dataflow:
         case "output-stationary":
             along, across, stream, filling = rows, columns, inner, 0

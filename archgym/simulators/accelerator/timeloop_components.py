@@ -1,4 +1,4 @@
-"""Components of Timeloop's architectures: what each class stores, moves and costs."""
+"""Components of Timeloop's architectures: capacity, bandwidths and costs of each class."""
 
 import re
 from collections.abc import Mapping
@@ -26,11 +26,8 @@ _STORAGE: Final = (
     "reg_file",
 )
 _UNITS: Final = ("intmac", "lmac", "mac")
-# Attributes that change neither counts nor, here, costs.
+# Attributes without effect on counts, and here on costs.
 _WITHOUT_EFFECT: Final = ("update_fifo_depth", "latency", "type", "technology")
-# Two ports that read and write, as Timeloop has it, and one bank.
-_PORTS: Final = ("n_rdwr_ports", "num_ports", "nports")
-_BANKS: Final = ("n_banks", "num_banks")
 _SIZES: Final = {
     "word_bits": ("word_bits", "word_width", "datawidth"),
     "block": ("block_size", "n_words"),
@@ -44,8 +41,8 @@ _SIZES: Final = {
     "mesh_y": ("meshY",),
     "multiplier": ("multiplier_width",),
     "adder": ("adder_width",),
-    "ports": _PORTS,
-    "banks": _BANKS,
+    "ports": ("n_rdwr_ports", "num_ports", "nports"),
+    "banks": ("n_banks", "num_banks"),
 }
 _NUMBERS: Final = (
     *("read_bandwidth", "write_bandwidth", "bandwidth", "shared_bandwidth"),
@@ -65,15 +62,15 @@ _BASE_NM: Final = 45.0
 @final
 @dataclass(frozen=True)
 class Placed:
-    """A component and how often it is there.
+    """Component and its number of instances.
 
     Attributes:
-      name: Without the range.
-      node: For messages.
-      kind: Its class, or subclass where it has one.
-      instances: In the accelerator, from the ranges of names.
+      name: Name without the range.
+      node: Node for messages.
+      kind: Its class, or its subclass if it has one.
+      instances: Instances in the accelerator, from the ranges of names.
       own: Its attributes.
-      attributes: Those and the ones of the trees that it stands in.
+      attributes: Its attributes and those of the enclosing subtrees.
     """
 
     name: str
@@ -88,7 +85,7 @@ def parts_of(subtree: Node) -> list[Placed]:
     """Return the components of an architecture, outermost first.
 
     Raises:
-      FileFormatError: They form no chain, or have names or keys that are not modelled.
+      FileFormatError: They do not form a chain, or have names or keys that are not modelled.
     """
     parts: list[Placed] = []
     _descend(subtree, 1, {}, parts)
@@ -112,7 +109,7 @@ def _descend(
         component = node.members("a component", ("name", "class", "subclass", "attributes"))
         name, count = named(node, component)
         if "class" not in component:
-            raise node.refusal(f"component {name!r} needs a class; it has none")
+            raise node.refusal(f"component {name!r} needs a class")
         kind = component.get("subclass", component["class"])
         own = attributes_of(component)
         parts.append(Placed(name, node, kind, instances * count, own, {**attributes, **own}))
@@ -124,7 +121,7 @@ def items(node: Node, what: str) -> tuple[Node, ...]:
     """Return the members of a list.
 
     Raises:
-      FileFormatError: It is none.
+      FileFormatError: The node is not a list.
     """
     if not isinstance(node.value, tuple):
         raise node.refusal(f"{what} must be a list; got {node.kind}")
@@ -132,9 +129,9 @@ def items(node: Node, what: str) -> tuple[Node, ...]:
 
 
 def named(node: Node, members: Mapping[str, Node]) -> tuple[str, int]:
-    """Return a name and how many of it there are: 168 of `PE[0..167]`."""
+    """Return a name and its number of instances: 168 for `PE[0..167]`."""
     if "name" not in members:
-        raise node.refusal("each part of an architecture needs a name; it has none")
+        raise node.refusal("each part of an architecture needs a name")
     text = members["name"].text("name")
     match = _RANGE.fullmatch(text[:80])
     if match is None:
@@ -148,23 +145,23 @@ def named(node: Node, members: Mapping[str, Node]) -> tuple[str, int]:
 
 
 def attributes_of(members: Mapping[str, Node]) -> dict[str, Node]:
-    """Return attributes with the spelling that later versions have: underscores."""
+    """Return the attributes, spelt with underscores as in later versions."""
     if "attributes" not in members:
         return {}
     found: dict[str, Node] = {}
     for name, node in members["attributes"].members("attributes").items():
         key = name.replace("-", "_")
         if key in found:
-            raise node.refusal(f"each attribute must come once; {name[:40]!r} comes twice")
+            raise node.refusal(f"each attribute must occur once; {name[:40]!r} occurs twice")
         found[key] = node
     return found
 
 
 def storage_of(part: Placed) -> Level:
-    """Return the level that a storage component is.
+    """Return the level of a storage component.
 
     Raises:
-      FileFormatError: It has a class, attribute or value that is not modelled.
+      FileFormatError: The class, an attribute or a value is not modelled.
     """
     kind = _class(part, _STORAGE, "a storage class")
     sizes = _sizes(part)
@@ -203,10 +200,10 @@ def storage_of(part: Placed) -> Level:
 
 
 def mac_of(part: Placed) -> MacArray:
-    """Return the units that an arithmetic component is.
+    """Return the units of an arithmetic component.
 
     Raises:
-      FileFormatError: It has a class, attribute or value that is not modelled.
+      FileFormatError: The class, an attribute or a value is not modelled.
     """
     _class(part, _UNITS, "the innermost component's class")
     sizes = _sizes(part)
@@ -228,7 +225,7 @@ def _class(part: Placed, known: tuple[str, ...], what: str) -> str:
 
 
 def _sizes(part: Placed) -> dict[str, int]:
-    """Return whole numbers among the attributes, by the names that they have here."""
+    """Return the whole numbers among the attributes, by their names in `_SIZES`."""
     spelt = {alias: key for key, aliases in _SIZES.items() for alias in aliases}
     for name, node in part.own.items():
         if name not in spelt and name not in _NUMBERS and name not in _WITHOUT_EFFECT:
@@ -252,22 +249,23 @@ def _numbers(part: Placed) -> dict[str, float]:
 
 
 def _capacity(part: Placed, sizes: Mapping[str, int], block: int, bits: int) -> int:
-    """Return words of an instance, as Timeloop's `buffer.cpp` takes them."""
-    told = [key for key in ("entries", "depth", "size_kib") if key in sizes]
-    if len(told) != 1:
+    """Return the words of an instance, as in Timeloop's `buffer.cpp`."""
+    words = {
+        "entries": sizes.get("entries", 0),
+        "depth": sizes.get("depth", 0) * block,
+        "size_kib": sizes.get("size_kib", 0) * 1024 * 8 // bits,
+    }
+    given = [words[key] for key in words if key in sizes]
+    if len(given) != 1:
         raise part.node.refusal(
             f"{part.name!r} needs its size as one of memory_depth, depth, entries and sizeKB; it "
-            f"has {len(told)}"
+            f"has {len(given)}"
         )
-    if told[0] == "entries":
-        return sizes["entries"]
-    if told[0] == "depth":
-        return sizes["depth"] * block
-    return sizes["size_kib"] * 1024 * 8 // bits
+    return given[0]
 
 
 def _mesh(part: Placed, sizes: Mapping[str, int]) -> tuple[int, int]:
-    """Return instances, and how many of them lie side by side: all, unless it is told."""
+    """Return the instances, and the number of them along X: all by default."""
     instances = sizes.get("instances", part.instances)
     mesh_x, mesh_y = sizes.get("mesh_x"), sizes.get("mesh_y")
     if mesh_x is None:
@@ -289,29 +287,19 @@ def _cost(
 ) -> Cost:
     """Return energy and area of an instance; an energy in the file replaces the table's.
 
-    Args:
-      part: The component.
-      kind: Its class.
-      sizes, numbers: Its attributes.
-      line_bits: Bits that an access moves.
-      words: Capacity, and words of a line.
+    `words` are the capacity and the words of a line.
     """
-    told = numbers.get("vector_access_energy")
+    energy = numbers.get("vector_access_energy")
     lines = sizes.get("depth", max(1, words[0] // words[1]))
+    cost, problem = None, f"banks of {part.name!r} must have 64 bytes or more"
     try:
         cost = _table(part, kind, sizes, lines, line_bits)
     except InvalidArgumentError as error:
-        if told is None:
-            raise part.node.refusal(str(error), "Give vector-access-energy in pJ") from None
-        cost = None
-    if cost is None and told is None:
-        raise part.node.refusal(
-            f"banks of {part.name!r} must have 64 bytes or more", "Give vector-access-energy in pJ"
-        )
-    area = 0.0 if cost is None else cost.area_um2
-    if told is not None:
-        return Cost(told, told, area)
-    assert cost is not None
+        problem = str(error)
+    if energy is not None:
+        return Cost(energy, energy, 0.0 if cost is None else cost.area_um2)
+    if cost is None:
+        raise part.node.refusal(problem, "Give vector-access-energy in pJ")
     return cost
 
 
@@ -328,7 +316,7 @@ def _table(
         if array is None:
             return None
         smart = kind == "smartbuffer_SRAM"
-        return _at_node(part, array + ADDRESS_GENERATORS if smart else array)
+        return _at_node(part, array.plus(ADDRESS_GENERATORS) if smart else array)
     plain = kind in ("regfile", "reg_file")
     return _at_node(part, (registers if plain else buffer_registers)(lines, line_bits))
 

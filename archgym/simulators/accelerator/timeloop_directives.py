@@ -1,4 +1,4 @@
-"""Timeloop's directives, in mappings and in constraints: loops of a level, or what it stores."""
+"""Timeloop's directives in mappings and constraints: loops or stored tensors of a level."""
 
 import re
 from collections.abc import Mapping
@@ -21,19 +21,19 @@ __all__ = [
 ]
 
 _FACTOR: Final = re.compile(r"([A-Za-z][A-Za-z_]*)\s*=?\s*([0-9]{1,9})(,[0-9]+)?[\s,]*")
-_MOST_TEXT: Final = 1000  # chosen: some ten times the longest list of factors
+_MOST_TEXT: Final = 1000  # chosen: about ten times the longest list of factors
 
 
 @final
 @dataclass(frozen=True)
 class Directive:
-    """What is said of one level.
+    """Directive for one level.
 
     Attributes:
-      node: For messages.
-      place: Of the level, innermost first.
+      node: Node for messages.
+      place: Index of the level, innermost first.
       kind: `temporal`, `spatial` or `datatype`.
-      members: What it says, by key.
+      members: Values by key.
     """
 
     node: Node
@@ -50,14 +50,12 @@ _KEYS: Final = {
 
 
 def directive_of(node: Node, names: list[str]) -> Directive:
-    """Return directive that names its level; that of a node of 0.4 is the one above its instances.
+    """Return a directive that names its level, one of `names`, innermost first.
 
-    Args:
-      node: The directive.
-      names: Of the levels, innermost first.
+    A spatial directive for a node of version 0.4 is for the level above its instances.
 
     Raises:
-      FileFormatError: It says something that is not modelled.
+      FileFormatError: The directive is not modelled.
     """
     members = node.members("a directive")
     if "type" not in members or "target" not in members:
@@ -88,14 +86,10 @@ def directive_of(node: Node, names: list[str]) -> Directive:
 
 
 def embedded_directive(constrained: Constrained, names: list[str]) -> Directive:
-    """Return a constraint that stands within its node.
-
-    Args:
-      constrained: The constraint.
-      names: Of the levels, innermost first.
+    """Return a constraint within its node, whose level is one of `names`, innermost first.
 
     Raises:
-      FileFormatError: It says something that is not modelled.
+      FileFormatError: The constraint is not modelled.
     """
     node, kind = constrained.node, constrained.kind
     if constrained.level not in names:
@@ -108,7 +102,7 @@ def embedded_directive(constrained: Constrained, names: list[str]) -> Directive:
 
 
 def _words(node: Node, what: str) -> str:
-    """Return a list or a text as one text."""
+    """Join a list into one string."""
     if node.value is None:
         return ""
     if isinstance(node.value, tuple):
@@ -116,7 +110,7 @@ def _words(node: Node, what: str) -> str:
     else:
         text = node.text(what)
     if len(text) > _MOST_TEXT:
-        raise node.refusal(f"{what} must have at most {_MOST_TEXT} letters; it has more")
+        raise node.refusal(f"{what} must have at most {_MOST_TEXT} letters")
     return text
 
 
@@ -130,10 +124,10 @@ def _dimension(node: Node, name: str, known: Mapping[str, int] | tuple[str, ...]
 
 
 def factors_of(directive: Directive, bounds: Mapping[str, int]) -> dict[str, int]:
-    """Bound of loops by dimension; 0 is the whole of `bounds`.
+    """Return the bounds of loops by dimension; 0 stands for the whole of `bounds`.
 
     Raises:
-      FileFormatError: They have another form, or name other dimensions.
+      FileFormatError: The factors have another form, or name other dimensions.
     """
     node = directive.members.get("factors") or directive.members.get("factors_only")
     if node is None:
@@ -158,10 +152,10 @@ def factors_of(directive: Directive, bounds: Mapping[str, int]) -> dict[str, int
 
 
 def permutation_of(directive: Directive, known: tuple[str, ...]) -> list[str]:
-    """Return dimensions in their order, innermost first; none where it says nothing.
+    """Return the dimensions in their order, innermost first; empty without a permutation.
 
     Raises:
-      FileFormatError: One comes twice, or is not known.
+      FileFormatError: A dimension occurs twice or is unknown.
     """
     if "permutation" not in directive.members:
         return []
@@ -172,15 +166,15 @@ def permutation_of(directive: Directive, known: tuple[str, ...]) -> list[str]:
         parts = list("".join(parts))
     order = [_dimension(node, part, known) for part in parts]
     if len(set(order)) != len(order):
-        raise node.refusal("permutation must name each dimension once; one comes twice")
+        raise node.refusal("permutation must name each dimension once; one occurs twice")
     return order
 
 
 def split_of(directive: Directive, most: int) -> int:
-    """How many of the dimensions lie along X: all where it says nothing.
+    """Return the number of dimensions along X: `most` by default.
 
     Raises:
-      FileFormatError: It is no whole number.
+      FileFormatError: The split is not a whole number.
     """
     if "split" not in directive.members:
         return most
@@ -188,22 +182,22 @@ def split_of(directive: Directive, most: int) -> int:
 
 
 def kept_of(directive: Directive, kept: frozenset[str]) -> frozenset[str]:
-    """What a level stores that would store `kept`.
+    """Return the tensors that a level stores, which stores `kept` by default.
 
     Raises:
-      FileFormatError: It names other tensors.
+      FileFormatError: The directive names an unknown tensor.
     """
     for key in _KEYS["datatype"]:
         if key not in directive.members:
             continue
         node = directive.members[key]
-        told: frozenset[str] = frozenset()
+        named: frozenset[str] = frozenset()
         for word in _words(node, key).replace(",", " ").split():
-            told |= frozenset(TENSORS) if word == "*" else {_tensor(node, word)}
+            named |= frozenset(TENSORS) if word == "*" else {_tensor(node, word)}
         if key.endswith("only"):
-            kept = told if key == "keep_only" else frozenset(TENSORS) - told
+            kept = named if key == "keep_only" else frozenset(TENSORS) - named
         else:
-            kept = kept | told if key == "keep" else kept - told
+            kept = kept | named if key == "keep" else kept - named
     return kept
 
 

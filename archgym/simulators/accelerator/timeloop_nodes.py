@@ -1,10 +1,9 @@
 """Architectures in the form of Timeloop 0.4: a list of tagged nodes, outermost first.
 
-The meaning is that of Timeloop's front end (github.com/Accelergy-Project/timeloopfe,
-`common/version_transpilers/v4_to_v3.py`), which turns nodes into the chain that Timeloop's model
-has: where a node has more than one instance (`spatial`), a level that stores nothing stands above
-them, `inter_NAME_spatial`, over which loops are spread; members of a `!Parallel` follow each other,
-and each stores its own tensors.
+The semantics are those of Timeloop's front end (github.com/Accelergy-Project/timeloopfe,
+`common/version_transpilers/v4_to_v3.py`), which converts nodes to the chain of Timeloop's model. A
+node with several instances (`spatial`) gets a level above it that stores nothing and spreads loops,
+`inter_NAME_spatial`. The members of a `!Parallel` follow one another; each stores its own tensors.
 """
 
 from collections.abc import Mapping
@@ -22,17 +21,17 @@ from archgym.simulators.accelerator.timeloop_components import (
 __all__ = ["TAGS", "Constrained", "Nodes", "Spread", "nodes_of", "spread_name"]
 
 TAGS: Final = ("!Component", "!Container", "!Hierarchical", "!Nothing", "!Parallel")
-"""Tags that nodes of an architecture may have."""
+"""Tags of the nodes of an architecture."""
 _LEAF_KEYS: Final = ("name", "class", "subclass", "attributes", "spatial", "constraints", "enabled")
 _KINDS: Final = ("temporal", "spatial", "dataspace")
-# chosen: arrays that are built have some thousand units.
+# chosen: real arrays have up to some thousand units.
 _MOST_INSTANCES: Final = 2**16
 
 
 @final
 @dataclass(frozen=True)
 class Spread:
-    """A level that stores nothing and spreads loops over instances below it."""
+    """Level that stores nothing and spreads loops over instances below it."""
 
     name: str
     instances: int
@@ -42,19 +41,19 @@ class Spread:
 @final
 @dataclass(frozen=True)
 class Constrained:
-    """A constraint, the level that it is for, and what it says: how loops run, or what is kept."""
+    """Constraint of a level on its loops or on what it stores."""
 
     level: str
     kind: str
     node: Node
     is_parallel: bool
-    """Whether the level stores what it is told to keep, and nothing else."""
+    """True if the level stores only the tensors that the constraint says."""
 
 
 @final
 @dataclass
 class Nodes:
-    """The chain that nodes stand for, outermost first, and constraints in the order of the file."""
+    """Chain of the nodes, outermost first, and constraints in the order of the file."""
 
     chain: list[Placed | Spread] = field(default_factory=list)
     constraints: list[Constrained] = field(default_factory=list)
@@ -68,14 +67,10 @@ def spread_name(name: str) -> str:
 
 
 def nodes_of(listed: Node, attributes: Mapping[str, Node]) -> Nodes:
-    """Return the chain of levels in a list of nodes.
-
-    Args:
-      listed: `nodes` of an architecture.
-      attributes: That all components have.
+    """Return the chain of levels in a list of nodes; `attributes` are those of all components.
 
     Raises:
-      FileFormatError: It holds something that is not modelled; the error names the line.
+      FileFormatError: Something is not modelled; the error names the line.
     """
     found = Nodes(attributes=dict(attributes))
     _add_all(listed, found, None)
@@ -83,19 +78,21 @@ def nodes_of(listed: Node, attributes: Mapping[str, Node]) -> Nodes:
 
 
 def _add_all(listed: Node, found: Nodes, taken: dict[str, str] | None) -> None:
-    """Add nodes; `taken` holds what the members of a `!Parallel` store, with their names."""
+    """Add nodes; `taken` maps tensors to the members of a `!Parallel` that store them."""
     for node in items(listed, "nodes"):
         if node.tag in ("!Hierarchical", "!Parallel"):
             if taken is not None:
                 raise node.refusal(f"a !Parallel may hold components only; got {node.tag}")
             members = node.members(f"a {node.tag}", ("nodes",))
             if "nodes" not in members:
-                raise node.refusal(f"a {node.tag} needs nodes; it has none")
+                raise node.refusal(f"a {node.tag} needs nodes")
             _add_all(members["nodes"], found, {} if node.tag == "!Parallel" else None)
         elif node.tag in ("!Component", "!Container"):
             _add_leaf(node, found, taken)
         elif node.tag != "!Nothing":
-            raise node.refusal(f"a node must be tagged {', '.join(TAGS)}; got {node.tag or 'none'}")
+            raise node.refusal(
+                f"a node must be tagged {', '.join(TAGS)}; got {node.tag or 'no tag'}"
+            )
 
 
 def _add_leaf(node: Node, found: Nodes, taken: dict[str, str] | None) -> None:
@@ -105,7 +102,7 @@ def _add_leaf(node: Node, found: Nodes, taken: dict[str, str] | None) -> None:
         return
     name, count = named(node, members)
     if count != 1:
-        raise node.refusal("instances must be told by `spatial`; got a range of names")
+        raise node.refusal("instances must be given by `spatial`; got a range of names")
     fan_x, fan_y = _fan_out(members, name)
     if is_parallel and (is_container or fan_x * fan_y != 1):
         raise node.refusal("a !Parallel may hold components without `spatial` only")
@@ -120,7 +117,8 @@ def _add_leaf(node: Node, found: Nodes, taken: dict[str, str] | None) -> None:
         found.attributes |= own
     else:
         _add_component(node, name, own, found)
-    constraints = _constraints(members)
+    given = members.get("constraints")
+    constraints = {} if given is None else given.members("constraints", _KINDS)
     if taken is not None:
         _part_tensors(node, name, constraints.get("dataspace"), taken)
     for kind, constraint in constraints.items():
@@ -128,7 +126,7 @@ def _add_leaf(node: Node, found: Nodes, taken: dict[str, str] | None) -> None:
         if is_container and not is_spread:
             raise constraint.refusal(f"{kind} constraints of a !Container are not modelled")
         if is_spread and fan_x * fan_y == 1:
-            # Loops over one instance are all of one round.
+            # Loops over one instance have bound 1.
             continue
         level = spread_name(name) if is_spread else name
         found.constraints.append(Constrained(level, kind, constraint, is_parallel))
@@ -137,10 +135,10 @@ def _add_leaf(node: Node, found: Nodes, taken: dict[str, str] | None) -> None:
 def _add_component(node: Node, name: str, own: dict[str, Node], found: Nodes) -> None:
     members = node.members("a component")
     if "class" not in members:
-        raise node.refusal(f"component {name!r} needs a class; it has none")
+        raise node.refusal(f"component {name!r} needs a class")
     for key in ("meshX", "meshY", "instances"):
         if key in own:
-            raise own[key].refusal(f"instances must be told by `spatial`; got the attribute {key}")
+            raise own[key].refusal(f"instances must be given by `spatial`; got the attribute {key}")
     x, y = found.mesh
     mesh = {"meshX": Node(node.path, node.line, x), "meshY": Node(node.path, node.line, y)}
     kind = members.get("subclass", members["class"])
@@ -159,14 +157,10 @@ def _fan_out(members: Mapping[str, Node], name: str) -> tuple[int, int]:
     return fan_x, fan_y
 
 
-def _constraints(members: Mapping[str, Node]) -> Mapping[str, Node]:
-    return members["constraints"].members("constraints", _KINDS) if "constraints" in members else {}
-
-
 def _part_tensors(node: Node, name: str, constraint: Node | None, taken: dict[str, str]) -> None:
-    """Note what a member of a `!Parallel` stores, which no other member may."""
-    told = {} if constraint is None else constraint.members("dataspace")
-    kept = told.get("keep") or told.get("keep_only")
+    """Record the tensors of a member of a `!Parallel`, which no other member may store."""
+    members = {} if constraint is None else constraint.members("dataspace")
+    kept = members.get("keep") or members.get("keep_only")
     if kept is None:
         raise node.refusal(f"{name!r} in a !Parallel needs a dataspace constraint with `keep`")
     for item in kept.value if isinstance(kept.value, tuple) else (kept,):

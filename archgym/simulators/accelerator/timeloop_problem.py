@@ -1,4 +1,4 @@
-"""Timeloop's problems: a shape, its data spaces' projections, and bounds."""
+"""Timeloop's problems: shape, projections of its data spaces, and bounds."""
 
 import re
 from collections.abc import Mapping
@@ -12,14 +12,17 @@ from archgym.simulators.accelerator.timeloop_components import items
 __all__ = ["TENSOR_ALIASES", "problem_of", "problem_text"]
 
 TENSOR_ALIASES: Final = {"A": "Inputs", "B": "Weights", "Z": "Outputs"}
-"""Names that Timeloop's shape gemm-ABZ gives to the tensors of a product."""
+"""Names of the tensors of a product in Timeloop's shape gemm-ABZ."""
+
+AxisNames = tuple[tuple[tuple[str, str], ...], ...]
+Spaces = dict[str, AxisNames]
 
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z_]{0,19}")
 _MOST_BOUND: Final = 2**40
 _MOST_COEFFICIENT: Final = 10**6  # that of `Problem`
 _COEFFICIENTS: Final = ("Wstride", "Hstride", "Wdilation", "Hdilation")
 # Timeloop's own shape (`problem-shapes/cnn-layer.yaml`), with a coefficient's name or 1.
-_CNN: Final[Mapping[str, tuple[tuple[tuple[str, str], ...], ...]]] = {
+_CNN: Final[Mapping[str, AxisNames]] = {
     "Weights": ((("C", ""),), (("M", ""),), (("R", ""),), (("S", ""),)),
     "Inputs": (
         (("N", ""),),
@@ -34,18 +37,14 @@ _SHAPE_KEYS: Final = ("name", "dimensions", "coefficients", "data_spaces", "data
 
 
 def problem_of(node: Node, name: str) -> Problem:
-    """Return the problem that a `problem` node tells.
-
-    Args:
-      node: Of the document.
-      name: Of the problem where its shape has none.
+    """Return the problem of a `problem` node; `name` is its name if the shape has none.
 
     Raises:
-      FileFormatError: It holds something that is not modelled; the error names the line.
+      FileFormatError: Something is not modelled; the error names the line.
     """
     members = node.members("problem")
     if "shape" not in members:
-        raise node.refusal("a problem needs a shape; it has none")
+        raise node.refusal("a problem needs a shape")
     shape = members["shape"]
     others = {k: v for k, v in members.items() if k not in ("shape", "version", "instance")}
     if "instance" in members:
@@ -54,9 +53,9 @@ def problem_of(node: Node, name: str) -> Problem:
             raise extra.refusal("a problem may have shape, instance and version; got more")
         others = dict(members["instance"].members("instance"))
     if isinstance(shape.value, Mapping):
-        name, dimensions, defaults, spaces = _told(shape, name)
+        name, dimensions, defaults, spaces = _full_shape(shape, name)
     else:
-        dimensions, defaults, spaces = _cnn(shape, others)
+        dimensions, defaults, spaces = _cnn_shape(shape, others)
     bounds: dict[str, int] = {}
     coefficients = dict(defaults)
     for key, value in others.items():
@@ -71,7 +70,7 @@ def problem_of(node: Node, name: str) -> Problem:
             )
     missing = [d for d in dimensions if d not in bounds]
     if missing:
-        raise node.refusal(f"an instance needs bounds of {', '.join(missing)}; it has none")
+        raise node.refusal(f"an instance needs bounds of {', '.join(missing)}")
     try:
         return Problem(
             name,
@@ -82,13 +81,12 @@ def problem_of(node: Node, name: str) -> Problem:
         raise shape.refusal(str(error)) from None
 
 
-Spaces = dict[str, tuple[tuple[tuple[str, str], ...], ...]]
-
-
-def _cnn(shape: Node, others: Mapping[str, Node]) -> tuple[tuple[str, ...], dict[str, int], Spaces]:
+def _cnn_shape(
+    shape: Node, others: Mapping[str, Node]
+) -> tuple[tuple[str, ...], dict[str, int], Spaces]:
     text = shape.text("shape")
     if text not in _SHAPES:
-        raise shape.refusal(f"a shape must be told in full or be cnn-layer; got {text[:40]!r}")
+        raise shape.refusal(f"a shape must be given in full or be cnn-layer; got {text[:40]!r}")
     filters = "K" if "K" in others else "M"
     spaces = {
         tensor: tuple(tuple((filters if d == "M" else d, c) for d, c in axis) for axis in axes)
@@ -97,42 +95,42 @@ def _cnn(shape: Node, others: Mapping[str, Node]) -> tuple[tuple[str, ...], dict
     return ("R", "S", "P", "Q", "C", filters, "N"), dict.fromkeys(_COEFFICIENTS, 1), spaces
 
 
-def _told(shape: Node, name: str) -> tuple[str, tuple[str, ...], dict[str, int], Spaces]:
+def _full_shape(shape: Node, name: str) -> tuple[str, tuple[str, ...], dict[str, int], Spaces]:
     members = shape.members("shape", _SHAPE_KEYS)
     if "dimensions" not in members:
-        raise shape.refusal("a shape needs dimensions; it has none")
+        raise shape.refusal("a shape needs dimensions")
     if "name" in members:
         name = members["name"].text("name")[:80]
     dimensions = tuple(_name(item) for item in items(members["dimensions"], "dimensions"))
     if len(set(dimensions)) != len(dimensions):
-        raise members["dimensions"].refusal("dimensions must differ; one comes twice")
+        raise members["dimensions"].refusal("dimensions must be distinct; one occurs twice")
     defaults: dict[str, int] = {}
     for item in items(members["coefficients"], "coefficients") if "coefficients" in members else ():
         told = item.members("a coefficient", ("name", "default"))
         if "name" not in told:
-            raise item.refusal("a coefficient needs a name; it has none")
+            raise item.refusal("a coefficient needs a name")
         key = _name(told["name"])
         defaults[key] = (
             told["default"].whole("default", 1, _MOST_COEFFICIENT) if "default" in told else 1
         )
     listed = members.get("data_spaces") or members.get("data-spaces")
     if listed is None:
-        raise shape.refusal("a shape needs data_spaces; it has none")
+        raise shape.refusal("a shape needs data_spaces")
     spaces: Spaces = {}
     for item in items(listed, "data_spaces"):
         tensor, axes = _space(item, dimensions, defaults)
         if tensor in spaces:
-            raise item.refusal(f"each data space must come once; {tensor} comes twice")
+            raise item.refusal(f"each data space must occur once; {tensor} occurs twice")
         spaces[tensor] = axes
     absent = [t for t in TENSORS if t not in spaces]
     if absent:
-        raise listed.refusal(f"data_spaces must be {', '.join(TENSORS)}; there is no {absent[0]}")
+        raise listed.refusal(f"data_spaces must be {', '.join(TENSORS)}; {absent[0]} is missing")
     return name, dimensions, defaults, spaces
 
 
 def _space(
     node: Node, dimensions: tuple[str, ...], coefficients: Mapping[str, int]
-) -> tuple[str, tuple[tuple[tuple[str, str], ...], ...]]:
+) -> tuple[str, AxisNames]:
     keys = ("name", "projection", "read_write", "read-write")
     members = node.members("a data space", keys)
     if "name" not in members or "projection" not in members:
@@ -168,15 +166,13 @@ def _space(
 
 
 def _flag(node: Node) -> bool:
-    """True or false, as YAML 1.1 writes it too."""
+    """Return True or False, in the spelling of YAML 1.1 too."""
     if node.value in ("True", "False"):
         return node.value == "True"
     return node.flag("read_write")
 
 
-def _axes(
-    axes: tuple[tuple[tuple[str, str], ...], ...], coefficients: Mapping[str, int]
-) -> tuple[Axis, ...]:
+def _axes(axes: AxisNames, coefficients: Mapping[str, int]) -> tuple[Axis, ...]:
     return tuple(tuple((d, coefficients[c] if c else 1) for d, c in axis) for axis in axes)
 
 
@@ -188,7 +184,7 @@ def _name(node: Node) -> str:
 
 
 def problem_text(problem: Problem) -> str:
-    """Return the file that Timeloop, and `read_timeloop_problem`, read as this problem."""
+    """Return the text that Timeloop and `read_timeloop_problem` read as this problem."""
     lines = ["problem:", "  shape:", f"    name: {problem.name}"]
     lines.append(f"    dimensions: [{', '.join(problem.dimensions)}]")
     values: dict[str, int] = {}

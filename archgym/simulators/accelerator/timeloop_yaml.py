@@ -1,9 +1,9 @@
 """Timeloop's YAML: architectures (Accelergy's 0.2 and 0.3, and 0.4), problems and mappings.
 
-Read is what the model has; all else is refused where it stands. The meaning of each key is that of
-Timeloop's own parsers (github.com/NVlabs/timeloop, `src/mapping/parser.cpp` and
-`src/model/buffer.cpp`): a permutation is innermost first, a factor of 0 is the whole dimension, the
-first `split` dimensions of a spatial permutation lie along X (all of them by default), and a level
+Only what the model supports is read; everything else is an error with its line. Keys mean the same
+as in Timeloop's parsers (github.com/NVlabs/timeloop, `src/mapping/parser.cpp` and
+`src/model/buffer.cpp`). A permutation is innermost first; a factor of 0 is the whole dimension. The
+first `split` dimensions of a spatial permutation lie along X (all of them by default). A level
 stores every tensor that no directive bypasses.
 """
 
@@ -38,25 +38,19 @@ __all__ = [
     "timeloop_mapping_text",
 ]
 
-# Keys of files that people hand to Timeloop together; those that are only for its own search do not
-# matter here.
+# Keys of the files that Timeloop reads together; keys for its own search are ignored.
 _TOP: Final = (
     *("architecture", "problem", "mapping", "mapper", "variables"),
     *("architecture_constraints", "mapspace_constraints"),
 )
-# The dimensions that a constraint leaves free are named against these.
+# Dimensions of constraints, which may leave some of them free.
 _DIMENSIONS: Final = ("G", "C", "M", "R", "S", "N", "P", "Q")
-_GROUPS: Final = "G"  # Timeloop's convolutions have none, so that no constraint names it
-_WHOLE: Final = 2**30  # chosen: stands for a whole dimension, whose bound a constraint cannot know
+_GROUPS: Final = "G"  # Timeloop's convolutions have no groups, so no constraint names them
+_WHOLE: Final = 2**30  # chosen: stands for a whole dimension, whose bound is not known
 
 
 def is_timeloop(root: Node, key: str) -> bool:
-    """Return True if a document has Timeloop's form: a mapping with this top-level key.
-
-    Args:
-      root: Of the document.
-      key: `architecture`, `problem` or `mapping`.
-    """
+    """Return True if a document has Timeloop's form with the top-level key `key`."""
     if not isinstance(root.value, MappingOf):
         return False
     return key in root.value or (key == "architecture" and "arch" in root.value)
@@ -67,8 +61,7 @@ def _top(root: Node) -> MappingOf[str, Node]:
     for name, node in members.items():
         if name == "arch":
             raise node.refusal(
-                "an architecture must stand under `architecture` with `subtree`; got the older "
-                "`arch`"
+                "an architecture must be under `architecture` with `subtree`; got the older `arch`"
             )
         if name not in _TOP:
             raise node.refusal(
@@ -83,12 +76,8 @@ def _top(root: Node) -> MappingOf[str, Node]:
 def timeloop_architecture(root: Node, name: str) -> Architecture:
     """Return the architecture in a document of Timeloop's form.
 
-    Args:
-      root: Of the document.
-      name: Of the architecture, for messages.
-
     Raises:
-      FileFormatError: It holds something that is not modelled; the error names the line.
+      FileFormatError: Something is not modelled; the error names the line.
     """
     members = _top(root)
     tree = members["architecture"]
@@ -99,53 +88,40 @@ def timeloop_architecture(root: Node, name: str) -> Architecture:
     if found is None:
         found = nodes_of(known["nodes"], _variables(members))
     if not found.chain:
-        raise tree.refusal("an architecture needs components; it has none")
+        raise tree.refusal("an architecture needs components")
     *storage, unit = found.chain
     if isinstance(unit, Spread):
         raise tree.refusal("the innermost node must be a component that computes; got a container")
     mac = mac_of(unit)
-    levels = [
-        _spread(part) if isinstance(part, Spread) else storage_of(part)
-        for part in reversed(storage)
-    ]
+    levels = []
+    for part in reversed(storage):
+        if isinstance(part, Spread):
+            spread = Level(part.name, 1, part.instances, part.mesh_x, temporal=())
+            levels.append(replace(spread, keeps=frozenset()))
+        else:
+            levels.append(storage_of(part))
     names = [level.name for level in levels]
     for constrained in found.constraints:
-        _constrain_level(embedded_directive(constrained, names), levels)
+        _constrain(embedded_directive(constrained, names), levels)
     for key in ("architecture_constraints", "mapspace_constraints"):
         if key in members:
-            _constrain(members[key], levels)
+            given = members[key].members("constraints", ("version", "targets"))
+            for target in items(given["targets"], "targets") if "targets" in given else ():
+                _constrain(directive_of(target, names), levels)
     try:
         return Architecture(name, tuple(levels), mac)
     except ArchGymError as error:
         raise tree.refusal(str(error)) from None
 
 
-def _constrain(node: Node, levels: list[Level]) -> None:
-    """Put what levels store, and which loops they may have, into them."""
-    members = node.members("constraints", ("version", "targets"))
-    names = [level.name for level in levels]
-    for target in items(members["targets"], "targets") if "targets" in members else ():
-        _constrain_level(directive_of(target, names), levels)
-
-
 def _variables(members: MappingOf[str, Node]) -> MappingOf[str, Node]:
-    """Return attributes that all components have, of those that are modelled: the technology."""
-    told = members["variables"].members("variables") if "variables" in members else {}
-    return {name: node for name, node in told.items() if name == "technology"}
+    """Return the attributes that all components have: only the technology is modelled."""
+    given = members["variables"].members("variables") if "variables" in members else {}
+    return {name: node for name, node in given.items() if name == "technology"}
 
 
-def _spread(spread: Spread) -> Level:
-    return Level(
-        spread.name,
-        capacity=1,
-        instances=spread.instances,
-        mesh_x=spread.mesh_x,
-        keeps=frozenset(),
-        temporal=(),
-    )
-
-
-def _constrain_level(directive: Directive, levels: list[Level]) -> None:
+def _constrain(directive: Directive, levels: list[Level]) -> None:
+    """Apply a constraint to the level that it names."""
     level, node = levels[directive.place], directive.node
     if directive.kind == "datatype":
         levels[directive.place] = replace(level, keeps=kept_of(directive, frozenset(TENSORS)))
@@ -162,7 +138,7 @@ def _constrain_level(directive: Directive, levels: list[Level]) -> None:
         ordered = [d for d in order if d in free]
         if len(ordered) > 1 and unordered:
             raise node.refusal(
-                f"a permutation must order all free loops in time; {unordered[0]} is in none"
+                f"a permutation must order all free loops in time; {unordered[0]} is missing"
             )
         given = tuple(order) if len(ordered) > 1 else None
         levels[directive.place] = replace(level, temporal=free, order=given)
@@ -172,7 +148,7 @@ def _constrain_level(directive: Directive, levels: list[Level]) -> None:
     if "split" in directive.members:
         if unordered:
             raise node.refusal(
-                f"a split needs a permutation of all free dimensions; {unordered[0]} is in none"
+                f"a split needs a permutation of all free dimensions; {unordered[0]} is missing"
             )
         along_x = tuple(d for d in free if d not in order[split:])
         along_y = tuple(d for d in free if d not in order[:split])
@@ -185,13 +161,8 @@ def _constrain_level(directive: Directive, levels: list[Level]) -> None:
 def timeloop_mapping(root: Node, problem: Problem, architecture: Architecture) -> Mapping:
     """Return the mapping in a document of Timeloop's form.
 
-    Args:
-      root: Of the document.
-      problem: The layer.
-      architecture: The accelerator.
-
     Raises:
-      FileFormatError: It is none of this layer on this accelerator, or holds something that is not
+      FileFormatError: It does not match the layer and the accelerator, or something is not
         modelled; the error names the line.
     """
     listed = _top(root)["mapping"]
@@ -217,7 +188,7 @@ def timeloop_mapping(root: Node, problem: Problem, architecture: Architecture) -
         missing = [d for d in moving if d not in order]
         if len(missing) > 1:
             raise node.refusal(
-                f"permutation must order all loops; {', '.join(missing)} stand in none, and "
+                f"permutation must order all loops; {', '.join(missing)} are missing, and "
                 "Timeloop's own order of them is arbitrary"
             )
         split = split_of(directive, len(problem.dimensions))
@@ -226,7 +197,7 @@ def timeloop_mapping(root: Node, problem: Problem, architecture: Architecture) -
             nest["temporal"] = tuple((d, factors[d]) for d in full if d in moving)
             continue
         if missing and len(order) < split < len(full):
-            raise node.refusal(f"permutation must hold {missing[0]}, since split cuts behind it")
+            raise node.refusal(f"permutation must include {missing[0]}, since split cuts after it")
         nest["spatial_x"] = tuple((d, factors[d]) for d in full[:split] if d in moving)
         nest["spatial_y"] = tuple((d, factors[d]) for d in full[split:] if d in moving)
     mapping = Mapping(
@@ -246,19 +217,19 @@ def read_timeloop_problem(path: Path) -> Problem:
     """Read a problem: `problem` with a shape and its instance.
 
     Raises:
-      FileFormatError: It is none, or holds something that is not modelled; the error names the
+      FileFormatError: The file has no problem, or something is not modelled; the error names the
         line.
-      StorageError: It cannot be read.
+      StorageError: The file cannot be read.
     """
     root = read_document(path, TAGS).root
     members = _top(root)
     if "problem" not in members:
-        raise root.refusal("a problem must stand under `problem`; there is none")
+        raise root.refusal("a problem must be under the key `problem`, which is missing")
     return problem_of(members["problem"], path.stem)
 
 
 def timeloop_mapping_text(mapping: Mapping, problem: Problem, architecture: Architecture) -> str:
-    """Return the file that Timeloop, and `timeloop_mapping`, read as this mapping."""
+    """Return the text that Timeloop and `timeloop_mapping` read as this mapping."""
     lines = ["mapping:"]
     dimensions = problem.dimensions
     for name, level in zip(

@@ -2,8 +2,8 @@
 
 A fabric has L leaves of h NPUs and S spines. A step of a collective is a set of flows of equal
 size; a flow within a leaf uses no uplink. Loads are fluid, in flows, without queues. ASTRA-sim has
-no such mode. That splitting reaches the load of spraying where all flows of a leaf have equal size
-is the theorem of Addanki, Goyal and Marinos, *Challenging the Need for Packet Spraying in
+no such mode. Splitting reaches the load of spraying where all flows of a leaf have equal size:
+Addanki, Goyal and Marinos, *Challenging the Need for Packet Spraying in
 Large-Scale Distributed Training*, 2024.
 """
 
@@ -59,7 +59,7 @@ def flows_of(fabric: Fabric, pattern: str) -> list[Flow]:
 
     Args:
       fabric: Fabric.
-      pattern: `ring` sends to the next NPU, `leaf-shift` to the same place of the next leaf,
+      pattern: `ring` sends to the next NPU, `leaf-shift` to its counterpart in the next leaf,
         `halving` to the NPU whose number differs in the highest bit, `all-to-all` to all others;
         else pairs such as `0>3;1>2`.
 

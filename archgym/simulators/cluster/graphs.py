@@ -31,7 +31,7 @@ class Graphs:
       ranges: (n_graphs, 2) int64, first node and number of nodes.
       graph_of: (n_simulated,) int64.
       groups: Members of each group, by number from 1.
-      slots: (n_simulated, n_slots) int64, group of each slot, 0 where there is none.
+      slots: (n_simulated, n_slots) int64, group of each slot, 0 without one.
     """
 
     nodes: Ints

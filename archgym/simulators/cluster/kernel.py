@@ -203,7 +203,7 @@ def _execute(m: Any, f: Any, w: Any, log: Any, entry: Any) -> tuple[Any, Any]:
     """Execute an entry of an agenda.
 
     Returns:
-      The node that is done, and the chunk that has ended its last phase; -1 where there is none.
+      The node that is done, and the chunk that has ended its last phase; -1 without one.
     """
     kept_apart()
     what, subject = m[entry + st.WHAT], m[entry + st.ENTRY_SUBJECT]

@@ -29,7 +29,7 @@ _SHIFT = 40
 
 @inlined
 def take_block(m: Any) -> Any:
-    """Return a block of eight words; a spare one, with `IS_FULL` set, if there is none."""
+    """Return a block of eight words; a spare one, with `IS_FULL` set, if the arena is full."""
     block = m[st.FREE_BLOCKS]
     if block != 0:
         m[st.FREE_BLOCKS] = m[block + st.NEXT]
@@ -51,7 +51,7 @@ def give_back(m: Any, block: Any) -> None:
 
 @inlined
 def take_chunk(m: Any) -> Any:
-    """Return room for a chunk; 0, with `IS_FULL` set, if there is none."""
+    """Return room for a chunk; 0, with `IS_FULL` set, if the arena is full."""
     chunk = m[st.FREE_CHUNKS]
     if chunk != 0:
         m[st.FREE_CHUNKS] = m[chunk + st.NEXT]
@@ -154,7 +154,7 @@ def schedule(m: Any, time: Any, event: Any) -> None:
 
 @inlined
 def first_bucket(m: Any) -> Any:
-    """Return the bucket of the events that come next; 0 if there are none."""
+    """Return the bucket of the events that come next; 0 without events."""
     if m[st.N_HEAP] == 0:
         return 0
     return m[m[st.SIZE] - 1]

@@ -186,7 +186,7 @@ def free_link(m: Any, f: Any, event: Any) -> None:
 
 @inlined
 def _chain(m: Any, source: Any, target: Any, tag: Any, n_bytes: Any) -> Any:
-    """Return the place of the list that holds messages and receives of this kind."""
+    """Return the offset of the list that holds messages and receives of this kind."""
     key = tag * 0x2545F491 + source * 0x9E3779B1 + target * 0x85EBCA77 + n_bytes * 0xC2B2AE3D
     return m[st.HASH] + ((key ^ (key >> 17)) & (m[st.N_HASH] - 1))
 
@@ -195,9 +195,9 @@ def _chain(m: Any, source: Any, target: Any, tag: Any, n_bytes: Any) -> Any:
 def _find(
     m: Any, chain: Any, what: Any, source: Any, target: Any, tag: Any, n_bytes: Any
 ) -> tuple[Any, Any]:
-    """Return the first block of a kind in a chain and the one before it, 0 where there is none.
+    """Return the first block of a kind in a chain and the one before it, 0 without one.
 
-    If there is none of the kind, the second is the last block of the chain.
+    Without a block of the kind, the second is the last block of the chain.
     """
     kept_apart()
     before = 0

@@ -225,13 +225,7 @@ def _ascending(m: Any, npu: Any, collective: Any) -> Any:
 
 @helper
 def _add_phases(
-    m: Any,
-    npu: Any,
-    chunk: Any,
-    collective: Any,
-    mask: Any,
-    n_bytes: Any,
-    order: Any,
+    m: Any, npu: Any, chunk: Any, collective: Any, mask: Any, n_bytes: Any, order: Any
 ) -> None:
     """Make the phases of a chunk over whole dimensions."""
     kept_apart()

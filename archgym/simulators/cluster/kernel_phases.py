@@ -146,7 +146,7 @@ def _wait(m: Any, chunk: Any, what: Any, n_bytes: Any) -> None:
 
 @inlined
 def _reduces(m: Any, f: Any, entry: Any) -> bool:
-    """Put an entry whose bytes are to be reduced on the agenda again; false if there are none."""
+    """Put an entry whose bytes are to be reduced on the agenda again; false without any."""
     n_bytes = m[entry + st.ENTRY_BYTES]
     if n_bytes < 0:
         return False
@@ -184,7 +184,7 @@ def _exchange(m: Any, f: Any, w: Any, log: Any, chunk: Any) -> None:
 
 @inlined
 def _member(m: Any, w: Any, chunk: Any, place: Any) -> Any:
-    """Return the number of the NPU at a place of the phase's group; itself if it stands for it."""
+    """Return the number of a member of the phase's group; itself if it stands for it."""
     slot = m[chunk + st.SLOT]
     if slot >= 0:
         return w[w[slot + st.GROUP_MEMBERS] + place]
@@ -278,8 +278,8 @@ def arrived(m: Any, chunk: Any) -> None:
 def _plant(m: Any, log: Any, chunk: Any, is_second: Any) -> None:
     """Find a chunk's place in its tree, and start there.
 
-    The members but the root are the in-order sequence of a complete tree: the i-th, from 1, has
-    its children at i -+ b / 2 and is a leaf if b is 1, with b its lowest set bit.
+    The members but the root are the in-order sequence of a complete tree, from 1. With b the
+    lowest set bit of i, the i-th has its children at i -+ b / 2, and is a leaf if b is 1.
     """
     kept_apart()
     n, place = m[chunk + st.N], m[chunk + st.PLACE]

@@ -92,7 +92,7 @@ def _collective(
     before: Any,
     cause: Any,
 ) -> Any:
-    """Add a collective after a node; without members there is none, and `before` is returned."""
+    """Add a collective after a node; `before` is returned without members."""
     kept_apart()
     if members == ABSENT:
         return before
@@ -249,14 +249,7 @@ def _backward(
 
 @helper
 def _transfer(
-    q: Any,
-    nodes: Any,
-    edges: Any,
-    kind: Any,
-    n_bytes: Any,
-    peer: Any,
-    tag: Any,
-    before: Any,
+    q: Any, nodes: Any, edges: Any, kind: Any, n_bytes: Any, peer: Any, tag: Any, before: Any
 ) -> Any:
     """Add a send or a receive of activations or their gradients."""
     kept_apart()

@@ -67,9 +67,7 @@ OBJECTIVES: Final[Mapping[str, Objective]] = {
     objective.name: objective
     for objective in (
         _within(
-            "throughput",
-            "Most tokens a second, within memory.",
-            Term("tokens_per_s", "maximise"),
+            "throughput", "Most tokens a second, within memory.", Term("tokens_per_s", "maximise")
         ),
         _within(
             "throughput-per-dollar",

@@ -95,18 +95,20 @@ def _draw_dimension(axes: Axes, d: int, dimension: Dimension) -> None:
     n = min(dimension.npus, _MAX_SHOWN)
     angle = 2 * np.pi * np.arange(n) / n
     x, y = np.sin(angle), np.cos(angle)
-    style = {"color": _COLOURS[3], "linewidth": 1.0, "zorder": 1}
-    for i in range(n):
-        if dimension.topology == "Switch":
-            axes.plot([x[i], 0], [y[i], 0], **style)
-        elif dimension.topology == "Ring":
-            axes.plot([x[i], x[(i + 1) % n]], [y[i], y[(i + 1) % n]], **style)
-        else:
-            for j in range(i):
-                axes.plot([x[i], x[j]], [y[i], y[j]], **style)
+    links: list[tuple[int, int]] = []
+    if dimension.topology == "Ring":
+        links = [(i, (i + 1) % n) for i in range(n)]
+    elif dimension.topology == "FullyConnected":
+        links = [(i, j) for i in range(n) for j in range(i)]
+    else:
+        # The switch is in the middle.
+        x, y = np.append(x, 0.0), np.append(y, 0.0)
+        links = [(i, n) for i in range(n)]
+    for i, j in links:
+        axes.plot([x[i], x[j]], [y[i], y[j]], color=_COLOURS[3], linewidth=1.0, zorder=1)
     if dimension.topology == "Switch":
         axes.scatter([0], [0], marker="s", s=160, color=_COLOURS[0], zorder=2)
-    axes.scatter(x, y, s=60, color=_COMPUTE, zorder=2)
+    axes.scatter(x[:n], y[:n], s=60, color=_COMPUTE, zorder=2)
     more = "" if n == dimension.npus else f" ({n} drawn)"
     axes.set_title(
         f"{d}: {dimension.topology}, {dimension.npus} NPUs{more}\n"

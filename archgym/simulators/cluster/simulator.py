@@ -216,7 +216,7 @@ class ClusterSimulator(Simulator):
 
 
 def _factor(text: str) -> float:
-    """Return a straggler's factor; 1 where there is none."""
+    """Return a straggler's factor; 1 without a straggler."""
     if not text:
         return 1.0
     try:

@@ -384,11 +384,7 @@ def _published() -> DesignSpace:
             ),
             *(
                 Ordinal(
-                    name=f"latency_{d}",
-                    levels=latencies,
-                    default=500,
-                    unit="ns",
-                    doc="Of a link.",
+                    name=f"latency_{d}", levels=latencies, default=500, unit="ns", doc="Of a link."
                 )
                 for d in range(n)
             ),

@@ -1,7 +1,7 @@
 """Layout of the memory that the cluster kernels work on.
 
-A run works in one int64 array `m`, the arena, with a float64 array `f` of parameters and a
-read-only int64 array `w` that holds the graphs. A record is named by the offset of its first
+A run works in one int64 array `m`, the arena. A float64 array `f` has parameters, and a read-only
+int64 array `w` the graphs. A record is named by the offset of its first
 word; a field is a constant that is added to it. Small records (events, messages, posted receives,
 agenda lists and their entries) are blocks of eight words, one cache line, on one free list.
 Times are whole nanoseconds, sizes whole bytes. Constants that kernels hand to helpers are of

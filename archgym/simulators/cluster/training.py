@@ -39,7 +39,7 @@ _ABSENT: Final = 1 << 40
 @final
 @dataclass(frozen=True, kw_only=True)
 class Parallelism:
-    """Distribution of a model over NPUs and its schedule.
+    """Spread of a model over NPUs, and its schedule.
 
     Attributes:
       tp: Tensor parallelism.
@@ -139,10 +139,10 @@ class Standing:
 def is_symmetric(system: System, parallelism: Parallelism) -> bool:
     """Return true if one NPU for each stage stands for all others, exactly.
 
-    Links must have no congestion, no collective a tree or a group, a stage's NPUs differ along
-    whole dimensions, dimensions be taken in ascending order, and each have one queue. With more,
-    chunks run in both directions, and which of two that come at one time is first depends on the
-    numbers of the neighbours; with OfflineGreedy, the first NPU decides for others.
+    Links must have no congestion, and no collective may be a tree or over a group. A stage's NPUs
+    must differ along whole dimensions. Dimensions must be taken in ascending order and have one
+    queue each. With more queues, chunks run in both directions, and the order of two arrivals at
+    one time depends on the neighbours' numbers. With OfflineGreedy, one NPU decides for others.
     """
     return (
         not system.uses_trees

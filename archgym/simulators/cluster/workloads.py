@@ -1,8 +1,8 @@
 """Workloads: layers of models, in tables that ship, files of users and formulas.
 
 A file is JSON or YAML. It either lists `layers`, as `data/workloads.json` does, or gives the
-shape of a transformer (`hidden`, `blocks`, `heads`, `sequence`, `vocabulary`, with `experts` for a
-mixture), from which layers are made.
+shape of a transformer, from which layers are made. A shape has `hidden`, `blocks`, `heads`,
+`sequence` and `vocabulary`, and `experts` for a mixture.
 """
 
 from collections.abc import Iterator, Mapping

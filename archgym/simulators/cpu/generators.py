@@ -346,7 +346,7 @@ def _stencil(rng: np.random.Generator) -> Iterator[Step]:
 # ---- an interpreter: one indirect jump for each byte code, over a large code
 
 
-_N_CODES: Final = 96
+_N_CODES: Final = 512
 
 
 def _interpreter(rng: np.random.Generator) -> Iterator[Step]:
@@ -560,7 +560,7 @@ GENERATORS: Final[Mapping[str, Generator]] = {
         _stencil,
     ),
     "interpreter": Generator(
-        "byte codes over 24 KiB of code and 16 MiB of objects",
+        "512 byte codes over 118 KiB of code and 16 MiB of objects",
         (
             (_load(1, 13), _alu(13, 13), _alu(7, 1), _switch(7)),
             *_CODES,

@@ -184,14 +184,14 @@ def _account(m: Words, width: int, used: int) -> None:
         return
     reason = lay.SLOTS_FRONT_END
     if m[lay.G_DISPATCH_TAIL] > m[lay.G_ROB_TAIL]:
-        # Something waits for room behind the ROB's head.
         reason = lay.SLOTS_CORE
-        if m[lay.G_HEAD] < m[lay.G_ROB_TAIL]:
-            i = m[lay.G_INSTRUCTIONS] + lay.I_SIZE * (m[lay.G_HEAD] & m[lay.G_MASK])
-            if m[i + lay.I_FLAGS] & lay.EXECUTED and m[i + lay.I_MEMORY] > 0:
-                reason = lay.SLOTS_MEMORY
     elif m[lay.G_RESUME] == lay.NEVER or m[lay.G_ROB_TAIL] < m[lay.G_REFILL_UNTIL]:
         reason = lay.SLOTS_BAD_SPECULATION
+    if reason != lay.SLOTS_FRONT_END and m[lay.G_HEAD] < m[lay.G_ROB_TAIL]:
+        # A core that fetched the wrong path would stall behind the same head of the ROB.
+        i = m[lay.G_INSTRUCTIONS] + lay.I_SIZE * (m[lay.G_HEAD] & m[lay.G_MASK])
+        if m[i + lay.I_FLAGS] & lay.EXECUTED and m[i + lay.I_MEMORY] > 0:
+            reason = lay.SLOTS_MEMORY
     m[lay.G_SLOT_REASON] = reason
     m[lay.N_SLOTS + reason] += lost
 

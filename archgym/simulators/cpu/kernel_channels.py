@@ -1,6 +1,7 @@
 """Compiled requests, queues and answers between components, and sets of bits."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final, cast
 
 from llvmlite import ir
 from numba import types
@@ -32,10 +33,11 @@ def _lowest_bit(typing_context: Any, word: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
 
-    return types.int64(types.int64), generate  # type: ignore[no-untyped-call]  # numba has no types
+    return types.int64(types.int64), generate
 
 
-lowest_bit: Any = intrinsic(_lowest_bit)
+# Compiled code calls it with other arguments than the function that generates the call.
+lowest_bit: Final[Callable[[int], int]] = cast(Callable[[int], int], intrinsic(_lowest_bit))
 
 
 @helper

@@ -58,9 +58,9 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     MetricSpec("energy_per_instruction_pj", "pJ", "minimise", 0.1, "Energy per instruction."),
     MetricSpec("power_mw", "mW", "minimise", 0.1, "Mean power; unvalidated, for ratios only."),
     MetricSpec("area_mm2", "mm2", "minimise", 1e-3, "Area; unvalidated, for ratios only."),
-    MetricSpec("edp_pj_ns", "pJ ns", "minimise", 0.1, "Energy times delay per instruction."),
-    MetricSpec("ed2p_pj_ns2", "pJ ns2", "minimise", 0.1, "Energy times squared delay."),
-    MetricSpec("ipc_per_mm2", "instructions/cycle/mm2", "maximise", 1e-5, "Performance per area."),
+    MetricSpec("energy_delay", "pJ ns", "minimise", 0.1, "Energy times delay per instruction."),
+    MetricSpec("energy_delay_squared", "pJ ns2", "minimise", 0.1, "Energy times squared delay."),
+    MetricSpec("ipc_per_area", "instructions/cycle/mm2", "maximise", 1e-5, "Performance per area."),
     *_rates(),
     MetricSpec(
         "prefetch_accuracy_percent", "%", "none", 1e-2, "Prefetches that a demand access used."
@@ -102,9 +102,9 @@ def measures(
         "energy_per_instruction_pj": per_instruction,
         "power_mw": energy / (cycles * CYCLE_NS),
         "area_mm2": area,
-        "edp_pj_ns": per_instruction * delay_ns,
-        "ed2p_pj_ns2": per_instruction * delay_ns**2,
-        "ipc_per_mm2": n / cycles / area,
+        "energy_delay": per_instruction * delay_ns,
+        "energy_delay_squared": per_instruction * delay_ns**2,
+        "ipc_per_area": n / cycles / area,
         "branch_mpki": sum(v for k, v in counts.items() if k.startswith("mp_")) / kilo,
         "conditional_mpki": (counts["mp_conditional"] + counts["mp_other"]) / kilo,
         "indirect_mpki": (counts["mp_indirect"] + counts["mp_indirect_call"]) / kilo,
@@ -182,9 +182,11 @@ def _objectives() -> Mapping[str, Objective]:
         ),
         Objective("performance", (ipc,), "IPC; over several workloads their geometric mean."),
         Objective("energy", (energy,), "Energy per instruction."),
-        Objective("edp", (Term("edp_pj_ns", "minimise"),), "Energy times delay."),
-        Objective("ed2p", (Term("ed2p_pj_ns2", "minimise"),), "Energy times squared delay."),
-        Objective("performance-per-area", (Term("ipc_per_mm2", "maximise"),), "IPC per mm2."),
+        Objective("edp", (Term("energy_delay", "minimise"),), "Energy times delay."),
+        Objective(
+            "ed2p", (Term("energy_delay_squared", "minimise"),), "Energy times squared delay."
+        ),
+        Objective("performance-per-area", (Term("ipc_per_area", "maximise"),), "IPC per mm2."),
         Objective(
             "performance-energy-area",
             (ipc, energy, Term("area_mm2", "minimise")),

@@ -6,10 +6,11 @@ from typing import ClassVar, Final, final
 
 import numpy as np
 
-from archgym.errors import unknown_name
+from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload, require_kept
+from archgym.simulators.cpu.champsim import MAX_RECORDS
 from archgym.simulators.cpu.costs import COSTS, idealised
 from archgym.simulators.cpu.metrics import METRICS, OBJECTIVES, measures
 from archgym.simulators.cpu.run import run
@@ -21,18 +22,25 @@ from archgym.simulators.cpu.space import (
     machine_of,
 )
 from archgym.simulators.cpu.trace import kinds_of
-from archgym.simulators.cpu.workloads import DEFAULT_WORKLOAD, Program, load, names
+from archgym.simulators.cpu.workloads import DEFAULT_WORKLOAD, MIN_RECORDED, Program, load, names
 
-__all__ = ["REGIONS", "CpuSimulator"]
+__all__ = ["INSTRUCTIONS", "CpuSimulator"]
 
-REGIONS: Final[Mapping[str, tuple[int, int]]] = {
-    "standard": (30_000, 50_000),
-    "long": (400_000, 600_000),
-}
-"""By fidelity, instructions of warm-up and those that are counted. chosen: a tenth of a second
-for searches, and what fills and empties the last level of the default design."""
+INSTRUCTIONS: Final = 80_000
+"""chosen: a tenth of a second for each design of a search; `instructions` sets another number."""
 _ENDLESS: Final = 1
+# A phase may retire a few instructions more than it is to.
 _MARGIN: Final = 16
+_IN_FLIGHT: Final = 4096
+
+
+def _number(text: str) -> int:
+    n = int(text) if text.isdecimal() else 0
+    if not MIN_RECORDED <= n <= MAX_RECORDS:
+        raise InvalidArgumentError(
+            f"`instructions` must be from {MIN_RECORDED:,} to {MAX_RECORDS:,}; got {text!r}."
+        )
+    return n
 
 
 @final
@@ -46,7 +54,6 @@ class CpuSimulator(Simulator):
     name = "cpu"
     version = 0
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
-    fidelity_names: ClassVar[tuple[str, ...]] = tuple(REGIONS)
     default_objective = "performance-under-limits"
     default_workload = DEFAULT_WORKLOAD
     table_space = TABLE_SPACE
@@ -55,20 +62,26 @@ class CpuSimulator(Simulator):
     objectives: Mapping[str, Objective] = OBJECTIVES
     costs = COSTS
 
-    def __init__(self, space: str = "default", fidelity: str = "standard") -> None:
-        """Make the simulator of one space and fidelity.
+    def __init__(
+        self, space: str = "default", fidelity: str = "standard", instructions: str = ""
+    ) -> None:
+        """Make the simulator of one space and number of instructions.
 
         Args:
           space: One of `space_names`.
-          fidelity: `standard` runs 80,000 instructions, `long` a million; a recorded trace that
-            is shorter is run whole, three eighths of it as warm-up.
+          fidelity: `standard`.
+          instructions: Instructions to run, three eighths of them as warm-up; 80,000 by default.
+            A recorded trace that is shorter is run whole.
 
         Raises:
           UnknownNameError: There is no such space or fidelity.
+          InvalidArgumentError: `instructions` is not a number from 1,000 to 20,000,000.
         """
-        if fidelity not in REGIONS:
-            raise unknown_name("fidelity", fidelity, tuple(REGIONS))
-        self.fidelity = fidelity
+        if fidelity not in self.fidelity_names:
+            raise unknown_name("fidelity", fidelity, self.fidelity_names)
+        self._n = _number(instructions) if instructions else INSTRUCTIONS
+        # The default is left out, so that its tasks have the short name.
+        self.options = {} if self._n == INSTRUCTIONS else {"instructions": str(self._n)}
         self.space = design_space(space)
         self.groups: Mapping[str, tuple[str, ...]] = {
             group: present
@@ -76,8 +89,8 @@ class CpuSimulator(Simulator):
             if (present := tuple(m for m in members if m in self.space.names))
         }
 
-    def __reduce__(self) -> tuple[type["CpuSimulator"], tuple[str, str]]:
-        return CpuSimulator, (self.space.name, self.fidelity)
+    def __reduce__(self) -> tuple[type["CpuSimulator"], tuple[str, str, str]]:
+        return CpuSimulator, (self.space.name, self.fidelity, str(self._n))
 
     def workload_names(self) -> tuple[str, ...]:
         """Return the programs that ship: see `archgym.simulators.cpu.generators`."""
@@ -103,13 +116,11 @@ class CpuSimulator(Simulator):
 
     def _results(self, indices: np.ndarray, workload: Workload, cost: str | None) -> BatchResult:
         program: Program = workload.content
-        warmup, length = REGIONS[self.fidelity]
         # More than the counted ones may be in flight.
-        trace = program.instructions(warmup + length + 4096)
-        if program.is_recorded and trace.n < warmup + length + _MARGIN:
-            warmup = 3 * trace.n // 8
-            # A phase may retire a few instructions more than it is to.
-            length = trace.n - warmup - _MARGIN
+        trace = program.instructions(self._n + _IN_FLIGHT)
+        n = min(self._n, trace.n - _MARGIN)
+        warmup = 3 * n // 8
+        length = n - warmup
         values = np.full((len(indices), len(METRICS)), np.nan)
         reason = np.zeros(len(indices), dtype=np.int16)
         for row, design in enumerate(indices):
@@ -144,13 +155,13 @@ class CpuSimulator(Simulator):
             "cpu",
             "energy x delay is the product",
             column["energy_per_instruction_pj"] / column["ipc"] * 0.25,
-            column["edp_pj_ns"],
+            column["energy_delay"],
         )
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return what characterises the program's counted region: name to (value, unit)."""
         program: Program = workload.content
-        trace = program.instructions(sum(REGIONS[self.fidelity]) + 4096)
+        trace = program.instructions(self._n + _IN_FLIGHT)
         records = trace.records[: trace.n]
         info = records[:, 1]
         branches = kinds_of(trace) != 7

@@ -10,7 +10,7 @@ from archgym.simulators.cpu.champsim import looks_like_trace, read_trace
 from archgym.simulators.cpu.generators import GENERATORS, generate
 from archgym.simulators.cpu.trace import InstructionTrace, trace_of
 
-__all__ = ["DEFAULT_WORKLOAD", "Program", "load", "names"]
+__all__ = ["DEFAULT_WORKLOAD", "MIN_RECORDED", "Program", "load", "names"]
 
 DEFAULT_WORKLOAD: Final = "b-tree"
 MIN_RECORDED: Final = 1000

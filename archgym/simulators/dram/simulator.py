@@ -95,9 +95,16 @@ class DramSimulator(Simulator):
             return
         device = _DEFAULT_DEVICE if device is None else device
         self.device: Device = device_named(device)
+        if self.device.has_energy and self.device.n_ranks > 1:
+            self.version = 1  # energy of several ranks under power-down was corrected
         # The default is left out, so that its tasks have the short name.
         self.options = {} if device == _DEFAULT_DEVICE else {"device": device}
-        self.space = design_space(space, tuple(LAYOUTS), self.device.standard in _PER_BANK_REFRESH)
+        self.space = design_space(
+            space,
+            tuple(LAYOUTS),
+            self.device.standard in _PER_BANK_REFRESH,
+            self.device.standard != "HBM2",
+        )
         self.metrics: tuple[MetricSpec, ...] = metrics(self.device.has_energy)
         self.objectives: Mapping[str, Objective] = objectives(self.device.has_energy)
         self.groups: Mapping[str, tuple[str, ...]] = {

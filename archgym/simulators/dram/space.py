@@ -89,7 +89,10 @@ _NEEDS_WINDOW = P("arbiter") != "Simple"
 
 
 def design_space(
-    name: str, address_mappings: tuple[str, ...], has_per_bank_refresh: bool
+    name: str,
+    address_mappings: tuple[str, ...],
+    has_per_bank_refresh: bool,
+    has_power_down: bool = True,
 ) -> DesignSpace:
     """Return the space with this name for a device.
 
@@ -97,6 +100,7 @@ def design_space(
       name: One of `SPACE_NAMES`.
       address_mappings: Mappings of the device, its default first.
       has_per_bank_refresh: Whether its banks can refresh one at a time.
+      has_power_down: False where staggered power-down is not as the reference has it.
 
     Raises:
       UnknownNameError: There is no such space.
@@ -142,7 +146,7 @@ def design_space(
             "The ten parameters of the published ArchGym, as its RL agents had them.",
         )
     if name == "default":
-        return _default(address_mappings, has_per_bank_refresh)
+        return _default(address_mappings, has_per_bank_refresh, has_power_down)
     raise unknown_name("space", name, SPACE_NAMES)
 
 
@@ -180,7 +184,9 @@ def _published(
     )
 
 
-def _default(address_mappings: tuple[str, ...], has_per_bank_refresh: bool) -> DesignSpace:
+def _default(
+    address_mappings: tuple[str, ...], has_per_bank_refresh: bool, has_power_down: bool
+) -> DesignSpace:
     refresh_policy = Categorical(
         name="refresh_policy",
         choices=("AllBank", "PerBank"),
@@ -216,11 +222,17 @@ def _default(address_mappings: tuple[str, ...], has_per_bank_refresh: bool) -> D
                 ("refresh_max_pulled_in", _PULLED_IN_DOC),
             )
         ),
-        Categorical(
-            name="power_down_policy",
-            choices=POWER_DOWN_POLICIES,
-            default="NoPowerDown",
-            doc="Whether an idle rank powers down, in deepening steps.",
+        *(
+            (
+                Categorical(
+                    name="power_down_policy",
+                    choices=POWER_DOWN_POLICIES,
+                    default="NoPowerDown",
+                    doc="Whether an idle rank powers down, in deepening steps.",
+                ),
+            )
+            if has_power_down
+            else ()
         ),
         _ARBITER,
         PowerOfTwo(

@@ -142,7 +142,9 @@ class Trace:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the content, in hexadecimal; equal traces of other names share it."""
-        header = f"archgym-trace-1 {len(self)} {self.clock_mhz} {int(self.relative)}\n"
+        # 2 for delays that count from acceptance; 1 meant from sending, which was wrong.
+        kind = 2 if self.relative else 0
+        header = f"archgym-trace-1 {len(self)} {self.clock_mhz} {kind}\n"
         digest = hashlib.sha256(header.encode())
         for column in (self.ticks, self.addresses, self.lengths):
             digest.update(column.astype("<i8").tobytes())

@@ -48,6 +48,8 @@ _CONTROLLER_HEADINGS: Final = (
     "MaxActiveTransactions",
 )
 GOLDEN: Final = "golden"
+OTHER_ROWS: Final = "dram2-"
+"""Prefix of results that a folder may hold with other rows than the committed ones."""
 # A committed share or error that moved by less is the same: it is stored with 6 digits.
 _TOLERANCE: Final = 1e-6
 
@@ -209,10 +211,15 @@ def expected_text(validation: Validation) -> str:
 
 
 def markdown(validation: Validation) -> str:
-    """Return the accuracy table of the README: share of equal rows and worst error."""
+    """Return the accuracy tables of the README: shares of equal rows and worst errors."""
     by_file: dict[tuple[str, str], dict[str, Accuracy]] = defaultdict(dict)
+    second: dict[str, dict[str, Accuracy]] = defaultdict(dict)
+    outputs = {output for output, *_ in _METRICS.values()}
     for line in validation.lines:
-        by_file[line.results, line.fidelity][line.metric] = line
+        if line.metric in outputs:
+            by_file[line.results, line.fidelity][line.metric] = line
+        else:
+            second[line.results][line.metric] = line
     text = [
         "| results | fidelity | rows | time | energy | power | bandwidth |",
         "|---|---|---:|---|---|---|---|",
@@ -224,6 +231,20 @@ def markdown(validation: Validation) -> str:
         ]
         n_rows = max(line.n_rows for line in by_metric.values())
         text.append(f"| {results} | {fidelity} | {n_rows} | {' | '.join(cells)} |")
+    if second:
+        text += [
+            "",
+            "| results | rows | ticks | latencies | counts | every command (`log_hash`) | status |",
+            "|---|---:|---|---|---|---|---|",
+        ]
+    for results, by_metric in second.items():
+        if "log_hash" not in by_metric:
+            continue
+        cells = [
+            _cell(by_metric.get(metric))
+            for metric in ("ticks", "latencies", "counts", "log_hash", "status")
+        ]
+        text.append(f"| {results} | {by_metric['status'].n_rows} | {' | '.join(cells)} |")
     return "\n".join(text) + "\n"
 
 
@@ -392,7 +413,14 @@ def _problems(lines: Sequence[Accuracy]) -> tuple[str, ...]:
         if key not in expected:
             continue
         n_rows, exact, worst = expected[key]
-        if line.n_rows != n_rows:
+        if line.n_rows != n_rows and line.results.startswith(OTHER_ROWS):
+            # Further rows of the second controller: its model has no parameter fitted to any.
+            if line.exact < exact - _TOLERANCE:
+                problems.append(
+                    f"{key} must be exact on {100 * exact:.4f} % of any rows; "
+                    f"got {100 * line.exact:.4f} % of {line.n_rows}."
+                )
+        elif line.n_rows != n_rows:
             problems.append(f"{key} must have {n_rows} rows; got {line.n_rows}.")
         elif line.exact < exact - _TOLERANCE:
             problems.append(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archgym.cli.console.terminal import heading, number, say, table, write_json
+from archgym.cli.console.terminal import heading, notice, number, say, table, write_json
 from archgym.cli.options.task import JsonOption
 from archgym.cli.options.values import assignments, named_path
 from archgym.errors import InvalidArgumentError
@@ -74,7 +74,7 @@ def prefetch(
 
 
 def _say_progress(text: str) -> None:
-    typer.echo(f"{text} …", err=True)
+    notice(f"{text} …")
 
 
 TraceArgument = Annotated[
@@ -471,3 +471,107 @@ def record(
     routing = record_folder(model, text, documents, tokens, seed)
     write_routing(out, routing)
     _say_routing(routing, out, json)
+
+
+@moe_app.command()
+def accuracy(
+    reference: Annotated[
+        Path, typer.Option("--reference", help="Folder with measured serving.", metavar="FOLDER")
+    ],
+    picture: Annotated[
+        Path,
+        typer.Option(
+            "--picture",
+            help="File to draw into: .png, .svg or .pdf.",
+            parser=named_path,
+            metavar="FILE",
+        ),
+    ],
+) -> None:
+    """Draw measured serving over predictions that were not fitted on it."""
+    from archgym.cli.console.progress import announce_compilation
+    from archgym.simulators.moe.accuracy import draw_accuracy
+
+    announce_compilation()
+    n_rows = draw_accuracy(reference, picture, _say_progress)
+    say(f"{n_rows:,} rows drawn into {picture}.")
+
+
+@moe_app.command()
+def serve(
+    name: Annotated[
+        str, typer.Option("--model", help="Model, or the path of a Hugging Face config.json.")
+    ] = "gpt-oss-120b",
+    hardware: Annotated[str, typer.Option("--hardware", help="Server.")] = "hgx-h200",
+    engine: Annotated[str, typer.Option("--engine", help="Serving engine.")] = "vllm",
+    precision: Annotated[
+        str, typer.Option("--precision", help="Format of the experts' weights.")
+    ] = "fp8",
+    tensor: Annotated[int, typer.Option("--tensor", help="GPUs that share attention.", min=1)] = 1,
+    data: Annotated[int, typer.Option("--data", help="Groups of those.", min=1)] = 1,
+    expert: Annotated[
+        int, typer.Option("--expert", help="Groups of GPUs with experts of their own.", min=1)
+    ] = 1,
+    kv_bits: Annotated[int, typer.Option("--kv-bits", help="Bits of a key or value.", min=1)] = 16,
+    drafts: Annotated[
+        int, typer.Option("--draft-tokens", help="Drafted tokens of each step.", min=0)
+    ] = 0,
+    acceptance: Annotated[
+        float, typer.Option("--acceptance", help="Probability that a draft is accepted.")
+    ] = 0.8,
+    clients: Annotated[int, typer.Option("--clients", help="Requests in flight.", min=1)] = 16,
+    prompt: Annotated[int, typer.Option("--prompt", help="Tokens of a prompt.", min=1)] = 1024,
+    output: Annotated[int, typer.Option("--output", help="Tokens of an output.", min=1)] = 1024,
+    json: JsonOption = False,
+) -> None:
+    """Predict a closed-loop benchmark of one server: TTFT, TPOT and tokens per second."""
+    from archgym.cli.console.progress import announce_compilation
+    from archgym.simulators.moe.closed_loop import load
+    from archgym.simulators.moe.closed_loop import serve as serve_closed_loop
+    from archgym.simulators.moe.deployment import Deployment
+    from archgym.simulators.moe.engines import engine as find_engine
+    from archgym.simulators.moe.hardware import node
+    from archgym.simulators.moe.models import model
+
+    announce_compilation()
+    server = node(hardware)
+    if tensor * data > server.n_gpus:
+        raise InvalidArgumentError(
+            f"`--tensor` times `--data` must be at most the {server.n_gpus} GPUs of "
+            f"{server.name}; got {tensor * data}."
+        )
+    link = server.gpu_to_gpu if server.gpu_to_gpu is not None else server.host_to_gpu
+    deployment = Deployment(
+        model(name),
+        server.gpu,
+        find_engine(engine).name,
+        precision,
+        tensor=tensor,
+        data=data,
+        expert=expert,
+        link_gb_per_s=link.gb_per_s,
+        kv_bits=kv_bits,
+        draft_tokens=drafts,
+        acceptance=acceptance,
+    )
+    if deployment.free_bytes <= 0:
+        raise InvalidArgumentError(
+            f"Weights take {deployment.weight_bytes / 1e9:.1f} GB of each GPU and must fit its "
+            f"{server.gpu.memory_gb:g} GB. Use more GPUs, or fewer bits."
+        )
+    found = serve_closed_loop(deployment.costs(), deployment.shape(), load(clients, prompt, output))
+    values = {
+        "ttft_mean_ms": found.mean_ttft_ms,
+        "tpot_mean_ms": found.mean_tpot_ms,
+        "output_per_s": found.output_per_s,
+        "output_per_s_and_gpu": found.output_per_s / deployment.n_gpus,
+        "weights_gb": deployment.weight_bytes / 1e9,
+        "cache_tokens": float(deployment.max_context),
+        "n_gpus": float(deployment.n_gpus),
+    }
+    if json:
+        write_json(values)
+        return
+    table(
+        ["what", "value"], [[key, number(value)] for key, value in values.items()], right=["value"]
+    )

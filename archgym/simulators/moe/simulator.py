@@ -29,7 +29,14 @@ from archgym.simulators.moe.plan import MODEL_REASONS, Plan, plan
 from archgym.simulators.moe.requests import MAX_REQUESTS
 from archgym.simulators.moe.running import Run, run
 from archgym.simulators.moe.serving import Serving
-from archgym.simulators.moe.space import GROUPS, HARDWARE, SPACE_NAMES, design_space, with_defaults
+from archgym.simulators.moe.space import (
+    GROUPS,
+    HARDWARE,
+    SPACE_NAMES,
+    design_space,
+    with_defaults,
+    with_highest,
+)
 from archgym.simulators.moe.workloads import (
     Asked,
     default_model,
@@ -278,15 +285,19 @@ class MoeSimulator(Simulator):
         many as fit.
         """
         space = self.space
-        if "tensor" not in space.names and "expert_bits" not in space.names:
+        if "hardware" in space.names:
             return space
+        if "clients" in space.names:
+            # Parallelism beyond the server's GPUs would only waste evaluations.
+            gpus = 1 << (min(8, self.node.n_gpus).bit_length() - 1)
+            space = with_highest(space, {"tensor": gpus, "data": gpus})
         default = dict(space.design_at(space.default_indices))
         asked = shipped(space.name, shipped_names(space.name)[0], self.model)
         if asked.skew is not None:
             return space
-        tries = [{}]
+        tries: list[dict[str, Any]] = [{}]
         if "tensor" in space.names and "servers" not in space.names:
-            gpus = 1 << (min(self.node.n_gpus, int(default["tensor"])).bit_length() - 1)
+            gpus = 1 << (min(self.node.n_gpus, int(str(default["tensor"]))).bit_length() - 1)
             tries = [{}, {"tensor": gpus}]
         known = {p.name: p for p in space.parameters}
         choices = []

@@ -31,7 +31,7 @@ from archgym.spaces.expression import Expression, P
 from archgym.spaces.parameter import Categorical, Integer, Ordinal, Parameter, PowerOfTwo
 from archgym.spaces.space import DesignSpace
 
-__all__ = ["GROUPS", "HARDWARE", "SPACE_NAMES", "design_space", "with_defaults"]
+__all__ = ["GROUPS", "HARDWARE", "SPACE_NAMES", "design_space", "with_defaults", "with_highest"]
 
 SPACE_NAMES: Final = (
     "edge-offload",
@@ -449,7 +449,7 @@ def _closed_loop() -> DesignSpace:
         _bits("expert_bits", (4, 8, 16), 8, _EXPERT_BITS_DOC),
         _bits("kv_bits", (8, 16), 16, "Bits of a key or value."),
         PowerOfTwo(
-            name="clients", low=1, high=256, default=16, doc="Requests that are kept in flight."
+            name="clients", low=1, high=128, default=16, doc="Requests that are kept in flight."
         ),
         Categorical(
             name="scheduler",
@@ -534,6 +534,25 @@ def with_defaults(space: DesignSpace, values: Mapping[str, Any]) -> DesignSpace:
         else parameter
         for parameter in space.parameters
     ]
+    return DesignSpace(
+        space.name,
+        tuple(parameters),
+        constraints=space.constraints,
+        conditions=space.conditions,
+        doc=space.doc,
+    )
+
+
+def with_highest(space: DesignSpace, values: Mapping[str, int]) -> DesignSpace:
+    """Return a space with lower upper ends of some powers of two."""
+    parameters: list[Any] = []
+    for parameter in space.parameters:
+        if isinstance(parameter, PowerOfTwo) and parameter.name in values:
+            high = min(parameter.high, values[parameter.name])
+            default = min(cast(int, parameter.default), high)
+            parameters.append(replace(parameter, high=high, default=default))
+        else:
+            parameters.append(parameter)
     return DesignSpace(
         space.name,
         tuple(parameters),

@@ -229,17 +229,17 @@ _RECIPES: Final[Mapping[str, Mapping[str, _Recipe]]] = {
     # lengths from 80 to 100 % of 1,024 or 8,192 tokens.
     "closed-loop": {
         "chat-128": _Recipe(
-            "Prompts and outputs of 128 tokens, as benchmarks draw them.", 256, 1.0, 128, 128,
+            "Prompts and outputs of 128 tokens, as benchmarks draw them.", 64, 1.0, 128, 128,
             Promise(500.0, 25.0), spread=0.06, arrivals="at-once", document_tokens=128,
             popularity_skew=0.0, topic=0.0,
         ),
         "chat-1k": _Recipe(
-            "Prompts and outputs of 1,024 tokens, as InferenceX draws them.", 512, 1.0, 922, 922,
+            "Prompts and outputs of 1,024 tokens, as InferenceX draws them.", 256, 1.0, 922, 922,
             Promise(2_000.0, 25.0), spread=0.06, arrivals="at-once", document_tokens=256,
             popularity_skew=0.0, topic=0.0,
         ),
         "long-prompts": _Recipe(
-            "Prompts of 8,192 tokens and outputs of 1,024, as InferenceX draws them.", 256, 1.0,
+            "Prompts of 8,192 tokens and outputs of 1,024, as InferenceX draws them.", 128, 1.0,
             7373, 922, Promise(10_000.0, 50.0), spread=0.06, arrivals="at-once",
             document_tokens=256, popularity_skew=0.0, topic=0.0,
         ),

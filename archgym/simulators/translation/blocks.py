@@ -1,4 +1,4 @@
-"""Victima's TLB blocks: eight translations in a line of the L2 cache, and who gets one."""
+"""Victima's TLB blocks: eight translations in a line of the L2 cache; compiled."""
 
 from typing import Any
 
@@ -23,14 +23,14 @@ _MOST_COSTS = 15  # four
 
 @inlined
 def block_set(m: Any, number: Any) -> Any:
-    """Where the set of a page's block begins."""
+    """Return the start of the set of a page's block."""
     block = number >> m.block_shift
     return set_of(block, m.l2_cache_sets, m.l2_cache_mask) * m.l2_cache_ways + m.l2_cache_base
 
 
 @compiled
 def meets_block(m: Any, tags: Any, marks: Any, number: Any, tag: Any) -> Any:
-    """Return True if the L2 cache holds a block, which a hit makes newer."""
+    """Return True if the L2 cache holds a block; a hit makes the block newer."""
     kept_apart()
     base = block_set(m, number)
     way = find(tags, base, m.l2_cache_ways, tag)
@@ -42,7 +42,7 @@ def meets_block(m: Any, tags: Any, marks: Any, number: Any, tag: Any) -> Any:
 
 @inlined
 def has_block(m: Any, tags: Any, number: Any, tag: Any) -> Any:
-    """Return True if the L2 cache holds a block, which stays as old as it is."""
+    """Return True if the L2 cache holds a block, without making it newer."""
     return find(tags, block_set(m, number), m.l2_cache_ways, tag) >= 0
 
 
@@ -50,7 +50,7 @@ def has_block(m: Any, tags: Any, number: Any, tag: Any) -> Any:
 def make_block(
     m: Any, c: Any, tags: Any, marks: Any, number: Any, tag: Any, leaf_line: Any
 ) -> None:
-    """Turn the line with a page's entry into a block, which lies in another set."""
+    """Replace the line with a page's entry by a block, which is in another set."""
     kept_apart()
     line_base = set_of(leaf_line, m.l2_cache_sets, m.l2_cache_mask) * m.l2_cache_ways
     drop(m, tags, marks, line_base + m.l2_cache_base, leaf_line)
@@ -62,7 +62,7 @@ def make_block(
 
 @compiled
 def lose(m: Any, c: Any, tags: Any, marks: Any, number: Any, tag: Any) -> None:
-    """Invalidates a page's block where there is one."""
+    """Invalidate a page's block, if there is one."""
     kept_apart()
     if drop(m, tags, marks, block_set(m, number), tag):
         lose_block(m, tag)
@@ -71,13 +71,13 @@ def lose(m: Any, c: Any, tags: Any, marks: Any, number: Any, tag: Any) -> None:
 
 @compiled
 def lose_all(m: Any, c: Any, tags: Any, marks: Any) -> None:
-    """Invalidates all blocks but nested ones."""
+    """Invalidate all blocks except nested ones."""
     kept_apart()
     ways = m.l2_cache_ways
     lowest = EMPTY - 2 * m.n_pages
     for index in range(m.l2_cache_sets):
         base = m.l2_cache_base + index * ways
-        # From the last, since those that follow a dropped one move.
+        # From the last way, since the ways after a dropped one move.
         for way in range(ways - 1, -1, -1):
             tag = tags[base + way]
             if lowest <= tag and tag < EMPTY:
@@ -100,7 +100,7 @@ def remember(history: Any, place: Any, to_memory: Any) -> None:
 
 @inlined
 def is_costly(m: Any, c: Any, history: Any, place: Any) -> Any:
-    """Return True if the predictor takes a page for costly to walk for."""
+    """Return True if the predictor expects costly walks for a page."""
     c.predictions += 1
     costly = m.predictor == ALWAYS
     if m.predictor != ALWAYS and m.predictor != NEVER:

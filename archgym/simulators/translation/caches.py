@@ -1,7 +1,7 @@
-"""Data caches: lines of 64 bytes, and TLB blocks among them in the L2 cache.
+"""Data caches: lines of 64 bytes, and TLB blocks in the L2 cache; compiled.
 
-A tag is a line's number, 0 or more; a TLB block's is below -1. A mark is a line's RRPV and, four
-above it, whether the line was hit since it came.
+The tag of a line is its number, 0 or more; the tag of a TLB block is below -1. A mark is the RRPV
+of a line, plus 4 if the line was hit since its insertion.
 """
 
 from typing import Any
@@ -26,7 +26,7 @@ _USED = 4
 
 @inlined
 def read(m: Any, c: Any, tags: Any, marks: Any, base: Any, line: Any, kind: Any) -> Any:
-    """Read a line through the L1 cache whose set begins at `base`; the level, 0 to 3."""
+    """Read a line through the L1 cache with the set at `base`; return the level, 0 to 3."""
     c.l1_cache_reads[kind] += 1
     if tags[base] == line:
         return 0
@@ -43,7 +43,7 @@ def read(m: Any, c: Any, tags: Any, marks: Any, base: Any, line: Any, kind: Any)
 
 @compiled
 def pull(m: Any, c: Any, tags: Any, marks: Any, line: Any, kind: Any) -> Any:
-    """Read an entry of a table through the L1 data cache; the cycles it takes."""
+    """Read an entry of a table through the L1 data cache; return the cycles."""
     kept_apart()
     base = set_of(line, m.l1_cache_sets, m.l1_cache_mask) * m.l1_cache_ways + m.l1_cache_base
     level = read(m, c, tags, marks, base, line, kind)
@@ -54,7 +54,7 @@ def pull(m: Any, c: Any, tags: Any, marks: Any, line: Any, kind: Any) -> Any:
 
 @compiled
 def read_below(m: Any, c: Any, tags: Any, marks: Any, line: Any, kind: Any) -> Any:
-    """Read a line that the L1 cache does not hold; the level that does, 1 to 3."""
+    """Read a line that the L1 cache does not hold; return the level that does, 1 to 3."""
     kept_apart()
     ways = m.l2_cache_ways
     base = set_of(line, m.l2_cache_sets, m.l2_cache_mask) * ways + m.l2_cache_base
@@ -122,7 +122,7 @@ def hit(m: Any, tags: Any, marks: Any, base: Any, way: Any, is_block: Any) -> No
 
 @compiled
 def insert(m: Any, c: Any, tags: Any, marks: Any, base: Any, tag: Any, rrpv: Any) -> None:
-    """Put a line or block that is not there into a set of the L2 cache."""
+    """Insert a line or block into a set of the L2 cache that does not hold it."""
     kept_apart()
     ways = m.l2_cache_ways
     way = -1
@@ -147,7 +147,7 @@ def insert(m: Any, c: Any, tags: Any, marks: Any, base: Any, tag: Any, rrpv: Any
 
 @compiled
 def _victim(m: Any, tags: Any, marks: Any, base: Any, ways: Any) -> Any:
-    """Return the way that SRRIP gives up: the lowest with the highest RRPV, all ageing to 3."""
+    """Return the way that SRRIP evicts: the lowest with the highest RRPV, all ageing to 3."""
     way = 0
     highest: Any = -1
     for other in range(ways):
@@ -161,7 +161,7 @@ def _victim(m: Any, tags: Any, marks: Any, base: Any, ways: Any) -> Any:
         for other in range(ways):
             marks[base + other] += MAX_RRPV - highest
     if tags[base + way] < EMPTY and m.cache_policy == CACHE_TLB_SRRIP and m.under_pressure:
-        # A TLB block is passed over once, for the next candidate that is none.
+        # A TLB block is skipped once, in favour of the next candidate that is a line.
         for other in range(way + 1, ways):
             if tags[base + other] >= EMPTY and (marks[base + other] & MAX_RRPV) == MAX_RRPV:
                 return other
@@ -170,7 +170,7 @@ def _victim(m: Any, tags: Any, marks: Any, base: Any, ways: Any) -> Any:
 
 @inlined
 def _block_to_replace(tags: Any, marks: Any, base: Any, ways: Any, most: Any) -> Any:
-    """Return the oldest block of a set that holds as many as it may, else -1."""
+    """Return the oldest block of a set with the maximum number of blocks, else -1."""
     count = 0
     way = -1
     highest: Any = -1
@@ -186,7 +186,7 @@ def _block_to_replace(tags: Any, marks: Any, base: Any, ways: Any, most: Any) ->
 
 @inlined
 def _leave(m: Any, c: Any, tag: Any, mark: Any) -> None:
-    """Count what leaves the L2 cache."""
+    """Count an eviction from the L2 cache."""
     if tag < EMPTY:
         c.block_evictions += 1
         lose_block(m, tag)
@@ -198,14 +198,14 @@ def _leave(m: Any, c: Any, tag: Any, mark: Any) -> None:
 
 @inlined
 def lose_block(m: Any, tag: Any) -> None:
-    """Take a block out of the reach."""
+    """Subtract a block from the reach."""
     m.blocks -= 1
     m.reach_kib -= block_kib(m, tag)
 
 
 @inlined
 def block_kib(m: Any, tag: Any) -> Any:
-    """What a TLB block reaches [KiB], nothing for a nested one; its tag is -2 less its code."""
+    """Return the reach of a TLB block with tag -2 - code [KiB], 0 for a nested one."""
     code = -2 - tag
     if code >= 2 * m.n_pages:
         return 0
@@ -214,6 +214,6 @@ def block_kib(m: Any, tag: Any) -> Any:
 
 @compiled
 def drop(m: Any, tags: Any, marks: Any, base: Any, tag: Any) -> Any:
-    """Take a line or block out of a set of the L2 cache; whether it was there."""
+    """Remove a line or block from a set of the L2 cache; return True if it was there."""
     kept_apart()
     return remove(tags, marks, base, m.l2_cache_ways, m.cache_policy == CACHE_LRU, tag)

@@ -1,8 +1,8 @@
-"""What designs would do on ideal machines, each of which does not pay one cost.
+"""Designs on ideal machines, each of which removes one cost.
 
-Latencies change no event of the model: without one, TLBs and caches hold what they held. Without
-translation, the host's dimension or misses of seen pages there are fewer events, and the caches
-hold what they then would.
+Latencies change no event of the model: without a latency, TLBs and caches hold the same entries.
+Without translation, without the host's dimension or with a large TLB there are fewer events, so the
+contents of the caches differ.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,11 +11,10 @@ from typing import Final
 
 import numpy as np
 
-from archgym.simulators.translation.counters import COUNTERS
+from archgym.simulators.translation.counters import COLUMN
 from archgym.simulators.translation.cycles import Core
 from archgym.simulators.translation.hardware import Hardware
-from archgym.simulators.translation.measures import measures
-from archgym.simulators.translation.metrics import METRICS
+from archgym.simulators.translation.metrics import METRICS, measures
 from archgym.simulators.translation.physics import leakage_mw, memory_mw
 from archgym.simulators.translation.prepared import Prepared
 from archgym.simulators.translation.run import run
@@ -32,20 +31,20 @@ COSTS: Final[Mapping[str, str]] = {
     "memory": "latency and energy of memory",
     "leakage": "leakage of TLBs and caches",
 }
-"""By name, what is free without it."""
+"""By name, a description."""
 
-_DATA_CYCLES: Final = COUNTERS.index("data_cycles")
+_DATA_CYCLES: Final = COLUMN["data_cycles"]
 _CYCLES, _POWER = ([spec.name for spec in METRICS].index(n) for n in ("total_cycles", "power_mw"))
-# chosen: four entries for each page, in sets of 16, so that hardly any set is ever full.
+# chosen: four entries for each page, in sets of 16, so that hardly any set is full.
 _WAYS: Final = 16
 _ENTRIES_A_PAGE: Final = 4
 
 
 def counted_without(cost: str, ready: Prepared, hardware: Sequence[Hardware]) -> np.ndarray:
-    """What designs do on a trace without one of `COSTS`, (n, n_counters) as of `run`."""
+    """Return the counts of designs on a trace without one of `COSTS`, as `run` does."""
     counters = run(ready, [_ideal(cost, ready, design) for design in hardware])
     if cost == "walk-latency":
-        # The program's data are as far away as they were.
+        # The latency of the program's data does not change.
         counters[:, _DATA_CYCLES] = run(ready, hardware)[:, _DATA_CYCLES]
     elif cost == "data-misses":
         counters[:, _DATA_CYCLES] = 0
@@ -59,17 +58,12 @@ def measures_without(
     core: Core,
     baseline_cycles: float,
 ) -> np.ndarray:
-    """Metrics of designs without one of `COSTS`, as of `measures`; areas are the designs' own.
+    """Return metrics of designs without one of `COSTS`; areas do not change.
 
-    Args:
-      cost: Its name.
-      hardware: n designs.
-      counters: (n, n_counters), of `counted_without`.
-      core: What ran them.
-      baseline_cycles: Of the default design on the same trace.
+    `counters` are those of `counted_without`; the other arguments are as in `measures`.
     """
     if cost == "l2-tlb-latency":
-        # None of the events depends on it; a probe of the L2 cache overlaps it as before.
+        # No event depends on it; a probe of the L2 cache still overlaps the same cycles.
         hardware = [replace(design, l2_cycles=0) for design in hardware]
     values = measures(hardware, counters, core, baseline_cycles)
     for row, design in enumerate(hardware):
@@ -81,7 +75,7 @@ def measures_without(
 
 
 def _ideal(cost: str, ready: Prepared, design: Hardware) -> Hardware:
-    """Return the hardware that the trace runs on."""
+    """Return the ideal hardware that the trace runs on."""
     match cost:
         case "translation":
             return replace(design, mechanism="perfect")

@@ -1,14 +1,14 @@
-"""What the kernel counts, in the order of its columns."""
+"""Counters of the kernel, in the order of its columns."""
 
 from typing import Final
 
-__all__ = ["CLASSES", "COUNTERS"]
+__all__ = ["CLASSES", "COLUMN", "COUNTERS"]
 
 CLASSES: Final = ("data", "fetch", "table", "host_table", "side_table")
-"""What a data cache is asked for.
+"""Classes of accesses to a data cache.
 
-Data and instructions of the program; entries of its page table; of the host's page table, under
-virtualisation; and of the table in memory or the hashed page table of a mechanism.
+Data and instructions of the program; entries of its page table, of the host's page table under
+virtualisation, and of the table in memory or the hashed page table of a mechanism.
 """
 
 COUNTERS: Final = (
@@ -16,7 +16,7 @@ COUNTERS: Final = (
     "instructions",
     "accesses",  # of data; one that crosses pages counts twice
     "fetches",
-    # TLBs. Every L1 miss looks into the L2 TLB.
+    # TLBs. Every L1 miss is a look-up in the L2 TLB.
     "l1_misses",
     "l1_huge_misses",  # those of l1_misses on 2 MiB pages
     "l1_fetch_misses",
@@ -29,7 +29,7 @@ COUNTERS: Final = (
     "prefetch_fills",
     # Walks. walks = l2_misses - l3_tlb_hits - pom_hits - block_hits.
     "walks",
-    "background_walks",  # for TLB blocks and prefetches; nothing waits for them
+    "background_walks",  # for TLB blocks and prefetches, which nothing waits for
     "walk_cycles",  # of walks that were waited for
     "walk_p50_cycles",
     "walk_p95_cycles",
@@ -37,8 +37,8 @@ COUNTERS: Final = (
     "walk_max_cycles",
     "walks_to_memory",  # walks that read memory at least once
     "walk_reads",  # entries of page tables, the host's too
-    "miss_cycles",  # all that follows the look-up in the L2 TLB
-    "exposed_miss_cycles",  # of those, what overlap leaves; equal for one walker
+    "miss_cycles",  # after the look-up in the L2 TLB
+    "exposed_miss_cycles",  # the part that does not overlap; equal for one walker
     # Virtualised.
     "nested_hits",
     "nested_misses",
@@ -59,14 +59,17 @@ COUNTERS: Final = (
     "sampled_blocks",  # summed over samples
     "sampled_reach_kib",  # summed over samples
     "sampled_pressure",  # samples with the L2 TLB under pressure
-    # Data caches: look-ups and misses by what was asked for. A miss in L1 looks into L2, and so on.
+    # Data caches: look-ups and misses by class. A miss in L1 is a look-up in L2, and so on.
     *(f"l1_cache_{name}_reads" for name in CLASSES),
     *(f"l1_cache_{name}_misses" for name in CLASSES),
     *(f"l2_cache_{name}_misses" for name in CLASSES),
     *(f"l3_cache_{name}_misses" for name in CLASSES),
     "l2_cache_prefetches",
     "l2_cache_evictions",  # of lines
-    "l2_cache_unused_evictions",  # of lines that were never hit after they came
+    "l2_cache_unused_evictions",  # of lines without a hit
     "data_cycles",  # beyond the L1 cache, of data and fetches
 )
 """Names of the columns that `run` returns, all whole numbers."""
+
+COLUMN: Final = {name: place for place, name in enumerate(COUNTERS)}
+"""Index of each counter's column."""

@@ -1,4 +1,4 @@
-"""From designs of a space to the hardware that the kernel runs and the memory that it runs on."""
+"""Conversion of designs to the hardware and the memory that the kernel runs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 from archgym.simulators.translation.hardware import Hardware
-from archgym.simulators.translation.memory import Memory
+from archgym.simulators.translation.layout import Memory
 from archgym.simulators.translation.physics import l2_cache_cycles, l2_tlb_cycles
 from archgym.spaces.space import DesignSpace
 
 __all__ = ["hardware_of", "hardware_of_many", "memory_of"]
 
-# Parameters that are a field of the hardware under another name.
+# Fields of the hardware, by parameter.
 _RENAMED = {
     "l1_tlb_entries": "l1_entries",
     "l1_huge_tlb_entries": "l1_huge_entries",
@@ -35,16 +35,16 @@ _RENAMED = {
     "l2_cache_kib": "l2_cache_kib",
     "nested_tlb_entries": "nested_entries",
 }
-# Ways of the L2 cache: as many TLB blocks in a set are any number.
+# With as many TLB blocks as the L2 cache has ways, a set has no limit.
 _ALL_WAYS = Hardware().l2_cache_ways
 
 
 def hardware_of(design: Mapping[str, Any], mlp: float = 1.0) -> Hardware:
-    """Return the hardware of a design; what its space leaves out is as in the default design.
+    """Return the hardware of a design; missing parameters have their default.
 
     Args:
       design: Values by parameter, in canonical form.
-      mlp: Misses that the workload keeps under way.
+      mlp: Parallel misses of the workload.
     """
     fields = {_RENAMED[name]: value for name, value in design.items() if name in _RENAMED}
     fields["mlp"] = mlp
@@ -85,7 +85,7 @@ def hardware_of_many(space: DesignSpace, indices: np.ndarray, mlp: float = 1.0) 
 
 
 def memory_of(space: DesignSpace, indices: np.ndarray) -> list[Memory]:
-    """Return the layout of memory that each design asks for."""
+    """Return the memory of each design."""
     default = Memory()
 
     def shares(name: str, otherwise: float) -> list[float]:
@@ -100,7 +100,7 @@ def memory_of(space: DesignSpace, indices: np.ndarray) -> list[Memory]:
 
 
 def _cache_policy(design: Mapping[str, Any]) -> str:
-    """Return LRU, SRRIP, or SRRIP that knows of TLB blocks where there are any and it should."""
+    """Return LRU, SRRIP, or SRRIP with priority of TLB blocks if the design has it."""
     if design["mechanism"] != "victima" or design["l2_cache_replacement"] != "srrip":
         return str(design["l2_cache_replacement"])
     return "tlb_srrip" if design["victima_block_priority"] == "on" else "srrip"

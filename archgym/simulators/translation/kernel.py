@@ -1,6 +1,6 @@
 """Entry point of the compiled model: one design on one prepared trace."""
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from archgym.runtime.kernels import compiled, entry_point, inlined, kept_apart, pointer
 from archgym.simulators.translation.blocks import lose, lose_all
@@ -18,15 +18,36 @@ from archgym.simulators.translation.state import (
     N_BUCKETS,
     PERFECT,
     PREFETCH,
+    Run,
 )
 from archgym.simulators.translation.tlbs import fill, find, holds, remove, set_of
 from archgym.simulators.translation.walks import nested_tag, walk_behind
 
-__all__ = ["AT_END_OF_WARMUP", "AT_SAMPLE", "count"]
+__all__ = ["AT_END_OF_WARMUP", "AT_SAMPLE", "Columns", "count"]
 
-# What happens after a span of steps; both may.
+# Events after a span of steps, which may be combined.
 AT_SAMPLE: Final = 1
 AT_END_OF_WARMUP: Final = 2
+
+
+class Columns(NamedTuple):
+    """Columns of a trace's steps.
+
+    Attributes:
+      kinds: (n_steps,) uint8.
+      codes: (n_steps,) int32, codes of pages.
+      pages: (n_steps,) int64, numbers of pages in units of their size.
+      lines, leaf_lines, regions: (n_steps,) int32, as in `View`.
+      instructions: (n_steps,) int64.
+    """
+
+    kinds: Any
+    codes: Any
+    pages: Any
+    lines: Any
+    leaf_lines: Any
+    regions: Any
+    instructions: Any
 
 
 @entry_point(seconds=45.0)
@@ -36,60 +57,44 @@ def count(
     words: Any,
     tags: Any,
     marks: Any,
-    kinds: Any,
-    codes: Any,
-    pages: Any,
-    lines: Any,
-    leaf_lines: Any,
-    regions: Any,
-    instructions: Any,
     table: Any,
     numbers: Any,
+    columns: Any,
     spans: Any,
 ) -> None:
-    """Run a design through a trace, in the state that an earlier run left.
+    """Run a design through a trace, starting in the state that the previous run left.
 
     Args:
       machine: (1,) of `MACHINE`.
-      counts: (1,) of `COUNTS`, what is counted.
+      counts: (1,) of `COUNTS`.
       words: The same memory as `counts`, as int64.
-      tags, marks: As of `Room`.
-      kinds: (n_steps,) uint8.
-      codes: (n_steps,) int32, codes of pages.
-      pages: (n_steps,) int64, numbers of pages in units of their size.
-      lines, leaf_lines, regions: (n_steps,) int32, as of `View`.
-      instructions: (n_steps,) int64.
-      table, numbers: As of `Packed`.
-      spans: (n_spans, 3) int64: the step after the span, what happens then, and the instructions
-        since the sample before.
+      tags, marks: As in `Run`.
+      table, numbers: As in `Packed`.
+      columns: The steps, a `Columns`.
+      spans: (n_spans, 3) int64: the step after the span, the events then, and the instructions
+        since the previous sample.
     """
     m = machine[0]
     c = counts[0]
+    run = Run(m, c, pointer(tags), pointer(marks), pointer(table), pointer(numbers))
+    steps = Columns(
+        pointer(columns.kinds),
+        pointer(columns.codes),
+        pointer(columns.pages),
+        pointer(columns.lines),
+        pointer(columns.leaf_lines),
+        pointer(columns.regions),
+        pointer(columns.instructions),
+    )
     start = 0
-    _begin_anew(m, c, words)
+    _reset_counts(m, c, words)
     for span in range(len(spans)):
         stop = spans[span, 0]
-        _steps(
-            m,
-            c,
-            pointer(tags),
-            pointer(marks),
-            pointer(table),
-            pointer(numbers),
-            pointer(kinds),
-            pointer(codes),
-            pointer(pages),
-            pointer(lines),
-            pointer(leaf_lines),
-            pointer(regions),
-            pointer(instructions),
-            start,
-            stop,
-        )
+        _steps(run, steps, start, stop)
         if spans[span, 1] & AT_SAMPLE:
             _sample(m, c, spans[span, 2])
         if spans[span, 1] & AT_END_OF_WARMUP:
-            _begin_anew(m, c, words)
+            _reset_counts(m, c, words)
         start = stop
     _close_group(m, c)
     c.walk_p50_cycles = _percentile(m, c.walks, 50)
@@ -99,24 +104,10 @@ def count(
 
 
 @compiled
-def _steps(
-    m: Any,
-    c: Any,
-    tags: Any,
-    marks: Any,
-    t: Any,
-    numbers: Any,
-    kinds: Any,
-    codes: Any,
-    pages: Any,
-    lines: Any,
-    leaf_lines: Any,
-    regions: Any,
-    instructions: Any,
-    start: Any,
-    stop: Any,
-) -> None:
+def _steps(run: Any, steps: Any, start: Any, stop: Any) -> None:
     kept_apart()
+    m, c, tags, marks, _, _ = run
+    kinds, codes, pages, lines, _, _, _ = steps
     policy = m.l1_policy
     is_translated = m.mechanism != PERFECT
     is_cached = m.only_tlbs == 0
@@ -142,22 +133,7 @@ def _steps(
                 if not holds(tags, marks, base, ways, policy, code):
                     c.l1_misses += 1
                     c.l1_huge_misses += code & 1
-                    _miss(
-                        m,
-                        c,
-                        tags,
-                        marks,
-                        t,
-                        numbers,
-                        code,
-                        number,
-                        line,
-                        leaf_lines[step],
-                        regions[step],
-                        instructions[step],
-                        base,
-                        ways,
-                    )
+                    _miss(run, steps, step, base, ways)
             if is_cached:
                 place = cache_base + set_of(line, cache_sets, cache_mask) * cache_ways
                 level = read(m, c, tags, marks, place, line, CLASS_DATA)
@@ -170,22 +146,7 @@ def _steps(
                 base = m.l1_fetch_base + set_of(number, m.l1_fetch_sets, m.l1_fetch_mask) * ways
                 if not holds(tags, marks, base, ways, policy, code):
                     c.l1_fetch_misses += 1
-                    _miss(
-                        m,
-                        c,
-                        tags,
-                        marks,
-                        t,
-                        numbers,
-                        code,
-                        number,
-                        line,
-                        leaf_lines[step],
-                        regions[step],
-                        instructions[step],
-                        base,
-                        ways,
-                    )
+                    _miss(run, steps, step, base, ways)
             if is_cached:
                 place = m.fetch_cache_base
                 place += set_of(line, m.fetch_cache_sets, m.fetch_cache_mask) * m.fetch_cache_ways
@@ -196,33 +157,27 @@ def _steps(
             last = EMPTY
             if kind == INVALIDATE:
                 if code >= 0:
-                    _invalidate(m, c, tags, marks, t, numbers, code, pages[step])
+                    _invalidate(run, code, pages[step])
             else:
                 _flush(m, c, tags, marks)
     m.last_code = last
 
 
+@inlined
+def _l2_place(run: Any, code: Any, number: Any) -> Any:
+    """Return the start of a page's set in the L2 TLB, and its tag."""
+    m = run.m
+    tag = run.t[m.run_place + (code >> 1)] if m.mechanism == CLUSTER else code
+    return m.l2_base + set_of(number >> m.l2_shift, m.l2_sets, m.l2_mask) * m.l2_ways, tag
+
+
 @compiled
-def _miss(
-    m: Any,
-    c: Any,
-    tags: Any,
-    marks: Any,
-    t: Any,
-    numbers: Any,
-    code: Any,
-    number: Any,
-    line: Any,
-    leaf_line: Any,
-    region: Any,
-    instruction: Any,
-    l1_base: Any,
-    l1_ways: Any,
-) -> None:
-    """Look into the L2 TLB for what an L1 TLB does not hold, and fills both."""
+def _miss(run: Any, steps: Any, step: Any, l1_base: Any, l1_ways: Any) -> None:
+    """Look up in the L2 TLB the page of a step that misses in an L1 TLB, and fill both."""
     kept_apart()
-    tag = t[m.run_place + (code >> 1)] if m.mechanism == CLUSTER else code
-    base = m.l2_base + set_of(number >> m.l2_shift, m.l2_sets, m.l2_mask) * m.l2_ways
+    m, c, tags, marks, t, _ = run
+    code, number = steps.codes[step], steps.pages[step]
+    base, tag = _l2_place(run, code, number)
     if holds(tags, marks, base, m.l2_ways, m.l2_policy, tag):
         c.l2_hits += 1
     else:
@@ -231,52 +186,53 @@ def _miss(
         if m.only_tlbs:
             c.walks += 1
         else:
-            cycles = resolve(m, c, tags, marks, t, numbers, code, number, line, leaf_line, region)
+            line, leaf_line, region = steps.lines[step], steps.leaf_lines[step], steps.regions[step]
+            cycles = resolve(run, code, number, line, leaf_line, region)
             c.miss_cycles += cycles
-            _overlap(m, c, instruction, cycles)
+            _overlap(m, c, steps.instructions[step], cycles)
         if m.fill == FILL_BOTH:
             evicted = fill(m, tags, marks, base, m.l2_ways, m.l2_policy, tag)
             if evicted >= 0:
-                evict(m, c, tags, marks, t, numbers, evicted)
+                evict(run, evicted)
         if m.mechanism == PREFETCH:
-            _prefetch(m, c, tags, marks, t, numbers, t[m.next_place + (code >> 1)])
+            _prefetch(run, t[m.next_place + (code >> 1)])
     evicted = fill(m, tags, marks, l1_base, l1_ways, m.l1_policy, code)
     if m.fill != FILL_BOTH and evicted >= 0:
-        _take_victim(m, c, tags, marks, t, numbers, evicted)
+        _take_victim(run, evicted)
 
 
 @compiled
-def _prefetch(m: Any, c: Any, tags: Any, marks: Any, t: Any, numbers: Any, code: Any) -> None:
-    """Walk for a page that no TLB holds yet; nothing waits for it."""
+def _prefetch(run: Any, code: Any) -> None:
+    """Walk in the background for a page that the L2 TLB does not hold yet."""
     kept_apart()
+    m, c, tags, marks, _, numbers = run
     if code < 0:
         return
     number = numbers[code >> 1]
     base = m.l2_base + set_of(number, m.l2_sets, m.l2_mask) * m.l2_ways
     if find(tags, base, m.l2_ways, code) >= 0:
         return
-    walk_behind(m, c, tags, marks, t, numbers, code, number)
+    walk_behind(run, code, number)
     c.prefetch_fills += 1
     if fill(m, tags, marks, base, m.l2_ways, m.l2_policy, code) >= 0:
         c.l2_evictions += 1
 
 
 @compiled
-def _take_victim(m: Any, c: Any, tags: Any, marks: Any, t: Any, numbers: Any, code: Any) -> None:
-    """Put what an L1 TLB evicts into the L2 TLB."""
+def _take_victim(run: Any, code: Any) -> None:
+    """Insert a page that an L1 TLB evicts into the L2 TLB."""
     kept_apart()
-    number = numbers[code >> 1]
-    tag = t[m.run_place + (code >> 1)] if m.mechanism == CLUSTER else code
-    base = m.l2_base + set_of(number >> m.l2_shift, m.l2_sets, m.l2_mask) * m.l2_ways
+    m, _, tags, marks, _, _ = run
+    base, tag = _l2_place(run, code, run.numbers[code >> 1])
     if not holds(tags, marks, base, m.l2_ways, m.l2_policy, tag):
         evicted = fill(m, tags, marks, base, m.l2_ways, m.l2_policy, tag)
         if evicted >= 0:
-            evict(m, c, tags, marks, t, numbers, evicted)
+            evict(run, evicted)
 
 
 @inlined
 def _overlap(m: Any, c: Any, instruction: Any, cycles: Any) -> None:
-    """Join a miss with those whose instructions the core holds at the same time."""
+    """Add a miss to the group whose instructions are in the reorder window together."""
     if m.group_start < 0 or instruction - m.group_start > m.window_instructions:
         _close_group(m, c)
         m.group_start = instruction
@@ -286,7 +242,7 @@ def _overlap(m: Any, c: Any, instruction: Any, cycles: Any) -> None:
 
 @compiled
 def _close_group(m: Any, c: Any) -> None:
-    """Count the cycles of overlapping misses: shared out, but at least the longest's."""
+    """Count the cycles of overlapping misses: divided by the overlap, at least the longest."""
     kept_apart()
     shared = int(m.group_cycles / m.parallel)
     c.exposed_miss_cycles += max(shared, m.group_longest)
@@ -297,7 +253,7 @@ def _close_group(m: Any, c: Any) -> None:
 
 @compiled
 def _sample(m: Any, c: Any, instructions: Any) -> None:
-    """Look at the pressure since the sample before, and at the reach now."""
+    """Record the pressure since the previous sample, and the current reach."""
     kept_apart()
     thousands = instructions / 1000.0
     m.under_pressure = 1 if m.window_tlb_misses > m.pressure_mpki * thousands else 0
@@ -311,8 +267,8 @@ def _sample(m: Any, c: Any, instructions: Any) -> None:
 
 
 @compiled
-def _begin_anew(m: Any, c: Any, words: Any) -> None:
-    """Forget what was counted, but nothing of the state."""
+def _reset_counts(m: Any, c: Any, words: Any) -> None:
+    """Reset all counts, and keep the state."""
     kept_apart()
     _close_group(m, c)
     for place in range(len(words)):
@@ -323,7 +279,7 @@ def _begin_anew(m: Any, c: Any, words: Any) -> None:
 
 @compiled
 def _percentile(m: Any, total: Any, percent: Any) -> Any:
-    """Return the fewest cycles that at least so many of the walks do not exceed."""
+    """Return the fewest cycles that at least a percentage of the walks do not exceed."""
     kept_apart()
     wanted = (total * percent + 99) // 100
     seen = 0
@@ -335,11 +291,10 @@ def _percentile(m: Any, total: Any, percent: Any) -> Any:
 
 
 @compiled
-def _invalidate(
-    m: Any, c: Any, tags: Any, marks: Any, t: Any, numbers: Any, code: Any, number: Any
-) -> None:
-    """Take a page's translation out of everything, and its whole TLB block."""
+def _invalidate(run: Any, code: Any, number: Any) -> None:
+    """Remove a page's translation from all structures, and its whole TLB block."""
     kept_apart()
+    m, c, tags, marks, t, numbers = run
     is_ordered = m.l1_policy <= FIFO
     if code & 1:
         base = m.l1_huge_base + set_of(number, m.l1_huge_sets, m.l1_huge_mask) * m.l1_huge_ways
@@ -349,8 +304,7 @@ def _invalidate(
         remove(tags, marks, base, m.l1_ways, is_ordered, code)
     base = m.l1_fetch_base + set_of(number, m.l1_fetch_sets, m.l1_fetch_mask) * m.l1_fetch_ways
     remove(tags, marks, base, m.l1_fetch_ways, is_ordered, code)
-    base = m.l2_base + set_of(number >> m.l2_shift, m.l2_sets, m.l2_mask) * m.l2_ways
-    tag = t[m.run_place + (code >> 1)] if m.mechanism == CLUSTER else code
+    base, tag = _l2_place(run, code, number)
     remove(tags, marks, base, m.l2_ways, m.l2_policy <= FIFO, tag)
     if m.l3_tlb_sets > 0:
         base = m.l3_tlb_base + set_of(number, m.l3_tlb_sets, m.l3_tlb_mask) * m.l3_tlb_ways
@@ -368,24 +322,18 @@ def _invalidate(
 
 @compiled
 def _flush(m: Any, c: Any, tags: Any, marks: Any) -> None:
-    """Take all translations of the program out of everything; those of the host stay."""
+    """Remove all translations of the program from all structures; those of the host stay."""
     kept_apart()
-    _empty(tags, marks, m.l1_base, m.l1_sets * m.l1_ways)
-    _empty(tags, marks, m.l1_huge_base, m.l1_huge_sets * m.l1_huge_ways)
-    _empty(tags, marks, m.l1_fetch_base, m.l1_fetch_sets * m.l1_fetch_ways)
-    _empty(tags, marks, m.l2_base, m.l2_sets * m.l2_ways)
-    _empty(tags, marks, m.l3_tlb_base, m.l3_tlb_sets * m.l3_tlb_ways)
-    _empty(tags, marks, m.pom_base, m.pom_sets * m.pom_ways)
-    _empty(tags, marks, m.walk_cache_4_base, m.walk_cache_4_sets * m.walk_cache_4_ways)
-    _empty(tags, marks, m.walk_cache_3_base, m.walk_cache_3_sets * m.walk_cache_3_ways)
-    _empty(tags, marks, m.walk_cache_2_base, m.walk_cache_2_sets * m.walk_cache_2_ways)
+    # The tags of TLBs come first, then the nested TLB, the walk caches and the data caches.
+    _empty(tags, marks, m.l1_base, m.nested_base)
+    _empty(tags, marks, m.walk_cache_4_base, m.l1_cache_base)
     if m.only_tlbs == 0:
         lose_all(m, c, tags, marks)
 
 
 @compiled
-def _empty(tags: Any, marks: Any, base: Any, entries: Any) -> None:
+def _empty(tags: Any, marks: Any, start: Any, stop: Any) -> None:
     kept_apart()
-    for place in range(base, base + entries):
+    for place in range(start, stop):
         tags[place] = EMPTY
         marks[place] = MAX_RRPV

@@ -1,4 +1,4 @@
-"""What a miss in the L2 TLB meets: a walk, and what hardware puts before it."""
+"""Handling of a miss in the L2 TLB: a walk, and the mechanisms before it; compiled."""
 
 from typing import Any
 
@@ -29,42 +29,30 @@ __all__ = ["block_tag", "evict", "resolve"]
 
 
 @compiled
-def resolve(
-    m: Any,
-    c: Any,
-    tags: Any,
-    marks: Any,
-    t: Any,
-    numbers: Any,
-    code: Any,
-    number: Any,
-    line: Any,
-    leaf_line: Any,
-    region: Any,
-) -> Any:
-    """Translate what the L2 TLB does not hold; the cycles after its look-up."""
+def resolve(run: Any, code: Any, number: Any, line: Any, leaf_line: Any, region: Any) -> Any:
+    """Translate a page that the L2 TLB does not hold; return the cycles after its look-up."""
     kept_apart()
+    m = run.m
     if m.mechanism == VICTIMA:
-        return _resolve_victima(m, c, tags, marks, t, numbers, code, number, leaf_line, region)
+        return _resolve_victima(run, code, number, leaf_line, region)
     if m.mechanism == POM_TLB:
-        return _resolve_pom(m, c, tags, marks, t, numbers, code, number, line, leaf_line, region)
+        return _resolve_pom(run, code, number, line, leaf_line, region)
     if m.mechanism == HASH:
-        return _resolve_hash(m, c, tags, marks, code, number)
+        return _resolve_hash(m, run.c, run.tags, run.marks, code, number)
     if m.mechanism == L3_TLB:
         base = m.l3_tlb_base + set_of(number, m.l3_tlb_sets, m.l3_tlb_mask) * m.l3_tlb_ways
-        if holds(tags, marks, base, m.l3_tlb_ways, LRU, code):
-            c.l3_tlb_hits += 1
+        if holds(run.tags, run.marks, base, m.l3_tlb_ways, LRU, code):
+            run.c.l3_tlb_hits += 1
             return m.l3_tlb_cycles
-        return m.l3_tlb_cycles + _demand(
-            m, c, tags, marks, t, numbers, code, number, leaf_line, region
-        )
-    return _demand(m, c, tags, marks, t, numbers, code, number, leaf_line, region)
+        return m.l3_tlb_cycles + _demand(run, code, number, leaf_line, region)
+    return _demand(run, code, number, leaf_line, region)
 
 
 @compiled
-def evict(m: Any, c: Any, tags: Any, marks: Any, t: Any, numbers: Any, code: Any) -> None:
-    """What a mechanism does with a page that leaves the L2 TLB."""
+def evict(run: Any, code: Any) -> None:
+    """Hand a page that leaves the L2 TLB to the mechanism."""
     kept_apart()
+    m, c, tags, marks, t, numbers = run
     c.l2_evictions += 1
     if m.only_tlbs or m.mechanism == RADIX:
         return
@@ -74,7 +62,7 @@ def evict(m: Any, c: Any, tags: Any, marks: Any, t: Any, numbers: Any, code: Any
         if m.insert_on_eviction and is_costly(m, c, marks, m.history_base + place):
             tag = block_tag(m, t, code)
             if not has_block(m, tags, number, tag):
-                walk_behind(m, c, tags, marks, t, numbers, code, number)
+                walk_behind(run, code, number)
                 c.block_inserts_on_eviction += 1
                 make_block(m, c, tags, marks, number, tag, t[m.page_leaf_place + place])
     elif m.mechanism == POM_TLB and m.pom_insertion == POM_ON_EVICTION:
@@ -87,7 +75,7 @@ def evict(m: Any, c: Any, tags: Any, marks: Any, t: Any, numbers: Any, code: Any
 
 @inlined
 def block_tag(m: Any, t: Any, code: Any) -> Any:
-    """Return tag of the block of a page."""
+    """Return the tag of the block of a page."""
     return -2 - t[m.block_place + (code >> 1)]
 
 
@@ -100,43 +88,22 @@ def _count_walk(m: Any, c: Any, cycles: Any) -> None:
 
 
 @compiled
-def _demand(
-    m: Any,
-    c: Any,
-    tags: Any,
-    marks: Any,
-    t: Any,
-    numbers: Any,
-    code: Any,
-    number: Any,
-    leaf_line: Any,
-    region: Any,
-) -> Any:
-    """Return a walk that the program waits for."""
+def _demand(run: Any, code: Any, number: Any, leaf_line: Any, region: Any) -> Any:
+    """Walk for a page that the program waits for; return the cycles."""
     kept_apart()
-    cycles = walk(m, c, tags, marks, t, numbers, code, number, leaf_line, region)
-    _count_walk(m, c, cycles)
+    cycles = walk(run, code, number, leaf_line, region)
+    _count_walk(run.m, run.c, cycles)
     return cycles
 
 
 @inlined
-def _resolve_victima(
-    m: Any,
-    c: Any,
-    tags: Any,
-    marks: Any,
-    t: Any,
-    numbers: Any,
-    code: Any,
-    number: Any,
-    leaf_line: Any,
-    region: Any,
-) -> Any:
+def _resolve_victima(run: Any, code: Any, number: Any, leaf_line: Any, region: Any) -> Any:
+    m, c, tags, marks, t, _ = run
     tag = block_tag(m, t, code)
     if meets_block(m, tags, marks, number, tag):
         c.block_hits += 1
         return m.probe_cycles
-    cycles = _demand(m, c, tags, marks, t, numbers, code, number, leaf_line, region)
+    cycles = _demand(run, code, number, leaf_line, region)
     place = code >> 1
     remember(marks, m.history_base + place, m.touched_memory)
     is_wanted = m.insert_on_miss and is_costly(m, c, marks, m.history_base + place)
@@ -148,27 +115,16 @@ def _resolve_victima(
 
 @inlined
 def _pom_line(m: Any, number: Any) -> Any:
-    """Return the line of the table in memory that is read for a page: 4 entries of 16 bytes."""
+    """Return the line of the table in memory for a page: 4 entries of 16 bytes."""
     lines = (m.pom_ways + 3) // 4
     return m.pom_line + (number % m.pom_sets) * lines + (number // m.pom_sets) % lines
 
 
 @compiled
-def _resolve_pom(
-    m: Any,
-    c: Any,
-    tags: Any,
-    marks: Any,
-    t: Any,
-    numbers: Any,
-    code: Any,
-    number: Any,
-    line: Any,
-    leaf_line: Any,
-    region: Any,
-) -> Any:
-    """Read the sets of both page sizes at once, and walks if neither holds the page."""
+def _resolve_pom(run: Any, code: Any, number: Any, line: Any, leaf_line: Any, region: Any) -> Any:
+    """Read the sets of both page sizes at once, and walk if neither holds the page."""
     kept_apart()
+    m, c, tags, marks, _, _ = run
     other = number >> 9
     if code & 1:  # the 4 KiB page within the huge one, which is aligned in memory
         other = (number << 9) | ((line >> 6) & 511)
@@ -178,9 +134,7 @@ def _resolve_pom(
     if holds(tags, marks, base, m.pom_ways, LRU, code):
         c.pom_hits += 1
         return right
-    cycles = max(right, wrong) + _demand(
-        m, c, tags, marks, t, numbers, code, number, leaf_line, region
-    )
+    cycles = max(right, wrong) + _demand(run, code, number, leaf_line, region)
     if m.pom_insertion != POM_ON_EVICTION:
         _put_pom(m, c, tags, marks, code, number)
     return cycles
@@ -188,7 +142,7 @@ def _resolve_pom(
 
 @compiled
 def _put_pom(m: Any, c: Any, tags: Any, marks: Any, code: Any, number: Any) -> None:
-    """Write a page into the table in memory, which reads the line; nothing waits for it."""
+    """Write a page into the table in memory, which reads its line in the background."""
     kept_apart()
     base = m.pom_base + set_of(number, m.pom_sets, m.pom_mask) * m.pom_ways
     if not holds(tags, marks, base, m.pom_ways, LRU, code):
@@ -198,9 +152,9 @@ def _put_pom(m: Any, c: Any, tags: Any, marks: Any, code: Any, number: Any) -> N
 
 @compiled
 def _resolve_hash(m: Any, c: Any, tags: Any, marks: Any, code: Any, number: Any) -> Any:
-    """Read three places of the hashed table of the page's size at once: an elastic cuckoo table.
+    """Read three lines of the hashed table of the page's size at once: an elastic cuckoo table.
 
-    A cache tells the size, as long as it takes the page-walk caches; a line holds eight entries.
+    A cache with the latency of the page-walk caches knows the size; a line holds eight entries.
     """
     kept_apart()
     m.touched_memory = 0

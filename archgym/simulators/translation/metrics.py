@@ -1,146 +1,206 @@
-"""What the translation simulator measures, and what designs are searched for."""
+"""Metrics of the translation simulator, their computation from counters, and objectives."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import pairwise
 from typing import Final
 
-from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.objective import Objective, Term
+import numpy as np
 
-__all__ = ["AREA_BUDGET_MM2", "METRICS", "OBJECTIVES"]
+from archgym.evaluation.metrics import Goal, MetricSpec
+from archgym.evaluation.objective import Objective, Term
+from archgym.evaluation.simulator import require_kept
+from archgym.simulators.translation.counters import CLASSES, COLUMN
+from archgym.simulators.translation.cycles import Core, count_cycles
+from archgym.simulators.translation.hardware import Hardware
+from archgym.simulators.translation.physics import area_mm2, power_mw, translation_area_mm2
+
+__all__ = ["AREA_BUDGET_MM2", "METRICS", "OBJECTIVES", "check_counters", "measures"]
 
 AREA_BUDGET_MM2: Final = 32.5
 """chosen: half a mm2 above the default design; an L2 TLB of 65,536 entries alone needs more."""
 
 _MPKI: Final = "misses/kinstruction"
 _WALKS: Final = "walks/kinstruction"
-# Differences below these mean nothing: a thousandth of an event in a thousand instructions, a tenth
-# of a cycle of a latency that is a mean of whole numbers.
+# Smallest meaningful differences: a thousandth of an event per thousand instructions, and a tenth
+# of a cycle of a mean latency.
 _RATE, _LATENCY = 1e-3, 0.1
 
 
-def _cache_rates() -> tuple[MetricSpec, ...]:
-    names = {
-        "data": "of the program's data and instructions",
-        "table": "of page-table entries, a mechanism's table included",
-    }
-    return tuple(
-        MetricSpec(
-            f"{level}_cache_{what}_mpki",
-            _MPKI,
-            "none",
-            _RATE,
-            f"{title} cache misses {doc}.",
-            identifies=True,
-        )
-        for level, title in (("l1", "L1"), ("l2", "L2"), ("l3", "L3"))
-        for what, doc in names.items()
-    )
+_PROGRAM_DOC: Final = "the program's data and instructions"
+_TABLE_DOC: Final = "page-table entries, a mechanism's table included"
 
-
-METRICS: Final[tuple[MetricSpec, ...]] = (
-    MetricSpec("total_cycles", "cycles", "minimise", 1.0, "Of the trace after warm-up."),
-    MetricSpec("ipc", "instructions/cycle", "maximise", 1e-4, "Instructions over cycles."),
-    MetricSpec(
-        "speedup",
-        "x",
-        "maximise",
-        1e-4,
+_ROWS: Final[tuple[tuple[str, str, Goal, float, str], ...]] = (
+    ("total_cycles", "cycles", "minimise", 1.0, "Cycles of the trace after warm-up."),
+    ("ipc", "instructions/cycle", "maximise", 1e-4, "Instructions per cycle."),
+    (
+        *("speedup", "x", "maximise", 1e-4),
         "Cycles of the default design on the same trace, over this design's.",
     ),
-    MetricSpec(
-        "area_mm2", "mm2", "minimise", 1e-3, "Of one core's slice, 32 with the default design."
+    ("area_mm2", "mm2", "minimise", 1e-3, "Area of one core's slice, 32 with the default design."),
+    (
+        *("translation_area_mm2", "mm2", "minimise", 1e-4),
+        "Area of TLBs, walk caches and the mechanism's additions.",
     ),
-    MetricSpec(
-        "translation_area_mm2",
-        "mm2",
-        "minimise",
-        1e-4,
-        "Of TLBs, walk caches and what the mechanism adds.",
-    ),
-    MetricSpec("power_mw", "mW", "minimise", 0.1, "Average, of TLBs, caches and reads of memory."),
-    MetricSpec("l1_tlb_mpki", _MPKI, "minimise", _RATE, "Misses of the L1 TLBs."),
-    MetricSpec("l2_tlb_mpki", _MPKI, "minimise", _RATE, "Misses of the L2 TLB."),
-    MetricSpec(
-        "walks_per_kilo_instruction", _WALKS, "minimise", _RATE, "Walks that were waited for."
-    ),
-    MetricSpec(
-        "background_walks_per_kilo_instruction",
-        _WALKS,
-        "none",
-        _RATE,
+    ("power_mw", "mW", "minimise", 0.1, "Average power of TLBs, caches and reads of memory."),
+    ("l1_tlb_mpki", _MPKI, "minimise", _RATE, "Misses of the L1 TLBs."),
+    ("l2_tlb_mpki", _MPKI, "minimise", _RATE, "Misses of the L2 TLB."),
+    ("walks_per_kilo_instruction", _WALKS, "minimise", _RATE, "Walks that the program waits for."),
+    (
+        *("background_walks_per_kilo_instruction", _WALKS, "none", _RATE),
         "Walks for TLB blocks and prefetches, which nothing waits for.",
-        identifies=True,
     ),
-    MetricSpec(
-        "mechanism_hit_percent",
-        "%",
-        "none",
-        1e-2,
-        "Misses of the L2 TLB that the mechanism answered without a walk.",
-        identifies=True,
+    (
+        *("mechanism_hit_percent", "%", "none", 1e-2),
+        "Misses of the L2 TLB that the mechanism served without a walk.",
     ),
-    MetricSpec("mean_walk_latency_cycles", "cycles", "minimise", _LATENCY, "Mean time of a walk."),
-    MetricSpec(
-        "p99_walk_latency_cycles", "cycles", "minimise", 1.0, "99 % of the walks take no longer."
+    ("mean_walk_latency_cycles", "cycles", "minimise", _LATENCY, "Mean time of a walk."),
+    ("p99_walk_latency_cycles", "cycles", "minimise", 1.0, "99th percentile of a walk's time."),
+    (
+        *("mean_l2_tlb_miss_latency_cycles", "cycles", "minimise", _LATENCY),
+        "Mean time from the L2 TLB's miss to the translation, with or without a walk.",
     ),
-    MetricSpec(
-        "mean_l2_tlb_miss_latency_cycles",
-        "cycles",
-        "minimise",
-        _LATENCY,
-        "Mean time from the L2 TLB's miss to the translation, with a walk or without.",
+    ("translation_percent", "%", "none", 1e-2, "Share of the cycles that translation takes."),
+    (
+        *("translation_reach_mib", "MiB", "none", 1e-2),
+        "Reach of full TLBs beyond L1 with 4 KiB pages, and of TLB blocks on average.",
     ),
-    MetricSpec(
-        "translation_percent",
-        "%",
-        "none",
-        1e-2,
-        "Share of the cycles that translation takes.",
-        identifies=True,
+    ("block_reach_mib", "MiB", "none", 1e-2, "Average reach of TLB blocks in the L2 cache."),
+    *(
+        (f"{level.lower()}_cache_{kind}_mpki", _MPKI, "none", _RATE, f"{level} misses of {doc}.")
+        for level in ("L1", "L2", "L3")
+        for kind, doc in (("data", _PROGRAM_DOC), ("table", _TABLE_DOC))
     ),
-    MetricSpec(
-        "translation_reach_mib",
-        "MiB",
-        "none",
-        1e-2,
-        "What the TLBs beyond L1 hold when full of 4 KiB pages, and TLB blocks on average.",
-        identifies=True,
-    ),
-    MetricSpec(
-        "block_reach_mib",
-        "MiB",
-        "none",
-        1e-2,
-        "What TLB blocks in the L2 cache cover on average.",
-        identifies=True,
-    ),
-    *_cache_rates(),
-    MetricSpec(
-        "l2_cache_block_mpki",
-        _MPKI,
-        "none",
-        _RATE,
-        "Look-ups of TLB blocks that found none.",
-        identifies=True,
-    ),
+    ("l2_cache_block_mpki", _MPKI, "none", _RATE, "Look-ups of TLB blocks that miss."),
 )
+METRICS: Final = tuple(MetricSpec(*row, identifies=True) for row in _ROWS)
+_SIMULATED: Final = [spec.name for spec in METRICS if spec.formula is None]
 
 
-def _objectives() -> Mapping[str, Objective]:
-    speed = Term("speedup", "maximise")
-    area, power = Term("area_mm2", "minimise"), Term("power_mw", "minimise")
-    # chosen: a weight at which no speedup pays for leaving the budget.
-    budget = Term("area_mm2", "at-most", weight=20.0, target=AREA_BUDGET_MM2)
-    found = (
-        Objective(
-            "speed-under-area", (speed, budget), f"Speedup within {AREA_BUDGET_MM2} mm2 of slice."
-        ),
-        Objective("speed-per-area", (speed, area), "Speedup over the area of the slice."),
-        Objective(
-            "speed-area-power", (speed, area, power), "Speedup, area and power, alike; see a front."
-        ),
+_SPEED: Final = Term("speedup", "maximise")
+_AREA, _POWER = Term("area_mm2", "minimise"), Term("power_mw", "minimise")
+# chosen: a weight at which no speedup pays for exceeding the budget.
+_BUDGET: Final = Term("area_mm2", "at-most", weight=20.0, target=AREA_BUDGET_MM2)
+_WITHIN: Final = f"Speedup within a slice of {AREA_BUDGET_MM2} mm2."
+_OBJECTIVES: Final = (
+    Objective("speed-under-area", (_SPEED, _BUDGET), _WITHIN),
+    Objective("speed-per-area", (_SPEED, _AREA), "Speedup over the area of the slice."),
+    Objective("speed-area-power", (_SPEED, _AREA, _POWER), "Trade-off of speedup, area and power."),
+)
+OBJECTIVES: Final[Mapping[str, Objective]] = {o.name: o for o in _OBJECTIVES}
+
+# Counts are exact.
+_require = partial(require_kept, "translation", rounding=0.0)
+_PAGE_MIB: Final = 4 / 1024
+_PROGRAM, _TABLES = CLASSES[:2], CLASSES[2:]
+
+
+def measures(
+    hardware: Sequence[Hardware], counters: np.ndarray, core: Core, baseline_cycles: float
+) -> np.ndarray:
+    """Return metrics of designs, (n, n_metrics) in the order of `METRICS`.
+
+    Args:
+      hardware: n designs.
+      counters: (n, n_counters), counts of each design on one trace.
+      core: The core.
+      baseline_cycles: Cycles of the default design on the same trace.
+    """
+    values = np.empty((len(hardware), len(_SIMULATED)))
+    for row, design in enumerate(hardware):
+        found = _measures_of(design, counters[row], core, baseline_cycles)
+        values[row] = [found[name] for name in _SIMULATED]
+    return values
+
+
+def check_counters(counters: np.ndarray) -> None:
+    """Check that the counts, (n, n_counters), are consistent.
+
+    Raises:
+      SimulatorError: An invariant is violated; the message has the difference.
+    """
+    column = {name: counters[:, place] for name, place in COLUMN.items()}
+    served = column["l3_tlb_hits"] + column["pom_hits"] + column["block_hits"]
+    _require(
+        "hits and misses of the L2 TLB are the misses of the L1 TLBs",
+        column["l2_hits"] + column["l2_misses"],
+        column["l1_misses"] + column["l1_fetch_misses"],
     )
-    return {objective.name: objective for objective in found}
+    _require(
+        "walks are the misses of the L2 TLB that nothing else served",
+        column["walks"],
+        column["l2_misses"] - served,
+    )
+    for name in CLASSES:
+        # Lines fetched for one class may serve another, but misses never exceed look-ups.
+        levels = [column[f"l1_cache_{name}_reads"]]
+        levels += [column[f"l{level}_cache_{name}_misses"] for level in (1, 2, 3)]
+        for above, below in pairwise(levels):
+            _require(f"misses of {name} are at most the look-ups", np.minimum(above, below), below)
+    exposed = column["exposed_miss_cycles"]
+    _require(
+        "exposed cycles are at most all cycles",
+        np.minimum(exposed, column["miss_cycles"]),
+        exposed,
+    )
 
 
-OBJECTIVES: Final = _objectives()
+def _measures_of(
+    hardware: Hardware, counters: np.ndarray, core: Core, baseline_cycles: float
+) -> dict[str, float]:
+    def count(name: str) -> int:
+        return int(counters[COLUMN[name]])
+
+    instructions = count("instructions")
+    cycles = count_cycles(hardware, counters, core)
+    served = count("l3_tlb_hits") + count("pom_hits") + count("block_hits")
+    block_reach = _ratio(count("sampled_reach_kib") / 1024, count("samples"))
+
+    def rate(events: int) -> float:
+        return 1000.0 * events / instructions
+
+    found = {
+        "total_cycles": cycles.total,
+        "ipc": instructions / cycles.total,
+        "speedup": baseline_cycles / cycles.total,
+        "area_mm2": area_mm2(hardware),
+        "translation_area_mm2": translation_area_mm2(hardware),
+        "power_mw": power_mw(hardware, counters, cycles.total),
+        "l1_tlb_mpki": rate(count("l1_misses") + count("l1_fetch_misses")),
+        "l2_tlb_mpki": rate(count("l2_misses")),
+        "walks_per_kilo_instruction": rate(count("walks")),
+        "background_walks_per_kilo_instruction": rate(count("background_walks")),
+        "mechanism_hit_percent": 100.0 * _ratio(served, count("l2_misses")),
+        "mean_walk_latency_cycles": _ratio(count("walk_cycles"), count("walks")),
+        "p99_walk_latency_cycles": float(count("walk_p99_cycles")),
+        "mean_l2_tlb_miss_latency_cycles": _ratio(count("miss_cycles"), count("l2_misses")),
+        "translation_percent": 100.0 * cycles.translation / cycles.total,
+        "translation_reach_mib": _tlb_reach_mib(hardware) + block_reach,
+        "block_reach_mib": block_reach,
+        "l2_cache_block_mpki": (
+            rate(count("l2_misses") - count("block_hits"))
+            if hardware.mechanism == "victima"
+            else 0.0
+        ),
+    }
+    for level in ("l1", "l2", "l3"):
+        for what, names in (("data", _PROGRAM), ("table", _TABLES)):
+            missed = sum(count(f"{level}_cache_{name}_misses") for name in names)
+            found[f"{level}_cache_{what}_mpki"] = rate(missed)
+    return found
+
+
+def _tlb_reach_mib(hardware: Hardware) -> float:
+    """Return the reach of the L2 TLB and a TLB beyond it, with 4 KiB pages or clusters."""
+    pages = hardware.l2_entries
+    if hardware.mechanism == "cluster":
+        pages *= hardware.cluster_pages
+    elif hardware.mechanism == "l3_tlb":
+        pages += hardware.l3_tlb_entries
+    elif hardware.mechanism == "pom_tlb":
+        pages += hardware.pom_entries
+    return pages * _PAGE_MIB
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else 0.0

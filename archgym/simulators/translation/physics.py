@@ -1,8 +1,8 @@
 """Area, energy and latencies of a design, from its arrays.
 
-`area_mm2` is that of a slice of a processor: one core, its caches, its TLBs. Only structures that
-designs change are worked out; the rest of the slice is what the default design leaves of 32 mm2.
-Absolute watts may be off by a factor of two; only ratios between designs count.
+`area_mm2` is the area of a slice of a processor: one core, its caches and its TLBs. Only structures
+that designs change are computed; the rest of the slice is 32 mm2 less those of the default design.
+Absolute power may be wrong by a factor of two; only ratios between designs are meaningful.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from archgym.simulators.translation.cacti import (
     ratio_cycles,
     tlb_array,
 )
-from archgym.simulators.translation.counters import CLASSES, COUNTERS
+from archgym.simulators.translation.counters import CLASSES, COLUMN
 from archgym.simulators.translation.hardware import Hardware
 
 __all__ = [
@@ -34,10 +34,10 @@ __all__ = [
 ]
 
 CLOCK_GHZ: Final = 2.6
-"""Of the core; the public Victima artifact."""
+"""Clock of the core; the public Victima artifact."""
 SLICE_MM2: Final = 32.0
 """chosen: one core with its caches of a server processor of the 22 nm generation."""
-# chosen: a DRAM device of DDR4 spends some 15 nJ on the activation, transfer and precharge of 64 B.
+# chosen: DDR4 takes about 15 nJ for the activation, transfer and precharge of 64 B.
 _MEMORY_READ_PJ: Final = 15_000.0
 # Two more bits in the tag of each line of the L2 cache: 64 Kibit in 2 MiB, of 22 nm SRAM with its
 # share of the periphery.
@@ -45,28 +45,21 @@ _VICTIMA_TAG_MM2_PER_KIB: Final = 0.015 / 2048
 # The predictor: 24 bytes of counters of the published design, at the density of those tags, and
 # four comparators.
 _VICTIMA_PREDICTOR_MM2: Final = 0.015 * (24 * 8) / 65536
-# A clustered entry has a valid bit for each page beside its 64 data and 49 tag bits.
+# A clustered entry has a valid bit for each page in addition to 64 data and 49 tag bits.
 _ENTRY_BITS: Final = 64 + 49
-# [A] of the Victima artifact; the capacity halves from 1 to 0.5 MiB as the fit 12 x MiB^0.44 says.
+# Victima's artifact; 512 KiB by the fit 12 x MiB^0.44.
 _L2_CACHE_CYCLES: Final = {512: 9, 1024: 12, 2048: 16, 4096: 22, 8192: 30}
-_COLUMN: Final = {name: place for place, name in enumerate(COUNTERS)}
 
 
 def l2_cache_cycles(capacity_kib: int) -> int:
-    """Return cycles of a hit in an L2 cache of so many KiB: 512, 1024, 2048, 4096 or 8192.
-
-    Source:
-      Configuration of the public Victima artifact; 512 KiB by the fit through it.
-    """
+    """Return the cycles of a hit in an L2 cache of 512, 1024, 2048, 4096 or 8192 KiB."""
     return _L2_CACHE_CYCLES[capacity_kib]
 
 
 def l2_tlb_cycles(entries: int, model: str) -> int:
-    """Return cycles of a look-up in an L2 TLB.
+    """Return the cycles of a look-up in an L2 TLB.
 
-    Args:
-      entries: How many it has.
-      model: `published`, `cacti-ratio` or `ideal`, which is that of the default one at any size.
+    The model is `published`, `cacti-ratio`, or `ideal`: the default latency at any size.
     """
     if model == "ideal":
         return Hardware().l2_cycles
@@ -76,23 +69,23 @@ def l2_tlb_cycles(entries: int, model: str) -> int:
 @final
 @dataclass(frozen=True)
 class _Structures:
-    """The arrays of a design: one read each of these a look-up."""
+    """Arrays of a design; a look-up reads each of these once."""
 
     l1_fetch_tlb: Array
     l1_tlb: Array
-    """Both page sizes, which are looked into together."""
+    """TLBs of both page sizes, which are read together."""
     l2_tlb: Array
     walk_caches: Array
-    """All three, which are looked into together."""
+    """Caches of all three levels, which are read together."""
     nested_tlb: Array
     l3_tlb: Array
     l2_cache: Array
     additions: Array
-    """What the mechanism adds elsewhere; its energy is part of the arrays that it uses."""
+    """Area of the mechanism in other structures, whose energy includes it."""
 
     @property
     def translation(self) -> tuple[Array, ...]:
-        """All but the L2 cache, which is there without translation."""
+        """Arrays that only translate: all except the L2 cache."""
         return (
             *(self.l1_fetch_tlb, self.l1_tlb, self.l2_tlb, self.walk_caches, self.nested_tlb),
             *(self.l3_tlb, self.additions),
@@ -100,29 +93,29 @@ class _Structures:
 
 
 def area_mm2(hardware: Hardware) -> float:
-    """Return area of the slice with this design in it."""
+    """Return the area of the slice with this design."""
     own, default = _structures(hardware), _structures(Hardware())
     return SLICE_MM2 + (_area(own) - _area(default))
 
 
 def translation_area_mm2(hardware: Hardware) -> float:
-    """Area of the structures that only translate: TLBs, walk caches and what a mechanism adds."""
+    """Return the area of TLBs, walk caches and the mechanism's additions."""
     return sum(array.area_mm2 for array in _structures(hardware).translation)
 
 
 def power_mw(hardware: Hardware, counters: np.ndarray, cycles: float) -> float:
-    """Average power of TLBs, caches and reads of memory: leakage and energy over time.
+    """Return the average power of TLBs, caches and reads of memory: leakage and energy over time.
 
     Args:
       hardware: The design.
-      counters: (n_counters,) int64, what it did.
-      cycles: How long that took, above 0.
+      counters: (n_counters,) int64, its counts.
+      cycles: Its cycles, above 0.
     """
     parts = _structures(hardware)
     l1_cache, l3_cache = cache_array(hardware.l1_cache_kib), cache_array(hardware.l3_cache_kib)
 
     def count(name: str) -> int:
-        return int(counters[_COLUMN[name]])
+        return int(counters[COLUMN[name]])
 
     def missed(level: str) -> int:
         return sum(count(f"{level}_{name}_misses") for name in CLASSES)
@@ -131,8 +124,8 @@ def power_mw(hardware: Hardware, counters: np.ndarray, cycles: float) -> float:
     fills = count("l2_misses") + count("prefetch_fills")
     walks = count("walks") + count("background_walks")
     inserts = count("block_inserts_on_miss") + count("block_inserts_on_eviction")
-    # chosen: a probe for TLB blocks reads a line of the L2 cache, as its tags alone would be
-    # cheaper but two page sizes are probed; a fill or an insert costs what a read does.
+    # chosen: a probe for TLB blocks costs one read of the L2 cache. Its tags alone would be
+    # cheaper, but two page sizes are probed. A fill or an insert costs as much as a read.
     probes = count("l2_misses") if hardware.mechanism == "victima" else 0
     l1_cache_reads = sum(count(f"l1_cache_{name}_reads") for name in CLASSES)
     energy_pj = (
@@ -147,7 +140,7 @@ def power_mw(hardware: Hardware, counters: np.ndarray, cycles: float) -> float:
         + (missed("l2_cache") + count("l2_cache_prefetches")) * l3_cache.read_pj
         + missed("l3_cache") * _MEMORY_READ_PJ
     )
-    # One picojoule a nanosecond is one milliwatt.
+    # One picojoule per nanosecond is one milliwatt.
     return leakage_mw(hardware) + energy_pj / (cycles / CLOCK_GHZ)
 
 
@@ -156,18 +149,13 @@ def leakage_mw(hardware: Hardware) -> float:
     parts = _structures(hardware)
     l1_cache, l3_cache = cache_array(hardware.l1_cache_kib), cache_array(hardware.l3_cache_kib)
     leaked = sum(array.leakage_mw for array in (*parts.translation, parts.l2_cache))
-    # The L1 cache of instructions leaks as that of data does.
+    # The L1 caches of instructions and data leak the same.
     return leaked + (2 * l1_cache.leakage_mw + l3_cache.leakage_mw)
 
 
 def memory_mw(counters: np.ndarray, cycles: float) -> float:
-    """Return the part of the power that reads of memory take.
-
-    Args:
-      counters: (n_counters,) int64, what the design did.
-      cycles: How long that took, above 0.
-    """
-    reads = sum(int(counters[_COLUMN[f"l3_cache_{name}_misses"]]) for name in CLASSES)
+    """Return the part of the power that reads of memory take."""
+    reads = sum(int(counters[COLUMN[f"l3_cache_{name}_misses"]]) for name in CLASSES)
     return reads * _MEMORY_READ_PJ / (cycles / CLOCK_GHZ)
 
 
@@ -178,7 +166,7 @@ def _area(parts: _Structures) -> float:
 @cache
 def _additions(mechanism: str, l2_cache_kib: int) -> Array:
     if mechanism != "victima":
-        return Array(0.0, 0.0, 0.0, 0.0)
+        return Array()
     area = _VICTIMA_TAG_MM2_PER_KIB * l2_cache_kib + _VICTIMA_PREDICTOR_MM2
     base = cache_array(l2_cache_kib)
     return Array(area, 0.0, base.leakage_mw * area / base.area_mm2, 0.0)
@@ -213,9 +201,5 @@ def _tlb(entries: int, ways: int) -> Array:
 
 
 def _together(*arrays: Array) -> Array:
-    return Array(
-        sum(array.area_mm2 for array in arrays),
-        sum(array.read_pj for array in arrays),
-        sum(array.leakage_mw for array in arrays),
-        max(array.access_ns for array in arrays),
-    )
+    area, read, leakage, access = zip(*arrays, strict=True)
+    return Array(sum(area), sum(read), sum(leakage), max(access))

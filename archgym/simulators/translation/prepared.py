@@ -1,4 +1,4 @@
-"""Traces made ready for the kernel: what no design changes, worked out once."""
+"""Traces prepared for the kernel: everything that no design changes, computed once."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import InvalidArgumentError
-from archgym.simulators.translation.layout import hashed
-from archgym.simulators.translation.memory import Memory
+from archgym.simulators.translation.layout import Memory, hashed
 from archgym.simulators.translation.view import View, native_view, virtualised_view
 from archgym.traces import AccessKind, MemoryTrace
 
@@ -27,13 +26,10 @@ __all__ = [
 ]
 
 WARMUP_SHARE: Final = 0.3
-"""chosen: of a trace's records, those that only warm TLBs and caches up."""
+"""chosen: share of a trace's records that only warm up TLBs and caches."""
 
-# Kinds of steps, as the kernel takes them.
-DATA: Final = 0
-FETCH: Final = 1
-INVALIDATE: Final = 2
-FLUSH: Final = 3
+# Kinds of steps in the kernel.
+DATA, FETCH, INVALIDATE, FLUSH = range(4)
 
 _LINE_BITS: Final = 6
 _PAGE_BITS: Final = 12
@@ -43,21 +39,21 @@ _STEP_OF_KIND: Final = np.array([DATA, DATA, FETCH, DATA, INVALIDATE, FLUSH], dt
 @final
 @dataclass(frozen=True, eq=False)
 class Steps:
-    """A trace without what changes nothing: data accesses to the line of the one before.
+    """Trace without data accesses to the same line as the previous access.
 
-    An access that ends in another line is two steps. Of a run of accesses to one line, TLBs and
-    caches see the first; the others hit whatever the design, since the entry is the newest.
+    An access that ends in another line is two steps. Of consecutive accesses to one line, TLBs and
+    caches see the first; the others hit in any design, since the entry is the newest.
 
     Attributes:
-      record: (n_steps,) int64, the record of the trace that a step comes from.
-      kind: (n_steps,) uint8.
+      record: (n_steps,) int64, the step's record in the trace.
+      kind: (n_steps,) uint8, kind of the step.
       page: (n_steps,) int64, virtual number of the 4 KiB page, spread.
       line: (n_steps,) uint8, line within the page.
       instruction: (n_steps,) int64, instructions that retired before the step's record.
-      crossing: (n_crossings,) int64, records that end in another page than they begin.
-      not_data: (n,) int64, records that are no data accesses.
+      crossing: (n_crossings,) int64, records that end in another page.
+      not_data: (n,) int64, records that are not data accesses.
       fetch: (n_fetches,) int64, records that are fetches.
-      n_records, n_instructions: Of the whole trace.
+      n_records, n_instructions: Totals of the trace.
     """
 
     record: npt.NDArray[np.int64]
@@ -75,7 +71,7 @@ class Steps:
 @final
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A trace as the kernel takes it, in one layout of memory."""
+    """Trace in one layout of memory, for the kernel."""
 
     steps: Steps
     memory: Memory
@@ -88,12 +84,12 @@ class Prepared:
 
     @cached_property
     def virtualised(self) -> View:
-        """Pages and page tables of a guest whose memory a host lays out the same way."""
+        """Pages and page tables of a guest on a host with the same layout of memory."""
         steps = self.steps
         return virtualised_view(steps.page, steps.line, steps.kind >= INVALIDATE, self.memory)
 
     def view(self, virtualised: bool) -> View:
-        """Return one of the two; made when it is first asked for."""
+        """Return one of the two views, which is made on first use."""
         return self.virtualised if virtualised else self.native
 
     def start(self, warmup_share: float) -> int:
@@ -116,14 +112,14 @@ class Prepared:
 
     @property
     def n_bytes(self) -> int:
-        """Memory that it takes by now."""
+        """Memory of the arrays made so far [bytes]."""
         arrays = [v for v in vars(self.steps).values() if isinstance(v, np.ndarray)]
         made = [self.__dict__[name] for name in ("native", "virtualised") if name in self.__dict__]
         return sum(int(a.nbytes) for a in arrays) + sum(int(view.n_bytes) for view in made)
 
 
 def prepare(trace: MemoryTrace, memory: Memory) -> Prepared:
-    """Lay the pages of a trace into memory and numbers what the kernel meets.
+    """Lay out the pages of a trace in memory and number the objects of the kernel.
 
     Raises:
       InvalidArgumentError: The trace is empty, or its pages do not fit into the memory.
@@ -134,7 +130,7 @@ def prepare(trace: MemoryTrace, memory: Memory) -> Prepared:
             "`trace` must hold at least one access; got none. Record it for longer."
         )
     made = Prepared(steps, memory)
-    assert made.native is not None  # so that what does not fit is refused here
+    assert made.native is not None  # so that an error is raised here
     return made
 
 
@@ -173,7 +169,7 @@ def _steps(trace: MemoryTrace, memory: Memory) -> Steps:
 
 
 def _changes(kinds: npt.NDArray[np.uint8], line: npt.NDArray[np.uint64]) -> np.ndarray:
-    """Place of the steps that are not data accesses to the line of the last data access."""
+    """Return the steps that are not data accesses to the line of the last data access."""
     data = np.flatnonzero(kinds == DATA)
     same = np.zeros(len(kinds), dtype=bool)
     same[data[1:]] = line[data[1:]] == line[data[:-1]]
@@ -198,81 +194,43 @@ def _spread(page: npt.NDArray[np.int64], memory: Memory) -> npt.NDArray[np.int64
 _MAX_BYTES: Final = 768 * 2**20
 
 _Key = tuple[str, int, Memory]
-
-
-@final
-class _Latest:
-    """The layouts used last, at most `max_bytes` of them, but always the last one."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._held: OrderedDict[_Key, Prepared] = OrderedDict()
-        self._lock = Lock()
-        self._making: dict[_Key, Lock] = {}
-
-    def get(self, key: _Key) -> Prepared | None:
-        """Return the layout, if it is held."""
-        with self._lock:
-            found = self._held.get(key)
-            if found is not None:
-                self._held.move_to_end(key)
-            return found
-
-    def put(self, key: _Key, value: Prepared) -> None:
-        """Hold a layout; the oldest ones go."""
-        with self._lock:
-            self._held[key] = value
-            self._held.move_to_end(key)
-            while len(self._held) > 1 and self._total() > self._max_bytes:
-                self._held.popitem(last=False)
-
-    def making(self, key: _Key) -> Lock:
-        """Return held by the thread that makes a layout, so that others wait for it."""
-        with self._lock:
-            return self._making.setdefault(key, Lock())
-
-    def _total(self) -> int:
-        return sum(value.n_bytes for value in self._held.values())
-
-
-_LATEST = _Latest(_MAX_BYTES)
+# The layouts used last, up to `_MAX_BYTES`, and at least the last one.
+_HELD: OrderedDict[_Key, Prepared] = OrderedDict()
+_MAKING: dict[_Key, Lock] = {}
+_LOCK: Final = Lock()
 
 
 def latest_prepared(trace: MemoryTrace, digest: str, max_records: int, memory: Memory) -> Prepared:
-    """Return a trace laid out in memory, made only once while it is in use.
+    """Return a trace laid out in memory, which is made once while it is in use.
 
     Args:
       trace: The whole trace.
-      digest: What it is known by.
-      max_records: Only so many of its first records; 0 for all.
-      memory: The layout.
+      digest: Digest of the trace.
+      max_records: Number of its first records to take; 0 for all.
+      memory: The memory.
 
     Raises:
-      InvalidArgumentError: The trace is empty, or does not fit into the memory, or
-        nothing of it is left to count after warm-up.
+      InvalidArgumentError: The trace is empty, does not fit into the memory, or has no instructions
+        after warm-up.
     """
-    # Numba takes a while to import, which listing and describing should not wait for.
-    from archgym.simulators.translation.prepared import prepare
-
     key = (digest, max_records, memory)
-    found = _LATEST.get(key)
-    if found is not None:
-        return found
-    with _LATEST.making(key):
-        found = _LATEST.get(key)
-        if found is None:
-            found = prepare(trace[:max_records] if max_records else trace, memory)
-            _require_instructions(found, trace.name)
-            _LATEST.put(key, found)
-    return found
-
-
-def _require_instructions(ready: Prepared, name: str) -> None:
-    from archgym.simulators.translation.prepared import WARMUP_SHARE
-
-    if not ready.counted(ready.start(WARMUP_SHARE))[0]:
-        raise InvalidArgumentError(
-            f"`workload` must run instructions and change its line of memory after the first "
-            f"{WARMUP_SHARE:.0%} of the records that are run; got {name!r}, of which nothing is "
-            "left to count. Record more of the program with `archgym trace record`."
-        )
+    with _LOCK:
+        making = _MAKING.setdefault(key, Lock())
+    # Held by the thread that makes a layout, so that others wait for it.
+    with making:
+        with _LOCK:
+            if key in _HELD:
+                _HELD.move_to_end(key)
+                return _HELD[key]
+        made = prepare(trace[:max_records] if max_records else trace, memory)
+        if not made.counted(made.start(WARMUP_SHARE))[0]:
+            raise InvalidArgumentError(
+                f"`workload` must run instructions and change its line of memory after the first "
+                f"{WARMUP_SHARE:.0%} of the records that are run; got {trace.name!r}, of which "
+                "nothing is left to count. Record more of the program: `archgym trace record`."
+            )
+        with _LOCK:
+            _HELD[key] = made
+            while len(_HELD) > 1 and sum(held.n_bytes for held in _HELD.values()) > _MAX_BYTES:
+                _HELD.popitem(last=False)
+    return made

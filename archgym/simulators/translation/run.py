@@ -1,4 +1,4 @@
-"""Runs designs on a trace: decode once with `prepare`, then count with `run`."""
+"""Runs of designs on a trace: prepare it once with `prepare`, then count with `run`."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ import numpy.typing as npt
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.translation.counters import COUNTERS
 from archgym.simulators.translation.hardware import Hardware
-from archgym.simulators.translation.memory import Memory
+from archgym.simulators.translation.layout import Memory
 from archgym.simulators.translation.prepared import WARMUP_SHARE, Prepared, prepare
 
 __all__ = ["COUNTERS", "Hardware", "Memory", "Prepared", "prepare", "run"]
@@ -22,25 +22,27 @@ def run(
     only_tlbs: bool = False,
     passes: int = 1,
 ) -> npt.NDArray[np.int64]:
-    """Count of designs on one trace. Releases the GIL; keeps no state, so threads may share.
+    """Run designs on one trace and return their counts.
+
+    The function releases the GIL and keeps no state, so threads may call it at the same time.
 
     Args:
       prepared: The trace, from `prepare`.
       hardware: The designs, or one.
-      warmup_share: Share of the trace's records after which all counts begin anew, 0 to below 1.
-      only_tlbs: Whether to count hits of the L1 and L2 TLBs alone, without data caches, latencies
-        and mechanisms, several times faster; then every L2 miss counts as a walk.
-      passes: How often the trace runs; only the last is counted, so the others are warm-up.
+      warmup_share: Share of the trace's records after which all counts are reset, 0 to below 1.
+      only_tlbs: Count only hits and misses of the L1 and L2 TLBs, without data caches, latencies
+        and mechanisms, several times faster. Every miss of the L2 TLB then counts as a walk.
+      passes: Number of runs through the trace; only the last is counted.
 
     Returns:
       (n_designs, n_counters) int64, columns by `COUNTERS`.
 
     Raises:
-      InvalidArgumentError: A design's sizes do not fit each other.
+      InvalidArgumentError: Sizes of a design are inconsistent, or an argument is out of range.
     """
-    # Numba takes a while to import, which describing should not wait for.
-    from archgym.simulators.translation.kernel import count
-    from archgym.simulators.translation.state import COUNTS, machine, room
+    # Numba is slow to import, and describing needs no kernel.
+    from archgym.simulators.translation.kernel import Columns, count
+    from archgym.simulators.translation.state import COUNTS, empty_structures, machine
 
     if not 0.0 <= warmup_share < 1.0:
         raise InvalidArgumentError(
@@ -58,31 +60,21 @@ def run(
         made = machine(design, view, only_tlbs=only_tlbs, capacity_gib=prepared.memory.capacity_gib)
         packed = view.packed(design.cluster_pages)
         counted = counts[place : place + 1]
-        empty = room(made, view)
+        tags, marks = empty_structures(made, view)
+        columns = Columns(
+            *(steps.kind, view.code, view.number, view.line, view.leaf_line, view.region),
+            steps.instruction,
+        )
         for _ in range(passes):
-            count(
-                made,
-                counted,
-                counted.view(np.int64),
-                *empty,
-                steps.kind,
-                view.code,
-                view.number,
-                view.line,
-                view.leaf_line,
-                view.region,
-                steps.instruction,
-                packed.table,
-                packed.numbers,
-                spans,
-            )
+            words = counted.view(np.int64)
+            count(made, counted, words, tags, marks, packed.table, packed.numbers, columns, spans)
     rows = counts.view(np.int64).reshape(len(designs), len(COUNTERS))
     rows[:, :3] = prepared.counted(start)
     return rows
 
 
 def _spans(prepared: Prepared, start: int) -> npt.NDArray[np.int64]:
-    """Return (n_spans, 3), as the kernel takes them: samples, and the end of the warm-up."""
+    """Return (n_spans, 3), the spans for the kernel: samples and the end of the warm-up."""
     from archgym.simulators.translation.kernel import AT_END_OF_WARMUP, AT_SAMPLE
     from archgym.simulators.translation.state import WINDOW_INSTRUCTIONS
 

@@ -1,4 +1,4 @@
-"""The translation simulator: what translating addresses costs, and which hardware pays."""
+"""Translation simulator: the cost of address translation, and hardware that lowers it."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -8,28 +8,33 @@ from typing import ClassVar, Final, final
 
 import numpy as np
 
-from archgym.errors import unknown_name
+from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload, require_kept
-from archgym.simulators.translation.characterise import characterise
 from archgym.simulators.translation.costs import COSTS, counted_without, measures_without
 from archgym.simulators.translation.cycles import Core, core_named, count_cycles
 from archgym.simulators.translation.designs import hardware_of_many, memory_of
 from archgym.simulators.translation.hardware import Hardware
-from archgym.simulators.translation.measures import check_counters, measures
-from archgym.simulators.translation.memory import Memory
-from archgym.simulators.translation.metrics import METRICS, OBJECTIVES
+from archgym.simulators.translation.layout import Memory
+from archgym.simulators.translation.metrics import METRICS, OBJECTIVES, check_counters, measures
 from archgym.simulators.translation.prepared import Prepared, latest_prepared
 from archgym.simulators.translation.run import run
 from archgym.simulators.translation.space import GROUPS, SPACE_NAMES, design_space
-from archgym.simulators.translation.workloads import DEFAULT_WORKLOAD, TraceContent, load, names
+from archgym.simulators.translation.workloads import (
+    DEFAULT_WORKLOAD,
+    TraceContent,
+    characterise,
+    load,
+    names,
+)
 
 __all__ = ["SHORT_RECORDS", "TranslationSimulator"]
 
 SHORT_RECORDS: Final = 200_000
-"""Records of a trace that the fidelity `short` takes; what a table of 100,000 designs affords."""
+"""Records of the fidelity `short`, which makes a table of 100,000 designs affordable."""
 _DEFAULT_CORE: Final = "out-of-order"
+_PICTURES: Final = (".png", ".svg", ".pdf")
 _require = partial(require_kept, "translation")
 
 
@@ -37,8 +42,8 @@ _require = partial(require_kept, "translation")
 class TranslationSimulator(Simulator):
     """TLBs, page walks and mechanisms such as Victima, on memory traces of real programs.
 
-    A design is the hardware that translates addresses, the L2 cache, in which page tables and TLB
-    blocks live, and how the system lays out memory. Time is an additive model, not a pipeline:
+    A design is the hardware that translates addresses, the L2 cache with page-table entries and TLB
+    blocks, and the system's layout of memory. Time is an additive model without a pipeline:
     speedups are ratios on one trace.
     """
 
@@ -56,24 +61,24 @@ class TranslationSimulator(Simulator):
     def __init__(
         self, space: str = "default", core: str = _DEFAULT_CORE, fidelity: str = "standard"
     ) -> None:
-        """Make the simulator of one space, core and fidelity.
+        """Initialise the simulator for one space, core and fidelity.
 
         Args:
           space: One of `space_names`.
-          core: `out-of-order` hides a fixed share of what it waits for, `in-order` nothing;
-            under `window` misses of the L2 TLB overlap as the workload and the walkers allow, and
-            the number of walkers is a parameter of the wide spaces.
+          core: `out-of-order` hides a fixed share of each latency, `in-order` hides nothing. With
+            `window`, misses of the L2 TLB overlap within the limits of the workload and the
+            walkers, and the number of walkers is a parameter of the wide spaces.
           fidelity: `standard` runs whole traces, `short` their first 200,000 records.
 
         Raises:
-          UnknownNameError: There is no such space, core or fidelity.
+          UnknownNameError: The space, core or fidelity does not exist.
         """
         if fidelity not in self.fidelity_names:
             raise unknown_name("fidelity", fidelity, self.fidelity_names)
         self.fidelity = fidelity
         self._core_name = core
         self._core = core_named(core)
-        # The default is left out, so that its tasks have the short name.
+        # Without the default, so that the names of its tasks are short.
         self.options = {} if core == _DEFAULT_CORE else {"core": core}
         self.space = design_space(space, has_walkers=self._core.overlaps_walks)
         self.groups: Mapping[str, tuple[str, ...]] = {
@@ -86,25 +91,25 @@ class TranslationSimulator(Simulator):
         return TranslationSimulator, (self.space.name, self._core_name, self.fidelity)
 
     def workload_names(self) -> tuple[str, ...]:
-        """Return workloads that ship: see `archgym.simulators.translation.workloads`."""
+        """Return the built-in workloads."""
         return names()
 
     def workload(self, name: str | Path) -> Workload:
-        """Return the shipped workload with this name, or the memory trace in the file at this path.
+        """Return the built-in workload with this name, or the memory trace at this path.
 
         Raises:
-          UnknownNameError: Neither.
-          FileFormatError: The file cannot be read, or holds too little.
+          UnknownNameError: The name is neither.
+          FileFormatError: The file cannot be read, or is too short.
         """
         content = load(name)
         return Workload(content.name, content.digest, content)
 
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
-        """Return results of designs that are known to be canonical and feasible in the space."""
+        """Evaluate designs that are canonical and feasible in the space."""
         return self._results(indices, workload, run, measures)
 
     def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
-        """As `simulate`, on an ideal machine that does not pay one of `costs`."""
+        """Evaluate designs as `simulate` does, on an ideal machine without one of `costs`."""
         count, measure = partial(counted_without, cost), partial(measures_without, cost)
         return self._results(indices, workload, count, measure)
 
@@ -115,14 +120,14 @@ class TranslationSimulator(Simulator):
         count: Callable[[Prepared, list[Hardware]], np.ndarray],
         measure: Callable[[list[Hardware], np.ndarray, Core, float], np.ndarray],
     ) -> BatchResult:
-        """Count what designs do on the trace, and measures them by it."""
+        """Count the events of designs on the trace, and compute their metrics."""
         content: TraceContent = workload.content
-        hardware = hardware_of_many(self.space, indices, self._mlp(content))
+        hardware = hardware_of_many(self.space, indices, _mlp(content, self._core))
         rows_by_memory: dict[Memory, list[int]] = defaultdict(list)
         for row, memory in enumerate(memory_of(self.space, indices)):
             rows_by_memory[memory].append(row)
         baseline = _baseline_cycles(content, self._max_records, self._core_name)
-        values = np.empty((len(indices), len(self.metrics)))
+        values = np.empty((len(indices), len(self.simulated_metrics)))
         for memory, rows in rows_by_memory.items():
             ready = latest_prepared(content.trace, content.digest, self._max_records, memory)
             designs = [hardware[row] for row in rows]
@@ -132,12 +137,13 @@ class TranslationSimulator(Simulator):
         return BatchResult(values, np.zeros(len(indices), dtype=np.int16))
 
     def check(self, values: np.ndarray, workload: Workload) -> None:
-        """Refuse results whose parts do not add up.
+        """Check that the metrics of the results are consistent.
 
         Raises:
-          SimulatorError: Says which invariant, and by how much.
+          SimulatorError: An invariant is violated; the message has the difference.
         """
-        column = {spec.name: values[:, i] for i, spec in enumerate(self.metrics)}
+        names = [spec.name for spec in self.simulated_metrics]
+        column = dict(zip(names, values.T, strict=True))
         baseline = _baseline_cycles(workload.content, self._max_records, self._core_name)
         _require(
             "speedup x cycles are the default design's",
@@ -158,41 +164,55 @@ class TranslationSimulator(Simulator):
             _require(f"{below} is at most {above}", column[below], smaller)
         served = column["mechanism_hit_percent"] / 100.0 * column["l2_tlb_mpki"]
         _require(
-            "walks and what the mechanism answered are the misses of the L2 TLB",
+            "walks and misses that the mechanism served are the misses of the L2 TLB",
             column["walks_per_kilo_instruction"] + served,
             column["l2_tlb_mpki"],
         )
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
-        """What characterises the trace: name to (value, unit)."""
-        return characterise(workload.content.trace).rows()
+        """Return statistics of the trace: name to (value, unit)."""
+        return characterise(workload.content.trace)
 
     def picture_workload(self, workload: Workload, path: Path) -> bool:
-        """Draw the trace; `path` ends in .png, .svg or .pdf."""
-        from archgym.simulators.translation.picture import picture
+        """Draw the trace; `path` ends in .png, .svg or .pdf.
 
-        picture(workload.content.trace, path)
+        Raises:
+          InvalidArgumentError: The path has another ending.
+          StorageError: The file cannot be written.
+        """
+        from archgym.traces.analysis import analyse
+        from archgym.traces.picture import draw_analysis
+
+        if path.suffix not in _PICTURES:
+            raise InvalidArgumentError(
+                f"A picture's `path` must end in {', '.join(_PICTURES)}; got {path.name!r}."
+            )
+        trace = workload.content.trace
+        found = analyse(trace)
+        events = f"{found.accesses:,} accesses of data in {found.instructions:,} instructions"
+        draw_analysis(found, f"{trace.name}: {events}", path)
         return True
-
-    def _mlp(self, content: TraceContent) -> float:
-        return content.mlp if self._core.overlaps_walks else 1.0
 
     @property
     def _max_records(self) -> int:
         return SHORT_RECORDS if self.fidelity == "short" else 0
 
 
-# chosen: a workload is a few numbers here; these are more than anyone uses at a time.
+def _mlp(content: TraceContent, core: Core) -> float:
+    return content.mlp if core.overlaps_walks else 1.0
+
+
+# chosen: more workloads than a process uses at a time.
 _MAX_BASELINES: Final = 1024
 _BASELINES: dict[tuple[str, int, str, float], float] = {}
 
 
 def _baseline_cycles(content: TraceContent, max_records: int, core: str) -> float:
-    """Return cycles of the default design on a workload."""
+    """Return the cycles of the default design on a workload."""
     key = (content.digest, max_records, core, content.mlp)
     if key not in _BASELINES:
         ready = latest_prepared(content.trace, content.digest, max_records, Memory())
-        default = Hardware(mlp=content.mlp if core_named(core).overlaps_walks else 1.0)
+        default = Hardware(mlp=_mlp(content, core_named(core)))
         if len(_BASELINES) >= _MAX_BASELINES:
             _BASELINES.clear()
         _BASELINES[key] = count_cycles(default, run(ready, default)[0], core_named(core)).total

@@ -1,45 +1,32 @@
-"""Design spaces of the translation simulator: what translates addresses, and the L2 cache.
+"""Design spaces of the translation simulator: hardware that translates addresses, and the L2 cache.
 
-`default` has every knob that someone could build or set. `hardware` leaves out what the system
-decides: with huge pages alone, programs of some 100 MiB no longer miss the TLBs. `limits` adds
-what nobody can build but studies compare with: a perfect TLB, and L2 TLBs whose latency
-grows otherwise or not at all. `tabulated` is small enough for an exhaustive table.
+`default` has every parameter that someone could build or set. `hardware` leaves out what the system
+decides: with huge pages alone, programs of about 100 MiB no longer miss the TLBs. `limits` adds
+hardware that nobody can build but studies compare with: a perfect TLB, and L2 TLBs with another
+latency model. `tabulated` is small enough for an exhaustive table.
+
+Parameters without effect are inactive: thresholds of Victima's predictor without Victima or without
+the predictor, a nested TLB without a virtual machine, and so on. Values and defaults follow
+K. Kanellopoulos et al., *Victima: drastically increasing address translation reach by leveraging
+underutilized cache resources*, MICRO 2023, and its public artifact.
 """
 
+from functools import partial
+from typing import Any, Final
+
 from archgym.errors import unknown_name
-from archgym.simulators.translation.hardware import MECHANISMS
-from archgym.simulators.translation.parameters import (
-    EXECUTION,
-    FILL,
-    FRAGMENTATION,
-    HUGE_PAGES,
-    L1_ENTRIES,
-    L1_HUGE_ENTRIES,
-    L1_WAYS,
-    L2_CACHE_KIB,
-    L2_CACHE_REPLACEMENT,
-    L2_ENTRIES,
-    L2_WAYS,
-    LATENCY,
-    NESTED_ENTRIES,
-    TLB_REPLACEMENT,
-    WALK_CACHES,
-    WALKERS,
-    conditions,
-    mechanism,
-    mechanism_knobs,
-)
-from archgym.spaces.design import Constraint
-from archgym.spaces.expression import P
-from archgym.spaces.parameter import Ordinal, Parameter
+from archgym.simulators.translation.hardware import FILLS, MECHANISMS, TLB_POLICIES
+from archgym.spaces.design import Condition, Constraint
+from archgym.spaces.expression import Expression, P
+from archgym.spaces.parameter import Categorical, Ordinal, Parameter, PowerOfTwo
 from archgym.spaces.space import DesignSpace
 
 __all__ = ["GROUPS", "SPACE_NAMES", "design_space"]
 
-SPACE_NAMES = ("default", "hardware", "tabulated", "limits")
+SPACE_NAMES: Final = ("default", "hardware", "tabulated", "limits")
 
 # Sub-systems, for one agent each.
-GROUPS = {
+GROUPS: Final = {
     "l1-tlb": ("l1_tlb_entries", "l1_tlb_ways", "l1_huge_tlb_entries"),
     "l2-tlb": (
         *("l2_tlb_entries", "l2_tlb_ways", "l2_tlb_latency", "tlb_replacement", "l2_tlb_fill"),
@@ -57,7 +44,23 @@ GROUPS = {
     "system": ("huge_page_percent", "fragmentation_percent", "execution", "nested_tlb_entries"),
 }
 
-_BUILDABLE = tuple(name for name in MECHANISMS if name != "perfect")
+_BUILDABLE: Final = tuple(name for name in MECHANISMS if name != "perfect")
+_TABULATED: Final[dict[str, tuple[int, ...]]] = {
+    "l1_tlb_entries": (32, 64, 128),
+    "l2_tlb_entries": (1024, 1536, 2048, 4096, 16384, 65536),
+    "l2_tlb_ways": (4, 12, 16),
+    "walk_cache_entries": (0, 16, 64),
+    "far_tlb_entries": (16384, 65536, 262144),
+    "l3_tlb_latency_cycles": (15, 25, 40),
+    "cluster_pages": (8, 16),
+    "victima_min_memory_walks": (1, 2),
+    "victima_max_block_ways": (4, 16),
+    "l2_cache_kib": (1024, 2048, 4096),
+}
+_TABULATED_WHOLE: Final = {
+    *("l2_tlb_fill", "mechanism", "pom_tlb_insertion", "victima_insertion"),
+    *("victima_predictor", "victima_block_priority", "l2_cache_replacement"),
+}
 
 
 def design_space(name: str, has_walkers: bool = False) -> DesignSpace:
@@ -65,79 +68,51 @@ def design_space(name: str, has_walkers: bool = False) -> DesignSpace:
 
     Args:
       name: One of `SPACE_NAMES`.
-      has_walkers: Whether the core is one to which the number of page walkers matters.
+      has_walkers: Make the number of page walkers a parameter of the wide spaces.
 
     Raises:
-      UnknownNameError: There is no such space.
+      UnknownNameError: The space does not exist.
     """
-    if name == "default":
-        doc = "What can be built or set."
-        return _wide(name, _BUILDABLE, has_walkers, doc)
-    if name == "hardware":
-        return _hardware(has_walkers)
-    if name == "limits":
-        return _wide(
-            name,
-            MECHANISMS,
-            has_walkers,
-            "`default` with a perfect TLB and other latencies of L2 TLBs, for comparison.",
-            has_latency=True,
-        )
     if name == "tabulated":
-        return _tabulated(name)
-    raise unknown_name("space", name, SPACE_NAMES)
+        return _tabulated()
+    docs = {
+        "default": "Parameters that can be built or set.",
+        "hardware": "Parameters of hardware; the system has 30 % huge pages and runs natively.",
+        "limits": "`default` with a perfect TLB and other latencies of L2 TLBs, for comparison.",
+    }
+    if name not in docs:
+        raise unknown_name("space", name, SPACE_NAMES)
+    left_out = () if has_walkers else ("walkers",)
+    if name != "limits":
+        left_out = (*left_out, "l2_tlb_latency")
+    if name == "hardware":
+        left_out = (*left_out, *GROUPS["system"])
+    every = _parameters(MECHANISMS if name == "limits" else _BUILDABLE)
+    kept = [parameter for parameter in every if parameter.name not in left_out]
+    constraints = [_whole_sets()]
+    if name != "hardware":
+        constraints.append(
+            Constraint(
+                "one-hashed-table",
+                (P("mechanism") != "hash") | (P("execution") == "native"),
+                "the model hashes the page table of one system, so `hash` needs native execution",
+            )
+        )
+    return DesignSpace(name, kept, constraints, _conditions(kept), docs[name])
 
 
-def _wide(
-    name: str,
-    mechanisms: tuple[str, ...],
-    has_walkers: bool,
-    doc: str,
-    *,
-    has_latency: bool = False,
-) -> DesignSpace:
-    parameters: tuple[Parameter, ...] = (
-        L1_ENTRIES,
-        L1_WAYS,
-        L1_HUGE_ENTRIES,
-        L2_ENTRIES,
-        L2_WAYS,
-        *((LATENCY,) if has_latency else ()),
-        TLB_REPLACEMENT,
-        FILL,
-        WALK_CACHES,
-        *((WALKERS,) if has_walkers else ()),
-        mechanism(mechanisms),
-        *mechanism_knobs(),
-        L2_CACHE_KIB,
-        L2_CACHE_REPLACEMENT,
-        HUGE_PAGES,
-        FRAGMENTATION,
-        EXECUTION,
-        NESTED_ENTRIES,
-    )
-    constraints = (
-        _whole_sets(),
-        Constraint(
-            "one-hashed-table",
-            (P("mechanism") != "hash") | (P("execution") == "native"),
-            "the model hashes the page table of one system, so `hash` needs native execution",
-        ),
-    )
-    return DesignSpace(name, parameters, constraints, conditions(parameters), doc)
-
-
-def _hardware(has_walkers: bool) -> DesignSpace:
-    """Return `default` without the parameters of the system."""
-    default = design_space("default", has_walkers)
-    kept = tuple(p for p in default.parameters if p.name not in GROUPS["system"])
-    return DesignSpace(
-        "hardware",
-        kept,
-        (_whole_sets(),),
-        conditions(kept),
-        "What can be built; the system gives 30 % huge pages and runs no virtual machine.",
-    )
+def _tabulated() -> DesignSpace:
+    """Return at most 100,000 designs: parameters with large effects, and few values of each."""
+    kept: list[Parameter] = []
+    for parameter in _parameters(("radix", "victima", "pom_tlb", "l3_tlb")):
+        name, default = parameter.name, parameter.value(parameter.default_index)
+        if name in _TABULATED_WHOLE:
+            kept.append(parameter)
+        elif name in _TABULATED:
+            rest: Any = {"default": default, "unit": parameter.unit, "doc": parameter.doc}
+            kept.append(Ordinal(name=name, levels=_TABULATED[name], **rest))
+    doc = "Four mechanisms and the parameters with large effects; small enough for a table."
+    return DesignSpace("tabulated", kept, (_whole_sets(),), _conditions(kept), doc)
 
 
 def _whole_sets() -> Constraint:
@@ -148,44 +123,235 @@ def _whole_sets() -> Constraint:
     )
 
 
-def _tabulated(name: str) -> DesignSpace:
-    """At most 100,000 designs: the knobs that matter most, each with its extremes and default."""
-    levels: dict[str, tuple[int, ...]] = {
-        "l1_tlb_entries": (32, 64, 128),
-        "l2_tlb_entries": (1024, 1536, 2048, 4096, 16384, 65536),
-        "l2_tlb_ways": (4, 12, 16),
-        "walk_cache_entries": (0, 16, 64),
-        "far_tlb_entries": (16384, 65536, 262144),
-        "l3_tlb_latency_cycles": (15, 25, 40),
-        "cluster_pages": (8, 16),
-        "victima_min_memory_walks": (1, 2),
-        "victima_max_block_ways": (4, 16),
-        "l2_cache_kib": (1024, 2048, 4096),
-    }
-    whole = {
-        *("l2_tlb_fill", "mechanism", "pom_tlb_insertion", "victima_insertion"),
-        *("victima_predictor", "victima_block_priority", "l2_cache_replacement"),
-    }
-    parameters: list[Parameter] = []
-    for parameter in design_space("default").parameters:
-        if parameter.name == "mechanism":
-            parameters.append(mechanism(("radix", "victima", "pom_tlb", "l3_tlb")))
-        elif parameter.name in whole:
-            parameters.append(parameter)
-        elif parameter.name in levels:
-            parameters.append(
-                Ordinal(
-                    name=parameter.name,
-                    levels=levels[parameter.name],
-                    default=parameter.value(parameter.default_index),
-                    unit=parameter.unit,
-                    doc=parameter.doc,
-                )
+def _parameters(mechanisms: tuple[str, ...]) -> tuple[Parameter, ...]:
+    """Return the parameters of all spaces, in their order."""
+    entries, rate = partial(Ordinal, unit="entries"), "misses/kinstruction"
+    return (
+        entries(
+            name="l1_tlb_entries",
+            levels=(16, 32, 64, 96, 128),
+            default=64,
+            doc="Entries of the L1 TLB for data in pages of 4 KiB.",
+        ),
+        Categorical(
+            name="l1_tlb_ways",
+            choices=("1", "2", "4", "8", "full"),
+            default="4",
+            doc="Ways of that L1 TLB; `full` makes it fully associative.",
+        ),
+        PowerOfTwo(
+            name="l1_huge_tlb_entries",
+            low=8,
+            high=32,
+            default=32,
+            unit="entries",
+            doc="Entries of the L1 TLB for data in pages of 2 MiB.",
+        ),
+        entries(
+            name="l2_tlb_entries",
+            levels=(512, 1024, 1536, 2048, 4096, 8192, 16384, 32768, 65536, 131072),
+            default=1536,
+            doc="Entries of the L2 TLB, for pages of both sizes.",
+        ),
+        Ordinal(
+            name="l2_tlb_ways",
+            levels=(4, 8, 12, 16),
+            default=12,
+            unit="ways",
+            doc="Ways of the L2 TLB.",
+        ),
+        Categorical(
+            name="l2_tlb_latency",
+            choices=("published", "cacti-ratio", "ideal"),
+            default="published",
+            doc="Growth of the L2 TLB's latency with its entries: through two published latencies, "
+            "as the latency of its array, or none.",
+        ),
+        Categorical(
+            name="tlb_replacement",
+            choices=TLB_POLICIES,
+            default="lru",
+            doc="Replacement policy of the L1 and L2 TLBs.",
+        ),
+        Categorical(
+            name="l2_tlb_fill",
+            choices=FILLS,
+            default="both",
+            doc="Fill of the L2 TLB: by walks, or by evictions from the L1 TLBs.",
+        ),
+        entries(
+            name="walk_cache_entries",
+            levels=(0, 8, 16, 32, 64),
+            default=16,
+            doc="Entries of each page-walk cache of levels 4 and 3; level 2 has twice as many.",
+        ),
+        PowerOfTwo(
+            name="walkers",
+            low=1,
+            high=4,
+            default=4,
+            unit="walkers",
+            doc="Page walks that may be in progress at once.",
+        ),
+        Categorical(
+            name="mechanism",
+            choices=mechanisms,
+            default="radix",
+            doc="Mechanism that handles a miss in the L2 TLB before, or instead of, a walk.",
+        ),
+        Categorical(
+            name="victima_insertion",
+            choices=("walk", "eviction", "both"),
+            default="both",
+            doc="Event that makes a TLB block: a walk, an eviction from the L2 TLB, or both.",
+        ),
+        Categorical(
+            name="pom_tlb_insertion",
+            choices=("eviction", "walk"),
+            default="eviction",
+            doc="Event that fills the TLB in memory: an eviction from the L2 TLB, or a walk.",
+        ),
+        entries(
+            name="far_tlb_entries",
+            levels=(16384, 65536, 262144),
+            default=65536,
+            doc="Entries of the TLB in memory, or of the L3 TLB.",
+        ),
+        Ordinal(
+            name="l3_tlb_latency_cycles",
+            levels=(15, 20, 25, 30, 35, 40),
+            default=15,
+            unit="cycles",
+            doc="Latency of the L3 TLB.",
+        ),
+        Ordinal(
+            name="cluster_pages",
+            levels=(4, 8, 16),
+            default=8,
+            unit="pages",
+            doc="Neighbouring pages that a TLB block, or an entry of a clustered TLB, covers.",
+        ),
+        Categorical(
+            name="victima_predictor",
+            choices=("box", "always"),
+            default="box",
+            doc="Pages that get a TLB block: those with many costly walks, or all.",
+        ),
+        # The ranges of lower and upper bounds do not overlap, so no box is empty.
+        *(
+            Ordinal(name=name, levels=levels, default=default, unit=unit, doc=doc)
+            for name, levels, default, unit, doc in (
+                ("victima_min_walks", (0, 1, 2, 3), 1, "walks", "Fewest walks of a costly page."),
+                ("victima_max_walks", (3, 5, 7), 7, "walks", "Most walks of one; 7 means any."),
+                (
+                    *("victima_min_memory_walks", (0, 1, 2, 4), 1, "walks"),
+                    "Fewest walks of a costly page that reached memory.",
+                ),
+                (
+                    *("victima_max_memory_walks", (4, 7, 12, 15), 12, "walks"),
+                    "Most walks of a costly page that reached memory; 15 means any.",
+                ),
+                (
+                    *("victima_bypass_mpki", (1, 5, 10), 5, rate),
+                    "Misses of data in the L2 cache above which every page gets a block.",
+                ),
             )
-    return DesignSpace(
-        name,
-        parameters,
-        (_whole_sets(),),
-        conditions(tuple(parameters)),
-        "Four mechanisms and the knobs that matter most; small enough for a table.",
+        ),
+        Categorical(
+            name="victima_block_priority",
+            choices=("on", "off"),
+            default="on",
+            doc="Priority of TLB blocks over data in SRRIP while the L2 TLB is under pressure.",
+        ),
+        Ordinal(
+            name="victima_pressure_mpki",
+            levels=(1, 5, 10),
+            default=5,
+            unit=rate,
+            doc="Misses of the L2 TLB above which blocks have priority.",
+        ),
+        Ordinal(
+            name="victima_max_block_ways",
+            levels=(4, 8, 16),
+            default=16,
+            unit="ways",
+            doc="Most TLB blocks in a set of the L2 cache; 16 are all of its ways.",
+        ),
+        Categorical(
+            name="victima_probe",
+            choices=("overlapped", "serial"),
+            default="overlapped",
+            doc="Probe of the L2 cache: during the look-up in the L2 TLB, or after its miss.",
+        ),
+        PowerOfTwo(
+            name="l2_cache_kib",
+            low=512,
+            high=8192,
+            default=2048,
+            unit="KiB",
+            doc="Capacity of the L2 cache; its latency follows.",
+        ),
+        Categorical(
+            name="l2_cache_replacement",
+            choices=("lru", "srrip"),
+            default="srrip",
+            doc="Replacement policy of the L2 cache.",
+        ),
+        Ordinal(
+            name="huge_page_percent",
+            levels=(0, 30, 60, 100),
+            default=30,
+            unit="%",
+            doc="Share of regions of 2 MiB that become one page if memory allows it.",
+        ),
+        Ordinal(
+            name="fragmentation_percent",
+            levels=(0, 50, 90),
+            default=0,
+            unit="%",
+            doc="Share of the blocks of 2 MiB in physical memory that are broken before the run.",
+        ),
+        Categorical(
+            name="execution",
+            choices=("native", "virtualised"),
+            default="native",
+            doc="Native, or in a virtual machine, whose walks have two dimensions.",
+        ),
+        PowerOfTwo(
+            name="nested_tlb_entries",
+            low=16,
+            high=256,
+            default=64,
+            unit="entries",
+            doc="Entries of the nested TLB, from guest-physical to physical pages.",
+        ),
     )
+
+
+def _conditions(parameters: list[Parameter]) -> tuple[Condition, ...]:
+    """Return the conditions under which parameters are active."""
+    victima = P("mechanism") == "victima"
+    boxed = victima & (P("victima_predictor") == "box")
+    prioritised = victima & (P("l2_cache_replacement") == "srrip")
+    when: dict[str, Expression] = {
+        # All latency models agree at the default size.
+        "l2_tlb_latency": P("l2_tlb_entries") != 1536,
+        "victima_insertion": victima,
+        "pom_tlb_insertion": P("mechanism") == "pom_tlb",
+        "far_tlb_entries": P("mechanism").is_in("pom_tlb", "l3_tlb"),
+        "l3_tlb_latency_cycles": P("mechanism") == "l3_tlb",
+        "cluster_pages": P("mechanism").is_in("victima", "cluster"),
+        "victima_predictor": victima,
+        "victima_min_walks": boxed,
+        "victima_max_walks": boxed,
+        "victima_min_memory_walks": boxed,
+        "victima_max_memory_walks": boxed,
+        "victima_bypass_mpki": boxed,
+        "victima_block_priority": prioritised,
+        "victima_pressure_mpki": prioritised & (P("victima_block_priority") == "on"),
+        "victima_max_block_ways": victima,
+        "victima_probe": victima,
+        "nested_tlb_entries": P("execution") == "virtualised",
+    }
+    names = [parameter.name for parameter in parameters]
+    return tuple(Condition(name, when[name]) for name in names if name in when)

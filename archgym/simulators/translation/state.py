@@ -1,9 +1,8 @@
-"""What the kernel keeps while it runs: sizes and places of its arrays, and its counts."""
+"""State of the kernel while it runs: sizes and positions of its arrays, and its counts."""
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.translation.counters import CLASSES, COUNTERS
@@ -18,34 +17,16 @@ from archgym.simulators.translation.hardware import (
 )
 from archgym.simulators.translation.view import View
 
-__all__ = ["COUNTS", "MACHINE", "Room", "machine", "room"]
+__all__ = ["COUNTS", "MACHINE", "Run", "empty_structures", "machine"]
 
-# Codes of what the kernel branches on; the order of the names in `hardware`.
-LRU: Final = 0
-FIFO: Final = 1
-SRRIP: Final = 2
-RANDOM: Final = 3
-CACHE_LRU: Final = 0
-CACHE_TLB_SRRIP: Final = 2
-RADIX: Final = 0
-VICTIMA: Final = 1
-POM_TLB: Final = 2
-L3_TLB: Final = 3
-CLUSTER: Final = 4
-PREFETCH: Final = 5
-HASH: Final = 6
-PERFECT: Final = 7
-FILL_BOTH: Final = 0
-NEVER: Final = 0
-ALWAYS: Final = 2
-POM_ON_EVICTION: Final = 0
-
-CLASS_DATA: Final = 0
-CLASS_FETCH: Final = 1
-CLASS_TABLE: Final = 2
-CLASS_HOST_TABLE: Final = 3
-CLASS_SIDE_TABLE: Final = 4
-_N_CLASSES: Final = len(CLASSES)
+# Codes of the kernel, in the order of the names in `hardware` and `counters`.
+LRU, FIFO, SRRIP, RANDOM = range(4)
+CACHE_LRU, CACHE_TLB_SRRIP = 0, 2
+RADIX, VICTIMA, POM_TLB, L3_TLB, CLUSTER, PREFETCH, HASH, PERFECT = range(8)
+FILL_BOTH = 0
+NEVER, ALWAYS = 0, 2
+POM_ON_EVICTION = 0
+CLASS_DATA, CLASS_FETCH, CLASS_TABLE, CLASS_HOST_TABLE, CLASS_SIDE_TABLE = range(5)
 
 MAX_RRPV: Final = 3  # two bits
 EMPTY: Final = -1  # a way that holds nothing
@@ -54,12 +35,12 @@ WINDOW_INSTRUCTIONS: Final = 100_000
 
 COUNTS: Final = np.dtype(
     [
-        (name.replace("_data_", "_"), "<i8", (_N_CLASSES,)) if "_data_" in name else (name, "<i8")
+        (name.replace("_data_", "_"), "<i8", (len(CLASSES),)) if "_data_" in name else (name, "<i8")
         for name in COUNTERS
         if not any(f"cache_{other}_" in name for other in CLASSES[1:])
     ]
 )
-"""The counters as a record: classes of cache accesses are arrays, `l1_cache_misses` for example."""
+"""Record of the counters; classes of cache accesses are arrays, such as `l1_cache_misses`."""
 
 _TLBS: Final = ("l1", "l1_huge", "l1_fetch", "l2", "l3_tlb", "pom", "nested")
 _WALK_CACHES: Final = ("walk_cache_4", "walk_cache_3", "walk_cache_2")
@@ -75,7 +56,7 @@ _INTEGERS: Final = (
     *("n_pages", "pom_line", "hash_line", "hash_lines", "history_base"),
     *("page_leaf_place", "page_region_place", "next_place", "block_place", "run_place"),
     *("leaf_nested_place", "data_nested_place", "nested_lines_place", "nested_block_place"),
-    # What changes while the kernel runs.
+    # State that changes while the kernel runs.
     *("random", "touched_memory", "under_pressure", "bypasses"),
     *("window_tlb_misses", "window_cache_misses", "blocks", "reach_kib"),
     *("group_start", "group_longest", "group_cycles", "last_code"),
@@ -87,32 +68,41 @@ MACHINE: Final = np.dtype(
     + [("level_cycles", "<i8", (4,)), ("parallel", "<f8")]
     + [("pressure_mpki", "<f8"), ("bypass_mpki", "<f8"), ("buckets", "<i4", (N_BUCKETS,))]
 )
-"""A design and the scalars of its run; `mask` is sets - 1 where sets are a power of two, else -1.
+"""Record of a design and the scalars of its run.
 
-`base` is a structure's place in the array of tags, `history_base` the end of the tags, and a name
-with `place` says where a part of `Packed.table` begins. `buckets` counts walks by their latency.
+`mask` is sets - 1 if the number of sets is a power of two, else -1. `base` is the start of a
+structure in the array of tags, `history_base` the end of the tags. A name with `place` is the start
+of a part of `Packed.table`. `buckets` counts walks by latency.
 """
 
 
-class Room(NamedTuple):
-    """Arrays of one run.
+class Run(NamedTuple):
+    """Memory of one run as the helpers of the kernel take it.
 
     Attributes:
+      m: Record of `MACHINE`.
+      c: Record of `COUNTS`.
       tags: int32, tags of every structure.
-      marks: uint8, beside each tag its RRPV, and of lines in the L2 cache whether it was hit; then,
-        for each page and nested page, walks in the lower three bits and in the next four those
-        that went to memory.
+      marks: uint8. First the RRPV of each tag, and for lines in the L2 cache whether they were hit.
+        Then, for each page and nested page, its walks in the lower three bits and its walks that
+        went to memory in the next four.
+      t: Table of `Packed`.
+      numbers: Numbers of `Packed`.
     """
 
-    tags: npt.NDArray[np.int32]
-    marks: npt.NDArray[np.uint8]
+    m: Any
+    c: Any
+    tags: Any
+    marks: Any
+    t: Any
+    numbers: Any
 
 
 def machine(hardware: Hardware, view: View, *, only_tlbs: bool, capacity_gib: int) -> np.ndarray:
     """Return (1,) of `MACHINE`, a design at the start of a run.
 
     Raises:
-      InvalidArgumentError: The design's sizes do not fit each other.
+      InvalidArgumentError: Sizes of the design are inconsistent.
     """
     pages = hardware.cluster_pages
     if not 1 <= pages <= 512 or pages & (pages - 1):
@@ -143,21 +133,21 @@ def machine(hardware: Hardware, view: View, *, only_tlbs: bool, capacity_gib: in
     line = capacity_gib * 2**24
     made["pom_line"] = line
     made["hash_line"] = line + 2**22
-    # A way of the hashed table is filled to at most half: the next power of two above the lines.
+    # A way of the hashed table is at most half full: the next power of two above the lines.
     made["hash_lines"] = 1 << max(10, (2 * view.n_pages // 8).bit_length())
     return made
 
 
-def room(made: np.ndarray, view: View) -> Room:
-    """Return empty structures of a design."""
+def empty_structures(made: np.ndarray, view: View) -> tuple[np.ndarray, np.ndarray]:
+    """Return the tags and marks of a design without any entry."""
     n_tags = int(made[0]["history_base"])
     marks = np.full(n_tags + view.n_pages + view.n_nested, MAX_RRPV, dtype=np.uint8)
     marks[n_tags:] = 0
-    return Room(np.full(n_tags, EMPTY, dtype=np.int32), marks)
+    return np.full(n_tags, EMPTY, dtype=np.int32), marks
 
 
 def _sizes(hardware: Hardware, only_tlbs: bool) -> dict[str, tuple[int, int]]:
-    """Return entries and ways of each structure; none where a design has no use for it."""
+    """Return entries and ways of each structure; no entries if the design does not use it."""
     h = hardware
     sizes = {
         "l1": (h.l1_entries, h.l1_ways),
@@ -179,19 +169,19 @@ def _sizes(hardware: Hardware, only_tlbs: bool) -> dict[str, tuple[int, int]]:
 
 
 def _fill_codes(made: np.ndarray, hardware: Hardware, only_tlbs: bool) -> None:
-    made["l2_policy"] = _code("tlb_policy", hardware.tlb_policy, TLB_POLICIES)
-    first = hardware.l1_policy or hardware.tlb_policy
-    made["l1_policy"] = _code("l1_policy", first, TLB_POLICIES)
-    made["fill"] = _code("fill", hardware.fill, FILLS)
-    made["cache_policy"] = _code("l2_cache_policy", hardware.l2_cache_policy, CACHE_POLICIES)
-    made["predictor"] = _code("predictor", hardware.predictor, PREDICTORS)
-    made["pom_insertion"] = _code("pom_insertion", hardware.pom_insertion, POM_INSERTIONS)
-    mechanism = _code("mechanism", hardware.mechanism, MECHANISMS)
+    h = hardware
+    made["l2_policy"] = _code("tlb_policy", h.tlb_policy, TLB_POLICIES)
+    made["l1_policy"] = _code("l1_policy", h.l1_policy or h.tlb_policy, TLB_POLICIES)
+    made["fill"] = _code("fill", h.fill, FILLS)
+    made["cache_policy"] = _code("l2_cache_policy", h.l2_cache_policy, CACHE_POLICIES)
+    made["predictor"] = _code("predictor", h.predictor, PREDICTORS)
+    made["pom_insertion"] = _code("pom_insertion", h.pom_insertion, POM_INSERTIONS)
+    mechanism = _code("mechanism", h.mechanism, MECHANISMS)
     if only_tlbs and mechanism not in (CLUSTER, PERFECT):
         mechanism = RADIX
     if mechanism == HASH and hardware.virtualised:
         raise InvalidArgumentError(
-            "`mechanism` must not be 'hash' where `virtualised` is true: the model hashes only one "
+            "`mechanism` must not be 'hash' if `virtualised` is true: the model hashes only one "
             "page table. Choose another mechanism."
         )
     made["mechanism"] = mechanism

@@ -1,7 +1,7 @@
-"""Sets of ways: the TLBs, and every other structure that holds tags alone.
+"""Sets of ways: the TLBs, and every other structure that holds only tags; compiled.
 
-Under LRU and FIFO the newest tag comes first and the oldest last; under SRRIP and random
-replacement tags stay where they are.
+Under LRU and FIFO the newest tag is first and the oldest last; under SRRIP and random replacement
+tags keep their way.
 """
 
 from typing import Any
@@ -33,7 +33,7 @@ def find(tags: Any, base: Any, ways: Any, tag: Any) -> Any:
 
 @inlined
 def push(tags: Any, base: Any, way: Any, tag: Any) -> None:
-    """Put a tag first; those before `way` move up by one."""
+    """Put a tag first; tags before `way` move by one way."""
     for place in range(base + way, base, -1):
         tags[place] = tags[place - 1]
     tags[base] = tag
@@ -54,7 +54,7 @@ def holds(tags: Any, marks: Any, base: Any, ways: Any, policy: Any, tag: Any) ->
 
 @inlined
 def oldest(marks: Any, base: Any, ways: Any) -> Any:
-    """Return the lowest way with the highest RRPV; all age until that is 3."""
+    """Return the lowest way with the highest RRPV, after all have aged until that is 3."""
     chosen = 0
     highest: Any = -1
     for way in range(ways):
@@ -72,7 +72,7 @@ def oldest(marks: Any, base: Any, ways: Any) -> Any:
 
 @compiled
 def fill(m: Any, tags: Any, marks: Any, base: Any, ways: Any, policy: Any, tag: Any) -> Any:
-    """Put a tag that is not there into a set; the tag that leaves, else -1."""
+    """Insert a tag that the set does not hold; return the evicted tag, else -1."""
     kept_apart()
     if policy in (LRU, FIFO):
         evicted = tags[base + ways - 1]
@@ -98,7 +98,7 @@ def fill(m: Any, tags: Any, marks: Any, base: Any, ways: Any, policy: Any, tag: 
 
 @compiled
 def remove(tags: Any, marks: Any, base: Any, ways: Any, is_ordered: Any, tag: Any) -> Any:
-    """Take a tag out of a set; whether it was there."""
+    """Remove a tag from a set; return True if it was there."""
     kept_apart()
     way = find(tags, base, ways, tag)
     if way < 0:

@@ -7,8 +7,7 @@ from typing import Final, NamedTuple, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.simulators.translation.layout import entry_lines, lay_out
-from archgym.simulators.translation.memory import Memory
+from archgym.simulators.translation.layout import Memory, entry_lines, lay_out, ranked
 
 __all__ = ["ROW", "Packed", "Tables", "View", "native_view", "virtualised_view"]
 
@@ -20,14 +19,14 @@ _CODE: Final = np.int32
 
 
 class Tables(NamedTuple):
-    """What is known of pages; a code is twice a page's place, plus 1 if it is huge.
+    """Tables of pages; a code is twice a page's index, plus 1 if the page is huge.
 
     Attributes:
       number: (n_pages,) int64, the page's number in units of its own size.
-      next: (n_pages,) int32, the code of the page that follows; -1 where none is used.
+      next: (n_pages,) int32, the code of the following page; -1 if it is not used.
       leaf_level: (n_pages,) uint8, level at which its walk ends, 2 or 1.
       lines: (4 * n_pages,) int32, lines of its entries at levels 4, 3, 2, 1.
-      table_nested: (4 * n_pages,) int32, codes of the nested pages that those entries lie in.
+      table_nested: (4 * n_pages,) int32, codes of the nested pages with those entries.
       data_nested: (n_pages,) int32, code of the nested page that holds the page.
       nested_number: (n_nested,) int64, the nested page's number in units of its own size.
       nested_lines: (4 * n_nested,) int32, lines of the host's entries at levels 4, 3, 2, 1.
@@ -44,16 +43,16 @@ class Tables(NamedTuple):
 
 
 class Packed(NamedTuple):
-    """Everything that the kernel looks up, for one size of block.
+    """Tables of the kernel for one size of block.
 
     Attributes:
-      table: int32, parts that begin at the places below.
+      table: int32, parts that begin at `places`.
       numbers: (n_pages + n_nested,) int64, numbers of pages and nested pages, each in units of its
         own size.
-      places: Where each part of `table` begins. At 0 begin `ROW` entries a region of 2 MiB: the
-        lines of its entries at levels 4, 3 and 2; ids of its prefixes at levels 4 and 3; the level
-        at which its walks end; and codes of the nested pages that hold the entries of levels 4, 3
-        and 2.
+      places: Start of each part of `table`. The first part has `ROW` entries per region of 2 MiB:
+        the lines of its entries at levels 4, 3 and 2; ids of its prefixes at levels 4 and 3; the
+        level at which its walks end; and codes of the nested pages that hold the entries of levels
+        4, 3 and 2.
     """
 
     table: npt.NDArray[np.int32]
@@ -64,18 +63,18 @@ class Packed(NamedTuple):
 @final
 @dataclass(frozen=True, eq=False)
 class View:
-    """A trace's steps and pages as one kind of machine sees them.
+    """Steps and pages of a trace on one kind of machine.
 
     Attributes:
-      code: (n_steps,) int32, the page's code; -1 where an invalidation meets no page.
+      code: (n_steps,) int32, the page's code; -1 for an invalidation of an unused page.
       number: (n_steps,) int64, the page's number in units of its own size.
       line: (n_steps,) int32, the physical line.
       leaf_line: (n_steps,) int32, the line of the entry at which the page's walk ends.
-      region: (n_steps,) int32, which region of 2 MiB the page lies in.
-      tables: Of the pages.
+      region: (n_steps,) int32, the page's region of 2 MiB.
+      tables: Tables of the pages.
       page_region: (n_pages,) int64, as `region`.
       frame: (n_pages,) int64, a frame of 4 KiB in the page.
-      is_huge: (n_pages,), whether the page is one of 2 MiB.
+      is_huge: (n_pages,), True for pages of 2 MiB.
       nested_is_huge: (n_nested,), as `is_huge`, of pages of the host.
     """
 
@@ -94,33 +93,26 @@ class View:
 
     @property
     def n_pages(self) -> int:
-        """Distinct pages, of both sizes."""
+        """Number of distinct pages, of both sizes."""
         return len(self.tables.number)
 
     @property
     def n_nested(self) -> int:
-        """Distinct pages of the host; one that stands for none where there is no host."""
+        """Number of distinct pages of the host, 1 without a host."""
         return len(self.tables.nested_number)
 
     @property
     def n_bytes(self) -> int:
-        """Memory that it takes by now."""
-        arrays: list[np.ndarray] = [
-            self.code,
-            self.number,
-            self.line,
-            self.leaf_line,
-            self.region,
-            self.frame,
-        ]
-        arrays += [self.page_region, *self.tables]
+        """Memory of the arrays made so far [bytes]."""
+        arrays: list[np.ndarray] = [v for v in vars(self).values() if isinstance(v, np.ndarray)]
+        arrays += self.tables
         arrays += [a for packed in self._packed.values() for a in (packed.table, packed.numbers)]
         return sum(array.nbytes for array in arrays)
 
     def packed(self, block_pages: int) -> Packed:
-        """What the kernel looks up where a block holds so many pages, a power of two.
+        """Return the kernel's tables for blocks of `block_pages`, a power of two.
 
-        It is made when it is first asked for.
+        They are made on first use.
         """
         with self._lock:
             if block_pages not in self._packed:
@@ -130,7 +122,7 @@ class View:
     def _pack(self, shift: int) -> Packed:
         known = self.tables
         block = _first_alike((known.number >> shift) * 2 + self.is_huge)
-        # Pages of a block lie together if their frames are as far from each other as they are.
+        # Pages of a block are contiguous if their frames have the same distances.
         offset = (self.frame >> np.where(self.is_huge, _HUGE_BITS, 0)) - known.number
         run = _first_alike((block << 32) | (offset & 0xFFFFFFFF))
         nested_block = _first_alike((known.nested_number >> shift) * 2 + self.nested_is_huge)
@@ -179,11 +171,11 @@ def native_view(
     Args:
       page: (n_steps,), virtual numbers of 4 KiB pages.
       line: (n_steps,), lines within the page.
-      is_special: (n_steps,), which steps are invalidations and flushes.
-      memory: Where pages go.
+      is_special: (n_steps,), True for invalidations and flushes.
+      memory: The memory.
 
     Raises:
-      InvalidArgumentError: The pages do not fit into the memory.
+      InvalidArgumentError: The memory is too small for the pages.
     """
     touched = _touched(page, is_special)
     layout = lay_out(touched.pages, memory, memory.seed)
@@ -210,9 +202,9 @@ def virtualised_view(
     is_special: npt.NDArray[np.bool_],
     memory: Memory,
 ) -> View:
-    """Return view of a guest whose physical memory a host lays out as `memory` says for the guest.
+    """Return the view of a guest on a host with the same memory.
 
-    A page is huge where both made it so. Arguments and errors as of `native_view`.
+    A page is huge if both made it huge. Arguments and errors are those of `native_view`.
     """
     touched = _touched(page, is_special)
     guest = lay_out(touched.pages, memory, memory.seed)
@@ -246,11 +238,11 @@ def virtualised_view(
 
 
 class _Touched(NamedTuple):
-    """4 KiB pages of a trace.
+    """Pages of 4 KiB of a trace.
 
-    `pages` (n,) in the order of their first touch, `ordered` (n,) ascending, `rank` (n,) the place
-    in `pages` of each of `ordered`, and `of_step` (n_steps,) each step's place in `pages`, -1 for
-    steps that touch none.
+    `pages` (n,) in the order of their first touch, `ordered` (n,) ascending, `rank` (n,) the index
+    in `pages` of each of `ordered`, and `of_step` (n_steps,) each step's index in `pages`, -1 for
+    steps without a page.
     """
 
     pages: npt.NDArray[np.int64]
@@ -260,10 +252,10 @@ class _Touched(NamedTuple):
 
 
 class _Pages(NamedTuple):
-    """Pages of both sizes: from 4 KiB pages, those in huge ones joined.
+    """Pages of both sizes, made from 4 KiB pages.
 
-    `code` (n,) int32 is of each 4 KiB page; of the pages themselves, `first` is the first 4 KiB
-    page of each, `number` its number in units of its size, and `is_huge` whether it is huge.
+    `code` (n,) int32 is the code of each 4 KiB page. For each page of either size, `first` is its
+    first 4 KiB page, `number` its number in units of its size, and `is_huge` True if it is huge.
     """
 
     code: npt.NDArray[np.int32]
@@ -274,16 +266,12 @@ class _Pages(NamedTuple):
     @classmethod
     def of(cls, pages: np.ndarray, is_huge: np.ndarray) -> "_Pages":
         number = np.where(is_huge, pages >> _HUGE_BITS, pages)
-        _, first, inverse = np.unique(number * 2 + is_huge, return_index=True, return_inverse=True)
-        order = np.argsort(first)
-        rank = np.empty(len(first), dtype=np.int64)
-        rank[order] = np.arange(len(first))
-        first = first[order]
-        code = (2 * rank[inverse] + is_huge).astype(_CODE)
+        rank, first = ranked(number * 2 + is_huge)
+        code = (2 * rank + is_huge).astype(_CODE)
         return cls(code, first, number[first], is_huge[first])
 
     def following(self) -> npt.NDArray[np.int32]:
-        """Return (n_pages,) int32, the code of the page of the same size that follows, else -1."""
+        """Return (n_pages,) int32, the code of the following page of the same size, else -1."""
         key = self.number * 2 + self.is_huge
         order = np.argsort(key)
         found = np.minimum(np.searchsorted(key[order], key + 2), len(key) - 1)
@@ -295,16 +283,15 @@ def _touched(page: np.ndarray, is_special: np.ndarray) -> _Touched:
     steps = np.flatnonzero(~is_special) if is_special.any() else None
     used = page if steps is None else page[steps]
     starts = np.flatnonzero(np.diff(used, prepend=-1))  # fewer to sort: page changes only
-    ordered, first, inverse = np.unique(used[starts], return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    rank = np.empty(len(first), dtype=np.int64)
-    rank[order] = np.arange(len(first))
-    places = np.repeat(rank[inverse], np.diff(starts, append=len(used)))
+    of_start, first = ranked(used[starts])
+    pages = used[starts[first]]
+    rank = np.argsort(pages)
+    places = np.repeat(of_start, np.diff(starts, append=len(used)))
     if steps is not None:
         of_step = np.full(len(page), -1, dtype=np.int64)
         of_step[steps] = places
         places = of_step
-    return _Touched(ordered[order], ordered, rank, places)
+    return _Touched(pages, pages[rank], rank, places)
 
 
 def _view(
@@ -346,12 +333,12 @@ def _leaf_lines(tables: Tables) -> npt.NDArray[np.int32]:
 
 
 def _ranks(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return (n,), each value's place among the distinct ones, ascending."""
+    """Return (n,), each value's rank among the distinct ones, ascending."""
     return np.asarray(np.unique(values, return_inverse=True)[1], dtype=np.int64)
 
 
 def _code_of(page: int, touched: _Touched, pages: _Pages) -> int:
-    """Return the code of the page that holds a 4 KiB page, -1 where none of it was touched."""
+    """Return the code of the page that holds a 4 KiB page, -1 if it was not touched."""
     for wanted in (page, page >> _HUGE_BITS << _HUGE_BITS):
         found = int(np.searchsorted(touched.ordered, wanted))
         if found < len(touched.ordered):
@@ -367,7 +354,7 @@ def _table_lines(pages: np.ndarray, table: np.ndarray) -> npt.NDArray[np.int64]:
 
 
 def _first_alike(key: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return (n,), the first place that holds the same key as each."""
+    """Return (n,), the first index with the same key as each."""
     _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
     return np.asarray(first[inverse], dtype=np.int64)
 

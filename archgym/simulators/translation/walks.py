@@ -1,4 +1,4 @@
-"""Walks of the page table, of one dimension or, under virtualisation, of two."""
+"""Walks of the page table, with two dimensions under virtualisation; compiled."""
 
 from typing import Any
 
@@ -24,24 +24,14 @@ __all__ = ["nested_tag", "walk", "walk_behind"]
 
 
 @compiled
-def walk(
-    m: Any,
-    c: Any,
-    tags: Any,
-    marks: Any,
-    t: Any,
-    numbers: Any,
-    code: Any,
-    number: Any,
-    leaf_line: Any,
-    region: Any,
-) -> Any:
-    """Walk for a page; the cycles, and in `touched_memory` whether it read memory.
+def walk(run: Any, code: Any, number: Any, leaf_line: Any, region: Any) -> Any:
+    """Walk for a page; return the cycles, and set `touched_memory` if it read memory.
 
-    Of the page-walk caches the deepest that hits is used; that level holds where the next table
-    lies, so under virtualisation its address needs no translation.
+    The walk starts below the deepest page-walk cache that hits. A cached entry holds the position
+    of the next table, so under virtualisation that address needs no translation.
     """
     kept_apart()
+    m, c, tags, marks, t, _ = run
     place = code >> 1
     page = number << 9 if code & 1 else number
     row = ROW * region
@@ -53,7 +43,7 @@ def walk(
     while level >= leaf:
         if m.virtualised and not is_known:
             nested = t[m.leaf_nested_place + place] if level == 1 else t[row + 10 - level]
-            cycles += _translate_nested(m, c, tags, marks, t, numbers, nested)
+            cycles += _translate_nested(run, nested)
         is_known = False
         line = leaf_line if level == leaf else t[row + 4 - level]
         cycles += pull(m, c, tags, marks, line, CLASS_TABLE)
@@ -64,81 +54,34 @@ def walk(
         level -= 1
     if m.virtualised:
         nested = t[m.data_nested_place + place]
-        cycles += _translate_nested(m, c, tags, marks, t, numbers, nested)
+        cycles += _translate_nested(run, nested)
     return cycles
 
 
 @inlined
-def walk_behind(
-    m: Any,
-    c: Any,
-    tags: Any,
-    marks: Any,
-    t: Any,
-    numbers: Any,
-    code: Any,
-    number: Any,
-) -> None:
-    """Walk for a page that nothing waits for."""
-    leaf_line = t[m.page_leaf_place + (code >> 1)]
-    region = t[m.page_region_place + (code >> 1)]
-    walk(m, c, tags, marks, t, numbers, code, number, leaf_line, region)
-    c.background_walks += 1
+def walk_behind(run: Any, code: Any, number: Any) -> None:
+    """Walk for a page in the background; nothing waits for it."""
+    leaf_line = run.t[run.m.page_leaf_place + (code >> 1)]
+    region = run.t[run.m.page_region_place + (code >> 1)]
+    walk(run, code, number, leaf_line, region)
+    run.c.background_walks += 1
 
 
 @inlined
 def _first_level(m: Any, tags: Any, t: Any, row: Any, page: Any, region: Any) -> Any:
-    """Return level whose table the page-walk caches lead to; huge pages are in none of level 2."""
-    if t[row + 5] < 2 and _has_prefix(
-        tags,
-        m.walk_cache_2_base,
-        m.walk_cache_2_sets,
-        m.walk_cache_2_mask,
-        m.walk_cache_2_ways,
-        page >> 9,
-        region,
-    ):
+    """Return the first level to read after the page-walk caches; huge pages have no level 1."""
+    if t[row + 5] < 2 and _has_prefix(m, tags, region, page, 2):
         return 1
-    if _has_prefix(
-        tags,
-        m.walk_cache_3_base,
-        m.walk_cache_3_sets,
-        m.walk_cache_3_mask,
-        m.walk_cache_3_ways,
-        page >> 18,
-        t[row + 4],
-    ):
+    if _has_prefix(m, tags, t[row + 4], page, 3):
         return 2
-    if _has_prefix(
-        tags,
-        m.walk_cache_4_base,
-        m.walk_cache_4_sets,
-        m.walk_cache_4_mask,
-        m.walk_cache_4_ways,
-        page >> 27,
-        t[row + 3],
-    ):
+    if _has_prefix(m, tags, t[row + 3], page, 4):
         return 3
     return 4
 
 
 @inlined
-def _has_prefix(
-    tags: Any, start: Any, sets: Any, mask: Any, ways: Any, prefix: Any, tag: Any
-) -> Any:
-    if sets == 0:
-        return False
-    base = start + set_of(prefix, sets, mask) * ways
-    way = find(tags, base, ways, tag)
-    if way < 0:
-        return False
-    push(tags, base, way, tag)
-    return True
-
-
-@inlined
-def _put_prefix(m: Any, tags: Any, tag: Any, page: Any, level: Any) -> None:
-    """Put what an entry of level 4, 3 or 2 said into that level's cache."""
+def _prefix_set(m: Any, page: Any, level: Any) -> Any:
+    """Return start and ways of a page's set in the page-walk cache of level 4, 3 or 2."""
     if level == 2:
         start, sets, mask = m.walk_cache_2_base, m.walk_cache_2_sets, m.walk_cache_2_mask
         ways = m.walk_cache_2_ways
@@ -148,25 +91,43 @@ def _put_prefix(m: Any, tags: Any, tag: Any, page: Any, level: Any) -> None:
     else:
         start, sets, mask = m.walk_cache_4_base, m.walk_cache_4_sets, m.walk_cache_4_mask
         ways = m.walk_cache_4_ways
-    if sets > 0:
-        prefix = page >> (9 * (level - 1))
-        base = start + set_of(prefix, sets, mask) * ways
+    if sets == 0:
+        ways = 0
+    else:
+        start += set_of(page >> (9 * (level - 1)), sets, mask) * ways
+    return start, ways
+
+
+@inlined
+def _has_prefix(m: Any, tags: Any, tag: Any, page: Any, level: Any) -> Any:
+    base, ways = _prefix_set(m, page, level)
+    way = find(tags, base, ways, tag)
+    if way < 0:
+        return False
+    push(tags, base, way, tag)
+    return True
+
+
+@inlined
+def _put_prefix(m: Any, tags: Any, tag: Any, page: Any, level: Any) -> None:
+    """Insert an entry of level 4, 3 or 2 into that level's page-walk cache."""
+    base, ways = _prefix_set(m, page, level)
+    if ways > 0:
         way = find(tags, base, ways, tag)
         push(tags, base, way if way >= 0 else ways - 1, tag)
 
 
 @inlined
 def nested_tag(m: Any, t: Any, code: Any) -> Any:
-    """Return tag of the block of a nested page; its codes follow those of the pages."""
+    """Return the tag of the block of a nested page; nested codes follow those of pages."""
     return -2 - (2 * m.n_pages + t[m.nested_block_place + (code >> 1)])
 
 
 @compiled
-def _translate_nested(
-    m: Any, c: Any, tags: Any, marks: Any, t: Any, numbers: Any, code: Any
-) -> Any:
-    """Translate a guest's physical page; the cycles."""
+def _translate_nested(run: Any, code: Any) -> Any:
+    """Translate a guest's physical page; return the cycles."""
     kept_apart()
+    m, c, tags, marks, t, numbers = run
     number = numbers[m.n_pages + (code >> 1)]
     ways = m.nested_ways
     base = m.nested_base + set_of(number, m.nested_sets, m.nested_mask) * ways
@@ -180,7 +141,7 @@ def _translate_nested(
         c.nested_block_hits += 1
         cycles += m.l2_cache_cycles
     else:
-        walked = _host_walk(m, c, tags, marks, t, code)
+        walked = _host_walk(run, code)
         c.host_walks += 1
         c.host_walk_cycles += walked
         cycles += walked
@@ -188,24 +149,25 @@ def _translate_nested(
             is_victima
             and m.insert_on_miss
             and is_costly(m, c, marks, m.history_base + m.n_pages + (code >> 1))
-        ) and _make_nested_block(m, c, tags, marks, t, numbers, code):
+        ) and _make_nested_block(run, code):
             c.block_inserts_on_miss += 1
     evicted = fill(m, tags, marks, base, ways, LRU, code)
     if evicted >= 0 and is_victima and m.insert_on_eviction:
         other = numbers[m.n_pages + (evicted >> 1)]
         costly = is_costly(m, c, marks, m.history_base + m.n_pages + (evicted >> 1))
         if costly and not has_block(m, tags, other, nested_tag(m, t, evicted)):
-            _host_walk(m, c, tags, marks, t, evicted)
+            _host_walk(run, evicted)
             c.background_host_walks += 1
-            if _make_nested_block(m, c, tags, marks, t, numbers, evicted):
+            if _make_nested_block(run, evicted):
                 c.block_inserts_on_eviction += 1
     return cycles
 
 
 @compiled
-def _host_walk(m: Any, c: Any, tags: Any, marks: Any, t: Any, code: Any) -> Any:
-    """Read the host's entries for a nested page, and remembers what it cost."""
+def _host_walk(run: Any, code: Any) -> Any:
+    """Read the host's entries for a nested page and record the cost; return the cycles."""
     kept_apart()
+    m, c, tags, marks, t, _ = run
     first = 4 * (code >> 1)
     before = m.touched_memory
     m.touched_memory = 0
@@ -219,9 +181,8 @@ def _host_walk(m: Any, c: Any, tags: Any, marks: Any, t: Any, code: Any) -> Any:
 
 
 @inlined
-def _make_nested_block(
-    m: Any, c: Any, tags: Any, marks: Any, t: Any, numbers: Any, code: Any
-) -> Any:
+def _make_nested_block(run: Any, code: Any) -> Any:
+    m, c, tags, marks, t, numbers = run
     number = numbers[m.n_pages + (code >> 1)]
     tag = nested_tag(m, t, code)
     if has_block(m, tags, number, tag):

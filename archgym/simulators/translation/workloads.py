@@ -1,10 +1,11 @@
 """Workloads of the translation simulator: recorded programs, generated accesses, users' files.
 
-Recorded programs ship with `archgym.traces`. Generated accesses lie in 4 GiB, which no
-recording that ships could touch: their page tables no longer fit the caches.
+Recorded programs are part of `archgym.traces`. Generated accesses cover 4 GiB, more than any
+built-in recording: their page tables do not fit the caches.
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -22,15 +23,14 @@ from archgym.traces import (
     shipped_trace,
 )
 
-__all__ = ["DEFAULT_WORKLOAD", "TraceContent", "load", "names"]
+__all__ = ["DEFAULT_WORKLOAD", "TraceContent", "characterise", "load", "names"]
 
 DEFAULT_WORKLOAD: Final = "kmer-count"
 _GENERATED_NAMES: Final = ("random-4gb", "zipf-4gb", "pointer-chase-4gb")
 # chosen: as long as the recorded programs, so that all workloads cost about the same.
 _GENERATED_ACCESSES: Final = 300_000
-# chosen: by what the programs do. Updates and table look-ups of the next item do not wait for the
-# last one; a search knows its next vertices from its queue; a chain knows nothing; the rest is
-# between.
+# chosen: by the structure of the programs. Updates and look-ups of different items are independent;
+# a search knows its next vertices from its queue; a chain of pointers has one miss at a time.
 _MLP: Final = {
     "graph-search": 2.0,
     "hash-join": 4.0,
@@ -41,19 +41,19 @@ _MLP: Final = {
     "zipf-4gb": 4.0,
     "pointer-chase-4gb": 1.0,
 }
-# chosen: what a program not measured keeps under way, between a chain of pointers and an array.
+# chosen: for other programs, between a chain of pointers and an array.
 _USUAL_MLP: Final = 2.0
-# chosen: fewer leave nothing to count after warm-up.
+# chosen: shorter traces leave too little to count after warm-up.
 _MIN_RECORDS: Final = 100
 
 
 @final
 @dataclass(frozen=True)
 class TraceContent:
-    """A workload's trace and the SHA-256 of what it is; of a file's, with `mlp`.
+    """Trace of a workload and its SHA-256, which includes `mlp` for files.
 
-    `mlp` is how many misses the program keeps under way, 1 where each address follows from the
-    one before; only cores whose walks overlap ask for it.
+    `mlp` is the number of parallel misses of the program, 1 for a chain of dependent ones. Only
+    cores with overlapping walks use it.
     """
 
     name: str
@@ -63,16 +63,16 @@ class TraceContent:
 
 
 def names() -> tuple[str, ...]:
-    """Return workloads that ship: recorded programs, then generated accesses."""
+    """Return the built-in workloads: recorded programs, then generated accesses."""
     return (*shipped_names(), *_GENERATED_NAMES)
 
 
 def load(name: str | Path) -> TraceContent:
-    """Return the shipped workload with this name, or the memory trace in the file at this path.
+    """Return the built-in workload with this name, or the memory trace in the file at this path.
 
     Raises:
-      UnknownNameError: Neither.
-      FileFormatError: The file cannot be read, or holds too little to be run.
+      UnknownNameError: The name is neither.
+      FileFormatError: The file cannot be read, or is too short.
     """
     text = str(name)
     if isinstance(name, str) and text in names():
@@ -105,7 +105,7 @@ def _from_file(path: Path) -> TraceContent:
             "Record more of the program with `archgym trace record`",
         )
     found = _hash(trace)
-    # A copy of a trace that ships is another workload, since its overlap is the usual one.
+    # A copy of a built-in trace is another workload, since its `mlp` is the usual one.
     found.update(f"mlp {_USUAL_MLP:g}".encode())
     return TraceContent(trace.name, found.hexdigest(), _USUAL_MLP, trace)
 
@@ -115,3 +115,28 @@ def _hash(trace: MemoryTrace) -> "hashlib._Hash":
     for column in (trace.instructions, trace.kind, trace.size_bytes, trace.address):
         digest.update(np.ascontiguousarray(column).astype(column.dtype.newbyteorder("<")).data)
     return digest
+
+
+def characterise(trace: MemoryTrace) -> Mapping[str, tuple[float | str, str]]:
+    """Return statistics of a trace, mostly of its accesses to data: name to (value, unit)."""
+    is_data = np.isin(trace.kind, (AccessKind.LOAD, AccessKind.STORE, AccessKind.MODIFY))
+    kinds = trace.kind[is_data]
+    pages = trace.address[is_data] >> np.uint64(12)
+    touched, counts = np.unique(pages, return_counts=True)
+    hottest = np.cumsum(np.sort(counts)[::-1])
+    thousands = max(1, trace.n_instructions) / 1000.0
+    rate = "1/kinstruction"
+    n_hot = int(np.searchsorted(hottest, len(pages) / 2.0)) + 1 if len(pages) else 0
+    stores = 100.0 * float((kinds != AccessKind.LOAD).mean()) if len(kinds) else 0.0
+    return {
+        "records": (len(trace), ""),
+        "data accesses": (len(pages), ""),
+        "instructions": (trace.n_instructions, ""),
+        "fetches on another page": (int((trace.kind == AccessKind.FETCH).sum()), ""),
+        "stores": (stores, "%"),
+        "footprint in pages of 4 KiB": (len(touched) * 2.0**12 / 2**20, "MiB"),
+        "regions of 2 MiB": (len(np.unique(touched >> np.uint64(9))), ""),
+        "data accesses a kiloinstruction": (len(pages) / thousands, rate),
+        "changes of page": (int((np.diff(pages) != 0).sum()) / thousands, rate),
+        "pages that take half of the accesses": (n_hot, ""),
+    }

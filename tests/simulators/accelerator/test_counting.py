@@ -8,8 +8,8 @@ import pytest
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.accelerator.architecture import Architecture, Level, MacArray
 from archgym.simulators.accelerator.evaluation import evaluate_mapping, evaluate_mappings
+from archgym.simulators.accelerator.files import load_architecture
 from archgym.simulators.accelerator.mapping import LevelLoops, Mapping, mapping_from_arrays
-from archgym.simulators.accelerator.presets import load_architecture
 from archgym.simulators.accelerator.problem import (
     INPUTS,
     Problem,
@@ -101,7 +101,7 @@ def test_ideal_fills_are_those_of_the_nest_walked_visit_by_visit(problem: Proble
 
     found = evaluate_mappings(problem, architecture, mappings, "ideal")
 
-    for row in range(len(mappings)):
+    for row in range(len(mappings.factors)):
         for level in range(2):
             for tensor in range(2):
                 walked, before = 0, frozenset[tuple[int, ...]]()
@@ -119,7 +119,7 @@ def test_reads_send_each_different_tile_once(problem: Problem) -> None:
 
     found = evaluate_mappings(problem, architecture, mappings, "ideal")
 
-    for row in range(len(mappings)):
+    for row in range(len(mappings.factors)):
         factors = mappings.factors[row]
         inside = factors[:1].prod(axis=(0, 1))
         spread = factors[1, 1] * factors[1, 2]

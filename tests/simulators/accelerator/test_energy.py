@@ -56,9 +56,9 @@ def test_banks_that_cacti_refuses_have_no_cost() -> None:
 
 
 def test_an_sram_beyond_the_table_is_refused() -> None:
-    with pytest.raises(InvalidArgumentError, match="must be in the table"):
+    with pytest.raises(InvalidArgumentError, match="must have a width, ports and banks among"):
         sram(1 << 20, 64)
-    with pytest.raises(InvalidArgumentError, match="must be in the table"):
+    with pytest.raises(InvalidArgumentError, match="must have a width, ports and banks among"):
         sram(1024, 48)
 
 

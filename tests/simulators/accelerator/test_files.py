@@ -8,12 +8,13 @@ import pytest
 
 from archgym.errors import ArchGymError, FileFormatError
 from archgym.simulators.accelerator.files import (
+    ARCHITECTURES,
     architecture_yaml,
+    load_architecture,
     read_architecture,
     read_mapping,
 )
 from archgym.simulators.accelerator.mapping import LevelLoops, Mapping
-from archgym.simulators.accelerator.presets import ARCHITECTURES, load_architecture
 from archgym.simulators.accelerator.problem import matrix_multiply
 
 PROBLEM = matrix_multiply("product", rows=8, inner=4, columns=6)

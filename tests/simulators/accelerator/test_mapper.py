@@ -11,10 +11,10 @@ from archgym.simulators.accelerator.architecture import Architecture, Level, Mac
 from archgym.simulators.accelerator.bounds import lower_bound
 from archgym.simulators.accelerator.buffers import work
 from archgym.simulators.accelerator.evaluation import evaluate_mapping, evaluate_mappings
+from archgym.simulators.accelerator.files import load_architecture
 from archgym.simulators.accelerator.mapper import anneal_mapping, map_space
 from archgym.simulators.accelerator.methods import METHODS, search_mapping
 from archgym.simulators.accelerator.networks import layer_named
-from archgym.simulators.accelerator.presets import load_architecture
 from archgym.simulators.accelerator.problem import Problem, convolution, matrix_multiply
 from archgym.simulators.accelerator.validation.reference import _mapper
 from tests.simulators.accelerator.test_counting import SMALL, roomy

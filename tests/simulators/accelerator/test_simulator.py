@@ -9,9 +9,9 @@ import pytest
 from archgym.errors import InvalidArgumentError, UnknownNameError
 from archgym.evaluation.task import Task
 from archgym.simulators.accelerator import AcceleratorSimulator
-from archgym.simulators.accelerator.hardware_space import hardware
-from archgym.simulators.accelerator.presets import load_architecture
+from archgym.simulators.accelerator.files import load_architecture
 from archgym.simulators.accelerator.published_space import published_hardware, published_space
+from archgym.simulators.accelerator.space import hardware
 from archgym.simulators.accelerator.validation.reference import (
     _archgym,
     _published_values,
@@ -26,7 +26,7 @@ def default(simulator: AcceleratorSimulator) -> dict[str, object]:
 
 
 def test_default_design_is_the_eyeriss_like_one() -> None:
-    built, known = hardware({}), load_architecture("eyeriss-like")
+    built, known = hardware("default", {}), load_architecture("eyeriss-like")
 
     assert (built.mac.instances, built.mac.mesh_x) == (168, 14)
     assert built.mac.energy_pj == pytest.approx(known.mac.energy_pj)
@@ -93,8 +93,8 @@ def test_default_design_shrinks_until_it_fits_the_area() -> None:
 
     small = default(AcceleratorSimulator(area_mm2="1.0"))
 
-    assert hardware(usual).area_um2 == pytest.approx(2.11486372e6)
-    assert hardware(small).area_um2 == pytest.approx(0.96628712e6)
+    assert hardware("default", usual).area_um2 == pytest.approx(2.11486372e6)
+    assert hardware("default", small).area_um2 == pytest.approx(0.96628712e6)
     changed = {name: small[name] for name in usual if small[name] != usual[name]}
     assert changed == {"weight_words": 96, "buffer_kib": 32}
 

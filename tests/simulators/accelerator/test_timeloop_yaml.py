@@ -9,9 +9,8 @@ import pytest
 from archgym.errors import ArchGymError, FileFormatError
 from archgym.simulators.accelerator.architecture import Architecture, Level, MacArray
 from archgym.simulators.accelerator.evaluation import evaluate_mapping
-from archgym.simulators.accelerator.files import read_architecture, read_mapping
+from archgym.simulators.accelerator.files import load_architecture, read_architecture, read_mapping
 from archgym.simulators.accelerator.mapping import LevelLoops, Mapping
-from archgym.simulators.accelerator.presets import load_architecture
 from archgym.simulators.accelerator.problem import Problem, convolution, matrix_multiply
 from archgym.simulators.accelerator.timeloop_problem import problem_text
 from archgym.simulators.accelerator.timeloop_yaml import (
@@ -304,10 +303,10 @@ def test_an_architecture_that_is_not_modelled_is_refused_where_it_stands(
             "{target: DRAM, type: temporal, factors: P8 C4 M5, permutation: PCM}",
             "must multiply to 6; got 5",
         ),
-        ("{target: DRAM, type: temporal, factors: P8 C4 M6, permutation: P}", "C, M stand in none"),
+        ("{target: DRAM, type: temporal, factors: P8 C4 M6, permutation: P}", "C, M are missing"),
         ("{target: DRAM, type: temporal, factors: P8 P1}", "one factor; P has two"),
         ("{target: DRAM, type: temporal, factors: X8}", "one of C, M, P; got 'X'"),
-        ("{target: DRAM, type: temporal, permutation: PCP}", "one comes twice"),
+        ("{target: DRAM, type: temporal, permutation: PCP}", "one occurs twice"),
         ("{target: DRAM, type: temporal, no_temporal_reuse: [Inputs]}", "is not modelled"),
         ("{target: DRAM, type: skew, modulo: 4}", "'skew' is not modelled"),
         ("{target: L9, type: temporal}", "target must be one of"),
@@ -333,7 +332,7 @@ def test_a_mapping_that_is_not_modelled_is_refused(
     ("text", "what"),
     [
         ("problem: {R: 3}", "a problem needs a shape"),
-        ("problem: {shape: cube, R: 3}", "told in full or be cnn-layer"),
+        ("problem: {shape: cube, R: 3}", "given in full or be cnn-layer"),
         ("problem: {shape: cnn-layer, R: 3}", "needs bounds of S, P, Q, C, M, N"),
         ("problem: {shape: cnn-layer, densities: {}}", "'densities' is not modelled"),
         ("problem: {shape: {dimensions: [A, A]}}", "dimensions must differ"),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archgym.errors import FileFormatError, UnknownNameError
+from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
 from archgym.evaluation.metrics import Metrics
 from archgym.simulators.cpu import CpuSimulator
 from archgym.simulators.cpu.champsim import write_records
@@ -116,9 +116,16 @@ def test_ideal_machine_is_not_slower(simulator: CpuSimulator, cost: str) -> None
 
 
 def test_simulator_can_be_pickled() -> None:
-    simulator = pickle.loads(pickle.dumps(CpuSimulator("core", "long")))
+    simulator = pickle.loads(pickle.dumps(CpuSimulator("core", instructions="5000")))
 
-    assert (simulator.space.name, simulator.fidelity) == ("core", "long")
+    assert simulator.space.name == "core"
+    assert simulator.options == {"instructions": "5000"}
+
+
+@pytest.mark.parametrize("instructions", ["999", "many", "-5", "20000001"])
+def test_number_of_instructions_is_checked(instructions: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="must be from 1,000 to 20,000,000"):
+        CpuSimulator(instructions=instructions)
 
 
 @pytest.mark.parametrize("name", GENERATORS)

@@ -174,12 +174,12 @@ def test_folder_or_pipe_as_a_workload_is_called_what_it_is(tmp_path: Path, endin
 
 def test_what_would_take_for_ever_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "huge.csv"
-    lines = "".join(f"{n},9000000,9\n" for n in range(3))
+    lines = "".join(f"{n},9000000,9\n" for n in range(6))
     path.write_text(f"arrival_s,prompt_tokens,output_tokens\n{lines}")
     huge = tmp_path / "huge.yaml"
     huge.write_text("model: {preset: olmoe-1b-7b, layers: 1000, moe_layers: 1000, experts: 4096}\n")
 
-    with pytest.raises(FileFormatError, match="at most 5,000,000 tokens"):
+    with pytest.raises(FileFormatError, match="at most 50,000,000 tokens"):
         MoeSimulator().workload(path)
     with pytest.raises(InvalidArgumentError, match="1000 times 4096"):
         MoeSimulator(model=str(huge)).workload("chat")

@@ -12,8 +12,7 @@ from archgym.simulators.translation.costs import COSTS, counted_without, measure
 from archgym.simulators.translation.counters import COUNTERS
 from archgym.simulators.translation.cycles import CORES, count_cycles
 from archgym.simulators.translation.hardware import Hardware
-from archgym.simulators.translation.measures import measures
-from archgym.simulators.translation.metrics import METRICS
+from archgym.simulators.translation.metrics import METRICS, measures
 from archgym.simulators.translation.physics import power_mw
 from archgym.simulators.translation.run import prepare, run
 from archgym.traces import MemoryTrace

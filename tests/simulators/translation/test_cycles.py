@@ -9,8 +9,7 @@ from archgym.errors import SimulatorError, UnknownNameError
 from archgym.simulators.translation.counters import COUNTERS
 from archgym.simulators.translation.cycles import CORES, core_named, count_cycles
 from archgym.simulators.translation.hardware import Hardware
-from archgym.simulators.translation.measures import check_counters, measures
-from archgym.simulators.translation.metrics import METRICS
+from archgym.simulators.translation.metrics import METRICS, check_counters, measures
 
 RUN = {
     "instructions": 10_000,

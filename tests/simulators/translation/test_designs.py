@@ -7,7 +7,7 @@ import pytest
 
 from archgym.simulators.translation.designs import hardware_of, hardware_of_many, memory_of
 from archgym.simulators.translation.hardware import Hardware
-from archgym.simulators.translation.memory import Memory
+from archgym.simulators.translation.layout import Memory
 from archgym.simulators.translation.space import SPACE_NAMES, design_space
 
 

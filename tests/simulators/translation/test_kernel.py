@@ -15,7 +15,7 @@ from archgym.simulators.translation.hardware import (
     TLB_POLICIES,
     Hardware,
 )
-from archgym.simulators.translation.memory import Memory
+from archgym.simulators.translation.layout import Memory
 from archgym.simulators.translation.run import COUNTERS, prepare, run
 from archgym.traces import AccessKind
 from tests.simulators.translation.traces import (

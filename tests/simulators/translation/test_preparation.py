@@ -1,54 +1,51 @@
 """Layouts of traces are shared while they are in use, and forgotten when there are too many."""
 
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from archgym.simulators.translation import prepared as prepared_module
-from archgym.simulators.translation.memory import Memory
-from archgym.simulators.translation.prepared import _Latest, latest_prepared
+from archgym.simulators.translation.layout import Memory
+from archgym.simulators.translation.prepared import Prepared, latest_prepared
 from archgym.traces import shipped_trace
 
 
-def held(n_bytes: int) -> Any:
-    return SimpleNamespace(n_bytes=n_bytes)
+def laid_out(digest: str, seed: int) -> Prepared:
+    return latest_prepared(shipped_trace("sort"), digest, 1000, Memory(seed=seed))
 
 
-def key(seed: int) -> tuple[str, int, Memory]:
-    return "digest", 0, Memory(seed=seed)
+def hold_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room for two layouts and no third one."""
+    size = laid_out("size", 0).n_bytes
+    monkeypatch.setattr(prepared_module, "_MAX_BYTES", size * 5 // 2)
 
 
-def test_oldest_layout_goes_first() -> None:
-    latest = _Latest(100)
+def test_oldest_layout_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    hold_two(monkeypatch)
 
-    for seed in range(3):
-        latest.put(key(seed), held(40))
+    made = [laid_out("order", seed) for seed in range(3)]
 
-    assert latest.get(key(0)) is None
-    assert latest.get(key(1)) is not None
-    assert latest.get(key(2)) is not None
-
-
-def test_layout_that_was_used_stays() -> None:
-    latest = _Latest(100)
-    latest.put(key(0), held(40))
-    latest.put(key(1), held(40))
-
-    latest.get(key(0))
-    latest.put(key(2), held(40))
-
-    assert latest.get(key(0)) is not None
-    assert latest.get(key(1)) is None
+    assert laid_out("order", 2) is made[2]
+    assert laid_out("order", 1) is made[1]
+    assert laid_out("order", 0) is not made[0]
 
 
-def test_last_layout_is_held_however_large() -> None:
-    latest = _Latest(100)
+def test_layout_that_was_used_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    hold_two(monkeypatch)
+    made = [laid_out("used", seed) for seed in range(2)]
 
-    latest.put(key(0), held(1000))
+    laid_out("used", 0)
+    laid_out("used", 2)
 
-    assert latest.get(key(0)) is not None
+    assert laid_out("used", 0) is made[0]
+    assert laid_out("used", 1) is not made[1]
+
+
+def test_last_layout_is_held_however_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepared_module, "_MAX_BYTES", 1)
+
+    assert laid_out("large", 0) is laid_out("large", 0)
 
 
 def test_threads_share_one_layout(monkeypatch: pytest.MonkeyPatch) -> None:

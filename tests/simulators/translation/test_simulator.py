@@ -12,7 +12,11 @@ import pytest
 from archgym.errors import SimulatorError, UnknownNameError
 from archgym.simulators.translation import TranslationSimulator
 from archgym.simulators.translation.metrics import METRICS
-from archgym.simulators.translation.validation.golden import golden_rows, golden_text, recorded_rows
+from archgym.simulators.translation.validation.reference import (
+    golden_rows,
+    golden_text,
+    recorded_rows,
+)
 from archgym.traces import shipped_trace, write_memory_trace
 
 PLACE = {spec.name: place for place, spec in enumerate(METRICS)}

@@ -7,11 +7,17 @@ import numpy as np
 import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
-from archgym.simulators.translation.characterise import characterise
-from archgym.simulators.translation.memory import Memory
-from archgym.simulators.translation.picture import picture
+from archgym.evaluation.simulator import Workload
+from archgym.simulators.translation import TranslationSimulator
+from archgym.simulators.translation.layout import Memory
 from archgym.simulators.translation.prepared import latest_prepared
-from archgym.simulators.translation.workloads import DEFAULT_WORKLOAD, load, names
+from archgym.simulators.translation.workloads import (
+    DEFAULT_WORKLOAD,
+    TraceContent,
+    characterise,
+    load,
+    names,
+)
 from archgym.traces import AccessKind, MemoryTrace, shipped_trace, write_memory_trace
 
 
@@ -96,33 +102,44 @@ def test_unknown_name_lists_the_near_ones() -> None:
 def test_character_counts_data_and_pages() -> None:
     found = characterise(small())
 
-    assert (found.records, found.data_accesses, found.instructions) == (200, 200, 400)
-    assert found.store_percent == 50.0
-    assert found.footprint_mib == pytest.approx(100 * 4096 / 2**20)
-    assert found.huge_regions == 1
-    assert found.page_changes_per_kilo_instruction == pytest.approx(99 / 0.4)
-    assert found.pages_for_half == 50
+    counts = {name: value for name, (value, unit) in found.items() if unit == ""}
+    assert counts == {
+        "records": 200,
+        "data accesses": 200,
+        "instructions": 400,
+        "fetches on another page": 0,
+        "regions of 2 MiB": 1,
+        "pages that take half of the accesses": 50,
+    }
+    assert found["stores"] == (50.0, "%")
+    assert found["footprint in pages of 4 KiB"][0] == pytest.approx(100 * 4096 / 2**20)
+    assert found["changes of page"][0] == pytest.approx(99 / 0.4)
+
+
+def draw(path: Path) -> None:
+    content = TraceContent("small", "digest", 1.0, small())
+    TranslationSimulator().picture_workload(Workload("small", "digest", content), path)
 
 
 @pytest.mark.parametrize("ending", [".png", ".svg"])
 def test_same_trace_gives_the_same_picture(ending: str, tmp_path: Path) -> None:
     for name in ("one", "other"):
-        picture(small(), tmp_path / f"{name}{ending}")
+        draw(tmp_path / f"{name}{ending}")
 
     assert (tmp_path / f"one{ending}").read_bytes() == (tmp_path / f"other{ending}").read_bytes()
 
 
 def test_picture_of_another_kind_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgumentError, match=r"must end in \.png"):
-        picture(small(), tmp_path / "trace.gif")
+        draw(tmp_path / "trace.gif")
 
 
 def test_shipped_trace_is_described_as_its_package_says() -> None:
     found = characterise(shipped_trace("kmer-count"))
 
     # The table in `archgym.traces.shipped`: 220,000 accesses, 15,805 pages.
-    assert found.data_accesses == 220_000
-    assert found.footprint_mib == pytest.approx(15_805 / 256)
+    assert found["data accesses"] == (220_000, "")
+    assert found["footprint in pages of 4 KiB"][0] == pytest.approx(15_805 / 256)
 
 
 def test_users_file_keeps_two_misses_under_way_whatever_its_name(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from archgym.simulators.translation.hardware import Hardware
-from archgym.simulators.translation.memory import Memory
+from archgym.simulators.translation.layout import Memory
 from archgym.simulators.translation.run import COUNTERS, prepare, run
 from archgym.traces import AccessKind, MemoryTrace
 

@@ -2,11 +2,11 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 from archgym.errors import FileFormatError
 from archgym.files.storage import storage_errors
@@ -23,7 +23,9 @@ __all__ = [
     "recorded_mappings",
 ]
 
-# chosen: some three times the longest recorded line, and more lines than there are.
+Made = TypeVar("Made")
+
+# chosen: about three times the longest recorded line, and more lines than any file has.
 _MAX_LINE_BYTES = 2**20
 _MAX_LINES = 100_000
 
@@ -31,13 +33,9 @@ _MAX_LINES = 100_000
 @final
 @dataclass(frozen=True)
 class Recorded:
-    """One recorded mapping.
+    """Recorded mapping: names of architecture and layer, Timeloop's verdict and statistics.
 
-    Attributes:
-      architecture, layer: Names.
-      mapping: What was evaluated.
-      is_valid: Timeloop's verdict.
-      statistics: What it printed; empty where it refused.
+    The statistics are empty if Timeloop rejected the mapping.
     """
 
     architecture: str
@@ -48,11 +46,11 @@ class Recorded:
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, Any]]:
-    """Yield objects of a file of JSON lines, with their lines.
+    """Yield line numbers and objects of a file of JSON lines.
 
     Raises:
-      FileFormatError: A line is no JSON, or too long.
-      StorageError: It cannot be read.
+      FileFormatError: A line is not JSON, or too long.
+      StorageError: The file cannot be read.
     """
     with storage_errors(path, "read"), path.open("rb") as handle:
         for number in range(1, _MAX_LINES + 1):
@@ -67,21 +65,25 @@ def read_lines(path: Path) -> Iterator[tuple[int, Any]]:
                 raise FileFormatError(path, number, f"a line must be JSON; {error}") from None
 
 
-def _read_json(path: Path) -> Any:
+def _named(path: Path, key: str, made: Callable[[Any], Made]) -> dict[str, Made]:
     with storage_errors(path, "read"):
         text = path.read_text("utf-8")
     try:
-        return json.loads(text)
+        return {name: made(data) for name, data in json.loads(text)[key].items()}
     except (ValueError, RecursionError) as error:
         raise FileFormatError(path, None, f"the file must be JSON; {error}") from None
+    except (KeyError, TypeError, AttributeError) as error:
+        raise FileFormatError(path, None, f"`{key}` are not as recorded; {error}") from None
 
 
 def recorded_architectures(path: Path) -> dict[str, Architecture]:
-    """Return architectures of a file of metadata, by name."""
-    try:
-        return {name: _architecture(a) for name, a in _read_json(path)["archs"].items()}
-    except (KeyError, TypeError, AttributeError) as error:
-        raise FileFormatError(path, None, f"an architecture is not as recorded; {error}") from None
+    """Return the architectures of a file of metadata, by name."""
+    return _named(path, "archs", _architecture)
+
+
+def recorded_layers(path: Path) -> dict[str, Problem]:
+    """Return the layers of a file of metadata, by name."""
+    return _named(path, "layers", _layer)
 
 
 def _architecture(data: MappingOf[str, Any]) -> Architecture:
@@ -110,14 +112,6 @@ def _architecture(data: MappingOf[str, Any]) -> Architecture:
     return Architecture(data["name"], levels, mac)
 
 
-def recorded_layers(path: Path) -> dict[str, Problem]:
-    """Return layers of a file of metadata, by name."""
-    try:
-        return {name: _layer(a) for name, a in _read_json(path)["layers"].items()}
-    except (KeyError, TypeError, AttributeError) as error:
-        raise FileFormatError(path, None, f"a layer is not as recorded; {error}") from None
-
-
 def _layer(data: MappingOf[str, Any]) -> Problem:
     groups = data["M"] if data["depthwise"] else 1
     return convolution(
@@ -134,16 +128,11 @@ def _layer(data: MappingOf[str, Any]) -> Problem:
 
 
 def recorded_mappings(path: Path) -> Iterator[Recorded]:
-    """Yield mappings of a file of results."""
+    """Yield the mappings of a file of results."""
     for number, row in read_lines(path):
         try:
-            recorded = Recorded(
-                row["arch"],
-                row["layer"],
-                _mapping(row["mapping"]),
-                row["valid"],
-                row.get("stats", {}),
-            )
+            mapping, statistics = _mapping(row["mapping"]), row.get("stats", {})
+            recorded = Recorded(row["arch"], row["layer"], mapping, row["valid"], statistics)
         except (KeyError, TypeError, AttributeError, IndexError) as error:
             raise FileFormatError(path, number, f"a row is not as recorded; {error}") from None
         yield recorded
@@ -171,14 +160,12 @@ _LOOP = re.compile(
 
 
 def mapping_from_text(text: str, architecture: Architecture) -> Mapping:
-    """Return a mapping as Timeloop prints it: levels outermost first, each above its loops.
+    """Return a mapping from Timeloop's output: levels outermost first, each above its loops.
 
-    Args:
-      text: What it printed.
-      architecture: Whose levels it names; those it leaves out have no loops and store nothing.
+    Levels that the output does not name have no loops and store nothing.
 
     Raises:
-      ValueError: A loop stands above all levels, or a level is unknown.
+      ValueError: A loop precedes all levels, or a level is unknown.
     """
     loops: dict[str, tuple[list[Loop], list[Loop], list[Loop]]] = {}
     kept: dict[str, frozenset[str]] = {}
@@ -187,18 +174,16 @@ def mapping_from_text(text: str, architecture: Architecture) -> Mapping:
         if head := _HEAD.fullmatch(line):
             name = head["name"]
             if name not in architecture.level_names:
-                raise ValueError(f"level {name!r} is none of {architecture.name}")
+                raise ValueError(f"{architecture.name} has no level {name!r}")
             kept[name] = frozenset(t for t in TENSORS if f"{t}:" in head["kept"])
             loops[name] = ([], [], [])
         elif loop := _LOOP.match(line):
             if not name:
-                raise ValueError("a loop stands above all levels")
+                raise ValueError("a loop precedes all levels")
             kind = 0 if loop["axis"] is None else 1 if "X" in loop["axis"] else 2
             loops[name][kind].insert(0, (loop["dimension"], int(loop["bound"])))
-    nothing: tuple[list[Loop], list[Loop], list[Loop]] = ([], [], [])
     levels = []
     for level in architecture.level_names:
-        temporal, along_x, along_y = loops.get(level, nothing)
-        keeps = kept.get(level, frozenset())
-        levels.append(LevelLoops(tuple(temporal), tuple(along_x), tuple(along_y), keeps))
+        temporal, along_x, along_y = map(tuple, loops.get(level, ((), (), ())))
+        levels.append(LevelLoops(temporal, along_x, along_y, kept.get(level, frozenset())))
     return Mapping(tuple(levels))

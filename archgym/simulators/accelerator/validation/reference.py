@@ -1,4 +1,4 @@
-"""The model against recorded results of Timeloop, ArchGym, SCALE-Sim and MAESTRO."""
+"""Comparison of the model with recorded results of Timeloop, ArchGym, SCALE-Sim and MAESTRO."""
 
 import csv
 import json
@@ -31,8 +31,8 @@ from archgym.simulators.accelerator.validation.recorded import (
 
 __all__ = ["Agreement", "Validation", "disagreements", "validate"]
 
-# Mappings that the mapper looks at for each recorded best. chosen: some 0.2 s a layer, less than
-# the second in which it must win.
+# Mappings that the mapper evaluates for each recorded best. chosen: about 0.2 s per layer; the
+# specification allows one second.
 _TRIES: Final = 100_000
 _ENERGY_TOLERANCE: Final = 1e-6
 # Timeloop prints utilisation with four digits.
@@ -45,29 +45,28 @@ _NAMES: Final = {
 _WHAT_TIMELOOP: Final = "verdict, accesses, tiles, cycles, utilisation; worst error of energy [%]"
 
 
-# Groups of ArchGym's recorded designs, and what is compared.
+# Groups of ArchGym's recorded designs, and the comparison.
 _ARCHGYM: Final = {
     "given mappings": "cycles, energy as printed, area; worst error of energy [%]",
-    "no mapping exists": "nor does our mapper find one: S or R does not fit, as the text says",
+    "no mapping exists": "our mapper finds none either: S or R does not fit, see the README",
     "search gave up": "Timeloop's search ended after 150 invalid mappings in a row; ours finds one",
-    "CACTI refuses": "nor has our table the buffer",
+    "CACTI refuses": "our table lacks the buffer too",
 }
 
 
 @final
 @dataclass(frozen=True)
 class Agreement:
-    """How one group of recorded rows is met.
+    """Agreement with one group of recorded rows.
 
     Attributes:
-      results: Which tool and file.
-      architecture: Of the rows.
-      layer: Of the rows.
-      n_rows: How many there are.
-      n_met: How many are as recorded.
-      figure: A number that says more.
-      meaning: What was compared, and what the figure is.
-      is_required: Whether a row that is not met is a problem.
+      results: Tool and file.
+      architecture, layer: Names that the rows share.
+      n_rows: Number of rows.
+      n_met: Number of rows that are met.
+      figure: A further number.
+      meaning: The comparison and the meaning of the figure.
+      is_required: True if a row that is not met is a problem.
     """
 
     results: str
@@ -83,7 +82,7 @@ class Agreement:
 @final
 @dataclass(frozen=True)
 class Validation:
-    """A table of agreements, and what does not agree that must."""
+    """Table of agreements, and the problems among the required ones."""
 
     lines: tuple[Agreement, ...]
     problems: tuple[str, ...]
@@ -94,7 +93,7 @@ class Validation:
 
     @property
     def rows(self) -> tuple[tuple[str | int | float, ...], ...]:
-        """The table's cells by `columns`."""
+        """Cells of the table by `columns`."""
         return tuple(
             (a.results, a.architecture, a.layer, a.n_rows, a.n_met, a.figure, a.meaning)
             for a in self.lines
@@ -104,17 +103,16 @@ class Validation:
 def validate(
     reference: Path | None = None, progress: Callable[[str], None] | None = None
 ) -> Validation:
-    """Run what was recorded and compares.
+    """Compare the model with recorded results.
 
     Args:
-      reference: A folder with the recorded results, or one that holds it as `accelerator`; None
-        for only the rows that ship.
-      progress: Is told what comes next.
+      reference: Folder with the recorded results, or one that contains it as `accelerator`; None
+        for only the golden rows.
+      progress: Callback that receives the next step's name.
     """
-    lines: list[Agreement] = []
-    tell = progress if progress is not None else lambda _: None
-    tell("rows that ship")
-    lines += _shipped()
+    report = progress if progress is not None else lambda _: None
+    report("golden rows")
+    lines = _golden()
     if reference is not None:
         folder = reference / "accelerator"
         folder = folder if folder.is_dir() else reference
@@ -128,7 +126,7 @@ def validate(
             ("maestro_random_mappings.jsonl", _maestro),
         ):
             if (folder / what).exists():
-                tell(what)
+                report(what)
                 lines += compare(folder / what)
     problems = [
         f"{a.results}: all {a.n_rows} rows of {a.architecture}, {a.layer} must be met; "
@@ -140,19 +138,19 @@ def validate(
 
 
 def disagreements(found: Evaluation, recorded: Recorded) -> list[str]:
-    """What differs between the model and Timeloop on a mapping, in words; empty where nothing."""
+    """Return the differences between the model and Timeloop on a mapping, in words."""
     if (found.infeasible is None) != recorded.is_valid:
         return [f"verdict: {found.infeasible}"]
     if not recorded.is_valid or found.accesses is None:
         return []
     expected = recorded.statistics
     wrong = []
-    for what, came, wanted, tolerance in (
+    for what, ours, wanted, tolerance in (
         ("cycles", found.cycles, expected["Cycles"], 0.0),
         ("energy", found.energy_pj, expected["energy_pJ"], _ENERGY_TOLERANCE),
     ):
-        if abs(came - wanted) > tolerance * wanted:
-            wrong.append(f"{what}: {came} instead of {wanted}")
+        if abs(ours - wanted) > tolerance * wanted:
+            wrong.append(f"{what}: {ours} instead of {wanted}")
     if abs(found.utilisation - expected["Utilization"]) > _UTILISATION_STEP / 2 + 1e-9:
         wrong.append(f"utilisation: {found.utilisation} instead of {expected['Utilization']}")
     n_recorded = 0
@@ -190,7 +188,7 @@ def _timeloop(path: Path) -> list[Agreement]:
 
 
 def _mapper(path: Path) -> list[Agreement]:
-    """Return one line a recorded search, and one for all."""
+    """Return a line per recorded search, and one for all of them."""
     meta = path.with_name("timeloop_mappings_meta.json")
     architectures, layers = recorded_architectures(meta), recorded_layers(meta)
     lines, ratios, seconds = [], [], []
@@ -217,7 +215,7 @@ def _mapper(path: Path) -> list[Agreement]:
 
 
 def _archgym(path: Path) -> list[Agreement]:
-    """Return given mappings again; designs without one, and those that CACTI refuses."""
+    """Compare recorded mappings, designs without a mapping, and designs that CACTI rejects."""
     layers = {
         f"AlexNet_layer{number}": layer.problem
         for number, layer in enumerate(load_network("alexnet-convolutions").layers, 1)
@@ -269,9 +267,10 @@ def _archgym(path: Path) -> list[Agreement]:
 
 
 def _has_no_mapping(problem: Problem, architecture: Architecture) -> bool:
-    """Return True if the published constraints leave a layer nowhere to run.
+    """Return True if the published constraints leave no mapping for a layer.
 
-    All of S lies along the array's columns, and all of R in the registers of weights and inputs.
+    All of S is spread along the array's columns, and all of R is in the registers of weights and
+    inputs.
     """
     rows = architecture.fan_out(architecture.level_index("DummyBuffer"))[1]
     registers = [
@@ -331,7 +330,7 @@ def _closed_form(path: Path) -> list[Agreement]:
 
 
 def _maestro(path: Path) -> list[Agreement]:
-    """What can be compared, and beside it what cannot."""
+    """Compare operations and weights; the meaning lists what is not comparable."""
     met, slower = [], []
     for _, row in read_lines(path):
         result = row["result"]
@@ -357,17 +356,17 @@ def _maestro(path: Path) -> list[Agreement]:
     ]  # fmt: skip
 
 
-def _shipped() -> list[Agreement]:
-    """Return rows of `data/golden.csv`: default designs, which must not change unnoticed."""
+def _golden() -> list[Agreement]:
+    """Compare the rows of `data/golden.csv`, which record every metric of some designs."""
     from archgym.simulators.accelerator.simulator import AcceleratorSimulator
 
     path = resources.files("archgym.simulators.accelerator").joinpath("data/golden.csv")
     met: dict[tuple[str, str], list[bool]] = {}
     for row in csv.DictReader(path.read_text("utf-8").splitlines()):
         simulator = AcceleratorSimulator(space=row["space"], fidelity=row["fidelity"])
+        default = simulator.space.design_at(simulator.space.default_indices)
         found = simulator.evaluate(
-            {**_default(simulator), **json.loads(row["design"])},
-            simulator.workload(row["workload"]),
+            {**default, **json.loads(row["design"])}, simulator.workload(row["workload"])
         )
         is_same = all(
             math.isclose(found[spec.name], float(row[spec.name]), rel_tol=1e-9)
@@ -378,7 +377,3 @@ def _shipped() -> list[Agreement]:
         Agreement("golden", *key, len(rows), sum(rows), 0.0, "every metric, to 1e-9")
         for key, rows in met.items()
     ]
-
-
-def _default(simulator: Any) -> dict[str, Any]:
-    return dict(simulator.space.design_at(simulator.space.default_indices))

@@ -3,14 +3,17 @@
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, final
 
+import numpy as np
+
 from archgym.errors import ArchGymError, FileFormatError
 from archgym.files.storage import storage_errors
+from archgym.simulators.cluster import state
 from archgym.simulators.cluster.designs import simulate_shortcut
 from archgym.simulators.cluster.engine import Outcome, simulate
 from archgym.simulators.cluster.graphs import Graphs, graphs_of_entries
@@ -24,7 +27,16 @@ from archgym.simulators.cluster.training import (
 )
 from archgym.simulators.cluster.workloads import Model
 
-__all__ = ["Row", "observed", "parallelism_of", "read_json", "read_rows", "reading", "recorded"]
+__all__ = [
+    "Row",
+    "observed",
+    "parallelism_of",
+    "read_json",
+    "read_rows",
+    "reading",
+    "recorded",
+    "shortcut_of",
+]
 
 # chosen: thirty times the largest reference file.
 _MAX_BYTES: Final = 2**25
@@ -224,3 +236,17 @@ def observed(
         return tuple(result), None
     short = simulate_shortcut(system, layers, parallelism)
     return tuple(result), _times(short)[:2]
+
+
+def shortcut_of(row: Row, models: Mapping[str, Model]) -> Callable[[], Outcome]:
+    """Return what simulates a row with one NPU for each stage, where that is exact."""
+    system = system_of(row.cells)
+    if "workload" in row.cells:
+        layers = models[row.cells["workload"]].layers
+        parallelism = parallelism_of(row.cells)
+        return lambda: simulate_shortcut(system, layers, parallelism)
+    whole = _graphs(system, row.cells)
+    alone = Graphs(whole.nodes, whole.following, whole.ranges, whole.graph_of[:1])
+    address = np.zeros((1, state.MAX_DIMS), dtype=np.int64)
+    steps = (0,) * len(system.npus)
+    return lambda: simulate(system, alone, coordinates=address, steps=steps)

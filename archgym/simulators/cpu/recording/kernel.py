@@ -20,10 +20,10 @@ REGISTERS: Final = (
 _SINGLE_STEP: Final = 9
 _GET_REGISTERS: Final = 12
 _TRAP: Final = 5
-_ptrace: Any = types.ExternalFunction(  # type: ignore[no-untyped-call]  # numba has no types
+_ptrace: Any = types.ExternalFunction(
     "ptrace", types.int64(types.int64, types.int64, types.int64, types.int64)
 )
-_waitpid: Any = types.ExternalFunction(  # type: ignore[no-untyped-call]  # as above
+_waitpid: Any = types.ExternalFunction(
     "waitpid", types.int32(types.int32, types.int64, types.int32)
 )
 

@@ -20,6 +20,7 @@ from archgym.simulators.dram.ramulator.requests import Bursts, bursts_of
 from archgym.simulators.dram.ramulator.run import Configuration, Outcome, run
 from archgym.simulators.dram.ramulator.space import GROUPS, family_space
 from archgym.simulators.dram.ramulator.standard import FAMILIES, Standard, load_standard
+from archgym.simulators.dram.trace import Trace
 from archgym.spaces.space import DesignSpace
 
 __all__ = ["DEFAULT_FAMILY", "REASONS", "RamulatorModel"]
@@ -128,20 +129,42 @@ class RamulatorModel:
             reason[row] = self._refusal(c, bursts)
             if reason[row]:
                 continue
-            power = power_of(self.made, c.organisation, c.timing) if has_energy(self.made) else None
-            outcome = run(
-                self.made,
-                c,
-                bursts.requests,
-                power_rules=power.rules(self.made.ticks_per_clock) if power else None,
-                without=without,
-            )
-            if outcome.is_stuck:
+            found = self._run(c, bursts, without)
+            if found is None:
                 reason[row] = _LIVELOCK
                 continue
-            found = self._measure(c, bursts, outcome)
             values[row] = [found[spec.name] for spec in self.metrics]
         return BatchResult(values, reason)
+
+    def measure(self, configuration: Configuration, trace: Trace) -> dict[str, float]:
+        """Return the metrics of any configuration of the family on a trace.
+
+        Raises:
+          InvalidArgumentError: It cannot serve the trace; the message says why.
+        """
+        bursts = bursts_of(trace, self.burst_bytes)
+        reason = self._refusal(configuration, bursts)
+        found = None if reason else self._run(configuration, bursts, None)
+        if found is None:
+            raise InvalidArgumentError(
+                f"The configuration must be able to serve trace {trace.name!r}: "
+                f"{REASONS[(reason or _LIVELOCK) - 1]}."
+            )
+        return found
+
+    def _run(
+        self, c: Configuration, bursts: Bursts, without: str | None
+    ) -> dict[str, float] | None:
+        """Return the metrics of a run, or None where it livelocks."""
+        power = power_of(self.made, c.organisation, c.timing) if has_energy(self.made) else None
+        outcome = run(
+            self.made,
+            c,
+            bursts.requests,
+            power_rules=power.rules(self.made.ticks_per_clock) if power else None,
+            without=without,
+        )
+        return None if outcome.is_stuck else self._measure(c, bursts, outcome)
 
     def _refusal(self, c: Configuration, bursts: Bursts) -> int:
         organisation = self.made.organisations[c.organisation]

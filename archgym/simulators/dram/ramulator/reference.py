@@ -121,8 +121,8 @@ def compare_reference(
         if max_rows is not None and len(rows) > max_rows:
             numbered = [numbered[i * len(rows) // max_rows] for i in range(max_rows)]
         if progress is not None:
-            progress(f"{prefix}/{path.stem}: {len(numbered)} rows, exact")
-        name = f"{prefix}/{path.stem}"
+            progress(f"{prefix}-{path.stem}: {len(numbered)} rows, exact")
+        name = f"{prefix}-{path.stem}"
         if "log_hash" in rows[0]:
             found += _compare_runs(name, path, numbered, folder / "traces")
         elif "preceding" in rows[0]:

@@ -107,6 +107,11 @@ class Requests:
         numbers = np.unique(addresses, return_inverse=True)[1].astype(np.int32)
         return Requests(time_ps, is_write, addresses, numbers)
 
+    def paced(self, gap_ps: int) -> "Requests":
+        """Return the same requests, due at a constant rate."""
+        times = gap_ps * np.arange(len(self.addresses), dtype=np.int64)
+        return Requests(times, self.is_write, self.addresses, self.address_numbers)
+
 
 @final
 @dataclass(frozen=True, eq=False)

@@ -70,7 +70,7 @@ _COMMUNITY_NOTE: Final = (
     "requests; GPUs without fitted constants"
 )
 _HYBRID_NOTE: Final = (
-    "host memory's bandwidth follows from the processor's name; llama.cpp's threads, NUMA placement "
+    "host bandwidth follows from the processor's name; llama.cpp's threads, NUMA placement "
     "and share of layers on the GPU are not all told"
 )
 
@@ -344,9 +344,7 @@ def community_rows(reference: Path, progress: Progress) -> list[Row]:
             pairs["TTFT"].append((loop.mean_ttft_ms, _cells(cells, "ttft_mean_ms")))
             pairs["output/s"].append((loop.output_per_s, _cells(cells, "out_tok_s")))
     if n_left_out:
-        progress(
-            f"S9: {n_left_out} rows are left out, whose load, GPU or model is not told or not known"
-        )
+        progress(f"S9: {n_left_out} rows are left out, whose load, GPU or model is not known")
     return _rows_of("S9", "single measurements", pairs, _COMMUNITY_NOTE)
 
 

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
 
@@ -273,12 +273,12 @@ def known_gpus(reference: Path) -> dict[str, Gpu]:
         return {}
     with reading(path):
         return {
-            cells["gpu"]: replace(
-                Gpu(
-                    cells["gpu"].lower(),
-                    *(float(cells[key]) for key in ("bf16_tflops", "memory_gb_s", "memory_gb")),
-                    "gpus.csv of the reference",
-                ),
+            cells["gpu"]: Gpu(
+                cells["gpu"].lower(),
+                float(cells["bf16_tflops"]),
+                float(cells["memory_gb_s"]),
+                float(cells["memory_gb"]),
+                "gpus.csv of the reference",
                 fp8_tflops=float(cells["fp8_tflops"] or 0),
                 fp4_tflops=float(cells["fp4_tflops"] or 0),
                 vendor="amd" if cells["gpu"].startswith("MI") else "nvidia",

@@ -17,7 +17,15 @@ from archgym.simulators.moe.validation.fitting import Predictions, Problem, fit,
 from archgym.simulators.moe.validation.measured import Measured, read_serving
 from archgym.simulators.moe.validation.row import Progress, Row
 
-__all__ = ["METRICS", "held_out", "kendall_tau", "serving_rows", "summary_row"]
+__all__ = [
+    "METRICS",
+    "configuration_folds",
+    "goals_of",
+    "held_out",
+    "kendall_tau",
+    "serving_rows",
+    "summary_row",
+]
 
 Floats = npt.NDArray[np.float64]
 
@@ -51,7 +59,7 @@ _QWEN: Final = (
     "memory so full that requests queue"
 )
 _WAITS: Final = (
-    "the wait before a first token depends on launch settings that the rows do not tell: it differs "
+    "the wait before a first token depends on launch settings that rows do not tell: it differs "
     "by a factor of three between TensorRT-LLM's rows of one model and GPU"
 )
 _SPREAD: Final = (
@@ -72,7 +80,8 @@ def kendall_tau(a: Floats, b: Floats) -> float:
     return float((one * other).sum() / ties) if ties else float("nan")
 
 
-def _goals(rows: Sequence[Measured]) -> dict[str, Floats]:
+def goals_of(rows: Sequence[Measured]) -> dict[str, Floats]:
+    """Return what was measured by metric, NaN where nobody did."""
     return {
         "TPOT": np.array([row.tpot_ms for row in rows]),
         "output/s": np.array([row.output_per_s for row in rows]),
@@ -100,7 +109,7 @@ def held_out(asked: Problem, tests: Sequence[npt.NDArray[np.bool_]]) -> dict[str
     return out
 
 
-def _folds(rows: Sequence[Measured]) -> list[npt.NDArray[np.bool_]]:
+def configuration_folds(rows: Sequence[Measured]) -> list[npt.NDArray[np.bool_]]:
     """Return rows by thirds of the configurations, dealt at random.
 
     Configurations of one model, GPU and engine are dealt in turn, so that each third has some.
@@ -234,10 +243,10 @@ def serving_rows(reference: Path, progress: Progress) -> list[Row]:
     if not rows:
         return []
     progress(f"S1: {len(rows)} measured rows of serving ({n_suspect} more are marked suspect)")
-    asked, goals = problem(rows), _goals(rows)
+    asked, goals = problem(rows), goals_of(rows)
     groups = [" x ".join((row.names[0], row.names[2], row.names[3])) for row in rows]
     lines: list[Row] = []
-    folds = _folds(rows)
+    folds = configuration_folds(rows)
     if len(folds) > 1:
         found = held_out(asked, folds)
         lines += _total_rows("S1", "a third of configurations", found, goals, _BARS)

@@ -1,7 +1,7 @@
-"""Writes what the validation is compared with: run it when the model is meant to change.
+"""Generation of the recorded accuracy, for intended changes of the model.
 
 `python -m archgym.simulators.translation.validation.accuracy DIR` writes `data/golden.csv`,
-`data/accuracy.json` and the table of the README in this folder, from the reference results in DIR.
+`data/accuracy.json` and the table of the simulator's README, from the reference results in DIR.
 """
 
 import sys
@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Final
 
 from archgym.files.storage import write_atomic
-from archgym.simulators.translation.validation.golden import golden_rows, golden_text
 from archgym.simulators.translation.validation.reference import (
     Validation,
     expected_text,
+    golden_rows,
+    golden_text,
     markdown,
     validate,
 )
@@ -25,11 +26,7 @@ _END: Final = "<!-- end of accuracy -->"
 
 
 def write(reference: Path) -> Validation:
-    """Write golden rows, committed accuracy and the README's table.
-
-    Args:
-      reference: As for `validate`.
-    """
+    """Write golden rows, recorded accuracy and the README's table; see `validate`."""
     write_atomic(_FOLDER / "data" / "golden.csv", golden_text(golden_rows()).encode())
     found = validate(reference)
     write_atomic(_FOLDER / "data" / "accuracy.json", expected_text(found).encode())
@@ -39,7 +36,7 @@ def write(reference: Path) -> Validation:
 
 
 def with_table(readme: str, table: str) -> str:
-    """Return a README with its table of accuracy replaced."""
+    """Return a README with another table of accuracy."""
     before, rest = readme.split(_BEGIN, 1)
     heading, rest = rest.split("\n", 1)
     return f"{before}{_BEGIN}{heading}\n\n{table}\n{_END}{rest.split(_END, 1)[1]}"

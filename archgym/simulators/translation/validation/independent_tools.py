@@ -1,4 +1,4 @@
-"""The kernel against independent tools on the same traces: misses, row by row."""
+"""Comparison of the kernel's misses with independent tools on the same traces."""
 
 import csv
 from collections import defaultdict
@@ -12,21 +12,21 @@ import numpy as np
 
 from archgym.errors import FileFormatError
 from archgym.simulators.translation.hardware import Hardware
-from archgym.simulators.translation.memory import MAX_CAPACITY_GIB, Memory
+from archgym.simulators.translation.layout import MAX_CAPACITY_GIB, Memory
 from archgym.simulators.translation.prepared import Prepared, prepare
 from archgym.simulators.translation.run import COUNTERS, run
 from archgym.traces import AccessKind, MemoryTrace, read_planes
 
 __all__ = ["Case", "ExactRow", "cases", "exact_rows", "misses", "prepared_for", "scaled"]
 
-# The SPEC's allowance: cachegrind's window begins up to eleven accesses before the traces.
+# The specification's tolerance: cachegrind's window begins up to eleven accesses before the traces.
 _CACHEGRIND_OFF: Final = 6
 _CACHES: Final = "cachegrind-caches"
 _PAGE: Final = 4096
 _LINE: Final = 64
 _HUGE_PAGE: Final = 2 * 2**20
 _MAX_DIGITS: Final = 16
-# Units of 64 bytes become pages of 4 KiB each, for which there must be room.
+# Units of 64 bytes become pages of 4 KiB, which need a large memory.
 _SCALED_MEMORY: Final = Memory(capacity_gib=MAX_CAPACITY_GIB, huge_share=0.0)
 _HUGE_MEMORY: Final = Memory(huge_share=1.0)
 _REMEDY: Final = "Copy the folder of reference results again"
@@ -35,17 +35,17 @@ _REMEDY: Final = "Copy the folder of reference results again"
 @final
 @dataclass(frozen=True)
 class Case:
-    """One row of a results file: what ran, and what another tool counted.
+    """Row of a results file with the counts of another tool.
 
     Attributes:
-      results: `pycachesim`, `srrip`, `libcachesim`, `cachegrind`; or `cachegrind-caches` where the
-        data caches are compared instead of TLBs with as many entries.
+      results: `pycachesim`, `srrip`, `libcachesim` or `cachegrind`; `cachegrind-caches` compares
+        the data caches instead of TLBs with as many entries.
       trace: Name of the trace.
       unit_bytes: Bytes of a page, or of a line.
-      hardware: The design whose L1 and L2 TLBs, or caches, are the two levels.
-      expected: (L1 misses, L2 misses); one figure where there is one level.
+      hardware: Design whose L1 and L2 TLBs, or caches, are the two levels.
+      expected: L1 misses, and L2 misses if there are two levels.
       length: Changes of the page after which the trace ends; None for all.
-      allowed: How far a count may be off.
+      allowed: Tolerance of a count.
     """
 
     results: str
@@ -60,15 +60,9 @@ class Case:
 @final
 @dataclass(frozen=True)
 class ExactRow:
-    """How the rows of one results file on one trace are met.
+    """Agreement with the rows of one results file on one trace.
 
-    Attributes:
-      results: As of `Case`.
-      trace: Name of the trace.
-      n_rows: Rows compared.
-      n_met: Rows all of whose counts are as near as they must be.
-      worst: The largest difference of a count.
-      allowed: The largest that is near enough.
+    `worst` is the largest difference of a count; a row is met if no difference exceeds `allowed`.
     """
 
     results: str
@@ -80,10 +74,10 @@ class ExactRow:
 
 
 def exact_rows(folder: Path, progress: Callable[[str], None] | None = None) -> tuple[ExactRow, ...]:
-    """Compare every row of the results that lie in a folder beside `traces/*.npz`.
+    """Compare every row of the results in a folder, which also has `traces/*.npz`.
 
     Raises:
-      FileFormatError: A results file or trace is not what it should be.
+      FileFormatError: A results file or trace is malformed.
     """
     grouped: dict[str, list[Case]] = defaultdict(list)
     for case in cases(folder):
@@ -97,7 +91,7 @@ def exact_rows(folder: Path, progress: Callable[[str], None] | None = None) -> t
 
 
 def cases(folder: Path) -> Iterator[Case]:
-    """Yield every row of the results files in a folder that the kernel has the policies for."""
+    """Yield the rows of the results files whose policies the kernel has."""
     for path in sorted(folder.glob("pycachesim_*.csv")):
         for line, row in _read(path):
             yield _pycachesim(path, line, row)
@@ -106,7 +100,7 @@ def cases(folder: Path) -> Iterator[Case]:
         yield _srrip(path, line, row)
     path = folder / "libcachesim_fa.csv"
     for line, row in _read(path):
-        # Clock and S3-FIFO are policies of no TLB here.
+        # No TLB has the policies Clock and S3-FIFO.
         if row.get("policy") in ("LRU", "FIFO"):
             yield _libcachesim(path, line, row)
     path = folder / "cachegrind.csv"
@@ -115,7 +109,7 @@ def cases(folder: Path) -> Iterator[Case]:
 
 
 def misses(case: Case, prepared: Prepared) -> tuple[int, ...]:
-    """What the kernel counts for a case, as `Case.expected`."""
+    """Return the counts of the kernel for a case, as in `Case.expected`."""
     are_caches = case.results == _CACHES
     counts = run(prepared, case.hardware, 0.0, only_tlbs=not are_caches)[0]
     names = ("l1_misses", "l2_misses")
@@ -125,12 +119,12 @@ def misses(case: Case, prepared: Prepared) -> tuple[int, ...]:
 
 
 def scaled(trace: MemoryTrace, unit_bytes: int, length: int | None = None) -> MemoryTrace:
-    """Return the data accesses of a trace, with addresses such that a unit becomes a page of 4 KiB.
+    """Return the data accesses of a trace, with each unit scaled to a page of 4 KiB.
 
     Args:
       trace: The trace.
-      unit_bytes: A power of two.
-      length: How many accesses to another unit than the one before to keep; None for all.
+      unit_bytes: Bytes of a unit, a power of two.
+      length: Changes of the unit after which the trace ends; None for all.
     """
     data = np.flatnonzero(trace.kind != AccessKind.FETCH)
     bits = np.uint64(unit_bytes.bit_length() - 1)
@@ -152,7 +146,7 @@ def scaled(trace: MemoryTrace, unit_bytes: int, length: int | None = None) -> Me
 
 
 def prepared_for(case: Case, trace: MemoryTrace) -> Prepared:
-    """Return the trace of a case, ready for the kernel."""
+    """Return the trace of a case, prepared for the kernel."""
     if case.unit_bytes == _HUGE_PAGE or case.results == _CACHES:
         return prepare(_only_data(trace), _HUGE_MEMORY)
     return prepare(scaled(trace, case.unit_bytes, case.length), _SCALED_MEMORY)
@@ -160,17 +154,12 @@ def prepared_for(case: Case, trace: MemoryTrace) -> Prepared:
 
 def _only_data(trace: MemoryTrace) -> MemoryTrace:
     data = np.flatnonzero(trace.kind != AccessKind.FETCH)
-    return replace(
-        trace,
-        instructions=trace.instructions[data],
-        kind=trace.kind[data],
-        size_bytes=trace.size_bytes[data],
-        address=trace.address[data],
-    )
+    columns = ("instructions", "kind", "size_bytes", "address")
+    return replace(trace, **{name: getattr(trace, name)[data] for name in columns})
 
 
 def _compare(name: str, of_trace: list[Case], trace: MemoryTrace) -> Iterator[ExactRow]:
-    """Yield one row for each results file, of all its cases on a trace."""
+    """Yield a row per results file for all its cases on a trace."""
     differences: dict[str, list[int]] = defaultdict(list)
     allowed = {case.results: case.allowed for case in of_trace}
     alike = defaultdict(list)
@@ -187,7 +176,7 @@ def _compare(name: str, of_trace: list[Case], trace: MemoryTrace) -> Iterator[Ex
 
 
 def _read(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
-    """Yield line numbers and rows of a results file."""
+    """Yield the line numbers and rows of a results file."""
     try:
         with path.open("r", encoding="utf-8", newline="") as lines:
             yield from enumerate(csv.DictReader(lines), start=2)
@@ -276,7 +265,7 @@ def _cachegrind(path: Path, line: int, row: Mapping[str, str]) -> Iterator[Case]
 
 
 def _with_l1(hardware: Hardware, unit: int, entries: int, ways: int) -> Hardware:
-    """Return the design with an L1 TLB for pages of a size."""
+    """Return the design with an L1 TLB for pages of this size."""
     if unit == _HUGE_PAGE:
         return replace(hardware, l1_huge_entries=entries, l1_huge_ways=ways)
     return replace(hardware, l1_entries=entries, l1_ways=ways)

@@ -1,18 +1,20 @@
-"""The model against independent tools, published trends and its own recorded rows."""
+"""Comparison of the model with independent tools, published trends and golden rows."""
 
+import csv
+import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Final, final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, final
 
 import numpy as np
 
 from archgym.errors import FileFormatError
 from archgym.simulators.translation.metrics import METRICS
-from archgym.simulators.translation.validation.golden import golden_rows, recorded_rows
+from archgym.simulators.translation.simulator import TranslationSimulator
 from archgym.simulators.translation.validation.trends import (
     GENERATED_TRACES,
     TRACES,
@@ -25,22 +27,51 @@ from archgym.traces import MemoryTrace, generated_trace, read_planes
 if TYPE_CHECKING:
     from archgym.simulators.translation.validation.independent_tools import ExactRow
 
-__all__ = ["Line", "Validation", "expected_text", "markdown", "validate"]
+__all__ = [
+    *("GOLDEN_WORKLOADS", "Line", "Validation", "expected_text", "golden_rows", "golden_text"),
+    *("markdown", "recorded_rows", "validate"),
+]
 
 # Recorded with 12 digits.
 _RECORDED: Final = 1e-9
-# Committed figures of trends have so many digits.
+# Digits of recorded figures of trends.
 _DIGITS: Final = 4
 # The unit of what is compared row by row.
 _ROWS: Final = "rows"
+
+_SPACE: Final = "limits"
+_CHANGES: Final = (
+    "",
+    "mechanism=victima",
+    "mechanism=victima victima_predictor=always cluster_pages=4 victima_probe=serial",
+    "mechanism=victima l2_cache_replacement=lru victima_insertion=walk",
+    "mechanism=victima victima_insertion=eviction victima_max_block_ways=4 l2_cache_kib=1024",
+    "mechanism=victima execution=virtualised huge_page_percent=60",
+    "mechanism=pom_tlb far_tlb_entries=16384",
+    "mechanism=pom_tlb pom_tlb_insertion=walk",
+    "mechanism=l3_tlb l3_tlb_latency_cycles=30",
+    "mechanism=cluster cluster_pages=16 fragmentation_percent=50",
+    "mechanism=prefetch tlb_replacement=fifo",
+    "mechanism=hash huge_page_percent=0",
+    "mechanism=perfect",
+    "execution=virtualised nested_tlb_entries=16",
+    "l2_tlb_entries=65536 l2_tlb_ways=16",
+    "l2_tlb_entries=65536 l2_tlb_ways=16 l2_tlb_latency=ideal",
+    "l2_tlb_entries=4096 l2_tlb_ways=4 l2_tlb_latency=cacti-ratio tlb_replacement=srrip",
+    "l2_tlb_fill=victim tlb_replacement=random l1_tlb_ways=full l1_tlb_entries=96",
+    "walk_cache_entries=0 l1_tlb_entries=16 l1_tlb_ways=1 l1_huge_tlb_entries=8",
+    "huge_page_percent=100 fragmentation_percent=90 l2_cache_kib=8192",
+)
+GOLDEN_WORKLOADS: Final = ("kmer-count", "graph-search", "sort")
+"""Built-in traces of the golden rows, with the fidelity `short`."""
 
 
 @final
 @dataclass(frozen=True)
 class Line:
-    """One row of the table: what is compared, where, with what, and whether it is as it must be.
+    """Row of the table.
 
-    `shortfall` is 0 where it is met, and grows with the distance from that.
+    `shortfall` is the distance from the accepted range, 0 if the row is met.
     """
 
     subject: str
@@ -53,24 +84,19 @@ class Line:
 
     @property
     def is_met(self) -> bool:
-        """True if it is as it must be."""
+        """True if the row is met."""
         return self.shortfall == 0.0
 
     @property
     def key(self) -> str:
-        """What identifies the row."""
+        """Identifier of the row."""
         return f"{self.subject} / {self.where}"
 
 
 @final
 @dataclass(frozen=True)
 class Validation:
-    """A table of comparisons, and where it is worse than the committed one.
-
-    Attributes:
-      lines: One a comparison.
-      problems: In words; empty where nothing got worse.
-    """
+    """Table of comparisons, and the rows that are worse than the recorded ones, in words."""
 
     lines: tuple[Line, ...]
     problems: tuple[str, ...]
@@ -81,7 +107,7 @@ class Validation:
 
     @property
     def rows(self) -> tuple[tuple[str | int | float, ...], ...]:
-        """The table's cells by `columns`."""
+        """Cells of the table by `columns`."""
         return tuple(
             (
                 *(line.subject, line.where, line.unit, line.published),
@@ -94,17 +120,17 @@ class Validation:
 def validate(
     reference: Path | None = None, progress: Callable[[str], None] | None = None
 ) -> Validation:
-    """Run what is compared, and compares.
+    """Compare the model with recorded results.
 
     Args:
-      reference: A folder with the results of independent tools and `traces/*.npz`, or one that
-        holds it as `translation`; None for only what ships: recorded rows and generated trends.
-      progress: Told what is run next.
+      reference: Folder with the results of independent tools and `traces/*.npz`, or one that
+        contains it as `translation`; None for only golden rows and generated trends.
+      progress: Callback that receives the next step's name.
 
     Raises:
-      FileFormatError: A results file or trace is not what it should be.
+      FileFormatError: A results file or trace is malformed.
     """
-    # A wrong folder is told at once.
+    # A wrong folder is an error before anything is run.
     folder = None if reference is None else _folder(reference)
     traces = {} if folder is None else _traces(folder)
     lines = [*_golden_lines(progress)]
@@ -120,7 +146,7 @@ def validate(
 
 
 def expected_text(validation: Validation) -> str:
-    """Return the content of `data/accuracy.json` that makes a validation the committed one."""
+    """Return the text of `data/accuracy.json` that records a validation."""
     entries = [
         f"  {json.dumps(line.key)}: {json.dumps([_short(line.ours), _short(line.shortfall)])}"
         for line in validation.lines
@@ -142,7 +168,7 @@ def markdown(validation: Validation) -> str:
 
 
 def _golden_lines(progress: Callable[[str], None] | None) -> list[Line]:
-    """By workload, how many recorded rows the model still gives."""
+    """Return the number of golden rows that the model still meets, by workload."""
     recorded = recorded_rows()
     met: dict[str, list[bool]] = {}
     for workload, changes, values in golden_rows(progress):
@@ -206,12 +232,7 @@ def _traces(folder: Path) -> Mapping[str, Callable[[], MemoryTrace]]:
 
 
 def _problems(lines: list[Line], *, are_all: bool = False) -> tuple[str, ...]:
-    """What got worse: rows further from being met than they were, and what is compared no more.
-
-    Args:
-      lines: The rows.
-      are_all: Whether every committed row must be among them.
-    """
+    """Return the rows that are worse than recorded; with `are_all`, missing rows too."""
     path = resources.files("archgym.simulators.translation").joinpath("data/accuracy.json")
     expected = json.loads(path.read_text("utf-8"))
     problems = []
@@ -220,16 +241,14 @@ def _problems(lines: list[Line], *, are_all: bool = False) -> tuple[str, ...]:
             problems.append(f"{line.key} must be in data/accuracy.json; it is not.")
             continue
         ours, shortfall = expected[line.key]
-        # A figure that is not a number is no better than any.
+        # NaN counts as worse.
         if not _short(line.shortfall) <= shortfall:
             problems.append(
                 f"{line.key} must be {line.accepted}, or {ours:g} as it was; got {line.ours:g} "
                 f"{line.unit}."
             )
         elif line.unit == _ROWS and line.ours < ours:
-            problems.append(
-                f"{line.key} must be compared in {ours:g} rows; there are {line.ours:g}."
-            )
+            problems.append(f"{line.key} must have {ours:g} rows; there are {line.ours:g}.")
     if are_all:
         absent = sorted(expected.keys() - {line.key for line in lines})
         problems += [f"{key} must be compared; it is not." for key in absent]
@@ -238,3 +257,50 @@ def _problems(lines: list[Line], *, are_all: bool = False) -> tuple[str, ...]:
 
 def _short(number: float) -> float:
     return float(f"{number:.{_DIGITS}g}")
+
+
+def golden_rows(
+    progress: Callable[[str], None] | None = None,
+) -> list[tuple[str, str, np.ndarray]]:
+    """Return workload, changes to the default design and metrics (n_metrics,) of each row."""
+    simulator = TranslationSimulator(_SPACE, fidelity="short")
+    space = simulator.space
+    default = dict(space.design_at(space.default_indices))
+    designs = [default | _changed(simulator, changes) for changes in _CHANGES]
+    indices = space.indices_of_many(designs)
+    rows = []
+    for name in GOLDEN_WORKLOADS:
+        if progress is not None:
+            progress(f"golden rows on {name}")
+        values = simulator.evaluate_batch(indices, simulator.workload(name)).values
+        rows += [(name, changes, row) for changes, row in zip(_CHANGES, values, strict=True)]
+    return rows
+
+
+def golden_text(rows: Iterable[tuple[str, str, np.ndarray]]) -> str:
+    """Return the text of `data/golden.csv` with these rows."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["workload", "changes", *(spec.name for spec in METRICS)])
+    for name, changes, values in rows:
+        writer.writerow([name, changes, *(f"{value:.12g}" for value in values)])
+    return text.getvalue()
+
+
+def recorded_rows() -> dict[tuple[str, str], dict[str, float]]:
+    """Return the recorded metrics, by workload and changes."""
+    path = resources.files("archgym.simulators.translation").joinpath("data/golden.csv")
+    return {
+        (row.pop("workload"), row.pop("changes")): {name: float(v) for name, v in row.items()}
+        for row in csv.DictReader(path.read_text("utf-8").splitlines())
+    }
+
+
+def _changed(simulator: TranslationSimulator, changes: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for change in changes.split():
+        name, text = change.split("=")
+        parameter = simulator.space.parameter(name)
+        values = [parameter.value(number) for number in range(parameter.size)]
+        found[name] = next(value for value in values if str(value) == text)
+    return found

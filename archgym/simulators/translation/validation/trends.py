@@ -1,8 +1,8 @@
-"""The model against what was published of Victima and its rivals: trends, not cycles.
+"""Comparison of the model with published trends of Victima and its rivals.
 
-Each trend is one number of ours, the published one, and the range that is accepted. Where the
-footprint of recorded programs is too small for the published regime, pages are spread further
-apart (`page_spread`) or accesses are generated over 4 GB, and the row says so.
+Each trend has our figure, the published one, and the accepted range. If the footprint of recorded
+programs is too small for the published regime, pages are spread further apart (`page_spread`) or
+accesses are generated over 4 GB; the row says so.
 """
 
 import math
@@ -12,11 +12,14 @@ from itertools import pairwise
 from operator import methodcaller
 from typing import Final, final
 
+import numpy as np
+
 from archgym.simulators.translation.cacti import published_cycles
+from archgym.simulators.translation.counters import COLUMN
+from archgym.simulators.translation.cycles import CORES, count_cycles
 from archgym.simulators.translation.hardware import Hardware
-from archgym.simulators.translation.memory import Memory
+from archgym.simulators.translation.layout import Memory
 from archgym.simulators.translation.physics import l2_cache_cycles
-from archgym.simulators.translation.validation.trial import Trial, tried
 from archgym.traces import MemoryTrace
 
 __all__ = [
@@ -32,12 +35,12 @@ __all__ = [
 TLB_HEAVY: Final = ("gups", "kmer", "xs", "dlrm", "bfs")
 """Reference traces over which the means are taken."""
 NULL_TRACES: Final = ("sqlite", "pydict")
-"""Those on which nothing may happen, since the TLBs hold all that they touch."""
+"""Reference traces without an effect, since all of their pages fit the TLBs."""
 GENERATED_TRACES: Final = ("random-4gb", "zipf-4gb")
-"""Generated traces that stand for footprints of 4 GB."""
+"""Generated traces with footprints of 4 GB."""
 # chosen: one used entry of a page table in two lines of the cache, footprints of 0.4 to 8 GB.
 _SPREAD: Final = 16
-# Table of a TLB in memory must be warm: the specification asks for two passes before measuring.
+# The table of a TLB in memory must be warm: the specification has two passes before measuring.
 _PASSES: Final = 3
 
 _RADIX: Final = Hardware()
@@ -59,23 +62,75 @@ _SIZED: Final = {
     for kib in _CACHES_KIB
     if kib != _RADIX.l2_cache_kib
 }
-# Misses of the L2 TLB in a thousand instructions that the specification's prototype found.
+# Misses of the L2 TLB per thousand instructions in the specification's prototype.
 _MPKI: Final = {"gups": 76, "moe": 63, "kmer": 38, "xs": 15, "dlrm": 10}
 _MPKI_HUGE: Final = {"bfs": 42}
 
 TRACES: Final = tuple(dict.fromkeys((*TLB_HEAVY, *NULL_TRACES, *_MPKI, *_MPKI_HUGE)))
 """Reference traces that the trends need."""
 
+
+@final
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """Result of one design on one trace; `counters` is (n_counters,) int64."""
+
+    hardware: Hardware
+    counters: np.ndarray
+
+    def count(self, name: str) -> int:
+        """Return one of `COUNTERS`."""
+        return int(self.counters[COLUMN[name]])
+
+    @property
+    def cycles(self) -> float:
+        """Cycles on an out-of-order core."""
+        return count_cycles(self.hardware, self.counters, CORES["out-of-order"]).total
+
+    @property
+    def l2_tlb_mpki(self) -> float:
+        """Misses of the L2 TLB per thousand instructions."""
+        return 1000.0 * self.count("l2_misses") / self.count("instructions")
+
+    @property
+    def walks(self) -> int:
+        """Walks that the program waits for."""
+        return self.count("walks")
+
+    @property
+    def mean_walk_cycles(self) -> float:
+        """Mean time of a walk."""
+        return self.count("walk_cycles") / max(1, self.walks)
+
+    @property
+    def miss_cycles(self) -> float:
+        """Mean time after a miss in the L2 TLB."""
+        return self.count("miss_cycles") / max(1, self.count("l2_misses"))
+
+
 Trials = Mapping[str, Trial]
+
+
+def tried(
+    trace: MemoryTrace, designs: Mapping[str, Hardware], memory: Memory, passes: int = 1
+) -> dict[str, Trial]:
+    """Run designs on a trace; return the results by their names.
+
+    With several passes, the last one is counted, without a warm-up.
+    """
+    from archgym.simulators.translation.run import prepare, run
+
+    ready, hardware = prepare(trace, memory), list(designs.values())
+    counters = run(ready, hardware) if passes == 1 else run(ready, hardware, 0.0, passes=passes)
+    return {name: Trial(*pair) for name, *pair in zip(designs, hardware, counters, strict=True)}
 
 
 @final
 @dataclass(frozen=True)
 class Trend:
-    """One row: what is compared, on which traces, and whether it is as it should be.
+    """Row of the table: the trend is met if `ours` is in `low` to `high`, in `unit`.
 
-    `ours` lies in `low` to `high`, in `unit`, where the trend is met; `published` is what others
-    report, in words.
+    `published` is the published figure, in words.
     """
 
     subject: str
@@ -87,19 +142,9 @@ class Trend:
     high: float
 
     @property
-    def is_met(self) -> bool:
-        """True if ours is accepted."""
-        return self.low <= self.ours <= self.high
-
-    @property
     def distance(self) -> float:
-        """How far ours is from what is accepted, 0 where it is."""
+        """Distance of ours from the accepted range, 0 if the trend is met."""
         return max(self.low - self.ours, self.ours - self.high, 0.0)
-
-    @property
-    def key(self) -> str:
-        """What identifies the row."""
-        return f"{self.subject} / {self.traces}"
 
 
 def trends(
@@ -109,8 +154,8 @@ def trends(
     """Yield the trends over reference traces, one trace in memory at a time.
 
     Args:
-      traces: By name, read when they are needed; all of `TRACES`.
-      progress: Told what is run next.
+      traces: Functions that read all of `TRACES`, by name.
+      progress: Callback that receives the next step's name.
     """
     plain: dict[str, Trials] = {}
     warm: dict[str, Trials] = {}
@@ -149,11 +194,9 @@ def generated_trends(
     traces: Mapping[str, Callable[[], MemoryTrace]],
     progress: Callable[[str], None] | None = None,
 ) -> Iterator[Trend]:
-    """Yield trends over generated footprints of 4 GB, where page tables no longer fit the caches.
+    """Yield trends over generated footprints of 4 GB, whose page tables do not fit the caches.
 
-    Args:
-      traces: By name.
-      progress: Told what is run next.
+    The arguments are those of `trends`, with `GENERATED_TRACES`.
     """
     for name, make in traces.items():
         if progress is not None:
@@ -172,16 +215,16 @@ def generated_trends(
 
 
 def _gain(trials: Iterable[Trials], of: str, over: str) -> float:
-    """Return geometric mean of a design's speedups over another [%]."""
-    logs = [math.log(found[of].speedup_over(found[over])) for found in trials]
+    """Return the geometric mean of a design's speedups over another [%]."""
+    logs = [math.log(found[over].cycles / found[of].cycles) for found in trials]
     return 100.0 * (math.exp(sum(logs) / len(logs)) - 1.0)
 
 
 def _change(
     trials: Iterable[Trials], of: str, over: str, figure: Callable[[Trial], float]
 ) -> float:
-    """Return geometric mean of a figure under one design relative to another [%]."""
-    # A figure that a mechanism brings to nothing counts as one in a million of what it was.
+    """Return the geometric mean of a figure of a design relative to another [%]."""
+    # A figure of 0 counts as one millionth of the other design's.
     logs = [
         math.log(max(figure(found[of]), 1e-6 * figure(found[over])) / figure(found[over]))
         for found in trials
@@ -216,15 +259,10 @@ def _pom(trials: Mapping[str, Trials], where: str) -> Iterator[Trend]:
 
 def _misses(small: Mapping[str, Trials], plain: Mapping[str, Trials]) -> Iterator[Trend]:
     unit = "misses/kinstruction"
-    rows: list[tuple[str, float, float, str]] = [
-        (name, expected, small[name]["radix"].l2_tlb_mpki, "4 KiB pages")
-        for name, expected in _MPKI.items()
-    ]
-    rows += [
-        (name, expected, plain[name]["radix"].l2_tlb_mpki, "30 % huge")
-        for name, expected in _MPKI_HUGE.items()
-    ]
-    for name, expected, ours, pages in rows:
+    rows = [(name, _MPKI[name], small[name], "4 KiB pages") for name in _MPKI]
+    rows += [(name, _MPKI_HUGE[name], plain[name], "30 % huge") for name in _MPKI_HUGE]
+    for name, expected, found, pages in rows:
+        ours = found["radix"].l2_tlb_mpki
         # chosen: the prototype's figures have two digits, and its warm-up may differ.
         yield Trend(
             *("L2-TLB misses", f"{name}, {pages}", unit, f"{expected} (prototype)", ours),
@@ -242,10 +280,13 @@ def _nulls(plain: Mapping[str, Trials]) -> Iterator[Trend]:
         yield Trend("Victima over radix", name, "%", "0", gain, -0.3, 0.3)
 
 
+def _at_published_latency(trial: Trial) -> Trial:
+    """Return the same events with the published latency of the L2 TLB, which changes none."""
+    return Trial(replace(trial.hardware, l2_cycles=published_cycles(65536)), trial.counters)
+
+
 def _large_tlbs(found: list[Trials], mean: str) -> Iterator[Trend]:
-    real = [
-        {**t, "real": t["l2 tlb 64K"].with_l2_tlb_cycles(published_cycles(65536))} for t in found
-    ]
+    real = [{**t, "real": _at_published_latency(t["l2 tlb 64K"])} for t in found]
     yield Trend(
         *("misses with an L2 TLB of 64K entries", mean, "%", "-44"),
         *(_change(found, "l2 tlb 64K", "radix", lambda t: t.l2_tlb_mpki), -90.0, -35.0),
@@ -272,9 +313,8 @@ def _walks(trials: Mapping[str, Trials]) -> Iterator[Trend]:
         yield Trend("mean walk", f"{name}, recorded", "cycles", "137", ours, 24.0, 80.0)
     for name in ("gups", "kmer"):
         radix = trials[name]["radix"]
-        unused = radix.count("l2_cache_unused_evictions") / max(
-            1, radix.count("l2_cache_evictions")
-        )
+        evictions = max(1, radix.count("l2_cache_evictions"))
+        unused = radix.count("l2_cache_unused_evictions") / evictions
         yield Trend(
             *("L2-cache lines that see no reuse", f"{name}, recorded", "%", "92"),
             *(100.0 * unused, 60.0, 100.0),

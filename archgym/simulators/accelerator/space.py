@@ -1,0 +1,345 @@
+"""Design spaces: accelerators with an array of processing elements, or mappings of one layer.
+
+The default space is an array of elements, their buffers, and a dataflow. Each element has a unit
+and three register files, for outputs, weights and inputs; all elements share a global buffer in
+front of DRAM. The default design is the Eyeriss-like one of Timeloop's examples. The published
+spaces are in `published_space` and `mapping_space`.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache, partial
+from typing import Any, Final
+
+from archgym.errors import InvalidArgumentError
+from archgym.simulators.accelerator.architecture import Architecture, Level, MacArray
+from archgym.simulators.accelerator.energy import (
+    ADDRESS_GENERATORS,
+    DRAM_PJ_PER_BIT,
+    buffer_registers,
+    multiply_accumulate,
+    sram,
+)
+from archgym.simulators.accelerator.files import load_architecture
+from archgym.simulators.accelerator.mapping_space import (
+    MappingSpace,
+    gamma_space,
+    mapping_space,
+    mapping_table_space,
+)
+from archgym.simulators.accelerator.networks import layer_named
+from archgym.simulators.accelerator.published_space import (
+    PUBLISHED_SIZES,
+    published_hardware,
+    published_space,
+)
+from archgym.spaces.design import Constraint
+from archgym.spaces.expression import P
+from archgym.spaces.parameter import Categorical, Ordinal, PowerOfTwo
+from archgym.spaces.space import DesignSpace
+
+__all__ = [
+    "DATAFLOWS",
+    "DEFAULT_LAYER",
+    "GROUPS",
+    "HARDWARE_SPACES",
+    "MAPPING_SPACES",
+    "PUBLISHED",
+    "hardware",
+    "hardware_space",
+    "mappings_of_layer",
+]
+
+PUBLISHED: Final = "timeloop-2023"
+HARDWARE_SPACES: Final = ("default", PUBLISHED)
+"""Spaces whose designs are accelerators."""
+MAPPING_SPACES: Final = ("maestro-2023", "mapping", "mapping-table")
+"""Spaces whose designs are mappings of one layer."""
+DEFAULT_LAYER: Final = "resnet-18/layer1.0.conv1"
+_DEFAULT_ARCHITECTURE: Final = {"mapping": "eyeriss-like", "mapping-table": "ws-systolic-16"}
+
+# Dimensions that each dataflow spreads over the array, along X and along Y; None for any. After
+# Chen, Emer, Sze, ISCA 2016, section 4 (row, weight and output stationary), and SCALE-Sim (input
+# stationary); batch and groups may be spread along any axis.
+DATAFLOWS: Final[Mapping[str, tuple[tuple[str, ...] | None, tuple[str, ...] | None]]] = {
+    "row-stationary": (("Q", "M", "P", "G", "N"), ("S", "C", "M", "G")),
+    "weight-stationary": (("M", "G"), ("C", "R", "S", "G", "N")),
+    "output-stationary": (("P", "N", "G"), ("Q", "M", "G")),
+    "input-stationary": (("C", "G"), ("P", "Q", "N", "G")),
+    "flexible": (None, None),
+}
+# CACTI's rows have lines of 64 bits; a bank reads one line per cycle.
+_LINE_BITS: Final = 64
+# chosen: sums of 8-bit products need more than 16 bits, as in Simba (Shao et al., MICRO 2019).
+_SUM_BITS: Final = {8: 24, 16: 16}
+# Timeloop's Eyeriss-like example: each register file reads and writes two words per cycle.
+_SPAD_BANDWIDTH: Final = 2.0
+
+GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
+    "array": ("array_x", "array_y", "dataflow", "precision_bits"),
+    "registers": ("output_words", "weight_words", "input_words"),
+    "memory": (
+        *("buffer_kib", "buffer_banks", "buffer_bandwidth", "buffer_weights"),
+        "dram_bandwidth",
+    ),
+}
+
+_SIZES: Final = (
+    *("array_x", "array_y", "output_words", "weight_words", "input_words"),
+    *("buffer_kib", "buffer_banks"),
+)
+"""Parameters that shrink if the default design exceeds a limit of area."""
+
+# chosen: around Eyeriss's 14 by 12, with the powers of two of systolic arrays.
+_ARRAY: Final = (4, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32)
+
+
+def hardware_space(name: str = "default", area_limit_mm2: float = math.inf) -> DesignSpace:
+    """Return a space of accelerators whose default design is within a limit of area.
+
+    Rewards are relative to the default design, so it must be a design that can be built. While it
+    is too large, one of its sizes goes down to the next smaller value. Among the steps that fit,
+    the one that keeps the largest area is taken, else the one that saves most.
+
+    Args:
+      name: One of `HARDWARE_SPACES`.
+      area_limit_mm2: The limit [mm2].
+
+    Raises:
+      InvalidArgumentError: The area exceeds the limit with all sizes at their smallest.
+    """
+    area_mm2 = partial(_area_mm2, name)
+    if name == PUBLISHED:
+        return _shrunk(published_space(), PUBLISHED_SIZES, area_mm2, area_limit_mm2)
+    return _shrunk(_default_space(), _SIZES, area_mm2, area_limit_mm2)
+
+
+def hardware(space: str, values: Mapping[str, Any]) -> Architecture | None:
+    """Return the accelerator of a design that violates no constraint.
+
+    Args:
+      space: One of `HARDWARE_SPACES`.
+      values: Values by parameter; in the default space, missing ones have their default.
+
+    Returns:
+      The accelerator, or None if CACTI rejects its global buffer.
+    """
+    return published_hardware(values) if space == PUBLISHED else _default_hardware(values)
+
+
+def mappings_of_layer(space: str, layer: str, architecture: str = "") -> MappingSpace:
+    """Return a space of mappings of one layer.
+
+    Args:
+      space: One of `MAPPING_SPACES`.
+      layer: The layer, as `NETWORK/LAYER`.
+      architecture: A name or a file; empty for the space's default. `maestro-2023` has its own.
+
+    Raises:
+      UnknownNameError: The layer or architecture does not exist.
+    """
+    problem = layer_named(layer).problem
+    if space == "maestro-2023":
+        return gamma_space(problem)
+    machine = load_architecture(architecture or _DEFAULT_ARCHITECTURE[space])
+    return (mapping_space if space == "mapping" else mapping_table_space)(problem, machine)
+
+
+def _area_mm2(space: str, values: Mapping[str, Any]) -> float:
+    built = hardware(space, values)
+    return math.inf if built is None else built.area_um2 / 1e6
+
+
+def _shrunk(
+    space: DesignSpace,
+    sizes: Sequence[str],
+    area_mm2: Callable[[Mapping[str, Any]], float],
+    limit_mm2: float,
+) -> DesignSpace:
+    """Return the space with a default design within the limit; see `hardware_space`."""
+    design = dict(space.design_at(space.default_indices))
+    area = area_mm2(design)
+    while area > limit_mm2:
+        smaller: list[tuple[float, dict[str, Any]]] = []
+        for name in sizes:
+            parameter = space.parameter(name)
+            index = parameter.index(design[name])
+            shrunk = {**design, name: parameter.value(max(0, index - 1))}
+            if index and space.feasible(space.indices_of(shrunk)[None, :])[0]:
+                smaller.append((area_mm2(shrunk), shrunk))
+        least, saving = min(smaller, key=lambda pair: pair[0], default=(area, design))
+        if least >= area:
+            raise InvalidArgumentError(
+                f"`area_mm2` must be at least {area:.4f}, the area of the default design with all "
+                f"sizes at their smallest, to which rewards are relative; got {limit_mm2:g}."
+            )
+        fitting = [pair for pair in smaller if pair[0] <= limit_mm2]
+        area, design = max(fitting, key=lambda pair: pair[0], default=(least, saving))
+    parameters: list[Any] = list(space.parameters)
+    parameters = [replace(p, default=design[p.name]) for p in parameters]
+    return DesignSpace(space.name, parameters, space.constraints, space.conditions, space.doc)
+
+
+def _default_space() -> DesignSpace:
+    words = (
+        ("output", (4, 8, 16, 24, 32, 48, 64), 16),
+        ("weight", (16, 32, 64, 96, 128, 192, 256, 384, 512), 192),
+        ("input", (4, 8, 12, 16, 24, 32, 48, 64), 12),
+    )
+    bandwidth = partial(PowerOfTwo, unit="B/cycle")
+    return DesignSpace(
+        "default",
+        (
+            Ordinal(name="array_x", levels=_ARRAY, default=14, doc="Elements along X."),
+            Ordinal(name="array_y", levels=_ARRAY, default=12, doc="Elements along Y."),
+            Categorical(
+                name="dataflow",
+                choices=tuple(DATAFLOWS),
+                default="row-stationary",
+                doc="Tensor that stays in place, which decides the loops spread over the array.",
+            ),
+            Ordinal(
+                name="precision_bits",
+                levels=(8, 16),
+                default=16,
+                unit="bit",
+                doc="Bits of weights and inputs; sums have 24 and 16 bits.",
+            ),
+            *(
+                Ordinal(
+                    name=f"{tensor}_words",
+                    levels=levels,
+                    default=default,
+                    unit="words",
+                    doc=f"Registers for {tensor}s in each element.",
+                )
+                for tensor, levels, default in words
+            ),
+            PowerOfTwo(
+                name="buffer_kib",
+                low=8,
+                high=512,
+                default=128,
+                unit="KiB",
+                doc="Capacity of the global buffer.",
+            ),
+            Ordinal(
+                name="buffer_banks",
+                levels=(1, 16, 32, 64, 128),
+                default=32,
+                doc="Banks of the global buffer, each with 8 bytes per cycle.",
+            ),
+            bandwidth(
+                name="buffer_bandwidth",
+                low=8,
+                high=256,
+                default=32,
+                doc="Bandwidth of the global buffer for reads, and the same for writes.",
+            ),
+            Categorical(
+                name="buffer_weights",
+                choices=("bypass", "store"),
+                default="bypass",
+                doc="Handling of weights in the global buffer.",
+            ),
+            bandwidth(
+                name="dram_bandwidth",
+                low=2,
+                high=64,
+                default=16,
+                doc="Bandwidth of DRAM for reads and writes together.",
+            ),
+        ),
+        constraints=(
+            Constraint(
+                "banks-feed-bandwidth",
+                P("buffer_bandwidth") <= 8 * P("buffer_banks"),
+                "the global buffer's banks give 8 bytes a cycle each, fewer than its bandwidth",
+            ),
+            Constraint(
+                "banks-are-large-enough",
+                P("buffer_banks") <= 4 * P("buffer_kib"),
+                "a bank of the global buffer needs 256 bytes or more; CACTI refuses smaller ones",
+            ),
+        ),
+        doc="Array, register files, global buffer, bandwidths, dataflow and precision.",
+    )
+
+
+def _default_hardware(values: Mapping[str, Any]) -> Architecture:
+    chosen = {**_defaults(), **values}
+    bits = int(chosen["precision_bits"])
+    mesh_x = int(chosen["array_x"])
+    n_elements = mesh_x * int(chosen["array_y"])
+    spads = []
+    for name, tensor, width in (
+        ("output", "Outputs", _SUM_BITS[bits]),
+        ("weight", "Weights", bits),
+        ("input", "Inputs", bits),
+    ):
+        words = int(chosen[f"{name}_words"])
+        cost = buffer_registers(words, width)
+        spads.append(
+            Level(
+                name=f"{name}_registers",
+                capacity=words,
+                instances=n_elements,
+                mesh_x=mesh_x,
+                word_bits=width,
+                read_energy_pj=cost.read_pj,
+                write_energy_pj=cost.write_pj,
+                read_bandwidth=_SPAD_BANDWIDTH,
+                write_bandwidth=_SPAD_BANDWIDTH,
+                area_um2=cost.area_um2,
+                keeps=frozenset({tensor}),
+            )
+        )
+    unit = multiply_accumulate(bits)
+    return Architecture(
+        "accelerator",
+        (*spads, _global_buffer(chosen, bits), _dram(chosen, bits)),
+        MacArray(n_elements, mesh_x, unit.read_pj, unit.area_um2),
+    )
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    space = _default_space()
+    return dict(space.design_at(space.default_indices))
+
+
+def _global_buffer(chosen: Mapping[str, Any], bits: int) -> Level:
+    n_bytes = int(chosen["buffer_kib"]) * 1024
+    array = sram(n_bytes * 8 // _LINE_BITS, _LINE_BITS, int(chosen["buffer_banks"]))
+    assert array is not None, "a constraint keeps banks large enough"
+    cost = array.plus(ADDRESS_GENERATORS)
+    words = int(chosen["buffer_bandwidth"]) * 8 / bits
+    along_x, along_y = DATAFLOWS[str(chosen["dataflow"])]
+    stored = {"Inputs", "Outputs"} | ({"Weights"} if chosen["buffer_weights"] == "store" else set())
+    return Level(
+        name="global_buffer",
+        capacity=n_bytes * 8 // bits,
+        block=_LINE_BITS // bits,
+        word_bits=bits,
+        read_energy_pj=cost.read_pj,
+        write_energy_pj=cost.write_pj,
+        read_bandwidth=words,
+        write_bandwidth=words,
+        area_um2=cost.area_um2,
+        keeps=frozenset(stored),
+        spatial_x=along_x,
+        spatial_y=along_y,
+    )
+
+
+def _dram(chosen: Mapping[str, Any], bits: int) -> Level:
+    energy = DRAM_PJ_PER_BIT * _LINE_BITS
+    return Level(
+        name="dram",
+        block=_LINE_BITS // bits,
+        word_bits=bits,
+        read_energy_pj=energy,
+        write_energy_pj=energy,
+        shared_bandwidth=int(chosen["dram_bandwidth"]) * 8 / bits,
+    )
