@@ -186,7 +186,7 @@ def _record_instructions(
     command: list[str], out: Path | None, skip: int, n: int, function: str | None
 ) -> None:
     """Record the instructions of a program, and report on them."""
-    from archgym.simulators.cpu.recording.recorder import record_instructions
+    from archgym.traces.instructions.recorder import record_instructions
 
     path = out if out is not None else Path(f"{Path(command[0]).name}.champsimtrace.xz")
     require_free(path)

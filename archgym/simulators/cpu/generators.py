@@ -13,7 +13,7 @@ from typing import Final, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.simulators.cpu.trace import RECORD
+from archgym.traces.instructions.records import RECORD
 
 __all__ = ["GENERATORS", "Generator", "generate"]
 

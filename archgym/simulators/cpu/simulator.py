@@ -10,7 +10,6 @@ from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload, require_kept
-from archgym.simulators.cpu.champsim import MAX_RECORDS
 from archgym.simulators.cpu.costs import COSTS, idealised
 from archgym.simulators.cpu.metrics import METRICS, OBJECTIVES, measures
 from archgym.simulators.cpu.run import run
@@ -23,6 +22,7 @@ from archgym.simulators.cpu.space import (
 )
 from archgym.simulators.cpu.trace import kinds_of
 from archgym.simulators.cpu.workloads import DEFAULT_WORKLOAD, MIN_RECORDED, Program, load, names
+from archgym.traces.instructions.records import MAX_RECORDS
 
 __all__ = ["INSTRUCTIONS", "CpuSimulator"]
 

@@ -1,32 +1,17 @@
-"""Instruction traces: records of 64 bytes as ChampSim has them, and what the kernel takes.
-
-A record holds the instruction's address, is_branch, branch_taken, two destination and four source
-registers, two addresses that are written and four that are read; zero means none.
-"""
+"""Instruction traces in the form that the kernel takes."""
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, final
 
 import numpy as np
 import numpy.typing as npt
 
 from archgym.simulators.cpu.kernel import count_pages, derive
+from archgym.traces.instructions.records import read_records
 
-__all__ = ["RECORD", "InstructionTrace", "kinds_of", "trace_of"]
-
-RECORD: Final = np.dtype(
-    [
-        ("ip", "<u8"),
-        ("is_branch", "u1"),
-        ("taken", "u1"),
-        ("destinations", "u1", (2,)),
-        ("sources", "u1", (4,)),
-        ("writes", "<u8", (2,)),
-        ("reads", "<u8", (4,)),
-    ]
-)
-"""A record as it lies in a file."""
+__all__ = ["InstructionTrace", "kinds_of", "read_trace", "trace_of"]
 
 # Bits of an address below the entry of the filter of branches; it has 2^20 entries.
 _FILTER: Final = 1 << 20
@@ -63,6 +48,20 @@ def trace_of(name: str, records: npt.NDArray[np.void]) -> InstructionTrace:
         size *= 4
     derive(derived, np.zeros(_FILTER, dtype=np.uint8), n)
     return InstructionTrace(name, digest, derived, n, n_pages)
+
+
+def read_trace(path: str | Path, limit: int | None = None) -> InstructionTrace:
+    """Return the trace in a file.
+
+    Args:
+      path: The file.
+      limit: Records to read; all where None.
+
+    Raises:
+      FileFormatError: The file is torn, or a record cannot be one; the message names it.
+      StorageError: The file cannot be read.
+    """
+    return trace_of(Path(path).name, read_records(path, limit))
 
 
 def kinds_of(trace: InstructionTrace) -> npt.NDArray[np.int64]:

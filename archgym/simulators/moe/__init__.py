@@ -12,7 +12,8 @@ from archgym.simulators.moe.hardware import (
     node_names,
 )
 from archgym.simulators.moe.hardware import node_names as hardware_names
-from archgym.simulators.moe.models import LatentAttention, MoeModel, model, model_names
+from archgym.simulators.moe.models import LatentAttention, MoeModel
+from archgym.simulators.moe.presets import model, model_names
 from archgym.simulators.moe.requests import Requests, generate_requests, read_requests
 from archgym.simulators.moe.routing import (
     Routing,

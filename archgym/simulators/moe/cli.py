@@ -92,7 +92,7 @@ SeedOption = Annotated[int, typer.Option("--seed", help="Random seed of the trac
 @moe_app.command()
 def models(json: JsonOption = False) -> None:
     """List the described models with the sizes of their weights."""
-    from archgym.simulators.moe.models import model, model_names
+    from archgym.simulators.moe.presets import model, model_names
 
     found = [model(name) for name in model_names()]
     rows = [
@@ -201,7 +201,7 @@ def generate(
 ) -> None:
     """Draw a routing trace from a calibrated process."""
     from archgym.cli.console.progress import announce_compilation
-    from archgym.simulators.moe.models import model as find_model
+    from archgym.simulators.moe.presets import model as find_model
     from archgym.simulators.moe.routing import check_size, routing_preset
     from archgym.simulators.moe.routing import generate as draw
     from archgym.simulators.moe.routing_trace import check_ending, write_routing
@@ -531,7 +531,7 @@ def serve(
     from archgym.simulators.moe.deployment import Deployment
     from archgym.simulators.moe.engines import engine as find_engine
     from archgym.simulators.moe.hardware import node
-    from archgym.simulators.moe.models import model
+    from archgym.simulators.moe.presets import model
 
     announce_compilation()
     server = node(hardware)

@@ -11,8 +11,8 @@ from archgym.errors import InvalidArgumentError
 from archgym.files.storage import atomic_file
 from archgym.simulators.moe.columns import Prefetch
 from archgym.simulators.moe.hardware import Link, NodePreset, node
-from archgym.simulators.moe.models import model
 from archgym.simulators.moe.plan import plan
+from archgym.simulators.moe.presets import model
 from archgym.simulators.moe.requests import Requests
 from archgym.simulators.moe.routing import generate, routing_preset
 from archgym.simulators.moe.running import Run, documents, popularity, run

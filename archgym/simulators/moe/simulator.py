@@ -23,9 +23,10 @@ from archgym.simulators.moe.fabric import contention
 from archgym.simulators.moe.hardware import NodePreset, node
 from archgym.simulators.moe.measured import measured_ratios
 from archgym.simulators.moe.metrics import METRICS, OBJECTIVES, measure
-from archgym.simulators.moe.models import MoeModel, model
+from archgym.simulators.moe.models import MoeModel
 from archgym.simulators.moe.parallel import place
 from archgym.simulators.moe.plan import MODEL_REASONS, Plan, plan
+from archgym.simulators.moe.presets import model
 from archgym.simulators.moe.requests import MAX_REQUESTS
 from archgym.simulators.moe.running import Run, run
 from archgym.simulators.moe.serving import Serving

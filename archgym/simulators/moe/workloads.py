@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from archgym.errors import FileFormatError, InvalidArgumentError, unknown_name
 from archgym.simulators.moe.composition import composition_routing, llama_composition
-from archgym.simulators.moe.models import MoeModel, model
+from archgym.simulators.moe.models import MoeModel
+from archgym.simulators.moe.presets import model
 from archgym.simulators.moe.requests import Requests, generate_requests, read_requests
 from archgym.simulators.moe.routing import Routing, RoutingPreset, generate, routing_preset
 from archgym.simulators.moe.routing_trace import read_routing

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from archgym.errors import FileFormatError, StorageError
-from archgym.simulators.cpu.champsim import read_trace, write_records
 from archgym.simulators.cpu.generators import generate
-from archgym.simulators.cpu.trace import RECORD, kinds_of, trace_of
+from archgym.simulators.cpu.trace import kinds_of, read_trace, trace_of
+from archgym.traces.instructions.records import RECORD, write_records
 
 
 def records(n: int = 2000) -> np.ndarray:
@@ -102,7 +102,7 @@ def test_empty_trace_is_refused(tmp_path: Path) -> None:
 def test_bomb_is_refused_before_it_is_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("archgym.simulators.cpu.champsim.MAX_RECORDS", 100_000)
+    monkeypatch.setattr("archgym.traces.instructions.records.MAX_RECORDS", 100_000)
     path = tmp_path / "x.champsimtrace.xz"
     one = records(1)
     path.write_bytes(lzma.compress(np.repeat(one, 200_000).tobytes()))

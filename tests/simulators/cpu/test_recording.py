@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError, StorageError
-from archgym.simulators.cpu.champsim import read_trace
-from archgym.simulators.cpu.trace import kinds_of
+from archgym.simulators.cpu.trace import kinds_of, read_trace
 
 pytest.importorskip("capstone")
 if shutil.which("gcc") is None:
     pytest.skip("needs gcc", allow_module_level=True)
 
-from archgym.simulators.cpu.recording.recorder import record_instructions
+from archgym.traces.instructions.recorder import record_instructions
 
 PROGRAM = r"""
 long table[4096];

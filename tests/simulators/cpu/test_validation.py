@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from archgym.errors import FileFormatError
-from archgym.simulators.cpu.champsim import read_trace
+from archgym.simulators.cpu.trace import read_trace
 from archgym.simulators.cpu.validation import reference as module
 from archgym.simulators.cpu.validation import validate
 from archgym.simulators.cpu.validation.golden import golden_text

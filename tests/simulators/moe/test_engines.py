@@ -13,8 +13,9 @@ from archgym.simulators.moe.closed_loop import load, serve
 from archgym.simulators.moe.deployment import Deployment
 from archgym.simulators.moe.engines import PRIORS, Calibration, labels
 from archgym.simulators.moe.hardware import gpu, node
-from archgym.simulators.moe.models import MoeModel, model
+from archgym.simulators.moe.models import MoeModel
 from archgym.simulators.moe.plan import plan
+from archgym.simulators.moe.presets import model
 from archgym.simulators.moe.requests import Requests
 from archgym.simulators.moe.routing import Routing
 from archgym.simulators.moe.running import Run, documents, popularity, run

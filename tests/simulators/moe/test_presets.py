@@ -7,7 +7,7 @@ import pytest
 
 from archgym.errors import FileFormatError
 from archgym.simulators.moe.hardware import node
-from archgym.simulators.moe.models import model
+from archgym.simulators.moe.presets import model
 from archgym.simulators.moe.routing import routing_preset
 
 

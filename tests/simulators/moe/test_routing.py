@@ -9,7 +9,7 @@ import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
 from archgym.files.archive import write_archive
-from archgym.simulators.moe.models import model, model_names
+from archgym.simulators.moe.presets import model, model_names
 from archgym.simulators.moe.routing import (
     Routing,
     RoutingPreset,

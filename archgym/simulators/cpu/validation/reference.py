@@ -19,10 +19,9 @@ import numpy.typing as npt
 
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.simulators.cpu import layout as lay
-from archgym.simulators.cpu.champsim import read_trace
 from archgym.simulators.cpu.parameters import machine
 from archgym.simulators.cpu.run import COUNTERS, TYPES, run, run_logged
-from archgym.simulators.cpu.trace import InstructionTrace
+from archgym.simulators.cpu.trace import InstructionTrace, read_trace
 from archgym.simulators.cpu.validation.golden import golden_lines
 
 __all__ = ["Row", "Validation", "compare_row", "reference_rows", "validate"]

@@ -15,9 +15,9 @@ from archgym.simulators.moe.composition import (
 )
 from archgym.simulators.moe.fabric import contention
 from archgym.simulators.moe.hardware import NodePreset, node
-from archgym.simulators.moe.models import model
 from archgym.simulators.moe.parallel import place
 from archgym.simulators.moe.plan import Plan
+from archgym.simulators.moe.presets import model
 from archgym.simulators.moe.running import popularity
 from archgym.simulators.moe.serving import Serving
 from archgym.simulators.moe.validation.row import Progress, Row, read_json, reading

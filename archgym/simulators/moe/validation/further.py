@@ -21,7 +21,8 @@ from archgym.simulators.moe.columns import COSTS
 from archgym.simulators.moe.deployment import Deployment
 from archgym.simulators.moe.efficiency import HOST_MEMORY
 from archgym.simulators.moe.engines import BITS
-from archgym.simulators.moe.models import MoeModel, model
+from archgym.simulators.moe.models import MoeModel
+from archgym.simulators.moe.presets import model
 from archgym.simulators.moe.validation.measured import (
     find_gpu,
     find_link,

@@ -12,7 +12,8 @@ from archgym.simulators.moe.closed_loop import Load, load
 from archgym.simulators.moe.deployment import Deployment
 from archgym.simulators.moe.engines import BITS
 from archgym.simulators.moe.hardware import Gpu, gpu, gpu_names, node, node_names
-from archgym.simulators.moe.models import LatentAttention, MoeModel, model, model_names
+from archgym.simulators.moe.models import LatentAttention, MoeModel
+from archgym.simulators.moe.presets import model, model_names
 from archgym.simulators.moe.validation.row import read_table, reading
 
 __all__ = [

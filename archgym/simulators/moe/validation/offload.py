@@ -12,7 +12,8 @@ import numpy as np
 
 from archgym.simulators.moe.columns import CpuRule, Prefetch, Replacement, Scope
 from archgym.simulators.moe.hardware import Host, Link, NodePreset, gpu, node
-from archgym.simulators.moe.models import MoeModel, model
+from archgym.simulators.moe.models import MoeModel
+from archgym.simulators.moe.presets import model
 from archgym.simulators.moe.routing import RoutingPreset
 from archgym.simulators.moe.running import Run
 from archgym.simulators.moe.serving import Serving

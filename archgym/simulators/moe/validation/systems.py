@@ -6,8 +6,8 @@ from typing import Final
 
 from archgym.simulators.moe.columns import Prefetch, Scheduler, Scope, Target
 from archgym.simulators.moe.hardware import node
-from archgym.simulators.moe.models import model
 from archgym.simulators.moe.plan import plan
+from archgym.simulators.moe.presets import model
 from archgym.simulators.moe.running import Run
 from archgym.simulators.moe.serving import Serving
 from archgym.simulators.moe.validation.row import Progress, Row

@@ -19,10 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import InvalidArgumentError, StorageError
-from archgym.simulators.cpu.champsim import MAX_RECORDS, write_records
-from archgym.simulators.cpu.recording.decoding import Decoder
-from archgym.simulators.cpu.recording.kernel import REGISTERS, step
-from archgym.simulators.cpu.recording.symbols import function_address
+from archgym.traces.instructions.decoding import Decoder
+from archgym.traces.instructions.records import MAX_RECORDS, write_records
+from archgym.traces.instructions.stepping import REGISTERS, step
+from archgym.traces.instructions.symbols import function_address
 
 __all__ = ["Recorded", "record_instructions"]
 

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.runtime.importing import import_library
-from archgym.simulators.cpu.recording.kernel import REGISTERS
-from archgym.simulators.cpu.trace import RECORD
+from archgym.traces.instructions.records import RECORD
+from archgym.traces.instructions.stepping import REGISTERS
 
 __all__ = ["Decoder"]
 

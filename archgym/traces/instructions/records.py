@@ -1,4 +1,8 @@
-"""ChampSim's instruction traces: `.champsimtrace`, plain or compressed with xz or gzip."""
+"""ChampSim's instruction traces: `.champsimtrace`, plain or compressed with xz or gzip.
+
+A record of 64 bytes holds the instruction's address, is_branch, branch_taken, two destination and
+four source registers, two addresses that are written and four that are read; zero means none.
+"""
 
 import gzip
 import lzma
@@ -11,9 +15,21 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import FileFormatError, StorageError
-from archgym.simulators.cpu.trace import RECORD, InstructionTrace, trace_of
 
-__all__ = ["MAX_RECORDS", "looks_like_trace", "read_trace", "write_records"]
+__all__ = ["MAX_RECORDS", "RECORD", "looks_like_trace", "read_records", "write_records"]
+
+RECORD: Final = np.dtype(
+    [
+        ("ip", "<u8"),
+        ("is_branch", "u1"),
+        ("taken", "u1"),
+        ("destinations", "u1", (2,)),
+        ("sources", "u1", (4,)),
+        ("writes", "<u8", (2,)),
+        ("reads", "<u8", (4,)),
+    ]
+)
+"""A record as it lies in a file."""
 
 MAX_RECORDS: Final = 20_000_000
 """chosen: 1.3 GB of memory; a compressed file may announce a thousand times its size."""
@@ -28,8 +44,8 @@ def looks_like_trace(name: str) -> bool:
     return name.endswith(_ENDINGS)
 
 
-def read_trace(path: str | Path, limit: int | None = None) -> InstructionTrace:
-    """Return the trace in a file.
+def read_records(path: str | Path, limit: int | None = None) -> npt.NDArray[np.void]:
+    """Return the records of a trace in a file, (n,) of `RECORD`.
 
     Args:
       path: The file.
@@ -62,7 +78,7 @@ def read_trace(path: str | Path, limit: int | None = None) -> InstructionTrace:
         last = records[-1:]
     if n == 0:
         raise FileFormatError(path, None, "must hold records of 64 bytes; it is empty", _ADVICE)
-    return trace_of(path.name, np.concatenate(pieces))
+    return np.concatenate(pieces)
 
 
 def write_records(path: str | Path, records: npt.NDArray[np.void]) -> None:

@@ -1,1 +1,0 @@
-"""Recording of the instructions of a user's program on Linux, x86-64."""

@@ -1,0 +1,1 @@
+"""Instruction traces: files in ChampSim's form, and recording of programs."""
