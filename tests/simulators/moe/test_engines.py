@@ -229,7 +229,7 @@ def test_configuration_of_hugging_face_is_read(tmp_path: Path) -> None:
 
     found = model(str(path))
 
-    # Qwen3-Next-80B-A3B: 80 billion weights, of which 3 are used beside the embeddings.
+    # Qwen3-Next-80B-A3B: 80 billion weights, of which a token uses 3 and the embeddings.
     assert found.total_parameters / 1e9 == pytest.approx(79.7, abs=0.1)
     assert found.full_layers == 12
     assert found.linear is not None
