@@ -21,7 +21,7 @@ _HOMES = {
     "Sb3VecEnv": "sb3",
     "environment_id": "registration",
     "environment_ids": "registration",
-    "evaluator": "evaluation",
+    "evaluator": "episodes",
     "parallel": "multi_agent",
     "register_all": "registration",
     "write_minari": "minari",
