@@ -14,7 +14,8 @@ from archgym.errors import (
     unknown_name,
 )
 
-CLASSES = [getattr(errors, name) for name in errors.__all__ if name != "unknown_name"]
+FUNCTIONS = ("error_text", "unknown_name")
+CLASSES = [getattr(errors, name) for name in errors.__all__ if name not in FUNCTIONS]
 
 
 def test_name_that_is_no_text_does_not_exist_either() -> None:
