@@ -107,3 +107,12 @@ def test_exceptions_pickle_for_other_processes(error: ArchGymError) -> None:
 
     assert str(copy) == str(error)
     assert {**vars(copy)} == {**vars(error)}
+
+
+def test_error_whose_message_fails_has_a_text() -> None:
+    class SilentError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    assert errors.error_text(SilentError()) == "(no message: SilentError.__str__ fails)"
+    assert errors.error_text(ValueError("plain")) == "plain"
