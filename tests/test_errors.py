@@ -14,7 +14,8 @@ from archgym.errors import (
     unknown_name,
 )
 
-CLASSES = [getattr(errors, name) for name in errors.__all__ if name != "unknown_name"]
+FUNCTIONS = ("error_text", "unknown_name")
+CLASSES = [getattr(errors, name) for name in errors.__all__ if name not in FUNCTIONS]
 
 
 def test_name_that_is_no_text_does_not_exist_either() -> None:
@@ -106,3 +107,12 @@ def test_exceptions_pickle_for_other_processes(error: ArchGymError) -> None:
 
     assert str(copy) == str(error)
     assert {**vars(copy)} == {**vars(error)}
+
+
+def test_error_whose_message_fails_has_a_text() -> None:
+    class SilentError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    assert errors.error_text(SilentError()) == "(no message: SilentError.__str__ fails)"
+    assert errors.error_text(ValueError("plain")) == "plain"

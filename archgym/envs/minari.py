@@ -5,6 +5,7 @@ as in `DesignEnv`: its action the design, its reward the task's, its end a termi
 for each design would take 17 kB of HDF5 each.)
 """
 
+import logging
 import os
 import re
 import warnings
@@ -22,8 +23,14 @@ from archgym.datasets.metadata import task_workloads
 from archgym.datasets.stored import StoredDataset, open_stored
 from archgym.envs.formulation import make_formulation
 from archgym.envs.observation import Observation
-from archgym.envs.registration import environment_id
-from archgym.errors import FileFormatError, InvalidArgumentError, MissingExtraError, unknown_name
+from archgym.envs.registration import environment_id, make_design_env
+from archgym.errors import (
+    ArchGymError,
+    FileFormatError,
+    InvalidArgumentError,
+    MissingExtraError,
+    unknown_name,
+)
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.specification import Declaration
 from archgym.files.storage import make_folder, scratch_folder, storage_errors
@@ -35,6 +42,9 @@ if TYPE_CHECKING:
     from gymnasium.envs.registration import EnvSpec
 
 __all__ = ["MinariWritten", "RecordedTask", "write_minari"]
+
+
+logger = logging.getLogger(__name__)
 
 
 @final
@@ -352,11 +362,11 @@ def _write(
         (scratch / name).rename(root / name)
 
 
-def _env_spec(recipes: Sequence[Mapping[str, Any]]) -> "EnvSpec":
+def _env_spec(recipes: Sequence[Mapping[str, Any]]) -> "EnvSpec | None":
     """Return the specification of the environment that gives such episodes.
 
     Of studies on several tasks it has the arguments that all of them share, and the defaults for
-    the rest.
+    the rest. None where it cannot be made here, such as without the simulator; Minari makes it.
     """
     from gymnasium.envs.registration import EnvSpec
 
@@ -367,11 +377,17 @@ def _env_spec(recipes: Sequence[Mapping[str, Any]]) -> "EnvSpec":
         if all(each.get(name) == value for each in chosen)
     }
     first = recipes[0]
-    return EnvSpec(
+    spec = EnvSpec(
         environment_id(str(first["simulator"]), int(first["version"])),
         entry_point="archgym.envs.design:DesignEnv",
         kwargs={"task": str(first["simulator"]), **shared},
     )
+    try:
+        make_design_env(**spec.kwargs).close()
+    except ArchGymError as error:
+        logger.warning("The Minari dataset has no `env_spec`: %s", error)
+        return None
+    return spec
 
 
 def _arguments(recipe: Mapping[str, Any]) -> dict[str, Any]:

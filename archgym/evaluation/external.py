@@ -2,15 +2,18 @@
 
 import hashlib
 import os
+import resource
+import secrets
 import selectors
 import signal
+import stat
 import subprocess
 import tempfile
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -26,11 +29,11 @@ from archgym.errors import (
     unknown_name,
 )
 from archgym.evaluation.simulator import FAILED, BatchResult, Simulator, Workload
-from archgym.files.storage import open_file, storage_errors
-from archgym.runtime.watchdog import Watchdog
+from archgym.files.storage import open_file, scratch_folder, storage_errors
+from archgym.runtime.watchdog import Watchdog, kill_marked, mark
 from archgym.spaces.design import Design
 
-__all__ = ["ExternalSimulator", "Infeasible", "RunningPrograms", "run_program"]
+__all__ = ["BASE_ENVIRONMENT", "ExternalSimulator", "Infeasible", "RunningPrograms", "run_program"]
 
 _TAIL_LINES = 20
 _TAIL_BYTES = 6000
@@ -64,6 +67,11 @@ class ExternalSimulator(Simulator):
     """Wall time of one run [s]."""
     output_limit: ClassVar[int] = 10_000_000
     """Bytes that one run may print."""
+    memory_limit_bytes: ClassVar[int | None] = None
+    """Address space of each process of a run [bytes]; None for no limit."""
+    environment: ClassVar[Mapping[str, str | None]] = {}
+    """Environment variables that a run gets besides `BASE_ENVIRONMENT`, such as those of a
+    licence; None as a value passes on this process's own."""
     output_file: ClassVar[str | None] = None
     """File in the run's folder that `parse` gets; None for what the program prints."""
 
@@ -127,7 +135,14 @@ class ExternalSimulator(Simulator):
 
     def _run(self, design: Design, workload: Workload) -> Mapping[str, float] | Infeasible:
         command = [str(part) for part in self.command(design, workload)]
-        output = run_program(command, self.time_limit_s, self.output_limit, self.output_file)
+        output = run_program(
+            command,
+            self.time_limit_s,
+            self.output_limit,
+            self.output_file,
+            memory_limit_bytes=self.memory_limit_bytes,
+            environment=self.environment,
+        )
         try:
             return self.parse(output, design)
         except SimulatorError:
@@ -198,11 +213,13 @@ class RunningPrograms:
             if locked:
                 self._lock.release()
 
-    def _start(self, command: Sequence[str], folder: str) -> subprocess.Popen[bytes]:
+    def _start(
+        self, command: Sequence[str], folder: str, environment: Mapping[str, str]
+    ) -> subprocess.Popen[bytes]:
         with self._lock:
             if self._stopped:
                 raise StudyInterrupted("The study was stopped; no other program starts.")
-            process = _start(command, folder)
+            process = _start(command, folder, environment)
             _watchdog.watch(process.pid)
             self._groups.add(process.pid)
         return process
@@ -222,17 +239,23 @@ def run_program(
     time_limit_s: float,
     output_limit: int = ExternalSimulator.output_limit,
     output_file: str | None = None,
+    *,
+    memory_limit_bytes: int | None = None,
+    environment: Mapping[str, str | None] | None = None,
 ) -> str:
     """Run a program and return its standard output, or the content of `output_file`.
 
-    It runs in its own process group, which is killed at the end, and in an empty temporary folder,
-    which is removed.
+    It runs in its own process group, which is killed at the end together with daemons that it has
+    started. Its temporary folder is empty at first and removed afterwards; folders that a killed
+    process left are removed at the next start.
 
     Args:
       command: The program and its arguments.
       time_limit_s: Wall time it may take [s].
       output_limit: Bytes it may print.
       output_file: Path relative to its folder.
+      memory_limit_bytes: Address space of each of its processes [bytes]; None for no limit.
+      environment: Variables besides `BASE_ENVIRONMENT`; None as a value passes on our own.
 
     Raises:
       SimulatorError: It fails, takes too long or prints too much; the message has the command, the
@@ -241,12 +264,17 @@ def run_program(
     """
     stack = getattr(_scopes, "stack", [])
     programs = stack[-1] if stack else RunningPrograms()
-    with tempfile.TemporaryDirectory(prefix="archgym-", ignore_cleanup_errors=True) as folder:
-        process = programs._start(command, folder)
+    name = secrets.token_hex(8)
+    with _run_folder() as folder:
+        variables = _variables(environment or {}, folder) | mark(name)
+        process = programs._start(command, folder, variables)
         try:
+            if memory_limit_bytes is not None:
+                _limit_memory(process.pid, memory_limit_bytes)
             output, tail, problem = _watch(process, time_limit_s, output_limit)
         finally:
             programs._end(process)
+            kill_marked(name)
         if problem is None and process.returncode:
             problem = f"ended with exit code {process.returncode}"
         if problem is None and output_file is not None:
@@ -256,11 +284,64 @@ def run_program(
     return output.decode(errors="replace")
 
 
-def _start(command: Sequence[str], folder: str) -> subprocess.Popen[bytes]:
+BASE_ENVIRONMENT = (
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "LD_LIBRARY_PATH",
+    "LOGNAME",
+    "PATH",
+    "SHELL",
+    "TZ",
+    "USER",
+)
+"""Environment variables of this process that external programs get. Others may hold secrets, or
+make results depend on who runs them."""
+
+
+def _variables(chosen: Mapping[str, str | None], folder: str) -> dict[str, str]:
+    """Return the environment of a run, whose temporary files go to its folder."""
+    variables = {name: os.environ[name] for name in BASE_ENVIRONMENT if name in os.environ}
+    variables["TMPDIR"] = folder
+    for name, value in chosen.items():
+        if value is not None:
+            variables[name] = value
+        elif name in os.environ:
+            variables[name] = os.environ[name]
+    return variables
+
+
+def _limit_memory(pid: int, limit_bytes: int) -> None:
+    # From outside, since code that runs between fork and exec is not safe with threads.
+    with suppress(ProcessLookupError):
+        resource.prlimit(pid, resource.RLIMIT_AS, (limit_bytes, limit_bytes))
+
+
+@contextmanager
+def _run_folder() -> Iterator[str]:
+    """Make an empty folder for a run, and remove those whose process was killed."""
+    root = Path(tempfile.gettempdir()) / f"archgym-programs-{os.getuid()}"
+    with suppress(FileExistsError):
+        root.mkdir(mode=0o700)
+    status = root.lstat()
+    if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid():
+        with scratch_folder(root) as folder:
+            yield str(folder)
+    else:
+        # Somebody else has taken the name.
+        with tempfile.TemporaryDirectory(prefix="archgym-", ignore_cleanup_errors=True) as private:
+            yield private
+
+
+def _start(
+    command: Sequence[str], folder: str, environment: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
             command,
             cwd=folder,
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -1,12 +1,16 @@
 """A process that waits for this one's end and then kills the programs that it left running."""
 
 import os
+import secrets
+import signal
 import subprocess
 import threading
+import time
 from contextlib import suppress
+from pathlib import Path
 from typing import final
 
-__all__ = ["Watchdog"]
+__all__ = ["Watchdog", "kill_marked", "mark"]
 
 # Reads "+ GROUP" and "- GROUP" until its input ends, which happens whatever ends this process.
 _SCRIPT = """
@@ -18,12 +22,82 @@ while read -r sign group; do
   esac
 done
 for group in $left; do kill -9 "-$group"; done
+[ -n "$1" ] && [ "$left" != " " ] && for place in /proc/[0-9]*; do
+  grep -aqsF "$1" "$place/environ" && kill -9 "${place#/proc/}"
+done
 """
+_VARIABLE = "ARCHGYM_PROGRAM"
+_SECRET = secrets.token_hex(8)
+_ROUNDS = 20  # chosen: each round finds what those killed in the last one had just started
+
+
+def mark(run: str) -> dict[str, str]:
+    """Return the environment variable by which the processes of one run are found again.
+
+    Args:
+      run: Name of the run, unique within this process.
+    """
+    return {_VARIABLE: f"{_prefix()}{run}."}
+
+
+def _prefix() -> str:
+    return f"{os.getpid()}.{_SECRET}."
+
+
+def kill_marked(run: str) -> int:
+    """Kill processes that a run left behind, also those that left its process group.
+
+    A process that clears its environment when it starts another program is not found.
+
+    Args:
+      run: Name that was given to `mark`.
+
+    Returns:
+      Number of processes that were killed.
+    """
+    wanted = f"{_VARIABLE}={_prefix()}{run}.".encode()
+    killed: set[int] = set()
+    for _ in range(_ROUNDS):
+        found = {pid for pid in _own_processes() if wanted in _environment(pid)}
+        if not found:
+            break
+        for pid in found:
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        killed |= found
+        time.sleep(0.001)
+    return len(killed)
+
+
+def _own_processes() -> list[int]:
+    with suppress(OSError):
+        return [
+            int(entry.name)
+            for entry in os.scandir("/proc")
+            if entry.name.isdigit() and _uid(entry) == os.getuid()
+        ]
+    return []
+
+
+def _uid(entry: "os.DirEntry[str]") -> int:
+    try:
+        return entry.stat().st_uid
+    except OSError:
+        return -1
+
+
+def _environment(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return b""
 
 
 @final
 class Watchdog:
     """Kills process groups when this process ends without having ended them, as by SIGKILL.
+
+    With them it kills the processes that `mark` marked, which may have left their group.
 
     It is a shell that starts with the first group. Where none can be started, nobody watches.
     """
@@ -56,7 +130,7 @@ class Watchdog:
 def _start() -> "subprocess.Popen[bytes] | None":
     with suppress(OSError):
         return subprocess.Popen(
-            ["/bin/sh", "-c", _SCRIPT],
+            ["/bin/sh", "-c", _SCRIPT, "watchdog", f"{_VARIABLE}={_prefix()}"],
             cwd="/",
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,

@@ -269,3 +269,96 @@ def test_signal_stops_a_study_whose_program_hangs(tmp_path: Path) -> None:
         study.run()
 
     assert time.monotonic() - started < 0.5 + 2.0
+
+
+def has_ended(pid: int) -> bool:
+    """True if a process has ended, two seconds after it was to."""
+    deadline = time.monotonic() + 2
+    while time.monotonic() < deadline:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except OSError:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+DAEMON = """
+import os, sys, time
+if os.fork() == 0:
+    os.setsid()
+    pid = os.fork()
+    if pid == 0:
+        for number in (0, 1, 2): os.close(number)
+        time.sleep(60)
+    open(sys.argv[1], "w").write(str(pid))
+    os._exit(0)
+os.wait()
+if len(sys.argv) > 2: time.sleep(60)
+"""
+
+
+def test_daemon_with_a_session_of_its_own_ends_with_its_run(tmp_path: Path) -> None:
+    run_program([*python(DAEMON), str(tmp_path / "pid")], 10.0)
+
+    assert has_ended(int((tmp_path / "pid").read_text()))
+
+
+def test_daemon_ends_with_a_process_that_is_killed(tmp_path: Path) -> None:
+    command = [*python(DAEMON), str(tmp_path / "pid"), "stay"]
+    code = f"from archgym.evaluation.external import run_program; run_program({command!r}, 60)"
+    with subprocess.Popen(python(code), cwd=ROOT) as process:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.kill()
+
+    assert has_ended(int((tmp_path / "pid").read_text()))
+
+
+def test_program_that_needs_more_memory_than_its_limit_fails() -> None:
+    # The program waits a moment, since its limit is set just after its start.
+    code = "import time; time.sleep(0.2); print(len(bytearray(10**9)))"
+    assert run_program(python(code), 20.0) == "1000000000\n"
+
+    with pytest.raises(SimulatorError, match="MemoryError"):
+        run_program(python(code), 20.0, memory_limit_bytes=500_000_000)
+
+
+def test_program_sees_a_small_environment_and_what_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SECRET_TOKEN", "s")
+    monkeypatch.setenv("LICENCE", "own")
+    command = python("import os; print(sorted(os.environ), os.environ.get('LICENCE'))")
+
+    plain = run_program(command, 10.0)
+    extended = run_program(
+        command, 10.0, environment={"LICENCE": None, "MODE": "fast", "ABSENT": None}
+    )
+
+    assert "SECRET_TOKEN" not in plain + extended
+    assert "'PATH'" in plain
+    assert plain.endswith("] None\n")
+    assert extended.endswith("] own\n")
+    assert "'MODE'" in extended
+    assert "ABSENT" not in extended
+
+
+def test_folder_that_a_killed_process_left_is_removed_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    run_program(python("pass"), 10.0)
+    root = tmp_path / f"archgym-programs-{os.getuid()}"
+    (root / ".writing-left").mkdir()
+    (root / ".writing-left" / "large").touch()
+
+    said = run_program(python("import os, tempfile; print(os.getcwd(), tempfile.gettempdir())"), 10)
+
+    assert list(root.iterdir()) == []
+    folder, temporary = said.split()
+    assert folder == temporary
+    assert Path(folder).parent == root
