@@ -1,8 +1,9 @@
 """Workloads that ship with the DRAM simulator, each one call of a generator or a recorded file.
 
-All hold 10,000 requests of 64 bytes within the first GiB, which every device holds. `stream`,
-`random`, `cloud-1` and `cloud-2` are made like the traces of those names that ArchGym published:
-same statistics, other bytes. Measured on DDR3-1600 with its default mapping:
+All hold 10,000 requests of 64 bytes, or about as many bursts, within the first GiB, which every
+device holds. `stream`, `random`, `cloud-1` and `cloud-2` are made like the traces of those names
+that ArchGym published: same statistics, other bytes. Measured on DDR3-1600 with its default
+mapping:
 
 | | cloud-1, published | cloud-1, here | cloud-2, published | cloud-2, here |
 |---|---|---|---|---|
