@@ -66,9 +66,9 @@ def draw_topology_of(
 
 @cluster_app.command("fabric")
 def compare_paths(
-    leaves: Annotated[int, typer.Option("--leaves", min=1, help="Leaf switches.")] = 4,
+    leaves: Annotated[int, typer.Option("--leaves", min=1, help="Number of leaf switches.")] = 4,
     hosts: Annotated[int, typer.Option("--hosts", min=1, help="NPUs of a leaf.")] = 4,
-    spines: Annotated[int, typer.Option("--spines", min=1, help="Spine switches.")] = 4,
+    spines: Annotated[int, typer.Option("--spines", min=1, help="Number of spine switches.")] = 4,
     pattern: Annotated[
         str,
         typer.Option(

@@ -502,8 +502,10 @@ def serve(
     name: Annotated[
         str, typer.Option("--model", help="Model, or the path of a Hugging Face config.json.")
     ] = "gpt-oss-120b",
-    hardware: Annotated[str, typer.Option("--hardware", help="Server.")] = "hgx-h200",
-    engine: Annotated[str, typer.Option("--engine", help="Serving engine.")] = "vllm",
+    hardware: Annotated[
+        str, typer.Option("--hardware", help="Server that hosts the model.")
+    ] = "hgx-h200",
+    engine: Annotated[str, typer.Option("--engine", help="Serving engine to model.")] = "vllm",
     precision: Annotated[
         str, typer.Option("--precision", help="Format of the experts' weights.")
     ] = "fp8",

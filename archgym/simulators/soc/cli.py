@@ -34,7 +34,7 @@ DesignOption = Annotated[
     typer.Option("--design", help="A design in JSON; the default design where it is left out."),
 ]
 SpaceOption = Annotated[str, typer.Option("--space", help="Space of the design.")]
-FidelityOption = Annotated[str, typer.Option("--fidelity", help="Model fidelity.")]
+FidelityOption = Annotated[str, typer.Option("--fidelity", help="Fidelity of the model.")]
 _SVG = ".svg"
 
 
@@ -66,7 +66,7 @@ def draw(
         typer.Option("--out", help="The picture to write (.svg).", parser=named_path),
     ],
     what: Annotated[
-        str, typer.Option("--what", help="What to draw: blocks, tasks (over time) or graph.")
+        str, typer.Option("--what", help="Picture to draw: blocks, tasks (over time) or graph.")
     ] = "blocks",
     graph: GraphOption = "cava",
     design: DesignOption = None,
