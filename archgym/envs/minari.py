@@ -21,9 +21,10 @@ from archgym.datasets.columns import SPLIT, coded, decoded_indices, numbers, who
 from archgym.datasets.dataset import chosen_declaration
 from archgym.datasets.metadata import task_workloads
 from archgym.datasets.stored import StoredDataset, open_stored
+from archgym.envs.design import DesignEnv
 from archgym.envs.formulation import make_formulation
 from archgym.envs.observation import Observation
-from archgym.envs.registration import environment_id, make_design_env
+from archgym.envs.registration import environment_id
 from archgym.errors import (
     ArchGymError,
     FileFormatError,
@@ -383,7 +384,7 @@ def _env_spec(recipes: Sequence[Mapping[str, Any]]) -> "EnvSpec | None":
         kwargs={"task": str(first["simulator"]), **shared},
     )
     try:
-        make_design_env(**spec.kwargs).close()
+        DesignEnv(**spec.kwargs).close()
     except ArchGymError as error:
         logger.warning("The Minari dataset has no `env_spec`: %s", error)
         return None
