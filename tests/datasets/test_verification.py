@@ -187,7 +187,7 @@ def test_dataset_whose_simulator_is_not_installed_says_so(tmp_path: Path) -> Non
 
     assert result.simulated == 0
     assert "tasks that cannot be simulated again: 3" in result.problems[0]
-    assert "does not exist" in result.problems[0]
+    assert "Unknown simulator" in result.problems[0]
 
 
 def test_rows_that_were_moved_or_exchanged_are_found(tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_rows_of_a_file_that_does_not_tell_of_them_are_not_taken_as_checked(tmp_
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (lambda t: t.slice(1), "must have the 120 rows that its metadata tell of; it has 119"),
+        (lambda t: t.slice(1), "must have the 120 rows that its metadata describe; it has 119"),
         (lambda t: pa.concat_tables([t, t.slice(0, 1)]), "120 rows.* it has 121"),
         (
             lambda t: with_unit(t, b"s"),
@@ -240,7 +240,7 @@ def test_rows_of_a_file_that_does_not_tell_of_them_are_not_taken_as_checked(tmp_
         ),
         (
             lambda t: t.replace_schema_metadata({**t.schema.metadata, b"archgym_rows": b"[1]"}),
-            "its metadata must tell of its rows",
+            "its metadata must describe its rows",
         ),
     ],
     ids=["dropped", "added", "unit", "no counts"],
