@@ -72,7 +72,8 @@ def compare_paths(
     pattern: Annotated[
         str,
         typer.Option(
-            "--pattern", help="Traffic pattern: ring, leaf-shift, halving, all-to-all, or pairs such as 0>3;1>2."
+            "--pattern",
+            help="Traffic: ring, leaf-shift, halving, all-to-all, or pairs such as 0>3;1>2.",
         ),
     ] = "all-to-all",
     out: Annotated[Path | None, typer.Option("--out", help="Picture to write.")] = None,

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import SimulatorError
-from archgym.simulators.cpu import kernel
 from archgym.simulators.cpu import layout as lay
 from archgym.simulators.cpu.state import make_state, make_weights
 from archgym.simulators.cpu.trace import InstructionTrace
@@ -127,6 +126,8 @@ def _run(
     if ideal is not None:
         state[lay.G_IDEAL_BRANCHES] = int(ideal.branches)
         _idealise(state, ideal)
+    from archgym.simulators.cpu import kernel
+
     cycles, instructions = kernel.run(
         state, make_weights(parameters), trace.records, warmup, length
     )

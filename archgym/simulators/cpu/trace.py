@@ -8,7 +8,6 @@ from typing import Final, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.simulators.cpu.kernel import count_pages, derive
 from archgym.traces.instructions.records import read_records
 
 __all__ = ["InstructionTrace", "kinds_of", "read_trace", "trace_of"]
@@ -39,6 +38,8 @@ class InstructionTrace:
 
 def trace_of(name: str, records: npt.NDArray[np.void]) -> InstructionTrace:
     """Return a trace of records of `RECORD`, (n,)."""
+    from archgym.simulators.cpu.kernel import count_pages, derive
+
     n = len(records)
     derived = np.zeros((n + 1, 8), dtype=np.int64)
     derived[:n] = records.view("<i8").reshape(n, 8)

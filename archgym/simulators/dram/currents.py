@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import InvalidArgumentError
-from archgym.simulators.dram.power import KINDS, RULES
+from archgym.simulators.dram.power_tables import KINDS, RULES
 
 __all__ = ["CORE_CAUSES", "PowerSpec", "Supply", "core_energy"]
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from archgym.errors import ArchGymError, FileFormatError
 from archgym.simulators.dram.currents import CORE_CAUSES, core_energy
-from archgym.simulators.dram.power import KINDS, blank_account
+from archgym.simulators.dram.power_tables import KINDS, blank_account
 from archgym.simulators.dram.ramulator.addresses import MAPPINGS
 from archgym.simulators.dram.ramulator.memspec import power_spec
 from archgym.simulators.dram.ramulator.run import (

@@ -7,7 +7,7 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.simulators.dram.power import RULES, blank_account
+from archgym.simulators.dram.power_tables import RULES, blank_account
 from archgym.simulators.dram.ramulator.addresses import decode
 from archgym.simulators.dram.ramulator.standard import Standard
 from archgym.simulators.dram.ramulator.state import (

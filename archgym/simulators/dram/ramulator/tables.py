@@ -7,7 +7,7 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.simulators.dram.power import KINDS as POWER_KINDS
+from archgym.simulators.dram.power_tables import KINDS as POWER_KINDS
 from archgym.simulators.dram.ramulator.standard import KINDS, Standard, distance
 from archgym.simulators.dram.ramulator.state import (
     DEVICE,

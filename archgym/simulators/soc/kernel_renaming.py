@@ -1,0 +1,181 @@
+"""Renaming of interchangeable blocks of systems; compiled."""
+
+from typing import Any
+
+from archgym.runtime.kernels import compiled, entry_point
+
+__all__ = ["rename"]
+
+
+@compiled
+def _value(indices: Any, row: Any, column: Any) -> int:
+    return indices[row, column] if column >= 0 else 0
+
+
+@compiled
+def _move(indices: Any, row: Any, column: Any, canonical: Any, target: Any) -> None:
+    if column >= 0 and target >= 0:
+        canonical[row, target] = indices[row, column]
+
+
+@compiled
+def _put(canonical: Any, row: Any, column: Any, value: Any) -> None:
+    if column >= 0:
+        canonical[row, column] = value
+
+
+@entry_point(seconds=8.0)
+def rename(
+    c: Any,
+    parent: Any,
+    child: Any,
+    indices: Any,
+    work: Any,
+    maps: Any,
+    canonical: Any,
+    active: Any,
+) -> None:
+    """Fill canonical forms and active parameters of designs.
+
+    Args:
+      c: `Columns`.
+      parent, child: (E,) tasks of each edge.
+      indices: (n, n_parameters), inactive parameters at their defaults.
+      work: (8, max blocks) working memory.
+      maps: (3, B, B) working memory: next hops, used links, and depth.
+      canonical: (n, n_parameters), filled; it holds the default design before.
+      active: (n, n_parameters), filled; it is True before.
+    """
+    n_buses = c.bus_width.shape[0]
+    n_memories = c.memory_kind.shape[0]
+    n_processors = c.processor_bus.shape[0]
+    n_tasks = c.on.shape[0]
+    new_processor, new_memory, new_bus, met = work[0], work[1], work[2], work[3]
+    queue, rank, parent_of = work[4], work[5], work[6]
+    hop, used = maps[0], maps[1]
+    for row in range(indices.shape[0]):
+        new_processor[:] = -1
+        new_memory[:] = -1
+        new_bus[:] = -1
+        rank[:] = -1
+        used[:] = 0
+        # 1, 2: processors and memories by first use. Every parent of an edge writes.
+        found = 0
+        for t in range(n_tasks):
+            on = _value(indices, row, c.on[t])
+            if on < n_processors and new_processor[on] < 0:
+                new_processor[on] = found
+                found += 1
+        found = 0
+        for t in range(n_tasks):
+            if c.memory[t] < 0:
+                continue
+            m = indices[row, c.memory[t]]
+            if new_memory[m] < 0:
+                new_memory[m] = found
+                found += 1
+        if found == 0:
+            # The space has one memory, to which everything is written.
+            new_memory[0] = 0
+        # 3: buses and links in the order in which edges meet them.
+        _hops(indices, row, c, hop)
+        n_met = 0
+        for e in range(parent.shape[0]):
+            m = _value(indices, row, c.memory[parent[e]])
+            target = _value(indices, row, c.memory_bus[m])
+            for end in range(2):
+                t = parent[e] if end == 0 else child[e]
+                on = _value(indices, row, c.on[t])
+                if on < n_processors:
+                    b = _value(indices, row, c.processor_bus[on])
+                else:
+                    b = _value(indices, row, c.bus[t])
+                while True:
+                    if rank[b] < 0:
+                        rank[b] = n_met
+                        met[n_met] = b
+                        n_met += 1
+                    if b == target:
+                        break
+                    following = hop[b, target]
+                    used[b, following] = 1
+                    used[following, b] = 1
+                    b = following
+        # 4: breadth first from the first bus, neighbours in the order in which they were met.
+        queue[0] = met[0]
+        new_bus[met[0]] = 0
+        parent_of[met[0]] = 0
+        n_named = 1
+        head = 0
+        while head < n_named:
+            b = queue[head]
+            head += 1
+            for k in range(n_met):
+                near = met[k]
+                if used[b, near] and new_bus[near] < 0:
+                    new_bus[near] = n_named
+                    parent_of[near] = new_bus[b]
+                    queue[n_named] = near
+                    n_named += 1
+        # 5: everything under its new name.
+        for b in range(n_buses):
+            is_used = new_bus[b] >= 0
+            if is_used:
+                to = new_bus[b]
+                _move(indices, row, c.bus_width[b], canonical, c.bus_width[to])
+                _move(indices, row, c.bus_clock[b], canonical, c.bus_clock[to])
+                _put(canonical, row, c.bus_parent[to], parent_of[b])
+            else:
+                _put(active, row, c.bus_width[b], False)
+                _put(active, row, c.bus_clock[b], False)
+            if c.bus_parent[b] >= 0 and not used[b, indices[row, c.bus_parent[b]]]:
+                active[row, c.bus_parent[b]] = False
+        for m in range(n_memories):
+            to = new_memory[m]
+            if to >= 0:
+                _move(indices, row, c.memory_kind[m], canonical, c.memory_kind[to])
+                _move(indices, row, c.memory_width[m], canonical, c.memory_width[to])
+                _move(indices, row, c.memory_clock[m], canonical, c.memory_clock[to])
+                bus = new_bus[_value(indices, row, c.memory_bus[m])]
+                _put(canonical, row, c.memory_bus[to], bus)
+            else:
+                _put(active, row, c.memory_kind[m], False)
+                _put(active, row, c.memory_width[m], False)
+                _put(active, row, c.memory_clock[m], False)
+                _put(active, row, c.memory_bus[m], False)
+        for p in range(n_processors):
+            to = new_processor[p]
+            if to >= 0:
+                bus = new_bus[_value(indices, row, c.processor_bus[p])]
+                _put(canonical, row, c.processor_bus[to], bus)
+            else:
+                _put(active, row, c.processor_bus[p], False)
+        for t in range(n_tasks):
+            on = _value(indices, row, c.on[t])
+            if on < n_processors:
+                _put(canonical, row, c.on[t], new_processor[on])
+            else:
+                _put(canonical, row, c.on[t], on)
+                _move(indices, row, c.unroll[t], canonical, c.unroll[t])
+                _move(indices, row, c.clock[t], canonical, c.clock[t])
+                _put(canonical, row, c.bus[t], new_bus[_value(indices, row, c.bus[t])])
+            if c.memory[t] >= 0:
+                canonical[row, c.memory[t]] = new_memory[indices[row, c.memory[t]]]
+
+
+@compiled
+def _hops(indices: Any, row: Any, c: Any, hop: Any) -> None:
+    """Fill `hop`: the bus after b on the way to another, in the tree of parents."""
+    n = hop.shape[0]
+    for target in range(n):
+        for b in range(n):
+            # Upwards, unless the target hangs below.
+            hop[b, target] = _value(indices, row, c.bus_parent[b])
+        # From the target up, each ancestor leads down again.
+        below = target
+        b = target
+        while b > 0:
+            b = _value(indices, row, c.bus_parent[b])
+            hop[b, target] = below
+            below = b
+        hop[target, target] = target
