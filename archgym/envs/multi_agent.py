@@ -212,7 +212,7 @@ class ParallelDesignEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[misc
         self.possible_agents: list[str] = list(self.parameters)
         self.agents: list[str] = []
         self.is_over = False
-        """Whether the budget is used up; only `truncate_at_end` sets it."""
+        """True if the budget is used up; only `truncate_at_end` sets it."""
         self._truncates = truncate_at_end
         self._episodes = Episodes(task, 1, "whole", "multidiscrete", log, evaluate)
         space_choices, observation = self._episodes.choices, self._episodes.observation

@@ -50,7 +50,7 @@ class Choices:
         self.places: np.ndarray = np.array(places, dtype=np.int64)
         """Parameter that each choice belongs to, (n,)."""
         self.is_ordered: np.ndarray = np.array(ordered)
-        """Whether neighbouring options are alike, (n,)."""
+        """True if neighbouring options are alike, (n,)."""
         self._weights = np.array(weights, dtype=np.int64)
         self._is_plain = self.n == space.n_parameters
         # Constraints cannot speak of permutations and factorisations, so they need no masks.

@@ -38,7 +38,7 @@ class Coordinates:
         self.are_ordered = tuple(
             is_ordered or radix > _MOST_CHOICES for _, radix, is_ordered in found
         )
-        """Whether neighbouring values of each are alike, or too many to tell apart."""
+        """True if neighbouring values of each are alike, or too many to tell apart."""
 
     def digits(self, indices: np.ndarray) -> np.ndarray:
         """Return coordinates, (n, n_coordinates) int64, of designs, (n, n_parameters) indices."""

@@ -136,7 +136,7 @@ class _Training(threading.Thread):
         super().__init__(name="archgym-rllib", daemon=True)
         self.is_over = threading.Event()
         self.is_hurried = False
-        """Whether the end is to wait neither for an update nor for what only tidies up."""
+        """True if the end waits neither for an update nor for tidying up."""
         self._config = config
         self._keep = keep
         self._algorithm: Any = None
