@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import archgym as ag
+from archgym.errors import InvalidArgumentError
 
 FIXTURES = Path(__file__).parent / "fixtures" / "v0_1"
 ROOT = Path(__file__).parents[1]
@@ -155,6 +156,10 @@ def test_task_of_recorded_study_keeps_its_digest(name: str) -> None:
 
     task = task_of(name)
 
+    if name == "moe":
+        # The simulator's numbers have changed since: its version is part of the task.
+        assert task.id == recorded["id"].replace("-v0", "-v1")
+        return
     assert task.id == recorded["id"]
     assert task.digest == recorded["digest"]
 
@@ -192,7 +197,6 @@ def test_recorded_study_is_read(name: str, evaluations: int, status: str, best: 
         ("dram-killed", None),
         ("dram-torn", None),
         pytest.param("accelerator", 14, marks=pytest.mark.slow),
-        pytest.param("moe", 16, marks=pytest.mark.slow),
         pytest.param("translation", 14, marks=pytest.mark.slow),
     ],
 )
@@ -205,6 +209,14 @@ def test_recorded_study_resumes_byte_for_byte(
     ag.Study.open(folder, task).run(budget=budget)
 
     assert_same_journal(folder / "journal.jsonl", FIXTURES / "resumed" / f"{name}.jsonl")
+
+
+def test_study_on_an_older_version_of_a_simulator_is_read_and_not_resumed(tmp_path: Path) -> None:
+    folder = copied("studies/moe", tmp_path)
+
+    assert ag.read_study(folder).evaluations > 0
+    with pytest.raises(InvalidArgumentError, match="`version` differs now"):
+        ag.Study.open(folder, None)
 
 
 def test_torn_record_is_set_aside(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from archgym.agents.genetic import GeneticAgent
 from archgym.checks import check_choice, check_number, check_whole
 from archgym.evaluation.trials import Trials
 from archgym.search.agent import AskTellAgent
+from archgym.search.hyperparameters import Within
 from archgym.search.seen import AskedDesigns
 from archgym.spaces.features import Coordinates
 from archgym.spaces.parameter import Categorical, Integer
@@ -63,7 +64,9 @@ class SurrogateGeneticAgent(AskTellAgent):
             str, Categorical(name="model", choices=_MODELS, doc="What learns the rewards.")
         ] = "extra-trees",
         startup: Annotated[
-            int, Integer(name="startup", low=4, high=100, doc="Random designs at the start.")
+            int,
+            Integer(name="startup", low=4, high=100, doc="Random designs at the start."),
+            Within(2, 10_000),
         ] = 16,
         inner_designs: Annotated[
             int,
@@ -78,7 +81,7 @@ class SurrogateGeneticAgent(AskTellAgent):
         batch_size: Annotated[
             int, Integer(name="batch_size", low=1, high=64, doc="Designs an ask.")
         ] = 4,
-        random_share: shared.RandomShare = 0.1,
+        random_share: Annotated[shared.RandomShare, Within(0.0, 1.0)] = 0.1,
     ) -> None:
         """Set up a proxy that knows nothing."""
         self._model = check_choice("model", model, _MODELS)

@@ -44,8 +44,13 @@ def decided_plan(plan: SweepPlan, document: Document) -> SweepPlan:
 
 def _made(plan: TaskPlan, document: Document) -> Task:
     """Return the task; an error names the line of the choice that failed."""
+    entry = ("tasks", plan.label)
     try:
-        return plan.make(folder=document.path.parent)
+        if plan.stand_in is not None:
+            path = document.at(*entry, "stand_in").path.parent / plan.stand_in
+            plan = replace(plan, stand_in=str(path.absolute()) if path.is_file() else plan.stand_in)
+        # A file that the plan includes names its own files.
+        return plan.make(folder=document.at(*entry, "workload").path.parent)
     except ArchGymError as error:
         choice = error.choice or "simulator"
         raise document.refusal(error, "tasks", plan.label, choice) from None

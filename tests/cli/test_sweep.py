@@ -107,7 +107,7 @@ def test_sweep_runs_reports_and_ends_at_once_the_second_time(archgym: Archgym, p
         "finished_before": 1,
         "failures": {},
     }
-    assert "4 of them before" in archgym("sweep", "resume", "sweep").out
+    assert "4 of them earlier" in archgym("sweep", "resume", "sweep").out
     assert archgym("sweep", "status", "sweep").out.startswith("4 of 4 runs finished.")
     assert archgym("sweep", "status", "sweep", "--json").json["evaluations"] == 80
 

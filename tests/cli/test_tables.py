@@ -273,7 +273,7 @@ def test_stopped_build_goes_on_with_the_same_command(
     assert process.returncode == (130 if number == signal.SIGINT else -9)
     if number == signal.SIGINT:
         assert "run the same command" in error.splitlines()[-1]
-        assert "2,376 distinct designs of 5,280 combinations, 2,376 simulations" in error
+        assert "2,376 distinct designs of 5,280 combinations; 2,376 simulations" in error
         assert "Traceback" not in error
     assert n_parts >= 3
     assert not Path("t.parquet").exists()

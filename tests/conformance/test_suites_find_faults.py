@@ -192,7 +192,7 @@ AGENTS: list[tuple[type[Agent], str]] = [
     (ChangesResults, "must not break"),
     (SharedBetweenRuns, "same seed and results"),
     (SwallowsTheEnd, "let pass"),
-    (Hangs, "go on or end"),
+    (Hangs, "continue or end"),
     (OtherDefault, "default of `batch_size`"),
     (UnpublishedArgument, "range of each constructor argument"),
     (ToldTheBudget, "told its budget"),

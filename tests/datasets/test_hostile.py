@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -46,7 +47,8 @@ class ForbiddenError(Exception):
 
 
 def _watch(event: str, arguments: tuple[Any, ...]) -> None:
-    if not _watching:
+    # Threads that earlier tests left behind, such as Ray's, read files of their own.
+    if not _watching or threading.current_thread() is not threading.main_thread():
         return
     if event in _FORBIDDEN:
         # A module that Python has loaded already is only looked up.

@@ -57,7 +57,7 @@ def test_an_error_in_an_included_file_names_that_file(write_plan: WritePlan) -> 
     write_plan(("workload: light", "workload: lite"), name="part.yaml")
     Path("plan.yaml").write_text("# A comment.\ninclude: part.yaml\nbudget: 3\n")
 
-    with pytest.raises(FileFormatError, match=r"^part\.yaml:6: workload 'lite'"):
+    with pytest.raises(FileFormatError, match=r"^part\.yaml:6: unknown workload 'lite'"):
         read_plan("plan.yaml")
 
 
@@ -118,8 +118,8 @@ def test_a_setting_that_is_none_is_refused(write_plan: WritePlan, setting: str) 
         ("max_asks=29", r"^--set max_asks: `max_asks` must be a whole number from 30 "),
         ("budgt=5", r"^--set budgt: .*Did you mean 'budget'"),
         ("budget={", r"^--set budget: a value must be plain YAML"),
-        ("tasks.lite.workload=light", r"^--set tasks\.lite\.workload: task .*'light'"),
-        ("tasks.light.workload=x", r"^--set tasks\.light\.workload: workload 'x'"),
+        ("tasks.lite.workload=light", r"^--set tasks\.lite\.workload: unknown task .*'light'"),
+        ("tasks.light.workload=x", r"^--set tasks\.light\.workload: unknown workload 'x'"),
         ("budget.x=5", r"^--set budget\.x: `x` must be set in a mapping; there is 30"),
         ("agents.small.hyperparameters.population=1", r"^--set agents.*`population`"),
     ],

@@ -273,7 +273,7 @@ def test_a_full_disk_stops_the_sweep_in_one_line_and_it_goes_on_to_the_same_end(
     plan = read_plan(write_plan(("budget: 30", "budget: 400")))
     folder = small_disk.folder / "sweep"
 
-    with pytest.raises(StorageError, match=r"stopped since .* the disk is full.* sweep resume /"):
+    with pytest.raises(StorageError, match=r"Sweep stopped: .* the disk is full.* sweep resume /"):
         run_sweep(plan, folder, workers=2)
 
     kept = journals(folder)

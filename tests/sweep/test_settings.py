@@ -51,7 +51,7 @@ def test_only_takes_families_beside_single_agents(write_plan: WritePlan) -> None
     assert plan.runs(["small", "small-01", "random"]) == plan.runs()
     with pytest.raises(UnknownNameError, match="Did you mean 'small'"):
         plan.runs(["smal"])
-    with pytest.raises(UnknownNameError, match="Agent of the sweep ''"):
+    with pytest.raises(UnknownNameError, match="Unknown agent '' of the sweep"):
         plan.runs([""])
 
 
@@ -147,5 +147,5 @@ def test_draws_beyond_the_ranges_are_refused(write_plan: WritePlan) -> None:
         )
     )
 
-    with pytest.raises(FileFormatError, match=r"yaml:12: .* at most the 9 settings .* got 10"):
+    with pytest.raises(FileFormatError, match=r"yaml:12: .* at most 9, the settings .* got 10"):
         read_plan(path)

@@ -152,7 +152,7 @@ def test_first_search_of_a_process_is_like_every_other() -> None:
     code = (
         "import random, sys, numpy as np\n"
         "from archgym.testing import proving_tasks\n"
-        "from archgym.runtime.plugins import agent_class\n"
+        "from archgym.search.agent import agent_class\n"
         "from tests.agents.recorder import search\n"
         "from tests.agents.small import SMALL\n"
         "assert 'stable_baselines3' not in sys.modules\n"

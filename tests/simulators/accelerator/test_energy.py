@@ -34,7 +34,7 @@ def test_global_buffer_is_that_of_the_eyeriss_like_one() -> None:
     array = sram(16384, 64, 32)
 
     assert array is not None
-    cost = array + ADDRESS_GENERATORS
+    cost = array.plus(ADDRESS_GENERATORS)
     assert cost.read_pj == pytest.approx(74.1442, abs=1e-4)
     assert cost.write_pj == pytest.approx(75.2148, abs=1e-4)
     assert cost.area_um2 == pytest.approx(1162549.0, abs=1)

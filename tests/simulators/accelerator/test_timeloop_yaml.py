@@ -266,7 +266,7 @@ def test_the_older_form_of_the_exercises_is_read(tmp_path: Path) -> None:
             18,
             "technology must be such as 45nm",
         ),
-        (", vector-access-energy: 1.5", "", 13, "An SRAM must be in the table"),
+        (", vector-access-energy: 1.5", "", 13, "An SRAM must have a width, ports and banks"),
         ("PE\n", "PE[3..1]\n", 11, "a range of names must grow"),
         ("RegisterFile[0..15]", "RegisterFile[0..9]", 2, "whole number of instances"),
         ("width: 64}", "width: 64, type: HBM2}", 7, "there is no energy of HBM2"),
@@ -335,9 +335,9 @@ def test_a_mapping_that_is_not_modelled_is_refused(
         ("problem: {shape: cube, R: 3}", "given in full or be cnn-layer"),
         ("problem: {shape: cnn-layer, R: 3}", "needs bounds of S, P, Q, C, M, N"),
         ("problem: {shape: cnn-layer, densities: {}}", "'densities' is not modelled"),
-        ("problem: {shape: {dimensions: [A, A]}}", "dimensions must differ"),
-        ("problem: {shape: {dimensions: [A], data_spaces: []}}", "there is no Weights"),
-        ("mapping: []", "must stand under `problem`"),
+        ("problem: {shape: {dimensions: [A, A]}}", "dimensions must be distinct"),
+        ("problem: {shape: {dimensions: [A], data_spaces: []}}", "Weights is missing"),
+        ("mapping: []", "must be under the key `problem`"),
     ],
 )
 def test_a_problem_that_is_not_modelled_is_refused(tmp_path: Path, text: str, what: str) -> None:

@@ -196,10 +196,10 @@ def test_one_active_transaction_serialises_the_requests(is_exact: bool) -> None:
 
 
 @BOTH
-def test_relative_ticks_count_from_the_request_before(is_exact: bool) -> None:
+def test_relative_ticks_count_from_the_tick_after_the_request_before(is_exact: bool) -> None:
     found = run([(5, READ, 0), (100, READ, 0)], is_exact=is_exact, is_relative=True)
 
-    assert [int(time) for time in found.requests["sent"]] == [5 * CYCLE, 105 * CYCLE]
+    assert [int(time) for time in found.requests["sent"]] == [5 * CYCLE, 106 * CYCLE]
 
 
 @BOTH

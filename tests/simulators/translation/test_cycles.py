@@ -111,9 +111,9 @@ def test_run_without_misses_has_latencies_of_zero() -> None:
     ("changes", "what"),
     [
         ({"l2_hits": 151}, "hits and misses of the L2 TLB are the misses of the L1 TLBs"),
-        ({"walks": 21}, "walks are the misses of the L2 TLB that nothing else answered"),
-        ({"l2_cache_data_misses": 401}, "a cache misses data no more often than asked"),
-        ({"exposed_miss_cycles": 1601}, "overlap leaves no more cycles than there were"),
+        ({"walks": 21}, "walks are the misses of the L2 TLB that nothing else served"),
+        ({"l2_cache_data_misses": 401}, "misses of data are at most the look-ups"),
+        ({"exposed_miss_cycles": 1601}, "exposed cycles are at most all cycles"),
     ],
 )
 def test_counts_that_do_not_add_up_are_refused(changes: dict[str, int], what: str) -> None:

@@ -147,7 +147,7 @@ def test_unknown_names_are_refused(wrong: dict[str, str]) -> None:
     [
         ("speedup", "speedup x cycles are the default design's"),
         ("l2_tlb_mpki", "l2_tlb_mpki is at most l1_tlb_mpki"),
-        ("mechanism_hit_percent", "walks and what the mechanism answered"),
+        ("mechanism_hit_percent", "walks and misses that the mechanism served"),
     ],
 )
 def test_results_that_do_not_add_up_are_refused(

@@ -70,7 +70,7 @@ def test_fewer_rows_than_were_compared_are_a_problem() -> None:
 
     assert module._problems([module._counted(subject, where, int(n), int(n))]) == ()
     assert module._problems([module._counted(subject, where, 3, 3)]) == (
-        f"{key} must be compared in {n:g} rows; there are 3.",
+        f"{key} must have {n:g} rows; there are 3.",
     )
 
 
