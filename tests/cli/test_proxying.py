@@ -62,7 +62,7 @@ def test_proxy_is_trained_shown_used_and_verified(
     code, out, _ = call(capsys, "explain", "default", "dram", "--from-proxy", file)
     assert code == 0
     assert "use the simulator dram" in out
-    again = out.split("Compute an entry again with: archgym ")[1]
+    again = out.split("To evaluate an entry again: archgym ")[1]
     code, out, _ = call(capsys, *shlex.split(again), "--json")
     assert code == 0
 
