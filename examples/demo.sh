@@ -18,6 +18,6 @@ for agent in random genetic bayesian; do
         --agent "$agent" --budget 200 --seed 1 --out "$folder/$agent"
 done
 run "$archgym" show "$folder/random" "$folder/genetic" "$folder/bayesian" --plot "$folder/curves.png"
-echo "Next, let an agent go on, or see what else there is:"
+echo "Next, continue a search, or list everything else:"
 echo "  $archgym resume $folder/genetic --budget 1000"
 echo "  $archgym list"
