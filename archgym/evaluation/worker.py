@@ -1,4 +1,8 @@
-"""A process that evaluates designs for another, which may kill it."""
+"""A process that evaluates designs for another, which may kill it.
+
+The pool of pebble 5.2 was measured as a replacement: 2,000 designs took 0.04 to 0.06 s instead of
+0.01 to 0.02 s, and a worker that ignores SIGTERM was killed after 3.6 s instead of 0.3 s.
+"""
 
 import math
 import multiprocessing
