@@ -122,6 +122,7 @@ class DramSimulator(Simulator):
         if model.device != DEFAULT_FAMILY:
             self.options["device"] = model.device
         self.accuracy_percent = dict.fromkeys(self.fidelity_names, 0.0)  # type: ignore[misc]
+        self.version = 1  # the first tick decides the write mode of idle channels
         self.space = model.space
         self.metrics = model.metrics
         self.objectives = model.objectives
