@@ -103,7 +103,6 @@ class DramSimulator(Simulator):
             space,
             tuple(LAYOUTS),
             self.device.standard in _PER_BANK_REFRESH,
-            self.device.standard != "HBM2",
         )
         self.metrics: tuple[MetricSpec, ...] = metrics(self.device.has_energy)
         self.objectives: Mapping[str, Objective] = objectives(self.device.has_energy)
