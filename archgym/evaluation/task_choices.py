@@ -127,9 +127,7 @@ class TaskChoices:
         options = {name: value for name, _, value in pairs}
         has_metrics = self.minimise is not None or self.maximise is not None
         if self.objective is None and not has_metrics:
-            self = replace(  # noqa: PLW0642 - the copy stands for the choices from here on
-                self, objective=match["objective"], revision=int(match["revision"] or 0)
-            )
+            self = replace(self, objective=match["objective"], revision=int(match["revision"] or 0))
         return replace(
             self,
             simulator=match["simulator"],

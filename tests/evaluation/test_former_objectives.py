@@ -54,7 +54,7 @@ def test_former_name_is_accepted_with_a_note(caplog: pytest.LogCaptureFixture) -
 
 
 def test_revision_that_never_was_is_refused() -> None:
-    with pytest.raises(InvalidArgumentError, match="has revision 1, .* got 7"):
+    with pytest.raises(InvalidArgumentError, match=r"has revision 1, .* got 7"):
         ag.Task.make(f"{STREAM}/low-latency-v0.7")
     with pytest.raises(UnknownNameError, match="least-tim"):
         ag.Task.make(f"{STREAM}/least-tim-v0")

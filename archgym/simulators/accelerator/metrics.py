@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.limits import Limit
+from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.simulators.accelerator.energy import CLOCK_MHZ
 

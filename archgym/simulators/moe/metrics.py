@@ -6,8 +6,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.limits import Limit
+from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.simulators.moe.energy import ENERGY
 from archgym.simulators.moe.hardware import NodePreset
