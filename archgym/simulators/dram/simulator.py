@@ -115,7 +115,6 @@ class DramSimulator(Simulator):
             space,
             tuple(LAYOUTS),
             self.device.standard in _PER_BANK_REFRESH,
-            self.device.standard != "HBM2",
         )
         self.metrics: tuple[MetricSpec, ...] = metrics(self.device.has_energy)
         self.objectives: Mapping[str, Objective] = objectives(self.device.has_energy)
@@ -135,6 +134,7 @@ class DramSimulator(Simulator):
         if model.device != DEFAULT_FAMILY:
             self.options["device"] = model.device
         self.accuracy_percent = dict.fromkeys(self.fidelity_names, 0.0)  # type: ignore[misc]
+        self.version = 1  # the first tick decides the write mode of idle channels
         self.space = model.space
         self.metrics = model.metrics
         self.objectives = model.objectives
