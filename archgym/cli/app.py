@@ -14,6 +14,7 @@ from archgym.cli.commands.describe import describe
 from archgym.cli.commands.doctor import doctor
 from archgym.cli.commands.evaluate import evaluate
 from archgym.cli.commands.explain import explain
+from archgym.cli.commands.export import export
 from archgym.cli.commands.list import list_names
 from archgym.cli.commands.merge import merge
 from archgym.cli.commands.policy import policy_app
@@ -54,6 +55,7 @@ app.command("list")(list_names)
 app.command()(with_groups(describe))
 app.command()(with_groups(evaluate))
 app.command()(with_groups(explain))
+app.command()(with_groups(export))
 app.command()(with_groups(search))
 app.command()(with_groups(resume))
 app.command()(show)
