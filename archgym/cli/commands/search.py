@@ -25,9 +25,9 @@ from archgym.cli.options.task import (
     make_task,
     task_choices,
 )
-from archgym.cli.options.values import file_stem, hyperparameters, named_path
+from archgym.cli.options.values import hyperparameters, named_path
 from archgym.errors import InvalidArgumentError, StorageError, StudyInterrupted, StudyLockedError
-from archgym.files.storage import SAME_COMMAND
+from archgym.files.storage import SAME_COMMAND, file_stem
 
 if TYPE_CHECKING:
     from archgym.evaluation.task import Task

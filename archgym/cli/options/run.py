@@ -1,12 +1,12 @@
 """Options of commands that run studies: agent, seed, workers and time limit."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from archgym.checks import MAX_WORKERS
 from archgym.cli.options.completion import complete_agent
+from archgym.studies.folder import RUNS_FOLDER
 
 __all__ = [
     "MAX_SEED",
@@ -19,7 +19,6 @@ __all__ = [
     "WorkersOption",
 ]
 
-RUNS_FOLDER = Path("runs")
 MAX_SEED = 2**63 - 1
 
 
