@@ -367,6 +367,11 @@ class Study:
         return self._header.ask_limit
 
     @property
+    def rules(self) -> tuple[int | None, str | None]:
+        """Patience and limits by which the study ends, each None if not set; see `stop_by`."""
+        return self._header.patience, self._header.stop_at
+
+    @property
     def evaluations(self) -> int:
         """Evaluations so far."""
         told = 0 if self._asked is None else self._asked.told
