@@ -14,6 +14,8 @@ from archgym.cli.options.run import (
     AgentOption,
     AgentSeedOption,
     HyperOption,
+    PriorOptions,
+    StopOptions,
     TimeoutOption,
     WorkersOption,
 )
@@ -25,9 +27,9 @@ from archgym.cli.options.task import (
     make_task,
     task_choices,
 )
-from archgym.cli.options.values import file_stem, hyperparameters, named_path
+from archgym.cli.options.values import hyperparameters, named_path
 from archgym.errors import InvalidArgumentError, StorageError, StudyInterrupted, StudyLockedError
-from archgym.files.storage import SAME_COMMAND
+from archgym.files.storage import SAME_COMMAND, file_stem
 
 if TYPE_CHECKING:
     from archgym.evaluation.task import Task
@@ -36,11 +38,19 @@ if TYPE_CHECKING:
 __all__ = ["resume", "search"]
 
 _MAX_FOLDERS = 10_000
+_ENDINGS = {
+    "agent": "The agent has no further designs to propose.",
+    "patience": "The search ended by --patience: no better design for that many evaluations.",
+    "stop_at": "The search ended by --stop-at: the last design meets its limits.",
+    "minutes": "The time of this run is over. Continue with `archgym resume`.",
+}
 
 
 def search(
     simulator: SimulatorArgument,
     options: TaskOptions,
+    prior: PriorOptions,
+    stop: StopOptions,
     agent: AgentOption = "genetic",
     budget: Annotated[
         int,
@@ -96,14 +106,18 @@ def search(
         "budget": budget,
         "max_asks": max_asks,
         "hyperparameters": chosen,
+        "patience": stop.patience,
+        "stop_at": stop.stop_at,
+        **prior.settings,
     }
     study = _create(out, task, agent, settings)
-    _run(study, None, workers, timeout, json)
+    _run(study, None, stop.minutes, workers, timeout, json)
 
 
 def resume(
     folder: Annotated[Path, typer.Argument(help="Folder of the study.")],
     stand_in: StandInOptions,
+    stop: StopOptions,
     budget: Annotated[
         int | None,
         typer.Option(
@@ -113,6 +127,10 @@ def resume(
             min=1,
         ),
     ] = None,
+    no_rules: Annotated[
+        bool,
+        typer.Option("--no-rules", help="Drop the --patience and --stop-at of the study."),
+    ] = False,
     from_simulator: Annotated[
         bool,
         typer.Option(
@@ -135,7 +153,24 @@ def resume(
     announce_compilation()
     task = _task(folder, path) if from_simulator or path is not None else None
     study = Study.open(folder, task)
-    _run(study, budget, workers, timeout, json)
+    try:
+        _set_rules(study, stop, no_rules)
+    except BaseException:
+        study.close()
+        raise
+    _run(study, budget, stop.minutes, workers, timeout, json)
+
+
+def _set_rules(study: "Study", stop: StopOptions, are_dropped: bool) -> None:
+    """Replace the rules by which a study ends, where others are given."""
+    if are_dropped and (stop.patience, stop.stop_at) != (None, None):
+        raise InvalidArgumentError(
+            "`--no-rules` must not be combined with --patience or --stop-at."
+        )
+    patience, stop_at = study.rules
+    if are_dropped:
+        patience, stop_at = None, None
+    study.stop_by(stop.patience or patience, stop.stop_at or stop_at)
 
 
 def _task(folder: Path, stand_in: Path | None) -> "Task":
@@ -176,7 +211,12 @@ def _create(out: Path | None, task: "Task", agent: str, settings: Mapping[str, A
 
 
 def _run(
-    study: "Study", budget: int | None, workers: int, timeout: float | None, is_json: bool
+    study: "Study",
+    budget: int | None,
+    minutes: float | None,
+    workers: int,
+    timeout: float | None,
+    is_json: bool,
 ) -> None:
     from archgym.cli.console.progress import StudyProgress
     from archgym.evaluation.executor import executor_for
@@ -197,7 +237,7 @@ def _run(
                 StudyProgress(goal, known) as progress,
             ):
                 study_begins()
-                result = study.run(executor, budget, progress)
+                result = study.run(executor, budget, progress, minutes=minutes)
         except StorageError as error:
             if SAME_COMMAND not in str(error):
                 raise
@@ -269,6 +309,6 @@ def _report(result: "StudyResult", is_json: bool) -> None:
             f"The search reached its limit of {result.asks} asks ({repeats} repeats) before "
             f"its budget. {remedy}."
         )
-    elif result.ended == "agent":
-        say("The agent has no further designs to propose.")
+    elif result.ended in _ENDINGS:
+        say(_ENDINGS[result.ended])
     say(f"Next: archgym show {shlex.quote(str(result.log.folder))} --plot curve.png")
