@@ -14,6 +14,7 @@ from archgym.cli.commands.describe import describe
 from archgym.cli.commands.evaluate import evaluate
 from archgym.cli.commands.explain import explain
 from archgym.cli.commands.list import list_names
+from archgym.cli.commands.mcp import mcp
 from archgym.cli.commands.merge import merge
 from archgym.cli.commands.policy import policy_app
 from archgym.cli.commands.proxy import proxy_app
@@ -66,6 +67,7 @@ app.add_typer(table_app)
 app.add_typer(proxy_app)
 app.add_typer(trace_app)
 app.command()(validate)
+app.command()(mcp)
 add_simulator_commands(app)
 
 
