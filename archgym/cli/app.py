@@ -16,6 +16,7 @@ from archgym.cli.commands.evaluate import evaluate
 from archgym.cli.commands.explain import explain
 from archgym.cli.commands.export import export
 from archgym.cli.commands.list import list_names
+from archgym.cli.commands.mcp import mcp
 from archgym.cli.commands.merge import merge
 from archgym.cli.commands.policy import policy_app
 from archgym.cli.commands.proxy import proxy_app
@@ -70,6 +71,7 @@ app.add_typer(proxy_app)
 app.add_typer(trace_app)
 app.command()(validate)
 app.command()(doctor)
+app.command()(mcp)
 add_simulator_commands(app)
 
 
