@@ -73,7 +73,8 @@ def merged(outputs: list[Any]) -> list[Any]:
         elif out and out[-1].output_type == "stream":
             out[-1].text += output.text
         else:
-            out.append(output | {"name": "stdout"})
+            output.name = "stdout"
+            out.append(output)
     for output in out:
         if output.output_type == "stream":
             output.text = COLOURS.sub("", output.text)
