@@ -144,6 +144,9 @@ class Simulator(ABC):
     model_reasons: tuple[str, ...] = ()
     """Reasons why the model may find that a design cannot be built."""
     objectives: Mapping[str, Objective]
+    former_objectives: Mapping[str, Objective] = {}
+    """Objectives by names that were given up, or that now name another objective. Ids of tasks
+    and sweeps that were recorded with revision 0 of a name mean these."""
     default_objective: str
     default_workload: str
     fidelity: str = "standard"
