@@ -17,6 +17,7 @@ from archgym.evaluation.task_choices import WorkloadChoice
 from archgym.files.storage import file_stem
 from archgym.report.search_plots import SearchPlots
 from archgym.search.agent import Agent
+from archgym.studies.callbacks import Callback
 from archgym.studies.folder import RUNS_FOLDER
 from archgym.studies.front import study_front
 from archgym.studies.prior import StudySource
@@ -126,6 +127,7 @@ def search(
     workers: int = 1,
     timeout_s: float | None = None,
     cache: str | Path | None = None,
+    callbacks: Iterable[Callback] = (),
     folder: str | Path | None = None,
     **options: str,
 ) -> SearchResult:
@@ -154,6 +156,7 @@ def search(
       workers: Number of designs to evaluate in parallel.
       timeout_s: Time limit per design [s]; a slower evaluation counts as failed.
       cache: Folder of evaluations that studies share; no design is simulated twice.
+      callbacks: Objects that are told of new evaluations; see `archgym.studies.callbacks`.
       folder: Folder of the study; by default one in ``runs`` with a name made of the task.
       **options: Further arguments of the simulator.
 
@@ -199,6 +202,8 @@ def search(
         _study(folder, task, agent, settings) as study,
         _executor(task, workers, timeout_s, cache) as executor,
     ):
+        for callback in callbacks:
+            study.add_callback(callback)
         result = study.run(executor, minutes=minutes)
     return SearchResult(result.log, result.ended)
 
