@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from archgym.errors import InvalidArgumentError, StudyExistsError, StudyLockedError
-from archgym.evaluation.executor import executor_for
+from archgym.evaluation.cache import CachedExecutor
+from archgym.evaluation.executor import Executor, executor_for
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import Simulator
 from archgym.evaluation.task import Task
@@ -16,6 +17,7 @@ from archgym.evaluation.task_choices import WorkloadChoice
 from archgym.files.storage import file_stem
 from archgym.report.search_plots import SearchPlots
 from archgym.search.agent import Agent
+from archgym.studies.callbacks import Callback
 from archgym.studies.folder import RUNS_FOLDER
 from archgym.studies.front import study_front
 from archgym.studies.prior import StudySource
@@ -124,6 +126,8 @@ def search(
     minutes: float | None = None,
     workers: int = 1,
     timeout_s: float | None = None,
+    cache: str | Path | None = None,
+    callbacks: Iterable[Callback] = (),
     folder: str | Path | None = None,
     **options: str,
 ) -> SearchResult:
@@ -151,6 +155,8 @@ def search(
       minutes: Wall time after which no further design is evaluated [min].
       workers: Number of designs to evaluate in parallel.
       timeout_s: Time limit per design [s]; a slower evaluation counts as failed.
+      cache: Folder of evaluations that studies share; no design is simulated twice.
+      callbacks: Objects that are told of new evaluations; see `archgym.studies.callbacks`.
       folder: Folder of the study; by default one in ``runs`` with a name made of the task.
       **options: Further arguments of the simulator.
 
@@ -194,10 +200,19 @@ def search(
     }
     with (
         _study(folder, task, agent, settings) as study,
-        executor_for(workers, timeout_s, task) as executor,
+        _executor(task, workers, timeout_s, cache) as executor,
     ):
+        for callback in callbacks:
+            study.add_callback(callback)
         result = study.run(executor, minutes=minutes)
     return SearchResult(result.log, result.ended)
+
+
+def _executor(
+    task: Task, workers: int, timeout_s: float | None, cache: str | Path | None
+) -> Executor:
+    executor = executor_for(workers, timeout_s, task)
+    return executor if cache is None else CachedExecutor(executor, cache)
 
 
 def _task(problem: Any, choices: Mapping[str, Any], options: Mapping[str, str]) -> Task:

@@ -88,6 +88,8 @@ class Recorder:
         self.deadline: float | None = None
         """Monotonic time after which no design is evaluated [s]."""
         self._is_late = False
+        self.on_new: Callable[[Trials], None] | None = None
+        """Called with the evaluations of each part that no earlier process made."""
         self.start_over()
 
     def follow(self, header: Header) -> None:
@@ -230,11 +232,13 @@ class Recorder:
             same = self._plan(keys, start, at_once())
             first_seq = self.asks
             seqs = range(first_seq, first_seq + len(same))
-            yield Step(
+            step = Step(
                 np.array(seqs, dtype=np.int64),
                 indices[start : start + len(same)],
                 np.array(same, dtype=np.int64),
             )
+            fresh = self.unknown(step) & (step.same < 0)
+            yield step
             # Where a design has met `stop_at`, later ones of the part are left out.
             same = same[: int(self._ledger.has(np.array(seqs)).sum())]
             for key, seq, earlier in zip(keys[start:], seqs, same, strict=False):
@@ -242,6 +246,11 @@ class Recorder:
                     self._first[key] = seq
                 targets.append(seq if earlier < 0 else earlier)
             self._advance(same, first_seq)
+            rows = np.flatnonzero(fresh[: len(same)])
+            if self.on_new is not None and len(rows):
+                numbers = step.seq[rows].tolist()
+                repeated = np.zeros(len(rows), dtype=bool)
+                self.on_new(self._trials(step.indices[rows], numbers, repeated))
             if progress is not None:
                 best = None if self._best is None else self._best[0]
                 progress(self.evaluations, self.header.budget or 0, best)

@@ -5,6 +5,7 @@ import logging
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ from archgym.search.agent import Agent, agent_class, agent_names, make_agent
 from archgym.search.paused import PausedSearch
 from archgym.spaces.design import Design
 from archgym.studies.ask_tell import AskTell, told_evaluation
+from archgym.studies.callbacks import Callback
 from archgym.studies.folder import (
     BAD_NAME,
     JOURNAL_NAME,
@@ -151,6 +153,7 @@ class Study:
         """Limit that ended the study in this process; None while it can be asked."""
         self._asked: AskTell | None = None
         self._asking_agent: Agent | None = None
+        self._callbacks: list[Callback] = []
         self._attach(lease, header)
 
     # ---- making and opening
@@ -365,6 +368,31 @@ class Study:
     def max_asks(self) -> int | None:
         """Asks at which it ends."""
         return self._header.ask_limit
+
+    @property
+    def id(self) -> str:
+        """Random id of the study, which copies and merged studies keep."""
+        return self._header.id
+
+    @property
+    def best_reward(self) -> float | None:
+        """Best reward of a feasible design so far; None if no design could be built."""
+        return self._recorder.best_reward
+
+    def settings(self) -> dict[str, Any]:
+        """Return task, agent, seed, budget and hyperparameters, as trackers show them."""
+        header = self._header
+        return {
+            "task": self.task.id,
+            "agent": header.agent,
+            "seed": header.seed,
+            "budget": header.budget,
+            **header.hyperparameters,
+        }
+
+    def add_callback(self, callback: Callback) -> None:
+        """Tell a callback of evaluations from now on; see `archgym.studies.callbacks`."""
+        self._callbacks.append(callback)
 
     @property
     def rules(self) -> tuple[int | None, str | None]:
@@ -621,6 +649,7 @@ class Study:
         self._own_executor = SerialExecutor()
         self._journal = JournalWriter(path, self.folder / TIMING_NAME, lease)
         self._recorder = Recorder(self.folder, self.task, header, journal.records, self._journal)
+        self._recorder.on_new = _notifier(weakref.ref(self))
         self._lease = lease
         before = StudyLog(self.folder, header, journal.records, state=state)
         gaps, self._was_complete = before.gaps, before.is_complete
@@ -775,6 +804,18 @@ class Study:
     @property
     def _header(self) -> Header:
         return self._recorder.header
+
+
+def _notifier(study: "weakref.ref[Study]") -> Callable[[Trials], None]:
+    """Return a function that tells a study's callbacks, and does not keep the study alive."""
+
+    def notify(trials: Trials) -> None:
+        alive = study()
+        if alive is not None:
+            for callback in alive._callbacks:
+                callback.on_trials(alive, trials)
+
+    return notify
 
 
 # ---- what goes together

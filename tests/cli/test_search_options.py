@@ -58,6 +58,15 @@ def test_search_ends_at_a_design_that_meets_limits(archgym: Archgym) -> None:
     assert "--stop-at" in out
 
 
+def test_searches_share_a_cache(archgym: Archgym) -> None:
+    search(archgym, "a", "--cache", "cache")
+    search(archgym, "b", "--cache", "cache", "--workers", "2")
+    search(archgym, "c")
+
+    assert Path("cache/evaluations.sqlite").is_file()
+    assert journal(Path("a")) == journal(Path("b")) == journal(Path("c"))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

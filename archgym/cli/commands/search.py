@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ from archgym.cli.options.run import (
     RUNS_FOLDER,
     AgentOption,
     AgentSeedOption,
+    CacheOption,
     HyperOption,
     PriorOptions,
     StopOptions,
@@ -32,6 +34,7 @@ from archgym.errors import InvalidArgumentError, StorageError, StudyInterrupted,
 from archgym.files.storage import SAME_COMMAND, file_stem
 
 if TYPE_CHECKING:
+    from archgym.evaluation.executor import Executor
     from archgym.evaluation.task import Task
     from archgym.studies.study import Study, StudyResult
 
@@ -91,6 +94,7 @@ def search(
     ] = None,
     workers: WorkersOption = 1,
     timeout: TimeoutOption = None,
+    cache: CacheOption = None,
     json: JsonOption = False,
 ) -> None:
     """Search a design space with an agent.
@@ -111,7 +115,7 @@ def search(
         **prior.settings,
     }
     study = _create(out, task, agent, settings)
-    _run(study, None, stop.minutes, workers, timeout, json)
+    _run(study, None, stop.minutes, _Workers(workers, timeout, cache), json)
 
 
 def resume(
@@ -139,6 +143,7 @@ def resume(
     ] = False,
     workers: WorkersOption = 1,
     timeout: TimeoutOption = None,
+    cache: CacheOption = None,
     json: JsonOption = False,
 ) -> None:
     """Continue an interrupted study, or extend a finished one with --budget."""
@@ -158,7 +163,7 @@ def resume(
     except BaseException:
         study.close()
         raise
-    _run(study, budget, stop.minutes, workers, timeout, json)
+    _run(study, budget, stop.minutes, _Workers(workers, timeout, cache), json)
 
 
 def _set_rules(study: "Study", stop: StopOptions, are_dropped: bool) -> None:
@@ -214,12 +219,10 @@ def _run(
     study: "Study",
     budget: int | None,
     minutes: float | None,
-    workers: int,
-    timeout: float | None,
+    workers: "_Workers",
     is_json: bool,
 ) -> None:
     from archgym.cli.console.progress import StudyProgress
-    from archgym.evaluation.executor import executor_for
 
     with study:
         if not is_json:
@@ -233,7 +236,7 @@ def _run(
             _say_segment(study)
         try:
             with (
-                executor_for(workers, timeout, study.task) as executor,
+                workers.executor(study.task) as executor,
                 StudyProgress(goal, known) as progress,
             ):
                 study_begins()
@@ -242,12 +245,12 @@ def _run(
             if SAME_COMMAND not in str(error):
                 raise
             # `archgym search` refuses the folder of a study that has begun.
-            command = _resume_command(study.folder, budget, workers, timeout)
+            command = _resume_command(study.folder, budget, workers)
             refusal = StorageError(str(error).replace(SAME_COMMAND, f"run: {command}"))
             refusal.errno = error.errno
             raise refusal from None
         except StudyInterrupted as interruption:
-            command = _resume_command(study.folder, budget, workers, timeout)
+            command = _resume_command(study.folder, budget, workers)
             raise StudyInterrupted(
                 f"{interruption} Resume with: {command}", interruption.signal_number
             ) from None
@@ -271,15 +274,35 @@ def _say_segment(study: "Study") -> None:
         )
 
 
-def _resume_command(folder: Path, budget: int | None, workers: int, timeout: float | None) -> str:
+def _resume_command(folder: Path, budget: int | None, workers: "_Workers") -> str:
     words = ["archgym", "resume", str(folder)]
     if budget is not None:
         words += ["--budget", str(budget)]
-    if workers != 1:
-        words += ["--workers", str(workers)]
-    if timeout is not None:
-        words += ["--timeout", f"{timeout:g}"]
-    return shlex.join(words)
+    return shlex.join([*words, *workers.words()])
+
+
+@dataclass(frozen=True)
+class _Workers:
+    """Options that say how designs are evaluated."""
+
+    number: int
+    timeout: float | None
+    cache: Path | None
+
+    def executor(self, task: "Task") -> "Executor":
+        """Return the executor of these options."""
+        from archgym.evaluation.cache import CachedExecutor
+        from archgym.evaluation.executor import executor_for
+
+        executor = executor_for(self.number, self.timeout, task)
+        return executor if self.cache is None else CachedExecutor(executor, self.cache)
+
+    def words(self) -> list[str]:
+        """Return the options as words of a command, without those that have their default."""
+        words = [] if self.number == 1 else ["--workers", str(self.number)]
+        if self.timeout is not None:
+            words += ["--timeout", f"{self.timeout:g}"]
+        return words if self.cache is None else [*words, "--cache", str(self.cache)]
 
 
 def _report(result: "StudyResult", is_json: bool) -> None:

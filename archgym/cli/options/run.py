@@ -17,6 +17,7 @@ __all__ = [
     "RUNS_FOLDER",
     "AgentOption",
     "AgentSeedOption",
+    "CacheOption",
     "HyperOption",
     "PriorOptions",
     "ProcessesOption",
@@ -82,6 +83,14 @@ TimeoutOption = Annotated[
         "--timeout",
         help="Time limit per design in seconds; a slower evaluation counts as failed.",
         callback=_checked_timeout,
+    ),
+]
+CacheOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        help="Folder of evaluations that studies share; no design is simulated twice.",
+        metavar="FOLDER",
     ),
 ]
 
