@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from archgym.cli.commands.dataset import dataset_app
 from archgym.cli.commands.describe import describe
+from archgym.cli.commands.doctor import doctor
 from archgym.cli.commands.evaluate import evaluate
 from archgym.cli.commands.explain import explain
 from archgym.cli.commands.list import list_names
@@ -94,6 +95,7 @@ app.add_typer(dataset_app, rich_help_panel=_DATA)
 app.add_typer(table_app, rich_help_panel=_DATA)
 app.add_typer(proxy_app, rich_help_panel=_DATA)
 app.add_typer(trace_app, rich_help_panel=_TOOLS)
+app.command(rich_help_panel=_TOOLS)(doctor)
 add_simulator_commands(app)
 
 
