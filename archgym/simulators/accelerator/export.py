@@ -7,12 +7,15 @@ of timeloop-accelergy-exercises). `timeloop_yaml` reads the files.
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Final
 
 from archgym.errors import InvalidDesignError
 from archgym.simulators.accelerator.architecture import Architecture, Level
 from archgym.simulators.accelerator.files import architecture_yaml
+from archgym.simulators.accelerator.mapper import Found
 from archgym.simulators.accelerator.mapping import LevelLoops, Mapping
+from archgym.simulators.accelerator.mapping_cache import Search, find_mapping
 from archgym.simulators.accelerator.problem import TENSORS, Problem
 from archgym.simulators.accelerator.timeloop_nodes import spread_name
 from archgym.simulators.accelerator.timeloop_problem import problem_text
@@ -23,6 +26,8 @@ __all__ = [
     "FORMATS",
     "TIMELOOP",
     "architecture_files",
+    "expressible_mapping",
+    "shared_dimensions",
     "spread_architecture",
     "spread_mapping",
     "timeloop_architecture_text",
@@ -37,6 +42,11 @@ FORMATS: Final = {
 }
 # chosen: memories up to this size are register files in Accelergy's classes, larger ones SRAMs.
 _MOST_REGISTERS: Final = 1024
+_CHANGED: Final = """\
+Timeloop spreads a dimension along one axis of an array. The simulator's own mappings of these
+layers spread one along both, so they were searched again with that restriction:
+
+"""
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
@@ -56,26 +66,103 @@ def architecture_files(
 
 
 def timeloop_files(
-    architecture: Architecture, layers: Sequence[tuple[str, Problem, Mapping]]
+    architecture: Architecture,
+    layers: Sequence[tuple[str, Problem, Mapping]],
+    ratios: Sequence[float] = (),
 ) -> dict[str, str]:
     """Return Timeloop's files: one architecture, and a problem and a mapping for each layer.
 
     Args:
       architecture: The accelerator.
       layers: Names, problems and mappings.
+      ratios: Costs of the mappings over those of the simulator's; `NOTES.md` lists those above 1.
 
     Raises:
-      InvalidDesignError: Timeloop's nodes cannot express the architecture.
+      InvalidDesignError: Timeloop's nodes cannot express the architecture or a mapping.
     """
     spread = spread_architecture(architecture)
     files = {"architecture.yaml": timeloop_architecture_text(architecture)}
+    changed = [
+        f"- {layers[place][0]}: {ratio:.3f} times the cost of the simulator's mapping.\n"
+        for place, ratio in enumerate(ratios)
+        if ratio != 1.0
+    ]
+    if changed:
+        files["NOTES.md"] = _CHANGED + "".join(changed)
     for number, (name, problem, mapping) in enumerate(layers, 1):
+        both = shared_dimensions(mapping)
+        if both:
+            raise InvalidDesignError(
+                f"The mapping of {name!r} spreads {', '.join(sorted(both))} along both axes of "
+                "the array, which Timeloop cannot express. Spread it along one axis."
+            )
         folder = f"{number:02d}-{_file_name(name)}"
         files[f"{folder}/problem.yaml"] = problem_text(problem)
         files[f"{folder}/mapping.yaml"] = timeloop_mapping_text(
             spread_mapping(architecture, mapping), problem, spread
         )
     return files
+
+
+def shared_dimensions(mapping: Mapping) -> set[str]:
+    """Return the dimensions that a level spreads along both axes, which Timeloop cannot express.
+
+    Timeloop orders the loops along both axes in one list, in which a dimension occurs once.
+    """
+    both: set[str] = set()
+    for loops in mapping.levels:
+        along_x = {name for name, bound in loops.spatial_x if bound > 1}
+        both |= along_x & {name for name, bound in loops.spatial_y if bound > 1}
+    return both
+
+
+def expressible_mapping(
+    problem: Problem, architecture: Architecture, search: Search
+) -> tuple[Mapping | None, float]:
+    """Return the best mapping that spreads each dimension along one axis only.
+
+    Args:
+      problem: The layer.
+      architecture: The accelerator.
+      search: Settings of the search.
+
+    Returns:
+      The mapping, None if none was found, and its cost over that of the simulator's mapping, in
+      the quantity that the mapper minimises.
+    """
+    free = find_mapping(problem, architecture, search)
+    if free.mapping is None:
+        return None, 1.0
+    both = sorted(shared_dimensions(free.mapping))
+    if not both:
+        return free.mapping, 1.0
+    best: Found | None = None
+    for axes in product("xy", repeat=len(both)):
+        kept = dict(zip(both, axes, strict=True))
+        levels = tuple(_restricted(level, kept, problem) for level in architecture.levels)
+        found = find_mapping(problem, replace(architecture, levels=levels), search)
+        if found.mapping is None or shared_dimensions(found.mapping):
+            continue
+        if best is None or _cost(found, search) < _cost(best, search):
+            best = found
+    if best is None:
+        return None, 1.0
+    return best.mapping, _cost(best, search) / _cost(free, search)
+
+
+def _restricted(level: Level, kept: dict[str, str], problem: Problem) -> Level:
+    """Return a level that spreads some dimensions along one axis only."""
+
+    def without(names: tuple[str, ...] | None, axis: str) -> tuple[str, ...]:
+        allowed = problem.dimensions if names is None else names
+        return tuple(name for name in allowed if kept.get(name, axis) == axis)
+
+    along_x, along_y = without(level.spatial_x, "x"), without(level.spatial_y, "y")
+    return replace(level, spatial_x=along_x, spatial_y=along_y)
+
+
+def _cost(found: Found, search: Search) -> float:
+    return {"energy": found.energy_pj, "cycles": found.cycles}.get(search.objective, found.edp)
 
 
 def _file_name(name: str) -> str:

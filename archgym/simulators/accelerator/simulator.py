@@ -17,6 +17,8 @@ from archgym.simulators.accelerator.export import (
     FORMATS,
     TIMELOOP,
     architecture_files,
+    expressible_mapping,
+    shared_dimensions,
     timeloop_files,
 )
 from archgym.simulators.accelerator.mapper import OBJECTIVES as MAPPER_OBJECTIVES
@@ -257,8 +259,20 @@ class AcceleratorSimulator(Simulator):
         Raises:
           InvalidDesignError: A layer has no mapping, or Timeloop cannot express the accelerator.
         """
-        built, layers = self.mapped(indices, workload, maps_layers=form == TIMELOOP)
-        return (timeloop_files if form == TIMELOOP else architecture_files)(built, layers)
+        is_timeloop = form == TIMELOOP
+        built, layers = self.mapped(indices, workload, maps_layers=is_timeloop)
+        if not is_timeloop:
+            return architecture_files(built, layers)
+        ratios = [1.0] * len(layers)
+        for place, (name, problem, mapping) in enumerate(layers):
+            if self._mappings is None and shared_dimensions(mapping):
+                other, ratios[place] = expressible_mapping(problem, built, self.search)
+                if other is None:
+                    raise InvalidDesignError(
+                        f"No mapping of layer {name!r} was found that Timeloop can express."
+                    )
+                layers[place] = (name, problem, other)
+        return timeloop_files(built, layers, ratios)
 
     def mapped(
         self, indices: np.ndarray, workload: Workload, *, maps_layers: bool = True
@@ -284,7 +298,7 @@ class AcceleratorSimulator(Simulator):
         layers: list[tuple[str, Problem, LayerMapping]] = []
         network: Network = workload.content
         for layer in network.layers if maps_layers else ():
-            found = find_mapping(layer.problem, built, self._search).mapping
+            found = find_mapping(layer.problem, built, self.search).mapping
             if found is None:
                 raise InvalidDesignError(f"No mapping of layer {layer.name!r} was found that fits.")
             layers.append((layer.name, layer.problem, found))
@@ -315,7 +329,7 @@ class AcceleratorSimulator(Simulator):
             return 3, nothing
         energy = cycles = dram = 0.0
         for layer in network.layers:
-            cost = cached_cost(layer.problem, built, self._search)
+            cost = cached_cost(layer.problem, built, self.search)
             if not np.isfinite(cost[0]):
                 return 1, nothing
             energy += layer.count * cost[0]
@@ -329,7 +343,7 @@ class AcceleratorSimulator(Simulator):
         return 0, metrics
 
     @property
-    def _search(self) -> Search:
+    def search(self) -> Search:
         """Settings of the search for each layer's mapping."""
         orders = FIXED_ORDERS if self.space.name == PUBLISHED else None
         return Search(self._mapper, _TRIES[self.fidelity], 0, self._counts, orders)
@@ -342,7 +356,7 @@ class AcceleratorSimulator(Simulator):
         for design in indices:
             built = hardware(self.space.name, dict(self.space.design_at(design)))
             assert built is not None, "the design was built"
-            rows.append(network_without(cost, network, built, self._search))
+            rows.append(network_without(cost, network, built, self.search))
         return tuple(np.array(rows).T)
 
     # ---- mappings
