@@ -71,7 +71,7 @@ class MoeSimulator(Simulator):
     """
 
     name = "moe"
-    version = 1
+    version = 2
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
     table_space = "edge-offload-table"
     model_reasons = MODEL_REASONS

@@ -149,12 +149,8 @@ def _engine(
         attention_bits=serving.attention_bits, kv_bits=serving.kv_bits,
     )  # fmt: skip
     precision = serving.precision or precision_of(serving.expert_bits, gpu, model)
-    known = constants(
-        labels(
-            model, gpu, serving.engine, precision, release=serving.release, graphs=serving.graphs
-        )
-    )
-    found = dict(zip(COSTS, engine_costs(sizes, known).tolist(), strict=True))
+    known = constants(labels(model, gpu, serving.engine, precision, release=serving.release))
+    found = dict(zip(COSTS, engine_costs(sizes, known, serving.graphs).tolist(), strict=True))
     found["layer_ns"] += serving.layer_software_ns
     found["step_ns"] += serving.step_software_ns
     return {name: value for name, value in found.items() if name not in _OUTSIDE}
