@@ -156,6 +156,8 @@ class Engine:
       chunks: True if it splits prompts over steps.
       pauses_decodes: True if prompts run in steps of their own while decodes pause.
       reserved_percent: Share of an output's tokens that must have room when a request is admitted.
+      block_tokens: Tokens of a block of keys and values that is taken on demand; 0 where requests
+        have room for all their tokens from the start.
       source: Where the settings come from.
     """
 
@@ -164,6 +166,7 @@ class Engine:
     chunks: bool
     pauses_decodes: bool
     reserved_percent: int
+    block_tokens: int
     source: str
 
 
@@ -171,23 +174,24 @@ _ENGINES: Final = {
     item.name: item
     for item in (
         Engine(
-            "vllm", 8192, True, False, 50,
-            "vLLM's default of max_num_batched_tokens for servers; blocks are taken on demand "
+            "vllm", 8192, True, False, 50, 16,
+            "vLLM's defaults: max_num_batched_tokens for servers; blocks of 16 tokens on demand "
             "(chosen: half of an output on average)",
         ),
         Engine(
-            "sglang", 16384, True, True, 70,
-            "SGLang's chunked_prefill_size on large GPUs and its new_token_ratio of 0.7",
+            "sglang", 16384, True, True, 70, 1,
+            "SGLang's defaults: chunked_prefill_size on large GPUs, new_token_ratio of 0.7, "
+            "page_size of 1",
         ),
         Engine(
-            "trt-llm", 8192, False, False, 100,
+            "trt-llm", 8192, False, False, 100, 0,
             "TensorRT-LLM's defaults: max_num_tokens, no chunks, GUARANTEED_NO_EVICT",
         ),
         Engine(
-            "llama.cpp", 2048, True, False, 100,
+            "llama.cpp", 2048, True, False, 100, 0,
             "llama.cpp's default batch of 2,048 tokens; a slot keeps its whole context",
         ),
-        Engine("ideal", 8192, True, False, 100, "chosen: no software, rooflines only"),
+        Engine("ideal", 8192, True, False, 100, 0, "chosen: no software, rooflines only"),
     )
 }  # fmt: skip
 ENGINE_NAMES: Final = tuple(_ENGINES)
