@@ -55,6 +55,7 @@ def test_evaluation_reports_metrics_limits_and_what_remains(toolbox: Toolbox) ->
         "create_study",
         study="limited",
         budget=5,
+        objective="least-time",
         subject_to=["total_time_ns <= 64000"],
         **TASK,
     )
