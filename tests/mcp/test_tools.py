@@ -12,7 +12,7 @@ from archgym.mcp.tools import Toolbox
 from archgym.mcp.workspace import Workspace
 from archgym.studies.study import Study
 
-TASK = {"simulator": "dram", "workload": "cloud-1", "objective": "low-latency"}
+TASK = {"simulator": "dram", "workload": "cloud-1", "objective": "least-time"}
 
 
 def called(toolbox: Toolbox, name: str, **arguments: Any) -> Any:
@@ -55,7 +55,6 @@ def test_evaluation_reports_metrics_limits_and_what_remains(toolbox: Toolbox) ->
         "create_study",
         study="limited",
         budget=5,
-        objective="least-time",
         subject_to=["total_time_ns <= 64000"],
         **TASK,
     )
