@@ -22,6 +22,7 @@ from archgym.cli.commands.proxy import proxy_app
 from archgym.cli.commands.report import report
 from archgym.cli.commands.search import resume, search
 from archgym.cli.commands.show import show
+from archgym.cli.commands.simplify import simplify
 from archgym.cli.commands.sweep import sweep_app
 from archgym.cli.commands.table import table_app
 from archgym.cli.commands.trace import trace_app
@@ -56,6 +57,7 @@ app.command()(with_groups(describe))
 app.command()(with_groups(evaluate))
 app.command()(with_groups(explain))
 app.command()(with_groups(export))
+app.command()(with_groups(simplify))
 app.command()(with_groups(search))
 app.command()(with_groups(resume))
 app.command()(show)

@@ -71,13 +71,16 @@ def export(
                 "format": form,
                 "files": [str(path) for path in paths],
                 "texts": dict(found.files) if out is None else None,
+                "notes": found.notes,
                 "missed_limits": list(found.missed_limits),
             }
         )
     elif out is None:
         say(str(found.text).rstrip("\n"))
     else:
-        shown = f"{len(paths)} files in {out}" if len(paths) > 1 else str(paths[0])
+        shown = str(paths[0]) if len(paths) == 1 else f"{len(paths)} files in {out}"
         say(f"Written: {shown}")
+    for line in () if json else found.notes:
+        warn(line)
     if task.limits and not json and (out is not None or found.missed_limits):
         (warn if found.missed_limits else say)(limits_text(found.missed_limits))
