@@ -1,7 +1,7 @@
 """Clusters as inputs of ASTRA-sim 2 (github.com/astra-sim/astra-sim, `inputs`).
 
-A network (YAML of the analytical back end), a system and a memory (JSON). The parallelisation
-stands in a file of our own, for a generator of execution traces.
+A network (YAML of the analytical back end), a system and a memory (JSON), and the command that
+takes them. The parallelisation stands in a file of our own, for a generator of execution traces.
 """
 
 import json
@@ -41,7 +41,16 @@ def astra_sim_files(built: Built) -> dict[str, str]:
         "parallelism.json": asdict(built.parallelism),
     }
     files = {name: json.dumps(content, indent=2) + "\n" for name, content in contents.items()}
-    return {"network.yml": _network(system), **files}
+    program = "AstraSim_Analytical_Congestion_" + (
+        "Aware" if system.backend == "aware" else "Unaware"
+    )
+    command = (
+        f"#!/bin/sh\n{program} \\\n  --workload-configuration=$WORKLOAD \\\n"
+        "  --system-configuration=system.json \\\n  --network-configuration=network.yml \\\n"
+        "  --remote-memory-configuration=memory.json \\\n"
+        f"  --num-queues-per-dim={system.queues}\n"
+    )
+    return {"network.yml": _network(system), **files, "run.sh": command}
 
 
 def _network(system: System) -> str:
