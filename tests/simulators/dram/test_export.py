@@ -74,12 +74,16 @@ def test_published_space_exports_what_it_fixes(tmp_path: Path) -> None:
     assert read.mapping.row == tuple(range(16, 30))
 
 
-def test_requests_of_several_lengths_are_refused(tmp_path: Path) -> None:
+def test_longer_requests_are_split_with_a_note(tmp_path: Path) -> None:
     (tmp_path / "long.stl").write_text("0: read 0x0 256\n9: write 0x40 64\n")
-    task = Task.make("dram", tmp_path / "long.stl")
+    task = Task.make("dram", tmp_path / "long.stl", "least-time", fidelity="exact")
 
-    with pytest.raises(InvalidDesignError, match="requests of several lengths"):
-        export_design(task, task.space.default_indices, "dramsys")
+    found = export_design(task, task.space.default_indices, "dramsys")
+    read = exported(task, task.space.default_indices, tmp_path / "files")
+
+    assert found.notes[0] == "Requests of long are longer than a burst of 64 bytes."
+    assert len(read_trace(read.trace).ticks) == 5
+    assert output_of(read, "total_time_ns") == task.reference[0, 0]
 
 
 @pytest.mark.parametrize(
