@@ -19,6 +19,7 @@ from archgym.simulators.moe.costs import costs_of, measure_without, relieved
 from archgym.simulators.moe.designs import serving_of
 from archgym.simulators.moe.engines import BITS, precision_of
 from archgym.simulators.moe.engines import engine as engine_of
+from archgym.simulators.moe.export import FORMATS, serving_files
 from archgym.simulators.moe.fabric import contention
 from archgym.simulators.moe.hardware import NodePreset, node
 from archgym.simulators.moe.measured import measured_ratios
@@ -79,6 +80,7 @@ class MoeSimulator(Simulator):
     objectives: Mapping[str, Objective] = OBJECTIVES
     default_objective = "latency"
     default_workload = "chat"
+    exports: Mapping[str, str] = FORMATS
 
     def __init__(
         self,
@@ -265,6 +267,15 @@ class MoeSimulator(Simulator):
         ):
             smaller = np.minimum(column[low], column[high])
             _require(f"{low} is at most {high}", column[low], smaller)
+
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+        """Return a design as YAML, or as a command line of vLLM or llama.cpp."""
+        asked: Asked = workload.content
+        design = self.space.design_at(indices)
+        serving, server = self._serving(design, asked)
+        requests = asked.requests
+        longest = int((requests.prompt_tokens + requests.output_tokens).max())
+        return serving_files(form, serving, asked.model, server, design, longest)
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return characteristics of the workload: name to (value, unit)."""

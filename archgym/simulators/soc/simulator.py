@@ -63,6 +63,7 @@ class SocSimulator(Simulator):
     accuracy_percent: ClassVar[Mapping[str, float]] = {"farsi": 1e-7}
     table_space = "table"
     costs: Mapping[str, str] = COSTS
+    exports: Mapping[str, str] = {"system": "Blocks and places of tasks as JSON."}
     default_objective = "budget"
 
     def __init__(
@@ -208,6 +209,13 @@ class SocSimulator(Simulator):
             "Blocks": diagram_svg(self, indices),
             "Tasks over time": gantt_svg(self, indices),
         }
+
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+        """Return the blocks of a design and the places of its tasks."""
+        from archgym.simulators.soc.export import system_files
+
+        canonical = self.space.canonical(np.asarray(indices, dtype=np.int64)[None, :])
+        return system_files(self.graph, self._space.decode(canonical)[0])
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return numbers that characterise a task graph: name to (value, unit)."""
