@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import InvalidArgumentError
-from archgym.runtime.kernels import compiled, entry_point
+from archgym.runtime.kernels import compiled, entry_point, pointer
 from archgym.simulators.dram.commands import (
     ACT,
     ARBITER_SIMPLE,
@@ -34,7 +34,6 @@ from archgym.simulators.dram.latency import N_BUCKETS, join_bursts, percentiles
 from archgym.simulators.dram.state import (
     COMMAND_LOG,
     EVENTS,
-    HEAP_ENTRY,
     NEVER,
     NONE,
     REQUEST,
@@ -243,7 +242,7 @@ def _run(
         out,
     )
     if is_exact:
-        heap = np.zeros(16 * len(requests) + 65536, dtype=HEAP_ENTRY)
+        heap = np.zeros(32 * len(requests) + 131072, dtype=np.int64)
         _simulate_exact(job, np.zeros(1, dtype=EVENTS), heap)
     else:
         _simulate_fast(job)
@@ -420,15 +419,16 @@ def _simulate_exact(job: _Job, events: Any, heap: Any) -> None:
     Args:
       job: The designs.
       events: (1,) of `EVENTS`, scratch.
-      heap: Many of `HEAP_ENTRY`, scratch.
+      heap: (2 * n,) int64, scratch.
     """
     s = job.state[0]
     e = events[0]
+    entries = pointer(heap)
     _load_trace(job)
     for design in range(len(job.controllers)):
         _begin(job, design)
         clear_events(e)
-        is_done = run_exact(s, job.device[0], job.requests, job.log, job.latencies, e, heap)
+        is_done = run_exact(s, job.device[0], job.requests, job.log, job.latencies, e, entries)
         if e.n_in_controller == 0:
             s.idle += s.last_handed - e.idle_since
         _end(job, design, is_done)

@@ -7,25 +7,26 @@ from typing import ClassVar, final
 
 import numpy as np
 
-from archgym.errors import unknown_name
+from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload, require_kept
+from archgym.simulators.dram.bursts import Prepared, prepared
 from archgym.simulators.dram.characterise import characterise
 from archgym.simulators.dram.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
 from archgym.simulators.dram.costs import COSTS, RELIEF, relieve_controllers
+from archgym.simulators.dram.device_files import load_device, load_mapping
 from archgym.simulators.dram.devices import Device
-from archgym.simulators.dram.devices import device as device_named
-from archgym.simulators.dram.mapping import LAYOUTS
+from archgym.simulators.dram.mapping import LAYOUTS, AddressMapping
 from archgym.simulators.dram.metrics import ENERGY_CAUSES, metrics, objectives
-from archgym.simulators.dram.prepared import prepared
 from archgym.simulators.dram.ramulator.model import DEFAULT_FAMILY, REASONS, RamulatorModel
 from archgym.simulators.dram.space import FIXED, GROUPS, SPACE_NAMES, design_space
 from archgym.simulators.dram.workloads import SHIPPED, load_trace
 
-__all__ = ["CONTROLLERS", "DramSimulator"]
+__all__ = ["ADDRESSES", "CONTROLLERS", "DramSimulator"]
 
 CONTROLLERS = ("dramsys", "ramulator")
+ADDRESSES = ("refuse", "wrap")
 _DEFAULT_DEVICE = "ddr3-1600"
 _SECOND_WORKLOAD = "kv-cache-gather"
 # Standards whose banks can refresh one at a time; DRAMSys aborts for the others.
@@ -66,44 +67,63 @@ class DramSimulator(Simulator):
         device: str | None = None,
         fidelity: str = "fast",
         controller: str = "dramsys",
+        address_mapping: str | None = None,
+        addresses: str = "refuse",
     ) -> None:
         """Make the simulator of one space, device and fidelity.
 
         Args:
           space: One of `space_names`; the controller `ramulator` has the first one only.
-          device: For `dramsys` a name that `archgym.simulators.dram.device_names` lists; for
-            `ramulator` one of `ramulator.standard.FAMILIES`, or a file of own speed bins and
-            organisations.
+          device: For `dramsys` a name that `archgym.simulators.dram.device_names` lists, a memory
+            specification of DRAMSys, or a file as `device_files` describes; for `ramulator` one of
+            `ramulator.standard.FAMILIES`, or a file of own speed bins and organisations.
           fidelity: `exact` keeps the order of all events that fall on one time, as DRAMSys does;
             `fast` takes some sixth of the time and differs by up to 1 % on few designs. The
             controller `ramulator` is exact under either.
           controller: One of `CONTROLLERS`.
+          address_mapping: Name of an address mapping, or a file of DRAMSys or as `device_files`
+            describes. The space then has no such parameter.
+          addresses: Addresses beyond the capacity: refused, or `wrap` to ignore their upper bits as
+            DRAMSys does.
 
         Raises:
-          UnknownNameError: There is no such space, device, fidelity or controller.
-          FileFormatError: The device file cannot be used.
+          UnknownNameError: There is no such space, device, fidelity, controller or mapping.
+          FileFormatError: A file cannot be used.
+          InvalidArgumentError: The controller has no such option.
         """
         if fidelity not in self.fidelity_names:
             raise unknown_name("fidelity", fidelity, self.fidelity_names)
         if controller not in CONTROLLERS:
             raise unknown_name("controller", controller, CONTROLLERS)
+        if addresses not in ADDRESSES:
+            raise unknown_name("treatment of addresses", addresses, ADDRESSES)
         self.fidelity = fidelity
-        self._arguments = (space, device, fidelity, controller)
+        self._arguments = (space, device, fidelity, controller, address_mapping, addresses)
         self.second: RamulatorModel | None = None
+        self._mapping: AddressMapping | None = None
+        self._wraps = addresses == "wrap"
         if controller == "ramulator":
+            if address_mapping is not None or self._wraps:
+                raise InvalidArgumentError(
+                    "Options `address_mapping` and `addresses` must be left out for controller "
+                    "'ramulator', whose designs have a mapping of their own."
+                )
             self._become_second(space, device)
             return
         device = _DEFAULT_DEVICE if device is None else device
-        self.device: Device = device_named(device)
+        self.device: Device = load_device(device)
         if self.device.has_energy and self.device.n_ranks > 1:
             self.version = 1  # energy of several ranks under power-down was corrected
-        # The default is left out, so that its tasks have the short name.
-        self.options = {} if device == _DEFAULT_DEVICE else {"device": device}
-        self.space = design_space(
-            space,
-            tuple(LAYOUTS),
-            self.device.standard in _PER_BANK_REFRESH,
-        )
+        # What is the default is left out, so that its tasks have the short name.
+        self.options = {} if device == _DEFAULT_DEVICE else {"device": self.device.name}
+        layouts = tuple(LAYOUTS)
+        if address_mapping is not None:
+            self._mapping = load_mapping(address_mapping, self.device)
+            self.options["address_mapping"] = self._mapping.name
+            layouts = ()
+        if self._wraps:
+            self.options["addresses"] = addresses
+        self.space = design_space(space, layouts, self.device.standard in _PER_BANK_REFRESH)
         self.metrics: tuple[MetricSpec, ...] = metrics(self.device.has_energy)
         self.objectives: Mapping[str, Objective] = objectives(self.device.has_energy)
         self.groups: Mapping[str, tuple[str, ...]] = {
@@ -131,7 +151,7 @@ class DramSimulator(Simulator):
 
     def __reduce__(
         self,
-    ) -> tuple[type["DramSimulator"], tuple[str, str | None, str, str]]:
+    ) -> tuple[type["DramSimulator"], tuple[str, str | None, str, str, str | None, str]]:
         return DramSimulator, self._arguments
 
     def workload_names(self) -> tuple[str, ...]:
@@ -151,7 +171,7 @@ class DramSimulator(Simulator):
         if self.second is not None:
             self.second.check_workload(workload)
         else:
-            prepared(trace, self.device)
+            self._prepared(workload)
         return workload
 
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
@@ -167,13 +187,35 @@ class DramSimulator(Simulator):
     ) -> BatchResult:
         if self.second is not None:
             return self.second.simulate(indices, workload, without)
-        # Numba takes a while to import, which listing and describing should not wait for.
-        from archgym.simulators.dram.kernel import OUTPUTS, simulate
+        from archgym.simulators.dram.kernel import OUTPUTS
 
-        ready = prepared(workload.content, self.device)
+        outputs = self.outputs(indices, workload, without)
+        columns = [OUTPUTS.index(_KERNEL_NAMES.get(s.name, s.name)) for s in self.simulated_metrics]
+        reason = outputs[:, OUTPUTS.index("status")].astype(np.int16)
+        if self.device.has_energy and without is None:
+            _check_power(outputs[reason == 0], OUTPUTS, self.device)
+        return BatchResult(outputs[:, columns], reason)
+
+    def outputs(
+        self, indices: np.ndarray, workload: Workload, without: str | None = None
+    ) -> np.ndarray:
+        """Return everything that the controller `dramsys` computes, also what is no metric.
+
+        Args:
+          indices: (n_designs, n_parameters) of designs that the space allows.
+          workload: The trace.
+          without: One of `costs` that the memory does not pay.
+
+        Returns:
+          (n_designs, n_outputs), columns by `kernel.OUTPUTS`.
+        """
+        # Numba takes a while to import, which listing and describing should not wait for.
+        from archgym.simulators.dram.kernel import simulate
+
+        ready = self._prepared(workload)
         controllers = self._controllers(indices)
         relieve_controllers(controllers, without)
-        outputs = simulate(
+        return simulate(
             controllers,
             self._mapping_index(indices),
             ready.decoded,
@@ -186,11 +228,9 @@ class DramSimulator(Simulator):
             is_exact=self.fidelity == "exact",
             first_burst=ready.bursts.first_burst if ready.bursts.are_split else None,
         )
-        columns = [OUTPUTS.index(_KERNEL_NAMES.get(s.name, s.name)) for s in self.simulated_metrics]
-        reason = outputs[:, OUTPUTS.index("status")].astype(np.int16)
-        if self.device.has_energy and without is None:
-            _check_power(outputs[reason == 0], OUTPUTS, self.device)
-        return BatchResult(outputs[:, columns], reason)
+
+    def _prepared(self, workload: Workload) -> Prepared:
+        return prepared(workload.content, self.device, self._mapping, self._wraps)
 
     def check(self, values: np.ndarray, workload: Workload) -> None:
         """Refuse results in which bursts, energy or times do not add up.
@@ -202,7 +242,7 @@ class DramSimulator(Simulator):
             self.second.check(values, workload)
             return
         column = {spec.name: values[:, i] for i, spec in enumerate(self.metrics)}
-        n_bursts = len(prepared(workload.content, self.device).bursts)
+        n_bursts = len(self._prepared(workload).bursts)
         served = column["row_hits"] + column["row_misses"] + column["row_conflicts"]
         _require("row hits, misses and conflicts add up to the bursts", served, n_bursts)
         # The reference counts all bursts or all but the last, whose answer is under way.
@@ -225,7 +265,7 @@ class DramSimulator(Simulator):
         """Return characteristics of the trace on the device: name to (value, unit)."""
         if self.second is not None:
             return self.second.describe(workload)
-        return characterise(workload.content, self.device).rows()
+        return characterise(workload.content, self.device, self._wraps).rows()
 
     def picture_workload(self, workload: Workload, path: Path) -> bool:
         """Draw the trace; `path` ends in .png, .svg or .pdf."""
@@ -233,7 +273,7 @@ class DramSimulator(Simulator):
             return False
         from archgym.simulators.dram.picture import picture
 
-        picture(workload.content, self.device, path)
+        picture(workload.content, self.device, path, self._wraps)
         return True
 
     def _controllers(self, indices: np.ndarray) -> np.ndarray:

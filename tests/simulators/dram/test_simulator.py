@@ -11,8 +11,8 @@ import pytest
 from archgym.errors import FileFormatError, InvalidArgumentError, SimulatorError, UnknownNameError
 from archgym.evaluation.task import Task
 from archgym.simulators.dram import DramSimulator, device_names
+from archgym.simulators.dram.bursts import _Latest, prepared
 from archgym.simulators.dram.generators import random_access
-from archgym.simulators.dram.prepared import _Latest, prepared
 from archgym.simulators.dram.trace import write_trace
 from archgym.simulators.dram.workloads import SHIPPED, shipped_trace
 
@@ -308,7 +308,7 @@ def test_prepared_traces_are_kept_up_to_a_limit() -> None:
     traces = [random_access(5000, seed=seed, footprint_bytes=2**20) for seed in range(4)]
 
     for trace in traces:
-        held.put((trace.digest, device.name), prepared(trace, device))
+        held.put((trace.digest, device.name, None, False), prepared(trace, device))
 
-    kept = [held.get((trace.digest, device.name)) is not None for trace in traces]
+    kept = [held.get((trace.digest, device.name, None, False)) is not None for trace in traces]
     assert kept == [False, False, True, True]

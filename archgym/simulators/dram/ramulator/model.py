@@ -1,6 +1,5 @@
 """The second controller as the DRAM simulator uses it: designs in, metrics out."""
 
-import hashlib
 from collections.abc import Mapping
 from functools import partial
 from typing import Final, final
@@ -11,8 +10,8 @@ from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import BatchResult, Workload, require_kept
-from archgym.files.storage import open_file, storage_errors
 from archgym.simulators.dram.currents import core_energy
+from archgym.simulators.dram.device_files import cite_file
 from archgym.simulators.dram.metrics import ENERGY_CAUSES
 from archgym.simulators.dram.ramulator.energy import PJ_PER_BIT, has_energy, power_of
 from archgym.simulators.dram.ramulator.metrics import CAUSES, family_metrics, family_objectives
@@ -40,7 +39,6 @@ REASONS: Final = (
 # chosen: the front end never limits eight channels, which take one burst a tick each at most.
 _WIDTH: Final = 8
 _PERCENTS: Final = (50, 95, 99)
-_DIGITS: Final = 16
 _require = partial(require_kept, "DRAM")
 
 
@@ -268,15 +266,5 @@ def _load(device: str) -> tuple[Standard, str]:
     """
     if device in FAMILIES:
         return load_standard(device), device
-    path, _, digest = device.partition("#")
-    made = load_standard(path)
-    with storage_errors(path, "read"), open_file(path) as handle:
-        found = hashlib.sha256(handle.read()).hexdigest()[:_DIGITS]
-    if digest and digest != found:
-        raise FileFormatError(
-            path,
-            None,
-            f"the device file has changed: its digest must be {digest}; got {found}",
-            "Restore the file, or start a new study",
-        )
-    return made, f"{path}#{found}"
+    made = load_standard(device.partition("#")[0])
+    return made, cite_file(device)[1]
