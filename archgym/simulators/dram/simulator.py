@@ -20,7 +20,7 @@ from archgym.simulators.dram.core_energy import core_power, core_power_note
 from archgym.simulators.dram.costs import COSTS, RELIEF, relieve_controllers
 from archgym.simulators.dram.device_files import load_device, load_mapping
 from archgym.simulators.dram.devices import Device
-from archgym.simulators.dram.mapping import LAYOUTS, AddressMapping
+from archgym.simulators.dram.mapping import LAYOUTS, AddressMapping, layout
 from archgym.simulators.dram.metrics import (
     ENERGY_CAUSES,
     FORMER_OBJECTIVES,
@@ -81,6 +81,9 @@ class DramSimulator(Simulator):
     default_objective = "balanced"
     default_workload = "bursty-rw"
     table_space = "archgym-2023"
+    exports: Mapping[str, str] = {
+        "dramsys": "Simulation, address mapping, controller, memory and trace of DRAMSys 4.0."
+    }
     model_reasons: tuple[str, ...] = (
         "the controller waits for ever: no request can be served, and none can be taken in",
     )
@@ -165,6 +168,7 @@ class DramSimulator(Simulator):
             raise unknown_name("space of controller 'ramulator'", space, self.space_names[:1])
         model = self.second = RamulatorModel(DEFAULT_FAMILY if device is None else device)
         self.options = {"controller": "ramulator"}
+        self.exports = {"ramulator": "Script for Ramulator 2.1, and the requests as its trace."}
         if model.device != DEFAULT_FAMILY:
             self.options["device"] = model.device
         self.accuracy_percent = dict.fromkeys(self.fidelity_names, 0.0)  # type: ignore[misc]
@@ -309,6 +313,25 @@ class DramSimulator(Simulator):
         if self.second is not None:
             return self.second.describe(workload)
         return characterise(workload.content, self.device, self._wraps).rows()
+
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+        """Return a design as files of DRAMSys, or as a script of the controller's own tool.
+
+        Raises:
+          InvalidDesignError: The tool cannot express the design or the workload.
+        """
+        from archgym.simulators.dram.export import dramsys_files, ramulator_files
+
+        design = self.space.design_at(indices)
+        if self.second is not None:
+            made = self.second.made
+            return ramulator_files(
+                self.second.configuration(design), made.family, made.path, workload.content
+            )
+        controller = {name: design.get(name, FIXED.get(name)) for name in CONTROLLER_COLUMNS}
+        name = str(design.get("address_mapping", next(iter(LAYOUTS))))
+        mapping = self._mapping or layout(name, self.device)
+        return dramsys_files(controller, mapping, self.device, workload.content)
 
     def picture_workload(self, workload: Workload, path: Path) -> bool:
         """Draw the trace; `path` ends in .png, .svg or .pdf."""
