@@ -88,6 +88,10 @@ class Bench:
             reward = float(result.reward[row])
             self._results[keys[n]] = result.values[row], result.reason[row], reward
 
+    def results(self) -> list[tuple[np.ndarray, np.ndarray, float]]:
+        """Return values, reason and reward of every design that was simulated."""
+        return list(self._results.values())
+
     @property
     def best_known(self) -> float:
         """The best reward of all that was simulated."""
