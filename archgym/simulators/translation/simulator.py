@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final, final
@@ -13,8 +14,12 @@ from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload, require_kept
 from archgym.simulators.translation.costs import COSTS, counted_without, measures_without
-from archgym.simulators.translation.cycles import Core, core_named, count_cycles
-from archgym.simulators.translation.designs import hardware_of_many, memory_of
+from archgym.simulators.translation.cycles import Core, core_named, count_cycles, on_core
+from archgym.simulators.translation.designs import (
+    DEFAULT_HARDWARE,
+    hardware_of_many,
+    memory_of,
+)
 from archgym.simulators.translation.hardware import Hardware
 from archgym.simulators.translation.layout import Memory
 from archgym.simulators.translation.metrics import METRICS, OBJECTIVES, check_counters, measures
@@ -48,7 +53,7 @@ class TranslationSimulator(Simulator):
     """
 
     name = "translation"
-    version = 0
+    version = 1
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
     fidelity_names: ClassVar[tuple[str, ...]] = ("standard", "short")
     default_objective = "speed-under-area"
@@ -122,14 +127,19 @@ class TranslationSimulator(Simulator):
     ) -> BatchResult:
         """Count the events of designs on the trace, and compute their metrics."""
         content: TraceContent = workload.content
-        hardware = hardware_of_many(self.space, indices, _mlp(content, self._core))
+        hardware = [
+            on_core(design, self._core)
+            for design in hardware_of_many(self.space, indices, _mlp(content, self._core))
+        ]
         rows_by_memory: dict[Memory, list[int]] = defaultdict(list)
         for row, memory in enumerate(memory_of(self.space, indices)):
             rows_by_memory[memory].append(row)
         baseline = _baseline_cycles(content, self._max_records, self._core_name)
         values = np.empty((len(indices), len(self.simulated_metrics)))
         for memory, rows in rows_by_memory.items():
-            ready = latest_prepared(content.trace, content.digest, self._max_records, memory)
+            ready = latest_prepared(
+                *(content.source, content.digest, self._max_records, memory, content.name)
+            )
             designs = [hardware[row] for row in rows]
             counters = count(ready, designs)
             check_counters(counters)
@@ -199,7 +209,7 @@ class TranslationSimulator(Simulator):
 
 
 def _mlp(content: TraceContent, core: Core) -> float:
-    return content.mlp if core.overlaps_walks else 1.0
+    return content.mlp if core.has_parallelism else 1.0
 
 
 # chosen: more workloads than a process uses at a time.
@@ -211,8 +221,12 @@ def _baseline_cycles(content: TraceContent, max_records: int, core: str) -> floa
     """Return the cycles of the default design on a workload."""
     key = (content.digest, max_records, core, content.mlp)
     if key not in _BASELINES:
-        ready = latest_prepared(content.trace, content.digest, max_records, Memory())
-        default = Hardware(mlp=_mlp(content, core_named(core)))
+        ready = latest_prepared(
+            content.source, content.digest, max_records, Memory(), content.name
+        )
+        default = on_core(
+            replace(DEFAULT_HARDWARE, mlp=_mlp(content, core_named(core))), core_named(core)
+        )
         if len(_BASELINES) >= _MAX_BASELINES:
             _BASELINES.clear()
         _BASELINES[key] = count_cycles(default, run(ready, default)[0], core_named(core)).total

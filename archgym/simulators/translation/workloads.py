@@ -14,6 +14,7 @@ from typing import Final, final
 import numpy as np
 
 from archgym.errors import FileFormatError, unknown_name
+from archgym.simulators.translation.prepared import Parts
 from archgym.traces import (
     AccessKind,
     MemoryTrace,
@@ -59,7 +60,12 @@ class TraceContent:
     name: str
     digest: str
     mlp: float
-    trace: MemoryTrace = field(repr=False, compare=False)
+    source: MemoryTrace | Parts = field(repr=False, compare=False)
+
+    @property
+    def trace(self) -> MemoryTrace:
+        """The trace, or the first part of one that is not held in memory."""
+        return self.source if isinstance(self.source, MemoryTrace) else next(iter(self.source()))
 
 
 def names() -> tuple[str, ...]:
