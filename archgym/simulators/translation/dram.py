@@ -22,9 +22,6 @@ _COMMAND: Final = 37
 _ROW_CYCLE: Final = 120
 # Eight transfers at 2,400 MT/s: 3.33 ns.
 _BURST: Final = 9
-# chosen: interconnect and controller. A read that closes and opens a row takes 172 cycles with it,
-# as long as the specification's constant of 170.
-_OVERHEAD: Final = 52
 _CLOSED: Final = -1
 
 
@@ -48,7 +45,7 @@ def access_memory(m: Any, c: Any, tags: Any, line: Any, arrival: Any) -> Any:
     bank = channel * BANKS_PER_CHANNEL + ((block ^ row) & (BANKS_PER_CHANNEL - 1))
     held = tags[m.rows_base + bank]
     cycles = _COMMAND
-    start = arrival + _OVERHEAD
+    start = arrival + m.memory_overhead_cycles
     if held == row:
         c.memory_row_hits += 1
     else:
@@ -63,7 +60,7 @@ def access_memory(m: Any, c: Any, tags: Any, line: Any, arrival: Any) -> Any:
     if m.reorder_entries > 0:
         data = max(start + cycles, m.bus_ready[channel])
         m.bus_ready[channel] = data + _BURST
-        waited = int(data - cycles - _OVERHEAD - arrival)
+        waited = int(data - cycles - m.memory_overhead_cycles - arrival)
         c.memory_wait_cycles += waited
         cycles += waited
-    return _OVERHEAD + cycles + _BURST
+    return m.memory_overhead_cycles + cycles + _BURST

@@ -107,6 +107,12 @@ class Hardware:
     memory_cycles: int = 170
     """Latency of flat memory: 45 ns and the transfer at 2.6 GHz."""
 
+    memory_overhead_cycles: int = 52
+    """Interconnect and controller on the way to memory with rows.
+
+    chosen: a read that closes and opens a row then takes 172 cycles, about the constant of 170.
+    """
+
     # The mechanism.
     mechanism: str = "radix"
     insert_on_miss: bool = True

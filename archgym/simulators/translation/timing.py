@@ -60,8 +60,10 @@ def finish(m: Any, c: Any, instruction: Any, waited: Any, fetched: Any, is_store
       is_store: True if the instruction does not wait for the data.
     """
     kept_apart()
-    m.chain_end[m.next_chain] = m.clock + fetched
-    m.next_chain = m.next_chain + 1 if m.next_chain + 1 < m.chains else 0
+    # Hits in the L2 TLB and the L2 cache do not count as misses that run in parallel.
+    if fetched > m.l2_cache_cycles or waited > m.l2_cycles + m.l2_cache_cycles:
+        m.chain_end[m.next_chain] = m.clock + fetched
+        m.next_chain = m.next_chain + 1 if m.next_chain + 1 < m.chains else 0
     # A store that waits for other misses waits in the store queue.
     done = m.dispatched + waited if is_store else m.clock + fetched
     total = waited if is_store else waited + fetched
