@@ -29,6 +29,7 @@ from archgym.proxy.learning_curves import (
 from archgym.proxy.measures import errors_by_metric
 from archgym.proxy.splits import folds, outcome_groups, region
 from archgym.proxy.workload_model import Part
+from archgym.runtime.reductions import report_reduction
 
 __all__ = ["regret", "report"]
 
@@ -216,6 +217,10 @@ def _unseen_workloads(
     rng = np.random.default_rng(np.random.SeedSequence([options.seed, 8]))
     some = rng.permutation(len(rows))
     some = np.concatenate([some[rows.workload[some] == place][:_JOINT_ROWS] for place in places])
+    report_reduction(
+        *("rows for errors between workloads", len(some), len(rows)),
+        f"they are a random sample of {_JOINT_ROWS:,} for each workload",
+    )
     rows = rows[np.sort(some)]
     found = {}
     for place in places:

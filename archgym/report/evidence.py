@@ -140,6 +140,8 @@ class TaskEvidence:
     versions: dict[str, str] = field(default_factory=dict)
     repeated: tuple[Path, ...] = ()
     """Folders of studies left out, since they are the same run as another."""
+    default_reward: float = 0.0
+    """Reward of the default design: 0 unless a term has a target or a limit is missed."""
 
     @property
     def id(self) -> str:
@@ -299,7 +301,15 @@ def _task(
         known,
         dict(first.header.versions),
         tuple(sorted({run.folder for run in runs} - {run.folder for run in kept})),
+        _default_reward(first, objective),
     )
+
+
+def _default_reward(log: StudyLog, objective: Objective) -> float:
+    """Return the reward of the default design over the workloads of a study."""
+    built = np.zeros((1, len(log.weights)), dtype=np.int16)
+    values = log.reference[None, :, :]
+    return float(objective.rewards(values, built, log.reference, log.metrics, log.weights)[0])
 
 
 def once(runs: Sequence[RunEvidence]) -> list[RunEvidence]:

@@ -30,6 +30,11 @@ METRICS: Final = (
         "Operations over the number that all units could do in the same time.",
     ),
     MetricSpec("dram_energy_uj", "uJ", "none", 1e-3, "Energy of DRAM.", identifies=True),
+    MetricSpec(
+        *("estimated_memories", "memories", "none", 1.0),
+        "Memories whose costs are estimated, since CACTI's table lacks their size.",
+        identifies=False,
+    ),
 )
 
 _ENERGY = Term("energy_uj", "minimise")
@@ -77,8 +82,10 @@ def metric_values(
     area_mm2: npt.ArrayLike,
     utilisation_percent: npt.ArrayLike,
     dram_pj: npt.ArrayLike,
+    n_estimated: npt.ArrayLike = 0,
 ) -> np.ndarray:
     """Return the metrics in the order and units of `METRICS`, as the last axis."""
     energy, latency = np.asarray(energy_pj) / 1e6, np.asarray(cycles) / (CLOCK_MHZ * 1e3)
     columns = (energy, cycles, latency, energy * latency, area_mm2, energy / latency)
-    return np.stack([*columns, utilisation_percent, np.asarray(dram_pj) / 1e6], axis=-1)
+    estimated = np.broadcast_to(np.asarray(n_estimated, dtype=np.float64), energy.shape)
+    return np.stack([*columns, utilisation_percent, np.asarray(dram_pj) / 1e6, estimated], axis=-1)

@@ -50,7 +50,7 @@ class AcceleratorSimulator(Simulator):
     """
 
     name = "accelerator"
-    version = 0
+    version = 1
     space_names: ClassVar[tuple[str, ...]] = (*HARDWARE_SPACES, *MAPPING_SPACES)
     fidelity_names: ClassVar[tuple[str, ...]] = tuple(_TRIES)
     table_space = "mapping-table"
@@ -210,7 +210,8 @@ class AcceleratorSimulator(Simulator):
             if cost != ARITHMETIC:
                 used = used * paid.values[rows, _COLUMNS.index("latency_cycles")] / cycles
             area = paid.values[rows, _LIMITED["area_mm2"]]
-            values[rows] = metric_values(energy, cycles, area, used, dram)
+            estimated = paid.values[rows, _COLUMNS.index("estimated_memories")]
+            values[rows] = metric_values(energy, cycles, area, used, dram, estimated)
         return BatchResult(values, paid.reason)
 
     def check(self, values: np.ndarray, workload: Workload) -> None:
@@ -261,7 +262,9 @@ class AcceleratorSimulator(Simulator):
             cycles += layer.count * cost[1]
             dram += layer.count * cost[2]
         used = 100.0 * network.n_operations / built.mac.instances / cycles
-        metrics = metric_values(energy, cycles, built.area_um2 / 1e6, used, dram)
+        metrics = metric_values(
+            *(energy, cycles, built.area_um2 / 1e6, used, dram), built.n_estimated
+        )
         if metrics[_LIMITED["power_mw"]] > self._limits[1]:
             return 4, nothing
         return 0, metrics
@@ -312,7 +315,7 @@ class AcceleratorSimulator(Simulator):
             area = gamma_area_mm2(words[:, 0], words[:, 2], n_units)
         utilisation = 100.0 * problem.n_operations / n_units / cycles
         dram = found.energies[:, -1].sum(axis=1)
-        values = metric_values(energy, cycles, area, utilisation, dram)
+        values = metric_values(*(energy, cycles, area, utilisation, dram), architecture.n_estimated)
         for limit, column, number in zip(self._limits, _LIMITED.values(), (3, 4), strict=True):
             over = (reason == 0) & (values[:, column] > limit)
             reason[over] = number

@@ -6,8 +6,8 @@ from typing import Final, final
 __all__ = [
     "CACHE_POLICIES",
     "FILLS",
-    "MEMORIES",
     "MECHANISMS",
+    "MEMORIES",
     "POM_INSERTIONS",
     "PREDICTORS",
     "PREFETCHERS",

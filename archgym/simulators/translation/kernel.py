@@ -20,7 +20,14 @@ from archgym.simulators.translation.state import (
     PREFETCH,
     Run,
 )
-from archgym.simulators.translation.timing import begin, begin_fetch, finish, now, restart, wait_in_front
+from archgym.simulators.translation.timing import (
+    begin,
+    begin_fetch,
+    finish,
+    now,
+    restart,
+    wait_in_front,
+)
 from archgym.simulators.translation.tlbs import fill, find, holds, remove, set_of
 from archgym.simulators.translation.walks import nested_tag, walk_behind
 

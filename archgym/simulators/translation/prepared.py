@@ -87,7 +87,7 @@ class Steps:
         others = len(self.not_data) - int(np.searchsorted(self.not_data, record))
         fetches = len(self.fetch) - int(np.searchsorted(self.fetch, record))
         crossings = len(self.crossing) - int(np.searchsorted(self.crossing, record))
-        return self.stop - record - others + crossings, fetches
+        return int(self.stop) - record - others + crossings, fetches
 
     @property
     def n_bytes(self) -> int:
@@ -190,7 +190,7 @@ class Prepared:
     def n_bytes(self) -> int:
         """Memory of the arrays made so far [bytes]."""
         made = [self.__dict__[name] for name in ("native", "virtualised") if name in self.__dict__]
-        columns = sum(a.nbytes for of_part in self._columns.values() for a in of_part)
+        columns = sum(int(a.nbytes) for of_part in self._columns.values() for a in of_part)
         return columns + sum(v.n_bytes for v in [*self._held, *made]) + self._touched.n_bytes
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -74,16 +74,15 @@ def _run(
     from archgym.simulators.translation.state import COUNTS, empty_structures, machine
 
     counts = np.zeros(len(designs), dtype=COUNTS)
-    states: list[tuple[Any, ...]] = []
+    states: list[_State] = []
     for place, design in enumerate(designs):
         view = prepared.view(design.virtualised)
         made = machine(design, view, only_tlbs=only_tlbs, capacity_gib=prepared.memory.capacity_gib)
         packed = view.packed(design.cluster_pages)
         counted = counts[place : place + 1]
         tags, marks = empty_structures(made, view)
-        states.append(
-            (made, counted, counted.view(np.int64), tags, marks, packed.table, packed.numbers)
-        )
+        words = counted.view(np.int64)
+        states.append(_State(made, counted, words, tags, marks, packed.table, packed.numbers))
     timeline = _Timeline(prepared.start_record(warmup_share))
     for _ in range(passes):
         timeline = _Timeline(timeline.record)
@@ -96,10 +95,26 @@ def _run(
                     *(steps.kind, of.code, of.number, of.line, of.leaf_line, of.region),
                     steps.instruction,
                 )
-                count(*state, columns, spans, place, prepared.n_instructions)
+                count(
+                    *(state.machine, state.counts, state.words, state.tags, state.marks),
+                    *(state.table, state.numbers, columns, spans, place),
+                    prepared.n_instructions,
+                )
     rows = counts.view(np.int64).reshape(len(designs), len(COUNTERS))
     rows[:, :3] = timeline.counted(prepared.n_instructions)
     return rows
+
+
+class _State(NamedTuple):
+    """Memory of one design; the names are those of the kernel's arguments."""
+
+    machine: Any
+    counts: Any
+    words: Any
+    tags: Any
+    marks: Any
+    table: Any
+    numbers: Any
 
 
 @dataclass

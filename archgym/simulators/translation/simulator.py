@@ -33,6 +33,7 @@ from archgym.simulators.translation.workloads import (
     load,
     names,
 )
+from archgym.traces import MemoryTrace
 
 __all__ = ["SHORT_RECORDS", "TranslationSimulator"]
 
@@ -181,7 +182,7 @@ class TranslationSimulator(Simulator):
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return statistics of the trace: name to (value, unit)."""
-        return characterise(workload.content.trace)
+        return characterise(workload.content)
 
     def picture_workload(self, workload: Workload, path: Path) -> bool:
         """Draw the trace; `path` ends in .png, .svg or .pdf.
@@ -197,9 +198,12 @@ class TranslationSimulator(Simulator):
             raise InvalidArgumentError(
                 f"A picture's `path` must end in {', '.join(_PICTURES)}; got {path.name!r}."
             )
-        trace = workload.content.trace
+        content: TraceContent = workload.content
+        trace = content.trace
         found = analyse(trace)
         events = f"{found.accesses:,} accesses of data in {found.instructions:,} instructions"
+        if not isinstance(content.source, MemoryTrace):
+            events += f" (only the first {len(trace):,} records)"
         draw_analysis(found, f"{trace.name}: {events}", path)
         return True
 
@@ -221,9 +225,7 @@ def _baseline_cycles(content: TraceContent, max_records: int, core: str) -> floa
     """Return the cycles of the default design on a workload."""
     key = (content.digest, max_records, core, content.mlp)
     if key not in _BASELINES:
-        ready = latest_prepared(
-            content.source, content.digest, max_records, Memory(), content.name
-        )
+        ready = latest_prepared(content.source, content.digest, max_records, Memory(), content.name)
         default = on_core(
             replace(DEFAULT_HARDWARE, mlp=_mlp(content, core_named(core))), core_named(core)
         )

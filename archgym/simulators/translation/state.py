@@ -61,7 +61,13 @@ _ARRAYS: Final = (*_TLBS, *_WALK_CACHES, *_CACHES, "rows", "streams")
 _INTEGERS: Final = (
     *("l1_policy", "l2_policy", "fill", "mechanism", "cache_policy", "predictor", "pom_insertion"),
     *("l2_cycles", "l3_tlb_cycles", "walk_cache_cycles", "nested_cycles", "memory_cycles"),
-    *("memory_overhead_cycles", "l1_cache_cycles", "l2_cache_cycles", "l3_cache_cycles", "probe_cycles"),
+    *(
+        "memory_overhead_cycles",
+        "l1_cache_cycles",
+        "l2_cache_cycles",
+        "l3_cache_cycles",
+        "probe_cycles",
+    ),
     *("prefetcher", "insert_on_miss", "insert_on_eviction", "has_rows", "reorder_entries"),
     *("free_l2_tlb", "free_tables", "free_data", "chains", "walkers"),
     *("frequency_low", "frequency_high", "cost_low", "cost_high", "max_block_ways"),
