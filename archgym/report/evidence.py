@@ -94,6 +94,8 @@ class RunEvidence:
     problem: str | None = None
     damage: str | None = None
     """Damaged or missing parts of its journal, which are left out here."""
+    missed: tuple[str, ...] = ()
+    """Limits that the best design of the run misses, in words."""
     is_draw: bool = False
     """True for one of many settings of its agent, which only the lottery compares."""
 
@@ -141,7 +143,7 @@ class TaskEvidence:
     repeated: tuple[Path, ...] = ()
     """Folders of studies left out, since they are the same run as another."""
     default_reward: float = 0.0
-    """Reward of the default design: 0 unless a term has a target or a limit is missed."""
+    """Reward of the default design, which a target or a limit may make other than 0."""
 
     @property
     def id(self) -> str:
@@ -306,10 +308,10 @@ def _task(
 
 
 def _default_reward(log: StudyLog, objective: Objective) -> float:
-    """Return the reward of the default design over the workloads of a study."""
-    built = np.zeros((1, len(log.weights)), dtype=np.int16)
-    values = log.reference[None, :, :]
-    return float(objective.rewards(values, built, log.reference, log.metrics, log.weights)[0])
+    built = np.zeros((1, len(log.workloads)), dtype=np.int16)
+    values = log.reference[None]
+    rewards = objective.rewards(values, built, log.reference, log.metrics, log.weights)
+    return float(rewards[0])
 
 
 def once(runs: Sequence[RunEvidence]) -> list[RunEvidence]:
@@ -343,6 +345,7 @@ def _run(
     reason, values = records.reason[rows], records.values[rows]
     terms = objective.weighted_terms(values, reason, log.reference, log.metrics, log.weights)
     terms[~is_built] = np.nan
+    best = log.best() if log.limits else None
     status = "failed" if problem and log.status != "finished" else log.status
     return RunEvidence(
         label,
@@ -360,6 +363,7 @@ def _run(
         terms,
         problem,
         log.damage_report(),
+        () if best is None else tuple(log.missed(best)),
     )
 
 

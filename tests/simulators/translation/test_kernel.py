@@ -132,7 +132,8 @@ def test_caches_count_as_a_plain_model_does() -> None:
     hardware = Hardware(
         mechanism="perfect", l1_cache_kib=4, l2_cache_kib=32, l2_cache_ways=4, l3_cache_kib=64
     )
-    lines = prepare(trace, SMALL).native.line
+    ready = prepare(trace, SMALL)
+    lines = ready.columns(0, ready.steps, virtualised=False).line
     first: list[list[int]] = [[] for _ in range(8)]
     second = _Srrip(sets=128, ways=4)
     third = _Srrip(sets=64, ways=16)
