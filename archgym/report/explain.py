@@ -13,6 +13,7 @@ from archgym.evaluation.simulator import FEASIBLE
 from archgym.evaluation.task import Evaluation, Task
 from archgym.report.decomposition import Causes, causes
 from archgym.runtime.progress import StageProgress
+from archgym.runtime.reductions import report_reduction
 
 __all__ = [
     "Change",
@@ -203,6 +204,10 @@ def _neighbours(
             near = start[place] + np.array([-1, 0, 1])
             spread = np.linspace(0, parameter.size - 1, _MAX_VALUES).round().astype(np.int64)
             others = np.union1d(spread, near[(near >= 0) & (near < parameter.size)])
+            report_reduction(
+                *(f"values of `{parameter.name}` that are tried", len(others), parameter.size),
+                "they are spread evenly, with both neighbours of the design's",
+            )
         for index in others[others != start[place]].tolist() if is_active[place] else ():
             row = start.copy()
             row[place] = index

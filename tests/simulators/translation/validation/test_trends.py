@@ -74,7 +74,11 @@ def test_bigger_l2_caches_must_save_more_walks() -> None:
 
 def test_every_heavy_trace_compares_victima_with_pom() -> None:
     found = {
-        name: {"radix": trial(), "victima": trial(), "pom_tlb": trial(exposed_miss_cycles=20)}
+        name: {
+            "radix": trial(core_cycles=400),
+            "victima": trial(core_cycles=400),
+            "pom_tlb": trial(core_cycles=410),
+        }
         for name in TLB_HEAVY
     }
 
