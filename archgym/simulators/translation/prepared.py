@@ -191,7 +191,7 @@ class Prepared:
         """Memory of the arrays made so far [bytes]."""
         made = [self.__dict__[name] for name in ("native", "virtualised") if name in self.__dict__]
         columns = sum(int(a.nbytes) for of_part in self._columns.values() for a in of_part)
-        return columns + sum(v.n_bytes for v in [*self._held, *made]) + self._touched.n_bytes
+        return columns + sum(int(v.n_bytes) for v in [*self._held, *made]) + self._touched.n_bytes
 
 
 def prepare(trace: MemoryTrace | Parts, memory: Memory) -> Prepared:
