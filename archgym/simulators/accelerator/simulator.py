@@ -67,7 +67,7 @@ class AcceleratorSimulator(Simulator):
     """
 
     name = "accelerator"
-    version = 0
+    version = 1
     space_names: ClassVar[tuple[str, ...]] = (*HARDWARE_SPACES, *MAPPING_SPACES)
     fidelity_names: ClassVar[tuple[str, ...]] = tuple(_TRIES)
     table_space = "mapping-table"
@@ -234,7 +234,8 @@ class AcceleratorSimulator(Simulator):
                 used = used * paid.values[rows, _COLUMNS.index("latency_cycles")] / cycles
             area = paid.values[rows, _LIMITED["area_mm2"]]
             bits = paid.values[rows, _COLUMNS.index("operand_bits")]
-            values[rows] = metric_values(energy, cycles, area, used, dram, bits)
+            estimated = paid.values[rows, _COLUMNS.index("estimated_memories")]
+            values[rows] = metric_values(energy, cycles, area, used, dram, bits, estimated)
         return BatchResult(values, paid.reason)
 
     def check(self, values: np.ndarray, workload: Workload) -> None:
@@ -337,7 +338,9 @@ class AcceleratorSimulator(Simulator):
             dram += layer.count * cost[2]
         used = 100.0 * network.n_operations / built.mac.instances / cycles
         bits = built.levels[-1].word_bits
-        metrics = metric_values(energy, cycles, built.area_um2 / 1e6, used, dram, bits)
+        metrics = metric_values(
+            *(energy, cycles, built.area_um2 / 1e6, used, dram, bits), built.n_estimated
+        )
         if metrics[_LIMITED["power_mw"]] > self._limits[1]:
             return 4, nothing
         return 0, metrics
@@ -389,7 +392,9 @@ class AcceleratorSimulator(Simulator):
         utilisation = 100.0 * problem.n_operations / n_units / cycles
         dram = found.energies[:, -1].sum(axis=1)
         bits = architecture.levels[-1].word_bits
-        values = metric_values(energy, cycles, area, utilisation, dram, bits)
+        values = metric_values(
+            *(energy, cycles, area, utilisation, dram, bits), architecture.n_estimated
+        )
         for limit, column, number in zip(self._limits, _LIMITED.values(), (3, 4), strict=True):
             over = (reason == 0) & (values[:, column] > limit)
             reason[over] = number
