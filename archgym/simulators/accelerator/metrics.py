@@ -123,7 +123,7 @@ def metric_values(
 ) -> np.ndarray:
     """Return the metrics in the order and units of `METRICS`, as the last axis."""
     energy, latency = np.asarray(energy_pj) / 1e6, np.asarray(cycles) / (CLOCK_MHZ * 1e3)
-    columns = (energy, cycles, latency, energy * latency, area_mm2, energy / latency)
-    columns += (utilisation_percent, np.asarray(dram_pj) / 1e6)
+    hardware = (area_mm2, energy / latency, utilisation_percent, np.asarray(dram_pj) / 1e6)
+    columns = (energy, cycles, latency, energy * latency, *hardware)
     noted = (np.broadcast_to(each, np.shape(energy)) for each in (operand_bits, n_estimated))
     return np.stack([*np.broadcast_arrays(*columns), *noted], axis=-1)
