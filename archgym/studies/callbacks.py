@@ -31,7 +31,7 @@ _MLFLOW_BATCH = 1000
 
 
 class Callback(Protocol):
-    """Object that is told of the new evaluations of a study.
+    """Object that gets the new evaluations of a study.
 
     Example:
       >>> class Printing:
