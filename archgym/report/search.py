@@ -156,11 +156,7 @@ def search(
       workers: Number of designs to evaluate in parallel.
       timeout_s: Time limit per design [s]; a slower evaluation counts as failed.
       cache: Folder of evaluations that studies share; no design is simulated twice.
-<<<<<<< HEAD
-      callbacks: Objects that get new evaluations; see `archgym.studies.callbacks`.
-=======
       callbacks: Objects that receive new evaluations; see `archgym.studies.callbacks`.
->>>>>>> main
       folder: Folder of the study; by default one in ``runs`` with a name made of the task.
       **options: Further arguments of the simulator.
 

@@ -31,7 +31,7 @@ _MLFLOW_BATCH = 1000
 
 
 class Callback(Protocol):
-    """Object that gets the new evaluations of a study.
+    """Object that receives the new evaluations of a study.
 
     Example:
       >>> class Printing:
