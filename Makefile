@@ -7,13 +7,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Stamps of installed sets; they are remade if one of the files in ASKED changes.
 CORE := $(VENV)/.core
 FULL := $(VENV)/.full
+SITE := $(VENV)/.site
 ASKED := setup.cfg pyproject.toml constraints.txt
 # Interactive runs leave slow tests to `make test-slow`; CI runs all tests.
 MARKS := $(if $(CI),,-m "not slow")
 # Small networks train faster on one thread. Run one test process per core, at most four.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup --durations=15
 
-.PHONY: help demo test test-slow lint wheel kernels bench docs clean
+.PHONY: help demo test test-slow lint wheel kernels bench docs site dist constraints clean
 
 help:
 	@echo "make demo       search a DRAM controller's designs with three agents"
@@ -22,6 +23,9 @@ help:
 	@echo "make lint       ruff and mypy"
 	@echo "make bench      measure speed"
 	@echo "make docs       regenerate the reference pages and check the links"
+	@echo "make site       build the documentation site in build/site"
+	@echo "make dist       build the wheel and the source archive in dist/ and check them"
+	@echo "make constraints  write the versions of .venv to constraints.txt"
 	@echo "make clean      remove .venv and what was built"
 
 $(VENV)/pyvenv.cfg:
@@ -40,6 +44,11 @@ $(FULL): $(VENV)/pyvenv.cfg $(ASKED)
 	@echo "== Installing ArchGym with all extras into $(VENV) (several minutes)"
 	@$(PIP) install --no-compile -c constraints.txt -e '.[all,dev]'
 	@touch $(CORE) $@
+
+$(SITE): $(CORE)
+	@echo "== Installing what builds the documentation site"
+	@$(PIP) install -c constraints.txt -e '.[docs]'
+	@touch $@
 
 demo: $(CORE)
 	@sh examples/demo.sh $(BIN)/archgym
@@ -77,6 +86,23 @@ bench: $(FULL)
 
 docs: $(FULL)
 	$(BIN)/python docs/generate.py
+
+site: $(SITE)
+	$(BIN)/python docs/site/build.py
+
+# The time of the last commit makes archives that are equal byte for byte.
+dist: $(SITE)
+	rm -rf dist
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 315532800) \
+		$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python -m check_wheel_contents dist/*.whl
+
+# Run after tests have passed with newer versions. PyTorch is left to pip: its builds differ by machine.
+constraints: $(FULL) $(SITE)
+	{ head -1 constraints.txt; $(PIP) freeze --exclude-editable \
+		| grep -viE '^(torch|torchvision|nvidia-.*|triton)(==| @)' | LC_ALL=C sort -f; } > constraints.new
+	mv constraints.new constraints.txt
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,4 +1,4 @@
-"""Write docs/cli.md and the picture of the packages, and check links in the documentation.
+"""Write docs/cli.md, docs/parameters.md and the picture of the packages, and check links.
 
 `python docs/generate.py` writes; with `--check` it only reports what is out of date.
 """
@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from packages import package_picture
+from parameters import parameters_page
 
 ROOT = Path(__file__).resolve().parent.parent
 CLI_PAGE = ROOT / "docs" / "cli.md"
+PARAMETERS_PAGE = ROOT / "docs" / "parameters.md"
 PICTURE = ROOT / "docs" / "pictures" / "packages.svg"
 INTRODUCTION = """\
 # Commands
@@ -38,7 +40,11 @@ two seconds shows a progress bar in a terminal.
 
 def main() -> None:
     """Write or check the generated files; exit with 1 if something is wrong."""
-    generated = {CLI_PAGE: cli_page(), PICTURE: package_picture(ROOT / "archgym")}
+    generated = {
+        CLI_PAGE: cli_page(),
+        PARAMETERS_PAGE: parameters_page(),
+        PICTURE: package_picture(ROOT / "archgym"),
+    }
     if "--check" not in sys.argv:
         for path, text in generated.items():
             path.write_text(text)

@@ -21,7 +21,7 @@ def main() -> None:
     """Trains for 20,000 steps, each a whole design, and prints the best design that was seen."""
     # Two small layers gain nothing from threads, which the simulator can use.
     torch.set_num_threads(1)
-    task = Task.make("dram", workload="cloud-1", objective="low-latency")
+    task = Task.make("dram", workload="cloud-1", objective="least-time")
     best_reward, best_design = -np.inf, task.space.default_indices
     simulation_s = 0.0
 

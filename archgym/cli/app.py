@@ -11,6 +11,7 @@ import typer
 
 from archgym.cli.commands.dataset import dataset_app
 from archgym.cli.commands.describe import describe
+from archgym.cli.commands.doctor import doctor
 from archgym.cli.commands.evaluate import evaluate
 from archgym.cli.commands.explain import explain
 from archgym.cli.commands.list import list_names
@@ -68,6 +69,7 @@ app.add_typer(proxy_app)
 app.add_typer(trace_app)
 app.command()(validate)
 app.command()(mcp)
+app.command()(doctor)
 add_simulator_commands(app)
 
 

@@ -13,7 +13,7 @@ from archgym.datasets.ids import DesignIds
 from archgym.datasets.metadata import About, Model, task_model, task_workloads
 from archgym.errors import ArchGymError, InvalidArgumentError
 from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.objective import objective_from_json
+from archgym.evaluation.objective import merged_objectives, objective_from_json
 from archgym.evaluation.simulator import (
     FAILED,
     FEASIBLE,
@@ -253,7 +253,8 @@ def _declaration(tasks: Sequence[Mapping[str, Any]]) -> Declaration:
 
 def _told(tasks: Sequence[Mapping[str, Any]], space: DesignSpace) -> Declaration:
     first = tasks[0]
-    objectives = {o.name: o for o in (objective_from_json(task["objective"]) for task in tasks)}
+    recorded = [objective_from_json(task["objective"]) for task in tasks]
+    objectives = merged_objectives(*({o.name: o} for o in recorded))
     n_model = len(first["reasons"]) - len(space.constraints)
     sources = {label: w for task in tasks for (label, _), w in _labelled(task)}
     return Declaration(
@@ -292,7 +293,7 @@ def _completed(told: Declaration) -> Declaration:
     if said.difference(told) is not None:
         return told
     workloads = tuple(_described(simulator, workload) for workload in told.workloads)
-    objectives = {**said.objectives, **told.objectives}
+    objectives = merged_objectives(said.objectives, told.objectives)
     return replace(said, workloads=workloads, objectives=objectives)
 
 

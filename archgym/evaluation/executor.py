@@ -2,6 +2,7 @@
 
 import logging
 import math
+import pickle
 import queue
 import threading
 import time
@@ -17,6 +18,7 @@ import numpy as np
 from archgym.errors import (
     InvalidArgumentError,
     StudyInterrupted,
+    error_text,
 )
 from archgym.evaluation.external import RunningPrograms
 from archgym.evaluation.isolation import (
@@ -73,16 +75,49 @@ class Executor(ABC):
         self.close()
 
 
-def executor_for(workers: int = 1, timeout_s: float | None = None) -> Executor:
+def executor_for(
+    workers: int = 1, timeout_s: float | None = None, task: Task | None = None
+) -> Executor:
     """Return a suitable executor: processes for a time limit, else threads, else neither.
 
     Args:
       workers: How many designs are evaluated at once, 1 or more.
       timeout_s: Wall time that one design may take [s]; its process is killed and replaced.
+      task: Task to evaluate. One in plain Python gets processes; threads if it cannot be pickled.
+
+    Raises:
+      InvalidArgumentError: A time limit is set and the task cannot be pickled.
     """
-    if timeout_s is not None:
+    is_python = task is not None and task.simulator.holds_interpreter
+    if timeout_s is None and not (is_python and workers > 1):
+        return SerialExecutor() if workers == 1 else ThreadExecutor(workers)
+    problem = _pickling_problem(task) if is_python else None
+    if problem is None:
         return ProcessExecutor(workers, timeout_s)
-    return SerialExecutor() if workers == 1 else ThreadExecutor(workers)
+    assert task is not None
+    name = task.simulator.name
+    if timeout_s is not None:
+        raise InvalidArgumentError(
+            f"A time limit needs processes, and `{name}` cannot be sent to one: {problem}. Open "
+            "files, locks and connections inside the function, or leave the limit out."
+        )
+    logger.warning(
+        "`%s` runs in threads, one at a time in Python code, since it cannot be sent to other "
+        "processes: %s",
+        name,
+        problem,
+    )
+    return ThreadExecutor(workers)
+
+
+def _pickling_problem(task: Task | None) -> str | None:
+    """Return why a task cannot be sent to another process, or None."""
+    try:
+        pickle.dumps(task)
+    # What an object raises when it is pickled is its author's.
+    except Exception as error:
+        return f"{type(error).__name__}: {error_text(error)}"
+    return None
 
 
 @final

@@ -18,6 +18,7 @@ __all__ = [
     "REWARD_LIMIT",
     "Objective",
     "Term",
+    "merged_objectives",
     "objective_from_json",
     "objective_of",
     "parse_objective",
@@ -121,6 +122,8 @@ class Objective:
     doc: str = ""
     limits: tuple[Limit, ...] = ()
     """Hard limits: a design that meets all of them ranks above every one that does not."""
+    revision: int = 0
+    """Raised when a simulator gives the name another meaning; ids of tasks show it."""
 
     def __post_init__(self) -> None:
         published = {term.goal == "archgym-2023" for term in self.terms}
@@ -264,8 +267,55 @@ class Objective:
 
     def to_json(self) -> dict[str, Any]:
         """Return the objective as JSON; `objective_from_json` reads it."""
-        data = {"name": self.name, "doc": self.doc, "terms": [asdict(t) for t in self.terms]}
-        return data | ({"limits": [asdict(limit) for limit in self.limits]} if self.limits else {})
+        data: dict[str, Any] = {"name": self.name, "doc": self.doc}
+        data["terms"] = [asdict(term) for term in self.terms]
+        if self.limits:
+            data["limits"] = [asdict(limit) for limit in self.limits]
+        return data | ({"revision": self.revision} if self.revision else {})
+
+    def as_text(self) -> str | None:
+        """Return the text that names the metrics, such as ``minimise:latency_ns``.
+
+        `parse_objective` and `parse_target` read it. None for objectives that such a text cannot
+        express: those with weights that differ, or with terms of several kinds.
+        """
+        if len({term.weight for term in self.terms}) > 1:
+            return None
+        goals: dict[str, list[str]] = {}
+        for term in self.terms:
+            signs = {"at-most": "<=", "at-least": ">="}
+            shown = term.metric
+            if term.goal in signs:
+                shown = f"{term.metric}{signs[term.goal]}{term.target:.12g}"
+            goals.setdefault("target" if term.goal in signs else term.goal, []).append(shown)
+        if set(goals) == {"target"}:
+            text = "target:" + ",".join(goals["target"])
+        elif set(goals) <= {"minimise", "maximise"}:
+            text = ";".join(f"{goal}:{'+'.join(names)}" for goal, names in goals.items())
+        else:
+            return None
+        limits = ",".join(str(limit).replace(" ", "") for limit in self.limits)
+        return f"{text}[{limits}]" if limits else text
+
+    def has_same_meaning(self, other: "Objective") -> bool:
+        """Return True if both have the same terms and limits, whatever they are called."""
+        return self.terms == other.terms and set(self.limits) == set(other.limits)
+
+
+def merged_objectives(
+    *groups: Mapping[str, Objective],
+) -> dict[str, Objective]:
+    """Return objectives of several sources by name; of one name the latest revision counts.
+
+    Args:
+      groups: Objectives by name, such as those that two tables declare.
+    """
+    found: dict[str, Objective] = {}
+    for group in groups:
+        for name, objective in group.items():
+            if name not in found or objective.revision >= found[name].revision:
+                found[name] = objective
+    return found
 
 
 def objective_from_json(data: Mapping[str, Any]) -> Objective:
@@ -277,7 +327,8 @@ def objective_from_json(data: Mapping[str, Any]) -> Objective:
     try:
         terms = tuple(Term(**term) for term in data["terms"])
         limits = tuple(Limit(**limit) for limit in data.get("limits", ()))
-        return Objective(str(data["name"]), terms, str(data.get("doc", "")), limits)
+        revision = int(data.get("revision", 0))
+        return Objective(str(data["name"]), terms, str(data.get("doc", "")), limits, revision)
     except (KeyError, TypeError, AttributeError) as error:
         raise InvalidArgumentError(
             f"An objective must have a name and terms; {type(error).__name__}: {error}. "

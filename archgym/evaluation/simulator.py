@@ -144,6 +144,9 @@ class Simulator(ABC):
     model_reasons: tuple[str, ...] = ()
     """Reasons why the model may find that a design cannot be built."""
     objectives: Mapping[str, Objective]
+    former_objectives: Mapping[str, Objective] = {}
+    """Objectives by names that were given up, or that now name another objective. Ids of tasks
+    and sweeps that were recorded with revision 0 of a name mean these."""
     default_objective: str
     default_workload: str
     fidelity: str = "standard"
@@ -161,6 +164,8 @@ class Simulator(ABC):
     """Spaces that the constructor's `space` may name; the first is its default."""
     fidelity_names: ClassVar[tuple[str, ...]] = ("standard",)
     """Fidelities that the constructor's `fidelity` may name; the first is its default."""
+    holds_interpreter: ClassVar[bool] = False
+    """True for a simulator in plain Python, which threads do not speed up."""
     accuracy_percent: ClassVar[Mapping[str, float]] = {}
     """By fidelity, the largest error of any metric against the reference [%], where one is
     stated; `archgym validate` measures it again."""

@@ -181,6 +181,7 @@ class Task:
         if list(names) == known:
             return self
         read = {term.metric for term in self.objective.terms}
+        read |= {limit.metric for limit in self.objective.limits}
         for spec in self.metrics:
             if spec.name not in names and (spec.identifies or spec.name in read):
                 raise InvalidArgumentError(
@@ -238,7 +239,10 @@ class Task:
 
     @property
     def id(self) -> str:
-        """A name that people read, such as ``dram/default/cloud-1/low-latency-v0``."""
+        """A name that people read, such as ``dram/default/cloud-1/low-latency-v0.1``.
+
+        The version is the simulator's; after a point stands the revision of the objective's name.
+        """
         options = dict(sorted(self.simulator.options.items()))
         if self.simulator.fidelity != self.simulator.default_fidelity:
             options["fidelity"] = self.simulator.fidelity
@@ -248,7 +252,9 @@ class Task:
         workloads = "+".join(
             ("" if are_equal else f"{w.weight:g}*") + w.label for w in self.workloads
         )
-        return f"{simulator}/{self.space_name}/{workloads}/{self.objective.name}-v{self.version}"
+        revision = f".{self.objective.revision}" if self.objective.revision else ""
+        objective = f"{self.objective.name}-v{self.version}{revision}"
+        return f"{simulator}/{self.space_name}/{workloads}/{objective}"
 
     def evaluate(self, indices: np.ndarray) -> Evaluation:
         """Return results of designs on every workload.

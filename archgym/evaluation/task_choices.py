@@ -1,9 +1,11 @@
 """Resolution of plain choices (names, paths, weights) into the parts of a task."""
 
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import final
 
@@ -25,21 +27,30 @@ __all__ = [
     "WeightedWorkload",
     "WorkloadChoice",
     "choosing",
+    "objective_choice",
     "recorded_stand_in",
     "resolve_objective",
     "resolve_simulator",
     "resolve_workloads",
+    "revision_of_id",
 ]
 
+_log = logging.getLogger(__name__)
 # chosen: far beyond any use, and no sum of such weights overflows.
 _MAX_WEIGHT = 1e9
 _DEFAULT_SIMULATOR = "dram"
 _TASK_ID = re.compile(
     r"(?P<simulator>[^/\[\]]+)(\[(?P<options>[^\]]*)\])?/(?P<space>[^/]+)/(?P<workloads>[^/]+)"
-    r"/(?P<objective>.+)-v(?P<version>\d+)"
+    r"/(?P<objective>.+)-v(?P<version>\d+)(\.(?P<revision>\d+))?"
 )
 
 WorkloadChoice = str | Path | Sequence[str | Path] | Mapping[str, float]
+
+
+def revision_of_id(task_id: str) -> int | None:
+    """Return the revision of an objective's name in the id of a task; None if it is no such id."""
+    match = _TASK_ID.fullmatch(task_id)
+    return int(match["revision"] or 0) if match else None
 
 
 @final
@@ -68,10 +79,11 @@ class TaskChoices:
 
     Attributes:
       simulator: Registered name, instance, or id of a task such as
-        ``dram/default/cloud-1/low-latency-v0``, which the other choices override.
+        ``dram/default/cloud-1/low-latency-v0.1``, which the other choices override.
       space: Name of one of the simulator's spaces.
       workload: Name or path, several, or several with weights.
       objective: Name, objective, or text such as ``target:total_time_ns<=90000``.
+      revision: Revision of the objective's name, as in the id of a task; None for the present one.
       fidelity: Name of one of the simulator's fidelities.
       stand_in: Table or proxy that answers instead of the simulator.
       options: Further arguments of the simulator.
@@ -86,6 +98,7 @@ class TaskChoices:
     space: str | None = None
     workload: WorkloadChoice | None = None
     objective: str | Objective | None = None
+    revision: int | None = None
     fidelity: str | None = None
     stand_in: str | Path | None = None
     options: Mapping[str, str] = field(default_factory=dict)
@@ -112,12 +125,14 @@ class TaskChoices:
         self._check_version(match["simulator"], int(match["version"]))
         pairs = (text.partition("=") for text in (match["options"] or "").split(",") if text)
         options = {name: value for name, _, value in pairs}
+        has_metrics = self.minimise is not None or self.maximise is not None
+        if self.objective is None and not has_metrics:
+            self = replace(self, objective=match["objective"], revision=int(match["revision"] or 0))
         return replace(
             self,
             simulator=match["simulator"],
             space=self.space or match["space"],
             workload=self.workload or _weights_of(match["workloads"]),
-            objective=self.objective or match["objective"],
             fidelity=self.fidelity or options.pop("fidelity", None),
             options={**options, **self.options},
         )
@@ -302,7 +317,7 @@ def resolve_objective(simulator: Simulator, choices: TaskChoices) -> Objective:
                 )
             objective = objective_of(_names(choices.minimise), _names(choices.maximise), metrics)
         else:
-            objective = _objective(simulator, choices.objective)
+            objective = _objective(simulator, choices.objective, choices.revision)
     with choosing("subject_to"):
         if choices.subject_to is not None:
             objective = subject_to(objective, choices.subject_to, metrics)
@@ -315,24 +330,37 @@ def _names(metrics: str | Sequence[str] | None) -> list[str]:
     return [name.strip() for text in texts for name in text.split(",")]
 
 
-def _objective(simulator: Simulator, objective: str | Objective | None) -> Objective:
+def objective_choice(objective: Objective, simulator: Simulator) -> str:
+    """Return the text that chooses an objective of a simulator today.
+
+    It is the name, or the metrics where the name has another meaning by now.
+
+    Args:
+      objective: Objective of a task, perhaps of a recorded one.
+      simulator: The simulator that a task is made of.
+    """
+    present = simulator.objectives.get(objective.name.partition("[")[0])
+    if present is None or present.revision == objective.revision:
+        return objective.name
+    return objective.as_text() or objective.name
+
+
+def _objective(
+    simulator: Simulator, objective: str | Objective | None, revision: int | None = None
+) -> Objective:
     if objective is None:
         objective = simulator.default_objective
     if isinstance(objective, str):
         base, bracket, limits = objective.partition("[")
         if bracket:
             return subject_to(
-                _objective(simulator, base), limits.removesuffix("]"), simulator.metrics
+                _objective(simulator, base, revision), limits.removesuffix("]"), simulator.metrics
             )
         if objective.startswith("target:"):
             return parse_target(objective, simulator.metrics)
         if objective.startswith(("minimise:", "maximise:")):
             return parse_objective(objective, simulator.metrics)
-        if objective not in simulator.objectives:
-            choices = ", ".join(f"{k}={v}" for k, v in simulator.options.items())
-            kind = f"objective with {choices}:" if choices else "objective"
-            raise unknown_name(kind, objective, simulator.objectives)
-        return simulator.objectives[objective]
+        return _named_objective(simulator, objective, revision)
     if not isinstance(objective, Objective):
         raise InvalidArgumentError(
             "`objective` must be a name, text such as 'target:total_time_ns<=90000' or an "
@@ -343,3 +371,35 @@ def _objective(simulator: Simulator, objective: str | Objective | None) -> Objec
         if term.metric not in known:
             raise unknown_name("metric", term.metric, known)
     return objective
+
+
+def _named_objective(simulator: Simulator, name: str, revision: int | None) -> Objective:
+    """Return the objective with a name, which may be one that the simulator gave up."""
+    present, former = simulator.objectives.get(name), simulator.former_objectives.get(name)
+    if present is not None and revision in (None, present.revision):
+        return present
+    if former is not None and revision in (None, former.revision):
+        _note_former(former, simulator)
+        return former
+    if present is not None:
+        raise InvalidArgumentError(
+            f"Objective {name!r} has revision {present.revision}, and a task must end in that "
+            f"number after a point; got {revision}. Name the objective with --objective."
+        )
+    choices = ", ".join(f"{k}={v}" for k, v in simulator.options.items())
+    kind = f"objective with {choices}:" if choices else "objective"
+    raise unknown_name(kind, name, simulator.objectives)
+
+
+def _note_former(former: Objective, simulator: Simulator) -> None:
+    """Say once in a process what a name that was given up means."""
+    same = [o.name for o in simulator.objectives.values() if o.has_same_meaning(former)]
+    _note(
+        f"objective {former.name!r} is a former one of simulator {simulator.name!r}: {former.doc} "
+        + (f"Its name is now {same[0]!r}." if same else "Present objectives state hard limits.")
+    )
+
+
+@cache
+def _note(text: str) -> None:
+    _log.warning("%s", text)

@@ -9,19 +9,29 @@ import numpy as np
 from archgym.errors import ArchGymError
 from archgym.evaluation.simulator import FEASIBLE
 from archgym.evaluation.task import Task
+from archgym.report.ablation import AblationPath, ablation_path
 from archgym.report.commands import evaluate_command
 from archgym.report.evidence import TaskEvidence
 from archgym.report.explain import (
     Change,
     Explanation,
+    Relief,
     explain,
     reward_room,
     shares,
     tradeoffs,
 )
 from archgym.report.table import Cell, Table
+from archgym.runtime.progress import StageProgress
 
-__all__ = ["ASSUMED_ERROR_PERCENT", "Chosen", "Standing", "choose", "chosen_tables"]
+__all__ = [
+    "ASSUMED_ERROR_PERCENT",
+    "Chosen",
+    "Standing",
+    "binding",
+    "choose",
+    "chosen_tables",
+]
 
 ASSUMED_ERROR_PERCENT = 5.0
 """Assumed error of a simulator that states none [%]. Chosen."""
@@ -32,6 +42,8 @@ _SHOWN_TRADES = 4
 # chosen: designs and workloads that take seconds where an evaluation takes 0.1 s.
 _TOP = 10
 _MAX_WORKLOADS = 4
+# chosen: a cost whose removal changes a metric by less does not bound it.
+_BINDS = 5e-4
 
 
 @final
@@ -63,6 +75,13 @@ class Chosen:
     top_rewards: np.ndarray
     """(n,)"""
     standings: tuple[Standing, ...]
+    path: AblationPath
+    """Changes that lead from the default design to the best one."""
+
+    @property
+    def is_error_stated(self) -> bool:
+        """True if the simulator states the error that is used here."""
+        return not self.error_from.startswith("assumed")
 
     @property
     def note(self) -> str:
@@ -76,8 +95,12 @@ class Chosen:
         )
 
 
-def choose(evidence: TaskEvidence) -> Chosen | str:
+def choose(evidence: TaskEvidence, progress: StageProgress | None = None) -> Chosen | str:
     """Evaluate the best design, its neighbours, and both on other workloads.
+
+    Args:
+      evidence: Evaluations of the task.
+      progress: Called with the number of evaluated designs.
 
     Returns:
       What was found, or why nothing could be evaluated.
@@ -89,10 +112,11 @@ def choose(evidence: TaskEvidence) -> Chosen | str:
     try:
         task = _task(evidence)
         error = task.simulator.accuracy_percent.get(task.simulator.fidelity)
-        found = explain(task, run.indices[row].astype(np.int64))
-        fronts = tuple(explain(task, each) for each in _front(evidence, found))
+        found = explain(task, run.indices[row].astype(np.int64), progress)
+        fronts = tuple(explain(task, each, progress) for each in _front(evidence, found))
         top, rewards = _top(evidence)
         standings = tuple(_standings(task, top))
+        path = ablation_path(task, found.indices)
     except ArchGymError as problem:
         return " ".join(str(problem).split())
     return Chosen(
@@ -106,6 +130,7 @@ def choose(evidence: TaskEvidence) -> Chosen | str:
         top,
         rewards,
         standings,
+        path,
     )
 
 
@@ -181,10 +206,20 @@ def chosen_tables(label: str, chosen: Chosen) -> list[Table]:
     return [table for table in tables if table.rows]
 
 
+def binding(found: Explanation) -> list[Relief]:
+    """Return the costs whose removal changes a sought metric: those that bound the design."""
+    sought = {term.metric for term in found.task.objective.terms}
+    return [
+        relief
+        for relief in found.reliefs
+        if any(abs(shares(found, relief).get(metric, 0.0)) >= _BINDS for metric in sought)
+    ]
+
+
 def _costs(label: str, found: Explanation) -> Table:
     sought = list(dict.fromkeys(term.metric for term in found.task.objective.terms))
     rows: list[tuple[Cell, ...]] = []
-    for relief in found.reliefs:
+    for relief in binding(found):
         moved = shares(found, relief)
         others = ", ".join(f"{m} {100 * s:+.1f} %" for m, s in moved.items() if m not in sought)
         percents = (None if m not in moved else 100 * moved[m] for m in sought)
@@ -194,6 +229,9 @@ def _costs(label: str, found: Explanation) -> Table:
         "cost, all else being the same: what that cost causes. Costs overlap, so that these do not "
         "add up. `archgym explain` computes it again."
     )
+    bound = {relief.cost for relief in binding(found)}
+    idle = [relief.cost for relief in found.reliefs if relief.cost not in bound]
+    note += f" Costs that bound nothing here: {', '.join(idle)}." if idle else ""
     columns = ("without", "what is free", *(f"{metric} [%]" for metric in sought), "others")
     return Table(
         f"costs {label}", "What bounds the best design, in numbers", columns, tuple(rows), note, 2

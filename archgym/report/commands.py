@@ -6,6 +6,7 @@ import numpy as np
 
 from archgym.evaluation.stand_in import StandIn
 from archgym.evaluation.task import Task
+from archgym.evaluation.task_choices import objective_choice
 
 __all__ = ["evaluate_command"]
 
@@ -24,7 +25,8 @@ def evaluate_command(task: Task, indices: np.ndarray) -> str:
         words = ["archgym", "evaluate", simulator.name, "--space", task.space_name]
         for weighted in task.workloads:
             words += ["-w", f"{weighted.source}={weighted.weight:g}"]
-        words += ["--objective", task.objective.name, "--fidelity", simulator.fidelity]
+        words += ["--objective", objective_choice(task.objective, simulator)]
+        words += ["--fidelity", simulator.fidelity]
         for name, value in simulator.options.items():
             # That of a proxy says which file it is.
             if not (is_proxy and name == "proxy"):

@@ -22,6 +22,7 @@ from archgym.report.explain import (
     shares,
     tradeoffs,
 )
+from archgym.runtime.progress import StageProgress
 from archgym.studies.study import read_study
 
 __all__ = ["BestOfStudy", "DesignExplanation", "best_of_study", "explain_design", "read_target"]
@@ -111,6 +112,7 @@ def explain_design(
     *,
     target: Objective | None = None,
     error_percent: float | None = None,
+    progress: StageProgress | None = None,
 ) -> DesignExplanation:
     """Explain a design: its causes, every single change, tradeoffs and the route to a target.
 
@@ -119,12 +121,13 @@ def explain_design(
       indices: (n_parameters,), the design.
       target: Target to reach by single changes.
       error_percent: Assumed error of the simulator [%] (default: its stated accuracy, else 5).
+      progress: Called with the number of evaluated designs.
 
     Raises:
       InvalidDesignError: The design is infeasible.
       SimulatorError: The simulator failed on the design.
     """
-    found = explain(task, indices)
+    found = explain(task, indices, progress)
     if error_percent is None:
         stated = task.simulator.accuracy_percent
         error_percent = stated.get(task.simulator.fidelity, ASSUMED_ERROR_PERCENT)

@@ -5,11 +5,18 @@ from collections.abc import Iterator
 import numpy as np
 
 from archgym.report.evidence import TaskEvidence
+from archgym.report.importance import Importance
 
 __all__ = ["health"]
 
-# chosen: a parameter that explains less of the rewards' variance is said to have no effect.
-_IDLE = 1e-3
+# chosen: a parameter with a larger share of the rewards' variance, pairs included, has an effect.
+_IDLE = 0.01
+# As is usual: effects that chance reaches more often are not told apart from it.
+_CHANCE = 0.05
+# chosen: the least p-value is then 1 %.
+_PERMUTATIONS = 99
+# chosen: a permutation test of more designs takes longer and finds no more.
+_MAX_DESIGNS = 4000
 # chosen: nothing better in so large a last part of a run.
 _PLATEAU = 0.5
 # chosen: fewer designs say little about a parameter.
@@ -17,10 +24,15 @@ _MIN_DESIGNS = 30
 _SHOWN = 8
 
 
-def health(task: TaskEvidence) -> Iterator[tuple[str, str]]:
-    """Check and what each found, in words."""
+def health(task: TaskEvidence, shares: Importance | None) -> Iterator[tuple[str, str]]:
+    """Yield each check and its finding, in words.
+
+    Args:
+      task: Evaluations of the task.
+      shares: Importance of its parameters, which the finding must not contradict; None if unknown.
+    """
     yield "optimum on a bound", _bounds(task)
-    yield "parameter without effect", _idle(task)
+    yield "parameter without effect", _idle(task, shares)
     yield "values never tried", _untried(task)
     total = sum(len(run.reward) for run in task.runs)
     refused = sum(int(np.isneginf(run.reward).sum()) for run in task.runs)
@@ -49,38 +61,41 @@ def _bounds(task: TaskEvidence) -> str:
     return "; ".join(on) + ": a wider range may hold better designs"
 
 
-def shares(task: TaskEvidence) -> np.ndarray | None:
-    """Return each parameter's own share of the rewards' variance, (n_parameters,)."""
+def _idle(task: TaskEvidence, shares: Importance | None) -> str:
     reward = task.stacked("reward")
-    built = np.isfinite(reward)
-    if built.sum() < _MIN_DESIGNS or np.ptp(reward[built]) == 0:
-        return None
-    reward = reward[built] - reward[built].mean()
-    indices, total = task.stacked("indices")[built], float((reward**2).sum())
-    found = []
-    for place, parameter in enumerate(task.space.parameters):
-        column = indices[:, place]
-        counts = np.bincount(column, minlength=parameter.size if parameter.size < 10**6 else 0)
-        sums = np.bincount(column, reward, minlength=len(counts))
-        found.append(float((sums[counts > 0] ** 2 / counts[counts > 0]).sum()) / total)
-    return np.array(found)
-
-
-def _idle(task: TaskEvidence) -> str:
-    found = shares(task)
-    if found is None:
+    rows = np.flatnonzero(np.isfinite(reward))
+    if len(rows) < _MIN_DESIGNS or np.ptp(reward[rows]) == 0:
         return f"not judged: fewer than {_MIN_DESIGNS} designs were built, or all are alike"
+    rows = rows[np.linspace(0, len(rows) - 1, min(_MAX_DESIGNS, len(rows))).astype(np.int64)]
+    indices, reward = task.stacked("indices")[rows], reward[rows]
+    known = {} if shares is None else shares.total()
     idle = [
         parameter.name
-        for parameter, share in zip(task.space.parameters, found, strict=True)
-        if share < _IDLE and parameter.size > 1
+        for place, parameter in enumerate(task.space.parameters)
+        if parameter.size > 1
+        and known.get(parameter.name, 0.0) < _IDLE
+        and _p_value(indices[:, place], reward) > _CHANCE
     ]
     if not idle:
-        return f"every parameter alone explains at least {100 * _IDLE:g} % of the rewards' variance"
-    return (
-        f"{', '.join(idle)}: alone, each explains less than {100 * _IDLE:g} % of the rewards' "
-        "variance (it may still act together with others)"
+        return "every parameter has an effect beyond chance"
+    return f"{', '.join(idle)}: no effect beyond chance (permutation test, p above {_CHANCE:g})" + (
+        "" if shares is None else f", and with all pairs below {100 * _IDLE:g} % of variance"
     )
+
+
+def _p_value(column: np.ndarray, reward: np.ndarray) -> float:
+    """Return the chance that permuted rewards differ as much between values of a parameter."""
+    _, groups = np.unique(column, return_inverse=True)
+    counts = np.bincount(groups)
+    centred = reward - reward.mean()
+    rng = np.random.default_rng(0)
+
+    def between(rewards: np.ndarray) -> float:
+        return float((np.bincount(groups, rewards) ** 2 / counts).sum())
+
+    own = between(centred) * (1 - 1e-12)
+    reached = sum(between(rng.permutation(centred)) >= own for _ in range(_PERMUTATIONS))
+    return (1 + reached) / (1 + _PERMUTATIONS)
 
 
 def _untried(task: TaskEvidence) -> str:

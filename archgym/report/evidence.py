@@ -94,6 +94,8 @@ class RunEvidence:
     problem: str | None = None
     damage: str | None = None
     """Damaged or missing parts of its journal, which are left out here."""
+    missed: tuple[str, ...] = ()
+    """Limits that the best design of the run misses, in words."""
     is_draw: bool = False
     """True for one of many settings of its agent, which only the lottery compares."""
 
@@ -140,6 +142,8 @@ class TaskEvidence:
     versions: dict[str, str] = field(default_factory=dict)
     repeated: tuple[Path, ...] = ()
     """Folders of studies left out, since they are the same run as another."""
+    default_reward: float = 0.0
+    """Reward of the default design, which a target or a limit may make other than 0."""
 
     @property
     def id(self) -> str:
@@ -299,7 +303,15 @@ def _task(
         known,
         dict(first.header.versions),
         tuple(sorted({run.folder for run in runs} - {run.folder for run in kept})),
+        _default_reward(first, objective),
     )
+
+
+def _default_reward(log: StudyLog, objective: Objective) -> float:
+    built = np.zeros((1, len(log.workloads)), dtype=np.int16)
+    values = log.reference[None]
+    rewards = objective.rewards(values, built, log.reference, log.metrics, log.weights)
+    return float(rewards[0])
 
 
 def once(runs: Sequence[RunEvidence]) -> list[RunEvidence]:
@@ -333,6 +345,7 @@ def _run(
     reason, values = records.reason[rows], records.values[rows]
     terms = objective.weighted_terms(values, reason, log.reference, log.metrics, log.weights)
     terms[~is_built] = np.nan
+    best = log.best() if log.limits else None
     status = "failed" if problem and log.status != "finished" else log.status
     return RunEvidence(
         label,
@@ -350,6 +363,7 @@ def _run(
         terms,
         problem,
         log.damage_report(),
+        () if best is None else tuple(log.missed(best)),
     )
 
 

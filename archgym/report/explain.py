@@ -10,8 +10,9 @@ import numpy as np
 from archgym.errors import InvalidDesignError, SimulatorError
 from archgym.evaluation.objective import INFEASIBLE_REWARD, Objective
 from archgym.evaluation.simulator import FEASIBLE
-from archgym.evaluation.task import Task
+from archgym.evaluation.task import Evaluation, Task
 from archgym.report.decomposition import Causes, causes
+from archgym.runtime.progress import StageProgress
 from archgym.spaces.space import DesignSpace
 
 __all__ = [
@@ -39,6 +40,8 @@ _NOTHING = 1e-3
 # chosen: a change of 1 % that moves a metric by 0.1 % or more.
 _ELASTIC = 0.1
 _MAX_STEPS = 8
+# chosen: designs that are evaluated between two steps of a progress bar.
+_PART = 16
 
 
 @final
@@ -142,19 +145,20 @@ class Point:
     change: Change | None = None
 
 
-def explain(task: Task, indices: np.ndarray) -> Explanation:
+def explain(task: Task, indices: np.ndarray, progress: StageProgress | None = None) -> Explanation:
     """Evaluate a design and its neighbours.
 
     Args:
-      task: What it is judged by.
-      indices: (n_parameters,)
+      task: Task that the design is evaluated on.
+      indices: (n_parameters,), the design.
+      progress: Called with the number of evaluated designs.
 
     Raises:
       InvalidDesignError: The design cannot be built.
       SimulatorError: The simulator broke on it.
     """
     start = task.space.canonical(np.asarray(indices, dtype=np.int64)[None, :])
-    by_workload, reward, changes = _neighbours(task, start[0])
+    by_workload, reward, changes = _neighbours(task, start[0], progress)
     values = task.average(by_workload[None])[0]
     built = np.array([values, *(change.values for change in changes if change.is_built)])
     return Explanation(
@@ -166,6 +170,26 @@ def explain(task: Task, indices: np.ndarray) -> Explanation:
         tuple(changes),
         tuple(causes(built, task.metrics)),
         tuple(_reliefs(task, start[0], by_workload, reward)),
+    )
+
+
+def _evaluate(task: Task, designs: np.ndarray, progress: StageProgress | None) -> Evaluation:
+    """Evaluate designs in parts, so that a progress bar moves; the results are the same."""
+    if progress is None or len(designs) <= _PART:
+        return task.evaluate(designs)
+    parts: list[Evaluation] = []
+    for first in range(0, len(designs), _PART):
+        progress("designs", first, len(designs))
+        parts.append(task.evaluate(designs[first : first + _PART]))
+    return Evaluation(
+        np.concatenate([part.values for part in parts]),
+        np.concatenate([part.reason for part in parts]),
+        np.concatenate([part.reward for part in parts]),
+        {
+            number * _PART + row: why
+            for number, part in enumerate(parts)
+            for row, why in part.failures.items()
+        },
     )
 
 
@@ -199,10 +223,12 @@ def single_changes(
     return space.canonical(np.array(rows)), changed
 
 
-def _neighbours(task: Task, start: np.ndarray) -> tuple[np.ndarray, float, list[Change]]:
+def _neighbours(
+    task: Task, start: np.ndarray, progress: StageProgress | None = None
+) -> tuple[np.ndarray, float, list[Change]]:
     """Return a design's metrics by workload, its reward, and its neighbours in one parameter."""
     designs, changed = single_changes(task.space, start)
-    evaluation = task.evaluate(designs)
+    evaluation = _evaluate(task, designs, progress)
     if 0 in evaluation.failures:
         raise SimulatorError(evaluation.failures[0])
     if (evaluation.reason[0] != FEASIBLE).any():

@@ -40,8 +40,7 @@ def explorer(task: TaskEvidence, name: str, n_tasks: int) -> tuple[dict[str, Any
     units = {spec.name: spec.unit for spec in task.metrics}
     # The default design is the last row, for B to begin with.
     numbers = [np.append(values[rows, place], task.reference[place]) for place in places]
-    default_reward = 0.0 if all(t.target is None for t in task.objective.terms) else np.nan
-    numbers.append(np.append(reward[rows], default_reward))
+    numbers.append(np.append(reward[rows], task.default_reward))
     designs = np.vstack([indices[rows], task.space.default_indices[None, :]])
     parameters, codes = [], []
     for place, parameter in enumerate(task.space.parameters):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from archgym.analysis.random_search import budgets_up_to, random_curve
-from archgym.report.best_design import Chosen
+from archgym.report.best_design import Chosen, binding
 from archgym.report.evidence import TaskEvidence
 from archgym.report.explain import shares
 from archgym.report.findings import THRESHOLDS, Findings, found_front
@@ -42,7 +42,7 @@ def figures(findings: Findings) -> list[dict[str, Any]]:
         if task.label in findings.importances:
             made.append(_importance(findings.importances[task.label], task, place))
         chosen = findings.chosen.get(task.label)
-        if isinstance(chosen, Chosen) and chosen.explanation.reliefs:
+        if isinstance(chosen, Chosen) and binding(chosen.explanation):
             made.append(_costs(chosen, task, place))
         if isinstance(chosen, Chosen) and chosen.explanation.by_parameter():
             made.append(_tornado(chosen, task, place))
@@ -322,15 +322,16 @@ def _importance(found: Importance, task: TaskEvidence, place: int) -> dict[str, 
 def _costs(chosen: Chosen, task: TaskEvidence, place: int) -> dict[str, Any]:
     found = chosen.explanation
     metrics = list(dict.fromkeys(term.metric for term in task.objective.terms))
-    moved = [shares(found, relief) for relief in found.reliefs]
+    reliefs = binding(found)
+    moved = [shares(found, relief) for relief in reliefs]
     traces = [
         {
             "type": "bar",
             "orientation": "h",
             "name": metric,
             "x": [100 * own.get(metric, 0.0) for own in moved],
-            "y": [relief.cost for relief in found.reliefs],
-            "text": [relief.doc for relief in found.reliefs],
+            "y": [relief.cost for relief in reliefs],
+            "text": [relief.doc for relief in reliefs],
             "textposition": "none",
             "hovertemplate": "without %{y}: %{x:+.3g} %<br>free: %{text}<extra></extra>",
             "marker": {"color": _COLOURS[number % len(_COLOURS)]},

@@ -17,6 +17,7 @@ from archgym.analysis.statistics import (
     scores,
 )
 from archgym.errors import InvalidArgumentError
+from archgym.report.answer import Answer, answer_of
 from archgym.report.best_design import Chosen, choose, chosen_tables
 from archgym.report.diagnostics import health
 from archgym.report.evidence import MANY_DRAWS, Evidence, RunEvidence, TaskEvidence, undominated
@@ -26,6 +27,7 @@ from archgym.report.protocol import Protocol, shared_tasks
 from archgym.report.random_baseline import random_means
 from archgym.report.table import Cell, Table
 from archgym.report.verdict import verdict
+from archgym.runtime.progress import StageProgress
 from archgym.sweep.results import log_spaced
 
 __all__ = ["SURE_P", "THRESHOLDS", "Findings", "find", "found_front"]
@@ -52,6 +54,8 @@ class Findings:
     """By a task's label, where its evaluations are enough."""
     chosen: Mapping[str, Chosen | str] = field(default_factory=dict)
     """By a task's label, its best design evaluated again, or why it was not."""
+    answers: Mapping[str, Answer] = field(default_factory=dict)
+    """By a task's label, where a design was built."""
     lots: tuple[Lots, ...] = ()
     """By agent, what its settings score."""
 
@@ -62,6 +66,7 @@ class Findings:
             "sources": [str(source) for source in self.evidence.sources],
             "evaluations": self.evidence.evaluations,
             "verdict": list(self.verdict),
+            "answers": {label: answer.to_json() for label, answer in self.answers.items()},
             "tables": {
                 table.name: {
                     "title": table.title,
@@ -73,13 +78,16 @@ class Findings:
         }
 
 
-def find(evidence: Evidence, is_evaluating: bool = True) -> Findings:
+def find(
+    evidence: Evidence, is_evaluating: bool = True, progress: StageProgress | None = None
+) -> Findings:
     """Judge the evidence by one protocol.
 
     Args:
-      evidence: What was read.
-      is_evaluating: Whether to evaluate each task's best design again, with its neighbours and on
+      evidence: Evaluations of studies.
+      is_evaluating: True to evaluate each task's best design again, with its neighbours and on
         other workloads.
+      progress: Called with the number of analysed tasks, and of evaluated designs.
 
     Raises:
       InvalidArgumentError: No run has got far enough to be judged.
@@ -96,16 +104,19 @@ def find(evidence: Evidence, is_evaluating: bool = True) -> Findings:
     own_lots = lots(evidence, protocol)
     tables += lottery_tables(own_lots, protocol)
     importances, chosen = {}, {}
-    for task in evidence.tasks:
-        n_tasks = len(evidence.tasks)
+    n_tasks = len(evidence.tasks)
+    for number, task in enumerate(evidence.tasks):
+        if progress is not None:
+            progress("tasks", number, n_tasks)
         shares = importance(task, n_tasks=n_tasks, level=protocol.level, seed=protocol.seed)
-        tables += _task_tables(task, protocol)
+        tables += _task_tables(task, protocol, shares)
         if shares is not None:
             importances[task.label] = shares
             tables += importance_tables(task.label, shares, protocol.level)
         if is_evaluating:
-            again = chosen[task.label] = choose(task)
+            again = chosen[task.label] = choose(task, progress)
             tables += [] if isinstance(again, str) else chosen_tables(task.label, again)
+    answers = {task.label: answer_of(task, chosen.get(task.label)) for task in evidence.tasks}
     everywhere = {label: runs for label, runs in found.items() if all(len(r) for r in runs)}
     profiles = {label: performance_profile(r, THRESHOLDS) for label, r in everywhere.items()}
     return Findings(
@@ -117,6 +128,7 @@ def find(evidence: Evidence, is_evaluating: bool = True) -> Findings:
         profiles,
         importances,
         chosen,
+        {label: answer for label, answer in answers.items() if answer is not None},
         tuple(own_lots),
     )
 
@@ -219,7 +231,7 @@ def _improvement(found: Mapping[str, tuple[np.ndarray, ...]], protocol: Protocol
 # ---- a task's tables
 
 
-def _task_tables(task: TaskEvidence, protocol: Protocol) -> list[Table]:
+def _task_tables(task: TaskEvidence, protocol: Protocol, shares: Importance | None) -> list[Table]:
     tables = [
         _best_designs(task),
         _metrics(task),
@@ -229,9 +241,8 @@ def _task_tables(task: TaskEvidence, protocol: Protocol) -> list[Table]:
     if len(task.objective.terms) > 1 and not task.objective.is_published_form:
         tables.append(_fronts(task, protocol))
     tables.append(_random_improvement(task, protocol))
-    tables.append(
-        Table(f"health {task.label}", "Health checks", ("check", "finding"), tuple(health(task)))
-    )
+    rows = tuple(health(task, shares))
+    tables.append(Table(f"health {task.label}", "Health checks", ("check", "finding"), rows))
     return [table for table in tables if table.rows]
 
 

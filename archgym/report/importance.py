@@ -52,6 +52,14 @@ class Importance:
         """True if the forest says too little of the rewards to be believed."""
         return self.fit < _POOR_FIT
 
+    def total(self) -> dict[str, float]:
+        """Return the share of each parameter, alone and in all pairs with others."""
+        found = {name: share.value for name, share in self.alone}
+        for a, b, share in self.pairs:
+            found[a] += share.value
+            found[b] += share.value
+        return found
+
     @property
     def note(self) -> str:
         """Reliability of the shares, in words."""

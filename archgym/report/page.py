@@ -1,4 +1,4 @@
-"""A report as one HTML file that asks nothing of any network."""
+"""Report as one HTML file: the answer in three cards, one front, and the rest folded."""
 
 import base64
 import hashlib
@@ -7,28 +7,45 @@ import math
 import shlex
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from html import escape
 from importlib.resources import files
-from typing import Any
+from typing import Any, final
 
+from archgym.report.answer import Answer, Gain
 from archgym.report.best_design import Chosen
 from archgym.report.evidence import TaskEvidence
 from archgym.report.explorer import explorer
 from archgym.report.figures import figures
 from archgym.report.findings import SURE_P, Findings
+from archgym.report.front_chart import FrontChart, front_chart
+from archgym.report.quantities import plain_number, quantity
 from archgym.report.table import Table
+from archgym.report.verdict import warnings
 
-__all__ = ["page"]
+__all__ = ["PageOptions", "page"]
 
 # chosen: longer texts get a width, lest a column of commands makes them one word wide.
 _LONG = 20
 _RIGHT = ' class="n"'
+_MISSED = ' class="worse"'
 _GENERAL = ("scores", "improvement", "lottery", "tuning")
+# Folded parts of a task: id, title, and the first words of its figures and tables.
+_FOLDS = (
+    ("best", "Best design in detail", ("design", "metrics", "costs", "tornado", "risks")),
+    ("explorer", "Explorer: every evaluation", ()),
+    ("parameters", "Parameters that decide", ("importance", "interactions")),
+    ("search", "Search: curves and budgets", ("curves", "budgets", "within", "relative")),
+    ("fronts", "Fronts by agent", ("front",)),
+    ("health", "Health checks", ("health",)),
+)
 _CONTROLS = """
 <div id="{id}" class="explorer">
 <div class="controls">
 <label>across <select data-part="x"></select></label>
 <label>up <select data-part="y"></select></label>
+<label class="switch"><input type="checkbox" data-part="xlog"> log scale across</label>
+<label class="switch"><input type="checkbox" data-part="ylog"> log scale up</label>
 <label>keep <select data-part="parameter"></select></label>
 <label>where it is <select data-part="value" disabled></select></label>
 <button type="button" data-part="reset">Show all</button>
@@ -52,37 +69,68 @@ _CONTROLS = """
 """
 
 
-def page(findings: Findings) -> str:
+@final
+@dataclass(frozen=True, kw_only=True)
+class PageOptions:
+    """Texts at the head of a page."""
+
+    title: str = "ArchGym report"
+    author: str = ""
+    date: str = ""
+    has_folders: bool = True
+    """False leaves out the paths of studies, for a page that others read."""
+
+
+_DEFAULTS = PageOptions()
+
+
+def page(findings: Findings, options: PageOptions = _DEFAULTS) -> str:
     """Return the whole page.
 
     Everything that comes from studies is escaped; the content security policy allows the page's
     own two scripts by their hashes and no request at all.
     """
     drawing = _plotly()
-    script = _asset("page.js")
+    script = _asset("chart.js") + _asset("page.js")
     shown = figures(findings)
     explorers = [
         explorer(task, f"explorer-{i}", len(findings.evidence.tasks))
         for i, task in enumerate(findings.evidence.tasks)
     ]
+    charts = [front_chart(task) for task in findings.evidence.tasks]
     policy = (
         "default-src 'none'; "
         f"script-src {_hash(script)} {_hash(drawing)}; "
         "style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
+    folded = [_agents(findings, shown)]
+    for number, task in enumerate(findings.evidence.tasks):
+        own = [figure for figure in shown if figure.get("task") == task.label]
+        folded += _task(number, task, findings, explorers[number][0], own)
+    folded.append(_repeat(findings, options))
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        '<meta name="color-scheme" content="light dark"><title>ArchGym report</title>',
+        f'<meta name="color-scheme" content="light dark"><title>{escape(options.title)}</title>',
         f"<style>{_asset('page.css')}</style></head><body>",
-        *_head(findings),
-        *_general(findings, shown),
+        *_head(findings, options),
     ]
-    for place, task in enumerate(findings.evidence.tasks):
-        about, _ = explorers[place]
-        parts += _task(task, findings, about, [f for f in shown if f.get("task") == task.label])
-    parts += [_data("figures", shown), _data("explorers", [about for about, _ in explorers])]
+    for number, (task, chart) in enumerate(zip(findings.evidence.tasks, charts, strict=True)):
+        parts += _answer(number, task, findings, chart)
+    links = "".join(f'<li><a href="#{fold.id}">{escape(fold.title)}</a></li>' for fold in folded)
+    parts += [f'<nav aria-label="Contents"><h2>More</h2><ol>{links}</ol></nav>']
+    for fold in folded:
+        parts += [
+            f'<details id="{fold.id}"><summary><h2>{escape(fold.title)}</h2></summary>',
+            *fold.parts,
+            "</details>",
+        ]
+    parts += [
+        _data("fronts", [None if chart is None else chart.spec for chart in charts]),
+        _data("figures", shown),
+        _data("explorers", [about for about, _ in explorers]),
+    ]
     for about, packed in explorers:
         parts.append(f'<script type="text/plain" id="{about["id"]}-data">{packed}</script>')
     packed = base64.b64encode(zlib.compress(drawing.encode(), 9)).decode()
@@ -124,34 +172,144 @@ def _without_nan(data: Any) -> Any:
     return data
 
 
-def _head(findings: Findings) -> list[str]:
+@dataclass(frozen=True)
+class _Fold:
+    """A part of the page that is closed at first."""
+
+    id: str
+    title: str
+    parts: Sequence[str]
+
+
+# ---- the answer
+
+
+def _head(findings: Findings, options: PageOptions) -> list[str]:
     evidence = findings.evidence
     runs = sum(len(task.runs) for task in evidence.tasks)
-    words = shlex.join(["archgym", "report", *map(str, evidence.sources), "-o", "report.html"])
-    links = "".join(
-        f'<a href="#task-{place}">{escape(task.label)}</a>'
-        for place, task in enumerate(evidence.tasks)
+    tasks = len(evidence.tasks)
+    count = (
+        f"{evidence.evaluations:,} evaluations in {runs} run{'s' * (runs != 1)} on "
+        f"{tasks} task{'s' * (tasks != 1)}"
     )
+    byline = " · ".join(filter(None, (options.author, options.date, count)))
     return [
-        "<h1>ArchGym report</h1>",
-        f"<p>{evidence.evaluations:,} evaluations in {runs} run{'s' * (runs != 1)} on "
-        f"{len(evidence.tasks)} "
-        f'{"task" if len(evidence.tasks) == 1 else "tasks"}.</p><nav aria-label="Sections">'
-        f'<a href="#verdict">Verdict</a><a href="#scores">Scores</a>{links}'
-        '<a href="#repeat">How to repeat it</a></nav>',
-        '<h2 id="verdict">Verdict</h2><div class="verdict">',
-        *(f"<p>{escape(line)}</p>" for line in findings.verdict),
-        "</div>",
-        '<h2 id="repeat">How to repeat it</h2>',
-        f"<pre>{escape(words)}</pre>",
-        *(_repeat(task) for task in evidence.tasks),
-        f'<p class="note">Protocol {findings.protocol.digest[:16]}: '
-        f"budget {findings.protocol.budget:,}, {findings.protocol.resamples:,} resamples. Compare "
-        "only reports of the same protocol.</p>",
+        f'<h1>{escape(options.title)}</h1><p class="note">{escape(byline)}</p>',
+        *(f'<p class="warning">{escape(line)}</p>' for line in warnings(evidence)),
     ]
 
 
-def _repeat(task: TaskEvidence) -> str:
+def _answer(
+    number: int, task: TaskEvidence, findings: Findings, chart: FrontChart | None
+) -> list[str]:
+    """Return the three cards and the front of a task."""
+    answer = findings.answers.get(task.label)
+    head = f'<h2 id="task-{number}">{escape(task.id)}</h2>'
+    if answer is None:
+        return [head, '<p class="warning">No design that can be built was found.</p>']
+    again = findings.chosen.get(task.label)
+    missing = f"The best design was not evaluated again: {again}" if isinstance(again, str) else ""
+    parts = [
+        head,
+        *([f'<p class="warning">{escape(missing)}</p>'] if missing else []),
+        '<div class="cards">',
+        _design_card(answer),
+        _gain_card(answer),
+        _sure_card(answer),
+        "</div>",
+    ]
+    if chart is not None:
+        parts += [
+            f'<h3>Front</h3><p class="note">{escape(chart.note)}</p>',
+            f'<div class="chart" data-front="{number}"></div>',
+            f"<details><summary>{escape(chart.table.title)}, as a table</summary>",
+            _framed(chart.table, *_rows(chart.table)),
+            "</details>",
+        ]
+    return parts
+
+
+def _card(title: str, content: str) -> str:
+    return f'<section class="card"><h3>{title}</h3>{content}</section>'
+
+
+def _design_card(answer: Answer) -> str:
+    rows = "".join(
+        f'<div class="change"><span>{escape(change.parameter)}</span>'
+        f"<span>{escape(change.old)} → <b>{escape(change.new)}</b> {escape(change.unit)}</span>"
+        f'<span class="note">{escape(change.brought)}</span></div>'
+        for change in answer.design
+    )
+    if not rows:
+        return _card("Design", "<p>The default design is the best one.</p>" + _idle(answer))
+    note = ""
+    if answer.is_evaluated:
+        note = '<p class="note">In the order that helps most, each on top of those above.</p>'
+    return _card("Design", f"{rows}{note}{_idle(answer)}")
+
+
+def _idle(answer: Answer) -> str:
+    if not answer.idle:
+        return ""
+    names = escape(", ".join(answer.idle))
+    return f'<p class="note">Changed without effect, so the defaults serve as well: {names}.</p>'
+
+
+def _gain_card(answer: Answer) -> str:
+    def rows(gains: Sequence[Gain]) -> str:
+        return "".join(
+            f'<div class="gain"><span title="{escape(gain.metric)}">{escape(gain.title)}</span>'
+            f"<b>{escape(gain.best)}</b><span>was {escape(gain.default)}</span>"
+            f'<span class="{gain.verdict}">{escape(gain.change)} {gain.verdict}</span></div>'
+            for gain in gains
+        )
+
+    content = rows(answer.gains)
+    if answer.prices:
+        content += f"<h4>At the price of</h4>{rows(answer.prices)}"
+    return _card("Gain over the default design", content)
+
+
+def _sure_card(answer: Answer) -> str:
+    items = "".join(
+        f"<dt>{escape(topic)}</dt><dd{_MISSED * found.startswith('missed')}>{escape(found)}</dd>"
+        for topic, found in answer.sure
+    )
+    return _card("Confidence", f"<dl>{items}</dl>")
+
+
+# ---- folded parts
+
+
+def _agents(findings: Findings, shown: Sequence[Mapping[str, Any]]) -> _Fold:
+    parts = ['<div class="verdict">', *(f"<p>{escape(line)}</p>" for line in findings.verdict)]
+    parts.append("</div>")
+    for task in findings.evidence.tasks:
+        scale = findings.protocol.tasks[task.recipe["digest"]]
+        text = (
+            f"{task.label}: 0 is reward {scale['average']:.4f}, the mean of "
+            f"{scale['average_from']}; 1 is {scale['best']:.4f}, the {scale['best_from']}."
+        )
+        parts.append(f'<p class="note">{escape(text)}</p>')
+    parts += [_table(table) for table in findings.tables if table.name in _GENERAL]
+    parts += [_figure(figure) for figure in shown if "task" not in figure]
+    return _Fold("agents", "Verdict: agents compared", parts)
+
+
+def _repeat(findings: Findings, options: PageOptions) -> _Fold:
+    evidence = findings.evidence
+    words = shlex.join(["archgym", "report", *map(str, evidence.sources), "-o", "report.html"])
+    parts = [f"<pre>{escape(words)}</pre>"] if options.has_folders else []
+    parts += [_repeated(task) for task in evidence.tasks]
+    parts.append(
+        f'<p class="note">Protocol {findings.protocol.digest[:16]}: '
+        f"budget {findings.protocol.budget:,}, {findings.protocol.resamples:,} resamples. Compare "
+        "only reports of the same protocol.</p>"
+    )
+    return _Fold("repeat", "How to repeat it", parts)
+
+
+def _repeated(task: TaskEvidence) -> str:
     runs = [run for run in task.runs if run.agent not in ("log", "merged")]
     lines = []
     if runs:
@@ -184,50 +342,42 @@ def _repeat(task: TaskEvidence) -> str:
     return "".join([*lines, f'<p class="note">{escape(text)}</p>'])
 
 
-def _general(findings: Findings, shown: Sequence[Mapping[str, Any]]) -> list[str]:
-    tables = [t for t in findings.tables if t.name in _GENERAL]
-    parts = ['<h2 id="scores">Scores</h2>']
-    for task in findings.evidence.tasks:
-        scale = findings.protocol.tasks[task.recipe["digest"]]
-        text = (
-            f"{task.label}: 0 is reward {scale['average']:.4f}, the mean of "
-            f"{scale['average_from']}; 1 is {scale['best']:.4f}, the {scale['best_from']}."
-        )
-        parts.append(f'<p class="note">{escape(text)}</p>')
-    for table in tables:
-        parts.append(_table(table))
-    parts += [_figure(figure) for figure in shown if "task" not in figure]
-    return parts
-
-
 def _task(
+    number: int,
     task: TaskEvidence,
     findings: Findings,
     about: Mapping[str, Any],
     shown: Sequence[Mapping[str, Any]],
-) -> list[str]:
-    place = findings.evidence.tasks.index(task)
-    tables = [t for t in findings.tables if t.name.endswith(f" {task.label}")]
+) -> list[_Fold]:
+    """Return the folded parts of a task."""
+    tables = {t.name.split()[0]: t for t in findings.tables if t.name.endswith(f" {task.label}")}
+    drawn = {str(figure["id"]).split("-")[1]: figure for figure in shown}
+    again = findings.chosen.get(task.label)
+    several = f" of {task.label}" if len(findings.evidence.tasks) > 1 else ""
+    folds = []
+    for name, title, members in _FOLDS:
+        parts = [_figure(drawn[member]) for member in members if member in drawn]
+        if name == "best" and again is not None and not isinstance(again, str):
+            parts += _pictures(again)
+        parts += [_table(tables[member]) for member in members if member in tables]
+        if name == "explorer":
+            parts.append(_explorer(about))
+        if parts:
+            folds.append(_Fold(f"{name}-{number}", f"{title}{several}", parts))
+    return folds
+
+
+def _explorer(about: Mapping[str, Any]) -> str:
     sampled = (
         ""
         if about["n"] == about["total"]
         else f"Of {about['total']:,} evaluations {about['n']:,} are shown: the front, and an even "
         "random part of the rest."
     )
-    again = findings.chosen.get(task.label)
-    missing = f"The best design was not evaluated again: {again}" if isinstance(again, str) else ""
     names = [f"{i + 1} {parameter['name']}" for i, parameter in enumerate(about["parameters"])]
-    return [
-        f'<h2 id="task-{place}">{escape(task.label)}</h2><p class="note">{escape(task.id)}</p>',
-        *([f'<p class="note">{escape(missing)}</p>'] if missing else []),
-        *(_figure(figure) for figure in shown),
-        *(_pictures(again) if again is not None and not isinstance(again, str) else []),
-        "<h3>Explorer</h3>",
-        _CONTROLS.format(
-            id=about["id"], sampled=sampled, numbers=escape("Axes: " + ", ".join(names) + ".")
-        ),
-        *(_table(table) for table in tables),
-    ]
+    return _CONTROLS.format(
+        id=about["id"], sampled=sampled, numbers=escape("Axes: " + ", ".join(names) + ".")
+    )
 
 
 def _pictures(chosen: Chosen) -> list[str]:
@@ -256,8 +406,14 @@ def _figure(figure: Mapping[str, Any]) -> str:
 
 
 def _table(table: Table) -> str:
-    if table.name == "improvement":
-        return _framed(table, *_matrix(table))
+    content = _matrix(table) if table.name == "improvement" else _rows(table)
+    return f"<h3>{escape(table.title)}</h3>{_framed(table, *content)}"
+
+
+def _rows(table: Table) -> tuple[str, str]:
+    """Return head and body of a table."""
+    if table.name.startswith("metrics ") and "unit" in table.columns:
+        table = _with_units(table)
     is_number = [
         any(isinstance(row[place], int | float) for row in table.rows)
         for place in range(len(table.columns))
@@ -270,14 +426,23 @@ def _table(table: Table) -> str:
         "<tr>" + "".join(_cell(value, table.decimals) for value in row) + "</tr>"
         for row in table.rows
     )
-    return _framed(table, head, body)
+    return head, body
+
+
+def _with_units(table: Table) -> Table:
+    """Return a table of metrics with the unit in each cell, in engineering notation."""
+    rows = []
+    for metric, unit, *values in table.rows:
+        numbers = (None if value is None else float(value) for value in values)
+        rows.append((metric, *(quantity(number, str(unit), 5) for number in numbers)))
+    columns = tuple(column for column in table.columns if column != "unit")
+    return replace(table, columns=columns, rows=tuple(rows))
 
 
 def _framed(table: Table, head: str, body: str) -> str:
     note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""
     return (
-        f"<h3>{escape(table.title)}</h3>{note}"
-        f'<div class="wide" tabindex="0" role="region" aria-label="{escape(table.title)}">'
+        f'{note}<div class="wide" tabindex="0" role="region" aria-label="{escape(table.title)}">'
         f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
@@ -306,7 +471,7 @@ def _matrix(table: Table) -> tuple[str, str]:
 
 def _cell(value: Any, decimals: int | None) -> str:
     if isinstance(value, str) and value.startswith("archgym "):
-        return f'<td><code class="line">{escape(value)}</code></td>'
+        return f"<td><details><summary>command</summary><code>{escape(value)}</code></details></td>"
     if isinstance(value, bool | str):
         width = ' class="long"' if len(str(value)) > _LONG else ""
         return f"<td{width}>{escape(str(value))}</td>"
@@ -315,7 +480,7 @@ def _cell(value: Any, decimals: int | None) -> str:
     if value is None or not math.isfinite(value):
         return '<td class="n">–</td>'
     return (
-        f'<td class="n">{value:.5g}</td>'
+        f'<td class="n">{plain_number(value, 5)}</td>'
         if decimals is None
         else (f'<td class="n">{value:.{decimals}f}</td>')
     )

@@ -7,8 +7,9 @@ import numpy as np
 from archgym.analysis.statistics import improvement_p_value
 from archgym.report.evidence import Evidence, TaskEvidence
 from archgym.report.protocol import Protocol, shared_tasks
+from archgym.report.quantities import quantity
 
-__all__ = ["verdict"]
+__all__ = ["verdict", "warnings"]
 
 # chosen: so many lines do not bury the verdict.
 _SHOWN_DAMAGED = 10
@@ -29,7 +30,7 @@ def verdict(
     return (
         *_ranking(evidence, protocol, found),
         *_repeated_lines(evidence),
-        *_damage_lines(evidence),
+        *warnings(evidence),
     )
 
 
@@ -91,9 +92,9 @@ def _best_line(task: TaskEvidence, protocol: Protocol) -> str:
             float(task.reference[place]),
         )
         change = f" ({100 * (value / default - 1):+.1f} %)" if default else ""
-        parts.append(f"{spec.name} {value:.5g} {spec.unit} against {default:.5g}{change}")
+        texts = quantity(value, spec.unit), quantity(default, spec.unit)
+        parts.append(f"{spec.name} {texts[0]} against {texts[1]}{change}")
     scale = protocol.tasks[task.recipe["digest"]]
-    end = ""
     if task.known is not None:
         n = task.known.n_better(float(run.reward[row]))
         end = (
@@ -103,6 +104,8 @@ def _best_line(task: TaskEvidence, protocol: Protocol) -> str:
         )
     else:
         end = f" It is the {scale['best_from']}."
+    if task.objective.limits:
+        end += f" Limits: {'missed: ' + '; '.join(run.missed) if run.missed else 'met'}."
     return (
         f"{task.id}: the best design, found by {run.label}"
         + ("" if run.seed is None else f" with seed {run.seed}")
@@ -142,7 +145,8 @@ def _repeated_lines(evidence: Evidence) -> list[str]:
     ]
 
 
-def _damage_lines(evidence: Evidence) -> list[str]:
+def warnings(evidence: Evidence) -> list[str]:
+    """Return a line for each run with a damaged journal, and one for those beyond ten."""
     runs = [run for task in evidence.tasks for run in task.runs if run.damage is not None]
     lines = [f"{run.label}, seed {run.seed}: {run.damage}" for run in runs[:_SHOWN_DAMAGED]]
     if len(runs) > _SHOWN_DAMAGED:

@@ -12,20 +12,25 @@ from typing import Any
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.files.storage import open_file, storage_errors, write_atomic
 from archgym.report.findings import Findings
-from archgym.report.page import page
+from archgym.report.page import PageOptions, page
 
 __all__ = ["check_comparable", "plain", "read_report", "write_csv", "write_json_file", "write_page"]
 
 _MAX_BYTES = 64 * 2**20
 
 
-def write_page(findings: Findings, path: Path) -> int:
-    """Write the page; returns its size in bytes.
+def write_page(findings: Findings, path: Path, options: PageOptions | None = None) -> int:
+    """Write the page and return its size in bytes.
+
+    Args:
+      findings: Findings of the report.
+      path: File of the page.
+      options: Title, author and date of the page.
 
     Raises:
       StorageError: It cannot be written.
     """
-    content = page(findings).encode()
+    content = page(findings, options or PageOptions()).encode()
     write_atomic(path, content)
     return len(content)
 

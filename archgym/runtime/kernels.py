@@ -146,7 +146,8 @@ def cache_folder(sources: Path) -> Path:
 
     It lies in `$ARCHGYM_CACHE_DIR`, else in `$XDG_CACHE_HOME/archgym` or `~/.cache/archgym`, and
     where none can be written, in the temporary folder. A folder that another user could change or
-    replace is not used, since code would be loaded from it.
+    replace is not used, since code would be loaded from it. Equal sources share a folder, so that a
+    second checkout or environment compiles nothing again.
 
     Args:
       sources: Folder of the kernels' Python files.
@@ -179,7 +180,6 @@ def _sources_hash(sources: Path) -> str:
         for path in sorted((_SIMULATORS / name).glob("*.py")):
             digest.update(f"{name}/{path.name}".encode())
             digest.update(path.read_bytes())
-    digest.update(str(sources.resolve()).encode())
     return digest.hexdigest()[:16]
 
 

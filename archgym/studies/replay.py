@@ -3,8 +3,9 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, final
@@ -30,7 +31,7 @@ from archgym.studies.journal import JournalWriter
 from archgym.studies.metadata import Header, current_versions
 from archgym.studies.records import Ledger, Records, encode
 
-__all__ = ["Ending", "Progress", "Recorder"]
+__all__ = ["Ending", "Progress", "Recorder", "Step"]
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,19 @@ _STATE_INTERVAL_S = 1.0
 Ending = Literal["budget", "max_asks", "agent"]
 Progress = Callable[[int, int, float | None], None]
 """Takes evaluations so far, budget, and the best reward of a feasible design so far."""
+
+
+@final
+@dataclass(frozen=True)
+class Step:
+    """A part of an ask that is settled at once: every design is known, a repeat or new."""
+
+    seq: np.ndarray
+    """(k,) int64, numbers of the designs."""
+    indices: np.ndarray
+    """(k, n_parameters) int64, as asked."""
+    same: np.ndarray
+    """(k,) int64, number of the record that each one repeats, or -1."""
 
 
 @final
@@ -139,6 +153,35 @@ class Recorder:
           BudgetExhausted: A limit is reached; what came before it is journaled.
           ReplayError: A known ask was for another design.
         """
+        steps = self.steps(indices, lambda: max(self._chunk, executor.workers), progress)
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as end:
+                trials: Trials = end.value
+                return trials
+            self.settle(step, executor)
+
+    def steps(
+        self,
+        indices: np.ndarray,
+        at_once: Callable[[], int],
+        progress: Progress | None = None,
+    ) -> Generator[Step, None, Trials]:
+        """Yield the parts of an ask, each of which is settled before the next one is taken.
+
+        Args:
+          indices: (k, n_parameters), designs of one ask.
+          at_once: Returns the number of new designs that a part may have.
+          progress: Called after each part.
+
+        Returns:
+          Results of the designs, in their order.
+
+        Raises:
+          InvalidDesignError: A design lies outside the space.
+          BudgetExhausted: A limit is reached.
+        """
         self.interruption.check()
         if self._is_torn:
             raise InvalidArgumentError(
@@ -158,10 +201,14 @@ class Recorder:
                     "which is its limit."
                 )
             start = len(targets)
-            same = self._plan(keys, start, max(self._chunk, executor.workers))
+            same = self._plan(keys, start, at_once())
             first_seq = self.asks
-            self._settle(indices[start : start + len(same)], same, executor)
             seqs = range(first_seq, first_seq + len(same))
+            yield Step(
+                np.array(seqs, dtype=np.int64),
+                indices[start : start + len(same)],
+                np.array(same, dtype=np.int64),
+            )
             for key, seq, earlier in zip(keys[start:], seqs, same, strict=False):
                 if earlier < 0:
                     self._first[key] = seq
@@ -189,19 +236,43 @@ class Recorder:
             same.append(earlier)
         return same
 
-    def _settle(self, indices: np.ndarray, same: Sequence[int], executor: Executor) -> None:
-        """Compare what is known and evaluates what is not, journals and remembers it."""
-        seq = np.arange(self.asks, self.asks + len(same), dtype=np.int64)
-        repeats = np.array(same, dtype=np.int64)
-        known = self._ledger.has(seq)
+    def settle(self, step: Step, executor: Executor) -> None:
+        """Compare what is known; evaluate, journal and remember what is not."""
+        known = self._ledger.has(step.seq)
         if known.any():
-            self._compare(seq[known], indices[known], repeats[known])
-        if known.all():
-            return
-        fresh = Records.empty(self._shape, int((~known).sum()))
-        fresh.seq[:] = seq[~known]
-        fresh.indices[:] = indices[~known]
-        fresh.same[:] = repeats[~known]
+            self._compare(step.seq[known], step.indices[known], step.same[known])
+        if not known.all():
+            self.journal_new(step, ~known, executor)
+
+    def unknown(self, step: Step) -> np.ndarray:
+        """Return True for each design of a part that has no record yet, (k,) bool."""
+        return ~self._ledger.has(step.seq)
+
+    def keys(self, indices: np.ndarray) -> list[bytes]:
+        """Return one key per design, equal for designs with the same canonical form."""
+        return self._ledger.keys(indices)
+
+    def seq_of(self, key: bytes) -> int | None:
+        """Return the number of the ask that first named a design, by its key; None if none did."""
+        return self._first.get(key)
+
+    def record(self, seq: int) -> Records | None:
+        """Return the record with this number as one row, or None."""
+        return self._ledger.records_of(np.array([seq])) if seq in self._ledger else None
+
+    def journal_new(self, step: Step, chosen: np.ndarray, executor: Executor) -> None:
+        """Evaluate and journal some designs of a part that have no record yet.
+
+        Args:
+          step: The part.
+          chosen: (k,) bool.
+          executor: How those that are not repeats are evaluated.
+        """
+        seq = step.seq[chosen]
+        fresh = Records.empty(self._shape, len(seq))
+        fresh.seq[:] = seq
+        fresh.indices[:] = step.indices[chosen]
+        fresh.same[:] = step.same[chosen]
         new = np.flatnonzero(fresh.same < 0)
         errors: dict[int, str] = {}
         started = time.perf_counter()

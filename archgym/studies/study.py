@@ -30,6 +30,9 @@ from archgym.files.lease import Lease
 from archgym.files.storage import require_own, write_atomic
 from archgym.runtime.interruption import Interruption
 from archgym.search.agent import Agent, agent_class, make_agent
+from archgym.search.paused import PausedSearch
+from archgym.spaces.design import Design
+from archgym.studies.ask_tell import AskTell, told_evaluation
 from archgym.studies.folder import (
     BAD_NAME,
     JOURNAL_NAME,
@@ -101,6 +104,9 @@ class Study:
 
     So a search of N + M evaluations and one of N that is resumed to N + M write the same bytes.
 
+    A loop outside may evaluate in place of `run`: `ask` returns designs, `tell` takes their
+    results, in any order. The journal is the same.
+
     Example:
       >>> from tempfile import TemporaryDirectory
       >>> from archgym.testing import ProvingSimulator
@@ -122,6 +128,10 @@ class Study:
         self._lease: Lease | None = None
         # Asks of several threads are taken one after the other. A callback may ask again.
         self._turn = threading.RLock()
+        self.ended: Ending | None = None
+        """Limit that ended the study in this process; None while it can be asked."""
+        self._asked: AskTell | None = None
+        self._asking_agent: Agent | None = None
         self._attach(lease, header)
 
     # ---- making and opening
@@ -253,6 +263,10 @@ class Study:
             return
         lease, self._lease = self._lease, None
         try:
+            if self._asked is not None:
+                self._asked.stop()
+                self._asked = None
+                self._recorder.note("interrupted")
             if self._header.kind == "log":
                 self._recorder.note("finished")
             self._journal.close()
@@ -291,7 +305,8 @@ class Study:
     @property
     def evaluations(self) -> int:
         """Evaluations so far."""
-        return self._recorder.evaluations
+        told = 0 if self._asked is None else self._asked.told
+        return self._recorder.evaluations + told
 
     @property
     def asks(self) -> int:
@@ -346,6 +361,8 @@ class Study:
                 "`evaluate`, or create a study with an agent."
             )
         _require_executor(executor)
+        if self._asked is not None:
+            self.close()
         if self._lease is None:
             self._reattach()
         self._set_budget(budget)
@@ -377,6 +394,66 @@ class Study:
         logger.info("Study %s ends: %s evaluations", self.folder, self.evaluations)
         return StudyResult(self.read(), ended)
 
+    def ask(self, n: int = 1) -> list[Design]:
+        """Return designs for a loop outside to evaluate, which `tell` takes the results of.
+
+        An agent asks for a batch at a time and waits for all its results, so there may be fewer
+        than `n`; none where all of the batch are given out, or where the study has ended (see
+        `ended`). Designs that were given out and not told are given out again by a study that is
+        opened again.
+
+        Args:
+          n: Largest number of designs.
+
+        Raises:
+          InvalidArgumentError: The study has no agent, or is closed.
+          ReplayError: The agent asks for something else than it did.
+        """
+        _require_count("n", n)
+        with self._turn:
+            if self.ended is not None:
+                return []
+            loop = self._loop()
+            designs = loop.ask(n) if loop is not None else []
+            if loop is not None and loop.ended is not None:
+                self._end_loop(loop.ended)
+            return designs
+
+    def tell(
+        self,
+        design: Mapping[str, Any],
+        metrics: Mapping[str, Any] | None = None,
+        *,
+        infeasible: str | None = None,
+        failure: str | None = None,
+    ) -> None:
+        """Journal the result of a design that was asked for; it is safe when this returns.
+
+        Designs may be told in any order, also in another process than the one that asked. Telling
+        the same result again does nothing.
+
+        Args:
+          design: The design.
+          metrics: Every metric by name, in the units of `task.metrics`; where the task has several
+            workloads, such a mapping by name of the workload.
+          infeasible: Instead of metrics, the reason why the design cannot be built.
+          failure: Instead of metrics, the message of an evaluation that broke.
+
+        Raises:
+          InvalidDesignError: The design does not lie in the space.
+          InvalidArgumentError: The agent did not ask for the design, or a metric does not fit.
+          UnknownNameError: A metric, workload or reason does not exist.
+        """
+        with self._turn:
+            told = told_evaluation(self.task, metrics, infeasible, failure)
+            loop = self._loop() if self.ended is None else None
+            if loop is None:
+                raise InvalidArgumentError(
+                    f"{self.folder} has ended ({self.ended}) and takes no more results."
+                )
+            self._begin_segment()
+            loop.tell(design, told)
+
     def evaluate(self, indices: np.ndarray) -> Trials:
         """Evaluate designs and log them, for a study without an agent.
 
@@ -402,6 +479,38 @@ class Study:
                 )
             self._begin_segment()
             return self._recorder.evaluate(indices, self._own_executor, None)
+
+    # ---- asks and tells
+
+    def _loop(self) -> AskTell | None:
+        """Return the loop of asks and tells, begun now if need be; None where the study ends."""
+        if self._agent is None:
+            raise InvalidArgumentError(
+                f"A study needs an agent to be asked; {self.folder} is a log. Create a study with "
+                "an agent."
+            )
+        if self._lease is None:
+            raise InvalidArgumentError(
+                f"A study must be open to be asked; {self.folder} is closed. Open it again."
+            )
+        if self._asked is None:
+            ended = self._ended_before(self._agent)
+            if ended is not None:
+                self._end_loop(ended)
+                return None
+            self._asking_agent = self._made_agent(self._agent)
+            search = PausedSearch(self._asking_agent, self.task)
+            self._asked = AskTell(self._recorder, self.task, search)
+        return self._asked
+
+    def _end_loop(self, ended: Ending) -> None:
+        self.ended = ended
+        if self._asking_agent is not None:
+            self._save_policy(self._asking_agent)
+        self._recorder.finish(ended)
+        self._asked = None
+        self._recorder.note("finished")
+        self.close()
 
     # ---- the lease and what is known
 
@@ -483,17 +592,10 @@ class Study:
         self._header.write(self.folder)
 
     def _search(self, kind: type[Agent], executor: Executor, progress: Progress | None) -> Ending:
-        recorder, header = self._recorder, self._header
-        ended = recorder.limit_reached()
-        if header.is_replayable and not self._lacks_policy(kind):
-            ended = recorder.go_to_end()
-        if ended is None and self._next_segment is not None and self._was_complete:
-            ended = "agent"
+        recorder = self._recorder
+        ended = self._ended_before(kind)
         if ended is None:
-            segment = self._next_segment or header.segments[-1]
-            agent = make_agent(
-                kind, self.task.space, segment.seed or 0, _tuples(header.hyperparameters)
-            )
+            agent = self._made_agent(kind)
 
             def evaluate(indices: np.ndarray) -> Trials:
                 with self._turn:
@@ -507,16 +609,33 @@ class Study:
             except (SystemExit, GeneratorExit) as stop:
                 # Else the process would end as if the study were finished.
                 raise ArchGymError(
-                    f"Agent {header.agent!r} must return from `search`; it raised "
+                    f"Agent {self._header.agent!r} must return from `search`; it raised "
                     f"{type(stop).__name__}({error_text(stop)})."
                 ) from stop
             else:
                 ended = recorder.limit_reached() or "agent"
-            policy = agent.policy()
-            if policy is not None:
-                policy.save(self.folder / POLICY_NAME)
+            self._save_policy(agent)
         recorder.finish(ended)
         return ended
+
+    def _ended_before(self, kind: type[Agent]) -> Ending | None:
+        """Return why the study has ended already; None if its agent is to search."""
+        ended = self._recorder.limit_reached()
+        if self._header.is_replayable and not self._lacks_policy(kind):
+            ended = self._recorder.go_to_end()
+        if ended is None and self._next_segment is not None and self._was_complete:
+            ended = "agent"
+        return ended
+
+    def _made_agent(self, kind: type[Agent]) -> Agent:
+        segment = self._next_segment or self._header.segments[-1]
+        values = _tuples(self._header.hyperparameters)
+        return make_agent(kind, self.task.space, segment.seed or 0, values)
+
+    def _save_policy(self, agent: Agent) -> None:
+        policy = agent.policy()
+        if policy is not None:
+            policy.save(self.folder / POLICY_NAME)
 
     def _lacks_policy(self, kind: type[Agent]) -> bool:
         """Return True if what the agent learns is not saved: its process was killed just before."""

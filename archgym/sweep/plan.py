@@ -51,7 +51,7 @@ class TaskPlan:
           InvalidArgumentError: A choice does not fit.
         """
         from archgym.evaluation.task import Task
-        from archgym.evaluation.task_choices import TaskChoices
+        from archgym.evaluation.task_choices import TaskChoices, revision_of_id
 
         return Task.resolve(
             TaskChoices(
@@ -59,6 +59,7 @@ class TaskPlan:
                 space=self.space,
                 workload=self.workloads,
                 objective=self.objective,
+                revision=revision_of_id(self.id) if self.id else None,
                 fidelity=self.fidelity,
                 stand_in=self.stand_in,
                 options=self.options,

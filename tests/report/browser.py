@@ -36,6 +36,16 @@ class Browser:
             time.sleep(0.05)
         raise AssertionError(f"the page did not get ready: {self.log()}")
 
+    def unfold(self) -> None:
+        """Opens every folded part and waits until it is drawn."""
+        parts = "[...document.querySelectorAll('body > details[id]')]"
+        self.run(f"{parts}.forEach(part => part.open = true)")
+        for _ in range(600):
+            if self.run(f"return {parts}.every(part => part.dataset.drawn === 'yes')"):
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"a part was not drawn: {self.log()}")
+
     def run(self, script: str, *arguments: Any) -> Any:
         return self.call("POST", "/execute/sync", {"script": script, "args": list(arguments)})
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from archgym.report import TaskEvidence, read_evidence
+from archgym.report.diagnostics import health
 from archgym.report.importance import Importance, importance, importance_tables
 from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace
@@ -71,3 +72,32 @@ def test_noise_is_said_to_fit_poorly(task: TaskEvidence) -> None:
 def test_what_is_never_built_or_all_alike_is_not_judged(task: TaskEvidence) -> None:
     assert judged(task, np.full(512, -np.inf)) is None
     assert judged(task, np.ones(512)) is None
+
+
+def test_parameter_without_effect_is_told_apart_from_chance(task: TaskEvidence) -> None:
+    x = levels(task)
+    rng = np.random.default_rng(1)
+    # The first two act together alone; noise gives the idle one a share of some percent.
+    noisy = x[:, 0] * x[:, 1] + 0.3 * rng.normal(size=512)
+    judged_task = replace(task, runs=(replace(task.runs[0], reward=noisy),))
+    shares = judged(task, noisy)
+
+    found = dict(health(judged_task, shares))["parameter without effect"]
+
+    assert shares is not None
+    assert "first" not in found
+    assert "second" not in found
+    assert shares.total()["idle"] > 0
+
+
+def test_parameter_that_acts_alone_is_never_idle(task: TaskEvidence) -> None:
+    x = levels(task)
+    reward = 3 * x[:, 0] + 0.02 * x[:, 1]
+    judged_task = replace(task, runs=(replace(task.runs[0], reward=reward),))
+
+    found = dict(health(judged_task, None))["parameter without effect"]
+
+    assert found == "second, idle: no effect beyond chance (permutation test, p above 0.05)"
+    exact = replace(judged_task.runs[0], reward=3 * x[:, 0])
+    found = dict(health(replace(judged_task, runs=(exact,)), None))["parameter without effect"]
+    assert found.startswith("second, idle: no effect beyond chance")

@@ -26,7 +26,14 @@ def test_the_page_works_by_keyboard_on_a_phone_and_in_the_dark(swept: Path) -> N
         opened.size(1200, 900)
         opened.open(path)
         assert opened.log() == []
+        assert opened.run("return document.querySelectorAll('.chart .star').length") == 1
+        assert opened.run("return document.querySelectorAll('.figure .main-svg').length") == 0
+        opened.unfold()
         assert opened.run("return document.querySelectorAll('.figure .main-svg').length") > 0
+        before_log = opened.run("return document.querySelector('.chart .line').getAttribute('d')")
+        opened.run("document.querySelector('.chart input').click()")
+        drawn = opened.run("return document.querySelector('.chart .line').getAttribute('d')")
+        assert drawn != before_log
 
         before = opened.run(CELLS)
         opened.run("document.querySelector('[data-part=a]').click()")

@@ -131,6 +131,17 @@ def test_folder_carries_a_hash_of_all_sources(
     assert before != after
 
 
+def test_checkouts_with_equal_sources_share_machine_code(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARCHGYM_CACHE_DIR", str(tmp_path / "cache"))
+    other = tmp_path / "checkout" / "model"
+    other.mkdir(parents=True)
+    (other / "a.py").write_text("x = 1\n")
+
+    assert cache_folder(other) == cache_folder(sources)
+
+
 def test_folder_carries_a_hash_of_the_simulators_that_sources_import_from(
     sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,6 +66,7 @@ def explain(
 
     All designs that differ in one parameter are evaluated.
     """
+    from archgym.cli.console.progress import StageBar
     from archgym.cli.views.explanation import write_explanation
     from archgym.report.design_explanation import explain_design
 
@@ -77,8 +78,8 @@ def explain(
         task, indices, wanted = _best_of_study(Path(design), simulator, options, target)
     else:
         task, indices, wanted = _design(design, simulator, options, target)
-    with prompt_stops():
-        found = explain_design(task, indices, target=wanted, error_percent=error)
+    with prompt_stops(), StageBar() as bar:
+        found = explain_design(task, indices, target=wanted, error_percent=error, progress=bar)
     write_json(found.to_json()) if json else write_explanation(found)
 
 

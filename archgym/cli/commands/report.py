@@ -48,6 +48,19 @@ def report(
             help="Also evaluate the best design of each task, its neighbours and other workloads.",
         ),
     ] = True,
+    title: Annotated[str, typer.Option("--title", help="Title of the page.")] = "ArchGym report",
+    author: Annotated[str, typer.Option("--author", help="Author that the page names.")] = "",
+    date: Annotated[
+        str | None,
+        typer.Option("--date", help="Date that the page shows (default: today).", metavar="TEXT"),
+    ] = None,
+    folders: Annotated[
+        bool,
+        typer.Option(
+            "--folders/--no-folders",
+            help="Show the paths of the studies on the page, or leave them out.",
+        ),
+    ] = True,
     against: Annotated[
         Path | None,
         typer.Option(
@@ -57,9 +70,12 @@ def report(
         ),
     ] = None,
 ) -> None:
-    """Report the results of studies and sweeps, as a page that needs no network."""
-    from archgym.cli.console.progress import announce_compilation
+    """Report the best design, its gain and its confidence, as a page that needs no network."""
+    from datetime import UTC, datetime
+
+    from archgym.cli.console.progress import StageBar, announce_compilation
     from archgym.report import find, read_evidence
+    from archgym.report.page import PageOptions
     from archgym.report.writing import (
         check_comparable,
         read_report,
@@ -71,7 +87,8 @@ def report(
     _check_targets(out, csv, json)
     other = None if against is None else read_report(against)
     announce_compilation()
-    findings = find(read_evidence(sources, tables or ()), evaluate)
+    with StageBar() as bar:
+        findings = find(read_evidence(sources, tables or ()), evaluate, bar)
     if against is not None and other is not None:
         check_comparable(findings, against, other)
     for line in findings.verdict:
@@ -98,7 +115,11 @@ def report(
         write_json_file(findings, json)
         say(f"JSON: {json}")
     if out is not None:
-        size = write_page(findings, out)
+        today = datetime.now(UTC).strftime("%Y-%m-%d")
+        options = PageOptions(
+            title=title, author=author, date=today if date is None else date, has_folders=folders
+        )
+        size = write_page(findings, out, options)
         say(f"Page: {out}, {size / 1e6:.1f} MB")
 
 

@@ -193,7 +193,7 @@ def _run(
             _say_segment(study)
         try:
             with (
-                executor_for(workers, timeout) as executor,
+                executor_for(workers, timeout, study.task) as executor,
                 StudyProgress(goal, known) as progress,
             ):
                 study_begins()

@@ -138,6 +138,7 @@ def tune(
 
 def _task_plan(task: "Task") -> "TaskPlan":
     from archgym.evaluation.stand_in import StandIn
+    from archgym.evaluation.task_choices import objective_choice
     from archgym.sweep.plan import TaskPlan
 
     return TaskPlan(
@@ -145,7 +146,7 @@ def _task_plan(task: "Task") -> "TaskPlan":
         task.simulator.name,
         task.space_name,
         {w.source: w.weight for w in task.workloads},
-        task.objective.name,
+        objective_choice(task.objective, task.simulator),
         task.simulator.fidelity,
         {name: str(value) for name, value in task.simulator.options.items()},
         str(task.simulator.path) if isinstance(task.simulator, StandIn) else None,

@@ -35,7 +35,7 @@ __all__ = [
 SimulatorArgument = Annotated[
     str,
     typer.Argument(
-        help="Simulator, or a complete task such as dram/default/cloud-1/low-latency-v0.",
+        help="Simulator, or a complete task such as dram/default/cloud-1/least-time-v0.",
         autocompletion=complete_simulator,
         metavar="SIMULATOR|TASK",
     ),

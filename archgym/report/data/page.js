@@ -1,4 +1,3 @@
-"use strict";
 const byId = (id) => document.getElementById(id);
 const read = (id) => JSON.parse(byId(id).textContent);
 async function inflate(text) {
@@ -8,30 +7,40 @@ async function inflate(text) {
 }
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const isDark = matchMedia("(prefers-color-scheme: dark)");
-const shown = (x) => (Number.isFinite(x) ? String(Number(x.toPrecision(6))) : "not built");
+const shown = (x) => (Number.isFinite(x) ? plainNumber(x, 6) : "not built");
 
 // ---- figures
 
-function drawFigures() {
-  for (const figure of read("figures")) {
-    const axis = { gridcolor: colour("--line"), zerolinecolor: colour("--line"), automargin: true };
-    const narrow = innerWidth < 640;
-    const layout = {
-      ...figure.layout, autosize: true, margin: { l: 55, r: 15, t: 10, b: 45 },
-      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: colour("--ink") },
-      xaxis: { ...axis, ...figure.layout.xaxis }, yaxis: { ...axis, ...(narrow ? { tickfont: { size: 9 } } : {}), ...figure.layout.yaxis },
-      legend: narrow ? { orientation: "h", y: 1, yanchor: "bottom", font: { size: 10 } } : { x: 1.01, y: 1 },
-    };
-    Plotly.react(figure.id, figure.data, layout, { responsive: true, displaylogo: false, displayModeBar: false });
-  }
+const drawn = new Set();
+function drawFigure(figure) {
+  const axis = { gridcolor: colour("--line"), zerolinecolor: colour("--line"), automargin: true, exponentformat: "SI" };
+  const narrow = innerWidth < 640;
+  const layout = {
+    ...figure.layout, autosize: true, margin: { l: 55, r: 15, t: 10, b: 45 },
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: colour("--ink") },
+    xaxis: { ...axis, ...figure.layout.xaxis }, yaxis: { ...axis, ...(narrow ? { tickfont: { size: 9 } } : {}), ...figure.layout.yaxis },
+    legend: narrow ? { orientation: "h", y: 1, yanchor: "bottom", font: { size: 10 } } : { x: 1.01, y: 1 },
+  };
+  Plotly.react(figure.id, figure.data, layout, { responsive: true, displaylogo: false, displayModeBar: false });
 }
-async function startFigures() {
+let plotly;
+const startPlotly = () => plotly ||= inflate(byId("plotly").textContent).then((code) => {
   const script = document.createElement("script");
-  script.textContent = new TextDecoder().decode(await inflate(byId("plotly").textContent));
+  script.textContent = new TextDecoder().decode(code);
   document.head.append(script);
-  drawFigures();
-  isDark.addEventListener("change", drawFigures);
-  matchMedia("(max-width: 640px)").addEventListener("change", drawFigures);
+  const again = () => read("figures").forEach((figure) => { if (drawn.has(figure.id)) drawFigure(figure); });
+  isDark.addEventListener("change", again);
+  matchMedia("(max-width: 640px)").addEventListener("change", again);
+});
+// What is folded is drawn when it is opened: a closed part has no size, and costs nothing.
+async function fill(fold) {
+  if (!fold.open || fold.dataset.drawn) return;
+  fold.dataset.drawn = "begun";
+  const wanted = read("figures").filter((figure) => fold.querySelector("#" + CSS.escape(figure.id)));
+  if (wanted.length) await startPlotly();
+  for (const figure of wanted) { drawFigure(figure); drawn.add(figure.id); }
+  for (const about of read("explorers")) if (fold.querySelector("#" + about.id)) await startExplorer(about);
+  fold.dataset.drawn = "yes";
 }
 
 // ---- explorers
@@ -87,25 +96,28 @@ async function startExplorer(about) {
     const pen = c.getContext("2d"); pen.setTransform(ratio, 0, 0, ratio, 0, 0); pen.clearRect(0, 0, w, h);
     pen.font = "12px system-ui"; return [pen, w, h];
   }
-  function range(column) {
+  const logs = [part("xlog"), part("ylog")];
+  function range(column, isLog) {
     let low = Infinity, high = -Infinity;
-    for (let i = 0; i < n; i++) { const v = column[i]; if (keep[i] && v < low) low = v; if (keep[i] && v > high) high = v; }
-    if (!(low <= high)) return [0, 1];
+    for (let i = 0; i < n; i++) { const v = column[i]; if (keep[i] && (!isLog || v > 0)) { if (v < low) low = v; if (v > high) high = v; } }
+    if (!(low <= high)) return isLog ? [0.1, 10] : [0, 1];
+    if (isLog) { const pad = 1.02 * (high / low) ** 0.03; return [low / pad, high * pad]; }
     const pad = 0.04 * (high - low) || 0.5; return [low - pad, high + pad];
   }
   const left = 70, bottom = 40;
-  const px = (v, w) => left + (v - boxes.x[0]) / (boxes.x[1] - boxes.x[0]) * (w - left - 12);
-  const py = (v, h) => h - bottom - (v - boxes.y[0]) / (boxes.y[1] - boxes.y[0]) * (h - bottom - 12);
+  const share = (v, [a, b], isLog) => (isLog ? Math.log(v / a) / Math.log(b / a) : (v - a) / (b - a));
+  const px = (v, w) => left + share(v, boxes.x, logs[0].checked) * (w - left - 12);
+  const py = (v, h) => h - bottom - share(v, boxes.y, logs[1].checked) * (h - bottom - 12);
   function draw() {
     const [pen, w, h] = sized(canvas), x = numbers[xs.value], y = numbers[ys.value];
-    boxes = { x: range(x), y: range(y) };
+    boxes = { x: range(x, logs[0].checked), y: range(y, logs[1].checked) };
     layer("dots", canvas, pen, (image, ratio) => {
       // Pixels are set directly: a hundred thousand rectangles would take a quarter of a second.
       const cw = image.canvas.width, ch = image.canvas.height, pixels = image.getImageData(0, 0, cw, ch), data = new Uint32Array(pixels.data.buffer);
       const tone = (isDark.matches ? 0xa9a9b6 : 0x5a5a64), bgr = ((tone & 255) << 16) | (tone & 0xff00) | (tone >> 16), ink = (0xff000000 | bgr) >>> 0;
-      const size = Math.max(2, Math.round(2 * ratio));
+      const size = Math.round((n > 20000 ? 2 : n > 2000 ? 3 : 5) * ratio), half = size >> 1;
       for (let i = 0; i < n; i++) if (keep[i] && x[i] === x[i] && y[i] === y[i]) {
-        const a = Math.round(px(x[i], w) * ratio), b = Math.round(py(y[i], h) * ratio);
+        const a = Math.round(px(x[i], w) * ratio) - half, b = Math.round(py(y[i], h) * ratio) - half;
         for (let v = b; v < b + size; v++) for (let u = a; u < a + size; u++) if (u >= 0 && u < cw && v >= 0 && v < ch) data[v * cw + u] = ink;
       }
       image.putImageData(pixels, 0, 0);
@@ -116,11 +128,8 @@ async function startExplorer(about) {
     chosen.forEach((i, j) => { pen.beginPath(); pen.arc(px(x[i], w), py(y[i], h), 8, 0, 7); pen.stroke(); pen.fillText("AB"[j], px(x[i], w) + 10, py(y[i], h) - 8); });
     pen.lineWidth = 1; pen.strokeRect(left, 12, w - left - 12, h - bottom - 12);
     pen.textAlign = "center";
-    for (let t = 0; t <= 3; t++) {
-      const vx = boxes.x[0] + t / 3 * (boxes.x[1] - boxes.x[0]), vy = boxes.y[0] + t / 3 * (boxes.y[1] - boxes.y[0]);
-      pen.textAlign = t === 3 ? "right" : t ? "center" : "left"; pen.fillText(Number(vx.toPrecision(4)), px(vx, w), h - 24);
-      pen.textAlign = "right"; pen.fillText(Number(vy.toPrecision(4)), left - 6, py(vy, h) + 4);
-    }
+    for (const v of ticks(...boxes.x, logs[0].checked, w < 500 ? 3 : 6)) { pen.textAlign = "center"; pen.fillText(plainNumber(v), px(v, w), h - 24); }
+    for (const v of ticks(...boxes.y, logs[1].checked, 5)) { pen.textAlign = "right"; pen.fillText(plainNumber(v), left - 6, py(v, h) + 4); }
     pen.textAlign = "center"; pen.fillText(about.axes[xs.value], (w + left) / 2, h - 6);
     pen.textAlign = "left"; pen.fillText(about.axes[ys.value], left + 6, 26);
   }
@@ -156,7 +165,7 @@ async function startExplorer(about) {
     filter();
   });
   value.addEventListener("change", filter);
-  for (const select of [xs, ys]) select.addEventListener("change", renew);
+  for (const select of [xs, ys, ...logs]) select.addEventListener("change", renew);
 
   // Parallel coordinates: drag along an axis to keep a part of it, click to keep all again.
   const most = Math.max(1, Math.floor(n / 1500));
@@ -174,7 +183,9 @@ async function startExplorer(about) {
     about.parameters.forEach((k, j) => {
       const x = bandX(j, w); pen.beginPath(); pen.moveTo(x, 30); pen.lineTo(x, h - 30); pen.stroke();
       pen.textAlign = j === 0 ? "left" : j === about.parameters.length - 1 ? "right" : "center";
-      pen.fillText(w / about.parameters.length > 75 ? k.name.slice(0, 14) : String(j + 1), x, j % 2 ? 12 : 24);
+      // A name that does not fit beside the next one but one is a number, which the note explains.
+      const isWide = pen.measureText(k.name).width < 2 * (w - 40) / about.parameters.length - 10;
+      pen.fillText(isWide ? k.name : String(j + 1), x, j % 2 ? 12 : 24);
       if (brushes[j]) { pen.globalAlpha = 0.4; const a = bandY(j, brushes[j][1], h), b = bandY(j, brushes[j][0], h); pen.fillRect(x - 6, a - 4, 12, b - a + 8); pen.globalAlpha = 1; }
     });
   }
@@ -196,8 +207,10 @@ async function startExplorer(about) {
   addEventListener("resize", redraw); isDark.addEventListener("change", renew);
   setTurn(0); table(); filter();
 }
-(async () => {
-  await Promise.all(read("explorers").map(startExplorer));
-  await startFigures();
-  document.documentElement.dataset.ready = "yes";
-})();
+document.querySelectorAll("[data-front]").forEach((root) => { const spec = read("fronts")[root.dataset.front]; if (spec) chart(root, spec); });
+for (const fold of document.querySelectorAll("details")) fold.addEventListener("toggle", () => fill(fold));
+// A link of the contents opens what it leads to.
+const opened = () => { const fold = location.hash.length > 1 && byId(decodeURIComponent(location.hash.slice(1))); if (fold && fold.tagName === "DETAILS") { fold.open = true; fold.scrollIntoView(); } };
+addEventListener("hashchange", opened);
+opened();
+document.documentElement.dataset.ready = "yes";

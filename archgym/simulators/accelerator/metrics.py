@@ -1,16 +1,18 @@
 """Metrics and objectives of the accelerator simulator."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from archgym.evaluation.limits import Limit
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.simulators.accelerator.energy import CLOCK_MHZ
 
-__all__ = ["METRICS", "OBJECTIVES", "metric_values"]
+__all__ = ["FORMER_OBJECTIVES", "METRICS", "metric_values", "objectives"]
 
 METRICS: Final = (
     MetricSpec("energy_uj", "uJ", "minimise", 1e-3, "Energy of one inference, DRAM included."),
@@ -30,6 +32,7 @@ METRICS: Final = (
         "Operations over the number that all units could do in the same time.",
     ),
     MetricSpec("dram_energy_uj", "uJ", "none", 1e-3, "Energy of DRAM.", identifies=True),
+    MetricSpec("operand_bits", "bit", "none", 1.0, "Bits of weights and inputs; sums have more."),
 )
 
 _ENERGY = Term("energy_uj", "minimise")
@@ -44,8 +47,10 @@ _FOUND = (
     Objective("low-latency", (_LATENCY,), "Lowest latency."),
     Objective(
         "edp-at-eyeriss-area",
-        (_EDP, Term("area_mm2", "at-most", weight=10.0, target=_EYERISS_AREA_MM2)),
+        (_EDP,),
         "Lowest energy times latency within the area of the Eyeriss-like design.",
+        (Limit("area_mm2", "<=", _EYERISS_AREA_MM2),),
+        revision=1,
     ),
     Objective(
         "edp-and-area",
@@ -68,7 +73,39 @@ _FOUND = (
         "Distance to the published targets for AlexNet's convolutions.",
     ),
 )
-OBJECTIVES: Final[Mapping[str, Objective]] = {objective.name: objective for objective in _FOUND}
+# Narrower operands change the network's results, which no metric shows: named objectives keep the
+# default design's. Other objectives may take fewer bits, and `operand_bits` shows them.
+_PRECISE: Final = Limit("operand_bits", ">=", 16.0)
+# Release 0.1.0 left the precision open, and charged for area.
+FORMER_OBJECTIVES: Final[Mapping[str, Objective]] = {
+    objective.name: objective
+    for objective in (
+        *(o for o in _FOUND if o.name not in ("edp-at-eyeriss-area", "archgym-2023")),
+        Objective(
+            "edp-at-eyeriss-area",
+            (_EDP, Term("area_mm2", "at-most", weight=10.0, target=_EYERISS_AREA_MM2)),
+            "Lowest energy times latency, the area of the Eyeriss-like design as a target.",
+        ),
+    )
+}
+
+
+def objectives(has_precision: bool) -> Mapping[str, Objective]:
+    """Return the objectives of a space, by name.
+
+    Args:
+      has_precision: True if designs choose the bits of operands. All objectives but the published
+        one then ask for the bits of the default design.
+    """
+    found = {objective.name: objective for objective in _FOUND}
+    if not has_precision:
+        return found
+    return {
+        name: objective
+        if name == "archgym-2023"
+        else replace(objective, limits=(*objective.limits, _PRECISE), revision=1)
+        for name, objective in found.items()
+    }
 
 
 def metric_values(
@@ -77,8 +114,11 @@ def metric_values(
     area_mm2: npt.ArrayLike,
     utilisation_percent: npt.ArrayLike,
     dram_pj: npt.ArrayLike,
+    operand_bits: npt.ArrayLike,
 ) -> np.ndarray:
     """Return the metrics in the order and units of `METRICS`, as the last axis."""
     energy, latency = np.asarray(energy_pj) / 1e6, np.asarray(cycles) / (CLOCK_MHZ * 1e3)
     columns = (energy, cycles, latency, energy * latency, area_mm2, energy / latency)
-    return np.stack([*columns, utilisation_percent, np.asarray(dram_pj) / 1e6], axis=-1)
+    columns += (utilisation_percent, np.asarray(dram_pj) / 1e6)
+    bits = np.broadcast_to(operand_bits, np.shape(energy))
+    return np.stack([*np.broadcast_arrays(*columns), bits], axis=-1)

@@ -15,7 +15,12 @@ from archgym.simulators.accelerator.evaluation import COUNT_MODES, evaluate_mapp
 from archgym.simulators.accelerator.mapper import OBJECTIVES as MAPPER_OBJECTIVES
 from archgym.simulators.accelerator.mapping_cache import Search, cached_cost
 from archgym.simulators.accelerator.mapping_space import MappingSpace, gamma_area_mm2
-from archgym.simulators.accelerator.metrics import METRICS, OBJECTIVES, metric_values
+from archgym.simulators.accelerator.metrics import (
+    FORMER_OBJECTIVES,
+    METRICS,
+    metric_values,
+    objectives,
+)
 from archgym.simulators.accelerator.networks import NETWORKS, Network, layer_named, load_network
 from archgym.simulators.accelerator.published_space import FIXED_ORDERS
 from archgym.simulators.accelerator.space import (
@@ -55,8 +60,10 @@ class AcceleratorSimulator(Simulator):
     fidelity_names: ClassVar[tuple[str, ...]] = tuple(_TRIES)
     table_space = "mapping-table"
     metrics = METRICS
-    objectives: Mapping[str, Objective] = OBJECTIVES
-    default_objective = "edp"
+    objectives: Mapping[str, Objective] = objectives(has_precision=True)
+    former_objectives: Mapping[str, Objective] = FORMER_OBJECTIVES
+    # Without a limit of area the largest array wins.
+    default_objective = "edp-at-eyeriss-area"
     costs = COSTS
     model_reasons = (
         "no mapping of some layer was found that fits",
@@ -115,6 +122,9 @@ class AcceleratorSimulator(Simulator):
             self._mappings = mappings_of_layer(space, layer, architecture)
             self.space = self._mappings.space
         self.groups = GROUPS if space == "default" else {}
+        self.objectives = objectives(has_precision="precision_bits" in self.space.names)
+        if self._mappings is not None or min(self._limits) < np.inf:
+            self.default_objective = "edp"  # the area is that of the architecture, or an option's
         given = {
             "counts": (counts, "timeloop"),
             "mapper": (mapper, "edp"),
@@ -210,7 +220,8 @@ class AcceleratorSimulator(Simulator):
             if cost != ARITHMETIC:
                 used = used * paid.values[rows, _COLUMNS.index("latency_cycles")] / cycles
             area = paid.values[rows, _LIMITED["area_mm2"]]
-            values[rows] = metric_values(energy, cycles, area, used, dram)
+            bits = paid.values[rows, _COLUMNS.index("operand_bits")]
+            values[rows] = metric_values(energy, cycles, area, used, dram, bits)
         return BatchResult(values, paid.reason)
 
     def check(self, values: np.ndarray, workload: Workload) -> None:
@@ -261,7 +272,8 @@ class AcceleratorSimulator(Simulator):
             cycles += layer.count * cost[1]
             dram += layer.count * cost[2]
         used = 100.0 * network.n_operations / built.mac.instances / cycles
-        metrics = metric_values(energy, cycles, built.area_um2 / 1e6, used, dram)
+        bits = built.levels[-1].word_bits
+        metrics = metric_values(energy, cycles, built.area_um2 / 1e6, used, dram, bits)
         if metrics[_LIMITED["power_mw"]] > self._limits[1]:
             return 4, nothing
         return 0, metrics
@@ -312,7 +324,8 @@ class AcceleratorSimulator(Simulator):
             area = gamma_area_mm2(words[:, 0], words[:, 2], n_units)
         utilisation = 100.0 * problem.n_operations / n_units / cycles
         dram = found.energies[:, -1].sum(axis=1)
-        values = metric_values(energy, cycles, area, utilisation, dram)
+        bits = architecture.levels[-1].word_bits
+        values = metric_values(energy, cycles, area, utilisation, dram, bits)
         for limit, column, number in zip(self._limits, _LIMITED.values(), (3, 4), strict=True):
             over = (reason == 0) & (values[:, column] > limit)
             reason[over] = number

@@ -28,6 +28,11 @@ def earliest_for_rank(s: Any, d: Any, rank: int, command: int) -> int:
     time: int = s.bus_free[0]
     for previous in range(len(d.rank)):
         time = max(time, s.last[rank, previous] + d.rank[previous, command])
+    if d.has_shared_power:
+        for other in range(d.n_ranks):
+            if other != rank:
+                for previous in range(len(d.other)):
+                    time = max(time, s.last[other, previous] + d.other[previous, command])
     return time
 
 
@@ -109,6 +114,12 @@ def push_rank_command(s: Any, d: Any, command: int, rank: int, now: int) -> None
     _raise_columns(s.rank_earliest[rank], d.rank[command], now)
     _raise_openings(s.rank_earliest[rank], d.rank[command], now)
     _raise(s.rank_earliest[rank], d.rank[command], PRE, now)
+    if d.has_shared_power:
+        for other in range(d.n_ranks):
+            if other != rank:
+                _raise_columns(s.rank_earliest[other], d.other[command], now)
+                _raise_openings(s.rank_earliest[other], d.other[command], now)
+                _raise(s.rank_earliest[other], d.other[command], PRE, now)
 
 
 @inlined

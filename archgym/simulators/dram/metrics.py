@@ -1,11 +1,12 @@
 """Metrics and objectives of the DRAM simulator."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 
-__all__ = ["ENERGY_CAUSES", "metrics", "objectives"]
+__all__ = ["ENERGY_CAUSES", "FORMER_OBJECTIVES", "metrics", "objectives"]
 
 ENERGY_CAUSES = ("activate", "precharge", "read", "write", "refresh", "background")
 
@@ -78,6 +79,19 @@ def _energy_metrics() -> tuple[MetricSpec, ...]:
     )
 
 
+# Names of release 0.1.0, where `low-latency` was the total time.
+FORMER_OBJECTIVES: Final[Mapping[str, Objective]] = {
+    "low-latency": Objective(
+        "low-latency", (Term("total_time_ns", "minimise"),), "Least total time of the workload."
+    ),
+    "low-request-latency": Objective(
+        "low-request-latency",
+        (Term("mean_latency_ns", "minimise"),),
+        "Least mean latency of a request.",
+    ),
+}
+
+
 def objectives(has_energy: bool) -> Mapping[str, Objective]:
     """Return the objectives of a device, by name.
 
@@ -88,8 +102,8 @@ def objectives(has_energy: bool) -> Mapping[str, Objective]:
     latency = Term("mean_latency_ns", "minimise")
     energy = Term("total_energy_pj", "minimise")
     found = [
-        Objective("low-latency", (time,), "Least total time, which ArchGym calls latency."),
-        Objective("low-request-latency", (latency,), "Least mean latency of a request."),
+        Objective("least-time", (time,), "Least total time of the workload."),
+        Objective("low-latency", (latency,), "Least mean latency of a request.", revision=1),
         Objective(
             "balanced",
             (time, latency, energy) if has_energy else (time, latency),

@@ -92,7 +92,6 @@ def design_space(
     name: str,
     address_mappings: tuple[str, ...],
     has_per_bank_refresh: bool,
-    has_power_down: bool = True,
 ) -> DesignSpace:
     """Return the space with this name for a device.
 
@@ -100,7 +99,6 @@ def design_space(
       name: One of `SPACE_NAMES`.
       address_mappings: Mappings of the device, its default first.
       has_per_bank_refresh: Whether its banks can refresh one at a time.
-      has_power_down: False where staggered power-down is not as the reference has it.
 
     Raises:
       UnknownNameError: There is no such space.
@@ -146,7 +144,7 @@ def design_space(
             "The ten parameters of the published ArchGym, as its RL agents had them.",
         )
     if name == "default":
-        return _default(address_mappings, has_per_bank_refresh, has_power_down)
+        return _default(address_mappings, has_per_bank_refresh)
     raise unknown_name("space", name, SPACE_NAMES)
 
 
@@ -184,9 +182,7 @@ def _published(
     )
 
 
-def _default(
-    address_mappings: tuple[str, ...], has_per_bank_refresh: bool, has_power_down: bool
-) -> DesignSpace:
+def _default(address_mappings: tuple[str, ...], has_per_bank_refresh: bool) -> DesignSpace:
     refresh_policy = Categorical(
         name="refresh_policy",
         choices=("AllBank", "PerBank"),
@@ -222,17 +218,11 @@ def _default(
                 ("refresh_max_pulled_in", _PULLED_IN_DOC),
             )
         ),
-        *(
-            (
-                Categorical(
-                    name="power_down_policy",
-                    choices=POWER_DOWN_POLICIES,
-                    default="NoPowerDown",
-                    doc="Whether an idle rank powers down, in deepening steps.",
-                ),
-            )
-            if has_power_down
-            else ()
+        Categorical(
+            name="power_down_policy",
+            choices=POWER_DOWN_POLICIES,
+            default="NoPowerDown",
+            doc="Whether an idle rank powers down, in deepening steps.",
         ),
         _ARBITER,
         PowerOfTwo(

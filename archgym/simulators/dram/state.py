@@ -32,6 +32,7 @@ DEVICE: Final = np.dtype(
         ("has_groups", _I),
         ("has_column_bus", _I),
         ("is_simple", _I),  # one rank, no bank groups, one bus, every command one cycle long
+        ("has_shared_power", _I),  # power-down binds other ranks, as on pseudo channels
         ("first_command", _I),  # the bus is busy before
         ("read_done", _I),  # from the command's issue to the end of its data
         ("write_done", _I),
@@ -43,7 +44,7 @@ DEVICE: Final = np.dtype(
         # [previous command, following command]: least distance within the scope
         ("bank", _I, (N_COMMANDS, N_BANK_COMMANDS)),
         ("group", _I, (N_COMMANDS, N_BANK_COMMANDS)),
-        ("other", _I, (N_COMMANDS, N_BANK_COMMANDS)),
+        ("other", _I, (N_COMMANDS, N_COMMANDS)),
         ("rank", _I, (N_COMMANDS, N_COMMANDS)),
         # energy accounting
         ("has_energy", _I),

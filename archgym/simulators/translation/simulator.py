@@ -17,7 +17,13 @@ from archgym.simulators.translation.cycles import Core, core_named, count_cycles
 from archgym.simulators.translation.designs import hardware_of_many, memory_of
 from archgym.simulators.translation.hardware import Hardware
 from archgym.simulators.translation.layout import Memory
-from archgym.simulators.translation.metrics import METRICS, OBJECTIVES, check_counters, measures
+from archgym.simulators.translation.metrics import (
+    FORMER_OBJECTIVES,
+    METRICS,
+    OBJECTIVES,
+    check_counters,
+    measures,
+)
 from archgym.simulators.translation.prepared import Prepared, latest_prepared
 from archgym.simulators.translation.run import run
 from archgym.simulators.translation.space import GROUPS, SPACE_NAMES, design_space
@@ -56,6 +62,7 @@ class TranslationSimulator(Simulator):
     table_space = "tabulated"
     metrics: tuple[MetricSpec, ...] = METRICS
     objectives: Mapping[str, Objective] = OBJECTIVES
+    former_objectives: Mapping[str, Objective] = FORMER_OBJECTIVES
     costs = COSTS
 
     def __init__(

@@ -288,7 +288,8 @@ def _channels(c: Configuration, device: npt.NDArray[Any], no_refresh: bool) -> n
         table["refresh_at"] = d["refi_bank"]
     else:
         table["refresh_at"] = FAR
-    table["wake"] = table["refresh_at"]
+    # The first tick decides the write mode of every channel, idle ones included.
+    table["wake"] = 1
     return table
 
 

@@ -117,10 +117,9 @@ def family_space(made: Standard) -> DesignSpace:
             unit="ticks",
             doc="Time between all-bank refreshes of neighbouring ranks; 0 refreshes all at once.",
         ),
-        # chosen: 8 places or more, so that write mode always ends with a write left. On three
-        # recorded rows that end it without one the model differs.
+        # chosen: the buffer sizes and watermarks of the recorded rows.
         *(
-            PowerOfTwo(name=name, low=8, high=128, default=32, unit="requests", doc=doc)
+            PowerOfTwo(name=name, low=4, high=128, default=32, unit="requests", doc=doc)
             for name, doc in (
                 ("read_buffer", "Reads that a controller holds."),
                 ("write_buffer", "Writes that a controller holds."),
@@ -128,7 +127,7 @@ def family_space(made: Standard) -> DesignSpace:
         ),
         Ordinal(
             name="wr_low",
-            levels=(0.2, 0.3, 0.4, 0.5),
+            levels=(0.1, 0.2, 0.3, 0.4, 0.5),
             default=0.2,
             unit="",
             doc="Share of the write buffer below which a controller returns to reads.",

@@ -8,7 +8,8 @@ import pytest
 
 from archgym.errors import FileFormatError, UnknownNameError
 from archgym.simulators.dram import DramSimulator
-from archgym.simulators.dram.ramulator.standard import FAMILIES
+from archgym.simulators.dram.ramulator.run import Configuration, Requests, run
+from archgym.simulators.dram.ramulator.standard import FAMILIES, standard
 from archgym.testing.simulators import check_simulator
 
 
@@ -117,3 +118,22 @@ def test_unknown_controller_or_space_is_refused() -> None:
         DramSimulator(controller="ramulater")
     with pytest.raises(UnknownNameError, match="space"):
         DramSimulator(space="archgym-2023", controller="ramulator")
+
+
+def test_idle_channel_is_in_write_mode_when_its_first_requests_come() -> None:
+    # Without reads, the first tick turns to writes; a read with a write in one round keeps that.
+    made = standard("ddr5")
+    configuration = Configuration(
+        organisation="DDR5_8Gb_x8",
+        timing="DDR5_4800BN",
+        refresh="NoRefresh",
+        write_buffer=4,
+        wr_low=0.1,
+        width=2,
+    )
+    times = np.array([1_000_000, 1_000_000], np.int64)
+    requests = Requests.of(times, np.array([False, True]), np.array([0, 1 << 22], np.int64))
+
+    outcome = run(made, configuration, requests, max_log=8)
+
+    assert outcome.log[0, 4] == 1  # the first activation is the write's

@@ -1,0 +1,408 @@
+"""Simulators made of a Python function, and of a declaration alone.
+
+@simulator(space=[PowerOfTwo(name="ways", low=1, high=16)], metrics={"amat_ns": "minimise"})
+def cache(design):
+    return {"amat_ns": 2.0 + 0.1 * design["ways"] + 8.0 / design["ways"]}
+"""
+
+import ast
+import hashlib
+import inspect
+import math
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from functools import update_wrapper
+from pathlib import Path
+from typing import Any, ClassVar, final
+
+import numpy as np
+
+from archgym.errors import (
+    InvalidArgumentError,
+    SimulatorError,
+    error_text,
+    unknown_name,
+)
+from archgym.evaluation.external import Infeasible
+from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.objective import Objective, objective_of
+from archgym.evaluation.simulator import FAILED, BatchResult, Simulator, Workload
+from archgym.spaces.parameter import Parameter
+from archgym.spaces.space import DesignSpace
+
+__all__ = ["FunctionSimulator", "MetricGoals", "OutsideSimulator", "simulator"]
+
+MetricGoals = Mapping[str, str] | Sequence[MetricSpec]
+"""Goals by name of the metric ("minimise", "maximise" or "none"), or full specifications."""
+
+_Result = Mapping[str, float] | Infeasible
+# chosen: far below what any cost model tells apart; values of that size still get finite rewards.
+_RESOLUTION = 1e-6
+_WORKLOAD = "default"
+# Units by the end of a metric's name.
+_UNITS = {
+    **{unit.lower(): unit for unit in ("ns", "us", "ms", "s", "mW", "W", "pJ", "nJ", "uJ", "mJ")},
+    **{unit.lower(): unit for unit in ("J", "mm2", "um2", "MHz", "GHz", "KiB", "MiB", "GiB")},
+    "percent": "%",
+    "cycles": "cycles",
+}
+_MAX_SHOWN = 200
+
+
+def simulator(
+    *,
+    space: DesignSpace | Sequence[Parameter],
+    metrics: MetricGoals,
+    reasons: Sequence[str] = (),
+    version: int = 0,
+) -> Callable[[Callable[..., _Result]], "FunctionSimulator"]:
+    """Return a decorator that makes a simulator of a function from a design to its metrics.
+
+    The function gets a design, a mapping of parameters to values, and returns every metric by name.
+    It may return `Infeasible(reason)` for a design that cannot be built. An exception, a missing
+    metric or a number that is not finite fails that design; the search continues.
+
+    Args:
+      space: Design space, or its parameters.
+      metrics: Goals by name, or full specifications. The end of a name gives the unit.
+      reasons: Reasons that the function may give for a design that cannot be built.
+      version: Number to raise when what the function calls changes its results. A change of the
+        function's own code is noticed.
+
+    Raises:
+      InvalidArgumentError: A metric's goal does not exist, or there is no metric.
+      InvalidSpaceError: The parameters do not make a space.
+
+    Example:
+      >>> from archgym.spaces.parameter import PowerOfTwo
+      >>> @simulator(space=[PowerOfTwo(name="ways", low=1, high=16)],
+      ...            metrics={"amat_ns": "minimise", "area_mm2": "minimise"})
+      ... def cache(design):
+      ...     ways = design["ways"]
+      ...     return {"amat_ns": 2.0 + 0.1 * ways + 8.0 / ways, "area_mm2": 0.5 * ways}
+      >>> cache({"ways": 8})
+      {'amat_ns': 3.8, 'area_mm2': 4.0}
+      >>> [spec.unit for spec in cache.metrics]
+      ['ns', 'mm2']
+    """
+
+    def decorate(function: Callable[..., _Result]) -> FunctionSimulator:
+        return FunctionSimulator(function, space, metrics, reasons=reasons, version=version)
+
+    return decorate
+
+
+class _Declared(Simulator):
+    """A simulator of one space and one workload, declared by arguments."""
+
+    default_workload = _WORKLOAD
+
+    def __init__(
+        self, name: str, space: DesignSpace | Sequence[Parameter], metrics: MetricGoals, code: str
+    ) -> None:
+        self.name = name
+        self.space = (
+            space if isinstance(space, DesignSpace) else DesignSpace("default", list(space))
+        )
+        self.metrics = _specs(metrics)
+        self.objectives = _objectives(self.metrics)
+        self.default_objective = next(iter(self.objectives))
+        self._digest = hashlib.sha256(code.encode()).hexdigest()
+
+    def workload_names(self) -> tuple[str, ...]:
+        """Return the name of the only workload."""
+        return (_WORKLOAD,)
+
+    def workload(self, name: str | Path) -> Workload:
+        """Return the only workload, whose digest is that of the code.
+
+        Raises:
+          UnknownNameError: The name is another.
+        """
+        if str(name) != _WORKLOAD:
+            raise unknown_name("workload", str(name), (_WORKLOAD,))
+        return Workload(_WORKLOAD, self._digest, None)
+
+
+@final
+class FunctionSimulator(_Declared):
+    """A simulator that calls a Python function for each design.
+
+    `simulator` makes it as a decorator. It can be called as the function can. Tasks of it are
+    bound to the function's code without comments and documentation, so that a study of other code
+    is not continued by mistake.
+    """
+
+    holds_interpreter: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        function: Callable[..., _Result],
+        space: DesignSpace | Sequence[Parameter],
+        metrics: MetricGoals,
+        *,
+        reasons: Sequence[str] = (),
+        version: int = 0,
+    ) -> None:
+        """Take a function and declare what it takes and returns.
+
+        Args:
+          function: Function of a design that returns every metric by name.
+          space: Design space, or its parameters.
+          metrics: Goals by name, or full specifications.
+          reasons: Reasons that the function may give for a design that cannot be built.
+          version: Number to raise when what the function calls changes its results.
+
+        Raises:
+          InvalidArgumentError: The function cannot be called with a design, or a goal is unknown.
+        """
+        if not callable(function):
+            raise InvalidArgumentError(
+                f"A simulator needs a function of a design; got {function!r}."
+            )
+        super().__init__(
+            str(getattr(function, "__name__", type(function).__name__)).strip("<>"),
+            space,
+            metrics,
+            _code(function),
+        )
+        self.version = version
+        self.model_reasons = tuple(reasons)
+        self._function = function
+        update_wrapper(self, function)
+
+    def __call__(self, design: Mapping[str, Any]) -> _Result:
+        """Return what the function returns for a design."""
+        return self._function(design)
+
+    def __repr__(self) -> str:
+        return f"FunctionSimulator({self.name!r}, {self.space!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Also functions of a notebook's cell and lambdas, which pickle refuses.
+        import cloudpickle
+
+        # The source may not be there where it is unpickled, so the digest goes with it.
+        content = cloudpickle.dumps((self._function, self._digest))
+        return _unpickled, (content, self.space, self.metrics, self.model_reasons, self.version)
+
+    def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """Call the function for one design after the other."""
+        values = np.full((len(indices), len(self.simulated_metrics)), np.nan)
+        reason = np.zeros(len(indices), dtype=np.int16)
+        failures: dict[int, str] = {}
+        for row, design in enumerate(self.space.designs(indices)):
+            try:
+                result = self._called(design)
+                if isinstance(result, Infeasible):
+                    reason[row] = self._reason(result)
+                else:
+                    values[row] = self._numbers(result)
+            except SimulatorError as error:
+                reason[row] = FAILED
+                failures[row] = str(error)
+        return BatchResult(values, reason, failures)
+
+    def _called(self, design: Mapping[str, Any]) -> Any:
+        try:
+            return self._function(design)
+        except SimulatorError:
+            raise
+        # A function is its author's and may raise anything; that design has failed.
+        except Exception as error:
+            raise SimulatorError(
+                f"`{self.name}` raised {type(error).__name__}: {error_text(error)}"
+            ) from error
+
+    def _reason(self, result: Infeasible) -> int:
+        if result.reason not in self.model_reasons:
+            raise SimulatorError(
+                f"`{self.name}` must give one of its `reasons`, {list(self.model_reasons)!r}; got "
+                f"{result.reason!r}. Add it to the decorator's `reasons`."
+            )
+        return self.reasons.index(result.reason, 1)
+
+    def _numbers(self, result: Any) -> list[float]:
+        if not isinstance(result, Mapping):
+            shown = "None; is a `return` missing?" if result is None else f"{_shown(result)}."
+            raise SimulatorError(
+                f"`{self.name}` must return its metrics as a mapping of names to numbers; got "
+                f"{shown}"
+            )
+        names = [spec.name for spec in self.simulated_metrics]
+        missing = [name for name in names if name not in result]
+        extra = [str(name) for name in result if name not in names]
+        if missing or extra:
+            parts = [("missing", missing), ("not declared", extra)]
+            text = "; ".join(f"{', '.join(found)} {what}" for what, found in parts if found)
+            raise SimulatorError(
+                f"`{self.name}` must return exactly its metrics, {', '.join(names)}; {text}."
+            )
+        return [self._number(spec, result[spec.name]) for spec in self.simulated_metrics]
+
+    def _number(self, spec: MetricSpec, value: Any) -> float:
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not math.isfinite(number) or isinstance(value, str):
+            raise SimulatorError(
+                f"`{spec.name}` of `{self.name}` must be a finite number; got {_shown(value)}."
+            )
+        if number < 0 and spec.goal != "none":
+            raise SimulatorError(
+                f"`{spec.name}` of `{self.name}` must be 0 or more to be {spec.goal}d, since "
+                f"rewards compare logarithms; got {number!r}. Shift it, or return exp() of it."
+            )
+        return number
+
+
+@final
+class OutsideSimulator(_Declared):
+    """A simulator whose designs are evaluated elsewhere: on a cluster, a board, by hand.
+
+    It knows the default design's metrics, to which rewards are relative, and nothing else. Studies
+    of it are asked and told: `Study.ask`, `Study.tell`.
+
+    Example:
+      >>> from archgym.evaluation.task import Task
+      >>> from archgym.spaces.parameter import PowerOfTwo
+      >>> board = OutsideSimulator(
+      ...     "fpga", [PowerOfTwo(name="lanes", low=1, high=8)], {"time_ms": "minimise"},
+      ...     default={"time_ms": 12.5},
+      ... )
+      >>> Task.make(board).id
+      'fpga/default/default/minimise:time_ms-v0'
+    """
+
+    version = 0
+
+    def __init__(
+        self,
+        name: str,
+        space: DesignSpace | Sequence[Parameter],
+        metrics: MetricGoals,
+        *,
+        default: Mapping[str, float],
+        reasons: Sequence[str] = (),
+    ) -> None:
+        """Declare what is evaluated elsewhere.
+
+        Args:
+          name: Name for people.
+          space: Design space, or its parameters.
+          metrics: Goals by name, or full specifications.
+          default: Metrics of the default design.
+          reasons: Reasons why a design may not be built.
+
+        Raises:
+          InvalidArgumentError: A metric of the default design is missing or not finite.
+        """
+        super().__init__(name, space, metrics, repr(sorted(default.items())))
+        self.model_reasons = tuple(reasons)
+        names = [spec.name for spec in self.simulated_metrics]
+        if sorted(default) != sorted(names) or not all(map(_is_finite, default.values())):
+            raise InvalidArgumentError(
+                f"`default` must give the default design's {', '.join(names)} as finite numbers; "
+                f"got {dict(default)!r}."
+            )
+        self._default = [float(default[name]) for name in names]
+
+    def __repr__(self) -> str:
+        return f"OutsideSimulator({self.name!r}, {self.space!r})"
+
+    def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """Return the default design's metrics; fail for others."""
+        values = np.full((len(indices), len(self._default)), np.nan)
+        is_default = (indices == self.space.default_indices).all(axis=1)
+        values[is_default] = self._default
+        failure = (
+            f"Designs of {self.name!r} are evaluated elsewhere. Use `ask` and `tell` of the study."
+        )
+        failures = dict.fromkeys(np.flatnonzero(~is_default).tolist(), failure)
+        return BatchResult(values, np.where(is_default, 0, FAILED).astype(np.int16), failures)
+
+
+def _unpickled(
+    content: bytes,
+    space: DesignSpace,
+    metrics: tuple[MetricSpec, ...],
+    reasons: tuple[str, ...],
+    version: int,
+) -> FunctionSimulator:
+    import cloudpickle
+
+    function, digest = cloudpickle.loads(content)
+    made = FunctionSimulator(function, space, metrics, reasons=reasons, version=version)
+    made._digest = digest
+    return made
+
+
+def _specs(metrics: Any) -> tuple[MetricSpec, ...]:
+    if not isinstance(metrics, Mapping):
+        given = tuple(metrics)
+        if not given or not all(isinstance(spec, MetricSpec) for spec in given):
+            raise InvalidArgumentError(
+                "`metrics` must map names to goals or list MetricSpecs; got "
+                f'{metrics!r}. Write for instance metrics={{"amat_ns": "minimise"}}.'
+            )
+        return given
+    specs: list[MetricSpec] = []
+    for name, goal in metrics.items():
+        if not (isinstance(name, str) and name.isidentifier()):
+            raise InvalidArgumentError(
+                f"A metric's name must be letters, digits and underscores; got {name!r}."
+            )
+        if goal not in ("minimise", "maximise", "none"):
+            raise InvalidArgumentError(
+                f"The goal of `{name}` must be minimise, maximise or none; got {goal!r}."
+            )
+        unit = _UNITS.get(name.rpartition("_")[2].lower(), "") if "_" in name else ""
+        specs.append(MetricSpec(name, unit, goal, _RESOLUTION, f"Metric {name}."))
+    if not specs:
+        raise InvalidArgumentError("`metrics` must name one metric or more; it names none.")
+    return tuple(specs)
+
+
+def _objectives(specs: Sequence[MetricSpec]) -> dict[str, Objective]:
+    """Return an objective of all metrics that have a goal, and one of each alone."""
+    low = [spec.name for spec in specs if spec.goal == "minimise"]
+    high = [spec.name for spec in specs if spec.goal == "maximise"]
+    if not low and not high:
+        raise InvalidArgumentError(
+            "One metric or more must be minimised or maximised; every goal is `none`."
+        )
+    found = [objective_of(low, high, specs)]
+    if len(low) + len(high) > 1:
+        found += [objective_of([name], [], specs) for name in low]
+        found += [objective_of([], [name], specs) for name in high]
+    return {objective.name: objective for objective in found}
+
+
+def _code(function: Callable[..., Any]) -> str:
+    """Return what a function does as text: its source without comments, else its byte code."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        code = getattr(function, "__code__", None)
+        if code is None:
+            return repr(type(function))
+        return f"{code.co_code.hex()} {code.co_consts!r} {code.co_names!r}"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            node.decorator_list = []
+            if ast.get_docstring(node) is not None:
+                node.body = node.body[1:] or [ast.Pass()]
+            return f"{ast.unparse(node)}\n{function.__defaults__!r}"
+    return ast.unparse(tree)
+
+
+def _is_finite(value: Any) -> bool:
+    is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    return bool(is_number and math.isfinite(value))
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    text = text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
+    return f"{text} of type {type(value).__name__}"

@@ -1,0 +1,281 @@
+"""Answer of a report on one task: the design, its gain, and the confidence in it."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+
+from archgym.evaluation.limits import LIMITED_REWARD
+from archgym.evaluation.metrics import MetricSpec
+from archgym.report.ablation import AblationPath
+from archgym.report.best_design import Chosen
+from archgym.report.evidence import TaskEvidence
+from archgym.report.explain import reward_room
+from archgym.report.quantities import metric_title, plain_number, quantity
+
+__all__ = ["Answer", "DesignChange", "Gain", "answer_of", "brought_text", "percent_text"]
+
+# chosen: runs and designs within 1 % of the best are as good in practice.
+_CLOSE = math.log(1.01)
+# chosen: a metric that got worse by more is part of the price.
+_PRICE = 0.02
+_MAX_PRICES = 4
+# chosen: changes by tenfold and more are shown as factors.
+_FACTOR = 10.0
+# chosen: a change of the reward by less brought nothing.
+_NOTHING = 5e-5
+
+
+@final
+@dataclass(frozen=True)
+class DesignChange:
+    """One parameter of the best design that differs from the default design."""
+
+    parameter: str
+    unit: str
+    old: str
+    new: str
+    brought: str
+    """Effect of the change, in words; empty if it was not evaluated or is nothing."""
+
+
+@final
+@dataclass(frozen=True)
+class Gain:
+    """One metric of the best design against the default design."""
+
+    metric: str
+    title: str
+    best: str
+    default: str
+    change: str
+    verdict: str
+    """One of better, worse, same."""
+
+
+@final
+@dataclass(frozen=True)
+class Answer:
+    """The three cards at the head of a report."""
+
+    design: tuple[DesignChange, ...]
+    idle: tuple[str, ...]
+    """Changed parameters that could keep their defaults."""
+    is_evaluated: bool
+    """True if the effects of the changes are known."""
+    gains: tuple[Gain, ...]
+    """Metrics of the objective and of its limits."""
+    prices: tuple[Gain, ...]
+    """Other metrics that are worse than the default design's, worst first."""
+    sure: tuple[tuple[str, str], ...]
+    """Topic and finding."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the answer as JSON."""
+        return {
+            "design": [vars(change) for change in self.design],
+            "without_effect": list(self.idle),
+            "gains": [vars(gain) for gain in self.gains],
+            "prices": [vars(gain) for gain in self.prices],
+            "confidence": dict(self.sure),
+        }
+
+
+def answer_of(task: TaskEvidence, chosen: Chosen | str | None) -> Answer | None:
+    """Return the answer of a task; None if no design was built.
+
+    Args:
+      task: Evaluations of the task.
+      chosen: Its best design evaluated again, or the reason why it was not.
+    """
+    best = task.best
+    if best is None:
+        return None
+    run, row = best
+    again = chosen if isinstance(chosen, Chosen) else None
+    design, idle = _changes(task, run.indices[row], again)
+    values, default = run.values[row], task.reference
+    named = [term.metric for term in task.objective.terms]
+    named += [limit.metric for limit in task.objective.limits]
+    gains, prices = [], []
+    for place, spec in enumerate(task.metrics):
+        gain = _gain(spec, float(values[place]), float(default[place]))
+        if spec.name in named:
+            gains.append((named.index(spec.name), gain))
+        elif gain.verdict == "worse":
+            loss = abs(math.log(values[place] / default[place])) if default[place] else 0.0
+            if not math.isfinite(loss) or loss > _PRICE:
+                prices.append((-loss, gain))
+    return Answer(
+        design,
+        idle,
+        again is not None,
+        tuple(gain for _, gain in sorted(gains, key=lambda entry: entry[0])),
+        tuple(gain for _, gain in sorted(prices, key=lambda entry: entry[0])[:_MAX_PRICES]),
+        tuple(_sure(task, again)),
+    )
+
+
+# ---- the design
+
+
+def _changes(
+    task: TaskEvidence, indices: np.ndarray, chosen: Chosen | None
+) -> tuple[tuple[DesignChange, ...], tuple[str, ...]]:
+    """Return the changed parameters that brought something, and the names of the others."""
+    if chosen is None:
+        design = task.space.design_at(np.asarray(indices, np.int64))
+        default = task.space.design_at(task.space.default_indices)
+        return tuple(
+            _change(task, name, default[name], design[name], "")
+            for name in task.space.names
+            if design[name] != default[name]
+        ), ()
+    path = chosen.path
+    changes: list[DesignChange] = []
+    idle: list[str] = []
+    for number, (step, gain) in enumerate(zip(path.steps, path.gains(), strict=True)):
+        if abs(gain) < _NOTHING:
+            idle += [name for name, _, _ in step.changes]
+            continue
+        brought = brought_text(path, number)
+        for name, old, new in step.changes:
+            changes.append(_change(task, name, old, new, brought))
+            brought = "with the one above"
+    return tuple(changes), tuple(idle)
+
+
+def _change(task: TaskEvidence, name: str, old: Any, new: Any, brought: str) -> DesignChange:
+    return DesignChange(name, task.space.parameter(name).unit, str(old), str(new), brought)
+
+
+def brought_text(path: AblationPath, number: int) -> str:
+    """Return the effect of one step of a path in words, such as "total time −12.3 %"."""
+    before = path.start if number == 0 else path.steps[number - 1]
+    after, objective = path.steps[number], path.task.objective
+    if objective.limits and before.reward <= LIMITED_REWARD < after.reward:
+        return "meets the limits"
+    if not (np.isfinite(before.values).all() and np.isfinite(after.values).all()):
+        return (
+            "makes the design feasible" if np.isfinite(after.values).all() else "infeasible alone"
+        )
+    names = [spec.name for spec in path.task.metrics]
+    terms = list(dict.fromkeys(term.metric for term in objective.terms))
+    texts = []
+    for metric in terms:
+        place = names.index(metric)
+        old, new = float(before.values[place]), float(after.values[place])
+        if old and abs(new / old - 1) >= 5e-4:
+            texts.append(f"{metric_title(path.task.metrics[place])} {percent_text(new, old)}")
+    return ", ".join(texts) or "no change of the sought metrics"
+
+
+# ---- the gain
+
+
+def percent_text(value: float, base: float) -> str:
+    """Return a change relative to a base, such as "−31.2 %" or "×12.3"."""
+    if not base or not math.isfinite(value / base):
+        return ""
+    ratio = value / base
+    if ratio >= _FACTOR:
+        return f"×{plain_number(ratio, 3)}"
+    if 0 < ratio <= 1 / _FACTOR:
+        return f"÷{plain_number(1 / ratio, 3)}"
+    text = f"{100 * (ratio - 1):+.1f} %"
+    return "±0.0 %" if text in ("+0.0 %", "-0.0 %") else text.replace("-", "−")
+
+
+def _gain(spec: MetricSpec, value: float, default: float) -> Gain:
+    is_same = abs(value - default) <= max(spec.resolution / 2, 5e-4 * abs(default))
+    is_better = (value < default) == (spec.goal == "minimise")
+    verdict = "same" if is_same or spec.goal == "none" else "better" if is_better else "worse"
+    texts = quantity(value, spec.unit), quantity(default, spec.unit)
+    return Gain(spec.name, metric_title(spec), *texts, percent_text(value, default), verdict)
+
+
+# ---- the confidence
+
+
+def _sure(task: TaskEvidence, chosen: Chosen | None) -> list[tuple[str, str]]:
+    """Return topics and findings on how far the best design can be trusted."""
+    found = [("limits", _limits(task)), ("runs", _runs(task)), ("optimum", _optimum(task, chosen))]
+    if chosen is not None:
+        found.append(("simulator's error", _error(task, chosen)))
+    return found
+
+
+def _limits(task: TaskEvidence) -> str:
+    limits = task.objective.limits
+    if not limits:
+        return "none set"
+    assert task.best is not None
+    missed = task.best[0].missed
+    return f"missed: {'; '.join(missed)}" if missed else f"met: {', '.join(map(str, limits))}"
+
+
+def _runs(task: TaskEvidence) -> str:
+    runs = [run for run in task.runs if len(run.reward)]
+    top = max(float(run.curve[-1]) for run in runs)
+    close = 0.0 if task.objective.is_published_form else _CLOSE
+    n_close = sum(float(run.curve[-1]) >= top - close - 1e-12 for run in runs)
+    seeds = len({run.seed for run in runs})
+    agents = len({run.label for run in runs})
+    total = sum(len(run.reward) for run in runs)
+    text = (
+        f"{_count(len(runs), 'run')} ({_count(agents, 'agent')}, {_count(seeds, 'seed')}), "
+        f"{total:,} evaluations"
+    )
+    if len(runs) == 1:
+        return f"{text}: one run alone does not show how much runs differ"
+    return f"{text}; {n_close} of {len(runs)} runs came within 1 % of this design"
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'s' * (n != 1)}"
+
+
+def _optimum(task: TaskEvidence, chosen: Chosen | None) -> str:
+    assert task.best is not None
+    run, row = task.best
+    reward = float(run.reward[row])
+    if task.known is not None:
+        n_better = task.known.n_better(reward)
+        if not n_better:
+            return f"proven: the best of all {len(task.known.rewards):,} designs"
+        behind = ""
+        if not task.objective.is_published_form:
+            behind = f"; {100 * math.expm1(task.known.reward - reward):.2g} % behind the proven one"
+        return f"{n_better:,} of {len(task.known.rewards):,} designs are better{behind}"
+    if chosen is None:
+        return "best known; not proven (a table of the task proves it: --table)"
+    change = chosen.explanation.best_change
+    n = sum(each.is_built for each in chosen.explanation.changes)
+    if change is None:
+        return f"not proven; better than all {n:,} designs that differ in one parameter"
+    return f"not reached: {change.parameter} {change.old} → {change.new} is better" + _better_by(
+        task, change.reward - chosen.explanation.reward
+    )
+
+
+def _better_by(task: TaskEvidence, gain: float) -> str:
+    return "" if task.objective.is_published_form else f" by {100 * math.expm1(gain):.2g} %"
+
+
+def _error(task: TaskEvidence, chosen: Chosen) -> str:
+    room = reward_room(chosen.explanation, chosen.error_percent)
+    name, error = chosen.explanation.task.simulator.name, chosen.error_percent
+    text = (
+        f"{name} states ±{error:g} %"
+        if chosen.is_error_stated
+        else f"{name} states none; ±{error:g} % assumed"
+    )
+    gain = chosen.explanation.reward - task.default_reward
+    if 0 < gain <= room and task.default_reward > LIMITED_REWARD:
+        return f"{text}: larger than the gain, so the default design may be as good"
+    behind = chosen.top_rewards[0] - chosen.top_rewards[1:]
+    n_close = int((behind < room).sum())
+    if n_close:
+        return f"{text}; {n_close} of the next {len(behind)} designs are within it"
+    return text

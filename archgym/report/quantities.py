@@ -1,0 +1,93 @@
+"""Numbers for people: engineering notation with units, and no exponent such as ``e+05``."""
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from archgym.evaluation.metrics import MetricSpec
+
+__all__ = ["axis_unit", "metric_title", "plain_number", "quantity"]
+
+_PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
+# Powers of ten of the prefixes in units of metrics; "u" stands for "µ" there.
+_POWERS = {prefix: power for power, prefix in _PREFIXES.items()} | {"u": -6, "K": 3}
+_BASES = ("s", "J", "W", "Hz", "B", "B/s", "bit/s")
+# Time above a second and length of data in bytes have no smaller or larger prefix in use.
+_RANGES = {"s": (-15, 0), "B": (0, 12), "B/s": (0, 12), "bit/s": (0, 12)}
+_SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+# chosen: numbers without a prefix are written out from a thousandth to a million.
+_LEAST, _MOST = 1e-3, 1e6
+
+
+def quantity(value: float | None, unit: str, digits: int = 4) -> str:
+    """Return a value with its unit in engineering notation, such as "119.8 µs".
+
+    Args:
+      value: Value in `unit`; a dash stands for None and NaN.
+      unit: Unit of the metric, such as "ns" or "GB/s".
+      digits: Significant digits.
+
+    Example:
+      >>> quantity(119_820.0, "ns"), quantity(1_515.7, "mW"), quantity(5.3, "mm2")
+      ('119.8 µs', '1.516 W', '5.3 mm²')
+    """
+    if value is None or math.isnan(value):
+        return "–"
+    factor, shown = axis_unit(value, unit, digits)
+    return f"{plain_number(value * factor, digits)} {shown}".rstrip()
+
+
+def axis_unit(value: float, unit: str, digits: int = 4) -> tuple[float, str]:
+    """Return the factor and the unit in which a value has one to three digits before its point.
+
+    Args:
+      value: Value in `unit`, typical of those that are shown.
+      unit: Unit of the metric. A unit that takes no prefix is returned with the factor 1.
+      digits: Significant digits, so that 999.99 becomes 1 of the next unit.
+    """
+    for base in _BASES:
+        prefix = unit.removesuffix(base)
+        if unit.endswith(base) and prefix in _POWERS:
+            size = abs(value) * 10.0 ** _POWERS[prefix]
+            if not 0 < size < math.inf:
+                return 1.0, _written(unit)
+            low, high = _RANGES.get(base, (-15, 12))
+            # Rounding first: 999.99 ns is 1 µs.
+            power = math.floor(math.log10(float(f"{size:.{digits - 1}e}")) / 3 + 1e-12) * 3
+            power = min(max(power, low), high)
+            return 10.0 ** (_POWERS[prefix] - power), _PREFIXES[power] + base
+    return 1.0, _written(unit)
+
+
+def _written(unit: str) -> str:
+    return unit.replace("mm2", "mm²").replace("ns2", "ns²").replace("uJ", "µJ")
+
+
+def plain_number(value: float | None, digits: int = 4) -> str:
+    """Return a number with thousands separators; very large and small ones as "1.2×10⁹".
+
+    Args:
+      value: Number; a dash stands for None and NaN.
+      digits: Significant digits; a whole number below a million has all of them.
+    """
+    if value is None or math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    size = abs(float(f"{value:.{digits - 1}e}"))
+    if size == 0:
+        return "0"
+    if _LEAST <= size < _MOST:
+        decimals = max(0, digits - 1 - math.floor(math.log10(size)))
+        text = f"{value:,.{decimals}f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    power = math.floor(math.log10(size) / 3 + 1e-12) * 3
+    mantissa = plain_number(value / 10.0**power, digits)
+    return f"{mantissa}×10{str(power).translate(_SUPERSCRIPTS)}"
+
+
+def metric_title(spec: "MetricSpec") -> str:
+    """Return the name of a metric in words, without its unit: "total time" of `total_time_ns`."""
+    unit = spec.unit.lower().replace("/", "_per_").replace(" ", "_").replace("%", "percent")
+    bare = spec.name.removesuffix(f"_{unit}") if unit else spec.name
+    return bare.replace("_", " ")

@@ -1,0 +1,89 @@
+"""Searches that stand still between an agent's asks, so that a caller drives them step by step."""
+
+import queue
+import threading
+from typing import TYPE_CHECKING, final
+
+import numpy as np
+
+from archgym.errors import StudyInterrupted
+from archgym.evaluation.trials import Trials
+from archgym.search.agent import Agent
+
+if TYPE_CHECKING:
+    from archgym.evaluation.task import Task
+
+__all__ = ["PausedSearch"]
+
+
+@final
+class PausedSearch:
+    """The search of an agent in a thread of its own, which waits while the caller works.
+
+    `next_ask` returns what the agent asks for and `answer` gives it the results, in turn. The
+    thread touches nothing but the agent, so that whoever holds the search may drop it.
+    """
+
+    def __init__(self, agent: Agent, task: "Task") -> None:
+        """Take an agent whose search has not begun."""
+        self._asks: queue.SimpleQueue[np.ndarray | BaseException | None] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[Trials | Exception] = queue.SimpleQueue()
+        self._thread = threading.Thread(
+            target=_search,
+            args=(agent, task, self._asks, self._answers),
+            name="archgym-agent",
+            daemon=True,
+        )
+        self._is_over = False
+
+    def next_ask(self) -> np.ndarray | None:
+        """Return the designs that the agent asks for; None at the end of its search.
+
+        Raises:
+          BaseException: The agent's own, or one that it was given as an answer.
+        """
+        if self._is_over:
+            return None
+        if self._thread.ident is None:
+            self._thread.start()
+        asked = self._asks.get()
+        if isinstance(asked, BaseException):
+            self._is_over = True
+            raise asked
+        self._is_over = asked is None
+        return asked
+
+    def answer(self, answer: Trials | Exception) -> None:
+        """Give the agent the results of its last ask, or raise an exception in it."""
+        self._answers.put(answer)
+
+    def stop(self) -> None:
+        """End the agent's thread, which is left behind if the agent does not let it end."""
+        if self._thread.is_alive() and not self._is_over:
+            self._is_over = True
+            self.answer(StudyInterrupted("The study was closed while its agent waited."))
+
+
+def _search(
+    agent: Agent,
+    task: "Task",
+    asks: "queue.SimpleQueue[np.ndarray | BaseException | None]",
+    answers: "queue.SimpleQueue[Trials | Exception]",
+) -> None:
+    turn = threading.Lock()
+
+    def evaluate(indices: np.ndarray) -> Trials:
+        # Some agents ask from several threads.
+        with turn:
+            asks.put(indices)
+            answer = answers.get()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    try:
+        agent.search(evaluate, task)
+    except BaseException as error:
+        asks.put(error)
+    else:
+        asks.put(None)

@@ -1,0 +1,282 @@
+"""Asks and tells: a study whose designs are evaluated by a loop outside."""
+
+import math
+from collections.abc import Generator, Mapping
+from typing import Any, final
+
+import numpy as np
+
+from archgym.errors import (
+    ArchGymError,
+    BudgetExhausted,
+    InvalidArgumentError,
+    unknown_name,
+)
+from archgym.evaluation.executor import Executor
+from archgym.evaluation.isolation import (
+    empty_evaluation,
+    evaluate_isolated,
+    failed_evaluation,
+    joined,
+)
+from archgym.evaluation.task import Evaluation, Task
+from archgym.evaluation.trials import Trials
+from archgym.search.paused import PausedSearch
+from archgym.spaces.design import Design
+from archgym.studies.records import Records
+from archgym.studies.replay import Ending, Recorder, Step
+
+__all__ = ["AskTell", "told_evaluation"]
+
+# chosen: a derived metric that is told may differ by rounding from what its formula gives.
+_ROUNDING = 1e-9
+
+
+@final
+class AskTell:
+    """The designs that an agent waits for, of which some are given out and some are told.
+
+    A batch of the agent is open until all its designs are told. Each told design is journaled at
+    once, at the place that it has in the order of asking.
+    """
+
+    def __init__(self, recorder: Recorder, task: Task, search: PausedSearch) -> None:
+        """Take an agent's search that has not begun."""
+        self.ended: Ending | None = None
+        self._recorder = recorder
+        self._task = task
+        self._search = search
+        self._steps: Generator[Step, None, Trials] | None = None
+        self._step: Step | None = None
+        # Rows of the step that are not told, by the design's key, and which of them are given out.
+        self._open: dict[bytes, int] = {}
+        self._given: set[bytes] = set()
+
+    @property
+    def told(self) -> int:
+        """Number of evaluations in the open step that have a record."""
+        if self._step is None:
+            return 0
+        return int(((self._step.same < 0) & ~self._recorder.unknown(self._step)).sum())
+
+    def ask(self, n: int) -> list[Design]:
+        """Return up to `n` designs that the agent waits for and that were not given out."""
+        self._go_on()
+        if self._step is None:
+            return []
+        keys = [key for key in self._open if key not in self._given][:n]
+        self._given.update(keys)
+        indices = self._step.indices[[self._open[key] for key in keys]]
+        return self._task.space.designs(self._task.space.canonical(indices)) if keys else []
+
+    def tell(self, design: Mapping[str, Any], told: Evaluation) -> None:
+        """Journal the result of one design.
+
+        Raises:
+          InvalidDesignError: The design does not lie in the space.
+          InvalidArgumentError: The agent does not wait for it, or it was told otherwise before.
+        """
+        indices = self._task.space.indices_of(design)[None, :]
+        key = self._recorder.keys(indices)[0]
+        if key not in self._open:
+            self._go_on()
+        if self._step is None or key not in self._open:
+            self._refuse_unless_known(design, key, told)
+            return
+        row = self._open[key]
+        waiting = np.zeros(len(self._step.seq), dtype=bool)
+        waiting[list(self._open.values())] = True
+        # Repeats and designs that break a constraint come along, so that the journal is in order.
+        chosen = self._recorder.unknown(self._step) & ~waiting
+        chosen[row:] = False
+        chosen[row] = True
+        self._recorder.journal_new(self._step, chosen, _Answer((self._step.indices[row], told)))
+        del self._open[key]
+        self._given.discard(key)
+
+    def stop(self) -> None:
+        """End the agent's thread."""
+        self._search.stop()
+
+    def _go_on(self) -> None:
+        """Let the agent continue until it waits for a design, or has ended."""
+        while self.ended is None and not self._open:
+            try:
+                self._take_step()
+            except BudgetExhausted:
+                self.ended = self._recorder.limit_reached() or "budget"
+            except (SystemExit, GeneratorExit) as stop:
+                raise ArchGymError(
+                    f"An agent must return from `search`; it raised {type(stop).__name__}."
+                ) from stop
+
+    def _take_step(self) -> None:
+        if self._step is not None:
+            self._recorder.settle(self._step, _Answer())
+            self._step = None
+        if self._steps is None:
+            asked = self._search.next_ask()
+            if asked is None:
+                self.ended = self._recorder.limit_reached() or "agent"
+                return
+            n = len(asked)
+            self._steps = self._recorder.steps(asked, lambda: n)
+        try:
+            step = next(self._steps)
+        except StopIteration as end:
+            self._steps = None
+            self._search.answer(end.value)
+        except ArchGymError as error:
+            self._steps = None
+            self._search.answer(error)
+        else:
+            self._step = step
+            self._open = self._waiting(step)
+
+    def _waiting(self, step: Step) -> dict[bytes, int]:
+        """Return the rows of a step that have to be told, by key, in their order."""
+        is_open = self._recorder.unknown(step) & (step.same < 0)
+        # What breaks a constraint needs no simulator.
+        is_open &= self._task.space.feasible(self._task.space.canonical(step.indices))
+        keys = self._recorder.keys(step.indices)
+        return {keys[row]: row for row in np.flatnonzero(is_open).tolist()}
+
+    def _refuse_unless_known(self, design: Mapping[str, Any], key: bytes, told: Evaluation) -> None:
+        known = self._record_of(key)
+        if known is None:
+            raise InvalidArgumentError(
+                "`tell` takes designs that `ask` returned, and the agent did not ask for "
+                f"{dict(design)!r}. To have a design evaluated first, use `start`."
+            )
+        if not (
+            np.array_equal(known.values, told.values, equal_nan=True)
+            and np.array_equal(known.reason, told.reason)
+        ):
+            raise InvalidArgumentError(
+                f"A design must be told once; {dict(design)!r} was told before with other results."
+            )
+
+    def _record_of(self, key: bytes) -> Records | None:
+        """Return the record of a design that was told, also in the step that is open."""
+        seq = self._recorder.seq_of(key)
+        if seq is None and self._step is not None:
+            keys = self._recorder.keys(self._step.indices)
+            seq = int(self._step.seq[keys.index(key)]) if key in keys else None
+        return None if seq is None else self._recorder.record(seq)
+
+
+@final
+class _Answer(Executor):
+    """Returns a told result, and settles designs that break a constraint."""
+
+    def __init__(self, told: tuple[np.ndarray, Evaluation] | None = None) -> None:
+        self._told = told
+
+    def evaluate(self, task: Task, indices: np.ndarray) -> Evaluation:
+        """Return results of designs, in their order."""
+        parts = [empty_evaluation(task)]
+        for row in indices:
+            if self._told is not None and np.array_equal(row, self._told[0]):
+                parts.append(self._told[1])
+            else:
+                parts.append(evaluate_isolated(task, row[None, :]))
+        return joined(parts)
+
+    def cancel(self) -> None:
+        """Do nothing."""
+
+
+def told_evaluation(
+    task: Task,
+    metrics: Mapping[str, Any] | None,
+    infeasible: str | None,
+    failure: str | None,
+) -> Evaluation:
+    """Return the evaluation of one design as it is told.
+
+    Args:
+      task: The study's.
+      metrics: Metrics by name; by name of the workload where the task has several.
+      infeasible: Reason why the design cannot be built, one of the simulator's.
+      failure: Message of an evaluation that broke.
+
+    Raises:
+      InvalidArgumentError: Not exactly one is given, or a number is missing or not finite.
+      UnknownNameError: A metric, workload or reason does not exist.
+    """
+    if sum(given is not None for given in (metrics, infeasible, failure)) != 1:
+        raise InvalidArgumentError(
+            "`tell` needs one of metrics, `infeasible` and `failure` for a design; got "
+            f"{metrics!r}, {infeasible!r}, {failure!r}."
+        )
+    if failure is not None:
+        return failed_evaluation(task, str(failure))
+    one = empty_evaluation(task, 1)
+    if infeasible is not None:
+        reasons = task.simulator.reasons
+        if infeasible not in reasons[1:]:
+            raise unknown_name("reason", infeasible, reasons[1:])
+        one.reason[:] = reasons.index(infeasible)
+        return one
+    assert metrics is not None
+    for place, numbers in enumerate(_by_workload(task, metrics)):
+        one.values[0, place] = _numbers(task, numbers)
+    one.reason[:] = 0
+    return Evaluation(one.values, one.reason, task.rewards(one.values, one.reason))
+
+
+def _by_workload(task: Task, metrics: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    if not isinstance(metrics, Mapping):
+        raise InvalidArgumentError(
+            f"Metrics must be told as a mapping of names to numbers; got {metrics!r}."
+        )
+    names = [weighted.workload.name for weighted in task.workloads]
+    if len(names) == 1 and set(metrics) != set(names):
+        return [metrics]
+    for name in metrics:
+        if name not in names:
+            raise unknown_name("workload", str(name), names)
+    missing = [name for name in names if not isinstance(metrics.get(name), Mapping)]
+    if missing:
+        raise InvalidArgumentError(
+            "Metrics must be told for each workload of the task, as a mapping by its name; "
+            f"{', '.join(map(repr, missing))} missing."
+        )
+    return [metrics[name] for name in names]
+
+
+def _numbers(task: Task, told: Mapping[str, Any]) -> list[float]:
+    known = [spec.name for spec in task.metrics]
+    for name in told:
+        if name not in known:
+            raise unknown_name("metric", str(name), known)
+    numbers: dict[str, float] = {}
+    for spec in task.metrics:
+        if spec.formula is None:
+            numbers[spec.name] = _number(spec.name, told)
+    for spec in task.metrics:
+        if spec.formula is not None:
+            columns = {name: np.array([value]) for name, value in numbers.items()}
+            value = float(np.broadcast_to(spec.formula.evaluate(columns), 1)[0])
+            if spec.name in told and not math.isclose(
+                _number(spec.name, told), value, rel_tol=_ROUNDING
+            ):
+                raise InvalidArgumentError(
+                    f"`{spec.name}` must be {spec.formula.text} = {value!r}; got "
+                    f"{told[spec.name]!r}. Leave it out."
+                )
+            numbers[spec.name] = value
+    return [numbers[name] for name in known]
+
+
+def _number(name: str, told: Mapping[str, Any]) -> float:
+    if name not in told:
+        raise InvalidArgumentError(
+            f"Every metric of the task must be told; `{name}` is missing. Tell `failure` for an "
+            "evaluation that broke."
+        )
+    value = told[name]
+    is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value):
+        raise InvalidArgumentError(f"`{name}` must be a finite number; got {value!r}.")
+    return float(value)

@@ -1,0 +1,48 @@
+"""Text of docs/parameters.md: parameters and metrics of every simulator."""
+
+from typing import Any
+
+__all__ = ["parameters_page"]
+
+INTRODUCTION = """\
+# Parameters and metrics
+
+`make docs` generates this page from the simulators. For each simulator it lists the parameters of
+the default space and all metrics. `archgym describe SIMULATOR --space SPACE` shows other spaces.
+"""
+
+
+def parameters_page() -> str:
+    """Return the page."""
+    from archgym.evaluation.simulator import simulator_class, simulator_names
+
+    parts = [INTRODUCTION]
+    parts += [simulator_text(name, simulator_class(name)()) for name in simulator_names()]
+    return "\n".join(parts)
+
+
+def simulator_text(name: str, simulator: Any) -> str:
+    """Return the section on one simulator."""
+    space = simulator.space
+    lines = [
+        f"## {name}",
+        "",
+        f"Space `{simulator.space_names[0]}`: {space.size:.3g} index vectors.",
+        "",
+    ]
+    lines += ["| parameter | unit | values | purpose |", "|---|---|---|---|"]
+    lines += [
+        f"| `{of.name}` | {of.unit} | {cell(of.allowed())} | {cell(of.doc)} |"
+        for of in space.parameters
+    ]
+    lines += ["", "| metric | unit | goal | meaning |", "|---|---|---|---|"]
+    lines += [
+        f"| `{metric.name}` | {metric.unit} | {metric.goal} | {cell(metric.doc)} |"
+        for metric in simulator.metrics
+    ]
+    return "\n".join([*lines, ""])
+
+
+def cell(text: str) -> str:
+    """Return a text as a cell of a table."""
+    return " ".join(text.replace("|", "\\|").split())
