@@ -16,7 +16,7 @@ from archgym.evaluation.task import Task
 from archgym.search.agent import agent_class
 
 sys.path.insert(0, str(Path(__file__).parent))
-from agents import Bench
+from agent_rewards import Bench
 
 PAGE = Path(__file__).parent.parent / "docs" / "dram.md"
 BEGIN, END = "<!-- search: begin -->", "<!-- search: end -->"
