@@ -29,6 +29,11 @@ class TaskPlan:
     workloads: Mapping[str, float] | None = None
     """Weights by name or path."""
     objective: str | None = None
+    minimise: str | None = None
+    """Metrics to minimise instead of an objective, separated by commas; likewise `maximise`."""
+    maximise: str | None = None
+    subject_to: str | None = None
+    """Hard limits on metrics, separated by commas."""
     fidelity: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     stand_in: str | None = None
@@ -59,6 +64,9 @@ class TaskPlan:
                 space=self.space,
                 workload=self.workloads,
                 objective=self.objective,
+                minimise=self.minimise,
+                maximise=self.maximise,
+                subject_to=self.subject_to,
                 revision=revision_of_id(self.id) if self.id else None,
                 fidelity=self.fidelity,
                 stand_in=self.stand_in,
@@ -76,6 +84,10 @@ class TaskPlan:
             space=task.space_name,
             workloads={w.source: w.weight for w in task.workloads},
             objective=task.objective.name,
+            # The name of the objective states metrics and limits.
+            minimise=None,
+            maximise=None,
+            subject_to=None,
             fidelity=task.simulator.fidelity,
             stand_in=str(task.simulator.path) if isinstance(task.simulator, StandIn) else None,
             id=task.id,
@@ -89,6 +101,9 @@ class TaskPlan:
             "space": self.space,
             "workload": None if self.workloads is None else dict(self.workloads),
             "objective": self.objective,
+            "minimise": self.minimise,
+            "maximise": self.maximise,
+            "subject_to": self.subject_to,
             "fidelity": self.fidelity,
             "options": dict(self.options) or None,
             "stand_in": self.stand_in,

@@ -138,6 +138,7 @@ _TASK_KEYS = (
     "space",
     "workload",
     "objective",
+    *("minimise", "maximise", "subject_to"),
     "fidelity",
     "options",
     "stand_in",
@@ -241,6 +242,9 @@ def _task(label: str, node: Node, keys: Sequence[str]) -> TaskPlan:
         for name in ("simulator", "space", "objective", "fidelity", "stand_in", "id", "digest")
         if name in parts
     }
+    for name in ("minimise", "maximise", "subject_to"):
+        if name in parts:
+            texts[name] = _joined(name, parts[name])
     options = _options(parts["options"]) if "options" in parts else {}
     best_known = (
         parts["best_known"].number("`best_known`", -_MAX_REWARD, _MAX_REWARD)
@@ -249,6 +253,13 @@ def _task(label: str, node: Node, keys: Sequence[str]) -> TaskPlan:
     )
     workloads = _workloads(parts["workload"]) if "workload" in parts else None
     return TaskPlan(label, workloads=workloads, options=options, best_known=best_known, **texts)
+
+
+def _joined(name: str, node: Node) -> str:
+    """Return a text, or the texts of a list separated by commas."""
+    if not isinstance(node.value, tuple):
+        return node.text(f"`{name}`")
+    return ", ".join(item.text(f"`{name}`") for item in node.value)
 
 
 def _options(node: Node) -> dict[str, str]:
