@@ -29,11 +29,6 @@ class TaskPlan:
     workloads: Mapping[str, float] | None = None
     """Weights by name or path."""
     objective: str | None = None
-    minimise: str | None = None
-    """Metrics to minimise instead of an objective, separated by commas; likewise `maximise`."""
-    maximise: str | None = None
-    subject_to: str | None = None
-    """Hard limits on metrics, separated by commas."""
     fidelity: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     stand_in: str | None = None
@@ -44,6 +39,11 @@ class TaskPlan:
     """The task's name for people, once it was made."""
     digest: str = ""
     """The task's hash, once it was made."""
+    minimise: str | None = None
+    """Metrics to minimise instead of an objective, separated by commas; likewise `maximise`."""
+    maximise: str | None = None
+    subject_to: str | None = None
+    """Hard limits on metrics, separated by commas."""
 
     def make(self, folder: Path | None = None) -> "Task":
         """Return the task.
