@@ -38,13 +38,13 @@ def write_simplification(found: "Simplification") -> None:
     heading("Metrics")
     original, simple = (task.average(v[None])[0] for v in (found.values, found.simple_values))
     places = [names.index(spec.name) for spec in shown]
-    rows: list[tuple[str, ...]] = [
+    facts: list[tuple[str, ...]] = [
         (spec.name, *(quantity(float(v[p]), spec.unit) for v in (simple, original, default)))
         for spec, p in zip(shown, places, strict=True)
         for default in [found.path.start.values]
     ]
     columns = ("metric", "simplified", "original", "default")
-    table(columns, rows, right=columns[1:])
+    table(columns, facts, right=columns[1:])
     if task.limits:
         say(limits_text(found.missed_limits))
         say()

@@ -10,6 +10,7 @@ from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload, require_kept
+from archgym.runtime.reductions import report_reduction
 from archgym.simulators.cpu.costs import COSTS, idealised
 from archgym.simulators.cpu.metrics import METRICS, OBJECTIVES, measures
 from archgym.simulators.cpu.run import run
@@ -120,6 +121,11 @@ class CpuSimulator(Simulator):
         # More than the counted ones may be in flight.
         trace = program.instructions(self._n + _IN_FLIGHT)
         n = min(self._n, trace.n - _MARGIN)
+        if program.is_recorded:
+            report_reduction(
+                *(f"instructions of {program.name}", n, trace.n - _MARGIN),
+                f"set the option `instructions`, at most {MAX_RECORDS:,}",
+            )
         warmup = 3 * n // 8
         length = n - warmup
         values = np.full((len(indices), len(METRICS)), np.nan)

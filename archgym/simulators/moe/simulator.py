@@ -28,6 +28,7 @@ from archgym.simulators.moe.models import MoeModel
 from archgym.simulators.moe.parallel import place
 from archgym.simulators.moe.plan import MODEL_REASONS, Plan, plan
 from archgym.simulators.moe.presets import model
+from archgym.simulators.moe.relief import RELIEF
 from archgym.simulators.moe.requests import MAX_REQUESTS
 from archgym.simulators.moe.running import Run, run
 from archgym.simulators.moe.serving import Serving
@@ -171,6 +172,7 @@ class MoeSimulator(Simulator):
         if hardware or model:
             self.space = self._with_fitting_default()
         self.costs: Mapping[str, str] = costs_of(space)
+        self.relief: Mapping[str, tuple[str, ...]] = {cost: RELIEF[cost] for cost in self.costs}
         self.groups: Mapping[str, tuple[str, ...]] = {
             group: present
             for group, members in GROUPS.items()
