@@ -15,8 +15,8 @@ from archgym.evaluation.objective import REWARD_LIMIT
 from archgym.evaluation.task import Task
 from archgym.search.agent import agent_class
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-from benchmarks.agents import Bench
+sys.path.insert(0, str(Path(__file__).parent))
+from agent_rewards import Bench
 
 PAGE = Path(__file__).parent.parent / "docs" / "dram.md"
 BEGIN, END = "<!-- search: begin -->", "<!-- search: end -->"

@@ -1,6 +1,6 @@
 """How good agents are: the best reward they have found after so many evaluations.
 
-    python benchmarks/agents.py --agents random genetic bayesian --seeds 5 --budget 400
+    python benchmarks/agent_rewards.py --agents random genetic bayesian --seeds 5 --budget 400
 
 Prints one row an agent, its hyperparameters beside it: mean and standard deviation over seeds and
 tasks of the best reward so far, and the agent's own time an evaluation. With `--set NAME=VALUE` an
