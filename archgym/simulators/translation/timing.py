@@ -98,7 +98,7 @@ def now(m: Any, instruction: Any) -> Any:
 
 @compiled
 def restart(m: Any) -> None:
-    """Begin a pass: the clock goes on, and instructions count from 0."""
+    """Begin a pass: the clock continues, and instructions count from 0."""
     kept_apart()
     m.dispatched = max(m.dispatched, m.retired)
     m.dispatched_instruction = 0
