@@ -19,6 +19,7 @@ from archgym.simulators.moe.cache_kernel import (
     _set_keys,
     evict,
     insert,
+    resize,
 )
 from archgym.simulators.moe.caches import (
     EVENT,
@@ -38,6 +39,7 @@ from archgym.simulators.moe.columns import (
     CAPACITY,
     N_EXPERTS,
     N_LAYERS,
+    N_ROUNDS,
     REPLACEMENT,
 )
 from archgym.simulators.moe.state import (
@@ -50,7 +52,7 @@ from archgym.simulators.moe.state import (
     whole,
 )
 
-__all__ = ["keep_in_pool", "make_room", "mark_all_stale", "mark_used"]
+__all__ = ["keep_in_pool", "make_room", "mark_all_stale", "mark_used", "share_out"]
 
 Array = npt.NDArray[Any]
 
@@ -218,3 +220,31 @@ def keep_in_pool(
                 continue
         _drop(state, cache, n_experts, worst)
         _bring(state, cache, layer, block)
+
+
+@helper
+def share_out(choices: Array, state: State, cache: CacheState) -> None:
+    """At a step's start: gives each layer places by the experts that the step asks it for.
+
+    Source:
+      He et al., *ExpertFlow*, arXiv 2410.17954: predictive locality-aware expert caching divides
+      the slots across layers in proportion to the predicted number of experts per layer.
+    """
+    n_layers, n_experts = choices[N_LAYERS], choices[N_EXPERTS]
+    n_rounds = choices[N_ROUNDS]
+    total = min(choices[CAPACITY], n_layers * n_experts)
+    need = 0
+    for event in range(n_layers * n_rounds):
+        need += state.n_members[event]
+    # Rounding down the running sum gives parts that add up to the whole. First all that shrink,
+    # so that there is room for those that grow.
+    for grows in range(2):
+        seen = given = 0
+        for layer in range(n_layers):
+            for event in range(layer * n_rounds, (layer + 1) * n_rounds):
+                seen += state.n_members[event]
+            upto = total * seen // max(1, need)
+            part = min(n_experts, upto - given)
+            given = upto
+            if (part >= cache.capacity[layer]) == (grows == 1):
+                resize(cache, choices[REPLACEMENT], layer, part)
