@@ -35,6 +35,12 @@ class TaskPlan:
     """A table or proxy that answers in the simulator's place."""
     best_known: float | None = None
     """A reward that the task allows, where the sweep's own best may fall short of it."""
+    start: tuple[str | Mapping[str, Any], ...] = ()
+    """Designs that each study evaluates first; see `Study.create`."""
+    warm_start: tuple[str, ...] = ()
+    """Folders of earlier studies that agents may learn from."""
+    stop_at: str | None = None
+    """Limits on metrics; the first design that meets them ends a study."""
     id: str = ""
     """The task's name for people, once it was made."""
     digest: str = ""
@@ -93,6 +99,9 @@ class TaskPlan:
             "options": dict(self.options) or None,
             "stand_in": self.stand_in,
             "best_known": self.best_known,
+            "start": list(self.start) or None,
+            "warm_start": list(self.warm_start) or None,
+            "stop_at": self.stop_at,
             "id": self.id or None,
             "digest": self.digest or None,
         }
@@ -146,6 +155,8 @@ class Run:
     seed: int
     budget: int
     max_asks: int | None
+    patience: int | None = None
+    cache: str | None = None
 
     @property
     def id(self) -> str:
@@ -165,6 +176,10 @@ class SweepPlan:
     """Evaluations of each study."""
     max_asks: int | None = None
     """Asks of each study, repeats included; 20 for each evaluation where None."""
+    patience: int | None = None
+    """Evaluations without a better design at which a study ends."""
+    cache: str | None = None
+    """Folder of evaluations that the studies share."""
 
     def runs(
         self, only: Sequence[str] | None = None, seeds: Sequence[int] | None = None
@@ -196,6 +211,8 @@ class SweepPlan:
                 seed,
                 self.budget,
                 self.max_asks,
+                self.patience,
+                self.cache,
             )
             for seed in self.seeds
             if not wanted or seed in wanted
@@ -214,6 +231,10 @@ class SweepPlan:
         }
         if self.max_asks is not None:
             data["max_asks"] = self.max_asks
+        if self.patience is not None:
+            data["patience"] = self.patience
+        if self.cache is not None:
+            data["cache"] = self.cache
         return data
 
     def decided(self) -> "SweepPlan":
@@ -227,7 +248,7 @@ class SweepPlan:
 
     def difference(self, recorded: "SweepPlan") -> str | None:
         """Return the part of a recorded plan that this one changes, or None if it only adds."""
-        for name in ("budget", "max_asks"):
+        for name in ("budget", "max_asks", "patience"):
             then, now = getattr(recorded, name), getattr(self, name)
             if then != now:
                 return f"`{name}` was {then} and is {now}"
