@@ -1,5 +1,6 @@
 """`archgym export`: a design in the format of another tool."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,8 @@ from archgym.cli.options.task import JsonOption, TaskOptions
 from archgym.errors import InvalidArgumentError
 
 __all__ = ["export"]
+
+_OPTUNA = "optuna"
 
 
 def export(
@@ -27,8 +30,8 @@ def export(
         str | None,
         typer.Option(
             "--as",
-            help="Format, such as json, markdown, timeloop, dramsys or champsim (default: list "
-            "the formats of the simulator).",
+            help="Format, such as json, markdown, timeloop, dramsys or champsim, or optuna for a "
+            "study with all its evaluations (default: list the formats of the simulator).",
             metavar="FORMAT",
         ),
     ] = None,
@@ -41,15 +44,27 @@ def export(
             metavar="PATH",
         ),
     ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            "--storage",
+            help="Storage of Optuna to write a study to, such as sqlite:///study.db.",
+            metavar="URL",
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Export a design in the format of another tool, as JSON or as a Markdown table.
 
-    Without --as the formats of the simulator are listed.
+    Without --as the formats of the simulator are listed. `--as optuna --storage URL` writes all
+    evaluations of a study, which `optuna-dashboard URL` shows.
     """
     from archgym.cli.views.study import limits_text
     from archgym.report.export import export_design, export_formats
 
+    if form == _OPTUNA or storage is not None:
+        _export_optuna(Path(design), form, storage, out, json)
+        return
     task, indices = named_design(design, simulator, options)
     formats = export_formats(task.simulator)
     if form is None:
@@ -81,3 +96,28 @@ def export(
         say(f"Written: {shown}")
     if task.limits and not json and (out is not None or found.missed_limits):
         (warn if found.missed_limits else say)(limits_text(found.missed_limits))
+
+
+def _export_optuna(
+    study: Path, form: str | None, storage: str | None, out: Path | None, is_json: bool
+) -> None:
+    """Write all evaluations of a study to a storage of Optuna."""
+    from archgym.studies.optuna_export import export_optuna
+    from archgym.studies.study import read_study
+
+    if form != _OPTUNA or storage is None or out is not None:
+        raise InvalidArgumentError(
+            "Optuna needs `--as optuna` together with `--storage URL`, such as "
+            "sqlite:///study.db, and no --out."
+        )
+    log = read_study(study)
+    with prompt_stops():
+        n_trials = export_optuna(log, storage)
+    report = log.damage_report()
+    if report is not None:
+        warn(report)
+    if is_json:
+        write_json({"format": form, "storage": storage, "trials": n_trials})
+        return
+    say(f"Written: {n_trials} trials of {study} to {storage}")
+    say(f"Next: optuna-dashboard {shlex.quote(storage)}")
