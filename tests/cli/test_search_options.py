@@ -73,12 +73,11 @@ def test_study_is_exported_to_a_storage_of_optuna(archgym: Archgym, study: Path)
     ran = archgym("export", study, "--as", "optuna", "--storage", "sqlite:///x.db")
 
     assert ran.code == 0, ran.err
-    assert "Written: 12 trials of study to sqlite:///x.db" in ran.out
+    assert "Written: 12 trials in sqlite:///x.db" in ran.out
     assert len(optuna.load_study(study_name="study", storage="sqlite:///x.db").trials) == 12
     again = archgym("export", study, "--as", "optuna", "--storage", "sqlite:///x.db")
     assert "has a study named 'study' already" in again.err
-    assert "needs `--as optuna`" in archgym("export", study, "--storage", "sqlite:///x.db").err
-    assert "needs `--as optuna`" in archgym("export", study, "--as", "optuna").err
+    assert "belong together" in archgym("export", study, "--as", "optuna").err
 
 
 @pytest.mark.parametrize(

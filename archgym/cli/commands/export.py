@@ -1,6 +1,5 @@
 """`archgym export`: a design in the format of another tool."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +7,7 @@ import typer
 
 from archgym.cli.console.signals import prompt_stops
 from archgym.cli.console.terminal import say, table, warn, write_json
-from archgym.cli.options.design import DesignArgument, named_design
+from archgym.cli.options.design import DesignArgument, is_study, named_design
 from archgym.cli.options.task import JsonOption, TaskOptions
 from archgym.errors import InvalidArgumentError
 
@@ -30,8 +29,8 @@ def export(
         str | None,
         typer.Option(
             "--as",
-            help="Format, such as json, markdown, timeloop, dramsys or champsim, or optuna for a "
-            "study with all its evaluations (default: list the formats of the simulator).",
+            help="Format, such as json, markdown, timeloop, dramsys or champsim (default: list "
+            "the formats of the simulator).",
             metavar="FORMAT",
         ),
     ] = None,
@@ -48,7 +47,7 @@ def export(
         str | None,
         typer.Option(
             "--storage",
-            help="Storage of Optuna to write a study to, such as sqlite:///study.db.",
+            help="With --as optuna: storage to write all trials of a study to.",
             metavar="URL",
         ),
     ] = None,
@@ -56,18 +55,23 @@ def export(
 ) -> None:
     """Export a design in the format of another tool, as JSON or as a Markdown table.
 
-    Without --as the formats of the simulator are listed. `--as optuna --storage URL` writes all
-    evaluations of a study, which `optuna-dashboard URL` shows.
+    Without --as the formats of the simulator are listed. `archgym export STUDY --as optuna
+    --storage sqlite:///x.db` writes all trials of a study, for optuna-dashboard.
     """
+    # `export optuna STUDY` reads as `export STUDY --as optuna`.
+    if design == _OPTUNA and simulator and not Path(design).exists():
+        design, simulator, form = simulator, "", form or _OPTUNA
+    if form == _OPTUNA or storage is not None:
+        _export_trials(design, form, storage, json)
+        return
     from archgym.cli.views.study import limits_text
     from archgym.report.export import export_design, export_formats
 
-    if form == _OPTUNA or storage is not None:
-        _export_optuna(Path(design), form, storage, out, json)
-        return
     task, indices = named_design(design, simulator, options)
     formats = export_formats(task.simulator)
     if form is None:
+        if is_study(design):
+            formats[_OPTUNA] = "All trials of the study, in the storage that --storage names."
         if json:
             write_json(formats)
             return
@@ -86,38 +90,35 @@ def export(
                 "format": form,
                 "files": [str(path) for path in paths],
                 "texts": dict(found.files) if out is None else None,
+                "notes": found.notes,
                 "missed_limits": list(found.missed_limits),
             }
         )
     elif out is None:
         say(str(found.text).rstrip("\n"))
     else:
-        shown = f"{len(paths)} files in {out}" if len(paths) > 1 else str(paths[0])
+        shown = str(paths[0]) if len(paths) == 1 else f"{len(paths)} files in {out}"
         say(f"Written: {shown}")
+    for line in () if json else found.notes:
+        warn(line)
     if task.limits and not json and (out is not None or found.missed_limits):
         (warn if found.missed_limits else say)(limits_text(found.missed_limits))
 
 
-def _export_optuna(
-    study: Path, form: str | None, storage: str | None, out: Path | None, is_json: bool
-) -> None:
-    """Write all evaluations of a study to a storage of Optuna."""
+def _export_trials(design: str, form: str | None, storage: str | None, json: bool) -> None:
+    """Write all trials of a study to a storage of Optuna."""
     from archgym.studies.optuna_export import export_optuna
-    from archgym.studies.study import read_study
+    from archgym.studies.snapshot import read_study
 
-    if form != _OPTUNA or storage is None or out is not None:
+    if form != _OPTUNA or storage is None:
         raise InvalidArgumentError(
-            "Optuna needs `--as optuna` together with `--storage URL`, such as "
-            "sqlite:///study.db, and no --out."
+            "`--storage` and `--as optuna` belong together. Write for instance: archgym export "
+            "STUDY --as optuna --storage sqlite:///trials.db."
         )
-    log = read_study(study)
-    with prompt_stops():
-        n_trials = export_optuna(log, storage)
-    report = log.damage_report()
-    if report is not None:
-        warn(report)
-    if is_json:
-        write_json({"format": form, "storage": storage, "trials": n_trials})
+    if not is_study(design):
+        raise InvalidArgumentError(f"Format 'optuna' needs the folder of a study; got {design!r}.")
+    trials = export_optuna(read_study(Path(design)), storage)
+    if json:
+        write_json({"format": _OPTUNA, "storage": storage, "trials": trials})
         return
-    say(f"Written: {n_trials} trials of {study} to {storage}")
-    say(f"Next: optuna-dashboard {shlex.quote(storage)}")
+    say(f"Written: {trials} trials in {storage}")

@@ -1,15 +1,13 @@
 """Pictures of a system: its tasks over time, its blocks, and the task graph, as SVG."""
 
 from html import escape
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
 from archgym.simulators.soc.graph import TaskGraph
+from archgym.simulators.soc.metrics import COLUMNS
 from archgym.simulators.soc.state import DRAM, OWN, BoundBy, Designs, Log
-
-if TYPE_CHECKING:
-    from archgym.simulators.soc.simulator import SocSimulator
 
 __all__ = ["diagram_svg", "gantt_svg", "graph_svg"]
 
@@ -82,15 +80,8 @@ def _unit(names: tuple[str, ...], designs: Designs, t: int) -> str:
 # ---- tasks over time
 
 
-def gantt_svg(simulator: "SocSimulator", indices: np.ndarray) -> str:
-    """Return a chart of tasks over phases; colours say what bounds each task.
-
-    Args:
-      simulator: The design's simulator.
-      indices: (n_parameters,), a design that can be built.
-    """
-    designs, log, _ = simulator.log(indices)
-    graph = simulator.graph
+def gantt_svg(graph: TaskGraph, designs: Designs, log: Log) -> str:
+    """Return a chart of tasks over phases; colours say what bounds each task."""
     n_phases = int(np.flatnonzero(log.length_s).max(initial=0)) + 1
     ends = np.cumsum(log.length_s[:n_phases])
     total = float(ends[-1]) or 1.0
@@ -150,25 +141,23 @@ def _bars(
 # ---- blocks
 
 
-def diagram_svg(simulator: "SocSimulator", indices: np.ndarray) -> str:
+def diagram_svg(graph: TaskGraph, designs: Designs, log: Log, values: np.ndarray) -> str:
     """Return a block diagram: processing elements above their bus, memories below.
 
     Args:
-      simulator: The design's simulator.
-      indices: (n_parameters,), a design that can be built.
+      graph: The task graph.
+      designs, log: One design as blocks, and its phases.
+      values: (n_metrics,), the design's metrics.
     """
-    designs, log, values = simulator.log(indices)
-    graph = simulator.graph
     above, below = _blocks(graph, designs, log)
     used = sorted({*above, *below} | _passed(designs, {*above, *below}))
     widest = max(len(boxes) for boxes in [*above.values(), *below.values()])
     indent = _MARGIN + 14 * (len(used) + 1)
     width = max(indent + widest * (_BOX + 10) + _MARGIN, 480)
-    specs = [spec.name for spec in simulator.metrics]
-    area = values[specs.index("area_mm2")]
+    value = dict(zip(COLUMNS, values.tolist(), strict=False))
     title = (
-        f"{graph.name}: {_time(values[specs.index('latency_s')])}, "
-        f"{1e3 * values[specs.index('power_w')]:.3g} mW, {area:.3g} mm2"
+        f"{graph.name}: {_time(value['latency_s'])}, {1e3 * value['power_w']:.3g} mW, "
+        f"{value['area_mm2']:.3g} mm2"
     )
     parts = [_text(_MARGIN, 20, title, "t")]
     y = 36.0
@@ -181,9 +170,8 @@ def diagram_svg(simulator: "SocSimulator", indices: np.ndarray) -> str:
         line_at[b] = y
         parts.append(_line(indent - 6, y, width - _MARGIN, y, "#222222", 4))
         peak = designs.bus_peak[0, b] / 1e9
-        parts.append(
-            _text(width - _MARGIN, y - 5, f"bus {b}: {peak:.4g} GB/s each way", "s", "end")
-        )
+        label = f"bus {b}: {peak:.4g} GB/s each way"
+        parts.append(_text(width - _MARGIN, y - 5, label, "s", "end"))
         if b in below:
             parts += _boxes(below[b], indent, y + 14, "#FBEBDD", y + 14, y)
             y += height + 14

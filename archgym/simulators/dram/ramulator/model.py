@@ -1,6 +1,5 @@
 """The second controller as the DRAM simulator uses it: designs in, metrics out."""
 
-import hashlib
 from collections.abc import Mapping
 from functools import partial
 from typing import Final, final
@@ -11,11 +10,12 @@ from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import BatchResult, Workload, require_kept
-from archgym.files.storage import open_file, storage_errors
+from archgym.simulators.dram.core_energy import CORE_CAUSES_OF
 from archgym.simulators.dram.currents import core_energy
+from archgym.simulators.dram.device_files import cite_file
 from archgym.simulators.dram.metrics import ENERGY_CAUSES
 from archgym.simulators.dram.ramulator.energy import PJ_PER_BIT, has_energy, power_of
-from archgym.simulators.dram.ramulator.metrics import CAUSES, family_metrics, family_objectives
+from archgym.simulators.dram.ramulator.metrics import family_metrics, family_objectives
 from archgym.simulators.dram.ramulator.requests import Bursts, bursts_of
 from archgym.simulators.dram.ramulator.run import Configuration, Outcome, run
 from archgym.simulators.dram.ramulator.space import GROUPS, family_space
@@ -40,7 +40,6 @@ REASONS: Final = (
 # chosen: the front end never limits eight channels, which take one burst a tick each at most.
 _WIDTH: Final = 8
 _PERCENTS: Final = (50, 95, 99)
-_DIGITS: Final = 16
 _require = partial(require_kept, "DRAM")
 
 
@@ -217,7 +216,7 @@ class RamulatorModel:
         power = power_of(self.made, c.organisation, c.timing)
         joules = core_energy(power, outcome.bank_accounts, outcome.rank_accounts, outcome.ticks)
         for cause in ENERGY_CAUSES:
-            found[f"{cause}_energy_pj"] = 1e12 * sum(joules[part] for part in CAUSES[cause])
+            found[f"{cause}_energy_pj"] = 1e12 * sum(joules[part] for part in CORE_CAUSES_OF[cause])
         found["total_energy_pj"] = sum(found[f"{cause}_energy_pj"] for cause in ENERGY_CAUSES)
         found["power_mw"] = found["total_energy_pj"] / time_ns
         return found
@@ -268,15 +267,5 @@ def _load(device: str) -> tuple[Standard, str]:
     """
     if device in FAMILIES:
         return load_standard(device), device
-    path, _, digest = device.partition("#")
-    made = load_standard(path)
-    with storage_errors(path, "read"), open_file(path) as handle:
-        found = hashlib.sha256(handle.read()).hexdigest()[:_DIGITS]
-    if digest and digest != found:
-        raise FileFormatError(
-            path,
-            None,
-            f"the device file has changed: its digest must be {digest}; got {found}",
-            "Restore the file, or start a new study",
-        )
-    return made, f"{path}#{found}"
+    made = load_standard(device.partition("#")[0])
+    return made, cite_file(device)[1]

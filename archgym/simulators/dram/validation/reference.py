@@ -4,7 +4,7 @@ import csv
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar, Final, final
@@ -12,23 +12,19 @@ from typing import Any, ClassVar, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.errors import FileFormatError
+from archgym.errors import ArchGymError, FileFormatError
+from archgym.evaluation.simulator import Workload
 from archgym.simulators.dram.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
-from archgym.simulators.dram.devices import Device, device, device_names
-from archgym.simulators.dram.dramsys_files import read_mapping, read_memspec
-from archgym.simulators.dram.mapping import (
-    AddressMapping,
-    decode,
-    reference_mapping,
-    reference_mapping_names,
-)
-from archgym.simulators.dram.ramulator.reference import (
-    Comparison,
+from archgym.simulators.dram.devices import device, device_names
+from archgym.simulators.dram.mapping import reference_mapping_names
+from archgym.simulators.dram.simulator import DramSimulator
+from archgym.simulators.dram.trace import Trace, read_trace
+from archgym.simulators.dram.validation.ramulator import (
     compare_golden,
     compare_reference,
     is_reference,
 )
-from archgym.simulators.dram.trace import Trace, read_trace
+from archgym.simulators.dram.validation.results import Comparison
 
 __all__ = ["Accuracy", "Validation", "expected_text", "markdown", "validate"]
 
@@ -286,13 +282,6 @@ def _has_mapping(name: str, configs: Path | None) -> bool:
     return known or (configs is not None and (configs / name).is_file())
 
 
-def _mapping(name: str, configs: Path | None) -> AddressMapping:
-    """Return a mapping that ships, or that of a file of the reference."""
-    if configs is not None and name.removesuffix(".json") not in reference_mapping_names():
-        return read_mapping(configs / name)
-    return reference_mapping(name.removesuffix(".json"))
-
-
 def _read(table: Any) -> list[dict[str, str]]:
     with table.open("r", encoding="utf-8") as lines:
         rows = list(csv.DictReader(lines))
@@ -316,8 +305,8 @@ def _run(
     fidelity: str,
     configs: Path | None = None,
 ) -> npt.NDArray[np.float64]:
-    """Return outputs of every row, by `kernel.OUTPUTS`."""
-    from archgym.simulators.dram.kernel import OUTPUTS, simulate, tables
+    """Return outputs of every row by `kernel.OUTPUTS`, from designs of the space `dramsys`."""
+    from archgym.simulators.dram.kernel import OUTPUTS
 
     groups: dict[tuple[str, str, str, str], list[int]] = defaultdict(list)
     for place, row in enumerate(rows):
@@ -328,47 +317,59 @@ def _run(
         if trace_name not in read:
             with resources.as_file(traces.joinpath(f"{trace_name}.gz")) as path:
                 read[trace_name] = read_trace(path)
-        trace = read[trace_name]
-        parts = _device_of(memory.removesuffix(".json"), configs)
-        controllers = [_controller(table, place + 2, rows[place]) for place in places]
-        outputs[places] = simulate(
-            np.array(controllers, dtype=np.int64),
-            np.zeros(len(places), dtype=np.int64),
-            decode(trace.addresses, [_mapping(mapping, configs)], parts),
-            trace.addresses,
-            trace.ticks,
-            trace.is_write,
-            player_clock_ps=round(1e6 / float(clock)),
-            is_relative=trace.relative,
-            device=tables(parts),
-            is_exact=fidelity == "exact",
-        )
+        trace = replace(read[trace_name], clock_mhz=_clock(table, places[0] + 2, clock))
+        simulator = _simulator(memory, mapping, configs, fidelity)
+        indices = [_indices(simulator, table, place + 2, rows[place]) for place in places]
+        workload = Workload(trace.name, trace.digest, trace)
+        outputs[places] = simulator.outputs(np.array(indices), workload)
     return outputs
 
 
-def _device_of(reference: str, configs: Path | None) -> Device:
+def _clock(table: Any, number: int, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise FileFormatError(
+            str(table), number, f"clkMhz must be a whole number; got {text!r}"
+        ) from None
+
+
+def _simulator(memory: str, mapping: str, configs: Path | None, fidelity: str) -> DramSimulator:
+    """Return the simulator of a memory specification and mapping, shipped or of the folder."""
+    reference = memory.removesuffix(".json")
     found = [name for name in device_names() if device(name).reference == reference]
-    if not found:
-        if configs is not None and (configs / f"{reference}.json").is_file():
-            return read_memspec(configs / f"{reference}.json")
+    if found:
+        chosen = found[0]
+    elif configs is not None and (configs / f"{reference}.json").is_file():
+        chosen = str(configs / f"{reference}.json")
+    else:
         raise FileFormatError(
             reference, None, "is the memory specification of no shipped device", ""
         )
-    return device(found[0])
+    layout = mapping.removesuffix(".json")
+    if configs is not None and layout not in reference_mapping_names():
+        layout = str(configs / mapping)
+    return DramSimulator("dramsys", chosen, fidelity, address_mapping=layout, addresses="wrap")
 
 
-def _controller(table: Any, number: int, row: Mapping[str, str]) -> list[int]:
-    codes = []
-    for column, heading in zip(CONTROLLER_COLUMNS, _CONTROLLER_HEADINGS, strict=True):
-        names = CONTROLLER_CODES.get(column)
+def _indices(
+    simulator: DramSimulator, table: Any, number: int, row: Mapping[str, str]
+) -> npt.NDArray[np.int64]:
+    """Return the design of a row."""
+    design: dict[str, object] = {}
+    for parameter in simulator.space.parameters:
+        heading = _CONTROLLER_HEADINGS[CONTROLLER_COLUMNS.index(parameter.name)]
+        is_name = parameter.name in CONTROLLER_CODES
         try:
-            codes.append(names.index(row[heading]) if names else int(row[heading]))
+            design[parameter.name] = row[heading] if is_name else int(row[heading])
         except ValueError:
-            expected = f"one of {', '.join(names)}" if names else "a whole number"
             raise FileFormatError(
-                str(table), number, f"{heading} must be {expected}; got {row[heading]!r}"
+                str(table), number, f"{heading} must be a whole number; got {row[heading]!r}"
             ) from None
-    return codes
+    try:
+        return simulator.space.indices_of(design)
+    except ArchGymError as error:
+        raise FileFormatError(str(table), number, str(error)) from None
 
 
 def _compare(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from archgym.errors import FileFormatError
-from archgym.simulators.dram.ramulator.reference import (
+from archgym.simulators.dram.validation.ramulator import (
     compare_golden,
     compare_reference,
     is_reference,

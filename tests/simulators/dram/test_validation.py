@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from archgym.errors import FileFormatError
-from archgym.simulators.dram import validate as module
-from archgym.simulators.dram.validate import expected_text, markdown, validate
+from archgym.simulators.dram.validation import reference as module
+from archgym.simulators.dram.validation.reference import expected_text, markdown, validate
 
 
 def test_golden_rows_are_exact_in_every_digit() -> None:

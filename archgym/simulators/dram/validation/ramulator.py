@@ -1,24 +1,15 @@
-"""The second controller against recorded results of Ramulator 2.1 and DRAMPower 6.2."""
+"""Recorded results of Ramulator 2.1, and the second controller's on the same rows."""
 
-import csv
-import gzip
-import io
-import json
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from archgym.errors import ArchGymError, FileFormatError
-from archgym.simulators.dram.currents import CORE_CAUSES, core_energy
-from archgym.simulators.dram.power_tables import KINDS, blank_account
+from archgym.errors import FileFormatError
 from archgym.simulators.dram.ramulator.addresses import MAPPINGS
-from archgym.simulators.dram.ramulator.memspec import power_spec
 from archgym.simulators.dram.ramulator.run import (
     REFRESHES,
     ROW_POLICIES,
@@ -32,11 +23,18 @@ from archgym.simulators.dram.ramulator.run import (
 from archgym.simulators.dram.ramulator.standard import FAMILIES, Standard, standard
 from archgym.simulators.dram.ramulator.state import UNCONSTRAINED
 from archgym.simulators.dram.ramulator.tables import DeviceTables, device_tables
+from archgym.simulators.dram.validation.drampower import compare_energies
+from archgym.simulators.dram.validation.results import (
+    Comparison,
+    cell,
+    number_cell,
+    read_rows,
+    read_text,
+    whole_cell,
+)
 
-__all__ = ["Comparison", "compare_golden", "compare_reference", "is_reference"]
+__all__ = ["compare_golden", "compare_reference", "is_reference"]
 
-# chosen: a hundred times the longest recorded trace; a gzip bomb stops here.
-_MAX_BYTES: Final = 256 * 2**20
 _WHOLE: Final = (
     *("ranks", "channels", "interleave_bits", "cap", "scatter_interval"),
     *("read_buffer", "write_buffer", "width"),
@@ -58,24 +56,6 @@ _GROUPS: Final[dict[str, tuple[str, ...]]] = {
     "log_hash": ("log_hash",),
 }
 """Columns of a results file by the metric that the accuracy table names."""
-
-_ENERGY_COLUMNS: Final = ("name", "memspec", "patch", "end", "core_total", "rank_act_cycles")
-
-
-@final
-@dataclass(frozen=True)
-class Comparison:
-    """Relative errors of one metric over the rows of one results file.
-
-    Attributes:
-      results: Name of the results file.
-      metric: A group of its columns.
-      errors: (n_rows,), 0 for equal rows; for texts 1 where they differ.
-    """
-
-    results: str
-    metric: str
-    errors: npt.NDArray[np.float64]
 
 
 def is_reference(folder: Path) -> bool:
@@ -114,7 +94,7 @@ def compare_reference(
     """
     found: list[Comparison] = []
     for path in sorted((folder / "results").glob("*.csv")):
-        rows = _rows(path)
+        rows = read_rows(path)
         if not rows:
             raise FileFormatError(path, None, "a results file must hold at least one row")
         numbered = list(enumerate(rows, start=2))
@@ -128,7 +108,7 @@ def compare_reference(
         elif "preceding" in rows[0]:
             found.append(_compare_pairs(name, path, numbered))
         elif "core_total" in rows[0]:
-            found += _compare_energies(name, path, numbered, folder / "energy")
+            found += compare_energies(name, path, numbered, folder / "energy")
         else:
             raise FileFormatError(
                 path, 1, "a results file must have a column log_hash, preceding or core_total"
@@ -136,50 +116,15 @@ def compare_reference(
     return found
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as lines:
-        try:
-            return list(csv.DictReader(lines))
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise FileFormatError(path, None, f"a results file must be CSV text: {error}") from None
-
-
-def _value(path: Path, number: int, row: Mapping[str, str], name: str) -> str:
-    value = row.get(name)
-    if value is None:
-        raise FileFormatError(
-            path, number, f"a row must have every column; `{name}` is absent", "Copy the file again"
-        )
-    return value
-
-
-def _whole(path: Path, number: int, row: Mapping[str, str], name: str) -> int:
-    text = _value(path, number, row, name)
-    try:
-        return int(text)
-    except ValueError:
-        raise FileFormatError(
-            path, number, f"`{name}` must be a whole number; got {text!r}"
-        ) from None
-
-
-def _number(path: Path, number: int, row: Mapping[str, str], name: str) -> float:
-    text = _value(path, number, row, name)
-    try:
-        return float(text)
-    except ValueError:
-        raise FileFormatError(path, number, f"`{name}` must be a number; got {text!r}") from None
-
-
 def _family(path: Path, number: int, row: Mapping[str, str]) -> Standard:
-    name = _value(path, number, row, "standard").lower()
+    name = cell(path, number, row, "standard").lower()
     if name not in FAMILIES:
         raise FileFormatError(
             path, number, f"`standard` must be one of {', '.join(FAMILIES)}; got {name!r}"
         )
     made = standard(name)
     for column, known in (("organisation", made.organisations), ("timing", made.bins)):
-        value = _value(path, number, row, column)
+        value = cell(path, number, row, column)
         if value not in known:
             raise FileFormatError(
                 path, number, f"`{column}` must be one of {', '.join(known)}; got {value!r}"
@@ -188,11 +133,11 @@ def _family(path: Path, number: int, row: Mapping[str, str]) -> Standard:
 
 
 def _configuration(path: Path, number: int, row: Mapping[str, str]) -> Configuration:
-    values: dict[str, Any] = {name: _whole(path, number, row, name) for name in _WHOLE}
-    values |= {name: _number(path, number, row, name) for name in _SHARES}
+    values: dict[str, Any] = {name: whole_cell(path, number, row, name) for name in _WHOLE}
+    values |= {name: number_cell(path, number, row, name) for name in _SHARES}
     sync = row.get("wck_sync") or WCK_SYNCS[0]
     for name, known in (*_CHOICES.items(), ("wck_sync", WCK_SYNCS)):
-        values[name] = sync if name == "wck_sync" else _value(path, number, row, name)
+        values[name] = sync if name == "wck_sync" else cell(path, number, row, name)
         if values[name] not in known:
             raise FileFormatError(
                 path, number, f"`{name}` must be one of {', '.join(known)}; got {values[name]!r}"
@@ -216,7 +161,7 @@ def _configuration(path: Path, number: int, row: Mapping[str, str]) -> Configura
 def _read_trace(path: Path) -> Requests:
     """Return the requests of a trace: lines of `time_ps R|W hexaddress`."""
     times, writes, addresses = [], [], []
-    for number, line in enumerate(_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         parts = line.split()
         try:
             time, kind, address = int(parts[0]), parts[1], int(parts[2], 16)
@@ -238,22 +183,6 @@ def _read_trace(path: Path) -> Requests:
     )
 
 
-def _text(path: Path) -> str:
-    """Return the text of a file that may be compressed, of bounded size."""
-    if not path.is_file():
-        raise FileFormatError(path, None, "the file must exist", "Copy the whole folder")
-    try:
-        with gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb") as handle:
-            data = handle.read(_MAX_BYTES + 1)
-        if len(data) > _MAX_BYTES:
-            raise FileFormatError(path, None, f"the file must have at most {_MAX_BYTES} bytes")
-        return data.decode("utf-8")
-    except (gzip.BadGzipFile, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise FileFormatError(
-            path, None, f"the file must be whole text: {error}", "Copy the file again"
-        ) from None
-
-
 def _compare_runs(
     name: str, path: Path, rows: Sequence[tuple[int, dict[str, str]]], traces: Path
 ) -> Iterator[Comparison]:
@@ -263,19 +192,17 @@ def _compare_runs(
     for number, row in rows:
         made = _family(path, number, row)
         configuration = _configuration(path, number, row)
-        trace = _value(path, number, row, "trace")
+        trace = cell(path, number, row, "trace")
         if trace not in read:
             read[trace] = _read_trace(traces / f"{trace}.trace.gz")
         outcome = run(made, configuration, read[trace], hashes=True)
-        is_stuck = _value(path, number, row, "status") != "ok"
+        is_stuck = cell(path, number, row, "status") != "ok"
         status.append(float(outcome.is_stuck != is_stuck))
         if is_stuck:
             continue
         found = _results(read[trace], outcome)
         for group, columns in _GROUPS.items():
-            errors[group].append(
-                max(_error(found[c], _value(path, number, row, c)) for c in columns)
-            )
+            errors[group].append(max(_error(found[c], cell(path, number, row, c)) for c in columns))
     yield Comparison(name, "status", np.array(status))
     for group, values in errors.items():
         if values:
@@ -327,15 +254,15 @@ def _compare_pairs(name: str, path: Path, rows: Sequence[tuple[int, dict[str, st
     errors = []
     for number, row in rows:
         made = _family(path, number, row)
-        ranks = _whole(path, number, row, "ranks")
+        ranks = whole_cell(path, number, row, "ranks")
         tables = device_tables(made, row["organisation"], row["timing"], ranks)
         names = [command.name for command in made.commands]
         for column in ("preceding", "following"):
-            value = _value(path, number, row, column)
+            value = cell(path, number, row, column)
             if value not in names and value != "ACT":
                 raise FileFormatError(path, number, f"`{column}` must be a command; got {value!r}")
-        found = _pair(made, tables, _value(path, number, row, "relation"), row)
-        expected = _whole(path, number, row, "ticks")
+        found = _pair(made, tables, cell(path, number, row, "relation"), row)
+        expected = whole_cell(path, number, row, "ticks")
         errors.append(abs(found - expected) / max(1, abs(expected)))
     return Comparison(name, "pairs", np.array(errors))
 
@@ -411,102 +338,3 @@ def _fifth_activate(made: Standard, tables: DeviceTables) -> int:
         times.append(max(time, times[-1] + 1 if times else 0))
         banks.append(bank)
     return times[-1] - times[0] if step else 0
-
-
-def _compare_energies(
-    name: str, path: Path, rows: Sequence[tuple[int, dict[str, str]]], folder: Path
-) -> Iterator[Comparison]:
-    causes, times = [], []
-    specifications: dict[str, dict[str, Any]] = {}
-    for number, row in rows:
-        for column in _ENERGY_COLUMNS:
-            _value(path, number, row, column)
-        title = row["memspec"]
-        if title not in specifications:
-            specifications[title] = _memspec(folder / "memspecs" / f"{title}.json")
-        try:
-            merged = _merge(specifications[title], json.loads(row["patch"] or "{}"))
-            spec = power_spec(merged)
-            n_ranks = int(merged["memarchitecturespec"]["nbrOfRanks"])
-        except (KeyError, ValueError, TypeError, ArchGymError) as error:
-            raise FileFormatError(
-                path,
-                number,
-                f"memory specification {title!r} with its patch must be complete: "
-                f"{type(error).__name__} {error}",
-            ) from None
-        end = _whole(path, number, row, "end")
-        commands = folder / "commands" / f"{row['name']}.csv.gz"
-        banks, ranks = _account(commands, spec.n_banks, spec.n_groups, n_ranks, spec.rules(), end)
-        joules = core_energy(spec, banks, ranks, end)
-        total = _number(path, number, row, "core_total")
-        worst = abs(sum(joules.values()) - total)
-        for cause in CORE_CAUSES:
-            if row.get(f"E_{cause}"):
-                # The recorded background of active banks includes their shared part.
-                shared = joules["bg_act_shared"] if cause == "bg_act" else 0.0
-                recorded = _number(path, number, row, f"E_{cause}")
-                worst = max(worst, abs(joules[cause] + shared - recorded))
-        causes.append(worst / abs(total) if worst > 1e-9 * abs(total) else 0.0)
-        recorded_time = _whole(path, number, row, "rank_act_cycles")
-        times.append(float(int(ranks["active_time"].sum()) != recorded_time))
-    yield Comparison(name, "core_energy", np.array(causes))
-    yield Comparison(name, "active_times", np.array(times))
-
-
-def _memspec(path: Path) -> dict[str, Any]:
-    try:
-        data: dict[str, Any] = json.loads(_text(path))["memspec"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise FileFormatError(
-            path, None, f"a memory specification must be JSON with `memspec`: {error}"
-        ) from None
-    return data
-
-
-def _merge(base: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in patch.items():
-        merged[key] = _merge(merged[key], value) if isinstance(value, dict) else value
-    return merged
-
-
-def _account(
-    path: Path, n_banks: int, n_groups: int, n_ranks: int, rules: npt.NDArray[Any], end: int
-) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Return the closed accounts of a command list."""
-    from archgym.simulators.dram.power import count_commands
-
-    per_group = n_banks // n_groups
-    kinds, of_rank, of_bank, times = [], [], [], []
-    for number, row in enumerate(csv.DictReader(io.StringIO(_text(path))), start=2):
-        kind = _value(path, number, row, "command")
-        if kind not in KINDS:
-            raise FileFormatError(
-                path, number, f"`command` must be one of {', '.join(KINDS)}; got {kind!r}"
-            )
-        rank = max(0, _whole(path, number, row, "rank"))
-        is_all = kind in ("PREA", "REFA")
-        group = 0 if is_all or kind == "REFSB" else _whole(path, number, row, "bankgroup")
-        bank = 0 if is_all else _whole(path, number, row, "bank")
-        place = max(0, group) * per_group + max(0, bank)
-        if rank >= n_ranks or place >= n_banks:
-            raise FileFormatError(
-                path, number, f"rank {rank}, bank group {group}, bank {bank} must exist"
-            )
-        kinds.append(KINDS.index(kind))
-        of_rank.append(rank)
-        of_bank.append(rank * n_banks + place)
-        times.append(_whole(path, number, row, "time"))
-    banks, ranks = blank_account(n_banks * n_ranks, n_ranks)
-    count_commands(
-        rules,
-        banks,
-        ranks,
-        np.array(kinds, dtype=np.int64),
-        np.array(of_rank, dtype=np.int64),
-        np.array(of_bank, dtype=np.int64),
-        np.array(times, dtype=np.int64),
-        end,
-    )
-    return banks, ranks

@@ -1,6 +1,6 @@
 """How good agents are: the best reward they have found after so many evaluations.
 
-    python benchmarks/agents.py --agents random genetic bayesian --seeds 5 --budget 400
+    python benchmarks/agent_rewards.py --agents random genetic bayesian --seeds 5 --budget 400
 
 Prints one row an agent, its hyperparameters beside it: mean and standard deviation over seeds and
 tasks of the best reward so far, and the agent's own time an evaluation. With `--set NAME=VALUE` an
@@ -87,6 +87,10 @@ class Bench:
         for row, n in enumerate(new):
             reward = float(result.reward[row])
             self._results[keys[n]] = result.values[row], result.reason[row], reward
+
+    def results(self) -> list[tuple[np.ndarray, np.ndarray, float]]:
+        """Return values, reason and reward of every design that was simulated."""
+        return list(self._results.values())
 
     @property
     def best_known(self) -> float:
