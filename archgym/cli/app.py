@@ -15,7 +15,9 @@ from archgym.cli.commands.describe import describe
 from archgym.cli.commands.doctor import doctor
 from archgym.cli.commands.evaluate import evaluate
 from archgym.cli.commands.explain import explain
+from archgym.cli.commands.export import export
 from archgym.cli.commands.list import list_names
+from archgym.cli.commands.mcp import mcp
 from archgym.cli.commands.merge import merge
 from archgym.cli.commands.policy import policy_app
 from archgym.cli.commands.proxy import proxy_app
@@ -85,6 +87,7 @@ app.command("list", rich_help_panel=_LOOK)(list_names)
 app.command(rich_help_panel=_LOOK)(with_groups(describe))
 app.command(rich_help_panel=_LOOK)(with_groups(evaluate))
 app.command(rich_help_panel=_LOOK)(with_groups(explain))
+app.command(rich_help_panel=_LOOK)(with_groups(export))
 app.command(rich_help_panel=_LOOK)(show)
 app.command(rich_help_panel=_LOOK)(watch)
 app.command(rich_help_panel=_COMPARE)(report)
@@ -96,6 +99,7 @@ app.add_typer(table_app, rich_help_panel=_DATA)
 app.add_typer(proxy_app, rich_help_panel=_DATA)
 app.add_typer(trace_app, rich_help_panel=_TOOLS)
 app.command(rich_help_panel=_TOOLS)(doctor)
+app.command(rich_help_panel=_TOOLS)(mcp)
 add_simulator_commands(app)
 
 
