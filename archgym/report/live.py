@@ -18,6 +18,7 @@ from archgym.evaluation.limits import LIMITED_REWARD, missed_limits
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, objective_from_json
 from archgym.files.lease import current_writer
+from archgym.report.front_chart import front_step
 from archgym.report.quantities import axis_unit, metric_title, quantity
 from archgym.spaces.space import DesignSpace
 from archgym.studies.folder import JOURNAL_NAME, STUDY_NAME
@@ -375,7 +376,7 @@ def _front(runs: Sequence[_Run], best: _Run) -> dict[str, Any] | None:
         "lines": [
             {
                 "name": "front",
-                "step": "vh",
+                "step": front_step(specs[0]),
                 "x": (points[:, 0] * scale[0]).tolist(),
                 "y": (points[:, 1] * scale[1]).tolist(),
             }
