@@ -23,6 +23,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("datasets", "sweep", "testing"),
     ("report", "proxy", "envs"),
     ("agents",),
+    ("mcp",),
     ("cli",),
 )
 RANK = {name: rank for rank, names in enumerate(ROWS) for name in names}

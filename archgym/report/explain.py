@@ -13,6 +13,7 @@ from archgym.evaluation.simulator import FEASIBLE
 from archgym.evaluation.task import Evaluation, Task
 from archgym.report.decomposition import Causes, causes
 from archgym.runtime.progress import StageProgress
+from archgym.spaces.space import DesignSpace
 
 __all__ = [
     "Change",
@@ -24,6 +25,7 @@ __all__ = [
     "reward_room",
     "route",
     "shares",
+    "single_changes",
     "tradeoffs",
 ]
 
@@ -191,13 +193,23 @@ def _evaluate(task: Task, designs: np.ndarray, progress: StageProgress | None) -
     )
 
 
-def _neighbours(
-    task: Task, start: np.ndarray, progress: StageProgress | None = None
-) -> tuple[np.ndarray, float, list[Change]]:
-    """Return a design's metrics by workload, its reward, and its neighbours in one parameter."""
-    rows, parameters = [start], []
-    is_active = task.space.active(start[None, :])[0]
-    for place, parameter in enumerate(task.space.parameters):
+def single_changes(
+    space: DesignSpace, indices: np.ndarray
+) -> tuple[np.ndarray, list[tuple[int, int]]]:
+    """Return a design and its neighbours in one parameter, which `explain` evaluates.
+
+    Args:
+      space: Space of the design.
+      indices: (n_parameters,)
+
+    Returns:
+      (1 + n, n_parameters) canonical designs, the given one first; and for each neighbour the
+      position of its parameter and the index of its value.
+    """
+    start = space.canonical(np.asarray(indices, dtype=np.int64)[None, :])[0]
+    rows, changed = [start], []
+    is_active = space.active(start[None, :])[0]
+    for place, parameter in enumerate(space.parameters):
         others = np.arange(parameter.size)
         if parameter.size > _MAX_VALUES:
             near = start[place] + np.array([-1, 0, 1])
@@ -207,8 +219,15 @@ def _neighbours(
             row = start.copy()
             row[place] = index
             rows.append(row)
-            parameters.append((place, parameter, index))
-    designs = task.space.canonical(np.array(rows))
+            changed.append((place, index))
+    return space.canonical(np.array(rows)), changed
+
+
+def _neighbours(
+    task: Task, start: np.ndarray, progress: StageProgress | None = None
+) -> tuple[np.ndarray, float, list[Change]]:
+    """Return a design's metrics by workload, its reward, and its neighbours in one parameter."""
+    designs, changed = single_changes(task.space, start)
     evaluation = _evaluate(task, designs, progress)
     if 0 in evaluation.failures:
         raise SimulatorError(evaluation.failures[0])
@@ -219,7 +238,8 @@ def _neighbours(
         )
     averages = task.average(evaluation.values)
     changes = []
-    for number, (place, parameter, index) in enumerate(parameters, start=1):
+    for number, (place, index) in enumerate(changed, start=1):
+        parameter = task.space.parameters[place]
         is_built = bool((evaluation.reason[number] == FEASIBLE).all())
         changes.append(
             Change(

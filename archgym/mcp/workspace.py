@@ -1,0 +1,290 @@
+"""Working folder of a server: its studies, its files, and the budget they share."""
+
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, final
+
+from archgym.errors import ArchGymError, InvalidArgumentError, StorageError, UnknownNameError
+from archgym.errors import unknown_name as unknown
+from archgym.evaluation.simulator import simulator_class
+from archgym.evaluation.task import Task
+from archgym.evaluation.task_choices import TaskChoices
+from archgym.files.storage import make_folder
+from archgym.runtime.plugins import registered
+from archgym.studies.folder import STUDY_NAME
+from archgym.studies.metadata import Header, read_header
+from archgym.studies.study import Study, StudyLog, read_study
+
+__all__ = ["Workspace"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+# chosen: names longer than this, or with other characters, could carry instructions to a model.
+_LABEL = re.compile(r"[A-Za-z0-9 ._+@%=,()/-]{1,100}")
+# chosen: a study holds its journal in memory; the least recently used one is closed beyond this.
+_MAX_OPEN = 16
+# Characters that join several paths, or a name and a path, in one option.
+_JOINTS = re.compile(r"[,;:=*]")
+
+
+@final
+class Workspace:
+    """Folder that a server reads and writes, and nothing outside it.
+
+    Every study is a folder directly in it. Names of files are relative to it; links that lead out
+    of it are refused.
+
+    Args:
+      root: The folder; made if absent.
+      budget: Largest sum of the budgets of all its studies; None for no limit.
+      allow_external: True to allow simulators that run other programs.
+    """
+
+    def __init__(
+        self, root: str | Path, *, budget: int | None = None, allow_external: bool = False
+    ) -> None:
+        """Check the folder."""
+        if budget is not None and (isinstance(budget, bool) or budget < 1):
+            raise InvalidArgumentError(f"`budget` must be at least 1; got {budget!r}.")
+        self.root = make_folder(root).resolve()
+        self.budget = budget
+        self.allow_external = allow_external
+        self._lock = threading.RLock()
+        self._open: dict[str, Study] = {}
+
+    # ---- names and files
+
+    def path(self, text: str) -> Path:
+        """Return the path of a file or folder within the working folder.
+
+        Raises:
+          InvalidArgumentError: The path leads out of the folder, also through a link.
+        """
+        if not text or "\0" in text or len(text) > 1000:
+            raise InvalidArgumentError(
+                f"A path must be relative to the working folder; got {text[:80]!r}."
+            )
+        try:
+            path = (self.root / text).resolve()
+        except (OSError, RuntimeError):
+            raise InvalidArgumentError(f"{text!r} is not a path.") from None
+        if path != self.root and self.root not in path.parents:
+            raise InvalidArgumentError(
+                f"A path must lie within the working folder; {text!r} leads out of it. "
+                "Copy the file into the folder."
+            )
+        return path
+
+    def folder(self, name: str) -> Path:
+        """Return the folder of a study, which need not exist.
+
+        Raises:
+          InvalidArgumentError: The name has other characters, or the folder is a link.
+        """
+        if not _NAME.fullmatch(name):
+            raise InvalidArgumentError(
+                "The name of a study must have 1 to 64 letters, digits, dots, dashes and "
+                f"underscores, and begin with a letter or digit; got {name[:80]!r}."
+            )
+        folder = self.root / name
+        if folder.is_symlink():
+            raise InvalidArgumentError(f"{name!r} is a link; a study must be a folder.")
+        return folder
+
+    def names(self) -> list[str]:
+        """Return the names of all studies, sorted."""
+        return sorted(name for name, _ in self._headers())
+
+    def _headers(self) -> Iterator[tuple[str, Header]]:
+        for folder in sorted(self.root.iterdir()):
+            is_folder = _NAME.fullmatch(folder.name) and not folder.is_symlink()
+            if is_folder and (folder / STUDY_NAME).is_file():
+                yield folder.name, read_header(folder)
+
+    # ---- tasks
+
+    def choices(self, choices: TaskChoices) -> TaskChoices:
+        """Return the choices of a task whose files lie within the working folder.
+
+        Raises:
+          InvalidArgumentError: A file lies elsewhere, or the simulator runs other programs.
+          UnknownNameError: The simulator does not exist.
+        """
+        choices = choices.expanded()
+        kind = simulator_class(str(choices.simulator)) if choices.simulator else None
+        if kind is not None and not self.allow_external:
+            from archgym.evaluation.external import ExternalSimulator
+
+            if issubclass(kind, ExternalSimulator):
+                raise InvalidArgumentError(
+                    f"Simulator {kind.name!r} runs other programs; this server does not. Start it "
+                    "with --allow-external."
+                )
+        workload = choices.workload
+        texts: list[str] = [str(each) for each in choices.options.values()]
+        if isinstance(workload, str | Path):
+            texts.append(str(workload))
+        elif workload is not None:
+            texts += [str(each) for each in workload]
+        for text in texts:
+            self._require_inside(text)
+        stand_in = choices.stand_in
+        return replace(
+            choices,
+            folder=self.root,
+            stand_in=None if stand_in is None else self.path(str(stand_in)),
+        )
+
+    def _require_inside(self, text: str) -> None:
+        for part in {text, *_JOINTS.split(text)}:
+            if part.strip():
+                self.path(part.strip())
+
+    def task(self, choices: TaskChoices) -> Task:
+        """Return a task whose files lie within the working folder.
+
+        Raises:
+          ArchGymError: A choice is not allowed or does not exist.
+        """
+        if choices.stand_in is None and choices.simulator is None:
+            raise unknown("simulator", "", registered("archgym.simulators"))
+        task = Task.resolve(self.choices(choices))
+        for weighted in task.workloads:
+            if not _LABEL.fullmatch(weighted.workload.name):
+                raise InvalidArgumentError(
+                    "The name of a workload must have 1 to 100 letters, digits and plain marks; "
+                    f"got {weighted.workload.name[:40]!r}. Rename the file or its content."
+                )
+        return task
+
+    def _require_recorded_inside(self, recipe: Mapping[str, Any]) -> None:
+        """Refuse a `study.json` whose task refers to files elsewhere."""
+        try:
+            shipped = [str(w["source"]) for w in recipe["workloads"]]
+            shipped += [str(value) for value in recipe["options"].values()]
+            if "stand_in" in recipe:
+                shipped.append(str(recipe["stand_in"]["path"]))
+            name = str(recipe["simulator"])
+        except (KeyError, TypeError, AttributeError):
+            raise InvalidArgumentError("The study's task is not one that ArchGym wrote.") from None
+        self.choices(TaskChoices(simulator=name, workload=shipped))
+
+    # ---- studies
+
+    def create(self, name: str, choices: TaskChoices, budget: int) -> Study:
+        """Return a new study, open, without an agent.
+
+        Raises:
+          InvalidArgumentError: The folder is in use, or the budget exceeds what is left.
+          ArchGymError: The task is not allowed or does not exist.
+        """
+        with self._lock:
+            folder = self.folder(name)
+            if name in self.names():
+                raise InvalidArgumentError(
+                    f"Study {name!r} exists. Choose another name, or evaluate in it."
+                )
+            if self.budget is not None:
+                left = self.budget - self._granted()
+                if budget > left:
+                    raise InvalidArgumentError(
+                        f"`budget` must be at most {left}, which is left of the server's "
+                        f"{self.budget} evaluations; got {budget}."
+                    )
+            task = self.task(choices)
+            study = Study.create(folder, task, None, budget=budget)
+            self._keep(name, study)
+            return study
+
+    def _granted(self) -> int:
+        """Return evaluations that the studies in the folder may make, or made without a budget."""
+        return sum(
+            header.budget if header.budget is not None else read_study(self.root / name).evaluations
+            for name, header in self._headers()
+        )
+
+    def study(self, name: str) -> Study:
+        """Return a study, open for evaluations.
+
+        Raises:
+          UnknownNameError: No study has this name.
+          InvalidArgumentError: It has no budget, or an agent that asks.
+          StudyLockedError: Another process writes it.
+        """
+        with self._lock:
+            folder = self.folder(name)
+            if name in self._open:
+                self._open[name] = self._open.pop(name)
+                return self._open[name]
+            header = self.header(name)
+            if header.kind != "log" or header.budget is None:
+                raise InvalidArgumentError(
+                    f"Study {name!r} was not created by a server: it has "
+                    f"{'no budget' if header.kind == 'log' else 'an agent'}. Read it with `best`, "
+                    "or create another one."
+                )
+            self._require_recorded_inside(header.task)
+            study = Study.open(folder)
+            self._keep(name, study)
+            return study
+
+    def _keep(self, name: str, study: Study) -> None:
+        while len(self._open) >= _MAX_OPEN:
+            self._open.pop(next(iter(self._open))).close()
+        self._open[name] = study
+
+    def header(self, name: str) -> Header:
+        """Return the header of a study.
+
+        Raises:
+          UnknownNameError: No study has this name.
+        """
+        folder = self.folder(name)
+        if not (folder / STUDY_NAME).is_file():
+            raise self._unknown(name)
+        return read_header(folder)
+
+    def _unknown(self, name: str) -> UnknownNameError:
+        return unknown("study", name, self.names())
+
+    def log(self, name: str) -> StudyLog:
+        """Return a study as its readers see it now.
+
+        Raises:
+          UnknownNameError: No study has this name.
+        """
+        with self._lock:
+            self.header(name)
+            if name in self._open:
+                return self._open[name].read()
+            return read_study(self.folder(name))
+
+    def output(self, text: str) -> Path:
+        """Return the path of a new file in the working folder, not within a study.
+
+        Raises:
+          InvalidArgumentError: The path leads out of the folder or into a study, or exists.
+        """
+        path = self.path(text)
+        if any((parent / STUDY_NAME).exists() for parent in path.parents if parent != self.root):
+            raise InvalidArgumentError(f"{text!r} lies in a study's folder. Choose another file.")
+        if path.exists():
+            raise InvalidArgumentError(f"{text!r} exists. Choose another file.")
+        if not path.parent.is_dir():
+            raise StorageError(f"{text!r} lies in a folder that does not exist.")
+        return path
+
+    def close(self) -> None:
+        """Close all studies."""
+        with self._lock:
+            studies, self._open = list(self._open.values()), {}
+            problem: ArchGymError | None = None
+            for study in studies:
+                try:
+                    study.close()
+                except ArchGymError as error:
+                    problem = error
+            if problem is not None:
+                raise problem

@@ -1,0 +1,249 @@
+"""Tools of the server, called from Python."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from archgym.evaluation.task import Task
+from archgym.mcp.tools import Toolbox
+from archgym.mcp.workspace import Workspace
+from archgym.studies.study import Study
+
+TASK = {"simulator": "dram", "workload": "cloud-1", "objective": "least-time"}
+
+
+def called(toolbox: Toolbox, name: str, **arguments: Any) -> Any:
+    answer = toolbox.call(name, arguments)
+    assert answer.error is None, answer.error
+    return json.loads(answer.text)
+
+
+def refused(toolbox: Toolbox, name: str, **arguments: Any) -> str:
+    answer = toolbox.call(name, arguments)
+    assert answer.error is not None
+    return answer.error
+
+
+def create(toolbox: Toolbox, study: str = "first", budget: int = 12) -> None:
+    called(toolbox, "create_study", study=study, budget=budget, **TASK)
+
+
+def test_every_input_has_a_schema_without_unknown_members(toolbox: Toolbox) -> None:
+    assert len(toolbox.tools) == 16
+    for tool in toolbox.tools:
+        assert tool.schema["type"] == "object"
+        assert tool.schema["additionalProperties"] is False
+        assert tool.description
+
+
+def test_description_of_a_simulator_has_units_ranges_and_constraints(toolbox: Toolbox) -> None:
+    found = called(toolbox, "describe_simulator", simulator="moe")
+
+    parameters = found["space"]["parameters"]
+    assert {"kind", "name", "default", "doc"} <= set(parameters[0])
+    assert any("unit" in parameter for parameter in parameters)
+    assert found["space"]["constraints"]
+    assert {"name", "unit", "goal"} <= set(found["metrics"][0])
+
+
+def test_evaluation_reports_metrics_limits_and_what_remains(toolbox: Toolbox) -> None:
+    called(
+        toolbox,
+        "create_study",
+        study="limited",
+        budget=5,
+        subject_to=["total_time_ns <= 64000"],
+        **TASK,
+    )
+
+    found = called(
+        toolbox, "evaluate", study="limited", designs=[{"page_policy": "Closed"}, {}, {}]
+    )
+
+    closed, default, repeated = found["results"]
+    assert found["remaining"] == 3
+    assert found["units"] == {"total_time_ns": "ns"}
+    assert closed["reward"] < 0
+    assert closed["missed_limits"]
+    assert default["metrics"]["total_time_ns"] == repeated["metrics"]["total_time_ns"]
+    assert repeated["known_before"]
+
+
+def test_call_above_the_budget_evaluates_nothing(toolbox: Toolbox) -> None:
+    create(toolbox, budget=2)
+    designs = [{"request_buffer_size": size} for size in (1, 2, 3)]
+
+    assert refused(toolbox, "evaluate", study="first", designs=designs) == (
+        "Study 'first' has 2 evaluations left; this call needs 3. Nothing was evaluated."
+    )
+    assert called(toolbox, "best", study="first")["evaluations"] == 0
+
+
+def test_known_designs_can_be_read_after_the_budget_is_used_up(toolbox: Toolbox) -> None:
+    create(toolbox, budget=1)
+    once = called(toolbox, "evaluate", study="first", designs=[{}])
+
+    again = called(toolbox, "evaluate", study="first", designs=[{}])
+
+    assert again["results"][0]["reward"] == once["results"][0]["reward"]
+    assert again["evaluations"] == 1
+
+
+def test_studies_share_the_budget_of_the_server(toolbox: Toolbox) -> None:
+    create(toolbox, "first", 50)
+
+    assert refused(toolbox, "create_study", study="second", budget=11, **TASK) == (
+        "`budget` must be at most 10, which is left of the server's 60 evaluations; got 11."
+    )
+
+
+def test_server_that_starts_again_grants_no_new_budget(tmp_path: Path) -> None:
+    before = Workspace(tmp_path, budget=60)
+    create(Toolbox(before), "first", 50)
+    called(Toolbox(before), "evaluate", study="first", designs=[{}])
+    before.close()
+
+    after = Workspace(tmp_path, budget=60)
+
+    assert "at most 10" in refused(
+        Toolbox(after), "create_study", study="second", budget=11, **TASK
+    )
+    found = called(Toolbox(after), "evaluate", study="first", designs=[{"page_policy": "Closed"}])
+    assert found["remaining"] == 48
+    after.close()
+
+
+def test_explanation_is_charged_for_all_single_changes(toolbox: Toolbox) -> None:
+    create(toolbox, budget=60)
+    called(toolbox, "evaluate", study="first", designs=[{}])
+
+    found = called(toolbox, "explain", study="first", target="total_time_ns<=60000")
+
+    assert found["evaluations"] == found["of_changes"] + 1
+    assert found["target"]["is_met"] is False
+    assert len(found["best_changes"]) == 10
+
+
+def test_explanation_above_the_budget_returns_nothing(toolbox: Toolbox) -> None:
+    create(toolbox, budget=3)
+    called(toolbox, "evaluate", study="first", designs=[{}])
+
+    assert "Nothing was evaluated" in refused(toolbox, "explain", study="first")
+
+
+def test_proposal_depends_on_the_journal_and_the_seed_only(toolbox: Toolbox) -> None:
+    create(toolbox)
+    first = called(toolbox, "propose", study="first", count=4)["designs"]
+    same = called(toolbox, "propose", study="first", count=4)["designs"]
+    other = called(toolbox, "propose", study="first", count=4, seed=1)["designs"]
+    called(toolbox, "evaluate", study="first", designs=first)
+    later = called(toolbox, "propose", study="first", count=4)["designs"]
+
+    assert first == same
+    assert first != other
+    assert not any(design in first for design in later)
+
+
+def test_search_spends_exactly_what_it_is_given(toolbox: Toolbox) -> None:
+    create(toolbox)
+
+    found = called(toolbox, "search", study="first", evaluations=7, agent="random")
+
+    assert (found["spent"], found["remaining"]) == (7, 5)
+    assert called(toolbox, "search", study="first", evaluations=99)["spent"] == 5
+    assert "no evaluations left" in refused(toolbox, "search", study="first", evaluations=1)
+
+
+def test_search_writes_the_journal_that_the_library_writes(
+    toolbox: Toolbox, tmp_path: Path
+) -> None:
+    create(toolbox)
+    called(toolbox, "search", study="first", evaluations=8, agent="random", seed=3)
+    toolbox.workspace.close()
+    task = Task.make("dram", "cloud-1", "least-time")
+    journal = (tmp_path / "work" / "first" / "journal.jsonl").read_bytes()
+    asked = np.array([json.loads(line)["design"] for line in journal.splitlines()])
+
+    with Study.create(tmp_path / "replayed", task, None, budget=12) as study:
+        study.evaluate(asked)
+
+    assert (tmp_path / "replayed" / "journal.jsonl").read_bytes() == journal
+
+
+def test_edited_record_with_a_valid_checksum_is_reported(toolbox: Toolbox) -> None:
+    import zlib
+
+    create(toolbox)
+    called(toolbox, "evaluate", study="first", designs=[{}, {"page_policy": "Closed"}])
+    toolbox.workspace.close()
+    folder = toolbox.workspace.root / "first"
+    key = toolbox.workspace.header("first").key
+    first, second = (folder / "journal.jsonl").read_text().splitlines()
+    edited = second.replace('"reward":-', '"reward":')
+    assert edited != second
+    body = edited[: edited.index(',"crc"')]
+    crc = zlib.crc32(body.encode(), key)
+    (folder / "journal.jsonl").write_text(f'{first}\n{body},"crc":"{crc:08x}"}}\n')
+
+    found = called(toolbox, "verify", study="first")
+
+    assert found["differing"] == [1]
+    assert found["is_intact"] is False
+
+
+def test_long_result_becomes_a_resource(toolbox: Toolbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("archgym.mcp.tools.MAX_OUTPUT_BYTES", 8000)
+    create(toolbox, budget=60)
+    called(toolbox, "search", study="first", evaluations=60, agent="random")
+
+    answer = toolbox.call("history", {"study": "first", "count": 1000})
+    short = toolbox.call("history", {"study": "first", "count": 3})
+
+    assert answer.resource == "archgym://results/1"
+    assert len(answer.text) < 8000
+    assert len(json.loads(toolbox.resource(answer.resource))["history"]) == 60
+    assert short.resource is None
+
+
+def test_export_writes_a_new_file_with_units(toolbox: Toolbox) -> None:
+    create(toolbox)
+    called(toolbox, "evaluate", study="first", designs=[{}])
+
+    found = called(toolbox, "export", study="first", file="all.csv", content="evaluations")
+
+    lines = (toolbox.workspace.root / "all.csv").read_text().splitlines()
+    assert found["rows"] == 1
+    assert lines[0].startswith("evaluation,reward,page_policy,")
+    assert "total_time_ns [ns]" in lines[0]
+    assert "exists" in refused(toolbox, "export", study="first", file="all.csv")
+    assert "study's folder" in refused(toolbox, "export", study="first", file="first/best.json")
+
+
+def test_studies_of_one_task_are_compared(toolbox: Toolbox) -> None:
+    create(toolbox, "first", 6)
+    create(toolbox, "second", 6)
+    called(toolbox, "search", study="first", evaluations=6, agent="random")
+    called(toolbox, "search", study="second", evaluations=6, agent="random", seed=1)
+
+    found = called(toolbox, "compare", studies=["first", "second"])
+
+    assert found["budget"] == 6
+    assert {study["study"] for study in found["studies"]} == {"first", "second"}
+
+
+@pytest.mark.parametrize("address", ["archgym://studies/first/best", "archgym://simulators/dram"])
+def test_resources_are_json(toolbox: Toolbox, address: str) -> None:
+    create(toolbox)
+
+    assert json.loads(toolbox.resource(address))
+
+
+def test_guide_names_every_tool_of_the_workflow(toolbox: Toolbox) -> None:
+    text = toolbox.resource("archgym://guide")
+
+    for name in ("create_study", "evaluate", "propose", "search", "explain", "verify", "best"):
+        assert f"`{name}`" in text
+        assert name in {tool.name for tool in toolbox.tools}
