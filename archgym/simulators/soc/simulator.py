@@ -65,6 +65,7 @@ class SocSimulator(Simulator):
     accuracy_percent: ClassVar[Mapping[str, float]] = {"farsi": 1e-7}
     table_space = "table"
     costs: Mapping[str, str] = COSTS
+    exports: Mapping[str, str] = {"pictures": "Blocks, tasks over time and the task graph as SVG."}
     default_objective = "budget"
 
     def __init__(
@@ -212,6 +213,13 @@ class SocSimulator(Simulator):
             "Blocks": diagram_svg(self.graph, designs, log, values),
             "Tasks over time": gantt_svg(self.graph, designs, log),
         }
+
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+        """Return pictures of a design, and of its task graph, as SVG files."""
+        from archgym.simulators.soc.picture import graph_svg
+
+        drawn = {"Task graph": graph_svg(self.graph), **self.picture_design(indices, workload)}
+        return {f"{title.lower().replace(' ', '-')}.svg": text for title, text in drawn.items()}
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return numbers that characterise a task graph: name to (value, unit)."""
