@@ -20,6 +20,7 @@ from archgym.cli.commands.merge import merge
 from archgym.cli.commands.policy import policy_app
 from archgym.cli.commands.proxy import proxy_app
 from archgym.cli.commands.report import report
+from archgym.cli.commands.rule import rule_app
 from archgym.cli.commands.search import resume, search
 from archgym.cli.commands.show import show
 from archgym.cli.commands.sweep import sweep_app
@@ -62,6 +63,7 @@ app.add_typer(sweep_app)
 app.command()(report)
 app.command()(with_groups(tune))
 app.add_typer(policy_app)
+app.add_typer(rule_app)
 app.command()(merge)
 app.add_typer(dataset_app)
 app.add_typer(table_app)
