@@ -1,19 +1,25 @@
 """ArchGym: a gymnasium for hardware design-space exploration."""
 
 import importlib
+import inspect
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import archgym.search as _package
 from archgym.envs.registration import register_with_gymnasium
 from archgym.version import __version__
 
 if TYPE_CHECKING:
     from archgym.errors import ArchGymError
-    from archgym.evaluation.external import ExternalSimulator
+    from archgym.evaluation.external import ExternalSimulator, Infeasible
+    from archgym.evaluation.function import FunctionSimulator, OutsideSimulator, simulator
     from archgym.evaluation.metrics import Metrics, MetricSpec
     from archgym.evaluation.objective import Objective, Term
     from archgym.evaluation.simulator import BatchResult, Simulator, Workload
     from archgym.evaluation.task import Task
     from archgym.evaluation.trials import Trial, Trials
+    from archgym.report.search import SearchResult, search
     from archgym.search.agent import Agent, AskTellAgent
     from archgym.search.policy import Policy
     from archgym.spaces.design import Condition, Constraint, Design
@@ -45,17 +51,21 @@ _HOMES = {
     "DesignSpace": "spaces.space",
     "ExternalSimulator": "evaluation.external",
     "Factorisation": "spaces.parameter",
+    "FunctionSimulator": "evaluation.function",
+    "Infeasible": "evaluation.external",
     "Integer": "spaces.parameter",
     "MetricSpec": "evaluation.metrics",
     "Metrics": "evaluation.metrics",
     "Objective": "evaluation.objective",
     "Ordinal": "spaces.parameter",
+    "OutsideSimulator": "evaluation.function",
     "P": "spaces.expression",
     "Parameter": "spaces.parameter",
     "Permutation": "spaces.parameter",
     "Policy": "search.policy",
     "PowerOfTwo": "spaces.parameter",
     "Real": "spaces.parameter",
+    "SearchResult": "report.search",
     "Simulator": "evaluation.simulator",
     "Study": "studies.study",
     "Task": "evaluation.task",
@@ -64,6 +74,7 @@ _HOMES = {
     "Trials": "evaluation.trials",
     "Workload": "evaluation.simulator",
     "read_study": "studies.study",
+    "simulator": "evaluation.function",
 }
 
 __all__ = [
@@ -78,17 +89,21 @@ __all__ = [
     "DesignSpace",
     "ExternalSimulator",
     "Factorisation",
+    "FunctionSimulator",
+    "Infeasible",
     "Integer",
     "MetricSpec",
     "Metrics",
     "Objective",
     "Ordinal",
+    "OutsideSimulator",
     "P",
     "Parameter",
     "Permutation",
     "Policy",
     "PowerOfTwo",
     "Real",
+    "SearchResult",
     "Simulator",
     "Study",
     "Task",
@@ -98,6 +113,8 @@ __all__ = [
     "Workload",
     "__version__",
     "read_study",
+    "search",
+    "simulator",
 ]
 
 
@@ -113,4 +130,23 @@ def __dir__() -> list[str]:
     return __all__
 
 
+class _CallablePackage(ModuleType):
+    """The package `archgym.search`, which searches when it is called: `archgym.search(…)`.
+
+    The arguments are those of `archgym.report.search.search`.
+    """
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        return _search_function()(*arguments, **options)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return inspect.signature(_search_function())
+
+
+def _search_function() -> Any:
+    return importlib.import_module("archgym.report.search").search
+
+
+sys.modules[_package.__name__].__class__ = _CallablePackage
 register_with_gymnasium()

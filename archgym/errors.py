@@ -17,6 +17,7 @@ __all__ = [
     "ReplayError",
     "SimulatorError",
     "StorageError",
+    "StudyExistsError",
     "StudyInterrupted",
     "StudyLockedError",
     "UnknownNameError",
@@ -84,6 +85,10 @@ class StorageError(ArchGymError, OSError):
 
 class StudyLockedError(ArchGymError, RuntimeError):
     """Another process writes this study."""
+
+
+class StudyExistsError(InvalidArgumentError):
+    """A folder holds another study than the one that was asked for."""
 
 
 class ReplayError(ArchGymError, RuntimeError):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from archgym.simulators.moe.engines import PRIORS
 from archgym.simulators.moe.validation.fitting import fit, problem
 from archgym.simulators.moe.validation.measured import read_serving
 
@@ -30,7 +31,9 @@ def main() -> None:
     found = fit(problem(rows), np.arange(len(rows)), fitted_on)
     kept = {
         constant: {
-            label: round(value, 3) for label, value in by_label.items() if abs(value) >= _LEAST
+            label: round(value, 3)
+            for label, value in by_label.items()
+            if abs(value) >= _LEAST or label in PRIORS[constant].means
         }
         for constant, by_label in found.logarithms.items()
     }

@@ -15,6 +15,7 @@ from archgym.checks import check_choice, check_whole
 from archgym.errors import MissingExtraError
 from archgym.evaluation.trials import Trials
 from archgym.search.agent import AskTellAgent
+from archgym.search.prior import Prior
 from archgym.search.seen import AskedDesigns
 from archgym.spaces.features import Coordinates
 from archgym.spaces.neighbours import step_designs
@@ -168,6 +169,7 @@ class OptunaAgent(AskTellAgent):
 
     library = "optuna"
     batch = "batch"
+    uses_prior = True
 
     def __init__(
         self,
@@ -199,6 +201,14 @@ class OptunaAgent(AskTellAgent):
         designs = self._model.new_designs(self._batch_size, self._asked)
         missing = self._batch_size - len(designs)
         return np.concatenate([designs, self._asked.draw(missing, self._rng)])
+
+    @final
+    def take_prior(self, prior: Prior) -> None:
+        n = self._startup // 2
+        is_single = self.kind == "single-objective"
+        self._asked.take_prior(prior, prior.best(n) if is_single else prior.best_fronts(n))
+        if prior.start is not None:
+            self.tell(prior.start)
 
     @final
     def tell(self, trials: Trials) -> None:

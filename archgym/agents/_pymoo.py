@@ -15,6 +15,7 @@ from archgym.evaluation.objective import reference_point
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate, Trials
 from archgym.search.agent import Agent
+from archgym.search.prior import Prior
 from archgym.search.seen import AskedDesigns
 from archgym.spaces.choices import Choices
 from archgym.spaces.neighbours import step_designs
@@ -47,6 +48,7 @@ class PymooAgent(Agent):
     library = "pymoo"
     kind = "multi-objective"
     batch = "batch"
+    uses_prior = True
 
     def __init__(
         self,
@@ -76,6 +78,7 @@ class PymooAgent(Agent):
         self._rng = np.random.default_rng(seed)
         self._asked = AskedDesigns(space)
         self._told: list[Any] = []
+        self._start_trials: Trials | None = None
         self._corner = np.zeros(1)
         with _quiet_pymoo():
             self._algorithm = self._make(
@@ -96,8 +99,15 @@ class PymooAgent(Agent):
     @final
     def search(self, evaluate: Evaluate, task: Task) -> None:
         self._corner = reference_point(task.objective, task.reference, task.metrics, task.weights)
+        if self._start_trials is not None:
+            self._tell(self._start_trials)
         while len(designs := self._ask()):
             self._tell(evaluate(designs))
+
+    @final
+    def take_prior(self, prior: Prior) -> None:
+        self._asked.take_prior(prior, prior.best_fronts(self._population // 2))
+        self._start_trials = prior.start
 
     def _ask(self) -> np.ndarray:
         default = self._asked.fallback()

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BottleneckAgent"]
 
+Move = tuple[tuple[str, Any], ...]
+
 # chosen: a target that is met is no reason to move; what is minimised counts little while one
 # is missed, and fully once all are met.
 _MINIMISED: Final = 0.05
@@ -27,6 +29,8 @@ _MINIMISED: Final = 0.05
 _DECAY: Final = 0.8
 # chosen: a reward that is lower by less is as good; equal branches must be relieved one by one.
 _AS_GOOD: Final = 1e-9
+# chosen: a move that was made in vain is half as promising, until the next restart.
+_IN_VAIN: Final = 0.5
 # chosen: repairs in a row that helped nothing, until a better design gives hope again.
 _MAX_REPAIRS: Final = 2
 _STEP: Final = 0.2
@@ -42,9 +46,10 @@ class BottleneckAgent(Agent):
 
     After each design the simulator names its bottlenecks (`Simulator.bottlenecks`) with moves that
     may relieve them. The agent ranks moves by how far their metric misses its limit or
-    target, and by their share of it. It makes the most promising ones. A success doubles
-    the number of moves made at once, a failure halves it. A design that is not worse is kept. After
-    `patience` moves in vain the search returns to the best design, with some moves made at random.
+    target, and by their share of it. It makes the most promising ones, `most` of them at first. A
+    success doubles the number of moves made at once, a failure halves it. Moves that were made in
+    vain become less promising. A design that is not worse is kept. After `patience` moves in vain
+    the search returns to the best design, with some moves made at random.
     Where a simulator names no bottlenecks it steps to random neighbours.
 
     Source:
@@ -95,7 +100,9 @@ class BottleneckAgent(Agent):
         self._space = space
         self._rng = np.random.default_rng(seed)
         self._asked = AskedDesigns(space)
-        self._at_once = 1
+        self._at_once = self._most
+        self._made: list[Move] = []
+        self._trust: dict[Move, float] = {}
 
     def search(self, evaluate: Evaluate, task: "Task") -> None:
         """Search until `evaluate` raises `BudgetExhausted` or nothing is left to try."""
@@ -109,6 +116,8 @@ class BottleneckAgent(Agent):
             is_kick = design is None
             if design is None:
                 design = self._kicked(best, task)
+                self._made = []
+                self._trust.clear()
             if design is None:
                 return
             found = self._tried(design, evaluate, task)
@@ -118,11 +127,13 @@ class BottleneckAgent(Agent):
                 repairs = 0 if found.reward > here.reward + _AS_GOOD else repairs + 1
             if is_kick or found.reward > here.reward + _AS_GOOD:
                 in_vain = 0
-                self._at_once = 1 if is_kick else min(2 * self._at_once, self._most)
-            elif self._at_once > 1:
-                self._at_once //= 2
+                self._at_once = self._most if is_kick else min(2 * self._at_once, self._most)
+                self._trust.update(dict.fromkeys(self._made, 1.0))
             else:
-                in_vain += 1
+                in_vain += self._at_once == 1
+                self._at_once = max(1, self._at_once // 2)
+                for move in self._made:
+                    self._trust[move] = _IN_VAIN * self._trust.get(move, 1.0)
             if found.reward > best.reward + _AS_GOOD:
                 best = found
                 repairs = 0
@@ -156,11 +167,14 @@ class BottleneckAgent(Agent):
             if n_tried > _FIRST and n_tried % 2 == 0:
                 near = self._near(place.design, 1.0)
                 n_tried += 1
+                self._made = []
                 if near is not None:
                     yield near
                 continue
             n = self._at_once
-            design = self._changed(place.design, _together(scored, n))
+            together = _together(scored, n)
+            self._made = [_key(move) for move in together]
+            design = self._changed(place.design, together)
             if n == 1:
                 scored.pop(0)
                 n_tried += 1
@@ -168,6 +182,7 @@ class BottleneckAgent(Agent):
                 self._at_once = n // 2
             if design is not None:
                 yield design
+        self._made = []
         while (design := self._near(place.design, 1.0)) is not None:
             yield design
 
@@ -186,7 +201,7 @@ class BottleneckAgent(Agent):
         if not place.is_built:
             return []
         urgency = place.urgency()
-        worth: dict[tuple[tuple[str, Any], ...], float] = {}
+        worth: dict[Move, float] = {}
         for weighted, share in zip(task.workloads, task.weights, strict=True):
             for bottleneck in task.simulator.bottlenecks(place.design, weighted.workload):
                 weight = urgency.get(bottleneck.metric, 0.0) * bottleneck.share * share
@@ -194,8 +209,9 @@ class BottleneckAgent(Agent):
                     continue
                 for rank, move in enumerate(self._relieving(place.design, bottleneck)):
                     # A move that relieves several bottlenecks is worth their sum.
-                    key = tuple(sorted(move.items()))
-                    worth[key] = worth.get(key, 0.0) + weight * _DECAY**rank
+                    key = _key(move)
+                    gain = weight * _DECAY**rank * self._trust.get(key, 1.0)
+                    worth[key] = worth.get(key, 0.0) + gain
         luck = np.exp(self._noise * self._rng.standard_normal(len(worth)))
         scored = sorted(zip(worth.values(), luck, worth, strict=True), key=_worth, reverse=True)
         return [dict(move) for _, _, move in scored]
@@ -242,6 +258,10 @@ class BottleneckAgent(Agent):
             return near
         drawn = self._asked.draw(1, self._rng)
         return drawn[0] if len(drawn) else None
+
+
+def _key(move: dict[str, Any]) -> Move:
+    return tuple(sorted(move.items()))
 
 
 def _reward(place: "_Place") -> float:

@@ -8,6 +8,7 @@ from archgym.agents import _hyperparameters as shared
 from archgym.checks import check_number, check_whole
 from archgym.evaluation.trials import Trials
 from archgym.search.agent import AskTellAgent
+from archgym.search.prior import Prior
 from archgym.search.seen import AskedDesigns
 from archgym.spaces.neighbours import step_designs
 from archgym.spaces.parameter import Integer
@@ -35,6 +36,7 @@ class GeneticAgent(AskTellAgent):
 
     name = "genetic"
     batch = "batch"
+    uses_prior = True
 
     def __init__(
         self,
@@ -81,6 +83,11 @@ class GeneticAgent(AskTellAgent):
         if missing:
             children.append(self._asked.draw(missing, self._rng))
         return np.concatenate(children)
+
+    def take_prior(self, prior: Prior) -> None:
+        self._asked.take_prior(prior, prior.best(self._population // 2))
+        if prior.start is not None:
+            self.tell(prior.start)
 
     def tell(self, trials: Trials) -> None:
         self._asked.learn(trials)

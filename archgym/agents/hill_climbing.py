@@ -9,6 +9,7 @@ from archgym.agents import _hyperparameters as shared
 from archgym.checks import check_choice, check_number, check_whole
 from archgym.evaluation.trials import Trials
 from archgym.search.agent import AskTellAgent
+from archgym.search.prior import Prior
 from archgym.search.seen import AskedDesigns
 from archgym.spaces.neighbours import step_designs
 from archgym.spaces.parameter import Categorical, Integer, Real
@@ -40,6 +41,7 @@ class HillClimbingAgent(AskTellAgent):
 
     name = "hill_climbing"
     batch = "batch"
+    uses_prior = True
 
     def __init__(
         self,
@@ -121,6 +123,11 @@ class HillClimbingAgent(AskTellAgent):
             is_better = self._neighbour.reward > self._here.reward
             self._stand_at(self._neighbour if is_better else None)
         return self._starts()
+
+    def take_prior(self, prior: Prior) -> None:
+        self._asked.take_prior(prior, prior.best(self._batch_size))
+        if prior.start is not None:
+            self.tell(prior.start)
 
     def tell(self, trials: Trials) -> None:
         self._asked.learn(trials)

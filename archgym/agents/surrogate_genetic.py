@@ -5,12 +5,14 @@ from typing import Annotated, final
 import numpy as np
 
 from archgym.agents import _hyperparameters as shared
-from archgym.agents._trees import BoostedTrees, RandomisedTrees, normal_scores
+from archgym.agents._trees import BoostedTrees, PriorScores, RandomisedTrees
 from archgym.agents.genetic import GeneticAgent
+from archgym.analysis.statistics import normal_scores
 from archgym.checks import check_choice, check_number, check_whole
 from archgym.evaluation.trials import Trials
 from archgym.search.agent import AskTellAgent
 from archgym.search.hyperparameters import Within
+from archgym.search.prior import Prior
 from archgym.search.seen import AskedDesigns
 from archgym.spaces.features import Coordinates
 from archgym.spaces.parameter import Categorical, Integer
@@ -54,6 +56,7 @@ class SurrogateGeneticAgent(AskTellAgent):
     name = "surrogate_genetic"
     library = "scikit-learn"
     batch = "batch"
+    uses_prior = True
 
     def __init__(
         self,
@@ -93,6 +96,7 @@ class SurrogateGeneticAgent(AskTellAgent):
         self._rng = np.random.default_rng(seed)
         self._asked = AskedDesigns(space)
         self._coordinates = Coordinates(space)
+        self._prior = PriorScores(self._coordinates, seed)
         self._designs = np.empty((0, space.n_parameters), dtype=np.int64)
         self._rewards = np.empty(0)
         self._proxy: _Proxy | None = None
@@ -109,6 +113,12 @@ class SurrogateGeneticAgent(AskTellAgent):
             self._asked.add(designs)
         missing = self._batch_size - len(designs)
         return np.concatenate([designs, self._asked.draw(missing, self._rng)])
+
+    def take_prior(self, prior: Prior) -> None:
+        self._asked.take_prior(prior, prior.best(self._startup // 2))
+        self._prior.learn(prior)
+        if prior.start is not None:
+            self.tell(prior.start)
 
     def tell(self, trials: Trials) -> None:
         self._designs = np.concatenate([self._designs, self._space.canonical(trials.indices)])
@@ -131,7 +141,7 @@ class SurrogateGeneticAgent(AskTellAgent):
         n_met = 0
         while n_met < self._inner_designs and len(designs := inner.ask()):
             met.append(self._space.canonical(designs))
-            expected = proxy.expected(self._coordinates.features(met[-1]))
+            expected = proxy.expected(self._prior.features(met[-1]))
             predicted.append(expected.mean(axis=1) + appetite * expected.std(axis=1))
             inner.tell(_trials(met[-1], predicted[-1]))
             n_met += len(designs)
@@ -143,7 +153,7 @@ class SurrogateGeneticAgent(AskTellAgent):
         n = len(scores)
         if self._proxy is None or n - self._n_learned >= n * _RELEARNED_AFTER:
             self._proxy = self._new_proxy()
-            self._proxy.fit(self._coordinates.features(self._designs), scores)
+            self._proxy.fit(self._prior.features(self._designs), scores)
             self._n_learned = n
         return self._proxy
 

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from archgym.cli.commands.dataset import dataset_app
 from archgym.cli.commands.describe import describe
 from archgym.cli.commands.doctor import doctor
 from archgym.cli.commands.evaluate import evaluate
 from archgym.cli.commands.explain import explain
+from archgym.cli.commands.export import export
 from archgym.cli.commands.list import list_names
 from archgym.cli.commands.mcp import mcp
 from archgym.cli.commands.merge import merge
@@ -28,6 +30,7 @@ from archgym.cli.commands.table import table_app
 from archgym.cli.commands.trace import trace_app
 from archgym.cli.commands.tune import tune
 from archgym.cli.commands.validate import validate
+from archgym.cli.commands.watch import watch
 from archgym.cli.console.terminal import notice, printable
 from archgym.cli.options.groups import with_groups
 from archgym.cli.simulator_commands import add_simulator_commands
@@ -44,7 +47,32 @@ _EPILOG = (
     "3 no feasible design; 130 and 143 stopped by SIGINT and SIGTERM."
 )
 
+_SEARCH, _LOOK, _COMPARE = "Search", "Look", "Compare"
+_DATA, _TOOLS = "Data", "Simulator tools"
+_PANELS = (_SEARCH, _LOOK, _COMPARE, _DATA, _TOOLS)
+
+
+class _GroupedCommands(TyperGroup):
+    """Commands of the application, in the panels of the help."""
+
+    def format_commands(self, context: Any, formatter: Any) -> None:
+        """Write the commands panel by panel, without Rich, which takes long to import."""
+        panels: dict[str, list[tuple[str, str]]] = {panel: [] for panel in _PANELS}
+        commands = [(name, self.get_command(context, name)) for name in self.list_commands(context)]
+        room = formatter.width - 6 - max(len(name) for name, _ in commands)
+        for name, command in commands:
+            panel = getattr(command, "rich_help_panel", None)
+            if command is not None and not command.hidden:
+                shown = panel if isinstance(panel, str) and panel in panels else _TOOLS
+                panels[shown].append((name, command.get_short_help_str(room)))
+        for panel, rows in panels.items():
+            if rows:
+                with formatter.section(panel):
+                    formatter.write_dl(rows)
+
+
 app = typer.Typer(
+    cls=_GroupedCommands,
     name=_PROGRAM,
     help="Search hardware design spaces with simulators.",
     epilog=_EPILOG,
@@ -52,26 +80,28 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("list")(list_names)
-app.command()(with_groups(describe))
-app.command()(with_groups(evaluate))
-app.command()(with_groups(explain))
-app.command()(with_groups(search))
-app.command()(with_groups(resume))
-app.command()(show)
-app.add_typer(sweep_app)
-app.command()(report)
-app.command()(with_groups(tune))
-app.add_typer(policy_app)
-app.add_typer(rule_app)
-app.command()(merge)
-app.add_typer(dataset_app)
-app.add_typer(table_app)
-app.add_typer(proxy_app)
-app.add_typer(trace_app)
-app.command()(validate)
-app.command()(mcp)
-app.command()(doctor)
+app.command(rich_help_panel=_SEARCH)(with_groups(search))
+app.command(rich_help_panel=_SEARCH)(with_groups(resume))
+app.command(rich_help_panel=_SEARCH)(with_groups(tune))
+app.add_typer(policy_app, rich_help_panel=_SEARCH)
+app.add_typer(rule_app, rich_help_panel=_SEARCH)
+app.command("list", rich_help_panel=_LOOK)(list_names)
+app.command(rich_help_panel=_LOOK)(with_groups(describe))
+app.command(rich_help_panel=_LOOK)(with_groups(evaluate))
+app.command(rich_help_panel=_LOOK)(with_groups(explain))
+app.command(rich_help_panel=_LOOK)(with_groups(export))
+app.command(rich_help_panel=_LOOK)(show)
+app.command(rich_help_panel=_LOOK)(watch)
+app.command(rich_help_panel=_COMPARE)(report)
+app.add_typer(sweep_app, rich_help_panel=_COMPARE)
+app.command(rich_help_panel=_COMPARE)(validate)
+app.command(rich_help_panel=_DATA)(merge)
+app.add_typer(dataset_app, rich_help_panel=_DATA)
+app.add_typer(table_app, rich_help_panel=_DATA)
+app.add_typer(proxy_app, rich_help_panel=_DATA)
+app.add_typer(trace_app, rich_help_panel=_TOOLS)
+app.command(rich_help_panel=_TOOLS)(doctor)
+app.command(rich_help_panel=_TOOLS)(mcp)
 add_simulator_commands(app)
 
 

@@ -159,6 +159,8 @@ class Simulator(ABC):
     without it. What a design gains by that is what the cost causes."""
     relief: Mapping[str, tuple[str, ...]] = {}
     """Parameters that relieve each of `costs`, for `bottlenecks`."""
+    exports: Mapping[str, str] = {}
+    """Formats of other tools in which `export` writes a design: by name, a line on its files."""
 
     space_names: ClassVar[tuple[str, ...]] = ("default",)
     """Spaces that the constructor's `space` may name; the first is its default."""
@@ -275,6 +277,21 @@ class Simulator(ABC):
           workload: One that this simulator made.
         """
         return {}
+
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+        """Return a design in the format of another tool: the texts of files by their names.
+
+        Simulators with `exports` give it. Names may have folders, separated by slashes.
+
+        Args:
+          form: One of `exports`.
+          indices: (n_parameters,), a canonical design that can be built.
+          workload: One that this simulator made.
+
+        Raises:
+          InvalidDesignError: The format cannot express the design; the message says why.
+        """
+        raise NotImplementedError(f"{type(self).__name__} names exports, and must give this")
 
     @cached_property
     def reasons(self) -> tuple[str, ...]:

@@ -35,6 +35,7 @@ from archgym.evaluation.task_choices import (
     resolve_workloads,
 )
 from archgym.evaluation.trials import Trials
+from archgym.spaces.display import html_table, shortened
 from archgym.spaces.space import DesignSpace
 
 __all__ = ["Evaluation", "Task"]
@@ -255,6 +256,19 @@ class Task:
         revision = f".{self.objective.revision}" if self.objective.revision else ""
         objective = f"{self.objective.name}-v{self.version}{revision}"
         return f"{simulator}/{self.space_name}/{workloads}/{objective}"
+
+    def __repr__(self) -> str:
+        return shortened([self.id], "Task(")
+
+    def _repr_html_(self) -> str:
+        default = self.weights @ self.reference
+        rows = [
+            (spec.name, float(value), spec.unit, spec.goal, spec.doc)
+            for spec, value in zip(self.metrics, default, strict=True)
+        ]
+        limits = "".join(f", {limit}" for limit in self.limits)
+        caption = f"Task {self.id}: {self.space!r}{limits}"
+        return html_table(caption, ("metric", "default design", "unit", "goal", ""), rows)
 
     def evaluate(self, indices: np.ndarray) -> Evaluation:
         """Return results of designs on every workload.

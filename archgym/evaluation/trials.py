@@ -56,6 +56,10 @@ class Trials:
     def __len__(self) -> int:
         return len(self.reward)
 
+    def __repr__(self) -> str:
+        best = f", best reward {self.reward.max():.6g}" if len(self) else ""
+        return f"Trials({len(self)} designs, {int(self.feasible.sum())} feasible{best})"
+
     def __iter__(self) -> Iterator[Trial]:
         for row in range(len(self)):
             yield Trial(

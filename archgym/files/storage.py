@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -17,6 +18,7 @@ __all__ = [
     "SAME_COMMAND",
     "atomic_file",
     "atomic_folder",
+    "file_stem",
     "make_folder",
     "open_file",
     "open_own",
@@ -371,3 +373,12 @@ def _umask() -> int:
             if line.startswith("Umask:"):
                 return int(line.split()[1], 8)
     return 0o022
+
+
+def file_stem(text: str) -> str:
+    """Return a readable file name for a text, such as a task's id.
+
+    >>> file_stem("dram/archgym-2023/stream")
+    'dram-archgym-2023-stream'
+    """
+    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")[:120]

@@ -180,7 +180,8 @@ def best_of_study(
     best = log.best()
     if best is None:
         raise InvalidArgumentError(
-            f"A study must have a feasible design to be explained; {folder} has none."
+            f"A study must have a feasible design; {folder} has none. Search further, or name a "
+            "design."
         )
     recipe = dict(log.header.task)
     if stand_in is not None:

@@ -142,13 +142,9 @@ def check_fronts(logs: Sequence["StudyLog"], objective: "Objective") -> None:
       objective: Objective whose metrics span the fronts.
 
     Raises:
-      InvalidArgumentError: The studies have different tasks, or the objective has one metric.
+      InvalidArgumentError: The objective has one metric.
     """
     first = logs[0]
-    if any(log.header.task["digest"] != first.header.task["digest"] for log in logs):
-        raise InvalidArgumentError(
-            "Studies must be of the same task to be compared. Show them one by one."
-        )
     if len(sought(first, objective)) < 2:
         names = [spec.name for spec in first.metrics if spec.goal != "none"]
         raise InvalidArgumentError(

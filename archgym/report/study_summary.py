@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from archgym.errors import InvalidArgumentError
-from archgym.report.comparison import Comparison, compare
+from archgym.report.comparison import (
+    AcrossObjectives,
+    Comparison,
+    TopDesign,
+    across,
+    compare,
+    is_one_task,
+    top,
+)
 from archgym.report.curves import BestCurve, best_so_far
 from archgym.report.optimality import Optimality, measure_optimality
 from archgym.studies.front import (
@@ -128,14 +136,20 @@ class StudiesSummary:
     study: StudySummary | None
     """Summary of the only study; None for several."""
     comparison: Comparison | None
-    """Comparison of several studies; None for one."""
+    """Comparison of several studies of one task."""
+    across: AcrossObjectives | None
+    """Comparison of several studies whose objectives differ."""
+    top: tuple[TopDesign, ...]
+    """Best designs; empty unless asked for."""
     optimality: Optimality | None
     """Distance to the proven optimum; None without a table."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the summary as JSON."""
-        part = self.study or self.comparison
+        part = self.study or self.comparison or self.across
         data = {} if part is None else part.to_json()
+        if self.top:
+            data["top"] = [design.to_json() for design in self.top]
         if self.optimality is not None:
             data["proven"] = self.optimality.to_json()
         return data
@@ -147,14 +161,16 @@ def summarise(
     front_metrics: Sequence[str] | None = None,
     table: Path | None = None,
     budgets: Sequence[int] | None = None,
+    n_top: int = 0,
 ) -> StudiesSummary:
-    """Summarise one study, or compare several of one task.
+    """Summarise one study, or compare several of one task or of several objectives.
 
     Args:
       folders: Folders of studies.
       front_metrics: Metrics that the Pareto front spans (default: those of the objective).
       table: Table of the task, to measure the distance to the proven optimum.
       budgets: Numbers of evaluations to measure that distance at.
+      n_top: Number of best designs to return.
 
     Raises:
       InvalidArgumentError: A study is named twice, or the studies cannot be compared.
@@ -166,6 +182,11 @@ def summarise(
     if len({folder.absolute() for folder in folders}) != len(folders):
         raise InvalidArgumentError("`STUDIES` must name each study once; one came twice.")
     logs = tuple(read_study(folder) for folder in folders)
+    is_alike = is_one_task(logs)
+    crossed = None if is_alike else across(logs)
+    if front_metrics is None and crossed is not None:
+        sought_metrics = [spec.name for spec in crossed.specs if spec.goal != "none"]
+        front_metrics = sought_metrics if len(sought_metrics) > 1 else None
     objective = (
         study_objective(logs[0])
         if front_metrics is None
@@ -176,7 +197,9 @@ def summarise(
         logs=logs,
         objective=objective,
         study=StudySummary.read(logs[0], chosen) if len(logs) == 1 else None,
-        comparison=compare(logs) if len(logs) > 1 else None,
+        comparison=compare(logs) if len(logs) > 1 and is_alike else None,
+        across=crossed,
+        top=top(logs, n_top) if n_top else (),
         optimality=None
         if table is None
         else measure_optimality(logs, table, sorted(set(budgets or DEFAULT_BUDGETS))),

@@ -11,6 +11,7 @@ from archgym.evaluation.trials import Evaluate, Trials
 from archgym.runtime.plugins import load, registered
 from archgym.search.hyperparameters import checked_hyperparameters, declared_hyperparameters
 from archgym.search.policy import Policy
+from archgym.search.prior import Prior
 from archgym.spaces.parameter import Parameter
 from archgym.spaces.space import DesignSpace
 
@@ -75,6 +76,9 @@ class Agent(ABC):
         if "__init__" in vars(cls) and "hyperparameters" not in vars(cls):
             cls.hyperparameters = declared_hyperparameters(cls.__init__) or cls.hyperparameters
 
+    uses_prior: ClassVar[bool] = False
+    """True if it learns from start designs and earlier studies, by `take_prior`."""
+
     @abstractmethod
     def __init__(self, space: DesignSpace, *, seed: int) -> None:
         """Implementations add their hyperparameters as keywords with defaults."""
@@ -87,6 +91,13 @@ class Agent(ABC):
           evaluate: What designs are given to.
           task: What they are judged by: its names, units and constants. An agent has nothing
             evaluated but by `evaluate`.
+        """
+
+    def take_prior(self, prior: Prior) -> None:  # noqa: B027 - optional
+        """Take what is known before the search; agents with `uses_prior` give it.
+
+        Args:
+          prior: Results of the start designs, and records of earlier studies.
         """
 
     def policy(self) -> Policy | None:

@@ -2,16 +2,13 @@
 
 import queue
 import threading
-from typing import TYPE_CHECKING, final
+from collections.abc import Callable
+from typing import final
 
 import numpy as np
 
 from archgym.errors import StudyInterrupted
-from archgym.evaluation.trials import Trials
-from archgym.search.agent import Agent
-
-if TYPE_CHECKING:
-    from archgym.evaluation.task import Task
+from archgym.evaluation.trials import Evaluate, Trials
 
 __all__ = ["PausedSearch"]
 
@@ -21,16 +18,16 @@ class PausedSearch:
     """The search of an agent in a thread of its own, which waits while the caller works.
 
     `next_ask` returns what the agent asks for and `answer` gives it the results, in turn. The
-    thread touches nothing but the agent, so that whoever holds the search may drop it.
+    thread touches nothing but the search, so that whoever holds this object may drop it.
     """
 
-    def __init__(self, agent: Agent, task: "Task") -> None:
-        """Take an agent whose search has not begun."""
+    def __init__(self, search: Callable[[Evaluate], None]) -> None:
+        """Take a search that has not begun: what it calls its argument with is an ask."""
         self._asks: queue.SimpleQueue[np.ndarray | BaseException | None] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[Trials | Exception] = queue.SimpleQueue()
         self._thread = threading.Thread(
             target=_search,
-            args=(agent, task, self._asks, self._answers),
+            args=(search, self._asks, self._answers),
             name="archgym-agent",
             daemon=True,
         )
@@ -65,8 +62,7 @@ class PausedSearch:
 
 
 def _search(
-    agent: Agent,
-    task: "Task",
+    search: Callable[[Evaluate], None],
     asks: "queue.SimpleQueue[np.ndarray | BaseException | None]",
     answers: "queue.SimpleQueue[Trials | Exception]",
 ) -> None:
@@ -82,7 +78,7 @@ def _search(
         return answer
 
     try:
-        agent.search(evaluate, task)
+        search(evaluate)
     except BaseException as error:
         asks.put(error)
     else:

@@ -6,6 +6,7 @@ import numpy as np
 
 from archgym.errors import InvalidSpaceError
 from archgym.evaluation.trials import Trials
+from archgym.search.prior import Prior
 from archgym.spaces.space import DesignSpace
 
 __all__ = ["AskedDesigns"]
@@ -35,6 +36,7 @@ class AskedDesigns:
         self._rest: np.ndarray | None = None
         self._place = 0
         self._are_all_infeasible = True
+        self._preferred = np.empty((0, space.n_parameters), dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -42,6 +44,17 @@ class AskedDesigns:
     def add(self, indices: np.ndarray) -> None:
         """Mark designs, (n, n_parameters), as asked for."""
         self._keys.update(row.tobytes() for row in self._space.canonical(indices))
+
+    def take_prior(self, prior: Prior, preferred: np.ndarray) -> None:
+        """Mark start designs as asked for, and prefer other designs to random ones.
+
+        Args:
+          prior: Results before the search.
+          preferred: (k, n_parameters), designs that `draw` returns before it draws at random.
+        """
+        if prior.start is not None:
+            self.add(prior.start.indices)
+        self._preferred = self._space.canonical(preferred)
 
     def new(self, indices: np.ndarray) -> np.ndarray:
         """Return True if each design is feasible, not asked for, and no copy of an earlier row.
@@ -87,6 +100,11 @@ class AskedDesigns:
         """
         found = [np.empty((0, self._space.n_parameters), dtype=np.int64)]
         have = 0
+        if len(self._preferred) and n:
+            have = self._take(self._preferred, n, found)
+            if have == n:
+                return np.concatenate(found)
+            self._preferred = self._preferred[:0]
         for _ in range(_MAX_ROUNDS if self._space.size > _LISTED_AT_ONCE else 0):
             if have >= n or self._rest is not None:
                 break

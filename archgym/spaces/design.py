@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import final
 
+from archgym.spaces.display import html_table, shortened
 from archgym.spaces.expression import Expression
 from archgym.spaces.parameter import (
     Value,
@@ -35,8 +36,10 @@ class Design(Mapping[str, Value]):
         return hash(frozenset(self._values.items()))
 
     def __repr__(self) -> str:
-        inside = ", ".join(f"{name}={value!r}" for name, value in self._values.items())
-        return f"Design({inside})"
+        return shortened((f"{name}={value!r}" for name, value in self._values.items()), "Design(")
+
+    def _repr_html_(self) -> str:
+        return html_table("Design", ("parameter", "value"), self._values.items())
 
 
 @final

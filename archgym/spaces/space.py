@@ -17,6 +17,7 @@ from archgym.errors import (
 from archgym.spaces.canonical import TABLE_LIMIT, Resolution, earlier
 from archgym.spaces.counting import Component, Count, Rules, counted_share, number_text
 from archgym.spaces.design import Condition, Constraint, Design
+from archgym.spaces.display import html_table
 from archgym.spaces.expression import Expression, expression_from_json
 from archgym.spaces.parameter import (
     Factorisation,
@@ -251,6 +252,13 @@ class DesignSpace:
             f"DesignSpace({self.name!r}, {self.n_parameters} parameters, "
             f"size {number_text(self.size)})"
         )
+
+    def _repr_html_(self) -> str:
+        rows = (
+            (p.name, p.allowed(), p.value(p.default_index), p.unit, p.doc) for p in self.parameters
+        )
+        columns = ("parameter", "values", "default", "unit", "")
+        return html_table(f"Space {self.name}: {number_text(self.size)} designs", columns, rows)
 
     # ---- one design
 

@@ -11,12 +11,15 @@ __all__ = [
     "BAD_NAME",
     "JOURNAL_NAME",
     "POLICY_NAME",
+    "RUNS_FOLDER",
     "STATE_NAME",
     "STUDY_NAME",
     "TIMING_NAME",
     "lease_new_folder",
 ]
 
+RUNS_FOLDER = Path("runs")
+"""Folder of studies whose own folder is not named."""
 STUDY_NAME = "study.json"
 """Description of the study."""
 JOURNAL_NAME = "journal.jsonl"

@@ -22,7 +22,16 @@ from archgym.files.lease import Lease
 from archgym.files.storage import open_file, open_own, storage_errors, write_all, write_atomic
 from archgym.studies.records import JournalShape, Records
 
-__all__ = ["Damage", "Journal", "JournalWriter", "load_journal", "renew", "rewrite", "set_aside"]
+__all__ = [
+    "Damage",
+    "Journal",
+    "JournalWriter",
+    "load_journal",
+    "parse_records",
+    "renew",
+    "rewrite",
+    "set_aside",
+]
 
 # chosen: the fastest of 64 to 4096; small blocks of parsed lines stay in the processor's cache.
 _BLOCK = 256
@@ -94,6 +103,14 @@ def load_journal(path: str | Path, shape: JournalShape) -> Journal:
     with storage_errors(path, "read"), open_file(path) as handle:
         reader.read(handle)
     return reader.journal()
+
+
+def parse_records(handle: BinaryIO, shape: JournalShape) -> tuple[Records, int]:
+    """Return the records in some lines of a journal, and the number of damaged lines."""
+    reader = _Reader(shape)
+    reader.read(handle)
+    journal = reader.journal()
+    return journal.records, len(journal.damage)
 
 
 _RESTORE = "Restore it from a copy, or start the study again in a new folder"

@@ -26,6 +26,7 @@ from archgym.version import __version__
 __all__ = [
     "FORMAT",
     "Header",
+    "PriorSource",
     "Segment",
     "StudyKind",
     "TaskMembers",
@@ -34,8 +35,12 @@ __all__ = [
     "read_header",
 ]
 
-FORMAT = 1
-"""Number of the format that is written. Format 0, of ArchGym 0.1.0, has no number."""
+FORMAT = 2
+"""Newest format, of studies with start designs, earlier studies or rules to stop.
+
+Other studies are written in format 1. Format 0, of ArchGym 0.1.0, has no number.
+"""
+_PLAIN_FORMAT = 1
 
 # chosen: a space with a thousand parameters takes a tenth of it.
 _MAX_BYTES = 64 * 2**20
@@ -45,7 +50,23 @@ _RESTORE = "Restore it from a copy, or start the study again in a new folder"
 _PACKAGES = ("numpy", "numba", "scipy", "optuna", "scikit-learn", "pymoo", "smac", "torch", "ray")
 _RL_PACKAGES = ("stable-baselines3", "sb3-contrib", "gymnasium")
 
+_NEW_MEMBERS = ("start", "warm_start", "prior_digest", "patience", "stop_at")
+
 StudyKind = Literal["search", "log", "merged"]
+
+
+@final
+class PriorSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An earlier study whose records are used."""
+
+    study: str
+    """Its id."""
+    folder: str
+    """Name of its folder."""
+    task: str
+    """Id of its task."""
+    records: Whole
+    """Number of its records that are used."""
 
 
 class _Members(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +110,16 @@ class Header(_Members, frozen=True, kw_only=True, forbid_unknown_fields=True):
     seed: Whole | None
     budget: Whole | None
     max_asks: Whole | None
+    start: tuple[tuple[Whole, ...], ...] | None = None
+    """Designs that are evaluated first, as indices."""
+    warm_start: tuple[PriorSource, ...] | None = None
+    """Earlier studies whose records the agent may learn from."""
+    prior_digest: str | None = None
+    """SHA-256 of these records."""
+    patience: Whole | None = None
+    """Evaluations without a better design at which it ends."""
+    stop_at: str | None = None
+    """Limits on metrics; the first design that meets them all ends it."""
     is_replayable: bool
     segments: Annotated[tuple[Segment, ...], msgspec.Meta(min_length=1)]
     versions: Mapping[str, str]
@@ -106,6 +137,8 @@ class Header(_Members, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def key(self) -> int:
         """Number that binds the journal to the study, whatever the place and time of the search."""
         identity = [self.task["digest"], self.agent, self.hyperparameters, self.seed]
+        if self.start is not None or self.prior_digest is not None:
+            identity += [self.start, self.prior_digest]
         return zlib.crc32(_canonical(identity))
 
     def write(self, folder: Path) -> None:
@@ -114,7 +147,12 @@ class Header(_Members, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Raises:
           StorageError: It cannot be written.
         """
-        data = {"format": FORMAT, **msgspec.to_builtins(self)}
+        members = msgspec.to_builtins(self)
+        unused = [name for name in _NEW_MEMBERS if members[name] is None]
+        number = _PLAIN_FORMAT if len(unused) == len(_NEW_MEMBERS) else FORMAT
+        for name in unused:
+            del members[name]
+        data = {"format": number, **members}
         data["crc"] = _checksum(data)
         write_atomic(folder / STUDY_NAME, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
 
@@ -136,9 +174,38 @@ class Header(_Members, frozen=True, kw_only=True, forbid_unknown_fields=True):
             self.key,
         )
 
+    def difference(self, wanted: "Header") -> str | None:
+        """Return how a recorded study differs from a wanted one, in words; None if it is the same.
+
+        Budgets and rules to stop may differ.
+        """
+        pairs: dict[str, tuple[object, object]] = {
+            "kind": (self.kind, wanted.kind),
+            "task": (self.task["id"], wanted.task["id"]),
+            "agent": (self.agent, wanted.agent),
+            "seed": (self.seed, wanted.seed),
+            "max_asks": (self.max_asks, wanted.max_asks),
+            "hyperparameters": (_plain(self.hyperparameters), _plain(wanted.hyperparameters)),
+            "start": (_plain(self.start), _plain(wanted.start)),
+            "warm_start": (self.prior_digest, wanted.prior_digest),
+        }
+        for name, (recorded, other) in pairs.items():
+            if recorded != other:
+                return f"its {name} is {recorded!r}, not {other!r}"
+        if self.task["digest"] != wanted.task["digest"]:
+            return (
+                f"its task {self.task['id']!r} has other content, such as a function or file that "
+                "has changed"
+            )
+        return None
+
     def with_budget(self, budget: int) -> "Header":
         """Return the header of the same study with another budget."""
         return replace(self, budget=budget)
+
+    def with_rules(self, patience: int | None, stop_at: str | None) -> "Header":
+        """Return the header of the same study with other rules to stop."""
+        return replace(self, patience=patience, stop_at=stop_at)
 
     def with_segment(self, first_seq: int, seed: int | None) -> "Header":
         """Return the header with a further segment by the same agent."""
@@ -187,6 +254,11 @@ def new_header(
     max_asks: int | None = None,
     is_replayable: bool = False,
     segments: tuple[Segment, ...] | None = None,
+    start: tuple[tuple[int, ...], ...] | None = None,
+    warm_start: tuple[PriorSource, ...] | None = None,
+    prior_digest: str | None = None,
+    patience: int | None = None,
+    stop_at: str | None = None,
 ) -> Header:
     """Return header of a study that starts now."""
     study = secrets.token_hex(8)
@@ -210,6 +282,11 @@ def new_header(
         seed=seed,
         budget=budget,
         max_asks=max_asks,
+        start=start,
+        warm_start=warm_start,
+        prior_digest=prior_digest,
+        patience=patience,
+        stop_at=stop_at,
         is_replayable=is_replayable,
         segments=segments,
         versions=current_versions(),
@@ -301,6 +378,11 @@ def _checked(path: Path, data: dict[str, Any]) -> Header:
 
 def _checksum(data: Mapping[str, Any]) -> str:
     return f"{zlib.crc32(_canonical(data)):08x}"
+
+
+def _plain(data: Any) -> Any:
+    """Return data as JSON gives it back."""
+    return json.loads(_canonical(data))
 
 
 def _canonical(data: Any) -> bytes:

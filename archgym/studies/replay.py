@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from archgym.errors import (
     StorageError,
 )
 from archgym.evaluation.executor import Executor
+from archgym.evaluation.limits import parse_limits, violations
 from archgym.evaluation.objective import INFEASIBLE_REWARD
 from archgym.evaluation.simulator import FAILED
 from archgym.evaluation.task import Evaluation, Task
@@ -40,7 +41,8 @@ _CHUNK_S = 0.25
 _MAX_CHUNK = 8192
 _STATE_INTERVAL_S = 1.0
 
-Ending = Literal["budget", "max_asks", "agent"]
+Ending = Literal["budget", "max_asks", "agent", "patience", "stop_at", "minutes"]
+"""Limit that ended a run; "agent" where the agent had no further designs."""
 Progress = Callable[[int, int, float | None], None]
 """Takes evaluations so far, budget, and the best reward of a feasible design so far."""
 
@@ -71,11 +73,11 @@ class Recorder:
         self, folder: Path, task: Task, header: Header, known: Records, journal: JournalWriter
     ) -> None:
         """Take what the journal holds."""
-        self.header = header
+        self._task = task
+        self.follow(header)
         self.interruption = Interruption()
         self.state: dict[str, Any] = {}
         self._folder = folder
-        self._task = task
         self._shape = header.shape(task.space)
         self._ledger = Ledger(known, task.space)
         self._journal = journal
@@ -83,13 +85,28 @@ class Recorder:
         self._is_disordered = False
         self._chunk = 1
         self._noted_at = 0.0
+        self.deadline: float | None = None
+        """Monotonic time after which no design is evaluated [s]."""
+        self._is_late = False
+        self.on_new: Callable[[Trials], None] | None = None
+        """Called with the evaluations of each part that no earlier process made."""
         self.start_over()
+
+    def follow(self, header: Header) -> None:
+        """Take a header with other limits."""
+        self.header = header
+        self._stop_at = (
+            () if header.stop_at is None else parse_limits(header.stop_at, self._task.metrics)
+        )
 
     def start_over(self) -> None:
         """Begin at the first ask, for a replay."""
         self.asks = 0
         self.evaluations = 0
         self._best: tuple[float, int] | None = None
+        # Evaluations when the best design was found, and whether one has met `stop_at`.
+        self._best_at = 0
+        self._has_met = False
         self._first: dict[bytes, int] = {}
 
     def go_on(self) -> None:
@@ -109,11 +126,10 @@ class Recorder:
             return None
         evaluated = known.rows(known.same < 0)
         self.asks, self.evaluations = len(known), len(evaluated)
+        self._remember_best(evaluated)
         ended = self.limit_reached()
         if ended is None:
             self.start_over()
-        else:
-            self._remember_best(evaluated)
         return ended
 
     def records(self) -> Records:
@@ -127,7 +143,17 @@ class Recorder:
             return "budget"
         if ask_limit is not None and self.asks + asks >= ask_limit:
             return "max_asks"
-        return None
+        if self._has_met:
+            return "stop_at"
+        patience = self.header.patience
+        if patience is not None and self.evaluations + evaluations - self._best_at >= patience:
+            return "patience"
+        return "minutes" if self._is_late else None
+
+    @property
+    def best_reward(self) -> float | None:
+        """Best reward of a feasible design so far."""
+        return None if self._best is None else self._best[0]
 
     def finish(self, ended: Ending) -> None:
         """Make sure that the journal is served to its end, and is in order.
@@ -195,6 +221,8 @@ class Recorder:
         keys = self._ledger.keys(indices)
         targets: list[int] = []
         while len(targets) < len(indices):
+            if self.deadline is not None and self.asks not in self._ledger:
+                self._is_late = time.monotonic() > self.deadline
             if self.limit_reached() is not None:
                 raise BudgetExhausted(
                     f"The study has made {self.evaluations} evaluations in {self.asks} asks, "
@@ -204,16 +232,25 @@ class Recorder:
             same = self._plan(keys, start, at_once())
             first_seq = self.asks
             seqs = range(first_seq, first_seq + len(same))
-            yield Step(
+            step = Step(
                 np.array(seqs, dtype=np.int64),
                 indices[start : start + len(same)],
                 np.array(same, dtype=np.int64),
             )
+            fresh = self.unknown(step) & (step.same < 0)
+            yield step
+            # Where a design has met `stop_at`, later ones of the part are left out.
+            same = same[: int(self._ledger.has(np.array(seqs)).sum())]
             for key, seq, earlier in zip(keys[start:], seqs, same, strict=False):
                 if earlier < 0:
                     self._first[key] = seq
                 targets.append(seq if earlier < 0 else earlier)
             self._advance(same, first_seq)
+            rows = np.flatnonzero(fresh[: len(same)])
+            if self.on_new is not None and len(rows):
+                numbers = step.seq[rows].tolist()
+                repeated = np.zeros(len(rows), dtype=bool)
+                self.on_new(self._trials(step.indices[rows], numbers, repeated))
             if progress is not None:
                 best = None if self._best is None else self._best[0]
                 progress(self.evaluations, self.header.budget or 0, best)
@@ -284,6 +321,7 @@ class Recorder:
             fresh.reward[new] = result.reward
             errors = {int(fresh.seq[new[row]]): why for row, why in result.failures.items()}
             _refuse_infinite(fresh, errors)
+            fresh, errors = self._until_met(fresh, errors)
         took_s = time.perf_counter() - started
         if len(new):
             self._adapt(len(new), took_s)
@@ -301,6 +339,29 @@ class Recorder:
             ),
             took_s,
         )
+
+    def _until_met(
+        self, records: Records, errors: dict[int, str]
+    ) -> tuple[Records, dict[int, str]]:
+        """Return the records up to the first one that meets `stop_at`."""
+        met = self._meets(records, errors)
+        if not met.any():
+            return records, errors
+        kept = records.rows(slice(0, int(np.argmax(met)) + 1))
+        return kept, {seq: why for seq, why in errors.items() if seq <= int(kept.seq[-1])}
+
+    def _meets(self, records: Records, errors: Mapping[int, str]) -> np.ndarray:
+        """Return True for each feasible record that meets `stop_at` and all limits, (n,) bool."""
+        if not self._stop_at:
+            return np.zeros(len(records), dtype=bool)
+        limits = (*self._stop_at, *self._task.limits)
+        built = (records.same < 0) & (records.reason == 0).all(axis=1)
+        built &= ~np.isin(records.seq, list(errors))
+        violation = violations(
+            limits, np.where(built[:, None, None], records.values, 0.0), self._task.metrics
+        )
+        met: np.ndarray = built & (violation == 0)
+        return met
 
     def _append(self, records: Records, took_s: float) -> None:
         lines = encode(records, self._shape.key)
@@ -386,6 +447,8 @@ class Recorder:
         reward = float(evaluated.reward[row])
         if self._best is None or reward > self._best[0]:
             self._best = reward, int(evaluated.seq[row])
+            self._best_at = self.evaluations - len(evaluated) + row + 1
+        self._has_met |= bool(self._meets(evaluated, evaluated.errors).any())
 
     def note(self, status: str) -> None:
         """Write how far the study is, for people; nothing relies on it."""

@@ -6,22 +6,26 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
 from archgym.errors import InvalidArgumentError
-from archgym.evaluation.limits import Limit, missed_limits
+from archgym.evaluation.limits import Limit, missed_limits, violations
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import objective_from_json
 from archgym.files.lease import Writer, current_writer
 from archgym.files.storage import open_file
 from archgym.spaces.design import Design
+from archgym.spaces.display import html_table, shortened
 from archgym.spaces.space import DesignSpace
 from archgym.studies.folder import JOURNAL_NAME, STATE_NAME
 from archgym.studies.journal import Damage, load_journal
 from archgym.studies.metadata import Header, Segment, read_header
 from archgym.studies.records import Records
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
     "Outcome",
@@ -48,6 +52,15 @@ class Outcome:
     """Averaged over the workloads by weight."""
     metrics_by_workload: Mapping[str, Mapping[str, float]]
 
+    def __repr__(self) -> str:
+        parts = [f"seq={self.seq}", f"reward={self.reward:.6g}"]
+        parts += [f"{name}={value:.6g}" for name, value in self.metrics.items()]
+        return shortened([*parts, *(f"{n}={v!r}" for n, v in self.design.items())], "Outcome(")
+
+    def _repr_html_(self) -> str:
+        metrics = html_table("Metrics", (), self.metrics.items())
+        return metrics + html_table("Design", (), self.design.items())
+
     def to_json(self) -> dict[str, Any]:
         """Return the evaluation as JSON members."""
         return {
@@ -72,6 +85,33 @@ class StudyLog:
     """State noted by the last writer: informative, the journal counts."""
     writer: Writer | None = None
     """Current writer of the study."""
+
+    def __repr__(self) -> str:
+        return (
+            f"StudyLog({str(self.folder)[-200:]!r}, {self.task_id[:300]!r}, {self.author[:100]}, "
+            f"{self.evaluations} evaluations, {self.status})"
+        )
+
+    def _repr_html_(self) -> str:
+        best = self.best()
+        caption = f"{self.task_id}: {self.author}, {self.evaluations} evaluations, {self.status}"
+        if best is None:
+            return html_table(caption, (), [("No design could be built.",)])
+        default = self.weights @ self.reference
+        rows: list[tuple[object, ...]] = [
+            (spec.name, best.metrics[spec.name], float(value), spec.unit)
+            for spec, value in zip(self.metrics, default, strict=True)
+        ]
+        rows += [("limit missed", text) for text in self.missed(best)]
+        changed = self.space.design_at(self.space.default_indices)
+        parameters = [
+            (name, value, changed[name])
+            for name, value in best.design.items()
+            if value != changed[name]
+        ]
+        return html_table(
+            caption, ("metric", "best design", "default design", "unit"), rows
+        ) + html_table("Parameters that differ", ("parameter", "best", "default"), parameters)
 
     @cached_property
     def space(self) -> DesignSpace:
@@ -183,6 +223,13 @@ class StudyLog:
         built &= self.is_evaluation & ~self.is_failed
         return built
 
+    @cached_property
+    def meets_limits(self) -> np.ndarray:
+        """True if a record is a feasible evaluation that meets all hard limits, (asks,) bool."""
+        found = violations(self.limits, self.records.values, self.metrics)
+        meets: np.ndarray = self.is_feasible & (found == 0)
+        return meets
+
     @property
     def is_complete(self) -> bool:
         """True if it has reached its budget or limit of asks, or its agent had no more to ask."""
@@ -231,6 +278,21 @@ class StudyLog:
             return None
         reward = np.where(self.is_feasible, self.records.reward, -np.inf)
         return self.outcome(int(np.argmax(reward)))
+
+    def top_rows(self, k: int) -> np.ndarray:
+        """Return rows of the `k` best feasible evaluations, the best first, (at most k,)."""
+        reward = np.where(self.is_feasible, self.records.reward, -np.inf)
+        order = np.argsort(-reward, kind="stable")[: int(self.is_feasible.sum())]
+        return np.asarray(order[:k])
+
+    def to_dataframe(self) -> "pd.DataFrame":
+        """Return one row for each evaluation: parameters, metrics, reward and feasibility.
+
+        See `archgym.studies.frame.study_frame` for the columns.
+        """
+        from archgym.studies.frame import study_frame
+
+        return study_frame(self)
 
     def curve(self) -> np.ndarray:
         """Return best reward so far after each evaluation, (evaluations,)."""

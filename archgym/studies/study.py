@@ -4,35 +4,41 @@ import json
 import logging
 import sys
 import threading
-from collections.abc import Mapping
+import time
+import weakref
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, final
+from typing import TYPE_CHECKING, Any, Literal, Self, final
 
 import numpy as np
 
+from archgym.checks import check_number
 from archgym.errors import (
     ArchGymError,
     BudgetExhausted,
     InvalidArgumentError,
     StorageError,
+    StudyExistsError,
     StudyInterrupted,
     StudyLockedError,
     UnknownNameError,
     error_text,
 )
 from archgym.evaluation.executor import Executor, SerialExecutor
+from archgym.evaluation.limits import parse_limits
 from archgym.evaluation.task import Task
-from archgym.evaluation.trials import Trials
+from archgym.evaluation.trials import Evaluate, Trials
 from archgym.files.lease import Lease
 from archgym.files.storage import require_own, write_atomic
 from archgym.runtime.interruption import Interruption
-from archgym.search.agent import Agent, agent_class, make_agent
+from archgym.search.agent import Agent, agent_class, agent_names, make_agent
 from archgym.search.paused import PausedSearch
 from archgym.spaces.design import Design
 from archgym.studies.ask_tell import AskTell, told_evaluation
+from archgym.studies.callbacks import Callback
 from archgym.studies.folder import (
     BAD_NAME,
     JOURNAL_NAME,
@@ -44,9 +50,13 @@ from archgym.studies.folder import (
 )
 from archgym.studies.journal import Damage, JournalWriter, load_journal, renew, rewrite, set_aside
 from archgym.studies.metadata import Header, Segment, new_header, read_header
+from archgym.studies.prior import PRIOR_NAME, StoredPrior, StudySource, primed, start_designs
 from archgym.studies.replay import Ending, Progress, Recorder
 from archgym.studies.snapshot import Outcome, StudyLog, gaps_text, read_state, read_study
 from archgym.studies.timing import SESSIONS_NAME
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Ending", "Outcome", "Progress", "Study", "StudyLog", "StudyResult", "read_study"]
 
@@ -60,6 +70,7 @@ _WRITTEN_NAMES = (
     SESSIONS_NAME,
     POLICY_NAME,
     STATE_NAME,
+    PRIOR_NAME,
 )
 
 
@@ -86,6 +97,16 @@ class StudyResult:
     def best(self) -> Outcome | None:
         """The best feasible evaluation."""
         return self.log.best()
+
+    def to_dataframe(self) -> "pd.DataFrame":
+        """Return one row for each evaluation; see `StudyLog.to_dataframe`."""
+        return self.log.to_dataframe()
+
+    def __repr__(self) -> str:
+        return f"StudyResult({self.log!r}, ended={self.ended!r})"
+
+    def _repr_html_(self) -> str:
+        return self.log._repr_html_()
 
 
 @final
@@ -132,6 +153,7 @@ class Study:
         """Limit that ended the study in this process; None while it can be asked."""
         self._asked: AskTell | None = None
         self._asking_agent: Agent | None = None
+        self._callbacks: list[Callback] = []
         self._attach(lease, header)
 
     # ---- making and opening
@@ -147,20 +169,34 @@ class Study:
         budget: int | None = None,
         max_asks: int | None = None,
         hyperparameters: Mapping[str, Any] | None = None,
+        start: Iterable[Any] = (),
+        warm_start: Iterable[StudySource] = (),
+        patience: int | None = None,
+        stop_at: str | None = None,
+        exists: Literal["refuse", "resume"] = "refuse",
     ) -> "Study":
         """Start a study in a folder that is new or empty.
 
         Args:
-          folder: Made where it is absent.
-          task: What is searched.
+          folder: Folder to create for the study.
+          task: Task to search.
           agent: A registered name or a class; None to log what `evaluate` is given.
-          seed: The agent's.
+          seed: Random seed of the agent.
           budget: Evaluations at which it ends; an agent needs one.
           max_asks: Asks, repeats included, at which it ends; 20 for each evaluation by default.
-          hyperparameters: The agent's, where they are not its defaults.
+          hyperparameters: Hyperparameters of the agent that are not its defaults.
+          start: Designs to evaluate first: designs, "default" for the default design, or studies
+            whose best designs are meant.
+          warm_start: Earlier studies whose records the agent may learn from. A copy of the records
+            is part of the study.
+          patience: Evaluations without a better design at which it ends.
+          stop_at: Limits on metrics, such as ``"total_time_ns <= 60000"``; the first design that
+            meets them ends the study.
+          exists: "resume" to open the study in the folder if it is the same one, with this budget.
 
         Raises:
           InvalidArgumentError: An argument does not fit, or the folder holds something.
+          StudyExistsError: The folder holds another study.
           StudyLockedError: Another process has just started a study there.
           StorageError: The folder cannot be written.
         """
@@ -170,28 +206,39 @@ class Study:
         if kind is not None:
             _require_agent_class(kind)
         chosen = _recorded_hyperparameters(hyperparameters or {})
-        is_replayable = False
-        if kind is not None:
+        if kind is not None or budget is not None:
             _require_count("budget", budget)
-            is_replayable = make_agent(kind, task.space, seed, chosen).replayable
-        elif budget is not None:
-            _require_count("budget", budget)
-        if max_asks is not None:
-            _require_count("max_asks", max_asks)
+        is_replayable = kind is not None and make_agent(kind, task.space, seed, chosen).replayable
+        for name, count in (("max_asks", max_asks), ("patience", patience)):
+            if count is not None:
+                _require_count(name, count)
+        if stop_at is not None:
+            parse_limits(stop_at, task.metrics)
+        designs = start_designs(task, start)
+        prior = _stored_prior(task, kind, tuple(warm_start))
+        header = new_header(
+            "log" if kind is None else "search",
+            folder,
+            task.to_json(),
+            agent=None if kind is None else _name(kind),
+            hyperparameters=chosen,
+            seed=None if kind is None else seed,
+            budget=budget,
+            max_asks=max_asks,
+            start=tuple(map(tuple, designs.tolist())) if len(designs) else None,
+            warm_start=prior.sources or None,
+            prior_digest=prior.digest if prior.sources else None,
+            patience=patience,
+            stop_at=stop_at,
+            is_replayable=is_replayable,
+        )
+        if exists == "resume" and (folder / STUDY_NAME).is_file():
+            return cls._resumed(folder, task, kind, header)
         lease = lease_new_folder(folder)
         try:
-            header = new_header(
-                "log" if kind is None else "search",
-                folder,
-                task.to_json(),
-                agent=None if kind is None else _name(kind),
-                hyperparameters=chosen,
-                seed=None if kind is None else seed,
-                budget=budget,
-                max_asks=max_asks,
-                is_replayable=is_replayable,
-            )
             write_atomic(folder / JOURNAL_NAME, b"")
+            if prior.sources:
+                prior.write(folder)
             # Last: a folder with study.json is a study that can be opened.
             header.write(folder)
             logger.info("Study %s starts: %s", folder, task.id)
@@ -199,6 +246,26 @@ class Study:
         except BaseException:
             lease.release()
             raise
+
+    @classmethod
+    def _resumed(
+        cls, folder: Path, task: Task, kind: type[Agent] | None, wanted: Header
+    ) -> "Study":
+        """Return the study in a folder, opened, if it is the wanted one."""
+        difference = read_header(folder).difference(wanted)
+        if difference is not None:
+            raise StudyExistsError(
+                f"{folder} holds another study: {difference}. Choose another folder, or continue "
+                "that study with `Study.open`."
+            )
+        study = cls.open(folder, task, kind)
+        try:
+            study.extend(wanted.budget)
+            study.stop_by(wanted.patience, wanted.stop_at)
+        except BaseException:
+            study.close()
+            raise
+        return study
 
     @classmethod
     def open(
@@ -303,6 +370,36 @@ class Study:
         return self._header.ask_limit
 
     @property
+    def id(self) -> str:
+        """Random id of the study, which copies and merged studies keep."""
+        return self._header.id
+
+    @property
+    def best_reward(self) -> float | None:
+        """Best reward of a feasible design so far; None if no design could be built."""
+        return self._recorder.best_reward
+
+    def settings(self) -> dict[str, Any]:
+        """Return task, agent, seed, budget and hyperparameters, as trackers show them."""
+        header = self._header
+        return {
+            "task": self.task.id,
+            "agent": header.agent,
+            "seed": header.seed,
+            "budget": header.budget,
+            **header.hyperparameters,
+        }
+
+    def add_callback(self, callback: Callback) -> None:
+        """Tell a callback of evaluations from now on; see `archgym.studies.callbacks`."""
+        self._callbacks.append(callback)
+
+    @property
+    def rules(self) -> tuple[int | None, str | None]:
+        """Patience and limits by which the study ends, each None if not set; see `stop_by`."""
+        return self._header.patience, self._header.stop_at
+
+    @property
     def evaluations(self) -> int:
         """Evaluations so far."""
         told = 0 if self._asked is None else self._asked.told
@@ -323,6 +420,21 @@ class Study:
         """Segment with which an agent that cannot be replayed continues; None if not needed."""
         return self._next_segment
 
+    def __repr__(self) -> str:
+        state = "closed" if self._lease is None else "open"
+        name = self._header.agent or "log"
+        return (
+            f"Study({str(self.folder)[-200:]!r}, {self.task.id[:300]!r}, {name}, "
+            f"{self.evaluations} of {self.budget} evaluations, {state})"
+        )
+
+    def _repr_html_(self) -> str:
+        return self.read()._repr_html_()
+
+    def to_dataframe(self) -> "pd.DataFrame":
+        """Return one row for each evaluation; see `StudyLog.to_dataframe`."""
+        return self.read().to_dataframe()
+
     def read(self) -> StudyLog:
         """Return the study as its readers see it now."""
         recorder = self._recorder
@@ -337,6 +449,8 @@ class Study:
         executor: Executor | None = None,
         budget: int | None = None,
         progress: Progress | None = None,
+        *,
+        minutes: float | None = None,
     ) -> StudyResult:
         """Let the agent search until the budget or the limit of asks is reached.
 
@@ -348,6 +462,8 @@ class Study:
             the study is interrupted, otherwise it stays the caller's.
           budget: A new budget for the study, at least its evaluations so far.
           progress: Called after each batch.
+          minutes: Wall time after which no further design is evaluated [min]. The study can be
+            continued.
 
         Raises:
           ReplayError: The agent asks for something else than it did.
@@ -365,7 +481,10 @@ class Study:
             self.close()
         if self._lease is None:
             self._reattach()
-        self._set_budget(budget)
+        if minutes is not None:
+            seconds = 60.0 * check_number("minutes", minutes, 0.0)
+            self._recorder.deadline = time.monotonic() + seconds
+        self.extend(budget)
         used = executor if executor is not None else SerialExecutor()
         status = "interrupted"
         with Interruption() as interruption:
@@ -373,7 +492,7 @@ class Study:
             try:
                 ended = self._search(self._agent, used, progress)
                 interruption.check()
-                status = "finished"
+                status = "interrupted" if ended == "minutes" else "finished"
             except StudyInterrupted:
                 interruption.hold_back()
                 used.cancel()
@@ -499,7 +618,7 @@ class Study:
                 self._end_loop(ended)
                 return None
             self._asking_agent = self._made_agent(self._agent)
-            search = PausedSearch(self._asking_agent, self.task)
+            search = PausedSearch(self._primed(self._asking_agent))
             self._asked = AskTell(self._recorder, self.task, search)
         return self._asked
 
@@ -530,6 +649,7 @@ class Study:
         self._own_executor = SerialExecutor()
         self._journal = JournalWriter(path, self.folder / TIMING_NAME, lease)
         self._recorder = Recorder(self.folder, self.task, header, journal.records, self._journal)
+        self._recorder.on_new = _notifier(weakref.ref(self))
         self._lease = lease
         before = StudyLog(self.folder, header, journal.records, state=state)
         gaps, self._was_complete = before.gaps, before.is_complete
@@ -577,7 +697,15 @@ class Study:
             self._recorder.header = self._header.with_segment(segment.first_seq, segment.seed)
             self._header.write(self.folder)
 
-    def _set_budget(self, budget: int | None) -> None:
+    def extend(self, budget: int | None) -> None:
+        """Set another budget; None leaves it as it is.
+
+        Args:
+          budget: Evaluations at which the study ends, at least its evaluations so far.
+
+        Raises:
+          InvalidArgumentError: The study has more evaluations.
+        """
         if budget is None or budget == self._header.budget:
             return
         _require_count("budget", budget)
@@ -589,6 +717,27 @@ class Study:
             )
         self._was_complete = False
         self._recorder.header = self._header.with_budget(budget)
+        self._header.write(self.folder)
+
+    def stop_by(self, patience: int | None, stop_at: str | None) -> None:
+        """Set other rules to stop than the budget; None for no such rule.
+
+        Args:
+          patience: Evaluations without a better design at which the study ends.
+          stop_at: Limits on metrics; the first design that meets them ends the study.
+
+        Raises:
+          InvalidArgumentError: A rule does not fit.
+        """
+        header = self._header
+        if (patience, stop_at) == (header.patience, header.stop_at):
+            return
+        if patience is not None:
+            _require_count("patience", patience)
+        if stop_at is not None:
+            parse_limits(stop_at, self.task.metrics)
+        self._was_complete = False
+        self._recorder.follow(header.with_rules(patience, stop_at))
         self._header.write(self.folder)
 
     def _search(self, kind: type[Agent], executor: Executor, progress: Progress | None) -> Ending:
@@ -603,7 +752,7 @@ class Study:
                     return recorder.evaluate(indices, executor, progress)
 
             try:
-                agent.search(evaluate, self.task)
+                self._primed(agent)(evaluate)
             except BudgetExhausted:
                 ended = recorder.limit_reached() or "budget"
             except (SystemExit, GeneratorExit) as stop:
@@ -632,6 +781,16 @@ class Study:
         values = _tuples(self._header.hyperparameters)
         return make_agent(kind, self.task.space, segment.seed or 0, values)
 
+    def _primed(self, agent: Agent) -> Callable[[Evaluate], None]:
+        """Return the agent's search, begun with start designs and earlier studies."""
+        header, task = self._header, self.task
+        start = np.array(header.start or (), dtype=np.int64).reshape(-1, task.space.n_parameters)
+        stored = StoredPrior.none(task)
+        if header.prior_digest is not None:
+            sources = header.warm_start or ()
+            stored = StoredPrior.read(self.folder, task, sources, header.prior_digest)
+        return primed(agent, task, start, stored)
+
     def _save_policy(self, agent: Agent) -> None:
         policy = agent.policy()
         if policy is not None:
@@ -645,6 +804,18 @@ class Study:
     @property
     def _header(self) -> Header:
         return self._recorder.header
+
+
+def _notifier(study: "weakref.ref[Study]") -> Callable[[Trials], None]:
+    """Return a function that tells a study's callbacks, and does not keep the study alive."""
+
+    def notify(trials: Trials) -> None:
+        alive = study()
+        if alive is not None:
+            for callback in alive._callbacks:
+                callback.on_trials(alive, trials)
+
+    return notify
 
 
 # ---- what goes together
@@ -707,6 +878,21 @@ def _require_agent_class(kind: Any) -> None:
             f"`agent` must be a registered name or a class below Agent; got {kind!r}. A study "
             "makes the agent itself, from its seed and hyperparameters."
         )
+
+
+def _stored_prior(
+    task: Task, kind: type[Agent] | None, studies: tuple[StudySource, ...]
+) -> StoredPrior:
+    if not studies:
+        return StoredPrior.none(task)
+    if kind is None or not kind.uses_prior:
+        able = [name for name in agent_names() if agent_class(name).uses_prior]
+        who = "a log" if kind is None else f"agent {_name(kind)!r}"
+        raise InvalidArgumentError(
+            f"`warm_start` needs an agent that learns from earlier studies, and {who} does not. "
+            f"Use one of {', '.join(able)}, or give the best designs as `start`."
+        )
+    return StoredPrior.of(task, studies)
 
 
 def _name(kind: type[Agent]) -> str:

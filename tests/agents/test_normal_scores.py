@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from archgym.agents._trees import normal_scores
+from archgym.analysis.statistics import normal_scores
 
 
 def test_scores_are_the_quantiles_of_the_ranks() -> None:

@@ -12,7 +12,7 @@ from archgym.mcp.tools import Toolbox
 from archgym.mcp.workspace import Workspace
 from archgym.studies.study import Study
 
-TASK = {"simulator": "dram", "workload": "cloud-1", "objective": "low-latency"}
+TASK = {"simulator": "dram", "workload": "cloud-1", "objective": "least-time"}
 
 
 def called(toolbox: Toolbox, name: str, **arguments: Any) -> Any:
@@ -164,7 +164,7 @@ def test_search_writes_the_journal_that_the_library_writes(
     create(toolbox)
     called(toolbox, "search", study="first", evaluations=8, agent="random", seed=3)
     toolbox.workspace.close()
-    task = Task.make("dram", "cloud-1", "low-latency")
+    task = Task.make("dram", "cloud-1", "least-time")
     journal = (tmp_path / "work" / "first" / "journal.jsonl").read_bytes()
     asked = np.array([json.loads(line)["design"] for line in journal.splitlines()])
 

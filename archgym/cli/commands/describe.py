@@ -174,7 +174,7 @@ def _write_space(space: "DesignSpace", counted: Any) -> None:
     if space.doc:
         say(space.doc)
     say()
-    table(("parameter", "values", "default", "unit", ""), [_row(p) for p in space.parameters])
+    table(("parameter", "values (* is the default)", ""), [_row(p) for p in space.parameters])
     if space.constraints:
         heading("Constraints")
         table(
@@ -186,15 +186,14 @@ def _write_space(space: "DesignSpace", counted: Any) -> None:
         table(("parameter", "active if"), [(c.parameter, c.when.text) for c in space.conditions])
 
 
-def _row(parameter: "Parameter") -> tuple[str, ...]:
+def _row(parameter: "Parameter") -> tuple[str, str, str]:
+    """Return name, values with the default starred and the unit, and description."""
     default = str(parameter.value(parameter.default_index))
-    return (
-        parameter.name,
-        values_text(parameter),
-        default,
-        parameter.unit,
-        parameter.doc,
-    )
+    values = values_text(parameter).split(", ")
+    starred = ", ".join(_starred(value, default) for value in values)
+    if default not in values:
+        starred += f" (default {default})"
+    return parameter.name, f"{starred} {parameter.unit}".rstrip(), parameter.doc
 
 
 def _count_text(counted: Any) -> str:
@@ -278,5 +277,5 @@ def _describe_agent(agent: type["Agent"], is_json: bool) -> None:
     if agent.hyperparameters:
         heading("Hyperparameters (--hyper name=value)")
         table(
-            ("name", "sweep range", "default", "unit", ""), [_row(p) for p in agent.hyperparameters]
+            ("name", "sweep range (* is the default)", ""), [_row(p) for p in agent.hyperparameters]
         )

@@ -1,11 +1,12 @@
 """`archgym list`: registered names."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from archgym.cli.console.terminal import heading, table, warn, write_json
+from archgym.cli.console.terminal import heading, prose, say, table, warn, write_json
 from archgym.cli.options.completion import KINDS, complete_list, complete_simulator
 from archgym.cli.options.task import (
     JsonOption,
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["list_names"]
 
 T = TypeVar("T")
+# chosen: a description next to a name on 80 columns.
+_CLAUSE = 62
 # Kinds of names that do not depend on a simulator.
 _GLOBAL_KINDS = KINDS[:3]
 
@@ -69,6 +72,9 @@ def list_names(
                 names[part] = {name: offer[part] for name, offer in offers.items()}
     if json:
         write_json(names)
+        return
+    if kind is None:
+        _write_overview(names) if simulator is None else _write_simulator(names)
         return
     for part, content in names.items():
         _write(part, content)
@@ -151,34 +157,53 @@ def _metrics(simulator: "Simulator") -> dict[str, str]:
     return {spec.name: f"{spec.unit}, {spec.goal}" for spec in simulator.metrics}
 
 
+def _write_overview(names: Mapping[str, Any]) -> None:
+    """Write one row per simulator and the names of the agents, on one screen."""
+    heading("Simulators")
+    rows = [(name, _clause(_simulator_doc(name))) for name in names["simulators"]]
+    table(("name", "description (all of it: archgym describe NAME)"), rows)
+    heading("Agents")
+    for kind in dict.fromkeys(agent["kind"] for agent in names["agents"]):
+        own = [agent["name"] for agent in names["agents"] if agent["kind"] == kind]
+        prose(f"{kind}: {', '.join(own)}", indent="  ")
+    say()
+    say("Names of one simulator: archgym list --simulator NAME")
+    say("Names of one kind:      archgym list workloads (or agents, objectives, metrics, …)")
+
+
+def _clause(text: str) -> str:
+    """Return as many whole clauses of a text as fit a line."""
+    if len(text) <= _CLAUSE:
+        return text.rstrip(".")
+    return re.split(r"[,:](?!.*[,:])", text[:_CLAUSE])[0]
+
+
+def _write_simulator(names: Mapping[str, Any]) -> None:
+    """Write the names of one simulator, a paragraph per kind."""
+    for part, content in names.items():
+        for offered in content.values() if isinstance(content, Mapping) else ():
+            pairs = _pairs(offered)
+            texts = [f"{n} ({v})" if part == "options" and v else n for n, v in pairs]
+            if texts:
+                prose(f"{part}: {', '.join(texts)}", indent="  ")
+
+
 def _write(part: str, content: Any) -> None:
     heading(part.capitalize())
     if part == "agents":
-        rows = [
-            (
-                a["name"],
-                a["library"],
-                a["kind"].removesuffix("-objective"),
-                a["batch"],
-                _resumes_by(a),
-                a["doc"],
-            )
-            for a in content
-        ]
-        table(("name", "library", "objectives", "asks", "resumes by", "description"), rows)
+        rows = [(a["name"], a["kind"].removesuffix("-objective"), a["doc"]) for a in content]
+        table(("name", "objectives", "description"), rows)
     elif part == "models":
-        table(("name",), [(name,) for name in content])
+        prose(", ".join(content))
     elif part == "simulators":
         table(("name", "description"), [(name, _simulator_doc(name)) for name in content])
     else:
-        offered = [(name, *pair) for name, names in content.items() for pair in _pairs(names)]
-        table(("simulator", "name", "description"), offered)
-
-
-def _resumes_by(agent: Mapping[str, Any]) -> str:
-    if not agent["replayable"]:
-        return "segment"
-    return f"replay{agent['replay_caveat'] and ', '}{agent['replay_caveat']}"
+        for simulator, offered in content.items():
+            pairs = _pairs(offered)
+            if any(text for _, text in pairs):
+                table((simulator, "description"), pairs)
+            elif pairs:
+                prose(f"{simulator}: {', '.join(name for name, _ in pairs)}", indent="  ")
 
 
 def _write_hyperparameters(agents: Sequence[Mapping[str, Any]]) -> None:

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,10 @@ from archgym.cli.options.run import (
     RUNS_FOLDER,
     AgentOption,
     AgentSeedOption,
+    CacheOption,
     HyperOption,
+    PriorOptions,
+    StopOptions,
     TimeoutOption,
     WorkersOption,
 )
@@ -25,22 +29,31 @@ from archgym.cli.options.task import (
     make_task,
     task_choices,
 )
-from archgym.cli.options.values import file_stem, hyperparameters, named_path
+from archgym.cli.options.values import hyperparameters, named_path
 from archgym.errors import InvalidArgumentError, StorageError, StudyInterrupted, StudyLockedError
-from archgym.files.storage import SAME_COMMAND
+from archgym.files.storage import SAME_COMMAND, file_stem
 
 if TYPE_CHECKING:
+    from archgym.evaluation.executor import Executor
     from archgym.evaluation.task import Task
     from archgym.studies.study import Study, StudyResult
 
 __all__ = ["resume", "search"]
 
 _MAX_FOLDERS = 10_000
+_ENDINGS = {
+    "agent": "The agent has no further designs to propose.",
+    "patience": "The search ended by --patience: no better design for that many evaluations.",
+    "stop_at": "The search ended by --stop-at: the last design meets its limits.",
+    "minutes": "The time of this run is over. Continue with `archgym resume`.",
+}
 
 
 def search(
     simulator: SimulatorArgument,
     options: TaskOptions,
+    prior: PriorOptions,
+    stop: StopOptions,
     agent: AgentOption = "genetic",
     budget: Annotated[
         int,
@@ -81,6 +94,7 @@ def search(
     ] = None,
     workers: WorkersOption = 1,
     timeout: TimeoutOption = None,
+    cache: CacheOption = None,
     json: JsonOption = False,
 ) -> None:
     """Search a design space with an agent.
@@ -96,14 +110,18 @@ def search(
         "budget": budget,
         "max_asks": max_asks,
         "hyperparameters": chosen,
+        "patience": stop.patience,
+        "stop_at": stop.stop_at,
+        **prior.settings,
     }
     study = _create(out, task, agent, settings)
-    _run(study, None, workers, timeout, json)
+    _run(study, None, stop.minutes, _Workers(workers, timeout, cache), json)
 
 
 def resume(
     folder: Annotated[Path, typer.Argument(help="Folder of the study.")],
     stand_in: StandInOptions,
+    stop: StopOptions,
     budget: Annotated[
         int | None,
         typer.Option(
@@ -113,6 +131,10 @@ def resume(
             min=1,
         ),
     ] = None,
+    no_rules: Annotated[
+        bool,
+        typer.Option("--no-rules", help="Drop the --patience and --stop-at of the study."),
+    ] = False,
     from_simulator: Annotated[
         bool,
         typer.Option(
@@ -121,6 +143,7 @@ def resume(
     ] = False,
     workers: WorkersOption = 1,
     timeout: TimeoutOption = None,
+    cache: CacheOption = None,
     json: JsonOption = False,
 ) -> None:
     """Continue an interrupted study, or extend a finished one with --budget."""
@@ -135,7 +158,24 @@ def resume(
     announce_compilation()
     task = _task(folder, path) if from_simulator or path is not None else None
     study = Study.open(folder, task)
-    _run(study, budget, workers, timeout, json)
+    try:
+        _set_rules(study, stop, no_rules)
+    except BaseException:
+        study.close()
+        raise
+    _run(study, budget, stop.minutes, _Workers(workers, timeout, cache), json)
+
+
+def _set_rules(study: "Study", stop: StopOptions, are_dropped: bool) -> None:
+    """Replace the rules by which a study ends, where others are given."""
+    if are_dropped and (stop.patience, stop.stop_at) != (None, None):
+        raise InvalidArgumentError(
+            "`--no-rules` must not be combined with --patience or --stop-at."
+        )
+    patience, stop_at = study.rules
+    if are_dropped:
+        patience, stop_at = None, None
+    study.stop_by(stop.patience or patience, stop.stop_at or stop_at)
 
 
 def _task(folder: Path, stand_in: Path | None) -> "Task":
@@ -176,10 +216,13 @@ def _create(out: Path | None, task: "Task", agent: str, settings: Mapping[str, A
 
 
 def _run(
-    study: "Study", budget: int | None, workers: int, timeout: float | None, is_json: bool
+    study: "Study",
+    budget: int | None,
+    minutes: float | None,
+    workers: "_Workers",
+    is_json: bool,
 ) -> None:
     from archgym.cli.console.progress import StudyProgress
-    from archgym.evaluation.executor import executor_for
 
     with study:
         if not is_json:
@@ -193,21 +236,21 @@ def _run(
             _say_segment(study)
         try:
             with (
-                executor_for(workers, timeout, study.task) as executor,
+                workers.executor(study.task) as executor,
                 StudyProgress(goal, known) as progress,
             ):
                 study_begins()
-                result = study.run(executor, budget, progress)
+                result = study.run(executor, budget, progress, minutes=minutes)
         except StorageError as error:
             if SAME_COMMAND not in str(error):
                 raise
             # `archgym search` refuses the folder of a study that has begun.
-            command = _resume_command(study.folder, budget, workers, timeout)
+            command = _resume_command(study.folder, budget, workers)
             refusal = StorageError(str(error).replace(SAME_COMMAND, f"run: {command}"))
             refusal.errno = error.errno
             raise refusal from None
         except StudyInterrupted as interruption:
-            command = _resume_command(study.folder, budget, workers, timeout)
+            command = _resume_command(study.folder, budget, workers)
             raise StudyInterrupted(
                 f"{interruption} Resume with: {command}", interruption.signal_number
             ) from None
@@ -231,15 +274,35 @@ def _say_segment(study: "Study") -> None:
         )
 
 
-def _resume_command(folder: Path, budget: int | None, workers: int, timeout: float | None) -> str:
+def _resume_command(folder: Path, budget: int | None, workers: "_Workers") -> str:
     words = ["archgym", "resume", str(folder)]
     if budget is not None:
         words += ["--budget", str(budget)]
-    if workers != 1:
-        words += ["--workers", str(workers)]
-    if timeout is not None:
-        words += ["--timeout", f"{timeout:g}"]
-    return shlex.join(words)
+    return shlex.join([*words, *workers.words()])
+
+
+@dataclass(frozen=True)
+class _Workers:
+    """Options that say how designs are evaluated."""
+
+    number: int
+    timeout: float | None
+    cache: Path | None
+
+    def executor(self, task: "Task") -> "Executor":
+        """Return the executor of these options."""
+        from archgym.evaluation.cache import CachedExecutor
+        from archgym.evaluation.executor import executor_for
+
+        executor = executor_for(self.number, self.timeout, task)
+        return executor if self.cache is None else CachedExecutor(executor, self.cache)
+
+    def words(self) -> list[str]:
+        """Return the options as words of a command, without those that have their default."""
+        words = [] if self.number == 1 else ["--workers", str(self.number)]
+        if self.timeout is not None:
+            words += ["--timeout", f"{self.timeout:g}"]
+        return words if self.cache is None else [*words, "--cache", str(self.cache)]
 
 
 def _report(result: "StudyResult", is_json: bool) -> None:
@@ -269,6 +332,6 @@ def _report(result: "StudyResult", is_json: bool) -> None:
             f"The search reached its limit of {result.asks} asks ({repeats} repeats) before "
             f"its budget. {remedy}."
         )
-    elif result.ended == "agent":
-        say("The agent has no further designs to propose.")
+    elif result.ended in _ENDINGS:
+        say(_ENDINGS[result.ended])
     say(f"Next: archgym show {shlex.quote(str(result.log.folder))} --plot curve.png")

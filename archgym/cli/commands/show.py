@@ -9,6 +9,7 @@ import typer
 from archgym.cli.console.terminal import say, write_json
 from archgym.cli.options.studies import StudiesArgument
 from archgym.cli.options.task import JsonOption
+from archgym.errors import InvalidArgumentError
 
 __all__ = ["show"]
 
@@ -35,6 +36,10 @@ def show(
             metavar="NAME,NAME",
         ),
     ] = None,
+    top: Annotated[
+        int,
+        typer.Option("--top", help="Number of best designs to show.", metavar="K", min=0),
+    ] = 0,
     table: Annotated[
         Path | None,
         typer.Option(
@@ -54,8 +59,8 @@ def show(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Show one study, or compare several at equal budget."""
-    from archgym.cli.views.comparison import write_comparison
+    """Show one study, or compare several: of one task, or of objectives of one workload."""
+    from archgym.cli.views.comparison import write_across, write_comparison, write_top
     from archgym.cli.views.optimality import write_optimality
     from archgym.cli.views.study import write_study
     from archgym.report.plots import check_fronts, check_plot, plot_fronts, plot_studies
@@ -66,7 +71,11 @@ def show(
     if front is not None:
         check_plot("--front", front)
     names = None if front_metrics is None else [name.strip() for name in front_metrics.split(",")]
-    summary = summarise(studies, front_metrics=names, table=table, budgets=at)
+    summary = summarise(studies, front_metrics=names, table=table, budgets=at, n_top=top)
+    if plot is not None and summary.across is not None:
+        raise InvalidArgumentError(
+            "`--plot` needs studies of one objective; these have several. Use --front."
+        )
     if front is not None:
         check_fronts(summary.logs, summary.objective)
     if json:
@@ -76,6 +85,10 @@ def show(
             write_study(summary.study)
         if summary.comparison is not None:
             write_comparison(summary.comparison)
+        if summary.across is not None:
+            write_across(summary.across)
+        if summary.top:
+            write_top(summary.top)
         if summary.optimality is not None:
             write_optimality(summary.optimality)
     known = None if summary.optimality is None else summary.optimality.known

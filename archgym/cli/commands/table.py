@@ -21,8 +21,9 @@ from archgym.cli.options.task import (
     task_choices,
     workload_weights,
 )
-from archgym.cli.options.values import file_stem, named_path
+from archgym.cli.options.values import named_path
 from archgym.errors import StudyInterrupted
+from archgym.files.storage import file_stem
 
 if TYPE_CHECKING:
     from archgym.tables import TablePlan

@@ -22,8 +22,8 @@ from archgym.cli.options.task import (
     make_task,
     task_choices,
 )
-from archgym.cli.options.values import file_stem, hyperparameters, named_path
-from archgym.files.storage import make_folder
+from archgym.cli.options.values import hyperparameters, named_path
+from archgym.files.storage import file_stem, make_folder
 
 if TYPE_CHECKING:
     from archgym.evaluation.task import Task

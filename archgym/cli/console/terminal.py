@@ -4,6 +4,7 @@ import json
 import math
 import re
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from archgym.report.quantities import plain_number
+
 __all__ = [
     "duration",
     "file_size",
@@ -21,6 +24,7 @@ __all__ = [
     "number",
     "plain",
     "printable",
+    "prose",
     "say",
     "stdout",
     "table",
@@ -37,6 +41,8 @@ _CONTROLS = re.compile(
 )
 # Width of tables in files, pipes and logs.
 _PIPE_WIDTH = 160
+# Cells between two columns of a table: a space, the separator, a space.
+_GAP = 3
 # chosen: up to two minutes, two hours and two days are shown in the smaller unit.
 _SECONDS, _MINUTES, _HOURS = 120, 7200, 172_800
 
@@ -91,21 +97,64 @@ def table(
       rows: Cells, one for each column.
       right: Headings of right-aligned columns, such as numbers.
     """
+    cells = [[_cell(cell) for cell in row] for row in rows]
+    console = stdout()
+    heads = [_cell(column) for column in columns]
+    widths = _widths([heads, *cells], console.width)
+    if widths is None:
+        _write_records(heads, cells)
+        return
     aligned = set(right)
     built = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False)
-    for column in columns:
+    for column, head, width in zip(columns, heads, widths, strict=True):
         built.add_column(
-            _cell(column),
+            head,
             justify="right" if column in aligned else "left",
             overflow="fold",
-            no_wrap=False,
+            width=width,
         )
-    for row in rows:
+    for row in cells:
         # Names from files may contain brackets, which must not be read as markup.
-        built.add_row(*(_cell(cell) for cell in row))
-    console = stdout()
+        built.add_row(*row)
     console.print(built)
     console.print()
+
+
+def _widths(rows: Sequence[Sequence[Text]], width: int) -> list[int] | None:
+    """Return widths of columns that break no word; None if the words do not fit."""
+    natural = [max(cell.cell_len for cell in column) for column in zip(*rows, strict=True)]
+    room = width - _GAP * (len(natural) - 1)
+    if sum(natural) <= room:
+        return natural
+    least = [
+        max((len(word) for cell in column for word in cell.plain.split()), default=0)
+        for column in zip(*rows, strict=True)
+    ]
+    spare = room - sum(least)
+    if spare < 0:
+        return None
+    wanted = [n - m for n, m in zip(natural, least, strict=True)]
+    # Narrow columns first: what they leave goes to the long texts.
+    widths = list(least)
+    for left, place in zip(
+        range(len(wanted), 0, -1),
+        sorted(range(len(wanted)), key=lambda place: wanted[place]),
+        strict=True,
+    ):
+        given = min(wanted[place], spare // left)
+        widths[place] += given
+        spare -= given
+    return widths
+
+
+def _write_records(heads: Sequence[Text], rows: Sequence[Sequence[Text]]) -> None:
+    """Write each row as lines of name and value, for a terminal that is too narrow."""
+    indent = max(len(head.plain) for head in heads) + 2
+    for row in rows:
+        for head, cell in zip(heads, row, strict=True):
+            if cell.plain:
+                typer.echo(f"{head.plain:<{indent}}{cell.plain}")
+        typer.echo()
 
 
 def _cell(content: str | Text) -> Text:
@@ -113,6 +162,25 @@ def _cell(content: str | Text) -> Text:
         return Text(printable(content))
     shown = printable(content.plain)
     return content if shown == content.plain else Text(shown, style=content.style)
+
+
+def prose(text: str, indent: str = "") -> None:
+    """Write a text wrapped between words to the width of a terminal; in a pipe, on one line.
+
+    Args:
+      text: Sentences, or names with commas.
+      indent: Start of the lines after the first.
+    """
+    shown, console = printable(text), stdout()
+    if console.is_terminal:
+        shown = textwrap.fill(
+            shown,
+            console.width,
+            subsequent_indent=indent,
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
+    typer.echo(shown)
 
 
 def write_facts(rows: Iterable[tuple[str, Any, str]]) -> None:
@@ -137,7 +205,9 @@ def number(value: float | None) -> str:
         return "–"
     if 1e6 <= abs(value) < 1e15:
         return f"{value:,.0f}"
-    return f"{value:,.6g}"
+    if 1e-4 <= abs(value) < 1e6:
+        return f"{value:,.6g}"
+    return plain_number(value, 6)
 
 
 def values_text(parameter: Any) -> str:

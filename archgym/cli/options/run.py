@@ -1,25 +1,31 @@
 """Options of commands that run studies: agent, seed, workers and time limit."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from archgym.checks import MAX_WORKERS
 from archgym.cli.options.completion import complete_agent
+from archgym.errors import InvalidArgumentError
+from archgym.studies.folder import RUNS_FOLDER
 
 __all__ = [
     "MAX_SEED",
     "RUNS_FOLDER",
     "AgentOption",
     "AgentSeedOption",
+    "CacheOption",
     "HyperOption",
+    "PriorOptions",
     "ProcessesOption",
+    "StopOptions",
     "TimeoutOption",
     "WorkersOption",
 ]
 
-RUNS_FOLDER = Path("runs")
 MAX_SEED = 2**63 - 1
 
 
@@ -79,3 +85,95 @@ TimeoutOption = Annotated[
         callback=_checked_timeout,
     ),
 ]
+CacheOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        help="Folder of evaluations that studies share; no design is simulated twice.",
+        metavar="FOLDER",
+    ),
+]
+
+
+def _checked_minutes(minutes: float | None) -> float | None:
+    if minutes is not None and not minutes > 0:
+        raise typer.BadParameter(f"It must be above 0 minutes; got {minutes!r}.")
+    return minutes
+
+
+@dataclass(frozen=True)
+class StopOptions:
+    """Options that end a search before its budget."""
+
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            "--minutes",
+            help="Time limit of this run in minutes; the study can be resumed.",
+            callback=_checked_minutes,
+        ),
+    ] = None
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            "--patience", help="End after this many evaluations without a better design.", min=1
+        ),
+    ] = None
+    stop_at: Annotated[
+        str | None,
+        typer.Option(
+            "--stop-at",
+            help='End at the first design that meets limits, such as "total_time_ns <= 60000".',
+            metavar="LIMITS",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class PriorOptions:
+    """Options that give a search designs and earlier studies to begin with."""
+
+    start: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--start",
+            help='Design to evaluate first: "default", a study (its best design), or a JSON '
+            "object of parameters; repeat for more.",
+            metavar="DESIGN",
+        ),
+    ] = None
+    warm_start: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--warm-start",
+            help="Earlier study that the agent may learn from; repeat for more.",
+            metavar="STUDY",
+        ),
+    ] = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Arguments of `Study.create`.
+
+        Raises:
+          InvalidArgumentError: A design is not a JSON object.
+        """
+        return {
+            "start": tuple(_start(text) for text in self.start or ()),
+            "warm_start": tuple(self.warm_start or ()),
+        }
+
+
+def _start(text: str) -> str | Mapping[str, Any]:
+    """Return a design in JSON, or the text, which names a study or the default design."""
+    import json
+
+    if not text.lstrip().startswith("{"):
+        return text
+    try:
+        design = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidArgumentError(
+            f"`--start` must be a design as a JSON object; got {text[:80]!r}: {error}."
+        ) from None
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in design.items()}

@@ -1,7 +1,6 @@
 """Parameter values from text and from JSON files."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "assignments",
-    "file_stem",
     "filled_design",
     "hyperparameters",
     "named_path",
@@ -34,15 +32,6 @@ __all__ = [
 
 # A design is a few lines long; a larger file is something else.
 _MAX_BYTES = 2**20
-
-
-def file_stem(text: str) -> str:
-    """Return a readable file name for a text, such as a task's id.
-
-    >>> file_stem("dram/archgym-2023/stream")
-    'dram-archgym-2023-stream'
-    """
-    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")[:120]
 
 
 def named_path(text: str) -> Path:

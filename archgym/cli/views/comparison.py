@@ -1,12 +1,14 @@
 """Text rendering of a comparison of studies."""
 
-from archgym.cli.console.terminal import heading, number, say, table
+from collections.abc import Sequence
+
+from archgym.cli.console.terminal import heading, number, prose, say, table
 from archgym.cli.views.metrics import with_unit
-from archgym.cli.views.study import no_best_text, write_best
-from archgym.report.comparison import Comparison, RankedStudy
+from archgym.cli.views.study import counts_text, limits_text, no_best_text, write_best
+from archgym.report.comparison import AcrossObjectives, Comparison, RankedStudy, TopDesign
 from archgym.report.study_summary import StudySummary
 
-__all__ = ["write_comparison"]
+__all__ = ["write_across", "write_comparison", "write_top"]
 
 
 def write_comparison(comparison: Comparison) -> None:
@@ -18,34 +20,22 @@ def write_comparison(comparison: Comparison) -> None:
     shown = [with_unit(spec) for spec in comparison.specs]
     has_front = any(s.hypervolume is not None for s in studies)
     volume = ("hypervolume",) if has_front else ()
-    columns = (
-        "study",
-        "agent",
-        *shown,
-        "reward",
-        *volume,
-        "found at",
-        "asks",
-        "infeasible",
-        "failed",
-    )
-    rows = []
-    for study in studies:
-        numbers = study.log.counts()
-        rows.append(
-            (
-                str(study.log.folder),
-                study.log.author,
-                *([number(v) for v in study.values] or ["–"] * len(shown)),
-                "–" if study.best is None else f"{study.reward:.4f}",
-                *((_volume_text(study.hypervolume),) if has_front else ()),
-                "–" if study.reached_at is None else str(study.reached_at),
-                str(numbers["asks"]),
-                str(numbers["infeasible"]),
-                str(numbers["failed"]),
-            )
+    columns = ("study", "agent", *shown, "reward", *volume, "found at")
+    rows = [
+        (
+            str(study.log.folder),
+            study.log.author,
+            *([number(v) for v in study.values] or ["–"] * len(shown)),
+            "–" if study.best is None else f"{study.reward:.4f}",
+            *((_volume_text(study.hypervolume),) if has_front else ()),
+            "–" if study.reached_at is None else str(study.reached_at),
         )
+        for study in studies
+    ]
     table(columns, rows, right=columns[2:])
+    for study in studies:
+        if any(study.log.counts()[name] for name in ("repeats", "infeasible", "failed")):
+            say(f"{study.log.folder}: {counts_text(study.log)}")
     for study in studies:
         report = study.log.damage_report()
         if report is not None:
@@ -55,6 +45,60 @@ def write_comparison(comparison: Comparison) -> None:
         return
     write_best(StudySummary.read(first.log), first.best)
     say(_margins(comparison))
+    say()
+
+
+def write_across(found: AcrossObjectives) -> None:
+    """Write the best design of each study by all metrics, and by all objectives."""
+    first = found.studies[0].log
+    say()
+    heading(f"{len(found.studies)} studies of {first.task_id.rpartition('/')[0]}, best designs")
+    names = [str(study.log.header.task["objective"]["name"]) for study in found.studies]
+    for place, (study, name) in enumerate(zip(found.studies, names, strict=True), start=1):
+        prose(f"{place:>3}  {study.log.folder}: {name}, {study.log.author}", indent="     ")
+    say()
+    columns = ("study", *(with_unit(spec) for spec in found.specs))
+    rows = [
+        (str(place), *([number(v) for v in study.values] or ["–"] * len(found.specs)))
+        for place, study in enumerate(found.studies, start=1)
+    ]
+    rows.append(("default", *(number(value) for value in found.default)))
+    table(columns, rows, right=columns)
+    heading("Reward of each best design by each objective")
+    columns = ("study", *(objective.name for objective in found.objectives))
+    cells = [
+        (str(place), *("–" if value != value else f"{value:.4f}" for value in row.tolist()))
+        for place, row in enumerate(found.rewards, start=1)
+    ]
+    table(columns, cells, right=columns)
+
+
+def write_top(designs: Sequence[TopDesign]) -> None:
+    """Write the best designs as numbered rows, then their changes to the default design."""
+    from archgym.studies.front import sought, study_objective
+
+    log = designs[0].log
+    heading(f"Best {len(designs)} designs")
+    specs = sought(log, study_objective(log))
+    columns = ("", *(with_unit(spec) for spec in specs), "reward", "found at")
+    rows = [
+        (
+            str(place),
+            *(number(each.outcome.metrics[spec.name]) for spec in specs),
+            f"{each.outcome.reward:.4f}",
+            str(each.evaluation),
+        )
+        for place, each in enumerate(designs, start=1)
+    ]
+    table(columns, rows, right=columns)
+    default = log.space.design_at(log.space.default_indices)
+    is_several = len({each.log.folder for each in designs}) > 1
+    for place, each in enumerate(designs, start=1):
+        design = each.outcome.design
+        changed = [f"{name}={design[name]}" for name in design if design[name] != default[name]]
+        where = f"{each.log.folder}: " if is_several else ""
+        limits = f" {limits_text(log.missed(each.outcome))}." if log.limits else ""
+        prose(f"{place:>3}  {where}{', '.join(changed) or 'default'}.{limits}", indent="     ")
     say()
 
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from archgym.cli.console.terminal import heading, number, say, table
+from archgym.cli.console.terminal import heading, number, prose, say, table
 from archgym.evaluation.stand_in import StandIn
 from archgym.report.commands import evaluate_command
 from archgym.report.explain import shares
@@ -27,6 +27,12 @@ _SHOWN_SHARE = 5e-4
 _FACTOR = 9.0
 # Four decimals would show less as 0.
 _SHOWN_CHANGE = 5e-5
+_KINDS = {
+    "sensitivity": "Sensitivities",
+    "tradeoff": "Tradeoffs",
+    "risk": "Risks: as good within the simulator's error",
+    "non-risk": "Parameters that change nothing",
+}
 _VERBS = {
     "sum": "is the sum of",
     "largest": "is the largest of",
@@ -44,14 +50,14 @@ def write_explanation(found: "DesignExplanation") -> None:
     design = task.space.design_at(explanation.indices)
     changed = [f"{name}={design[name]}" for name in design if design[name] != default[name]]
     rest = " (others at default)" if changed else ""
-    say(f"Design: {', '.join(changed) or 'the default'}{rest}")
+    prose(f"Design: {', '.join(changed) or 'the default'}{rest}")
     say()
     _write_causes(explanation)
     if explanation.reliefs:
         say()
         _write_costs(explanation)
     elif isinstance(task.simulator, StandIn):
-        say(
+        prose(
             f"A {task.simulator.kind} cannot evaluate a design without a cost. For the effect of "
             f"costs, use the simulator {task.simulator.name}."
         )
@@ -76,14 +82,10 @@ def _write_causes(found: "Explanation") -> None:
             if abs(part.share) >= _SHOWN_SHARE
         )
         share = " (shares of its variation)" if cause.kind == "product" else ""
-        say(
+        prose(
             f"{cause.metric} {_VERBS[cause.kind]} {parts}{share}; this holds for all "
             f"{cause.n_designs} evaluated designs."
         )
-    for spec, value in zip(found.task.metrics, found.values, strict=True):
-        # A share of 0 % or 100 % bounds nothing.
-        if spec.unit == "%" and 0 < value < 100 * (1 - _SHOWN_SHARE):
-            say(f"{spec.name} is {number(float(value))} %. {spec.doc}")
 
 
 def _write_costs(found: "Explanation") -> None:
@@ -98,7 +100,7 @@ def _write_costs(found: "Explanation") -> None:
         if abs(share) >= _SHOWN_SHARE
     }
     shown = [metric for metric in terms if metric in moving][:_SHOWN_TERMS]
-    rows, idle = [], []
+    rows, free, idle = [], [], []
     for relief, moved in by_relief:
         if all(abs(share) < _SHOWN_SHARE for share in moved.values()):
             idle.append(relief.cost)
@@ -106,17 +108,20 @@ def _write_costs(found: "Explanation") -> None:
         others = [name for name in moved if name in moving and name not in shown][:_SHOWN_OTHERS]
         text = ", ".join(f"{name} {_percent(moved[name])}" for name in others)
         texts = [_percent(moved.get(metric)) for metric in shown]
-        rows.append((relief.cost, relief.doc, *texts, text))
+        rows.append((relief.cost, *texts, text))
+        free.append(f"{relief.cost} is free: {relief.doc}.")
     if rows:
-        table(("cost", "what becomes free", *shown, "other metrics"), rows, right=shown)
-        say(
+        table(("without", *shown, "other metrics"), rows, right=shown)
+        for line in free:
+            prose(line, indent="  ")
+        prose(
             "Each cost is removed alone. Costs overlap, so the effects do not add up. A design "
             "optimised without the cost may gain more."
         )
     if not shown:
-        say(f"No cost changes {', '.join(terms)}; something else bounds it.")
+        prose(f"No cost changes {', '.join(terms)}; something else bounds it.")
     if idle:
-        say(f"Costs without effect on this design: {', '.join(idle)}.")
+        prose(f"Costs without effect on this design: {', '.join(idle)}.")
     say()
 
 
@@ -134,12 +139,12 @@ def _write_changes(found: "Explanation") -> None:
     best = found.best_change
     n_feasible = sum(change.is_built for change in found.changes)
     if best is None:
-        say(
+        prose(
             f"None of the {n_feasible} designs that differ in one parameter is better: the design "
             "is a local optimum."
         )
     else:
-        say(
+        prose(
             f"{best.parameter} from {best.old} to {best.new}: reward {found.reward:.4f} to "
             f"{best.reward:.4f}; {_moved(found, best)}. It is the best of {n_feasible} designs "
             "that differ in one parameter."
@@ -151,24 +156,24 @@ def _write_changes(found: "Explanation") -> None:
         if max(abs(change.reward - found.reward) for change in changes) < _SHOWN_CHANGE:
             idle.append(name)
             continue
-        low = min(changes, key=lambda change: change.reward)
         high = max(changes, key=lambda change: change.reward)
-        rows.append(
-            (
-                *(name, str(changes[0].old)),
-                *(f"{high.new}", f"{high.reward - found.reward:+.4f}"),
-                *(f"{low.new}", f"{low.reward - found.reward:+.4f}"),
-            )
-        )
-    columns = ("parameter", "value", "best other", "reward", "worst other", "reward ")
-    table(columns, rows[:_SHOWN_PARAMETERS], right=("reward", "reward "))
+        low = min(changes, key=lambda change: change.reward)
+        rows.append((name, high, low))
+    cells = []
+    for name, high, low in rows[:_SHOWN_PARAMETERS]:
+        for label, change in ((name, high), ("", low))[: 1 + (high is not low)]:
+            gain = f"{change.reward - found.reward:+.4f}"
+            cells.append((label, f"{change.old} → {change.new}", gain))
+    if cells:
+        say("Best and worst other value of each parameter:")
+        table(("parameter", "change", "reward"), cells, right=("reward",))
     if len(rows) > _SHOWN_PARAMETERS:
-        say(
+        prose(
             f"{len(rows) - _SHOWN_PARAMETERS} more parameters change the reward less; use --json "
             "for all."
         )
     if idle:
-        say(f"Parameters without effect on the reward: {', '.join(idle)}.")
+        prose(f"Parameters without effect on the reward: {', '.join(idle)}.")
 
 
 def _moved(
@@ -203,18 +208,21 @@ def _quantity(value: float, unit: str) -> str:
 
 def _write_points(found: "Explanation", points: "tuple[Point, ...]") -> None:
     say()
-    heading("Tradeoffs and risks")
-    table(
-        ("kind", "parameter", "change", "effect"),
-        [
+    for kind in dict.fromkeys(point.kind for point in points):
+        heading(_KINDS.get(kind, kind.capitalize()))
+        own = [point for point in points if point.kind == kind]
+        rows = [
             (
-                *(point.kind, point.parameter),
-                "" if point.change is None else f"{point.change.old} to {point.change.new}",
+                point.parameter,
+                "" if point.change is None else f"{point.change.old} → {point.change.new}",
                 point.text,
             )
-            for point in points
-        ],
-    )
+            for point in own
+        ]
+        if all(not change for _, change, _ in rows):
+            table(("parameter", "effect"), [(name, text) for name, _, text in rows])
+        else:
+            table(("parameter", "change", "effect"), rows)
     change = next((point.change for point in points if point.change is not None), None)
     indices = found.indices if change is None else found.changed(change)
     say("To evaluate an entry again: " + evaluate_command(found.task, indices))
@@ -227,7 +235,7 @@ def _write_route(found: "Explanation", way: "Route", wanted: "Objective") -> Non
     before = found.values
     for step in way.steps:
         moved = _moved(found, step, before, wanted)
-        say(f"{step.parameter} from {step.old} to {step.new}: {moved}")
+        prose(f"{step.parameter} from {step.old} to {step.new}: {moved}")
         before = step.values
     if way.is_met:
         n = len(way.steps)
@@ -239,7 +247,7 @@ def _write_route(found: "Explanation", way: "Route", wanted: "Objective") -> Non
         f"{name} {number(float(way.values[names.index(name)]))}"
         for name in dict.fromkeys(term.metric for term in wanted.terms)
     )
-    say(
+    prose(
         f"Target not met: no further single change comes closer ({way.evaluations} designs "
         f"evaluated). Metrics there: {reached}. Several changes at once may reach it; search with "
         f'--objective "target:{target}".'

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from archgym.cli.console.terminal import heading, number, say, table
+from archgym.cli.console.terminal import heading, number, prose, say, table
 from archgym.cli.views.metrics import with_unit
 
 if TYPE_CHECKING:
@@ -33,36 +33,35 @@ def write_front(log: "StudyLog", front: "StudyFront") -> None:
     ordinals = log.is_evaluation.cumsum()
     specs, columns = sought(log, front.objective), _columns(log, front)
     rows = []
-    for point in shown:
+    differing = []
+    for place, point in enumerate(shown, start=1):
         design = log.space.design_at(indices[point])
-        differing = [
-            f"{name}={design[name]}"
-            for name, index, most in zip(names, indices[point], common, strict=True)
-            if index != most
-        ]
-        rows.append(
-            (
-                *(number(float(front.values[point, columns[spec.name]])) for spec in specs),
-                str(ordinals[front.rows[point]]),
-                str(front.n_alike[point]),
-                ", ".join(differing) or "common design",
-            )
+        differing.append(
+            [
+                f"{name}={design[name]}"
+                for name, index, most in zip(names, indices[point], common, strict=True)
+                if index != most
+            ]
         )
+        values = [number(float(front.values[point, columns[spec.name]])) for spec in specs]
+        rows.append((str(place), *values, str(ordinals[front.rows[point]])))
     labels = [with_unit(spec) for spec in specs]
     reference = log.weights @ log.reference
-    rows.append(
-        (*(number(float(reference[columns[s.name]])) for s in specs), "", "", "default design")
-    )
-    right = (*labels, "found at", "designs")
-    table((*right, "design"), rows, right=right)
+    default_values = (number(float(reference[columns[spec.name]])) for spec in specs)
+    rows.append(("default", *default_values, ""))
+    right = ("design", *labels, "found at")
+    table(right, rows, right=right)
     if len(shown) < n:
         say(f"{n - len(shown)} more points in between; use --json for all.")
+    for place, changes in enumerate(differing, start=1):
+        prose(f"{place:>3}  {', '.join(changes) or 'the common design'}", indent="     ")
+    say()
     changed = [
         f"{name}={log.space.parameter(name).value(most)}"
         for name, most, index in zip(names, common, default, strict=True)
         if most != index
     ]
-    say(f"Common design of the front: {', '.join(changed) or 'the default design'}.")
+    prose(f"Common design of the front: {', '.join(changed) or 'the default design'}.")
     say()
 
 

@@ -1,11 +1,11 @@
 """Text rendering of a study."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from archgym.cli.console.terminal import heading, number, say, stdout, table
+from archgym.cli.console.terminal import heading, number, prose, say, stdout, table
 from archgym.cli.views.curve import text_curve
 from archgym.cli.views.front import write_front
 from archgym.cli.views.metrics import metric_rows
@@ -98,17 +98,14 @@ def write_best(summary: "StudySummary", best: "Outcome") -> None:
     log = summary.log
     heading(f"Best design (evaluation {summary.best_evaluation}, reward {best.reward:.4f})")
     default = log.space.design_at(log.space.default_indices)
-    rows = [
-        (
-            name,
-            str(best.design[name]),
-            str(default[name]),
-            log.space.parameter(name).unit,
-            "" if best.design[name] == default[name] else "changed",
-        )
-        for name in log.space.names
-    ]
-    table(("parameter", "best", "default", "unit", ""), rows)
+    changed = [name for name in log.space.names if best.design[name] != default[name]]
+    rows = [(name, _value(log, name, best.design), str(default[name])) for name in changed]
+    if rows:
+        table(("parameter", "best", "default"), rows)
+    unchanged = [name for name in log.space.names if name not in changed]
+    if unchanged:
+        prose(f"At the default: {', '.join(unchanged)}")
+        say()
     values = np.array([best.metrics[spec.name] for spec in log.metrics])
     if len(log.workloads) > 1:
         say(f"Metrics, averaged over {', '.join(log.workloads)} by weight:")
@@ -117,6 +114,10 @@ def write_best(summary: "StudySummary", best: "Outcome") -> None:
     if log.limits:
         say(limits_text(log.missed(best)))
         say()
+
+
+def _value(log: "StudyLog", name: str, design: Mapping[str, Any]) -> str:
+    return f"{design[name]} {log.space.parameter(name).unit}".rstrip()
 
 
 def _write_curve(summary: "StudySummary") -> None:

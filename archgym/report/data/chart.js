@@ -34,7 +34,9 @@ function ticks(low, high, isLog, n) {
 
 // Draws spec into root and draws it again when its size or a switch changes. A page that follows
 // a study calls the returned function with a new spec.
+let charts = 0;
 function chart(root, spec) {
+  const clip = "clip-" + charts++;
   const logs = { x: spec.x.log, y: spec.y.log };
   const controls = document.createElement("div");
   controls.className = "controls";
@@ -58,8 +60,9 @@ function chart(root, spec) {
     return made;
   }
   function range(axis) {
-    const values = [...(spec.marks || []).map((m) => m[axis]), ...(spec.lines || []).flatMap((l) => l[axis])];
-    const wide = spec[axis].range || [];
+    const drawn = [...(spec.marks || []).map((m) => m[axis]), ...(spec.lines || []).flatMap((l) => l[axis])];
+    // A fixed range leaves out the parts of lines beyond it.
+    const values = spec[axis].fixed ? [] : drawn, wide = spec[axis].range || [];
     let low = Infinity, high = -Infinity;
     for (const v of values.concat(wide)) if (Number.isFinite(v) && (!logs[axis] || v > 0)) { low = Math.min(low, v); high = Math.max(high, v); }
     if (!(low <= high)) return logs[axis] ? [0.1, 10] : [0, 1];
@@ -87,6 +90,10 @@ function chart(root, spec) {
     }
     element("text", { x: (left + w - right) / 2, y: h - 8, "text-anchor": "middle", class: "name" }, spec.x.title + (spec.x.better ? ", " + spec.x.better : ""));
     element("text", { x: 14, y: (top + h - bottom) / 2, "text-anchor": "middle", class: "name", transform: `rotate(-90 14 ${(top + h - bottom) / 2})` }, spec.y.title + (spec.y.better ? ", " + spec.y.better : ""));
+    const box = document.createElementNS(SVG, "clipPath");
+    box.id = clip;
+    svg.append(box);
+    box.append(element("rect", { x: left - 2, y: top - 2, width: w - left - right + 4, height: h - top - bottom + 4 }));
     if (spec.dots) {
       const d = spec.dots, n = d.x.length, size = n > 2000 ? 3 : n > 300 ? 4 : 6;
       let path = "";
@@ -107,7 +114,11 @@ function chart(root, spec) {
         const a = px(x).toFixed(1), b = py(y).toFixed(1);
         path += !path ? `M${a} ${b}` : line.step === "vh" ? `V${b}H${a}` : line.step === "hv" ? `H${a}V${b}` : `L${a} ${b}`;
       });
-      element("path", { d: path, class: "line line-" + (number % 6) });
+      element("path", { d: path, class: "line line-" + (number % 6), "clip-path": `url(#${clip})` });
+      if (spec.legend) {
+        element("rect", { x: left + 10, y: h - bottom - 18 * (spec.lines.length - number) - 2, width: 14, height: 4, class: "key key-" + (number % 6) });
+        element("text", { x: left + 30, y: h - bottom - 18 * (spec.lines.length - number) + 4, class: "label" }, line.name);
+      }
     });
     // Labels take the first of eight places that is free.
     const taken = (spec.marks || []).map((m) => [px(m.x) - 7, py(m.y) - 7, px(m.x) + 7, py(m.y) + 7]);

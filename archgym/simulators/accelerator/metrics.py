@@ -118,7 +118,7 @@ def metric_values(
 ) -> np.ndarray:
     """Return the metrics in the order and units of `METRICS`, as the last axis."""
     energy, latency = np.asarray(energy_pj) / 1e6, np.asarray(cycles) / (CLOCK_MHZ * 1e3)
-    columns = (energy, cycles, latency, energy * latency, area_mm2, energy / latency)
-    columns += (utilisation_percent, np.asarray(dram_pj) / 1e6)
+    hardware = (area_mm2, energy / latency, utilisation_percent, np.asarray(dram_pj) / 1e6)
+    columns = (energy, cycles, latency, energy * latency, *hardware)
     bits = np.broadcast_to(operand_bits, np.shape(energy))
     return np.stack([*np.broadcast_arrays(*columns), bits], axis=-1)

@@ -7,13 +7,24 @@ from typing import Any, ClassVar, Final, final
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.errors import InvalidArgumentError, InvalidDesignError, unknown_name
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import FEASIBLE, BatchResult, Simulator, Workload, require_kept
+from archgym.simulators.accelerator.architecture import Architecture
 from archgym.simulators.accelerator.costs import ARITHMETIC, COSTS, network_without, without
 from archgym.simulators.accelerator.evaluation import COUNT_MODES, evaluate_mappings
+from archgym.simulators.accelerator.export import (
+    FORMATS,
+    TIMELOOP,
+    architecture_files,
+    expressible_mapping,
+    shared_dimensions,
+    timeloop_files,
+)
 from archgym.simulators.accelerator.mapper import OBJECTIVES as MAPPER_OBJECTIVES
-from archgym.simulators.accelerator.mapping_cache import Search, cached_cost
+from archgym.simulators.accelerator.mapping import Mapping as LayerMapping
+from archgym.simulators.accelerator.mapping import mapping_from_arrays
+from archgym.simulators.accelerator.mapping_cache import Search, cached_cost, find_mapping
 from archgym.simulators.accelerator.mapping_space import MappingSpace, gamma_area_mm2
 from archgym.simulators.accelerator.metrics import (
     FORMER_OBJECTIVES,
@@ -22,6 +33,7 @@ from archgym.simulators.accelerator.metrics import (
     objectives,
 )
 from archgym.simulators.accelerator.networks import NETWORKS, Network, layer_named, load_network
+from archgym.simulators.accelerator.problem import Problem
 from archgym.simulators.accelerator.published_space import FIXED_ORDERS
 from archgym.simulators.accelerator.space import (
     DEFAULT_LAYER,
@@ -65,6 +77,7 @@ class AcceleratorSimulator(Simulator):
     # Without a limit of area the largest array wins.
     default_objective = "edp-at-eyeriss-area"
     costs = COSTS
+    exports: Mapping[str, str] = FORMATS
     model_reasons = (
         "no mapping of some layer was found that fits",
         "CACTI refuses the global buffer: its banks are too small",
@@ -240,6 +253,57 @@ class AcceleratorSimulator(Simulator):
         least = np.minimum(column["dram_energy_uj"], column["energy_uj"])
         _require("DRAM's energy is a part of all", column["dram_energy_uj"], least)
 
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+        """Return the architecture of a design, with a mapping of each layer for Timeloop.
+
+        Raises:
+          InvalidDesignError: A layer has no mapping, or Timeloop cannot express the accelerator.
+        """
+        is_timeloop = form == TIMELOOP
+        built, layers = self.mapped(indices, workload, maps_layers=is_timeloop)
+        if not is_timeloop:
+            return architecture_files(built, layers)
+        ratios = [1.0] * len(layers)
+        for place, (name, problem, mapping) in enumerate(layers):
+            if self._mappings is None and shared_dimensions(mapping):
+                other, ratios[place] = expressible_mapping(problem, built, self.search)
+                if other is None:
+                    raise InvalidDesignError(
+                        f"No mapping of layer {name!r} was found that Timeloop can express."
+                    )
+                layers[place] = (name, problem, other)
+        return timeloop_files(built, layers, ratios)
+
+    def mapped(
+        self, indices: np.ndarray, workload: Workload, *, maps_layers: bool = True
+    ) -> tuple[Architecture, list[tuple[str, Problem, LayerMapping]]]:
+        """Return the accelerator of a design, and each layer with the mapping that it runs.
+
+        Args:
+          indices: (n_parameters,), a feasible design.
+          workload: The network, or the layer of a space of mappings.
+          maps_layers: False for the accelerator alone; a space of mappings has its layer anyway.
+
+        Raises:
+          InvalidDesignError: The accelerator cannot be built, or no mapping of a layer was found.
+        """
+        if self._mappings is not None:
+            arrays = self._mappings.arrays(np.asarray(indices)[None, :])
+            problem = self._mappings.problem
+            mapping = mapping_from_arrays(problem, arrays, 0)
+            return self._mappings.architecture, [(self._layer, problem, mapping)]
+        built = hardware(self.space.name, dict(self.space.design_at(indices)))
+        if built is None:
+            raise InvalidDesignError(f"The design has no accelerator: {self.model_reasons[1]}.")
+        layers: list[tuple[str, Problem, LayerMapping]] = []
+        network: Network = workload.content
+        for layer in network.layers if maps_layers else ():
+            found = find_mapping(layer.problem, built, self.search).mapping
+            if found is None:
+                raise InvalidDesignError(f"No mapping of layer {layer.name!r} was found that fits.")
+            layers.append((layer.name, layer.problem, found))
+        return built, layers
+
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return statistics of a network: name to (value, unit)."""
         network: Network = workload.content
@@ -265,7 +329,7 @@ class AcceleratorSimulator(Simulator):
             return 3, nothing
         energy = cycles = dram = 0.0
         for layer in network.layers:
-            cost = cached_cost(layer.problem, built, self._search)
+            cost = cached_cost(layer.problem, built, self.search)
             if not np.isfinite(cost[0]):
                 return 1, nothing
             energy += layer.count * cost[0]
@@ -279,7 +343,7 @@ class AcceleratorSimulator(Simulator):
         return 0, metrics
 
     @property
-    def _search(self) -> Search:
+    def search(self) -> Search:
         """Settings of the search for each layer's mapping."""
         orders = FIXED_ORDERS if self.space.name == PUBLISHED else None
         return Search(self._mapper, _TRIES[self.fidelity], 0, self._counts, orders)
@@ -292,7 +356,7 @@ class AcceleratorSimulator(Simulator):
         for design in indices:
             built = hardware(self.space.name, dict(self.space.design_at(design)))
             assert built is not None, "the design was built"
-            rows.append(network_without(cost, network, built, self._search))
+            rows.append(network_without(cost, network, built, self.search))
         return tuple(np.array(rows).T)
 
     # ---- mappings

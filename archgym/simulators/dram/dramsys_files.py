@@ -1,19 +1,30 @@
 """Memory specifications and address mappings in DRAMSys 4's JSON form."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, final
 
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.files.storage import open_file, storage_errors
 from archgym.files.yaml_document import Node
+from archgym.simulators.dram.commands import CONTROLLER_CODES
 from archgym.simulators.dram.devices import STANDARDS, Device
 from archgym.simulators.dram.mapping import AddressMapping
 
-__all__ = ["read_mapping", "read_memspec"]
+__all__ = [
+    "CONTROLLER_KEYS",
+    "MAPPING_KEYS",
+    "DramsysSimulation",
+    "read_controller",
+    "read_mapping",
+    "read_memspec",
+    "read_simulation",
+]
 
-_FIELDS: Final = {
+MAPPING_KEYS: Final = {
     "byte": "BYTE_BIT",
     "column": "COLUMN_BIT",
     "row": "ROW_BIT",
@@ -21,6 +32,22 @@ _FIELDS: Final = {
     "group": "BANKGROUP_BIT",
     "rank": "RANK_BIT",
 }
+"""Keys of an address mapping by the field of `AddressMapping`."""
+CONTROLLER_KEYS: Final = {
+    "page_policy": "PagePolicy",
+    "scheduler": "Scheduler",
+    "scheduler_buffer": "SchedulerBuffer",
+    "request_buffer_size": "RequestBufferSize",
+    "command_mux": "CmdMux",
+    "response_queue": "RespQueue",
+    "refresh_policy": "RefreshPolicy",
+    "refresh_max_postponed": "RefreshMaxPostponed",
+    "refresh_max_pulled_in": "RefreshMaxPulledin",
+    "power_down_policy": "PowerDownPolicy",
+    "arbiter": "Arbiter",
+    "max_active_transactions": "MaxActiveTransactions",
+}
+"""Keys of a controller's configuration by the simulator's parameter."""
 # Standards whose currents enter DRAMSys 4's energy equations.
 _WITH_ENERGY: Final = ("DDR3", "DDR4")
 _NEEDED: Final = ("IDD0", "IDD2N", "IDD3N", "IDD4R", "IDD4W", "IDD5", "VDD")
@@ -39,13 +66,13 @@ def read_mapping(path: Path) -> AddressMapping:
       StorageError: It cannot be read.
     """
     root = _read(path)
-    known = (*_FIELDS.values(), "XOR")
+    known = (*MAPPING_KEYS.values(), "XOR")
     top = root.members("an address mapping", ("CONGEN", *known))
     fields = top["CONGEN"].members("`CONGEN`", known) if "CONGEN" in top else top
-    bits = {ours: _bits(fields[name]) for ours, name in _FIELDS.items() if name in fields}
+    bits = {ours: _bits(fields[name]) for ours, name in MAPPING_KEYS.items() if name in fields}
     for ours in ("byte", "column", "row", "bank"):
         if ours not in bits:
-            raise root.refusal(f"an address mapping must give `{_FIELDS[ours]}`; it is absent")
+            raise root.refusal(f"an address mapping must give `{MAPPING_KEYS[ours]}`; it is absent")
     pairs = []
     for pair in _list(fields["XOR"], "`XOR`") if "XOR" in fields else ():
         ends = pair.members("an entry of `XOR`", ("FIRST", "SECOND"))
@@ -134,6 +161,80 @@ def read_memspec(path: Path) -> Device:
         )
     except InvalidArgumentError as error:
         raise spec["memarchitecturespec"].refusal(str(error)) from None
+
+
+def read_controller(path: Path) -> dict[str, int | str]:
+    """Return the settings of a DRAMSys file (`mcconfig`), by the simulator's parameters.
+
+    Raises:
+      FileFormatError: It is not such a file, or leaves a setting out.
+      StorageError: It cannot be read.
+    """
+    root = _read(path)
+    top = root.members("a controller's file", ("mcconfig",))
+    if "mcconfig" not in top:
+        raise root.refusal("a controller's file must have `mcconfig`")
+    given = top["mcconfig"].members("`mcconfig`", tuple(CONTROLLER_KEYS.values()))
+    absent = [key for key in CONTROLLER_KEYS.values() if key not in given]
+    if absent:
+        raise top["mcconfig"].refusal(f"`mcconfig` must have {', '.join(absent)}")
+    found: dict[str, int | str] = {}
+    for name, key in CONTROLLER_KEYS.items():
+        if name not in CONTROLLER_CODES:
+            found[name] = given[key].whole(f"`{key}`", 0, _MAX)
+            continue
+        value = given[key].text(f"`{key}`")
+        if value not in CONTROLLER_CODES[name]:
+            known = ", ".join(CONTROLLER_CODES[name])
+            raise given[key].refusal(f"`{key}` must be one of {known}; got {value[:40]!r}")
+        found[name] = value
+    return found
+
+
+@final
+@dataclass(frozen=True)
+class DramsysSimulation:
+    """Simulation of DRAMSys: controller, address mapping, memory and the trace of its player."""
+
+    controller: Mapping[str, int | str]
+    mapping: AddressMapping
+    device: Device
+    trace: Path
+    clock_mhz: int
+
+
+def read_simulation(path: Path) -> DramsysSimulation:
+    """Return the simulation in a DRAMSys file, with the files that it names next to it.
+
+    Raises:
+      FileFormatError: A file is not what it should be; the error names what is wrong.
+      StorageError: A file cannot be read.
+    """
+    root = _read(path)
+    top = root.members("a simulation's file", ("simulation",))
+    if "simulation" not in top:
+        raise root.refusal("a simulation's file must have `simulation`")
+    given = top["simulation"].members("`simulation`")
+    for name in ("addressmapping", "mcconfig", "memspec", "tracesetup"):
+        if name not in given:
+            raise top["simulation"].refusal(f"`simulation` must have `{name}`; it is absent")
+    players = _list(given["tracesetup"], "`tracesetup`")
+    if len(players) != 1:
+        raise given["tracesetup"].refusal(f"there must be one player; got {len(players)}")
+    player = players[0].members("a player", ("clkMhz", "name"))
+    if len(player) < 2:
+        raise players[0].refusal("a player must have `clkMhz` and `name`")
+
+    def file(name: str, node: Node) -> Path:
+        return path.parent / node.text(f"`{name}`")
+
+    return DramsysSimulation(
+        read_controller(file("mcconfig", given["mcconfig"])),
+        read_mapping(file("addressmapping", given["addressmapping"])),
+        read_memspec(file("memspec", given["memspec"])),
+        file("name", player["name"]),
+        player["clkMhz"].whole("`clkMhz`", 1, 10**5),
+    )
 
 
 def _read(path: Path) -> Node:

@@ -16,7 +16,7 @@ from archgym.simulators.dram.commands import CONTROLLER_CODES, CONTROLLER_COLUMN
 from archgym.simulators.dram.costs import COSTS, RELIEF, relieve_controllers
 from archgym.simulators.dram.devices import Device
 from archgym.simulators.dram.devices import device as device_named
-from archgym.simulators.dram.mapping import LAYOUTS
+from archgym.simulators.dram.mapping import LAYOUTS, layout
 from archgym.simulators.dram.metrics import (
     ENERGY_CAUSES,
     FORMER_OBJECTIVES,
@@ -65,6 +65,9 @@ class DramSimulator(Simulator):
     default_objective = "balanced"
     default_workload = "bursty-rw"
     table_space = "archgym-2023"
+    exports: Mapping[str, str] = {
+        "dramsys": "Simulation, address mapping, controller, memory and trace of DRAMSys 4.0."
+    }
     model_reasons: tuple[str, ...] = (
         "the controller waits for ever: no request can be served, and none can be taken in",
     )
@@ -127,6 +130,7 @@ class DramSimulator(Simulator):
             raise unknown_name("space of controller 'ramulator'", space, self.space_names[:1])
         model = self.second = RamulatorModel(DEFAULT_FAMILY if device is None else device)
         self.options = {"controller": "ramulator"}
+        self.exports = {"ramulator": "Script for Ramulator 2.1, and the requests as its trace."}
         if model.device != DEFAULT_FAMILY:
             self.options["device"] = model.device
         self.accuracy_percent = dict.fromkeys(self.fidelity_names, 0.0)  # type: ignore[misc]
@@ -235,6 +239,24 @@ class DramSimulator(Simulator):
         if self.second is not None:
             return self.second.describe(workload)
         return characterise(workload.content, self.device).rows()
+
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+        """Return a design as files of DRAMSys, or as a script of the controller's own tool.
+
+        Raises:
+          InvalidDesignError: The tool cannot express the design or the workload.
+        """
+        from archgym.simulators.dram.export import dramsys_files, ramulator_files
+
+        design = self.space.design_at(indices)
+        if self.second is not None:
+            made = self.second.made
+            return ramulator_files(
+                self.second.configuration(design), made.family, made.path, workload.content
+            )
+        controller = {name: design.get(name, FIXED.get(name)) for name in CONTROLLER_COLUMNS}
+        mapping = layout(str(design.get("address_mapping", next(iter(LAYOUTS)))), self.device)
+        return dramsys_files(controller, mapping, self.device, workload.content)
 
     def picture_workload(self, workload: Workload, path: Path) -> bool:
         """Draw the trace; `path` ends in .png, .svg or .pdf."""

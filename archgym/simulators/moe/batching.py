@@ -4,9 +4,15 @@ A request waits until it is admitted, first come first served: a sequence must b
 for the keys and values of all its tokens. Then its prompt is read, in chunks where the design says
 so, and each step gives it one more token.
 
+With blocks on demand (`block_tokens`), room for the prompt is enough. A request takes a block when
+its tokens need one; where none is free, the request that was admitted last gives all of its blocks
+back, waits, and then reads its prompt and what it has written once more.
+
 Source:
   Continuous batching: Yu et al., *Orca*, OSDI 2022. Longest queue: Cai et al., *Read-ME*, NeurIPS
-  2024, algorithm 1. Re-grouping: He et al., *ExpertFlow*, arXiv 2410.17954, token scheduler.
+  2024, algorithm 1. Blocks and recomputation: Kwon et al., *Efficient Memory Management for Large
+  Language Model Serving with PagedAttention*, SOSP 2023, section 4.5. Re-grouping: He et al.,
+  *ExpertFlow*, arXiv 2410.17954, token scheduler.
 """
 
 from typing import Any
@@ -17,6 +23,8 @@ import numpy.typing as npt
 from archgym.runtime.kernels import helper
 from archgym.simulators.moe.columns import (
     AREA_NS,
+    BLOCK_TOKENS,
+    CACHED_TOKENS,
     CHUNK_TOKENS,
     CLIENTS,
     FIRST_NS,
@@ -27,7 +35,9 @@ from archgym.simulators.moe.columns import (
     N_FINISHED,
     N_GROUPS,
     N_LAYERS,
+    N_PREEMPTED,
     N_REQUESTS,
+    N_RESTARTED,
     N_STEPS,
     PEAK_CONTEXT,
     PEAK_SEQUENCES,
@@ -41,9 +51,11 @@ from archgym.simulators.moe.state import (
     BATCH,
     BATCH_COUNT,
     BATCH_FROM,
+    CACHED,
     GATHERED,
     GENERATED,
     GROUP,
+    HELD,
     IN_SYSTEM,
     LAST,
     LAST_EVENT,
@@ -75,6 +87,8 @@ __all__ = ["count_area", "form_batch", "ingest", "retire", "token_row", "visible
 Array = npt.NDArray[Any]
 
 WAITING, RUNNING, FINISHED = 0, 1, 2
+# vLLM keeps 1 % of the blocks free when it admits a request (its watermark).
+_SPARE = 100
 _DECODE_FIRST, _PREFILL_FIRST, _FCFS, _LONGEST_QUEUE, _REGROUP = range(5)  # Scheduler
 
 
@@ -132,7 +146,7 @@ def retire(
     numbers = state.numbers
     state.requests[PHASE, request] = FINISHED
     state.times[LAST, request] = at
-    numbers[RESERVED] -= work.requests[PROMPT, request] + work.requests[OUTPUT, request]
+    numbers[RESERVED] -= state.requests[HELD, request]
     count_area(state, counters, at, -1)
     if choices[CLIENTS] > 0:
         following = choices[CLIENTS] + whole(counters[N_FINISHED]) - 1
@@ -149,12 +163,72 @@ def retire(
 
 
 @helper
+def _room(choices: Array, work: Work, request: int, n_outputs: int) -> int:
+    """Return the tokens that a request needs room for, in whole blocks; cached ones have theirs."""
+    n = work.requests[PROMPT, request] + n_outputs - work.requests[CACHED, request]
+    block = choices[BLOCK_TOKENS]
+    return whole((n + block - 1) // block * block if block > 0 else n)
+
+
+@helper
+def _room_to_start(choices: Array, work: Work, request: int) -> int:
+    n_outputs = whole(0) if choices[BLOCK_TOKENS] > 0 else whole(work.requests[OUTPUT, request])
+    return _room(choices, work, request, n_outputs)
+
+
+@helper
 def _may_admit(choices: Array, work: Work, state: State, request: int) -> bool:
-    need = work.requests[PROMPT, request] + work.requests[OUTPUT, request]
+    numbers = state.numbers
+    free = choices[MAX_CONTEXT] - numbers[RESERVED]
+    if choices[BLOCK_TOKENS] > 0 and numbers[N_RUNNING] > 0:
+        free -= choices[MAX_CONTEXT] // _SPARE
     return bool(
-        state.numbers[N_RUNNING] < choices[MAX_SEQUENCES]
-        and state.numbers[RESERVED] + need <= choices[MAX_CONTEXT]
+        numbers[N_RUNNING] < choices[MAX_SEQUENCES]
+        and _room_to_start(choices, work, request) <= free
     )
+
+
+@helper
+def _preempt_last(work: Work, state: State, counters: Array) -> int:
+    """Take the blocks of the request that was admitted last, and make it wait; return it."""
+    numbers = state.numbers
+    numbers[N_RUNNING] -= 1
+    request = whole(state.requests[ORDER, numbers[N_RUNNING]])
+    numbers[RESERVED] -= state.requests[HELD, request]
+    state.requests[HELD, request] = 0
+    state.requests[PHASE, request] = WAITING
+    state.requests[PREFILLED, request] = 0
+    # What it has written is read like a prompt.
+    written = state.requests[GENERATED, request]
+    work.requests[PROMPT, request] += written
+    work.requests[OUTPUT, request] -= written
+    state.requests[GENERATED, request] = 0
+    numbers[WAITING_FROM] = min(numbers[WAITING_FROM], request)
+    counters[N_PREEMPTED] += 1
+    if written > 0:
+        counters[N_RESTARTED] += 1
+    return request
+
+
+@helper
+def _take_blocks(choices: Array, work: Work, state: State, counters: Array) -> None:
+    """Give each decoding request room for its next token, first those that came first."""
+    numbers = state.numbers
+    place = 0
+    while place < numbers[N_RUNNING]:
+        request = whole(state.requests[ORDER, place])
+        place += 1
+        if not _is_decoding(work, state, request):
+            continue
+        need = _room(choices, work, request, whole(state.requests[GENERATED, request]))
+        more = need - state.requests[HELD, request]
+        while more > 0 and numbers[RESERVED] + more > choices[MAX_CONTEXT]:
+            if _preempt_last(work, state, counters) == request:
+                return
+        if more > 0:
+            state.requests[HELD, request] += more
+            numbers[RESERVED] += more
+            counters[PEAK_CONTEXT] = max(counters[PEAK_CONTEXT], numbers[RESERVED])
 
 
 @helper
@@ -163,7 +237,11 @@ def _admit(choices: Array, work: Work, state: State, counters: Array, request: i
     state.requests[PHASE, request] = RUNNING
     state.requests[ORDER, numbers[N_RUNNING]] = request
     numbers[N_RUNNING] += 1
-    numbers[RESERVED] += work.requests[PROMPT, request] + work.requests[OUTPUT, request]
+    room = _room_to_start(choices, work, request)
+    state.requests[HELD, request] = room
+    numbers[RESERVED] += room
+    state.requests[PREFILLED, request] = work.requests[CACHED, request]
+    counters[CACHED_TOKENS] += work.requests[CACHED, request]
     while numbers[WAITING_FROM] < choices[N_REQUESTS]:
         if state.requests[PHASE, numbers[WAITING_FROM]] == WAITING:
             break
@@ -363,7 +441,7 @@ def _regroup(choices: Array, work: Work, state: State, counters: Array) -> None:
     if numbers[N_GROUP] > 0:
         for place in range(numbers[N_GROUP]):
             request = state.requests[GROUP, place]
-            if state.requests[PHASE, request] == RUNNING:
+            if state.requests[PHASE, request] == RUNNING and _is_decoding(work, state, request):
                 _add_decode(work, state, request, size)
         numbers[N_GROUP] = 0
         if numbers[N_BATCH] > 0:
@@ -432,6 +510,8 @@ def form_batch(choices: Array, work: Work, state: State, counters: Array) -> Non
     """Write `batch`, the tokens of the next step; none where nothing may run."""
     numbers = state.numbers
     numbers[N_BATCH] = 0
+    if choices[BLOCK_TOKENS] > 0:
+        _take_blocks(choices, work, state, counters)
     budget = choices[MAX_TOKENS]
     scheduler = choices[SCHEDULER]
     if scheduler == _DECODE_FIRST:

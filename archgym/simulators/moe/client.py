@@ -49,11 +49,12 @@ SHAPE: Final = (
     *("n_layers", "n_dense", "n_experts", "top_k", "data", "expert"),
     *("max_sequences", "max_tokens", "chunk_tokens", "max_context", "pauses_decodes"),
     *("poll_steps", "reserved_percent", "draft_tokens", "accepted_permille"),
+    *("all_experts", "independent_permille"),
 )
 (
     N_LAYERS, N_DENSE, N_EXPERTS, TOP_K, DATA, EXPERT,
     MAX_SEQUENCES, MAX_TOKENS, CHUNK_TOKENS, MAX_CONTEXT, PAUSES, POLL_STEPS, RESERVED_PERCENT,
-    DRAFT_TOKENS, ACCEPTED_PERMILLE,
+    DRAFT_TOKENS, ACCEPTED_PERMILLE, ALL_EXPERTS, INDEPENDENT,
 ) = range(len(SHAPE))  # fmt: skip
 
 # Statistics of one kind of step, summed over steps.
@@ -100,16 +101,23 @@ def _step_ns(
     dense = _larger(costs[DENSE_WEIGHT_NS], costs[DENSE_TOKEN_NS] * mine)
     shared = _larger(costs[SHARED_WEIGHT_NS], costs[SHARED_TOKEN_NS] * mine)
     head = _larger(costs[HEAD_WEIGHT_NS], costs[HEAD_TOKEN_NS] * max(1.0, n_logits / ranks))
-    distinct = _distinct(float(shape[N_EXPERTS]), float(shape[TOP_K]), n_tokens)
+    # Tokens of a step are alike in part, and share experts.
+    unlike = 1.0 + max(0.0, n_tokens - 1.0) * shape[INDEPENDENT] / 1000.0
+    distinct = _distinct(float(shape[N_EXPERTS]), float(shape[TOP_K]), unlike)
+    if shape[ALL_EXPERTS] == 1:
+        distinct = float(shape[N_EXPERTS])
     routed = n_tokens * shape[TOP_K]
     groups = float(shape[EXPERT])
     if groups > 1.0:
-        # The busiest group of experts: mean and one and a half standard deviations of a Poisson
-        # count, which is the expected largest of eight.
+        # The busiest group: the expected largest of so many normal numbers is about 0.56
+        # deviations for 2, 1.0 for 4, 1.42 for 8 (exact: 0.56, 1.03, 1.42). An expert is used or
+        # not; tokens are counts.
+        largest = 0.56 * np.log2(groups) ** 0.85
         each = distinct / groups
-        distinct = min(shape[N_EXPERTS] / groups, each + 1.4 * np.sqrt(each))
+        used = distinct / shape[N_EXPERTS]
+        distinct = each + largest * np.sqrt(each * (1.0 - used))
         each = routed / groups
-        routed = min(routed, each + 1.4 * np.sqrt(each))
+        routed = min(routed, each + largest * np.sqrt(each))
     experts = (
         costs[EXPERTS_NS]
         + _larger(costs[EXPERT_WEIGHT_NS] * distinct, costs[EXPERT_TOKEN_NS] * routed)

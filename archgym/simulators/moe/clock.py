@@ -37,10 +37,11 @@ _FLOOR_BASE, _FLOOR_PER_DOUBLING = 0.5, 0.25
 # Kernels of prompts that run without captured graphs: the experts' sorting and products too.
 _EXPERT_KERNELS: Final = 5
 _LEAST: Final = 2.0
-# Datasheet rule of small kernels: shorter on GPUs with more bandwidth. The bandwidth is that of
-# H100; chosen: the exponent that predicts GPUs best that are left out of the fit (0, 0.2, 0.4
-# give median errors of TPOT of 17, 15, 15 % and biases of 9, 7, 4 %).
-_REFERENCE_BANDWIDTH, _KERNEL_EXPONENT = 3350.0, 0.3
+# Datasheet rule of fixed times: shorter on larger dies, by the 16-bit peak. The peak is that of
+# H100. Tables of dense products of at most 16 tokens (AIConfigurator) give fixed times of 5.1 us
+# on A100, 3.3 us on H100 and on H200, 2.8 us on B200; memory, in which H100 and H200 differ, has
+# no effect on them.
+_REFERENCE_PEAK, _FIXED_EXPONENT = 989e3, 0.3
 
 
 class Constants(NamedTuple):
@@ -53,8 +54,8 @@ class Constants(NamedTuple):
       dense_flops: Share of the peak that dense products reach.
       expert_flops: Share that fused experts reach.
       attention_flops: Share of the 16-bit peak that prompt attention reaches.
-      kernel_ns: One small kernel in a captured graph, at the bandwidth of H100 [ns].
-      experts_ns: Fixed time of a layer's fused experts [ns].
+      kernel_ns: One small kernel in a captured graph, on a die of H100's size [ns].
+      experts_ns: Fixed time of a layer's fused experts, on a die of H100's size [ns].
       reduce_ns: Floor of an all-reduce over four GPUs [ns].
       link: Share of the link bandwidth that collectives reach.
       step_ns: Software time of a step [ns].
@@ -231,10 +232,14 @@ def _floor(n_gpus: Number, reduce_ns: Number) -> Number:
     return np.where(n_gpus > 1, reduce_ns * (_FLOOR_BASE + _FLOOR_PER_DOUBLING * doublings), 0.0)
 
 
-def engine_costs(d: Dimensions, k: Constants) -> npt.NDArray[np.float64]:
-    """Return costs by `COSTS`: (len(COSTS),), or (n, len(COSTS)) where arguments are arrays."""
+def engine_costs(d: Dimensions, k: Constants, graphs: bool = True) -> npt.NDArray[np.float64]:
+    """Return costs by `COSTS`: (len(COSTS),), or (n, len(COSTS)) where arguments are arrays.
+
+    Without captured graphs every step pays for the launches that steps with prompts pay for.
+    """
     n_gpus = d.tensor * d.data
-    kernel_ns = k.kernel_ns * (_REFERENCE_BANDWIDTH / d.bandwidth) ** _KERNEL_EXPONENT
+    shorter = (_REFERENCE_PEAK / d.peak_wide) ** _FIXED_EXPONENT
+    kernel_ns = k.kernel_ns * shorter
     stream = _STREAM * d.bandwidth
     vector = d.hidden * ACTIVATION_BYTES
     reduce_floor = _floor(d.tensor, k.reduce_ns)
@@ -252,8 +257,11 @@ def engine_costs(d: Dimensions, k: Constants) -> npt.NDArray[np.float64]:
     gathered = 2.0 * (n_gpus - 1) / n_gpus
     gathered = np.where(d.data > 1, np.minimum(gathered, sent), gathered)
     gather_token = gathered * vector / (k.link * d.link)
+    eager = k.prompt_kernel_ns * (d.kernels + _EXPERT_KERNELS)
     costs = {
-        "layer_ns": kernel_ns * d.kernels + d.further_reduces * reduce_floor,
+        "layer_ns": kernel_ns * d.kernels
+        + d.further_reduces * reduce_floor
+        + (0.0 if graphs else eager),
         "attention_weight_ns": _weights(d.attention, d.attention_bytes, k.dense_memory, d),
         "attention_token_ns": _products(d.attention, k.dense_flops, d.peak_dense, d),
         "norm_token_ns": _NORM_PASSES * vector / stream,
@@ -268,7 +276,7 @@ def engine_costs(d: Dimensions, k: Constants) -> npt.NDArray[np.float64]:
         "head_token_ns": _products(d.head, k.dense_flops, d.peak_wide, d),
         "step_ns": k.step_ns,
         "sequence_ns": k.sequence_ns,
-        "experts_ns": k.experts_ns,
+        "experts_ns": k.experts_ns * shorter,
         "launch_ns": kernel_ns,
         "expert_weight_ns": d.expert / d.slices * d.expert_bytes / (k.expert_memory * d.bandwidth),
         "expert_token_ns": 2.0 * d.expert / d.slices / (k.expert_flops * d.peak_experts),
@@ -282,7 +290,7 @@ def engine_costs(d: Dimensions, k: Constants) -> npt.NDArray[np.float64]:
         "intra_dispatch_token_ns": gather_token * d.data / 2.0,
         "intra_combine_token_ns": gather_token * d.data / 2.0,
         "prompt_step_ns": k.prompt_step_ns,
-        "prompt_layer_ns": k.prompt_kernel_ns * (d.kernels + _EXPERT_KERNELS),
+        "prompt_layer_ns": eager if graphs else 0.0,
         "first_ns": k.first_ns,
         "wait_steps": k.wait_steps,
     }

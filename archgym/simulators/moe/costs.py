@@ -119,6 +119,7 @@ def relieved(
     elif cost == "batch-limits":
         n_tokens = int(requests.prompt_tokens.sum() + requests.output_tokens.sum())
         choices |= {"max_sequences": len(requests), "max_tokens": n_tokens, "max_context": n_tokens}
+        choices |= {"block_tokens": 0}
     elif cost == "arrivals":
         requests = replace(requests, arrival_ns=np.zeros_like(requests.arrival_ns))
     elif cost == "imbalance" and placement is not None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ACTIVATION_BYTES",
     "COMBINE_BYTES",
+    "CORE_GB_PER_S",
     "DISPATCH_BYTES",
     "HOST_MEMORY",
     "Efficiency",
@@ -55,6 +56,11 @@ _OF_GPU: Final = {"sn40l": Efficiency(memory=0.85, kernel_ns=5_000.0, launch_ns=
 # DeepSeek-V3 differ by 4.5 ms a token and expert on two sockets of 307 GB/s each (KTransformers:
 # 12.2 and 13.7 tokens/s), which is 284 GB/s of 614.
 HOST_MEMORY: Final = 0.46
+# What one core of a server's processor streams from memory [GB/s]; chosen: 10 to 14 are usual for
+# STREAM on one core. Experts on few cores are bound by it, and so are copies from pageable memory,
+# which the driver makes through a pinned buffer, one after the other with the transfer (CUDA C++
+# Best Practices Guide, section 10.1.1).
+CORE_GB_PER_S: Final = 12.0
 # DeepSeek-AI, *DeepSeek-V3*, 2024, section 3.3: tokens are sent out in 8 bits and come back in 16.
 DISPATCH_BYTES: Final = 1
 COMBINE_BYTES: Final = 2

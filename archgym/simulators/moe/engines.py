@@ -9,7 +9,7 @@ generation. `data/engines.json` holds the factors and says which rows they were 
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from typing import Any, Final, final
@@ -54,12 +54,14 @@ class Prior:
       spread: Standard deviation of the base's logarithm.
       effects: Standard deviation of the logarithm of each kind of label's factor.
       source: Where the base comes from.
+      means: Logarithms of factors of labels before they are fitted; 0 for others.
     """
 
     base: float
     spread: float
     effects: Mapping[str, float]
     source: str
+    means: Mapping[str, float] = field(default_factory=dict)
 
 
 PRIORS: Final[Mapping[str, Prior]] = {
@@ -96,13 +98,15 @@ PRIORS: Final[Mapping[str, Prior]] = {
         3_500.0, 0.4,
         {
             **{"engine": 0.2, "vendor": 0.2, "generation": 0.15, "engine+generation": 0.15},
-            **{"model": 0.15, "release": 0.3, "graphs": 0.8},
+            **{"model": 0.15, "release": 0.3},
         },
         "kernels of a decode step of DeepSeek-R1 (InferenceX, issue 863): 2 to 6 us each",
     ),
     "experts_ns": Prior(
-        12_000.0, 0.4, {"engine": 0.2, "generation": 0.15, "model": 0.15},
-        "chosen: sorting, scaling and reducing take three to five kernels (same issue)",
+        25_000.0, 0.3, {"engine": 0.2, "generation": 0.15, "model": 0.15, "format": 0.3},
+        "kernel tables of fused experts with at most 128 tokens: 22 to 32 us on Hopper with 8 and "
+        "16 bits; 4 bits take 35 to 73 us where they are widened, 15 to 20 us on 4-bit units",
+        {"format=widened": math.log(2.1), "format=narrow": math.log(0.8)},
     ),
     "reduce_ns": Prior(
         8_000.0, 0.4, {"engine": 0.2, "vendor": 0.2, "generation": 0.2, "engine+generation": 0.15},
@@ -152,6 +156,8 @@ class Engine:
       chunks: True if it splits prompts over steps.
       pauses_decodes: True if prompts run in steps of their own while decodes pause.
       reserved_percent: Share of an output's tokens that must have room when a request is admitted.
+      block_tokens: Tokens of a block of keys and values that is taken on demand; 0 where requests
+        have room for all their tokens from the start.
       source: Where the settings come from.
     """
 
@@ -160,6 +166,7 @@ class Engine:
     chunks: bool
     pauses_decodes: bool
     reserved_percent: int
+    block_tokens: int
     source: str
 
 
@@ -167,23 +174,24 @@ _ENGINES: Final = {
     item.name: item
     for item in (
         Engine(
-            "vllm", 8192, True, False, 50,
-            "vLLM's default of max_num_batched_tokens for servers; blocks are taken on demand "
+            "vllm", 8192, True, False, 50, 16,
+            "vLLM's defaults: max_num_batched_tokens for servers; blocks of 16 tokens on demand "
             "(chosen: half of an output on average)",
         ),
         Engine(
-            "sglang", 16384, True, True, 70,
-            "SGLang's chunked_prefill_size on large GPUs and its new_token_ratio of 0.7",
+            "sglang", 16384, True, True, 70, 1,
+            "SGLang's defaults: chunked_prefill_size on large GPUs, new_token_ratio of 0.7, "
+            "page_size of 1",
         ),
         Engine(
-            "trt-llm", 8192, False, False, 100,
+            "trt-llm", 8192, False, False, 100, 0,
             "TensorRT-LLM's defaults: max_num_tokens, no chunks, GUARANTEED_NO_EVICT",
         ),
         Engine(
-            "llama.cpp", 2048, True, False, 100,
+            "llama.cpp", 2048, True, False, 100, 0,
             "llama.cpp's default batch of 2,048 tokens; a slot keeps its whole context",
         ),
-        Engine("ideal", 8192, True, False, 100, "chosen: no software, rooflines only"),
+        Engine("ideal", 8192, True, False, 100, 0, "chosen: no software, rooflines only"),
     )
 }  # fmt: skip
 ENGINE_NAMES: Final = tuple(_ENGINES)
@@ -215,6 +223,13 @@ def precision_of(bits: float, gpu: Gpu, model: MoeModel) -> str:
     return "nvfp4" if gpu.vendor == "nvidia" else "mxfp4"
 
 
+def _format(gpu: Gpu, precision: str) -> str:
+    """Return how experts of a precision are computed."""
+    if BITS[precision] > BITS["nvfp4"]:
+        return precision
+    return "narrow" if gpu.fp4_tflops and precision != "w4a16" else "widened"
+
+
 def labels(
     model: MoeModel,
     gpu: Gpu,
@@ -222,7 +237,6 @@ def labels(
     precision: str,
     *,
     release: str = "",
-    graphs: bool = True,
 ) -> dict[str, str]:
     """Return the labels that decide a deployment's constants.
 
@@ -232,7 +246,6 @@ def labels(
       engine_name: Engine, also one that is not known.
       precision: Format of the experts, a key of `BITS`.
       release: Major and minor version of the engine, such as "vllm 0.11"; "" for a typical one.
-      graphs: True if decode steps run as captured graphs.
     """
     attention = "latent" if model.latent else "linear" if model.linear else "grouped"
     return {
@@ -242,10 +255,10 @@ def labels(
         "generation": gpu.generation,
         "precision": precision,
         "attention": attention,
+        "format": _format(gpu, precision),
         # The architecture counts: DeepSeek-R1 and V3 share theirs.
         "model": {"deepseek-v3": "deepseek-r1"}.get(model.name, model.name),
         "release": release,
-        "graphs": "on" if graphs else "off",
         "engine+generation": f"{engine_name}+{gpu.generation}",
         "precision+generation": f"{precision}+{gpu.generation}",
         "engine+attention": f"{engine_name}+{attention}",
@@ -275,7 +288,8 @@ class Calibration:
             found = self.logarithms.get(name, {})
             total = found.get("", 0.0)
             for kind in prior.effects:
-                total += found.get(f"{kind}={by_kind[kind]}", 0.0)
+                label = f"{kind}={by_kind[kind]}"
+                total += found.get(label, prior.means.get(label, 0.0))
             values[name] = prior.base * math.exp(total)
         return Constants(**{name: values[name] for name in CONSTANT_NAMES})
 

@@ -31,15 +31,16 @@ from archgym.simulators.moe.state import (
     BATCH,
     BATCH_COUNT,
     BATCH_FROM,
+    FOUND_FOR,
     GATHERED,
     GENERATED,
-    IS_STALE,
     N_BATCH,
     N_RUNNING,
     ORDER,
     OUTPUT,
     PREFILLED,
     PROMPT,
+    STALE,
     State,
     Work,
     whole,
@@ -108,4 +109,4 @@ def forget_current(choices: Array, state: State, cache: CacheState, event: int) 
         block = layer * n_experts + state.members[event * n_experts + place]
         later = state.blocks[GATHERED, block]
         cache.next_use[block] = NEVER if later == _NONE else later
-    state.layers[IS_STALE, layer] = 1
+    state.layers[FOUND_FOR, layer] = STALE

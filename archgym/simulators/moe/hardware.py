@@ -108,12 +108,14 @@ class Host:
       memory_gb_per_s: Its peak [GB/s].
       gflops: What matrix multiplication reaches on all cores [GFLOP/s].
       source: Where the numbers come from.
+      cores: Cores of all its processors; 0 where nobody says.
     """
 
     memory_gb: float
     memory_gb_per_s: float
     gflops: float
     source: str = ""
+    cores: int = 0
 
     def __post_init__(self) -> None:
         _check("host", self, ("memory_gb", "memory_gb_per_s", "gflops"))
@@ -218,11 +220,11 @@ def node(name: str) -> NodePreset:
     )
 
 
-_MAY_BE_ZERO = ("latency_ns", "fp8_tflops", "fp4_tflops")
+_MAY_BE_ZERO = ("latency_ns", "cores", "fp8_tflops", "fp4_tflops")
 _LINKS = ("host_to_gpu", "gpu_to_host", "ssd", "gpu_to_gpu", "network")
 _PARTS: Mapping[str, tuple[type[Any], tuple[str, ...]]] = {
     "gpu": (Gpu, ("bf16_tflops", "memory_gb_per_s", "memory_gb", "fp8_tflops", "fp4_tflops")),
-    "host": (Host, ("memory_gb", "memory_gb_per_s", "gflops")),
+    "host": (Host, ("memory_gb", "memory_gb_per_s", "gflops", "cores")),
     **dict.fromkeys(_LINKS, (Link, ("gb_per_s", "latency_ns"))),
 }
 

@@ -317,7 +317,9 @@ def _hand_out(choices: Array, work: Work, state: State, counters: Array, end: fl
             state.requests[PREFILLED, request] = first + count
             if first + count < work.requests[PROMPT, request]:
                 continue
-            state.times[FIRST, request] = end
+            # After a preemption it has had its first token.
+            if state.times[FIRST, request] == 0.0:
+                state.times[FIRST, request] = end
         state.requests[GENERATED, request] += 1
         if state.requests[GENERATED, request] >= work.requests[OUTPUT, request]:
             counters[N_FINISHED] += 1

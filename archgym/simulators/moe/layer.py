@@ -55,14 +55,15 @@ from archgym.simulators.moe.state import (
     ACCESSES,
     FETCH,
     FETCH_EVENT,
+    FOUND_FOR,
     HITS,
-    IS_STALE,
     LINK,
     LOADED,
     LOW,
     MISSED,
     RATIO,
     STAGED,
+    STALE,
     STEP,
     UNUSED,
     WANTED,
@@ -232,7 +233,7 @@ def expert_event(
     if choices[SCOPE] == _GLOBAL:
         if prefetches:
             # What it asks for was spared, and may leave now.
-            state.layers[IS_STALE, layer] = 1
+            state.layers[FOUND_FOR, layer] = STALE
         if n_loaded > 0 and choices[REPLACEMENT] != STATIC:
             keep_in_pool(choices, state, cache, n_experts, n_loaded, state.experts[LOADED])
     elif n_loaded > 0 and choices[REPLACEMENT] != STATIC:

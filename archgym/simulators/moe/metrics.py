@@ -204,7 +204,7 @@ def measure(
     values = {
         "total_time_ms": c["elapsed_ns"] / _NS_PER_MS,
         "output_per_s": n_output / elapsed_s,
-        "input_per_s": c["n_prompt_tokens"] / elapsed_s,
+        "input_per_s": float(run.prompt_tokens.sum()) / elapsed_s,
         "goodput_per_s": good.sum() / elapsed_s,
         "promised_percent": 100.0 * good.mean(),
         "memory_gb": _memory_bytes(run, serving) / _GB,

@@ -42,6 +42,7 @@ class Plan:
       kv_bytes: Of one token on one accelerator [bytes].
       max_context: Tokens whose keys and values fit, over all groups.
       activation_bytes: For each token of a step [bytes].
+      prefix_tokens: Tokens of prompts that the prefix cache holds, over all groups.
     """
 
     infeasible: str | None
@@ -54,6 +55,7 @@ class Plan:
     kv_bytes: float
     max_context: int
     activation_bytes: float
+    prefix_tokens: int = 0
 
 
 MODEL_REASONS: Final = (
@@ -112,9 +114,13 @@ def plan(
     kv_bytes = model.kv_bytes_per_token(serving.kv_bits) / (
         1 if model.latent is not None else serving.tensor
     )
-    free = node.gpu.memory_bytes * MEMORY_SHARE - weight_bytes
+    prefix_bytes = serving.prefix_cache_gb * 1e9
+    free = node.gpu.memory_bytes * MEMORY_SHARE - weight_bytes - prefix_bytes
     max_context = int(max(0.0, free) // kv_bytes) * serving.data
     longest = int((requests.prompt_tokens.astype(np.int64) + requests.output_tokens).max())
+    if serving.block_tokens:
+        max_context -= max_context % serving.block_tokens
+        longest += -longest % serving.block_tokens
     infeasible = None
     if serving.n_gpus > _accelerators(node, serving):
         infeasible = MODEL_REASONS[3]
@@ -165,6 +171,7 @@ def plan(
         "all_resident": holds_all,
         "clients": serving.clients,
         "poll_steps": serving.poll_steps,
+        "block_tokens": serving.block_tokens,
     }
     return Plan(
         infeasible,
@@ -177,6 +184,7 @@ def plan(
         kv_bytes,
         max_context,
         activation_bytes,
+        int(prefix_bytes // kv_bytes) * serving.data,
     )
 
 
@@ -216,6 +224,11 @@ def _tlb(serving: Serving, expert_bytes: float, n_blocks: int) -> dict[str, int]
 
 
 def _check(model: MoeModel, serving: Serving) -> None:
+    if serving.block_tokens < 0 or serving.prefix_cache_gb < 0:
+        raise InvalidArgumentError(
+            f"`block_tokens` and `prefix_cache_gb` must be 0 or more; got {serving.block_tokens} "
+            f"and {serving.prefix_cache_gb}."
+        )
     if serving.staging_experts < 1:
         raise InvalidArgumentError(
             f"`staging_experts` must be 1 or more; got {serving.staging_experts}. What does not "

@@ -34,9 +34,10 @@ from archgym.simulators.moe.columns import (
     REPLACEMENT,
 )
 from archgym.simulators.moe.state import (
-    IS_STALE,
+    FOUND_FOR,
+    LASTING,
     N_HELD,
-    NEWEST,
+    STALE,
     WORST,
     State,
     whole,
@@ -49,7 +50,6 @@ Array = npt.NDArray[Any]
 
 # What is ranked by these only rises until it leaves (`least-stale`: until the next step, when all
 # layers are stale).
-_NONE = -2  # no event: the first is 0, and what a run starts with is of event -1
 _RISING = (LRU, LFU, FIFO, STATIC, LEAST_STALE)
 
 
@@ -57,7 +57,7 @@ _RISING = (LRU, LFU, FIFO, STATIC, LEAST_STALE)
 def mark_all_stale(choices: Array, state: State) -> None:
     """Forget the layers' worst blocks: what they are ranked by has changed."""
     for layer in range(choices[N_LAYERS]):
-        state.layers[IS_STALE, layer] = 1
+        state.layers[FOUND_FOR, layer] = STALE
 
 
 @inlined
@@ -69,7 +69,7 @@ def mark_used(choices: Array, state: State, cache: CacheState, layer: int, is_fi
     worst = state.layers[WORST, layer]
     is_same = worst >= 0 and cache.asked[worst] < cache.counters[EVENT]
     if not (is_same and policy in _RISING):
-        state.layers[IS_STALE, layer] = 1
+        state.layers[FOUND_FOR, layer] = STALE
 
 
 @inlined
@@ -84,7 +84,7 @@ def _look(
     """Find the worst block of a layer, see `_worst_of_all`."""
     begin = cache.begin[layer]
     worst = whole(-1)
-    newest = whole(_NONE)
+    newest = whole(STALE)
     lowest = np.inf
     for place in range(begin, begin + cache.used[layer]):
         block = whole(cache.members[place])
@@ -99,8 +99,8 @@ def _look(
         if worst < 0 or _is_worse(cache, block, worst):
             worst, lowest = block, first
     state.layers[WORST, layer] = worst
-    state.layers[NEWEST, layer] = newest
-    state.layers[IS_STALE, layer] = 0
+    state.layers[FOUND_FOR, layer] = newest if newest > STALE else LASTING
+    state.worst_keys[layer] = lowest
 
 
 @helper
@@ -117,20 +117,24 @@ def _worst_of_all(
       spare_from: What was asked for in this event or later stays.
     """
     policy = choices[REPLACEMENT]
-    layers = state.layers
+    layers, keys = state.layers, state.worst_keys
     while True:
         worst = whole(-1)
+        lowest = np.inf
         for layer in range(choices[N_LAYERS]):
             # What had to stay comes into question in a later event.
-            if layers[IS_STALE, layer] == 1 or _NONE < layers[NEWEST, layer] < keep_from:
+            if layers[FOUND_FOR, layer] < keep_from:
                 _look(policy, state, cache, layer, keep_from, spare_from)
+            # Nearly all layers end here; one without a worst block has an infinite key.
+            if keys[layer] > lowest:
+                continue
             block = layers[WORST, layer]
             if block >= 0 and (worst < 0 or _is_worse(cache, block, worst)):
-                worst = block
+                worst, lowest = block, keys[layer]
         if worst < 0 or not _stays(cache, worst, keep_from, spare_from):
             return worst
         # It was found where other blocks had to stay.
-        layers[IS_STALE, worst // choices[N_EXPERTS]] = 1
+        layers[FOUND_FOR, worst // choices[N_EXPERTS]] = STALE
 
 
 @helper
@@ -152,14 +156,15 @@ def _drop(state: State, cache: CacheState, n_experts: int, block: int) -> None:
     layer = block // n_experts
     evict(cache, layer, block)
     state.numbers[N_HELD] -= 1
-    state.layers[IS_STALE, layer] = 1
+    state.layers[FOUND_FOR, layer] = STALE
 
 
 @helper
 def _bring(state: State, cache: CacheState, layer: int, block: int) -> None:
     insert(cache, layer, block)
     state.numbers[N_HELD] += 1
-    state.layers[NEWEST, layer] = cache.inserted[block]
+    if state.layers[FOUND_FOR, layer] != STALE:
+        state.layers[FOUND_FOR, layer] = cache.inserted[block]
 
 
 @helper

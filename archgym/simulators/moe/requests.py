@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +19,14 @@ from archgym.checks import check_choice, check_number, check_whole
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.files.storage import open_file, storage_errors
 
-__all__ = ["ARRIVALS", "Requests", "generate_requests", "read_requests"]
+__all__ = [
+    "ARRIVALS",
+    "HASH_TOKENS",
+    "Requests",
+    "generate_requests",
+    "prefix_hits",
+    "read_requests",
+]
 
 # chosen: a day of the busiest public trace, and more tokens than any model reads at once.
 MAX_REQUESTS: Final = 1_000_000
@@ -28,6 +36,8 @@ _MAX_ARRIVAL_S: Final = 1e8
 _MAX_LINE: Final = 2**20
 _NS_PER_S: Final = 1e9
 _NS_PER_MS: Final = 1e6
+HASH_TOKENS: Final = 512
+"""Tokens of a block of `hash_ids` (Qin et al., *Mooncake*, FAST 2025)."""
 ARRIVALS: Final = ("poisson", "gamma", "on-off", "at-once")
 """Kinds of arrivals of requests."""
 
@@ -42,12 +52,15 @@ class Requests:
       prompt_tokens: (n,) int32, 1 or more.
       output_tokens: (n,) int32, 1 or more.
       name: What they are called.
+      hash_ids: For each request, numbers of its prompt's first blocks of `HASH_TOKENS` tokens;
+        prompts whose numbers begin alike begin alike. Empty where nothing is known.
     """
 
     arrival_ns: npt.NDArray[np.int64]
     prompt_tokens: npt.NDArray[np.int32]
     output_tokens: npt.NDArray[np.int32]
     name: str = ""
+    hash_ids: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.arrival_ns)
@@ -63,6 +76,10 @@ class Requests:
                 )
         if self.arrival_ns[0] < 0 or (np.diff(self.arrival_ns) < 0).any():
             raise InvalidArgumentError("`arrival_ns` must be 0 or more and never fall.")
+        if self.hash_ids and len(self.hash_ids) != n:
+            raise InvalidArgumentError(
+                f"`hash_ids` must have an entry for each of {n} requests; got {len(self.hash_ids)}."
+            )
         for name in ("prompt_tokens", "output_tokens"):
             column = getattr(self, name)
             if column.min() < 1 or column.max() > MAX_TOKENS:
@@ -80,6 +97,8 @@ class Requests:
         found = sha256()
         for column in (self.arrival_ns, self.prompt_tokens, self.output_tokens):
             found.update(np.ascontiguousarray(column).tobytes())
+        if self.hash_ids:
+            found.update(repr(self.hash_ids).encode())
         return found.hexdigest()
 
     @property
@@ -91,8 +110,37 @@ class Requests:
         """Return the first n requests, or all where there are fewer."""
         check_whole("n", n, 1)
         return Requests(
-            self.arrival_ns[:n], self.prompt_tokens[:n], self.output_tokens[:n], self.name
+            self.arrival_ns[:n],
+            self.prompt_tokens[:n],
+            self.output_tokens[:n],
+            self.name,
+            self.hash_ids[:n],
         )
+
+
+def prefix_hits(requests: Requests, n_tokens: int) -> npt.NDArray[np.int64]:
+    """Return tokens of each prompt that a prefix cache of so many tokens holds when it comes.
+
+    The cache keeps the blocks that were used last. Requests use it in the order in which they come.
+    The last token of a prompt is always read, since it gives the first output.
+    """
+    found = np.zeros(len(requests), dtype=np.int64)
+    room = n_tokens // HASH_TOKENS
+    if room < 1 or not requests.hash_ids:
+        return found
+    held: OrderedDict[int, None] = OrderedDict()
+    for request, hashes in enumerate(requests.hash_ids):
+        n_hits = 0
+        while n_hits < len(hashes) and hashes[n_hits] in held:
+            n_hits += 1
+        found[request] = min(n_hits * HASH_TOKENS, int(requests.prompt_tokens[request]) - 1)
+        # The first blocks are used last, so that a prefix never lacks its beginning.
+        for number in reversed(hashes):
+            held[number] = None
+            held.move_to_end(number)
+        while len(held) > room:
+            held.popitem(last=False)
+    return found
 
 
 def generate_requests(
@@ -207,6 +255,7 @@ def read_requests(path: str | Path, limit: int = MAX_REQUESTS) -> Requests:
 
     Our names are arrival_s, prompt_tokens and output_tokens. Arrivals count from the first; lines
     out of order are sorted, and a request that asks for no output counts as asking for one token.
+    Objects of JSONL may have `hash_ids`, numbers of the prompt's blocks of 512 tokens.
 
     Args:
       path: Ends in .jsonl for one JSON object a line; all else is CSV with a heading.
@@ -219,16 +268,19 @@ def read_requests(path: str | Path, limit: int = MAX_REQUESTS) -> Requests:
     path = Path(path)
     check_whole("limit", limit, 1, MAX_REQUESTS)
     rows: list[tuple[float, int, int]] = []
+    hashes: list[tuple[int, ...]] = []
     with storage_errors(path, "read"):
         reader = _json_rows if path.suffix == ".jsonl" else _csv_rows
-        for row in reader(path):
+        for row, numbers in reader(path):
             rows.append(row)
+            hashes.append(numbers)
             if len(rows) >= limit:
                 break
     if not rows:
         raise FileFormatError(path, None, "the file must hold requests; it has none")
     table = np.array(rows, dtype=np.float64)
-    table = table[np.argsort(table[:, 0], kind="stable")]
+    order = np.argsort(table[:, 0], kind="stable")
+    table = table[order]
     span_s = float(table[-1, 0] - table[0, 0]) / _NS_PER_S
     if span_s > _MAX_ARRIVAL_S:
         raise FileFormatError(
@@ -239,6 +291,7 @@ def read_requests(path: str | Path, limit: int = MAX_REQUESTS) -> Requests:
         table[:, 1].astype(np.int32),
         table[:, 2].astype(np.int32),
         path.stem,
+        tuple(hashes[place] for place in order) if any(hashes) else (),
     )
 
 
@@ -266,7 +319,10 @@ def _layout(path: Path, line: int, names: Mapping[str, Any]) -> _Layout:
     raise FileFormatError(path, line, f"a trace must have the columns {_FORMATS}; it has not")
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[float, int, int]]:
+_Row = tuple[tuple[float, int, int], tuple[int, ...]]
+
+
+def _csv_rows(path: Path) -> Iterator[_Row]:
     lines = _lines(path)
     for number, heading in lines:
         names = [name.strip() for name in next(csv.reader([heading]))]
@@ -280,10 +336,10 @@ def _csv_rows(path: Path) -> Iterator[tuple[float, int, int]]:
                 raise FileFormatError(
                     path, number, f"a line must have {len(names)} cells; it has {len(cells)}"
                 )
-            yield _row(path, number, layout, dict(zip(names, cells, strict=True)), float)
+            yield _row(path, number, layout, dict(zip(names, cells, strict=True)), float), ()
 
 
-def _json_rows(path: Path) -> Iterator[tuple[float, int, int]]:
+def _json_rows(path: Path) -> Iterator[_Row]:
     layout: _Layout | None = None
     for number, line in _lines(path):
         try:
@@ -295,7 +351,16 @@ def _json_rows(path: Path) -> Iterator[tuple[float, int, int]]:
             raise FileFormatError(path, number, "a line must hold a JSON object; it does not")
         if layout is None:
             layout = _layout(path, number, record)
-        yield _row(path, number, layout, record, _json_number)
+        numbers = _hash_ids(path, number, record.get("hash_ids", []))
+        yield _row(path, number, layout, record, _json_number), numbers
+
+
+def _hash_ids(path: Path, line: int, value: Any) -> tuple[int, ...]:
+    if not isinstance(value, list) or any(type(number) is not int for number in value):
+        raise FileFormatError(
+            path, line, f"`hash_ids` must be a list of whole numbers; got {_echo(value)}"
+        )
+    return tuple(value)
 
 
 def _small_int(text: str) -> int:

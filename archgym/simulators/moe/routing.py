@@ -8,6 +8,7 @@ from functools import cache
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any, Final, final
 
 import numpy as np
@@ -38,9 +39,10 @@ _NUMBERS: Final = {
     "persistence": 1.0,
     "topic_tokens": 1e9,
     "depth": 1.0,
+    "layer_spread": 3.0,
 }
 _WHOLE: Final = ("n_experts", "top_k")
-_OPTIONAL: Final = ("topic_tokens", "depth")
+_OPTIONAL: Final = ("topic_tokens", "depth", "layer_spread")
 
 
 @final
@@ -178,6 +180,7 @@ class RoutingPreset:
       n_experts: Experts of a layer.
       top_k: How many a token uses.
       skew: How much some experts are liked by all documents.
+      layer_spread: Standard deviation of the logarithm of the skews of layers; 0 for equal ones.
       topic: How much a document has experts of its own.
       persistence: Autocorrelation of a token's noise with the token's before, below 1.
       topic_tokens: After how many tokens a document's topic has changed to a correlation of 1/e;
@@ -198,6 +201,7 @@ class RoutingPreset:
     # five points for each of them.
     topic_tokens: float = 384.0
     depth: float = 0.0
+    layer_spread: float = 0.0
     one_router: bool = False
     source: str = field(default="", compare=False)
 
@@ -331,7 +335,7 @@ def generate(
     draw(
         experts,
         starts,
-        (-preset.skew * np.log(ranks)).astype(np.float32),
+        (-_skews(preset, seed, drawn_layers)[:, None] * np.log(ranks)).astype(np.float32),
         np.argsort(words[1], axis=1).astype(np.int32),
         np.uint64(seed),
         np.array((preset.topic, preset.persistence, preset.depth, stay), dtype=np.float64),
@@ -344,3 +348,13 @@ def generate(
     if preset.one_router:
         experts = np.repeat(experts, n_layers, axis=1)
     return Routing(experts, starts, preset.n_experts, preset.name)
+
+
+def _skews(preset: RoutingPreset, seed: int, n_layers: int) -> npt.NDArray[np.float64]:
+    """Return the skew of each layer, whose median is the preset's."""
+    if not preset.layer_spread:
+        return np.full(n_layers, preset.skew)
+    words = np.random.PCG64(np.random.SeedSequence([seed, 4])).random_raw(n_layers)
+    inverse = NormalDist().inv_cdf
+    drawn = [inverse(((int(word) >> 11) + 0.5) / 2.0**53) for word in words]
+    return np.asarray(preset.skew * np.exp(preset.layer_spread * np.array(drawn)))

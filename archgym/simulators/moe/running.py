@@ -17,7 +17,7 @@ from archgym.simulators.moe.caches import (
 )
 from archgym.simulators.moe.columns import CHOICES, COUNTERS, Scope
 from archgym.simulators.moe.plan import Plan
-from archgym.simulators.moe.requests import Requests
+from archgym.simulators.moe.requests import Requests, prefix_hits
 from archgym.simulators.moe.routing import Routing
 from archgym.simulators.moe.state import (
     ACCESSES,
@@ -50,7 +50,7 @@ class Run:
       counters: By `COUNTERS`, and what the cache counted.
       arrival_ns, first_ns, finish_ns: (n_requests,), when each came, got its first token and its
         last [ns].
-      output_tokens: (n_requests,).
+      prompt_tokens, output_tokens: (n_requests,).
       layer_hits, layer_accesses: (n_layers,).
       plan: What ran.
     """
@@ -59,6 +59,7 @@ class Run:
     arrival_ns: npt.NDArray[np.float64]
     first_ns: npt.NDArray[np.float64]
     finish_ns: npt.NDArray[np.float64]
+    prompt_tokens: npt.NDArray[np.int32]
     output_tokens: npt.NDArray[np.int32]
     layer_hits: npt.NDArray[np.int64]
     layer_accesses: npt.NDArray[np.int64]
@@ -175,6 +176,7 @@ def run(
                 where.row,
                 where.length,
                 where.offset,
+                prefix_hits(requests, ready.prefix_tokens),
             ]
         ).astype(np.int64),
         np.ascontiguousarray(routing.experts, dtype=np.int16),
@@ -198,6 +200,7 @@ def run(
         work.requests[ARRIVAL].astype(np.float64),
         state.times[FIRST],
         state.times[LAST],
+        requests.prompt_tokens,
         requests.output_tokens,
         state.layers[HITS],
         state.layers[ACCESSES],
@@ -296,7 +299,10 @@ def _check(result: Run) -> None:
     _require(
         "tokens are prompts and outputs",
         c["n_tokens"],
-        float((result.output_tokens.astype(np.int64) - 1).sum()) + c["n_prompt_tokens"],
+        # The first token after a preemption comes with the prompt.
+        float((result.output_tokens.astype(np.int64) - 1).sum())
+        + c["n_prompt_tokens"]
+        - c["n_restarted"],
     )
     for stream in ("compute", "h2d", "d2h", "cpu", "ssd", "intra", "inter"):
         busy = c[f"{stream}_busy_ns"]

@@ -76,6 +76,13 @@ class Serving:
       graphs: True if decode steps run as captured graphs.
       clients: Requests in flight of a closed loop; 0 for requests that come by themselves.
       poll_steps: Steps between two looks for new requests.
+      block_tokens: Tokens of a block of keys and values that is taken on demand; 0 where a request
+        has room for all its tokens from the start.
+      pinned: True if the host's copies of experts lie in pinned memory; from pageable memory a core
+        copies them to the driver's buffer first.
+      cpu_cores: Cores that experts on the host use; 0 for all.
+      prefix_cache_gb: Memory of each accelerator for keys and values of prompts that others may
+        begin with [GB]; 0 for none.
       servers: Servers that may be used; None for as many as the accelerators need.
       seed: Of the predictor's errors.
     """
@@ -129,6 +136,10 @@ class Serving:
     graphs: bool = True
     clients: int = 0
     poll_steps: int = 1
+    block_tokens: int = 0
+    prefix_cache_gb: float = 0.0
+    pinned: bool = True
+    cpu_cores: int = 0
     servers: int | None = None
     seed: int = 0
 

@@ -71,7 +71,7 @@ class MoeSimulator(Simulator):
     """
 
     name = "moe"
-    version = 1
+    version = 2
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
     table_space = "edge-offload-table"
     model_reasons = MODEL_REASONS
@@ -91,6 +91,8 @@ class MoeSimulator(Simulator):
         clients: str = "",
         ttft_ms: str = "",
         tpot_ms: str = "",
+        block_tokens: str = "",
+        prefix_cache_gb: str = "",
         fidelity: str = "standard",
     ) -> None:
         """Make the simulator of one space.
@@ -109,6 +111,10 @@ class MoeSimulator(Simulator):
             `closed-loop` the design chooses it.
           ttft_ms: Promised time to the first token, which replaces the workload's [ms].
           tpot_ms: Promised time per further token, which replaces the workload's [ms].
+          block_tokens: Tokens of a block of keys and values that is taken on demand; 0 to keep room
+            for all tokens of a request, which is the default of engine "ideal".
+          prefix_cache_gb: Memory of each accelerator for prompts that others may begin with, by the
+            `hash_ids` of a trace; none by default [GB].
           fidelity: There is one.
 
         Raises:
@@ -147,7 +153,15 @@ class MoeSimulator(Simulator):
             )
         self._ttft_ms = _number("ttft_ms", ttft_ms, 1e-3, 1e9) if ttft_ms else None
         self._tpot_ms = _number("tpot_ms", tpot_ms, 1e-3, 1e9) if tpot_ms else None
+        blocks = engine_of(self.engine).block_tokens
+        if block_tokens:
+            blocks = int(_number("block_tokens", block_tokens, 0, 1_000_000))
+        self.block_tokens = blocks
+        self.prefix_cache_gb = (
+            _number("prefix_cache_gb", prefix_cache_gb, 0, 1e6) if prefix_cache_gb else 0.0
+        )
         given = {
+            **{"block_tokens": block_tokens, "prefix_cache_gb": prefix_cache_gb},
             **{"hardware": hardware, "model": model, "kernels": kernels, "engine": engine},
             **{"release": release, "clients": clients, "ttft_ms": ttft_ms, "tpot_ms": tpot_ms},
         }
@@ -320,15 +334,20 @@ class MoeSimulator(Simulator):
 
     def _tuned(self, serving: Serving) -> Serving:
         """Return a way of serving with the chosen engine and clients."""
+        serving = replace(
+            serving,
+            clients=serving.clients or self.clients,
+            block_tokens=self.block_tokens,
+            prefix_cache_gb=self.prefix_cache_gb,
+        )
         if self.engine == "ideal":
-            return replace(serving, clients=serving.clients or self.clients)
+            return serving
         bits = BITS[precision_of(serving.expert_bits, self.node.gpu, self.model)]
         attention = 16.0 if self.model.wide_attention else float(serving.attention_bits)
         return replace(
             serving,
             engine=self.engine,
             release=self.release,
-            clients=serving.clients or self.clients,
             # A format of 4 bits has scales too.
             expert_bits=bits if serving.expert_bits <= 4 else serving.expert_bits,
             attention_bits=16.0 if serving.expert_bits >= 16 else attention,
@@ -420,6 +439,7 @@ def _number(name: str, text: str, low: float, high: float) -> float:
 
 _OPTIONS: Final = (
     *("hardware", "model", "kernels", "engine", "release", "clients", "ttft_ms", "tpot_ms"),
+    *("block_tokens", "prefix_cache_gb"),
 )
 _DEFAULT_ENGINE: Final = {"closed-loop": "vllm"}
 

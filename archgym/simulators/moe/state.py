@@ -22,10 +22,10 @@ MAX_DEGREE: Final = 16
 """Pipelining degrees go from 1 to this."""
 
 # Rows of `Work.requests`.
-ARRIVAL, PROMPT, OUTPUT, ROW, LENGTH, OFFSET = range(6)
+ARRIVAL, PROMPT, OUTPUT, ROW, LENGTH, OFFSET, CACHED = range(7)
 # Rows of `State.requests`: 0 waiting, 1 running, 2 finished; tokens read and written; who runs, in
 # the order of admission; which tokens of whom the step holds; a group that waits for its turn.
-PHASE, PREFILLED, GENERATED, ORDER, BATCH, BATCH_FROM, BATCH_COUNT, GROUP = range(8)
+PHASE, PREFILLED, GENERATED, ORDER, BATCH, BATCH_FROM, BATCH_COUNT, GROUP, HELD = range(9)
 # Rows of `State.times`: first and last token [ns]; scratch of re-grouping.
 FIRST, LAST, SCORE = range(3)
 # Rows of `State.blocks`: a prefetch's status, the event it is for, its place in the ring; whether
@@ -38,9 +38,11 @@ HOST, GATHERED, N_BLOCK_ROWS = 5, 8, 10
 LEFT, ISSUED, READY = range(3)
 # Rows of `State.experts`: blocks of an event; lengths of experts' queues.
 WANTED, MISSED, LOADED, QUEUE = range(4)
-# Rows of `State.layers`: counts; a layer's worst block in a shared pool, whether that must be
-# looked for again, and the last event of those that then had to stay (-2 for none).
-HITS, ACCESSES, WORST, IS_STALE, NEWEST = range(5)
+# Rows of `State.layers`: counts; a layer's worst block in a shared pool, and the event after which
+# that must be looked for again: that of blocks which had to stay, `STALE` for now, `LASTING` for
+# never.
+HITS, ACCESSES, WORST, FOUND_FOR = range(4)
+STALE, LASTING = -2, 1 << 62
 # Places in `State.clocks`: until when link, drive and processor are taken; averages of the adaptive
 # depth; the last arrival or departure [ns]; measured over
 # modelled time of the step's kernels; the last step without prompts [ns].
@@ -71,8 +73,9 @@ class Work(NamedTuple):
     """Work that designs are evaluated on; a block is an expert of a layer.
 
     Attributes:
-      requests: (6, n_requests) int64: arrival [ns], tokens of prompt and output, where the routing
-        of its document begins, how long that is, and the token of it that the prompt begins with.
+      requests: (7, n_requests) int64: arrival [ns], tokens of prompt and output, where the routing
+        of its document begins, how long that is, the token of it that the prompt begins with, and
+        tokens of the prompt whose keys and values are cached.
       routing: (n_rows, n_layers, top_k) int16.
       replicas: (n_layers, n_experts) int32, copies of each expert over all accelerators.
       slots: (n_layers, n_slots) int32, the expert in each slot, accelerator by accelerator.
@@ -90,7 +93,7 @@ class State(NamedTuple):
     """State of the kernel; rows are named above.
 
     Attributes:
-      requests: (8, n_requests) int64.
+      requests: (9, n_requests) int64.
       times: (3, n_requests) float64.
       counts: (n_events * n_experts,) int32, tokens by expert in the step.
       members: as counts, the experts that have any, in the order in which they were asked for.
@@ -101,7 +104,8 @@ class State(NamedTuple):
       ring: (3, n_ring) float64.
       ready: (5, MAX_DEGREE) float64, scratch of pipelining.
       finish: (n_experts,) float64, when each expert loaded for an event has been used [ns].
-      layers: (5, n_layers) int64.
+      layers: (4, n_layers) int64.
+      worst_keys: (n_layers,) float64, the first sort key of each layer's worst block.
       clocks: (8,) float64.
       numbers: (17,) int64.
       tlb_tags: (n_tlb_tags,) int32, what a TLB holds, set by set.
@@ -120,6 +124,7 @@ class State(NamedTuple):
     ready: npt.NDArray[np.float64]
     finish: npt.NDArray[np.float64]
     layers: npt.NDArray[np.int64]
+    worst_keys: npt.NDArray[np.float64]
     clocks: npt.NDArray[np.float64]
     numbers: npt.NDArray[np.int64]
     tlb_tags: npt.NDArray[np.int32]
@@ -135,10 +140,10 @@ def new_state(
     n_ring = 1 << (2 * n_blocks).bit_length()
     blocks = np.zeros((N_BLOCK_ROWS, n_blocks + 1), dtype=np.int64)
     blocks[HOST + 1 : HOST + 3] = n_blocks
-    layers = np.zeros((5, n_layers), dtype=np.int64)
-    layers[NEWEST] = -2
+    layers = np.zeros((4, n_layers), dtype=np.int64)
+    layers[FOUND_FOR] = STALE
     return State(
-        requests=np.zeros((8, n_requests), dtype=np.int64),
+        requests=np.zeros((9, n_requests), dtype=np.int64),
         times=np.zeros((3, n_requests)),
         counts=np.zeros(n_events * n_experts, dtype=np.int32),
         members=np.zeros(n_events * n_experts, dtype=np.int32),
@@ -150,6 +155,7 @@ def new_state(
         ready=np.zeros((5, MAX_DEGREE)),
         finish=np.zeros(n_experts),
         layers=layers,
+        worst_keys=np.zeros(n_layers),
         clocks=np.zeros(8),
         numbers=np.zeros(17, dtype=np.int64),
         tlb_tags=np.full(n_tlb_tags, EMPTY, dtype=np.int32),

@@ -15,6 +15,7 @@ from archgym.simulators.moe.columns import COSTS
 from archgym.simulators.moe.efficiency import (
     ACTIVATION_BYTES,
     COMBINE_BYTES,
+    CORE_GB_PER_S,
     DISPATCH_BYTES,
     HOST_MEMORY,
     Efficiency,
@@ -149,12 +150,8 @@ def _engine(
         attention_bits=serving.attention_bits, kv_bits=serving.kv_bits,
     )  # fmt: skip
     precision = serving.precision or precision_of(serving.expert_bits, gpu, model)
-    known = constants(
-        labels(
-            model, gpu, serving.engine, precision, release=serving.release, graphs=serving.graphs
-        )
-    )
-    found = dict(zip(COSTS, engine_costs(sizes, known).tolist(), strict=True))
+    known = constants(labels(model, gpu, serving.engine, precision, release=serving.release))
+    found = dict(zip(COSTS, engine_costs(sizes, known, serving.graphs).tolist(), strict=True))
     found["layer_ns"] += serving.layer_software_ns
     found["step_ns"] += serving.step_software_ns
     return {name: value for name, value in found.items() if name not in _OUTSIDE}
@@ -233,19 +230,27 @@ def _add_host(
     to_gpu, to_host, drive, host = node.host_to_gpu, node.gpu_to_host, node.ssd, node.host
     # Where accelerators hold a slice of each expert, each loads its own over its own link.
     slices = 1 if serving.spreads_experts else serving.tensor
+    loads_gb_per_s = to_gpu.gb_per_s
+    if not serving.pinned:
+        loads_gb_per_s = 1.0 / (1.0 / to_gpu.gb_per_s + 1.0 / CORE_GB_PER_S)
+    host_gb_per_s, gflops = HOST_MEMORY * host.memory_gb_per_s, host.gflops
+    if serving.cpu_cores and host.cores:
+        cores = min(serving.cpu_cores, host.cores)
+        host_gb_per_s = min(host_gb_per_s, cores * CORE_GB_PER_S)
+        gflops *= cores / host.cores
     chunk_bytes = serving.chunk_kib * 1024
     costs |= {
-        "load_ns": expert_bytes / slices / to_gpu.gb_per_s,
+        "load_ns": expert_bytes / slices / loads_gb_per_s,
         "load_fixed_ns": to_gpu.latency_ns,
-        "low_load_ns": model.expert_bytes(low_bits) / slices / to_gpu.gb_per_s,
-        "chunk_ns": chunk_bytes / to_gpu.gb_per_s,
+        "low_load_ns": model.expert_bytes(low_bits) / slices / loads_gb_per_s,
+        "chunk_ns": chunk_bytes / loads_gb_per_s,
         "ssd_ns": expert_bytes / drive.gb_per_s,
         "ssd_fixed_ns": drive.latency_ns,
         "to_host_token_ns": vector_bytes / to_host.gb_per_s,
         "from_host_token_ns": vector_bytes / to_gpu.gb_per_s,
         "to_host_fixed_ns": to_host.latency_ns,
-        "cpu_weight_ns": expert_bytes / (HOST_MEMORY * host.memory_gb_per_s),
-        "cpu_token_ns": 2.0 * model.expert_parameters / host.gflops,
+        "cpu_weight_ns": expert_bytes / host_gb_per_s,
+        "cpu_token_ns": 2.0 * model.expert_parameters / gflops,
         "cpu_fixed_ns": serving.cpu_software_ns,
     }
     if serving.page_kib:

@@ -226,23 +226,25 @@ _RECIPES: Final[Mapping[str, Mapping[str, _Recipe]]] = {
             n_documents=16, document_tokens=48, popularity_skew=0.7,
         ),
     },
-    # Benchmarks send random tokens, so that routing has no topic and no skew. InferenceX draws
-    # lengths from 80 to 100 % of 1,024 or 8,192 tokens.
+    # Benchmarks send random tokens, so that routing has no topic. With a skew of 0.4, steps of 32
+    # to 128 tokens use as many experts as the 60 % that the fast clock counts as independent
+    # (`deployment.INDEPENDENT`), within 6 %. InferenceX draws lengths from 80 to 100 % of 1,024 or
+    # 8,192 tokens.
     "closed-loop": {
         "chat-128": _Recipe(
             "Prompts and outputs of 128 tokens, as benchmarks draw them.", 64, 1.0, 128, 128,
             Promise(500.0, 25.0), spread=0.06, arrivals="at-once", document_tokens=128,
-            popularity_skew=0.0, topic=0.0,
+            popularity_skew=0.4, topic=0.0,
         ),
         "chat-1k": _Recipe(
             "Prompts and outputs of 1,024 tokens, as InferenceX draws them.", 256, 1.0, 922, 922,
             Promise(2_000.0, 25.0), spread=0.06, arrivals="at-once", document_tokens=256,
-            popularity_skew=0.0, topic=0.0,
+            popularity_skew=0.4, topic=0.0,
         ),
         "long-prompts": _Recipe(
             "Prompts of 8,192 tokens and outputs of 1,024, as InferenceX draws them.", 128, 1.0,
             7373, 922, Promise(10_000.0, 50.0), spread=0.06, arrivals="at-once",
-            document_tokens=256, popularity_skew=0.0, topic=0.0,
+            document_tokens=256, popularity_skew=0.4, topic=0.0,
         ),
     },
     "three-tier": {

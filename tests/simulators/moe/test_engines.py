@@ -10,8 +10,9 @@ import pytest
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.simulators.moe import MoeSimulator
 from archgym.simulators.moe.closed_loop import load, serve
+from archgym.simulators.moe.columns import COSTS
 from archgym.simulators.moe.deployment import Deployment
-from archgym.simulators.moe.engines import PRIORS, Calibration, labels
+from archgym.simulators.moe.engines import PRIORS, Calibration, calibration, labels
 from archgym.simulators.moe.hardware import gpu, node
 from archgym.simulators.moe.models import MoeModel
 from archgym.simulators.moe.plan import plan
@@ -59,6 +60,8 @@ WAY = Serving(
 @pytest.mark.parametrize("spreads", [False, True])
 def test_fast_clock_agrees_with_serving_kernel(spreads: bool) -> None:
     found, deployment = served(replace(WAY, tensor=4, spreads_experts=spreads), 16, 4)
+    # The routing is uniform and independent.
+    deployment = replace(deployment, independent=1.0)
     if spreads:
         deployment = replace(deployment, expert=4)
 
@@ -274,3 +277,59 @@ def test_models_have_published_sizes(name: str, total: float, active: float) -> 
 
     assert found.total_parameters / 1e9 == pytest.approx(total, rel=0.015)
     assert found.active_parameters / 1e9 == pytest.approx(active, rel=0.2)
+
+
+def test_steps_that_read_all_experts_take_as_long_for_few_clients_as_for_many() -> None:
+    deployment = Deployment(
+        model("qwen3-235b-a22b"), gpu("h200"), "vllm", "fp8", tensor=4, release="vllm 0.12"
+    )
+    reading = replace(deployment, all_experts=True)
+
+    few, many, usual = (
+        serve(d.costs(), d.shape(), load(n, 64, 256)).mean_tpot_ms
+        for d, n in ((reading, 4), (reading, 48), (deployment, 4))
+    )
+
+    # Measured: 34 to 37 ms for 8 to 48 clients; 235 GB over four GPUs of 4.8 TB/s are 11.7 ms.
+    assert many / few < 1.15
+    assert few - usual > 9.0
+
+
+def test_steps_without_graphs_pay_for_launches() -> None:
+    deployment = Deployment(model("gpt-oss-120b"), gpu("h100-sxm"), "vllm", "mxfp4")
+    eager = replace(deployment, graphs=False)
+
+    plain, slow = (serve(d.costs(), d.shape(), load(4, 64, 64)) for d in (deployment, eager))
+
+    constants = calibration().constants(deployment.by_kind)
+    # 36 layers with 8 small kernels and 5 of the experts.
+    launches_ms = 36 * 13 * constants.prompt_kernel_ns / 1e6
+    assert slow.mean_tpot_ms - plain.mean_tpot_ms == pytest.approx(launches_ms, rel=0.05)
+
+
+def test_fixed_times_depend_on_the_die_not_on_its_memory() -> None:
+    at = Deployment(model("gpt-oss-120b"), gpu("h100-sxm"), "an-engine", "bf16")
+    known = Calibration({})
+
+    layer = COSTS.index("layer_ns")
+    h100, h200, a100 = (
+        replace(at, gpu=gpu(name)).costs(known)[layer]
+        for name in ("h100-sxm", "h200", "a100-sxm-80")
+    )
+
+    assert h100 == h200
+    # Peaks of 989 and 312 TFLOP/s, to the power of 0.3.
+    assert a100 / h100 == pytest.approx(1.4135, rel=1e-3)
+
+
+def test_four_bit_experts_take_longer_where_they_are_widened() -> None:
+    of = model("gpt-oss-120b")
+    kinds = [labels(of, gpu(name), "vllm", "mxfp4")["format"] for name in ("h100-sxm", "b200")]
+
+    assert kinds == ["widened", "narrow"]
+    times = [
+        Calibration({}).constants(labels(of, gpu(name), "vllm", "mxfp4")).experts_ns
+        for name in ("h100-sxm", "b200")
+    ]
+    # 25 us, times 2.1 and 0.8.
+    assert times == [pytest.approx(52_500.0), pytest.approx(20_000.0)]

@@ -1,11 +1,16 @@
 """Servers: presets, links, and the user's own."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from archgym.errors import FileFormatError, UnknownNameError
+from archgym.simulators.moe.columns import COSTS
 from archgym.simulators.moe.hardware import Link, gpu, gpu_names, node, node_names
+from archgym.simulators.moe.presets import model
+from archgym.simulators.moe.serving import Serving
+from archgym.simulators.moe.timing import layer_costs
 
 
 def test_every_preset_names_its_sources() -> None:
@@ -70,3 +75,30 @@ def test_bad_file_is_refused_with_its_line(tmp_path: Path, text: str, line: int)
         node(str(path))
 
     assert refused.value.line == line
+
+
+def test_pageable_memory_is_copied_by_a_core_before_it_is_sent() -> None:
+    served, server = model("mixtral-8x7b"), node("rtx-4090")
+
+    pinned, pageable = (
+        layer_costs(served, server, Serving(pinned=flag))[COSTS.index("load_ns")]
+        for flag in (True, False)
+    )
+
+    # 25 GB/s of the link, and 12 GB/s of the core, one after the other: 8.1 GB/s.
+    assert pageable / pinned == pytest.approx(1.0 + 25.0 / 12.0)
+
+
+def test_experts_on_few_cores_are_bound_by_what_a_core_streams() -> None:
+    served = model("mixtral-8x7b")
+    server = replace(node("h100"), host=replace(node("h100").host, cores=64))
+
+    def times(cores: int) -> tuple[float, float]:
+        found = layer_costs(served, server, Serving(cpu_cores=cores))
+        return found[COSTS.index("cpu_weight_ns")], found[COSTS.index("cpu_token_ns")]
+
+    expert_bytes = 3 * 4096 * 14336 * 2
+    # 46 % of 614 GB/s for all cores; four cores stream 48 GB/s.
+    assert times(0)[0] == pytest.approx(expert_bytes / (0.46 * 614))
+    assert times(4)[0] == pytest.approx(expert_bytes / 48)
+    assert times(4)[1] == pytest.approx(16 * times(64)[1])

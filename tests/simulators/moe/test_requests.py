@@ -1,5 +1,6 @@
 """Requests: traces of others, our own, and drawn ones."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -141,3 +142,27 @@ def test_equal_seeds_draw_equal_requests() -> None:
 def test_rate_of_nothing_is_refused() -> None:
     with pytest.raises(InvalidArgumentError, match="rate_per_s"):
         generate_requests(5, 0, rate_per_s=0.0, prompt_mean=1, output_mean=1)
+
+
+def test_hashes_of_prompts_are_read_in_the_order_of_arrival(tmp_path: Path) -> None:
+    path = tmp_path / "mooncake.jsonl"
+    path.write_text(
+        '{"timestamp": 9, "input_length": 600, "output_length": 2, "hash_ids": [7, 8]}\n'
+        '{"timestamp": 3, "input_length": 500, "output_length": 2, "hash_ids": [7]}\n'
+    )
+
+    found = read_requests(path)
+
+    assert found.hash_ids == ((7,), (7, 8))
+    assert found.first(1).hash_ids == ((7,),)
+    assert found.digest != replace(found, hash_ids=()).digest
+
+
+def test_hashes_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"timestamp": 1, "input_length": 6, "output_length": 2, "hash_ids": "7"}\n')
+
+    with pytest.raises(FileFormatError, match="hash_ids") as refused:
+        read_requests(path)
+
+    assert refused.value.line == 1

@@ -10,6 +10,7 @@ import pytest
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
 from archgym.files.archive import write_archive
 from archgym.simulators.moe.presets import model, model_names
+from archgym.simulators.moe.replay import Events, replay_events
 from archgym.simulators.moe.routing import (
     Routing,
     RoutingPreset,
@@ -242,3 +243,28 @@ def test_bad_traces_are_refused_in_one_line(tmp_path: Path) -> None:
             read_routing(path)
         assert "\n" not in str(refused.value), name
         assert str(path) in str(refused.value), name
+
+
+def test_requests_of_a_batch_share_more_experts_where_routing_is_skewed() -> None:
+    def missed(skew: float) -> float:
+        preset = RoutingPreset("x", 64, 4, skew, 0.0, 0.0)
+        drawn = generate(preset, 3, [64] * 8, 2)
+        found = replay_events(Events.from_routing(drawn, batch=8), "lru", 64, scope="layer")
+        return found.misses / (found.misses + found.hits)
+
+    few, some, many = missed(0.0), missed(0.4), missed(1.0)
+
+    # Half of the experts of each layer have room.
+    assert few > some > many
+    assert few > 1.5 * many
+
+
+def test_layers_differ_in_skew() -> None:
+    def most_used(layer_spread: float) -> np.ndarray:
+        preset = RoutingPreset("x", 64, 4, 0.3, 0.0, 0.0, layer_spread=layer_spread)
+        drawn = generate(preset, 3, [256] * 4, 8)
+        return np.array([np.bincount(drawn.experts[:, at].ravel()).max() for at in range(8)])
+
+    alike, unlike = most_used(0.0), most_used(1.0)
+
+    assert alike.max() / alike.min() < 1.5 < unlike.max() / unlike.min()

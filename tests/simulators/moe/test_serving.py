@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError
-from archgym.simulators.moe import Requests
+from archgym.simulators.moe import Requests, node
 from archgym.simulators.moe.columns import (
+    CHOICES,
     Admission,
     CpuRule,
     LinkOrder,
@@ -18,8 +19,10 @@ from archgym.simulators.moe.columns import (
     Target,
 )
 from archgym.simulators.moe.plan import MODEL_REASONS, plan
-from archgym.simulators.moe.running import documents, popularity, run
+from archgym.simulators.moe.requests import prefix_hits
+from archgym.simulators.moe.running import Run, documents, popularity, run
 from archgym.simulators.moe.serving import Serving
+from archgym.simulators.moe.validation.runs import serve_at_once
 from tests.simulators.moe.serving_cases import (
     MODEL,
     N_BLOCKS,
@@ -399,3 +402,79 @@ def test_what_does_not_fit_is_a_result() -> None:
 def test_knobs_that_contradict_are_refused(knobs: dict[str, int], words: str) -> None:
     with pytest.raises(InvalidArgumentError, match=words):
         plan(MODEL, SERVER, Serving(**knobs), closed())  # type: ignore[arg-type]  # as given
+
+
+def blocks(max_context: int, requests: Requests, block_tokens: int) -> Run:
+    """Serves with room for so many tokens of keys and values."""
+    serving = Serving(block_tokens=block_tokens, max_sequences=8)
+    ready = plan(MODEL, SERVER, serving, requests)
+    choices = ready.choices.copy()
+    choices[CHOICES.index("max_context")] = max_context
+    where = documents(requests, ROUTING)
+    return run(replace(ready, choices=choices), requests, ROUTING, where, popularity(ROUTING))
+
+
+def test_blocks_on_demand_admit_more_requests_than_room_for_all_tokens() -> None:
+    # Three requests of 8 + 24 tokens; 64 tokens of room are two whole ones, or eight prompts.
+    kept, taken = (blocks(64, closed(3, 8, 24), block) for block in (0, 8))
+
+    assert kept.counters["peak_sequences"] == 2
+    assert taken.counters["peak_sequences"] == 3
+    assert kept.counters["n_preempted"] == 0
+    assert taken.ttft_ns[2] < kept.ttft_ns[2]
+
+
+def test_request_that_came_last_is_preempted_and_read_again() -> None:
+    found = blocks(64, closed(3, 8, 24), 8)
+
+    # All three run until each has 16 tokens in two blocks (48 of 64 tokens), then 24 in three:
+    # that takes 72. The third gives its blocks back, once, with what it had written.
+    assert found.counters["n_preempted"] == 1
+    assert found.counters["n_restarted"] == 1
+    assert found.finish_ns[2] > found.finish_ns[1]
+    # Its prompt of 8 is read again with the 9 tokens it had: position 16 needs a third block.
+    assert found.counters["n_prompt_tokens"] == 3 * 8 + 8 + 9
+    assert found.counters["peak_context"] <= 64
+
+
+def test_plenty_of_room_makes_blocks_on_demand_equal_to_room_for_all() -> None:
+    kept, taken = (blocks(10_000, closed(3, 8, 24), block) for block in (0, 16))
+
+    assert (kept.finish_ns == taken.finish_ns).all()
+
+
+def test_cached_prefixes_are_not_read_again() -> None:
+    requests = replace(closed(3, 1100, 8), hash_ids=((1, 2), (1, 2), (1, 9)))
+    base = Serving(max_sequences=1, max_tokens=2048, chunk_tokens=2048)
+    cached = replace(base, prefix_cache_gb=1.0)
+
+    plain, found = serve(base, requests), serve(cached, requests)
+
+    assert plain.counters["n_prompt_tokens"] == 3300
+    # The second has both blocks of 512 tokens, the third the first of them.
+    assert found.counters["cached_tokens"] == 1024 + 512
+    assert found.counters["n_prompt_tokens"] == 3300 - 1536
+    assert found.ttft_ns[1] < plain.ttft_ns[1]
+
+
+def test_prefix_cache_keeps_what_was_used_last() -> None:
+    requests = replace(closed(4, 600, 2), hash_ids=((1,), (2,), (1,), (2,)))
+
+    assert prefix_hits(requests, 0).tolist() == [0, 0, 0, 0]
+    assert prefix_hits(requests, 512).tolist() == [0, 0, 0, 0]
+    assert prefix_hits(requests, 1024).tolist() == [0, 0, 512, 512]
+
+
+def test_whole_prompt_is_never_cached() -> None:
+    requests = replace(closed(2, 512, 2), hash_ids=((1,), (1,)))
+
+    assert prefix_hits(requests, 4096).tolist() == [0, 511]
+
+
+def test_serve_at_once_spreads_experts_without_a_placement() -> None:
+    server = node("dgx-h100")
+    serving = Serving(tensor=2, data=2, spreads_experts=True)
+
+    found = serve_at_once(MODEL, server, serving, closed(4, 8, 8), ROUTING)
+
+    assert found.counters["n_finished"] == 4

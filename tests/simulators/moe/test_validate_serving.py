@@ -7,7 +7,7 @@ import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.simulators.moe.measured import tokens_by_expert
-from archgym.simulators.moe.validate import Validation, validate
+from archgym.simulators.moe.validation import Validation, validate
 from archgym.simulators.moe.validation.kernels import kernel_rows
 from archgym.simulators.moe.validation.row import Row
 

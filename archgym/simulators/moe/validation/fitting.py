@@ -25,8 +25,8 @@ Floats = npt.NDArray[np.float64]
 
 # chosen: how far rows may lie from a model of so few constants; repeated runs differ by 4 % (p90).
 _TPOT_SIGMA: Final = 0.08
-# chosen: TTFT has outliers of seconds (compilation) and is noisier by a factor of five.
-_TTFT_WEIGHT: Final = 0.2
+# chosen: TTFT has outliers of seconds (compilation) and is noisier by a factor of three.
+_TTFT_WEIGHT: Final = 0.35
 # chosen: a deployment with more rows than this counts as one with so many.
 _ROWS_THAT_COUNT: Final = 16.0
 _MOST_WEIGHT: Final = 1.5
@@ -48,6 +48,7 @@ class Problem:
       shapes: (n_rows, len(SHAPE)) int64.
       effects: (n_deployments, n_constants, n_effects), 1 where an effect applies.
       names: Constant and label of each effect.
+      means: (n_effects,) prior mean of each.
       spread: (n_effects,) prior standard deviation of each.
       weights: (n_rows,), so that deployments with many rows do not dominate.
     """
@@ -58,6 +59,7 @@ class Problem:
     shapes: npt.NDArray[np.int64]
     effects: Floats
     names: tuple[tuple[str, str], ...]
+    means: Floats
     spread: Floats
     weights: Floats
 
@@ -88,8 +90,8 @@ def problem(rows: Sequence[Measured]) -> Problem:
         spread.append(prior.spread)
         for kind, deviation in prior.effects.items():
             for level in sorted({of[kind] for of in by_kind}):
-                # A release that nobody names says nothing, and graphs are usual.
-                if not level or (kind, level) == ("graphs", "on"):
+                # A release that nobody names says nothing.
+                if not level:
                     continue
                 names.append((constant, f"{kind}={level}"))
                 spread.append(deviation)
@@ -109,6 +111,7 @@ def problem(rows: Sequence[Measured]) -> Problem:
         np.stack([row.deployment.shape() for row in rows]),
         effects,
         tuple(names),
+        np.array([PRIORS[constant].means.get(label, 0.0) for constant, label in names]),
         np.array(spread),
         np.minimum(_MOST_WEIGHT, np.sqrt(_ROWS_THAT_COUNT / counts)),
     )
@@ -194,7 +197,7 @@ def fit(asked: Problem, at: npt.NDArray[np.int64], fitted_on: str = "") -> Calib
       at: (n,) rows to fit.
       fitted_on: What the calibration says of them.
     """
-    effect = np.zeros(len(asked.names))
+    effect = asked.means
     base = _bases()[None]
     for _ in range(_ROUNDS):
         costs = _costs(asked, base + asked.effects @ effect)
@@ -231,7 +234,11 @@ def _minimise(asked: Problem, at: npt.NDArray[np.int64], plan: _Schedule, start:
         predicted = model(base + asked.effects @ effect)
         errors = (predicted - goals) * scales
         robust = 2.0 * (np.sqrt(1.0 + errors * errors) - 1.0)
-        return predicted, errors, float(robust.sum() + (precision * effect * effect).sum())
+        return (
+            predicted,
+            errors,
+            float(robust.sum() + (precision * (effect - asked.means) ** 2).sum()),
+        )
 
     effect = start
     predicted, errors, value = loss(effect)
@@ -247,7 +254,7 @@ def _minimise(asked: Problem, at: npt.NDArray[np.int64], plan: _Schedule, start:
         jacobian = np.einsum("rc,rce->re", slopes, np.concatenate((applies, applies)))
         robust = 1.0 / np.sqrt(1.0 + errors * errors)
         square = jacobian.T @ (jacobian * robust[:, None]) + np.diag(precision)
-        gradient = jacobian.T @ (robust * errors) + precision * effect
+        gradient = jacobian.T @ (robust * errors) + precision * (effect - asked.means)
         better = None
         while better is None and damping < 1e6:
             step = np.linalg.solve(square + damping * np.diag(np.diag(square)), gradient)

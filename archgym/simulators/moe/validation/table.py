@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import ClassVar, Final, final
 
 from archgym.errors import FileFormatError, InvalidArgumentError
-from archgym.simulators.moe.validation import (
-    balance_rows,
+from archgym.simulators.moe.validation.balance import balance_rows
+from archgym.simulators.moe.validation.caches import (
     event_rows,
     library_rows,
     locality_rows,
-    readme_rows,
-    routing_rows,
     toy_rows,
 )
 from archgym.simulators.moe.validation.fleet import (
@@ -34,6 +32,8 @@ from archgym.simulators.moe.validation.offload import (
     processor_rows,
     toy_throughput_rows,
 )
+from archgym.simulators.moe.validation.readme import readme_rows
+from archgym.simulators.moe.validation.routing import routing_rows
 from archgym.simulators.moe.validation.row import Progress, Row
 from archgym.simulators.moe.validation.serving import serving_rows
 from archgym.simulators.moe.validation.systems import expertflow_rows, lightning_rows

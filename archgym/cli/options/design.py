@@ -1,0 +1,93 @@
+"""Argument that names a design: a JSON file, a study for its best design, or the word default."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from archgym.cli.console.terminal import warn
+from archgym.cli.options.task import TaskOptions, make_task, task_choices
+from archgym.cli.options.values import filled_design, read_design
+from archgym.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from archgym.evaluation.task import Task
+
+__all__ = ["DEFAULT_DESIGN", "DesignArgument", "best_of", "is_study", "named_design"]
+
+DEFAULT_DESIGN = "default"
+DesignArgument = Annotated[
+    str,
+    typer.Argument(
+        help="JSON file of a design, folder of a study (for its best design), or the word default.",
+        metavar="DESIGN|STUDY|default",
+    ),
+]
+
+
+def is_study(text: str | Path) -> bool:
+    """Return True if a text names the folder of a study."""
+    return (Path(text) / "study.json").is_file()
+
+
+def best_of(folder: Path, simulator: str, options: TaskOptions) -> "tuple[Task, np.ndarray]":
+    """Return the task of a study and its best design.
+
+    Args:
+      folder: Folder of the study.
+      simulator: TASK of the command line, which must be empty.
+      options: Options of the command; only a table may be given.
+
+    Raises:
+      InvalidArgumentError: A choice of a task is given too, or no design was feasible.
+    """
+    from archgym.cli.console.progress import announce_compilation
+    from archgym.report.design_explanation import best_of_study
+
+    if simulator or options.is_given:
+        raise InvalidArgumentError(
+            "A study has its task; omit TASK, --space, --workload, --objective, --fidelity and "
+            "--option."
+        )
+    if options.stand_in.from_proxy is not None:
+        raise InvalidArgumentError(
+            "`--from-proxy` needs a task, because a proxy's tasks differ from those of a study; "
+            f"got {folder}. Write its best design to a file, and name the task."
+        )
+    announce_compilation()
+    found = best_of_study(folder, stand_in=options.stand_in.path)
+    if found.damage is not None:
+        warn(found.damage)
+    return found.task, found.indices
+
+
+def named_design(text: str, simulator: str, options: TaskOptions) -> "tuple[Task, np.ndarray]":
+    """Return a task and the design that a text names.
+
+    Args:
+      text: JSON file of a design, folder of a study, or the word default.
+      simulator: TASK of the command line; empty for a study.
+      options: Options of the command.
+
+    Raises:
+      InvalidArgumentError: No design is named, or a task is missing or superfluous.
+      FileFormatError: The file is no design of the task's space.
+    """
+    if not text:
+        raise InvalidArgumentError(
+            "A design must be named: a JSON file, a study's folder, or the word default; got ''."
+        )
+    if text != DEFAULT_DESIGN and Path(text).is_dir():
+        return best_of(Path(text), simulator, options)
+    start = None if text == DEFAULT_DESIGN else read_design(Path(text))
+    if not simulator:
+        raise InvalidArgumentError(
+            "TASK must be given for a design that is not a study's; got none. Name a simulator or "
+            "a task (see `archgym list simulators`)."
+        )
+    task = make_task(task_choices(simulator, options))
+    if start is None:
+        return task, task.space.default_indices
+    return task, task.space.indices_of(filled_design(task.space, start, Path(text)))

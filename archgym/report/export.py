@@ -1,0 +1,200 @@
+"""Export of a design: files of other tools, JSON, and a table in Markdown."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Final, final
+
+import numpy as np
+
+from archgym.errors import InvalidArgumentError, InvalidDesignError, SimulatorError, unknown_name
+from archgym.evaluation.simulator import Simulator, make_simulator, simulator_class
+from archgym.evaluation.stand_in import StandIn
+from archgym.evaluation.task import Task
+from archgym.files.storage import make_folder, write_atomic
+
+__all__ = ["GENERAL_FORMATS", "Export", "export_design", "export_formats"]
+
+GENERAL_FORMATS: Final[Mapping[str, str]] = {
+    "json": "Design, metrics with units, limits and task; `--design` reads it.",
+    "markdown": "Table of the parameters, and of the metrics next to the default design's.",
+}
+"""Formats of every simulator."""
+_FORMAT: Final = 1
+
+
+@final
+@dataclass(frozen=True)
+class Export:
+    """Files that state one design in the format of a tool.
+
+    Attributes:
+      form: Name of the format.
+      files: Texts by name; a name may have folders, separated by slashes.
+      missed_limits: Limits of the task that the design misses, in words.
+    """
+
+    form: str
+    files: Mapping[str, str]
+    missed_limits: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str | None:
+        """Text of the only file; None where there are several."""
+        return next(iter(self.files.values())) if len(self.files) == 1 else None
+
+    def write(self, path: Path) -> list[Path]:
+        """Write the files and return their paths.
+
+        Args:
+          path: New file for a format of one file, or a folder, which is made if it is absent.
+
+        Raises:
+          InvalidArgumentError: A file exists.
+          StorageError: A file cannot be written.
+        """
+        is_file = len(self.files) == 1 and not path.is_dir()
+        paths = {
+            path if is_file else path.joinpath(*PurePosixPath(name).parts): text
+            for name, text in self.files.items()
+        }
+        for existing in paths:
+            if existing.exists():
+                raise InvalidArgumentError(
+                    f"`--out` must name a new file or folder; {existing} exists. Choose another."
+                )
+        for target, text in paths.items():
+            make_folder(target.parent)
+            write_atomic(target, text)
+        return list(paths)
+
+
+def export_formats(simulator: Simulator) -> dict[str, str]:
+    """Return the formats in which designs of a simulator can be exported, with a line on each.
+
+    Args:
+      simulator: Simulator, table or proxy.
+    """
+    return {**_real(simulator).exports, **GENERAL_FORMATS}
+
+
+def export_design(task: Task, indices: np.ndarray, form: str) -> Export:
+    """Return a design in the format of another tool, as JSON or as Markdown.
+
+    Files that depend on the workload are in one folder a workload if the task has several.
+
+    Args:
+      task: Task that the design is evaluated on.
+      indices: (n_parameters,), the design.
+      form: One of `export_formats`.
+
+    Raises:
+      UnknownNameError: There is no such format; the message lists those there are.
+      InvalidDesignError: The design is infeasible, or the format cannot express it.
+      SimulatorError: The simulator failed on the design.
+    """
+    simulator = _real(task.simulator)
+    known = export_formats(task.simulator)
+    if form not in known:
+        raise unknown_name(f"format of simulator {simulator.name!r}", form, known)
+    indices = task.space.canonical(np.asarray(indices, dtype=np.int64)[None, :])
+    evaluation = task.evaluate(indices)
+    if evaluation.failures:
+        raise SimulatorError(evaluation.failures[0])
+    broken = [int(reason) for reason in evaluation.reason[0] if reason]
+    if broken:
+        raise InvalidDesignError(
+            f"A design must be feasible to be exported; {task.simulator.reasons[broken[0]]}."
+        )
+    missed = tuple(task.missed(evaluation.values[0]))
+    files: Mapping[str, str]
+    if form == "json":
+        files = {"design.json": _json(task, indices[0], evaluation.values[0])}
+    elif form == "markdown":
+        files = {"design.md": _markdown(task, indices[0], evaluation.values[0])}
+    else:
+        files = _of_tool(simulator, task, indices[0], form)
+    return Export(form, files, missed)
+
+
+def _real(simulator: Simulator) -> Simulator:
+    """Return the simulator in whose place a table or proxy answers."""
+    if not isinstance(simulator, StandIn):
+        return simulator
+    said = simulator.declaration
+    options = {name: value for name, value in said.options.items() if name != "proxy"}
+    kind = simulator_class(said.simulator)
+    return make_simulator(kind, said.space_name, said.fidelity, options)
+
+
+def _of_tool(simulator: Simulator, task: Task, indices: np.ndarray, form: str) -> dict[str, str]:
+    by_workload: dict[str, Mapping[str, str]] = {}
+    for weighted in task.workloads:
+        workload = weighted.workload
+        if simulator is not task.simulator:
+            workload = simulator.workload(weighted.source)
+        by_workload[workload.name] = simulator.export(form, indices, workload)
+    first = next(iter(by_workload.values()))
+    if all(files == first for files in by_workload.values()):
+        return dict(first)
+    return {
+        f"{workload}/{name}": text
+        for workload, files in by_workload.items()
+        for name, text in files.items()
+    }
+
+
+def _json(task: Task, indices: np.ndarray, values: np.ndarray) -> str:
+    design = dict(task.space.design_at(indices))
+    default = dict(task.space.design_at(task.space.default_indices))
+    names = [spec.name for spec in task.metrics]
+    data: dict[str, Any] = {
+        "format": _FORMAT,
+        "task": task.id,
+        "digest": task.digest,
+        "design": design,
+        "changed": {name: default[name] for name in design if design[name] != default[name]},
+        "units": {p.name: p.unit for p in task.space.parameters if p.unit}
+        | {spec.name: spec.unit for spec in task.metrics},
+        "metrics": {
+            w.workload.name: dict(zip(names, row, strict=True))
+            for w, row in zip(task.workloads, values.tolist(), strict=True)
+        },
+        "default_metrics": {
+            w.workload.name: dict(zip(names, row, strict=True))
+            for w, row in zip(task.workloads, task.reference.tolist(), strict=True)
+        },
+        "limits": [str(limit) for limit in task.limits],
+        "missed_limits": task.missed(values),
+    }
+    return json.dumps(data, indent=2) + "\n"
+
+
+def _markdown(task: Task, indices: np.ndarray, values: np.ndarray) -> str:
+    design = task.space.design_at(indices)
+    default = task.space.design_at(task.space.default_indices)
+    lines = [f"# {task.id}", "", "| parameter | value | default | unit |", "|---|---|---|---|"]
+    for name in design:
+        mark = "" if design[name] == default[name] else "**"
+        cells = _cell(design[name]), _cell(default[name]), task.space.parameter(name).unit
+        lines.append(f"| {mark}`{name}`{mark} | {' | '.join(cells)} |")
+    for place, weighted in enumerate(task.workloads):
+        lines += ["", f"## {weighted.workload.name}", "", "| metric | value | default | unit |"]
+        lines.append("|---|---:|---:|---|")
+        lines += [
+            f"| `{spec.name}` | {value:.6g} | {default_value:.6g} | {spec.unit} |"
+            for spec, value, default_value in zip(
+                task.metrics, values[place].tolist(), task.reference[place].tolist(), strict=True
+            )
+        ]
+    if task.limits:
+        missed = task.missed(values)
+        stated = ", ".join(f"`{limit}`" for limit in task.limits)
+        lines += ["", f"Limits ({stated}): {'missed: ' + '; '.join(missed) if missed else 'met'}."]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(value: object) -> str:
+    text = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return text.replace("|", "\\|")

@@ -1,0 +1,255 @@
+"""A search in one call, and its result for notebooks."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+from archgym.errors import InvalidArgumentError, StudyExistsError, StudyLockedError
+from archgym.evaluation.cache import CachedExecutor
+from archgym.evaluation.executor import Executor, executor_for
+from archgym.evaluation.objective import Objective
+from archgym.evaluation.simulator import Simulator
+from archgym.evaluation.task import Task
+from archgym.evaluation.task_choices import WorkloadChoice
+from archgym.files.storage import file_stem
+from archgym.report.search_plots import SearchPlots
+from archgym.search.agent import Agent
+from archgym.studies.callbacks import Callback
+from archgym.studies.folder import RUNS_FOLDER
+from archgym.studies.front import study_front
+from archgym.studies.prior import StudySource
+from archgym.studies.replay import Ending
+from archgym.studies.snapshot import Outcome, StudyLog, read_study
+from archgym.studies.study import Study
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["SearchResult", "search"]
+
+logger = logging.getLogger(__name__)
+
+_MAX_FOLDERS = 10_000
+
+
+@final
+@dataclass(frozen=True)
+class SearchResult:
+    """A study with its best designs, data frames and figures.
+
+    `search` returns one; `SearchResult.read` makes one of any study's folder.
+    """
+
+    log: StudyLog
+    """The study as it was read."""
+    ended: Ending | None = None
+    """Limit that ended the run; None for a study that was only read."""
+
+    @classmethod
+    def read(cls, folder: str | Path) -> "SearchResult":
+        """Return the result of the study in a folder, running or finished.
+
+        Raises:
+          FileFormatError: The folder is not a study.
+        """
+        return cls(read_study(folder))
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the study."""
+        return self.log.folder
+
+    @property
+    def evaluations(self) -> int:
+        """Designs evaluated."""
+        return self.log.evaluations
+
+    @cached_property
+    def best(self) -> Outcome | None:
+        """The best feasible evaluation; None where no design could be built."""
+        return self.log.best()
+
+    @property
+    def missed(self) -> list[str]:
+        """Limits that the best design misses, in words; empty if it meets all."""
+        return [] if self.best is None else self.log.missed(self.best)
+
+    def top(self, k: int = 10) -> "pd.DataFrame":
+        """Return the `k` best feasible designs, the best first."""
+        from archgym.studies.frame import study_frame
+
+        return study_frame(self.log, self.log.top_rows(k))
+
+    @property
+    def front(self) -> "pd.DataFrame":
+        """Designs that no other one beats in every term of the objective, with their metrics."""
+        from archgym.studies.frame import study_frame
+
+        return study_frame(self.log, study_front(self.log).rows)
+
+    def to_dataframe(self) -> "pd.DataFrame":
+        """Return one row for each evaluation; see `StudyLog.to_dataframe`."""
+        return self.log.to_dataframe()
+
+    @property
+    def plot(self) -> SearchPlots:
+        """Figures: `convergence()`, `front()`, `importance()` and `parallel()`."""
+        return SearchPlots(self.log)
+
+    def __repr__(self) -> str:
+        return f"SearchResult({self.best!r}, {str(self.folder)!r})"[:1000]
+
+    def _repr_html_(self) -> str:
+        return self.log._repr_html_()
+
+
+def search(
+    problem: str | Simulator | Task,
+    *,
+    minimise: str | Sequence[str] | None = None,
+    maximise: str | Sequence[str] | None = None,
+    objective: str | Objective | None = None,
+    subject_to: str | Sequence[str] | None = None,
+    workload: WorkloadChoice | None = None,
+    space: str | None = None,
+    budget: int = 200,
+    agent: str | type[Agent] = "genetic",
+    seed: int = 0,
+    hyperparameters: Mapping[str, Any] | None = None,
+    start: Iterable[Any] = (),
+    warm_start: Iterable[StudySource] = (),
+    patience: int | None = None,
+    stop_at: str | None = None,
+    minutes: float | None = None,
+    workers: int = 1,
+    timeout_s: float | None = None,
+    cache: str | Path | None = None,
+    callbacks: Iterable[Callback] = (),
+    folder: str | Path | None = None,
+    **options: str,
+) -> SearchResult:
+    """Search for the best design of a task, and return the result.
+
+    Every evaluation is saved in a folder. The same call continues or returns the same study, so a
+    cell may run twice, and a search that was interrupted continues.
+
+    Args:
+      problem: Simulator (a name, or what `archgym.simulator` made of a function), or a task.
+      minimise: Metrics to minimise instead of the simulator's default objective.
+      maximise: Metrics to maximise.
+      objective: Named objective instead.
+      subject_to: Hard limits on metrics, such as ``"area_mm2 <= 5"``.
+      workload: Workload names or files of the simulator.
+      space: Name of one of the simulator's spaces.
+      budget: Number of evaluations.
+      agent: Search agent, by name or class.
+      seed: Random seed of the agent.
+      hyperparameters: Hyperparameters of the agent that are not its defaults.
+      start: Designs to evaluate first; see `Study.create`.
+      warm_start: Earlier studies that the agent may learn from.
+      patience: Evaluations without a better design at which the search ends.
+      stop_at: Limits on metrics; the first design that meets them ends the search.
+      minutes: Wall time after which no further design is evaluated [min].
+      workers: Number of designs to evaluate in parallel.
+      timeout_s: Time limit per design [s]; a slower evaluation counts as failed.
+      cache: Folder of evaluations that studies share; no design is simulated twice.
+      callbacks: Objects that receive new evaluations; see `archgym.studies.callbacks`.
+      folder: Folder of the study; by default one in ``runs`` with a name made of the task.
+      **options: Further arguments of the simulator.
+
+    Raises:
+      UnknownNameError: A name does not exist.
+      InvalidArgumentError: An argument does not fit.
+      StudyExistsError: The folder holds another study.
+
+    Example:
+      >>> from tempfile import TemporaryDirectory
+      >>> from archgym.evaluation.function import simulator
+      >>> from archgym.spaces.parameter import PowerOfTwo
+      >>> @simulator(space=[PowerOfTwo(name="ways", low=1, high=16)],
+      ...            metrics={"amat_ns": "minimise", "area_mm2": "minimise"})
+      ... def cache(design):
+      ...     ways = design["ways"]
+      ...     return {"amat_ns": 2.0 + 0.1 * ways + 8.0 / ways, "area_mm2": 0.5 * ways}
+      >>> with TemporaryDirectory() as folder:
+      ...     result = search(cache, minimise="amat_ns", subject_to="area_mm2 <= 3", budget=20,
+      ...                     folder=f"{folder}/cache")
+      >>> result.best.design, result.missed
+      (Design(ways=4), [])
+    """
+    choices = {
+        "workload": workload,
+        "objective": objective,
+        "space": space,
+        "subject_to": subject_to,
+        "minimise": minimise,
+        "maximise": maximise,
+    }
+    task = _task(problem, {k: v for k, v in choices.items() if v is not None}, options)
+    settings: dict[str, Any] = {
+        "seed": seed,
+        "budget": budget,
+        "hyperparameters": hyperparameters,
+        "start": tuple(start) if not isinstance(start, str | Mapping | Path) else (start,),
+        "warm_start": tuple(warm_start),
+        "patience": patience,
+        "stop_at": stop_at,
+    }
+    with (
+        _study(folder, task, agent, settings) as study,
+        _executor(task, workers, timeout_s, cache) as executor,
+    ):
+        for callback in callbacks:
+            study.add_callback(callback)
+        result = study.run(executor, minutes=minutes)
+    return SearchResult(result.log, result.ended)
+
+
+def _executor(
+    task: Task, workers: int, timeout_s: float | None, cache: str | Path | None
+) -> Executor:
+    executor = executor_for(workers, timeout_s, task)
+    return executor if cache is None else CachedExecutor(executor, cache)
+
+
+def _task(problem: Any, choices: Mapping[str, Any], options: Mapping[str, str]) -> Task:
+    if isinstance(problem, Task):
+        given = [*choices, *options]
+        if given:
+            raise InvalidArgumentError(
+                f"`{given[0]}` belongs to the task that was given; it must be left out."
+            )
+        return problem
+    if callable(problem) and not isinstance(problem, Simulator):
+        name = getattr(problem, "__name__", "function")
+        raise InvalidArgumentError(
+            f"`{name}` must say what it takes and returns to be searched. Decorate it with "
+            '@archgym.simulator(space=[...], metrics={"...": "minimise"}).'
+        )
+    return Task.make(problem, **choices, **options)
+
+
+def _study(
+    folder: str | Path | None,
+    task: Task,
+    agent: str | type[Agent],
+    settings: Mapping[str, Any],
+) -> Study:
+    """Return the study of these settings: the one that exists, or a new one."""
+    if folder is not None:
+        return Study.create(folder, task, agent, exists="resume", **settings)
+    name = agent if isinstance(agent, str) else getattr(agent, "name", agent.__name__)
+    stem = file_stem(f"{task.id.rpartition('-v')[0]}-{name}-seed{settings['seed']}")
+    for number in range(1, _MAX_FOLDERS):
+        place = RUNS_FOLDER / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            return Study.create(place, task, agent, exists="resume", **settings)
+        except (StudyExistsError, StudyLockedError):
+            # Another study, or this one in another process.
+            continue
+    raise InvalidArgumentError(
+        f"`folder` must be given: {RUNS_FOLDER} already holds {_MAX_FOLDERS - 1} folders {stem}."
+    )

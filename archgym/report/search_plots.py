@@ -1,0 +1,201 @@
+"""Figures of one study for notebooks, as plotly figures."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+
+from archgym.errors import InvalidArgumentError
+from archgym.evaluation.metrics import MetricSpec
+from archgym.report.curves import best_so_far
+from archgym.studies.front import metrics_objective, sought, study_front, study_objective
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+    from archgym.studies.snapshot import StudyLog
+
+__all__ = ["SearchPlots"]
+
+# chosen: plotly labels more ticks than this on top of each other.
+_MAX_TICKS = 12
+# Share of trees between the ends of an interval.
+_LEVEL = 0.9
+_TITLE_LENGTH = 100
+
+
+@final
+class SearchPlots:
+    """Figures of a study; each method returns a plotly figure, which a notebook shows."""
+
+    def __init__(self, log: "StudyLog") -> None:
+        """Take the study."""
+        self._log = log
+
+    def convergence(self) -> "Figure":
+        """Return the best value so far over evaluations, with the default design's value."""
+        from plotly import graph_objects
+
+        curve = best_so_far(self._log)
+        figure = self._figure("evaluations", curve.label)
+        figure.add_trace(
+            graph_objects.Scatter(
+                x=np.arange(1, len(curve.values) + 1),
+                y=curve.values,
+                mode="lines",
+                line={"shape": "hv"},
+                name=self._log.author,
+            )
+        )
+        if curve.default is not None:
+            figure.add_hline(
+                y=curve.default, line_dash="dash", annotation_text="default design", opacity=0.6
+            )
+        return figure
+
+    def front(self, metrics: Sequence[str] | None = None) -> "Figure":
+        """Return feasible designs and their Pareto front over two metrics.
+
+        Args:
+          metrics: Two metrics; by default the first two of the objective, or of all that have a
+            goal where the objective has one.
+
+        Raises:
+          InvalidArgumentError: The study has fewer than two metrics with a goal.
+          UnknownNameError: A metric does not exist.
+        """
+        from plotly import graph_objects
+
+        log = self._log
+        specs = self._two(metrics)
+        objective = metrics_objective(log, [spec.name for spec in specs])
+        names = [spec.name for spec in log.metrics]
+        columns = [names.index(spec.name) for spec in specs]
+        figure = self._figure(_label(specs[0]), _label(specs[1]))
+        cloud = log.average()[log.is_feasible & log.meets_limits][:, columns]
+        points = study_front(log, objective=objective).values[:, columns]
+        points = points[np.argsort(points[:, 0], kind="stable")]
+        default = (log.weights @ log.reference)[columns]
+        for values, name, look in (
+            (cloud, "designs", {"mode": "markers", "marker": {"opacity": 0.35, "size": 5}}),
+            (points, "front", {"mode": "lines+markers", "line": {"shape": "linear"}}),
+            (
+                default[None, :],
+                "default design",
+                {"mode": "markers", "marker": {"symbol": "star", "size": 13}},
+            ),
+        ):
+            figure.add_trace(
+                graph_objects.Scatter(x=values[:, 0], y=values[:, 1], name=name, **look)
+            )
+        return figure
+
+    def importance(self) -> "Figure":
+        """Return the share of the reward's variance that each parameter decides.
+
+        Raises:
+          InvalidArgumentError: The study has too few designs, or all are worth the same.
+        """
+        from plotly import graph_objects
+
+        from archgym.report.evidence import read_evidence
+        from archgym.report.importance import importance
+
+        task = read_evidence([self._log.folder]).tasks[0]
+        found = importance(task, n_tasks=1, level=_LEVEL, seed=0)
+        if found is None:
+            raise InvalidArgumentError(
+                "Importance needs 50 feasible designs or more with different rewards; this study "
+                f"has {int(self._log.is_feasible.sum())}."
+            )
+        names = [name for name, _ in found.alone][::-1]
+        shares = [share for _, share in found.alone][::-1]
+        figure = self._figure("share of the reward's variance [%]", "", found.note)
+        figure.add_trace(
+            graph_objects.Bar(
+                x=[100 * share.value for share in shares],
+                y=names,
+                orientation="h",
+                error_x={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": [100 * (share.high - share.value) for share in shares],
+                    "arrayminus": [100 * (share.value - share.low) for share in shares],
+                },
+            )
+        )
+        return figure
+
+    def parallel(self) -> "Figure":
+        """Return feasible designs as lines through their parameters and metrics.
+
+        Raises:
+          InvalidArgumentError: No design could be built.
+        """
+        from plotly import graph_objects
+
+        log = self._log
+        rows = log.top_rows(log.asks)[::-1]
+        if not len(rows):
+            raise InvalidArgumentError(
+                "Parallel coordinates need a feasible design; there is none."
+            )
+        dimensions: list[dict[str, Any]] = []
+        for place, parameter in enumerate(log.space.parameters):
+            n = parameter.size
+            ticks = np.unique(np.linspace(0, n - 1, min(n, _MAX_TICKS)).astype(np.int64)).tolist()
+            dimensions.append(
+                {
+                    "label": parameter.name,
+                    "values": log.records.indices[rows, place],
+                    "range": [0, max(n - 1, 1)],
+                    "tickvals": ticks,
+                    "ticktext": [str(parameter.value(tick)) for tick in ticks],
+                }
+            )
+        names = [spec.name for spec in log.metrics]
+        average = log.average()[rows]
+        for spec in sought(log, study_objective(log)):
+            column = average[:, names.index(spec.name)]
+            dimensions.append({"label": _label(spec), "values": column})
+        figure = self._figure("", "")
+        figure.add_trace(
+            graph_objects.Parcoords(
+                line={
+                    "color": log.records.reward[rows],
+                    "colorscale": "Viridis",
+                    "showscale": True,
+                    "colorbar": {"title": {"text": "reward"}},
+                },
+                dimensions=dimensions,
+            )
+        )
+        return figure
+
+    def _two(self, metrics: Sequence[str] | None) -> list[MetricSpec]:
+        known = {spec.name: spec for spec in self._log.metrics}
+        if metrics is None:
+            found = sought(self._log, study_objective(self._log))
+            found += [spec for spec in known.values() if spec.goal != "none" and spec not in found]
+            metrics = [spec.name for spec in found[:2]]
+        objective = metrics_objective(self._log, list(metrics))
+        if len(objective.terms) != 2:
+            raise InvalidArgumentError(f"A front is drawn over two metrics; got {metrics!r}.")
+        return [known[name] for name in metrics]
+
+    def _figure(self, x: str, y: str, note: str = "") -> "Figure":
+        from plotly import graph_objects
+
+        title = self._log.task_id[:_TITLE_LENGTH] + (f"<br><sub>{note}</sub>" if note else "")
+        return graph_objects.Figure(
+            layout={
+                "template": "plotly_white",
+                "title": {"text": title},
+                "xaxis": {"title": {"text": x}},
+                "yaxis": {"title": {"text": y}, "automargin": True},
+            }
+        )
+
+
+def _label(spec: MetricSpec) -> str:
+    return f"{spec.name} [{spec.unit}]" if spec.unit else spec.name

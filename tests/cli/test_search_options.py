@@ -1,0 +1,89 @@
+"""Start designs, earlier studies and rules to stop on the command line."""
+
+from pathlib import Path
+
+import pytest
+
+from archgym.studies.study import read_study
+from tests.cli.conftest import Archgym
+
+
+def journal(folder: Path) -> bytes:
+    return (folder / "journal.jsonl").read_bytes()
+
+
+def search(archgym: Archgym, out: str, *options: str | Path, budget: int = 30) -> str:
+    words = f"search plugin -w light -a genetic -n {budget} --out {out}"
+    ran = archgym(*words.split(), *options)
+    assert ran.code == 0, ran.err
+    return ran.out
+
+
+def test_search_begins_with_designs_and_studies(archgym: Archgym, study: Path) -> None:
+    design = '{"mode": "fast", "banks": 8, "depth": 3, "gain": 0.3, "boost": 3}'
+    search(archgym, "a", "--start", "default", "--start", design, "--start", study)
+    search(archgym, "b", "--warm-start", study)
+
+    first = read_study("a").records.indices[:2].tolist()
+    space = read_study("a").space
+    best = read_study(study).best()
+    assert first[0] == space.default_indices.tolist()
+    assert space.design_at(first[1])["gain"] == 0.3
+    assert best is not None
+    assert space.design_at(read_study("a").records.indices[2]) == best.design
+    assert read_study("b").header.warm_start is not None
+
+
+def test_patience_ends_a_search_and_can_be_dropped(archgym: Archgym) -> None:
+    search(archgym, "whole", budget=60)
+    out = search(archgym, "a", "--patience", "5", budget=60)
+    n = read_study("a").evaluations
+
+    again = archgym("resume", "a")
+    ran = archgym("resume", "a", "--no-rules")
+
+    assert "no better design" in out
+    assert n < 60
+    assert "no better design" in again.out
+    assert ran.code == 0, ran.err
+    assert journal(Path("a")) == journal(Path("whole"))
+
+
+def test_search_ends_at_a_design_that_meets_limits(archgym: Archgym) -> None:
+    out = search(archgym, "a", "--stop-at", "latency_ns <= 40", budget=300)
+
+    best = read_study("a").best()
+    assert best is not None
+    assert best.metrics["latency_ns"] <= 40
+    assert "--stop-at" in out
+
+
+def test_searches_share_a_cache(archgym: Archgym) -> None:
+    search(archgym, "a", "--cache", "cache")
+    search(archgym, "b", "--cache", "cache", "--workers", "2")
+    search(archgym, "c")
+
+    assert Path("cache/evaluations.sqlite").is_file()
+    assert journal(Path("a")) == journal(Path("b")) == journal(Path("c"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--start", "{mode"], "`--start` must be a design as a JSON object"),
+        (["--start", '{"mode": "fast"}'], "banks"),
+        (["--warm-start", "nowhere"], "nowhere"),
+        (["--stop-at", "speed <= 3"], "Unknown metric 'speed'"),
+        (["--patience", "0"], "--patience"),
+        (["--minutes", "-1"], "above 0 minutes"),
+        (["-a", "random", "--warm-start", "study"], "agent 'random' does not"),
+    ],
+)
+def test_bad_options_are_refused(
+    archgym: Archgym, study: Path, options: list[str], message: str
+) -> None:
+    ran = archgym("search", "plugin", "-w", "light", "-n", "5", "--out", "a", *options)
+
+    assert ran.code != 0
+    assert message in ran.err
+    assert not Path("a").exists()

@@ -1,0 +1,124 @@
+"""Width of what commands write, and `archgym show` across objectives."""
+
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from archgym.cli.console import terminal
+from archgym.evaluation.task import Task
+from tests.cli.conftest import Archgym
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes the output a terminal of 80 columns without colours."""
+    narrow = partial(Console, width=80, force_terminal=True, color_system=None, highlight=False)
+    monkeypatch.setattr(terminal, "stdout", lambda: narrow(file=sys.stdout))
+
+
+def test_names_are_not_broken_at_80_columns(
+    screen: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ("max_active_transactions", "row-bank-column-xor", "refresh_max_postponed")
+    text = "A long description that has to be wrapped, since it does not fit. " * 2
+
+    terminal.table(("parameter", "value", ""), [(names[0], names[1], text), (names[2], "8", text)])
+
+    shown = capsys.readouterr().out
+    assert set(names) <= set(shown.split())
+    assert max(len(line.rstrip()) for line in shown.splitlines()) <= 80
+
+
+def test_table_that_is_too_wide_becomes_one_record_per_row(
+    screen: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    columns = [f"column_with_a_long_name_{n}" for n in range(5)]
+
+    terminal.table(columns, [[f"value_{n}" for n in range(5)]])
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "column_with_a_long_name_0  value_0"
+    assert len(lines) == 6
+
+
+def test_prose_is_wrapped_between_words_in_a_terminal(
+    screen: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminal.prose("row-bank-column-xor " * 8)
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines] == [["row-bank-column-xor"] * 4] * 2
+
+
+def test_prose_is_one_line_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.prose("row-bank-column-xor " * 10)
+
+    assert capsys.readouterr().out.count("\n") == 1
+
+
+@pytest.mark.parametrize("number", [1.1982e5, 3e-7, 2.5e19])
+def test_number_has_no_exponent_of_a_program(number: float) -> None:
+    assert "e" not in terminal.number(number)
+
+
+def test_list_fits_a_screen(archgym: Archgym) -> None:
+    assert archgym("list").out.count("\n") <= 24
+
+
+def test_help_groups_the_commands(archgym: Archgym) -> None:
+    shown = archgym("--help").out
+
+    heads = [
+        shown.index(f"\n{panel}:\n")
+        for panel in ("Search", "Look", "Compare", "Data", "Simulator tools")
+    ]
+    assert heads == sorted(heads)
+    assert "Commands:" not in shown
+    assert shown.index("\n  explain ") < heads[2]
+
+
+def test_studies_of_several_objectives_are_rated_by_each(archgym: Archgym, study: Path) -> None:
+    archgym(
+        *("search", "plugin", "--objective", "low-power", "-a", "random", "-n", "12"),
+        *("--out", "power"),
+    )
+
+    found = archgym("show", study, "power", "--json").json
+
+    task = Task.make("plugin", "light", "low-power")
+    first, second = found["studies"]
+    design = task.space.indices_of(first["best"]["design"])
+    expected = task.evaluate(design[None, :]).reward[0]
+    assert found["metrics"] == {"latency_ns": "ns", "power_mw": "mW"}
+    assert first["rewards"]["low-power"] == pytest.approx(expected)
+    assert second["rewards"]["low-power"] == second["best"]["reward"]
+    shown = archgym("show", study, "power").out
+    assert "Reward of each best design by each objective" in shown
+    assert archgym("show", study, "power", "--front", "front.svg").code == 0
+    refused = archgym("show", study, "power", "--plot", "curve.svg")
+    assert (refused.code, refused.err.count("\n")) == (1, 1)
+
+
+def test_studies_of_different_workloads_are_not_compared(archgym: Archgym, study: Path) -> None:
+    archgym("search", "plugin", "-w", "heavy", "-a", "random", "-n", "12", "--out", "heavy")
+
+    ran = archgym("show", study, "heavy")
+
+    assert (ran.code, ran.err.count("\n")) == (1, 1)
+    assert "differ in workloads" in ran.err
+
+
+def test_top_designs_are_distinct_and_best_first(archgym: Archgym, study: Path) -> None:
+    archgym("search", "plugin", "-a", "genetic", "-n", "12", "--out", "other")
+
+    found = archgym("show", study, "other", "--top", "4", "--json").json["top"]
+
+    rewards = [design["reward"] for design in found]
+    assert len({str(design["design"]) for design in found}) == 4
+    assert rewards == sorted(rewards, reverse=True)
+    bests = [archgym("show", s, "--json").json["best"]["reward"] for s in (study, "other")]
+    assert rewards[0] == max(bests)
+    assert "Best 4 designs" in archgym("show", study, "--top", "4").out

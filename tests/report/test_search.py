@@ -1,0 +1,198 @@
+import inspect
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import archgym as ag
+from archgym.errors import InvalidArgumentError, StudyExistsError
+from archgym.evaluation.task import Task
+from archgym.report.search import SearchResult, search
+from archgym.spaces.parameter import Integer
+from archgym.spaces.space import DesignSpace
+from archgym.studies.study import Study, read_study
+from tests.toys import SPACE, toy_task
+
+MOST = 1000
+
+
+@ag.simulator(
+    space=[ag.PowerOfTwo(name="ways", low=1, high=16), ag.PowerOfTwo(name="kib", low=4, high=512)],
+    metrics={"amat_ns": "minimise", "area_mm2": "minimise"},
+)
+def cache(design: Any) -> dict[str, float]:
+    misses = 0.3 / design["kib"] ** 0.5 / design["ways"] ** 0.2
+    return {
+        "amat_ns": 1.0 + 0.1 * design["ways"] + 60.0 * misses,
+        "area_mm2": 0.04 * design["kib"] + 0.01 * design["ways"],
+    }
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def run(**options: Any) -> SearchResult:
+    return search(cache, minimise="amat_ns", subject_to="area_mm2 <= 5", budget=30, **options)
+
+
+def test_one_call_searches_a_function_within_its_limits() -> None:
+    result = run()
+
+    assert result.best is not None
+    assert result.ended in ("budget", "agent")
+    assert result.missed == []
+    # 128 KiB is the largest power of two within the limit: 5.12 mm2 at 128, 2.56 mm2 at 64.
+    assert result.best.design["kib"] == 64
+    assert result.folder.parent == Path("runs")
+
+
+def test_package_search_can_be_called_and_stays_a_package() -> None:
+    import archgym.search.agent as module
+
+    result = ag.search(cache, minimise="area_mm2", budget=5)
+
+    assert result.best is not None
+    assert ag.search.agent is module  # type: ignore[attr-defined]
+    assert inspect.signature(ag.search) == inspect.signature(search)
+    assert isinstance(result, ag.SearchResult)
+
+
+def test_cell_that_runs_twice_returns_the_same_study() -> None:
+    first = run()
+    again = run()
+    longer = search(cache, minimise="amat_ns", subject_to="area_mm2 <= 5", budget=40)
+
+    assert again.folder == first.folder == longer.folder
+    assert again.log.header.id == first.log.header.id
+    assert longer.evaluations == 40
+    assert run(seed=1, folder="other").folder == Path("other")
+
+
+def test_changed_function_gets_a_folder_of_its_own() -> None:
+    def made(factor: float) -> Any:
+        source = f"lambda design: {{'loss': {factor} * design['x']}}"
+        function = eval(source)
+        function.__name__ = "loss"
+        return ag.simulator(space=[Integer(name="x", low=0, high=9)], metrics={"loss": "minimise"})(
+            function
+        )
+
+    folders = {search(made(factor), budget=3).folder for factor in (1.0, 2.0, 1.0)}
+
+    assert len(folders) == 2
+
+
+def test_named_folder_with_another_study_is_refused() -> None:
+    run(folder="a")
+
+    with pytest.raises(StudyExistsError, match="its seed is 0, not 1"):
+        run(folder="a", seed=1)
+
+
+def test_plain_function_is_told_to_be_decorated() -> None:
+    def plain(design: Any) -> dict[str, float]:
+        return {"loss": 1.0}
+
+    with pytest.raises(InvalidArgumentError, match=r"`plain` must say .* @archgym\.simulator"):
+        search(plain)  # type: ignore[arg-type]
+
+
+def test_task_is_searched_and_takes_no_further_choices() -> None:
+    assert search(toy_task(), budget=5).evaluations == 5
+    with pytest.raises(InvalidArgumentError, match="`minimise` belongs to the task"):
+        search(toy_task(), minimise="latency_ns")
+
+
+def test_result_has_the_best_designs_as_data_frames() -> None:
+    result = search(cache, subject_to="area_mm2 <= 5", budget=40, agent="grid")
+    everything, top, front = result.to_dataframe(), result.top(3), result.front
+
+    assert len(everything) == result.evaluations
+    assert list(everything.columns) == [
+        "ways",
+        "kib",
+        "amat_ns",
+        "area_mm2",
+        "reward",
+        "feasible",
+        "reason",
+    ]
+    assert everything["kib"].max() == 512
+    assert not everything.loc[everything["area_mm2"] > 5, "feasible"].any()
+    assert top["reward"].is_monotonic_decreasing
+    assert result.best is not None
+    assert top.iloc[0]["amat_ns"] == result.best.metrics["amat_ns"]
+    assert front["feasible"].all()
+    assert 1 < len(front) < len(everything)
+
+
+def test_frame_of_several_workloads_has_each_and_their_mean(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "a", toy_task({"light": 2.0, "heavy": 1.0}), "random", budget=9)
+    frame = study.run().to_dataframe()
+
+    mean = (2 * frame["latency_ns@light"] + frame["latency_ns@heavy"]) / 3
+    built = frame["reason"] == ""
+    assert mean[built].to_numpy() == pytest.approx(frame["latency_ns"][built].to_numpy())
+    assert set(frame["mode"]) <= {"off", "slow", "fast"}
+
+
+def test_figures_show_the_study() -> None:
+    result = search(toy_task(), budget=120, agent="random")
+    plot = result.plot
+
+    curve = plot.convergence().data[0].y
+    assert len(curve) == 120
+    built = curve[curve == curve]
+    assert (built[1:] >= built[:-1]).all()
+    front = {trace.name: trace for trace in plot.front().data}
+    assert set(front) == {"designs", "front", "default design"}
+    assert len(front["front"].x) <= len(front["designs"].x)
+    bars = plot.importance().data[0]
+    assert set(bars.y) == set(SPACE.names)
+    lines = plot.parallel().data[0]
+    assert [d.label for d in lines.dimensions] == [
+        *SPACE.names,
+        "latency_ns [ns]",
+        "power_mw [mW]",
+    ]
+
+
+def test_importance_of_few_designs_is_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match="50 feasible designs"):
+        search(toy_task(), budget=20).plot.importance()
+
+
+def test_objects_are_short_as_text_and_tables_as_html(tmp_path: Path) -> None:
+    wide = DesignSpace("wide", [Integer(name=f"p{n}" * 8, low=0, high=9) for n in range(300)])
+    task = Task.make("dram")
+    result = search(toy_task(), budget=8)
+    study = Study.open(result.folder, toy_task())
+    design = wide.design_at(wide.default_indices)
+    objects = [wide, design, task, toy_task(), study, study.run(), result, result.log, result.best]
+
+    for shown in objects:
+        assert 0 < len(repr(shown)) <= MOST, type(shown)
+        assert "<table>" in shown._repr_html_(), type(shown)  # type: ignore[union-attr]
+    assert repr(design).endswith("more)")
+    assert "&lt;" in DesignSpace("a", [Integer(name="<b>", low=0, high=1)])._repr_html_()
+
+
+def test_search_in_threads_of_a_function_that_cannot_be_pickled(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    lock = threading.Lock()
+
+    @ag.simulator(space=[Integer(name="x", low=0, high=30)], metrics={"loss": "minimise"})
+    def locked(design: Any) -> dict[str, float]:
+        with lock:
+            return {"loss": float(abs(design["x"] - 7))}
+
+    one = search(locked, budget=12)
+    search(locked, budget=12, workers=2, folder="two")
+
+    assert "runs in threads" in caplog.text
+    assert (one.folder / "journal.jsonl").read_bytes() == Path("two/journal.jsonl").read_bytes()
+    assert read_study("two").evaluations == 12

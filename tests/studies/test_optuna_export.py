@@ -1,0 +1,139 @@
+import time
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from archgym.errors import InvalidArgumentError, StorageError
+from archgym.evaluation.function import FunctionSimulator
+from archgym.evaluation.task import Task
+from archgym.spaces.parameter import Categorical, Integer, Ordinal, Permutation, Real
+from archgym.studies import optuna_export
+from archgym.studies.optuna_export import export_optuna
+from archgym.studies.snapshot import StudyLog
+from archgym.studies.study import Study, read_study
+from tests.toys import ToySimulator, toy_task
+
+
+def log_of(folder: Path, task: Task, budget: int = 60) -> StudyLog:
+    return Study.create(folder, task, "random", seed=1, budget=budget).run().log
+
+
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'x.db'}"
+
+
+def test_exported_study_holds_every_evaluation(tmp_path: Path) -> None:
+    task = Task.make(ToySimulator(), "light", "low-latency", subject_to="power_mw <= 16")
+    log = log_of(tmp_path / "study", task)
+
+    assert export_optuna(log, url(tmp_path)) == 60
+
+    study = optuna.load_study(study_name="study", storage=url(tmp_path))
+    best = log.best()
+    assert best is not None
+    assert study.direction.name == "MINIMIZE"
+    assert study.metric_names == ["latency_ns [ns]"]
+    assert study.user_attrs["task"] == log.task_id
+    assert len(study.trials) == 60
+    states = [trial.state for trial in study.trials]
+    assert states.count(TrialState.COMPLETE) == int(log.is_feasible.sum())
+    # The best design of Optuna keeps the limits, as ours does.
+    assert study.best_trial.params == dict(best.design)
+    assert study.best_value == best.metrics["latency_ns"]
+    failed = next(trial for trial in study.trials if trial.state == TrialState.FAIL)
+    assert failed.user_attrs["reason"]
+
+
+def test_objectives_become_objectives(tmp_path: Path) -> None:
+    log = log_of(tmp_path / "study", toy_task())
+    export_optuna(log, url(tmp_path), "named")
+
+    study = optuna.load_study(study_name="named", storage=url(tmp_path))
+
+    assert len(study.directions) == 2
+    assert study.best_trials
+
+
+def test_targets_export_the_reward(tmp_path: Path) -> None:
+    log = log_of(tmp_path / "a", Task.make(ToySimulator(), "light", "target:latency_ns<=30"))
+    export_optuna(log, url(tmp_path))
+
+    study = optuna.load_study(study_name="a", storage=url(tmp_path))
+    best = log.best()
+    assert best is not None
+    assert study.metric_names == ["reward"]
+    assert study.best_value == best.reward
+
+
+def test_one_transaction_writes_what_optuna_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = [
+        Integer(name="i", low=2, high=20, step=3),
+        Ordinal(name="o", levels=(1, 2.5, 4)),
+        Real(name="r", low=0.1, high=0.9, count=7),
+        Categorical(name="c", choices=("a", "b")),
+        Permutation(name="p", items=("x", "y", "z")),
+    ]
+    task = Task.make(
+        FunctionSimulator(
+            lambda d: {"loss": float(d["i"]), "m": d["r"]}, space, {"loss": "minimise", "m": "none"}
+        ),
+        subject_to="m <= 0.5",
+    )
+    log = log_of(tmp_path / "study", task, 12)
+    export_optuna(log, url(tmp_path), "quick")
+    monkeypatch.setattr(optuna_export, "_insert", lambda study, trials: study.add_trials(trials))
+    export_optuna(log, url(tmp_path), "slow")
+
+    quick, slow = (
+        optuna.load_study(study_name=name, storage=url(tmp_path)).trials
+        for name in ("quick", "slow")
+    )
+    assert len(quick) == len(slow) == 12
+    for ours, theirs in zip(quick, slow, strict=True):
+        assert (ours.number, ours.state, ours.values) == (
+            theirs.number,
+            theirs.state,
+            theirs.values,
+        )
+        assert ours.params == theirs.params
+        assert ours.distributions == theirs.distributions
+        assert ours.user_attrs == theirs.user_attrs
+        assert ours.system_attrs == theirs.system_attrs
+        assert ours.datetime_start == theirs.datetime_start
+
+
+def test_name_that_exists_is_refused(tmp_path: Path) -> None:
+    log = log_of(tmp_path / "study", toy_task(), 3)
+    export_optuna(log, url(tmp_path))
+
+    with pytest.raises(InvalidArgumentError, match="has a study named 'study' already"):
+        export_optuna(log, url(tmp_path))
+
+
+@pytest.mark.parametrize("storage", ["nothing", "sqlite:////nowhere/at/all/x.db", "mysql://h/x"])
+def test_storage_that_cannot_be_opened_is_refused(tmp_path: Path, storage: str) -> None:
+    log = log_of(tmp_path / "study", toy_task(), 3)
+
+    with pytest.raises(StorageError, match="must be a storage of Optuna"):
+        export_optuna(log, storage)
+
+
+@pytest.mark.slow
+def test_ten_thousand_trials_export_within_a_minute(tmp_path: Path) -> None:
+    space = [Integer(name=f"p{n}", low=0, high=9) for n in range(15)]
+    function = FunctionSimulator(lambda d: {"loss": float(d["p0"])}, space, {"loss": "minimise"})
+    task = Task.make(function)
+    with Study.create(tmp_path / "study", task, None, budget=10_000) as study:
+        study.evaluate(task.space.sample(10_000, np.random.default_rng(0)))
+    began = time.monotonic()
+
+    n = export_optuna(read_study(tmp_path / "study"), url(tmp_path))
+
+    assert n == 10_000
+    assert time.monotonic() - began < 60
+    assert len(optuna.load_study(study_name="study", storage=url(tmp_path)).trials) == n
