@@ -21,7 +21,8 @@ SEED = (FOLDER / "seed.py").read_text()
 def module(name: str) -> ModuleType:
     """Return a module of the example."""
     spec = importlib.util.spec_from_file_location(f"evolve_policy_{name}", FOLDER / f"{name}.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     made = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = made
     spec.loader.exec_module(made)
