@@ -46,7 +46,7 @@ class TaskPlan:
     digest: str = ""
     """The task's hash, once it was made."""
     minimise: str | None = None
-    """Metrics to minimise instead of an objective, separated by commas; likewise `maximise`."""
+    """Metrics to minimise instead of an objective, separated by commas; similarly `maximise`."""
     maximise: str | None = None
     subject_to: str | None = None
     """Hard limits on metrics, separated by commas."""
