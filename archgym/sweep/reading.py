@@ -242,7 +242,7 @@ def _plan(
             patience = parts["patience"].whole("`patience`", 1, _MAX_BUDGET)
     with problems.collected():
         if "cache" in parts:
-            cache = parts["cache"].text("`cache`")
+            cache = str(Path(parts["cache"].text("`cache`")).absolute())
     with problems.collected():
         if "seeds" in parts:
             seeds = _seeds(parts["seeds"])

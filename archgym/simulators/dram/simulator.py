@@ -31,10 +31,11 @@ from archgym.simulators.dram.ramulator.model import DEFAULT_FAMILY, REASONS, Ram
 from archgym.simulators.dram.space import FIXED, GROUPS, SPACE_NAMES, design_space
 from archgym.simulators.dram.workloads import SHIPPED, load_trace
 
-__all__ = ["ADDRESSES", "CONTROLLERS", "DramSimulator"]
+__all__ = ["ADDRESSES", "CONTROLLERS", "EXTENSIONS", "DramSimulator"]
 
 CONTROLLERS = ("dramsys", "ramulator")
 ADDRESSES = ("refuse", "wrap")
+EXTENSIONS = ("none", "refresh")
 _DEFAULT_DEVICE = "ddr3-1600"
 _SECOND_WORKLOAD = "kv-cache-gather"
 # Standards whose banks can refresh one at a time; DRAMSys aborts for the others.
@@ -96,6 +97,7 @@ class DramSimulator(Simulator):
         controller: str = "dramsys",
         address_mapping: str | None = None,
         addresses: str = "refuse",
+        extensions: str = "none",
     ) -> None:
         """Make the simulator of one space, device and fidelity.
 
@@ -113,6 +115,8 @@ class DramSimulator(Simulator):
             describes. The space then has no such parameter.
           addresses: Addresses beyond the capacity: refused, or `wrap` to ignore their upper bits as
             DRAMSys does.
+          extensions: `refresh` adds same-bank refresh and refresh management to DDR5 under
+            `ramulator`: our own reading of JESD79-5, outside the part that is validated.
 
         Raises:
           UnknownNameError: There is no such space, device, fidelity, controller or mapping.
@@ -126,7 +130,16 @@ class DramSimulator(Simulator):
         if addresses not in ADDRESSES:
             raise unknown_name("treatment of addresses", addresses, ADDRESSES)
         self.fidelity = fidelity
-        self._arguments = (space, device, fidelity, controller, address_mapping, addresses)
+        if extensions not in EXTENSIONS:
+            raise unknown_name("extension", extensions, EXTENSIONS)
+        if extensions != "none" and controller != "ramulator":
+            raise InvalidArgumentError(
+                "Option `extensions` must be left out for controller 'dramsys', which has none."
+            )
+        self._arguments = (
+            *(space, device, fidelity, controller),
+            *(address_mapping, addresses, extensions),
+        )
         self.second: RamulatorModel | None = None
         self._mapping: AddressMapping | None = None
         self._wraps = addresses == "wrap"
@@ -136,7 +149,7 @@ class DramSimulator(Simulator):
                     "Options `address_mapping` and `addresses` must be left out for controller "
                     "'ramulator', whose designs have a mapping of their own."
                 )
-            self._become_second(space, device)
+            self._become_second(space, device, extensions)
             return
         device = _DEFAULT_DEVICE if device is None else device
         self.device: Device = load_device(device)
@@ -162,12 +175,15 @@ class DramSimulator(Simulator):
             if (present := tuple(m for m in members if m in self.space.names))
         }
 
-    def _become_second(self, space: str, device: str | None) -> None:
+    def _become_second(self, space: str, device: str | None, extensions: str) -> None:
         """Take space, metrics and objectives from the model of the controller `ramulator`."""
         if space != self.space_names[0]:
             raise unknown_name("space of controller 'ramulator'", space, self.space_names[:1])
-        model = self.second = RamulatorModel(DEFAULT_FAMILY if device is None else device)
+        family = DEFAULT_FAMILY if device is None else device
+        model = self.second = RamulatorModel(family, extensions != "none")
         self.options = {"controller": "ramulator"}
+        if extensions != "none":
+            self.options["extensions"] = extensions
         self.exports = {"ramulator": "Script for Ramulator 2.1, and the requests as its trace."}
         if model.device != DEFAULT_FAMILY:
             self.options["device"] = model.device
@@ -182,7 +198,7 @@ class DramSimulator(Simulator):
 
     def __reduce__(
         self,
-    ) -> tuple[type["DramSimulator"], tuple[str, str | None, str, str, str | None, str]]:
+    ) -> tuple[type["DramSimulator"], tuple[str, str | None, str, str, str | None, str, str]]:
         return DramSimulator, self._arguments
 
     def workload_names(self) -> tuple[str, ...]:
