@@ -46,8 +46,9 @@ class TaskPlan:
     digest: str = ""
     """The task's hash, once it was made."""
     minimise: str | None = None
-    """Metrics to minimise instead of an objective, separated by commas; similarly `maximise`."""
+    """Metrics to minimise instead of an objective, separated by commas."""
     maximise: str | None = None
+    """Metrics to maximise, separated by commas."""
     subject_to: str | None = None
     """Hard limits on metrics, separated by commas."""
 
