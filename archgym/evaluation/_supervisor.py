@@ -79,7 +79,7 @@ def _environment() -> dict[bytes, bytes]:
     """Return the environment that this process was given, to which Python may have added."""
     entries = _content("/proc/self/environ").split(b"\0")
     pairs = (entry.split(b"=", 1) for entry in entries if b"=" in entry)
-    return dict(pairs)  # type: ignore[arg-type]  # each has a name and a value
+    return {pair[0]: pair[1] for pair in pairs}
 
 
 def _content(path: str) -> bytes:

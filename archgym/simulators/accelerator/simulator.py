@@ -35,6 +35,7 @@ from archgym.simulators.accelerator.metrics import (
 from archgym.simulators.accelerator.networks import NETWORKS, Network, layer_named, load_network
 from archgym.simulators.accelerator.problem import Problem
 from archgym.simulators.accelerator.published_space import FIXED_ORDERS
+from archgym.simulators.accelerator.relief import RELIEF
 from archgym.simulators.accelerator.space import (
     DEFAULT_LAYER,
     GROUPS,
@@ -78,6 +79,7 @@ class AcceleratorSimulator(Simulator):
     default_objective = "edp-at-eyeriss-area"
     costs = COSTS
     exports: Mapping[str, str] = FORMATS
+    relief = RELIEF
     model_reasons = (
         "no mapping of some layer was found that fits",
         "CACTI refuses the global buffer: its banks are too small",

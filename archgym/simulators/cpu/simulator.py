@@ -62,6 +62,7 @@ class CpuSimulator(Simulator):
     model_reasons = ("it never ends: its queues or registers hold less than one instruction needs",)
     objectives: Mapping[str, Objective] = OBJECTIVES
     costs = COSTS
+    exports: Mapping[str, str] = {"champsim": "Configuration of ChampSim."}
 
     def __init__(
         self, space: str = "default", fidelity: str = "standard", instructions: str = ""
@@ -163,6 +164,12 @@ class CpuSimulator(Simulator):
             column["energy_per_instruction_pj"] / column["ipc"] * 0.25,
             column["energy_delay"],
         )
+
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+        """Return the machine of a design as a configuration of ChampSim."""
+        from archgym.simulators.cpu.export import champsim_files
+
+        return champsim_files(machine_of(self.space.name, self.space.design_at(indices)))
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return what characterises the program's counted region: name to (value, unit)."""
