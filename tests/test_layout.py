@@ -17,6 +17,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("errors", "version"),
     ("spaces", "runtime", "checks"),
     ("files", "analysis"),
+    ("policies",),
     ("evaluation", "traces"),
     ("simulators", "tables", "search"),
     ("studies",),

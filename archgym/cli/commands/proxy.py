@@ -205,6 +205,7 @@ def search(
     Only simulated results count, because a search favours designs that a proxy overrates.
     """
     from archgym.cli.console.progress import StudyProgress, announce_compilation
+    from archgym.cli.views.study import limits_text
     from archgym.proxy import ProxySimulator
     from archgym.proxy.verified_search import search_on_proxy
 
@@ -233,6 +234,8 @@ def search(
         f"{found.asked - len(found.rows)} simulations were saved by a proxy trained on "
         f"{found.learned} evaluations."
     )
+    if found.has_limits:
+        say(limits_text(found.best.missed_limits))
 
 
 proxy_app.command()(report)

@@ -23,7 +23,7 @@ commands.add_typer(trace_app)
 
 DeviceOption = Annotated[
     str,
-    typer.Option("--device", help="DRAM device; see `archgym list devices --simulator dram`."),
+    typer.Option("--device", help="DRAM device, or a file; see `archgym list devices`."),
 ]
 SourceArgument = Annotated[
     str,
@@ -99,7 +99,7 @@ def filter_trace(
     DRAM simulator accepts the file as a workload.
     """
     from archgym.checks import check_number
-    from archgym.simulators.dram.devices import device as device_named
+    from archgym.simulators.dram.device_files import load_device
     from archgym.simulators.dram.recorded import IPC_LIMITS, request_trace
     from archgym.simulators.dram.trace import write_trace
     from archgym.traces.caches import CacheSize
@@ -117,7 +117,7 @@ def filter_trace(
         lambda: trace_parts(source),
         first=CacheSize.parse("--l1", l1),
         last=CacheSize.parse("--llc", llc),
-        capacity_bytes=device_named(device).capacity_bytes,
+        capacity_bytes=load_device(device).capacity_bytes,
         seed=seed,
         skip=skip,
         max_requests=max_requests,
@@ -229,12 +229,12 @@ def requests(
 ) -> None:
     """Show the contents of a trace of requests: counts, rates, row locality."""
     from archgym.simulators.dram.characterise import characterise
-    from archgym.simulators.dram.devices import device as device_named
+    from archgym.simulators.dram.device_files import load_device
     from archgym.simulators.dram.trace import read_trace
     from archgym.traces.sources import trace_stem
 
     announce_compilation()
-    facts = dict(characterise(read_trace(source), device_named(device)).rows())
+    facts = dict(characterise(read_trace(source), load_device(device)).rows())
     if json:
         write_json({name: value for name, (value, _unit) in facts.items()})
         return

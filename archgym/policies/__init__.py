@@ -1,0 +1,1 @@
+"""Policies as code: hardware policies that users write, checked, compiled and measured."""

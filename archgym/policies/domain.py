@@ -1,0 +1,110 @@
+"""Domains of policies: what a policy may see and decide, declared by a simulator."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, Protocol, final
+
+from archgym.errors import unknown_name
+from archgym.runtime.plugins import registered
+
+__all__ = ["Domain", "Hook", "Result", "domain", "domain_names"]
+
+_MODULE = "policy_domain"
+
+
+@final
+@dataclass(frozen=True)
+class Hook:
+    """Function that a policy may define."""
+
+    parameters: tuple[str, ...]
+    doc: str
+    is_required: bool = False
+    has_result: bool = False
+    """True if it must return a number on every path."""
+
+
+class Result(Protocol):
+    """Measures of a policy on one case."""
+
+    @property
+    def problem(self) -> str:
+        """Reason why the policy is infeasible; empty if it ran."""
+
+    @property
+    def loss(self) -> float:
+        """Number to minimise; infinite for an infeasible policy."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the measures by name, as JSON types."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Domain:
+    """Kind of policy: its hooks, the sizes that its arrays may have, and templates.
+
+    A simulator declares its domains in a module `policy_domain` as `DOMAINS`.
+
+    Attributes:
+      name: Name that policy files state as ``DOMAIN``.
+      doc: Description in one sentence.
+      hooks: Functions by name.
+      sizes: Description of each size by name, such as ``blocks``; an array ``per_blocks`` has one
+        entry for each.
+      values: Description by name of each constant that hooks may read and loops may run to.
+      templates: Source of policies to start from, by name.
+      options: Description by name of what chooses a case, next to its trace.
+      built_in: Names of built-in policies that know no future.
+      example: Sizes and values for `check`, where no trace is given.
+      open_case: Function of a trace's name or file, and options, that returns a case.
+      evaluate: Function of a policy, a case, a runner and tuned constants that returns a result.
+      evaluate_built_in: Function of a built-in policy's name and a case that returns a result.
+      compile: Function of hooks that returns the simulation; it is called in the child process.
+      simulate: Function of a simulation and a case that returns counts as JSON types.
+    """
+
+    name: str
+    doc: str
+    hooks: Mapping[str, Hook]
+    sizes: Mapping[str, str]
+    values: Mapping[str, str] = field(default_factory=dict)
+    templates: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+    built_in: tuple[str, ...] = ()
+    example: Mapping[str, int] = field(default_factory=dict)
+    open_case: Callable[[str, Mapping[str, str]], Any] = field(repr=False)
+    evaluate: Callable[..., "Result"] = field(repr=False)
+    evaluate_built_in: Callable[[str, Any], "Result"] = field(repr=False)
+    compile: Callable[[Mapping[str, Any]], Any] = field(repr=False)
+    simulate: Callable[..., dict[str, Any]] = field(repr=False)
+
+
+def _all() -> dict[str, Domain]:
+    found: dict[str, Domain] = {}
+    for name in sorted(registered("archgym.simulators")):
+        try:
+            module = import_module(f"archgym.simulators.{name}.{_MODULE}")
+        except ModuleNotFoundError:
+            # The simulator takes no policies.
+            continue
+        found |= {each.name: each for each in module.DOMAINS}
+    return found
+
+
+def domain_names() -> tuple[str, ...]:
+    """Return names of all domains, sorted."""
+    return tuple(sorted(_all()))
+
+
+def domain(name: str) -> Domain:
+    """Return the domain with this name.
+
+    Raises:
+      UnknownNameError: No simulator declares it.
+    """
+    known = _all()
+    if name not in known:
+        raise unknown_name("policy domain", name[:80], known)
+    return known[name]

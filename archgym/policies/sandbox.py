@@ -1,0 +1,207 @@
+"""Child process that compiles and runs policies, with limits on time and memory.
+
+A policy that hangs, faults or kills its process costs that run only. The child sends JSON, never
+objects, and cannot open files for writing, start programs or connect to anything.
+"""
+
+import json
+import multiprocessing
+import os
+import resource
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Any, Self, final
+
+from archgym.errors import ArchGymError, InvalidArgumentError, SimulatorError, error_text
+
+__all__ = ["PolicyRunner"]
+
+# chosen: compiling the longest policy takes a quarter of it on a slow machine.
+DEFAULT_SECONDS = 60.0
+# chosen: Numba needs 1.5 GB of addresses, most of it never touched.
+_MEMORY_BYTES = 6 * 2**30
+_START_SECONDS = 120.0
+_MAX_ANSWER_BYTES = 1_000_000
+_MAX_COMPILED = 64
+
+
+@final
+class PolicyRunner:
+    """A child process that stays for many runs, so that equal code is compiled once.
+
+    Use it as a context manager.
+
+    Args:
+      seconds: Time limit of one run, compilation included [s].
+    """
+
+    def __init__(self, seconds: float = DEFAULT_SECONDS) -> None:
+        """Keep the limit; the process starts with the first run."""
+        if not 0 < seconds <= 3600:
+            raise InvalidArgumentError(
+                f"`seconds` must be above 0 and at most 3600; got {seconds}."
+            )
+        self._seconds = seconds
+        self._process: Any = None
+        self._connection: Connection | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+        if self._connection is not None:
+            self._connection.close()
+        self._process = self._connection = None
+
+    def run(
+        self, text: str, case: Mapping[str, Any], tuned: Mapping[str, int] | None = None
+    ) -> dict[str, Any]:
+        """Return the counts of a policy on a case.
+
+        Args:
+          text: Source of the policy, which has passed `check_policy`.
+          case: Input of the domain's simulation; arrays and numbers.
+          tuned: Values of tunable constants.
+
+        Returns:
+          Counts as the domain defines them; or ``{"problem": text}`` if the policy failed.
+
+        Raises:
+          SimulatorError: The process cannot be started.
+        """
+        self._start()
+        assert self._connection is not None
+        try:
+            self._connection.send((text, dict(case), dict(tuned or {})))
+            if not self._connection.poll(self._seconds):
+                self.close()
+                return {"problem": f"the policy took longer than {self._seconds:g} s"}
+            answer = json.loads(self._connection.recv_bytes(_MAX_ANSWER_BYTES))
+        except (EOFError, OSError, ValueError):
+            code = None if self._process is None else self._process.exitcode
+            self.close()
+            return {"problem": f"the policy ended its process (exit code {code})"}
+        if not isinstance(answer, dict):
+            return {"problem": "the policy gave no counts"}
+        return answer
+
+    def _start(self) -> None:
+        if self._process is not None and self._process.is_alive():
+            return
+        self.close()
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        process.start()
+        theirs.close()
+        self._process, self._connection = process, ours
+        is_ready = ours.poll(_START_SECONDS)
+        with suppress(EOFError):
+            if is_ready and ours.recv_bytes(16) == b"ready":
+                return
+        self.close()
+        raise SimulatorError("The process for policies did not start. See its output above.")
+
+
+# ---- in the child
+
+
+def _serve(connection: Connection) -> None:
+    """Run policies until the parent leaves."""
+    import numba  # noqa: F401 - before the limits
+
+    from archgym.policies.domain import domain_names
+
+    # Imports what simulations need, before files are refused.
+    domain_names()
+    _limit()
+    connection.send_bytes(b"ready")
+    compiled: dict[tuple[Any, ...], Any] = {}
+    while True:
+        try:
+            text, case, tuned = connection.recv()
+        except EOFError:
+            return
+        try:
+            answer = _run(text, case, tuned, compiled)
+        except ArchGymError as error:
+            answer = {"problem": " ".join(str(error).split())}
+        except MemoryError:
+            answer = {"problem": "the policy needs too much memory"}
+        except Exception as error:
+            # Numba reports types that do not fit by exceptions of several classes.
+            lines = [line.strip() for line in error_text(error).splitlines() if line.strip()]
+            answer = {"problem": f"the policy cannot be compiled: {' '.join(lines)[:300]}"}
+        connection.send_bytes(json.dumps(answer, allow_nan=False).encode())
+
+
+def _run(
+    text: str, case: Mapping[str, Any], tuned: Mapping[str, int], compiled: dict[Any, Any]
+) -> dict[str, Any]:
+    from archgym.policies.compilation import FAULTS, compile_policy, new_storage
+    from archgym.policies.language import bounds_of, check_policy
+
+    source = check_policy(text)
+    sizes, values = dict(case["sizes"]), dict(case["values"])
+    bounds_of(source, values)
+    key = (source.domain.name, _structure(source), *sorted(sizes.items()))
+    if key not in compiled:
+        while len(compiled) >= _MAX_COMPILED:
+            compiled.pop(next(iter(compiled)))
+        compiled[key] = source.domain.compile(compile_policy(source, sizes).hooks)
+    storage = new_storage(source, sizes, values, tuned)
+    counts = source.domain.simulate(compiled[key], storage, case)
+    code, line = storage.fault
+    if code:
+        return {"problem": f"line {line}: {FAULTS[code]}"}
+    return counts
+
+
+def _structure(source: Any) -> str:
+    """Return what decides the machine code: the hooks, and the kinds of names, not their values."""
+    import ast
+
+    kinds = [f"{name}:{type(value).__name__}" for name, value in source.constants.items()]
+    arrays = [f"{a.name}:{a.size}:{a.bits}" for a in source.arrays]
+    # Bounds of loops are read at run time, so constants are not part of it.
+    hooks = [ast.unparse(hook) for hook in source.hooks.values()]
+    lines = [str(node.lineno) for hook in source.hooks.values() for node in hook.body]
+    return "\n".join([*kinds, *arrays, *hooks, *lines])
+
+
+def _limit() -> None:
+    """Limit memory and files of this process, for good."""
+    for what, limit in (
+        (resource.RLIMIT_AS, _MEMORY_BYTES),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        with suppress(ValueError, OSError):
+            resource.setrlimit(what, (limit, limit))
+    sys.addaudithook(_refuse)
+
+
+_REFUSED = ("subprocess.Popen", "os.system", "os.exec", "os.fork", "os.posix_spawn", "socket.")
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+
+def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
+    if event.startswith(_REFUSED) or event in ("os.remove", "os.rename", "os.mkdir", "os.symlink"):
+        raise PermissionError(f"policies may not use {event}")
+    if event == "open" and isinstance(arguments[2], int) and arguments[2] & _WRITES:
+        raise PermissionError("policies may not write files")
