@@ -32,7 +32,7 @@ AGENTS = ("bottleneck", "genetic", "hill_climbing", "simulated_annealing", "extr
 FARSI_MS = (26.0, 180.0)
 # Evaluations of FARSI's own explorer, as recorded; none for `ar-complex` and `random-20`.
 EXPLORER = {
-    "cava": (70, 70),
+    "cava": (70,),
     "audio-decoder": (57, 24),
     "edge-detection": (73,),
     "radar": (34,),
