@@ -4,7 +4,8 @@
 
 Each case has a task and an earlier task of the same simulator with another workload. A genetic
 search of the earlier task is the study to start from. Ten seeds of each agent then search the
-task, cold and warm. The best known design is the best of all runs of the case. All runs share a
+task, cold and warm. The best known design is the best of all runs of the case. A loss is that of
+the objective's metrics in their weighted geometric mean, the median of the seeds. All runs share a
 cache, so that no design is simulated twice.
 """
 
@@ -19,6 +20,8 @@ import numpy as np
 
 import archgym as ag
 
+LOOKED_AT = (10, 25, 50, 100)
+"""Evaluations after which the loss to the best known is stated."""
 WITHIN = math.log(1.01)
 """Reward that 1 % of the objective's metrics is worth, in their weighted geometric mean."""
 
@@ -71,13 +74,17 @@ def evaluations_to(curves: list[np.ndarray], goal: float) -> list[int | None]:
     return [int(np.argmax(c >= goal)) + 1 if (c >= goal).any() else None for c in curves]
 
 
-def row(label: str, counts: list[int | None], budget: int) -> str:
-    """Return a line of the table: median, range and how many seeds reached the goal."""
+def row(label: str, curves: list[np.ndarray], best: float, budget: int) -> str:
+    """Return a line of the table: evaluations to within 1 %, and losses on the way there."""
+    counts = evaluations_to(curves, best - WITHIN)
     reached = [count for count in counts if count is not None]
     median = float(np.median([budget + 1 if count is None else count for count in counts]))
     shown = f"over {budget}" if median > budget else f"{median:g}"
-    spread = f"{min(reached)} to {max(reached)}" if reached else "–"
-    return f"| {label} | {shown} | {spread} | {len(reached)} of {len(counts)} |"
+    losses = []
+    for n in LOOKED_AT:
+        behind = [best - float(curve[min(n, len(curve)) - 1]) for curve in curves]
+        losses.append(f"{100 * math.expm1(float(np.median(behind))):.1f}")
+    return f"| {label} | {shown} | {len(reached)} of {len(counts)} | {' | '.join(losses)} |"
 
 
 def main() -> None:
@@ -86,20 +93,26 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10, help="Seeds of each agent.")
     parser.add_argument("--budget", type=int, default=150, help="Evaluations of each search.")
     parser.add_argument("--earlier", type=int, default=300, help="Evaluations of the study before.")
+    parser.add_argument("--only", default="", help="Run cases with this word in their name.")
+    parser.add_argument("--agents", nargs="*", default=AGENTS, help="Agents to compare.")
     parser.add_argument("--out", type=Path, help="File of the table (default: print it).")
     given = parser.parse_args()
     lines = [
-        "| task, agent | median evaluations | range | seeds within 1 % |",
-        "|---|---|---|---|",
+        "| task, agent | median evaluations to 1 % | seeds within 1 % | "
+        + " | ".join(f"loss after {n} [%]" for n in LOOKED_AT)
+        + " |",
+        "|---|---|---|---|---|---|---|",
     ]
     for case in CASES:
+        if given.only not in case.simulator:
+            continue
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             earlier = ag.search(
                 case.task(case.earlier), budget=given.earlier, seed=100, folder=folder / "earlier"
             )
             runs = {}
-            for agent in AGENTS:
+            for agent in given.agents:
                 for kind, options in (("cold", {}), ("warm", {"warm_start": [earlier.folder]})):
                     runs[agent, kind] = curves(
                         case, agent, given.seeds, given.budget, folder, **options
@@ -107,9 +120,8 @@ def main() -> None:
             best = max(float(curve[-1]) for each in runs.values() for curve in each)
             label = f"{case.simulator}, {case.workload} after {case.earlier}"
             for (agent, kind), each in runs.items():
-                counts = evaluations_to(each, best - WITHIN)
-                lines.append(row(f"{label}, {agent}, {kind}", counts, given.budget))
-                print(lines[-1], f"best {best:.4f}", flush=True)
+                lines.append(row(f"{label}, {agent}, {kind}", each, best, given.budget))
+                print(lines[-1], flush=True)
     if given.out is not None:
         given.out.write_text("\n".join(lines) + "\n")
 

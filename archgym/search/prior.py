@@ -10,6 +10,9 @@ from archgym.evaluation.trials import Trials
 
 __all__ = ["Prior"]
 
+# chosen: the best eighth of a study is good enough to begin with, and differs enough.
+_BEST_SHARE = 8
+
 
 @final
 @dataclass(frozen=True)
@@ -33,8 +36,16 @@ class Prior:
         return len(self.scores)
 
     def best(self, n: int) -> np.ndarray:
-        """Return the `n` designs of the highest scores, (at most n, n_parameters)."""
-        return self.indices[:n]
+        """Return `n` of the designs with the highest scores, (at most n, n_parameters).
+
+        Ranks are spaced geometrically over the best eighth, since the very best of a study are
+        often alike, and another workload may need a different one.
+        """
+        last = max(n, len(self) // _BEST_SHARE)
+        ranks = np.unique(np.geomspace(1, max(last, 1), n).astype(np.int64)) - 1 if n else []
+        rows = np.unique(np.append(ranks, np.arange(n - len(ranks))).astype(np.int64))
+        rows = np.append(rows, np.setdiff1d(np.arange(last), rows))[:n]
+        return self.indices[np.sort(rows[rows < len(self)])]
 
     def best_fronts(self, n: int) -> np.ndarray:
         """Return `n` designs, front after front of their terms, (at most n, n_parameters)."""
