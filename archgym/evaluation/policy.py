@@ -37,8 +37,8 @@ class PolicySimulator(Simulator):
 
     Args:
       source: The policy, with one tunable constant or more.
+      traces: Traces of the domain, each of which is a workload.
       options: Options of the policy's domain.
-      traces: Traces of the domain, by the workload that they are.
       seconds: Time limit of one run [s].
     """
 
@@ -121,7 +121,7 @@ class PolicySimulator(Simulator):
         case, domain = self._case(workload.name), self._source.domain
         with PolicyRunner(self._seconds) as runner:
             for row, design in enumerate(self.space.designs(indices)):
-                tuned = {name: int(value) for name, value in design.items()}
+                tuned = {name: int(str(value)) for name, value in design.items()}
                 found = domain.evaluate(self._source, case, runner, tuned)
                 if found.problem:
                     reason[row] = self.reasons.index(_INFEASIBLE)
