@@ -75,7 +75,7 @@ test-slow: $(FULL)
 
 bench: $(FULL)
 	$(BIN)/python benchmarks/dram.py
-	$(BIN)/python benchmarks/agents.py
+	$(BIN)/python benchmarks/agent_rewards.py
 	$(BIN)/python benchmarks/journal.py
 	$(BIN)/python benchmarks/tables.py
 	$(BIN)/python benchmarks/translation.py

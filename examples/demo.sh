@@ -1,6 +1,7 @@
 #!/bin/sh
-# Searches the default space of the DRAM controller with three agents at equal budget and compares
-# them. The commands are shown as they run, so that they can be run again by hand.
+# Searches a DRAM controller for the memory requests of a k-mer count, a real program that was
+# recorded: least mean latency, at no more total time than the default design takes. Three agents
+# get the same budget. The commands are shown as they run, so that you can run them by hand.
 set -eu
 archgym=${1:-archgym}
 folder=runs/demo
@@ -14,10 +15,14 @@ run() {
 # The demo's own folder, from an earlier run.
 rm -rf "$folder"
 for agent in random genetic bayesian; do
-    run "$archgym" search dram --workload bursty-rw --objective balanced \
-        --agent "$agent" --budget 200 --seed 1 --out "$folder/$agent"
+    run "$archgym" search dram --workload recorded-kmer-count --minimise mean_latency_ns \
+        --subject-to "total_time_ns <= 171500" --agent "$agent" --budget 200 --seed 1 \
+        --out "$folder/$agent"
 done
-run "$archgym" show "$folder/random" "$folder/genetic" "$folder/bayesian" --plot "$folder/curves.png"
-echo "Next, continue a search, or list everything else:"
-echo "  $archgym resume $folder/genetic --budget 1000"
-echo "  $archgym list"
+set -- "$folder/random" "$folder/genetic" "$folder/bayesian"
+run "$archgym" report "$@" -o "$folder/report.html" | sed -n '1,2p;$p'
+run "$archgym" show "$@" --plot "$folder/curves.png"
+echo
+echo "Report with the reasons: $folder/report.html"
+echo "Continue a search:       $archgym resume $folder/genetic --budget 1000"
+echo "See all names:           $archgym list"

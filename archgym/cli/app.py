@@ -25,6 +25,7 @@ from archgym.cli.commands.report import report
 from archgym.cli.commands.rule import rule_app
 from archgym.cli.commands.search import resume, search
 from archgym.cli.commands.show import show
+from archgym.cli.commands.simplify import simplify
 from archgym.cli.commands.sweep import sweep_app
 from archgym.cli.commands.table import table_app
 from archgym.cli.commands.trace import trace_app
@@ -89,6 +90,7 @@ app.command("list", rich_help_panel=_LOOK)(list_names)
 app.command(rich_help_panel=_LOOK)(with_groups(describe))
 app.command(rich_help_panel=_LOOK)(with_groups(evaluate))
 app.command(rich_help_panel=_LOOK)(with_groups(explain))
+app.command(rich_help_panel=_LOOK)(with_groups(simplify))
 app.command(rich_help_panel=_LOOK)(with_groups(export))
 app.command(rich_help_panel=_LOOK)(show)
 app.command(rich_help_panel=_LOOK)(watch)

@@ -1,13 +1,16 @@
 """Simulators that are command-line programs: run in a child process, within limits."""
 
+import errno
 import hashlib
 import os
 import resource
 import secrets
 import selectors
+import shutil
 import signal
 import stat
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -40,6 +43,9 @@ _TAIL_BYTES = 6000
 _BLOCK = 2**20
 # chosen: what a program's last output may take to arrive after its end.
 _DRAIN_S = 0.2
+# chosen: what a supervisor may take to kill what its program left, before it is killed itself.
+_SUPERVISOR_S = 2.5
+_SUPERVISOR = Path(__file__).with_name("_supervisor.py")
 
 
 @final
@@ -207,19 +213,27 @@ class RunningPrograms:
         # A signal handler may come here while this very thread holds the lock.
         locked = self._lock.acquire(timeout=0.2)
         try:
-            for group in list(self._groups):
+            groups = list(self._groups)
+            for group in groups:
+                _ask_to_end(group)
+            _wait_for(groups)
+            for group in groups:
                 _kill_group(group)
         finally:
             if locked:
                 self._lock.release()
 
     def _start(
-        self, command: Sequence[str], folder: str, environment: Mapping[str, str]
+        self,
+        command: Sequence[str],
+        folder: str,
+        environment: Mapping[str, str],
+        memory_limit_bytes: int | None,
     ) -> subprocess.Popen[bytes]:
         with self._lock:
             if self._stopped:
                 raise StudyInterrupted("The study was stopped; no other program starts.")
-            process = _start(command, folder, environment)
+            process = _start(command, folder, environment, memory_limit_bytes)
             _watchdog.watch(process.pid)
             self._groups.add(process.pid)
         return process
@@ -245,9 +259,11 @@ def run_program(
 ) -> str:
     """Run a program and return its standard output, or the content of `output_file`.
 
-    It runs in its own process group, which is killed at the end together with daemons that it has
-    started. Its temporary folder is empty at first and removed afterwards; folders that a killed
-    process left are removed at the next start.
+    It runs under a supervisor in its own process group. Both are killed at the end together with
+    all processes that the program has started, also daemons with a session and an environment of
+    their own (on Linux; elsewhere daemons whose environment has our mark). Its temporary folder is
+    empty at first and removed afterwards; folders that a killed process left are removed at the
+    next start.
 
     Args:
       command: The program and its arguments.
@@ -267,12 +283,13 @@ def run_program(
     name = secrets.token_hex(8)
     with _run_folder() as folder:
         variables = _variables(environment or {}, folder) | mark(name)
-        process = programs._start(command, folder, variables)
+        process = programs._start(command, folder, variables, memory_limit_bytes)
         try:
-            if memory_limit_bytes is not None:
-                _limit_memory(process.pid, memory_limit_bytes)
             output, tail, problem = _watch(process, time_limit_s, output_limit)
         finally:
+            if not _has_ended(process):
+                _ask_to_end(process.pid)
+                _wait_for([process.pid])
             programs._end(process)
             kill_marked(name)
         if problem is None and process.returncode:
@@ -335,11 +352,15 @@ def _run_folder() -> Iterator[str]:
 
 
 def _start(
-    command: Sequence[str], folder: str, environment: Mapping[str, str]
+    command: Sequence[str],
+    folder: str,
+    environment: Mapping[str, str],
+    memory_limit_bytes: int | None,
 ) -> subprocess.Popen[bytes]:
     try:
-        return subprocess.Popen(
-            command,
+        supervised = _supervised(command, folder, environment, memory_limit_bytes or 0)
+        process = subprocess.Popen(
+            supervised or command,
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -347,11 +368,48 @@ def _start(
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
+        if supervised is None and memory_limit_bytes is not None:
+            _limit_memory(process.pid, memory_limit_bytes)
+        return process
     except (FileNotFoundError, PermissionError, NotADirectoryError, IndexError) as error:
         raise InvalidArgumentError(
             f"`command` must name a program that can be run; got {_shown(command)}: {error}. "
             "Install it, or give its whole path."
         ) from None
+
+
+def _supervised(
+    command: Sequence[str], folder: str, environment: Mapping[str, str], limit_bytes: int
+) -> list[str] | None:
+    """Return the command under a supervisor; None if there can be none.
+
+    Raises:
+      FileNotFoundError, PermissionError, IndexError: The program cannot be run.
+    """
+    if sys.platform != "linux" or not sys.executable:
+        return None
+    name = command[0]
+    path = Path(folder) / name if "/" in name else shutil.which(name, path=environment.get("PATH"))
+    if path is None or not Path(path).exists():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+    if Path(path).is_dir() or not os.access(path, os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
+    own = [sys.executable, "-I", "-S", str(_SUPERVISOR), str(os.getpid()), str(limit_bytes)]
+    return [*own, *command]
+
+
+def _ask_to_end(pid: int) -> None:
+    """Ask a supervisor to kill all that its program has started, and to end."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGTERM)
+
+
+def _wait_for(pids: Sequence[int]) -> None:
+    """Wait a moment until children have ended, without reaping them."""
+    deadline = time.monotonic() + _SUPERVISOR_S
+    for pid in pids:
+        while not _is_dead(pid) and time.monotonic() < deadline:
+            time.sleep(0.005)
 
 
 def _watch(
@@ -405,9 +463,13 @@ def _read_piece(pipe: int) -> bytes:
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    return _is_dead(process.pid)
+
+
+def _is_dead(pid: int) -> bool:
     # Without reaping it: its number must not go to another process before its group is killed.
     with suppress(ChildProcessError):
-        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
     return True
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.evaluation.limits import Limit, check_limits, limited, parse_limits, violations
 from archgym.evaluation.metrics import MetricSpec
+from archgym.runtime.reductions import report_loss
 
 __all__ = [
     "INFEASIBLE_REWARD",
@@ -84,6 +85,13 @@ class Term:
                 case _:
                     pole = math.exp(REWARD_LIMIT)
                     return np.asarray(np.minimum(np.abs(target) / np.abs(x - target), pole))
+        is_beyond = np.abs(worth) > REWARD_LIMIT
+        if is_beyond.any():
+            # Without the number of designs, so that a search reports it once for each metric.
+            report_loss(
+                f"Rewards of `{self.metric}` beyond {REWARD_LIMIT:g} (a factor of e^20 to the "
+                f"default or target) count as {REWARD_LIMIT:g}: such designs are not told apart."
+            )
         return np.asarray(np.clip(worth, -REWARD_LIMIT, REWARD_LIMIT))
 
 

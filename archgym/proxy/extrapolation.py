@@ -8,6 +8,7 @@ from typing import Self, final
 import numpy as np
 
 from archgym.proxy.intervals import LEVELS, conformal_quantile
+from archgym.runtime.reductions import report_reduction
 from archgym.spaces.features import Coordinates
 from archgym.spaces.space import DesignSpace
 
@@ -54,6 +55,10 @@ def fit_beyond(
     """
     rng = np.random.default_rng(np.random.SeedSequence([seed, 9]))
     some = _some(workload, rng)
+    report_reduction(
+        *("rows for errors of extrapolation", len(some), len(workload)),
+        "they are a random sample of fixed size for each workload",
+    )
     digits = coordinates.digits(indices[some])
     regions = _regions(digits, coordinates.are_ordered, targets[some])
     # The first region of each coordinate, so that a corner is one of two of them.

@@ -16,6 +16,7 @@ from archgym.proxy.model import ModelKind, Predictor, Setting, model_kind
 from archgym.proxy.splits import design_groups, folds, held_out, outcome_groups
 from archgym.proxy.trees import TreeEnsemble
 from archgym.proxy.workload_model import Part
+from archgym.runtime.reductions import report_reduction
 from archgym.spaces.features import Coordinates
 
 __all__ = [
@@ -322,6 +323,10 @@ def choose_setting(
         return kind.settings[0]
     rng = np.random.default_rng(np.random.SeedSequence([seed, 2]))
     some = np.sort(rng.permutation(len(features))[:_SEARCH_ROWS])
+    report_reduction(
+        *("rows for the choice of hyperparameters", len(some), len(features)),
+        "they are a random sample of fixed size; the model is fitted to all",
+    )
     fold = folds(np.unique(apart[some], return_inverse=True)[1], _N_FOLDS, rng)
     errors = []
     for setting in kind.settings:

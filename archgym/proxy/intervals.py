@@ -8,6 +8,7 @@ import numpy as np
 from archgym.proxy.model import ModelKind, Predictor, Setting, model_kind
 from archgym.proxy.splits import folds
 from archgym.proxy.trees import TreeEnsemble
+from archgym.runtime.reductions import report_reduction
 
 __all__ = ["LEVELS", "conformal_quantile", "fit_doubt", "spread_floor"]
 
@@ -81,6 +82,10 @@ def fit_doubt(
         return None
     rng = np.random.default_rng(np.random.SeedSequence([seed, 6]))
     some = np.sort(rng.permutation(len(features))[:_MOST_ROWS])
+    report_reduction(
+        *("rows for the model of interval widths", len(some), len(features)),
+        "they are a random sample of fixed size",
+    )
     fold = folds(np.unique(designs[some], return_inverse=True)[1], _N_FOLDS, rng)
     errors = np.zeros((len(some), len(groups)))
     for number in range(_N_FOLDS):

@@ -9,6 +9,7 @@ from archgym.datasets.dataset import Dataset
 from archgym.proxy.fitting import Rows, TrainOptions, fit_part
 from archgym.proxy.measures import errors_by_metric, mean_measure
 from archgym.proxy.splits import design_groups, held_out, outcome_groups
+from archgym.runtime.reductions import report_reduction
 
 __all__ = ["CURVE_ROWS", "N_SEEDS", "SIZES", "diversity", "learning_curve", "mixed_workload"]
 
@@ -35,6 +36,10 @@ def learning_curve(
     held-out outcomes and other rows.
     """
     rng = np.random.default_rng(np.random.SeedSequence([options.seed, 7]))
+    report_reduction(
+        *("rows for the learning curve", min(len(rows), CURVE_ROWS), len(rows)),
+        "they are a random sample of fixed size",
+    )
     rows = rows[np.sort(rng.permutation(len(rows))[:CURVE_ROWS])]
     groups = outcome_groups(rows.values)
     name = dataset.workloads[int(rows.workload[0])].name

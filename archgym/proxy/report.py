@@ -29,6 +29,7 @@ from archgym.proxy.learning_curves import (
 from archgym.proxy.measures import errors_by_metric
 from archgym.proxy.splits import folds, outcome_groups, region
 from archgym.proxy.workload_model import Part
+from archgym.runtime.reductions import collected_reductions, report_reduction
 
 __all__ = ["regret", "report"]
 
@@ -73,14 +74,26 @@ def report(
     model of all the others.
 
     Hyperparameters are chosen once a workload, and what was bounded to end in minutes stands in
-    "bounds".
+    "bounds", where each further sample that was smaller than the data has a line.
 
     Args:
       simulator: Where given, the best predicted design of each metric is simulated, for the regret.
       curves: Whether to add learning curves and, with several agents, the effect of diversity.
       announce: Told what is under way, how much is done, and of how much.
     """
-    options = options or TrainOptions()
+    with collected_reductions() as notes:
+        found = _report(dataset, options or TrainOptions(), simulator, curves, announce)
+    found["bounds"] |= {f"sample_{number}": text for number, text in enumerate(notes, start=1)}
+    return found
+
+
+def _report(
+    dataset: Dataset,
+    options: TrainOptions,
+    simulator: Simulator | None,
+    curves: bool,
+    announce: Announce | None,
+) -> dict[str, Any]:
     rows = distinct_rows(dataset)
     rows = rows[rows.feasible]
     places = np.unique(rows.workload).tolist()
@@ -216,6 +229,10 @@ def _unseen_workloads(
     rng = np.random.default_rng(np.random.SeedSequence([options.seed, 8]))
     some = rng.permutation(len(rows))
     some = np.concatenate([some[rows.workload[some] == place][:_JOINT_ROWS] for place in places])
+    report_reduction(
+        *("rows for errors between workloads", len(some), len(rows)),
+        f"they are a random sample of {_JOINT_ROWS:,} for each workload",
+    )
     rows = rows[np.sort(some)]
     found = {}
     for place in places:

@@ -13,6 +13,7 @@ from archgym.evaluation.simulator import FEASIBLE
 from archgym.evaluation.task import Evaluation, Task
 from archgym.report.decomposition import Causes, causes
 from archgym.runtime.progress import StageProgress
+from archgym.runtime.reductions import report_reduction
 from archgym.spaces.space import DesignSpace
 
 __all__ = [
@@ -215,6 +216,10 @@ def single_changes(
             near = start[place] + np.array([-1, 0, 1])
             spread = np.linspace(0, parameter.size - 1, _MAX_VALUES).round().astype(np.int64)
             others = np.union1d(spread, near[(near >= 0) & (near < parameter.size)])
+            report_reduction(
+                *(f"values of `{parameter.name}` that are tried", len(others), parameter.size),
+                "they are spread evenly, with both neighbours of the design's",
+            )
         for index in others[others != start[place]].tolist() if is_active[place] else ():
             row = start.copy()
             row[place] = index

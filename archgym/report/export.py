@@ -14,7 +14,7 @@ from archgym.evaluation.stand_in import StandIn
 from archgym.evaluation.task import Task
 from archgym.files.storage import make_folder, write_atomic
 
-__all__ = ["GENERAL_FORMATS", "Export", "export_design", "export_formats"]
+__all__ = ["GENERAL_FORMATS", "NOTES", "Export", "export_design", "export_formats"]
 
 GENERAL_FORMATS: Final[Mapping[str, str]] = {
     "json": "Design, metrics with units, limits and task; `--design` reads it.",
@@ -22,6 +22,8 @@ GENERAL_FORMATS: Final[Mapping[str, str]] = {
 }
 """Formats of every simulator."""
 _FORMAT: Final = 1
+NOTES: Final = "NOTES.md"
+"""File of an export that says what the format cannot express."""
 
 
 @final
@@ -41,8 +43,14 @@ class Export:
 
     @property
     def text(self) -> str | None:
-        """Text of the only file; None where there are several."""
-        return next(iter(self.files.values())) if len(self.files) == 1 else None
+        """Text of the only file; None where there are several. Notes do not count."""
+        texts = [text for name, text in self.files.items() if name != NOTES]
+        return texts[0] if len(texts) == 1 else None
+
+    @property
+    def notes(self) -> list[str]:
+        """Lines on what the format cannot express; empty if it states the whole design."""
+        return [line for line in self.files.get(NOTES, "").splitlines() if line]
 
     def write(self, path: Path) -> list[Path]:
         """Write the files and return their paths.

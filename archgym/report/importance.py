@@ -15,6 +15,7 @@ import numpy as np
 from archgym.analysis.statistics import Interval
 from archgym.report.evidence import TaskEvidence
 from archgym.report.table import Table
+from archgym.runtime.reductions import report_reduction
 
 __all__ = ["Importance", "importance", "importance_tables"]
 
@@ -88,6 +89,10 @@ def importance(task: TaskEvidence, *, n_tasks: int, level: float, seed: int) -> 
     built = np.flatnonzero(np.isfinite(reward))
     most = max(_LEAST, _MOST // n_tasks)
     chosen = built[np.linspace(0, len(built) - 1, min(most, len(built))).astype(np.int64)]
+    report_reduction(
+        *(f"evaluations of {task.label} for importances", len(chosen), len(built)),
+        "they are spread evenly over the runs",
+    )
     indices, first = np.unique(task.stacked("indices")[chosen], axis=0, return_index=True)
     reward = reward[chosen][first]
     if len(reward) < _MIN_DESIGNS or np.ptp(reward) == 0:

@@ -16,19 +16,28 @@ import importlib
 import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import numpy as np
 
 from archgym.errors import InvalidSpaceError
 
-if TYPE_CHECKING:
-    from archgym.spaces.space import DesignSpace
-
-__all__ = ["CanonicalForm", "canonical_form_from_json", "register_canonical_form"]
+__all__ = ["CanonicalForm", "Outline", "canonical_form_from_json", "register_canonical_form"]
 
 _FORMS: dict[str, type["CanonicalForm"]] = {}
 Form = TypeVar("Form", bound="CanonicalForm")
+
+
+class Outline(Protocol):
+    """Parts of a `DesignSpace` that a canonical form looks at."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the parameters."""
+
+    @property
+    def default_indices(self) -> np.ndarray:
+        """Indices of the default design, (n_parameters,)."""
 
 
 class CanonicalForm(ABC):
@@ -43,7 +52,7 @@ class CanonicalForm(ABC):
     """Name that the form is registered by; the simulator's where a simulator brings it."""
 
     @abstractmethod
-    def canonical(self, space: "DesignSpace", indices: np.ndarray) -> np.ndarray:
+    def canonical(self, space: Outline, indices: np.ndarray) -> np.ndarray:
         """Return the canonical forms, (n, n_parameters) int64.
 
         Args:
@@ -51,7 +60,7 @@ class CanonicalForm(ABC):
           indices: (n, n_parameters) int64, left as they are.
         """
 
-    def active(self, space: "DesignSpace", indices: np.ndarray) -> np.ndarray:
+    def active(self, space: Outline, indices: np.ndarray) -> np.ndarray:
         """Return True where a parameter changes the design, (n, n_parameters) bool.
 
         Args:

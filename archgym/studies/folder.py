@@ -56,7 +56,8 @@ def lease_new_folder(folder: Path) -> Lease:
     if (folder / STUDY_NAME).exists() or (journal.exists() and journal.stat().st_size):
         lease.release()
         raise InvalidArgumentError(
-            f"A study needs a new or empty folder; {folder} holds a study. Go on with it: "
+            f"A study needs a new or empty folder; {folder} holds a study. Continue it with "
+            '`Study.open`, with exists="resume", or with: '
             f"archgym resume {shlex.quote(str(folder))}"
         )
     return lease

@@ -54,7 +54,7 @@ def study_objective(log: StudyLog) -> Objective:
 
 
 def metrics_objective(log: StudyLog, names: Sequence[str]) -> Objective:
-    """Return an objective of a study's metrics, whatever it searched for.
+    """Return an objective of a study's metrics, whatever it searched for, with the study's limits.
 
     Args:
       log: The study.
@@ -80,7 +80,7 @@ def metrics_objective(log: StudyLog, names: Sequence[str]) -> Objective:
                 f"A front needs metrics of which less or more is better; `{name}` is not one."
             )
         terms.append(Term(name, goal))
-    return Objective(", ".join(names), tuple(terms))
+    return Objective(", ".join(names), tuple(terms), limits=study_objective(log).limits)
 
 
 def study_front(

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, final
 
 import msgspec
+import numpy as np
 from msgspec.structs import replace
 
 from archgym.errors import ArchGymError, FileFormatError
+from archgym.evaluation.limits import parse_limits
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.specification import MetricMembers
 from archgym.files.json_types import Whole, typed
@@ -366,6 +368,7 @@ def _checked(path: Path, data: dict[str, Any]) -> Header:
         typed(header.task, TaskMembers, "task")
         header.metrics()
         header.shape(header.space())
+        _check_new_members(header)
     except (ArchGymError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise FileFormatError(
             path,
@@ -374,6 +377,16 @@ def _checked(path: Path, data: dict[str, Any]) -> Header:
             "Open it with the version that wrote it",
         ) from None
     return header
+
+
+def _check_new_members(header: Header) -> None:
+    """Refuse start designs outside the space, and rules to stop that cannot be read."""
+    if header.start is not None:
+        if len({len(design) for design in header.start}) != 1:
+            raise ValueError("`start` must hold designs of equal length")
+        header.space().check_indices(np.array(header.start, dtype=np.int64))
+    if header.stop_at is not None:
+        parse_limits(header.stop_at, header.metrics())
 
 
 def _checksum(data: Mapping[str, Any]) -> str:

@@ -26,6 +26,14 @@ __all__ = ["MAX_ERROR_LENGTH", "JournalShape", "Ledger", "Records", "encode"]
 # chosen: twenty lines of a program's output fit; a journal stays readable.
 MAX_ERROR_LENGTH = 8000
 
+
+def _shortened(error: str) -> str:
+    """Return an error's text, of which a long one says how much is left out."""
+    if len(error) <= MAX_ERROR_LENGTH:
+        return error
+    return f"{error[:MAX_ERROR_LENGTH]} … ({len(error) - MAX_ERROR_LENGTH:,} more letters)"
+
+
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode
 
 
@@ -143,7 +151,7 @@ def encode(records: Records, key: int = 0) -> bytes:
             record["reason"] = reason
             record["reward"] = reward
             if seq in records.errors:
-                record["error"] = records.errors[seq][:MAX_ERROR_LENGTH]
+                record["error"] = _shortened(records.errors[seq])
         body = _encode(record)[:-1].encode()
         lines.append(b'%s,"crc":"%08x"}\n' % (body, zlib.crc32(body, key)))
     return b"".join(lines)

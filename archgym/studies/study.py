@@ -232,6 +232,8 @@ class Study:
             stop_at=stop_at,
             is_replayable=is_replayable,
         )
+        if exists not in ("refuse", "resume"):
+            raise InvalidArgumentError(f"`exists` must be refuse or resume; got {exists!r}.")
         if exists == "resume" and (folder / STUDY_NAME).is_file():
             return cls._resumed(folder, task, kind, header)
         lease = lease_new_folder(folder)

@@ -35,10 +35,21 @@ class TaskPlan:
     """A table or proxy that answers in the simulator's place."""
     best_known: float | None = None
     """A reward that the task allows, where the sweep's own best may fall short of it."""
+    start: tuple[str | Mapping[str, Any], ...] = ()
+    """Designs that each study evaluates first; see `Study.create`."""
+    warm_start: tuple[str, ...] = ()
+    """Folders of earlier studies that agents may learn from."""
+    stop_at: str | None = None
+    """Limits on metrics; the first design that meets them ends a study."""
     id: str = ""
     """The task's name for people, once it was made."""
     digest: str = ""
     """The task's hash, once it was made."""
+    minimise: str | None = None
+    """Metrics to minimise instead of an objective, separated by commas; likewise `maximise`."""
+    maximise: str | None = None
+    subject_to: str | None = None
+    """Hard limits on metrics, separated by commas."""
 
     def make(self, folder: Path | None = None) -> "Task":
         """Return the task.
@@ -59,6 +70,9 @@ class TaskPlan:
                 space=self.space,
                 workload=self.workloads,
                 objective=self.objective,
+                minimise=self.minimise,
+                maximise=self.maximise,
+                subject_to=self.subject_to,
                 revision=revision_of_id(self.id) if self.id else None,
                 fidelity=self.fidelity,
                 stand_in=self.stand_in,
@@ -76,6 +90,10 @@ class TaskPlan:
             space=task.space_name,
             workloads={w.source: w.weight for w in task.workloads},
             objective=task.objective.name,
+            # The name of the objective states metrics and limits.
+            minimise=None,
+            maximise=None,
+            subject_to=None,
             fidelity=task.simulator.fidelity,
             stand_in=str(task.simulator.path) if isinstance(task.simulator, StandIn) else None,
             id=task.id,
@@ -89,10 +107,16 @@ class TaskPlan:
             "space": self.space,
             "workload": None if self.workloads is None else dict(self.workloads),
             "objective": self.objective,
+            "minimise": self.minimise,
+            "maximise": self.maximise,
+            "subject_to": self.subject_to,
             "fidelity": self.fidelity,
             "options": dict(self.options) or None,
             "stand_in": self.stand_in,
             "best_known": self.best_known,
+            "start": list(self.start) or None,
+            "warm_start": list(self.warm_start) or None,
+            "stop_at": self.stop_at,
             "id": self.id or None,
             "digest": self.digest or None,
         }
@@ -146,6 +170,8 @@ class Run:
     seed: int
     budget: int
     max_asks: int | None
+    patience: int | None = None
+    cache: str | None = None
 
     @property
     def id(self) -> str:
@@ -165,6 +191,10 @@ class SweepPlan:
     """Evaluations of each study."""
     max_asks: int | None = None
     """Asks of each study, repeats included; 20 for each evaluation where None."""
+    patience: int | None = None
+    """Evaluations without a better design at which a study ends."""
+    cache: str | None = None
+    """Folder of evaluations that the studies share."""
 
     def runs(
         self, only: Sequence[str] | None = None, seeds: Sequence[int] | None = None
@@ -196,6 +226,8 @@ class SweepPlan:
                 seed,
                 self.budget,
                 self.max_asks,
+                self.patience,
+                self.cache,
             )
             for seed in self.seeds
             if not wanted or seed in wanted
@@ -214,6 +246,10 @@ class SweepPlan:
         }
         if self.max_asks is not None:
             data["max_asks"] = self.max_asks
+        if self.patience is not None:
+            data["patience"] = self.patience
+        if self.cache is not None:
+            data["cache"] = self.cache
         return data
 
     def decided(self) -> "SweepPlan":
@@ -227,7 +263,7 @@ class SweepPlan:
 
     def difference(self, recorded: "SweepPlan") -> str | None:
         """Return the part of a recorded plan that this one changes, or None if it only adds."""
-        for name in ("budget", "max_asks"):
+        for name in ("budget", "max_asks", "patience"):
             then, now = getattr(recorded, name), getattr(self, name)
             if then != now:
                 return f"`{name}` was {then} and is {now}"

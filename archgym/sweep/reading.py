@@ -7,6 +7,7 @@ from typing import Any, final
 from archgym.errors import InvalidArgumentError, StorageError, unknown_name
 from archgym.files.yaml_document import Document, Node, read_document, read_value
 from archgym.sweep.plan import LABEL, AgentPlan, SweepPlan, TaskPlan
+from archgym.sweep.problems import Problems
 from archgym.sweep.settings import FAMILY_KEYS, read_family
 
 __all__ = ["assembled_document", "parsed_recorded_plan", "read_plan"]
@@ -59,6 +60,8 @@ class _Inclusion:
         root = read_document(path).root
         members = dict(root.members("a plan"))
         given = members.pop("include", None)
+        if "agents" in members:
+            members["agents"] = _labelled_list(members["agents"])
         own = Node(root.path, root.line, members)
         if given is None:
             return own
@@ -94,6 +97,25 @@ def _merged(below: Node, above: Node) -> Node:
     return Node(above.path, above.line, members)
 
 
+def _labelled_list(node: Node) -> Node:
+    """Return a list of agents as the mapping of labels that it stands for.
+
+    Items are names of agents, or mappings of one label to its settings.
+    """
+    if not isinstance(node.value, tuple):
+        return node
+    members: dict[str, Node] = {}
+    for item in node.value:
+        if isinstance(item.value, Mapping) and len(item.value) == 1:
+            ((label, entry),) = item.value.items()
+        else:
+            label, entry = item.text("an agent of a list"), Node(item.path, item.line, None)
+        if label in members:
+            raise item.refusal(f"labels of agents must differ; {label!r} came twice")
+        members[label] = entry
+    return Node(node.path, node.line, members)
+
+
 # ---- settings
 
 
@@ -112,6 +134,8 @@ def _with_setting(root: Node, setting: str) -> Node:
             known = labels if isinstance(labels, dict) else ()
             error = unknown_name(f"{names[0][:-1]} of the plan", names[1], known)
             raise Document(root.path, value).refusal(error)
+    if names == ["agents"]:
+        value = _labelled_list(value)
     return _placed(root, names, value)
 
 
@@ -132,16 +156,22 @@ _MAX_RUNS = 1_000_000
 _MAX_BUDGET = 10**9
 _MAX_SEED = 2**63 - 1
 _MAX_REWARD = 1e9
-_PLAN_KEYS = ("tasks", "agents", "seeds", "budget", "max_asks")
+# chosen: differences between agents of a few percent of the score show up with five.
+_DEFAULT_SEEDS = (0, 1, 2, 3, 4)
+_PLAN_KEYS = ("tasks", "agents", "seeds", "budget", "max_asks", "patience", "cache")
 _TASK_KEYS = (
     "simulator",
     "space",
     "workload",
     "objective",
+    *("minimise", "maximise", "subject_to"),
     "fidelity",
     "options",
     "stand_in",
     "best_known",
+    "start",
+    "warm_start",
+    "stop_at",
 )
 _RECORDED_TASK_KEYS = (*_TASK_KEYS, "id", "digest")
 _RECORDED_AGENT_KEYS = ("agent", "hyperparameters", "on_tasks", "group")
@@ -164,7 +194,10 @@ def read_plan(path: str | Path, settings: Sequence[str] = ()) -> SweepPlan:
     from archgym.sweep.resolver import decided_plan
 
     document = assembled_document(path, settings)
-    decided = decided_plan(_plan(document, _TASK_KEYS, _AGENT_KEYS), document)
+    problems = Problems(document.path)
+    plan = _plan(document, _TASK_KEYS, _AGENT_KEYS, problems)
+    decided = decided_plan(plan, document, problems)
+    problems.raise_any()
     _check_size(decided, document.root)
     return decided
 
@@ -175,37 +208,72 @@ def parsed_recorded_plan(document: Document) -> SweepPlan:
     Raises:
       FileFormatError: It was damaged; the error names the line.
     """
-    return _plan(document, _RECORDED_TASK_KEYS, _RECORDED_AGENT_KEYS)
+    problems = Problems(document.path)
+    plan = _plan(document, _RECORDED_TASK_KEYS, _RECORDED_AGENT_KEYS, problems)
+    problems.raise_any()
+    return plan
 
 
-def _plan(document: Document, task_keys: Sequence[str], agent_keys: Sequence[str]) -> SweepPlan:
+def _plan(
+    document: Document, task_keys: Sequence[str], agent_keys: Sequence[str], problems: Problems
+) -> SweepPlan:
+    """Return the plan of a document, without the parts in which there are problems."""
     root = document.root
-    parts = root.members("a plan", _PLAN_KEYS)
-    for name in ("tasks", "agents", "seeds", "budget"):
-        if name not in parts:
-            raise root.refusal(f"a plan must have `{name}`; it has none")
-    budget = parts["budget"].whole("`budget`", 1, _MAX_BUDGET)
-    max_asks = None
-    if "max_asks" in parts:
-        # Each evaluation is an ask.
-        max_asks = parts["max_asks"].whole("`max_asks`", budget, 20 * _MAX_BUDGET)
-    plan = SweepPlan(
-        tuple(_task(label, node, task_keys) for label, node in _labelled(parts["tasks"], "tasks")),
-        tuple(
-            _agent(label, node, agent_keys) for label, node in _labelled(parts["agents"], "agents")
-        ),
-        _seeds(parts["seeds"]),
-        budget,
-        max_asks,
-    )
-    _check_size(plan, root)
-    labels = {task.label for task in plan.tasks}
+    with problems.collected():
+        root.members("a plan", _PLAN_KEYS)
+    parts = root.members("a plan")
+    # A key that is unknown may be a missing one, misspelt.
+    for name in () if problems else ("tasks", "agents", "budget"):
+        with problems.collected():
+            if name not in parts:
+                raise root.refusal(f"a plan must have `{name}`; it has none")
+    budget = 1
+    max_asks = patience = cache = None
+    seeds: tuple[int, ...] = _DEFAULT_SEEDS
+    with problems.collected():
+        if "budget" in parts:
+            budget = parts["budget"].whole("`budget`", 1, _MAX_BUDGET)
+    with problems.collected():
+        if "max_asks" in parts:
+            # Each evaluation is an ask.
+            max_asks = parts["max_asks"].whole("`max_asks`", budget, 20 * _MAX_BUDGET)
+    with problems.collected():
+        if "patience" in parts:
+            patience = parts["patience"].whole("`patience`", 1, _MAX_BUDGET)
+    with problems.collected():
+        if "cache" in parts:
+            cache = str(Path(parts["cache"].text("`cache`")).absolute())
+    with problems.collected():
+        if "seeds" in parts:
+            seeds = _seeds(parts["seeds"])
+    tasks, agents = [], []
+    for label, node in _entries(parts, "tasks", problems):
+        with problems.collected():
+            tasks.append(_task(label, node, task_keys))
+    for label, node in _entries(parts, "agents", problems):
+        with problems.collected():
+            agents.append(_agent(label, node, agent_keys))
+    plan = SweepPlan(tuple(tasks), tuple(agents), seeds, budget, max_asks, patience, cache)
+    with problems.collected():
+        _check_size(plan, root)
+    labels = list(document.at("tasks").members("`tasks`")) if "tasks" in parts else []
     for agent in plan.agents:
         for label in agent.on_tasks:
-            if label not in labels:
-                error = unknown_name("task of the plan", label, labels)
-                raise document.refusal(error, "agents", agent.label, "on_tasks", label)
+            with problems.collected():
+                if label not in labels:
+                    error = unknown_name("task of the plan", label, labels)
+                    raise document.refusal(error, "agents", agent.label, "on_tasks", label)
     return plan
+
+
+def _entries(
+    parts: Mapping[str, Node], what: str, problems: Problems
+) -> Iterable[tuple[str, Node]]:
+    """Return the labelled members of a part of a plan; none where it is something else."""
+    with problems.collected():
+        if what in parts:
+            return _labelled(parts[what], what)
+    return ()
 
 
 def _check_size(plan: SweepPlan, root: Node) -> None:
@@ -238,9 +306,21 @@ def _task(label: str, node: Node, keys: Sequence[str]) -> TaskPlan:
         raise node.refusal("a task must have a `simulator`; it has none")
     texts = {
         name: parts[name].text(f"`{name}`")
-        for name in ("simulator", "space", "objective", "fidelity", "stand_in", "id", "digest")
+        for name in (
+            "simulator",
+            "space",
+            "objective",
+            "fidelity",
+            "stand_in",
+            "stop_at",
+            "id",
+            "digest",
+        )
         if name in parts
     }
+    for name in ("minimise", "maximise", "subject_to"):
+        if name in parts:
+            texts[name] = _joined(name, parts[name])
     options = _options(parts["options"]) if "options" in parts else {}
     best_known = (
         parts["best_known"].number("`best_known`", -_MAX_REWARD, _MAX_REWARD)
@@ -248,7 +328,48 @@ def _task(label: str, node: Node, keys: Sequence[str]) -> TaskPlan:
         else None
     )
     workloads = _workloads(parts["workload"]) if "workload" in parts else None
-    return TaskPlan(label, workloads=workloads, options=options, best_known=best_known, **texts)
+    return TaskPlan(
+        label,
+        workloads=workloads,
+        options=options,
+        best_known=best_known,
+        start=_start(parts["start"]) if "start" in parts else (),
+        warm_start=_studies(parts["warm_start"]) if "warm_start" in parts else (),
+        **texts,
+    )
+
+
+def _start(node: Node) -> tuple[str | Mapping[str, Any], ...]:
+    """Return start designs: "default", folders of studies, and mappings of parameters."""
+    items = node.value if isinstance(node.value, tuple) else (node,)
+    found: list[str | Mapping[str, Any]] = []
+    for item in items:
+        if isinstance(item.value, Mapping):
+            found.append(
+                {n: tuple(v) if isinstance(v, list) else v for n, v in item.plain().items()}
+            )
+        else:
+            text = item.text("a start design")
+            found.append(text if text == "default" else _beside(item, text))
+    return tuple(found)
+
+
+def _studies(node: Node) -> tuple[str, ...]:
+    items = node.value if isinstance(node.value, tuple) else (node,)
+    return tuple(_beside(item, item.text("a study")) for item in items)
+
+
+def _beside(node: Node, text: str) -> str:
+    """Return a folder that a plan names; one next to the plan's file counts first."""
+    path = node.path.parent / text
+    return str(path.absolute()) if path.is_dir() else str(Path(text).absolute())
+
+
+def _joined(name: str, node: Node) -> str:
+    """Return a text, or the texts of a list separated by commas."""
+    if not isinstance(node.value, tuple):
+        return node.text(f"`{name}`")
+    return ", ".join(item.text(f"`{name}`") for item in node.value)
 
 
 def _options(node: Node) -> dict[str, str]:

@@ -5,10 +5,14 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar, final
 
 from archgym.errors import ArchGymError
+from archgym.evaluation.limits import parse_limits
 from archgym.evaluation.task import Task
+from archgym.evaluation.task_choices import choosing
 from archgym.files.yaml_document import Document
 from archgym.search.agent import Agent, agent_class, make_agent
+from archgym.studies.prior import StoredPrior, start_designs
 from archgym.sweep.plan import LABEL, AgentPlan, SweepPlan, TaskPlan
+from archgym.sweep.problems import Problems
 from archgym.sweep.settings import Draws, Grid
 from archgym.sweep.tuned_settings import read_tuned, shipped_tuned, tuned_hyperparameters
 
@@ -17,24 +21,29 @@ __all__ = ["decided_plan"]
 T = TypeVar("T")
 
 
-def decided_plan(plan: SweepPlan, document: Document) -> SweepPlan:
+def decided_plan(plan: SweepPlan, document: Document, problems: Problems) -> SweepPlan:
     """Return the plan with its tasks made, and every family as the agents that it stands for.
 
-    Raises:
-      FileFormatError: Something does not exist or fit; the error names the line.
+    What does not exist or fit is added to the problems, with the line that names it.
     """
-    tasks = {task.label: _made(task, document) for task in plan.tasks}
+    tasks: dict[str, Task] = {}
+    for task in plan.tasks:
+        with problems.collected():
+            tasks[task.label] = _made(task, document)
+    warm = [task.label for task in plan.tasks if task.warm_start]
     agents: dict[str, AgentPlan] = {}
     for given in plan.agents:
-        for agent in _decided_agents(given, tasks, document):
-            twin = agents.setdefault(agent.label.lower(), agent)
-            if twin is not agent:
-                raise document.at("agents", given.label).refusal(
-                    f"labels must differ beyond case; got {twin.label!r} and {agent.label!r}"
-                )
+        with problems.collected():
+            _require_use(given, warm, document)
+            for agent in _decided_agents(given, tasks, document):
+                twin = agents.setdefault(agent.label.lower(), agent)
+                if twin is not agent:
+                    raise document.at("agents", given.label).refusal(
+                        f"labels must differ beyond case; got {twin.label!r} and {agent.label!r}"
+                    )
     return replace(
         plan,
-        tasks=tuple(task.decided(tasks[task.label]) for task in plan.tasks),
+        tasks=tuple(t.decided(tasks[t.label]) for t in plan.tasks if t.label in tasks),
         agents=tuple(agents.values()),
     )
 
@@ -50,7 +59,15 @@ def _made(plan: TaskPlan, document: Document) -> Task:
             path = document.at(*entry, "stand_in").path.parent / plan.stand_in
             plan = replace(plan, stand_in=str(path.absolute()) if path.is_file() else plan.stand_in)
         # A file that the plan includes names its own files.
-        return plan.make(folder=document.at(*entry, "workload").path.parent)
+        task = plan.make(folder=document.at(*entry, "workload").path.parent)
+        for choice, check in (
+            ("start", lambda: start_designs(task, plan.start)),
+            ("warm_start", lambda: plan.warm_start and StoredPrior.of(task, plan.warm_start)),
+            ("stop_at", lambda: plan.stop_at and parse_limits(plan.stop_at, task.metrics)),
+        ):
+            with choosing(choice):
+                check()
+        return task
     except ArchGymError as error:
         choice = error.choice or "simulator"
         raise document.refusal(error, "tasks", plan.label, choice) from None
@@ -90,6 +107,21 @@ def _decided_agents(
     for each in agents:
         trial.check(each)
     return agents
+
+
+def _require_use(plan: AgentPlan, warm: list[str], document: Document) -> None:
+    """Refuse an agent that cannot use the earlier studies of a task."""
+    place = ("agents", plan.label)
+    try:
+        kind = agent_class(plan.agent)
+    except ArchGymError as error:
+        raise document.refusal(error, *place, "agent") from None
+    if warm and not kind.uses_prior:
+        raise document.at(*place).refusal(
+            f"agents must learn from earlier studies for the `warm_start` of task {warm[0]!r}; "
+            f"{plan.agent!r} does not",
+            "Give their best designs as `start` instead",
+        )
 
 
 def _tuned_on(tasks: Mapping[str, Task], plan: AgentPlan) -> dict[str, dict[str, Any]]:

@@ -21,6 +21,7 @@ from archgym.studies.timing import SessionClock
 from archgym.sweep.plan import Run
 
 if TYPE_CHECKING:
+    from archgym.evaluation.executor import Executor
     from archgym.evaluation.task import Task
     from archgym.studies.study import Study
 
@@ -88,15 +89,30 @@ def perform(
                 told_at = now
                 tell(evaluations)
 
+        executor: Executor | None = None
         try:
-            study.run(progress=progress)
+            executor = _cached(run.cache)
+            study.run(executor, progress=progress)
         except StudyInterrupted:
             clock.write()
             raise
         except Exception as error:
             return _failed(study.evaluations, error)
+        finally:
+            if executor is not None:
+                executor.close()
         clock.write()
         return RunResult(study.evaluations)
+
+
+def _cached(folder: str | None) -> "Executor | None":
+    """Return an executor with the cache of a folder; None where there is none."""
+    if folder is None:
+        return None
+    from archgym.evaluation.cache import CachedExecutor
+    from archgym.evaluation.executor import SerialExecutor
+
+    return CachedExecutor(SerialExecutor(), folder)
 
 
 def _task(run: Run, tasks: Tasks) -> "Task":
@@ -154,6 +170,10 @@ def _opened(run: Run, folder: Path, task: "Task") -> "Study":
         budget=run.budget,
         max_asks=run.max_asks,
         hyperparameters=run.hyperparameters,
+        start=run.task.start,
+        warm_start=run.task.warm_start,
+        patience=run.patience,
+        stop_at=run.task.stop_at,
     )
 
 
@@ -174,6 +194,10 @@ def require_same_study(run: Run, folder: Path) -> None:
         "seed": (header.seed, run.seed),
         "budget": (header.budget, run.budget),
         "max_asks": (header.max_asks, run.max_asks),
+        "patience": (header.patience, run.patience),
+        "stop_at": (header.stop_at, run.task.stop_at),
+        "start": (header.start is not None, bool(run.task.start)),
+        "warm_start": (header.prior_digest is not None, bool(run.task.warm_start)),
     }
     for name, (recorded, planned) in pairs.items():
         if recorded != planned:

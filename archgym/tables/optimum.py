@@ -13,6 +13,7 @@ from archgym.evaluation.simulator import FEASIBLE, Simulator
 from archgym.evaluation.specification import Declaration
 from archgym.evaluation.task import Task
 from archgym.evaluation.task_choices import WeightedWorkload
+from archgym.runtime.reductions import report_reduction
 
 __all__ = ["FrontPoint", "Optimum", "OptimumSearch", "tasks_of"]
 
@@ -177,6 +178,10 @@ class OptimumSearch:
         """Return the optimum found."""
         n = len(self._terms)
         shown = np.unique(np.linspace(0, n - 1, min(n, _MAX_POINTS)).round().astype(int))
+        report_reduction(
+            *("points of the front that are listed", len(shown), n),
+            "they are spread evenly along it; its size is exact",
+        )
         points = [
             FrontPoint(int(self._numbers[i]), int(self._alike[i]), tuple(self._terms[i].tolist()))
             for i in shown[::-1]

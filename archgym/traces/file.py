@@ -226,19 +226,25 @@ def read_memory_trace(path: str | Path, *, max_records: int = MAX_RECORDS) -> Me
 
 
 def iterate_memory_trace(
-    path: str | Path, *, max_records: int = MAX_RECORDS
+    path: str | Path, *, max_records: int | None = None
 ) -> Iterator[MemoryTrace]:
     """Yield the trace in a `.npz` file, chunk after chunk; at least one, which may be empty.
+
+    Args:
+      path: The file.
+      max_records: Most records that the file may hold; None for any number, as one chunk is in
+        memory at a time. Planes are read whole, so that they have a limit always.
 
     Raises:
       FileFormatError, StorageError: As for `read_memory_trace`; also after some chunks.
     """
     with open_archive(path, _WHAT, _REMEDY) as archive:
         if not is_planes(archive.names):
-            info, n_chunks = _info(archive, max_records)
+            info, n_chunks = _info(archive, 2**63 if max_records is None else max_records)
             yield from _chunks(archive, info, n_chunks)
             return
-    yield read_planes(path, max_records=max_records)
+    most = MAX_RECORDS if max_records is None else max_records
+    yield read_planes(path, max_records=most)
 
 
 def read_trace_info(path: str | Path) -> TraceInfo:

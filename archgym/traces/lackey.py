@@ -10,6 +10,7 @@ from typing import Any, Final, final
 import numpy as np
 
 from archgym.runtime.kernels import entry_point
+from archgym.runtime.reductions import report_loss
 from archgym.traces.memory_trace import ADDRESS_BITS, COLUMNS, MemoryTrace
 
 __all__ = ["LackeyParser"]
@@ -17,8 +18,10 @@ __all__ = ["LackeyParser"]
 _PIECE_BYTES: Final = 2**20
 # A line has at least seven bytes, and gives at most one record.
 _MAX_RECORDS: Final = _PIECE_BYTES // 7 + 2
-# Places in the state.
-_PENDING, _CODE_PAGE, _SEEN, _SKIP, _MOST, _DONE = range(6)
+# Places in the state; the last three count what a trace cannot hold.
+_PENDING, _CODE_BLOCK, _SEEN, _SKIP, _MOST, _DONE, _CODE_BITS, _FOREIGN, _CLIPPED, _MASKED = range(
+    10
+)
 
 
 @final
@@ -28,15 +31,19 @@ class LackeyParser:
     max_piece_bytes = _PIECE_BYTES
     max_piece_records = 2 * _MAX_RECORDS
 
-    def __init__(self, skip: int, max_accesses: int) -> None:
+    def __init__(self, skip: int, max_accesses: int, code_bytes: int = 4096) -> None:
         """Start at the stream's begin.
 
         Args:
           skip: Data accesses that are left out first.
           max_accesses: Data accesses after which no more are taken.
+          code_bytes: A fetch is recorded when execution comes to another block of so many bytes, a
+            power of two: 4096 for pages, 64 for lines.
         """
-        self._state = np.array([0, -1, 0, skip, skip + max_accesses, 0], np.int64)
+        bits = code_bytes.bit_length() - 1
+        self._state = np.array([0, -1, 0, skip, skip + max_accesses, 0, bits, 0, 0, 0], np.int64)
         self._rest = np.zeros(0, np.uint8)
+        self._dropped_bytes = 0
 
     @property
     def accesses_seen(self) -> int:
@@ -56,8 +63,26 @@ class LackeyParser:
         columns: dict[str, Any] = {name: np.empty(n, kind) for name, kind in COLUMNS.items()}
         n_read, n_records = parse_lines(text, self._state, ADDRESS_BITS, *columns.values())
         # What has no end for a whole piece is no line of lackey's.
-        self._rest = text[n_read:].copy() if len(text) - n_read < _PIECE_BYTES else text[:0]
+        is_line = len(text) - n_read < _PIECE_BYTES
+        self._dropped_bytes += 0 if is_line else len(text) - n_read
+        self._rest = text[n_read:].copy() if is_line else text[:0]
         return MemoryTrace(**{name: c[:n_records].copy() for name, c in columns.items()})
+
+    def report_losses(self) -> None:
+        """Report what of the output no record holds."""
+        lines, clipped, masked = (int(self._state[i]) for i in (_FOREIGN, _CLIPPED, _MASKED))
+        if lines or self._dropped_bytes:
+            report_loss(
+                f"valgrind wrote {lines:,} lines that are no accesses, and {self._dropped_bytes:,} "
+                "bytes without a line's end; they are ignored."
+            )
+        if clipped:
+            report_loss(
+                f"{clipped:,} records have more than 65,535 bytes or 4,294,967,295 instructions "
+                "before them; the trace has these numbers instead."
+            )
+        if masked:
+            report_loss(f"{masked:,} addresses have more than {ADDRESS_BITS} bits; they are cut.")
 
 
 @entry_point(seconds=3)
@@ -83,10 +108,12 @@ def parse_lines(
             break
         line, start = start, end + 1
         if end - line < 6:
+            state[7] += 1
             continue
         if text[line] == 73:  # 'I'
             code = -1
         elif text[line] != 32:
+            state[7] += 1
             continue
         elif text[line + 1] == 76:  # 'L'
             code = 0
@@ -95,6 +122,7 @@ def parse_lines(
         elif text[line + 1] == 77:  # 'M'
             code = 3
         else:
+            state[7] += 1
             continue
         place = line + 2
         while place < end and text[place] == 32:
@@ -113,19 +141,22 @@ def parse_lines(
             where = (where << np.uint64(4)) | np.uint64(value)
             place += 1
         if place >= end or text[place] != 44:
+            state[7] += 1
             continue
         length = np.int64(0)
         place += 1
         while place < end and 48 <= text[place] <= 57 and length < 100000:
             length = length * 10 + (text[place] - 48)
             place += 1
+        if where & mask != where:
+            state[9] += 1
         where &= mask
         if code < 0:
             state[0] += 1
-            page = np.int64(where >> np.uint64(12))
-            if page == state[1] or state[2] < state[3]:
+            block = np.int64(where >> np.uint64(state[6]))
+            if block == state[1] or state[2] < state[3]:
                 continue
-            state[1] = page
+            state[1] = block
             code = 2
         else:
             state[2] += 1
@@ -135,6 +166,8 @@ def parse_lines(
                 continue
             if state[2] == state[4]:
                 state[5] = 1
+        if length > 65535 or state[0] > 0xFFFFFFFF:
+            state[8] += 1
         instructions[n_records] = min(state[0], np.int64(0xFFFFFFFF))
         state[0] = 0
         kind[n_records] = code

@@ -17,14 +17,18 @@ from pathlib import Path
 from typing import Any, final
 
 from archgym.errors import InvalidArgumentError, MissingProgramError, SimulatorError
+from archgym.runtime.environment import given_environment
+from archgym.runtime.reductions import report_loss
 from archgym.traces.file import TraceInfo, TraceWriter, trace_writer
 from archgym.traces.lackey import LackeyParser
-from archgym.traces.reference import MAX_RECORDS
+from archgym.traces.reference import MAX_TEXT
 
 __all__ = ["DEFAULT_MAX_ACCESSES", "Recording", "record"]
 
 # chosen: some 10 to 30 MB of a file, and a minute or two of recording.
 DEFAULT_MAX_ACCESSES = 10_000_000
+# chosen: some 10 GB of a file. Recording holds one chunk of records whatever their number.
+MAX_ACCESSES = 2**32
 # The most that Linux gives without privileges: /proc/sys/fs/pipe-max-size.
 _PIPE_BYTES = 2**20
 # chosen: lackey writes each line by itself; it is faster to let some gather than to wake for each.
@@ -60,6 +64,7 @@ def record(
     name: str = "",
     skip: int = 0,
     max_accesses: int = DEFAULT_MAX_ACCESSES,
+    code_bytes: int = 4096,
     date: str = "",
     report: Callable[[Recording], None] | None = None,
 ) -> Recording:
@@ -74,6 +79,8 @@ def record(
       name: The trace's name; by default the program's.
       skip: Data accesses that are left out first.
       max_accesses: Data accesses after which the program is stopped.
+      code_bytes: A fetch is recorded when execution comes to another block of so many bytes, a
+        power of two: 4096 for pages, 64 for lines, so that simulators see instructions in caches.
       date: When this was, as the file should say it.
       report: Called about twice a second.
 
@@ -83,16 +90,20 @@ def record(
       StorageError: The file cannot be written.
     """
     _check(command, skip, max_accesses)
+    if not 64 <= code_bytes <= 4096 or code_bytes & (code_bytes - 1):
+        raise InvalidArgumentError(
+            f"`code_bytes` must be a power of two, 64 to 4096; got {code_bytes!r}."
+        )
     info = TraceInfo(
         name=name or Path(command[0]).name,
-        command=shlex.join(command)[:1000],
+        command=_shortened(shlex.join(command)),
         date=date,
         tool="valgrind lackey --trace-mem=yes",
         skipped=skip,
     )
     started = time.monotonic()
     with trace_writer(path, info) as writer, _noted_signals() as signals:
-        parser = LackeyParser(skip, max_accesses)
+        parser = LackeyParser(skip, max_accesses, code_bytes)
         process, pipe = _start(command)
         try:
             stopped = _take(process, pipe, parser, writer, signals, started, report)
@@ -105,15 +116,25 @@ def record(
             raise SimulatorError(_nothing(parser.accesses_seen, skip, exit_code, command))
         skipped = min(skip, parser.accesses_seen)
         info = writer.finish(exit_code=exit_code, skipped=skipped)
+    parser.report_losses()
     return Recording(info, parser.accesses_seen, time.monotonic() - started, stopped)
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= MAX_TEXT:
+        return text
+    report_loss(
+        f"The trace's command has {len(text):,} letters; its file holds the first {MAX_TEXT:,}."
+    )
+    return text[:MAX_TEXT]
 
 
 def _check(command: Sequence[str], skip: int, max_accesses: int) -> None:
     if not command:
         raise InvalidArgumentError("A program must be named after `--`; none was given.")
-    if skip < 0 or not 1 <= max_accesses <= MAX_RECORDS:
+    if skip < 0 or not 1 <= max_accesses <= MAX_ACCESSES:
         raise InvalidArgumentError(
-            f"`skip` must be 0 or more and `max_accesses` 1 to {MAX_RECORDS}; got {skip!r} and "
+            f"`skip` must be 0 or more and `max_accesses` 1 to {MAX_ACCESSES}; got {skip!r} and "
             f"{max_accesses!r}."
         )
     if shutil.which("valgrind") is None:
@@ -137,7 +158,12 @@ def _start(command: Sequence[str]) -> tuple[subprocess.Popen[bytes], int]:
     arguments = ["valgrind", *options, f"--log-fd={writing}", "--", *command]
     try:
         # One system call, so that nothing another thread holds is waited for.
-        process = subprocess.Popen(arguments, pass_fds=(writing,), preexec_fn=_dying_with_us())
+        process = subprocess.Popen(
+            arguments,
+            pass_fds=(writing,),
+            preexec_fn=_dying_with_us(),
+            env=given_environment(),
+        )
     except BaseException:
         os.close(reading)
         raise
@@ -188,8 +214,6 @@ def _take(
         part = parser.parse(piece)
         if len(part):
             writer.append(part)
-        if writer.info.records > MAX_RECORDS - parser.max_piece_records:
-            return "limit"
         now = time.monotonic()
         if report is not None and now - reported >= _REPORT_S:
             report(Recording(writer.info, parser.accesses_seen, now - started))

@@ -12,14 +12,15 @@ import numpy as np
 from archgym.traces.archive import json_object, open_archive
 from archgym.traces.memory_trace import ADDRESS_BITS, AccessKind, MemoryTrace
 
-__all__ = ["PLANES_REMEDY", "is_planes", "printable", "read_planes"]
+__all__ = ["MAX_TEXT", "PLANES_REMEDY", "is_planes", "printable", "read_planes"]
 
 PAGE_BITS = 12
 # chosen: ten times the longest reference trace; half a gigabyte as columns.
 MAX_RECORDS = 2**25
 PLANES_REMEDY = "Copy the file again, or record a trace of your own with `archgym trace record`"
 _MAX_META_BYTES = 2**20
-_MAX_TEXT = 1000
+MAX_TEXT = 1000
+"""chosen: letters of a name or command that are kept and shown."""
 
 
 def is_planes(names: tuple[str, ...]) -> bool:
@@ -76,4 +77,4 @@ def read_planes(path: str | Path, *, max_records: int = MAX_RECORDS) -> MemoryTr
 
 def printable(text: str) -> str:
     """Return a text from a file, short and without what a terminal would obey."""
-    return "".join(c if c.isprintable() else "?" for c in text[:_MAX_TEXT])
+    return "".join(c if c.isprintable() else "?" for c in text[:MAX_TEXT])

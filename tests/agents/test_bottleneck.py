@@ -7,6 +7,7 @@ import pytest
 
 from archgym.agents.bottleneck import BottleneckAgent
 from archgym.errors import BudgetExhausted
+from archgym.evaluation.simulator import simulator_class
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Trials
 from archgym.simulators.soc import SocSimulator
@@ -73,6 +74,22 @@ def test_bottlenecks_name_moves_of_the_space_and_shares() -> None:
                 assert space.design({**design, **move}) != design
         time = sum(b.share for b in found if b.metric == "latency_s")
         assert time <= 1.0 + 1e-9
+
+
+@pytest.mark.parametrize("name", ["moe", "accelerator"])
+def test_costs_are_bottlenecks_with_parameters_of_every_space(name: str) -> None:
+    kind = simulator_class(name)
+    for space in kind.space_names:
+        simulator = kind(space=space)
+        assert simulator.relief.keys() == simulator.costs.keys()
+        named = {p for names in simulator.relief.values() for p in names}
+        assert len(named & set(simulator.space.names)) >= len(simulator.space.names) // 2
+    simulator = kind()
+    workload = simulator.workload(simulator.default_workload)
+    found = simulator.bottlenecks(simulator.space.default_indices, workload)
+    assert len({b.name for b in found}) >= 2
+    assert all(0.0 < b.share <= 1.0 for b in found)
+    assert all(set(b.parameters) <= set(simulator.space.names) for b in found)
 
 
 def test_costs_of_dram_are_bottlenecks_with_parameters() -> None:

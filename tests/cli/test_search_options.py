@@ -67,6 +67,19 @@ def test_searches_share_a_cache(archgym: Archgym) -> None:
     assert journal(Path("a")) == journal(Path("b")) == journal(Path("c"))
 
 
+def test_study_is_exported_to_a_storage_of_optuna(archgym: Archgym, study: Path) -> None:
+    import optuna
+
+    ran = archgym("export", study, "--as", "optuna", "--storage", "sqlite:///x.db")
+
+    assert ran.code == 0, ran.err
+    assert "Written: 12 trials in sqlite:///x.db" in ran.out
+    assert len(optuna.load_study(study_name="study", storage="sqlite:///x.db").trials) == 12
+    again = archgym("export", study, "--as", "optuna", "--storage", "sqlite:///x.db")
+    assert "has a study named 'study' already" in again.err
+    assert "belong together" in archgym("export", study, "--as", "optuna").err
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

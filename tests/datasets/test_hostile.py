@@ -46,9 +46,13 @@ class ForbiddenError(Exception):
     """Reading a file has done what reading a file must not do."""
 
 
+_strangers: set[int] = set()
+"""Threads that earlier tests left behind, such as Ray's, which read files of their own."""
+
+
 def _watch(event: str, arguments: tuple[Any, ...]) -> None:
-    # Threads that earlier tests left behind, such as Ray's, read files of their own.
-    if not _watching or threading.current_thread() is not threading.main_thread():
+    # Threads that reading starts are watched: they are not among those that were there before.
+    if not _watching or threading.get_ident() in _strangers:
         return
     if event in _FORBIDDEN:
         # A module that Python has loaded already is only looked up.
@@ -66,11 +70,18 @@ def watched(folder: Path) -> Iterator[None]:
     if not getattr(_watch, "is_added", False):
         sys.addaudithook(_watch)
         _watch.is_added = True  # type: ignore[attr-defined]  # a note on the function
+    _strangers.update(_other_threads())
     _watching.append(folder.resolve())
     try:
         yield
     finally:
         _watching.clear()
+        _strangers.clear()
+
+
+def _other_threads() -> set[int]:
+    """Identifiers of all threads with Python frames but this one."""
+    return set(sys._current_frames()) - {threading.get_ident()}
 
 
 def refused(call: Callable[[], object], folder: Path) -> str | None:

@@ -1,4 +1,5 @@
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -125,21 +126,28 @@ def test_program_that_takes_too_long_is_killed_with_its_children(tmp_path: Path)
     with pytest.raises(SimulatorError, match=r"took longer than 3 s. Its last lines:\nwaiting"):
         run_program(python(code), 3.0)
 
-    assert_gone(int((tmp_path / "pid").read_text()))
+    # All processes of a run have ended when it returns.
+    assert is_gone(int((tmp_path / "pid").read_text()))
 
 
-def assert_gone(pid: int) -> None:
-    """An orphan that was killed stays a zombie until init takes it."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-        except OSError:
-            return
-        if state == "Z":
-            return
-    os.kill(pid, signal.SIGKILL)
-    pytest.fail(f"process {pid} still runs")
+def is_gone(pid: int) -> bool:
+    """True if a process has ended; one that init has not taken yet is a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def assert_ends(pid: int) -> None:
+    """Wait for the end of another's process by its file descriptor; the time is for a hang only."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        assert select.select([descriptor], [], [], 60.0)[0], f"process {pid} still runs"
+    finally:
+        os.close(descriptor)
 
 
 KILLED = """
@@ -166,7 +174,7 @@ def test_program_and_its_children_end_with_a_process_that_is_killed(tmp_path: Pa
 
     assert ran.returncode == -signal.SIGKILL
     for pid in path.read_text().split():
-        assert_gone(int(pid))
+        assert_ends(int(pid))
 
 
 def test_watchdog_kills_what_is_not_forgotten() -> None:
@@ -271,19 +279,6 @@ def test_signal_stops_a_study_whose_program_hangs(tmp_path: Path) -> None:
     assert time.monotonic() - started < 0.5 + 2.0
 
 
-def has_ended(pid: int) -> bool:
-    """True if a process has ended, two seconds after it was to."""
-    deadline = time.monotonic() + 2
-    while time.monotonic() < deadline:
-        try:
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-                return True
-        except OSError:
-            return True
-        time.sleep(0.02)
-    return False
-
-
 DAEMON = """
 import os, sys, time
 if os.fork() == 0:
@@ -302,11 +297,42 @@ if len(sys.argv) > 2: time.sleep(60)
 def test_daemon_with_a_session_of_its_own_ends_with_its_run(tmp_path: Path) -> None:
     run_program([*python(DAEMON), str(tmp_path / "pid")], 10.0)
 
-    assert has_ended(int((tmp_path / "pid").read_text()))
+    assert is_gone(int((tmp_path / "pid").read_text()))
 
 
-def test_daemon_ends_with_a_process_that_is_killed(tmp_path: Path) -> None:
-    command = [*python(DAEMON), str(tmp_path / "pid"), "stay"]
+# A daemon that also clears its environment, so that nothing but its ancestry tells whose it is.
+HIDDEN = DAEMON.replace(
+    "time.sleep(60)\n    open",
+    "os.execve('/bin/sleep', ['sleep', '60'], {})\n    open",
+)
+
+
+def test_daemon_without_session_and_environment_ends_with_its_run(tmp_path: Path) -> None:
+    run_program([*python(HIDDEN), str(tmp_path / "pid")], 10.0)
+
+    assert is_gone(int((tmp_path / "pid").read_text()))
+
+
+def test_daemon_without_session_and_environment_ends_at_the_time_limit(tmp_path: Path) -> None:
+    with pytest.raises(SimulatorError, match="took longer than 2 s"):
+        run_program([*python(HIDDEN), str(tmp_path / "pid"), "stay"], 2.0)
+
+    assert is_gone(int((tmp_path / "pid").read_text()))
+
+
+def test_signal_of_a_program_is_its_exit_code() -> None:
+    with pytest.raises(SimulatorError, match="ended with exit code -11"):
+        run_program(["sh", "-c", "kill -SEGV $$"], 10.0)
+
+
+def test_program_that_kills_its_supervisor_fails() -> None:
+    with pytest.raises(SimulatorError, match="ended with exit code -9"):
+        run_program(["sh", "-c", "kill -9 $PPID; sleep 60"], 10.0)
+
+
+@pytest.mark.parametrize("daemon", [DAEMON, HIDDEN], ids=["marked", "hidden"])
+def test_daemon_ends_with_a_process_that_is_killed(tmp_path: Path, daemon: str) -> None:
+    command = [*python(daemon), str(tmp_path / "pid"), "stay"]
     code = f"from archgym.evaluation.external import run_program; run_program({command!r}, 60)"
     with subprocess.Popen(python(code), cwd=ROOT) as process:
         deadline = time.monotonic() + 60
@@ -315,12 +341,11 @@ def test_daemon_ends_with_a_process_that_is_killed(tmp_path: Path) -> None:
             time.sleep(0.02)
         process.kill()
 
-    assert has_ended(int((tmp_path / "pid").read_text()))
+    assert_ends(int((tmp_path / "pid").read_text()))
 
 
 def test_program_that_needs_more_memory_than_its_limit_fails() -> None:
-    # The program waits a moment, since its limit is set just after its start.
-    code = "import time; time.sleep(0.2); print(len(bytearray(10**9)))"
+    code = "print(len(bytearray(10**9)))"
     assert run_program(python(code), 20.0) == "1000000000\n"
 
     with pytest.raises(SimulatorError, match="MemoryError"):

@@ -72,6 +72,28 @@ def test_designs_told_out_of_order_write_the_same_bytes(tmp_path: Path) -> None:
     assert journal(tmp_path / "loop") == journal(tmp_path / "run")
 
 
+@pytest.mark.parametrize(
+    "options", [{"start": ["default"]}, {"patience": 15}, {"stop_at": "latency_ns <= 25"}]
+)
+def test_beginnings_and_rules_to_stop_hold_for_asks_and_tells(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    settings: dict[str, Any] = {"seed": 3, "budget": 200, **options}
+    Study.create(tmp_path / "run", toy_task(), "genetic", **settings).run()
+    study = Study.create(tmp_path / "loop", toy_task(), "genetic", **settings)
+
+    while designs := study.ask():
+        for design in designs:
+            study.tell(design, **measure(study.task, design))
+
+    ran, looped = journal(tmp_path / "run"), journal(tmp_path / "loop")
+    # Of the batch in which a design meets `stop_at`, all that was given out is told.
+    assert looped.startswith(ran) if "stop_at" in options else looped == ran
+    assert study.ended == {"patience": "patience", "stop_at": "stop_at"}.get(
+        next(iter(options)), "budget"
+    )
+
+
 def test_told_designs_are_kept_when_the_process_is_killed(tmp_path: Path) -> None:
     new(tmp_path / "run", toy_task()).run()
     folder = tmp_path / "loop"

@@ -317,7 +317,7 @@ def test_another_study_that_exists_is_refused(
 
     with pytest.raises(InvalidArgumentError, match=message):
         Study.create(tmp_path / "a", exists="resume", **arguments)
-    with pytest.raises(InvalidArgumentError, match=r"holds a study\. Go on with it"):
+    with pytest.raises(InvalidArgumentError, match=r"holds a study\. Continue it with"):
         Study.create(tmp_path / "a", **arguments)
 
 

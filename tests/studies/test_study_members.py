@@ -90,10 +90,34 @@ def test_study_without_format_is_read_and_resumed(tmp_path: Path) -> None:
 
 def test_study_of_a_later_format_names_both_formats_and_the_way_out(tmp_path: Path) -> None:
     Study.create(tmp_path / "s", toy_task(), ToyAgent, seed=1, budget=3).run()
-    rewritten(tmp_path / "s", lambda data: data.update(format=2, news={}))
+    rewritten(tmp_path / "s", lambda data: data.update(format=3, news={}))
 
-    with pytest.raises(FileFormatError, match=r"has format 2; .* up to 1\. Open it with the newer"):
+    with pytest.raises(FileFormatError, match=r"has format 3; .* up to 2\. Open it with the newer"):
         read_study(tmp_path / "s")
+
+
+@pytest.mark.parametrize(
+    ("members", "problem"),
+    [
+        ({"start": [[0, 0]]}, "Index vectors"),
+        ({"start": [[0, 0, 0, 0, 99]]}, "0 to 3|99"),
+        ({"start": [[0, 0, 0, 0, 0], [1]]}, "start"),
+        ({"start": "default"}, "start"),
+        ({"stop_at": "speed <= 3"}, "speed"),
+        ({"stop_at": "fast"}, "limit"),
+        ({"patience": -1}, "patience"),
+        ({"warm_start": [{"study": "x"}]}, "warm_start"),
+    ],
+)
+def test_beginnings_and_ends_that_do_not_fit_are_refused(
+    tmp_path: Path, members: dict[str, Any], problem: str
+) -> None:
+    Study.create(tmp_path / "s", toy_task(), ToyAgent, seed=1, budget=3).run()
+    rewritten(tmp_path / "s", lambda data: data.update(format=2, **members))
+
+    with pytest.raises(FileFormatError, match=problem) as caught:
+        read_study(tmp_path / "s")
+    assert str(caught.value).count("\n") == 0
 
 
 @pytest.mark.parametrize("number", ["1", 1.0, True, -1, None, 10**40])

@@ -175,7 +175,7 @@ def test_absent_program_is_named(tmp_path: Path) -> None:
 
 
 def test_limits_are_checked(tmp_path: Path) -> None:
-    with pytest.raises(InvalidArgumentError, match="`max_accesses` 1 to 33554432"):
+    with pytest.raises(InvalidArgumentError, match="`max_accesses` 1 to 4294967296"):
         record(["/bin/true"], tmp_path / "a.npz", max_accesses=0)
 
 
@@ -252,3 +252,27 @@ def is_running(number: int) -> bool:
     except FileNotFoundError:
         return False
     return status.rpartition(")")[2].split()[0] != "Z"
+
+
+RECORD_ENV = """
+import sys
+from archgym.traces.recording import record
+record(["/usr/bin/env"], sys.argv[1])
+"""
+
+
+@needs_valgrind
+def test_empty_locale_stays_empty_for_the_program(tmp_path: Path) -> None:
+    # Python itself sets LC_CTYPE where there is no locale (PEP 538).
+    ran = subprocess.run(
+        [sys.executable, "-c", RECORD_ENV, str(tmp_path / "env.npz")],
+        cwd=Path(__file__).parents[2],
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "ONLY": "this"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    names = {line.partition("=")[0] for line in ran.stdout.splitlines()}
+    assert "ONLY" in names
+    assert "LC_CTYPE" not in names

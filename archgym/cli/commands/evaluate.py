@@ -8,6 +8,7 @@ import typer
 
 from archgym.cli.console.signals import prompt_stops
 from archgym.cli.console.terminal import heading, notice, say, table, warn, write_json
+from archgym.cli.options.design import best_of, is_study
 from archgym.cli.options.task import (
     JsonOption,
     SimulatorArgument,
@@ -17,6 +18,7 @@ from archgym.cli.options.task import (
 )
 from archgym.cli.options.values import assignments, filled_design, read_design, with_values
 from archgym.cli.views.metrics import metric_rows
+from archgym.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from archgym.evaluation.task import Evaluation, Task
@@ -43,7 +45,8 @@ def evaluate(
         Path | None,
         typer.Option(
             "--design",
-            help="JSON file of a design; missing parameters take their default values.",
+            help="JSON file of a design, whose missing parameters take their default values, or "
+            "folder of a study, for its best design.",
         ),
     ] = None,
     baseline: Annotated[
@@ -53,16 +56,11 @@ def evaluate(
 ) -> None:
     """Evaluate one design.
 
-    The exit code is 3 if the design is infeasible.
+    A study in place of the task gives its task and its best design. The exit code is 3 if the
+    design is infeasible.
     """
-    choice = task_choices(simulator, options)
     given = assignments("--set", values or ())
-    start = None if design is None else read_design(design)
-    task = make_task(choice)
-    if design is None or start is None:
-        filled = task.space.design_at(task.space.default_indices)
-    else:
-        filled = filled_design(task.space, start, design)
+    task, filled = _task_and_design(simulator, options, design)
     chosen = with_values(task.space, filled, given)
     _warn_about_inactive(task, chosen, given)
     with prompt_stops():
@@ -80,6 +78,36 @@ def evaluate(
         if not json:
             notice(f"The design is infeasible: {reason}")
         raise typer.Exit(_INFEASIBLE_CODE)
+
+
+def _task_and_design(
+    simulator: str, options: TaskOptions, design: Path | None
+) -> "tuple[Task, Design]":
+    """Return the task, and the design of a file or study, or the default design."""
+    if is_study(simulator):
+        task, indices = best_of(Path(simulator), "", options)
+        start = {} if design is None else _start_of(design)
+        best = task.space.design_at(indices)
+        return task, filled_design(task.space, {**best, **start}, design or Path(simulator))
+    choice = task_choices(simulator, options)
+    # Read first: making a task evaluates its default design.
+    start = {} if design is None else _start_of(design)
+    task = make_task(choice)
+    if design is None:
+        return task, task.space.design_at(task.space.default_indices)
+    return task, filled_design(task.space, start, design)
+
+
+def _start_of(design: Path) -> dict[str, Any]:
+    """Return the values of a file, or of the best design of a study."""
+    if not is_study(design):
+        return read_design(design)
+    from archgym.studies.snapshot import read_study
+
+    best = read_study(design).best()
+    if best is None:
+        raise InvalidArgumentError(f"{design} has no feasible design. Name a file instead.")
+    return dict(best.design)
 
 
 def _warn_about_inactive(task: "Task", design: "Design", given: Mapping[str, object]) -> None:

@@ -115,6 +115,15 @@ def record(
             min=1,
         ),
     ] = 10_000_000,
+    code_bytes: Annotated[
+        int,
+        typer.Option(
+            "--code-bytes",
+            help="Block of code whose entry is recorded as a fetch: 4096 for pages, 64 for lines.",
+            min=64,
+            max=4096,
+        ),
+    ] = 4096,
     name: Annotated[
         str | None,
         typer.Option("--name", help="Name of the trace (default: that of the program)."),
@@ -174,6 +183,7 @@ def record(
             name=name or "",
             skip=skip,
             max_accesses=max_accesses,
+            code_bytes=code_bytes,
             date=datetime.now(UTC).strftime("%Y-%m-%d"),
             report=report,
         )
@@ -222,9 +232,7 @@ def _say_recorded(done: "Recording", path: Path, max_accesses: int) -> None:
         f"{size:,} bytes, {size / max(1, accesses):.2f} per access; {done.elapsed_s:.1f} s, "
         f"{rate / 1000:,.0f} thousand accesses/s including skipped ones"
     )
-    if done.stopped == "limit" and accesses < max_accesses:
-        _note(f"The program was stopped: the file is full with {info.records:,} records.")
-    elif done.stopped == "limit":
+    if done.stopped == "limit":
         _note("The program was stopped after the last requested access (--max-accesses).")
     elif done.stopped:
         _note(f"Stopped by {done.stopped}; the recording is kept.")

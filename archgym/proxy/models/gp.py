@@ -9,11 +9,14 @@ import numpy as np
 
 from archgym.proxy.model import ModelKind, Predictor, Setting, checked
 from archgym.runtime.importing import import_library
+from archgym.runtime.reductions import report_reduction
 
 __all__ = ["GpKind", "ProcessPredictor"]
 
 # chosen: the kernel of so many rows takes 128 MB, whatever a file asks for.
 _MOST_KNOWN = 4000
+# chosen: the likelihood is computed some hundred times, each by the cube of the rows.
+_FEW = 300
 
 
 @final
@@ -95,12 +98,20 @@ class GpKind(ModelKind):
         rng = np.random.default_rng(seed)
         rows = np.sort(rng.permutation(len(features))[: int(setting["max_rows"])])
         noise = float(setting["noise"])
+        report_reduction(
+            *("rows of the Gaussian process", len(rows), len(features)),
+            "they are a random sample; set `max_rows`, at most 4,000, or choose another model",
+        )
         if not 1 <= len(rows) <= _MOST_KNOWN:
             raise ValueError(f"`max_rows` must be 1 to {_MOST_KNOWN}.")
         start = kernels.ConstantKernel(1.0, (1e-3, 1e3)) * kernels.Matern(
             np.ones(features.shape[1]), (1e-2, 1e2), nu=2.5
         )
-        few = rows[rng.permutation(len(rows))[:300]]
+        few = rows[rng.permutation(len(rows))[:_FEW]]
+        report_reduction(
+            *("rows for length scales of the Gaussian process", len(few), len(rows)),
+            "they are a random sample; the weights are fitted to all",
+        )
         with warnings.catch_warnings():
             # Of length scales at their limits: an inactive parameter has none.
             warnings.simplefilter("ignore")

@@ -44,6 +44,7 @@ class Level:
       spatial_x, spatial_y: Dimensions that may be spread over instances below; None for any.
       temporal: Dimensions that it may loop over in time; None for any.
       order: Fixed order of its loops in time, innermost first; None for any.
+      is_estimated: True if energies or area are not in a table.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Level:
     spatial_y: tuple[str, ...] | None = None
     temporal: tuple[str, ...] | None = None
     order: tuple[str, ...] | None = None
+    is_estimated: bool = False
 
     @property
     def mesh_y(self) -> int:
@@ -127,6 +129,11 @@ class Architecture:
 
     def __post_init__(self) -> None:
         _check(self)
+
+    @property
+    def n_estimated(self) -> int:
+        """Number of levels whose costs are not in a table."""
+        return sum(level.is_estimated for level in self.levels)
 
     @property
     def n_levels(self) -> int:

@@ -4,13 +4,23 @@ import math
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from archgym.cli.console.terminal import number, say, table, warn, write_json
-from archgym.cli.options.task import JsonOption
+from archgym.cli.options.design import is_study
+from archgym.cli.options.task import JsonOption, TaskOptions
 from archgym.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from archgym.evaluation.simulator import Workload
+    from archgym.simulators.accelerator.architecture import Architecture
+    from archgym.simulators.accelerator.mapping import Mapping
+    from archgym.simulators.accelerator.problem import Problem
+    from archgym.simulators.accelerator.simulator import AcceleratorSimulator
 
 __all__ = ["commands"]
 
@@ -29,7 +39,11 @@ def map_layer(
     ],
     arch: Annotated[
         str,
-        typer.Option("--arch", help="Shipped architecture, or a YAML file of ArchGym or Timeloop."),
+        typer.Option(
+            "--arch",
+            help="Shipped architecture, a YAML file of ArchGym or Timeloop, or the folder of a "
+            "study, for its best accelerator.",
+        ),
     ] = "eyeriss-like",
     objective: Annotated[
         str, typer.Option("--objective", help="Quantity to minimise: edp, energy or cycles.")
@@ -55,7 +69,9 @@ def map_layer(
     mapping: Annotated[
         Path | None,
         typer.Option(
-            "--mapping", help="Evaluate this mapping (ArchGym or Timeloop) without a search."
+            "--mapping",
+            help="Evaluate this mapping (ArchGym or Timeloop), or the best one of a study of "
+            "mappings, without a search.",
         ),
     ] = None,
     out: Annotated[
@@ -76,7 +92,7 @@ def map_layer(
     from archgym.simulators.accelerator.networks import NETWORKS, layer_named, load_network
     from archgym.simulators.accelerator.timeloop_yaml import read_timeloop_problem
 
-    architecture = load_architecture(arch)
+    architecture = _best_accelerator(Path(arch)) if is_study(arch) else load_architecture(arch)
     announce_compilation()
     if layer in NETWORKS or layer.endswith(".csv"):
         _map_network(
@@ -90,7 +106,10 @@ def map_layer(
     bound = lower_bound(problem, architecture, bypass=bypass)
     summary: dict[str, Any] = {"layer": layer, "architecture": architecture.name}
     if mapping is not None:
-        chosen = read_mapping(mapping, problem, architecture)
+        if is_study(mapping):
+            chosen = _best_mapping(mapping, problem, architecture)
+        else:
+            chosen = read_mapping(mapping, problem, architecture)
     else:
         space = map_space(problem, architecture, bypass=bypass)
         began = time.process_time()
@@ -145,6 +164,43 @@ def map_layer(
     for name, value in summary.items():
         text = number(value) if isinstance(value, float) and math.isfinite(value) else str(value)
         say(f"{name:20} {text}")
+
+
+def _best(folder: Path) -> "tuple[AcceleratorSimulator, np.ndarray, Workload]":
+    """Return the simulator, best design and first workload of a study of the simulator."""
+    from archgym.cli.options.design import best_of
+    from archgym.simulators.accelerator.simulator import AcceleratorSimulator
+
+    task, indices = best_of(folder, "", TaskOptions())
+    if not isinstance(task.simulator, AcceleratorSimulator):
+        raise InvalidArgumentError(
+            f"A study must be one of the simulator 'accelerator'; {folder} is of {task.id}."
+        )
+    return task.simulator, indices, task.workloads[0].workload
+
+
+def _best_accelerator(folder: Path) -> "Architecture":
+    """Return the accelerator of the best design of a study."""
+    simulator, indices, workload = _best(folder)
+    return simulator.mapped(indices, workload, maps_layers=False)[0]
+
+
+def _best_mapping(folder: Path, problem: "Problem", architecture: "Architecture") -> "Mapping":
+    """Return the mapping of the best design of a study of mappings, if it fits."""
+    simulator, indices, workload = _best(folder)
+    built, layers = simulator.mapped(indices, workload, maps_layers=False)
+    if not layers:
+        raise InvalidArgumentError(
+            f"A study must be one of mappings; the designs of {folder} are accelerators. "
+            "Give it with --arch."
+        )
+    name, mapped, mapping = layers[0]
+    if mapped.shape != problem.shape or built != architecture:
+        raise InvalidArgumentError(
+            f"The mapping of {folder} is for layer {name!r} on {built.name!r}; it does not fit "
+            "LAYER and --arch."
+        )
+    return mapping
 
 
 def _map_network(

@@ -15,6 +15,7 @@ from archgym.simulators.accelerator.problem import TENSORS, Problem
 
 __all__ = ["LevelLoops", "Mapping", "MappingArrays", "loops_from_text", "mapping_from_arrays"]
 
+_MAX_LOOPS: Final = 64  # chosen: more than eight dimensions with eight loops each
 _KINDS: Final = ("temporal", "spatial_x", "spatial_y")
 
 Loop = tuple[str, int]
@@ -181,7 +182,13 @@ def loops_from_text(text: str, dimensions: MappingOf[str, int]) -> tuple[Loop, .
       InvalidArgumentError: A word is not a dimension with a bound.
     """
     loops = []
-    for word in text.split()[:64]:
+    words = text.split()
+    if len(words) > _MAX_LOOPS:
+        raise InvalidArgumentError(
+            f"A level must have at most {_MAX_LOOPS} loops; got {len(words)}. Merge loops of one "
+            "dimension."
+        )
+    for word in words:
         name = word.rstrip("0123456789")
         digits = word[len(name) :]
         if name not in dimensions or not digits or len(digits) > 9:

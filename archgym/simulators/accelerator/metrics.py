@@ -33,6 +33,10 @@ METRICS: Final = (
     ),
     MetricSpec("dram_energy_uj", "uJ", "none", 1e-3, "Energy of DRAM.", identifies=True),
     MetricSpec("operand_bits", "bit", "none", 1.0, "Bits of weights and inputs; sums have more."),
+    MetricSpec(
+        *("estimated_memories", "memories", "none", 1.0),
+        "Memories whose costs are estimated, since CACTI's table lacks their size.",
+    ),
 )
 
 _ENERGY = Term("energy_uj", "minimise")
@@ -115,10 +119,11 @@ def metric_values(
     utilisation_percent: npt.ArrayLike,
     dram_pj: npt.ArrayLike,
     operand_bits: npt.ArrayLike,
+    n_estimated: npt.ArrayLike,
 ) -> np.ndarray:
     """Return the metrics in the order and units of `METRICS`, as the last axis."""
     energy, latency = np.asarray(energy_pj) / 1e6, np.asarray(cycles) / (CLOCK_MHZ * 1e3)
     hardware = (area_mm2, energy / latency, utilisation_percent, np.asarray(dram_pj) / 1e6)
     columns = (energy, cycles, latency, energy * latency, *hardware)
-    bits = np.broadcast_to(operand_bits, np.shape(energy))
-    return np.stack([*np.broadcast_arrays(*columns), bits], axis=-1)
+    noted = (np.broadcast_to(each, np.shape(energy)) for each in (operand_bits, n_estimated))
+    return np.stack([*np.broadcast_arrays(*columns), *noted], axis=-1)

@@ -47,6 +47,7 @@ COLUMNS: Final = (
 # chosen: a hundred times the largest built-in table.
 _MAX_BYTES: Final = 2**20
 _MAX_LAYERS: Final = 5_000
+_MAX_NAME: Final = 200
 _MAX_NUMBER: Final = 10**9
 
 
@@ -194,7 +195,9 @@ def _layer(path: Path, line: int, row: Sequence[str]) -> Layer:
     if len(row) != len(COLUMNS):
         raise refusal(f"a row must have {len(COLUMNS)} cells; got {len(row)}")
     cells = dict(zip(COLUMNS, row, strict=True))
-    name, kind = cells.pop("layer")[:200], cells.pop("kind")
+    name, kind = cells.pop("layer"), cells.pop("kind")
+    if len(name) > _MAX_NAME:
+        raise refusal(f"a layer's name must have at most {_MAX_NAME} letters; it has {len(name)}")
     numbers: dict[str, int] = {}
     for column, cell in cells.items():
         if not (cell == "" or (cell.isascii() and cell.isdigit() and len(cell) <= 10)):

@@ -123,6 +123,7 @@ def published_hardware(values: Mapping[str, Any]) -> Architecture | None:
                 read_bandwidth=values.get(f"{name}_read_bandwidth"),
                 write_bandwidth=values.get(f"{name}_write_bandwidth"),
                 area_um2=cost.area_um2,
+                is_estimated=cost.is_estimated,
                 keeps=frozenset(keeps),
                 spatial_x=along_x,
                 spatial_y=along_y,

@@ -35,6 +35,7 @@ from archgym.simulators.accelerator.metrics import (
 from archgym.simulators.accelerator.networks import NETWORKS, Network, layer_named, load_network
 from archgym.simulators.accelerator.problem import Problem
 from archgym.simulators.accelerator.published_space import FIXED_ORDERS
+from archgym.simulators.accelerator.relief import RELIEF
 from archgym.simulators.accelerator.space import (
     DEFAULT_LAYER,
     GROUPS,
@@ -67,7 +68,7 @@ class AcceleratorSimulator(Simulator):
     """
 
     name = "accelerator"
-    version = 0
+    version = 1
     space_names: ClassVar[tuple[str, ...]] = (*HARDWARE_SPACES, *MAPPING_SPACES)
     fidelity_names: ClassVar[tuple[str, ...]] = tuple(_TRIES)
     table_space = "mapping-table"
@@ -78,6 +79,7 @@ class AcceleratorSimulator(Simulator):
     default_objective = "edp-at-eyeriss-area"
     costs = COSTS
     exports: Mapping[str, str] = FORMATS
+    relief = RELIEF
     model_reasons = (
         "no mapping of some layer was found that fits",
         "CACTI refuses the global buffer: its banks are too small",
@@ -234,7 +236,8 @@ class AcceleratorSimulator(Simulator):
                 used = used * paid.values[rows, _COLUMNS.index("latency_cycles")] / cycles
             area = paid.values[rows, _LIMITED["area_mm2"]]
             bits = paid.values[rows, _COLUMNS.index("operand_bits")]
-            values[rows] = metric_values(energy, cycles, area, used, dram, bits)
+            estimated = paid.values[rows, _COLUMNS.index("estimated_memories")]
+            values[rows] = metric_values(energy, cycles, area, used, dram, bits, estimated)
         return BatchResult(values, paid.reason)
 
     def check(self, values: np.ndarray, workload: Workload) -> None:
@@ -337,7 +340,9 @@ class AcceleratorSimulator(Simulator):
             dram += layer.count * cost[2]
         used = 100.0 * network.n_operations / built.mac.instances / cycles
         bits = built.levels[-1].word_bits
-        metrics = metric_values(energy, cycles, built.area_um2 / 1e6, used, dram, bits)
+        metrics = metric_values(
+            *(energy, cycles, built.area_um2 / 1e6, used, dram, bits), built.n_estimated
+        )
         if metrics[_LIMITED["power_mw"]] > self._limits[1]:
             return 4, nothing
         return 0, metrics
@@ -389,7 +394,9 @@ class AcceleratorSimulator(Simulator):
         utilisation = 100.0 * problem.n_operations / n_units / cycles
         dram = found.energies[:, -1].sum(axis=1)
         bits = architecture.levels[-1].word_bits
-        values = metric_values(energy, cycles, area, utilisation, dram, bits)
+        values = metric_values(
+            *(energy, cycles, area, utilisation, dram, bits), architecture.n_estimated
+        )
         for limit, column, number in zip(self._limits, _LIMITED.values(), (3, 4), strict=True):
             over = (reason == 0) & (values[:, column] > limit)
             reason[over] = number

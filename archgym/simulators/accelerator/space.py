@@ -292,6 +292,7 @@ def _default_hardware(values: Mapping[str, Any]) -> Architecture:
                 read_bandwidth=_SPAD_BANDWIDTH,
                 write_bandwidth=_SPAD_BANDWIDTH,
                 area_um2=cost.area_um2,
+                is_estimated=cost.is_estimated,
                 keeps=frozenset({tensor}),
             )
         )
@@ -327,6 +328,7 @@ def _global_buffer(chosen: Mapping[str, Any], bits: int) -> Level:
         read_bandwidth=words,
         write_bandwidth=words,
         area_um2=cost.area_um2,
+        is_estimated=cost.is_estimated,
         keeps=frozenset(stored),
         spatial_x=along_x,
         spatial_y=along_y,

@@ -196,6 +196,7 @@ def storage_of(part: Placed) -> Level:
         write_bandwidth=numbers.get("write_bandwidth", half),
         shared_bandwidth=numbers.get("shared_bandwidth"),
         area_um2=cost.area_um2,
+        is_estimated=cost.is_estimated,
     )
 
 
@@ -297,6 +298,7 @@ def _cost(
     except InvalidArgumentError as error:
         problem = str(error)
     if energy is not None:
+        # The energy is given; only the area may be estimated, which no result of a mapping needs.
         return Cost(energy, energy, 0.0 if cost is None else cost.area_um2)
     if cost is None:
         raise part.node.refusal(problem, "Give vector-access-energy in pJ")

@@ -9,12 +9,24 @@ from typing import Any, ClassVar, Final, final
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError, SimulatorError, unknown_name
+from archgym.errors import (
+    InvalidArgumentError,
+    InvalidDesignError,
+    SimulatorError,
+    unknown_name,
+)
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload
 from archgym.simulators.cluster.costs import costs_of, relieved
-from archgym.simulators.cluster.designs import MODEL_REASONS, Infeasible, Result, build, run
+from archgym.simulators.cluster.designs import (
+    MODEL_REASONS,
+    Built,
+    Infeasible,
+    Result,
+    build,
+    run,
+)
 from archgym.simulators.cluster.metrics import METRICS, OBJECTIVES, measure
 from archgym.simulators.cluster.space import (
     GROUPS,
@@ -56,6 +68,9 @@ class ClusterSimulator(Simulator):
     objectives: Mapping[str, Objective] = OBJECTIVES
     default_objective = "throughput"
     default_workload = _DEFAULT_WORKLOAD
+    exports: Mapping[str, str] = {
+        "astra-sim": "Network, system and memory of ASTRA-sim 2, and the parallelisation."
+    }
 
     def __init__(
         self,
@@ -152,10 +167,24 @@ class ClusterSimulator(Simulator):
             values[row] = measure(result, model)
         return BatchResult(values, reason)
 
-    def _run(self, design: Mapping[str, Any], model: Model, cost: str | None = None) -> Result:
+    def built(self, design: Mapping[str, Any], workload: Workload) -> Built:
+        """Return the system and parallelisation of a design.
+
+        Raises:
+          InvalidDesignError: It cannot be built.
+        """
+        try:
+            return self._build(design, workload.content)
+        except Infeasible as verdict:
+            raise InvalidDesignError(f"The design cannot be built: {verdict}.") from None
+
+    def _build(self, design: Mapping[str, Any], model: Model) -> Built:
         said = values_of(self.space.name, design, self.cluster)
         efficiency = 1.0 if self.space.name == "cosmic-2025" else _EFFICIENCY
-        built = build(said, self.cluster, model, efficiency)
+        return build(said, self.cluster, model, efficiency)
+
+    def _run(self, design: Mapping[str, Any], model: Model, cost: str | None = None) -> Result:
+        built = self._build(design, model)
         if cost is not None:
             built = relieved(built, cost)
         result = run(built, straggler=self.straggler, shortcut="simulated" not in self.options)
@@ -201,6 +230,16 @@ class ClusterSimulator(Simulator):
             require(f"{name} is at most time_ms", column[name], np.minimum(column[name], time))
         for name in ("mfu_percent", "bubble_percent"):
             require(f"{name} is at most 100", column[name], np.minimum(column[name], 100.0))
+
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+        """Return the cluster of a design as inputs of ASTRA-sim.
+
+        Raises:
+          InvalidDesignError: It cannot be built, or ASTRA-sim fixes a parameter otherwise.
+        """
+        from archgym.simulators.cluster.export import astra_sim_files
+
+        return astra_sim_files(self.built(self.space.design_at(indices), workload))
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return what characterises a model: name to (value, unit)."""

@@ -10,6 +10,7 @@ from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload, require_kept
+from archgym.runtime.reductions import report_reduction
 from archgym.simulators.cpu.costs import COSTS, idealised
 from archgym.simulators.cpu.metrics import METRICS, OBJECTIVES, measures
 from archgym.simulators.cpu.run import run
@@ -61,6 +62,7 @@ class CpuSimulator(Simulator):
     model_reasons = ("it never ends: its queues or registers hold less than one instruction needs",)
     objectives: Mapping[str, Objective] = OBJECTIVES
     costs = COSTS
+    exports: Mapping[str, str] = {"champsim": "Configuration of ChampSim."}
 
     def __init__(
         self, space: str = "default", fidelity: str = "standard", instructions: str = ""
@@ -119,6 +121,11 @@ class CpuSimulator(Simulator):
         # More than the counted ones may be in flight.
         trace = program.instructions(self._n + _IN_FLIGHT)
         n = min(self._n, trace.n - _MARGIN)
+        if program.is_recorded:
+            report_reduction(
+                *(f"instructions of {program.name}", n, trace.n - _MARGIN),
+                f"set the option `instructions`, at most {MAX_RECORDS:,}",
+            )
         warmup = 3 * n // 8
         length = n - warmup
         values = np.full((len(indices), len(METRICS)), np.nan)
@@ -157,6 +164,12 @@ class CpuSimulator(Simulator):
             column["energy_per_instruction_pj"] / column["ipc"] * 0.25,
             column["energy_delay"],
         )
+
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+        """Return the machine of a design as a configuration of ChampSim."""
+        from archgym.simulators.cpu.export import champsim_files
+
+        return champsim_files(machine_of(self.space.name, self.space.design_at(indices)))
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return what characterises the program's counted region: name to (value, unit)."""

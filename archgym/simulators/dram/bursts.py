@@ -1,15 +1,22 @@
-"""Requests split into the bursts of a device."""
+"""Traces as bursts of a device, decoded and made ready for its kernel; the latest are kept."""
 
+from collections import OrderedDict
 from dataclasses import dataclass
-from typing import final
+from functools import cache, cached_property
+from threading import Lock
+from typing import TYPE_CHECKING, final
 
 import numpy as np
 
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.simulators.dram.devices import Device
+from archgym.simulators.dram.mapping import LAYOUTS, AddressMapping, decode, layout
 from archgym.simulators.dram.trace import Trace
 
-__all__ = ["Bursts", "split"]
+if TYPE_CHECKING:
+    from archgym.simulators.dram.kernel import Tables
+
+__all__ = ["Bursts", "Prepared", "prepared", "split"]
 
 # chosen: some 33 million bursts take a gigabyte.
 _MAX_BURSTS = 2**25
@@ -45,6 +52,11 @@ class Bursts:
         """True if some request is more than one burst."""
         return len(self.first_burst) < len(self)
 
+    @cached_property
+    def are_back_to_back(self) -> bool:
+        """True if the player has the next burst ready in each of its clock cycles."""
+        return not self.relative and bool(np.all(np.diff(self.ticks) <= 1) and self.ticks[0] <= 1)
+
     @property
     def due_ps(self) -> np.ndarray:
         """(n_bursts,) int64, when each is due if none is held up [ps]."""
@@ -57,12 +69,13 @@ class Bursts:
         return np.append(self.first_burst[1:], len(self)) - 1
 
 
-def split(trace: Trace, device: Device) -> Bursts:
+def split(trace: Trace, device: Device, wraps: bool = False) -> Bursts:
     """Return the bursts of a trace's requests, each request's in order of address.
 
     Args:
       trace: A request without a length is one burst.
       device: What must hold every request.
+      wraps: True to take addresses beyond its capacity, whose upper bits mappings ignore.
 
     Raises:
       FileFormatError: A request of a file reaches beyond the device's capacity.
@@ -70,7 +83,8 @@ def split(trace: Trace, device: Device) -> Bursts:
     """
     size = device.burst_bytes
     ends = trace.addresses + np.maximum(trace.lengths, 1)
-    _check_capacity(trace, device, ends)
+    if not wraps:
+        _check_capacity(trace, device, ends)
     first = trace.addresses // size
     counts = (ends - 1) // size - first + 1
     n_bursts = int(counts.sum())
@@ -109,7 +123,101 @@ def _check_capacity(trace: Trace, device: Device, ends: np.ndarray) -> None:
         f"a request must lie below {device.capacity_bytes:#x}, the capacity of device "
         f"{device.name!r}; address {int(trace.addresses[number]):#x} reaches beyond it{share}"
     )
-    remedy = "Choose a larger device, or move the addresses"
+    remedy = "Choose a larger device, move the addresses, or give the option addresses=wrap"
     if trace.path is not None and len(trace.lines):
         raise FileFormatError(trace.path, int(trace.lines[number]), problem, remedy)
     raise InvalidArgumentError(f"Request {number} of trace {trace.name!r}: {problem}. {remedy}.")
+
+
+_Key = tuple[str, str, AddressMapping | None, bool]
+# chosen: some five million bursts, or every shipped workload on every device.
+_MAX_BYTES = 256 * 2**20
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A trace as the kernel takes it.
+
+    Attributes:
+      bursts: Its bursts on the device.
+      decoded: (n_mappings, n_bursts) of `mapping.DECODED`: an own mapping, or those of `LAYOUTS`.
+      device: The device.
+    """
+
+    bursts: Bursts
+    decoded: np.ndarray
+    device: Device
+
+    def tables(self, without: str | None = None) -> "Tables":
+        """Return the device as the kernel takes it, or without one of `costs.COSTS`."""
+        return _tables(self.device, without)
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory that it takes."""
+        b = self.bursts
+        arrays = (self.decoded, b.ticks, b.is_write, b.addresses, b.first_burst)
+        return sum(array.nbytes for array in arrays)
+
+
+def prepared(
+    trace: Trace, memory: Device, mapping: AddressMapping | None = None, wraps: bool = False
+) -> Prepared:
+    """Return the trace made ready for a device, made only once while it is in use.
+
+    Args:
+      trace: The trace.
+      memory: The device.
+      mapping: An own address mapping; None for all of `LAYOUTS`.
+      wraps: True to ignore address bits beyond the device's capacity.
+
+    Raises:
+      FileFormatError, InvalidArgumentError: The device does not hold it.
+    """
+    key = (trace.digest, memory.name, mapping, wraps)
+    found = _LATEST.get(key)
+    if found is None:
+        bursts = split(trace, memory, wraps)
+        mappings = [layout(name, memory) for name in LAYOUTS] if mapping is None else [mapping]
+        found = Prepared(bursts, decode(bursts.addresses, mappings, memory), memory)
+        _LATEST.put(key, found)
+    return found
+
+
+@final
+class _Latest:
+    """The results used last, at most `max_bytes` of them, but always the last one."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._held: OrderedDict[_Key, Prepared] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, key: _Key) -> Prepared | None:
+        with self._lock:
+            found = self._held.get(key)
+            if found is not None:
+                self._held.move_to_end(key)
+            return found
+
+    def put(self, key: _Key, value: Prepared) -> None:
+        with self._lock:
+            self._held[key] = value
+            self._held.move_to_end(key)
+            while len(self._held) > 1 and self._total() > self._max_bytes:
+                self._held.popitem(last=False)
+
+    def _total(self) -> int:
+        return sum(value.n_bytes for value in self._held.values())
+
+
+_LATEST = _Latest(_MAX_BYTES)
+
+
+@cache
+def _tables(memory: Device, without: str | None) -> "Tables":
+    # Numba takes a while to import, which reading and describing should not wait for.
+    from archgym.simulators.dram.kernel import tables
+
+    return tables(memory, without)

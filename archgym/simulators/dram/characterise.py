@@ -72,13 +72,13 @@ class Characteristics:
         return found
 
 
-def characterise(trace: Trace, device: Device) -> Characteristics:
-    """Return characteristics of a trace on a device.
+def characterise(trace: Trace, device: Device, wraps: bool = False) -> Characteristics:
+    """Return characteristics of a trace on a device; `wraps` as in `bursts.split`.
 
     Raises:
       InvalidArgumentError, FileFormatError: The device does not hold it.
     """
-    bursts = split(trace, device)
+    bursts = split(trace, device, wraps)
     bank, row = _places(bursts, device)
     due_ps = bursts.due_ps
     gaps_ps = np.diff(due_ps)

@@ -1,5 +1,6 @@
-"""Integer codes of DRAM commands and of the controller's settings, shared by all kernels."""
+"""Integer codes of DRAM commands and of the controller's settings, and rules between commands."""
 
+from dataclasses import dataclass
 from typing import Final
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "REFRESH_POLICIES",
     "RESPONSE_QUEUES",
     "SCHEDULERS",
+    "Rule",
 ]
 
 # Bank commands come first, because only they have a lane in the tables of earliest times.
@@ -110,3 +112,27 @@ CONTROLLER_CODES: Final[dict[str, tuple[str, ...]]] = {
     "arbiter": ARBITERS,
 }
 """For each enumeration its values; a value's place is its code in the controller array."""
+
+READS: Final = (RD, RDA)
+WRITES: Final = (WR, WRA)
+COLUMNS: Final = (RD, RDA, WR, WRA)
+OPENINGS: Final = (ACT, REFB)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`following` may be issued `cycles` after the latest `previous` in the scope.
+
+    Attributes:
+      scope: `bank`, `group`, `rank` (the same one), or `other` (a rank but this one).
+    """
+
+    scope: str
+    previous: tuple[int, ...]
+    following: tuple[int, ...]
+    cycles: int
+
+    def __str__(self) -> str:
+        before = "/".join(COMMAND_NAMES[command] for command in self.previous)
+        after = "/".join(COMMAND_NAMES[command] for command in self.following)
+        return f"{self.scope}: {before} -> {after} {self.cycles}"

@@ -291,18 +291,21 @@ def select(s: Any, d: Any, now: int) -> None:
     best_time = NEVER
     best_request = NEVER
     best = 0
+    soonest = NEVER
     for place in range(s.n_prepared):
         command = s.prepared_command[place]
         request = s.prepared_request[place]
-        if s.is_strict and _is_out_of_turn(s, command, request):
-            continue
         time = max(s.prepared_time[place], s.rank_earliest[0, command])
         time = max(time, floor)
+        soonest = min(soonest, time)
+        if s.is_strict and _is_out_of_turn(s, command, request):
+            continue
         if time < best_time or (time == best_time and request < best_request):
             best_time = time
             best_request = request
             best = place
     s.selected_time = best_time
+    s.soonest = soonest
     if best_time != NEVER:
         s.selected_command = s.prepared_command[best]
         s.selected_target = s.prepared_bank[best]
@@ -363,16 +366,18 @@ def _select_generally(s: Any, d: Any, now: int) -> None:
                 time_0, key_0, age_0 = time, key, age
                 command_0, target_0, request_0 = command, target, NONE
 
+    soonest = NEVER
     for place in range(s.n_prepared):
         bank = s.prepared_bank[place]
         command = s.prepared_command[place]
         request = s.prepared_request[place]
+        time = prepared_time(s, d, place, now)
+        soonest = min(soonest, time)
         if s.powers_down and s.power_command[s.rank_of[bank]] != NO_COMMAND:
             continue
         is_column = RD <= command <= WRA
         if s.is_strict and _is_out_of_turn(s, command, request):
             continue
-        time = prepared_time(s, d, place, now)
         key = time + d.length[command]
         if is_column and d.has_column_bus:
             if key < key_1 or (key == key_1 and request < age_1):
@@ -385,6 +390,7 @@ def _select_generally(s: Any, d: Any, now: int) -> None:
     if time_1 < time_0 or (time_1 == time_0 and age_1 < age_0):
         time_0, command_0, target_0, request_0 = time_1, command_1, target_1, request_1
     s.selected_time = time_0
+    s.soonest = soonest
     s.selected_command = command_0
     s.selected_target = target_0
     s.selected_request = request_0

@@ -23,7 +23,7 @@ from archgym.simulators.dram.commands import (
 )
 
 if TYPE_CHECKING:
-    from archgym.simulators.dram.rules import Rule
+    from archgym.simulators.dram.commands import Rule
 
 __all__ = ["COSTS", "RELIEF", "relieve_controllers", "relieve_rules", "relieve_table"]
 

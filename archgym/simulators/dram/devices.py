@@ -74,6 +74,9 @@ class Device:
                 f"Every timing and current needs a source; `source` lacks {', '.join(unsourced)}."
             )
 
+    def __hash__(self) -> int:
+        return hash(self.name)
+
     @property
     def clock_ps(self) -> int:
         """One clock cycle, rounded to whole picoseconds as the reference does [ps]."""

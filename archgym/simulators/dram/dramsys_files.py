@@ -13,15 +13,20 @@ from archgym.files.yaml_document import Node
 from archgym.simulators.dram.commands import CONTROLLER_CODES
 from archgym.simulators.dram.devices import STANDARDS, Device
 from archgym.simulators.dram.mapping import AddressMapping
+from archgym.simulators.dram.timing import device_table
 
 __all__ = [
     "CONTROLLER_KEYS",
     "MAPPING_KEYS",
     "DramsysSimulation",
+    "check_device",
+    "read_bits",
     "read_controller",
+    "read_list",
     "read_mapping",
     "read_memspec",
     "read_simulation",
+    "read_tree",
 ]
 
 MAPPING_KEYS: Final = {
@@ -56,6 +61,13 @@ _MAX: Final = 2**31
 # chosen: a hundred times the largest specification that DRAMSys ships.
 _MAX_BYTES: Final = 2**20
 _MAX_DEPTH: Final = 8
+# A refresh that lasts as long as its interval leaves no time for requests: (interval, duration).
+_REFRESHES: Final = {
+    "DDR3": (("REFI", "RFC"),),
+    "DDR4": (("REFI", "RFC"),),
+    "LPDDR4": (("REFI", "RFCAB"), ("REFIPB", "RFCPB")),
+    "HBM2": (("REFI", "RFC"), ("REFISB", "RFCSB")),
+}
 
 
 def read_mapping(path: Path) -> AddressMapping:
@@ -65,16 +77,16 @@ def read_mapping(path: Path) -> AddressMapping:
       FileFormatError: It is not such a file; the error names what is wrong.
       StorageError: It cannot be read.
     """
-    root = _read(path)
+    root = read_tree(path)
     known = (*MAPPING_KEYS.values(), "XOR")
     top = root.members("an address mapping", ("CONGEN", *known))
     fields = top["CONGEN"].members("`CONGEN`", known) if "CONGEN" in top else top
-    bits = {ours: _bits(fields[name]) for ours, name in MAPPING_KEYS.items() if name in fields}
+    bits = {ours: read_bits(fields[name]) for ours, name in MAPPING_KEYS.items() if name in fields}
     for ours in ("byte", "column", "row", "bank"):
         if ours not in bits:
             raise root.refusal(f"an address mapping must give `{MAPPING_KEYS[ours]}`; it is absent")
     pairs = []
-    for pair in _list(fields["XOR"], "`XOR`") if "XOR" in fields else ():
+    for pair in read_list(fields["XOR"], "`XOR`") if "XOR" in fields else ():
         ends = pair.members("an entry of `XOR`", ("FIRST", "SECOND"))
         if len(ends) < 2:
             raise pair.refusal("an entry of `XOR` must have `FIRST` and `SECOND`")
@@ -102,7 +114,7 @@ def read_memspec(path: Path) -> Device:
       FileFormatError: It is not such a file; the error names what is wrong.
       StorageError: It cannot be read.
     """
-    root = _read(path)
+    root = read_tree(path)
     top = root.members("a memory specification", ("memspec",))
     if "memspec" not in top:
         raise root.refusal("a memory specification must have `memspec`")
@@ -139,7 +151,7 @@ def read_memspec(path: Path) -> Device:
     name = path.name.removesuffix(".json")
     source = f"memory specification {path.name}"
     try:
-        return Device(
+        made = Device(
             name=name,
             title=spec["memoryId"].text("`memoryId`") if "memoryId" in spec else name,
             reference=name,
@@ -161,6 +173,34 @@ def read_memspec(path: Path) -> Device:
         )
     except InvalidArgumentError as error:
         raise spec["memarchitecturespec"].refusal(str(error)) from None
+    check_device(spec["memtimingspec"], made)
+    return made
+
+
+def check_device(node: Node, made: Device) -> None:
+    """Refuse a device whose timings are incomplete or leave no time between refreshes."""
+    try:
+        device_table(made)
+    except KeyError as error:
+        raise node.refusal(
+            f"the timings of {made.standard} must give {error.args[0]}; it is absent"
+        ) from None
+    except InvalidArgumentError as error:
+        raise node.refusal(str(error)) from None
+    if made.beat_bytes < 1 or made.beat_bytes & (made.beat_bytes - 1):
+        raise node.refusal(
+            f"data width x devices must be a power of two of bytes; got {made.beat_bytes}"
+        )
+    if made.n_groups > made.n_banks or made.burst_length > made.n_columns:
+        raise node.refusal("bank groups must be at most the banks, and a burst at most a row")
+    if made.burst_length % made.data_rate:
+        raise node.refusal("the burst length must be a multiple of the data rate")
+    for interval, duration in _REFRESHES[made.standard]:
+        if made.timing[interval] <= made.timing[duration]:
+            raise node.refusal(
+                f"`{interval}` must exceed `{duration}`, or the memory does nothing but refresh; "
+                f"got {made.timing[interval]} and {made.timing[duration]}"
+            )
 
 
 def read_controller(path: Path) -> dict[str, int | str]:
@@ -170,7 +210,7 @@ def read_controller(path: Path) -> dict[str, int | str]:
       FileFormatError: It is not such a file, or leaves a setting out.
       StorageError: It cannot be read.
     """
-    root = _read(path)
+    root = read_tree(path)
     top = root.members("a controller's file", ("mcconfig",))
     if "mcconfig" not in top:
         raise root.refusal("a controller's file must have `mcconfig`")
@@ -210,7 +250,7 @@ def read_simulation(path: Path) -> DramsysSimulation:
       FileFormatError: A file is not what it should be; the error names what is wrong.
       StorageError: A file cannot be read.
     """
-    root = _read(path)
+    root = read_tree(path)
     top = root.members("a simulation's file", ("simulation",))
     if "simulation" not in top:
         raise root.refusal("a simulation's file must have `simulation`")
@@ -218,7 +258,7 @@ def read_simulation(path: Path) -> DramsysSimulation:
     for name in ("addressmapping", "mcconfig", "memspec", "tracesetup"):
         if name not in given:
             raise top["simulation"].refusal(f"`simulation` must have `{name}`; it is absent")
-    players = _list(given["tracesetup"], "`tracesetup`")
+    players = read_list(given["tracesetup"], "`tracesetup`")
     if len(players) != 1:
         raise given["tracesetup"].refusal(f"there must be one player; got {len(players)}")
     player = players[0].members("a player", ("clkMhz", "name"))
@@ -237,7 +277,7 @@ def read_simulation(path: Path) -> DramsysSimulation:
     )
 
 
-def _read(path: Path) -> Node:
+def read_tree(path: Path) -> Node:
     """Return the content of a JSON file; DRAMSys indents with tabs, which YAML refuses."""
     with storage_errors(path, "read"), open_file(path) as handle:
         content = handle.read(_MAX_BYTES + 1)
@@ -261,11 +301,13 @@ def _node(path: Path, value: Any, depth: int) -> Node:
     return Node(path, None, value)
 
 
-def _bits(node: Node) -> tuple[int, ...]:
-    return tuple(bit.whole("an address bit", 0, 62) for bit in _list(node, "address bits"))
+def read_bits(node: Node) -> tuple[int, ...]:
+    """Return a list of address bits."""
+    return tuple(bit.whole("an address bit", 0, 62) for bit in read_list(node, "address bits"))
 
 
-def _list(node: Node, what: str) -> tuple[Node, ...]:
+def read_list(node: Node, what: str) -> tuple[Node, ...]:
+    """Return the entries of a list."""
     if not isinstance(node.value, tuple):
         raise node.refusal(f"{what} must be a list; got {node.kind}")
     return node.value

@@ -20,6 +20,7 @@ __all__ = [
     "start_process",
     "start_soon",
     "take_message",
+    "take_only",
     "wake_at",
 ]
 
@@ -41,6 +42,10 @@ DATA_AVAILABLE: Final[Any] = np.int64(5)
 _IDLE: Final[Any] = np.int64(0)
 _TIMED: Final[Any] = np.int64(1)
 _SOON: Final[Any] = np.int64(2)  # in the next round of this time
+
+# A heap entry's code is its serial number, then the wake-up's number in the lowest bits.
+_EVENT_BITS: Final[Any] = np.int64(3)
+_EVENT_MASK: Final[Any] = np.int64(7)
 
 # Kinds of messages.
 BEGIN_REQUEST: Final[Any] = np.int64(0)
@@ -106,6 +111,18 @@ def _trigger(e: Any, event: int) -> None:
     start_process(e, min(event, CONTROLLER))
 
 
+@inlined
+def take_only(e: Any) -> int:
+    """Return the process of the only wake-up in the next round; NONE where there are more."""
+    if e.n_soon != 1:
+        return NONE
+    event = e.soon[0]
+    e.n_soon = 0
+    e.kind[event] = _IDLE
+    process: int = min(event, CONTROLLER)
+    return process
+
+
 @compiled
 def start_soon(e: Any) -> None:
     """Start the processes of the next round: the last that was woken runs first."""
@@ -117,60 +134,59 @@ def start_soon(e: Any) -> None:
 
 @compiled
 def advance(e: Any, heap: Any) -> bool:
-    """Goes to the next time at which something is due."""
-    while e.n_heap > 0 and not _is_alive(e, heap):
+    """Go to the next time at which something is due."""
+    while e.n_heap > 0 and not _is_alive(e, heap[3]):
         _pop(e, heap)
     if e.n_heap == 0:
         return False
-    e.now = heap[1].time
-    while e.n_heap > 0 and heap[1].time == e.now:
-        event = heap[1].event
-        is_alive = _is_alive(e, heap)
+    e.now = heap[2]
+    while e.n_heap > 0 and heap[2] == e.now:
+        code = heap[3]
+        is_alive = _is_alive(e, code)
         _pop(e, heap)
         if is_alive:
-            _trigger(e, event)
+            _trigger(e, code & _EVENT_MASK)
     return True
 
 
 @inlined
-def _is_alive(e: Any, heap: Any) -> bool:
-    """Return True if the heap's top still stands for a pending wake-up, not a replaced one."""
-    event = heap[1].event
-    is_alive: bool = e.kind[event] == _TIMED and e.serial[event] == heap[1].serial
+def _is_alive(e: Any, code: int) -> bool:
+    """Return True if a heap entry still stands for a pending wake-up, not a replaced one."""
+    event = code & _EVENT_MASK
+    is_alive: bool = e.kind[event] == _TIMED and e.code[event] == code
     return is_alive
 
 
 @compiled
 def _pop(e: Any, heap: Any) -> None:
+    """Remove the heap's top: entry i stands at 2 * i (time) and 2 * i + 1 (code), from i = 1."""
     last = e.n_heap
     e.n_heap = last - 1
-    heap[1].time, heap[1].event, heap[1].serial = (
-        heap[last].time,
-        heap[last].event,
-        heap[last].serial,
-    )
+    time = heap[2 * last]
+    code = heap[2 * last + 1]
     place = 1
     while True:
+        left = 2 * place
         smallest = place
-        for child in range(2 * place, 2 * place + 2):
-            if child < last and heap[child].time < heap[smallest].time:
-                smallest = child
+        earliest = time
+        if left < last and heap[2 * left] < earliest:
+            smallest = left
+            earliest = heap[2 * left]
+        if left + 1 < last and heap[2 * left + 2] < earliest:
+            smallest = left + 1
+            earliest = heap[2 * left + 2]
         if smallest == place:
-            return
-        _swap(heap, place, smallest)
+            break
+        heap[2 * place] = earliest
+        heap[2 * place + 1] = heap[2 * smallest + 1]
         place = smallest
-
-
-@inlined
-def _swap(heap: Any, a: int, b: int) -> None:
-    time, event, serial = heap[a].time, heap[a].event, heap[a].serial
-    heap[a].time, heap[a].event, heap[a].serial = heap[b].time, heap[b].event, heap[b].serial
-    heap[b].time, heap[b].event, heap[b].serial = time, event, serial
+    heap[2 * place] = time
+    heap[2 * place + 1] = code
 
 
 @compiled
 def wake_at(e: Any, heap: Any, event: int, time: int) -> None:
-    """Arms a wake-up; an earlier one stands, a later one is replaced."""
+    """Arm a wake-up; an earlier one stands, a later one is replaced."""
     kind = e.kind[event]
     if kind == _SOON or (kind == _TIMED and time != e.now and e.time[event] <= time):
         return
@@ -180,17 +196,18 @@ def wake_at(e: Any, heap: Any, event: int, time: int) -> None:
         e.n_soon += 1
         return
     e.next_serial += 1
+    code = (e.next_serial << _EVENT_BITS) | event
     e.kind[event] = _TIMED
     e.time[event] = time
-    e.serial[event] = e.next_serial
+    e.code[event] = code
     e.n_heap += 1
     place = e.n_heap
-    heap[place].time = time
-    heap[place].event = event
-    heap[place].serial = e.next_serial
-    while place > 1 and heap[place // 2].time > heap[place].time:
-        _swap(heap, place, place // 2)
-        place //= 2
+    while place > 1 and heap[2 * (place >> 1)] > time:
+        heap[2 * place] = heap[2 * (place >> 1)]
+        heap[2 * place + 1] = heap[2 * (place >> 1) + 1]
+        place >>= 1
+    heap[2 * place] = time
+    heap[2 * place + 1] = code
 
 
 # Messages.

@@ -26,6 +26,7 @@ from archgym.simulators.dram.events import (
     start_process,
     start_soon,
     take_message,
+    take_only,
     wake_at,
 )
 from archgym.simulators.dram.fast_kernel import PATIENCE
@@ -61,6 +62,19 @@ def run_exact(s: Any, d: Any, requests: Any, log: Any, latencies: Any, e: Any, h
         if s.n_steps_without_progress > PATIENCE:
             return False
         e.round += 1
+        # Mostly one process alone is woken, whose round needs no order.
+        process = take_only(e)
+        while process != NONE:
+            if process == PLAYER:
+                _run_player(s, d, requests, e, heap, latencies)
+                if e.stopped:
+                    return True
+            elif process == ARBITER:
+                _run_arbiter(s, d, requests, e, heap)
+            else:
+                _run_controller(s, d, requests, log, e, heap)
+            e.round += 1
+            process = take_only(e)
         if e.n_soon > 0:
             start_soon(e)
         elif not advance(e, heap):
@@ -153,7 +167,8 @@ def _simple_arbiter(
 ) -> None:
     if kind == BEGIN_REQUEST:
         # The player waits for END_REQ, so the channel is always free here.
-        requests[index].admitted = e.now
+        if s.is_logging:
+            requests[index].admitted = e.now
         _forward(s, e, heap, index, e.now)
     elif kind == END_REQUEST:
         e.channel_busy = 0
@@ -177,7 +192,7 @@ def _queueing_arbiter(
     if kind == BEGIN_REQUEST:
         if e.n_active < s.max_active:
             e.n_active += 1
-            _admit(requests, e, heap, index)
+            _admit(s, requests, e, heap, index)
         else:
             e.parked = index
         _forward_pending(s, d, e, heap)
@@ -198,7 +213,7 @@ def _queueing_arbiter(
     else:
         e.player_answered = e.now
         if e.parked != NONE:
-            _admit(requests, e, heap, e.parked)
+            _admit(s, requests, e, heap, e.parked)
             e.parked = NONE
             _forward_pending(s, d, e, heap)
         else:
@@ -208,8 +223,9 @@ def _queueing_arbiter(
 
 
 @compiled
-def _admit(requests: Any, e: Any, heap: Any, index: int) -> None:
-    requests[index].admitted = e.now
+def _admit(s: Any, requests: Any, e: Any, heap: Any, index: int) -> None:
+    if s.is_logging:
+        requests[index].admitted = e.now
     requests[index].arbiter_order = NONE
     e.pending_end = index + 1
     post(e, heap, PLAYER, END_REQUEST, index, e.now)
@@ -254,7 +270,8 @@ def _run_controller(s: Any, d: Any, requests: Any, log: Any, e: Any, heap: Any) 
     s.issued = NONE
     if can_accept(s, now):
         accept(s, d, requests, now)
-    s.is_stale = 1
+    if s.selected_time < now:
+        s.is_stale = 1  # times are counted from the present on, which changes ties
     step(s, d, requests, now)
     if s.is_logging:
         log_command(s, requests, log, now)
@@ -263,13 +280,15 @@ def _run_controller(s: Any, d: Any, requests: Any, log: Any, e: Any, heap: Any) 
         if e.n_in_controller == 0:
             s.idle += now - e.idle_since
         e.n_in_controller += 1
-        requests[s.accepted].accepted = now
+        if s.is_logging:
+            requests[s.accepted].accepted = now
         post(e, heap, ARBITER, END_REQUEST, s.accepted, now)
     if s.issued != NONE:
         request = requests[s.issued]
-        request.issued = now
+        if s.is_logging:
+            request.issued = now
         request.done = now + (d.write_done if request.is_write else d.read_done)
-        requests[e.n_queued].order = s.issued
+        requests[e.n_queued].handed = s.issued
         e.n_queued += 1
         _arm_data(s, requests, e, heap)
     if s.incoming == NONE or s.incoming_time <= now:
@@ -313,7 +332,7 @@ def _queue_head(s: Any, requests: Any, e: Any) -> int:
         return head if head < s.n_accepted and requests[head].done != NONE else NONE
     if head == e.n_queued:
         return NONE
-    index: int = requests[head].order
+    index: int = requests[head].handed
     return index
 
 
@@ -335,9 +354,13 @@ def _arm_data(s: Any, requests: Any, e: Any, heap: Any) -> None:
 @compiled
 def _next_wake(s: Any, d: Any, now: int) -> int:
     """When the earliest bank machine or manager wants to act."""
-    wake = NEVER
-    for place in range(s.n_prepared):
-        wake = _earlier(s, wake, prepared_time(s, d, place, now), now)
+    wake: int = NEVER
+    if s.n_prepared > 0:
+        wake = max(s.soonest, now)
+        if s.is_blocked and wake == now:
+            wake = NEVER
+            for place in range(s.n_prepared):
+                wake = _earlier(s, wake, prepared_time(s, d, place, now), now)
     for rank in range(d.n_ranks):
         if s.refresh_policy != NO_REFRESH:
             if now < s.refresh_next[rank]:

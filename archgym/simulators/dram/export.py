@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from archgym.errors import InvalidDesignError
+from archgym.simulators.dram.bursts import split
 from archgym.simulators.dram.devices import Device
 from archgym.simulators.dram.dramsys_files import CONTROLLER_KEYS, MAPPING_KEYS
 from archgym.simulators.dram.mapping import AddressMapping
@@ -57,20 +58,24 @@ def dramsys_files(
 ) -> dict[str, str]:
     """Return the files of a simulation, which `read_simulation` reads.
 
+    Requests of DRAMSys 4.0 are single bursts, so that longer ones are split as the model splits
+    them. Then latencies of DRAMSys are those of bursts, and `NOTES.md` says so.
+
     Args:
       controller: Values of `CONTROLLER_COLUMNS` by name, as DRAMSys spells them.
       mapping: Address mapping that fits the device.
       device: The memory.
       trace: Requests of the workload.
-
-    Raises:
-      InvalidDesignError: DRAMSys has no form for some requests of the trace.
     """
-    if len(trace.lengths) and trace.lengths.any():
-        raise InvalidDesignError(
-            f"Trace {trace.name!r} has requests of several lengths, which traces of DRAMSys 4.0 "
-            "cannot express. Export with a workload of single bursts, such as stream."
-        )
+    bursts = split(trace, device)
+    sent = Trace(
+        trace.name,
+        bursts.ticks,
+        bursts.is_write,
+        bursts.addresses,
+        clock_mhz=trace.clock_mhz,
+        relative=trace.relative,
+    )
     ending = "rstl" if trace.relative else "stl"
     simulation = {
         "addressmapping": "addressmapping.json",
@@ -91,7 +96,12 @@ def dramsys_files(
         "simconfig.json": {"simconfig": {**_SIMULATION, "PowerAnalysis": device.has_energy}},
     }
     files = {name: json.dumps(content, indent=4) + "\n" for name, content in contents.items()}
-    return {**files, f"trace.{ending}": trace_text(trace)}
+    if bursts.are_split:
+        files["NOTES.md"] = (
+            f"Requests of {trace.name} are longer than a burst of {device.burst_bytes} bytes.\n"
+            "The trace has their bursts one by one: latencies of DRAMSys are those of bursts.\n"
+        )
+    return {**files, f"trace.{ending}": trace_text(sent)}
 
 
 def _congen(mapping: AddressMapping) -> dict[str, object]:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import InvalidArgumentError
-from archgym.runtime.kernels import compiled, entry_point
+from archgym.runtime.kernels import compiled, entry_point, pointer
 from archgym.simulators.dram.commands import (
     ACT,
     ARBITER_SIMPLE,
@@ -25,6 +25,8 @@ from archgym.simulators.dram.commands import (
     WR,
     WRA,
 )
+from archgym.simulators.dram.core_energy import core_energies, core_power
+from archgym.simulators.dram.currents import PowerSpec
 from archgym.simulators.dram.devices import Device
 from archgym.simulators.dram.energy import close_account, currents_table, energies
 from archgym.simulators.dram.events import clear_events
@@ -34,7 +36,6 @@ from archgym.simulators.dram.latency import N_BUCKETS, join_bursts, percentiles
 from archgym.simulators.dram.state import (
     COMMAND_LOG,
     EVENTS,
-    HEAP_ENTRY,
     NEVER,
     NONE,
     REQUEST,
@@ -154,6 +155,7 @@ def simulate(
     device: Tables,
     is_exact: bool,
     first_burst: npt.NDArray[np.int64] | None = None,
+    memory: Device | None = None,
 ) -> npt.NDArray[np.float64]:
     """Simulate one trace under many designs. Releases the GIL; keeps no state.
 
@@ -170,6 +172,7 @@ def simulate(
       is_exact: Whether events keep the reference's order at equal times (some six times slower).
       first_burst: (n_wholes,), where each whole request begins whose bursts the entries above are:
         its latency lasts until its last burst is back. By default each burst is a whole.
+      memory: The device where its energy is counted from its commands (`core_energy`), or None.
 
     Returns:
       (n_designs, n_outputs), columns by `OUTPUTS`.
@@ -193,18 +196,65 @@ def simulate(
             f"`mapping_index` must lie in 0 to {len(decoded) - 1}; "
             f"got {mapping_index.min()} to {mapping_index.max()}."
         )
-    return _run(
-        controllers,
-        mapping_index,
-        decoded,
-        _trace(addresses, ticks, is_write),
-        (player_clock_ps, is_relative),
-        device,
-        is_exact,
-        _blank_requests(n_requests),
-        np.zeros(0, dtype=np.int64) if first_burst is None else first_burst,
-        np.zeros(0, dtype=COMMAND_LOG),
-    )[0]
+    first = np.zeros(0, dtype=np.int64) if first_burst is None else first_burst
+    trace = _trace(addresses, ticks, is_write)
+    requests = _blank_requests(n_requests)
+    player = (player_clock_ps, is_relative)
+    power = None if memory is None else core_power(memory)
+    if memory is None or power is None:
+        log = np.zeros(0, dtype=COMMAND_LOG)
+        return _run(
+            controllers,
+            mapping_index,
+            decoded,
+            trace,
+            player,
+            device,
+            is_exact,
+            requests,
+            first,
+            log,
+        )[0]
+    outputs = np.empty((len(controllers), _N_OUTPUTS))
+    # chosen: an activation, a column command and a precharge for each burst, and refreshes.
+    log = np.zeros(3 * n_requests + 65536, dtype=COMMAND_LOG)
+    for row in range(len(controllers)):
+        one = slice(row, row + 1)
+        while True:
+            out, state = _run(
+                controllers[one],
+                mapping_index[one],
+                decoded,
+                trace,
+                player,
+                device,
+                is_exact,
+                requests,
+                first,
+                log,
+            )
+            n_logged = int(state[0]["n_logged"])
+            if n_logged <= len(log):
+                break
+            log = np.zeros(n_logged, dtype=COMMAND_LOG)
+        outputs[row] = out[0]
+        if out[0, _STATUS] == 0.0:
+            _count_energy(outputs[row], power, memory, log[:n_logged])
+    return outputs
+
+
+def _count_energy(
+    out: npt.NDArray[np.float64], power: PowerSpec, memory: Device, log: npt.NDArray[Any]
+) -> None:
+    """Fill in the energies of a run from its commands."""
+    total_time_ns = out[OUTPUTS.index("total_time_ns")]
+    energy, cycles = core_energies(power, memory, log, total_time_ns)
+    for cause, value in energy.items():
+        out[OUTPUTS.index(f"{cause}_energy_pj")] = value
+    total = sum(energy.values())
+    out[OUTPUTS.index("energy_pj")] = total
+    out[OUTPUTS.index("power_mw")] = total / (cycles * (1000.0 / memory.clock_mhz))
+    out[OUTPUTS.index("accounted_cycles")] = cycles
 
 
 def _run(
@@ -243,7 +293,7 @@ def _run(
         out,
     )
     if is_exact:
-        heap = np.zeros(16 * len(requests) + 65536, dtype=HEAP_ENTRY)
+        heap = np.zeros(32 * len(requests) + 131072, dtype=np.int64)
         _simulate_exact(job, np.zeros(1, dtype=EVENTS), heap)
     else:
         _simulate_fast(job)
@@ -420,15 +470,16 @@ def _simulate_exact(job: _Job, events: Any, heap: Any) -> None:
     Args:
       job: The designs.
       events: (1,) of `EVENTS`, scratch.
-      heap: Many of `HEAP_ENTRY`, scratch.
+      heap: (2 * n,) int64, scratch.
     """
     s = job.state[0]
     e = events[0]
+    entries = pointer(heap)
     _load_trace(job)
     for design in range(len(job.controllers)):
         _begin(job, design)
         clear_events(e)
-        is_done = run_exact(s, job.device[0], job.requests, job.log, job.latencies, e, heap)
+        is_done = run_exact(s, job.device[0], job.requests, job.log, job.latencies, e, entries)
         if e.n_in_controller == 0:
             s.idle += s.last_handed - e.idle_since
         _end(job, design, is_done)

@@ -15,10 +15,12 @@ from archgym.simulators.dram.devices import Device
 
 __all__ = [
     "DECODED",
+    "FIELDS",
     "LAYOUTS",
     "AddressMapping",
     "decode",
     "layout",
+    "ordered_mapping",
     "reference_mapping",
     "reference_mapping_names",
 ]
@@ -91,8 +93,14 @@ rows that would meet in one bank (Zhang, Zhu and Zhang, *A permutation-based pag
 scheme*, MICRO 2000)."""
 
 
+FIELDS: Final = ("rank", "row", "bank", "group", "column")
+"""Fields of an address above the bytes of a beat."""
+
+
 @functools.cache
-def _layout(name: str, fields: tuple[str, ...], widths: tuple[tuple[str, int], ...]) -> Any:
+def _layout(
+    name: str, fields: tuple[str, ...], widths: tuple[tuple[str, int], ...], folds: bool
+) -> AddressMapping:
     n_bits = dict(widths)
     placed: dict[str, tuple[int, ...]] = {}
     position = n_bits["byte"]
@@ -100,7 +108,7 @@ def _layout(name: str, fields: tuple[str, ...], widths: tuple[tuple[str, int], .
         placed[field] = tuple(range(position, position + n_bits[field]))
         position += n_bits[field]
     bank_bits = (*placed["group"], *placed["bank"])
-    xor = tuple(zip(bank_bits, placed["row"], strict=False)) if name.endswith("-xor") else ()
+    xor = tuple(zip(bank_bits, placed["row"], strict=False)) if folds else ()
     return AddressMapping(
         name=name,
         byte=tuple(range(n_bits["byte"])),
@@ -121,18 +129,35 @@ def layout(name: str, device: Device) -> AddressMapping:
     """
     if name not in LAYOUTS:
         raise unknown_name("address mapping", name, tuple(LAYOUTS))
+    return _layout(name, LAYOUTS[name], _widths(device), name.endswith("-xor"))
+
+
+def ordered_mapping(
+    name: str, fields: tuple[str, ...], device: Device, folds: bool
+) -> AddressMapping:
+    """Return a mapping with the fields in an order of one's own.
+
+    Args:
+      name: Name of the mapping.
+      fields: `FIELDS` from the most to the least significant.
+      device: The memory.
+      folds: True to fold the lowest row bits into the bank bits.
+    """
+    return _layout(name, (*fields, "burst"), _widths(device), folds)
+
+
+def _widths(device: Device) -> tuple[tuple[str, int], ...]:
+    """Return the number of address bits of each field."""
     burst = _bits(device.burst_length)
-    widths = {
-        "byte": _bits(device.beat_bytes),
-        "burst": burst,
-        "column": _bits(device.n_columns) - burst,
-        "row": _bits(device.n_rows),
-        "bank": _bits(device.n_banks // device.n_groups),
-        "group": _bits(device.n_groups),
-        "rank": _bits(device.n_ranks),
-    }
-    mapping: AddressMapping = _layout(name, LAYOUTS[name], tuple(widths.items()))
-    return mapping
+    return (
+        ("byte", _bits(device.beat_bytes)),
+        ("burst", burst),
+        ("column", _bits(device.n_columns) - burst),
+        ("row", _bits(device.n_rows)),
+        ("bank", _bits(device.n_banks // device.n_groups)),
+        ("group", _bits(device.n_groups)),
+        ("rank", _bits(device.n_ranks)),
+    )
 
 
 def reference_mapping_names() -> tuple[str, ...]:

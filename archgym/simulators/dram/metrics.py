@@ -11,11 +11,12 @@ __all__ = ["ENERGY_CAUSES", "FORMER_OBJECTIVES", "metrics", "objectives"]
 ENERGY_CAUSES = ("activate", "precharge", "read", "write", "refresh", "background")
 
 
-def metrics(has_energy: bool) -> tuple[MetricSpec, ...]:
+def metrics(has_energy: bool, energy_note: str = "") -> tuple[MetricSpec, ...]:
     """Return the metrics of a device, in the order of the simulator's values.
 
     Args:
       has_energy: Whether its currents are known; without them there is no energy and no power.
+      energy_note: A sentence on the currents for the metric's description.
     """
     return (
         MetricSpec(
@@ -39,7 +40,7 @@ def metrics(has_energy: bool) -> tuple[MetricSpec, ...]:
             "count under the arbiter Simple.",
         ),
         MetricSpec("bandwidth_percent", "%", "maximise", 1e-2, "Bandwidth, of the device's peak."),
-        *(_energy_metrics() if has_energy else ()),
+        *(_energy_metrics(energy_note) if has_energy else ()),
         MetricSpec(
             "row_hits", "", "none", 1.0, "Bursts that found their row open.", identifies=True
         ),
@@ -60,7 +61,7 @@ def metrics(has_energy: bool) -> tuple[MetricSpec, ...]:
     )
 
 
-def _energy_metrics() -> tuple[MetricSpec, ...]:
+def _energy_metrics(note: str) -> tuple[MetricSpec, ...]:
     docs = {
         "activate": "Opening rows.",
         "precharge": "Closing rows.",
@@ -70,7 +71,13 @@ def _energy_metrics() -> tuple[MetricSpec, ...]:
         "background": "Standing by, powered down or not.",
     }
     return (
-        MetricSpec("total_energy_pj", "pJ", "minimise", 1e3, "Energy of all causes, all devices."),
+        MetricSpec(
+            "total_energy_pj",
+            "pJ",
+            "minimise",
+            1e3,
+            f"Energy of all causes, all devices. {note}".rstrip(),
+        ),
         MetricSpec("power_mw", "mW", "minimise", 0.1, "Total energy over the accounted time."),
         *(
             MetricSpec(f"{cause}_energy_pj", "pJ", "none", 1e3, docs[cause], identifies=True)

@@ -24,13 +24,14 @@ _N_SLICES = 120
 _ENDINGS = (".png", ".svg", ".pdf")
 
 
-def picture(trace: Trace, device: Device, path: str | Path) -> None:
+def picture(trace: Trace, device: Device, path: str | Path, wraps: bool = False) -> None:
     """Draw addresses over time, distances of successors, and bandwidth asked for over time.
 
     Args:
       trace: What is drawn.
       device: Whose bursts and peak bandwidth are shown.
       path: Ends in .png, .svg or .pdf; the same trace gives the same file.
+      wraps: As in `bursts.split`.
 
     Raises:
       InvalidArgumentError: The path has another ending.
@@ -41,7 +42,7 @@ def picture(trace: Trace, device: Device, path: str | Path) -> None:
         raise InvalidArgumentError(
             f"A picture's `path` must end in {', '.join(_ENDINGS)}; got {path.name!r}."
         )
-    bursts = split(trace, device)
+    bursts = split(trace, device, wraps)
     figure = Figure(figsize=(9.0, 7.0), layout="constrained")
     axes = figure.subplot_mosaic([["addresses", "addresses"], ["strides", "demand"]])
     _draw_addresses(axes["addresses"], bursts)

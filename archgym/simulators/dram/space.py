@@ -2,7 +2,8 @@
 
 Values are spelled as DRAMSys spells them. `archgym-2023` and `archgym-2023-rl` are the spaces of
 the published ArchGym; `default` is wider where those are nearly inert, and leaves out what no one
-can build: a controller that never refreshes loses data.
+can build: a controller that never refreshes loses data. `dramsys` has every setting that DRAMSys
+takes, without conditions, so that any of its configurations is a design.
 
 A parameter is inactive where the model proves that it has no effect:
 
@@ -24,7 +25,7 @@ from archgym.spaces.space import DesignSpace
 
 __all__ = ["FIXED", "GROUPS", "SPACE_NAMES", "design_space"]
 
-SPACE_NAMES = ("default", "archgym-2023", "archgym-2023-rl")
+SPACE_NAMES = ("default", "archgym-2023", "archgym-2023-rl", "dramsys")
 
 # A parameter that a space leaves out has this value: what the published ArchGym fixes.
 FIXED = {
@@ -73,6 +74,18 @@ _ARBITER = Categorical(
     default="Simple",
     doc="Front end: hold the player back, or queue its requests; give responses back in order.",
 )
+_COMMAND_MUX = Categorical(
+    name="command_mux",
+    choices=COMMAND_MUXES,
+    default="Oldest",
+    doc="Order of column commands: the earliest possible first, or as the requests came.",
+)
+_POWER_DOWN_POLICY = Categorical(
+    name="power_down_policy",
+    choices=POWER_DOWN_POLICIES,
+    default="NoPowerDown",
+    doc="Whether an idle rank powers down, in deepening steps.",
+)
 _PUBLISHED_REFRESH = Categorical(
     name="refresh_policy",
     choices=("NoRefresh", "AllBank"),
@@ -97,7 +110,7 @@ def design_space(
 
     Args:
       name: One of `SPACE_NAMES`.
-      address_mappings: Mappings of the device, its default first.
+      address_mappings: Mappings of the device, its default first; none where one is given.
       has_per_bank_refresh: Whether its banks can refresh one at a time.
 
     Raises:
@@ -145,6 +158,8 @@ def design_space(
         )
     if name == "default":
         return _default(address_mappings, has_per_bank_refresh)
+    if name == "dramsys":
+        return _complete(address_mappings, has_per_bank_refresh)
     raise unknown_name("space", name, SPACE_NAMES)
 
 
@@ -201,12 +216,7 @@ def _default(address_mappings: tuple[str, ...], has_per_bank_refresh: bool) -> D
             unit="requests",
             doc=_BUFFER_DOC,
         ),
-        Categorical(
-            name="command_mux",
-            choices=COMMAND_MUXES,
-            default="Oldest",
-            doc="Order of column commands: the earliest possible first, or as the requests came.",
-        ),
+        _COMMAND_MUX,
         _RESPONSE_QUEUE,
         *((refresh_policy,) if has_per_bank_refresh else ()),
         # At most 8 may be outstanding or ahead: JEDEC JESD79-3F, section 4.13 (DDR3).
@@ -218,12 +228,7 @@ def _default(address_mappings: tuple[str, ...], has_per_bank_refresh: bool) -> D
                 ("refresh_max_pulled_in", _PULLED_IN_DOC),
             )
         ),
-        Categorical(
-            name="power_down_policy",
-            choices=POWER_DOWN_POLICIES,
-            default="NoPowerDown",
-            doc="Whether an idle rank powers down, in deepening steps.",
-        ),
+        _POWER_DOWN_POLICY,
         _ARBITER,
         PowerOfTwo(
             name="max_active_transactions",
@@ -233,12 +238,7 @@ def _default(address_mappings: tuple[str, ...], has_per_bank_refresh: bool) -> D
             unit="requests",
             doc=_WINDOW_DOC,
         ),
-        Categorical(
-            name="address_mapping",
-            choices=address_mappings,
-            default=address_mappings[0],
-            doc="Which address bits choose row, bank and column, most significant first.",
-        ),
+        *_mappings(address_mappings),
     )
     return DesignSpace(
         "default",
@@ -258,6 +258,58 @@ def _default(address_mappings: tuple[str, ...], has_per_bank_refresh: bool) -> D
             }
         ),
         doc="A controller for one device: the published parameters, wider, and five more.",
+    )
+
+
+def _mappings(names: tuple[str, ...]) -> tuple[Parameter, ...]:
+    if not names:
+        return ()
+    return (
+        Categorical(
+            name="address_mapping",
+            choices=names,
+            default=names[0],
+            doc="Which address bits choose row, bank and column, most significant first.",
+        ),
+    )
+
+
+def _size(name: str, default: int, doc: str) -> Integer:
+    # chosen: far above the largest size in any recorded configuration, 256.
+    return Integer(name=name, low=1, high=1024, default=default, unit="requests", doc=doc)
+
+
+def _complete(address_mappings: tuple[str, ...], has_per_bank_refresh: bool) -> DesignSpace:
+    """Return every setting of DRAMSys, whether or not it has an effect."""
+    return DesignSpace(
+        "dramsys",
+        (
+            _PAGE_POLICY,
+            _SCHEDULER,
+            _SCHEDULER_BUFFER,
+            _size("request_buffer_size", 8, _BUFFER_DOC),
+            _COMMAND_MUX,
+            _RESPONSE_QUEUE,
+            Categorical(
+                name="refresh_policy",
+                choices=("NoRefresh", "AllBank", *(("PerBank",) if has_per_bank_refresh else ())),
+                default="AllBank",
+                doc="What is refreshed at once; NoRefresh loses data.",
+            ),
+            *(
+                # chosen: eight times what JEDEC allows.
+                Integer(name=limit, low=0, high=64, default=8, unit="refreshes", doc=doc)
+                for limit, doc in (
+                    ("refresh_max_postponed", _POSTPONED_DOC),
+                    ("refresh_max_pulled_in", _PULLED_IN_DOC),
+                )
+            ),
+            _POWER_DOWN_POLICY,
+            _ARBITER,
+            _size("max_active_transactions", 128, _WINDOW_DOC),
+            *_mappings(address_mappings),
+        ),
+        doc="Every setting that DRAMSys takes, for its own configurations.",
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from archgym.simulators.dram.commands import N_BANK_COMMANDS, N_COMMANDS
 
-__all__ = ["COMMAND_LOG", "DEVICE", "EVENTS", "HEAP_ENTRY", "REQUEST", "STATE", "TRACE"]
+__all__ = ["COMMAND_LOG", "DEVICE", "EVENTS", "REQUEST", "STATE", "TRACE"]
 
 MAX_BANKS: Final = 64
 MAX_GROUPS: Final = 32
@@ -77,22 +77,22 @@ REQUEST: Final = np.dtype(
         ("sent", _I),  # by the player
         ("done", _I),  # end of its data
         ("received", _I),  # by the player; before, when the arbiter had the response
-        # not of this request but of the response with this place: when the player received it
+        # not of this request but of the response with this place: when the player received it;
+        # in the exact kernel, the request whose response it is
         ("handed", _I),
         ("previous", np.int32),  # neighbours in its bank's list
         ("next", np.int32),
         ("is_write", np.uint8),
         ("outcome", np.uint8),  # 0 row hit, 1 row miss, 2 row conflict
-        ("unused", np.uint8, (6,)),
+        ("unused", np.uint8, (2,)),
+        ("arbiter_order", np.int32),  # in the exact kernel
         # looked at in rare cases
         ("address", _I),
         # milestones, and orders of responses, in the exact kernel or for a recording
         ("admitted", _I),  # by the arbiter
         ("accepted", _I),  # by the controller
         ("issued", _I),  # column command
-        ("order", np.int32),
-        ("arbiter_order", np.int32),
-        ("unused_end", _I, (3,)),
+        ("unused_end", _I, (4,)),
     ],
     align=True,
 )
@@ -169,6 +169,7 @@ _PREPARED = [
 _SELECTION = [
     ("is_stale", _I),
     ("selected_time", _I),
+    ("soonest", _I),  # earliest time of any prepared command, held back or not
     ("selected_command", _I),
     ("selected_target", _I),
     ("selected_request", _I),
@@ -285,8 +286,6 @@ STATE: Final = np.dtype(
 
 MAX_MESSAGES: Final = 64
 
-HEAP_ENTRY: Final = np.dtype([("time", _I), ("event", _I), ("serial", _I)], align=True)
-
 EVENTS: Final = np.dtype(
     [
         ("now", _I),
@@ -295,7 +294,7 @@ EVENTS: Final = np.dtype(
         # wake-ups
         ("kind", _I, (6,)),
         ("time", _I, (6,)),
-        ("serial", _I, (6,)),
+        ("code", _I, (6,)),
         ("next_serial", _I),
         ("n_heap", _I),
         ("n_soon", _I),

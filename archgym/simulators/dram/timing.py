@@ -16,8 +16,10 @@ import numpy.typing as npt
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.dram.commands import (
     ACT,
+    COLUMNS,
     N_BANK_COMMANDS,
     N_COMMANDS,
+    OPENINGS,
     PDEA,
     PDEP,
     PDXA,
@@ -26,16 +28,18 @@ from archgym.simulators.dram.commands import (
     PREA,
     RD,
     RDA,
+    READS,
     REFA,
     REFB,
     SREFEN,
     SREFEX,
     WR,
     WRA,
+    WRITES,
+    Rule,
 )
 from archgym.simulators.dram.costs import relieve_rules, relieve_table
 from archgym.simulators.dram.devices import Device
-from archgym.simulators.dram.rules import COLUMNS, OPENINGS, READS, WRITES, Rule
 from archgym.simulators.dram.state import DEVICE, MAX_BANKS, MAX_GROUPS, MAX_RANKS, UNCONSTRAINED
 
 __all__ = ["device_table", "rules"]

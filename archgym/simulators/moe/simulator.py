@@ -19,14 +19,16 @@ from archgym.simulators.moe.costs import costs_of, measure_without, relieved
 from archgym.simulators.moe.designs import serving_of
 from archgym.simulators.moe.engines import BITS, precision_of
 from archgym.simulators.moe.engines import engine as engine_of
+from archgym.simulators.moe.eplb import place
+from archgym.simulators.moe.export import FORMATS, serving_files
 from archgym.simulators.moe.fabric import contention
 from archgym.simulators.moe.hardware import NodePreset, node
 from archgym.simulators.moe.measured import measured_ratios
 from archgym.simulators.moe.metrics import METRICS, OBJECTIVES, measure
 from archgym.simulators.moe.models import MoeModel
-from archgym.simulators.moe.parallel import place
 from archgym.simulators.moe.plan import MODEL_REASONS, Plan, plan
 from archgym.simulators.moe.presets import model
+from archgym.simulators.moe.relief import RELIEF
 from archgym.simulators.moe.requests import MAX_REQUESTS
 from archgym.simulators.moe.running import Run, run
 from archgym.simulators.moe.serving import Serving
@@ -79,6 +81,7 @@ class MoeSimulator(Simulator):
     objectives: Mapping[str, Objective] = OBJECTIVES
     default_objective = "latency"
     default_workload = "chat"
+    exports: Mapping[str, str] = FORMATS
 
     def __init__(
         self,
@@ -169,6 +172,7 @@ class MoeSimulator(Simulator):
         if hardware or model:
             self.space = self._with_fitting_default()
         self.costs: Mapping[str, str] = costs_of(space)
+        self.relief: Mapping[str, tuple[str, ...]] = {cost: RELIEF[cost] for cost in self.costs}
         self.groups: Mapping[str, tuple[str, ...]] = {
             group: present
             for group, members in GROUPS.items()
@@ -265,6 +269,15 @@ class MoeSimulator(Simulator):
         ):
             smaller = np.minimum(column[low], column[high])
             _require(f"{low} is at most {high}", column[low], smaller)
+
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+        """Return a design as YAML, or as a command line of vLLM or llama.cpp."""
+        asked: Asked = workload.content
+        design = self.space.design_at(indices)
+        serving, server = self._serving(design, asked)
+        requests = asked.requests
+        longest = int((requests.prompt_tokens + requests.output_tokens).max())
+        return serving_files(form, serving, asked.model, server, design, longest)
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return characteristics of the workload: name to (value, unit)."""

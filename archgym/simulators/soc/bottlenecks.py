@@ -7,49 +7,52 @@ but the design's own log is looked at.
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import Any, Final, final
 
 import numpy as np
 
 from archgym.evaluation.simulator import Bottleneck
 from archgym.simulators.soc.blocks import CLOCKS, cacti
+from archgym.simulators.soc.graph import TaskGraph
 from archgym.simulators.soc.metrics import workload_metric
-from archgym.simulators.soc.state import OWN, BoundBy, Designs, Log
-
-if TYPE_CHECKING:
-    from archgym.simulators.soc.simulator import SocSimulator
+from archgym.simulators.soc.state import (
+    BANK_BYTES,
+    OWN,
+    PROCESSOR_ENERGY,
+    PROCESSOR_RATE,
+    WINDOW_S,
+    BoundBy,
+    Designs,
+    Log,
+)
+from archgym.spaces.space import DesignSpace
 
 __all__ = ["bottlenecks", "critical_path", "shares_of_time"]
 
 Move = Mapping[str, Any]
-_WINDOW_S: Final = 0.01
 _MM2: Final = 1e6
 # chosen: what contributes less is not worth an evaluation.
 _LEAST_SHARE: Final = 0.01
-_PROCESSOR_RATE: Final = 2e9
-_PROCESSOR_ENERGY: Final = 1.0 / 47019607843.0
-_BANK_BYTES: Final = 256000.0
 
 
-def bottlenecks(simulator: "SocSimulator", indices: np.ndarray) -> list[Bottleneck]:
+def bottlenecks(
+    graph: TaskGraph, space: DesignSpace, indices: np.ndarray, designs: Designs, log: Log
+) -> list[Bottleneck]:
     """Return what bounds latency, power, energy, area and cost of a design.
 
     Args:
-      simulator: Its simulator.
-      indices: (n_parameters,), a design that can be built.
+      graph, space: Its task graph and its space.
+      indices: (n_parameters,), the canonical form of a design that can be built.
+      designs, log: The design as blocks, and its phases.
     """
-    canonical = simulator.space.canonical(np.asarray(indices, dtype=np.int64)[None, :])[0]
-    designs, log, _ = simulator.log(canonical)
-    found = _Finder(simulator, dict(simulator.space.design_at(canonical)), designs, log)
-    return found.all()
+    return _Finder(graph, space, dict(space.design_at(indices)), designs, log).all()
 
 
-def critical_path(simulator: "SocSimulator", log: Log, last: int) -> list[int]:
+def critical_path(graph: TaskGraph, log: Log, last: int) -> list[int]:
     """Return the tasks that the end of a task waited for, the last one first.
 
     Each was the last parent of the one before it in the list.
     """
-    graph = simulator.graph
     path = [last]
     while True:
         parents = [edge.parent for edge in graph.edges if edge.child == path[-1]]
@@ -58,11 +61,11 @@ def critical_path(simulator: "SocSimulator", log: Log, last: int) -> list[int]:
         path.append(max(parents, key=lambda p: (log.task[p, 1], -p)))
 
 
-def shares_of_time(simulator: "SocSimulator", log: Log, last: int) -> dict[tuple[int, int], float]:
+def shares_of_time(graph: TaskGraph, log: Log, last: int) -> dict[tuple[int, int], float]:
     """Return time on the critical path by task and code of `BoundBy` [s]."""
     ends = np.cumsum(log.length_s)
     found: dict[tuple[int, int], float] = defaultdict(float)
-    for t in critical_path(simulator, log, last):
+    for t in critical_path(graph, log, last):
         start, end = log.task[t, 0], log.task[t, 1]
         # Phases that lie within the task's life; half a phase decides where rounding might.
         middle = ends - log.length_s / 2
@@ -76,17 +79,21 @@ class _Finder:
     """Bottlenecks of one design."""
 
     def __init__(
-        self, simulator: "SocSimulator", design: dict[str, Any], designs: Designs, log: Log
+        self,
+        graph: TaskGraph,
+        space: DesignSpace,
+        design: dict[str, Any],
+        designs: Designs,
+        log: Log,
     ) -> None:
-        self._simulator = simulator
-        self._graph = simulator.graph
-        self._space = simulator.space
-        self._names = simulator.graph.names
+        self._graph = graph
+        self._space = space
+        self._names = graph.names
         self._design = design
         self._d = designs
         self._log = log
         self._n_processors = designs.processor_bus.shape[1]
-        self._arrays = simulator.graph.arrays()
+        self._arrays = graph.arrays()
         used = {int(m) for t, m in enumerate(designs.task_memory[0]) if t != self._graph.sink}
         self._memories = sorted(used)
         self._processors = sorted({int(p) for p in designs.on[0] if p != OWN})
@@ -120,7 +127,7 @@ class _Finder:
                 continue
             metrics = [workload_metric(workload)] if several else []
             metrics += ["latency_s"] if total == longest else []
-            for (t, code), time in shares_of_time(self._simulator, self._log, last).items():
+            for (t, code), time in shares_of_time(self._graph, self._log, last).items():
                 name, moves = self._relief_of(t, code)
                 for metric in metrics:
                     yield self._bottleneck(name, metric, time / total, moves)
@@ -139,34 +146,26 @@ class _Finder:
             return f"processor of {task}", self._to_accelerator(t)
         if kind == BoundBy.PE:
             moves = [{f"{task}_unroll": v} for v in self._useful_unrolls(t)]
-            moves += [{f"{task}_clock": v} for v in self._above(f"{task}_clock")]
+            moves += self._above(f"{task}_clock")
             return f"accelerator of {task}", moves
         if kind == BoundBy.MEMORY:
             return f"memory {block} for {task}", self._faster_memory(block, t)
         return f"bus {block} for {task}", self._faster_bus(block, t)
 
-    def _above(self, name: str) -> list[Any]:
-        """Return larger values of a parameter: the largest, then the next."""
-        values = self._values(name)
-        if not values:
-            return []
-        place = values.index(self._design[name])
-        return list(dict.fromkeys([*values[:place:-1][:1], *values[place + 1 : place + 2]]))
+    def _above(self, name: str) -> list[Move]:
+        """Return moves to larger values of a parameter: the largest, then the next."""
+        _, above = self._around(name)
+        return [{name: value} for value in dict.fromkeys([*above[-1:], *above[:1]])]
 
     def _useful_unrolls(self, t: int) -> list[Any]:
         """Return larger unroll factors: as fast as data allow, half of the way there, the next."""
         name = f"{self._names[t]}_unroll"
-        values = self._values(name)
-        if not values:
-            return []
-        place = values.index(self._design[name])
-        useful = next(
-            (i for i, v in enumerate(values) if v >= self._data_unroll(t)), len(values) - 1
-        )
-        if useful <= place:
-            return values[place + 1 : place + 2]
-        steps = [useful, (place + useful + 1) // 2, place + 1]
-        return [values[i] for i in dict.fromkeys(steps)]
+        _, above = self._around(name)
+        wanted = self._data_unroll(t)
+        if not above or self._design[name] >= wanted:
+            return above[:1]
+        useful = min(sum(v < wanted for v in above), len(above) - 1)
+        return [above[i] for i in dict.fromkeys([useful, useful // 2, 0])]
 
     def _data_unroll(self, t: int) -> float:
         """Return the unroll factor at which an accelerator is as fast as its memories alone."""
@@ -181,13 +180,16 @@ class _Finder:
         at_one = arrays.work[t] / (clock * arrays.accelerator_rate[t])
         return float(at_one / max(time, 1e-30))
 
-    def _below(self, name: str) -> list[Any]:
-        """Return smaller values of a parameter: the next, the one after it, the smallest."""
+    def _below(self, name: str) -> list[Move]:
+        """Return moves to smaller values: the next, the one after it, the smallest."""
+        below, _ = self._around(name)
+        return [{name: value} for value in dict.fromkeys([*below[::-1][:2], *below[:1]])]
+
+    def _around(self, name: str) -> tuple[list[Any], list[Any]]:
+        """Return the values of a parameter below and above the design's."""
         values = self._values(name)
-        if not values:
-            return []
-        place = values.index(self._design[name])
-        return list(dict.fromkeys([*values[:place][::-1][:2], *values[:1]]))
+        place = values.index(self._design[name]) if values else 0
+        return values[:place], values[place + 1 :]
 
     def _values(self, name: str) -> list[Any]:
         if name not in self._space.names:
@@ -222,7 +224,7 @@ class _Finder:
         arrays = self._arrays
         clock = float(base.get(f"{task}_clock", CLOCKS[-1]))
         power = clock * arrays.accelerator_rate[t] * arrays.accelerator_energy[t]
-        fitting = [u for u in unrolls if u * u * power <= _PROCESSOR_RATE * _PROCESSOR_ENERGY]
+        fitting = [u for u in unrolls if u * u * power <= PROCESSOR_RATE * PROCESSOR_ENERGY]
         best = fitting[-1] if fitting else unrolls[0]
         useful = [u for u in unrolls if u >= self._data_unroll(t)][:1] or unrolls[-1:]
         best = min(best, useful[0])
@@ -245,8 +247,7 @@ class _Finder:
         return {name: bus} if name in self._space.names else {}
 
     def _faster_memory(self, m: int, t: int) -> list[Move]:
-        moves: list[Move] = [{f"memory{m}_width": v} for v in self._above(f"memory{m}_width")]
-        moves += [{f"memory{m}_clock": v} for v in self._above(f"memory{m}_clock")]
+        moves = self._above(f"memory{m}_width") + self._above(f"memory{m}_clock")
         writers = [t] if self._d.task_memory[0, t] == m else []
         writers += [
             e.parent
@@ -276,8 +277,7 @@ class _Finder:
         return moves + [{name: other} for other in self._memories if other != m]
 
     def _faster_bus(self, b: int, t: int) -> list[Move]:
-        moves: list[Move] = [{f"bus{b}_width": v} for v in self._above(f"bus{b}_width")]
-        moves += [{f"bus{b}_clock": v} for v in self._above(f"bus{b}_clock")]
+        moves = self._above(f"bus{b}_width") + self._above(f"bus{b}_clock")
         task = self._names[t]
         on = int(self._d.on[0, t])
         own = f"{task}_bus" if on == OWN else f"processor{on}_bus"
@@ -314,7 +314,7 @@ class _Finder:
                 is_less = swapped[m] < of_memories[:, m].sum()
                 moves = self._other_kind(m) if is_less else []
                 if slower:
-                    moves += [{f"memory{m}_clock": v} for v in self._below(f"memory{m}_clock")]
+                    moves += self._below(f"memory{m}_clock")
                 yield self._bottleneck(f"energy of memory {m}", metric, share, moves)
 
     def _window(self) -> np.ndarray:
@@ -322,13 +322,13 @@ class _Finder:
         ends = np.cumsum(self._log.length_s)
         starts = ends - self._log.length_s
         total = float(ends[-1])
-        if total <= _WINDOW_S:
+        if total <= WINDOW_S:
             return np.ones(len(ends))
         best, most = np.ones(len(ends)), -1.0
         lengths = np.maximum(self._log.length_s, 1e-300)
-        for low in np.concatenate([starts, ends - _WINDOW_S]):
-            at = min(max(float(low), 0.0), total - _WINDOW_S)
-            overlap = np.minimum(ends, at + _WINDOW_S) - np.maximum(starts, at)
+        for low in np.concatenate([starts, ends - WINDOW_S]):
+            at = min(max(float(low), 0.0), total - WINDOW_S)
+            overlap = np.minimum(ends, at + WINDOW_S) - np.maximum(starts, at)
             weights = np.clip(overlap, 0.0, None) / lengths
             energy = float(weights @ self._log.energy_j)
             if energy > most:
@@ -346,7 +346,7 @@ class _Finder:
         """
         arrays = self._arrays
         table = cacti()
-        banks = np.maximum(1, np.ceil(self._log.memory_bytes / _BANK_BYTES)).astype(np.int64)
+        banks = np.maximum(1, np.ceil(self._log.memory_bytes / BANK_BYTES)).astype(np.int64)
         banks = np.minimum(banks, table.shape[1] - 1)
         kind = self._d.memory_kind[0]
         memory = self._d.task_memory[0]
@@ -360,7 +360,7 @@ class _Finder:
                 of_memories[t, m] += moved * table[kind[m], banks[m], column]
                 swapped[m] += moved * table[1 - kind[m], banks[m], column]
         rate = np.where(
-            self._d.on[0] == OWN, arrays.accelerator_energy * self._d.unroll[0], _PROCESSOR_ENERGY
+            self._d.on[0] == OWN, arrays.accelerator_energy * self._d.unroll[0], PROCESSOR_ENERGY
         )
         return done * rate, of_memories, swapped
 
@@ -368,10 +368,7 @@ class _Finder:
         task = self._names[t]
         if self._d.on[0, t] != OWN:
             return self._to_accelerator(t, thrifty=True)
-        moves: list[Move] = [{f"{task}_unroll": v} for v in self._below(f"{task}_unroll")]
-        if slower:
-            moves += [{f"{task}_clock": v} for v in self._below(f"{task}_clock")]
-        return moves
+        return self._below(f"{task}_unroll") + (self._below(f"{task}_clock") if slower else [])
 
     def _other_kind(self, m: int) -> list[Move]:
         """Return moves of a memory, or of one output in it, to the other kind."""
@@ -392,9 +389,7 @@ class _Finder:
         kinds = self._d.memory_kind[0]
         blocks: list[tuple[str, float, list[Move], bool]] = []
         for m in self._memories:
-            n = int(
-                min(max(1, np.ceil(self._log.memory_bytes[m] / _BANK_BYTES)), len(table[0]) - 1)
-            )
+            n = int(min(max(1, np.ceil(self._log.memory_bytes[m] / BANK_BYTES)), len(table[0]) - 1))
             moves = [*self._other_kind(m)[:1], *self._merged_memory(m)]
             area = float(table[kinds[m], n, 2]) * _MM2
             blocks.append((f"area of memory {m}", area, moves, bool(kinds[m])))
@@ -402,8 +397,7 @@ class _Finder:
         for t in self._graph.accelerated:
             if self._d.on[0, t] == OWN:
                 task = self._names[t]
-                moves = [{f"{task}_unroll": v} for v in self._below(f"{task}_unroll")]
-                moves += self._to_processor(t)
+                moves = self._below(f"{task}_unroll") + self._to_processor(t)
                 area = float(arrays.accelerator_area[t] * self._d.unroll[0, t]) * _MM2
                 blocks.append((f"area of the accelerator of {task}", area, moves, False))
         for p in self._processors:

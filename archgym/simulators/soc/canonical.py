@@ -5,7 +5,7 @@ Buses are numbered breadth first from the bus that the first edge meets first. L
 carry nothing are dropped.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, NamedTuple, Self, final
 
 import numpy as np
@@ -13,8 +13,7 @@ import numpy as np
 from archgym.errors import InvalidSpaceError
 from archgym.simulators.soc.graph import TaskGraph
 from archgym.simulators.soc.state import Ints
-from archgym.spaces.space import DesignSpace
-from archgym.spaces.symmetry import CanonicalForm, register_canonical_form
+from archgym.spaces.symmetry import CanonicalForm, Outline, register_canonical_form
 
 __all__ = ["Columns", "SocForm", "columns_of"]
 
@@ -23,19 +22,22 @@ _MOST: Final = 1000
 
 
 class Columns(NamedTuple):
-    """Column of each parameter in the index vector; -1 where the space fixes its value."""
+    """Column of each parameter in the index vector; -1 where the space fixes its value.
 
-    bus_width: Ints
-    bus_clock: Ints
+    Attributes:
+      buses: (B, 2), width and clock; memories: (M, 3), kind, width and clock.
+      bus_parent, memory_bus, processor_bus: (B,), (M,) and (P,).
+      accelerators: (T, 2), unroll factor and clock.
+      on, bus, memory: (T,), place of each task, its accelerator and its output.
+    """
+
+    buses: Ints
     bus_parent: Ints
-    memory_kind: Ints
-    memory_width: Ints
-    memory_clock: Ints
+    memories: Ints
     memory_bus: Ints
     processor_bus: Ints
+    accelerators: Ints
     on: Ints
-    unroll: Ints
-    clock: Ints
     bus: Ints
     memory: Ints
 
@@ -46,25 +48,21 @@ def columns_of(
     """Return the columns of a space with these parameters."""
     place = {name: column for column, name in enumerate(names)}
 
-    def find(parts: list[str]) -> Ints:
-        return np.array([place.get(part, -1) for part in parts], dtype=np.int64)
+    def find(blocks: Sequence[str], *fields: str) -> Ints:
+        return np.array([[place.get(f"{b}_{f}", -1) for f in fields] for b in blocks])
 
-    def blocks(kind: str, n: int, field: str) -> Ints:
-        return find([f"{kind}{k}_{field}" for k in range(n)])
-
+    bus, memory, processor = (
+        [f"{kind}{k}" for k in range(n)]
+        for kind, n in (("bus", buses), ("memory", memories), ("processor", processors))
+    )
     return Columns(
-        blocks("bus", buses, "width"),
-        blocks("bus", buses, "clock"),
-        blocks("bus", buses, "parent"),
-        blocks("memory", memories, "kind"),
-        blocks("memory", memories, "width"),
-        blocks("memory", memories, "clock"),
-        blocks("memory", memories, "bus"),
-        blocks("processor", processors, "bus"),
-        *(
-            find([f"{task}_{field}" for task in tasks])
-            for field in ("on", "unroll", "clock", "bus", "memory")
-        ),
+        find(bus, "width", "clock"),
+        find(bus, "parent")[:, 0],
+        find(memory, "kind", "width", "clock"),
+        find(memory, "bus")[:, 0],
+        find(processor, "bus")[:, 0],
+        find(tasks, "unroll", "clock"),
+        *(find(tasks, field)[:, 0] for field in ("on", "bus", "memory")),
     )
 
 
@@ -93,8 +91,7 @@ class SocForm(CanonicalForm):
         self._sizes = (buses, memories, processors)
         self._tasks = tasks
         self._edges = edges
-        self._parent = np.array([parent for parent, _ in edges], dtype=np.int64)
-        self._child = np.array([child for _, child in edges], dtype=np.int64)
+        self._ends = np.array(edges, dtype=np.int64)
         self._columns: dict[tuple[str, ...], Columns] = {}
 
     @classmethod
@@ -103,36 +100,27 @@ class SocForm(CanonicalForm):
         edges = tuple((edge.parent, edge.child) for edge in graph.edges)
         return cls(buses, memories, processors, graph.names, edges)
 
-    def canonical(self, space: DesignSpace, indices: np.ndarray) -> np.ndarray:
+    def canonical(self, space: Outline, indices: np.ndarray) -> np.ndarray:
         """Return the canonical forms, (n, n_parameters) int64."""
         return self._apply(space, indices)[0]
 
-    def active(self, space: DesignSpace, indices: np.ndarray) -> np.ndarray:
+    def active(self, space: Outline, indices: np.ndarray) -> np.ndarray:
         """Return True where a parameter changes the system, (n, n_parameters) bool."""
         return self._apply(space, indices)[1]
 
-    def _apply(self, space: DesignSpace, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        columns = self._columns.get(space.names)
-        if columns is None:
-            columns = columns_of(space.names, *self._sizes, self._tasks)
-            self._columns[space.names] = columns
+    def _apply(self, space: Outline, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if space.names not in self._columns:
+            self._columns[space.names] = columns_of(space.names, *self._sizes, self._tasks)
+        columns = self._columns[space.names]
         indices = np.ascontiguousarray(indices, dtype=np.int64)
         canonical = np.tile(space.default_indices, (len(indices), 1))
         active = np.ones(indices.shape, dtype=np.bool_)
         n_buses, n_memories, n_processors = self._sizes
-        work = np.zeros((8, max(n_buses, n_memories, n_processors, 1)), dtype=np.int64)
+        work = np.zeros((7, max(n_buses, n_memories, n_processors)), dtype=np.int64)
+        maps = np.zeros((2, n_buses, n_buses), dtype=np.int64)
         from archgym.simulators.soc.kernel_renaming import rename
 
-        rename(
-            columns,
-            self._parent,
-            self._child,
-            indices,
-            work,
-            np.zeros((3, n_buses, n_buses), dtype=np.int64),
-            canonical,
-            active,
-        )
+        rename(columns, self._ends, indices, work, maps, canonical, active)
         return canonical, active
 
     def to_json(self) -> dict[str, Any]:
@@ -155,29 +143,23 @@ class SocForm(CanonicalForm):
         """
         sizes = [data.get(key) for key in ("buses", "memories", "processors")]
         tasks, edges = data.get("tasks"), data.get("edges")
-        fits = (
-            all(type(n) is int and 0 < n <= _MOST for n in sizes)
-            and isinstance(tasks, list)
-            and 0 < len(tasks) <= _MOST
-            and all(isinstance(name, str) for name in tasks)
-            and isinstance(edges, list)
-            and all(
-                isinstance(edge, list)
-                and len(edge) == 2
-                and all(type(t) is int and 0 <= t < len(tasks) for t in edge)
-                for edge in edges
-            )
-        )
-        if not fits:
+        is_known = isinstance(tasks, list) and all(isinstance(name, str) for name in tasks)
+        tasks = tasks if isinstance(tasks, list) and is_known else []
+        fits = all(type(n) is int and 0 < n <= _MOST for n in (*sizes, len(tasks)))
+        if not fits or not isinstance(edges, list) or not _joins(edges, len(tasks)):
             raise InvalidSpaceError(
                 "The canonical form of systems needs numbers of blocks, tasks and edges; got "
                 f"{sorted(data)!r}."
             )
         buses, memories, processors = (int(str(n)) for n in sizes)
-        return cls(
-            buses,
-            memories,
-            processors,
-            tuple(str(name) for name in tasks or ()),
-            tuple((int(edge[0]), int(edge[1])) for edge in edges or ()),
-        )
+        return cls(buses, memories, processors, tuple(tasks), tuple(map(tuple, edges)))
+
+
+def _joins(edges: list[Any], n: int) -> bool:
+    """Return True if edges are pairs of places in a list of n tasks."""
+    return all(
+        isinstance(edge, list)
+        and len(edge) == 2
+        and all(type(t) is int and 0 <= t < n for t in edge)
+        for edge in edges
+    )

@@ -85,8 +85,11 @@ def draw(
     if what == "graph":
         drawn = graph_svg(load_graph(graph))
     else:
-        make = diagram_svg if what == "blocks" else gantt_svg
-        drawn = make(*_chosen(graph, design, space, fidelity))
+        simulator, indices = _chosen(graph, design, space, fidelity)
+        designs, log, values = simulator.log(indices)
+        drawn = gantt_svg(simulator.graph, designs, log)
+        if what == "blocks":
+            drawn = diagram_svg(simulator.graph, designs, log, values)
     write_atomic(out, drawn)
     say(f"Drawn to {out}.")
 

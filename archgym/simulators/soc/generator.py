@@ -1,18 +1,13 @@
 """Random task graphs, in the manner of TGFF (Task Graphs For Free)."""
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
 from archgym.checks import check_whole
-from archgym.simulators.soc.graph import (
-    MAX_TASKS,
-    Accelerator,
-    Budgets,
-    Edge,
-    Task,
-    TaskGraph,
-)
+from archgym.simulators.soc.graph import MAX_TASKS, Accelerator, Budgets, Edge, Task, TaskGraph
+from archgym.simulators.soc.state import BANK_BYTES, PROCESSOR_ENERGY
 
 __all__ = ["generate_graph"]
 
@@ -23,8 +18,7 @@ _SPEEDUP: Final = (4.0, 63.0)
 _AREA_UM2: Final = (500.0, 2e5)
 _SAVING: Final = (10.0, 100.0)
 _ITERATIONS: Final = (1, 16, 64, 256, 1024, 1500)
-_PROCESSOR_FJ: Final = 1e15 / 47019607843.0
-_BANK_BYTES: Final = 256_000
+_PROCESSOR_FJ: Final = 1e15 * PROCESSOR_ENERGY
 # chosen: budgets that mean something for any graph: twice the time and area of a system with every
 # task on a middling accelerator, and half the power of a processor.
 _LATENCY_SLACK: Final = 2.0
@@ -100,7 +94,7 @@ def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
 def _bytes(rng: np.random.Generator) -> float:
     size = round(1024 * _log_uniform(rng, *_EDGE_KB))
     # Odd sizes never add up to an exact multiple of a memory's bank by chance alone.
-    return float(size + (size % _BANK_BYTES == 0) + 1 - size % 2)
+    return float(size + (size % BANK_BYTES == 0) + 1 - size % 2)
 
 
 def _task(name: str, rng: np.random.Generator, accelerated: float) -> Task:
@@ -124,13 +118,8 @@ def _with_budgets(graph: TaskGraph, name: str) -> TaskGraph:
     area = 0.0374e-12 * sum(8 * t.accelerator.area_um2 for t in graph.tasks if t.accelerator)
     # Room for a processor and a memory of a megabyte.
     area = 2.0 * area + 1.5e-6
-    return TaskGraph(
-        name=graph.name,
-        tasks=graph.tasks,
-        edges=graph.edges,
-        last_tasks=graph.last_tasks,
+    return replace(
+        graph,
         budgets=Budgets({name: latency}, _POWER_W, area),
         tight_budgets=Budgets({name: _TIGHTER * latency}, _TIGHTER * _POWER_W, _TIGHTER * area),
-        doc=graph.doc,
-        source_text=graph.source_text,
     )

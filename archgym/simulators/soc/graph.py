@@ -4,8 +4,9 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
 from typing import Final, final
 
 import numpy as np
@@ -13,19 +14,8 @@ import numpy as np
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.soc.state import CLOCK_HZ, GraphArrays
 
-__all__ = [
-    "AREA_SCALE",
-    "BURST_BYTES",
-    "ENERGY_SCALE",
-    "MAX_TASKS",
-    "Accelerator",
-    "Budgets",
-    "Edge",
-    "Task",
-    "TaskGraph",
-    "merge",
-    "unroll_values",
-]
+__all__ = ["AREA_SCALE", "BURST_BYTES", "ENERGY_SCALE", "MAX_TASKS", "Accelerator", "Budgets"]
+__all__ += ["Edge", "Task", "TaskGraph", "in_order", "merge", "unroll_values"]
 
 MAX_TASKS: Final = 400
 """Tasks of one graph, at most. chosen: ten times FARSI's largest; codes of the log fit."""
@@ -166,22 +156,8 @@ class TaskGraph:
     def digest(self) -> str:
         """SHA-256 of everything that decides a result; budgets and texts do not."""
         content = {
-            "tasks": [
-                [
-                    task.name,
-                    task.cpu_cycles,
-                    [
-                        task.accelerator.cycles,
-                        task.accelerator.energy_fj,
-                        task.accelerator.area_um2,
-                        task.accelerator.iterations,
-                    ]
-                    if task.accelerator
-                    else None,
-                ]
-                for task in self.tasks
-            ],
-            "edges": [[edge.parent, edge.child, edge.bytes] for edge in self.edges],
+            "tasks": [astuple(task) for task in self.tasks],
+            "edges": [astuple(edge) for edge in self.edges],
             "last_tasks": dict(self.last_tasks),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -204,6 +180,12 @@ class TaskGraph:
         in_edge = np.lexsort((parent, child))
         out_edge = np.argsort(parent, kind="stable")
         bursts = [self._bursts(t, burst_bytes) for t in range(n)]
+        rate, energy, area = np.zeros((3, n))
+        for t, task in enumerate(self.tasks):
+            if task.accelerator is not None:
+                rate[t] = task.work / (task.accelerator.cycles / CLOCK_HZ)
+                energy[t] = ENERGY_SCALE * task.accelerator.energy_fj * 1e-15 / task.work
+                area[t] = task.accelerator.area_um2 * 1e-12 * AREA_SCALE
         return GraphArrays(
             work=np.array([task.work for task in self.tasks]),
             parent=parent,
@@ -215,9 +197,9 @@ class TaskGraph:
             out_edge=out_edge.astype(np.int64),
             first_in=np.searchsorted(child[in_edge], np.arange(n + 1)).astype(np.int64),
             in_edge=in_edge.astype(np.int64),
-            accelerator_rate=np.array([_rate(task) for task in self.tasks]),
-            accelerator_energy=np.array([_energy(task) for task in self.tasks]),
-            accelerator_area=np.array([_area(task) for task in self.tasks]),
+            accelerator_rate=rate,
+            accelerator_energy=energy,
+            accelerator_area=area,
             last=np.array(list(self.last_tasks.values()), dtype=np.int64),
             ends=np.array([self.source, self.sink], dtype=np.int64),
             order=np.array(range(n) if order is None else order, dtype=np.int64),
@@ -261,42 +243,25 @@ class TaskGraph:
         Raises:
           InvalidArgumentError: The graph has a cycle.
         """
-        missing = [0] * len(self.tasks)
-        children: list[list[int]] = [[] for _ in self.tasks]
-        for edge in self.edges:
-            missing[edge.child] += 1
-            children[edge.parent].append(edge.child)
-        ready = [t for t, n in enumerate(missing) if n == 0]
-        order: list[int] = []
-        while ready:
-            t = ready.pop()
-            order.append(t)
-            for child in children[t]:
-                missing[child] -= 1
-                if missing[child] == 0:
-                    ready.append(child)
-        if len(order) < len(self.tasks):
-            within = [self.tasks[t].name for t, n in enumerate(missing) if n > 0]
+        try:
+            return in_order(len(self.tasks), self.edges)
+        except CycleError as error:
+            within = ", ".join(self.tasks[t].name for t in error.args[1][:5])
             raise InvalidArgumentError(
-                f"Graph {self.name!r} must have no cycle; it has one among {', '.join(within[:5])}."
-            )
-        return tuple(order)
+                f"Graph {self.name!r} must have no cycle; it has one among {within}."
+            ) from None
 
 
-def _rate(task: Task) -> float:
-    if task.accelerator is None:
-        return 0.0
-    return task.work / (task.accelerator.cycles / CLOCK_HZ)
+def in_order(n: int, edges: Sequence[Edge]) -> tuple[int, ...]:
+    """Return n tasks so that each follows its parents.
 
-
-def _energy(task: Task) -> float:
-    if task.accelerator is None:
-        return 0.0
-    return ENERGY_SCALE * task.accelerator.energy_fj * 1e-15 / task.work
-
-
-def _area(task: Task) -> float:
-    return 0.0 if task.accelerator is None else task.accelerator.area_um2 * 1e-12 * AREA_SCALE
+    Raises:
+      CycleError: The second argument holds tasks of a cycle, each a parent of the next.
+    """
+    sorter: TopologicalSorter[int] = TopologicalSorter(dict.fromkeys(range(n), ()))
+    for edge in edges:
+        sorter.add(edge.child, edge.parent)
+    return tuple(sorter.static_order())
 
 
 def unroll_values(iterations: int, most: int | None = None) -> tuple[int, ...]:

@@ -8,7 +8,17 @@ import math
 from typing import Any, Final
 
 from archgym.runtime.kernels import compiled, entry_point
-from archgym.simulators.soc.state import OUTPUTS, OWN, SRAM
+from archgym.simulators.soc.state import (
+    BANK_BYTES,
+    OUTPUTS,
+    OWN,
+    PROCESSOR_AREA,
+    PROCESSOR_ENERGY,
+    PROCESSOR_RATE,
+    SRAM,
+    WINDOW_S,
+    BoundBy,
+)
 
 __all__ = ["simulate"]
 
@@ -21,24 +31,17 @@ _IS_EVENT: Final = 4
 _FINISHED: Final = 0.99
 # chosen: far above rounding, and no task's work that anyone would notice.
 _ROUNDING: Final = 1e-12
-# FARSI: energy and power are averaged over windows of 10 ms.
-_WINDOW_S: Final = 0.01
-# FARSI: a memory's size is a multiple of 256,000 bytes, of at least 2,048 bytes of data.
-_BANK_BYTES: Final = 256000.0
+# FARSI: a memory holds at least so many bytes.
 _LEAST_BYTES: Final = 2048.0
 # FARSI's development cost: an instruction's share in an accelerator, a link, a bus, a megabyte.
 _COST_ACCELERATOR: Final = 100.0
 _COST_LINK: Final = 0.1
 _BYTES_PER_COST: Final = 1048576.0
-# ARM Cortex-A53 of FARSI's library: `data/blocks.json`.
-_PROCESSOR_RATE: Final = 2e9
-_PROCESSOR_ENERGY: Final = 1.0 / 47019607843.0
-_PROCESSOR_AREA: Final = 6.5e-7
-_STRIDE: Final = 1024
-_BOUND_PE: Final = 1
-_BOUND_MEMORY: Final = 2
-_BOUND_BUS: Final = 3
-_BOUND_WAITING: Final = 4
+_STRIDE: Final = BoundBy.STRIDE
+_BY_PE: Final = _STRIDE * BoundBy.PE
+_BY_MEMORY: Final = _STRIDE * BoundBy.MEMORY
+_BY_BUS: Final = _STRIDE * BoundBy.BUS
+_WAITING: Final = _STRIDE * BoundBy.WAITING
 
 
 @entry_point(seconds=25.0)
@@ -174,7 +177,7 @@ def _run(g: Any, designs: Any, row: Any, rules: Any, s: Any, log: Any) -> int:
         _rates(g, designs, row, rules, s, n_running, phase, log)
         if is_logged:
             for i in range(n_waiting):
-                log.bound[phase, s.waiting[i]] = _BOUND_WAITING * _STRIDE
+                log.bound[phase, s.waiting[i]] = _WAITING
         least = math.inf
         for i in range(n_running):
             t = s.running[i]
@@ -215,7 +218,7 @@ def _advance(
         executed = s.rate[t] * dt
         s.left[t] -= executed
         s.executed[t] += executed
-        energy = executed * _PROCESSOR_ENERGY
+        energy = executed * PROCESSOR_ENERGY
         if designs.on[row, t] == OWN:
             energy = executed * g.accelerator_energy[t] * designs.unroll[row, t]
         elif rules.free_processor_energy:
@@ -365,7 +368,7 @@ def _rates(
         if g.work[t] == 0.0:
             s.rate[t] = 1.0
             continue
-        rate = _PROCESSOR_RATE
+        rate = PROCESSOR_RATE
         if designs.on[row, t] == OWN:
             rate = designs.clock[row, t] * designs.unroll[row, t] * g.accelerator_rate[t]
             if rules.free_accelerators:
@@ -378,7 +381,7 @@ def _rates(
             rate /= n
         s.rate[t] = rate
         if is_logged:
-            log.bound[phase, t] = _BOUND_PE * _STRIDE + s.pe[t]
+            log.bound[phase, t] = _BY_PE + s.pe[t]
     for d in range(2):
         if not rules.free_memories:
             for m in range(memories):
@@ -413,7 +416,7 @@ def _share_memory(
             if rate < s.rate[t]:
                 s.rate[t] = rate
                 if log.length_s.shape[0] > 0:
-                    log.bound[phase, t] = _BOUND_MEMORY * _STRIDE + m
+                    log.bound[phase, t] = _BY_MEMORY + m
 
 
 @compiled
@@ -466,7 +469,7 @@ def _share_bus(
         if rate < s.rate[t]:
             s.rate[t] = rate
             if log.length_s.shape[0] > 0:
-                log.bound[phase, t] = _BOUND_BUS * _STRIDE + b
+                log.bound[phase, t] = _BY_BUS + b
 
 
 @compiled
@@ -496,7 +499,7 @@ def _account(
         if not is_used:
             continue
         kind = designs.memory_kind[row, m]
-        banks = math.ceil(max(math.ceil(s.peak[m]), _LEAST_BYTES) / _BANK_BYTES)
+        banks = math.ceil(max(math.ceil(s.peak[m]), _LEAST_BYTES) / BANK_BYTES)
         s.energy_m[0, m] = _by_size(cacti, kind, banks, 0)
         s.energy_m[1, m] = _by_size(cacti, kind, banks, 1)
         out[3 if kind == SRAM else 4] += _by_size(cacti, kind, banks, 2)
@@ -585,7 +588,7 @@ def _account_units(g: Any, designs: Any, row: Any, s: Any, out: Any) -> None:
         if s.stamp[p] > 0:
             out[9] += 1.0
         if s.stamp[p] > 1:
-            out[5] += _PROCESSOR_AREA
+            out[5] += PROCESSOR_AREA
     for b in range(s.bus_used.shape[0]):
         out[7] += _COST_LINK * s.bus_used[b]
         out[12] += s.bus_used[b]
@@ -606,14 +609,14 @@ def _power_as_farsi(s: Any, phases: Any) -> float:
     """Return the highest mean over FARSI's windows of phases (section 8)."""
     low = up = 0
     last = -1
-    left = _WINDOW_S
+    left = WINDOW_S
     power = 0.0
     for phase in range(phases):
         length = s.length[phase]
         if length == 0.0:
             continue
         if length > left:
-            left = _WINDOW_S
+            left = WINDOW_S
             last = up + 1
             power = max(power, _mean_power(s, low, last))
             low = last
@@ -635,20 +638,20 @@ def _power_exact(s: Any, phases: Any) -> float:
     for phase in range(phases):
         total += s.length[phase]
         energy += s.phase_energy[phase]
-    if total <= _WINDOW_S:
+    if total <= WINDOW_S:
         return energy / total if total > 0.0 else 0.0
     most = 0.0
     for first in range(phases):
         ahead = _energy_of_stretch(s, first, phases, 1)
         behind = _energy_of_stretch(s, first, -1, -1)
         most = max(most, ahead, behind)
-    return most / _WINDOW_S
+    return most / WINDOW_S
 
 
 @compiled
 def _energy_of_stretch(s: Any, first: Any, stop: Any, step: Any) -> float:
     """Return the energy of the 10 ms that begin (step 1) or end (step -1) with a phase."""
-    left = _WINDOW_S
+    left = WINDOW_S
     energy = 0.0
     phase = first
     while phase != stop:

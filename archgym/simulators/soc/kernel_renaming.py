@@ -13,9 +13,16 @@ def _value(indices: Any, row: Any, column: Any) -> int:
 
 
 @compiled
-def _move(indices: Any, row: Any, column: Any, canonical: Any, target: Any) -> None:
-    if column >= 0 and target >= 0:
-        canonical[row, target] = indices[row, column]
+def _move(
+    indices: Any, row: Any, columns: Any, old: Any, new: Any, canonical: Any, active: Any
+) -> None:
+    """Move a block's own parameters to its new number; one below 0 is of an unused block."""
+    for k in range(columns.shape[1]):
+        column, target = columns[old, k], columns[new, k]
+        if column >= 0 and new < 0:
+            active[row, column] = False
+        elif column >= 0 and target >= 0:
+            canonical[row, target] = indices[row, column]
 
 
 @compiled
@@ -26,38 +33,28 @@ def _put(canonical: Any, row: Any, column: Any, value: Any) -> None:
 
 @entry_point(seconds=8.0)
 def rename(
-    c: Any,
-    parent: Any,
-    child: Any,
-    indices: Any,
-    work: Any,
-    maps: Any,
-    canonical: Any,
-    active: Any,
+    c: Any, ends: Any, indices: Any, work: Any, maps: Any, canonical: Any, active: Any
 ) -> None:
     """Fill canonical forms and active parameters of designs.
 
     Args:
       c: `Columns`.
-      parent, child: (E,) tasks of each edge.
+      ends: (E, 2) parent and child of each edge.
       indices: (n, n_parameters), inactive parameters at their defaults.
-      work: (8, max blocks) working memory.
-      maps: (3, B, B) working memory: next hops, used links, and depth.
+      work: (7, max blocks) working memory.
+      maps: (2, B, B) working memory: next hops and used links.
       canonical: (n, n_parameters), filled; it holds the default design before.
       active: (n, n_parameters), filled; it is True before.
     """
-    n_buses = c.bus_width.shape[0]
-    n_memories = c.memory_kind.shape[0]
+    n_buses = c.buses.shape[0]
+    n_memories = c.memories.shape[0]
     n_processors = c.processor_bus.shape[0]
     n_tasks = c.on.shape[0]
     new_processor, new_memory, new_bus, met = work[0], work[1], work[2], work[3]
     queue, rank, parent_of = work[4], work[5], work[6]
     hop, used = maps[0], maps[1]
     for row in range(indices.shape[0]):
-        new_processor[:] = -1
-        new_memory[:] = -1
-        new_bus[:] = -1
-        rank[:] = -1
+        work[:] = -1
         used[:] = 0
         # 1, 2: processors and memories by first use. Every parent of an edge writes.
         found = 0
@@ -80,11 +77,11 @@ def rename(
         # 3: buses and links in the order in which edges meet them.
         _hops(indices, row, c, hop)
         n_met = 0
-        for e in range(parent.shape[0]):
-            m = _value(indices, row, c.memory[parent[e]])
+        for e in range(ends.shape[0]):
+            m = _value(indices, row, c.memory[ends[e, 0]])
             target = _value(indices, row, c.memory_bus[m])
             for end in range(2):
-                t = parent[e] if end == 0 else child[e]
+                t = ends[e, end]
                 on = _value(indices, row, c.on[t])
                 if on < n_processors:
                     b = _value(indices, row, c.processor_bus[on])
@@ -119,29 +116,19 @@ def rename(
                     n_named += 1
         # 5: everything under its new name.
         for b in range(n_buses):
-            is_used = new_bus[b] >= 0
-            if is_used:
-                to = new_bus[b]
-                _move(indices, row, c.bus_width[b], canonical, c.bus_width[to])
-                _move(indices, row, c.bus_clock[b], canonical, c.bus_clock[to])
+            to = new_bus[b]
+            _move(indices, row, c.buses, b, to, canonical, active)
+            if to >= 0:
                 _put(canonical, row, c.bus_parent[to], parent_of[b])
-            else:
-                _put(active, row, c.bus_width[b], False)
-                _put(active, row, c.bus_clock[b], False)
             if c.bus_parent[b] >= 0 and not used[b, indices[row, c.bus_parent[b]]]:
                 active[row, c.bus_parent[b]] = False
         for m in range(n_memories):
             to = new_memory[m]
+            _move(indices, row, c.memories, m, to, canonical, active)
             if to >= 0:
-                _move(indices, row, c.memory_kind[m], canonical, c.memory_kind[to])
-                _move(indices, row, c.memory_width[m], canonical, c.memory_width[to])
-                _move(indices, row, c.memory_clock[m], canonical, c.memory_clock[to])
                 bus = new_bus[_value(indices, row, c.memory_bus[m])]
                 _put(canonical, row, c.memory_bus[to], bus)
             else:
-                _put(active, row, c.memory_kind[m], False)
-                _put(active, row, c.memory_width[m], False)
-                _put(active, row, c.memory_clock[m], False)
                 _put(active, row, c.memory_bus[m], False)
         for p in range(n_processors):
             to = new_processor[p]
@@ -156,8 +143,7 @@ def rename(
                 _put(canonical, row, c.on[t], new_processor[on])
             else:
                 _put(canonical, row, c.on[t], on)
-                _move(indices, row, c.unroll[t], canonical, c.unroll[t])
-                _move(indices, row, c.clock[t], canonical, c.clock[t])
+                _move(indices, row, c.accelerators, t, t, canonical, active)
                 _put(canonical, row, c.bus[t], new_bus[_value(indices, row, c.bus[t])])
             if c.memory[t] >= 0:
                 canonical[row, c.memory[t]] = new_memory[indices[row, c.memory[t]]]

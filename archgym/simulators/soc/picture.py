@@ -1,15 +1,13 @@
 """Pictures of a system: its tasks over time, its blocks, and the task graph, as SVG."""
 
 from html import escape
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
 from archgym.simulators.soc.graph import TaskGraph
+from archgym.simulators.soc.metrics import COLUMNS
 from archgym.simulators.soc.state import DRAM, OWN, BoundBy, Designs, Log
-
-if TYPE_CHECKING:
-    from archgym.simulators.soc.simulator import SocSimulator
 
 __all__ = ["diagram_svg", "gantt_svg", "graph_svg"]
 
@@ -22,7 +20,9 @@ _COLOURS: Final = {
 }
 _STYLE: Final = (
     "<style>text{font:11px sans-serif;fill:#222}.s{font-size:10px;fill:#555}"
-    ".t{font-size:13px;font-weight:bold}</style>"
+    ".t{font-size:13px;font-weight:bold}"
+    # A white edge, so that lines behind a label leave it readable.
+    ".h{paint-order:stroke;stroke:#fff;stroke-width:3px}</style>"
 )
 _WIDTH: Final = 900
 _ROW: Final = 18
@@ -31,6 +31,7 @@ _LABEL: Final = 190
 _MARGIN: Final = 16
 _BOX: Final = 128
 _LINES: Final = 4
+_ACROSS: Final = 7
 _KB: Final = 1000.0
 
 
@@ -82,15 +83,8 @@ def _unit(names: tuple[str, ...], designs: Designs, t: int) -> str:
 # ---- tasks over time
 
 
-def gantt_svg(simulator: "SocSimulator", indices: np.ndarray) -> str:
-    """Return a chart of tasks over phases; colours say what bounds each task.
-
-    Args:
-      simulator: The design's simulator.
-      indices: (n_parameters,), a design that can be built.
-    """
-    designs, log, _ = simulator.log(indices)
-    graph = simulator.graph
+def gantt_svg(graph: TaskGraph, designs: Designs, log: Log) -> str:
+    """Return a chart of tasks over phases; colours say what bounds each task."""
     n_phases = int(np.flatnonzero(log.length_s).max(initial=0)) + 1
     ends = np.cumsum(log.length_s[:n_phases])
     total = float(ends[-1]) or 1.0
@@ -150,44 +144,44 @@ def _bars(
 # ---- blocks
 
 
-def diagram_svg(simulator: "SocSimulator", indices: np.ndarray) -> str:
+def diagram_svg(graph: TaskGraph, designs: Designs, log: Log, values: np.ndarray) -> str:
     """Return a block diagram: processing elements above their bus, memories below.
 
     Args:
-      simulator: The design's simulator.
-      indices: (n_parameters,), a design that can be built.
+      graph: The task graph.
+      designs, log: One design as blocks, and its phases.
+      values: (n_metrics,), the design's metrics.
     """
-    designs, log, values = simulator.log(indices)
-    graph = simulator.graph
     above, below = _blocks(graph, designs, log)
     used = sorted({*above, *below} | _passed(designs, {*above, *below}))
     widest = max(len(boxes) for boxes in [*above.values(), *below.values()])
     indent = _MARGIN + 14 * (len(used) + 1)
-    width = max(indent + widest * (_BOX + 10) + _MARGIN, 480)
-    specs = [spec.name for spec in simulator.metrics]
-    area = values[specs.index("area_mm2")]
+    width = max(indent + min(widest, _ACROSS) * (_BOX + 10) + _MARGIN, 480)
+    value = dict(zip(COLUMNS, values.tolist(), strict=False))
     title = (
-        f"{graph.name}: {_time(values[specs.index('latency_s')])}, "
-        f"{1e3 * values[specs.index('power_w')]:.3g} mW, {area:.3g} mm2"
+        f"{graph.name}: {_time(value['latency_s'])}, {1e3 * value['power_w']:.3g} mW, "
+        f"{value['area_mm2']:.3g} mm2"
     )
     parts = [_text(_MARGIN, 20, title, "t")]
     y = 36.0
     line_at: dict[int, float] = {}
     height = 20 + 12 * _LINES
     for b in used:
-        if b in above:
-            parts += _boxes(above[b], indent, y, "#E3EEF6", y + height, y + height + 14)
-            y += height + 14
-        line_at[b] = y
-        parts.append(_line(indent - 6, y, width - _MARGIN, y, "#222222", 4))
-        peak = designs.bus_peak[0, b] / 1e9
-        parts.append(
-            _text(width - _MARGIN, y - 5, f"bus {b}: {peak:.4g} GB/s each way", "s", "end")
-        )
-        if b in below:
-            parts += _boxes(below[b], indent, y + 14, "#FBEBDD", y + 14, y)
-            y += height + 14
-        y += 26
+        units, stores = above.get(b, []), below.get(b, [])
+        # A bus with many blocks goes on in further rows.
+        for first in range(0, max(len(units), len(stores), 1), _ACROSS):
+            shown, held = units[first : first + _ACROSS], stores[first : first + _ACROSS]
+            y += height + 14 if shown else 0
+            parts += _boxes(shown, indent, y - height - 14, "#E3EEF6", y - 14, y)
+            parts.append(_line(indent - 6, y, width - _MARGIN, y, "#222222", 4))
+            if first:
+                parts.append(_line(indent - 6, line_at[b], indent - 6, y, "#222222", 4))
+            else:
+                line_at[b] = y
+                label = f"bus {b}: {designs.bus_peak[0, b] / 1e9:.4g} GB/s each way"
+                parts.append(_text(width - _MARGIN, y + 13, label, "s", "end"))
+            parts += _boxes(held, indent, y + 14, "#FBEBDD", y + 14, y)
+            y += (height + 14 if held else 0) + 26
     for place, b in enumerate(used):
         for c in used:
             if c > b and designs.links[0, b] >> c & 1:
@@ -209,7 +203,7 @@ def _blocks(
     for p, bus in enumerate(designs.processor_bus[0].tolist()):
         names = [graph.names[t] for t in np.flatnonzero(designs.on[0] == p)]
         if names:
-            above.setdefault(bus, []).append([f"processor {p}", *_shortened(names)])
+            above.setdefault(bus, []).append([f"processor {p}", *_shortened(names, 3)])
     for t in graph.accelerated:
         if designs.on[0, t] == OWN:
             lines = [
@@ -227,15 +221,15 @@ def _blocks(
             kind = "DRAM" if designs.memory_kind[0, m] == DRAM else "SRAM"
             peak = designs.memory_peak[0, m] / 1e9
             lines = [f"{kind} {m}: {log.memory_bytes[m] / _KB:,.0f} kB", f"{peak:.4g} GB/s"]
-            below.setdefault(bus, []).append(lines + _shortened(writers)[: _LINES - 1])
+            below.setdefault(bus, []).append(lines + _shortened(writers, 2))
     return above, below
 
 
-def _shortened(names: list[str]) -> list[str]:
-    """Return at most three lines of names."""
-    if len(names) <= _LINES - 1:
+def _shortened(names: list[str], most: int) -> list[str]:
+    """Return names in at most so many lines."""
+    if len(names) <= most:
         return names
-    return [*names[: _LINES - 2], f"and {len(names) - _LINES + 2} more tasks"]
+    return [*names[: most - 1], f"and {len(names) - most + 1} more tasks"]
 
 
 def _passed(designs: Designs, ends: set[int]) -> set[int]:
@@ -283,17 +277,20 @@ def graph_svg(graph: TaskGraph) -> str:
     centre: dict[int, tuple[float, float]] = {}
     for layer, tasks in layers.items():
         for place, t in enumerate(tasks):
-            centre[t] = (width * (place + 0.5) / len(tasks), 50.0 + 58 * layer)
+            centre[t] = (width * (place + 0.5) / len(tasks), 50.0 + 70 * layer)
     parts = [_text(_MARGIN, 20, f"{graph.name}: {len(graph.tasks)} tasks", "t")]
+    labels = []
     for edge in graph.edges:
         (x1, y1), (x2, y2) = centre[edge.parent], centre[edge.child]
         parts.append(_line(x1, y1 + 14, x2, y2 - 14, "#999999"))
+        # Near the parent, where edges lie apart.
+        at = y1 + 14 + 12
         kb = f"{edge.bytes / _KB:.3g} kB"
-        parts.append(_text((x1 + x2) / 2 + 3, (y1 + y2) / 2 + 3, kb, "s"))
+        labels.append(_text(x1 + (x2 - x1) * (at - y1) / (y2 - y1), at + 3, kb, "s h", "middle"))
     for t, (x, y) in centre.items():
         task = graph.tasks[t]
         fill = "#EEEEEE" if task.is_dummy else "#E3EEF6" if task.accelerator else "#FFFFFF"
         tip = f"{task.name}: {task.work:.4g} instructions"
         parts.append(_rect(x - _BOX / 2, y - 14, _BOX, 28, fill, tip, "#888888"))
         parts.append(_text(x, y + 4, task.name[:20], "", "middle"))
-    return _svg(width, 50 + 58 * len(layers), f"Task graph {graph.name}", parts)
+    return _svg(width, 50 + 70 * len(layers), f"Task graph {graph.name}", parts + labels)

@@ -19,13 +19,15 @@ from archgym.evaluation.simulator import (
     require_kept,
 )
 from archgym.files.storage import write_atomic
-from archgym.simulators.soc.blocks import cacti
+from archgym.simulators.soc.blocks import CLOCKS, cacti
 from archgym.simulators.soc.costs import COSTS, relieved
 from archgym.simulators.soc.graph import BURST_BYTES, TaskGraph
 from archgym.simulators.soc.metrics import measure, metrics, objectives
 from archgym.simulators.soc.published import REASONS, published_space
 from archgym.simulators.soc.space import SPACE_NAMES, SocSpace, soc_space
 from archgym.simulators.soc.state import (
+    CLOCK_HZ,
+    PROCESSOR_RATE,
     Designs,
     Log,
     Rules,
@@ -63,6 +65,10 @@ class SocSimulator(Simulator):
     accuracy_percent: ClassVar[Mapping[str, float]] = {"farsi": 1e-7}
     table_space = "table"
     costs: Mapping[str, str] = COSTS
+    exports: Mapping[str, str] = {
+        "system": "Blocks and places of tasks as JSON.",
+        "pictures": "Blocks, tasks over time and the task graph as SVG.",
+    }
     default_objective = "budget"
 
     def __init__(
@@ -89,10 +95,9 @@ class SocSimulator(Simulator):
         self.graph: TaskGraph = load_graph(graph)
         self.options = {} if graph == _DEFAULT_GRAPH else {"graph": graph}
         is_published = space == _PUBLISHED
-        self._space: SocSpace = (
-            published_space(self.graph) if is_published else soc_space(space, self.graph)
-        )
-        self.space = self._space.space
+        made = published_space(self.graph) if is_published else soc_space(space, self.graph)
+        self._space: SocSpace = made
+        self.space = made.space
         self.model_reasons = REASONS if is_published else ()
         self.groups = self._space.groups
         self.metrics: tuple[MetricSpec, ...] = metrics(self.graph)
@@ -152,7 +157,9 @@ class SocSimulator(Simulator):
             return []
         from archgym.simulators.soc.bottlenecks import bottlenecks
 
-        return bottlenecks(self, indices)
+        canonical = self.space.canonical(np.asarray(indices, dtype=np.int64)[None, :])[0]
+        designs, log, _ = self.log(canonical)
+        return bottlenecks(self.graph, self.space, canonical, designs, log)
 
     def log(self, indices: np.ndarray) -> tuple[Designs, Log, np.ndarray]:
         """Return one design as blocks, its phases, and its metrics.
@@ -204,23 +211,32 @@ class SocSimulator(Simulator):
         """Return pictures of a design as SVG: its blocks, and its tasks over time."""
         from archgym.simulators.soc.picture import diagram_svg, gantt_svg
 
+        designs, log, values = self.log(indices)
         return {
-            "Blocks": diagram_svg(self, indices),
-            "Tasks over time": gantt_svg(self, indices),
+            "Blocks": diagram_svg(self.graph, designs, log, values),
+            "Tasks over time": gantt_svg(self.graph, designs, log),
         }
+
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+        """Return the blocks of a design and the places of its tasks, or pictures of them as SVG."""
+        if form == "pictures":
+            from archgym.simulators.soc.picture import graph_svg
+
+            drawn = {"Task graph": graph_svg(self.graph), **self.picture_design(indices, workload)}
+            return {f"{title.lower().replace(' ', '-')}.svg": text for title, text in drawn.items()}
+        from archgym.simulators.soc.export import system_files
+
+        canonical = self.space.canonical(np.asarray(indices, dtype=np.int64)[None, :])
+        return system_files(self.graph, self._space.decode(canonical)[0])
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return numbers that characterise a task graph: name to (value, unit)."""
         graph = self.graph
-        least = [
-            min(
-                task.work / 2e9,
-                task.accelerator.cycles / 8e8 / task.accelerator.iterations
-                if task.accelerator
-                else np.inf,
-            )
-            for task in graph.tasks
-        ]
+        least = [task.work / PROCESSOR_RATE for task in graph.tasks]
+        for t in graph.accelerated:
+            ip = graph.tasks[t].accelerator
+            if ip is not None:
+                least[t] = min(least[t], ip.cycles / (CLOCKS[-1] * CLOCK_HZ) / ip.iterations)
         return {
             "tasks": (float(len(graph.tasks)), ""),
             "tasks_with_accelerator": (float(len(graph.accelerated)), ""),

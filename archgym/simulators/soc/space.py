@@ -129,21 +129,17 @@ def soc_space(name: str, graph: TaskGraph) -> SocSpace:
 
 def _parameters(offer: _Offer, graph: TaskGraph) -> list[Parameter]:
     found: list[Parameter] = []
+    clocks = offer.block_clocks
     for b in range(offer.buses):
-        found.append(_width(f"bus{b}_width", offer, f"Width of bus {b}."))
-        found += _clock(f"bus{b}_clock", offer.block_clocks, f"Clock of bus {b}.")
+        found.append(_width(f"bus{b}", offer))
+        found += _clock(f"bus{b}_clock", clocks, f"Clock of bus {b}.")
         if b > 0:
-            found.append(
-                Integer(name=f"bus{b}_parent", low=0, high=b - 1, doc=f"Bus that bus {b} hangs on.")
-            )
+            found.append(_number(f"bus{b}_parent", b, f"Bus that bus {b} hangs on."))
     for m in range(offer.memories):
-        found.append(
-            Categorical(
-                name=f"memory{m}_kind", choices=KINDS, default="dram", doc=f"Kind of memory {m}."
-            )
-        )
-        found.append(_width(f"memory{m}_width", offer, f"Width of memory {m}."))
-        found += _clock(f"memory{m}_clock", offer.block_clocks, f"Clock of memory {m}.")
+        kind = f"Kind of memory {m}."
+        found.append(Categorical(name=f"memory{m}_kind", choices=KINDS, default="dram", doc=kind))
+        found.append(_width(f"memory{m}", offer))
+        found += _clock(f"memory{m}_clock", clocks, f"Clock of memory {m}.")
         found += _bus(f"memory{m}_bus", offer, f"Bus that memory {m} hangs on.")
     for p in range(offer.processors):
         found += _bus(f"processor{p}_bus", offer, f"Bus that processor {p} hangs on.")
@@ -153,57 +149,31 @@ def _parameters(offer: _Offer, graph: TaskGraph) -> list[Parameter]:
 
 
 def _task_parameters(offer: _Offer, graph: TaskGraph, t: int) -> list[Parameter]:
-    task = graph.tasks[t]
+    ip, name = graph.tasks[t].accelerator, graph.names[t]
     found: list[Parameter] = []
-    units = tuple(f"p{p}" for p in range(offer.processors))
-    if task.accelerator is not None:
-        units = (*units, "own")
+    units = (*(f"p{p}" for p in range(offer.processors)), *(("own",) if ip else ()))
     if len(units) > 1:
-        found.append(
-            Categorical(
-                name=f"{task.name}_on",
-                choices=units,
-                doc=f"Processor of {task.name}, or its own accelerator.",
-            )
-        )
-    if task.accelerator is not None:
-        unrolls = unroll_values(task.accelerator.iterations, offer.unrolls)
-        found.append(
-            Ordinal(
-                name=f"{task.name}_unroll",
-                levels=unrolls,
-                doc=f"Copies of the loop body in the accelerator of {task.name}.",
-            )
-        )
-        found += _clock(
-            f"{task.name}_clock",
-            offer.accelerator_clocks,
-            f"Clock of the accelerator of {task.name}.",
-        )
-        found += _bus(
-            f"{task.name}_bus", offer, f"Bus that the accelerator of {task.name} hangs on."
-        )
+        doc = f"Processor of {name}, or its own accelerator."
+        found.append(Categorical(name=f"{name}_on", choices=units, doc=doc))
+    if ip is not None:
+        unrolls = unroll_values(ip.iterations, offer.unrolls)
+        doc = f"Copies of the loop body in the accelerator of {name}."
+        found.append(Ordinal(name=f"{name}_unroll", levels=unrolls, doc=doc))
+        its = f"accelerator of {name}"
+        found += _clock(f"{name}_clock", offer.accelerator_clocks, f"Clock of the {its}.")
+        found += _bus(f"{name}_bus", offer, f"Bus that the {its} hangs on.")
     if t != graph.sink and offer.memories > 1:
-        found.append(
-            Integer(
-                name=f"{task.name}_memory",
-                low=0,
-                high=offer.memories - 1,
-                doc=f"Memory that {task.name} writes its output to.",
-            )
-        )
+        doc = f"Memory that {name} writes its output to."
+        found.append(_number(f"{name}_memory", offer.memories, doc))
     return found
 
 
-def _width(name: str, offer: _Offer, doc: str) -> Parameter:
+def _width(block: str, offer: _Offer) -> Parameter:
+    name, doc = f"{block}_width", f"Width of {block[:-1]} {block[-1]}."
     if offer.widths == WIDTHS:
+        low, high = WIDTHS[0], WIDTHS[-1]
         return PowerOfTwo(
-            name=name,
-            low=WIDTHS[0],
-            high=WIDTHS[-1],
-            default=_DEFAULT_WIDTH,
-            unit="bytes",
-            doc=doc,
+            name=name, low=low, high=high, default=_DEFAULT_WIDTH, unit="bytes", doc=doc
         )
     return Ordinal(name=name, levels=offer.widths, unit="bytes", doc=doc)
 
@@ -215,9 +185,11 @@ def _clock(name: str, clocks: tuple[int, ...], doc: str) -> list[Parameter]:
 
 
 def _bus(name: str, offer: _Offer, doc: str) -> list[Parameter]:
-    if offer.buses == 1:
-        return []
-    return [Integer(name=name, low=0, high=offer.buses - 1, doc=doc)]
+    return [] if offer.buses == 1 else [_number(name, offer.buses, doc)]
+
+
+def _number(name: str, n: int, doc: str) -> Parameter:
+    return Integer(name=name, low=0, high=n - 1, doc=doc)
 
 
 def _groups(space: DesignSpace, graph: TaskGraph) -> dict[str, tuple[str, ...]]:
@@ -240,7 +212,6 @@ def _groups(space: DesignSpace, graph: TaskGraph) -> dict[str, tuple[str, ...]]:
 
 def _decode(space: DesignSpace, c: Columns, offer: _Offer, indices: np.ndarray) -> Designs:
     n = len(indices)
-    n_tasks = len(c.on)
 
     def values(columns: Ints, absent: float) -> Floats:
         """Values of these parameters, (n, k); `absent` where the space fixes one."""
@@ -257,19 +228,19 @@ def _decode(space: DesignSpace, c: Columns, offer: _Offer, indices: np.ndarray) 
 
     clock = float(offer.block_clocks[-1])
     on = numbers(c.on)
-    kinds = [KINDS.index(str(kind)) for kind in _values(space.parameters[int(c.memory_kind[0])])]
+    kinds = [KINDS.index(str(kind)) for kind in _values(space.parameters[int(c.memories[0, 0])])]
     return Designs(
         links=tree_links(numbers(c.bus_parent)),
-        bus_peak=CLOCK_HZ * values(c.bus_clock, clock) * values(c.bus_width, 0.0),
-        memory_kind=np.array(kinds, dtype=np.int64)[numbers(c.memory_kind)],
-        memory_peak=CLOCK_HZ * values(c.memory_clock, clock) * values(c.memory_width, 0.0),
+        bus_peak=CLOCK_HZ * values(c.buses[:, 1], clock) * values(c.buses[:, 0], 0.0),
+        memory_kind=np.array(kinds, dtype=np.int64)[numbers(c.memories[:, 0])],
+        memory_peak=CLOCK_HZ * values(c.memories[:, 2], clock) * values(c.memories[:, 1], 0.0),
         memory_bus=numbers(c.memory_bus),
         processor_bus=numbers(c.processor_bus),
         on=np.where(on == offer.processors, OWN, on),
         task_bus=numbers(c.bus),
         task_memory=numbers(c.memory),
-        unroll=values(c.unroll, 1.0),
-        clock=values(c.clock, float(offer.accelerator_clocks[-1])).reshape(n, n_tasks),
+        unroll=values(c.accelerators[:, 0], 1.0),
+        clock=values(c.accelerators[:, 1], float(offer.accelerator_clocks[-1])),
     )
 
 

@@ -1,35 +1,28 @@
 """Arrays that the kernel reads and writes, and the numbers of its options and outputs."""
 
-from collections.abc import Sequence
+from collections import namedtuple
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = [
-    "CLOCK_HZ",
-    "DRAM",
-    "KINDS",
-    "MAX_BLOCKS",
-    "OUTPUTS",
-    "OWN",
-    "SRAM",
-    "BoundBy",
-    "Designs",
-    "GraphArrays",
-    "Log",
-    "Rules",
-    "Scratch",
-    "empty_log",
-    "output_count",
-    "scratch",
-]
+__all__ = ["BANK_BYTES", "CLOCK_HZ", "DRAM", "KINDS", "MAX_BLOCKS", "OUTPUTS", "OWN", "SRAM"]
+__all__ += ["PROCESSOR_AREA", "PROCESSOR_ENERGY", "PROCESSOR_RATE", "WINDOW_S", "BoundBy"]
+__all__ += ["Designs", "GraphArrays", "Log", "Rules", "empty_log", "output_count", "scratch"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 CLOCK_HZ: Final = 1e8
 """Base clock of buses, memories and accelerators [Hz]; `data/blocks.json`."""
+PROCESSOR_RATE: Final = 2e9
+PROCESSOR_ENERGY: Final = 1.0 / 47019607843.0
+PROCESSOR_AREA: Final = 6.5e-7
+"""Instructions/s, J an instruction and m2 of the ARM Cortex-A53 of FARSI's library."""
+WINDOW_S: Final = 0.01
+"""Length of time over which FARSI averages power [s]."""
+BANK_BYTES: Final = 256_000
+"""FARSI: a memory's size is a multiple of this [byte]."""
 SRAM: Final = 0
 DRAM: Final = 1
 KINDS: Final = ("sram", "dram")
@@ -41,23 +34,10 @@ MAX_BLOCKS: Final = 60
 
 # Columns of the kernel's result; latencies of the workloads follow.
 OUTPUTS: Final = (
-    "latency_s",
-    "energy_j",
-    "power_w",
-    "sram_area_m2",
-    "dram_area_m2",
-    "processor_area_m2",
-    "accelerator_area_m2",
-    "cost",
-    "phases",
-    "processors",
-    "accelerators",
-    "memories",
-    "buses",
-    "processor_energy_j",
-    "accelerator_energy_j",
-    "sram_energy_j",
-    "dram_energy_j",
+    *("latency_s", "energy_j", "power_w"),
+    *("sram_area_m2", "dram_area_m2", "processor_area_m2", "accelerator_area_m2"),
+    *("cost", "phases", "processors", "accelerators", "memories", "buses"),
+    *("processor_energy_j", "accelerator_energy_j", "sram_energy_j", "dram_energy_j"),
 )
 
 
@@ -188,93 +168,36 @@ class Log(NamedTuple):
     memory_bytes: Floats
 
 
-class Scratch(NamedTuple):
-    """Working memory of the kernel for one design."""
-
-    hop: Ints
-    pe: Ints
-    pe_bus: Ints
-    unit_m: Floats
-    ratio_m: Floats
-    unit_b: Floats
-    ratio_b: Floats
-    in_b: Ints
-    out_b: Ints
-    bus_used: Ints
-    left: Floats
-    end: Floats
-    rate: Floats
-    missing: Ints
-    state: Ints
-    running: Ints
-    waiting: Ints
-    queue: Ints
-    stamp: Ints
-    sum_m: Floats
-    slot_in: Ints
-    slot_unit: Floats
-    slot_out: Ints
-    occupied: Floats
-    peak: Floats
-    held: Floats
-    pending: Ints
-    done: Ints
-    length: Floats
-    phase_pe: Floats
-    phase_bytes: Floats
-    phase_energy: Floats
-    executed: Floats
-    task_pe: Floats
-    energy_m: Floats
+# Working memory of the kernel for one design, by the kind of number and the shape: T tasks, P
+# processors and tasks, B buses, M memories, H phases, Q places in a queue.
+_SCRATCH: Final = {
+    (np.int64, "T"): "pe pe_bus missing state running waiting slot_in slot_out pending done",
+    (np.int64, "P"): "stamp",
+    (np.int64, "Q"): "queue",
+    (np.int64, "B"): "bus_used",
+    (np.int64, "BB"): "hop",
+    (np.int64, "T2B"): "in_b out_b",
+    (np.float64, "T"): "left end rate slot_unit held executed task_pe",
+    (np.float64, "M"): "occupied peak",
+    (np.float64, "2M"): "energy_m",
+    (np.float64, "T2M"): "unit_m ratio_m",
+    (np.float64, "T2B"): "unit_b ratio_b",
+    (np.float64, "H"): "length phase_pe phase_energy",
+    (np.float64, "H2M"): "phase_bytes",
+}
+Scratch: Any = namedtuple("Scratch", " ".join(_SCRATCH.values()))  # type: ignore[misc]  # a table
 
 
-def scratch(tasks: int, buses: int, memories: int, processors: int) -> Scratch:
+def scratch(tasks: int, buses: int, memories: int, processors: int) -> Any:
     """Return working memory for designs of this size."""
-
-    def ints(*shape: int) -> Ints:
-        return np.zeros(shape, dtype=np.int64)
-
-    def floats(*shape: int) -> Floats:
-        return np.zeros(shape, dtype=np.float64)
-
-    phases = tasks + 2
-    return Scratch(
-        hop=ints(buses, buses),
-        pe=ints(tasks),
-        pe_bus=ints(tasks),
-        unit_m=floats(tasks, 2, memories),
-        ratio_m=floats(tasks, 2, memories),
-        unit_b=floats(tasks, 2, buses),
-        ratio_b=floats(tasks, 2, buses),
-        in_b=ints(tasks, 2, buses),
-        out_b=ints(tasks, 2, buses),
-        bus_used=ints(buses),
-        left=floats(tasks),
-        end=floats(tasks),
-        rate=floats(tasks),
-        missing=ints(tasks),
-        state=ints(tasks),
-        running=ints(tasks),
-        waiting=ints(tasks),
-        queue=ints(3 * tasks),
-        stamp=ints(processors + tasks),
-        sum_m=floats(2, memories),
-        slot_in=ints(tasks),
-        slot_unit=floats(tasks),
-        slot_out=ints(tasks),
-        occupied=floats(memories),
-        peak=floats(memories),
-        held=floats(tasks),
-        pending=ints(tasks),
-        done=ints(tasks),
-        length=floats(phases),
-        phase_pe=floats(phases),
-        phase_bytes=floats(phases, 2, memories),
-        phase_energy=floats(phases),
-        executed=floats(tasks),
-        task_pe=floats(tasks),
-        energy_m=floats(2, memories),
-    )
+    sizes = {"2": 2, "T": tasks, "P": processors + tasks, "B": buses, "M": memories}
+    sizes |= {"H": tasks + 2, "Q": 3 * tasks}
+    found = {
+        name: np.zeros([sizes[axis] for axis in shape], dtype=kind)
+        for (kind, shape), names in _SCRATCH.items()
+        for name in names.split()
+    }
+    return Scratch(**found)
 
 
 def empty_log(tasks: int = 0, memories: int = 0) -> Log:
@@ -293,9 +216,3 @@ def empty_log(tasks: int = 0, memories: int = 0) -> Log:
 def output_count(graph: GraphArrays) -> int:
     """Return the columns of a result: `OUTPUTS` and the latency of each workload."""
     return len(OUTPUTS) + len(graph.last)
-
-
-def concatenate(parts: Sequence[Designs]) -> Designs:
-    """Return the designs of all parts, which must be of one size."""
-    columns: list[Any] = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    return Designs(*columns)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from archgym.runtime.kernels import compiled, inlined, kept_apart
+from archgym.simulators.translation.dram import access_memory
 from archgym.simulators.translation.state import (
     CACHE_LRU,
     CACHE_TLB_SRRIP,
@@ -16,29 +17,45 @@ from archgym.simulators.translation.state import (
     CLASS_FETCH,
     EMPTY,
     MAX_RRPV,
+    NEXT_LINE,
+    STREAMER,
 )
 from archgym.simulators.translation.tlbs import find, oldest, push, remove, set_of
 
-__all__ = ["block_kib", "drop", "hit", "insert", "lose_block", "pull", "read", "read_below"]
+__all__ = [
+    *("block_kib", "cost", "drop", "hit", "hits_first", "insert", "lose_block", "pull"),
+    "read_below",
+]
 
 _USED = 4
+_STREAM_PAGES = 64
 
 
 @inlined
-def read(m: Any, c: Any, tags: Any, marks: Any, base: Any, line: Any, kind: Any) -> Any:
-    """Read a line through the L1 cache with the set at `base`; return the level, 0 to 3."""
+def hits_first(m: Any, c: Any, tags: Any, base: Any, line: Any, kind: Any) -> Any:
+    """Look up a line in the L1 cache with the set at `base`, and fill it; return True on a hit.
+
+    After a miss, `read_below` must follow.
+    """
     c.l1_cache_reads[kind] += 1
     if tags[base] == line:
-        return 0
+        return True
     ways = m.l1_cache_ways
     way = find(tags, base, ways, line)
     if way >= 0:
         push(tags, base, way, line)
-        return 0
+        return True
     c.l1_cache_misses[kind] += 1
-    level = read_below(m, c, tags, marks, line, kind)
     push(tags, base, ways - 1, line)
-    return level
+    return False
+
+
+@inlined
+def cost(m: Any, level: Any) -> Any:
+    """Return the cycles of the last read, which the level 0 to 3 served."""
+    if level == 3 and m.has_rows:
+        return m.level_cycles[2] + m.memory_latency
+    return m.level_cycles[level]
 
 
 @compiled
@@ -46,10 +63,12 @@ def pull(m: Any, c: Any, tags: Any, marks: Any, line: Any, kind: Any) -> Any:
     """Read an entry of a table through the L1 data cache; return the cycles."""
     kept_apart()
     base = set_of(line, m.l1_cache_sets, m.l1_cache_mask) * m.l1_cache_ways + m.l1_cache_base
-    level = read(m, c, tags, marks, base, line, kind)
+    if hits_first(m, c, tags, base, line, kind):
+        return m.level_cycles[0]
+    level = read_below(m, c, tags, marks, line, kind)
     if level == 3:
         m.touched_memory = 1
-    return m.level_cycles[level]
+    return m.level_cycles[0] if m.free_tables else cost(m, level)
 
 
 @compiled
@@ -68,8 +87,13 @@ def read_below(m: Any, c: Any, tags: Any, marks: Any, line: Any, kind: Any) -> A
         m.window_cache_misses += 1
     level = _read_l3(m, c, tags, marks, line, kind)
     insert(m, c, tags, marks, base, line, MAX_RRPV - 1)
-    if m.l2_cache_prefetch and is_data and (line & 63) != 63:
-        _prefetch(m, c, tags, marks, line + 1)
+    if m.prefetcher > 0 and is_data:
+        latency = m.memory_latency
+        if m.prefetcher == NEXT_LINE:
+            _prefetch(m, c, tags, marks, line, line + 1)
+        elif m.prefetcher == STREAMER:
+            _follow(m, c, tags, marks, line)
+        m.memory_latency = latency
     return level
 
 
@@ -87,12 +111,33 @@ def _read_l3(m: Any, c: Any, tags: Any, marks: Any, line: Any, kind: Any) -> Any
     way = oldest(marks, base, ways)
     marks[base + way] = MAX_RRPV - 1
     tags[base + way] = line
+    if m.has_rows:
+        m.memory_latency = access_memory(m, c, tags, line, m.clock + m.level_cycles[2])
     return 3
 
 
 @compiled
-def _prefetch(m: Any, c: Any, tags: Any, marks: Any, line: Any) -> None:
+def _follow(m: Any, c: Any, tags: Any, marks: Any, line: Any) -> None:
+    """Prefetch two lines ahead of a page whose last misses were a line apart."""
     kept_apart()
+    page = line >> 6
+    entry = m.streams_base + 2 * (page & (_STREAM_PAGES - 1))
+    step = 0
+    if tags[entry] == page:
+        step = line - tags[entry + 1]
+    tags[entry] = page
+    tags[entry + 1] = line
+    if step in (1, -1):
+        _prefetch(m, c, tags, marks, line, line + step)
+        _prefetch(m, c, tags, marks, line, line + 2 * step)
+
+
+@compiled
+def _prefetch(m: Any, c: Any, tags: Any, marks: Any, cause: Any, line: Any) -> None:
+    """Fetch a line into the L2 cache unless it is there or in another page than its cause."""
+    kept_apart()
+    if line >> 6 != cause >> 6:
+        return
     ways = m.l2_cache_ways
     base = set_of(line, m.l2_cache_sets, m.l2_cache_mask) * ways + m.l2_cache_base
     if find(tags, base, ways, line) < 0:

@@ -1,6 +1,7 @@
 """Designs on ideal machines, each of which removes one cost.
 
-Latencies change no event of the model: without a latency, TLBs and caches hold the same entries.
+Latencies change no event in TLBs and caches: without a latency, they hold the same entries. On a
+core with a clock, a read of memory may wait longer for its bank, as reads follow each other sooner.
 Without translation, without the host's dimension or with a large TLB there are fewer events, so the
 contents of the caches differ.
 """
@@ -11,7 +12,6 @@ from typing import Final
 
 import numpy as np
 
-from archgym.simulators.translation.counters import COLUMN
 from archgym.simulators.translation.cycles import Core
 from archgym.simulators.translation.hardware import Hardware
 from archgym.simulators.translation.metrics import METRICS, measures
@@ -33,7 +33,6 @@ COSTS: Final[Mapping[str, str]] = {
 }
 """By name, a description."""
 
-_DATA_CYCLES: Final = COLUMN["data_cycles"]
 _CYCLES, _POWER = ([spec.name for spec in METRICS].index(n) for n in ("total_cycles", "power_mw"))
 # chosen: four entries for each page, in sets of 16, so that hardly any set is full.
 _WAYS: Final = 16
@@ -42,13 +41,7 @@ _ENTRIES_A_PAGE: Final = 4
 
 def counted_without(cost: str, ready: Prepared, hardware: Sequence[Hardware]) -> np.ndarray:
     """Return the counts of designs on a trace without one of `COSTS`, as `run` does."""
-    counters = run(ready, [_ideal(cost, ready, design) for design in hardware])
-    if cost == "walk-latency":
-        # The latency of the program's data does not change.
-        counters[:, _DATA_CYCLES] = run(ready, hardware)[:, _DATA_CYCLES]
-    elif cost == "data-misses":
-        counters[:, _DATA_CYCLES] = 0
-    return counters
+    return run(ready, [_ideal(cost, ready, design) for design in hardware])
 
 
 def measures_without(
@@ -63,8 +56,8 @@ def measures_without(
     `counters` are those of `counted_without`; the other arguments are as in `measures`.
     """
     if cost == "l2-tlb-latency":
-        # No event depends on it; a probe of the L2 cache still overlaps the same cycles.
-        hardware = [replace(design, l2_cycles=0) for design in hardware]
+        # A probe of the L2 cache still overlaps the same cycles.
+        hardware = [replace(design, free_l2_tlb=True) for design in hardware]
     values = measures(hardware, counters, core, baseline_cycles)
     for row, design in enumerate(hardware):
         if cost == "memory":
@@ -84,9 +77,13 @@ def _ideal(cost: str, ready: Prepared, design: Hardware) -> Hardware:
             n_sets = 1 << (_ENTRIES_A_PAGE * n_pages // _WAYS).bit_length()
             return replace(design, l2_entries=_WAYS * n_sets, l2_ways=_WAYS)
         case "walk-latency":
-            return replace(design, l2_cache_cycles=0, l3_cache_cycles=0, memory_cycles=0)
+            return replace(design, free_tables=True)
+        case "l2-tlb-latency":
+            return replace(design, free_l2_tlb=True)
+        case "data-misses":
+            return replace(design, free_data=True)
         case "virtualisation":
             return replace(design, virtualised=False)
         case "memory":
-            return replace(design, memory_cycles=0)
+            return replace(design, memory="flat", memory_cycles=0)
     return design

@@ -68,6 +68,13 @@ COUNTERS: Final = (
     "l2_cache_evictions",  # of lines
     "l2_cache_unused_evictions",  # of lines without a hit
     "data_cycles",  # beyond the L1 cache, of data and fetches
+    # Memory, if it has rows.
+    "memory_row_hits",
+    "memory_row_conflicts",
+    "memory_wait_cycles",  # for banks and buses
+    # A core with a reorder buffer.
+    "core_cycles",  # of the whole run
+    "translation_stall_cycles",  # in which the oldest instruction waited for a translation
 )
 """Names of the columns that `run` returns, all whole numbers."""
 

@@ -1,7 +1,8 @@
 """Conversion of designs to the hardware and the memory that the kernel runs."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
 import numpy as np
 
@@ -10,7 +11,10 @@ from archgym.simulators.translation.layout import Memory
 from archgym.simulators.translation.physics import l2_cache_cycles, l2_tlb_cycles
 from archgym.spaces.space import DesignSpace
 
-__all__ = ["hardware_of", "hardware_of_many", "memory_of"]
+__all__ = ["DEFAULT_HARDWARE", "hardware_of", "hardware_of_many", "memory_of"]
+
+DEFAULT_HARDWARE: Final = Hardware(memory="rows")
+"""Hardware of the default design; fields of `Hardware` that no parameter sets are the same."""
 
 # Fields of the hardware, by parameter.
 _RENAMED = {
@@ -72,7 +76,7 @@ def hardware_of(design: Mapping[str, Any], mlp: float = 1.0) -> Hardware:
     )
     fields["l2_cache_cycles"] = l2_cache_cycles(design["l2_cache_kib"])
     fields["l2_cache_policy"] = _cache_policy(design)
-    return Hardware(**fields)
+    return replace(DEFAULT_HARDWARE, **fields)
 
 
 def hardware_of_many(space: DesignSpace, indices: np.ndarray, mlp: float = 1.0) -> list[Hardware]:

@@ -7,8 +7,10 @@ __all__ = [
     "CACHE_POLICIES",
     "FILLS",
     "MECHANISMS",
+    "MEMORIES",
     "POM_INSERTIONS",
     "PREDICTORS",
+    "PREFETCHERS",
     "TLB_POLICIES",
     "Hardware",
 ]
@@ -33,6 +35,16 @@ CACHE_POLICIES: Final = ("lru", "srrip", "tlb_srrip")
 
 FILLS: Final = ("both", "victim")
 """Fill policies of the L2 TLB: by walks, or only by evictions from the L1 TLBs."""
+
+MEMORIES: Final = ("flat", "rows")
+"""Models of memory: a constant latency, or open rows in banks."""
+
+PREFETCHERS: Final = ("none", "next-line", "streamer")
+"""Prefetchers of the L2 cache, within a page of 4 KiB.
+
+`next-line` fetches the line after each miss of data. `streamer` fetches two lines ahead in the
+direction of a page's last two misses.
+"""
 
 PREDICTORS: Final = ("never", "box", "always")
 """Predictors of costly pages: never, by the walks so far with a bypass, always."""
@@ -86,13 +98,20 @@ class Hardware:
     l2_cache_ways: int = 16
     l2_cache_cycles: int = 16
     l2_cache_policy: str = "srrip"
-    l2_cache_prefetch: bool = False
-    """Prefetch the next line of the page on a miss of data in the L2 cache."""
+    l2_cache_prefetcher: str = "none"
     l3_cache_kib: int = 2048
     l3_cache_ways: int = 16
     l3_cache_cycles: int = 35
+    memory: str = "flat"
+    """`rows`: latency by open rows of banks, as `dram` says; `flat`: always `memory_cycles`."""
     memory_cycles: int = 170
-    """Latency of memory: 45 ns and the transfer at 2.6 GHz."""
+    """Latency of flat memory: 45 ns and the transfer at 2.6 GHz."""
+
+    memory_overhead_cycles: int = 52
+    """Interconnect and controller on the way to memory with rows.
+
+    chosen: a read that closes and opens a row then takes 172 cycles, about the constant of 170.
+    """
 
     # The mechanism.
     mechanism: str = "radix"
@@ -137,3 +156,14 @@ class Hardware:
     """Parallel misses of the program, 1 for a chain of dependent ones."""
     window_instructions: int = 224
     """Size of the reorder window; the public Victima artifact."""
+
+    # Core with a reorder buffer.
+    reorder_entries: int = 0
+    """Instructions of the reorder buffer; 0 for an additive core, which has no clock."""
+    dispatch_cycles: float = 0.4
+    """Cycles between the dispatches of two instructions."""
+
+    # Costs that an ideal machine does not pay; see `costs`.
+    free_l2_tlb: bool = False
+    free_tables: bool = False
+    free_data: bool = False

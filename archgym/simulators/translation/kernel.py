@@ -4,9 +4,9 @@ from typing import Any, Final, NamedTuple
 
 from archgym.runtime.kernels import compiled, entry_point, inlined, kept_apart, pointer
 from archgym.simulators.translation.blocks import lose, lose_all
-from archgym.simulators.translation.caches import read
+from archgym.simulators.translation.caches import cost, hits_first, read_below
 from archgym.simulators.translation.mechanisms import block_tag, evict, resolve
-from archgym.simulators.translation.prepared import DATA, FETCH, INVALIDATE
+from archgym.simulators.translation.prepared import FETCH, INVALIDATE, STORE
 from archgym.simulators.translation.state import (
     CLASS_DATA,
     CLASS_FETCH,
@@ -20,14 +20,27 @@ from archgym.simulators.translation.state import (
     PREFETCH,
     Run,
 )
+from archgym.simulators.translation.timing import (
+    begin,
+    begin_fetch,
+    finish,
+    now,
+    restart,
+    wait_in_front,
+)
 from archgym.simulators.translation.tlbs import fill, find, holds, remove, set_of
 from archgym.simulators.translation.walks import nested_tag, walk_behind
 
-__all__ = ["AT_END_OF_WARMUP", "AT_SAMPLE", "Columns", "count"]
+__all__ = ["AT_END_OF_WARMUP", "AT_SAMPLE", "CONTINUES", "IS_LAST", "IS_PASS", "Columns", "count"]
 
 # Events after a span of steps, which may be combined.
 AT_SAMPLE: Final = 1
 AT_END_OF_WARMUP: Final = 2
+
+# Place of the steps in a run, which may be combined.
+CONTINUES: Final = 0
+IS_PASS: Final = 1  # a pass over the trace begins
+IS_LAST: Final = 2  # it ends
 
 
 class Columns(NamedTuple):
@@ -61,8 +74,10 @@ def count(
     numbers: Any,
     columns: Any,
     spans: Any,
+    place: Any,
+    n_instructions: Any,
 ) -> None:
-    """Run a design through a trace, starting in the state that the previous run left.
+    """Run a design through a part of a trace, starting in the state that the previous run left.
 
     Args:
       machine: (1,) of `MACHINE`.
@@ -73,6 +88,8 @@ def count(
       columns: The steps, a `Columns`.
       spans: (n_spans, 3) int64: the step after the span, the events then, and the instructions
         since the previous sample.
+      place: `IS_PASS` if the part is the first of the trace, plus `IS_LAST` if it is the last.
+      n_instructions: Instructions of the whole trace.
     """
     m = machine[0]
     c = counts[0]
@@ -87,16 +104,29 @@ def count(
         pointer(columns.instructions),
     )
     start = 0
-    _reset_counts(m, c, words)
+    if place & IS_PASS:
+        restart(m)
+        _reset_counts(m, c, words, 0)
     for span in range(len(spans)):
         stop = spans[span, 0]
         _steps(run, steps, start, stop)
         if spans[span, 1] & AT_SAMPLE:
             _sample(m, c, spans[span, 2])
         if spans[span, 1] & AT_END_OF_WARMUP:
-            _reset_counts(m, c, words)
+            instruction = steps.instructions[stop] if stop < len(columns.kinds) else n_instructions
+            _reset_counts(m, c, words, instruction)
         start = stop
+    if place & IS_LAST:
+        _close(m, c, n_instructions)
+
+
+@compiled
+def _close(m: Any, c: Any, n_instructions: Any) -> None:
+    """Count what is known only at the end of a trace."""
+    kept_apart()
     _close_group(m, c)
+    if m.reorder_entries > 0:
+        c.core_cycles = int(now(m, n_instructions) - m.counted_from)
     c.walk_p50_cycles = _percentile(m, c.walks, 50)
     c.walk_p95_cycles = _percentile(m, c.walks, 95)
     c.walk_p99_cycles = _percentile(m, c.walks, 99)
@@ -115,11 +145,15 @@ def _steps(run: Any, steps: Any, start: Any, stop: Any) -> None:
     cache_ways = m.l1_cache_ways
     l1_base, l1_sets, l1_mask, l1_ways = m.l1_base, m.l1_sets, m.l1_mask, m.l1_ways
     last = m.last_code
+    is_timed = m.reorder_entries > 0
     for step in range(start, stop):
         kind = kinds[step]
         code = codes[step]
         line = lines[step]
-        if kind == DATA:
+        if kind <= STORE:
+            waited = 0
+            fetched = 0
+            is_long = False
             # The newest entry of its TLB, whatever the design.
             if code != last and is_translated:
                 last = code
@@ -133,26 +167,38 @@ def _steps(run: Any, steps: Any, start: Any, stop: Any) -> None:
                 if not holds(tags, marks, base, ways, policy, code):
                     c.l1_misses += 1
                     c.l1_huge_misses += code & 1
-                    _miss(run, steps, step, base, ways)
+                    if is_timed:
+                        is_long = True
+                        begin(m, steps.instructions[step])
+                    waited = _miss(run, steps, step, base, ways)
             if is_cached:
                 place = cache_base + set_of(line, cache_sets, cache_mask) * cache_ways
-                level = read(m, c, tags, marks, place, line, CLASS_DATA)
-                if level > 0:
-                    c.data_cycles += m.level_cycles[level] - m.l1_cache_cycles
+                if not hits_first(m, c, tags, place, line, CLASS_DATA):
+                    if is_timed and not is_long:
+                        is_long = True
+                        begin(m, steps.instructions[step])
+                    fetched = _fetch(m, c, tags, marks, line, CLASS_DATA)
+            if is_long:
+                finish(m, c, steps.instructions[step], waited, fetched, kind == STORE)
         elif kind == FETCH:
+            waited = 0
+            fetched = 0
+            if is_timed:
+                begin_fetch(m, steps.instructions[step])
             if is_translated:
                 number = pages[step]
                 ways = m.l1_fetch_ways
                 base = m.l1_fetch_base + set_of(number, m.l1_fetch_sets, m.l1_fetch_mask) * ways
                 if not holds(tags, marks, base, ways, policy, code):
                     c.l1_fetch_misses += 1
-                    _miss(run, steps, step, base, ways)
+                    waited = _miss(run, steps, step, base, ways)
             if is_cached:
                 place = m.fetch_cache_base
                 place += set_of(line, m.fetch_cache_sets, m.fetch_cache_mask) * m.fetch_cache_ways
-                level = read(m, c, tags, marks, place, line, CLASS_FETCH)
-                if level > 0:
-                    c.data_cycles += m.level_cycles[level] - m.l1_cache_cycles
+                if not hits_first(m, c, tags, place, line, CLASS_FETCH):
+                    fetched = _fetch(m, c, tags, marks, line, CLASS_FETCH)
+            if is_timed and waited + fetched > 0:
+                wait_in_front(m, c, waited, fetched)
         else:
             last = EMPTY
             if kind == INVALIDATE:
@@ -161,6 +207,16 @@ def _steps(run: Any, steps: Any, start: Any, stop: Any) -> None:
             else:
                 _flush(m, c, tags, marks)
     m.last_code = last
+
+
+@compiled
+def _fetch(m: Any, c: Any, tags: Any, marks: Any, line: Any, kind: Any) -> Any:
+    """Read a line of the program that the L1 cache does not hold; return the cycles beyond it."""
+    kept_apart()
+    level = read_below(m, c, tags, marks, line, kind)
+    cycles = 0 if m.free_data else cost(m, level) - m.l1_cache_cycles
+    c.data_cycles += cycles
+    return cycles
 
 
 @inlined
@@ -172,10 +228,15 @@ def _l2_place(run: Any, code: Any, number: Any) -> Any:
 
 
 @compiled
-def _miss(run: Any, steps: Any, step: Any, l1_base: Any, l1_ways: Any) -> None:
-    """Look up in the L2 TLB the page of a step that misses in an L1 TLB, and fill both."""
+def _miss(run: Any, steps: Any, step: Any, l1_base: Any, l1_ways: Any) -> Any:
+    """Look up in the L2 TLB the page of a step that misses in an L1 TLB, and fill both.
+
+    Returns the cycles, and advances the clock by them.
+    """
     kept_apart()
     m, c, tags, marks, t, _ = run
+    start = m.clock
+    waited = 0 if m.free_l2_tlb else m.l2_cycles
     code, number = steps.codes[step], steps.pages[step]
     base, tag = _l2_place(run, code, number)
     if holds(tags, marks, base, m.l2_ways, m.l2_policy, tag):
@@ -187,8 +248,10 @@ def _miss(run: Any, steps: Any, step: Any, l1_base: Any, l1_ways: Any) -> None:
             c.walks += 1
         else:
             line, leaf_line, region = steps.lines[step], steps.leaf_lines[step], steps.regions[step]
+            m.clock = start + waited
             cycles = resolve(run, code, number, line, leaf_line, region)
             c.miss_cycles += cycles
+            waited += cycles
             _overlap(m, c, steps.instructions[step], cycles)
         if m.fill == FILL_BOTH:
             evicted = fill(m, tags, marks, base, m.l2_ways, m.l2_policy, tag)
@@ -199,6 +262,8 @@ def _miss(run: Any, steps: Any, step: Any, l1_base: Any, l1_ways: Any) -> None:
     evicted = fill(m, tags, marks, l1_base, l1_ways, m.l1_policy, code)
     if m.fill != FILL_BOTH and evicted >= 0:
         _take_victim(run, evicted)
+    m.clock = start + waited
+    return waited
 
 
 @compiled
@@ -267,10 +332,12 @@ def _sample(m: Any, c: Any, instructions: Any) -> None:
 
 
 @compiled
-def _reset_counts(m: Any, c: Any, words: Any) -> None:
-    """Reset all counts, and keep the state."""
+def _reset_counts(m: Any, c: Any, words: Any, instruction: Any) -> None:
+    """Reset all counts after an instruction, and keep the state."""
     kept_apart()
     _close_group(m, c)
+    if m.reorder_entries > 0:
+        m.counted_from = now(m, instruction)
     for place in range(len(words)):
         words[place] = 0
     for bucket in range(N_BUCKETS):

@@ -44,6 +44,7 @@ def resolve(run: Any, code: Any, number: Any, line: Any, leaf_line: Any, region:
         if holds(run.tags, run.marks, base, m.l3_tlb_ways, LRU, code):
             run.c.l3_tlb_hits += 1
             return m.l3_tlb_cycles
+        m.clock += m.l3_tlb_cycles
         return m.l3_tlb_cycles + _demand(run, code, number, leaf_line, region)
     return _demand(run, code, number, leaf_line, region)
 
@@ -89,11 +90,28 @@ def _count_walk(m: Any, c: Any, cycles: Any) -> None:
 
 @compiled
 def _demand(run: Any, code: Any, number: Any, leaf_line: Any, region: Any) -> Any:
-    """Walk for a page that the program waits for; return the cycles."""
+    """Walk for a page that the program waits for; return the cycles, with those for a walker."""
     kept_apart()
+    m = run.m
+    waited = _wait_for_walker(m) if m.reorder_entries > 0 else 0
     cycles = walk(run, code, number, leaf_line, region)
-    _count_walk(run.m, run.c, cycles)
-    return cycles
+    if m.reorder_entries > 0:
+        m.walker_free[m.walker] = m.clock + cycles
+    _count_walk(m, run.c, cycles)
+    return waited + cycles
+
+
+@compiled
+def _wait_for_walker(m: Any) -> Any:
+    """Take the walker that is free first; return the cycles until then, and advance the clock."""
+    kept_apart()
+    m.walker = 0
+    for other in range(m.walkers):
+        if m.walker_free[other] < m.walker_free[m.walker]:
+            m.walker = other
+    waited = int(max(0.0, m.walker_free[m.walker] - m.clock))
+    m.clock += waited
+    return waited
 
 
 @inlined
@@ -134,7 +152,9 @@ def _resolve_pom(run: Any, code: Any, number: Any, line: Any, leaf_line: Any, re
     if holds(tags, marks, base, m.pom_ways, LRU, code):
         c.pom_hits += 1
         return right
-    cycles = max(right, wrong) + _demand(run, code, number, leaf_line, region)
+    probed = max(right, wrong)
+    m.clock += probed
+    cycles = probed + _demand(run, code, number, leaf_line, region)
     if m.pom_insertion != POM_ON_EVICTION:
         _put_pom(m, c, tags, marks, code, number)
     return cycles

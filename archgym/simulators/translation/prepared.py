@@ -1,6 +1,7 @@
 """Traces prepared for the kernel: everything that no design changes, computed once."""
 
 from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
@@ -11,16 +12,26 @@ import numpy.typing as npt
 
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.translation.layout import Memory, hashed
-from archgym.simulators.translation.view import View, native_view, virtualised_view
+from archgym.simulators.translation.view import (
+    StepColumns,
+    Touched,
+    View,
+    native_view,
+    virtualised_view,
+)
 from archgym.traces import AccessKind, MemoryTrace
+from archgym.traces.file import CHUNK_RECORDS, joined
 
 __all__ = [
     "DATA",
     "FETCH",
     "FLUSH",
     "INVALIDATE",
+    "STORE",
     "WARMUP_SHARE",
+    "Parts",
     "Prepared",
+    "Steps",
     "latest_prepared",
     "prepare",
 ]
@@ -29,20 +40,24 @@ WARMUP_SHARE: Final = 0.3
 """chosen: share of a trace's records that only warm up TLBs and caches."""
 
 # Kinds of steps in the kernel.
-DATA, FETCH, INVALIDATE, FLUSH = range(4)
+DATA, STORE, FETCH, INVALIDATE, FLUSH = range(5)
 
 _LINE_BITS: Final = 6
 _PAGE_BITS: Final = 12
-_STEP_OF_KIND: Final = np.array([DATA, DATA, FETCH, DATA, INVALIDATE, FLUSH], dtype=np.uint8)
+_STEP_OF_KIND: Final = np.array([DATA, STORE, FETCH, DATA, INVALIDATE, FLUSH], dtype=np.uint8)
+
+Parts = Callable[[], Iterable[MemoryTrace]]
+"""Function that returns the consecutive parts of a trace, each time from the beginning."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Steps:
-    """Trace without data accesses to the same line as the previous access.
+    """Part of a trace without data accesses to the same line as the previous access.
 
     An access that ends in another line is two steps. Of consecutive accesses to one line, TLBs and
-    caches see the first; the others hit in any design, since the entry is the newest.
+    caches see the first; the others hit in any design, since the entry is the newest. A step is a
+    store if all of its accesses are.
 
     Attributes:
       record: (n_steps,) int64, the step's record in the trace.
@@ -53,7 +68,7 @@ class Steps:
       crossing: (n_crossings,) int64, records that end in another page.
       not_data: (n,) int64, records that are not data accesses.
       fetch: (n_fetches,) int64, records that are fetches.
-      n_records, n_instructions: Totals of the trace.
+      start, stop: Records of the trace up to the beginning and the end of the part.
     """
 
     record: npt.NDArray[np.int64]
@@ -64,79 +79,158 @@ class Steps:
     crossing: npt.NDArray[np.int64]
     not_data: npt.NDArray[np.int64]
     fetch: npt.NDArray[np.int64]
-    n_records: int
-    n_instructions: int
+    start: int
+    stop: int
+
+    def accesses_from(self, record: int) -> tuple[int, int]:
+        """Return data accesses and fetches of the part from a record on."""
+        others = len(self.not_data) - int(np.searchsorted(self.not_data, record))
+        fetches = len(self.fetch) - int(np.searchsorted(self.fetch, record))
+        crossings = len(self.crossing) - int(np.searchsorted(self.crossing, record))
+        return int(self.stop) - record - others + crossings, fetches
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory of the arrays [bytes]."""
+        return sum(int(v.nbytes) for v in vars(self).values() if isinstance(v, np.ndarray))
 
 
 @final
-@dataclass(frozen=True, eq=False)
 class Prepared:
-    """Trace in one layout of memory, for the kernel."""
+    """Trace in one layout of memory, for the kernel.
 
-    steps: Steps
-    memory: Memory
+    The steps are kept if the trace is in memory; else they are made again from the parts of the
+    trace for each run, so that memory depends on the pages of the trace and not on its length.
+    """
+
+    def __init__(self, parts: Parts, memory: Memory, *, holds: bool) -> None:
+        """Read the trace once; see `prepare`."""
+        self.memory: Final = memory
+        self._parts = parts
+        self._held: list[Steps] = []
+        self._columns: dict[tuple[int, bool], StepColumns] = {}
+        touched = Touched()
+        self.n_records, self.n_instructions, has_access = 0, 0, False
+        for steps, instructions in _all_steps(parts(), memory):
+            is_special = steps.kind >= INVALIDATE
+            touched.add(steps.page[~is_special] if is_special.any() else steps.page)
+            has_access = has_access or not is_special.all()
+            self.n_records, self.n_instructions = steps.stop, instructions
+            if holds:
+                self._held.append(steps)
+        self._touched = touched
+        if not has_access:
+            raise InvalidArgumentError(
+                "`trace` must hold at least one access; got none. Record it for longer."
+            )
+
+    @property
+    def is_held(self) -> bool:
+        """True if the steps are in memory."""
+        return bool(self._held)
+
+    @property
+    def steps(self) -> Steps:
+        """Steps of the first part."""
+        return next(self.parts())
+
+    def parts(self) -> Iterator[Steps]:
+        """Yield the steps, part after part."""
+        if self._held:
+            yield from self._held
+        else:
+            yield from (steps for steps, _ in _all_steps(self._parts(), self.memory))
 
     @cached_property
     def native(self) -> View:
         """Pages and page tables without virtualisation."""
-        steps = self.steps
-        return native_view(steps.page, steps.line, steps.kind >= INVALIDATE, self.memory)
+        return native_view(self._touched, self.memory)
 
     @cached_property
     def virtualised(self) -> View:
         """Pages and page tables of a guest on a host with the same layout of memory."""
-        steps = self.steps
-        return virtualised_view(steps.page, steps.line, steps.kind >= INVALIDATE, self.memory)
+        return virtualised_view(self._touched, self.memory)
 
     def view(self, virtualised: bool) -> View:
         """Return one of the two views, which is made on first use."""
         return self.virtualised if virtualised else self.native
 
-    def start(self, warmup_share: float) -> int:
-        """Return the first step after warm-up."""
-        steps = self.steps
-        record = int(warmup_share * steps.n_records)
-        return int(np.searchsorted(steps.record, record, side="left"))
+    def columns(self, number: int, steps: Steps, virtualised: bool) -> StepColumns:
+        """Return the columns of a part, by its number, on one of the two views."""
+        key = (number, virtualised)
+        found = self._columns.get(key)
+        if found is None:
+            view = self.view(virtualised)
+            found = view.columns(steps.page, steps.line, steps.kind >= INVALIDATE)
+            if self._held:
+                self._columns[key] = found
+        return found
 
-    def counted(self, start: int) -> tuple[int, int, int]:
-        """Return instructions, data accesses and fetches from a step on."""
-        steps = self.steps
-        if start >= len(steps.record):
-            return 0, 0, 0
-        record = int(steps.record[start])
-        others = len(steps.not_data) - int(np.searchsorted(steps.not_data, record))
-        fetches = len(steps.fetch) - int(np.searchsorted(steps.fetch, record))
-        crossings = len(steps.crossing) - int(np.searchsorted(steps.crossing, record))
-        accesses = steps.n_records - record - others + crossings
-        return steps.n_instructions - int(steps.instruction[start]), accesses, fetches
+    def start_record(self, warmup_share: float) -> int:
+        """Return the first record after warm-up."""
+        return int(warmup_share * self.n_records)
+
+    def counted(self, warmup_share: float) -> tuple[int, int, int]:
+        """Return instructions, data accesses and fetches after warm-up."""
+        record = self.start_record(warmup_share)
+        found: tuple[int, int, int] | None = None
+        for steps in self.parts():
+            if found is None:
+                start = int(np.searchsorted(steps.record, record))
+                if start == len(steps.record):
+                    continue
+                accesses, fetches = steps.accesses_from(int(steps.record[start]))
+                found = self.n_instructions - int(steps.instruction[start]), accesses, fetches
+            else:
+                accesses, fetches = steps.accesses_from(steps.start)
+                found = found[0], found[1] + accesses, found[2] + fetches
+        return found or (0, 0, 0)
 
     @property
     def n_bytes(self) -> int:
         """Memory of the arrays made so far [bytes]."""
-        arrays = [v for v in vars(self.steps).values() if isinstance(v, np.ndarray)]
         made = [self.__dict__[name] for name in ("native", "virtualised") if name in self.__dict__]
-        return sum(int(a.nbytes) for a in arrays) + sum(int(view.n_bytes) for view in made)
+        columns = sum(int(a.nbytes) for of_part in self._columns.values() for a in of_part)
+        return columns + sum(int(v.n_bytes) for v in [*self._held, *made]) + self._touched.n_bytes
 
 
-def prepare(trace: MemoryTrace, memory: Memory) -> Prepared:
+def prepare(trace: MemoryTrace | Parts, memory: Memory) -> Prepared:
     """Lay out the pages of a trace in memory and number the objects of the kernel.
+
+    Args:
+      trace: A trace in memory, or a function that returns its parts, which may be longer.
+      memory: The memory.
 
     Raises:
       InvalidArgumentError: The trace is empty, or its pages do not fit into the memory.
     """
-    steps = _steps(trace, memory)
-    if not (steps.kind < INVALIDATE).any():
-        raise InvalidArgumentError(
-            "`trace` must hold at least one access; got none. Record it for longer."
-        )
-    made = Prepared(steps, memory)
+    is_held = isinstance(trace, MemoryTrace)
+    parts = (lambda: [trace]) if isinstance(trace, MemoryTrace) else trace
+    made = Prepared(parts, memory, holds=is_held)
     assert made.native is not None  # so that an error is raised here
     return made
 
 
-def _steps(trace: MemoryTrace, memory: Memory) -> Steps:
+@dataclass
+class _Carry:
+    """State between two parts of a trace; `line` is the last data line, -1 for none."""
+
+    records: int = 0
+    instructions: int = 0
+    line: int = -1
+
+
+def _all_steps(parts: Iterable[MemoryTrace], memory: Memory) -> Iterator[tuple[Steps, int]]:
+    """Yield the steps of parts of a trace, each with the instructions up to its end."""
+    carry = _Carry()
+    for whole in parts:
+        for start in range(0, len(whole), CHUNK_RECORDS):
+            yield _steps(whole[start : start + CHUNK_RECORDS], memory, carry), carry.instructions
+
+
+def _steps(trace: MemoryTrace, memory: Memory, carry: _Carry) -> Steps:
     kinds = _STEP_OF_KIND[trace.kind]
-    is_data = kinds == DATA
+    is_data = kinds <= STORE
     first = trace.address
     last = first + np.maximum(trace.size_bytes, 1).astype(np.uint64) - np.uint64(1)
     line, last_line = first >> np.uint64(_LINE_BITS), last >> np.uint64(_LINE_BITS)
@@ -149,34 +243,49 @@ def _steps(trace: MemoryTrace, memory: Memory) -> Steps:
         line = line[record]
         line[second] = last_line[record[second]]
         kinds = kinds[record]
-    kept = _changes(kinds, line)
+    kept = _changes(kinds, line.astype(np.int64), carry)
     record, kinds, line = record[kept], kinds[kept], line[kept].astype(np.int64)
-    retired = np.cumsum(trace.instructions, dtype=np.int64)
+    retired = carry.instructions + np.cumsum(trace.instructions, dtype=np.int64)
     before = retired - trace.instructions
-    is_fetch = trace.kind == AccessKind.FETCH
+    start = carry.records
+    carry.records += len(trace)
+    carry.instructions = int(retired[-1])
     return Steps(
-        record=record,
+        record=record + start,
         kind=kinds,
         page=_spread(line >> (_PAGE_BITS - _LINE_BITS), memory),
         line=(line & 63).astype(np.uint8),
         instruction=before[record],
-        crossing=crossing,
-        not_data=np.flatnonzero(~is_data),
-        fetch=np.flatnonzero(is_fetch),
-        n_records=len(trace),
-        n_instructions=int(retired[-1]) if len(trace) else 0,
+        crossing=crossing + start,
+        not_data=np.flatnonzero(~is_data) + start,
+        fetch=np.flatnonzero(trace.kind == AccessKind.FETCH) + start,
+        start=start,
+        stop=carry.records,
     )
 
 
-def _changes(kinds: npt.NDArray[np.uint8], line: npt.NDArray[np.uint64]) -> np.ndarray:
-    """Return the steps that are not data accesses to the line of the last data access."""
-    data = np.flatnonzero(kinds == DATA)
+def _changes(
+    kinds: npt.NDArray[np.uint8], line: npt.NDArray[np.int64], carry: _Carry
+) -> npt.NDArray[np.int64]:
+    """Return the steps that are not data accesses to the line of the last data access.
+
+    A store whose line is then loaded becomes a load in `kinds`.
+    """
+    data = np.flatnonzero(kinds <= STORE)
     same = np.zeros(len(kinds), dtype=bool)
-    same[data[1:]] = line[data[1:]] == line[data[:-1]]
+    same[data] = line[data] == np.concatenate(([carry.line], line[data]))[:-1]
+    if len(data):
+        carry.line = int(line[data[-1]])
     for place in np.flatnonzero(kinds >= INVALIDATE):
         after = int(np.searchsorted(data, place))
         if after < len(data):
             same[data[after]] = False
+        else:
+            carry.line = -1
+    leads = ~same[data]
+    group = np.cumsum(leads) - 1  # -1 for accesses to the line that an earlier part ended with
+    loaded = group[~leads & (kinds[data] == DATA)]
+    kinds[data[leads][loaded[loaded >= 0]]] = DATA
     return np.flatnonzero(~same)
 
 
@@ -200,14 +309,17 @@ _MAKING: dict[_Key, Lock] = {}
 _LOCK: Final = Lock()
 
 
-def latest_prepared(trace: MemoryTrace, digest: str, max_records: int, memory: Memory) -> Prepared:
+def latest_prepared(
+    trace: MemoryTrace | Parts, digest: str, max_records: int, memory: Memory, name: str = ""
+) -> Prepared:
     """Return a trace laid out in memory, which is made once while it is in use.
 
     Args:
-      trace: The whole trace.
+      trace: The whole trace, or a function that returns its parts.
       digest: Digest of the trace.
       max_records: Number of its first records to take; 0 for all.
       memory: The memory.
+      name: Name of the trace, for errors.
 
     Raises:
       InvalidArgumentError: The trace is empty, does not fit into the memory, or has no instructions
@@ -222,11 +334,11 @@ def latest_prepared(trace: MemoryTrace, digest: str, max_records: int, memory: M
             if key in _HELD:
                 _HELD.move_to_end(key)
                 return _HELD[key]
-        made = prepare(trace[:max_records] if max_records else trace, memory)
-        if not made.counted(made.start(WARMUP_SHARE))[0]:
+        made = prepare(_first(trace, max_records) if max_records else trace, memory)
+        if made.is_held and not made.counted(WARMUP_SHARE)[0]:
             raise InvalidArgumentError(
                 f"`workload` must run instructions and change its line of memory after the first "
-                f"{WARMUP_SHARE:.0%} of the records that are run; got {trace.name!r}, of which "
+                f"{WARMUP_SHARE:.0%} of the records that are run; got {name!r}, of which "
                 "nothing is left to count. Record more of the program: `archgym trace record`."
             )
         with _LOCK:
@@ -234,3 +346,16 @@ def latest_prepared(trace: MemoryTrace, digest: str, max_records: int, memory: M
             while len(_HELD) > 1 and sum(held.n_bytes for held in _HELD.values()) > _MAX_BYTES:
                 _HELD.popitem(last=False)
     return made
+
+
+def _first(trace: MemoryTrace | Parts, max_records: int) -> MemoryTrace:
+    """Return the first records of a trace."""
+    if isinstance(trace, MemoryTrace):
+        return trace[:max_records]
+    parts, left = [], max_records
+    for part in trace():
+        parts.append(part[:left])
+        left -= len(parts[-1])
+        if left <= 0:
+            break
+    return joined(parts, None)

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final, final
@@ -13,9 +14,13 @@ from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload, require_kept
 from archgym.simulators.translation.costs import COSTS, counted_without, measures_without
-from archgym.simulators.translation.cycles import Core, core_named, count_cycles
-from archgym.simulators.translation.designs import hardware_of_many, memory_of
-from archgym.simulators.translation.hardware import Hardware
+from archgym.simulators.translation.cycles import Core, core_named, count_cycles, on_core
+from archgym.simulators.translation.designs import (
+    DEFAULT_HARDWARE,
+    hardware_of_many,
+    memory_of,
+)
+from archgym.simulators.translation.hardware import PREFETCHERS, Hardware
 from archgym.simulators.translation.layout import Memory
 from archgym.simulators.translation.metrics import (
     FORMER_OBJECTIVES,
@@ -27,6 +32,7 @@ from archgym.simulators.translation.metrics import (
 from archgym.simulators.translation.prepared import Prepared, latest_prepared
 from archgym.simulators.translation.run import run
 from archgym.simulators.translation.space import GROUPS, SPACE_NAMES, design_space
+from archgym.simulators.translation.state import MAX_CHAINS
 from archgym.simulators.translation.workloads import (
     DEFAULT_WORKLOAD,
     TraceContent,
@@ -34,11 +40,13 @@ from archgym.simulators.translation.workloads import (
     load,
     names,
 )
+from archgym.traces import MemoryTrace
 
 __all__ = ["SHORT_RECORDS", "TranslationSimulator"]
 
 SHORT_RECORDS: Final = 200_000
 """Records of the fidelity `short`, which makes a table of 100,000 designs affordable."""
+_DEFAULT_PREFETCHER: Final = "none"
 _DEFAULT_CORE: Final = "out-of-order"
 _PICTURES: Final = (".png", ".svg", ".pdf")
 _require = partial(require_kept, "translation")
@@ -49,12 +57,12 @@ class TranslationSimulator(Simulator):
     """TLBs, page walks and mechanisms such as Victima, on memory traces of real programs.
 
     A design is the hardware that translates addresses, the L2 cache with page-table entries and TLB
-    blocks, and the system's layout of memory. Time is an additive model without a pipeline:
+    blocks, and the system's layout of memory. Time is that of a simple core without a pipeline:
     speedups are ratios on one trace.
     """
 
     name = "translation"
-    version = 0
+    version = 1
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
     fidelity_names: ClassVar[tuple[str, ...]] = ("standard", "short")
     default_objective = "speed-under-area"
@@ -64,29 +72,51 @@ class TranslationSimulator(Simulator):
     objectives: Mapping[str, Objective] = OBJECTIVES
     former_objectives: Mapping[str, Objective] = FORMER_OBJECTIVES
     costs = COSTS
+    exports: Mapping[str, str] = {
+        "champsim": "TLBs, walker and caches as ChampSim's parameters; mechanisms in a section."
+    }
 
     def __init__(
-        self, space: str = "default", core: str = _DEFAULT_CORE, fidelity: str = "standard"
+        self,
+        space: str = "default",
+        core: str = _DEFAULT_CORE,
+        fidelity: str = "standard",
+        parallel_misses: str = "",
+        prefetcher: str = _DEFAULT_PREFETCHER,
     ) -> None:
         """Initialise the simulator for one space, core and fidelity.
 
         Args:
           space: One of `space_names`.
-          core: `out-of-order` hides a fixed share of each latency, `in-order` hides nothing. With
-            `window`, misses of the L2 TLB overlap within the limits of the workload and the
-            walkers, and the number of walkers is a parameter of the wide spaces.
+          core: `out-of-order` has a reorder buffer and a clock. `additive` hides a fixed share of
+            each latency, `in-order` hides nothing. With `window`, misses of the L2 TLB overlap
+            within the limits of the workload and the walkers, and the number of walkers is a
+            parameter of the wide spaces.
           fidelity: `standard` runs whole traces, `short` their first 200,000 records.
+          parallel_misses: Misses that the program has in flight at most, 1 to 16: 1 for a chain of
+            pointers. By default the workload's.
+          prefetcher: Prefetcher of the L2 cache: `none`, `next-line` or `streamer`.
 
         Raises:
-          UnknownNameError: The space, core or fidelity does not exist.
+          UnknownNameError: The space, core, fidelity or prefetcher does not exist.
+          InvalidArgumentError: `parallel_misses` is not a number from 1 to 16.
         """
+        if prefetcher not in PREFETCHERS:
+            raise unknown_name("prefetcher", prefetcher, PREFETCHERS)
+        self._prefetcher = prefetcher
+        self._mlp = _parallel(parallel_misses) if parallel_misses else 0.0
         if fidelity not in self.fidelity_names:
             raise unknown_name("fidelity", fidelity, self.fidelity_names)
         self.fidelity = fidelity
         self._core_name = core
         self._core = core_named(core)
         # Without the default, so that the names of its tasks are short.
-        self.options = {} if core == _DEFAULT_CORE else {"core": core}
+        chosen = {
+            "core": (core, _DEFAULT_CORE),
+            "parallel_misses": (f"{self._mlp:g}", "0"),
+            "prefetcher": (prefetcher, _DEFAULT_PREFETCHER),
+        }
+        self.options = {name: value for name, (value, usual) in chosen.items() if value != usual}
         self.space = design_space(space, has_walkers=self._core.overlaps_walks)
         self.groups: Mapping[str, tuple[str, ...]] = {
             group: present
@@ -94,8 +124,12 @@ class TranslationSimulator(Simulator):
             if (present := tuple(m for m in members if m in self.space.names))
         }
 
-    def __reduce__(self) -> tuple[type["TranslationSimulator"], tuple[str, str, str]]:
-        return TranslationSimulator, (self.space.name, self._core_name, self.fidelity)
+    def __reduce__(self) -> tuple[type["TranslationSimulator"], tuple[str, ...]]:
+        parallel_misses = self.options.get("parallel_misses", "")
+        return TranslationSimulator, (
+            *(self.space.name, self._core_name, self.fidelity, parallel_misses),
+            self._prefetcher,
+        )
 
     def workload_names(self) -> tuple[str, ...]:
         """Return the built-in workloads."""
@@ -129,14 +163,20 @@ class TranslationSimulator(Simulator):
     ) -> BatchResult:
         """Count the events of designs on the trace, and compute their metrics."""
         content: TraceContent = workload.content
-        hardware = hardware_of_many(self.space, indices, _mlp(content, self._core))
+        mlp = self._parallel_misses(content)
+        hardware = [
+            replace(on_core(design, self._core), l2_cache_prefetcher=self._prefetcher)
+            for design in hardware_of_many(self.space, indices, mlp)
+        ]
         rows_by_memory: dict[Memory, list[int]] = defaultdict(list)
         for row, memory in enumerate(memory_of(self.space, indices)):
             rows_by_memory[memory].append(row)
-        baseline = _baseline_cycles(content, self._max_records, self._core_name)
+        baseline = self._baseline_cycles(content)
         values = np.empty((len(indices), len(self.simulated_metrics)))
         for memory, rows in rows_by_memory.items():
-            ready = latest_prepared(content.trace, content.digest, self._max_records, memory)
+            ready = latest_prepared(
+                *(content.source, content.digest, self._max_records, memory, content.name)
+            )
             designs = [hardware[row] for row in rows]
             counters = count(ready, designs)
             check_counters(counters)
@@ -151,7 +191,7 @@ class TranslationSimulator(Simulator):
         """
         names = [spec.name for spec in self.simulated_metrics]
         column = dict(zip(names, values.T, strict=True))
-        baseline = _baseline_cycles(workload.content, self._max_records, self._core_name)
+        baseline = self._baseline_cycles(workload.content)
         _require(
             "speedup x cycles are the default design's",
             column["speedup"] * column["total_cycles"],
@@ -176,9 +216,15 @@ class TranslationSimulator(Simulator):
             column["l2_tlb_mpki"],
         )
 
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+        """Return the hardware of a design as parameters in the style of ChampSim."""
+        from archgym.simulators.translation.export import champsim_files
+
+        return champsim_files(hardware_of_many(self.space, np.asarray(indices)[None, :])[0])
+
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return statistics of the trace: name to (value, unit)."""
-        return characterise(workload.content.trace)
+        return characterise(workload.content)
 
     def picture_workload(self, workload: Workload, path: Path) -> bool:
         """Draw the trace; `path` ends in .png, .svg or .pdf.
@@ -194,33 +240,58 @@ class TranslationSimulator(Simulator):
             raise InvalidArgumentError(
                 f"A picture's `path` must end in {', '.join(_PICTURES)}; got {path.name!r}."
             )
-        trace = workload.content.trace
+        content: TraceContent = workload.content
+        trace = content.trace
         found = analyse(trace)
         events = f"{found.accesses:,} accesses of data in {found.instructions:,} instructions"
+        if not isinstance(content.source, MemoryTrace):
+            events += f" (only the first {len(trace):,} records)"
         draw_analysis(found, f"{trace.name}: {events}", path)
         return True
+
+    def _parallel_misses(self, content: TraceContent) -> float:
+        if not self._core.has_parallelism:
+            return 1.0
+        return self._mlp or content.mlp
+
+    def _baseline_cycles(self, content: TraceContent) -> float:
+        mlp = self._parallel_misses(content)
+        return _baseline_cycles(content, self._max_records, self._core_name, mlp, self._prefetcher)
 
     @property
     def _max_records(self) -> int:
         return SHORT_RECORDS if self.fidelity == "short" else 0
 
 
-def _mlp(content: TraceContent, core: Core) -> float:
-    return content.mlp if core.overlaps_walks else 1.0
+def _parallel(text: str) -> float:
+    """Return a number of parallel misses.
+
+    Raises:
+      InvalidArgumentError: The text is not a whole number from 1 to 16.
+    """
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 4 else 0
+    if not 1 <= number <= MAX_CHAINS:
+        raise InvalidArgumentError(
+            f"`parallel_misses` must be a whole number from 1 to {MAX_CHAINS}; got {text!r}."
+        )
+    return float(number)
 
 
 # chosen: more workloads than a process uses at a time.
 _MAX_BASELINES: Final = 1024
-_BASELINES: dict[tuple[str, int, str, float], float] = {}
+_BASELINES: dict[tuple[str, int, str, float, str], float] = {}
 
 
-def _baseline_cycles(content: TraceContent, max_records: int, core: str) -> float:
+def _baseline_cycles(
+    content: TraceContent, max_records: int, core_name: str, mlp: float, prefetcher: str
+) -> float:
     """Return the cycles of the default design on a workload."""
-    key = (content.digest, max_records, core, content.mlp)
+    key = (content.digest, max_records, core_name, mlp, prefetcher)
     if key not in _BASELINES:
-        ready = latest_prepared(content.trace, content.digest, max_records, Memory())
-        default = Hardware(mlp=_mlp(content, core_named(core)))
+        core = core_named(core_name)
+        ready = latest_prepared(content.source, content.digest, max_records, Memory(), content.name)
+        default = replace(on_core(DEFAULT_HARDWARE, core), mlp=mlp, l2_cache_prefetcher=prefetcher)
         if len(_BASELINES) >= _MAX_BASELINES:
             _BASELINES.clear()
-        _BASELINES[key] = count_cycles(default, run(ready, default)[0], core_named(core)).total
+        _BASELINES[key] = count_cycles(default, run(ready, default)[0], core).total
     return _BASELINES[key]

@@ -10,8 +10,10 @@ from archgym.simulators.translation.hardware import (
     CACHE_POLICIES,
     FILLS,
     MECHANISMS,
+    MEMORIES,
     POM_INSERTIONS,
     PREDICTORS,
+    PREFETCHERS,
     TLB_POLICIES,
     Hardware,
 )
@@ -26,12 +28,20 @@ RADIX, VICTIMA, POM_TLB, L3_TLB, CLUSTER, PREFETCH, HASH, PERFECT = range(8)
 FILL_BOTH = 0
 NEVER, ALWAYS = 0, 2
 POM_ON_EVICTION = 0
+NEXT_LINE, STREAMER = 1, 2
 CLASS_DATA, CLASS_FETCH, CLASS_TABLE, CLASS_HOST_TABLE, CLASS_SIDE_TABLE = range(5)
 
 MAX_RRPV: Final = 3  # two bits
 EMPTY: Final = -1  # a way that holds nothing
 N_BUCKETS: Final = 8192  # of one cycle; a walk of 24 reads takes at most 5,400 by default
 WINDOW_INSTRUCTIONS: Final = 100_000
+CHANNELS: Final = 3
+"""Channels of memory, as in the public Victima artifact: 57.6 GB/s are three of 19.2 GB/s."""
+BANKS_PER_CHANNEL: Final = 16
+"""JEDEC JESD79-4, x8 devices: four groups of four banks; one rank."""
+_BANKS: Final = CHANNELS * BANKS_PER_CHANNEL
+REORDER_RING: Final = 1024  # a power of two; the oldest access leaves a full ring at once
+MAX_CHAINS: Final = 16  # chosen: as many as the L1 cache has miss registers in ChampSim's default
 
 COUNTS: Final = np.dtype(
     [
@@ -42,15 +52,24 @@ COUNTS: Final = np.dtype(
 )
 """Record of the counters; classes of cache accesses are arrays, such as `l1_cache_misses`."""
 
+# chosen: pages that the streamer follows at a time, two tags each: the page and its last line.
+_STREAMS: Final = 128
 _TLBS: Final = ("l1", "l1_huge", "l1_fetch", "l2", "l3_tlb", "pom", "nested")
 _WALK_CACHES: Final = ("walk_cache_4", "walk_cache_3", "walk_cache_2")
 _CACHES: Final = ("l1_cache", "fetch_cache", "l2_cache", "l3_cache")
-_ARRAYS: Final = (*_TLBS, *_WALK_CACHES, *_CACHES)
+_ARRAYS: Final = (*_TLBS, *_WALK_CACHES, *_CACHES, "rows", "streams")
 _INTEGERS: Final = (
     *("l1_policy", "l2_policy", "fill", "mechanism", "cache_policy", "predictor", "pom_insertion"),
     *("l2_cycles", "l3_tlb_cycles", "walk_cache_cycles", "nested_cycles", "memory_cycles"),
-    *("l1_cache_cycles", "l2_cache_cycles", "l3_cache_cycles", "probe_cycles"),
-    *("l2_cache_prefetch", "insert_on_miss", "insert_on_eviction"),
+    *(
+        "memory_overhead_cycles",
+        "l1_cache_cycles",
+        "l2_cache_cycles",
+        "l3_cache_cycles",
+        "probe_cycles",
+    ),
+    *("prefetcher", "insert_on_miss", "insert_on_eviction", "has_rows", "reorder_entries"),
+    *("free_l2_tlb", "free_tables", "free_data", "chains", "walkers"),
     *("frequency_low", "frequency_high", "cost_low", "cost_high", "max_block_ways"),
     *("block_shift", "l2_shift", "virtualised", "window_instructions", "only_tlbs"),
     *("n_pages", "pom_line", "hash_line", "hash_lines", "history_base"),
@@ -60,6 +79,12 @@ _INTEGERS: Final = (
     *("random", "touched_memory", "under_pressure", "bypasses"),
     *("window_tlb_misses", "window_cache_misses", "blocks", "reach_kib"),
     *("group_start", "group_longest", "group_cycles", "last_code"),
+    *("memory_latency", "dispatched_instruction", "oldest", "newest", "next_chain"),
+    "walker",
+)
+_TIMES: Final = (
+    # Times of the core with a reorder buffer [cycles].
+    *("dispatch_cycles", "clock", "dispatched", "retired", "counted_from"),
 )
 
 MACHINE: Final = np.dtype(
@@ -67,12 +92,17 @@ MACHINE: Final = np.dtype(
     + [(name, "<i8") for name in _INTEGERS]
     + [("level_cycles", "<i8", (4,)), ("parallel", "<f8")]
     + [("pressure_mpki", "<f8"), ("bypass_mpki", "<f8"), ("buckets", "<i4", (N_BUCKETS,))]
+    + [(name, "<f8") for name in _TIMES]
+    + [("held_instruction", "<i8", (REORDER_RING,)), ("held_until", "<f8", (REORDER_RING,))]
+    + [("chain_end", "<f8", (MAX_CHAINS,)), ("walker_free", "<f8", (MAX_CHAINS,))]
+    + [("bank_ready", "<f8", (_BANKS,)), ("bus_ready", "<f8", (CHANNELS,))]
 )
 """Record of a design and the scalars of its run.
 
 `mask` is sets - 1 if the number of sets is a power of two, else -1. `base` is the start of a
 structure in the array of tags, `history_base` the end of the tags. A name with `place` is the start
-of a part of `Packed.table`. `buckets` counts walks by latency.
+of a part of `Packed.table`. `buckets` counts walks by latency. `held_instruction` and `held_until`
+are a ring of the long accesses in the reorder buffer, and when each retires.
 """
 
 
@@ -126,6 +156,8 @@ def machine(hardware: Hardware, view: View, *, only_tlbs: bool, capacity_gib: in
     made["history_base"] = tags
     _fill_codes(made, hardware, only_tlbs)
     _fill_numbers(made, hardware)
+    if only_tlbs:
+        made["reorder_entries"] = 0
     made["n_pages"] = view.n_pages
     for part, place in view.packed(hardware.cluster_pages).places.items():
         if part != "regions":
@@ -165,6 +197,8 @@ def _sizes(hardware: Hardware, only_tlbs: bool) -> dict[str, tuple[int, int]]:
     sizes["l1_cache"] = sizes["fetch_cache"] = (lines * h.l1_cache_kib, h.l1_cache_ways)
     sizes["l2_cache"] = (lines * h.l2_cache_kib, h.l2_cache_ways)
     sizes["l3_cache"] = (lines * h.l3_cache_kib, h.l3_cache_ways)
+    sizes["rows"] = (_BANKS * (h.memory == "rows"), 1)
+    sizes["streams"] = (_STREAMS * (h.l2_cache_prefetcher == "streamer"), 1)
     return sizes
 
 
@@ -186,12 +220,15 @@ def _fill_codes(made: np.ndarray, hardware: Hardware, only_tlbs: bool) -> None:
         )
     made["mechanism"] = mechanism
     made["only_tlbs"] = only_tlbs
+    made["has_rows"] = _code("memory", h.memory, MEMORIES)
+    made["prefetcher"] = _code("l2_cache_prefetcher", h.l2_cache_prefetcher, PREFETCHERS)
 
 
 def _fill_numbers(made: np.ndarray, hardware: Hardware) -> None:
     for name in (
         *("l2_cycles", "l3_tlb_cycles", "walk_cache_cycles", "nested_cycles", "memory_cycles"),
-        *("l1_cache_cycles", "l2_cache_cycles", "l3_cache_cycles", "l2_cache_prefetch"),
+        *("l1_cache_cycles", "l2_cache_cycles", "l3_cache_cycles", "memory_overhead_cycles"),
+        *("free_l2_tlb", "free_tables", "free_data", "reorder_entries", "dispatch_cycles"),
         *("insert_on_miss", "insert_on_eviction", "frequency_low", "frequency_high"),
         *("cost_low", "cost_high", "max_block_ways", "virtualised", "window_instructions"),
         *("pressure_mpki", "bypass_mpki"),
@@ -200,8 +237,10 @@ def _fill_numbers(made: np.ndarray, hardware: Hardware) -> None:
     made["block_shift"] = hardware.cluster_pages.bit_length() - 1
     made["l2_shift"] = made["block_shift"] * (made["mechanism"] == CLUSTER)
     overlap = hardware.l2_cycles if hardware.probe_with_l2_tlb else 0
-    made["probe_cycles"] = max(0, hardware.l2_cache_cycles - overlap)
+    made["probe_cycles"] = max(0, hardware.l2_cache_cycles - overlap) * (not hardware.free_tables)
     made["parallel"] = max(1.0, min(float(hardware.walkers), hardware.mlp))
+    made["walkers"] = max(1, min(MAX_CHAINS, hardware.walkers))
+    made["chains"] = max(1, min(MAX_CHAINS, round(hardware.mlp)))
     steps = (hardware.l1_cache_cycles, hardware.l2_cache_cycles, hardware.l3_cache_cycles)
     made["level_cycles"] = np.cumsum([*steps, hardware.memory_cycles])
     made["random"] = 0x2545F4914F6CDD1D  # chosen: any but 0 starts a xorshift generator

@@ -9,7 +9,10 @@ import numpy.typing as npt
 
 from archgym.simulators.translation.layout import Memory, entry_lines, lay_out, ranked
 
-__all__ = ["ROW", "Packed", "Tables", "View", "native_view", "virtualised_view"]
+__all__ = [
+    *("ROW", "Packed", "StepColumns", "Tables", "Touched", "View", "native_view"),
+    "virtualised_view",
+]
 
 ROW: Final = 9
 _LINES_PER_PAGE: Final = 64
@@ -42,6 +45,24 @@ class Tables(NamedTuple):
     nested_lines: npt.NDArray[np.int32]
 
 
+class StepColumns(NamedTuple):
+    """Columns of steps on one view.
+
+    Attributes:
+      code: (n_steps,) int32, the page's code; -1 for an invalidation of an unused page.
+      number: (n_steps,) int64, the page's number in units of its own size.
+      line: (n_steps,) int32, the physical line.
+      leaf_line: (n_steps,) int32, the line of the entry at which the page's walk ends.
+      region: (n_steps,) int32, the page's region of 2 MiB.
+    """
+
+    code: npt.NDArray[np.int32]
+    number: npt.NDArray[np.int64]
+    line: npt.NDArray[np.int32]
+    leaf_line: npt.NDArray[np.int32]
+    region: npt.NDArray[np.int32]
+
+
 class Packed(NamedTuple):
     """Tables of the kernel for one size of block.
 
@@ -63,14 +84,12 @@ class Packed(NamedTuple):
 @final
 @dataclass(frozen=True, eq=False)
 class View:
-    """Steps and pages of a trace on one kind of machine.
+    """Pages of a trace on one kind of machine.
 
     Attributes:
-      code: (n_steps,) int32, the page's code; -1 for an invalidation of an unused page.
-      number: (n_steps,) int64, the page's number in units of its own size.
-      line: (n_steps,) int32, the physical line.
-      leaf_line: (n_steps,) int32, the line of the entry at which the page's walk ends.
-      region: (n_steps,) int32, the page's region of 2 MiB.
+      touched: Pages of 4 KiB that the trace touches.
+      code: (n_touched,) int32, code of the page that holds each.
+      touched_frame: (n_touched,) int64, frame of each.
       tables: Tables of the pages.
       page_region: (n_pages,) int64, as `region`.
       frame: (n_pages,) int64, a frame of 4 KiB in the page.
@@ -78,11 +97,9 @@ class View:
       nested_is_huge: (n_nested,), as `is_huge`, of pages of the host.
     """
 
+    touched: "Touched"
     code: npt.NDArray[np.int32]
-    number: npt.NDArray[np.int64]
-    line: npt.NDArray[np.int32]
-    leaf_line: npt.NDArray[np.int32]
-    region: npt.NDArray[np.int32]
+    touched_frame: npt.NDArray[np.int64]
     tables: Tables
     page_region: npt.NDArray[np.int64]
     frame: npt.NDArray[np.int64]
@@ -108,6 +125,44 @@ class View:
         arrays += self.tables
         arrays += [a for packed in self._packed.values() for a in (packed.table, packed.numbers)]
         return sum(array.nbytes for array in arrays)
+
+    def columns(
+        self, page: npt.NDArray[np.int64], line: npt.NDArray[np.uint8], is_special: np.ndarray
+    ) -> StepColumns:
+        """Return the columns of steps.
+
+        Args:
+          page: (n_steps,) virtual numbers of 4 KiB pages, all of which are touched but for
+            invalidations.
+          line: (n_steps,) lines within the page.
+          is_special: (n_steps,) True for invalidations and flushes.
+        """
+        starts = np.flatnonzero(np.diff(page, prepend=-1))  # fewer to look up: page changes only
+        found = self.touched.places(page[starts])
+        place = np.repeat(found, np.diff(starts, append=len(page)))
+        code = self.code[place]
+        for step in np.flatnonzero(is_special):
+            code[step] = self._code_of(int(page[step]))
+        owner = np.maximum(code, 0) >> 1
+        return StepColumns(
+            code=code,
+            number=self.tables.number[owner],
+            line=(self.touched_frame[place] * _LINES_PER_PAGE + line).astype(np.int32),
+            leaf_line=_leaf_lines(self.tables)[owner],
+            region=self.page_region.astype(np.int32)[owner],
+        )
+
+    def _code_of(self, page: int) -> int:
+        """Return the code of the page that holds a 4 KiB page, -1 if it was not touched."""
+        ordered = self.touched.ordered
+        for wanted in (page, page >> _HUGE_BITS << _HUGE_BITS):
+            found = int(np.searchsorted(ordered, wanted))
+            if found < len(ordered):
+                met = int(ordered[found])
+                code = int(self.code[self.touched.rank[found]])
+                if met == page or (code & 1 and met >> _HUGE_BITS == page >> _HUGE_BITS):
+                    return code
+        return -1
 
     def packed(self, block_pages: int) -> Packed:
         """Return the kernel's tables for blocks of `block_pages`, a power of two.
@@ -160,24 +215,12 @@ class View:
         return rows
 
 
-def native_view(
-    page: npt.NDArray[np.int64],
-    line: npt.NDArray[np.uint8],
-    is_special: npt.NDArray[np.bool_],
-    memory: Memory,
-) -> View:
+def native_view(touched: "Touched", memory: Memory) -> View:
     """Return the view of a machine without virtualisation.
-
-    Args:
-      page: (n_steps,), virtual numbers of 4 KiB pages.
-      line: (n_steps,), lines within the page.
-      is_special: (n_steps,), True for invalidations and flushes.
-      memory: The memory.
 
     Raises:
       InvalidArgumentError: The memory is too small for the pages.
     """
-    touched = _touched(page, is_special)
     layout = lay_out(touched.pages, memory, memory.seed)
     lines = _table_lines(touched.pages, layout.table)
     pages = _Pages.of(touched.pages, layout.is_huge)
@@ -193,20 +236,17 @@ def native_view(
         nested_number=np.zeros(1, dtype=np.int64),
         nested_lines=np.zeros(4, dtype=np.int32),
     )
-    return _view(page, line, is_special, touched, pages, layout.frame, tables, np.zeros(1, bool))
+    return _view(touched, pages, layout.frame, tables, np.zeros(1, bool))
 
 
-def virtualised_view(
-    page: npt.NDArray[np.int64],
-    line: npt.NDArray[np.uint8],
-    is_special: npt.NDArray[np.bool_],
-    memory: Memory,
-) -> View:
+def virtualised_view(touched: "Touched", memory: Memory) -> View:
     """Return the view of a guest on a host with the same memory.
 
-    A page is huge if both made it huge. Arguments and errors are those of `native_view`.
+    A page is huge if both made it huge.
+
+    Raises:
+      InvalidArgumentError: The memory is too small for the pages.
     """
-    touched = _touched(page, is_special)
     guest = lay_out(touched.pages, memory, memory.seed)
     host = lay_out(guest.touched, memory, memory.seed + _HOST_SEED)
     nested = _Pages.of(guest.touched, host.is_huge)
@@ -233,22 +273,54 @@ def virtualised_view(
         nested_number=nested.number,
         nested_lines=host_lines.astype(np.int32).ravel(),
     )
-    frame = host.frame[data]
-    return _view(page, line, is_special, touched, pages, frame, tables, nested.is_huge)
+    return _view(touched, pages, host.frame[data], tables, nested.is_huge)
 
 
-class _Touched(NamedTuple):
-    """Pages of 4 KiB of a trace.
+@final
+class Touched:
+    """Pages of 4 KiB of a trace, in the order of their first touch.
 
-    `pages` (n,) in the order of their first touch, `ordered` (n,) ascending, `rank` (n,) the index
-    in `pages` of each of `ordered`, and `of_step` (n_steps,) each step's index in `pages`, -1 for
-    steps without a page.
+    Attributes:
+      ordered: (n,) int64, the pages in ascending order.
+      rank: (n,) int64, the index of each of `ordered` by first touch.
     """
 
-    pages: npt.NDArray[np.int64]
-    ordered: npt.NDArray[np.int64]
-    rank: npt.NDArray[np.int64]
-    of_step: npt.NDArray[np.int64]
+    def __init__(self) -> None:
+        """Start without pages."""
+        self.ordered: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        self.rank: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+
+    def add(self, page: npt.NDArray[np.int64]) -> None:
+        """Add the pages of further steps, (n_steps,)."""
+        changes = page[np.flatnonzero(np.diff(page, prepend=-1))]  # fewer to sort
+        found, first = np.unique(changes, return_index=True)
+        place = np.searchsorted(self.ordered, found)
+        is_new = np.ones(len(found), dtype=bool)
+        inside = place < len(self.ordered)
+        is_new[inside] = self.ordered[place[inside]] != found[inside]
+        if not is_new.any():
+            return
+        rank = np.empty(int(is_new.sum()), dtype=np.int64)
+        rank[np.argsort(first[is_new])] = len(self.ordered) + np.arange(len(rank))
+        self.ordered = np.insert(self.ordered, place[is_new], found[is_new])
+        self.rank = np.insert(self.rank, place[is_new], rank)
+
+    @property
+    def pages(self) -> npt.NDArray[np.int64]:
+        """Pages, (n,), in the order of their first touch."""
+        pages = np.empty(len(self.ordered), dtype=np.int64)
+        pages[self.rank] = self.ordered
+        return pages
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory of the arrays [bytes]."""
+        return self.ordered.nbytes + self.rank.nbytes
+
+    def places(self, page: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the index in `pages` of each page, any index for one that is not touched."""
+        found = np.searchsorted(self.ordered, page)
+        return self.rank[np.minimum(found, len(self.ordered) - 1)]
 
 
 class _Pages(NamedTuple):
@@ -279,47 +351,19 @@ class _Pages(NamedTuple):
         return np.where(key[place] == key + 2, 2 * place + self.is_huge, -1).astype(_CODE)
 
 
-def _touched(page: np.ndarray, is_special: np.ndarray) -> _Touched:
-    steps = np.flatnonzero(~is_special) if is_special.any() else None
-    used = page if steps is None else page[steps]
-    starts = np.flatnonzero(np.diff(used, prepend=-1))  # fewer to sort: page changes only
-    of_start, first = ranked(used[starts])
-    pages = used[starts[first]]
-    rank = np.argsort(pages)
-    places = np.repeat(of_start, np.diff(starts, append=len(used)))
-    if steps is not None:
-        of_step = np.full(len(page), -1, dtype=np.int64)
-        of_step[steps] = places
-        places = of_step
-    return _Touched(pages, pages[rank], rank, places)
-
-
 def _view(
-    page: np.ndarray,
-    line: np.ndarray,
-    is_special: np.ndarray,
-    touched: _Touched,
+    touched: Touched,
     pages: _Pages,
     frame: np.ndarray,
     tables: Tables,
     nested_is_huge: np.ndarray,
 ) -> View:
-    place = touched.of_step
-    code = pages.code[place]
-    for step in np.flatnonzero(is_special):
-        code[step] = _code_of(int(page[step]), touched, pages)
-    number = tables.number[np.maximum(code, 0) >> 1]
-    lines = (frame[place] * _LINES_PER_PAGE + line).astype(np.int32)
-    page_region = _ranks(touched.pages[pages.first] >> _HUGE_BITS)
-    owner = np.maximum(code, 0) >> 1
     return View(
-        code=code,
-        number=number,
-        line=lines,
-        leaf_line=_leaf_lines(tables)[owner],
-        region=page_region.astype(np.int32)[owner],
+        touched=touched,
+        code=pages.code,
+        touched_frame=frame,
         tables=tables,
-        page_region=page_region,
+        page_region=_ranks(touched.pages[pages.first] >> _HUGE_BITS),
         frame=frame[pages.first],
         is_huge=pages.is_huge,
         nested_is_huge=nested_is_huge,
@@ -335,18 +379,6 @@ def _leaf_lines(tables: Tables) -> npt.NDArray[np.int32]:
 def _ranks(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Return (n,), each value's rank among the distinct ones, ascending."""
     return np.asarray(np.unique(values, return_inverse=True)[1], dtype=np.int64)
-
-
-def _code_of(page: int, touched: _Touched, pages: _Pages) -> int:
-    """Return the code of the page that holds a 4 KiB page, -1 if it was not touched."""
-    for wanted in (page, page >> _HUGE_BITS << _HUGE_BITS):
-        found = int(np.searchsorted(touched.ordered, wanted))
-        if found < len(touched.ordered):
-            met = int(touched.ordered[found])
-            code = int(pages.code[touched.rank[found]])
-            if met == page or (code & 1 and met >> _HUGE_BITS == page >> _HUGE_BITS):
-                return code
-    return -1
 
 
 def _table_lines(pages: np.ndarray, table: np.ndarray) -> npt.NDArray[np.int64]:

@@ -37,14 +37,17 @@ def walk(run: Any, code: Any, number: Any, leaf_line: Any, region: Any) -> Any:
     row = ROW * region
     leaf = t[row + 5]
     m.touched_memory = 0
+    begin = m.clock
     cycles = m.walk_cache_cycles
     level = _first_level(m, tags, t, row, page, region)
     is_known = level < 4
     while level >= leaf:
         if m.virtualised and not is_known:
             nested = t[m.leaf_nested_place + place] if level == 1 else t[row + 10 - level]
+            m.clock = begin + cycles
             cycles += _translate_nested(run, nested)
         is_known = False
+        m.clock = begin + cycles
         line = leaf_line if level == leaf else t[row + 4 - level]
         cycles += pull(m, c, tags, marks, line, CLASS_TABLE)
         c.walk_reads += 1
@@ -54,7 +57,9 @@ def walk(run: Any, code: Any, number: Any, leaf_line: Any, region: Any) -> Any:
         level -= 1
     if m.virtualised:
         nested = t[m.data_nested_place + place]
+        m.clock = begin + cycles
         cycles += _translate_nested(run, nested)
+    m.clock = begin
     return cycles
 
 
@@ -139,7 +144,7 @@ def _translate_nested(run: Any, code: Any) -> Any:
     is_victima = m.mechanism == VICTIMA
     if is_victima and meets_block(m, tags, marks, number, nested_tag(m, t, code)):
         c.nested_block_hits += 1
-        cycles += m.l2_cache_cycles
+        cycles += 0 if m.free_tables else m.l2_cache_cycles
     else:
         walked = _host_walk(run, code)
         c.host_walks += 1
@@ -170,11 +175,14 @@ def _host_walk(run: Any, code: Any) -> Any:
     m, c, tags, marks, t, _ = run
     first = 4 * (code >> 1)
     before = m.touched_memory
+    begin = m.clock
     m.touched_memory = 0
     cycles = 0
     for entry in range(first, first + (3 if code & 1 else 4)):
+        m.clock = begin + cycles
         cycles += pull(m, c, tags, marks, t[m.nested_lines_place + entry], CLASS_HOST_TABLE)
         c.walk_reads += 1
+    m.clock = begin
     remember(marks, m.history_base + m.n_pages + (code >> 1), m.touched_memory)
     m.touched_memory |= before
     return cycles

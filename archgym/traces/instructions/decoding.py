@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.runtime.importing import import_library
+from archgym.runtime.reductions import report_loss
 from archgym.traces.instructions.records import RECORD
 from archgym.traces.instructions.stepping import REGISTERS
 
@@ -93,6 +94,22 @@ class Decoder:
         self._engine = engine
         self._read = read_memory
         self._known: dict[int, _Static] = {}
+        self._n_unknown = 0
+        self._n_cut = 0
+
+    def report_losses(self) -> None:
+        """Report which instructions the records do not hold in full."""
+        n = len(self._known)
+        if self._n_unknown:
+            report_loss(
+                f"{self._n_unknown:,} of {n:,} different instructions are unknown to capstone; the "
+                "trace has them without operands."
+            )
+        if self._n_cut:
+            report_loss(
+                f"{self._n_cut:,} of {n:,} different instructions read more than four registers or "
+                "write more than two; ChampSim's records hold the first ones."
+            )
 
     @property
     def n_static(self) -> int:
@@ -133,6 +150,7 @@ class Decoder:
         record["ip"] = ip
         if found is None:
             # An instruction that capstone does not know counts as one without operands.
+            self._n_unknown += 1
             return _Static(record, (), 1)
         reads, writes = (
             [n for n in dict.fromkeys(_number(found.reg_name(r)) for r in regs) if n]
@@ -149,6 +167,7 @@ class Decoder:
             writes = [n for n in writes if n not in (_SP, _FLAGS)] + [
                 n for n in writes if n in (_SP, _FLAGS)
             ]
+        self._n_cut += int(len(writes) > 2 or len(reads) > 4)
         record["destinations"][: len(writes[:2])] = writes[:2]
         record["sources"][: len(reads[:4])] = reads[:4]
         return _Static(record, operands, found.size)

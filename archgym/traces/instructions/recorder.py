@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import InvalidArgumentError, StorageError
+from archgym.runtime.environment import given_environment
 from archgym.traces.instructions.decoding import Decoder
 from archgym.traces.instructions.records import MAX_RECORDS, write_records
 from archgym.traces.instructions.stepping import REGISTERS, step
@@ -100,18 +101,23 @@ def record_instructions(
             f"{command[0]} ended before the {skip + 1:,}th instruction. Skip fewer."
         )
     records = np.concatenate(pieces)
+    decoder.report_losses()
     write_records(path, records)
     return Recorded(len(records), decoder.n_static, time.monotonic() - start, has_ended)
 
 
 def _start(libc: ctypes.CDLL, command: Sequence[str]) -> int:
     """Start the program, stopped at its first instruction."""
+    environment = given_environment()
     pid = os.fork()
     if pid == 0:
         libc.personality(_NO_RANDOMISATION)
         libc.ptrace(_TRACE_ME, 0, None, None)
         try:
-            os.execvp(command[0], list(command))
+            # Python ignores these two, and an ignored signal outlives exec.
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+            signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+            os.execvpe(command[0], list(command), environment)
         finally:
             os._exit(127)
     _, status = os.waitpid(pid, 0)

@@ -1,13 +1,16 @@
 """Energies and areas against Accelergy's."""
 
+import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError
+from archgym.simulators.accelerator import energy
 from archgym.simulators.accelerator.energy import (
     ADDRESS_GENERATORS,
     Cost,
     buffer_registers,
     multiply_accumulate,
+    one_port_shares,
     registers,
     scaled,
     sram,
@@ -15,7 +18,7 @@ from archgym.simulators.accelerator.energy import (
 
 
 @pytest.mark.parametrize(
-    ("cost", "energy", "area"),
+    ("cost", "read_pj", "area"),
     [
         # Accelergy 0.3 with Aladdin's tables at 45 nm.
         (multiply_accumulate(16), 2.20035, 1239.5),
@@ -25,8 +28,8 @@ from archgym.simulators.accelerator.energy import (
         (buffer_registers(192, 16), 1.58552, 3634.68),
     ],
 )
-def test_costs_are_those_of_accelergy(cost: Cost, energy: float, area: float) -> None:
-    assert cost.read_pj == pytest.approx(energy, abs=1e-5)
+def test_costs_are_those_of_accelergy(cost: Cost, read_pj: float, area: float) -> None:
+    assert cost.read_pj == pytest.approx(read_pj, abs=1e-5)
     assert cost.area_um2 == pytest.approx(area, abs=0.01)
 
 
@@ -70,3 +73,48 @@ def test_scaling_to_65_nm_is_near_cacti() -> None:
     large = scaled(small, 65)
     assert large.read_pj == pytest.approx(13.884, rel=0.05)
     assert large.area_um2 == pytest.approx(112501, rel=0.05)
+
+
+def _one_port_errors(banked: bool) -> np.ndarray:
+    """Return (n_rows, 3), the relative errors of estimated rows, each left out of the rule."""
+    rows = energy._sram_rows()
+    errors = []
+    for (bits, ports, banks, depth), cost in rows.items():
+        double = rows.get((bits, 2, banks, depth))
+        if ports == 2 or (banks > 1) != banked or cost is None or double is None:
+            continue
+        shares = one_port_shares(bits * depth // 8, banks, (bits, banks, depth))
+        errors.append([d * s / c - 1 for d, s, c in zip(double[:3], shares, cost[:3], strict=True)])
+    return np.abs(np.array(errors))
+
+
+def test_one_port_rule_has_the_stated_leave_one_out_error() -> None:
+    # README: one bank, then several; read, write, area.
+    alone, banked = _one_port_errors(False), _one_port_errors(True)
+
+    assert (len(alone), len(banked)) == (17, 5)
+    assert alone.max(axis=0) == pytest.approx([0.128, 0.078, 0.162], abs=0.002)
+    assert np.median(alone, axis=0) == pytest.approx([0.021, 0.027, 0.010], abs=0.002)
+    assert banked.max(axis=0) == pytest.approx([0.110, 0.133, 0.098], abs=0.002)
+
+
+def test_one_port_share_is_interpolated_over_bytes() -> None:
+    # Read energies of 4 KiB and 1 KiB of 64 bits; 2 KiB is the row of 32 bits and that of 64 bits.
+    below, above = 1.66966 / 1.98901, (2.23182 / 2.67732 + 2.75566 / 3.37489) / 2
+
+    assert one_port_shares(1024, 1)[0] == pytest.approx(below)
+    assert one_port_shares(2048, 1)[0] == pytest.approx(above)
+    assert one_port_shares(1448, 1)[0] == pytest.approx((below + above) / 2, abs=1e-4)
+
+
+def test_cost_says_whether_a_table_has_the_memory() -> None:
+    in_table, between, one_port = sram(1024, 64), sram(1500, 64), sram(16384, 16, 16, 1)
+
+    assert in_table is not None
+    assert not in_table.is_estimated
+    assert between is not None
+    assert between.is_estimated
+    assert one_port is not None
+    assert one_port.is_estimated
+    assert one_port.plus(ADDRESS_GENERATORS).is_estimated
+    assert scaled(one_port, 65).is_estimated

@@ -1,8 +1,11 @@
 """Energy and power by hand: constants per device and command of the reference's data sheet."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from archgym.simulators.dram import DramSimulator
 from archgym.simulators.dram.devices import device
 from archgym.simulators.dram.energy import CAUSES
 from archgym.simulators.dram.timing import rules
@@ -90,3 +93,20 @@ def test_rules_name_read_to_write_of_ddr3() -> None:
 
 def test_no_energy_without_currents() -> None:
     assert np.isnan(run([(0, READ, 0)], device_name="hbm2").outputs["energy_pj"])
+
+
+def test_energy_of_an_lpddr4_read_is_that_of_its_currents(tmp_path: Path) -> None:
+    # One activation and one read of one device, by DRAMPower 6.2's equations and data/currents:
+    # act = V (I0 - I3N) RAS tCK = 1.8 V * 2 mA * 42.5 ns + 1.1 V * 14 mA * 42.5 ns = 807.5 pJ;
+    # read = V (I4R - I3N) BL/2 tCK = 1.8 V * 1 mA * 5 ns + 1.1 V * 199 mA * 5 ns = 1103.5 pJ.
+    path = tmp_path / "one.stl"
+    path.write_text("0: read 0x0\n")
+    simulator = DramSimulator("dramsys", "lpddr4-3200")
+    design = {p.name: p.default for p in simulator.space.parameters}
+
+    found = simulator.evaluate(design | {"refresh_policy": "NoRefresh"}, simulator.workload(path))
+
+    assert found["activate_energy_pj"] == pytest.approx(807.5, rel=1e-12)
+    assert found["read_energy_pj"] == pytest.approx(1103.5, rel=1e-12)
+    assert found["precharge_energy_pj"] == 0.0
+    assert "Illustrative" in next(m.doc for m in simulator.metrics if m.name == "total_energy_pj")

@@ -11,8 +11,8 @@ import pytest
 from archgym.errors import FileFormatError, InvalidArgumentError, SimulatorError, UnknownNameError
 from archgym.evaluation.task import Task
 from archgym.simulators.dram import DramSimulator, device_names
+from archgym.simulators.dram.bursts import _Latest, prepared
 from archgym.simulators.dram.generators import random_access
-from archgym.simulators.dram.prepared import _Latest, prepared
 from archgym.simulators.dram.trace import write_trace
 from archgym.simulators.dram.workloads import SHIPPED, shipped_trace
 
@@ -174,7 +174,7 @@ def test_deadlock_is_a_result_with_a_reason() -> None:
 def test_energy_is_absent_where_it_is_unknown() -> None:
     for device in device_names():
         simulator = DramSimulator(device=device)
-        has_energy = not device.startswith(("lpddr4", "hbm2"))
+        has_energy = not device.startswith("hbm2")
         names = {spec.name for spec in simulator.metrics}
 
         assert ("power_mw" in names) == ("total_energy_pj" in names) == has_energy
@@ -317,7 +317,7 @@ def test_prepared_traces_are_kept_up_to_a_limit() -> None:
     traces = [random_access(5000, seed=seed, footprint_bytes=2**20) for seed in range(4)]
 
     for trace in traces:
-        held.put((trace.digest, device.name), prepared(trace, device))
+        held.put((trace.digest, device.name, None, False), prepared(trace, device))
 
-    kept = [held.get((trace.digest, device.name)) is not None for trace in traces]
+    kept = [held.get((trace.digest, device.name, None, False)) is not None for trace in traces]
     assert kept == [False, False, True, True]

@@ -31,7 +31,7 @@ SMALL = MoeModel(
 def served(serving: Serving, n_clients: int, tensor: int) -> tuple[Run, Deployment]:
     """Runs the serving kernel under closed-loop clients with uniform routing."""
     deployment = Deployment(SMALL, gpu("h200"), "vllm", "fp8", tensor=tensor)
-    lengths = load(n_clients, 96, 48, shortest=0.8, waves=4).lengths
+    lengths = load(n_clients, 96, 128, shortest=0.8, waves=4).lengths
     rng = np.random.default_rng(3)
     experts = np.argsort(rng.random((1024, SMALL.moe_layers, SMALL.experts)), axis=2)
     routing = Routing(
@@ -65,7 +65,7 @@ def test_fast_clock_agrees_with_serving_kernel(spreads: bool) -> None:
     if spreads:
         deployment = replace(deployment, expert=4)
 
-    loop = serve(deployment.costs(), deployment.shape(), load(16, 96, 48, shortest=0.8, waves=4))
+    loop = serve(deployment.costs(), deployment.shape(), load(16, 96, 128, shortest=0.8, waves=4))
 
     assert loop.mean_tpot_ms == pytest.approx(found.tpot_ns.mean() / 1e6, rel=0.02)
     assert loop.mean_ttft_ms == pytest.approx(found.ttft_ns.mean() / 1e6, rel=0.05)
@@ -318,8 +318,8 @@ def test_fixed_times_depend_on_the_die_not_on_its_memory() -> None:
     )
 
     assert h100 == h200
-    # Peaks of 989 and 312 TFLOP/s, to the power of 0.3.
-    assert a100 / h100 == pytest.approx(1.4135, rel=1e-3)
+    # Peaks of 989 and 312 TFLOP/s, to the power of 0.15.
+    assert a100 / h100 == pytest.approx(1.1889, rel=1e-3)
 
 
 def test_four_bit_experts_take_longer_where_they_are_widened() -> None:

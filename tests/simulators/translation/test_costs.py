@@ -18,7 +18,7 @@ from archgym.simulators.translation.run import prepare, run
 from archgym.traces import MemoryTrace
 from tests.simulators.translation.traces import SMALL, mixed, pages
 
-CORE = CORES["out-of-order"]
+CORE = CORES["additive"]
 # Small enough that a short trace misses it again and again.
 SMALL_TLBS = Hardware(l1_entries=4, l2_entries=48)
 # Costs that change no event.

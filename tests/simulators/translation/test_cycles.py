@@ -40,14 +40,22 @@ def counted(**changes: int) -> np.ndarray:
     return counters
 
 
-def test_out_of_order_core_hides_most_of_what_it_waits_for() -> None:
-    cycles = count_cycles(Hardware(), counted(), CORES["out-of-order"])
+def test_additive_core_hides_most_of_what_it_waits_for() -> None:
+    cycles = count_cycles(Hardware(), counted(), CORES["additive"])
 
     assert cycles.instructions == 0.4 * 10_000
     assert cycles.l2_tlb == pytest.approx(0.1 * 200 * 12)
     assert cycles.misses == 0.5 * 1600
     assert cycles.data == 0.25 * 8000
     assert cycles.total == pytest.approx(4000 + 240 + 800 + 2000)
+
+
+def test_core_with_a_reorder_buffer_has_the_cycles_of_its_clock() -> None:
+    row = counted(core_cycles=9000, translation_stall_cycles=700)
+
+    cycles = count_cycles(Hardware(), row, CORES["out-of-order"])
+
+    assert (cycles.total, cycles.translation, cycles.instructions) == (9000, 700, 4000)
 
 
 def test_in_order_core_waits_for_all() -> None:
@@ -72,7 +80,7 @@ def test_unknown_core_is_refused() -> None:
 def test_metrics_follow_from_what_was_counted() -> None:
     hardware = replace(Hardware(), mechanism="victima")
 
-    values = measures([hardware], counted()[None, :], CORES["out-of-order"], 14_080.0)[0]
+    values = measures([hardware], counted()[None, :], CORES["additive"], 14_080.0)[0]
 
     found = dict(zip([spec.name for spec in METRICS], values, strict=True))
     assert found["total_cycles"] == pytest.approx(7040)
@@ -101,7 +109,7 @@ def test_run_without_misses_has_latencies_of_zero() -> None:
         )
     )
 
-    values = measures([Hardware()], still[None, :], CORES["out-of-order"], 1.0)[0]
+    values = measures([Hardware()], still[None, :], CORES["additive"], 1.0)[0]
 
     assert np.isfinite(values).all()
     assert values[[spec.name for spec in METRICS].index("mean_walk_latency_cycles")] == 0.0

@@ -5,8 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archgym.simulators.translation.designs import hardware_of, hardware_of_many, memory_of
-from archgym.simulators.translation.hardware import Hardware
+from archgym.simulators.translation.designs import (
+    DEFAULT_HARDWARE,
+    hardware_of,
+    hardware_of_many,
+    memory_of,
+)
 from archgym.simulators.translation.layout import Memory
 from archgym.simulators.translation.space import SPACE_NAMES, design_space
 
@@ -21,7 +25,7 @@ def test_default_design_is_the_default_hardware(name: str) -> None:
     space = design_space(name)
     default = space.default_indices[None, :]
 
-    assert hardware_of_many(space, default) == [Hardware()]
+    assert hardware_of_many(space, default) == [DEFAULT_HARDWARE]
     assert memory_of(space, default) == [Memory()]
 
 

@@ -1,6 +1,7 @@
 """What the kernel counts: by hand on short traces, by invariants on long ones."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -17,7 +18,7 @@ from archgym.simulators.translation.hardware import (
 )
 from archgym.simulators.translation.layout import Memory
 from archgym.simulators.translation.run import COUNTERS, prepare, run
-from archgym.traces import AccessKind
+from archgym.traces import AccessKind, MemoryTrace
 from tests.simulators.translation.traces import (
     HUGE,
     SMALL,
@@ -132,7 +133,8 @@ def test_caches_count_as_a_plain_model_does() -> None:
     hardware = Hardware(
         mechanism="perfect", l1_cache_kib=4, l2_cache_kib=32, l2_cache_ways=4, l3_cache_kib=64
     )
-    lines = prepare(trace, SMALL).native.line
+    ready = prepare(trace, SMALL)
+    lines = ready.columns(0, ready.steps, virtualised=False).line
     first: list[list[int]] = [[] for _ in range(8)]
     second = _Srrip(sets=128, ways=4)
     third = _Srrip(sets=64, ways=16)
@@ -442,7 +444,7 @@ def test_walkers_share_misses_within_a_window() -> None:
 def test_next_line_comes_with_a_miss_if_asked() -> None:
     trace = accesses([(0x7F000 << 12) + 64 * line for line in range(64)])
 
-    got = counts(trace, Hardware(l2_cache_prefetch=True))
+    got = counts(trace, Hardware(l2_cache_prefetcher="next-line"))
 
     assert got["l2_cache_data_misses"] == got["l2_cache_prefetches"] == 32
 
@@ -479,3 +481,126 @@ def test_designs_that_cannot_be_are_refused(wrong: Hardware, message: str) -> No
 def test_warm_up_of_everything_is_refused(share: float) -> None:
     with pytest.raises(InvalidArgumentError, match="`warmup_share` must lie in 0 to below 1"):
         run(prepare(pages([0]), SMALL), Hardware(), share)
+
+
+# A core with a reorder buffer: hits take no time, so an L2 TLB or cache is felt only by misses.
+TIMED = replace(Hardware(mechanism="perfect"), reorder_entries=224, dispatch_cycles=0.5)
+LINE = 64
+
+
+def lines(numbers: Sequence[int], instructions: int = 10) -> MemoryTrace:
+    """Loads of lines, so many instructions each."""
+    return accesses([(0x7F000 << 12) + LINE * n for n in numbers], instructions=instructions)
+
+
+def test_hits_take_the_time_of_dispatching() -> None:
+    got = counts(lines([0] + [0, 1] * 500), replace(TIMED, mlp=16.0))
+
+    assert got["instructions"] == 10_010
+    # Two loads miss at once. The buffer is dispatched in 112 cycles, and waits 109 more for data
+    # of the first, which takes 221 beyond the L1 cache.
+    assert got["core_cycles"] == 0.5 * 10_010 + 109
+
+
+def test_dependent_misses_follow_each_other() -> None:
+    far = lines(range(0, 64 * 20, 64))
+
+    chain, two = (counts(far, replace(TIMED, mlp=mlp))["core_cycles"] for mlp in (1.0, 2.0))
+
+    # 221 cycles beyond the L1 cache, twenty times, after the first load's dispatch at 4.5 to 5.
+    assert chain == pytest.approx(20 * (MEMORY - L1), abs=6)
+    assert two == pytest.approx(10 * (MEMORY - L1), abs=12)
+
+
+def test_reorder_buffer_bounds_independent_misses() -> None:
+    # One miss in 224 instructions: the next is dispatched when the one before has retired.
+    far = lines(range(0, 64 * 20, 64), instructions=224)
+
+    small = counts(far, replace(TIMED, mlp=16.0))["core_cycles"]
+    large = counts(far, replace(TIMED, mlp=16.0, reorder_entries=1000))["core_cycles"]
+
+    assert small == pytest.approx(20 * max(MEMORY - L1, 112), abs=120)
+    assert large == pytest.approx(20 * 112 + MEMORY - L1, abs=120)
+
+
+def test_stores_do_not_wait_for_their_data() -> None:
+    kinds = dict.fromkeys(range(20), AccessKind.STORE)
+    trace = accesses([(0x7F000 << 12) + 64 * 64 * n for n in range(20)], kinds, instructions=10)
+
+    assert counts(trace, replace(TIMED, mlp=1.0))["core_cycles"] == 0.5 * 200
+
+
+def test_waiting_for_translations_is_told_apart() -> None:
+    trace = pages(range(0, 20 * 512, 512))
+    radix = replace(TIMED, mechanism="radix", mlp=1.0)
+
+    got = counts(trace, radix)
+    free = counts(trace, replace(radix, mechanism="perfect"))
+
+    stalled = got["translation_stall_cycles"]
+    assert got["core_cycles"] - free["core_cycles"] == pytest.approx(stalled, rel=0.05)
+
+
+def bank_and_row(line: int) -> tuple[int, int, int]:
+    """Channel, bank and row of a physical line, as `dram` describes them."""
+    block = line // 3 // 128
+    return line % 3, (block ^ block // 16) % 16, block // 16
+
+
+def conflicting() -> tuple[int, int]:
+    """Two lines of a huge page in two rows of one bank."""
+    ready = prepare(lines([0]), HUGE)
+    first = int(ready.columns(0, ready.steps, virtualised=False).line[0])
+    channel, bank, row = bank_and_row(first)
+    for other in range(1, 32_000):
+        there = bank_and_row(first + other)
+        if there[:2] == (channel, bank) and there[2] != row:
+            return 0, other
+    raise AssertionError("a huge page has 85 rows")
+
+
+def test_row_of_memory_stays_open() -> None:
+    rows = replace(Hardware(mechanism="perfect"), memory="rows")
+    # Three channels take lines in turn.
+    same, other = counts(lines([0, 3]), rows, HUGE), counts(lines(conflicting()), rows, HUGE)
+
+    # Closed: two commands of 37 cycles; open: one. Overhead of 52 and a burst of 9 in any case.
+    assert same["data_cycles"] == 2 * (16 + 35 + 52 + 9) + 2 * 37 + 37
+    assert (same["memory_row_hits"], same["memory_row_conflicts"]) == (1, 0)
+    # Another row must be closed first.
+    assert (other["memory_row_hits"], other["memory_row_conflicts"]) == (0, 1)
+    assert other["data_cycles"] == 2 * (16 + 35 + 52 + 9) + 2 * 37 + 3 * 37
+
+
+def test_bank_is_not_opened_again_before_its_time() -> None:
+    rows = replace(TIMED, memory="rows", mlp=16.0)
+    got = counts(accesses([(0x7F000 << 12) + LINE * n for n in conflicting()]), rows, HUGE)
+
+    # The second activation waits for the row cycle of 120; it comes 1.5 cycles after the first.
+    assert got["memory_wait_cycles"] == 118
+
+
+def test_streamer_follows_the_direction_of_misses() -> None:
+    trace = lines([40, 39, 38, 37, 36])
+    streamer = Hardware(mechanism="perfect", l2_cache_prefetcher="streamer")
+
+    got = counts(trace, streamer)
+
+    # 40 and 39 miss, which fetches 38 and 37; 36 is not next to the miss before, 39.
+    assert got["l2_cache_data_misses"] == 3
+    assert got["l2_cache_prefetches"] == 2
+
+
+def test_trace_in_parts_counts_as_in_memory() -> None:
+    trace = mixed(600_000, n_pages=9000)
+    parts = [trace[:262_144], trace[262_144:524_288], trace[524_288:]]
+    hardware = [
+        replace(design(name, memory="rows", mlp=4.0), reorder_entries=224)
+        for name in ("radix", "victima", "pom_tlb")
+    ]
+
+    whole, streamed = prepare(trace, SMALL), prepare(lambda: parts, SMALL)
+
+    assert (whole.is_held, streamed.is_held) == (True, False)
+    assert np.array_equal(run(whole, hardware), run(streamed, hardware))
+    assert streamed.n_bytes < whole.n_bytes / 10

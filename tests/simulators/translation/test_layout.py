@@ -117,8 +117,8 @@ def test_counted_part_begins_with_a_step() -> None:
 
     # The third to fifth records are no steps of their own.
     assert len(ready.steps.record) == 2
-    assert ready.counted(ready.start(0.3)) == (9, 3, 0)
-    assert ready.counted(ready.start(0.9)) == (0, 0, 0)
+    assert ready.counted(0.3) == (9, 3, 0)
+    assert ready.counted(0.9) == (0, 0, 0)
 
 
 def test_virtualised_pages_are_huge_where_both_agree() -> None:

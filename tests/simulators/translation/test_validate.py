@@ -18,6 +18,8 @@ from archgym.simulators.translation.validation.reference import (
     validate,
 )
 from archgym.simulators.translation.validation.trends import Trend
+from archgym.traces import write_memory_trace
+from tests.simulators.translation.traces import pages
 
 FOLDER = resources.files("archgym.simulators.translation")
 
@@ -68,8 +70,9 @@ def test_fewer_rows_than_were_compared_are_a_problem() -> None:
     key, (n, _) = next(entry for entry in committed().items() if "recorded rows" in entry[0])
     subject, where = key.split(" / ")
 
-    assert module._problems([module._counted(subject, where, int(n), int(n))]) == ()
-    assert module._problems([module._counted(subject, where, 3, 3)]) == (
+    recorded = module.RECORDED
+    assert module._problems([module._counted(subject, where, int(n), int(n), recorded)]) == ()
+    assert module._problems([module._counted(subject, where, 3, 3, recorded)]) == (
         f"{key} must have {n:g} rows; there are 3.",
     )
 
@@ -95,6 +98,7 @@ def test_trend_reads_as_a_row() -> None:
     assert (met.accepted, met.is_met) == ("-98 to -50", True)
     assert (unmet.accepted, unmet.is_met, unmet.shortfall) == ("above 0", False, 2.0)
     assert Validation((met, unmet), ()).rows[1] == (
+        "published",
         "gain",
         "gups",
         "%",
@@ -102,14 +106,34 @@ def test_trend_reads_as_a_row() -> None:
         -2.0,
         "above 0",
         "NO",
+        "no",
     )
+
+
+def test_figure_within_a_quarter_of_the_published_one_is_near() -> None:
+    near = [Trend("walks", "gups", "%", "-50", x, -98.0, -10.0).is_near for x in (-38, -37, -62.5)]
+    others = [
+        Trend("walks", "gups", "%", "-50", -50.0, -98.0, -10.0, "sign"),
+        Trend("walks", "gups", "%", "below 33", 33.0, -98.0, 33.0),
+    ]
+
+    assert near == [True, False, True]
+    assert [trend.is_near for trend in others] == [False, False]
+
+
+def test_counts_on_the_traces_of_another_folder_must_all_agree() -> None:
+    agreed = module._counted("misses of srrip, equal", "mine", 3, 3)
+    off = module._counted("misses of srrip, equal", "mine", 2, 3)
+
+    assert module._problems([agreed]) == ()
+    assert module._problems([off]) == ("misses of srrip, equal / mine must agree in 3 rows; 2 do.",)
 
 
 def test_markdown_marks_what_is_not_met() -> None:
     rows = markdown(Validation((line("a / b", 0.5, 0.0), line("c / d", 3.0, 2.0)), ())).splitlines()
 
-    assert rows[2] == "| a | b | +1 | 0.5 % | 0 to 1 | yes |"
-    assert rows[3] == "| c | d | +1 | 3 % | 0 to 1 | **no** |"
+    assert rows[2] == "| published | a | b | +1 | 0.5 % | 0 to 1 | yes | no |"
+    assert rows[3] == "| published | c | d | +1 | 3 % | 0 to 1 | **no** | no |"
 
 
 def test_expected_text_keeps_what_is_compared() -> None:
@@ -133,14 +157,14 @@ def test_readme_shows_every_committed_row() -> None:
 
     for key, (_, shortfall) in committed().items():
         subject, where = key.split(" / ")
-        row = next(r for r in readme.splitlines() if r.startswith(f"| {subject} | {where} |"))
+        row = next(r for r in readme.splitlines() if f" | {subject} | {where} |" in r)
         assert ("**no**" in row) == (shortfall > 0.0), key
 
 
 def test_wrong_folder_is_told_before_anything_runs(tmp_path: Path) -> None:
     told: list[str] = []
 
-    with pytest.raises(FileFormatError, match=r"holds no pycachesim_\*\.csv"):
+    with pytest.raises(FileFormatError, match=r"holds none of pycachesim_\*\.csv, srrip"):
         validate(tmp_path, told.append)
     (tmp_path / "pycachesim_gups.csv").touch()
     with pytest.raises(FileFormatError, match="holds results but no folder traces"):
@@ -149,23 +173,35 @@ def test_wrong_folder_is_told_before_anything_runs(tmp_path: Path) -> None:
     assert told == []
 
 
-def test_absent_trace_is_named(tmp_path: Path) -> None:
+def test_folder_with_one_results_file_is_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A trace of four pages in a TLB of two: FIFO misses all of 0 1 2 3 0 1.
+    monkeypatch.setattr(module, "_golden_lines", lambda progress: [])
+    monkeypatch.setattr(module, "generated_trends", lambda traces, progress: [])
     (tmp_path / "traces").mkdir()
+    write_memory_trace(pages([0, 1, 2, 3, 0, 1]), tmp_path / "traces" / "mine.npz")
+    (tmp_path / "srrip.csv").write_text(
+        "trace,unit_bytes,entries,ways,misses\nmine,4096,4,4,4\nmine,4096,1,1,5\n"
+    )
+    told: list[str] = []
 
-    with pytest.raises(FileFormatError, match="must hold the traces gups, kmer"):
-        module._traces(tmp_path)
+    found = validate(tmp_path, told.append)
+
+    assert [(row.where, row.ours, row.published) for row in found.lines] == [("mine", 1, "2")]
+    assert found.problems == ("misses of srrip, equal / mine must agree in 2 rows; 1 do.",)
+    assert any("lacks traces of gups" in text for text in told)
 
 
 @pytest.mark.slow
 def test_null_traces_of_the_reference_stay_null(reference: Path) -> None:
-    from archgym.simulators.translation.hardware import Hardware
     from archgym.simulators.translation.layout import Memory
-    from archgym.simulators.translation.validation.trends import tried
+    from archgym.simulators.translation.validation.trends import LARGE_DESIGNS, tried
 
     trace = module._traces(reference)["sqlite"]()
-    victima = Hardware(mechanism="victima", l2_cache_policy="tlb_srrip")
+    designs = {name: LARGE_DESIGNS[name] for name in ("radix", "victima")}
 
-    found = tried(trace, {"radix": Hardware(), "victima": victima}, Memory())
+    found = tried(trace, designs, Memory())
 
     assert found["radix"].l2_tlb_mpki < 0.1
     assert found["radix"].cycles / found["victima"].cycles == pytest.approx(1.0, abs=0.003)

@@ -100,7 +100,7 @@ def test_unknown_name_lists_the_near_ones() -> None:
 
 
 def test_character_counts_data_and_pages() -> None:
-    found = characterise(small())
+    found = characterise(TraceContent("small", "digest", 1.0, small()))
 
     counts = {name: value for name, (value, unit) in found.items() if unit == ""}
     assert counts == {
@@ -135,7 +135,7 @@ def test_picture_of_another_kind_is_refused(tmp_path: Path) -> None:
 
 
 def test_shipped_trace_is_described_as_its_package_says() -> None:
-    found = characterise(shipped_trace("kmer-count"))
+    found = characterise(load("kmer-count"))
 
     # The table in `archgym.traces.shipped`: 220,000 accesses, 15,805 pages.
     assert found["data accesses"] == (220_000, "")

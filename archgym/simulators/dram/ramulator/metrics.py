@@ -8,17 +8,7 @@ from archgym.simulators.dram.metrics import ENERGY_CAUSES, objectives
 from archgym.simulators.dram.ramulator.energy import currents_note, has_energy
 from archgym.simulators.dram.ramulator.standard import Standard
 
-__all__ = ["CAUSES", "INTENDED_LIMITS", "family_metrics", "family_objectives"]
-
-CAUSES: Mapping[str, tuple[str, ...]] = {
-    "activate": ("act",),
-    "precharge": ("pre",),
-    "read": ("RD", "RDA"),
-    "write": ("WR", "WRA"),
-    "refresh": ("ref_AB", "ref_PB", "ref_SB"),
-    "background": ("bg_act", "bg_pre", "bg_act_shared", "PDNA", "PDNP", "sref"),
-}
-"""Causes of core energy, of `currents.CORE_CAUSES`, by the cause that the metrics name."""
+__all__ = ["INTENDED_LIMITS", "family_metrics", "family_objectives"]
 
 INTENDED_LIMITS: Mapping[str, str] = {
     "p99_latency_ns": "promise to the processor",

@@ -1,6 +1,5 @@
 """The second controller as the DRAM simulator uses it: designs in, metrics out."""
 
-import hashlib
 from collections.abc import Mapping
 from functools import partial
 from typing import Final, final
@@ -11,15 +10,16 @@ from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import BatchResult, Workload, require_kept
-from archgym.files.storage import open_file, storage_errors
+from archgym.simulators.dram.core_energy import CORE_CAUSES_OF
 from archgym.simulators.dram.currents import core_energy
+from archgym.simulators.dram.device_files import cite_file
 from archgym.simulators.dram.metrics import ENERGY_CAUSES
 from archgym.simulators.dram.ramulator.energy import PJ_PER_BIT, has_energy, power_of
-from archgym.simulators.dram.ramulator.metrics import CAUSES, family_metrics, family_objectives
+from archgym.simulators.dram.ramulator.metrics import family_metrics, family_objectives
 from archgym.simulators.dram.ramulator.requests import Bursts, bursts_of
 from archgym.simulators.dram.ramulator.run import Configuration, Outcome, run
 from archgym.simulators.dram.ramulator.space import GROUPS, family_space
-from archgym.simulators.dram.ramulator.standard import FAMILIES, Standard, load_standard
+from archgym.simulators.dram.ramulator.standard import FAMILIES, Standard, extended, load_standard
 from archgym.simulators.dram.trace import Trace
 from archgym.spaces.space import DesignSpace
 
@@ -40,7 +40,6 @@ REASONS: Final = (
 # chosen: the front end never limits eight channels, which take one burst a tick each at most.
 _WIDTH: Final = 8
 _PERCENTS: Final = (50, 95, 99)
-_DIGITS: Final = 16
 _require = partial(require_kept, "DRAM")
 
 
@@ -54,9 +53,19 @@ class RamulatorModel:
       space, metrics, objectives, groups: As of `Simulator`.
     """
 
-    def __init__(self, device: str) -> None:
-        """Make the model of a family or of a user's device file."""
+    def __init__(self, device: str, extensions: bool = False) -> None:
+        """Make the model of a family or of a user's device file.
+
+        Args:
+          device: Name or path.
+          extensions: True for the parameters of DDR5 that nothing validates.
+
+        Raises:
+          InvalidArgumentError: The family has no extensions.
+        """
         self.made, self.device = _load(device)
+        if extensions:
+            self.made = extended(self.made)
         self.space: DesignSpace = family_space(self.made)
         self.metrics: tuple[MetricSpec, ...] = family_metrics(self.made)
         self.objectives: Mapping[str, Objective] = family_objectives(self.made)
@@ -112,6 +121,7 @@ class RamulatorModel:
             wr_low=float(str(design["wr_low"])),
             wr_high=float(str(design["wr_high"])),
             wck_sync=str(design.get("wck_sync", "need_sync")),
+            activation_limit=int(str(design.get("activation_limit", 0))),
             width=_WIDTH,
         )
 
@@ -209,7 +219,9 @@ class RamulatorModel:
             "row_conflicts": float(outcome.counts["conflicts"]),
             "forwarded": float(outcome.counts["forwarded"]),
             "coalesced": float(outcome.counts["coalesced"]),
-            "refreshes": float(commands["REFab"] + commands.get("REFpb", 0)),
+            "refreshes": float(
+                commands["REFab"] + commands.get("REFpb", 0) + commands.get("REFsb", 0)
+            ),
         }
         if not has_energy(self.made):
             found["estimated_energy_pj"] = 8.0 * n_bytes * PJ_PER_BIT[self.made.family]
@@ -217,7 +229,7 @@ class RamulatorModel:
         power = power_of(self.made, c.organisation, c.timing)
         joules = core_energy(power, outcome.bank_accounts, outcome.rank_accounts, outcome.ticks)
         for cause in ENERGY_CAUSES:
-            found[f"{cause}_energy_pj"] = 1e12 * sum(joules[part] for part in CAUSES[cause])
+            found[f"{cause}_energy_pj"] = 1e12 * sum(joules[part] for part in CORE_CAUSES_OF[cause])
         found["total_energy_pj"] = sum(found[f"{cause}_energy_pj"] for cause in ENERGY_CAUSES)
         found["power_mw"] = found["total_energy_pj"] / time_ns
         return found
@@ -268,15 +280,5 @@ def _load(device: str) -> tuple[Standard, str]:
     """
     if device in FAMILIES:
         return load_standard(device), device
-    path, _, digest = device.partition("#")
-    made = load_standard(path)
-    with storage_errors(path, "read"), open_file(path) as handle:
-        found = hashlib.sha256(handle.read()).hexdigest()[:_DIGITS]
-    if digest and digest != found:
-        raise FileFormatError(
-            path,
-            None,
-            f"the device file has changed: its digest must be {digest}; got {found}",
-            "Restore the file, or start a new study",
-        )
-    return made, f"{path}#{found}"
+    made = load_standard(device.partition("#")[0])
+    return made, cite_file(device)[1]

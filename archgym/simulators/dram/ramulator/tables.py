@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.simulators.dram.power_tables import KINDS as POWER_KINDS
-from archgym.simulators.dram.ramulator.standard import KINDS, Standard, distance
+from archgym.simulators.dram.ramulator.standard import KINDS, Constraint, Standard, distance
 from archgym.simulators.dram.ramulator.state import (
     DEVICE,
     MAX_COMMANDS,
@@ -17,6 +17,12 @@ from archgym.simulators.dram.ramulator.state import (
 )
 
 __all__ = ["DeviceTables", "device_tables"]
+
+_READS: Final = frozenset(("RD", "RDA"))
+_WRITES: Final = frozenset(("WR", "WRA"))
+_COLUMNS: Final = _READS | _WRITES
+_ROWS: Final = frozenset(("ACT", "ACT1", "PREpb", "PREab"))
+_ACTIVATIONS: Final = frozenset(("ACT", "ACT1"))
 
 # Commands as the energy account counts them; a split activation counts with its first half.
 _POWER: Final = {
@@ -84,8 +90,6 @@ def device_tables(
       ranks: Ranks of a channel; 1 where the family has no ranks.
       without: A cost of `costs.COSTS` that the device does not pay.
     """
-    from archgym.simulators.dram.ramulator.costs import relieved
-
     values = made.bins[speed].values(organisation)
     sizes = [
         ranks if level == "Rank" else made.organisations[organisation].sizes[level]
@@ -99,7 +103,7 @@ def device_tables(
     entries: list[list[tuple[int, int, int, int, int, int]]] = [[] for _ in made.commands]
     n_windows = 0
     for rule in made.constraints:
-        clocks = relieved(rule, distance(rule.distance, values), without)
+        clocks = _relieved(rule, distance(rule.distance, values), without)
         for before in rule.preceding:
             slot = n_windows
             n_windows += rule.window > 1
@@ -138,6 +142,8 @@ def device_tables(
     d["aad"] = values.get("nAAD", 0)
     d["refi"] = values["nREFI"] * k
     d["refi_bank"] = values.get("nREFIpb", 0) * k
+    # JESD79-5: each bank of a group has its turn within one refresh interval.
+    d["refi_same"] = d["refi"] // d["banks_per_group"]
     d["rfc_bank"] = values.get("nRFCpb", 0) * k
     d["power_kind"] = NONE
     n_rules = 0
@@ -172,3 +178,23 @@ def _tree(
         n_parents *= size
         first += n_parents
     return node_of, number_of, np.array(siblings, dtype=np.int32)
+
+
+def _relieved(rule: Constraint, clocks: int, cost: str | None) -> int:
+    """Return the distance of a rule on a device that does not pay a cost [clocks]."""
+    if cost is None or _cost_of(rule) != cost:
+        return clocks
+    return min(clocks, 1)
+
+
+def _cost_of(rule: Constraint) -> str | None:
+    """Return the cost that a rule is part of, of `dram.costs.COSTS`."""
+    before, after = frozenset(rule.preceding), frozenset(rule.following)
+    if before <= _COLUMNS and after <= _COLUMNS:
+        is_turn = (before <= _READS) != (after <= _READS) or rule.siblings
+        return "turnaround" if is_turn else "data-bus"
+    if rule.scope != "Bank" and before <= _ACTIVATIONS and after & _ACTIVATIONS:
+        return "activation-rate"
+    if (before | after) <= (_ROWS | _COLUMNS):
+        return "rows"
+    return None

@@ -56,7 +56,9 @@ def _hit_rows(progress: Progress) -> list[Row]:
     for batch in (4, 16):
         requests = at_once(batch, 16, 48)
         base = Serving(
-            cache_experts=16 * served.moe_layers // 2,
+            # The paper's cache size of 16 is a layer's: with 8 places LRU hits 36 % at batch 4,
+            # with 16 places 61 % (published: 77 %).
+            cache_experts=16 * served.moe_layers,
             max_sequences=batch,
             layer_software_ns=_EAGER_NS,
         )

@@ -4,6 +4,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -12,12 +13,17 @@ from typing import Any, ClassVar, Final, final
 import numpy as np
 
 from archgym.errors import FileFormatError, InvalidArgumentError, InvalidDesignError
-from archgym.simulators.soc.blocks import Bus, Memory, Soc, Unit, cacti, designs_of, read_cacti
-from archgym.simulators.soc.graph import TaskGraph
+from archgym.simulators.soc.blocks import cacti, read_cacti, tree_links
+from archgym.simulators.soc.graph import BURST_BYTES, TaskGraph
 from archgym.simulators.soc.metrics import COLUMNS, is_met, measure
 from archgym.simulators.soc.space import soc_space
 from archgym.simulators.soc.state import (
+    CLOCK_HZ,
+    KINDS,
+    MAX_BLOCKS,
     OUTPUTS,
+    OWN,
+    Designs,
     Floats,
     GraphArrays,
     Log,
@@ -26,7 +32,7 @@ from archgym.simulators.soc.state import (
     output_count,
     scratch,
 )
-from archgym.simulators.soc.workloads import check_order, load_graph, read_graph
+from archgym.simulators.soc.workloads import load_graph, read_graph
 
 __all__ = ["TOLERANCE", "Agreement", "Validation", "validate"]
 
@@ -191,22 +197,26 @@ class _Library:
 def _compare_rows(path: Path, library: _Library, stride: int, name: str) -> list[Agreement]:
     found = _Worst(name)
     for number, row in _rows(path):
-        if (number - 1) % stride:
-            continue
-        try:
-            graph = library.graph(row["workload"])
-            design = _soc(row["design"], graph)
-            outputs, log = _run(row, graph, library, design)
-            _compare_row(found, number, row, graph, outputs, log)
-        except (KeyError, TypeError, ValueError, AttributeError, LookupError) as error:
-            raise FileFormatError(path, number, _words(error), _RESTORE) from None
+        if (number - 1) % stride == 0:
+            with _reading(path, number):
+                _compare_row(found, number, row, *_run(row, library))
     return found.lines
 
 
-def _words(error: Exception) -> str:
-    if isinstance(error, KeyError):
-        return f"a row must have {error.args[0]!r}; it has not"
-    return str(error).rstrip(".")
+@contextmanager
+def _reading(path: Path, line: int | None = None) -> Iterator[None]:
+    """Turn errors of wrong content into one that names the file and the line."""
+    try:
+        yield
+    except FileFormatError:
+        raise
+    except json.JSONDecodeError as error:
+        raise FileFormatError(path, error.lineno, f"must be JSON; {error.msg}", _RESTORE) from None
+    except KeyError as error:
+        what = f"a row must have {error.args[0]!r}; it has not"
+        raise FileFormatError(path, line, what, _RESTORE) from None
+    except (TypeError, ValueError, AttributeError, LookupError) as error:
+        raise FileFormatError(path, line, str(error).rstrip("."), _RESTORE) from None
 
 
 def _rows(path: Path) -> Iterator[tuple[int, Any]]:
@@ -225,29 +235,71 @@ def _rows(path: Path) -> Iterator[tuple[int, Any]]:
         raise FileFormatError(path, None, f"cannot be read: {error}", _RESTORE) from None
 
 
-def _soc(data: Mapping[str, Any], graph: TaskGraph) -> Soc:
-    place = {name: t for t, name in enumerate(graph.names)}
-    unknown = sorted(set(data["accelerators"]) - set(place))
-    if unknown:
-        raise InvalidDesignError(f"an accelerator must be of a task; got {unknown[0]!r}")
-    system = Soc(
-        buses=tuple(Bus(*bus) for bus in data["buses"]),
-        memories=tuple(Memory(*memory) for memory in data["memories"]),
-        processors=tuple(data["processors"]),
-        accelerators={place[name]: Unit(*unit) for name, unit in data["accelerators"].items()},
-        on=tuple(data["task_pe"]),
-        memory=tuple(data["task_mem"]),
+def _designs(data: Mapping[str, Any], graph: TaskGraph) -> Designs:
+    """Return a recorded system, one alone, as the kernel reads it.
+
+    Raises:
+      InvalidDesignError: Its numbers do not fit together.
+    """
+    buses, memories, processors = (data[key] for key in ("buses", "memories", "processors"))
+    units, on, memory = (data[key] for key in ("accelerators", "task_pe", "task_mem"))
+    n_b, n_m, n_p, n = len(buses), len(memories), len(processors), len(graph.tasks)
+    own = [units.get(name) for name in graph.names]
+    hung = [*processors, *(u[2] for u in units.values()), *(m[3] for m in memories)]
+    speeds = [x for block in (*buses, *units.values()) for x in block[:2]]
+    speeds += [x for m in memories for x in m[1:3]]
+    can = [u is not None and task.accelerator for u, task in zip(own, graph.tasks, strict=True)]
+    writes = [m for t, m in enumerate(memory) if t != graph.sink]
+    parents = [bus[2] for bus in buses]
+    rules = {
+        f"a bus and a memory, at most {MAX_BLOCKS} of both": n_b * n_m > 0
+        and n_b + n_m <= MAX_BLOCKS,
+        "buses on buses with smaller numbers": parents[:1] == [-1]
+        and all(_is_in(p, b) for b, p in enumerate(parents[1:], start=1)),
+        f"blocks on buses 0 to {n_b - 1}": all(_is_in(b, n_b) for b in hung),
+        "finite widths, clocks and unroll factors above 0": all(0 < x < np.inf for x in speeds),
+        f"memories of {' or '.join(KINDS)}": all(m[0] in KINDS for m in memories),
+        "accelerators of tasks": set(units) <= set(graph.names),
+        f"places for all {n} tasks": len(on) == n == len(memory),
+        f"tasks on processors 0 to {n_p - 1} or accelerators of their own": all(
+            can[t] if p == OWN else _is_in(p, n_p) for t, p in enumerate(on[:n])
+        ),
+        f"outputs in memories 0 to {n_m - 1}": all(_is_in(m, n_m) for m in writes),
+    }
+    for rule, holds in rules.items():
+        if not holds:
+            raise InvalidDesignError(f"A system must have {rule}.")
+
+    def row(values: list[Any], kind: type = np.int64) -> Any:
+        return np.array([values], dtype=kind)
+
+    own = [unit or (1.0, 1.0, 0) for unit in own]
+    return Designs(
+        links=tree_links(row([max(p, 0) for p in parents])),
+        bus_peak=row([CLOCK_HZ * clock * width for width, clock, _ in buses], np.float64),
+        memory_kind=row([KINDS.index(kind) for kind, *_ in memories]),
+        memory_peak=row([CLOCK_HZ * clock * width for _, width, clock, _ in memories], np.float64),
+        memory_bus=row([bus for *_, bus in memories]),
+        processor_bus=row(processors),
+        on=row(on),
+        task_bus=row([bus for *_, bus in own]),
+        task_memory=row([0 if t == graph.sink else m for t, m in enumerate(memory)]),
+        unroll=row([unroll for unroll, *_ in own], np.float64),
+        clock=row([clock for _, clock, _ in own], np.float64),
     )
-    system.check(graph)
-    return system
 
 
-def _run(
-    row: Mapping[str, Any], graph: TaskGraph, library: _Library, system: Soc
-) -> tuple[Floats, Log]:
+def _is_in(number: Any, n: int) -> bool:
+    return type(number) is int and 0 <= number < n
+
+
+def _run(row: Mapping[str, Any], library: _Library) -> tuple[TaskGraph, Floats, Log]:
+    """Return the graph of a row, and outputs and phases of its system."""
     from archgym.simulators.soc.kernel import simulate
 
-    burst = row.get("burst_bytes", 1024)
+    graph = library.graph(row["workload"])
+    designs = _designs(row["design"], graph)
+    burst = row.get("burst_bytes", BURST_BYTES)
     sharing = row.get("sharing", "queue")
     order = row.get("order", "table")
     if type(burst) is not int or burst < 1 or sharing not in _SHARED:
@@ -256,18 +308,19 @@ def _run(
             f"{sharing!r}"
         )
     arrays = library.arrays(row["workload"], burst)
-    n_tasks = len(graph.tasks)
+    n_tasks, n_memories = len(graph.tasks), designs.memory_peak.shape[1]
     if order != "table":
-        checked = check_order(order, n_tasks)
-        arrays = arrays._replace(order=np.array(checked, dtype=np.int64))
-    designs = designs_of(graph, [system])
-    n_memories = len(system.memories)
+        if not isinstance(order, list) or sorted(order) != list(range(n_tasks)):
+            raise InvalidArgumentError(
+                f"`order` must be the numbers 0 to {n_tasks - 1} in some order."
+            )
+        arrays = arrays._replace(order=np.array(order, dtype=np.int64))
     log = empty_log(n_tasks, n_memories)
     outputs = np.empty((1, output_count(arrays)))
-    work = scratch(n_tasks, len(system.buses), n_memories, len(system.processors))
+    work = scratch(n_tasks, len(designs.bus_peak[0]), n_memories, len(designs.processor_bus[0]))
     rules = Rules(shared=_SHARED[sharing])
     simulate(arrays, designs, library.cacti, rules, work, log, outputs)
-    return outputs, log
+    return graph, outputs, log
 
 
 def _compare_row(
@@ -280,17 +333,15 @@ def _compare_row(
 ) -> None:
     values = dict(zip(OUTPUTS, outputs[0].tolist(), strict=False))
     latency = dict(zip(graph.last_tasks, outputs[0, len(OUTPUTS) :].tolist(), strict=True))
-    areas = [values[f"{kind}_area_m2"] for kind in _KINDS]
+    by_kind = {kind: values[f"{kind}_area_m2"] for kind in _KINDS}
+    values["area_m2"] = sum(by_kind.values())
+    values["farsi_distance"] = float(measure(graph, outputs)[0, COLUMNS.index("farsi_distance")])
     found.numbers(number, "latency_s", latency, row["latency_s"])
-    for quantity in ("energy_j", "power_w", "cost"):
-        found.number(number, quantity, values[quantity], row[quantity])
-    found.number(number, "area_m2", sum(areas), row["area_m2"])
+    for quantity in ("energy_j", "power_w", "cost", "area_m2", "farsi_distance"):
+        if quantity in row or quantity != "farsi_distance":
+            found.number(number, quantity, values[quantity], row[quantity])
     if "area_by_kind_m2" in row:
-        by_kind = dict(zip(_KINDS, areas, strict=True))
         found.numbers(number, "area_by_kind_m2", by_kind, row["area_by_kind_m2"])
-    if "farsi_distance" in row:
-        distance = measure(graph, outputs)[0, COLUMNS.index("farsi_distance")]
-        found.number(number, "farsi_distance", float(distance), row["farsi_distance"])
     found.equal(number, "phases", [int(values["phases"])], [row["phases"]])
     found.equal(number, "memory_bytes", log.memory_bytes.tolist(), row["memory_bytes"])
     for column, quantity in enumerate(("start_s", "end_s", "task_energy_j")):
@@ -353,31 +404,16 @@ class _Worst:
 
 def _compare_log(path: Path, library: _Library) -> list[Agreement]:
     found = _Worst(path.stem)
-    try:
+    with _reading(path):
         data = json.loads(path.read_text("utf-8"))
-        graph = library.graph(data["workload"])
-        system = _soc(data["design"], graph)
-        outputs, log = _run(data, graph, library, system)
-        _compare_units(found, data, graph, library.arrays(data["workload"], 1024))
-        latency = dict(zip(graph.last_tasks, outputs[0, len(OUTPUTS) :].tolist(), strict=True))
-        values = dict(zip(OUTPUTS, outputs[0].tolist(), strict=False))
-        found.numbers(1, "latency_s", latency, data["latency_s"])
-        for quantity in ("energy_j", "power_w", "cost"):
-            found.number(1, quantity, values[quantity], data[quantity])
-        found.number(
-            1, "area_m2", sum(values[f"{kind}_area_m2"] for kind in _KINDS), data["area_m2"]
-        )
-        found.equal(1, "memory_bytes", log.memory_bytes.tolist(), data["memory_bytes"])
-        tasks = data["tasks"]
-        for column, quantity in enumerate(("start_s", "end_s", "energy_j")):
-            computed = dict(zip(graph.names, log.task[:, column].tolist(), strict=True))
-            recorded = {name: task[quantity] for name, task in tasks.items()}
-            found.numbers(1, f"task_{quantity}", computed, recorded)
-        _compare_phases(found, data["phases"], graph, log, int(values["phases"]))
-    except json.JSONDecodeError as error:
-        raise FileFormatError(path, error.lineno, f"must be JSON; {error.msg}", _RESTORE) from None
-    except (KeyError, TypeError, ValueError, AttributeError, LookupError) as error:
-        raise FileFormatError(path, None, _words(error), _RESTORE) from None
+        graph, outputs, log = _run(data, library)
+        _compare_units(found, data, graph, library.arrays(data["workload"], BURST_BYTES))
+        tasks = [data["tasks"][name] for name in graph.names]
+        columns = {"start_s": "start_s", "end_s": "end_s", "task_energy_j": "energy_j"}
+        row = {key: [task[name] for task in tasks] for key, name in columns.items()}
+        whole = {**data, **row, "phases": len(data["phases"])}
+        _compare_row(found, 1, whole, graph, outputs, log)
+        _compare_phases(found, data["phases"], graph, log)
     return found.lines
 
 
@@ -393,11 +429,10 @@ def _compare_units(
 
 
 def _compare_phases(
-    found: _Worst, phases: list[Mapping[str, Any]], graph: TaskGraph, log: Log, n: int
+    found: _Worst, phases: list[Mapping[str, Any]], graph: TaskGraph, log: Log
 ) -> None:
-    found.equal(1, "phases", [n], [len(phases)])
     latency = float(log.length_s.sum())
-    for number, phase in enumerate(phases[:n]):
+    for number, phase in enumerate(phases[: len(log.length_s)]):
         length = float(log.length_s[number])
         # Lengths are differences of clocks, so they carry the rounding of the whole time.
         recorded = phase["length_s"]
@@ -424,7 +459,7 @@ def _compare_phases(
 def _compare_table(path: Path, library: _Library) -> list[Agreement]:
     name = path.name.removesuffix("_table.json")
     found = _Worst(path.stem)
-    try:
+    with _reading(path):
         data = json.loads(path.read_text("utf-8"))
         graph = library.graph(name)
         values, designs = _table(name, graph, library)
@@ -447,10 +482,6 @@ def _compare_table(path: Path, library: _Library) -> list[Agreement]:
                 found.numbers(1, quantity, sums, recorded)
             elif quantity.startswith("lowest_"):
                 _compare_optimum(found, quantity, recorded, (column, within, designs), graph)
-    except json.JSONDecodeError as error:
-        raise FileFormatError(path, error.lineno, f"must be JSON; {error.msg}", _RESTORE) from None
-    except (KeyError, TypeError, ValueError, AttributeError, LookupError) as error:
-        raise FileFormatError(path, None, _words(error), _RESTORE) from None
     return found.lines
 
 
@@ -461,7 +492,7 @@ def _table(
     from archgym.simulators.soc.kernel import simulate
 
     made = soc_space("table", graph)
-    arrays = library.arrays(name, 1024)
+    arrays = library.arrays(name, BURST_BYTES)
     work = scratch(len(graph.tasks), *made.sizes)
     parts, kept = [], []
     for indices in made.space.enumerate(chunk=_CHUNK, canonical=True):

@@ -15,9 +15,12 @@ from archgym.simulators.translation.hardware import Hardware
 from archgym.simulators.translation.layout import MAX_CAPACITY_GIB, Memory
 from archgym.simulators.translation.prepared import Prepared, prepare
 from archgym.simulators.translation.run import COUNTERS, run
-from archgym.traces import AccessKind, MemoryTrace, read_planes
+from archgym.traces import AccessKind, MemoryTrace, read_memory_trace
 
-__all__ = ["Case", "ExactRow", "cases", "exact_rows", "misses", "prepared_for", "scaled"]
+__all__ = ["RESULTS", "Case", "ExactRow", "cases", "exact_rows", "misses", "prepared_for", "scaled"]
+
+RESULTS: Final = ("pycachesim_*.csv", "srrip.csv", "libcachesim_fa.csv", "cachegrind.csv")
+"""Patterns of the results files that are compared; any may be absent."""
 
 # The specification's tolerance: cachegrind's window begins up to eleven accesses before the traces.
 _CACHEGRIND_OFF: Final = 6
@@ -86,7 +89,7 @@ def exact_rows(folder: Path, progress: Callable[[str], None] | None = None) -> t
     for trace, of_trace in sorted(grouped.items()):
         if progress is not None:
             progress(f"{trace}: {len(of_trace)} rows of other tools")
-        rows += _compare(trace, of_trace, read_planes(folder / "traces" / f"{trace}.npz"))
+        rows += _compare(trace, of_trace, read_memory_trace(folder / "traces" / f"{trace}.npz"))
     return tuple(sorted(rows, key=lambda row: (row.results, row.trace)))
 
 
@@ -96,15 +99,15 @@ def cases(folder: Path) -> Iterator[Case]:
         for line, row in _read(path):
             yield _pycachesim(path, line, row)
     path = folder / "srrip.csv"
-    for line, row in _read(path):
+    for line, row in _read(path) if path.exists() else ():
         yield _srrip(path, line, row)
     path = folder / "libcachesim_fa.csv"
-    for line, row in _read(path):
+    for line, row in _read(path) if path.exists() else ():
         # No TLB has the policies Clock and S3-FIFO.
         if row.get("policy") in ("LRU", "FIFO"):
             yield _libcachesim(path, line, row)
     path = folder / "cachegrind.csv"
-    for line, row in _read(path):
+    for line, row in _read(path) if path.exists() else ():
         yield from _cachegrind(path, line, row)
 
 

@@ -63,6 +63,12 @@ def test_damaged_results_are_named_with_their_line(tmp_path: Path, line: str, pr
     assert f"{path}:2: {problem}." in str(error.value)
 
 
-def test_missing_results_are_named(tmp_path: Path) -> None:
+def test_any_results_may_be_missing(tmp_path: Path) -> None:
+    assert list(cases(tmp_path)) == []
+
+
+def test_results_that_are_no_file_are_named(tmp_path: Path) -> None:
+    (tmp_path / "srrip.csv").mkdir()
+
     with pytest.raises(FileFormatError, match=r"srrip.csv: cannot be read"):
         list(cases(tmp_path))

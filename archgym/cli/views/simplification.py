@@ -1,0 +1,91 @@
+"""Text rendering of a simplified design and of the path to it."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from archgym.cli.console.terminal import heading, say, table
+from archgym.cli.views.study import limits_text
+
+if TYPE_CHECKING:
+    from archgym.evaluation.metrics import MetricSpec
+    from archgym.report.simplification import Simplification
+
+__all__ = ["write_simplification"]
+
+# chosen: so many metrics fit a line of 80 columns next to the changes.
+_MAX_SHOWN = 3
+
+
+def write_simplification(found: "Simplification") -> None:
+    """Write the simplified design, the parameters that returned, and the ablation path."""
+    from archgym.report.quantities import quantity
+
+    task = found.task
+    heading(f"{task.id}: simplified design")
+    say(
+        f"{len(found.returned)} of {len(found.returned) + len(found.kept)} changed parameters "
+        f"returned to their defaults, with losses up to {found.error_percent:g} % "
+        f"({found.evaluations} evaluations)."
+    )
+    shown = _shown(found)
+    names = [spec.name for spec in task.metrics]
+    if found.returned:
+        table(
+            ("returned", "was", "default"),
+            [(r.parameter, _text(r.value), _text(r.default)) for r in found.returned],
+        )
+    heading("Metrics")
+    original, simple = (task.average(v[None])[0] for v in (found.values, found.simple_values))
+    places = [names.index(spec.name) for spec in shown]
+    facts: list[tuple[str, ...]] = [
+        (spec.name, *(quantity(float(v[p]), spec.unit) for v in (simple, original, default)))
+        for spec, p in zip(shown, places, strict=True)
+        for default in [found.path.start.values]
+    ]
+    columns = ("metric", "simplified", "original", "default")
+    table(columns, facts, right=columns[1:])
+    if task.limits:
+        say(limits_text(found.missed_limits))
+        say()
+    heading("Path from the default design, the most valuable change first")
+    listed = shown[:_MAX_SHOWN]
+    heads = ("change", *(spec.name for spec in listed))
+    before = found.path.start.values
+    lines: list[tuple[str, ...]] = [
+        ("default design", *(_moved(spec, before, before, names) for spec in listed))
+    ]
+    for step in found.path.steps:
+        text = ", ".join(f"{name} {_text(old)} → {_text(new)}" for name, old, new in step.changes)
+        lines.append((text, *(_moved(spec, step.values, before, names) for spec in listed)))
+        if np.isfinite(step.values).all():
+            before = step.values
+    table(heads, lines, right=heads[1:])
+
+
+def _shown(found: "Simplification") -> list["MetricSpec"]:
+    """Return the metrics of the objective, then those of limits."""
+    by_name = {spec.name: spec for spec in found.task.metrics}
+    objective = found.task.objective
+    names = dict.fromkeys(
+        [*(term.metric for term in objective.terms), *(limit.metric for limit in objective.limits)]
+    )
+    return [by_name[name] for name in names]
+
+
+def _moved(spec: "MetricSpec", after: np.ndarray, before: np.ndarray, names: list[str]) -> str:
+    """Return a metric after a step, with its change in percent."""
+    from archgym.report.quantities import quantity
+
+    place = names.index(spec.name)
+    new, old = float(after[place]), float(before[place])
+    if not np.isfinite(new):
+        return "infeasible"
+    text = quantity(new, spec.unit)
+    if old == new or not old:
+        return text
+    return f"{text} ({100.0 * (new / old - 1.0):+.1f} %)"
+
+
+def _text(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -1,0 +1,121 @@
+"""`archgym export` and `archgym simplify`, and studies in the place of designs."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Archgym
+
+
+@pytest.fixture
+def study(archgym: Archgym, tmp_path: Path) -> Path:
+    out = tmp_path / "study"
+    words = f"search plugin -w light --minimise latency_ns -a genetic -n 40 --seed 1 --out {out}"
+    ran = archgym(*words.split(), "--subject-to", "power_mw <= 20")
+    assert ran.code == 0, ran.err
+    return out
+
+
+def test_formats_of_a_study_are_listed(archgym: Archgym, study: Path) -> None:
+    ran = archgym("export", study)
+
+    assert ran.code == 0, ran.err
+    for name in ("json", "markdown", "optuna"):
+        assert name in ran.out
+
+
+def test_design_of_a_study_is_exported_and_evaluated_again(archgym: Archgym, study: Path) -> None:
+    ran = archgym("export", study, "--as", "json", "--out", "best.json")
+
+    assert ran.code == 0, ran.err
+    assert "Limits: met" in ran.out
+    data = json.loads(Path("best.json").read_text())
+    again = archgym("evaluate", "plugin", "-w", "light", "--design", "best.json", "--json").json
+    assert again["metrics"] == data["metrics"]["light"]
+
+
+def test_single_file_goes_to_standard_output(archgym: Archgym) -> None:
+    ran = archgym("export", "default", "plugin", "--as", "markdown")
+
+    assert ran.code == 0, ran.err
+    assert ran.out.startswith("# plugin/default/light/low-latency-v0")
+
+
+def test_missed_limits_are_said(archgym: Archgym) -> None:
+    ran = archgym(
+        *("export", "default", "plugin", "--as", "json", "--out", "x.json"),
+        *("--subject-to", "power_mw <= 1"),
+    )
+
+    assert ran.code == 0, ran.err
+    assert "Limits: missed: power_mw" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("export default plugin --as jsn", "Unknown format 'jsn' of simulator 'plugin'"),
+        ("export default plugin --as optuna", "`--storage` and `--as optuna` belong together"),
+        ("export default plugin --storage sqlite:///x.db", "belong together"),
+        ("export default --as json", "TASK must be given"),
+        ("export absent.json plugin --as json", "absent.json"),
+        ("simplify default", "TASK must be given"),
+        ("simplify default plugin --out here/x.json --error 200", "less than or equal to 100"),
+    ],
+)
+def test_bad_input_is_one_clear_message(archgym: Archgym, words: str, message: str) -> None:
+    ran = archgym(*words.split())
+
+    assert ran.code in (1, 2)
+    assert message in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_existing_file_is_kept(archgym: Archgym) -> None:
+    Path("x.json").write_text("{}")
+
+    ran = archgym("export", "default", "plugin", "--as", "json", "--out", "x.json")
+
+    assert ran.code == 1
+    assert "must name a new file" in ran.err
+    assert Path("x.json").read_text() == "{}"
+
+
+def test_trials_go_to_a_storage_of_optuna(archgym: Archgym, study: Path) -> None:
+    ran = archgym("export", study, "--as", "optuna", "--storage", "sqlite:///x.db", "--json")
+    spelt = archgym("export", "optuna", study, "--storage", "sqlite:///y.db")
+
+    assert ran.json["trials"] == 40
+    assert "Written: 40 trials in sqlite:///y.db" in spelt.out
+    assert Path("y.db").is_file()
+
+
+def test_study_is_simplified_with_limits_kept(archgym: Archgym, study: Path) -> None:
+    ran = archgym("simplify", study, "--out", "simple.json")
+    data = archgym("simplify", study, "--json").json
+
+    assert ran.code == 0, ran.err
+    assert "Limits: met" in ran.out
+    assert "Path from the default design" in ran.out
+    assert data["missed_limits"] == []
+    exported = json.loads(Path("simple.json").read_text())
+    assert exported["design"] == data["design"]
+    assert exported["missed_limits"] == []
+
+
+def test_evaluate_takes_a_study_in_place_of_task_and_design(archgym: Archgym, study: Path) -> None:
+    shown = archgym("show", study, "--json").json
+    alone = archgym("evaluate", study, "--json").json
+    elsewhere = archgym("evaluate", "plugin", "-w", "heavy", "--design", study, "--json").json
+
+    assert alone["metrics"] == shown["best"]["metrics"]
+    assert alone["design"] == elsewhere["design"] == shown["best"]["design"]
+    assert alone["missed_limits"] == []
+
+
+def test_explain_takes_a_study(archgym: Archgym, study: Path) -> None:
+    shown = archgym("show", study, "--json").json
+    explained = archgym("explain", study, "--json").json
+
+    assert explained["design"] == shown["best"]["design"]

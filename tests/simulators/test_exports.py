@@ -1,0 +1,202 @@
+"""Files of other tools that simulators with one format each write."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from archgym.errors import InvalidDesignError
+from archgym.evaluation.simulator import make_simulator, simulator_class
+from archgym.simulators.cluster.simulator import ClusterSimulator
+from archgym.simulators.cluster.system import COLLECTIVES, System
+from archgym.simulators.cpu.export import champsim_config
+from archgym.simulators.cpu.parameters import DEFAULTS, machine
+from archgym.simulators.soc.simulator import SocSimulator
+
+
+def files_of(name: str, form: str, space: str | None = None, **changes: Any) -> dict[str, str]:
+    simulator = make_simulator(simulator_class(name), space, None, {})
+    design = {**simulator.space.design_at(simulator.space.default_indices), **changes}
+    workload = simulator.workload(simulator.default_workload)
+    return dict(simulator.export(form, simulator.space.indices_of(design), workload))
+
+
+def test_cpu_has_the_sections_and_sizes_of_champsim() -> None:
+    files = files_of("cpu", "champsim", rob=512, l2_prefetcher="ip-stride", llc_sets=4096)
+
+    config = json.loads(files["champsim_config.json"])
+    assert list(files) == ["champsim_config.json"]
+    assert config["ooo_cpu"][0]["rob_size"] == 512
+    assert config["ooo_cpu"][0]["branch_predictor"] == "hashed_perceptron"
+    assert config["L2C"]["prefetcher"] == "ip_stride"
+    assert config["LLC"]["sets"] == 4096
+    assert config["L1I"]["prefetcher"] == "no_instr"
+    assert config["physical_memory"]["data_rate"] == 3200
+    assert config["DIB"] == {
+        "window_size": 16,
+        "sets": 32,
+        "ways": 8,
+        "hit_buffer_size": 32,
+        "inorder_width": 5,
+    }
+
+
+def test_cpu_states_every_parameter_of_the_machine() -> None:
+    def numbers(value: object) -> list[int]:
+        if isinstance(value, dict):
+            return [n for member in value.values() for n in numbers(member)]
+        if isinstance(value, list):
+            return [n for member in value for n in numbers(member)]
+        return [value] if isinstance(value, int) else []
+
+    unlike = {}
+    for name, value in DEFAULTS.items():
+        if name.endswith((".prefetcher", ".replacement", "_predictor", "rows", "columns")):
+            continue
+        try:
+            other = machine({name: 2 * value or 1})[name]
+        except ValueError:
+            continue
+        before = sorted(numbers(champsim_config(machine({}))))
+        after = sorted(numbers(champsim_config(machine({name: other}))))
+        unlike[name] = before != after
+    assert len(unlike) > 60
+    assert [name for name, differs in unlike.items() if not differs] == []
+
+
+def test_cpu_notes_policies_that_champsim_has_otherwise() -> None:
+    files = files_of("cpu", "champsim", llc_replacement="srrip")
+
+    assert json.loads(files["champsim_config.json"])["LLC"]["replacement"] == "srrip"
+    assert "- LLC: srrip" in files["NOTES.md"]
+
+
+def test_translation_states_structures_and_the_mechanism() -> None:
+    files = files_of(
+        "translation", "champsim", l2_tlb_entries=2048, l2_tlb_ways=16, mechanism="victima"
+    )
+
+    config = json.loads(files["champsim_config.json"])
+    assert (config["STLB"]["sets"], config["STLB"]["ways"]) == (128, 16)
+    assert config["DTLB"]["sets"] * config["DTLB"]["ways"] == 64
+    # 2 MiB of lines of 64 bytes in 16 ways.
+    assert config["L2C"]["sets"] == 2048
+    assert config["PTW"]["pscl2_set"] * config["PTW"]["pscl2_way"] == 32
+    assert config["archgym"]["mechanism"] == "victima"
+
+
+def test_cluster_is_read_back_as_the_same_system() -> None:
+    simulator = make_simulator(simulator_class("cluster"), None, None, {})
+    assert isinstance(simulator, ClusterSimulator)
+    workload = simulator.workload(simulator.default_workload)
+    rng = np.random.default_rng(4)
+    checked = 0
+    for indices in simulator.space.sample(400, rng):
+        try:
+            built = simulator.built(simulator.space.design_at(indices), workload)
+            files = dict(simulator.export("astra-sim", indices, workload))
+        except InvalidDesignError:
+            continue
+        checked += 1
+        network = yaml.safe_load(files["network.yml"])
+        system = json.loads(files["system.json"])
+        expected = built.system
+        assert system["peak-perf"] == expected.peak_tflops
+        assert (
+            System(
+                topology=tuple(network["topology"]),
+                npus=tuple(network["npus_count"]),
+                bandwidth=tuple(network["bandwidth"]),
+                latency=tuple(network["latency"]),
+                algorithms={
+                    name: tuple(system[f"{name.replace('_', '-')}-implementation"])
+                    for name in COLLECTIVES
+                },
+                splits=system["preferred-dataset-splits"],
+                policy=system["scheduling-policy"],
+                active_chunks=system["active-chunks-per-dimension"],
+                queues=int(files["run.sh"].rpartition("=")[2]),
+                optimization=system["collective-optimization"],
+                endpoint_ns=system["endpoint-delay"],
+                mem_gb_per_s=system["local-mem-bw"],
+                peak_tflops=system["peak-perf"],
+            )
+            == expected
+        )
+        assert json.loads(files["parallelism.json"])["tp"] == built.parallelism.tp
+    assert checked >= 5
+
+
+def test_cluster_refuses_what_astra_sim_fixes() -> None:
+    with pytest.raises(InvalidDesignError, match="fixes `inter` at Ascending"):
+        files_of("cluster", "astra-sim", "archgym-astrasim", inter="OfflineGreedy")
+
+
+def test_soc_has_blocks_links_and_places() -> None:
+    simulator = SocSimulator()
+    indices = simulator.space.default_indices
+    workload = simulator.workload(simulator.default_workload)
+
+    data = json.loads(simulator.export("system", indices, workload)["system.json"])
+
+    names = {block["name"] for kind in ("processors", "accelerators") for block in data[kind]}
+    buses = {bus["name"] for bus in data["buses"]}
+    assert [task["name"] for task in data["tasks"]] == list(simulator.graph.names)
+    assert {task["runs_on"] for task in data["tasks"]} <= names
+    assert {memory["bus"] for memory in data["memories"]} <= buses
+    assert all(set(bus["links"]) <= buses for bus in data["buses"])
+
+
+def test_moe_is_a_command_of_vllm() -> None:
+    files = files_of(
+        "moe",
+        "vllm",
+        "single-server",
+        tensor=4,
+        data=2,
+        spread="yes",
+        redundant=1,
+        expert_bits=8,
+        kv_bits=8,
+        max_sequences=64,
+        chunk_tokens=128,
+        scheduler="prefill-first",
+    )
+
+    command = files["serve.sh"]
+    for words in (
+        'vllm serve "$MODEL"',
+        "--tensor-parallel-size 4",
+        "--data-parallel-size 2",
+        "--enable-expert-parallel",
+        """--eplb-config '{"num_redundant_experts": 8}'""",
+        "--max-num-seqs 64",
+        "--long-prefill-token-threshold 128",
+        "--kv-cache-dtype fp8",
+        "--quantization fp8",
+    ):
+        assert words in command
+    assert "- scheduler = prefill-first" in files["NOTES.md"]
+
+
+def test_moe_is_a_command_of_llama_cpp() -> None:
+    files = files_of("moe", "llama.cpp", cache_percent=50, expert_bits=4, prefetch="path")
+
+    command = files["serve.sh"]
+    assert 'llama-server --model "$MODEL"' in command
+    # Half of the 28 layers of experts stay on the host.
+    assert "--n-cpu-moe 14" in command
+    assert "--parallel 4" in command
+    assert "Quantisation of the experts: Q4_K_M." in command
+    assert "- prefetch = path" in files["NOTES.md"]
+
+
+def test_moe_is_yaml() -> None:
+    text = files_of("moe", "serving", max_sequences=8)["serving.yaml"]
+
+    data = yaml.safe_load(text)
+    assert data["model"] == "qwen2-57b-a14b"
+    assert data["serving"]["max_sequences"] == 8
+    assert data["serving"]["prefetch"] == "off"
