@@ -59,6 +59,7 @@ class Domain:
       built_in: Names of built-in policies that know no future.
       example: Sizes and values for `check`, where no trace is given.
       open_case: Function of a trace's name or file, and options, that returns a case.
+      case_input: Function of a case that returns all that decides a policy's results on it.
       evaluate: Function of a policy, a case, a runner and tuned constants that returns a result.
       evaluate_built_in: Function of a built-in policy's name and a case that returns a result.
       compile: Function of hooks that returns the simulation; it is called in the child process.
@@ -75,6 +76,7 @@ class Domain:
     built_in: tuple[str, ...] = ()
     example: Mapping[str, int] = field(default_factory=dict)
     open_case: Callable[[str, Mapping[str, str]], Any] = field(repr=False)
+    case_input: Callable[[Any], Mapping[str, Any]] = field(repr=False)
     evaluate: Callable[..., "Result"] = field(repr=False)
     evaluate_built_in: Callable[[str, Any], "Result"] = field(repr=False)
     compile: Callable[[Mapping[str, Any]], Any] = field(repr=False)

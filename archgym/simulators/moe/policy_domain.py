@@ -223,6 +223,7 @@ EXPERT_CACHE: Final = Domain(
         "CAPACITY": 256,
     },
     open_case=_open_case,
+    case_input=lambda case: case.arguments(0),
     evaluate=_evaluate,
     evaluate_built_in=_evaluate_built_in,
     compile=_compile,

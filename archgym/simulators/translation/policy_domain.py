@@ -130,6 +130,7 @@ TLB: Final = Domain(
     built_in=("lru", "fifo", "srrip"),
     example={"line": 1536, "set": 128, "SETS": 128, "WAYS": 12},
     open_case=_open_case,
+    case_input=lambda case: case.arguments(),
     evaluate=_evaluate,
     evaluate_built_in=_evaluate_built_in,
     compile=_compile,
