@@ -42,7 +42,8 @@ class Prior:
         often alike, and another workload may need a different one.
         """
         last = max(n, len(self) // _BEST_SHARE)
-        ranks = np.unique(np.geomspace(1, max(last, 1), n).astype(np.int64)) - 1 if n else []
+        spaced = np.geomspace(1, max(last, 1), n) if n else np.empty(0)
+        ranks = np.unique(spaced.astype(np.int64)) - 1
         rows = np.unique(np.append(ranks, np.arange(n - len(ranks))).astype(np.int64))
         rows = np.append(rows, np.setdiff1d(np.arange(last), rows))[:n]
         return self.indices[np.sort(rows[rows < len(self)])]
