@@ -168,7 +168,7 @@ def diagram_svg(graph: TaskGraph, designs: Designs, log: Log, values: np.ndarray
     height = 20 + 12 * _LINES
     for b in used:
         units, stores = above.get(b, []), below.get(b, [])
-        # A bus with many blocks goes on in further rows.
+        # A bus with many blocks continues in further rows.
         for first in range(0, max(len(units), len(stores), 1), _ACROSS):
             shown, held = units[first : first + _ACROSS], stores[first : first + _ACROSS]
             y += height + 14 if shown else 0
