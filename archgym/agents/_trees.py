@@ -5,10 +5,8 @@ from typing import Any, Self, final
 import numpy as np
 
 from archgym.runtime.importing import import_library
-from archgym.search.prior import Prior
-from archgym.spaces.features import Coordinates
 
-__all__ = ["BoostedTrees", "PriorScores", "RandomisedTrees"]
+__all__ = ["BoostedTrees", "RandomisedTrees"]
 
 # chosen: share of the features that a split is drawn from.
 _FEATURE_SHARE = 0.5
@@ -106,43 +104,3 @@ class BoostedTrees:
     def expected(self, features: np.ndarray) -> np.ndarray:
         """Return each member's prediction for each row of features, (n, n_members)."""
         return np.stack([member.predict(features) for member in self._members], axis=1)
-
-
-# chosen: trees that learn earlier studies, and records that they learn, of which the best are half.
-_PRIOR_TREES = 50
-_PRIOR_RECORDS = 2000
-
-
-@final
-class PriorScores:
-    """Scores that earlier studies promise, as one more feature of a design.
-
-    A model that learns this study's results sees how much that promise is worth here, also where
-    the earlier studies had another workload or objective.
-    """
-
-    def __init__(self, coordinates: Coordinates, seed: int) -> None:
-        """Know nothing; the feature is absent."""
-        self._coordinates = coordinates
-        self._seed = seed
-        self._trees: RandomisedTrees | None = None
-
-    def learn(self, prior: Prior) -> None:
-        """Learn the records of earlier studies."""
-        n = len(prior)
-        if not n or not self._coordinates.labels:
-            return
-        half = _PRIOR_RECORDS // 2
-        spread = np.linspace(half, n - 1, half).astype(np.int64)
-        rows = np.arange(n) if n <= _PRIOR_RECORDS else np.append(np.arange(half), spread)
-        features = self._coordinates.features(prior.indices[rows])
-        rng = np.random.default_rng([self._seed, n])
-        self._trees = RandomisedTrees(_PRIOR_TREES, rng).fit(features, prior.scores[rows])
-
-    def features(self, designs: np.ndarray) -> np.ndarray:
-        """Return the features of designs, with the promised score if there is one."""
-        features = self._coordinates.features(designs)
-        if self._trees is None:
-            return features
-        promised = self._trees.expected(features).mean(axis=1, keepdims=True)
-        return np.concatenate([features, promised.astype(features.dtype)], axis=1)

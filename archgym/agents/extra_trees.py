@@ -5,7 +5,7 @@ from typing import Annotated, final
 import numpy as np
 
 from archgym.agents import _hyperparameters as shared
-from archgym.agents._trees import PriorScores, RandomisedTrees
+from archgym.agents._trees import RandomisedTrees
 from archgym.analysis.statistics import normal_scores
 from archgym.checks import check_whole
 from archgym.evaluation.trials import Trials
@@ -87,7 +87,6 @@ class ExtraTreesAgent(AskTellAgent):
         self._rng = np.random.default_rng(seed)
         self._asked = AskedDesigns(space)
         self._coordinates = Coordinates(space)
-        self._prior = PriorScores(self._coordinates, seed)
         self._designs = np.empty((0, space.n_parameters), dtype=np.int64)
         self._rewards = np.empty(0)
         self._trees = RandomisedTrees(check_whole("trees", trees, 2), self._rng)
@@ -108,7 +107,6 @@ class ExtraTreesAgent(AskTellAgent):
 
     def take_prior(self, prior: Prior) -> None:
         self._asked.take_prior(prior, prior.best(self._startup // 2))
-        self._prior.learn(prior)
         if prior.start is not None:
             self.tell(prior.start)
 
@@ -126,7 +124,7 @@ class ExtraTreesAgent(AskTellAgent):
         if n - self._n_learned < max(1, n * _REGROWN_AFTER):
             return
         scores = normal_scores(self._rewards)
-        self._trees.fit(self._prior.features(self._designs), scores)
+        self._trees.fit(self._coordinates.features(self._designs), scores)
         self._n_learned = n
 
     def _promising(self, n: int) -> np.ndarray:
@@ -162,7 +160,7 @@ class ExtraTreesAgent(AskTellAgent):
         )
 
     def _leaves(self, designs: np.ndarray) -> np.ndarray:
-        return self._trees.leaves(self._prior.features(designs))
+        return self._trees.leaves(self._coordinates.features(designs))
 
     def _expected(self, leaves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and spread over the trees, (n,) each."""

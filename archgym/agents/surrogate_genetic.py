@@ -5,7 +5,7 @@ from typing import Annotated, final
 import numpy as np
 
 from archgym.agents import _hyperparameters as shared
-from archgym.agents._trees import BoostedTrees, PriorScores, RandomisedTrees
+from archgym.agents._trees import BoostedTrees, RandomisedTrees
 from archgym.agents.genetic import GeneticAgent
 from archgym.analysis.statistics import normal_scores
 from archgym.checks import check_choice, check_number, check_whole
@@ -96,7 +96,6 @@ class SurrogateGeneticAgent(AskTellAgent):
         self._rng = np.random.default_rng(seed)
         self._asked = AskedDesigns(space)
         self._coordinates = Coordinates(space)
-        self._prior = PriorScores(self._coordinates, seed)
         self._designs = np.empty((0, space.n_parameters), dtype=np.int64)
         self._rewards = np.empty(0)
         self._proxy: _Proxy | None = None
@@ -116,7 +115,6 @@ class SurrogateGeneticAgent(AskTellAgent):
 
     def take_prior(self, prior: Prior) -> None:
         self._asked.take_prior(prior, prior.best(self._startup // 2))
-        self._prior.learn(prior)
         if prior.start is not None:
             self.tell(prior.start)
 
@@ -141,7 +139,7 @@ class SurrogateGeneticAgent(AskTellAgent):
         n_met = 0
         while n_met < self._inner_designs and len(designs := inner.ask()):
             met.append(self._space.canonical(designs))
-            expected = proxy.expected(self._prior.features(met[-1]))
+            expected = proxy.expected(self._coordinates.features(met[-1]))
             predicted.append(expected.mean(axis=1) + appetite * expected.std(axis=1))
             inner.tell(_trials(met[-1], predicted[-1]))
             n_met += len(designs)
@@ -153,7 +151,7 @@ class SurrogateGeneticAgent(AskTellAgent):
         n = len(scores)
         if self._proxy is None or n - self._n_learned >= n * _RELEARNED_AFTER:
             self._proxy = self._new_proxy()
-            self._proxy.fit(self._prior.features(self._designs), scores)
+            self._proxy.fit(self._coordinates.features(self._designs), scores)
             self._n_learned = n
         return self._proxy
 

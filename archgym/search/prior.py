@@ -41,12 +41,14 @@ class Prior:
         Ranks are spaced geometrically over the best eighth, since the very best of a study are
         often alike, and another workload may need a different one.
         """
+        n = min(n, len(self))
+        if n == 0:
+            return self.indices[:0]
         last = max(n, len(self) // _BEST_SHARE)
-        spaced = np.geomspace(1, max(last, 1), n) if n else np.empty(0)
-        ranks = np.unique(spaced.astype(np.int64)) - 1
-        rows = np.unique(np.append(ranks, np.arange(n - len(ranks))).astype(np.int64))
-        rows = np.append(rows, np.setdiff1d(np.arange(last), rows))[:n]
-        return self.indices[np.sort(rows[rows < len(self)])]
+        ranks = np.unique(np.geomspace(1, last, n).astype(np.int64)) - 1
+        # Where the first ranks are too close to be spaced, the next best fill the gaps.
+        others = np.setdiff1d(np.arange(last), ranks)[: n - len(ranks)]
+        return self.indices[np.sort(np.append(ranks, others))]
 
     def best_fronts(self, n: int) -> np.ndarray:
         """Return `n` designs, front after front of their terms, (at most n, n_parameters)."""
