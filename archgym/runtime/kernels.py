@@ -136,8 +136,11 @@ def _kept_apart(typing_context: Any) -> Any:
 
 
 # What compiled code calls has other arguments than what says how to compile the call.
-pointer: Final[Callable[[Any], Any]] = cast(Callable[[Any], Any], intrinsic(_pointer))
-kept_apart: Final[Callable[[], None]] = cast(Callable[[], None], intrinsic(_kept_apart))
+pointer: Callable[[Any], Any] = cast(Callable[[Any], Any], intrinsic(_pointer))
+kept_apart: Callable[[], None] = cast(Callable[[], None], intrinsic(_kept_apart))
+if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]  # set at run time
+    # For debugging, kernels run as Python, which knows no pointers.
+    pointer, kept_apart = (lambda array: array.reshape(-1)), (lambda: None)
 
 
 @functools.cache

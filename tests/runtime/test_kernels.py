@@ -353,3 +353,20 @@ def test_a_helper_is_compiled_into_what_calls_it() -> None:
         return twice(number) + 1
 
     assert one_more(3) == 7
+
+
+def test_pointers_work_without_compilation() -> None:
+    code = (
+        "import numpy as np; from archgym.runtime.kernels import kept_apart, pointer; "
+        "kept_apart(); print(pointer(np.arange(6).reshape(2, 3))[4])"
+    )
+
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert ran.stdout == "4\n"
