@@ -82,6 +82,8 @@ bench: $(FULL)
 	$(BIN)/python benchmarks/moe.py
 	$(BIN)/python benchmarks/moe_routing.py
 	$(BIN)/python benchmarks/accelerator.py
+	$(BIN)/python benchmarks/cluster.py speed
+	$(BIN)/python benchmarks/soc.py speed
 	$(BIN)/python benchmarks/report.py
 
 docs: $(FULL)

@@ -84,22 +84,34 @@ def compare_paths(
 
     fabric = Fabric(leaves, hosts, spines)
     flows = flows_of(fabric, pattern)
-    rows: list[tuple[str, float, float]] = []
     drawn = ecmp_loads(fabric, flows)
-    rows.append(("ecmp, mean", float(drawn.mean()), float(drawn.max())))
+    rows: list[dict[str, str | float | None]] = [
+        {"paths": "ecmp", "mean": float(drawn.mean()), "worst": float(drawn.max())}
+    ]
     for paths in ("round-robin", "split", "spray"):
         up, down = loads(fabric, flows, paths)
-        rows.append((paths, float(up), float(down)))
+        rows.append({"paths": paths, "uplink": float(up), "downlink": float(down)})
     if json:
-        write_json([dict(zip(("paths", "up", "down"), row, strict=True)) for row in rows])
+        write_json(rows)
     else:
-        cells = [[name, number(up), number(down)] for name, up, down in rows]
-        table(("paths", "uplink", "downlink"), cells, right=("uplink", "downlink"))
-        say("Largest loads in flows; of ecmp the mean and the maximum of 1,000 hashes.")
+        columns = ("paths", "uplink", "downlink", "mean", "worst")
+        cells = [
+            ["–" if (value := row.get(name)) is None else _text(value) for name in columns]
+            for row in rows
+        ]
+        table(columns, cells, right=columns[1:])
+        say(
+            "Largest loads in flows of an uplink and a downlink; of ecmp, over both, the mean and the "
+            "worst of 1,000 hashes."
+        )
     if out is not None:
         from archgym.simulators.cluster.picture import draw_fabric
 
         draw_fabric([Fabric(leaves, hosts, s) for s in (1, 2, 4, 8)], pattern, out)
+
+
+def _text(value: str | float) -> str:
+    return value if isinstance(value, str) else number(value)
 
 
 def _run(space: str, system: str, workload: str, values: list[str]) -> "Result":
