@@ -22,7 +22,9 @@ METRICS = (
     *("total_time_ns", "mean_latency_ns", "p50_latency_ns", "p95_latency_ns", "p99_latency_ns"),
     *("bandwidth_gb_per_s", "total_energy_pj", "power_mw"),
 )
-# Deeper percentiles and counts of rows scatter more: the bar that the issue sets.
+# Results file ddr3_archgym_random of `archgym validate dram --reference`: data/accuracy.json.
+RECORDED_PERCENT = {"total_time_ns": 0.0005, "total_energy_pj": 0.0081, "power_mw": 0.0085}
+# Deeper percentiles scatter more.
 BARS = {"p95_latency_ns": 2.0, "p99_latency_ns": 2.0}
 
 
@@ -56,6 +58,9 @@ def main() -> None:
             }
             for fidelity, by in errors.items()
         }
+        # Recorded runs of DRAMSys on back-to-back traces, of which one differs under `fast`.
+        for metric, percent in RECORDED_PERCENT.items():
+            largest["auto"][metric] = max(largest["auto"][metric], percent)
         LARGEST.write_text(json.dumps(largest, indent=2) + "\n")
 
 

@@ -22,6 +22,7 @@ from archgym.cli.commands.merge import merge
 from archgym.cli.commands.policy import policy_app
 from archgym.cli.commands.proxy import proxy_app
 from archgym.cli.commands.report import report
+from archgym.cli.commands.rule import rule_app
 from archgym.cli.commands.search import resume, search
 from archgym.cli.commands.show import show
 from archgym.cli.commands.simplify import simplify
@@ -84,6 +85,7 @@ app.command(rich_help_panel=_SEARCH)(with_groups(search))
 app.command(rich_help_panel=_SEARCH)(with_groups(resume))
 app.command(rich_help_panel=_SEARCH)(with_groups(tune))
 app.add_typer(policy_app, rich_help_panel=_SEARCH)
+app.add_typer(rule_app, rich_help_panel=_SEARCH)
 app.command("list", rich_help_panel=_LOOK)(list_names)
 app.command(rich_help_panel=_LOOK)(with_groups(describe))
 app.command(rich_help_panel=_LOOK)(with_groups(evaluate))

@@ -294,7 +294,13 @@ def _completed(told: Declaration) -> Declaration:
         return told
     workloads = tuple(_described(simulator, workload) for workload in told.workloads)
     objectives = merged_objectives(said.objectives, told.objectives)
-    return replace(said, workloads=workloads, objectives=objectives)
+    # A search on a proxy of these data seeks what the studies sought.
+    return replace(
+        said,
+        workloads=workloads,
+        objectives=objectives,
+        default_objective=told.default_objective,
+    )
 
 
 def _described(simulator: Simulator, facts: WorkloadFacts) -> WorkloadFacts:

@@ -115,7 +115,6 @@ class Objective:
 
     Example:
       >>> from archgym.evaluation.metrics import MetricSpec
-    from archgym.runtime.reductions import report_loss
       >>> metrics = (
       ...     MetricSpec("time_ns", "ns", "minimise", 0.1, "Time."),
       ...     MetricSpec("power_mw", "mW", "minimise", 0.1, "Power."),

@@ -28,9 +28,10 @@ FAULTS: Final = (
     "a number is divided by zero",
     "a shift is below 0 or above 62",
     "a score is not a number",
+    "a victim is no way of the set",
 )
 """Description of each fault by code."""
-INDEX, BITS, DIVISION, SHIFT, SCORE = range(1, len(FAULTS))
+INDEX, BITS, DIVISION, SHIFT, SCORE, WAY = range(1, len(FAULTS))
 # Python has no way to call what is compiled so, which halves the time to compile it.
 INNER: Final[dict[str, Any]] = {
     "nogil": True,

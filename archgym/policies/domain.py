@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any, final
+from typing import Any, Protocol, final
 
 from archgym.errors import unknown_name
 from archgym.runtime.plugins import registered
 
-__all__ = ["Domain", "Hook", "domain", "domain_names"]
+__all__ = ["Domain", "Hook", "Result", "domain", "domain_names"]
 
 _MODULE = "policy_domain"
 
@@ -23,6 +23,21 @@ class Hook:
     is_required: bool = False
     has_result: bool = False
     """True if it must return a number on every path."""
+
+
+class Result(Protocol):
+    """Measures of a policy on one case."""
+
+    @property
+    def problem(self) -> str:
+        """Reason why the policy is infeasible; empty if it ran."""
+
+    @property
+    def loss(self) -> float:
+        """Number to minimise; infinite for an infeasible policy."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the measures by name, as JSON types."""
 
 
 @final
@@ -40,6 +55,13 @@ class Domain:
         entry for each.
       values: Description by name of each constant that hooks may read and loops may run to.
       templates: Source of policies to start from, by name.
+      options: Description by name of what chooses a case, next to its trace.
+      built_in: Names of built-in policies that know no future.
+      example: Sizes and values for `check`, where no trace is given.
+      open_case: Function of a trace's name or file, and options, that returns a case.
+      case_input: Function of a case that returns all that decides a policy's results on it.
+      evaluate: Function of a policy, a case, a runner and tuned constants that returns a result.
+      evaluate_built_in: Function of a built-in policy's name and a case that returns a result.
       compile: Function of hooks that returns the simulation; it is called in the child process.
       simulate: Function of a simulation and a case that returns counts as JSON types.
     """
@@ -50,6 +72,13 @@ class Domain:
     sizes: Mapping[str, str]
     values: Mapping[str, str] = field(default_factory=dict)
     templates: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+    built_in: tuple[str, ...] = ()
+    example: Mapping[str, int] = field(default_factory=dict)
+    open_case: Callable[[str, Mapping[str, str]], Any] = field(repr=False)
+    case_input: Callable[[Any], Mapping[str, Any]] = field(repr=False)
+    evaluate: Callable[..., "Result"] = field(repr=False)
+    evaluate_built_in: Callable[[str, Any], "Result"] = field(repr=False)
     compile: Callable[[Mapping[str, Any]], Any] = field(repr=False)
     simulate: Callable[..., dict[str, Any]] = field(repr=False)
 

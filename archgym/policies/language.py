@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, final
 
-from archgym.errors import FileFormatError
+from archgym.errors import FileFormatError, InvalidArgumentError, unknown_name
 from archgym.files.storage import open_file, storage_errors
 from archgym.policies.domain import Domain, domain
 
@@ -35,6 +35,7 @@ __all__ = [
     "Tunable",
     "check_policy",
     "read_policy",
+    "tuned_values",
 ]
 
 # chosen: the policies of published work fit in a tenth of each.
@@ -598,4 +599,25 @@ def bounds_of(source: PolicySource, values: Mapping[str, Any]) -> dict[str, int]
                 f"one call of `{name}` must take {MAX_STEPS} operations or fewer; it may take "
                 f"{steps}",
             )
+    return found
+
+
+def tuned_values(source: PolicySource, texts: Mapping[str, str]) -> dict[str, int]:
+    """Return values of tunable constants from texts, within their ranges.
+
+    Raises:
+      UnknownNameError: The policy has no such tunable constant.
+      InvalidArgumentError: A value is not a whole number in the range.
+    """
+    known = {each.name: each for each in source.tunables}
+    found = {}
+    for name, text in texts.items():
+        if name not in known:
+            raise unknown_name(f"tunable constant of {source.path}", name, known)
+        low, high = known[name].low, known[name].high
+        if not text.lstrip("-").isdecimal() or not low <= int(text) <= high:
+            raise InvalidArgumentError(
+                f"`{name}` must be a whole number from {low} to {high}; got {text!r}."
+            )
+        found[name] = int(text)
     return found

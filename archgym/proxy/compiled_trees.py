@@ -1,4 +1,11 @@
-"""All tree ensembles of a model in one structure, for one compiled call."""
+"""All tree ensembles of a model in one structure, for one compiled call.
+
+Treelite 4.8 was measured for comparison, on 50 extra trees for 8 outputs that learned 2,000 designs
+of the DRAM simulator, one thread, in CPU time: its interpreter GTIL takes 34 us a design in batches
+of 20,000 and 93 us alone, from features; this module takes 3.0 and 12 us, from index vectors. It
+was not adopted. Its compiler to C, TL2cgen 1.0, warns on models of that version, as it brings
+Treelite 4.1, and needs a C compiler for each fitted model; it was not timed.
+"""
 
 from collections.abc import Sequence
 from typing import Any, Final, Literal, final

@@ -26,13 +26,15 @@ Progress = Callable[[int, int, float | None], None]
 class VerifiedDesign:
     """A design with the reward that the proxy expects and the one that the simulator gives.
 
-    `metrics` are the simulator's, None where it could not build the design.
+    `metrics` are the simulator's, None where it could not build the design; `missed_limits` are the
+    limits of the task that it then misses, in words.
     """
 
     design: dict[str, Any]
     predicted: float
     simulated: float
     metrics: dict[str, float] | None
+    missed_limits: tuple[str, ...] = ()
 
 
 @final
@@ -46,6 +48,8 @@ class VerifiedSearch:
     asked: int
     """Designs that were predicted, each of which the same search would simulate."""
     rows: tuple[VerifiedDesign, ...]
+    has_limits: bool = False
+    """True if the task has limits."""
 
     @property
     def best(self) -> VerifiedDesign:
@@ -111,10 +115,11 @@ def search_on_proxy(
                 float(reward[row]),
                 float(results.reward[place]),
                 dict(zip(names, average.tolist(), strict=True)) if is_built else None,
+                tuple(exact.missed(results.values[place])) if is_built else (),
             )
         )
     learned = int(proxy.proxy.about.get("distinct_rows", 0))
-    return VerifiedSearch(task.id, learned, len(reward), tuple(rows))
+    return VerifiedSearch(task.id, learned, len(reward), tuple(rows), bool(exact.limits))
 
 
 def picked(indices: np.ndarray, reward: np.ndarray, n: int) -> np.ndarray:

@@ -47,6 +47,8 @@ class DesignExplanation:
             "task": task.id,
             "design": dict(task.space.design_at(found.indices)),
             "reward": found.reward,
+            "limits": [str(limit) for limit in task.limits],
+            "missed_limits": task.missed(found.by_workload),
             "metrics": self._named(found.values),
             "causes": [
                 {

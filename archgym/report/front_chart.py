@@ -14,7 +14,7 @@ from archgym.report.evidence import TaskEvidence
 from archgym.report.quantities import axis_unit, metric_title, quantity
 from archgym.report.table import Cell, Table
 
-__all__ = ["FrontChart", "front_chart"]
+__all__ = ["FrontChart", "front_chart", "front_step"]
 
 # chosen: dots beyond it only darken the drawing.
 _MAX_DOTS = 4000
@@ -78,7 +78,7 @@ def front_chart(task: TaskEvidence) -> FrontChart | None:
             for k, axis in enumerate("xy")
         },
         "dots": _points(_sampled(dots)),
-        "lines": [{"name": "front", "step": "vh", **_points(line)}],
+        "lines": [{"name": "front", "step": front_step(pair[0]), **_points(line)}],
         "marks": [
             {"kind": kind, "text": text, **_point(at * scale), "title": _told(pair, at)}
             for kind, text, at in marked
@@ -99,6 +99,15 @@ def front_chart(task: TaskEvidence) -> FrontChart | None:
         note.append(f"{outside:,} worse designs lie outside the drawing.")
     note += _meaning(task, pair, is_sought)
     return FrontChart(" ".join(note), spec, _table(task, pair, places, numbered))
+
+
+def front_step(spec: MetricSpec) -> str:
+    """Return the order of a front's steps, across ("h") and up ("v"), by its metric across.
+
+    Between two points only the one that meets the value across is attained: the left one if less is
+    better, else the right one.
+    """
+    return "hv" if spec.goal == "minimise" else "vh"
 
 
 def _sampled(dots: np.ndarray) -> np.ndarray:

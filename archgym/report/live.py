@@ -6,7 +6,8 @@ takes milliseconds also after 100,000 evaluations.
 
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, final
 
@@ -18,6 +19,7 @@ from archgym.evaluation.limits import LIMITED_REWARD, missed_limits
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, objective_from_json
 from archgym.files.lease import current_writer
+from archgym.report.front_chart import front_step
 from archgym.report.quantities import axis_unit, metric_title, quantity
 from archgym.spaces.space import DesignSpace
 from archgym.studies.folder import JOURNAL_NAME, STUDY_NAME
@@ -85,21 +87,28 @@ class LiveView:
         """
         self.problem = ""
         has_more = False
-        try:
-            for key, folder in list(self._waiting.items()):
-                if (folder / STUDY_NAME).is_file() and (folder / JOURNAL_NAME).is_file():
+        for key, folder in list(self._waiting.items()):
+            if (folder / STUDY_NAME).is_file() and (folder / JOURNAL_NAME).is_file():
+                with self._noting():
                     self._add(key.partition("\0")[0], folder)
                     del self._waiting[key]
-            for run in self._runs.values():
+        for run in self._runs.values():
+            with self._noting():
                 has_more |= run.update()
-        except ArchGymError as error:
-            self.problem = " ".join(str(error).split())
         now, total = time.monotonic(), self.evaluations
         if not has_more:
             self._seen.append((now, total))
         while len(self._seen) > 2 and now - self._seen[0][0] > _WINDOW_S:
             self._seen.popleft()
         return has_more
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        """Note an error instead of raising it, so that other runs are still followed."""
+        try:
+            yield
+        except ArchGymError as error:
+            self.problem = " ".join(str(error).split())
 
     @property
     def evaluations(self) -> int:
@@ -375,7 +384,7 @@ def _front(runs: Sequence[_Run], best: _Run) -> dict[str, Any] | None:
         "lines": [
             {
                 "name": "front",
-                "step": "vh",
+                "step": front_step(specs[0]),
                 "x": (points[:, 0] * scale[0]).tolist(),
                 "y": (points[:, 1] * scale[1]).tolist(),
             }

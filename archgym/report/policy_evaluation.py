@@ -69,6 +69,8 @@ class EvaluatedDesign:
     """(n_metrics,), averaged over the workloads; NaN for an infeasible design."""
     problem: str | None
     """Reason why the design is infeasible."""
+    missed_limits: tuple[str, ...] = ()
+    """Limits of the task that the design misses, in words."""
 
 
 @final
@@ -113,6 +115,7 @@ class PolicyEvaluation:
                     "reward": design.reward,
                     "metrics": dict(zip(names, design.values.tolist(), strict=True)),
                     "infeasible": design.problem,
+                    "missed_limits": list(design.missed_limits),
                 }
                 for design in self.designs
             ],
@@ -229,4 +232,5 @@ def _evaluated(
         reward=float(results.reward[row]),
         values=task.average(results.values[row : row + 1])[0],
         problem=problem,
+        missed_limits=() if reasons else tuple(task.missed(results.values[row])),
     )

@@ -6,6 +6,7 @@ from typing import Any, final
 
 import numpy as np
 
+from archgym.evaluation.limits import missed_limits
 from archgym.evaluation.metrics import MetricSpec
 from archgym.tables import Optimum, TableSimulator
 
@@ -26,6 +27,12 @@ class TableSummary:
             return None
         column = [spec.name for spec in self.table.metrics].index(terms[0].metric)
         return float(self._values(optimum)[0, column]), self.table.metrics[column]
+
+    def missed_limits(self, optimum: Optimum) -> list[str]:
+        """Return the limits of an objective that even its optimum misses, in words."""
+        names = [spec.name for spec in self.table.metrics]
+        rows = [dict(zip(names, row, strict=True)) for row in self._values(optimum).tolist()]
+        return missed_limits(optimum.objective.limits, rows)
 
     def to_json(self) -> dict[str, Any]:
         """Return the summary as JSON."""
@@ -53,6 +60,7 @@ class TableSummary:
             "weights": dict(optimum.weights),
             "objective": optimum.objective.to_json(),
             "reward": optimum.reward,
+            "missed_limits": self.missed_limits(optimum),
             "ties": optimum.n_ties,
             "infeasible": optimum.n_infeasible,
             "design": dict(space.design_at(space.unflat(np.array([optimum.number]))[0])),

@@ -21,7 +21,7 @@ while read -r sign group; do
     -) left="${left%% $group *} ${left#* $group }" ;;
   esac
 done
-# Supervisors notice our end and kill daemons in the meantime.
+# Supervisors learn of our end from the kernel and kill daemons in the meantime.
 [ "$left" != " " ] && sleep 1
 for group in $left; do kill -9 "-$group"; done
 [ -n "$1" ] && [ "$left" != " " ] && for place in /proc/[0-9]*; do

@@ -45,6 +45,12 @@ class TaskPlan:
     """The task's name for people, once it was made."""
     digest: str = ""
     """The task's hash, once it was made."""
+    minimise: str | None = None
+    """Metrics to minimise instead of an objective, separated by commas."""
+    maximise: str | None = None
+    """Metrics to maximise, separated by commas."""
+    subject_to: str | None = None
+    """Hard limits on metrics, separated by commas."""
 
     def make(self, folder: Path | None = None) -> "Task":
         """Return the task.
@@ -65,6 +71,9 @@ class TaskPlan:
                 space=self.space,
                 workload=self.workloads,
                 objective=self.objective,
+                minimise=self.minimise,
+                maximise=self.maximise,
+                subject_to=self.subject_to,
                 revision=revision_of_id(self.id) if self.id else None,
                 fidelity=self.fidelity,
                 stand_in=self.stand_in,
@@ -82,6 +91,10 @@ class TaskPlan:
             space=task.space_name,
             workloads={w.source: w.weight for w in task.workloads},
             objective=task.objective.name,
+            # The name of the objective states metrics and limits.
+            minimise=None,
+            maximise=None,
+            subject_to=None,
             fidelity=task.simulator.fidelity,
             stand_in=str(task.simulator.path) if isinstance(task.simulator, StandIn) else None,
             id=task.id,
@@ -95,6 +108,9 @@ class TaskPlan:
             "space": self.space,
             "workload": None if self.workloads is None else dict(self.workloads),
             "objective": self.objective,
+            "minimise": self.minimise,
+            "maximise": self.maximise,
+            "subject_to": self.subject_to,
             "fidelity": self.fidelity,
             "options": dict(self.options) or None,
             "stand_in": self.stand_in,

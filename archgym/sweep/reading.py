@@ -164,6 +164,7 @@ _TASK_KEYS = (
     "space",
     "workload",
     "objective",
+    *("minimise", "maximise", "subject_to"),
     "fidelity",
     "options",
     "stand_in",
@@ -317,6 +318,9 @@ def _task(label: str, node: Node, keys: Sequence[str]) -> TaskPlan:
         )
         if name in parts
     }
+    for name in ("minimise", "maximise", "subject_to"):
+        if name in parts:
+            texts[name] = _joined(name, parts[name])
     options = _options(parts["options"]) if "options" in parts else {}
     best_known = (
         parts["best_known"].number("`best_known`", -_MAX_REWARD, _MAX_REWARD)
@@ -359,6 +363,13 @@ def _beside(node: Node, text: str) -> str:
     """Return a folder that a plan names; one next to the plan's file counts first."""
     path = node.path.parent / text
     return str(path.absolute()) if path.is_dir() else str(Path(text).absolute())
+
+
+def _joined(name: str, node: Node) -> str:
+    """Return a text, or the texts of a list separated by commas."""
+    if not isinstance(node.value, tuple):
+        return node.text(f"`{name}`")
+    return ", ".join(item.text(f"`{name}`") for item in node.value)
 
 
 def _options(node: Node) -> dict[str, str]:

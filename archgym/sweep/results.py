@@ -93,6 +93,10 @@ class RunSummary:
     times: RunTimes = NO_TIMES
     problem: str | None = None
     """Reason why it failed, or damage of its journal."""
+    has_limits: bool = False
+    """True if its task has limits."""
+    missed: tuple[str, ...] = ()
+    """Limits that its best design misses, in words."""
 
 
 @final
@@ -150,6 +154,7 @@ class AgentSummary:
                     "seed": run.run.seed,
                     "status": run.status,
                     "problem": run.problem,
+                    "missed_limits": list(run.missed),
                     "evaluations": run.evaluations,
                     "asks": run.asks,
                     "distinct_designs": run.distinct,
@@ -309,6 +314,8 @@ def _read_run(folder: Path, run: Run, failure: str | None) -> tuple[RunSummary, 
         len(np.unique(canonical, axis=0)),
         read_times(folder, log.evaluations),
         failure or log.damage_report(),
+        bool(log.limits),
+        () if (best := log.best()) is None else tuple(log.missed(best)),
     )
     return summary, log
 

@@ -1,6 +1,7 @@
 """Filtering of a program's accesses to those that reach memory, past two levels of cache."""
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import final
@@ -13,13 +14,56 @@ from archgym.traces.caches import LINE_BYTES, Cache, CacheSize
 from archgym.traces.memory_trace import AccessKind, MemoryTrace
 from archgym.traces.pages import PAGE_BITS, PageAllocator
 
-__all__ = ["Requests", "memory_requests"]
+__all__ = ["RequestProfile", "Requests", "memory_requests"]
 
 _LINE_BITS = 6
 # chosen: some hundred megabytes of a text file; more than a search should simulate each time.
 MAX_REQUESTS = 4_000_000
+# Size of a row of common DDR devices: requests within it tend to hit an open row.
+_NEAR_BYTES = 8192
+# chosen: shares of fewer requests say little.
+_MIN_COMPARED = 1000
+# chosen: shares that differ by more percentage points, or rates by a larger factor, are of
+# another kind.
+_MAX_DIFFERENCE = 10.0
+_MAX_FACTOR = 1.5
 # chosen: an access may touch a thousand lines, so that a piece of a trace is cut by them.
 _PIECE_LINES = 2**20
+
+
+@final
+@dataclass(frozen=True)
+class RequestProfile:
+    """Character of some requests, to compare a part of a trace with the rest."""
+
+    n: int = 0
+    writes: int = 0
+    near: int = 0
+    """Requests within a DRAM row's size of the one before."""
+    instructions: int = 0
+    """Instructions between these requests and those before them."""
+
+    def __add__(self, other: "RequestProfile") -> "RequestProfile":
+        return RequestProfile(
+            self.n + other.n,
+            self.writes + other.writes,
+            self.near + other.near,
+            self.instructions + other.instructions,
+        )
+
+    def differences(self, other: "RequestProfile") -> list[str]:
+        """Return in words what clearly differs in another part; empty if either is short."""
+        if min(self.n, other.n) < _MIN_COMPARED:
+            return []
+        found = []
+        for name, attribute in (("writes", "writes"), ("requests near the one before", "near")):
+            mine, theirs = (100 * getattr(each, attribute) / each.n for each in (self, other))
+            if abs(mine - theirs) > _MAX_DIFFERENCE:
+                found.append(f"{name} {mine:.0f} % against {theirs:.0f} %")
+        mine, theirs = (1000 * each.n / max(1, each.instructions) for each in (self, other))
+        if max(mine, theirs) > _MAX_FACTOR * min(mine, theirs):
+            found.append(f"{mine:.3g} against {theirs:.3g} requests per 1,000 instructions")
+        return found
 
 
 @final
@@ -30,10 +74,15 @@ class Requests:
     Attributes:
       address: (n,) int64, physical [bytes].
       is_write: (n,) bool; the rest are reads.
-      instruction: (n,) int64, instructions that retired before each.
+      instruction: (n,) int64, instructions that retired before each. Instructions between two
+        windows do not count.
       accesses: Data accesses that were taken in, up to that which caused the last request.
       lines: Lines that they touched, an access across lines counted for each.
       pages: Pages of 4 KiB that they touched.
+      kept: Character of these requests.
+      left_out: Character of the other requests of the region, those skipped at first excepted.
+      is_counted: False if more requests were left out than could be counted, since their pages
+        exceed the memory.
     """
 
     address: np.ndarray
@@ -42,13 +91,16 @@ class Requests:
     accesses: int
     lines: int
     pages: int
+    kept: RequestProfile = RequestProfile()
+    left_out: RequestProfile = RequestProfile()
+    is_counted: bool = True
 
     def __len__(self) -> int:
         return len(self.address)
 
 
 def memory_requests(
-    parts: Iterable[MemoryTrace],
+    parts: Callable[[], Iterable[MemoryTrace]],
     *,
     first: CacheSize,
     last: CacheSize,
@@ -56,6 +108,8 @@ def memory_requests(
     seed: int = 0,
     skip: int = 0,
     max_requests: int = MAX_REQUESTS,
+    windows: int = 1,
+    region: tuple[int, int | None] = (0, None),
 ) -> Requests:
     """Return requests to memory that a trace causes.
 
@@ -63,54 +117,155 @@ def memory_requests(
     invalidations.
 
     Args:
+      parts: Function that returns the parts of the trace, from its beginning.
       first: The first level of data cache.
+      last: The last level of cache.
       capacity_bytes: Physical memory.
       seed: Of the physical pages' order.
       skip: Requests that are left out first, while the caches fill.
       max_requests: Requests after which no more are taken.
+      windows: Number of equal windows, evenly spread, that share `max_requests`; with 1, the
+        requests at the beginning are taken.
+      region: First instruction of interest, and the one after the last; earlier accesses fill the
+        caches.
 
     Raises:
       InvalidArgumentError: The pages exceed the memory, no request is left, or none is wanted.
+
+    Source:
+      Evenly spread windows: Wunderlich et al., *SMARTS: Accelerating Microarchitecture Simulation
+      via Rigorous Statistical Sampling*, ISCA 2003.
     """
     check_whole("max_requests", max_requests, 1, MAX_REQUESTS)
-    caches, allocator = Cache(first, last), PageAllocator(capacity_bytes, seed)
-    # The first is nothing, so that there is something to join where the trace is empty.
-    none = np.zeros(0, np.int64)
-    taken = [(none, none.astype(bool), none)]
-    n_accesses, n_lines, n_pages, n_found, instructions = 0, 0, 0, 0, 0
-    for part in (piece for whole in parts for piece in _pieces(whole)):
-        when = instructions + np.cumsum(part.instructions, dtype=np.int64)
-        instructions += part.n_instructions
+    check_whole("windows", windows, 1, max_requests)
+    caches = (first, last)
+    starts, length = np.array([skip]), max_requests
+    if windows > 1:
+        counted = _Filter(caches, capacity_bytes, seed, region, skip, starts, 0)
+        total = counted.run(parts()).n_found - skip
+        if total > max_requests:
+            length = max_requests // windows
+            period = total / windows
+            starts = skip + ((np.arange(windows) + 0.5) * period - length / 2).astype(np.int64)
+    done = _Filter(caches, capacity_bytes, seed, region, skip, starts, length).run(parts())
+    address, is_write, instruction = (np.concatenate(c) for c in zip(*done.taken, strict=True))
+    if not len(address):
+        raise InvalidArgumentError(
+            f"The trace must cause more requests to memory than are skipped, {skip}; it causes "
+            f"{done.n_found}. Skip fewer, or choose smaller caches."
+        )
+    return Requests(
+        address,
+        is_write,
+        instruction,
+        done.n_accesses,
+        done.n_lines,
+        done.n_pages,
+        done.kept,
+        done.left_out,
+        done.is_counted,
+    )
+
+
+@final
+class _Filter:
+    """One pass of a trace through the caches."""
+
+    def __init__(
+        self,
+        caches: tuple[CacheSize, CacheSize],
+        capacity_bytes: int,
+        seed: int,
+        region: tuple[int, int | None],
+        skip: int,
+        starts: np.ndarray,
+        length: int,
+    ) -> None:
+        self._caches = Cache(*caches)
+        self._allocator = PageAllocator(capacity_bytes, seed)
+        self._begin, self._end = region[0], math.inf if region[1] is None else region[1]
+        self._starts, self._length, self._skip = starts, length, skip
+        none = np.zeros(0, np.int64)
+        # The first is nothing, so that there is something to join where the trace is empty.
+        self.taken = [(none, none.astype(bool), none)]
+        self.n_found = 0
+        self.is_counted = True
+        self.n_accesses = self.n_lines = self.n_pages = 0
+        self.kept = self.left_out = RequestProfile()
+        self._seen_accesses = self._seen_lines = 0
+        self._before = (0, 0)
+        self._dropped = 0
+
+    def run(self, parts: Iterable[MemoryTrace]) -> "_Filter":
+        """Take the whole trace; return itself."""
+        instructions = 0
+        for part in (piece for whole in parts for piece in _pieces(whole)):
+            when = instructions + np.cumsum(part.instructions, dtype=np.int64)
+            instructions += part.n_instructions
+            is_done = self._length > 0 and self.n_found >= int(self._starts[-1]) + self._length
+            try:
+                self._take(part, when)
+            except InvalidArgumentError:
+                # Pages beyond the memory matter only up to the last request that is kept.
+                if not is_done:
+                    raise
+                self.is_counted = False
+                break
+        return self
+
+    def _take(self, part: MemoryTrace, when: np.ndarray) -> None:
         is_data = part.kind <= AccessKind.MODIFY
         is_data &= part.kind != AccessKind.FETCH
         line, source = _lines(part, np.flatnonzero(is_data))
         page = line >> np.uint64(PAGE_BITS - _LINE_BITS)
-        known = allocator.pages
-        frame = allocator.frames(page) << np.uint64(PAGE_BITS - _LINE_BITS)
+        known = self._allocator.pages
+        frame = self._allocator.frames(page) << np.uint64(PAGE_BITS - _LINE_BITS)
         inner = line & np.uint64((1 << (PAGE_BITS - _LINE_BITS)) - 1)
-        cause, out, is_write = caches.pass_through(
+        cause, out, is_write = self._caches.pass_through(
             (frame | inner).astype(np.int64), part.kind[source] != AccessKind.LOAD
         )
-        # A cut of what has come so far, so that no more is held than is wanted.
-        keep = slice(max(0, skip - n_found), max(0, skip + max_requests - n_found))
-        n_found += len(out)
-        taken.append((out[keep] * LINE_BYTES, is_write[keep], when[source[cause[keep]]]))
-        if n_found >= skip + max_requests:
-            end = int(cause[keep][-1]) + 1
-            n_lines += end
-            n_accesses += int(is_data[: int(source[end - 1]) + 1].sum())
-            n_pages = len(np.union1d(known, page[:end]))
-            break
-        n_lines += len(line)
-        n_accesses += int(is_data.sum())
-        n_pages = len(allocator.pages)
-    address, is_write, instruction = (np.concatenate(c) for c in zip(*taken, strict=True))
-    if not len(address):
-        raise InvalidArgumentError(
-            f"The trace must cause more requests to memory than are skipped, {skip}; it causes "
-            f"{n_found}. Skip fewer, or choose smaller caches."
-        )
-    return Requests(address, is_write, instruction, n_accesses, n_lines, n_pages)
+        at = when[source[cause]]
+        inside = (at >= self._begin) & (at < self._end)
+        cause, out, is_write, at = cause[inside], out[inside], is_write[inside], at[inside]
+        is_kept = self._select(out * LINE_BYTES, is_write, at)
+        if is_kept.any():
+            # What was touched until the last kept request.
+            end = int(cause[is_kept][-1]) + 1
+            self.n_lines = self._seen_lines + end
+            self.n_accesses = self._seen_accesses + int(is_data[: int(source[end - 1]) + 1].sum())
+            self.n_pages = len(np.union1d(known, page[:end]))
+        self._seen_lines += len(line)
+        self._seen_accesses += int(is_data.sum())
+
+    def _select(self, address: np.ndarray, is_write: np.ndarray, at: np.ndarray) -> np.ndarray:
+        """Keep the requests in the windows, and count all; return the mask of those kept."""
+        ordinal = self.n_found + np.arange(len(address))
+        self.n_found += len(address)
+        window = np.searchsorted(self._starts, ordinal, side="right") - 1
+        start = self._starts[np.maximum(window, 0)]
+        is_kept: np.ndarray = (window >= 0) & (ordinal - start < self._length)
+        if not len(address):
+            return is_kept
+        step = np.diff(address, prepend=self._before[0])
+        waited = np.diff(at, prepend=self._before[1])
+        self._before = int(address[-1]), int(at[-1])
+        is_first = is_kept & (ordinal == start)
+        # A window continues where the one before ended: what lies between takes no time.
+        dropped = np.where(is_kept & ~is_first, 0, waited)
+        moved = self._dropped + np.cumsum(dropped)
+        self._dropped = int(moved[-1])
+        shifted = at if len(self._starts) == 1 else at - moved
+        self.taken.append((address[is_kept], is_write[is_kept], shifted[is_kept]))
+        near = np.abs(step) < _NEAR_BYTES
+        for mask, name in ((is_kept, "kept"), (~is_kept & (ordinal >= self._skip), "left_out")):
+            profile = RequestProfile(
+                int(mask.sum()),
+                int(is_write[mask].sum()),
+                int(near[mask].sum()),
+                int(waited[mask].sum()),
+            )
+            setattr(self, name, getattr(self, name) + profile)
+        return is_kept
 
 
 def _pieces(part: MemoryTrace) -> Iterator[MemoryTrace]:

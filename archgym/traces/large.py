@@ -31,14 +31,14 @@ _Accesses = tuple[npt.NDArray[np.int64], tuple[int, ...], tuple[int, ...], tuple
 
 
 def _gups(rng: np.random.Generator, n: int, start: int) -> _Accesses:
-    """Updates anywhere in a table: HPCC RandomAccess."""
+    """Return updates anywhere in a table: HPCC RandomAccess."""
     del start
     words = rng.integers(8 * _GIB // 8, size=n)
     return (8 * words)[:, None], (0,), (_MODIFY,), (8,)
 
 
 def _kmer(rng: np.random.Generator, n: int, start: int) -> _Accesses:
-    """Words of a genome counted in a hash table; reads of 100 bases begin anywhere."""
+    """Return accesses of a program that counts words of a genome, by reads of 100 bases."""
     base = rng.integers(_GENOME, size=-(-n // 80))[:, None] + np.arange(80)
     word = base.ravel()[:n]
     slot = 16 * scattered(word.astype(np.uint64), _SLOTS).astype(np.int64)
@@ -55,7 +55,7 @@ _SLOTS: Final = 2**29  # of 16 bytes
 
 
 def _xsbench(rng: np.random.Generator, n: int, start: int) -> _Accesses:
-    """Look-ups of cross sections: XSBench, large problem, unionised grid."""
+    """Return look-ups of cross sections: XSBench, large problem, unionised grid."""
     del start
     columns = _XS_STEPS + 3 * _XS_NUCLIDES
     point = rng.integers(_XS_POINTS, size=n)
@@ -97,7 +97,7 @@ _XS_NUCLIDES: Final = 27
 
 
 def _dlrm(rng: np.random.Generator, n: int, start: int) -> _Accesses:
-    """Embedding rows of 64 bytes summed: DLRM; indices by Zipf's law."""
+    """Return sums of embedding rows of 64 bytes: DLRM; indices by the law of Zipf."""
     rank = np.exp(rng.random(n) * np.log(_ROWS)).astype(np.uint64) - np.uint64(1)  # exponent 1
     row = scattered(np.minimum(rank, np.uint64(_ROWS - 1)), _ROWS).astype(np.int64)
     place = 64 * ((np.arange(n) % _TABLES) * _ROWS + row)
@@ -117,7 +117,7 @@ _BAG: Final = 32
 
 
 def _bfs(rng: np.random.Generator, n: int, start: int) -> _Accesses:
-    """Vertices of 64 bytes met along the edges of an R-MAT graph: breadth-first search."""
+    """Return a breadth-first search of an R-MAT graph with vertices of 64 bytes."""
     del start
     vertex = scattered(_rmat(rng, n), _VERTICES).astype(np.int64)
     edge = 4 * _DEGREE * vertex

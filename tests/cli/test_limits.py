@@ -48,3 +48,42 @@ def test_limits_that_do_not_fit_are_refused(
 
     assert ran.code == 1
     assert message in ran.err
+
+
+def test_explain_says_whether_limits_are_met(archgym: Archgym) -> None:
+    given = ("explain", "default", "plugin", "-w", "light")
+
+    met = archgym(*given, "--subject-to", "power_mw <= 900")
+    missed = archgym(*given, "--subject-to", "power_mw <= 0.5")
+
+    assert "Limits: met" in met.out
+    assert "Limits: missed: power_mw" in missed.out
+    data = archgym(*given, "--subject-to", "power_mw <= 0.5", "--json").json
+    assert data["missed_limits"][0].startswith("power_mw ")
+
+
+def test_table_says_whether_its_optima_meet_limits(archgym: Archgym) -> None:
+    words = "table build plugin -w light --objective balanced[power_mw<=20] --out t.parquet"
+    built = archgym(*words.split())
+    shown = archgym("table", "info", "t.parquet")
+
+    assert built.code == 0, built.err
+    assert "balanced[power_mw<=20] on light: Limits: met" in shown.out
+    optima = archgym("table", "info", "t.parquet", "--json").json["optima"]
+    assert all(optimum["missed_limits"] == [] for optimum in optima)
+
+
+def test_sweep_says_how_many_runs_meet_limits(archgym: Archgym) -> None:
+    Path("plan.yaml").write_text(
+        "budget: 10\nseeds: [0, 1]\nagents: {random: }\ntasks:\n  easy: {simulator: plugin, "
+        "subject_to: power_mw <= 900}\n  hard: {simulator: plugin, subject_to: power_mw <= 0.5}\n"
+    )
+
+    ran = archgym("sweep", "run", "plan.yaml", "--out", "swept")
+    shown = archgym("sweep", "report", "swept")
+
+    assert ran.code == 0, ran.err
+    text = shown.out
+    assert "Limits: met by the best designs of 2 of 2 runs." in text
+    assert "Limits: met by the best designs of 0 of 2 runs." in text
+    assert "Limits: missed by that of hard/random/seed-0: power_mw" in text

@@ -21,7 +21,7 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
-    task = Task.make("dram", "stream", space="archgym-2023")
+    task = Task.make("dram", "stream", "low-energy", space="archgym-2023")
     for agent in ("random", "genetic"):
         with Study.create(folder / agent, task, agent, seed=0, budget=80) as study:
             study.run()
@@ -58,6 +58,8 @@ def test_proxy_is_trained_shown_used_and_verified(
     found = json.loads(out)
     assert code == 0
     assert (found["simulated"], found["simulations_saved"]) == (3, 117)
+    # The objective of the studies, not the default of the simulator.
+    assert "/stream/low-energy" in found["task"]
 
     code, out, _ = call(capsys, "explain", "default", "dram", "--from-proxy", file)
     assert code == 0

@@ -41,15 +41,10 @@ relaxed = settings(
 )
 
 
-def limited(bound: float, objective: str = "balanced", **choices: object) -> Task:
-    task: Task = Task.make(  # type: ignore[arg-type]
-        ToySimulator() if not choices else None,
-        "light",
-        objective,
-        subject_to=f"power_mw <= {bound!r}",
-        **choices,
-    )
-    return task
+def limited(bound: float, objective: str = "balanced", stand_in: Path | None = None) -> Task:
+    simulator = ToySimulator() if stand_in is None else None
+    limit = f"power_mw <= {bound!r}"
+    return Task.make(simulator, "light", objective, stand_in=stand_in, subject_to=limit)
 
 
 def meets(task: Task, indices: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from archgym.evaluation.metrics import Goal, MetricSpec
 from archgym.evaluation.objective import Objective, Term, subject_to
 from archgym.evaluation.task import Task
 from archgym.report import TaskEvidence, find, read_evidence
@@ -14,7 +15,7 @@ from archgym.report.ablation import ablation_path
 from archgym.report.answer import Answer, answer_of, percent_text
 from archgym.report.best_design import Chosen, choose
 from archgym.report.explorer import explorer
-from archgym.report.front_chart import front_chart
+from archgym.report.front_chart import front_chart, front_step
 from archgym.report.page import PageOptions, page
 from archgym.spaces.design import Constraint
 from archgym.spaces.expression import P
@@ -204,6 +205,11 @@ def test_front_of_the_page_is_in_real_units(task: TaskEvidence) -> None:
     assert (np.diff(xs) > 0).all()
     assert (np.diff(ys) * sign < 0).all()
     assert [row[0] for row in chart.table.rows] == list(range(1, len(chart.table.rows) + 1))
+
+
+@pytest.mark.parametrize(("goal", "step"), [("minimise", "hv"), ("maximise", "vh")])
+def test_front_steps_through_attained_values_only(goal: Goal, step: str) -> None:
+    assert front_step(MetricSpec("area_mm2", "mm2", goal, 0.1, "Area.")) == step
 
 
 def test_designs_that_miss_a_limit_are_not_on_the_front(task: TaskEvidence) -> None:

@@ -2,9 +2,14 @@
 
 import http.client
 import json
+import os
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +28,9 @@ from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
 from tests.report.browser import browser
 from tests.toys import ToyAgent, toy_task
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
 
 
 @pytest.fixture
@@ -151,6 +159,16 @@ def test_sweep_shows_its_runs_by_agent(swept: Path) -> None:
     assert after["evaluations"] == before["evaluations"] + 30
 
 
+def test_damaged_run_of_a_sweep_does_not_hide_the_others(swept: Path) -> None:
+    (swept / "light/random/seed-0/study.json").write_text("{")
+
+    shown = state(LiveView(swept))
+
+    assert "study.json" in shown["problem"]
+    assert shown["evaluations"] == 90
+    assert shown["runs"]["waiting"] == 1
+
+
 def test_folder_that_is_neither_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileFormatError, match="a study or a sweep"):
         LiveView(tmp_path)
@@ -256,6 +274,29 @@ def test_port_in_use_is_one_clear_message(study: Path) -> None:
 
         with pytest.raises(StorageError, match=f"Port {port} is in use. Choose another one"):
             LiveServer(study, port)
+
+
+@pytest.mark.slow
+def test_command_serves_until_it_is_interrupted(study: Path) -> None:
+    command = [sys.executable, "-m", "archgym", "watch", str(study)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as ran:
+        assert ran.stdout is not None
+        url = ran.stdout.readline().split()[-1]
+        with urllib.request.urlopen(url + "data", timeout=20) as answer:
+            assert json.load(answer)["evaluations"] == 60
+        busy = subprocess.run(
+            [*command, "--port", url.split(":")[2].split("/")[0]],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=ENVIRONMENT,
+        )
+        ran.send_signal(signal.SIGINT)
+        assert ran.wait(10) == 130
+
+    assert busy.returncode == 1
+    assert busy.stderr.startswith("error: Port ")
+    assert busy.stderr.count("\n") == 1
 
 
 @pytest.mark.slow

@@ -65,6 +65,42 @@ def test_an_error_names_its_line_and_the_way_out(
     assert "\n" not in message
 
 
+def test_task_may_name_metrics_and_limits(write_plan: WritePlan) -> None:
+    path = write_plan(
+        (
+            "objective: low-latency",
+            "minimise: [latency_ns, power_mw]\n    subject_to: [power_mw <= 20, latency_ns <= 90]",
+        )
+    )
+
+    plan = read_plan(path)
+
+    (task,) = plan.tasks
+    assert task.objective == "minimise:latency_ns+power_mw[power_mw<=20,latency_ns<=90]"
+    made = task.make()
+    assert [str(limit) for limit in made.limits] == ["power_mw <= 20", "latency_ns <= 90"]
+    assert made.digest == task.digest
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "word"),
+    [
+        ("subject_to: power <= 3", 8, "'power_mw'"),
+        ("subject_to: power_mw <= 1, power_mw >= 2", 8, "contradict"),
+        ("subject_to: {power_mw: 3}", 8, "`subject_to`"),
+    ],
+)
+def test_limit_that_does_not_fit_names_its_line(
+    write_plan: WritePlan, text: str, line: int, word: str
+) -> None:
+    path = write_plan(("objective: low-latency", f"objective: low-latency\n    {text}"))
+
+    with pytest.raises(FileFormatError, match=word) as caught:
+        read_plan(path)
+
+    assert str(caught.value).startswith(f"plan.yaml:{line}: ")
+
+
 def test_seeds_have_a_default(write_plan: WritePlan) -> None:
     assert read_plan(write_plan(("seeds: [0, 1]\n", ""))).seeds == (0, 1, 2, 3, 4)
 

@@ -5,6 +5,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from archgym.errors import InvalidArgumentError
 from archgym.simulators.dram.recorded import request_trace
 from archgym.traces import AccessKind, MemoryTrace, read_planes
 from archgym.traces.caches import Cache, CacheSize
-from archgym.traces.filtering import _lines, _pieces, memory_requests
+from archgym.traces.filtering import Requests, _lines, _pieces, memory_requests
 from archgym.traces.pages import PageAllocator
 
 # What the reference results allow.
@@ -135,8 +136,10 @@ def trace(
     )
 
 
-def filtered(part: MemoryTrace, **options: int) -> tuple[list[int], list[bool], list[int]]:
-    found = memory_requests([part], first=SMALL, last=LARGER, capacity_bytes=2**20, **options)
+def filtered(part: MemoryTrace, **options: Any) -> tuple[list[int], list[bool], list[int]]:
+    found = memory_requests(
+        lambda: [part], first=SMALL, last=LARGER, capacity_bytes=2**20, **options
+    )
     offsets = (found.address % 4096).tolist()
     return offsets, found.is_write.tolist(), found.instruction.tolist()
 
@@ -179,7 +182,7 @@ def test_accesses_after_the_last_request_are_not_counted() -> None:
     part = trace([AccessKind.LOAD] * 6, [64 * n for n in lines], [8] * 6, [1] * 6)
 
     found = memory_requests(
-        [part], first=SMALL, last=LARGER, capacity_bytes=2**20, skip=1, max_requests=1
+        lambda: [part], first=SMALL, last=LARGER, capacity_bytes=2**20, skip=1, max_requests=1
     )
 
     assert (found.accesses, found.lines, found.pages) == (3, 3, 2)
@@ -187,7 +190,7 @@ def test_accesses_after_the_last_request_are_not_counted() -> None:
 
 def test_empty_trace_causes_no_requests() -> None:
     with pytest.raises(InvalidArgumentError, match="it causes 0"):
-        memory_requests([], first=SMALL, last=LARGER, capacity_bytes=2**20)
+        memory_requests(list, first=SMALL, last=LARGER, capacity_bytes=2**20)
 
 
 def test_skipping_all_requests_is_refused() -> None:
@@ -199,7 +202,7 @@ def test_skipping_all_requests_is_refused() -> None:
 
 def test_times_are_those_of_the_instructions_at_the_ipc() -> None:
     part = trace([AccessKind.LOAD] * 3, [0, 64, 128], [8] * 3, [100, 30, 5])
-    found = memory_requests([part], first=SMALL, last=LARGER, capacity_bytes=2**20)
+    found = memory_requests(lambda: [part], first=SMALL, last=LARGER, capacity_bytes=2**20)
 
     made = request_trace(found, "three", ipc=0.5, clock_mhz=2000)
 
@@ -259,3 +262,75 @@ def test_piece_of_usual_accesses_is_not_cut() -> None:
 
     assert [len(piece) for piece in _pieces(part)] == [1000]
     assert [len(piece) for piece in _pieces(part[:0])] == [0]
+
+
+# ---- windows, regions and what is left out
+
+
+def stream(n: int) -> MemoryTrace:
+    """Stores to new lines, then loads of lines far apart, one each 10 instructions."""
+    half = n // 2
+    lines = np.concatenate([np.arange(half), half + 977 * np.arange(half) % 8191])
+    kind = [AccessKind.STORE] * half + [AccessKind.LOAD] * half
+    return trace(kind, (64 * lines).tolist(), [8] * n, [10] * n)
+
+
+def requests_of(part: MemoryTrace, **options: Any) -> Requests:
+    return memory_requests(
+        lambda: [part], first=SMALL, last=LARGER, capacity_bytes=2**22, **options
+    )
+
+
+def test_requests_that_are_left_out_are_counted() -> None:
+    whole = requests_of(stream(8000))
+    cut = requests_of(stream(8000), max_requests=2000)
+
+    assert whole.left_out.n == 0
+    assert (cut.kept.n, cut.left_out.n) == (2000, len(whole) - 2000)
+    assert np.array_equal(cut.address, whole.address[:2000])
+    assert cut.kept + cut.left_out == whole.kept
+
+
+def test_part_of_another_kind_is_told_apart() -> None:
+    cut = requests_of(stream(8000), max_requests=3000)
+
+    (writes, near, *_) = cut.kept.differences(cut.left_out)
+
+    assert writes.startswith("writes ")
+    assert near.startswith("requests near the one before ")
+    assert cut.kept.differences(cut.kept) == []
+
+
+def test_windows_are_evenly_spread_and_take_no_time_between() -> None:
+    whole = requests_of(stream(8000))
+    spread = requests_of(stream(8000), max_requests=1000, windows=10)
+
+    period = len(whole) / 10
+    starts = [int((k + 0.5) * period - 50) for k in range(10)]
+    expected = np.concatenate([np.arange(s, s + 100) for s in starts])
+    assert np.array_equal(spread.address, whole.address[expected])
+    steps = np.diff(whole.instruction)
+    within = np.diff(spread.instruction)
+    joins = np.arange(99, 999, 100)
+    assert (within[joins] == 0).all()
+    kept = np.delete(np.arange(999), joins)
+    assert np.array_equal(within[kept], steps[expected[kept]])
+    assert spread.left_out.n == len(whole) - 1000
+    assert spread.kept.differences(whole.kept) == []
+
+
+def test_windows_of_a_short_trace_are_the_whole_trace() -> None:
+    assert len(requests_of(stream(800), max_requests=10**6, windows=10)) == len(
+        requests_of(stream(800))
+    )
+
+
+def test_region_keeps_its_instructions_and_fills_the_caches_before() -> None:
+    whole = requests_of(stream(8000))
+    inside = (whole.instruction >= 20_000) & (whole.instruction < 60_000)
+
+    region = requests_of(stream(8000), region=(20_000, 60_000))
+
+    assert np.array_equal(region.address, whole.address[inside])
+    assert np.array_equal(region.instruction, whole.instruction[inside])
+    assert region.left_out.n == 0

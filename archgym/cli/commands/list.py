@@ -191,8 +191,18 @@ def _write_simulator(names: Mapping[str, Any]) -> None:
 def _write(part: str, content: Any) -> None:
     heading(part.capitalize())
     if part == "agents":
-        rows = [(a["name"], a["kind"].removesuffix("-objective"), a["doc"]) for a in content]
-        table(("name", "objectives", "description"), rows)
+        rows = [
+            (a["name"], a["kind"].removesuffix("-objective"), a["library"], a["doc"])
+            for a in content
+        ]
+        table(("name", "objectives", "library", "description"), rows)
+        segments = [a["name"] for a in content if not a["replayable"]]
+        text = "Studies resume by replay"
+        text += f", those of {', '.join(segments)} by segments" if segments else ""
+        caveats = [f"{a['name']}: {a['replay_caveat']}" for a in content if a["replay_caveat"]]
+        text += f" ({'; '.join(caveats)})" if caveats else ""
+        prose(f"{text}.")
+        say()
     elif part == "models":
         prose(", ".join(content))
     elif part == "simulators":

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from archgym.cli.commands.proxy_report import report
-from archgym.cli.console.terminal import heading, number, say, table, write_json
+from archgym.cli.console.terminal import heading, number, prose, say, table, write_json
 from archgym.cli.options.dataset import (
     FidelityOption,
     OptionOption,
@@ -185,7 +185,10 @@ def search(
     ] = None,
     objective: Annotated[
         str | None,
-        typer.Option("--objective", help="Objective to search for (default: the simulator's)."),
+        typer.Option(
+            "--objective",
+            help="Objective to search for (default: that of the studies in the training data).",
+        ),
     ] = None,
     agent: AgentOption = "genetic",
     budget: Annotated[
@@ -202,36 +205,37 @@ def search(
     Only simulated results count, because a search favours designs that a proxy overrates.
     """
     from archgym.cli.console.progress import StudyProgress, announce_compilation
+    from archgym.cli.views.study import limits_text
     from archgym.proxy import ProxySimulator
     from archgym.proxy.verified_search import search_on_proxy
 
     announce_compilation()
+    simulator = ProxySimulator(proxy)
     with StudyProgress(budget) as bar:
-        found = search_on_proxy(
-            ProxySimulator(proxy), workload, objective, agent, budget, verify, seed, bar
-        )
+        found = search_on_proxy(simulator, workload, objective, agent, budget, verify, seed, bar)
     if json:
         write_json(found.to_json())
         return
     heading(f"{found.task_id}: {found.asked} designs predicted, {len(found.rows)} simulated")
     ends = "predicted reward", "simulated reward"
-    table(
-        ("design", *ends),
-        [
-            (
-                ", ".join(f"{name}={value}" for name, value in row.design.items()),
-                f"{row.predicted:.4f}",
-                f"{row.simulated:.4f}",
-            )
-            for row in found.rows
-        ],
-        right=ends,
-    )
+    cells = [
+        (str(place), f"{row.predicted:.4f}", f"{row.simulated:.4f}")
+        for place, row in enumerate(found.rows, start=1)
+    ]
+    table(("design", *ends), cells, right=("design", *ends))
+    space = simulator.space
+    default = space.design_at(space.default_indices)
+    for place, row in enumerate(found.rows, start=1):
+        changed = [f"{name}={v}" for name, v in row.design.items() if v != default[name]]
+        prose(f"{place:>3}  {', '.join(changed) or 'the default design'}", indent="     ")
+    say()
     say(
         f"Best simulated reward: {found.best.simulated:.4f}. "
         f"{found.asked - len(found.rows)} simulations were saved by a proxy trained on "
         f"{found.learned} evaluations."
     )
+    if found.has_limits:
+        say(limits_text(found.best.missed_limits))
 
 
 proxy_app.command()(report)

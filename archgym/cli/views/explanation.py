@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from archgym.cli.console.terminal import heading, number, prose, say, table
+from archgym.cli.views.study import limits_text
 from archgym.evaluation.stand_in import StandIn
 from archgym.report.commands import evaluate_command
 from archgym.report.explain import shares
@@ -51,6 +52,8 @@ def write_explanation(found: "DesignExplanation") -> None:
     changed = [f"{name}={design[name]}" for name in design if design[name] != default[name]]
     rest = " (others at default)" if changed else ""
     prose(f"Design: {', '.join(changed) or 'the default'}{rest}")
+    if task.limits:
+        prose(limits_text(task.missed(explanation.by_workload)))
     say()
     _write_causes(explanation)
     if explanation.reliefs:

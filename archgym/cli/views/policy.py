@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from archgym.cli.console.terminal import heading, number, say, table
+from archgym.cli.views.study import limits_text
 
 if TYPE_CHECKING:
     from archgym.report.policy_evaluation import PolicyEvaluation
@@ -44,3 +45,5 @@ def write_policy_evaluation(found: "PolicyEvaluation") -> None:
     for design in designs:
         if design.problem is not None:
             say(f"The design {design.name!r} is infeasible: {design.problem}")
+        elif task.limits:
+            say(f"{design.name}: {limits_text(design.missed_limits)}")

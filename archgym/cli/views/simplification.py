@@ -31,8 +31,10 @@ def write_simplification(found: "Simplification") -> None:
     shown = _shown(found)
     names = [spec.name for spec in task.metrics]
     if found.returned:
-        rows = [(r.parameter, _text(r.value), _text(r.default)) for r in found.returned]
-        table(("returned", "was", "default"), rows)
+        table(
+            ("returned", "was", "default"),
+            [(r.parameter, _text(r.value), _text(r.default)) for r in found.returned],
+        )
     heading("Metrics")
     original, simple = (task.average(v[None])[0] for v in (found.values, found.simple_values))
     places = [names.index(spec.name) for spec in shown]

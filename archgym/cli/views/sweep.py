@@ -45,6 +45,7 @@ def _write_task(task: "TaskSummary", read: "SweepReport") -> None:
         for agent in ranked
     ]
     table(columns, rows, right=columns[1:])
+    _write_limits(task)
     what = "designs" if task.metric is None else f"{task.metric.split(' ')[0]}"
     say(
         f"Best known reward: {number(task.best_known)}. To 5 %: median number of evaluations until "
@@ -61,6 +62,17 @@ def _write_task(task: "TaskSummary", read: "SweepReport") -> None:
     )
     rows = [_costs(agent) for agent in ranked]
     table(columns, rows, right=columns[1:])
+
+
+def _write_limits(task: "TaskSummary") -> None:
+    """Write how many runs found a design that meets the limits, and what the others miss."""
+    runs = [run for agent in task.agents for run in agent.runs if run.has_limits]
+    if not runs:
+        return
+    missing = [run for run in runs if run.missed]
+    say(f"Limits: met by the best designs of {len(runs) - len(missing)} of {len(runs)} runs.")
+    for run in missing:
+        say(f"Limits: missed by that of {run.run.id}: {'; '.join(run.missed)}")
 
 
 def _rank(agent: "AgentSummary", budget: int) -> float:

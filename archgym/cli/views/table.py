@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from archgym.cli.console.terminal import file_size, heading, number, say, table
+from archgym.cli.views.study import limits_text
 
 if TYPE_CHECKING:
     from archgym.report.table_summary import TableSummary
@@ -40,6 +41,10 @@ def write_table(summary: "TableSummary") -> None:
         for optimum in made.optima
     ]
     table(columns, rows, right=("reward", "best", "ties", "infeasible", "front"))
+    for optimum in made.optima:
+        if optimum.objective.limits:
+            missed = limits_text(summary.missed_limits(optimum))
+            say(f"{optimum.objective.name} on {_mixture(optimum)}: {missed}")
 
 
 def _mixture(optimum: "Optimum") -> str:

@@ -82,7 +82,7 @@ function chart(root, spec) {
     const isIn = (x, y) => px(x) >= left - 1 && px(x) <= w - right + 1 && py(y) >= top - 1 && py(y) <= h - bottom + 1;
     for (const v of ticks(...boxes.x, logs.x, w < 500 ? 4 : 7)) {
       element("line", { x1: px(v), x2: px(v), y1: top, y2: h - bottom, class: "grid" });
-      element("text", { x: px(v), y: h - bottom + 17, "text-anchor": "middle", class: "tick" }, plainNumber(v));
+      element("text", { x: px(v), y: h - bottom + 17, "text-anchor": px(v) > w - 28 ? "end" : "middle", class: "tick" }, plainNumber(v));
     }
     for (const v of ticks(...boxes.y, logs.y, 6)) {
       element("line", { x1: left, x2: w - right, y1: py(v), y2: py(v), class: "grid" });
@@ -116,8 +116,9 @@ function chart(root, spec) {
       });
       element("path", { d: path, class: "line line-" + (number % 6), "clip-path": `url(#${clip})` });
       if (spec.legend) {
-        element("rect", { x: left + 10, y: h - bottom - 18 * (spec.lines.length - number) - 2, width: 14, height: 4, class: "key key-" + (number % 6) });
-        element("text", { x: left + 30, y: h - bottom - 18 * (spec.lines.length - number) + 4, class: "label" }, line.name);
+        const y = h - bottom - 18 * (spec.lines.length - number);
+        element("rect", { x: w - right - 20, y: y - 2, width: 14, height: 4, class: "key key-" + (number % 6) });
+        element("text", { x: w - right - 26, y: y + 4, "text-anchor": "end", class: "label" }, line.name);
       }
     });
     // Labels take the first of eight places that is free.

@@ -35,7 +35,7 @@ function cards(task) {
   if (!b) return [card("Best design", [made("p", "No feasible design has been found so far.")])];
   const design = b.changes.map(([name, from, to]) => { const d = made("div", undefined, "change"), s = made("span", from + " → "); s.append(made("b", to)); d.append(made("span", name), s); return d; });
   if (!design.length) design.push(made("p", "The default design."));
-  const gains = b.metrics.map((m) => { const d = made("div", undefined, "gain"); d.append(made("span", m.title), made("b", m.best), made("span", "default " + m.default)); return d; });
+  const gains = b.metrics.map((m) => { const d = made("div", undefined, "gain"); d.append(made("span", m.title), made("b", m.best), made("span", "default " + m.default), made("span")); return d; });
   const facts = [made("p", "Reward " + plainNumber(b.reward) + ", evaluation " + whole(b.evaluation) + " of " + b.agent + ".", "note")];
   if (b.limits.length) facts.push(made("p", b.missed.length ? "Limits missed: " + b.missed.join("; ") : "Limits met: " + b.limits.join(", "), b.missed.length ? "worse" : "better"));
   return [card("Best design", design), card("Metrics", [...gains, ...facts])];

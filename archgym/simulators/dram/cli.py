@@ -1,16 +1,19 @@
 """Commands `archgym trace filter | convert | requests`: traces of requests to DRAM."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from archgym.cli.console.progress import announce_compilation
-from archgym.cli.console.terminal import heading, say, write_facts, write_json
+from archgym.cli.console.terminal import heading, say, warn, write_facts, write_json
 from archgym.cli.options.run import MAX_SEED
 from archgym.cli.options.task import JsonOption
 from archgym.errors import InvalidArgumentError
 from archgym.files.storage import require_free
+
+if TYPE_CHECKING:
+    from archgym.traces.filtering import Requests
 
 __all__ = ["commands"]
 
@@ -71,6 +74,24 @@ def filter_trace(
             "--max-requests", help="Maximum number of requests to write.", min=1, max=4_000_000
         ),
     ] = 1_000_000,
+    windows: Annotated[
+        int,
+        typer.Option(
+            "--windows",
+            help="Number of equal windows, evenly spread over the trace, that share the maximum "
+            "(default: one, at the beginning).",
+            min=1,
+            max=10_000,
+        ),
+    ] = 1,
+    region: Annotated[
+        str,
+        typer.Option(
+            "--region",
+            help="Instructions of interest; earlier accesses only fill the caches.",
+            metavar="FIRST:LAST",
+        ),
+    ] = "",
 ) -> None:
     """Filter a memory trace through two caches into requests to DRAM.
 
@@ -91,14 +112,17 @@ def filter_trace(
     path = out if out is not None else Path(f"{name}.stl.gz")
     if not path.name.removesuffix(".gz").endswith(".stl"):
         raise InvalidArgumentError(f"`--out` must end in .stl or .stl.gz; got {path.name!r}.")
+    interest = _region(region)
     requests = memory_requests(
-        trace_parts(source),
+        lambda: trace_parts(source),
         first=CacheSize.parse("--l1", l1),
         last=CacheSize.parse("--llc", llc),
         capacity_bytes=load_device(device).capacity_bytes,
         seed=seed,
         skip=skip,
         max_requests=max_requests,
+        windows=windows,
+        region=interest,
     )
     made = request_trace(requests, name, ipc=ipc, clock_mhz=clock_mhz)
     write_trace(made, path)
@@ -112,6 +136,44 @@ def filter_trace(
         f"of {requests.accesses:,} accesses to {requests.lines:,} lines; {requests.pages:,} pages "
         f"in {device}"
     )
+    _say_left_out(requests, windows)
+
+
+def _region(text: str) -> tuple[int, int | None]:
+    """Return the first instruction of a region and the one after its last."""
+    if not text:
+        return 0, None
+    first, _, last = text.partition(":")
+    ends = [int(end) if end.isascii() and end.isdigit() else -1 for end in (first or "0", last)]
+    if not last and ":" in text:
+        ends[1] = 2**63 - 1
+    if ends[0] < 0 or ends[1] <= ends[0] or ends[1] > 2**63 - 1:
+        raise InvalidArgumentError(
+            f"`--region` must be two numbers of instructions such as 1000000:5000000, the second "
+            f"one larger; got {text!r}."
+        )
+    return ends[0], ends[1]
+
+
+def _say_left_out(requests: "Requests", windows: int) -> None:
+    """Say how many requests were left out, and warn if they are of another kind."""
+    left = requests.left_out
+    if not left.n:
+        return
+    total = len(requests) + left.n
+    least = "" if requests.is_counted else "at least "
+    where = "after these" if windows == 1 else "between the windows"
+    say(
+        f"left out: {least}{left.n:,} of {total:,} requests ({100 * left.n / total:.1f} %), "
+        f"{where}. Options: a larger --max-requests, --windows 20, or --region FIRST:LAST"
+    )
+    differing = requests.kept.differences(left)
+    if differing:
+        advice = "Spread them with --windows." if windows == 1 else "Take more of them."
+        warn(
+            f"the requests that were left out differ from those kept: {'; '.join(differing)}. "
+            f"{advice}"
+        )
 
 
 @trace_app.command()

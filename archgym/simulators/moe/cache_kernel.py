@@ -82,11 +82,17 @@ def _first_key(cache: CacheState, policy: int, block: int) -> float:
 
 
 @inlined
-def _set_keys(cache: CacheState, policy: int, block: int, first: float) -> None:
-    """Keep what a block is ranked by; the second key is recency where the first may be equal."""
-    cache.first_key[block] = first
+def _second_key(cache: CacheState, policy: int, block: int) -> float:
+    """Return the second sort key of a block: recency where the first may be equal."""
     has_second = policy in (LFU, STATIC, PREDICTOR, LEAST_STALE, SCH)
-    cache.second_key[block] = float(cache.last_event[block]) if has_second else 0.0
+    return float(cache.last_event[block]) if has_second else 0.0
+
+
+@inlined
+def _set_keys(cache: CacheState, policy: int, block: int, first: float) -> None:
+    """Keep what a block is ranked by."""
+    cache.first_key[block] = first
+    cache.second_key[block] = _second_key(cache, policy, block)
 
 
 @inlined

@@ -490,7 +490,7 @@ def accuracy(
 ) -> None:
     """Draw measured serving over predictions that were not fitted on it."""
     from archgym.cli.console.progress import announce_compilation
-    from archgym.simulators.moe.accuracy import draw_accuracy
+    from archgym.simulators.moe.picture import draw_accuracy
 
     announce_compilation()
     n_rows = draw_accuracy(reference, picture, _say_progress)

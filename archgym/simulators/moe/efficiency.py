@@ -1,12 +1,9 @@
 """Efficiency of GPU kernels relative to their peak rates."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, final
+from typing import Final, final
 
 from archgym.simulators.moe.hardware import Gpu
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = [
     "ACTIVATION_BYTES",

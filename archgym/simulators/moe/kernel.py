@@ -85,9 +85,8 @@ from archgym.simulators.moe.columns import (
 from archgym.simulators.moe.exchange import exchange_event
 from archgym.simulators.moe.foresight import foresee, forget_current
 from archgym.simulators.moe.layer import expert_event
-from archgym.simulators.moe.pool import mark_all_stale
+from archgym.simulators.moe.pool import mark_all_stale, share_out
 from archgym.simulators.moe.predictor import issue_path
-from archgym.simulators.moe.quota import share_out
 from archgym.simulators.moe.state import (
     BATCH,
     BATCH_COUNT,

@@ -37,7 +37,6 @@ from archgym.simulators.moe.columns import (
     TARGET,
 )
 from archgym.simulators.moe.pool import make_room
-from archgym.simulators.moe.recency import touch
 from archgym.simulators.moe.state import (
     FETCH,
     FETCH_EVENT,
@@ -65,6 +64,7 @@ __all__ = [
     "finish_transfer",
     "from_drive",
     "release",
+    "touch",
 ]
 
 Array = npt.NDArray[Any]
@@ -303,3 +303,41 @@ def release(
                 if status == ON_LINK and load_ns > 0.0:
                     slot = state.blocks[FETCH_SLOT, block] & (ring - 1)
                     counters[PREFETCH_CUT] += state.ring[LEFT, slot] / load_ns
+
+
+@helper
+def touch(state: State, row: int, count: int, capacity: int, block: int) -> bool:
+    """Use a block, which comes in where it is not and drives out what was used longest ago.
+
+    Args:
+      state: A `State`.
+      row: The first of the set's rows.
+      count: Where in `numbers` the set's size stands.
+      capacity: Most blocks, 1 or more.
+      block: What is used.
+
+    Returns:
+      Whether it was in the set.
+    """
+    blocks, numbers = state.blocks, state.numbers
+    before, after = row + 1, row + 2
+    sentinel = blocks.shape[1] - 1
+    was_inside = blocks[row, block] == 1
+    if was_inside:
+        blocks[after, blocks[before, block]] = blocks[after, block]
+        blocks[before, blocks[after, block]] = blocks[before, block]
+    else:
+        if numbers[count] >= capacity:
+            oldest = blocks[before, sentinel]
+            blocks[after, blocks[before, oldest]] = sentinel
+            blocks[before, sentinel] = blocks[before, oldest]
+            blocks[row, oldest] = 0
+            numbers[count] -= 1
+        blocks[row, block] = 1
+        numbers[count] += 1
+    newest = blocks[after, sentinel]
+    blocks[after, sentinel] = block
+    blocks[before, block] = sentinel
+    blocks[after, block] = newest
+    blocks[before, newest] = block
+    return bool(was_inside)

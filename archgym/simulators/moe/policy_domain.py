@@ -145,6 +145,24 @@ def _simulate(replay: Any, storage: Any, case: Mapping[str, Any]) -> dict[str, A
     return {**dict(zip(COUNTS, counts.tolist(), strict=True)), "seconds": took_s}
 
 
+def _open_case(name: str, options: Mapping[str, str]) -> Any:
+    from archgym.simulators.moe.policy_traces import open_case
+
+    return open_case(name, options)
+
+
+def _evaluate(source: Any, case: Any, runner: Any, tuned: Mapping[str, int] | None = None) -> Any:
+    from archgym.simulators.moe.policy_replay import evaluate_policy
+
+    return evaluate_policy(source, case, runner, tuned=tuned)
+
+
+def _evaluate_built_in(name: str, case: Any) -> Any:
+    from archgym.simulators.moe.policy_replay import evaluate_builtin
+
+    return evaluate_builtin(name, case)
+
+
 EXPERT_CACHE: Final = Domain(
     name="expert-cache",
     doc="Experts that stay in fast memory: eviction, admission and prefetch.",
@@ -188,6 +206,26 @@ EXPERT_CACHE: Final = Domain(
         "decay": _DECAY,
         "prefetch": _PREFETCH,
     },
+    options={
+        "capacity": "experts that fit, as a number or a percentage of all (default: 25%)",
+        "scope": "global or layer (default: global)",
+        "admission": "bypass or forced (default: bypass)",
+        "expert_mb": "size of an expert [MB] (default: 12.58)",
+        "link_gb_per_s": "bandwidth of the link to fast memory [GB/s] (default: 25)",
+    },
+    built_in=("lru", "lfu", "lfru", "fifo"),
+    example={
+        "block": 1024,
+        "layer": 16,
+        "expert": 64,
+        "N_LAYERS": 16,
+        "N_EXPERTS": 64,
+        "CAPACITY": 256,
+    },
+    open_case=_open_case,
+    case_input=lambda case: case.arguments(0),
+    evaluate=_evaluate,
+    evaluate_built_in=_evaluate_built_in,
     compile=_compile,
     simulate=_simulate,
 )

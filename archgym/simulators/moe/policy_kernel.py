@@ -31,6 +31,8 @@ def make_replay(hooks: Mapping[str, Callable[..., Any]]) -> Callable[..., None]:
       hooks: Compiled hooks by name.
     """
     inner: Callable[..., Any] = numba.njit(forceinline=True, **INNER)
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False}
+    entry: Callable[..., Any] = numba.njit(**options)
     score = hooks["score"]
     has_use, has_admit, has_prefetch = (n in hooks for n in ("on_use", "admit", "prefetch"))
     on_use = hooks.get("on_use", score)
@@ -98,7 +100,7 @@ def make_replay(hooks: Mapping[str, Callable[..., Any]]) -> Callable[..., None]:
         worst[place] = block
         return min(n_worst + 1, n_wanted)
 
-    @numba.njit(nogil=True, error_model="numpy", _nrt=False)  # type: ignore[untyped-decorator,unused-ignore]
+    @entry
     def replay(
         is_forced: bool,
         n_prefetch: int,

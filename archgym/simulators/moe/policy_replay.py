@@ -1,7 +1,9 @@
 """Measurement of expert-cache policies: counts, miss classes, bytes, bound of the optimum."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, final
 
 import numpy as np
@@ -30,6 +32,8 @@ class CacheCase:
       capacity: Experts that fit [experts].
       scope: `global` or `layer`.
       admission: `bypass` or `forced`.
+      expert_bytes: Size of an expert [bytes].
+      link_gb_per_s: Bandwidth of the link to fast memory [GB/s].
     """
 
     name: str
@@ -37,6 +41,8 @@ class CacheCase:
     capacity: int
     scope: str = "global"
     admission: str = "bypass"
+    expert_bytes: float = 12_582_912.0
+    link_gb_per_s: float = 25.0
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -73,18 +79,18 @@ class CacheCase:
             "values": self.values,
         }
 
-    def best(self) -> int:
-        """Return the fewest loads that any policy needs: Belady's, which knows the future."""
-        return self._replayed("belady")
+    @cached_property
+    def bound(self) -> int:
+        """Fewest loads that any policy needs: Belady's, which knows the future."""
+        found = replay_events(
+            self.events, "belady", self.capacity, scope=self.scope, admission=self.admission
+        )
+        return found.misses
 
+    @cached_property
     def compulsory(self) -> int:
-        """Return the blocks that are used at all, each of which is loaded once."""
+        """Blocks that are used at all, each of which is loaded once."""
         return len(np.unique(self.events.blocks))
-
-    def _replayed(self, policy: str) -> int:
-        return replay_events(
-            self.events, policy, self.capacity, scope=self.scope, admission=self.admission
-        ).misses
 
 
 @final
@@ -104,6 +110,8 @@ class PolicyResult:
       state_bits: Storage of the policy [bits].
       operations: Operations of one call by hook, on its longest path.
       problem: Reason why the policy is infeasible; empty if it ran.
+      expert_bytes: Size of an expert [bytes].
+      link_gb_per_s: Bandwidth of the link to fast memory [GB/s].
     """
 
     case: str
@@ -117,6 +125,13 @@ class PolicyResult:
     state_bits: int | None = None
     operations: Mapping[str, int] | None = None
     problem: str = ""
+    expert_bytes: float = 0.0
+    link_gb_per_s: float = 1.0
+
+    @property
+    def loss(self) -> float:
+        """Loads over those of the optimum; infinite for an infeasible policy."""
+        return math.inf if self.problem else self.loads / max(1, self.bound)
 
     @property
     def is_feasible(self) -> bool:
@@ -148,16 +163,11 @@ class PolicyResult:
         """Main cause of the loads: ``policy`` or ``working set``."""
         return "policy" if self.policy_loads > self.capacity_misses else "working set"
 
-    def to_json(self, expert_bytes: float, link_gb_per_s: float) -> dict[str, Any]:
-        """Return the measures as JSON.
-
-        Args:
-          expert_bytes: Size of an expert [bytes].
-          link_gb_per_s: Bandwidth of the link to fast memory [GB/s].
-        """
+    def to_json(self) -> dict[str, Any]:
+        """Return the measures as JSON."""
         if self.problem:
             return {"trace": self.case, "policy": self.policy, "problem": self.problem}
-        moved = self.loads * expert_bytes
+        moved = self.loads * self.expert_bytes
         return {
             "trace": self.case,
             "policy": self.policy,
@@ -173,7 +183,7 @@ class PolicyResult:
             "policy_loads": self.policy_loads,
             "diagnosis": self.diagnosis,
             "bytes_moved": moved,
-            "transfer_ms": moved / (link_gb_per_s * 1e9) * 1e3,
+            "transfer_ms": moved / (self.link_gb_per_s * 1e9) * 1e3,
             "state_bits": self.state_bits,
             "operations": None if self.operations is None else dict(self.operations),
         }
@@ -185,7 +195,6 @@ def evaluate_policy(
     runner: PolicyRunner,
     *,
     tuned: Mapping[str, int] | None = None,
-    bound: int | None = None,
 ) -> PolicyResult:
     """Return the measures of a policy on a case; a policy that fails is infeasible.
 
@@ -194,7 +203,6 @@ def evaluate_policy(
       case: Trace and cache.
       runner: Process in which it runs.
       tuned: Values of its tunable constants.
-      bound: Loads of the optimum, if known.
 
     Raises:
       SimulatorError: The policy needs fewer loads than the optimum; a defect of the simulator.
@@ -215,10 +223,12 @@ def evaluate_policy(
         misses=int(counts["misses"]),
         prefetched=int(counts["prefetched"]),
         useful=int(counts["useful"]),
-        compulsory=case.compulsory(),
-        bound=case.best() if bound is None else bound,
+        compulsory=case.compulsory,
+        bound=case.bound,
         state_bits=source.state_bits(case.sizes),
         operations=operations,
+        expert_bytes=case.expert_bytes,
+        link_gb_per_s=case.link_gb_per_s,
     )
     _check(result, int(counts["hits"]), case)
     return result
@@ -238,8 +248,10 @@ def evaluate_builtin(policy: str, case: CacheCase) -> PolicyResult:
         policy=policy,
         uses=len(case.events.experts),
         misses=found.misses,
-        compulsory=case.compulsory(),
-        bound=case.best(),
+        compulsory=case.compulsory,
+        bound=case.bound,
+        expert_bytes=case.expert_bytes,
+        link_gb_per_s=case.link_gb_per_s,
     )
 
 

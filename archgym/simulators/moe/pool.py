@@ -12,7 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.runtime.kernels import helper, inlined
-from archgym.simulators.moe.cache_kernel import _first_key, _is_worse, _set_keys, evict, insert
+from archgym.simulators.moe.cache_kernel import (
+    _first_key,
+    _is_worse,
+    _second_key,
+    _set_keys,
+    evict,
+    insert,
+    resize,
+)
 from archgym.simulators.moe.caches import (
     EVENT,
     FIFO,
@@ -31,6 +39,7 @@ from archgym.simulators.moe.columns import (
     CAPACITY,
     N_EXPERTS,
     N_LAYERS,
+    N_ROUNDS,
     REPLACEMENT,
 )
 from archgym.simulators.moe.state import (
@@ -43,7 +52,7 @@ from archgym.simulators.moe.state import (
     whole,
 )
 
-__all__ = ["keep_in_pool", "make_room", "mark_all_stale", "mark_used"]
+__all__ = ["keep_in_pool", "make_room", "mark_all_stale", "mark_used", "share_out"]
 
 Array = npt.NDArray[Any]
 
@@ -85,22 +94,29 @@ def _look(
     begin = cache.begin[layer]
     worst = whole(-1)
     newest = whole(STALE)
-    lowest = np.inf
+    lowest = lowest_second = np.inf
     for place in range(begin, begin + cache.used[layer]):
         block = whole(cache.members[place])
         first = _first_key(cache, policy, block)
         # Nearly all blocks end here.
         if first > lowest:
             continue
+        second = _second_key(cache, policy, block)
+        if first == lowest and (
+            second > lowest_second
+            or (second == lowest_second and cache.tie[block] > cache.tie[worst])
+        ):
+            continue
         if _stays(cache, block, keep_from, spare_from):
             newest = max(newest, whole(cache.inserted[block]), whole(cache.asked[block]))
             continue
-        _set_keys(cache, policy, block, first)
-        if worst < 0 or _is_worse(cache, block, worst):
-            worst, lowest = block, first
+        worst, lowest, lowest_second = block, first, second
+    if worst >= 0:
+        _set_keys(cache, policy, worst, lowest)
     state.layers[WORST, layer] = worst
     state.layers[FOUND_FOR, layer] = newest if newest > STALE else LASTING
-    state.worst_keys[layer] = lowest
+    state.worst_keys[0, layer] = lowest
+    state.worst_keys[1, layer] = lowest_second
 
 
 @helper
@@ -120,17 +136,19 @@ def _worst_of_all(
     layers, keys = state.layers, state.worst_keys
     while True:
         worst = whole(-1)
-        lowest = np.inf
+        lowest = lowest_second = np.inf
         for layer in range(choices[N_LAYERS]):
             # What had to stay comes into question in a later event.
             if layers[FOUND_FOR, layer] < keep_from:
                 _look(policy, state, cache, layer, keep_from, spare_from)
             # Nearly all layers end here; one without a worst block has an infinite key.
-            if keys[layer] > lowest:
+            first, second = keys[0, layer], keys[1, layer]
+            if first > lowest or (first == lowest and second > lowest_second):
                 continue
             block = layers[WORST, layer]
-            if block >= 0 and (worst < 0 or _is_worse(cache, block, worst)):
-                worst, lowest = block, keys[layer]
+            is_tied = first == lowest and second == lowest_second
+            if block >= 0 and not (is_tied and cache.tie[block] > cache.tie[worst]):
+                worst, lowest, lowest_second = block, first, second
         if worst < 0 or not _stays(cache, worst, keep_from, spare_from):
             return worst
         # It was found where other blocks had to stay.
@@ -202,3 +220,31 @@ def keep_in_pool(
                 continue
         _drop(state, cache, n_experts, worst)
         _bring(state, cache, layer, block)
+
+
+@helper
+def share_out(choices: Array, state: State, cache: CacheState) -> None:
+    """At a step's start: gives each layer places by the experts that the step asks it for.
+
+    Source:
+      He et al., *ExpertFlow*, arXiv 2410.17954: predictive locality-aware expert caching divides
+      the slots across layers in proportion to the predicted number of experts per layer.
+    """
+    n_layers, n_experts = choices[N_LAYERS], choices[N_EXPERTS]
+    n_rounds = choices[N_ROUNDS]
+    total = min(choices[CAPACITY], n_layers * n_experts)
+    need = 0
+    for event in range(n_layers * n_rounds):
+        need += state.n_members[event]
+    # Rounding down the running sum gives parts that add up to the whole. First all that shrink,
+    # so that there is room for those that grow.
+    for grows in range(2):
+        seen = given = 0
+        for layer in range(n_layers):
+            for event in range(layer * n_rounds, (layer + 1) * n_rounds):
+                seen += state.n_members[event]
+            upto = total * seen // max(1, need)
+            part = min(n_experts, upto - given)
+            given = upto
+            if (part >= cache.capacity[layer]) == (grows == 1):
+                resize(cache, choices[REPLACEMENT], layer, part)

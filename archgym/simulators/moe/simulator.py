@@ -19,13 +19,13 @@ from archgym.simulators.moe.costs import costs_of, measure_without, relieved
 from archgym.simulators.moe.designs import serving_of
 from archgym.simulators.moe.engines import BITS, precision_of
 from archgym.simulators.moe.engines import engine as engine_of
+from archgym.simulators.moe.eplb import place
 from archgym.simulators.moe.export import FORMATS, serving_files
 from archgym.simulators.moe.fabric import contention
 from archgym.simulators.moe.hardware import NodePreset, node
 from archgym.simulators.moe.measured import measured_ratios
 from archgym.simulators.moe.metrics import METRICS, OBJECTIVES, measure
 from archgym.simulators.moe.models import MoeModel
-from archgym.simulators.moe.parallel import place
 from archgym.simulators.moe.plan import MODEL_REASONS, Plan, plan
 from archgym.simulators.moe.presets import model
 from archgym.simulators.moe.relief import RELIEF

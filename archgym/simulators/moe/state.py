@@ -105,7 +105,7 @@ class State(NamedTuple):
       ready: (5, MAX_DEGREE) float64, scratch of pipelining.
       finish: (n_experts,) float64, when each expert loaded for an event has been used [ns].
       layers: (4, n_layers) int64.
-      worst_keys: (n_layers,) float64, the first sort key of each layer's worst block.
+      worst_keys: (2, n_layers) float64, both sort keys of each layer's worst block.
       clocks: (8,) float64.
       numbers: (17,) int64.
       tlb_tags: (n_tlb_tags,) int32, what a TLB holds, set by set.
@@ -155,7 +155,7 @@ def new_state(
         ready=np.zeros((5, MAX_DEGREE)),
         finish=np.zeros(n_experts),
         layers=layers,
-        worst_keys=np.zeros(n_layers),
+        worst_keys=np.zeros((2, n_layers)),
         clocks=np.zeros(8),
         numbers=np.zeros(17, dtype=np.int64),
         tlb_tags=np.full(n_tlb_tags, EMPTY, dtype=np.int32),

@@ -20,7 +20,9 @@ _COLOURS: Final = {
 }
 _STYLE: Final = (
     "<style>text{font:11px sans-serif;fill:#222}.s{font-size:10px;fill:#555}"
-    ".t{font-size:13px;font-weight:bold}</style>"
+    ".t{font-size:13px;font-weight:bold}"
+    # A white edge, so that lines behind a label leave it readable.
+    ".h{paint-order:stroke;stroke:#fff;stroke-width:3px}</style>"
 )
 _WIDTH: Final = 900
 _ROW: Final = 18
@@ -29,6 +31,7 @@ _LABEL: Final = 190
 _MARGIN: Final = 16
 _BOX: Final = 128
 _LINES: Final = 4
+_ACROSS: Final = 7
 _KB: Final = 1000.0
 
 
@@ -153,7 +156,7 @@ def diagram_svg(graph: TaskGraph, designs: Designs, log: Log, values: np.ndarray
     used = sorted({*above, *below} | _passed(designs, {*above, *below}))
     widest = max(len(boxes) for boxes in [*above.values(), *below.values()])
     indent = _MARGIN + 14 * (len(used) + 1)
-    width = max(indent + widest * (_BOX + 10) + _MARGIN, 480)
+    width = max(indent + min(widest, _ACROSS) * (_BOX + 10) + _MARGIN, 480)
     value = dict(zip(COLUMNS, values.tolist(), strict=False))
     title = (
         f"{graph.name}: {_time(value['latency_s'])}, {1e3 * value['power_w']:.3g} mW, "
@@ -164,18 +167,21 @@ def diagram_svg(graph: TaskGraph, designs: Designs, log: Log, values: np.ndarray
     line_at: dict[int, float] = {}
     height = 20 + 12 * _LINES
     for b in used:
-        if b in above:
-            parts += _boxes(above[b], indent, y, "#E3EEF6", y + height, y + height + 14)
-            y += height + 14
-        line_at[b] = y
-        parts.append(_line(indent - 6, y, width - _MARGIN, y, "#222222", 4))
-        peak = designs.bus_peak[0, b] / 1e9
-        label = f"bus {b}: {peak:.4g} GB/s each way"
-        parts.append(_text(width - _MARGIN, y - 5, label, "s", "end"))
-        if b in below:
-            parts += _boxes(below[b], indent, y + 14, "#FBEBDD", y + 14, y)
-            y += height + 14
-        y += 26
+        units, stores = above.get(b, []), below.get(b, [])
+        # A bus with many blocks continues in further rows.
+        for first in range(0, max(len(units), len(stores), 1), _ACROSS):
+            shown, held = units[first : first + _ACROSS], stores[first : first + _ACROSS]
+            y += height + 14 if shown else 0
+            parts += _boxes(shown, indent, y - height - 14, "#E3EEF6", y - 14, y)
+            parts.append(_line(indent - 6, y, width - _MARGIN, y, "#222222", 4))
+            if first:
+                parts.append(_line(indent - 6, line_at[b], indent - 6, y, "#222222", 4))
+            else:
+                line_at[b] = y
+                label = f"bus {b}: {designs.bus_peak[0, b] / 1e9:.4g} GB/s each way"
+                parts.append(_text(width - _MARGIN, y + 13, label, "s", "end"))
+            parts += _boxes(held, indent, y + 14, "#FBEBDD", y + 14, y)
+            y += (height + 14 if held else 0) + 26
     for place, b in enumerate(used):
         for c in used:
             if c > b and designs.links[0, b] >> c & 1:
@@ -197,7 +203,7 @@ def _blocks(
     for p, bus in enumerate(designs.processor_bus[0].tolist()):
         names = [graph.names[t] for t in np.flatnonzero(designs.on[0] == p)]
         if names:
-            above.setdefault(bus, []).append([f"processor {p}", *_shortened(names)])
+            above.setdefault(bus, []).append([f"processor {p}", *_shortened(names, 3)])
     for t in graph.accelerated:
         if designs.on[0, t] == OWN:
             lines = [
@@ -215,15 +221,15 @@ def _blocks(
             kind = "DRAM" if designs.memory_kind[0, m] == DRAM else "SRAM"
             peak = designs.memory_peak[0, m] / 1e9
             lines = [f"{kind} {m}: {log.memory_bytes[m] / _KB:,.0f} kB", f"{peak:.4g} GB/s"]
-            below.setdefault(bus, []).append(lines + _shortened(writers)[: _LINES - 1])
+            below.setdefault(bus, []).append(lines + _shortened(writers, 2))
     return above, below
 
 
-def _shortened(names: list[str]) -> list[str]:
-    """Return at most three lines of names."""
-    if len(names) <= _LINES - 1:
+def _shortened(names: list[str], most: int) -> list[str]:
+    """Return names in at most so many lines."""
+    if len(names) <= most:
         return names
-    return [*names[: _LINES - 2], f"and {len(names) - _LINES + 2} more tasks"]
+    return [*names[: most - 1], f"and {len(names) - most + 1} more tasks"]
 
 
 def _passed(designs: Designs, ends: set[int]) -> set[int]:
@@ -271,17 +277,20 @@ def graph_svg(graph: TaskGraph) -> str:
     centre: dict[int, tuple[float, float]] = {}
     for layer, tasks in layers.items():
         for place, t in enumerate(tasks):
-            centre[t] = (width * (place + 0.5) / len(tasks), 50.0 + 58 * layer)
+            centre[t] = (width * (place + 0.5) / len(tasks), 50.0 + 70 * layer)
     parts = [_text(_MARGIN, 20, f"{graph.name}: {len(graph.tasks)} tasks", "t")]
+    labels = []
     for edge in graph.edges:
         (x1, y1), (x2, y2) = centre[edge.parent], centre[edge.child]
         parts.append(_line(x1, y1 + 14, x2, y2 - 14, "#999999"))
+        # Near the parent, where edges lie apart.
+        at = y1 + 14 + 12
         kb = f"{edge.bytes / _KB:.3g} kB"
-        parts.append(_text((x1 + x2) / 2 + 3, (y1 + y2) / 2 + 3, kb, "s"))
+        labels.append(_text(x1 + (x2 - x1) * (at - y1) / (y2 - y1), at + 3, kb, "s h", "middle"))
     for t, (x, y) in centre.items():
         task = graph.tasks[t]
         fill = "#EEEEEE" if task.is_dummy else "#E3EEF6" if task.accelerator else "#FFFFFF"
         tip = f"{task.name}: {task.work:.4g} instructions"
         parts.append(_rect(x - _BOX / 2, y - 14, _BOX, 28, fill, tip, "#888888"))
         parts.append(_text(x, y + 4, task.name[:20], "", "middle"))
-    return _svg(width, 50 + 58 * len(layers), f"Task graph {graph.name}", parts)
+    return _svg(width, 50 + 70 * len(layers), f"Task graph {graph.name}", parts + labels)

@@ -65,7 +65,10 @@ class SocSimulator(Simulator):
     accuracy_percent: ClassVar[Mapping[str, float]] = {"farsi": 1e-7}
     table_space = "table"
     costs: Mapping[str, str] = COSTS
-    exports: Mapping[str, str] = {"system": "Blocks and places of tasks as JSON."}
+    exports: Mapping[str, str] = {
+        "system": "Blocks and places of tasks as JSON.",
+        "pictures": "Blocks, tasks over time and the task graph as SVG.",
+    }
     default_objective = "budget"
 
     def __init__(
@@ -215,7 +218,12 @@ class SocSimulator(Simulator):
         }
 
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
-        """Return the blocks of a design and the places of its tasks."""
+        """Return the blocks of a design and the places of its tasks, or pictures of them as SVG."""
+        if form == "pictures":
+            from archgym.simulators.soc.picture import graph_svg
+
+            drawn = {"Task graph": graph_svg(self.graph), **self.picture_design(indices, workload)}
+            return {f"{title.lower().replace(' ', '-')}.svg": text for title, text in drawn.items()}
         from archgym.simulators.soc.export import system_files
 
         canonical = self.space.canonical(np.asarray(indices, dtype=np.int64)[None, :])

@@ -321,3 +321,23 @@ def test_prepared_traces_are_kept_up_to_a_limit() -> None:
 
     kept = [held.get((trace.digest, device.name, None, False)) is not None for trace in traces]
     assert kept == [False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("device", "workload", "is_fast"),
+    [
+        ("ddr3-1600", "cloud-1", True),
+        ("ddr3-1600", "sparse-rw", False),
+        ("ddr3-1600", "pointer-chase", False),
+        ("ddr3-1600-4ranks", "cloud-1", False),
+        ("ddr4-2400", "cloud-1", False),
+        ("hbm2", "stream", False),
+    ],
+)
+def test_auto_is_fast_only_where_that_was_measured_to_be_equal(
+    device: str, workload: str, is_fast: bool
+) -> None:
+    simulator = DramSimulator(device=device)
+
+    assert simulator.fidelity == "auto"
+    assert simulator.is_fast_proven(simulator.workload(workload)) == is_fast

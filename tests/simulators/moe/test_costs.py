@@ -10,9 +10,9 @@ from archgym.simulators.moe import NodePreset, Requests, Routing, node
 from archgym.simulators.moe.columns import CpuRule, Prefetch, Replacement, Scope
 from archgym.simulators.moe.costs import own_joules, relieved
 from archgym.simulators.moe.energy import ENERGY
+from archgym.simulators.moe.eplb import place
 from archgym.simulators.moe.hardware import Host, Link
 from archgym.simulators.moe.metrics import METRICS, loaded_bytes, measure
-from archgym.simulators.moe.parallel import place
 from archgym.simulators.moe.plan import plan
 from archgym.simulators.moe.running import Run, documents, popularity, run
 from archgym.simulators.moe.serving import Serving

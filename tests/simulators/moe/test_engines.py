@@ -31,7 +31,7 @@ SMALL = MoeModel(
 def served(serving: Serving, n_clients: int, tensor: int) -> tuple[Run, Deployment]:
     """Runs the serving kernel under closed-loop clients with uniform routing."""
     deployment = Deployment(SMALL, gpu("h200"), "vllm", "fp8", tensor=tensor)
-    lengths = load(n_clients, 96, 48, shortest=0.8, waves=4).lengths
+    lengths = load(n_clients, 96, 128, shortest=0.8, waves=4).lengths
     rng = np.random.default_rng(3)
     experts = np.argsort(rng.random((1024, SMALL.moe_layers, SMALL.experts)), axis=2)
     routing = Routing(
@@ -65,7 +65,7 @@ def test_fast_clock_agrees_with_serving_kernel(spreads: bool) -> None:
     if spreads:
         deployment = replace(deployment, expert=4)
 
-    loop = serve(deployment.costs(), deployment.shape(), load(16, 96, 48, shortest=0.8, waves=4))
+    loop = serve(deployment.costs(), deployment.shape(), load(16, 96, 128, shortest=0.8, waves=4))
 
     assert loop.mean_tpot_ms == pytest.approx(found.tpot_ns.mean() / 1e6, rel=0.02)
     assert loop.mean_ttft_ms == pytest.approx(found.ttft_ns.mean() / 1e6, rel=0.05)

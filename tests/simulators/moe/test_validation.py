@@ -7,15 +7,14 @@ from pathlib import Path
 import pytest
 
 from archgym.errors import ArchGymError
-from archgym.simulators.moe.validation.balance import balance_rows
 from archgym.simulators.moe.validation.caches import (
+    balance_rows,
     event_rows,
     library_rows,
     locality_rows,
     toy_rows,
 )
-from archgym.simulators.moe.validation.readme import readme_rows
-from archgym.simulators.moe.validation.routing import routing_rows
+from archgym.simulators.moe.validation.routing import readme_rows, routing_rows
 from archgym.simulators.moe.validation.row import Row
 
 Rows = Callable[[Path, Callable[[str], None]], list[Row]]

@@ -8,6 +8,7 @@ import pytest
 
 from archgym.errors import UnknownNameError
 from archgym.evaluation.task import Task
+from archgym.report.export import export_design
 from archgym.simulators.soc import SocSimulator
 from archgym.simulators.soc.costs import COSTS
 from archgym.simulators.soc.metrics import is_met, limits
@@ -166,3 +167,12 @@ def test_pictures_are_well_formed_and_name_the_tasks() -> None:
     blocks = "".join(ElementTree.fromstring(drawn).itertext())
     assert "bus 0" in blocks
     assert "processor 0" in blocks or "accelerator" in blocks
+
+
+def test_design_is_exported_as_pictures() -> None:
+    task = Task.make(SocSimulator(graph="vio"))
+    exported = export_design(task, task.space.default_indices, "pictures")
+
+    assert sorted(exported.files) == ["blocks.svg", "task-graph.svg", "tasks-over-time.svg"]
+    for text in exported.files.values():
+        assert ElementTree.fromstring(text).tag.endswith("svg")

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archgym.errors import SimulatorError, UnknownNameError
+from archgym.errors import InvalidArgumentError, SimulatorError, UnknownNameError
 from archgym.simulators.translation import TranslationSimulator
+from archgym.simulators.translation import workloads as workloads_module
 from archgym.simulators.translation.metrics import METRICS
 from archgym.simulators.translation.validation.reference import (
     golden_rows,
     golden_text,
     recorded_rows,
 )
-from archgym.traces import shipped_trace, write_memory_trace
+from archgym.traces import MemoryTrace, shipped_trace, write_memory_trace
 
 PLACE = {spec.name: place for place, spec in enumerate(METRICS)}
 
@@ -193,3 +194,47 @@ def test_making_a_simulator_compiles_nothing() -> None:
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert ran.stdout.strip() == "[]"
+
+
+def test_parallel_misses_are_an_option_of_the_task() -> None:
+    chain = TranslationSimulator(fidelity="short", parallel_misses="1")
+    many = TranslationSimulator(fidelity="short", parallel_misses="16")
+
+    assert chain.options == {"parallel_misses": "1"}
+    assert evaluate(many)["total_cycles"] < evaluate(chain)["total_cycles"]
+    # Each is compared with the default design under the same option.
+    assert evaluate(many)["speedup"] == evaluate(chain)["speedup"] == 1.0
+
+
+@pytest.mark.parametrize("text", ["0", "17", "2.5", "-1", "many", "\u0663"])
+def test_parallel_misses_must_be_a_small_number(text: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="`parallel_misses` must be a whole number"):
+        TranslationSimulator(parallel_misses=text)
+
+
+def test_prefetcher_is_an_option_of_the_task() -> None:
+    made = TranslationSimulator(fidelity="short", prefetcher="next-line")
+
+    assert made.options == {"prefetcher": "next-line"}
+    assert pickle.loads(pickle.dumps(made)).options == made.options
+    plain = evaluate(TranslationSimulator(fidelity="short"), "sort")
+    assert evaluate(made, "sort")["l2_cache_data_mpki"] < plain["l2_cache_data_mpki"]
+    with pytest.raises(UnknownNameError, match="streamer"):
+        TranslationSimulator(prefetcher="steamer")
+
+
+def test_long_file_is_read_in_parts_and_counts_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_memory_trace(shipped_trace("sort"), tmp_path / "mine.npz")
+    simulator = TranslationSimulator()
+    default = simulator.space.default_indices[None, :]
+    held = simulator.workload(tmp_path / "mine.npz")
+    monkeypatch.setattr(workloads_module, "_MAX_HELD", 1000)
+    streamed = simulator.workload(tmp_path / "mine.npz")
+
+    assert not isinstance(streamed.content.source, MemoryTrace)
+    assert streamed.digest != held.digest
+    values = [simulator.evaluate_batch(default, w).values for w in (held, streamed)]
+    assert np.array_equal(*values)
+    assert simulator.describe_workload(streamed) == simulator.describe_workload(held)

@@ -59,7 +59,7 @@ def power_of(made: Standard, organisation: str, speed: str) -> PowerSpec:
         "WR": values["nWR"],
         "REFI": values["nREFI"],
         "WCK2CK": wck,
-        "RFCsb": 0,
+        "RFCsb": values.get("nRFCsb", 0),
     }
     return PowerSpec(
         standard=made.family.upper(),

@@ -19,7 +19,7 @@ from archgym.simulators.dram.ramulator.metrics import family_metrics, family_obj
 from archgym.simulators.dram.ramulator.requests import Bursts, bursts_of
 from archgym.simulators.dram.ramulator.run import Configuration, Outcome, run
 from archgym.simulators.dram.ramulator.space import GROUPS, family_space
-from archgym.simulators.dram.ramulator.standard import FAMILIES, Standard, load_standard
+from archgym.simulators.dram.ramulator.standard import FAMILIES, Standard, extended, load_standard
 from archgym.simulators.dram.trace import Trace
 from archgym.spaces.space import DesignSpace
 
@@ -53,9 +53,19 @@ class RamulatorModel:
       space, metrics, objectives, groups: As of `Simulator`.
     """
 
-    def __init__(self, device: str) -> None:
-        """Make the model of a family or of a user's device file."""
+    def __init__(self, device: str, extensions: bool = False) -> None:
+        """Make the model of a family or of a user's device file.
+
+        Args:
+          device: Name or path.
+          extensions: True for the parameters of DDR5 that nothing validates.
+
+        Raises:
+          InvalidArgumentError: The family has no extensions.
+        """
         self.made, self.device = _load(device)
+        if extensions:
+            self.made = extended(self.made)
         self.space: DesignSpace = family_space(self.made)
         self.metrics: tuple[MetricSpec, ...] = family_metrics(self.made)
         self.objectives: Mapping[str, Objective] = family_objectives(self.made)
@@ -111,6 +121,7 @@ class RamulatorModel:
             wr_low=float(str(design["wr_low"])),
             wr_high=float(str(design["wr_high"])),
             wck_sync=str(design.get("wck_sync", "need_sync")),
+            activation_limit=int(str(design.get("activation_limit", 0))),
             width=_WIDTH,
         )
 
@@ -208,7 +219,9 @@ class RamulatorModel:
             "row_conflicts": float(outcome.counts["conflicts"]),
             "forwarded": float(outcome.counts["forwarded"]),
             "coalesced": float(outcome.counts["coalesced"]),
-            "refreshes": float(commands["REFab"] + commands.get("REFpb", 0)),
+            "refreshes": float(
+                commands["REFab"] + commands.get("REFpb", 0) + commands.get("REFsb", 0)
+            ),
         }
         if not has_energy(self.made):
             found["estimated_energy_pj"] = 8.0 * n_bytes * PJ_PER_BIT[self.made.family]

@@ -22,6 +22,7 @@ __all__ = [
     "Organisation",
     "Standard",
     "distance",
+    "extended",
     "load_standard",
     "standard",
 ]
@@ -271,6 +272,56 @@ def standard(family: str) -> Standard:
         bins=MappingProxyType(bins),
         source=data["source"],
         deviations=tuple(data["deviations"]),
+    )
+
+
+def extended(made: Standard) -> Standard:
+    """Return a DDR5 family with same-bank refresh: our own extension, which nothing validates.
+
+    Raises:
+      InvalidArgumentError: The family is another one, or an organisation has another density.
+    """
+    if made.family != "ddr5":
+        raise InvalidArgumentError(
+            f"Extensions must be left out for family {made.family!r}; only ddr5 has some."
+        )
+    folder = resources.files("archgym.simulators.dram").joinpath("data/standards")
+    data: dict[str, Any] = json.loads(folder.joinpath("ddr5_extensions.json").read_text("utf-8"))
+    by_density: dict[str, int] = data["ns"]["nRFCsb"]
+    bins = {}
+    for name, speed in made.bins.items():
+        clocks = {}
+        for organisation, shape in made.organisations.items():
+            if str(shape.density_mbit) not in by_density:
+                raise InvalidArgumentError(
+                    f"Same-bank refresh needs a density of {', '.join(by_density)} Mbit; "
+                    f"organisation {organisation!r} has {shape.density_mbit}."
+                )
+            clocks[organisation] = -(-by_density[str(shape.density_mbit)] * 1000 // speed.t_ck_ps)
+        spacing = -(-data["ns"]["nREFSBRD"] * 1000 // speed.t_ck_ps)
+        bins[name] = replace(
+            speed,
+            clocks=MappingProxyType({**speed.clocks, "nREFSBRD": spacing}),
+            by_organisation=MappingProxyType({**speed.by_organisation, "nRFCsb": clocks}),
+        )
+    further = tuple(
+        Constraint(
+            scope=entry["scope"],
+            preceding=tuple(entry["preceding"]),
+            following=tuple(entry["following"]),
+            distance=entry["distance"],
+            window=1,
+            siblings=False,
+            source=entry["source"],
+        )
+        for entry in data["constraints"]
+    )
+    return replace(
+        made,
+        commands=(*made.commands, Command(**data["command"])),
+        constraints=(*made.constraints, *further),
+        bins=MappingProxyType(bins),
+        deviations=(*made.deviations, data["note"]),
     )
 
 

@@ -79,6 +79,7 @@ DEVICE: Final = np.dtype(
         ("aad", _I),
         ("refi", _I),
         ("refi_bank", _I),
+        ("refi_same", _I),
         ("rfc_bank", _I),
         ("rules_of", _I, (MAX_COMMANDS + 1,)),  # first rule of each command
         ("power_kind", _I, (MAX_COMMANDS,)),  # place in `power.KINDS`, NONE where not counted
@@ -112,7 +113,7 @@ CONTROLLER: Final = np.dtype(
         ("always_on", _I),
         ("is_hashing", _I),
         ("is_counting", _I),
-        ("activations_per_refresh", _I),  # RFM threshold, 0 without
+        ("activation_limit", _I),  # of a bank until its refresh management, 0 without
     ],
     align=True,
 )

@@ -142,6 +142,8 @@ def device_tables(
     d["aad"] = values.get("nAAD", 0)
     d["refi"] = values["nREFI"] * k
     d["refi_bank"] = values.get("nREFIpb", 0) * k
+    # JESD79-5: each bank of a group has its turn within one refresh interval.
+    d["refi_same"] = d["refi"] // d["banks_per_group"]
     d["rfc_bank"] = values.get("nRFCpb", 0) * k
     d["power_kind"] = NONE
     n_rules = 0

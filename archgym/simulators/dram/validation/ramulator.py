@@ -44,7 +44,7 @@ _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "mapping": MAPPINGS,
     "scheduler": SCHEDULERS,
     "row_policy": ROW_POLICIES,
-    "refresh": REFRESHES,
+    "refresh": REFRESHES[:3],  # the last one is our own extension
 }
 _GROUPS: Final[dict[str, tuple[str, ...]]] = {
     "ticks": ("tick_ps", "ticks", "last_accept"),

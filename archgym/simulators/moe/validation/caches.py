@@ -1,4 +1,4 @@
-"""Rows V1, V2, V3 and V20: caches and locality against programs of others, count by count."""
+"""Rows V1, V2, V3, V19 and V20: caches, locality and balancer against programs of others."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.simulators.moe.caches import tie_order
+from archgym.simulators.moe.eplb import balance, balancedness
 from archgym.simulators.moe.locality import hit_rates, segment_routing
 from archgym.simulators.moe.replay import Events, ReplayResult, replay_events
 from archgym.simulators.moe.routing import Routing
@@ -20,7 +21,7 @@ from archgym.simulators.moe.validation.row import (
     reading,
 )
 
-__all__ = ["event_rows", "library_rows", "locality_rows", "toy_rows"]
+__all__ = ["balance_rows", "event_rows", "library_rows", "locality_rows", "toy_rows"]
 
 # The reference's seed of the numbers that decide between equals.
 _TIE_SEED: Final = 20260729
@@ -257,3 +258,58 @@ def _library_row(name: str, policy: str, events: Events, case: Mapping[str, Any]
         0.0,
         "hits",
     )
+
+
+_NOTE: Final = (
+    "where two copies are equally busy, PyTorch's sort, which is not stable, orders them as the "
+    "processor's vector instructions do; slots that differ hold copies of equal load"
+)
+
+
+def balance_rows(reference: Path, progress: Progress) -> list[Row]:
+    """Return V19: the slots of every case, and how even their loads are."""
+    path = reference / "eplb" / "expected.json"
+    rows: list[Row] = []
+    with reading(path):
+        for name, case in read_json(path).items():
+            progress(f"V19: {name}")
+            rows += _case_rows(name, case)
+    return rows
+
+
+def _case_rows(name: str, case: Mapping[str, Any]) -> list[Row]:
+    weight = np.asarray(case["weight"], dtype=np.float64)
+    wanted = np.asarray(case["phy2log"], dtype=np.int64)
+    placed = balance(weight, *(int(value) for value in case["args"]))
+    copies = np.asarray(case["logcnt"], dtype=np.int64)
+    shares = (weight / placed.copies).astype(np.float32)
+    equal = np.take_along_axis(shares, wanted, 1) == np.take_along_axis(shares, placed.slots, 1)
+    same = placed.slots == wanted
+    wrong = int((~(same | equal)).sum()) + int((placed.copies != copies).sum())
+    even = np.asarray(case["balancedness_mean_over_max"], dtype=np.float64)
+    ours = balancedness(placed.loads(weight))
+    worst = int(np.argmax(np.abs(ours - even)))
+    identical = int(same.sum())
+    return [
+        Row(
+            "V19",
+            f"{name}: slots with the reference's expert, or with one of equal load",
+            wanted.size,
+            wanted.size - wrong,
+            "slots",
+            float(wrong),
+            0.0,
+            "slots",
+            note="" if identical == wanted.size else f"{identical} are identical; {_NOTE}",
+        ),
+        Row(
+            "V19",
+            f"{name}: mean over largest load of a layer",
+            float(even[worst]),
+            float(ours[worst]),
+            "ratio",
+            float(np.abs(ours - even).max()),
+            1e-6,
+            "absolute",
+        ),
+    ]

@@ -13,9 +13,9 @@ from archgym.simulators.moe.composition import (
     composition_plan,
     llama_composition,
 )
+from archgym.simulators.moe.eplb import place
 from archgym.simulators.moe.fabric import contention
 from archgym.simulators.moe.hardware import NodePreset, node
-from archgym.simulators.moe.parallel import place
 from archgym.simulators.moe.plan import Plan
 from archgym.simulators.moe.presets import model
 from archgym.simulators.moe.running import popularity

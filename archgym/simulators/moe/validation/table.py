@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import ClassVar, Final, final
 
 from archgym.errors import FileFormatError, InvalidArgumentError
-from archgym.simulators.moe.validation.balance import balance_rows
 from archgym.simulators.moe.validation.caches import (
+    balance_rows,
     event_rows,
     library_rows,
     locality_rows,
@@ -32,8 +32,7 @@ from archgym.simulators.moe.validation.offload import (
     processor_rows,
     toy_throughput_rows,
 )
-from archgym.simulators.moe.validation.readme import readme_rows
-from archgym.simulators.moe.validation.routing import routing_rows
+from archgym.simulators.moe.validation.routing import readme_rows, routing_rows
 from archgym.simulators.moe.validation.row import Progress, Row
 from archgym.simulators.moe.validation.serving import serving_rows
 from archgym.simulators.moe.validation.systems import expertflow_rows, lightning_rows

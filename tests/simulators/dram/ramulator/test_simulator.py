@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from archgym.errors import FileFormatError, UnknownNameError
+from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
 from archgym.simulators.dram import DramSimulator
 from archgym.simulators.dram.ramulator.run import Configuration, Requests, run
-from archgym.simulators.dram.ramulator.standard import FAMILIES, standard
+from archgym.simulators.dram.ramulator.standard import FAMILIES, extended, standard
 from archgym.testing.simulators import check_simulator
 
 
@@ -137,3 +137,69 @@ def test_idle_channel_is_in_write_mode_when_its_first_requests_come() -> None:
     outcome = run(made, configuration, requests, max_log=8)
 
     assert outcome.log[0, 4] == 1  # the first activation is the write's
+
+
+def _extension(**changes: object) -> Configuration:
+    values = {"refresh": "AllBank", **changes}
+    return Configuration(organisation="DDR5_16Gb_x8", timing="DDR5_4800BN", **values)  # type: ignore[arg-type]
+
+
+def test_same_bank_refresh_follows_its_intervals() -> None:
+    made = extended(standard("ddr5"))
+    values = made.bins["DDR5_4800BN"].values("DDR5_16Gb_x8")
+    n = 2000
+    rng = np.random.default_rng(1)
+    times = np.arange(n, dtype=np.int64) * 20_000  # ps: forty microseconds
+    requests = Requests.of(times, np.zeros(n, bool), rng.integers(1 << 26, size=n) * 64)
+
+    outcome = run(made, _extension(refresh="SameBank"), requests, max_log=50_000)
+
+    names = [command.name for command in made.commands]
+    # Each of a group's four banks has its turn within one interval.
+    turns = outcome.ticks // (values["nREFI"] // 4)
+    assert outcome.commands["REFab"] == 0
+    assert turns - 1 <= outcome.commands["REFsb"] <= turns
+    # 130 ns and 30 ns in clocks of 416 ps.
+    assert (values["nRFCsb"], values["nREFSBRD"]) == (313, 73)
+    log = outcome.log
+    for tick, command, _, bank, _, _ in log.tolist():
+        if names[command] != "REFsb":
+            continue
+        later = log[(log[:, 0] > tick) & (log[:, 1] == names.index("ACT"))]
+        same = later[later[:, 3] % 4 == bank % 4]
+        # An activation takes two clocks, and counts from its second.
+        assert not len(same) or same[0, 0] >= tick + 313 - 1
+        assert not len(later) or later[0, 0] >= tick + 73 - 1
+
+
+def test_hammered_bank_gets_refresh_management() -> None:
+    made = extended(standard("ddr5"))
+    n = 408  # the last refresh comes before the last requests
+    row_bytes = 1 << 20
+    requests = Requests.of(
+        np.zeros(n, np.int64), np.zeros(n, bool), np.arange(n, dtype=np.int64) * row_bytes
+    )
+    hammered = _extension(refresh="NoRefresh", mapping="RoBaRaCoCh", activation_limit=16)
+
+    outcome = run(made, hammered, requests)
+
+    assert outcome.commands["ACT"] == n
+    assert outcome.commands["REFsb"] == n // 16
+
+
+def test_extensions_are_named_in_the_task() -> None:
+    simulator = DramSimulator(controller="ramulator", extensions="refresh")
+    workload = simulator.workload("gups")
+
+    all_bank = simulator.evaluate(_default(simulator), workload)
+    same_bank = simulator.evaluate(_default(simulator, refresh="SameBank"), workload)
+    plain = DramSimulator(controller="ramulator")
+
+    assert simulator.options == {"controller": "ramulator", "extensions": "refresh"}
+    expected = plain.evaluate(_default(plain), workload)
+    assert all_bank["total_time_ns"] == expected["total_time_ns"]
+    assert same_bank["total_time_ns"] < all_bank["total_time_ns"]
+    with pytest.raises(InvalidArgumentError, match="only ddr5 has some"):
+        DramSimulator(controller="ramulator", device="hbm3", extensions="refresh")
+    with pytest.raises(InvalidArgumentError, match="'dramsys', which has none"):
+        DramSimulator(extensions="refresh")

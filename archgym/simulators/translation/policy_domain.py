@@ -1,0 +1,140 @@
+"""TLB replacement as a domain of policies."""
+
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from archgym.policies.domain import Domain, Hook
+from archgym.simulators.translation.state import EMPTY
+
+__all__ = ["DOMAINS"]
+
+_LRU = '''"""Least recently used."""
+DOMAIN = "tlb"
+last = per_line(bits=32)
+
+
+def on_hit(line, set, page, time):
+    last[line] = time
+
+
+def on_fill(line, set, page, time):
+    last[line] = time
+
+
+def victim(line, set, time):
+    best = 0
+    for way in range(1, WAYS):
+        if last[line + way] < last[line + best]:
+            best = way
+    return best
+'''
+
+_FIFO = _LRU.replace("Least recently used", "First in, first out").replace(
+    """def on_hit(line, set, page, time):
+    last[line] = time
+
+
+""",
+    "",
+)
+
+_SRRIP = '''"""Static re-reference interval prediction (Jaleel et al., ISCA 2010), 2 bits a line."""
+DOMAIN = "tlb"
+LONG = 2
+interval = per_line(bits=2, start=3)
+
+
+def on_hit(line, set, page, time):
+    interval[line] = 0
+
+
+def on_fill(line, set, page, time):
+    interval[line] = LONG
+
+
+def victim(line, set, time):
+    best = 0
+    for way in range(1, WAYS):
+        if interval[line + way] > interval[line + best]:
+            best = way
+    grown = 3 - interval[line + best]
+    if grown > 0:
+        for way in range(WAYS):
+            interval[line + way] += grown
+    return best
+'''
+
+
+def _compile(hooks: Mapping[str, Any]) -> Any:
+    from archgym.simulators.translation.policy_kernel import make_replay
+
+    return make_replay(hooks)
+
+
+def _simulate(replay: Any, storage: Any, case: Mapping[str, Any]) -> dict[str, Any]:
+    """Return counts of a policy on the pages of a case."""
+    from archgym.simulators.translation.policy_kernel import COUNTS
+
+    counts = np.zeros(len(COUNTS), dtype=np.int64)
+    tags = np.full(int(case["entries"]), EMPTY, dtype=np.int64)
+    started = time.perf_counter()
+    replay(case["pages"], tags, int(case["ways"]), counts, storage.memory, storage.floats)
+    took_s = time.perf_counter() - started
+    return {**dict(zip(COUNTS, counts.tolist(), strict=True)), "seconds": took_s}
+
+
+def _open_case(name: str, options: Mapping[str, str]) -> Any:
+    from archgym.simulators.translation.policy_replay import open_case
+
+    return open_case(name, options)
+
+
+def _evaluate(source: Any, case: Any, runner: Any, tuned: Mapping[str, int] | None = None) -> Any:
+    from archgym.simulators.translation.policy_replay import evaluate_policy
+
+    return evaluate_policy(source, case, runner, tuned)
+
+
+def _evaluate_built_in(name: str, case: Any) -> Any:
+    from archgym.simulators.translation.policy_replay import evaluate_built_in
+
+    return evaluate_built_in(name, case)
+
+
+TLB: Final = Domain(
+    name="tlb",
+    doc="Entries that stay in a set-associative TLB.",
+    hooks={
+        "on_hit": Hook(
+            ("line", "set", "page", "time"), "Called on a hit; `line` is `set * WAYS + way`."
+        ),
+        "on_fill": Hook(("line", "set", "page", "time"), "Called when a page is put into a line."),
+        "victim": Hook(
+            ("line", "set", "time"),
+            "Return the way of a full set that is replaced; `line` is that of way 0.",
+            is_required=True,
+            has_result=True,
+        ),
+    },
+    sizes={"line": "entries of the TLB", "set": "sets of the TLB"},
+    values={"SETS": "sets of the TLB", "WAYS": "ways of a set"},
+    templates={"lru": _LRU, "fifo": _FIFO, "srrip": _SRRIP},
+    options={
+        "entries": "entries of the TLB (default: 1536)",
+        "ways": "ways of a set (default: 12)",
+        "walk_cycles": "cycles of a page walk (default: 100)",
+    },
+    built_in=("lru", "fifo", "srrip"),
+    example={"line": 1536, "set": 128, "SETS": 128, "WAYS": 12},
+    open_case=_open_case,
+    case_input=lambda case: case.arguments(),
+    evaluate=_evaluate,
+    evaluate_built_in=_evaluate_built_in,
+    compile=_compile,
+    simulate=_simulate,
+)
+DOMAINS: Final = (TLB,)
+"""Domains of the simulator."""

@@ -1,0 +1,74 @@
+"""TLB replacement as code: equal to the built-in policies, never better than the optimum."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from archgym.errors import ArchGymError
+from archgym.policies.language import check_policy
+from archgym.policies.sandbox import PolicyRunner
+from archgym.simulators.translation.policy_domain import TLB
+from archgym.simulators.translation.policy_replay import (
+    TlbCase,
+    built_in_misses,
+    evaluate_policy,
+    open_case,
+)
+
+
+@pytest.fixture(scope="module")
+def runner() -> Iterator[PolicyRunner]:
+    with PolicyRunner(seconds=120) as made:
+        yield made
+
+
+def case(entries: int, ways: int) -> TlbCase:
+    pages = np.random.default_rng(4).zipf(1.3, size=20_000) % 3000
+    return TlbCase("zipf", pages.astype(np.int64), entries, ways)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("entries", "ways"), [(1, 1), (8, 8), (64, 4), (96, 12), (1536, 12)])
+@pytest.mark.parametrize("policy", ["lru", "fifo", "srrip"])
+def test_written_policy_equals_the_built_in_one(
+    runner: PolicyRunner, policy: str, entries: int, ways: int
+) -> None:
+    tlb = case(entries, ways)
+
+    written = evaluate_policy(check_policy(TLB.templates[policy]), tlb, runner)
+
+    assert written.misses == built_in_misses(policy, tlb)
+    assert written.misses >= tlb.bound >= tlb.compulsory
+
+
+def test_optimum_is_that_of_a_small_example() -> None:
+    # Belady's policy with two entries on 1 2 3 1 2 3: 3 replaces 2, then 2 replaces 1.
+    tlb = TlbCase("small", np.array([1, 2, 3, 1, 2, 3]), 2, 2)
+
+    assert (tlb.compulsory, tlb.bound) == (3, 4)
+    assert built_in_misses("lru", tlb) == 6
+
+
+@pytest.mark.slow
+def test_victim_outside_the_set_is_a_fault(runner: PolicyRunner) -> None:
+    text = 'DOMAIN = "tlb"\ndef victim(line, set, time):\n    return WAYS\n'
+
+    found = evaluate_policy(check_policy(text), case(8, 4), runner)
+
+    assert found.problem.endswith("a victim is no way of the set")
+    assert found.loss == float("inf")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"entries": "0"}, "`entries` must be 1 to"),
+        ({"entries": "-3"}, "`entries` must be 1 to"),
+        ({"entries": "13"}, "must be whole sets of 12 ways"),
+        ({"way": "3"}, "Did you mean 'ways'"),
+    ],
+)
+def test_option_out_of_range_is_refused(options: dict[str, str], words: str) -> None:
+    with pytest.raises(ArchGymError, match=words):
+        open_case("sort", options)
