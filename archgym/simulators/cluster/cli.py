@@ -101,8 +101,8 @@ def compare_paths(
         ]
         table(columns, cells, right=columns[1:])
         say(
-            "Largest loads in flows of an uplink and a downlink; of ecmp, over both, the mean and the "
-            "worst of 1,000 hashes."
+            "Largest loads in flows of an uplink and a downlink; "
+            "of ecmp, over both, the mean and the worst of 1,000 hashes."
         )
     if out is not None:
         from archgym.simulators.cluster.picture import draw_fabric
