@@ -22,7 +22,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("simulators", "tables", "search"),
     ("studies",),
     ("datasets", "sweep", "testing"),
-    ("report", "proxy", "envs"),
+    ("report", "proxy", "envs", "bench"),
     ("agents",),
     ("mcp",),
     ("cli",),

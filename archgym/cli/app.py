@@ -10,6 +10,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from archgym.cli.commands.bench import bench_app
 from archgym.cli.commands.dataset import dataset_app
 from archgym.cli.commands.describe import describe
 from archgym.cli.commands.doctor import doctor
@@ -96,6 +97,7 @@ app.command(rich_help_panel=_LOOK)(show)
 app.command(rich_help_panel=_LOOK)(watch)
 app.command(rich_help_panel=_COMPARE)(report)
 app.add_typer(sweep_app, rich_help_panel=_COMPARE)
+app.add_typer(bench_app, rich_help_panel=_COMPARE)
 app.command(rich_help_panel=_COMPARE)(validate)
 app.command(rich_help_panel=_DATA)(merge)
 app.add_typer(dataset_app, rich_help_panel=_DATA)

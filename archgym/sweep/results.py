@@ -345,19 +345,24 @@ def _task_summary(
     return TaskSummary(task, best, threshold, None if log is None else _metric(log), tuple(agents))
 
 
-def within_reward(log: StudyLog, best: float) -> float:
-    """Return the least reward of a design within 5 % of the best.
+def within_reward(log: StudyLog, best: float, share: float = WITHIN) -> float:
+    """Return the least reward of a design within a share of the best.
 
     Where the objective has one term, that is meant on its metric: at most 5 % more of what is to
     be little, at least 95 % of what is to be much; for a target, 5 % around the value that the
     best has or the target. Where it has several, on the weighted geometric mean of their ratios to
     the best, which is what the reward is the logarithm of. The published form counts by itself.
+
+    Args:
+      log: A study of the task.
+      best: Best reward.
+      share: Distance that still counts; the text above has that of sweeps, 5 %.
     """
     terms = log.header.task["objective"]["terms"]
     if terms[0]["goal"] == "archgym-2023":
-        return best * (1 - WITHIN)
+        return best * (1 - share)
     grows = len(terms) == 1 and terms[0]["goal"] in ("maximise", "at-least")
-    step = -math.log(1 - WITHIN) if grows else math.log(1 + WITHIN)
+    step = -math.log(1 - share) if grows else math.log(1 + share)
     if len(terms) > 1 or len(log.workloads) > 1 or abs(best) >= REWARD_LIMIT:
         return best - step
     place = [spec.name for spec in log.metrics].index(terms[0]["metric"])
@@ -367,9 +372,9 @@ def within_reward(log: StudyLog, best: float) -> float:
     # With r the resolution, a reward is the logarithm of (base + r) / (x + r) or of its inverse.
     if grows:
         x = base * math.exp(best) - resolution
-        return math.log(max(x * (1 - WITHIN) + resolution, 1e-300) / base)
+        return math.log(max(x * (1 - share) + resolution, 1e-300) / base)
     x = base * math.exp(-best) - resolution
-    return math.log(base / (x * (1 + WITHIN) + resolution))
+    return math.log(base / (x * (1 + share) + resolution))
 
 
 def _metric(log: StudyLog) -> str | None:

@@ -1,0 +1,235 @@
+"""Report of a benchmark: regret at budgets and evaluations to within 1 %, with intervals."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from archgym.analysis.statistics import (
+    Interval,
+    improvement_p_value,
+    kaplan_meier,
+    stratified_bootstrap,
+)
+from archgym.evaluation.objective import INFEASIBLE_REWARD
+from archgym.studies.snapshot import StudyLog, read_study
+from archgym.sweep.results import (
+    AgentSummary,
+    SweepReport,
+    TaskSummary,
+    read_report,
+    require_evaluations,
+    within_reward,
+)
+
+__all__ = ["BUDGETS", "AgentScore", "BenchReport", "Standing", "TaskScore", "read_bench_report"]
+
+BUDGETS = (10, 25, 50, 100, 200, 1000)
+"""Evaluations at which agents are compared."""
+WITHIN = 0.01
+"""Distance to the best known reward that counts as found."""
+# chosen: the usual level of tests and intervals.
+_LEVEL = 0.05
+
+
+@final
+@dataclass(frozen=True)
+class AgentScore:
+    """An agent on a task."""
+
+    agent: str
+    regret: dict[int, Interval]
+    """Best known reward minus the best so far, interquartile mean over seeds, by budget."""
+    to_within: float
+    """Median evaluations to within 1 % of the best known; infinite where most runs ended before."""
+    found: int
+    """Runs that came within 1 %."""
+    runs: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the score as data."""
+        return {
+            "agent": self.agent,
+            "regret": {
+                str(b): {"iqm": i.value, "low": i.low, "high": i.high}
+                for b, i in self.regret.items()
+            },
+            "evaluations_to_within": self.to_within,
+            "found": self.found,
+            "runs": self.runs,
+        }
+
+
+@final
+@dataclass(frozen=True)
+class TaskScore:
+    """A task with the score of each agent."""
+
+    task: str
+    best_known: float
+    agents: tuple[AgentScore, ...]
+
+
+@final
+@dataclass(frozen=True)
+class Standing:
+    """An agent over all tasks at the largest budget."""
+
+    agent: str
+    mean_rank: dict[int, float]
+    """Mean rank of the interquartile mean over tasks, by budget; 1 is best."""
+    p_value: float
+    """Permutation test against the agent of the best mean rank; NaN for that agent."""
+
+
+@final
+@dataclass(frozen=True)
+class BenchReport:
+    """All that a benchmark's folder shows."""
+
+    budgets: tuple[int, ...]
+    tasks: tuple[TaskScore, ...]
+    standings: tuple[Standing, ...]
+    """Agents by mean rank at the largest budget."""
+    unfinished: int
+    """Runs that are not finished, which count with the evaluations they have."""
+
+    @property
+    def verdict(self) -> str:
+        """Sentence that names a winner only where every other agent is significantly behind."""
+        first, *others = self.standings
+        if not others:
+            return "One agent alone: nothing to compare."
+        # Holm: the smallest p-value must pass the level divided by the number of agents.
+        values = sorted(other.p_value for other in others)
+        n = len(values)
+        if all(p <= _LEVEL / (n - place) for place, p in enumerate(values)):
+            return f"{first.agent} is better than every other agent (p <= {_LEVEL}, Holm)."
+        tied = [other.agent for other in others if not other.p_value <= _LEVEL / n]
+        return f"No winner: no difference shown between {first.agent} and {', '.join(tied)}."
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as data."""
+        return {
+            "budgets": list(self.budgets),
+            "within": WITHIN,
+            "unfinished": self.unfinished,
+            "verdict": self.verdict,
+            "standings": [
+                {
+                    "agent": s.agent,
+                    "mean_rank": {str(b): r for b, r in s.mean_rank.items()},
+                    "p_value": s.p_value,
+                }
+                for s in self.standings
+            ],
+            "tasks": [
+                {
+                    "task": t.task,
+                    "best_known_reward": t.best_known,
+                    "agents": [agent.to_json() for agent in t.agents],
+                }
+                for t in self.tasks
+            ],
+        }
+
+
+def read_bench_report(folder: str | Path) -> BenchReport:
+    """Read a benchmark's folder, finished or not, without changing anything.
+
+    Raises:
+      FileFormatError: It is not a benchmark's, or a study in it is damaged beyond reading.
+      InvalidArgumentError: Nothing has run.
+      StorageError: It cannot be read.
+    """
+    report = read_report(folder)
+    require_evaluations(report)
+    most = report.plan.budget
+    budgets = (*(budget for budget in BUDGETS if budget < most), most)
+    begun = [task for task in report.tasks if any(_begun(agent) for agent in task.agents)]
+    rewards = {
+        budget: [[_rewards(agent, budget) for agent in task.agents] for task in begun]
+        for budget in budgets
+    }
+    scores = tuple(
+        _task_score(task, _first_log(report, task), {b: rewards[b][i] for b in budgets})
+        for i, task in enumerate(begun)
+    )
+    labels = [agent.label for agent in report.plan.agents]
+    unfinished = sum(run.status != "finished" for run in report.runs)
+    return BenchReport(budgets, scores, _standings(labels, rewards), unfinished)
+
+
+def _begun(agent: AgentSummary) -> bool:
+    return any(run.evaluations for run in agent.runs)
+
+
+def _first_log(report: SweepReport, task: TaskSummary) -> StudyLog:
+    run = next(run for agent in task.agents for run in agent.runs if run.evaluations)
+    return read_study(report.folder / run.run.id)
+
+
+def _rewards(agent: AgentSummary, budget: int) -> np.ndarray:
+    """Return best rewards after a budget; those of runs that have not come so far are left out."""
+    values = np.array([run.curve.at(budget) for run in agent.runs])
+    known: np.ndarray = np.maximum(values[~np.isnan(values)], INFEASIBLE_REWARD)
+    return known
+
+
+def _task_score(
+    task: TaskSummary, log: StudyLog, rewards: dict[int, list[np.ndarray]]
+) -> TaskScore:
+    threshold = within_reward(log, task.best_known, WITHIN) - 1e-12
+    agents = []
+    for place, agent in enumerate(task.agents):
+        regret = {
+            budget: _interval(task.best_known - each[place])
+            for budget, each in rewards.items()
+            if len(each[place])
+        }
+        begun = [run for run in agent.runs if run.evaluations]
+        good = [run.curve.rewards >= threshold for run in begun]
+        arrived = [bool(hits.any()) for hits in good]
+        times = [int(np.argmax(h)) + 1 if h.any() else len(h) for h in good]
+        to_within = kaplan_meier(times, arrived).median if any(arrived) else math.inf
+        agents.append(AgentScore(agent.label, regret, to_within, sum(arrived), len(begun)))
+    return TaskScore(task.task.label, task.best_known, tuple(agents))
+
+
+def _interval(values: np.ndarray) -> Interval:
+    return stratified_bootstrap("iqm", [values])
+
+
+def _standings(
+    labels: Sequence[str], rewards: dict[int, list[list[np.ndarray]]]
+) -> tuple[Standing, ...]:
+    ranks = {budget: _mean_ranks(tasks) for budget, tasks in rewards.items()}
+    last = max(rewards)
+    order = sorted(range(len(labels)), key=lambda i: (np.nan_to_num(ranks[last][i], nan=np.inf), i))
+    first = order[0]
+    found = []
+    for place in order:
+        pairs = [
+            (task[first], task[place])
+            for task in rewards[last]
+            if len(task[first]) and len(task[place])
+        ]
+        p_value = math.nan
+        if place != first and pairs:
+            p_value = improvement_p_value([a for a, _ in pairs], [b for _, b in pairs])
+        found.append(Standing(labels[place], {b: float(ranks[b][place]) for b in ranks}, p_value))
+    return tuple(found)
+
+
+def _mean_ranks(tasks: list[list[np.ndarray]]) -> np.ndarray:
+    """Return mean rank of each agent over the tasks on which all agents have results."""
+    from scipy.stats import rankdata
+
+    whole = [task for task in tasks if all(len(values) for values in task)]
+    if not whole:
+        return np.full(len(tasks[0]), np.nan)
+    middle = [[-_interval(values).value for values in task] for task in whole]
+    return np.asarray(rankdata(np.array(middle), axis=1).mean(axis=0))

@@ -1,0 +1,223 @@
+"""Protocol of JSON lines, through which a program in any language searches a task.
+
+The server writes one line with the task, then answers each line of the client with one line:
+
+    client  {"design": {"banks": 4, "mode": "fast"}}     or  {"indices": [2, 1]}
+    server  {"reward": 0.25, "feasible": true, "reason": "", "metrics": {"cost_ns": 80.0},
+             "repeated": false, "evaluations": 1, "left": 99}
+    client  {"end": true}
+    server  {"end": "client", "evaluations": 1, "best": {"design": {…}, "reward": 0.25}}
+
+A line that is not understood is answered by ``{"error": "…"}`` and costs nothing. The line after
+the last evaluation is answered by ``{"end": "budget", …}``, and the server stops.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, final
+
+import numpy as np
+
+from archgym.errors import BudgetExhausted, InvalidArgumentError, InvalidDesignError
+from archgym.evaluation.task import Task
+from archgym.studies.study import Study
+
+__all__ = ["FORMAT", "MAX_LINE_BYTES", "TaskServer", "serve"]
+
+FORMAT = 1
+"""Format of the protocol, raised when a client must change."""
+MAX_LINE_BYTES = 2**16
+"""Bytes of the longest line that a client may send."""
+# chosen: values of a parameter that are listed; a larger one is described by its JSON alone.
+_MAX_VALUES = 256
+
+
+@final
+class TaskServer:
+    """A study that is driven by lines of JSON; every evaluation is journaled before its answer.
+
+    Life cycle: `description` is sent first, then `answer` takes each line until `is_over`. `close`
+    releases the study, which the same arguments continue later.
+
+    Example:
+      >>> from tempfile import TemporaryDirectory
+      >>> from archgym.testing import ProvingSimulator
+      >>> task = Task.make(ProvingSimulator("tiny"), "near")
+      >>> with TemporaryDirectory() as folder:
+      ...     server = TaskServer(task, f"{folder}/study", budget=5)
+      ...     answer = server.answer(b'{"indices": [0, 1]}')
+      ...     server.close()
+      >>> answer["feasible"], answer["left"]
+      (True, 4)
+    """
+
+    def __init__(self, task: Task, folder: str | Path, budget: int) -> None:
+        """Start a study in a folder, or continue it.
+
+        Raises:
+          InvalidArgumentError: The budget does not fit, or the folder holds something else.
+          StorageError: The folder cannot be written.
+        """
+        self.task = task
+        self.budget = budget
+        self.is_over = False
+        self._study = Study.create(folder, task, None, budget=budget, exists="resume")
+
+    def close(self) -> None:
+        """Release the study."""
+        self._study.close()
+
+    def description(self) -> dict[str, Any]:
+        """Return the first line: the task, its parameters and metrics, and the budget."""
+        task, space = self.task, self.task.space
+        return {
+            "format": FORMAT,
+            "task": task.id,
+            "budget": self.budget,
+            "evaluations": self._study.evaluations,
+            "objective": task.objective.to_json(),
+            "limits": [str(limit) for limit in task.limits],
+            "workloads": [w.workload.name for w in task.workloads],
+            "metrics": [
+                {"name": m.name, "unit": m.unit, "goal": m.goal, "doc": m.doc} for m in task.metrics
+            ],
+            "sizes": space.sizes.tolist(),
+            "default": space.default_indices.tolist(),
+            "parameters": [
+                {
+                    **parameter.to_json(),
+                    "size": parameter.size,
+                    "values": [parameter.value(i) for i in range(parameter.size)]
+                    if parameter.size <= _MAX_VALUES
+                    else None,
+                }
+                for parameter in space.parameters
+            ],
+            "conditions": [
+                {"parameter": c.parameter, "when": c.when.text} for c in space.conditions
+            ],
+            "constraints": [
+                {"name": c.name, "require": c.require.text, "reason": c.reason}
+                for c in space.constraints
+            ],
+        }
+
+    def answer(self, line: bytes) -> dict[str, Any]:
+        """Return the answer to a line; never raises for what a client sends.
+
+        Raises:
+          StorageError: The journal cannot be written.
+        """
+        try:
+            message = _parsed(line)
+            if message.get("end") is True and len(message) == 1:
+                return self.end("client")
+            return self._evaluated(self._indices(message))
+        except BudgetExhausted:
+            return self.end("budget")
+        except (InvalidArgumentError, InvalidDesignError) as error:
+            return {"error": " ".join(str(error).split())[:1000]}
+
+    def end(self, why: str) -> dict[str, Any]:
+        """End the session and return its last line."""
+        self.is_over = True
+        best = self._study.read().best()
+        return {
+            "end": why,
+            "evaluations": self._study.evaluations,
+            "best": None if best is None else {"design": dict(best.design), "reward": best.reward},
+        }
+
+    def _indices(self, message: Mapping[str, Any]) -> np.ndarray:
+        space = self.task.space
+        if set(message) == {"indices"}:
+            given = message["indices"]
+            is_list = isinstance(given, list) and len(given) == space.n_parameters
+            if not is_list or not all(
+                type(i) is int and 0 <= i < size
+                for i, size in zip(given, space.sizes.tolist(), strict=True)
+            ):
+                raise InvalidArgumentError(
+                    f"`indices` must be {space.n_parameters} whole numbers from 0, each below its "
+                    "parameter's size."
+                )
+            return np.array(given, dtype=np.int64)
+        if set(message) == {"design"} and isinstance(message["design"], Mapping):
+            return space.indices_of({n: _value(v) for n, v in message["design"].items()})
+        raise InvalidArgumentError(
+            'A line must be {"design": {…}}, {"indices": […]} or {"end": true}; got the members '
+            f"{sorted(message)[:5]}."
+        )
+
+    def _evaluated(self, indices: np.ndarray) -> dict[str, Any]:
+        trial = next(iter(self._study.evaluate(indices[None, :])))
+        reason = ""
+        if trial.failed:
+            reason = "The simulator failed."
+        elif not trial.feasible:
+            reason = self.task.simulator.reasons[trial.reason]
+        names = [spec.name for spec in self.task.metrics]
+        done = self._study.evaluations
+        return {
+            "reward": trial.reward,
+            "feasible": trial.feasible,
+            "reason": reason,
+            "metrics": {
+                name: value if math.isfinite(value) else None
+                for name, value in zip(names, trial.values.tolist(), strict=True)
+            },
+            "repeated": trial.repeated,
+            "evaluations": done,
+            "left": self.budget - done,
+        }
+
+
+def serve(server: TaskServer, source: BinaryIO, sink: BinaryIO) -> None:
+    """Serve one client until it ends, its lines end, or the budget is used up.
+
+    Raises:
+      StorageError: The journal cannot be written.
+    """
+
+    def send(message: Mapping[str, Any]) -> None:
+        sink.write(json.dumps(message, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+        sink.flush()
+
+    send(server.description())
+    while not server.is_over:
+        line = source.readline(MAX_LINE_BYTES + 1)
+        if not line:
+            return
+        if len(line) > MAX_LINE_BYTES:
+            while line and not line.endswith(b"\n"):
+                line = source.readline(MAX_LINE_BYTES)
+            send({"error": f"A line must have at most {MAX_LINE_BYTES} bytes."})
+        elif line.strip():
+            send(server.answer(line))
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    try:
+        message = json.loads(line.decode(), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise InvalidArgumentError(f"A line must be JSON in UTF-8; {error}.") from None
+    if not isinstance(message, dict):
+        raise InvalidArgumentError(f"A line must be a JSON object; got {type(message).__name__}.")
+    return message
+
+
+def _value(value: Any) -> Any:
+    """Return a value as designs have it; a list stands for a tuple."""
+    if isinstance(value, list) and all(isinstance(item, str | int) for item in value):
+        return tuple(value)
+    if isinstance(value, str | int | float):
+        return value
+    raise InvalidArgumentError(
+        f"Values of a design must be text, numbers or lists of them; got {type(value).__name__}."
+    )

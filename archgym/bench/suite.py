@@ -1,0 +1,146 @@
+"""Tasks of ArchBench and the suites they belong to, read from data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, final
+
+from archgym.errors import unknown_name
+from archgym.files.yaml_document import read_document
+from archgym.sweep.plan import TaskPlan
+
+__all__ = ["SPLITS", "SUITES", "BenchTask", "Hardness", "Split", "bench_task", "bench_tasks"]
+
+SUITES = ("core", "full", "few", "transfer", "fidelity", "front")
+"""Names of suites; every task belongs to `full`."""
+SPLITS = ("development", "verdict")
+"""Tasks for tuning agents, and tasks for judging them."""
+
+Split = Literal["development", "verdict"]
+
+
+@final
+@dataclass(frozen=True)
+class Hardness:
+    """Mean evaluations that random search needs to come within 1 % of the best known."""
+
+    evaluations: float
+    is_at_least: bool
+    """True where no design of the sample came so close, so that the number is a lower limit."""
+    origin: str
+    """Table, or the sample and the search that the estimate comes from."""
+
+    def __str__(self) -> str:
+        return f"{'> ' if self.is_at_least else ''}{self.evaluations:,.0f}"
+
+
+@final
+@dataclass(frozen=True)
+class BenchTask:
+    """A task of the benchmark.
+
+    Example:
+      >>> task = bench_task("soc-small-edp")
+      >>> task.plan.simulator, task.split
+      ('soc', 'development')
+    """
+
+    plan: TaskPlan
+    suites: tuple[str, ...]
+    split: Split
+    budgets: tuple[int, ...]
+    """Evaluations that the task is judged at."""
+    why: str
+    """Worth of the task to an architect."""
+    hardness: Hardness | None = None
+    """None where it is not measured."""
+
+    @property
+    def label(self) -> str:
+        """Name of the task."""
+        return self.plan.label
+
+    @property
+    def sought(self) -> str:
+        """Objective, or metrics to minimise."""
+        plan = self.plan
+        return plan.objective or f"minimise {plan.minimise}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the task as data."""
+        hardness = self.hardness
+        return {
+            "task": self.label,
+            **self.plan.to_json(),
+            "suites": list(self.suites),
+            "split": self.split,
+            "budgets": list(self.budgets),
+            "why": self.why,
+            "hardness": None
+            if hardness is None
+            else {
+                "evaluations": hardness.evaluations,
+                "is_at_least": hardness.is_at_least,
+                "origin": hardness.origin,
+            },
+        }
+
+
+def bench_tasks(suite: str = "full", split: str | None = None) -> tuple[BenchTask, ...]:
+    """Return the tasks of a suite.
+
+    Args:
+      suite: One of `SUITES`.
+      split: One of `SPLITS`; both where None.
+
+    Raises:
+      UnknownNameError: There is no such suite or split.
+    """
+    if suite not in SUITES:
+        raise unknown_name("suite", suite, SUITES)
+    if split is not None and split not in SPLITS:
+        raise unknown_name("split", split, SPLITS)
+    return tuple(
+        task for task in _all_tasks() if suite in task.suites and split in (None, task.split)
+    )
+
+
+def bench_task(label: str) -> BenchTask:
+    """Return the task with this name.
+
+    Raises:
+      UnknownNameError: There is none.
+    """
+    known = {task.label: task for task in _all_tasks()}
+    if label not in known:
+        raise unknown_name("task of the benchmark", label, known)
+    return known[label]
+
+
+@cache
+def _all_tasks() -> tuple[BenchTask, ...]:
+    path = Path(str(files("archgym.bench"))) / "data" / "tasks.yaml"
+    tasks: Mapping[str, Any] = read_document(path).root.plain()
+    return tuple(_task(label, members) for label, members in tasks.items())
+
+
+def _task(label: str, members: Mapping[str, Any]) -> BenchTask:
+    """Return a task from its members; the file is ours, so that a mistake in it is a bug."""
+    rest = dict(members)
+    workload = rest.pop("workload", None)
+    names = [workload] if isinstance(workload, str) else workload
+    suites = dict.fromkeys([*rest.pop("suites"), "full"])
+    split: Split = rest.pop("split")
+    budgets, why = tuple(rest.pop("budgets")), rest.pop("why")
+    hardness = rest.pop("hardness", None)
+    plan = TaskPlan(label, workloads=None if names is None else dict.fromkeys(names, 1.0), **rest)
+    return BenchTask(
+        plan,
+        tuple(name for name in SUITES if name in suites),
+        split,
+        budgets,
+        why,
+        None if hardness is None else Hardness(**hardness),
+    )

@@ -1,0 +1,328 @@
+"""Verification of a benchmark's folder: plan, journals, budgets, repeats and claims."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, final
+
+import msgspec
+import numpy as np
+
+from archgym.bench.suite import BenchTask, bench_task, bench_tasks
+from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError, UnknownNameError
+from archgym.evaluation.isolation import evaluate_isolated
+from archgym.evaluation.task import Task
+from archgym.files.storage import open_file, storage_errors
+from archgym.spaces.space import DesignSpace
+from archgym.studies.folder import STUDY_NAME
+from archgym.studies.snapshot import StudyLog, read_study
+from archgym.studies.verification import verify_study
+from archgym.sweep.plan import Run, SweepPlan
+from archgym.sweep.recorded_plan import PLAN_NAME, read_recorded_plan
+from archgym.sweep.study_run import require_same_study
+
+__all__ = ["CLAIMS_NAME", "Refusal", "Verification", "verify_bench"]
+
+CLAIMS_NAME = "claims.jsonl"
+"""File of claims, one JSON object a line: task, design, reward."""
+# chosen: more than any suite has tasks times agents times seeds.
+_MAX_CLAIMS = 100_000
+_MAX_LINE = 2**20
+
+Kind = Literal[
+    "plan", "missing", "study", "damage", "budget", "repeat", "numbers", "order", "claim"
+]
+
+
+@final
+@dataclass(frozen=True)
+class Refusal:
+    """One reason to refuse a submission."""
+
+    kind: Kind
+    place: str
+    """Run, task, or file with its line."""
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {' '.join(self.problem.split())}"
+
+
+@final
+@dataclass(frozen=True)
+class Verification:
+    """Result of a verification."""
+
+    runs: int
+    evaluations: int
+    """Evaluations that were done again."""
+    claims: int
+    refusals: tuple[Refusal, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as data."""
+        return {
+            "runs": self.runs,
+            "evaluations": self.evaluations,
+            "claims": self.claims,
+            "refusals": [vars(refusal) for refusal in self.refusals],
+        }
+
+
+class _Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A claimed result."""
+
+    task: str
+    design: dict[str, Any]
+    reward: float
+
+
+def verify_bench(folder: str | Path, *, replay: bool = False) -> Verification:
+    """Return what is wrong in a benchmark's folder, or in the study of one task.
+
+    Every recorded evaluation is simulated again and must be equal to the last bit. Tasks must be
+    those of the benchmark. Runs must be complete, within their budget, and charge no design twice.
+
+    Args:
+      folder: Folder of `run_bench`, or of one study, such as `serve` writes.
+      replay: True to search again with each agent and compare the order of its designs.
+
+    Raises:
+      FileFormatError: The folder is neither.
+      StorageError: It cannot be read.
+    """
+    folder = Path(folder)
+    checker = _Checker(replay)
+    if (folder / STUDY_NAME).is_file() and not (folder / PLAN_NAME).is_file():
+        checker.lone_study(folder)
+    else:
+        checker.sweep(folder, read_recorded_plan(folder))
+    if (folder / CLAIMS_NAME).is_file():
+        checker.claims_of(folder / CLAIMS_NAME)
+    return Verification(checker.runs, checker.evaluations, checker.claims, tuple(checker.refusals))
+
+
+@final
+class _Checker:
+    """Collects refusals of one folder."""
+
+    def __init__(self, replay: bool) -> None:
+        self.runs = 0
+        self.evaluations = 0
+        self.claims = 0
+        self.refusals: list[Refusal] = []
+        self._replay = replay
+        self._tasks: dict[str, Task] = {}
+
+    def refuse(self, kind: Kind, place: str, problem: str) -> None:
+        """Record a refusal."""
+        self.refusals.append(Refusal(kind, place, problem))
+
+    def task(self, bench: BenchTask) -> Task:
+        """Return the benchmark's own task, made once."""
+        if bench.label not in self._tasks:
+            self._tasks[bench.label] = bench.plan.make()
+        return self._tasks[bench.label]
+
+    # ---- folders
+
+    def sweep(self, folder: Path, plan: SweepPlan) -> None:
+        """Check a plan and all its runs."""
+        if plan.seeds != tuple(range(len(plan.seeds))):
+            self.refuse("plan", PLAN_NAME, f"seeds must count from 0; got {list(plan.seeds)}.")
+        good = {}
+        for each in plan.tasks:
+            task = self._suite_task(each.label, each.digest)
+            extras = (each.start, each.warm_start, each.stop_at, each.best_known)
+            if any(extra not in (None, ()) for extra in extras):
+                self.refuse(
+                    "plan",
+                    each.label,
+                    "the task must have no start, warm_start, stop_at or best_known.",
+                )
+            if task is not None:
+                good[each.label] = task
+        for run in plan.runs():
+            if run.task.label in good:
+                self._run(folder, run, good[run.task.label])
+
+    def lone_study(self, folder: Path) -> None:
+        """Check one study, whose task is found by its id and digest."""
+        log = self._read(folder, folder.name)
+        if log is None:
+            return
+        header = log.header
+        for bench in bench_tasks():
+            if bench.plan.simulator == header.task.get("simulator"):
+                task = self.task(bench)
+                if task.digest == header.task.get("digest"):
+                    break
+        else:
+            self.refuse("plan", folder.name, f"task {log.task_id!r} is not of the benchmark.")
+            return
+        if header.budget is None:
+            self.refuse("budget", folder.name, "the study must have a budget.")
+        if header.start is not None or header.prior_digest is not None:
+            self.refuse("plan", folder.name, "the study must have no start designs and no prior.")
+        self._study(log, task, header.budget, folder.name)
+
+    def _suite_task(self, label: str, digest: str) -> Task | None:
+        try:
+            task = self.task(bench_task(label))
+        except UnknownNameError as error:
+            self.refuse("plan", label, str(error))
+            return None
+        if task.digest == digest:
+            return task
+        self.refuse("plan", label, "the task must be the benchmark's; its digest differs.")
+        return None
+
+    # ---- studies
+
+    def _run(self, folder: Path, run: Run, task: Task) -> None:
+        place = folder / run.id
+        if not (place / STUDY_NAME).is_file():
+            self.refuse("missing", run.id, "the run is missing.")
+            return
+        try:
+            require_same_study(run, place)
+        except ArchGymError as error:
+            self.refuse("study", run.id, str(error))
+            return
+        log = self._read(place, run.id)
+        if log is not None:
+            self._study(log, task, run.budget, run.id)
+            if log.status != "finished":
+                self.refuse("missing", run.id, f"the run must be finished; it is {log.status}.")
+
+    def _read(self, folder: Path, place: str) -> StudyLog | None:
+        try:
+            return read_study(folder)
+        except FileFormatError as error:
+            self.refuse("damage", place, str(error))
+            return None
+
+    def _study(self, log: StudyLog, task: Task, budget: int | None, place: str) -> None:
+        self.runs += 1
+        damage = log.damage_report()
+        if damage is not None:
+            self.refuse("damage", place, damage)
+        if log.header.kind == "merged":
+            self.refuse("study", place, "the study must not be merged from others.")
+        if budget is not None and log.evaluations > budget:
+            extra = log.evaluations - budget
+            self.refuse("budget", place, f"{extra} evaluations lie beyond the budget of {budget}.")
+        limit = log.header.ask_limit
+        if limit is not None and log.asks > limit:
+            self.refuse(
+                "budget", place, f"{log.asks - limit} asks lie beyond the limit of {limit}."
+            )
+        for problem in _repeats(log, task.space):
+            self.refuse("repeat", place, problem)
+        try:
+            differing = verify_study(log, task)
+        except InvalidArgumentError as error:
+            self.refuse("study", place, str(error))
+            return
+        self.evaluations += log.evaluations
+        if differing:
+            self.refuse(
+                "numbers",
+                place,
+                f"{len(differing)} records differ from the simulator; the first is {differing[0]}.",
+            )
+        elif self._replay and log.header.is_replayable and log.header.kind == "search":
+            self._search_again(log, task, place)
+
+    def _search_again(self, log: StudyLog, task: Task, place: str) -> None:
+        from archgym.studies.study import Study
+
+        header = log.header
+        with TemporaryDirectory() as folder:
+            again = Study.create(
+                Path(folder) / "study",
+                task,
+                header.agent,
+                seed=header.seed or 0,
+                budget=header.budget,
+                max_asks=header.max_asks,
+                hyperparameters=dict(header.hyperparameters),
+                patience=header.patience,
+            ).run()
+        mine, theirs = again.log.records.indices, log.records.indices
+        n = min(len(mine), len(theirs))
+        differs = (mine[:n] != theirs[:n]).any(axis=1)
+        if differs.any() or len(mine) != len(theirs):
+            first = int(np.argmax(differs)) if differs.any() else n
+            self.refuse("order", place, f"the agent asks for another design at record {first}.")
+
+    # ---- claims
+
+    def claims_of(self, path: Path) -> None:
+        """Check each claimed design by simulation."""
+        for number, line in _lines(path):
+            place = f"{path.name}, line {number}"
+            try:
+                claim = msgspec.json.decode(line, type=_Claim)
+                task = self.task(bench_task(claim.task))
+                indices = task.space.indices_of(_with_tuples(claim.design))
+            except (
+                msgspec.MsgspecError,
+                ArchGymError,
+                RecursionError,
+                UnicodeDecodeError,
+            ) as error:
+                self.refuse("claim", place, str(error) or "the line is not a claim.")
+                continue
+            self.claims += 1
+            found = evaluate_isolated(task, indices[None, :])
+            if (found.reason != 0).any():
+                self.refuse("claim", place, "the design cannot be built.")
+            elif float(found.reward[0]) != claim.reward:
+                self.refuse(
+                    "claim",
+                    place,
+                    f"the design has reward {float(found.reward[0])!r}; claimed {claim.reward!r}.",
+                )
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    with storage_errors(path, "read"), open_file(path) as handle:
+        for number in range(1, _MAX_CLAIMS + 1):
+            line = handle.readline(_MAX_LINE)
+            if not line:
+                return
+            if line.strip():
+                yield number, line
+
+
+def _with_tuples(design: dict[str, Any]) -> dict[str, Any]:
+    return {n: tuple(v) if isinstance(v, list) else v for n, v in design.items()}
+
+
+def _repeats(log: StudyLog, space: DesignSpace) -> Iterator[str]:
+    """Yield what is wrong with repeats: charged twice, or free although new."""
+    records = log.records
+    canonical = space.canonical(records.indices)
+    charged = np.flatnonzero(log.is_evaluation)
+    first: dict[bytes, int] = {}
+    seen: dict[int, bytes] = {}
+    twice = []
+    for row in range(len(records.seq)):
+        key = canonical[row].tobytes()
+        seen[int(records.seq[row])] = key
+        if int(records.same[row]) < 0:
+            if key in first:
+                twice.append(int(records.seq[row]))
+            first.setdefault(key, row)
+    if twice:
+        yield f"{len(twice)} designs are counted as new twice; the first is record {twice[0]}."
+    wrong = [
+        int(records.seq[row])
+        for row in np.setdiff1d(np.arange(len(records.seq)), charged).tolist()
+        if int(records.same[row]) >= int(records.seq[row])
+        or seen.get(int(records.same[row])) != seen[int(records.seq[row])]
+    ]
+    if wrong:
+        yield f"{len(wrong)} records repeat another design; the first is record {wrong[0]}."

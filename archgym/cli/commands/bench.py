@@ -1,0 +1,261 @@
+"""`archgym bench`: suites of tasks: list, run, report, verify, serve."""
+
+import shlex
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from archgym.cli.console.signals import prompt_stops, resumable
+from archgym.cli.console.sweep_progress import SweepProgress
+from archgym.cli.console.terminal import heading, number, say, table, write_json
+from archgym.cli.options.task import JsonOption
+from archgym.cli.options.values import named_path
+
+if TYPE_CHECKING:
+    from archgym.bench.report import AgentScore, BenchReport
+
+__all__ = ["bench_app"]
+
+bench_app = typer.Typer(
+    name="bench",
+    help="Benchmark agents on suites of tasks: list, run, report, verify, serve.",
+    rich_markup_mode=None,
+)
+
+SuiteOption = Annotated[
+    str,
+    typer.Option(
+        "--suite",
+        help="Suite of tasks: core, full, few, transfer, fidelity or front.",
+        metavar="NAME",
+    ),
+]
+SplitOption = Annotated[
+    str | None,
+    typer.Option(
+        "--split",
+        help="Part of the suite: development (to tune agents) or verdict (to judge them).",
+        metavar="NAME",
+    ),
+]
+FolderArgument = Annotated[Path, typer.Argument(help="Folder of the benchmark.")]
+
+
+@bench_app.callback(invoke_without_command=True)
+def _group(context: typer.Context) -> None:
+    """Benchmark agents on suites of tasks: list, run, report, verify, serve."""
+    if context.invoked_subcommand is None:
+        say(context.get_help())
+
+
+@bench_app.command("list")
+def list_tasks(
+    suite: SuiteOption = "full", split: SplitOption = None, json: JsonOption = False
+) -> None:
+    """Show the tasks of a suite."""
+    from archgym.bench.suite import bench_tasks
+
+    tasks = bench_tasks(suite, split)
+    if json:
+        write_json([task.to_json() for task in tasks])
+        return
+    table(
+        ("task", "space", "sought", "limits", "split", "hardness"),
+        [
+            (
+                task.label,
+                f"{task.plan.simulator}/{task.plan.space or 'default'}",
+                task.sought,
+                task.plan.subject_to or "",
+                task.split,
+                "not measured" if task.hardness is None else str(task.hardness),
+            )
+            for task in tasks
+        ],
+    )
+    say()
+    heading("Reasons")
+    for task in tasks:
+        say(f"{task.label}: {task.why}")
+    say()
+    say("Hardness: mean evaluations of random search to within 1 % of the best known.")
+
+
+@bench_app.command()
+def run(
+    agents: Annotated[list[str], typer.Argument(help="Names of agents to run.", metavar="AGENT")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            help="Folder for the benchmark, new or from the same plan.",
+            parser=named_path,
+            metavar="FOLDER",
+        ),
+    ],
+    suite: SuiteOption = "core",
+    split: SplitOption = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option("--task", help="Task to run instead of a suite; repeat for more."),
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", help="Number of seeds, from 0.", min=1)] = 5,
+    budget: Annotated[
+        int, typer.Option("--budget", help="Evaluations of each study.", min=1)
+    ] = 100,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            help="Number of studies to run in parallel (default: 1).",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Run agents on the tasks of a suite.
+
+    To continue after an interruption, run the same command again. Tasks that are not judged at so
+    large a budget are left out.
+    """
+    from archgym.bench.run import bench_plan, run_bench
+    from archgym.bench.suite import bench_task, bench_tasks
+    from archgym.cli.console.progress import announce_compilation
+
+    tasks = [bench_task(name) for name in task] if task else bench_tasks(suite, split)
+    plan = bench_plan(agents, tasks, seeds, budget)
+    announce_compilation()
+    with prompt_stops():
+        plan = plan.decided()
+    words = ["archgym", "sweep", "resume", str(out)]
+    with resumable(words), SweepProgress() as progress:
+        outcome = run_bench(plan, out, workers=workers, progress=progress)
+    finished = outcome.runs - len(outcome.failures)
+    if json:
+        write_json(
+            {
+                "folder": str(out),
+                "tasks": [each.label for each in plan.tasks],
+                "runs": outcome.runs,
+                "finished": finished,
+                "failures": dict(outcome.failures),
+            }
+        )
+    else:
+        say(f"{finished} of {outcome.runs} runs finished: {out}")
+        for name, why in outcome.failures.items():
+            say(f"{name} failed: {' '.join(why.split())}")
+        say(f"Next: archgym bench report {shlex.quote(str(out))}")
+    if outcome.failures:
+        raise typer.Exit(1)
+
+
+@bench_app.command()
+def report(folder: FolderArgument, json: JsonOption = False) -> None:
+    """Show regret at each budget, and evaluations to within 1 % of the best known."""
+    from archgym.bench.report import read_bench_report
+
+    read = read_bench_report(folder)
+    if json:
+        write_json(read.to_json())
+    else:
+        _write_report(read)
+
+
+def _write_report(read: "BenchReport") -> None:
+    for task in read.tasks:
+        heading(f"{task.task}: best known reward {number(task.best_known)}")
+        columns = ("agent", *(f"regret at {b:,}" for b in read.budgets), "to 1 %", "found")
+        table(columns, [_cells(agent, read.budgets) for agent in task.agents])
+    heading("All tasks")
+    table(
+        ("agent", *(f"rank at {b:,}" for b in read.budgets), "p"),
+        [
+            (s.agent, *(number(s.mean_rank[b]) for b in read.budgets), number(s.p_value))
+            for s in read.standings
+        ],
+    )
+    say()
+    if read.unfinished:
+        say(f"{read.unfinished} runs are not finished.")
+    say("Regret: interquartile mean over seeds with its 95 % interval, in units of the reward.")
+    say(read.verdict)
+
+
+def _cells(agent: "AgentScore", budgets: tuple[int, ...]) -> tuple[str, ...]:
+    cells = []
+    for budget in budgets:
+        found = agent.regret.get(budget)
+        cells.append(
+            "–" if found is None else f"{found.value:.3g} ({found.low:.3g} to {found.high:.3g})"
+        )
+    is_known = agent.to_within < float("inf")
+    reached = f"{agent.to_within:.0f}" if is_known else f"> {budgets[-1]}"
+    return (agent.agent, *cells, reached, f"{agent.found} of {agent.runs}")
+
+
+@bench_app.command()
+def verify(
+    folder: FolderArgument,
+    replay: Annotated[
+        bool,
+        typer.Option("--replay", help="Search again with each agent and compare its designs."),
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Simulate all recorded and claimed designs again, and refuse what differs.
+
+    Claims are lines of claims.jsonl in the folder: {"task": …, "design": {…}, "reward": …}.
+    """
+    from archgym.bench.verification import verify_bench
+
+    with prompt_stops():
+        found = verify_bench(folder, replay=replay)
+    if json:
+        write_json(found.to_json())
+    else:
+        for refusal in found.refusals:
+            say(f"refused: {refusal}")
+        say(
+            f"{found.runs} studies with {found.evaluations:,} evaluations and {found.claims} "
+            f"claims: {'refused' if found.refusals else 'accepted'}."
+        )
+    if found.refusals:
+        raise typer.Exit(1)
+
+
+@bench_app.command()
+def serve(
+    task: Annotated[str, typer.Argument(help="Name of the task.", metavar="TASK")],
+    budget: Annotated[int, typer.Option("--budget", help="Evaluations to answer.", min=1)] = 100,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="Folder for the journal, new or of the same task (default: not kept).",
+            parser=named_path,
+            metavar="FOLDER",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Serve a task to a program in any language, over lines of JSON.
+
+    The first line on standard output describes the task. Each line on standard input is a design,
+    and is answered by one line.
+    """
+    from archgym.bench.serving import TaskServer
+    from archgym.bench.serving import serve as serve_lines
+    from archgym.bench.suite import bench_task
+
+    made = bench_task(task).plan.make()
+    with TemporaryDirectory() as folder:
+        server = TaskServer(made, Path(folder) / "study" if out is None else out, budget)
+        try:
+            serve_lines(server, sys.stdin.buffer, sys.stdout.buffer)
+        finally:
+            server.close()

@@ -1,0 +1,263 @@
+"""Honest submissions, and a script that forges them in every way that verification must catch."""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from archgym.bench import bench_plan, bench_task
+from archgym.studies.folder import JOURNAL_NAME, STATE_NAME
+from archgym.studies.metadata import read_header
+from archgym.studies.records import Records, encode
+from archgym.studies.snapshot import StudyLog, read_study
+from archgym.sweep.plan import SweepPlan
+from archgym.sweep.recorded_plan import PLAN_NAME, record_plan
+from archgym.sweep.study_run import perform
+
+TASK = "accelerator-maestro"
+BUDGET = 20
+
+
+def honest(folder: Path, agents: Sequence[str], seeds: int, task: str = TASK) -> SweepPlan:
+    """Run agents in this process."""
+    plan = bench_plan(agents, [bench_task(task)], seeds, BUDGET).decided()
+    folder.mkdir(parents=True, exist_ok=True)
+    record_plan(folder, plan)
+    for run in plan.runs():
+        assert perform(run, folder / run.id, {}, 0.0).failure is None
+    return plan
+
+
+def study_of(folder: Path, seed: int) -> Path:
+    return folder / TASK / "random" / f"seed-{seed}"
+
+
+def rewrite(log: StudyLog, records: Records) -> None:
+    """Write a journal with right checksums, as a forger who knows the format does."""
+    (log.folder / JOURNAL_NAME).write_bytes(encode(records, log.header.key))
+    path = log.folder / STATE_NAME
+    if path.is_file():
+        state = json.loads(path.read_text())
+        state |= {"asks": len(records), "evaluations": int((records.same < 0).sum())}
+        path.write_text(json.dumps(state))
+
+
+def changed(records: Records, row: int, **cells: object) -> Records:
+    """Copy records with other cells in a row."""
+    columns = {name: getattr(records, name).copy() for name in cells}
+    for name, value in cells.items():
+        columns[name][row] = value
+    return dataclasses.replace(records, **columns)
+
+
+def built_row(log: StudyLog, seed: int) -> int:
+    rows = np.flatnonzero(log.is_feasible)
+    return int(rows[seed % len(rows)])
+
+
+# ---- forgeries; each changes a copy of an honest folder
+
+
+def raise_reward(folder: Path, seed: int) -> None:
+    log = read_study(study_of(folder, seed))
+    row = built_row(log, seed)
+    rewrite(log, changed(log.records, row, reward=log.records.reward[row] + 1e-9))
+
+
+def improve_metric(folder: Path, seed: int) -> None:
+    log = read_study(study_of(folder, seed))
+    row = built_row(log, seed)
+    rewrite(log, changed(log.records, row, values=log.records.values[row] * 0.5))
+
+
+def build_the_unbuildable(folder: Path, seed: int) -> None:
+    log = read_study(study_of(folder, seed))
+    row = int(np.flatnonzero(~log.is_feasible)[0])
+    good = built_row(log, seed)
+    records = changed(log.records, row, values=log.records.values[good], reason=0)
+    rewrite(log, changed(records, row, reward=log.records.reward[good]))
+
+
+def swap_results(folder: Path, seed: int) -> None:
+    log = read_study(study_of(folder, seed))
+    rows = np.flatnonzero(log.is_feasible)[:2]
+    records = log.records
+    for a, b in (rows, rows[::-1]):
+        records = changed(records, a, values=log.records.values[b], reward=log.records.reward[b])
+    rewrite(log, records)
+
+
+def append_after_budget(folder: Path, seed: int) -> None:
+    log = read_study(study_of(folder, seed))
+    rng = np.random.default_rng(seed)
+    task = bench_task(TASK).plan.make()
+    indices = task.space.sample(1, rng)
+    found = task.evaluate(indices)
+    extra = log.records.rows(np.array([len(log.records) - 1]))
+    extra = dataclasses.replace(
+        extra,
+        seq=extra.seq + 1,
+        indices=indices,
+        values=found.values,
+        reason=found.reason,
+        reward=found.reward,
+    )
+    rewrite(log, Records.concatenated([log.records, extra]))
+
+
+def count_a_repeat_as_new(folder: Path, seed: int) -> None:
+    log = read_study(study_of(folder, seed))
+    last, first = len(log.records) - 1, built_row(log, seed)
+    records = log.records
+    rewrite(
+        log,
+        changed(
+            records,
+            last,
+            indices=records.indices[first],
+            values=records.values[first],
+            reason=records.reason[first],
+            reward=records.reward[first],
+        ),
+    )
+
+
+def hide_a_new_design_as_repeat(folder: Path, seed: int) -> None:
+    log = read_study(study_of(folder, seed))
+    rewrite(log, changed(log.records, 5 + seed, same=0, values=np.nan, reason=-1, reward=np.nan))
+
+
+def break_a_checksum(folder: Path, seed: int) -> None:
+    path = study_of(folder, seed) / JOURNAL_NAME
+    lines = path.read_text().splitlines(keepends=True)
+    lines[seed] = lines[seed].replace('"reason":[0]', '"reason":[1]').replace('"seq"', '"sEq"')
+    path.write_text("".join(lines))
+
+
+def drop_a_bad_record(folder: Path, seed: int) -> None:
+    log = read_study(study_of(folder, seed))
+    rewrite(log, log.records.rows(np.arange(len(log.records)) != 3 + seed))
+
+
+def stop_early(folder: Path, seed: int) -> None:
+    log = read_study(study_of(folder, seed))
+    (log.folder / JOURNAL_NAME).write_bytes(
+        encode(log.records.rows(slice(0, BUDGET - 1 - seed)), log.header.key)
+    )
+
+
+def lose_a_run(folder: Path, seed: int) -> None:
+    shutil.rmtree(study_of(folder, seed))
+
+
+def choose_seeds(folder: Path, seed: int) -> None:
+    path = folder / PLAN_NAME
+    plan = json.loads(path.read_text())
+    plan["seeds"].remove(seed)
+    plan["seeds"].append(99)
+    path.write_text(json.dumps(plan))
+
+
+def copy_another_seed(folder: Path, seed: int) -> None:
+    source = study_of(folder, (seed + 1) % 5) / JOURNAL_NAME
+    shutil.copy(source, study_of(folder, seed) / JOURNAL_NAME)
+
+
+def raise_budget(folder: Path, seed: int) -> None:
+    study = study_of(folder, seed)
+    header = read_header(study)
+    msgspec.structs.replace(header, budget=BUDGET + 10 + seed).write(study)
+
+
+def claim_another_agent(folder: Path, seed: int) -> None:
+    study = study_of(folder, seed)
+    msgspec.structs.replace(read_header(study), agent="genetic").write(study)
+
+
+def _edit_task(folder: Path, **members: object) -> None:
+    path = folder / PLAN_NAME
+    plan = json.loads(path.read_text())
+    plan["tasks"][TASK] |= members
+    path.write_text(json.dumps(plan))
+
+
+def loosen_the_task(folder: Path, seed: int) -> None:
+    _edit_task(folder, digest=f"{seed}" * 64)
+
+
+def start_from_the_best(folder: Path, seed: int) -> None:
+    _edit_task(folder, start=["default"] * (1 + seed))
+
+
+def lower_the_bar(folder: Path, seed: int) -> None:
+    _edit_task(folder, best_known=float(seed))
+
+
+def rename_the_task(folder: Path, seed: int) -> None:
+    text = (folder / PLAN_NAME).read_text()
+    (folder / PLAN_NAME).write_text(text.replace(f'"{TASK}":', f'"easy-{seed}":'))
+
+
+def _claim(folder: Path, design: object, reward: float, task: str = TASK) -> None:
+    line = json.dumps({"task": task, "design": design, "reward": reward})
+    (folder / "claims.jsonl").write_text(line + "\n")
+
+
+def claim_too_much(folder: Path, seed: int) -> None:
+    best = read_study(study_of(folder, seed)).best()
+    assert best is not None
+    _claim(folder, dict(best.design), best.reward + 1e-6)
+
+
+def claim_no_design(folder: Path, seed: int) -> None:
+    _claim(folder, {"banks": seed}, 1.0)
+
+
+def claim_unknown_task(folder: Path, seed: int) -> None:
+    _claim(folder, {}, 1.0, f"task-{seed}")
+
+
+def tear_a_claim(folder: Path, seed: int) -> None:
+    (folder / "claims.jsonl").write_text('{"task": "accelerator-maestro", "desi'[: 9 + seed])
+
+
+def put_the_best_first(folder: Path, seed: int) -> None:
+    log = read_study(study_of(folder, seed))
+    records, order = log.records, np.argsort(-log.records.reward, kind="stable")
+    rewrite(log, dataclasses.replace(records.rows(order), seq=records.seq))
+
+
+FORGERIES: dict[str, tuple[str, Callable[[Path, int], None]]] = {
+    each.__name__: (kind, each)
+    for kind, each in (
+        ("numbers", raise_reward),
+        ("numbers", improve_metric),
+        ("numbers", build_the_unbuildable),
+        ("numbers", swap_results),
+        ("budget", append_after_budget),
+        ("repeat", count_a_repeat_as_new),
+        ("repeat", hide_a_new_design_as_repeat),
+        ("damage", break_a_checksum),
+        ("damage", drop_a_bad_record),
+        ("missing", stop_early),
+        ("missing", lose_a_run),
+        ("plan", choose_seeds),
+        ("damage", copy_another_seed),
+        ("study", raise_budget),
+        ("study", claim_another_agent),
+        ("plan", loosen_the_task),
+        ("plan", start_from_the_best),
+        ("plan", lower_the_bar),
+        ("plan", rename_the_task),
+        ("claim", claim_too_much),
+        ("claim", claim_no_design),
+        ("claim", claim_unknown_task),
+        ("claim", tear_a_claim),
+        ("order", put_the_best_first),
+    )
+}
+"""By name, the kind of refusal that must come, and the function that forges."""

@@ -1,0 +1,54 @@
+"""Runs of agents and their report."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from archgym.bench import bench_plan, bench_task, bench_tasks, read_bench_report
+from archgym.errors import InvalidArgumentError, UnknownNameError
+from archgym.studies.snapshot import read_study
+from tests.bench.submissions import BUDGET, TASK, honest
+
+
+def test_regret_is_the_distance_to_the_best_of_all_agents(tmp_path: Path) -> None:
+    plan = honest(tmp_path, ["random", "genetic"], 3)
+
+    report = read_bench_report(tmp_path)
+
+    best = {
+        run.id: max(np.maximum.accumulate(read_study(tmp_path / run.id).records.reward))
+        for run in plan.runs()
+    }
+    (task,) = report.tasks
+    assert report.budgets == (10, BUDGET)
+    assert task.best_known == max(best.values())
+    for score in task.agents:
+        own = sorted(v for name, v in best.items() if f"/{score.agent}/" in name)
+        # Of three values the middle half weighs the outer ones by a quarter each.
+        middle = (0.25 * own[0] + own[1] + 0.25 * own[2]) / 1.5
+        assert score.regret[BUDGET].value == pytest.approx(task.best_known - middle)
+        assert score.regret[10].value >= score.regret[BUDGET].value
+    assert sum(score.found for score in task.agents) >= 1
+    assert "No winner" in report.verdict or "better" in report.verdict
+
+
+def test_one_seed_names_no_winner(tmp_path: Path) -> None:
+    honest(tmp_path, ["random", "genetic"], 1)
+
+    assert read_bench_report(tmp_path).verdict.startswith("No winner")
+
+
+def test_costly_tasks_are_left_out_at_large_budgets() -> None:
+    plan = bench_plan(["random"], bench_tasks(), 1, 1000)
+
+    assert "cpu-server-mix" not in {task.label for task in plan.tasks}
+
+
+def test_plans_that_cannot_run_are_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match="judged"):
+        bench_plan(["random"], [bench_task("cpu-server-mix")], 1, 5000)
+    with pytest.raises(UnknownNameError, match="genetic"):
+        bench_plan(["genetik"], [bench_task(TASK)], 1, 10)
+    with pytest.raises(InvalidArgumentError, match="agent"):
+        bench_plan([], [bench_task(TASK)], 1, 10)

@@ -1,0 +1,82 @@
+"""Verification accepts honest submissions and refuses forged ones."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from archgym.bench import verify_bench
+from archgym.errors import FileFormatError
+from archgym.studies.snapshot import read_study
+from tests.bench.submissions import BUDGET, FORGERIES, TASK, honest, study_of
+
+SEEDS = 5
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An honest submission of random search."""
+    folder = tmp_path_factory.mktemp("honest") / "bench"
+    honest(folder, ["random"], SEEDS)
+    return folder
+
+
+def refused(folder: Path, name: str, seed: int, copy: Path) -> bool:
+    """Forge a copy, and return True if it is refused for the right reason."""
+    kind, forge = FORGERIES[name]
+    shutil.copytree(folder, copy)
+    forge(copy, seed)
+    found = verify_bench(copy, replay=kind == "order").refusals
+    assert all("\n" not in str(refusal) for refusal in found)
+    return kind in {refusal.kind for refusal in found}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_a_forgery_is_refused(name: str, folder: Path, tmp_path: Path) -> None:
+    assert refused(folder, name, 0, tmp_path / "forged")
+
+
+@pytest.mark.slow
+def test_all_of_a_hundred_forgeries_are_refused(folder: Path, tmp_path: Path) -> None:
+    cases = [(name, seed) for name in FORGERIES for seed in range(SEEDS)]
+    missed = [
+        (name, seed)
+        for name, seed in cases
+        if not refused(folder, name, seed, tmp_path / f"{name}-{seed}")
+    ]
+
+    assert len(cases) >= 100
+    assert missed == []
+
+
+def test_an_honest_submission_is_accepted(folder: Path) -> None:
+    found = verify_bench(folder, replay=True)
+
+    assert found.refusals == ()
+    assert (found.runs, found.evaluations) == (SEEDS, SEEDS * BUDGET)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("agent", ["genetic", "hill_climbing", "ant_colony", "bayesian"])
+def test_honest_agents_are_accepted(agent: str, tmp_path: Path) -> None:
+    honest(tmp_path, [agent], SEEDS)
+
+    assert verify_bench(tmp_path, replay=True).refusals == ()
+
+
+def test_an_honest_claim_is_accepted(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "copy")
+    best = read_study(study_of(folder, 0)).best()
+    assert best is not None
+    claim = {"task": TASK, "design": dict(best.design), "reward": best.reward}
+    (tmp_path / "copy" / "claims.jsonl").write_text(json.dumps(claim) + "\n")
+
+    found = verify_bench(tmp_path / "copy")
+
+    assert (found.claims, found.refusals) == (1, ())
+
+
+def test_a_folder_without_a_benchmark_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileFormatError):
+        verify_bench(tmp_path)
