@@ -101,9 +101,7 @@ class _Declared(Simulator):
         self, name: str, space: DesignSpace | Sequence[Parameter], metrics: MetricGoals, code: str
     ) -> None:
         self.name = name
-        self.space = (
-            space if isinstance(space, DesignSpace) else DesignSpace("default", list(space))
-        )
+        self.space = space if isinstance(space, DesignSpace) else _space(space)
         self.metrics = _specs(metrics)
         self.objectives = _objectives(self.metrics)
         self.default_objective = next(iter(self.objectives))
@@ -210,6 +208,10 @@ class FunctionSimulator(_Declared):
             raise
         # A function is its author's and may raise anything; that design has failed.
         except Exception as error:
+            if "must derive from BaseException" in str(error):
+                raise SimulatorError(
+                    f"`{self.name}` must return `Infeasible(reason)`, not raise it."
+                ) from error
             raise SimulatorError(
                 f"`{self.name}` raised {type(error).__name__}: {error_text(error)}"
             ) from error
@@ -336,6 +338,16 @@ def _unpickled(
     made = FunctionSimulator(function, space, metrics, reasons=reasons, version=version)
     made._digest = digest
     return made
+
+
+def _space(parameters: Any) -> DesignSpace:
+    given = list(parameters)
+    if isinstance(parameters, Mapping) or not all(isinstance(each, Parameter) for each in given):
+        raise InvalidArgumentError(
+            f"`space` must be a DesignSpace or list parameters; got {parameters!r:.200}. Write for "
+            'instance space=[Integer(name="ways", low=1, high=16)].'
+        )
+    return DesignSpace("default", given)
 
 
 def _specs(metrics: Any) -> tuple[MetricSpec, ...]:

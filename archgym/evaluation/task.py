@@ -510,7 +510,8 @@ def _reference(simulator: Simulator, workloads: Sequence[WeightedWorkload]) -> n
             why = result.failures[0] if reason == FAILED else simulator.reasons[reason]
             raise SimulatorError(
                 f"The default design of space {simulator.space.name!r} must run on workload "
-                f"{weighted.workload.name!r}, since rewards are relative to it; {why}"
+                f"{weighted.workload.name!r}, since rewards are relative to it; choose another by "
+                f"`default=` of the parameters. {simulator.space.design_at(default[0])}: {why}"
             )
         rows.append(result.values[0])
     reference = np.array(rows)

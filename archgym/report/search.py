@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, final
 from archgym.errors import InvalidArgumentError, StudyExistsError, StudyLockedError
 from archgym.evaluation.cache import CachedExecutor
 from archgym.evaluation.executor import Executor, executor_for
+from archgym.evaluation.function import OutsideSimulator
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import Simulator
 from archgym.evaluation.task import Task
@@ -120,7 +121,7 @@ def search(
     seed: int = 0,
     hyperparameters: Mapping[str, Any] | None = None,
     start: Iterable[Any] = (),
-    warm_start: Iterable[StudySource] = (),
+    warm_start: StudySource | Iterable[StudySource] = (),
     patience: int | None = None,
     stop_at: str | None = None,
     minutes: float | None = None,
@@ -189,12 +190,17 @@ def search(
         "maximise": maximise,
     }
     task = _task(problem, {k: v for k, v in choices.items() if v is not None}, options)
+    if isinstance(task.simulator, OutsideSimulator):
+        raise InvalidArgumentError(
+            f"Designs of {task.simulator.name!r} are evaluated elsewhere, so it cannot be searched "
+            "in one call. Create a study and use its `ask` and `tell`."
+        )
     settings: dict[str, Any] = {
         "seed": seed,
         "budget": budget,
         "hyperparameters": hyperparameters,
         "start": tuple(start) if not isinstance(start, str | Mapping | Path) else (start,),
-        "warm_start": tuple(warm_start),
+        "warm_start": warm_start,
         "patience": patience,
         "stop_at": stop_at,
     }

@@ -204,7 +204,7 @@ def _extra(name: str, needs: list[Requirement]) -> Feature:
         purpose=_EXTRAS[name],
         found=found,
         missing=missing,
-        remedy=f"{Path(sys.executable).name} -m pip install 'archgym[{name}]'" if missing else "",
+        remedy=f"{sys.executable} -m pip install 'archgym[{name}]'" if missing else "",
     )
 
 

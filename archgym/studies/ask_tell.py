@@ -59,6 +59,20 @@ class AskTell:
             return 0
         return int(((self._step.same < 0) & ~self._recorder.unknown(self._step)).sum())
 
+    @property
+    def best_reward(self) -> float | None:
+        """Best reward of a feasible design told in the open step; None if there is none."""
+        if self._step is None:
+            return None
+        rows = (self._step.same < 0) & ~self._recorder.unknown(self._step)
+        told = [self._recorder.record(seq) for seq in self._step.seq[rows].tolist()]
+        rewards = [
+            float(record.reward[0])
+            for record in told
+            if record is not None and not record.errors and not record.reason.any()
+        ]
+        return max(rewards, default=None)
+
     def ask(self, n: int) -> list[Design]:
         """Return up to `n` designs that the agent waits for and that were not given out."""
         self._go_on()

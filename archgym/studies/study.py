@@ -170,7 +170,7 @@ class Study:
         max_asks: int | None = None,
         hyperparameters: Mapping[str, Any] | None = None,
         start: Iterable[Any] = (),
-        warm_start: Iterable[StudySource] = (),
+        warm_start: StudySource | Iterable[StudySource] = (),
         patience: int | None = None,
         stop_at: str | None = None,
         exists: Literal["refuse", "resume"] = "refuse",
@@ -215,6 +215,8 @@ class Study:
         if stop_at is not None:
             parse_limits(stop_at, task.metrics)
         designs = start_designs(task, start)
+        if isinstance(warm_start, str | Path | StudyLog):
+            warm_start = (warm_start,)
         prior = _stored_prior(task, kind, tuple(warm_start))
         header = new_header(
             "log" if kind is None else "search",
@@ -379,7 +381,9 @@ class Study:
     @property
     def best_reward(self) -> float | None:
         """Best reward of a feasible design so far; None if no design could be built."""
-        return self._recorder.best_reward
+        open_step = None if self._asked is None else self._asked.best_reward
+        found = [best for best in (self._recorder.best_reward, open_step) if best is not None]
+        return max(found, default=None)
 
     def settings(self) -> dict[str, Any]:
         """Return task, agent, seed, budget and hyperparameters, as trackers show them."""

@@ -238,3 +238,19 @@ def test_outside_simulator_knows_the_default_design_alone() -> None:
     assert "evaluated elsewhere" in result.failures[0]
     with pytest.raises(InvalidArgumentError, match="amat_ns, area_mm2"):
         OutsideSimulator("board", SPACE, GOALS, default={"amat_ns": 5.0})
+
+
+@pytest.mark.parametrize("space", [{"ways": (1, 2)}, ["ways"]])
+def test_space_that_lists_no_parameters_is_refused(space: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="`space` must be a DesignSpace or list param"):
+        simulator(space=space, metrics=GOALS)(lambda design: {})
+
+
+def test_raised_infeasible_says_to_return_it() -> None:
+    def raises(design: Design) -> Any:
+        raise Infeasible("no")  # type: ignore[misc]
+
+    one = made(raises)
+    result = one.evaluate_batch(one.space.default_indices[None, :], one.workload("default"))
+
+    assert result.failures == {0: "`raises` must return `Infeasible(reason)`, not raise it."}

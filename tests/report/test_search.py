@@ -196,3 +196,22 @@ def test_search_in_threads_of_a_function_that_cannot_be_pickled(
     assert "runs in threads" in caplog.text
     assert (one.folder / "journal.jsonl").read_bytes() == Path("two/journal.jsonl").read_bytes()
     assert read_study("two").evaluations == 12
+
+
+def test_simulator_that_is_evaluated_elsewhere_is_not_searched_in_one_call() -> None:
+    board = ag.OutsideSimulator(
+        "fpga", [Integer(name="lanes", low=1, high=8)], {"ms": "minimise"}, default={"ms": 9.0}
+    )
+
+    with pytest.raises(InvalidArgumentError, match=r"evaluated elsewhere.*`ask` and `tell`"):
+        search(board, budget=5)
+
+
+def test_one_earlier_study_may_be_given_by_its_folder() -> None:
+    search(cache, minimise="amat_ns", budget=10, folder="first")
+
+    result = search(
+        cache, minimise="amat_ns", budget=10, seed=1, warm_start="first", folder="second"
+    )
+
+    assert result.best is not None

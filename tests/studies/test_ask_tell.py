@@ -267,3 +267,18 @@ def test_dropped_study_gives_its_lease_back(tmp_path: Path) -> None:
     del study
 
     Study.open(tmp_path / "a", toy_task(), ToyAgent).close()
+
+
+def test_best_reward_counts_results_that_were_told(tmp_path: Path) -> None:
+    task = toy_task({"light": 1.0})
+    study = new(tmp_path / "loop", task)
+    rewards = []
+
+    for design in study.ask(8)[:3]:
+        told = measure(task, design)
+        study.tell(design, **told)
+        rewards += [] if "infeasible" in told else [study.best_reward]
+
+    assert rewards
+    assert all(reward is not None for reward in rewards)
+    assert rewards == sorted(rewards)
