@@ -3,6 +3,7 @@
 from archgym.bench.report import BenchReport, read_bench_report
 from archgym.bench.run import bench_plan, run_bench
 from archgym.bench.serving import TaskServer, serve
+from archgym.bench.shuffled import ShuffledSimulator, shuffled_task
 from archgym.bench.suite import SUITES, BenchTask, bench_task, bench_tasks
 from archgym.bench.verification import Refusal, verify_bench
 
@@ -11,6 +12,7 @@ __all__ = [
     "BenchReport",
     "BenchTask",
     "Refusal",
+    "ShuffledSimulator",
     "TaskServer",
     "bench_plan",
     "bench_task",
@@ -18,5 +20,6 @@ __all__ = [
     "read_bench_report",
     "run_bench",
     "serve",
+    "shuffled_task",
     "verify_bench",
 ]

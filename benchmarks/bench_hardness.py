@@ -1,0 +1,98 @@
+"""Measures the hardness of tasks of the benchmark, as archgym/bench/data/tasks.yaml has it.
+
+`python benchmarks/bench_hardness.py TASK... [--designs N] [--budget M] [--seeds S]`
+
+Hardness is the mean number of evaluations that random search needs to come within 1 % of the best
+known. A space that is small enough is enumerated, and the number is exact. Elsewhere N random
+designs and S searches of M evaluations each by `genetic` and `extra_trees` find the best known. If
+k of the N designs lie within 1 % of it, hardness is N / k. If none does, it is above N / 3 with
+95 % confidence (rule of three). A better best known raises the number.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from archgym.bench import bench_task
+from archgym.bench.report import WITHIN
+from archgym.evaluation.isolation import evaluate_isolated
+from archgym.evaluation.task import Task
+from archgym.studies.snapshot import StudyLog
+from archgym.studies.study import Study
+from archgym.sweep.results import within_reward
+
+_BATCH = 2048
+
+
+def batches(task: Task, n: int, enumerated: bool) -> Iterator[np.ndarray]:
+    """Yield all designs of a space, or `n` random ones."""
+    if enumerated:
+        yield from task.space.enumerate(canonical=True)
+        return
+    rng = np.random.default_rng(0)
+    for start in range(0, n, _BATCH):
+        yield task.space.sample(min(_BATCH, n - start), rng)
+
+
+def searched(task: Task, agents: list[str], budget: int, seeds: int) -> tuple[StudyLog, float]:
+    """Return a study of the task, and the best reward of all searches."""
+    best = -np.inf
+    with TemporaryDirectory() as folder:
+        for agent in agents:
+            for seed in range(seeds):
+                place = Path(folder) / f"{agent}-{seed}"
+                log = Study.create(place, task, agent, seed=seed, budget=budget).run().log
+                found = log.best()
+                best = best if found is None else max(best, found.reward)
+    return log, best
+
+
+def measure(label: str, designs: int, budget: int, seeds: int, exact: int) -> str:
+    """Return the member `hardness` of a task."""
+    task = bench_task(label).plan.make()
+    enumerated = task.space.size <= exact
+    rewards = np.concatenate(
+        [evaluate_isolated(task, part).reward for part in batches(task, designs, enumerated)]
+    )
+    agents = ["random"] if enumerated else ["genetic", "extra_trees"]
+    log, best = searched(task, agents, 10 if enumerated else budget, 1 if enumerated else seeds)
+    best = max(best, float(rewards.max()))
+    n = len(rewards)
+    good = int((rewards >= within_reward(log, best, WITHIN) - 1e-12).sum())
+    if enumerated:
+        # Mean place of the first of k among n in random order.
+        return entry((n + 1) / (good + 1), False, f"table of {n} designs")
+    origin = f"tail estimate of {n} random designs, best known by {', '.join(agents)} "
+    origin += f"({seeds} x {budget} evaluations each)"
+    return entry(n / good if good else n / 3, not good, origin)
+
+
+def entry(evaluations: float, is_at_least: bool, origin: str) -> str:
+    """Return a mapping of YAML."""
+    at_least = str(is_at_least).lower()
+    return f'{{evaluations: {evaluations:.3g}, is_at_least: {at_least}, origin: "{origin}"}}'
+
+
+def main() -> None:
+    """Measure the tasks that the command line names."""
+    parser = argparse.ArgumentParser(description="Hardness of tasks of the benchmark.")
+    parser.add_argument("tasks", nargs="+")
+    parser.add_argument("--designs", type=int, default=20_000)
+    parser.add_argument("--budget", type=int, default=1000)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--exact", type=int, default=200_000, help="largest space to enumerate")
+    given = parser.parse_args()
+    for label in given.tasks:
+        begun = time.process_time()
+        found = measure(label, given.designs, given.budget, given.seeds, given.exact)
+        print(f"{label}:\n  hardness: {found}", flush=True)
+        print(f"{label}: {time.process_time() - begun:.1f} s", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
