@@ -49,6 +49,20 @@ def test_every_task_belongs_to_the_full_suite_and_states_its_worth() -> None:
         assert list(task.budgets) == sorted(task.budgets)
 
 
+def test_hardness_states_its_origin() -> None:
+    exact = bench_task("accelerator-mapping-table").hardness
+    limit = bench_task("soc-small-edp").hardness
+
+    assert exact is not None
+    assert limit is not None
+    assert (str(exact), exact.origin) == ("14,300", "table of 100352 designs")
+    assert str(limit) == "> 16,700"
+    assert bench_task("cpu-server-mix").hardness is None
+    for task in bench_tasks():
+        if task.hardness is not None:
+            assert task.hardness.origin.startswith(("table", "tail estimate of "))
+
+
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(UnknownNameError, match="core"):
         bench_tasks("cor")
