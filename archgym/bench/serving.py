@@ -24,7 +24,7 @@ from archgym.errors import BudgetExhausted, InvalidArgumentError, InvalidDesignE
 from archgym.evaluation.task import Task
 from archgym.studies.study import Study
 
-__all__ = ["FORMAT", "MAX_LINE_BYTES", "TaskServer", "serve"]
+__all__ = ["FORMAT", "MAX_LINE_BYTES", "TaskServer", "design_values", "serve"]
 
 FORMAT = 1
 """Format of the protocol, raised when a client must change."""
@@ -145,7 +145,7 @@ class TaskServer:
                 )
             return np.array(given, dtype=np.int64)
         if set(message) == {"design"} and isinstance(message["design"], Mapping):
-            return space.indices_of({n: _value(v) for n, v in message["design"].items()})
+            return space.indices_of(design_values(message["design"]))
         raise InvalidArgumentError(
             'A line must be {"design": {…}}, {"indices": […]} or {"end": true}; got the members '
             f"{sorted(message)[:5]}."
@@ -212,8 +212,16 @@ def _parsed(line: bytes) -> dict[str, Any]:
     return message
 
 
+def design_values(design: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a design from JSON, in which a list stands for a tuple.
+
+    Raises:
+      InvalidArgumentError: A value is of a type that no parameter has.
+    """
+    return {name: _value(value) for name, value in design.items()}
+
+
 def _value(value: Any) -> Any:
-    """Return a value as designs have it; a list stands for a tuple."""
     if isinstance(value, list) and all(isinstance(item, str | int) for item in value):
         return tuple(value)
     if isinstance(value, str | int | float):

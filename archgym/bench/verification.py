@@ -1,5 +1,6 @@
 """Verification of a benchmark's folder: plan, journals, budgets, repeats and claims."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any, Literal, final
 import msgspec
 import numpy as np
 
+from archgym.bench.serving import design_values
 from archgym.bench.suite import BenchTask, bench_task, bench_tasks
-from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError, UnknownNameError
+from archgym.errors import ArchGymError, InvalidArgumentError, StorageError, UnknownNameError
 from archgym.evaluation.isolation import evaluate_isolated
 from archgym.evaluation.task import Task
 from archgym.files.storage import open_file, storage_errors
@@ -199,12 +201,18 @@ class _Checker:
     def _read(self, folder: Path, place: str) -> StudyLog | None:
         try:
             return read_study(folder)
-        except FileFormatError as error:
+        except StorageError:
+            raise
+        except ArchGymError as error:
             self.refuse("damage", place, str(error))
             return None
 
     def _study(self, log: StudyLog, task: Task, budget: int | None, place: str) -> None:
         self.runs += 1
+        changed = _changed_member(log, task)
+        if changed is not None:
+            self.refuse("study", place, f"its `{changed}` must be that of the benchmark's task.")
+            return
         damage = log.damage_report()
         if damage is not None:
             self.refuse("damage", place, damage)
@@ -266,7 +274,7 @@ class _Checker:
             try:
                 claim = msgspec.json.decode(line, type=_Claim)
                 task = self.task(bench_task(claim.task))
-                indices = task.space.indices_of(_with_tuples(claim.design))
+                indices = task.space.indices_of(design_values(claim.design))
             except (
                 msgspec.MsgspecError,
                 ArchGymError,
@@ -297,8 +305,14 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 yield number, line
 
 
-def _with_tuples(design: dict[str, Any]) -> dict[str, Any]:
-    return {n: tuple(v) if isinstance(v, list) else v for n, v in design.items()}
+def _changed_member(log: StudyLog, task: Task) -> str | None:
+    """Return a member of the recorded task that is not the task's, whatever its digest says."""
+    recorded, own = log.header.task, task.to_json()
+    for name in ("space", "workloads", "objective", "metrics", "reasons", "reference"):
+        texts = [json.dumps(data.get(name), sort_keys=True) for data in (recorded, own)]
+        if texts[0] != texts[1]:
+            return name
+    return None
 
 
 def _repeats(log: StudyLog, space: DesignSpace) -> Iterator[str]:

@@ -178,6 +178,24 @@ def claim_another_agent(folder: Path, seed: int) -> None:
     msgspec.structs.replace(read_header(study), agent="genetic").write(study)
 
 
+def swap_the_space(folder: Path, seed: int) -> None:
+    study = study_of(folder, seed)
+    header = read_header(study)
+    space = bench_task("soc-small-edp").plan.make().space.to_json()
+    msgspec.structs.replace(header, task={**header.task, "space": space}).write(study)
+
+
+def move_the_reference(folder: Path, seed: int) -> None:
+    study = study_of(folder, seed)
+    header = read_header(study)
+    reference = (2.0 * np.array(header.task["reference"])).tolist()
+    msgspec.structs.replace(header, task={**header.task, "reference": reference}).write(study)
+
+
+def claim_a_nested_design(folder: Path, seed: int) -> None:
+    _claim(folder, {"a": {"b": [seed]}}, 1.0)
+
+
 def _edit_task(folder: Path, **members: object) -> None:
     path = folder / PLAN_NAME
     plan = json.loads(path.read_text())
@@ -253,6 +271,9 @@ FORGERIES: dict[str, tuple[str, Callable[[Path, int], None]]] = {
         ("plan", start_from_the_best),
         ("plan", lower_the_bar),
         ("plan", rename_the_task),
+        ("study", swap_the_space),
+        ("study", move_the_reference),
+        ("claim", claim_a_nested_design),
         ("claim", claim_too_much),
         ("claim", claim_no_design),
         ("claim", claim_unknown_task),
