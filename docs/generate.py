@@ -30,7 +30,7 @@ several times.
 | 0 | success |
 | 1 | error, in one line on standard error; `--debug` at any position shows the traceback |
 | 2 | invalid command line |
-| 3 | no feasible design; the reason is shown |
+| 3 | no feasible design, or the best design of a search misses a limit; the reason is shown |
 | 130, 143 | stopped by SIGINT or SIGTERM; the line shows how to resume |
 
 Results go to standard output; progress, notices and errors go to standard error. Work of more than

@@ -44,9 +44,10 @@ __all__ = ["app", "run"]
 _PROGRAM = "archgym"
 _DEBUG = "--debug"
 _USAGE_CODE = 2
+_CLOSED_PIPE_CODE = 141
 _EPILOG = (
     "Exit codes: 0 success; 1 error, in one line on stderr; 2 invalid command line; "
-    "3 no feasible design; 130 and 143 stopped by SIGINT and SIGTERM."
+    "3 no feasible design, or limits missed; 130 and 143 stopped by SIGINT and SIGTERM."
 )
 
 _SEARCH, _LOOK, _COMPARE = "Search", "Look", "Compare"
@@ -163,14 +164,15 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
         code = app(args=given, prog_name=_PROGRAM, standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader closed the pipe, as in `archgym list | head`.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+        _end_closed_pipe()
     except KeyboardInterrupt:
         _fail("interrupted.", 130)
     except typer.Abort:
         _fail("aborted.", 130)
     except SystemExit as stop:
+        if isinstance(stop.__context__, BrokenPipeError):
+            # Click and Rich exit with code 1 while they handle a closed pipe.
+            _end_closed_pipe()
         # Commands end by returning, so this is a simulator's, an agent's or a library's.
         if is_debug:
             raise
@@ -190,6 +192,13 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
             )
         _fail(_one_line(error), _exit_code(error))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _end_closed_pipe() -> NoReturn:
+    """Exit silently, since the reader closed the pipe, as in `archgym list | head`."""
+    # Python would try to write the rest again at exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(_CLOSED_PIPE_CODE)
 
 
 class _PrintableFormatter(logging.Formatter):

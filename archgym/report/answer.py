@@ -12,7 +12,7 @@ from archgym.report.ablation import AblationPath
 from archgym.report.best_design import Chosen
 from archgym.report.evidence import TaskEvidence
 from archgym.report.explain import reward_room
-from archgym.report.quantities import metric_title, plain_number, quantity
+from archgym.report.quantities import change_text, metric_title, quantity, size_text
 
 __all__ = ["Answer", "DesignChange", "Gain", "answer_of", "brought_text", "percent_text"]
 
@@ -21,9 +21,7 @@ _CLOSE = math.log(1.01)
 # chosen: a metric that got worse by more is part of the price.
 _PRICE = 0.02
 _MAX_PRICES = 4
-# chosen: changes by tenfold and more are shown as factors.
-_FACTOR = 10.0
-# chosen: a change of the reward by less brought nothing.
+# chosen: a smaller loss of the reward is not worth a remark.
 _NOTHING = 5e-5
 
 
@@ -61,7 +59,7 @@ class Answer:
 
     design: tuple[DesignChange, ...]
     idle: tuple[str, ...]
-    """Changed parameters that could keep their defaults."""
+    """Changed parameters that could all keep their defaults."""
     is_evaluated: bool
     """True if the effects of the changes are known."""
     gains: tuple[Gain, ...]
@@ -70,6 +68,8 @@ class Answer:
     """Other metrics that are worse than the default design's, worst first."""
     sure: tuple[tuple[str, str], ...]
     """Topic and finding."""
+    closest: str = ""
+    """Distance of the best design from the limits, in words; empty if it meets them."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the answer as JSON."""
@@ -79,6 +79,7 @@ class Answer:
             "gains": [vars(gain) for gain in self.gains],
             "prices": [vars(gain) for gain in self.prices],
             "confidence": dict(self.sure),
+            "closest_to_limits": self.closest or None,
         }
 
 
@@ -114,6 +115,7 @@ def answer_of(task: TaskEvidence, chosen: Chosen | str | None) -> Answer | None:
         tuple(gain for _, gain in sorted(gains, key=lambda entry: entry[0])),
         tuple(gain for _, gain in sorted(prices, key=lambda entry: entry[0])[:_MAX_PRICES]),
         tuple(_sure(task, again)),
+        _closest(task),
     )
 
 
@@ -134,16 +136,12 @@ def _changes(
         ), ()
     path = chosen.path
     changes: list[DesignChange] = []
-    idle: list[str] = []
-    for number, (step, gain) in enumerate(zip(path.steps, path.gains(), strict=True)):
-        if abs(gain) < _NOTHING:
-            idle += [name for name, _, _ in step.changes]
-            continue
+    for number, step in enumerate(path.effective_steps):
         brought = brought_text(path, number)
         for name, old, new in step.changes:
             changes.append(_change(task, name, old, new, brought))
-            brought = "with the one above"
-    return tuple(changes), tuple(idle)
+            brought = "together with the one above"
+    return tuple(changes), path.without_effect
 
 
 def _change(task: TaskEvidence, name: str, old: Any, new: Any, brought: str) -> DesignChange:
@@ -161,30 +159,26 @@ def brought_text(path: AblationPath, number: int) -> str:
             "makes the design feasible" if np.isfinite(after.values).all() else "infeasible alone"
         )
     names = [spec.name for spec in path.task.metrics]
-    terms = list(dict.fromkeys(term.metric for term in objective.terms))
+    sought = [term.metric for term in objective.terms]
+    sought += [limit.metric for limit in objective.limits]
     texts = []
-    for metric in terms:
+    for metric in dict.fromkeys(sought):
         place = names.index(metric)
         old, new = float(before.values[place]), float(after.values[place])
         if old and abs(new / old - 1) >= 5e-4:
             texts.append(f"{metric_title(path.task.metrics[place])} {percent_text(new, old)}")
-    return ", ".join(texts) or "no change of the sought metrics"
+    if not texts:
+        return "no change above 0.05 %"
+    is_worse = after.reward < before.reward - _NOTHING
+    return ", ".join(texts) + "; the objective gets worse" * is_worse
 
 
 # ---- the gain
 
 
 def percent_text(value: float, base: float) -> str:
-    """Return a change relative to a base, such as "−31.2 %" or "×12.3"."""
-    if not base or not math.isfinite(value / base):
-        return ""
-    ratio = value / base
-    if ratio >= _FACTOR:
-        return f"×{plain_number(ratio, 3)}"
-    if 0 < ratio <= 1 / _FACTOR:
-        return f"÷{plain_number(1 / ratio, 3)}"
-    text = f"{100 * (ratio - 1):+.1f} %"
-    return "±0.0 %" if text in ("+0.0 %", "-0.0 %") else text.replace("-", "−")
+    """Return a change relative to a base, such as "−31.2 %" or "3.7 times"."""
+    return change_text(value / base - 1).replace("-", "−") if base else ""
 
 
 def _gain(spec: MetricSpec, value: float, default: float) -> Gain:
@@ -213,6 +207,26 @@ def _limits(task: TaskEvidence) -> str:
     assert task.best is not None
     missed = task.best[0].missed
     return f"missed: {'; '.join(missed)}" if missed else f"met: {', '.join(map(str, limits))}"
+
+
+def _closest(task: TaskEvidence) -> str:
+    """Return by how much the best design misses each limit; empty if it meets them."""
+    assert task.best is not None
+    missed = task.best[0].missed
+    if not missed:
+        return ""
+    specs = {spec.name: spec for spec in task.metrics}
+    texts = []
+    for text in missed:
+        metric, value, sign, bound = text.split()
+        spec, found, limit = specs[metric], float(value), float(bound)
+        side = "most" if sign == ">" else "least"
+        off = f" ({change_text(found / limit - 1).replace('-', '−')})" if limit else ""
+        texts.append(
+            f"{metric_title(spec)} is {quantity(found, spec.unit)} instead of at {side} "
+            f"{quantity(limit, spec.unit)}{off}"
+        )
+    return f"No design meets the limits. The closest one misses: {'; '.join(texts)}."
 
 
 def _runs(task: TaskEvidence) -> str:
@@ -246,21 +260,33 @@ def _optimum(task: TaskEvidence, chosen: Chosen | None) -> str:
             return f"proven: the best of all {len(task.known.rewards):,} designs"
         behind = ""
         if not task.objective.is_published_form:
-            behind = f"; {100 * math.expm1(task.known.reward - reward):.2g} % behind the proven one"
+            behind = f"; {_behind(task.known.reward, reward)} the proven one"
         return f"{n_better:,} of {len(task.known.rewards):,} designs are better{behind}"
     if chosen is None:
         return "best known; not proven (a table of the task proves it: --table)"
     change = chosen.explanation.best_change
     n = sum(each.is_built for each in chosen.explanation.changes)
     if change is None:
-        return f"not proven; better than all {n:,} designs that differ in one parameter"
-    return f"not reached: {change.parameter} {change.old} → {change.new} is better" + _better_by(
-        task, change.reward - chosen.explanation.reward
-    )
+        is_missing = bool(task.objective.limits) and reward <= LIMITED_REWARD
+        better = "closer to the limits" if is_missing else "better"
+        return f"not proven; {better} than all {n:,} designs that differ in one parameter"
+    better = _better(task, change.reward, chosen.explanation.reward)
+    return f"not reached: {change.parameter} {change.old} → {change.new} is {better}"
 
 
-def _better_by(task: TaskEvidence, gain: float) -> str:
-    return "" if task.objective.is_published_form else f" by {100 * math.expm1(gain):.2g} %"
+def _behind(best: float, reward: float) -> str:
+    """Return how far a reward is behind a better one, such as "12 % worse than"."""
+    if reward <= LIMITED_REWARD:
+        is_met = best > LIMITED_REWARD
+        return "misses limits, unlike" if is_met else "further from the limits than"
+    return f"{size_text(best - reward)} worse than"
+
+
+def _better(task: TaskEvidence, reward: float, other: float) -> str:
+    """Return how much better a reward is than another one, such as "12 % better"."""
+    if other <= LIMITED_REWARD and task.objective.limits:
+        return "within the limits" if reward > LIMITED_REWARD else "closer to the limits"
+    return "better" if task.objective.is_published_form else f"{size_text(reward - other)} better"
 
 
 def _error(task: TaskEvidence, chosen: Chosen) -> str:

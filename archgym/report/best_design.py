@@ -21,6 +21,7 @@ from archgym.report.explain import (
     shares,
     tradeoffs,
 )
+from archgym.report.quantities import change_text, size_text
 from archgym.report.table import Cell, Table
 from archgym.runtime.progress import StageProgress
 
@@ -221,7 +222,7 @@ def _costs(label: str, found: Explanation) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for relief in binding(found):
         moved = shares(found, relief)
-        others = ", ".join(f"{m} {100 * s:+.1f} %" for m, s in moved.items() if m not in sought)
+        others = ", ".join(f"{m} {change_text(s)}" for m, s in moved.items() if m not in sought)
         percents = (None if m not in moved else 100 * moved[m] for m in sought)
         rows.append((relief.cost, relief.doc, *percents, others))
     note = (
@@ -255,7 +256,7 @@ def _tornado(label: str, found: Explanation) -> Table:
     )
     columns = ("parameter", "is", "best other", "reward change", "worst other", "its reward change")
     title = "Best design, one parameter changed"
-    return Table(f"tornado {label}", title, columns, tuple(rows), note)
+    return Table(f"tornado {label}", title, columns, tuple(rows), note, 4)
 
 
 def _risks(label: str, chosen: Chosen) -> Table:
@@ -306,7 +307,7 @@ def _rank_rows(chosen: Chosen) -> list[tuple[Cell, ...]]:
             f"{n_close} of the next {len(behind)} designs are within {chosen.error_percent:g} %: "
             "their order may be another"
             if n_close
-            else f"the next design is {100 * math.expm1(behind[0]):.1f} % behind"
+            else f"the next design is {size_text(behind[0])} worse"
         )
         again = evaluate_command(task, chosen.top[1])
         rows.append(("risk" if n_close else "non-risk", "best", "rank", "1 to 2", text, again))
@@ -325,7 +326,7 @@ def _standing_text(rewards: np.ndarray, problem: str, room: float) -> tuple[str,
     behind = float(np.nanmax(rewards) - rewards[0])
     of = f"rank {rank} of the {len(rewards)} best designs"
     if rank > 1:
-        of += f", {100 * math.expm1(behind):.1f} % behind the first"
+        of += f", {size_text(behind)} worse than the first"
     against = f"reward {rewards[0]:+.4f} against the default design"
     is_risk = behind > room or rewards[0] < 0
     return ("risk" if is_risk else "non-risk"), f"{of}; {against}"

@@ -12,6 +12,7 @@ from archgym.evaluation.objective import INFEASIBLE_REWARD, Objective
 from archgym.evaluation.simulator import FEASIBLE
 from archgym.evaluation.task import Evaluation, Task
 from archgym.report.decomposition import Causes, causes
+from archgym.report.quantities import change_text, size_text
 from archgym.runtime.progress import StageProgress
 from archgym.runtime.reductions import report_reduction
 from archgym.spaces.space import DesignSpace
@@ -385,13 +386,13 @@ def tradeoffs(explanation: Explanation, error_percent: float) -> list[Point]:
             points.append(Point("sensitivity", parameter, text, elastic[1]))
         elif np.abs(lead).max() >= 5 * _COUNTS:
             row = int(np.argmax(np.abs(lead)))
-            text = f"{specs[0].name} {100 * math.expm1(lead[row]):+.1f} %"
+            text = f"{specs[0].name} {change_text(math.expm1(lead[row]))}"
             points.append(Point("sensitivity", parameter, text, own[row]))
         opposed = _opposed(moved, [spec.goal == "maximise" for spec in specs])
         if opposed is not None:
             row, gain, loss = opposed
             text = "; ".join(
-                f"{specs[i].name} {100 * math.expm1(moved[row, i]):+.1f} %" for i in (gain, loss)
+                f"{specs[i].name} {change_text(math.expm1(moved[row, i]))}" for i in (gain, loss)
             )
             points.append(Point("tradeoff", parameter, text, own[row]))
         if np.abs(moved).max() < _NOTHING:
@@ -413,7 +414,7 @@ def _risks(explanation: Explanation, error_percent: float) -> list[Point]:
         # The one that is nearest says how little it takes.
         change = max(near, key=lambda c: c.reward)
         others = len(near) - 1
-        text = f"{100 * math.expm1(explanation.reward - change.reward):.2g} % worse"
+        text = f"{size_text(explanation.reward - change.reward)} worse"
         if others:
             text += f", {others} more value{'s' * (others > 1)} within {error_percent:g} %"
         points.append(Point("risk", parameter, text + ": may be better", change))

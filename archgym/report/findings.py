@@ -23,14 +23,14 @@ from archgym.report.diagnostics import health
 from archgym.report.evidence import MANY_DRAWS, Evidence, RunEvidence, TaskEvidence, undominated
 from archgym.report.importance import Importance, importance, importance_tables
 from archgym.report.lottery import Lots, lots, lottery_tables
-from archgym.report.protocol import Protocol, shared_tasks
+from archgym.report.protocol import DEFAULT_ZERO, Protocol, is_random_zero, shared_tasks
 from archgym.report.random_baseline import random_means
 from archgym.report.table import Cell, Table
 from archgym.report.verdict import verdict
 from archgym.runtime.progress import StageProgress
 from archgym.sweep.results import log_spaced
 
-__all__ = ["SURE_P", "THRESHOLDS", "Findings", "find", "found_front"]
+__all__ = ["SURE_P", "THRESHOLDS", "Findings", "find", "found_front", "zero_text"]
 
 SURE_P = 0.05
 """A pair's p-value above which the intervals of few runs say nothing. Chosen, as is usual."""
@@ -155,7 +155,7 @@ def _scale(task: TaskEvidence) -> dict[str, Any]:
         average, source = float(pooled.mean()), f"{len(pooled):,} evaluations of random search"
     else:
         # Without random designs, the default one stands in: its reward is 0 by construction.
-        average, source = 0.0, "the default design, since no random search was run"
+        average, source = 0.0, f"{DEFAULT_ZERO}, since no random search was run"
     return {
         "average": average,
         "average_from": source,
@@ -196,7 +196,7 @@ def _score_table(
     rows.sort(key=lambda row: row[2] if isinstance(row[2], float) else -math.inf, reverse=True)
     columns = ("agent", "runs", "IQM score", "low", "high", "optimality gap", "gap low", "gap high")
     note = (
-        f"Score after {protocol.budget:,} evaluations: 0 is an average random design, 1 the best. "
+        f"Score after {protocol.budget:,} evaluations: 0 is {zero_text(protocol)}, 1 the best. "
         "IQM: interquartile mean over runs of all tasks; low and high: "
         f"{100 * protocol.level:g} % stratified bootstrap interval, {protocol.resamples:,} "
         "resamples of runs within tasks. Scores end at -1."
@@ -207,6 +207,16 @@ def _score_table(
             "those alone, or by their first setting where those were not run."
         )
     return Table("scores", "Scores", columns, tuple(rows), note, 3)
+
+
+def zero_text(protocol: Protocol) -> str:
+    """Return the meaning of score 0 in words, as the tasks have it."""
+    is_random = [is_random_zero(scale) for scale in protocol.tasks.values()]
+    if all(is_random):
+        return "an average random design"
+    if not any(is_random):
+        return f"{DEFAULT_ZERO} (no random search was run)"
+    return f"an average random design, or {DEFAULT_ZERO} where no random search was run"
 
 
 def _improvement(found: Mapping[str, tuple[np.ndarray, ...]], protocol: Protocol) -> list[Table]:
@@ -301,7 +311,8 @@ def _budgets(task: TaskEvidence, protocol: Protocol) -> Table:
         rows.append(("random search, exact mean", None, *means, *missing))
     columns = ("agent", "runs", *(f"{budget:,}" for budget in budgets))
     note = "Median over the runs of the best reward so far, after so many evaluations."
-    return Table(f"budgets {task.label}", "Best reward at budgets", columns, tuple(rows), note)
+    title = "Best reward at budgets"
+    return Table(f"budgets {task.label}", title, columns, tuple(rows), note, 4)
 
 
 def _median(values: Sequence[float]) -> float | None:

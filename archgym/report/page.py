@@ -12,6 +12,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any, final
 
+from archgym.evaluation.limits import LIMITED_REWARD
 from archgym.report.answer import Answer, Gain
 from archgym.report.best_design import Chosen
 from archgym.report.evidence import TaskEvidence
@@ -19,6 +20,7 @@ from archgym.report.explorer import explorer
 from archgym.report.figures import figures
 from archgym.report.findings import SURE_P, Findings
 from archgym.report.front_chart import FrontChart, front_chart
+from archgym.report.protocol import is_random_zero
 from archgym.report.quantities import plain_number, quantity
 from archgym.report.table import Table
 from archgym.report.verdict import warnings
@@ -240,12 +242,20 @@ def _design_card(answer: Answer) -> str:
         f'<span class="note">{escape(change.brought)}</span></div>'
         for change in answer.design
     )
+    closest = f'<p class="worse">{escape(answer.closest)}</p>' if answer.closest else ""
     if not rows:
-        return _card("Design", "<p>The default design is the best one.</p>" + _idle(answer))
-    note = ""
+        nearest = "closest to the limits" if closest else "best one"
+        text = (
+            "No change from the default design has an effect."
+            if answer.idle
+            else f"The default design is the {nearest}."
+        )
+        return _card("Design", f"{closest}<p>{text}</p>{_idle(answer)}")
+    head = note = ""
     if answer.is_evaluated:
-        note = '<p class="note">In the order that helps most, each on top of those above.</p>'
-    return _card("Design", f"{rows}{note}{_idle(answer)}")
+        head = "<h4>Path from the default design</h4>"
+        note = '<p class="note">Each change is made on top of those above.</p>'
+    return _card("Design", f"{closest}{head}{rows}{note}{_idle(answer)}")
 
 
 def _idle(answer: Answer) -> str:
@@ -287,13 +297,20 @@ def _agents(findings: Findings, shown: Sequence[Mapping[str, Any]]) -> _Fold:
     for task in findings.evidence.tasks:
         scale = findings.protocol.tasks[task.recipe["digest"]]
         text = (
-            f"{task.label}: 0 is reward {scale['average']:.4f}, the mean of "
-            f"{scale['average_from']}; 1 is {scale['best']:.4f}, the {scale['best_from']}."
+            f"{task.label}: 0 is reward {scale['average']:.4f}, {_average_text(scale)}; "
+            f"1 is {scale['best']:.4f}, the {scale['best_from']}."
         )
+        if scale["best"] <= LIMITED_REWARD and task.objective.limits:
+            text = f"{task.label}: no scores, since no design meets the limits."
         parts.append(f'<p class="note">{escape(text)}</p>')
     parts += [_table(table) for table in findings.tables if table.name in _GENERAL]
     parts += [_figure(figure) for figure in shown if "task" not in figure]
     return _Fold("agents", "Verdict: agents compared", parts)
+
+
+def _average_text(scale: Mapping[str, Any]) -> str:
+    source = str(scale["average_from"])
+    return f"the mean of {source}" if is_random_zero(scale) else source
 
 
 def _repeat(findings: Findings, options: PageOptions) -> _Fold:
@@ -482,5 +499,6 @@ def _cell(value: Any, decimals: int | None) -> str:
     return (
         f'<td class="n">{plain_number(value, 5)}</td>'
         if decimals is None
-        else (f'<td class="n">{value:.{decimals}f}</td>')
+        # Adding 0 removes the sign of a rounded -0.
+        else (f'<td class="n">{round(value, decimals) + 0.0:.{decimals}f}</td>')
     )

@@ -16,6 +16,10 @@ __all__ = ["Protocol", "shared_tasks"]
 _VERSION = 2
 
 
+DEFAULT_ZERO = "the default design"
+"""Source of score 0 where no random design was evaluated."""
+
+
 @final
 @dataclass(frozen=True)
 class Protocol:
@@ -62,6 +66,11 @@ class Protocol:
             resamples=self.resamples,
             seed=self.seed,
         )
+
+
+def is_random_zero(scale: Mapping[str, Any]) -> bool:
+    """Return True if score 0 of a task is an average random design, not the default design."""
+    return not str(scale["average_from"]).startswith(DEFAULT_ZERO)
 
 
 def shared_tasks(

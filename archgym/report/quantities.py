@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from archgym.evaluation.metrics import MetricSpec
 
-__all__ = ["axis_unit", "metric_title", "plain_number", "quantity"]
+__all__ = ["axis_unit", "change_text", "metric_title", "plain_number", "quantity", "size_text"]
 
 _PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
 # Powers of ten of the prefixes in units of metrics; "u" stands for "µ" there.
@@ -17,6 +17,11 @@ _RANGES = {"s": (-15, 0), "B": (0, 12), "B/s": (0, 12), "bit/s": (0, 12)}
 _SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 # chosen: numbers without a prefix are written out from a thousandth to a million.
 _LEAST, _MOST = 1e-3, 1e6
+# chosen: a smaller share is no change; a larger one is shown as a factor.
+_NO_CHANGE, _DOUBLED = 5e-4, 1.0
+# chosen: three digits of a percentage would show less as 100 %.
+_NEARLY_ALL = 0.99
+_THREE_DIGITS = 0.9995
 
 
 def quantity(value: float | None, unit: str, digits: int = 4) -> str:
@@ -84,6 +89,43 @@ def plain_number(value: float | None, digits: int = 4) -> str:
     power = math.floor(math.log10(size) / 3 + 1e-12) * 3
     mantissa = plain_number(value / 10.0**power, digits)
     return f"{mantissa}×10{str(power).translate(_SUPERSCRIPTS)}"
+
+
+def change_text(share: float) -> str:
+    """Return a relative change in percent or as a factor.
+
+    Args:
+      share: Change as a share of the old value, such as -0.312.
+
+    Example:
+      >>> change_text(-0.3124), change_text(2.7), change_text(1e-5), change_text(-0.998)
+      ('-31.2 %', '3.7 times', 'no change', '÷500')
+    """
+    if not math.isfinite(share):
+        return ""
+    if abs(share) < _NO_CHANGE:
+        return "no change"
+    if share > _DOUBLED:
+        return f"{plain_number(1 + share, 3)} times"
+    if -1 < share < -_NEARLY_ALL:
+        return f"÷{plain_number(1 / (1 + share), 3)}"
+    # One decimal fits the smallest change; 100 has three digits without it.
+    return f"{100 * share:+.1f} %" if abs(share) < _THREE_DIGITS else f"{100 * share:+.0f} %"
+
+
+def size_text(log_ratio: float) -> str:
+    """Return the difference of two rewards in percent or as a factor, without a sign.
+
+    Args:
+      log_ratio: Difference of two rewards, the logarithm of a ratio of metrics.
+
+    Example:
+      >>> size_text(0.1), size_text(math.log(3.7)), size_text(-1e-8)
+      ('10.5 %', '3.7 times', 'less than 0.05 %')
+    """
+    # A ratio beyond this has no meaning in percent and would overflow.
+    text = change_text(math.expm1(min(abs(log_ratio), 700.0)))
+    return "less than 0.05 %" if text == "no change" else text.removeprefix("+")
 
 
 def metric_title(spec: "MetricSpec") -> str:

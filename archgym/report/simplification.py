@@ -40,7 +40,7 @@ class Simplification:
       simple_values: (n_workloads, n_metrics), metrics of the simplified design.
       error_percent: Loss of a metric that does not count [% of the design's].
       returned: Parameters that took their defaults again, in order.
-      path: Path from the default design to the simplified one, the most valuable change first.
+      path: Path from the default design to the simplified one.
       evaluations: Designs that were evaluated, those of the path not counted.
     """
 

@@ -7,7 +7,7 @@ import numpy as np
 from archgym.analysis.statistics import improvement_p_value
 from archgym.report.evidence import Evidence, TaskEvidence
 from archgym.report.protocol import Protocol, shared_tasks
-from archgym.report.quantities import quantity
+from archgym.report.quantities import change_text, quantity
 
 __all__ = ["verdict", "warnings"]
 
@@ -91,7 +91,7 @@ def _best_line(task: TaskEvidence, protocol: Protocol) -> str:
             float(run.values[row, place]),
             float(task.reference[place]),
         )
-        change = f" ({100 * (value / default - 1):+.1f} %)" if default else ""
+        change = f" ({change_text(value / default - 1)})" if default else ""
         texts = quantity(value, spec.unit), quantity(default, spec.unit)
         parts.append(f"{spec.name} {texts[0]} against {texts[1]}{change}")
     scale = protocol.tasks[task.recipe["digest"]]

@@ -62,6 +62,31 @@ def test_explain_says_whether_limits_are_met(archgym: Archgym) -> None:
     assert data["missed_limits"][0].startswith("power_mw ")
 
 
+def test_search_that_misses_its_limits_ends_with_code_3(archgym: Archgym) -> None:
+    given = ("search", "plugin", "-w", "light", "-a", "random", "-n", "5", "--subject-to")
+
+    met = archgym(*given, "power_mw <= 900", "--out", "met")
+    missed = archgym(*given, "power_mw <= 0.5", "--out", "missed")
+    data = archgym(*given, "power_mw <= 0.5", "--out", "json", "--json")
+
+    assert (met.code, missed.code, data.code) == (0, 3, 3)
+    assert "Limits: missed: power_mw" in missed.out
+    assert data.json["missed_limits"]
+    assert archgym("resume", "missed").code == 3
+
+
+def test_explain_names_designs_that_miss_a_limit(archgym: Archgym) -> None:
+    found = archgym("explain", "default", "plugin", "-w", "light", "--subject-to", "power_mw <= 15")
+    beyond = archgym(
+        *("explain", "default", "plugin", "-w", "light", "--subject-to", "power_mw <= 0.5")
+    )
+
+    assert "misses a limit" in found.out
+    assert "further from the limits" not in found.out
+    assert ": misses a limit\n" in beyond.out
+    assert "further from the limits" in beyond.out
+
+
 def test_table_says_whether_its_optima_meet_limits(archgym: Archgym) -> None:
     words = "table build plugin -w light --objective balanced[power_mw<=20] --out t.parquet"
     built = archgym(*words.split())

@@ -184,6 +184,24 @@ def test_full_output_is_one_line() -> None:
     assert ran.stderr.count("\n") == 1
 
 
+def test_closed_pipe_ends_silently() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        ran = subprocess.run(
+            [sys.executable, "-m", "archgym", "list"],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+    finally:
+        os.close(writing)
+
+    assert ran.returncode == 141
+    assert ran.stderr == ""
+
+
 HELD_UP = """
 import ctypes, sys
 from archgym.cli.console import signals as stopping

@@ -9,10 +9,11 @@ import pytest
 
 from archgym.evaluation.metrics import Goal, MetricSpec
 from archgym.evaluation.objective import Objective, Term, subject_to
+from archgym.evaluation.simulator import BatchResult, Workload
 from archgym.evaluation.task import Task
 from archgym.report import TaskEvidence, find, read_evidence
-from archgym.report.ablation import ablation_path
-from archgym.report.answer import Answer, answer_of, percent_text
+from archgym.report.ablation import AblationPath, ablation_path
+from archgym.report.answer import Answer, answer_of, brought_text, percent_text
 from archgym.report.best_design import Chosen, choose
 from archgym.report.explorer import explorer
 from archgym.report.front_chart import front_chart, front_step
@@ -91,6 +92,65 @@ def test_changes_that_are_all_infeasible_alone_are_made_together() -> None:
     assert step.changes == (("banks", 2, 4), ("depth", 2, 4))
 
 
+class InteractingSimulator(ToySimulator):
+    """Toy whose latency falls if banks and depth change together, and rises otherwise."""
+
+    def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
+        column = self.space.columns(indices)
+        is_wide, is_deep = column["banks"] == 8, column["depth"] == 3
+        latency = np.full(len(indices), 100.0)
+        latency[is_wide != is_deep] = 120.0
+        latency[is_wide & is_deep] = 50.0
+        latency[column["gain"] > 0.6] *= 0.5
+        latency[(column["gain"] > 0.6) & (column["mode"] == "slow")] *= 1.1
+        power = np.full(len(indices), 10.0)
+        entries = (column["banks"] * column["depth"]).astype(np.float64)
+        values = np.stack([latency, power, 64.0 / latency, entries], axis=1)
+        return BatchResult(values, np.zeros(len(indices), dtype=np.int16))
+
+
+DEFAULTS = {"mode": "off", "banks": 4, "depth": 5, "gain": 0.5, "boost": 0}
+
+
+def interacting_path(**changes: object) -> AblationPath:
+    task = Task.make(InteractingSimulator(), "light", "low-latency")
+    start = task.space.indices_of(DEFAULTS)
+    return ablation_path(task, task.space.indices_of({**DEFAULTS, **changes}), start)
+
+
+def changed_names(path: AblationPath) -> list[list[str]]:
+    return [[name for name, _, _ in step.changes] for step in path.steps]
+
+
+def test_changes_that_help_only_together_are_one_step() -> None:
+    path = interacting_path(banks=8, depth=3, gain=0.4)
+
+    assert changed_names(path) == [["banks", "depth"], ["gain"]]
+    assert path.without_effect == ("gain",)
+    assert [step.values[0] for step in path.steps] == [50.0, 50.0]
+
+
+def test_changes_without_effect_can_all_return_together() -> None:
+    path = interacting_path(banks=8, depth=3, gain=0.9, mode="fast")
+    task = path.task
+    design = {**DEFAULTS, "banks": 8, "depth": 3, "gain": 0.9, "mode": "fast"}
+    returned = {name: DEFAULTS[name] for name in path.without_effect}
+    rows = np.array([task.space.indices_of(each) for each in (design, {**design, **returned})])
+
+    values = task.average(task.evaluate(rows).values)
+
+    assert path.without_effect == ("mode",)
+    assert values[0].tolist() == values[1].tolist()
+
+
+def test_step_that_makes_the_objective_worse_says_so() -> None:
+    path = interacting_path(gain=0.9, mode="slow")
+
+    assert changed_names(path) == [["gain"], ["mode"]]
+    assert brought_text(path, 0) == "latency −50.0 %"
+    assert brought_text(path, 1) == "latency +10.0 %; the objective gets worse"
+
+
 # ---- the cards
 
 
@@ -133,7 +193,25 @@ def test_limit_that_is_missed_is_said_on_the_card(task: TaskEvidence) -> None:
     met = dict(confidence(replace(task, objective=limited, runs=(replace(run, missed=()),))))
 
     assert found["limits"] == "missed: power_mw 12 > 1"
+    answer = answer_of(replace(task, objective=limited, runs=(missed,)), None)
+    assert answer is not None
+    assert answer.closest == (
+        "No design meets the limits. The closest one misses: power is 12 mW instead of at most "
+        "1 mW (12 times)."
+    )
     assert met["limits"] == "met: power_mw <= 1"
+
+
+def test_page_says_that_no_design_meets_the_limits(swept: Path) -> None:
+    found = find(read_evidence([swept]))
+    label, answer = next(iter(found.answers.items()))
+    closest = replace(answer, design=(), idle=(), closest="No design meets the limits.")
+
+    text = page(replace(found, answers={label: closest}))
+
+    assert '<p class="worse">No design meets the limits.</p>' in text
+    assert "The default design is the closest to the limits." in text
+    assert "the best one.</p>" not in text
 
 
 def confidence(task: TaskEvidence, chosen: Chosen | None = None) -> tuple[tuple[str, str], ...]:
@@ -157,7 +235,7 @@ def test_table_proves_the_optimum_or_says_how_far_it_is(swept: Path, tmp_path: P
 
     n = f"{len(task.known.rewards):,}"
     assert proven == f"proven: the best of all {n} designs"
-    assert re.fullmatch(rf"[\d,]+ of {n} designs are better; \d+(\.\d+)? % behind .+", open_)
+    assert re.fullmatch(rf"[\d,]+ of {n} designs are better; \d+(\.\d+)? % worse than .+", open_)
 
 
 def test_gain_within_the_simulator_s_error_is_no_gain(task: TaskEvidence) -> None:
@@ -175,9 +253,12 @@ def test_gain_within_the_simulator_s_error_is_no_gain(task: TaskEvidence) -> Non
     ("value", "base", "text"),
     [
         (68.8, 100.0, "−31.2 %"),
-        (1230.0, 100.0, "×12.3"),
-        (5.0, 100.0, "÷20"),
-        (100.0, 100.0, "±0.0 %"),
+        (1230.0, 100.0, "12.3 times"),
+        (370.0, 100.0, "3.7 times"),
+        (200.0, 100.0, "+100 %"),
+        (5.0, 100.0, "−95.0 %"),
+        (0.5, 100.0, "÷200"),
+        (100.04, 100.0, "no change"),
         (1.0, 0.0, ""),
     ],
 )

@@ -219,6 +219,16 @@ def test_default_design_file_and_study_are_explained(archgym: Archgym, swept: Pa
     assert "To evaluate an entry again: archgym evaluate" in of_study.out
 
 
+def test_heading_without_content_is_left_out(archgym: Archgym) -> None:
+    ran = archgym("explain", "default", "plugin", "-w", "light")
+    data = archgym("explain", "default", "plugin", "-w", "light", "--json").json
+
+    assert ran.code == 0, ran.err
+    assert data["without"]
+    assert ("Composition of the metrics" in ran.out) == bool(data["causes"])
+    assert not data["causes"]
+
+
 def test_a_study_has_its_task(archgym: Archgym, swept: Path) -> None:
     ran = archgym("explain", swept / "light/small/seed-0", "plugin")
 

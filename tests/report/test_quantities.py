@@ -5,7 +5,14 @@ import math
 import pytest
 
 from archgym.evaluation.metrics import MetricSpec
-from archgym.report.quantities import axis_unit, metric_title, plain_number, quantity
+from archgym.report.quantities import (
+    axis_unit,
+    change_text,
+    metric_title,
+    plain_number,
+    quantity,
+    size_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +44,31 @@ def test_no_number_has_an_exponent_of_a_program() -> None:
     for power in range(-320, 309):
         for mantissa in (1.1982, 9.9999999, -3.0):
             assert "e" not in plain_number(mantissa * 10.0**power)
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (-0.5297, "-53.0 %"),
+        (4.5e-8, "no change"),
+        (-4.9e-4, "no change"),
+        (6e-4, "+0.1 %"),
+        (0.9996, "+100 %"),
+        (49.227, "50.2 times"),
+        (1.5e6, "1.5×10⁶ times"),
+        (math.inf, ""),
+    ],
+)
+def test_change_is_plain_percent_or_a_factor(share: float, text: str) -> None:
+    assert change_text(share) == text
+
+
+@pytest.mark.parametrize(
+    ("log_ratio", "text"),
+    [(math.log(3.7), "3.7 times"), (-0.01, "1.0 %"), (4.5e-8, "less than 0.05 %")],
+)
+def test_difference_of_rewards_is_plain_percent_or_a_factor(log_ratio: float, text: str) -> None:
+    assert size_text(log_ratio) == text
 
 
 def test_whole_numbers_keep_their_digits() -> None:

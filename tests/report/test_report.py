@@ -19,8 +19,9 @@ from archgym.evaluation.task import Task
 from archgym.report import find, read_evidence
 from archgym.report.evidence import once
 from archgym.report.explorer import explorer
-from archgym.report.findings import Findings
-from archgym.report.page import page
+from archgym.report.findings import Findings, zero_text
+from archgym.report.page import _rows, page
+from archgym.report.protocol import Protocol
 from archgym.report.table import Table
 from archgym.report.writing import (
     check_comparable,
@@ -205,6 +206,30 @@ def test_a_study_alone_is_reported_without_a_contest(swept: Path) -> None:
     (scale,) = found.protocol.tasks.values()
     assert scale["average_from"].startswith("the default design")
     assert math.isfinite(scale["best"])
+
+
+def test_scores_say_what_0_is(swept: Path) -> None:
+    alone = find(read_evidence([swept / "light/small/seed-0"]), is_evaluating=False)
+    drawn = {"average_from": "20 evaluations of random search"}
+    default = {"average_from": "the default design, since no random search was run"}
+
+    assert "0 is the default design (no random search was run)" in alone.tables[0].note
+    assert "the mean of the default design" not in page(alone)
+    assert zero_text(Protocol(10, {"a": drawn})) == "an average random design"
+    assert zero_text(Protocol(10, {"a": drawn, "b": default})) == (
+        "an average random design, or the default design where no random search was run"
+    )
+
+
+def test_small_reward_changes_have_four_decimals(swept: Path) -> None:
+    small = Table("tornado x", "Changes", ("parameter", "change"), (("a", -503.36e-6),), "", 4)
+    lost = Table("tornado x", "Changes", ("parameter", "change"), (("a", -3e-6),), "", 4)
+    found = find(read_evidence([swept]))
+
+    assert "-0.0005" in _rows(small)[1]
+    assert ">0.0000<" in _rows(lost)[1]
+    names = ("tornado", "budgets")
+    assert {t.decimals for t in found.tables if t.name.split()[0] in names} == {4}
 
 
 def test_what_comes_twice_is_refused(swept: Path) -> None:

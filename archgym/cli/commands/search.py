@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["resume", "search"]
 
 _MAX_FOLDERS = 10_000
+_INFEASIBLE_CODE = 3
 _ENDINGS = {
     "agent": "The agent has no further designs to propose.",
     "patience": "The search ended by --patience: no better design for that many evaluations.",
@@ -100,6 +101,7 @@ def search(
     """Search a design space with an agent.
 
     Every evaluation is saved in a folder, so a search can be interrupted and resumed without loss.
+    The exit code is 3 if no feasible design is found, or if the best one misses a limit.
     """
     chosen = hyperparameters(agent, hyper or ())
     task = make_task(task_choices(simulator, options))
@@ -146,7 +148,10 @@ def resume(
     cache: CacheOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Continue an interrupted study, or extend a finished one with --budget."""
+    """Continue an interrupted study, or extend a finished one with --budget.
+
+    The exit code is that of `archgym search`.
+    """
     from archgym.cli.console.progress import announce_compilation
     from archgym.studies.study import Study
 
@@ -261,6 +266,9 @@ def _run(
             + shlex.join(["archgym", "resume", str(study.folder), "--budget"])
             + f" {2 * goal}"
         )
+    best = result.log.best()
+    if best is None or result.log.missed(best):
+        raise typer.Exit(_INFEASIBLE_CODE)
 
 
 def _say_segment(study: "Study") -> None:

@@ -4,14 +4,17 @@ from typing import TYPE_CHECKING
 
 from archgym.cli.console.terminal import heading, number, prose, say, table
 from archgym.cli.views.study import limits_text
+from archgym.evaluation.limits import LIMITED_REWARD
 from archgym.evaluation.stand_in import StandIn
 from archgym.report.commands import evaluate_command
 from archgym.report.explain import shares
+from archgym.report.quantities import change_text
 
 if TYPE_CHECKING:
     import numpy as np
 
     from archgym.evaluation.objective import Objective
+    from archgym.evaluation.task import Task
     from archgym.report.design_explanation import DesignExplanation
     from archgym.report.explain import Change, Explanation, Point, Route
 
@@ -24,8 +27,6 @@ _SHOWN_TERMS = 2
 _SHOWN_OTHERS = 3
 # One decimal of a percentage would show less as 0.
 _SHOWN_SHARE = 5e-4
-# chosen: changes by tenfold and more are shown as factors.
-_FACTOR = 9.0
 # Four decimals would show less as 0.
 _SHOWN_CHANGE = 5e-5
 _KINDS = {
@@ -46,7 +47,7 @@ def write_explanation(found: "DesignExplanation") -> None:
     """Write causes, costs, single changes, tradeoffs and the route to a target."""
     explanation = found.explanation
     task = explanation.task
-    heading(f"{task.id}: reward {explanation.reward:.4f}")
+    heading(f"{task.id}: {_reward_text(task, explanation.reward)}")
     default = task.space.design_at(task.space.default_indices)
     design = task.space.design_at(explanation.indices)
     changed = [f"{name}={design[name]}" for name in design if design[name] != default[name]]
@@ -57,7 +58,8 @@ def write_explanation(found: "DesignExplanation") -> None:
     say()
     _write_causes(explanation)
     if explanation.reliefs:
-        say()
+        if explanation.causes:
+            say()
         _write_costs(explanation)
     elif isinstance(task.simulator, StandIn):
         prose(
@@ -76,7 +78,7 @@ def write_explanation(found: "DesignExplanation") -> None:
 
 def _write_causes(found: "Explanation") -> None:
     units = {spec.name: spec.unit for spec in found.task.metrics}
-    if found.causes or found.reliefs:
+    if found.causes:
         heading("Composition of the metrics")
     for cause in found.causes:
         parts = ", ".join(
@@ -131,10 +133,7 @@ def _write_costs(found: "Explanation") -> None:
 def _percent(share: float | None) -> str:
     if share is None:
         return ""
-    if share >= _FACTOR:
-        return f"x {1 + share:,.3g}"
-    # Without a sign, which "-0.0 %" would have.
-    return "0.0 %" if abs(share) < _SHOWN_SHARE else f"{100 * share:+.1f} %"
+    return change_text(share)
 
 
 def _write_changes(found: "Explanation") -> None:
@@ -148,9 +147,10 @@ def _write_changes(found: "Explanation") -> None:
         )
     else:
         prose(
-            f"{best.parameter} from {best.old} to {best.new}: reward {found.reward:.4f} to "
-            f"{best.reward:.4f}; {_moved(found, best)}. It is the best of {n_feasible} designs "
-            "that differ in one parameter."
+            f"{best.parameter} from {best.old} to {best.new}: "
+            f"{_reward_text(found.task, found.reward)} to "
+            f"{_reward_text(found.task, best.reward)}; {_moved(found, best)}. It is the best of "
+            f"{n_feasible} designs that differ in one parameter."
         )
     say()
     rows = []
@@ -165,7 +165,7 @@ def _write_changes(found: "Explanation") -> None:
     cells = []
     for name, high, low in rows[:_SHOWN_PARAMETERS]:
         for label, change in ((name, high), ("", low))[: 1 + (high is not low)]:
-            gain = f"{change.reward - found.reward:+.4f}"
+            gain = _gain_text(found, change)
             cells.append((label, f"{change.old} → {change.new}", gain))
     if cells:
         say("Best and worst other value of each parameter:")
@@ -177,6 +177,24 @@ def _write_changes(found: "Explanation") -> None:
         )
     if idle:
         prose(f"Parameters without effect on the reward: {', '.join(idle)}.")
+
+
+def _reward_text(task: "Task", reward: float) -> str:
+    """Return a reward in words; that of a design that misses a limit is not shown."""
+    is_missing = bool(task.limits) and reward <= LIMITED_REWARD
+    return "misses a limit" if is_missing else f"reward {reward:.4f}"
+
+
+def _gain_text(found: "Explanation", change: "Change") -> str:
+    """Return the change of the reward, or what a change does to the limits."""
+    if not found.task.limits:
+        return f"{change.reward - found.reward:+.4f}"
+    misses = found.reward <= LIMITED_REWARD, change.reward <= LIMITED_REWARD
+    if misses == (True, True):
+        return f"{'closer to' if change.reward > found.reward else 'further from'} the limits"
+    if any(misses):
+        return "misses a limit" if misses[1] else "meets the limits"
+    return f"{change.reward - found.reward:+.4f}"
 
 
 def _moved(
@@ -199,7 +217,7 @@ def _moved(
     for metric in dict.fromkeys(term.metric for term in (objective or found.task.objective).terms):
         column = names.index(metric)
         old, new = float(start[column]), float(change.values[column])
-        share = f" ({100 * (new / old - 1):+.2f} %)" if old else ""
+        share = f" ({change_text(new / old - 1)})" if old else ""
         quantity = _quantity(new, found.task.metrics[column].unit)
         texts.append(f"{metric} {number(old)} to {quantity}{share}")
     return ", ".join(texts)

@@ -48,7 +48,7 @@ def write_simplification(found: "Simplification") -> None:
     if task.limits:
         say(limits_text(found.missed_limits))
         say()
-    heading("Path from the default design, the most valuable change first")
+    heading("Path from the default design")
     listed = shown[:_MAX_SHOWN]
     heads = ("change", *(spec.name for spec in listed))
     before = found.path.start.values
@@ -75,7 +75,7 @@ def _shown(found: "Simplification") -> list["MetricSpec"]:
 
 def _moved(spec: "MetricSpec", after: np.ndarray, before: np.ndarray, names: list[str]) -> str:
     """Return a metric after a step, with its change in percent."""
-    from archgym.report.quantities import quantity
+    from archgym.report.quantities import change_text, quantity
 
     place = names.index(spec.name)
     new, old = float(after[place]), float(before[place])
@@ -84,7 +84,7 @@ def _moved(spec: "MetricSpec", after: np.ndarray, before: np.ndarray, names: lis
     text = quantity(new, spec.unit)
     if old == new or not old:
         return text
-    return f"{text} ({100.0 * (new / old - 1.0):+.1f} %)"
+    return f"{text} ({change_text(new / old - 1.0)})"
 
 
 def _text(value: Any) -> str:
