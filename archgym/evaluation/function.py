@@ -26,11 +26,17 @@ from archgym.errors import (
 from archgym.evaluation.external import Infeasible
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, objective_of
-from archgym.evaluation.simulator import FAILED, BatchResult, Simulator, Workload
+from archgym.evaluation.simulator import (
+    FAILED,
+    BatchResult,
+    Simulator,
+    Workload,
+    simulator_names,
+)
 from archgym.spaces.parameter import Parameter
 from archgym.spaces.space import DesignSpace
 
-__all__ = ["FunctionSimulator", "MetricGoals", "OutsideSimulator", "simulator"]
+__all__ = ["FunctionSimulator", "MetricGoals", "OutsideSimulator", "is_of_function", "simulator"]
 
 MetricGoals = Mapping[str, str] | Sequence[MetricSpec]
 """Goals by name of the metric ("minimise", "maximise" or "none"), or full specifications."""
@@ -90,6 +96,17 @@ def simulator(
         return FunctionSimulator(function, space, metrics, reasons=reasons, version=version)
 
     return decorate
+
+
+def is_of_function(recipe: Mapping[str, Any]) -> bool:
+    """Return True if a recorded task is of a Python function, not of a registered simulator.
+
+    Args:
+      recipe: The task, as `Task.to_json` wrote it.
+    """
+    workloads = [workload.get("source") for workload in recipe.get("workloads", ())]
+    is_declared = workloads == [_WORKLOAD] and not recipe.get("options")
+    return is_declared and recipe.get("simulator") not in simulator_names()
 
 
 class _Declared(Simulator):

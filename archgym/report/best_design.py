@@ -7,6 +7,7 @@ from typing import final
 import numpy as np
 
 from archgym.errors import ArchGymError
+from archgym.evaluation.function import is_of_function
 from archgym.evaluation.simulator import FEASIBLE
 from archgym.evaluation.task import Task
 from archgym.report.ablation import AblationPath, ablation_path
@@ -109,6 +110,8 @@ def choose(evidence: TaskEvidence, progress: StageProgress | None = None) -> Cho
     best = evidence.best
     if best is None:
         return "no design was built"
+    if evidence.known is None and is_of_function(evidence.recipe):
+        return "the task is a Python function, which a report cannot call."
     run, row = best
     try:
         task = _task(evidence)

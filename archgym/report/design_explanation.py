@@ -8,6 +8,7 @@ from typing import Any, final
 import numpy as np
 
 from archgym.errors import InvalidArgumentError
+from archgym.evaluation.function import is_of_function
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, parse_target
 from archgym.evaluation.task import Task
@@ -175,9 +176,16 @@ def best_of_study(
       target: Target such as "total_time_ns<=60000"; it is checked before the task is made.
 
     Raises:
-      InvalidArgumentError: The study has no feasible design.
+      InvalidArgumentError: The study has no feasible design, or its task is a Python function.
     """
     log = read_study(folder)
+    if stand_in is None and is_of_function(log.header.task):
+        raise InvalidArgumentError(
+            f"A study must be of a registered simulator; the task of {folder} is the Python "
+            f"function {log.header.task['simulator']!r} (or a simulator that is not installed), "
+            f"which commands cannot call. `archgym show {folder}` and `archgym report {folder}` "
+            f"work, and in Python `ag.SearchResult.read({str(folder)!r})` reads it."
+        )
     wanted = None if target is None else read_target(target, log.metrics)
     best = log.best()
     if best is None:

@@ -1,10 +1,12 @@
 """`archgym export` and `archgym simplify`, and studies in the place of designs."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+import archgym as ag
 from tests.cli.conftest import Archgym
 
 
@@ -119,3 +121,37 @@ def test_explain_takes_a_study(archgym: Archgym, study: Path) -> None:
     explained = archgym("explain", study, "--json").json
 
     assert explained["design"] == shown["best"]["design"]
+
+
+@pytest.fixture
+def function_study(tmp_path: Path) -> Path:
+    @ag.simulator(
+        space=[ag.PowerOfTwo(name="ways", low=1, high=16)], metrics={"amat_ns": "minimise"}
+    )
+    def cache(design: Mapping[str, int]) -> dict[str, float]:
+        return {"amat_ns": 2.0 + 0.1 * design["ways"] + 8.0 / design["ways"]}
+
+    ag.search(cache, budget=5, folder=tmp_path / "function")
+    return tmp_path / "function"
+
+
+@pytest.mark.parametrize("command", ["explain", "simplify", "export"])
+def test_study_of_a_function_is_refused_with_what_reads_it(
+    archgym: Archgym, function_study: Path, command: str
+) -> None:
+    ran = archgym(command, function_study)
+
+    assert ran.code == 1
+    assert "is the Python function 'cache'" in ran.err
+    assert "`archgym show" in ran.err
+    assert "ag.SearchResult.read(" in ran.err
+    assert "Unknown simulator" not in ran.err
+
+
+def test_report_of_a_function_has_no_error(archgym: Archgym, function_study: Path) -> None:
+    ran = archgym("report", function_study, "--out", "report.html")
+
+    assert ran.code == 0, ran.err
+    page = Path("report.html").read_text()
+    assert "Unknown simulator" not in page
+    assert "the task is a Python function, which a report cannot call." in page

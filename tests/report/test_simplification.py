@@ -1,5 +1,7 @@
 """Simplification of designs, and the path that explains what remains."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -96,3 +98,38 @@ def test_infeasible_design_and_other_errors_are_refused() -> None:
         simplify(task, hot)
     with pytest.raises(InvalidArgumentError, match="from 0 to 100; got -1"):
         simplify(task, np.asarray(hot), error_percent=-1)
+
+
+def test_loss_below_the_resolution_counts() -> None:
+    toy = ToySimulator()
+    first, second, third, fourth = (replace(spec, resolution=50.0) for spec in toy.metrics)
+    toy.metrics = (first, second, third, fourth)
+    task = Task.make(toy, "light", "low-latency")
+
+    # Each parameter of the best design changes the latency by less than 50 ns.
+    found = simplify(task, SPACE.indices_of(BEST), error_percent=0.0)
+
+    assert found.simple_values[0, 0] <= found.values[0, 0]
+    assert found.losses_percent == {"latency_ns": 0.0}
+
+
+def test_error_bounds_the_measured_loss_of_all_returns_together() -> None:
+    task = Task.make(ToySimulator(), "light", "low-latency")
+    design = SPACE.indices_of({**BEST, "gain": 0.2, "depth": 5})
+
+    found = simplify(task, design, error_percent=60.0)
+
+    before, after = found.values[0, 0], found.simple_values[0, 0]
+    assert found.returned
+    assert 0 < found.losses_percent["latency_ns"] <= 60.0
+    assert found.losses_percent["latency_ns"] == pytest.approx(100 * (after / before - 1))
+    assert found.to_json()["losses_percent"] == found.losses_percent
+
+
+def test_met_target_does_not_widen_the_error() -> None:
+    task = Task.make(ToySimulator(), "light", "target:latency_ns<=1000")
+
+    # The default design meets the target too, with a higher latency.
+    found = simplify(task, SPACE.indices_of(BEST), error_percent=5.0)
+
+    assert found.simple_values[0, 0] <= 1.05 * found.values[0, 0]

@@ -182,15 +182,59 @@ def test_moe_is_a_command_of_vllm() -> None:
 
 
 def test_moe_is_a_command_of_llama_cpp() -> None:
-    files = files_of("moe", "llama.cpp", cache_percent=50, expert_bits=4, prefetch="path")
+    files = files_of("moe", "llama.cpp", cache_percent=25, expert_bits=4, prefetch="path")
 
     command = files["serve.sh"]
     assert 'llama-server --model "$MODEL"' in command
-    # Half of the 28 layers of experts stay on the host.
-    assert "--n-cpu-moe 14" in command
+    # Three quarters of the 28 layers of experts stay on the host.
+    assert "--n-cpu-moe 21" in command
     assert "--parallel 4" in command
     assert "Quantisation of the experts: Q4_K_M." in command
     assert "- prefetch = path" in files["NOTES.md"]
+
+
+def test_llama_cpp_keeps_more_experts_on_the_host_where_gguf_is_larger() -> None:
+    files = files_of("moe", "llama.cpp", cache_percent=50, expert_bits=4)
+
+    # 28 x 64 experts of 27.5 million weights at 4.89 bits are 30.1 GB: 1.08 GB a layer. Of 0.9 x
+    # 24 GB remain 12.0 GB next to other weights at 8.5 bits: 11 layers instead of 14.
+    assert "--n-cpu-moe 17" in files["serve.sh"]
+    assert "17 layers of experts stay on the host, and 14 in the design" in files["NOTES.md"]
+
+
+def test_vllm_refuses_experts_without_a_format() -> None:
+    with pytest.raises(
+        InvalidDesignError, match=r"has experts of 4, 8 or 16 bits.*`expert_bits` = 3"
+    ):
+        files_of("moe", "vllm", cache_percent=100, expert_bits=3)
+
+
+def test_vllm_names_the_checkpoint_of_4_bit_experts() -> None:
+    files = files_of("moe", "vllm", "single-server", expert_bits=4)
+
+    assert "MODEL is an AWQ or GPTQ checkpoint of 4-bit experts" in files["serve.sh"]
+    assert "expert_bits" not in files.get("NOTES.md", "")
+
+
+def test_vllm_refuses_offloaded_experts_that_do_not_fit() -> None:
+    # 57.4 billion weights at 16 bits on a GPU of 24 GB.
+    with pytest.raises(InvalidDesignError, match=r"114\.8 GB per GPU.*`--cpu-offload-gb 95`"):
+        files_of("moe", "vllm")
+
+
+def test_vllm_gets_tokens_for_a_whole_prompt_without_chunks() -> None:
+    files = files_of("moe", "vllm", "single-server", chunk_tokens=0, max_tokens=256)
+
+    length = int(files["serve.sh"].split("--max-model-len ")[1].split()[0])
+    assert length > 256
+    assert f"--max-num-batched-tokens {length}" in files["serve.sh"]
+    assert f"max_tokens = 256: vLLM needs {length} or more" in files["NOTES.md"]
+
+
+@pytest.mark.parametrize("form", ["vllm", "llama.cpp"])
+def test_composition_of_models_is_no_command(form: str) -> None:
+    with pytest.raises(InvalidDesignError, match="composition of many models"):
+        files_of("moe", form, "three-tier")
 
 
 def test_moe_is_yaml() -> None:

@@ -26,8 +26,9 @@ def simplify(
         float | None,
         typer.Option(
             "--error",
-            help="Loss that does not count, in percent (default: the simulator's stated accuracy, "
-            "else 5).",
+            help="Allowed loss of each metric of the objective, in percent of the original "
+            "design's, for all returned parameters together (default: the simulator's stated "
+            "accuracy, else 5).",
             min=0,
             max=100,
         ),
@@ -40,8 +41,8 @@ def simplify(
 ) -> None:
     """Return each parameter that does not matter to its default, and rank the other changes.
 
-    A parameter does not matter if no metric of the objective gets worse by more than the
-    simulator's error, and no limit is missed. The path shows what each remaining change brought.
+    The simplified design is worse than the original by at most --error in each metric of the
+    objective, and misses no further limit. The path shows what each remaining change brought.
     """
     from archgym.cli.views.simplification import write_simplification
     from archgym.report.export import export_design

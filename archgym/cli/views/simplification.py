@@ -25,9 +25,9 @@ def write_simplification(found: "Simplification") -> None:
     heading(f"{task.id}: simplified design")
     say(
         f"{len(found.returned)} of {len(found.returned) + len(found.kept)} changed parameters "
-        f"returned to their defaults, with losses up to {found.error_percent:g} % "
-        f"({found.evaluations} evaluations)."
+        f"returned to their defaults ({found.evaluations} evaluations)."
     )
+    say(_losses(found))
     shown = _shown(found)
     names = [spec.name for spec in task.metrics]
     if found.returned:
@@ -61,6 +61,22 @@ def write_simplification(found: "Simplification") -> None:
         if np.isfinite(step.values).all():
             before = step.values
     table(heads, lines, right=heads[1:])
+
+
+def _losses(found: "Simplification") -> str:
+    """Return the measured losses, and the loss that was allowed, in one line."""
+    from archgym.report.quantities import plain_number
+
+    worse = [
+        f"{name} {plain_number(loss, 3)} %"
+        for name, loss in found.losses_percent.items()
+        if loss > 0
+    ]
+    measured = f"worse by {', '.join(worse)}" if worse else "no metric of the objective is worse"
+    return (
+        f"Compared with the original design: {measured} "
+        f"(allowed: {plain_number(found.error_percent, 6)} % for each)."
+    )
 
 
 def _shown(found: "Simplification") -> list["MetricSpec"]:

@@ -44,7 +44,9 @@ FORMATS: Final = {
 _MOST_REGISTERS: Final = 1024
 _CHANGED: Final = """\
 Timeloop spreads a dimension along one axis of an array. The simulator's own mappings of these
-layers spread one along both, so they were searched again with that restriction:
+layers spread one along both, so they were searched again with that restriction. The mapper samples
+mappings, so the second search may find a cheaper one than the first. A mapping's cost is the
+quantity that the mapper minimises:
 
 """
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.-]+")
@@ -75,7 +77,8 @@ def timeloop_files(
     Args:
       architecture: The accelerator.
       layers: Names, problems and mappings.
-      ratios: Costs of the mappings over those of the simulator's; `NOTES.md` lists those above 1.
+      ratios: Costs of the mappings over those of the simulator's; `NOTES.md` lists those that are
+        not 1.
 
     Raises:
       InvalidDesignError: Timeloop's nodes cannot express the architecture or a mapping.
@@ -83,7 +86,7 @@ def timeloop_files(
     spread = spread_architecture(architecture)
     files = {"architecture.yaml": timeloop_architecture_text(architecture)}
     changed = [
-        f"- {layers[place][0]}: {ratio:.3f} times the cost of the simulator's mapping.\n"
+        f"- {layers[place][0]}: {_changed_cost(ratio)}.\n"
         for place, ratio in enumerate(ratios)
         if ratio != 1.0
     ]
@@ -102,6 +105,12 @@ def timeloop_files(
             spread_mapping(architecture, mapping), problem, spread
         )
     return files
+
+
+def _changed_cost(ratio: float) -> str:
+    """Return the cost of a mapping relative to the simulator's, in words."""
+    text = f"{ratio:.3f} times the cost of the simulator's mapping"
+    return text if ratio > 1.0 else f"a cheaper mapping was found for this layer, with {text}"
 
 
 def shared_dimensions(mapping: Mapping) -> set[str]:

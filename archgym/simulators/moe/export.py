@@ -3,18 +3,23 @@
 Options are those of `vllm serve` 0.11 and later (docs.vllm.ai, `serving/expert_parallel_deployment`
 and the engine arguments) and of `llama-server` (github.com/ggml-org/llama.cpp, `tools/server`).
 Neither engine caches single experts or loads them ahead: `NOTES.md` lists the parameters that have
-no option.
+no option. A design that the engine could not start is refused: experts of bits that it has no
+format for, or weights that do not fit the memory.
 """
 
+import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import fields
 from enum import Enum
 from typing import Any, Final
 
+from archgym.errors import InvalidDesignError
 from archgym.simulators.moe.columns import CpuRule, Prefetch, Scheduler
+from archgym.simulators.moe.engines import BITS, precision_of
 from archgym.simulators.moe.hardware import NodePreset
 from archgym.simulators.moe.models import MoeModel
+from archgym.simulators.moe.plan import MEMORY_SHARE, RUNTIME_BYTES
 from archgym.simulators.moe.serving import Serving
 
 __all__ = ["FORMATS", "LLAMA_CPP", "SERVING", "VLLM", "serving_files"]
@@ -29,6 +34,17 @@ FORMATS: Final = {
 }
 # Types of llama.cpp's quantisation by bits of a weight.
 _GGUF: Final = {16: "F16", 8: "Q8_0", 4: "Q4_K_M", 3: "Q3_K_M", 2: "Q2_K"}
+# Bits of a weight with its scales (github.com/ggml-org/llama.cpp, `tools/quantize/README.md`, table
+# of Llama-3.1-8B; Q3_K_M, which it lacks, lies between Q3_K_S and Q3_K_L).
+_GGUF_BITS: Final = {16: 16.0, 8: 8.5, 4: 4.89, 3: 4.0, 2: 3.16}
+# Bits that vLLM has kernels of experts for (`moe_wna16.py`, `fp8.py`, unquantised).
+_VLLM_BITS: Final = (4, 8, 16)
+# Checkpoints of 4-bit experts that vLLM loads, by the name of the format.
+_VLLM_CHECKPOINTS: Final = {
+    "w4a16": "AWQ or GPTQ checkpoint of 4-bit experts",
+    "nvfp4": "NVFP4 checkpoint",
+    "mxfp4": "MXFP4 checkpoint",
+}
 _LLAMA_CACHE: Final = {16: "f16", 8: "q8_0", 4: "q4_0"}
 
 
@@ -49,21 +65,34 @@ def serving_files(
       server: The server's hardware.
       design: Values by parameter of the space.
       context_tokens: Tokens of the longest request, prompt and output.
+
+    Raises:
+      InvalidDesignError: The engine cannot run the design on the server.
     """
     if form == SERVING:
         return {"serving.yaml": _yaml(serving, model, server)}
-    command, stated = (
-        _vllm(serving, model, context_tokens)
-        if form == VLLM
-        else _llama_cpp(serving, model, context_tokens)
-    )
-    lines = ["#!/bin/sh", f"# {model.name} on {server.name}; MODEL is a path or a name of a hub."]
-    if form == LLAMA_CPP:
-        lines[1] = f"# {model.name} on {server.name}; MODEL is a GGUF file."
-        lines.append(f"# Quantisation of the experts: {_GGUF.get(int(serving.expert_bits), '?')}.")
-    files = {"serve.sh": "\n".join([*lines, command]) + "\n"}
-    notes = _notes(form, serving, design, stated)
-    return {**files, "NOTES.md": notes} if notes else files
+    if form == VLLM:
+        _check_vllm(serving, model, server, context_tokens)
+        command, stated, notes = _vllm(serving, model, server, context_tokens)
+        source = "a path or a name of a hub"
+        if serving.expert_bits == min(_VLLM_BITS):
+            source = f"an {_VLLM_CHECKPOINTS[_precision(serving, model, server)]}"
+        about = [f"# {model.name} on {server.name}; MODEL is {source}."]
+    else:
+        command, stated, notes = _llama_cpp(serving, model, server, context_tokens)
+        about = [
+            f"# {model.name} on {server.name}; MODEL is a GGUF file.",
+            f"# Quantisation of the experts: {_GGUF[int(serving.expert_bits)]}. "
+            f"Other weights: {_GGUF[int(serving.attention_bits)]}.",
+        ]
+    if serving.n_gpus > server.n_gpus:
+        notes.append(
+            f"The design uses {serving.n_gpus} GPUs, and a server has {server.n_gpus}: start the "
+            "engine on each server with its options for several nodes."
+        )
+    files = {"serve.sh": "\n".join(["#!/bin/sh", *about, command]) + "\n"}
+    text = _notes(form, serving, design, stated, notes)
+    return {**files, "NOTES.md": text} if text else files
 
 
 def _yaml(serving: Serving, model: MoeModel, server: NodePreset) -> str:
@@ -92,17 +121,70 @@ def _command(program: str, options: list[tuple[str, ...]]) -> str:
     return " \\\n  ".join(parts)
 
 
-def _vllm(serving: Serving, model: MoeModel, context_tokens: int) -> tuple[str, set[str]]:
-    """Return the command of vLLM, and the parameters that it states."""
+def _precision(serving: Serving, model: MoeModel, server: NodePreset) -> str:
+    """Return the format of the experts' weights, a key of `BITS`."""
+    return serving.precision or precision_of(serving.expert_bits, server.gpu, model)
+
+
+def _check_vllm(serving: Serving, model: MoeModel, server: NodePreset, context: int) -> None:
+    """Refuse a design that vLLM cannot start on the server.
+
+    Raises:
+      InvalidDesignError: vLLM has no format for the experts, or the weights do not fit.
+    """
+    bits = serving.expert_bits
+    if bits not in _VLLM_BITS:
+        raise InvalidDesignError(
+            f"vLLM has experts of 4, 8 or 16 bits; the design has `expert_bits` = {bits:g}. Choose "
+            "one of those, or export it as llama.cpp, which has GGUF of 2 and 3 bits."
+        )
+    # `--dtype` and `--quantization fp8` hold for all layers, a checkpoint for its experts alone.
+    other_bits = bits if bits > min(_VLLM_BITS) else serving.attention_bits
+    expert_bits = bits if bits > min(_VLLM_BITS) else BITS[_precision(serving, model, server)]
+    copies = 1 + (serving.redundant / model.experts if serving.spreads_experts else 0)
+    experts = copies * model.all_experts_parameters * expert_bits / 8 / serving.n_gpus
+    weights = experts + model.other_bytes(other_bits) / serving.tensor
+    heads = 1 if model.latent is not None else serving.tensor
+    rest = RUNTIME_BYTES + context * model.kv_bytes_per_token(serving.kv_bits) / heads
+    free = MEMORY_SHARE * server.gpu.memory_bytes - rest
+    if weights <= free:
+        return
+    problem = (
+        f"vLLM cannot serve the design: {model.name} at {bits:g} bits has weights of "
+        f"{weights / 1e9:.1f} GB per GPU, and {server.name} has room for {max(free, 0) / 1e9:.1f} "
+        f"of {server.gpu.memory_gb:g} GB."
+    )
+    if serving.cache_experts is None:
+        raise InvalidDesignError(
+            f"{problem} Choose fewer bits or more GPUs, or export it as llama.cpp, which can keep "
+            "layers of experts on the host."
+        )
+    raise InvalidDesignError(
+        f"{problem} The design keeps experts on the host and caches some, which vLLM cannot. Its "
+        f"`--cpu-offload-gb {math.ceil((weights - free) / 1e9)}` would load the excess in each "
+        "step, which is another design. Export it as llama.cpp, or choose fewer bits or more GPUs."
+    )
+
+
+def _vllm(
+    serving: Serving, model: MoeModel, server: NodePreset, context_tokens: int
+) -> tuple[str, set[str], list[str]]:
+    """Return the command of vLLM, the parameters that it states, and notes."""
+    notes = []
+    # vLLM refuses fewer tokens than sequences, and without chunks fewer than the longest request.
+    least = serving.max_sequences if serving.chunk_tokens else context_tokens
+    tokens = max(serving.max_tokens, serving.max_sequences, least)
+    if tokens > serving.max_tokens:
+        notes.append(f"max_tokens = {serving.max_tokens}: vLLM needs {tokens} or more to start.")
     options: list[tuple[str, ...]] = [
         ("--tensor-parallel-size", str(serving.tensor)),
         ("--data-parallel-size", str(serving.data)),
         ("--max-num-seqs", str(serving.max_sequences)),
-        ("--max-num-batched-tokens", str(serving.max_tokens)),
+        ("--max-num-batched-tokens", str(tokens)),
         ("--max-model-len", str(context_tokens)),
     ]
     stated = {"tensor", "data", "max_sequences", "max_tokens", "chunk_tokens", "spread", "kv_bits"}
-    stated |= {"clients", "servers"}
+    stated |= {"clients", "servers", "expert_bits"}
     if serving.spreads_experts:
         options.append(("--enable-expert-parallel",))
         if serving.redundant:
@@ -118,17 +200,21 @@ def _vllm(serving: Serving, model: MoeModel, context_tokens: int) -> tuple[str, 
         options.append(("--kv-cache-dtype", "fp8"))
     if serving.expert_bits == 16:
         options.append(("--dtype", "bfloat16"))
-        stated.add("expert_bits")
     elif serving.expert_bits == 8:
         options.append(("--quantization", "fp8"))
-        stated.add("expert_bits")
     if serving.scheduler == Scheduler.DECODE_FIRST:
         stated.add("scheduler")  # vLLM's own order
-    return _command('vllm serve "$MODEL"', options), stated
+    return _command('vllm serve "$MODEL"', options), stated, notes
 
 
-def _llama_cpp(serving: Serving, model: MoeModel, context_tokens: int) -> tuple[str, set[str]]:
-    """Return the command of llama.cpp, and the parameters that it states."""
+def _llama_cpp(
+    serving: Serving, model: MoeModel, server: NodePreset, context_tokens: int
+) -> tuple[str, set[str], list[str]]:
+    """Return the command of llama.cpp, the parameters that it states, and notes.
+
+    Raises:
+      InvalidDesignError: The weights do not fit even with all experts on the host.
+    """
     options: list[tuple[str, ...]] = [
         ("--n-gpu-layers", "999"),
         ("--parallel", str(serving.max_sequences)),
@@ -137,12 +223,10 @@ def _llama_cpp(serving: Serving, model: MoeModel, context_tokens: int) -> tuple[
         ("--ubatch-size", str(min(serving.max_tokens, serving.chunk_tokens or serving.max_tokens))),
     ]
     stated = {"max_sequences", "max_tokens", "chunk_tokens", "expert_bits", "kv_bits", "host_gb"}
+    on_host, notes = _layers_on_host(serving, model, server, context_tokens)
+    if on_host:
+        options.append(("--n-cpu-moe", str(on_host)))
     if serving.cache_experts is not None:
-        # Whole layers of experts stay on the host, where they are computed.
-        held = serving.cache_experts / (model.moe_layers * model.experts)
-        on_host = model.moe_layers - int(held * model.moe_layers)
-        if on_host:
-            options.append(("--n-cpu-moe", str(on_host)))
         stated.add("cache_percent")
         if serving.cpu_rule != CpuRule.NEVER:
             stated.add("cpu_rule")
@@ -151,11 +235,55 @@ def _llama_cpp(serving: Serving, model: MoeModel, context_tokens: int) -> tuple[
         options += [("--cache-type-k", kind), ("--cache-type-v", kind)]
     if serving.n_gpus > 1:
         options.append(("--split-mode", "row"))
-    return _command('llama-server --model "$MODEL"', options), stated
+    return _command('llama-server --model "$MODEL"', options), stated, notes
 
 
-def _notes(form: str, serving: Serving, design: Mapping[str, Any], stated: set[str]) -> str:
-    """Return the parameters of a design that the engine has no option for; empty if none."""
+def _layers_on_host(
+    serving: Serving, model: MoeModel, server: NodePreset, context_tokens: int
+) -> tuple[int, list[str]]:
+    """Return how many layers keep their experts on the host, and notes.
+
+    Whole layers of experts stay on the host, where they are computed. They are those that the
+    design's cache does not hold, and more where GGUF's weights would not fit the GPUs.
+
+    Raises:
+      InvalidDesignError: The weights do not fit even with all experts on the host.
+    """
+    layers = model.moe_layers
+    held = 1.0
+    if serving.cache_experts is not None:
+        held = serving.cache_experts / (layers * model.experts)
+    wanted = layers - int(held * layers)
+    expert_bits = _GGUF_BITS[int(serving.expert_bits)]
+    layer_bytes = model.experts * model.expert_bytes(expert_bits)
+    others = model.other_bytes(_GGUF_BITS[int(serving.attention_bits)])
+    cached = context_tokens * serving.max_sequences * model.kv_bytes_per_token(serving.kv_bits)
+    room = (MEMORY_SHARE * server.gpu.memory_bytes - RUNTIME_BYTES) * serving.n_gpus
+    if others + cached > room:
+        raise InvalidDesignError(
+            f"llama.cpp cannot serve the design: without experts, {model.name} needs "
+            f"{(others + cached) / 1e9:.1f} GB for weights, keys and values, and {server.name} has "
+            f"room for {max(room, 0) / 1e9:.1f} GB. Choose fewer `max_sequences` or more GPUs."
+        )
+    on_host = max(wanted, layers - int((room - others - cached) // layer_bytes))
+    notes = []
+    if on_host > wanted:
+        notes.append(
+            f"{on_host} layers of experts stay on the host, and {wanted} in the design: a weight "
+            f"has {expert_bits:g} bits in GGUF, and all keys and values are kept from the start."
+        )
+    if on_host * layer_bytes > server.host.memory_gb * 1e9:
+        notes.append(
+            f"Experts on the host have {on_host * layer_bytes / 1e9:.1f} GB and its memory "
+            f"{server.host.memory_gb:g} GB: the rest is read from the drive."
+        )
+    return on_host, notes
+
+
+def _notes(
+    form: str, serving: Serving, design: Mapping[str, Any], stated: set[str], notes: list[str]
+) -> str:
+    """Return notes and the parameters that the engine has no option for; empty without any."""
     neutral = {"low_bits": 0, "skip_in_64": 0, "rounds": 1, "redundant": 0, "prefetch": "off"}
     neutral |= {"cpu_rule": "never", "tensor": 1, "data": 1, "spread": "no", "cache_percent": 100}
     if serving.prefetch == Prefetch.OFF:
@@ -169,10 +297,11 @@ def _notes(form: str, serving: Serving, design: Mapping[str, Any], stated: set[s
         for name, value in design.items()
         if name not in stated and neutral.get(name, object()) != value
     }
-    if not left:
-        return ""
-    lines = [f"{form} has no option for these parameters of the design:", ""]
-    lines += [f"- {name} = {value}" for name, value in left.items()]
+    lines = list(notes)
+    if left:
+        lines += [""] * bool(lines)
+        lines += [f"{form} has no option for these parameters of the design:", ""]
+        lines += [f"- {name} = {value}" for name, value in left.items()]
     if form == LLAMA_CPP and "replacement" in left:
         lines += ["", "It keeps whole layers of experts in place instead of caching single ones."]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" if lines else ""

@@ -10,7 +10,12 @@ from typing import Any, ClassVar, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.errors import InvalidArgumentError, SimulatorError, unknown_name
+from archgym.errors import (
+    InvalidArgumentError,
+    InvalidDesignError,
+    SimulatorError,
+    unknown_name,
+)
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload, require_kept
@@ -20,7 +25,7 @@ from archgym.simulators.moe.designs import serving_of
 from archgym.simulators.moe.engines import BITS, precision_of
 from archgym.simulators.moe.engines import engine as engine_of
 from archgym.simulators.moe.eplb import place
-from archgym.simulators.moe.export import FORMATS, serving_files
+from archgym.simulators.moe.export import FORMATS, SERVING, serving_files
 from archgym.simulators.moe.fabric import contention
 from archgym.simulators.moe.hardware import NodePreset, node
 from archgym.simulators.moe.measured import measured_ratios
@@ -271,9 +276,18 @@ class MoeSimulator(Simulator):
             _require(f"{low} is at most {high}", column[low], smaller)
 
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
-        """Return a design as YAML, or as a command line of vLLM or llama.cpp."""
+        """Return a design as YAML, or as a command line of vLLM or llama.cpp.
+
+        Raises:
+          InvalidDesignError: The engine cannot run the design on its server.
+        """
         asked: Asked = workload.content
         design = self.space.design_at(indices)
+        if form != SERVING and "hardware" in self.space.names:
+            raise InvalidDesignError(
+                f"Designs of space {self.space.name!r} serve a composition of many models, which "
+                f"one command of {form} cannot. Export them as {SERVING}."
+            )
         serving, server = self._serving(design, asked)
         requests = asked.requests
         longest = int((requests.prompt_tokens + requests.output_tokens).max())

@@ -77,6 +77,26 @@ def test_files_of_timeloop_give_equal_counts_on_every_layer(seed: int, tmp_path:
         assert counts(dict(theirs.accesses)) == counts(dict(ours.accesses))
 
 
+def test_cheaper_mapping_of_a_restricted_search_is_a_mapping_the_first_search_missed() -> None:
+    task = Task.make("accelerator", "alexnet", fidelity="fast")
+    simulator = task.simulator
+    assert isinstance(simulator, AcceleratorSimulator)
+    built, layers = simulator.mapped(task.space.default_indices, task.workloads[0].workload)
+    problem, first = next((p, m) for name, p, m in layers if name == "conv2")
+
+    other, ratio = expressible_mapping(problem, built, simulator.search)
+    files = task.simulator.export(
+        "timeloop", task.space.default_indices, task.workloads[0].workload
+    )
+
+    # Both costs are of the same accelerator, without the restriction.
+    assert other is not None
+    before, after = (evaluate_mapping(problem, built, mapping) for mapping in (first, other))
+    assert ratio < 1
+    assert after.energy_pj * after.cycles == pytest.approx(ratio * before.energy_pj * before.cycles)
+    assert "- conv2: a cheaper mapping was found for this layer, with 0.807" in files["NOTES.md"]
+
+
 def test_mappings_that_are_exported_cost_what_the_simulator_says() -> None:
     task = Task.make("accelerator", "alexnet", fidelity="fast")
     simulator = task.simulator
