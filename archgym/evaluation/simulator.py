@@ -161,6 +161,8 @@ class Simulator(ABC):
     """Parameters that relieve each of `costs`, for `bottlenecks`."""
     exports: Mapping[str, str] = {}
     """Formats of other tools in which `export` writes a design: by name, a line on its files."""
+    exports_of_options: ClassVar[Mapping[str, str]] = {}
+    """Formats that need an option of the constructor: by name, the option as "name=value"."""
 
     space_names: ClassVar[tuple[str, ...]] = ("default",)
     """Spaces that the constructor's `space` may name; the first is its default."""

@@ -1,20 +1,34 @@
 """Export of a design: files of other tools, JSON, and a table in Markdown."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, final
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError, InvalidDesignError, SimulatorError, unknown_name
+from archgym.errors import (
+    InvalidArgumentError,
+    InvalidDesignError,
+    SimulatorError,
+    UnknownNameError,
+    unknown_name,
+)
 from archgym.evaluation.simulator import Simulator, make_simulator, simulator_class
 from archgym.evaluation.stand_in import StandIn
 from archgym.evaluation.task import Task
 from archgym.files.storage import make_folder, write_atomic
+from archgym.report.quantities import grouped_number
 
-__all__ = ["GENERAL_FORMATS", "NOTES", "Export", "export_design", "export_formats"]
+__all__ = [
+    "GENERAL_FORMATS",
+    "NOTES",
+    "Export",
+    "export_design",
+    "export_formats",
+    "unknown_format",
+]
 
 GENERAL_FORMATS: Final[Mapping[str, str]] = {
     "json": "Design, metrics with units, limits and task; `--design` reads it.",
@@ -87,6 +101,25 @@ def export_formats(simulator: Simulator) -> dict[str, str]:
     return {**_real(simulator).exports, **GENERAL_FORMATS}
 
 
+def unknown_format(simulator: Simulator, form: str, known: Iterable[str]) -> UnknownNameError:
+    """Return the error for a format that a simulator does not have, or not with its options.
+
+    Args:
+      simulator: Simulator, table or proxy.
+      form: What was asked for.
+      known: Formats that there are.
+    """
+    real = _real(simulator)
+    option = real.exports_of_options.get(form)
+    if option is None:
+        return unknown_name(f"format of simulator {real.name!r}", form, known)
+    return UnknownNameError(
+        f"Format {form!r} of simulator {real.name!r} needs `--option {option}`, which the design's "
+        f"task does not have. Search with that option, or choose one of the task's formats: "
+        f"{', '.join(repr(name) for name in sorted(known))}."
+    )
+
+
 def export_design(task: Task, indices: np.ndarray, form: str) -> Export:
     """Return a design in the format of another tool, as JSON or as Markdown.
 
@@ -105,7 +138,7 @@ def export_design(task: Task, indices: np.ndarray, form: str) -> Export:
     simulator = _real(task.simulator)
     known = export_formats(task.simulator)
     if form not in known:
-        raise unknown_name(f"format of simulator {simulator.name!r}", form, known)
+        raise unknown_format(task.simulator, form, known)
     indices = task.space.canonical(np.asarray(indices, dtype=np.int64)[None, :])
     evaluation = task.evaluate(indices)
     if evaluation.failures:
@@ -191,7 +224,8 @@ def _markdown(task: Task, indices: np.ndarray, values: np.ndarray) -> str:
         lines += ["", f"## {weighted.workload.name}", "", "| metric | value | default | unit |"]
         lines.append("|---|---:|---:|---|")
         lines += [
-            f"| `{spec.name}` | {value:.6g} | {default_value:.6g} | {spec.unit} |"
+            f"| `{spec.name}` | {grouped_number(value)} | {grouped_number(default_value)} "
+            f"| {spec.unit} |"
             for spec, value, default_value in zip(
                 task.metrics, values[place].tolist(), task.reference[place].tolist(), strict=True
             )

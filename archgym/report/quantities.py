@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from archgym.evaluation.metrics import MetricSpec
 
-__all__ = ["axis_unit", "change_text", "metric_title", "plain_number", "quantity", "size_text"]
+__all__ = [
+    "axis_unit",
+    "change_text",
+    "grouped_number",
+    "metric_title",
+    "plain_number",
+    "quantity",
+    "size_text",
+]
 
 _PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
 # Powers of ten of the prefixes in units of metrics; "u" stands for "µ" there.
@@ -126,6 +134,24 @@ def size_text(log_ratio: float) -> str:
     # A ratio beyond this has no meaning in percent and would overflow.
     text = change_text(math.expm1(min(abs(log_ratio), 700.0)))
     return "less than 0.05 %" if text == "no change" else text.removeprefix("+")
+
+
+def grouped_number(value: float | None) -> str:
+    """Return a number with six significant digits and thousands separators; a dash for NaN.
+
+    Whole millions are written out, for tables whose columns have one unit.
+
+    Example:
+      >>> grouped_number(295_563_750.0), grouped_number(171_453.75), grouped_number(0.25)
+      ('295,563,750', '171,454', '0.25')
+    """
+    if value is None or math.isnan(value):
+        return "–"
+    if 1e6 <= abs(value) < 1e15:
+        return f"{value:,.0f}"
+    if 1e-4 <= abs(value) < 1e6:
+        return f"{value:,.6g}"
+    return plain_number(value, 6)
 
 
 def metric_title(spec: "MetricSpec") -> str:

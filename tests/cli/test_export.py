@@ -44,6 +44,44 @@ def test_single_file_goes_to_standard_output(archgym: Archgym) -> None:
     assert ran.out.startswith("# plugin/default/light/low-latency-v0")
 
 
+def test_exported_design_names_its_task(archgym: Archgym, study: Path) -> None:
+    archgym("export", study, "--as", "json", "--out", "best.json")
+    table = archgym("export", study, "--as", "markdown").out
+
+    ran = archgym("export", "best.json", "--as", "markdown")
+
+    assert ran.code == 0, ran.err
+    assert ran.out == table
+    assert "another version" not in ran.err
+
+
+def test_exported_design_of_another_task_is_said(archgym: Archgym, study: Path) -> None:
+    archgym("export", study, "--as", "json", "--out", "best.json")
+    text = Path("best.json").read_text()
+    digest = json.loads(text)["digest"]
+    Path("best.json").write_text(text.replace(digest, "0" * len(digest)))
+
+    ran = archgym("export", "best.json", "--as", "markdown")
+
+    assert ran.code == 0, ran.err
+    assert "best.json was written for another version of task plugin/" in ran.err
+
+
+def test_format_of_another_option_names_the_option(archgym: Archgym) -> None:
+    ran = archgym("export", "default", "dram", "--as", "ramulator")
+
+    assert ran.code == 1
+    assert "needs `--option controller=ramulator`" in ran.err
+    assert "'dramsys', 'json', 'markdown'." in ran.err
+
+
+def test_formats_of_a_study_in_the_message_include_optuna(archgym: Archgym, study: Path) -> None:
+    ran = archgym("export", study, "--as", "xyz")
+
+    assert ran.code == 1
+    assert "Known: 'json', 'markdown', 'optuna'." in ran.err
+
+
 def test_missed_limits_are_said(archgym: Archgym) -> None:
     ran = archgym(
         *("export", "default", "plugin", "--as", "json", "--out", "x.json"),

@@ -55,6 +55,16 @@ def test_markdown_is_a_table_of_parameters_and_metrics() -> None:
     assert "Limits (`power_mw <= 30`): met." in text
 
 
+def test_numbers_of_markdown_have_thousands_separators() -> None:
+    task = Task.make(ToySimulator(), "heavy", "balanced")
+
+    text = export_design(task, SPACE.default_indices, "markdown").text
+
+    # 3 x 40 ns x (1 + |1 - 72| / 8 + 4 x 0.3^2).
+    assert text is not None
+    assert "| `latency_ns` | 1,228.2 | 1,228.2 | ns |" in text
+
+
 def test_formats_of_a_tool_come_first() -> None:
     assert list(export_formats(ExportingToy())) == ["tool", "json", "markdown"]
 

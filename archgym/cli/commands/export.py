@@ -22,7 +22,8 @@ def export(
     simulator: Annotated[
         str,
         typer.Argument(
-            help="Simulator or complete task of the design; omit it for a study.", metavar="TASK"
+            help="Simulator or complete task of the design; omit it for a study or exported file.",
+            metavar="TASK",
         ),
     ] = "",
     form: Annotated[
@@ -65,18 +66,20 @@ def export(
         _export_trials(design, form, storage, json)
         return
     from archgym.cli.views.study import limits_text
-    from archgym.report.export import export_design, export_formats
+    from archgym.report.export import export_design, export_formats, unknown_format
 
     task, indices = named_design(design, simulator, options)
     formats = export_formats(task.simulator)
+    if is_study(design):
+        formats[_OPTUNA] = "All trials of the study, in the storage that --storage names."
     if form is None:
-        if is_study(design):
-            formats[_OPTUNA] = "All trials of the study, in the storage that --storage names."
         if json:
             write_json(formats)
             return
         table(("format", "files"), list(formats.items()))
         return
+    if form not in formats:
+        raise unknown_format(task.simulator, form, formats)
     with prompt_stops():
         found = export_design(task, indices, form)
     if out is None and found.text is None:

@@ -19,7 +19,8 @@ def simplify(
     simulator: Annotated[
         str,
         typer.Argument(
-            help="Simulator or complete task of the design; omit it for a study.", metavar="TASK"
+            help="Simulator or complete task of the design; omit it for a study or exported file.",
+            metavar="TASK",
         ),
     ] = "",
     error: Annotated[

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from archgym.report.quantities import plain_number
+from archgym.report.quantities import grouped_number
 
 __all__ = [
     "duration",
@@ -201,13 +201,7 @@ def write_facts(rows: Iterable[tuple[str, Any, str]]) -> None:
 
 def number(value: float | None) -> str:
     """Return a number with six significant digits and thousands separators; a dash for NaN."""
-    if value is None or math.isnan(value):
-        return "–"
-    if 1e6 <= abs(value) < 1e15:
-        return f"{value:,.0f}"
-    if 1e-4 <= abs(value) < 1e6:
-        return f"{value:,.6g}"
-    return plain_number(value, 6)
+    return grouped_number(value)
 
 
 def values_text(parameter: Any) -> str:

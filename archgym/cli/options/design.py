@@ -7,7 +7,7 @@ import typer
 
 from archgym.cli.console.terminal import warn
 from archgym.cli.options.task import TaskOptions, make_task, task_choices
-from archgym.cli.options.values import filled_design, read_design
+from archgym.cli.options.values import filled_design, read_design, read_task
 from archgym.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def named_design(text: str, simulator: str, options: TaskOptions) -> "tuple[Task
 
     Args:
       text: JSON file of a design, folder of a study, or the word default.
-      simulator: TASK of the command line; empty for a study.
+      simulator: TASK of the command line; empty for a study or a file with a task.
       options: Options of the command.
 
     Raises:
@@ -82,12 +82,20 @@ def named_design(text: str, simulator: str, options: TaskOptions) -> "tuple[Task
     if text != DEFAULT_DESIGN and Path(text).is_dir():
         return best_of(Path(text), simulator, options)
     start = None if text == DEFAULT_DESIGN else read_design(Path(text))
+    digest = ""
+    if not simulator and start is not None:
+        simulator, digest = read_task(Path(text))
     if not simulator:
         raise InvalidArgumentError(
-            "TASK must be given for a design that is not a study's; got none. Name a simulator or "
-            "a task (see `archgym list simulators`)."
+            "TASK must be given for a design that is not a study's, or whose file names no task; "
+            "got none. Name a simulator or a task (see `archgym list simulators`)."
         )
     task = make_task(task_choices(simulator, options))
+    if digest and digest != task.digest and not options.is_given:
+        warn(
+            f"{text} was written for another version of task {task.id}: its simulator, workload or "
+            "proxy differs."
+        )
     if start is None:
         return task, task.space.default_indices
     return task, task.space.indices_of(filled_design(task.space, start, Path(text)))

@@ -134,6 +134,19 @@ def read_design(path: Path) -> dict[str, Any]:
     }
 
 
+def read_task(path: Path) -> tuple[str, str]:
+    """Return the id and the digest of the task that the JSON file of a design names, or empty ones.
+
+    Raises:
+      FileFormatError: The file has another content.
+      StorageError: The file cannot be read.
+    """
+    data = _read_object(path)
+    members = data if isinstance(data.get("design"), dict) else {}
+    task, digest = members.get("task"), members.get("digest")
+    return task if isinstance(task, str) else "", digest if isinstance(digest, str) else ""
+
+
 def filled_design(space: "DesignSpace", values: Mapping[str, Any], path: Path) -> "Design":
     """Return the default design with its values replaced by those of a file.
 

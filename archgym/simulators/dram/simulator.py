@@ -85,6 +85,10 @@ class DramSimulator(Simulator):
     exports: Mapping[str, str] = {
         "dramsys": "Simulation, address mapping, controller, memory and trace of DRAMSys 4.0."
     }
+    exports_of_options: ClassVar[Mapping[str, str]] = {
+        "dramsys": "controller=dramsys",
+        "ramulator": "controller=ramulator",
+    }
     model_reasons: tuple[str, ...] = (
         "the controller waits for ever: no request can be served, and none can be taken in",
     )
