@@ -134,7 +134,7 @@ def test_ray_tune_searches_an_evaluator(tmp_path: Path) -> None:
         design = dict(task.space.design_at(task.space.default_indices))
         indices = task.space.indices_of(design)
         indices[0] = config["first"]
-        return {"reward": float(task.evaluate_batch(indices[None, :]).reward[0])}
+        return {"reward": float(task.evaluate(indices[None, :]).reward[0])}
 
     tuner = tune.Tuner(
         objective,

@@ -37,4 +37,4 @@ def test_program_is_searched_and_goes_on(tmp_path: Path) -> None:
     assert best is not None
     assert best.reward > 0
     assert first.startswith("Outcome(seq=")
-    assert str(best.design) in second
+    assert str(best) in second

@@ -74,7 +74,8 @@ def test_every_device_runs_every_workload(device: str) -> None:
 
 
 @pytest.mark.parametrize("fidelity", ["fast", "exact"])
-@pytest.mark.parametrize("space", DramSimulator.space_names)
+# The space that replays files of DRAMSys has no inactive parameters.
+@pytest.mark.parametrize("space", sorted({*DramSimulator.space_names} - {"dramsys"}))
 def test_inactive_parameters_change_nothing(space: str, fidelity: str) -> None:
     simulator = DramSimulator(space, "lpddr4-3200", fidelity)
     rng = np.random.default_rng(2)

@@ -91,7 +91,9 @@ def inactive(name: str, **values: object) -> set[str]:
 
 
 def test_window_means_nothing_to_the_simple_arbiter() -> None:
-    for name in SPACE_NAMES:
+    # DRAMSys' own files have no conditions, and neither has the space that replays them.
+    assert inactive("dramsys") == set()
+    for name in set(SPACE_NAMES) - {"dramsys"}:
         assert inactive(name) == {"max_active_transactions"}
         assert inactive(name, arbiter="Reorder") == set()
 
