@@ -22,7 +22,7 @@ def _default(simulator: DramSimulator, **changes: object) -> dict[str, object]:
 def test_simulator_keeps_the_interface(family: str) -> None:
     simulator = DramSimulator(controller="ramulator", device=family)
 
-    check_simulator(simulator, n_designs=6, workloads=["mixed-rw"])
+    check_simulator(simulator, n_designs=3, workloads=["mixed-rw"])
 
 
 @pytest.mark.parametrize("family", FAMILIES)
