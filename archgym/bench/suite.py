@@ -111,7 +111,7 @@ def bench_task(label: str) -> BenchTask:
     """Return the task with this name.
 
     Raises:
-      UnknownNameError: There is none.
+      UnknownNameError: No task has this name.
     """
     known = {task.label: task for task in _all_tasks()}
     if label not in known:

@@ -138,7 +138,8 @@ class SearchPlots:
         rows = log.top_rows(log.asks)[::-1]
         if not len(rows):
             raise InvalidArgumentError(
-                "Parallel coordinates need a feasible design; there is none."
+                "Parallel coordinates need a feasible design, and the study has none so far. "
+                "Evaluate more designs."
             )
         dimensions: list[dict[str, Any]] = []
         for place, parameter in enumerate(log.space.parameters):

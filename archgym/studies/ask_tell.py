@@ -61,7 +61,7 @@ class AskTell:
 
     @property
     def best_reward(self) -> float | None:
-        """Best reward of a feasible design told in the open step; None if there is none."""
+        """Best reward of a feasible design told in the open step, or None."""
         if self._step is None:
             return None
         rows = (self._step.same < 0) & ~self._recorder.unknown(self._step)

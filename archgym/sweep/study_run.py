@@ -106,7 +106,7 @@ def perform(
 
 
 def _cached(folder: str | None) -> "Executor | None":
-    """Return an executor with the cache of a folder; None where there is none."""
+    """Return an executor with the cache of a folder, or None without a cache."""
     if folder is None:
         return None
     from archgym.evaluation.cache import CachedExecutor
