@@ -1,5 +1,6 @@
 """Datasets on the Hugging Face hub: the folder that is uploaded, checked before it leaves."""
 
+import importlib
 import json
 import shutil
 import tempfile
@@ -203,10 +204,9 @@ def _checked(folder: Path, names: list[str], rows: Mapping[str, int]) -> dict[st
 
 def _check_repository(repository: str) -> None:
     _hub()
-    from huggingface_hub.utils import validate_repo_id
-
+    utils: Any = importlib.import_module("huggingface_hub.utils")
     try:
-        validate_repo_id(repository)
+        utils.validate_repo_id(repository)
         is_valid = repository.count("/") == 1
     except ValueError:
         is_valid = False
