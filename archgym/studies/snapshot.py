@@ -285,14 +285,40 @@ class StudyLog:
         order = np.argsort(-reward, kind="stable")[: int(self.is_feasible.sum())]
         return np.asarray(order[:k])
 
-    def to_dataframe(self) -> "pd.DataFrame":
-        """Return one row for each evaluation: parameters, metrics, reward and feasibility.
+    def to_dataframe(self, rows: np.ndarray | None = None) -> "pd.DataFrame":
+        """Return evaluations as a data frame, by their number.
 
-        See `archgym.studies.frame.study_frame` for the columns.
+        Its columns are the parameters, the metrics (averaged over the workloads, and for several
+        workloads also each as ``metric@workload``), `reward`, `feasible` (built, and all limits
+        met) and `reason` (why it was not built, or how the simulator broke).
+
+        Args:
+          rows: Rows of the records, in order; all evaluations by default.
         """
-        from archgym.studies.frame import study_frame
+        import pandas as pd
 
-        return study_frame(self)
+        if rows is None:
+            rows = np.flatnonzero(self.is_evaluation)
+        records = self.records.rows(rows)
+        columns: dict[str, object] = {}
+        for place, parameter in enumerate(self.space.parameters):
+            indices = records.indices[:, place].tolist()
+            values = {index: parameter.value(index) for index in set(indices)}
+            columns[parameter.name] = [values[index] for index in indices]
+        average = np.einsum("nwm,w->nm", records.values, self.weights)
+        for place, spec in enumerate(self.metrics):
+            columns[spec.name] = average[:, place]
+        if len(self.workloads) > 1:
+            for number, workload in enumerate(self.workloads):
+                for place, spec in enumerate(self.metrics):
+                    columns[f"{spec.name}@{workload}"] = records.values[:, number, place]
+        columns["reward"] = records.reward
+        columns["feasible"] = self.is_feasible[rows] & self.meets_limits[rows]
+        columns["reason"] = [
+            records.errors.get(seq) or next((self.reasons[r] for r in reason if r > 0), "")
+            for seq, reason in zip(records.seq.tolist(), records.reason.tolist(), strict=True)
+        ]
+        return pd.DataFrame(columns, index=pd.Index(records.seq, name="seq"))
 
     def curve(self) -> np.ndarray:
         """Return best reward so far after each evaluation, (evaluations,)."""
