@@ -79,7 +79,8 @@ def _draw_addresses(axes: Axes, bursts: Bursts) -> None:
                 label=label,
                 rasterized=True,
             )
-    axes.set(xlabel="due [µs]", ylabel="address [MiB]", title="Requests")
+    title = "Requests" if every == 1 else f"Requests, one of {every} bursts"
+    axes.set(xlabel="due [µs]", ylabel="address [MiB]", title=title)
     # Outside the axes: requests may lie anywhere inside.
     axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, markerscale=5)
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from archgym.checks import check_whole
 from archgym.errors import FileFormatError, InvalidArgumentError, MissingExtraError
 from archgym.files.storage import storage_errors
+from archgym.runtime.reductions import report_reduction
 from archgym.simulators.moe.routing import Routing
 
 __all__ = ["gates", "record", "record_folder"]
@@ -183,13 +184,20 @@ def record_folder(
         return record(loaded, documents, folder.resolve().name)
     with _one_line(folder, "a tokenizer of transformers"):
         tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), **options)
+    lines = [line for line in _lines(text) if line.strip()]
     documents = []
-    for line in _lines(text):
-        ids = tokenizer(line)["input_ids"][:max_tokens]
+    n_tokens = n_lines = 0
+    for line in lines:
+        n_lines += 1
+        ids = tokenizer(line)["input_ids"]
+        n_tokens += len(ids)
         if ids:
-            documents.append(ids)
+            documents.append(ids[:max_tokens])
         if len(documents) == n_documents:
             break
+    report_reduction("lines of the text", n_lines, len(lines), "record more documents")
+    used = sum(map(len, documents))
+    report_reduction("tokens of the documents", used, n_tokens, "record more tokens of each")
     if not documents:
         raise FileFormatError(text, None, "the text must have a line with tokens; it has none")
     return record(loaded, documents, folder.resolve().name)

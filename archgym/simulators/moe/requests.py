@@ -18,6 +18,7 @@ import numpy.typing as npt
 from archgym.checks import check_choice, check_number, check_whole
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.files.storage import open_file, storage_errors
+from archgym.runtime.reductions import report_loss
 
 __all__ = [
     "ARRIVALS",
@@ -223,6 +224,12 @@ def _lengths(
     check_number(f"{what}_spread", spread, 0.0, 10.0)
     # The mean of a log-normal number is exp(mu + spread**2 / 2).
     drawn = np.exp(math.log(mean) - spread**2 / 2 + spread * rng.standard_normal(n))
+    clipped = int(((drawn < 0.5) | (drawn > MAX_TOKENS + 0.5)).sum())
+    if clipped:
+        report_loss(
+            f"{what}: {clipped:,} of {n:,} drawn lengths are clipped to 1 to {MAX_TOKENS:,} "
+            f"tokens; choose another `{what}_mean` or `{what}_spread`."
+        )
     return np.clip(np.rint(drawn), 1, MAX_TOKENS).astype(np.int32)
 
 
