@@ -76,7 +76,7 @@ def test_straggler_makes_an_iteration_longer() -> None:
 def test_exchange_in_parts_hides_a_part_of_it() -> None:
     simulator = ClusterSimulator("parallel")
     workload = simulator.workload("deepseek-moe-16b")
-    design = simulator.space.design_at(simulator.space.default_indices)
+    design = dict(simulator.space.design_at(simulator.space.default_indices))
     design |= {"role_0": "ep", "role_1": "dp", "microbatch": 1, "inflight": 4}
 
     whole = simulator.run(design, workload)
@@ -144,7 +144,7 @@ def test_degrees_cut_dimensions() -> None:
 
 def test_memory_beyond_the_npu_is_a_limit_and_not_an_error() -> None:
     simulator = ClusterSimulator("parallel")
-    design = simulator.space.design_at(simulator.space.default_indices)
+    design = dict(simulator.space.design_at(simulator.space.default_indices))
     design |= {"role_0": "dp", "zero": 0, "recompute": "none"}
 
     metrics = simulator.evaluate(design, simulator.workload("gpt3-175b"))
