@@ -107,7 +107,7 @@ def verify_bench(folder: str | Path, *, replay: bool = False) -> Verification:
 
 @final
 class _Checker:
-    """Collects refusals of one folder."""
+    """Refusals of one folder."""
 
     def __init__(self, replay: bool) -> None:
         self.runs = 0

@@ -69,7 +69,7 @@ class SearchResult:
 
     @cached_property
     def best(self) -> Outcome | None:
-        """The best feasible evaluation; None where no design could be built."""
+        """The best feasible evaluation; None if no design could be built."""
         return self.log.best()
 
     @property

@@ -29,7 +29,7 @@ _MLFLOW_BATCH = 1000
 
 
 class _Tracker(ABC):
-    """Writes metrics and rewards by number of the evaluation to a library for tracking.
+    """Callback that writes metrics and rewards of each evaluation to a tracking library.
 
     Use it in a `with` block, or call `close`, so that the library ends its run.
     """
@@ -86,7 +86,7 @@ class _Tracker(ABC):
 
 @final
 class TensorBoardCallback(_Tracker):
-    """Writes event files that TensorBoard shows, by tensorboardX."""
+    """Callback that writes event files for TensorBoard with tensorboardX."""
 
     def __init__(self, folder: str | Path = "tensorboard") -> None:
         """Choose the folder; each study gets one of its own in it.
@@ -117,7 +117,7 @@ class TensorBoardCallback(_Tracker):
 
 @final
 class MlflowCallback(_Tracker):
-    """Writes a run of MLflow in an experiment named by the task."""
+    """Callback that writes a run of MLflow in an experiment named by the task."""
 
     def __init__(self, tracking_uri: str | None = None, experiment: str | None = None) -> None:
         """Choose where MLflow keeps its runs.
@@ -171,7 +171,7 @@ class MlflowCallback(_Tracker):
 
 @final
 class WandbCallback(_Tracker):
-    """Writes a run of Weights & Biases; a study that is resumed continues its run."""
+    """Callback that writes a run of Weights & Biases; a resumed study continues its run."""
 
     def __init__(self, project: str = "archgym", **options: Any) -> None:
         """Choose the project.
@@ -208,7 +208,7 @@ class WandbCallback(_Tracker):
 
 @final
 class TrackioCallback(_Tracker):
-    """Writes a run of trackio, which keeps runs on this machine."""
+    """Callback that writes a run of trackio, which keeps runs on this machine."""
 
     def __init__(self, project: str = "archgym", **options: Any) -> None:
         """Choose the project.

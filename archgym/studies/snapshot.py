@@ -339,7 +339,7 @@ class StudyLog:
         known = int(self.records.seq[-1]) + 1 if len(self.records) else 0
         state = self.state or {}
         asks = state.get("asks")
-        # chosen: numbers beyond 2^53 are no count of ours; the file may hold anything.
+        # chosen: numbers beyond 2^53 are not counts of ours; the file may hold anything.
         if state.get("status") != "finished" or type(asks) is not int or asks > 2**53:
             return known
         return max(known, asks)
@@ -377,7 +377,7 @@ def require_distinct(studies: Iterable[tuple[Path, Mapping[str, str]]], verb: st
 
     Args:
       studies: Places with the ids of what they hold, each with the name of its folder.
-      verb: What cannot be done, such as "merged".
+      verb: Action that is impossible, such as "merged".
 
     Raises:
       InvalidArgumentError: Two do.
@@ -403,7 +403,7 @@ def read_study(folder: str | Path) -> StudyLog:
     repairs it when the study is resumed. The last line of a study that runs may be incomplete.
 
     Raises:
-      FileFormatError: The folder is no study, or `study.json` is damaged.
+      FileFormatError: The folder is not a study, or `study.json` is damaged.
       StorageError: It cannot be read.
     """
     folder = Path(folder)

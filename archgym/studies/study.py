@@ -313,11 +313,11 @@ class Study:
 
         Args:
           folder: The study's.
-          task: Where its simulator is not a registered one.
-          agent: Where its agent is not a registered one.
+          task: Task of the study; needed if its simulator is not registered.
+          agent: Class of the agent; needed if it is not registered.
 
         Raises:
-          FileFormatError: The folder is no study.
+          FileFormatError: The folder is not a study.
           InvalidArgumentError: The task is not the study's, or the study was merged.
           StudyLockedError: Another process writes it.
           StorageError: It cannot be written.
@@ -361,7 +361,7 @@ class Study:
         return study
 
     def close(self) -> None:
-        """Bring all to the disk and lets others write; does nothing the second time."""
+        """Write everything to the disk and release the lease; do nothing the second time."""
         if self._lease is None:
             return
         lease, self._lease = self._lease, None
@@ -496,7 +496,7 @@ class Study:
         seconds, and all that was evaluated is in the journal.
 
         Args:
-          executor: How designs are evaluated; one after the other by default. It is closed when
+          executor: Executor of the designs; one after the other by default. It is closed when
             the study is interrupted, otherwise it stays the caller's.
           budget: A new budget for the study, at least its evaluations so far.
           progress: Called after each batch.
@@ -640,7 +640,7 @@ class Study:
     # ---- asks and tells
 
     def _loop(self) -> AskTell | None:
-        """Return the loop of asks and tells, begun now if need be; None where the study ends."""
+        """Return the loop of asks and tells, begun now if need be; None if the study ends."""
         if self._agent is None:
             raise InvalidArgumentError(
                 f"A study needs an agent to be asked; {self.folder} is a log. Create a study with "

@@ -40,7 +40,7 @@ NO_TIMES = RunTimes(math.nan, math.nan)
 
 @final
 class SessionClock:
-    """Measures a session from its first new results to its end."""
+    """Clock of a session, from its first new results to its end."""
 
     def __init__(self, study: Study) -> None:
         """Note the records that the study has before it runs."""

@@ -28,8 +28,8 @@ def picture(trace: Trace, device: Device, path: str | Path, wraps: bool = False)
     """Draw addresses over time, distances of successors, and bandwidth asked for over time.
 
     Args:
-      trace: What is drawn.
-      device: Whose bursts and peak bandwidth are shown.
+      trace: Trace to draw.
+      device: Device whose bursts and peak bandwidth are shown.
       path: Ends in .png, .svg or .pdf; the same trace gives the same file.
       wraps: As in `bursts.split`.
 

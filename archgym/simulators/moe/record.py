@@ -56,7 +56,7 @@ def record(model: Any, documents: Sequence[Sequence[int]], name: str = "") -> Ro
     Args:
       model: A causal model of transformers.
       documents: Ids of tokens.
-      name: What the routing is to be called.
+      name: Name of the routing.
 
     Raises:
       InvalidArgumentError: The model has no gates, or a gate's result is not understood.
@@ -151,12 +151,12 @@ def record_folder(
     """Run the model in a folder on the lines of a text, or on drawn tokens.
 
     Args:
-      folder: What `save_pretrained` wrote: config.json, weights in safetensors, and for a text
+      folder: Output of `save_pretrained`: config.json, weights in safetensors, and for a text
         the tokenizer. No code of the folder is run.
       text: A UTF-8 file with a document a line; None for tokens of chance.
-      n_documents: At most so many documents.
-      max_tokens: At most so many tokens of each.
-      seed: Of drawn tokens.
+      n_documents: Largest number of documents.
+      max_tokens: Largest number of tokens of each.
+      seed: Random seed of drawn tokens.
 
     Raises:
       FileFormatError: The folder holds no model, or the text no document.

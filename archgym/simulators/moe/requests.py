@@ -52,8 +52,8 @@ class Requests:
       arrival_ns: (n,) int64, from 0, never falling [ns].
       prompt_tokens: (n,) int32, 1 or more.
       output_tokens: (n,) int32, 1 or more.
-      name: What they are called.
-      hash_ids: For each request, numbers of its prompt's first blocks of `HASH_TOKENS` tokens;
+      name: Name.
+      hash_ids: Numbers of each prompt's first blocks of `HASH_TOKENS` tokens, by request;
         prompts whose numbers begin alike begin alike. Empty where nothing is known.
     """
 
@@ -161,7 +161,7 @@ def generate_requests(
     """Draw requests.
 
     Args:
-      n: How many.
+      n: Number to draw.
       seed: 0 or more.
       rate_per_s: Mean rate over all time [1/s].
       prompt_mean: Mean length of prompts [tokens].
