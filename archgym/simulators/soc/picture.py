@@ -252,11 +252,15 @@ def _boxes(
         tip = ", ".join(lines)
         parts.append(_rect(left, y, _BOX, 20 + 12 * _LINES, fill, tip, "#888888"))
         for row, line in enumerate(lines):
-            fitting = line if len(line) <= 21 else f"{line[:20]}…"
             kind = "s" if row else ""
-            parts.append(_text(left + 6, y + 15 + 13 * row, fitting, kind))
+            parts.append(_text(left + 6, y + 15 + 13 * row, _fitting(line), kind))
         parts.append(_line(left + _BOX / 2, from_y, left + _BOX / 2, to_y, "#222222", 2))
     return parts
+
+
+def _fitting(text: str) -> str:
+    """Return the part of a text that fits a box; the tip of the box has all of it."""
+    return text if len(text) <= 21 else f"{text[:20]}…"
 
 
 # ---- the task graph
@@ -292,5 +296,5 @@ def graph_svg(graph: TaskGraph) -> str:
         fill = "#EEEEEE" if task.is_dummy else "#E3EEF6" if task.accelerator else "#FFFFFF"
         tip = f"{task.name}: {task.work:.4g} instructions"
         parts.append(_rect(x - _BOX / 2, y - 14, _BOX, 28, fill, tip, "#888888"))
-        parts.append(_text(x, y + 4, task.name[:20], "", "middle"))
+        parts.append(_text(x, y + 4, _fitting(task.name), "", "middle"))
     return _svg(width, 50 + 70 * len(layers), f"Task graph {graph.name}", parts + labels)
