@@ -28,6 +28,7 @@ from archgym.errors import (
     error_text,
 )
 from archgym.evaluation.executor import Executor, SerialExecutor
+from archgym.evaluation.function import is_of_function
 from archgym.evaluation.limits import parse_limits
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate, Trials
@@ -192,7 +193,8 @@ class Study:
           patience: Evaluations without a better design at which it ends.
           stop_at: Limits on metrics, such as ``"total_time_ns <= 60000"``; the first design that
             meets them ends the study.
-          exists: "resume" to open the study in the folder if it is the same one, with this budget.
+          exists: "resume" to open the study in the folder if it is the same one, with this budget,
+            or with its evaluations so far if they are more.
 
         Raises:
           InvalidArgumentError: An argument does not fit, or the folder holds something.
@@ -264,7 +266,7 @@ class Study:
             )
         study = cls.open(folder, task, kind)
         try:
-            study.extend(wanted.budget)
+            study._take_budget(wanted.budget)
             study.stop_by(wanted.patience, wanted.stop_at)
         except BaseException:
             study.close()
@@ -725,6 +727,18 @@ class Study:
         self._recorder.header = self._header.with_budget(budget)
         self._header.write(self.folder)
 
+    def _take_budget(self, budget: int | None) -> None:
+        """Set another budget; one below the evaluations so far ends the study where it is."""
+        known = self.read().evaluations
+        if budget is not None and budget < known:
+            logger.warning(
+                "%s has %s evaluations already, more than the budget of %s; all of them count. "
+                "For a search of %s evaluations choose another folder.",
+                *(self.folder, known, budget, budget),
+            )
+            budget = known
+        self.extend(budget)
+
     def stop_by(self, patience: int | None, stop_at: str | None) -> None:
         """Set other rules to stop than the budget; None for no such rule.
 
@@ -829,6 +843,8 @@ def _notifier(study: "weakref.ref[Study]") -> Callable[[Trials], None]:
 
 def _task(folder: Path, header: Header, given: Task | None) -> Task:
     if given is None:
+        if is_of_function(header.task):
+            raise UnknownNameError(_function_text(folder, header))
         try:
             return Task.from_json(header.task)
         except UnknownNameError as error:
@@ -843,6 +859,20 @@ def _task(folder: Path, header: Header, given: Task | None) -> Task:
             "Use that one, or start a new study."
         )
     return given
+
+
+def _function_text(folder: Path, header: Header) -> str:
+    """Return how the study of a Python function is continued."""
+    name, objective = header.task["simulator"], header.task["objective"]["name"]
+    call = (
+        f"archgym.Study.open({str(folder)!r}, archgym.Task.make({name}, "
+        f'objective="{objective}")).run(budget={2 * (header.budget or 100)})'
+    )
+    return (
+        f"{folder} is the study of the Python function {name!r} (or of a simulator that is not "
+        "installed), so it can be continued only from Python with that function. Repeat the call "
+        f"that made it with a larger `budget`, or run: {call}"
+    )
 
 
 def _agent(header: Header, given: type[Agent] | None) -> type[Agent] | None:

@@ -71,6 +71,32 @@ def test_cell_that_runs_twice_returns_the_same_study() -> None:
     assert run(seed=1, folder="other").folder == Path("other")
 
 
+def test_cell_with_a_smaller_budget_returns_the_study_with_a_message(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    first = run()
+
+    again = search(cache, minimise="amat_ns", subject_to="area_mm2 <= 5", budget=10)
+
+    assert again.folder == first.folder
+    assert again.evaluations == 30
+    assert again.ended == "budget"
+    assert "has 30 evaluations already, more than the budget of 10" in caplog.text
+    assert run(folder=first.folder).evaluations == 30
+
+
+def test_smaller_budget_does_not_continue_an_unfinished_study(tmp_path: Path) -> None:
+    task = Task.make(cache, objective="minimise:amat_ns")
+    with Study.create("a", task, budget=40) as study:
+        for design in study.ask(12):
+            study.tell(design, {"amat_ns": float(design["ways"]), "area_mm2": 1.0})
+    known = read_study("a").evaluations
+
+    result = Study.create("a", task, budget=5, exists="resume").run()
+
+    assert 5 < known == result.evaluations
+
+
 def test_changed_function_gets_a_folder_of_its_own() -> None:
     def made(factor: float) -> Any:
         source = f"lambda design: {{'loss': {factor} * design['x']}}"
