@@ -181,7 +181,7 @@ def network(
     Args:
       values: By name, what the design says of collectives.
       dimensions: Dimensions of the network.
-      npu: What all NPUs are.
+      npu: Each of the NPUs.
       algorithms: Algorithm of each dimension.
 
     Raises:
