@@ -104,7 +104,7 @@ class Node:
         """Return the entries of a list.
 
         Args:
-          what: What the list is, such as "`tasks`".
+          what: Content of the list, such as "`tasks`".
           most: Entries that it may have at most; any number where None.
 
         Raises:
