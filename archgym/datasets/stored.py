@@ -69,8 +69,8 @@ def open_stored(path: str | Path) -> StoredDataset:
     Where the folder has a manifest, each data file must have the digest that stands there.
 
     Raises:
-      FileFormatError: It is no dataset, or is damaged; nothing of it is executed, and what it costs
-        to find out is bounded.
+      FileFormatError: It is not a dataset, or is damaged. Nothing of it is executed, and the cost
+        of the check is bounded.
       InvalidArgumentError: It is a table of another kind.
       StorageError: It cannot be read.
     """

@@ -71,9 +71,9 @@ def verify_dataset(
     Args:
       path: The dataset's folder, or its Parquet file.
       sample: Rows that are simulated again; those on which the simulator broke are left out.
-      seed: Of the sample.
+      seed: Random seed of the sample.
       simulator: The instance, where it is not a registered one.
-      progress: Told how far it is.
+      progress: Called with the progress.
 
     Raises:
       FileFormatError: It cannot be read as a dataset: a data file does not have its digest, or is
@@ -267,7 +267,7 @@ class _Sample:
     def compare(
         self, findings: Findings, simulator: Simulator | None, progress: StageProgress | None
     ) -> int:
-        """Simulate them, and returns how many rows that were."""
+        """Simulate them, and return the number of rows."""
         n = 0
         total = sum(len(part["indices"]) for parts in self._parts.values() for part in parts)
         for digest, parts in self._parts.items():

@@ -41,7 +41,7 @@ SUFFIXES = (".parquet", ".csv", ".jsonl")
 
 @final
 class ParquetSink:
-    """Gathers rows into groups of a size that reads well."""
+    """Collector of rows into groups of a size that reads well."""
 
     def __init__(self, path: Path, schema: "pa.Schema") -> None:
         import pyarrow.parquet as pq
@@ -172,8 +172,8 @@ def write_dataset(
 
     Args:
       out: A new folder; or a new file that ends in .parquet, .csv or .jsonl; or a URL of one.
-      split: How it is split into parts; a folder has a file for each, and all have a column.
-      progress: Told how far it is, for each time that rows are gone through.
+      split: Rule that splits it into parts; a folder has a file for each, and all have a column.
+      progress: Called with the progress, for each time that rows are gone through.
 
     Raises:
       InvalidArgumentError: There is something at `out`, it ends otherwise, or a part would be

@@ -182,7 +182,7 @@ def check_agreement(
     """Refuse a stand-in of something else than was asked for; None stands for anything.
 
     Args:
-      stand_in: What was opened.
+      stand_in: Opened table or proxy.
       simulator: Name, or the simulator itself.
       space: Name of its space.
       fidelity: Name of its fidelity.

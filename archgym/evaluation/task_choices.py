@@ -49,7 +49,7 @@ WorkloadChoice = str | Path | Sequence[str | Path] | Mapping[str, float]
 
 
 def revision_of_id(task_id: str) -> int | None:
-    """Return the revision of an objective's name in the id of a task; None if it is no such id."""
+    """Return the revision of an objective's name in a task's id; None for another text."""
     match = _TASK_ID.fullmatch(task_id)
     return int(match["revision"] or 0) if match else None
 

@@ -58,7 +58,7 @@ class Export:
 
     @property
     def text(self) -> str | None:
-        """Text of the only file; None where there are several. Notes do not count."""
+        """Text of the only file; None if there are several. Notes do not count."""
         texts = [text for name, text in self.files.items() if name != NOTES]
         return texts[0] if len(texts) == 1 else None
 
@@ -117,7 +117,7 @@ def unknown_format(simulator: Simulator, form: str, known: Iterable[str]) -> Unk
 
     Args:
       simulator: Simulator, table or proxy.
-      form: What was asked for.
+      form: Requested form.
       known: Formats that there are.
     """
     real = _real(simulator)

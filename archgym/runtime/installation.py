@@ -79,7 +79,7 @@ class Installation:
       compiled: Simulators whose kernels are cached for these sources.
       free_bytes: Free space by folder: working folder, temporary folder, cache [bytes].
       features: Optional parts.
-      problems: What hinders the core install, one line each; empty if nothing does.
+      problems: Problems of the core installation, one line each.
     """
 
     versions: Mapping[str, str]

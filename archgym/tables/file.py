@@ -56,7 +56,7 @@ class TableFile:
         """Open it.
 
         Raises:
-          FileFormatError: It is no table, or it is damaged.
+          FileFormatError: It is not a table, or it is damaged.
           StorageError: It cannot be read.
         """
         self.path = Path(path)
@@ -132,7 +132,7 @@ class TableFile:
             )
 
     def _check_kinds(self, kinds: dict[str, str]) -> None:
-        """Kinds of columns, before any of them is read."""
+        """Return kinds of columns, before any of them is read."""
         import pyarrow as pa
 
         schema = self._file.schema
@@ -169,7 +169,7 @@ class TableFile:
         """Return metrics, (rows, n_metrics) float64, and reasons, (rows,) int16, on a workload.
 
         Args:
-          place: Of the workload in the declaration.
+          place: Index of the workload in the declaration.
 
         Raises:
           FileFormatError: They are damaged, or contradict each other.
@@ -191,7 +191,7 @@ class TableFile:
         return values, reason
 
     def parameter_pieces(self) -> "Iterator[tuple[int, pa.RecordBatch]]":
-        """Columns of the parameters, which nothing here is looked up in, some rows at a time.
+        """Yield columns of the parameters, which are not looked up here, some rows at a time.
 
         Raises:
           FileFormatError: They are damaged.
@@ -203,7 +203,7 @@ class TableFile:
     def _pieces(
         self, columns: Sequence[str], file: ParquetFile | None = None
     ) -> "Iterator[tuple[int, pa.RecordBatch]]":
-        """Rows of some columns, some at a time, each piece with the number of its first row."""
+        """Yield rows of some columns in pieces, each with the number of its first row."""
         start = 0
         for piece in (file or self._file).batches(columns):
             if start + len(piece) > self.rows:
@@ -231,7 +231,7 @@ class TableFile:
             words = column.dictionary.to_pylist()
         unknown = [word for word in words if places.get(word, 0) == 0]
         if unknown:
-            raise self._refusal(f"{unknown[0]!r} is no reason that its simulator gives")
+            raise self._refusal(f"{unknown[0]!r} is not a reason that its simulator gives")
         table = np.array([*(places[word] for word in words), 0], dtype=np.int16)
         # Null becomes the last place.
         codes: np.ndarray = table[
