@@ -12,10 +12,10 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from types import TracebackType
-from typing import Any, Self, final
+from typing import Any, final
 
 from archgym.errors import ArchGymError, InvalidArgumentError, SimulatorError, error_text
+from archgym.runtime.closing import Closing
 
 __all__ = ["PolicyRunner"]
 
@@ -29,7 +29,7 @@ _MAX_COMPILED = 64
 
 
 @final
-class PolicyRunner:
+class PolicyRunner(Closing):
     """A child process that stays for many runs, so that equal code is compiled once.
 
     Use it as a context manager.
@@ -47,17 +47,6 @@ class PolicyRunner:
         self._seconds = seconds
         self._process: Any = None
         self._connection: Connection | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the process."""
