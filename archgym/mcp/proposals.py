@@ -15,7 +15,7 @@ from archgym.errors import BudgetExhausted, InvalidArgumentError
 from archgym.evaluation.task import Evaluation, Task
 from archgym.evaluation.trials import Trials
 from archgym.search.agent import agent_class, make_agent
-from archgym.studies.study import StudyLog
+from archgym.studies.snapshot import StudyLog
 
 __all__ = ["Known", "propose"]
 

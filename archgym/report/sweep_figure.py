@@ -9,6 +9,7 @@ import numpy as np
 
 from archgym.analysis.random_search import budgets_up_to, random_curve
 from archgym.errors import InvalidArgumentError
+from archgym.files.replacement import figure_metadata, require_replaceable
 from archgym.files.storage import atomic_file
 from archgym.sweep.results import AgentSummary, SweepReport, TaskSummary, require_evaluations
 
@@ -45,12 +46,13 @@ def check_figure(path: Path) -> None:
     """Refuse a file that no figure can be written to, before anything is done.
 
     Raises:
-      InvalidArgumentError: Its name ends in something else.
+      InvalidArgumentError: Its name ends in something else, or the file is somebody else's.
     """
     if path.suffix not in _FORMATS:
         raise InvalidArgumentError(
             f"`--figure` must end in {', '.join(_FORMATS)}; got {str(path)!r}."
         )
+    require_replaceable("--figure", path)
 
 
 def draw_report(
@@ -87,9 +89,7 @@ def draw_report(
             _draw_task(panel, report, task, (known or {}).get(task.task.label))
         kind = path.suffix.removeprefix(".")
         with atomic_file(path) as scratch:
-            figure.savefig(
-                scratch, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None
-            )
+            figure.savefig(scratch, format=kind, dpi=150, metadata=figure_metadata(path))
 
 
 def _draw_task(

@@ -30,6 +30,8 @@ _EXTRAS: Final = {
     "cluster": "sweeps on Ray clusters",
     "evolution": "agents of pymoo",
     "data": "datasets for Minari and Croissant, proxies as ONNX",
+    "remote": "datasets, tables and exports at URLs (S3)",
+    "hub": "datasets on the Hugging Face hub",
     "boosting": "proxies by XGBoost and LightGBM",
     "smac": "agent of SMAC3",
     "onnx": "networks from ONNX files",

@@ -9,6 +9,7 @@ import numpy as np
 
 from archgym.errors import InvalidArgumentError, UnknownNameError
 from archgym.evaluation.executor import Executor
+from archgym.evaluation.function import is_of_function
 from archgym.evaluation.task import Task
 from archgym.search.agent import Agent, agent_class, agent_names
 from archgym.studies.metadata import Header
@@ -36,6 +37,8 @@ def study_task(folder: Path, header: Header, given: Task | None) -> Task:
       UnknownNameError: The simulator is not registered.
     """
     if given is None:
+        if is_of_function(header.task):
+            raise UnknownNameError(_function_text(folder, header))
         try:
             return Task.from_json(header.task)
         except UnknownNameError as error:
@@ -50,6 +53,20 @@ def study_task(folder: Path, header: Header, given: Task | None) -> Task:
             "Use that one, or start a new study."
         )
     return given
+
+
+def _function_text(folder: Path, header: Header) -> str:
+    """Return how to continue the study of a Python function."""
+    name, objective = header.task["simulator"], header.task["objective"]["name"]
+    call = (
+        f"archgym.Study.open({str(folder)!r}, archgym.Task.make({name}, "
+        f'objective="{objective}")).run(budget={2 * (header.budget or 100)})'
+    )
+    return (
+        f"{folder} is the study of the Python function {name!r} (or of a simulator that is not "
+        "installed), so it can be continued only from Python with that function. Repeat the call "
+        f"that made it with a larger `budget`, or run: {call}"
+    )
 
 
 def study_agent(header: Header, given: type[Agent] | None) -> type[Agent] | None:

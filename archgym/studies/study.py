@@ -228,7 +228,8 @@ class Study(Closing):
           patience: Evaluations without a better design at which it ends.
           stop_at: Limits on metrics, such as ``"total_time_ns <= 60000"``; the first design that
             meets them ends the study.
-          exists: "resume" to open the study in the folder if it is the same one, with this budget.
+          exists: "resume" to open the study in the folder if it is the same one, with this budget,
+            or with its evaluations so far if they are more.
 
         Raises:
           InvalidArgumentError: An argument does not fit, or the folder holds something.
@@ -300,7 +301,7 @@ class Study(Closing):
             )
         study = cls.open(folder, task, kind)
         try:
-            study.extend(wanted.budget)
+            study._take_budget(wanted.budget)
             study.stop_by(wanted.patience, wanted.stop_at)
         except BaseException:
             study.close()
@@ -751,6 +752,18 @@ class Study(Closing):
         self._was_complete = False
         self._recorder.header = self._header.with_budget(budget)
         self._header.write(self.folder)
+
+    def _take_budget(self, budget: int | None) -> None:
+        """Set another budget; one below the evaluations so far ends the study where it is."""
+        known = self.read().evaluations
+        if budget is not None and budget < known:
+            logger.warning(
+                "%s has %s evaluations already, more than the budget of %s; all of them count. "
+                "For a search of %s evaluations choose another folder.",
+                *(self.folder, known, budget, budget),
+            )
+            budget = known
+        self.extend(budget)
 
     def stop_by(self, patience: int | None, stop_at: str | None) -> None:
         """Set other rules to stop than the budget; None for no such rule.

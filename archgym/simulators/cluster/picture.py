@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from archgym.errors import InvalidArgumentError
+from archgym.files.replacement import figure_metadata
 from archgym.files.storage import atomic_file
 from archgym.simulators.cluster import state
 from archgym.simulators.cluster.designs import Built, spans
@@ -36,7 +37,7 @@ def _save(figure: Figure, path: str | Path) -> None:
             f"A picture's `path` must end in {', '.join(_ENDINGS)}; got {path.name!r}."
         )
     # No date and no random names inside, so that the file depends on the design alone.
-    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix)
+    metadata = figure_metadata(path)
     with mpl.rc_context({"svg.hashsalt": "archgym"}), atomic_file(path) as scratch:
         figure.savefig(scratch, format=path.suffix[1:], metadata=metadata, dpi=120)
 

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from archgym.errors import InvalidArgumentError
+from archgym.files.replacement import figure_metadata
 from archgym.files.storage import atomic_file
 from archgym.simulators.dram.bursts import Bursts, split
 from archgym.simulators.dram.characterise import characterise
@@ -57,7 +58,7 @@ def picture(trace: Trace, device: Device, path: str | Path, wraps: bool = False)
         fontsize="medium",
     )
     # No date and no random names inside, so that the file depends on the trace alone.
-    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix)
+    metadata = figure_metadata(path)
     with mpl.rc_context({"svg.hashsalt": "archgym"}), atomic_file(path) as scratch:
         figure.savefig(scratch, format=path.suffix[1:], dpi=120, metadata=metadata)
 

@@ -8,6 +8,7 @@ from typing import Final, final
 import numpy as np
 
 from archgym.errors import InvalidArgumentError
+from archgym.files.replacement import figure_metadata
 from archgym.files.storage import atomic_file
 from archgym.simulators.moe.columns import Prefetch
 from archgym.simulators.moe.hardware import Link, NodePreset, node
@@ -150,6 +151,6 @@ def draw_sweep(sweeps: Sequence[Sweep], path: str | Path) -> None:
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")
     # No date and no random names inside, so that the file depends on the sweeps alone.
-    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix)
+    metadata = figure_metadata(path)
     with mpl.rc_context({"svg.hashsalt": "archgym"}), atomic_file(path) as scratch:
         figure.savefig(scratch, format=path.suffix[1:], dpi=120, metadata=metadata)

@@ -19,6 +19,7 @@ from archgym.errors import (
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload, require_kept
+from archgym.simulators.cluster.fabric import contention
 from archgym.simulators.moe.composition import composition_plan
 from archgym.simulators.moe.costs import costs_of, measure_without, relieved
 from archgym.simulators.moe.designs import serving_of
@@ -26,7 +27,6 @@ from archgym.simulators.moe.engines import BITS, precision_of
 from archgym.simulators.moe.engines import engine as engine_of
 from archgym.simulators.moe.eplb import place
 from archgym.simulators.moe.export import FORMATS, SERVING, serving_files
-from archgym.simulators.moe.fabric import contention
 from archgym.simulators.moe.hardware import NodePreset, node
 from archgym.simulators.moe.measured import measured_ratios
 from archgym.simulators.moe.metrics import METRICS, OBJECTIVES, measure

@@ -217,9 +217,14 @@ class TaskGraph:
         return float(bursts)
 
     @cached_property
+    def layers(self) -> tuple[int, ...]:
+        """Tasks on the longest path to each task, without itself."""
+        return tuple(int(end) - 1 for end in self._ends(np.ones(len(self.tasks))))
+
+    @property
     def depth(self) -> int:
         """Tasks on the longest path."""
-        return int(self._longest(np.ones(len(self.tasks))))
+        return max(self.layers) + 1
 
     def longest_path(self, times: Sequence[float]) -> float:
         """Return the longest sum of times along any path: a lower bound of the latency.
@@ -227,14 +232,14 @@ class TaskGraph:
         Args:
           times: Time of each task, in any unit.
         """
-        return float(self._longest(np.asarray(times, dtype=np.float64)))
+        return float(self._ends(np.asarray(times, dtype=np.float64)).max())
 
-    def _longest(self, times: np.ndarray) -> float:
+    def _ends(self, times: np.ndarray) -> np.ndarray:
         ends = np.zeros(len(self.tasks))
         for t in self.topological:
             before = [ends[edge.parent] for edge in self.edges if edge.child == t]
             ends[t] = times[t] + max(before, default=0.0)
-        return float(ends.max())
+        return ends
 
     @cached_property
     def topological(self) -> tuple[int, ...]:

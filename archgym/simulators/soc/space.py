@@ -4,7 +4,7 @@ A space offers fixed numbers of processors, memories and buses. Blocks that no t
 exist, so a smaller system is a design of the same space. Every index vector is a system.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -218,7 +218,7 @@ def _decode(space: DesignSpace, c: Columns, offer: _Offer, indices: np.ndarray) 
         found = np.full((n, len(columns)), absent)
         for k, column in enumerate(columns):
             if column >= 0:
-                found[:, k] = _table(space.parameters[column])[indices[:, column]]
+                found[:, k] = np.array(space.parameters[column].values, float)[indices[:, column]]
         return found
 
     def numbers(columns: Ints) -> Ints:
@@ -228,7 +228,7 @@ def _decode(space: DesignSpace, c: Columns, offer: _Offer, indices: np.ndarray) 
 
     clock = float(offer.block_clocks[-1])
     on = numbers(c.on)
-    kinds = [KINDS.index(str(kind)) for kind in _values(space.parameters[int(c.memories[0, 0])])]
+    kinds = [KINDS.index(str(kind)) for kind in space.parameters[c.memories[0, 0]].values]
     return Designs(
         links=tree_links(numbers(c.bus_parent)),
         bus_peak=CLOCK_HZ * values(c.buses[:, 1], clock) * values(c.buses[:, 0], 0.0),
@@ -242,11 +242,3 @@ def _decode(space: DesignSpace, c: Columns, offer: _Offer, indices: np.ndarray) 
         unroll=values(c.accelerators[:, 0], 1.0),
         clock=values(c.accelerators[:, 1], float(offer.accelerator_clocks[-1])),
     )
-
-
-def _values(parameter: Parameter) -> Sequence[object]:
-    return [parameter.value(index) for index in range(parameter.size)]
-
-
-def _table(parameter: Parameter) -> Floats:
-    return np.array([float(str(value)) for value in _values(parameter)])

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import FileFormatError
+from archgym.files.recorded import read_text
 from archgym.simulators.dram.ramulator.addresses import MAPPINGS
 from archgym.simulators.dram.ramulator.run import (
     REFRESHES,
@@ -29,7 +30,6 @@ from archgym.simulators.dram.validation.results import (
     cell,
     number_cell,
     read_rows,
-    read_text,
     whole_cell,
 )
 
