@@ -28,7 +28,7 @@ from archgym.report.verdict import warnings
 
 __all__ = ["PageOptions", "page"]
 
-# chosen: longer texts get a width, lest a column of commands makes them one word wide.
+# chosen: longer texts get a width; else a column of commands makes them one word wide.
 _LONG = 20
 _RIGHT = ' class="n"'
 _MISSED = ' class="worse"'

@@ -61,9 +61,9 @@ def draw_report(
     """Draw the figure.
 
     Args:
-      report: What the sweep found.
+      report: Results of the sweep.
       path: The figure.
-      known: By a task's label, all of its designs, for the exact curve of random search.
+      known: All designs of a task, by its label, for the exact curve of random search.
 
     Raises:
       InvalidArgumentError: The sweep has no evaluations, or the file's name has another end.
@@ -161,7 +161,7 @@ def _draw_task(
 
 
 def _draw_random(axes: "Axes", known: "Exhaustive", first: int, budget: int) -> list[float]:
-    """Draw what random search reaches, exactly; returns the ends of its mean."""
+    """Draw exact results of random search; return the ends of its mean."""
     budgets = budgets_up_to(budget, len(known.rewards))
     curve = random_curve(known.rewards, budgets, _RANDOM_BAND)
     low, high = (curve.quantiles[share] for share in _RANDOM_BAND)

@@ -92,7 +92,7 @@ def read_report(other: Path) -> dict[str, Any]:
     """Return the JSON of another report.
 
     Raises:
-      FileFormatError: It is no report.
+      FileFormatError: It is not a report.
       StorageError: It cannot be read.
     """
     with storage_errors(other, "read"), open_file(other) as handle:
@@ -117,7 +117,7 @@ def check_comparable(findings: Findings, other: Path, data: Mapping[str, Any]) -
     Args:
       findings: This report.
       other: The file of the other one, for the message.
-      data: What it holds, as `read_report` gives it.
+      data: Content, as from `read_report`.
 
     Raises:
       InvalidArgumentError: It did.

@@ -82,7 +82,7 @@ def named_design(text: str, simulator: str, options: TaskOptions) -> "tuple[Task
 
     Raises:
       InvalidArgumentError: No design is named, or a task is missing or superfluous.
-      FileFormatError: The file is no design of the task's space.
+      FileFormatError: The file is not a design of the task's space.
     """
     if not text:
         raise InvalidArgumentError(

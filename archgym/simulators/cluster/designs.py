@@ -117,7 +117,7 @@ def build(values: Mapping[str, Any], cluster: Cluster, model: Model, efficiency:
     """Return a design that can run.
 
     Args:
-      values: By name, what the design says; what it leaves out has the cluster's value, or the
+      values: Values of the design by name; absent ones have the cluster's value, or the
         default of `System` and `Parallelism`.
       cluster: Cluster of the space.
       model: Workload.
@@ -181,7 +181,7 @@ def network(
     Args:
       values: By name, what the design says of collectives.
       dimensions: Dimensions of the network.
-      npu: What all NPUs are.
+      npu: Each of the NPUs.
       algorithms: Algorithm of each dimension.
 
     Raises:
@@ -221,7 +221,7 @@ def split(
 
     Args:
       npus: NPUs along each dimension, powers of two.
-      degrees: By role, innermost first; they multiply to the NPUs.
+      degrees: Degrees by role, innermost first; their product is the number of NPUs.
     """
     parts: list[tuple[int, int, str]] = []
     wanted = [(role, degree) for role, degree in degrees.items() if degree > 1]

@@ -50,11 +50,13 @@ def draw_timeline(built: Built, path: str | Path) -> None:
       path: Ends in .svg, .png or .pdf.
     """
     rows = spans(built)
-    stages = sorted({npu for npu, *_ in rows})[:_MAX_SHOWN]
+    all_stages = sorted({npu for npu, *_ in rows})
+    stages = all_stages[:_MAX_SHOWN]
     figure = Figure(figsize=(10.0, 1.4 + 0.7 * len(stages)), layout="constrained")
     axes = figure.subplots()
     place = {npu: at for at, npu in enumerate(stages)}
-    shown = [row for row in rows if row[0] in place][:_MAX_BARS]
+    of_stages = [row for row in rows if row[0] in place]
+    shown = of_stages[:_MAX_BARS]
     for npu, kind, cause, begin, end in shown:
         is_compute = kind == state.COMPUTE
         if kind == state.RECEIVE:
@@ -71,8 +73,13 @@ def draw_timeline(built: Built, path: str | Path) -> None:
     for name, colour in zip(names, (_COMPUTE, *_COLOURS), strict=True):
         axes.plot([], [], color=colour, linewidth=6, label=name)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=5, frameon=False)
-    if len(shown) == _MAX_BARS:
-        axes.set_title(f"the first {_MAX_BARS:,} of {len(rows):,} spans", fontsize="small")
+    left_out = []
+    if len(stages) < len(all_stages):
+        left_out.append(f"the first {len(stages)} of {len(all_stages)} stages")
+    if len(shown) < len(of_stages):
+        left_out.append(f"the first {len(shown):,} of {len(of_stages):,} spans")
+    if left_out:
+        axes.set_title(", ".join(left_out), fontsize="small")
     _save(figure, path)
 
 

@@ -250,7 +250,7 @@ class DramSimulator(Simulator):
     def outputs(
         self, indices: np.ndarray, workload: Workload, without: str | None = None
     ) -> np.ndarray:
-        """Return everything that the controller `dramsys` computes, also what is no metric.
+        """Return everything that the controller `dramsys` computes, also what is not a metric.
 
         Args:
           indices: (n_designs, n_parameters) of designs that the space allows.

@@ -28,7 +28,7 @@ def picture(analysis: Analysis, path: str | Path) -> None:
     """Draw hit rates over room, segment routing, load over rank, and reuse over layers.
 
     Args:
-      analysis: What is drawn.
+      analysis: Analysis to draw.
       path: Ends in .png, .svg or .pdf; the same analysis gives the same file.
 
     Raises:
@@ -115,7 +115,7 @@ def draw_accuracy(reference: Path, path: str | Path, progress: Progress) -> int:
     Args:
       reference: Folder of the reference, or one that holds it as `moe`.
       path: File that ends in .png, .svg or .pdf.
-      progress: Told what is done next.
+      progress: Called with the next step.
 
     Returns:
       Rows that are drawn.

@@ -43,10 +43,10 @@ class Sweep:
     Attributes:
       link: Its name in `LINKS`.
       gb_per_s: Its bandwidth.
-      accuracies: Of the predictor, rising.
-      tpot_ms: With prefetch, by accuracy [ms].
+      accuracies: Accuracies of the predictor, ascending.
+      tpot_ms: Time per output token with prefetch, by accuracy [ms].
       without_ms: Without prefetch, all the room being the cache's [ms].
-      busy_percent: Of the link without prefetch.
+      busy_percent: Busy time of the link without prefetch.
       wasted_percent: Prefetches that were not used, by accuracy.
     """
 
@@ -65,8 +65,8 @@ def prefetch_sweep(
     """Run Qwen3-30B at 4 bits on a card that holds a third of it, prefetching the next layer.
 
     Args:
-      accuracies: Of the predictor, from 0 to 1.
-      progress: Told what runs next.
+      accuracies: Accuracies of the predictor, from 0 to 1.
+      progress: Called with the next run.
     """
     served, card = model("qwen3-30b-a3b"), node("rtx-4090")
     requests = Requests(
@@ -119,7 +119,7 @@ def draw_sweep(sweeps: Sequence[Sweep], path: str | Path) -> None:
     """Draw time per token over accuracy, a panel a link.
 
     Args:
-      sweeps: Of `prefetch_sweep`.
+      sweeps: Results of `prefetch_sweep`.
       path: Ends in .png, .svg or .pdf; the same sweeps give the same file.
 
     Raises:

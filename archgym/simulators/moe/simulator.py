@@ -197,7 +197,7 @@ class MoeSimulator(Simulator):
 
         Raises:
           UnknownNameError: Neither.
-          FileFormatError: The file is no trace of routing or requests.
+          FileFormatError: The file is not a trace of routing or requests.
         """
         asked = shipped(self.space.name, name, self.model)
         promise = asked.promise
@@ -233,7 +233,7 @@ class MoeSimulator(Simulator):
         return BatchResult(values, reason)
 
     def run(self, design: Mapping[str, Any], workload: Workload) -> Run:
-        """Everything that a run of one design measured: each request, each layer, each counter.
+        """Return all measurements of a run of one design: requests, layers and counters.
 
         Raises:
           InvalidDesignError: The design does not lie in the space.
