@@ -208,10 +208,14 @@ def _boxes(
         left = x + place * (_BOX + 10)
         parts.append(_rect(left, y, _BOX, 20 + 12 * _LINES, fill, ", ".join(lines), "#888888"))
         for row, line in enumerate(lines):
-            fitting = line if len(line) <= _LETTERS else f"{line[: _LETTERS - 1]}…"
-            parts.append(_text(left + 6, y + 15 + 13 * row, fitting, "s" if row else ""))
+            parts.append(_text(left + 6, y + 15 + 13 * row, _fitting(line), "s" if row else ""))
         parts.append(_line(left + _BOX / 2, from_y, left + _BOX / 2, to_y, "#222222", 2))
     return parts
+
+
+def _fitting(text: str) -> str:
+    """Return the part of a text that fits a box; the tip of the box has all of it."""
+    return text if len(text) <= _LETTERS else f"{text[: _LETTERS - 1]}…"
 
 
 # ---- graphs in layers
@@ -260,5 +264,5 @@ def layered_graph_svg(
     for node, (x, y) in centre.items():
         box = nodes[node]
         parts.append(_rect(x - _BOX / 2, y - 14, _BOX, 28, box.colour, box.tip, "#888888"))
-        parts.append(_text(x, y + 4, box.name[:20], "", "middle"))
+        parts.append(_text(x, y + 4, _fitting(box.name), "", "middle"))
     return _svg(width, 50 + 70 * len(layers), title, parts + labels)

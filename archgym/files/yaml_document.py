@@ -64,7 +64,7 @@ class Node:
         """Return the error that names this line.
 
         Args:
-          problem: What must hold and what came; a full stop at its end is dropped.
+          problem: Requirement and given value; a full stop at its end is dropped.
           remedy: The way out; a full stop at its end is dropped.
         """
         return FileFormatError(
@@ -77,12 +77,12 @@ class Node:
         """Return the members of a mapping; nothing is an empty one.
 
         Args:
-          what: What the mapping is, such as "a task".
-          known: Names that it may have; any where None.
+          what: Content of the mapping, such as "a task".
+          known: Names that it may have; None for any.
           needed: Names that it must have.
 
         Raises:
-          FileFormatError: It is no mapping, has a member that is not known, or lacks one.
+          FileFormatError: It is not a mapping, has a member that is not known, or lacks one.
         """
         value = {} if self.value is None else self.value
         if not isinstance(value, Mapping):
@@ -104,7 +104,7 @@ class Node:
         """Return the entries of a list.
 
         Args:
-          what: What the list is, such as "`tasks`".
+          what: Content of the list, such as "`tasks`".
           most: Entries that it may have at most; any number where None.
 
         Raises:
@@ -226,10 +226,10 @@ def read_value(text: str, source: str) -> Node:
 
     Args:
       text: Such as ``100`` or ``[0, 1]``.
-      source: Where it was given, for errors.
+      source: Place in which it was given, for errors.
 
     Raises:
-      FileFormatError: It is no plain value.
+      FileFormatError: It is not a plain value.
     """
     path = Path(source)
     if len(text) > _MAX_BYTES:
@@ -303,7 +303,7 @@ def _parse(path: Path, text: str, tags: Collection[str]) -> Node:
 
 @final
 class _EventFilter:
-    """Refuses a parser's events that are not plain data, before a composer recurses into them."""
+    """Filter that refuses events that are not plain data, before a composer recurses."""
 
     def __init__(self, path: Path, tags: Collection[str]) -> None:
         self._path = path
@@ -342,7 +342,7 @@ def _node(path: Path, node: Any, line: int | None = None) -> Node:
     for key, value in node.value:
         key_line = key.start_mark.line + 1
         if key.id != "scalar":
-            raise _refusal(path, key_line, "a key that is no text")
+            raise _refusal(path, key_line, "a key that is not a text")
         if key.value in members:
             first = members[key.value].line
             raise FileFormatError(

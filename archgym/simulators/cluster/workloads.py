@@ -46,13 +46,13 @@ class Model:
     """Layers of a model, and how many samples an iteration has.
 
     Attributes:
-      name: For messages.
+      name: Name in messages.
       layers: (n, `LAYER_FIELDS`) int64.
       global_batch: Samples of an iteration.
       tokens: Tokens of a sample; 1 for images and queries.
       experts: Experts of a layer; 0 without.
       popularity: Exponent of a Zipf law of the experts' popularity; 0 for equal ones.
-      source: Where the architecture is from.
+      source: Source of the architecture.
     """
 
     name: str
@@ -227,7 +227,7 @@ def transformer(name: str, global_batch: int, **shape: int) -> Model:
     """Return a transformer or a mixture of experts made from its shape.
 
     Args:
-      name: For messages.
+      name: Name in messages.
       global_batch: Samples of an iteration.
       shape: As in a file: hidden, blocks, heads, sequence, vocabulary and the like.
     """

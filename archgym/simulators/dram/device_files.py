@@ -98,7 +98,7 @@ def load_device(name: str) -> Device:
 
     Raises:
       UnknownNameError: No device has this name.
-      FileFormatError: The file is no device.
+      FileFormatError: The file is not a device.
     """
     if name in device_names() or not is_file_name(name):
         return device(name)

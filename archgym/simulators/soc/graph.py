@@ -57,7 +57,7 @@ class Task:
     Attributes:
       name: Name, unique in its graph.
       cpu_cycles: Cycles on the reference processor; 0 for a dummy.
-      accelerator: The accelerator that can run it; None where only processors can.
+      accelerator: The accelerator that can run it; None if only processors can.
     """
 
     name: str
@@ -198,7 +198,7 @@ class TaskGraph:
         )
 
     def _bursts(self, t: int, burst_bytes: int) -> float:
-        """Bursts of a task's smallest input: what divides bytes of its edges into work units."""
+        """Return bursts of a task's smallest input, which divide its edges into work units."""
         if t in (self.source, self.sink):
             return 1.0
         least_in = min(edge.bytes for edge in self.edges if edge.child == t)
@@ -273,7 +273,7 @@ def unroll_values(iterations: int, most: int | None = None) -> tuple[int, ...]:
 
     Args:
       iterations: Iterations of the loop, at least 1.
-      most: Keep at most so many, evenly spaced in the logarithm; all where None.
+      most: Keep at most so many, evenly spaced in the logarithm; None for all.
     """
     values = [1 << k for k in range(iterations.bit_length())]
     if len(values) > _MAX_UNROLLS:

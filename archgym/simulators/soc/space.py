@@ -42,8 +42,8 @@ class _Offer:
     Attributes:
       buses, memories, processors: Numbers of blocks.
       widths: Widths of buses and memories [byte].
-      block_clocks: Clocks of buses and memories; a single one is no parameter.
-      accelerator_clocks: Clocks of accelerators; a single one is no parameter.
+      block_clocks: Clocks of buses and memories; a single one is not a parameter.
+      accelerator_clocks: Clocks of accelerators; a single one is not a parameter.
       unrolls: Unroll factors of each task, at most; None for all.
       doc: One line.
     """
@@ -81,7 +81,7 @@ class SocSpace:
     Attributes:
       space: The parameters.
       decode: From index vectors, (n, n_parameters), to the kernel's arrays, and a reason for each
-        that is no system, (n,) int16: 0 where it is one.
+        that is not a system, (n,) int16: 0 where it is one.
       sizes: Numbers of buses, memories and processors.
       groups: Sub-systems: names of parameters that belong together.
     """
@@ -214,7 +214,7 @@ def _decode(space: DesignSpace, c: Columns, offer: _Offer, indices: np.ndarray) 
     n = len(indices)
 
     def values(columns: Ints, absent: float) -> Floats:
-        """Values of these parameters, (n, k); `absent` where the space fixes one."""
+        """Return values of these parameters, (n, k); `absent` where the space fixes one."""
         found = np.full((n, len(columns)), absent)
         for k, column in enumerate(columns):
             if column >= 0:
@@ -222,7 +222,7 @@ def _decode(space: DesignSpace, c: Columns, offer: _Offer, indices: np.ndarray) 
         return found
 
     def numbers(columns: Ints) -> Ints:
-        """Indices of these parameters, (n, k); 0 where the space fixes one."""
+        """Return indices of these parameters, (n, k); 0 where the space fixes one."""
         taken = indices[:, np.maximum(columns, 0)]
         return np.ascontiguousarray(np.where(columns >= 0, taken, 0))
 

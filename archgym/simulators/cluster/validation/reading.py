@@ -176,7 +176,7 @@ def observed(
     """Return what the simulator does with a row.
 
     Returns:
-      As `recorded`; and the last NPU's time by the shortcut of one NPU for a stage, None where
+      As `recorded`; and the last NPU's time by the shortcut of one NPU for a stage, None if
       the design does not allow it.
     """
     system = system_of(row.cells)
