@@ -51,7 +51,7 @@ def read_records(path: str | Path, limit: int | None = None) -> npt.NDArray[np.v
 
     Args:
       path: The file.
-      limit: Records to read; all where None.
+      limit: Records to read; None for all.
 
     Raises:
       FileFormatError: The file is torn, or a record cannot be one; the message names it.
