@@ -176,7 +176,7 @@ def energy_pj(
     Args:
       machine: Every parameter.
       counts: Counters of `run`.
-      found: Of `parts`.
+      found: Structures, from `parts`.
       dram_pj: Energy of the DRAM; None for a constant energy per transfer.
       n_cores: Cores.
     """

@@ -144,9 +144,9 @@ def state_of(
 
     Args:
       parameters: Every parameter, of `machine`.
-      trace: What it will run.
+      trace: Its trace.
       region: Instructions before counting, and those that are counted.
-      ideal: What is free.
+      ideal: Costs that are free.
       n_events: Events of caches that are logged at most.
 
     Raises:

@@ -253,9 +253,9 @@ def run_composed(
     """Run one design on a trace with its controllers; counters are left in state and work.
 
     Args:
-      state: Of `state.make_state`.
-      weights: Of the direction predictor, zeros.
-      records: (n + 1, 8), of `derive`.
+      state: Machine, from `state.make_state`.
+      weights: Weights of the direction predictor, zeros.
+      records: (n + 1, 8), from `derive`.
       work: Controllers before their first tick, with room for every request.
       bus: Connection to them.
       warmup: Instructions before counting.

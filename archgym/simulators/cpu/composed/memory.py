@@ -111,10 +111,10 @@ def run_composed(
 
     Args:
       parameters: Every parameter, of `machine`.
-      trace: What it runs.
+      trace: Its trace.
       warmup: Instructions before counting, for which memory answers at once.
       length: Instructions that are counted.
-      ideal: What is free.
+      ideal: Costs that are free.
 
     Raises:
       InvalidArgumentError: No device has the machine's data rate.
@@ -143,9 +143,9 @@ def simulate(
     """Return state, cycles and instructions, work of the controllers and words of the bus.
 
     Args:
-      parameters, trace, ideal: As of `run_composed`.
+      parameters, trace, ideal: Same as for `run_composed`.
       region: Instructions before counting, and those that are counted.
-      memory: Of `memory_of`.
+      memory: Its memory, from `memory_of`.
     """
     from archgym.simulators.cpu.composed import kernel
 

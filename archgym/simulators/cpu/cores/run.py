@@ -37,10 +37,10 @@ def run_cores(
 
     Args:
       parameters: Every parameter, of `machine`; the last level and the DRAM exist once.
-      traces: What each core runs.
+      traces: One for each core.
       warmup: Instructions of each core before counting.
       length: Instructions of each core that are counted.
-      ideal: What is free.
+      ideal: Costs that are free.
 
     Returns:
       (n_counters,) and a number for each core; None if a machine never ends.
