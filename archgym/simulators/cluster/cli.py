@@ -115,8 +115,9 @@ def _text(value: str | float) -> str:
 
 
 def _run(space: str, system: str, workload: str, values: list[str]) -> "Result":
-    from archgym.cli.options.values import assignments, value_from_text
+    from archgym.cli.options.values import assignments
     from archgym.simulators.cluster.simulator import ClusterSimulator
+    from archgym.spaces.texts import value_from_text
 
     simulator = ClusterSimulator(space, system)
     default = dict(simulator.space.design_at(simulator.space.default_indices))
