@@ -1,6 +1,6 @@
 """One machine on one trace: counters by name."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -100,13 +100,19 @@ def run_logged(
     warmup: int,
     length: int,
     n_events: int,
+    adapt: Callable[[npt.NDArray[np.int64]], None] | None = None,
 ) -> tuple[npt.NDArray[np.int64] | None, npt.NDArray[np.int64]]:
     """Return as `run`, with the first events of caches, (n, 8) as `layout` says.
+
+    Args:
+      parameters, trace, warmup, length: As for `run`.
+      n_events: Events at most.
+      adapt: Function that changes the state before the first cycle.
 
     Raises:
       SimulatorError: As for `run`.
     """
-    return _run(parameters, trace, (warmup, length), None, n_events)
+    return _run(parameters, trace, (warmup, length), None, n_events, adapt)
 
 
 def _run(
@@ -115,6 +121,7 @@ def _run(
     region: tuple[int, int],
     ideal: Ideal | None,
     n_events: int,
+    adapt: Callable[[npt.NDArray[np.int64]], None] | None = None,
 ) -> tuple[npt.NDArray[np.int64] | None, npt.NDArray[np.int64]]:
     warmup, length = region
     if warmup + length > trace.n:
@@ -126,6 +133,8 @@ def _run(
     if ideal is not None:
         state[lay.G_IDEAL_BRANCHES] = int(ideal.branches)
         _idealise(state, ideal)
+    if adapt is not None:
+        adapt(state)
     from archgym.simulators.cpu import kernel
 
     cycles, instructions = kernel.run(
