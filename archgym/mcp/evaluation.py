@@ -16,7 +16,7 @@ from archgym.report.explain import single_changes
 from archgym.search.agent import agent_class, make_agent
 from archgym.studies.study import Study, StudyLog
 
-__all__ = ["TOOLS", "shown_metrics", "status"]
+__all__ = ["TOOLS", "created", "shown_metrics", "status"]
 
 # chosen: a call takes seconds with every simulator that ships.
 _MAX_DESIGNS = 256
@@ -125,10 +125,15 @@ def shown_metrics(log: StudyLog, is_all: bool) -> list[str]:
 
 
 def _create_study(workspace: Workspace, given: CreateStudy) -> dict[str, Any]:
-    study = workspace.create(given.study, given.choices(), given.budget)
+    task = workspace.task(given.choices())
+    return created(given.study, workspace.create(given.study, task, given.budget))
+
+
+def created(name: str, study: Study) -> dict[str, Any]:
+    """Return a new study as tools report it: its budget, task and default design."""
     task, log = study.task, study.read()
     return {
-        "study": given.study,
+        "study": name,
         **status(log),
         "digest": task.digest,
         "objective": task.objective.doc or task.objective.name,
