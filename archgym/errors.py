@@ -61,8 +61,8 @@ class FileFormatError(ArchGymError, ValueError):
         Args:
           path: The file.
           line: The line in it, from 1; None for files without lines.
-          problem: What must hold and what came, without a full stop.
-          remedy: What to do about it, without a full stop.
+          problem: Requirement and given value, without a full stop.
+          remedy: Remedy, without a full stop.
         """
         self.path = Path(path)
         self.line = line
@@ -143,9 +143,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
     """Return the error for an unknown name, with similar names or all of them.
 
     Args:
-      kind: What is named, such as "simulator".
-      name: What came.
-      known: What there is.
+      kind: Kind of thing that is named, such as "simulator".
+      name: Given name.
+      known: Existing names.
     """
     names = sorted(known)
     # Whatever a caller hands over for a name comes here.

@@ -42,12 +42,15 @@ class Bench:
     def __init__(self, task: Task) -> None:
         self.task = task
         self._results: dict[bytes, tuple[np.ndarray, np.ndarray, float]] = {}
+        self.order: list[bytes] = []
+        """Different designs of the last run in their order."""
 
     def run(
         self, kind: type[Agent], seed: int, budget: int, hyperparameters: dict[str, Any]
     ) -> tuple[np.ndarray, float]:
         """Best reward so far, (budget,), and the agent's own CPU time [s]."""
         rewards: list[float] = []
+        self.order = []
         known: set[bytes] = set()
         simulated_s = 0.0
 
@@ -60,6 +63,7 @@ class Bench:
             for key, is_repeated in zip(keys, repeated, strict=True):
                 if not is_repeated:
                     rewards.append(self._results[key][2])
+                    self.order.append(key)
             known.update(keys)
             simulated_s += time.process_time() - started
             if len(rewards) >= budget:
@@ -87,6 +91,10 @@ class Bench:
         for row, n in enumerate(new):
             reward = float(result.reward[row])
             self._results[keys[n]] = result.values[row], result.reason[row], reward
+
+    def result(self, key: bytes) -> tuple[np.ndarray, np.ndarray, float]:
+        """Return values, reason and reward of a design in `order`."""
+        return self._results[key]
 
     def results(self) -> list[tuple[np.ndarray, np.ndarray, float]]:
         """Return values, reason and reward of every design that was simulated."""

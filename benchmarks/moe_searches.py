@@ -31,7 +31,7 @@ class Search:
       workload: Workload.
       objective: Named objective.
       budget: Evaluations.
-      seed: Random seed of the genetic agent.
+      seed: Random seed of the agent.
       measured: Model, GPU and GPUs of the rows to compare with; empty for none.
     """
 
@@ -62,7 +62,7 @@ SEARCHES: Final = (
         {
             "space": "closed-loop", "engine": "sglang", "ttft_ms": "1000", "tpot_ms": "25",
         },
-        "chat-1k", "throughput-as-promised", 30, seed=1, measured=("DeepSeek-R1", "H200", 8),
+        "chat-1k", "throughput-as-promised", 60, measured=("DeepSeek-R1", "H200", 8),
     ),
 )  # fmt: skip
 SHOWN: Final = (
@@ -81,16 +81,17 @@ def main() -> None:
     for search in SEARCHES:
         simulator = MoeSimulator(**search.options)
         task = Task.make(simulator, search.workload, search.objective)
+        default = simulator.space.design_at(simulator.space.default_indices)
         print(f"\n{search.name} ({search.budget} evaluations)")
         with TemporaryDirectory() as folder:
             study = Study.create(
-                Path(folder) / "runs", task, "genetic", seed=search.seed, budget=search.budget
-            )
+                Path(folder) / "runs", task, "extra_trees",
+                seed=search.seed, budget=search.budget, start=[default],
+            )  # fmt: skip
             best = study.run().best
         if best is None:
             print("  no design is feasible")
             continue
-        default = simulator.space.design_at(simulator.space.default_indices)
         workload = simulator.workload(search.workload)
         before = simulator.evaluate(default, workload)
         changed = {k: v for k, v in dict(best.design).items() if default[k] != v}

@@ -10,10 +10,12 @@ python benchmarks/soc.py picture --out docs/data/soc-budgets.json
 import argparse
 import contextlib
 import json
+import re
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -155,45 +157,50 @@ def budgets(
     names: Sequence[str], agents: Sequence[str], seeds: int, limit: int, out: Path | None
 ) -> None:
     """Print evaluations to the budgets: least, median, most, and runs that met them."""
-    found: dict[str, dict[str, list[int | None]]] = {}
+    found: dict[str, dict[str, dict[str, Any]]] = {"limits": {}, "runs": {}}
     if out is not None and out.exists():
         found = json.loads(out.read_text())
     for tight in (False, True):
         for name in names:
             key = f"{name}{' tight' if tight else ''}"
             for agent in agents:
-                if agent in found.get(key, {}):
+                if agent in found["runs"].get(key, {}):
                     continue
                 started = time.perf_counter()
                 results = [
                     evaluations_to_budgets(name, tight, agent, seed, limit) for seed in range(seeds)
                 ]
-                found.setdefault(key, {})[agent] = results
+                found["runs"].setdefault(key, {})[agent] = results
+                found["limits"].setdefault(key, {})[agent] = limit
                 took = time.perf_counter() - started
                 print(f"| {key} | {agent} | {_summary(results)} | {took:.0f} s |", flush=True)
                 if out is not None:
-                    out.write_text(json.dumps(found, indent=1))
+                    # A list of seeds to a line.
+                    text = re.sub(r"\s+(?=[\dn\]])", " ", json.dumps(found, indent=1))
+                    out.write_text(text + "\n")
 
 
 def table(found: Path) -> None:
     """Print the tables of `docs/soc.md`: median and range, or how many runs met the budgets."""
     data = json.loads(found.read_text())
+    agents = [agent for agent in AGENTS if any(agent in runs for runs in data["runs"].values())]
     for tight in (False, True):
-        print("| graph | " + " | ".join(AGENTS) + " |\n" + "|---" * (len(AGENTS) + 1) + "|")
+        print("| graph | " + " | ".join(agents) + " |\n" + "|---" * (len(agents) + 1) + "|")
         for name in SHIPPED:
-            runs = data[f"{name}{' tight' if tight else ''}"]
-            cells = [_cell(runs[agent]) if agent in runs else "not run" for agent in AGENTS]
+            key = f"{name}{' tight' if tight else ''}"
+            runs, limits = data["runs"][key], data["limits"][key]
+            cells = [_cell(runs[a], limits[a]) if a in runs else "not run" for a in agents]
             print(f"| {name} | " + " | ".join(cells) + " |")
         print()
 
 
-def _cell(results: Sequence[int | None]) -> str:
+def _cell(results: Sequence[int | None], limit: int) -> str:
     met = sorted(n for n in results if n is not None)
     if not met:
-        return f"0 of {len(results)} runs"
+        return f"0 of {len(results)} runs in {limit}"
     span = f"({met[0]}–{met[-1]})"
     if len(met) < len(results):
-        return f"{len(met)} of {len(results)} runs {span}"
+        return f"{len(met)} of {len(results)} runs {span} in {limit}"
     return f"{statistics.median(met):g} {span}"
 
 
@@ -202,7 +209,7 @@ def picture(found: Path, path: Path) -> None:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    data = json.loads(found.read_text())
+    data = json.loads(found.read_text())["runs"]
     names = [name for name in data if not name.endswith("tight")]
     figure = Figure(figsize=(10.0, 4.5), layout="constrained")
     axes = figure.subplots()

@@ -1,4 +1,4 @@
-"""Write docs/cli.md, docs/parameters.md and the picture of the packages, and check links.
+"""Write docs/cli.md, docs/parameters.md and the drawn pictures, and check links.
 
 `python docs/generate.py` writes; with `--check` it only reports what is out of date.
 """
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from models import MODELS, model_picture, model_problems
 from packages import package_picture
 from parameters import parameters_page
 
@@ -19,7 +20,7 @@ PICTURE = ROOT / "docs" / "pictures" / "packages.svg"
 INTRODUCTION = """\
 # Commands
 
-`make docs` generates this page from the commands.
+With this page you can look up every command and option. `make docs` generates it.
 
 Every command lists its options with `--help`. `archgym --install-completion` lets the shell
 complete commands, options and names. Options whose help says *repeat for more* may be given
@@ -44,17 +45,29 @@ def main() -> None:
         CLI_PAGE: cli_page(),
         PARAMETERS_PAGE: parameters_page(),
         PICTURE: package_picture(ROOT / "archgym"),
+        **{PICTURE.with_name(f"model-{name}.svg"): model_picture(name) for name in MODELS},
     }
     if "--check" not in sys.argv:
         for path, text in generated.items():
             path.write_text(text)
-    problems = list(broken_links())
+    problems = [*broken_links(), *missing_parts()]
     for path, text in generated.items():
         if not path.is_file() or path.read_text() != text:
             problems.append(f"{path.relative_to(ROOT)} is out of date: run `make docs`")
     for problem in problems:
         sys.stderr.write(f"{problem}\n")
     sys.exit(1 if problems else 0)
+
+
+def missing_parts() -> Iterator[str]:
+    """Yield a message for each simulator without a picture, and for each wrong picture."""
+    from archgym.evaluation.simulator import simulator_class, simulator_names
+
+    for name in simulator_names():
+        if name not in MODELS:
+            yield f"docs/models.py: simulator {name!r} has no picture of its model"
+            continue
+        yield from model_problems(name, simulator_class(name)().space.names)
 
 
 def cli_page() -> str:

@@ -1,19 +1,28 @@
 """Execute the tutorials: `python docs/notebooks.py [NAME…]` writes their notebooks with outputs.
 
 A tutorial is a Markdown file in docs/tutorials that jupytext pairs with a notebook of the same
-name. People edit the Markdown; the notebook holds the same cells and their outputs.
+name. People edit the Markdown; the notebook holds the same cells and their outputs. Figures of
+plotly get a picture next to their data, drawn by Chromium, since most readers of notebooks show
+nothing else.
 """
 
+import base64
 import os
 import re
+import shutil
+import subprocess
 import sys
 import tempfile
 import time
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).resolve().parent / "tutorials"
 TIMEOUT_S = 180
+FIGURE = "application/vnd.plotly.v1+json"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+WIDTH, HEIGHT = 700, 420
 COLOURS = re.compile("\x1b\\[[0-9;]*m")
 # Metadata of jupytext's header that every notebook needs.
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -60,8 +69,42 @@ def executed(path: Path) -> Any:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
             cell.outputs = merged(cell.outputs)
+            for output in cell.outputs:
+                if FIGURE in output.get("data", {}):
+                    add_picture(output.data)
     notebook.metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
     return notebook
+
+
+def add_picture(data: Any) -> None:
+    """Add a picture to an output that holds a figure of plotly; nothing without a browser."""
+    from plotly import io
+    from plotly.graph_objects import Figure
+
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        return
+    figure = Figure({"data": data[FIGURE]["data"], "layout": data[FIGURE]["layout"]})
+    figure.update_layout(width=WIDTH, height=HEIGHT, margin={"l": 60, "r": 20, "t": 30, "b": 50})
+    page = io.to_html(figure, config={"staticPlot": True}, include_plotlyjs=True)
+    page = page.replace("<body>", '<body style="margin:0">')
+    with tempfile.TemporaryDirectory() as folder:
+        source, picture = Path(folder) / "figure.html", Path(folder) / "figure.png"
+        source.write_text(page)
+        command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+        command += [f"--window-size={WIDTH},{HEIGHT}", f"--screenshot={picture}"]
+        command += ["--virtual-time-budget=5000", f"--user-data-dir={folder}/profile"]
+        subprocess.run([*command, source.as_uri()], capture_output=True, check=True, timeout=60)
+        data["image/png"] = base64.b64encode(shrunk(picture.read_bytes())).decode()
+
+
+def shrunk(picture: bytes) -> bytes:
+    """Return a picture with 64 colours, a third of the size."""
+    from PIL import Image
+
+    out = BytesIO()
+    Image.open(BytesIO(picture)).convert("RGB").quantize(64).save(out, "PNG", optimize=True)
+    return out.getvalue()
 
 
 def merged(outputs: list[Any]) -> list[Any]:

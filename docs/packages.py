@@ -29,9 +29,9 @@ def package_picture(package: Path) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
         'font-family="sans-serif" font-size="14" role="img">',
         "<title>Packages of archgym; an arrow points to an imported package</title>",
-        "<style>text{fill:#1b1f24}rect{fill:#e8eef7;stroke:#5b7083}path{stroke:#8796a5}"
-        "@media(prefers-color-scheme:dark){text{fill:#e6edf3}rect{fill:#22303f;stroke:#8fa6bd}"
-        "path{stroke:#66788a}}</style>",
+        "<style>text{fill:#1b1f24}rect{fill:#e8eef7;stroke:#5b7083}path{stroke:#8796a5}</style>",
+        # A background of its own makes it legible in any theme.
+        f'<rect width="{WIDTH}" height="{height}" style="fill:#fff;stroke:none"/>',
     ]
     for name, targets in sorted(edges.items()):
         for target in sorted(direct(name, targets, edges)):

@@ -7,8 +7,8 @@ __all__ = ["parameters_page"]
 INTRODUCTION = """\
 # Parameters and metrics
 
-`make docs` generates this page from the simulators. For each simulator it lists the parameters of
-the default space and all metrics. `archgym describe SIMULATOR --space SPACE` shows other spaces.
+With this page you can look up the parameters of the default space of each simulator, and all its
+metrics. `make docs` generates it. `archgym describe SIMULATOR --space SPACE` shows other spaces.
 """
 
 

@@ -18,7 +18,7 @@ QUESTIONS = {"What", "Whether", "How", "Where", "Which", "Who", "Of", "As", "Why
 ARTICLES = {"The", "A", "An", "All", "Each", "Every", "Its", "Their", "This", "Those", "It"}
 BANNED = re.compile(
     r"\b((?<![Tt]here )is none|(?<![Tt]here )are none|beside|anew|go(es)? on|tells? of|told of"
-    r"|in truth|hangs? together|means? nothing|at the least|likewise|knobs?)\b"
+    r"|in truth|hangs? together|means? nothing|at the least|likewise|knobs?|[Ww]hoever|lest)\b"
 )
 # Files that quote a word as data or as another tool's term.
 QUOTED = {"tests/test_language.py"}
@@ -52,6 +52,20 @@ def test_no_docstring_opens_with_a_question_word() -> None:
         for path in SOURCES
         for _, line, text in docstrings(ast.parse(path.read_text()))
         if text.split()[0].rstrip(",:;") in QUESTIONS
+    ]
+
+    assert found == []
+
+
+def test_no_argument_is_described_by_a_question() -> None:
+    words = "|".join([*(QUESTIONS - {"As"}), "Told"])
+    entry = re.compile(rf"\s+[*a-z][\w, *]*: ({words})\b")
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {entry_line.strip()}"
+        for path in SOURCES
+        for _, line, text in docstrings(ast.parse(path.read_text()))
+        for entry_line in text.splitlines()
+        if entry.match(entry_line)
     ]
 
     assert found == []

@@ -67,7 +67,7 @@ _BUILT = "built"
 
 @final
 class OptunaModel:
-    """Takes designs and their scores, and says which designs to look at next.
+    """Sampler that takes designs with their scores and proposes the next ones.
 
     Ordered parameters are modelled along their scale, others by choice; permutations and
     factorisations by their sub-actions. The model sees canonical designs. A suggestion that breaks
@@ -345,7 +345,7 @@ def _gaussian_sampler(distributions: dict[str, "BaseDistribution"], seed: int) -
     import optuna
 
     class OfOneSpace(optuna.samplers.BaseSampler):
-        """Says what is searched, so that each batch may have a study of its own."""
+        """Description of the search, so that each batch may have a study of its own."""
 
         def __init__(self, sampler: optuna.samplers.BaseSampler) -> None:
             self._sampler = sampler

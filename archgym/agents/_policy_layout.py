@@ -16,8 +16,8 @@ def require_layout(policy: Policy, task: Task, layout: Mapping[str, Any]) -> Non
     """Refuse a policy that sees or chooses something else than an agent does on a task.
 
     Args:
-      policy: Whose description holds the layout it was trained with.
-      task: What it is to be used on.
+      policy: Policy, whose description holds the layout of its training.
+      task: Task on which it is to be used.
 
     Raises:
       InvalidArgumentError: Says the first difference.
@@ -37,7 +37,7 @@ def fitting_weights(policy: Policy, shapes: Mapping[str, tuple[int, ...]]) -> di
     """Return a policy's weights as networks take them, float32 in this machine's byte order.
 
     Args:
-      shapes: Of all weights of the networks, by name.
+      shapes: Shapes of all weights of the networks, by name.
 
     Raises:
       InvalidArgumentError: One is missing, too many, of another shape or no finite number.

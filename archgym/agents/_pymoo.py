@@ -32,7 +32,7 @@ _NOT_BUILT = 1e12
 
 
 class PymooAgent(Agent):
-    """Breeds designs for an algorithm of pymoo, and tells it what the terms of each are worth.
+    """Problem of pymoo whose objectives are the terms of a task's objective.
 
     Parents are whom the algorithm selects. A child takes each choice from either parent with even
     odds: a parameter's value, or one sub-action of a permutation or factorisation. Then some

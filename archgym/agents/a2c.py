@@ -15,7 +15,7 @@ __all__ = ["A2cAgent"]
 
 @final
 class A2cAgent(Sb3Agent):
-    """Moves the odds of each choice towards designs that did better, after each few designs.
+    """Advantage actor-critic: a policy gradient step after every few designs.
 
     It learns once from each design and forgets it, which makes it quick. Policies are as those of
     `ppo`.

@@ -23,7 +23,7 @@ _LEAST_ANTS = 8
 
 @final
 class AntColonyAgent(AskTellAgent):
-    """Ants choose value by value, led by the pheromone that good designs left on values.
+    """Ant colony: values are drawn with the pheromone that good designs left on them.
 
     Each value of a parameter carries pheromone; in a permutation each item at each position does,
     in a factorisation each share of a prime. A choice's pheromone sums to 1 at the start. An ant
@@ -162,7 +162,7 @@ class AntColonyAgent(AskTellAgent):
         """Return choices of `n` ants, (n, n_choices).
 
         Args:
-          lead: How far pheromone leads them, from 0, where all options are alike, to 1.
+          lead: Influence of pheromone, from 0 (all options are equal) to 1.
         """
         pheromone = self._start + lead * (self._pheromone - self._start)
         picks = np.zeros((n, self._choices.n), dtype=np.int64)

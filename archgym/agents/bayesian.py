@@ -9,7 +9,7 @@ __all__ = ["BayesianAgent"]
 
 @final
 class BayesianAgent(OptunaAgent):
-    """Models what was found and asks for the design that promises most.
+    """Bayesian optimisation: a Gaussian process proposes the most promising design.
 
     Starts with random designs. Then "tpe" models good and bad designs as densities and asks where
     their ratio is largest, in milliseconds; "gp" models the reward as a Gaussian process and asks

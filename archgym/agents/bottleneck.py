@@ -22,7 +22,7 @@ __all__ = ["BottleneckAgent"]
 
 Move = tuple[tuple[str, Any], ...]
 
-# chosen: a target that is met is no reason to move; what is minimised counts little while one
+# chosen: a target that is met is not a reason to move; what is minimised counts little while one
 # is missed, and fully once all are met.
 _MINIMISED: Final = 0.05
 # chosen: later moves of a bottleneck are less promising by its simulator's word.
@@ -187,7 +187,7 @@ class BottleneckAgent(Agent):
             yield design
 
     def _near(self, design: np.ndarray, rate: float) -> np.ndarray | None:
-        """Return a random neighbour that was not asked for; None where none is found."""
+        """Return a random neighbour that was not asked for; None if none is found."""
         for _ in range(_MAX_ROUNDS):
             near = np.tile(design, (_LEAST_TRIES, 1))
             near = self._space.canonical(step_designs(self._space, near, rate, _STEP, self._rng))
@@ -235,7 +235,7 @@ class BottleneckAgent(Agent):
         return [found[i] for i in order]
 
     def _changed(self, design: np.ndarray, moves: list[dict[str, Any]]) -> np.ndarray | None:
-        """Return a design with moves made; None where it was asked for or breaks a constraint."""
+        """Return a design with moves made; None if it was asked for or breaks a constraint."""
         changed = design.copy()
         for move in moves:
             for name, value in move.items():
@@ -245,7 +245,7 @@ class BottleneckAgent(Agent):
         return made[0] if self._asked.new(made)[0] else None
 
     def _kicked(self, best: "_Place", task: "Task") -> np.ndarray | None:
-        """Return the best design with some changes, or any other; None where none is left."""
+        """Return the best design with some changes, or any other; None if none is left."""
         scored = self._scored(best, task)
         for _ in range(_MAX_ROUNDS if scored else 0):
             n = 2 + int(self._rng.integers(2))

@@ -17,7 +17,7 @@ __all__ = ["DqnAgent"]
 
 @final
 class DqnAgent(Sb3Agent):
-    """Learns what each value of the next choice is worth, and takes the best but for a random few.
+    """Deep Q-network: learned values of the next choice, with random exploration.
 
     It makes designs one choice at a time only: the algorithm knows no actions of several parts. At
     first all choices are random, then fewer and fewer. A drawn design of its policy has as many

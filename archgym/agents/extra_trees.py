@@ -41,7 +41,7 @@ _LAST_RESULTS = 16
 
 @final
 class ExtraTreesAgent(AskTellAgent):
-    """Learns the reward by randomised trees and asks where it may be largest.
+    """Extremely randomised trees that model the reward and propose its likely maximum.
 
     Starts with random designs. Then it looks at a pool of designs, random ones and neighbours of
     the best found and of the most promising, and asks for those of the largest mean over the trees
@@ -115,7 +115,7 @@ class ExtraTreesAgent(AskTellAgent):
         self._rewards = np.concatenate([self._rewards, trials.reward])
 
     def _random_share(self) -> float:
-        """Odds that a design is random: half as often as the last results just equal the best."""
+        """Return the odds of a random design: half the share of last results equal to the best."""
         last = self._rewards[-_LAST_RESULTS:]
         return max(_RANDOM_SHARE, float((last == self._rewards.max()).mean()) / 2)
 

@@ -24,7 +24,7 @@ _LEAST_BRED = 8
 
 @final
 class GeneticAgent(AskTellAgent):
-    """Breeds the best designs so far: tournament, uniform crossover, local steps, elitism.
+    """Genetic algorithm with tournaments, uniform crossover, local steps and elitism.
 
     The population is the best `population` designs ever seen. Parents win tournaments in it; a
     child takes each parameter from either parent with even odds, then some parameters step to a

@@ -31,15 +31,15 @@ _GOLDEN_RATIO = (1 + math.sqrt(5)) / 2
 
 @final
 class GridAgent(AskTellAgent):
-    """Asks for every design of the space once, evenly spread from the first to the last.
+    """Grid search: every design of the space once, evenly spread from the start.
 
     Designs are numbered in index order and visited a fixed stride apart, round and round, from the
     default design on. The stride shares no factor with how many there are, so that each is visited
     once; of such strides it is the one whose first designs are least correlated between any two
     parameters. Designs that are infeasible or not canonical are passed by.
 
-    Nothing is random but what happens where a million numbers in a row are no design: then the rest
-    is drawn, always in the same order.
+    The order is not random. If a million numbers in a row are not designs, the rest is drawn,
+    always in the same order.
 
     Source:
       Niederreiter, *Random Number Generation and Quasi-Monte Carlo Methods*, 1992, chapter 5, for

@@ -9,7 +9,7 @@ __all__ = ["MultiObjectiveBayesianAgent"]
 
 @final
 class MultiObjectiveBayesianAgent(OptunaAgent):
-    """Models what was found term by term and widens the Pareto front where that promises most.
+    """Bayesian optimisation of the Pareto front, with a model of each term.
 
     Starts with random designs. Then "tpe" models designs near the front and the others as
     densities and asks where their ratio is largest, in milliseconds; "gp" models each term as a

@@ -9,7 +9,7 @@ __all__ = ["Nsga2Agent"]
 
 @final
 class Nsga2Agent(PymooAgent):
-    """Breeds from the non-dominated designs, and keeps those that lie far from their neighbours.
+    """NSGA-II: non-dominated sorting and crowding distance.
 
     The population is what is dominated by the fewest ranks of others, and of the last rank that
     fits what is least crowded. Parents win tournaments by dominance, then by distance. The terms of

@@ -15,7 +15,7 @@ __all__ = ["PpoAgent"]
 
 @final
 class PpoAgent(Sb3Agent):
-    """Moves the odds of each choice towards designs that did better, a bounded way at a time.
+    """Proximal policy optimisation: policy gradient steps of bounded size.
 
     With whole designs a policy is one distribution for each choice, independent of the others, and
     learns from rewards as a bandit does. One choice at a time it sees what was chosen before. Asks

@@ -32,7 +32,7 @@ _SEQUENCES = ("sobol", "halton")
 
 @final
 class QuasiRandomAgent(AskTellAgent):
-    """Asks for designs along a scrambled low-discrepancy sequence.
+    """Quasi-random search along a scrambled low-discrepancy sequence.
 
     Each parameter is a dimension, cut into as many equal parts as it has values; a permutation or
     factorisation has one dimension for each of its sub-actions. The first 2^m points of Sobol's

@@ -19,7 +19,7 @@ _DRAWN = 256
 
 @final
 class RandomAgent(AskTellAgent):
-    """Asks for feasible designs uniformly at random, none twice, until the space holds no more.
+    """Random search: feasible designs, uniform and without repeats.
 
     The batch size decides how many are evaluated at once, not which or in what order.
     """

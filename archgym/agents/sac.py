@@ -24,7 +24,7 @@ _EVEN_DEVIATION = 0.845
 
 @final
 class SacAgent(Sb3Agent):
-    """Learns what designs are worth from all it remembers, and makes good ones of every kind.
+    """Soft actor-critic: off-policy learning with an entropy bonus.
 
     An action is a number from -1 to 1 for each choice, of which every option has an equal part, so
     that no design is out of reach or harder to reach than another. How undecided the policy stays

@@ -25,7 +25,7 @@ _MAX_ROUNDS = 4
 
 @final
 class SimulatedAnnealingAgent(AskTellAgent):
-    """Walks from neighbour to neighbour, downhill the less readily the cooler it is.
+    """Simulated annealing: a walk over neighbours that accepts worse ones while it is hot.
 
     A step that lowers the reward by d is taken with probability exp(-d / T). The temperature T
     falls from its start by the same factor each evaluation; at the horizon it is back at its start
@@ -182,6 +182,6 @@ class _Chain:
     steps: list[np.ndarray] = field(default_factory=list)
 
     def move_to(self, design: np.ndarray, reward: float) -> None:
-        """Goes there, where other steps lead on."""
+        """Move there if other steps continue from it."""
         self.design, self.reward = design, reward
         self.steps.clear()

@@ -38,7 +38,7 @@ _MOST_LEAVES = 2**12
 
 @final
 class SmacAgent(AskTellAgent):
-    """Models the reward by a random forest and asks for the largest expected improvement.
+    """SMAC: a random forest models the reward; the largest expected improvement is next.
 
     Starts with random designs; later too some are random. Ordered parameters are modelled along
     their scale, others by choice; permutations and factorisations by their sub-actions. SMAC

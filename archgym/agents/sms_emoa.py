@@ -9,7 +9,7 @@ __all__ = ["SmsEmoaAgent"]
 
 @final
 class SmsEmoaAgent(PymooAgent):
-    """Breeds from non-dominated designs, and drops whose part in the hypervolume is least.
+    """SMS-EMOA: evolution that drops the design with the least hypervolume.
 
     Parents win tournaments by dominance. Survivors are the designs that are dominated by the
     fewest ranks of others; of the last rank that fits, the one that adds least to the volume goes,

@@ -41,7 +41,7 @@ _Proxy = RandomisedTrees | BoostedTrees
 
 @final
 class SurrogateGeneticAgent(AskTellAgent):
-    """Breeds many designs on a proxy and has only the most promising ones simulated.
+    """Genetic algorithm on a proxy, of which only the most promising designs are simulated.
 
     Starts with random designs. Before each ask, a regressor learns all results; the agent
     `genetic` then starts from the best designs found and breeds on what the regressor predicts.

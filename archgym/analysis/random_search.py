@@ -103,7 +103,7 @@ def _ranked(rewards: np.ndarray, values: np.ndarray | None) -> tuple[np.ndarray,
 
 
 def _missed(total: int, n: int) -> np.ndarray:
-    """Probabilities that none of the d best is drawn, for d from 0 until they are as good as 0."""
+    """Return probabilities that none of the d best is drawn, from d = 0 until about 0."""
     # Of the best total - n + 1, one at least is drawn.
     last = total - n
     # The logarithm falls by at least n / total a step.

@@ -210,8 +210,8 @@ def stratified_bootstrap(
       ours: Scores of an agent, one array a task.
       theirs: Those of another on the same tasks.
       level: Share of resamples between the ends.
-      resamples: How many.
-      seed: Of the resampling.
+      resamples: Number of resamples.
+      seed: Random seed of the resampling.
 
     Source:
       Efron, *Bootstrap Methods*, Annals of Statistics 7, 1979; strata as Agarwal et al.
@@ -374,7 +374,7 @@ def leading_chances(n: int, k: int) -> np.ndarray:
 
 
 def expected_leader(first: np.ndarray, after: np.ndarray, k: int) -> np.ndarray:
-    """Expected later value of the one that leads at first, of k of n drawn without replacement.
+    """Return the expected later value of the first leader among k of n without replacement.
 
     >>> expected_leader(np.array([1.0, 2.0, 3.0]), np.array([0.0, 6.0, 3.0]), 2).item()
     4.0
@@ -382,7 +382,7 @@ def expected_leader(first: np.ndarray, after: np.ndarray, k: int) -> np.ndarray:
     Args:
       first: (n, ...), by which one is chosen; of equals each with the same chance.
       after: (n, ...), what it comes to.
-      k: How many are drawn, 1 to n.
+      k: Number that is drawn, 1 to n.
 
     Source:
       As for `expected_best_of`.

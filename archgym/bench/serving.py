@@ -118,7 +118,8 @@ class TaskServer:
         except BudgetExhausted:
             return self.end("budget")
         except (InvalidArgumentError, InvalidDesignError) as error:
-            return {"error": " ".join(str(error).split())[:1000]}
+            text = " ".join(str(error).split())
+            return {"error": text if len(text) <= 1000 else f"{text[:1000]}…"}
 
     def end(self, why: str) -> dict[str, Any]:
         """End the session and return its last line."""

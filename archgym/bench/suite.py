@@ -55,7 +55,7 @@ class BenchTask:
     why: str
     """Worth of the task to an architect."""
     hardness: Hardness | None = None
-    """None where it is not measured."""
+    """None if it is not measured."""
 
     @property
     def label(self) -> str:
@@ -93,7 +93,7 @@ def bench_tasks(suite: str = "full", split: str | None = None) -> tuple[BenchTas
 
     Args:
       suite: One of `SUITES`.
-      split: One of `SPLITS`; both where None.
+      split: One of `SPLITS`; None for both.
 
     Raises:
       UnknownNameError: There is no such suite or split.

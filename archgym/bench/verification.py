@@ -107,7 +107,7 @@ def verify_bench(folder: str | Path, *, replay: bool = False) -> Verification:
 
 @final
 class _Checker:
-    """Collects refusals of one folder."""
+    """Refusals of one folder."""
 
     def __init__(self, replay: bool) -> None:
         self.runs = 0
@@ -271,6 +271,10 @@ class _Checker:
         """Check each claimed design by simulation."""
         for number, line in _lines(path):
             place = f"{path.name}, line {number}"
+            if number > _MAX_CLAIMS or len(line) >= _MAX_LINE:
+                limits = f"{_MAX_CLAIMS:,} lines, each below {_MAX_LINE:,} bytes"
+                self.refuse("claim", place, f"a file of claims must have at most {limits}.")
+                return
             try:
                 claim = msgspec.json.decode(line, type=_Claim)
                 task = self.task(bench_task(claim.task))
@@ -297,11 +301,11 @@ class _Checker:
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     with storage_errors(path, "read"), open_file(path) as handle:
-        for number in range(1, _MAX_CLAIMS + 1):
+        for number in range(1, _MAX_CLAIMS + 2):
             line = handle.readline(_MAX_LINE)
             if not line:
                 return
-            if line.strip():
+            if line.strip() or number > _MAX_CLAIMS:
                 yield number, line
 
 

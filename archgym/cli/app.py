@@ -51,27 +51,37 @@ _EPILOG = (
 )
 
 _SEARCH, _LOOK, _COMPARE = "Search", "Look", "Compare"
-_DATA, _TOOLS = "Data", "Simulator tools"
-_PANELS = (_SEARCH, _LOOK, _COMPARE, _DATA, _TOOLS)
+_DATA, _TOOLS, _COMMANDS = "Data", "Simulator tools", "Commands"
+_PANELS = (_SEARCH, _LOOK, _COMPARE, _DATA, _TOOLS, _COMMANDS)
+# Longer than any first sentence.
+_WHOLE = 10_000
 
 
-class _GroupedCommands(TyperGroup):
-    """Commands of the application, in the panels of the help."""
+class _Group(TyperGroup):
+    """Group of commands whose help shows the whole first sentence of each command."""
 
     def format_commands(self, context: Any, formatter: Any) -> None:
-        """Write the commands panel by panel, without Rich, which takes long to import."""
-        panels: dict[str, list[tuple[str, str]]] = {panel: [] for panel in _PANELS}
-        commands = [(name, self.get_command(context, name)) for name in self.list_commands(context)]
-        room = formatter.width - 6 - max(len(name) for name, _ in commands)
-        for name, command in commands:
-            panel = getattr(command, "rich_help_panel", None)
+        """Write the commands by panel, without Rich, which takes long to import."""
+        panels: dict[str, list[tuple[str, str]]] = {}
+        for name in self.list_commands(context):
+            command = self.get_command(context, name)
             if command is not None and not command.hidden:
-                shown = panel if isinstance(panel, str) and panel in panels else _TOOLS
-                panels[shown].append((name, command.get_short_help_str(room)))
-        for panel, rows in panels.items():
-            if rows:
-                with formatter.section(panel):
-                    formatter.write_dl(rows)
+                summary = command.get_short_help_str(_WHOLE)
+                panels.setdefault(self._panel(command), []).append((name, summary))
+        for panel in sorted(panels, key=_PANELS.index):
+            with formatter.section(panel):
+                formatter.write_dl(panels[panel])
+
+    def _panel(self, command: Any) -> str:
+        return _COMMANDS
+
+
+class _GroupedCommands(_Group):
+    """Commands of the application, in the panels of the help."""
+
+    def _panel(self, command: Any) -> str:
+        panel = getattr(command, "rich_help_panel", None)
+        return panel if isinstance(panel, str) and panel in _PANELS else _TOOLS
 
 
 app = typer.Typer(
@@ -108,6 +118,8 @@ app.add_typer(trace_app, rich_help_panel=_TOOLS)
 app.command(rich_help_panel=_TOOLS)(doctor)
 app.command(rich_help_panel=_TOOLS)(mcp)
 add_simulator_commands(app)
+for _group in app.registered_groups:
+    _group.cls = _Group
 
 
 def _print_version(wanted: bool) -> None:

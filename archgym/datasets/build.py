@@ -35,15 +35,15 @@ def build_dataset(
       studies: A folder or several; merged ones are allowed.
       out: A new folder, which gets `data/*.parquet`, `README.md`, `croissant.json` and
         `SHA256SUMS`; or a new file that ends in .parquet, .csv or .jsonl, for the table alone.
-      name: What it is called; the simulator's name and "-evaluations" where None.
-      license: Its SPDX identifier, such as "cc-by-4.0"; "unknown" where None.
-      split: How it is split into parts; into none where None.
-      progress: Told how far it is.
+      name: Name; None for the simulator's name and "-evaluations".
+      license: Its SPDX identifier, such as "cc-by-4.0"; "unknown" if None.
+      split: Rule that splits it into parts; None for no parts.
+      progress: Called with the progress.
 
     Raises:
       InvalidArgumentError: The studies do not fit into one dataset, there is something at `out`, or
         it cannot be split so.
-      FileFormatError: A folder is no study.
+      FileFormatError: A folder is not a study.
       StorageError: A folder cannot be read or `out` not be written; nothing is left there.
     """
     folders = [studies] if isinstance(studies, str | Path) else list(studies)
@@ -56,9 +56,9 @@ def split_dataset(
     """Make a dataset with the rows of another one, split into parts again.
 
     Args:
-      dataset: What `build_dataset` wrote; it is not changed.
+      dataset: Folder or file of `build_dataset`; it is not changed.
       out: As for `build_dataset`.
-      progress: Told how far it is.
+      progress: Called with the progress.
 
     Raises:
       InvalidArgumentError: There is something at `out`, or it cannot be split so.
@@ -82,16 +82,16 @@ def merge_datasets(
     Duplicates are marked over the whole; parts that they were split into are given up.
 
     Args:
-      datasets: What `build_dataset` wrote; they are not changed.
+      datasets: Folders or files of `build_dataset`; they are not changed.
       out: As for `build_dataset`; so are the others.
-      name: The first one's where None.
-      license: Theirs where None.
-      split: How it is split into parts; into none where None.
-      progress: Told how far it is.
+      name: The first one's if None.
+      license: Theirs if None.
+      split: Rule that splits it into parts; None for no parts.
+      progress: Called with the progress.
 
     Raises:
       InvalidArgumentError: They do not fit into one, or two hold the same study.
-      FileFormatError: One is no dataset, or is damaged.
+      FileFormatError: One is not a dataset, or is damaged.
       StorageError: One cannot be read, or `out` not be written.
     """
     return write_dataset(MergedSource(datasets, name, license), Path(out), split, progress)

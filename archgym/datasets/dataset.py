@@ -52,7 +52,7 @@ class Dataset:
     step: np.ndarray
     """(n,) int64, number of the ask within its study."""
     split: np.ndarray | None = None
-    """(n,) texts: train, validation or test; None where the dataset has no parts."""
+    """(n,) texts: train, validation or test; None if the dataset has no parts."""
 
     @property
     def space(self) -> DesignSpace:
@@ -86,7 +86,7 @@ def read_dataset(
 
     Args:
       path: Its folder, or a single Parquet file.
-      space: Which space's rows, where there are several; so for the next three.
+      space: Space of the rows, if there are several; the same holds for the next three.
       fidelity: Name of a fidelity.
       options: The simulator's options that are not its defaults.
       version: The simulator's version.
@@ -95,7 +95,7 @@ def read_dataset(
     Raises:
       InvalidArgumentError: Rows of several spaces, fidelities, options or versions remain, or none,
         or it has more rows than `max_rows`.
-      FileFormatError: It is no dataset, or is damaged.
+      FileFormatError: It is not a dataset, or is damaged.
       StorageError: It cannot be read.
     """
     check_whole("max_rows", max_rows, 1)

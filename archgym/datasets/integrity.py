@@ -170,7 +170,7 @@ def write_manifest(folder: Path, names: Iterable[str]) -> None:
 
 
 def read_manifest(folder: Path) -> Mapping[str, str] | None:
-    """Return digests by file name, or None where there is no manifest; the files are not read.
+    """Return digests by file name, or None if there is no manifest; the files are not read.
 
     Raises:
       FileFormatError: A line is not a manifest's, or names a file outside the folder.
@@ -229,7 +229,7 @@ def file_digest(path: Path) -> str:
     """Return SHA-256 of a file's content, in hexadecimal.
 
     Raises:
-      FileFormatError: It is no file, or a link.
+      FileFormatError: It is not a file, or a link.
       StorageError: It cannot be read.
     """
     return inner_digest(path.parent, path.name)

@@ -155,7 +155,7 @@ def parameters_of(about: About) -> dict[str, list[Parameter]]:
 
 
 def _parts(text: str, parameters: Sequence[Parameter]) -> list[str] | None:
-    """Return values between commas, but for those in quotes; None where a quote has no end."""
+    """Return values between commas, but for those in quotes; None if a quote has no end."""
     if any(isinstance(p, Categorical) and text in p.choices for p in parameters):
         return [text]
     if is_listed(parameters[0]) and text.startswith("["):
@@ -279,7 +279,7 @@ def _of_lists(condition: Condition, source: RowSource) -> Condition:
 def influential(tallies: Mapping[str, Sums], share: float) -> tuple[Condition, float] | None:
     """Return region that `chosen_region` takes, and the share of variance its parameter explains.
 
-    None where no parameter takes several values.
+    None if no parameter takes several values.
     """
     candidates = []
     for name, tally in tallies.items():

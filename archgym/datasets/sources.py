@@ -136,7 +136,7 @@ class StudySource(RowSource):
 
         Raises:
           InvalidArgumentError: They do not fit into one dataset.
-          FileFormatError: A folder is no study.
+          FileFormatError: A folder is not a study.
           StorageError: A folder cannot be read.
         """
         if not folders:
@@ -236,7 +236,7 @@ class MergedSource(RowSource):
 
         Raises:
           InvalidArgumentError: They are of several simulators, or hold the same study.
-          FileFormatError: One is no dataset, or is damaged.
+          FileFormatError: One is not a dataset, or is damaged.
           StorageError: One cannot be read.
         """
         if not datasets:

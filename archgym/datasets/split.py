@@ -74,7 +74,7 @@ class Split:
             )
         if self.hold_out and self.by not in ("region", "workload", "agent"):
             raise InvalidArgumentError(
-                f"`hold_out` must be empty where `by` is {self.by!r}; got {self.hold_out!r}."
+                f"`hold_out` must be empty if `by` is {self.by!r}; got {self.hold_out!r}."
             )
         if self.by in ("region", "workload", "agent") and not self.hold_out and not self.test:
             raise InvalidArgumentError(f"`test` must be above 0 to split by {self.by}; got 0.")
@@ -299,7 +299,7 @@ class _ByName(Assignment):
 
 
 def _rows_by_name(by: str, source: RowSource) -> dict[str, int]:
-    """Rows of each workload or agent, also of those that have none; "" is where no agent asked."""
+    """Return rows of each workload or agent, also of those without; "" is for no agent."""
     about = source.about
     names = (
         (w.name for d in about.declarations for w in d.workloads)

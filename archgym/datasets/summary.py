@@ -140,10 +140,10 @@ class Summary:
 
 
 def summarise_dataset(path: str | Path) -> Summary:
-    """Goes through a dataset once and counts.
+    """Count the rows of a dataset in one pass.
 
     Raises:
-      FileFormatError: It is no dataset, or is damaged.
+      FileFormatError: It is not a dataset, or is damaged.
       StorageError: It cannot be read.
     """
     import pyarrow.compute as pc

@@ -28,6 +28,7 @@ from archgym.evaluation.simulator import FEASIBLE, Simulator
 from archgym.evaluation.specification import Declaration
 from archgym.evaluation.task import Task
 from archgym.files.parquet import ParquetFile
+from archgym.files.remote import local_copy
 from archgym.runtime.progress import StageProgress
 
 if TYPE_CHECKING:
@@ -70,9 +71,9 @@ def verify_dataset(
     Args:
       path: The dataset's folder, or its Parquet file.
       sample: Rows that are simulated again; those on which the simulator broke are left out.
-      seed: Of the sample.
+      seed: Random seed of the sample.
       simulator: The instance, where it is not a registered one.
-      progress: Told how far it is.
+      progress: Called with the progress.
 
     Raises:
       FileFormatError: It cannot be read as a dataset: a data file does not have its digest, or is
@@ -82,7 +83,7 @@ def verify_dataset(
     check_whole("sample", sample, 0)
     check_whole("seed", seed, 0)
     findings = Findings()
-    path = Path(path)
+    path = local_copy(path)
     if path.is_dir():
         _check_files(path, findings)
     stored = open_stored(path)
@@ -266,7 +267,7 @@ class _Sample:
     def compare(
         self, findings: Findings, simulator: Simulator | None, progress: StageProgress | None
     ) -> int:
-        """Simulate them, and returns how many rows that were."""
+        """Simulate them, and return the number of rows."""
         n = 0
         total = sum(len(part["indices"]) for parts in self._parts.values() for part in parts)
         for digest, parts in self._parts.items():

@@ -21,6 +21,7 @@ from archgym.datasets.stored import DATA_FOLDER
 from archgym.datasets.summary import Tally
 from archgym.errors import InvalidArgumentError
 from archgym.files.parquet import MAX_BATCH
+from archgym.files.remote import local_output, require_absent
 from archgym.files.storage import (
     atomic_file,
     atomic_folder,
@@ -40,7 +41,7 @@ SUFFIXES = (".parquet", ".csv", ".jsonl")
 
 @final
 class ParquetSink:
-    """Gathers rows into groups of a size that reads well."""
+    """Collector of rows into groups of a size that reads well."""
 
     def __init__(self, path: Path, schema: "pa.Schema") -> None:
         import pyarrow.parquet as pq
@@ -170,9 +171,9 @@ def write_dataset(
     """Write a dataset: a folder, or a single table where `out` ends so.
 
     Args:
-      out: A new folder; or a new file that ends in .parquet, .csv or .jsonl.
-      split: How it is split into parts; a folder has a file for each, and all have a column.
-      progress: Told how far it is, for each time that rows are gone through.
+      out: A new folder; or a new file that ends in .parquet, .csv or .jsonl; or a URL of one.
+      split: Rule that splits it into parts; a folder has a file for each, and all have a column.
+      progress: Called with the progress, for each time that rows are gone through.
 
     Raises:
       InvalidArgumentError: There is something at `out`, it ends otherwise, or a part would be
@@ -184,9 +185,15 @@ def write_dataset(
             f"A dataset must be written to a folder, or to a file that ends in "
             f"{', '.join(SUFFIXES)}; got {str(out)!r}."
         )
-    require_free(out)
+    require_absent(out)
     source.progress = progress
     rows = _Rows(source, split)
+    with local_output(out) as local:
+        _write(rows, local)
+    return rows.written(out)
+
+
+def _write(rows: "_Rows", out: Path) -> None:
     if out.suffix in SUFFIXES:
         make_folder(out.absolute().parent)
         with atomic_file(out) as scratch:
@@ -198,7 +205,6 @@ def write_dataset(
     else:
         with atomic_folder(out) as folder:
             _write_folder(rows, folder)
-    return rows.written(out)
 
 
 def _write_folder(rows: "_Rows", folder: Path) -> None:

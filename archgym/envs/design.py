@@ -18,7 +18,7 @@ __all__ = ["DesignEnv", "check_render_mode"]
 
 @final
 class DesignEnv(gymnasium.Env[np.ndarray, Any]):
-    """Makes designs of a task, whole or one parameter a step.
+    """Environment in which an agent makes designs of a task, whole or one parameter a step.
 
     Design space:
       The task's. With ``formulation="whole"`` an action is a whole design: `MultiDiscrete`, one
@@ -100,7 +100,7 @@ class DesignEnv(gymnasium.Env[np.ndarray, Any]):
           evaluate: Evaluates designs instead of the task's simulator. What it raises, such as
             BudgetExhausted, passes through `step`.
           render_mode: "ansi" for `render` to return text.
-          **choices: With a name, arguments of `Task.make`: workload, objective, space, and so on.
+          **choices: Arguments of `Task.make` for a name: workload, objective, space, and so on.
 
         Raises:
           InvalidArgumentError: An argument does not fit.

@@ -28,7 +28,7 @@ def evaluator(task: Task, executor: Executor | None = None) -> Evaluate:
     It can be pickled, as libraries that run copies of an environment in other processes ask.
 
     Args:
-      executor: How they are evaluated; one after the other by default. It stays the caller's.
+      executor: Executor of the designs; one after the other by default. It stays the caller's.
     """
     return _Evaluator(task, executor)
 
@@ -95,7 +95,7 @@ class Step:
 
     `observations` is (n, d), at an episode's end its last one; `reward` (n,), 0 before the end;
     `ended` (n,) bool; `length` (n,), steps taken. `trials` are the designs that were evaluated, one
-    for each True of `ended` in order; None where no episode ended.
+    for each True of `ended` in order; None if no episode ended.
     """
 
     observations: np.ndarray
@@ -160,7 +160,7 @@ class Episodes:
         )[0]
 
     def start(self, rows: np.ndarray | None = None) -> None:
-        """Start new episodes in these rows, (n,) bool; in all of them where None."""
+        """Start new episodes in these rows, (n,) bool; in all of them if None."""
         chosen = slice(None) if rows is None else rows
         self._picks[chosen] = self._start_picks
         self._position[chosen] = self._start_position
@@ -171,7 +171,7 @@ class Episodes:
 
         Args:
           actions: One for each episode; those of other rows are ignored.
-          rows: (n,) bool; all where None. The others stay as they are.
+          rows: (n,) bool; None for all. The others stay as they are.
 
         Raises:
           ArchGymError: An episode is over and has not been started again.
@@ -213,7 +213,7 @@ class Episodes:
     def next_parameters(self) -> np.ndarray | None:
         """Name of the choices that the next actions make, (n,); "" where an episode is over.
 
-        None where an action makes all choices.
+        None if an action makes all choices.
         """
         if not self.formulation.shows_position:
             return None

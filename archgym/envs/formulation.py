@@ -20,7 +20,7 @@ __all__ = [
 
 
 def binned(actions: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Choices that numbers from -1 to 1 stand for, each option an equal part of the interval.
+    """Return the choices of numbers from -1 to 1; each option has an equal part.
 
     The interval is cut into as many equal bins as there are options, for options with an order and
     without. (The largest of one number an option would be even inside the box as well, but not
@@ -59,7 +59,7 @@ def require_whole(actions: np.ndarray, sizes: np.ndarray, names: tuple[str, ...]
 
     Args:
       actions: (n, len(sizes)).
-      names: What each of them chooses.
+      names: Parameters that each of them chooses.
 
     Raises:
       InvalidArgumentError: Names the first that is wrong.

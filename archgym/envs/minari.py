@@ -71,8 +71,8 @@ class RecordedTask:
 
         Args:
           path: The dataset, for errors.
-          recipe: What `Task.to_json` gave, as it stands in the dataset's metadata.
-          declaration: What its simulator declares.
+          recipe: Result of `Task.to_json`, as in the dataset's metadata.
+          declaration: Declaration of its simulator.
 
         Raises:
           FileFormatError: The recipe is damaged.
@@ -98,7 +98,7 @@ class RecordedTask:
         return cls(recipe["id"], declaration.space, declaration.metrics, labels, weights, reference)
 
     def average(self, values: np.ndarray) -> np.ndarray:
-        """Metrics averaged over the workloads by weight, (n, n_metrics) from (n, w, n_metrics)."""
+        """Return weighted means over the workloads, (n, n_metrics) from (n, w, n_metrics)."""
         return np.asarray(np.einsum("nwm,w->nm", values, self.weights))
 
 
@@ -140,11 +140,11 @@ def write_minari(
     are there with their reward, as an environment gives it.
 
     Args:
-      dataset: What `build_dataset` wrote.
-      out: The folder of Minari's datasets; Minari's own where None.
-      id: Its name there; ``archgym/<name of the dataset>-v0`` where None.
+      dataset: Folder or file of `build_dataset`.
+      out: The folder of Minari's datasets; Minari's own if None.
+      id: Its name there; ``archgym/<name of the dataset>-v0`` if None.
       part: Only the rows of train, validation or test.
-      space: Which space's rows, where there are several; so for the next three.
+      space: Space of the rows, if there are several; the same holds for the next three.
       fidelity: Name of a fidelity.
       options: The simulator's options that are not its defaults; for a proxy its own too.
       version: The simulator's version.
@@ -369,7 +369,7 @@ def _env_spec(recipes: Sequence[Mapping[str, Any]]) -> "EnvSpec | None":
     """Return the specification of the environment that gives such episodes.
 
     Of studies on several tasks it has the arguments that all of them share, and the defaults for
-    the rest. None where it cannot be made here, such as without the simulator; Minari makes it.
+    the rest. None if it cannot be made here, such as without the simulator; Minari makes it.
     """
     from gymnasium.envs.registration import EnvSpec
 

@@ -28,7 +28,7 @@ def agents_of(task: Task, groups: str | Mapping[str, Sequence[str]]) -> dict[str
     """Return the parameters of each agent, by its name.
 
     Args:
-      task: Whose parameters.
+      task: Task with the parameters.
       groups: "parameter": an agent for each parameter that has more than one value, named as it;
         "subsystem": one for each of `Simulator.groups`; or names of agents with their parameters.
 
@@ -191,7 +191,7 @@ class ParallelDesignEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[misc
             later ones give reward 0, the observation from before, and ``{"is_over": True}`` as
             info. For environments in other processes, where raising looks like a crash.
           render_mode: "ansi" for `render` to return text.
-          **choices: With a name, arguments of `Task.make`: workload, objective, space, and so on.
+          **choices: Arguments of `Task.make` for a name: workload, objective, space, and so on.
 
         Raises:
           InvalidArgumentError: An argument does not fit, or groups do not divide the space.

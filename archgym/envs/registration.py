@@ -39,7 +39,7 @@ def environment_id(simulator: str, version: int) -> str:
 
 
 def environment_ids() -> dict[str, str]:
-    """Ids of the environments of all simulators that can be imported, to the simulators' names."""
+    """Return names of all simulators that can be imported, by the id of their environment."""
     import logging
 
     from archgym.errors import ArchGymError
@@ -79,7 +79,7 @@ def register_with_gymnasium() -> None:
 
 @final
 class _AfterGymnasium:
-    """Finds Gymnasium as others do, and has `register_all` called when it has been imported."""
+    """Import hook that calls `register_all` when Gymnasium has been imported."""
 
     def __init__(self) -> None:
         self._is_searching = False
@@ -146,7 +146,7 @@ def task_of(task: "Task | str", **choices: Any) -> "Task":
 
     Args:
       task: A task, the id of an environment, or the name of a simulator.
-      **choices: With a name, further arguments of `Task.make`.
+      **choices: Further arguments of `Task.make` for a name.
 
     Raises:
       InvalidArgumentError: A task is given and choices as well, or an argument does not fit.

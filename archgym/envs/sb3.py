@@ -30,7 +30,7 @@ class Sb3VecEnv(VecEnv):
 
     Spaces, observations, rewards and ends are those of `DesignEnv`. At an episode's end its info
     holds `terminal_observation`, `episode` (as the library's Monitor writes it, so no monitor is
-    needed), `design`, `indices`, `metrics` (by name, empty where the design was not built),
+    needed), `design`, `indices`, `metrics` (by name, empty if the design was not built),
     `values` (in the order of ``task.metrics``, NaN where it was not built), `feasible` and
     `failed`. Works with sb3-contrib's MaskablePPO.
 

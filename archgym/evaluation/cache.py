@@ -262,7 +262,7 @@ class EvaluationCache:
 
 @final
 class CachedExecutor(Executor):
-    """Evaluates designs that a cache does not know, by another executor.
+    """Executor that evaluates designs that a cache does not know by another executor.
 
     Results do not depend on what the cache holds, so journals are the same with and without it.
     """

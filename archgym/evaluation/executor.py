@@ -42,7 +42,7 @@ _MAX_CHUNK = 1024
 
 
 class Executor(ABC):
-    """Evaluates designs with a task's simulator; the same results whatever the workers.
+    """Evaluator of designs; its results do not depend on the number of workers.
 
     A simulator that breaks on a design costs that design: its row says so in `failures`. Errors of
     ArchGym's own that are not SimulatorErrors (a program that is not installed, say) are the
@@ -81,7 +81,7 @@ def executor_for(
     """Return a suitable executor: processes for a time limit, else threads, else neither.
 
     Args:
-      workers: How many designs are evaluated at once, 1 or more.
+      workers: Designs that are evaluated at once, 1 or more.
       timeout_s: Wall time that one design may take [s]; its process is killed and replaced.
       task: Task to evaluate. One in plain Python gets processes; threads if it cannot be pickled.
 
@@ -122,7 +122,7 @@ def _pickling_problem(task: Task | None) -> str | None:
 
 @final
 class SerialExecutor(Executor):
-    """Evaluates in the thread that asks."""
+    """Executor that evaluates in the calling thread."""
 
     def __init__(self) -> None:
         self._programs = RunningPrograms()
@@ -139,7 +139,7 @@ class SerialExecutor(Executor):
 
 @final
 class ThreadExecutor(Executor):
-    """Splits batches over threads; for simulators that release Python's lock or run programs."""
+    """Executor with threads; for simulators that release the GIL or run programs."""
 
     def __init__(self, workers: int) -> None:
         """Start no thread before the first batch."""
@@ -214,7 +214,7 @@ class ThreadExecutor(Executor):
 
 @final
 class ProcessExecutor(Executor):
-    """Evaluates in processes of its own, which are killed and replaced when they hang or die.
+    """Executor with processes, which are killed and replaced when they hang or die.
 
     They are spawned, so a script that uses this starts under ``if __name__ == "__main__":``, and
     its simulator's class lives in a module that can be imported.
@@ -224,7 +224,7 @@ class ProcessExecutor(Executor):
         """Start no process before the first batch.
 
         Args:
-          workers: How many processes, 1 or more.
+          workers: Number of processes, 1 or more.
           timeout_s: Wall time that one design may take [s]; None for any.
         """
         self.workers = _checked_workers(workers)

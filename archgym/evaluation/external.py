@@ -208,7 +208,7 @@ class RunningPrograms:
         _scopes.stack = _scopes.stack[:-1]
 
     def stop(self) -> None:
-        """Kill every program that runs, and lets no other start."""
+        """Kill every program that runs, and start no other."""
         self._stopped = True
         # A signal handler may come here while this very thread holds the lock.
         locked = self._lock.acquire(timeout=0.2)

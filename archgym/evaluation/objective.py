@@ -330,7 +330,7 @@ def objective_from_json(data: Mapping[str, Any]) -> Objective:
     """Return objective from what `Objective.to_json` gave.
 
     Raises:
-      InvalidArgumentError: `data` is no such object.
+      InvalidArgumentError: `data` is not such an object.
     """
     try:
         terms = tuple(Term(**term) for term in data["terms"])
@@ -452,7 +452,7 @@ def reference_point(
 
     It is what a design has that is twice as bad as the default design in every metric: the default
     design's terms less log 2. A front's part beyond it, worse in any metric, does not count.
-    In the published form, whose terms are no logarithms, it is 0, which no term goes below.
+    In the published form, whose terms are not logarithms, it is 0, which no term goes below.
 
     Args:
       objective: The task's.

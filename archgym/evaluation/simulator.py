@@ -78,7 +78,7 @@ class Bottleneck:
     """One cause of a metric's value, and changes of the design that may relieve it.
 
     Attributes:
-      name: What limits the design, in a few words.
+      name: Limit of the design, in a few words.
       metric: Metric that it makes worse.
       share: Share of the metric that it causes, from 0 to 1.
       moves: Changes of the design, the most promising first: values by parameter.
@@ -257,7 +257,7 @@ class Simulator(ABC):
 
         Args:
           values: (n, n_metrics), designs that were built.
-          workload: What they ran.
+          workload: Workload that they ran.
 
         Raises:
           SimulatorError: Says which invariant, and by how much.
@@ -268,7 +268,7 @@ class Simulator(ABC):
         return {}
 
     def picture_workload(self, workload: Workload, path: Path) -> bool:
-        """Draw the workload into `path`; False where there is nothing to draw."""
+        """Draw the workload into `path`; False if there is nothing to draw."""
         return False
 
     def picture_design(self, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
@@ -552,11 +552,11 @@ def require_kept(
     """Refuse results that break an invariant of their model.
 
     Args:
-      model: What the model is called in a sentence, such as "DRAM".
+      model: Name of the model in a sentence, such as "DRAM".
       what: The invariant, as words after "must keep that".
       came: (n,), one number a design.
-      expected: What it must be: (n,), or one for all designs.
-      rounding: How far it may be off, relative to what is expected, or absolute below 1. Sums and
+      expected: Expected values, (n,), or one for all designs.
+      rounding: Tolerance, relative to the expected value, or absolute below 1. Sums and
         quotients of a few doubles differ from each other by some 1e-16 of the whole.
 
     Raises:

@@ -23,7 +23,7 @@ class WorkloadFacts:
     """A workload without its content: what it is called, and what characterises it.
 
     `facts` is what `Simulator.describe_workload` says, name to (value, unit); `source` is the name
-    or path that a task has it by, empty where that is its name.
+    or path that a task has it by, empty if that is its name.
     """
 
     name: str
@@ -93,9 +93,9 @@ class Declaration(_PlainMembers):
         """Return the declaration of a simulator.
 
         Args:
-          simulator: Which.
+          simulator: Name of the simulator.
           space_name: The name that its space is asked for by.
-          workloads: By the name or path they came by.
+          workloads: Workloads by the name or path that was given.
         """
         return cls(
             simulator=simulator.name,
@@ -170,7 +170,7 @@ class Declaration(_PlainMembers):
         """Return declaration from what `to_json` gave, of whatever origin.
 
         Raises:
-          InvalidArgumentError: `data` is no such object.
+          InvalidArgumentError: `data` is not such an object.
         """
         try:
             declaration = _read(data)

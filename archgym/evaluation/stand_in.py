@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.evaluation.simulator import Simulator, Workload, make_simulator
 from archgym.evaluation.specification import Declaration, WorkloadFacts
+from archgym.files.remote import local_copy, url_of
 from archgym.files.storage import open_file, storage_errors
 
 __all__ = [
@@ -58,7 +59,7 @@ class StandIn(Simulator):
           options: Further options, of the stand-in itself.
         """
         self.declaration = declaration
-        self.path = path.absolute()
+        self.path = path if url_of(path) else path.absolute()
         self.digest = digest
         self.name = declaration.simulator
         self.version = declaration.version
@@ -155,7 +156,7 @@ def stand_in_kind(path: str | Path) -> StandInKind:
     Raises:
       StorageError: It cannot be read.
     """
-    with storage_errors(path, "read"), open_file(path) as handle:
+    with storage_errors(path, "read"), open_file(local_copy(path)) as handle:
         return "table" if handle.read(len(_PARQUET)) == _PARQUET else "proxy"
 
 
@@ -181,7 +182,7 @@ def check_agreement(
     """Refuse a stand-in of something else than was asked for; None stands for anything.
 
     Args:
-      stand_in: What was opened.
+      stand_in: Opened table or proxy.
       simulator: Name, or the simulator itself.
       space: Name of its space.
       fidelity: Name of its fidelity.

@@ -334,7 +334,7 @@ class Task:
         )
 
     def average(self, values: np.ndarray) -> np.ndarray:
-        """Metrics averaged over the workloads by weight, (n, n_metrics) from (n, w, n_metrics)."""
+        """Return weighted means over the workloads, (n, n_metrics) from (n, w, n_metrics)."""
         mean: np.ndarray = np.einsum("nwm,w->nm", values, self.weights)
         return mean
 
@@ -364,7 +364,7 @@ class Task:
             "reference": self.reference.tolist(),
         }
         if isinstance(self.simulator, StandIn):
-            # Where its numbers came from, which is no part of what it is.
+            # Where its numbers came from, which is not part of what it is.
             data["stand_in"] = {
                 "kind": self.simulator.kind,
                 "path": str(self.simulator.path),
@@ -388,7 +388,7 @@ class Task:
           stand_in: A table or proxy to continue with instead.
 
         Raises:
-          InvalidArgumentError: `data` is no recipe, or what it names is not what it was: another
+          InvalidArgumentError: `data` is not a recipe, or what it names is not what it was: another
             version of the simulator, a workload with other content, another proxy.
           StorageError: The stand-in is not where it was.
         """

@@ -21,6 +21,7 @@ from archgym.evaluation.objective import (
 )
 from archgym.evaluation.simulator import Simulator, Workload, make_simulator, simulator_class
 from archgym.evaluation.stand_in import StandIn, check_agreement, open_stand_in
+from archgym.files.remote import url_of
 
 __all__ = [
     "TaskChoices",
@@ -48,7 +49,7 @@ WorkloadChoice = str | Path | Sequence[str | Path] | Mapping[str, float]
 
 
 def revision_of_id(task_id: str) -> int | None:
-    """Return the revision of an objective's name in the id of a task; None if it is no such id."""
+    """Return the revision of an objective's name in a task's id; None for another text."""
     match = _TASK_ID.fullmatch(task_id)
     return int(match["revision"] or 0) if match else None
 
@@ -225,7 +226,7 @@ def recorded_stand_in(path: str, kind: str) -> str:
     Raises:
       StorageError: The file is no longer there.
     """
-    if not Path(path).exists():
+    if url_of(path) is None and not Path(path).exists():
         other = " Or continue with the simulator itself: --from-simulator." * (kind == "table")
         raise StorageError(
             f"{path}, the {kind} that the study was made on, does not exist. Give its new place "

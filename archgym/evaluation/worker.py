@@ -66,7 +66,7 @@ class WorkerProcess:
         self._start_clock()
 
     def receive(self) -> Evaluation | str | None:
-        """Return the results, or how the process failed, or None where it only became ready."""
+        """Return the results, or how the process failed, or None if it only became ready."""
         if not self.connection.poll():
             assert self._timeout_s is not None
             return f"The simulator took longer than {self._timeout_s:g} s."

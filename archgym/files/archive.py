@@ -54,8 +54,8 @@ def read_archive(
     Args:
       path: The file.
       header_name: The entry that holds the header.
-      what: What the file should be, such as "a policy".
-      remedy: What to do where it is not, without a full stop.
+      what: Expected content, such as "a policy".
+      remedy: Remedy if it is not, without a full stop.
 
     Returns:
       The header, the arrays by name, all of finite numbers, and the SHA-256 of the file.
@@ -75,7 +75,7 @@ def read_archive(
                 continue
             array = _array(archive.read(entry))
             if array.dtype.kind not in "fiub" or not np.isfinite(array).all():
-                raise ValueError(f"array {entry.filename!r} has values that are no finite numbers")
+                raise ValueError(f"array {entry.filename!r} has values that are not finite numbers")
             arrays[entry.filename.removesuffix(".npy")] = array
         return header, arrays, hashlib.sha256(content).hexdigest()
 
@@ -91,7 +91,7 @@ def read_header(path: str | Path, header_name: str, what: str, remedy: str) -> d
 
 
 class _refusals:  # noqa: N801 - reads as a verb in a with statement
-    """Turns whatever zipfile, NumPy and JSON say of a bad file into one line."""
+    """Context that turns errors of zipfile, NumPy and JSON about a bad file into one line."""
 
     def __init__(self, path: Path, what: str, remedy: str) -> None:
         self._path, self._what, self._remedy = path, what, remedy
@@ -102,7 +102,7 @@ class _refusals:  # noqa: N801 - reads as a verb in a with statement
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         # RuntimeError: what zipfile says of a compression it does not know, or of a password.
         bad = zipfile.BadZipFile, ValueError, EOFError, KeyError, RecursionError, RuntimeError
-        # TokenError: what NumPy lets through of an array's header that is no expression.
+        # TokenError: what NumPy lets through of an array's header that is not an expression.
         if isinstance(
             error, (*bad, SyntaxError, TypeError, tokenize.TokenError)
         ) and not isinstance(error, FileFormatError):

@@ -46,8 +46,8 @@ class Lease:
     The kernel's lock on `writer.lock` goes with the process, also at kill -9, so a lease is never
     stale. The token in the file is what `check` compares: where a lock does not reach from one
     machine to another, as on some shared file systems, the writer that came first sees that it was
-    replaced, and stops. What it writes between its last look and that moment must be kept from the
-    next writer's files, which is for whoever finds a `predecessor`.
+    replaced, and stops. It may write between its last look and that moment. A writer that finds a
+    `predecessor` must therefore copy the files that the other may still have open.
     """
 
     predecessor: Writer | None

@@ -139,7 +139,7 @@ def storage_errors(path: str | Path, action: str) -> Iterator[None]:
     """Turn any OSError inside into a one-line StorageError.
 
     Args:
-      path: What is read or written.
+      path: File that is read or written.
       action: The verb for the message, such as "written".
     """
     try:
@@ -152,8 +152,8 @@ def storage_errors(path: str | Path, action: str) -> Iterator[None]:
 
 
 def _refusal(text: str, number: int | None) -> StorageError:
-    # Made here, since an error in a variable of the frame that raises it is a circle of references,
-    # which keeps all frames above alive, and whoever is dropped in them.
+    # Made here: an error in a variable of the frame that raises it is a reference cycle, which
+    # keeps all frames above and their objects alive.
     refusal = StorageError(text)
     refusal.errno = number
     return refusal
@@ -250,7 +250,7 @@ def _refuse_foreign(path: str | Path, status: os.stat_result) -> None:
 
 
 def make_folder(path: str | Path) -> Path:
-    """Make a folder and those above it, and returns it.
+    """Make a folder and those above it, and return it.
 
     Raises:
       StorageError: It cannot be made, or a file stands in its place.

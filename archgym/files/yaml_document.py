@@ -10,7 +10,7 @@ from typing import Any, final
 from archgym.errors import FileFormatError, UnknownNameError, unknown_name
 from archgym.files.storage import open_file, storage_errors
 
-__all__ = ["Document", "Node", "read_document", "read_value"]
+__all__ = ["Document", "Node", "node_of", "read_document", "read_value"]
 
 # chosen: a sweep of ten thousand lines is below it.
 _MAX_BYTES = 2**20
@@ -64,35 +64,56 @@ class Node:
         """Return the error that names this line.
 
         Args:
-          problem: What must hold and what came; a full stop at its end is dropped.
+          problem: Requirement and given value; a full stop at its end is dropped.
           remedy: The way out; a full stop at its end is dropped.
         """
         return FileFormatError(
             self.path, self.line, problem.removesuffix("."), remedy.removesuffix(".")
         )
 
-    def members(self, what: str, known: Iterable[str] | None = None) -> Mapping[str, "Node"]:
+    def members(
+        self, what: str, known: Iterable[str] | None = None, needed: Iterable[str] = ()
+    ) -> Mapping[str, "Node"]:
         """Return the members of a mapping; nothing is an empty one.
 
         Args:
-          what: What the mapping is, such as "a task".
-          known: Names that it may have; any where None.
+          what: Content of the mapping, such as "a task".
+          known: Names that it may have; None for any.
+          needed: Names that it must have.
 
         Raises:
-          FileFormatError: It is no mapping, or has a member that is not known.
+          FileFormatError: It is not a mapping, has a member that is not known, or lacks one.
         """
-        if self.value is None:
-            return {}
-        if not isinstance(self.value, Mapping):
+        value = {} if self.value is None else self.value
+        if not isinstance(value, Mapping):
             raise self.refusal(f"{what} must be a mapping of names to values; got {self.kind}")
         if known is not None:
             names = list(known)
-            for name, node in self.value.items():
+            for name, node in value.items():
                 if name not in names:
                     hint = str(unknown_name("key", name, names)).partition(". ")[2]
                     raise node.refusal(
                         f"{what} may have the keys {', '.join(names)}; got {name!r}", hint
                     )
+        for name in needed:
+            if name not in value:
+                raise self.refusal(f"{what} must have {name!r}")
+        return value
+
+    def items(self, what: str, most: int | None = None) -> tuple["Node", ...]:
+        """Return the entries of a list.
+
+        Args:
+          what: Content of the list, such as "`tasks`".
+          most: Entries that it may have at most; any number where None.
+
+        Raises:
+          FileFormatError: It is no list, or too long.
+        """
+        if not isinstance(self.value, tuple):
+            raise self.refusal(f"{what} must be a list; got {self.kind}")
+        if most is not None and len(self.value) > most:
+            raise self.refusal(f"{what} must have at most {most} entries; got {len(self.value)}")
         return self.value
 
     def text(self, what: str) -> str:
@@ -205,10 +226,10 @@ def read_value(text: str, source: str) -> Node:
 
     Args:
       text: Such as ``100`` or ``[0, 1]``.
-      source: Where it was given, for errors.
+      source: Place in which it was given, for errors.
 
     Raises:
-      FileFormatError: It is no plain value.
+      FileFormatError: It is not a plain value.
     """
     path = Path(source)
     if len(text) > _MAX_BYTES:
@@ -221,6 +242,26 @@ def read_value(text: str, source: str) -> Node:
             None,
             f"a value must be plain YAML, such as 100 or [0, 1]; got {text[:_MAX_ECHO]!r}",
         ) from None
+
+
+def node_of(path: Path, value: Any, depth: int = 0) -> Node:
+    """Return a node, without lines, of what JSON gives.
+
+    Args:
+      path: The file.
+      value: Plain data.
+      depth: Levels above the value.
+
+    Raises:
+      FileFormatError: It is nested too deep.
+    """
+    if depth > _MAX_DEPTH:
+        raise FileFormatError(path, None, f"it must be nested at most {_MAX_DEPTH} deep")
+    if isinstance(value, dict):
+        value = {name: node_of(path, member, depth + 1) for name, member in value.items()}
+    elif isinstance(value, list):
+        value = tuple(node_of(path, member, depth + 1) for member in value)
+    return Node(path, None, value)
 
 
 def _without_lines(node: Node) -> Node:
@@ -262,7 +303,7 @@ def _parse(path: Path, text: str, tags: Collection[str]) -> Node:
 
 @final
 class _EventFilter:
-    """Refuses a parser's events that are not plain data, before a composer recurses into them."""
+    """Filter that refuses events that are not plain data, before a composer recurses."""
 
     def __init__(self, path: Path, tags: Collection[str]) -> None:
         self._path = path
@@ -301,7 +342,7 @@ def _node(path: Path, node: Any, line: int | None = None) -> Node:
     for key, value in node.value:
         key_line = key.start_mark.line + 1
         if key.id != "scalar":
-            raise _refusal(path, key_line, "a key that is no text")
+            raise _refusal(path, key_line, "a key that is not a text")
         if key.value in members:
             first = members[key.value].line
             raise FileFormatError(

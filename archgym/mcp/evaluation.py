@@ -14,7 +14,8 @@ from archgym.mcp.workspace import Workspace
 from archgym.report.design_explanation import explain_design, read_target
 from archgym.report.explain import single_changes
 from archgym.search.agent import agent_class, make_agent
-from archgym.studies.study import Study, StudyLog
+from archgym.studies.snapshot import StudyLog
+from archgym.studies.study import Study
 
 __all__ = ["TOOLS", "created", "shown_metrics", "status"]
 

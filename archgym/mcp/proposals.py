@@ -15,7 +15,7 @@ from archgym.errors import BudgetExhausted, InvalidArgumentError
 from archgym.evaluation.task import Evaluation, Task
 from archgym.evaluation.trials import Trials
 from archgym.search.agent import agent_class, make_agent
-from archgym.studies.study import StudyLog
+from archgym.studies.snapshot import StudyLog
 
 __all__ = ["Known", "propose"]
 
@@ -95,13 +95,15 @@ def propose(
     known = Known(task, log)
     waiting: list[np.ndarray] = []
     asked = 0
+    is_finished = True
 
     def evaluate(indices: np.ndarray) -> Trials:
-        nonlocal asked
+        nonlocal asked, is_finished
         task.space.check_indices(np.asarray(indices))
         missing = known.missing(indices)
         asked += len(indices)
         if len(missing) or asked > _MAX_KNOWN_ASKS:
+            is_finished = len(missing) > 0
             waiting.append(missing)
             raise BudgetExhausted("The agent waits for results.")
         return known.trials(np.asarray(indices, dtype=np.int64))
@@ -109,8 +111,9 @@ def propose(
     with suppress(BudgetExhausted):
         made.search(evaluate, task)
     if not waiting or not len(waiting[0]):
+        limit = "" if is_finished else f" in its first {_MAX_KNOWN_ASKS:,} asks"
         raise InvalidArgumentError(
-            f"Agent {agent!r} with seed {seed} has nothing new to propose. Use another seed or "
-            "agent."
+            f"Agent {agent!r} with seed {seed} has nothing new to propose{limit}. Use another seed "
+            "or agent."
         )
     return waiting[0]

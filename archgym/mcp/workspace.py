@@ -17,7 +17,8 @@ from archgym.policies.log import HEADER_NAME, PolicyLog, read_policy_header
 from archgym.runtime.plugins import registered
 from archgym.studies.folder import STUDY_NAME
 from archgym.studies.metadata import Header, read_header
-from archgym.studies.study import Study, StudyLog, read_study
+from archgym.studies.snapshot import StudyLog
+from archgym.studies.study import Study, read_study
 
 __all__ = ["Workspace"]
 

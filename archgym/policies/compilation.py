@@ -317,7 +317,7 @@ class _Rewriter(ast.NodeTransformer):
         return ast.Assign([node.target], value)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        # The name of a function is no variable.
+        # The name of a function is not a variable.
         return ast.Call(node.func, [self.visit(each) for each in node.args], [])
 
     def _access(self, helper: str, node: ast.Subscript, values: list[ast.expr]) -> ast.Call:

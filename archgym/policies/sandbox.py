@@ -166,7 +166,9 @@ def _serve(connection: Connection, domain_name: str) -> None:
         except Exception as error:
             # Numba reports types that do not fit by exceptions of several classes.
             lines = [line.strip() for line in error_text(error).splitlines() if line.strip()]
-            answer = {"problem": f"the policy cannot be compiled: {' '.join(lines)[:300]}"}
+            text = " ".join(lines)
+            text = text if len(text) <= 300 else f"{text[:300]}…"
+            answer = {"problem": f"the policy cannot be compiled: {text}"}
         connection.send_bytes(json.dumps(answer, allow_nan=False).encode())
 
 

@@ -24,7 +24,7 @@ _MAX_EDGES = 0xFFFE
 
 @final
 class CompiledTrees:
-    """Predicts all metrics of many designs in a call, from their index vectors.
+    """Compiled trees that predict all metrics of many designs in a call.
 
     What a tree compares are not a feature's numbers but their ranks, which for most parameters are
     a table of a few values.
@@ -39,7 +39,7 @@ class CompiledTrees:
         """Put the ensembles one behind the other.
 
         Args:
-          encoding: What makes features of designs.
+          encoding: Encoding of designs as features.
           groups: Metrics with the ensemble that answers for them, together all that change.
 
         Raises:
@@ -54,7 +54,7 @@ class CompiledTrees:
         order = [metric for metrics, _ in groups for metric in metrics]
         self._order = np.array(order, dtype=np.int64)
         factor = scaling.factor[order]
-        # What overflows is no number of a metric's, and is predicted as such.
+        # What overflows is not a number of a metric's, and is predicted as such.
         with np.errstate(over="ignore", invalid="ignore"):
             self._base = scaling.shift[order] + factor * _joined([e.base for e in self._ensembles])
             self._scale = factor * _joined([e.scale for e in self._ensembles])
@@ -127,7 +127,7 @@ class CompiledTrees:
         return edges
 
     def _codes(self, feature: int, values: np.ndarray) -> np.ndarray:
-        """Codes of a feature's numbers, which exceed those of a threshold as the numbers do it."""
+        """Return codes of a feature's numbers, in the order of the numbers and thresholds."""
         side: Literal["left", "right"] = "left" if self._listed(feature)[1] is None else "right"
         return np.searchsorted(self._edges[feature], _narrow(values), side=side)
 
@@ -303,7 +303,7 @@ def predict_trees(
     totals: np.ndarray,
     results: np.ndarray,
 ) -> None:
-    """Metrics of many designs; sums go in the order of the trees, whatever the batch.
+    """Return metrics of many designs; sums are in the order of the trees for any batch.
 
     Args:
       columns: (n, n_columns) int64, the designs' indices, and codes of what has no table.
@@ -349,7 +349,7 @@ def predict_trees(
             for design in range(size):
                 for begin in range(0, n_trees, BLOCK):
                     end = min(begin + BLOCK, n_trees)
-                    _walk_trees(nodes, roots[begin:end], codes, np.uint64(design), places, moving)  # type: ignore[arg-type]  # NumPy's numbers are no int
+                    _walk_trees(nodes, roots[begin:end], codes, np.uint64(design), places, moving)  # type: ignore[arg-type]  # NumPy's numbers are not int
                     for tree in range(begin, end):
                         start = starts[places[tree - begin]]
                         _add(start, widths[tree], outputs[tree], values, totals, design)

@@ -47,11 +47,11 @@ def fit_beyond(
     can be left out.
 
     Args:
-      errors: What is asked to learn without a region.
+      errors: Function that learns without a region.
       indices: (n, n_parameters), what was learned from.
       targets: (n, n_metrics), scaled.
       workload: (n,), number of each row's workload.
-      seed: Of the rows that are looked at.
+      seed: Random seed of the rows that are looked at.
     """
     rng = np.random.default_rng(np.random.SeedSequence([seed, 9]))
     some = _some(workload, rng)

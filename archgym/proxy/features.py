@@ -110,7 +110,7 @@ class Encoding:
     def tables(self) -> list[tuple[int, np.ndarray | None]]:
         """For each feature of a design its parameter, and its number by the parameter's index.
 
-        None where the parameter has too many values to list.
+        None if the parameter has too many values to list.
         """
         found: list[tuple[int, np.ndarray | None]] = []
         for place, parameter in enumerate(self.space.parameters):
@@ -200,7 +200,7 @@ class Scaling:
         """Return scaling from what `to_json` gave.
 
         Raises:
-          ValueError: `data` is no such object.
+          ValueError: `data` is not such an object.
         """
         arrays = []
         for name in ("is_log", "shift", "factor", "low", "high"):

@@ -58,7 +58,7 @@ class TrainOptions:
     calibration: float = 0.1
     seed: int = 0
     setting: Mapping[str, Any] | None = None
-    """Hyperparameters; by cross-validation where None."""
+    """Hyperparameters; by cross-validation if None."""
 
     def __post_init__(self) -> None:
         model_kind(self.model)
@@ -270,8 +270,8 @@ def _fitted(
 def _apart(rows: Rows) -> np.ndarray:
     """Return number of each row's group, (n,), that is learned from whole or not at all.
 
-    Designs whose outcome is known already are no test of intervals: measured on DRAM, calibrated on
-    them, intervals at 90 % held 55 to 84 % of unseen outcomes.
+    Designs with a known outcome do not test intervals: calibrated on them, intervals at 90 % held
+    55 to 84 % of unseen outcomes of DRAM.
     """
     if len(np.unique(rows.workload)) > 1:
         return design_groups(rows.indices)

@@ -67,16 +67,16 @@ def fit_doubt(
     setting: Setting,
     seed: int,
 ) -> TreeEnsemble | None:
-    """Trees that expect the absolute error of each group's first metric, an output for each group.
+    """Return trees that predict the absolute error of each group's first metric.
 
-    They learn errors on designs that were left out, in folds. None where all models say how sure
+    They learn errors on designs that were left out, in folds. None if all models say how sure
     they are.
 
     Args:
       targets: (n, n_metrics), scaled.
       groups: Metrics' places with the model that answers for them.
       designs: (n,), number of each row's design.
-      seed: Of rows and folds.
+      seed: Random seed of rows and folds.
     """
     if all(model.spread(features[:1]) is not None for _, model in groups):
         return None

@@ -60,7 +60,7 @@ def learning_curve(
 
 
 def mixed_workload(dataset: Dataset) -> int | None:
-    """Return the workload that most agents searched on; None where only one did on each."""
+    """Return the workload that most agents searched on; None if only one did on each."""
     n_agents = [
         len(np.unique(dataset.agent[dataset.workload == place]))
         for place in range(len(dataset.workloads))

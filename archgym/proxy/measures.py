@@ -63,7 +63,7 @@ def _intervals(actual: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 
 
 def measure(actual: np.ndarray, predicted: np.ndarray, spec: MetricSpec) -> dict[str, float | None]:
-    """Return errors of one metric, (n,) each; None where a measure is undefined.
+    """Return errors of one metric, (n,) each; None if a measure is undefined.
 
     Returns:
       ``rmse``, in the metric's unit, and as percent of the mean and of the range; ``mape_percent``

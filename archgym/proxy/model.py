@@ -48,7 +48,7 @@ def checked(
 
     Args:
       kind: "i" whole numbers, "f" floats; returned as int64 or float64.
-      shape: With None where any length above 0 will do.
+      shape: Shape, with None for any length above 0.
       low: Least entry allowed.
       high: Largest entry allowed.
 

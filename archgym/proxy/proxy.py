@@ -108,7 +108,7 @@ def train(
 
     Args:
       dataset: Evaluations; designs that break a constraint or come again are left out.
-      announce: Told what is under way, how much is done, and of how much.
+      announce: Called with the current step, the amount done and the total.
 
     Raises:
       InvalidArgumentError: There is too little to learn from.

@@ -77,9 +77,9 @@ def report(
     "bounds", where each further sample that was smaller than the data has a line.
 
     Args:
-      simulator: Where given, the best predicted design of each metric is simulated, for the regret.
-      curves: Whether to add learning curves and, with several agents, the effect of diversity.
-      announce: Told what is under way, how much is done, and of how much.
+      simulator: Simulator for the best predicted design of each metric, for the regret.
+      curves: True to add learning curves and, with several agents, the effect of diversity.
+      announce: Called with the current step, the amount done and the total.
     """
     with collected_reductions() as notes:
         found = _report(dataset, options or TrainOptions(), simulator, curves, announce)

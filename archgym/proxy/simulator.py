@@ -129,7 +129,7 @@ class ProxySimulator(StandIn):
         return dict(facts.facts)
 
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
-        """Predictions for designs that are known to be canonical and feasible in the space."""
+        """Return predictions for designs that are canonical and feasible in the space."""
         part, facts = self.proxy.part(workload.content)
         values = part.predict(indices, facts)
         builds = part.builds(indices, facts) & np.isfinite(values).all(axis=1)

@@ -26,7 +26,7 @@ def outcome_groups(values: np.ndarray) -> np.ndarray:
     """Number of each row's outcome, (n,), equal where all metrics, (n, n_metrics), are equal.
 
     Designs whose parameters do nothing on a workload share an outcome, and with one of them in the
-    training data the others are no test of a model.
+    training data the others do not test a model.
     """
     with np.errstate(divide="ignore"):
         size = np.floor(np.log10(np.abs(values)))
@@ -66,7 +66,7 @@ def region(
     values: np.ndarray,
     share: float,
 ) -> tuple[np.ndarray, Sequence[str]]:
-    """Rows in a region of the space, (n,) bool, and the condition that cuts it off, in words.
+    """Return rows in a region of the space, (n,) bool, and its condition in words.
 
     It is the one that `archgym dataset split --split region` chooses: the tail or value, near
     `share` of the rows, of the parameter that explains most of the first metric with a goal. None

@@ -94,7 +94,7 @@ class TreeEnsemble(Predictor):
     def predict(self, features: np.ndarray) -> np.ndarray:
         rows = self._rows(features)
         total = np.zeros((len(features), len(self.base)))
-        # Numbers of a file may be so large that sums overflow; then the prediction is no number.
+        # Numbers of a file may be so large that sums overflow; then the prediction is not a number.
         with np.errstate(over="ignore", invalid="ignore"):
             for tree, output in enumerate(self.output.tolist()):
                 total[:, output : output + self.values.shape[1]] += self.values[rows[:, tree]]
@@ -131,7 +131,7 @@ def pack(
     """Return the ensemble of trees that a library grew.
 
     Args:
-      n_features: Of the designs they learned from.
+      n_features: Features of the designs they learned from.
     """
     parts: dict[str, list[Any]] = {n: [] for n in ("feature", "threshold", "left", "value")}
     roots = []
@@ -166,7 +166,7 @@ def pack(
 
 
 def _breadth_first(tree: GrownTree) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes level by level with children side by side, and where each node's children start."""
+    """Return nodes level by level, siblings adjacent, and the start of each node's children."""
     levels = [np.zeros(1, dtype=np.int64)]
     starts = []
     n = 1

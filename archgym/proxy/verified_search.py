@@ -26,7 +26,7 @@ Progress = Callable[[int, int, float | None], None]
 class VerifiedDesign:
     """A design with the reward that the proxy expects and the one that the simulator gives.
 
-    `metrics` are the simulator's, None where it could not build the design; `missed_limits` are the
+    `metrics` are the simulator's, None if it could not build the design; `missed_limits` are the
     limits of the task that it then misses, in words.
     """
 
@@ -86,9 +86,9 @@ def search_on_proxy(
     to the simulator too; more of them only where too few others are left.
 
     Args:
-      workload: Its default where None; so for the objective.
+      workload: Its default if None; so for the objective.
       objective: A name, or text as for `Task.make`.
-      simulator: What the proxy stands for; the registered one where None.
+      simulator: Simulator that the proxy stands for; None for the registered one.
 
     Raises:
       UnknownNameError: A name does not exist.
@@ -123,7 +123,7 @@ def search_on_proxy(
 
 
 def picked(indices: np.ndarray, reward: np.ndarray, n: int) -> np.ndarray:
-    """Rows of the designs to simulate, best first: of distinct rewards, as far as there are."""
+    """Return rows of the designs to simulate, best first, with distinct rewards if possible."""
     order = np.argsort(-reward, kind="stable")
     _, once = np.unique(indices[order], axis=0, return_index=True)
     order = order[np.sort(once)]

@@ -30,11 +30,11 @@ class Part:
     """Fitted models for all metrics, with the width of their intervals.
 
     `groups` are metrics' places with the predictor that answers for them. `doubt` expects the error
-    of each group; None where all models say how sure they are. `floor` is (n_metrics,);
+    of each group; None if all models say how sure they are. `floor` is (n_metrics,);
     `quantiles` (n_levels, n_metrics), by `LEVELS`, infinite where too few designs were left to
     calibrate on. `beyond`, (n_tiers, n_levels, n_metrics), by `TIERS`, is the least half-width of
     scaled metrics for designs or workloads that have what `familiarity` never saw. `buildable` says
-    which share of its trees expects that a design can be built; None where all could.
+    which share of its trees expects that a design can be built; None if all could.
     """
 
     workloads: tuple[str, ...]
@@ -170,7 +170,7 @@ class Part:
         """Return part from what `to_json` and `arrays` gave, of whatever origin.
 
         Raises:
-          ValueError: It is no part.
+          ValueError: It is not such a part.
         """
         if data["encoding"] not in ("ordinal", "one-hot"):
             raise ValueError(f"encoding {data['encoding']!r} does not exist")

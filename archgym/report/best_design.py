@@ -204,7 +204,7 @@ def _standings(task: Task, top: np.ndarray) -> list[Standing]:
 
 
 def chosen_tables(label: str, chosen: Chosen) -> list[Table]:
-    """Costs by what they cause, neighbours by parameter, and the tradeoff and risk table."""
+    """Return costs by effect, neighbours by parameter, and the tradeoff and risk table."""
     found = chosen.explanation
     tables = [_costs(label, found), _tornado(label, found), _risks(label, chosen)]
     return [table for table in tables if table.rows]

@@ -13,7 +13,7 @@ __all__ = ["Cause", "Causes", "causes"]
 
 # chosen: all subsets of so many metrics are tried in milliseconds.
 _MAX_PARTS = 12
-# chosen: a part of less is no cause to name, where others are not known.
+# chosen: a part of less is not a cause to name, where others are not known.
 _LEAST_PART = 0.05
 # chosen: parts that add up by chance do not do so over so many designs that differ.
 _MIN_DESIGNS = 8
@@ -63,7 +63,7 @@ def causes(values: np.ndarray, specs: Sequence[MetricSpec]) -> list[Causes]:
         return []
     found = []
     for place, spec in enumerate(specs):
-        # A share of one thing is no part of a share of another.
+        # A share of one thing is not part of a share of another.
         if spec.goal == "none" or spec.unit in ("", "%") or np.ptp(tried[:, place]) == 0:
             continue
         others = [

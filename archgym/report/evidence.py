@@ -117,7 +117,7 @@ class RunEvidence:
         return float(self.curve[min(n, budget) - 1])
 
     def best_row(self, budget: int) -> int | None:
-        """Return the first of the best among so many evaluations; None where nothing was built."""
+        """Return the first of the best among so many evaluations; None if nothing was built."""
         row = int(np.argmax(self.reward[:budget])) if len(self.reward) else 0
         return row if len(self.reward) and np.isfinite(self.reward[row]) else None
 
@@ -161,7 +161,7 @@ class TaskEvidence:
 
     @cached_property
     def best(self) -> tuple[RunEvidence, int] | None:
-        """The run and evaluation with the largest reward; None where nothing was built."""
+        """The run and evaluation with the largest reward; None if nothing was built."""
         ends = [run.curve[-1] if len(run.reward) else -math.inf for run in self.runs]
         if not ends or not np.isfinite(max(ends)):
             return None

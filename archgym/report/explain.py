@@ -101,7 +101,7 @@ class Explanation:
 
     @property
     def best_change(self) -> Change | None:
-        """The one parameter that helps most; None where none helps."""
+        """The one parameter that helps most; None if none helps."""
         best = max(self.changes, key=lambda change: change.reward, default=None)
         return best if best is not None and best.reward > self.reward + 1e-12 else None
 
@@ -267,7 +267,7 @@ def _moved(task: Task, values: np.ndarray, base: np.ndarray) -> np.ndarray:
     number, as where a metric is 0 on a workload, averages are compared; 0 if they have none.
 
     Args:
-      task: Whose weights count.
+      task: Task whose weights count.
       values: (n_workloads, n_metrics)
       base: (n_workloads, n_metrics)
     """
@@ -367,7 +367,7 @@ def tradeoffs(explanation: Explanation, error_percent: float) -> list[Point]:
 
     Args:
       explanation: The design and its neighbours.
-      error_percent: How far a simulator's numbers may be off [%].
+      error_percent: Possible error of a simulator's numbers [%].
     """
     task = explanation.task
     names = [spec.name for spec in task.metrics]
@@ -403,7 +403,7 @@ def tradeoffs(explanation: Explanation, error_percent: float) -> list[Point]:
 
 
 def _risks(explanation: Explanation, error_percent: float) -> list[Point]:
-    """Parameters with other values that the simulator's error cannot tell from the design's own."""
+    """Return parameters with values that differ by less than the simulator's error."""
     room = reward_room(explanation, error_percent)
     points = []
     for parameter, own in explanation.by_parameter().items():

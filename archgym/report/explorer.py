@@ -22,7 +22,7 @@ def explorer(task: TaskEvidence, name: str, n_tasks: int) -> tuple[dict[str, Any
 
     Args:
       task: The task; designs that were not built are left out.
-      name: Of the element.
+      name: Name of the element.
       n_tasks: Tasks that share the page.
 
     Returns:

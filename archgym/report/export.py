@@ -18,6 +18,7 @@ from archgym.errors import (
 from archgym.evaluation.simulator import Simulator, make_simulator, simulator_class
 from archgym.evaluation.stand_in import StandIn
 from archgym.evaluation.task import Task
+from archgym.files.remote import local_output, url_of
 from archgym.files.storage import make_folder, write_atomic
 from archgym.report.quantities import grouped_number
 
@@ -57,7 +58,7 @@ class Export:
 
     @property
     def text(self) -> str | None:
-        """Text of the only file; None where there are several. Notes do not count."""
+        """Text of the only file; None if there are several. Notes do not count."""
         texts = [text for name, text in self.files.items() if name != NOTES]
         return texts[0] if len(texts) == 1 else None
 
@@ -70,12 +71,22 @@ class Export:
         """Write the files and return their paths.
 
         Args:
-          path: New file for a format of one file, or a folder, which is made if it is absent.
+          path: New file for a format of one file, or a folder, which is made if it is absent;
+            or the URL of a new one.
 
         Raises:
           InvalidArgumentError: A file exists.
           StorageError: A file cannot be written.
         """
+        if url_of(path) is None:
+            return self._write(path)
+        with local_output(path) as local:
+            if len(self.files) > 1:
+                make_folder(local)
+            self._write(local)
+        return [path if len(self.files) == 1 else path / name for name in self.files]
+
+    def _write(self, path: Path) -> list[Path]:
         is_file = len(self.files) == 1 and not path.is_dir()
         paths = {
             path if is_file else path.joinpath(*PurePosixPath(name).parts): text
@@ -106,7 +117,7 @@ def unknown_format(simulator: Simulator, form: str, known: Iterable[str]) -> Unk
 
     Args:
       simulator: Simulator, table or proxy.
-      form: What was asked for.
+      form: Requested form.
       known: Formats that there are.
     """
     real = _real(simulator)

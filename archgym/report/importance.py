@@ -72,14 +72,14 @@ class Importance:
 
 
 def importance(task: TaskEvidence, *, n_tasks: int, level: float, seed: int) -> Importance | None:
-    """Share by parameter and by pair of parameters; None where there is too little to fit.
+    """Share by parameter and by pair of parameters; None if there is too little to fit.
 
     Args:
       task: Its designs that were built, each counted once.
       n_tasks: Tasks that share the time of a report.
       level: Share of trees between the ends of an interval. Each tree has its own bootstrap
         sample of the designs.
-      seed: Of the forest and of the evaluations that it is fitted on.
+      seed: Random seed of the forest and of the evaluations that it is fitted on.
 
     Source:
       Hutter, Hoos & Leyton-Brown, *An Efficient Approach for Assessing Hyperparameter

@@ -71,7 +71,6 @@ class LiveView:
         elif (folder / STUDY_NAME).is_file():
             header = read_header(folder)
             self._add(header.agent or header.kind, folder)
-            self._planned = header.budget or 0
         else:
             raise FileFormatError(
                 folder, None, "must be a study or a sweep", "Give the folder of one"
@@ -116,6 +115,13 @@ class LiveView:
         return sum(run.evaluations for run in self._runs.values())
 
     @property
+    def planned(self) -> int:
+        """Evaluations at the end: those of the sweep's plan, or the budget of the study now."""
+        if self._is_sweep:
+            return self._planned
+        return sum(run.header.budget or 0 for run in self._runs.values())
+
+    @property
     def rate(self) -> float | None:
         """Evaluations per second over the last minute; None before the second update."""
         if len(self._seen) < 2 or self._seen[-1][0] <= self._seen[0][0]:
@@ -129,13 +135,14 @@ class LiveView:
         for run in self._runs.values():
             by_task.setdefault(run.task_id, []).append(run)
         states = [run.status for run in self._runs.values()]
-        left = max(0, self._planned - self.evaluations)
+        planned = self.planned
+        left = max(0, planned - self.evaluations)
         rate = self.rate
         return {
             "title": self._folder.name or str(self._folder),
             "problem": self.problem,
             "evaluations": self.evaluations,
-            "planned": self._planned,
+            "planned": planned,
             "rate": rate,
             "eta_s": left / rate if rate and left and "running" in states else None,
             "runs": {
@@ -162,6 +169,7 @@ class _Run:
         self.default = self.weights @ np.array(header.task["reference"], dtype=np.float64)
         self.pair = _pair(self.metrics, self.objective)
         self._tail = JournalTail(folder / JOURNAL_NAME, header.shape(self.space))
+        self._version = _version(folder / STUDY_NAME)
         self._clear()
 
     def _clear(self) -> None:
@@ -191,7 +199,11 @@ class _Run:
         )
 
     def update(self) -> bool:
-        """Take the new records; return True if more are waiting."""
+        """Take the new records and a new budget; return True if more records are waiting."""
+        version = _version(self.folder / STUDY_NAME)
+        if version != self._version:
+            # A study that is resumed may have another budget.
+            self.header, self._version = read_header(self.folder), version
         records, is_new = self._tail.poll()
         if is_new:
             self._clear()
@@ -237,6 +249,15 @@ class _Run:
             merged = np.unique(merged, axis=0)
             signs = [-1.0 if self.metrics[p].goal == "minimise" else 1.0 for p in self.pair]
             self.front = merged[front(merged * signs)]
+
+
+def _version(path: Path) -> tuple[int, int] | None:
+    """Return what changes when a file is replaced; None if there is no file."""
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return state.st_ino, state.st_mtime_ns
 
 
 def _pair(metrics: Sequence[MetricSpec], objective: Objective) -> tuple[int, int] | None:

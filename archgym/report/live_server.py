@@ -136,7 +136,7 @@ class _State:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers to GET of the page and of its data; every other method is refused."""
+    """Handler of GET for the page and its data; other methods are refused."""
 
     state: ClassVar[_State]
     token: ClassVar[str]

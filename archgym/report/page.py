@@ -13,6 +13,7 @@ from importlib.resources import files
 from typing import Any, final
 
 from archgym.evaluation.limits import LIMITED_REWARD
+from archgym.files.replacement import MARK
 from archgym.report.answer import Answer, Gain
 from archgym.report.best_design import Chosen
 from archgym.report.evidence import TaskEvidence
@@ -27,7 +28,7 @@ from archgym.report.verdict import warnings
 
 __all__ = ["PageOptions", "page"]
 
-# chosen: longer texts get a width, lest a column of commands makes them one word wide.
+# chosen: longer texts get a width; else a column of commands makes them one word wide.
 _LONG = 20
 _RIGHT = ' class="n"'
 _MISSED = ' class="worse"'
@@ -113,6 +114,7 @@ def page(findings: Findings, options: PageOptions = _DEFAULTS) -> str:
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
+        f'<meta name="generator" content="{MARK}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f'<meta name="color-scheme" content="light dark"><title>{escape(options.title)}</title>',
         f"<style>{_asset('page.css')}</style></head><body>",

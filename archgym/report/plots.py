@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from archgym.errors import InvalidArgumentError
+from archgym.files.replacement import figure_metadata, require_replaceable
 from archgym.files.storage import atomic_file
 from archgym.report.curves import best_label, best_so_far, span
 from archgym.studies.front import sought
@@ -31,14 +32,21 @@ _ROOM = 0.15
 _BAND = (0.05, 0.95)
 
 
-def check_plot(option: str, path: Path) -> None:
-    """Raise if a file has no extension of a figure, before any work is done.
+def check_plot(option: str, path: Path, is_forced: bool = False, force: str = "") -> None:
+    """Raise if a file cannot become a figure, before any work is done.
+
+    Args:
+      option: Option that names the file, for the message.
+      path: File of the figure.
+      is_forced: True if a file that ArchGym did not write may be replaced.
+      force: Option that makes `is_forced` true, for the message.
 
     Raises:
-      InvalidArgumentError: The file name has another extension.
+      InvalidArgumentError: The file name has another extension, or the file is somebody else's.
     """
     if path.suffix.removeprefix(".") not in _FORMATS:
         raise InvalidArgumentError(f"`{option}` must end in .svg, .png or .pdf; got {str(path)!r}.")
+    require_replaceable(option, path, is_forced=is_forced, force=force)
 
 
 def plot_studies(logs: Sequence["StudyLog"], path: Path, known: "Exhaustive | None" = None) -> None:
@@ -129,7 +137,7 @@ def _picture(path: Path, height: float) -> Iterator["Axes"]:
         figure = Figure(figsize=(6.4, height), layout="constrained")
         yield figure.add_subplot()
         kind = path.suffix.removeprefix(".")
-        metadata = {"Date": None} if kind == "svg" else None
+        metadata = figure_metadata(path)
         with atomic_file(path) as scratch:
             figure.savefig(scratch, format=kind, dpi=130, metadata=metadata)
 

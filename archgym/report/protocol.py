@@ -56,7 +56,7 @@ class Protocol:
           statistic: Its name.
           ours: An agent's scores, one array a task.
           theirs: Another one's on the same tasks, where the statistic compares.
-          level: Share of resamples between the ends; the protocol's where None.
+          level: Share of resamples between the ends; the protocol's if None.
         """
         return stratified_bootstrap(
             statistic,

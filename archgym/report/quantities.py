@@ -25,7 +25,7 @@ _RANGES = {"s": (-15, 0), "B": (0, 12), "B/s": (0, 12), "bit/s": (0, 12)}
 _SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 # chosen: numbers without a prefix are written out from a thousandth to a million.
 _LEAST, _MOST = 1e-3, 1e6
-# chosen: a smaller share is no change; a larger one is shown as a factor.
+# chosen: a smaller share is not a change; a larger one is shown as a factor.
 _NO_CHANGE, _DOUBLED = 5e-4, 1.0
 # chosen: three digits of a percentage would show less as 100 %.
 _NEARLY_ALL = 0.99

@@ -18,13 +18,12 @@ from archgym.evaluation.task_choices import WorkloadChoice
 from archgym.files.storage import file_stem
 from archgym.report.search_plots import SearchPlots
 from archgym.search.agent import Agent
-from archgym.studies.callbacks import Callback
 from archgym.studies.folder import RUNS_FOLDER
 from archgym.studies.front import study_front
 from archgym.studies.prior import StudySource
 from archgym.studies.replay import Ending
 from archgym.studies.snapshot import Outcome, StudyLog, read_study
-from archgym.studies.study import Study
+from archgym.studies.study import Callback, Study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,7 +69,7 @@ class SearchResult:
 
     @cached_property
     def best(self) -> Outcome | None:
-        """The best feasible evaluation; None where no design could be built."""
+        """The best feasible evaluation; None if no design could be built."""
         return self.log.best()
 
     @property
@@ -80,16 +79,12 @@ class SearchResult:
 
     def top(self, k: int = 10) -> "pd.DataFrame":
         """Return the `k` best feasible designs, the best first."""
-        from archgym.studies.frame import study_frame
-
-        return study_frame(self.log, self.log.top_rows(k))
+        return self.log.to_dataframe(self.log.top_rows(k))
 
     @property
     def front(self) -> "pd.DataFrame":
         """Designs that no other one beats in every term of the objective, with their metrics."""
-        from archgym.studies.frame import study_frame
-
-        return study_frame(self.log, study_front(self.log).rows)
+        return self.log.to_dataframe(study_front(self.log).rows)
 
     def to_dataframe(self) -> "pd.DataFrame":
         """Return one row for each evaluation; see `StudyLog.to_dataframe`."""

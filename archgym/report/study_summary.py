@@ -140,7 +140,7 @@ class StudiesSummary:
     across: AcrossObjectives | None
     """Comparison of several studies whose objectives differ."""
     top: tuple[TopDesign, ...]
-    """Best designs; empty unless asked for."""
+    """Best designs, of each study if their objectives differ; empty unless asked for."""
     optimality: Optimality | None
     """Distance to the proven optimum; None without a table."""
 
@@ -170,7 +170,7 @@ def summarise(
       front_metrics: Metrics that the Pareto front spans (default: those of the objective).
       table: Table of the task, to measure the distance to the proven optimum.
       budgets: Numbers of evaluations to measure that distance at.
-      n_top: Number of best designs to return.
+      n_top: Number of best designs to return, of each study if their objectives differ.
 
     Raises:
       InvalidArgumentError: A study is named twice, or the studies cannot be compared.
@@ -199,11 +199,19 @@ def summarise(
         study=StudySummary.read(logs[0], chosen) if len(logs) == 1 else None,
         comparison=compare(logs) if len(logs) > 1 and is_alike else None,
         across=crossed,
-        top=top(logs, n_top) if n_top else (),
+        top=_top(logs, n_top, is_alike),
         optimality=None
         if table is None
         else measure_optimality(logs, table, sorted(set(budgets or DEFAULT_BUDGETS))),
     )
+
+
+def _top(logs: Sequence["StudyLog"], n_top: int, is_alike: bool) -> tuple[TopDesign, ...]:
+    if not n_top:
+        return ()
+    # Rewards of different objectives have no common order.
+    groups = [logs] if is_alike else [(log,) for log in logs]
+    return tuple(design for group in groups for design in top(group, n_top))
 
 
 def front_json(log: "StudyLog", front: StudyFront) -> dict[str, Any]:

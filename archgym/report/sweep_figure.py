@@ -9,6 +9,7 @@ import numpy as np
 
 from archgym.analysis.random_search import budgets_up_to, random_curve
 from archgym.errors import InvalidArgumentError
+from archgym.files.replacement import figure_metadata, require_replaceable
 from archgym.files.storage import atomic_file
 from archgym.sweep.results import AgentSummary, SweepReport, TaskSummary, require_evaluations
 
@@ -45,12 +46,13 @@ def check_figure(path: Path) -> None:
     """Refuse a file that no figure can be written to, before anything is done.
 
     Raises:
-      InvalidArgumentError: Its name ends in something else.
+      InvalidArgumentError: Its name ends in something else, or the file is somebody else's.
     """
     if path.suffix not in _FORMATS:
         raise InvalidArgumentError(
             f"`--figure` must end in {', '.join(_FORMATS)}; got {str(path)!r}."
         )
+    require_replaceable("--figure", path)
 
 
 def draw_report(
@@ -59,9 +61,9 @@ def draw_report(
     """Draw the figure.
 
     Args:
-      report: What the sweep found.
+      report: Results of the sweep.
       path: The figure.
-      known: By a task's label, all of its designs, for the exact curve of random search.
+      known: All designs of a task, by its label, for the exact curve of random search.
 
     Raises:
       InvalidArgumentError: The sweep has no evaluations, or the file's name has another end.
@@ -87,9 +89,7 @@ def draw_report(
             _draw_task(panel, report, task, (known or {}).get(task.task.label))
         kind = path.suffix.removeprefix(".")
         with atomic_file(path) as scratch:
-            figure.savefig(
-                scratch, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None
-            )
+            figure.savefig(scratch, format=kind, dpi=150, metadata=figure_metadata(path))
 
 
 def _draw_task(
@@ -161,7 +161,7 @@ def _draw_task(
 
 
 def _draw_random(axes: "Axes", known: "Exhaustive", first: int, budget: int) -> list[float]:
-    """Draw what random search reaches, exactly; returns the ends of its mean."""
+    """Draw exact results of random search; return the ends of its mean."""
     budgets = budgets_up_to(budget, len(known.rewards))
     curve = random_curve(known.rewards, budgets, _RANDOM_BAND)
     low, high = (curve.quantiles[share] for share in _RANDOM_BAND)

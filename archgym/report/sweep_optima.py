@@ -23,7 +23,7 @@ def proven_tasks(plan: SweepPlan, tables: Sequence[Path]) -> "Mapping[str, Exhau
 
     Raises:
       InvalidArgumentError: A table has none of the tasks.
-      FileFormatError: A file is no table, or it is damaged.
+      FileFormatError: A file is not a table, or it is damaged.
     """
     from archgym.tables import Exhaustive, TableSimulator
 

@@ -23,9 +23,9 @@ def verdict(
     """Return the verdict, a sentence or two a line.
 
     Args:
-      evidence: What was run.
-      protocol: How it is judged.
-      found: By agent, its runs' scores, one array a task.
+      evidence: Runs, and what is known of their tasks.
+      protocol: Protocol of the scores.
+      found: Scores of runs by agent, one array a task.
     """
     return (
         *_ranking(evidence, protocol, found),

@@ -14,8 +14,21 @@ from archgym.files.storage import open_file, storage_errors, write_atomic
 from archgym.report.findings import Findings
 from archgym.report.page import PageOptions, page
 
-__all__ = ["check_comparable", "plain", "read_report", "write_csv", "write_json_file", "write_page"]
+__all__ = [
+    "REPORT_MARK",
+    "SCORES_MARK",
+    "check_comparable",
+    "plain",
+    "read_report",
+    "write_csv",
+    "write_json_file",
+    "write_page",
+]
 
+REPORT_MARK = '{\n "protocol": {'
+"""First bytes of a report's JSON, by which a later report knows that it may replace the file."""
+SCORES_MARK = "agent,runs,IQM score"
+"""First bytes of a report's scores.csv."""
 _MAX_BYTES = 64 * 2**20
 
 
@@ -79,7 +92,7 @@ def read_report(other: Path) -> dict[str, Any]:
     """Return the JSON of another report.
 
     Raises:
-      FileFormatError: It is no report.
+      FileFormatError: It is not a report.
       StorageError: It cannot be read.
     """
     with storage_errors(other, "read"), open_file(other) as handle:
@@ -104,7 +117,7 @@ def check_comparable(findings: Findings, other: Path, data: Mapping[str, Any]) -
     Args:
       findings: This report.
       other: The file of the other one, for the message.
-      data: What it holds, as `read_report` gives it.
+      data: Content, as from `read_report`.
 
     Raises:
       InvalidArgumentError: It did.

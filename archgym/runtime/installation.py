@@ -30,6 +30,8 @@ _EXTRAS: Final = {
     "cluster": "sweeps on Ray clusters",
     "evolution": "agents of pymoo",
     "data": "datasets for Minari and Croissant, proxies as ONNX",
+    "remote": "datasets, tables and exports at URLs (S3)",
+    "hub": "datasets on the Hugging Face hub",
     "boosting": "proxies by XGBoost and LightGBM",
     "smac": "agent of SMAC3",
     "onnx": "networks from ONNX files",
@@ -77,7 +79,7 @@ class Installation:
       compiled: Simulators whose kernels are cached for these sources.
       free_bytes: Free space by folder: working folder, temporary folder, cache [bytes].
       features: Optional parts.
-      problems: What hinders the core install, one line each; empty if nothing does.
+      problems: Problems of the core installation, one line each.
     """
 
     versions: Mapping[str, str]

@@ -121,7 +121,7 @@ def _pointer(typing_context: Any, array: Any) -> Any:
 
 
 def _kept_apart(typing_context: Any) -> Any:
-    """Return called in a helper, keeps LLVM from copying the helper into each of its callers.
+    """Keep LLVM from copying the helper that calls this into each of its callers.
 
     For large helpers with several callers: copies of copies can make compiling take minutes.
     """
@@ -220,7 +220,7 @@ def _is_usable(folder: Path) -> bool:
 def _is_safe(folder: Path) -> bool:
     """Return True if only this user and root can change a folder or replace one above it.
 
-    Cached code is unpickled, so whoever can write there can run code as this user.
+    Cached code is unpickled, so any user who can write there can run code as this user.
     """
     if folder.stat().st_uid != os.getuid():
         return False
@@ -261,7 +261,7 @@ def _prune(root: Path, stem: str, keep: str) -> None:
 
 
 class _FolderLocator(_CacheLocator):
-    """Places a function's cache in `cache_folder` of its source folder."""
+    """Locator that places a function's cache in `cache_folder` of its source folder."""
 
     def __init__(self, function: Callable[..., Any], path: str) -> None:
         self._folder = cache_folder(Path(path).parent)

@@ -12,7 +12,7 @@ class StageProgress(Protocol):
         """Take how far a stage is.
 
         Args:
-          what: What is counted in it, in the plural.
+          what: Things that are counted, in the plural.
           done: Units done so far in the current stage.
           total: At the stage's end.
         """

@@ -25,7 +25,7 @@ _OBJECT_STORE_BYTES = 120 * 2**20
 
 @final
 class _Quiet:
-    """Keeps RLlib's and Ray's remarks on themselves to themselves while anyone wants so."""
+    """Counter of blocks in which remarks of RLlib and Ray are suppressed."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -111,10 +111,10 @@ class _SharedRay:
             )
 
     def leave(self, is_hurried: bool = False) -> None:
-        """Shuts down what was started here, where nobody else needs it.
+        """Shut down Ray if it was started here and nobody else needs it.
 
         Args:
-          is_hurried: Whether to kill Ray's processes; it asks one after the other to end, and waits
+          is_hurried: True to kill Ray's processes; it asks one after the other to end, and waits
             up to a second for each.
         """
         with self._lock:
@@ -143,7 +143,7 @@ class _SharedRay:
 
 
 def hurry_shutdown() -> None:
-    """Has Ray, when it shuts down next, kill its processes, which have nothing to save."""
+    """Make Ray's next shutdown kill its processes, which have nothing to save."""
     node: Any = ray_worker._global_node
     if node is None:
         return
@@ -175,11 +175,11 @@ RAY = _SharedRay()
 
 @final
 class _RayThread(threading.Thread):
-    """Starts Ray, and stays until Ray is shut down.
+    """Thread that starts Ray and lives until Ray is shut down.
 
-    Whoever waits for it can be interrupted, unlike who calls `ray.init`, which also takes SIGTERM
-    for itself in a main thread. It stays since Linux, as Ray asks it to, kills Ray's processes as
-    soon as the thread that has started them is gone.
+    A caller that waits for this thread can be interrupted. A direct call of `ray.init` cannot: in
+    the main thread it also replaces the handler of SIGTERM. The thread must live on, since Ray asks
+    Linux to kill its processes when the thread that started them ends.
     """
 
     def __init__(self, n_runners: int) -> None:
@@ -200,7 +200,7 @@ class _RayThread(threading.Thread):
         if self.error is not None:
             return
         if self.is_over.is_set():
-            # Whoever wanted it has been interrupted meanwhile.
+            # The caller was interrupted while Ray started.
             hurry_shutdown()
             ray.shutdown()
         self.is_over.wait()

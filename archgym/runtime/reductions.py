@@ -31,10 +31,10 @@ def report_reduction(subject: str, used: int, available: int, remedy: str) -> No
     """Report that fewer of something are used than there are; nothing if all are.
 
     Args:
-      subject: What there is several of, such as "rows of the trace".
+      subject: Things that are counted, such as "rows of the trace".
       used: Number that is used.
       available: Number that there is.
-      remedy: How to change it, or why it cannot be, without a full stop.
+      remedy: Way to change it, or reason why there is none, without a full stop.
     """
     if used < available:
         report_loss(f"{subject}: {used:,} of {available:,} are used; {remedy}.")

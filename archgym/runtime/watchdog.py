@@ -97,7 +97,7 @@ def _environment(pid: int) -> bytes:
 
 @final
 class Watchdog:
-    """Kills process groups when this process ends without having ended them, as by SIGKILL.
+    """Watchdog that kills process groups if this process ends without ending them.
 
     With them it kills the processes that `mark` marked, which may have left their group.
 

@@ -81,15 +81,15 @@ class Agent(ABC):
 
     @abstractmethod
     def __init__(self, space: DesignSpace, *, seed: int) -> None:
-        """Implementations add their hyperparameters as keywords with defaults."""
+        """Initialise the agent; implementations add hyperparameters as keywords with defaults."""
 
     @abstractmethod
     def search(self, evaluate: Evaluate, task: "Task") -> None:
         """Search until `evaluate` raises `BudgetExhausted`, which is let pass.
 
         Args:
-          evaluate: What designs are given to.
-          task: What they are judged by: its names, units and constants. An agent has nothing
+          evaluate: Function that evaluates designs.
+          task: Task of the search: its names, units and constants. An agent has nothing
             evaluated but by `evaluate`.
         """
 
@@ -109,10 +109,10 @@ class Agent(ABC):
         """Return designs that a policy makes, without learning any more.
 
         Args:
-          policy: What such an agent has learned.
+          policy: Policy that such an agent has learned.
           task: Its own task, or another over a space of the same layout.
-          n: How many, 1 or more.
-          seed: What decides, for all but the first.
+          n: Number of designs, 1 or more.
+          seed: Random seed of all designs but the first.
 
         Returns:
           (n, n_parameters) indices: first the design that the policy thinks best, then draws.
@@ -159,7 +159,7 @@ class AskTellAgent(Agent):
 
     @abstractmethod
     def ask(self) -> np.ndarray:
-        """Designs to evaluate next, (k, n_parameters) indices; none where the search is over."""
+        """Return the next designs, (k, n_parameters) indices; none if the search is over."""
 
     @abstractmethod
     def tell(self, trials: Trials) -> None:

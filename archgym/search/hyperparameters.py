@@ -50,11 +50,11 @@ def declared_hyperparameters(constructor: Callable[..., Any]) -> tuple[Parameter
 def checked_hyperparameters(
     constructor: Callable[..., Any], values: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Values for what a constructor declares, each as its own plain type, where they can be used.
+    """Return usable values of a constructor's hyperparameters, each as its plain type.
 
     Args:
       constructor: Constructor whose annotations hold ranges, and `Within` where it accepts more.
-      values: By name; others may be among them, and some may be left out.
+      values: Values by name; other names may be among them, and some may be absent.
 
     Raises:
       InvalidArgumentError: One is outside its limits.

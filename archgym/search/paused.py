@@ -18,7 +18,7 @@ class PausedSearch:
     """The search of an agent in a thread of its own, which waits while the caller works.
 
     `next_ask` returns what the agent asks for and `answer` gives it the results, in turn. The
-    thread touches nothing but the search, so that whoever holds this object may drop it.
+    thread uses nothing but the search, so that this object may be dropped at any time.
     """
 
     def __init__(self, search: Callable[[Evaluate], None]) -> None:

@@ -86,7 +86,7 @@ class Core:
         return combinations
 
     def _of_core(self, numbers: np.ndarray) -> np.ndarray:
-        """Combinations of the group whose core has these numbers; the rest has its defaults."""
+        """Return combinations of the group with these core numbers and other defaults."""
         combinations = np.tile(np.array(self._rules.default, dtype=np.int64), (len(numbers), 1))
         if self.places:
             columns = np.unravel_index(numbers, self.sizes)

@@ -210,7 +210,7 @@ def expression_from_json(data: Any, depth: int = 0) -> Expression:
     """Return expression from what `Expression.to_json` gave.
 
     Raises:
-      InvalidSpaceError: `data` is no such list, or nested deeper than 100.
+      InvalidSpaceError: `data` is not such a list, or nested deeper than 100.
     """
     problem = InvalidSpaceError(
         "An expression must be a list with an operator and its operands; got "

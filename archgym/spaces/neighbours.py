@@ -17,11 +17,11 @@ def step(parameter: Parameter, index: int, length: float, rng: np.random.Generat
     """Return a neighbour of the value with this index, another one where there is one.
 
     Args:
-      parameter: Whose value it is.
+      parameter: Parameter of the value.
       index: The value's number.
       length: Mean length of a step along an ordered parameter, as a share of its size, above 0; a
         step is never shorter than one value.
-      rng: What decides.
+      rng: Random numbers of the choice.
 
     Returns:
       The neighbour's number.
@@ -54,7 +54,7 @@ def step_designs(
       indices: (n, n_parameters); inactive parameters are left alone.
       rate: Mean number of parameters that step in a design; at least one does.
       length: As for `step`.
-      rng: What decides.
+      rng: Random numbers of the choice.
 
     Returns:
       (n, n_parameters) indices.

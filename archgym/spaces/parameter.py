@@ -475,7 +475,7 @@ def parameter_from_json(data: Any) -> Parameter:
     """Return parameter from what `Parameter.to_json` gave.
 
     Raises:
-      InvalidSpaceError: `data` is no such declaration.
+      InvalidSpaceError: `data` is not such a declaration.
     """
     if not isinstance(data, dict) or str(data.get("kind")) not in _KINDS:
         raise InvalidSpaceError(

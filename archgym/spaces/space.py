@@ -83,7 +83,7 @@ class DesignSpace:
 
         Args:
           name: The space's name.
-          parameters: In the order of the index vector.
+          parameters: Parameters in the order of the index vector.
           constraints: Judged on the canonical form, in this order.
           conditions: At most one a parameter.
           doc: One line.
@@ -197,7 +197,7 @@ class DesignSpace:
         """Return space from what `to_json` gave.
 
         Raises:
-          InvalidSpaceError: `data` is no such declaration.
+          InvalidSpaceError: `data` is not such a declaration.
         """
         try:
             return cls(
@@ -526,7 +526,7 @@ class DesignSpace:
 
         Args:
           start: Number of the first design.
-          stop: Number after the last one; the end of the space where None.
+          stop: Number after the last one; the end of the space if None.
           chunk: Designs looked at for each array.
           canonical: Leave out designs that are infeasible or not canonical.
         """
@@ -545,7 +545,7 @@ class DesignSpace:
 
         Raises:
           InvalidSpaceError: No feasible design is found.
-          InvalidArgumentError: `n` is no whole number of 0 or more, or `rng` no generator.
+          InvalidArgumentError: `n` is not a whole number of 0 or more, or `rng` no generator.
         """
         if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
             raise InvalidArgumentError(f"`n` must be a whole number, 0 or more; got {n!r}.")

@@ -181,7 +181,7 @@ class AskTell:
 
 @final
 class _Answer(Executor):
-    """Returns a told result, and settles designs that break a constraint."""
+    """Executor that returns a told result, and settles designs that break a constraint."""
 
     def __init__(self, told: tuple[np.ndarray, Evaluation] | None = None) -> None:
         self._told = told

@@ -8,15 +8,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self, final
+from typing import Any, Self, final
 
 import numpy as np
 
 from archgym.evaluation.trials import Trials
 from archgym.runtime.importing import import_library
-
-if TYPE_CHECKING:
-    from archgym.studies.study import Study
+from archgym.studies.study import Callback, Study
 
 __all__ = [
     "Callback",
@@ -30,26 +28,8 @@ __all__ = [
 _MLFLOW_BATCH = 1000
 
 
-class Callback(Protocol):
-    """Object that receives the new evaluations of a study.
-
-    Example:
-      >>> class Printing:
-      ...     def on_trials(self, study, trials):
-      ...         print(study.evaluations, trials.reward.max().round(3))
-    """
-
-    def on_trials(self, study: "Study", trials: Trials) -> None:
-        """Take evaluations that are new in this process, in their order.
-
-        Args:
-          study: The study, whose `evaluations` and `best_reward` count these.
-          trials: The new evaluations. Repeats and replayed evaluations are not among them.
-        """
-
-
 class _Tracker(ABC):
-    """Writes metrics and rewards by number of the evaluation to a library for tracking.
+    """Callback that writes metrics and rewards of each evaluation to a tracking library.
 
     Use it in a `with` block, or call `close`, so that the library ends its run.
     """
@@ -57,7 +37,7 @@ class _Tracker(ABC):
     def __init__(self) -> None:
         self._is_begun = False
 
-    def on_trials(self, study: "Study", trials: Trials) -> None:
+    def on_trials(self, study: Study, trials: Trials) -> None:
         """Write the metrics, the reward and the best reward so far of new evaluations."""
         if not self._is_begun:
             self._begin(study)
@@ -79,7 +59,7 @@ class _Tracker(ABC):
         self._flush()
 
     @abstractmethod
-    def _begin(self, study: "Study") -> None:
+    def _begin(self, study: Study) -> None:
         """Begin a run of the library, or continue the one of this study."""
 
     @abstractmethod
@@ -106,7 +86,7 @@ class _Tracker(ABC):
 
 @final
 class TensorBoardCallback(_Tracker):
-    """Writes event files that TensorBoard shows, by tensorboardX."""
+    """Callback that writes event files for TensorBoard with tensorboardX."""
 
     def __init__(self, folder: str | Path = "tensorboard") -> None:
         """Choose the folder; each study gets one of its own in it.
@@ -119,7 +99,7 @@ class TensorBoardCallback(_Tracker):
         self._folder = Path(folder)
         self._writer: Any = None
 
-    def _begin(self, study: "Study") -> None:
+    def _begin(self, study: Study) -> None:
         self._writer = self._library.SummaryWriter(str(self._folder / study.folder.name))
 
     def _write(self, values: Mapping[str, float], step: int) -> None:
@@ -137,7 +117,7 @@ class TensorBoardCallback(_Tracker):
 
 @final
 class MlflowCallback(_Tracker):
-    """Writes a run of MLflow in an experiment named by the task."""
+    """Callback that writes a run of MLflow in an experiment named by the task."""
 
     def __init__(self, tracking_uri: str | None = None, experiment: str | None = None) -> None:
         """Choose where MLflow keeps its runs.
@@ -156,7 +136,7 @@ class MlflowCallback(_Tracker):
         self._run = ""
         self._waiting: list[Any] = []
 
-    def _begin(self, study: "Study") -> None:
+    def _begin(self, study: Study) -> None:
         name = self._experiment or study.task.id
         known = self._client.get_experiment_by_name(name)
         experiment = self._client.create_experiment(name) if known is None else known.experiment_id
@@ -191,7 +171,7 @@ class MlflowCallback(_Tracker):
 
 @final
 class WandbCallback(_Tracker):
-    """Writes a run of Weights & Biases; a study that is resumed continues its run."""
+    """Callback that writes a run of Weights & Biases; a resumed study continues its run."""
 
     def __init__(self, project: str = "archgym", **options: Any) -> None:
         """Choose the project.
@@ -208,7 +188,7 @@ class WandbCallback(_Tracker):
         self._options = {"project": project, **options}
         self._run: Any = None
 
-    def _begin(self, study: "Study") -> None:
+    def _begin(self, study: Study) -> None:
         self._run = self._library.init(
             id=study.id,
             name=study.folder.name,
@@ -228,7 +208,7 @@ class WandbCallback(_Tracker):
 
 @final
 class TrackioCallback(_Tracker):
-    """Writes a run of trackio, which keeps runs on this machine."""
+    """Callback that writes a run of trackio, which keeps runs on this machine."""
 
     def __init__(self, project: str = "archgym", **options: Any) -> None:
         """Choose the project.
@@ -245,7 +225,7 @@ class TrackioCallback(_Tracker):
         self._options = {"project": project, **options}
         self._run: Any = None
 
-    def _begin(self, study: "Study") -> None:
+    def _begin(self, study: Study) -> None:
         self._run = self._library.init(
             name=study.folder.name, config=study.settings(), resume="allow", **self._options
         )

@@ -12,6 +12,7 @@ __all__ = [
     "JOURNAL_NAME",
     "POLICY_NAME",
     "RUNS_FOLDER",
+    "SESSIONS_NAME",
     "STATE_NAME",
     "STUDY_NAME",
     "TIMING_NAME",
@@ -30,6 +31,8 @@ TIMING_NAME = "timing.jsonl"
 """Wall times of its records."""
 POLICY_NAME = "policy.npz"
 """Policy that the agent has learned, if any."""
+SESSIONS_NAME = "sessions.jsonl"
+"""Wall time and evaluations of each session, one a line."""
 STATE_NAME = "state.json"
 """Progress of the last writer; informative only."""
 

@@ -42,7 +42,7 @@ class StudyFront:
     reference_point: np.ndarray
     """(n_terms,), the worst corner of the hypervolume."""
     hypervolume: float | None
-    """Volume from there to the front; None where it would take over 10 s."""
+    """Volume from there to the front; None if it would take over 10 s."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -91,7 +91,7 @@ def study_front(
     Args:
       log: The study.
       budget: Only its first evaluations; all by default.
-      objective: Whose terms are weighed up; the study's own by default.
+      objective: Objective with the terms to trade off; the study's own by default.
     """
     objective = objective or study_objective(log)
     rows = np.flatnonzero(log.is_evaluation)[:budget]

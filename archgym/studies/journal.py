@@ -150,7 +150,7 @@ class _Reader:
         return Journal(records, places, tuple(self._damage), self._is_tidy)
 
     def _take(self, line: bytes | None, number: int, offset: int, length: int) -> int:
-        """Return the line's seq, or -1 where it is no new record."""
+        """Return the line's seq, or -1 where it is not a new record."""
         problem: str | None
         record: dict[str, Any]
         if line is None:
@@ -335,7 +335,7 @@ def rewrite(path: Path, journal: Journal) -> None:
 
 
 def renew(path: Path) -> None:
-    """Put a copy in the file's place, so that whoever still has it open writes to no file.
+    """Replace the file by a copy, so that a process that still has it open cannot change it.
 
     Raises:
       StorageError: It cannot be written; the file is as it was.
@@ -377,10 +377,10 @@ class JournalWriter:
         """Add whole lines; on failure the file is as it was.
 
         Args:
-          lines: What `encode` gave.
+          lines: Result of `encode`.
           first_seq: The first of them.
-          n: How many they are.
-          wall_s: What their evaluation took [s].
+          n: Number of lines.
+          wall_s: Wall time of their evaluation [s].
 
         Raises:
           StudyLockedError: The lease is lost.
@@ -429,7 +429,7 @@ class JournalWriter:
         os.close(descriptor)
 
     def close(self) -> None:
-        """Synchronises and closes; does nothing the second time."""
+        """Synchronise and close the file; do nothing the second time."""
         if self._descriptor < 0:
             return
         try:

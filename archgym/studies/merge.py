@@ -21,7 +21,7 @@ __all__ = ["merge"]
 
 
 def merge(studies: Sequence[str | Path], out: str | Path, *, unfinished: bool = False) -> StudyLog:
-    """Join studies, one after the other, and returns the whole.
+    """Join studies, one after the other, and return the result.
 
     Records keep their order and get new numbers; each study's agent, seed, hyperparameters and
     name stand in `StudyLog.segments` with the number of its first record. Evaluations of one design
@@ -30,13 +30,13 @@ def merge(studies: Sequence[str | Path], out: str | Path, *, unfinished: bool = 
     Args:
       studies: Folders; merged ones are allowed.
       out: A new or empty folder.
-      unfinished: Whether studies that were interrupted are taken as they are.
+      unfinished: True if studies that were interrupted are taken as they are.
 
     Raises:
       InvalidArgumentError: A study is of another task, comes twice, is damaged or
         unfinished, or lacks records (`unfinished` takes those that are there).
       StudyLockedError: A study is being written.
-      FileFormatError: A folder is no study.
+      FileFormatError: A folder is not a study.
       StorageError: A folder cannot be read, or `out` not be written.
     """
     if not studies:

@@ -100,7 +100,7 @@ class Header(_Members, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything in `study.json` but its format number and checksum.
 
     `kind` is "search" where an agent asks, "log" where an environment or a person does, "merged"
-    for finished studies that were joined. `max_asks` is None where it follows from the budget.
+    for finished studies that were joined. `max_asks` is None if it follows from the budget.
     """
 
     kind: StudyKind
@@ -298,7 +298,7 @@ def new_header(
 
 
 def current_versions() -> dict[str, str]:
-    """Versions of ArchGym, Python and the packages that decide numbers, as installed here."""
+    """Return versions of ArchGym, Python and the packages that affect numbers."""
     versions = {"archgym": __version__, "python": platform.python_version()}
     for package in (*_PACKAGES, *_RL_PACKAGES):
         try:
@@ -352,7 +352,7 @@ def read_header(folder: Path) -> Header:
 
 def _check_format(path: Path, number: Any) -> None:
     if type(number) is not int or not 0 <= number <= 2**31:
-        raise FileFormatError(path, None, f"{_WRITTEN}; `format` is no number of one", _RESTORE)
+        raise FileFormatError(path, None, f"{_WRITTEN}; `format` is not a number of one", _RESTORE)
     if number > FORMAT:
         raise FileFormatError(
             path,

@@ -62,7 +62,7 @@ class Step:
 
 @final
 class Recorder:
-    """Serves an agent's asks from the journal and the simulator, in ask order.
+    """Recorder that serves asks from the journal and the simulator, in ask order.
 
     An ask whose number is in the journal is compared with its record, whose result is served. Any
     other is evaluated, unless its canonical design was asked before, and appended before it is
@@ -303,7 +303,7 @@ class Recorder:
         Args:
           step: The part.
           chosen: (k,) bool.
-          executor: How those that are not repeats are evaluated.
+          executor: Executor of those that are not repeats.
         """
         seq = step.seq[chosen]
         fresh = Records.empty(self._shape, len(seq))

@@ -285,14 +285,40 @@ class StudyLog:
         order = np.argsort(-reward, kind="stable")[: int(self.is_feasible.sum())]
         return np.asarray(order[:k])
 
-    def to_dataframe(self) -> "pd.DataFrame":
-        """Return one row for each evaluation: parameters, metrics, reward and feasibility.
+    def to_dataframe(self, rows: np.ndarray | None = None) -> "pd.DataFrame":
+        """Return evaluations as a data frame, by their number.
 
-        See `archgym.studies.frame.study_frame` for the columns.
+        Its columns are the parameters, the metrics (averaged over the workloads, and for several
+        workloads also each as ``metric@workload``), `reward`, `feasible` (built, and all limits
+        met) and `reason` (why it was not built, or how the simulator broke).
+
+        Args:
+          rows: Rows of the records, in order; all evaluations by default.
         """
-        from archgym.studies.frame import study_frame
+        import pandas as pd
 
-        return study_frame(self)
+        if rows is None:
+            rows = np.flatnonzero(self.is_evaluation)
+        records = self.records.rows(rows)
+        columns: dict[str, object] = {}
+        for place, parameter in enumerate(self.space.parameters):
+            indices = records.indices[:, place].tolist()
+            values = {index: parameter.value(index) for index in set(indices)}
+            columns[parameter.name] = [values[index] for index in indices]
+        average = np.einsum("nwm,w->nm", records.values, self.weights)
+        for place, spec in enumerate(self.metrics):
+            columns[spec.name] = average[:, place]
+        if len(self.workloads) > 1:
+            for number, workload in enumerate(self.workloads):
+                for place, spec in enumerate(self.metrics):
+                    columns[f"{spec.name}@{workload}"] = records.values[:, number, place]
+        columns["reward"] = records.reward
+        columns["feasible"] = self.is_feasible[rows] & self.meets_limits[rows]
+        columns["reason"] = [
+            records.errors.get(seq) or next((self.reasons[r] for r in reason if r > 0), "")
+            for seq, reason in zip(records.seq.tolist(), records.reason.tolist(), strict=True)
+        ]
+        return pd.DataFrame(columns, index=pd.Index(records.seq, name="seq"))
 
     def curve(self) -> np.ndarray:
         """Return best reward so far after each evaluation, (evaluations,)."""
@@ -313,7 +339,7 @@ class StudyLog:
         known = int(self.records.seq[-1]) + 1 if len(self.records) else 0
         state = self.state or {}
         asks = state.get("asks")
-        # chosen: numbers beyond 2^53 are no count of ours; the file may hold anything.
+        # chosen: numbers beyond 2^53 are not counts of ours; the file may hold anything.
         if state.get("status") != "finished" or type(asks) is not int or asks > 2**53:
             return known
         return max(known, asks)
@@ -351,7 +377,7 @@ def require_distinct(studies: Iterable[tuple[Path, Mapping[str, str]]], verb: st
 
     Args:
       studies: Places with the ids of what they hold, each with the name of its folder.
-      verb: What cannot be done, such as "merged".
+      verb: Action that is impossible, such as "merged".
 
     Raises:
       InvalidArgumentError: Two do.
@@ -377,7 +403,7 @@ def read_study(folder: str | Path) -> StudyLog:
     repairs it when the study is resumed. The last line of a study that runs may be incomplete.
 
     Raises:
-      FileFormatError: The folder is no study, or `study.json` is damaged.
+      FileFormatError: The folder is not a study, or `study.json` is damaged.
       StorageError: It cannot be read.
     """
     folder = Path(folder)

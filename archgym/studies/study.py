@@ -1,6 +1,5 @@
 """Studies: a search that is journaled, budgeted, interrupted and resumed without loss."""
 
-import json
 import logging
 import sys
 import threading
@@ -11,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, final
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, final
 
 import numpy as np
 
@@ -24,7 +23,6 @@ from archgym.errors import (
     StudyExistsError,
     StudyInterrupted,
     StudyLockedError,
-    UnknownNameError,
     error_text,
 )
 from archgym.evaluation.executor import Executor, SerialExecutor
@@ -34,15 +32,27 @@ from archgym.evaluation.trials import Evaluate, Trials
 from archgym.files.lease import Lease
 from archgym.files.storage import require_own, write_atomic
 from archgym.runtime.interruption import Interruption
-from archgym.search.agent import Agent, agent_class, agent_names, make_agent
+from archgym.search.agent import Agent, agent_class, make_agent
 from archgym.search.paused import PausedSearch
 from archgym.spaces.design import Design
+from archgym.studies.arguments import (
+    agent_name,
+    new_prior,
+    recorded_hyperparameters,
+    require_agent_class,
+    require_count,
+    require_executor,
+    require_task,
+    study_agent,
+    study_task,
+    tuples,
+)
 from archgym.studies.ask_tell import AskTell, told_evaluation
-from archgym.studies.callbacks import Callback
 from archgym.studies.folder import (
     BAD_NAME,
     JOURNAL_NAME,
     POLICY_NAME,
+    SESSIONS_NAME,
     STATE_NAME,
     STUDY_NAME,
     TIMING_NAME,
@@ -53,12 +63,14 @@ from archgym.studies.metadata import Header, Segment, new_header, read_header
 from archgym.studies.prior import PRIOR_NAME, StoredPrior, StudySource, primed, start_designs
 from archgym.studies.replay import Ending, Progress, Recorder
 from archgym.studies.snapshot import Outcome, StudyLog, gaps_text, read_state, read_study
-from archgym.studies.timing import SESSIONS_NAME
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Ending", "Outcome", "Progress", "Study", "StudyLog", "StudyResult", "read_study"]
+__all__ = [
+    *("Callback", "Ending", "Outcome", "Progress", "Study", "StudyLog", "StudyResult"),
+    "read_study",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +84,24 @@ _WRITTEN_NAMES = (
     STATE_NAME,
     PRIOR_NAME,
 )
+
+
+class Callback(Protocol):
+    """Object that receives the new evaluations of a study.
+
+    Example:
+      >>> class Printing:
+      ...     def on_trials(self, study, trials):
+      ...         print(study.evaluations, trials.reward.max().round(3))
+    """
+
+    def on_trials(self, study: "Study", trials: Trials) -> None:
+        """Take evaluations that are new in this process, in their order.
+
+        Args:
+          study: The study, whose `evaluations` and `best_reward` count these.
+          trials: The new evaluations. Repeats and replayed evaluations are not among them.
+        """
 
 
 @final
@@ -192,7 +222,8 @@ class Study:
           patience: Evaluations without a better design at which it ends.
           stop_at: Limits on metrics, such as ``"total_time_ns <= 60000"``; the first design that
             meets them ends the study.
-          exists: "resume" to open the study in the folder if it is the same one, with this budget.
+          exists: "resume" to open the study in the folder if it is the same one, with this budget,
+            or with its evaluations so far if they are more.
 
         Raises:
           InvalidArgumentError: An argument does not fit, or the folder holds something.
@@ -201,28 +232,28 @@ class Study:
           StorageError: The folder cannot be written.
         """
         folder = Path(folder)
-        _require_task(task)
+        require_task(task)
         kind = agent_class(agent) if isinstance(agent, str) else agent
         if kind is not None:
-            _require_agent_class(kind)
-        chosen = _recorded_hyperparameters(hyperparameters or {})
+            require_agent_class(kind)
+        chosen = recorded_hyperparameters(hyperparameters or {})
         if kind is not None or budget is not None:
-            _require_count("budget", budget)
+            require_count("budget", budget)
         is_replayable = kind is not None and make_agent(kind, task.space, seed, chosen).replayable
         for name, count in (("max_asks", max_asks), ("patience", patience)):
             if count is not None:
-                _require_count(name, count)
+                require_count(name, count)
         if stop_at is not None:
             parse_limits(stop_at, task.metrics)
         designs = start_designs(task, start)
         if isinstance(warm_start, str | Path | StudyLog):
             warm_start = (warm_start,)
-        prior = _stored_prior(task, kind, tuple(warm_start))
+        prior = new_prior(task, kind, tuple(warm_start))
         header = new_header(
             "log" if kind is None else "search",
             folder,
             task.to_json(),
-            agent=None if kind is None else _name(kind),
+            agent=None if kind is None else agent_name(kind),
             hyperparameters=chosen,
             seed=None if kind is None else seed,
             budget=budget,
@@ -264,7 +295,7 @@ class Study:
             )
         study = cls.open(folder, task, kind)
         try:
-            study.extend(wanted.budget)
+            study._take_budget(wanted.budget)
             study.stop_by(wanted.patience, wanted.stop_at)
         except BaseException:
             study.close()
@@ -283,11 +314,11 @@ class Study:
 
         Args:
           folder: The study's.
-          task: Where its simulator is not a registered one.
-          agent: Where its agent is not a registered one.
+          task: Task of the study; needed if its simulator is not registered.
+          agent: Class of the agent; needed if it is not registered.
 
         Raises:
-          FileFormatError: The folder is no study.
+          FileFormatError: The folder is not a study.
           InvalidArgumentError: The task is not the study's, or the study was merged.
           StudyLockedError: Another process writes it.
           StorageError: It cannot be written.
@@ -302,7 +333,9 @@ class Study:
                     f"A study must be a search or a log to be continued; {folder} was merged from "
                     "others. Continue one of those."
                 )
-            return cls(folder, _task(folder, header, task), _agent(header, agent), lease, header)
+            return cls(
+                folder, study_task(folder, header, task), study_agent(header, agent), lease, header
+            )
         except BaseException:
             lease.release()
             raise
@@ -329,7 +362,7 @@ class Study:
         return study
 
     def close(self) -> None:
-        """Bring all to the disk and lets others write; does nothing the second time."""
+        """Write everything to the disk and release the lease; do nothing the second time."""
         if self._lease is None:
             return
         lease, self._lease = self._lease, None
@@ -464,7 +497,7 @@ class Study:
         seconds, and all that was evaluated is in the journal.
 
         Args:
-          executor: How designs are evaluated; one after the other by default. It is closed when
+          executor: Executor of the designs; one after the other by default. It is closed when
             the study is interrupted, otherwise it stays the caller's.
           budget: A new budget for the study, at least its evaluations so far.
           progress: Called after each batch.
@@ -482,7 +515,7 @@ class Study:
                 f"A study needs an agent to run; {self.folder} is a log. Give it designs with "
                 "`evaluate`, or create a study with an agent."
             )
-        _require_executor(executor)
+        require_executor(executor)
         if self._asked is not None:
             self.close()
         if self._lease is None:
@@ -534,7 +567,7 @@ class Study:
           InvalidArgumentError: The study has no agent, or is closed.
           ReplayError: The agent asks for something else than it did.
         """
-        _require_count("n", n)
+        require_count("n", n)
         with self._turn:
             if self.ended is not None:
                 return []
@@ -608,7 +641,7 @@ class Study:
     # ---- asks and tells
 
     def _loop(self) -> AskTell | None:
-        """Return the loop of asks and tells, begun now if need be; None where the study ends."""
+        """Return the loop of asks and tells, begun now if need be; None if the study ends."""
         if self._agent is None:
             raise InvalidArgumentError(
                 f"A study needs an agent to be asked; {self.folder} is a log. Create a study with "
@@ -714,7 +747,7 @@ class Study:
         """
         if budget is None or budget == self._header.budget:
             return
-        _require_count("budget", budget)
+        require_count("budget", budget)
         known = self.read().evaluations
         if budget < known:
             raise InvalidArgumentError(
@@ -724,6 +757,18 @@ class Study:
         self._was_complete = False
         self._recorder.header = self._header.with_budget(budget)
         self._header.write(self.folder)
+
+    def _take_budget(self, budget: int | None) -> None:
+        """Set another budget; one below the evaluations so far ends the study where it is."""
+        known = self.read().evaluations
+        if budget is not None and budget < known:
+            logger.warning(
+                "%s has %s evaluations already, more than the budget of %s; all of them count. "
+                "For a search of %s evaluations choose another folder.",
+                *(self.folder, known, budget, budget),
+            )
+            budget = known
+        self.extend(budget)
 
     def stop_by(self, patience: int | None, stop_at: str | None) -> None:
         """Set other rules to stop than the budget; None for no such rule.
@@ -739,7 +784,7 @@ class Study:
         if (patience, stop_at) == (header.patience, header.stop_at):
             return
         if patience is not None:
-            _require_count("patience", patience)
+            require_count("patience", patience)
         if stop_at is not None:
             parse_limits(stop_at, self.task.metrics)
         self._was_complete = False
@@ -784,7 +829,7 @@ class Study:
 
     def _made_agent(self, kind: type[Agent]) -> Agent:
         segment = self._next_segment or self._header.segments[-1]
-        values = _tuples(self._header.hyperparameters)
+        values = tuples(self._header.hyperparameters)
         return make_agent(kind, self.task.space, segment.seed or 0, values)
 
     def _primed(self, agent: Agent) -> Callable[[Evaluate], None]:
@@ -822,113 +867,3 @@ def _notifier(study: "weakref.ref[Study]") -> Callable[[Trials], None]:
                 callback.on_trials(alive, trials)
 
     return notify
-
-
-# ---- what goes together
-
-
-def _task(folder: Path, header: Header, given: Task | None) -> Task:
-    if given is None:
-        try:
-            return Task.from_json(header.task)
-        except UnknownNameError as error:
-            raise UnknownNameError(
-                f"{error} Where the simulator is your own, pass the study's `task`."
-            ) from None
-    _require_task(given)
-    if given.digest != header.task["digest"]:
-        raise InvalidArgumentError(
-            f"`task` must be the one that {folder} records, {header.task['id']!r} with digest "
-            f"{header.task['digest'][:12]}; got {given.id!r} with digest {given.digest[:12]}. "
-            "Use that one, or start a new study."
-        )
-    return given
-
-
-def _agent(header: Header, given: type[Agent] | None) -> type[Agent] | None:
-    if header.agent is None:
-        return None
-    if given is None:
-        try:
-            return agent_class(header.agent)
-        except UnknownNameError as error:
-            raise UnknownNameError(
-                f"{error} Where the agent is your own, pass its class as `agent`."
-            ) from None
-    _require_agent_class(given)
-    if _name(given) != header.agent:
-        raise InvalidArgumentError(
-            f"`agent` must be the study's, {header.agent!r}; got {_name(given)!r}."
-        )
-    return given
-
-
-def _require_task(task: Any) -> None:
-    if not isinstance(task, Task):
-        raise InvalidArgumentError(
-            f"`task` must be a Task; got {task!r}. Make one, such as Task.make('dram')."
-        )
-
-
-def _require_executor(executor: Any) -> None:
-    if not (executor is None or isinstance(executor, Executor)):
-        raise InvalidArgumentError(
-            f"`executor` must be an Executor; got {executor!r}. Make one, such as "
-            "ThreadExecutor(workers=4)."
-        )
-
-
-def _require_agent_class(kind: Any) -> None:
-    if not (isinstance(kind, type) and issubclass(kind, Agent)):
-        raise InvalidArgumentError(
-            f"`agent` must be a registered name or a class below Agent; got {kind!r}. A study "
-            "makes the agent itself, from its seed and hyperparameters."
-        )
-
-
-def _stored_prior(
-    task: Task, kind: type[Agent] | None, studies: tuple[StudySource, ...]
-) -> StoredPrior:
-    if not studies:
-        return StoredPrior.none(task)
-    if kind is None or not kind.uses_prior:
-        able = [name for name in agent_names() if agent_class(name).uses_prior]
-        who = "a log" if kind is None else f"agent {_name(kind)!r}"
-        raise InvalidArgumentError(
-            f"`warm_start` needs an agent that learns from earlier studies, and {who} does not. "
-            f"Use one of {', '.join(able)}, or give the best designs as `start`."
-        )
-    return StoredPrior.of(task, studies)
-
-
-def _name(kind: type[Agent]) -> str:
-    return str(getattr(kind, "name", kind.__name__))
-
-
-def _recorded_hyperparameters(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the hyperparameters as JSON gives them back, so that a resumed agent gets the same."""
-    if not isinstance(hyperparameters, Mapping):
-        raise InvalidArgumentError(
-            f"`hyperparameters` must map names to values; got {hyperparameters!r}."
-        )
-    return _tuples({str(name): _plain_value(name, v) for name, v in hyperparameters.items()})
-
-
-def _plain_value(name: str, value: Any) -> Any:
-    plain = value.item() if isinstance(value, np.generic) else value
-    try:
-        return json.loads(json.dumps(plain, allow_nan=False))
-    except (TypeError, ValueError):
-        raise InvalidArgumentError(
-            f"Hyperparameter `{name}` must be a finite number, a string or a list of these; "
-            f"got {value!r}."
-        ) from None
-
-
-def _tuples(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
-    return {n: tuple(v) if isinstance(v, list) else v for n, v in hyperparameters.items()}
-
-
-def _require_count(name: str, value: int | None) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InvalidArgumentError(f"`{name}` must be a whole number, 1 or more; got {value!r}.")

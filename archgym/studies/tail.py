@@ -60,7 +60,7 @@ class JournalTail:
             content = handle.read(_PART_BYTES)
         whole = content.rfind(b"\n") + 1
         if not whole and len(content) == _PART_BYTES:
-            # A line that long is no record.
+            # A line that long is not a record.
             whole = len(content)
         self._offset += whole
         self.has_more = len(content) == _PART_BYTES

@@ -8,20 +8,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
 from archgym.errors import StorageError
 from archgym.files.storage import open_file, open_own, storage_errors, write_all
-from archgym.studies.folder import TIMING_NAME
+from archgym.studies.folder import SESSIONS_NAME, TIMING_NAME
+from archgym.studies.study import Study
 
-if TYPE_CHECKING:
-    from archgym.studies.study import Study
+__all__ = ["NO_TIMES", "RunTimes", "SessionClock", "read_times"]
 
-__all__ = ["NO_TIMES", "SESSIONS_NAME", "RunTimes", "SessionClock", "read_times"]
-
-SESSIONS_NAME = "sessions.jsonl"
-"""One line a session: its evaluations and what they took."""
-# chosen: a study of a million evaluations one by one is below it.
+# chosen: a study of a million single evaluations stays below it.
 _MAX_BYTES = 2**27
 
 
@@ -30,8 +26,8 @@ _MAX_BYTES = 2**27
 class RunTimes:
     """Wall time for each evaluation of a study [s]; NaN where it was not recorded.
 
-    `own_s` is what the agent, the environment and the journal took, without what came before the
-    first results of a session: imports, models that are built, asks that are replayed.
+    `own_s` is the time of the agent, the environment and the journal. It leaves out what precedes
+    the first results of a session: imports, models that are built, asks that are replayed.
     """
 
     simulator_s: float
@@ -44,21 +40,21 @@ NO_TIMES = RunTimes(math.nan, math.nan)
 
 @final
 class SessionClock:
-    """Measures a session from its first new results to its end."""
+    """Clock of a session, from its first new results to its end."""
 
-    def __init__(self, study: "Study") -> None:
-        """Begin before the study runs."""
+    def __init__(self, study: Study) -> None:
+        """Note the records that the study has before it runs."""
         self._study = study
         self._known = len(study.read().records)
         self._began: tuple[float, int, int] | None = None
 
     def take(self) -> None:
-        """Take that results have come."""
+        """Start the clock if new results have come."""
         if self._began is None and self._study.asks > self._known:
             self._began = time.perf_counter(), self._study.asks, self._study.evaluations
 
     def write(self) -> None:
-        """Add the session to the study's folder, where it has results after its first."""
+        """Add the session to the study's folder if the clock was started."""
         if self._began is None:
             return
         began_at, first_seq, before = self._began
@@ -69,7 +65,7 @@ class SessionClock:
             "wall_s": round(time.perf_counter() - began_at, 6),
         }
         path = self._study.folder / SESSIONS_NAME
-        # It only informs.
+        # The file is informative only: a failure must not end the study.
         with suppress(StorageError), storage_errors(path, "written"):
             descriptor = open_own(path, os.O_WRONLY | os.O_APPEND)
             try:
@@ -82,8 +78,8 @@ def read_times(folder: Path, n_evaluations: int) -> RunTimes:
     """Return wall times of a study's evaluations, as far as they were recorded.
 
     Args:
-      folder: The study's.
-      n_evaluations: How many it has.
+      folder: Folder of the study.
+      n_evaluations: Number of its evaluations.
     """
     batches = [
         (int(entry["seq"]), float(entry["wall_s"]))
@@ -103,7 +99,7 @@ def read_times(folder: Path, n_evaluations: int) -> RunTimes:
 
 
 def _lines(path: Path, members: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Yield the sound lines of a file; none where there is no such file."""
+    """Yield the valid lines of a file; nothing if it does not exist."""
     try:
         with open_file(path) as handle:
             content = handle.read(_MAX_BYTES)

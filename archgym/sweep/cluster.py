@@ -1,12 +1,11 @@
 """Workers of a Ray cluster that run the studies of a sweep.
 
-Each run is a Ray task of one processor, and not a trial of Ray Tune. Tune schedules trials that
-report as they go, stops the worse ones, and keeps checkpoints, for which it records an experiment
-of its own that only its driver restores. Runs of a sweep are independent, none may be stopped
-before its budget, and a study resumes by replay from its own journal, whoever runs it: what is
-finished and what is not stands in the sweep's folder, so that there is nothing else to restore.
+Each run is a Ray task of one processor, and not a trial of Ray Tune. Tune stops trials that report
+worse results, and keeps checkpoints in an experiment that only its driver restores. Runs of a sweep
+are independent, and none may stop before its budget. Any process can resume a study by replay from
+its journal. The sweep's folder records what is finished, so nothing else must be restored.
 
-Ray itself tries no task again; the driver does, which knows whether the study went on meanwhile.
+Ray retries no task. The driver does, since it knows whether the study has made progress.
 """
 
 import functools
@@ -142,7 +141,7 @@ class RayCrew:
         Args:
           folder: The sweep's, absolute and on storage that all nodes share.
           address: The cluster's, or ``local`` for one on this machine that ends with the crew.
-          workers: How many studies run at once; as many as the cluster takes where None.
+          workers: Studies that run at once; None for as many as the cluster takes.
 
         Raises:
           MissingExtraError: Ray is not installed.
@@ -192,7 +191,7 @@ class RayCrew:
         return self._evaluations
 
     def send(self, run: Run, folder: Path) -> None:
-        """Has a study run in a folder, which is the run's in the sweep's."""
+        """Run a study in its folder of the sweep, in one of the processes."""
         assert folder == self._origin.folder / run.id
         self._runs[self._work.remote(run, self._origin)] = run
         self._evaluations[run.id] = 0

@@ -93,14 +93,14 @@ def run_sweep(
     tried again at once, a few times; a full disk stops all.
 
     Args:
-      plan: What is to be run; it may add tasks, agents and seeds to what the folder has.
+      plan: Plan of the runs; it may add tasks, agents and seeds to those of the folder.
       folder: The sweep's, new or one of this plan.
-      workers: How many studies run at once; one on this machine, and as many as the cluster takes
-        on Ray, where None.
+      workers: Studies that run at once; one on this machine, and as many as the cluster takes
+        on Ray, if None.
       address: A Ray cluster's, ``auto`` for the one that this machine belongs to, ``local`` for one
         of its own; None for processes of this machine, without Ray.
-      only: Labels of agents or of families, whose members all run; all where None.
-      seeds: Which of the plan's; all where None.
+      only: Labels of agents or of families, whose members all run; None for all.
+      seeds: Seeds of the plan to run; None for all.
       progress: Called during the sweep.
 
     Raises:
@@ -180,7 +180,7 @@ def _check_folder(folder: Path) -> None:
 
 
 class _Driver:
-    """Hands runs to a crew and takes what it reports."""
+    """Loop that gives runs to a crew and takes its reports."""
 
     def __init__(
         self,

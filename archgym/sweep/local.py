@@ -146,7 +146,7 @@ class LocalCrew:
         return {p.run.id: p.evaluations for p in self._processes if p.run is not None}
 
     def send(self, run: Run, folder: Path) -> None:
-        """Has a study run in a folder."""
+        """Run a study in a folder, in one of the processes."""
         next(process for process in self._processes if process.run is None).send(run, folder)
 
     def take(self, patience_s: float) -> list[tuple[Run, RunResult]]:

@@ -21,7 +21,7 @@ LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 @final
 @dataclass(frozen=True)
 class TaskPlan:
-    """A task of a sweep; None where its plan leaves a choice to the simulator."""
+    """A task of a sweep; None if its plan leaves a choice to the simulator."""
 
     label: str
     simulator: str
@@ -191,7 +191,7 @@ class SweepPlan:
     budget: int
     """Evaluations of each study."""
     max_asks: int | None = None
-    """Asks of each study, repeats included; 20 for each evaluation where None."""
+    """Asks of each study, repeats included; 20 for each evaluation if None."""
     patience: int | None = None
     """Evaluations without a better design at which a study ends."""
     cache: str | None = None
@@ -203,8 +203,8 @@ class SweepPlan:
         """Return the studies, seed by seed, so that a part of a sweep is a fair comparison too.
 
         Args:
-          only: Labels of agents or of families, whose members all run; all where None.
-          seeds: Which of the plan's; all where None.
+          only: Labels of agents or of families, whose members all run; None for all.
+          seeds: Seeds of the plan to run; None for all.
 
         Raises:
           UnknownNameError: The plan has no such agent or seed.

@@ -46,7 +46,7 @@ def assembled_document(path: str | Path, settings: Sequence[str] = ()) -> Docume
 
 @final
 class _Inclusion:
-    """Reads files and what they include, up to a number of them."""
+    """Reader of files and their includes, up to a number of them."""
 
     def __init__(self) -> None:
         self._n_files = 0
@@ -183,7 +183,7 @@ def read_plan(path: str | Path, settings: Sequence[str] = ()) -> SweepPlan:
 
     Args:
       path: A YAML file.
-      settings: What counts more than the file, such as ``budget=100``.
+      settings: Settings that override the file, such as ``budget=100``.
 
     Raises:
       FileFormatError: It cannot be run as it stands; the error names the line.

@@ -125,7 +125,7 @@ def _require_use(plan: AgentPlan, warm: list[str], document: Document) -> None:
 
 
 def _tuned_on(tasks: Mapping[str, Task], plan: AgentPlan) -> dict[str, dict[str, Any]]:
-    """Hyperparameters by task; what the plan says, also for all tasks, counts more than tuned."""
+    """Return hyperparameters by task; those of the plan override tuned ones."""
     entries = read_tuned(plan.tuned) if isinstance(plan.tuned, str) else shipped_tuned()
     found = {}
     for label, task in tasks.items():

@@ -227,10 +227,10 @@ def read_report(folder: str | Path, optima: Mapping[str, float] | None = None) -
     """Read a sweep's folder, finished or not, without changing anything.
 
     Args:
-      optima: By a task's label, the best reward there is, where it is known.
+      optima: Known best rewards by the task's label.
 
     Raises:
-      FileFormatError: It is no sweep's, or a study in it is damaged beyond reading.
+      FileFormatError: It is not a sweep's, or a study in it is damaged beyond reading.
       StorageError: It cannot be read.
     """
     folder = Path(folder)

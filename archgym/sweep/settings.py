@@ -34,10 +34,10 @@ def draw_hyperparameters(
     with the same ones.
 
     Args:
-      n: How many, the defaults included; fewer come where the ranges hold no more.
+      n: Number of settings with the defaults; fewer if the ranges hold no more.
       fixed: Hyperparameters that are the same in all.
-      accepts: Whether the agent can be made with these hyperparameters.
-      seed: For other draws.
+      accepts: True if the agent can be made with these hyperparameters.
+      seed: Random seed.
     """
     # With seed 0 it is the generator of the agent alone.
     rng = np.random.default_rng([zlib.crc32(kind.name.encode()), seed])
@@ -88,7 +88,7 @@ class Draws:
         fixed: Mapping[str, Any],
         accepts: Callable[[Mapping[str, Any]], bool],
     ) -> dict[str, dict[str, Any]]:
-        """Hyperparameters by the end of a member's label; fewer where the ranges hold no more."""
+        """Return hyperparameters by the end of a member's label; fewer in small ranges."""
         defaults, *drawn = draw_hyperparameters(kind, self.count + 1, fixed, accepts, self.seed)
         first = {DEFAULTS: defaults} if self.include_defaults else {}
         return {**first, **{_number(place): values for place, values in enumerate(drawn)}}
@@ -111,7 +111,7 @@ class Grid:
 
 
 def read_family(parts: Mapping[str, Node]) -> Draws | Grid | None:
-    """Return the family that an agent of a plan is; None where it is one agent.
+    """Return the family that an agent of a plan is; None if it is one agent.
 
     Raises:
       FileFormatError: What is given does not go together; the error names the line.

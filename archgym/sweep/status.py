@@ -109,7 +109,7 @@ def read_status(folder: str | Path) -> SweepStatus:
     """Return the progress of a sweep; nothing is changed.
 
     Raises:
-      FileFormatError: The folder is no sweep's.
+      FileFormatError: The folder is not a sweep's.
       StorageError: It cannot be read.
     """
     folder = Path(folder)

@@ -65,8 +65,8 @@ def perform(
     """Run a study to its end, from where it is.
 
     Args:
-      tasks: What the process has made before; the run's task is added.
-      patience_s: How long to wait for a writer that is just ending [s].
+      tasks: Tasks that the process has made before; the run's task is added.
+      patience_s: Time to wait for a writer that is just ending [s].
       tell: Called now and then with the evaluations so far.
 
     Raises:

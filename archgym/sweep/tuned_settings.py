@@ -61,7 +61,7 @@ def tuned_hyperparameters(
     """Return the tuned hyperparameters of an agent on a task.
 
     Args:
-      entries: Where to look; those that ship with ArchGym where None.
+      entries: Entries to search; None for those that ship with ArchGym.
 
     Raises:
       UnknownNameError: No tuned settings exist; the message lists the tasks that have some.

@@ -92,10 +92,10 @@ def tune(
 
     Args:
       agent: A registered name.
-      draws: How many settings are tried, the defaults being the first.
+      draws: Number of settings to try; the defaults are the first.
       seeds: Studies of each setting.
       budget: Evaluations of each study.
-      workers: How many studies run at once.
+      workers: Studies that run at once.
       fixed: Hyperparameters that all draws share.
 
     Raises:

@@ -26,6 +26,7 @@ from archgym.errors import (
 from archgym.evaluation.specification import Declaration
 from archgym.evaluation.task import Task
 from archgym.files.lease import Lease
+from archgym.files.remote import require_absent, upload, url_of
 from archgym.files.storage import atomic_file, make_folder
 from archgym.runtime.interruption import Interruption
 from archgym.runtime.progress import StageProgress
@@ -40,7 +41,7 @@ __all__ = ["TablePlan", "TableProgress", "build_table", "partial_folder"]
 
 # chosen: no folder should hold more files.
 _MAX_PARTS = 2**12
-# chosen: combinations that are looked at in half an hour, where nearly all are no designs.
+# chosen: combinations that are looked at in half an hour, where nearly all are not designs.
 _MAX_SIZE = 2**34
 # chosen: a build that is killed loses so much at most of a slow simulator's work.
 _WRITE_S = 10.0
@@ -85,17 +86,18 @@ def build_table(
     assembling: StageProgress | None = None,
     announce: Callable[[TablePlan], None] | None = None,
 ) -> Path:
-    """Simulate every distinct design of a task's space on its workloads and writes the table.
+    """Simulate every distinct design of a task's space on its workloads, and write the table.
 
     In the main thread, SIGINT and SIGTERM stop it at once; the next call resumes with what is done.
 
     Args:
       task: Gives simulator, workloads with their weights, and perhaps an objective of its own.
-      out: The Parquet file, which must not exist; its folder is made.
+      out: The Parquet file, which must not exist; its folder is made. For a URL it is built in
+        the working folder and uploaded.
       workers: Threads that simulate; one a core by default.
-      progress: Told how many designs are simulated.
-      assembling: Told how far the table is made of their results.
-      announce: Told at the start what is going to be done, and once more how long it takes.
+      progress: Called with the number of simulated designs.
+      assembling: Called with the progress of the table made of their results.
+      announce: Called with the plan at the start, and again with the expected time.
 
     Raises:
       InvalidArgumentError: The space is too large, the file exists, or unfinished parts are of
@@ -105,6 +107,13 @@ def build_table(
       StorageError: Something cannot be written.
     """
     out = Path(out)
+    if url_of(out) is not None:
+        require_absent(out)
+        # Its parts stay in the working folder, so that the next call can continue.
+        local = build_table(task, out.name, workers, progress, assembling, announce)
+        upload(local, out)
+        local.unlink()
+        return out
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
     n_workers = check_whole("workers", workers or min(cores, MAX_WORKERS), 1, MAX_WORKERS)
     build = _planned(task, out)
@@ -298,7 +307,7 @@ def _assemble(build: Build, out: Path, progress: StageProgress | None) -> None:
         except BaseException:
             writer.abandon()
             raise
-        # Whatever cannot be read back is no table.
+        # Whatever cannot be read back is not a table.
         TableFile(scratch)
 
 

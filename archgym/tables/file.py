@@ -15,6 +15,7 @@ from archgym.errors import ArchGymError, FileFormatError
 from archgym.evaluation.simulator import FEASIBLE
 from archgym.evaluation.specification import Declaration
 from archgym.files.parquet import ParquetFile, parquet_errors, read_metadata
+from archgym.files.remote import local_copy
 from archgym.files.storage import storage_errors
 from archgym.tables.content import (
     FORMAT,
@@ -55,10 +56,11 @@ class TableFile:
         """Open it.
 
         Raises:
-          FileFormatError: It is no table, or it is damaged.
+          FileFormatError: It is not a table, or it is damaged.
           StorageError: It cannot be read.
         """
         self.path = Path(path)
+        self._local = local_copy(path)
         about = self._about()
         try:
             self.declaration = Declaration.from_json(about["declaration"])
@@ -75,14 +77,14 @@ class TableFile:
         if computed != self.digest:
             raise self._refusal("its digest does not match what it says of its columns")
         kinds = self._kinds()
-        self._file = ParquetFile.open(self.path, kinds)
+        self._file = ParquetFile.open(self._local, kinds)
         with storage_errors(self.path, "read"):
-            self.size_bytes = self.path.stat().st_size
+            self.size_bytes = self._local.stat().st_size
         self._check_rows()
         self._check_kinds(kinds)
 
     def _about(self) -> dict[str, Any]:
-        text = read_metadata(self.path).get(METADATA_KEY, b"")
+        text = read_metadata(self._local).get(METADATA_KEY, b"")
         try:
             about = json.loads(text)
         except (ValueError, RecursionError):
@@ -130,7 +132,7 @@ class TableFile:
             )
 
     def _check_kinds(self, kinds: dict[str, str]) -> None:
-        """Kinds of columns, before any of them is read."""
+        """Return kinds of columns, before any of them is read."""
         import pyarrow as pa
 
         schema = self._file.schema
@@ -167,7 +169,7 @@ class TableFile:
         """Return metrics, (rows, n_metrics) float64, and reasons, (rows,) int16, on a workload.
 
         Args:
-          place: Of the workload in the declaration.
+          place: Index of the workload in the declaration.
 
         Raises:
           FileFormatError: They are damaged, or contradict each other.
@@ -189,19 +191,19 @@ class TableFile:
         return values, reason
 
     def parameter_pieces(self) -> "Iterator[tuple[int, pa.RecordBatch]]":
-        """Columns of the parameters, which nothing here is looked up in, some rows at a time.
+        """Yield columns of the parameters, which are not looked up here, some rows at a time.
 
         Raises:
           FileFormatError: They are damaged.
         """
         names = tuple(self.columns.parameters)
-        file = ParquetFile.open(self.path, names)
+        file = ParquetFile.open(self._local, names)
         yield from self._pieces(names, file)
 
     def _pieces(
         self, columns: Sequence[str], file: ParquetFile | None = None
     ) -> "Iterator[tuple[int, pa.RecordBatch]]":
-        """Rows of some columns, some at a time, each piece with the number of its first row."""
+        """Yield rows of some columns in pieces, each with the number of its first row."""
         start = 0
         for piece in (file or self._file).batches(columns):
             if start + len(piece) > self.rows:
@@ -229,7 +231,7 @@ class TableFile:
             words = column.dictionary.to_pylist()
         unknown = [word for word in words if places.get(word, 0) == 0]
         if unknown:
-            raise self._refusal(f"{unknown[0]!r} is no reason that its simulator gives")
+            raise self._refusal(f"{unknown[0]!r} is not a reason that its simulator gives")
         table = np.array([*(places[word] for word in words), 0], dtype=np.int16)
         # Null becomes the last place.
         codes: np.ndarray = table[

@@ -95,7 +95,7 @@ class Optimum:
 
 
 def tasks_of(task: Task) -> list[Task]:
-    """Tasks whose optimum a table tells: each workload, and their mixture, for each objective.
+    """Return the tasks of a table with an optimum: each workload and their mixture.
 
     Args:
       task: Gives the simulator, the workloads with their weights, and perhaps an objective of its
@@ -120,13 +120,13 @@ def tasks_of(task: Task) -> list[Task]:
 
 @final
 class OptimumSearch:
-    """Finds a task's optimum and front in designs that come in pieces."""
+    """Search for a task's optimum and front in designs that come in pieces."""
 
     def __init__(self, task: Task, places: Sequence[int]) -> None:
-        """Has seen no design yet.
+        """Start without designs.
 
         Args:
-          places: Of its workloads among those of the pieces.
+          places: Indices of its workloads among those of the pieces.
         """
         self._task = task
         self._places = list(places)

@@ -121,7 +121,7 @@ class Part:
 
 
 def read_part(build: Build, part: int, n: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Metrics (n, w, n_metrics) and reasons (n, w) of a part; None where it is not there whole.
+    """Return metrics (n, w, n_metrics) and reasons (n, w) of a part; None if incomplete.
 
     Raises:
       StorageError: It cannot be read.
@@ -138,7 +138,7 @@ def _results(body: bytes, n: int, w: int, n_metrics: int) -> tuple[np.ndarray, n
 
 
 def _body(path: Path, size: int) -> bytes | None:
-    """Content of a file of this size, without the checksum before it; None where it is damaged."""
+    """Content of a file of this size, without the checksum before it; None if it is damaged."""
     require_own(path)
     if not path.is_file() or path.stat().st_size != 32 + size:
         return None

@@ -40,7 +40,7 @@ class TableSimulator(StandIn):
         """Open a table.
 
         Raises:
-          FileFormatError: The file is no table, or it is damaged.
+          FileFormatError: The file is not a table, or it is damaged.
           StorageError: It cannot be read.
         """
         self._file = TableFile(path)
@@ -132,7 +132,7 @@ class TableSimulator(StandIn):
 
     @cached_property
     def _row_of(self) -> np.ndarray | None:
-        """Row of each combination, -1 for those that are no designs; None where it is too large."""
+        """Row of each combination, -1 if it is not a design; None if the space is too large."""
         if self.space.size > _MAX_DENSE:
             return None
         row_of = np.full(self.space.size, -1, dtype=np.int32)

@@ -90,7 +90,7 @@ class SimulatingThreads:
         """Yield results as they come.
 
         Args:
-          jobs: In the order of their designs, those of the same designs one after the other.
+          jobs: Jobs in the order of their designs, those of the same designs one after the other.
 
         Raises:
           SimulatorError: The simulator broke; whatever the threads, it names the first such design.

@@ -37,10 +37,10 @@ def verify_table(
     the optima are computed again, and random designs are simulated again and compared bit for bit.
 
     Args:
-      simulator: What it was made of.
-      n_designs: How many of its designs are simulated, on each workload.
-      seed: What chooses them.
-      progress: Told how far it is.
+      simulator: Simulator that it was made with.
+      n_designs: Number of its designs that are simulated on each workload.
+      seed: Random seed of their choice.
+      progress: Called with the progress.
 
     Raises:
       FileFormatError: A column is damaged.

@@ -28,13 +28,13 @@ _DICTIONARY_BYTES = 16 * 2**20
 
 @final
 class TableWriter:
-    """Writes a table piece by piece, in the order of its designs."""
+    """Writer of a table piece by piece, in the order of its designs."""
 
     def __init__(self, path: Path, declaration: Declaration, about: Mapping[str, Any]) -> None:
         """Open the file, which is a table once it is closed.
 
         Args:
-          about: What `TableContent.metadata` says of the rows that are to come.
+          about: Part of `TableContent.metadata` on the rows to come.
         """
         import pyarrow.parquet as pq
 
@@ -89,7 +89,7 @@ class TableWriter:
         self._writer.close()
 
     def abandon(self) -> None:
-        """Let go of the file, which is no table."""
+        """Let go of the file, which is not a table."""
         # Where the disk is full, that cannot be written either.
         with suppress(OSError):
             self._writer.close()

@@ -37,7 +37,7 @@ def check_agent(
     hyperparameters: Mapping[str, Any] | None = None,
     time_limit_s: float = 120.0,
 ) -> None:
-    """Prove that an agent keeps the interface's promises; takes seconds for a quick agent.
+    """Check that an agent conforms to the interface; a quick agent takes seconds.
 
     It asks for legal designs only; asks the same for the same seed and results, and other things
     for another seed; survives designs that are infeasible, failed, repeated or all alike; neither
@@ -47,14 +47,14 @@ def check_agent(
     stop writes.
 
     Args:
-      tasks: What to search; small tasks with every difficulty by default.
+      tasks: Tasks to search; small tasks with every difficulty by default.
       n_designs: Designs to ask for in each trial of it; some multiples of its batch.
-      hyperparameters: What to use instead of the defaults, such as a smaller network.
+      hyperparameters: Values in place of the defaults, such as a smaller network.
       time_limit_s: Wall time after which a single search counts as hung.
 
     Raises:
       ConformanceError: Says what must hold, what came, and how to see it again.
-      InvalidArgumentError: `kind` is no class of agents.
+      InvalidArgumentError: `kind` is not a class of agents.
     """
     if not (inspect.isclass(kind) and issubclass(kind, Agent)):
         raise InvalidArgumentError(
@@ -76,7 +76,7 @@ def check_agent(
 
 @final
 class _Recorder:
-    """Stands in for a study: answers asks and keeps them, until `limit` designs."""
+    """Stand-in for a study that answers and keeps asks, up to `limit` designs."""
 
     def __init__(
         self,
@@ -236,7 +236,7 @@ class _AgentCheck:
             )
 
     def hostile_results(self, task: Task) -> None:
-        """Results of any kind are survived, and no array that was given is changed."""
+        """Check that results of any kind are survived, and that no given array is changed."""
         rng = np.random.default_rng(0)
 
         def all_are(reason: int) -> Callable[[Evaluation], Evaluation]:

@@ -99,7 +99,7 @@ class ProvingSimulator(Simulator):
 
         Args:
           space: One of `space_names`.
-          has_failures: Whether it breaks on some designs.
+          has_failures: True if it breaks on some designs.
         """
         if space not in _SPACES:
             raise unknown_name("space", space, _SPACES)

@@ -66,9 +66,9 @@ def check_simulator(
     Args:
       simulator: One instance: a space and a fidelity.
       n_designs: Random designs to evaluate, several times each, on every workload.
-      workloads: Which shipped ones to run; all by default.
-      seed: What chooses the designs.
-      seconds: About how long it may take, compilation aside [s]; there is no limit where None.
+      workloads: Shipped workloads to run; all by default.
+      seed: Random seed of the choice of designs.
+      seconds: About how long it may take, compilation aside [s]; there is no limit if None.
         The default design runs on every workload in any case. Where simulating takes long, the
         rest has fewer designs, three at least, on the workloads that take least time.
 
@@ -201,7 +201,7 @@ class _SimulatorCheck:
         self._require(copy == space, "the space must come back from pickle as it was", copy)
 
     def objectives(self) -> None:
-        """Objectives name metrics and are known by their names."""
+        """Check that objectives name metrics and are found by name."""
         simulator = self._simulator
         metrics = {spec.name for spec in simulator.metrics}
         for name, objective in simulator.objectives.items():
@@ -260,7 +260,7 @@ class _SimulatorCheck:
     # ---- results
 
     def all_results(self, names: Sequence[str], seconds: float | None) -> None:
-        """Results on workloads, quick ones first, as far as the time reaches; one at least."""
+        """Check results on workloads, quick ones first, while there is time; at least one."""
         if seconds is None:
             for name in names:
                 self.results(name, self._n)
@@ -284,7 +284,7 @@ class _SimulatorCheck:
         return time.perf_counter() - started
 
     def results(self, name: str, n_designs: int) -> None:
-        """Results say what they should, and always the same."""
+        """Check that results are complete, and equal each time."""
         space = self._simulator.space
         workload = self._simulator.workload(name)
         indices = self._designs(n_designs)

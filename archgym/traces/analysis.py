@@ -56,7 +56,7 @@ class Analysis:
 
 
 def analyse(trace: MemoryTrace) -> Analysis:
-    """Return statistics of a trace; none of its arrays is empty where it has a data access."""
+    """Return statistics of a trace; none of its arrays is empty if it has a data access."""
     is_data = (trace.kind <= AccessKind.MODIFY) & (trace.kind != AccessKind.FETCH)
     when = np.cumsum(trace.instructions, dtype=np.int64)[is_data]
     pages, ids = np.unique(trace.address[is_data] >> _PAGE_BITS, return_inverse=True)

@@ -36,7 +36,7 @@ _BAD = (
     *(zipfile.BadZipFile, zlib.error, struct.error, ValueError, EOFError, KeyError, IndexError),
     # RuntimeError: what zipfile says of a password or of a compression it does not know.
     *(RuntimeError, OverflowError, SyntaxError, TypeError, MemoryError, AttributeError),
-    # What NumPy lets through of an array's header that is no expression.
+    # What NumPy lets through of an array's header that is not an expression.
     tokenize.TokenError,
 )
 
@@ -46,8 +46,8 @@ def open_archive(path: str | Path, what: str, remedy: str) -> Iterator["Archive"
     """Open an archive; every fault becomes a one-line error.
 
     Args:
-      what: What it should be, such as "a memory trace".
-      remedy: What to do where it is not, without a full stop.
+      what: Expected content, such as "a memory trace".
+      remedy: Remedy if it is not, without a full stop.
 
     Raises:
       FileFormatError: The file is damaged or something else; also from the block's reads.
@@ -94,7 +94,7 @@ class Archive:
 
         Args:
           name: The entry without its ending.
-          max_shape: As many dimensions as it must have, none longer than this.
+          max_shape: Largest length of each of its dimensions.
         """
         entry = f"{name}.npy"
         if entry not in self.names:
@@ -129,13 +129,13 @@ def _check_list(handle: IO[bytes]) -> None:
     if size > _MAX_FILE_BYTES:
         raise ValueError(f"it has {size} bytes, more than {_MAX_FILE_BYTES}")
     if size < _END.size:
-        raise ValueError("it is no archive or is cut off")
+        raise ValueError("it is not an archive or is cut off")
     start = max(0, size - _END.size - _LOCATOR_BYTES)
     handle.seek(start)
     tail = handle.read()
     magic, *_, list_bytes, _offset, _comment = _END.unpack(tail[-_END.size :])
     if magic != _END_MAGIC or tail.startswith(_LOCATOR_MAGIC):
-        raise ValueError("it is no archive or is cut off")
+        raise ValueError("it is not an archive or is cut off")
     if list_bytes > _MAX_LIST_BYTES:
         raise ValueError("it holds too many entries")
     handle.seek(0)

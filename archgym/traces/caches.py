@@ -31,7 +31,7 @@ class CacheSize:
         """Return the size in a text such as `32K:8`, for 32 KiB with 8 ways.
 
         Raises:
-          InvalidArgumentError: It is no such text, or no such cache can be.
+          InvalidArgumentError: It is not such a text, or no such cache can be.
         """
         found = _SIZE.fullmatch(text.strip().upper())
         if found is None:
@@ -105,7 +105,7 @@ def touch(ways: np.ndarray, line: int, dirty: int) -> bool:
 
 @inlined
 def insert(ways: np.ndarray, line: int, dirty: int) -> int:
-    """Put a line to the front; returns what fell out."""
+    """Put a line to the front; return the evicted one."""
     out = ways[len(ways) - 1]
     for place in range(len(ways) - 1, 0, -1):
         ways[place] = ways[place - 1]
@@ -123,7 +123,7 @@ def filter_lines(
     out_line: np.ndarray,
     is_write: np.ndarray,
 ) -> int:
-    """Fill the last three with requests; returns how many there are, at most three an access."""
+    """Fill the last three with requests; return their number, at most three an access."""
     n = 0
     for i in range(len(lines)):
         line = lines[i]

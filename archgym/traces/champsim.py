@@ -51,7 +51,7 @@ def read_champsim(path: str | Path, max_records: int) -> Iterator[MemoryTrace]:
     """Yield the accesses of a file, plain, gzip or xz, piece after piece.
 
     Raises:
-      FileFormatError: It is no such trace, or gives more records.
+      FileFormatError: It is not such a trace, or gives more records.
       StorageError: It cannot be read.
     """
     rest, n_instructions, n_records = b"", 0, 0

@@ -56,7 +56,7 @@ def unpacked(
     """Return the columns of a chunk: instructions, kind, size and address.
 
     Raises:
-      ValueError: The bytes are no chunk.
+      ValueError: The bytes are not a chunk.
     """
     parts = _Parts(content)
     n = int(parts.take(_HEAD_BYTES).view("<u4")[0])
@@ -84,7 +84,7 @@ def unpacked(
 
 
 class _Parts:
-    """Takes bytes from the front."""
+    """Cursor that takes bytes from the front."""
 
     def __init__(self, content: np.ndarray) -> None:
         self._content = content

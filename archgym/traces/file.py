@@ -96,7 +96,7 @@ class _Header(msgspec.Struct):
 
 @final
 class TraceWriter:
-    """Takes records as they come and writes a chunk whenever one is full."""
+    """Writer that takes records and writes a chunk whenever one is full."""
 
     def __init__(self, archive: zipfile.ZipFile, info: TraceInfo) -> None:
         self._archive = archive
@@ -187,7 +187,7 @@ def write_memory_trace(
     """Write a trace to a `.npz` file, whole or not at all.
 
     Args:
-      trace: What to write; its name and command hold.
+      trace: Trace to write, with its name and command.
       info: Further metadata; counts are computed again.
 
     Raises:

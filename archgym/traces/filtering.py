@@ -121,7 +121,7 @@ def memory_requests(
       first: The first level of data cache.
       last: The last level of cache.
       capacity_bytes: Physical memory.
-      seed: Of the physical pages' order.
+      seed: Random seed of the physical pages' order.
       skip: Requests that are left out first, while the caches fill.
       max_requests: Requests after which no more are taken.
       windows: Number of equal windows, evenly spread, that share `max_requests`; with 1, the

@@ -49,7 +49,7 @@ def uniform(
 
     Args:
       n_accesses: 1 or more.
-      seed: Of addresses and kinds.
+      seed: Random seed of addresses and kinds.
       footprint_bytes: Size of the region, a page or more.
       store_share: Share of accesses that are stores, 0 to 1.
       instructions: Instructions an access, with its own.
@@ -76,7 +76,7 @@ def zipf(
 
     Args:
       n_accesses: 1 or more.
-      seed: Of addresses and kinds.
+      seed: Random seed of addresses and kinds.
       exponent: 0 for pages that are alike, 1 for Zipf's law; at most 4.
       footprint_bytes: Size of the region, a page to 64 GiB.
       store_share: Share of accesses that are stores, 0 to 1.
@@ -133,7 +133,7 @@ def pointer_chase(
 
     Args:
       n_accesses: 1 or more.
-      seed: Of the chain.
+      seed: Random seed of the chain.
       n_nodes: Nodes of a line of 64 bytes; by default as many as there are lines.
       footprint_bytes: Size of the region, a page or more.
       instructions: Instructions an access, with its own.
@@ -155,7 +155,7 @@ def mixture(
     Args:
       parts: Traces of at least one record; one that ends starts again.
       n_accesses: 1 or more.
-      seed: Of the choice.
+      seed: Random seed of the choice.
     """
     _require("parts", bool(parts) and all(len(p) for p in parts), "hold records", len(parts))
     _require("n_accesses", n_accesses >= 1, "be at least 1", n_accesses)

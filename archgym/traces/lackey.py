@@ -26,7 +26,7 @@ _PENDING, _CODE_BLOCK, _SEEN, _SKIP, _MOST, _DONE, _CODE_BITS, _FOREIGN, _CLIPPE
 
 @final
 class LackeyParser:
-    """Turns the stream into records; holds no more than a piece of it."""
+    """Parser of the stream into records; it holds no more than a piece."""
 
     max_piece_bytes = _PIECE_BYTES
     max_piece_records = 2 * _MAX_RECORDS
@@ -62,7 +62,7 @@ class LackeyParser:
         n = self.max_piece_records
         columns: dict[str, Any] = {name: np.empty(n, kind) for name, kind in COLUMNS.items()}
         n_read, n_records = parse_lines(text, self._state, ADDRESS_BITS, *columns.values())
-        # What has no end for a whole piece is no line of lackey's.
+        # What has no end for a whole piece is not a line of lackey's.
         is_line = len(text) - n_read < _PIECE_BYTES
         self._dropped_bytes += 0 if is_line else len(text) - n_read
         self._rest = text[n_read:].copy() if is_line else text[:0]
@@ -73,8 +73,8 @@ class LackeyParser:
         lines, clipped, masked = (int(self._state[i]) for i in (_FOREIGN, _CLIPPED, _MASKED))
         if lines or self._dropped_bytes:
             report_loss(
-                f"valgrind wrote {lines:,} lines that are no accesses, and {self._dropped_bytes:,} "
-                "bytes without a line's end; they are ignored."
+                f"valgrind wrote {lines:,} lines that are not accesses, and "
+                f"{self._dropped_bytes:,} bytes without a line's end; they are ignored."
             )
         if clipped:
             report_loss(
@@ -95,7 +95,7 @@ def parse_lines(
     size_bytes: np.ndarray,
     address: np.ndarray,
 ) -> tuple[int, int]:
-    """Fill the columns; returns the bytes up to the last line's end, and the records."""
+    """Fill the columns; return the bytes up to the last line's end, and the records."""
     n_records = 0
     start = 0
     mask = (np.uint64(1) << np.uint64(address_bits)) - np.uint64(1)

@@ -14,14 +14,14 @@ PAGE_BITS = 12
 
 @final
 class PageAllocator:
-    """Gives each page of 4 KiB a free frame when it is first touched."""
+    """Allocator of a free frame for each page of 4 KiB when it is first touched."""
 
     def __init__(self, capacity_bytes: int, seed: int) -> None:
         """Start with all of the memory free.
 
         Args:
-          capacity_bytes: Memory there is; of what is no power of two the largest that is in it.
-          seed: Of the frames' order.
+          capacity_bytes: Memory there is; of what is not a power of two the largest that is in it.
+          seed: Random seed of the frames' order.
         """
         self._n_frames = 1 << max(0, capacity_bytes.bit_length() - 1 - PAGE_BITS)
         rng = np.random.default_rng(np.random.SeedSequence(seed))

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from archgym.files.replacement import figure_metadata
 from archgym.files.storage import atomic_file
 from archgym.traces.analysis import Analysis
 
@@ -52,6 +53,6 @@ def draw_analysis(found: Analysis, title: str, path: Path) -> None:
             axes.grid(alpha=0.3)
         figure.suptitle(title, fontsize=10)
         kind = path.suffix.removeprefix(".")
-        metadata = {"Date": None} if kind == "svg" else None
+        metadata = figure_metadata(path)
         with atomic_file(path) as scratch:
             figure.savefig(scratch, format=kind, dpi=130, metadata=metadata)

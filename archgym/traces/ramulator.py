@@ -115,7 +115,7 @@ def _checked(instructions: int) -> int:
 
 
 def _content(path: str | Path, max_records: int) -> Iterator[tuple[int, bytes]]:
-    """Yield lines that hold something and are no comment."""
+    """Yield lines that hold something and are not comments."""
     # First, since counting takes a second where reading takes minutes.
     n_lines = sum(piece.count(b"\n") for piece in pieces(path, _MAX_BYTES))
     if n_lines > max_records:
@@ -138,7 +138,7 @@ def _refusal(path: str | Path, number: int, line: bytes, what: str) -> FileForma
 
 
 class _Rows:
-    """Gathers records to parts."""
+    """Collector of records into parts."""
 
     def __init__(self, path: str | Path, max_records: int) -> None:
         self._path = path

@@ -68,7 +68,7 @@ def record(
     date: str = "",
     report: Callable[[Recording], None] | None = None,
 ) -> Recording:
-    """Run a program under valgrind and writes its memory accesses to a file.
+    """Run a program under valgrind, and write its memory accesses to a file.
 
     The program has this process's standard input, output and error. Its children, and what a
     fork of it does, are not recorded. SIGINT and SIGTERM stop it; what was recorded is kept.

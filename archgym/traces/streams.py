@@ -54,8 +54,8 @@ def require_content(path: str | Path, number: int, n_taken: int, what: str) -> N
     """Refuse a text most of whose lines hold nothing, before all of them are passed over.
 
     Args:
-      n_taken: How many of them held something.
-      what: What that is, such as ``an access``.
+      n_taken: Number of them that held something.
+      what: Name of such a thing, such as ``an access``.
 
     Raises:
       FileFormatError: More than a million held nothing.
@@ -90,7 +90,7 @@ def text_lines(path: str | Path, max_bytes: int) -> Iterator[tuple[int, bytes]]:
             path,
             number,
             f"a line must have at most {_MAX_LINE_BYTES} bytes, and this one has more",
-            "This is no trace in text, or it is compressed in a way other than gzip or xz",
+            "This is not a trace in text, or it is compressed in a way other than gzip or xz",
         )
     if rest:
         yield number + 1, rest

@@ -18,6 +18,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 LINK = re.compile(r"(!?\[[^\]]*\]\()([^)\s#]+)(#[^)\s]*)?(\))")
+# The link around a picture.
+OUTER = re.compile(r"(\)\]\()([^)\s#]+)(#[^)\s]*)?(\))")
 PACKAGES = ("evaluation", "spaces", "search", "studies", "envs", "proxy", "datasets")
 
 
@@ -114,7 +116,7 @@ def _rewritten(text: str, path: Path, place: Path, pages: dict[Path, Path], sour
         relative = os.path.relpath(source / there, (source / place).parent)
         return f"{before}{relative}{anchor}{after}"
 
-    return LINK.sub(target, text)
+    return OUTER.sub(target, LINK.sub(target, text))
 
 
 def _write_api(source: Path) -> None:

@@ -80,3 +80,20 @@ def test_an_honest_claim_is_accepted(folder: Path, tmp_path: Path) -> None:
 def test_a_folder_without_a_benchmark_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileFormatError):
         verify_bench(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", ["\n" * 11, "x" * 5000 + "\n"], ids=["too many lines", "a long line"]
+)
+def test_claims_beyond_the_limits_are_refused(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    shutil.copytree(folder, tmp_path / "copy")
+    (tmp_path / "copy" / "claims.jsonl").write_text(content + "{}\n")
+    monkeypatch.setattr("archgym.bench.verification._MAX_CLAIMS", 10)
+    monkeypatch.setattr("archgym.bench.verification._MAX_LINE", 4096)
+
+    found = verify_bench(tmp_path / "copy")
+
+    (refusal,) = found.refusals
+    assert "at most 10 lines, each below 4,096 bytes" in str(refusal)

@@ -193,3 +193,55 @@ def test_report_of_a_function_has_no_error(archgym: Archgym, function_study: Pat
     page = Path("report.html").read_text()
     assert "Unknown simulator" not in page
     assert "the task is a Python function, which a report cannot call." in page
+
+
+def test_resume_of_a_function_says_how_to_continue_it(
+    archgym: Archgym, function_study: Path
+) -> None:
+    ran = archgym("resume", function_study, "--budget", "9")
+
+    assert ran.code == 1
+    assert ran.err.count("\n") == 1
+    assert "is the study of the Python function 'cache'" in ran.err
+    assert "Unknown simulator" not in ran.err
+    call = f"archgym.Study.open({str(function_study)!r}, archgym.Task.make(cache, "
+    assert f'{call}objective="minimise:amat_ns")).run(budget=10)' in ran.err
+
+
+def test_evaluate_and_explain_take_an_exported_file(archgym: Archgym, study: Path) -> None:
+    assert archgym("export", study, "--as", "json", "--out", "best.json").code == 0
+    best = archgym("show", study, "--json").json["best"]
+
+    evaluated = archgym("evaluate", "best.json", "--json").json
+    explained = archgym("explain", "best.json", "--json").json
+
+    assert evaluated["design"] == explained["design"] == best["design"]
+    assert evaluated["metrics"] == best["metrics"]
+    refused = archgym("evaluate", "best.json", "--design", study)
+    assert (refused.code, refused.err.count("\n")) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("command", "path"),
+    [
+        (("report", "{}", "--no-evaluate", "--out", "a.html"), "a.html"),
+        (("report", "{}", "--no-evaluate", "--json", "a.json"), "a.json"),
+        (("report", "{}", "--no-evaluate", "--csv", "a"), "a/scores.csv"),
+        (("show", "{}", "--plot", "a.svg"), "a.svg"),
+    ],
+)
+def test_own_output_is_replaced_and_a_file_of_the_user_is_not(
+    archgym: Archgym, study: Path, command: tuple[str, ...], path: str
+) -> None:
+    words = [word.format(study) for word in command]
+    first, second = archgym(*words), archgym(*words)
+    assert (first.code, second.code) == (0, 0), (first.err, second.err)
+    Path(path).write_text("mine")
+
+    refused = archgym(*words)
+
+    assert (refused.code, refused.err.count("\n")) == (1, 1)
+    assert "add --force" in refused.err
+    assert Path(path).read_text() == "mine"
+    assert archgym(*words, "--force").code == 0
+    assert Path(path).read_text() != "mine"

@@ -110,3 +110,26 @@ def test_help_of_map_names_every_method() -> None:
     option = next(parameter for parameter in COMMANDS["map"].params if parameter.name == "method")
 
     assert all(method in option.help for method in METHODS)
+
+
+def test_map_takes_studies_for_architecture_and_mapping(archgym: Archgym) -> None:
+    given = ("search", "accelerator", "-a", "random")
+    layer, space = "alexnet-convolutions/conv3", ("--space", "mapping")
+    option = ("--option", f"layer={layer}")
+    assert archgym(*given, "--fidelity", "fast", "-n", "2", "--out", "chips").code == 0
+    assert archgym(*given, *space, *option, "-n", "300", "--out", "nests").code == 0
+    best = archgym("show", "nests", "--json").json["best"]["metrics"]
+
+    mapped = archgym("map", layer, "--mapping", "nests", "--json").json
+    on_chip = archgym("map", layer, "--arch", "chips", "--tries", "2000", "--json").json
+
+    assert mapped["energy_uj"] == pytest.approx(best["energy_uj"])
+    assert mapped["cycles"] == pytest.approx(best["latency_cycles"])
+    assert on_chip["edp_over_bound"] >= 1
+    for words, what in (
+        (("--mapping", "chips"), "Give it with --arch"),
+        (("--arch", "chips", "--mapping", "nests"), "does not fit"),
+    ):
+        refused = archgym("map", layer, *words)
+        assert (refused.code, refused.err.count("\n")) == (1, 1)
+        assert what in refused.err

@@ -88,7 +88,10 @@ def test_percentiles_of_a_curve_are_said_to_be_of_the_reward(archgym: Archgym, t
     assert ran.json["quantiles"]["0.05"][0] > ran.json["quantiles"]["0.95"][0]
 
 
-def test_curve_says_which_share_of_runs_its_mean_leaves_out(archgym: Archgym, table: Path) -> None:
+def test_curve_says_which_share_of_runs_its_mean_leaves_out(
+    archgym: Archgym, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
     text = archgym("table", "curve", table, "-n", "1", "-n", "2376")
     ran = archgym("table", "curve", table, "-n", "1", "-n", "2376", "--json")
 
@@ -136,7 +139,10 @@ def test_study_of_a_lost_table_goes_on_with_the_simulator(archgym: Archgym, tabl
     assert (moved.code, without.code) == (0, 0), moved.err + without.err
 
 
-def test_show_says_how_far_studies_are_from_the_optimum(archgym: Archgym, table: Path) -> None:
+def test_show_says_how_far_studies_are_from_the_optimum(
+    archgym: Archgym, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
     for agent in ("random", "genetic"):
         archgym("search", "plugin", "-a", agent, "-n", "60", "--out", agent)
 

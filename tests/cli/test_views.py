@@ -53,10 +53,19 @@ def test_prose_is_wrapped_between_words_in_a_terminal(
     assert [line.split() for line in lines] == [["row-bank-column-xor"] * 4] * 2
 
 
-def test_prose_is_one_line_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("columns", "n_names"), [("", 4), ("x", 4), ("0", 4), ("60", 3), ("400", 10)]
+)
+def test_pipe_is_as_wide_as_columns_says_or_80(
+    columns: str,
+    n_names: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
     terminal.prose("row-bank-column-xor " * 10)
 
-    assert capsys.readouterr().out.count("\n") == 1
+    assert len(capsys.readouterr().out.splitlines()[0].split()) == n_names
 
 
 @pytest.mark.parametrize("number", [1.1982e5, 3e-7, 2.5e19])
@@ -78,6 +87,44 @@ def test_help_groups_the_commands(archgym: Archgym) -> None:
     assert heads == sorted(heads)
     assert "Commands:" not in shown
     assert shown.index("\n  explain ") < heads[2]
+
+
+@pytest.mark.parametrize("group", [(), ("dataset",), ("moe",), ("sweep",)])
+def test_help_shows_whole_summaries(archgym: Archgym, group: tuple[str, ...]) -> None:
+    shown = archgym(*group, "--help").out
+
+    assert "..." not in shown.replace("[ARGS]...", "")
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_width_of_a_pipe_breaks_no_name(archgym: Archgym, study: Path) -> None:
+    for command in (("show", study), ("list",), ("describe", "dram"), ("describe", "genetic")):
+        shown = archgym(*command).out
+        assert max(map(len, shown.splitlines())) <= 80, command
+    assert "max_active_transactions" in archgym("describe", "dram").out
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "many"])
+def test_number_of_best_designs_is_one_or_more(archgym: Archgym, study: Path, number: str) -> None:
+    ran = archgym("show", study, "--top", number)
+
+    assert ran.code == 2
+    assert "--top" in ran.err
+
+
+def test_best_designs_of_several_objectives_are_shown_by_study(
+    archgym: Archgym, study: Path
+) -> None:
+    archgym(
+        *("search", "plugin", "--objective", "low-power", "-a", "random", "-n", "12"),
+        *("--out", "power"),
+    )
+
+    ran = archgym("show", study, "power", "--top", "2")
+
+    assert ran.code == 0, ran.err
+    assert "Best 2 designs of study" in ran.out
+    assert "Best 2 designs of power" in ran.out
 
 
 def test_studies_of_several_objectives_are_rated_by_each(archgym: Archgym, study: Path) -> None:

@@ -57,7 +57,7 @@ def test_an_empty_file_holds_nothing() -> None:
         ("a: 1\n---\nb: 1\n", 2, "second document"),
         ("a: 1\n  b: 2\n", 2, "YAML"),
         ("a: [1, 2\nb: 3\n", 2, "YAML"),
-        ("? [1, 2]\n: 3\n", 1, "a key that is no text"),
+        ("? [1, 2]\n: 3\n", 1, "a key that is not a text"),
         ("a: 1\nb: \x00\n", 2, "YAML"),
         (b"a: 1\nb: \xff\n", 2, "UTF-8"),
         ("[" * 5000, 1, "levels"),

@@ -134,6 +134,22 @@ def test_journal_that_was_repaired_is_read_again(study: Path) -> None:
     assert state(view)["evaluations"] <= 20
 
 
+def test_budget_that_resume_extends_is_followed(study: Path) -> None:
+    view = LiveView(study)
+    before = state(view)
+
+    with Study.open(study, toy_task(), ToyAgent) as opened:
+        opened.extend(90)
+        during = state(view)
+        opened.run()
+
+    assert (before["planned"], before["runs"]["finished"]) == (60, 1)
+    assert (during["planned"], during["evaluations"]) == (90, 60)
+    assert during["runs"]["running"] == 1
+    after = state(view)
+    assert (after["evaluations"], after["runs"]["finished"]) == (90, 1)
+
+
 def test_damaged_lines_are_counted_and_left_out(study: Path) -> None:
     journal = study / "journal.jsonl"
     lines = journal.read_bytes().splitlines(keepends=True)

@@ -71,6 +71,32 @@ def test_cell_that_runs_twice_returns_the_same_study() -> None:
     assert run(seed=1, folder="other").folder == Path("other")
 
 
+def test_cell_with_a_smaller_budget_returns_the_study_with_a_message(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    first = run()
+
+    again = search(cache, minimise="amat_ns", subject_to="area_mm2 <= 5", budget=10)
+
+    assert again.folder == first.folder
+    assert again.evaluations == 30
+    assert again.ended == "budget"
+    assert "has 30 evaluations already, more than the budget of 10" in caplog.text
+    assert run(folder=first.folder).evaluations == 30
+
+
+def test_smaller_budget_does_not_continue_an_unfinished_study(tmp_path: Path) -> None:
+    task = Task.make(cache, objective="minimise:amat_ns")
+    with Study.create("a", task, budget=40) as study:
+        for design in study.ask(12):
+            study.tell(design, {"amat_ns": float(str(design["ways"])), "area_mm2": 1.0})
+    known = read_study("a").evaluations
+
+    result = Study.create("a", task, budget=5, exists="resume").run()
+
+    assert 5 < known == result.evaluations
+
+
 def test_changed_function_gets_a_folder_of_its_own() -> None:
     def made(factor: float) -> Any:
         source = f"lambda design: {{'loss': {factor} * design['x']}}"
@@ -171,11 +197,21 @@ def test_objects_are_short_as_text_and_tables_as_html(tmp_path: Path) -> None:
     result = search(toy_task(), budget=8)
     study = Study.open(result.folder, toy_task())
     design = wide.design_at(wide.default_indices)
-    objects = [wide, design, task, toy_task(), study, study.run(), result, result.log, result.best]
+    objects: list[Any] = [
+        wide,
+        design,
+        task,
+        toy_task(),
+        study,
+        study.run(),
+        result,
+        result.log,
+        result.best,
+    ]
 
     for shown in objects:
         assert 0 < len(repr(shown)) <= MOST, type(shown)
-        assert "<table>" in shown._repr_html_(), type(shown)  # type: ignore[union-attr]
+        assert "<table>" in shown._repr_html_(), type(shown)
     assert repr(design).endswith("more)")
     assert "&lt;" in DesignSpace("a", [Integer(name="<b>", low=0, high=1)])._repr_html_()
 

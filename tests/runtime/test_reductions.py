@@ -95,7 +95,7 @@ def test_lines_that_are_no_accesses_are_counted() -> None:
         parser.report_losses()
 
     assert len(notes) == 2
-    assert notes[0].startswith("valgrind wrote 1 lines that are no accesses, and 0 bytes")
+    assert notes[0].startswith("valgrind wrote 1 lines that are not accesses, and 0 bytes")
     assert notes[1].startswith("1 records have more than 65,535 bytes")
 
 

@@ -58,7 +58,9 @@ def test_study_without_start_designs_keeps_its_format(tmp_path: Path) -> None:
     assert not {"start", "warm_start", "prior_digest", "patience", "stop_at"} & set(data)
 
 
-@pytest.mark.parametrize("agent", ["genetic", "hill_climbing", "extra_trees", "random", "nsga2"])
+@pytest.mark.parametrize(
+    "agent", ["genetic", "hill_climbing", "extra_trees", "few", "auto", "random", "nsga2"]
+)
 def test_study_with_start_designs_is_replayed_exactly(tmp_path: Path, agent: str) -> None:
     search(tmp_path / "whole", agent, start=["default", BEST])
     search(tmp_path / "parts", agent, budget=13, start=["default", BEST])
@@ -112,6 +114,8 @@ def test_bad_start_designs_are_refused(
         "bayesian",
         "extra_trees",
         "surrogate_genetic",
+        "few",
+        "auto",
         "nsga2",
         "sms_emoa",
         "multi_objective_bayesian",
@@ -143,7 +147,7 @@ def test_agents_that_learn_from_earlier_studies_are_named(tmp_path: Path) -> Non
     search(tmp_path / "earlier")
 
     with pytest.raises(
-        InvalidArgumentError, match=r"agent 'random' does not\. Use one of bayesian,"
+        InvalidArgumentError, match=r"agent 'random' does not\. Use one of auto, bayesian,"
     ):
         search(tmp_path / "a", "random", warm_start=[tmp_path / "earlier"])
     assert {name for name in agent_names() if agent_class(name).uses_prior} >= {
@@ -151,6 +155,8 @@ def test_agents_that_learn_from_earlier_studies_are_named(tmp_path: Path) -> Non
         "bayesian",
         "extra_trees",
         "surrogate_genetic",
+        "few",
+        "auto",
         "nsga2",
         "sms_emoa",
         "multi_objective_bayesian",

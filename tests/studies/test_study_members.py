@@ -125,7 +125,7 @@ def test_format_that_is_no_number_is_refused(tmp_path: Path, number: Any) -> Non
     Study.create(tmp_path / "s", toy_task(), ToyAgent, seed=1, budget=3).run()
     rewritten(tmp_path / "s", lambda data: data.update(format=number))
 
-    with pytest.raises(FileFormatError, match="`format` is no number of one"):
+    with pytest.raises(FileFormatError, match="`format` is not a number of one"):
         read_study(tmp_path / "s")
 
 

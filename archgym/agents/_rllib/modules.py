@@ -107,7 +107,7 @@ class Played:
 
 @final
 class TeamBatch(ConnectorV2):
-    """Makes a learner's batch of `Played`, with advantages.
+    """Connector that makes a learner's batch, with advantages, from `Played`.
 
     Rewards are standardised over the iteration's designs, so that learning rates mean the same
     whatever the scale of a task's objective; critics learn the standardised reward. An episode has
@@ -159,11 +159,11 @@ def _standardised(columns: torch.Tensor) -> torch.Tensor:
 
 @final
 class TeamRunner(EnvRunner):
-    """Plays episodes of a team and has their designs evaluated.
+    """Runner that plays episodes of a team and has their designs evaluated.
 
     The configuration's `env_config` holds the `team`, a `seed`, the number of `designs` a sample
     and `rewards`: a callable that takes the runner's number and choices, (n, n_choices), and gives
-    rewards, (n,), or None where there is nothing more to be had.
+    rewards, (n,), or None if there is nothing more to be had.
     """
 
     def __init__(self, *, config: Any, **kwargs: Any) -> None:

@@ -41,7 +41,7 @@ class TeamNetwork(nn.Module):
           sizes: (n_agents, n_slots), numbers of options.
           n_actor: Length of an actor's input.
           n_critic: Length of a critic's.
-          is_shared: Whether all agents share one actor and one critic.
+          is_shared: True if all agents share one actor and one critic.
           width: Units of a hidden layer.
           layers: Hidden layers of each.
         """

@@ -52,7 +52,7 @@ def make_designs(policy: Policy, task: Task, team: Team, n: int, seed: int) -> n
     """Return designs that a team with a policy's weights makes: the most likely one, then draws.
 
     Args:
-      seed: What decides, for all but the first.
+      seed: Random seed of all designs but the first.
 
     Returns:
       (n, n_parameters) indices.

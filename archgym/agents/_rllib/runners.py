@@ -54,10 +54,10 @@ def train_with_runners(
 
     Args:
       hyperparameters: The agent's, with `env_runners`, 1 or more.
-      seed: What decides first draws.
-      evaluate: What designs are given to; all that runners wait for at a time.
+      seed: Random seed of the first draws.
+      evaluate: Function that evaluates designs; all that runners wait for at a time.
       keep: Given the weights at the end, and how many updates there were.
-      patience_s: How long no runner may live, once they have started.
+      patience_s: Longest time without a live runner, once they have started [s].
 
     Raises:
       ArchGymError: Ray does not start, or no runner lived for so long.
@@ -81,7 +81,7 @@ def train_with_runners(
             end.join()
             raise
         except BaseException:
-            # Whoever interrupts a study does not wait for Ray; the process does, when it ends.
+            # An interrupted study does not wait for Ray; the process does when it ends.
             training.is_hurried = True
             end.start()
             raise
@@ -167,7 +167,7 @@ class _Training(threading.Thread):
             ) from self._error
 
     def _watch(self, learner: Any) -> None:
-        """Has a learner break its update off where the end is hurried."""
+        """Make a learner stop its update if the end is hurried."""
         actor = learner.module[TEAM].unwrapped().network.actor
         actor.register_forward_pre_hook(self._break_off)
 

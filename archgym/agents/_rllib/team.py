@@ -49,8 +49,8 @@ class Team:
 
         Args:
           groups: "parameter" or "subsystem"; a simulator that declares no sub-systems is one.
-          observes: What actors see, "all" or "own".
-          is_central: Whether critics see everything, and others' choices.
+          observes: Observation of actors, "all" or "own".
+          is_central: True if critics see everything, and others' choices.
         """
         is_one = groups == "subsystem" and not task.simulator.groups
         env = ParallelDesignEnv(

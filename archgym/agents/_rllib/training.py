@@ -52,7 +52,7 @@ def train_here(
     """Train in this thread, until `evaluate` raises something, which passes through.
 
     Args:
-      seed: What decides, with the global random numbers.
+      seed: Random seed, in addition to the global random numbers.
       keep: Given the weights before and after each update, and how many updates there were.
     """
     ask = asking(task, hyperparameters, evaluate)
@@ -92,7 +92,7 @@ def configuration(
     """Return RLlib's configuration of a team.
 
     Args:
-      rewards: What a runner, by its number, asks for rewards of choices.
+      rewards: Function of a runner's number that returns rewards of choices.
     """
     n_runners = hyperparameters["env_runners"]
     rollout = hyperparameters["rollout"]

@@ -59,7 +59,7 @@ def make_episodes(
 
 
 def no_results(task: Task) -> Evaluate:
-    """Stands in for evaluation where designs are only made."""
+    """Stand-in for evaluation if designs are only made."""
 
     def evaluate(indices: np.ndarray) -> Trials:
         n, n_workloads = len(indices), len(task.workloads)
@@ -82,7 +82,7 @@ def learn(algorithm: BaseAlgorithm) -> None:
 
 
 def _guard(algorithm: Any) -> None:
-    """Has every update that ends in numbers which are not finite undone."""
+    """Undo every update that ends in numbers that are not finite."""
     train = algorithm.train
     weights, optimizers = _learned(algorithm)
     last = _numbers(weights)

@@ -9,6 +9,7 @@ import typer
 
 from archgym.cli.console.terminal import (
     heading,
+    prose,
     say,
     table,
     values_text,
@@ -26,6 +27,7 @@ from archgym.cli.options.task import (
     task_choices,
 )
 from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.files.replacement import require_replaceable
 from archgym.files.storage import storage_errors
 
 if TYPE_CHECKING:
@@ -116,7 +118,7 @@ def _describe_simulator(simulator: "Simulator", count: bool, is_json: bool) -> N
         )
         return
     heading(f"Simulator {simulator.name}, version {simulator.version}")
-    say((type(simulator).__doc__ or "").strip().split("\n\n")[0].replace("\n    ", " "))
+    prose((type(simulator).__doc__ or "").strip().split("\n\n")[0].replace("\n    ", " "))
     say()
     _write_space(space, counted)
     heading("Metrics")
@@ -172,7 +174,7 @@ def _starred(name: str, default: str) -> str:
 def _write_space(space: "DesignSpace", counted: Any) -> None:
     heading(f"Space {space.name}: {space.size:,} combinations{_count_text(counted)}")
     if space.doc:
-        say(space.doc)
+        prose(space.doc)
     say()
     table(("parameter", "values (* is the default)", ""), [_row(p) for p in space.parameters])
     if space.constraints:
@@ -245,6 +247,7 @@ def _draw(simulator: "Simulator", workload: Any, picture: Path) -> None:
         raise InvalidArgumentError(
             f"`--picture` must end in .png, .svg or .pdf; got {str(picture)!r}."
         )
+    require_replaceable("--picture", picture)
     with storage_errors(picture, "written"):
         is_drawn = simulator.picture_workload(workload, picture)
     if not is_drawn:
@@ -271,9 +274,9 @@ def _describe_agent(agent: type["Agent"], is_json: bool) -> None:
         )
         return
     heading(f"Agent {agent.name} ({agent.kind}, {agent.batch}, library: {agent.library})")
-    for line in (agent.__doc__ or "").strip().splitlines():
-        say(line.removeprefix("    "))
-    say()
+    for part in inspect.cleandoc(agent.__doc__ or "").split("\n\n"):
+        prose(" ".join(part.split()))
+        say()
     if agent.hyperparameters:
         heading("Hyperparameters (--hyper name=value)")
         table(

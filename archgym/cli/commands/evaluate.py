@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from archgym.cli.console.signals import prompt_stops
-from archgym.cli.console.terminal import heading, notice, say, table, warn, write_json
-from archgym.cli.options.design import best_of, is_study
+from archgym.cli.console.terminal import heading, notice, prose, say, table, warn, write_json
+from archgym.cli.options.completion import complete_simulator
+from archgym.cli.options.design import best_of, is_study, named_design
 from archgym.cli.options.task import (
     JsonOption,
-    SimulatorArgument,
     TaskOptions,
     make_task,
     task_choices,
@@ -27,10 +27,22 @@ if TYPE_CHECKING:
 __all__ = ["evaluate"]
 
 _INFEASIBLE_CODE = 3
+_DESIGN_FILE = ".json"
+
+
+_SubjectArgument = Annotated[
+    str,
+    typer.Argument(
+        help="Simulator, complete task, folder of a study (for its best design), or JSON file of a "
+        "design that names its task.",
+        autocompletion=complete_simulator,
+        metavar="SIMULATOR|TASK|STUDY|DESIGN",
+    ),
+]
 
 
 def evaluate(
-    simulator: SimulatorArgument,
+    simulator: _SubjectArgument,
     options: TaskOptions,
     values: Annotated[
         list[str] | None,
@@ -56,8 +68,8 @@ def evaluate(
 ) -> None:
     """Evaluate one design.
 
-    A study in place of the task gives its task and its best design. The exit code is 3 if the
-    design is infeasible.
+    A study in place of the task gives its task and its best design, and an exported JSON file
+    its own. The exit code is 3 if the design is infeasible.
     """
     from archgym.spaces.texts import with_values
 
@@ -91,6 +103,13 @@ def _task_and_design(
         start = {} if design is None else _start_of(design)
         best = task.space.design_at(indices)
         return task, filled_design(task.space, {**best, **start}, design or Path(simulator))
+    if simulator.endswith(_DESIGN_FILE) and Path(simulator).is_file():
+        if design is not None:
+            raise InvalidArgumentError(
+                f"`--design` must be left out, since {simulator} is a design already."
+            )
+        task, indices = named_design(simulator, "", options)
+        return task, task.space.design_at(indices)
     choice = task_choices(simulator, options)
     # Read first: making a task evaluates its default design.
     start = {} if design is None else _start_of(design)
@@ -165,7 +184,7 @@ def _write(task: "Task", design: "Design", evaluation: "Evaluation", baseline: b
     default = task.space.design_at(task.space.default_indices)
     changed = [name for name in design if design[name] != default[name]]
     shown = ", ".join(f"{name}={design[name]}" for name in changed)
-    say(f"Design: {shown or 'the default'}{' (others at default)' if changed else ''}")
+    prose(f"Design: {shown or 'the default'}{' (others at default)' if changed else ''}", "  ")
     say()
     for place, weighted in enumerate(task.workloads):
         if len(task.workloads) > 1:

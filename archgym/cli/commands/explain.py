@@ -7,6 +7,7 @@ import typer
 
 from archgym.cli.console.signals import prompt_stops
 from archgym.cli.console.terminal import warn, write_json
+from archgym.cli.options.design import task_of_design, warn_of_version
 from archgym.cli.options.task import (
     JsonOption,
     TaskOptions,
@@ -40,7 +41,8 @@ def explain(
     simulator: Annotated[
         str,
         typer.Argument(
-            help="Simulator or complete task of the design; omit it for a study.", metavar="TASK"
+            help="Simulator or complete task of the design; omit it for a study or exported file.",
+            metavar="TASK",
         ),
     ] = "",
     target: Annotated[
@@ -91,15 +93,12 @@ def _design(
     from archgym.report.design_explanation import read_target
 
     start = None if text == _DEFAULT else read_design(Path(text))
-    if not simulator:
-        raise InvalidArgumentError(
-            "TASK must be given for a design that is not a study's; got none. Name a simulator or "
-            "a task (see `archgym list simulators`)."
-        )
+    simulator, digest = task_of_design(text, simulator, start)
     choice = task_choices(simulator, options)
     # Checked first: making a task evaluates its default design.
     wanted = None if target is None else read_target(target, make_simulator(choice).metrics)
     task = make_task(choice)
+    warn_of_version(text, digest, task, options)
     if start is None:
         return task, task.space.default_indices, wanted
     return task, task.space.indices_of(filled_design(task.space, start, Path(text))), wanted

@@ -168,7 +168,7 @@ def _write_overview(names: Mapping[str, Any]) -> None:
         prose(f"{kind}: {', '.join(own)}", indent="  ")
     say()
     say("Names of one simulator: archgym list --simulator NAME")
-    say("Names of one kind:      archgym list workloads (or agents, objectives, metrics, …)")
+    say("Names of one kind:      archgym list workloads (or agents, objectives, …)")
 
 
 def _clause(text: str) -> str:

@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from archgym.cli.console.terminal import heading, say, table
-from archgym.cli.options.values import named_path
+from archgym.cli.options.values import FORCE, ForceOption, named_path
 from archgym.errors import InvalidArgumentError
+from archgym.files.replacement import MARK, require_replaceable
 from archgym.files.storage import make_folder, require_writable
 
 __all__ = ["report"]
@@ -69,6 +70,7 @@ def report(
             metavar="FILE",
         ),
     ] = None,
+    force: ForceOption = False,
 ) -> None:
     """Report the best design, its gain and its confidence, as a page that needs no network."""
     from datetime import UTC, datetime
@@ -84,7 +86,7 @@ def report(
         write_page,
     )
 
-    _check_targets(out, csv, json)
+    _check_targets(out, csv, json, force)
     other = None if against is None else read_report(against)
     announce_compilation()
     with StageBar() as bar:
@@ -123,15 +125,21 @@ def report(
         say(f"Page: {out}, {size / 1e6:.1f} MB")
 
 
-def _check_targets(out: Path | None, csv: Path | None, json: Path | None) -> None:
-    """Raise for a target that cannot be written, before an analysis of minutes."""
+def _check_targets(out: Path | None, csv: Path | None, json: Path | None, force: bool) -> None:
+    """Raise for a target that must not or cannot be written, before an analysis of minutes."""
+    from archgym.report.writing import REPORT_MARK, SCORES_MARK
+
     if out is not None and out.suffix.lower() not in (".html", ".htm"):
         raise InvalidArgumentError(f"`--out` must end in .html; got {str(out)!r}.")
-    for path in (out, json):
+    scores = None if csv is None else make_folder(csv) / "scores.csv"
+    for option, path, mark in (
+        ("--out", out, MARK),
+        ("--json", json, REPORT_MARK),
+        ("--csv", scores, SCORES_MARK),
+    ):
         if path is not None:
             require_writable(path)
-    if csv is not None:
-        require_writable(make_folder(csv) / "scores.csv")
+            require_replaceable(option, path, is_forced=force, mark=mark, force=FORCE)
 
 
 def _cell(value: object) -> str:

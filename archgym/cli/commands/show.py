@@ -9,6 +9,7 @@ import typer
 from archgym.cli.console.terminal import say, write_json
 from archgym.cli.options.studies import StudiesArgument
 from archgym.cli.options.task import JsonOption
+from archgym.cli.options.values import FORCE, ForceOption
 from archgym.errors import InvalidArgumentError
 
 __all__ = ["show"]
@@ -37,9 +38,14 @@ def show(
         ),
     ] = None,
     top: Annotated[
-        int,
-        typer.Option("--top", help="Number of best designs to show.", metavar="K", min=0),
-    ] = 0,
+        int | None,
+        typer.Option(
+            "--top",
+            help="Number of best designs to show; of each study, if objectives differ.",
+            metavar="K",
+            min=1,
+        ),
+    ] = None,
     table: Annotated[
         Path | None,
         typer.Option(
@@ -57,6 +63,7 @@ def show(
             min=1,
         ),
     ] = None,
+    force: ForceOption = False,
     json: JsonOption = False,
 ) -> None:
     """Show one study, or compare several: of one task, or of objectives of one workload."""
@@ -67,11 +74,11 @@ def show(
     from archgym.report.study_summary import summarise
 
     if plot is not None:
-        check_plot("--plot", plot)
+        check_plot("--plot", plot, force, FORCE)
     if front is not None:
-        check_plot("--front", front)
+        check_plot("--front", front, force, FORCE)
     names = None if front_metrics is None else [name.strip() for name in front_metrics.split(",")]
-    summary = summarise(studies, front_metrics=names, table=table, budgets=at, n_top=top)
+    summary = summarise(studies, front_metrics=names, table=table, budgets=at, n_top=top or 0)
     if plot is not None and summary.across is not None:
         raise InvalidArgumentError(
             "`--plot` needs studies of one objective; these have several. Use --front."
@@ -87,8 +94,12 @@ def show(
             write_comparison(summary.comparison)
         if summary.across is not None:
             write_across(summary.across)
-        if summary.top:
-            write_top(summary.top)
+        groups = [summary.logs] if summary.across is None else [(log,) for log in summary.logs]
+        for group in groups:
+            folders = {log.folder for log in group}
+            own = [design for design in summary.top if design.log.folder in folders]
+            if own:
+                write_top(own, None if summary.across is None else group[0].folder)
         if summary.optimality is not None:
             write_optimality(summary.optimality)
     known = None if summary.optimality is None else summary.optimality.known

@@ -42,7 +42,9 @@ table_app = typer.Typer(
     rich_markup_mode=None,
 )
 
-TableArgument = Annotated[Path, typer.Argument(help="Parquet file of the table.", metavar="TABLE")]
+TableArgument = Annotated[
+    Path, typer.Argument(help="Parquet file of the table, or a URL.", metavar="TABLE")
+]
 
 
 @table_app.callback()

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import sys
 import textwrap
@@ -39,8 +40,8 @@ __all__ = [
 _CONTROLS = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
-# Width of tables in files, pipes and logs.
-_PIPE_WIDTH = 160
+# Width of output in files, pipes and logs where COLUMNS is not set, as in Git.
+_PIPE_WIDTH = 80
 # Cells between two columns of a table: a space, the separator, a space.
 _GAP = 3
 # chosen: up to two minutes, two hours and two days are shown in the smaller unit.
@@ -48,9 +49,17 @@ _SECONDS, _MINUTES, _HOURS = 120, 7200, 172_800
 
 
 def stdout() -> Console:
-    """Return a console on standard output."""
-    width = None if sys.stdout.isatty() else _PIPE_WIDTH
+    """Return a console on standard output, as wide as the terminal.
+
+    In a file or a pipe its width is COLUMNS if that is set, else 80.
+    """
+    width = None if sys.stdout.isatty() else _pipe_width()
     return Console(file=sys.stdout, width=width, highlight=False, soft_wrap=False)
+
+
+def _pipe_width() -> int:
+    text = os.environ.get("COLUMNS", "")
+    return int(text) if text.isascii() and text.isdigit() and int(text) else _PIPE_WIDTH
 
 
 def printable(text: str) -> str:
@@ -83,8 +92,10 @@ def warn(text: str) -> None:
 
 
 def heading(text: str) -> None:
-    """Write a heading."""
-    stdout().print(Text(printable(text), style="bold"), soft_wrap=True)
+    """Write a heading, wrapped between words to the width of the output."""
+    console = stdout()
+    shown = "\n".join(_wrapped(printable(text), console.width, "  "))
+    console.print(Text(shown, style="bold"), soft_wrap=True)
 
 
 def table(
@@ -165,22 +176,23 @@ def _cell(content: str | Text) -> Text:
 
 
 def prose(text: str, indent: str = "") -> None:
-    """Write a text wrapped between words to the width of a terminal; in a pipe, on one line.
+    """Write a text wrapped between words to the width of the output.
 
     Args:
       text: Sentences, or names with commas.
       indent: Start of the lines after the first.
     """
-    shown, console = printable(text), stdout()
-    if console.is_terminal:
-        shown = textwrap.fill(
-            shown,
-            console.width,
-            subsequent_indent=indent,
-            break_on_hyphens=False,
-            break_long_words=False,
-        )
-    typer.echo(shown)
+    typer.echo("\n".join(_wrapped(printable(text), stdout().width, indent)))
+
+
+def _wrapped(text: str, width: int, indent: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        width,
+        subsequent_indent=indent,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
 
 
 def write_facts(rows: Iterable[tuple[str, Any, str]]) -> None:

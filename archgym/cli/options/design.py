@@ -1,7 +1,8 @@
 """Argument that names a design: a JSON file, a study for its best design, or the word default."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,7 +16,15 @@ if TYPE_CHECKING:
 
     from archgym.evaluation.task import Task
 
-__all__ = ["DEFAULT_DESIGN", "DesignArgument", "best_of", "is_study", "named_design"]
+__all__ = [
+    "DEFAULT_DESIGN",
+    "DesignArgument",
+    "best_of",
+    "is_study",
+    "named_design",
+    "task_of_design",
+    "warn_of_version",
+]
 
 DEFAULT_DESIGN = "default"
 DesignArgument = Annotated[
@@ -73,7 +82,7 @@ def named_design(text: str, simulator: str, options: TaskOptions) -> "tuple[Task
 
     Raises:
       InvalidArgumentError: No design is named, or a task is missing or superfluous.
-      FileFormatError: The file is no design of the task's space.
+      FileFormatError: The file is not a design of the task's space.
     """
     if not text:
         raise InvalidArgumentError(
@@ -82,20 +91,47 @@ def named_design(text: str, simulator: str, options: TaskOptions) -> "tuple[Task
     if text != DEFAULT_DESIGN and Path(text).is_dir():
         return best_of(Path(text), simulator, options)
     start = None if text == DEFAULT_DESIGN else read_design(Path(text))
-    digest = ""
-    if not simulator and start is not None:
-        simulator, digest = read_task(Path(text))
-    if not simulator:
+    simulator, digest = task_of_design(text, simulator, start)
+    task = make_task(task_choices(simulator, options))
+    warn_of_version(text, digest, task, options)
+    if start is None:
+        return task, task.space.default_indices
+    return task, task.space.indices_of(filled_design(task.space, start, Path(text)))
+
+
+def task_of_design(text: str, simulator: str, start: Mapping[str, Any] | None) -> tuple[str, str]:
+    """Return the task of a design by name, and its digest if the design's file has one.
+
+    Args:
+      text: JSON file of a design, or the word default.
+      simulator: TASK of the command line; empty for a file with a task.
+      start: Values that the file gives; None for the default design.
+
+    Raises:
+      InvalidArgumentError: Neither the command line nor the file names a task.
+    """
+    if simulator:
+        return simulator, ""
+    name, digest = ("", "") if start is None else read_task(Path(text))
+    if not name:
         raise InvalidArgumentError(
             "TASK must be given for a design that is not a study's, or whose file names no task; "
             "got none. Name a simulator or a task (see `archgym list simulators`)."
         )
-    task = make_task(task_choices(simulator, options))
+    return name, digest
+
+
+def warn_of_version(text: str, digest: str, task: "Task", options: TaskOptions) -> None:
+    """Warn if a file's design was written for another version of its task.
+
+    Args:
+      text: File of the design.
+      digest: Digest of the task that the file names; empty for none.
+      task: Task as it is now.
+      options: Options of the command, which may change the task on purpose.
+    """
     if digest and digest != task.digest and not options.is_given:
         warn(
             f"{text} was written for another version of task {task.id}: its simulator, workload or "
             "proxy differs."
         )
-    if start is None:
-        return task, task.space.default_indices
-    return task, task.space.indices_of(filled_design(task.space, start, Path(text)))

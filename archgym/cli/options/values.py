@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from archgym.spaces.space import DesignSpace
 
 __all__ = [
+    "FORCE",
+    "ForceOption",
     "assignments",
     "filled_design",
     "hyperparameters",
@@ -27,6 +29,11 @@ __all__ = [
     "read_design",
 ]
 
+FORCE = "--force"
+ForceOption = Annotated[
+    bool,
+    typer.Option(FORCE, help="Also replace existing files that ArchGym did not write."),
+]
 # A design is a few lines long; a larger file is something else.
 _MAX_BYTES = 2**20
 

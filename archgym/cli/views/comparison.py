@@ -1,6 +1,7 @@
 """Text rendering of a comparison of studies."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from archgym.cli.console.terminal import heading, number, prose, say, table
 from archgym.cli.views.metrics import with_unit
@@ -73,12 +74,17 @@ def write_across(found: AcrossObjectives) -> None:
     table(columns, cells, right=columns)
 
 
-def write_top(designs: Sequence[TopDesign]) -> None:
-    """Write the best designs as numbered rows, then their changes to the default design."""
+def write_top(designs: Sequence[TopDesign], study: Path | None = None) -> None:
+    """Write the best designs as numbered rows, then their changes to the default design.
+
+    Args:
+      designs: Designs in order.
+      study: Folder of their study, for the heading; None for designs of all studies.
+    """
     from archgym.studies.front import sought, study_objective
 
     log = designs[0].log
-    heading(f"Best {len(designs)} designs")
+    heading(f"Best {len(designs)} designs{'' if study is None else f' of {study}'}")
     specs = sought(log, study_objective(log))
     columns = ("", *(with_unit(spec) for spec in specs), "reward", "found at")
     rows = [

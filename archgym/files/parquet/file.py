@@ -57,7 +57,7 @@ def parquet_errors(path: Path) -> Iterator[None]:
 
 def _refusal(path: Path, error: Exception) -> FileFormatError:
     words = " ".join(str(error).split())[:200].removesuffix(".") or type(error).__name__
-    return FileFormatError(path, None, f"this is no sound Parquet file; {words}", _REMEDY)
+    return FileFormatError(path, None, f"this is not a sound Parquet file; {words}", _REMEDY)
 
 
 def read_metadata(path: Path) -> Mapping[bytes, bytes]:
@@ -87,7 +87,7 @@ class ParquetFile:
 
         Args:
           path: The file.
-          columns: Those that are going to be read; all where None.
+          columns: Those that are going to be read; None for all.
 
         Raises:
           FileFormatError: It is no Parquet file, is damaged, or would take too much memory.
@@ -184,7 +184,7 @@ def _footer(path: Path, handle: BinaryIO) -> Footer:
     handle.seek(max(size - 8, 0))
     end = handle.read(8)
     if size < 12 or begin != _MAGIC or end[4:] != _MAGIC:
-        raise FileFormatError(path, None, "this is no whole Parquet file", _REMEDY)
+        raise FileFormatError(path, None, "this is not a whole Parquet file", _REMEDY)
     length = int.from_bytes(end[:4], "little")
     if length > min(_MAX_FOOTER, size - 12):
         raise FileFormatError(

@@ -102,7 +102,7 @@ def parse_footer(content: bytes) -> Footer:
     """Return the footer in these bytes.
 
     Raises:
-      ThriftError: It is no footer, or of a file that is encrypted or lies in several.
+      ThriftError: It is not a footer, or of a file that is encrypted or lies in several.
     """
     footer = Cursor(content).struct()
     if _ENCRYPTION in footer:
@@ -132,7 +132,7 @@ def _leaves(schema: list[Struct]) -> list[tuple[str, bool]]:
             while open_nodes and not open_nodes[-1][2]:
                 open_nodes.pop()
             if not open_nodes:
-                raise ThriftError("its schema is no tree")
+                raise ThriftError("its schema is not a tree")
             if len(open_nodes) > _MAX_NESTING:
                 raise ThriftError(f"its columns are nested more than {_MAX_NESTING} deep")
             above, is_repeated, left = open_nodes[-1]

@@ -35,21 +35,21 @@ class Struct:
         """Return a whole number."""
         value = self._members.get(number, default)
         if not isinstance(value, int):
-            raise ThriftError(f"member {number} is no number")
+            raise ThriftError(f"member {number} is not a number")
         return value
 
     def struct(self, number: int) -> "Struct":
         """Return a struct."""
         value = self._members.get(number)
         if not isinstance(value, Struct):
-            raise ThriftError(f"member {number} is no struct")
+            raise ThriftError(f"member {number} is not a struct")
         return value
 
     def content(self, number: int) -> bytes:
         """Return bytes."""
         value = self._members.get(number)
         if not isinstance(value, bytes):
-            raise ThriftError(f"member {number} is no text")
+            raise ThriftError(f"member {number} is not a text")
         return value
 
     def structs(self, number: int) -> "list[Struct]":
@@ -63,7 +63,7 @@ class Struct:
     def _list(self, number: int, kind: type) -> list[Any]:
         value = self._members.get(number)
         if not isinstance(value, list) or not all(isinstance(item, kind) for item in value):
-            raise ThriftError(f"member {number} is no list of its kind")
+            raise ThriftError(f"member {number} is not a list of its kind")
         return value
 
 
@@ -73,7 +73,7 @@ _EMPTY = Struct({})
 
 @final
 class Cursor:
-    """Reads from a place in bytes on."""
+    """Reader of bytes from a position."""
 
     def __init__(self, content: bytes) -> None:
         self.place = 0

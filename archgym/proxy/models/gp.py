@@ -56,7 +56,7 @@ class ProcessPredictor(Predictor):
 
     @cached_property
     def _whitening(self) -> np.ndarray | None:
-        """Inverse of the root of the known rows' kernel, (n, n); None where numbers have none.
+        """Inverse of the root of the known rows' kernel, (n, n); None if numbers have none.
 
         It is made when first needed, since it would take a hundred times the rest of the file.
         """

@@ -69,7 +69,7 @@ class Evaluation:
       cycles: Total cycles, limits of bandwidth included.
       compute_cycles: Cycles without limits of bandwidth.
       utilisation: Operations over the number that all units could do in that time, 0 to 1.
-      accesses: By level and stored tensor.
+      accesses: Accesses by level and stored tensor.
     """
 
     infeasible: str | None

@@ -19,7 +19,7 @@ from archgym.simulators.accelerator.energy import (
     sram,
 )
 
-__all__ = ["Placed", "attributes_of", "items", "mac_of", "named", "parts_of", "storage_of"]
+__all__ = ["Placed", "attributes_of", "mac_of", "named", "parts_of", "storage_of"]
 
 _STORAGE: Final = (
     *("DRAM", "SRAM", "smartbuffer_SRAM", "smartbuffer_RF", "reg_storage", "regfile"),
@@ -96,7 +96,7 @@ def _descend(
     subtree: Node, instances: int, inherited: Mapping[str, Node], parts: list[Placed]
 ) -> None:
     """Add the components of a chain of subtrees, outermost first."""
-    nodes = items(subtree, "subtree")
+    nodes = subtree.items("subtree")
     if len(nodes) != 1:
         raise subtree.refusal(
             f"a subtree must have one member, since levels form a chain; got {len(nodes)}"
@@ -105,7 +105,7 @@ def _descend(
     _, count = named(nodes[0], members)
     instances *= count
     attributes = {**inherited, **attributes_of(members)}
-    for node in items(members["local"], "local") if "local" in members else ():
+    for node in members["local"].items("local") if "local" in members else ():
         component = node.members("a component", ("name", "class", "subclass", "attributes"))
         name, count = named(node, component)
         if "class" not in component:
@@ -115,17 +115,6 @@ def _descend(
         parts.append(Placed(name, node, kind, instances * count, own, {**attributes, **own}))
     if "subtree" in members:
         _descend(members["subtree"], instances, attributes, parts)
-
-
-def items(node: Node, what: str) -> tuple[Node, ...]:
-    """Return the members of a list.
-
-    Raises:
-      FileFormatError: The node is not a list.
-    """
-    if not isinstance(node.value, tuple):
-        raise node.refusal(f"{what} must be a list; got {node.kind}")
-    return node.value
 
 
 def named(node: Node, members: Mapping[str, Node]) -> tuple[str, int]:

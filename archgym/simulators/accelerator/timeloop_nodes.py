@@ -14,7 +14,6 @@ from archgym.files.yaml_document import Node
 from archgym.simulators.accelerator.timeloop_components import (
     Placed,
     attributes_of,
-    items,
     named,
 )
 
@@ -79,7 +78,7 @@ def nodes_of(listed: Node, attributes: Mapping[str, Node]) -> Nodes:
 
 def _add_all(listed: Node, found: Nodes, taken: dict[str, str] | None) -> None:
     """Add nodes; `taken` maps tensors to the members of a `!Parallel` that store them."""
-    for node in items(listed, "nodes"):
+    for node in listed.items("nodes"):
         if node.tag in ("!Hierarchical", "!Parallel"):
             if taken is not None:
                 raise node.refusal(f"a !Parallel may hold components only; got {node.tag}")

@@ -7,7 +7,6 @@ from typing import Final
 from archgym.errors import ArchGymError
 from archgym.files.yaml_document import Node
 from archgym.simulators.accelerator.problem import TENSORS, Axis, Problem
-from archgym.simulators.accelerator.timeloop_components import items
 
 __all__ = ["TENSOR_ALIASES", "problem_of", "problem_text"]
 
@@ -101,11 +100,11 @@ def _full_shape(shape: Node, name: str) -> tuple[str, tuple[str, ...], dict[str,
         raise shape.refusal("a shape needs dimensions")
     if "name" in members:
         name = members["name"].text("name")[:80]
-    dimensions = tuple(_name(item) for item in items(members["dimensions"], "dimensions"))
+    dimensions = tuple(_name(item) for item in members["dimensions"].items("dimensions"))
     if len(set(dimensions)) != len(dimensions):
         raise members["dimensions"].refusal("dimensions must be distinct; one occurs twice")
     defaults: dict[str, int] = {}
-    for item in items(members["coefficients"], "coefficients") if "coefficients" in members else ():
+    for item in members["coefficients"].items("coefficients") if "coefficients" in members else ():
         told = item.members("a coefficient", ("name", "default"))
         if "name" not in told:
             raise item.refusal("a coefficient needs a name")
@@ -117,7 +116,7 @@ def _full_shape(shape: Node, name: str) -> tuple[str, tuple[str, ...], dict[str,
     if listed is None:
         raise shape.refusal("a shape needs data_spaces")
     spaces: Spaces = {}
-    for item in items(listed, "data_spaces"):
+    for item in listed.items("data_spaces"):
         tensor, axes = _space(item, dimensions, defaults)
         if tensor in spaces:
             raise item.refusal(f"each data space must occur once; {tensor} occurs twice")
@@ -146,10 +145,10 @@ def _space(
     if is_written != (tensor == "Outputs"):
         raise node.refusal("Outputs must be read-write, and no other data space")
     axes = []
-    for axis in items(members["projection"], "projection"):
+    for axis in members["projection"].items("projection"):
         terms = []
-        for term in items(axis, "an axis of a projection"):
-            parts = items(term, "a term of a projection")
+        for term in axis.items("an axis of a projection"):
+            parts = term.items("a term of a projection")
             if not 1 <= len(parts) <= 2:
                 raise term.refusal(
                     "a term of a projection must be [dimension] or [dimension, coefficient]"

@@ -17,7 +17,7 @@ from archgym.files.yaml_document import Node, read_document
 from archgym.simulators.accelerator.architecture import Architecture, Level
 from archgym.simulators.accelerator.mapping import LevelLoops, Loop, Mapping
 from archgym.simulators.accelerator.problem import TENSORS, Problem
-from archgym.simulators.accelerator.timeloop_components import items, mac_of, parts_of, storage_of
+from archgym.simulators.accelerator.timeloop_components import mac_of, parts_of, storage_of
 from archgym.simulators.accelerator.timeloop_directives import (
     Directive,
     directive_of,
@@ -106,7 +106,7 @@ def timeloop_architecture(root: Node, name: str) -> Architecture:
     for key in ("architecture_constraints", "mapspace_constraints"):
         if key in members:
             given = members[key].members("constraints", ("version", "targets"))
-            for target in items(given["targets"], "targets") if "targets" in given else ():
+            for target in given["targets"].items("targets") if "targets" in given else ():
                 _constrain(directive_of(target, names), levels)
     try:
         return Architecture(name, tuple(levels), mac)
@@ -170,7 +170,7 @@ def timeloop_mapping(root: Node, problem: Problem, architecture: Architecture) -
     nests: list[dict[str, tuple[Loop, ...]]] = [{} for _ in names]
     keeps = [frozenset(TENSORS)] * len(names)
     seen: set[tuple[int, str]] = set()
-    for node in items(listed, "mapping"):
+    for node in listed.items("mapping"):
         directive = directive_of(node, names)
         if (directive.place, directive.kind) in seen:
             raise node.refusal(

@@ -1,7 +1,7 @@
-"""Commands `archgym cluster`: timelines, topologies and paths of fabrics."""
+"""Commands `archgym cluster`: timelines, topologies, traces and paths of fabrics."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,12 +10,15 @@ from archgym.cli.options.task import JsonOption
 
 if TYPE_CHECKING:
     from archgym.simulators.cluster.designs import Result
+    from archgym.simulators.cluster.simulator import ClusterSimulator
 
 __all__ = ["commands"]
 
 commands = typer.Typer()
 cluster_app = typer.Typer(
-    name="cluster", help="Training clusters: timelines, topologies, paths.", no_args_is_help=True
+    name="cluster",
+    help="Training clusters: timelines, topologies, traces, paths.",
+    no_args_is_help=True,
 )
 commands.add_typer(cluster_app)
 
@@ -62,6 +65,53 @@ def draw_topology_of(
     result = _run(space, system, "gpt2-xl-1.5b", values or [])
     draw_topology(result.built.dimensions, out)
     say(f"{out} shows {result.built.system.n_npus} NPUs.")
+
+
+@cluster_app.command("replay")
+def replay_trace(
+    trace: Annotated[
+        Path, typer.Argument(help="Chakra traces PREFIX.0.et, PREFIX.1.et …: their PREFIX.")
+    ],
+    groups: Annotated[
+        Path | None, typer.Option("--groups", help="JSON file with lists of NPUs by group.")
+    ] = None,
+    space: SpaceOption = "parallel",
+    system: SystemOption = "",
+    values: SetOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Simulate Chakra execution traces on the network of a design."""
+    from archgym.simulators.cluster.chakra import read_trace
+    from archgym.simulators.cluster.engine import simulate
+
+    read = read_trace(trace, groups)
+    simulator, design = _design(space, system, values or [])
+    network = simulator.network(design)
+    outcome = simulate(network, read.graphs(network))
+    result = {
+        "npus": len(read.entries),
+        "nodes": sum(map(len, read.entries)),
+        "deadlock": outcome.deadlock,
+        "time_ns": None if outcome.deadlock else int(outcome.finish_ns.max()),
+        "compute_ns": int(outcome.compute_ns.max()),
+        "exposed_ns": int(outcome.exposed_ns.sum(axis=1).max()),
+        "messages": outcome.n_messages,
+        "skipped": dict(read.skipped),
+    }
+    if json:
+        write_json(result)
+        return
+    for kind, count in read.skipped.items():
+        say(f"{count:,} nodes are skipped: {kind}.")
+    if outcome.deadlock:
+        say("The trace ends in a deadlock: nodes wait for each other.")
+        return
+    say(
+        f"{result['nodes']:,} nodes of {result['npus']} NPUs: "
+        f"{outcome.finish_ns.max() / 1e6:.6g} ms; at most {outcome.compute_ns.max() / 1e6:.6g} ms "
+        f"of computing and {outcome.exposed_ns.sum(axis=1).max() / 1e6:.6g} ms of exposed "
+        f"communication on an NPU; {outcome.n_messages:,} messages."
+    )
 
 
 @cluster_app.command("fabric")
@@ -115,6 +165,14 @@ def _text(value: str | float) -> str:
 
 
 def _run(space: str, system: str, workload: str, values: list[str]) -> "Result":
+    simulator, design = _design(space, system, values)
+    return simulator.run(design, simulator.workload(workload))
+
+
+def _design(
+    space: str, system: str, values: list[str]
+) -> "tuple[ClusterSimulator, dict[str, Any]]":
+    """Return the simulator, and the default design with what `--set` says."""
     from archgym.cli.options.values import assignments
     from archgym.simulators.cluster.simulator import ClusterSimulator
     from archgym.spaces.texts import value_from_text
@@ -123,4 +181,4 @@ def _run(space: str, system: str, workload: str, values: list[str]) -> "Result":
     default = dict(simulator.space.design_at(simulator.space.default_indices))
     for name, text in assignments("--set", values).items():
         default[name] = value_from_text(simulator.space.parameter(name), text)
-    return simulator.run(default, simulator.workload(workload))
+    return simulator, default

@@ -29,6 +29,7 @@ __all__ = [
     "Infeasible",
     "Result",
     "build",
+    "network",
     "run",
     "simulate_shortcut",
     "spans",
@@ -116,7 +117,7 @@ def build(values: Mapping[str, Any], cluster: Cluster, model: Model, efficiency:
     """Return a design that can run.
 
     Args:
-      values: By name, what the design says; what it leaves out has the cluster's value, or the
+      values: Values of the design by name; absent ones have the cluster's value, or the
         default of `System` and `Parallelism`.
       cluster: Cluster of the space.
       model: Workload.
@@ -137,28 +138,7 @@ def build(values: Mapping[str, Any], cluster: Cluster, model: Model, efficiency:
             replace(physical[place], npus=n) for place, n in zip(places, sizes, strict=True)
         )
         algorithms = tuple(algorithms[place] for place in places)
-    for d, name in zip(dimensions, algorithms, strict=True):
-        if name in ("halvingDoubling", "doubleBinaryTree") and d.npus & (d.npus - 1):
-            raise Infeasible(ALGORITHM)
-    # Halving-doubling has no all-to-all, and a tree would reduce it.
-    swaps = tuple(
-        "direct" if name in ("halvingDoubling", "doubleBinaryTree") else name for name in algorithms
-    )
-    by_collective = {
-        name: swaps if name == "all_to_all" else tuple(algorithms) for name in COLLECTIVES
-    }
-    names = ("splits", "policy", "active_chunks", "queues", "optimization", "intra", "inter")
-    chosen = {key: values[key] for key in (*names, "inflight", "endpoint_ns") if key in values}
-    system = System(
-        topology=tuple(d.topology for d in dimensions),
-        npus=tuple(d.npus for d in dimensions),
-        bandwidth=tuple(d.gb_per_s for d in dimensions),
-        latency=tuple(d.latency_ns for d in dimensions),
-        algorithms=by_collective,
-        mem_gb_per_s=npu.memory_gb_per_s,
-        peak_tflops=npu.peak_tflops,
-        **chosen,
-    )
+    system = network(values, dimensions, npu, algorithms)
     degrees: dict[str, Any] = {
         role: int(np.prod([d.npus for d, r in zip(dimensions, roles, strict=True) if r == role]))
         for role in ("tp", "ep", "dp", "pp", "cp")
@@ -190,6 +170,47 @@ def build(values: Mapping[str, Any], cluster: Cluster, model: Model, efficiency:
     return Built(system, parallelism, layers, npu, physical, places)
 
 
+def network(
+    values: Mapping[str, Any],
+    dimensions: Sequence[Dimension],
+    npu: Npu,
+    algorithms: Sequence[str],
+) -> System:
+    """Return the system of a design: NPUs, network and collectives.
+
+    Args:
+      values: By name, what the design says of collectives.
+      dimensions: Dimensions of the network.
+      npu: Each of the NPUs.
+      algorithms: Algorithm of each dimension.
+
+    Raises:
+      Infeasible: An algorithm needs another number of NPUs.
+    """
+    for d, name in zip(dimensions, algorithms, strict=True):
+        if name in ("halvingDoubling", "doubleBinaryTree") and d.npus & (d.npus - 1):
+            raise Infeasible(ALGORITHM)
+    # Halving-doubling has no all-to-all, and a tree would reduce it.
+    swaps = tuple(
+        "direct" if name in ("halvingDoubling", "doubleBinaryTree") else name for name in algorithms
+    )
+    by_collective = {
+        name: swaps if name == "all_to_all" else tuple(algorithms) for name in COLLECTIVES
+    }
+    names = ("splits", "policy", "active_chunks", "queues", "optimization", "intra", "inter")
+    chosen = {key: values[key] for key in (*names, "inflight", "endpoint_ns") if key in values}
+    return System(
+        topology=tuple(d.topology for d in dimensions),
+        npus=tuple(d.npus for d in dimensions),
+        bandwidth=tuple(d.gb_per_s for d in dimensions),
+        latency=tuple(d.latency_ns for d in dimensions),
+        algorithms=by_collective,
+        mem_gb_per_s=npu.memory_gb_per_s,
+        peak_tflops=npu.peak_tflops,
+        **chosen,
+    )
+
+
 def split(
     npus: tuple[int, ...], degrees: Mapping[str, int]
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[str, ...]]:
@@ -200,7 +221,7 @@ def split(
 
     Args:
       npus: NPUs along each dimension, powers of two.
-      degrees: By role, innermost first; they multiply to the NPUs.
+      degrees: Degrees by role, innermost first; their product is the number of NPUs.
     """
     parts: list[tuple[int, int, str]] = []
     wanted = [(role, degree) for role, degree in degrees.items() if degree > 1]

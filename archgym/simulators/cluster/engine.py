@@ -27,7 +27,7 @@ Ints = npt.NDArray[np.int64]
 
 # chosen: enough for most designs; a run that needs more starts again with four times as much.
 _FIRST_WORDS: Final = 1 << 17
-# chosen: 2 GiB; what needs more is no design that somebody waits for.
+# chosen: 2 GiB; what needs more is not a design that somebody waits for.
 _MAX_WORDS: Final = 1 << 28
 _LOCAL: Final = threading.local()
 
@@ -77,7 +77,7 @@ def simulate(
       graphs: Graphs of all simulated NPUs.
       coordinates: (n_simulated, 8), addresses of the NPUs that stand for others; None simulates
         all NPUs.
-      steps: By dimension, how far the numbers of neighbours among the simulated NPUs differ; 0 if
+      steps: Difference between numbers of simulated neighbours by dimension; 0 if
         one stands for all along it.
       speeds: Factors on compute times by NPU; none by default.
       n_log: Entries of the log to keep.

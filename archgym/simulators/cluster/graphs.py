@@ -77,9 +77,10 @@ def graphs_of_entries(
 
     Args:
       system: System that they are for.
-      graphs: Distinct graphs. An entry has `kind` and `deps`; `comp` has flops and bytes; `coll`
-        type, size and dims or group; `send` and `recv` size, tag and dst or src; `p2p` size and
-        shift, and stands for a send to NPU + shift and a receive from NPU - shift.
+      graphs: Distinct graphs. An entry has `kind` and `deps`; `comp` has flops and bytes, or its
+        time in `ns`; `coll` type, size and dims (None for all) or group; `send` and `recv` size,
+        tag and dst or src; `p2p` size and shift, and stands for a send to NPU + shift and a receive
+        from NPU - shift.
       graph_of: Graph of each NPU.
       groups: Members by number.
 
@@ -127,6 +128,9 @@ def _rows(
     """Return the nodes of an entry, without their successors."""
     kind = entry["kind"]
     row = [0] * state.NODE_WORDS
+    if kind == "comp" and "ns" in entry:
+        row[state.AMOUNT] = entry["ns"]
+        return [row]
     if kind == "comp":
         if entry["bytes"] <= 0 or entry["flops"] <= 0:
             raise InvalidArgumentError(f"Node {number} must have flops and bytes above 0.")
@@ -143,7 +147,8 @@ def _rows(
         if group:
             row[state.MEMBERS] = -1 - groups[group]
         else:
-            row[state.MEMBERS] = sum(1 << d for d, part in enumerate(entry["dims"]) if part)
+            dims = entry["dims"] or (True,) * len(system.npus)
+            row[state.MEMBERS] = sum(1 << d for d, part in enumerate(dims) if part)
         row[state.CAUSE] = state.DATA
         return [row]
     row[state.CAUSE] = state.PIPELINE

@@ -37,7 +37,7 @@ class Npu:
     """An accelerator with its share of a server.
 
     Attributes:
-      name: For messages.
+      name: Name in messages.
       peak_tflops: Dense products at 16 bits.
       memory_gb_per_s: Bandwidth of its memory [GB/s].
       memory_gb: Capacity [GB, 1e9 bytes].

@@ -111,7 +111,7 @@ def node_done(m: Any, f: Any, w: Any, log: Any, owner: Any, node: Any) -> None:
 
 @helper
 def _issue(m: Any, f: Any, w: Any, log: Any, owner: Any, npu: Any, node: Any, at: Any) -> None:
-    """Issue a node that is no collective."""
+    """Issue a node that is not a collective."""
     kept_apart()
     kind, amount = w[at + st.KIND], w[at + st.AMOUNT]
     if kind == st.COMPUTE:

@@ -319,7 +319,7 @@ def _tree_receive(m: Any, chunk: Any, place: Any) -> None:
 
 @helper
 def _tree_waited(m: Any, f: Any, w: Any, log: Any, chunk: Any) -> Any:
-    """Process a wait of a tree that is over; returns as `packet_waited`."""
+    """Process the end of a tree's wait; return the same as `packet_waited`."""
     kept_apart()
     n_bytes = m[chunk + st.PHASE_BYTES]
     step = m[chunk + st.MADE]

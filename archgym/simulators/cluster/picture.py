@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from archgym.errors import InvalidArgumentError
+from archgym.files.replacement import figure_metadata
 from archgym.files.storage import atomic_file
 from archgym.simulators.cluster import state
 from archgym.simulators.cluster.designs import Built, spans
@@ -36,7 +37,7 @@ def _save(figure: Figure, path: str | Path) -> None:
             f"A picture's `path` must end in {', '.join(_ENDINGS)}; got {path.name!r}."
         )
     # No date and no random names inside, so that the file depends on the design alone.
-    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix)
+    metadata = figure_metadata(path)
     with mpl.rc_context({"svg.hashsalt": "archgym"}), atomic_file(path) as scratch:
         figure.savefig(scratch, format=path.suffix[1:], metadata=metadata, dpi=120)
 
@@ -49,11 +50,13 @@ def draw_timeline(built: Built, path: str | Path) -> None:
       path: Ends in .svg, .png or .pdf.
     """
     rows = spans(built)
-    stages = sorted({npu for npu, *_ in rows})[:_MAX_SHOWN]
+    all_stages = sorted({npu for npu, *_ in rows})
+    stages = all_stages[:_MAX_SHOWN]
     figure = Figure(figsize=(10.0, 1.4 + 0.7 * len(stages)), layout="constrained")
     axes = figure.subplots()
     place = {npu: at for at, npu in enumerate(stages)}
-    shown = [row for row in rows if row[0] in place][:_MAX_BARS]
+    of_stages = [row for row in rows if row[0] in place]
+    shown = of_stages[:_MAX_BARS]
     for npu, kind, cause, begin, end in shown:
         is_compute = kind == state.COMPUTE
         if kind == state.RECEIVE:
@@ -70,8 +73,13 @@ def draw_timeline(built: Built, path: str | Path) -> None:
     for name, colour in zip(names, (_COMPUTE, *_COLOURS), strict=True):
         axes.plot([], [], color=colour, linewidth=6, label=name)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=5, frameon=False)
-    if len(shown) == _MAX_BARS:
-        axes.set_title(f"the first {_MAX_BARS:,} of {len(rows):,} spans", fontsize="small")
+    left_out = []
+    if len(stages) < len(all_stages):
+        left_out.append(f"the first {len(stages)} of {len(all_stages)} stages")
+    if len(shown) < len(of_stages):
+        left_out.append(f"the first {len(shown):,} of {len(of_stages):,} spans")
+    if left_out:
+        axes.set_title(", ".join(left_out), fontsize="small")
     _save(figure, path)
 
 

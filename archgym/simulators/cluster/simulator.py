@@ -25,6 +25,7 @@ from archgym.simulators.cluster.designs import (
     Infeasible,
     Result,
     build,
+    network,
     run,
 )
 from archgym.simulators.cluster.metrics import METRICS, OBJECTIVES, measure
@@ -36,6 +37,7 @@ from archgym.simulators.cluster.space import (
     design_space,
     values_of,
 )
+from archgym.simulators.cluster.system import System
 from archgym.simulators.cluster.workloads import Model, load_model, model_names
 
 __all__ = ["ClusterSimulator"]
@@ -175,6 +177,19 @@ class ClusterSimulator(Simulator):
         """
         try:
             return self._build(design, workload.content)
+        except Infeasible as verdict:
+            raise InvalidDesignError(f"The design cannot be built: {verdict}.") from None
+
+    def network(self, design: Mapping[str, Any]) -> System:
+        """Return the system of a design, for graphs that do not come from a model.
+
+        Raises:
+          InvalidDesignError: It cannot be built.
+        """
+        said = values_of(self.space.name, design, self.cluster)
+        dimensions = said.get("dimensions", self.cluster.dimensions)
+        try:
+            return network(said, dimensions, said.get("npu", self.cluster.npu), said["algorithms"])
         except Infeasible as verdict:
             raise InvalidDesignError(f"The design cannot be built: {verdict}.") from None
 

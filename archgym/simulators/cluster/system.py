@@ -44,16 +44,16 @@ class System:
     """A cluster without its work: dimensions of the network, collectives, NPUs.
 
     Attributes:
-      topology: Of each dimension, one of `TOPOLOGIES`.
+      topology: Topology of each dimension, one of `TOPOLOGIES`.
       npus: Along each dimension.
-      bandwidth: Of a link of each dimension, one direction [GB/s].
-      latency: Of a link of each dimension [ns].
-      algorithms: By collective, one for each dimension.
+      bandwidth: Bandwidth of a link of each dimension, one direction [GB/s].
+      latency: Latency of a link of each dimension [ns].
+      algorithms: Algorithms by collective, one for each dimension.
       splits: Chunks that a collective is cut into.
       policy: `LIFO` or `FIFO`, which collective goes first.
       active_chunks: Chunks at a time in a dimension.
       queues: Queues of a dimension.
-      optimization: Of all-reduce, `baseline` or `localBWAware`.
+      optimization: Optimisation of all-reduce, `baseline` or `localBWAware`.
       intra: Order in a queue, one of `INTRA`.
       inter: Order of dimensions, one of `INTER`.
       inflight: Collectives and sends that an NPU has under way at once.

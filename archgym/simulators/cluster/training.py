@@ -129,7 +129,7 @@ class Standing:
 
     Attributes:
       coordinates: (n_simulated, 8), their addresses.
-      steps: By dimension, how far the numbers of neighbours differ; 0 if one stands for all.
+      steps: Difference between numbers of neighbours by dimension; 0 if one stands for all.
     """
 
     coordinates: Ints
@@ -197,7 +197,7 @@ def stage_firsts(layers: Ints, parallelism: Parallelism) -> Ints:
         if n_blocks < n_virtual:
             stage = np.arange(n) * n_virtual // n
         else:
-            # What is no block goes with the one before it, an embedding with the first.
+            # What is not a block goes with the one before it, an embedding with the first.
             blocks = np.maximum(np.cumsum(is_block) - 1, 0)
             stage = blocks * n_virtual // n_blocks
     firsts = np.searchsorted(stage, np.arange(n_virtual + 1))

@@ -5,7 +5,7 @@ shape of a transformer, from which layers are made. A shape has `hidden`, `block
 `sequence` and `vocabulary`, and `experts` for a mixture.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
@@ -46,13 +46,13 @@ class Model:
     """Layers of a model, and how many samples an iteration has.
 
     Attributes:
-      name: For messages.
+      name: Name in messages.
       layers: (n, `LAYER_FIELDS`) int64.
       global_batch: Samples of an iteration.
       tokens: Tokens of a sample; 1 for images and queries.
       experts: Experts of a layer; 0 without.
       popularity: Exponent of a Zipf law of the experts' popularity; 0 for equal ones.
-      source: Where the architecture is from.
+      source: Source of the architecture.
     """
 
     name: str
@@ -169,7 +169,7 @@ def _numbers(members: Mapping[str, Node]) -> dict[str, int]:
 def _rows(node: Node) -> list[dict[str, Any]]:
     """Return layers in the order of the forward pass, repeats written out."""
     rows: list[dict[str, Any]] = []
-    for item in _items(node):
+    for item in node.items("`layers`"):
         if "repeat" in item.members("a layer"):
             members = item.members("a repeat", ("repeat", "layers"))
             times = members["repeat"].whole("repeat", 1, _MAX_LAYERS)
@@ -178,7 +178,7 @@ def _rows(node: Node) -> list[dict[str, Any]]:
             # Counts within a repeat are those of the whole model.
             once = [
                 row
-                for inner in _items(members["layers"])
+                for inner in members["layers"].items("`layers`")
                 for row in [_layer(inner)] * max(1, _count(inner) // times)
             ]
             rows += once * times
@@ -187,12 +187,6 @@ def _rows(node: Node) -> list[dict[str, Any]]:
         if len(rows) > _MAX_LAYERS:
             raise item.refusal(f"a model must have at most {_MAX_LAYERS} layers")
     return rows
-
-
-def _items(node: Node) -> Iterator[Node]:
-    if not isinstance(node.value, tuple):
-        raise node.refusal(f"`layers` must be a list; got {node.kind}")
-    yield from node.value
 
 
 def _count(node: Node) -> int:
@@ -233,7 +227,7 @@ def transformer(name: str, global_batch: int, **shape: int) -> Model:
     """Return a transformer or a mixture of experts made from its shape.
 
     Args:
-      name: For messages.
+      name: Name in messages.
       global_batch: Samples of an iteration.
       shape: As in a file: hidden, blocks, heads, sequence, vocabulary and the like.
     """

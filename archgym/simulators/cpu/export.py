@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from archgym.simulators.cpu.parameters import PREDICTORS, REPLACEMENTS
+from archgym.simulators.cpu.parameters import DEFAULTS, PREDICTORS, REPLACEMENTS
 
 __all__ = ["CHAMPSIM", "champsim_config", "champsim_files"]
 
@@ -79,7 +79,6 @@ _MEMORY: Final = {
     "refreshes": "refreshes_per_period",
 }
 # Modules of ChampSim by the number of the parameter.
-_INSTRUCTION_PREFETCHERS: Final = ("no_instr", "next_line_instr")
 _PREFETCHERS: Final = ("no", "next_line", "ip_stride")
 _TLBS: Final = ("ITLB", "DTLB", "STLB")
 _SHIPPED: Final = "-as-shipped"
@@ -88,6 +87,12 @@ ChampSim's modules of these policies never hear of fills (commit 2ff2501), so th
 differ from ArchGym's, whose policies do:
 
 """
+_FIXED_NOTES: Final = """\
+ChampSim's configuration script (commit 2ff2501) has no keys for these values, so that its results
+differ unless `inc/defaults.hpp` is changed:
+
+"""
+_NOT_READ: Final = ("CPU.dib_hit_buffer", "CPU.dib_inorder_width", "CPU.dib_hit_latency")
 _CLOCK_MHZ: Final = 4000
 _BLOCK_BYTES, _PAGE_BYTES, _CHANNEL_BYTES = 64, 4096, 8
 _PAGE_LEVELS: Final = 5
@@ -100,11 +105,12 @@ def champsim_files(machine: Mapping[str, int]) -> dict[str, str]:
       machine: Every parameter by full name, as from `parameters.machine`.
     """
     files = {"champsim_config.json": json.dumps(champsim_config(machine), indent=4) + "\n"}
-    differing = _differing(machine)
-    if differing:
-        lines = [f"- {name}: {policy}\n" for name, policy in differing.items()]
-        files["NOTES.md"] = _NOTES + "".join(lines)
-    return files
+    notes = ""
+    if differing := _differing(machine):
+        notes = _NOTES + "".join(f"- {name}: {policy}\n" for name, policy in differing.items())
+    if fixed := [name for name in _NOT_READ if machine[name] != DEFAULTS[name]]:
+        notes += _FIXED_NOTES + "".join(f"- {name}: {machine[name]}\n" for name in fixed)
+    return {**files, "NOTES.md": notes} if notes else files
 
 
 def champsim_config(machine: Mapping[str, int]) -> dict[str, Any]:
@@ -134,8 +140,7 @@ def champsim_config(machine: Mapping[str, int]) -> dict[str, Any]:
         config[name]["replacement"] = _replacement(name, machine)
         if name in _TLBS:
             continue
-        modules = _INSTRUCTION_PREFETCHERS if name == "L1I" else _PREFETCHERS
-        config[name]["prefetcher"] = modules[machine[f"{name}.prefetcher"]]
+        config[name]["prefetcher"] = _PREFETCHERS[machine[f"{name}.prefetcher"]]
         config[name]["virtual_prefetch"] = name == "L1I"
         config[name]["prefetch_activate"] = "LOAD,PREFETCH"
     config["PTW"] = section("PTW", _WALKER)
@@ -145,6 +150,8 @@ def champsim_config(machine: Mapping[str, int]) -> dict[str, Any]:
         "pte_page_size": _PAGE_BYTES,
         "num_levels": _PAGE_LEVELS,
         "minor_fault_penalty": machine["VMEM.fault_penalty"],
+        # Physical pages are given out in order.
+        "randomization": False,
     }
     return config
 

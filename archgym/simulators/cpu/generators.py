@@ -82,7 +82,7 @@ def generate(name: str, n: int, seed: int = 1) -> npt.NDArray[np.void]:
     Args:
       name: One of `GENERATORS`.
       n: Records.
-      seed: Of its data.
+      seed: Random seed of its data.
     """
     program = GENERATORS[name]
     lengths = [len(block) for block in program.blocks]

@@ -321,8 +321,8 @@ def run(
     """Run one design on a trace; the counters are left in its state.
 
     Args:
-      state: Of `state.make_state`.
-      weights: Of the direction predictor, zeros.
+      state: Result of `state.make_state`.
+      weights: Weights of the direction predictor, zeros.
       records: (n + 1, 8), of `derive`.
       warmup: Instructions before counting.
       length: Instructions that are counted.

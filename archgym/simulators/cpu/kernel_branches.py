@@ -151,7 +151,7 @@ def _unsigned_remainder(ip: int, divisor: int) -> int:
 
 @helper
 def note_instruction(m: Words, w: Words, ip: int) -> None:
-    """Let the predictors see an instruction that is no branch, for those whom it changes."""
+    """Let the predictors see an instruction that is not a branch, for those whom it changes."""
     if m[lay.G_PREDICTOR] == 2:
         _predict_perceptron(m, w, ip)
 

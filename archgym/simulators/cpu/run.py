@@ -83,10 +83,10 @@ def run(
 
     Args:
       parameters: Every parameter, of `machine`.
-      trace: What it runs.
+      trace: Trace that it runs.
       warmup: Instructions before counting.
       length: Instructions that are counted.
-      ideal: What is free.
+      ideal: Costs that are removed.
 
     Raises:
       SimulatorError: The trace is too short, or more is in flight than the model can hold.

@@ -22,7 +22,7 @@ class InstructionTrace:
     """A trace that is ready to run.
 
     Attributes:
-      name: For people.
+      name: Name for people.
       digest: SHA-256 of the records.
       records: (n + 1, 8) int64, derived instructions and a pad.
       n: Instructions.
@@ -56,7 +56,7 @@ def read_trace(path: str | Path, limit: int | None = None) -> InstructionTrace:
 
     Args:
       path: The file.
-      limit: Records to read; all where None.
+      limit: Records to read; None for all.
 
     Raises:
       FileFormatError: The file is torn, or a record cannot be one; the message names it.
@@ -66,5 +66,5 @@ def read_trace(path: str | Path, limit: int | None = None) -> InstructionTrace:
 
 
 def kinds_of(trace: InstructionTrace) -> npt.NDArray[np.int64]:
-    """Return the kind of branch of every instruction, (n,); 7 is no branch."""
+    """Return the kind of branch of every instruction, (n,); 7 is not a branch."""
     return trace.records[: trace.n, 1] & 7

@@ -34,7 +34,7 @@ class Bursts:
       addresses: (n_bursts,) int64 [bytes].
       first_burst: (n_requests,) int64, where each request begins.
       period_ps: Period of the player's clock [ps].
-      relative: Whether `ticks` are delays.
+      relative: True if `ticks` are delays.
     """
 
     ticks: np.ndarray
@@ -74,7 +74,7 @@ def split(trace: Trace, device: Device, wraps: bool = False) -> Bursts:
 
     Args:
       trace: A request without a length is one burst.
-      device: What must hold every request.
+      device: Device that must hold every request.
       wraps: True to take addresses beyond its capacity, whose upper bits mappings ignore.
 
     Raises:

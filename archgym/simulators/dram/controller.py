@@ -65,7 +65,7 @@ ROW_HIT: Final = 0
 ROW_MISS: Final = 1
 ROW_CONFLICT: Final = 2
 
-# Ages of candidates that are no requests; requests' ages are their places in the trace.
+# Ages of candidates that are not requests; requests' ages are their places in the trace.
 _REFRESH_AGE: Final = -1
 _POWER_AGE: Final = NEVER
 

@@ -66,13 +66,13 @@ def relieve_rules(rules: "Iterable[Rule]", cost: str | None) -> "Iterator[Rule]"
 
 
 def relieve_table(row: Any, cost: str | None) -> None:
-    """Take the limit on four activations away, which is no rule; row is of `state.DEVICE`."""
+    """Take the limit on four activations away, which is not a rule; row is of `state.DEVICE`."""
     if cost == "activation-rate":
         row["window_to_act"] = row["window_to_refb"] = 0
 
 
 def relieve_controllers(controllers: np.ndarray, cost: str | None) -> None:
-    """Has controllers never refresh; (n_designs, 12) by `commands.CONTROLLER_COLUMNS`."""
+    """Disable refresh in controllers, (n_designs, 12) by `commands.CONTROLLER_COLUMNS`."""
     if cost == "refresh":
         place = CONTROLLER_COLUMNS.index("refresh_policy")
         controllers[:, place] = REFRESH_POLICIES.index("NoRefresh")

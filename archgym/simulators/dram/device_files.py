@@ -31,7 +31,6 @@ from archgym.simulators.dram.devices import Device, device, device_names
 from archgym.simulators.dram.dramsys_files import (
     check_device,
     read_bits,
-    read_list,
     read_mapping,
     read_memspec,
     read_tree,
@@ -99,7 +98,7 @@ def load_device(name: str) -> Device:
 
     Raises:
       UnknownNameError: No device has this name.
-      FileFormatError: The file is no device.
+      FileFormatError: The file is not a device.
     """
     if name in device_names() or not is_file_name(name):
         return device(name)
@@ -193,7 +192,7 @@ def _own_mapping(root: Node, made: Device) -> AddressMapping:
     if "order" in top:
         if "xor" in top:
             raise top["xor"].refusal("`xor` must stand with `bits`; `order` has `bank_xor_row`")
-        fields = tuple(field.text("a field") for field in read_list(top["order"], "`order`"))
+        fields = tuple(field.text("a field") for field in top["order"].items("`order`"))
         if sorted(fields) != sorted(FIELDS):
             raise top["order"].refusal(
                 f"`order` must name each of {', '.join(FIELDS)} once; got {', '.join(fields)}"
@@ -205,7 +204,7 @@ def _own_mapping(root: Node, made: Device) -> AddressMapping:
     known = ("byte", *FIELDS)
     bits = {key: read_bits(node) for key, node in _members(top, "bits", known).items()}
     pairs = []
-    for pair in read_list(top["xor"], "`xor`") if "xor" in top else ():
+    for pair in top["xor"].items("`xor`") if "xor" in top else ():
         ends = read_bits(pair)
         if len(ends) != 2:
             raise pair.refusal("an entry of `xor` must be two address bits")

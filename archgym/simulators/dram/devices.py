@@ -35,9 +35,9 @@ class Device:
       n_rows: Rows per bank.
       n_columns: Columns per row.
       timing: Timing parameters by JEDEC name [clock cycles].
-      current: Currents [mA] and supply voltages [V] of one device; empty where unknown.
-      source: For each key of `timing` and `current` where its value comes from.
-      is_energy_validated: Whether energies were checked against the reference simulator.
+      current: Currents [mA] and supply voltages [V] of one device; empty if unknown.
+      source: Source of each value of `timing` and `current`, by key.
+      is_energy_validated: True if energies were checked against the reference simulator.
     """
 
     name: str

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, final
+from typing import Final, final
 
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.files.storage import open_file, storage_errors
-from archgym.files.yaml_document import Node
+from archgym.files.yaml_document import Node, node_of
 from archgym.simulators.dram.commands import CONTROLLER_CODES
 from archgym.simulators.dram.devices import STANDARDS, Device
 from archgym.simulators.dram.mapping import AddressMapping
@@ -22,7 +22,6 @@ __all__ = [
     "check_device",
     "read_bits",
     "read_controller",
-    "read_list",
     "read_mapping",
     "read_memspec",
     "read_simulation",
@@ -60,7 +59,6 @@ _NEEDED: Final = ("IDD0", "IDD2N", "IDD3N", "IDD4R", "IDD4W", "IDD5", "VDD")
 _MAX: Final = 2**31
 # chosen: a hundred times the largest specification that DRAMSys ships.
 _MAX_BYTES: Final = 2**20
-_MAX_DEPTH: Final = 8
 # A refresh that lasts as long as its interval leaves no time for requests: (interval, duration).
 _REFRESHES: Final = {
     "DDR3": (("REFI", "RFC"),),
@@ -86,7 +84,7 @@ def read_mapping(path: Path) -> AddressMapping:
         if ours not in bits:
             raise root.refusal(f"an address mapping must give `{MAPPING_KEYS[ours]}`; it is absent")
     pairs = []
-    for pair in read_list(fields["XOR"], "`XOR`") if "XOR" in fields else ():
+    for pair in fields["XOR"].items("`XOR`") if "XOR" in fields else ():
         ends = pair.members("an entry of `XOR`", ("FIRST", "SECOND"))
         if len(ends) < 2:
             raise pair.refusal("an entry of `XOR` must have `FIRST` and `SECOND`")
@@ -258,7 +256,7 @@ def read_simulation(path: Path) -> DramsysSimulation:
     for name in ("addressmapping", "mcconfig", "memspec", "tracesetup"):
         if name not in given:
             raise top["simulation"].refusal(f"`simulation` must have `{name}`; it is absent")
-    players = read_list(given["tracesetup"], "`tracesetup`")
+    players = given["tracesetup"].items("`tracesetup`")
     if len(players) != 1:
         raise given["tracesetup"].refusal(f"there must be one player; got {len(players)}")
     player = players[0].members("a player", ("clkMhz", "name"))
@@ -284,30 +282,13 @@ def read_tree(path: Path) -> Node:
     if len(content) > _MAX_BYTES:
         raise FileFormatError(path, None, f"the file must have at most {_MAX_BYTES} bytes")
     try:
-        return _node(path, json.loads(content.decode("utf-8-sig")), 0)
+        return node_of(path, json.loads(content.decode("utf-8-sig")))
     except json.JSONDecodeError as error:
         raise FileFormatError(path, error.lineno, f"the file must be JSON: {error.msg}") from None
     except (UnicodeDecodeError, RecursionError, ValueError) as error:
         raise FileFormatError(path, None, f"the file must be JSON: {error}") from None
 
 
-def _node(path: Path, value: Any, depth: int) -> Node:
-    if depth > _MAX_DEPTH:
-        raise ValueError(f"it must be nested at most {_MAX_DEPTH} deep")
-    if isinstance(value, dict):
-        value = {name: _node(path, member, depth + 1) for name, member in value.items()}
-    elif isinstance(value, list):
-        value = tuple(_node(path, member, depth + 1) for member in value)
-    return Node(path, None, value)
-
-
 def read_bits(node: Node) -> tuple[int, ...]:
     """Return a list of address bits."""
-    return tuple(bit.whole("an address bit", 0, 62) for bit in read_list(node, "address bits"))
-
-
-def read_list(node: Node, what: str) -> tuple[Node, ...]:
-    """Return the entries of a list."""
-    if not isinstance(node.value, tuple):
-        raise node.refusal(f"{what} must be a list; got {node.kind}")
-    return node.value
+    return tuple(bit.whole("an address bit", 0, 62) for bit in node.items("address bits"))

@@ -97,7 +97,7 @@ def clear_events(e: Any) -> None:
 
 @inlined
 def start_process(e: Any, process: int) -> None:
-    """Has a process run in the coming round, once."""
+    """Schedule a process for the next round, once."""
     if not e.is_runnable[process]:
         e.is_runnable[process] = 1
         e.runnable[e.n_runnable] = process

@@ -90,10 +90,10 @@ def stream(
 
     Args:
       n_requests: 1 or more.
-      seed: Of the traffic.
-      start_address: Where it starts [bytes].
-      traffic: How requests come; by default one read of 64 bytes a tick.
-      name: Of the trace.
+      seed: Random seed of the traffic.
+      start_address: Start of the traffic [bytes].
+      traffic: Arrival of requests; by default one read of 64 bytes a tick.
+      name: Name of the trace.
     """
     traffic = traffic or Traffic()
     addresses = start_address + traffic.request_bytes * np.arange(_count(n_requests))
@@ -113,11 +113,11 @@ def random_access(
 
     Args:
       n_requests: 1 or more.
-      seed: Of addresses and traffic.
+      seed: Random seed of addresses and traffic.
       footprint_bytes: Size of the region; at least one request.
-      start_address: Where the region starts [bytes].
-      traffic: How requests come; by default one read of 64 bytes a tick.
-      name: Of the trace.
+      start_address: Start of the region [bytes].
+      traffic: Arrival of requests; by default one read of 64 bytes a tick.
+      name: Name of the trace.
     """
     traffic = traffic or Traffic()
     lines = _lines(footprint_bytes, traffic)
@@ -135,16 +135,16 @@ def strided(
     traffic: Traffic | None = None,
     name: str = "strided",
 ) -> Trace:
-    """Requests a stride apart that sweep a region again and again, each sweep one request further.
+    """Return requests a stride apart that sweep a region, each sweep one request further.
 
     Args:
       n_requests: 1 or more.
       stride_bytes: Distance of neighbours; at least the length of a request.
       footprint_bytes: Size of the region; at least a stride.
-      seed: Of the traffic.
-      start_address: Where the region starts [bytes].
-      traffic: How requests come; by default one read of 64 bytes a tick.
-      name: Of the trace.
+      seed: Random seed of the traffic.
+      start_address: Start of the region [bytes].
+      traffic: Arrival of requests; by default one read of 64 bytes a tick.
+      name: Name of the trace.
     """
     traffic = traffic or Traffic()
     length = traffic.request_bytes
@@ -175,12 +175,12 @@ def pointer_chase(
 
     Args:
       n_requests: 1 or more.
-      seed: Of the chain and the traffic.
+      seed: Random seed of the chain and the traffic.
       n_nodes: Nodes of the chain, each of one request, 1 or more.
       footprint_bytes: Size of the region; at least one request a node.
-      start_address: Where the region starts [bytes].
-      traffic: How requests come; by default a read of 64 bytes every 40 to 56 ticks.
-      name: Of the trace.
+      start_address: Start of the region [bytes].
+      traffic: Arrival of requests; by default a read of 64 bytes every 40 to 56 ticks.
+      name: Name of the trace.
     """
     traffic = traffic or Traffic(gap_ticks=(40, 56))
     _require("n_nodes", n_nodes >= 1, "be at least 1", n_nodes)
@@ -208,12 +208,12 @@ def local(
 
     Args:
       n_requests: 1 or more.
-      seed: Of addresses and traffic.
+      seed: Random seed of addresses and traffic.
       sequential_share: Share of requests that follow their predecessor in memory, 0 to 1.
       footprint_bytes: Size of the region; at least one request.
-      start_address: Where the region starts [bytes].
-      traffic: How requests come; by default one read of 64 bytes a tick.
-      name: Of the trace.
+      start_address: Start of the region [bytes].
+      traffic: Arrival of requests; by default one read of 64 bytes a tick.
+      name: Name of the trace.
     """
     traffic = traffic or Traffic()
     _require("sequential_share", 0.0 <= sequential_share <= 1.0, "lie in 0 to 1", sequential_share)
@@ -245,15 +245,15 @@ def phases(
     Sequential phases continue one stream from address 0; random ones go anywhere.
 
     Args:
-      seed: Of the order of phases, addresses and traffic.
+      seed: Random seed of the order of phases, addresses and traffic.
       n_sequential: Sequential phases.
       n_random: Random phases.
       n_runs: Runs of phases of one kind; the two kinds alternate from run to run.
       phase_requests: Requests of a phase, 1 or more.
-      starts_sequential: Whether the first run is sequential.
+      starts_sequential: True if the first run is sequential.
       footprint_bytes: Size of the region of random phases; at least one request.
-      traffic: How requests come; by default one read of 64 bytes a tick.
-      name: Of the trace.
+      traffic: Arrival of requests; by default one read of 64 bytes a tick.
+      name: Name of the trace.
     """
     traffic = traffic or Traffic()
     _require("phase_requests", phase_requests >= 1, "be at least 1", phase_requests)
@@ -294,12 +294,12 @@ def copy(
 
     Args:
       n_requests: 1 or more; the last block may be cut.
-      seed: Of the times; directions follow the copy.
+      seed: Random seed of the times; directions follow the copy.
       block_requests: Requests of a block, read and then written, 1 or more.
-      source_address: Where reads start [bytes].
-      target_address: Where writes start [bytes].
-      traffic: How requests come, but for directions; by default 64 bytes a tick.
-      name: Of the trace.
+      source_address: Start of the reads [bytes].
+      target_address: Start of the writes [bytes].
+      traffic: Arrival of requests, except for directions; by default 64 bytes a tick.
+      name: Name of the trace.
     """
     traffic = traffic or Traffic()
     _require("block_requests", block_requests >= 1, "be at least 1", block_requests)
@@ -316,7 +316,7 @@ def interleave(traces: Sequence[Trace], *, name: str = "multicore") -> Trace:
     Args:
       traces: One a core, of one clock and with times, not delays. Of requests due at the same
         time the earlier core's goes first.
-      name: Of the trace.
+      name: Name of the trace.
 
     Raises:
       InvalidArgumentError: There is none, the clocks differ, or one holds delays.

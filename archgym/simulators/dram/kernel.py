@@ -157,7 +157,7 @@ def simulate(
     first_burst: npt.NDArray[np.int64] | None = None,
     memory: Device | None = None,
 ) -> npt.NDArray[np.float64]:
-    """Simulate one trace under many designs. Releases the GIL; keeps no state.
+    """Simulate one trace under many designs, without the GIL and without state.
 
     Args:
       controllers: (n_designs, 12), codes and numbers by `CONTROLLER_COLUMNS`; each legal.
@@ -167,9 +167,9 @@ def simulate(
       ticks: (n_requests,), when requests are due, in player clock cycles.
       is_write: (n_requests,), whether a request writes.
       player_clock_ps: The player's clock cycle [ps].
-      is_relative: Whether ticks count from the request before instead of the start.
+      is_relative: True if ticks count from the request before instead of the start.
       device: Tables of the memory.
-      is_exact: Whether events keep the reference's order at equal times (some six times slower).
+      is_exact: True if events keep the reference's order at equal times (some six times slower).
       first_burst: (n_wholes,), where each whole request begins whose bursts the entries above are:
         its latency lasts until its last burst is back. By default each burst is a whole.
       memory: The device where its energy is counted from its commands (`core_energy`), or None.
@@ -269,7 +269,7 @@ def _run(
     first_burst: npt.NDArray[np.int64],
     log: npt.NDArray[Any],
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any]]:
-    """Return lends a kernel its memory and runs it; returns the outputs and the last state."""
+    """Run a kernel with memory of this module; return the outputs and the last state."""
     out = np.empty((len(controllers), _N_OUTPUTS), dtype=np.float64)
     state = device.blank.copy()
     job = _Job(
@@ -340,7 +340,7 @@ def record(
     is_exact: bool,
     max_commands: int = 1_000_000,
 ) -> Recording:
-    """Simulate one trace under one design and keeps every command and milestone.
+    """Simulate one trace under one design, and record every command and milestone.
 
     Args:
       controller: (12,), by `CONTROLLER_COLUMNS`.
@@ -423,8 +423,8 @@ class _Job(NamedTuple):
       requests: (n_requests,) of `REQUEST`.
       latencies: (n_requests,), scratch [ps].
       counts: (2 * N_BUCKETS,), scratch.
-      first_burst: (n_wholes,), or empty where each request is one burst.
-      log: (n_commands,) of `COMMAND_LOG`, empty where nothing is recorded.
+      first_burst: (n_wholes,), or empty if each request is one burst.
+      log: (n_commands,) of `COMMAND_LOG`, empty if nothing is recorded.
       out: (n_designs, n_outputs), filled in.
     """
 

@@ -47,7 +47,7 @@ def percentiles(latencies: Any, counts: Any, out: Any) -> None:
 
 @compiled
 def _count(latencies: Any, counts: Any, low: int, shift: int) -> int:
-    """Count latencies from `low` up by bucket of 2^shift ps, and returns the first bucket, 0."""
+    """Count latencies from `low` up by bucket of 2^shift ps, and return the first bucket, 0."""
     for bucket in range(N_BUCKETS):
         counts[bucket] = 0
     for index in range(len(latencies)):

@@ -15,7 +15,7 @@ def metrics(has_energy: bool, energy_note: str = "") -> tuple[MetricSpec, ...]:
     """Return the metrics of a device, in the order of the simulator's values.
 
     Args:
-      has_energy: Whether its currents are known; without them there is no energy and no power.
+      has_energy: True if its currents are known; without them there is no energy and no power.
       energy_note: A sentence on the currents for the metric's description.
     """
     return (

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from archgym.errors import InvalidArgumentError
+from archgym.files.replacement import figure_metadata
 from archgym.files.storage import atomic_file
 from archgym.simulators.dram.bursts import Bursts, split
 from archgym.simulators.dram.characterise import characterise
@@ -28,8 +29,8 @@ def picture(trace: Trace, device: Device, path: str | Path, wraps: bool = False)
     """Draw addresses over time, distances of successors, and bandwidth asked for over time.
 
     Args:
-      trace: What is drawn.
-      device: Whose bursts and peak bandwidth are shown.
+      trace: Trace to draw.
+      device: Device whose bursts and peak bandwidth are shown.
       path: Ends in .png, .svg or .pdf; the same trace gives the same file.
       wraps: As in `bursts.split`.
 
@@ -57,7 +58,7 @@ def picture(trace: Trace, device: Device, path: str | Path, wraps: bool = False)
         fontsize="medium",
     )
     # No date and no random names inside, so that the file depends on the trace alone.
-    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix)
+    metadata = figure_metadata(path)
     with mpl.rc_context({"svg.hashsalt": "archgym"}), atomic_file(path) as scratch:
         figure.savefig(scratch, format=path.suffix[1:], dpi=120, metadata=metadata)
 
@@ -79,7 +80,8 @@ def _draw_addresses(axes: Axes, bursts: Bursts) -> None:
                 label=label,
                 rasterized=True,
             )
-    axes.set(xlabel="due [µs]", ylabel="address [MiB]", title="Requests")
+    title = "Requests" if every == 1 else f"Requests, one of {every} bursts"
+    axes.set(xlabel="due [µs]", ylabel="address [MiB]", title=title)
     # Outside the axes: requests may lie anywhere inside.
     axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, markerscale=5)
 

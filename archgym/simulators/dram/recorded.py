@@ -35,8 +35,8 @@ def request_trace(requests: "Requests", name: str, *, ipc: float, clock_mhz: int
     """Return requests as a trace whose player has the processor's clock.
 
     Args:
-      requests: From `archgym.traces.filtering`.
-      name: Of the trace.
+      requests: Requests of `archgym.traces.filtering`.
+      name: Name of the trace.
       ipc: Instructions a cycle, as if no access ever waited; within `IPC_LIMITS`.
       clock_mhz: The processor's clock [MHz].
 

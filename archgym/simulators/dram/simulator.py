@@ -114,7 +114,7 @@ class DramSimulator(Simulator):
             `fast` does not and takes a third of the time; docs/dram.md has its errors. `auto` is
             `fast` where that was measured to be equal, else `exact`: see `is_fast_proven`. The
             controller `ramulator` is exact under each.
-          controller: One of `CONTROLLERS`.
+          controller: dramsys, or ramulator for the controller and devices of Ramulator 2.1.
           address_mapping: Name of an address mapping, or a file of DRAMSys or as `device_files`
             describes. The space then has no such parameter.
           addresses: Addresses beyond the capacity: refused, or `wrap` to ignore their upper bits as
@@ -250,7 +250,7 @@ class DramSimulator(Simulator):
     def outputs(
         self, indices: np.ndarray, workload: Workload, without: str | None = None
     ) -> np.ndarray:
-        """Return everything that the controller `dramsys` computes, also what is no metric.
+        """Return everything that the controller `dramsys` computes, also what is not a metric.
 
         Args:
           indices: (n_designs, n_parameters) of designs that the space allows.

@@ -111,7 +111,7 @@ def design_space(
     Args:
       name: One of `SPACE_NAMES`.
       address_mappings: Mappings of the device, its default first; none where one is given.
-      has_per_bank_refresh: Whether its banks can refresh one at a time.
+      has_per_bank_refresh: True if its banks can refresh one at a time.
 
     Raises:
       UnknownNameError: There is no such space.

@@ -486,7 +486,7 @@ def device_table(device: Device, without: str | None = None) -> npt.NDArray[Any]
 
 
 def _fill_energy(row: Any, device: Device, t: _Timing) -> None:
-    """Durations that the energy accounting needs, see `energy.py`."""
+    """Return durations that the energy accounting needs, see `energy.py`."""
     clock = device.clock_ps
     row["has_energy"] = device.has_energy
     if not device.has_energy:

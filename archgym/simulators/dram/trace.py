@@ -57,7 +57,7 @@ class Trace:
     """Requests in the order in which the player sends them.
 
     Attributes:
-      name: What it is called; not part of its content.
+      name: Name; not part of its content.
       ticks: (n,) int64, when each request is due [player clocks]: counted from 0, or, where
         `relative`, after the previous request. Need not increase: a request that is due before
         its predecessor left is sent right after it.
@@ -65,7 +65,7 @@ class Trace:
       addresses: (n,) int64 [bytes].
       lengths: (n,) int64 [bytes], 0 where a request is one burst of whatever device.
       clock_mhz: Clock of the player; its period is rounded to whole picoseconds.
-      relative: Whether `ticks` are delays.
+      relative: True if `ticks` are delays.
       path: The file it was read from, or None; not part of its content.
       lines: (n,) int64, each request's line in that file, or empty.
     """
@@ -163,7 +163,7 @@ def read_trace(
       max_bytes: Most bytes to read, after decompression.
 
     Raises:
-      FileFormatError: The file cannot be read, or is no trace, with the line that says so.
+      FileFormatError: The file cannot be read, or is not a trace, with the line that says so.
     """
     path = Path(path)
     name, relative = _name_and_kind(path)
@@ -194,7 +194,7 @@ def write_trace(trace: Trace, path: str | Path) -> None:
     """Write a trace to a file, whole or not at all.
 
     Args:
-      trace: What to write.
+      trace: Trace to write.
       path: The file; must end in `.stl`, or `.rstl` for a trace of delays, and `.gz` after that to
         compress it.
 
@@ -268,7 +268,7 @@ def _lines(
             if len(line) > _MAX_LINE:
                 raise _too_long(path, number, line)
             yield number, line
-        # Also without an end, which a file that is no trace may not have for gigabytes.
+        # Also without an end, which a file that is not a trace may not have for gigabytes.
         if len(rest) > _MAX_LINE:
             raise _too_long(path, number + 1, rest)
     if rest:
@@ -281,8 +281,7 @@ def _too_long(path: Path, number: int, line: bytes) -> FileFormatError:
         number,
         f"a line must be at most {_MAX_LINE} bytes long; this one is longer and begins with "
         f"{_shown(line)!r}",
-        "Shorten it if it is a comment; else this is no trace, or it is compressed in a way other "
-        "than gzip",
+        "Shorten it if it is a comment; else this is not a trace, or its compression is not gzip",
     )
 
 
@@ -389,7 +388,7 @@ class _Columns:
                 self._path,
                 number,
                 f"a line must be text such as `0: read 0x40`; got {shown!r}",
-                "This is no trace, or it is compressed in a way other than gzip",
+                "This is not a trace, or it is compressed in a way other than gzip",
             )
         words = line.replace(b":", b" ", 1).split()
         if not re.fullmatch(rb"\d{1,19}", words[0]):

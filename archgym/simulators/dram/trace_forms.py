@@ -86,7 +86,7 @@ def convert_trace(
       target: The file to write.
       target_form: Its form.
       limit: Most records, or None.
-      parts: What to write in the source's place.
+      parts: Parts to write in place of the source.
 
     Returns:
       Records that were written, and lines about what is lost and made up.

@@ -34,7 +34,7 @@ class Analysis:
     """Measures of a routing, by layer where not said otherwise.
 
     Attributes:
-      name: Of the routing.
+      name: Name of the routing.
       n_tokens: Tokens that were looked at.
       layers: (n,) layers that were looked at.
       sizes: (n_sizes,) experts that fit into the cache of one layer.
@@ -92,7 +92,7 @@ def analyse(
       max_tokens: Whole documents are left out beyond so many, from the end; the first always
         counts.
       max_layers: Layers are taken evenly where there are more.
-      progress: Told the layers that are done and all of them.
+      progress: Called with the number of finished layers and of all layers.
 
     Raises:
       InvalidArgumentError: A limit is below 1.

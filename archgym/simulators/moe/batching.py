@@ -310,7 +310,7 @@ def _add_decodes(choices: Array, work: Work, state: State, budget: int) -> int:
 
 @helper
 def _add_prefills(choices: Array, work: Work, state: State, counters: Array, budget: int) -> None:
-    """Goes on with prompts, then admits requests while there is budget."""
+    """Continue prompts, then admit requests while there is budget."""
     numbers = state.numbers
     for place in range(numbers[N_RUNNING]):
         request = state.requests[ORDER, place]
@@ -321,7 +321,7 @@ def _add_prefills(choices: Array, work: Work, state: State, counters: Array, bud
 
 @helper
 def _admit_more(choices: Array, work: Work, state: State, counters: Array, budget: int) -> None:
-    """Admits requests that wait, and starts on their prompts, while there is budget."""
+    """Admit waiting requests, and start their prompts, while there is budget."""
     numbers = state.numbers
     while budget > 0 and numbers[WAITING_FROM] < numbers[N_ARRIVED]:
         request = numbers[WAITING_FROM]
@@ -336,7 +336,7 @@ def _admit_more(choices: Array, work: Work, state: State, counters: Array, budge
 
 @helper
 def _in_order(choices: Array, work: Work, state: State, counters: Array, budget: int) -> None:
-    """Whoever was admitted first goes first, reading or writing."""
+    """Serve requests in the order of their admission, in prefill and in decode."""
     numbers = state.numbers
     for place in range(numbers[N_RUNNING]):
         request = state.requests[ORDER, place]

@@ -173,7 +173,7 @@ def worst_member(cache: CacheState, policy: int, bucket: int) -> int:
 def _worst_of_all(
     cache: CacheState, policy: int, bucket: int, missed: Array, n_missed: int, n_wanted: int
 ) -> int:
-    """Find the worst of a bucket's residents and of what was loaded; writes them to `worst`."""
+    """Find the worst of a bucket's residents and loaded blocks, and write them to `worst`."""
     if n_wanted <= _HEAP_LIMIT:
         n_worst = _offer_members(cache, policy, bucket, n_wanted)
         for place in range(n_missed):
@@ -242,7 +242,7 @@ def begin_event(cache: CacheState, blocks: Array, n_blocks: int, cycle: int, mis
     Args:
       cache: A `CacheState`.
       blocks: The set; each block once.
-      n_blocks: How many of `blocks` count.
+      n_blocks: Entries of `blocks` that count.
       cycle: The forward pass, never falling.
       missed: Written with the blocks that are not resident; as long as `blocks`.
 
@@ -277,9 +277,9 @@ def end_event(
       cache: A `CacheState`.
       policy: Code of the policy.
       admission: Code of the admission.
-      bucket: Of the event's layer.
-      missed: What `begin_event` wrote, or the part of it that was loaded.
-      n_missed: How many of `missed` count.
+      bucket: Bucket of the event's layer.
+      missed: Result of `begin_event`, or the part of it that was loaded.
+      n_missed: Entries of `missed` that count.
 
     Returns:
       How many of `missed` stay.
@@ -317,7 +317,7 @@ def end_event(
 
 @compiled
 def _apply(cache: CacheState, bucket: int, missed: Array, n_missed: int, n_worst: int) -> int:
-    """Drop the worst, be they resident or only loaded, and keeps the rest of what was loaded."""
+    """Drop the worst, whether resident or only loaded, and keep the other loaded blocks."""
     for place in range(n_worst):
         block = cache.worst[place]
         if cache.resident[block] == 1:
@@ -342,8 +342,8 @@ def prefetch(cache: CacheState, policy: int, bucket: int, block: int, keep_from:
     Args:
       cache: A `CacheState`.
       policy: Code of the policy.
-      bucket: Of the block's layer.
-      block: What is brought.
+      bucket: Bucket of the block's layer.
+      block: Block that is loaded.
       keep_from: Blocks asked for in this event or later are not driven out.
 
     Returns:

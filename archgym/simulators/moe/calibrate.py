@@ -114,7 +114,7 @@ class Calibration:
 
     Attributes:
       preset: The process.
-      names: Of the targets.
+      names: Names of the targets.
       wanted: (n_targets,) their values.
       given: (n_targets,) the generator's, on fresh seeds.
       evaluations: Processes that were tried.
@@ -148,13 +148,13 @@ def calibrate(
     the result is measured on other seeds.
 
     Args:
-      name: What the preset is to be called.
+      name: Name of the preset.
       n_experts: Experts of a layer.
       top_k: Experts of a token.
       wanted: Values by names of targets, each from 0 to 1.
-      seed: Of the search and its documents.
+      seed: Random seed of the search and its documents.
       budget: Trials.
-      progress: Told the trials so far and the best misfit.
+      progress: Called with the trials so far and the best misfit.
 
     Raises:
       InvalidArgumentError: A target is not valid, or fewer targets than parameters are given.

@@ -75,7 +75,7 @@ def composition_plan(
 
 
 def composition_routing(n_requests: int, n_models: int, skew: float, seed: int) -> Routing:
-    """Routing in which each request uses one model, by a Zipf law over models in a random order.
+    """Return routing in which each request uses one model, by a Zipf law over the models.
 
     Args:
       n_requests: Each is a document of one token, which the request repeats.

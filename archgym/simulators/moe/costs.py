@@ -88,7 +88,7 @@ _MJ_PER_J: Final = 1e3
 
 
 def costs_of(space: str) -> dict[str, str]:
-    """Costs of a space's designs: by name, what is free without it."""
+    """Return costs of a space's designs: by name, what is free without it."""
     return {cost: _DOCS[cost] for cost in _BY_SPACE[space]}
 
 
@@ -100,8 +100,8 @@ def relieved(
     Args:
       cost: One of `costs_of`.
       ready: The plan of the machine that pays it.
-      requests: What is asked.
-      placement: Where experts are, where they are spread over accelerators.
+      requests: Requests to serve.
+      placement: Places of experts, if they are spread over accelerators.
     """
     costs = dict(zip(COSTS, ready.costs.tolist(), strict=True))
     choices = dict(zip(CHOICES, ready.choices.tolist(), strict=True))

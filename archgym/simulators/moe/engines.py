@@ -53,7 +53,7 @@ class Prior:
       base: Its value for a typical deployment.
       spread: Standard deviation of the base's logarithm.
       effects: Standard deviation of the logarithm of each kind of label's factor.
-      source: Where the base comes from.
+      source: Source of the base.
       means: Logarithms of factors of labels before they are fitted; 0 for others.
     """
 
@@ -158,7 +158,7 @@ class Engine:
       reserved_percent: Share of an output's tokens that must have room when a request is admitted.
       block_tokens: Tokens of a block of keys and values that is taken on demand; 0 where requests
         have room for all their tokens from the start.
-      source: Where the settings come from.
+      source: Source of the settings.
     """
 
     name: str
@@ -271,7 +271,7 @@ class Calibration:
     """Fitted factors of constants.
 
     Attributes:
-      logarithms: By constant, then by label ("engine=vllm"; "" for the base), the logarithm of the
+      logarithms: By constant, then by label ("engine=vllm"; "" for the base), logarithm of the
         factor on the prior's base.
       fitted_on: Rows that the factors were fitted on.
       deployments: Model, GPU and engine of those rows, as "model gpu engine".

@@ -27,7 +27,7 @@ class Gpu:
     """An accelerator.
 
     Attributes:
-      name: What it is called.
+      name: Name.
       bf16_tflops: Dense peak of 16-bit matrix multiplication [TFLOP/s].
       memory_gb_per_s: Peak of its own memory [GB/s of 1e9 bytes].
       memory_gb: Its own memory [GB].
@@ -35,7 +35,7 @@ class Gpu:
       fp4_tflops: Dense peak of 4-bit matrix multiplication; 0 where there are no such units.
       vendor: Maker, such as "nvidia" or "amd".
       generation: Architecture, such as "hopper"; engines' constants are shared within it.
-      source: Where the numbers come from.
+      source: Source of the numbers.
     """
 
     name: str
@@ -77,9 +77,9 @@ class Link:
     """A link of one direction: a message takes its latency and its bytes over the bandwidth.
 
     Attributes:
-      gb_per_s: What is reached [GB/s of 1e9 bytes].
+      gb_per_s: Achieved bandwidth [GB/s of 1e9 bytes].
       latency_ns: Before the first byte [ns].
-      source: Where the numbers come from.
+      source: Source of the numbers.
     """
 
     gb_per_s: float
@@ -106,8 +106,8 @@ class Host:
     Attributes:
       memory_gb: Memory [GB].
       memory_gb_per_s: Its peak [GB/s].
-      gflops: What matrix multiplication reaches on all cores [GFLOP/s].
-      source: Where the numbers come from.
+      gflops: Throughput of matrix multiplication on all cores [GFLOP/s].
+      source: Source of the numbers.
       cores: Cores of all its processors; 0 where nobody says.
     """
 
@@ -127,9 +127,9 @@ class NodePreset:
     """A server: equal accelerators, a host, and the links between them.
 
     Attributes:
-      name: What it is called.
+      name: Name.
       gpu: Each accelerator.
-      n_gpus: How many.
+      n_gpus: Number of GPUs.
       host_to_gpu: From the host's memory to one accelerator.
       gpu_to_host: Back.
       ssd: From the drive to the host's memory.
@@ -202,7 +202,7 @@ def node(name: str) -> NodePreset:
 
     Raises:
       UnknownNameError: There is no such preset.
-      FileFormatError: The file is no server.
+      FileFormatError: The file is not a server.
       StorageError: It cannot be read.
     """
     if Path(name).suffix in (".yaml", ".yml", ".json"):

@@ -121,13 +121,13 @@ def expert_event(
     """Run one event; when it ends [ns].
 
     Args:
-      costs: By `COSTS`; so are the next by their names.
-      choices: By `CHOICES`.
+      costs: Values of `COSTS`; the next ones by their names.
+      choices: Values of `CHOICES`.
       work: A `Work`.
       state: A `State`.
       cache: A `CacheState`.
-      counters: By `COUNTERS`.
-      event: Of the step.
+      counters: Values of `COUNTERS`.
+      event: Event of the step.
       gate: When the router has said what is asked for [ns].
     """
     n_experts = choices[N_EXPERTS]

@@ -226,11 +226,11 @@ def clear_for_demand(
     """Bring the link to where a demand may start.
 
     Args:
-      costs: By `COSTS`; so are the next by their names.
-      choices: By `CHOICES`.
+      costs: Values of `COSTS`; the next ones by their names.
+      choices: Values of `CHOICES`.
       state: A `State`.
       cache: A `CacheState`.
-      counters: By `COUNTERS`.
+      counters: Values of `COUNTERS`.
       n_experts: Experts of a layer.
       at: Now, to which the link has been advanced [ns].
       keep: The event whose own prefetches need not be waited for: they are demanded themselves.
@@ -312,9 +312,9 @@ def touch(state: State, row: int, count: int, capacity: int, block: int) -> bool
     Args:
       state: A `State`.
       row: The first of the set's rows.
-      count: Where in `numbers` the set's size stands.
+      count: Place of the set's size in `numbers`.
       capacity: Most blocks, 1 or more.
-      block: What is used.
+      block: Block that is used.
 
     Returns:
       Whether it was in the set.

@@ -45,7 +45,7 @@ class SegmentRouting:
 
 
 def segment_routing(routing: Routing, layer: int, length: int) -> SegmentRouting | None:
-    """Return segment routing best performance of a layer; None where every document is shorter.
+    """Return segment routing best performance of a layer; None if every document is shorter.
 
     Args:
       routing: Documents.

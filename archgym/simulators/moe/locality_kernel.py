@@ -41,7 +41,7 @@ def _use(kind: int, key: Array, expert: int, clock: int, following: int) -> None
 
 @compiled
 def _drop_worst(key: Array, resident: Array, members: Array, used: int) -> int:
-    """Drop the resident of the lowest rank and returns how many are left."""
+    """Drop the resident of the lowest rank, and return the number that is left."""
     worst = 0
     for place in range(1, used):
         if key[members[place]] < key[members[worst]]:

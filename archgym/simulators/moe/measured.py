@@ -45,7 +45,7 @@ def read_kernels(path: Path) -> list[dict[str, str]]:
     """Return rows of a table of kernels, plain or gzipped.
 
     Raises:
-      FileFormatError: It is no such table.
+      FileFormatError: It is not such a table.
       StorageError: It cannot be read.
     """
     with storage_errors(path, "read"), path.open("rb") as handle:
@@ -76,7 +76,7 @@ def read_kernels(path: Path) -> list[dict[str, str]]:
 def measured_ratios(
     path: str | Path, gpu: Gpu, model: MoeModel
 ) -> Mapping[int, npt.NDArray[np.float64]]:
-    """Measured over modelled time of a model's kernels on an accelerator, by bits of a weight.
+    """Return measured over modelled time of a model's kernels, by bits of a weight.
 
     Where several kernels were measured, the fastest counts; distributions are averaged.
 
@@ -89,7 +89,7 @@ def measured_ratios(
       Bits to (2, n) float64: tokens of a step, rising, and the ratio.
 
     Raises:
-      FileFormatError: It is no such table, or has no row of both.
+      FileFormatError: It is not such a table, or has no row of both.
       StorageError: It cannot be read.
     """
     path = Path(path)

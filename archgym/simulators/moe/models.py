@@ -86,7 +86,7 @@ class MoeModel:
     """A model's dimensions; every weight and byte follows from them.
 
     Attributes:
-      name: What it is called.
+      name: Name.
       layers: All layers of attention.
       moe_layers: Layers with experts.
       hidden: Size of a token's vector.
@@ -109,9 +109,9 @@ class MoeModel:
         together, which takes an all-reduce.
       output_gate: True if attention's output is gated by a further product.
       wide_attention: True if published low-precision checkpoints keep 16 bits outside experts.
-      tied_embeddings: Whether input and output share one embedding.
+      tied_embeddings: True if input and output share one embedding.
       routing: Preset of the routing generator that fits it.
-      source: Where the dimensions come from.
+      source: Source of the dimensions.
     """
 
     name: str

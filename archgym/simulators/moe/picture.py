@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from archgym.errors import InvalidArgumentError
+from archgym.files.replacement import figure_metadata
 from archgym.files.storage import atomic_file
 from archgym.simulators.moe.analysis import Analysis
 from archgym.simulators.moe.validation.fitting import problem
@@ -27,7 +28,7 @@ def picture(analysis: Analysis, path: str | Path) -> None:
     """Draw hit rates over room, segment routing, load over rank, and reuse over layers.
 
     Args:
-      analysis: What is drawn.
+      analysis: Analysis to draw.
       path: Ends in .png, .svg or .pdf; the same analysis gives the same file.
 
     Raises:
@@ -53,7 +54,7 @@ def picture(analysis: Analysis, path: str | Path) -> None:
         fontsize="medium",
     )
     # No date and no random names inside, so that the file depends on the analysis alone.
-    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix)
+    metadata = figure_metadata(path)
     with mpl.rc_context({"svg.hashsalt": "archgym"}), atomic_file(path) as scratch:
         figure.savefig(scratch, format=path.suffix[1:], dpi=120, metadata=metadata)
 
@@ -114,7 +115,7 @@ def draw_accuracy(reference: Path, path: str | Path, progress: Progress) -> int:
     Args:
       reference: Folder of the reference, or one that holds it as `moe`.
       path: File that ends in .png, .svg or .pdf.
-      progress: Told what is done next.
+      progress: Called with the next step.
 
     Returns:
       Rows that are drawn.
@@ -159,7 +160,7 @@ def draw_accuracy(reference: Path, path: str | Path, progress: Progress) -> int:
         f"{len(rows):,} rows, each predicted without its configuration; dotted lines: 25 %",
         fontsize="medium",
     )
-    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix)
+    metadata = figure_metadata(path)
     with mpl.rc_context({"svg.hashsalt": "archgym"}), atomic_file(path) as scratch:
         figure.savefig(scratch, format=path.suffix[1:], dpi=120, metadata=metadata)
     return len(rows)

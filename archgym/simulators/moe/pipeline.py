@@ -108,7 +108,7 @@ def pipelined(ready: Array, degree: int, times: tuple[float, ...]) -> float:
 
     Args:
       ready: As for `makespan`.
-      degree: So is this.
+      degree: The same.
       times: Six pairs, fixed and divided: gather, send, compute, receive, scatter, and for the
         computation a floor below which a chunk does not get: the weights that it reads.
     """

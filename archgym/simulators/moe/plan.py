@@ -33,15 +33,15 @@ class Plan:
     """A way of serving made ready for the kernel.
 
     Attributes:
-      infeasible: Why it cannot be built; None where it can.
-      costs, choices: What the kernel takes.
+      infeasible: Reason why it cannot be built; None if it can.
+      costs, choices: Arguments of the kernel.
       cache_experts: Places in the cache.
       host_experts: Experts that the host's memory holds.
-      expert_bytes: Of one expert where it is loaded.
+      expert_bytes: Size of one expert in the place where it is loaded.
       weight_bytes: An accelerator's memory for all but keys and values [bytes].
-      kv_bytes: Of one token on one accelerator [bytes].
+      kv_bytes: Size of one token on one accelerator [bytes].
       max_context: Tokens whose keys and values fit, over all groups.
-      activation_bytes: For each token of a step [bytes].
+      activation_bytes: Size for each token of a step [bytes].
       prefix_tokens: Tokens of prompts that the prefix cache holds, over all groups.
     """
 
@@ -77,12 +77,12 @@ def plan(
     """Make a way of serving ready, and finds out whether it fits.
 
     Args:
-      model: What is served.
+      model: Model that is served.
       node: On what.
-      serving: How.
-      requests: What is asked.
-      contention: Of the network, see `layer_costs`.
-      extra_bytes: What else lies in each accelerator's memory.
+      serving: Settings of the engine.
+      requests: Requests to serve.
+      contention: Contention of the network, see `layer_costs`.
+      extra_bytes: Other content of each accelerator's memory.
 
     Raises:
       InvalidArgumentError: Knobs contradict each other.

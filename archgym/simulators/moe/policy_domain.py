@@ -108,7 +108,7 @@ def _simulate(replay: Any, storage: Any, case: Mapping[str, Any]) -> dict[str, A
     """Return counts of a policy on events.
 
     Args:
-      replay: What `_compile` returned.
+      replay: Result of `_compile`.
       storage: Arrays of the policy.
       case: `layers`, `offsets`, `blocks`, `capacities`, `is_forced`, `tie`, `n_layers`, `n_experts`
         and `prefetch`, besides `sizes` and `values`.

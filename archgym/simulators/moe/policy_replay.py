@@ -11,6 +11,7 @@ import numpy as np
 from archgym.errors import SimulatorError
 from archgym.policies.language import PolicySource
 from archgym.policies.sandbox import PolicyRunner
+from archgym.runtime.reductions import report_loss
 from archgym.simulators.moe.caches import FORCED, admission_code, layer_capacities, tie_order
 from archgym.simulators.moe.replay import Events, replay_events
 
@@ -211,8 +212,12 @@ def evaluate_policy(
 
     name = source.doc.split("\n")[0].rstrip(".") or source.path
     operations = bounds_of(source, case.values)
-    n_prefetch = int({**source.constants, **(tuned or {})}.get("PREFETCH", 0))
-    n_prefetch = max(0, min(n_prefetch, _MAX_PREFETCH))
+    asked = int({**source.constants, **(tuned or {})}.get("PREFETCH", 0))
+    n_prefetch = max(0, min(asked, _MAX_PREFETCH))
+    if n_prefetch != asked:
+        report_loss(
+            f"PREFETCH: {n_prefetch} is used in place of {asked}; choose 0 to {_MAX_PREFETCH}."
+        )
     counts = runner.run(source.text, case.arguments(n_prefetch), tuned)
     if "problem" in counts:
         return PolicyResult(case=case.name, policy=name, problem=str(counts["problem"]))

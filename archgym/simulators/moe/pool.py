@@ -126,11 +126,11 @@ def _worst_of_all(
     """Return the block that leaves next; -1 for none.
 
     Args:
-      choices: By `CHOICES`.
+      choices: Values of `CHOICES`.
       state: A `State`.
       cache: A `CacheState`.
-      keep_from: What was brought in this event or later stays.
-      spare_from: What was asked for in this event or later stays.
+      keep_from: Blocks that were loaded in this event or later stay.
+      spare_from: Blocks that were requested in this event or later stay.
     """
     policy = choices[REPLACEMENT]
     layers, keys = state.layers, state.worst_keys
@@ -157,7 +157,7 @@ def _worst_of_all(
 
 @helper
 def make_room(choices: Array, state: State, cache: CacheState, n_experts: int, block: int) -> bool:
-    """Bring a prefetched block in; False where nothing may leave for it."""
+    """Bring a prefetched block in; False if nothing may leave for it."""
     event = cache.counters[EVENT]
     layer = block // n_experts
     if state.numbers[N_HELD] >= choices[CAPACITY]:
@@ -192,11 +192,11 @@ def keep_in_pool(
     """Decide what of an event's loaded blocks stays; as `cache_kernel.end_event` does.
 
     Args:
-      choices: By `CHOICES`.
+      choices: Values of `CHOICES`.
       state: A `State`.
       cache: A `CacheState`.
       n_experts: Experts of a layer.
-      n_loaded: How many of `loaded` count.
+      n_loaded: Entries of `loaded` that count.
       loaded: Blocks.
     """
     policy = choices[REPLACEMENT]

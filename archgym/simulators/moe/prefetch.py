@@ -8,6 +8,7 @@ from typing import Final, final
 import numpy as np
 
 from archgym.errors import InvalidArgumentError
+from archgym.files.replacement import figure_metadata
 from archgym.files.storage import atomic_file
 from archgym.simulators.moe.columns import Prefetch
 from archgym.simulators.moe.hardware import Link, NodePreset, node
@@ -42,10 +43,10 @@ class Sweep:
     Attributes:
       link: Its name in `LINKS`.
       gb_per_s: Its bandwidth.
-      accuracies: Of the predictor, rising.
-      tpot_ms: With prefetch, by accuracy [ms].
+      accuracies: Accuracies of the predictor, ascending.
+      tpot_ms: Time per output token with prefetch, by accuracy [ms].
       without_ms: Without prefetch, all the room being the cache's [ms].
-      busy_percent: Of the link without prefetch.
+      busy_percent: Busy time of the link without prefetch.
       wasted_percent: Prefetches that were not used, by accuracy.
     """
 
@@ -64,8 +65,8 @@ def prefetch_sweep(
     """Run Qwen3-30B at 4 bits on a card that holds a third of it, prefetching the next layer.
 
     Args:
-      accuracies: Of the predictor, from 0 to 1.
-      progress: Told what runs next.
+      accuracies: Accuracies of the predictor, from 0 to 1.
+      progress: Called with the next run.
     """
     served, card = model("qwen3-30b-a3b"), node("rtx-4090")
     requests = Requests(
@@ -118,7 +119,7 @@ def draw_sweep(sweeps: Sequence[Sweep], path: str | Path) -> None:
     """Draw time per token over accuracy, a panel a link.
 
     Args:
-      sweeps: Of `prefetch_sweep`.
+      sweeps: Results of `prefetch_sweep`.
       path: Ends in .png, .svg or .pdf; the same sweeps give the same file.
 
     Raises:
@@ -150,6 +151,6 @@ def draw_sweep(sweeps: Sequence[Sweep], path: str | Path) -> None:
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")
     # No date and no random names inside, so that the file depends on the sweeps alone.
-    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix)
+    metadata = figure_metadata(path)
     with mpl.rc_context({"svg.hashsalt": "archgym"}), atomic_file(path) as scratch:
         figure.savefig(scratch, format=path.suffix[1:], dpi=120, metadata=metadata)

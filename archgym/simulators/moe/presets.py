@@ -47,7 +47,7 @@ def model(name: str) -> MoeModel:
 
     Raises:
       UnknownNameError: There is no such preset.
-      FileFormatError: The file is no model.
+      FileFormatError: The file is not a model.
       StorageError: It cannot be read.
     """
     if is_huggingface(name):

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from archgym.checks import check_whole
 from archgym.errors import FileFormatError, InvalidArgumentError, MissingExtraError
 from archgym.files.storage import storage_errors
+from archgym.runtime.reductions import report_reduction
 from archgym.simulators.moe.routing import Routing
 
 __all__ = ["gates", "record", "record_folder"]
@@ -55,7 +56,7 @@ def record(model: Any, documents: Sequence[Sequence[int]], name: str = "") -> Ro
     Args:
       model: A causal model of transformers.
       documents: Ids of tokens.
-      name: What the routing is to be called.
+      name: Name of the routing.
 
     Raises:
       InvalidArgumentError: The model has no gates, or a gate's result is not understood.
@@ -150,12 +151,12 @@ def record_folder(
     """Run the model in a folder on the lines of a text, or on drawn tokens.
 
     Args:
-      folder: What `save_pretrained` wrote: config.json, weights in safetensors, and for a text
+      folder: Output of `save_pretrained`: config.json, weights in safetensors, and for a text
         the tokenizer. No code of the folder is run.
       text: A UTF-8 file with a document a line; None for tokens of chance.
-      n_documents: At most so many documents.
-      max_tokens: At most so many tokens of each.
-      seed: Of drawn tokens.
+      n_documents: Largest number of documents.
+      max_tokens: Largest number of tokens of each.
+      seed: Random seed of drawn tokens.
 
     Raises:
       FileFormatError: The folder holds no model, or the text no document.
@@ -183,13 +184,20 @@ def record_folder(
         return record(loaded, documents, folder.resolve().name)
     with _one_line(folder, "a tokenizer of transformers"):
         tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), **options)
+    lines = [line for line in _lines(text) if line.strip()]
     documents = []
-    for line in _lines(text):
-        ids = tokenizer(line)["input_ids"][:max_tokens]
+    n_tokens = n_lines = 0
+    for line in lines:
+        n_lines += 1
+        ids = tokenizer(line)["input_ids"]
+        n_tokens += len(ids)
         if ids:
-            documents.append(ids)
+            documents.append(ids[:max_tokens])
         if len(documents) == n_documents:
             break
+    report_reduction("lines of the text", n_lines, len(lines), "record more documents")
+    used = sum(map(len, documents))
+    report_reduction("tokens of the documents", used, n_tokens, "record more tokens of each")
     if not documents:
         raise FileFormatError(text, None, "the text must have a line with tokens; it has none")
     return record(loaded, documents, folder.resolve().name)

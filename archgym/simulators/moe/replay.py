@@ -130,7 +130,7 @@ class ReplayResult:
       insertions: Experts that stayed after they were loaded.
       evictions: Experts that were dropped to make room.
       residents: Experts that are there at the end.
-      event_misses: (n_events,) misses of each event; empty where `sequential`.
+      event_misses: (n_events,) misses of each event; empty if `sequential`.
     """
 
     hits: int
@@ -162,7 +162,7 @@ def replay_events(
     """Replay events against a cache that starts empty.
 
     Args:
-      events: What is asked for.
+      events: Requested experts.
       policy: One of `POLICIES`.
       capacity: Experts that fit, over all layers.
       scope: One of `SCOPES`.

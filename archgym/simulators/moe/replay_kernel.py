@@ -56,9 +56,9 @@ def replay(
       cycles: (n_events,) int64, never falling.
       offsets: (n_events + 1,) int64.
       blocks: (n_uses,) int32, the sets after each other.
-      future: (n_uses,) int64, of `next_uses`; empty where the policy is not `belady`.
+      future: (n_uses,) int64, of `next_uses`; empty if the policy is not `belady`.
       ahead: (n_events,) int64, the event that comes into the window of `sch` as each one leaves
-        it, -1 for none; empty where the policy is another.
+        it, -1 for none; empty if the policy is another.
       missed: Scratch, as long as the largest set, int32.
       misses: (n_events,) int64, written.
     """

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from archgym.checks import check_choice, check_number, check_whole
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.files.storage import open_file, storage_errors
+from archgym.runtime.reductions import report_loss
 
 __all__ = [
     "ARRIVALS",
@@ -51,8 +52,8 @@ class Requests:
       arrival_ns: (n,) int64, from 0, never falling [ns].
       prompt_tokens: (n,) int32, 1 or more.
       output_tokens: (n,) int32, 1 or more.
-      name: What they are called.
-      hash_ids: For each request, numbers of its prompt's first blocks of `HASH_TOKENS` tokens;
+      name: Name.
+      hash_ids: Numbers of each prompt's first blocks of `HASH_TOKENS` tokens, by request;
         prompts whose numbers begin alike begin alike. Empty where nothing is known.
     """
 
@@ -160,7 +161,7 @@ def generate_requests(
     """Draw requests.
 
     Args:
-      n: How many.
+      n: Number to draw.
       seed: 0 or more.
       rate_per_s: Mean rate over all time [1/s].
       prompt_mean: Mean length of prompts [tokens].
@@ -223,6 +224,12 @@ def _lengths(
     check_number(f"{what}_spread", spread, 0.0, 10.0)
     # The mean of a log-normal number is exp(mu + spread**2 / 2).
     drawn = np.exp(math.log(mean) - spread**2 / 2 + spread * rng.standard_normal(n))
+    clipped = int(((drawn < 0.5) | (drawn > MAX_TOKENS + 0.5)).sum())
+    if clipped:
+        report_loss(
+            f"{what}: {clipped:,} of {n:,} drawn lengths are clipped to 1 to {MAX_TOKENS:,} "
+            f"tokens; choose another `{what}_mean` or `{what}_spread`."
+        )
     return np.clip(np.rint(drawn), 1, MAX_TOKENS).astype(np.int32)
 
 

@@ -55,7 +55,7 @@ class Routing:
         those with experts, in their order.
       starts: (n_documents + 1,) int64, where each document begins; the last is n_tokens.
       n_experts: Experts of a layer.
-      name: What it is called.
+      name: Name.
     """
 
     experts: npt.NDArray[np.int16]
@@ -176,19 +176,19 @@ class RoutingPreset:
     used.
 
     Attributes:
-      name: What it is called.
+      name: Name.
       n_experts: Experts of a layer.
-      top_k: How many a token uses.
-      skew: How much some experts are liked by all documents.
+      top_k: Experts that a token uses.
+      skew: Strength of all documents' preference for some experts.
       layer_spread: Standard deviation of the logarithm of the skews of layers; 0 for equal ones.
-      topic: How much a document has experts of its own.
+      topic: Strength of a document's preference for experts of its own.
       persistence: Autocorrelation of a token's noise with the token's before, below 1.
       topic_tokens: After how many tokens a document's topic has changed to a correlation of 1/e;
         0 for never.
       depth: Correlation of the noise in a layer with that in the layer before, whose experts are
         permuted by chance; a recurrent router is near 1.
-      one_router: Whether one router serves all layers, as in Read-ME.
-      source: Where the numbers come from.
+      one_router: True if one router serves all layers, as in Read-ME.
+      source: Source of the numbers.
     """
 
     name: str
@@ -232,7 +232,7 @@ def routing_preset(name: str) -> RoutingPreset:
 
     Raises:
       UnknownNameError: There is no such preset.
-      FileFormatError: The file is no preset.
+      FileFormatError: The file is not a preset.
       StorageError: It cannot be read.
     """
     if Path(name).suffix in (".yaml", ".yml", ".json"):

@@ -54,7 +54,7 @@ def _mixed(word: np.uint64) -> np.uint64:
 
 @inlined
 def _fill(row: Array, state: np.uint64, table: Array) -> np.uint64:
-    """Fill a row with normal numbers and returns the generator's next state."""
+    """Fill a row with normal numbers, and return the generator's next state."""
     n = row.shape[0]
     whole = n - n % _PER_WORD
     for begin in range(0, whole, _PER_WORD):
@@ -81,7 +81,7 @@ def _take_top(logits: Array, chosen: Array, likely: Array, hint: np.float32) -> 
       logits: (n_experts,) float32.
       chosen: (k,) int16, written.
       likely: (n_experts,) int32, scratch.
-      hint: What the least of the largest is guessed to exceed. The result does not depend on it;
+      hint: Guessed lower bound of the least of the largest. The result does not depend on it;
         a good guess, such as from the token before, spares the processor most wrong branches.
 
     Returns:
@@ -137,7 +137,7 @@ def draw(
       permutation: (n_layers, n_experts) int32, of the noise of the layer before.
       seed: The generator's, uint64.
       process: topic, persistence, depth, what stays of a topic after `TOPIC_STEP` tokens.
-      table: Of `normal_table`.
+      table: Result of `normal_table`.
       states: (n_layers,) uint64, scratch.
       scratch: (3, n_layers + 2, n_experts) float32.
       likely: (n_experts,) int32, scratch.

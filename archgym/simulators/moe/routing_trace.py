@@ -7,6 +7,7 @@ import numpy as np
 
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.files.archive import read_archive, write_archive
+from archgym.runtime.reductions import report_reduction
 from archgym.simulators.moe.routing import Routing
 
 __all__ = ["check_ending", "read_routing", "write_routing"]
@@ -44,7 +45,7 @@ def write_routing(path: str | Path, routing: Routing) -> None:
     header = {
         "format": _FORMAT,
         "version": _VERSION,
-        "name": routing.name[:_MAX_NAME],
+        "name": _short_name(routing.name),
         "n_experts": routing.n_experts,
     }
     write_archive(path, _HEADER, header, {"experts": routing.experts, "starts": routing.starts})
@@ -70,9 +71,16 @@ def read_routing(path: str | Path) -> Routing:
     if experts.dtype != np.int16 or starts.dtype != np.int64:
         raise _refusal(path, "its arrays must be int16 and int64; they are not")
     try:
-        return Routing(experts, starts, n_experts, name[:_MAX_NAME])
+        return Routing(experts, starts, n_experts, _short_name(name))
     except InvalidArgumentError as error:
         raise _refusal(path, str(error).removesuffix(".")) from None
+
+
+def _short_name(name: str) -> str:
+    report_reduction(
+        "letters of the trace's name", min(len(name), _MAX_NAME), len(name), "shorten it"
+    )
+    return name[:_MAX_NAME]
 
 
 def _refusal(path: Path, problem: str) -> FileFormatError:

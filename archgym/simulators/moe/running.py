@@ -47,12 +47,12 @@ class Run:
     """Measurements of a run.
 
     Attributes:
-      counters: By `COUNTERS`, and what the cache counted.
+      counters: Values of `COUNTERS`, and counts of the cache.
       arrival_ns, first_ns, finish_ns: (n_requests,), when each came, got its first token and its
         last [ns].
       prompt_tokens, output_tokens: (n_requests,).
       layer_hits, layer_accesses: (n_layers,).
-      plan: What ran.
+      plan: Plan of the run.
     """
 
     counters: dict[str, float]
@@ -137,14 +137,14 @@ def run(
 
     Args:
       ready: The way, which must be feasible.
-      requests: What is asked.
-      routing: What their tokens ask for.
+      requests: Requests to serve.
+      routing: Experts that their tokens request.
       where: `documents` of both.
       ranking: (n_blocks,), `popularity`: what a warm cache holds, and what `static` keeps.
       placement: Copies of each expert and the experts in slots, where they are spread; None for
         experts in the order of their numbers.
       measured: (2, n), tokens and measured over modelled time of experts kernels; None for 1.
-      warm: Whether the cache starts with the most popular experts.
+      warm: True if the cache starts with the most popular experts.
 
     Raises:
       SimulatorError: What was counted does not add up.

@@ -32,44 +32,44 @@ class Serving:
 
     Attributes:
       cache_experts: Places for experts in an accelerator's memory, over all layers; None for all.
-      scope: What shares a pool of places.
-      admission: Whether what was used may be left out.
-      replacement: Who leaves.
+      scope: Layers that share a pool of places.
+      admission: True if what was used may be left out.
+      replacement: Rule that selects the expert to evict.
       lookahead: Tokens that `belady` and `sch` see ahead.
       staging_experts: Buffers for experts that stream through or wait for their layer, 1 or more.
-      prefetch: What is predicted, and when.
+      prefetch: Prediction, and its time.
       depth: Events that `depth` and `adaptive` look ahead at most.
       width: Most experts predicted for an event; 0 for no limit.
-      target: Where a prefetched expert waits.
+      target: Place in which a prefetched expert waits.
       accuracy: Share of a next layer's experts that the predictor names rightly.
-      accuracy_decay: What that is multiplied by for each further layer.
-      link_order: Who goes first on the host link.
-      chunk_kib: What a prefetch transfers before a demand may interrupt it; 0 for a whole expert.
-      overlaps: Whether loading and computing overlap.
-      scheduler: Which tokens make up a step.
+      accuracy_decay: Factor of the accuracy for each further layer.
+      link_order: Order of transfers on the host link.
+      chunk_kib: Transfer of a prefetch before a demand may interrupt it; 0 for a whole expert.
+      overlaps: True if loading and computing overlap.
+      scheduler: Rule that selects the tokens of a step.
       max_sequences: Most requests that run at once.
       max_tokens: Most tokens of a step.
       chunk_tokens: Most tokens of one prompt in a step; 0 for whole prompts.
       cpu_rule: When missing experts run on the host.
-      expert_bits, attention_bits, kv_bits: Of a weight or an entry.
-      low_bits: Of experts that are loaded on a miss; 0 for as all others.
-      eight_bit_math: Whether matrix products use 8-bit units.
+      expert_bits, attention_bits, kv_bits: Bits of a weight or an entry.
+      low_bits: Bits of experts that are loaded on a miss; 0 for those of all others.
+      eight_bit_math: True if matrix products use 8-bit units.
       rounds: Rounds of experts in a layer, with a part of the top k each (Chain-of-Experts).
       skip_in_64: Layers whose experts are skipped, in 64ths.
       host_gb: Host memory for experts; None for what the server has.
       tensor: Accelerators that share each attention layer.
       data: Groups of those, with requests of their own.
-      spreads_experts: Whether experts are spread over all accelerators; else all hold a slice of
+      spreads_experts: True if experts are spread over all accelerators; else all hold a slice of
         each.
       redundant: Copies of experts beyond the first, over all accelerators.
       pipeline: Chunks in which a layer's tokens are exchanged; 0 for the best.
       page_kib, tlb_entries, tlb_ways, walk_ns, walkers: Translation of weights' addresses; pages of
         0 KiB for none, 0 ways for a TLB without sets.
-      layer_software_ns: What software adds to each layer.
-      step_software_ns: What it adds to each step.
-      cpu_software_ns: What it adds to an expert on the host.
+      layer_software_ns: Software time of each layer.
+      step_software_ns: Software time of each step.
+      cpu_software_ns: Software time of an expert on the host.
       reached: Efficiency; None for the accelerator's own.
-      warm: Whether the cache starts with the most popular experts, else empty.
+      warm: True if the cache starts with the most popular experts, else empty.
       engine: Engine whose measured constants count; "ideal" for rooflines alone.
       precision: Format of the experts' weights; "" for what their bits usually mean.
       release: Major and minor version of the engine, such as "vllm 0.11"; "" for a typical one.
@@ -84,7 +84,7 @@ class Serving:
       prefix_cache_gb: Memory of each accelerator for keys and values of prompts that others may
         begin with [GB]; 0 for none.
       servers: Servers that may be used; None for as many as the accelerators need.
-      seed: Of the predictor's errors.
+      seed: Random seed of the predictor's errors.
     """
 
     cache_experts: int | None = None

@@ -19,6 +19,7 @@ from archgym.errors import (
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload, require_kept
+from archgym.simulators.cluster.fabric import contention
 from archgym.simulators.moe.composition import composition_plan
 from archgym.simulators.moe.costs import costs_of, measure_without, relieved
 from archgym.simulators.moe.designs import serving_of
@@ -26,7 +27,6 @@ from archgym.simulators.moe.engines import BITS, precision_of
 from archgym.simulators.moe.engines import engine as engine_of
 from archgym.simulators.moe.eplb import place
 from archgym.simulators.moe.export import FORMATS, SERVING, serving_files
-from archgym.simulators.moe.fabric import contention
 from archgym.simulators.moe.hardware import NodePreset, node
 from archgym.simulators.moe.measured import measured_ratios
 from archgym.simulators.moe.metrics import METRICS, OBJECTIVES, measure
@@ -197,7 +197,7 @@ class MoeSimulator(Simulator):
 
         Raises:
           UnknownNameError: Neither.
-          FileFormatError: The file is no trace of routing or requests.
+          FileFormatError: The file is not a trace of routing or requests.
         """
         asked = shipped(self.space.name, name, self.model)
         promise = asked.promise
@@ -233,7 +233,7 @@ class MoeSimulator(Simulator):
         return BatchResult(values, reason)
 
     def run(self, design: Mapping[str, Any], workload: Workload) -> Run:
-        """Everything that a run of one design measured: each request, each layer, each counter.
+        """Return all measurements of a run of one design: requests, layers and counters.
 
         Raises:
           InvalidDesignError: The design does not lie in the space.

@@ -61,12 +61,12 @@ def experts_kernel_ns(
       reached: Its efficiency.
       tokens_by_expert: (n_experts,), how many tokens use each.
       expert_parameters: Weights of one expert, or of the slice of it that is here.
-      bits: Of a weight.
+      bits: Bits of a weight.
       hidden: Size of a token's vector.
       inner: Inner size of an expert, or of the slice.
       routed: Routed copies of tokens, also of those that experts elsewhere compute; None for the
         sum of `tokens_by_expert`.
-      eight_bit_math: Whether matrix products use 8-bit units, twice as fast.
+      eight_bit_math: True if matrix products use 8-bit units, twice as fast.
     """
     bandwidth = reached.memory * gpu.memory_gb_per_s
     peak = gpu.bf16_tflops * 1e3 * (2 if eight_bit_math else 1)
@@ -108,10 +108,10 @@ def layer_costs(
     """Return the kernel's costs.
 
     Args:
-      model: What is served.
+      model: Model that is served.
       node: On what; several of them where the accelerators are more than it has.
-      serving: How.
-      contention: How much longer the busiest link of the network takes than an average one.
+      serving: Settings of the engine.
+      contention: Time of the network's busiest link as a multiple of an average one's.
 
     Returns:
       (len(COSTS),) float64 by `COSTS`.

@@ -62,14 +62,14 @@ class Asked:
     """Requests and routing that designs are evaluated on.
 
     Attributes:
-      name: What it is called.
-      model: What is served.
-      requests: What is asked.
-      promise: What is promised.
-      seed: Of the routing that is generated.
+      name: Name.
+      model: Model that is served.
+      requests: Requests to serve.
+      promise: Promised latencies.
+      seed: Random seed of the routing that is generated.
       document_tokens: Tokens of each of the documents whose routing requests take in turn.
-      n_documents: How many there are.
-      trace: Routing that was recorded; None where it is generated.
+      n_documents: Number of documents.
+      trace: Routing that was recorded; None if it is generated.
       skew: Zipf exponent over the models of a composition; None for a mixture.
       popularity_skew: Skew that replaces that of the routing preset; None for the preset's.
       topic: Topic strength that replaces that of the routing preset; None for the preset's.
@@ -291,7 +291,7 @@ def shipped(space: str, name: str | Path, served: MoeModel) -> Asked:
 
     Raises:
       UnknownNameError: Neither a shipped workload nor a file.
-      FileFormatError: The file is no such trace, or one that takes too long.
+      FileFormatError: The file is not such a trace, or one that takes too long.
       InvalidArgumentError: The model's routing takes too long to draw.
       StorageError: It cannot be read.
     """

@@ -1,7 +1,7 @@
 """Costs that a system pays, and the ideal machine that does not pay one of them."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -21,31 +21,24 @@ COSTS: Final[Mapping[str, str]] = {
 }
 
 
+# Rules without a cost, and columns of the table of memories that are 0 without one.
+_RULES: Final[Mapping[str, dict[str, Any]]] = {
+    "waiting": {"shared": 2},
+    "buses": {"free_buses": True},
+    "memories": {"free_memories": True},
+    "accelerator-speed": {"free_accelerators": True},
+    "processor-energy": {"free_processor_energy": True},
+}
+_COLUMNS: Final = {"memory-energy": slice(2), "memory-area": slice(2, 3)}
+
+
 def relieved(
     cost: str | None, graph: GraphArrays, cacti: Floats, rules: Rules
 ) -> tuple[GraphArrays, Floats, Rules]:
     """Return what the kernel takes, without one of `COSTS`; as it is where that is None."""
-    match cost:
-        case "waiting":
-            return graph, cacti, rules._replace(shared=2)
-        case "buses":
-            return graph, cacti, rules._replace(free_buses=True)
-        case "memories":
-            return graph, cacti, rules._replace(free_memories=True)
-        case "accelerator-speed":
-            return graph, cacti, rules._replace(free_accelerators=True)
-        case "processor-energy":
-            return graph, cacti, rules._replace(free_processor_energy=True)
-        case "accelerator-energy":
-            free = np.zeros_like(graph.accelerator_energy)
-            return graph._replace(accelerator_energy=free), cacti, rules
-        case "memory-energy":
-            table = cacti.copy()
-            table[:, :, :2] = 0.0
-            return graph, table, rules
-        case "memory-area":
-            table = cacti.copy()
-            table[:, :, 2] = 0.0
-            return graph, table, rules
-        case _:
-            return graph, cacti, rules
+    if cost == "accelerator-energy":
+        graph = graph._replace(accelerator_energy=np.zeros_like(graph.accelerator_energy))
+    if cost in _COLUMNS:
+        cacti = cacti.copy()
+        cacti[:, :, _COLUMNS[cost]] = 0.0
+    return graph, cacti, rules._replace(**_RULES.get(cost or "", {}))

@@ -56,7 +56,7 @@ class Task:
     Attributes:
       name: Name, unique in its graph.
       cpu_cycles: Cycles on the reference processor; 0 for a dummy.
-      accelerator: The accelerator that can run it; None where only processors can.
+      accelerator: The accelerator that can run it; None if only processors can.
     """
 
     name: str
@@ -206,7 +206,7 @@ class TaskGraph:
         )
 
     def _bursts(self, t: int, burst_bytes: int) -> float:
-        """Bursts of a task's smallest input: what divides bytes of its edges into work units."""
+        """Return bursts of a task's smallest input, which divide its edges into work units."""
         if t in (self.source, self.sink):
             return 1.0
         least_in = min(edge.bytes for edge in self.edges if edge.child == t)
@@ -217,9 +217,14 @@ class TaskGraph:
         return float(bursts)
 
     @cached_property
+    def layers(self) -> tuple[int, ...]:
+        """Tasks on the longest path to each task, without itself."""
+        return tuple(int(end) - 1 for end in self._ends(np.ones(len(self.tasks))))
+
+    @property
     def depth(self) -> int:
         """Tasks on the longest path."""
-        return int(self._longest(np.ones(len(self.tasks))))
+        return max(self.layers) + 1
 
     def longest_path(self, times: Sequence[float]) -> float:
         """Return the longest sum of times along any path: a lower bound of the latency.
@@ -227,14 +232,14 @@ class TaskGraph:
         Args:
           times: Time of each task, in any unit.
         """
-        return float(self._longest(np.asarray(times, dtype=np.float64)))
+        return float(self._ends(np.asarray(times, dtype=np.float64)).max())
 
-    def _longest(self, times: np.ndarray) -> float:
+    def _ends(self, times: np.ndarray) -> np.ndarray:
         ends = np.zeros(len(self.tasks))
         for t in self.topological:
             before = [ends[edge.parent] for edge in self.edges if edge.child == t]
             ends[t] = times[t] + max(before, default=0.0)
-        return float(ends.max())
+        return ends
 
     @cached_property
     def topological(self) -> tuple[int, ...]:
@@ -269,7 +274,7 @@ def unroll_values(iterations: int, most: int | None = None) -> tuple[int, ...]:
 
     Args:
       iterations: Iterations of the loop, at least 1.
-      most: Keep at most so many, evenly spaced in the logarithm; all where None.
+      most: Keep at most so many, evenly spaced in the logarithm; None for all.
     """
     if iterations == 1:
         return (1,)

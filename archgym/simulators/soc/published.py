@@ -2,7 +2,7 @@
 
 Its integers are indices into FARSI's list of blocks. Processing element 1 is therefore always
 the first accelerator of that list, memories are DRAM, and buses are 4 bytes wide. Most index
-vectors are no system, and no system meets the budgets.
+vectors are not systems, and no system meets the budgets.
 """
 
 from typing import Final

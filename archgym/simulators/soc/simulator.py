@@ -29,6 +29,7 @@ from archgym.simulators.soc.state import (
     CLOCK_HZ,
     PROCESSOR_RATE,
     Designs,
+    Floats,
     Log,
     Rules,
     empty_log,
@@ -258,6 +259,7 @@ def run(
     burst_bytes: int = BURST_BYTES,
     order: list[int] | None = None,
     log: Log | None = None,
+    table: Floats | None = None,
 ) -> np.ndarray:
     """Return the kernel's results, (n, n_outputs), of designs.
 
@@ -269,14 +271,17 @@ def run(
       burst_bytes: Burst size [byte].
       order: Order in which tasks that become ready at one time are launched.
       log: Filled with the last design's phases.
+      table: Memories as `cacti` gives them; those that ship where None.
     """
     # Numba takes a while to import, which listing and describing should not wait for.
     from archgym.simulators.soc.kernel import simulate
 
-    arrays, table, ruled = relieved(cost, graph.arrays(burst_bytes, order), cacti(), rules)
+    arrays, memories, ruled = relieved(
+        cost, graph.arrays(burst_bytes, order), cacti() if table is None else table, rules
+    )
     tasks, n = len(graph.tasks), len(designs.on)
     sizes = [designs.bus_peak, designs.memory_peak, designs.processor_bus]
     outputs = np.empty((n, output_count(arrays)))
     work = scratch(tasks, *(array.shape[1] for array in sizes))
-    simulate(arrays, designs, table, ruled, work, empty_log() if log is None else log, outputs)
+    simulate(arrays, designs, memories, ruled, work, empty_log() if log is None else log, outputs)
     return outputs

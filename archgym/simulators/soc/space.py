@@ -4,7 +4,7 @@ A space offers fixed numbers of processors, memories and buses. Blocks that no t
 exist, so a smaller system is a design of the same space. Every index vector is a system.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -42,8 +42,8 @@ class _Offer:
     Attributes:
       buses, memories, processors: Numbers of blocks.
       widths: Widths of buses and memories [byte].
-      block_clocks: Clocks of buses and memories; a single one is no parameter.
-      accelerator_clocks: Clocks of accelerators; a single one is no parameter.
+      block_clocks: Clocks of buses and memories; a single one is not a parameter.
+      accelerator_clocks: Clocks of accelerators; a single one is not a parameter.
       unrolls: Unroll factors of each task, at most; None for all.
       doc: One line.
     """
@@ -81,7 +81,7 @@ class SocSpace:
     Attributes:
       space: The parameters.
       decode: From index vectors, (n, n_parameters), to the kernel's arrays, and a reason for each
-        that is no system, (n,) int16: 0 where it is one.
+        that is not a system, (n,) int16: 0 where it is one.
       sizes: Numbers of buses, memories and processors.
       groups: Sub-systems: names of parameters that belong together.
     """
@@ -214,21 +214,21 @@ def _decode(space: DesignSpace, c: Columns, offer: _Offer, indices: np.ndarray) 
     n = len(indices)
 
     def values(columns: Ints, absent: float) -> Floats:
-        """Values of these parameters, (n, k); `absent` where the space fixes one."""
+        """Return values of these parameters, (n, k); `absent` where the space fixes one."""
         found = np.full((n, len(columns)), absent)
         for k, column in enumerate(columns):
             if column >= 0:
-                found[:, k] = _table(space.parameters[column])[indices[:, column]]
+                found[:, k] = np.array(space.parameters[column].values, float)[indices[:, column]]
         return found
 
     def numbers(columns: Ints) -> Ints:
-        """Indices of these parameters, (n, k); 0 where the space fixes one."""
+        """Return indices of these parameters, (n, k); 0 where the space fixes one."""
         taken = indices[:, np.maximum(columns, 0)]
         return np.ascontiguousarray(np.where(columns >= 0, taken, 0))
 
     clock = float(offer.block_clocks[-1])
     on = numbers(c.on)
-    kinds = [KINDS.index(str(kind)) for kind in _values(space.parameters[int(c.memories[0, 0])])]
+    kinds = [KINDS.index(str(kind)) for kind in space.parameters[c.memories[0, 0]].values]
     return Designs(
         links=tree_links(numbers(c.bus_parent)),
         bus_peak=CLOCK_HZ * values(c.buses[:, 1], clock) * values(c.buses[:, 0], 0.0),
@@ -242,11 +242,3 @@ def _decode(space: DesignSpace, c: Columns, offer: _Offer, indices: np.ndarray) 
         unroll=values(c.accelerators[:, 0], 1.0),
         clock=values(c.accelerators[:, 1], float(offer.accelerator_clocks[-1])),
     )
-
-
-def _values(parameter: Parameter) -> Sequence[object]:
-    return [parameter.value(index) for index in range(parameter.size)]
-
-
-def _table(parameter: Parameter) -> Floats:
-    return np.array([float(str(value)) for value in _values(parameter)])

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import asdict
 from functools import lru_cache
 from graphlib import CycleError
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from archgym.errors import unknown_name
-from archgym.files.yaml_document import Node, read_document
+from archgym.files.yaml_document import Node, node_of, read_document
 from archgym.simulators.soc.graph import (
     MAX_TASKS,
     Accelerator,
@@ -34,10 +33,11 @@ SHIPPED: Final = (
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,59}")
 # Parameters of blocks and tasks must differ.
 _BLOCK: Final = re.compile(r"(bus|memory|processor)\d+")
-_TASK_KEYS: Final = ("name", "cpu_cycles", "dummy", "ip")
+_TASK_KEYS: Final = ("name", "cpu_cycles")
 _IP_KEYS: Final = ("cycles", "energy_fj", "area_um2", "iterations")
 _TIGHT: Final = "tight_budgets"
-_GRAPH_KEYS: Final = ("name", "doc", "source", "tasks", "edges", "last_tasks", "budgets", _TIGHT)
+_GRAPH_KEYS: Final = ("name", "tasks", "edges", "last_tasks", "budgets")
+_OPTIONAL: Final = ("doc", "source", _TIGHT)
 _BUDGET_KEYS: Final = ("latency_s", "power_w", "area_m2")
 # chosen: beyond any task, and far from where double precision overflows.
 _MOST: Final = 1e18
@@ -68,15 +68,7 @@ def _load(name: str) -> TaskGraph:
 @lru_cache(maxsize=len(SHIPPED))
 def _shipped(name: str) -> TaskGraph:
     file = resources.files("archgym.simulators.soc").joinpath(f"data/workloads/{name}.json")
-    return _graph(_node(Path(f"{name}.json"), json.loads(file.read_text("utf-8"))))
-
-
-def _node(path: Path, value: Any) -> Node:
-    if isinstance(value, dict):
-        value = {key: _node(path, member) for key, member in value.items()}
-    elif isinstance(value, list):
-        value = tuple(_node(path, member) for member in value)
-    return Node(path, None, value)
+    return _graph(node_of(Path(f"{name}.json"), json.loads(file.read_text("utf-8"))))
 
 
 def read_graph(path: str | Path) -> TaskGraph:
@@ -122,7 +114,7 @@ def _member(name: str, value: Any) -> str:
 
 
 def _graph(root: Node) -> TaskGraph:
-    members = _members(root, "a task graph", _GRAPH_KEYS, optional=("doc", "source", _TIGHT))
+    members = root.members("a task graph", (*_GRAPH_KEYS, *_OPTIONAL), _GRAPH_KEYS)
     name = _name(members["name"], "the graph's name")
     listed = _items(members["tasks"], "`tasks`", MAX_TASKS)
     place: dict[str, int] = {}
@@ -159,22 +151,10 @@ def _graph(root: Node) -> TaskGraph:
     )
 
 
-def _members(
-    node: Node, what: str, keys: tuple[str, ...], optional: tuple[str, ...] = ()
-) -> Mapping[str, Node]:
-    members = node.members(what, keys)
-    for key in keys:
-        if key not in members and key not in optional:
-            raise node.refusal(f"{what} must have {key!r}")
-    return members
-
-
 def _items(node: Node, what: str, most: int) -> tuple[Node, ...]:
-    if not isinstance(node.value, tuple) or not node.value:
+    if not node.items(what, most):
         raise node.refusal(f"{what} must be a list; got {node.kind}")
-    if len(node.value) > most:
-        raise node.refusal(f"{what} must have at most {most} entries; got {len(node.value)}")
-    return node.value
+    return node.items(what, most)
 
 
 def _name(node: Node, what: str) -> str:
@@ -188,7 +168,7 @@ def _name(node: Node, what: str) -> str:
 
 
 def _task(node: Node) -> Task:
-    members = _members(node, "a task", _TASK_KEYS, optional=("dummy", "ip"))
+    members = node.members("a task", (*_TASK_KEYS, "dummy", "ip"), _TASK_KEYS)
     name = _name(members["name"], "a task's name")
     cycles = members["cpu_cycles"].number("`cpu_cycles`", 0.0, _MOST)
     is_dummy = members["dummy"].flag("`dummy`") if "dummy" in members else cycles == 0.0
@@ -200,7 +180,7 @@ def _task(node: Node) -> Task:
         return Task(name, cycles)
     if is_dummy:
         raise members["ip"].refusal(f"a dummy must have no accelerator; {name} has one")
-    ip = _members(members["ip"], "`ip`", _IP_KEYS)
+    ip = members["ip"].members("`ip`", _IP_KEYS, _IP_KEYS)
     cost = {key: ip[key].number(f"`{key}`", _LEAST, _MOST) for key in _IP_KEYS[:3]}
     iterations = ip["iterations"].whole("`iterations`", 1, 10**9)
     return Task(name, cycles, Accelerator(iterations=iterations, **cost))
@@ -267,11 +247,8 @@ def _check_shape(
 
 
 def _budgets(node: Node, last_tasks: dict[str, int]) -> Budgets:
-    members = _members(node, "budgets", _BUDGET_KEYS)
-    latency = members["latency_s"].members("`latency_s`", last_tasks)
-    for name in last_tasks:
-        if name not in latency:
-            raise members["latency_s"].refusal(f"`latency_s` must limit workload {name!r}")
+    members = node.members("budgets", _BUDGET_KEYS, _BUDGET_KEYS)
+    latency = members["latency_s"].members("`latency_s`", last_tasks, last_tasks)
     return Budgets(
         {
             name: latency[name].number(f"the latency of {name}", _LEAST, _MOST)

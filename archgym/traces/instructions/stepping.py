@@ -42,9 +42,9 @@ def step(
     Args:
       pid: A stopped program that this thread traces.
       rows: (n, 27), filled with the registers before each step.
-      rows_address: Of its first byte.
+      rows_address: Address of its first byte.
       status: (1,), for the kernel's use.
-      status_address: Of its first byte.
+      status_address: Address of its first byte.
       signal: To deliver with the first step, 0 for none.
 
     Returns:

@@ -55,7 +55,6 @@ def started_cluster(head_cpus: int) -> tuple[Any, Any]:
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Any]:
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     cluster, second = started_cluster(request.param)
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)

@@ -63,7 +63,7 @@ def test_footer_that_is_sound_is_read() -> None:
             footer(element(b"r", 1), element(b"n" * 5000, 2000), *[element(b"x", 0)] * 2000),
             "more than 1000 characters",
         ),
-        (footer(*[b"\0"] * 60_000), "is no number|is no text|no tree|no end"),
+        (footer(*[b"\0"] * 60_000), "is not a number|is not a text|not a tree|no end"),
         (member(2, 9, b"\xfc" + varint(2**40) + b"\0" * 60_000), "it has no end"),
         (member(2, 9, b"\xf1" + varint(2**40) + b"\1" * 60_000), "it has no end"),
         (member(2, 9, b"\xf8" + varint(2**40) + b"\0" * 60_000), "it has no end"),

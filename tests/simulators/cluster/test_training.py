@@ -11,6 +11,7 @@ from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameErr
 from archgym.simulators.cluster import ClusterSimulator
 from archgym.simulators.cluster.designs import Infeasible, run, simulate_shortcut, split
 from archgym.simulators.cluster.hardware import Dimension, cluster, network_dollars
+from archgym.simulators.cluster.picture import draw_timeline
 from archgym.simulators.cluster.system import COLLECTIVES, System
 from archgym.simulators.cluster.training import Parallelism, activation_bytes, stage_firsts
 from archgym.simulators.cluster.workloads import load_model, read_model, transformer
@@ -217,3 +218,16 @@ def test_run_with_a_straggler_simulates_all() -> None:
 
     assert run(built).n_simulated == 1
     assert run(built, straggler=1.5).n_simulated == 64
+
+
+def test_picture_states_the_stages_that_it_leaves_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("archgym.simulators.cluster.picture._MAX_SHOWN", 1)
+    simulator = ClusterSimulator()
+    design = simulator.space.design_at(simulator.space.default_indices)
+    result = simulator.run(design, simulator.workload("gpt2-xl-1.5b"))
+
+    draw_timeline(result.built, tmp_path / "a.svg")
+
+    assert "the first 1 of 4 stages" in (tmp_path / "a.svg").read_text()

@@ -67,7 +67,7 @@ def test_most_recently_used_victim_costs_cycles(runner: PolicyRunner, case: CpuC
         ("def victim(line, set, time):\n    return WAYS\n", "a victim is no way of the set"),
         ("def victim(line, set, time):\n    return -1\n", "a victim is no way of the set"),
         (
-            "def prefetch(block, ip, hit, time):\n    return block << 40\n",
+            "def prefetch(block, ip, hit, time):\n    return 1 << 56\n",
             "a block to prefetch lies outside the memory",
         ),
         (

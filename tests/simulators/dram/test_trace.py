@@ -200,13 +200,13 @@ HOSTILE = [
     ("0: read 0x0 64 64\n", 1, "TIMESTAMP: read|write ADDRESS"),
     ("99999999999999999999999: read 0x0\n", 1, "timestamp"),
     ("9999999999999999999: read 0x0\n", 1, "timestamp must be at most"),
-    (b"\x00\x01\x02\x03 binary\n", 1, "This is no trace"),
+    (b"\x00\x01\x02\x03 binary\n", 1, "This is not a trace"),
     (b"\xff\xfe\x80\x81\n", 1, "timestamp"),
     ("7" * 5000 + "\n", 1, "at most 4096 bytes long; this one is longer and begins with '777"),
     ("7" * 3_000_000, 1, "at most 4096 bytes long"),
     ("0: read 0x0\n#" + "=" * 5000 + "\n1: read 0x40\n", 2, "Shorten it if it is a comment"),
     ("0: read 0x0\n#" + "=" * 3_000_000 + "\n1: read 0x40\n", 2, "Shorten it if it is a comm"),
-    ("0: read 0x0\n".encode("utf-16"), 1, "This is no trace"),
+    ("0: read 0x0\n".encode("utf-16"), 1, "This is not a trace"),
     ("\u0661: read 0x0\n", 1, "timestamp"),
 ]
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError
+from archgym.simulators.cluster.fabric import contention
 from archgym.simulators.moe import node
 from archgym.simulators.moe.eplb import place
-from archgym.simulators.moe.fabric import contention
 from archgym.simulators.moe.pipeline import makespan_of
 from archgym.simulators.moe.plan import plan
 from archgym.simulators.moe.running import documents, popularity, run

@@ -1,5 +1,6 @@
 """Requests: traces of others, our own, and drawn ones."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError
+from archgym.runtime.reductions import collected_reductions
 from archgym.simulators.moe.requests import ARRIVALS, generate_requests, read_requests
 
 
@@ -166,3 +168,13 @@ def test_hashes_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
         read_requests(path)
 
     assert refused.value.line == 1
+
+
+def test_clipped_lengths_are_reported() -> None:
+    with collected_reductions() as notes:
+        generate_requests(
+            100, 3, rate_per_s=1.0, prompt_mean=5e6, output_mean=10, prompt_spread=3.0
+        )
+
+    (note,) = notes
+    assert re.match(r"prompt: \d+ of 100 drawn lengths are clipped to 1 to 10,000,000 tokens", note)

@@ -9,6 +9,7 @@ import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
 from archgym.files.archive import write_archive
+from archgym.runtime.reductions import collected_reductions
 from archgym.simulators.moe.presets import model, model_names
 from archgym.simulators.moe.replay import Events, replay_events
 from archgym.simulators.moe.routing import (
@@ -268,3 +269,12 @@ def test_layers_differ_in_skew() -> None:
     alike, unlike = most_used(0.0), most_used(1.0)
 
     assert alike.max() / alike.min() < 1.5 < unlike.max() / unlike.min()
+
+
+def test_name_that_is_cut_is_reported(tmp_path: Path) -> None:
+    routing = replace(generate(EVEN, 0, [3], 1), name="x" * 250)
+
+    with collected_reductions() as notes:
+        write_routing(tmp_path / "a.routing.npz", routing)
+
+    assert notes == ["letters of the trace's name: 200 of 250 are used; shorten it."]

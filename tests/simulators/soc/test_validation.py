@@ -87,7 +87,7 @@ def test_wrong_number_is_a_problem_that_names_the_line(reference: Path, tmp_path
             "on buses 0 to 0",
         ),
         (json.dumps(ROW).encode(), "must have 'latency_s'"),
-        (b"\xff\xfe", "must be JSON"),
+        (b"\xff\xfe", "must be whole text"),
     ],
 )
 def test_damaged_row_is_refused_with_its_line(text: bytes, expected: str, tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_torn_archive_is_refused(tmp_path: Path) -> None:
     packed = gzip.compress(json.dumps(ROW).encode())
     (tmp_path / "results" / "mine.jsonl.gz").write_bytes(packed[:-9])
 
-    with pytest.raises(FileFormatError, match="cannot be read"):
+    with pytest.raises(FileFormatError, match="must be whole text"):
         validate(tmp_path)
 
 

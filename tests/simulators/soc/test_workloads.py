@@ -104,7 +104,7 @@ HOSTILE = {
     "budgets": ({**_data(), "budgets": {"latency_s": {}, "power_w": 1}}, "'area_m2'"),
     "latency": (
         {**_data(), "budgets": {"latency_s": {}, "power_w": 1, "area_m2": 1}},
-        "must limit workload 'cava'",
+        "must have 'cava'",
     ),
     "list": ([1, 2], "must be a mapping"),
     "number": (3, "must be a mapping"),

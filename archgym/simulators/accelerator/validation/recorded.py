@@ -1,6 +1,5 @@
 """Recorded results of Timeloop: architectures, layers, mappings and statistics."""
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from collections.abc import Mapping as MappingOf
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar, final
 
 from archgym.errors import FileFormatError
-from archgym.files.storage import storage_errors
+from archgym.files.recorded import json_lines, read_json, reading
 from archgym.simulators.accelerator.architecture import Architecture, Level, MacArray
 from archgym.simulators.accelerator.mapping import LevelLoops, Loop, Mapping
 from archgym.simulators.accelerator.problem import TENSORS, Problem, convolution
@@ -17,7 +16,6 @@ from archgym.simulators.accelerator.problem import TENSORS, Problem, convolution
 __all__ = [
     "Recorded",
     "mapping_from_text",
-    "read_lines",
     "recorded_architectures",
     "recorded_layers",
     "recorded_mappings",
@@ -45,35 +43,10 @@ class Recorded:
     statistics: MappingOf[str, Any]
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, Any]]:
-    """Yield line numbers and objects of a file of JSON lines.
-
-    Raises:
-      FileFormatError: A line is not JSON, or too long.
-      StorageError: The file cannot be read.
-    """
-    with storage_errors(path, "read"), path.open("rb") as handle:
-        for number in range(1, _MAX_LINES + 1):
-            line = handle.readline(_MAX_LINE_BYTES + 1)
-            if not line:
-                return
-            try:
-                if len(line) > _MAX_LINE_BYTES:
-                    raise ValueError("the line is too long")
-                yield number, json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise FileFormatError(path, number, f"a line must be JSON; {error}") from None
-
-
 def _named(path: Path, key: str, made: Callable[[Any], Made]) -> dict[str, Made]:
-    with storage_errors(path, "read"):
-        text = path.read_text("utf-8")
-    try:
-        return {name: made(data) for name, data in json.loads(text)[key].items()}
-    except (ValueError, RecursionError) as error:
-        raise FileFormatError(path, None, f"the file must be JSON; {error}") from None
-    except (KeyError, TypeError, AttributeError) as error:
-        raise FileFormatError(path, None, f"`{key}` are not as recorded; {error}") from None
+    content = read_json(path)
+    with reading(path):
+        return {name: made(data) for name, data in content[key].items()}
 
 
 def recorded_architectures(path: Path) -> dict[str, Architecture]:
@@ -129,7 +102,7 @@ def _layer(data: MappingOf[str, Any]) -> Problem:
 
 def recorded_mappings(path: Path) -> Iterator[Recorded]:
     """Yield the mappings of a file of results."""
-    for number, row in read_lines(path):
+    for number, row in json_lines(path):
         try:
             mapping, statistics = _mapping(row["mapping"]), row.get("stats", {})
             recorded = Recorded(row["arch"], row["layer"], mapping, row["valid"], statistics)

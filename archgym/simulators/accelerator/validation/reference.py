@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final, final
 import numpy as np
 
 from archgym.errors import FileFormatError
+from archgym.files.recorded import json_lines
 from archgym.simulators.accelerator.architecture import Architecture
 from archgym.simulators.accelerator.evaluation import Evaluation, evaluate_mapping
 from archgym.simulators.accelerator.mapper import anneal_mapping, map_space
@@ -23,7 +24,6 @@ from archgym.simulators.accelerator.systolic import DATAFLOWS, systolic_run
 from archgym.simulators.accelerator.validation.recorded import (
     Recorded,
     mapping_from_text,
-    read_lines,
     recorded_architectures,
     recorded_layers,
     recorded_mappings,
@@ -192,7 +192,7 @@ def _mapper(path: Path) -> list[Agreement]:
     meta = path.with_name("timeloop_mappings_meta.json")
     architectures, layers = recorded_architectures(meta), recorded_layers(meta)
     lines, ratios, seconds = [], [], []
-    for _, row in read_lines(path):
+    for _, row in json_lines(path):
         space = map_space(layers[row["layer"]], architectures[row["arch"]])
         began = time.process_time()
         found = anneal_mapping(space, "edp", tries=_TRIES)
@@ -222,7 +222,7 @@ def _archgym(path: Path) -> list[Agreement]:
     }
     met: dict[str, list[bool]] = {name: [] for name in _ARCHGYM}
     worst = 0.0
-    for number, row in read_lines(path):
+    for number, row in json_lines(path):
         architecture = published_hardware(_published_values(row["params"]))
         if not row["layers"]:
             met["CACTI refuses"].append(architecture is None)
@@ -291,7 +291,7 @@ def _published_values(params: dict[str, Any]) -> dict[str, Any]:
 
 def _scale_sim(path: Path) -> list[Agreement]:
     met, errors, n_unfinished = [], [0.0], 0
-    for _, row in read_lines(path):
+    for _, row in json_lines(path):
         if "Total Cycles" not in row:
             n_unfinished += 1
             continue
@@ -332,7 +332,7 @@ def _closed_form(path: Path) -> list[Agreement]:
 def _maestro(path: Path) -> list[Agreement]:
     """Compare operations and weights; the meaning lists what is not comparable."""
     met, slower = [], []
-    for _, row in read_lines(path):
+    for _, row in json_lines(path):
         result = row["result"]
         if result is None:
             continue

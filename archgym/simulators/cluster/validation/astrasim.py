@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from archgym.errors import FileFormatError
+from archgym.files.recorded import read_json, reading
 from archgym.simulators.cluster import state
 from archgym.simulators.cluster.engine import simulate
 from archgym.simulators.cluster.graphs import graphs_of_entries
@@ -12,9 +13,7 @@ from archgym.simulators.cluster.validation.line import Line
 from archgym.simulators.cluster.validation.reading import (
     Row,
     observed,
-    read_json,
     read_rows,
-    reading,
     recorded,
     system_of_debug,
 )

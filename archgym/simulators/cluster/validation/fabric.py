@@ -5,9 +5,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
+from archgym.files.recorded import reading
 from archgym.simulators.cluster.fabric import Fabric, ecmp_loads, flows_of, loads
 from archgym.simulators.cluster.validation.line import Line
-from archgym.simulators.cluster.validation.reading import read_rows, reading
+from archgym.simulators.cluster.validation.reading import read_rows
 
 __all__ = ["fabric_lines"]
 

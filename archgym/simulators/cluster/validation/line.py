@@ -16,7 +16,7 @@ class Line:
       what: Subject of the comparison.
       published: The number of others.
       ours: The simulator's.
-      unit: Of both.
+      unit: Unit of both.
       error: Distance of the two, in the tolerance's measure.
       tolerance: Largest error that is accepted.
       measure: Measure of both.

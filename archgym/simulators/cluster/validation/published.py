@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from archgym.files.recorded import reading
 from archgym.simulators.cluster.designs import Built, Result, run, split
 from archgym.simulators.cluster.hardware import NPUS, Dimension, gemm_efficiency
 from archgym.simulators.cluster.system import COLLECTIVES, System
@@ -17,7 +18,7 @@ from archgym.simulators.cluster.training import (
     memory_bytes,
 )
 from archgym.simulators.cluster.validation.line import Line
-from archgym.simulators.cluster.validation.reading import Row, read_rows, reading
+from archgym.simulators.cluster.validation.reading import Row, read_rows
 from archgym.simulators.cluster.workloads import Model, transformer
 
 __all__ = ["calculon_lines", "published_lines"]

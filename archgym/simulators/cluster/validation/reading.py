@@ -3,16 +3,15 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, final
 
 import numpy as np
 
-from archgym.errors import ArchGymError, FileFormatError
-from archgym.files.storage import storage_errors
+from archgym.errors import FileFormatError
+from archgym.files.recorded import read_text, reading
 from archgym.simulators.cluster import state
 from archgym.simulators.cluster.designs import simulate_shortcut
 from archgym.simulators.cluster.engine import Outcome, simulate
@@ -31,9 +30,7 @@ __all__ = [
     "Row",
     "observed",
     "parallelism_of",
-    "read_json",
     "read_rows",
-    "reading",
     "recorded",
     "shortcut_of",
 ]
@@ -55,42 +52,6 @@ class Row:
     cells: Mapping[str, str]
 
 
-@contextmanager
-def reading(path: Path, line: int | None = None) -> Iterator[None]:
-    """Turn whatever a wrong reference file leads to into one line."""
-    try:
-        with storage_errors(path, "read"):
-            yield
-    except FileFormatError:
-        raise
-    except ArchGymError as error:
-        raise FileFormatError(path, line, str(error).removesuffix(".")) from None
-    except (
-        *(ValueError, LookupError, TypeError, AttributeError, RecursionError),
-        *(csv.Error, OverflowError, ZeroDivisionError, MemoryError),
-    ) as error:
-        words = " ".join(str(error).split())[:100] or type(error).__name__
-        raise FileFormatError(
-            path,
-            line,
-            f"a reference file must be as recorded; {type(error).__name__}: {words}",
-            "Copy the folder again",
-        ) from None
-
-
-def _text(path: Path) -> str:
-    with path.open("rb") as handle:
-        content = handle.read(_MAX_BYTES + 1)
-    if len(content) > _MAX_BYTES:
-        raise ValueError(f"it has more than {_MAX_BYTES} bytes")
-    return content.decode("utf-8")
-
-
-def read_json(path: Path) -> Any:
-    """Return what a JSON file holds; call it within `reading`."""
-    return json.loads(_text(path))
-
-
 def read_rows(path: Path) -> list[Row]:
     """Return the rows of a CSV file.
 
@@ -101,7 +62,7 @@ def read_rows(path: Path) -> list[Row]:
         rows = []
         limit = csv.field_size_limit(_MAX_BYTES)
         try:
-            reader = csv.DictReader(io.StringIO(_text(path)))
+            reader = csv.DictReader(io.StringIO(read_text(path, _MAX_BYTES)))
             for cells in reader:
                 if None in cells or None in cells.values():
                     raise FileFormatError(
@@ -215,7 +176,7 @@ def observed(
     """Return what the simulator does with a row.
 
     Returns:
-      As `recorded`; and the last NPU's time by the shortcut of one NPU for a stage, None where
+      As `recorded`; and the last NPU's time by the shortcut of one NPU for a stage, None if
       the design does not allow it.
     """
     system = system_of(row.cells)

@@ -68,7 +68,7 @@ class Validation:
 
     Attributes:
       lines: Subject, where, number compared and number equal.
-      problems: In words; empty where everything is equal.
+      problems: Problems in words; empty if everything is equal.
     """
 
     lines: tuple[tuple[str, str, int, int], ...]

@@ -165,7 +165,7 @@ class RamulatorModel:
     def _run(
         self, c: Configuration, bursts: Bursts, without: str | None
     ) -> dict[str, float] | None:
-        """Return the metrics of a run, or None where it livelocks."""
+        """Return the metrics of a run, or None if it livelocks."""
         power = power_of(self.made, c.organisation, c.timing) if has_energy(self.made) else None
         outcome = run(
             self.made,

@@ -54,7 +54,7 @@ class Configuration:
       ranks, channels: Counts; channels is a power of two.
       interleave_bits: Burst-address bits below the channel's.
       mapping: One of `addresses.MAPPINGS`.
-      scheduler, row_policy, refresh, wck_sync: Of the tuples of this module.
+      scheduler, row_policy, refresh, wck_sync: Members of the tuples of this module.
       cap: Column commands after which ClosedCAP closes a row.
       scatter_interval: Ticks between the refreshes of neighbouring ranks; 0 refreshes all at once.
       read_buffer, write_buffer: Places.

@@ -120,7 +120,7 @@ class Bin:
       t_ck_ps: Clock period [ps].
       clocks: Parameters that all organisations share [clocks].
       by_organisation: Parameters that depend on the organisation [clocks].
-      source: Where the numbers come from.
+      source: Source of the numbers.
     """
 
     name: str
@@ -163,8 +163,8 @@ class Standard:
       read_latency: Expression in the timing parameters [clocks].
       commands: Commands by their code.
       constraints: Timing constraints.
-      organisations, bins: By name.
-      source: Where the numbers come from.
+      organisations, bins: Members by name.
+      source: Source of the numbers.
       deviations: Differences from the JEDEC documents.
       path: File of a user's devices, or None.
     """

@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import ArchGymError, FileFormatError
+from archgym.files.recorded import read_text
 from archgym.simulators.dram.currents import CORE_CAUSES, PowerSpec, Supply, core_energy
 from archgym.simulators.dram.power_tables import KINDS, blank_account
 from archgym.simulators.dram.validation.results import (
     Comparison,
     cell,
     number_cell,
-    read_text,
     whole_cell,
 )
 

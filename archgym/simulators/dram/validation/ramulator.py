@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import FileFormatError
+from archgym.files.recorded import read_text
 from archgym.simulators.dram.ramulator.addresses import MAPPINGS
 from archgym.simulators.dram.ramulator.run import (
     REFRESHES,
@@ -29,7 +30,6 @@ from archgym.simulators.dram.validation.results import (
     cell,
     number_cell,
     read_rows,
-    read_text,
     whole_cell,
 )
 
@@ -87,7 +87,7 @@ def compare_reference(
       folder: Holds `results/*.csv`, and `traces` and `energy` as far as the results need them.
       progress: Called with a line of text before each file.
       max_rows: Rows of each file, spread evenly; None for all.
-      prefix: Of the results' names.
+      prefix: Prefix of the names of results.
 
     Raises:
       FileFormatError: A file is not as it should be.
@@ -240,7 +240,7 @@ def _results(requests: Requests, outcome: Outcome) -> dict[str, str]:
 
 
 def _error(found: str, recorded: str) -> float:
-    """Return the relative error of a number, or 1 where texts differ; an empty cell is no check."""
+    """Return the relative error of a number, 1 for different texts, 0 for an empty cell."""
     if not recorded or found == recorded:
         return 0.0
     try:

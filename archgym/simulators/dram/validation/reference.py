@@ -57,7 +57,7 @@ class Accuracy:
 
     Attributes:
       results: Name of the results file without its ending, or `golden` for the rows that ship.
-      fidelity: Of the model.
+      fidelity: Fidelity of the model.
       metric: Output of the kernel.
       n_rows: Rows that have the metric.
       exact: Share of rows that are equal in every digit that the file prints.
@@ -81,7 +81,7 @@ class Validation:
 
     Attributes:
       lines: One a results file, fidelity and metric.
-      problems: In words; empty where nothing got worse.
+      problems: Problems in words; empty if nothing got worse.
     """
 
     lines: tuple[Accuracy, ...]
@@ -129,8 +129,8 @@ def validate(
       reference: A folder with `results/*.csv` and `traces/*.stl.gz`, or one that holds it as
         `dram`, and results of the second controller as `dram2`. None for only the rows
         that ship.
-      progress: Told what is compared next.
-      fidelities: Which to run.
+      progress: Called with the next comparison.
+      fidelities: Fidelities to run.
       max_rows: Rows of each file, spread evenly; None for all. Then nothing is compared with the
         committed table.
 
@@ -387,7 +387,7 @@ def _compare(
         if not present.any():
             continue
         difference = np.abs(outputs[:, OUTPUTS.index(metric)] * factor - recorded)[present]
-        # What rounding to the printed digits hides is no error, nor is a tie in the last digit.
+        # What rounding to the printed digits hides is not an error, nor is a tie in the last digit.
         error = np.where(difference <= unit / 2 + 1e-9 * recorded[present], 0.0, difference)
         error = np.where(np.isnan(error), np.inf, error) / recorded[present]
         lines.append(

@@ -1,22 +1,17 @@
 """Results files of other simulators: rows, cells, and errors by metric."""
 
 import csv
-import gzip
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, final
+from typing import final
 
 import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import FileFormatError
 
-__all__ = ["Comparison", "cell", "number_cell", "read_rows", "read_text", "whole_cell"]
-
-# chosen: a hundred times the longest recorded trace; a gzip bomb stops here.
-_MAX_BYTES: Final = 256 * 2**20
+__all__ = ["Comparison", "cell", "number_cell", "read_rows", "whole_cell"]
 
 
 @final
@@ -72,19 +67,3 @@ def number_cell(path: Path, number: int, row: Mapping[str, str], name: str) -> f
         return float(text)
     except ValueError:
         raise FileFormatError(path, number, f"`{name}` must be a number; got {text!r}") from None
-
-
-def read_text(path: Path) -> str:
-    """Return the text of a file that may be compressed, of bounded size."""
-    if not path.is_file():
-        raise FileFormatError(path, None, "the file must exist", "Copy the whole folder")
-    try:
-        with gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb") as handle:
-            data = handle.read(_MAX_BYTES + 1)
-        if len(data) > _MAX_BYTES:
-            raise FileFormatError(path, None, f"the file must have at most {_MAX_BYTES} bytes")
-        return data.decode("utf-8")
-    except (gzip.BadGzipFile, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise FileFormatError(
-            path, None, f"the file must be whole text: {error}", "Copy the file again"
-        ) from None

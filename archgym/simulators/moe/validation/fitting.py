@@ -195,7 +195,7 @@ def fit(asked: Problem, at: npt.NDArray[np.int64], fitted_on: str = "") -> Calib
     Args:
       asked: All rows.
       at: (n,) rows to fit.
-      fitted_on: What the calibration says of them.
+      fitted_on: Note of the calibration on them.
     """
     effect = asked.means
     base = _bases()[None]

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from archgym.simulators.cluster.fabric import contention
 from archgym.simulators.moe.columns import COSTS
 from archgym.simulators.moe.composition import (
     LLAMA_2_7B_PARAMETERS,
@@ -14,7 +15,6 @@ from archgym.simulators.moe.composition import (
     llama_composition,
 )
 from archgym.simulators.moe.eplb import place
-from archgym.simulators.moe.fabric import contention
 from archgym.simulators.moe.hardware import NodePreset, node
 from archgym.simulators.moe.plan import Plan
 from archgym.simulators.moe.presets import model

@@ -400,7 +400,7 @@ def hybrid_rows(reference: Path, progress: Progress) -> list[Row]:
 
 
 def _hybrid_rate(cells: Cells, models: Mapping[str, MoeModel]) -> float | None:
-    """Return tokens a second of one request; None where the row does not tell enough."""
+    """Return tokens a second of one request; None if the row does not tell enough."""
     bandwidth = next((peak for name, peak in _HOSTS if cells["cpu"].startswith(name)), None)
     bits = _FORMATS.get(cells["precision"])
     is_told = not math.isnan(_cells(cells, "decode_tok_s")) and cells["batch"] in ("1", "1.0")

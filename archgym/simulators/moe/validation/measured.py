@@ -42,7 +42,7 @@ class Measured:
 
     Attributes:
       names: Model, precision, GPU and engine as the file has them.
-      deployment: What served.
+      deployment: Deployment that served.
       clients: Requests in flight.
       prompt, output: Longest lengths [tokens].
       shortest: Share of the longest that the shortest has.

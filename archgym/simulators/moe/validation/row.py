@@ -31,16 +31,16 @@ class Row:
     """A number that was published or measured, and the simulator's.
 
     Attributes:
-      id: Of the specification's table, such as V1.
-      what: What is compared, and under which condition.
+      id: Row of the specification's table, such as V1.
+      what: Quantity that is compared, and its condition.
       published: The number of others.
       ours: The simulator's.
-      unit: Of both.
-      error: How far apart they are, 0 or more, in the tolerance's measure.
+      unit: Unit of both.
+      error: Difference, 0 or more, in the measure of the tolerance.
       tolerance: Up to where the row is met.
-      measure: What `error` and `tolerance` count, such as `points` or `percent`.
+      measure: Unit of `error` and `tolerance`, such as `points` or `percent`.
       constants: Constants that this row was allowed to set; empty for a prediction.
-      note: Why a row is not met, or what else a reader should know.
+      note: Reason why a row is not met, or another remark.
       kind: "fitted" if the row set a constant, "replayed" if counts were replayed without a clock,
         "predicted" else; "" to tell by `constants`.
     """

@@ -135,7 +135,7 @@ def summary_row(
     kind: str = "predicted",
     note: str = "",
 ) -> Row | None:
-    """Return a row of a metric's errors over measured rows; None where nobody measured."""
+    """Return a row of a metric's errors over measured rows; None if nobody measured."""
     known = ~(np.isnan(measured) | np.isnan(predicted))
     if not known.any():
         return None

@@ -149,7 +149,7 @@ def validate(
     Args:
       reference: The folder of the reference, or one that holds it as `moe`; None for the rows that
         need no file.
-      progress: Told what is compared next.
+      progress: Called with the next comparison.
       only: Rows to compare, such as V9; all by default.
 
     Raises:

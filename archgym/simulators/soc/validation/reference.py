@@ -1,21 +1,19 @@
 """The model against recorded results of FARSI: rows, logs of phases, and a whole table."""
 
-import gzip
-import json
-import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, ClassVar, Final, final
+from typing import Any, Final, final
 
 import numpy as np
 
+from archgym.analysis.agreement import Agreement, AgreementTable, Differences
 from archgym.errors import FileFormatError, InvalidArgumentError, InvalidDesignError
+from archgym.files.recorded import json_lines, read_json, reading
 from archgym.simulators.soc.blocks import cacti, read_cacti, tree_links
 from archgym.simulators.soc.graph import BURST_BYTES, TaskGraph
 from archgym.simulators.soc.metrics import COLUMNS, is_met, measure
+from archgym.simulators.soc.simulator import run
 from archgym.simulators.soc.space import soc_space
 from archgym.simulators.soc.state import (
     CLOCK_HZ,
@@ -25,16 +23,13 @@ from archgym.simulators.soc.state import (
     OWN,
     Designs,
     Floats,
-    GraphArrays,
     Log,
     Rules,
     empty_log,
-    output_count,
-    scratch,
 )
 from archgym.simulators.soc.workloads import load_graph, read_graph
 
-__all__ = ["TOLERANCE", "Agreement", "Validation", "validate"]
+__all__ = ["TOLERANCE", "validate"]
 
 TOLERANCE: Final = 1e-9
 """Largest relative difference of any number that still agrees."""
@@ -51,52 +46,7 @@ _LOG_COLUMNS: Final = {
     "cost": "development_cost",
 }
 _M2_PER_MM2: Final = 1e-6
-_RESTORE: Final = "Copy the file again"
 _CHUNK: Final = 2**14
-
-
-@final
-@dataclass(frozen=True)
-class Agreement:
-    """Agreement of one quantity with one file.
-
-    Attributes:
-      results: Name of the file without its ending.
-      quantity: The quantity that is compared.
-      rows: Numbers of rows that were compared.
-      worst: Largest relative difference; of counts, how many rows differ.
-      first: Line of the first row that differs by more than `TOLERANCE`; 0 where none does.
-    """
-
-    results: str
-    quantity: str
-    rows: int
-    worst: float
-    first: int
-
-    @property
-    def is_met(self) -> bool:
-        """True where every row agrees."""
-        return self.first == 0
-
-
-@final
-@dataclass(frozen=True)
-class Validation:
-    """Agreements, and the disagreements in words."""
-
-    lines: tuple[Agreement, ...]
-    problems: tuple[str, ...]
-
-    columns: ClassVar[tuple[str, ...]] = ("results", "quantity", "rows", "worst_error", "met")
-
-    @property
-    def rows(self) -> tuple[tuple[str | int | float, ...], ...]:
-        """The table's cells by `columns`."""
-        return tuple(
-            (line.results, line.quantity, line.rows, line.worst, "yes" if line.is_met else "no")
-            for line in self.lines
-        )
 
 
 def validate(
@@ -104,7 +54,7 @@ def validate(
     progress: Callable[[str], None] | None = None,
     *,
     stride: int = 1,
-) -> Validation:
+) -> AgreementTable:
     """Run the recorded designs and compare.
 
     Args:
@@ -151,14 +101,7 @@ def validate(
         for path in tables:
             announce(path.name)
             lines += _compare_table(path, library)
-    return Validation(tuple(lines), tuple(_problem(line) for line in lines if not line.is_met))
-
-
-def _problem(line: Agreement) -> str:
-    return (
-        f"{line.results}: {line.quantity} must agree within {TOLERANCE:g}; it differs by "
-        f"{line.worst:.3g} at worst, first in line {line.first}."
-    )
+    return AgreementTable.of(lines, TOLERANCE)
 
 
 @final
@@ -174,7 +117,6 @@ class _Library:
             if (folder / "data" / "cacti.csv").is_file():
                 self.cacti = read_cacti(folder / "data" / "cacti.csv")
         self._read: dict[str, TaskGraph] = {}
-        self._arrays: dict[tuple[str, int], GraphArrays] = {}
 
     def graph(self, name: str) -> TaskGraph:
         """Return the graph with this name."""
@@ -183,56 +125,17 @@ class _Library:
             self._read[name] = load_graph(name) if path is None else read_graph(path)
         return self._read[name]
 
-    def arrays(self, name: str, burst_bytes: int) -> GraphArrays:
-        """Return the graph as the kernel reads it, in table order."""
-        key = (name, burst_bytes)
-        if key not in self._arrays:
-            self._arrays[key] = self.graph(name).arrays(burst_bytes)
-        return self._arrays[key]
-
 
 # ---- rows
 
 
 def _compare_rows(path: Path, library: _Library, stride: int, name: str) -> list[Agreement]:
-    found = _Worst(name)
-    for number, row in _rows(path):
+    found = Differences(name, TOLERANCE)
+    for number, row in json_lines(path):
         if (number - 1) % stride == 0:
-            with _reading(path, number):
+            with reading(path, number):
                 _compare_row(found, number, row, *_run(row, library))
     return found.lines
-
-
-@contextmanager
-def _reading(path: Path, line: int | None = None) -> Iterator[None]:
-    """Turn errors of wrong content into one that names the file and the line."""
-    try:
-        yield
-    except FileFormatError:
-        raise
-    except json.JSONDecodeError as error:
-        raise FileFormatError(path, error.lineno, f"must be JSON; {error.msg}", _RESTORE) from None
-    except KeyError as error:
-        what = f"a row must have {error.args[0]!r}; it has not"
-        raise FileFormatError(path, line, what, _RESTORE) from None
-    except (TypeError, ValueError, AttributeError, LookupError) as error:
-        raise FileFormatError(path, line, str(error).rstrip("."), _RESTORE) from None
-
-
-def _rows(path: Path) -> Iterator[tuple[int, Any]]:
-    number = 0
-    is_packed = path.suffix == ".gz"
-    try:
-        with gzip.open(path, "rb") if is_packed else path.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
-                row = json.loads(line)
-                if not isinstance(row, dict):
-                    raise FileFormatError(path, number, "a row must be a JSON object", _RESTORE)
-                yield number, row
-    except json.JSONDecodeError as error:
-        raise FileFormatError(path, number, f"a row must be JSON; {error.msg}", _RESTORE) from None
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-        raise FileFormatError(path, None, f"cannot be read: {error}", _RESTORE) from None
 
 
 def _designs(data: Mapping[str, Any], graph: TaskGraph) -> Designs:
@@ -295,8 +198,6 @@ def _is_in(number: Any, n: int) -> bool:
 
 def _run(row: Mapping[str, Any], library: _Library) -> tuple[TaskGraph, Floats, Log]:
     """Return the graph of a row, and outputs and phases of its system."""
-    from archgym.simulators.soc.kernel import simulate
-
     graph = library.graph(row["workload"])
     designs = _designs(row["design"], graph)
     burst = row.get("burst_bytes", BURST_BYTES)
@@ -307,24 +208,26 @@ def _run(row: Mapping[str, Any], library: _Library) -> tuple[TaskGraph, Floats, 
             f"`burst_bytes` must be 1 or more and `sharing` queue or shared; got {burst!r} and "
             f"{sharing!r}"
         )
-    arrays = library.arrays(row["workload"], burst)
-    n_tasks, n_memories = len(graph.tasks), designs.memory_peak.shape[1]
-    if order != "table":
-        if not isinstance(order, list) or sorted(order) != list(range(n_tasks)):
-            raise InvalidArgumentError(
-                f"`order` must be the numbers 0 to {n_tasks - 1} in some order."
-            )
-        arrays = arrays._replace(order=np.array(order, dtype=np.int64))
-    log = empty_log(n_tasks, n_memories)
-    outputs = np.empty((1, output_count(arrays)))
-    work = scratch(n_tasks, len(designs.bus_peak[0]), n_memories, len(designs.processor_bus[0]))
-    rules = Rules(shared=_SHARED[sharing])
-    simulate(arrays, designs, library.cacti, rules, work, log, outputs)
+    n_tasks = len(graph.tasks)
+    if order == "table":
+        order = None
+    elif not isinstance(order, list) or sorted(order) != list(range(n_tasks)):
+        raise InvalidArgumentError(f"`order` must be the numbers 0 to {n_tasks - 1} in some order.")
+    log = empty_log(n_tasks, designs.memory_peak.shape[1])
+    outputs = run(
+        graph,
+        designs,
+        Rules(shared=_SHARED[sharing]),
+        burst_bytes=burst,
+        order=order,
+        log=log,
+        table=library.cacti,
+    )
     return graph, outputs, log
 
 
 def _compare_row(
-    found: "_Worst",
+    found: Differences,
     number: int,
     row: Mapping[str, Any],
     graph: TaskGraph,
@@ -350,64 +253,15 @@ def _compare_row(
             found.numbers(number, quantity, computed, dict(enumerate(row[quantity])))
 
 
-@final
-class _Worst:
-    """Worst differences of one file, by quantity."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._found: dict[str, list[float]] = {}
-
-    def number(self, line: int, quantity: str, came: float, wanted: float) -> None:
-        """Compare one number."""
-        self.numbers(line, quantity, {"": came}, {"": wanted})
-
-    def numbers(
-        self, line: int, quantity: str, came: Mapping[Any, float], wanted: Mapping[Any, float]
-    ) -> None:
-        """Compare numbers of the same names; a difference from 0 counts in full."""
-        if came.keys() != wanted.keys():
-            raise InvalidArgumentError(
-                f"`{quantity}` must have the entries {', '.join(map(str, came))}; got "
-                f"{', '.join(map(str, wanted))}"
-            )
-        worst = 0.0
-        for name, value in came.items():
-            size = abs(wanted[name])
-            difference = abs(value - wanted[name]) / (size if size > 0.0 else 1.0)
-            worst = difference if not difference <= worst else worst
-        entry = self._found.setdefault(quantity, [0, 0.0, 0])
-        entry[0] += 1
-        entry[1] = max(entry[1], worst)
-        if not worst <= TOLERANCE and not entry[2]:
-            entry[2] = line
-
-    def equal(self, line: int, quantity: str, came: list[Any], wanted: list[Any]) -> None:
-        """Compare whole numbers, which must be equal; the difference is the number of rows."""
-        entry = self._found.setdefault(quantity, [0, 0.0, 0])
-        entry[0] += 1
-        if came != wanted:
-            entry[1] += 1.0
-            entry[2] = entry[2] or line
-
-    @property
-    def lines(self) -> list[Agreement]:
-        """One agreement a quantity."""
-        return [
-            Agreement(self._name, quantity, int(n), worst, int(first))
-            for quantity, (n, worst, first) in self._found.items()
-        ]
-
-
 # ---- phase logs
 
 
 def _compare_log(path: Path, library: _Library) -> list[Agreement]:
-    found = _Worst(path.stem)
-    with _reading(path):
-        data = json.loads(path.read_text("utf-8"))
+    found = Differences(path.stem, TOLERANCE)
+    with reading(path):
+        data = read_json(path)
         graph, outputs, log = _run(data, library)
-        _compare_units(found, data, graph, library.arrays(data["workload"], BURST_BYTES))
+        _compare_units(found, data, graph)
         tasks = [data["tasks"][name] for name in graph.names]
         columns = {"start_s": "start_s", "end_s": "end_s", "task_energy_j": "energy_j"}
         row = {key: [task[name] for task in tasks] for key, name in columns.items()}
@@ -417,10 +271,8 @@ def _compare_log(path: Path, library: _Library) -> list[Agreement]:
     return found.lines
 
 
-def _compare_units(
-    found: _Worst, data: Mapping[str, Any], graph: TaskGraph, arrays: GraphArrays
-) -> None:
-    names = graph.names
+def _compare_units(found: Differences, data: Mapping[str, Any], graph: TaskGraph) -> None:
+    names, arrays = graph.names, graph.arrays()
     units = {tuple(entry["edge"]): entry for entry in data["units"]}
     for e, edge in enumerate(graph.edges):
         recorded = units[names[edge.parent], names[edge.child]]
@@ -429,7 +281,7 @@ def _compare_units(
 
 
 def _compare_phases(
-    found: _Worst, phases: list[Mapping[str, Any]], graph: TaskGraph, log: Log
+    found: Differences, phases: list[Mapping[str, Any]], graph: TaskGraph, log: Log
 ) -> None:
     latency = float(log.length_s.sum())
     for number, phase in enumerate(phases[: len(log.length_s)]):
@@ -458,11 +310,11 @@ def _compare_phases(
 
 def _compare_table(path: Path, library: _Library) -> list[Agreement]:
     name = path.name.removesuffix("_table.json")
-    found = _Worst(path.stem)
-    with _reading(path):
-        data = json.loads(path.read_text("utf-8"))
+    found = Differences(path.stem, TOLERANCE)
+    with reading(path):
+        data = read_json(path)
         graph = library.graph(name)
-        values, designs = _table(name, graph, library)
+        values, designs = _table(graph, library)
         column = {key: values[:, COLUMNS.index(ours)] for key, ours in _LOG_COLUMNS.items()}
         for key in ("area_no_dram_m2", "dram_area_m2"):
             column[key] = column[key] * _M2_PER_MM2
@@ -485,22 +337,14 @@ def _compare_table(path: Path, library: _Library) -> list[Agreement]:
     return found.lines
 
 
-def _table(
-    name: str, graph: TaskGraph, library: _Library
-) -> tuple[Floats, list[Mapping[str, Any]] | Any]:
+def _table(graph: TaskGraph, library: _Library) -> tuple[Floats, list[Mapping[str, Any]] | Any]:
     """Return metrics of all designs of the table space, and the space's designs by number."""
-    from archgym.simulators.soc.kernel import simulate
-
     made = soc_space("table", graph)
-    arrays = library.arrays(name, BURST_BYTES)
-    work = scratch(len(graph.tasks), *made.sizes)
     parts, kept = [], []
     for indices in made.space.enumerate(chunk=_CHUNK, canonical=True):
         if len(indices):
             designs, _ = made.decode(indices)
-            outputs = np.empty((len(indices), output_count(arrays)))
-            simulate(arrays, designs, library.cacti, Rules(), work, empty_log(), outputs)
-            parts.append(measure(graph, outputs))
+            parts.append(measure(graph, run(graph, designs, Rules(), table=library.cacti)))
             kept.append(indices)
     indices = np.concatenate(kept)
 
@@ -511,7 +355,11 @@ def _table(
 
 
 def _compare_optimum(
-    found: _Worst, quantity: str, recorded: Mapping[str, Any], table: tuple[Any, ...], graph: Any
+    found: Differences,
+    quantity: str,
+    recorded: Mapping[str, Any],
+    table: tuple[Any, ...],
+    graph: Any,
 ) -> None:
     column, within, designs = table
     key, suffix = quantity.removeprefix("lowest_"), ""

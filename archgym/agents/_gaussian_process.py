@@ -1,0 +1,207 @@
+"""Gaussian process on mixed parameters, with a linear part and a relevance for each parameter."""
+
+import math
+from typing import Any, Final, final
+
+import numpy as np
+
+from archgym.runtime.importing import import_library
+
+__all__ = ["GaussianProcess"]
+
+# chosen: prior of the logarithm of a weight. Its centre falls with the number of parameters, so
+# that random designs lie about one length scale apart in any space. A wider prior switches
+# parameters off after a few designs, which makes predictions overconfident. Source of the
+# dependence on the number: Hvarfner et al., *Vanilla Bayesian Optimization Performs Great in High
+# Dimensions*, ICML 2024.
+_WEIGHT_AT_ONE: Final = 3.0
+_WEIGHT_SPREAD: Final = 1.2
+# chosen: priors of the logarithms of the amplitudes and of the noise, for targets of variance 1.
+# Simulators are deterministic, so noise only stands for what the kernel cannot express.
+_AMPLITUDE_CENTRE: Final = 0.0
+_AMPLITUDE_SPREAD: Final = 1.5
+_NOISE_CENTRE: Final = math.log(1e-3)
+_NOISE_SPREAD: Final = 1.5
+_BOUND: Final = 16.0
+_JITTER: Final = 1e-8
+# chosen: rounds of L-BFGS from the prior and from earlier values, and rows that they look at; all
+# rows take part in predictions.
+_FIRST_ROUNDS: Final = 30
+_LATER_ROUNDS: Final = 10
+_MAX_LEARNED: Final = 96
+
+_ROOT_5: Final = math.sqrt(5.0)
+
+
+@final
+class GaussianProcess:
+    """Regression with the kernel `a * linear + s * Matern-5/2`, both on weighted features.
+
+    Each parameter has one weight, the inverse square of its length scale, for all its features.
+    The linear part learns the effect of single parameters from few designs, the other part what
+    is left. Weights, amplitudes and noise maximise the posterior, from earlier values on.
+
+    Source:
+      Rasmussen and Williams, *Gaussian Processes for Machine Learning*, 2006, equations 2.25,
+      2.26, 4.17 and 5.9.
+    """
+
+    def __init__(self, groups: np.ndarray) -> None:
+        """Set up a process that has learned nothing.
+
+        Args:
+          groups: (n_features,), number of the parameter that each feature belongs to.
+        """
+        self._groups = groups
+        self._n_groups = int(groups.max()) + 1 if len(groups) else 0
+        centre = math.log(_WEIGHT_AT_ONE / max(self._n_groups, 1))
+        self._centres = np.concatenate(
+            [
+                np.full(self._n_groups, centre),
+                [_AMPLITUDE_CENTRE, _AMPLITUDE_CENTRE, _NOISE_CENTRE],
+            ]
+        )
+        self._spreads = np.concatenate(
+            [
+                np.full(self._n_groups, _WEIGHT_SPREAD),
+                [_AMPLITUDE_SPREAD, _AMPLITUDE_SPREAD, _NOISE_SPREAD],
+            ]
+        )
+        self._values = self._centres.copy()
+        self._is_new = True
+
+    def learn(self, features: np.ndarray, targets: np.ndarray) -> None:
+        """Adapt weights, amplitudes and noise to targets, (n,), of features, (n, n_features).
+
+        Of more than 96 rows, the last ones and evenly spaced earlier ones are looked at.
+        """
+        minimize = import_library("scipy.optimize").minimize
+        n = len(targets)
+        if n > _MAX_LEARNED:
+            half = _MAX_LEARNED // 2
+            early = np.linspace(0, n - half - 1, _MAX_LEARNED - half).astype(np.int64)
+            rows = np.concatenate([early, np.arange(n - half, n)])
+            features, targets = features[rows], targets[rows]
+        y = (targets - targets.mean()) / _scale(targets)
+        centred = features - features.mean(axis=0)
+        bounds = [(c - _BOUND, c + _BOUND) for c in self._centres.tolist()]
+        rounds = _FIRST_ROUNDS if self._is_new else _LATER_ROUNDS
+        found: Any = minimize(
+            self._loss,
+            self._values,
+            args=(centred, y),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=bounds,
+            options={"maxiter": rounds},
+        )
+        if np.isfinite(found.x).all():
+            self._values = np.asarray(found.x)
+        self._is_new = False
+
+    def condition(self, features: np.ndarray, targets: np.ndarray) -> None:
+        """Take the rows that predictions rest on."""
+        self._mean, self._scale = float(targets.mean()), _scale(targets)
+        self._origin = features.mean(axis=0)
+        weights, a, s, noise = self._parts(self._values)
+        self._root = np.sqrt(weights)
+        self._a, self._s = a, s
+        self._z = (features - self._origin) * self._root
+        kernel = self._kernel(self._z, self._z)
+        kernel[np.diag_indices_from(kernel)] += noise + _JITTER
+        lower = _cholesky(kernel)
+        inverse: np.ndarray = import_library("scipy.linalg").solve_triangular(
+            lower, np.eye(len(lower)), lower=True
+        )
+        self._inverse = inverse
+        y = (targets - self._mean) / self._scale
+        self._alpha = inverse.T @ (inverse @ y)
+
+    def predict(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and standard deviation of each row of features, (n,) each."""
+        z = (features - self._origin) * self._root
+        cross = self._kernel(z, self._z)
+        mean = cross @ self._alpha
+        explained = cross @ self._inverse.T
+        own = self._a * (z * z).sum(axis=1) + self._s
+        variance = np.maximum(own - (explained * explained).sum(axis=1), 1e-10)
+        return self._mean + self._scale * mean, self._scale * np.sqrt(variance)
+
+    def _kernel(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        product = one @ other.T
+        squares = _squares(one, other, product)
+        kernel: np.ndarray = self._a * product + self._s * _matern(np.sqrt(5.0 * squares))
+        return kernel
+
+    def _parts(self, values: np.ndarray) -> tuple[np.ndarray, float, float, float]:
+        """Return weights of features, amplitudes of both parts, and noise."""
+        positive = np.exp(values)
+        weights = positive[: self._n_groups][self._groups]
+        return weights, float(positive[-3]), float(positive[-2]), float(positive[-1])
+
+    def _loss(
+        self, values: np.ndarray, features: np.ndarray, y: np.ndarray
+    ) -> tuple[float, np.ndarray]:
+        """Return the negative logarithm of the posterior and its gradient."""
+        n = len(y)
+        weights, a, s, noise = self._parts(values)
+        z = features * np.sqrt(weights)
+        product = z @ z.T
+        root = np.sqrt(5.0 * _squares(z, z, product))
+        decay = np.exp(-root)
+        matern = (1.0 + root + root * root / 3.0) * decay
+        kernel = a * product + s * matern
+        kernel[np.diag_indices_from(kernel)] += noise + _JITTER
+        lower = _cholesky(kernel)
+        inverse_lower = import_library("scipy.linalg").solve_triangular(
+            lower, np.eye(n), lower=True
+        )
+        inverse = inverse_lower.T @ inverse_lower
+        alpha = inverse @ y
+        off = (values - self._centres) / self._spreads
+        loss = 0.5 * y @ alpha + np.log(np.diag(lower)).sum() + 0.5 * off @ off
+        half = 0.5 * (inverse - np.outer(alpha, alpha))
+        # Derivative of the Matern kernel by the squared distance.
+        slope = half * (-5.0 / 6.0 * s) * (1.0 + root) * decay
+        by_feature = a * ((half @ z) * z).sum(axis=0)
+        by_feature += 2.0 * (
+            (slope.sum(axis=1)[:, None] * z * z).sum(axis=0) - ((slope @ z) * z).sum(axis=0)
+        )
+        gradient = np.concatenate(
+            [
+                np.bincount(self._groups, by_feature, self._n_groups),
+                [
+                    a * (half * product).sum(),
+                    s * (half * matern).sum(),
+                    noise * np.trace(half),
+                ],
+            ]
+        )
+        return float(loss), gradient + off / self._spreads
+
+
+def _scale(targets: np.ndarray) -> float:
+    scale = float(targets.std())
+    return scale if scale > 1e-12 else 1.0
+
+
+def _squares(one: np.ndarray, other: np.ndarray, product: np.ndarray) -> np.ndarray:
+    """Return squared distances, (n, m)."""
+    ones, others = (one * one).sum(axis=1), (other * other).sum(axis=1)
+    return np.asarray(np.maximum(ones[:, None] + others[None, :] - 2.0 * product, 0.0))
+
+
+def _matern(root: np.ndarray) -> np.ndarray:
+    """Return the Matern-5/2 kernel of sqrt(5) times the distance."""
+    return np.asarray((1.0 + root + root * root / 3.0) * np.exp(-root))
+
+
+def _cholesky(kernel: np.ndarray) -> np.ndarray:
+    """Return the lower factor, with more noise where the kernel is not positive definite."""
+    extra = 1e-6 * float(np.diag(kernel).mean())
+    while True:
+        try:
+            return np.asarray(np.linalg.cholesky(kernel))
+        except np.linalg.LinAlgError:
+            kernel[np.diag_indices_from(kernel)] += extra
+            extra *= 10.0

@@ -1,0 +1,371 @@
+"""Models of the metrics that a task's reward and limits are made of, and what designs promise.
+
+Rewards alone hide much: a design that misses a limit has a reward that says nothing of its
+objective. Here each term of the objective and each limit has a Gaussian process of its own, which
+learns from every design that could be built. Expected improvement is put together from them.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, final
+
+import numpy as np
+
+from archgym.agents._gaussian_process import GaussianProcess
+from archgym.evaluation.limits import LIMITED_REWARD
+from archgym.evaluation.trials import Trials
+from archgym.runtime.importing import import_library
+from archgym.spaces.features import parameter_features
+from archgym.spaces.parameter import Parameter
+from archgym.spaces.space import DesignSpace
+
+if TYPE_CHECKING:
+    from archgym.evaluation.task import Task
+
+__all__ = ["DesignFeatures", "History", "TaskModel"]
+
+# chosen: values of a parameter whose features are computed once, which takes some milliseconds.
+_MAX_LISTED: Final = 4096
+# chosen: rows that predictions rest on, so that they take the same time however long a search is:
+# the best ones, those around the best one, and the last ones.
+_MAX_ROWS: Final = 160
+# chosen: new results, as a share of the known ones, after which processes adapt again.
+_LEARNED_AFTER: Final = 0.1
+# Tukey's fence. Source: Tukey, *Exploratory Data Analysis*, 1977.
+_FENCE: Final = 1.5
+# Violations are encoded in rewards as -20 - 5 v / (1 + v); see archgym.evaluation.limits.
+_SPAN: Final = 5.0
+
+
+@final
+class DesignFeatures:
+    """Features of a space's designs, with the parameter that each belongs to."""
+
+    def __init__(self, space: DesignSpace) -> None:
+        """List the features of every parameter that is small enough."""
+        self._columns = [n for n, size in enumerate(space.sizes.tolist()) if size > 1]
+        self._parameters = [space.parameters[n] for n in self._columns]
+        self._tables = [_table(parameter) for parameter in self._parameters]
+        widths = [
+            (parameter_features(p, np.zeros(1, np.int64)) if t is None else t).shape[1]
+            for p, t in zip(self._parameters, self._tables, strict=True)
+        ]
+        self.groups = np.repeat(np.arange(len(widths)), widths)
+        """(n_features,), number of the parameter that each feature belongs to."""
+
+    def of(self, designs: np.ndarray) -> np.ndarray:
+        """Return features, (n, n_features), of canonical designs."""
+        parts = [np.zeros((len(designs), 0))]
+        for column, parameter, table in zip(
+            self._columns, self._parameters, self._tables, strict=True
+        ):
+            numbers = designs[:, column]
+            parts.append(
+                parameter_features(parameter, numbers) if table is None else table[numbers]
+            )
+        return np.concatenate(parts, axis=1)
+
+
+def _table(parameter: Parameter) -> np.ndarray | None:
+    if parameter.size > _MAX_LISTED:
+        return None
+    return parameter_features(parameter, np.arange(parameter.size))
+
+
+@final
+class History:
+    """All results of a search, in order."""
+
+    def __init__(self, n_parameters: int) -> None:
+        self.designs = np.empty((0, n_parameters), dtype=np.int64)
+        self.rewards = np.empty(0)
+        self.is_built = np.empty(0, dtype=bool)
+        self.values = np.empty((0, 0))
+        self.terms = np.empty((0, 0))
+
+    def __len__(self) -> int:
+        return len(self.rewards)
+
+    def add(self, designs: np.ndarray, trials: Trials) -> None:
+        """Add canonical designs with their results."""
+        values, terms = trials.values, trials.terms
+        if not len(self):
+            self.values = self.values.reshape(0, values.shape[1])
+            self.terms = self.terms.reshape(0, terms.shape[1])
+        self.designs = np.concatenate([self.designs, designs])
+        self.rewards = np.concatenate([self.rewards, trials.reward])
+        self.is_built = np.concatenate([self.is_built, trials.feasible & ~trials.failed])
+        self.values = np.concatenate([self.values, values])
+        self.terms = np.concatenate([self.terms, terms])
+
+    def order(self) -> np.ndarray:
+        """Return the numbers of all designs, best first."""
+        return np.argsort(-self.rewards, kind="stable")
+
+
+@final
+@dataclass(frozen=True)
+class _Targets:
+    """Targets of the models, (n_rows, n) each, of the designs that were built."""
+
+    worths: np.ndarray
+    """Rewards by term, before those of targets are cut off at 0."""
+    weights: np.ndarray
+    """Weight of each term."""
+    are_cut: np.ndarray
+    """True for terms that are never above 0."""
+    excesses: np.ndarray
+    """By limit; met where it is not above 0."""
+
+
+@final
+class TaskModel:
+    """Gaussian processes of a task's terms and limits, and of what can be built."""
+
+    def __init__(self, features: DesignFeatures, task: "Task | None") -> None:
+        """Set up processes that have learned nothing.
+
+        Args:
+          features: Features of the task's space.
+          task: None to model the rewards alone.
+        """
+        self._features = features
+        self._task = task
+        self._worths: list[GaussianProcess] = []
+        self._excesses: list[GaussianProcess] = []
+        self._builds = GaussianProcess(features.groups)
+        self._n_learned = 0
+
+    def fit(self, history: History) -> None:
+        """Learn from all results; there must be a design that was built."""
+        targets = _targets(history, self._task)
+        built = np.flatnonzero(history.is_built)
+        rewards = history.rewards[built]
+        meets = rewards > LIMITED_REWARD
+        worths = np.stack([_compressed(column) for column in targets.worths.T], axis=1)
+        excesses = (
+            np.stack([_shrunk(c) for c in targets.excesses.T], axis=1)
+            if (targets.excesses.shape[1])
+            else targets.excesses
+        )
+        self._weights, self._are_cut = targets.weights, targets.are_cut
+        cut = np.where(self._are_cut, np.minimum(worths, 0.0), worths)
+        total = cut @ self._weights
+        self._has_best = bool(meets.any())
+        if self._has_best:
+            self._best = float(total[meets].max())
+        else:
+            self._best = float(np.minimum(-excesses, 0.0).sum(axis=1).max())
+        features = self._features.of(history.designs)
+        rows = _kept(history, features)
+        is_due = len(history) - self._n_learned >= max(1.0, _LEARNED_AFTER * len(history))
+        self._n_learned = len(history) if is_due else self._n_learned
+        place = np.full(len(history), -1)
+        place[built] = np.arange(len(built))
+        kept = place[rows[history.is_built[rows]]]
+        known = features[built]
+        self._worths = _fitted(self._worths, self._features, known, worths, kept, is_due)
+        self._excesses = _fitted(self._excesses, self._features, known, excesses, kept, is_due)
+        self._has_unbuilt = not history.is_built.all()
+        if self._has_unbuilt:
+            labels = np.where(history.is_built, 1.0, -1.0)
+            if is_due:
+                self._builds.learn(features, labels)
+            self._builds.condition(features[rows], labels[rows])
+
+    def promise(self, designs: np.ndarray) -> np.ndarray:
+        """Return the logarithm of the expected improvement of canonical designs, (n,).
+
+        Where no design meets all limits, it is that of the sum of the excesses.
+        """
+        features = self._features.of(designs)
+        special = import_library("scipy.special")
+        promise = np.zeros(len(designs))
+        total = np.zeros(len(designs))
+        variance = np.full(len(designs), 1e-18)
+        for process in self._excesses:
+            mean, spread = process.predict(features)
+            if self._has_best:
+                promise += special.log_ndtr(-mean / spread)
+            else:
+                mean, spread = _cut_moments(-mean, spread)
+                total += mean
+                variance += spread**2
+        if self._has_unbuilt:
+            mean, spread = self._builds.predict(features)
+            promise += special.log_ndtr(mean / spread)
+        if self._has_best:
+            for process, weight, is_cut in zip(
+                self._worths, self._weights, self._are_cut, strict=True
+            ):
+                mean, spread = process.predict(features)
+                if is_cut:
+                    mean, spread = _cut_moments(mean, spread)
+                total += weight * mean
+                variance += (weight * spread) ** 2
+        spread = np.sqrt(variance)
+        return np.asarray(promise + _log_h((total - self._best) / spread) + np.log(spread))
+
+
+def _fitted(
+    processes: list[GaussianProcess],
+    features: DesignFeatures,
+    known: np.ndarray,
+    targets: np.ndarray,
+    kept: np.ndarray,
+    is_due: bool,
+) -> list[GaussianProcess]:
+    """Return one process for each column of targets, which has learned it."""
+    if len(processes) != targets.shape[1]:
+        processes = [GaussianProcess(features.groups) for _ in range(targets.shape[1])]
+        is_due = True
+    for process, column in zip(processes, targets.T, strict=True):
+        if is_due:
+            process.learn(known, column)
+        process.condition(known[kept], column[kept])
+    return processes
+
+
+def _targets(history: History, task: "Task | None") -> _Targets:
+    """Return what is modelled of the designs that were built."""
+    built = history.is_built
+    rewards = history.rewards[built]
+    fails = rewards <= LIMITED_REWARD
+    violation = _violation(rewards)
+    if task is None or task.objective.is_published_form:
+        return _reward_targets(rewards, fails, violation)
+    values = history.values[built]
+    place = {spec.name: number for number, spec in enumerate(task.metrics)}
+    needed = {term.metric for term in task.objective.terms}
+    needed |= {limit.metric for limit in task.limits}
+    columns = [place[name] for name in sorted(needed)]
+    if values.shape[1] != len(task.metrics) or not np.isfinite(values[:, columns]).all():
+        return _reward_targets(rewards, fails, violation)
+    reference = task.average(task.reference[None])[0]
+    terms = task.objective.terms
+    worths = np.empty((len(rewards), len(terms)))
+    for column, term in enumerate(terms):
+        number = place[term.metric]
+        r = task.metrics[number].resolution
+        base = float(reference[number]) if term.target is None else term.target
+        x = np.maximum(values[:, number] + r, 1e-300)
+        is_larger_better = term.goal in ("maximise", "at-least")
+        ratio = np.log(x / max(base + r, 1e-300)) * (1.0 if is_larger_better else -1.0)
+        exact = history.terms[built][:, column]
+        # Over several workloads the mean of logarithms is not the logarithm of the mean.
+        shown = ~fails & ((exact < 0.0) if term.target is not None else True)
+        shift = float((exact - ratio)[shown].mean()) if shown.any() else 0.0
+        is_exact = shown if len(task.workloads) > 1 else np.zeros_like(shown)
+        worths[:, column] = np.where(is_exact, exact, ratio + (shift if is_exact.any() else 0.0))
+    weights = np.array([term.weight for term in terms])
+    are_cut = np.array([term.target is not None for term in terms])
+    excesses = _excesses(values, fails, violation, task, place)
+    return _Targets(worths, weights / weights.sum(), are_cut, excesses)
+
+
+def _reward_targets(rewards: np.ndarray, fails: np.ndarray, violation: np.ndarray) -> _Targets:
+    """Return targets from rewards alone."""
+    met = rewards[~fails]
+    worths = np.where(fails, met.mean() if len(met) else 0.0, rewards)[:, None]
+    slack = -float(violation[fails].mean()) if fails.any() else -1.0
+    excesses = (
+        np.where(fails, violation, slack)[:, None] if fails.any() else np.empty((len(rewards), 0))
+    )
+    return _Targets(worths, np.ones(1), np.zeros(1, dtype=bool), excesses)
+
+
+def _violation(rewards: np.ndarray) -> np.ndarray:
+    """Return the violation that rewards encode, 0 where limits are met."""
+    share = np.clip((LIMITED_REWARD - rewards) / _SPAN, 0.0, 0.999)
+    return np.asarray(share / (1.0 - share))
+
+
+def _excesses(
+    values: np.ndarray,
+    fails: np.ndarray,
+    violation: np.ndarray,
+    task: "Task",
+    place: dict[str, int],
+) -> np.ndarray:
+    """Return by how much designs miss limits, in logarithms, (n, n_limits)."""
+    columns = []
+    for limit in task.limits:
+        number = place[limit.metric]
+        r = task.metrics[number].resolution
+        sign = 1.0 if limit.sign == "<=" else -1.0
+        if limit.bound + r > 0.0 and (values[:, number] + r > 0.0).all():
+            columns.append(sign * np.log((values[:, number] + r) / (limit.bound + r)))
+        else:
+            columns.append(sign * (values[:, number] - limit.bound) / (abs(limit.bound) + r))
+    if not columns:
+        return np.empty((len(values), 0))
+    found = np.stack(columns, axis=1)
+    if len(task.workloads) == 1:
+        return found
+    # Limits hold on every workload, and means hide the worst one: what is known is their sum.
+    slack = np.minimum(found.max(axis=1), -1e-3)
+    return np.asarray(np.where(fails, np.log1p(violation), slack)[:, None])
+
+
+def _compressed(worth: np.ndarray) -> np.ndarray:
+    """Return worths in which outliers on the bad side lie closer to the others."""
+    low, high = np.quantile(worth, [0.25, 0.75])
+    scale = max(float(high - low), 1e-12)
+    fence = low - _FENCE * scale
+    beyond = np.maximum(fence - worth, 0.0)
+    return np.where(worth < fence, fence - scale * np.log1p(beyond / scale), worth)
+
+
+def _shrunk(excess: np.ndarray) -> np.ndarray:
+    """Return excesses whose large values lie closer together; their sign stays."""
+    scale = max(float(np.median(np.abs(excess))), 1e-12)
+    return np.asarray(np.sign(excess) * scale * np.log1p(np.abs(excess) / scale))
+
+
+def _kept(history: History, features: np.ndarray) -> np.ndarray:
+    """Return the numbers of the designs that predictions rest on, in order."""
+    n = len(history)
+    if n <= _MAX_ROWS:
+        return np.arange(n)
+    third = _MAX_ROWS // 3
+    order = history.order()
+    distance = np.abs(features - features[order[0]]).sum(axis=1)
+    near = np.argsort(distance, kind="stable")[:third]
+    chosen = dict.fromkeys([*order[:third].tolist(), *near.tolist()])
+    for number in range(n - 1, -1, -1):
+        if len(chosen) >= _MAX_ROWS:
+            break
+        chosen.setdefault(number)
+    return np.array(sorted(chosen), dtype=np.int64)
+
+
+def _cut_moments(mean: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of normal variables that are cut off at 0 from above."""
+    special = import_library("scipy.special")
+    ratio = mean / spread
+    below = special.ndtr(-ratio)
+    density = np.exp(-0.5 * ratio * ratio) / math.sqrt(2.0 * math.pi)
+    first = mean * below - spread * density
+    second = (mean * mean + spread * spread) * below - mean * spread * density
+    return first, np.sqrt(np.maximum(second - first * first, 1e-18))
+
+
+def _log_h(z: np.ndarray) -> np.ndarray:
+    """Return the logarithm of `pdf(z) + z cdf(z)`, accurate far below 0 too.
+
+    Source:
+      Ament et al., *Unexpected Improvements to Expected Improvement for Bayesian Optimization*,
+      NeurIPS 2023, equation 9.
+    """
+    special = import_library("scipy.special")
+    z = np.asarray(np.clip(z, -1e6, 1e6))
+    log_density = -0.5 * z * z - 0.5 * math.log(2.0 * math.pi)
+    near = np.maximum(z, -5.0)
+    plain = np.log(
+        np.exp(-0.5 * near * near) / math.sqrt(2.0 * math.pi) + near * special.ndtr(near)
+    )
+    far = np.minimum(z, -5.0)
+    mills = np.exp(special.log_ndtr(far) - (-0.5 * far * far - 0.5 * math.log(2.0 * math.pi)))
+    # 1 + z cdf / pdf tends to 1 / z^2.
+    rest = np.where(far > -1e3, np.maximum(1.0 + far * mills, 1e-300), 1.0 / (far * far))
+    return np.asarray(np.where(z > -5.0, plain, log_density + np.log(rest)))

@@ -1,0 +1,214 @@
+"""Search for tens of evaluations: models of metrics and limits, in a trust region."""
+
+from typing import TYPE_CHECKING, Annotated, Final, final
+
+import numpy as np
+
+from archgym.agents._task_model import DesignFeatures, History, TaskModel
+from archgym.checks import check_whole
+from archgym.evaluation.limits import LIMITED_REWARD
+from archgym.evaluation.trials import Evaluate, Trials
+from archgym.search.agent import Agent
+from archgym.search.prior import Prior
+from archgym.search.seen import AskedDesigns
+from archgym.spaces.neighbours import step_designs
+from archgym.spaces.parameter import Integer
+from archgym.spaces.space import DesignSpace
+
+if TYPE_CHECKING:
+    from archgym.evaluation.task import Task
+
+__all__ = ["FewAgent"]
+
+# chosen: mean number of parameters that change from the best design, at first and at least; what a
+# success and a failure multiply it by, so that five failures undo two successes.
+_FIRST_REACH: Final = 4.0
+_LEAST_REACH: Final = 1.0
+_GROWTH: Final = 1.5
+_DECAY: Final = 0.85
+# chosen: steps of a tenth of an ordered parameter's values in the mean.
+_STEP: Final = 0.15
+# chosen: designs that others are drawn around.
+_CENTRES: Final = 5
+_TOP: Final = 6
+_ROUNDS: Final = 4
+# chosen: asks in vain, one after another, after which every fourth looks only at random designs, of
+# which the models may know too little; without a design that meets all limits, every other ask is
+# random, since models of what is missed by far mislead.
+_IN_VAIN: Final = 6
+_GLOBAL_EVERY: Final = 4
+# chosen: share of parameters that change in first designs drawn around the best one.
+_START_SHARE: Final = 0.3
+
+
+@final
+class FewAgent(Agent):
+    """Models every metric that the task needs, and asks where improvement is likely.
+
+    It begins with the default design, then with designs around the best one and anywhere in the
+    space, in turn. From then on each term of the objective, each limit and the chance of being
+    built has a Gaussian process. Each ask is the design of the largest expected improvement times
+    the probability of meeting all limits, among a pool: all moves of one parameter of the best
+    design, moves of several within a trust region, crossings of good designs, and random ones.
+    The trust region counts parameters: it grows with success and shrinks with failure.
+
+    It learns from metrics of designs that miss a limit, which their rewards hide.
+
+    Source:
+      Wan et al., *Think Global and Act Local: Bayesian Optimisation over High-Dimensional
+      Categorical and Mixed Search Spaces*, ICML 2021, for trust regions that count parameters;
+      Gardner et al., *Bayesian Optimization with Inequality Constraints*, ICML 2014.
+    """
+
+    name = "few"
+    uses_prior = True
+
+    def __init__(
+        self,
+        space: DesignSpace,
+        *,
+        seed: int,
+        startup: Annotated[
+            int,
+            Integer(name="startup", low=2, high=40, doc="Designs before the first model."),
+        ] = 8,
+        pool: Annotated[
+            int,
+            Integer(
+                name="pool", low=50, high=1000, step=50, doc="Designs looked at before each ask."
+            ),
+        ] = 400,
+    ) -> None:
+        """Set up a search from the default design."""
+        self._startup = check_whole("startup", startup, 1)
+        self._n_pool = check_whole("pool", pool, 16)
+        self._space = space
+        self._rng = np.random.default_rng(seed)
+        self._asked = AskedDesigns(space)
+        self._history = History(space.n_parameters)
+        self._features = DesignFeatures(space)
+        self._model = TaskModel(self._features, None)
+        self._reach = min(_FIRST_REACH, float(max(space.n_parameters, 1)))
+        self._best = -np.inf
+        self._in_vain = 0
+
+    def search(self, evaluate: Evaluate, task: "Task") -> None:
+        self.begin(task)
+        while len(designs := self.ask()):
+            self.tell(evaluate(designs))
+
+    def begin(self, task: "Task") -> None:
+        """Take the task whose metrics are modelled; without it rewards are."""
+        self._model = TaskModel(self._features, task)
+
+    def take_prior(self, prior: Prior) -> None:
+        self._asked.take_prior(prior, prior.best(self._startup // 2))
+        if prior.start is not None:
+            self._learn(prior.start)
+
+    def ask(self) -> np.ndarray:
+        """Return the next design, (1, n_parameters); none where all are known."""
+        design = self._next()
+        self._asked.add(design)
+        return design
+
+    def tell(self, trials: Trials) -> None:
+        """Take the results of an ask."""
+        best = self._best
+        self._learn(trials)
+        if len(self._history) > self._startup:
+            self._in_vain = 0 if self._best > best else self._in_vain + 1
+            factor = _GROWTH if self._best > best else _DECAY
+            most = max(_LEAST_REACH, 0.5 * self._space.n_parameters)
+            self._reach = float(np.clip(self._reach * factor, _LEAST_REACH, most))
+
+    def take(self, trials: Trials) -> None:
+        """Take results of designs that others asked for."""
+        self._asked.add(trials.indices)
+        self._learn(trials)
+
+    def _learn(self, trials: Trials) -> None:
+        self._history.add(self._space.canonical(trials.indices), trials)
+        self._best = max(self._best, float(trials.reward.max(initial=-np.inf)))
+
+    def _next(self) -> np.ndarray:
+        history = self._history
+        if not len(history):
+            default = self._space.canonical(self._space.default_indices[None, :])
+            if self._asked.new(default)[0]:
+                return default
+        is_early = len(history) < self._startup or not history.is_built.any()
+        if is_early or not len(self._features.groups):
+            return self._first()
+        if self._best <= LIMITED_REWARD and len(history) % 2:
+            return self._asked.draw(1, self._rng)
+        self._model.fit(history)
+        is_global = self._in_vain >= _IN_VAIN and self._in_vain % _GLOBAL_EVERY == 0
+        pool = self._space.sample(self._n_pool // 2, self._rng) if is_global else self._pool()
+        pool = pool[self._asked.new(pool)]
+        if not len(pool):
+            return self._asked.draw(1, self._rng)
+        promise = self._model.promise(pool)
+        for _ in range(0 if is_global else _ROUNDS):
+            top = pool[np.argsort(-promise, kind="stable")[:_TOP]]
+            more = self._near(top, 1.5, self._n_pool // 8)
+            more = more[self._asked.new(np.concatenate([pool, more]))[len(pool) :]]
+            if len(more):
+                pool = np.concatenate([pool, more])
+                promise = np.concatenate([promise, self._model.promise(more)])
+        return np.asarray(pool[[int(np.argmax(promise))]])
+
+    def _first(self) -> np.ndarray:
+        """Return a first design: around the best one, or anywhere, in turn."""
+        history = self._history
+        if len(history) % 2 and history.is_built.any():
+            best = history.designs[history.order()[:1]]
+            rate = max(2.0, _START_SHARE * self._space.n_parameters)
+            near = self._near(best, rate, 16)
+            near = near[self._asked.new(near)]
+            if len(near):
+                return np.asarray(near[:1])
+        return self._asked.draw(1, self._rng)
+
+    def _pool(self) -> np.ndarray:
+        """Return designs to choose from, some of which may be known."""
+        history, n = self._history, self._n_pool
+        good = history.designs[history.order()[:_CENTRES]]
+        moves = self._moves(good[0])
+        if len(moves) > n // 3:
+            moves = moves[self._rng.permutation(len(moves))[: n // 3]]
+        return np.concatenate(
+            [
+                moves,
+                self._near(good[:1], self._reach, n // 4),
+                self._near(good, self._reach, n // 8),
+                self._crossed(good, n // 16),
+                self._space.sample(n // 8, self._rng),
+            ]
+        )
+
+    def _moves(self, design: np.ndarray) -> np.ndarray:
+        """Return designs that differ from one in a single parameter, up to eight values each."""
+        found = []
+        active = self._space.active(design[None, :])[0]
+        for place in np.flatnonzero(active & (self._space.sizes > 1)).tolist():
+            size = int(self._space.sizes[place])
+            values = np.arange(size) if size <= 9 else self._rng.integers(size, size=8)
+            for value in values[values != design[place]].tolist():
+                moved = design.copy()
+                moved[place] = value
+                found.append(moved)
+        if not found:
+            return design[None, :]
+        return self._space.canonical(np.array(found))
+
+    def _near(self, centres: np.ndarray, rate: float, n: int) -> np.ndarray:
+        """Return `n` canonical designs around some."""
+        chosen = centres[self._rng.integers(len(centres), size=n)]
+        return self._space.canonical(step_designs(self._space, chosen, rate, _STEP, self._rng))
+
+    def _crossed(self, good: np.ndarray, n: int) -> np.ndarray:
+        """Return `n` canonical designs that take each parameter from either of two good ones."""
+        pairs = self._rng.integers(len(good), size=(2, n))
+        mask = self._rng.random((n, self._space.n_parameters)) < 0.5
+        return self._space.canonical(np.where(mask, good[pairs[0]], good[pairs[1]]))

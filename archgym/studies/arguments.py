@@ -1,0 +1,175 @@
+"""Arguments of studies: checks, and their conversion to what a study records."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from archgym.errors import InvalidArgumentError, UnknownNameError
+from archgym.evaluation.executor import Executor
+from archgym.evaluation.function import is_of_function
+from archgym.evaluation.task import Task
+from archgym.search.agent import Agent, agent_class, agent_names
+from archgym.studies.metadata import Header
+from archgym.studies.prior import StoredPrior, StudySource
+
+__all__ = [
+    "agent_name",
+    "new_prior",
+    "recorded_hyperparameters",
+    "require_agent_class",
+    "require_count",
+    "require_executor",
+    "require_task",
+    "study_agent",
+    "study_task",
+    "tuples",
+]
+
+
+def study_task(folder: Path, header: Header, given: Task | None) -> Task:
+    """Return the task of a study, which `given` must equal if it is there.
+
+    Raises:
+      InvalidArgumentError: `given` is another task.
+      UnknownNameError: The simulator is not registered.
+    """
+    if given is None:
+        if is_of_function(header.task):
+            raise UnknownNameError(_function_text(folder, header))
+        try:
+            return Task.from_json(header.task)
+        except UnknownNameError as error:
+            raise UnknownNameError(
+                f"{error} If the simulator is your own, pass the study's `task`."
+            ) from None
+    require_task(given)
+    if given.digest != header.task["digest"]:
+        raise InvalidArgumentError(
+            f"`task` must be the one that {folder} records, {header.task['id']!r} with digest "
+            f"{header.task['digest'][:12]}; got {given.id!r} with digest {given.digest[:12]}. "
+            "Use that one, or start a new study."
+        )
+    return given
+
+
+def _function_text(folder: Path, header: Header) -> str:
+    """Return how to continue the study of a Python function."""
+    name, objective = header.task["simulator"], header.task["objective"]["name"]
+    call = (
+        f"archgym.Study.open({str(folder)!r}, archgym.Task.make({name}, "
+        f'objective="{objective}")).run(budget={2 * (header.budget or 100)})'
+    )
+    return (
+        f"{folder} is the study of the Python function {name!r} (or of a simulator that is not "
+        "installed), so it can be continued only from Python with that function. Repeat the call "
+        f"that made it with a larger `budget`, or run: {call}"
+    )
+
+
+def study_agent(header: Header, given: type[Agent] | None) -> type[Agent] | None:
+    """Return the class of a study's agent, None for a log.
+
+    Raises:
+      InvalidArgumentError: `given` is not that agent.
+      UnknownNameError: The agent is not registered.
+    """
+    if header.agent is None:
+        return None
+    if given is None:
+        try:
+            return agent_class(header.agent)
+        except UnknownNameError as error:
+            raise UnknownNameError(
+                f"{error} If the agent is your own, pass its class as `agent`."
+            ) from None
+    require_agent_class(given)
+    if agent_name(given) != header.agent:
+        raise InvalidArgumentError(
+            f"`agent` must be the study's, {header.agent!r}; got {agent_name(given)!r}."
+        )
+    return given
+
+
+def require_task(task: Any) -> None:
+    """Raise InvalidArgumentError if the argument is not a task."""
+    if not isinstance(task, Task):
+        raise InvalidArgumentError(
+            f"`task` must be a Task; got {task!r}. Make one, such as Task.make('dram')."
+        )
+
+
+def require_executor(executor: Any) -> None:
+    """Raise InvalidArgumentError if the argument is neither an executor nor None."""
+    if not (executor is None or isinstance(executor, Executor)):
+        raise InvalidArgumentError(
+            f"`executor` must be an Executor; got {executor!r}. Make one, such as "
+            "ThreadExecutor(workers=4)."
+        )
+
+
+def require_agent_class(kind: Any) -> None:
+    """Raise InvalidArgumentError if the argument is not a class of agents."""
+    if not (isinstance(kind, type) and issubclass(kind, Agent)):
+        raise InvalidArgumentError(
+            f"`agent` must be a registered name or a class below Agent; got {kind!r}. A study "
+            "makes the agent itself, from its seed and hyperparameters."
+        )
+
+
+def new_prior(
+    task: Task, kind: type[Agent] | None, studies: tuple[StudySource, ...]
+) -> StoredPrior:
+    """Return the records of earlier studies that a new study starts with.
+
+    Raises:
+      InvalidArgumentError: The agent does not learn from earlier studies.
+    """
+    if not studies:
+        return StoredPrior.none(task)
+    if kind is None or not kind.uses_prior:
+        able = [name for name in agent_names() if agent_class(name).uses_prior]
+        who = "a log" if kind is None else f"agent {agent_name(kind)!r}"
+        raise InvalidArgumentError(
+            f"`warm_start` needs an agent that learns from earlier studies, and {who} does not. "
+            f"Use one of {', '.join(able)}, or give the best designs as `start`."
+        )
+    return StoredPrior.of(task, studies)
+
+
+def agent_name(kind: type[Agent]) -> str:
+    """Return the registered name of an agent, or the name of its class."""
+    return str(getattr(kind, "name", kind.__name__))
+
+
+def recorded_hyperparameters(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the hyperparameters as JSON gives them back, so that a resumed agent gets the same."""
+    if not isinstance(hyperparameters, Mapping):
+        raise InvalidArgumentError(
+            f"`hyperparameters` must map names to values; got {hyperparameters!r}."
+        )
+    return tuples({str(name): _plain_value(name, v) for name, v in hyperparameters.items()})
+
+
+def _plain_value(name: str, value: Any) -> Any:
+    plain = value.item() if isinstance(value, np.generic) else value
+    try:
+        return json.loads(json.dumps(plain, allow_nan=False))
+    except (TypeError, ValueError):
+        raise InvalidArgumentError(
+            f"Hyperparameter `{name}` must be a finite number, a string or a list of these; "
+            f"got {value!r}."
+        ) from None
+
+
+def tuples(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return hyperparameters with lists, as JSON has them, as tuples."""
+    return {n: tuple(v) if isinstance(v, list) else v for n, v in hyperparameters.items()}
+
+
+def require_count(name: str, value: int | None) -> None:
+    """Raise InvalidArgumentError if an argument is not a whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InvalidArgumentError(f"`{name}` must be a whole number, 1 or more; got {value!r}.")

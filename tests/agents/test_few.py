@@ -1,0 +1,157 @@
+"""Tests of the search for tens of evaluations, and of the models behind it."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from archgym.agents._gaussian_process import GaussianProcess
+from archgym.agents._task_model import DesignFeatures, History, TaskModel
+from archgym.agents.few import FewAgent
+from archgym.agents.random import RandomAgent
+from archgym.bench import bench_task
+from archgym.errors import InvalidArgumentError
+from archgym.evaluation.task import Task
+from archgym.spaces.parameter import Integer
+from archgym.spaces.space import DesignSpace
+from archgym.testing import ProvingSimulator, proving_tasks
+from tests.agents.recorder import search
+from tests.agents.telling import asked
+
+MIXED, MAPPING, TINY = proving_tasks()
+
+
+def test_default_design_comes_first() -> None:
+    found = search(FewAgent, MIXED, 3)
+
+    assert found.asks[0][0].tolist() == MIXED.space.default_indices.tolist()
+
+
+def test_new_designs_that_keep_the_constraints() -> None:
+    found = search(FewAgent, MIXED, 25)
+
+    assert found.n_repeated == 0
+    assert MIXED.space.feasible(found.designs).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", [MIXED, MAPPING], ids=["mixed", "mapping"])
+def test_clearly_better_than_random_search(task: Any) -> None:
+    few = [max(search(FewAgent, task, 30, seed).rewards) for seed in range(3)]
+    random = [max(search(RandomAgent, task, 30, seed).rewards) for seed in range(3)]
+
+    assert np.mean(few) > np.mean(random)
+
+
+def test_search_ends_when_the_space_is_known() -> None:
+    assert len(search(FewAgent, TINY, 100, startup=2).rewards) == 6
+
+
+def test_space_without_a_choice_is_one_design() -> None:
+    agent = FewAgent(DesignSpace("one", [Integer(name="a", low=3, high=3)]), seed=0)
+
+    assert agent.ask().tolist() == [[0]]
+
+
+@pytest.mark.parametrize("name", ["startup", "pool"])
+def test_hyperparameter_that_cannot_be_is_refused(name: str) -> None:
+    wrong: dict[str, Any] = {name: 0}
+
+    with pytest.raises(InvalidArgumentError, match=name):
+        FewAgent(MIXED.space, seed=0, **wrong)
+
+
+# ---- models
+
+
+def process(groups: list[int], n: int, seed: int = 0) -> tuple[GaussianProcess, np.ndarray]:
+    """A process that has learned nothing, and features."""
+    features = np.random.default_rng(seed).random((n, len(groups)))
+    return GaussianProcess(np.array(groups)), features
+
+
+def test_process_learns_a_smooth_function() -> None:
+    made, features = process([0, 1, 2, 3], 60)
+
+    def worth(x: np.ndarray) -> np.ndarray:
+        return np.asarray(2.0 * x[:, 0] + np.sin(6.0 * x[:, 1]) + x[:, 2] * x[:, 3])
+
+    made.learn(features, worth(features))
+    made.condition(features, worth(features))
+    other = np.random.default_rng(1).random((200, 4))
+    mean, spread = made.predict(other)
+
+    error = np.sqrt(np.mean((mean - worth(other)) ** 2))
+    assert error < 0.05 * worth(other).std()
+    assert np.mean(np.abs(mean - worth(other)) < 3.0 * spread) > 0.8
+
+
+def test_gradient_is_that_of_the_loss() -> None:
+    made, features = process([0, 0, 1, 2, 2], 20)
+    y = features[:, 0] - features[:, 3] ** 2
+    y = (y - y.mean()) / y.std()
+    values = made._values + np.random.default_rng(2).normal(size=len(made._values))
+    _, gradient = made._loss(values, features, y)
+
+    numeric = []
+    for place in range(len(values)):
+        step = np.zeros(len(values))
+        step[place] = 1e-5
+        above, below = (made._loss(values + sign * step, features, y)[0] for sign in (1, -1))
+        numeric.append((above - below) / 2e-5)
+
+    np.testing.assert_allclose(gradient, numeric, rtol=1e-4, atol=1e-6)
+
+
+def test_constant_targets_are_predicted() -> None:
+    made, features = process([0, 1], 10)
+    made.learn(features, np.full(10, 3.0))
+    made.condition(features, np.full(10, 3.0))
+
+    mean, spread = made.predict(features)
+
+    np.testing.assert_allclose(mean, 3.0)
+    assert np.isfinite(spread).all()
+
+
+def test_objective_is_learned_from_designs_that_miss_a_limit() -> None:
+    task = Task.make(ProvingSimulator("mixed"), "near", subject_to="cost_ns <= 1e-9")
+    space = task.space
+    rng = np.random.default_rng(0)
+    designs = np.unique(space.sample(60, rng), axis=0)
+    history = History(space.n_parameters)
+    result = task.evaluate(designs)
+    history.add(designs, task.trials(designs, result, np.zeros(len(designs), dtype=bool)))
+    model = TaskModel(DesignFeatures(space), task)
+
+    model.fit(history)
+    promise = model.promise(designs)
+
+    built = (result.reason == 0).all(axis=1)
+    cost = result.values[built, 0, [s.name for s in task.metrics].index("cost_ns")]
+    # No design meets the limit, and yet the cheaper ones promise more.
+    assert (
+        np.corrcoef(np.argsort(np.argsort(-cost)), np.argsort(np.argsort(promise[built])))[0, 1]
+        > 0.5
+    )
+
+
+def test_valley_between_the_default_and_the_limit_is_crossed() -> None:
+    # No change of one parameter of the default design comes nearer to the limit of this task.
+    task = bench_task("soc-small-edp").plan.make()
+
+    for seed in (0, 1):
+        assert max(search(FewAgent, task, 40, seed).rewards) > 0.0
+
+
+def test_plateau_does_not_stop_the_search() -> None:
+    space = DesignSpace("flat", [Integer(name=name, low=1, high=6) for name in "abc"])
+
+    designs, _ = asked_by_hand(FewAgent(space, seed=0), 30)
+
+    assert len(np.unique(designs, axis=0)) == 30
+
+
+def asked_by_hand(agent: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """The designs that the agent asks for where all are alike."""
+    return asked(agent, lambda designs: np.zeros(len(designs)), n)
