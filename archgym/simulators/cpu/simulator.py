@@ -175,7 +175,7 @@ class CpuSimulator(Simulator):
             machine: Mapping[str, int] = machine_of(self.space.name, self.space.design_at(design))
             machine, ideal = (machine, None) if cost is None else idealised(cost, machine)
             if self._corunners:
-                found = self._run_cores(machine, program, (warmup, length), ideal)
+                found = self._run_cores(machine, workload.content, (warmup, length), ideal)
             else:
                 found = self._run(machine, trace, (warmup, length), ideal)
             if found is None:
