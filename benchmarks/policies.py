@@ -14,7 +14,7 @@ from typing import Any
 from archgym.policies.domain import domain
 from archgym.policies.sandbox import PolicyRunner
 from archgym.simulators.moe.replay import replay_events
-from archgym.simulators.translation.policy_replay import built_in_misses
+from archgym.simulators.translation.policy_replay import built_in_counts
 
 Row = tuple[str, str, str, dict[str, Any], Callable[[], int]]
 
@@ -38,7 +38,7 @@ def tlbs() -> Iterator[Row]:
         for name in ("lru", "fifo", "srrip"):
 
             def built_in(name: str = name, case: Any = case) -> int:
-                return built_in_misses(name, case)
+                return built_in_counts(name, case)
 
             yield "tlb", trace, name, case.arguments(), built_in
 

@@ -17,7 +17,7 @@ from archgym.search.agent import agent_class, make_agent
 from archgym.studies.snapshot import StudyLog
 from archgym.studies.study import Study
 
-__all__ = ["TOOLS", "shown_metrics", "status"]
+__all__ = ["TOOLS", "created", "shown_metrics", "status"]
 
 # chosen: a call takes seconds with every simulator that ships.
 _MAX_DESIGNS = 256
@@ -126,10 +126,15 @@ def shown_metrics(log: StudyLog, is_all: bool) -> list[str]:
 
 
 def _create_study(workspace: Workspace, given: CreateStudy) -> dict[str, Any]:
-    study = workspace.create(given.study, given.choices(), given.budget)
+    task = workspace.task(given.choices())
+    return created(given.study, workspace.create(given.study, task, given.budget))
+
+
+def created(name: str, study: Study) -> dict[str, Any]:
+    """Return a new study as tools report it: its budget, task and default design."""
     task, log = study.task, study.read()
     return {
-        "study": given.study,
+        "study": name,
         **status(log),
         "digest": task.digest,
         "objective": task.objective.doc or task.objective.name,

@@ -16,6 +16,7 @@ from archgym.mcp.evaluation import shown_metrics, status
 from archgym.mcp.inputs import Count, Input, StudyName, Text
 from archgym.mcp.workspace import Workspace
 from archgym.report.comparison import compare
+from archgym.report.export import export_design, export_formats
 from archgym.report.study_summary import front_json
 from archgym.studies.front import metrics_objective, study_front
 from archgym.studies.snapshot import StudyLog
@@ -77,6 +78,19 @@ class Export(Input, frozen=True, kw_only=True):
     content: Literal["best", "front", "evaluations"] = "best"
 
 
+class ExportDesign(Input, frozen=True, kw_only=True):
+    """Write the best design of a study in the format of a tool, as `archgym export --as` does.
+
+    Without a format, the formats of the study's simulator are listed.
+    """
+
+    study: StudyName
+    format: Annotated[Text | None, msgspec.Meta(description="Format, such as champsim.")] = None
+    file: Annotated[
+        Text | None, msgspec.Meta(description="New file or folder in the working folder.")
+    ] = None
+
+
 def _list_studies(workspace: Workspace, given: ListStudies) -> dict[str, Any]:
     return {
         "studies": [
@@ -88,6 +102,7 @@ def _list_studies(workspace: Workspace, given: ListStudies) -> dict[str, Any]:
             }
             for name in workspace.names()
         ],
+        "policy_studies": workspace.policy_names(),
         "server_budget": workspace.budget,
     }
 
@@ -174,6 +189,28 @@ def _export(workspace: Workspace, given: Export) -> dict[str, Any]:
     return {"file": str(path.relative_to(workspace.root)), "rows": len(rows), "bytes": len(text)}
 
 
+def _export_design(workspace: Workspace, given: ExportDesign) -> dict[str, Any]:
+    task = workspace.study(given.study).task
+    formats = export_formats(task.simulator)
+    if given.format is None:
+        return {"study": given.study, "formats": formats}
+    if given.file is None:
+        raise InvalidArgumentError("`file` must name a new file or folder for the export.")
+    path = workspace.output(given.file)
+    best = workspace.log(given.study).best()
+    if best is None:
+        raise InvalidArgumentError("The study has no feasible design to export.")
+    found = export_design(task, task.space.indices_of(best.design), given.format)
+    written = found.write(path)
+    return {
+        "study": given.study,
+        "format": found.form,
+        "files": [str(each.relative_to(workspace.root)) for each in written],
+        "missed_limits": list(found.missed_limits),
+        "notes": found.notes,
+    }
+
+
 def _rows(log: StudyLog, content: str) -> list[dict[str, Any]]:
     if content == "best":
         best = log.best()
@@ -219,5 +256,6 @@ TOOLS = (
     (Compare, _compare, True),
     (Verify, _verify, True),
     (Export, _export, False),
+    (ExportDesign, _export_design, False),
 )
 """Input, function and True for tools that change nothing."""

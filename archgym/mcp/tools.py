@@ -20,23 +20,26 @@ from typing import Any, final
 import msgspec
 
 from archgym.errors import ArchGymError, InvalidArgumentError, error_text, unknown_name
-from archgym.mcp import catalogue, evaluation, reading
+from archgym.mcp import benchmark, catalogue, evaluation, policies, reading
 from archgym.mcp.workspace import Workspace
 
 __all__ = ["MAX_OUTPUT_BYTES", "Answer", "Tool", "Toolbox"]
 
 MAX_OUTPUT_BYTES = 32_000
-"""Size above which a result is kept as a resource, and its place is returned. Chosen."""
+"""chosen: about 10,000 tokens; a longer result is kept as a resource, and its place returned."""
 # chosen: results that are kept; the oldest is dropped.
 _MAX_KEPT = 64
 # chosen: inputs of a call; 256 designs of 100 parameters fit.
 _MAX_INPUT_BYTES = 1_000_000
+# chosen: the longest error of a check is a third of it.
 _MAX_ERROR_LENGTH = 2000
 
 TOOLS: tuple[tuple[type[msgspec.Struct], Callable[..., Any], bool], ...] = (
     *catalogue.TOOLS,
     *evaluation.TOOLS,
     *reading.TOOLS,
+    *benchmark.TOOLS,
+    *policies.TOOLS,
 )
 
 

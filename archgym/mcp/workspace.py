@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
@@ -13,6 +13,7 @@ from archgym.evaluation.simulator import simulator_class
 from archgym.evaluation.task import Task
 from archgym.evaluation.task_choices import TaskChoices
 from archgym.files.storage import make_folder
+from archgym.policies.log import HEADER_NAME, PolicyLog, read_policy_header
 from archgym.runtime.plugins import registered
 from archgym.studies.folder import STUDY_NAME
 from archgym.studies.metadata import Header, read_header
@@ -26,6 +27,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _LABEL = re.compile(r"[A-Za-z0-9 ._+@%=,()/-]{1,100}")
 # chosen: a study holds its journal in memory; the least recently used one is closed beyond this.
 _MAX_OPEN = 16
+# chosen: each holds a process of 200 MB.
+_MAX_OPEN_POLICIES = 2
 # Characters that join several paths, or a name and a path, in one option.
 _JOINTS = re.compile(r"[,;:=*]")
 
@@ -54,6 +57,7 @@ class Workspace:
         self.allow_external = allow_external
         self._lock = threading.RLock()
         self._open: dict[str, Study] = {}
+        self._policies: dict[str, PolicyLog] = {}
 
     # ---- names and files
 
@@ -174,37 +178,120 @@ class Workspace:
 
     # ---- studies
 
-    def create(self, name: str, choices: TaskChoices, budget: int) -> Study:
+    def create(self, name: str, task: Task, budget: int) -> Study:
         """Return a new study, open, without an agent.
+
+        Args:
+          name: Its name.
+          task: Result of `task`, or a task without files.
+          budget: Evaluations at most.
 
         Raises:
           InvalidArgumentError: The folder is in use, or the budget exceeds what is left.
-          ArchGymError: The task is not allowed or does not exist.
         """
         with self._lock:
-            folder = self.folder(name)
-            if name in self.names():
-                raise InvalidArgumentError(
-                    f"Study {name!r} exists. Choose another name, or evaluate in it."
-                )
-            if self.budget is not None:
-                left = self.budget - self._granted()
-                if budget > left:
-                    raise InvalidArgumentError(
-                        f"`budget` must be at most {left}, which is left of the server's "
-                        f"{self.budget} evaluations; got {budget}."
-                    )
-            task = self.task(choices)
+            folder = self._new_folder(name, budget)
             study = Study.create(folder, task, None, budget=budget)
             self._keep(name, study)
             return study
 
+    def _new_folder(self, name: str, budget: int) -> Path:
+        """Return the folder of a new study, after a check of its name and budget."""
+        folder = self.folder(name)
+        if (folder / STUDY_NAME).is_file() or (folder / HEADER_NAME).is_file():
+            raise InvalidArgumentError(
+                f"Study {name!r} exists. Choose another name, or evaluate in it."
+            )
+        if self.budget is not None:
+            left = self.budget - self._granted()
+            if budget > left:
+                raise InvalidArgumentError(
+                    f"`budget` must be at most {left}, which is left of the server's "
+                    f"{self.budget} evaluations; got {budget}."
+                )
+        return folder
+
+    # ---- studies of policies
+
+    def create_policies(
+        self,
+        name: str,
+        domain: str,
+        traces: Sequence[str],
+        options: Mapping[str, str],
+        budget: int,
+    ) -> PolicyLog:
+        """Return a new study of policies, open.
+
+        Raises:
+          InvalidArgumentError: The folder is in use, the budget exceeds what is left, or a trace
+            or an option names a file elsewhere.
+          ArchGymError: The domain, a trace or an option does not exist.
+        """
+        with self._lock:
+            folder = self._new_folder(name, budget)
+            for text in (*traces, *options.values()):
+                self._require_own(text)
+            log = PolicyLog.create(
+                folder, domain, traces, budget=budget, options=options, root=self.root
+            )
+            self._keep_policies(name, log)
+            return log
+
+    def policies(self, name: str) -> PolicyLog:
+        """Return a study of policies, open for evaluations.
+
+        Raises:
+          UnknownNameError: No such study has this name.
+          StudyLockedError: Another process writes it.
+        """
+        with self._lock:
+            folder = self.folder(name)
+            if name in self._policies:
+                self._policies[name] = self._policies.pop(name)
+                return self._policies[name]
+            if not (folder / HEADER_NAME).is_file():
+                raise unknown("study of policies", name, self.policy_names())
+            header = read_policy_header(folder)
+            for text in (*header.traces, *header.options.values()):
+                self._require_own(text)
+            log = PolicyLog.open(folder, self.root)
+            self._keep_policies(name, log)
+            return log
+
+    def policy_names(self) -> list[str]:
+        """Return the names of all studies of policies, sorted."""
+        return sorted(
+            folder.name
+            for folder in self.root.iterdir()
+            if _NAME.fullmatch(folder.name)
+            and not folder.is_symlink()
+            and (folder / HEADER_NAME).is_file()
+        )
+
+    def _keep_policies(self, name: str, log: PolicyLog) -> None:
+        while len(self._policies) >= _MAX_OPEN_POLICIES:
+            self._policies.pop(next(iter(self._policies))).close()
+        self._policies[name] = log
+
+    def _require_own(self, text: str) -> None:
+        """Refuse a text that names a file outside the folder, also relative to another folder."""
+        self._require_inside(text)
+        if not self.path(text).exists() and Path(text).exists():
+            raise InvalidArgumentError(
+                f"A file must lie within the working folder; {text!r} does not. Copy it there."
+            )
+
+    # ---- budget and open studies
+
     def _granted(self) -> int:
         """Return evaluations that the studies in the folder may make, or made without a budget."""
-        return sum(
+        granted = sum(
             header.budget if header.budget is not None else read_study(self.root / name).evaluations
             for name, header in self._headers()
         )
+        of_policies = (read_policy_header(self.root / name) for name in self.policy_names())
+        return granted + sum(header.budget for header in of_policies)
 
     def study(self, name: str) -> Study:
         """Return a study, open for evaluations.
@@ -269,7 +356,12 @@ class Workspace:
           InvalidArgumentError: The path leads out of the folder or into a study, or exists.
         """
         path = self.path(text)
-        if any((parent / STUDY_NAME).exists() for parent in path.parents if parent != self.root):
+        if any(
+            (parent / name).exists()
+            for parent in path.parents
+            if parent != self.root
+            for name in (STUDY_NAME, HEADER_NAME)
+        ):
             raise InvalidArgumentError(f"{text!r} lies in a study's folder. Choose another file.")
         if path.exists():
             raise InvalidArgumentError(f"{text!r} exists. Choose another file.")
@@ -280,7 +372,8 @@ class Workspace:
     def close(self) -> None:
         """Close all studies."""
         with self._lock:
-            studies, self._open = list(self._open.values()), {}
+            studies: list[Study | PolicyLog] = [*self._open.values(), *self._policies.values()]
+            self._open, self._policies = {}, {}
             problem: ArchGymError | None = None
             for study in studies:
                 try:

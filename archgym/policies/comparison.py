@@ -45,11 +45,14 @@ class Comparison:
 
     domain: str
     entries: tuple[Entry, ...]
+    loss: str = ""
+    """Meaning of the loss."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the comparison as JSON."""
         return {
             "domain": self.domain,
+            "loss": self.loss,
             "policies": [
                 {
                     "policy": entry.name,
@@ -114,7 +117,7 @@ def compare_policies(
         results = [chosen.evaluate_built_in(name, case) for case in cases]
         entries.append(_entry(f"built-in {name}", results, len(train)))
     entries.sort(key=lambda entry: entry.held_out_loss if held_out else entry.train_loss)
-    return Comparison(chosen.name, tuple(entries))
+    return Comparison(chosen.name, tuple(entries), chosen.loss)
 
 
 def _entry(name: str, results: Sequence[Result], n_train: int) -> Entry:

@@ -15,9 +15,19 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from archgym.policies.domain import Hook
 from archgym.policies.language import PolicySource
+from archgym.runtime.hooks import HOOK_SIGNATURE, N_HOOK_ARGUMENTS
 
-__all__ = ["FAULTS", "Compiled", "Storage", "compile_policy", "new_storage"]
+__all__ = [
+    "FAULTS",
+    "Compiled",
+    "EntryPoints",
+    "Storage",
+    "compile_policy",
+    "entry_points",
+    "new_storage",
+]
 
 Array = npt.NDArray[Any]
 
@@ -29,9 +39,10 @@ FAULTS: Final = (
     "a shift is below 0 or above 62",
     "a score is not a number",
     "a victim is no way of the set",
+    "a block to prefetch lies outside the memory",
 )
 """Description of each fault by code."""
-INDEX, BITS, DIVISION, SHIFT, SCORE, WAY = range(1, len(FAULTS))
+INDEX, BITS, DIVISION, SHIFT, SCORE, WAY, BLOCK = range(1, len(FAULTS))
 # Python has no way to call what is compiled so, which halves the time to compile it.
 INNER: Final[dict[str, Any]] = {
     "nogil": True,
@@ -165,6 +176,48 @@ class Compiled:
     """Hooks as functions that Numba calls."""
 
     hooks: Mapping[str, Callable[..., Any]]
+
+
+@final
+@dataclass(frozen=True)
+class EntryPoints:
+    """Hooks that a kernel calls by their addresses; they are valid while this object is kept.
+
+    Attributes:
+      addresses: Address by name, 0 for a hook that the policy does not have.
+    """
+
+    addresses: Mapping[str, int]
+    _functions: tuple[Any, ...]
+
+
+def entry_points(hooks: Mapping[str, Callable[..., Any]], known: Mapping[str, Hook]) -> EntryPoints:
+    """Return hooks of a policy for the decision points of a kernel that is compiled already.
+
+    Args:
+      hooks: Compiled hooks by name.
+      known: All hooks of the domain.
+    """
+    made = {name: _entry_point(hook, known[name]) for name, hook in hooks.items()}
+    addresses = {name: made[name].address if name in made else 0 for name in known}
+    return EntryPoints(addresses, tuple(made.values()))
+
+
+def _entry_point(hook: Callable[..., Any], declared: Hook) -> Any:
+    """Return a function with the arguments that `call_hook` gives to every hook."""
+    names = [f"argument_{place}" for place in range(N_HOOK_ARGUMENTS)]
+    call = f"hook({', '.join([*names[: len(declared.parameters)], 'memory', 'floats'])})"
+    lines = [f"def entry({', '.join(names)}, memory, floats):"]
+    if declared.has_result:
+        lines += [f"    value = 1.0 * {call}", "    if value != value:"]
+        lines += ["        fault(memory, code, 0)", "        return 0.0", "    return value"]
+    else:
+        lines += [f"    {call}", "    return 0.0"]
+    found: dict[str, Any] = {"hook": hook, "fault": _fault, "code": SCORE}
+    # The text holds nothing but numbered names.
+    exec("\n".join(lines), found)  # noqa: S102
+    options = {name: INNER[name] for name in ("error_model", "_nrt")}
+    return numba.cfunc(HOOK_SIGNATURE, **options)(found["entry"])
 
 
 def new_storage(

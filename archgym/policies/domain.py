@@ -63,7 +63,11 @@ class Domain:
       evaluate: Function of a policy, a case, a runner and tuned constants that returns a result.
       evaluate_built_in: Function of a built-in policy's name and a case that returns a result.
       compile: Function of hooks that returns the simulation; it is called in the child process.
-      simulate: Function of a simulation and a case that returns counts as JSON types.
+      simulate: Function of a simulation, storage and a case that returns counts as JSON types.
+      prepare: Function that loads or compiles the kernels of `simulate`; the child process calls
+        it before it may no longer write files.
+      one_of: Hooks of which a policy must have one.
+      loss: Meaning of the loss that results have.
     """
 
     name: str
@@ -81,6 +85,9 @@ class Domain:
     evaluate_built_in: Callable[[str, Any], "Result"] = field(repr=False)
     compile: Callable[[Mapping[str, Any]], Any] = field(repr=False)
     simulate: Callable[..., dict[str, Any]] = field(repr=False)
+    prepare: Callable[[], None] | None = field(default=None, repr=False)
+    one_of: tuple[str, ...] = ()
+    loss: str = "loads over those of the optimum"
 
 
 def _all() -> dict[str, Domain]:

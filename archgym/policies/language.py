@@ -213,6 +213,8 @@ class _Checker:
         for name, hook in chosen.hooks.items():
             if hook.is_required and name not in self._hooks:
                 self._refuse(None, f"the function {name}({', '.join(hook.parameters)}) is missing")
+        if chosen.one_of and not set(chosen.one_of) & set(self._hooks):
+            self._refuse(None, f"one of the functions {', '.join(chosen.one_of)} is missing")
         return PolicySource(
             path=self._path,
             text=self._text,

@@ -4,6 +4,7 @@ A policy that hangs, faults or kills its process costs that run only. The child 
 objects, and cannot open files for writing, start programs or connect to anything.
 """
 
+import ast
 import json
 import multiprocessing
 import os
@@ -12,10 +13,20 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from types import TracebackType
-from typing import Any, Self, final
+from typing import Any, final
 
-from archgym.errors import ArchGymError, InvalidArgumentError, SimulatorError, error_text
+from archgym.errors import (
+    ArchGymError,
+    FileFormatError,
+    InvalidArgumentError,
+    SimulatorError,
+    UnknownNameError,
+    error_text,
+)
+from archgym.policies.domain import Domain
+from archgym.policies.domain import domain as known_domain
+from archgym.policies.language import PolicySource, bounds_of, check_policy
+from archgym.runtime.closing import Closing
 
 __all__ = ["PolicyRunner"]
 
@@ -23,13 +34,14 @@ __all__ = ["PolicyRunner"]
 DEFAULT_SECONDS = 60.0
 # chosen: Numba needs 1.5 GB of addresses, most of it never touched.
 _MEMORY_BYTES = 6 * 2**30
-_START_SECONDS = 120.0
+# chosen: compiling the largest kernel takes 40 s on a free core, once for each machine.
+_START_SECONDS = 600.0
 _MAX_ANSWER_BYTES = 1_000_000
 _MAX_COMPILED = 64
 
 
 @final
-class PolicyRunner:
+class PolicyRunner(Closing):
     """A child process that stays for many runs, so that equal code is compiled once.
 
     Use it as a context manager.
@@ -46,18 +58,9 @@ class PolicyRunner:
             )
         self._seconds = seconds
         self._process: Any = None
+        # Domain whose kernels the process has prepared.
+        self._prepared = ""
         self._connection: Connection | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the process."""
@@ -84,7 +87,10 @@ class PolicyRunner:
         Raises:
           SimulatorError: The process cannot be started.
         """
-        self._start()
+        try:
+            self._start(check_policy(text).domain)
+        except (FileFormatError, UnknownNameError) as error:
+            return {"problem": " ".join(str(error).split())}
         assert self._connection is not None
         try:
             self._connection.send((text, dict(case), dict(tuned or {})))
@@ -100,13 +106,16 @@ class PolicyRunner:
             return {"problem": "the policy gave no counts"}
         return answer
 
-    def _start(self) -> None:
-        if self._process is not None and self._process.is_alive():
+    def _start(self, domain: Domain) -> None:
+        """Start the process unless it runs and can run policies of the domain."""
+        is_ready = domain.prepare is None or self._prepared == domain.name
+        if self._process is not None and self._process.is_alive() and is_ready:
             return
         self.close()
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self._prepared = domain.name
+        process = context.Process(target=_serve, args=(theirs, domain.name), daemon=True)
         process.start()
         theirs.close()
         self._process, self._connection = process, ours
@@ -121,14 +130,14 @@ class PolicyRunner:
 # ---- in the child
 
 
-def _serve(connection: Connection) -> None:
+def _serve(connection: Connection, domain_name: str) -> None:
     """Run policies until the parent leaves."""
     import numba  # noqa: F401 - before the limits
 
-    from archgym.policies.domain import domain_names
-
     # Imports what simulations need, before files are refused.
-    domain_names()
+    chosen = known_domain(domain_name)
+    if chosen.prepare is not None:
+        chosen.prepare()
     _limit()
     connection.send_bytes(b"ready")
     compiled: dict[tuple[Any, ...], Any] = {}
@@ -156,7 +165,6 @@ def _run(
     text: str, case: Mapping[str, Any], tuned: Mapping[str, int], compiled: dict[Any, Any]
 ) -> dict[str, Any]:
     from archgym.policies.compilation import FAULTS, compile_policy, new_storage
-    from archgym.policies.language import bounds_of, check_policy
 
     source = check_policy(text)
     sizes, values = dict(case["sizes"]), dict(case["values"])
@@ -170,14 +178,12 @@ def _run(
     counts = source.domain.simulate(compiled[key], storage, case)
     code, line = storage.fault
     if code:
-        return {"problem": f"line {line}: {FAULTS[code]}"}
+        return {"problem": f"line {line}: {FAULTS[code]}" if line else FAULTS[code]}
     return counts
 
 
-def _structure(source: Any) -> str:
+def _structure(source: PolicySource) -> str:
     """Return what decides the machine code: the hooks, and the kinds of names, not their values."""
-    import ast
-
     kinds = [f"{name}:{type(value).__name__}" for name, value in source.constants.items()]
     arrays = [f"{a.name}:{a.size}:{a.bits}" for a in source.arrays]
     # Bounds of loops are read at run time, so constants are not part of it.

@@ -66,7 +66,35 @@ def calls() -> list[tuple[str, dict[str, Any]]]:
         found.append(("create_study", {**TASK, "study": "new", "budget": value}))
         found.append(("propose", {"study": "known", "agent": value}))
         found.append(("search", {"study": "known", "evaluations": value}))
+    for path in OUTSIDE:
+        policies = {"study": "p", "domain": "expert-cache", "budget": 1}
+        found += [
+            ("create_policy_study", {**policies, "traces": [path]}),
+            ("create_policy_study", {**policies, "traces": ["olmoe:1"], "options": {"c": path}}),
+            ("create_policy_study", {**policies, "study": path, "traces": ["olmoe:1"]}),
+            ("export_design", {"study": "known", "format": "json", "file": path}),
+            ("describe_policy_domain", {"domain": path}),
+        ]
+    policies = {"study": "p", "domain": "tlb", "traces": ["sort"]}
     found += [
+        ("create_policy_study", {**policies, "budget": 58}),
+        ("create_policy_study", {**policies, "budget": 10**9}),
+        ("create_policy_study", {**policies, "study": "known", "budget": 1}),
+        ("create_policy_study", {**policies, "traces": [], "budget": 1}),
+        ("create_policy_study", {**policies, "traces": ["sort"] * 17, "budget": 1}),
+        ("create_policy_study", {**policies, "domain": "dram-scheduling", "budget": 1}),
+        ("evaluate_policy", {"study": "known", "source": "DOMAIN = 'tlb'"}),
+        ("evaluate_policy", {"study": "absent", "source": "DOMAIN = 'tlb'"}),
+        ("check_policy", {"source": "import os"}),
+        ("check_policy", {"source": "x" * 20_001}),
+        ("check_policy", {"source": "(" * 5000}),
+        ("check_policy", {"source": 'DOMAIN = "tlb"\n__import__("os").system("true")'}),
+        ("create_bench_study", {"study": "b", "task": "no-such-task"}),
+        ("create_bench_study", {"study": "../b", "task": "soc-small-edp", "budget": 1}),
+        ("create_bench_study", {"study": "b", "task": "soc-small-edp", "budget": 10**6}),
+        ("export_design", {"study": "known", "format": "no-such-format", "file": "f"}),
+        ("export_design", {"study": "known", "format": "json", "file": "known/x.json"}),
+        ("export_design", {"study": "known", "format": "json"}),
         ("evaluate", {"study": "known", "designs": []}),
         ("evaluate", {"study": "known", "designs": [{}] * 257}),
         (

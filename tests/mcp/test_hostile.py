@@ -163,3 +163,59 @@ def test_calls_at_the_same_time_stay_within_the_budget(tmp_path: Path) -> None:
     assert sum(answer.error is None for answer in answers) == 5
     assert workspace.log("s").evaluations == 5
     workspace.close()
+
+
+@pytest.mark.parametrize("kind", ["table", "golden", "bench"])
+def test_optimum_cannot_be_read_from_the_package(toolbox: Toolbox, kind: str) -> None:
+    import archgym
+
+    package = Path(archgym.__file__).parent
+    found = {
+        "table": package / "simulators" / "soc" / "data" / "golden.jsonl.gz",
+        "golden": package / "simulators" / "cpu" / "data" / "golden.csv",
+        "bench": package / "bench" / "data" / "tasks.yaml",
+    }[kind]
+    assert found.is_file()
+    arguments = {**TASK, "study": "peek", "budget": 1}
+
+    for extra in ({"stand_in": str(found)}, {"workload": str(found)}):
+        answer = toolbox.call("create_study", {**arguments, **extra})
+        assert "leads out of it" in (answer.error or "")
+    policies = {"study": "peek", "domain": "expert-cache", "budget": 1, "traces": [str(found)]}
+    answer = toolbox.call("create_policy_study", policies)
+    assert "leads out of it" in (answer.error or "")
+
+
+def test_policies_share_the_budget_at_the_same_time(tmp_path: Path) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    workspace = Workspace(tmp_path, budget=3)
+    made = Toolbox(workspace)
+    arguments = {"domain": "tlb", "traces": ["sort"], "budget": 2}
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(
+            pool.map(
+                lambda n: made.call("create_policy_study", {**arguments, "study": f"s{n}"}),
+                range(4),
+            )
+        )
+
+    assert sum(answer.error is None for answer in answers) == 1
+    workspace.close()
+
+
+def test_trace_beside_the_working_folder_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "routing.csv").write_text("layer,expert\n0,1\n")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    workspace = Workspace(tmp_path / "work")
+    made = Toolbox(workspace)
+    arguments = {"study": "p", "domain": "expert-cache", "budget": 1, "traces": ["routing.csv"]}
+
+    answer = made.call("create_policy_study", arguments)
+
+    assert "must lie within the working folder" in (answer.error or "")
+    workspace.close()

@@ -10,6 +10,7 @@ import pytest
 from archgym.evaluation.task import Task
 from archgym.mcp.tools import Toolbox
 from archgym.mcp.workspace import Workspace
+from archgym.simulators.translation.policy_domain import TLB
 from archgym.studies.study import Study
 
 TASK = {"simulator": "dram", "workload": "cloud-1", "objective": "least-time"}
@@ -32,7 +33,7 @@ def create(toolbox: Toolbox, study: str = "first", budget: int = 12) -> None:
 
 
 def test_every_input_has_a_schema_without_unknown_members(toolbox: Toolbox) -> None:
-    assert len(toolbox.tools) == 16
+    assert len(toolbox.tools) == 26
     for tool in toolbox.tools:
         assert tool.schema["type"] == "object"
         assert tool.schema["additionalProperties"] is False
@@ -248,3 +249,76 @@ def test_guide_names_every_tool_of_the_workflow(toolbox: Toolbox) -> None:
     for name in ("create_study", "evaluate", "propose", "search", "explain", "verify", "best"):
         assert f"`{name}`" in text
         assert name in {tool.name for tool in toolbox.tools}
+
+
+def test_bench_task_becomes_a_study_with_its_largest_budget(toolbox: Toolbox) -> None:
+    listed = called(toolbox, "list_bench_tasks", suite="full", split="development")["tasks"]
+    chosen = next(each for each in listed if each["task"] == "soc-small-edp")
+
+    found = called(toolbox, "create_bench_study", study="bench", task="soc-small-edp", budget=5)
+    evaluated = called(toolbox, "evaluate", study="bench", designs=[{}])
+
+    assert max(chosen["budgets"]) >= 5
+    assert (found["budget"], evaluated["remaining"]) == (5, 4)
+    assert "soc-small" in refused(
+        toolbox, "create_bench_study", study="other", task="soc-smal-edp", budget=5
+    )
+
+
+def test_design_is_exported_in_the_format_of_a_tool(toolbox: Toolbox) -> None:
+    create(toolbox)
+    called(toolbox, "evaluate", study="first", designs=[{}])
+
+    formats = called(toolbox, "export_design", study="first")["formats"]
+    found = called(toolbox, "export_design", study="first", format="dramsys", file="out")
+
+    assert set(formats) == {"dramsys", "json", "markdown"}
+    assert found["files"]
+    assert all((toolbox.workspace.root / name).is_file() for name in found["files"])
+    assert "leads out of it" in refused(
+        toolbox, "export_design", study="first", format="json", file="../design.json"
+    )
+
+
+LRU = TLB.templates["lru"]
+
+
+@pytest.mark.slow
+def test_policies_are_charged_journaled_and_verified(toolbox: Toolbox) -> None:
+    made = called(
+        toolbox, "create_policy_study", study="tlb", domain="tlb", traces=["sort"], budget=3
+    )
+    lru = called(toolbox, "evaluate_policy", study="tlb", source=LRU)
+    hangs = LRU.replace("best = 0", "best = 0\n    for a in range(60000):\n        best = 0", 1)
+    outside = LRU.replace("return best", "return WAYS")
+    refusal = refused(toolbox, "evaluate_policy", study="tlb", source="import os")
+    charged = [
+        called(toolbox, "evaluate_policy", study="tlb", source=text) for text in (outside, hangs)
+    ]
+    after = called(toolbox, "evaluate_policy", study="tlb", source=LRU)
+
+    assert made["left"] == 3
+    assert lru["loss"] > 1.0
+    assert "`import` is not allowed" in refusal or "an import is not allowed" in refusal
+    assert [each["loss"] for each in charged] == [None, None]
+    assert after["budget_exhausted"]
+    results = called(toolbox, "policy_results", study="tlb")
+    assert results["best"]["seq"] == 0
+    assert called(toolbox, "verify_policies", study="tlb")["differing"] == []
+    # Policies share the server's budget with studies of designs.
+    assert "at most 57" in refused(toolbox, "create_study", study="s", budget=58, **TASK)
+
+
+def test_policy_can_be_checked_and_its_domain_described(toolbox: Toolbox) -> None:
+    domains = called(toolbox, "list_policy_domains")["domains"]
+    found = called(toolbox, "describe_policy_domain", domain="tlb", template="lru")
+    checked = called(toolbox, "check_policy", source=found["source"])
+
+    assert [each["domain"] for each in domains] == [
+        "cache",
+        "dram-scheduling",
+        "expert-cache",
+        "tlb",
+    ]
+    assert found["source"] == LRU
+    assert checked["state_bits"] == 1536 * 32 + 32

@@ -16,7 +16,7 @@ from archgym.cli.options.task import (
     make_task,
     task_choices,
 )
-from archgym.cli.options.values import assignments, filled_design, read_design, with_values
+from archgym.cli.options.values import assignments, filled_design, read_design
 from archgym.cli.views.metrics import metric_rows
 from archgym.errors import InvalidArgumentError
 
@@ -71,6 +71,8 @@ def evaluate(
     A study in place of the task gives its task and its best design, and an exported JSON file
     its own. The exit code is 3 if the design is infeasible.
     """
+    from archgym.spaces.texts import with_values
+
     given = assignments("--set", values or ())
     task, filled = _task_and_design(simulator, options, design)
     chosen = with_values(task.space, filled, given)

@@ -29,7 +29,6 @@ from archgym.cli.options.values import (
     filled_design,
     named_path,
     read_design,
-    with_values,
 )
 from archgym.cli.views.proxy import write_proxy
 from archgym.files.storage import require_free
@@ -129,6 +128,8 @@ def predict(
     chosen = space.design_at(space.default_indices)
     if design is not None:
         chosen = filled_design(space, read_design(design), design)
+    from archgym.spaces.texts import with_values
+
     chosen = with_values(space, chosen, assignments("--set", value or ()))
     ran = simulator.workload(workload or simulator.default_workload)
     indices = space.indices_of(chosen)[None, :]

@@ -180,13 +180,13 @@ def compare(
 ) -> None:
     """Compare policies with each other, with built-in ones and with the optimum.
 
-    A loss of 1 is that of the optimum, which knows the future.
+    The best policy comes first. For caches a loss of 1 is that of the optimum.
     """
     found = _compared(files, trace, held_out or [], option, None, seconds, with_built_in=True)
     if json:
         write_json(found.to_json())
         return
-    heading(f"Policies of domain {found.domain}: loads over those of the optimum")
+    heading(f"Policies of domain {found.domain}: {found.loss}")
     table(
         ("policy", "training", "held out", "note"),
         [

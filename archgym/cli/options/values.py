@@ -17,7 +17,6 @@ from archgym.files.storage import open_file, storage_errors
 
 if TYPE_CHECKING:
     from archgym.spaces.design import Design
-    from archgym.spaces.parameter import Parameter
     from archgym.spaces.space import DesignSpace
 
 __all__ = [
@@ -28,8 +27,6 @@ __all__ = [
     "hyperparameters",
     "named_path",
     "read_design",
-    "value_from_text",
-    "with_values",
 ]
 
 FORCE = "--force"
@@ -70,28 +67,6 @@ def assignments(option: str, texts: Sequence[str]) -> dict[str, str]:
     return given
 
 
-def value_from_text(parameter: "Parameter", text: str) -> Any:
-    """Return the value that a text represents for a parameter; it is not checked yet."""
-    if parameter.kind == "permutation":
-        return tuple(item.strip() for item in text.split(","))
-    if parameter.kind == "factorisation":
-        return tuple(_number(part.strip()) for part in text.replace("x", ",").split(","))
-    if parameter.kind == "categorical":
-        return text
-    value = _number(text)
-    # Numbers of a grid are floats; 1 on the command line means 1.0.
-    return float(value) if parameter.kind == "real" and isinstance(value, int) else value
-
-
-def _number(text: str) -> int | float | str:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
 def hyperparameters(agent: str, texts: Sequence[str]) -> dict[str, Any]:
     """Return an agent's hyperparameters from texts such as ``population=30``.
 
@@ -101,6 +76,7 @@ def hyperparameters(agent: str, texts: Sequence[str]) -> dict[str, Any]:
     """
     from archgym.errors import unknown_name
     from archgym.search.agent import agent_class
+    from archgym.spaces.texts import value_from_text
 
     declared = {parameter.name: parameter for parameter in agent_class(agent).hyperparameters}
     chosen = {}
@@ -109,21 +85,6 @@ def hyperparameters(agent: str, texts: Sequence[str]) -> dict[str, Any]:
             raise unknown_name(f"hyperparameter of agent {agent!r}", name, declared)
         chosen[name] = value_from_text(declared[name], text)
     return chosen
-
-
-def with_values(
-    space: "DesignSpace", design: Mapping[str, Any], texts: Mapping[str, str]
-) -> "Design":
-    """Return a design with some values replaced.
-
-    Raises:
-      InvalidDesignError: A name or value is not in the space.
-    """
-    values = dict(design)
-    for name, text in texts.items():
-        known = name in space.names
-        values[name] = value_from_text(space.parameter(name), text) if known else text
-    return space.design(values)
 
 
 def read_design(path: Path) -> dict[str, Any]:

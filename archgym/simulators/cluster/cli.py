@@ -173,8 +173,9 @@ def _design(
     space: str, system: str, values: list[str]
 ) -> "tuple[ClusterSimulator, dict[str, Any]]":
     """Return the simulator, and the default design with what `--set` says."""
-    from archgym.cli.options.values import assignments, value_from_text
+    from archgym.cli.options.values import assignments
     from archgym.simulators.cluster.simulator import ClusterSimulator
+    from archgym.spaces.texts import value_from_text
 
     simulator = ClusterSimulator(space, system)
     default = dict(simulator.space.design_at(simulator.space.default_indices))

@@ -151,7 +151,7 @@ def _fill(m: Words, k: int, request: int, now: int) -> bool:
             m[counters + lay.N_PF_USELESS] += 1
     if m[lay.G_LOG_TOP] < m[lay.G_LOG_END]:
         _log(m, k, lay.EVENT_FILL, request, way, now)
-    note_fill(m, k, index, way, kind, m[request + lay.R_IP])
+    note_fill(m, k, index, way, kind, m[request + lay.R_IP], block)
     if kind == lay.PREFETCH:
         m[counters + lay.N_PF_FILL] += 1
     else:
@@ -314,7 +314,7 @@ def _check_hit(m: Words, k: int, request: int, now: int) -> bool:
         way += 1
     if m[k + lay.K_PREFETCHER] != 0 and own == 0 and (kind == lay.LOAD or kind == lay.PREFETCH):
         seen = m[request + lay.R_VIRTUAL] if m[k + lay.K_VIRTUAL_PREFETCH] else address
-        call_prefetcher(m, k, seen, m[request + lay.R_IP])
+        call_prefetcher(m, k, seen, m[request + lay.R_IP], 1 if way < ways else 0)
     if m[lay.G_LOG_TOP] < m[lay.G_LOG_END]:
         _log(m, k, lay.EVENT_LOOK_UP, request, way, now)
     if way == ways:
@@ -324,7 +324,7 @@ def _check_hit(m: Words, k: int, request: int, now: int) -> bool:
         page = data_page(m, m[request + lay.R_VIRTUAL]) if m[k + lay.K_IS_TLB] else 0
         _respond(m, k, request, page, now)
         return True
-    note_hit(m, k, index, way, kind)
+    note_hit(m, k, index, way, kind, m[request + lay.R_IP])
     counters = m[k + lay.K_COUNTERS]
     m[counters + lay.N_HIT + kind] += 1
     at = index * ways + way

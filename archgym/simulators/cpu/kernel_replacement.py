@@ -1,6 +1,7 @@
 """Compiled replacement policies, and the prefetchers of caches."""
 
-from archgym.runtime.kernels import helper
+from archgym.runtime.hooks import call_hook, store_word
+from archgym.runtime.kernels import helper, kept_apart
 from archgym.simulators.cpu import layout as lay
 from archgym.simulators.cpu.kernel_branches import find_entry, victim_entry
 from archgym.simulators.cpu.kernel_channels import new_request
@@ -13,6 +14,8 @@ _NEXT_LINE, _STRIDE = 1, 2
 _STRIDE_SIZE = 4  # key + 1, stamp, last block, last stride
 _DEGREE = 3
 _SHIP_SIZE, _SHIP_PRIME = 16384, 16381
+# chosen: 4 EiB of memory, more than any machine; blocks of the user's policies lie below.
+_MAX_BLOCK = 1 << 56
 
 
 @helper
@@ -35,6 +38,8 @@ def choose_victim(m: Words, k: int, index: int) -> int:
                 low = rank
                 best = way
         return best
+    if m[k + lay.K_REPLACEMENT] == lay.USER_REPLACEMENT:
+        return _user_victim(m, k, index)
     high = m[base]
     for way in range(1, ways):
         if m[base + way] > high:
@@ -47,7 +52,7 @@ def choose_victim(m: Words, k: int, index: int) -> int:
 
 
 @helper
-def note_hit(m: Words, k: int, index: int, way: int, kind: int) -> None:
+def note_hit(m: Words, k: int, index: int, way: int, kind: int, ip: int) -> None:
     """Tell the policy of a hit."""
     policy = m[k + lay.K_REPLACEMENT]
     at = index * m[k + lay.K_WAYS] + way
@@ -60,6 +65,10 @@ def note_hit(m: Words, k: int, index: int, way: int, kind: int) -> None:
         m[rank] = 0
     elif policy in (_DRRIP, _DRRIP_AS_SHIPPED):
         m[rank] = 2 if kind == lay.WRITE else 0
+    elif policy == lay.USER_REPLACEMENT:
+        if m[k + lay.K_HOOK_ON_HIT] != 0:
+            block = m[m[k + lay.K_TAGS] + at] - 1
+            _report(m, k, m[k + lay.K_HOOK_ON_HIT], at, index, block, ip, kind)
     elif kind != lay.WRITE:
         m[rank] = 0
         if policy == _SHIP:
@@ -73,7 +82,7 @@ def note_hit(m: Words, k: int, index: int, way: int, kind: int) -> None:
 
 
 @helper
-def note_fill(m: Words, k: int, index: int, way: int, kind: int, ip: int) -> None:
+def note_fill(m: Words, k: int, index: int, way: int, kind: int, ip: int, block: int) -> None:
     """Tell the policy of a fill."""
     policy = m[k + lay.K_REPLACEMENT]
     at = index * m[k + lay.K_WAYS] + way
@@ -85,6 +94,9 @@ def note_fill(m: Words, k: int, index: int, way: int, kind: int, ip: int) -> Non
         m[rank] = 2
     elif policy == _DRRIP:
         m[rank] = _drrip_rank(m, k, index, kind)
+    elif policy == lay.USER_REPLACEMENT:
+        if m[k + lay.K_HOOK_ON_FILL] != 0:
+            _report(m, k, m[k + lay.K_HOOK_ON_FILL], at, index, block, ip, kind)
     elif policy == _SHIP:
         signature = m[k + lay.K_SIGNATURES] + at
         old = m[signature]
@@ -99,6 +111,59 @@ def note_fill(m: Words, k: int, index: int, way: int, kind: int, ip: int) -> Non
             value = (ip & 0xFFFFFFFF) % _SHIP_PRIME
             m[rank] = 3 if m[m[k + lay.K_SHIP] + value] == 0 else 2
             m[signature] = (value + 1) << 1
+
+
+@helper
+def _user_victim(m: Words, k: int, index: int) -> int:
+    """Return the way that a user's policy evicts; 0 and a fault for anything else."""
+    kept_apart()
+    ways = m[k + lay.K_WAYS]
+    memory, floats, time = m[k + lay.K_HOOK_MEMORY], m[k + lay.K_HOOK_FLOATS], m[k + lay.K_CLOCK]
+    hook = m[k + lay.K_HOOK_VICTIM]
+    way = call_hook(hook, index * ways, index, time, 0, 0, 0, 0, 0, memory, floats)
+    if way >= 0 and way < ways:
+        return int(way)
+    store_word(memory, m[k + lay.K_HOOK_WAY_FAULT])
+    return 0
+
+
+@helper
+def _report(
+    m: Words, k: int, hook: int, line: int, index: int, block: int, ip: int, kind: int
+) -> None:
+    """Report a hit or a fill to a user's policy."""
+    kept_apart()
+    time = m[k + lay.K_CLOCK]
+    m[k + lay.K_CLOCK] = time + 1
+    memory, floats = m[k + lay.K_HOOK_MEMORY], m[k + lay.K_HOOK_FLOATS]
+    call_hook(hook, line, index, block, ip, kind, time, 0, 0, memory, floats)
+
+
+@helper
+def _user_prefetch(m: Words, k: int, block: int, ip: int, hit: int) -> None:
+    """Let a user's policy prefetch a block, or begin a look-ahead."""
+    kept_apart()
+    time = m[k + lay.K_STRIDE_CLOCK]
+    m[k + lay.K_STRIDE_CLOCK] = time + 1
+    memory, floats = m[k + lay.K_HOOK_MEMORY], m[k + lay.K_HOOK_FLOATS]
+    hook = m[k + lay.K_HOOK_PREFETCH]
+    if hook != 0:
+        wanted = call_hook(hook, block, ip, hit, time, 0, 0, 0, 0, memory, floats)
+        if wanted >= _MAX_BLOCK:
+            store_word(memory, m[k + lay.K_HOOK_BLOCK_FAULT])
+        elif wanted >= 0:
+            _issue(m, k, int(wanted) << 6, 1)
+    hook = m[k + lay.K_HOOK_STRIDE]
+    if hook != 0:
+        stride = call_hook(hook, block, ip, hit, time, 0, 0, 0, 0, memory, floats)
+        degree = m[k + lay.K_HOOK_DEGREE]
+        last = block + degree * stride
+        if not (last >= 0 and last < _MAX_BLOCK):
+            store_word(memory, m[k + lay.K_HOOK_BLOCK_FAULT])
+        elif stride != 0:
+            m[k + lay.K_AHEAD_ADDRESS] = block << 6
+            m[k + lay.K_AHEAD_STRIDE] = int(stride)
+            m[k + lay.K_AHEAD_DEGREE] = degree
 
 
 @helper
@@ -153,13 +218,16 @@ def _issue(m: Words, k: int, address: int, fill: int) -> int:
 
 
 @helper
-def call_prefetcher(m: Words, k: int, address: int, ip: int) -> None:
-    """Let the prefetcher see a look-up."""
+def call_prefetcher(m: Words, k: int, address: int, ip: int, hit: int) -> None:
+    """Let the prefetcher see a look-up; `hit` is 1 if the block is there."""
     if m[k + lay.K_PREFETCHER] == _NEXT_LINE:
         _issue(m, k, ((address >> 6) + 1) << 6, 1)
         return
-    key = ip >> 2
     block = address >> 6
+    if m[k + lay.K_PREFETCHER] == lay.USER_PREFETCHER:
+        _user_prefetch(m, k, block, ip, hit)
+        return
+    key = ip >> 2
     entries = m[k + lay.K_STRIDES] + _STRIDE_SIZE * lay.STRIDE_WAYS * (key & (lay.STRIDE_SETS - 1))
     at = find_entry(m, entries, lay.STRIDE_WAYS, _STRIDE_SIZE, key)
     stride = 0

@@ -157,8 +157,13 @@ ANSWER_SIZE: Final = 4  # address, virtual address, data, ids
     K_STASH, K_STASH_MASK, K_UNASKED, K_OWN_HEAD, K_OWN_COUNT, K_OWN_RING, K_OWN_MASK, K_STRIDES,
     K_STRIDE_CLOCK, K_AHEAD_DEGREE, K_AHEAD_ADDRESS, K_AHEAD_STRIDE, K_PSEL, K_BIP, K_SHIP,
     K_IS_TLB, K_SETS, K_PERFECT, K_LOOKUP_MASK, K_WRITING_MASK,
-) = range(64)
+    # A policy that a user wrote: addresses of its functions (0 for none) and of its storage.
+    K_HOOK_VICTIM, K_HOOK_ON_HIT, K_HOOK_ON_FILL, K_HOOK_PREFETCH, K_HOOK_STRIDE, K_HOOK_MEMORY,
+    K_HOOK_FLOATS, K_HOOK_DEGREE, K_HOOK_WAY_FAULT, K_HOOK_BLOCK_FAULT,
+) = range(74)
 FLAG_DIRTY, FLAG_PREFETCHED = 1, 2
+# Codes of a policy that a user wrote, which no design has.
+USER_REPLACEMENT, USER_PREFETCHER = 7, 3
 STRIDE_SETS, STRIDE_WAYS = 256, 4
 
 # Counters of a cache, at its K_COUNTERS.

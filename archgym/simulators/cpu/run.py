@@ -1,6 +1,6 @@
 """One machine on one trace: counters by name."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -109,13 +109,19 @@ def run_logged(
     warmup: int,
     length: int,
     n_events: int,
+    adapt: Callable[[npt.NDArray[np.int64]], None] | None = None,
 ) -> tuple[npt.NDArray[np.int64] | None, npt.NDArray[np.int64]]:
     """Return as `run`, with the first events of caches, (n, 8) as `layout` says.
+
+    Args:
+      parameters, trace, warmup, length: As for `run`.
+      n_events: Events at most.
+      adapt: Function that changes the state before the first cycle.
 
     Raises:
       SimulatorError: As for `run`.
     """
-    return _run(parameters, trace, (warmup, length), None, n_events)
+    return _run(parameters, trace, (warmup, length), None, n_events, adapt)
 
 
 def _run(
@@ -124,10 +130,13 @@ def _run(
     region: tuple[int, int],
     ideal: Ideal | None,
     n_events: int,
+    adapt: Callable[[npt.NDArray[np.int64]], None] | None = None,
 ) -> tuple[npt.NDArray[np.int64] | None, npt.NDArray[np.int64]]:
     from archgym.simulators.cpu import kernel
 
     state = state_of(parameters, trace, region, ideal, n_events)
+    if adapt is not None:
+        adapt(state)
     spent = kernel.run(state, make_weights(parameters), trace.records, *region)
     events = state[state[lay.G_LOG] : state[lay.G_LOG_TOP]].reshape(-1, lay.EVENT_SIZE)
     return counters_of(state, spent, trace, region), events

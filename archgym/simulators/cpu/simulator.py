@@ -154,8 +154,8 @@ class CpuSimulator(Simulator):
         """Return results as `simulate`, of an ideal machine that does not pay one of `costs`."""
         return self._results(indices, workload, cost)
 
-    def _results(self, indices: np.ndarray, workload: Workload, cost: str | None) -> BatchResult:
-        program: Program = workload.content
+    def region(self, program: Program) -> tuple[InstructionTrace, int, int]:
+        """Return the trace of a program, and instructions before counting and counted."""
         # More than the counted ones may be in flight.
         trace = program.instructions(self._n + _IN_FLIGHT)
         n = min(self._n, trace.n - _MARGIN)
@@ -165,14 +165,17 @@ class CpuSimulator(Simulator):
                 f"set the option `instructions`, at most {MAX_RECORDS:,}",
             )
         warmup = 3 * n // 8
-        length = n - warmup
+        return trace, warmup, n - warmup
+
+    def _results(self, indices: np.ndarray, workload: Workload, cost: str | None) -> BatchResult:
+        trace, warmup, length = self.region(workload.content)
         values = np.full((len(indices), len(METRICS)), np.nan)
         reason = np.zeros(len(indices), dtype=np.int16)
         for row, design in enumerate(indices):
             machine: Mapping[str, int] = machine_of(self.space.name, self.space.design_at(design))
             machine, ideal = (machine, None) if cost is None else idealised(cost, machine)
             if self._corunners:
-                found = self._run_cores(machine, program, (warmup, length), ideal)
+                found = self._run_cores(machine, workload.content, (warmup, length), ideal)
             else:
                 found = self._run(machine, trace, (warmup, length), ideal)
             if found is None:

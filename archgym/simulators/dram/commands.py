@@ -57,6 +57,8 @@ SCHEDULERS: Final = ("Fifo", "FrFcfs", "FrFcfsGrp")
 FIFO: Final = 0
 FR_FCFS: Final = 1
 FR_FCFS_GRP: Final = 2
+# Code of a policy that a user wrote, which no design has.
+USER_SCHEDULER: Final = 3
 
 BUFFERS: Final = ("Bankwise", "ReadWrite", "Shared")
 BANKWISE: Final = 0

@@ -30,6 +30,7 @@ from archgym.simulators.dram.commands import (
     READ_WRITE,
     REFA,
     REFB,
+    USER_SCHEDULER,
     WR,
     WRA,
 )
@@ -54,6 +55,7 @@ from archgym.simulators.dram.managers import (
     request_wake_up,
     start_managers,
 )
+from archgym.simulators.dram.policy_calls import best_scored, report_request, wants_closing
 from archgym.simulators.dram.state import NEVER, NONE
 
 __all__ = ["accept", "can_accept", "log_command", "step"]
@@ -123,6 +125,9 @@ def accept(s: Any, d: Any, requests: Any, now: int) -> None:
     s.last_stored_bank = bank
     if s.open_row[bank] == request.row:
         s.n_hits[bank] += 1
+    s.policy_time = now
+    if s.policy_on_arrive != 0:
+        report_request(s, d, s.policy_on_arrive, request, 0)
     start_bank(s, d, requests, bank)
 
 
@@ -165,10 +170,15 @@ def start_bank(s: Any, d: Any, requests: Any, bank: int) -> None:
 
     row = s.open_row[bank]
     index = head
+    if s.scheduler == USER_SCHEDULER:
+        index = best_scored(s, d, requests, bank, row)
     if row == NONE:
         command = ACT
     else:
-        if s.scheduler == FIFO:
+        if s.scheduler == USER_SCHEDULER:
+            is_hit = requests[index].row == row
+            hits_again = s.n_hits[bank] > 1
+        elif s.scheduler == FIFO:
             is_hit = requests[head].row == row
             second = requests[head].next
             hits_again = second != NONE and requests[second].row == requests[head].row
@@ -179,10 +189,12 @@ def start_bank(s: Any, d: Any, requests: Any, bank: int) -> None:
                 index = _oldest_hit(requests, head, row)
                 if s.scheduler == FR_FCFS_GRP:
                     index = _grouped_hit(s, requests, head, index, row)
-        if s.page_policy != CLOSED and not is_hit:
+        if not is_hit and (s.page_policy != CLOSED or s.scheduler == USER_SCHEDULER):
             command = PRE
         else:
-            if s.page_policy == OPEN:
+            if s.policy_close != 0:
+                closes = wants_closing(s, d, bank, requests[index])
+            elif s.page_policy == OPEN:
                 closes = False
             elif s.page_policy == CLOSED:
                 closes = True
@@ -257,6 +269,7 @@ def _withdraw(s: Any, bank: int) -> None:
 @compiled
 def step(s: Any, d: Any, requests: Any, now: int) -> None:
     """One run of the controller at a time, after the request at its door was looked at."""
+    s.policy_time = now
     if s.power_wants or now >= s.refresh_wake:
         start_managers(s, d, now)
         s.is_stale = 1
@@ -498,6 +511,8 @@ def _issue_column(s: Any, d: Any, requests: Any, command: int, bank: int, now: i
         s.n_misses_served += 1
     else:
         s.n_conflicts_served += 1
+    if s.policy_on_issue != 0:
+        report_request(s, d, s.policy_on_issue, requests[index], outcome)
     s.issued = index
     s.n_issued += 1
     s.n_steps_without_progress = 0
@@ -508,7 +523,7 @@ def _issue_column(s: Any, d: Any, requests: Any, command: int, bank: int, now: i
         accept(s, d, requests, now)
     s.n_payloads[rank] -= 1
     start_bank(s, d, requests, bank)
-    if turns and s.scheduler == FR_FCFS_GRP:
+    if turns and s.scheduler >= FR_FCFS_GRP:
         for other in range(d.n_banks):
             if other != bank and s.open_row[other] != NONE and s.place[other] != NONE:
                 start_bank(s, d, requests, other)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import cache, partial
 from importlib import resources
 from pathlib import Path
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 
@@ -263,24 +263,30 @@ class DramSimulator(Simulator):
         # Numba takes a while to import, which listing and describing should not wait for.
         from archgym.simulators.dram.kernel import simulate
 
+        is_exact = self.fidelity == "exact"
+        is_exact |= self.fidelity == "auto" and not self.is_fast_proven(workload)
+        return simulate(**self.kernel_arguments(indices, workload, without), is_exact=is_exact)
+
+    def kernel_arguments(
+        self, indices: np.ndarray, workload: Workload, without: str | None = None
+    ) -> dict[str, Any]:
+        """Return the arguments of `kernel.simulate` for designs, without the fidelity."""
         ready = self._prepared(workload)
         controllers = self._controllers(indices)
         relieve_controllers(controllers, without)
-        return simulate(
-            controllers,
-            self._mapping_index(indices),
-            ready.decoded,
-            ready.bursts.addresses,
-            ready.bursts.ticks,
-            ready.bursts.is_write,
-            player_clock_ps=ready.bursts.period_ps,
-            is_relative=ready.bursts.relative,
-            device=ready.tables(without),
-            is_exact=self.fidelity == "exact"
-            or (self.fidelity == "auto" and not self.is_fast_proven(workload)),
-            first_burst=ready.bursts.first_burst if ready.bursts.are_split else None,
-            memory=self.device,
-        )
+        return {
+            "controllers": controllers,
+            "mapping_index": self._mapping_index(indices),
+            "decoded": ready.decoded,
+            "addresses": ready.bursts.addresses,
+            "ticks": ready.bursts.ticks,
+            "is_write": ready.bursts.is_write,
+            "player_clock_ps": ready.bursts.period_ps,
+            "is_relative": ready.bursts.relative,
+            "device": ready.tables(without),
+            "first_burst": ready.bursts.first_burst if ready.bursts.are_split else None,
+            "memory": self.device,
+        }
 
     def is_fast_proven(self, workload: Workload) -> bool:
         """Return True if `fast` was measured to be equal to `exact` on such workloads.

@@ -207,6 +207,17 @@ _POWER_DOWN = [
     ("has_rank_candidate", _I),  # whether some refresh or power-down command is a candidate
 ]
 
+# A policy that a user wrote: addresses of its functions (0 for none) and of its storage.
+_POLICY = [
+    ("policy_score", _I),
+    ("policy_close", _I),
+    ("policy_on_arrive", _I),
+    ("policy_on_issue", _I),
+    ("policy_memory", _I),
+    ("policy_floats", _I),
+    ("policy_time", _I),  # of the controller's run
+]
+
 _TRAFFIC = [
     ("start", _I),  # time at which everything begins: 0
     ("n_requests", _I),
@@ -278,6 +289,7 @@ STATE: Final = np.dtype(
         *_SELECTION,
         *_REFRESH,
         *_POWER_DOWN,
+        *_POLICY,
         *_TRAFFIC,
         *_ENERGY,
     ],

@@ -1,20 +1,44 @@
 """Replays of one TLB with built-in replacement and with the optimum; compiled."""
 
-from typing import Any
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
 
 from archgym.runtime.kernels import entry_point
 from archgym.simulators.translation.state import EMPTY
-from archgym.simulators.translation.tlbs import fill, holds, set_of
+from archgym.simulators.translation.tlbs import fill, find, holds, set_of
 
-__all__ = ["replay_built_in", "replay_optimum"]
+__all__ = ["optimum_misses", "replay_built_in", "replay_optimum"]
+
+_NEVER: Final = 2**62
+
+
+def optimum_misses(pages: npt.NDArray[np.int64], entries: int, ways: int) -> int:
+    """Return the fewest misses of any policy that fills on each miss: Belady's.
+
+    Args:
+      pages: (n,) int64, pages or blocks in the order of their accesses.
+      entries: Entries of the TLB or cache.
+      ways: Ways of a set.
+    """
+    order = np.argsort(pages, kind="stable")
+    future = np.full(len(order), _NEVER, dtype=np.int64)
+    is_same = pages[order[1:]] == pages[order[:-1]]
+    future[order[:-1][is_same]] = order[1:][is_same]
+    tags = np.full(entries, EMPTY, dtype=np.int64)
+    return int(replay_optimum(pages, future, tags, np.zeros(entries, dtype=np.int64), ways))
 
 
 @entry_point(seconds=2)
-def replay_built_in(pages: Any, tags: Any, marks: Any, ways: int, policy: int, state: Any) -> int:
-    """Return misses of a TLB with built-in replacement.
+def replay_built_in(
+    pages: Any, following: Any, tags: Any, marks: Any, ways: int, policy: int, state: Any
+) -> int:
+    """Return misses and prefetches of a TLB with built-in replacement: misses + prefetches << 32.
 
     Args:
       pages: (n,) int64.
+      following: (n,) int64, page to prefetch on a miss, -1 for none; empty without prefetch.
       tags: (sets * ways,) int64, empty.
       marks: (sets * ways,) uint8, RRPVs.
       ways: Ways of a set.
@@ -23,13 +47,21 @@ def replay_built_in(pages: Any, tags: Any, marks: Any, ways: int, policy: int, s
     """
     sets = tags.shape[0] // ways
     misses = 0
+    prefetches = 0
     for access in range(pages.shape[0]):
         page = pages[access]
         base = set_of(page, sets, -1) * ways
-        if not holds(tags, marks, base, ways, policy, page):
-            misses += 1
-            fill(state[0], tags, marks, base, ways, policy, page)
-    return misses
+        if holds(tags, marks, base, ways, policy, page):
+            continue
+        misses += 1
+        fill(state[0], tags, marks, base, ways, policy, page)
+        if following.shape[0] > 0 and following[access] >= 0:
+            page = following[access]
+            base = set_of(page, sets, -1) * ways
+            if find(tags, base, ways, page) < 0:
+                prefetches += 1
+                fill(state[0], tags, marks, base, ways, policy, page)
+    return misses + (prefetches << 32)
 
 
 @entry_point(seconds=2)

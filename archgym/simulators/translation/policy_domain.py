@@ -67,6 +67,15 @@ def victim(line, set, time):
     return best
 '''
 
+_NEXT_PAGE = (
+    _LRU.replace("Least recently used", "Least recently used, with a prefetch of the next page")
+    + """
+
+def prefetch(page, hit, time):
+    return -1 if hit else page + 1
+"""
+)
+
 
 def _compile(hooks: Mapping[str, Any]) -> Any:
     from archgym.simulators.translation.policy_kernel import make_replay
@@ -81,7 +90,16 @@ def _simulate(replay: Any, storage: Any, case: Mapping[str, Any]) -> dict[str, A
     counts = np.zeros(len(COUNTS), dtype=np.int64)
     tags = np.full(int(case["entries"]), EMPTY, dtype=np.int64)
     started = time.perf_counter()
-    replay(case["pages"], tags, int(case["ways"]), counts, storage.memory, storage.floats)
+    replay(
+        case["pages"],
+        case["mapped"],
+        tags,
+        np.zeros(len(tags), dtype=np.int64),
+        int(case["ways"]),
+        counts,
+        storage.memory,
+        storage.floats,
+    )
     took_s = time.perf_counter() - started
     return {**dict(zip(COUNTS, counts.tolist(), strict=True)), "seconds": took_s}
 
@@ -106,7 +124,7 @@ def _evaluate_built_in(name: str, case: Any) -> Any:
 
 TLB: Final = Domain(
     name="tlb",
-    doc="Entries that stay in a set-associative TLB.",
+    doc="Entries that stay in a set-associative TLB, and pages that are brought ahead.",
     hooks={
         "on_hit": Hook(
             ("line", "set", "page", "time"), "Called on a hit; `line` is `set * WAYS + way`."
@@ -118,16 +136,23 @@ TLB: Final = Domain(
             is_required=True,
             has_result=True,
         ),
+        "prefetch": Hook(
+            ("page", "hit", "time"),
+            "Return a page to bring after an access, or -1; pages that the program does not have "
+            "are ignored.",
+            has_result=True,
+        ),
     },
     sizes={"line": "entries of the TLB", "set": "sets of the TLB"},
     values={"SETS": "sets of the TLB", "WAYS": "ways of a set"},
-    templates={"lru": _LRU, "fifo": _FIFO, "srrip": _SRRIP},
+    templates={"lru": _LRU, "fifo": _FIFO, "srrip": _SRRIP, "next-page": _NEXT_PAGE},
     options={
         "entries": "entries of the TLB (default: 1536)",
         "ways": "ways of a set (default: 12)",
         "walk_cycles": "cycles of a page walk (default: 100)",
+        "prefetch_percent": "share of a miss that a prefetch counts in the loss (default: 100)",
     },
-    built_in=("lru", "fifo", "srrip"),
+    built_in=("lru", "fifo", "srrip", "next-page"),
     example={"line": 1536, "set": 128, "SETS": 128, "WAYS": 12},
     open_case=_open_case,
     case_input=lambda case: case.arguments(),
@@ -135,6 +160,7 @@ TLB: Final = Domain(
     evaluate_built_in=_evaluate_built_in,
     compile=_compile,
     simulate=_simulate,
+    loss="walks over those of the optimum without prefetch",
 )
 DOMAINS: Final = (TLB,)
 """Domains of the simulator."""

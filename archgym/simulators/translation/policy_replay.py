@@ -18,11 +18,21 @@ from archgym.traces.memory_trace import AccessKind
 
 __all__ = ["BUILT_IN", "TlbCase", "TlbResult", "evaluate_built_in", "evaluate_policy", "open_case"]
 
-BUILT_IN: Final = {"lru": LRU, "fifo": FIFO, "srrip": SRRIP}
-"""Codes of the built-in policies that know no future."""
-_NEVER: Final = 2**62
+BUILT_IN: Final = {
+    "lru": (LRU, False),
+    "fifo": (FIFO, False),
+    "srrip": (SRRIP, False),
+    "next-page": (LRU, True),
+}
+"""Replacement of the built-in policies that know no future, and True for a prefetch."""
 # chosen: the L2 TLB of a recent core, 1,536 entries with 12 ways; a walk of 100 cycles.
-_DEFAULTS: Final = {"entries": "1536", "ways": "12", "walk_cycles": "100"}
+_DEFAULTS: Final = {
+    "entries": "1536",
+    "ways": "12",
+    "walk_cycles": "100",
+    # chosen: a prefetch is a walk like any other, so that none is free.
+    "prefetch_percent": "100",
+}
 _MAX_ENTRIES: Final = 2**20
 _PAGE_BITS: Final = 12
 
@@ -38,6 +48,7 @@ class TlbCase:
       entries: Entries of the TLB.
       ways: Ways of a set.
       walk_cycles: Cycles of a page walk.
+      prefetch_weight: Share of a miss that a prefetch counts in the loss.
     """
 
     name: str
@@ -45,6 +56,7 @@ class TlbCase:
     entries: int
     ways: int
     walk_cycles: float = 100.0
+    prefetch_weight: float = 1.0
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -60,6 +72,7 @@ class TlbCase:
         """Return the input of the simulation."""
         return {
             "pages": self.pages,
+            "mapped": np.unique(self.pages),
             "entries": self.entries,
             "ways": self.ways,
             "sizes": self.sizes,
@@ -69,15 +82,9 @@ class TlbCase:
     @cached_property
     def bound(self) -> int:
         """Fewest misses of any policy that fills on each miss: Belady's."""
-        from archgym.simulators.translation.policy_bounds import replay_optimum
+        from archgym.simulators.translation.policy_bounds import optimum_misses
 
-        order = np.argsort(self.pages, kind="stable")
-        future = np.full(len(order), _NEVER, dtype=np.int64)
-        is_same = self.pages[order[1:]] == self.pages[order[:-1]]
-        future[order[:-1][is_same]] = order[1:][is_same]
-        tags = np.full(self.entries, EMPTY, dtype=np.int64)
-        uses = np.zeros(self.entries, dtype=np.int64)
-        return int(replay_optimum(self.pages, future, tags, uses, self.ways))
+        return optimum_misses(self.pages, self.entries, self.ways)
 
     @cached_property
     def compulsory(self) -> int:
@@ -93,14 +100,17 @@ class TlbResult:
     case: TlbCase
     policy: str
     misses: int = 0
+    prefetches: int = 0
+    useful: int | None = None
     state_bits: int | None = None
     operations: Mapping[str, int] | None = None
     problem: str = ""
 
     @property
     def loss(self) -> float:
-        """Misses over those of the optimum; infinite for an infeasible policy."""
-        return math.inf if self.problem else self.misses / max(1, self.case.bound)
+        """Walks over those of the optimum; infinite for an infeasible policy."""
+        walks = self.misses + self.case.prefetch_weight * self.prefetches
+        return math.inf if self.problem else walks / max(1, self.case.bound)
 
     def to_json(self) -> dict[str, Any]:
         """Return the measures as JSON."""
@@ -108,13 +118,15 @@ class TlbResult:
         if self.problem:
             return {"trace": case.name, "policy": self.policy, "problem": self.problem}
         capacity = case.bound - case.compulsory
-        of_policy = self.misses - case.bound
+        of_policy = self.misses + self.prefetches - case.bound
         return {
             "trace": case.name,
             "policy": self.policy,
             "uses": len(case.pages),
             "misses": self.misses,
             "miss_percent": 100 * self.misses / max(1, len(case.pages)),
+            "prefetches": self.prefetches,
+            "useful_prefetches": self.useful,
             "bound_misses": case.bound,
             "compulsory_misses": case.compulsory,
             "capacity_misses": capacity,
@@ -152,7 +164,10 @@ def open_case(name: str, options: Mapping[str, str]) -> TlbCase:
     # Repeats of a page hit the L1 TLB under every policy.
     is_new = np.concatenate([[True], pages[1:] != pages[:-1]])
     walk = _whole("walk_cycles", chosen["walk_cycles"])
-    return TlbCase(str(name), pages[is_new], entries, ways, float(walk))
+    weight = chosen["prefetch_percent"]
+    if not weight.isdecimal() or int(weight[:12]) > 100:
+        raise InvalidArgumentError(f"`prefetch_percent` must be 0 to 100; got {weight!r}.")
+    return TlbCase(str(name), pages[is_new], entries, ways, float(walk), int(weight) / 100)
 
 
 def _whole(name: str, text: str) -> int:
@@ -177,18 +192,22 @@ def evaluate_policy(
     counts = runner.run(source.text, case.arguments(), tuned)
     if "problem" in counts:
         return TlbResult(case=case, policy=name, problem=str(counts["problem"]))
-    misses = int(counts["misses"])
+    misses, prefetches = int(counts["misses"]), int(counts["prefetches"])
     if int(counts["hits"]) + misses != len(case.pages):
         raise SimulatorError(f"The counts of policy {name!r} do not add up.")
-    if misses < case.bound:
+    # A prefetch can move a walk, but not save one.
+    if misses + prefetches < case.bound:
         raise SimulatorError(
-            f"Policy {name!r} misses {misses} times on {case.name!r}, less than the optimum of "
+            f"Policy {name!r} walks {misses + prefetches} times on {case.name!r}, less than the "
+            f"optimum of "
             f"{case.bound}. That is a defect of the simulator; report it with the policy."
         )
     return TlbResult(
         case=case,
         policy=name,
         misses=misses,
+        prefetches=prefetches,
+        useful=int(counts["useful"]),
         state_bits=source.state_bits(case.sizes),
         operations=operations,
     )
@@ -202,15 +221,21 @@ def evaluate_built_in(policy: str, case: TlbCase) -> TlbResult:
     """
     if policy not in BUILT_IN:
         raise unknown_name("built-in policy", policy, BUILT_IN)
-    return TlbResult(case=case, policy=policy, misses=built_in_misses(policy, case))
+    misses, prefetches = built_in_counts(policy, case)
+    return TlbResult(case=case, policy=policy, misses=misses, prefetches=prefetches)
 
 
-def built_in_misses(policy: str, case: TlbCase) -> int:
-    """Return misses of a built-in policy."""
+def built_in_counts(policy: str, case: TlbCase) -> tuple[int, int]:
+    """Return misses and prefetches of a built-in policy."""
     from archgym.simulators.translation.policy_bounds import replay_built_in
 
     tags = np.full(case.entries, EMPTY, dtype=np.int64)
     marks = np.full(case.entries, MAX_RRPV, dtype=np.uint8)
     # Random replacement alone would read it.
     state = np.ones(1, dtype=[("random", np.int64)])
-    return int(replay_built_in(case.pages, tags, marks, case.ways, BUILT_IN[policy], state))
+    code, is_prefetching = BUILT_IN[policy]
+    following = np.zeros(0, dtype=np.int64)
+    if is_prefetching:
+        following = np.where(np.isin(case.pages + 1, case.pages), case.pages + 1, -1)
+    both = int(replay_built_in(case.pages, following, tags, marks, case.ways, code, state))
+    return both & 0xFFFFFFFF, both >> 32

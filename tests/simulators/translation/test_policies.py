@@ -1,6 +1,7 @@
 """TLB replacement as code: equal to the built-in policies, never better than the optimum."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from archgym.policies.sandbox import PolicyRunner
 from archgym.simulators.translation.policy_domain import TLB
 from archgym.simulators.translation.policy_replay import (
     TlbCase,
-    built_in_misses,
+    built_in_counts,
+    evaluate_built_in,
     evaluate_policy,
     open_case,
 )
@@ -30,7 +32,7 @@ def case(entries: int, ways: int) -> TlbCase:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("entries", "ways"), [(1, 1), (8, 8), (64, 4), (96, 12), (1536, 12)])
-@pytest.mark.parametrize("policy", ["lru", "fifo", "srrip"])
+@pytest.mark.parametrize("policy", ["lru", "fifo", "srrip", "next-page"])
 def test_written_policy_equals_the_built_in_one(
     runner: PolicyRunner, policy: str, entries: int, ways: int
 ) -> None:
@@ -38,8 +40,8 @@ def test_written_policy_equals_the_built_in_one(
 
     written = evaluate_policy(check_policy(TLB.templates[policy]), tlb, runner)
 
-    assert written.misses == built_in_misses(policy, tlb)
-    assert written.misses >= tlb.bound >= tlb.compulsory
+    assert (written.misses, written.prefetches) == built_in_counts(policy, tlb)
+    assert written.misses + written.prefetches >= tlb.bound >= tlb.compulsory
 
 
 def test_optimum_is_that_of_a_small_example() -> None:
@@ -47,7 +49,26 @@ def test_optimum_is_that_of_a_small_example() -> None:
     tlb = TlbCase("small", np.array([1, 2, 3, 1, 2, 3]), 2, 2)
 
     assert (tlb.compulsory, tlb.bound) == (3, 4)
-    assert built_in_misses("lru", tlb) == 6
+    assert built_in_counts("lru", tlb)[0] == 6
+
+
+def test_next_page_prefetch_halves_the_misses_of_a_scan() -> None:
+    # 100 new pages in order: every second one was prefetched on the miss before.
+    tlb = TlbCase("scan", np.arange(100), 16, 4)
+
+    assert built_in_counts("lru", tlb) == (100, 0)
+    assert built_in_counts("next-page", tlb) == (50, 50)
+    assert evaluate_built_in("next-page", tlb).loss == 1.0
+    assert evaluate_built_in("next-page", replace(tlb, prefetch_weight=0.25)).loss == 0.625
+
+
+@pytest.mark.slow
+def test_prefetch_of_pages_that_do_not_exist_is_ignored(runner: PolicyRunner) -> None:
+    text = TLB.templates["lru"] + "\n\ndef prefetch(page, hit, time):\n    return page + 100000\n"
+
+    found = evaluate_policy(check_policy(text), case(64, 4), runner)
+
+    assert (found.prefetches, found.problem) == (0, "")
 
 
 @pytest.mark.slow

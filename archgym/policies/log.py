@@ -1,0 +1,343 @@
+"""Log of policies: a folder with a budget, and one checksummed line for each evaluation.
+
+    policies.json    {"format": 1, "domain": …, "traces": […], "options": {…}, "budget": 40}
+    policies.jsonl   {"seq": 0, "source": …, "constants": {…}, "loss": 1.9, "results": […], …}
+
+Every evaluation is charged, also that of a policy that faults, hangs or does not pass the checks
+of its loops. A policy that is not in the language at all costs nothing.
+"""
+
+import json
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, final
+
+import msgspec
+
+from archgym.errors import BudgetExhausted, FileFormatError, InvalidArgumentError
+from archgym.files.json_types import typed
+from archgym.files.lease import Lease
+from archgym.files.storage import (
+    make_folder,
+    open_file,
+    storage_errors,
+    write_atomic,
+)
+from archgym.policies.domain import domain as known_domain
+from archgym.policies.language import check_policy, tuned_values
+from archgym.policies.sandbox import PolicyRunner
+
+__all__ = ["HEADER_NAME", "Attempt", "PolicyHeader", "PolicyLog", "read_policy_header"]
+
+HEADER_NAME: Final = "policies.json"
+_JOURNAL_NAME: Final = "policies.jsonl"
+_FORMAT: Final = 1
+# chosen: a hundred times the largest source and its results.
+_MAX_LINE_BYTES: Final = 2**22
+_MAX_HEADER_BYTES: Final = 2**20
+_MAX_BUDGET: Final = 10**6
+
+
+@final
+class PolicyHeader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Choices of a log of policies."""
+
+    format: int
+    domain: str
+    traces: tuple[str, ...]
+    options: dict[str, str]
+    budget: int
+    crc: str = ""
+    """Checksum of the other members, which those of the records depend on."""
+
+    def checksum(self) -> str:
+        """Return the checksum that the members must have."""
+        return f"{zlib.crc32(msgspec.json.encode(msgspec.structs.replace(self, crc=''))):08x}"
+
+
+@final
+@dataclass(frozen=True)
+class Attempt:
+    """An evaluated policy."""
+
+    seq: int
+    source: str
+    constants: Mapping[str, int]
+    results: tuple[Mapping[str, Any], ...]
+    """Measures by trace."""
+    loss: float | None
+    """Mean over the traces; None for an infeasible policy."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the attempt as a record."""
+        return {
+            "seq": self.seq,
+            "source": self.source,
+            "constants": dict(self.constants),
+            "loss": self.loss,
+            "results": [dict(each) for each in self.results],
+        }
+
+
+@final
+class PolicyLog:
+    """Evaluations of policies of one domain on fixed traces, charged to a budget.
+
+    Use it as a context manager. One process at a time has a log open.
+
+    Example:
+      >>> from tempfile import TemporaryDirectory
+      >>> with TemporaryDirectory() as folder:
+      ...     with PolicyLog.create(f"{folder}/log", "tlb", ["sort"], budget=2) as log:
+      ...         left = log.left
+      >>> left
+      2
+    """
+
+    def __init__(self, folder: Path, header: PolicyHeader, root: Path | None) -> None:
+        """Open the log; use `create` or `open`."""
+        self.folder = folder
+        self.header = header
+        self._lease = Lease(folder)
+        try:
+            self._domain = known_domain(header.domain)
+            self._cases = [
+                self._domain.open_case(_place(trace, root), self._options(root))
+                for trace in header.traces
+            ]
+            self._seed = zlib.crc32(header.crc.encode())
+            self.attempts = _read_attempts(folder / _JOURNAL_NAME, self._seed)
+        except BaseException:
+            self._lease.release()
+            raise
+        self._runner: PolicyRunner | None = None
+
+    @classmethod
+    def create(
+        cls,
+        folder: str | Path,
+        domain: str,
+        traces: Sequence[str],
+        *,
+        budget: int,
+        options: Mapping[str, str] | None = None,
+        root: Path | None = None,
+    ) -> Self:
+        """Make a new log.
+
+        Args:
+          folder: New folder.
+          domain: Name of a domain.
+          traces: Traces that every policy is measured on.
+          budget: Evaluations at most; one policy on all traces is one.
+          options: Options of the domain.
+          root: Folder in which files of traces and options lie; None for the present folder.
+
+        Raises:
+          InvalidArgumentError: The folder is in use, or an argument is out of range.
+          ArchGymError: The domain, a trace or an option does not exist.
+        """
+        if not 1 <= budget <= _MAX_BUDGET:
+            raise InvalidArgumentError(f"`budget` must be 1 to {_MAX_BUDGET}; got {budget}.")
+        if not traces:
+            raise InvalidArgumentError("A log of policies needs a trace; got none.")
+        path = Path(folder)
+        if path.exists() and any(path.iterdir()):
+            raise InvalidArgumentError(f"{path} is in use. Choose another folder.")
+        header = PolicyHeader(
+            format=_FORMAT,
+            domain=known_domain(domain).name,
+            traces=tuple(traces),
+            options=dict(options or {}),
+            budget=budget,
+        )
+        header = msgspec.structs.replace(header, crc=header.checksum())
+        for trace in header.traces:
+            # What cannot be opened leaves no folder behind.
+            place = _place(trace, root)
+            known_domain(domain).open_case(place, _placed(header.options, root))
+        made = cls(make_folder(path), header, root)
+        write_atomic(path / HEADER_NAME, msgspec.json.encode(header) + b"\n")
+        return made
+
+    @classmethod
+    def open(cls, folder: str | Path, root: Path | None = None) -> Self:
+        """Open a log that exists.
+
+        Raises:
+          FileFormatError: A file of it is damaged.
+          StudyLockedError: Another process has it open.
+        """
+        return cls(Path(folder), read_policy_header(folder), root)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the policies' process and release the folder."""
+        if self._runner is not None:
+            self._runner.close()
+            self._runner = None
+        self._lease.release()
+
+    @property
+    def left(self) -> int:
+        """Evaluations that are left of the budget."""
+        return self.header.budget - len(self.attempts)
+
+    def best(self) -> Attempt | None:
+        """Return the feasible attempt with the smallest loss, the first of equals."""
+        found = [each for each in self.attempts if each.loss is not None]
+        return min(found, key=lambda each: float(each.loss or 0.0), default=None)
+
+    def evaluate(self, source: str, constants: Mapping[str, int] | None = None) -> Attempt:
+        """Evaluate a policy on all traces; charged, and recorded before it returns.
+
+        Args:
+          source: Text of the policy.
+          constants: Values of tunable constants.
+
+        Raises:
+          BudgetExhausted: Nothing is left.
+          FileFormatError, UnknownNameError: The text is no policy; nothing is charged.
+          InvalidArgumentError: It is of another domain, or a constant is out of range.
+        """
+        if self.left <= 0:
+            raise BudgetExhausted(
+                f"All {self.header.budget} evaluations of {self.folder.name!r} are used."
+            )
+        attempt = self._measured(source, dict(constants or {}), len(self.attempts))
+        self._lease.check()
+        record = json.dumps(attempt.to_json(), separators=(",", ":"), allow_nan=False).encode()
+        crc = zlib.crc32(record, self._seed)
+        line = f'{record[:-1].decode()},"crc":"{crc:08x}"}}\n'
+        path = self.folder / _JOURNAL_NAME
+        with storage_errors(path, "written"), path.open("ab") as handle:
+            handle.write(line.encode())
+            handle.flush()
+        self.attempts.append(attempt)
+        return attempt
+
+    def verify(self) -> list[int]:
+        """Return numbers of the attempts that give other results when evaluated again."""
+        return [
+            each.seq
+            for each in self.attempts
+            if self._measured(each.source, each.constants, each.seq) != each
+        ]
+
+    def _measured(self, source: str, constants: Mapping[str, int], seq: int) -> Attempt:
+        policy = check_policy(source)
+        if policy.domain.name != self._domain.name:
+            raise InvalidArgumentError(
+                f"The log is for policies of domain {self._domain.name!r}; "
+                f"got one of {policy.domain.name!r}."
+            )
+        tuned = tuned_values(policy, {name: str(value) for name, value in constants.items()})
+        if self._runner is None:
+            self._runner = PolicyRunner()
+        results, losses = [], []
+        for trace, case in zip(self.header.traces, self._cases, strict=True):
+            try:
+                found = self._domain.evaluate(policy, case, self._runner, tuned)
+            except FileFormatError as error:
+                # Loops are too long for this case.
+                problem = " ".join(str(error).split())
+                results.append({"trace": trace, "problem": problem})
+                losses.append(math.inf)
+                continue
+            results.append({**found.to_json(), "trace": trace})
+            losses.append(found.loss)
+        mean = sum(losses) / len(losses)
+        # As JSON gives them back, so that a verified attempt is equal.
+        plain = json.loads(json.dumps(results, allow_nan=False))
+        loss = mean if math.isfinite(mean) else None
+        return Attempt(seq, source, dict(tuned), tuple(plain), loss)
+
+    def _options(self, root: Path | None) -> dict[str, str]:
+        return _placed(self.header.options, root)
+
+
+def read_policy_header(folder: str | Path) -> PolicyHeader:
+    """Return the choices of a log of policies.
+
+    Raises:
+      FileFormatError: The file is damaged or of a newer format.
+      StorageError: It cannot be read.
+    """
+    path = Path(folder) / HEADER_NAME
+    with storage_errors(path, "read"), open_file(path) as handle:
+        content = handle.read(_MAX_HEADER_BYTES)
+    try:
+        header: PolicyHeader = typed(json.loads(content), PolicyHeader)
+    except (ValueError, RecursionError, InvalidArgumentError) as error:
+        raise FileFormatError(path, None, f"the file is damaged: {error}") from None
+    if header.format != _FORMAT:
+        raise FileFormatError(
+            path, None, f"the format must be {_FORMAT}; got {header.format}", "Update ArchGym"
+        )
+    if header.crc != header.checksum():
+        raise FileFormatError(path, None, "the members do not match their checksum")
+    if not header.traces or not 1 <= header.budget <= _MAX_BUDGET:
+        raise FileFormatError(path, None, "the file must have a trace and a budget")
+    return header
+
+
+def _read_attempts(path: Path, seed: int) -> list[Attempt]:
+    if not path.exists():
+        return []
+    found: list[Attempt] = []
+    with storage_errors(path, "read"), open_file(path) as handle:
+        number = 0
+        while line := handle.readline(_MAX_LINE_BYTES):
+            number += 1
+            found.append(_attempt(path, number, line, len(found), seed))
+    return found
+
+
+def _attempt(path: Path, number: int, line: bytes, seq: int, seed: int) -> Attempt:
+    """Return the attempt in a line; a changed, torn or foreign line is refused."""
+    body, _, crc = line.rpartition(b',"crc":"')
+    record = body + b"}"
+    if crc != f'{zlib.crc32(record, seed):08x}"}}\n'.encode():
+        raise FileFormatError(
+            path, number, "the line does not match its checksum or belongs to another log"
+        )
+    try:
+        data = json.loads(record)
+        attempt = Attempt(
+            int(data["seq"]),
+            str(data["source"]),
+            {str(name): int(value) for name, value in data["constants"].items()},
+            tuple(dict(each) for each in data["results"]),
+            None if data["loss"] is None else float(data["loss"]),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise FileFormatError(path, number, "the line is no attempt") from None
+    if attempt.seq != seq:
+        raise FileFormatError(path, number, f"the line must be attempt {seq}; got {attempt.seq}")
+    return attempt
+
+
+def _place(text: str, root: Path | None) -> str:
+    """Return a trace's name, or its path where a file in the root has that name."""
+    if root is None:
+        return text
+    path = root / text
+    return str(path) if path.is_file() else text
+
+
+def _placed(options: Mapping[str, str], root: Path | None) -> dict[str, str]:
+    return {name: _place(text, root) for name, text in options.items()}

@@ -1,0 +1,34 @@
+"""Objects that end with a call of `close`."""
+
+from types import TracebackType
+from typing import Self
+
+__all__ = ["Closing"]
+
+
+class Closing:
+    """Base of objects with `close`, which a `with` block calls at its end.
+
+    Example:
+      >>> class Door(Closing):
+      ...     def close(self):
+      ...         print("closed")
+      >>> with Door():
+      ...     pass
+      closed
+    """
+
+    def close(self) -> None:
+        """Release what the object holds; calling it again does nothing."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,45 @@
+"""Values and designs from texts, as commands and options give them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from archgym.spaces.design import Design
+from archgym.spaces.parameter import Parameter
+from archgym.spaces.space import DesignSpace
+
+__all__ = ["value_from_text", "with_values"]
+
+
+def value_from_text(parameter: Parameter, text: str) -> Any:
+    """Return the value that a text represents for a parameter; it is not checked yet."""
+    if parameter.kind == "permutation":
+        return tuple(item.strip() for item in text.split(","))
+    if parameter.kind == "factorisation":
+        return tuple(_number(part.strip()) for part in text.replace("x", ",").split(","))
+    if parameter.kind == "categorical":
+        return text
+    value = _number(text)
+    # Numbers of a grid are floats; 1 on the command line means 1.0.
+    return float(value) if parameter.kind == "real" and isinstance(value, int) else value
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def with_values(space: DesignSpace, design: Mapping[str, Any], texts: Mapping[str, str]) -> Design:
+    """Return a design with some values replaced.
+
+    Raises:
+      InvalidDesignError: A name or value is not in the space.
+    """
+    values = dict(design)
+    for name, text in texts.items():
+        known = name in space.names
+        values[name] = value_from_text(space.parameter(name), text) if known else text
+    return space.design(values)

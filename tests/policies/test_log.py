@@ -1,0 +1,116 @@
+"""Logs of policies: charged, replayed, and refused once somebody has edited them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from archgym.errors import (
+    BudgetExhausted,
+    FileFormatError,
+    InvalidArgumentError,
+    StudyLockedError,
+)
+from archgym.policies.log import HEADER_NAME, Attempt, PolicyLog
+from archgym.simulators.translation.policy_domain import TLB
+
+LRU, FIFO = TLB.templates["lru"], TLB.templates["fifo"]
+JOURNAL = "policies.jsonl"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Attempt]]:
+    """A log of two attempts with a budget of three, closed."""
+    folder = tmp_path_factory.mktemp("logs") / "log"
+    with PolicyLog.create(folder, "tlb", ["sort"], budget=3) as log:
+        attempts = [log.evaluate(LRU), log.evaluate(FIFO)]
+    return folder, attempts
+
+
+def copied(made: tuple[Path, list[Attempt]], to: Path) -> Path:
+    to.mkdir()
+    for name in (HEADER_NAME, JOURNAL):
+        (to / name).write_bytes((made[0] / name).read_bytes())
+    return to
+
+
+@pytest.mark.slow
+def test_log_continues_and_replays_equally(
+    made: tuple[Path, list[Attempt]], tmp_path: Path
+) -> None:
+    folder = copied(made, tmp_path / "again")
+
+    with PolicyLog.open(folder) as log:
+        assert (log.attempts, log.left) == (made[1], 1)
+        assert log.verify() == []
+        log.evaluate(FIFO)
+        with pytest.raises(BudgetExhausted, match="All 3 evaluations"):
+            log.evaluate(LRU)
+    second, third = (folder / JOURNAL).read_bytes().splitlines()[1:]
+    # The same policy gives the same record, but for its number and checksum.
+    assert {**json.loads(second), "seq": 2, "crc": ""} == {**json.loads(third), "crc": ""}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "before", "after", "words"),
+    [
+        (HEADER_NAME, '"budget":3', '"budget":300', "do not match their checksum"),
+        (HEADER_NAME, '"sort"', '"graph-search"', "do not match their checksum"),
+        (JOURNAL, '"loss":', '"loss":0.1,"was":', "does not match its checksum"),
+        (JOURNAL, '"seq":0', '"seq":1', "does not match its checksum"),
+    ],
+)
+def test_edited_log_is_refused(
+    made: tuple[Path, list[Attempt]],
+    tmp_path: Path,
+    name: str,
+    before: str,
+    after: str,
+    words: str,
+) -> None:
+    folder = copied(made, tmp_path / "edited")
+    text = (folder / name).read_text()
+    assert before in text
+    (folder / name).write_text(text.replace(before, after, 1))
+
+    with pytest.raises(FileFormatError, match=words):
+        PolicyLog.open(folder)
+
+
+@pytest.mark.slow
+def test_dropped_line_is_refused(made: tuple[Path, list[Attempt]], tmp_path: Path) -> None:
+    folder = copied(made, tmp_path / "dropped")
+    lines = (folder / JOURNAL).read_bytes().splitlines(keepends=True)
+    (folder / JOURNAL).write_bytes(lines[1])
+
+    with pytest.raises(FileFormatError, match="must be attempt 0; got 1"):
+        PolicyLog.open(folder)
+
+
+@pytest.mark.slow
+def test_records_of_another_log_are_refused(
+    made: tuple[Path, list[Attempt]], tmp_path: Path
+) -> None:
+    with PolicyLog.create(tmp_path / "other", "tlb", ["sort"], budget=4):
+        pass
+    (tmp_path / "other" / JOURNAL).write_bytes((made[0] / JOURNAL).read_bytes())
+
+    with pytest.raises(FileFormatError, match="belongs to another log"):
+        PolicyLog.open(tmp_path / "other")
+
+
+@pytest.mark.slow
+def test_second_writer_is_refused(tmp_path: Path) -> None:
+    with (
+        PolicyLog.create(tmp_path / "log", "tlb", ["sort"], budget=1),
+        pytest.raises(StudyLockedError),
+    ):
+        PolicyLog.open(tmp_path / "log")
+
+
+def test_log_without_a_trace_or_a_budget_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match="needs a trace"):
+        PolicyLog.create(tmp_path / "log", "tlb", [], budget=1)
+    with pytest.raises(InvalidArgumentError, match="`budget` must be 1"):
+        PolicyLog.create(tmp_path / "log", "tlb", ["sort"], budget=0)
