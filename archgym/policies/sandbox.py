@@ -13,8 +13,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from types import TracebackType
-from typing import Any, Self, final
+from typing import Any, final
 
 from archgym.errors import (
     ArchGymError,
@@ -27,6 +26,7 @@ from archgym.errors import (
 from archgym.policies.domain import Domain
 from archgym.policies.domain import domain as known_domain
 from archgym.policies.language import PolicySource, bounds_of, check_policy
+from archgym.runtime.closing import Closing
 
 __all__ = ["PolicyRunner"]
 
@@ -41,7 +41,7 @@ _MAX_COMPILED = 64
 
 
 @final
-class PolicyRunner:
+class PolicyRunner(Closing):
     """A child process that stays for many runs, so that equal code is compiled once.
 
     Use it as a context manager.
@@ -61,17 +61,6 @@ class PolicyRunner:
         # Domain whose kernels the process has prepared.
         self._prepared = ""
         self._connection: Connection | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the process."""

@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, final
+from typing import TYPE_CHECKING, Any, Literal, Protocol, final
 
 import numpy as np
 
@@ -31,6 +30,7 @@ from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate, Trials
 from archgym.files.lease import Lease
 from archgym.files.storage import require_own, write_atomic
+from archgym.runtime.closing import Closing
 from archgym.runtime.interruption import Interruption
 from archgym.search.agent import Agent, agent_class, make_agent
 from archgym.search.paused import PausedSearch
@@ -140,7 +140,7 @@ class StudyResult:
 
 
 @final
-class Study:
+class Study(Closing):
     """A folder in which one process at a time searches, or logs an environment.
 
     Life cycle:
@@ -376,17 +376,6 @@ class Study:
             self._journal.close()
         finally:
             lease.release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __del__(self) -> None:
         # An environment that is dropped without `close` lets go of its log.

@@ -2,10 +2,10 @@
 
 import sys
 import time
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from archgym.cli.console.terminal import notice
+from archgym.runtime.closing import Closing
 
 __all__ = ["CountBar", "StageBar", "StudyProgress", "TableBar", "announce_compilation"]
 
@@ -25,7 +25,7 @@ def _say_compiling(kernel: str, seconds: float) -> None:
     notice(f"Compiling {name} (about {seconds:.0f} s, once) …")
 
 
-class CountBar:
+class CountBar(Closing):
     """Progress bar with rate and remaining time; only in a terminal, and not for short work."""
 
     def __init__(self, what: str) -> None:
@@ -40,18 +40,8 @@ class CountBar:
         self._row: Any = None
         self._is_wanted = sys.stderr.isatty()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._close()
-
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Take the bar away."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
@@ -136,7 +126,7 @@ class TableBar(CountBar):
         self.show(done, total, f"{known:,} known" if known else "")
         if done == total:
             # The next bar takes its place.
-            self._close()
+            self.close()
 
 
 class StageBar(CountBar):
@@ -150,6 +140,6 @@ class StageBar(CountBar):
     def __call__(self, what: str, done: float, total: float) -> None:
         """Update the bar from a `StageProgress` callback."""
         if what != self._what or done < self._done:
-            self._close()
+            self.close()
         self._what, self._done = what, done
         self.show(done, total)

@@ -3,10 +3,10 @@
 import shlex
 import sys
 from collections.abc import Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from archgym.cli.console.terminal import say, table
+from archgym.runtime.closing import Closing
 
 if TYPE_CHECKING:
     from archgym.sweep.driver import SweepState
@@ -18,7 +18,7 @@ __all__ = ["SweepProgress", "write_status"]
 _SHOWN_FAILURES = 10
 
 
-class SweepProgress:
+class SweepProgress(Closing):
     """Progress bar of a sweep; the remaining time is based on the speed of this session."""
 
     def __init__(self) -> None:
@@ -27,15 +27,8 @@ class SweepProgress:
         self._row: Any = None
         self._is_wanted = sys.stderr.isatty()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Take the bar away."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
