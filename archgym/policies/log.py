@@ -38,7 +38,9 @@ _JOURNAL_NAME: Final = "policies.jsonl"
 _FORMAT: Final = 1
 # chosen: a hundred times the largest source and its results.
 _MAX_LINE_BYTES: Final = 2**22
+# chosen: names of thousands of traces.
 _MAX_HEADER_BYTES: Final = 2**20
+# chosen: at a second each, eleven days.
 _MAX_BUDGET: Final = 10**6
 
 
