@@ -1,5 +1,7 @@
 """ArchBench: suites of tasks, runs of agents on them, reports, verification and a protocol."""
 
+from archgym.bench.exporters import ioh_problem, optuna_constraints, optuna_objective
+from archgym.bench.programs import ProgramRun, run_program
 from archgym.bench.report import BenchReport, read_bench_report
 from archgym.bench.run import bench_plan, run_bench
 from archgym.bench.serving import TaskServer, serve
@@ -11,14 +13,19 @@ __all__ = [
     "SUITES",
     "BenchReport",
     "BenchTask",
+    "ProgramRun",
     "Refusal",
     "ShuffledSimulator",
     "TaskServer",
     "bench_plan",
     "bench_task",
     "bench_tasks",
+    "ioh_problem",
+    "optuna_constraints",
+    "optuna_objective",
     "read_bench_report",
     "run_bench",
+    "run_program",
     "serve",
     "shuffled_task",
     "verify_bench",

@@ -16,7 +16,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, final
+from typing import IO, Any, final
 
 import numpy as np
 
@@ -64,6 +64,11 @@ class TaskServer:
         self.budget = budget
         self.is_over = False
         self._study = Study.create(folder, task, None, budget=budget, exists="resume")
+
+    @property
+    def evaluations(self) -> int:
+        """Evaluations so far, those of an earlier session included."""
+        return self._study.evaluations
 
     def close(self) -> None:
         """Release the study."""
@@ -175,7 +180,7 @@ class TaskServer:
         }
 
 
-def serve(server: TaskServer, source: BinaryIO, sink: BinaryIO) -> None:
+def serve(server: TaskServer, source: IO[bytes], sink: IO[bytes]) -> None:
     """Serve one client until it ends, its lines end, or the budget is used up.
 
     Raises:

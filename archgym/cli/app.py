@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from archgym.cli.commands.bench import bench_app
+from archgym.cli.commands.bottlenecks import bottlenecks
 from archgym.cli.commands.dataset import dataset_app
 from archgym.cli.commands.describe import describe
 from archgym.cli.commands.doctor import doctor
@@ -102,6 +103,7 @@ app.command("list", rich_help_panel=_LOOK)(list_names)
 app.command(rich_help_panel=_LOOK)(with_groups(describe))
 app.command(rich_help_panel=_LOOK)(with_groups(evaluate))
 app.command(rich_help_panel=_LOOK)(with_groups(explain))
+app.command(rich_help_panel=_LOOK)(with_groups(bottlenecks))
 app.command(rich_help_panel=_LOOK)(with_groups(simplify))
 app.command(rich_help_panel=_LOOK)(with_groups(export))
 app.command(rich_help_panel=_LOOK)(show)

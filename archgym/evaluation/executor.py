@@ -10,8 +10,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from multiprocessing.connection import wait
-from types import TracebackType
-from typing import Self, final
+from typing import final
 
 import numpy as np
 
@@ -29,6 +28,7 @@ from archgym.evaluation.isolation import (
 )
 from archgym.evaluation.task import Evaluation, Task
 from archgym.evaluation.worker import END_S, WorkerProcess
+from archgym.runtime.closing import Closing
 
 __all__ = ["Executor", "ProcessExecutor", "SerialExecutor", "ThreadExecutor", "executor_for"]
 
@@ -41,7 +41,7 @@ _CHUNK_S = 0.05
 _MAX_CHUNK = 1024
 
 
-class Executor(ABC):
+class Executor(Closing, ABC):
     """Evaluator of designs; its results do not depend on the number of workers.
 
     A simulator that breaks on a design costs that design: its row says so in `failures`. Errors of
@@ -62,17 +62,6 @@ class Executor(ABC):
     def close(self) -> None:
         """Give its threads and processes back."""
         self.cancel()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def executor_for(

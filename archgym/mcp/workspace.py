@@ -183,7 +183,7 @@ class Workspace:
 
         Args:
           name: Its name.
-          task: What `task` returned, or a task without files.
+          task: Result of `task`, or a task without files.
           budget: Evaluations at most.
 
         Raises:

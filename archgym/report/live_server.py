@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from archgym.errors import StorageError
 from archgym.report.live import LiveView
 from archgym.report.writing import plain
+from archgym.runtime.closing import Closing
 
 __all__ = ["LiveServer"]
 
@@ -40,7 +41,7 @@ _PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8">
 
 
 @final
-class LiveServer:
+class LiveServer(Closing):
     """Server of one page, reachable from this computer with the token in its address.
 
     It reads and never writes. A request needs the token, and a `Host` header of this computer, so
@@ -80,12 +81,6 @@ class LiveServer:
             ) from None
         self.port = int(self._server.server_address[1])
         self.url = f"http://{_HOST}:{self.port}/{token}/"
-
-    def __enter__(self) -> "LiveServer":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def serve(self) -> None:
         """Answer requests until another thread calls `stop`, or an exception comes."""

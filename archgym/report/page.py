@@ -267,12 +267,17 @@ def _idle(answer: Answer) -> str:
     return f'<p class="note">Changed without effect, so the defaults serve as well: {names}.</p>'
 
 
+def _change(gain: Gain) -> str:
+    # "no change" needs no verdict.
+    return escape(gain.change if gain.verdict == "same" else f"{gain.change} {gain.verdict}")
+
+
 def _gain_card(answer: Answer) -> str:
     def rows(gains: Sequence[Gain]) -> str:
         return "".join(
             f'<div class="gain"><span title="{escape(gain.metric)}">{escape(gain.title)}</span>'
             f"<b>{escape(gain.best)}</b><span>was {escape(gain.default)}</span>"
-            f'<span class="{gain.verdict}">{escape(gain.change)} {gain.verdict}</span></div>'
+            f'<span class="{gain.verdict}">{_change(gain)}</span></div>'
             for gain in gains
         )
 

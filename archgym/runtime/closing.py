@@ -1,29 +1,26 @@
-"""Objects that hold a resource until they are closed."""
+"""Objects that end with a call of `close`."""
 
-from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Self
 
 __all__ = ["Closing"]
 
 
-class Closing(ABC):
-    """Object that a `with` statement closes at its end.
+class Closing:
+    """Base of objects with `close`, which a `with` block calls at its end.
 
     Example:
       >>> class Door(Closing):
-      ...     is_open = True
-      ...     def close(self) -> None:
-      ...         self.is_open = False
-      >>> with Door() as door:
+      ...     def close(self):
+      ...         print("closed")
+      >>> with Door():
       ...     pass
-      >>> door.is_open
-      False
+      closed
     """
 
-    @abstractmethod
     def close(self) -> None:
-        """Release the resource; does nothing the second time."""
+        """Release what the object holds; calling it again does nothing."""
+        raise NotImplementedError
 
     def __enter__(self) -> Self:
         return self

@@ -1,4 +1,8 @@
-"""Ctrl-C and termination while a study runs: prompt, but never in the middle of an append."""
+"""Ctrl-C and termination while a study runs: prompt, but never in the middle of an append.
+
+An interruption raises an exception, which callers of the library may catch. Outside studies, the
+command line has handlers of its own, which end the process: `archgym.cli.console.signals`.
+"""
 
 import queue
 import signal
@@ -22,11 +26,11 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Interruption:
     """While open, SIGINT and SIGTERM raise StudyInterrupted in the main thread.
 
-    It is raised again every second until it gets through, since a library may swallow it, such as
-    one that is being imported. A signal during `shielded` waits for its end. A kernel that runs in
-    the main thread would hold a signal back until it returns, so `wait_for` runs it in another
-    thread, which is left behind.
-    Opened in any other thread than the main one, it does nothing. Handlers are put back at the end.
+    The exception is raised again every second until it arrives, since a library may swallow it,
+    such as one that is being imported. A signal during `shielded` waits for its end. A kernel in
+    the main thread would delay a signal until it returns, so `wait_for` runs it in another thread,
+    which is abandoned after a signal. In other threads than the main one, this object does nothing.
+    Former handlers are restored at the end.
     """
 
     def __init__(self) -> None:
@@ -60,12 +64,12 @@ class Interruption:
         self._shields -= 1
 
     def hold_back(self) -> None:
-        """Hold signals back from here to the end."""
+        """Delay signals from now to the end."""
         self._shields += 1
         self._is_over.set()
 
     def check(self) -> None:
-        """Raise StudyInterrupted if a signal came, also where an agent has swallowed it."""
+        """Raise StudyInterrupted if a signal came, even if an agent has swallowed it."""
         if self._caught is not None:
             raise StudyInterrupted(
                 f"The study was stopped by {signal.Signals(self._caught).name}; all finished "
@@ -75,7 +79,7 @@ class Interruption:
 
     @contextmanager
     def shielded(self) -> Iterator[None]:
-        """Hold signals back for what must not be cut in two; `check` afterwards."""
+        """Delay signals during work that must not be interrupted, then `check`."""
         self._shields += 1
         try:
             yield
@@ -84,7 +88,7 @@ class Interruption:
         self.check()
 
     def wait_for(self, work: Callable[[], T]) -> T:
-        """Return result of `work`, run so that a signal can end the wait for it.
+        """Return the result of `work`; a signal ends the wait for it.
 
         Raises:
           StudyInterrupted: A signal came; `work` continues in a daemon thread.

@@ -7,12 +7,12 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, final
+from typing import Any, final
 
 import numpy as np
 
 from archgym.evaluation.trials import Trials
+from archgym.runtime.closing import Closing
 from archgym.runtime.importing import import_library
 from archgym.studies.study import Callback, Study
 
@@ -28,7 +28,7 @@ __all__ = [
 _MLFLOW_BATCH = 1000
 
 
-class _Tracker(ABC):
+class _Tracker(Closing, ABC):
     """Callback that writes metrics and rewards of each evaluation to a tracking library.
 
     Use it in a `with` block, or call `close`, so that the library ends its run.
@@ -66,22 +66,11 @@ class _Tracker(ABC):
     def _write(self, values: Mapping[str, float], step: int) -> None:
         """Write the numbers of one evaluation."""
 
-    def _flush(self) -> None:  # noqa: B027 - optional
+    def _flush(self) -> None:
         """Bring what was written to where it is kept."""
 
-    def close(self) -> None:  # noqa: B027 - optional
+    def close(self) -> None:
         """End the run of the library."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 @final

@@ -68,7 +68,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    *("Callback", "Ending", "Outcome", "Progress", "Study", "StudyLog", "StudyResult"),
+    "Callback",
+    "Ending",
+    "Outcome",
+    "Progress",
+    "Study",
+    "StudyLog",
+    "StudyResult",
     "read_study",
 ]
 

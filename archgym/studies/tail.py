@@ -19,7 +19,8 @@ _PART_BYTES = 8 * 2**20
 class JournalTail:
     """Reader that continues where its last call ended.
 
-    Example:
+    A loop reads the records that have come since the last call:
+
         tail = JournalTail(folder / "journal.jsonl", header.shape(header.space()))
         while True:
             records, is_new = tail.poll()

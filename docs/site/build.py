@@ -15,6 +15,8 @@ import sys
 import time
 from pathlib import Path
 
+from check import site_problems
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 LINK = re.compile(r"(!?\[[^\]]*\]\()([^)\s#]+)(#[^)\s]*)?(\))")
@@ -24,7 +26,7 @@ PACKAGES = ("evaluation", "spaces", "search", "studies", "envs", "proxy", "datas
 
 
 def main() -> None:
-    """Build the site and print its size and the time that it took."""
+    """Build the site, check its links, and print its size and the time that it took."""
     start = time.perf_counter()
     out = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "build" / "site")
     version = _version()
@@ -39,6 +41,9 @@ def main() -> None:
     command += ["-d", str(ROOT / "build" / "site-doctrees")]
     subprocess.run([*command, str(source), str(target)], env=environment, check=True)
     _write_versions(out, version)
+    problems = list(site_problems(target.resolve()))
+    if problems:
+        sys.exit("\n".join(problems))
     n_bytes = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     sys.stdout.write(
         f"{target}: {len(pages)} pages and the Python reference, {n_bytes / 1e6:.1f} MB, "

@@ -53,6 +53,26 @@ def test_prose_is_wrapped_between_words_in_a_terminal(
     assert [line.split() for line in lines] == [["row-bank-column-xor"] * 4] * 2
 
 
+def test_long_names_stand_on_lines_of_their_own(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    terminal.table(
+        ("metric", "best", "unit"),
+        [("ipc", "0.5", "instructions"), ("mean_l2_tlb_miss_latency", "12.5", "cycles")],
+        right=("best",),
+    )
+
+    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == [
+        "metric               best   unit",
+        "─" * 40,
+        "ipc                   0.5   instructions",
+        "mean_l2_tlb_miss_latency",
+        "                     12.5   cycles",
+        "",
+    ]
+
+
 @pytest.mark.parametrize(
     ("columns", "n_names"), [("", 4), ("x", 4), ("0", 4), ("60", 3), ("400", 10)]
 )

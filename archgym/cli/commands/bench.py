@@ -15,7 +15,10 @@ from archgym.cli.options.task import JsonOption
 from archgym.cli.options.values import named_path
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from archgym.bench.report import AgentScore, BenchReport
+    from archgym.bench.suite import BenchTask
 
 __all__ = ["bench_app"]
 
@@ -86,7 +89,13 @@ def list_tasks(
 
 @bench_app.command()
 def run(
-    agents: Annotated[list[str], typer.Argument(help="Names of agents to run.", metavar="AGENT")],
+    agents: Annotated[
+        list[str],
+        typer.Argument(
+            help="Names of agents to run, or one program with its arguments in quotes.",
+            metavar="AGENT|COMMAND",
+        ),
+    ],
     out: Annotated[
         Path,
         typer.Option(
@@ -117,16 +126,20 @@ def run(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Run agents on the tasks of a suite.
+    """Run agents, or a program in any language, on the tasks of a suite.
 
     To continue after an interruption, run the same command again. Tasks that are not judged at so
-    large a budget are left out.
+    large a budget are left out. A program, such as "python client.py", reads and writes lines of
+    JSON as for `archgym bench serve`; its seed is in the environment variable ARCHGYM_SEED.
     """
     from archgym.bench.run import bench_plan, run_bench
     from archgym.bench.suite import bench_task, bench_tasks
     from archgym.cli.console.progress import announce_compilation
 
     tasks = [bench_task(name) for name in task] if task else bench_tasks(suite, split)
+    if len(agents) == 1 and any(mark in agents[0] for mark in " /"):
+        _run_program(agents[0], tasks, out, seeds, budget, json)
+        return
     plan = bench_plan(agents, tasks, seeds, budget)
     announce_compilation()
     with prompt_stops():
@@ -151,6 +164,37 @@ def run(
             say(f"{name} failed: {' '.join(why.split())}")
         say(f"Next: archgym bench report {shlex.quote(str(out))}")
     if outcome.failures:
+        raise typer.Exit(1)
+
+
+def _run_program(
+    command: str, tasks: "Sequence[BenchTask]", out: Path, seeds: int, budget: int, json: bool
+) -> None:
+    from archgym.bench.programs import run_program
+    from archgym.cli.console.progress import announce_compilation
+
+    announce_compilation()
+    with prompt_stops():
+        runs = run_program(command, tasks, out, seeds, budget)
+    if json:
+        write_json([run.to_json() for run in runs])
+    else:
+        table(
+            ("task", "seed", "evaluations", "best reward", "exit status", "study"),
+            [
+                (
+                    run.task,
+                    str(run.seed),
+                    str(run.evaluations),
+                    "none" if run.reward is None else number(run.reward),
+                    str(run.status),
+                    str(run.folder),
+                )
+                for run in runs
+            ],
+        )
+        say(f"Next: archgym bench verify {shlex.quote(str(runs[0].folder))}")
+    if any(run.status for run in runs):
         raise typer.Exit(1)
 
 

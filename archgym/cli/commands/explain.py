@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from archgym.cli.console.signals import prompt_stops
-from archgym.cli.console.terminal import warn, write_json
-from archgym.cli.options.design import task_of_design, warn_of_version
+from archgym.cli.console.terminal import write_json
+from archgym.cli.options.design import study_best, task_of_design, warn_of_version
 from archgym.cli.options.task import (
     JsonOption,
     TaskOptions,
@@ -108,21 +108,5 @@ def _best_of_study(
     folder: Path, simulator: str, options: TaskOptions, target: str | None
 ) -> "tuple[Task, np.ndarray, Objective | None]":
     """Return the task of a study and its best design."""
-    from archgym.cli.console.progress import announce_compilation
-    from archgym.report.design_explanation import best_of_study
-
-    if simulator or options.is_given:
-        raise InvalidArgumentError(
-            "A study has its task; omit TASK, --space, --workload, --objective, --fidelity and "
-            "--option."
-        )
-    if options.stand_in.from_proxy is not None:
-        raise InvalidArgumentError(
-            "`--from-proxy` needs a task, because a proxy's tasks differ from those of a study; "
-            f"got {folder}. Write its best design to a file, and name the task."
-        )
-    announce_compilation()
-    found = best_of_study(folder, stand_in=options.stand_in.path, target=target)
-    if found.damage is not None:
-        warn(found.damage)
+    found = study_best(folder, simulator, options, target)
     return found.task, found.indices, found.target

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from archgym.cli.console.terminal import heading, say, table
+from archgym.cli.console.terminal import heading, prose, say, table
 from archgym.cli.options.values import FORCE, ForceOption, named_path
 from archgym.errors import InvalidArgumentError
 from archgym.files.replacement import MARK, require_replaceable
@@ -94,10 +94,10 @@ def report(
     if against is not None and other is not None:
         check_comparable(findings, against, other)
     for line in findings.verdict:
-        say(line)
+        prose(line)
     scores = findings.tables[0]
     heading(scores.title)
-    say(scores.note)
+    prose(scores.note)
     table(
         scores.columns,
         [tuple(_cell(value) for value in row) for row in scores.rows],

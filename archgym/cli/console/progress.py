@@ -41,7 +41,7 @@ class CountBar(Closing):
         self._is_wanted = sys.stderr.isatty()
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None

@@ -28,7 +28,7 @@ class SweepProgress(Closing):
         self._is_wanted = sys.stderr.isatty()
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None

@@ -44,6 +44,8 @@ _CONTROLS = re.compile(
 _PIPE_WIDTH = 80
 # Cells between two columns of a table: a space, the separator, a space.
 _GAP = 3
+# chosen: below this width of the first column, rows are written as records.
+_LEAST_NAME = 12
 # chosen: up to two minutes, two hours and two days are shown in the smaller unit.
 _SECONDS, _MINUTES, _HOURS = 120, 7200, 172_800
 
@@ -112,10 +114,12 @@ def table(
     console = stdout()
     heads = [_cell(column) for column in columns]
     widths = _widths([heads, *cells], console.width)
-    if widths is None:
-        _write_records(heads, cells)
-        return
     aligned = set(right)
+    if widths is None:
+        is_right = [column in aligned for column in columns]
+        if not _write_hanging(console, heads, cells, is_right):
+            _write_records(heads, cells)
+        return
     built = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False)
     for column, head, width in zip(columns, heads, widths, strict=True):
         built.add_column(
@@ -156,6 +160,34 @@ def _widths(rows: Sequence[Sequence[Text]], width: int) -> list[int] | None:
         widths[place] += given
         spare -= given
     return widths
+
+
+def _write_hanging(
+    console: Console,
+    heads: Sequence[Text],
+    rows: Sequence[Sequence[Text]],
+    is_right: Sequence[bool],
+) -> bool:
+    """Write a table with long names on lines of their own; return False if it is too wide."""
+    rest = [max(cell.cell_len for cell in column) for column in zip(heads, *rows, strict=True)][1:]
+    first = console.width - sum(rest) - _GAP * len(rest)
+    if first < _LEAST_NAME:
+        return False
+    widths = [first, *rest]
+    gap = Text(" " * _GAP)
+    for number, row in enumerate((heads, *rows)):
+        shown = list(row)
+        if row[0].cell_len > first:
+            console.print(row[0], soft_wrap=True)
+            shown[0] = Text("")
+        parts = [cell.copy() for cell in shown]
+        for part, width, is_number in zip(parts, widths, is_right, strict=True):
+            part.align("right" if is_number else "left", width)
+        console.print(gap.join(parts), soft_wrap=True, style="bold" if number == 0 else "")
+        if number == 0:
+            console.print("─" * console.width)
+    console.print()
+    return True
 
 
 def _write_records(heads: Sequence[Text], rows: Sequence[Sequence[Text]]) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from archgym.evaluation.task import Task
+    from archgym.report.design_explanation import BestOfStudy
 
 __all__ = [
     "DEFAULT_DESIGN",
@@ -22,6 +23,7 @@ __all__ = [
     "best_of",
     "is_study",
     "named_design",
+    "study_best",
     "task_of_design",
     "warn_of_version",
 ]
@@ -52,6 +54,14 @@ def best_of(folder: Path, simulator: str, options: TaskOptions) -> "tuple[Task, 
     Raises:
       InvalidArgumentError: A choice of a task is given too, or no design was feasible.
     """
+    found = study_best(folder, simulator, options)
+    return found.task, found.indices
+
+
+def study_best(
+    folder: Path, simulator: str, options: TaskOptions, target: str | None = None
+) -> "BestOfStudy":
+    """Return the best design of a study, and its task; see `best_of` and `best_of_study`."""
     from archgym.cli.console.progress import announce_compilation
     from archgym.report.design_explanation import best_of_study
 
@@ -66,10 +76,10 @@ def best_of(folder: Path, simulator: str, options: TaskOptions) -> "tuple[Task, 
             f"got {folder}. Write its best design to a file, and name the task."
         )
     announce_compilation()
-    found = best_of_study(folder, stand_in=options.stand_in.path)
+    found = best_of_study(folder, stand_in=options.stand_in.path, target=target)
     if found.damage is not None:
         warn(found.damage)
-    return found.task, found.indices
+    return found
 
 
 def named_design(text: str, simulator: str, options: TaskOptions) -> "tuple[Task, np.ndarray]":

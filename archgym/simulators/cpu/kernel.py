@@ -31,7 +31,16 @@ from archgym.simulators.cpu.kernel_memory import catch_up, step_memory
 from archgym.simulators.cpu.kernel_walker import start_pages, step_walker
 from archgym.simulators.cpu.layout import Words
 
-__all__ = ["count_pages", "derive", "run"]
+__all__ = [
+    "begin_counting",
+    "check_progress",
+    "count_pages",
+    "derive",
+    "next_cycle",
+    "run",
+    "settle_slots",
+    "step_core_and_caches",
+]
 
 # chosen: a walk of five faults takes some 2,000 cycles; so many without retirement never end.
 _PATIENCE: Final = 1_000_000
@@ -275,38 +284,73 @@ def _step_core(m: Words, w: Words, tr: Words, now: int) -> None:
 
 
 @helper
-def _run_phase(m: Words, w: Words, tr: Words, now: int, length: int) -> int:
-    """Run until `length` instructions have retired; return the last cycle."""
-    start = m[lay.G_RETIRED]
-    quiet = now
-    before = start
-    while m[lay.G_RETIRED] - start < length and m[lay.G_STATUS] == lay.STATUS_OK:
-        following = m[lay.WAKE]
-        for component in range(1, lay.N_COMPONENTS):
-            following = min(following, m[lay.WAKE + component])
-        now = max(now + 1, following)
-        if m[lay.WAKE + lay.CORE] <= now:
-            _step_core(m, w, tr, now)
-        for component in range(1, lay.PTW):
-            if m[lay.WAKE + component] <= now:
-                step_cache(m, lay.CACHES + lay.CACHE_SIZE * component, now)
-        if m[lay.WAKE + lay.PTW] <= now:
-            step_walker(m, now)
-        if m[lay.WAKE + lay.DRAM] <= now:
-            step_memory(m, now)
-        if m[lay.G_RETIRED] != before:
-            before = m[lay.G_RETIRED]
-            quiet = now
-        elif now - quiet > _PATIENCE:
-            m[lay.G_STATUS] = lay.STATUS_STUCK
-            if m[lay.G_HEAD] == m[lay.G_N_RECORDS]:
-                m[lay.G_STATUS] = lay.STATUS_TRACE_END
-    # Account for what idle components did not do up to this cycle.
-    period = m[lay.MEMORY + lay.M_PERIOD]
-    catch_up(m, ((250 * now + period - 1) // period + 1) * period)
+def next_cycle(m: Words, now: int) -> int:
+    """Return the next cycle in which a component may act."""
+    following = m[lay.WAKE]
+    for component in range(1, lay.N_COMPONENTS):
+        following = min(following, m[lay.WAKE + component])
+    return max(now + 1, following)
+
+
+@helper
+def step_core_and_caches(m: Words, w: Words, tr: Words, now: int) -> None:
+    """Run every component but the DRAM for one cycle, where it has work."""
+    if m[lay.WAKE + lay.CORE] <= now:
+        _step_core(m, w, tr, now)
+    for component in range(1, lay.PTW):
+        if m[lay.WAKE + component] <= now:
+            step_cache(m, lay.CACHES + lay.CACHE_SIZE * component, now)
+    if m[lay.WAKE + lay.PTW] <= now:
+        step_walker(m, now)
+
+
+@helper
+def check_progress(m: Words, now: int) -> None:
+    """Set the status of a machine that does not retire anything any more."""
+    if m[lay.G_RETIRED] != m[lay.G_RETIRED_BEFORE]:
+        m[lay.G_RETIRED_BEFORE] = m[lay.G_RETIRED]
+        m[lay.G_QUIET_SINCE] = now
+    elif now - m[lay.G_QUIET_SINCE] > _PATIENCE:
+        m[lay.G_STATUS] = lay.STATUS_STUCK
+        if m[lay.G_HEAD] == m[lay.G_N_RECORDS]:
+            m[lay.G_STATUS] = lay.STATUS_TRACE_END
+
+
+@helper
+def settle_slots(m: Words, now: int) -> None:
+    """Account for the dispatch slots that an idle core lost up to this cycle."""
     skipped = now - m[lay.G_LAST_CORE_CYCLE]
     m[lay.N_SLOTS + m[lay.G_SLOT_REASON]] += skipped * m[lay.G_DISPATCH_WIDTH]
     m[lay.G_LAST_CORE_CYCLE] = now
+
+
+@helper
+def begin_counting(m: Words, now: int) -> None:
+    """End the warm-up and set the counters to zero."""
+    if m[lay.G_WARM] != 0:
+        m[lay.G_WARM] = 0
+        # Latencies change, so that nobody may sleep on.
+        for component in range(lay.N_COMPONENTS):
+            m[lay.WAKE + component] = now
+    for counter in range(lay.N_COUNTERS):
+        m[lay.COUNTERS + counter] = 0
+
+
+@helper
+def _run_phase(m: Words, w: Words, tr: Words, now: int, length: int) -> int:
+    """Run until `length` instructions have retired; return the last cycle."""
+    start = m[lay.G_RETIRED]
+    m[lay.G_QUIET_SINCE] = now
+    m[lay.G_RETIRED_BEFORE] = start
+    while m[lay.G_RETIRED] - start < length and m[lay.G_STATUS] == lay.STATUS_OK:
+        now = next_cycle(m, now)
+        step_core_and_caches(m, w, tr, now)
+        if m[lay.WAKE + lay.DRAM] <= now:
+            step_memory(m, now)
+        check_progress(m, now)
+    period = m[lay.MEMORY + lay.M_PERIOD]
+    catch_up(m, ((250 * now + period - 1) // period + 1) * period)
+    settle_slots(m, now)
     return now
 
 
@@ -336,12 +380,7 @@ def run(
     if warmup > 0:
         m[lay.G_WARM] = 1
         now = _run_phase(m, w, tr, now, warmup)
-        m[lay.G_WARM] = 0
-        # Latencies change, so that nobody may sleep on.
-        for component in range(lay.N_COMPONENTS):
-            m[lay.WAKE + component] = now
-    for counter in range(lay.N_COUNTERS):
-        m[lay.COUNTERS + counter] = 0
+    begin_counting(m, now)
     start, retired = now, m[lay.G_RETIRED]
     now = _run_phase(m, w, tr, now, length)
     return now - start, m[lay.G_RETIRED] - retired

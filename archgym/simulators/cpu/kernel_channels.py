@@ -1,10 +1,10 @@
 """Compiled requests, queues and answers between components, and sets of bits."""
 
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from llvmlite import ir
-from numba import types
+from numba import config, types
 from numba.extending import intrinsic
 
 from archgym.runtime.kernels import helper
@@ -37,7 +37,9 @@ def _lowest_bit(typing_context: Any, word: Any) -> Any:
 
 
 # Compiled code calls it with other arguments than the function that generates the call.
-lowest_bit: Final[Callable[[int], int]] = cast(Callable[[int], int], intrinsic(_lowest_bit))
+lowest_bit: Callable[[int], int] = cast(Callable[[int], int], intrinsic(_lowest_bit))
+if config.DISABLE_JIT:  # type: ignore[attr-defined]  # set at run time
+    lowest_bit = lambda word: (int(word) & -int(word)).bit_length() - 1  # noqa: E731
 
 
 @helper

@@ -21,6 +21,8 @@ class Words(Protocol):
 
 
 NEVER: Final = 1 << 60
+CYCLE_PS: Final = 250
+"""The core's clock is 4 GHz."""
 
 # Names of fields are packed, not one a line.
 # fmt: off
@@ -97,8 +99,8 @@ DYNAMIC: Final = BRANCHES + 64  # areas of variable size start here
     G_TARGET_CLOCK, G_INDIRECT, G_RETURN_STACK, G_RETURN_TOP, G_RETURN_COUNT, G_CALL_SIZES,
     G_PAGES, G_PAGES_MASK, G_PAGES_USED, G_NEXT_PAGE, G_FAULT, G_FAULT_PENALTY,
     G_PERCEPTRON_LIST, G_SLOT_REASON, G_LAST_CORE_CYCLE, G_REFILL_UNTIL, G_IDEAL_BRANCHES,
-    G_IDEAL_TLB, G_LOG, G_LOG_END, G_LOG_TOP, G_DISPATCHED,
-) = range(100)
+    G_IDEAL_TLB, G_LOG, G_LOG_END, G_LOG_TOP, G_DISPATCHED, G_QUIET_SINCE, G_RETIRED_BEFORE,
+) = range(102)
 
 # An instruction in flight, at G_INSTRUCTIONS + 16 * (id & G_MASK).
 (
@@ -147,7 +149,7 @@ ANSWER_SIZE: Final = 4  # address, virtual address, data, ids
 # A cache or TLB.
 (
     K_SET_MASK, K_WAYS, K_MSHR, K_HIT_LATENCY, K_FILL_LATENCY, K_TAG_BW, K_FILL_BW, K_PREFETCHER,
-    K_REPLACEMENT, K_PQ, K_OFFSET, K_N_UPPER, K_UPPER, K_UPPER_1, K_UPPER_2, K_BELOW,
+    K_REPLACEMENT, K_PQ, K_OFFSET, K_N_UPPER, K_UPPER, K_UPPER_1, K_UPPER_2, K_UPPER_3, K_BELOW,
     K_TRANSLATOR, K_WRITES_FILL, K_WHOLE, K_VIRTUAL_PREFETCH, K_COUNTERS, K_WAKE, K_TAGS,
     K_BLOCKS, K_DATA, K_FLAGS, K_RANKS, K_SIGNATURES, K_N_VALID, K_CLOCK, K_MSHR_HEAD,
     K_MSHR_COUNT, K_MSHR_ANSWERED, K_MSHR_RING, K_MSHR_BLOCKS, K_MSHR_MASK, K_WRITING_HEAD,
@@ -158,7 +160,7 @@ ANSWER_SIZE: Final = 4  # address, virtual address, data, ids
     # A policy that a user wrote: addresses of its functions (0 for none) and of its storage.
     K_HOOK_VICTIM, K_HOOK_ON_HIT, K_HOOK_ON_FILL, K_HOOK_PREFETCH, K_HOOK_STRIDE, K_HOOK_MEMORY,
     K_HOOK_FLOATS, K_HOOK_DEGREE, K_HOOK_WAY_FAULT, K_HOOK_BLOCK_FAULT,
-) = range(73)
+) = range(74)
 FLAG_DIRTY, FLAG_PREFETCHED = 1, 2
 # Codes of a policy that a user wrote, which no design has.
 USER_REPLACEMENT, USER_PREFETCHER = 7, 3

@@ -1,6 +1,6 @@
 """Metrics and objectives of the CPU simulator."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -81,20 +81,26 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
 
 
 def measures(
-    machine: Mapping[str, int], counters: npt.NDArray[np.int64]
+    machine: Mapping[str, int],
+    counters: npt.NDArray[np.int64],
+    dram_pj: float | None = None,
+    core_cycles: Sequence[int] = (),
 ) -> npt.NDArray[np.float64]:
     """Return the metrics of a run, (n_metrics,).
 
     Args:
       machine: Every parameter.
       counters: (n_counters,), of `run`.
+      dram_pj: Energy of the DRAM, where it was simulated [pJ].
+      core_cycles: Cycles of each core, where there are several.
     """
     counts = dict(zip(COUNTERS, counters.tolist(), strict=True))
     n, cycles = counts["instructions"], counts["cycles"]
     kilo = n / 1000.0
-    found = parts(machine, counts)
-    area = total_area_mm2(machine, found)
-    energy = energy_pj(machine, counts, found)
+    n_cores = max(1, len(core_cycles))
+    found = parts(machine, counts, n_cores)
+    area = total_area_mm2(machine, found, n_cores)
+    energy = energy_pj(machine, counts, found, dram_pj, n_cores)
     per_instruction, delay_ns = energy / n, cycles * CYCLE_NS / n
     values: dict[str, float] = {
         "total_cycles": cycles,
@@ -112,7 +118,7 @@ def measures(
     }
     for level, name in {**_LEVELS, **_TLBS}.items():
         values[f"{level}_mpki"] = sum(counts[f"{name}_{t}_miss"] for t in _DEMAND) / kilo
-    values |= _prefetching(counts) | _memory(counts) | _top_down(machine, counts)
+    values |= _prefetching(counts) | _memory(counts) | _top_down(machine, counts, core_cycles)
     return np.array([values[spec.name] for spec in METRICS])
 
 
@@ -152,9 +158,11 @@ def _memory(counts: Mapping[str, int]) -> dict[str, float]:
     }
 
 
-def _top_down(machine: Mapping[str, int], counts: Mapping[str, int]) -> dict[str, float]:
+def _top_down(
+    machine: Mapping[str, int], counts: Mapping[str, int], core_cycles: Sequence[int]
+) -> dict[str, float]:
     """Return where dispatch slots go; the five sum to 100 %."""
-    slots = machine["CPU.dispatch_width"] * counts["cycles"]
+    slots = machine["CPU.dispatch_width"] * (sum(core_cycles) or counts["cycles"])
     lost = {
         "front_end_percent": counts["slots_front_end"],
         "bad_speculation_percent": counts["slots_bad_speculation"],

@@ -47,6 +47,15 @@ class Part:
     array: Array
     accesses: float
 
+    def times(self, n: int) -> "Part":
+        """Return so many such arrays, which share the accesses."""
+        a = self.array
+        return Part(
+            self.name,
+            Array(n * a.area_mm2, a.read_pj, n * a.leakage_mw, a.access_ns),
+            self.accesses,
+        )
+
 
 def _small(size_bytes: float, ports: int) -> Array:
     """Return an array of the core with so many ports."""
@@ -63,12 +72,13 @@ def _ported(one: Array, ports: int) -> Array:
     )
 
 
-def parts(machine: Mapping[str, int], counts: Mapping[str, float]) -> list[Part]:
+def parts(machine: Mapping[str, int], counts: Mapping[str, float], n_cores: int = 1) -> list[Part]:
     """Return the structures of a machine with their accesses in a run.
 
     Args:
       machine: Every parameter.
-      counts: Counters of `run`.
+      counts: Counters of `run`, of all cores together.
+      n_cores: Cores, each with all of it but the last level.
     """
     cpu = {name.removeprefix("CPU."): v for name, v in machine.items() if name.startswith("CPU.")}
     n = counts["instructions"]
@@ -114,7 +124,7 @@ def parts(machine: Mapping[str, int], counts: Mapping[str, float]) -> list[Part]
         entries = machine[f"{tlb}.sets"] * machine[f"{tlb}.ways"]
         array = _ported(tlb_array(entries), machine[f"{tlb}.tag_bw"])
         found.append(Part(tlb, array, _looked_up(tlb, counts)))
-    return found
+    return [part if part.name.startswith("LLC") else part.times(n_cores) for part in found]
 
 
 _TYPES: Final = ("load", "rfo", "prefetch", "write", "translation")
@@ -131,38 +141,53 @@ def _looked_up(cache: str, counts: Mapping[str, float]) -> float:
     return hits + 2 * _missed(cache, counts) - merges
 
 
-def _logic_mm2(machine: Mapping[str, int]) -> float:
+def _logic_mm2(machine: Mapping[str, int], n_cores: int) -> float:
     execute = machine["CPU.execute_width"]
-    return (
+    return n_cores * (
         _DECODE_MM2 * machine["CPU.decode_width"]
         + _BYPASS_MM2 * execute * execute
         + _EXECUTE_MM2 * execute
     )
 
 
-def total_area_mm2(machine: Mapping[str, int], found: list[Part]) -> float:
+def total_area_mm2(machine: Mapping[str, int], found: list[Part], n_cores: int = 1) -> float:
     """Return the area of a machine with its DRAM channels [mm2]."""
     arrays = sum(part.array.area_mm2 for part in found)
-    return arrays + _logic_mm2(machine) + _CHANNEL_MM2 * machine["DRAM.channels"]
+    return arrays + _logic_mm2(machine, n_cores) + _CHANNEL_MM2 * machine["DRAM.channels"]
 
 
-def static_mw(machine: Mapping[str, int], found: list[Part]) -> float:
+def static_mw(machine: Mapping[str, int], found: list[Part], n_cores: int = 1) -> float:
     """Return the power that does not depend on what runs [mW]."""
     arrays = sum(part.array.leakage_mw for part in found)
     rate = machine["DRAM.data_rate"] / 3200.0
     channels = _CHANNEL_MW * rate * machine["DRAM.channels"]
-    return arrays + _LOGIC_LEAKAGE_MW_PER_MM2 * _logic_mm2(machine) + channels
+    return arrays + _LOGIC_LEAKAGE_MW_PER_MM2 * _logic_mm2(machine, n_cores) + channels
 
 
-def energy_pj(machine: Mapping[str, int], counts: Mapping[str, float], found: list[Part]) -> float:
-    """Return the energy of a run [pJ]."""
+def energy_pj(
+    machine: Mapping[str, int],
+    counts: Mapping[str, float],
+    found: list[Part],
+    dram_pj: float | None = None,
+    n_cores: int = 1,
+) -> float:
+    """Return the energy of a run [pJ].
+
+    Args:
+      machine: Every parameter.
+      counts: Counters of `run`.
+      found: Structures, from `parts`.
+      dram_pj: Energy of the DRAM; None for a constant energy per transfer.
+      n_cores: Cores.
+    """
     arrays = sum(part.array.read_pj * part.accesses for part in found)
     execute = machine["CPU.execute_width"]
     logic = counts["instructions"] * (_DECODE_PJ + _EXECUTE_PJ + _BYPASS_PJ * execute)
-    transfers = sum(
-        counts[f"DRAM_{queue}_row_{outcome}"]
-        for queue in ("rq", "wq")
-        for outcome in ("hit", "miss")
-    )
+    if dram_pj is None:
+        dram_pj = _DRAM_TRANSFER_PJ * sum(
+            counts[f"DRAM_{queue}_row_{outcome}"]
+            for queue in ("rq", "wq")
+            for outcome in ("hit", "miss")
+        )
     time_ns = counts["cycles"] * CYCLE_NS
-    return arrays + logic + transfers * _DRAM_TRANSFER_PJ + static_mw(machine, found) * time_ns
+    return arrays + logic + dram_pj + static_mw(machine, found, n_cores) * time_ns

@@ -33,7 +33,7 @@ def simulate_policy(
     Args:
       points: Its compiled functions.
       storage: Its arrays; each run begins with them as they are.
-      case: What runs on which machine, of `CpuCase.arguments`.
+      case: Program and machine, of `CpuCase.arguments`.
     """
     base = lay.CACHES + lay.CACHE_SIZE * int(case["component"])
     given = points.addresses

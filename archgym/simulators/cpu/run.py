@@ -12,7 +12,16 @@ from archgym.simulators.cpu import layout as lay
 from archgym.simulators.cpu.state import make_state, make_weights
 from archgym.simulators.cpu.trace import InstructionTrace
 
-__all__ = ["BRANCH_KINDS", "CACHES", "COUNTERS", "Ideal", "run", "run_logged"]
+__all__ = [
+    "BRANCH_KINDS",
+    "CACHES",
+    "COUNTERS",
+    "Ideal",
+    "counters_of",
+    "run",
+    "run_logged",
+    "state_of",
+]
 
 BRANCH_KINDS: Final = (
     *("direct_jump", "indirect", "conditional", "direct_call", "indirect_call", "return"),
@@ -123,33 +132,71 @@ def _run(
     n_events: int,
     adapt: Callable[[npt.NDArray[np.int64]], None] | None = None,
 ) -> tuple[npt.NDArray[np.int64] | None, npt.NDArray[np.int64]]:
-    warmup, length = region
-    if warmup + length > trace.n:
+    from archgym.simulators.cpu import kernel
+
+    state = state_of(parameters, trace, region, ideal, n_events)
+    if adapt is not None:
+        adapt(state)
+    spent = kernel.run(state, make_weights(parameters), trace.records, *region)
+    events = state[state[lay.G_LOG] : state[lay.G_LOG_TOP]].reshape(-1, lay.EVENT_SIZE)
+    return counters_of(state, spent, trace, region), events
+
+
+def state_of(
+    parameters: Mapping[str, int],
+    trace: InstructionTrace,
+    region: tuple[int, int],
+    ideal: Ideal | None = None,
+    n_events: int = 0,
+) -> npt.NDArray[np.int64]:
+    """Return the state of a machine before it runs a trace.
+
+    Args:
+      parameters: Every parameter, of `machine`.
+      trace: Its trace.
+      region: Instructions before counting, and those that are counted.
+      ideal: Costs that are free.
+      n_events: Events of caches that are logged at most.
+
+    Raises:
+      SimulatorError: The trace is too short.
+    """
+    if sum(region) > trace.n:
         raise SimulatorError(
-            f"{trace.name} must have {warmup + length:,} instructions; it has {trace.n:,}."
+            f"{trace.name} must have {sum(region):,} instructions; it has {trace.n:,}."
         )
     state = make_state(parameters, 2 * trace.n_pages, n_events)
     state[lay.G_N_RECORDS] = trace.n
     if ideal is not None:
         state[lay.G_IDEAL_BRANCHES] = int(ideal.branches)
         _idealise(state, ideal)
-    if adapt is not None:
-        adapt(state)
-    from archgym.simulators.cpu import kernel
+    return state
 
-    cycles, instructions = kernel.run(
-        state, make_weights(parameters), trace.records, warmup, length
-    )
-    events = state[state[lay.G_LOG] : state[lay.G_LOG_TOP]].reshape(-1, lay.EVENT_SIZE)
+
+def counters_of(
+    state: npt.NDArray[np.int64],
+    spent: tuple[int, int],
+    trace: InstructionTrace,
+    region: tuple[int, int],
+) -> npt.NDArray[np.int64] | None:
+    """Return `COUNTERS` of a machine that has run, or None if it never ends.
+
+    Args:
+      state: Its state.
+      spent: Cycles and retired instructions.
+      trace, region: As of `state_of`.
+
+    Raises:
+      SimulatorError: The trace is too short, or more is in flight than the model can hold.
+    """
     status = int(state[lay.G_STATUS])
     if status == lay.STATUS_OVERFLOW:
         raise SimulatorError(f"The CPU model holds too little for this machine on {trace.name}.")
     if status == lay.STATUS_TRACE_END:
-        raise SimulatorError(f"{trace.name} ends before {length:,} instructions have retired.")
+        raise SimulatorError(f"{trace.name} ends before {region[1]:,} instructions have retired.")
     if status != lay.STATUS_OK:
-        return None, events
-    counters = [cycles, instructions, *(state[i] for i in _PLACES.values())]
-    return np.array(counters, dtype=np.int64), events
+        return None
+    return np.array([*spent, *(state[i] for i in _PLACES.values())], dtype=np.int64)
 
 
 def _idealise(state: npt.NDArray[np.int64], ideal: Ideal) -> None:

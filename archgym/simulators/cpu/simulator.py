@@ -13,7 +13,7 @@ from archgym.evaluation.simulator import BatchResult, Simulator, Workload, requi
 from archgym.runtime.reductions import report_reduction
 from archgym.simulators.cpu.costs import COSTS, idealised
 from archgym.simulators.cpu.metrics import METRICS, OBJECTIVES, measures
-from archgym.simulators.cpu.run import run
+from archgym.simulators.cpu.run import Ideal, run
 from archgym.simulators.cpu.space import (
     GROUPS,
     SPACE_NAMES,
@@ -44,6 +44,26 @@ def _number(text: str) -> int:
     return n
 
 
+def _corunners(cores: str, programs: str, fidelity: str) -> tuple[str, ...]:
+    """Return the program of each further core, empty for the workload's."""
+    most = 4
+    if cores not in {str(n) for n in range(1, most + 1)}:
+        raise InvalidArgumentError(f"`cores` must be from 1 to {most}; got {cores!r}.")
+    n_further = int(cores) - 1
+    named = tuple(programs.split("+")) if programs else ("",) * n_further
+    if len(named) != n_further:
+        raise InvalidArgumentError(
+            f"`corunners` must name a program for each core but the first, {n_further}; "
+            f"got {len(named)}."
+        )
+    for name in named:
+        if name and name not in names():
+            raise unknown_name("program", name, names())
+    if named and fidelity != "standard":
+        raise InvalidArgumentError("`cores` must be 1 under fidelity 'dram', which has one core.")
+    return named
+
+
 @final
 class CpuSimulator(Simulator):
     """An out-of-order core, its branch predictors, caches, TLBs, page walks and DRAM.
@@ -55,6 +75,7 @@ class CpuSimulator(Simulator):
     name = "cpu"
     version = 0
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
+    fidelity_names: ClassVar[tuple[str, ...]] = ("standard", "dram")
     default_objective = "performance-under-limits"
     default_workload = DEFAULT_WORKLOAD
     table_space = TABLE_SPACE
@@ -65,25 +86,40 @@ class CpuSimulator(Simulator):
     exports: Mapping[str, str] = {"champsim": "Configuration of ChampSim."}
 
     def __init__(
-        self, space: str = "default", fidelity: str = "standard", instructions: str = ""
+        self,
+        space: str = "default",
+        fidelity: str = "standard",
+        instructions: str = "",
+        cores: str = "1",
+        corunners: str = "",
     ) -> None:
         """Make the simulator of one space and number of instructions.
 
         Args:
           space: One of `space_names`.
-          fidelity: `standard`.
+          fidelity: `standard` has ChampSim's DRAM. `dram` has DDR4 or DDR5 devices under the
+            controllers of the DRAM simulator, with their energy.
           instructions: Instructions to run, three eighths of them as warm-up; 80,000 by default.
             A recorded trace that is shorter is run whole.
+          cores: Cores that share last level and DRAM, at most 4; nothing validates several.
+          corunners: Programs of the further cores, joined by `+`; by default the workload's.
 
         Raises:
-          UnknownNameError: There is no such space or fidelity.
-          InvalidArgumentError: `instructions` is not a number from 1,000 to 20,000,000.
+          UnknownNameError: There is no such space, fidelity or program.
+          InvalidArgumentError: `instructions` is not a number from 1,000 to 20,000,000, or
+            `cores` and `corunners` do not fit each other or the fidelity.
         """
         if fidelity not in self.fidelity_names:
             raise unknown_name("fidelity", fidelity, self.fidelity_names)
+        self.fidelity = fidelity
         self._n = _number(instructions) if instructions else INSTRUCTIONS
         # The default is left out, so that its tasks have the short name.
         self.options = {} if self._n == INSTRUCTIONS else {"instructions": str(self._n)}
+        self._corunners = _corunners(cores, corunners, fidelity)
+        if self._corunners:
+            self.options["cores"] = str(1 + len(self._corunners))
+        if any(self._corunners):
+            self.options["corunners"] = "+".join(self._corunners)
         self.space = design_space(space)
         self.groups: Mapping[str, tuple[str, ...]] = {
             group: present
@@ -91,8 +127,10 @@ class CpuSimulator(Simulator):
             if (present := tuple(m for m in members if m in self.space.names))
         }
 
-    def __reduce__(self) -> tuple[type["CpuSimulator"], tuple[str, str, str]]:
-        return CpuSimulator, (self.space.name, self.fidelity, str(self._n))
+    def __reduce__(self) -> tuple[type["CpuSimulator"], tuple[str, ...]]:
+        corunners = "+".join(self._corunners) if any(self._corunners) else ""
+        cores = str(1 + len(self._corunners))
+        return CpuSimulator, (self.space.name, self.fidelity, str(self._n), cores, corunners)
 
     def workload_names(self) -> tuple[str, ...]:
         """Return the programs that ship: see `archgym.simulators.cpu.generators`."""
@@ -134,17 +172,55 @@ class CpuSimulator(Simulator):
         values = np.full((len(indices), len(METRICS)), np.nan)
         reason = np.zeros(len(indices), dtype=np.int16)
         for row, design in enumerate(indices):
-            machine = machine_of(self.space.name, self.space.design_at(design))
-            if cost is None:
-                counters = run(machine, trace, warmup, length)
+            machine: Mapping[str, int] = machine_of(self.space.name, self.space.design_at(design))
+            machine, ideal = (machine, None) if cost is None else idealised(cost, machine)
+            if self._corunners:
+                found = self._run_cores(machine, workload.content, (warmup, length), ideal)
             else:
-                changed, ideal = idealised(cost, machine)
-                counters = run(changed, trace, warmup, length, ideal)
-            if counters is None:
+                found = self._run(machine, trace, (warmup, length), ideal)
+            if found is None:
                 reason[row] = _ENDLESS
             else:
-                values[row] = measures(machine, counters)
+                values[row] = found
         return BatchResult(values, reason)
+
+    def _run(
+        self,
+        machine: Mapping[str, int],
+        trace: InstructionTrace,
+        region: tuple[int, int],
+        ideal: Ideal | None,
+    ) -> np.ndarray | None:
+        """Return the metrics of a machine, or None if it never ends."""
+        if self.fidelity == "standard":
+            counters = run(machine, trace, *region, ideal)
+            return None if counters is None else measures(machine, counters)
+        # The devices of the DRAM simulator are read where they are asked for.
+        from archgym.simulators.cpu.composed.memory import run_composed
+
+        composed = run_composed(machine, trace, *region, ideal)
+        if composed is None:
+            return None
+        return measures(machine, composed.counters, composed.dram_pj)
+
+    def _run_cores(
+        self,
+        machine: Mapping[str, int],
+        program: Program,
+        region: tuple[int, int],
+        ideal: Ideal | None,
+    ) -> np.ndarray | None:
+        """Return the metrics of several cores, or None if one never ends."""
+        from archgym.simulators.cpu.cores.run import run_cores
+
+        # A fast core runs on until the slow ones are done, for as long as its trace lasts.
+        n = 2 * sum(region) + _IN_FLIGHT
+        further = [load(name) if name else program for name in self._corunners]
+        traces = [each.instructions(n) for each in (program, *further)]
+        found = run_cores(machine, traces, *region, ideal)
+        if found is None:
+            return None
+        return measures(machine, found[0], core_cycles=found[1])
 
     def check(self, values: np.ndarray, workload: Workload) -> None:
         """Refuse results whose parts do not add up.

@@ -7,6 +7,7 @@ but the design's own log is looked at.
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, final
 
 import numpy as np
@@ -75,32 +76,26 @@ def shares_of_time(graph: TaskGraph, log: Log, last: int) -> dict[tuple[int, int
 
 
 @final
+@dataclass
 class _Finder:
     """Bottlenecks of one design."""
 
-    def __init__(
-        self,
-        graph: TaskGraph,
-        space: DesignSpace,
-        design: dict[str, Any],
-        designs: Designs,
-        log: Log,
-    ) -> None:
-        self._graph = graph
-        self._space = space
+    _graph: TaskGraph
+    _space: DesignSpace
+    _design: dict[str, Any]
+    _d: Designs
+    _log: Log
+
+    def __post_init__(self) -> None:
+        graph, designs = self._graph, self._d
         self._names = graph.names
-        self._design = design
-        self._d = designs
-        self._log = log
         self._n_processors = designs.processor_bus.shape[1]
         self._arrays = graph.arrays()
-        used = {int(m) for t, m in enumerate(designs.task_memory[0]) if t != self._graph.sink}
+        used = {int(m) for t, m in enumerate(designs.task_memory[0]) if t != graph.sink}
         self._memories = sorted(used)
         self._processors = sorted({int(p) for p in designs.on[0] if p != OWN})
-        self._buses = 1 + max(
-            [int(self._bus_of(t)) for t in range(len(self._names))]
-            + [int(designs.memory_bus[0, m]) for m in used]
-        )
+        on_buses = [self._bus_of(t) for t in range(len(self._names))]
+        self._buses = 1 + max([*on_buses, *(int(designs.memory_bus[0, m]) for m in used)])
 
     def all(self) -> list[Bottleneck]:
         """Return all of them, moves that change nothing left out."""
@@ -324,16 +319,12 @@ class _Finder:
         total = float(ends[-1])
         if total <= WINDOW_S:
             return np.ones(len(ends))
-        best, most = np.ones(len(ends)), -1.0
-        lengths = np.maximum(self._log.length_s, 1e-300)
-        for low in np.concatenate([starts, ends - WINDOW_S]):
-            at = min(max(float(low), 0.0), total - WINDOW_S)
-            overlap = np.minimum(ends, at + WINDOW_S) - np.maximum(starts, at)
-            weights = np.clip(overlap, 0.0, None) / lengths
-            energy = float(weights @ self._log.energy_j)
-            if energy > most:
-                best, most = weights, energy
-        return best
+        # Some best stretch begins or ends with a phase.
+        at = np.clip(np.concatenate([starts, ends - WINDOW_S]), 0.0, total - WINDOW_S)[:, None]
+        overlap = np.minimum(ends, at + WINDOW_S) - np.maximum(starts, at)
+        weights = np.clip(overlap, 0.0, None) / np.maximum(self._log.length_s, 1e-300)
+        energies = np.array([row @ self._log.energy_j for row in weights])
+        return np.asarray(weights[int(np.argmax(energies))])
 
     def _energies(self, done: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return energy of processing, of data by memory, and of memories of the other kind.
@@ -346,8 +337,7 @@ class _Finder:
         """
         arrays = self._arrays
         table = cacti()
-        banks = np.maximum(1, np.ceil(self._log.memory_bytes / BANK_BYTES)).astype(np.int64)
-        banks = np.minimum(banks, table.shape[1] - 1)
+        banks = self._banks()
         kind = self._d.memory_kind[0]
         memory = self._d.task_memory[0]
         of_memories = np.zeros((len(done), len(banks)))
@@ -363,6 +353,11 @@ class _Finder:
             self._d.on[0] == OWN, arrays.accelerator_energy * self._d.unroll[0], PROCESSOR_ENERGY
         )
         return done * rate, of_memories, swapped
+
+    def _banks(self) -> np.ndarray:
+        """Return the row of each memory in CACTI's table."""
+        banks = np.maximum(1, np.ceil(self._log.memory_bytes / BANK_BYTES)).astype(np.int64)
+        return np.asarray(np.minimum(banks, cacti().shape[1] - 1))
 
     def _thriftier_task(self, t: int, slower: bool) -> list[Move]:
         task = self._names[t]
@@ -385,13 +380,12 @@ class _Finder:
     # ---- area and cost
 
     def _area(self) -> Iterator[Bottleneck]:
-        table = cacti()
+        table, banks = cacti(), self._banks()
         kinds = self._d.memory_kind[0]
         blocks: list[tuple[str, float, list[Move], bool]] = []
         for m in self._memories:
-            n = int(min(max(1, np.ceil(self._log.memory_bytes[m] / BANK_BYTES)), len(table[0]) - 1))
             moves = [*self._other_kind(m)[:1], *self._merged_memory(m)]
-            area = float(table[kinds[m], n, 2]) * _MM2
+            area = float(table[kinds[m], banks[m], 2]) * _MM2
             blocks.append((f"area of memory {m}", area, moves, bool(kinds[m])))
         arrays = self._arrays
         for t in self._graph.accelerated:

@@ -6,11 +6,13 @@ carry nothing are dropped.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Final, NamedTuple, Self, final
+from typing import Annotated, Any, ClassVar, Final, NamedTuple, Self, final
 
+import msgspec
 import numpy as np
 
 from archgym.errors import InvalidSpaceError
+from archgym.files.json_types import Whole, typed
 from archgym.simulators.soc.graph import TaskGraph
 from archgym.simulators.soc.state import Ints
 from archgym.spaces.symmetry import CanonicalForm, Outline, register_canonical_form
@@ -19,6 +21,23 @@ __all__ = ["Columns", "SocForm", "columns_of"]
 
 # chosen: far more than any space has; a declaration read from a file must not ask for gigabytes.
 _MOST: Final = 1000
+_Size = Annotated[int, msgspec.Meta(ge=1, le=_MOST)]
+
+
+class FormContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Content of a form as a file has it.
+
+    Attributes:
+      buses, memories, processors: Blocks that the space offers.
+      tasks: Names of the tasks in table order.
+      edges: Parent and child of each edge in file order.
+    """
+
+    buses: _Size
+    memories: _Size
+    processors: _Size
+    tasks: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=_MOST)]
+    edges: Annotated[tuple[tuple[Whole, Whole], ...], msgspec.Meta(min_length=1)]
 
 
 class Columns(NamedTuple):
@@ -73,32 +92,17 @@ class SocForm(CanonicalForm):
 
     name: ClassVar[str] = "soc"
 
-    def __init__(
-        self,
-        buses: int,
-        memories: int,
-        processors: int,
-        tasks: tuple[str, ...],
-        edges: tuple[tuple[int, int], ...],
-    ) -> None:
-        """Set up the form.
-
-        Args:
-          buses, memories, processors: Blocks that the space offers.
-          tasks: Names of the tasks in table order.
-          edges: Parent and child of each edge in file order.
-        """
-        self._sizes = (buses, memories, processors)
-        self._tasks = tasks
-        self._edges = edges
-        self._ends = np.array(edges, dtype=np.int64)
+    def __init__(self, content: FormContent) -> None:
+        """Set up the form of systems with these blocks, tasks and edges."""
+        self._content = content
+        self._ends = np.array(content.edges, dtype=np.int64)
         self._columns: dict[tuple[str, ...], Columns] = {}
 
     @classmethod
     def of(cls, graph: TaskGraph, buses: int, memories: int, processors: int) -> Self:
         """Return the form of a graph's systems."""
         edges = tuple((edge.parent, edge.child) for edge in graph.edges)
-        return cls(buses, memories, processors, graph.names, edges)
+        return cls(FormContent(buses, memories, processors, graph.names, edges))
 
     def canonical(self, space: Outline, indices: np.ndarray) -> np.ndarray:
         """Return the canonical forms, (n, n_parameters) int64."""
@@ -109,15 +113,16 @@ class SocForm(CanonicalForm):
         return self._apply(space, indices)[1]
 
     def _apply(self, space: Outline, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        c = self._content
+        sizes = (c.buses, c.memories, c.processors)
         if space.names not in self._columns:
-            self._columns[space.names] = columns_of(space.names, *self._sizes, self._tasks)
+            self._columns[space.names] = columns_of(space.names, *sizes, c.tasks)
         columns = self._columns[space.names]
         indices = np.ascontiguousarray(indices, dtype=np.int64)
         canonical = np.tile(space.default_indices, (len(indices), 1))
         active = np.ones(indices.shape, dtype=np.bool_)
-        n_buses, n_memories, n_processors = self._sizes
-        work = np.zeros((7, max(n_buses, n_memories, n_processors)), dtype=np.int64)
-        maps = np.zeros((2, n_buses, n_buses), dtype=np.int64)
+        work = np.zeros((7, max(sizes)), dtype=np.int64)
+        maps = np.zeros((2, c.buses, c.buses), dtype=np.int64)
         from archgym.simulators.soc.kernel_renaming import rename
 
         rename(columns, self._ends, indices, work, maps, canonical, active)
@@ -125,14 +130,7 @@ class SocForm(CanonicalForm):
 
     def to_json(self) -> dict[str, Any]:
         """Return the blocks and the graph."""
-        buses, memories, processors = self._sizes
-        return {
-            "buses": buses,
-            "memories": memories,
-            "processors": processors,
-            "tasks": list(self._tasks),
-            "edges": [list(edge) for edge in self._edges],
-        }
+        return dict(msgspec.to_builtins(self._content))
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -141,25 +139,10 @@ class SocForm(CanonicalForm):
         Raises:
           InvalidSpaceError: `data` is something else.
         """
-        sizes = [data.get(key) for key in ("buses", "memories", "processors")]
-        tasks, edges = data.get("tasks"), data.get("edges")
-        is_known = isinstance(tasks, list) and all(isinstance(name, str) for name in tasks)
-        tasks = tasks if isinstance(tasks, list) and is_known else []
-        fits = all(type(n) is int and 0 < n <= _MOST for n in (*sizes, len(tasks)))
-        if not fits or not isinstance(edges, list) or not _joins(edges, len(tasks)):
-            raise InvalidSpaceError(
-                "The canonical form of systems needs numbers of blocks, tasks and edges; got "
-                f"{sorted(data)!r}."
-            )
-        buses, memories, processors = (int(str(n)) for n in sizes)
-        return cls(buses, memories, processors, tuple(tasks), tuple(map(tuple, edges)))
-
-
-def _joins(edges: list[Any], n: int) -> bool:
-    """Return True if edges are pairs of places in a list of n tasks."""
-    return all(
-        isinstance(edge, list)
-        and len(edge) == 2
-        and all(type(t) is int and 0 <= t < n for t in edge)
-        for edge in edges
-    )
+        try:
+            content = typed(dict(data), FormContent)
+        except ValueError as error:
+            raise InvalidSpaceError(f"The canonical form of systems is wrong: {error}.") from None
+        if max(map(max, content.edges)) >= len(content.tasks):
+            raise InvalidSpaceError("The canonical form of systems must join tasks that it has.")
+        return cls(content)

@@ -1,113 +1,41 @@
-"""Commands `archgym soc`: task graphs, phases and pictures of systems on a chip."""
+"""Commands `archgym soc`: task graphs and phases of systems on a chip."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from archgym.cli.console.terminal import heading, number, say, table, write_json
-from archgym.cli.options.task import JsonOption
-from archgym.cli.options.values import filled_design, named_path, read_design
+from archgym.cli.options.design import DesignArgument, is_study, named_design
+from archgym.cli.options.groups import with_groups
+from archgym.cli.options.task import JsonOption, TaskOptions
+from archgym.cli.options.values import named_path
 from archgym.errors import InvalidArgumentError
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from archgym.simulators.soc import SocSimulator
 
 __all__ = ["commands"]
 
 commands = typer.Typer()
 soc_app = typer.Typer(
     name="soc",
-    help="Inspect task graphs, phases and pictures of systems on a chip.",
+    help="Inspect phases of systems on a chip, and generate task graphs.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 commands.add_typer(soc_app)
 
-GraphOption = Annotated[
-    str, typer.Option("--graph", help="A task graph that ships, a file, or several with +.")
-]
-DesignOption = Annotated[
-    Path | None,
-    typer.Option("--design", help="A design in JSON; the default design where it is left out."),
-]
-SpaceOption = Annotated[str, typer.Option("--space", help="Space of the design.")]
-FidelityOption = Annotated[str, typer.Option("--fidelity", help="Fidelity of the model.")]
-_SVG = ".svg"
 
-
-def _chosen(
-    graph: str, design: Path | None, space: str, fidelity: str
-) -> "tuple[SocSimulator, np.ndarray]":
-    """Return the simulator and the design's indices."""
-    from archgym.cli.console.progress import announce_compilation
-    from archgym.errors import InvalidDesignError
-    from archgym.simulators.soc import SocSimulator
-
-    announce_compilation()
-    simulator = SocSimulator(space, fidelity, graph)
-    indices = simulator.space.default_indices
-    if design is not None:
-        filled = filled_design(simulator.space, read_design(design), design)
-        indices = simulator.space.indices_of(filled)
-    result = simulator.evaluate_batch(indices[None, :], simulator.workload(graph))
-    if result.reason[0] != 0:
-        why = simulator.reasons[int(result.reason[0])]
-        raise InvalidDesignError(f"The design cannot be built: {why}.")
-    return simulator, indices
-
-
-@soc_app.command("draw")
-def draw(
-    out: Annotated[
-        Path,
-        typer.Option("--out", help="The picture to write (.svg).", parser=named_path),
-    ],
-    what: Annotated[
-        str, typer.Option("--what", help="Picture to draw: blocks, tasks (over time) or graph.")
-    ] = "blocks",
-    graph: GraphOption = "cava",
-    design: DesignOption = None,
-    space: SpaceOption = "default",
-    fidelity: FidelityOption = "default",
-) -> None:
-    """Draw a design's blocks, its tasks over time, or its task graph."""
-    from archgym.files.storage import write_atomic
-    from archgym.simulators.soc.picture import diagram_svg, gantt_svg, graph_svg
-    from archgym.simulators.soc.workloads import load_graph
-
-    if out.suffix != _SVG:
-        raise InvalidArgumentError(f"`--out` must end in .svg; got {out.name!r}.")
-    if what not in ("blocks", "tasks", "graph"):
-        raise InvalidArgumentError(f"`--what` must be blocks, tasks or graph; got {what!r}.")
-    if what == "graph":
-        drawn = graph_svg(load_graph(graph))
-    else:
-        simulator, indices = _chosen(graph, design, space, fidelity)
-        designs, log, values = simulator.log(indices)
-        drawn = gantt_svg(simulator.graph, designs, log)
-        if what == "blocks":
-            drawn = diagram_svg(simulator.graph, designs, log, values)
-    write_atomic(out, drawn)
-    say(f"Drawn to {out}.")
-
-
-@soc_app.command("phases")
-def phases(
-    graph: GraphOption = "cava",
-    design: DesignOption = None,
-    space: SpaceOption = "default",
-    fidelity: FidelityOption = "default",
-    json: JsonOption = False,
-) -> None:
+def phases(design: DesignArgument, options: TaskOptions, json: JsonOption = False) -> None:
     """Show each phase of a design: its length and power, and what bounds its tasks."""
     import numpy as np
 
+    from archgym.simulators.soc import SocSimulator
     from archgym.simulators.soc.state import BoundBy
 
-    simulator, indices = _chosen(graph, design, space, fidelity)
+    task, indices = named_design(design, "" if is_study(design) else "soc", options)
+    simulator = task.simulator
+    if not isinstance(simulator, SocSimulator):
+        raise InvalidArgumentError(f"A design must be of simulator 'soc'; got {simulator.name!r}.")
+    simulator.evaluate(simulator.space.design_at(indices), task.workloads[0].workload)
     _, log, _ = simulator.log(indices)
     names = simulator.graph.names
     kinds = {BoundBy.PE: "unit", BoundBy.MEMORY: "memory", BoundBy.BUS: "bus"}
@@ -135,36 +63,7 @@ def phases(
     table(("phase", "length_s", "power_w", "tasks"), cells, right=("phase", "length_s", "power_w"))
 
 
-@soc_app.command("bottlenecks")
-def bottlenecks(
-    graph: GraphOption = "cava",
-    design: DesignOption = None,
-    space: SpaceOption = "default",
-    fidelity: FidelityOption = "default",
-    json: JsonOption = False,
-) -> None:
-    """List what bounds a design, by metric, and the first move that relieves it."""
-    simulator, indices = _chosen(graph, design, space, fidelity)
-    found = simulator.bottlenecks(indices, simulator.workload(graph))
-    found.sort(key=lambda each: (each.metric, -each.share))
-    if json:
-        write_json(
-            [
-                {"metric": b.metric, "name": b.name, "share": b.share, "moves": list(b.moves)}
-                for b in found
-            ]
-        )
-        return
-    cells = [
-        [
-            b.metric,
-            number(100.0 * b.share),
-            b.name,
-            ", ".join(f"{name}={value}" for name, value in b.moves[0].items()),
-        ]
-        for b in found
-    ]
-    table(("metric", "share_percent", "bottleneck", "move"), cells, right=("share_percent",))
+soc_app.command("phases")(with_groups(phases))
 
 
 @soc_app.command("generate")

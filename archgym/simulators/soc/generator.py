@@ -7,6 +7,9 @@ import numpy as np
 
 from archgym.checks import check_whole
 from archgym.simulators.soc.graph import MAX_TASKS, Accelerator, Budgets, Edge, Task, TaskGraph
+from archgym.simulators.soc.metrics import COLUMNS, measure
+from archgym.simulators.soc.simulator import FIDELITIES, run
+from archgym.simulators.soc.space import soc_space
 from archgym.simulators.soc.state import BANK_BYTES, PROCESSOR_ENERGY
 
 __all__ = ["generate_graph"]
@@ -19,21 +22,22 @@ _AREA_UM2: Final = (500.0, 2e5)
 _SAVING: Final = (10.0, 100.0)
 _ITERATIONS: Final = (1, 16, 64, 256, 1024, 1500)
 _PROCESSOR_FJ: Final = 1e15 * PROCESSOR_ENERGY
-# chosen: budgets that mean something for any graph: twice the time and area of a system with every
-# task on a middling accelerator, and half the power of a processor.
-_LATENCY_SLACK: Final = 2.0
-_POWER_W: Final = 0.02
-_TIGHTER: Final = 0.5
-# A processor's clock of FARSI's library [Hz].
-_CLOCK_HZ: Final = 1e9
+# chosen: random systems of which the best gives the tight budgets, so that random search needs
+# about as many evaluations; by how much these may be exceeded, and the others.
+_RANDOM: Final = 2000
+_TIGHT_SLACK: Final = 1.1
+_SLACK: Final = 2.0
+_LIMITED: Final = ("latency_s", "power_w", "area_no_dram_mm2", "dram_area_mm2")
 
 
 def generate_graph(
     tasks: int = 20, width: int = 4, seed: int = 0, accelerated: float = 1.0
 ) -> TaskGraph:
-    """Return a random task graph in layers.
+    """Return a random task graph in layers, with budgets that a system in the default space meets.
 
     Every task reads one task of the layer before it and up to two more of the last two layers.
+    Tight budgets are a tenth above the latency, power and area of one system: of 2,000 random ones
+    that with the least product of the three. The other budgets are twice as large as that system.
 
     Args:
       tasks: Tasks without the source and the sink, 1 to 398.
@@ -79,8 +83,8 @@ def generate_graph(
         tasks=tuple(nodes),
         edges=edges,
         last_tasks={name: last},
-        budgets=Budgets({name: 1.0}, _POWER_W, 1.0),
-        tight_budgets=Budgets({name: 1.0}, _POWER_W, 1.0),
+        budgets=Budgets({name: 1.0}, 1.0, 1.0),
+        tight_budgets=Budgets({name: 1.0}, 1.0, 1.0),
         doc=f"Random graph of {n} tasks, layers of at most {width}, seed {seed}.",
         source_text="generated",
     )
@@ -110,16 +114,13 @@ def _task(name: str, rng: np.random.Generator, accelerated: float) -> Task:
 
 
 def _with_budgets(graph: TaskGraph, name: str) -> TaskGraph:
-    times = [
-        task.accelerator.cycles / 1e8 if task.accelerator else task.cpu_cycles / _CLOCK_HZ
-        for task in graph.tasks
-    ]
-    latency = _LATENCY_SLACK * graph.longest_path(times)
-    area = 0.0374e-12 * sum(8 * t.accelerator.area_um2 for t in graph.tasks if t.accelerator)
-    # Room for a processor and a memory of a megabyte.
-    area = 2.0 * area + 1.5e-6
-    return replace(
-        graph,
-        budgets=Budgets({name: latency}, _POWER_W, area),
-        tight_budgets=Budgets({name: _TIGHTER * latency}, _TIGHTER * _POWER_W, _TIGHTER * area),
+    made = soc_space("default", graph)
+    designs, _ = made.decode(made.space.sample(_RANDOM, np.random.default_rng(0)))
+    values = measure(graph, run(graph, designs, FIDELITIES["default"]))
+    latency, power, *areas = (values[:, COLUMNS.index(metric)] for metric in _LIMITED)
+    bounded = np.stack([latency, power, np.max(areas, axis=0) * 1e-6])
+    time_s, power_w, area_m2 = bounded[:, np.argmin(bounded.prod(axis=0))].tolist()
+    loose, tight = (
+        Budgets({name: x * time_s}, x * power_w, x * area_m2) for x in (_SLACK, _TIGHT_SLACK)
     )
+    return replace(graph, budgets=loose, tight_budgets=tight)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 from typing import Final, final
 
 import numpy as np
@@ -15,7 +16,7 @@ from archgym.errors import InvalidArgumentError
 from archgym.simulators.soc.state import CLOCK_HZ, GraphArrays
 
 __all__ = ["AREA_SCALE", "BURST_BYTES", "ENERGY_SCALE", "MAX_TASKS", "Accelerator", "Budgets"]
-__all__ += ["Edge", "Task", "TaskGraph", "in_order", "merge", "unroll_values"]
+__all__ += ["Edge", "Task", "TaskGraph", "merge", "unroll_values"]
 
 MAX_TASKS: Final = 400
 """Tasks of one graph, at most. chosen: ten times FARSI's largest; codes of the log fit."""
@@ -131,21 +132,12 @@ class TaskGraph:
     @cached_property
     def source(self) -> int:
         """Index of the task without parents."""
-        return self._only({edge.child for edge in self.edges}, "parent")
+        return _without(self.tasks, {edge.child for edge in self.edges})[0]
 
     @cached_property
     def sink(self) -> int:
         """Index of the task without children."""
-        return self._only({edge.parent for edge in self.edges}, "child")
-
-    def _only(self, others: set[int], what: str) -> int:
-        found = [t for t in range(len(self.tasks)) if t not in others]
-        if len(found) != 1 or not self.tasks[found[0]].is_dummy:
-            raise InvalidArgumentError(
-                f"Graph {self.name!r} must have one task without a {what}, which is a dummy; got "
-                f"{', '.join(self.tasks[t].name for t in found)}."
-            )
-        return found[0]
+        return _without(self.tasks, {edge.parent for edge in self.edges})[0]
 
     @cached_property
     def accelerated(self) -> tuple[int, ...]:
@@ -221,11 +213,6 @@ class TaskGraph:
         """Tasks on the longest path to each task, without itself."""
         return tuple(int(end) - 1 for end in self._ends(np.ones(len(self.tasks))))
 
-    @property
-    def depth(self) -> int:
-        """Tasks on the longest path."""
-        return max(self.layers) + 1
-
     def longest_path(self, times: Sequence[float]) -> float:
         """Return the longest sum of times along any path: a lower bound of the latency.
 
@@ -243,30 +230,42 @@ class TaskGraph:
 
     @cached_property
     def topological(self) -> tuple[int, ...]:
-        """Tasks so that each follows its parents.
+        """Tasks so that each follows its parents."""
+        parents: dict[int, list[int]] = {t: [] for t in range(len(self.tasks))}
+        for edge in self.edges:
+            parents[edge.child].append(edge.parent)
+        return tuple(TopologicalSorter(parents).static_order())
 
-        Raises:
-          InvalidArgumentError: The graph has a cycle.
-        """
+    def fault(self) -> tuple[str, int, str] | None:
+        """Return the first fault of the graph's shape: `tasks` or `edges`, a place, and a text."""
+        ends = (
+            ("parent", "source", {edge.child for edge in self.edges}),
+            ("child", "sink", {edge.parent for edge in self.edges}),
+        )
+        for what, end, others in ends:
+            found = _without(self.tasks, others)
+            for t in found:
+                if not self.tasks[t].is_dummy:
+                    text = f"each task but the {end} must have a {what}; {self.names[t]} has none"
+                    return "tasks", t, text
+            for t in found[1:]:
+                text = f"there must be one {end}, a dummy without a {what}; {self.names[t]} is a "
+                return "tasks", t, f"{text}second one"
         try:
-            return in_order(len(self.tasks), self.edges)
+            _ = self.topological
         except CycleError as error:
-            within = ", ".join(self.tasks[t].name for t in error.args[1][:5])
-            raise InvalidArgumentError(
-                f"Graph {self.name!r} must have no cycle; it has one among {within}."
-            ) from None
+            pairs = set(pairwise(error.args[1]))
+            number = next(i for i, e in enumerate(self.edges) if (e.parent, e.child) in pairs)
+            parent, child = self.edges[number].parent, self.edges[number].child
+            within = f"{self.names[parent]} and {self.names[child]}"
+            return "edges", number, f"the graph must have no cycle; there is one through {within}"
+        if len(self.tasks) < 3:
+            return "tasks", -1, "a graph must have a source, a sink and a task between them"
+        return None
 
 
-def in_order(n: int, edges: Sequence[Edge]) -> tuple[int, ...]:
-    """Return n tasks so that each follows its parents.
-
-    Raises:
-      CycleError: The second argument holds tasks of a cycle, each a parent of the next.
-    """
-    sorter: TopologicalSorter[int] = TopologicalSorter(dict.fromkeys(range(n), ()))
-    for edge in edges:
-        sorter.add(edge.child, edge.parent)
-    return tuple(sorter.static_order())
+def _without(tasks: Sequence[Task], others: set[int]) -> list[int]:
+    return [t for t in range(len(tasks)) if t not in others]
 
 
 def unroll_values(iterations: int, most: int | None = None) -> tuple[int, ...]:
@@ -276,9 +275,7 @@ def unroll_values(iterations: int, most: int | None = None) -> tuple[int, ...]:
       iterations: Iterations of the loop, at least 1.
       most: Keep at most so many, evenly spaced in the logarithm; None for all.
     """
-    if iterations == 1:
-        return (1,)
-    values = [1 << k for k in range(int(math.log2(iterations)) + 1)]
+    values = [1 << k for k in range(iterations.bit_length())]
     if len(values) > _MAX_UNROLLS:
         values = values[: _MAX_UNROLLS - 1]
     if iterations not in values:

@@ -31,6 +31,17 @@ def _put(canonical: Any, row: Any, column: Any, value: Any) -> None:
         canonical[row, column] = value
 
 
+@compiled
+def _hang(
+    indices: Any, row: Any, columns: Any, old: Any, new: Any, bus: Any, canonical: Any, active: Any
+) -> None:
+    """Put a block on its bus under the new numbers; one below 0 is of an unused block."""
+    if new >= 0:
+        _put(canonical, row, columns[new], bus[_value(indices, row, columns[old])])
+    else:
+        _put(active, row, columns[old], False)
+
+
 @entry_point(seconds=8.0)
 def rename(
     c: Any, ends: Any, indices: Any, work: Any, maps: Any, canonical: Any, active: Any
@@ -123,20 +134,10 @@ def rename(
             if c.bus_parent[b] >= 0 and not used[b, indices[row, c.bus_parent[b]]]:
                 active[row, c.bus_parent[b]] = False
         for m in range(n_memories):
-            to = new_memory[m]
-            _move(indices, row, c.memories, m, to, canonical, active)
-            if to >= 0:
-                bus = new_bus[_value(indices, row, c.memory_bus[m])]
-                _put(canonical, row, c.memory_bus[to], bus)
-            else:
-                _put(active, row, c.memory_bus[m], False)
+            _move(indices, row, c.memories, m, new_memory[m], canonical, active)
+            _hang(indices, row, c.memory_bus, m, new_memory[m], new_bus, canonical, active)
         for p in range(n_processors):
-            to = new_processor[p]
-            if to >= 0:
-                bus = new_bus[_value(indices, row, c.processor_bus[p])]
-                _put(canonical, row, c.processor_bus[to], bus)
-            else:
-                _put(active, row, c.processor_bus[p], False)
+            _hang(indices, row, c.processor_bus, p, new_processor[p], new_bus, canonical, active)
         for t in range(n_tasks):
             on = _value(indices, row, c.on[t])
             if on < n_processors:

@@ -129,9 +129,8 @@ def _is_linked(adjacent: np.ndarray, task_bus: np.ndarray, memory_bus: np.ndarra
       task_bus: (n, tasks), bus of each task's processing element.
       memory_bus: (n, memories), bus of each memory that is written to; -1 for others.
     """
-    reach = adjacent | np.eye(SLOTS, dtype=bool)
-    for _ in range(SLOTS - 1):
-        reach = reach | (reach[:, :, :, None] & reach[:, None, :, :]).any(axis=2)
+    steps = (adjacent | np.eye(SLOTS, dtype=bool)).astype(np.int64)
+    reach = np.linalg.matrix_power(steps, SLOTS - 1) > 0
     from_first = reach[np.arange(len(reach)), task_bus[:, 0]]
     tasks = np.take_along_axis(from_first, task_bus, axis=1).all(axis=1)
     found = np.take_along_axis(from_first, np.maximum(memory_bus, 0), axis=1)

@@ -242,7 +242,7 @@ class SocSimulator(Simulator):
             "tasks": (float(len(graph.tasks)), ""),
             "tasks_with_accelerator": (float(len(graph.accelerated)), ""),
             "edges": (float(len(graph.edges)), ""),
-            "depth": (float(graph.depth), "tasks"),
+            "depth": (1.0 + max(graph.layers), "tasks"),
             "data": (sum(edge.bytes for edge in graph.edges), "bytes"),
             "work": (sum(task.work for task in graph.tasks), "instructions"),
             "latency_bound": (graph.longest_path(least), "s"),

@@ -4,9 +4,7 @@ import json
 import re
 from dataclasses import asdict
 from functools import lru_cache
-from graphlib import CycleError
 from importlib import resources
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +17,6 @@ from archgym.simulators.soc.graph import (
     Edge,
     Task,
     TaskGraph,
-    in_order,
     merge,
 )
 
@@ -116,7 +113,7 @@ def _member(name: str, value: Any) -> str:
 def _graph(root: Node) -> TaskGraph:
     members = root.members("a task graph", (*_GRAPH_KEYS, *_OPTIONAL), _GRAPH_KEYS)
     name = _name(members["name"], "the graph's name")
-    listed = _items(members["tasks"], "`tasks`", MAX_TASKS)
+    listed = members["tasks"].items("`tasks`", MAX_TASKS)
     place: dict[str, int] = {}
     tasks: list[Task] = []
     for node in listed:
@@ -127,9 +124,8 @@ def _graph(root: Node) -> TaskGraph:
             raise node.refusal(f"tasks must have different names; {task.name!r} came twice")
         place[task.name] = len(tasks)
         tasks.append(task)
-    edge_nodes = _items(members["edges"], "`edges`", MAX_TASKS * MAX_TASKS)
+    edge_nodes = members["edges"].items("`edges`", MAX_TASKS * MAX_TASKS)
     edges = _edges(edge_nodes, place)
-    _check_shape(members["tasks"], listed, tasks, edge_nodes, edges)
     last_tasks = {}
     for workload, node in members["last_tasks"].members("`last_tasks`").items():
         if not _NAME.fullmatch(workload):
@@ -139,7 +135,7 @@ def _graph(root: Node) -> TaskGraph:
         raise members["last_tasks"].refusal("`last_tasks` must name the last task of a workload")
     budgets = _budgets(members["budgets"], last_tasks)
     tight = _budgets(members[_TIGHT], last_tasks) if _TIGHT in members else None
-    return TaskGraph(
+    graph = TaskGraph(
         name=name,
         tasks=tuple(tasks),
         edges=edges,
@@ -149,12 +145,11 @@ def _graph(root: Node) -> TaskGraph:
         doc=members["doc"].text("`doc`") if "doc" in members else "",
         source_text=members["source"].text("`source`") if "source" in members else "",
     )
-
-
-def _items(node: Node, what: str, most: int) -> tuple[Node, ...]:
-    if not node.items(what, most):
-        raise node.refusal(f"{what} must be a list; got {node.kind}")
-    return node.items(what, most)
+    if (fault := graph.fault()) is not None:
+        among, number, text = fault
+        nodes = listed if among == "tasks" else edge_nodes
+        raise (nodes or (members["tasks"],))[number].refusal(text)
+    return graph
 
 
 def _name(node: Node, what: str) -> str:
@@ -209,41 +204,6 @@ def _edges(nodes: tuple[Node, ...], place: dict[str, int]) -> tuple[Edge, ...]:
         known.add((parent, child))
         edges.append(Edge(parent, child, size))
     return tuple(edges)
-
-
-def _check_shape(
-    tasks_node: Node,
-    nodes: tuple[Node, ...],
-    tasks: list[Task],
-    edge_nodes: tuple[Node, ...],
-    edges: tuple[Edge, ...],
-) -> None:
-    """Refuse a graph with a cycle, or without exactly one source and one sink."""
-    parents = {edge.child for edge in edges}
-    children = {edge.parent for edge in edges}
-    for others, what, end in ((parents, "parent", "source"), (children, "child", "sink")):
-        found = [t for t in range(len(tasks)) if t not in others]
-        strange = [t for t in found if not tasks[t].is_dummy]
-        if strange:
-            raise nodes[strange[0]].refusal(
-                f"each task but the {end} must have a {what}; {tasks[strange[0]].name} has none"
-            )
-        if len(found) > 1:
-            raise nodes[found[1]].refusal(
-                f"there must be one {end}, a dummy without a {what}; {tasks[found[1]].name} is a "
-                "second one"
-            )
-    try:
-        in_order(len(tasks), edges)
-    except CycleError as error:
-        pairs = set(pairwise(error.args[1]))
-        number = next(i for i, e in enumerate(edges) if (e.parent, e.child) in pairs)
-        parent, child = (tasks[t].name for t in (edges[number].parent, edges[number].child))
-        raise edge_nodes[number].refusal(
-            f"the graph must have no cycle; there is one through {parent} and {child}"
-        ) from None
-    if len(tasks) < 3:
-        raise tasks_node.refusal("a graph must have a source, a sink and a task between them")
 
 
 def _budgets(node: Node, last_tasks: dict[str, int]) -> Budgets:

@@ -4,12 +4,21 @@ DDR4-2400 in three channels, as in the public Victima artifact. A bank keeps its
 another row of it is read. A core with a clock waits for a bank that opened a row a short time ago
 and for the channel's bus; without a clock only the state of rows counts. Refresh and writes are not
 modelled.
+
+Misses in flight overlap, but the kernel handles one after the other: a read often arrives before
+reads that were handled earlier. Banks and buses therefore remember intervals in which they are
+busy, and a read takes the first gap after its arrival.
 """
 
 from typing import Any, Final
 
 from archgym.runtime.kernels import compiled, kept_apart
-from archgym.simulators.translation.state import BANKS_PER_CHANNEL, CHANNELS
+from archgym.simulators.translation.state import (
+    BANKS_PER_CHANNEL,
+    CHANNELS,
+    HELD_OF_BANK,
+    HELD_OF_BUS,
+)
 
 __all__ = ["access_memory"]
 
@@ -55,12 +64,47 @@ def access_memory(m: Any, c: Any, tags: Any, line: Any, arrival: Any) -> Any:
             c.memory_row_conflicts += 1
         tags[m.rows_base + bank] = row
         if m.reorder_entries > 0:
-            start = max(start, m.bank_ready[bank])
-            m.bank_ready[bank] = start + _ROW_CYCLE
+            start = _reserve(
+                *(m.bank_times, m.bank_next, m.bank_ready, bank, HELD_OF_BANK, start, _ROW_CYCLE)
+            )
     if m.reorder_entries > 0:
-        data = max(start + cycles, m.bus_ready[channel])
-        m.bus_ready[channel] = data + _BURST
+        data = _reserve(
+            *(m.bus_times, m.bus_next, m.bus_ready, channel, HELD_OF_BUS, start + cycles, _BURST)
+        )
         waited = int(data - cycles - m.memory_overhead_cycles - arrival)
         c.memory_wait_cycles += waited
         cycles += waited
     return m.memory_overhead_cycles + cycles + _BURST
+
+
+@compiled
+def _reserve(
+    times: Any, following: Any, ready: Any, owner: Any, held: Any, earliest: Any, length: Any
+) -> Any:
+    """Reserve the first free interval of a bank or bus; return its start.
+
+    Args:
+      times: (owners * held,), rings with the starts of the latest reservations of each owner.
+      following: (owners,), next place in each ring.
+      ready: (owners,), time after all reservations.
+      owner: Number of the bank or bus.
+      held: Size of a ring, a power of two.
+      earliest: Earliest start.
+      length: Length of the interval [cycles].
+    """
+    kept_apart()
+    first = owner * held
+    start = earliest
+    if start < ready[owner]:
+        place = 0
+        while place < held:
+            other = times[first + place]
+            if other - length < start and start < other + length:
+                start = other + length
+                place = 0
+            else:
+                place += 1
+    times[first + following[owner]] = start
+    following[owner] = (following[owner] + 1) & (held - 1)
+    ready[owner] = max(ready[owner], start + length)
+    return start

@@ -6,7 +6,14 @@ from archgym.runtime.kernels import compiled, entry_point, inlined, kept_apart, 
 from archgym.simulators.translation.blocks import lose, lose_all
 from archgym.simulators.translation.caches import cost, hits_first, read_below
 from archgym.simulators.translation.mechanisms import block_tag, evict, resolve
-from archgym.simulators.translation.prepared import FETCH, INVALIDATE, STORE
+from archgym.simulators.translation.prepared import (
+    FETCH,
+    FLUSH,
+    INVALIDATE,
+    STORE,
+    STRADDLING_DATA,
+    STRADDLING_STORE,
+)
 from archgym.simulators.translation.state import (
     CLASS_DATA,
     CLASS_FETCH,
@@ -199,14 +206,134 @@ def _steps(run: Any, steps: Any, start: Any, stop: Any) -> None:
                     fetched = _fetch(m, c, tags, marks, line, CLASS_FETCH)
             if is_timed and waited + fetched > 0:
                 wait_in_front(m, c, waited, fetched)
-        else:
+        elif kind in (STRADDLING_DATA, STRADDLING_STORE):
+            m.last_code = last
+            _straddle(run, steps, step, kind == STRADDLING_STORE)
+            last = m.last_code
+        elif kind == INVALIDATE:
             last = EMPTY
-            if kind == INVALIDATE:
-                if code >= 0:
-                    _invalidate(run, code, pages[step])
-            else:
-                _flush(m, c, tags, marks)
+            if code >= 0:
+                _invalidate(run, code, pages[step])
+        elif kind == FLUSH:
+            last = EMPTY
+            _flush(m, c, tags, marks)
     m.last_code = last
+
+
+@compiled
+def _straddle(run: Any, steps: Any, step: Any, is_store: Any) -> None:
+    """Run an access to the lines of two steps, which counts as one with one miss at most.
+
+    As in cachegrind, the L2 TLB or cache is asked for both if either misses in the first level.
+    """
+    kept_apart()
+    m, c = run.m, run.c
+    misses, huge, l2_hits, l2_misses = c.l1_misses, c.l1_huge_misses, c.l2_hits, c.l2_misses
+    reads, of_l1 = c.l1_cache_reads[CLASS_DATA], c.l1_cache_misses[CLASS_DATA]
+    of_l2, of_l3 = c.l2_cache_misses[CLASS_DATA], c.l3_cache_misses[CLASS_DATA]
+    walks = c.walks
+    _one_line(run, steps, step, is_store)
+    has_missed = c.l1_misses > misses
+    has_missed_cache = c.l1_cache_misses[CLASS_DATA] > of_l1
+    if not has_missed and not _l1_holds(run, steps, step + 1):
+        _touch_l2(run, steps, step)
+    elif has_missed and _l1_holds(run, steps, step + 1):
+        _touch_l2(run, steps, step + 1)
+    if m.only_tlbs == 0:
+        is_held = _cache_holds(run, steps, step + 1)
+        if has_missed_cache == is_held:
+            other = step + 1 if has_missed_cache else step
+            read_below(m, c, run.tags, run.marks, steps.lines[other], CLASS_DATA)
+    _one_line(run, steps, step + 1, is_store)
+    c.l1_misses = min(c.l1_misses, misses + 1)
+    c.l1_huge_misses = min(c.l1_huge_misses, huge + 1)
+    if c.l2_misses > l2_misses:
+        c.l2_misses, c.l2_hits = l2_misses + 1, l2_hits
+    else:
+        c.l2_hits = min(c.l2_hits, l2_hits + 1)
+    if m.only_tlbs:
+        c.walks = walks + c.l2_misses - l2_misses
+    c.l1_cache_reads[CLASS_DATA] = min(c.l1_cache_reads[CLASS_DATA], reads + 1)
+    c.l1_cache_misses[CLASS_DATA] = min(c.l1_cache_misses[CLASS_DATA], of_l1 + 1)
+    c.l2_cache_misses[CLASS_DATA] = min(c.l2_cache_misses[CLASS_DATA], of_l2 + 1)
+    c.l3_cache_misses[CLASS_DATA] = min(c.l3_cache_misses[CLASS_DATA], of_l3 + 1)
+
+
+@compiled
+def _one_line(run: Any, steps: Any, step: Any, is_store: Any) -> None:
+    """Run the part of an access that is in one line."""
+    kept_apart()
+    m, c, tags, marks, _, _ = run
+    code, line, instruction = steps.codes[step], steps.lines[step], steps.instructions[step]
+    is_timed = m.reorder_entries > 0
+    waited = 0
+    fetched = 0
+    is_long = False
+    if code != m.last_code and m.mechanism != PERFECT:
+        m.last_code = code
+        base, ways = _l1_place(m, code, steps.pages[step])
+        if not holds(tags, marks, base, ways, m.l1_policy, code):
+            c.l1_misses += 1
+            c.l1_huge_misses += code & 1
+            if is_timed:
+                is_long = True
+                begin(m, instruction)
+            waited = _miss(run, steps, step, base, ways)
+    if m.only_tlbs == 0:
+        place = set_of(line, m.l1_cache_sets, m.l1_cache_mask) * m.l1_cache_ways
+        if not hits_first(m, c, tags, m.l1_cache_base + place, line, CLASS_DATA):
+            if is_timed and not is_long:
+                is_long = True
+                begin(m, instruction)
+            fetched = _fetch(m, c, tags, marks, line, CLASS_DATA)
+    if is_long:
+        finish(m, c, instruction, waited, fetched, is_store)
+
+
+@inlined
+def _l1_place(m: Any, code: Any, number: Any) -> Any:
+    """Return the start of a page's set in the L1 data TLB, and its ways."""
+    if code & 1:
+        ways = m.l1_huge_ways
+        return m.l1_huge_base + set_of(number, m.l1_huge_sets, m.l1_huge_mask) * ways, ways
+    return m.l1_base + set_of(number, m.l1_sets, m.l1_mask) * m.l1_ways, m.l1_ways
+
+
+@compiled
+def _l1_holds(run: Any, steps: Any, step: Any) -> Any:
+    """Return True if the page of a step needs no look-up in the L2 TLB."""
+    kept_apart()
+    m = run.m
+    code = steps.codes[step]
+    base, ways = _l1_place(m, code, steps.pages[step])
+    return m.mechanism == PERFECT or code == m.last_code or find(run.tags, base, ways, code) >= 0
+
+
+@compiled
+def _cache_holds(run: Any, steps: Any, step: Any) -> Any:
+    """Return True if the L1 cache holds the line of a step."""
+    kept_apart()
+    m, line = run.m, steps.lines[step]
+    place = set_of(line, m.l1_cache_sets, m.l1_cache_mask) * m.l1_cache_ways
+    return find(run.tags, m.l1_cache_base + place, m.l1_cache_ways, line) >= 0
+
+
+@compiled
+def _touch_l2(run: Any, steps: Any, step: Any) -> None:
+    """Look up the page of a step in the L2 TLB, and fill it, without waiting."""
+    kept_apart()
+    m, c, tags, marks, _, _ = run
+    base, tag = _l2_place(run, steps.codes[step], steps.pages[step])
+    if holds(tags, marks, base, m.l2_ways, m.l2_policy, tag):
+        c.l2_hits += 1
+        return
+    c.l2_misses += 1
+    if m.only_tlbs:
+        c.walks += 1
+    if m.fill == FILL_BOTH:
+        evicted = fill(m, tags, marks, base, m.l2_ways, m.l2_policy, tag)
+        if evicted >= 0:
+            evict(run, evicted)
 
 
 @compiled

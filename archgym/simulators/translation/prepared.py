@@ -27,7 +27,10 @@ __all__ = [
     "FETCH",
     "FLUSH",
     "INVALIDATE",
+    "SECOND",
     "STORE",
+    "STRADDLING_DATA",
+    "STRADDLING_STORE",
     "WARMUP_SHARE",
     "Parts",
     "Prepared",
@@ -39,8 +42,9 @@ __all__ = [
 WARMUP_SHARE: Final = 0.3
 """chosen: share of a trace's records that only warm up TLBs and caches."""
 
-# Kinds of steps in the kernel.
-DATA, STORE, FETCH, INVALIDATE, FLUSH = range(5)
+# Kinds of steps in the kernel. An access to two lines that counts as one is two steps: one of the
+# kinds that straddle, and `SECOND`.
+DATA, STORE, FETCH, STRADDLING_DATA, STRADDLING_STORE, SECOND, INVALIDATE, FLUSH = range(8)
 
 _LINE_BITS: Final = 6
 _PAGE_BITS: Final = 12
@@ -55,9 +59,10 @@ Parts = Callable[[], Iterable[MemoryTrace]]
 class Steps:
     """Part of a trace without data accesses to the same line as the previous access.
 
-    An access that ends in another line is two steps. Of consecutive accesses to one line, TLBs and
-    caches see the first; the others hit in any design, since the entry is the newest. A step is a
-    store if all of its accesses are.
+    An access that ends in another line is two steps. Unless it counts as one, it is two accesses,
+    and `crossing` has the records in which they are to two pages. Of consecutive accesses to one
+    line, TLBs and caches see the first; the others hit in any design, since the entry is the
+    newest. A step is a store if all of its accesses are.
 
     Attributes:
       record: (n_steps,) int64, the step's record in the trace.
@@ -103,15 +108,16 @@ class Prepared:
     trace for each run, so that memory depends on the pages of the trace and not on its length.
     """
 
-    def __init__(self, parts: Parts, memory: Memory, *, holds: bool) -> None:
+    def __init__(self, parts: Parts, memory: Memory, *, holds: bool, joins_lines: bool) -> None:
         """Read the trace once; see `prepare`."""
         self.memory: Final = memory
+        self._joins_lines: Final = joins_lines
         self._parts = parts
         self._held: list[Steps] = []
         self._columns: dict[tuple[int, bool], StepColumns] = {}
         touched = Touched()
         self.n_records, self.n_instructions, has_access = 0, 0, False
-        for steps, instructions in _all_steps(parts(), memory):
+        for steps, instructions in _all_steps(parts(), memory, joins_lines):
             is_special = steps.kind >= INVALIDATE
             touched.add(steps.page[~is_special] if is_special.any() else steps.page)
             has_access = has_access or not is_special.all()
@@ -139,7 +145,8 @@ class Prepared:
         if self._held:
             yield from self._held
         else:
-            yield from (steps for steps, _ in _all_steps(self._parts(), self.memory))
+            made = _all_steps(self._parts(), self.memory, self._joins_lines)
+            yield from (steps for steps, _ in made)
 
     @cached_property
     def native(self) -> View:
@@ -194,19 +201,21 @@ class Prepared:
         return columns + sum(int(v.n_bytes) for v in [*self._held, *made]) + self._touched.n_bytes
 
 
-def prepare(trace: MemoryTrace | Parts, memory: Memory) -> Prepared:
+def prepare(trace: MemoryTrace | Parts, memory: Memory, *, joins_lines: bool = False) -> Prepared:
     """Lay out the pages of a trace in memory and number the objects of the kernel.
 
     Args:
       trace: A trace in memory, or a function that returns its parts, which may be longer.
       memory: The memory.
+      joins_lines: Count an access to two lines as one, with at most one miss in each TLB and cache,
+        as cachegrind does. Otherwise it is two accesses.
 
     Raises:
       InvalidArgumentError: The trace is empty, or its pages do not fit into the memory.
     """
     is_held = isinstance(trace, MemoryTrace)
     parts = (lambda: [trace]) if isinstance(trace, MemoryTrace) else trace
-    made = Prepared(parts, memory, holds=is_held)
+    made = Prepared(parts, memory, holds=is_held, joins_lines=joins_lines)
     assert made.native is not None  # so that an error is raised here
     return made
 
@@ -220,15 +229,18 @@ class _Carry:
     line: int = -1
 
 
-def _all_steps(parts: Iterable[MemoryTrace], memory: Memory) -> Iterator[tuple[Steps, int]]:
+def _all_steps(
+    parts: Iterable[MemoryTrace], memory: Memory, joins_lines: bool
+) -> Iterator[tuple[Steps, int]]:
     """Yield the steps of parts of a trace, each with the instructions up to its end."""
     carry = _Carry()
     for whole in parts:
         for start in range(0, len(whole), CHUNK_RECORDS):
-            yield _steps(whole[start : start + CHUNK_RECORDS], memory, carry), carry.instructions
+            part = whole[start : start + CHUNK_RECORDS]
+            yield _steps(part, memory, carry, joins_lines), carry.instructions
 
 
-def _steps(trace: MemoryTrace, memory: Memory, carry: _Carry) -> Steps:
+def _steps(trace: MemoryTrace, memory: Memory, carry: _Carry, joins_lines: bool) -> Steps:
     kinds = _STEP_OF_KIND[trace.kind]
     is_data = kinds <= STORE
     first = trace.address
@@ -237,13 +249,18 @@ def _steps(trace: MemoryTrace, memory: Memory, carry: _Carry) -> Steps:
     straddles = (line != last_line) & is_data
     crossing = np.flatnonzero(straddles & (first >> np.uint64(12) != last >> np.uint64(12)))
     record: npt.NDArray[np.int64] = np.arange(len(trace), dtype=np.int64)
+    second = np.zeros(0, dtype=np.int64)
     if straddles.any():
         record = np.repeat(record, 1 + straddles.astype(np.int64))
         second = np.flatnonzero(np.diff(record, prepend=-1) == 0)
         line = line[record]
         line[second] = last_line[record[second]]
         kinds = kinds[record]
-    kept = _changes(kinds, line.astype(np.int64), carry)
+    if joins_lines:
+        crossing = crossing[:0]
+    else:
+        second = second[:0]
+    kept = _changes(kinds, line.astype(np.int64), second, carry)
     record, kinds, line = record[kept], kinds[kept], line[kept].astype(np.int64)
     retired = carry.instructions + np.cumsum(trace.instructions, dtype=np.int64)
     before = retired - trace.instructions
@@ -265,11 +282,15 @@ def _steps(trace: MemoryTrace, memory: Memory, carry: _Carry) -> Steps:
 
 
 def _changes(
-    kinds: npt.NDArray[np.uint8], line: npt.NDArray[np.int64], carry: _Carry
+    kinds: npt.NDArray[np.uint8],
+    line: npt.NDArray[np.int64],
+    second: npt.NDArray[np.int64],
+    carry: _Carry,
 ) -> npt.NDArray[np.int64]:
     """Return the steps that are not data accesses to the line of the last data access.
 
-    A store whose line is then loaded becomes a load in `kinds`.
+    A store whose line is then loaded becomes a load in `kinds`. Both steps of an access to two
+    lines that counts as one, with the second steps in `second`, are returned and get their kinds.
     """
     data = np.flatnonzero(kinds <= STORE)
     same = np.zeros(len(kinds), dtype=bool)
@@ -286,6 +307,11 @@ def _changes(
     group = np.cumsum(leads) - 1  # -1 for accesses to the line that an earlier part ended with
     loaded = group[~leads & (kinds[data] == DATA)]
     kinds[data[leads][loaded[loaded >= 0]]] = DATA
+    if len(second):
+        is_store = kinds[second - 1] == STORE
+        kinds[second - 1] = np.where(is_store, STRADDLING_STORE, STRADDLING_DATA)
+        kinds[second] = SECOND
+        same[second - 1] = same[second] = False
     return np.flatnonzero(~same)
 
 
@@ -302,7 +328,7 @@ def _spread(page: npt.NDArray[np.int64], memory: Memory) -> npt.NDArray[np.int64
 # chosen: every layout of the spaces for a trace of three million accesses fits.
 _MAX_BYTES: Final = 768 * 2**20
 
-_Key = tuple[str, int, Memory]
+_Key = tuple[str, int, Memory, bool]
 # The layouts used last, up to `_MAX_BYTES`, and at least the last one.
 _HELD: OrderedDict[_Key, Prepared] = OrderedDict()
 _MAKING: dict[_Key, Lock] = {}
@@ -310,7 +336,13 @@ _LOCK: Final = Lock()
 
 
 def latest_prepared(
-    trace: MemoryTrace | Parts, digest: str, max_records: int, memory: Memory, name: str = ""
+    trace: MemoryTrace | Parts,
+    digest: str,
+    max_records: int,
+    memory: Memory,
+    name: str = "",
+    *,
+    joins_lines: bool = False,
 ) -> Prepared:
     """Return a trace laid out in memory, which is made once while it is in use.
 
@@ -320,12 +352,13 @@ def latest_prepared(
       max_records: Number of its first records to take; 0 for all.
       memory: The memory.
       name: Name of the trace, for errors.
+      joins_lines: As in `prepare`.
 
     Raises:
       InvalidArgumentError: The trace is empty, does not fit into the memory, or has no instructions
         after warm-up.
     """
-    key = (digest, max_records, memory)
+    key = (digest, max_records, memory, joins_lines)
     with _LOCK:
         making = _MAKING.setdefault(key, Lock())
     # Held by the thread that makes a layout, so that others wait for it.
@@ -334,7 +367,8 @@ def latest_prepared(
             if key in _HELD:
                 _HELD.move_to_end(key)
                 return _HELD[key]
-        made = prepare(_first(trace, max_records) if max_records else trace, memory)
+        used = _first(trace, max_records) if max_records else trace
+        made = prepare(used, memory, joins_lines=joins_lines)
         if made.is_held and not made.counted(WARMUP_SHARE)[0]:
             raise InvalidArgumentError(
                 f"`workload` must run instructions and change its line of memory after the first "

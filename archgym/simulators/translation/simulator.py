@@ -48,6 +48,7 @@ SHORT_RECORDS: Final = 200_000
 """Records of the fidelity `short`, which makes a table of 100,000 designs affordable."""
 _DEFAULT_PREFETCHER: Final = "none"
 _DEFAULT_CORE: Final = "out-of-order"
+_STRADDLING: Final = ("two", "one")
 _PICTURES: Final = (".png", ".svg", ".pdf")
 _require = partial(require_kept, "translation")
 
@@ -62,7 +63,7 @@ class TranslationSimulator(Simulator):
     """
 
     name = "translation"
-    version = 1
+    version = 2
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
     fidelity_names: ClassVar[tuple[str, ...]] = ("standard", "short")
     default_objective = "speed-under-area"
@@ -83,6 +84,7 @@ class TranslationSimulator(Simulator):
         fidelity: str = "standard",
         parallel_misses: str = "",
         prefetcher: str = _DEFAULT_PREFETCHER,
+        straddling: str = _STRADDLING[0],
     ) -> None:
         """Initialise the simulator for one space, core and fidelity.
 
@@ -96,14 +98,19 @@ class TranslationSimulator(Simulator):
           parallel_misses: Misses that the program has in flight at most, 1 to 16: 1 for a chain of
             pointers. By default the workload's.
           prefetcher: Prefetcher of the L2 cache: `none`, `next-line` or `streamer`.
+          straddling: Number of accesses that an access across two lines counts as: `two`, or `one`
+            with at most one miss in each TLB and cache, as cachegrind counts it.
 
         Raises:
-          UnknownNameError: The space, core, fidelity or prefetcher does not exist.
+          UnknownNameError: The space, core, fidelity, prefetcher or `straddling` does not exist.
           InvalidArgumentError: `parallel_misses` is not a number from 1 to 16.
         """
         if prefetcher not in PREFETCHERS:
             raise unknown_name("prefetcher", prefetcher, PREFETCHERS)
+        if straddling not in _STRADDLING:
+            raise unknown_name("straddling", straddling, _STRADDLING)
         self._prefetcher = prefetcher
+        self._joins_lines = straddling == "one"
         self._mlp = _parallel(parallel_misses) if parallel_misses else 0.0
         if fidelity not in self.fidelity_names:
             raise unknown_name("fidelity", fidelity, self.fidelity_names)
@@ -115,6 +122,7 @@ class TranslationSimulator(Simulator):
             "core": (core, _DEFAULT_CORE),
             "parallel_misses": (f"{self._mlp:g}", "0"),
             "prefetcher": (prefetcher, _DEFAULT_PREFETCHER),
+            "straddling": (straddling, _STRADDLING[0]),
         }
         self.options = {name: value for name, (value, usual) in chosen.items() if value != usual}
         self.space = design_space(space, has_walkers=self._core.overlaps_walks)
@@ -128,7 +136,7 @@ class TranslationSimulator(Simulator):
         parallel_misses = self.options.get("parallel_misses", "")
         return TranslationSimulator, (
             *(self.space.name, self._core_name, self.fidelity, parallel_misses),
-            self._prefetcher,
+            *(self._prefetcher, _STRADDLING[self._joins_lines]),
         )
 
     def workload_names(self) -> tuple[str, ...]:
@@ -175,7 +183,8 @@ class TranslationSimulator(Simulator):
         values = np.empty((len(indices), len(self.simulated_metrics)))
         for memory, rows in rows_by_memory.items():
             ready = latest_prepared(
-                *(content.source, content.digest, self._max_records, memory, content.name)
+                *(content.source, content.digest, self._max_records, memory, content.name),
+                joins_lines=self._joins_lines,
             )
             designs = [hardware[row] for row in rows]
             counters = count(ready, designs)
@@ -199,9 +208,11 @@ class TranslationSimulator(Simulator):
         )
         instructions = column["ipc"] * column["total_cycles"]
         _require("all designs run the same instructions", instructions, instructions[:1])
+        # A miss of an access to two pages that counts as one may take two walks.
+        of_walks = () if self._joins_lines else (("walks_per_kilo_instruction", "l2_tlb_mpki"),)
         for below, above in (
             ("l2_tlb_mpki", "l1_tlb_mpki"),
-            ("walks_per_kilo_instruction", "l2_tlb_mpki"),
+            *of_walks,
             ("l3_cache_data_mpki", "l2_cache_data_mpki"),
             ("l2_cache_data_mpki", "l1_cache_data_mpki"),
             ("block_reach_mib", "translation_reach_mib"),
@@ -209,6 +220,8 @@ class TranslationSimulator(Simulator):
         ):
             smaller = np.minimum(column[below], column[above])
             _require(f"{below} is at most {above}", column[below], smaller)
+        if self._joins_lines:
+            return
         served = column["mechanism_hit_percent"] / 100.0 * column["l2_tlb_mpki"]
         _require(
             "walks and misses that the mechanism served are the misses of the L2 TLB",
@@ -256,7 +269,8 @@ class TranslationSimulator(Simulator):
 
     def _baseline_cycles(self, content: TraceContent) -> float:
         mlp = self._parallel_misses(content)
-        return _baseline_cycles(content, self._max_records, self._core_name, mlp, self._prefetcher)
+        key = (self._max_records, self._core_name, mlp, self._prefetcher, self._joins_lines)
+        return _baseline_cycles(content, *key)
 
     @property
     def _max_records(self) -> int:
@@ -279,17 +293,25 @@ def _parallel(text: str) -> float:
 
 # chosen: more workloads than a process uses at a time.
 _MAX_BASELINES: Final = 1024
-_BASELINES: dict[tuple[str, int, str, float, str], float] = {}
+_BASELINES: dict[tuple[str, int, str, float, str, bool], float] = {}
 
 
 def _baseline_cycles(
-    content: TraceContent, max_records: int, core_name: str, mlp: float, prefetcher: str
+    content: TraceContent,
+    max_records: int,
+    core_name: str,
+    mlp: float,
+    prefetcher: str,
+    joins_lines: bool,
 ) -> float:
     """Return the cycles of the default design on a workload."""
-    key = (content.digest, max_records, core_name, mlp, prefetcher)
+    key = (content.digest, max_records, core_name, mlp, prefetcher, joins_lines)
     if key not in _BASELINES:
         core = core_named(core_name)
-        ready = latest_prepared(content.source, content.digest, max_records, Memory(), content.name)
+        ready = latest_prepared(
+            *(content.source, content.digest, max_records, Memory(), content.name),
+            joins_lines=joins_lines,
+        )
         default = replace(on_core(DEFAULT_HARDWARE, core), mlp=mlp, l2_cache_prefetcher=prefetcher)
         if len(_BASELINES) >= _MAX_BASELINES:
             _BASELINES.clear()

@@ -123,11 +123,23 @@ def _whole_sets() -> Constraint:
     )
 
 
+_entries: Final = partial(Ordinal, unit="entries")
+
+
 def _parameters(mechanisms: tuple[str, ...]) -> tuple[Parameter, ...]:
     """Return the parameters of all spaces, in their order."""
-    entries, rate = partial(Ordinal, unit="entries"), "misses/kinstruction"
     return (
-        entries(
+        *_tlb_parameters(),
+        *_mechanism_parameters(mechanisms),
+        *_victima_parameters(),
+        *_system_parameters(),
+    )
+
+
+def _tlb_parameters() -> tuple[Parameter, ...]:
+    """Return the parameters of TLBs and walkers."""
+    return (
+        _entries(
             name="l1_tlb_entries",
             levels=(16, 32, 64, 96, 128),
             default=64,
@@ -147,7 +159,7 @@ def _parameters(mechanisms: tuple[str, ...]) -> tuple[Parameter, ...]:
             unit="entries",
             doc="Entries of the L1 TLB for data in pages of 2 MiB.",
         ),
-        entries(
+        _entries(
             name="l2_tlb_entries",
             levels=(512, 1024, 1536, 2048, 4096, 8192, 16384, 32768, 65536, 131072),
             default=1536,
@@ -179,7 +191,7 @@ def _parameters(mechanisms: tuple[str, ...]) -> tuple[Parameter, ...]:
             default="both",
             doc="Fill of the L2 TLB: by walks, or by evictions from the L1 TLBs.",
         ),
-        entries(
+        _entries(
             name="walk_cache_entries",
             levels=(0, 8, 16, 32, 64),
             default=16,
@@ -193,6 +205,12 @@ def _parameters(mechanisms: tuple[str, ...]) -> tuple[Parameter, ...]:
             unit="walkers",
             doc="Page walks that may be in progress at once.",
         ),
+    )
+
+
+def _mechanism_parameters(mechanisms: tuple[str, ...]) -> tuple[Parameter, ...]:
+    """Return the parameters of mechanisms other than the predictor and blocks of Victima."""
+    return (
         Categorical(
             name="mechanism",
             choices=mechanisms,
@@ -211,7 +229,7 @@ def _parameters(mechanisms: tuple[str, ...]) -> tuple[Parameter, ...]:
             default="eviction",
             doc="Event that fills the TLB in memory: an eviction from the L2 TLB, or a walk.",
         ),
-        entries(
+        _entries(
             name="far_tlb_entries",
             levels=(16384, 65536, 262144),
             default=65536,
@@ -231,6 +249,13 @@ def _parameters(mechanisms: tuple[str, ...]) -> tuple[Parameter, ...]:
             unit="pages",
             doc="Neighbouring pages that a TLB block, or an entry of a clustered TLB, covers.",
         ),
+    )
+
+
+def _victima_parameters() -> tuple[Parameter, ...]:
+    """Return the parameters of the predictor and the TLB blocks of Victima."""
+    rate = "misses/kinstruction"
+    return (
         Categorical(
             name="victima_predictor",
             choices=("box", "always"),
@@ -283,6 +308,12 @@ def _parameters(mechanisms: tuple[str, ...]) -> tuple[Parameter, ...]:
             default="overlapped",
             doc="Probe of the L2 cache: during the look-up in the L2 TLB, or after its miss.",
         ),
+    )
+
+
+def _system_parameters() -> tuple[Parameter, ...]:
+    """Return the parameters of the L2 cache, memory and execution."""
+    return (
         PowerOfTwo(
             name="l2_cache_kib",
             low=512,

@@ -40,6 +40,9 @@ CHANNELS: Final = 3
 BANKS_PER_CHANNEL: Final = 16
 """JEDEC JESD79-4, x8 devices: four groups of four banks; one rank."""
 _BANKS: Final = CHANNELS * BANKS_PER_CHANNEL
+# chosen: more reads than can overlap in one bank or on one bus, with 16 misses in flight.
+HELD_OF_BANK: Final = 8
+HELD_OF_BUS: Final = 32
 REORDER_RING: Final = 1024  # a power of two; the oldest access leaves a full ring at once
 MAX_CHAINS: Final = 16  # chosen: as many as the L1 cache has miss registers in ChampSim's default
 
@@ -95,6 +98,8 @@ MACHINE: Final = np.dtype(
     + [(name, "<f8") for name in _TIMES]
     + [("held_instruction", "<i8", (REORDER_RING,)), ("held_until", "<f8", (REORDER_RING,))]
     + [("chain_end", "<f8", (MAX_CHAINS,)), ("walker_free", "<f8", (MAX_CHAINS,))]
+    + [("bank_times", "<f8", (_BANKS * HELD_OF_BANK,)), ("bank_next", "<i8", (_BANKS,))]
+    + [("bus_times", "<f8", (CHANNELS * HELD_OF_BUS,)), ("bus_next", "<i8", (CHANNELS,))]
     + [("bank_ready", "<f8", (_BANKS,)), ("bus_ready", "<f8", (CHANNELS,))]
 )
 """Record of a design and the scalars of its run.
@@ -243,6 +248,8 @@ def _fill_numbers(made: np.ndarray, hardware: Hardware) -> None:
     made["chains"] = max(1, min(MAX_CHAINS, round(hardware.mlp)))
     steps = (hardware.l1_cache_cycles, hardware.l2_cache_cycles, hardware.l3_cache_cycles)
     made["level_cycles"] = np.cumsum([*steps, hardware.memory_cycles])
+    # Before any time at which a read can arrive.
+    made["bank_times"] = made["bus_times"] = -np.inf
     made["random"] = 0x2545F4914F6CDD1D  # chosen: any but 0 starts a xorshift generator
     made["last_code"] = EMPTY
     made["group_start"] = -1

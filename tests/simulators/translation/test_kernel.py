@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError
+from archgym.simulators.translation.dram import _reserve
 from archgym.simulators.translation.hardware import (
     CACHE_POLICIES,
     FILLS,
@@ -20,6 +21,7 @@ from archgym.simulators.translation.layout import Memory
 from archgym.simulators.translation.run import COUNTERS, prepare, run
 from archgym.traces import AccessKind, MemoryTrace
 from tests.simulators.translation.traces import (
+    FIRST_PAGE,
     HUGE,
     SMALL,
     accesses,
@@ -604,3 +606,70 @@ def test_trace_in_parts_counts_as_in_memory() -> None:
     assert (whole.is_held, streamed.is_held) == (True, False)
     assert np.array_equal(run(whole, hardware), run(streamed, hardware))
     assert streamed.n_bytes < whole.n_bytes / 10
+
+
+def test_read_that_arrives_before_a_reserved_interval_does_not_wait() -> None:
+    times, following, ready = np.full(8, -np.inf), np.zeros(1, np.int64), np.zeros(1)
+
+    def start(earliest: float) -> float:
+        return float(_reserve(times, following, ready, 0, 8, earliest, 120.0))
+
+    # A bank is busy in 1000 to 1120, and the next read arrives 300 cycles before that.
+    assert [start(1000.0), start(700.0)] == [1000.0, 700.0]
+    # From 820 the gap before 1000 fits; from 890 it does not.
+    assert [start(750.0), start(890.0), start(1000.0)] == [820.0, 1120.0, 1240.0]
+
+
+def test_chains_of_misses_wait_no_longer_than_banks_are_busy() -> None:
+    # Eight chains of four reads each. 48 banks are busy for 120 cycles a read.
+    trace = pages(np.random.default_rng(0).permutation(200_000)[:8_000].tolist())
+    timed = replace(TIMED, mechanism="radix", memory="rows", mlp=8.0)
+
+    got = counts(trace, timed)
+
+    reads = got["memory_row_hits"] + got["memory_row_conflicts"]
+    occupied = 120.0 * reads / (48 * got["core_cycles"])
+    # The mean wait of an M/D/1 queue that is busy for a share `occupied` of the time, doubled.
+    assert got["memory_wait_cycles"] / reads < 2 * 120.0 * occupied / (2 * (1 - occupied)) + 2
+
+
+STRADDLING = [(FIRST_PAGE << 12) + 60, (FIRST_PAGE << 12) + 4092]
+"""Loads of eight bytes in two lines of a page, and in two pages."""
+
+
+def test_access_to_two_lines_is_two_accesses_by_default() -> None:
+    got = counts(accesses(STRADDLING), Hardware())
+
+    assert (got["accesses"], got["l1_misses"], got["l2_misses"]) == (3, 2, 2)
+    assert (got["l1_cache_data_reads"], got["l1_cache_data_misses"]) == (4, 4)
+
+
+@pytest.mark.parametrize("only_tlbs", [False, True])
+def test_access_to_two_lines_can_count_as_one(only_tlbs: bool) -> None:
+    got = counts(accesses(STRADDLING), Hardware(), only_tlbs=only_tlbs, joins_lines=True)
+
+    # The second access misses, as one of its pages does; the other is in the L1 TLB.
+    assert (got["accesses"], got["l1_misses"], got["l2_misses"]) == (2, 2, 2)
+    if not only_tlbs:
+        names = [f"{cache}_cache_data_misses" for cache in ("l1", "l2", "l3")]
+        assert [got[name] for name in names] == [2, 2, 2]
+        assert got["l1_cache_data_reads"] == 2
+
+
+def test_part_that_hits_is_looked_up_in_the_l2_tlb_with_the_one_that_misses() -> None:
+    # Page 0 is in the L1 TLB. The access to pages 0 and 1 makes it newer in the L2 TLB, so that
+    # page 1 evicts page 2, which then misses.
+    hardware = Hardware(l1_entries=2, l1_ways=2, l2_entries=2, l2_ways=2)
+    first = FIRST_PAGE << 12
+    trace = accesses([first, first + (2 << 12), first, first + 4092, first + (2 << 12)])
+
+    got = counts(trace, hardware, only_tlbs=True, joins_lines=True)
+
+    assert (got["l1_misses"], got["l2_misses"], got["l2_hits"]) == (4, 4, 0)
+
+
+def test_trace_without_straddling_accesses_counts_equally() -> None:
+    trace = mixed(8000)
+    timed = replace(TIMED, mechanism="victima", memory="rows", mlp=4.0)
+
+    assert counts(trace, timed) == counts(trace, timed, joins_lines=True)

@@ -57,8 +57,9 @@ def counts(
     *,
     only_tlbs: bool = False,
     passes: int = 1,
+    joins_lines: bool = False,
 ) -> dict[str, int]:
-    """What a design counts on a trace."""
-    ready = prepare(trace, memory)
+    """Return the counts of a design on a trace."""
+    ready = prepare(trace, memory, joins_lines=joins_lines)
     row = run(ready, hardware, warmup_share, only_tlbs=only_tlbs, passes=passes)[0]
     return dict(zip(COUNTERS, row.tolist(), strict=True))

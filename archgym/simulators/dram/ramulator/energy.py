@@ -5,10 +5,14 @@ import json
 from importlib import resources
 from typing import Any, Final
 
-from archgym.simulators.dram.currents import PowerSpec, Supply
+import numpy.typing as npt
+
+from archgym.simulators.dram.core_energy import CORE_CAUSES_OF
+from archgym.simulators.dram.currents import PowerSpec, Supply, core_energy
+from archgym.simulators.dram.metrics import ENERGY_CAUSES
 from archgym.simulators.dram.ramulator.standard import Standard
 
-__all__ = ["CURRENTS", "PJ_PER_BIT", "currents_note", "has_energy", "power_of"]
+__all__ = ["CURRENTS", "PJ_PER_BIT", "currents_note", "energies_pj", "has_energy", "power_of"]
 
 CURRENTS: Final = ("ddr4", "ddr5", "lpddr5")
 """Families with currents; no open tool states any for HBM3 and GDDR6."""
@@ -72,6 +76,22 @@ def power_of(made: Standard, organisation: str, speed: str) -> PowerSpec:
         t_ck_s=made.bins[speed].t_ck_ps * 1e-12,
         clocks=clocks,
     )
+
+
+def energies_pj(
+    power: PowerSpec, bank_accounts: npt.NDArray[Any], rank_accounts: npt.NDArray[Any], ticks: int
+) -> dict[str, float]:
+    """Return the energies of a run by cause [pJ].
+
+    Args:
+      power: Energy inputs of the device.
+      bank_accounts, rank_accounts: Accounts of the run.
+      ticks: Its length.
+    """
+    joules = core_energy(power, bank_accounts, rank_accounts, ticks)
+    return {
+        cause: 1e12 * sum(joules[part] for part in CORE_CAUSES_OF[cause]) for cause in ENERGY_CAUSES
+    }
 
 
 @functools.cache

@@ -48,7 +48,7 @@ from archgym.simulators.dram.ramulator.state import (
     WRITE,
 )
 
-__all__ = ["Work", "run"]
+__all__ = ["View", "Work", "accept", "run", "tick_channel", "view_of"]
 
 PATIENCE: Final = 300_000
 """Ticks without progress that mean a livelock: SPEC value, sufficient on all recorded rows."""
@@ -134,17 +134,11 @@ class View(NamedTuple):
     n_logged: Any
 
 
-@entry_point(seconds=12.0)
-def run(work: Work, out: Any) -> None:
-    """Run one controller to its end.
-
-    Args:
-      work: Tables and blank state.
-      out: (3,) int64: 0 or 1 where the run cannot end, its ticks, the last acceptance.
-    """
+@helper
+def view_of(work: Work) -> View:
+    """Return what the helpers take of a run's work."""
     d = work.device[0]
-    k = work.controller[0]
-    w = View(
+    return View(
         pointer(work.node_of),
         pointer(work.number_of),
         pointer(work.siblings),
@@ -169,6 +163,19 @@ def run(work: Work, out: Any) -> None:
         d.n_commands,
         len(work.log) // 6,
     )
+
+
+@entry_point(seconds=12.0)
+def run(work: Work, out: Any) -> None:
+    """Run one controller to its end.
+
+    Args:
+      work: Tables and blank state.
+      out: (3,) int64: 0 or 1 where the run cannot end, its ticks, the last acceptance.
+    """
+    d = work.device[0]
+    k = work.controller[0]
+    w = view_of(work)
     n = len(work.requests)
     n_channels = w.n_channels
     clock = 0
@@ -179,7 +186,7 @@ def run(work: Work, out: Any) -> None:
         is_refused = False
         n_offered = 0
         while upcoming < n and n_offered < k.width and w.requests[upcoming].due <= clock:
-            if not _accept(w, d, k, upcoming, clock):
+            if not accept(w, d, k, upcoming, clock):
                 is_refused = True
                 break
             last_accept = clock
@@ -190,7 +197,7 @@ def run(work: Work, out: Any) -> None:
         for c in range(n_channels):
             ch = w.channels[c]
             if ch.wake <= tick:
-                _tick(w, d, k, c, tick)
+                tick_channel(w, d, k, c, tick)
             wake = min(wake, ch.wake)
         if upcoming == n:
             end = last_accept + 1
@@ -239,7 +246,7 @@ def run(work: Work, out: Any) -> None:
 
 
 @helper
-def _accept(w: Any, d: Any, k: Any, index: int, clock: int) -> bool:
+def accept(w: Any, d: Any, k: Any, index: int, clock: int) -> bool:
     """Take a request into its channel, or refuse it."""
     kept_apart()
     r = w.requests[index]
@@ -270,7 +277,7 @@ def _accept(w: Any, d: Any, k: Any, index: int, clock: int) -> bool:
 
 
 @helper
-def _tick(w: Any, d: Any, k: Any, c: int, tick: int) -> None:
+def tick_channel(w: Any, d: Any, k: Any, c: int, tick: int) -> None:
     """Run one tick of a channel and find when it has to run next."""
     ch = w.channels[c]
     happened = False

@@ -10,11 +10,9 @@ from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import BatchResult, Workload, require_kept
-from archgym.simulators.dram.core_energy import CORE_CAUSES_OF
-from archgym.simulators.dram.currents import core_energy
 from archgym.simulators.dram.device_files import cite_file
 from archgym.simulators.dram.metrics import ENERGY_CAUSES
-from archgym.simulators.dram.ramulator.energy import PJ_PER_BIT, has_energy, power_of
+from archgym.simulators.dram.ramulator.energy import PJ_PER_BIT, energies_pj, has_energy, power_of
 from archgym.simulators.dram.ramulator.metrics import family_metrics, family_objectives
 from archgym.simulators.dram.ramulator.requests import Bursts, bursts_of
 from archgym.simulators.dram.ramulator.run import Configuration, Outcome, run
@@ -227,10 +225,9 @@ class RamulatorModel:
             found["estimated_energy_pj"] = 8.0 * n_bytes * PJ_PER_BIT[self.made.family]
             return found
         power = power_of(self.made, c.organisation, c.timing)
-        joules = core_energy(power, outcome.bank_accounts, outcome.rank_accounts, outcome.ticks)
-        for cause in ENERGY_CAUSES:
-            found[f"{cause}_energy_pj"] = 1e12 * sum(joules[part] for part in CORE_CAUSES_OF[cause])
-        found["total_energy_pj"] = sum(found[f"{cause}_energy_pj"] for cause in ENERGY_CAUSES)
+        energies = energies_pj(power, outcome.bank_accounts, outcome.rank_accounts, outcome.ticks)
+        found |= {f"{cause}_energy_pj": energy for cause, energy in energies.items()}
+        found["total_energy_pj"] = sum(energies.values())
         found["power_mw"] = found["total_energy_pj"] / time_ns
         return found
 

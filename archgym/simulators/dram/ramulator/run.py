@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,9 @@ from archgym.simulators.dram.ramulator.state import (
 )
 from archgym.simulators.dram.ramulator.tables import device_tables
 
+if TYPE_CHECKING:
+    from archgym.simulators.dram.ramulator.kernel import Work
+
 __all__ = [
     "REFRESHES",
     "ROW_POLICIES",
@@ -34,7 +37,9 @@ __all__ = [
     "Configuration",
     "Outcome",
     "Requests",
+    "blank_requests",
     "run",
+    "work_of",
 ]
 
 SCHEDULERS: Final = ("FRFCFS", "FRFCFS-RowHit")
@@ -180,13 +185,9 @@ def run(
       max_log: Commands to record at most.
     """
     # Numba takes a while to import, which listing and describing should not wait for.
-    from archgym.simulators.dram.ramulator.kernel import Work
     from archgym.simulators.dram.ramulator.kernel import run as run_kernel
 
     c = configuration
-    tables = device_tables(made, c.organisation, c.timing, c.ranks, without)
-    d = tables.device[0]
-    n_banks, n_nodes, n_channels = int(d["n_banks"]), int(d["n_nodes"]), c.channels
     places = decode(
         requests.addresses,
         made,
@@ -197,41 +198,23 @@ def run(
         interleave_bits=c.interleave_bits,
     )
     tick_ps = made.tick_ps(c.timing)
-    table = np.zeros(len(requests.addresses), dtype=REQUEST)
+    table = blank_requests(len(requests.addresses))
     table["due"] = -(-requests.time_ps // tick_ps)
-    table["depart"] = NONE
     table["row"] = places.row
     table["column"] = places.column
     table["bank"] = places.bank
     table["channel"] = places.channel
     table["address"] = requests.address_numbers
     table["is_write"] = requests.is_write
-    counting = power_rules is not None
-    n_ranks = n_banks // int(power_rules[0]["banks_per_rank"]) if power_rules is not None else 0
-    banks, ranks = blank_account(n_channels * n_banks if counting else 0, n_channels * n_ranks)
-    no_refresh = without == "refresh"
-    work = Work(
-        device=tables.device,
-        controller=_controller(c, hashes or max_log > 0, counting, no_refresh),
-        node_of=tables.node_of.ravel(),
-        number_of=tables.number_of.ravel(),
-        siblings=tables.siblings.ravel(),
-        rules=tables.rules,
-        channels=_channels(c, tables.device, no_refresh),
-        banks=_banks(n_channels * n_banks),
-        used=np.zeros(n_channels * 2 * n_banks, dtype=np.int32),
-        ready=np.full(n_channels * n_nodes * int(d["n_commands"]), UNCONSTRAINED, np.int64),
-        rings=np.full(
-            max(1, tables.n_windows) * n_channels * n_nodes * MAX_WINDOW, UNCONSTRAINED, np.int64
-        ),
-        priority=np.zeros(n_channels * PRIORITY_RING, dtype=np.int64),
-        requests=table,
-        is_buffered=np.zeros(int(requests.address_numbers.max()) + 1, dtype=np.uint8),
-        power_rules=power_rules if power_rules is not None else np.zeros(1, dtype=RULES),
-        bank_accounts=banks,
-        rank_accounts=ranks,
-        log=np.zeros(max_log * 6, dtype=np.int64),
-        hash=np.array([1469598103934665603], dtype=np.int64),
+    work = work_of(
+        made,
+        c,
+        table,
+        int(requests.address_numbers.max()) + 1,
+        power_rules=power_rules,
+        without=without,
+        hashes=hashes,
+        max_log=max_log,
     )
     out = np.zeros(3, dtype=np.int64)
     run_kernel(work, out)
@@ -251,10 +234,72 @@ def run(
         due=table["due"],
         arrive=table["arrive"],
         depart=table["depart"],
-        bank_accounts=banks,
-        rank_accounts=ranks,
+        bank_accounts=work.bank_accounts,
+        rank_accounts=work.rank_accounts,
         log=work.log.reshape(-1, 6)[: int(ch[0]["n_commands"])],
         log_hash=int(work.hash[0]) % 2**64 if hashes else 0,
+    )
+
+
+def blank_requests(n: int) -> npt.NDArray[Any]:
+    """Return (n,) of `REQUEST` that are not served yet."""
+    table = np.zeros(n, dtype=REQUEST)
+    table["depart"] = NONE
+    return table
+
+
+def work_of(
+    made: Standard,
+    configuration: Configuration,
+    requests: npt.NDArray[Any],
+    n_addresses: int,
+    *,
+    power_rules: npt.NDArray[Any] | None = None,
+    without: str | None = None,
+    hashes: bool = False,
+    max_log: int = 0,
+) -> "Work":
+    """Return the kernel's work before the first tick.
+
+    Args:
+      made: The family of devices.
+      configuration: The device and its controllers.
+      requests: (n,) of `REQUEST`.
+      n_addresses: Numbers of addresses that requests may have.
+      power_rules: As of `run`, like the others.
+    """
+    from archgym.simulators.dram.ramulator.kernel import Work
+
+    c = configuration
+    tables = device_tables(made, c.organisation, c.timing, c.ranks, without)
+    d = tables.device[0]
+    n_banks, n_nodes, n_channels = int(d["n_banks"]), int(d["n_nodes"]), c.channels
+    counting = power_rules is not None
+    n_ranks = n_banks // int(power_rules[0]["banks_per_rank"]) if power_rules is not None else 0
+    banks, ranks = blank_account(n_channels * n_banks if counting else 0, n_channels * n_ranks)
+    no_refresh = without == "refresh"
+    return Work(
+        device=tables.device,
+        controller=_controller(c, hashes or max_log > 0, counting, no_refresh),
+        node_of=tables.node_of.ravel(),
+        number_of=tables.number_of.ravel(),
+        siblings=tables.siblings.ravel(),
+        rules=tables.rules,
+        channels=_channels(c, tables.device, no_refresh),
+        banks=_banks(n_channels * n_banks),
+        used=np.zeros(n_channels * 2 * n_banks, dtype=np.int32),
+        ready=np.full(n_channels * n_nodes * int(d["n_commands"]), UNCONSTRAINED, np.int64),
+        rings=np.full(
+            max(1, tables.n_windows) * n_channels * n_nodes * MAX_WINDOW, UNCONSTRAINED, np.int64
+        ),
+        priority=np.zeros(n_channels * PRIORITY_RING, dtype=np.int64),
+        requests=requests,
+        is_buffered=np.zeros(n_addresses, dtype=np.uint8),
+        power_rules=power_rules if power_rules is not None else np.zeros(1, dtype=RULES),
+        bank_accounts=banks,
+        rank_accounts=ranks,
+        log=np.zeros(max_log * 6, dtype=np.int64),
+        hash=np.array([1469598103934665603], dtype=np.int64),
     )
 
 

@@ -1,6 +1,7 @@
 """The model against recorded results of FARSI: rows, logs of phases, and a whole table."""
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final, final
@@ -67,40 +68,33 @@ def validate(
     Raises:
       FileFormatError: A file is not as it must be; the error names the line.
     """
-    library = _Library(None)
-    lines: list[Agreement] = []
-
-    def announce(text: str) -> None:
-        if progress is not None:
-            progress(text)
-
-    data = resources.files("archgym.simulators.soc").joinpath("data/golden.jsonl.gz")
-    if data.is_file():
-        announce(GOLDEN)
-        with resources.as_file(data) as path:
-            lines += _compare_rows(path, library, 1, GOLDEN)
+    announce = progress if progress is not None else lambda _: None
+    announce(GOLDEN)
+    golden = resources.files("archgym.simulators.soc").joinpath("data/golden.jsonl.gz")
+    with resources.as_file(golden) as path:
+        lines = _compare_rows(path, _Library(None), 1, GOLDEN)
     if reference is not None:
         folder = reference / "soc" if (reference / "soc").is_dir() else reference
         library = _Library(folder)
-        tables = sorted((folder / "results").glob("*_table.json"))
-        rows = sorted((folder / "results").glob("*.jsonl*"))
-        logs = sorted((folder / "debug").glob("*.json"))
-        if not (rows or tables or logs):
+        paths = [
+            *sorted((folder / "results").glob("*.jsonl*")),
+            *sorted((folder / "debug").glob("*.json")),
+            *sorted((folder / "results").glob("*_table.json")),
+        ]
+        if not paths:
             raise FileFormatError(
                 reference,
                 None,
                 "holds no results/*.jsonl.gz, results/*_table.json or debug/*.json",
                 "Name the folder of recorded results",
             )
-        for path in rows:
+        for path in paths:
             announce(path.name)
-            lines += _compare_rows(path, library, stride, path.name.partition(".jsonl")[0])
-        for path in logs:
-            announce(path.name)
-            lines += _compare_log(path, library)
-        for path in tables:
-            announce(path.name)
-            lines += _compare_table(path, library)
+            if ".jsonl" in path.name:
+                lines += _compare_rows(path, library, stride, path.name.partition(".jsonl")[0])
+            else:
+                compare = _compare_log if path.parent.name == "debug" else _compare_table
+                lines += compare(path, library)
     return AgreementTable.of(lines, TOLERANCE)
 
 
@@ -109,21 +103,15 @@ class _Library:
     """Graphs and memories of a folder, or those that ship."""
 
     def __init__(self, folder: Path | None) -> None:
-        self._graphs: dict[str, Path] = {}
-        self.cacti = cacti()
-        if folder is not None:
-            for path in sorted((folder / "data" / "workloads").glob("*.json")):
-                self._graphs[path.stem] = path
-            if (folder / "data" / "cacti.csv").is_file():
-                self.cacti = read_cacti(folder / "data" / "cacti.csv")
-        self._read: dict[str, TaskGraph] = {}
+        found = sorted((folder / "data" / "workloads").glob("*.json")) if folder else []
+        self._graphs = {path.stem: path for path in found}
+        table = folder / "data" / "cacti.csv" if folder else None
+        self.cacti = read_cacti(table) if table is not None and table.is_file() else cacti()
 
+    @cache  # noqa: B019 - a library lives as long as its validation
     def graph(self, name: str) -> TaskGraph:
         """Return the graph with this name."""
-        if name not in self._read:
-            path = self._graphs.get(name)
-            self._read[name] = load_graph(name) if path is None else read_graph(path)
-        return self._read[name]
+        return read_graph(self._graphs[name]) if name in self._graphs else load_graph(name)
 
 
 # ---- rows
@@ -261,7 +249,12 @@ def _compare_log(path: Path, library: _Library) -> list[Agreement]:
     with reading(path):
         data = read_json(path)
         graph, outputs, log = _run(data, library)
-        _compare_units(found, data, graph)
+        arrays, names = graph.arrays(), graph.names
+        units = {tuple(entry["edge"]): entry for entry in data["units"]}
+        for e, edge in enumerate(graph.edges):
+            recorded = units[names[edge.parent], names[edge.child]]
+            came = [arrays.write_unit[e], arrays.read_unit[e]]
+            found.equal(1, "work_units", came, [recorded["u_write"], recorded["u_read"]])
         tasks = [data["tasks"][name] for name in graph.names]
         columns = {"start_s": "start_s", "end_s": "end_s", "task_energy_j": "energy_j"}
         row = {key: [task[name] for task in tasks] for key, name in columns.items()}
@@ -269,15 +262,6 @@ def _compare_log(path: Path, library: _Library) -> list[Agreement]:
         _compare_row(found, 1, whole, graph, outputs, log)
         _compare_phases(found, data["phases"], graph, log)
     return found.lines
-
-
-def _compare_units(found: Differences, data: Mapping[str, Any], graph: TaskGraph) -> None:
-    names, arrays = graph.names, graph.arrays()
-    units = {tuple(entry["edge"]): entry for entry in data["units"]}
-    for e, edge in enumerate(graph.edges):
-        recorded = units[names[edge.parent], names[edge.child]]
-        came = [arrays.write_unit[e], arrays.read_unit[e]]
-        found.equal(1, "work_units", came, [recorded["u_write"], recorded["u_read"]])
 
 
 def _compare_phases(

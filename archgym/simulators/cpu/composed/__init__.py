@@ -1,0 +1,1 @@
+"""The core and its caches in front of the controllers of the DRAM simulator."""

@@ -1,0 +1,1 @@
+"""Several cores in front of one last-level cache: an extension that nothing validates."""

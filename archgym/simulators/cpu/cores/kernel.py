@@ -1,0 +1,202 @@
+"""Compiled runs of several cores with a shared last level and DRAM.
+
+Every core has a state of its own, with its L1 caches, L2, TLBs and walker. The last level and the
+DRAM run in a further state. Requests and answers are carried over between the two in the cycle in
+which they are sent, and a core's channel has as much room as the shared one.
+"""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from archgym.runtime.kernels import entry_point, helper, pointer
+from archgym.simulators.cpu import layout as lay
+from archgym.simulators.cpu.kernel import (
+    begin_counting,
+    check_progress,
+    next_cycle,
+    settle_slots,
+    step_core_and_caches,
+)
+from archgym.simulators.cpu.kernel_cache import step_cache
+from archgym.simulators.cpu.kernel_channels import answer, free_request, send
+from archgym.simulators.cpu.kernel_memory import catch_up, step_memory
+from archgym.simulators.cpu.kernel_walker import start_pages
+from archgym.simulators.cpu.layout import Words
+
+__all__ = ["FLAGS", "run_cores"]
+
+FLAGS: Final = lay.WAKE + 16
+"""By core, in the shared state: the last cycle in which its channel had news for it."""
+_OWN: Final = lay.CHANNELS + lay.CHANNEL_SIZE * lay.L2C_LLC
+_LAST_LEVEL: Final = lay.CACHES + lay.CACHE_SIZE * lay.LLC
+
+
+@helper
+def _channel_of(s: Words, core: int) -> int:
+    return s[_LAST_LEVEL + lay.K_UPPER + core]
+
+
+@helper
+def _carry_requests(m: Words, s: Words, core: int, now: int) -> None:
+    """Move what a core's L2 sent in this cycle to the shared last level."""
+    channel = _channel_of(s, core)
+    for which in range(3):
+        queue = _OWN + lay.Q_SIZE * which
+        while m[queue + lay.Q_COUNT] > 0:
+            head = m[queue + lay.Q_HEAD]
+            r = m[m[queue + lay.Q_BUFFER] + head]
+            send(
+                s,
+                channel,
+                channel + lay.Q_SIZE * which,
+                m[r + lay.R_ADDRESS],
+                m[r + lay.R_VIRTUAL],
+                m[r + lay.R_IP],
+                m[r + lay.R_TYPE],
+                1,
+                m[r + lay.R_WANTED],
+                now,
+            )
+            m[queue + lay.Q_HEAD] = (head + 1) & m[queue + lay.Q_MASK]
+            m[queue + lay.Q_COUNT] -= 1
+            free_request(m, r)
+
+
+@helper
+def _carry_answers(m: Words, s: Words, core: int, now: int) -> None:
+    """Move answers to a core's L2, wake it if it waited, and set the room that it sees."""
+    channel = _channel_of(s, core)
+    queue = channel + lay.C_ANSWERS
+    for i in range(s[queue + lay.Q_COUNT]):
+        at = s[queue + lay.Q_BUFFER] + lay.ANSWER_SIZE * (
+            (s[queue + lay.Q_HEAD] + i) & s[queue + lay.Q_MASK]
+        )
+        answer(m, _OWN, s[at], s[at + 1], s[at + 2], 0, now)
+    s[queue + lay.Q_HEAD] += s[queue + lay.Q_COUNT]
+    s[queue + lay.Q_HEAD] &= s[queue + lay.Q_MASK]
+    s[queue + lay.Q_COUNT] = 0
+    if s[FLAGS + core] == now:
+        m[lay.WAKE + lay.L2C] = now
+    for which in range(3):
+        shared = channel + lay.Q_SIZE * which
+        room = s[shared + lay.Q_CAPACITY] - s[shared + lay.Q_COUNT]
+        m[_OWN + lay.Q_SIZE * which + lay.Q_CAPACITY] = room
+
+
+@helper
+def _finish(
+    m: Words,
+    counters: npt.NDArray[np.int64],
+    spent: npt.NDArray[np.int64],
+    cycles: int,
+    retired: int,
+) -> None:
+    """Keep the counters of a core that has retired its instructions."""
+    spent[0], spent[1] = cycles, retired
+    for counter in range(lay.N_COUNTERS):
+        counters[counter] = m[lay.COUNTERS + counter]
+
+
+@helper
+def _run_phase(
+    states: npt.NDArray[np.int64],
+    s: Words,
+    weights: npt.NDArray[np.int8],
+    records: npt.NDArray[np.int64],
+    starts: npt.NDArray[np.int64],
+    counters: npt.NDArray[np.int64],
+    spent: npt.NDArray[np.int64],
+    now: int,
+    length: int,
+) -> int:
+    """Run until every core has retired `length` instructions; return the last cycle.
+
+    Cores that are done run on, so that the others still meet their requests.
+    """
+    n = len(states)
+    begin = now
+    n_left = n
+    for c in range(n):
+        m = pointer(states[c])
+        m[lay.G_QUIET_SINCE] = now
+        m[lay.G_RETIRED_BEFORE] = m[lay.G_RETIRED]
+        spent[c, 0] = -1
+        spent[c, 2] = m[lay.G_RETIRED]
+    while n_left > 0 and s[lay.G_STATUS] == lay.STATUS_OK:
+        following = min(s[lay.WAKE + lay.LLC], s[lay.WAKE + lay.DRAM])
+        for c in range(n):
+            following = min(following, next_cycle(pointer(states[c]), now))
+        now = max(now + 1, following)
+        for c in range(n):
+            m = pointer(states[c])
+            step_core_and_caches(m, pointer(weights[c]), pointer(records[starts[c] :]), now)
+            _carry_requests(m, s, c, now)
+        if s[lay.WAKE + lay.LLC] <= now:
+            step_cache(s, _LAST_LEVEL, now)
+        for c in range(n):
+            m = pointer(states[c])
+            _carry_answers(m, s, c, now)
+        if s[lay.WAKE + lay.DRAM] <= now:
+            step_memory(s, now)
+        for c in range(n):
+            m = pointer(states[c])
+            if spent[c, 0] >= 0:
+                continue
+            retired = m[lay.G_RETIRED] - spent[c, 2]
+            if retired >= length:
+                settle_slots(m, now)
+                _finish(m, counters[c], spent[c], now - begin, retired)
+                n_left -= 1
+            else:
+                check_progress(m, now)
+            if m[lay.G_STATUS] != lay.STATUS_OK:
+                s[lay.G_STATUS] = m[lay.G_STATUS]
+    period = s[lay.MEMORY + lay.M_PERIOD]
+    catch_up(s, ((lay.CYCLE_PS * now + period - 1) // period + 1) * period)
+    return now
+
+
+@entry_point(seconds=60.0)
+def run_cores(
+    states: npt.NDArray[np.int64],
+    shared: npt.NDArray[np.int64],
+    weights: npt.NDArray[np.int8],
+    records: npt.NDArray[np.int64],
+    starts: npt.NDArray[np.int64],
+    counters: npt.NDArray[np.int64],
+    spent: npt.NDArray[np.int64],
+    warmup: int,
+    length: int,
+) -> None:
+    """Run several cores; their counters are left in `counters`, those below them in `shared`.
+
+    Args:
+      states: (n_cores, n), of `make_state`.
+      shared: State of the last level and the DRAM.
+      weights: (n_cores, n), of the direction predictors, zeros.
+      records: (n, 8), the traces of the cores one after another.
+      starts: (n_cores,), first record of each core.
+      counters: (n_cores, N_COUNTERS), filled in.
+      spent: (n_cores, 3): cycles and instructions of each core, filled in; scratch.
+      warmup: Instructions of each core before counting.
+      length: Instructions of each core that are counted.
+    """
+    s = pointer(shared)
+    now = 0
+    for c in range(len(states)):
+        m = pointer(states[c])
+        start_pages(m)
+        m[lay.WAKE + lay.DRAM] = lay.NEVER
+    if warmup > 0:
+        for c in range(len(states)):
+            pointer(states[c])[lay.G_WARM] = 1
+        s[lay.G_WARM] = 1
+        now = _run_phase(states, s, weights, records, starts, counters, spent, now, warmup)
+    begin_counting(s, now)
+    for c in range(len(states)):
+        m = pointer(states[c])
+        begin_counting(m, now)
+        m[lay.WAKE + lay.DRAM] = lay.NEVER
+    _run_phase(states, s, weights, records, starts, counters, spent, now, length)

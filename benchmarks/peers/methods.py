@@ -1,0 +1,204 @@
+"""Search methods of other libraries behind one function, with their defaults as they come.
+
+The default design comes first where a library takes it: Optuna, SMAC3 and nevergrad.
+
+Each takes the sizes of the parameters, which of them are ordered, the default design, a seed, and a
+function that evaluates a design; it never returns, since the evaluation raises `End`. Designs that
+break a constraint of the space count as designs that cannot be built: the worst reward.
+
+Versions: optuna 5.0.0, smac 2.4.1, nevergrad 1.0.12, cmaes 0.13.1, pymoo 0.6.2.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+__all__ = ["METHODS", "Evaluated", "Evaluation", "Problem"]
+
+
+class Problem:
+    """What a method sees of a task."""
+
+    def __init__(self, sizes: Sequence[int], ordered: Sequence[bool], default: Sequence[int]):
+        self.sizes = [int(size) for size in sizes]
+        self.ordered = [bool(one) for one in ordered]
+        self.default = [int(one) for one in default]
+        self.free = [n for n, size in enumerate(self.sizes) if size > 1]
+
+    def design(self, values: dict[int, int]) -> list[int]:
+        """Return a design of the free parameters' values."""
+        return [values.get(n, 0) for n in range(len(self.sizes))]
+
+
+Evaluated = tuple[float, float]
+"""Reward, and violation of limits: 0 where all are met, above 0 where not."""
+Evaluation = Callable[[list[int]], Evaluated]
+
+
+def optuna_search(problem: Problem, seed: int, evaluate: Evaluation, kind: str) -> None:
+    """Search with Optuna; limits are given as constraints."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore")
+
+    def constraints(trial: Any) -> tuple[float]:
+        return (float(trial.user_attrs["violation"]),)
+
+    sampler: Any
+    if kind == "tpe":
+        sampler = optuna.samplers.TPESampler(
+            seed=seed, multivariate=True, constraints_func=constraints
+        )
+    else:
+        sampler = optuna.samplers.GPSampler(seed=seed, constraints_func=constraints)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    study.enqueue_trial({f"x{n}": problem.default[n] for n in problem.free})
+
+    def objective(trial: Any) -> float:
+        values = {}
+        for n in problem.free:
+            size = problem.sizes[n]
+            if problem.ordered[n]:
+                values[n] = trial.suggest_int(f"x{n}", 0, size - 1)
+            else:
+                values[n] = trial.suggest_categorical(f"x{n}", list(range(size)))
+        reward, violation = evaluate(problem.design(values))
+        trial.set_user_attr("violation", violation)
+        return reward
+
+    study.optimize(objective, n_trials=10**9)
+
+
+def smac_search(problem: Problem, seed: int, evaluate: Evaluation) -> None:
+    """Search with SMAC3's facade for black boxes of many parameters (random forests)."""
+    import logging
+    import tempfile
+    from pathlib import Path
+
+    from ConfigSpace import Categorical, ConfigurationSpace, Integer
+    from smac import HyperparameterOptimizationFacade, Scenario
+    from smac.runhistory import TrialValue
+
+    logging.disable(logging.CRITICAL)
+    space = ConfigurationSpace(seed=seed)
+    for n in problem.free:
+        size, default = problem.sizes[n], problem.default[n]
+        if problem.ordered[n]:
+            space.add(Integer(f"x{n}", (0, size - 1), default=default))
+        else:
+            space.add(Categorical(f"x{n}", list(range(size)), default=default))
+    with tempfile.TemporaryDirectory() as folder:
+        scenario = Scenario(
+            space,
+            deterministic=True,
+            n_trials=1000,
+            seed=seed,
+            output_directory=Path(folder),
+        )
+        facade = HyperparameterOptimizationFacade(
+            scenario,
+            lambda config, seed=0: 0.0,
+            initial_design=HyperparameterOptimizationFacade.get_initial_design(
+                scenario, n_configs=10, additional_configs=[space.get_default_configuration()]
+            ),
+            overwrite=True,
+            logging_level=False,
+        )
+        while True:
+            info = facade.ask()
+            values = {n: int(info.config[f"x{n}"]) for n in problem.free}
+            reward, _ = evaluate(problem.design(values))
+            facade.tell(info, TrialValue(cost=-reward))
+
+
+def nevergrad_search(problem: Problem, seed: int, evaluate: Evaluation) -> None:
+    """Search with nevergrad's NGOpt, which is told the largest budget."""
+    import nevergrad as ng
+    import numpy as np
+
+    warnings.simplefilter("ignore")
+    parts: dict[str, Any] = {}
+    for n in problem.free:
+        size = problem.sizes[n]
+        if problem.ordered[n]:
+            scalar = ng.p.Scalar(init=problem.default[n], lower=0, upper=size - 1)
+            parts[f"x{n}"] = scalar.set_integer_casting()
+        else:
+            parts[f"x{n}"] = ng.p.Choice(list(range(size)))
+    space = ng.p.Dict(**parts)
+    space.random_state = np.random.RandomState(seed)
+    optimizer = ng.optimizers.NGOpt(parametrization=space, budget=200, num_workers=1)
+    while True:
+        asked = optimizer.ask()
+        values = {n: int(asked.value[f"x{n}"]) for n in problem.free}
+        reward, _ = evaluate(problem.design(values))
+        optimizer.tell(asked, -reward)
+
+
+def cmaes_search(problem: Problem, seed: int, evaluate: Evaluation) -> None:
+    """Search with CatCMAwM: integers with margin and categories."""
+    import numpy as np
+    from cmaes import CatCMAwM
+
+    warnings.simplefilter("ignore")
+    ordered = [n for n in problem.free if problem.ordered[n]]
+    others = [n for n in problem.free if not problem.ordered[n]]
+    spaces: dict[str, Any] = {}
+    if ordered:
+        spaces["z_space"] = [list(range(problem.sizes[n])) for n in ordered]
+    if others:
+        spaces["c_space"] = [problem.sizes[n] for n in others]
+    optimizer = CatCMAwM(seed=seed, **spaces)
+    while True:
+        told = []
+        for _ in range(optimizer.population_size):
+            solution = optimizer.ask()
+            values = {}
+            if ordered:
+                values.update({n: int(v) for n, v in zip(ordered, solution.z, strict=True)})
+            if others:
+                chosen = np.argmax(solution.c, axis=1)
+                values.update({n: int(v) for n, v in zip(others, chosen, strict=True)})
+            reward, _ = evaluate(problem.design(values))
+            told.append((solution, -reward))
+        optimizer.tell(told)
+
+
+def pymoo_search(problem: Problem, seed: int, evaluate: Evaluation) -> None:
+    """Search with pymoo's genetic algorithm for mixed variables; limits are constraints."""
+    from pymoo.core.mixed import MixedVariableGA
+    from pymoo.core.problem import ElementwiseProblem
+    from pymoo.core.variable import Choice, Integer
+    from pymoo.optimize import minimize
+
+    variables: dict[str, Any] = {}
+    for n in problem.free:
+        size = problem.sizes[n]
+        ordered = problem.ordered[n]
+        variables[f"x{n}"] = (
+            Integer(bounds=(0, size - 1)) if ordered else Choice(options=list(range(size)))
+        )
+
+    class Search(ElementwiseProblem):  # type: ignore[misc]
+        """The task as pymoo's problem."""
+
+        def __init__(self) -> None:
+            super().__init__(vars=variables, n_obj=1, n_ieq_constr=1)
+
+        def _evaluate(self, x: Any, out: dict[str, Any], *_: Any, **__: Any) -> None:
+            reward, violation = evaluate(problem.design({n: int(x[f"x{n}"]) for n in problem.free}))
+            out["F"], out["G"] = [-reward], [violation]
+
+    minimize(Search(), MixedVariableGA(), ("n_eval", 10**9), seed=seed, verbose=False)
+
+
+METHODS: dict[str, Callable[[Problem, int, Evaluation], None]] = {
+    "optuna-tpe": lambda p, s, e: optuna_search(p, s, e, "tpe"),
+    "optuna-gp": lambda p, s, e: optuna_search(p, s, e, "gp"),
+    "smac": smac_search,
+    "nevergrad-ngopt": nevergrad_search,
+    "cmaes-catcmawm": cmaes_search,
+    "pymoo-mixed-ga": pymoo_search,
+}
+"""Methods by the name that results have."""

@@ -1,0 +1,134 @@
+"""Programs in any language, and objective functions of other libraries, have equal scores."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from archgym.bench import (
+    bench_task,
+    optuna_constraints,
+    optuna_objective,
+    run_program,
+    verify_bench,
+)
+from archgym.envs.design import DesignEnv
+from archgym.errors import InvalidArgumentError, MissingProgramError
+from archgym.studies.snapshot import read_study
+
+TASK = "soc-small-edp"
+CLIENT = """
+import json, os, random, sys
+description = json.loads(sys.stdin.readline())
+rng = random.Random(int(os.environ["ARCHGYM_SEED"]))
+best, reward = description["default"], None
+while True:
+    design = list(best)
+    place = rng.randrange(len(design))
+    design[place] = rng.randrange(description["sizes"][place])
+    print(json.dumps({"indices": design}), flush=True)
+    answer = json.loads(sys.stdin.readline())
+    if "end" in answer:
+        break
+    if reward is None or answer["reward"] > reward:
+        best, reward = design, answer["reward"]
+"""
+
+
+def client(folder: Path, text: str = CLIENT) -> str:
+    """A command that runs a program."""
+    path = folder / "client.py"
+    path.write_text(text)
+    return f"{sys.executable} {path}"
+
+
+def test_program_search_has_the_scores_of_python_and_gymnasium(tmp_path: Path) -> None:
+    task = bench_task(TASK).plan.make()
+
+    runs = run_program(client(tmp_path), [bench_task(TASK)], tmp_path / "out", 2, 12)
+
+    assert [(run.seed, run.evaluations, run.status) for run in runs] == [(0, 12, 0), (1, 12, 0)]
+    env = DesignEnv(task)
+    for run in runs:
+        log = read_study(run.folder)
+        designs = log.records.indices[log.is_evaluation]
+        rewards = log.records.reward[log.is_evaluation]
+        assert rewards.max() == run.reward
+        assert task.evaluate(designs).reward.tolist() == rewards.tolist()
+        env.reset(seed=0)
+        for design, reward in zip(designs, rewards.tolist(), strict=True):
+            assert env.step(design)[1] == reward
+            env.reset()
+        assert verify_bench(run.folder).refusals == ()
+    first, second = (read_study(run.folder).records.indices for run in runs)
+    assert not np.array_equal(first, second)
+
+
+def test_finished_run_is_not_repeated(tmp_path: Path) -> None:
+    tasks = [bench_task(TASK)]
+    run_program(client(tmp_path), tasks, tmp_path / "out", 1, 5)
+    broken = client(tmp_path, "raise SystemExit(3)")
+
+    again = run_program(broken, tasks, tmp_path / "out", 1, 5)
+
+    assert [(run.evaluations, run.status) for run in again] == [(5, 0)]
+
+
+def test_program_that_fails_is_reported(tmp_path: Path) -> None:
+    broken = client(tmp_path, "raise SystemExit(3)")
+
+    (run,) = run_program(broken, [bench_task(TASK)], tmp_path / "out", 1, 5)
+
+    assert (run.evaluations, run.reward, run.status) == (0, None, 3)
+
+
+def test_program_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MissingProgramError, match="no-such-program"):
+        run_program("./no-such-program", [bench_task(TASK)], tmp_path / "out", 1, 5)
+
+
+def test_empty_command_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match="command"):
+        run_program(" ", [bench_task(TASK)], tmp_path / "out", 1, 5)
+
+
+# ---- other libraries
+
+
+def test_optuna_trials_have_the_rewards_and_violations_of_the_task() -> None:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    task = bench_task(TASK).plan.make()
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=1))
+    names = task.space.names
+    study.enqueue_trial(dict(zip(names, task.space.default_indices.tolist(), strict=True)))
+
+    study.optimize(optuna_objective(task), n_trials=6)
+
+    area = next(limit.bound for limit in task.limits if limit.metric == "area_mm2")
+    for trial in study.trials:
+        design = np.array([[trial.params[name] for name in names]])
+        assert trial.value == task.evaluate(design).reward[0]
+        assert trial.value is not None
+        (violation,) = optuna_constraints(trial)
+        assert (violation > 0.0) == (trial.value <= -20.0)
+        # Area is the limit that designs of this task miss first.
+        assert (trial.user_attrs["area_mm2"] > area) <= (violation > 0.0)
+    assert json.dumps(study.trials[0].user_attrs)
+
+
+def test_ioh_problem_has_the_rewards_of_the_task() -> None:
+    pytest.importorskip("ioh")
+    from archgym.bench import ioh_problem
+
+    task = bench_task(TASK).plan.make()
+    problem = ioh_problem(task, "soc-small-edp-test")
+    designs = task.space.sample(4, np.random.default_rng(0))
+
+    assert [problem(design.tolist()) for design in designs] == task.evaluate(
+        designs
+    ).reward.tolist()
+    assert problem.bounds.ub.tolist() == (task.space.sizes - 1).tolist()
