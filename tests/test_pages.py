@@ -92,6 +92,15 @@ def test_spelling_is_right() -> None:
     assert ran.stdout == ""
 
 
+def test_every_page_stands_in_the_index_and_in_the_contents_of_the_site() -> None:
+    index = (DOCS / "index.md").read_text()
+    contents = (DOCS / "site" / "_toc.yml").read_text()
+    names = [page.stem for page in PAGES if page.stem != "index"]
+
+    assert [name for name in names if f"({name}.md" not in index] == []
+    assert [name for name in names if f"file: {name}\n" not in contents] == []
+
+
 def test_gallery_shows_every_tutorial() -> None:
     text = (DOCS / "gallery.md").read_text()
     thumbnails = re.findall(r"\(pictures/(gallery/[^)]+)\)", text)
