@@ -93,6 +93,12 @@ def test_throughput_grows_with_cores() -> None:
     assert evaluate(cores="2")["ipc"] > 1.2 * evaluate()["ipc"]
 
 
+def test_slots_of_a_core_that_waited_are_not_lost() -> None:
+    found = evaluate(cores="2", corunners="stencil")
+
+    assert 0.0 < found["retiring_percent"] < 100.0
+
+
 def test_options_name_cores_and_corunners() -> None:
     simulator = CpuSimulator(cores="3", corunners="sort+stencil")
 
