@@ -28,7 +28,7 @@ def omega_squared(levels: np.ndarray, y: np.ndarray) -> float:
     total = ((y - y.mean()) ** 2).sum()
     between = (counts * (means - y.mean()) ** 2).sum()
     within = (total - between) / max(1, len(y) - len(values))
-    return max(0.0, (between - (len(values) - 1) * within) / (total + within))
+    return max(0.0, float((between - (len(values) - 1) * within) / (total + within)))
 
 
 def one_at_a_time(arguments: Sequence[str]) -> None:

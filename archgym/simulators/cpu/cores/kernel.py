@@ -201,6 +201,8 @@ def run_cores(
     begin_counting(s, now)
     for c in range(len(states)):
         m = pointer(states[c])
+        # A core that waited for the others did not lose those slots in the counted phase.
+        settle_slots(m, now)
         begin_counting(m, now)
         m[lay.WAKE + lay.DRAM] = lay.NEVER
     _run_phase(states, s, weights, records, starts, counters, spent, now, length, True)
