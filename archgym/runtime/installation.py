@@ -38,6 +38,7 @@ _EXTRAS: Final = {
     "cpu-record": "recording of instruction traces",
     "moe-record": "recording of a model's experts",
     "mcp": "server for coding agents",
+    "openenv": "tasks as environments for language models",
     "tracking": "callbacks for experiment trackers",
     "docs": "the documentation site",
 }

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, cast
 
+import numpy as np
 from llvmlite import ir
 from numba import config, types
 from numba.extending import intrinsic
@@ -39,7 +40,10 @@ def _lowest_bit(typing_context: Any, word: Any) -> Any:
 # Compiled code calls it with other arguments than the function that generates the call.
 lowest_bit: Callable[[int], int] = cast(Callable[[int], int], intrinsic(_lowest_bit))
 if config.DISABLE_JIT:  # type: ignore[attr-defined]  # set at run time
-    lowest_bit = lambda word: (int(word) & -int(word)).bit_length() - 1  # noqa: E731
+    # Other kernels shift its result, which must have 64 bits.
+    lowest_bit = cast(
+        Callable[[int], int], lambda word: np.int64((int(word) & -int(word)).bit_length() - 1)
+    )
 
 
 @helper
