@@ -19,6 +19,7 @@ from archgym.evaluation.isolation import (
     failed_evaluation,
     joined,
 )
+from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.task import Evaluation, Task
 from archgym.evaluation.trials import Trials
 from archgym.search.paused import PausedSearch
@@ -228,6 +229,11 @@ def told_evaluation(
     one = empty_evaluation(task, 1)
     if infeasible is not None:
         reasons = task.simulator.reasons
+        if not reasons[1:]:
+            raise InvalidArgumentError(
+                f"`infeasible` must be one of the `reasons` of simulator {task.simulator.name!r}, "
+                f"which declares none; got {infeasible!r}. Declare it, or tell it as `failure`."
+            )
         if infeasible not in reasons[1:]:
             raise unknown_name("reason", infeasible, reasons[1:])
         one.reason[:] = reasons.index(infeasible)
@@ -267,13 +273,13 @@ def _numbers(task: Task, told: Mapping[str, Any]) -> list[float]:
     numbers: dict[str, float] = {}
     for spec in task.metrics:
         if spec.formula is None:
-            numbers[spec.name] = _number(spec.name, told)
+            numbers[spec.name] = _number(spec, told)
     for spec in task.metrics:
         if spec.formula is not None:
             columns = {name: np.array([value]) for name, value in numbers.items()}
             value = float(np.broadcast_to(spec.formula.evaluate(columns), 1)[0])
             if spec.name in told and not math.isclose(
-                _number(spec.name, told), value, rel_tol=_ROUNDING
+                _number(spec, told), value, rel_tol=_ROUNDING
             ):
                 raise InvalidArgumentError(
                     f"`{spec.name}` must be {spec.formula.text} = {value!r}; got "
@@ -283,7 +289,8 @@ def _numbers(task: Task, told: Mapping[str, Any]) -> list[float]:
     return [numbers[name] for name in known]
 
 
-def _number(name: str, told: Mapping[str, Any]) -> float:
+def _number(spec: MetricSpec, told: Mapping[str, Any]) -> float:
+    name = spec.name
     if name not in told:
         raise InvalidArgumentError(
             f"Every metric of the task must be told; `{name}` is missing. Tell `failure` for an "
@@ -293,4 +300,9 @@ def _number(name: str, told: Mapping[str, Any]) -> float:
     is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
     if not is_number or not math.isfinite(value):
         raise InvalidArgumentError(f"`{name}` must be a finite number; got {value!r}.")
+    if value < 0 and spec.goal != "none":
+        raise InvalidArgumentError(
+            f"`{name}` must be 0 or more to be {spec.goal}d, since rewards compare logarithms; got "
+            f"{value!r}. Shift it, or tell exp() of it."
+        )
     return float(value)

@@ -141,7 +141,9 @@ def test_what_is_no_parquet_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "table.parquet"
     path.write_bytes(content)
 
-    with pytest.raises(FileFormatError, match=r"not a whole Parquet file|its footer must be at most"):
+    with pytest.raises(
+        FileFormatError, match=r"not a whole Parquet file|its footer must be at most"
+    ):
         TableSimulator(path)
 
 
