@@ -115,7 +115,8 @@ def test_rl_zoo3_makes_the_environment(tmp_path: Path) -> None:
     pytest.importorskip("rl_zoo3.utils")
     from rl_zoo3.utils import create_test_env
 
-    env = create_test_env(f"archgym:{ID}", n_envs=1, log_dir=str(tmp_path), should_render=False)
+    # rl_zoo3 takes no id with a module; its commands have `--gym-packages archgym`.
+    env = create_test_env(ID, n_envs=1, log_dir=str(tmp_path), should_render=False, hyperparams={})
     env.reset()
     _, rewards, *_ = env.step(env.action_space.sample()[None, :])
 
