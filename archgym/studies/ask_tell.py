@@ -1,4 +1,4 @@
-"""Asks and tells: a study whose designs are evaluated by a loop outside."""
+"""Asks and tells: a study whose designs are evaluated by an outside loop."""
 
 import math
 from collections.abc import Generator, Mapping
@@ -29,16 +29,16 @@ from archgym.studies.replay import Ending, Recorder, Step
 
 __all__ = ["AskTell", "told_evaluation"]
 
-# chosen: a derived metric that is told may differ by rounding from what its formula gives.
+# chosen: a told derived metric may differ by rounding from its formula.
 _ROUNDING = 1e-9
 
 
 @final
 class AskTell:
-    """The designs that an agent waits for, of which some are given out and some are told.
+    """Designs that an agent waits for, of which some are given out and some are told.
 
-    A batch of the agent is open until all its designs are told. Each told design is journaled at
-    once, at the place that it has in the order of asking.
+    A batch of the agent is open until all its designs are told. Each told design is journaled
+    immediately, at its place in the order of asking.
     """
 
     def __init__(self, recorder: Recorder, task: Task, search: PausedSearch) -> None:
@@ -49,7 +49,7 @@ class AskTell:
         self._search = search
         self._steps: Generator[Step, None, Trials] | None = None
         self._step: Step | None = None
-        # Rows of the step that are not told, by the design's key, and which of them are given out.
+        # Rows of the step that are not told, by the design's key, and those that are given out.
         self._open: dict[bytes, int] = {}
         self._given: set[bytes] = set()
 
@@ -89,7 +89,7 @@ class AskTell:
 
         Raises:
           InvalidDesignError: The design does not lie in the space.
-          InvalidArgumentError: The agent does not wait for it, or it was told otherwise before.
+          InvalidArgumentError: The agent does not wait for it, or another result was told.
         """
         indices = self._task.space.indices_of(design)[None, :]
         key = self._recorder.keys(indices)[0]
@@ -101,7 +101,7 @@ class AskTell:
         row = self._open[key]
         waiting = np.zeros(len(self._step.seq), dtype=bool)
         waiting[list(self._open.values())] = True
-        # Repeats and designs that break a constraint come along, so that the journal is in order.
+        # Repeats and designs that break a constraint are added, to keep the journal in order.
         chosen = self._recorder.unknown(self._step) & ~waiting
         chosen[row:] = False
         chosen[row] = True
@@ -149,9 +149,9 @@ class AskTell:
             self._open = self._waiting(step)
 
     def _waiting(self, step: Step) -> dict[bytes, int]:
-        """Return the rows of a step that have to be told, by key, in their order."""
+        """Return the rows of a step that must be told, by key, in their order."""
         is_open = self._recorder.unknown(step) & (step.same < 0)
-        # What breaks a constraint needs no simulator.
+        # A design that breaks a constraint needs no simulator.
         is_open &= self._task.space.feasible(self._task.space.canonical(step.indices))
         keys = self._recorder.keys(step.indices)
         return {keys[row]: row for row in np.flatnonzero(is_open).tolist()}
@@ -172,7 +172,7 @@ class AskTell:
             )
 
     def _record_of(self, key: bytes) -> Records | None:
-        """Return the record of a design that was told, also in the step that is open."""
+        """Return the record of a told design, also in the open step."""
         seq = self._recorder.seq_of(key)
         if seq is None and self._step is not None:
             keys = self._recorder.keys(self._step.indices)
@@ -207,11 +207,11 @@ def told_evaluation(
     infeasible: str | None,
     failure: str | None,
 ) -> Evaluation:
-    """Return the evaluation of one design as it is told.
+    """Return the evaluation of one told design.
 
     Args:
-      task: The study's.
-      metrics: Metrics by name; by name of the workload where the task has several.
+      task: Task of the study.
+      metrics: Metrics by name; for several workloads, such mappings by workload.
       infeasible: Reason why the design cannot be built, one of the simulator's.
       failure: Message of an evaluation that broke.
 
