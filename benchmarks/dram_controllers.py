@@ -1,16 +1,11 @@
-"""DDR4-2400 under both controllers: time, row hits and energy of five workloads, for docs/dram.md.
+"""DDR4-2400 under both controllers: time, latency and energy of five workloads.
 
-Run it as `python benchmarks/dram_controllers.py [--write]`. Both have one channel of one rank of
+Run it as `python benchmarks/dram_controllers.py`. Both have one channel of one rank of
 4 Gb x8 devices, rows above banks above columns, and their default settings.
 """
 
-import argparse
-from pathlib import Path
-
 from archgym.simulators.dram import DramSimulator
 
-PAGE = Path(__file__).parent.parent / "docs" / "dram.md"
-BEGIN, END = "<!-- controllers: begin -->", "<!-- controllers: end -->"
 WORKLOADS = ("stream", "random", "cloud-1", "mixed-rw", "sparse-rw")
 # The bin with the reference device's 16 clocks of CL, RCD and RP.
 SECOND = {
@@ -52,16 +47,5 @@ def design_of(simulator: DramSimulator) -> dict[str, object]:
     return dict(simulator.space.design_at(simulator.space.default_indices))
 
 
-def main() -> None:
-    """Print the table, and put it into the page on request."""
-    parser = argparse.ArgumentParser(description="DDR4-2400 under both controllers.")
-    parser.add_argument("--write", action="store_true", help="update docs/dram.md")
-    text = "\n".join(table())
-    print(text)
-    if parser.parse_args().write:
-        before, rest = PAGE.read_text().split(BEGIN)
-        PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}")
-
-
 if __name__ == "__main__":
-    main()
+    print("\n".join(table()))
