@@ -15,6 +15,7 @@ __all__ = ["BenchEpisode", "BenchStep"]
 
 # chosen: messages for each evaluation, so that repeats and mistakes come to an end.
 _STEPS_PER_EVALUATION: Final = 4
+# chosen: the largest number of evaluations that a task is judged at.
 _MAX_BUDGET: Final = 1000
 
 

@@ -29,7 +29,7 @@ __all__ = ["FORMAT", "MAX_LINE_BYTES", "TaskServer", "design_values", "serve"]
 FORMAT = 1
 """Format of the protocol, raised when a client must change."""
 MAX_LINE_BYTES = 2**16
-"""Bytes of the longest line that a client may send."""
+"""chosen: bytes of the longest line that a client may send; designs take a tenth."""
 # chosen: values of a parameter that are listed; a larger one is described by its JSON alone.
 _MAX_VALUES = 256
 

@@ -21,6 +21,7 @@ __all__ = ["TOOLS", "created", "shown_metrics", "status"]
 
 # chosen: a call takes seconds with every simulator that ships.
 _MAX_DESIGNS = 256
+# chosen: the largest journal that a reader holds in well below a gigabyte.
 _MAX_BUDGET = 100_000
 
 

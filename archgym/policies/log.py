@@ -13,7 +13,6 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self, final
 
 import msgspec
@@ -30,6 +29,7 @@ from archgym.files.storage import (
 from archgym.policies.domain import domain as known_domain
 from archgym.policies.language import check_policy, tuned_values
 from archgym.policies.sandbox import PolicyRunner
+from archgym.runtime.closing import Closing
 
 __all__ = ["HEADER_NAME", "Attempt", "PolicyHeader", "PolicyLog", "read_policy_header"]
 
@@ -38,7 +38,9 @@ _JOURNAL_NAME: Final = "policies.jsonl"
 _FORMAT: Final = 1
 # chosen: a hundred times the largest source and its results.
 _MAX_LINE_BYTES: Final = 2**22
+# chosen: names of thousands of traces.
 _MAX_HEADER_BYTES: Final = 2**20
+# chosen: at a second each, eleven days.
 _MAX_BUDGET: Final = 10**6
 
 
@@ -84,7 +86,7 @@ class Attempt:
 
 
 @final
-class PolicyLog:
+class PolicyLog(Closing):
     """Evaluations of policies of one domain on fixed traces, charged to a budget.
 
     Use it as a context manager. One process at a time has a log open.
@@ -173,17 +175,6 @@ class PolicyLog:
           StudyLockedError: Another process has it open.
         """
         return cls(Path(folder), read_policy_header(folder), root)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the policies' process and release the folder."""

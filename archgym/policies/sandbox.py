@@ -36,7 +36,9 @@ DEFAULT_SECONDS = 60.0
 _MEMORY_BYTES = 6 * 2**30
 # chosen: compiling the largest kernel takes 40 s on a free core, once for each machine.
 _START_SECONDS = 600.0
+# chosen: counts take a few kilobytes.
 _MAX_ANSWER_BYTES = 1_000_000
+# chosen: a compiled policy takes about a megabyte.
 _MAX_COMPILED = 64
 
 
