@@ -188,11 +188,13 @@ def picture(rewards: Rewards) -> None:
             )
         axis.set(title=task, xscale="log", xlabel="evaluations", xticks=BUDGETS)
         axis.set_yscale("symlog", linthresh=0.1)
+        axis.set_ylim(bottom=0.0)
         axis.set_xticks(BUDGETS, [str(b) for b in BUDGETS])
         axis.title.set_fontsize(8)
     axes[0][0].set_ylabel("regret, interquartile mean and 95 %")
-    axes[0][-1].legend(fontsize=6)
-    figure.tight_layout()
+    lines = {line.get_label(): line for axis in axes[0] for line in axis.get_lines()}
+    figure.legend(lines.values(), lines.keys(), fontsize=7, ncols=len(lines), loc="lower center")
+    figure.tight_layout(rect=(0.0, 0.07, 1.0, 1.0))
     PICTURE.parent.mkdir(exist_ok=True)
     figure.savefig(PICTURE, dpi=110)
 

@@ -4,6 +4,7 @@ from typing import Any
 
 SMALL: dict[str, dict[str, Any]] = {
     "a2c": {"n_envs": 4, "rollout": 4, "width": 8},
+    "auto": {"opening": 8, "turn": 2},
     "dqn": {"n_envs": 4, "start": 8, "batch_size": 16, "width": 8},
     "maskable_ppo": {"n_envs": 4, "rollout": 8, "epochs": 2, "width": 8},
     "ppo": {"n_envs": 4, "rollout": 8, "epochs": 2, "width": 8},
