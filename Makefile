@@ -103,7 +103,7 @@ dist: $(SITE)
 # Run after tests have passed with newer versions. PyTorch is left to pip: its builds differ by machine.
 constraints: $(FULL) $(SITE)
 	{ head -1 constraints.txt; $(PIP) freeze --exclude-editable \
-		| grep -viE '^(torch|torchvision|nvidia-.*|triton)(==| @)' | LC_ALL=C sort -f; } > constraints.new
+		| grep -viE '^(torch|torchvision|nvidia-.*|triton|cuda-.*)(==| @)' | LC_ALL=C sort -f; } > constraints.new
 	mv constraints.new constraints.txt
 
 clean:

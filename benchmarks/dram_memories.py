@@ -19,7 +19,7 @@ from archgym.simulators.dram.ramulator.selection import (
 
 DOCS = Path(__file__).parent.parent / "docs"
 BEGIN, END = "<!-- memories: begin -->", "<!-- memories: end -->"
-WORKLOADS = ("weight-stream", "kv-cache-gather", "expert-load", "gups", "recorded-moe-gather")
+WORKLOADS = ("weight-stream", "kv-cache-gather", "expert-misses", "gups", "recorded-moe-gather")
 
 
 def main() -> None:

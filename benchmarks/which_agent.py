@@ -16,6 +16,8 @@ evaluations, in the mean of seeds.
 
 import argparse
 import csv
+import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,28 +33,34 @@ from archgym.search.agent import agent_class
 
 BUDGETS = (10, 25, 50, 100, 200)
 SEEDS = 5
+# chosen: its thinking time grows with the square of the budget, so 200 would double the whole run.
+SHORTER = {"extra_trees": 100}
 ONE = ("random", "hill_climbing", "genetic", "bayesian", "surrogate_genetic", "extra_trees")
 SEVERAL = ("random", "genetic", "nsga2", "sms_emoa", "multi_objective_bayesian")
 COLUMNS = ("task", "objectives", "agent", "seed", *(f"after_{n}" for n in BUDGETS), "think_ms")
 
 
 def tasks() -> list[Task]:
-    """Return the tasks, one of each kind a simulator."""
+    """Return quick tasks of three simulators, some with limits, the last two for fronts."""
+    network, dram = "alexnet-convolutions", ("dram", "bursty-rw")
     return [
-        Task.make("dram", "bursty-rw", "low-latency", subject_to="power_mw <= 1500"),
-        Task.make("accelerator", "alexnet-convolutions", "edp-at-eyeriss-area", fidelity="fast"),
-        Task.make("moe", "chat", "latency", space="edge-offload"),
-        Task.make("dram", "bursty-rw", "balanced"),
-        Task.make("accelerator", "alexnet-convolutions", "energy-latency-area", fidelity="fast"),
+        Task.make(*dram, "low-latency", subject_to="power_mw <= 1500", fidelity="fast"),
+        Task.make("accelerator", network, "edp-at-eyeriss-area", fidelity="fast"),
+        Task.make("soc"),
+        Task.make(*dram, "balanced", fidelity="fast"),
+        Task.make("accelerator", network, "energy-latency-area", fidelity="fast"),
     ]
 
 
 def row_of(bench: Bench, agent: str, seed: int) -> dict[str, Any]:
     """Search a task and return its row."""
-    task, budget = bench.task, BUDGETS[-1]
+    task, budget = bench.task, SHORTER.get(agent, BUDGETS[-1])
     best, own_s = bench.run(agent_class(agent), seed, budget, {})
     n_terms = len(task.objective.terms)
-    found = [best[n - 1] for n in BUDGETS] if n_terms == 1 else _volumes(bench)
+    found = list(best[[n - 1 for n in BUDGETS if n <= budget]])
+    if n_terms > 1:
+        found = _volumes(bench)
+    found += [float("nan")] * (len(BUDGETS) - len(found))
     return {
         "task": task.id,
         "objectives": n_terms,
@@ -78,8 +86,8 @@ def _volumes(bench: Bench) -> list[float]:
     return [float(hypervolume(terms[:n][meets[:n]], corner)) for n in BUDGETS]
 
 
-def measure(out: Path) -> None:
-    """Add the rows that a file lacks, seed by seed."""
+def measure(out: Path, seconds: float) -> bool:
+    """Add the rows that a file lacks, seed by seed; return False if time was up before the end."""
     known = {(row["task"], row["agent"], int(row["seed"])) for row in read(out)}
     benches = [Bench(task) for task in tasks()]
     if not known:
@@ -88,10 +96,14 @@ def measure(out: Path) -> None:
         for bench in benches:
             agents = ONE if len(bench.task.objective.terms) == 1 else SEVERAL
             for agent in agents:
-                if (bench.task.id, agent, seed) not in known:
-                    row = row_of(bench, agent, seed)
-                    with out.open("a") as file:
-                        csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow(row)
+                if (bench.task.id, agent, seed) in known:
+                    continue
+                if time.process_time() > seconds:
+                    return False
+                row = row_of(bench, agent, seed)
+                with out.open("a") as file:
+                    csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow(row)
+    return True
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -112,7 +124,7 @@ def scores(rows: Sequence[dict[str, str]]) -> dict[tuple[str, str], np.ndarray]:
     scored = {}
     for (task, agent), values in found.items():
         zero = 0.0 if is_one[task] else float(np.mean([run[0] for run in found[task, "random"]]))
-        one = max(run[-1] for (other, _), runs in found.items() if other == task for run in runs)
+        one = max(float(np.nanmax(own)) for (name, _), own in found.items() if name == task)
         scored[task, agent] = np.maximum((np.array(values) - zero) / (one - zero), 0.0)
     return scored
 
@@ -131,13 +143,16 @@ def show(path: Path) -> None:
             runs = np.array([scored[name, agent] for name in names])
             mean, spread = runs.mean(axis=(0, 1)), runs.mean(axis=0).std(axis=0, ddof=1)
             think = [float(row["think_ms"]) for row in own if row["agent"] == agent]
-            cells = [f"{m:.2f} ± {s:.2f}" for m, s in zip(mean, spread, strict=True)]
+            cells = [
+                "–" if np.isnan(m) else f"{m:.2f} ± {s:.2f}"
+                for m, s in zip(mean, spread, strict=True)
+            ]
             print(f"| `{agent}` | {' | '.join(cells)} | {np.median(think):.3g} ms |")
         for name in names:
             print(f"\n{name}:")
             for agent in dict.fromkeys(row["agent"] for row in own):
-                cells = " ".join(f"{v:7.2f}" for v in scored[name, agent].mean(axis=0))
-                print(f"  {agent:26} {cells}  n={len(scored[name, agent])}")
+                means = " ".join(f"{v:7.2f}" for v in scored[name, agent].mean(axis=0))
+                print(f"  {agent:26} {means}  n={len(scored[name, agent])}")
 
 
 def main() -> None:
@@ -146,8 +161,14 @@ def main() -> None:
     given = parser.add_mutually_exclusive_group(required=True)
     given.add_argument("--out", type=Path, help="Add the missing searches to this file.")
     given.add_argument("--show", type=Path, help="Print the tables of this file.")
+    parser.add_argument(
+        "--seconds", type=float, default=float("inf"), help="End after this much processor time."
+    )
     arguments = parser.parse_args()
-    measure(arguments.out) if arguments.out else show(arguments.show)
+    if arguments.show:
+        show(arguments.show)
+    elif not measure(arguments.out, arguments.seconds):
+        sys.exit(3)
 
 
 if __name__ == "__main__":

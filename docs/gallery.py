@@ -75,7 +75,10 @@ def write_thumbnail(picture: bytes, name: str) -> None:
 
     image = Image.open(BytesIO(picture)).convert("RGB")
     image.thumbnail(SIZE, Image.Resampling.LANCZOS)
-    image.quantize(COLOURS).save(FOLDER / name, "PNG", optimize=True)
+    # All of one size, so that the rows of the table are even.
+    canvas = Image.new("RGB", SIZE, "white")
+    canvas.paste(image, ((SIZE[0] - image.width) // 2, (SIZE[1] - image.height) // 2))
+    canvas.quantize(COLOURS).save(FOLDER / name, "PNG", optimize=True)
 
 
 def table(entries: list[tuple[str, str, str]]) -> str:
@@ -84,7 +87,7 @@ def table(entries: list[tuple[str, str, str]]) -> str:
     for start in range(0, len(entries), COLUMNS):
         row = entries[start : start + COLUMNS]
         cells = [
-            f"[![{title}](pictures/gallery/{name})]({page}) [{title}]({page})"
+            f"[![{title}](pictures/gallery/{name})]({page})<br>[{title}]({page})"
             for page, name, title in row
         ]
         lines.append(f"| {' | '.join(cells + [''] * (COLUMNS - len(row)))} |")

@@ -1,4 +1,4 @@
-"""Optuna's samplers as models of what a run has found, which are asked for designs."""
+"""Optuna's samplers as models of results that propose designs."""
 
 import importlib.util
 import logging
@@ -72,14 +72,13 @@ class OptunaModel:
     Ordered parameters are modelled along their scale, others by choice; permutations and
     factorisations by their sub-actions. The model sees canonical designs. A suggestion that breaks
     a constraint or was asked for before is drawn again, then moved to a neighbour. Designs of one
-    batch keep away from each other. Those that could not be built are violations to it, whatever
-    their score.
+    batch keep away from each other. Designs that could not be built count as violations.
     """
 
     def __init__(
         self, space: DesignSpace, model: str, candidates: int, rng: np.random.Generator
     ) -> None:
-        """Set up one of `MODELS` that knows nothing.
+        """Set up one of `MODELS` without results.
 
         Raises:
           MissingExtraError: "gp" needs torch.
@@ -102,15 +101,15 @@ class OptunaModel:
         Args:
           designs: (k, n_parameters) canonical indices.
           scores: (k, n_scores), larger is better, as many scores each time.
-          are_built: (k,) bool, whether a design could be built and simulated.
+          are_built: (k,) bool, True for designs that were built and simulated.
         """
         self._memory.add(self._parameters(designs), scores, are_built)
 
     def new_designs(self, n: int, asked: AskedDesigns) -> np.ndarray:
-        """Return designs to look at next, and marks them as asked for.
+        """Return the next designs, and mark them as asked for.
 
         Returns:
-          (n, n_parameters) canonical indices; fewer rows where nothing new is found near.
+          (n, n_parameters) canonical indices; fewer rows if nothing new is found nearby.
         """
         from optuna.trial import TrialState
 
@@ -141,12 +140,12 @@ class OptunaModel:
             suggestion = study.ask(self._distributions)
             digits = [suggestion.params[label] for label in self._coordinates.labels]
             design = self._space.canonical(self._coordinates.indices(np.array([digits])))
-            # What is learned of is the canonical design, which the suggestion need not have been.
+            # The canonical design is learned, which may differ from the suggestion.
             study.tell(suggestion, state=TrialState.FAIL)
             if asked.new(design)[0]:
                 return design
         for rate in (1.0, 2.0, 4.0):
-            # Further and further away, one parameter at first.
+            # At growing distances, first in one parameter.
             near = np.repeat(design, _NEIGHBOURS, axis=0)
             near = step_designs(self._space, near, rate, _STEP_LENGTH, self._rng)
             near = self._space.canonical(near)

@@ -1,5 +1,6 @@
 """Tasks of ArchBench and the suites they belong to, read from data."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -11,7 +12,16 @@ from archgym.errors import unknown_name
 from archgym.files.yaml_document import read_document
 from archgym.sweep.plan import TaskPlan
 
-__all__ = ["SPLITS", "SUITES", "BenchTask", "Hardness", "Split", "bench_task", "bench_tasks"]
+__all__ = [
+    "SPLITS",
+    "SUITES",
+    "BenchTask",
+    "BestKnown",
+    "Hardness",
+    "Split",
+    "bench_task",
+    "bench_tasks",
+]
 
 SUITES = ("core", "full", "few", "transfer", "fidelity", "front")
 """Names of suites; every task belongs to `full`."""
@@ -38,6 +48,22 @@ class Hardness:
 
 @final
 @dataclass(frozen=True)
+class BestKnown:
+    """Best design that is known for a task."""
+
+    reward: float
+    indices: tuple[int, ...]
+    is_proven: bool
+    """True where all designs were simulated, so that none is better."""
+    origin: str
+    """Table; or agent, seed and evaluations of the search, which replays to the same journal."""
+
+    def __str__(self) -> str:
+        return f"{self.reward:.4f}{' (proven)' if self.is_proven else ''}"
+
+
+@final
+@dataclass(frozen=True)
 class BenchTask:
     """A task of the benchmark.
 
@@ -56,6 +82,8 @@ class BenchTask:
     """Worth of the task to an architect."""
     hardness: Hardness | None = None
     """None if it is not measured."""
+    best: BestKnown | None = None
+    """None if none is recorded."""
 
     @property
     def label(self) -> str:
@@ -70,7 +98,7 @@ class BenchTask:
 
     def to_json(self) -> dict[str, Any]:
         """Return the task as data."""
-        hardness = self.hardness
+        hardness, best = self.hardness, self.best
         return {
             "task": self.label,
             **self.plan.to_json(),
@@ -84,6 +112,14 @@ class BenchTask:
                 "evaluations": hardness.evaluations,
                 "is_at_least": hardness.is_at_least,
                 "origin": hardness.origin,
+            },
+            "best_known": None
+            if best is None
+            else {
+                "reward": best.reward,
+                "indices": list(best.indices),
+                "is_proven": best.is_proven,
+                "origin": best.origin,
             },
         }
 
@@ -121,12 +157,17 @@ def bench_task(label: str) -> BenchTask:
 
 @cache
 def _all_tasks() -> tuple[BenchTask, ...]:
-    path = Path(str(files("archgym.bench"))) / "data" / "tasks.yaml"
-    tasks: Mapping[str, Any] = read_document(path).root.plain()
-    return tuple(_task(label, members) for label, members in tasks.items())
+    folder = Path(str(files("archgym.bench"))) / "data"
+    tasks: Mapping[str, Any] = read_document(folder / "tasks.yaml").root.plain()
+    best = {}
+    for line in (folder / "best.jsonl").read_text("utf-8").splitlines():
+        found = json.loads(line)
+        label, indices = found.pop("task"), tuple(found.pop("indices"))
+        best[label] = BestKnown(indices=indices, **found)
+    return tuple(_task(label, members, best.get(label)) for label, members in tasks.items())
 
 
-def _task(label: str, members: Mapping[str, Any]) -> BenchTask:
+def _task(label: str, members: Mapping[str, Any], best: BestKnown | None) -> BenchTask:
     """Return a task from its members; the file is ours, so that a mistake in it is a bug."""
     rest = dict(members)
     workload = rest.pop("workload", None)
@@ -143,4 +184,5 @@ def _task(label: str, members: Mapping[str, Any]) -> BenchTask:
         budgets,
         why,
         None if hardness is None else Hardness(**hardness),
+        best,
     )

@@ -38,7 +38,7 @@ def study_batches(log: StudyLog, columns: Columns) -> "Iterator[pa.RecordBatch]"
     """Return rows of one study, in the order of its journal; one for each evaluation and workload.
 
     Parameters have the canonical form's values (an inactive parameter has its default).
-    Repeated asks are left out. Whether a row is a duplicate is not judged: false.
+    Repeated asks are left out. The column of duplicates is false.
     """
     study = _Study(log, columns)
     evaluations = log.records.rows(log.is_evaluation)
@@ -139,7 +139,7 @@ class _Study:
                 [messages[row] if bad else None for row, bad in zip(repeated, broken, strict=True)],
                 type=pa.string(),
             )
-        # Entry 0 says nothing; beyond the last one stands what a failure has for a reason: none.
+        # Entry 0 is empty; a failure has the entry after the last one, which is null.
         texts = [None, *self._log.reasons[1:], None]
         made = {
             "feasible": built,
@@ -283,7 +283,7 @@ def _labelled(task: Mapping[str, Any]) -> list[tuple[tuple[str, str], Mapping[st
 
 
 def _completed(told: Declaration) -> Declaration:
-    """With all that the simulator says beyond what its tasks do, where it is the same one."""
+    """Return the simulator's declaration if it contains the tasks' one."""
     try:
         kind = simulator_class(told.simulator)
         simulator = make_simulator(kind, told.space_name, told.fidelity, told.options)

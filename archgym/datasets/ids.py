@@ -1,4 +1,4 @@
-"""Ids: numbers that stand for designs and outcomes, the same in every build, and sets of them."""
+"""Ids: numbers of designs and outcomes that are equal in every build, and sets of ids."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from archgym.spaces.space import DesignSpace
 
 __all__ = ["DesignIds", "IdSet", "fold", "mixed", "scope_id", "shares"]
 
-# chosen: values of a larger parameter are numbered as they come.
+# chosen: values of a larger parameter are numbered in order of appearance.
 _MAX_TABLE = 2**16
 
 # Source: Steele, Lea and Flood, *Fast splittable pseudorandom number generators*, 2014: the
@@ -22,7 +22,7 @@ _STEP = np.uint64(0x9E3779B97F4A7C15)
 
 
 def mixed(numbers: np.ndarray) -> np.ndarray:
-    """Numbers, uint64, whose bits each depend on all bits of the one that came; one to one."""
+    """Return mixed numbers, uint64: every bit depends on all input bits; one to one."""
     with np.errstate(over="ignore"):
         x = numbers + _STEP
         x = (x ^ (x >> _SHIFTS[0])) * _MULTIPLIERS[0]
@@ -31,30 +31,30 @@ def mixed(numbers: np.ndarray) -> np.ndarray:
 
 
 def fold(ids: np.ndarray, further: np.ndarray | np.uint64) -> np.ndarray:
-    """Return ids, (n,) uint64, that stand for what came together with something further."""
+    """Return ids, (n,) uint64, combined with further numbers."""
     with np.errstate(over="ignore"):
         return mixed(ids * _STEP ^ further)
 
 
 def scope_id(*parts: Any) -> np.uint64:
-    """Return one number that stands for plain values together."""
+    """Return one id for several plain values."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
     return np.uint64(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big"))
 
 
 def shares(ids: np.ndarray, seed: int) -> np.ndarray:
-    """Return a number from 0 up to 1 for each id, (n,), evenly spread; another for another seed."""
+    """Return a number in [0, 1) for each id, (n,), uniform and dependent on the seed."""
     # The upper 53 bits are a float's without rounding, which could reach 1.
     return (fold(ids, scope_id("split", seed)) >> np.uint64(11)) * 2.0**-53
 
 
 @final
 class DesignIds:
-    """Numbers designs of a space by their values.
+    """Numbering of a space's designs by their values.
 
     A design's id is a 64-bit hash of the simulator's name and of the names and values of all its
     parameters, so it does not depend on the dataset, on the order of values, or on documentation.
-    Two designs out of a million share an id with a probability of 3e-8.
+    Among a million designs, two share an id with a probability of 3e-8.
     """
 
     def __init__(self, simulator: str, space: DesignSpace) -> None:
@@ -104,7 +104,7 @@ class IdSet:
         return found
 
     def add(self, ids: np.ndarray) -> np.ndarray:
-        """Add ids; tells which of them were in the set, or earlier among them, (n,) bool."""
+        """Add ids; return True for those already in the set or repeated, (n,) bool."""
         distinct, first = np.unique(ids, return_index=True)
         is_new = ~self.contains(distinct)
         repeated = np.ones(len(ids), dtype=bool)

@@ -1,8 +1,10 @@
 """Simulators made of a Python function, and of a declaration alone.
 
-@simulator(space=[PowerOfTwo(name="ways", low=1, high=16)], metrics={"amat_ns": "minimise"})
-def cache(design):
-    return {"amat_ns": 2.0 + 0.1 * design["ways"] + 8.0 / design["ways"]}
+    @simulator(space=[PowerOfTwo(name="ways", low=1, high=16)], metrics={"amat_ns": "minimise"})
+    def cache(design):
+        return {"amat_ns": 2.0 + 0.1 * design["ways"] + 8.0 / design["ways"]}
+
+`archgym.search(cache)` searches it.
 """
 
 import ast

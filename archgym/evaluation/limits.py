@@ -60,11 +60,16 @@ def parse_limits(texts: str | Iterable[str], specs: Sequence[MetricSpec]) -> tup
       specs: Metrics of the simulator.
 
     Raises:
-      InvalidArgumentError: A predicate has another form or unit, or two contradict each other.
+      InvalidArgumentError: A predicate has another form or unit, cannot be met, or contradicts
+        another one.
       UnknownNameError: A metric does not exist.
     """
-    parts = [texts] if isinstance(texts, str) else list(texts)
-    limits = [_parsed(part, specs) for text in parts for part in str(text).split(",")]
+    parts = [texts] if isinstance(texts, str) or not isinstance(texts, Iterable) else list(texts)
+    if not all(isinstance(part, str) for part in parts):
+        raise InvalidArgumentError(
+            f"Limits must be texts such as 'area_mm2 <= 5', one or a list; got {texts!r}."
+        )
+    limits = [_parsed(part, specs) for text in parts for part in text.split(",")]
     found = tuple(dict.fromkeys(limits))
     check_limits(found, specs)
     return found
@@ -85,10 +90,21 @@ def _parsed(text: str, specs: Sequence[MetricSpec]) -> Limit:
     if match["metric"] not in known:
         raise unknown_name("metric", match["metric"], known)
     unit = known[match["metric"]].unit
+    if re.search(r"[<>=;&]", match["unit"] or ""):
+        raise InvalidArgumentError(
+            f"Several limits must be separated by commas, as in 'area_mm2 <= 5, power_mw <= 900'; "
+            f"got {text.strip()!r}."
+        )
     if match["unit"] and match["unit"] != unit:
         raise InvalidArgumentError(
             f"A limit on `{match['metric']}` must be in {unit or 'no unit'}; got "
             f"{text.strip()!r}. Convert the number and leave the unit out."
+        )
+    # Rewards compare logarithms, so that a metric with a goal is 0 or more.
+    if match["sign"] == "<=" and bound < 0 and known[match["metric"]].goal != "none":
+        raise InvalidArgumentError(
+            f"A limit must be one that a design can meet; got {text.strip()!r}, and "
+            f"`{match['metric']}` is 0 or more."
         )
     return Limit(match["metric"], "<=" if match["sign"] == "<=" else ">=", bound)
 

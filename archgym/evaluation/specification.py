@@ -20,10 +20,10 @@ __all__ = ["Declaration", "MetricMembers", "WorkloadFacts"]
 @final
 @dataclass(frozen=True)
 class WorkloadFacts:
-    """A workload without its content: what it is called, and what characterises it.
+    """Workload without its content: names and characteristics.
 
-    `facts` is what `Simulator.describe_workload` says, name to (value, unit); `source` is the name
-    or path that a task has it by, empty if that is its name.
+    `facts` is the result of `Simulator.describe_workload`, name to (value, unit). `source` is the
+    name or path in a task, empty if that is its name.
     """
 
     name: str
@@ -33,7 +33,7 @@ class WorkloadFacts:
 
     @property
     def names(self) -> tuple[str, str]:
-        """Names that it may be called by: its source first."""
+        """Names that are accepted for it, its source first."""
         return self.source or self.name, self.name
 
     def to_json(self) -> dict[str, Any]:
@@ -58,7 +58,7 @@ class MetricMembers(msgspec.Struct, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, kw_only=True)
 class _PlainMembers:
-    """Members of a declaration that stand in JSON as they are."""
+    """Members of a declaration that are plain JSON."""
 
     simulator: str
     version: Whole
@@ -76,10 +76,10 @@ class _PlainMembers:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Declaration(_PlainMembers):
-    """All that a simulator of one space, fidelity and set of options says of itself.
+    """Declaration of a simulator with one space, fidelity and set of options.
 
-    A file that answers in a simulator's place carries it, so that tasks can be made without the
-    simulator. `default_workload` is one of `workloads` only where that was declared.
+    A stand-in's file holds it, so that tasks can be made without the simulator. `default_workload`
+    is one of `workloads` only if it was declared.
     """
 
     space: DesignSpace
@@ -94,7 +94,7 @@ class Declaration(_PlainMembers):
 
         Args:
           simulator: Name of the simulator.
-          space_name: The name that its space is asked for by.
+          space_name: Name that selects its space.
           workloads: Workloads by the name or path that was given.
         """
         return cls(
@@ -167,7 +167,7 @@ class Declaration(_PlainMembers):
 
     @classmethod
     def from_json(cls, data: Any) -> "Declaration":
-        """Return declaration from what `to_json` gave, of whatever origin.
+        """Return a declaration from the JSON of `to_json`, which may be of any origin.
 
         Raises:
           InvalidArgumentError: `data` is not such an object.
@@ -175,7 +175,7 @@ class Declaration(_PlainMembers):
         try:
             declaration = _read(data)
             _check(declaration)
-        # Whatever a file holds in the place of a declaration comes here.
+        # `data` is whatever a file holds in place of a declaration.
         except (ArchGymError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidArgumentError(
                 f"A declaration must be what `Declaration.to_json` wrote; "

@@ -1,4 +1,4 @@
-"""Stand-ins: files that answer in a simulator's place, exact tables and fitted models."""
+"""Stand-ins: files that replace a simulator, exact tables and fitted models."""
 
 import importlib
 from collections.abc import Iterable, Mapping
@@ -24,10 +24,10 @@ __all__ = [
 StandInKind = Literal["table", "proxy"]
 
 PROXY_OPTION = "proxy"
-"""The option in which a proxy's tasks name its content, so that they differ from others."""
+"""Option that names the content of a proxy in its tasks, so that they differ from others."""
 
 _PARQUET = b"PAR1"
-# Where the classes live that open each kind of file; the core must not import them.
+# Modules of the classes that open each kind of file; the core must not import them.
 _HOMES: dict[StandInKind, tuple[str, str]] = {
     "table": ("archgym.tables.simulator", "TableSimulator"),
     "proxy": ("archgym.proxy.simulator", "ProxySimulator"),
@@ -35,10 +35,10 @@ _HOMES: dict[StandInKind, tuple[str, str]] = {
 
 
 class StandIn(Simulator):
-    """A simulator whose answers come from a file that was made of another one's.
+    """Simulator whose results come from a file that was made with another simulator.
 
-    It presents what the other declares: name, version, options, space, metrics, objectives and the
-    digests of workloads. Implementations take a path alone, and give `kind` and `simulate`.
+    It has the declaration of the other: name, version, options, space, metrics, objectives and
+    digests of workloads. Implementations take only a path, and define `kind` and `simulate`.
     """
 
     kind: ClassVar[StandInKind]
@@ -50,10 +50,10 @@ class StandIn(Simulator):
         digest: str,
         options: Mapping[str, str] | None = None,
     ) -> None:
-        """Take what the file declares.
+        """Take the declaration of the file.
 
         Args:
-          declaration: The simulator's.
+          declaration: Declaration of the simulator.
           path: The file.
           digest: SHA-256 of the file's content.
           options: Further options, of the stand-in itself.
@@ -73,7 +73,7 @@ class StandIn(Simulator):
         self.groups = declaration.groups
 
     def __reduce__(self) -> tuple[type["StandIn"], tuple[Path]]:
-        # Another process opens the file again; what it holds may be large.
+        # Another process opens the file again, since its content may be large.
         return type(self), (self.path,)
 
     @property
@@ -89,11 +89,11 @@ class StandIn(Simulator):
         return default if default in names else names[0]
 
     def workload_names(self) -> tuple[str, ...]:
-        """Return workloads of the file, by the names or paths that they came by."""
+        """Return workloads of the file by their names or paths."""
         return tuple(workload.names[0] for workload in self.declaration.workloads)
 
     def workload(self, name: str | Path) -> Workload:
-        """Return the workload with this name or path, of which the file's answers are.
+        """Return the workload of the file with this name or path.
 
         Raises:
           UnknownNameError: The file has none.
@@ -118,7 +118,7 @@ class StandIn(Simulator):
         raise unknown_name(f"workload of {self.path.name}", str(name), known)
 
     def simulator(self) -> Simulator:
-        """Return the registered simulator that the file was made of.
+        """Return the registered simulator that the file was made with.
 
         Raises:
           UnknownNameError: It is not installed here.
@@ -151,7 +151,7 @@ class StandIn(Simulator):
 
 
 def stand_in_kind(path: str | Path) -> StandInKind:
-    """Return the kind of stand-in that a file would be, by its first bytes.
+    """Return the kind of stand-in of a file, by its first bytes.
 
     Raises:
       StorageError: It cannot be read.
@@ -179,17 +179,17 @@ def check_agreement(
     fidelity: str | None,
     options: Mapping[str, str],
 ) -> None:
-    """Refuse a stand-in of something else than was asked for; None stands for anything.
+    """Refuse a stand-in of other choices than these; None for any.
 
     Args:
       stand_in: Opened table or proxy.
       simulator: Name, or the simulator itself.
       space: Name of its space.
       fidelity: Name of its fidelity.
-      options: Its options; those left out may be anything.
+      options: Options of the simulator; any for those left out.
 
     Raises:
-      InvalidArgumentError: Says what differs.
+      InvalidArgumentError: A choice differs; the message says which.
     """
     declared = stand_in.declaration
     if isinstance(simulator, Simulator):
@@ -222,9 +222,9 @@ def check_agreement(
 
 
 def _check_contents(stand_in: StandIn, simulator: Simulator) -> None:
-    """Refuse a stand-in whose options name files that are not what they were.
+    """Refuse a stand-in whose options name files that have changed.
 
-    Only digests of workloads tell; those that were made of files need not be there any more.
+    Only digests of workloads show that; files of workloads need not exist any more.
     """
     shipped = simulator.workload_names()
     for facts in stand_in.declaration.workloads:
@@ -238,7 +238,7 @@ def _check_contents(stand_in: StandIn, simulator: Simulator) -> None:
 
 
 def _default_option(simulator: str, name: str) -> str | None:
-    """Return value that an option has where a simulator's tasks leave it out, if that is known."""
+    """Return the default of a simulator's option, None if unknown."""
     import inspect
 
     from archgym.evaluation.simulator import simulator_class, simulator_names

@@ -1,4 +1,4 @@
-"""Archives of arrays with a header: data only, however a file came to be."""
+"""Archives of arrays with a header: data only, whatever the origin of a file."""
 
 import hashlib
 import io
@@ -17,10 +17,10 @@ from archgym.files.storage import atomic_file, open_file, storage_errors
 
 __all__ = ["read_archive", "read_header", "write_archive"]
 
-# chosen: thousands of times a policy that was seen; no more is unpacked, whatever a file says.
+# chosen: thousands of times the largest known policy; more is not unpacked.
 _MAX_BYTES = 2**30
 _MAX_ARRAYS = 10_000
-# chosen: a header takes kilobytes; parsed JSON takes some ten times its text.
+# chosen: a header takes kilobytes; parsed JSON takes about ten times its text.
 _MAX_HEADER_BYTES = 2**26
 
 
@@ -49,7 +49,7 @@ def write_archive(
 def read_archive(
     path: str | Path, header_name: str, what: str, remedy: str
 ) -> tuple[dict[str, Any], dict[str, np.ndarray], str]:
-    """Read what `write_archive` wrote; nothing in a file can be run or take up the memory.
+    """Read an archive of `write_archive`; no file can run code or exhaust the memory.
 
     Args:
       path: The file.
@@ -100,9 +100,9 @@ class _refusals:  # noqa: N801 - reads as a verb in a with statement
         return None
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        # RuntimeError: what zipfile says of a compression it does not know, or of a password.
+        # RuntimeError: zipfile found a password or an unknown compression.
         bad = zipfile.BadZipFile, ValueError, EOFError, KeyError, RecursionError, RuntimeError
-        # TokenError: what NumPy lets through of an array's header that is not an expression.
+        # TokenError: the header of an array is not an expression.
         if isinstance(
             error, (*bad, SyntaxError, TypeError, tokenize.TokenError)
         ) and not isinstance(error, FileFormatError):
@@ -121,7 +121,7 @@ def _content(path: Path, what: str, remedy: str) -> bytes:
 
 
 def _entry(name: str) -> zipfile.ZipInfo:
-    # Without the time of writing, so that equal contents are equal bytes.
+    # Without the time of writing: equal contents are equal bytes.
     return zipfile.ZipInfo(name)
 
 
@@ -130,7 +130,7 @@ def _checked_entries(archive: zipfile.ZipFile, file_bytes: int) -> list[zipfile.
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise ValueError("an entry is compressed")
     size = sum(entry.file_size for entry in entries)
-    # Entries that are stored as they are can only exceed their file where they overlap.
+    # Entries without compression can exceed their file only if they overlap.
     if len(entries) > _MAX_ARRAYS or size > min(_MAX_BYTES, file_bytes):
         raise ValueError(f"it holds {len(entries)} entries of {size} bytes")
     return entries

@@ -134,21 +134,33 @@ _REMEDIES = {
 }
 
 
-@contextmanager
-def storage_errors(path: str | Path, action: str) -> Iterator[None]:
-    """Turn any OSError inside into a one-line StorageError.
+class storage_errors:  # noqa: N801 - reads as a function in a with statement
+    """Context that turns any OSError inside into a one-line StorageError.
 
-    Args:
-      path: File that is read or written.
-      action: The verb for the message, such as "written".
+    A generator's context would keep the frames above alive from Python 3.12 on, and with them
+    studies that were dropped.
     """
-    try:
-        yield
-    except StorageError:
-        raise
-    except OSError as error:
+
+    def __init__(self, path: str | Path, action: str) -> None:
+        """Take the texts of the message.
+
+        Args:
+          path: File or folder that is read or written.
+          action: The verb for the message, such as "written".
+        """
+        self._path, self._action = path, action
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
+        if not isinstance(error, OSError) or isinstance(error, StorageError):
+            return
         cause = _REMEDIES.get(error.errno or 0, error.strerror or type(error).__name__)
-        raise _refusal(f"{path} cannot be {action}: {cause}.", error.errno) from error
+        text = f"{self._path} cannot be {self._action}: {cause}."
+        raise _refusal(text, error.errno) from error
 
 
 def _refusal(text: str, number: int | None) -> StorageError:

@@ -30,13 +30,13 @@ __all__ = [
     "fit_part",
 ]
 
-# chosen: cross-validation ranks hyperparameters well enough on so many rows, in seconds.
+# chosen: so many rows rank hyperparameters well enough in seconds.
 _SEARCH_ROWS = 3000
 _SEARCH_TREES = 15
 _N_FOLDS = 3
 # chosen: intervals at 90 % need 9 designs, and a model some more.
 _LEAST_ROWS = 30
-# chosen: enough trees to tell what can be built.
+# chosen: enough trees to classify designs that can be built.
 _BUILDABLE = {"n_trees": 10, "n_randomised": 5, "min_samples_leaf": 1}
 
 Announce = Callable[[str, int, int], None]
@@ -53,7 +53,7 @@ class TrainOptions:
 
     model: str = "boosting"
     workloads: str = "separate"
-    """"separate": a model for each workload; "joint": one that knows what characterises them."""
+    """"separate": a model for each workload; "joint": one model of them all."""
     fit: str = "alike"
     calibration: float = 0.1
     seed: int = 0
@@ -85,7 +85,7 @@ class Rows:
         return len(self.indices)
 
     def __getitem__(self, rows: np.ndarray) -> "Rows":
-        """Return some of them, by a mask or places."""
+        """Return some of them, by a mask or indices."""
         return Rows(self.indices[rows], self.values[rows], self.feasible[rows], self.workload[rows])
 
 
@@ -104,7 +104,7 @@ def distinct_rows(dataset: Dataset) -> Rows:
 @final
 @dataclass(frozen=True)
 class Fitted:
-    """A part, and how well it did before it learned all rows.
+    """Part, and its errors before it learned all rows.
 
     `kept` are the rows that intervals were fitted on, and `expected`, (n, n_metrics), what models
     said of them that had not seen their outcomes, or where workloads are joint their designs.
@@ -126,8 +126,8 @@ def fit_part(
 ) -> Fitted:
     """Fit models to rows of one workload, or of several together.
 
-    Intervals are fitted on rows that are kept from models; then models learn all rows. Without
-    intervals it takes less than half the time: the result of `Part.interval` is then undefined.
+    Intervals are fitted on rows that models have not learned; then models learn all rows. Without
+    intervals it takes less than half the time, and `Part.interval` is undefined.
 
     Raises:
       InvalidArgumentError: There are too few designs that were built, or the hyperparameters
@@ -230,7 +230,7 @@ class _Learner:
 def _with_intervals(
     part: Part, learner: _Learner, learned: np.ndarray, kept: Rows
 ) -> tuple[Part, np.ndarray]:
-    """Return part with what intervals need, and what models of `learned` rows say of kept ones."""
+    """Return a part with data for intervals, and predictions of models for kept rows."""
     groups = learner.groups(learned)
     doubt = fit_doubt(
         learner.kind,
@@ -268,7 +268,7 @@ def _fitted(
 
 
 def _apart(rows: Rows) -> np.ndarray:
-    """Return number of each row's group, (n,), that is learned from whole or not at all.
+    """Return the group of each row, (n,); a group is learned as a whole or not at all.
 
     Designs with a known outcome do not test intervals: calibrated on them, intervals at 90 % held
     55 to 84 % of unseen outcomes of DRAM.
@@ -314,7 +314,7 @@ def choose_setting(
     apart: np.ndarray,
     seed: int,
 ) -> Setting:
-    """Return the hyperparameters with the least error on what was left out.
+    """Return the hyperparameters with the least error on rows left out.
 
     Settings are compared on a few thousand rows and with few trees, by the mean error over the
     metrics, in folds that each hold whole groups of `apart`, (n,): outcomes, or designs.
@@ -332,7 +332,7 @@ def choose_setting(
     for setting in kind.settings:
         short = dict(setting)
         if "max_features" in short:
-            # Trees of a mean are worth something each; those of a sum are not.
+            # Each tree of a mean is a prediction; one of a sum is not.
             short["n_trees"] = min(int(short["n_trees"]), _SEARCH_TREES)
         squares = np.zeros(targets.shape[1])
         for number in range(_N_FOLDS):
@@ -357,7 +357,7 @@ def _buildable(encoding: Encoding, rows: Rows, known: np.ndarray, seed: int) -> 
 
 
 def _calibrated(part: Part, kept: Rows, known: np.ndarray) -> tuple[Part, np.ndarray]:
-    """Return the part with intervals that fit rows it has not seen, and what it says of these."""
+    """Return the part with intervals fitted on unseen rows, and its predictions for these."""
     expected = np.empty_like(kept.values)
     errors, spreads = [], []
     for place in np.unique(kept.workload).tolist():
@@ -367,7 +367,7 @@ def _calibrated(part: Part, kept: Rows, known: np.ndarray) -> tuple[Part, np.nda
         predicted = part.scaling.scaled(expected[kept.workload == place])
         with np.errstate(invalid="ignore"):
             error = np.abs(predicted - part.scaling.scaled(rows.values))
-        # A metric that falls outside what its scale can hold is infinitely wrong.
+        # A metric outside the range of its scale counts as infinitely wrong.
         errors.append(np.where(np.isnan(error), np.inf, error))
         spreads.append(part.spread(rows.indices, facts))
     spread = np.concatenate(spreads)

@@ -1,4 +1,4 @@
-"""Tree ensembles as flat arrays, whatever library grew them."""
+"""Tree ensembles of any library as flat arrays."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from archgym.proxy.model import Predictor, checked
 
 __all__ = ["GrownTree", "TreeEnsemble", "grow_forests", "pack"]
 
-# chosen: trees that were seen are below 50 deep; each level costs a step of every walk.
+# chosen: known trees are less than 50 levels deep; each level costs a step of every walk.
 _MAX_DEPTH = 512
 _MAX_NODES = 2**31 - 2
 
@@ -21,7 +21,7 @@ class GrownTree:
     """One tree as a library gives it; node 0 is the root.
 
     `feature` is (n,), below 0 at a leaf; `threshold` (n,): values above it go to `right`, others
-    to `left`; `value` is (n, width), what a leaf predicts of the outputs from `output` on.
+    to `left`; `value` is (n, width), predictions of a leaf for the outputs from `output` on.
     """
 
     feature: np.ndarray
@@ -34,17 +34,17 @@ class GrownTree:
 
 @final
 class TreeEnsemble(Predictor):
-    """Trees whose leaves add up: `base + scale × sum`.
+    """Trees whose leaves are added: `base + scale × sum`.
 
-    Children stand behind their parents, side by side, so that no walk can go in a circle. Equal
+    Children follow their parents, side by side, so that no walk can be endless. Equal
     leaves share a row of `values`.
     """
 
     def __init__(self, arrays: Mapping[str, np.ndarray], n_features: int, n_outputs: int) -> None:
-        """Take what `arrays` gives.
+        """Take the arrays of `arrays`.
 
         Raises:
-          ValueError: They do not fit each other.
+          ValueError: The arrays are inconsistent.
         """
         self.feature = checked(arrays, "feature", "i", (None,), -1, n_features - 1)
         n = len(self.feature)
@@ -88,7 +88,7 @@ class TreeEnsemble(Predictor):
 
     @property
     def has_spread(self) -> bool:
-        # Trees of a mean each predict all; trees of a sum have no opinion of their own.
+        # Each tree of a mean predicts the outputs; a tree of a sum alone does not.
         return bool(np.allclose(self.scale * len(self.roots), 1.0) and len(self.roots) > 1)
 
     def predict(self, features: np.ndarray) -> np.ndarray:
@@ -109,7 +109,7 @@ class TreeEnsemble(Predictor):
         return np.asarray(np.sqrt(np.maximum(square - mean**2, 0.0)))
 
     def _rows(self, features: np.ndarray) -> np.ndarray:
-        """Return the row of `values` that each tree answers with, (n, n_trees)."""
+        """Return the row of `values` that each tree predicts, (n, n_trees)."""
         narrow = np.ascontiguousarray(features, dtype=np.float32)
         place = np.tile(self.roots, (len(narrow), 1))
         designs = np.arange(len(narrow))[:, None]
@@ -184,7 +184,7 @@ def _breadth_first(tree: GrownTree) -> tuple[np.ndarray, np.ndarray]:
 
 
 def grow_forests(forests: Sequence[Any], features: np.ndarray, targets: np.ndarray) -> TreeEnsemble:
-    """Fit scikit-learn's forests on all targets together, and packs all their trees as one."""
+    """Fit scikit-learn's forests on all targets together, and pack all their trees as one."""
     narrow = np.ascontiguousarray(features, dtype=np.float32)
     trees = []
     for forest in forests:

@@ -45,7 +45,7 @@ KINDS = ("defaults", "tuned elsewhere", "tuned in place")
 @final
 @dataclass(frozen=True)
 class Lots:
-    """Runs of one agent, on the tasks and seeds that all its settings have.
+    """Runs of one agent on the tasks and seeds that all its settings share.
 
     Arrays are (n_settings, n_tasks, n_seeds): scores and logarithms of how many times better than
     an average random design, after the whole budget, after a draw's share of it when draws are
@@ -56,7 +56,7 @@ class Lots:
     draws: tuple[int, ...]
     """Settings that are draws."""
     default: int | None
-    """The setting that is the agent's defaults."""
+    """Setting with the agent's defaults."""
     workloads: tuple[str, ...]
     """Content of each task's workloads; tasks with the same content count once."""
     scores: np.ndarray
@@ -81,14 +81,14 @@ class Tuned:
 
 
 def tuning_share(protocol: Protocol, n_draws: int) -> tuple[int, int, int]:
-    """Draw that are compared, evaluations of each, and those after which their leader ends."""
+    """Draws that are compared, evaluations of each, and those of their leader."""
     k = min(protocol.tuning_draws, n_draws)
     each = max(1, protocol.budget // (2 * max(1, k)))
     return k, each, min(protocol.budget, protocol.budget // 2 + each)
 
 
 def lots(evidence: Evidence, protocol: Protocol) -> list[Lots]:
-    """Return every agent with what all its settings have."""
+    """Return every agent with the runs that all its settings share."""
     found: dict[str, dict[str, dict[tuple[str, int], RunEvidence]]] = {}
     tasks = {}
     for task in evidence.tasks:
@@ -199,7 +199,7 @@ def tuned_columns(own: Lots, protocol: Protocol) -> dict[str, Tuned]:
 
 
 def leaders(first: np.ndarray, after: np.ndarray, chances: np.ndarray, picked: np.ndarray) -> float:
-    """Return mean over tasks and picked seeds of what the leader of some of these draws comes to.
+    """Return the mean final value of the leader of some draws over tasks and picked seeds.
 
     As `expected_leader`, but that of draws that lead alike one stands for all: resampled draws come
     in any order, so that on average each does.
@@ -217,7 +217,7 @@ def leaders(first: np.ndarray, after: np.ndarray, chances: np.ndarray, picked: n
 
 def _interval(value: float, drawn: np.ndarray, n_seeds: int, protocol: Protocol) -> Interval:
     if n_seeds < 2:
-        # One seed does not tell how much seeds matter.
+        # One seed does not show the effect of seeds.
         return Interval(value, math.nan, math.nan)
     tail = (1 - protocol.level) / 2
     low, high = np.quantile(drawn, [tail, 1 - tail])
@@ -239,7 +239,7 @@ def _elsewhere(own: Lots, draws: np.ndarray, seeds: np.ndarray, protocol: Protoc
     cells = table.mean(axis=2)
     places = np.arange(n_tasks)
     best = np.array([int(np.argmax(cells[:, rest].mean(axis=1))) for rest in others])
-    # (resamples, n_draws, n_tasks): what the draws would have scored with other seeds.
+    # (resamples, n_draws, n_tasks): scores of the draws with other seeds.
     drawn = np.stack([table[:, p][:, seeds[:, p]].mean(axis=2).T for p in places], axis=2)
     drawn = np.take_along_axis(drawn, draws[:, :, None], axis=1)
     chosen = np.stack([drawn[:, :, rest].mean(axis=2).argmax(axis=1) for rest in others], axis=1)
@@ -253,7 +253,7 @@ def _elsewhere(own: Lots, draws: np.ndarray, seeds: np.ndarray, protocol: Protoc
 
 
 def lottery_tables(found: list[Lots], protocol: Protocol) -> Iterator[Table]:
-    """Yield the lottery's own table and the three columns; none where no agent has two draws."""
+    """Yield the lottery's own table and the three columns; none if no agent has two draws."""
     drawn = [own for own in found if len(own.draws) > 1]
     if not drawn:
         return
@@ -315,5 +315,5 @@ def _spread_by_chance(table: np.ndarray) -> float | None:
     _, n_tasks, n_seeds = table.shape
     if n_seeds < 2:
         return None
-    # What a seed does to all draws alike tells none apart.
+    # An effect of a seed on all draws does not distinguish them.
     return _DECILES * math.sqrt(unshared_variance(table) / (n_tasks * n_seeds))

@@ -18,6 +18,7 @@ from archgym.evaluation.task_choices import WorkloadChoice
 from archgym.files.storage import file_stem
 from archgym.report.search_plots import SearchPlots
 from archgym.search.agent import Agent
+from archgym.studies.arguments import require_count
 from archgym.studies.folder import RUNS_FOLDER
 from archgym.studies.front import study_front
 from archgym.studies.prior import StudySource
@@ -78,7 +79,12 @@ class SearchResult:
         return [] if self.best is None else self.log.missed(self.best)
 
     def top(self, k: int = 10) -> "pd.DataFrame":
-        """Return the `k` best feasible designs, the best first."""
+        """Return the `k` best feasible designs, the best first.
+
+        Raises:
+          InvalidArgumentError: `k` is not a whole number of 1 or more.
+        """
+        require_count("k", k)
         return self.log.to_dataframe(self.log.top_rows(k))
 
     @property
@@ -96,7 +102,8 @@ class SearchResult:
         return SearchPlots(self.log)
 
     def __repr__(self) -> str:
-        return f"SearchResult({self.best!r}, {str(self.folder)!r})"[:1000]
+        limits = f", limits missed: {'; '.join(self.missed)}" if self.missed else ""
+        return f"SearchResult({self.best!r}{limits}, {str(self.folder)!r})"[:1000]
 
     def _repr_html_(self) -> str:
         return self.log._repr_html_()

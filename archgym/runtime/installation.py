@@ -22,7 +22,7 @@ _CHROMIUM: Final = ("chromium", "chromium-browser", "google-chrome")
 _COMPILERS: Final = ("gcc", "cc", "clang")
 _LOW_DISK_BYTES: Final = 2**30  # chosen: a sweep's journals and one compiled simulator fit
 _SIMULATORS: Final = Path(__file__).parent.parent / "simulators"
-# Features by the extra that brings them; their packages are read from the package's metadata.
+# Features by the extra that installs them; their packages are read from the package's metadata.
 _EXTRAS: Final = {
     "gp": "agents on Gaussian processes",
     "rl": "agents of Stable-Baselines3",
@@ -50,14 +50,14 @@ _PROGRAMS: Final = {
 
 @dataclass(frozen=True, kw_only=True)
 class Feature:
-    """Optional part of ArchGym and whether this machine has what it needs.
+    """Optional part of ArchGym, and its requirements on this machine.
 
     Attributes:
       name: Extra or program.
       purpose: Work that needs it.
-      found: Versions or paths of what is there, by name.
-      missing: Names of what is not there.
-      remedy: Command that installs what is missing, empty if nothing is.
+      found: Versions or paths of installed requirements, by name.
+      missing: Names of missing requirements.
+      remedy: Command that installs the missing ones, empty if none are missing.
     """
 
     name: str
@@ -115,7 +115,7 @@ class Installation:
 
 
 def examine() -> Installation:
-    """Return what this machine has of ArchGym's required and optional parts.
+    """Return the required and optional parts of ArchGym on this machine.
 
     Packages are looked up by their metadata and not imported, so the answer takes a fraction of a
     second.

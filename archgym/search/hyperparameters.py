@@ -1,4 +1,4 @@
-"""Hyperparameters of agents, each declared once: where the constructor takes it.
+"""Hyperparameters of agents, each declared once, in the constructor's signature.
 
     def __init__(
         self,
@@ -8,7 +8,7 @@
         ants: Annotated[int, Integer(name="ants", low=1, high=64, doc="Designs an ask.")] = 16,
     ) -> None:
 
-says the type, the range that a sweep draws from, what it means, and the default.
+states the type, the range that a sweep draws from, the meaning and the default.
 """
 
 import inspect
@@ -26,7 +26,7 @@ __all__ = ["Within", "checked_hyperparameters", "declared_hyperparameters"]
 @final
 @dataclass(frozen=True)
 class Within:
-    """Limits of the values that a constructor accepts, wider than the range that is searched."""
+    """Limits of the values that a constructor accepts, wider than the searched range."""
 
     low: float
     high: float
@@ -35,8 +35,8 @@ class Within:
 def declared_hyperparameters(constructor: Callable[..., Any]) -> tuple[Parameter, ...]:
     """Return the ranges in a constructor's annotations, in its order, with its defaults.
 
-    Arguments that are annotated otherwise declare none; nor do any where annotations are texts
-    that name what only a type checker imports.
+    Arguments with other annotations declare no range. Annotations as texts declare none if they
+    name imports of a type checker.
 
     Raises:
       InvalidArgumentError: A range has another name than its argument, or a default of its own.

@@ -1,4 +1,4 @@
-"""Asks and tells: a study whose designs are evaluated by a loop outside."""
+"""Asks and tells: a study whose designs are evaluated by an outside loop."""
 
 import math
 from collections.abc import Generator, Mapping
@@ -19,6 +19,7 @@ from archgym.evaluation.isolation import (
     failed_evaluation,
     joined,
 )
+from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.task import Evaluation, Task
 from archgym.evaluation.trials import Trials
 from archgym.search.paused import PausedSearch
@@ -28,16 +29,16 @@ from archgym.studies.replay import Ending, Recorder, Step
 
 __all__ = ["AskTell", "told_evaluation"]
 
-# chosen: a derived metric that is told may differ by rounding from what its formula gives.
+# chosen: a told derived metric may differ by rounding from its formula.
 _ROUNDING = 1e-9
 
 
 @final
 class AskTell:
-    """The designs that an agent waits for, of which some are given out and some are told.
+    """Designs that an agent waits for, of which some are given out and some are told.
 
-    A batch of the agent is open until all its designs are told. Each told design is journaled at
-    once, at the place that it has in the order of asking.
+    A batch of the agent is open until all its designs are told. Each told design is journaled
+    immediately, at its place in the order of asking.
     """
 
     def __init__(self, recorder: Recorder, task: Task, search: PausedSearch) -> None:
@@ -48,7 +49,7 @@ class AskTell:
         self._search = search
         self._steps: Generator[Step, None, Trials] | None = None
         self._step: Step | None = None
-        # Rows of the step that are not told, by the design's key, and which of them are given out.
+        # Rows of the step that are not told, by the design's key, and those that are given out.
         self._open: dict[bytes, int] = {}
         self._given: set[bytes] = set()
 
@@ -88,7 +89,7 @@ class AskTell:
 
         Raises:
           InvalidDesignError: The design does not lie in the space.
-          InvalidArgumentError: The agent does not wait for it, or it was told otherwise before.
+          InvalidArgumentError: The agent does not wait for it, or another result was told.
         """
         indices = self._task.space.indices_of(design)[None, :]
         key = self._recorder.keys(indices)[0]
@@ -100,7 +101,7 @@ class AskTell:
         row = self._open[key]
         waiting = np.zeros(len(self._step.seq), dtype=bool)
         waiting[list(self._open.values())] = True
-        # Repeats and designs that break a constraint come along, so that the journal is in order.
+        # Repeats and designs that break a constraint are added, to keep the journal in order.
         chosen = self._recorder.unknown(self._step) & ~waiting
         chosen[row:] = False
         chosen[row] = True
@@ -148,9 +149,9 @@ class AskTell:
             self._open = self._waiting(step)
 
     def _waiting(self, step: Step) -> dict[bytes, int]:
-        """Return the rows of a step that have to be told, by key, in their order."""
+        """Return the rows of a step that must be told, by key, in their order."""
         is_open = self._recorder.unknown(step) & (step.same < 0)
-        # What breaks a constraint needs no simulator.
+        # A design that breaks a constraint needs no simulator.
         is_open &= self._task.space.feasible(self._task.space.canonical(step.indices))
         keys = self._recorder.keys(step.indices)
         return {keys[row]: row for row in np.flatnonzero(is_open).tolist()}
@@ -171,7 +172,7 @@ class AskTell:
             )
 
     def _record_of(self, key: bytes) -> Records | None:
-        """Return the record of a design that was told, also in the step that is open."""
+        """Return the record of a told design, also in the open step."""
         seq = self._recorder.seq_of(key)
         if seq is None and self._step is not None:
             keys = self._recorder.keys(self._step.indices)
@@ -206,11 +207,11 @@ def told_evaluation(
     infeasible: str | None,
     failure: str | None,
 ) -> Evaluation:
-    """Return the evaluation of one design as it is told.
+    """Return the evaluation of one told design.
 
     Args:
-      task: The study's.
-      metrics: Metrics by name; by name of the workload where the task has several.
+      task: Task of the study.
+      metrics: Metrics by name; for several workloads, such mappings by workload.
       infeasible: Reason why the design cannot be built, one of the simulator's.
       failure: Message of an evaluation that broke.
 
@@ -228,6 +229,11 @@ def told_evaluation(
     one = empty_evaluation(task, 1)
     if infeasible is not None:
         reasons = task.simulator.reasons
+        if not reasons[1:]:
+            raise InvalidArgumentError(
+                f"`infeasible` must be one of the `reasons` of simulator {task.simulator.name!r}, "
+                f"which declares none; got {infeasible!r}. Declare it, or tell it as `failure`."
+            )
         if infeasible not in reasons[1:]:
             raise unknown_name("reason", infeasible, reasons[1:])
         one.reason[:] = reasons.index(infeasible)
@@ -267,13 +273,13 @@ def _numbers(task: Task, told: Mapping[str, Any]) -> list[float]:
     numbers: dict[str, float] = {}
     for spec in task.metrics:
         if spec.formula is None:
-            numbers[spec.name] = _number(spec.name, told)
+            numbers[spec.name] = _number(spec, told)
     for spec in task.metrics:
         if spec.formula is not None:
             columns = {name: np.array([value]) for name, value in numbers.items()}
             value = float(np.broadcast_to(spec.formula.evaluate(columns), 1)[0])
             if spec.name in told and not math.isclose(
-                _number(spec.name, told), value, rel_tol=_ROUNDING
+                _number(spec, told), value, rel_tol=_ROUNDING
             ):
                 raise InvalidArgumentError(
                     f"`{spec.name}` must be {spec.formula.text} = {value!r}; got "
@@ -283,7 +289,8 @@ def _numbers(task: Task, told: Mapping[str, Any]) -> list[float]:
     return [numbers[name] for name in known]
 
 
-def _number(name: str, told: Mapping[str, Any]) -> float:
+def _number(spec: MetricSpec, told: Mapping[str, Any]) -> float:
+    name = spec.name
     if name not in told:
         raise InvalidArgumentError(
             f"Every metric of the task must be told; `{name}` is missing. Tell `failure` for an "
@@ -293,4 +300,9 @@ def _number(name: str, told: Mapping[str, Any]) -> float:
     is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
     if not is_number or not math.isfinite(value):
         raise InvalidArgumentError(f"`{name}` must be a finite number; got {value!r}.")
+    if value < 0 and spec.goal != "none":
+        raise InvalidArgumentError(
+            f"`{name}` must be 0 or more to be {spec.goal}d, since rewards compare logarithms; got "
+            f"{value!r}. Shift it, or tell exp() of it."
+        )
     return float(value)

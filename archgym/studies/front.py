@@ -1,4 +1,4 @@
-"""The Pareto front of a study: what was found, where an objective has several terms."""
+"""Pareto front of a study whose objective has several terms."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,23 +26,23 @@ def sought(log: StudyLog, objective: Objective) -> list[MetricSpec]:
 class StudyFront:
     """Designs of a study that no other one beats in every term of the objective.
 
-    Designs whose terms are the same are one point, for which the first of them stands. Points are
-    in the order of their first term, best first.
+    Designs with equal terms are one point, represented by the first of them. Points are in the
+    order of their first term, best first.
     """
 
     objective: Objective
     rows: np.ndarray
     """(m,), rows of the study's records."""
     n_alike: np.ndarray
-    """(m,), how many designs have these terms."""
+    """(m,), number of designs with these terms."""
     terms: np.ndarray
-    """(m, n_terms), what each is worth, larger is better."""
+    """(m, n_terms), values of the terms, larger is better."""
     values: np.ndarray
     """(m, n_metrics), metrics averaged over the workloads by weight."""
     reference_point: np.ndarray
     """(n_terms,), the worst corner of the hypervolume."""
     hypervolume: float | None
-    """Volume from there to the front; None if it would take over 10 s."""
+    """Volume between that corner and the front; None if it would take over 10 s."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -54,7 +54,7 @@ def study_objective(log: StudyLog) -> Objective:
 
 
 def metrics_objective(log: StudyLog, names: Sequence[str]) -> Objective:
-    """Return an objective of a study's metrics, whatever it searched for, with the study's limits.
+    """Return an objective over metrics of a study, with the study's limits.
 
     Args:
       log: The study.
@@ -62,7 +62,7 @@ def metrics_objective(log: StudyLog, names: Sequence[str]) -> Objective:
 
     Raises:
       UnknownNameError: There is no such metric.
-      InvalidArgumentError: They are too few, one comes twice, or none says what is better.
+      InvalidArgumentError: There are fewer than two, duplicates, or one without a goal.
     """
     known = {spec.name: spec for spec in log.metrics}
     for name in names:
@@ -90,7 +90,7 @@ def study_front(
 
     Args:
       log: The study.
-      budget: Only its first evaluations; all by default.
+      budget: Number of its first evaluations; all by default.
       objective: Objective with the terms to trade off; the study's own by default.
     """
     objective = objective or study_objective(log)

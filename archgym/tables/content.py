@@ -1,8 +1,7 @@
 """Content of a table: column names, hashes of its numbers, and its metadata.
 
 The metadata hold the simulator's declaration, a SHA-256 of each column's numbers, and the optima.
-The table's digest is over those, not over the file's bytes, so that it says the same of a file that
-was written again.
+The table's digest covers those and not the file's bytes, so a rewritten file has the same digest.
 """
 
 import hashlib
@@ -38,7 +37,7 @@ METADATA_KEY = b"archgym"
 MAX_ROWS = 2**25
 """chosen: designs of a table that one machine simulates in days and holds in memory."""
 NUMBER = "design"
-"""The column of numbers of designs in their space."""
+"""Column of the designs' numbers in their space."""
 _REASON = "reason"
 
 
@@ -55,12 +54,12 @@ class TableColumns:
         return tuple(self._named(spec.name, place) for spec in self._declaration.metrics)
 
     def reason(self, place: int) -> str:
-        """Return column that says why a design was not built on the workload at `place`."""
+        """Return the column of reasons why a design was not built, for the workload at `place`."""
         return self._named(_REASON, place)
 
     @cached_property
     def parameters(self) -> Mapping[str, Parameter]:
-        """Parameters by column; one that is named like another column gets a prefix."""
+        """Parameters by column; a name that another column has gets a prefix."""
         taken = {NUMBER}
         for place in range(len(self._declaration.workloads)):
             taken |= {self.reason(place), *self.metrics(place)}
@@ -73,7 +72,7 @@ class TableColumns:
 
 @final
 class TableContent:
-    """Identity of a table computed from its rows, whatever the pieces they come in."""
+    """Identity of a table computed from its rows, in pieces of any size."""
 
     def __init__(self, declaration: Declaration) -> None:
         self._declaration = declaration
@@ -116,13 +115,13 @@ def column_hash(numbers: np.ndarray, kind: str) -> str:
 
 def _plain_bytes(numbers: np.ndarray, kind: str) -> bytes:
     if kind == "f8":
-        # With one and the same NaN, as a file gives it back.
+        # With a single bit pattern of NaN, as files return it.
         numbers = np.where(np.isnan(numbers), np.nan, numbers)
     return np.ascontiguousarray(numbers, dtype=np.dtype(kind).newbyteorder("<")).tobytes()
 
 
 def table_digest(declaration: Declaration, rows: int, columns: Mapping[str, str]) -> str:
-    """Return SHA-256 of all that a table's numbers are, whatever order its workloads have."""
+    """Return the SHA-256 of a table's numbers, for any order of workloads."""
     names = TableColumns(declaration)
     by_workload = {
         workload.digest: [columns[name] for name in (*names.metrics(place), names.reason(place))]

@@ -1,8 +1,7 @@
-"""Parts of an unfinished table: what is cut, and what of it is simulated.
+"""Parts of an unfinished table: divisions of the space, and their results so far.
 
-A part whose results are all there is a file, checksummed. Of a part that is being simulated there
-is a file now and then, with a mark for each result that is there, so that a build that is killed
-loses seconds of work however slow the simulator is.
+A complete part is a checksummed file. A part under simulation is saved from time to time, with a
+mark for each finished result. A killed build thus loses seconds of work even with a slow simulator.
 """
 
 import hashlib
@@ -21,7 +20,7 @@ from archgym.files.storage import open_file, require_own, storage_errors, write_
 
 __all__ = ["PART_SIZE", "Build", "Part", "read_part", "write_plan"]
 
-# chosen: combinations of a part; the DRAM simulator takes some seconds for its designs.
+# chosen: combinations of a part; the DRAM simulator takes seconds for its designs.
 PART_SIZE = 2**14
 _PLAN_NAME = "plan.json"
 _MAX_PLAN = 2**20
@@ -62,11 +61,11 @@ class Build:
         return np.concatenate(rows) if rows else np.empty(0, dtype=np.int64)
 
     def path(self, part: int) -> Path:
-        """Return file of a part."""
+        """Return the file of a part."""
         return self.folder / f"part-{part:05d}"
 
     def unfinished_path(self, part: int) -> Path:
-        """Return file of what there is of a part."""
+        """Return the file of an unfinished part."""
         return self.folder / f"unfinished-{part:05d}"
 
 
@@ -75,7 +74,7 @@ class Part:
     """Results of a part as they come: n designs on w workloads."""
 
     def __init__(self, build: Build, number: int, n: int) -> None:
-        """Take what an earlier build left of it."""
+        """Take the results of an earlier build."""
         w, n_metrics = len(build.task.workloads), len(build.task.metrics)
         self._build, self.number = build, number
         self.values = np.full((n, w, n_metrics), np.nan)
@@ -85,7 +84,7 @@ class Part:
 
     @property
     def is_whole(self) -> bool:
-        """True if all results are there."""
+        """True if all results are present."""
         return bool(self.is_known.all())
 
     def add(self, rows: np.ndarray, place: int, values: np.ndarray, reason: np.ndarray) -> None:
@@ -94,7 +93,7 @@ class Part:
         self.is_known[rows, place] = True
 
     def write(self) -> None:
-        """Write it, whole or as far as it is.
+        """Write the results so far.
 
         Raises:
           StorageError: It cannot be written.
@@ -149,7 +148,7 @@ def _body(path: Path, size: int) -> bytes | None:
 
 
 def write_plan(build: Build) -> None:
-    """Say in the folder what is built there.
+    """Write the identity of the build into its folder.
 
     Raises:
       InvalidArgumentError: The folder holds something else.

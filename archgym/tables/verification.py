@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["verify_table"]
 
-# chosen: designs that are simulated at once, in a second where one takes some milliseconds.
+# chosen: designs that are simulated at once, a second's work at some milliseconds each.
 _SIMULATED_AT_ONCE = 256
 
 
@@ -31,10 +31,10 @@ def verify_table(
     seed: int = 0,
     progress: StageProgress | None = None,
 ) -> Iterator[str]:
-    """Yield what is wrong, in sentences; nothing where all is well.
+    """Yield problems in sentences; nothing for a sound table.
 
-    All columns are compared with their hashes, those of the parameters with the designs' numbers,
-    the optima are computed again, and random designs are simulated again and compared bit for bit.
+    All columns are compared with their hashes, and those of parameters with the designs' numbers.
+    Optima are computed again. Random designs are simulated again and compared bit for bit.
 
     Args:
       simulator: Simulator that it was made with.
@@ -93,7 +93,7 @@ def _differs(
 
 
 def _strange_parameters(table: TableSimulator, progress: StageProgress | None) -> Iterator[str]:
-    """Return problems in columns of parameters, which must agree with the designs' numbers."""
+    """Return problems in columns of parameters, which must match the designs' numbers."""
     wrong: dict[str, tuple[int, str]] = {}
     parameters = table.space.parameters
     indices = np.empty((0, len(parameters)), dtype=np.int64)
@@ -123,7 +123,7 @@ def _strange_parameters(table: TableSimulator, progress: StageProgress | None) -
 
 
 def _are_equal(column: "pa.Array", expected: "pa.Array") -> bool:
-    """Return True if two columns of one and the same type hold the same."""
+    """Return True if two columns of one type are equal."""
     import pyarrow as pa
 
     plain = [
@@ -138,7 +138,7 @@ def _differing(column: list[Any], expected: list[Any]) -> list[int]:
 
 
 def _absent_optima(table: TableSimulator) -> Iterator[str]:
-    """Return the optima that a table lacks; `tasks_of` lists those that it needs."""
+    """Return missing optima of a table; `tasks_of` lists the required ones."""
     names = [facts.name for facts in table.declaration.workloads]
     mixtures = [[name] for name in names] + ([names] if len(names) > 1 else [])
     known = {(o.objective.name, frozenset(o.weights)) for o in table.optima}

@@ -23,9 +23,9 @@ from archgym.testing.proving import proving_tasks
 __all__ = ["check_agent"]
 
 _SEEDS = (1, 2)
-# chosen: a parameter's range is tried in full up to so many values, else evenly.
+# chosen: ranges up to this size are tried in full, others at even distances.
 _MAX_VALUES = 64
-# Words for what an agent must not be told: how many evaluations it has.
+# Names of what an agent must not know: its number of evaluations.
 _BUDGET_WORDS = ("budget", "max_evaluations", "n_evaluations", "max_asks", "total_timesteps")
 
 
@@ -53,7 +53,7 @@ def check_agent(
       time_limit_s: Wall time after which a single search counts as hung.
 
     Raises:
-      ConformanceError: Says what must hold, what came, and how to see it again.
+      ConformanceError: A check failed; the message says how to repeat it.
       InvalidArgumentError: `kind` is not a class of agents.
     """
     if not (inspect.isclass(kind) and issubclass(kind, Agent)):
@@ -97,7 +97,7 @@ class _Recorder:
 
     @property
     def designs(self) -> np.ndarray:
-        """All designs asked for, (n, n_parameters), as many as the limit."""
+        """All designs that were asked for, (n, n_parameters), up to the limit."""
         empty = np.empty((0, self._task.space.n_parameters), dtype=np.int64)
         return np.concatenate([empty, *self.asks])[: self._limit]
 

@@ -1,4 +1,4 @@
-"""Archives of compressed arrays, as traces are stored: read piece by piece, never beyond limits."""
+"""Archives of compressed arrays, the form of stored traces: read in pieces, within limits."""
 
 import json
 import math
@@ -19,9 +19,9 @@ from archgym.files.storage import open_file, storage_errors
 
 __all__ = ["Archive", "open_archive"]
 
-# chosen: a gigabyte is some 300 million accesses; a longer trace is better cut.
+# chosen: a gigabyte is about 300 million accesses; split a longer trace.
 _MAX_FILE_BYTES = 2**30
-# chosen: some ten thousand entries; `zipfile` reads the whole list before anything else.
+# chosen: about ten thousand entries; `zipfile` reads the whole list first.
 _MAX_LIST_BYTES = 2**20
 # chosen: a header takes a kilobyte.
 _MAX_HEADER_BYTES = 2**20
@@ -29,21 +29,21 @@ _MAX_HEADER_BYTES = 2**20
 _END = struct.Struct("<4s4H2LH")
 _END_MAGIC = b"PK\x05\x06"
 _LOCATOR_BYTES, _LOCATOR_MAGIC = 20, b"PK\x06\x07"
-# Others can claim any memory for their dictionary.
+# Other methods can request any memory for their dictionary.
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _PIECE_BYTES = 2**20
 _BAD = (
     *(zipfile.BadZipFile, zlib.error, struct.error, ValueError, EOFError, KeyError, IndexError),
-    # RuntimeError: what zipfile says of a password or of a compression it does not know.
+    # RuntimeError: zipfile found a password or an unknown compression.
     *(RuntimeError, OverflowError, SyntaxError, TypeError, MemoryError, AttributeError),
-    # What NumPy lets through of an array's header that is not an expression.
+    # TokenError: the header of an array is not an expression.
     tokenize.TokenError,
 )
 
 
 @contextmanager
 def open_archive(path: str | Path, what: str, remedy: str) -> Iterator["Archive"]:
-    """Open an archive; every fault becomes a one-line error.
+    """Open an archive; every problem becomes a one-line error.
 
     Args:
       what: Expected content, such as "a memory trace".
@@ -107,7 +107,7 @@ class Archive:
                 raise ValueError(f"array {name!r} must have at most shape {max_shape}; got {shape}")
             wanted = math.prod(shape) * np.dtype(dtype).itemsize
             content = bytearray()
-            # Piece by piece, so that a size that is only claimed takes no memory.
+            # In pieces, so that a false size takes no memory.
             while len(content) <= wanted and (piece := stream.read(_PIECE_BYTES)):
                 content += piece
         if len(content) != wanted:
@@ -124,7 +124,7 @@ def json_object(content: bytes, name: str) -> dict[str, Any]:
 
 
 def _check_list(handle: IO[bytes]) -> None:
-    """Refuse a file whose list of entries, which `zipfile` takes in whole, is long."""
+    """Refuse a file with a long list of entries, which `zipfile` reads at once."""
     size = handle.seek(0, os.SEEK_END)
     if size > _MAX_FILE_BYTES:
         raise ValueError(f"it has {size} bytes, more than {_MAX_FILE_BYTES}")
@@ -142,7 +142,7 @@ def _check_list(handle: IO[bytes]) -> None:
 
 
 def _array_shape(stream: IO[bytes], name: str, dtype: type) -> tuple[int, ...]:
-    """Return the shape in the head of a `.npy` file, which then stands at its data."""
+    """Return the shape in the header of a `.npy` file, and move to its data."""
     version = np.lib.format.read_magic(stream)
     if version != (1, 0):
         raise ValueError(f"array {name!r} has format {version}")

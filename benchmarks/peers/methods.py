@@ -19,7 +19,10 @@ __all__ = ["METHODS", "Evaluated", "Evaluation", "Problem"]
 class Problem:
     """What a method sees of a task."""
 
-    def __init__(self, sizes: Sequence[int], ordered: Sequence[bool], default: Sequence[int]):
+    def __init__(
+        self, sizes: Sequence[int], ordered: Sequence[bool], default: Sequence[int], budget: int
+    ) -> None:
+        self.budget = budget
         self.sizes = [int(size) for size in sizes]
         self.ordered = [bool(one) for one in ordered]
         self.default = [int(one) for one in default]
@@ -113,7 +116,7 @@ def smac_search(problem: Problem, seed: int, evaluate: Evaluation) -> None:
 
 
 def nevergrad_search(problem: Problem, seed: int, evaluate: Evaluation) -> None:
-    """Search with nevergrad's NGOpt, which is told the largest budget."""
+    """Search with nevergrad's NGOpt, which is told the budget since it chooses a method by it."""
     import nevergrad as ng
     import numpy as np
 
@@ -128,7 +131,7 @@ def nevergrad_search(problem: Problem, seed: int, evaluate: Evaluation) -> None:
             parts[f"x{n}"] = ng.p.Choice(list(range(size)))
     space = ng.p.Dict(**parts)
     space.random_state = np.random.RandomState(seed)
-    optimizer = ng.optimizers.NGOpt(parametrization=space, budget=200, num_workers=1)
+    optimizer = ng.optimizers.NGOpt(parametrization=space, budget=problem.budget, num_workers=1)
     while True:
         asked = optimizer.ask()
         values = {n: int(asked.value[f"x{n}"]) for n in problem.free}

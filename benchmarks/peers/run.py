@@ -105,7 +105,7 @@ def run(method: str, task: Task, seed: int, budget: int) -> dict[str, Any]:
         if method in METHODS:
             space = task.space
             ordered = [p.is_ordered or p.size > 64 for p in space.parameters]
-            problem = Problem(space.sizes.tolist(), ordered, space.default_indices.tolist())
+            problem = Problem(space.sizes.tolist(), ordered, space.default_indices.tolist(), budget)
             METHODS[method](problem, seed, counter.pair)
         else:
             agent = make_agent(agent_class(method), task.space, seed, {})

@@ -57,7 +57,6 @@ def test_hardness_states_its_origin() -> None:
     assert limit is not None
     assert (str(exact), exact.origin) == ("14,300", "table of 100352 designs")
     assert str(limit) == "> 16,700"
-    assert bench_task("cpu-server-mix").hardness is None
     for task in bench_tasks():
         if task.hardness is not None:
             assert task.hardness.origin.startswith(("table", "tail estimate of "))
@@ -68,3 +67,56 @@ def test_unknown_names_are_refused() -> None:
         bench_tasks("cor")
     with pytest.raises(UnknownNameError, match="soc-small-edp"):
         bench_task("soc-smal-edp")
+
+
+def test_ten_optima_are_proven_by_tables() -> None:
+    proven = [task for task in bench_tasks() if task.best is not None and task.best.is_proven]
+
+    assert len(proven) >= 10
+    for task in proven:
+        assert task.best is not None
+        assert task.hardness is not None
+        assert task.best.origin == task.hardness.origin
+        assert not task.hardness.is_at_least
+
+
+def test_at_most_five_tasks_are_known_to_be_easy() -> None:
+    easy = [
+        task.label
+        for task in bench_tasks()
+        if task.hardness is not None
+        and not task.hardness.is_at_least
+        and task.hardness.evaluations < 1000
+    ]
+
+    assert len(easy) <= 5, easy
+
+
+# Simulating one design of these takes up to a second with the kernels.
+QUICK = ("soc", "accelerator-mapping")
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        pytest.param(task.label, marks=[] if task.label.startswith(QUICK) else [pytest.mark.slow])
+        for task in bench_tasks()
+        if task.best is not None
+    ],
+)
+def test_best_known_design_has_its_reward(label: str) -> None:
+    best = bench_task(label).best
+    assert best is not None
+
+    found = bench_task(label).plan.make().evaluate(np.array([best.indices]))
+
+    assert found.reward.tolist() == [best.reward]
+
+
+def test_proven_optimum_of_a_mapping_table_is_the_best_of_all_designs() -> None:
+    bench = bench_task("accelerator-mapping-late-table")
+    task = bench.plan.make()
+    rewards = [task.evaluate(part).reward.max() for part in task.space.enumerate(canonical=True)]
+
+    assert bench.best is not None
+    assert max(rewards) == bench.best.reward

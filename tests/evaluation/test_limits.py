@@ -1,5 +1,7 @@
 """Hard limits on metrics: parsing, and the one order that rewards encode."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -35,9 +37,15 @@ def test_several_predicates_are_parsed() -> None:
         ("power_mw <= 5 kW", "must be in mW; got 'power_mw <= 5 kW'"),
         ("power_mw <= 1, power_mw >= 2", "must not contradict each other"),
         ("", "must read"),
+        ("power_mw <= 5; latency_ns <= 2", "separated by commas"),
+        ("power_mw <= 5 and latency_ns <= 2", "separated by commas"),
+        ("power_mw <= -1", "`power_mw` is 0 or more"),
+        (5, "must be texts such as 'area_mm2 <= 5', one or a list; got 5"),
+        (["power_mw <= 5", 3], "must be texts"),
+        ({"power_mw": 5}, "must read"),
     ],
 )
-def test_other_predicates_are_refused(text: str, message: str) -> None:
+def test_other_predicates_are_refused(text: Any, message: str) -> None:
     with pytest.raises(InvalidArgumentError, match=message):
         parse_limits(text, SPECS)
 

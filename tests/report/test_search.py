@@ -71,6 +71,21 @@ def test_cell_that_runs_twice_returns_the_same_study() -> None:
     assert run(seed=1, folder="other").folder == Path("other")
 
 
+def test_text_of_a_result_names_missed_limits() -> None:
+    met = run()
+    missed = search(cache, minimise="amat_ns", subject_to="area_mm2 <= 0.1", budget=9)
+
+    assert "missed" not in repr(met)
+    assert f"limits missed: {missed.missed[0]}" in repr(missed)
+    assert missed.missed[0].endswith("> 0.1")
+
+
+@pytest.mark.parametrize("k", [0, -1, 2.5, True])
+def test_number_of_best_designs_is_one_or_more(k: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="`k` must be a whole number, 1 or more"):
+        run().top(k)
+
+
 def test_cell_with_a_smaller_budget_returns_the_study_with_a_message(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -158,6 +158,22 @@ def test_folder_carries_a_hash_of_the_simulators_that_sources_import_from(
     assert cache_folder(sources) != before
 
 
+def test_folder_carries_a_hash_of_the_packages_that_sources_import_from(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARCHGYM_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr("archgym.runtime.kernels._SIMULATORS", tmp_path)
+    (sources / "a.py").write_text("from archgym.simulators.other.part.b import f\n")
+    part = tmp_path / "other" / "part"
+    part.mkdir(parents=True)
+    (part / "b.py").write_text("f = 1\n")
+    before = cache_folder(sources)
+    (part / "b.py").write_text("f = 2\n")
+    cache_folder.cache_clear()
+
+    assert cache_folder(sources) != before
+
+
 def test_old_folders_of_other_sources_are_pruned(
     sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

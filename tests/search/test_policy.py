@@ -106,7 +106,7 @@ def test_array_that_claims_more_than_it_holds_is_refused(saved: Path) -> None:
 def test_weight_that_is_no_number_is_refused(tmp_path: Path) -> None:
     Policy("ppo", {}, {}, {"w": np.array([1.0, np.nan])}).save(tmp_path / "p.npz")
 
-    with pytest.raises(FileFormatError, match="no finite numbers"):
+    with pytest.raises(FileFormatError, match="not finite numbers"):
         Policy.load(tmp_path / "p.npz")
 
 

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from archgym.errors import InvalidArgumentError, InvalidDesignError, UnknownNameError
+from archgym.evaluation.function import OutsideSimulator
 from archgym.evaluation.task import Task
 from archgym.spaces.design import Design
+from archgym.spaces.parameter import Integer
 from archgym.studies.study import Study, read_study
 from tests.toys import ToyAgent, UnreplayableAgent, toy_task
 
@@ -200,6 +202,26 @@ def test_bad_results_are_refused(tmp_path: Path, told: dict[str, Any], message: 
     with pytest.raises((InvalidArgumentError, UnknownNameError), match=message):
         study.tell(design, **told)
     assert len(study.read().records) == 0
+
+
+def test_negative_value_of_a_metric_with_a_goal_is_refused(tmp_path: Path) -> None:
+    study = new(tmp_path / "a", toy_task())
+    design = study.ask()[0]
+    metrics = {"power_mw": 1.0, "throughput_gbs": 1.0, "entries": 1.0, "latency_ns": -1.0}
+
+    with pytest.raises(InvalidArgumentError, match="`latency_ns` must be 0 or more"):
+        study.tell(design, metrics)
+    assert len(study.read().records) == 0
+
+
+def test_reason_of_a_simulator_without_reasons_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    board = OutsideSimulator(
+        "board", [Integer(name="x", low=1, high=4)], {"ms": "minimise"}, default={"ms": 2.0}
+    )
+    study = new(tmp_path / "a", Task.make(board))
+
+    with pytest.raises(InvalidArgumentError, match="declares none; got 'too hot'"):
+        study.tell(study.ask()[0], infeasible="too hot")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "fast", None, True])

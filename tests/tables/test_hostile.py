@@ -132,7 +132,7 @@ def test_reason_that_is_no_text_is_refused(built: Path, tmp_path: Path) -> None:
     field = content.schema.field(place)
     pq.write_table(content.set_column(place, field, mangled), path)
 
-    with pytest.raises(FileFormatError, match="no sound Parquet file"):
+    with pytest.raises(FileFormatError, match="not a sound Parquet file"):
         read_all(path)
 
 
@@ -141,7 +141,9 @@ def test_what_is_no_parquet_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "table.parquet"
     path.write_bytes(content)
 
-    with pytest.raises(FileFormatError, match=r"no whole Parquet file|its footer must be at most"):
+    with pytest.raises(
+        FileFormatError, match=r"not a whole Parquet file|its footer must be at most"
+    ):
         TableSimulator(path)
 
 

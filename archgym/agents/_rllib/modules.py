@@ -1,8 +1,8 @@
 """RLlib components for teams: a module, an env runner and a learner connector.
 
 An env runner plays many one-step episodes as one batch: each policy acts once for all of them, all
-designs are evaluated together, and the learner gets arrays instead of one object an episode, which
-is what RLlib's own runner spends most of its time on.
+designs are evaluated together, and the learner gets arrays. RLlib's own runner makes one object an
+episode, which takes most of its time.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,9 +29,9 @@ __all__ = ["STATE", "TEAM", "Played", "TeamBatch", "TeamModule", "TeamRunner"]
 TEAM = "team"
 """Name of the one module."""
 STATE = "state"
-"""Column of what critics see."""
+"""Column of the critics' observations."""
 
-# What is left of a standard deviation of 0, as RLlib has it.
+# Smallest standard deviation, as in RLlib.
 _LEAST_DEVIATION = 1e-4
 
 
@@ -73,7 +73,7 @@ class ChoiceDistribution(Distribution):
 
 @final
 class TeamModule(TorchRLModule, ValueFunctionAPI):
-    """A `TeamNetwork` as RLlib has it; ``model_config["network"]`` holds its arguments."""
+    """`TeamNetwork` as a module of RLlib; ``model_config["network"]`` holds its arguments."""
 
     def setup(self) -> None:
         settings: Any = self.model_config
@@ -116,7 +116,7 @@ class TeamBatch(ConnectorV2):
     """
 
     def __init__(self, actor_inputs: np.ndarray) -> None:
-        """Take what actors see, (n_agents, n_actor), in every episode."""
+        """Take the actors' observation, (n_agents, n_actor), in every episode."""
         super().__init__()
         self._inputs = torch.from_numpy(actor_inputs)
 
@@ -167,7 +167,7 @@ class TeamRunner(EnvRunner):
     """
 
     def __init__(self, *, config: Any, **kwargs: Any) -> None:
-        """Take what RLlib gives."""
+        """Take the configuration of RLlib."""
         super().__init__(config=config, **kwargs)
         settings = config.env_config
         self._team: Team = settings["team"]
@@ -188,7 +188,7 @@ class TeamRunner(EnvRunner):
         logits = output[Columns.ACTION_DIST_INPUTS][0].numpy()
         actions = drawn(logits, self._n, self._rng)
         picks = self._team.joined(actions)
-        # Counted also where it comes to nothing: RLlib samples until it has as many as it wants.
+        # Also empty batches count, since RLlib samples until it has enough.
         self.metrics.log_value(NUM_ENV_STEPS_SAMPLED, self._n, reduce="sum")
         self.metrics.log_value(NUM_ENV_STEPS_SAMPLED_LIFETIME, self._n, reduce="lifetime_sum")
         rewards = self._rewards(self.worker_index or 0, picks)

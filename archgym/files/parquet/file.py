@@ -1,4 +1,4 @@
-"""A Parquet file whose sizes are judged before anything of it is read."""
+"""A Parquet file whose sizes are checked before its content is read."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["MAX_BATCH", "ParquetFile", "parquet_errors", "read_metadata"]
 
 MAX_BATCH = 2**16
-"""Rows that are made, read and written at a time; 40 columns of them take some 20 MB."""
+"""Rows that are handled at a time; 40 columns of them take about 20 MB."""
 
 _MAGIC = b"PAR1"
-# chosen: what ten thousand studies say of themselves takes 20 MB.
+# chosen: the metadata of ten thousand studies take 20 MB.
 _MAX_FOOTER = 64 * 2**20
 _MAX_MEMBERS = 2**20
 # chosen: other writers put a million rows into a group; ours put 65,536.
@@ -33,7 +33,7 @@ _REMEDY = "Restore it from a copy, or build it again"
 
 @contextmanager
 def parquet_errors(path: Path) -> Iterator[None]:
-    """Turn what pyarrow raises on a damaged file into one line that names the file."""
+    """Turn errors of pyarrow on a damaged file into one line that names the file."""
     try:
         yield
     except ArchGymError:
@@ -42,7 +42,7 @@ def parquet_errors(path: Path) -> Iterator[None]:
         if error.errno:
             raise StorageError(f"{path} cannot be read: {error.strerror or error}.") from error
         raise _refusal(path, error) from None
-    # pyarrow's own errors are among these; MemoryError is what a file that lies can lead to.
+    # pyarrow's own errors are among these; a file with false sizes can lead to MemoryError.
     except (
         ValueError,
         TypeError,
@@ -64,7 +64,7 @@ def read_metadata(path: Path) -> Mapping[bytes, bytes]:
     """Return the metadata that a file's writer added, by key; nothing else of the file is read.
 
     Raises:
-      FileFormatError: It is no Parquet file, or is damaged.
+      FileFormatError: It is not a Parquet file, or is damaged.
       StorageError: It cannot be read.
     """
     with storage_errors(path, "read"), open_file(path) as handle:
@@ -74,7 +74,7 @@ def read_metadata(path: Path) -> Mapping[bytes, bytes]:
 @final
 @dataclass(frozen=True)
 class ParquetFile:
-    """A file whose sizes have been judged; columns whose texts repeat are read as dictionaries."""
+    """A file with checked sizes; columns with repeating texts are read as dictionaries."""
 
     path: Path
     schema: "pa.Schema"
@@ -83,14 +83,14 @@ class ParquetFile:
 
     @classmethod
     def open(cls, path: Path, columns: Collection[str] | None = None) -> "ParquetFile":
-        """Read a file's footer and the headers of its pages, and judges what reading would cost.
+        """Read a file's footer and page headers, and check the cost of reading the rest.
 
         Args:
           path: The file.
-          columns: Those that are going to be read; None for all.
+          columns: Columns that will be read; None for all.
 
         Raises:
-          FileFormatError: It is no Parquet file, is damaged, or would take too much memory.
+          FileFormatError: It is not a Parquet file, is damaged, or would take too much memory.
           StorageError: It cannot be read.
         """
         with storage_errors(path, "read"), open_file(path) as handle:
@@ -108,18 +108,18 @@ class ParquetFile:
         """Return rows in their order, at most `MAX_BATCH` at a time; these columns, or all.
 
         Raises:
-          FileFormatError: What is read is damaged.
+          FileFormatError: The rows are damaged.
         """
         with parquet_errors(self.path):
             names = None if columns is None else list(columns)
             for batch in self._file.iter_batches(MAX_BATCH, columns=names, use_threads=False):
                 self._check_names(batch, names)
-                # Texts that are not UTF-8 and places outside a dictionary would end the process.
+                # Texts that are not UTF-8 and indices outside a dictionary would end the process.
                 batch.validate(full=True)
                 yield batch
 
     def _check_names(self, batch: "pa.RecordBatch", names: Sequence[str] | None) -> None:
-        """Refuse rows without a column that was asked for, which pyarrow leaves out in silence."""
+        """Refuse rows without a requested column, which pyarrow omits silently."""
         came = set(batch.schema.names)
         absent = [name for name in names or self.schema.names if name not in came]
         if absent:

@@ -1,9 +1,9 @@
 """Sizes declared by a Parquet file: footer and page headers, read before anything else.
 
-A reader allocates what page headers say, whatever the footer says; and pyarrow ends the process on
-some damaged footers where it is asked for a column's metadata. So both are read here.
+A reader allocates the sizes in page headers, which may differ from the footer. pyarrow ends the
+process on some damaged footers when a column's metadata are read. So both are read here first.
 
-Source: the Apache Parquet format, `parquet.thrift`, by whose numbers members are named.
+Source: the Apache Parquet format, `parquet.thrift`, whose numbers name the members.
 """
 
 from collections.abc import Mapping
@@ -31,19 +31,19 @@ _PAGE_TYPE, _UNCOMPRESSED, _COMPRESSED = 1, 2, 3
 _DATA_PAGE, _DICTIONARY_PAGE, _DATA_PAGE_V2 = 0, 2, 3
 _HEADERS = {_DATA_PAGE: (5, 2), _DICTIONARY_PAGE: (7, 2), _DATA_PAGE_V2: (8, 4)}
 """Number of the kind's own header, and of the encoding in it, by type of page."""
-# PLAIN, PLAIN_DICTIONARY, RLE, BIT_PACKED, RLE_DICTIONARY. Delta encodings of texts are left out: a
-# few bytes of theirs stand for texts of any length.
+# PLAIN, PLAIN_DICTIONARY, RLE, BIT_PACKED, RLE_DICTIONARY. Delta encodings of texts are refused: a
+# few bytes can encode texts of any length.
 _KNOWN_ENCODINGS = {0, 2, 3, 4, 8}
 _DELTA_BINARY_PACKED = 5
 
-# chosen: ours take some 30 bytes, others' with statistics of long texts a few thousand.
+# chosen: ours take about 30 bytes; with statistics of long texts, others take some thousand.
 _MAX_HEADER = 2**16
 # Most are shorter, so that the rest need not be read for each page.
 _USUAL_HEADER = 2**9
 # chosen: other writers' pages hold twenty thousand rows of the million of a row group.
 _MAX_PAGES = 2**14
-# chosen: columns lie in lists and the like a few deep; what a path repeats of the names above takes
-# memory for each column below them.
+# chosen: columns are nested a few levels deep. A path repeats the names above, which takes memory
+# for each column.
 _MAX_NESTING = 32
 _MAX_PATH = 1000
 
@@ -102,7 +102,7 @@ def parse_footer(content: bytes) -> Footer:
     """Return the footer in these bytes.
 
     Raises:
-      ThriftError: It is not a footer, or of a file that is encrypted or lies in several.
+      ThriftError: It is not a footer, or the file is encrypted or split.
     """
     footer = Cursor(content).struct()
     if _ENCRYPTION in footer:
@@ -121,9 +121,9 @@ def parse_footer(content: bytes) -> Footer:
 
 
 def _leaves(schema: list[Struct]) -> list[tuple[str, bool]]:
-    """Path of each column, and whether it is repeated, of a tree that stands in pre-order."""
+    """Path of each column, and whether it is repeated, of a tree in pre-order."""
     leaves = []
-    # Names, whether repeated, and how many children are still to come, from the root down.
+    # Names, repetition, and the number of children to come, from the root down.
     open_nodes: list[tuple[tuple[str, ...], bool, int]] = []
     for place, element in enumerate(schema):
         names: tuple[str, ...] = ()
@@ -167,7 +167,7 @@ def _column(chunk: Struct, path: str, is_repeated: bool) -> Column:
         kind in (_INT32, _INT64),
         is_repeated,
         metadata.whole(_VALUES),
-        # 0 is what some writers say where there is no dictionary.
+        # Some writers have 0 for a column without a dictionary.
         min(start, dictionary) if dictionary > 0 else start,
         metadata.whole(_LENGTH),
     )
@@ -186,10 +186,10 @@ def read_pages(handle: BinaryIO, column: Column) -> list[Page]:
 
     Args:
       handle: The file.
-      column: One of its columns, which lies in it.
+      column: One of its columns.
 
     Raises:
-      ThriftError: What stands there are no pages, or they do not fill the column.
+      ThriftError: The bytes are not pages, or the pages do not fill the column.
     """
     pages: list[Page] = []
     place, end = column.start, column.start + column.length

@@ -1,4 +1,4 @@
-"""A Gaussian process, all metrics together, on as many rows as it can bear."""
+"""A Gaussian process for all metrics together, on a limited number of rows."""
 
 import warnings
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from archgym.runtime.reductions import report_reduction
 
 __all__ = ["GpKind", "ProcessPredictor"]
 
-# chosen: the kernel of so many rows takes 128 MB, whatever a file asks for.
+# chosen: the kernel of so many rows takes 128 MB; a file cannot request more.
 _MOST_KNOWN = 4000
 # chosen: the likelihood is computed some hundred times, each by the cube of the rows.
 _FEW = 300
@@ -58,7 +58,7 @@ class ProcessPredictor(Predictor):
     def _whitening(self) -> np.ndarray | None:
         """Inverse of the root of the known rows' kernel, (n, n); None if numbers have none.
 
-        It is made when first needed, since it would take a hundred times the rest of the file.
+        It is computed on first use, since it would take a hundred times the rest of the file.
         """
         kernel = self._kernel(self.known)
         kernel[np.diag_indices_from(kernel)] += self.noise[0]

@@ -1,4 +1,4 @@
-"""Designs as systems and parallelisations, and what the model refuses to build."""
+"""Designs as systems and parallelisations, and designs that the model refuses."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -62,7 +62,7 @@ class Infeasible(Exception):  # noqa: N818 - a verdict, not a fault
 @final
 @dataclass(frozen=True)
 class Built:
-    """A design that can run: system, parallelisation, layers, and what it is made of."""
+    """A design that can run: system, parallelisation, layers, and their origin."""
 
     system: System
     parallelism: Parallelism
@@ -70,7 +70,7 @@ class Built:
     npu: Npu
     dimensions: tuple[Dimension, ...]
     places: tuple[int, ...]
-    """The dimension that each of the system's dimensions is, or is part of."""
+    """Dimension that contains each of the system's dimensions."""
 
     @property
     def network_dollars(self) -> float:
@@ -81,7 +81,7 @@ class Built:
 @final
 @dataclass(frozen=True)
 class Result:
-    """Outcome of a run of a design, with what it says of the whole cluster."""
+    """Outcome of a run of a design, and its meaning for the whole cluster."""
 
     built: Built
     outcome: Outcome
@@ -105,7 +105,7 @@ def _imbalance(model: Model, ep: int, placement: str) -> float:
     else:
         held = np.zeros(ep, dtype=np.int64)
         for w in weight:
-            # The last NPUs take what does not divide evenly.
+            # The last NPUs take the remainder.
             free = np.where(held < -(-model.experts // ep), load, np.inf)
             at = int(free.argmin())
             load[at] += w
@@ -179,7 +179,7 @@ def network(
     """Return the system of a design: NPUs, network and collectives.
 
     Args:
-      values: By name, what the design says of collectives.
+      values: Values of the design on collectives, by name.
       dimensions: Dimensions of the network.
       npu: Each of the NPUs.
       algorithms: Algorithm of each dimension.
@@ -217,7 +217,7 @@ def split(
     """Return dimensions cut where degrees of parallelism end: place, NPUs and role of each.
 
     Roles fill the dimensions in their order. A part of a switch or of a fully connected dimension
-    is one itself. A part of a ring is taken for a ring, whose last link goes the long way round.
+    is one itself. A part of a ring counts as a ring, whose last link takes the long way.
 
     Args:
       npus: NPUs along each dimension, powers of two.

@@ -1,8 +1,8 @@
-"""Earliest times of commands: what each issue holds back, and when a command may come.
+"""Earliest times of commands, and the delays that each issue causes.
 
-For commands to a bank the times are kept by bank, bank group and rank, and each issue pushes
-forward those that it can hold back; `timing.device_table` refuses rules that go beyond. For
-commands to a whole rank, which are rare, `earliest_for_rank` looks back at all that came before.
+For commands to a bank, times are kept by bank, bank group and rank. Each issue raises those that it
+can delay; `timing.device_table` refuses other rules. Commands to a whole rank are rare:
+`earliest_for_rank` considers all earlier commands.
 """
 
 from typing import Any
@@ -70,7 +70,7 @@ def _raise_openings(earliest: Any, delays: Any, now: int) -> None:
 
 @inlined
 def push_act(s: Any, d: Any, bank: int, rank: int, now: int) -> None:
-    """Hold back what an ACT holds back, but for the window of four activations."""
+    """Apply the delays of an ACT, except the window of four activations."""
     _raise_columns(s.bank_earliest[bank], d.bank[ACT], now)
     _raise_openings(s.bank_earliest[bank], d.bank[ACT], now)
     _raise(s.bank_earliest[bank], d.bank[ACT], PRE, now)
@@ -81,7 +81,7 @@ def push_act(s: Any, d: Any, bank: int, rank: int, now: int) -> None:
 
 @inlined
 def push_column(s: Any, d: Any, command: int, bank: int, rank: int, now: int) -> None:
-    """Hold back what a column command holds back, on other ranks too."""
+    """Apply the delays of a column command, also on other ranks."""
     _raise_openings(s.bank_earliest[bank], d.bank[command], now)
     _raise(s.bank_earliest[bank], d.bank[command], RDA, now)
     _raise(s.bank_earliest[bank], d.bank[command], PRE, now)
@@ -96,21 +96,21 @@ def push_column(s: Any, d: Any, command: int, bank: int, rank: int, now: int) ->
 
 @inlined
 def push_pre(s: Any, d: Any, bank: int, rank: int, now: int) -> None:
-    """Hold back what a PRE holds back."""
+    """Apply the delays of a PRE."""
     _raise_openings(s.bank_earliest[bank], d.bank[PRE], now)
     _raise(s.rank_earliest[rank], d.rank[PRE], PRE, now)
 
 
 @inlined
 def push_refb(s: Any, d: Any, bank: int, rank: int, now: int) -> None:
-    """Hold back what a REFB holds back, but for the window and the round of banks."""
+    """Apply the delays of a REFB, except the window and the round of banks."""
     _raise_openings(s.bank_earliest[bank], d.bank[REFB], now)
     _raise_openings(s.rank_earliest[rank], d.rank[REFB], now)
 
 
 @inlined
 def push_rank_command(s: Any, d: Any, command: int, rank: int, now: int) -> None:
-    """Hold back, of commands to the rank's banks, what a command to the rank holds back."""
+    """Delay commands to the rank's banks after a command to the rank."""
     _raise_columns(s.rank_earliest[rank], d.rank[command], now)
     _raise_openings(s.rank_earliest[rank], d.rank[command], now)
     _raise(s.rank_earliest[rank], d.rank[command], PRE, now)
@@ -124,7 +124,7 @@ def push_rank_command(s: Any, d: Any, command: int, rank: int, now: int) -> None
 
 @inlined
 def push_window(s: Any, d: Any, command: int, bank: int, now: int) -> None:
-    """At most four activations within a window: holds the next until the fourth-last is old."""
+    """Delay the next activation until the fourth-last has left the window."""
     rank = s.rank_of[bank]
     place = s.window_place[rank]
     s.window[rank, place] = now + d.length[command] - d.clock

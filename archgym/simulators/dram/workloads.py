@@ -31,6 +31,7 @@ A test compares the columns headed "here" with what the generators give.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
+from importlib import resources
 from pathlib import Path
 from typing import final
 
@@ -197,7 +198,7 @@ def _multicore_rw() -> Trace:
     return generators.interleave(cores, name="multicore-rw")
 
 
-# The next four ask for more than a DDR3 module gives, so that HBM3 and GDDR6 do not idle. Their
+# The next five ask for more than a DDR3 module gives, so that HBM3 and GDDR6 do not idle. Their
 # player's clock of 8 GHz is a time base of 125 ps.
 _FAST_MHZ = 8000
 
@@ -232,6 +233,27 @@ def _expert_load() -> Trace:
         footprint_bytes=512 * _MIB,
         traffic=traffic,
         name="expert-load",
+    )
+
+
+def _expert_misses() -> Trace:
+    # What a cache of half of OLMoE's experts loads, of each expert the first 8 KiB: see
+    # benchmarks/dram_expert_loads.py. 512 KiB are an expert's 12 MiB over 24 channels.
+    file = resources.files("archgym.simulators.dram").joinpath("data/expert_loads.csv")
+    rows = np.array([line.split(",") for line in file.read_text("utf-8").split()[1:]], np.int64)
+    each = np.arange(16)
+    layer = np.searchsorted(np.unique(rows[:, 0]), rows[:, 0])
+    # 256 GB/s asked, then 500 ns of computation of a layer.
+    ticks = (np.arange(len(rows))[:, None] * 16 + each) * 16 + 4000 * layer[:, None]
+    addresses = rows[:, 1:] * 2**19 + 512 * each
+    n = addresses.size
+    return Trace(
+        name="expert-misses",
+        ticks=ticks.ravel(),
+        is_write=np.zeros(n, bool),
+        addresses=addresses.ravel(),
+        lengths=np.full(n, 512, np.int64),
+        clock_mhz=_FAST_MHZ,
     )
 
 
@@ -278,6 +300,9 @@ SHIPPED: Mapping[str, ShippedWorkload] = {
     ),
     "expert-load": ShippedWorkload(
         "weights of experts in runs at 256 GB/s, idle between them", _expert_load
+    ),
+    "expert-misses": ShippedWorkload(
+        "experts that a cache of the MoE simulator loads, layer by layer", _expert_misses
     ),
     "gups": ShippedWorkload("random 64 bytes read and written back, 64 GB/s asked", _gups),
     **{name: ShippedWorkload(doc, partial(recorded_trace, name)) for name, doc in RECORDED.items()},

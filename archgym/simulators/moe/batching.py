@@ -121,7 +121,7 @@ def visible_ns(costs: Array, work: Work, state: State, request: int) -> float:
 def ingest(
     costs: Array, choices: Array, work: Work, state: State, counters: Array, now: float
 ) -> None:
-    """Take in the requests that have come."""
+    """Accept the requests that have arrived."""
     numbers = state.numbers
     poll = choices[POLL_STEPS]
     if poll > 1 and numbers[N_RUNNING] > 0 and whole(counters[N_STEPS]) % poll != 0:
@@ -198,7 +198,7 @@ def _preempt_last(work: Work, state: State, counters: Array) -> int:
     state.requests[HELD, request] = 0
     state.requests[PHASE, request] = WAITING
     state.requests[PREFILLED, request] = 0
-    # What it has written is read like a prompt.
+    # Its output is read like a prompt.
     written = state.requests[GENERATED, request]
     work.requests[PROMPT, request] += written
     work.requests[OUTPUT, request] -= written
@@ -212,7 +212,7 @@ def _preempt_last(work: Work, state: State, counters: Array) -> int:
 
 @helper
 def _take_blocks(choices: Array, work: Work, state: State, counters: Array) -> None:
-    """Give each decoding request room for its next token, first those that came first."""
+    """Give each decoding request room for its next token, in order of arrival."""
     numbers = state.numbers
     place = 0
     while place < numbers[N_RUNNING]:
@@ -266,7 +266,7 @@ def _add(state: State, request: int, first: int, count: int) -> None:
 
 @helper
 def _add_decode(work: Work, state: State, request: int, budget: int) -> int:
-    """Add a decoding request's next token; what is left of the budget."""
+    """Add a decoding request's next token; return the rest of the budget."""
     if budget < 1:
         return budget
     _add(state, request, work.requests[PROMPT, request] + state.requests[GENERATED, request] - 1, 1)
@@ -275,7 +275,7 @@ def _add_decode(work: Work, state: State, request: int, budget: int) -> int:
 
 @helper
 def _add_prefill(choices: Array, work: Work, state: State, request: int, budget: int) -> int:
-    """Add as much of a prompt as there is budget for; what is left of it."""
+    """Add as much of a prompt as the budget allows; return the rest of the budget."""
     done = state.requests[PREFILLED, request]
     left = work.requests[PROMPT, request] - done
     chunk = choices[CHUNK_TOKENS]
@@ -351,7 +351,7 @@ def _in_order(choices: Array, work: Work, state: State, counters: Array, budget:
 
 @helper
 def _queue_of(work: Work, state: State, request: int) -> int:
-    """Return the expert whose queue a request stands in: what its next token asks for first."""
+    """Return the expert in whose queue a request is: the first of its next token."""
     if _is_decoding(work, state, request):
         position = work.requests[PROMPT, request] + state.requests[GENERATED, request] - 1
     else:
@@ -418,7 +418,7 @@ def _likeness(choices: Array, work: Work, state: State, request: int, side: int)
 
 @helper
 def _ask(choices: Array, work: Work, state: State, request: int, side: int, change: int) -> None:
-    """Add what a request's next token asks for to what a group asks for, or takes it away."""
+    """Add a request's next experts to those of a group, or remove them."""
     n_experts, top_k = choices[N_EXPERTS], choices[TOP_K]
     position = work.requests[PROMPT, request] + state.requests[GENERATED, request] - 1
     row = token_row(work, request, position)
@@ -431,7 +431,7 @@ def _ask(choices: Array, work: Work, state: State, request: int, side: int, chan
 
 @helper
 def _regroup(choices: Array, work: Work, state: State, counters: Array) -> None:
-    """Split up to two batches of decoding requests by what they ask for, and runs one half.
+    """Split up to two batches of decoding requests by their experts, and run one half.
 
     Two groups start from the first request and the one least like it; requests join the group that
     they are more like, half of them each; once more with what the groups then ask for.
@@ -507,7 +507,7 @@ def _regroup(choices: Array, work: Work, state: State, counters: Array) -> None:
 
 @helper
 def form_batch(choices: Array, work: Work, state: State, counters: Array) -> None:
-    """Write `batch`, the tokens of the next step; none where nothing may run."""
+    """Write `batch`, the tokens of the next step; none if nothing may run."""
     numbers = state.numbers
     numbers[N_BATCH] = 0
     if choices[BLOCK_TOKENS] > 0:

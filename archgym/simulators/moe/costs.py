@@ -1,8 +1,8 @@
 """Costs that a design pays, and the ideal machine that does not pay one of them.
 
-A cost is taken away from what the kernel takes: its times become 0, or a limit becomes so large
-that it never binds. All else stays as it is: the design, what fits its memory, what is asked for.
-Decisions at run time are made again, by the times of the ideal machine.
+A cost is removed from the kernel's arguments: its times become 0, or a limit becomes so large that
+it never binds. The design, the content of its memory and the requests stay. Decisions at run time
+are made again, with the times of the ideal machine.
 """
 
 from collections.abc import Mapping
@@ -88,7 +88,7 @@ _MJ_PER_J: Final = 1e3
 
 
 def costs_of(space: str) -> dict[str, str]:
-    """Return costs of a space's designs: by name, what is free without it."""
+    """Return costs of a space's designs, by name, with what is free without each."""
     return {cost: _DOCS[cost] for cost in _BY_SPACE[space]}
 
 
@@ -124,7 +124,7 @@ def relieved(
         requests = replace(requests, arrival_ns=np.zeros_like(requests.arrival_ns))
     elif cost == "imbalance" and placement is not None:
         # One accelerator that has the slots of all, and the speed of all, takes their mean time.
-        # The kernel wants two, so that there is another like it.
+        # The kernel requires two, so there is a second one like it.
         for name in _TIMES["experts"]:
             costs[name] /= choices["expert"]
         choices |= {"expert": 2, "slots": 2 * choices["slots"]}

@@ -1,4 +1,4 @@
-"""Experts that are not there: loads, the host's processor, what a layer waited for; compiled."""
+"""Missing experts: loads, execution on the host, and stalls of a layer; compiled."""
 
 from typing import Any
 
@@ -121,7 +121,7 @@ def translate(
 def _walk(
     costs: Array, choices: Array, state: State, counters: Array, block: int, is_new: bool
 ) -> float:
-    """Return `translate` where pages are translated."""
+    """Return `translate` if pages are translated."""
     kept_apart()
     n_tags, n_ways = choices[TLB_TAGS], choices[TLB_WAYS]
     n_walked = n_tags
@@ -144,7 +144,7 @@ def _walk(
 
 @helper
 def _runs_on_host(costs: Array, choices: Array, tokens: int, load_ns: float) -> bool:
-    """Return True if an expert that is not there runs on the host.
+    """Return True if a missing expert runs on the host.
 
     Source:
       Kamahori et al., *Fiddler*, ICLR 2025: on the host where that is quicker than bringing the
@@ -182,7 +182,7 @@ def miss(
     n_places: int,
     ideal: float,
 ) -> tuple[int, float]:
-    """Load what is missing, or runs it on the host; how many blocks came, and the end [ns]."""
+    """Load missing experts or run them on the host; return the loaded blocks and the end [ns]."""
     n_experts = choices[N_EXPERTS]
     clocks = state.clocks
     layer = event // choices[N_ROUNDS]
@@ -199,7 +199,7 @@ def miss(
     drive_wait = place_wait = 0.0
     n_brought = 0
     on_host_tokens = 0
-    # What is on the link already comes first; it is the head of the ring, if anything is.
+    # A transfer in progress comes first; it is the head of the ring.
     for turn in range(2):
         for place in range(n_missed):
             block = state.experts[MISSED, place]
@@ -222,7 +222,7 @@ def miss(
                 state.blocks[FETCH_EVENT, block] = event
                 arrived = clocks[LINK]
             elif status == IS_STAGED or cache.resident[block] == 1:
-                # It came while the demand waited in a queue.
+                # It arrived while the demand waited in a queue.
                 state.blocks[FETCH_EVENT, block] = event
                 arrived = clocks[LINK]
             elif _runs_on_host(costs, choices, tokens, load_ns + costs[LOAD_FIXED_NS]):
@@ -302,7 +302,7 @@ def _blame(
     drive_wait: float,
     place_wait: float,
 ) -> None:
-    """Share a stall out among its causes, each at most as long as it lasted."""
+    """Divide a stall among its causes, each at most as long as it lasted."""
     if host_longer > 0.0:
         part = min(stall, host_longer)
         counters[STALL_CPU_NS] += part

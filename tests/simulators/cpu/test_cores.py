@@ -66,6 +66,16 @@ def test_cores_slow_each_other_down() -> None:
         assert cycles > alone[0]
 
 
+def test_fast_core_waits_for_the_warm_up_of_a_slow_one() -> None:
+    parameters = machine({})
+    traces = [load(name).instructions(11_000) for name in ("sparse-matrix", "sort")]
+
+    together = run_cores(parameters, traces, WARMUP, 5_000)
+
+    assert together is not None
+    assert together[1][0] > 2 * together[1][1]
+
+
 def evaluate(**options: str) -> Metrics:
     simulator = CpuSimulator(instructions="10000", **options)
     design = simulator.space.design_at(simulator.space.default_indices)

@@ -12,6 +12,8 @@ from archgym.simulators.dram.characterise import characterise
 from archgym.simulators.dram.devices import device, device_names
 from archgym.simulators.dram.trace import Trace, read_trace, write_trace
 from archgym.simulators.dram.workloads import SHIPPED, load_trace, shipped_trace
+from archgym.simulators.moe.replay import Events, replay_events
+from archgym.simulators.moe.routing import generate, routing_preset
 
 # A task's identity holds its workloads' digests: none may change without a new version.
 DIGESTS = {
@@ -36,10 +38,12 @@ DIGESTS = {
     "weight-stream": "a54e80b9bcc10360864f707aa0aadeb5d35fe3012858aa8bf1891a724ec8e4a2",
     "kv-cache-gather": "c8763c0cecdc5a0a9ef94e774147e5287c3ff6d658a3964f2e1a8e64aa0da9a1",
     "expert-load": "7923682c2056b4757de2a21cac69eadc183fcd89594c254b25aef38ba919ba0e",
+    "expert-misses": "5769226afaac666073f42a3aca4639c1ca69512fb83ba3a9f2f0d2413aa017e5",
     "gups": "20d6aaf9dd4f250728d1201e2afa8b2791315daf9b0f5952a42d9ec34a764719",
 }
 # Requests of several bursts, so that about as many bursts result.
-REQUESTS = {"weight-stream": 640, "kv-cache-gather": 640, "expert-load": 1280}
+REQUESTS = dict.fromkeys(("expert-load", "expert-misses"), 1280)
+REQUESTS |= dict.fromkeys(("weight-stream", "kv-cache-gather"), 640)
 
 
 def statistics(trace: Trace) -> dict[str, str]:
@@ -156,3 +160,17 @@ def test_unknown_workload_lists_the_near_ones() -> None:
 def test_absent_file_is_named() -> None:
     with pytest.raises(FileFormatError, match=r"absent\.stl"):
         load_trace("absent.stl")
+
+
+def test_expert_loads_are_those_of_the_moe_simulator() -> None:
+    path = Path(workloads.__file__).parent / "data" / "expert_loads.csv"
+    recorded = np.loadtxt(path, np.int64, delimiter=",", skiprows=1)
+    routing = generate(routing_preset("olmoe"), 0, [32] * 4, 16)
+    events = Events.from_routing(routing, 4)
+
+    found = replay_events(events, "lru", events.n_blocks // 2)
+
+    counts = np.bincount(recorded[:, 0], minlength=len(events.layers))
+    whole = range(len(events.layers) // 2, recorded[-1, 0])
+    assert counts[whole].tolist() == found.event_misses[whole].tolist()
+    assert (recorded[:, 1] // events.n_experts == events.layers[recorded[:, 0]]).all()

@@ -110,10 +110,11 @@ def _run_phase(
     spent: npt.NDArray[np.int64],
     now: int,
     length: int,
+    runs_on: bool,
 ) -> int:
     """Run until every core has retired `length` instructions; return the last cycle.
 
-    Cores that are done run on, so that the others still meet their requests.
+    With `runs_on`, cores that are done continue, so that the others still meet their requests.
     """
     n = len(states)
     begin = now
@@ -127,9 +128,12 @@ def _run_phase(
     while n_left > 0 and s[lay.G_STATUS] == lay.STATUS_OK:
         following = min(s[lay.WAKE + lay.LLC], s[lay.WAKE + lay.DRAM])
         for c in range(n):
-            following = min(following, next_cycle(pointer(states[c]), now))
+            if runs_on or spent[c, 0] < 0:
+                following = min(following, next_cycle(pointer(states[c]), now))
         now = max(now + 1, following)
         for c in range(n):
+            if not runs_on and spent[c, 0] >= 0:
+                continue
             m = pointer(states[c])
             step_core_and_caches(m, pointer(weights[c]), pointer(records[starts[c] :]), now)
             _carry_requests(m, s, c, now)
@@ -193,10 +197,10 @@ def run_cores(
         for c in range(len(states)):
             pointer(states[c])[lay.G_WARM] = 1
         s[lay.G_WARM] = 1
-        now = _run_phase(states, s, weights, records, starts, counters, spent, now, warmup)
+        now = _run_phase(states, s, weights, records, starts, counters, spent, now, warmup, False)
     begin_counting(s, now)
     for c in range(len(states)):
         m = pointer(states[c])
         begin_counting(m, now)
         m[lay.WAKE + lay.DRAM] = lay.NEVER
-    _run_phase(states, s, weights, records, starts, counters, spent, now, length)
+    _run_phase(states, s, weights, records, starts, counters, spent, now, length, True)

@@ -1,0 +1,214 @@
+"""Writes docs/data/bench-peers.csv, the verdict tables in docs/bench-peers.md, and the picture.
+
+`python benchmarks/peers/verdict.py runs.jsonl...`, or without files from docs/data/bench-peers.csv.
+
+A row of the data is one run: task, method, seed, evaluations, milliseconds of the method per
+evaluation, and the best reward at each budget. Regret is the best reward that any run of the task
+or the suite knows, minus that of a run. Rewards of designs that miss a limit are about -20 and less
+by the order of limits, so methods are compared by rank: on each task all pairs of runs of two
+methods are compared, and a permutation test over tasks and seeds tells if one wins more often.
+"""
+
+import csv
+import json
+import sys
+from collections import defaultdict
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from archgym.analysis.statistics import improvement_p_value, stratified_bootstrap
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+DATA = DOCS / "data" / "bench-peers.csv"
+PAGE = DOCS / "bench-peers.md"
+PICTURE = DOCS / "pictures" / "bench-peers.png"
+BUDGETS = (10, 25, 50, 100)
+START, END = "<!-- generated -->", "<!-- end -->"
+# chosen: the usual level of tests.
+LEVEL = 0.05
+# Okabe and Ito, Color Universal Design, 2008; the last are of Paul Tol's muted scheme.
+COLOURS = (
+    *("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#AA4499"),
+    "#999933",
+)
+
+Rewards = dict[str, dict[str, dict[int, list[float]]]]
+"""Best reward by task, method and seed, at each of `BUDGETS`; NaN beyond a run's budget."""
+
+
+def collect(paths: list[Path]) -> None:
+    """Write the data from files of `run.py`."""
+    rows = {}
+    for path in paths:
+        for line in path.read_text().splitlines():
+            run = json.loads(line)
+            at = {}
+            for budget in BUDGETS:
+                best = [reward for count, reward in run["steps"] if count <= budget]
+                at[f"at_{budget}"] = repr(best[-1]) if budget <= run["budget"] and best else ""
+            key = (run["task"], run["method"], run["seed"])
+            rows[key] = {
+                "task": run["task"],
+                "method": run["method"],
+                "seed": run["seed"],
+                "evaluations": run["evaluations"],
+                "own_ms": run["own_ms"],
+                **at,
+                "design": " ".join(map(str, run["design"])),
+            }
+    DATA.parent.mkdir(exist_ok=True)
+    with DATA.open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, list(next(iter(rows.values()))), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows[key] for key in sorted(rows))
+
+
+def read() -> tuple[Rewards, dict[str, list[float]]]:
+    """Return rewards, and own milliseconds by method."""
+    rewards: Rewards = defaultdict(lambda: defaultdict(dict))
+    own: dict[str, list[float]] = defaultdict(list)
+    with DATA.open() as handle:
+        for row in csv.DictReader(handle):
+            values = [float(row[f"at_{b}"] or "nan") for b in BUDGETS]
+            rewards[row["task"]][row["method"]][int(row["seed"])] = values
+            own[row["method"]].append(float(row["own_ms"]))
+    return rewards, own
+
+
+def at(rewards: Rewards, task: str, method: str, budget: int) -> np.ndarray:
+    """Return best rewards of all seeds of a method on a task, without missing ones."""
+    place = BUDGETS.index(budget)
+    found = np.array([v[place] for v in rewards[task].get(method, {}).values()])
+    return found[~np.isnan(found)] if len(found) else found
+
+
+def mean_ranks(rewards: Rewards, budget: int) -> dict[str, tuple[float, int]]:
+    """Return the mean rank of each method's mean over tasks, 1 is best, and the number of tasks.
+
+    Ranks count the methods that ran on the task at this budget, scaled to the largest number.
+    """
+    from scipy.stats import rankdata
+
+    found = defaultdict(list)
+    for task in rewards:
+        methods = [m for m in rewards[task] if len(at(rewards, task, m, budget))]
+        medians = [-float(np.median(at(rewards, task, m, budget))) for m in methods]
+        for method, rank in zip(methods, rankdata(medians), strict=True):
+            found[method].append(float(rank))
+    return {method: (float(np.mean(ranks)), len(ranks)) for method, ranks in found.items()}
+
+
+def pair_test(rewards: Rewards, one: str, other: str, budget: int) -> tuple[float, int]:
+    """Return the p-value of a permutation test of two methods, and the number of shared tasks."""
+    pairs = [(at(rewards, task, one, budget), at(rewards, task, other, budget)) for task in rewards]
+    pairs = [(a, b) for a, b in pairs if len(a) and len(b)]
+    if not pairs:
+        return float("nan"), 0
+    return improvement_p_value([a for a, _ in pairs], [b for _, b in pairs]), len(pairs)
+
+
+def page(rewards: Rewards, own: dict[str, list[float]]) -> str:
+    """Return the generated part of the page."""
+    methods = sorted({m for task in rewards.values() for m in task})
+    lines: list[str] = []
+    ranks = {b: mean_ranks(rewards, b) for b in BUDGETS}
+    order = sorted(methods, key=lambda m: ranks[25].get(m, (99.0, 0))[0])
+    lines += ["| method | " + " | ".join(f"rank at {b}" for b in BUDGETS) + " | tasks | ms |"]
+    lines += ["|---|" + "---|" * (len(BUDGETS) + 2)]
+    for method in order:
+        cells = [f"{ranks[b][method][0]:.1f}" if method in ranks[b] else "" for b in BUDGETS]
+        n = ranks[25].get(method, (0.0, 0))[1]
+        lines += [f"| `{method}` | {' | '.join(cells)} | {n} | {np.mean(own[method]):.1f} |"]
+    lines += [""]
+    for budget in (25, 100):
+        lines += [f"At {budget} evaluations, best reward: median over seeds [lowest, highest].", ""]
+        tasks = sorted(rewards)
+        lines += ["| method | " + " | ".join(tasks) + " |", "|---|" + "---|" * len(tasks)]
+        for method in order:
+            cells = []
+            for task in tasks:
+                values = at(rewards, task, method, budget)
+                cells.append(
+                    f"{np.median(values):.2f} [{values.min():.2f}, {values.max():.2f}]"
+                    if len(values)
+                    else ""
+                )
+            if any(cells):
+                lines += [f"| `{method}` | {' | '.join(cells)} |"]
+        lines += [""]
+    for budget in (25, 50, 100):
+        ranked = sorted(ranks[budget], key=lambda m: ranks[budget][m][0])
+        first = ranked[0]
+        tests = {m: pair_test(rewards, first, m, budget) for m in ranked[1:]}
+        level = LEVEL / max(len(tests), 1)
+        better = [m for m, (p, _) in tests.items() if p <= level]
+        same = [m for m, (p, _) in tests.items() if not p <= level]
+        text = f"- At {budget}: `{first}` has the best mean rank."
+        if better:
+            text += f" It is better than {', '.join(f'`{m}`' for m in better)} (Bonferroni)."
+        if same:
+            shown = ", ".join(f"`{m}` (p = {tests[m][0]:.3f}, {tests[m][1]} tasks)" for m in same)
+            text += f" No difference shown to {shown}."
+        lines += [text]
+    pairs = list(combinations(order, 2))
+    none = [
+        f"`{a}` and `{b}`"
+        for a, b in pairs
+        if (p := pair_test(rewards, a, b, 100)[0]) == p and p > LEVEL
+    ]
+    lines += ["", f"No difference at 100 evaluations (p > {LEVEL}): {'; '.join(none) or 'none'}."]
+    return "\n".join(lines)
+
+
+def picture(rewards: Rewards) -> None:
+    """Draw the curves of the interquartile mean, one panel for each task."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    methods = sorted({m for task in rewards.values() for m in task})
+    colours = dict(zip(methods, COLOURS, strict=False))
+    tasks = sorted(rewards)
+    figure, axes = plt.subplots(1, len(tasks), figsize=(3.1 * len(tasks), 3.2), squeeze=False)
+    for axis, task in zip(axes[0], tasks, strict=True):
+        best = max(v for m in rewards[task].values() for run in m.values() for v in run if v == v)
+        for method in methods:
+            points = [(b, at(rewards, task, method, b)) for b in BUDGETS]
+            points = [(b, values) for b, values in points if len(values)]
+            if not points:
+                continue
+            bands = [stratified_bootstrap("iqm", [best - values]) for _, values in points]
+            x = [b for b, _ in points]
+            axis.plot(x, [i.value for i in bands], color=colours[method], label=method, lw=1.4)
+            axis.fill_between(
+                x, [i.low for i in bands], [i.high for i in bands], color=colours[method], alpha=0.1
+            )
+        axis.set(title=task, xscale="log", xlabel="evaluations", xticks=BUDGETS)
+        axis.set_yscale("symlog", linthresh=0.1)
+        axis.set_xticks(BUDGETS, [str(b) for b in BUDGETS])
+        axis.title.set_fontsize(8)
+    axes[0][0].set_ylabel("regret, interquartile mean and 95 %")
+    axes[0][-1].legend(fontsize=6)
+    figure.tight_layout()
+    PICTURE.parent.mkdir(exist_ok=True)
+    figure.savefig(PICTURE, dpi=110)
+
+
+def main() -> None:
+    """Write all three."""
+    paths = [Path(name) for name in sys.argv[1:]]
+    if paths:
+        collect(paths)
+    rewards, own = read()
+    text = PAGE.read_text()
+    before, _, rest = text.partition(START)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(f"{before}{START}\n\n{page(rewards, own)}\n\n{END}{after}")
+    picture(rewards)
+
+
+if __name__ == "__main__":
+    main()
