@@ -85,8 +85,13 @@ def caches() -> Iterator[Row]:
             yield "cache", f"{trace} {cache}", name, case.arguments(), run, timed
 
 
-def measured(repeats: int) -> Iterator[tuple[list[str], bool]]:
-    """Yield cells of the table, and True if the results are equal."""
+def measured(repeats: int, only: str) -> Iterator[tuple[list[str], bool]]:
+    """Yield cells of the table, and True if the results are equal.
+
+    Args:
+      repeats: Runs of each, of which the fastest counts.
+      only: Text that a row's domain, case and policy must contain.
+    """
     with PolicyRunner(600) as runner:
         for place, case, name, arguments, built_in, timed in (
             *expert_caches(),
@@ -94,6 +99,8 @@ def measured(repeats: int) -> Iterator[tuple[list[str], bool]]:
             *drams(),
             *caches(),
         ):
+            if only not in f"{place} {case} {name}":
+                continue
             text = domain(place).templates[name]
             expected = built_in()
             found = runner.run(text, arguments)
@@ -114,16 +121,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--write", type=Path, help="Page whose marked table is replaced.")
+    parser.add_argument("--only", default="", help="Text that rows must contain.")
     given = parser.parse_args()
     heads = ["domain", "case", "policy", "results", "equal", "built-in ms", "written ms", "speed"]
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     print("\n".join(lines), flush=True)
     are_equal = True
-    for cells, is_equal in measured(given.repeats):
+    for cells, is_equal in measured(given.repeats, given.only):
         are_equal &= is_equal
         lines.append(f"| {' | '.join(cells)} |")
         print(lines[-1], flush=True)
-    if given.write is not None:
+    if given.write is not None and given.only:
+        page = given.write.read_text("utf-8").split("\n")
+        for line in lines[2:]:
+            names = line.split(" | ")[:3]
+            page = [line if each.split(" | ")[:3] == names else each for each in page]
+        write_atomic(given.write, "\n".join(page))
+    elif given.write is not None:
         before, _, rest = given.write.read_text("utf-8").partition(BEGIN)
         after = rest.partition(END)[2]
         table = "\n".join(lines)

@@ -18,6 +18,7 @@ def best_scored(s: Any, d: Any, requests: Any, bank: int, row: int) -> int:
     head = s.head[bank]
     best = NONE
     best_score = 0.0
+    time = s.policy_time // d.clock
     index = head
     while index != NONE:
         request = requests[index]
@@ -29,7 +30,7 @@ def best_scored(s: Any, d: Any, requests: Any, bank: int, row: int) -> int:
             request.is_write,
             np.int64(request.is_write != s.last_is_write),
             s.n_accepted - 1 - index,
-            s.policy_time // d.clock,
+            time,
             0,
             s.policy_memory,
             s.policy_floats,
