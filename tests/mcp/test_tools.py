@@ -289,11 +289,11 @@ def test_policies_are_charged_journaled_and_verified(toolbox: Toolbox) -> None:
         toolbox, "create_policy_study", study="tlb", domain="tlb", traces=["sort"], budget=3
     )
     lru = called(toolbox, "evaluate_policy", study="tlb", source=LRU)
-    hangs = LRU.replace("best = 0", "best = 0\n    for a in range(60000):\n        best = 0", 1)
+    too_long = LRU.replace("best = 0", "best = 0\n    for a in range(66000):\n        best = 0", 1)
     outside = LRU.replace("return best", "return WAYS")
     refusal = refused(toolbox, "evaluate_policy", study="tlb", source="import os")
     charged = [
-        called(toolbox, "evaluate_policy", study="tlb", source=text) for text in (outside, hangs)
+        called(toolbox, "evaluate_policy", study="tlb", source=text) for text in (outside, too_long)
     ]
     after = called(toolbox, "evaluate_policy", study="tlb", source=LRU)
 
