@@ -165,7 +165,8 @@ def check_fronts(logs: Sequence["StudyLog"], objective: "Objective") -> None:
 def plot_fronts(logs: Sequence["StudyLog"], path: Path, objective: "Objective") -> None:
     """Draw all designs of studies, their fronts and the default design over two metrics.
 
-    The axes cover the fronts and the default design; designs far away are cut off.
+    The axes cover the fronts and the default design; designs far away are cut off. Points of a
+    single study have the numbers that `archgym show` gives them.
 
     Args:
       logs: The studies.
@@ -189,13 +190,19 @@ def plot_fronts(logs: Sequence["StudyLog"], path: Path, objective: "Objective") 
         for number, log in enumerate(logs):
             colour = f"C{number}"
             cloud = log.average()[log.is_feasible][:, columns]
-            points = study_front(log, objective=objective).values[:, columns]
+            front = study_front(log, objective=objective)
+            points = front.values[:, columns]
             shown.append(points)
             # Many points are rasterised, also in vector formats.
             axes.plot(*cloud.T, ".", color=colour, alpha=0.25, markersize=3, rasterized=True)
             axes.plot(*points.T, "o", color=colour, markersize=4, label=log.author)
             if len(objective.terms) == 2:
                 axes.plot(*points[np.argsort(points[:, 0])].T, color=colour, linewidth=0.8)
+            # Numbers of several studies would lie on each other.
+            for place, at in enumerate(front.numbered if len(logs) == 1 else (), start=1):
+                axes.annotate(
+                    str(place), points[at], xytext=(4, 3), textcoords="offset points", fontsize=7
+                )
         axes.plot(*default, "*", color="0.2", markersize=9, label="default design", linestyle="")
         _frame(axes, np.concatenate(shown))
         axes.set_xlabel(_axis_label(objective, specs[0]), fontsize=8)

@@ -56,6 +56,8 @@ class SearchPlots:
     def front(self, metrics: Sequence[str] | None = None) -> "Figure":
         """Return feasible designs and their Pareto front over two metrics.
 
+        Points of the front have the numbers that `archgym show` gives them.
+
         Args:
           metrics: Two metrics; by default the first two of the objective, or of all that have a
             goal where the objective has one.
@@ -73,12 +75,24 @@ class SearchPlots:
         columns = [names.index(spec.name) for spec in specs]
         figure = self._figure(_label(specs[0]), _label(specs[1]))
         cloud = log.average()[log.is_feasible & log.meets_limits][:, columns]
-        points = study_front(log, objective=objective).values[:, columns]
-        points = points[np.argsort(points[:, 0], kind="stable")]
+        front = study_front(log, objective=objective)
+        order = np.argsort(front.values[:, columns[0]], kind="stable")
+        points = front.values[order][:, columns]
+        numbers = {int(at): str(place) for place, at in enumerate(front.numbered, start=1)}
+        texts = [numbers.get(int(at), "") for at in order]
         default = (log.weights @ log.reference)[columns]
         for values, name, look in (
             (cloud, "designs", {"mode": "markers", "marker": {"opacity": 0.35, "size": 5}}),
-            (points, "front", {"mode": "lines+markers", "line": {"shape": "linear"}}),
+            (
+                points,
+                "front",
+                {
+                    "mode": "lines+markers+text",
+                    "line": {"shape": "linear"},
+                    "text": texts,
+                    "textposition": "top right",
+                },
+            ),
             (
                 default[None, :],
                 "default design",

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Final, final
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from archgym.evaluation.objective import Objective, Term, objective_from_json, r
 from archgym.studies.snapshot import StudyLog
 
 __all__ = ["StudyFront", "metrics_objective", "sought", "study_front", "study_objective"]
+
+# chosen: as many points as fit on a screen.
+_MAX_NUMBERED: Final = 20
 
 
 def sought(log: StudyLog, objective: Objective) -> list[MetricSpec]:
@@ -46,6 +49,12 @@ class StudyFront:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def numbered(self) -> np.ndarray:
+        """Points that have a number in tables and pictures, at most 20, evenly spread."""
+        n = len(self)
+        return np.unique(np.linspace(0, n - 1, min(n, _MAX_NUMBERED)).round().astype(int))
 
 
 def study_objective(log: StudyLog) -> Objective:

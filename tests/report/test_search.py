@@ -191,6 +191,9 @@ def test_figures_show_the_study() -> None:
     front = {trace.name: trace for trace in plot.front().data}
     assert set(front) == {"designs", "front", "default design"}
     assert len(front["front"].x) <= len(front["designs"].x)
+    # Points have the numbers of `archgym show`, the best in the first term first.
+    numbers = [int(text) for text in front["front"].text if text]
+    assert numbers == list(range(1, len(numbers) + 1))
     bars = plot.importance().data[0]
     assert set(bars.y) == set(SPACE.names)
     lines = plot.parallel().data[0]

@@ -11,14 +11,9 @@ if TYPE_CHECKING:
 
 __all__ = ["write_front"]
 
-# chosen: as many points as fit on a screen; `--json` has all.
-_MAX_POINTS = 20
-
 
 def write_front(log: "StudyLog", front: "StudyFront") -> None:
     """Write the points of a front, and how the design of each differs from the common one."""
-    import numpy as np
-
     from archgym.studies.front import sought
 
     n = len(front)
@@ -29,7 +24,7 @@ def write_front(log: "StudyLog", front: "StudyFront") -> None:
     common = [_most_common(column) for column in indices.T]
     default = log.space.default_indices
     names = log.space.names
-    shown = np.unique(np.linspace(0, n - 1, min(n, _MAX_POINTS)).round().astype(int))
+    shown = front.numbered
     ordinals = log.is_evaluation.cumsum()
     specs, columns = sought(log, front.objective), _columns(log, front)
     rows = []
