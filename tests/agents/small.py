@@ -4,7 +4,6 @@ from typing import Any
 
 SMALL: dict[str, dict[str, Any]] = {
     "a2c": {"n_envs": 4, "rollout": 4, "width": 8},
-    "auto": {"opening": 8, "turn": 2},
     "dqn": {"n_envs": 4, "start": 8, "batch_size": 16, "width": 8},
     "maskable_ppo": {"n_envs": 4, "rollout": 8, "epochs": 2, "width": 8},
     "ppo": {"n_envs": 4, "rollout": 8, "epochs": 2, "width": 8},
@@ -15,3 +14,6 @@ SMALL: dict[str, dict[str, Any]] = {
 
 TEAM: dict[str, Any] = {"rollout": 8, "minibatches": 2, "epochs": 2, "width": 8}
 """Of multi_agent_ppo, likewise."""
+
+PORTFOLIO: dict[str, Any] = {"opening": 8, "turn": 2}
+"""Of auto, whose other methods would have their first turn after 100 designs."""

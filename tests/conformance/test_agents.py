@@ -11,7 +11,7 @@ import pytest
 from archgym.errors import MissingExtraError
 from archgym.search.agent import Agent, agent_class, agent_names, make_agent
 from archgym.testing import check_agent, proving_tasks
-from tests.agents.small import SMALL, TEAM
+from tests.agents.small import PORTFOLIO, SMALL, TEAM
 
 
 def _skip_where_extra_is_left_out(kind: type[Agent]) -> None:
@@ -35,7 +35,8 @@ def test_agent_conforms(name: str) -> None:
     _skip_where_extra_is_left_out(kind)
 
     # Learners with few designs an update, or they would be through before they have learned.
-    check_agent(kind, n_designs=40, hyperparameters={**SMALL, "multi_agent_ppo": TEAM}.get(name))
+    quick = {**SMALL, "multi_agent_ppo": TEAM, "auto": PORTFOLIO}
+    check_agent(kind, n_designs=40, hyperparameters=quick.get(name))
 
 
 @pytest.mark.parametrize("name", agent_names())
