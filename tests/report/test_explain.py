@@ -243,9 +243,9 @@ def test_a_step_of_a_route_is_told_from_the_step_before(archgym: Archgym) -> Non
 
     said = archgym("explain", "default", "plugin", "--target", target).out
 
-    lines = said.split("Route to latency_ns")[1].splitlines()[1:]
-    steps = [re.search(r"power_mw (\S+) to (\S+) mW", line) for line in lines]
-    told = [step.groups() for step in steps if step is not None]
+    # Steps longer than a line are wrapped.
+    route = " ".join(said.split("Route to latency_ns")[1].split())
+    told = re.findall(r"power_mw (\S+) to (\S+) mW", route)
     assert len(told) == len(way["steps"])
     assert [start for start, _ in told[1:]] == [end for _, end in told[:-1]]
     assert float(told[-1][1]) == pytest.approx(way["steps"][-1]["metrics"]["power_mw"], rel=1e-3)

@@ -52,9 +52,9 @@ def test_threads_share_one_layout(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[int] = []
     prepare = prepared_module.prepare
 
-    def counted(*arguments: Any) -> Any:
+    def counted(*arguments: Any, **options: Any) -> Any:
         made.append(1)
-        return prepare(*arguments)
+        return prepare(*arguments, **options)
 
     monkeypatch.setattr(prepared_module, "prepare", counted)
     memory = Memory(seed=77)
