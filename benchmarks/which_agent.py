@@ -33,10 +33,8 @@ from archgym.search.agent import agent_class
 
 BUDGETS = (10, 25, 50, 100, 200)
 SEEDS = 5
-# chosen: these think longest, and 200 evaluations of them would triple the whole run.
-SHORTER = {"extra_trees": 100, "bayesian": 100, "multi_objective_bayesian": 100}
-ONE = ("random", "genetic", "bayesian", "surrogate_genetic", "extra_trees")
-SEVERAL = ("random", "genetic", "nsga2", "sms_emoa", "multi_objective_bayesian")
+ONE = ("random", "genetic", "bayesian", "surrogate_genetic", "extra_trees", "auto")
+SEVERAL = ("random", "genetic", "nsga2", "sms_emoa", "multi_objective_bayesian", "auto")
 COLUMNS = ("task", "objectives", "agent", "seed", *(f"after_{n}" for n in BUDGETS), "think_ms")
 
 
@@ -53,13 +51,10 @@ def tasks() -> list[Task]:
 
 def row_of(bench: Bench, agent: str, seed: int) -> dict[str, Any]:
     """Search a task and return its row."""
-    task, budget = bench.task, SHORTER.get(agent, BUDGETS[-1])
+    task, budget = bench.task, BUDGETS[-1]
     best, own_s = bench.run(agent_class(agent), seed, budget, {})
     n_terms = len(task.objective.terms)
-    found = list(best[[n - 1 for n in BUDGETS if n <= budget]])
-    if n_terms > 1:
-        found = _volumes(bench)[: len(found)]
-    found += [float("nan")] * (len(BUDGETS) - len(found))
+    found = list(best[[n - 1 for n in BUDGETS]]) if n_terms == 1 else _volumes(bench)
     return {
         "task": task.id,
         "objectives": n_terms,
