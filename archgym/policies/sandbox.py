@@ -157,7 +157,9 @@ def _serve(connection: Connection, domain_name: str) -> None:
         except Exception as error:
             # Numba reports types that do not fit by exceptions of several classes.
             lines = [line.strip() for line in error_text(error).splitlines() if line.strip()]
-            text = " ".join(lines)
+            text = " ".join(
+                line for line in lines if not line.startswith(("Failed in nopython", "File "))
+            )
             text = text if len(text) <= 300 else f"{text[:300]}…"
             answer = {"problem": f"the policy cannot be compiled: {text}"}
         connection.send_bytes(json.dumps(answer, allow_nan=False).encode())

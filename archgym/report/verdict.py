@@ -52,20 +52,32 @@ def _ranking(
     top = ranked[0]
     beaten: list[str] = []
     open_: list[str] = []
+    apart: list[str] = []
     for other in ranked[1:]:
         ours, theirs = shared_tasks(found, top, other)
+        if not ours:
+            apart.append(other)
+            continue
         is_sure = bool(ours) and (
             protocol.bootstrap("improvement", ours, theirs, level).low > 0.5
             and improvement_p_value(ours, theirs) <= 1 - level
         )
         (beaten if is_sure else open_).append(other)
+    if apart:
+        lines.append(
+            f"Not compared: {top} shares no task with {', '.join(apart)}. Scores of other tasks "
+            "say nothing about which agent is better."
+        )
+    if not open_ and not beaten:
+        return lines
     if open_:
         lines.append(
             f"No winner: {top} scores best, but the runs cannot tell it from {', '.join(open_)}."
             + (f" It is better than {', '.join(beaten)}." if beaten else "")
         )
     else:
-        lines.append(f"{top} is better than every other agent here: {', '.join(beaten)}.")
+        whom = "every other agent here" if not apart else "these agents"
+        lines.append(f"{top} is better than {whom}: {', '.join(beaten)}.")
     lines.append(
         "An agent counts as better where the bootstrap interval of its probability of improvement "
         f"lies above 1/2 and the permutation test agrees, at {100 * level:.4g} % confidence each "

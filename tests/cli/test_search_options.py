@@ -23,7 +23,12 @@ def test_search_begins_with_designs_and_studies(archgym: Archgym, study: Path) -
     design = '{"mode": "fast", "banks": 8, "depth": 3, "gain": 0.3, "boost": 3}'
     search(archgym, "a", "--start", "default", "--start", design, "--start", study)
     search(archgym, "b", "--warm-start", study)
+    Path("design.json").write_text(design)
+    search(archgym, "c", "--start", "design.json")
 
+    assert read_study("c").records.indices[0].tolist() == (
+        read_study("a").records.indices[1].tolist()
+    )
     first = read_study("a").records.indices[:2].tolist()
     space = read_study("a").space
     best = read_study(study).best()

@@ -204,6 +204,19 @@ def test_llama_cpp_keeps_more_experts_on_the_host_where_gguf_is_larger() -> None
     assert "17 layers of experts stay on the host, and 14 in the design" in files["NOTES.md"]
 
 
+def test_closed_loop_has_a_slot_for_each_client() -> None:
+    files = files_of("moe", "llama.cpp", "closed-loop", clients=8)
+
+    assert "--parallel 8" in files["serve.sh"]
+    assert "clients" not in files.get("NOTES.md", "")
+
+
+def test_engine_that_keeps_all_experts_says_so() -> None:
+    files = files_of("moe", "vllm", "single-server", cache_percent=50, expert_bits=4)
+
+    assert "vLLM keeps all experts on the GPUs, and the design a part of them" in files["NOTES.md"]
+
+
 def test_vllm_refuses_experts_without_a_format() -> None:
     with pytest.raises(
         InvalidDesignError, match=r"has experts of 4, 8 or 16 bits.*`expert_bits` = 3"

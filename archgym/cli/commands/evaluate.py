@@ -192,7 +192,8 @@ def _write(task: "Task", design: "Design", evaluation: "Evaluation", baseline: b
         reference = task.reference[place] if baseline else None
         columns, rows = metric_rows(task.metrics, evaluation.values[0, place], reference, "value")
         table(columns, rows, right=("value", "default", "ratio"))
-    zero = "" if _is_absolute(task) else " (0 for the default design)"
+    is_relative = not _is_absolute(task) and not task.missed(task.reference)
+    zero = " (0 for the default design)" if is_relative else ""
     say(f"Reward {evaluation.reward[0]:.4f} for {task.objective.name}{zero}")
     if task.limits:
         from archgym.cli.views.study import limits_text

@@ -9,6 +9,7 @@ import typer
 
 from archgym.checks import MAX_WORKERS
 from archgym.cli.options.completion import complete_agent
+from archgym.cli.options.values import read_design
 from archgym.errors import InvalidArgumentError
 from archgym.studies.folder import RUNS_FOLDER
 
@@ -137,8 +138,8 @@ class PriorOptions:
         list[str] | None,
         typer.Option(
             "--start",
-            help='Design to evaluate first: "default", a study (its best design), or a JSON '
-            "object of parameters; repeat for more.",
+            help='Design to evaluate first: "default", a study (its best design), a JSON '
+            "file or a JSON object of parameters; repeat for more.",
             metavar="DESIGN",
         ),
     ] = None
@@ -169,7 +170,7 @@ def _start(text: str) -> str | Mapping[str, Any]:
     import json
 
     if not text.lstrip().startswith("{"):
-        return text
+        return read_design(Path(text)) if Path(text).is_file() else text
     try:
         design = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -75,9 +75,14 @@ def serving_files(
         _check_vllm(serving, model, server, context_tokens)
         command, stated, notes = _vllm(serving, model, server, context_tokens)
         source = "a path or a name of a hub"
-        if serving.expert_bits == min(_VLLM_BITS):
+        if _nominal(serving.expert_bits) == min(_VLLM_BITS):
             source = f"an {_VLLM_CHECKPOINTS[_precision(serving, model, server)]}"
         about = [f"# {model.name} on {server.name}; MODEL is {source}."]
+        if serving.cache_experts is not None and design.get("cache_percent", 100) != 100:
+            notes.append(
+                "vLLM keeps all experts on the GPUs, and the design a part of them. Its memory and "
+                "times, and the limits that it meets, are not those of this command."
+            )
     else:
         command, stated, notes = _llama_cpp(serving, model, server, context_tokens)
         about = [
@@ -85,6 +90,10 @@ def serving_files(
             f"# Quantisation of the experts: {_GGUF[int(serving.expert_bits)]}. "
             f"Other weights: {_GGUF[int(serving.attention_bits)]}.",
         ]
+    about.append(
+        f"# A request has room for {context_tokens} tokens, as the workload's longest; more take "
+        "more memory."
+    )
     if serving.n_gpus > server.n_gpus:
         notes.append(
             f"The design uses {serving.n_gpus} GPUs, and a server has {server.n_gpus}: start the "
@@ -116,6 +125,16 @@ def _yaml(serving: Serving, model: MoeModel, server: NodePreset) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _nominal(bits: float) -> int:
+    """Return the bits of a weight without its scales, such as 4 of 4.25."""
+    return int(bits) if bits < 5 else round(bits)
+
+
+def _slots(serving: Serving) -> int:
+    """Return the requests that are served at once: no more than a closed loop has."""
+    return min(serving.max_sequences, serving.clients or serving.max_sequences)
+
+
 def _command(program: str, options: list[tuple[str, ...]]) -> str:
     parts = [program, *(shlex.join(option) for option in options)]
     return " \\\n  ".join(parts)
@@ -133,14 +152,15 @@ def _check_vllm(serving: Serving, model: MoeModel, server: NodePreset, context: 
       InvalidDesignError: vLLM has no format for the experts, or the weights do not fit.
     """
     bits = serving.expert_bits
-    if bits not in _VLLM_BITS:
+    if _nominal(bits) not in _VLLM_BITS:
         raise InvalidDesignError(
             f"vLLM has experts of 4, 8 or 16 bits; the design has `expert_bits` = {bits:g}. Choose "
-            "one of those, or export it as llama.cpp, which has GGUF of 2 and 3 bits."
+            "one of those, or export it as llama.cpp."
         )
     # `--dtype` and `--quantization fp8` hold for all layers, a checkpoint for its experts alone.
-    other_bits = bits if bits > min(_VLLM_BITS) else serving.attention_bits
-    expert_bits = bits if bits > min(_VLLM_BITS) else BITS[_precision(serving, model, server)]
+    is_whole = _nominal(bits) > min(_VLLM_BITS)
+    other_bits = bits if is_whole else serving.attention_bits
+    expert_bits = bits if is_whole else BITS[_precision(serving, model, server)]
     copies = 1 + (serving.redundant / model.experts if serving.spreads_experts else 0)
     experts = copies * model.all_experts_parameters * expert_bits / 8 / serving.n_gpus
     weights = experts + model.other_bytes(other_bits) / serving.tensor
@@ -217,19 +237,24 @@ def _llama_cpp(
     """
     options: list[tuple[str, ...]] = [
         ("--n-gpu-layers", "999"),
-        ("--parallel", str(serving.max_sequences)),
-        ("--ctx-size", str(context_tokens * serving.max_sequences)),
+        ("--parallel", str(_slots(serving))),
+        ("--ctx-size", str(context_tokens * _slots(serving))),
         ("--batch-size", str(serving.max_tokens)),
         ("--ubatch-size", str(min(serving.max_tokens, serving.chunk_tokens or serving.max_tokens))),
     ]
     stated = {"max_sequences", "max_tokens", "chunk_tokens", "expert_bits", "kv_bits", "host_gb"}
+    stated.add("clients")
     on_host, notes = _layers_on_host(serving, model, server, context_tokens)
     if on_host:
         options.append(("--n-cpu-moe", str(on_host)))
     if serving.cache_experts is not None:
         stated.add("cache_percent")
-        if serving.cpu_rule != CpuRule.NEVER:
-            stated.add("cpu_rule")
+        stated.add("cpu_rule")
+        if serving.cpu_rule == CpuRule.NEVER and on_host:
+            notes.append(
+                "cpu_rule = never: llama.cpp computes the experts of these layers on the host; the "
+                "design loads them over the link. Times differ."
+            )
     if serving.kv_bits in _LLAMA_CACHE and serving.kv_bits != 16:
         kind = _LLAMA_CACHE[int(serving.kv_bits)]
         options += [("--cache-type-k", kind), ("--cache-type-v", kind)]
@@ -257,7 +282,7 @@ def _layers_on_host(
     expert_bits = _GGUF_BITS[int(serving.expert_bits)]
     layer_bytes = model.experts * model.expert_bytes(expert_bits)
     others = model.other_bytes(_GGUF_BITS[int(serving.attention_bits)])
-    cached = context_tokens * serving.max_sequences * model.kv_bytes_per_token(serving.kv_bits)
+    cached = context_tokens * _slots(serving) * model.kv_bytes_per_token(serving.kv_bits)
     room = (MEMORY_SHARE * server.gpu.memory_bytes - RUNTIME_BYTES) * serving.n_gpus
     if others + cached > room:
         raise InvalidDesignError(

@@ -3,7 +3,8 @@
 import functools
 import json
 import re
-from collections.abc import Mapping
+import statistics
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -31,6 +32,8 @@ FAMILIES: Final = ("ddr4", "ddr5", "gddr6", "hbm3", "lpddr5")
 KINDS: Final = ("common", "split-activation", "two-bus")
 FORMAT: Final = 1
 
+# chosen: long enough for names of data sheets, and nothing that a terminal or reader would obey.
+_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,39}")
 _TERM: Final = re.compile(r"([+-]?)(n[A-Za-z0-9_]+|[0-9]{1,6})")
 # chosen: far above any clock count of a device, and small enough that no sum overflows.
 _MAX_CLOCKS: Final = 10**6
@@ -364,9 +367,11 @@ def _from_file(path: Path) -> Standard:
     source = root["source"].text("`source`")
     organisations = dict(base.organisations)
     for name, node in _members(root, "organisations").items():
+        _check_name(name, node, "an organisation", base.organisations)
         organisations[name] = _organisation(name, node, base)
     bins = {}
     for name, node in _members(root, "bins").items():
+        _check_name(name, node, "a speed bin", base.bins)
         bins[name] = _bin(name, node, base, source, organisations)
     if not bins:
         raise document.root.refusal("a device file must state at least one bin in `bins`")
@@ -379,8 +384,18 @@ def _from_file(path: Path) -> Standard:
         source=source,
         path=path,
     )
-    _check(made, document)
+    _check(made, base, document)
     return made
+
+
+def _check_name(name: str, node: Node, what: str, shipped: Iterable[str]) -> None:
+    """Refuse a name that is no word, or that a shipped device has."""
+    if not _NAME.fullmatch(name):
+        raise node.refusal(
+            f"the name of {what} must have 1 to 40 letters, digits, '_', '-' and '.'; got {name!r}"
+        )
+    if name in shipped:
+        raise node.refusal(f"the name of {what} must differ from the shipped ones; got {name!r}")
 
 
 def _members(root: Mapping[str, Node], name: str) -> Mapping[str, Node]:
@@ -451,6 +466,9 @@ def _bin(
             )
         clocks |= base.bins[like].clocks
         by_organisation |= base.bins[like].by_organisation
+        # The data rate follows from the clock unless it is stated.
+        period = entry["tCK_ps"].whole("`tCK_ps`", base.ticks_per_clock, _MAX_PERIOD_PS)
+        clocks["rate"] = round(clocks["rate"] * base.bins[like].t_ck_ps / period)
     for parameter, value in _known(entry, "clocks", parameters).items():
         clocks[parameter] = value.whole(f"`{parameter}`", 0, _MAX_CLOCKS)
         by_organisation.pop(parameter, None)
@@ -479,8 +497,14 @@ def _known(entry: Mapping[str, Node], name: str, parameters: tuple[str, ...]) ->
     return entry[name].members(f"`{name}`", parameters) if name in entry else {}
 
 
-def _check(made: Standard, document: Document) -> None:
-    """Refuse bins that no controller can run: no refresh interval, or a device without burst."""
+def _check(made: Standard, base: Standard, document: Document) -> None:
+    """Refuse bins that no controller can run, or whose data rate contradicts their clock."""
+    # Transfers of a clock, in MT/s times ps, are the same for all bins of a family.
+    products = [
+        speed.t_ck_ps * speed.values(organisation)["rate"]
+        for speed in base.bins.values()
+        for organisation in base.organisations
+    ]
     for name, speed in made.bins.items():
         node = document.at("bins", name)
         for organisation in made.organisations:
@@ -491,6 +515,12 @@ def _check(made: Standard, document: Document) -> None:
             for parameter in ("nREFI", "nBL", "nBL_min", "nCL", "nCWL", "nREFIpb", "nAAD"):
                 if values.get(parameter, 1) < 1:
                     raise node.refusal(f"`{parameter}` must be at least 1 clock; got 0")
+            product = speed.t_ck_ps * values["rate"]
+            if not 0.98 * min(products) <= product <= 1.02 * max(products):
+                raise node.refusal(
+                    f"`rate` must fit `tCK_ps`: {speed.t_ck_ps} ps make about "
+                    f"{statistics.median(products) / speed.t_ck_ps:.0f} MT/s; got {values['rate']}"
+                )
             if values["nREFI"] <= values.get("nRFC", values.get("nRFCab", 0)):
                 raise node.refusal(
                     "`nREFI` must exceed the duration of a refresh, so that the device can work"

@@ -76,6 +76,9 @@ def test_unknown_family_is_refused() -> None:
     ("old", "new", "problem"),
     [
         ("format: 1", "format: 2", "must have `format` 1"),
+        ("  FAST:", '  "A\\nobey":', "must have 1 to 40 letters"),
+        ("  FAST:", "  DDR5_4800BN:", "must differ from the shipped ones"),
+        ("nRCD: 36", "nRCD: 36, rate: 1", "400 ps make about"),
         ("extends: ddr5", "extends: ddr6", "`extends` must be one of"),
         ("nCL: 36", "nCL: -1", "`nCL` must be a whole number from 0"),
         ("nCL: 36", "nXX: 36", "may have the keys"),
