@@ -53,7 +53,7 @@ def test_objective_of_one_term_has_no_front(archgym: Archgym, study: Path) -> No
 
 def test_long_front_is_shortened(archgym: Archgym, balanced: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("archgym.cli.views.front._MAX_POINTS", 2)
+        patch.setattr("archgym.studies.front._MAX_NUMBERED", 2)
         ran = archgym("show", balanced)
 
     assert "more points in between; use --json for all." in ran.out
