@@ -29,7 +29,10 @@ from archgym.simulators.soc.simulator import FIDELITIES, run
 from archgym.simulators.soc.state import Rules
 from archgym.simulators.soc.workloads import SHIPPED
 
-AGENTS = ("bottleneck", "genetic", "hill_climbing", "simulated_annealing", "extra_trees", "random")
+AGENTS = (
+    *("bottleneck", "genetic", "hill_climbing", "simulated_annealing", "extra_trees", "few"),
+    "random",
+)
 # Processor time of FARSI for one design [ms], measured by the authors of the reference rows.
 FARSI_MS = (26.0, 180.0)
 # Evaluations of FARSI's own explorer, as recorded; none for `ar-complex` and `random-20`.
