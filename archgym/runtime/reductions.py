@@ -34,7 +34,7 @@ def report_reduction(subject: str, used: int, available: int, remedy: str) -> No
       subject: Things that are counted, such as "rows of the trace".
       used: Number that is used.
       available: Number that there is.
-      remedy: Way to change it, or reason why there is none, without a full stop.
+      remedy: Option or step that changes it, or the reason that nothing does; no full stop.
     """
     if used < available:
         report_loss(f"{subject}: {used:,} of {available:,} are used; {remedy}.")

@@ -17,7 +17,7 @@ __all__ = ["METHODS", "Evaluated", "Evaluation", "Problem"]
 
 
 class Problem:
-    """What a method sees of a task."""
+    """Part of a task that a method of another library is given."""
 
     def __init__(
         self, sizes: Sequence[int], ordered: Sequence[bool], default: Sequence[int], budget: int

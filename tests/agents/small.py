@@ -16,4 +16,4 @@ TEAM: dict[str, Any] = {"rollout": 8, "minibatches": 2, "epochs": 2, "width": 8}
 """Of multi_agent_ppo, likewise."""
 
 PORTFOLIO: dict[str, Any] = {"opening": 8, "turn": 2}
-"""Of auto, whose other methods would have their first turn after 100 designs."""
+"""Hyperparameters of `auto`; by default its other methods wait for 100 designs."""
