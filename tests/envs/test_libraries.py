@@ -124,11 +124,13 @@ def test_rl_zoo3_makes_the_environment(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("ray")
 def test_ray_tune_searches_an_evaluator(tmp_path: Path) -> None:
     tune = pytest.importorskip("ray.tune")
     import ray
 
-    ray.init(num_cpus=1, include_dashboard=False, ignore_reinit_error=True, log_to_driver=False)
+    # Without an address, Ray joins any cluster that runs on this machine and refuses `num_cpus`.
+    ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False)
 
     def objective(config: dict[str, int]) -> dict[str, float]:
         task = ag.Task.make("dram")
