@@ -5,9 +5,18 @@ Here stand the three processes; `events.py` says in which order they run.
 
 from typing import Any
 
+import numpy as np
+
 from archgym.runtime.kernels import compiled, inlined
 from archgym.simulators.dram.commands import ARBITER_REORDER, ARBITER_SIMPLE, NO_COMMAND, NO_REFRESH
-from archgym.simulators.dram.controller import accept, can_accept, log_command, prepared_time, step
+from archgym.simulators.dram.controller import (
+    accept,
+    can_accept,
+    has_work,
+    log_command,
+    prepared_time,
+    step,
+)
 from archgym.simulators.dram.events import (
     ARBITER,
     BEGIN_REQUEST,
@@ -16,17 +25,19 @@ from archgym.simulators.dram.events import (
     DATA_AVAILABLE,
     END_REQUEST,
     END_RESPONSE,
+    ENTRY_BITS,
+    ENTRY_MASK,
     NEW_REQUEST,
     NEXT_COMMAND,
     PLAYER,
     RESPONSE_FINISHED,
     advance,
+    is_timed,
     post,
     rearm,
-    start_process,
-    start_soon,
-    take_message,
-    take_only,
+    take_late,
+    take_messages,
+    take_soon,
     wake_at,
 )
 from archgym.simulators.dram.fast_kernel import PATIENCE
@@ -42,42 +53,38 @@ def run_exact(s: Any, d: Any, requests: Any, log: Any, latencies: Any, e: Any, h
     Returns:
       Whether every request was answered.
     """
-    start_process(e, CONTROLLER)
-    start_process(e, PLAYER)
     _player_sends(s, d, requests, e, heap, e.n_sent, e.now)
+    # At the start the controller runs before the player, without any message.
+    todo = ((PLAYER + 1) << ENTRY_BITS) | (CONTROLLER + 1)
+    to_player = np.int64(0)
+    to_arbiter = np.int64(0)
     while True:
-        n_runnable = e.n_runnable
-        e.n_runnable = 0
-        for place in range(n_runnable):
-            process = e.runnable[place]
-            e.is_runnable[process] = 0
-            if process == PLAYER:
-                _run_player(s, d, requests, e, heap, latencies)
-            elif process == ARBITER:
-                _run_arbiter(s, d, requests, e, heap)
-            else:
+        # A process runs once in a round, on messages that were posted before it.
+        has_run: Any = np.int64(0)
+        while todo != 0:
+            process = min((todo & ENTRY_MASK) - 1, CONTROLLER)
+            todo >>= ENTRY_BITS
+            if has_run >> process & 1:
+                continue
+            has_run |= np.int64(1) << process
+            if process == CONTROLLER:
                 _run_controller(s, d, requests, log, e, heap)
+            elif process == ARBITER:
+                _run_arbiter(s, d, requests, e, heap, to_arbiter)
+            else:
+                _run_player(s, d, requests, e, heap, latencies, to_player)
         if e.stopped:
             return True
+        if e.soon != 0:
+            todo = take_soon(e)
+            to_player = take_messages(e, PLAYER)
+            to_arbiter = take_messages(e, ARBITER)
+            continue
         if s.n_steps_without_progress > PATIENCE:
             return False
-        e.round += 1
-        # Mostly one process alone is woken, whose round needs no order.
-        process = take_only(e)
-        while process != NONE:
-            if process == PLAYER:
-                _run_player(s, d, requests, e, heap, latencies)
-                if e.stopped:
-                    return True
-            elif process == ARBITER:
-                _run_arbiter(s, d, requests, e, heap)
-            else:
-                _run_controller(s, d, requests, log, e, heap)
-            e.round += 1
-            process = take_only(e)
-        if e.n_soon > 0:
-            start_soon(e)
-        elif not advance(e, heap):
+        todo = advance(e, heap)
+        to_player = to_arbiter = np.int64(0)
+        if todo == 0:
             return False
 
 
@@ -91,7 +98,7 @@ def _on_clock(d: Any, time: int) -> int:
     return ceiling
 
 
-@compiled
+@inlined
 def _player_sends(
     s: Any, d: Any, requests: Any, e: Any, heap: Any, index: int, accepted: int
 ) -> None:
@@ -101,29 +108,37 @@ def _player_sends(
     if index == 0:
         time = max(0, due)
     else:
-        following = (accepted // clock + 1) * clock
+        following = accepted + clock if s.is_aligned else (accepted // clock + 1) * clock
         # A delay counts from the player's next tick after the acceptance.
         time = following + due if s.is_relative else max(following, due)
     requests[index].sent = time
     e.n_sent = index + 1
-    post(e, heap, ARBITER, BEGIN_REQUEST, index, _on_clock(d, time))
+    post(e, heap, ARBITER, BEGIN_REQUEST, index, time if s.is_aligned else _on_clock(d, time))
 
 
 @compiled
-def _run_player(s: Any, d: Any, requests: Any, e: Any, heap: Any, latencies: Any) -> None:
+def _run_player(
+    s: Any, d: Any, requests: Any, e: Any, heap: Any, latencies: Any, messages: int
+) -> None:
+    now = e.now
     while True:
-        kind, index = take_message(e, PLAYER)
-        if kind == NONE:
-            break
+        if messages == 0:
+            messages = take_late(e, PLAYER)
+            if messages == 0:
+                break
+        kind = (messages & ENTRY_MASK) - 1
+        messages >>= ENTRY_BITS
         if kind == END_REQUEST:
             if e.n_sent < s.n_requests:
-                _player_sends(s, d, requests, e, heap, e.n_sent, e.now)
+                _player_sends(s, d, requests, e, heap, e.n_sent, now)
         else:
-            requests[index].received = e.now
-            latencies[index] = e.now - requests[index].sent
+            index = e.message_request[PLAYER, BEGIN_RESPONSE]
+            requests[index].received = now
+            latencies[index] = now - requests[index].sent
             e.n_received += 1
-            s.last_handed = e.now
-            post(e, heap, ARBITER, END_RESPONSE, index, _on_clock(d, e.now))
+            s.last_handed = now
+            time = now if d.first_command == 0 else _on_clock(d, now)
+            post(e, heap, ARBITER, END_RESPONSE, index, time)
             if e.n_received == s.n_requests:
                 e.stopped = 1
     rearm(e, heap, PLAYER)
@@ -133,11 +148,15 @@ def _run_player(s: Any, d: Any, requests: Any, e: Any, heap: Any, latencies: Any
 
 
 @compiled
-def _run_arbiter(s: Any, d: Any, requests: Any, e: Any, heap: Any) -> None:
+def _run_arbiter(s: Any, d: Any, requests: Any, e: Any, heap: Any, messages: int) -> None:
     while True:
-        kind, index = take_message(e, ARBITER)
-        if kind == NONE:
-            break
+        if messages == 0:
+            messages = take_late(e, ARBITER)
+            if messages == 0:
+                break
+        kind = (messages & ENTRY_MASK) - 1
+        messages >>= ENTRY_BITS
+        index = e.message_request[ARBITER, kind]
         if s.arbiter == ARBITER_SIMPLE:
             _simple_arbiter(s, d, requests, e, heap, kind, index)
         else:
@@ -266,9 +285,18 @@ def _run_controller(s: Any, d: Any, requests: Any, log: Any, e: Any, heap: Any) 
     now = e.now
     _respond(s, d, requests, e, heap)
 
+    accepts = can_accept(s, now)
+    if not accepts and s.selected_time > now and not has_work(s, now):
+        # Nothing changes, so that a wake-up for the next command that is armed still stands.
+        s.is_blocked = s.selected_command != NO_COMMAND or s.n_prepared > 0
+        if s.incoming == NONE or s.incoming_time <= now:
+            s.n_steps_without_progress += 1
+        if not is_timed(e, NEXT_COMMAND):
+            _arm_next(s, d, e, heap, now)
+        return
     s.accepted = NONE
     s.issued = NONE
-    if can_accept(s, now):
+    if accepts:
         accept(s, d, requests, now)
     if s.selected_time < now:
         s.is_stale = 1  # times are counted from the present on, which changes ties
@@ -294,9 +322,7 @@ def _run_controller(s: Any, d: Any, requests: Any, log: Any, e: Any, heap: Any) 
     if s.incoming == NONE or s.incoming_time <= now:
         s.n_steps_without_progress += 1
 
-    wake = _next_wake(s, d, now)
-    if wake != NEVER:
-        wake_at(e, heap, NEXT_COMMAND, wake)
+    _arm_next(s, d, e, heap, now)
 
 
 @compiled
@@ -352,8 +378,8 @@ def _arm_data(s: Any, requests: Any, e: Any, heap: Any) -> None:
 
 
 @compiled
-def _next_wake(s: Any, d: Any, now: int) -> int:
-    """When the earliest bank machine or manager wants to act."""
+def _arm_next(s: Any, d: Any, e: Any, heap: Any, now: int) -> None:
+    """Wake the controller when the earliest bank machine or manager wants to act."""
     wake: int = NEVER
     if s.n_prepared > 0:
         wake = max(s.soonest, now)
@@ -369,7 +395,8 @@ def _next_wake(s: Any, d: Any, now: int) -> int:
                 wake = _earlier(s, wake, s.refresh_time[rank], now)
         if s.powers_down and s.power_command[rank] != NO_COMMAND:
             wake = _earlier(s, wake, s.power_time[rank], now)
-    return wake
+    if wake != NEVER:
+        wake_at(e, heap, NEXT_COMMAND, wake)
 
 
 @inlined
