@@ -20,6 +20,7 @@ __all__ = [
     "clear_events",
     "is_timed",
     "post",
+    "post_soon",
     "rearm",
     "take_late",
     "take_messages",
@@ -165,7 +166,7 @@ def is_timed(e: Any, event: int) -> bool:
 
 
 @inlined
-def _wake_soon(e: Any, event: int) -> None:
+def wake_soon(e: Any, event: int) -> None:
     """Wake a process in the next round of this time."""
     bit = np.int64(1) << event
     if e.is_soon & bit:
@@ -176,7 +177,7 @@ def _wake_soon(e: Any, event: int) -> None:
 
 
 @inlined
-def _wake_later(e: Any, heap: Any, event: int, time: int) -> None:
+def wake_later(e: Any, heap: Any, event: int, time: int) -> None:
     """Arm a wake-up for a later time; an earlier one stands, a later one is replaced."""
     if e.is_soon >> event & 1 or (e.code[event] != _NO_CODE and e.time[event] <= time):
         return
@@ -198,24 +199,31 @@ def _wake_later(e: Any, heap: Any, event: int, time: int) -> None:
 def wake_at(e: Any, heap: Any, event: int, time: int) -> None:
     """Arm a wake-up; an earlier one stands, a later one is replaced."""
     if time == e.now:
-        _wake_soon(e, event)
+        wake_soon(e, event)
     else:
-        _wake_later(e, heap, event, time)
+        wake_later(e, heap, event, time)
 
 
 # Messages.
 
 
+@inlined
+def post_soon(e: Any, process: int, kind: int, request: int) -> None:
+    """Send a message to the player or the arbiter, due in the next round."""
+    e.message_request[process, kind] = request
+    shift = e.soon_shift[process]
+    e.soon_messages[process] |= (kind + 1) << shift
+    e.soon_shift[process] = shift + ENTRY_BITS
+    wake_soon(e, process)
+
+
 @compiled
 def post(e: Any, heap: Any, process: int, kind: int, request: int, time: int) -> None:
     """Send a message to the player or the arbiter, due at a time."""
-    e.message_request[process, kind] = request
     if time == e.now:
-        shift = e.soon_shift[process]
-        e.soon_messages[process] |= (kind + 1) << shift
-        e.soon_shift[process] = shift + ENTRY_BITS
-        _wake_soon(e, process)
+        post_soon(e, process, kind, request)
         return
+    e.message_request[process, kind] = request
     # The last is the first that is due; of equal ones, the one that was posted first.
     place = e.n_late_messages[process]
     e.n_late_messages[process] = place + 1
@@ -225,7 +233,7 @@ def post(e: Any, heap: Any, process: int, kind: int, request: int, time: int) ->
         place -= 1
     e.late_kind[process, place] = kind
     e.late_time[process, place] = time
-    _wake_later(e, heap, process, time)
+    wake_later(e, heap, process, time)
 
 
 @inlined
@@ -253,4 +261,4 @@ def rearm(e: Any, heap: Any, process: int) -> None:
     """Wake a process again for the earliest message that is still to come."""
     n = e.n_late_messages[process]
     if n > 0:
-        _wake_later(e, heap, process, e.late_time[process, n - 1])
+        wake_later(e, heap, process, e.late_time[process, n - 1])

@@ -34,11 +34,14 @@ from archgym.simulators.dram.events import (
     advance,
     is_timed,
     post,
+    post_soon,
     rearm,
     take_late,
     take_messages,
     take_soon,
     wake_at,
+    wake_later,
+    wake_soon,
 )
 from archgym.simulators.dram.fast_kernel import PATIENCE
 from archgym.simulators.dram.state import NEVER, NONE
@@ -174,83 +177,96 @@ def _forward(s: Any, e: Any, heap: Any, index: int, time: int) -> None:
 
 
 @inlined
-def _acknowledge(e: Any, heap: Any) -> None:
+def _acknowledge(e: Any) -> None:
     """Tell the controller that its response was taken."""
     e.acknowledged = e.now
-    wake_at(e, heap, RESPONSE_FINISHED, e.now)
+    wake_soon(e, RESPONSE_FINISHED)
 
 
 @compiled
 def _simple_arbiter(
     s: Any, d: Any, requests: Any, e: Any, heap: Any, kind: int, index: int
 ) -> None:
+    hands = True
+    time = e.now
     if kind == BEGIN_REQUEST:
         # The player waits for END_REQ, so the channel is always free here.
         if s.is_logging:
             requests[index].admitted = e.now
         _forward(s, e, heap, index, e.now)
+        hands = False
     elif kind == END_REQUEST:
         e.channel_busy = 0
-        post(e, heap, PLAYER, END_REQUEST, index, e.now)
+        post_soon(e, PLAYER, END_REQUEST, index)
+        hands = False
     elif kind == BEGIN_RESPONSE:
         requests[e.n_responses].arbiter_order = index
         e.n_responses += 1
-        if not e.thread_busy:
-            _hand_response(s, d, requests, e, heap, e.now)
+        hands = not e.thread_busy
     else:
-        _acknowledge(e, heap)
+        _acknowledge(e)
         e.thread_busy = 0
-        _hand_response(s, d, requests, e, heap, e.now + d.clock)
+        time += d.clock
+    if hands:
+        _hand_response(s, d, requests, e, heap, time)
 
 
-@compiled
+@inlined
 def _queueing_arbiter(
     s: Any, d: Any, requests: Any, e: Any, heap: Any, kind: int, index: int
 ) -> None:
     """Run the arbiters Fifo and Reorder."""
+    forwards = True
+    hands = True
+    time = e.now
     if kind == BEGIN_REQUEST:
         if e.n_active < s.max_active:
             e.n_active += 1
-            _admit(s, requests, e, heap, index)
+            _admit(s, requests, e, index)
         else:
             e.parked = index
-        _forward_pending(s, d, e, heap)
+        hands = False
     elif kind == END_REQUEST:
         e.controller_accepted = e.now
         e.channel_busy = 0
-        _forward_pending(s, d, e, heap)
+        hands = False
     elif kind == BEGIN_RESPONSE:
-        _acknowledge(e, heap)
+        _acknowledge(e)
         if s.arbiter == ARBITER_REORDER:
             requests[index].arbiter_order = 1
         else:
             requests[e.n_responses].arbiter_order = index
         e.n_responses += 1
-        if not e.thread_busy:
-            delay = d.clock if e.player_answered == e.now else 0
-            _hand_response(s, d, requests, e, heap, e.now + delay)
+        forwards = False
+        hands = not e.thread_busy
+        if e.player_answered == e.now:
+            time += d.clock
     else:
         e.player_answered = e.now
         if e.parked != NONE:
-            _admit(s, requests, e, heap, e.parked)
+            _admit(s, requests, e, e.parked)
             e.parked = NONE
-            _forward_pending(s, d, e, heap)
         else:
             e.n_active -= 1
+            forwards = False
         e.thread_busy = 0
-        _hand_response(s, d, requests, e, heap, e.now + d.clock)
+        time += d.clock
+    if forwards:
+        _forward_pending(s, d, e, heap)
+    if hands:
+        _hand_response(s, d, requests, e, heap, time)
 
 
-@compiled
-def _admit(s: Any, requests: Any, e: Any, heap: Any, index: int) -> None:
+@inlined
+def _admit(s: Any, requests: Any, e: Any, index: int) -> None:
     if s.is_logging:
         requests[index].admitted = e.now
     requests[index].arbiter_order = NONE
     e.pending_end = index + 1
-    post(e, heap, PLAYER, END_REQUEST, index, e.now)
+    post_soon(e, PLAYER, END_REQUEST, index)
 
 
-@compiled
+@inlined
 def _forward_pending(s: Any, d: Any, e: Any, heap: Any) -> None:
     """Hand the oldest admitted request on, if the controller takes one."""
     if e.channel_busy or e.pending_first == e.pending_end:
@@ -260,7 +276,7 @@ def _forward_pending(s: Any, d: Any, e: Any, heap: Any) -> None:
     e.pending_first += 1
 
 
-@compiled
+@inlined
 def _hand_response(s: Any, d: Any, requests: Any, e: Any, heap: Any, time: int) -> None:
     """Hand the next response to the player, if there is one in its turn."""
     place = e.n_responses_handed
@@ -310,7 +326,7 @@ def _run_controller(s: Any, d: Any, requests: Any, log: Any, e: Any, heap: Any) 
         e.n_in_controller += 1
         if s.is_logging:
             requests[s.accepted].accepted = now
-        post(e, heap, ARBITER, END_REQUEST, s.accepted, now)
+        post_soon(e, ARBITER, END_REQUEST, s.accepted)
     if s.issued != NONE:
         request = requests[s.issued]
         if s.is_logging:
@@ -374,7 +390,7 @@ def _finished(s: Any, requests: Any, e: Any, now: int) -> int:
 def _arm_data(s: Any, requests: Any, e: Any, heap: Any) -> None:
     index = _queue_head(s, requests, e)
     if index != NONE and requests[index].done > e.now:
-        wake_at(e, heap, DATA_AVAILABLE, requests[index].done)
+        wake_later(e, heap, DATA_AVAILABLE, requests[index].done)
 
 
 @compiled
@@ -387,6 +403,11 @@ def _arm_next(s: Any, d: Any, e: Any, heap: Any, now: int) -> None:
             wake = NEVER
             for place in range(s.n_prepared):
                 wake = _earlier(s, wake, prepared_time(s, d, place, now), now)
+    if now < s.refresh_wake and not s.powers_down:
+        wake = min(wake, s.refresh_wake)
+        if wake != NEVER:
+            wake_at(e, heap, NEXT_COMMAND, wake)
+        return
     for rank in range(d.n_ranks):
         if s.refresh_policy != NO_REFRESH:
             if now < s.refresh_next[rank]:
