@@ -288,7 +288,10 @@ def has_work(s: Any, now: int) -> bool:
 def step(s: Any, d: Any, requests: Any, now: int) -> None:
     """One run of the controller at a time, after the request at its door was looked at."""
     s.policy_time = now
+    changes = False
     if s.power_wants or now >= s.refresh_wake:
+        # A manager that is not an interval behind does nothing more unless something happens.
+        changes = now - d.refresh_interval[s.refresh_policy] >= s.refresh_wake
         start_managers(s, d, now)
         s.is_stale = 1
     if s.is_stale:
@@ -296,6 +299,7 @@ def step(s: Any, d: Any, requests: Any, now: int) -> None:
     s.is_blocked = 0
     if s.selected_time == now:
         issue(s, d, requests, now)
+        changes = True
     elif s.selected_command != NO_COMMAND or s.n_prepared > 0:
         s.is_blocked = 1
     if s.blocked_late:
@@ -304,7 +308,8 @@ def step(s: Any, d: Any, requests: Any, now: int) -> None:
         for bank in range(d.n_banks):
             if s.halted[bank]:
                 start_bank(s, d, requests, bank)
-    if s.power_wants or now >= s.refresh_wake:
+        changes = True
+    if changes and (s.power_wants or now >= s.refresh_wake):
         start_managers(s, d, now)
         s.is_stale = 1
     if s.is_stale:

@@ -355,9 +355,11 @@ def _respond(s: Any, d: Any, requests: Any, e: Any, heap: Any) -> None:
         if e.n_in_controller == 0:
             e.idle_since = now
             return
-    index = _finished(s, requests, e, now)
+    index = _queue_head(s, requests, e)
     if index == NONE:
-        _arm_data(s, requests, e, heap)
+        return
+    if requests[index].done > now:
+        wake_later(e, heap, DATA_AVAILABLE, requests[index].done)
         return
     e.n_left += 1
     e.outgoing = index
@@ -376,14 +378,6 @@ def _queue_head(s: Any, requests: Any, e: Any) -> int:
         return NONE
     index: int = requests[head].handed
     return index
-
-
-@inlined
-def _finished(s: Any, requests: Any, e: Any, now: int) -> int:
-    index = _queue_head(s, requests, e)
-    if index != NONE and requests[index].done <= now:
-        return index
-    return NONE
 
 
 @inlined
