@@ -49,12 +49,13 @@ SHAPE: Final = (
     *("n_layers", "n_dense", "n_experts", "top_k", "data", "expert"),
     *("max_sequences", "max_tokens", "chunk_tokens", "max_context", "pauses_decodes"),
     *("poll_steps", "reserved_percent", "draft_tokens", "accepted_permille"),
-    *("all_experts", "independent_permille"),
+    *("all_experts", "independent_permille", "hold_steps", "hold_prompts", "hold_tokens"),
 )
 (
     N_LAYERS, N_DENSE, N_EXPERTS, TOP_K, DATA, EXPERT,
     MAX_SEQUENCES, MAX_TOKENS, CHUNK_TOKENS, MAX_CONTEXT, PAUSES, POLL_STEPS, RESERVED_PERCENT,
-    DRAFT_TOKENS, ACCEPTED_PERMILLE, ALL_EXPERTS, INDEPENDENT,
+    DRAFT_TOKENS, ACCEPTED_PERMILLE, ALL_EXPERTS, INDEPENDENT, HOLD_STEPS, HOLD_PROMPTS,
+    HOLD_TOKENS,
 ) = range(len(SHAPE))  # fmt: skip
 
 # Statistics of one kind of step, summed over steps.
@@ -86,14 +87,18 @@ def _step_ns(
     ranks = float(shape[DATA])
     # Each sequence verifies its drafts in the same step.
     n_tokens = n_decode * (1.0 + shape[DRAFT_TOKENS]) + n_prompt
-    mine = max(1.0, n_tokens / ranks)
+    # One group reads a prompt, and all wait for the busiest.
+    n_prompts = max(1.0, n_logits - n_decode)
+    busiest = max(1.0, n_prompts / ranks) / n_prompts
+    mine = max(1.0, n_decode * (1.0 + shape[DRAFT_TOKENS]) / ranks + n_prompt * busiest)
     eager = costs[PROMPT_LAYER_NS] if n_prompt > 0.0 else 0.0
     prompts = _larger(costs[CONTEXT_NS] * prompt_context, costs[PAIR_NS] * pairs)
     attention = (
         costs[LAYER_NS]
         + eager
         + _larger(costs[ATTENTION_WEIGHT_NS], costs[ATTENTION_TOKEN_NS] * mine)
-        + (costs[CONTEXT_NS] * context + prompts + costs[SEQUENCE_LAYER_NS] * n_decode) / ranks
+        + (costs[CONTEXT_NS] * context + costs[SEQUENCE_LAYER_NS] * n_decode) / ranks
+        + prompts * busiest
         + costs[NORM_TOKEN_NS] * mine
     )
     reduce = costs[REDUCE_FIXED_NS] + costs[REDUCE_TOKEN_NS] * mine
@@ -176,6 +181,19 @@ def _push(heap: Array, n: int, key: int, request: int) -> None:
         at = parent
 
 
+@helper
+def _holds(
+    shape: Array, lengths: Array, scratch: Array, first: int, end: int, n_decode: int
+) -> bool:
+    """Return True if prompts that were admitted wait for others to share their step."""
+    if end - first < shape[HOLD_PROMPTS]:
+        return True
+    tokens = n_decode
+    for request in range(first, end):
+        tokens += lengths[0, request] - scratch[0, request]
+    return bool(tokens < shape[HOLD_TOKENS])
+
+
 @entry_point(seconds=15)
 def serve_closed(
     costs: Array,
@@ -216,6 +234,7 @@ def serve_closed(
     n_admitted = 0
     first_reading = 0  # requests admitted and not read: [first_reading, n_admitted)
     polled = 0  # requests that the scheduler has seen
+    held = 0  # steps that prompts have waited for others
     for request in range(n_arrived):
         times[0, request] = 0.0
         times[1, request] = costs[FIRST_NS]
@@ -235,7 +254,12 @@ def serve_closed(
             reserved += need
             scratch[0, request] = 0
             n_admitted += 1
-        if first_reading < n_admitted:
+        reads = first_reading < n_admitted
+        if reads and held < shape[HOLD_STEPS] and n_decode >= shape[DATA]:
+            reads = not _holds(shape, lengths, scratch, first_reading, n_admitted, n_decode)
+        waits = first_reading < n_admitted and not reads
+        held = held + 1 if waits else 0
+        if reads:
             pauses = shape[PAUSES] == 1
             running = 0 if pauses else n_decode
             budget = max(1, budget_all * shape[DATA] - running)
@@ -304,6 +328,8 @@ def serve_closed(
                     if poll > 1:
                         least += (poll - (pure + with_prompt + least) % poll) % poll
                     steps = min(steps, least)
+                if waits:
+                    steps = min(steps, 1)
                 s = statistics[0]
                 s[0] += steps
                 s[1] += steps * n_decode

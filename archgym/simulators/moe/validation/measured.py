@@ -139,6 +139,7 @@ def _row(
         poll_steps=(30 if clients >= 16 else 10)
         if (name, accelerator.generation) == ("sglang", "blackwell")
         else 1,
+        **_launch_settings(cells, name, clients),
     )  # fmt: skip
     return Measured(
         names, deployment, clients,
@@ -151,6 +152,65 @@ def _row(
         derived if math.isnan(measured) else measured,
         math.isnan(measured),
     )  # fmt: skip
+
+
+# Most prompt tokens of a step (--chunked-prefill-size, --max-num-batched-tokens, max_num_tokens)
+# that InferenceX's launch scripts set, by engine, model, precision and GPU; others keep defaults.
+_STEP_TOKENS: Final[Mapping[tuple[str, str, str, str], int]] = {
+    ("sglang", "DeepSeek-R1", "fp8", "B200"): 32768,
+    ("sglang", "DeepSeek-R1", "nvfp4", "B200"): 16384,
+    ("sglang", "DeepSeek-R1", "fp8", "H200"): 32768,
+    ("sglang", "DeepSeek-R1", "fp8", "MI300X"): 196608,
+    ("sglang", "DeepSeek-R1", "fp8", "MI355X"): 196608,
+    ("sglang", "DeepSeek-R1", "mxfp4", "MI355X"): 196608,
+    ("sglang", "Qwen3.5-397B-A17B", "bf16", "B200"): 32768,
+    ("sglang", "Qwen3.5-397B-A17B", "fp8", "B200"): 32768,
+    ("sglang", "Qwen3.5-397B-A17B", "nvfp4", "B200"): 32768,
+    ("trt-llm", "gpt-oss-120b", "mxfp4", "B200"): 20000,
+    ("trt-llm", "gpt-oss-120b", "mxfp4", "H200"): 20000,
+}
+# From this day the scripts of MiniMax-M2.5 on B200 set twice the prompt's length.
+_TWICE_FROM: Final = "2026-04-03"
+# From this day TensorRT-LLM's script of DeepSeek-R1 at 8 bits on B200 holds short prompts back.
+_HELD_FROM: Final = "2026-01-29"
+
+
+def _launch_settings(cells: Mapping[str, str], engine_name: str, clients: int) -> dict[str, int]:
+    """Return settings of a row's server that its file does not hold.
+
+    Source:
+      SemiAnalysisAI/InferenceX, `benchmarks`, scripts `<model>_<precision>_<gpu>[_trt].sh` as of
+      November 2025 to April 2026. NVIDIA's rows have no scripts, and keep the engine's defaults.
+    """
+    if not cells.get("src", "").startswith("inference"):
+        return {}
+    model_name, precision, gpu_name = (cells[key] for key in ("model", "precision", "gpu"))
+    prompt, output = (int(float(cells[key])) for key in ("isl", "osl"))
+    date = cells.get("date", "")
+    found = {}
+    tokens = _STEP_TOKENS.get((engine_name, model_name, precision, gpu_name), 0)
+    if engine_name == "trt-llm" and model_name == "DeepSeek-R1":
+        tokens = max(8192, (clients + prompt + 127) // 64 * 64)
+    if (model_name, gpu_name) == ("MiniMax-M2.5", "B200") and date >= _TWICE_FROM:
+        tokens = 2 * prompt
+    if (gpu_name, precision, prompt, output) == ("MI355X", "mxfp4", 8192, 1024) and clients > 32:
+        tokens = 32768
+    if (engine_name, gpu_name, cells["tp"]) == ("sglang", "B200", "4") and precision == "fp8":
+        tokens = 8192
+    if tokens:
+        found["max_tokens"] = tokens
+    groups = int(float(cells["dp"]))
+    if engine_name == "trt-llm" and groups > 1:
+        # attention_dp_config: enable_balance lets prompts wait until each group has one, for
+        # timeout_iters steps at most (50 by default).
+        found["hold_steps"] = 60 if model_name == "DeepSeek-R1" else 50
+        found["hold_prompts"] = groups
+    elif (engine_name, model_name, precision, gpu_name, prompt, output) == (
+        "trt-llm", "DeepSeek-R1", "fp8", "B200", 1024, 1024,
+    ) and date >= _HELD_FROM and clients >= 64:  # fmt: skip
+        # batch_wait_timeout_iters and batch_wait_max_tokens_ratio.
+        found["hold_steps"], found["hold_tokens"] = 40, int(0.8 * tokens)
+    return found
 
 
 def _reads_all(names: tuple[str, ...], release: str) -> bool:
