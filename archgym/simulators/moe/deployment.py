@@ -128,7 +128,10 @@ class Deployment:
     @property
     def by_kind(self) -> dict[str, str]:
         """Labels that decide the engine's constants."""
-        return labels(self.model, self.gpu, self.engine, self.precision, release=self.release)
+        return labels(
+            self.model, self.gpu, self.engine, self.precision,
+            release=self.release, grouped=self.data > 1,
+        )  # fmt: skip
 
     @property
     def dimensions(self) -> Dimensions:
@@ -180,7 +183,7 @@ class Deployment:
             "data": self.data,
             "expert": self.expert,
             "max_sequences": _MAX_SEQUENCES,
-            "max_tokens": self.max_tokens or how.max_tokens,
+            "max_tokens": self.max_tokens or how.step_tokens(self.gpu),
             "chunk_tokens": int(how.chunks),
             "max_context": self.max_context,
             "pauses_decodes": int(how.pauses_decodes),

@@ -144,9 +144,9 @@ def _row(
     return Measured(
         names, deployment, clients,
         _whole(cells, "isl", _MOST_TOKENS), _whole(cells, "osl", _MOST_TOKENS), shortest,
-        # Clients with exact lengths would stay in step for ever; TTFT of such rows does not grow
-        # with the clients, so that they must have started apart.
-        shortest >= 1.0,
+        # Clients with exact lengths stay in step where prompts come before decodes, as with SGLang:
+        # there TTFT grows with the clients. Elsewhere it does not: they must have started apart.
+        shortest >= 1.0 and not deployment.scheduling.pauses_decodes,
         _number(cells, "ttft_mean_ms", math.nan),
         _number(cells, "tpot_mean_ms", math.nan),
         derived if math.isnan(measured) else measured,
