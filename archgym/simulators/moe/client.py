@@ -89,7 +89,7 @@ def _step_ns(
     n_tokens = n_decode * (1.0 + shape[DRAFT_TOKENS]) + n_prompt
     # One group reads a prompt, and all wait for the busiest.
     n_prompts = max(1.0, n_logits - n_decode)
-    busiest = max(1.0, n_prompts / ranks) / n_prompts
+    busiest = 1.0 / min(ranks, n_prompts)
     mine = max(1.0, n_decode * (1.0 + shape[DRAFT_TOKENS]) / ranks + n_prompt * busiest)
     eager = costs[PROMPT_LAYER_NS] if n_prompt > 0.0 else 0.0
     prompts = _larger(costs[CONTEXT_NS] * prompt_context, costs[PAIR_NS] * pairs)

@@ -188,8 +188,8 @@ _ENGINES: Final = {
     for item in (
         Engine(
             "vllm", 8192, 2048, 75.0, True, False, 50, 16,
-            "vLLM's defaults: max_num_batched_tokens for servers, on GPUs of 70 GiB and more and on "
-            "others; blocks of 16 tokens on demand (chosen: half of an output on average)",
+            "vLLM's defaults: max_num_batched_tokens for servers, on GPUs of 70 GiB and more and "
+            "on others; blocks of 16 tokens on demand (chosen: half of an output on average)",
         ),
         Engine(
             "sglang", 16384, 8192, 172.0, True, True, 70, 1,
@@ -204,7 +204,10 @@ _ENGINES: Final = {
             "llama.cpp", 2048, 2048, 0.0, True, False, 100, 0,
             "llama.cpp's default batch of 2,048 tokens; a slot keeps its whole context",
         ),
-        Engine("ideal", 8192, 8192, 0.0, True, False, 100, 0, "chosen: no software, rooflines only"),
+        Engine(
+            "ideal", 8192, 8192, 0.0, True, False, 100, 0,
+            "chosen: no software, rooflines only",
+        ),
     )
 }  # fmt: skip
 ENGINE_NAMES: Final = tuple(_ENGINES)

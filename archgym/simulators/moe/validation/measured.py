@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
 from archgym.errors import FileFormatError
 from archgym.simulators.moe.closed_loop import Load, load
@@ -125,6 +125,7 @@ def _row(
     measured = _number(cells, "out_tok_s_gpu", math.nan)
     derived = _number(cells, "out_tok_s_gpu_derived", math.nan)
     release = _release(name, cells.get("engine_version", ""))
+    settings = _launch_settings(cells, name, clients)
     deployment = Deployment(
         served, accelerator, name, _precision(names[1]),
         tensor=_whole(cells, "tp", 4096),
@@ -139,7 +140,10 @@ def _row(
         poll_steps=(30 if clients >= 16 else 10)
         if (name, accelerator.generation) == ("sglang", "blackwell")
         else 1,
-        **_launch_settings(cells, name, clients),
+        max_tokens=settings.max_tokens,
+        hold_steps=settings.hold_steps,
+        hold_prompts=settings.hold_prompts,
+        hold_tokens=settings.hold_tokens,
     )  # fmt: skip
     return Measured(
         names, deployment, clients,
@@ -175,7 +179,16 @@ _TWICE_FROM: Final = "2026-04-03"
 _HELD_FROM: Final = "2026-01-29"
 
 
-def _launch_settings(cells: Mapping[str, str], engine_name: str, clients: int) -> dict[str, int]:
+class _Settings(NamedTuple):
+    """Settings of a server, fields of `Deployment`; 0 for the engine's default."""
+
+    max_tokens: int = 0
+    hold_steps: int = 0
+    hold_prompts: int = 0
+    hold_tokens: int = 0
+
+
+def _launch_settings(cells: Mapping[str, str], engine_name: str, clients: int) -> _Settings:
     """Return settings of a row's server that its file does not hold.
 
     Source:
@@ -183,34 +196,30 @@ def _launch_settings(cells: Mapping[str, str], engine_name: str, clients: int) -
       November 2025 to April 2026. NVIDIA's rows have no scripts, and keep the engine's defaults.
     """
     if not cells.get("src", "").startswith("inference"):
-        return {}
-    model_name, precision, gpu_name = (cells[key] for key in ("model", "precision", "gpu"))
-    prompt, output = (int(float(cells[key])) for key in ("isl", "osl"))
-    date = cells.get("date", "")
-    found = {}
-    tokens = _STEP_TOKENS.get((engine_name, model_name, precision, gpu_name), 0)
-    if engine_name == "trt-llm" and model_name == "DeepSeek-R1":
+        return _Settings()
+    name, precision, gpu_name = (cells[key] for key in ("model", "precision", "gpu"))
+    prompt, output = (_whole(cells, key, _MOST_TOKENS) for key in ("isl", "osl"))
+    groups, date = _whole(cells, "dp", 4096), cells.get("date", "")
+    tokens = _STEP_TOKENS.get((engine_name, name, precision, gpu_name), 0)
+    if engine_name == "trt-llm" and name == "DeepSeek-R1":
         tokens = max(8192, (clients + prompt + 127) // 64 * 64)
-    if (model_name, gpu_name) == ("MiniMax-M2.5", "B200") and date >= _TWICE_FROM:
+    if (name, gpu_name) == ("MiniMax-M2.5", "B200") and date >= _TWICE_FROM:
         tokens = 2 * prompt
     if (gpu_name, precision, prompt, output) == ("MI355X", "mxfp4", 8192, 1024) and clients > 32:
         tokens = 32768
-    if (engine_name, gpu_name, cells["tp"]) == ("sglang", "B200", "4") and precision == "fp8":
+    if (engine_name, gpu_name, precision, cells["tp"]) == ("sglang", "B200", "fp8", "4"):
         tokens = 8192
-    if tokens:
-        found["max_tokens"] = tokens
-    groups = int(float(cells["dp"]))
     if engine_name == "trt-llm" and groups > 1:
         # attention_dp_config: enable_balance lets prompts wait until each group has one, for
         # timeout_iters steps at most (50 by default).
-        found["hold_steps"] = 60 if model_name == "DeepSeek-R1" else 50
-        found["hold_prompts"] = groups
-    elif (engine_name, model_name, precision, gpu_name, prompt, output) == (
-        "trt-llm", "DeepSeek-R1", "fp8", "B200", 1024, 1024,
-    ) and date >= _HELD_FROM and clients >= 64:  # fmt: skip
+        return _Settings(tokens, 60 if name == "DeepSeek-R1" else 50, groups)
+    holds = (engine_name, name, precision) == ("trt-llm", "DeepSeek-R1", "fp8")
+    if gpu_name != "B200" or date < _HELD_FROM:
+        holds = False
+    if holds and (prompt, output) == (1024, 1024) and clients >= 64:
         # batch_wait_timeout_iters and batch_wait_max_tokens_ratio.
-        found["hold_steps"], found["hold_tokens"] = 40, int(0.8 * tokens)
-    return found
+        return _Settings(tokens, 40, 0, int(0.8 * tokens))
+    return _Settings(tokens)
 
 
 def _reads_all(names: tuple[str, ...], release: str) -> bool:
