@@ -41,7 +41,7 @@ from archgym.simulators.moe.columns import (
     WAIT_STEPS,
 )
 
-__all__ = ["SHAPE", "STATISTICS", "serve_closed", "step_ns"]
+__all__ = ["SHAPE", "STATISTICS", "push", "serve_closed", "sift", "step_ns", "step_time"]
 
 Array = npt.NDArray[Any]
 
@@ -74,7 +74,7 @@ def _distinct(n_experts: float, top_k: float, n_tokens: float) -> float:
 
 
 @helper
-def _step_ns(
+def step_time(
     costs: Array,
     shape: Array,
     n_decode: float,
@@ -84,6 +84,7 @@ def _step_ns(
     prompt_context: float,
     n_logits: float,
 ) -> float:
+    """Return the time of one step [ns]; arguments as in `step_ns`."""
     ranks = float(shape[DATA])
     # Each sequence verifies its drafts in the same step.
     n_tokens = n_decode * (1.0 + shape[DRAFT_TOKENS]) + n_prompt
@@ -150,11 +151,11 @@ def step_ns(costs: Array, shape: Array, steps: Array, times: Array) -> None:
     """
     for row in range(len(costs)):
         s = steps[row]
-        times[row] = _step_ns(costs[row], shape[row], s[0], s[1], s[2], s[3], s[4], s[5])
+        times[row] = step_time(costs[row], shape[row], s[0], s[1], s[2], s[3], s[4], s[5])
 
 
 @helper
-def _sift(heap: Array, n: int, at: int) -> None:
+def sift(heap: Array, n: int, at: int) -> None:
     """Restore a heap of (key, request) rows below one place."""
     while True:
         least = at
@@ -169,7 +170,8 @@ def _sift(heap: Array, n: int, at: int) -> None:
 
 
 @helper
-def _push(heap: Array, n: int, key: int, request: int) -> None:
+def push(heap: Array, n: int, key: int, request: int) -> None:
+    """Add a (key, request) row to a heap of n."""
     heap[n, 0], heap[n, 1] = key, request
     at = n
     while at > 0:
@@ -284,7 +286,7 @@ def serve_closed(
                     n_done += 1
                 request += 1
             seen = 0.0 if pauses else context
-            took = _step_ns(
+            took = step_time(
                 costs, shape, float(running), seen, float(n_prompt), pairs, prompt_context,
                 float(running + n_done),
             )  # fmt: skip
@@ -307,12 +309,12 @@ def serve_closed(
                 times[1, request] = now
                 times[3, request], times[4, request] = float(pure), float(with_prompt)
                 context += lengths[0, request] + 1
-                _push(heap, n_decode, decoded + lengths[1, request] - 1, request)
+                push(heap, n_decode, decoded + lengths[1, request] - 1, request)
                 n_decode += 1
         elif n_decode > 0:
             steps = heap[0, 0] - decoded
             if steps > 0:
-                took = _step_ns(
+                took = step_time(
                     costs, shape, float(n_decode), context + 0.5 * (steps - 1) * n_decode,
                     0.0, 0.0, 0.0, float(n_decode),
                 )  # fmt: skip
@@ -352,7 +354,7 @@ def serve_closed(
             context -= lengths[0, request] + lengths[1, request]
             n_decode -= 1
             heap[0, 0], heap[0, 1] = heap[n_decode, 0], heap[n_decode, 1]
-            _sift(heap, n_decode, 0)
+            sift(heap, n_decode, 0)
             n_finished += 1
             if n_arrived < n_requests:
                 times[0, n_arrived] = now
