@@ -22,6 +22,7 @@ _PROGRAMS = ("chromium", "chromedriver")
 _TAB = "\ue004"
 # chosen: stops that are not counted: boxes that scroll, buttons that show under a pointer.
 _MORE = 50
+_TRIES = 20
 _ARGUMENTS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1400,900")
 # Elements that Tab should reach; one inside a closed or hidden part is not shown.
 _STOPS = """
@@ -53,11 +54,13 @@ const e = document.activeElement;
 if (!e || e === document.body || e === document.documentElement) return null;
 window.seen = window.seen || new Set();
 const isNew = !window.seen.has(e); window.seen.add(e);
-const box = e.getBoundingClientRect(), style = getComputedStyle(e);
+const style = getComputedStyle(e);
 const drawn = (style.outlineStyle != 'none' && parseFloat(style.outlineWidth) > 0)
     || (window.rest.has(e) && window.rest.get(e) != look(e));
-const inside = box.width > 0 && box.height > 0 && box.bottom > 0 && box.right > 0
-    && box.top < innerHeight && box.left < innerWidth;
+// A link around something that floats has no size of its own.
+const inside = [e, ...e.children].map(part => part.getBoundingClientRect()).some(box =>
+    box.width > 0 && box.height > 0 && box.bottom > 0 && box.right > 0
+    && box.top < innerHeight && box.left < innerWidth);
 return [isNew, drawn, inside, e.outerHTML.split('>')[0].slice(0, 100) + '>'];
 """
 )
@@ -80,7 +83,11 @@ def keyboard_problems(page: Path) -> Iterator[str]:
     """Yield a message for each thing on a page that a keyboard cannot reach or show."""
     with _browser() as browser:
         browser("POST", "/url", {"url": page.absolute().as_uri()})
-        n_stops = _run(browser, _COUNT)
+        for _ in range(_TRIES):
+            # A page that was just loaded may not be laid out yet.
+            if n_stops := _run(browser, _COUNT):
+                break
+            time.sleep(0.1)
         if not n_stops:
             yield f"{page.name}: the page has nothing that Tab could reach"
             return
@@ -139,8 +146,10 @@ def _browser() -> Iterator[Any]:
         wanted = {"capabilities": {"alwaysMatch": {"goog:chromeOptions": chrome}}}
         session = _request("POST", f"{address}/session", wanted)["sessionId"]
         base = f"{address}/session/{session}"
-        yield lambda method, path, data: _request(method, base + path, data)
-        _request("DELETE", base, None)
+        try:
+            yield lambda method, path, data: _request(method, base + path, data)
+        finally:
+            _request("DELETE", base, None)
     finally:
         driver.terminate()
         driver.wait(20)
