@@ -277,7 +277,7 @@ def _withdraw(s: Any, bank: int) -> None:
 
 @inlined
 def has_work(s: Any, now: int) -> bool:
-    """Return True if `step` does more than issue of the selected command."""
+    """Return True if `step` does more than issue the selected command."""
     work: bool = (
         s.is_stale != 0 or s.blocked_late != 0 or s.power_wants != 0 or now >= s.refresh_wake
     )
