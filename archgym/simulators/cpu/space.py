@@ -175,9 +175,9 @@ def machine_of(space: str, design: Mapping[str, Value]) -> dict[str, int]:
         else:
             changes[_SPEC[name][0]] = int(str(value))
     found = machine(changes)
-    # Writes wait as reads do. Queues of L2 and last level are no parameters: each level looks up one
-    # request a cycle and misses wait in MSHRs, so that a queue's size explains below 0.5 % of the
-    # variance of log IPC on all programs measured.
+    # Writes wait as reads do. Queues of L2 and last level are no parameters: each level looks up
+    # one request a cycle and misses wait in MSHRs, so that a queue's size explains below 0.5 % of
+    # the variance of log IPC on all programs measured.
     for component in ("L1D", "DRAM"):
         found[f"{component}.wq"] = found[f"{component}.rq"]
     return found if space == "as-shipped" else {**found, **latencies(found)}

@@ -41,7 +41,7 @@ from archgym.simulators.moe.columns import (
     WAIT_STEPS,
 )
 
-__all__ = ["SHAPE", "STATISTICS", "serve_closed", "step_ns"]
+__all__ = ["SHAPE", "STATISTICS", "push", "serve_closed", "sift", "step_ns", "step_time"]
 
 Array = npt.NDArray[Any]
 
@@ -49,12 +49,13 @@ SHAPE: Final = (
     *("n_layers", "n_dense", "n_experts", "top_k", "data", "expert"),
     *("max_sequences", "max_tokens", "chunk_tokens", "max_context", "pauses_decodes"),
     *("poll_steps", "reserved_percent", "draft_tokens", "accepted_permille"),
-    *("all_experts", "independent_permille"),
+    *("all_experts", "independent_permille", "hold_steps", "hold_prompts", "hold_tokens"),
 )
 (
     N_LAYERS, N_DENSE, N_EXPERTS, TOP_K, DATA, EXPERT,
     MAX_SEQUENCES, MAX_TOKENS, CHUNK_TOKENS, MAX_CONTEXT, PAUSES, POLL_STEPS, RESERVED_PERCENT,
-    DRAFT_TOKENS, ACCEPTED_PERMILLE, ALL_EXPERTS, INDEPENDENT,
+    DRAFT_TOKENS, ACCEPTED_PERMILLE, ALL_EXPERTS, INDEPENDENT, HOLD_STEPS, HOLD_PROMPTS,
+    HOLD_TOKENS,
 ) = range(len(SHAPE))  # fmt: skip
 
 # Statistics of one kind of step, summed over steps.
@@ -73,7 +74,7 @@ def _distinct(n_experts: float, top_k: float, n_tokens: float) -> float:
 
 
 @helper
-def _step_ns(
+def step_time(
     costs: Array,
     shape: Array,
     n_decode: float,
@@ -83,17 +84,22 @@ def _step_ns(
     prompt_context: float,
     n_logits: float,
 ) -> float:
+    """Return the time of one step [ns]; arguments as in `step_ns`."""
     ranks = float(shape[DATA])
     # Each sequence verifies its drafts in the same step.
     n_tokens = n_decode * (1.0 + shape[DRAFT_TOKENS]) + n_prompt
-    mine = max(1.0, n_tokens / ranks)
+    # One group reads a prompt, and all wait for the busiest.
+    n_prompts = max(1.0, n_logits - n_decode)
+    busiest = 1.0 / min(ranks, n_prompts)
+    mine = max(1.0, n_decode * (1.0 + shape[DRAFT_TOKENS]) / ranks + n_prompt * busiest)
     eager = costs[PROMPT_LAYER_NS] if n_prompt > 0.0 else 0.0
     prompts = _larger(costs[CONTEXT_NS] * prompt_context, costs[PAIR_NS] * pairs)
     attention = (
         costs[LAYER_NS]
         + eager
         + _larger(costs[ATTENTION_WEIGHT_NS], costs[ATTENTION_TOKEN_NS] * mine)
-        + (costs[CONTEXT_NS] * context + prompts + costs[SEQUENCE_LAYER_NS] * n_decode) / ranks
+        + (costs[CONTEXT_NS] * context + costs[SEQUENCE_LAYER_NS] * n_decode) / ranks
+        + prompts * busiest
         + costs[NORM_TOKEN_NS] * mine
     )
     reduce = costs[REDUCE_FIXED_NS] + costs[REDUCE_TOKEN_NS] * mine
@@ -145,11 +151,11 @@ def step_ns(costs: Array, shape: Array, steps: Array, times: Array) -> None:
     """
     for row in range(len(costs)):
         s = steps[row]
-        times[row] = _step_ns(costs[row], shape[row], s[0], s[1], s[2], s[3], s[4], s[5])
+        times[row] = step_time(costs[row], shape[row], s[0], s[1], s[2], s[3], s[4], s[5])
 
 
 @helper
-def _sift(heap: Array, n: int, at: int) -> None:
+def sift(heap: Array, n: int, at: int) -> None:
     """Restore a heap of (key, request) rows below one place."""
     while True:
         least = at
@@ -164,7 +170,8 @@ def _sift(heap: Array, n: int, at: int) -> None:
 
 
 @helper
-def _push(heap: Array, n: int, key: int, request: int) -> None:
+def push(heap: Array, n: int, key: int, request: int) -> None:
+    """Add a (key, request) row to a heap of n."""
     heap[n, 0], heap[n, 1] = key, request
     at = n
     while at > 0:
@@ -174,6 +181,19 @@ def _push(heap: Array, n: int, key: int, request: int) -> None:
         for column in range(2):
             heap[at, column], heap[parent, column] = heap[parent, column], heap[at, column]
         at = parent
+
+
+@helper
+def _holds(
+    shape: Array, lengths: Array, scratch: Array, first: int, end: int, n_decode: int
+) -> bool:
+    """Return True if prompts that were admitted wait for others to share their step."""
+    if end - first < shape[HOLD_PROMPTS]:
+        return True
+    tokens = n_decode
+    for request in range(first, end):
+        tokens += lengths[0, request] - scratch[0, request]
+    return bool(tokens < shape[HOLD_TOKENS])
 
 
 @entry_point(seconds=15)
@@ -216,6 +236,7 @@ def serve_closed(
     n_admitted = 0
     first_reading = 0  # requests admitted and not read: [first_reading, n_admitted)
     polled = 0  # requests that the scheduler has seen
+    held = 0  # steps that prompts have waited for others
     for request in range(n_arrived):
         times[0, request] = 0.0
         times[1, request] = costs[FIRST_NS]
@@ -235,7 +256,12 @@ def serve_closed(
             reserved += need
             scratch[0, request] = 0
             n_admitted += 1
-        if first_reading < n_admitted:
+        reads = first_reading < n_admitted
+        if reads and held < shape[HOLD_STEPS] and n_decode >= shape[DATA]:
+            reads = not _holds(shape, lengths, scratch, first_reading, n_admitted, n_decode)
+        waits = first_reading < n_admitted and not reads
+        held = held + 1 if waits else 0
+        if reads:
             pauses = shape[PAUSES] == 1
             running = 0 if pauses else n_decode
             budget = max(1, budget_all * shape[DATA] - running)
@@ -260,7 +286,7 @@ def serve_closed(
                     n_done += 1
                 request += 1
             seen = 0.0 if pauses else context
-            took = _step_ns(
+            took = step_time(
                 costs, shape, float(running), seen, float(n_prompt), pairs, prompt_context,
                 float(running + n_done),
             )  # fmt: skip
@@ -283,12 +309,12 @@ def serve_closed(
                 times[1, request] = now
                 times[3, request], times[4, request] = float(pure), float(with_prompt)
                 context += lengths[0, request] + 1
-                _push(heap, n_decode, decoded + lengths[1, request] - 1, request)
+                push(heap, n_decode, decoded + lengths[1, request] - 1, request)
                 n_decode += 1
         elif n_decode > 0:
             steps = heap[0, 0] - decoded
             if steps > 0:
-                took = _step_ns(
+                took = step_time(
                     costs, shape, float(n_decode), context + 0.5 * (steps - 1) * n_decode,
                     0.0, 0.0, 0.0, float(n_decode),
                 )  # fmt: skip
@@ -304,6 +330,8 @@ def serve_closed(
                     if poll > 1:
                         least += (poll - (pure + with_prompt + least) % poll) % poll
                     steps = min(steps, least)
+                if waits:
+                    steps = min(steps, 1)
                 s = statistics[0]
                 s[0] += steps
                 s[1] += steps * n_decode
@@ -326,7 +354,7 @@ def serve_closed(
             context -= lengths[0, request] + lengths[1, request]
             n_decode -= 1
             heap[0, 0], heap[0, 1] = heap[n_decode, 0], heap[n_decode, 1]
-            _sift(heap, n_decode, 0)
+            sift(heap, n_decode, 0)
             n_finished += 1
             if n_arrived < n_requests:
                 times[0, n_arrived] = now

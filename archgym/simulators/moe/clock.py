@@ -34,6 +34,10 @@ _LATENT_DECODE: Final = 0.4
 # A collective over n GPUs costs the floor of two GPUs once, and a quarter more per doubling:
 # custom all-reduce tables go from 2.4 us (2 GPUs) to 3.3 us (8 GPUs) on H100.
 _FLOOR_BASE, _FLOOR_PER_DOUBLING = 0.5, 0.25
+# Gathers and scatters of groups run over NCCL's ring, whose floor grows with each GPU: 1.6, 2.1 and
+# 3.1 times the custom all-reduce of four on 2, 4 and 8 GPUs (H100, H200 and B200 alike). Many GPUs
+# send tokens to experts instead: 10 to 16 us with DeepEP's kernels for few tokens, 3 times.
+_RING_BASE, _RING_PER_GPU, _RING_MOST = 1.1, 0.25, 3.0
 # Kernels of prompts that run without captured graphs: the experts' sorting and products too.
 _EXPERT_KERNELS: Final = 5
 _LEAST: Final = 2.0
@@ -248,7 +252,8 @@ def engine_costs(d: Dimensions, k: Constants, graphs: bool = True) -> npt.NDArra
         d.decode_flops / (_LATENT_DECODE * d.peak_wide),
     )
     # Attention in groups gathers tokens before the experts and scatters them after.
-    gather_floor = _floor(n_gpus, k.reduce_ns) * np.where(d.data > 1, 2.0, 1.0)
+    ring = k.reduce_ns * np.minimum(_RING_BASE + _RING_PER_GPU * n_gpus, _RING_MOST)
+    gather_floor = np.where(d.data > 1, 2.0 * ring, _floor(n_gpus, k.reduce_ns))
     moved = ACTIVATION_BYTES * _COPY_PASSES * (d.hidden + d.inner / d.slices)
     reduce_token = 2.0 * (d.tensor - 1) / d.tensor * vector / (k.link * d.link)
     # Groups gather all tokens, or send each to its experts in 8 bits and get it back in 16,

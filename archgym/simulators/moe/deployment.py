@@ -56,6 +56,9 @@ class Deployment:
       acceptance: Probability that a draft is accepted where those before it were.
       independent: Share of a step's further tokens that count as routed on their own.
       all_experts: True if each step reads every expert, as kernels do that pad all to one tile.
+      hold_steps: Most steps that prompts wait for others to share their step; 0 for none.
+      hold_prompts: Prompts from which they wait no longer.
+      hold_tokens: Tokens of a step from which they wait no longer, decodes included.
     """
 
     model: MoeModel
@@ -76,6 +79,9 @@ class Deployment:
     acceptance: float = 0.8
     independent: float = INDEPENDENT
     all_experts: bool = False
+    hold_steps: int = 0
+    hold_prompts: int = 0
+    hold_tokens: int = 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.draft_tokens <= _MAX_DRAFTS or not 0 <= self.acceptance <= 1:
@@ -122,7 +128,10 @@ class Deployment:
     @property
     def by_kind(self) -> dict[str, str]:
         """Labels that decide the engine's constants."""
-        return labels(self.model, self.gpu, self.engine, self.precision, release=self.release)
+        return labels(
+            self.model, self.gpu, self.engine, self.precision,
+            release=self.release, grouped=self.data > 1,
+        )  # fmt: skip
 
     @property
     def dimensions(self) -> Dimensions:
@@ -174,7 +183,7 @@ class Deployment:
             "data": self.data,
             "expert": self.expert,
             "max_sequences": _MAX_SEQUENCES,
-            "max_tokens": self.max_tokens or how.max_tokens,
+            "max_tokens": self.max_tokens or how.step_tokens(self.gpu),
             "chunk_tokens": int(how.chunks),
             "max_context": self.max_context,
             "pauses_decodes": int(how.pauses_decodes),
@@ -184,6 +193,9 @@ class Deployment:
             "accepted_permille": round(1000 * self.tokens_per_step),
             "all_experts": int(self.all_experts),
             "independent_permille": round(1000 * self.independent),
+            "hold_steps": self.hold_steps,
+            "hold_prompts": self.hold_prompts,
+            "hold_tokens": self.hold_tokens,
         }
         return np.array([values[name] for name in SHAPE], dtype=np.int64)
 

@@ -74,6 +74,7 @@ PRIORS: Final[Mapping[str, Prior]] = {
         {
             **{"gpu": 0.12, "vendor": 0.1, "engine": 0.12, "precision": 0.15, "model": 0.1},
             **{"engine+generation": 0.12, "precision+generation": 0.12},
+            **{"engine+groups": 0.2},
         },
         "kernel tables of fused experts, 32 to 128 tokens: median 0.62 over GPUs and engines",
     ),
@@ -103,7 +104,10 @@ PRIORS: Final[Mapping[str, Prior]] = {
         "kernels of a decode step of DeepSeek-R1 (InferenceX, issue 863): 2 to 6 us each",
     ),
     "experts_ns": Prior(
-        25_000.0, 0.3, {"engine": 0.2, "generation": 0.15, "model": 0.15, "format": 0.3},
+        25_000.0, 0.3, {
+            **{"engine": 0.2, "generation": 0.15, "model": 0.15, "format": 0.3},
+            **{"engine+groups": 0.3},
+        },
         "kernel tables of fused experts with at most 128 tokens: 22 to 32 us on Hopper with 8 and "
         "16 bits; 4 bits take 35 to 73 us where they are widened, 15 to 20 us on 4-bit units",
         {"format=widened": math.log(2.1), "format=narrow": math.log(0.8)},
@@ -121,7 +125,8 @@ PRIORS: Final[Mapping[str, Prior]] = {
         "vLLM pull request 11133: 150 to 170 us between decodes with asynchronous scheduling",
     ),
     "sequence_ns": Prior(
-        15_000.0, 0.7, {"engine": 0.4, "engine+generation": 0.3, "release": 0.5},
+        15_000.0, 0.7,
+        {"engine": 0.4, "engine+generation": 0.3, "release": 0.5},
         "chosen: 10 to 100 us of scheduling, sampling and output in vLLM issue 6913",
     ),
     "prompt_step_ns": Prior(
@@ -152,7 +157,9 @@ class Engine:
 
     Attributes:
       name: Name by which it is chosen.
-      max_tokens: Most tokens of a step by default.
+      max_tokens: Most tokens of a step by default, on a GPU with much memory.
+      small_tokens: The same on a GPU with less memory than `small_below_gb`.
+      small_below_gb: Memory from which a GPU counts as one with much [GB]; 0 for any.
       chunks: True if it splits prompts over steps.
       pauses_decodes: True if prompts run in steps of their own while decodes pause.
       reserved_percent: Share of an output's tokens that must have room when a request is admitted.
@@ -163,35 +170,44 @@ class Engine:
 
     name: str
     max_tokens: int
+    small_tokens: int
+    small_below_gb: float
     chunks: bool
     pauses_decodes: bool
     reserved_percent: int
     block_tokens: int
     source: str
 
+    def step_tokens(self, gpu: Gpu) -> int:
+        """Return the most tokens of a step on a GPU by default."""
+        return self.small_tokens if gpu.memory_gb < self.small_below_gb else self.max_tokens
+
 
 _ENGINES: Final = {
     item.name: item
     for item in (
         Engine(
-            "vllm", 8192, True, False, 50, 16,
-            "vLLM's defaults: max_num_batched_tokens for servers; blocks of 16 tokens on demand "
-            "(chosen: half of an output on average)",
+            "vllm", 8192, 2048, 75.0, True, False, 50, 16,
+            "vLLM's defaults: max_num_batched_tokens for servers, on GPUs of 70 GiB and more and "
+            "on others; blocks of 16 tokens on demand (chosen: half of an output on average)",
         ),
         Engine(
-            "sglang", 16384, True, True, 70, 1,
-            "SGLang's defaults: chunked_prefill_size on large GPUs, new_token_ratio of 0.7, "
-            "page_size of 1",
+            "sglang", 16384, 8192, 172.0, True, True, 70, 1,
+            "SGLang's defaults: chunked_prefill_size on GPUs of 160 GiB and more and on others, "
+            "new_token_ratio of 0.7, page_size of 1",
         ),
         Engine(
-            "trt-llm", 8192, False, False, 100, 0,
+            "trt-llm", 8192, 8192, 0.0, False, False, 100, 0,
             "TensorRT-LLM's defaults: max_num_tokens, no chunks, GUARANTEED_NO_EVICT",
         ),
         Engine(
-            "llama.cpp", 2048, True, False, 100, 0,
+            "llama.cpp", 2048, 2048, 0.0, True, False, 100, 0,
             "llama.cpp's default batch of 2,048 tokens; a slot keeps its whole context",
         ),
-        Engine("ideal", 8192, True, False, 100, 0, "chosen: no software, rooflines only"),
+        Engine(
+            "ideal", 8192, 8192, 0.0, True, False, 100, 0,
+            "chosen: no software, rooflines only",
+        ),
     )
 }  # fmt: skip
 ENGINE_NAMES: Final = tuple(_ENGINES)
@@ -237,6 +253,7 @@ def labels(
     precision: str,
     *,
     release: str = "",
+    grouped: bool = False,
 ) -> dict[str, str]:
     """Return the labels that decide a deployment's constants.
 
@@ -246,6 +263,7 @@ def labels(
       engine_name: Engine, also one that is not known.
       precision: Format of the experts, a key of `BITS`.
       release: Major and minor version of the engine, such as "vllm 0.11"; "" for a typical one.
+      grouped: True if groups of GPUs attend to requests of their own.
     """
     attention = "latent" if model.latent else "linear" if model.linear else "grouped"
     return {
@@ -262,6 +280,7 @@ def labels(
         "engine+generation": f"{engine_name}+{gpu.generation}",
         "precision+generation": f"{precision}+{gpu.generation}",
         "engine+attention": f"{engine_name}+{attention}",
+        "engine+groups": f"{engine_name}+many" if grouped else "",
     }
 
 

@@ -233,16 +233,18 @@ def _step(
     state.clocks[RATIO] = _measured(work, n_tokens)
 
     ranks = choices[DATA]
-    mine = _share(n_tokens, ranks)
+    # One group reads a prompt, and all wait for the busiest.
+    n_prompts = max(1, n_batch - n_decode)
+    mine = _share(n_decode, ranks) + _share(n_prompt, min(ranks, n_prompts))
+    prompt_scores = max(costs[CONTEXT_NS] * prompt_context, costs[PAIR_NS] * prompt_pairs)
     scores = (
         max(costs[CONTEXT_NS] * decode_context, costs[PAIR_NS] * decode_pairs)
-        + max(costs[CONTEXT_NS] * prompt_context, costs[PAIR_NS] * prompt_pairs)
         + costs[SEQUENCE_LAYER_NS] * n_decode
-    )
+    ) / ranks + prompt_scores / min(ranks, n_prompts)
     attention = (
         costs[LAYER_NS]
         + max(costs[ATTENTION_WEIGHT_NS], costs[ATTENTION_TOKEN_NS] * mine)
-        + scores / ranks
+        + scores
         + costs[NORM_TOKEN_NS] * mine
     )
     software = costs[STEP_NS] + costs[SEQUENCE_NS] * n_decode / ranks

@@ -40,9 +40,10 @@ _NUMBERS: Final = {
     "topic_tokens": 1e9,
     "depth": 1.0,
     "layer_spread": 3.0,
+    "alike": 1.0,
 }
 _WHOLE: Final = ("n_experts", "top_k")
-_OPTIONAL: Final = ("topic_tokens", "depth", "layer_spread")
+_OPTIONAL: Final = ("topic_tokens", "depth", "layer_spread", "alike")
 
 
 @final
@@ -172,8 +173,8 @@ class RoutingPreset:
         -skew * ln(rank[l, e]) + topic * D[d, l, e] + z[t, l, e]
 
     with ranks in an order of chance, D and z standard normal; z has autocorrelation
-    `persistence` from token to token of a document, and D wanders slowly. The top k experts are
-    used.
+    `persistence` from token to token of a document, D wanders slowly, and documents share a part
+    of it where they are `alike`. The top k experts are used.
 
     Attributes:
       name: Name.
@@ -182,6 +183,8 @@ class RoutingPreset:
       skew: Strength of all documents' preference for some experts.
       layer_spread: Standard deviation of the logarithm of the skews of layers; 0 for equal ones.
       topic: Strength of a document's preference for experts of its own.
+      alike: Correlation between the topics of documents; 0 where requests of a batch have nothing
+        in common, 1 where all have one topic, which then does not change.
       persistence: Autocorrelation of a token's noise with the token's before, below 1.
       topic_tokens: After how many tokens a document's topic has changed to a correlation of 1/e;
         0 for never.
@@ -202,6 +205,7 @@ class RoutingPreset:
     topic_tokens: float = 384.0
     depth: float = 0.0
     layer_spread: float = 0.0
+    alike: float = 0.0
     one_router: bool = False
     source: str = field(default="", compare=False)
 
@@ -332,13 +336,18 @@ def generate(
     words = raw.reshape(2, *shape)
     ranks = np.argsort(np.argsort(words[0], axis=1), axis=1) + 1
     stay = math.exp(-TOPIC_STEP / preset.topic_tokens) if preset.topic_tokens else 1.0
+    wish = -_skews(preset, seed, drawn_layers)[:, None] * np.log(ranks)
+    topic = preset.topic
+    if preset.alike:
+        wish = wish + topic * math.sqrt(preset.alike) * _normals(seed, 5, shape)
+        topic *= math.sqrt(1.0 - preset.alike)
     draw(
         experts,
         starts,
-        (-_skews(preset, seed, drawn_layers)[:, None] * np.log(ranks)).astype(np.float32),
+        wish.astype(np.float32),
         np.argsort(words[1], axis=1).astype(np.int32),
         np.uint64(seed),
-        np.array((preset.topic, preset.persistence, preset.depth, stay), dtype=np.float64),
+        np.array((topic, preset.persistence, preset.depth, stay), dtype=np.float64),
         normal_table(),
         np.empty(drawn_layers, dtype=np.uint64),
         np.empty((3, drawn_layers + 2, preset.n_experts), dtype=np.float32),
@@ -354,7 +363,14 @@ def _skews(preset: RoutingPreset, seed: int, n_layers: int) -> npt.NDArray[np.fl
     """Return the skew of each layer, whose median is the preset's."""
     if not preset.layer_spread:
         return np.full(n_layers, preset.skew)
-    words = np.random.PCG64(np.random.SeedSequence([seed, 4])).random_raw(n_layers)
+    drawn = _normals(seed, 4, (n_layers,))
+    return np.asarray(preset.skew * np.exp(preset.layer_spread * drawn))
+
+
+def _normals(seed: int, purpose: int, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """Return standard normal numbers that are the same in every release of NumPy."""
+    sequence = np.random.SeedSequence([seed, purpose])
+    words = np.random.PCG64(sequence).random_raw(math.prod(shape))
     inverse = NormalDist().inv_cdf
     drawn = [inverse(((int(word) >> 11) + 0.5) / 2.0**53) for word in words]
-    return np.asarray(preset.skew * np.exp(preset.layer_spread * np.array(drawn)))
+    return np.array(drawn).reshape(shape)

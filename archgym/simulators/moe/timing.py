@@ -150,7 +150,10 @@ def _engine(
         attention_bits=serving.attention_bits, kv_bits=serving.kv_bits,
     )  # fmt: skip
     precision = serving.precision or precision_of(serving.expert_bits, gpu, model)
-    known = constants(labels(model, gpu, serving.engine, precision, release=serving.release))
+    by_kind = labels(
+        model, gpu, serving.engine, precision, release=serving.release, grouped=serving.data > 1
+    )
+    known = constants(by_kind)
     found = dict(zip(COSTS, engine_costs(sizes, known, serving.graphs).tolist(), strict=True))
     found["layer_ns"] += serving.layer_software_ns
     found["step_ns"] += serving.step_software_ns

@@ -9,10 +9,11 @@ import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.simulators.moe import MoeSimulator
+from archgym.simulators.moe.client import step_ns
 from archgym.simulators.moe.closed_loop import load, serve
 from archgym.simulators.moe.columns import COSTS
 from archgym.simulators.moe.deployment import Deployment
-from archgym.simulators.moe.engines import PRIORS, Calibration, calibration, labels
+from archgym.simulators.moe.engines import PRIORS, Calibration, calibration, engine, labels
 from archgym.simulators.moe.hardware import gpu, node
 from archgym.simulators.moe.models import MoeModel
 from archgym.simulators.moe.plan import plan
@@ -333,3 +334,55 @@ def test_four_bit_experts_take_longer_where_they_are_widened() -> None:
     ]
     # 25 us, times 2.1 and 0.8.
     assert times == [pytest.approx(52_500.0), pytest.approx(20_000.0)]
+
+
+def test_one_prompt_occupies_one_group() -> None:
+    deployment = Deployment(model("deepseek-r1"), gpu("h200"), "sglang", "fp8", data=8, expert=8)
+    costs, shape = deployment.costs(), deployment.shape()
+    times = np.zeros(2)
+    # 8,192 prompt tokens: of one prompt, or of eight prompts of 1,024, one for each group.
+    pairs = 1024 * 1025 / 2 * 8
+    steps = np.array([[0, 0, 8192, pairs, 8192, 1], [0, 0, 8192, pairs, 8192, 8]], dtype=np.float64)
+
+    step_ns(np.stack([costs] * 2), np.stack([shape] * 2), steps, times)
+
+    # Norms alone: seven eighths of the tokens more in the busiest group, in each layer.
+    more = costs[COSTS.index("norm_token_ns")] * (8192 - 1024) * 61
+    assert times[0] - times[1] > more
+
+
+def test_held_prompts_share_their_step() -> None:
+    deployment = Deployment(model("deepseek-r1"), gpu("b200"), "trt-llm", "nvfp4", data=4, expert=4)
+    holding = replace(deployment, hold_steps=60, hold_prompts=4)
+    requests = load(64, 1024, 1024, shortest=0.8, waves=3)
+
+    free, held = (serve(d.costs(), d.shape(), requests) for d in (deployment, holding))
+
+    n_requests = 64 * 3
+    # At most 60 steps of waiting, and fewer steps with prompts than there are requests.
+    assert free.mean_ttft_ms < held.mean_ttft_ms < free.mean_ttft_ms + 60 * 1.2 * held.mean_tpot_ms
+    assert held.statistics[1, 0] < 0.7 * free.statistics[1, 0] <= 0.7 * n_requests
+    # All requests are served to the end.
+    assert held.statistics[:, 3].sum() == requests.lengths[0].sum()
+
+
+def test_step_budget_follows_the_memory_of_the_gpu() -> None:
+    # SGLang halves chunked_prefill_size below 160 GiB; vLLM serves with 2,048 below 70 GiB.
+    assert engine("sglang").step_tokens(gpu("h200")) == 8192
+    assert engine("sglang").step_tokens(gpu("b200")) == 16384
+    assert engine("vllm").step_tokens(gpu("h100-sxm")) == 8192
+    assert engine("vllm").step_tokens(gpu("l40s")) == 2048
+
+
+def test_gathers_of_groups_cost_more_than_all_reduces() -> None:
+    known = Calibration({})
+    at = Deployment(model("deepseek-r1"), gpu("h200"), "an-engine", "fp8", tensor=8)
+    gather = COSTS.index("gather_fixed_ns")
+
+    sliced, grouped = (
+        replace(at, tensor=8 // data, data=data).costs(known)[gather] for data in (1, 8)
+    )
+
+    # Tables on H200 with 8 GPUs: NCCL gathers in 10.5 to 12.8 us and scatters in as many, where a
+    # custom all-reduce takes 3.0 (SGLang) to 4.8 us (vLLM).
+    assert 4.5 < grouped / sliced < 7.0

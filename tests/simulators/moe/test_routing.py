@@ -278,3 +278,29 @@ def test_name_that_is_cut_is_reported(tmp_path: Path) -> None:
         write_routing(tmp_path / "a.routing.npz", routing)
 
     assert notes == ["letters of the trace's name: 200 of 250 are used; shorten it."]
+
+
+def test_documents_that_are_alike_share_experts_in_a_batch() -> None:
+    preset = RoutingPreset("alike", 64, 4, 0.0, 1.5, 0.3, topic_tokens=0.0)
+    lengths = [64] * 8
+
+    apart, alike = (generate(replace(preset, alike=share), 3, lengths, 4) for share in (0.0, 0.8))
+
+    def distinct(routing: Routing, n_documents: int) -> float:
+        """Returns mean distinct experts of a layer for one token of each document."""
+        experts = routing.experts.reshape(8, 64, 4, 4)[:n_documents]
+        return float(
+            np.mean([len(np.unique(experts[:, t, layer])) for t in range(64) for layer in range(4)])
+        )
+
+    # One document is as before; eight share experts, of which there are at most 32.
+    assert distinct(apart, 1) == distinct(alike, 1) == 4.0
+    assert distinct(alike, 8) < 0.8 * distinct(apart, 8)
+
+
+def test_documents_that_are_all_alike_keep_their_own_noise() -> None:
+    preset = RoutingPreset("alike", 16, 2, 0.0, 1.0, 0.3, alike=1.0)
+
+    experts = generate(preset, 1, [32, 32], 2).experts
+
+    assert (experts[:32] != experts[32:]).any()

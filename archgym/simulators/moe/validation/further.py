@@ -14,11 +14,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.simulators.moe.client import step_ns
 from archgym.simulators.moe.clock import kernels
 from archgym.simulators.moe.closed_loop import ClosedLoop, load, serve
-from archgym.simulators.moe.columns import COSTS
 from archgym.simulators.moe.deployment import Deployment
+from archgym.simulators.moe.disaggregated import serve_disaggregated
 from archgym.simulators.moe.efficiency import HOST_MEMORY
 from archgym.simulators.moe.engines import BITS
 from archgym.simulators.moe.models import MoeModel
@@ -52,6 +51,7 @@ _BARS: Final = {"TPOT": 15.0, "TTFT": 35.0, "output/s": 15.0}
 _MTP_ACCEPTANCE: Final = 0.85
 # chosen: attention in more groups than this has experts of its own on each GPU.
 _WIDE: Final = 8
+_WAVES: Final = 10  # requests of each client, as in InferenceX's client
 _NETWORK_GB_S: Final = 50.0  # AIConfigurator: one GPU's network card of 400 Gb/s
 
 _DISAGGREGATED_NOTE: Final = (
@@ -128,48 +128,21 @@ def _worker(cells: Cells, side: str, served: MoeModel, reference: Path) -> Deplo
     )  # fmt: skip
 
 
-def _step(deployment: Deployment, contents: tuple[float, ...]) -> float:
-    """Return the time of one step [ns]."""
-    times = np.zeros(1)
-    step_ns(deployment.costs()[None], deployment.shape()[None], np.array([contents]), times)
-    return float(times[0])
-
-
 def _disaggregated(cells: Cells, served: MoeModel, reference: Path) -> tuple[float, float]:
-    """Return TTFT and TPOT [ms] of workers for prompts and others for decoding.
-
-    Requests circulate: they queue for prompt workers, move their keys and values, decode, and come
-    back. Queues are those of asymptotic bounds.
-
-    Source:
-      Denning and Buzen, *The Operational Analysis of Queueing Network Models*, 1978.
-    """
+    """Return TTFT and TPOT [ms] of workers for prompts and others for decoding."""
     prefill = _worker(cells, "prefill", served, reference)
     decode = _worker(cells, "decode", served, reference)
-    clients = _cells(cells, "conc")
-    mean = (1.0 + _cells(cells, "random_range_ratio", otherwise=1.0)) / 2.0
-    prompt, output = mean * _cells(cells, "isl"), mean * _cells(cells, "osl")
-    n_prefill = _cells(cells, "prefill_workers", "prefill_num_workers")
-    n_decode = _cells(cells, "decode_workers", "decode_num_workers")
-    groups = float(prefill.data)
-    prompts = groups * prompt
-    step = _step(prefill, (0.0, 0.0, prompts, prompts * prompt / 2.0, prompts, groups))
-    service = step / groups / n_prefill
-    moved = served.kv_bytes_per_token(8) * prompt / decode.tensor
-    transfer = moved / _NETWORK_GB_S
-    first = float(prefill.costs()[COSTS.index("first_ns")])
-    tpot, ttft = 1e7, step
-    for _ in range(50):
-        running = clients * output * tpot / (ttft + output * tpot) / n_decode
-        running = max(1.0, running)
-        context = running * (prompt + output / 2.0)
-        tpot = _step(decode, (running, context, 0.0, 0.0, 0.0, running))
-        tpot /= decode.tokens_per_step
-        queue = max(0.0, clients * service - output * tpot)
-        # A tenth of the requests are the first wave, which all come at once.
-        wave = 0.1 * clients * service / 2.0
-        ttft = 0.5 * ttft + 0.5 * (first + step + transfer + queue + wave)
-    return ttft / _NS_PER_MS, tpot / _NS_PER_MS
+    loop = serve_disaggregated(
+        prefill, decode,
+        load(
+            int(_cells(cells, "conc")), int(_cells(cells, "isl")), int(_cells(cells, "osl")),
+            shortest=_cells(cells, "random_range_ratio", otherwise=1.0), waves=_WAVES,
+        ),
+        n_prefill=int(_cells(cells, "prefill_workers", "prefill_num_workers")),
+        n_decode=int(_cells(cells, "decode_workers", "decode_num_workers")),
+        transfer_ns_per_token=served.kv_bytes_per_token(8) / decode.tensor / _NETWORK_GB_S,
+    )  # fmt: skip
+    return float(loop.ttft_ms.mean()), float(np.nanmean(loop.tpot_ms))
 
 
 def disaggregated_rows(reference: Path, progress: Progress) -> list[Row]:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
 from archgym.errors import FileFormatError
 from archgym.simulators.moe.closed_loop import Load, load
@@ -125,6 +125,7 @@ def _row(
     measured = _number(cells, "out_tok_s_gpu", math.nan)
     derived = _number(cells, "out_tok_s_gpu_derived", math.nan)
     release = _release(name, cells.get("engine_version", ""))
+    settings = _launch_settings(cells, name, clients)
     deployment = Deployment(
         served, accelerator, name, _precision(names[1]),
         tensor=_whole(cells, "tp", 4096),
@@ -139,18 +140,86 @@ def _row(
         poll_steps=(30 if clients >= 16 else 10)
         if (name, accelerator.generation) == ("sglang", "blackwell")
         else 1,
+        max_tokens=settings.max_tokens,
+        hold_steps=settings.hold_steps,
+        hold_prompts=settings.hold_prompts,
+        hold_tokens=settings.hold_tokens,
     )  # fmt: skip
     return Measured(
         names, deployment, clients,
         _whole(cells, "isl", _MOST_TOKENS), _whole(cells, "osl", _MOST_TOKENS), shortest,
-        # Clients with exact lengths would stay in step for ever; TTFT of such rows does not grow
-        # with the clients, so that they must have started apart.
-        shortest >= 1.0,
+        # Clients with exact lengths stay in step where prompts come before decodes, as with SGLang:
+        # there TTFT grows with the clients. Elsewhere it does not: they must have started apart.
+        shortest >= 1.0 and not deployment.scheduling.pauses_decodes,
         _number(cells, "ttft_mean_ms", math.nan),
         _number(cells, "tpot_mean_ms", math.nan),
         derived if math.isnan(measured) else measured,
         math.isnan(measured),
     )  # fmt: skip
+
+
+# Most prompt tokens of a step (--chunked-prefill-size, --max-num-batched-tokens, max_num_tokens)
+# that InferenceX's launch scripts set, by engine, model, precision and GPU; others keep defaults.
+_STEP_TOKENS: Final[Mapping[tuple[str, str, str, str], int]] = {
+    ("sglang", "DeepSeek-R1", "fp8", "B200"): 32768,
+    ("sglang", "DeepSeek-R1", "nvfp4", "B200"): 16384,
+    ("sglang", "DeepSeek-R1", "fp8", "H200"): 32768,
+    ("sglang", "DeepSeek-R1", "fp8", "MI300X"): 196608,
+    ("sglang", "DeepSeek-R1", "fp8", "MI355X"): 196608,
+    ("sglang", "DeepSeek-R1", "mxfp4", "MI355X"): 196608,
+    ("sglang", "Qwen3.5-397B-A17B", "bf16", "B200"): 32768,
+    ("sglang", "Qwen3.5-397B-A17B", "fp8", "B200"): 32768,
+    ("sglang", "Qwen3.5-397B-A17B", "nvfp4", "B200"): 32768,
+    ("trt-llm", "gpt-oss-120b", "mxfp4", "B200"): 20000,
+    ("trt-llm", "gpt-oss-120b", "mxfp4", "H200"): 20000,
+}
+# From this day the scripts of MiniMax-M2.5 on B200 set twice the prompt's length.
+_TWICE_FROM: Final = "2026-04-03"
+# From this day TensorRT-LLM's script of DeepSeek-R1 at 8 bits on B200 holds short prompts back.
+_HELD_FROM: Final = "2026-01-29"
+
+
+class _Settings(NamedTuple):
+    """Settings of a server, fields of `Deployment`; 0 for the engine's default."""
+
+    max_tokens: int = 0
+    hold_steps: int = 0
+    hold_prompts: int = 0
+    hold_tokens: int = 0
+
+
+def _launch_settings(cells: Mapping[str, str], engine_name: str, clients: int) -> _Settings:
+    """Return settings of a row's server that its file does not hold.
+
+    Source:
+      SemiAnalysisAI/InferenceX, `benchmarks`, scripts `<model>_<precision>_<gpu>[_trt].sh` as of
+      November 2025 to April 2026. NVIDIA's rows have no scripts, and keep the engine's defaults.
+    """
+    if not cells.get("src", "").startswith("inference"):
+        return _Settings()
+    name, precision, gpu_name = (cells[key] for key in ("model", "precision", "gpu"))
+    prompt, output = (_whole(cells, key, _MOST_TOKENS) for key in ("isl", "osl"))
+    groups, date = _whole(cells, "dp", 4096), cells.get("date", "")
+    tokens = _STEP_TOKENS.get((engine_name, name, precision, gpu_name), 0)
+    if engine_name == "trt-llm" and name == "DeepSeek-R1":
+        tokens = max(8192, (clients + prompt + 127) // 64 * 64)
+    if (name, gpu_name) == ("MiniMax-M2.5", "B200") and date >= _TWICE_FROM:
+        tokens = 2 * prompt
+    if (gpu_name, precision, prompt, output) == ("MI355X", "mxfp4", 8192, 1024) and clients > 32:
+        tokens = 32768
+    if (engine_name, gpu_name, precision, cells["tp"]) == ("sglang", "B200", "fp8", "4"):
+        tokens = 8192
+    if engine_name == "trt-llm" and groups > 1:
+        # attention_dp_config: enable_balance lets prompts wait until each group has one, for
+        # timeout_iters steps at most (50 by default).
+        return _Settings(tokens, 60 if name == "DeepSeek-R1" else 50, groups)
+    holds = (engine_name, name, precision) == ("trt-llm", "DeepSeek-R1", "fp8")
+    if gpu_name != "B200" or date < _HELD_FROM:
+        holds = False
+    if holds and (prompt, output) == (1024, 1024) and clients >= 64:
+        # batch_wait_timeout_iters and batch_wait_max_tokens_ratio.
+        return _Settings(tokens, 40, 0, int(0.8 * tokens))
+    return _Settings(tokens)
 
 
 def _reads_all(names: tuple[str, ...], release: str) -> bool:
