@@ -1,6 +1,8 @@
 """Exceptions of ArchGym: subclasses of `ArchGymError` and of the built-in that they refine."""
 
 import difflib
+import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -27,6 +29,10 @@ __all__ = [
 
 # chosen: three lines of a terminal, and all agents that come with ArchGym with some to spare.
 _MAX_NAMES = 30
+# Kinds of names in whose place a file may be given.
+_OR_FILES = ("simulator", "workload", "trace")
+# A separator, or an extension that begins with a letter: a decimal number has neither.
+_PATH = re.compile(r".*[/\\].*|.*\w\.[A-Za-z]\w{0,7}", re.DOTALL)
 
 
 class ArchGymError(Exception):
@@ -158,4 +164,14 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
     else:
         hint = "No names are known."
     head, of, owner = kind.partition(" of ")
+    if kind.split()[0] in _OR_FILES and _is_missing_path(name):
+        return UnknownNameError(
+            f"There is no file or folder {name!r}, and no {head}{of}{owner} has this name. {hint}"
+        )
     return UnknownNameError(f"Unknown {head} {name!r}{of}{owner}. {hint}")
+
+
+def _is_missing_path(name: str) -> bool:
+    """Return True if a name looks like a path, and nothing is there."""
+    text = str(name)
+    return _PATH.fullmatch(text) is not None and "\0" not in text and not os.path.lexists(text)

@@ -3,8 +3,8 @@
     python benchmarks/own_function.py
 
 Both search the same space of 65,536 designs with their default settings for such a problem: here
-the agents random, genetic and bayesian, there the random and the TPE sampler, in memory and with a
-journal in a file, which is what a study here always has.
+the agents random, genetic, bayesian and auto, there the random and the TPE sampler, in memory and
+with a journal in a file, which is what a study here always has.
 """
 
 import argparse
@@ -90,7 +90,7 @@ def main() -> None:
         cases: list[tuple[str, Callable[[], None]]] = [
             *(
                 (f"archgym, {a}", lambda a=a: ours(a, budget, folder))
-                for a in ("random", "genetic", "bayesian")
+                for a in ("random", "genetic", "bayesian", "auto")
             ),
             (
                 "optuna, random, in memory",

@@ -12,7 +12,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from archgym.simulators.cpu.generators import generate
 from archgym.simulators.cpu.parameters import machine
 from archgym.simulators.cpu.run import COUNTERS as CPU_COUNTERS
 from archgym.simulators.cpu.run import Ideal
@@ -25,6 +24,7 @@ from archgym.simulators.translation.layout import Memory
 from archgym.simulators.translation.run import Prepared, prepare, run
 from archgym.simulators.translation.state import MAX_CHAINS
 from archgym.traces.instructions.accesses import memory_trace_of
+from archgym.traces.instructions.generators import generate
 
 PROGRAMS = (
     *("hash-join", "graph-search", "pointer-chase", "b-tree", "sparse-matrix", "sort"),

@@ -1,29 +1,41 @@
 """Evaluations until a search is within 1 % of the best known, with and without a warm start.
 
-    python benchmarks/warm_start.py --out warm_start.md
+    python benchmarks/warm_start.py --out docs/data/warm-start.csv
+    python benchmarks/warm_start.py --show docs/data/warm-start.csv
 
-Each case has a task and an earlier task of the same simulator with another workload. A genetic
-search of the earlier task is the study to start from. Ten seeds of each agent then search the
-task, cold and warm. The best known design is the best of all runs of the case. A loss is that of
-the objective's metrics in their weighted geometric mean, the median of the seeds. All runs share a
-cache, so that no design is simulated twice.
+Each case has a task and an earlier task of the same simulator with another workload. A search of
+the earlier task is the study to start from. Ten seeds of each agent then search the task, cold and
+warm, two at a time. The first command adds a row for each search to the file, and continues where
+an earlier call was stopped. The second command prints the tables of docs/warm-start.md.
+
+The best known design is the best of all runs of the case, one long search included. A search that
+does not come within 1 % of it counts as longer than its budget (censored). A loss is that of the
+objective's metrics in their weighted geometric mean.
 """
 
 import argparse
+import csv
 import math
+import multiprocessing
 import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 import archgym as ag
 
-LOOKED_AT = (10, 25, 50, 100)
+LOOKED_AT = (5, 10, 25, 50, 100)
 """Evaluations after which the loss to the best known is stated."""
 WITHIN = math.log(1.01)
 """Reward that 1 % of the objective's metrics is worth, in their weighted geometric mean."""
+AGENTS = ("genetic", "extra_trees", "auto")
+COLUMNS = ("case", "agent", "start", "seed", "evaluations", "improvements")
+BUDGET, EARLIER, LONG = 150, 300, 600
+"""Evaluations of a search, of the study before, and of the search for the best known design."""
+EARLIER_SEED, LONG_SEED = 100, 200
 
 
 @dataclass(frozen=True)
@@ -36,6 +48,11 @@ class Case:
     workload: str
     earlier: str
 
+    @property
+    def name(self) -> str:
+        """Name in the file and in tables."""
+        return f"{self.simulator}, `{self.workload}` after `{self.earlier}`"
+
     def task(self, workload: str) -> ag.Task:
         """Return the task on a workload."""
         return ag.Task.make(self.simulator, workload, space=self.space, objective=self.objective)
@@ -45,85 +62,153 @@ CASES = (
     Case("translation", "hardware", "speed-per-area", "graph-search", "kmer-count"),
     Case("dram", None, "balanced", "bursty-rw", "mixed-rw"),
 )
-AGENTS = ("genetic", "extra_trees")
 
 
-def curves(
-    case: Case, agent: str, seeds: int, budget: int, folder: Path, **options: Any
-) -> list[np.ndarray]:
-    """Return the best reward so far of each seed, (budget,) each."""
-    task = case.task(case.workload)
-    found = []
+@dataclass(frozen=True)
+class Search:
+    """One search of a case."""
+
+    case: Case
+    agent: str
+    start: str
+    """"cold" or "warm"; "long" for the search for the best known design."""
+    seed: int
+
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        """Columns that identify its row."""
+        return self.case.name, self.agent, self.start, self.seed
+
+    def run(self, earlier: Path) -> dict[str, object]:
+        """Search, from a study where the start is warm, and return the row."""
+        with tempfile.TemporaryDirectory() as folder:
+            found = ag.search(
+                self.case.task(self.case.workload),
+                agent=self.agent,
+                seed=self.seed,
+                budget=LONG if self.start == "long" else BUDGET,
+                folder=Path(folder) / "study",
+                warm_start=[earlier] if self.start == "warm" else [],
+            )
+        curve = found.log.curve()
+        better = np.flatnonzero(np.diff(curve, prepend=-np.inf) > 0)
+        steps = " ".join(f"{place + 1}:{float(curve[place])!r}" for place in better.tolist())
+        return dict(zip(COLUMNS, (*self.key, len(curve), steps), strict=True))
+
+
+def searches(seeds: int) -> list[Search]:
+    """Return all searches, those of a seed together."""
+    found = [Search(case, "auto", "long", LONG_SEED) for case in CASES]
     for seed in range(seeds):
-        kind = "warm" if options else "cold"
-        result = ag.search(
-            task,
-            agent=agent,
-            seed=seed,
-            budget=budget,
-            cache=folder / "cache",
-            folder=folder / f"{kind}-{agent}-{seed}",
-            **options,
-        )
-        found.append(result.log.curve())
+        for case in CASES:
+            for agent in AGENTS:
+                found += [Search(case, agent, start, seed) for start in ("cold", "warm")]
     return found
 
 
-def evaluations_to(curves: list[np.ndarray], goal: float) -> list[int | None]:
-    """Return by seed the evaluations until the goal is reached; None where it is not."""
-    return [int(np.argmax(c >= goal)) + 1 if (c >= goal).any() else None for c in curves]
+def measure(out: Path, seeds: int, processes: int) -> None:
+    """Add the rows that a file lacks, with a line of progress for each."""
+    known = {(row["case"], row["agent"], row["start"], int(row["seed"])) for row in read(out)}
+    left = [each for each in searches(seeds) if each.key not in known]
+    if not known:
+        out.write_text(",".join(COLUMNS) + "\n")
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory() as name:
+        folders = {case: Path(name) / case.simulator for case in CASES}
+        for case in {each.case for each in left}:
+            ag.search(
+                case.task(case.earlier),
+                agent="auto",
+                budget=EARLIER,
+                seed=EARLIER_SEED,
+                folder=folders[case],
+            )
+            print(f"{time.monotonic() - begun:6.0f} s  {case.earlier}: searched", flush=True)
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(processes, mp_context=spawn) as pool:
+            runs = {pool.submit(each.run, folders[each.case]): each for each in left}
+            for done, run in enumerate(as_completed(runs), 1):
+                with out.open("a") as file:
+                    csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow(run.result())
+                passed = time.monotonic() - begun
+                name = ", ".join(map(str, runs[run].key))
+                print(f"{passed:6.0f} s  {done} of {len(left)}: {name}", flush=True)
 
 
-def row(label: str, curves: list[np.ndarray], best: float, budget: int) -> str:
-    """Return a line of the table: evaluations to within 1 %, and losses on the way there."""
-    counts = evaluations_to(curves, best - WITHIN)
-    reached = [count for count in counts if count is not None]
-    median = float(np.median([budget + 1 if count is None else count for count in counts]))
-    shown = f"over {budget}" if median > budget else f"{median:g}"
-    losses = []
-    for n in LOOKED_AT:
-        behind = [best - float(curve[min(n, len(curve)) - 1]) for curve in curves]
-        losses.append(f"{100 * math.expm1(float(np.median(behind))):.1f}")
-    return f"| {label} | {shown} | {len(reached)} of {len(counts)} | {' | '.join(losses)} |"
+def read(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a file, none if there is no file."""
+    if not path.exists():
+        return []
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def curve(row: dict[str, str]) -> np.ndarray:
+    """Return the best reward after each evaluation of a row, (evaluations,)."""
+    found = np.full(int(row["evaluations"]), -np.inf)
+    for step in row["improvements"].split():
+        place, reward = step.split(":")
+        found[int(place) - 1 :] = float(reward)
+    return found
+
+
+def needed(curves: list[np.ndarray], best: float) -> np.ndarray:
+    """Return the evaluations to within 1 % by seed, infinite where a search ends before."""
+    return np.array(
+        [
+            float(np.argmax(c >= best - WITHIN)) + 1 if c[-1] >= best - WITHIN else np.inf
+            for c in curves
+        ]
+    )
+
+
+def shown(value: float) -> str:
+    """Return a number of evaluations, or that it lies above the budget."""
+    return f"over {BUDGET}" if math.isinf(value) else f"{value:g}"
+
+
+def show(path: Path) -> None:
+    """Print the tables of a file."""
+    rows = read(path)
+    for case in dict.fromkeys(row["case"] for row in rows):
+        own = [row for row in rows if row["case"] == case]
+        best = max(float(curve(row)[-1]) for row in own)
+        print(f"\n{case}:\n")
+        print(
+            "| agent | start | quarter of the seeds | median | three quarters | censored |", end=""
+        )
+        print("".join(f" loss after {n} [%] |" for n in LOOKED_AT))
+        print("|---|---|" + "---|" * (4 + len(LOOKED_AT)))
+        for agent in AGENTS:
+            for start in ("cold", "warm"):
+                each = [curve(r) for r in own if (r["agent"], r["start"]) == (agent, start)]
+                if not each:
+                    continue
+                counts = needed(each, best)
+                # Quartiles are values of seeds, so that a censored one is not averaged.
+                quartiles = np.quantile(counts, (0.25, 0.5, 0.75), method="inverted_cdf")
+                cells = [shown(value) for value in quartiles.tolist()]
+                cells.append(f"{int(np.isinf(counts).sum())} of {len(counts)}")
+                for n in LOOKED_AT:
+                    behind = float(np.median([best - float(c[n - 1]) for c in each]))
+                    cells.append(f"{100 * math.expm1(behind):.1f}")
+                print(f"| {agent} | {start} | {' | '.join(cells)} |")
 
 
 def main() -> None:
-    """Run all cases and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Measure, or print what was measured."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    given = parser.add_mutually_exclusive_group(required=True)
+    given.add_argument("--out", type=Path, help="Add the missing searches to this file.")
+    given.add_argument("--show", type=Path, help="Print the tables of this file.")
     parser.add_argument("--seeds", type=int, default=10, help="Seeds of each agent.")
-    parser.add_argument("--budget", type=int, default=150, help="Evaluations of each search.")
-    parser.add_argument("--earlier", type=int, default=300, help="Evaluations of the study before.")
-    parser.add_argument("--only", default="", help="Run cases with this word in their name.")
-    parser.add_argument("--agents", nargs="*", default=AGENTS, help="Agents to compare.")
-    parser.add_argument("--out", type=Path, help="File of the table (default: print it).")
-    given = parser.parse_args()
-    lines = [
-        "| task, agent | median evaluations to 1 % | seeds within 1 % | "
-        + " | ".join(f"loss after {n} [%]" for n in LOOKED_AT)
-        + " |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for case in CASES:
-        if given.only not in case.simulator:
-            continue
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            earlier = ag.search(
-                case.task(case.earlier), budget=given.earlier, seed=100, folder=folder / "earlier"
-            )
-            runs = {}
-            for agent in given.agents:
-                for kind, options in (("cold", {}), ("warm", {"warm_start": [earlier.folder]})):
-                    runs[agent, kind] = curves(
-                        case, agent, given.seeds, given.budget, folder, **options
-                    )
-            best = max(float(curve[-1]) for each in runs.values() for curve in each)
-            label = f"{case.simulator}, {case.workload} after {case.earlier}"
-            for (agent, kind), each in runs.items():
-                lines.append(row(f"{label}, {agent}, {kind}", each, best, given.budget))
-                print(lines[-1], flush=True)
-    if given.out is not None:
-        given.out.write_text("\n".join(lines) + "\n")
+    parser.add_argument("--processes", type=int, default=2, help="Searches at a time.")
+    arguments = parser.parse_args()
+    if arguments.show:
+        show(arguments.show)
+        return
+    measure(arguments.out, arguments.seeds, arguments.processes)
+    show(arguments.out)
 
 
 if __name__ == "__main__":

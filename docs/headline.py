@@ -23,8 +23,6 @@ def main() -> None:
             workload=WORKLOAD,
             minimise=METRIC,
             subject_to=limit,
-            agent="bayesian",
-            seed=1,
             budget=BUDGET,
             folder=Path(folder) / "study",
         )

@@ -1,5 +1,7 @@
 """Execute the tutorials: `python docs/notebooks.py [NAME…]` writes their notebooks with outputs.
 
+It prints the wall and processor time of each and of all; those of all must be below 3 minutes.
+
 A tutorial is a Markdown file in docs/tutorials that jupytext pairs with a notebook of the same
 name. People edit the Markdown; the notebook holds the same cells and their outputs. Figures of
 plotly get a picture next to their data, drawn by Chromium, since most readers of notebooks show
@@ -31,11 +33,21 @@ KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 def main() -> None:
     """Execute the named tutorials, or all of them."""
     names = sys.argv[1:] or [path.stem for path in sorted(FOLDER.glob("*.md"))]
+    total = [0.0, 0.0]
     for name in names:
-        start = time.perf_counter()
+        before = time.perf_counter(), _processor_s()
         notebook = executed(FOLDER / f"{name}.md")
         (FOLDER / f"{name}.ipynb").write_text(as_text(notebook))
-        sys.stdout.write(f"{name}: {time.perf_counter() - start:.0f} s\n")
+        spent = [time.perf_counter() - before[0], _processor_s() - before[1]]
+        total = [a + b for a, b in zip(total, spent, strict=True)]
+        sys.stdout.write(f"{name}: {spent[0]:.0f} s, {spent[1]:.0f} s of processor time\n")
+        sys.stdout.flush()
+    sys.stdout.write(f"all: {total[0]:.0f} s, {total[1]:.0f} s of processor time\n")
+
+
+def _processor_s() -> float:
+    """Return the processor time of this process and of all that it waited for [s]."""
+    return sum(os.times()[:4])
 
 
 def cells(path: Path) -> Any:

@@ -14,15 +14,15 @@ run() {
 
 # The demo's own folder, from an earlier run.
 rm -rf "$folder"
-for agent in random genetic bayesian; do
+for agent in random genetic auto; do
     run "$archgym" search dram --workload recorded-kmer-count --minimise mean_latency_ns \
         --subject-to "total_time_ns <= 171500" --agent "$agent" --budget 200 --seed 1 \
         --out "$folder/$agent"
 done
-set -- "$folder/random" "$folder/genetic" "$folder/bayesian"
+set -- "$folder/random" "$folder/genetic" "$folder/auto"
 run "$archgym" report "$@" -o "$folder/report.html" | sed -n '1,2p;$p'
 run "$archgym" show "$@" --plot "$folder/curves.png"
 echo
 echo "Report with the reasons: $folder/report.html"
-echo "Continue a search:       $archgym resume $folder/genetic --budget 1000"
+echo "Continue a search:       $archgym resume $folder/auto --budget 500"
 echo "See all names:           $archgym list"

@@ -1,6 +1,7 @@
 """Tests of the exceptions."""
 
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -116,3 +117,23 @@ def test_error_whose_message_fails_has_a_text() -> None:
 
     assert errors.error_text(SilentError()) == "(no message: SilentError.__str__ fails)"
     assert errors.error_text(ValueError("plain")) == "plain"
+
+
+@pytest.mark.parametrize("name", ["runs/first", "design.json", "a\\b", "..\\x.csv"])
+def test_unknown_name_that_looks_like_a_path_is_said_to_be_no_file(name: str) -> None:
+    error = unknown_name("simulator", name, ["cpu", "dram"])
+
+    assert str(error).startswith(f"There is no file or folder {name!r}, and no simulator has this")
+    assert str(error).endswith("Known: 'cpu', 'dram'.")
+
+
+@pytest.mark.parametrize("name", ["drum", "0.5", "a-v1", "bursty_rw"])
+def test_unknown_name_that_looks_like_a_name_is_said_to_be_unknown(name: str) -> None:
+    assert str(unknown_name("workload", name, ["x"])).startswith(f"Unknown workload {name!r}.")
+
+
+def test_unknown_name_of_a_file_that_exists_is_not_said_to_be_missing(tmp_path: Path) -> None:
+    path = tmp_path / "there.txt"
+    path.write_text("")
+
+    assert "no file" not in str(unknown_name("trace", str(path), ["x"]))

@@ -159,9 +159,11 @@ class FewAgent(Agent):
         return np.asarray(pool[[int(np.argmax(promise))]])
 
     def _first(self) -> np.ndarray:
-        """Return a first design: around the best one, or anywhere, in turn."""
+        """Return a first design: of an earlier study; else near the best or anywhere, in turn."""
         history = self._history
-        if len(history) % 2 and history.is_built.any():
+        # Earlier studies come first: models and moves near the best then start from their designs.
+        is_near = len(history) % 2 == 1 and not self._asked.has_preferred
+        if is_near and history.is_built.any():
             best = history.designs[history.order()[:1]]
             rate = max(2.0, _START_SHARE * self._space.n_parameters)
             near = self._near(best, rate, 16)

@@ -1,6 +1,7 @@
 """ArchBench: suites of tasks, runs of agents on them, reports, verification and a protocol."""
 
 from archgym.bench.exporters import ioh_problem, optuna_constraints, optuna_objective
+from archgym.bench.fidelities import ScreenedSearch, screened_search
 from archgym.bench.programs import ProgramRun, run_program
 from archgym.bench.report import BenchReport, read_bench_report
 from archgym.bench.run import bench_plan, run_bench
@@ -15,6 +16,7 @@ __all__ = [
     "BenchTask",
     "ProgramRun",
     "Refusal",
+    "ScreenedSearch",
     "ShuffledSimulator",
     "TaskServer",
     "bench_plan",
@@ -26,6 +28,7 @@ __all__ = [
     "read_bench_report",
     "run_bench",
     "run_program",
+    "screened_search",
     "serve",
     "shuffled_task",
     "verify_bench",

@@ -1,8 +1,8 @@
 """Tasks of ArchBench and the suites they belong to, read from data."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -17,6 +17,7 @@ __all__ = [
     "SUITES",
     "BenchTask",
     "BestKnown",
+    "Cheaper",
     "Hardness",
     "Split",
     "bench_task",
@@ -38,12 +39,28 @@ class Hardness:
 
     evaluations: float
     is_at_least: bool
-    """True where no design of the sample came so close, so that the number is a lower limit."""
+    """True where too few designs of the sample came so close, so that it is a lower limit."""
+    interval: tuple[float, float] | None
+    """Limits with 95 % confidence of a number that designs of a sample were counted for."""
+    extrapolated: tuple[float, float] | None
+    """Low and high number by two extrapolations of the sample, where nothing could be counted."""
     origin: str
     """Table, or the sample and the search that the estimate comes from."""
+    seconds: float
+    """Processor time of an evaluation in a large batch [s], on the machine of the measurement."""
 
     def __str__(self) -> str:
-        return f"{'> ' if self.is_at_least else ''}{self.evaluations:,.0f}"
+        return f"{'> ' if self.is_at_least else ''}{_rounded(self.evaluations)}"
+
+    @property
+    def extrapolation(self) -> str:
+        """The extrapolated numbers; empty if there are none."""
+        return "" if self.extrapolated is None else " to ".join(map(_rounded, self.extrapolated))
+
+
+def _rounded(value: float) -> str:
+    """Return a number of evaluations with three digits."""
+    return f"{value:,.0f}" if value < 1e6 else f"{value:.1e}"
 
 
 @final
@@ -60,6 +77,16 @@ class BestKnown:
 
     def __str__(self) -> str:
         return f"{self.reward:.4f}{' (proven)' if self.is_proven else ''}"
+
+
+@final
+@dataclass(frozen=True)
+class Cheaper:
+    """Cheaper fidelity of a task, at which a search may ask and for which it is charged."""
+
+    plan: TaskPlan
+    relative_cost: float
+    """Processor time of an evaluation over that of one of the task, measured."""
 
 
 @final
@@ -84,6 +111,8 @@ class BenchTask:
     """None if it is not measured."""
     best: BestKnown | None = None
     """None if none is recorded."""
+    cheaper: Cheaper | None = None
+    """None if the task has one fidelity."""
 
     @property
     def label(self) -> str:
@@ -111,7 +140,10 @@ class BenchTask:
             else {
                 "evaluations": hardness.evaluations,
                 "is_at_least": hardness.is_at_least,
+                "interval": hardness.interval,
+                "extrapolated": hardness.extrapolated,
                 "origin": hardness.origin,
+                "seconds": hardness.seconds,
             },
             "best_known": None
             if best is None
@@ -120,6 +152,13 @@ class BenchTask:
                 "indices": list(best.indices),
                 "is_proven": best.is_proven,
                 "origin": best.origin,
+            },
+            "cheaper": None
+            if self.cheaper is None
+            else {
+                "fidelity": self.cheaper.plan.fidelity,
+                "options": dict(self.cheaper.plan.options),
+                "relative_cost": self.cheaper.relative_cost,
             },
         }
 
@@ -159,15 +198,25 @@ def bench_task(label: str) -> BenchTask:
 def _all_tasks() -> tuple[BenchTask, ...]:
     folder = Path(str(files("archgym.bench"))) / "data"
     tasks: Mapping[str, Any] = read_document(folder / "tasks.yaml").root.plain()
-    best = {}
-    for line in (folder / "best.jsonl").read_text("utf-8").splitlines():
+    best = {label: BestKnown(**found) for label, found in _lines(folder / "best.jsonl")}
+    hardness = {label: Hardness(**found) for label, found in _lines(folder / "hardness.jsonl")}
+    return tuple(
+        _task(label, members, hardness.get(label), best.get(label))
+        for label, members in tasks.items()
+    )
+
+
+def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the task and the other members of each line; lists become tuples."""
+    for line in path.read_text("utf-8").splitlines():
         found = json.loads(line)
-        label, indices = found.pop("task"), tuple(found.pop("indices"))
-        best[label] = BestKnown(indices=indices, **found)
-    return tuple(_task(label, members, best.get(label)) for label, members in tasks.items())
+        label = found.pop("task")
+        yield label, {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
 
 
-def _task(label: str, members: Mapping[str, Any], best: BestKnown | None) -> BenchTask:
+def _task(
+    label: str, members: Mapping[str, Any], hardness: Hardness | None, best: BestKnown | None
+) -> BenchTask:
     """Return a task from its members; the file is ours, so that a mistake in it is a bug."""
     rest = dict(members)
     workload = rest.pop("workload", None)
@@ -175,14 +224,18 @@ def _task(label: str, members: Mapping[str, Any], best: BestKnown | None) -> Ben
     suites = dict.fromkeys([*rest.pop("suites"), "full"])
     split: Split = rest.pop("split")
     budgets, why = tuple(rest.pop("budgets")), rest.pop("why")
-    hardness = rest.pop("hardness", None)
+    cheaper = rest.pop("cheaper", None)
     plan = TaskPlan(label, workloads=None if names is None else dict.fromkeys(names, 1.0), **rest)
+    if cheaper is not None:
+        relative_cost = cheaper.pop("relative_cost")
+        cheaper = Cheaper(replace(plan, **cheaper), relative_cost)
     return BenchTask(
         plan,
         tuple(name for name in SUITES if name in suites),
         split,
         budgets,
         why,
-        None if hardness is None else Hardness(**hardness),
+        hardness,
         best,
+        cheaper,
     )

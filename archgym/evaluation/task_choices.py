@@ -19,7 +19,13 @@ from archgym.evaluation.objective import (
     parse_target,
     subject_to,
 )
-from archgym.evaluation.simulator import Simulator, Workload, make_simulator, simulator_class
+from archgym.evaluation.simulator import (
+    Simulator,
+    Workload,
+    make_simulator,
+    simulator_class,
+    simulator_names,
+)
 from archgym.evaluation.stand_in import StandIn, check_agreement, open_stand_in
 from archgym.files.remote import url_of
 
@@ -118,6 +124,8 @@ class TaskChoices:
         if not isinstance(self.simulator, str) or "/" not in self.simulator:
             return self
         match = _TASK_ID.fullmatch(self.simulator)
+        if match is None and self.simulator.split("/")[0] not in simulator_names():
+            raise unknown_name("simulator", self.simulator, simulator_names())
         if match is None:
             raise InvalidArgumentError(
                 "A task must read simulator/space/workload/objective-vN; "

@@ -15,8 +15,8 @@ __all__ = [
     "box_lines_svg",
     "duration",
     "layered_graph_svg",
+    "timeline_svg",
 ]
-__all__ += ["timeline_svg"]
 
 _STYLE: Final = (
     "<style>text{font:11px sans-serif;fill:#222}.s{font-size:10px;fill:#555}"
@@ -35,6 +35,9 @@ _BOX: Final = 128
 _LINES: Final = 4
 _ACROSS: Final = 7
 _LETTERS: Final = 21
+_LAYER: Final = 70
+# Mean width of a character of 10 px, in sans-serif.
+_LETTER: Final = 5.6
 
 
 def duration(seconds: float) -> str:
@@ -69,10 +72,13 @@ def _rect(x: float, y: float, w: float, h: float, fill: str, tip: str = "", edge
     )
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, colour: str, width: float = 1.0) -> str:
+def _line(
+    x1: float, y1: float, x2: float, y2: float, colour: str, width: float = 1.0, tip: str = ""
+) -> str:
+    inside = f"><title>{escape(tip)}</title></line>" if tip else "/>"
     return (
         f'<line x1="{x1:.2f}" y1="{y1:.2f}" x2="{x2:.2f}" y2="{y2:.2f}" stroke="{colour}" '
-        f'stroke-width="{width:g}"/>'
+        f'stroke-width="{width:g}"{inside}'
     )
 
 
@@ -250,19 +256,56 @@ def layered_graph_svg(
         layers.setdefault(layer, []).append(node)
     width = max(max(map(len, layers.values())) * (_BOX + 14) + 2 * _MARGIN, _LEAST_WIDTH)
     centre: dict[int, tuple[float, float]] = {}
-    for layer, members in layers.items():
+    for layer in sorted(layers):
+        # Nodes stand below their parents, so that few edges cross.
+        above: dict[int, list[float]] = {}
+        for parent, child, _ in edges:
+            if parent in centre:
+                above.setdefault(child, []).append(centre[parent][0])
+        mean = {
+            node: sum(above[node]) / len(above[node]) for node in layers[layer] if node in above
+        }
+        members = sorted(layers[layer], key=lambda node: mean.get(node, 0.0))
         for place, node in enumerate(members):
-            centre[node] = (width * (place + 0.5) / len(members), 50.0 + 70 * layer)
-    parts = [_text(_MARGIN, 20, heading, "t")]
+            centre[node] = (width * (place + 0.5) / len(members), 50.0 + _LAYER * layer)
+    parts = []
     labels = []
+    taken = [(x - _BOX / 2, y - 14, x + _BOX / 2, y + 14) for x, y in centre.values()]
     for parent, child, label in edges:
         (x1, y1), (x2, y2) = centre[parent], centre[child]
-        parts.append(_line(x1, y1 + 14, x2, y2 - 14, "#999999"))
-        # Near the parent, where edges lie apart.
-        at = y1 + 14 + 12
-        labels.append(_text(x1 + (x2 - x1) * (at - y1) / (y2 - y1), at + 3, label, "s h", "middle"))
+        tip = f"{nodes[parent].name} to {nodes[child].name}: {label}"
+        parts.append(_line(x1, y1 + 14, x2, y2 - 14, "#999999", tip=tip))
+        at = _free_place((x1, y1 + 14), (x2, y2 - 14), len(label), taken)
+        if at is not None:
+            labels.append(_text(at[0], at[1] + 3, label, "s h", "middle"))
+    hidden = len(edges) - len(labels)
+    if hidden:
+        heading += f"; point at an edge for its label ({hidden} of {len(edges)} have no room)"
+    parts.insert(0, _text(_MARGIN, 20, heading, "t"))
     for node, (x, y) in centre.items():
         box = nodes[node]
         parts.append(_rect(x - _BOX / 2, y - 14, _BOX, 28, box.colour, box.tip, "#888888"))
         parts.append(_text(x, y + 4, _fitting(box.name), "", "middle"))
-    return _svg(width, 50 + 70 * len(layers), title, parts + labels)
+    return _svg(width, 50 + _LAYER * len(layers), title, parts + labels)
+
+
+def _free_place(
+    start: tuple[float, float],
+    end: tuple[float, float],
+    n_letters: int,
+    taken: list[tuple[float, float, float, float]],
+) -> tuple[float, float] | None:
+    """Return the first place along an edge where a label covers nothing, and take it."""
+    half, tall = n_letters * _LETTER / 2, 6.0
+    span = end[1] - start[1]
+    down = 12.0
+    while down <= span - 6.0:
+        x, y = start[0] + (end[0] - start[0]) * down / span, start[1] + down
+        left, top, right, bottom = x - half, y - tall, x + half, y + tall
+        if not any(
+            left < x1 and right > x0 and top < y1 and bottom > y0 for x0, y0, x1, y1 in taken
+        ):
+            taken.append((left, top, right, bottom))
+            return x, y
+        down += 6.0
+    return None

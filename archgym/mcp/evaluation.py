@@ -81,7 +81,7 @@ class Search(Input, frozen=True, kw_only=True):
 
     study: StudyName
     evaluations: Count
-    agent: Text = "genetic"
+    agent: Text = "auto"
     seed: Annotated[int, msgspec.Meta(ge=0, lt=2**53)] = 0
     hyperparameters: dict[str, Any] = msgspec.field(default_factory=dict)
 

@@ -33,13 +33,13 @@ Array = npt.NDArray[Any]
 
 FAULTS: Final = (
     "",
-    "an index lies outside its array",
+    "an index lies outside its array or is not whole",
     "a value does not fit in the bits of its array",
     "a number is divided by zero",
     "a shift is below 0 or above 62",
     "a score is not a number",
     "a victim is no way of the set",
-    "a block to prefetch lies outside the memory",
+    "a block to prefetch does not exist",
 )
 """Description of each fault by code."""
 INDEX, BITS, DIVISION, SHIFT, SCORE, WAY, BLOCK = range(1, len(FAULTS))
@@ -70,7 +70,7 @@ def _fault(memory: Array, code: int, line: int) -> None:
 @_helper
 def _get(memory: Array, begin: int, entries: int, index: Any, line: int) -> int:
     place = np.int64(index)
-    if np.uint64(place) >= np.uint64(entries):
+    if place != index or np.uint64(place) >= np.uint64(entries):
         _fault(memory, INDEX, line)
         return 0
     return memory[np.uint64(begin + place)]  # type: ignore[no-any-return]
@@ -81,7 +81,7 @@ def _put(
     memory: Array, begin: int, entries: int, index: Any, value: Any, largest: int, line: int
 ) -> None:
     place = np.int64(index)
-    if np.uint64(place) >= np.uint64(entries):
+    if place != index or np.uint64(place) >= np.uint64(entries):
         _fault(memory, INDEX, line)
     elif not (value >= 0 and value <= largest):
         _fault(memory, BITS, line)

@@ -9,8 +9,10 @@ of its loops. A policy that is not in the language at all costs nothing.
 
 import json
 import math
+import os
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self, final
@@ -23,13 +25,16 @@ from archgym.files.lease import Lease
 from archgym.files.storage import (
     make_folder,
     open_file,
+    open_own,
     storage_errors,
+    write_all,
     write_atomic,
 )
 from archgym.policies.domain import domain as known_domain
 from archgym.policies.language import check_policy, tuned_values
 from archgym.policies.sandbox import PolicyRunner
 from archgym.runtime.closing import Closing
+from archgym.runtime.reductions import report_loss
 
 __all__ = ["HEADER_NAME", "Attempt", "PolicyHeader", "PolicyLog", "read_policy_header"]
 
@@ -214,10 +219,7 @@ class PolicyLog(Closing):
         record = json.dumps(attempt.to_json(), separators=(",", ":"), allow_nan=False).encode()
         crc = zlib.crc32(record, self._seed)
         line = f'{record[:-1].decode()},"crc":"{crc:08x}"}}\n'
-        path = self.folder / _JOURNAL_NAME
-        with storage_errors(path, "written"), path.open("ab") as handle:
-            handle.write(line.encode())
-            handle.flush()
+        _append(self.folder / _JOURNAL_NAME, line.encode())
         self.attempts.append(attempt)
         return attempt
 
@@ -291,11 +293,43 @@ def _read_attempts(path: Path, seed: int) -> list[Attempt]:
         return []
     found: list[Attempt] = []
     with storage_errors(path, "read"), open_file(path) as handle:
-        number = 0
+        number, complete = 0, 0
         while line := handle.readline(_MAX_LINE_BYTES):
             number += 1
+            if not line.endswith(b"\n") and len(line) < _MAX_LINE_BYTES:
+                # A writer that was killed leaves a part of its last line.
+                report_loss(f"{path}: {len(line)} bytes of a torn last line are removed.")
+                _cut(path, complete)
+                break
             found.append(_attempt(path, number, line, len(found), seed))
+            complete += len(line)
     return found
+
+
+def _append(path: Path, line: bytes) -> None:
+    """Add a line and bring it to the disk; on failure the file is as it was."""
+    descriptor = open_own(path, os.O_WRONLY | os.O_APPEND)
+    try:
+        size = os.fstat(descriptor).st_size
+        with storage_errors(path, "written"):
+            try:
+                write_all(descriptor, line)
+                os.fsync(descriptor)
+            except OSError:
+                with suppress(OSError):
+                    os.ftruncate(descriptor, size)
+                raise
+    finally:
+        os.close(descriptor)
+
+
+def _cut(path: Path, size: int) -> None:
+    descriptor = open_own(path, os.O_WRONLY)
+    try:
+        with storage_errors(path, "written"):
+            os.ftruncate(descriptor, size)
+    finally:
+        os.close(descriptor)
 
 
 def _attempt(path: Path, number: int, line: bytes, seq: int, seed: int) -> Attempt:

@@ -119,7 +119,7 @@ def search(
     workload: WorkloadChoice | None = None,
     space: str | None = None,
     budget: int = 200,
-    agent: str | type[Agent] = "genetic",
+    agent: str | type[Agent] = "auto",
     seed: int = 0,
     hyperparameters: Mapping[str, Any] | None = None,
     start: Iterable[Any] = (),
@@ -212,6 +212,8 @@ def search(
     ):
         for callback in callbacks:
             study.add_callback(callback)
+        if study.evaluations < budget and (idle := study.idle_workers(workers)):
+            logger.warning(idle)
         result = study.run(executor, minutes=minutes)
     return SearchResult(result.log, result.ended)
 

@@ -12,6 +12,7 @@ import functools
 import grp
 import hashlib
 import logging
+import operator
 import os
 import pwd
 import re
@@ -26,7 +27,8 @@ from typing import Any, Final, TypeVar, cast
 import numba
 from numba import types
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
-from numba.extending import intrinsic
+from numba.core.datamodel.models import PointerModel
+from numba.extending import intrinsic, lower_builtin, register_model
 
 __all__ = [
     "cache_folder",
@@ -106,6 +108,21 @@ def on_compile(announce: Announce) -> Callable[[], None]:
     return withdraw
 
 
+class _Records(types.CPointer):  # type: ignore[misc]  # numba has no types
+    """Type of a pointer to the first of several records; an entry is a record in its place."""
+
+
+register_model(_Records)(PointerModel)  # type: ignore[no-untyped-call]  # numba has no types
+
+
+def _record_at(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """Generate the code of an entry of `_Records`, which is not copied."""
+    return builder.gep(arguments[0], [arguments[1]])
+
+
+lower_builtin(operator.getitem, _Records, types.Integer)(_record_at)  # type: ignore[no-untyped-call]
+
+
 def _pointer(typing_context: Any, array: Any) -> Any:
     """Return the place of an array's first entry: indexed like the array, but only from 0 up.
 
@@ -116,7 +133,8 @@ def _pointer(typing_context: Any, array: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return context.make_array(signature.args[0])(context, builder, arguments[0]).data
 
-    element = types.CPointer(array.dtype)  # type: ignore[no-untyped-call]  # numba has no types
+    kind = _Records if isinstance(array.dtype, types.Record) else types.CPointer
+    element = kind(array.dtype)
     return element(array), generate
 
 

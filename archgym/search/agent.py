@@ -18,7 +18,7 @@ from archgym.spaces.space import DesignSpace
 if TYPE_CHECKING:
     from archgym.evaluation.task import Task
 
-__all__ = ["Agent", "AskTellAgent", "agent_class", "agent_names", "make_agent"]
+__all__ = ["Agent", "AskTellAgent", "agent_class", "agent_names", "idle_workers", "make_agent"]
 
 
 class Agent(ABC):
@@ -180,6 +180,21 @@ def _n_asked(designs: Any, name: str) -> int:
             f"`ask` of agent {name!r} must return designs, (k, n_parameters) indices; got "
             f"{designs!r}. Return an empty array to end the search."
         ) from None
+
+
+def idle_workers(kind: type[Agent], hyperparameters: Mapping[str, Any], workers: int) -> str:
+    """Return a notice if an agent leaves workers idle, else an empty text."""
+    at_once: Any = workers if kind.batch == "batch" else 1
+    for parameter in kind.hyperparameters:
+        if parameter.name == "batch_size":
+            at_once = hyperparameters.get("batch_size", parameter.default)
+    if at_once >= workers:
+        return ""
+    designs = "one design" if at_once == 1 else f"{at_once} designs"
+    return (
+        f"Agent {kind.name!r} proposes {designs} at a time, so {workers - at_once} of {workers} "
+        "workers are idle. An agent such as 'genetic' keeps more of them busy."
+    )
 
 
 def make_agent(

@@ -41,6 +41,11 @@ class AskedDesigns:
     def __len__(self) -> int:
         return len(self._keys)
 
+    @property
+    def has_preferred(self) -> bool:
+        """True if `draw` begins with a promising design of an earlier study."""
+        return bool(self.new(self._preferred).any())
+
     def add(self, indices: np.ndarray) -> None:
         """Mark designs, (n, n_parameters), as asked for."""
         self._keys.update(row.tobytes() for row in self._space.canonical(indices))

@@ -4,7 +4,7 @@ import json
 import platform
 import secrets
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -179,7 +179,7 @@ class Header(_Members, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def difference(self, wanted: "Header") -> str | None:
         """Return how a recorded study differs from a wanted one, in words; None if it is the same.
 
-        Budgets and rules to stop may differ.
+        Every part that differs is named. Budgets and rules to stop may differ.
         """
         pairs: dict[str, tuple[object, object]] = {
             "kind": (self.kind, wanted.kind),
@@ -187,19 +187,31 @@ class Header(_Members, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "agent": (self.agent, wanted.agent),
             "seed": (self.seed, wanted.seed),
             "max_asks": (self.max_asks, wanted.max_asks),
-            "hyperparameters": (_plain(self.hyperparameters), _plain(wanted.hyperparameters)),
-            "start": (_plain(self.start), _plain(wanted.start)),
-            "warm_start": (self.prior_digest, wanted.prior_digest),
         }
-        for name, (recorded, other) in pairs.items():
-            if recorded != other:
-                return f"its {name} is {recorded!r}, not {other!r}"
-        if self.task["digest"] != wanted.task["digest"]:
+        found = [
+            f"its {name} is {recorded!r}, not {other!r}"
+            for name, (recorded, other) in pairs.items()
+            if recorded != other
+        ]
+        mine, others = _plain(self.hyperparameters), _plain(wanted.hyperparameters)
+        if self.agent == wanted.agent and mine != others:
+            found.append(f"its hyperparameters are {_shown(mine)}, not {_shown(others)}")
+        if _plain(self.start) != _plain(wanted.start):
+            counts = (_counted(each.start, "start design") for each in (self, wanted))
+            found.append("it has {}, not {}".format(*counts))
+            if len(self.start or ()) == len(wanted.start or ()):
+                found[-1] = "its start designs are others"
+        if self.prior_digest != wanted.prior_digest:
+            counts = (_counted(each.warm_start, "earlier study") for each in (self, wanted))
+            found.append("its warm start has {}, not {}".format(*counts))
+            if len(self.warm_start or ()) == len(wanted.warm_start or ()):
+                found[-1] = "its warm start has records of other studies"
+        if not found and self.task["digest"] != wanted.task["digest"]:
             return (
                 f"its task {self.task['id']!r} has other content, such as a function or file that "
                 "has changed"
             )
-        return None
+        return "; ".join(found) or None
 
     def with_budget(self, budget: int) -> "Header":
         """Return the header of the same study with another budget."""
@@ -391,6 +403,18 @@ def _check_new_members(header: Header) -> None:
 
 def _checksum(data: Mapping[str, Any]) -> str:
     return f"{zlib.crc32(_canonical(data)):08x}"
+
+
+def _shown(hyperparameters: Any) -> str:
+    """Return hyperparameters in words."""
+    return ", ".join(f"{k}={v!r}" for k, v in hyperparameters.items()) or "the defaults"
+
+
+def _counted(entries: Sequence[Any] | None, noun: str) -> str:
+    """Return a number of things in words, such as "no start designs"."""
+    n = len(entries or ())
+    many = noun.removesuffix("y") + "ies" if noun.endswith("y") else f"{noun}s"
+    return f"1 {noun}" if n == 1 else f"{n or 'no'} {many}"
 
 
 def _plain(data: Any) -> Any:

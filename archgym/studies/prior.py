@@ -202,6 +202,9 @@ def _log(study: StudySource) -> StudyLog:
 
 def _records(task: Task, log: StudyLog) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return indices in the task's space, normal scores and terms of a study, best first."""
+    theirs = log.header.task["simulator"]
+    if theirs != task.simulator.name:
+        _require_same_parameters(task, log, theirs)
     known = {spec.name for spec in log.metrics}
     objective = task.objective
     needed = dict.fromkeys(term.metric for term in objective.terms)
@@ -240,6 +243,15 @@ def _records(task: Task, log: StudyLog) -> tuple[np.ndarray, np.ndarray, np.ndar
     order = np.lexsort((~(log.records.reason[rows] == FEASIBLE).all(axis=1), -reward))
     scores = normal_scores(reward)
     return task.space.canonical(indices[fits])[order], scores[order], terms[order]
+
+
+def _require_same_parameters(task: Task, log: StudyLog, theirs: str) -> None:
+    """Refuse a study of another simulator, unless its space has the same parameters."""
+    if not set(task.space.names) <= set(log.space.names):
+        raise InvalidArgumentError(
+            f"{log.folder} is a study of simulator {theirs!r} (task {log.task_id}), whose designs "
+            f"have other parameters. This task needs designs of {task.simulator.name!r}."
+        )
 
 
 def _mapped(

@@ -1,6 +1,7 @@
 """Studies: a search that is journaled, budgeted, interrupted and resumed without loss."""
 
 import logging
+import shlex
 import sys
 import threading
 import time
@@ -32,7 +33,7 @@ from archgym.files.lease import Lease
 from archgym.files.storage import require_own, write_atomic
 from archgym.runtime.closing import Closing
 from archgym.runtime.interruption import Interruption
-from archgym.search.agent import Agent, agent_class, make_agent
+from archgym.search.agent import Agent, agent_class, idle_workers, make_agent
 from archgym.search.paused import PausedSearch
 from archgym.spaces.design import Design
 from archgym.studies.arguments import (
@@ -199,7 +200,7 @@ class Study(Closing):
         cls,
         folder: str | Path,
         task: Task,
-        agent: str | type[Agent] | None = "genetic",
+        agent: str | type[Agent] | None = "auto",
         *,
         seed: int = 0,
         budget: int | None = None,
@@ -275,7 +276,10 @@ class Study(Closing):
             raise InvalidArgumentError(f"`exists` must be refuse or resume; got {exists!r}.")
         if exists == "resume" and (folder / STUDY_NAME).is_file():
             return cls._resumed(folder, task, kind, header)
-        lease = lease_new_folder(folder)
+        try:
+            lease = lease_new_folder(folder)
+        except InvalidArgumentError as error:
+            raise _exists(folder, header) or error from None
         try:
             write_atomic(folder / JOURNAL_NAME, b"")
             if prior.sources:
@@ -295,10 +299,7 @@ class Study(Closing):
         """Return the study in a folder, opened, if it is the wanted one."""
         difference = read_header(folder).difference(wanted)
         if difference is not None:
-            raise StudyExistsError(
-                f"{folder} holds another study: {difference}. Choose another folder, or continue "
-                "that study with `Study.open`."
-            )
+            raise _holds_another(folder, difference)
         study = cls.open(folder, task, kind)
         try:
             study._take_budget(wanted.budget)
@@ -444,6 +445,12 @@ class Study(Closing):
         """Asks so far."""
         return self._recorder.asks
 
+    def idle_workers(self, workers: int) -> str:
+        """Return a notice if the agent keeps fewer workers busy than these, else an empty text."""
+        if self._agent is None:
+            return ""
+        return idle_workers(self._agent, dict(self._header.hyperparameters), workers)
+
     @property
     def damage(self) -> tuple[Damage, ...]:
         """Damaged parts of the journal found when it was opened, which were set aside."""
@@ -551,9 +558,9 @@ class Study(Closing):
         """Return designs for a loop outside to evaluate, which `tell` takes the results of.
 
         An agent asks for a batch at a time and waits for all its results, so there may be fewer
-        than `n`; none where all of the batch are given out, or where the study has ended (see
-        `ended`). Designs that were given out and not told are given out again by a study that is
-        opened again.
+        than `n`: `auto` gives out one, `genetic` eight. There are none where all of the batch are
+        given out, or where the study has ended (see `ended`). Designs that were given out and not
+        told are given out again by a study that is opened again.
 
         Args:
           n: Largest number of designs.
@@ -862,3 +869,28 @@ def _notifier(study: "weakref.ref[Study]") -> Callable[[Trials], None]:
                 callback.on_trials(alive, trials)
 
     return notify
+
+
+def _exists(folder: Path, wanted: Header) -> StudyExistsError | None:
+    """Return the error for a folder that holds a study; None if no study can be read there."""
+    try:
+        difference = read_header(folder).difference(wanted)
+    except ArchGymError:
+        return None
+    if difference is not None:
+        return _holds_another(folder, difference)
+    return StudyExistsError(
+        f"{folder} holds a study of this task, agent and seed. Continue it with `Study.open`, with "
+        f'exists="resume", or with: {_resume_command(folder)}'
+    )
+
+
+def _holds_another(folder: Path, difference: str) -> StudyExistsError:
+    return StudyExistsError(
+        f"{folder} holds another study: {difference}. Choose another folder, or continue that "
+        f"study with `Study.open`, or with: {_resume_command(folder)}"
+    )
+
+
+def _resume_command(folder: Path) -> str:
+    return f"archgym resume {shlex.quote(str(folder))}"

@@ -105,3 +105,13 @@ def test_bad_options_are_refused(
     assert ran.code != 0
     assert message in ran.err
     assert not Path("a").exists()
+
+
+def test_search_warns_of_workers_that_the_agent_leaves_idle(archgym: Archgym) -> None:
+    words = ["search", "plugin", "-w", "light", "-n", "5", "--workers", "3", "--out"]
+    idle = archgym(*words, "one")
+    busy = archgym(*words, "many", "-a", "genetic")
+
+    assert idle.code == 0, idle.err
+    assert "'auto' proposes one design at a time, so 2 of 3 workers are idle" in idle.err
+    assert "idle" not in busy.err

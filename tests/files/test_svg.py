@@ -53,5 +53,27 @@ def test_child_is_drawn_below_its_parent() -> None:
     assert at["top"] < at["1 kB"] < at["left"] == at["right"]
 
 
+def test_labels_of_edges_do_not_overlap_and_hidden_ones_are_counted() -> None:
+    nodes = [GraphBox(f"n{i}", "#fff", "") for i in range(12)]
+    edges = [(i, 6 + j, f"{i}{j} kB") for i in range(6) for j in range(6)]
+
+    text = layered_graph_svg("t", "36 edges", nodes, [0] * 6 + [1] * 6, edges)
+
+    root = ET.fromstring(text)
+    at = [
+        (float(e.attrib["x"]), float(e.attrib["y"]))
+        for e in root.iter(f"{_SVG}text")
+        if (e.text or "").endswith(" kB")
+    ]
+    heading = next(e.text for e in root.iter(f"{_SVG}text") if "edges" in (e.text or ""))
+    width, height = 5 * 5.6, 12.0
+    for i, (x, y) in enumerate(at):
+        assert all(abs(x - u) >= width or abs(y - v) >= height for u, v in at[:i])
+    assert 6 <= len(at) < 36
+    assert f"({36 - len(at)} of 36 have no room)" in heading
+    # Each edge has its label as a text that a pointer shows.
+    assert text.count("<title>n") == 36
+
+
 def test_durations_use_the_largest_unit() -> None:
     assert [duration(t) for t in (2.0, 0.0015, 2.5e-6, 3e-9)] == ["2 s", "1.5 ms", "2.5 us", "3 ns"]

@@ -9,9 +9,11 @@ from archgym.errors import (
     BudgetExhausted,
     FileFormatError,
     InvalidArgumentError,
+    StorageError,
     StudyLockedError,
 )
 from archgym.policies.log import HEADER_NAME, Attempt, PolicyLog
+from archgym.runtime.reductions import collected_reductions
 from archgym.simulators.translation.policy_domain import TLB
 
 LRU, FIFO = TLB.templates["lru"], TLB.templates["fifo"]
@@ -86,6 +88,39 @@ def test_dropped_line_is_refused(made: tuple[Path, list[Attempt]], tmp_path: Pat
 
     with pytest.raises(FileFormatError, match="must be attempt 0; got 1"):
         PolicyLog.open(folder)
+
+
+@pytest.mark.slow
+def test_torn_last_line_is_removed_and_its_evaluation_is_free(
+    made: tuple[Path, list[Attempt]], tmp_path: Path
+) -> None:
+    folder = copied(made, tmp_path / "torn")
+    whole = (folder / JOURNAL).read_bytes()
+    first = whole.index(b"\n") + 1
+    (folder / JOURNAL).write_bytes(whole[: first + 40])
+
+    with collected_reductions() as notes, PolicyLog.open(folder) as log:
+        assert log.attempts == made[1][:1]
+        log.evaluate(FIFO)
+
+    assert (folder / JOURNAL).read_bytes() == whole
+    assert notes[0].endswith("40 bytes of a torn last line are removed.")
+
+
+@pytest.mark.slow
+def test_linked_journal_is_refused_and_its_target_kept(
+    made: tuple[Path, list[Attempt]], tmp_path: Path
+) -> None:
+    folder = copied(made, tmp_path / "linked")
+    target = tmp_path / "target"
+    (folder / JOURNAL).rename(target)
+    (folder / JOURNAL).symlink_to(target)
+    before = target.read_bytes()
+
+    with PolicyLog.open(folder) as log, pytest.raises(StorageError, match="link"):
+        log.evaluate(LRU)
+
+    assert target.read_bytes() == before
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import pytest
 
 from archgym.policies.language import check_policy
 from archgym.policies.sandbox import PolicyRunner
+from archgym.runtime.reductions import collected_reductions
 from archgym.simulators.moe.policy_replay import CacheCase, PolicyResult, evaluate_policy
 from archgym.simulators.moe.replay import Events
 from tests.policies.escapes import HEAD, returning, scored
@@ -21,6 +22,11 @@ EVENTS = Events(
     n_experts=4,
 )
 CASE = CacheCase("four events", EVENTS, 2)
+
+
+def prefetching(expert: str) -> str:
+    """Return the hook that asks for this expert."""
+    return f"\nPREFETCH = 1\ndef prefetch(block, layer, slot, time):\n    return {expert}\n"
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +44,11 @@ FAULTS = {
     returning("last[-1]"): "line 4: an index lies outside its array",
     returning("last[0 - block - 1]"): "an index lies outside its array",
     returning("last[9007199254740992]"): "an index lies outside its array",
+    returning("last[1.5]"): "line 4: an index lies outside its array or is not whole",
+    returning("last[block / 2 + 0.25]"): "an index lies outside its array or is not whole",
+    returning("1") + prefetching("4"): "a block to prefetch does not exist",
+    returning("1") + prefetching("0 - 2"): "a block to prefetch does not exist",
+    returning("1") + prefetching("0.5"): "a block to prefetch does not exist",
     returning("block / 0"): "line 4: a number is divided by zero",
     returning("block // layer"): "a number is divided by zero",
     returning("block % (layer - layer)"): "a number is divided by zero",
@@ -66,6 +77,16 @@ def test_fault_makes_a_policy_infeasible(text: str, runner: PolicyRunner) -> Non
     assert found.loss == float("inf")
     assert not found.is_feasible
     assert "loads" not in found.to_json()
+
+
+@pytest.mark.slow
+def test_prefetch_that_is_never_called_is_reported(runner: PolicyRunner) -> None:
+    text = returning("1") + prefetching("0").replace("PREFETCH = 1\n", "")
+
+    with collected_reductions() as notes:
+        measured(text, runner)
+
+    assert "The policy's `prefetch` is never called; declare PREFETCH = 1 or more." in notes
 
 
 @pytest.mark.slow

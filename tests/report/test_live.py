@@ -295,8 +295,10 @@ def test_port_in_use_is_one_clear_message(study: Path) -> None:
 @pytest.mark.slow
 def test_command_serves_until_it_is_interrupted(study: Path) -> None:
     command = [sys.executable, "-m", "archgym", "watch", str(study)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as ran:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=ENVIRONMENT) as ran:
         assert ran.stdout is not None
+        assert ran.stderr is not None
         url = ran.stdout.readline().split()[-1]
         with urllib.request.urlopen(url + "data", timeout=20) as answer:
             assert json.load(answer)["evaluations"] == 60
@@ -308,7 +310,8 @@ def test_command_serves_until_it_is_interrupted(study: Path) -> None:
             env=ENVIRONMENT,
         )
         ran.send_signal(signal.SIGINT)
-        assert ran.wait(10) == 130
+        assert ran.wait(10) == 0
+        assert ran.stderr.read() == "Stopped.\n"
 
     assert busy.returncode == 1
     assert busy.stderr.startswith("error: Port ")

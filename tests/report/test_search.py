@@ -102,12 +102,12 @@ def test_cell_with_a_smaller_budget_returns_the_study_with_a_message(
 
 def test_smaller_budget_does_not_continue_an_unfinished_study(tmp_path: Path) -> None:
     task = Task.make(cache, objective="minimise:amat_ns")
-    with Study.create("a", task, budget=40) as study:
+    with Study.create("a", task, "genetic", budget=40) as study:
         for design in study.ask(12):
             study.tell(design, {"amat_ns": float(str(design["ways"])), "area_mm2": 1.0})
     known = read_study("a").evaluations
 
-    result = Study.create("a", task, budget=5, exists="resume").run()
+    result = Study.create("a", task, "genetic", budget=5, exists="resume").run()
 
     assert 5 < known == result.evaluations
 

@@ -10,6 +10,7 @@ from archgym.errors import (
     FileFormatError,
     InvalidArgumentError,
     InvalidDesignError,
+    StudyExistsError,
 )
 from archgym.evaluation.executor import ThreadExecutor
 from archgym.evaluation.function import FunctionSimulator
@@ -305,8 +306,12 @@ def test_study_that_exists_is_opened_if_it_is_the_same(tmp_path: Path) -> None:
         ({"agent": "random"}, "its agent is 'genetic', not 'random'"),
         ({"seed": 4}, "its seed is 3, not 4"),
         ({"task": toy_task("heavy")}, "its task is"),
-        ({"hyperparameters": {"population": 5}}, "its hyperparameters is"),
-        ({"start": ["default"]}, "its start is None, not"),
+        (
+            {"hyperparameters": {"population": 5}},
+            "its hyperparameters are the defaults, not population=5",
+        ),
+        ({"start": ["default"]}, "it has no start designs, not 1 start design"),
+        ({"seed": 4, "agent": "random"}, "its agent is 'genetic', not 'random'; its seed is 3"),
     ],
 )
 def test_another_study_that_exists_is_refused(
@@ -323,8 +328,29 @@ def test_another_study_that_exists_is_refused(
 
     with pytest.raises(InvalidArgumentError, match=message):
         Study.create(tmp_path / "a", exists="resume", **arguments)
-    with pytest.raises(InvalidArgumentError, match=r"holds a study\. Continue it with"):
+    with pytest.raises(InvalidArgumentError, match=f"holds another study.*{message}"):
         Study.create(tmp_path / "a", **arguments)
+
+
+def test_same_study_is_refused_with_the_ways_to_continue_it(tmp_path: Path) -> None:
+    search(tmp_path / "a", budget=5)
+
+    with pytest.raises(StudyExistsError, match=r"this task, agent and seed\. Continue it with"):
+        Study.create(tmp_path / "a", toy_task(), "genetic", seed=3, budget=5)
+
+
+def test_other_start_designs_and_studies_are_named_as_such(tmp_path: Path) -> None:
+    search(tmp_path / "earlier", budget=5)
+    one = [tmp_path / "earlier"]
+    task = toy_task()
+    Study.create(tmp_path / "a", task, start=["default"], warm_start=one, budget=5).close()
+
+    with pytest.raises(StudyExistsError, match="its warm start has 1 earlier study, not no earl"):
+        Study.create(tmp_path / "a", task, start=["default"], budget=5)
+    design = task.space.sample(1, np.random.default_rng(0))[0]
+    start = [dict(task.space.design_at(design))]
+    with pytest.raises(StudyExistsError, match="another study: its start designs are others"):
+        Study.create(tmp_path / "a", task, start=start, warm_start=one, budget=5)
 
 
 def test_changed_function_is_noticed(tmp_path: Path) -> None:
@@ -342,3 +368,16 @@ def test_changed_function_is_noticed(tmp_path: Path) -> None:
 
     with pytest.raises(InvalidArgumentError, match="such as a function or file that has changed"):
         Study.create(tmp_path / "a", tasks[1], "random", budget=5, exists="resume")
+
+
+def test_study_of_another_simulator_is_named_with_its_simulator(tmp_path: Path) -> None:
+    def square(design: Any) -> dict[str, float]:
+        return {"loss": float(design["x"]) ** 2}
+
+    other = FunctionSimulator(square, [Integer(name="x", low=0, high=9)], {"loss": "minimise"})
+    Study.create(tmp_path / "a", Task.make(other), "random", budget=3).run()
+
+    for name in ("start", "warm_start"):
+        options: dict[str, Any] = {name: [tmp_path / "a"]}
+        with pytest.raises(InvalidArgumentError, match=r"is a study of simulator 'square'.*'toy'"):
+            Study.create(tmp_path / "b", toy_task(), "genetic", budget=5, **options)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from archgym.cli.console.signals import study_begins
-from archgym.cli.console.terminal import say, write_json
+from archgym.cli.console.terminal import notice, say, write_json
 from archgym.cli.options.run import (
     RUNS_FOLDER,
     AgentOption,
@@ -55,7 +55,7 @@ def search(
     options: TaskOptions,
     prior: PriorOptions,
     stop: StopOptions,
-    agent: AgentOption = "genetic",
+    agent: AgentOption = "auto",
     budget: Annotated[
         int,
         typer.Option(
@@ -239,6 +239,8 @@ def _run(
         was_complete = before.is_complete
         if not is_json and (not was_complete or goal > evaluations):
             _say_segment(study)
+            if idle := study.idle_workers(workers.number):
+                notice(idle)
         try:
             with (
                 workers.executor(study.task) as executor,

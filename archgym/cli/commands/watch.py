@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from archgym.cli.console.signals import prompt_stops
+from archgym.cli.console.signals import interruptible
 from archgym.cli.console.terminal import say
 
 __all__ = ["watch"]
@@ -30,7 +30,7 @@ def watch(
     """
     from archgym.report.live_server import LiveServer
 
-    with prompt_stops(), LiveServer(folder, port) as server:
+    with interruptible(), LiveServer(folder, port) as server:
         say(f"Live view: {server.url}")
         say("The address contains a secret token. Ctrl-C ends the server.")
         server.serve()

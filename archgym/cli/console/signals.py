@@ -17,6 +17,7 @@ __all__ = [
     "Stopped",
     "end",
     "install",
+    "interruptible",
     "leave",
     "prompt_stops",
     "resumable",
@@ -31,6 +32,7 @@ _STUDIES = ("search", "resume")
 _ending = threading.Lock()
 _cleanups: list[Callable[[], None]] = []
 _is_study_ahead = False
+_is_interruptible = False
 
 
 class Stopped(BaseException):
@@ -84,6 +86,18 @@ def prompt_stops() -> Iterator[None]:
 
 
 @contextmanager
+def interruptible() -> Iterator[None]:
+    """Let SIGINT be the usual end of work that has no other: "Stopped." and exit code 0."""
+    global _is_interruptible
+    _is_interruptible = True
+    try:
+        with prompt_stops():
+            yield
+    finally:
+        _is_interruptible = False
+
+
+@contextmanager
 def resumable(words: Sequence[str]) -> Iterator[None]:
     """Add the command that resumes a sweep to the error of an interruption.
 
@@ -109,15 +123,17 @@ def end(number: int) -> NoReturn:
     while not _ending.acquire(blocking=False):
         time.sleep(_GRACE_S)  # Another thread is ending the process.
     when = " before the study began" if _is_study_ahead else ""
+    is_usual = _is_interruptible and number == signal.SIGINT
+    line = "Stopped." if is_usual else f"error: stopped by {signal.Signals(number).name}{when}."
     with suppress(OSError):
-        os.write(2, f"error: stopped by {signal.Signals(number).name}{when}.\n".encode())
+        os.write(2, f"{line}\n".encode())
     with suppress(OSError):
         # Messages of the main thread about killed programs are irrelevant.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     for cleanup in list(_cleanups):
         with suppress(Exception):
             cleanup()
-    os._exit(128 + number)
+    os._exit(0 if is_usual else 128 + number)
 
 
 def leave(code: int) -> NoReturn:

@@ -1,6 +1,7 @@
 """Compiled entry points: derive the instructions of a trace, and run one design on them."""
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +38,9 @@ __all__ = [
     "count_pages",
     "derive",
     "next_cycle",
+    "phase_with",
     "run",
+    "settle_memory",
     "settle_slots",
     "step_core_and_caches",
 ]
@@ -336,22 +339,44 @@ def begin_counting(m: Words, now: int) -> None:
         m[lay.COUNTERS + counter] = 0
 
 
+def phase_with(step: Callable[[Words, Any, int], None]) -> Callable[..., int]:
+    """Return the loop of a phase with this helper for the DRAM compiled into it.
+
+    Args:
+      step: Helper of state, what it needs besides, and cycle.
+    """
+
+    @helper
+    def run_phase(m: Words, w: Words, tr: Words, memory: Any, now: int, length: int) -> int:
+        """Run until `length` instructions have retired; return the last cycle."""
+        start = m[lay.G_RETIRED]
+        m[lay.G_QUIET_SINCE] = now
+        m[lay.G_RETIRED_BEFORE] = start
+        while m[lay.G_RETIRED] - start < length and m[lay.G_STATUS] == lay.STATUS_OK:
+            now = next_cycle(m, now)
+            step_core_and_caches(m, w, tr, now)
+            if m[lay.WAKE + lay.DRAM] <= now:
+                step(m, memory, now)
+            check_progress(m, now)
+        settle_slots(m, now)
+        return now
+
+    return run_phase
+
+
 @helper
-def _run_phase(m: Words, w: Words, tr: Words, now: int, length: int) -> int:
-    """Run until `length` instructions have retired; return the last cycle."""
-    start = m[lay.G_RETIRED]
-    m[lay.G_QUIET_SINCE] = now
-    m[lay.G_RETIRED_BEFORE] = start
-    while m[lay.G_RETIRED] - start < length and m[lay.G_STATUS] == lay.STATUS_OK:
-        now = next_cycle(m, now)
-        step_core_and_caches(m, w, tr, now)
-        if m[lay.WAKE + lay.DRAM] <= now:
-            step_memory(m, now)
-        check_progress(m, now)
+def settle_memory(m: Words, now: int) -> None:
+    """Run the DRAM's ticks that end in this cycle or just after it."""
     period = m[lay.MEMORY + lay.M_PERIOD]
-    catch_up(m, ((250 * now + period - 1) // period + 1) * period)
-    settle_slots(m, now)
-    return now
+    catch_up(m, ((lay.CYCLE_PS * now + period - 1) // period + 1) * period)
+
+
+@helper
+def _step_dram(m: Words, memory: int, now: int) -> None:
+    step_memory(m, now)
+
+
+_run_phase: Final = phase_with(_step_dram)
 
 
 @entry_point(seconds=40.0)
@@ -379,8 +404,10 @@ def run(
     now = 0
     if warmup > 0:
         m[lay.G_WARM] = 1
-        now = _run_phase(m, w, tr, now, warmup)
+        now = _run_phase(m, w, tr, 0, now, warmup)
+        settle_memory(m, now)
     begin_counting(m, now)
     start, retired = now, m[lay.G_RETIRED]
-    now = _run_phase(m, w, tr, now, length)
+    now = _run_phase(m, w, tr, 0, now, length)
+    settle_memory(m, now)
     return now - start, m[lay.G_RETIRED] - retired

@@ -133,7 +133,7 @@ class CpuSimulator(Simulator):
         return CpuSimulator, (self.space.name, self.fidelity, str(self._n), cores, corunners)
 
     def workload_names(self) -> tuple[str, ...]:
-        """Return the programs that ship: see `archgym.simulators.cpu.generators`."""
+        """Return the programs that ship: see `archgym.traces.instructions.generators`."""
         return names()
 
     def workload(self, name: str | Path) -> Workload:

@@ -36,8 +36,8 @@ _SPEC: Final[Mapping[str, tuple[str, tuple[int, ...], str, str]]] = {
     "load_width": ("CPU.lq_width", (1, 2, 3, 4), "loads/cycle", "Loads sent to the L1D."),
     "store_width": ("CPU.sq_width", (1, 2, 3), "stores/cycle", "Stores issued or sent."),
     "ifetch_buffer": ("CPU.ifetch_buffer", (16, 32, 64), "instructions", "Fetch buffer."),
-    "dispatch_buffer": ("CPU.dispatch_buffer", (8, 16, 32), "instructions", "Before dispatch."),
-    "dib_sets": ("CPU.dib_sets", (8, 16, 32, 64), "sets", "Decoded-instruction buffer, 8 ways."),
+    "dispatch_buffer": ("CPU.dispatch_buffer", (2, 4, 8, 32), "instructions", "Before dispatch."),
+    "dib_sets": ("CPU.dib_sets", (2, 8, 32, 64), "sets", "Decoded-instruction buffer, 8 ways."),
     "scheduler": ("CPU.scheduler", (16, 32, 64, 96, 128, 192), "instructions", "Scheduler."),
     "rob": ("CPU.rob", (48, 96, 160, 224, 352, 512), "instructions", "Reorder buffer."),
     "registers": ("CPU.registers", (64, 96, 128, 192, 256), "registers", "Physical registers."),
@@ -45,20 +45,18 @@ _SPEC: Final[Mapping[str, tuple[str, tuple[int, ...], str, str]]] = {
     "store_queue": ("CPU.sq", (8, 16, 32, 72, 114), "stores", "Store queue."),
     "l1i_sets": ("L1I.sets", (32, 64, 128), "sets", "L1 instruction cache, 64-byte blocks."),
     "l1i_ways": ("L1I.ways", (2, 4, 8), "ways", "L1 instruction cache."),
-    "l1i_mshr": ("L1I.mshr", (2, 4, 8, 16), "misses", "Misses under way in the L1I."),
+    "l1i_mshr": ("L1I.mshr", (1, 2, 4, 8), "misses", "Misses under way in the L1I."),
     "l1d_sets": ("L1D.sets", (32, 64, 128), "sets", "L1 data cache, 64-byte blocks."),
     "l1d_ways": ("L1D.ways", (2, 4, 8, 12, 16), "ways", "L1 data cache."),
     "l1d_mshr": ("L1D.mshr", (2, 4, 8, 16, 24), "misses", "Misses under way in the L1D."),
     "l1d_ports": ("L1D.tag_bw", (1, 2, 4), "accesses/cycle", "Look-ups that the L1D starts."),
-    "l1d_queue": ("L1D.rq", (8, 16, 64), "loads", "Loads waiting for the L1D."),
+    "l1d_queue": ("L1D.rq", (1, 4, 16, 64), "loads", "Loads waiting for the L1D."),
     "l2_sets": ("L2C.sets", (128, 256, 512, 1024, 2048), "sets", "L2 cache, 64-byte blocks."),
     "l2_ways": ("L2C.ways", (4, 8, 16), "ways", "L2 cache."),
     "l2_mshr": ("L2C.mshr", (4, 8, 16, 32, 48), "misses", "Misses under way in the L2."),
-    "l2_queue": ("L2C.rq", (4, 8, 16, 32), "reads", "Reads waiting for the L2."),
     "llc_sets": ("LLC.sets", (512, 1024, 2048, 4096, 8192), "sets", "Last level, 64-byte blocks."),
     "llc_ways": ("LLC.ways", (8, 16), "ways", "Last-level cache."),
     "llc_mshr": ("LLC.mshr", (8, 16, 32, 64), "misses", "Misses under way in the last level."),
-    "llc_queue": ("LLC.rq", (4, 8, 16, 32), "reads", "Reads waiting for the last level."),
     "itlb_sets": ("ITLB.sets", (4, 8, 16, 32), "sets", "Instruction TLB, 4 ways."),
     "dtlb_sets": ("DTLB.sets", (4, 8, 16, 32), "sets", "Data TLB, 4 ways."),
     "dtlb_mshr": ("DTLB.mshr", (2, 4, 8), "misses", "Misses under way in the data TLB."),
@@ -90,11 +88,11 @@ _GROUPED: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "caches": (
         *("l1d_sets", "l1d_ways", "l1d_mshr", "l1d_ports", "l1d_queue", "l1d_prefetcher"),
-        *("l1d_replacement", "l2_sets", "l2_ways", "l2_mshr", "l2_queue", "l2_prefetcher"),
+        *("l1d_replacement", "l2_sets", "l2_ways", "l2_mshr", "l2_prefetcher"),
         *("l2_replacement", "dtlb_sets", "dtlb_mshr", "stlb_sets", "stlb_mshr", "walks"),
     ),
     "memory": (
-        *("llc_sets", "llc_ways", "llc_mshr", "llc_queue", "llc_replacement"),
+        *("llc_sets", "llc_ways", "llc_mshr", "llc_replacement"),
         *("dram_data_rate", "dram_channels", "dram_queue"),
     ),
 }
@@ -177,11 +175,11 @@ def machine_of(space: str, design: Mapping[str, Value]) -> dict[str, int]:
         else:
             changes[_SPEC[name][0]] = int(str(value))
     found = machine(changes)
-    # A cache's writes and prefetches wait as its reads do; so do a DRAM channel's writes.
-    for cache in ("L1D", "L2C", "LLC"):
-        if f"{cache}.rq" in changes:
-            found[f"{cache}.wq"] = found[f"{cache}.rq"]
-    found["DRAM.wq"] = found["DRAM.rq"]
+    # Writes wait as reads do. Queues of L2 and last level are no parameters: each level looks up
+    # one request a cycle and misses wait in MSHRs, so that a queue's size explains below 0.5 % of
+    # the variance of log IPC on all programs measured.
+    for component in ("L1D", "DRAM"):
+        found[f"{component}.wq"] = found[f"{component}.rq"]
     return found if space == "as-shipped" else {**found, **latencies(found)}
 
 
@@ -203,10 +201,9 @@ def latencies(found: Mapping[str, int]) -> dict[str, int]:
         # chosen: every doubling of ports adds a fifth to the wires that an access crosses.
         ports = 1.0 + 0.2 * math.log2(found[f"{cache}.tag_bw"] / DEFAULTS[f"{cache}.tag_bw"])
         ratio = _access_ns(found, cache) / _access_ns(DEFAULTS, cache) * ports
-        # chosen: a fifth of an L2's or LLC's time is its queue, growing with the logarithm.
+        # chosen: a tenth of an L2's or LLC's time is its MSHRs, growing with the logarithm.
         queue = 1.0
         if cache in ("L2C", "LLC"):
-            queue += 0.05 * math.log2(found[f"{cache}.rq"] / DEFAULTS[f"{cache}.rq"])
             queue += 0.05 * math.log2(found[f"{cache}.mshr"] / DEFAULTS[f"{cache}.mshr"])
         total = max(2, round(cycles * ratio * queue))
         result[f"{cache}.hit_latency"] = total // 2

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final, final
 
 from archgym.errors import FileFormatError, unknown_name
-from archgym.simulators.cpu.generators import GENERATORS, generate
 from archgym.simulators.cpu.trace import InstructionTrace, read_trace, trace_of
+from archgym.traces.instructions.generators import GENERATORS, generate
 from archgym.traces.instructions.records import looks_like_trace
 
 __all__ = ["DEFAULT_WORKLOAD", "MIN_RECORDED", "Program", "load", "names"]

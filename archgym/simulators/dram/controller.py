@@ -58,7 +58,7 @@ from archgym.simulators.dram.managers import (
 from archgym.simulators.dram.policy_calls import best_scored, report_request, wants_closing
 from archgym.simulators.dram.state import NEVER, NONE
 
-__all__ = ["accept", "can_accept", "log_command", "step"]
+__all__ = ["accept", "can_accept", "has_space", "has_work", "log_command", "prepared_time", "step"]
 
 # Outcomes of a request.
 ROW_HIT: Final = 0
@@ -158,12 +158,13 @@ def _remove(s: Any, requests: Any, index: int) -> None:
 @compiled
 def start_bank(s: Any, d: Any, requests: Any, bank: int) -> None:
     """Choose a bank's request and the command it needs next."""
-    s.is_stale = 1
     if s.halted[bank]:
+        s.is_stale = 1
         _withdraw(s, bank)
         return
     head = s.head[bank]
     if head == NONE:
+        s.is_stale = 1
         _set_current(s, bank, NONE)
         _withdraw(s, bank)
         return
@@ -205,15 +206,23 @@ def start_bank(s: Any, d: Any, requests: Any, bank: int) -> None:
             command = RD + 2 * requests[index].is_write + closes
 
     _set_current(s, bank, index)
+    time = s.bank_earliest[bank, command]
     place = s.place[bank]
     if place == NONE:
         place = s.n_prepared
         s.n_prepared = place + 1
         s.place[bank] = place
         s.prepared_bank[place] = bank
+    elif (
+        s.prepared_command[place] == command
+        and s.prepared_request[place] == index
+        and s.prepared_time[place] == time
+    ):
+        return  # so that the selection stands
+    s.is_stale = 1
     s.prepared_command[place] = command
     s.prepared_request[place] = index
-    s.prepared_time[place] = s.bank_earliest[bank, command]
+    s.prepared_time[place] = time
 
 
 @inlined
@@ -266,11 +275,23 @@ def _withdraw(s: Any, bank: int) -> None:
         s.prepared_time[place] = s.prepared_time[last]
 
 
+@inlined
+def has_work(s: Any, now: int) -> bool:
+    """Return True if `step` does more than issue the selected command."""
+    work: bool = (
+        s.is_stale != 0 or s.blocked_late != 0 or s.power_wants != 0 or now >= s.refresh_wake
+    )
+    return work
+
+
 @compiled
 def step(s: Any, d: Any, requests: Any, now: int) -> None:
     """One run of the controller at a time, after the request at its door was looked at."""
     s.policy_time = now
+    changes = False
     if s.power_wants or now >= s.refresh_wake:
+        # A manager that is not an interval behind does nothing more unless something happens.
+        changes = now - d.refresh_interval[s.refresh_policy] >= s.refresh_wake
         start_managers(s, d, now)
         s.is_stale = 1
     if s.is_stale:
@@ -278,6 +299,7 @@ def step(s: Any, d: Any, requests: Any, now: int) -> None:
     s.is_blocked = 0
     if s.selected_time == now:
         issue(s, d, requests, now)
+        changes = True
     elif s.selected_command != NO_COMMAND or s.n_prepared > 0:
         s.is_blocked = 1
     if s.blocked_late:
@@ -286,7 +308,8 @@ def step(s: Any, d: Any, requests: Any, now: int) -> None:
         for bank in range(d.n_banks):
             if s.halted[bank]:
                 start_bank(s, d, requests, bank)
-    if s.power_wants or now >= s.refresh_wake:
+        changes = True
+    if changes and (s.power_wants or now >= s.refresh_wake):
         start_managers(s, d, now)
         s.is_stale = 1
     if s.is_stale:
@@ -556,7 +579,7 @@ def log_command(s: Any, requests: Any, log: Any, now: int) -> None:
     """Keep the command that was issued in this run, if there was one."""
     if s.issued_command == NO_COMMAND:
         return
-    if s.n_logged < len(log):
+    if s.n_logged < s.log_size:
         entry = log[s.n_logged]
         index = s.issued_request
         entry.time = now

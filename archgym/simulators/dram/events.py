@@ -2,7 +2,10 @@
 
 Time stands still while rounds follow each other: whatever is woken at the present time runs in the
 next round. The order of processes within a round decides some ties. SystemC's kernel settles it by
-the mechanics of its binary heap, which is copied here.
+the mechanics of its binary heap, which is copied here, stale entries included.
+
+At most one message of a kind is under way, as each waits for an answer to the one before. Short
+lists of wake-ups and messages are therefore packed into one integer, three bits an entry.
 """
 
 from typing import Any, Final
@@ -15,12 +18,13 @@ from archgym.simulators.dram.state import NONE
 __all__ = [
     "advance",
     "clear_events",
+    "is_timed",
     "post",
+    "post_soon",
     "rearm",
-    "start_process",
-    "start_soon",
-    "take_message",
-    "take_only",
+    "take_late",
+    "take_messages",
+    "take_soon",
     "wake_at",
 ]
 
@@ -38,14 +42,14 @@ RESPONSE_FINISHED: Final[Any] = np.int64(3)
 NEXT_COMMAND: Final[Any] = np.int64(4)
 DATA_AVAILABLE: Final[Any] = np.int64(5)
 
-# States of a wake-up.
-_IDLE: Final[Any] = np.int64(0)
-_TIMED: Final[Any] = np.int64(1)
-_SOON: Final[Any] = np.int64(2)  # in the next round of this time
+# An entry of a packed list is a number plus 1, so that 0 is an empty list.
+ENTRY_BITS: Final[Any] = np.int64(3)
+ENTRY_MASK: Final[Any] = np.int64(7)
 
 # A heap entry's code is its serial number, then the wake-up's number in the lowest bits.
 _EVENT_BITS: Final[Any] = np.int64(3)
 _EVENT_MASK: Final[Any] = np.int64(7)
+_NO_CODE: Final[Any] = np.int64(-1)
 
 # Kinds of messages.
 BEGIN_REQUEST: Final[Any] = np.int64(0)
@@ -58,18 +62,16 @@ END_RESPONSE: Final[Any] = np.int64(3)
 def clear_events(e: Any) -> None:
     """Make `EVENTS` those of a design before its first one."""
     e.now = 0
-    e.round = 0
     e.stopped = 0
+    e.soon = 0
+    e.is_soon = 0
     for event in range(6):
-        e.kind[event] = _IDLE
+        e.code[event] = _NO_CODE
     e.next_serial = 0
     e.n_heap = 0
-    e.n_soon = 0
-    e.n_runnable = 0
-    for process in range(3):
-        e.is_runnable[process] = 0
     for process in range(2):
-        e.n_soon_messages[process] = 0
+        e.soon_messages[process] = 0
+        e.soon_shift[process] = 0
         e.n_late_messages[process] = 0
     e.n_queued = 0
     e.n_left = 0
@@ -96,68 +98,39 @@ def clear_events(e: Any) -> None:
 
 
 @inlined
-def start_process(e: Any, process: int) -> None:
-    """Schedule a process for the next round, once."""
-    if not e.is_runnable[process]:
-        e.is_runnable[process] = 1
-        e.runnable[e.n_runnable] = process
-        e.n_runnable += 1
+def take_soon(e: Any) -> int:
+    """Return the packed wake-ups of the next round, the last that was woken first."""
+    soon: int = e.soon
+    e.soon = 0
+    e.is_soon = 0
+    return soon
 
 
 @compiled
-def _trigger(e: Any, event: int) -> None:
-    """Start the process that a wake-up is for."""
-    e.kind[event] = _IDLE
-    start_process(e, min(event, CONTROLLER))
+def advance(e: Any, heap: Any) -> int:
+    """Go to the next time at which something is due.
 
-
-@inlined
-def take_only(e: Any) -> int:
-    """Return the process of the only wake-up in the next round; NONE where there are more."""
-    if e.n_soon != 1:
-        return NONE
-    event = e.soon[0]
-    e.n_soon = 0
-    e.kind[event] = _IDLE
-    process: int = min(event, CONTROLLER)
-    return process
-
-
-@compiled
-def start_soon(e: Any) -> None:
-    """Start the processes of the next round: the last that was woken runs first."""
-    n_soon = e.n_soon
-    e.n_soon = 0
-    for place in range(n_soon - 1, -1, -1):
-        _trigger(e, e.soon[place])
-
-
-@compiled
-def advance(e: Any, heap: Any) -> bool:
-    """Go to the next time at which something is due."""
-    while e.n_heap > 0 and not _is_alive(e, heap[3]):
-        _pop(e, heap)
-    if e.n_heap == 0:
-        return False
-    e.now = heap[2]
-    while e.n_heap > 0 and heap[2] == e.now:
+    Returns:
+      The packed wake-ups that are due, in the heap's order; 0 if nothing is left.
+    """
+    due: Any = np.int64(0)
+    n_due: Any = np.int64(0)
+    while e.n_heap > 0:
+        # An entry stands for a pending wake-up unless a later one replaced it.
         code = heap[3]
-        is_alive = _is_alive(e, code)
+        event = code & _EVENT_MASK
+        if due != 0 and heap[2] != e.now:
+            break
+        if e.code[event] == code:
+            e.code[event] = _NO_CODE
+            e.now = heap[2]
+            due |= (event + 1) << n_due
+            n_due += ENTRY_BITS
         _pop(e, heap)
-        if is_alive:
-            _trigger(e, code & _EVENT_MASK)
-    return True
+    return due
 
 
 @inlined
-def _is_alive(e: Any, code: int) -> bool:
-    """Return True if a heap entry still stands for a pending wake-up, not a replaced one."""
-    event = code & _EVENT_MASK
-    is_alive: bool = e.kind[event] == _TIMED and e.code[event] == code
-    return is_alive
-
-
-@compiled
 def _pop(e: Any, heap: Any) -> None:
     """Remove the heap's top: entry i stands at 2 * i (time) and 2 * i + 1 (code), from i = 1."""
     last = e.n_heap
@@ -165,11 +138,11 @@ def _pop(e: Any, heap: Any) -> None:
     time = heap[2 * last]
     code = heap[2 * last + 1]
     place = 1
-    while True:
-        left = 2 * place
+    left = 2
+    while left < last:
         smallest = place
         earliest = time
-        if left < last and heap[2 * left] < earliest:
+        if heap[2 * left] < earliest:
             smallest = left
             earliest = heap[2 * left]
         if left + 1 < last and heap[2 * left + 2] < earliest:
@@ -180,28 +153,40 @@ def _pop(e: Any, heap: Any) -> None:
         heap[2 * place] = earliest
         heap[2 * place + 1] = heap[2 * smallest + 1]
         place = smallest
+        left = 2 * place
     heap[2 * place] = time
     heap[2 * place + 1] = code
 
 
-@compiled
-def wake_at(e: Any, heap: Any, event: int, time: int) -> None:
-    """Arm a wake-up; an earlier one stands, a later one is replaced."""
-    kind = e.kind[event]
-    if kind == _SOON or (kind == _TIMED and time != e.now and e.time[event] <= time):
+@inlined
+def is_timed(e: Any, event: int) -> bool:
+    """Return True if a wake-up is armed for a later time."""
+    timed: bool = e.code[event] != _NO_CODE
+    return timed
+
+
+@inlined
+def wake_soon(e: Any, event: int) -> None:
+    """Wake a process in the next round of this time."""
+    bit = np.int64(1) << event
+    if e.is_soon & bit:
         return
-    if time == e.now:
-        e.kind[event] = _SOON
-        e.soon[e.n_soon] = event
-        e.n_soon += 1
+    e.code[event] = _NO_CODE
+    e.is_soon |= bit
+    e.soon = (e.soon << ENTRY_BITS) | (event + 1)
+
+
+@inlined
+def wake_later(e: Any, heap: Any, event: int, time: int) -> None:
+    """Arm a wake-up for a later time; an earlier one stands, a later one is replaced."""
+    if e.is_soon >> event & 1 or (e.code[event] != _NO_CODE and e.time[event] <= time):
         return
     e.next_serial += 1
     code = (e.next_serial << _EVENT_BITS) | event
-    e.kind[event] = _TIMED
     e.time[event] = time
     e.code[event] = code
-    e.n_heap += 1
-    place = e.n_heap
+    place = e.n_heap + 1
+    e.n_heap = place
     while place > 1 and heap[2 * (place >> 1)] > time:
         heap[2 * place] = heap[2 * (place >> 1)]
         heap[2 * place + 1] = heap[2 * (place >> 1) + 1]
@@ -210,60 +195,70 @@ def wake_at(e: Any, heap: Any, event: int, time: int) -> None:
     heap[2 * place + 1] = code
 
 
+@compiled
+def wake_at(e: Any, heap: Any, event: int, time: int) -> None:
+    """Arm a wake-up; an earlier one stands, a later one is replaced."""
+    if time == e.now:
+        wake_soon(e, event)
+    else:
+        wake_later(e, heap, event, time)
+
+
 # Messages.
+
+
+@inlined
+def post_soon(e: Any, process: int, kind: int, request: int) -> None:
+    """Send a message to the player or the arbiter, due in the next round."""
+    e.message_request[process, kind] = request
+    shift = e.soon_shift[process]
+    e.soon_messages[process] |= (kind + 1) << shift
+    e.soon_shift[process] = shift + ENTRY_BITS
+    wake_soon(e, process)
 
 
 @compiled
 def post(e: Any, heap: Any, process: int, kind: int, request: int, time: int) -> None:
     """Send a message to the player or the arbiter, due at a time."""
     if time == e.now:
-        place = e.n_soon_messages[process]
-        e.n_soon_messages[process] = place + 1
-        e.soon_kind[process, place] = kind
-        e.soon_request[process, place] = request
-        e.soon_round[process, place] = e.round
-    else:
-        place = e.n_late_messages[process]
-        e.n_late_messages[process] = place + 1
-        while place > 0 and e.late_time[process, place - 1] > time:
-            e.late_kind[process, place] = e.late_kind[process, place - 1]
-            e.late_request[process, place] = e.late_request[process, place - 1]
-            e.late_time[process, place] = e.late_time[process, place - 1]
-            place -= 1
-        e.late_kind[process, place] = kind
-        e.late_request[process, place] = request
-        e.late_time[process, place] = time
-    wake_at(e, heap, process, time)
+        post_soon(e, process, kind, request)
+        return
+    e.message_request[process, kind] = request
+    # The last is the first that is due; of equal ones, the one that was posted first.
+    place = e.n_late_messages[process]
+    e.n_late_messages[process] = place + 1
+    while place > 0 and e.late_time[process, place - 1] <= time:
+        e.late_kind[process, place] = e.late_kind[process, place - 1]
+        e.late_time[process, place] = e.late_time[process, place - 1]
+        place -= 1
+    e.late_kind[process, place] = kind
+    e.late_time[process, place] = time
+    wake_later(e, heap, process, time)
 
 
-@compiled
-def take_message(e: Any, process: int) -> tuple[int, int]:
-    """Take the next message due to a process, or NONE: those of the round before come first."""
-    if e.n_soon_messages[process] > 0 and e.soon_round[process, 0] < e.round:
-        kind = e.soon_kind[process, 0]
-        request = e.soon_request[process, 0]
-        n = e.n_soon_messages[process] - 1
-        e.n_soon_messages[process] = n
-        for place in range(n):
-            e.soon_kind[process, place] = e.soon_kind[process, place + 1]
-            e.soon_request[process, place] = e.soon_request[process, place + 1]
-            e.soon_round[process, place] = e.soon_round[process, place + 1]
-        return kind, request
-    if e.n_late_messages[process] > 0 and e.late_time[process, 0] <= e.now:
-        kind = e.late_kind[process, 0]
-        request = e.late_request[process, 0]
-        n = e.n_late_messages[process] - 1
-        e.n_late_messages[process] = n
-        for place in range(n):
-            e.late_kind[process, place] = e.late_kind[process, place + 1]
-            e.late_request[process, place] = e.late_request[process, place + 1]
-            e.late_time[process, place] = e.late_time[process, place + 1]
-        return kind, request
-    return NONE, NONE
+@inlined
+def take_messages(e: Any, process: int) -> int:
+    """Take the packed messages that were posted at this time so far."""
+    messages: int = e.soon_messages[process]
+    e.soon_messages[process] = 0
+    e.soon_shift[process] = 0
+    return messages
+
+
+@inlined
+def take_late(e: Any, process: int) -> int:
+    """Take the next message that was posted before this time and is due, as a packed list."""
+    last = e.n_late_messages[process] - 1
+    if last < 0 or e.late_time[process, last] > e.now:
+        return 0
+    e.n_late_messages[process] = last
+    message: int = e.late_kind[process, last] + 1
+    return message
 
 
 @inlined
 def rearm(e: Any, heap: Any, process: int) -> None:
     """Wake a process again for the earliest message that is still to come."""
-    if e.n_late_messages[process] > 0:
-        wake_at(e, heap, process, e.late_time[process, 0])
+    n = e.n_late_messages[process]
+    if n > 0:
+        wake_later(e, heap, process, e.late_time[process, n - 1])

@@ -5,9 +5,18 @@ Here stand the three processes; `events.py` says in which order they run.
 
 from typing import Any
 
+import numpy as np
+
 from archgym.runtime.kernels import compiled, inlined
 from archgym.simulators.dram.commands import ARBITER_REORDER, ARBITER_SIMPLE, NO_COMMAND, NO_REFRESH
-from archgym.simulators.dram.controller import accept, can_accept, log_command, prepared_time, step
+from archgym.simulators.dram.controller import (
+    accept,
+    can_accept,
+    has_work,
+    log_command,
+    prepared_time,
+    step,
+)
 from archgym.simulators.dram.events import (
     ARBITER,
     BEGIN_REQUEST,
@@ -16,18 +25,23 @@ from archgym.simulators.dram.events import (
     DATA_AVAILABLE,
     END_REQUEST,
     END_RESPONSE,
+    ENTRY_BITS,
+    ENTRY_MASK,
     NEW_REQUEST,
     NEXT_COMMAND,
     PLAYER,
     RESPONSE_FINISHED,
     advance,
+    is_timed,
     post,
+    post_soon,
     rearm,
-    start_process,
-    start_soon,
-    take_message,
-    take_only,
+    take_late,
+    take_messages,
+    take_soon,
     wake_at,
+    wake_later,
+    wake_soon,
 )
 from archgym.simulators.dram.fast_kernel import PATIENCE
 from archgym.simulators.dram.state import NEVER, NONE
@@ -42,42 +56,38 @@ def run_exact(s: Any, d: Any, requests: Any, log: Any, latencies: Any, e: Any, h
     Returns:
       Whether every request was answered.
     """
-    start_process(e, CONTROLLER)
-    start_process(e, PLAYER)
     _player_sends(s, d, requests, e, heap, e.n_sent, e.now)
+    # At the start the controller runs before the player, without any message.
+    todo = ((PLAYER + 1) << ENTRY_BITS) | (CONTROLLER + 1)
+    to_player = np.int64(0)
+    to_arbiter = np.int64(0)
     while True:
-        n_runnable = e.n_runnable
-        e.n_runnable = 0
-        for place in range(n_runnable):
-            process = e.runnable[place]
-            e.is_runnable[process] = 0
-            if process == PLAYER:
-                _run_player(s, d, requests, e, heap, latencies)
-            elif process == ARBITER:
-                _run_arbiter(s, d, requests, e, heap)
-            else:
+        # A process runs once in a round, on messages that were posted before it.
+        has_run: Any = np.int64(0)
+        while todo != 0:
+            process = min((todo & ENTRY_MASK) - 1, CONTROLLER)
+            todo >>= ENTRY_BITS
+            if has_run >> process & 1:
+                continue
+            has_run |= np.int64(1) << process
+            if process == CONTROLLER:
                 _run_controller(s, d, requests, log, e, heap)
+            elif process == ARBITER:
+                _run_arbiter(s, d, requests, e, heap, to_arbiter)
+            else:
+                _run_player(s, d, requests, e, heap, latencies, to_player)
         if e.stopped:
             return True
+        if e.soon != 0:
+            todo = take_soon(e)
+            to_player = take_messages(e, PLAYER)
+            to_arbiter = take_messages(e, ARBITER)
+            continue
         if s.n_steps_without_progress > PATIENCE:
             return False
-        e.round += 1
-        # Mostly one process alone is woken, whose round needs no order.
-        process = take_only(e)
-        while process != NONE:
-            if process == PLAYER:
-                _run_player(s, d, requests, e, heap, latencies)
-                if e.stopped:
-                    return True
-            elif process == ARBITER:
-                _run_arbiter(s, d, requests, e, heap)
-            else:
-                _run_controller(s, d, requests, log, e, heap)
-            e.round += 1
-            process = take_only(e)
-        if e.n_soon > 0:
-            start_soon(e)
-        elif not advance(e, heap):
+        todo = advance(e, heap)
+        to_player = to_arbiter = np.int64(0)
+        if todo == 0:
             return False
 
 
@@ -91,7 +101,7 @@ def _on_clock(d: Any, time: int) -> int:
     return ceiling
 
 
-@compiled
+@inlined
 def _player_sends(
     s: Any, d: Any, requests: Any, e: Any, heap: Any, index: int, accepted: int
 ) -> None:
@@ -101,29 +111,37 @@ def _player_sends(
     if index == 0:
         time = max(0, due)
     else:
-        following = (accepted // clock + 1) * clock
+        following = accepted + clock if s.is_aligned else (accepted // clock + 1) * clock
         # A delay counts from the player's next tick after the acceptance.
         time = following + due if s.is_relative else max(following, due)
     requests[index].sent = time
     e.n_sent = index + 1
-    post(e, heap, ARBITER, BEGIN_REQUEST, index, _on_clock(d, time))
+    post(e, heap, ARBITER, BEGIN_REQUEST, index, time if s.is_aligned else _on_clock(d, time))
 
 
 @compiled
-def _run_player(s: Any, d: Any, requests: Any, e: Any, heap: Any, latencies: Any) -> None:
+def _run_player(
+    s: Any, d: Any, requests: Any, e: Any, heap: Any, latencies: Any, messages: int
+) -> None:
+    now = e.now
     while True:
-        kind, index = take_message(e, PLAYER)
-        if kind == NONE:
-            break
+        if messages == 0:
+            messages = take_late(e, PLAYER)
+            if messages == 0:
+                break
+        kind = (messages & ENTRY_MASK) - 1
+        messages >>= ENTRY_BITS
         if kind == END_REQUEST:
             if e.n_sent < s.n_requests:
-                _player_sends(s, d, requests, e, heap, e.n_sent, e.now)
+                _player_sends(s, d, requests, e, heap, e.n_sent, now)
         else:
-            requests[index].received = e.now
-            latencies[index] = e.now - requests[index].sent
+            index = e.message_request[PLAYER, BEGIN_RESPONSE]
+            requests[index].received = now
+            latencies[index] = now - requests[index].sent
             e.n_received += 1
-            s.last_handed = e.now
-            post(e, heap, ARBITER, END_RESPONSE, index, _on_clock(d, e.now))
+            s.last_handed = now
+            time = now if d.first_command == 0 else _on_clock(d, now)
+            post(e, heap, ARBITER, END_RESPONSE, index, time)
             if e.n_received == s.n_requests:
                 e.stopped = 1
     rearm(e, heap, PLAYER)
@@ -133,11 +151,15 @@ def _run_player(s: Any, d: Any, requests: Any, e: Any, heap: Any, latencies: Any
 
 
 @compiled
-def _run_arbiter(s: Any, d: Any, requests: Any, e: Any, heap: Any) -> None:
+def _run_arbiter(s: Any, d: Any, requests: Any, e: Any, heap: Any, messages: int) -> None:
     while True:
-        kind, index = take_message(e, ARBITER)
-        if kind == NONE:
-            break
+        if messages == 0:
+            messages = take_late(e, ARBITER)
+            if messages == 0:
+                break
+        kind = (messages & ENTRY_MASK) - 1
+        messages >>= ENTRY_BITS
+        index = e.message_request[ARBITER, kind]
         if s.arbiter == ARBITER_SIMPLE:
             _simple_arbiter(s, d, requests, e, heap, kind, index)
         else:
@@ -155,83 +177,96 @@ def _forward(s: Any, e: Any, heap: Any, index: int, time: int) -> None:
 
 
 @inlined
-def _acknowledge(e: Any, heap: Any) -> None:
+def _acknowledge(e: Any) -> None:
     """Tell the controller that its response was taken."""
     e.acknowledged = e.now
-    wake_at(e, heap, RESPONSE_FINISHED, e.now)
+    wake_soon(e, RESPONSE_FINISHED)
 
 
 @compiled
 def _simple_arbiter(
     s: Any, d: Any, requests: Any, e: Any, heap: Any, kind: int, index: int
 ) -> None:
+    hands = True
+    time = e.now
     if kind == BEGIN_REQUEST:
         # The player waits for END_REQ, so the channel is always free here.
         if s.is_logging:
             requests[index].admitted = e.now
         _forward(s, e, heap, index, e.now)
+        hands = False
     elif kind == END_REQUEST:
         e.channel_busy = 0
-        post(e, heap, PLAYER, END_REQUEST, index, e.now)
+        post_soon(e, PLAYER, END_REQUEST, index)
+        hands = False
     elif kind == BEGIN_RESPONSE:
         requests[e.n_responses].arbiter_order = index
         e.n_responses += 1
-        if not e.thread_busy:
-            _hand_response(s, d, requests, e, heap, e.now)
+        hands = not e.thread_busy
     else:
-        _acknowledge(e, heap)
+        _acknowledge(e)
         e.thread_busy = 0
-        _hand_response(s, d, requests, e, heap, e.now + d.clock)
+        time += d.clock
+    if hands:
+        _hand_response(s, d, requests, e, heap, time)
 
 
-@compiled
+@inlined
 def _queueing_arbiter(
     s: Any, d: Any, requests: Any, e: Any, heap: Any, kind: int, index: int
 ) -> None:
     """Run the arbiters Fifo and Reorder."""
+    forwards = True
+    hands = True
+    time = e.now
     if kind == BEGIN_REQUEST:
         if e.n_active < s.max_active:
             e.n_active += 1
-            _admit(s, requests, e, heap, index)
+            _admit(s, requests, e, index)
         else:
             e.parked = index
-        _forward_pending(s, d, e, heap)
+        hands = False
     elif kind == END_REQUEST:
         e.controller_accepted = e.now
         e.channel_busy = 0
-        _forward_pending(s, d, e, heap)
+        hands = False
     elif kind == BEGIN_RESPONSE:
-        _acknowledge(e, heap)
+        _acknowledge(e)
         if s.arbiter == ARBITER_REORDER:
             requests[index].arbiter_order = 1
         else:
             requests[e.n_responses].arbiter_order = index
         e.n_responses += 1
-        if not e.thread_busy:
-            delay = d.clock if e.player_answered == e.now else 0
-            _hand_response(s, d, requests, e, heap, e.now + delay)
+        forwards = False
+        hands = not e.thread_busy
+        if e.player_answered == e.now:
+            time += d.clock
     else:
         e.player_answered = e.now
         if e.parked != NONE:
-            _admit(s, requests, e, heap, e.parked)
+            _admit(s, requests, e, e.parked)
             e.parked = NONE
-            _forward_pending(s, d, e, heap)
         else:
             e.n_active -= 1
+            forwards = False
         e.thread_busy = 0
-        _hand_response(s, d, requests, e, heap, e.now + d.clock)
+        time += d.clock
+    if forwards:
+        _forward_pending(s, d, e, heap)
+    if hands:
+        _hand_response(s, d, requests, e, heap, time)
 
 
-@compiled
-def _admit(s: Any, requests: Any, e: Any, heap: Any, index: int) -> None:
+@inlined
+def _admit(s: Any, requests: Any, e: Any, index: int) -> None:
     if s.is_logging:
         requests[index].admitted = e.now
     requests[index].arbiter_order = NONE
     e.pending_end = index + 1
-    post(e, heap, PLAYER, END_REQUEST, index, e.now)
+    post_soon(e, PLAYER, END_REQUEST, index)
 
 
-@compiled
+@inlined
 def _forward_pending(s: Any, d: Any, e: Any, heap: Any) -> None:
     """Hand the oldest admitted request on, if the controller takes one."""
     if e.channel_busy or e.pending_first == e.pending_end:
@@ -241,7 +276,7 @@ def _forward_pending(s: Any, d: Any, e: Any, heap: Any) -> None:
     e.pending_first += 1
 
 
-@compiled
+@inlined
 def _hand_response(s: Any, d: Any, requests: Any, e: Any, heap: Any, time: int) -> None:
     """Hand the next response to the player, if there is one in its turn."""
     place = e.n_responses_handed
@@ -266,9 +301,18 @@ def _run_controller(s: Any, d: Any, requests: Any, log: Any, e: Any, heap: Any) 
     now = e.now
     _respond(s, d, requests, e, heap)
 
+    accepts = can_accept(s, now)
+    if not accepts and s.selected_time > now and not has_work(s, now):
+        # Nothing changes, so that a wake-up for the next command that is armed still stands.
+        s.is_blocked = s.selected_command != NO_COMMAND or s.n_prepared > 0
+        if s.incoming == NONE or s.incoming_time <= now:
+            s.n_steps_without_progress += 1
+        if not is_timed(e, NEXT_COMMAND):
+            _arm_next(s, d, e, heap, now)
+        return
     s.accepted = NONE
     s.issued = NONE
-    if can_accept(s, now):
+    if accepts:
         accept(s, d, requests, now)
     if s.selected_time < now:
         s.is_stale = 1  # times are counted from the present on, which changes ties
@@ -282,7 +326,7 @@ def _run_controller(s: Any, d: Any, requests: Any, log: Any, e: Any, heap: Any) 
         e.n_in_controller += 1
         if s.is_logging:
             requests[s.accepted].accepted = now
-        post(e, heap, ARBITER, END_REQUEST, s.accepted, now)
+        post_soon(e, ARBITER, END_REQUEST, s.accepted)
     if s.issued != NONE:
         request = requests[s.issued]
         if s.is_logging:
@@ -294,9 +338,7 @@ def _run_controller(s: Any, d: Any, requests: Any, log: Any, e: Any, heap: Any) 
     if s.incoming == NONE or s.incoming_time <= now:
         s.n_steps_without_progress += 1
 
-    wake = _next_wake(s, d, now)
-    if wake != NEVER:
-        wake_at(e, heap, NEXT_COMMAND, wake)
+    _arm_next(s, d, e, heap, now)
 
 
 @compiled
@@ -313,9 +355,11 @@ def _respond(s: Any, d: Any, requests: Any, e: Any, heap: Any) -> None:
         if e.n_in_controller == 0:
             e.idle_since = now
             return
-    index = _finished(s, requests, e, now)
+    index = _queue_head(s, requests, e)
     if index == NONE:
-        _arm_data(s, requests, e, heap)
+        return
+    if requests[index].done > now:
+        wake_later(e, heap, DATA_AVAILABLE, requests[index].done)
         return
     e.n_left += 1
     e.outgoing = index
@@ -337,23 +381,15 @@ def _queue_head(s: Any, requests: Any, e: Any) -> int:
 
 
 @inlined
-def _finished(s: Any, requests: Any, e: Any, now: int) -> int:
-    index = _queue_head(s, requests, e)
-    if index != NONE and requests[index].done <= now:
-        return index
-    return NONE
-
-
-@inlined
 def _arm_data(s: Any, requests: Any, e: Any, heap: Any) -> None:
     index = _queue_head(s, requests, e)
     if index != NONE and requests[index].done > e.now:
-        wake_at(e, heap, DATA_AVAILABLE, requests[index].done)
+        wake_later(e, heap, DATA_AVAILABLE, requests[index].done)
 
 
 @compiled
-def _next_wake(s: Any, d: Any, now: int) -> int:
-    """When the earliest bank machine or manager wants to act."""
+def _arm_next(s: Any, d: Any, e: Any, heap: Any, now: int) -> None:
+    """Wake the controller when the earliest bank machine or manager wants to act."""
     wake: int = NEVER
     if s.n_prepared > 0:
         wake = max(s.soonest, now)
@@ -361,6 +397,11 @@ def _next_wake(s: Any, d: Any, now: int) -> int:
             wake = NEVER
             for place in range(s.n_prepared):
                 wake = _earlier(s, wake, prepared_time(s, d, place, now), now)
+    if now < s.refresh_wake and not s.powers_down:
+        wake = min(wake, s.refresh_wake)
+        if wake != NEVER:
+            wake_at(e, heap, NEXT_COMMAND, wake)
+        return
     for rank in range(d.n_ranks):
         if s.refresh_policy != NO_REFRESH:
             if now < s.refresh_next[rank]:
@@ -369,7 +410,8 @@ def _next_wake(s: Any, d: Any, now: int) -> int:
                 wake = _earlier(s, wake, s.refresh_time[rank], now)
         if s.powers_down and s.power_command[rank] != NO_COMMAND:
             wake = _earlier(s, wake, s.power_time[rank], now)
-    return wake
+    if wake != NEVER:
+        wake_at(e, heap, NEXT_COMMAND, wake)
 
 
 @inlined

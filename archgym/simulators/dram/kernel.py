@@ -454,10 +454,13 @@ class _Job(NamedTuple):
 def _simulate_fast(job: _Job) -> None:
     """Run the designs of a job, which must be sound; Python checks it beforehand."""
     s = job.state[0]
+    requests = pointer(job.requests)
+    latencies = pointer(job.latencies)
+    log = pointer(job.log)
     _load_trace(job)
     for design in range(len(job.controllers)):
         _begin(job, design)
-        is_done = run_fast(s, job.device[0], job.requests, job.log, job.latencies)
+        is_done = run_fast(s, job.device[0], requests, log, latencies)
         s.n_served = s.n_requests - (1 if s.arbiter == ARBITER_SIMPLE else 0)
         s.idle += s.last_handed - s.last_released
         _end(job, design, is_done)
@@ -475,11 +478,14 @@ def _simulate_exact(job: _Job, events: Any, heap: Any) -> None:
     s = job.state[0]
     e = events[0]
     entries = pointer(heap)
+    requests = pointer(job.requests)
+    latencies = pointer(job.latencies)
+    log = pointer(job.log)
     _load_trace(job)
     for design in range(len(job.controllers)):
         _begin(job, design)
         clear_events(e)
-        is_done = run_exact(s, job.device[0], job.requests, job.log, job.latencies, e, entries)
+        is_done = run_exact(s, job.device[0], requests, log, latencies, e, entries)
         if e.n_in_controller == 0:
             s.idle += s.last_handed - e.idle_since
         _end(job, design, is_done)
@@ -509,6 +515,7 @@ def _begin(job: _Job, design: int) -> None:
     s.is_relative = job.player[1]
     s.is_aligned = s.player_clock == d.clock and d.first_command == 0
     s.is_logging = len(job.log) > 0
+    s.log_size = len(job.log)
 
 
 @compiled

@@ -246,6 +246,7 @@ _TRAFFIC = [
     ("n_commands", _I, (N_COMMANDS,)),
     ("n_logged", _I),
     ("is_logging", _I),
+    ("log_size", _I),
 ]
 
 _ENERGY = [
@@ -296,33 +297,26 @@ STATE: Final = np.dtype(
     align=True,
 )
 
-MAX_MESSAGES: Final = 64
+MAX_MESSAGES: Final = 4  # one of each kind
 
 EVENTS: Final = np.dtype(
     [
         ("now", _I),
-        ("round", _I),
         ("stopped", _I),
         # wake-ups
-        ("kind", _I, (6,)),
+        ("soon", _I),  # packed: those of the next round
+        ("is_soon", _I),  # bit set of the same
         ("time", _I, (6,)),
-        ("code", _I, (6,)),
+        ("code", _I, (6,)),  # of its entry in the heap, or below 0
         ("next_serial", _I),
         ("n_heap", _I),
-        ("n_soon", _I),
-        ("soon", _I, (6,)),
-        ("n_runnable", _I),
-        ("runnable", _I, (3,)),
-        ("is_runnable", _I, (3,)),
         # messages to the player (0) and to the arbiter (1)
-        ("n_soon_messages", _I, (2,)),
-        ("soon_kind", _I, (2, MAX_MESSAGES)),
-        ("soon_request", _I, (2, MAX_MESSAGES)),
-        ("soon_round", _I, (2, MAX_MESSAGES)),
+        ("soon_messages", _I, (2,)),  # packed: kinds, due in the next round
+        ("soon_shift", _I, (2,)),  # bits of the same in use
         ("n_late_messages", _I, (2,)),
-        ("late_kind", _I, (2, MAX_MESSAGES)),
-        ("late_request", _I, (2, MAX_MESSAGES)),
+        ("late_kind", _I, (2, MAX_MESSAGES)),  # the last is the first that is due
         ("late_time", _I, (2, MAX_MESSAGES)),
+        ("message_request", _I, (2, 4)),  # by kind
         # controller's response path
         ("n_queued", _I),
         ("n_left", _I),

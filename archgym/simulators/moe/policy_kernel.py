@@ -7,7 +7,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from archgym.policies.compilation import INNER, SCORE
+from archgym.policies.compilation import BLOCK, INNER, SCORE
 
 __all__ = ["COUNTS", "make_replay"]
 
@@ -202,11 +202,12 @@ def make_replay(hooks: Mapping[str, Callable[..., Any]]) -> Callable[..., None]:
                 bucket = bucket_of[following]
                 begin = buckets[bucket, _BEGIN]
                 for slot in range(min(n_prefetch, high - low)):
-                    expert = np.int64(
-                        prefetch(uses[low + slot], layer, slot, event, memory, floats)
-                    )
+                    wanted = prefetch(uses[low + slot], layer, slot, event, memory, floats)
+                    expert = np.int64(wanted)
+                    if (expert != wanted or not -1 <= expert < n_experts) and memory[0] == 0:
+                        memory[0] = BLOCK
                     block = following * n_experts + expert
-                    if expert < 0 or expert >= n_experts or blocks[block, _RESIDENT] == 1:
+                    if not 0 <= expert < n_experts or blocks[block, _RESIDENT] == 1:
                         continue
                     if buckets[bucket, _USED] == buckets[bucket, _CAPACITY]:
                         # The worst that this event did not use makes room.

@@ -218,6 +218,8 @@ def evaluate_policy(
         report_loss(
             f"PREFETCH: {n_prefetch} is used in place of {asked}; choose 0 to {_MAX_PREFETCH}."
         )
+    if "prefetch" in source.hooks and "PREFETCH" not in source.constants:
+        report_loss("The policy's `prefetch` is never called; declare PREFETCH = 1 or more.")
     counts = runner.run(source.text, case.arguments(n_prefetch), tuned)
     if "problem" in counts:
         return PolicyResult(case=case.name, policy=name, problem=str(counts["problem"]))

@@ -4,16 +4,7 @@ from typing import Final
 
 import numpy as np
 
-from archgym.files.svg import (
-    Bar,
-    BoxLine,
-    GraphBox,
-    TimeRow,
-    box_lines_svg,
-    duration,
-    layered_graph_svg,
-    timeline_svg,
-)
+from archgym.files import svg
 from archgym.simulators.soc.graph import TaskGraph
 from archgym.simulators.soc.metrics import COLUMNS
 from archgym.simulators.soc.state import DRAM, OWN, BoundBy, Designs, Log
@@ -36,13 +27,13 @@ def gantt_svg(graph: TaskGraph, designs: Designs, log: Log) -> str:
     ends = np.cumsum(log.length_s[:n_phases]).tolist()
     order = sorted(range(len(graph.tasks)), key=lambda t: (log.task[t, 0], log.task[t, 1], t))
     rows = [
-        TimeRow(graph.names[t], _unit(designs, t), _bars(graph, log, ends, t))
+        svg.TimeRow(graph.names[t], _unit(designs, t), _bars(graph, log, ends, t))
         for t in order
         if not graph.tasks[t].is_dummy
     ]
-    heading = f"{graph.name}: {duration(ends[-1] or 1.0)}, {n_phases} phases"
+    heading = f"{graph.name}: {svg.duration(ends[-1] or 1.0)}, {n_phases} phases"
     legend = ("bound by:", list(_COLOURS.values()))
-    return timeline_svg(f"Tasks of {graph.name} over time", heading, rows, ends, legend)
+    return svg.timeline_svg(f"Tasks of {graph.name} over time", heading, rows, ends, legend)
 
 
 def _unit(designs: Designs, t: int) -> str:
@@ -52,7 +43,7 @@ def _unit(designs: Designs, t: int) -> str:
     return f"own x{designs.unroll[0, t]:g} at {100 * designs.clock[0, t]:g} MHz"
 
 
-def _bars(graph: TaskGraph, log: Log, ends: list[float], t: int) -> list[Bar]:
+def _bars(graph: TaskGraph, log: Log, ends: list[float], t: int) -> list[svg.Bar]:
     bars = []
     for phase, end in enumerate(ends):
         length = float(log.length_s[phase])
@@ -63,8 +54,8 @@ def _bars(graph: TaskGraph, log: Log, ends: list[float], t: int) -> list[Bar]:
             continue
         colour, label = _COLOURS[kind]
         of = f" {block}" if kind in (BoundBy.MEMORY, BoundBy.BUS) else ""
-        tip = f"{graph.names[t]}, phase {phase}: {duration(length)}, {label}{of}"
-        bars.append(Bar(end - length, length, colour, tip, kind == BoundBy.WAITING))
+        tip = f"{graph.names[t]}, phase {phase}: {svg.duration(length)}, {label}{of}"
+        bars.append(svg.Bar(end - length, length, colour, tip, kind == BoundBy.WAITING))
     return bars
 
 
@@ -79,7 +70,7 @@ def diagram_svg(graph: TaskGraph, designs: Designs, log: Log, values: np.ndarray
     above, below = _blocks(graph, designs, log)
     used = sorted({*above, *below} | _passed(designs, {*above, *below}))
     lines = {
-        b: BoxLine(
+        b: svg.BoxLine(
             f"bus {b}: {designs.bus_peak[0, b] / 1e9:.4g} GB/s each way",
             above.get(b, []),
             below.get(b, []),
@@ -89,10 +80,10 @@ def diagram_svg(graph: TaskGraph, designs: Designs, log: Log, values: np.ndarray
     links = [(b, c) for b in used for c in used if c > b and designs.links[0, b] >> c & 1]
     value = dict(zip(COLUMNS, values.tolist(), strict=False))
     heading = (
-        f"{graph.name}: {duration(value['latency_s'])}, {1e3 * value['power_w']:.3g} mW, "
+        f"{graph.name}: {svg.duration(value['latency_s'])}, {1e3 * value['power_w']:.3g} mW, "
         f"{value['area_mm2']:.3g} mm2"
     )
-    return box_lines_svg(f"Blocks of {graph.name}", heading, lines, links)
+    return svg.box_lines_svg(f"Blocks of {graph.name}", heading, lines, links)
 
 
 def _blocks(
@@ -143,7 +134,7 @@ def _passed(designs: Designs, ends: set[int]) -> set[int]:
 def graph_svg(graph: TaskGraph) -> str:
     """Return the task graph in layers, each task below its parents."""
     nodes = [
-        GraphBox(
+        svg.GraphBox(
             task.name,
             "#EEEEEE" if task.is_dummy else "#E3EEF6" if task.accelerator else "#FFFFFF",
             f"{task.name}: {task.work:.4g} instructions",
@@ -152,4 +143,4 @@ def graph_svg(graph: TaskGraph) -> str:
     ]
     edges = [(e.parent, e.child, f"{e.bytes / _KB:.3g} kB") for e in graph.edges]
     heading = f"{graph.name}: {len(graph.tasks)} tasks"
-    return layered_graph_svg(f"Task graph {graph.name}", heading, nodes, graph.layers, edges)
+    return svg.layered_graph_svg(f"Task graph {graph.name}", heading, nodes, graph.layers, edges)

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from archgym.errors import unknown_name
 from archgym.files.yaml_document import Node, node_of, read_document
+from archgym.runtime.reductions import report_loss
 from archgym.simulators.soc.graph import (
     MAX_TASKS,
     Accelerator,
@@ -149,6 +150,12 @@ def _graph(root: Node) -> TaskGraph:
         among, number, text = fault
         nodes = listed if among == "tasks" else edge_nodes
         raise (nodes or (members["tasks"],))[number].refusal(text)
+    for workload, t in last_tasks.items():
+        if later := [e.child for e in edges if e.parent == t and e.child != graph.sink]:
+            after = ", ".join(graph.names[child] for child in later[:3])
+            report_loss(
+                f"{workload}: latency ends with {graph.names[t]}; {after} come later, uncounted."
+            )
     return graph
 
 

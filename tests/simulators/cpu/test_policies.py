@@ -68,11 +68,11 @@ def test_most_recently_used_victim_costs_cycles(runner: PolicyRunner, case: CpuC
         ("def victim(line, set, time):\n    return -1\n", "a victim is no way of the set"),
         (
             "def prefetch(block, ip, hit, time):\n    return 1 << 56\n",
-            "a block to prefetch lies outside the memory",
+            "a block to prefetch does not exist",
         ),
         (
             "def stride(block, ip, hit, time):\n    return -block\n",
-            "a block to prefetch lies outside the memory",
+            "a block to prefetch does not exist",
         ),
         ("DEGREE = 1000\ndef stride(block, ip, hit, time):\n    return 1\n", "DEGREE must be"),
     ],

@@ -10,9 +10,9 @@ import pytest
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
 from archgym.evaluation.metrics import Metrics
 from archgym.simulators.cpu import CpuSimulator
-from archgym.simulators.cpu.generators import GENERATORS, generate
 from archgym.simulators.cpu.parameters import DEFAULTS
 from archgym.simulators.cpu.space import latencies, machine_of
+from archgym.traces.instructions.generators import GENERATORS, generate
 from archgym.traces.instructions.records import write_records
 
 
@@ -43,7 +43,7 @@ def test_default_design_is_champsims(simulator: CpuSimulator) -> None:
 
 
 def test_default_space_has_over_forty_parameters(simulator: CpuSimulator) -> None:
-    assert len(simulator.space.parameters) == 47
+    assert len(simulator.space.parameters) == 45
 
 
 def test_better_predictor_has_fewer_mispredictions(simulator: CpuSimulator) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
+from archgym.runtime.reductions import collected_reductions
 from archgym.simulators.soc import SocSimulator, graph_text, load_graph, read_graph
 from archgym.simulators.soc.generator import generate_graph
 from archgym.simulators.soc.workloads import SHIPPED
@@ -122,6 +123,15 @@ def test_hostile_file_is_refused_in_one_line_with_its_line(case: str, tmp_path: 
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
     assert caught.value.line is not None
+
+
+def test_tasks_after_the_last_one_of_a_workload_are_reported(tmp_path: Path) -> None:
+    with collected_reductions() as notes:
+        load_graph("cava")
+        assert not notes
+        read_graph(_written(tmp_path, {**_data(), "last_tasks": {"cava": "denoise"}}))
+
+    assert notes == ["cava: latency ends with denoise; transform come later, uncounted."]
 
 
 def test_line_is_that_of_the_edge(tmp_path: Path) -> None:

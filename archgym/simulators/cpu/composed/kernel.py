@@ -13,13 +13,7 @@ import numpy.typing as npt
 
 from archgym.runtime.kernels import entry_point, helper, pointer
 from archgym.simulators.cpu import layout as lay
-from archgym.simulators.cpu.kernel import (
-    begin_counting,
-    check_progress,
-    next_cycle,
-    settle_slots,
-    step_core_and_caches,
-)
+from archgym.simulators.cpu.kernel import begin_counting, phase_with
 from archgym.simulators.cpu.kernel_channels import answer, free_request, pop
 from archgym.simulators.cpu.kernel_walker import start_pages
 from archgym.simulators.cpu.layout import Words
@@ -191,8 +185,9 @@ def _answer_reads(m: Words, v: View, b: Words, s: Words, now: int) -> int:
 
 
 @helper
-def _step_controllers(m: Words, v: View, d: Any, k: Any, b: Words, s: Words, now: int) -> None:
+def _step_controllers(m: Words, memory: tuple[View, Any, Any, Words, Words], now: int) -> None:
     """Run the controllers up to the end of a cycle, and set when they are to run next."""
+    v, d, k, b, s = memory
     if m[lay.G_WARM]:
         _answer_at_once(m, now)
         m[lay.WAKE + lay.DRAM] = lay.NEVER
@@ -213,31 +208,7 @@ def _step_controllers(m: Words, v: View, d: Any, k: Any, b: Words, s: Words, now
     m[lay.WAKE + lay.DRAM] = max(min(wake, run), now + 1)
 
 
-@helper
-def _run_phase(
-    m: Words,
-    w: Words,
-    tr: Words,
-    v: View,
-    d: Any,
-    k: Any,
-    b: Words,
-    s: Words,
-    now: int,
-    length: int,
-) -> int:
-    """Run until `length` instructions have retired; return the last cycle."""
-    start = m[lay.G_RETIRED]
-    m[lay.G_QUIET_SINCE] = now
-    m[lay.G_RETIRED_BEFORE] = start
-    while m[lay.G_RETIRED] - start < length and m[lay.G_STATUS] == lay.STATUS_OK:
-        now = next_cycle(m, now)
-        step_core_and_caches(m, w, tr, now)
-        if m[lay.WAKE + lay.DRAM] <= now:
-            _step_controllers(m, v, d, k, b, s, now)
-        check_progress(m, now)
-    settle_slots(m, now)
-    return now
+_run_phase: Final = phase_with(_step_controllers)
 
 
 @entry_point(seconds=60.0)
@@ -269,15 +240,16 @@ def run_composed(
     v = view_of(work)
     d = work.device[0]
     k = work.controller[0]
+    memory = (v, d, k, b, s)
     start_pages(m)
     now = 0
     if warmup > 0:
         m[lay.G_WARM] = 1
-        now = _run_phase(m, w, tr, v, d, k, b, s, now, warmup)
+        now = _run_phase(m, w, tr, memory, now, warmup)
     begin_counting(m, now)
     b[_START], b[_CLOCK] = now, -1
     start, retired = now, m[lay.G_RETIRED]
-    now = _run_phase(m, w, tr, v, d, k, b, s, now, length)
+    now = _run_phase(m, w, tr, memory, now, length)
     if k.is_counting:
         end = lay.CYCLE_PS * (now - start) // s[_TICK_PS]
         close_account(

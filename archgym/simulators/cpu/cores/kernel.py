@@ -16,12 +16,13 @@ from archgym.simulators.cpu.kernel import (
     begin_counting,
     check_progress,
     next_cycle,
+    settle_memory,
     settle_slots,
     step_core_and_caches,
 )
 from archgym.simulators.cpu.kernel_cache import step_cache
 from archgym.simulators.cpu.kernel_channels import answer, free_request, send
-from archgym.simulators.cpu.kernel_memory import catch_up, step_memory
+from archgym.simulators.cpu.kernel_memory import step_memory
 from archgym.simulators.cpu.kernel_walker import start_pages
 from archgym.simulators.cpu.layout import Words
 
@@ -157,8 +158,7 @@ def _run_phase(
                 check_progress(m, now)
             if m[lay.G_STATUS] != lay.STATUS_OK:
                 s[lay.G_STATUS] = m[lay.G_STATUS]
-    period = s[lay.MEMORY + lay.M_PERIOD]
-    catch_up(s, ((lay.CYCLE_PS * now + period - 1) // period + 1) * period)
+    settle_memory(s, now)
     return now
 
 

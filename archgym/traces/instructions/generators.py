@@ -450,6 +450,72 @@ def _rules(rng: np.random.Generator) -> Iterator[Step]:
         yield 48, ()
 
 
+# ---- simulation of a circuit that is compiled to straight code, all of it in each clock cycle
+
+
+_N_MODULES: Final = 512
+
+
+def _circuit_simulation(rng: np.random.Generator) -> Iterator[Step]:
+    inputs = rng.integers(0, 8 * _N_MODULES, size=(_N_MODULES, 4)).tolist()
+    signals, memory = _heap(64 * _N_MODULES, 1 << 14)
+    clock = 0
+    while True:
+        for module, wires in enumerate(inputs):
+            own = signals + 64 * module
+            yield 2 * module, (own, *(signals + 8 * wire for wire in wires), own + 8, own + 16)
+            # A divider of the clock enables each module in one of 1 to 32 cycles.
+            if (clock + module) % (1 << module % 6) == 0:
+                word = (clock * 2654435761 + module * 40503) % (1 << 11)
+                yield 2 * module + 1, (memory + 8 * word, own + 24)
+        yield 2 * _N_MODULES, ()
+        clock += 1
+
+
+def _module(number: int) -> tuple[tuple[_Instruction, ...], tuple[_Instruction, ...]]:
+    """Return the blocks of a module of the circuit: always run, and run if it is enabled."""
+    enable = 1 + number % 3
+    return (
+        (
+            _load(enable, 14),
+            *(_load(4 + k, 15) for k in range(4)),
+            *(_alu(8 + k % 4, 4 + k % 4, 4 + (k + number) % 4) for k in range(8)),
+            *(_alu(12 + k % 2, 8 + k, 8 + (k + 1) % 4) for k in range(4)),
+            *(_store(14, 12), _store(14, 13), _test(enable), _IF),
+        ),
+        (_alu(8, enable), _load(9, 8), _alu(9, 9, 12), _store(14, 9)),
+    )
+
+
+# ---- SHA-256 of a stream, half of the rounds of a block in one piece of code
+
+
+def _digest(rng: np.random.Generator) -> Iterator[Step]:
+    message, constants = _heap(1 << 24, 256)
+    at = 0
+    while True:
+        for half in (0, 1):
+            words = range(32 * half, 32 * half + 32)
+            # The schedule of words is left out: each round reads a word of the message.
+            places = ((constants + 4 * k, message + at + 4 * (k % 16)) for k in words)
+            yield 0, tuple(address for pair in places for address in pair)
+        yield 1, ()
+        at = (at + 64) % (1 << 24)
+
+
+def _round(number: int) -> tuple[_Instruction, ...]:
+    """Return a round; its eight variables move by one register from round to round."""
+    variables = (1, 2, 3, 4, 5, 7, 8, 9)
+    a, b, c, d, e, f, g, h = (variables[(k - number) % 8] for k in range(8))
+    return (
+        *(_load(10, 14), _load(11, 13), _alu(h, h, 10), _alu(h, h, 11)),
+        *(_alu(10, e), _alu(11, e), _alu(10, 10, 11), _alu(h, h, 10)),
+        *(_alu(12, f, g), _alu(12, 12, e), _alu(12, 12, g), _alu(h, h, 12), _alu(d, d, h)),
+        *(_alu(10, a), _alu(11, a), _alu(10, 10, 11), _alu(12, a, b), _alu(12, 12, c)),
+        *(_alu(h, h, 10), _alu(h, h, 12)),
+    )
+
+
 _CODES: Final = tuple(
     (
         _load(2, 14),
@@ -607,6 +673,22 @@ GENERATORS: Final[Mapping[str, Generator]] = {
             (_alu(2, 2), _GOTO),
         ),
         _decompress,
+    ),
+    "circuit-simulation": Generator(
+        "circuit of 512 modules, compiled to 49 KiB of straight code",
+        (
+            *(block for number in range(_N_MODULES) for block in _module(number)),
+            (_alu(14, 14), _GOTO),
+        ),
+        _circuit_simulation,
+    ),
+    "digest": Generator(
+        "SHA-256 of a stream of 16 MiB in a loop of 2.5 KiB of code",
+        (
+            (*(each for number in range(32) for each in _round(number)), _test(15), _IF),
+            (_alu(13, 13), _alu(15, 13), _GOTO),
+        ),
+        _digest,
     ),
     "rules": Generator(
         "chains of branches that follow from earlier ones",

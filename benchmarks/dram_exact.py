@@ -1,0 +1,67 @@
+"""CPU time of the DRAM fidelity `exact` on a fixed set of random designs and workloads.
+
+Run it as `python benchmarks/dram_exact.py [--designs N] [--repeats R] [--fidelity NAME]`. Each
+device runs N random designs of the default space on each workload, R times over; the least CPU time
+of a workload counts. The checksum covers every output of every run: an optimisation must keep it.
+"""
+
+import argparse
+import statistics
+import time
+import zlib
+
+import numpy as np
+
+from archgym.simulators.dram import DramSimulator
+
+DEVICES = ("ddr3-1600", "ddr4-2400", "hbm2", "lpddr4-3200")
+
+
+def main() -> None:
+    """Measure each device and print its row."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--designs", type=int, default=8, help="random designs of each workload")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of which the fastest counts")
+    parser.add_argument("--fidelity", default="exact", help="exact or fast")
+    parser.add_argument("--devices", nargs="+", default=DEVICES, help="devices")
+    arguments = parser.parse_args()
+    print("CPU time of 10,000 requests [ms], over the workloads; checksum of all outputs")
+    print(f"{'device':14}{'median':>8}{'mean':>8}{'least':>8}{'most':>8}  checksum")
+    everything = []
+    for device in arguments.devices:
+        simulator = DramSimulator(device=device, fidelity=arguments.fidelity)
+        times, checksum = measure(simulator, arguments.designs, arguments.repeats)
+        everything += times
+        print(row(device, times) + f"  {checksum:08x}", flush=True)
+    print(row("all", everything))
+
+
+def measure(simulator: DramSimulator, n_designs: int, repeats: int) -> tuple[list[float], int]:
+    """Return CPU times of 10,000 requests by workload [ms], and a checksum of the outputs."""
+    rng = np.random.default_rng(17)
+    times, checksum = [], 0
+    for name in simulator.workload_names():
+        workload = simulator.workload(name)
+        indices = simulator.space.sample(n_designs, rng)
+        simulator.outputs(indices[:1], workload)  # compiles the kernel and decodes the trace
+        seconds = float("inf")
+        for _ in range(repeats):
+            start = time.process_time()
+            outputs = simulator.outputs(indices, workload)
+            seconds = min(seconds, time.process_time() - start)
+        checksum = zlib.crc32(np.ascontiguousarray(outputs).tobytes(), checksum)
+        n_bursts = int(simulator.describe_workload(workload)["bursts"][0])
+        times.append(1e3 * seconds / n_designs / n_bursts * 1e4)
+    return times, checksum
+
+
+def row(name: str, times: list[float]) -> str:
+    """Return one row of the table."""
+    return (
+        f"{name:14}{statistics.median(times):8.2f}{statistics.mean(times):8.2f}"
+        f"{min(times):8.2f}{max(times):8.2f}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""Searches at two fidelities against searches at one, charged by measured cost.
+
+`python benchmarks/fidelities.py cost`, `... run FILE.jsonl [--seeds N]`, `... page FILE.jsonl`
+
+`cost` prints the processor time of an evaluation at the cheaper fidelity over that at the task's
+own, and the rank correlation of rewards, by random designs; tasks.yaml has these costs.
+
+`run` searches each task of the suite `fidelity` that has a cheaper one: `auto` alone for 100
+evaluations, and `auto` screened at the cheaper fidelity for a cost of 25. `page` writes the table
+in docs/bench.md. The bar: after a cost of 25, the screened search is as good as `auto` alone
+after 100.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from archgym.analysis.statistics import improvement_p_value
+from archgym.bench import bench_tasks, screened_search
+from archgym.studies.study import Study
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "bench.md"
+START, END = "<!-- fidelities: begin -->", "<!-- fidelities: end -->"
+WHOLE, QUARTER = 100, 25
+AGENT = "auto"
+# chosen: the usual level of tests.
+LEVEL = 0.05
+
+
+def cost(designs: int) -> None:
+    """Print the relative cost of each cheaper fidelity."""
+    for bench in bench_tasks("fidelity"):
+        if bench.cheaper is None:
+            continue
+        task, cheaper = bench.plan.make(), bench.cheaper.plan.make()
+        drawn = task.space.sample(designs, np.random.default_rng(5))
+        rewards, seconds = [], []
+        for one in (task, cheaper):
+            one.evaluate(drawn[:1])
+            begun = time.process_time()
+            rewards.append(one.evaluate(drawn).reward)
+            seconds.append(time.process_time() - begun)
+        alike = spearmanr(rewards[0], rewards[1]).statistic
+        print(
+            f"{bench.label}: {1000 * seconds[0] / designs:.1f} ms, relative cost "
+            f"{seconds[1] / seconds[0]:.3f}, rank correlation {alike:.3f}",
+            flush=True,
+        )
+
+
+def run(path: Path, seeds: int, first: int) -> None:
+    """Append a line for each run that the file lacks."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    done = {(r["task"], r["kind"], r["seed"]) for r in map(json.loads, lines)}
+    for bench in bench_tasks("fidelity"):
+        if bench.cheaper is None:
+            continue
+        task, cheaper = bench.plan.make(), bench.cheaper.plan.make()
+        for seed in range(first, first + seeds):
+            with TemporaryDirectory() as name:
+                folder = Path(name)
+                if (bench.label, "whole", seed) not in done:
+                    study = Study.create(folder / "w", task, AGENT, seed=seed, budget=WHOLE)
+                    rewards = study.run().log.curve()
+                    _append(path, bench.label, "whole", seed, range(1, WHOLE + 1), rewards)
+                if (bench.label, "screened", seed) not in done:
+                    found = screened_search(
+                        folder / "s",
+                        task,
+                        cheaper,
+                        relative_cost=bench.cheaper.relative_cost,
+                        cost=QUARTER,
+                        agent=AGENT,
+                        seed=seed,
+                    )
+                    _append(path, bench.label, "screened", seed, *found.curve())
+
+
+def _append(path: Path, task: str, kind: str, seed: int, costs: Any, rewards: np.ndarray) -> None:
+    steps = [[round(float(c), 3), float(r)] for c, r in zip(costs, rewards, strict=True)]
+    line = {"task": task, "kind": kind, "seed": seed, "steps": steps}
+    with path.open("a") as handle:
+        handle.write(json.dumps(line) + "\n")
+
+
+def page(path: Path) -> str:
+    """Return the table and the verdict."""
+    runs = [json.loads(line) for line in path.read_text().splitlines()]
+    lines = [
+        "| task | relative cost | `auto`, cost 25 | screened, cost 25 | `auto`, cost 100 "
+        "| p, screened against 25 | p, 100 against screened |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    met = 0
+    tasks = list(dict.fromkeys(run["task"] for run in runs))
+    costs = {bench.label: bench.cheaper for bench in bench_tasks("fidelity")}
+    for task in tasks:
+        at = {
+            (kind, limit): np.array(
+                [
+                    max(r for c, r in run["steps"] if c <= limit + 1e-9)
+                    for run in runs
+                    if run["task"] == task and run["kind"] == kind
+                ]
+            )
+            for kind, limit in (("whole", QUARTER), ("screened", QUARTER), ("whole", WHOLE))
+        }
+        quarter, screened, whole = at.values()
+        met += bool(screened.mean() >= whole.mean())
+        cheaper = costs[task]
+        assert cheaper is not None
+        cells = [
+            f"{v.mean():.3f} [{v.min():.3f}, {v.max():.3f}]" for v in (quarter, screened, whole)
+        ]
+        tests = [
+            f"{improvement_p_value([a], [b]):.2f}"
+            for a, b in ((screened, quarter), (whole, screened))
+        ]
+        lines += [
+            f"| {task} | {cheaper.relative_cost} | {' | '.join(cells)} | {' | '.join(tests)} |"
+        ]
+    seeds = len({run["seed"] for run in runs})
+    lines += [
+        "",
+        f"Best reward, mean over {seeds} seeds [lowest, highest]. Equal reward at a quarter of the "
+        f"cost: {met} of {len(tasks)} tasks, so the bar is "
+        f"{'met' if met >= 4 else 'not met'} (four tasks).",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure costs, run, or write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("verb", choices=["cost", "run", "page"])
+    parser.add_argument("file", type=Path, nargs="?")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first", type=int, default=0, help="first seed")
+    parser.add_argument("--designs", type=int, default=24)
+    given = parser.parse_args()
+    if given.verb == "cost":
+        cost(given.designs)
+        return
+    if given.file is None:
+        parser.error("FILE is needed")
+    if given.verb == "run":
+        run(given.file, given.seeds, given.first)
+        return
+    text = PAGE.read_text()
+    before, _, rest = text.partition(START)
+    after = rest.partition(END)[2]
+    PAGE.write_text(f"{before}{START}\n\n{page(given.file)}\n\n{END}{after}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""A search at two fidelities is charged for both, and both parts can be replayed."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from archgym.bench import bench_tasks, screened_search
+from archgym.errors import InvalidArgumentError
+from archgym.evaluation.task import Task
+from archgym.studies.study import Study
+from archgym.testing import ProvingSimulator
+
+
+def near(space: str = "mapping", workload: str = "near") -> Task:
+    return Task.make(ProvingSimulator(space, has_failures=False), workload)
+
+
+def test_cost_counts_both_fidelities_and_stays_within_the_limit(tmp_path: Path) -> None:
+    found = screened_search(
+        tmp_path / "s", near(), near(), relative_cost=0.3, cost=10, agent="random"
+    )
+
+    # 5 / 0.3 pays for 16 evaluations that cost 4.8; the rest pays for 5.
+    assert (found.screening.evaluations, found.search.evaluations) == (16, 5)
+    assert found.cost == pytest.approx(9.8)
+    stated = json.loads((tmp_path / "s" / "costs.json").read_text())
+    assert stated == {"format": 1, "relative_cost": 0.3, "cost": found.cost}
+
+
+def test_the_curve_begins_after_the_cost_of_the_screening(tmp_path: Path) -> None:
+    found = screened_search(
+        tmp_path / "s", near(), near(), relative_cost=0.5, cost=8, agent="random"
+    )
+
+    costs, rewards = found.curve()
+
+    assert costs.tolist() == [5.0, 6.0, 7.0, 8.0]
+    assert len(rewards) == 4
+    assert (np.diff(rewards) >= 0).all()
+
+
+def test_the_best_screened_designs_are_evaluated_first(tmp_path: Path) -> None:
+    found = screened_search(
+        tmp_path / "s", near(), near(), relative_cost=0.25, cost=12, agent="random"
+    )
+
+    best = [found.screening.outcome(int(row)).reward for row in found.screening.top_rows(3)]
+
+    # Both parts have the same model here, so the designs have the same rewards.
+    assert found.search.records.reward[:3].tolist() == best
+
+
+def test_both_parts_are_studies_that_repeat_to_the_last_byte(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        screened_search(
+            tmp_path / name, near(), near(), relative_cost=0.5, cost=12, agent="genetic", seed=3
+        )
+
+    for part in ("screening", "search"):
+        first, second = (
+            (tmp_path / name / part / "journal.jsonl").read_bytes() for name in ("a", "b")
+        )
+        assert first == second
+        log = Study.open(tmp_path / "a" / part, near()).run().log
+        assert (tmp_path / "a" / part / "journal.jsonl").read_bytes() == first
+        assert log.is_complete
+
+
+@pytest.mark.parametrize(
+    ("relative_cost", "cost", "text"),
+    [
+        (1.0, 10, "between 0 and 1; got 1"),
+        (0.0, 10, "between 0 and 1; got 0"),
+        (0.5, 3, "4 evaluations or more; got 3"),
+    ],
+)
+def test_costs_that_do_not_fit_are_refused(
+    relative_cost: float, cost: float, text: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidArgumentError, match=text):
+        screened_search(
+            tmp_path / "s", near(), near(), relative_cost=relative_cost, cost=cost, agent="random"
+        )
+
+
+def test_other_parameters_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match="same parameters"):
+        screened_search(tmp_path / "s", near(), near("tiny"), relative_cost=0.5, cost=8)
+
+
+def test_four_tasks_have_a_cheaper_fidelity_with_the_same_parameters() -> None:
+    tasks = [task for task in bench_tasks("fidelity") if task.cheaper is not None]
+
+    assert len(tasks) >= 4
+    for task in tasks:
+        assert task.cheaper is not None
+        assert 0.0 < task.cheaper.relative_cost < 1.0
+        assert task.to_json()["cheaper"]["relative_cost"] == task.cheaper.relative_cost
+        assert task.cheaper.plan != task.plan
