@@ -56,8 +56,7 @@ _NETWORK_GB_S: Final = 50.0  # AIConfigurator: one GPU's network card of 400 Gb/
 
 _DISAGGREGATED_NOTE: Final = (
     "prefill and decode workers with settings that the rows do not tell (MTP drafts, batch waits, "
-    "DeepEP, redundant experts); GB200 and 32 GPUs are outside of what constants were fitted on; "
-    "seconds before the first token on H100 are queues that its settings do not explain"
+    "DeepEP, redundant experts); GB200 and 32 GPUs are outside of what constants were fitted on"
 )
 _LONG_NOTE: Final = (
     "prompts run at some 20,000 tokens/s on 8 GPUs here, a quarter of the rate of the same model "
@@ -132,10 +131,12 @@ def _worker(cells: Cells, side: str, served: MoeModel, reference: Path) -> Deplo
     )  # fmt: skip
 
 
-def _disaggregated(cells: Cells, served: MoeModel, reference: Path) -> tuple[float, float]:
-    """Return TTFT and TPOT [ms] of workers for prompts and others for decoding."""
+def _disaggregated(cells: Cells, served: MoeModel, reference: Path) -> tuple[float, float] | None:
+    """Return TTFT and TPOT [ms]; None where a worker of the row cannot hold model and requests."""
     prefill = _worker(cells, "prefill", served, reference)
     decode = _worker(cells, "decode", served, reference)
+    if decode.max_context < _cells(cells, "isl") + _cells(cells, "osl"):
+        return None
     loop = serve_disaggregated(
         prefill, decode,
         load(
@@ -159,14 +160,18 @@ def disaggregated_rows(reference: Path, progress: Progress) -> list[Row]:
             continue
         progress(f"S6: {name}")
         groups: dict[str, dict[str, list[tuple[float, float]]]] = {}
-        n_left_out = 0
+        n_left_out = n_too_small = 0
         with reading(path):
             for cells in read_table(path):
                 if math.isnan(_cells(cells, "decode_workers", "decode_num_workers")):
                     n_left_out += 1
                     continue
                 served = find_model(cells["model"], models)
-                ttft, tpot = _disaggregated(cells, served, reference)
+                found_times = _disaggregated(cells, served, reference)
+                if found_times is None:
+                    n_too_small += 1
+                    continue
+                ttft, tpot = found_times
                 key = f"{cells['model']} x {cells['gpu']} x {cells['engine']}"
                 if cells["spec_decoding"].startswith("mtp"):
                     key += " with MTP"
@@ -175,6 +180,8 @@ def disaggregated_rows(reference: Path, progress: Progress) -> list[Row]:
                 found["TTFT"].append((ttft, _cells(cells, "ttft_mean_ms")))
         if n_left_out:
             progress(f"S6: {n_left_out} rows are left out, whose workers are not told")
+        if n_too_small:
+            progress(f"S6: {n_too_small} rows are left out, whose workers cannot hold the model")
         for key in sorted(groups):
             lines += _rows_of("S6", f"{name}, {key}", groups[key], _DISAGGREGATED_NOTE)
     return lines
