@@ -172,3 +172,15 @@ def test_site_check_tries_pages_with_the_keyboard(docs_modules: None, tmp_path: 
         "bad.html: the key / does not open the search",
     ]
     assert empty == ["empty.html: the page has nothing that Tab could reach"]
+
+
+def test_table_of_warm_starts_is_that_of_its_data() -> None:
+    script, data = ROOT / "benchmarks" / "warm_start.py", DOCS / "data" / "warm-start.csv"
+    ran = subprocess.run(
+        [sys.executable, script, "--show", data], capture_output=True, text=True, check=True
+    )
+    page = (DOCS / "warm-start.md").read_text()
+
+    rows = [line for line in ran.stdout.splitlines() if re.match(r"\| \w+ \| (cold|warm) ", line)]
+    assert len(rows) == 12
+    assert [row for row in rows if row not in page] == []

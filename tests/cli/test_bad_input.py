@@ -30,7 +30,7 @@ WRONG_COMMANDS = [
     (["search", "plugin", "--option", "device=large", "-o", "device=small"], 1, "once"),
     (["search", "plugin", "--option", "device=larg"], 1, "'large'"),
     (["search", "plugin", "--option", "fidelity=x"], 1, "--fidelity"),
-    (["search", "plugin", "--hyper", "populaton=3"], 1, "'population'"),
+    (["search", "plugin", "-a", "genetic", "--hyper", "populaton=3"], 1, "'population'"),
     (["search", "plugin", "--hyper", "population=many"], 1, "population"),
     (["search", "plugin", "--timeout", "0"], 2, "--timeout"),
     (["search", "plugin", "--seed", "9223372036854775808"], 2, "--seed"),

@@ -40,7 +40,18 @@ def test_hyperparameters_are_numbers_where_declared_so(archgym: Archgym) -> None
 
 def test_search_with_workers_gives_the_same_journal(archgym: Archgym) -> None:
     for workers in ("1", "2"):
-        archgym("search", "plugin", "-n", "30", "--out", f"w{workers}", "--workers", workers)
+        archgym(
+            "search",
+            "plugin",
+            "-a",
+            "genetic",
+            "-n",
+            "30",
+            "--out",
+            f"w{workers}",
+            "--workers",
+            workers,
+        )
 
     assert Path("w1/journal.jsonl").read_bytes() == Path("w2/journal.jsonl").read_bytes()
 
