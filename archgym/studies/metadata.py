@@ -6,6 +6,7 @@ import secrets
 import zlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, Literal, final
@@ -160,7 +161,7 @@ class Header(_Members, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def space(self) -> DesignSpace:
         """Return the task's design space, made from its declaration."""
-        return DesignSpace.from_json(self.task["space"])
+        return _space(json.dumps(self.task["space"], sort_keys=True))
 
     def metrics(self) -> tuple[MetricSpec, ...]:
         """Return the metrics of the task."""
@@ -399,6 +400,12 @@ def _check_new_members(header: Header) -> None:
         header.space().check_indices(np.array(header.start, dtype=np.int64))
     if header.stop_at is not None:
         parse_limits(header.stop_at, header.metrics())
+
+
+@lru_cache(maxsize=16)  # chosen: the tasks of a report; studies of a sweep share their space
+def _space(text: str) -> DesignSpace:
+    """Return a space from its declaration as JSON text."""
+    return DesignSpace.from_json(json.loads(text))
 
 
 def _checksum(data: Mapping[str, Any]) -> str:
