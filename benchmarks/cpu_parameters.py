@@ -37,25 +37,26 @@ _BACK: Final = (
     "l2_prefetcher",
 )
 _SIZES: Final = (
-    *("l1d_sets", "l1d_ways", "l1d_replacement", "l2_sets", "l2_ways", "l2_replacement"),
+    *("l1d_sets", "l1d_ways", "l2_sets", "l2_ways", "l2_replacement"),
     *("llc_sets", "llc_ways", "llc_replacement", "dtlb_sets", "stlb_sets"),
 )
 _MISSES: Final = (
-    *("l2_mshr", "llc_mshr", "dtlb_mshr", "stlb_mshr", "walks", "dram_data_rate"),
-    *("dram_channels", "dram_queue"),
+    *("l2_mshr", "llc_mshr", "dtlb_mshr", "stlb_mshr", "dram_data_rate"),
+    *("dram_channels", "dram_queue", "load_queue"),
 )
 MEASURED: Final[Mapping[str, Sequence[str]]] = {
     "circuit-simulation": _FRONT,
     "digest": _FRONT,
     "rules": ("branch_predictor",),
-    "interpreter": ("l1i_ways", "itlb_sets", *_SIZES),
+    "interpreter": ("l1i_ways", "itlb_sets", "retire_width", "dib_sets", *_SIZES, "l1i_sets"),
     "pointer-chase-small": _SIZES,
+    "graph-search": ("load_queue", "scheduler", "branch_predictor"),
+    "picture-filter": ("load_width", "store_width", "l1d_ports", "scheduler", "execute_width"),
     "stencil": _BACK,
     "decompress": _BACK,
     "matrix-product": _BACK,
     "hash-join": _MISSES,
     "sparse-matrix": _MISSES,
-    "hash-join-small": ("llc_mshr", "walks", "dram_queue"),
 }
 """Parameters that are measured on each program, as it stresses them."""
 

@@ -27,13 +27,14 @@ COLOURS = ("#4c956c", "#f2a541", "#d1495b", "#2e6f95", "#8d99ae", "#6d597a")
 def _bars(
     path: Path, title: str, unit: str, rows: Sequence[str], parts: dict[str, np.ndarray]
 ) -> None:
-    """Draw one horizontal bar for each row, its parts side by side."""
+    """Draw one horizontal bar for each row, its parts next to each other."""
     figure, axes = plt.subplots(figsize=(9, 0.42 * len(rows) + 1.6))
     left = np.zeros(len(rows))
     for colour, (name, widths) in zip(COLOURS, parts.items(), strict=False):
         axes.barh(rows, widths, left=left, color=colour, label=name.replace("_", " "))
         left += widths
     axes.invert_yaxis()
+    axes.set_xlim(0.0, 100.0)
     axes.set_xlabel(unit)
     axes.set_title(title)
     axes.legend(ncol=3, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.12))
@@ -51,7 +52,7 @@ def _map(path: Path, rows: Sequence[str], gains: dict[str, np.ndarray]) -> None:
     for row, line in enumerate(values):
         for column, value in enumerate(line):
             colour = "white" if value > 60.0 else "black"
-            axes.text(column, row, f"{value:+.0f}", ha="center", va="center", color=colour)
+            axes.text(column, row, f"{round(value) + 0:+d}", ha="center", va="center", color=colour)
     axes.set_title("Gain in IPC without one cost [%]")
     figure.tight_layout()
     figure.savefig(path, dpi=110)

@@ -516,6 +516,28 @@ def _round(number: int) -> tuple[_Instruction, ...]:
     )
 
 
+# ---- lines of a picture: pixels are unpacked into four planes, then each plane is filtered
+
+
+_N_TAPS: Final = 5
+
+
+def _picture_filter(rng: np.random.Generator) -> Iterator[Step]:
+    width = 256
+    packed, planes, taps, result = _heap(1 << 22, 4 * 4 * width, 64, 4 * width)
+    line = 0
+    while True:
+        for x in range(width):
+            places = (planes + 4 * (plane * width + x) for plane in range(4))
+            yield 0, (packed + 4 * ((line * width + x) % (1 << 20)), *places)
+        for x in range(width - _N_TAPS):
+            source = planes + 4 * ((line % 4) * width + x)
+            operands = ((source + 4 * k, taps + 4 * k) for k in range(_N_TAPS))
+            yield 1, (*(address for pair in operands for address in pair), result + 4 * x)
+        yield 2, ()
+        line += 1
+
+
 _CODES: Final = tuple(
     (
         _load(2, 14),
@@ -689,6 +711,27 @@ GENERATORS: Final[Mapping[str, Generator]] = {
             (_alu(13, 13), _alu(15, 13), _GOTO),
         ),
         _digest,
+    ),
+    "picture-filter": Generator(
+        "lines of a picture of 4 MiB, unpacked and filtered within 5 KiB",
+        (
+            (
+                _load(1, 10),
+                *(each for k in range(4) for each in (_alu(2 + k % 3, 1), _store(11, 2 + k % 3))),
+                *(_alu(10, 10), _alu(11, 11), _test(11), _IF),
+            ),
+            (
+                *(_alu(1, 9), _alu(2, 9)),
+                *(
+                    each
+                    for k in range(_N_TAPS)
+                    for each in (_load(3 + k % 2, 12), _load(5, 13), _alu(1 + k % 2, 3 + k % 2, 5))
+                ),
+                *(_alu(1, 1, 2), _store(12, 1), _alu(12, 12), _test(12), _IF),
+            ),
+            (_alu(11, 14), _alu(12, 14), _test(10), _GOTO),
+        ),
+        _picture_filter,
     ),
     "rules": Generator(
         "chains of branches that follow from earlier ones",

@@ -43,7 +43,7 @@ def test_default_design_is_champsims(simulator: CpuSimulator) -> None:
 
 
 def test_default_space_has_over_forty_parameters(simulator: CpuSimulator) -> None:
-    assert len(simulator.space.parameters) == 45
+    assert len(simulator.space.parameters) == 43
 
 
 def test_better_predictor_has_fewer_mispredictions(simulator: CpuSimulator) -> None:
