@@ -4,7 +4,7 @@
 `python benchmarks/transfer.py page FILE.csv` writes the table into docs/warm-start.md.
 
 The tasks are all 22 workloads of the DRAM simulator, with space `default`, objective `balanced`
-and fidelity `fast`. Each has one earlier study: `auto`, seed 900, 100 evaluations. A workload is
+and fidelity `fast`. Each has one earlier study: `auto`, seed 900, 60 evaluations. A workload is
 then searched by `auto` cold, and with a prior of the two most similar other workloads, whose own
 studies are all that the search learns: it starts with the best design of each, and draws from
 their best designs. Similarity is that of `archgym.simulators.dram.similarity`, which needs no
@@ -35,9 +35,9 @@ START, END = "<!-- transfer: begin -->", "<!-- transfer: end -->"
 KINDS = ("cold", "near", "far")
 WITHIN = math.log(1.01)
 """Reward that 1 % of the objective's metrics is worth, in their weighted geometric mean."""
-AGENT, EARLIER_SEED, EARLIER = "auto", 900, 100
+AGENT, EARLIER_SEED, EARLIER = "auto", 900, 60
 SOURCES = 2
-LOOKED_AT = (5, 10, 25, 50)
+LOOKED_AT = (5, 10, 20, 30)
 # chosen: seed of the bootstrap over workloads.
 _RESAMPLES, _SEED = 2000, 0
 
@@ -47,7 +47,7 @@ def task_of(workload: str) -> Task:
     return Task.make("dram", workload, objective="balanced", fidelity="fast")
 
 
-def run(path: Path, seeds: int, budget: int) -> None:
+def run(path: Path, seeds: int, budget: int, kinds: list[str]) -> None:
     """Append a row for each run that the file lacks, with its best reward after each evaluation."""
     names = list(SHIPPED)
     done = set()
@@ -69,7 +69,7 @@ def run(path: Path, seeds: int, budget: int) -> None:
                 "near": [others[n] for n in order[:SOURCES]],
                 "far": [others[n] for n in order[-SOURCES:]],
             }
-            for kind in KINDS:
+            for kind in kinds:
                 sources = chosen.get(kind, [])
                 folders = [folder / f"earlier-{source}" for source in sources]
                 for seed in range(seeds):
@@ -125,24 +125,25 @@ def to_within(curves: list[np.ndarray], goal: float) -> np.ndarray:
 def page(path: Path) -> str:
     """Return the table and the verdict."""
     curves, near = read(path)
+    kinds = [kind for kind in KINDS if any(kind in found for found in curves.values())]
     lines = [
-        "| workload | most similar | cold | near | far | near / cold |",
-        "|---|---|---|---|---|---|",
+        f"| workload | most similar | {' | '.join(kinds)} | near / cold |",
+        "|---" * (len(kinds) + 3) + "|",
     ]
-    ratios: dict[str, list[float]] = {"near": [], "far": []}
-    behind: dict[str, dict[int, list[float]]] = {k: defaultdict(list) for k in KINDS}
+    ratios: dict[str, list[float]] = {kind: [] for kind in kinds if kind != "cold"}
+    behind: dict[str, dict[int, list[float]]] = {k: defaultdict(list) for k in kinds}
     for workload, found in curves.items():
         best = max(float(c[-1]) for each in found.values() for c in each)
-        counts = {kind: to_within(found[kind], best - WITHIN) for kind in KINDS}
-        means = {kind: float(np.exp(np.log(counts[kind]).mean())) for kind in KINDS}
+        counts = {kind: to_within(found[kind], best - WITHIN) for kind in kinds}
+        means = {kind: float(np.exp(np.log(counts[kind]).mean())) for kind in kinds}
         for kind, each in ratios.items():
             each.append(means[kind] / means["cold"])
-        for kind in KINDS:
+        for kind in kinds:
             for n in LOOKED_AT:
                 gap = np.mean([best - float(c[min(n, len(c)) - 1]) for c in found[kind]])
                 behind[kind][n].append(100 * math.expm1(float(gap)))
         cells = []
-        for kind in KINDS:
+        for kind in kinds:
             budget = len(found[kind][0])
             missed = int((counts[kind] > budget).sum())
             note = f" ({missed} of {len(counts[kind])} not reached)" if missed else ""
@@ -156,7 +157,7 @@ def page(path: Path) -> str:
     lines += ["", f"| {' | '.join(heads)} |"]
     lines += ["|---|" + "---|" * (3 + len(LOOKED_AT))]
     rng = np.random.default_rng(_SEED)
-    for kind in KINDS:
+    for kind in kinds:
         losses = " | ".join(f"{np.mean(behind[kind][n]):.2f}" for n in LOOKED_AT)
         if kind == "cold":
             lines += [f"| cold | 1 | | | {losses} |"]
@@ -185,10 +186,11 @@ def main() -> None:
     parser.add_argument("verb", choices=["run", "page"])
     parser.add_argument("file", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--budget", type=int, default=50)
+    parser.add_argument("--kinds", default=",".join(KINDS))
+    parser.add_argument("--budget", type=int, default=30)
     given = parser.parse_args()
     if given.verb == "run":
-        run(given.file, given.seeds, given.budget)
+        run(given.file, given.seeds, given.budget, given.kinds.split(","))
         return
     text = PAGE.read_text()
     before, _, rest = text.partition(START)

@@ -1,6 +1,7 @@
 """Writes docs/data/bench-peers.csv, the verdict tables in docs/bench-peers.md, and the picture.
 
 `python benchmarks/peers/verdict.py runs.jsonl...`, or without files from docs/data/bench-peers.csv.
+Runs in the files replace rows of the same task, method and seed, and are added to the others.
 
 A row of the data is one run: task, method, seed, evaluations, milliseconds of the method per
 evaluation, and the best reward at each budget. Regret is the best reward that any run of the task
@@ -15,6 +16,7 @@ import sys
 from collections import defaultdict
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,14 +26,15 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 DATA = DOCS / "data" / "bench-peers.csv"
 PAGE = DOCS / "bench-peers.md"
 PICTURE = DOCS / "pictures" / "bench-peers.png"
-BUDGETS = (10, 25, 50, 100)
+BUDGETS = (10, 25, 50, 100, 200, 1000)
+SHOWN = (25, 100, 200, 1000)
 START, END = "<!-- generated -->", "<!-- end -->"
 # chosen: the usual level of tests.
 LEVEL = 0.05
 # Okabe and Ito, Color Universal Design, 2008; the last are of Paul Tol's muted scheme.
 COLOURS = (
     *("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#AA4499"),
-    "#999933",
+    *("#999933", "#882255"),
 )
 
 Rewards = dict[str, dict[str, dict[int, list[float]]]]
@@ -39,8 +42,13 @@ Rewards = dict[str, dict[str, dict[int, list[float]]]]
 
 
 def collect(paths: list[Path]) -> None:
-    """Write the data from files of `run.py`."""
-    rows = {}
+    """Write the data from files of `run.py` and the rows that are known."""
+    rows: dict[tuple[str, str, int], dict[str, Any]] = {}
+    if DATA.exists():
+        with DATA.open() as handle:
+            for row in csv.DictReader(handle):
+                key = (row["task"], row["method"], int(row["seed"]))
+                rows[key] = {**{f"at_{b}": "" for b in BUDGETS}, **row}
     for path in paths:
         for line in path.read_text().splitlines():
             run = json.loads(line)
@@ -49,6 +57,8 @@ def collect(paths: list[Path]) -> None:
                 best = [reward for count, reward in run["steps"] if count <= budget]
                 at[f"at_{budget}"] = repr(best[-1]) if budget <= run["budget"] and best else ""
             key = (run["task"], run["method"], run["seed"])
+            if int(rows.get(key, {}).get("evaluations", 0)) > run["evaluations"]:
+                continue
             rows[key] = {
                 "task": run["task"],
                 "method": run["method"],
@@ -60,20 +70,26 @@ def collect(paths: list[Path]) -> None:
             }
     DATA.parent.mkdir(exist_ok=True)
     with DATA.open("w", newline="") as handle:
-        writer = csv.DictWriter(handle, list(next(iter(rows.values()))), lineterminator="\n")
+        columns = ["task", "method", "seed", "evaluations", "own_ms"]
+        columns += [*(f"at_{b}" for b in BUDGETS), "design"]
+        writer = csv.DictWriter(handle, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows[key] for key in sorted(rows))
 
 
-def read() -> tuple[Rewards, dict[str, list[float]]]:
+Own = dict[str, dict[int, list[float]]]
+"""Milliseconds of the method itself for each evaluation, by method and evaluations of the run."""
+
+
+def read() -> tuple[Rewards, Own]:
     """Return rewards, and own milliseconds by method."""
     rewards: Rewards = defaultdict(lambda: defaultdict(dict))
-    own: dict[str, list[float]] = defaultdict(list)
+    own: Own = defaultdict(lambda: defaultdict(list))
     with DATA.open() as handle:
         for row in csv.DictReader(handle):
             values = [float(row[f"at_{b}"] or "nan") for b in BUDGETS]
             rewards[row["task"]][row["method"]][int(row["seed"])] = values
-            own[row["method"]].append(float(row["own_ms"]))
+            own[row["method"]][int(row["evaluations"])].append(float(row["own_ms"]))
     return rewards, own
 
 
@@ -109,21 +125,27 @@ def pair_test(rewards: Rewards, one: str, other: str, budget: int) -> tuple[floa
     return improvement_p_value([a for a, _ in pairs], [b for _, b in pairs]), len(pairs)
 
 
-def page(rewards: Rewards, own: dict[str, list[float]]) -> str:
+def page(rewards: Rewards, own: Own) -> str:
     """Return the generated part of the page."""
     methods = sorted({m for task in rewards.values() for m in task})
     lines: list[str] = []
     ranks = {b: mean_ranks(rewards, b) for b in BUDGETS}
     order = sorted(methods, key=lambda m: ranks[25].get(m, (99.0, 0))[0])
     lines += ["| method | " + " | ".join(f"rank at {b}" for b in BUDGETS) + " | tasks | ms |"]
-    lines += ["|---|" + "---|" * (len(BUDGETS) + 2)]
+    lines += ["|---" * (len(BUDGETS) + 3) + "|"]
     for method in order:
         cells = [f"{ranks[b][method][0]:.1f}" if method in ranks[b] else "" for b in BUDGETS]
         n = ranks[25].get(method, (0.0, 0))[1]
-        lines += [f"| `{method}` | {' | '.join(cells)} | {n} | {np.mean(own[method]):.1f} |"]
+        times = "; ".join(
+            f"{np.median(ms):.1f} ({count})" for count, ms in sorted(own[method].items())
+        )
+        lines += [f"| `{method}` | {' | '.join(cells)} | {n} | {times} |"]
     lines += [""]
-    for budget in (25, 100):
-        lines += [f"At {budget} evaluations, best reward: median over seeds [lowest, highest].", ""]
+    for budget in SHOWN:
+        lines += [
+            f"At {budget} evaluations, best reward: median over seeds [lowest, highest] (seeds).",
+            "",
+        ]
         tasks = sorted(rewards)
         lines += ["| method | " + " | ".join(tasks) + " |", "|---|" + "---|" * len(tasks)]
         for method in order:
@@ -131,14 +153,15 @@ def page(rewards: Rewards, own: dict[str, list[float]]) -> str:
             for task in tasks:
                 values = at(rewards, task, method, budget)
                 cells.append(
-                    f"{np.median(values):.2f} [{values.min():.2f}, {values.max():.2f}]"
+                    f"{np.median(values):.2f} [{values.min():.2f}, {values.max():.2f}] "
+                    f"({len(values)})"
                     if len(values)
                     else ""
                 )
             if any(cells):
                 lines += [f"| `{method}` | {' | '.join(cells)} |"]
         lines += [""]
-    for budget in (25, 50, 100):
+    for budget in BUDGETS[1:]:
         ranked = sorted(ranks[budget], key=lambda m: ranks[budget][m][0])
         first = ranked[0]
         tests = {m: pair_test(rewards, first, m, budget) for m in ranked[1:]}
@@ -152,13 +175,15 @@ def page(rewards: Rewards, own: dict[str, list[float]]) -> str:
             shown = ", ".join(f"`{m}` (p = {tests[m][0]:.3f}, {tests[m][1]} tasks)" for m in same)
             text += f" No difference shown to {shown}."
         lines += [text]
-    pairs = list(combinations(order, 2))
-    none = [
-        f"`{a}` and `{b}`"
-        for a, b in pairs
-        if (p := pair_test(rewards, a, b, 100)[0]) == p and p > LEVEL
-    ]
-    lines += ["", f"No difference at 100 evaluations (p > {LEVEL}): {'; '.join(none) or 'none'}."]
+    lines += [""]
+    for budget in (100, 200, 1000):
+        none = [
+            f"`{a}` and `{b}`"
+            for a, b in combinations(order, 2)
+            if (p := pair_test(rewards, a, b, budget)[0]) == p and p > LEVEL
+        ]
+        lines += [f"No difference at {budget} (p > {LEVEL}): {'; '.join(none) or 'none'}.", ""]
+    lines.pop()
     return "\n".join(lines)
 
 
