@@ -95,7 +95,7 @@ site: $(SITE)
 # The time of the last commit makes archives that are equal byte for byte.
 dist: $(SITE)
 	rm -rf dist
-	export SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 315532800) && \
+	umask 022 && export SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 315532800) && \
 		$(BIN)/python -m build --outdir dist . && \
 		$(BIN)/python tests/pack_sdist.py dist/*.tar.gz
 	$(BIN)/python -m twine check --strict dist/*

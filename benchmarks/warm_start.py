@@ -3,10 +3,11 @@
     python benchmarks/warm_start.py --out docs/data/warm-start.csv
     python benchmarks/warm_start.py --show docs/data/warm-start.csv
 
-Each case has a task and an earlier task of the same simulator with another workload. A search of
-the earlier task is the study to start from. Ten seeds of each agent then search the task, cold and
-warm, two at a time. The first command adds a row for each search to the file, and continues where
-an earlier call was stopped. The second command prints the tables of docs/warm-start.md.
+Each case has a task and an earlier task of the same simulator with another workload. Ten seeds of
+each agent search the task, cold and warm, two at a time. The study that a seed starts from is a
+search of the earlier task with a seed of its own. The first command adds a row for each search to
+the file, and continues where an earlier call was stopped. The second command prints the tables of
+docs/warm-start.md.
 
 The best known design is the best of all runs of the case, one long search included. A search that
 does not come within 1 % of it counts as longer than its budget (censored). A loss is that of the
@@ -57,6 +58,18 @@ class Case:
         """Return the task on a workload."""
         return ag.Task.make(self.simulator, workload, space=self.space, objective=self.objective)
 
+    def earlier_study(self, seed: int, folder: Path) -> Path:
+        """Search the earlier workload, and return the folder of the study."""
+        seed += EARLIER_SEED
+        found = ag.search(
+            self.task(self.earlier),
+            agent="auto",
+            budget=EARLIER,
+            seed=seed,
+            folder=folder / f"{self.simulator}-{seed}",
+        )
+        return found.folder
+
 
 CASES = (
     Case("translation", "hardware", "speed-per-area", "graph-search", "kmer-count"),
@@ -79,7 +92,7 @@ class Search:
         """Columns that identify its row."""
         return self.case.name, self.agent, self.start, self.seed
 
-    def run(self, earlier: Path) -> dict[str, object]:
+    def run(self, earlier: Path | None) -> dict[str, object]:
         """Search, from a study where the start is warm, and return the row."""
         with tempfile.TemporaryDirectory() as folder:
             found = ag.search(
@@ -88,7 +101,7 @@ class Search:
                 seed=self.seed,
                 budget=LONG if self.start == "long" else BUDGET,
                 folder=Path(folder) / "study",
-                warm_start=[earlier] if self.start == "warm" else [],
+                warm_start=[] if earlier is None else [earlier],
             )
         curve = found.log.curve()
         better = np.flatnonzero(np.diff(curve, prepend=-np.inf) > 0)
@@ -113,26 +126,28 @@ def measure(out: Path, seeds: int, processes: int) -> None:
     if not known:
         out.write_text(",".join(COLUMNS) + "\n")
     begun = time.monotonic()
-    with tempfile.TemporaryDirectory() as name:
-        folders = {case: Path(name) / case.simulator for case in CASES}
-        for case in {each.case for each in left}:
-            ag.search(
-                case.task(case.earlier),
-                agent="auto",
-                budget=EARLIER,
-                seed=EARLIER_SEED,
-                folder=folders[case],
-            )
-            print(f"{time.monotonic() - begun:6.0f} s  {case.earlier}: searched", flush=True)
-        spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(processes, mp_context=spawn) as pool:
-            runs = {pool.submit(each.run, folders[each.case]): each for each in left}
-            for done, run in enumerate(as_completed(runs), 1):
-                with out.open("a") as file:
-                    csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow(run.result())
-                passed = time.monotonic() - begun
-                name = ", ".join(map(str, runs[run].key))
-                print(f"{passed:6.0f} s  {done} of {len(left)}: {name}", flush=True)
+    earlier = dict.fromkeys((each.case, each.seed) for each in left if each.start == "warm")
+    with (
+        tempfile.TemporaryDirectory() as name,
+        ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool,
+    ):
+        made = {key: pool.submit(key[0].earlier_study, key[1], Path(name)) for key in earlier}
+        for (case, seed), study in made.items():
+            study.result()
+            passed = time.monotonic() - begun
+            print(f"{passed:6.0f} s  {case.earlier}, seed {EARLIER_SEED + seed}", flush=True)
+        runs = {
+            pool.submit(
+                each.run, made[each.case, each.seed].result() if each.start == "warm" else None
+            ): each
+            for each in left
+        }
+        for done, run in enumerate(as_completed(runs), 1):
+            with out.open("a") as file:
+                csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow(run.result())
+            passed = time.monotonic() - begun
+            name = ", ".join(map(str, runs[run].key))
+            print(f"{passed:6.0f} s  {done} of {len(left)}: {name}", flush=True)
 
 
 def read(path: Path) -> list[dict[str, str]]:

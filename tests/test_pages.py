@@ -137,3 +137,38 @@ def test_site_check_finds_broken_links_and_other_hosts(docs_modules: None, tmp_p
         "a.html: b.html#gone names a section that does not exist",
         "a.html: the link to c.html leads nowhere",
     ]
+
+
+GOOD = """<style>:focus-visible { outline: 2px solid blue }</style>
+<a href="#a">one</a><input name="q"><button>two</button>
+<script>addEventListener('keydown', event => {
+  if (event.key == '/') { document.querySelector('[name=q]').focus(); event.preventDefault(); }
+});</script>"""
+BAD = """<style>button:focus { outline: none }</style>
+<a href="#a">one</a><button>two</button><a id="trap" href="#b">three</a><a href="#c">four</a>
+<script>document.querySelector('#trap').addEventListener('keydown', event => {
+  document.querySelector('button').focus(); event.preventDefault();
+});</script>"""
+
+
+@pytest.mark.slow
+def test_site_check_tries_pages_with_the_keyboard(docs_modules: None, tmp_path: Path) -> None:
+    keyboard: Any = import_module("keyboard")
+    if missing := keyboard.needed_programs():
+        pytest.skip(f"needs {missing[0]}")
+    for name, text in (("good", GOOD), ("bad", BAD), ("empty", "nothing")):
+        (tmp_path / f"{name}.html").write_text(f"<!doctype html><body>{text}")
+
+    good, bad, empty = (
+        list(keyboard.keyboard_problems(tmp_path / f"{name}.html"))
+        for name in ("good", "bad", "empty")
+    )
+
+    assert good == []
+    assert bad == [
+        "bad.html: the focus of <button> cannot be seen",
+        "bad.html: Tab comes back to <button> before the end of the page",
+        'bad.html: Tab does not reach <a href="#c">',
+        "bad.html: the key / does not open the search",
+    ]
+    assert empty == ["empty.html: the page has nothing that Tab could reach"]

@@ -8,7 +8,7 @@ from typing import Any, Protocol, final
 from archgym.errors import unknown_name
 from archgym.runtime.plugins import registered
 
-__all__ = ["Domain", "Hook", "Result", "domain", "domain_names"]
+__all__ = ["Domain", "Hook", "Result", "deferred", "domain", "domain_names"]
 
 _MODULE = "policy_domain"
 
@@ -88,6 +88,22 @@ class Domain:
     prepare: Callable[[], None] | None = field(default=None, repr=False)
     one_of: tuple[str, ...] = ()
     loss: str = "loads over those of the optimum"
+
+
+def deferred(module: str, name: str) -> Callable[..., Any]:
+    """Return a function that imports the one of this name when it is called.
+
+    A domain is declared with it so that listing domains loads no kernel.
+
+    Args:
+      module: Full name of the function's module.
+      name: Name of the function there.
+    """
+
+    def call(*arguments: Any) -> Any:
+        return getattr(import_module(module), name)(*arguments)
+
+    return call
 
 
 def _all() -> dict[str, Domain]:

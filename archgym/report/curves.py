@@ -20,13 +20,21 @@ _SETTLED_SHARE = 0.05
 class BestCurve:
     """Best value after each evaluation.
 
-    `values` is (evaluations,), NaN before the first feasible design. `default` is the value of the
-    default design; None for a reward that is not relative to it.
+    `values` is (evaluations,), NaN before the first design that meets all limits. `default` is the
+    value of the default design; None for a reward that is not relative to it.
     """
 
     label: str
     values: "np.ndarray"
     default: float | None
+    missed: "np.ndarray"
+    """(evaluations,), True for designs that cannot be built, failed, or miss a limit."""
+
+    @property
+    def first_met(self) -> int | None:
+        """Number of the first evaluation whose design meets all limits; None if none does."""
+        met = (~self.missed).nonzero()[0]
+        return int(met[0]) + 1 if len(met) else None
 
 
 def best_label(sought: "MetricSpec | None") -> str:
@@ -41,9 +49,10 @@ def best_so_far(log: "StudyLog") -> BestCurve:
     import numpy as np
 
     evaluated = log.is_evaluation
-    reward = np.where(log.is_feasible, log.records.reward, -np.inf)[evaluated]
+    meets = (log.is_feasible & log.meets_limits)[evaluated]
+    reward = np.where(meets, log.records.reward[evaluated], -np.inf)
     if not len(reward):
-        return BestCurve(best_label(None), np.empty(0), None)
+        return BestCurve(best_label(None), np.empty(0), None, ~meets)
     best = np.maximum.accumulate(reward)
     # The row where each running best was first reached.
     rises = np.append(True, best[1:] > best[:-1])
@@ -55,10 +64,11 @@ def best_so_far(log: "StudyLog") -> BestCurve:
         spec = log.metrics[column]
         values = log.average()[evaluated][rows, column]
         default = float((log.weights @ log.reference)[column])
-        return BestCurve(best_label(spec), np.where(np.isfinite(best), values, np.nan), default)
+        values = np.where(np.isfinite(best), values, np.nan)
+        return BestCurve(best_label(spec), values, default, ~meets)
     relative = all(term["target"] is None for term in terms)
     values = np.where(np.isfinite(best), best, np.nan)
-    return BestCurve(best_label(None), values, 0.0 if relative else None)
+    return BestCurve(best_label(None), values, 0.0 if relative else None, ~meets)
 
 
 def span(values: "np.ndarray") -> tuple[float, float]:

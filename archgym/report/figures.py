@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from archgym.analysis.random_search import budgets_up_to, random_curve
+from archgym.evaluation.limits import LIMITED_REWARD
 from archgym.report.best_design import Chosen, binding
 from archgym.report.evidence import TaskEvidence
 from archgym.report.explain import shares
@@ -159,10 +160,14 @@ def _curves(task: TaskEvidence, place: int, labels: dict[str, int], budget: int)
     traces: list[dict[str, Any]] = []
     steps = budgets_up_to(budget, budget)
     has_bands = len(task.labels) <= _MAX_BANDS
+    n_missed = 0
     for label in task.labels:
         runs = task.of(label)
         rows = np.array([[run.at(step) for step in steps] for run in runs])
-        rows[~np.isfinite(rows)] = np.nan
+        # The rewards of designs that miss a limit would squeeze all others into a line.
+        is_missed = rows <= LIMITED_REWARD if task.objective.limits else np.zeros_like(rows, bool)
+        n_missed += int(is_missed.any(axis=1).sum()) if len(rows) else 0
+        rows[~np.isfinite(rows) | is_missed] = np.nan
         shown = ~np.isnan(rows).any(axis=0) if len(rows) else np.zeros(len(steps), dtype=bool)
         if not shown.any():
             continue
@@ -199,6 +204,8 @@ def _curves(task: TaskEvidence, place: int, labels: dict[str, int], budget: int)
         )
     note = "Median over the runs of the best reward so far"
     note += "; bands from the least to the most." if has_bands else "."
+    if n_missed:
+        note += " A curve begins where all runs of the agent have a design that meets all limits."
     if task.known is not None:
         budgets = budgets_up_to(budget, len(task.known.rewards))
         curve = random_curve(task.known.rewards, budgets)

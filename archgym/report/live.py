@@ -228,7 +228,9 @@ class _Run:
         values = np.einsum("nwm,w->nm", records.values[rows], self.weights)
         highest = np.maximum.accumulate(np.append(self.best_reward, rewards))
         rises = np.flatnonzero(highest[1:] > highest[:-1])
-        self.curve += zip(ordinals[rises].tolist(), rewards[rises].tolist(), strict=True)
+        # The curve begins with the first design that meets all limits.
+        drawn = rises[rewards[rises] > LIMITED_REWARD] if self.objective.limits else rises
+        self.curve += zip(ordinals[drawn].tolist(), rewards[drawn].tolist(), strict=True)
         if len(rises):
             row = rows[rises[-1]]
             self.best_reward = float(records.reward[row])

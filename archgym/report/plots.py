@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from archgym.errors import InvalidArgumentError
 from archgym.files.replacement import figure_metadata, require_replaceable
 from archgym.files.storage import atomic_file
-from archgym.report.curves import best_label, best_so_far, span
+from archgym.report.curves import BestCurve, best_label, best_so_far, span
 from archgym.studies.front import sought
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ _FORMATS = ("svg", "png", "pdf")
 _WIDE = 10.0
 # chosen: margin around a front, as a share of its extent.
 _ROOM = 0.15
+# chosen: studies whose missed designs are marked; more rows of ticks would cover the curves.
+_MAX_MARKED = 4
 # Quantiles of random search that bound the band.
 _BAND = (0.05, 0.95)
 
@@ -65,12 +67,17 @@ def plot_studies(logs: Sequence["StudyLog"], path: Path, known: "Exhaustive | No
     with _picture(path, 3.6) as axes:
         label = ""
         ends: list[float] = []
-        for log in logs:
+        for row, log in enumerate(logs):
             curve = best_so_far(log)
             label = curve.label
-            ends += span(curve.values)
+            ends += span(curve.values) if curve.first_met is not None else ()
             steps = range(1, len(curve.values) + 1)
-            axes.step(steps, curve.values, where="post", label=log.author, linewidth=1.4)
+            (line,) = axes.step(
+                steps, curve.values, where="post", label=_name(log, curve), linewidth=1.4
+            )
+            if row < _MAX_MARKED:
+                _mark_missed(axes, curve.missed, row, line.get_color())
+        ends = ends or [0.0, 1.0]
         if known is not None:
             longest = max(log.evaluations for log in logs)
             budgets = budgets_up_to(longest, len(known.rewards))
@@ -87,6 +94,29 @@ def plot_studies(logs: Sequence["StudyLog"], path: Path, known: "Exhaustive | No
         axes.set_title(logs[0].task_id, fontsize=9)
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
+        if any(best_so_far(log).missed.any() for log in logs[:_MAX_MARKED]):
+            axes.set_xlabel("evaluations (ticks at the top: infeasible, failed or a limit missed)")
+
+
+def _name(log: "StudyLog", curve: BestCurve) -> str:
+    """Return the label of a study, and that no design meets all limits."""
+    if not log.limits or curve.first_met is not None:
+        return log.author
+    return f"{log.author}: no design meets all limits"
+
+
+def _mark_missed(axes: "Axes", missed: "np.ndarray", row: int, colour: Any) -> None:
+    """Draw a tick at the top for each evaluation that counts for nothing."""
+    at = (missed.nonzero()[0] + 1).tolist()
+    axes.plot(
+        at,
+        [0.985 - 0.03 * row] * len(at),
+        "|",
+        color=colour,
+        markersize=4,
+        alpha=0.5,
+        transform=axes.get_xaxis_transform(),
+    )
 
 
 def plot_random(known: "Exhaustive", curve: "RandomCurve", path: Path) -> None:

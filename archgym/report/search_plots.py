@@ -33,7 +33,11 @@ class SearchPlots:
         self._log = log
 
     def convergence(self) -> "Figure":
-        """Return the best value so far over evaluations, with the default design's value."""
+        """Return the best value so far over evaluations, with the default design's value.
+
+        The curve begins with the first design that meets all limits. Crosses mark evaluations that
+        count for nothing: infeasible, failed, or a limit missed.
+        """
         from plotly import graph_objects
 
         curve = best_so_far(self._log)
@@ -47,6 +51,17 @@ class SearchPlots:
                 name=self._log.author,
             )
         )
+        missed = np.flatnonzero(curve.missed) + 1
+        if len(missed) and curve.first_met is not None:
+            figure.add_trace(
+                graph_objects.Scatter(
+                    x=missed,
+                    y=np.full(len(missed), np.nanmax(curve.values)),
+                    mode="markers",
+                    marker={"symbol": "x-thin-open", "size": 5, "color": "#999999"},
+                    name="infeasible, failed or a limit missed",
+                )
+            )
         if curve.default is not None:
             figure.add_hline(
                 y=curve.default, line_dash="dash", annotation_text="default design", opacity=0.6

@@ -108,11 +108,11 @@ def on_compile(announce: Announce) -> Callable[[], None]:
     return withdraw
 
 
-class _Records(types.CPointer):  # type: ignore[misc]  # numba has no types
+class _Records(types.CPointer):
     """Type of a pointer to the first of several records; an entry is a record in its place."""
 
 
-register_model(_Records)(PointerModel)  # type: ignore[no-untyped-call]  # numba has no types
+register_model(_Records)(PointerModel)
 
 
 def _record_at(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -133,7 +133,7 @@ def _pointer(typing_context: Any, array: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return context.make_array(signature.args[0])(context, builder, arguments[0]).data
 
-    kind = _Records if isinstance(array.dtype, types.Record) else types.CPointer
+    kind: Any = _Records if isinstance(array.dtype, types.Record) else types.CPointer
     element = kind(array.dtype)
     return element(array), generate
 

@@ -16,12 +16,15 @@ import time
 from pathlib import Path
 
 from check import site_problems
+from keyboard import keyboard_problems, needed_programs
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 LINK = re.compile(r"(!?\[[^\]]*\]\()([^)\s#]+)(#[^)\s]*)?(\))")
 # The link around a picture.
 OUTER = re.compile(r"(\)\]\()([^)\s#]+)(#[^)\s]*)?(\))")
+# Pages that are checked with the keyboard; all share the theme.
+KEYBOARD_PAGES = ("index.html", "python.html")
 PACKAGES = ("evaluation", "spaces", "search", "studies", "envs", "proxy", "datasets")
 
 
@@ -42,6 +45,11 @@ def main() -> None:
     subprocess.run([*command, str(source), str(target)], env=environment, check=True)
     _write_versions(out, version)
     problems = list(site_problems(target.resolve()))
+    if missing := needed_programs():
+        sys.stdout.write(f"Not checked with the keyboard: {', '.join(missing)} not installed.\n")
+    else:
+        for name in KEYBOARD_PAGES:
+            problems += keyboard_problems(target / name)
     if problems:
         sys.exit("\n".join(problems))
     n_bytes = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())

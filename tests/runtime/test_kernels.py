@@ -337,6 +337,25 @@ def test_pointer_reads_and_writes_the_array() -> None:
         assert values.tolist() == [1, 7, 3]
 
 
+def test_pointer_to_records_gives_records_in_their_place() -> None:
+    @inlined
+    def add(records: Any, index: Any) -> None:
+        record = records[index]
+        record.count += 5
+        records[index].small = record.count
+
+    @entry_point(seconds=1.0)
+    def add_to_second(values: Any) -> None:
+        add(pointer(values), 1)
+
+    add_to_second._cache.disable()  # type: ignore[attr-defined]  # as above
+    values = np.zeros(3, dtype=np.dtype([("small", np.uint8), ("count", np.int64)], align=True))
+    values["count"] = [1, 2, 3]
+    add_to_second(values)
+    assert values["count"].tolist() == [1, 7, 3]
+    assert values["small"].tolist() == [0, 7, 0]
+
+
 def test_what_is_kept_apart_is_called_even_from_what_is_inlined() -> None:
     @compiled
     def square(x: Any) -> Any:

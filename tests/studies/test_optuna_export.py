@@ -4,6 +4,8 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from archgym.errors import InvalidArgumentError, StorageError
@@ -137,3 +139,37 @@ def test_ten_thousand_trials_export_within_a_minute(tmp_path: Path) -> None:
     assert n == 10_000
     assert time.monotonic() - began < 60
     assert len(optuna.load_study(study_name="study", storage=url(tmp_path)).trials) == n
+
+
+def test_journal_holds_the_same_study_as_a_database(tmp_path: Path) -> None:
+    task = Task.make(ToySimulator(), "light", "low-latency", subject_to="power_mw <= 16")
+    log = log_of(tmp_path / "study", task)
+    path = tmp_path / "x.log"
+
+    assert export_optuna(log, str(path)) == 60
+    export_optuna(log, url(tmp_path))
+    export_optuna(log, str(path), "second")
+
+    storage = JournalStorage(JournalFileBackend(str(path)))
+    there = optuna.load_study(study_name="study", storage=storage)
+    here = optuna.load_study(study_name="study", storage=url(tmp_path))
+    assert there.user_attrs == here.user_attrs
+    assert there.best_trial.params == here.best_trial.params
+    assert [t.params for t in there.trials] == [t.params for t in here.trials]
+    assert [t.state for t in there.trials] == [t.state for t in here.trials]
+    assert [t.user_attrs for t in there.trials] == [t.user_attrs for t in here.trials]
+    assert sorted(each.study_name for each in storage.get_all_studies()) == ["second", "study"]
+    with pytest.raises(InvalidArgumentError, match="has a study named 'study' already"):
+        export_optuna(log, str(path))
+
+
+def test_journal_that_cannot_be_read_is_one_error(tmp_path: Path) -> None:
+    path = tmp_path / "x.log"
+    path.write_text("something else\nand more\n")
+    log = log_of(tmp_path / "study", toy_task(), 5)
+
+    with pytest.raises(StorageError, match="must be a storage of Optuna that can be written"):
+        export_optuna(log, str(path))
+    with pytest.raises(StorageError, match="must be a storage of Optuna that can be written"):
+        export_optuna(log, str(tmp_path / "absent" / "x.log"))
+    assert path.read_text() == "something else\nand more\n"

@@ -49,7 +49,7 @@ def export(
         str | None,
         typer.Option(
             "--storage",
-            help="With --as optuna: storage to write all trials of a study to.",
+            help="With --as optuna: storage to write all trials of a study to, or a file NAME.log.",
             metavar="URL",
         ),
     ] = None,
@@ -58,7 +58,7 @@ def export(
     """Export a design in the format of another tool, as JSON or as a Markdown table.
 
     Without --as the formats of the simulator are listed. `archgym export STUDY --as optuna
-    --storage sqlite:///x.db` writes all trials of a study, for optuna-dashboard.
+    --storage x.log` writes all trials of a study, for `optuna-dashboard x.log`.
     """
     # `export optuna STUDY` reads as `export STUDY --as optuna`.
     if design == _OPTUNA and simulator and not Path(design).exists():

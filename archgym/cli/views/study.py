@@ -128,4 +128,10 @@ def _write_curve(summary: "StudySummary") -> None:
         heading(f"{curve.label}, over evaluations")
         for line in lines:
             say(line)
+        if curve.first_met is not None and curve.first_met > 1:
+            limits = " and meets all limits" if summary.log.limits else ""
+            say(
+                f"It begins at evaluation {curve.first_met}, the first design that can be "
+                f"built{limits}."
+            )
         say()

@@ -49,6 +49,8 @@ mappings, so the second search may find a cheaper one than the first. A mapping'
 quantity that the mapper minimises:
 
 """
+# chosen: searches of mappings with dimensions that keep to an axis; each takes a second at most.
+_MAX_RESTRICTED: Final = 32
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
@@ -142,18 +144,24 @@ def expressible_mapping(
     free = find_mapping(problem, architecture, search)
     if free.mapping is None:
         return None, 1.0
-    both = sorted(shared_dimensions(free.mapping))
-    if not both:
-        return free.mapping, 1.0
     best: Found | None = None
-    for axes in product("xy", repeat=len(both)):
-        kept = dict(zip(both, axes, strict=True))
-        levels = tuple(_restricted(level, kept, problem) for level in architecture.levels)
-        found = find_mapping(problem, replace(architecture, levels=levels), search)
-        if found.mapping is None or shared_dimensions(found.mapping):
+    waiting: list[tuple[dict[str, str], Found]] = [({}, free)]
+    for _ in range(_MAX_RESTRICTED):
+        if not waiting:
+            break
+        kept, found = waiting.pop(0)
+        # A dimension that keeps to an axis may make room for another one on both.
+        both = sorted(shared_dimensions(found.mapping)) if found.mapping is not None else []
+        if not both:
+            if best is None or _cost(found, search) < _cost(best, search):
+                best = found
             continue
-        if best is None or _cost(found, search) < _cost(best, search):
-            best = found
+        for axes in product("xy", repeat=len(both)):
+            more = kept | dict(zip(both, axes, strict=True))
+            levels = tuple(_restricted(level, more, problem) for level in architecture.levels)
+            other = find_mapping(problem, replace(architecture, levels=levels), search)
+            if other.mapping is not None:
+                waiting.append((more, other))
     if best is None:
         return None, 1.0
     return best.mapping, _cost(best, search) / _cost(free, search)

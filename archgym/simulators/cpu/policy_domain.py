@@ -1,54 +1,19 @@
 """Replacement and prefetch of a cache of the core as a domain of policies."""
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
-from archgym.policies.domain import Domain, Hook
+from archgym.policies.domain import Domain, Hook, deferred
 from archgym.simulators.cpu.policy_templates import TEMPLATES
 
 __all__ = ["DOMAINS"]
 
+_REPLAY: Final = "archgym.simulators.cpu.policy_replay"
+_RUN: Final = "archgym.simulators.cpu.policy_run"
 _EVENT = ("line", "set", "block", "ip", "kind", "time")
 _LOOK_UP = ("block", "ip", "hit", "time")
 
 
-def _prepare() -> None:
-    from archgym.simulators.cpu.policy_run import prepare
-
-    prepare()
-
-
-def _compile(hooks: Mapping[str, Any]) -> Any:
-    from archgym.policies.compilation import entry_points
-
-    return entry_points(hooks, CACHE.hooks)
-
-
-def _simulate(points: Any, storage: Any, case: Mapping[str, Any]) -> dict[str, Any]:
-    from archgym.simulators.cpu.policy_run import simulate_policy
-
-    return simulate_policy(points, storage, case)
-
-
-def _open_case(name: str, options: Mapping[str, str]) -> Any:
-    from archgym.simulators.cpu.policy_replay import open_case
-
-    return open_case(name, options)
-
-
-def _evaluate(source: Any, case: Any, runner: Any, tuned: Mapping[str, int] | None = None) -> Any:
-    from archgym.simulators.cpu.policy_replay import evaluate_policy
-
-    return evaluate_policy(source, case, runner, tuned)
-
-
-def _evaluate_built_in(name: str, case: Any) -> Any:
-    from archgym.simulators.cpu.policy_replay import evaluate_built_in
-
-    return evaluate_built_in(name, case)
-
-
-CACHE: Final = Domain(
+CACHE: Final[Domain] = Domain(
     name="cache",
     doc="Blocks that stay in a data cache of an out-of-order core, and what it prefetches.",
     hooks={
@@ -97,13 +62,15 @@ CACHE: Final = Domain(
         **{"line": 8192, "set": 1024, "SETS": 1024, "WAYS": 8},
         **{"LOAD": 0, "RFO": 1, "PREFETCHED": 2, "WRITE": 3, "TRANSLATION": 4},
     },
-    open_case=_open_case,
+    open_case=deferred(_REPLAY, "open_case"),
     case_input=lambda case: case.arguments(),
-    evaluate=_evaluate,
-    evaluate_built_in=_evaluate_built_in,
-    compile=_compile,
-    simulate=_simulate,
-    prepare=_prepare,
+    evaluate=deferred(_REPLAY, "evaluate_policy"),
+    evaluate_built_in=deferred(_REPLAY, "evaluate_built_in"),
+    compile=lambda hooks: deferred("archgym.policies.compilation", "entry_points")(
+        hooks, CACHE.hooks
+    ),
+    simulate=deferred(_RUN, "simulate_policy"),
+    prepare=deferred(_RUN, "prepare"),
     one_of=("victim", "prefetch", "stride"),
     loss="cycles over those with a cache that always hits",
 )

@@ -107,7 +107,7 @@ def take_soon(e: Any) -> int:
 
 
 @compiled
-def advance(e: Any, heap: Any) -> int:
+def advance(e: Any, heap: Any) -> Any:
     """Go to the next time at which something is due.
 
     Returns:

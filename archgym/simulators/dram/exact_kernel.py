@@ -59,8 +59,8 @@ def run_exact(s: Any, d: Any, requests: Any, log: Any, latencies: Any, e: Any, h
     _player_sends(s, d, requests, e, heap, e.n_sent, e.now)
     # At the start the controller runs before the player, without any message.
     todo = ((PLAYER + 1) << ENTRY_BITS) | (CONTROLLER + 1)
-    to_player = np.int64(0)
-    to_arbiter = np.int64(0)
+    to_player: Any = np.int64(0)
+    to_arbiter: Any = np.int64(0)
     while True:
         # A process runs once in a round, on messages that were posted before it.
         has_run: Any = np.int64(0)

@@ -169,7 +169,7 @@ def simulate(
       player_clock_ps: The player's clock cycle [ps].
       is_relative: True if ticks count from the request before instead of the start.
       device: Tables of the memory.
-      is_exact: True if events keep the reference's order at equal times (some six times slower).
+      is_exact: True if events keep the reference's order at equal times (about twice the time).
       first_burst: (n_wholes,), where each whole request begins whose bursts the entries above are:
         its latency lasts until its last burst is back. By default each burst is a whole.
       memory: The device where its energy is counted from its commands (`core_energy`), or None.

@@ -1,55 +1,20 @@
 """Request scheduling and page policy of the memory controller as a domain of policies."""
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
-from archgym.policies.domain import Domain, Hook
+from archgym.policies.domain import Domain, Hook, deferred
 from archgym.simulators.dram.policy_templates import TEMPLATES
 
 __all__ = ["DOMAINS"]
 
+_REPLAY: Final = "archgym.simulators.dram.policy_replay"
+_RUN: Final = "archgym.simulators.dram.policy_run"
 _SCORE = ("bank", "row", "hit", "write", "turn", "age", "time")
 _CLOSE = ("bank", "row", "hits", "waiting", "write", "time")
 _EVENT = ("bank", "row", "write", "outcome", "time")
 
 
-def _prepare() -> None:
-    from archgym.simulators.dram.policy_run import prepare
-
-    prepare()
-
-
-def _compile(hooks: Mapping[str, Any]) -> Any:
-    from archgym.policies.compilation import entry_points
-
-    return entry_points(hooks, DRAM_SCHEDULING.hooks)
-
-
-def _simulate(points: Any, storage: Any, case: Mapping[str, Any]) -> dict[str, Any]:
-    from archgym.simulators.dram.policy_run import simulate_policy
-
-    return simulate_policy(points, storage, case)
-
-
-def _open_case(name: str, options: Mapping[str, str]) -> Any:
-    from archgym.simulators.dram.policy_replay import open_case
-
-    return open_case(name, options)
-
-
-def _evaluate(source: Any, case: Any, runner: Any, tuned: Mapping[str, int] | None = None) -> Any:
-    from archgym.simulators.dram.policy_replay import evaluate_policy
-
-    return evaluate_policy(source, case, runner, tuned)
-
-
-def _evaluate_built_in(name: str, case: Any) -> Any:
-    from archgym.simulators.dram.policy_replay import evaluate_built_in
-
-    return evaluate_built_in(name, case)
-
-
-DRAM_SCHEDULING: Final = Domain(
+DRAM_SCHEDULING: Final[Domain] = Domain(
     name="dram-scheduling",
     doc="Order of requests of each DRAM bank, and when its row is closed.",
     hooks={
@@ -81,13 +46,15 @@ DRAM_SCHEDULING: Final = Domain(
     },
     built_in=("fcfs", "frfcfs", "frfcfs-grouped", "open-adaptive", "closed", "closed-adaptive"),
     example={"bank": 8, "BANKS": 8, "BUFFER": 8},
-    open_case=_open_case,
+    open_case=deferred(_REPLAY, "open_case"),
     case_input=lambda case: case.arguments,
-    evaluate=_evaluate,
-    evaluate_built_in=_evaluate_built_in,
-    compile=_compile,
-    simulate=_simulate,
-    prepare=_prepare,
+    evaluate=deferred(_REPLAY, "evaluate_policy"),
+    evaluate_built_in=deferred(_REPLAY, "evaluate_built_in"),
+    compile=lambda hooks: deferred("archgym.policies.compilation", "entry_points")(
+        hooks, DRAM_SCHEDULING.hooks
+    ),
+    simulate=deferred(_RUN, "simulate_policy"),
+    prepare=deferred(_RUN, "prepare"),
     one_of=("score", "close"),
     loss="mean latency over that of an idle memory with the row open",
 )

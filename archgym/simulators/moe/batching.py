@@ -112,9 +112,13 @@ def count_area(state: State, counters: Array, at: float, change: int) -> None:
 
 @helper
 def visible_ns(costs: Array, work: Work, state: State, request: int) -> float:
-    """Return when the engine can schedule a request: after handling it, and some steps [ns]."""
+    """Return when the engine can schedule a request: after handling it, and some steps [ns].
+
+    A request that finds an idle server waits for no step.
+    """
     arrival = float(work.requests[ARRIVAL, request])
-    return float(arrival + costs[FIRST_NS] + costs[WAIT_STEPS] * state.clocks[PACE])
+    pace = state.clocks[PACE] if state.numbers[N_RUNNING] > 0 else 0.0
+    return float(arrival + costs[FIRST_NS] + costs[WAIT_STEPS] * pace)
 
 
 @helper

@@ -1,5 +1,6 @@
 """Commands `archgym moe`: models, hardware and routing of mixture-of-experts serving."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -524,13 +525,30 @@ def serve(
     clients: Annotated[int, typer.Option("--clients", help="Requests in flight.", min=1)] = 16,
     prompt: Annotated[int, typer.Option("--prompt", help="Tokens of a prompt.", min=1)] = 1024,
     output: Annotated[int, typer.Option("--output", help="Tokens of an output.", min=1)] = 1024,
+    prefill_workers: Annotated[
+        int,
+        typer.Option(
+            "--prefill-workers",
+            help="Servers that only read prompts; 0 for servers that do both.",
+            min=0,
+        ),
+    ] = 0,
+    decode_workers: Annotated[
+        int,
+        typer.Option(
+            "--decode-workers", help="Servers that only decode, with `--prefill-workers`.", min=1
+        ),
+    ] = 1,
     json: JsonOption = False,
 ) -> None:
-    """Predict a closed-loop benchmark of one server: TTFT, TPOT and tokens per second."""
+    """Predict a closed-loop benchmark: TTFT, TPOT and tokens per second."""
+    import numpy as np
+
     from archgym.cli.console.progress import announce_compilation
     from archgym.simulators.moe.closed_loop import load
     from archgym.simulators.moe.closed_loop import serve as serve_closed_loop
     from archgym.simulators.moe.deployment import Deployment
+    from archgym.simulators.moe.disaggregated import serve_disaggregated
     from archgym.simulators.moe.engines import engine as find_engine
     from archgym.simulators.moe.hardware import node
     from archgym.simulators.moe.presets import model
@@ -561,15 +579,35 @@ def serve(
             f"Weights take {deployment.weight_bytes / 1e9:.1f} GB of each GPU and must fit its "
             f"{server.gpu.memory_gb:g} GB. Use more GPUs, or fewer bits."
         )
-    found = serve_closed_loop(deployment.costs(), deployment.shape(), load(clients, prompt, output))
+    requests = load(clients, prompt, output)
+    n_gpus = deployment.n_gpus
+    if prefill_workers:
+        network = server.network if server.network is not None else server.host_to_gpu
+        n_gpus *= prefill_workers + decode_workers
+        split = serve_disaggregated(
+            replace(deployment, draft_tokens=0),
+            deployment,
+            requests,
+            n_prefill=prefill_workers,
+            n_decode=decode_workers,
+            transfer_ns_per_token=deployment.model.kv_bytes_per_token(kv_bits)
+            / tensor
+            / network.gb_per_s,
+        )
+        further = split.tpot_ms[~np.isnan(split.tpot_ms)]
+        ttft, rate = float(split.ttft_ms.mean()), split.output_per_s
+        tpot = float(further.mean()) if len(further) else float("nan")
+    else:
+        found = serve_closed_loop(deployment.costs(), deployment.shape(), requests)
+        ttft, tpot, rate = found.mean_ttft_ms, found.mean_tpot_ms, found.output_per_s
     values = {
-        "ttft_mean_ms": found.mean_ttft_ms,
-        "tpot_mean_ms": found.mean_tpot_ms,
-        "output_per_s": found.output_per_s,
-        "output_per_s_and_gpu": found.output_per_s / deployment.n_gpus,
+        "ttft_mean_ms": ttft,
+        "tpot_mean_ms": tpot,
+        "output_per_s": rate,
+        "output_per_s_and_gpu": rate / n_gpus,
         "weights_gb": deployment.weight_bytes / 1e9,
         "cache_tokens": float(deployment.max_context),
-        "n_gpus": float(deployment.n_gpus),
+        "n_gpus": float(n_gpus),
     }
     if json:
         write_json(values)

@@ -358,6 +358,8 @@ def serve_closed(
             n_finished += 1
             if n_arrived < n_requests:
                 times[0, n_arrived] = now
-                times[1, n_arrived] = now + costs[FIRST_NS] + costs[WAIT_STEPS] * pace
+                # A request that finds an idle server waits for no step.
+                waited = costs[WAIT_STEPS] * pace if n_decode > 0 else 0.0
+                times[1, n_arrived] = now + costs[FIRST_NS] + waited
                 n_arrived += 1
     return float(now)

@@ -13,7 +13,15 @@ import numpy.typing as npt
 
 from archgym.errors import InvalidArgumentError
 from archgym.runtime.kernels import entry_point, helper
-from archgym.simulators.moe.client import DATA, MAX_TOKENS, push, sift, step_time
+from archgym.simulators.moe.client import (
+    DATA,
+    MAX_CONTEXT,
+    MAX_SEQUENCES,
+    MAX_TOKENS,
+    push,
+    sift,
+    step_time,
+)
 from archgym.simulators.moe.closed_loop import Load
 from archgym.simulators.moe.columns import FIRST_NS, WAIT_STEPS
 from archgym.simulators.moe.deployment import Deployment
@@ -23,8 +31,9 @@ __all__ = ["DisaggregatedLoop", "serve_disaggregated"]
 Array = npt.NDArray[Any]
 
 _NS_PER_MS: Final = 1e6
+_NS_PER_S: Final = 1e9
 # Columns of a decode worker's state.
-_TIME, _TOOK, _CONTEXT = 0, 1, 2
+_TIME, _TOOK, _CONTEXT, _RESERVED = 0, 1, 2, 3
 _RUNNING, _DECODED = 0, 1
 _NEVER: Final = 1e300
 
@@ -37,10 +46,12 @@ class DisaggregatedLoop:
     Attributes:
       ttft_ms: (n,) time to the first token of each request that counts [ms].
       tpot_ms: (n,) time per further token; NaN for outputs of one token [ms].
+      output_per_s: Output tokens over the whole time, all GPUs [tokens/s].
     """
 
     ttft_ms: npt.NDArray[np.float64]
     tpot_ms: npt.NDArray[np.float64]
+    output_per_s: float
 
 
 def serve_disaggregated(
@@ -63,7 +74,7 @@ def serve_disaggregated(
       transfer_ns_per_token: Time to move keys and values of one token [ns].
 
     Raises:
-      InvalidArgumentError: There is no worker of a side.
+      InvalidArgumentError: There is no worker of a side, or a request needs more room than one has.
     """
     if min(n_prefill, n_decode) < 1:
         raise InvalidArgumentError(
@@ -71,11 +82,17 @@ def serve_disaggregated(
         )
     lengths = requests.lengths
     n = lengths.shape[1]
+    longest, room = int(lengths.sum(axis=0).max()), decode.max_context
+    if longest > room:
+        raise InvalidArgumentError(
+            f"The longest request has {longest:,} tokens and must fit into the memory left for "
+            f"keys and values of a decode worker, {room:,} tokens."
+        )
     times = np.zeros((4, n))
     _serve(
         prefill.costs(), prefill.shape(), decode.costs(), decode.shape(), lengths,
         requests.clients, transfer_ns_per_token, 1.0 / decode.tokens_per_step, times,
-        np.zeros(n_prefill), np.zeros((n_decode, 3)), np.zeros((n_decode, 2), dtype=np.int64),
+        np.zeros(n_prefill), np.zeros((n_decode, 4)), np.zeros((n_decode, 2), dtype=np.int64),
         np.zeros((n_decode, n + 2, 2), dtype=np.int64), np.full(n, _NEVER),
     )  # fmt: skip
     at = slice(requests.counted_from, None)
@@ -83,6 +100,7 @@ def serve_disaggregated(
     return DisaggregatedLoop(
         (times[1] - times[0])[at] / _NS_PER_MS,
         (times[2] - times[1])[at] / further / _NS_PER_MS,
+        float(lengths[1].sum()) / float(times[2].max()) * _NS_PER_S,
     )
 
 
@@ -132,7 +150,8 @@ def _serve(
       token_share: Steps of a token.
       times: (4, n_requests) float64, written: arrival, first token, last token, delivery [ns].
       free: (n_prefill,) float64, when each prompt worker is free [ns].
-      state: (n_decode, 3) float64: last change [ns], time of a step [ns], context.
+      state: (n_decode, 4) float64: last change [ns], time of a step [ns], context, and tokens
+        that sequences will hold in the end.
       counts: (n_decode, 2) int64: sequences, steps so far.
       heaps: (n_decode, n_requests + 2, 2) int64, scratch.
       ready: (n_requests,) float64, when keys and values have arrived [ns].
@@ -189,8 +208,17 @@ def _serve(
             for place in range(1, n_workers):
                 if counts[place, _RUNNING] < counts[least, _RUNNING]:
                     least = place
-            # The next step boundary, not beyond the end of a sequence.
             n = counts[least, _RUNNING]
+            need = lengths[0, joining] + lengths[1, joining]
+            if n > 0 and (
+                n >= decode_shape[MAX_SEQUENCES] * decode_shape[DATA]
+                or state[least, _RESERVED] + need > decode_shape[MAX_CONTEXT]
+            ):
+                # No room: it asks again when a sequence has ended.
+                ready[joining] = finish + 1.0
+                continue
+            state[least, _RESERVED] += need
+            # The next step boundary, not beyond the end of a sequence.
             if n == 0:
                 state[least, _TIME] = join
             else:
@@ -219,7 +247,9 @@ def _serve(
         state[first, _TIME] = finish
         request = heaps[first, 0, 1]
         times[2, request] = finish + times[3, request]
-        state[first, _CONTEXT] -= lengths[0, request] + lengths[1, request]
+        held = lengths[0, request] + lengths[1, request]
+        state[first, _CONTEXT] -= held
+        state[first, _RESERVED] -= held
         n -= 1
         counts[first, _RUNNING] = n
         heaps[first, 0, 0], heaps[first, 0, 1] = heaps[first, n, 0], heaps[first, n, 1]

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from archgym.policies.domain import Domain, Hook
+from archgym.policies.domain import Domain, Hook, deferred
 
 __all__ = ["DOMAINS"]
 
@@ -98,12 +98,6 @@ def prefetch(block, layer, slot, time):
 '''
 
 
-def _compile(hooks: Mapping[str, Any]) -> Any:
-    from archgym.simulators.moe.policy_kernel import make_replay
-
-    return make_replay(hooks)
-
-
 def _simulate(replay: Any, storage: Any, case: Mapping[str, Any]) -> dict[str, Any]:
     """Return counts of a policy on events.
 
@@ -143,24 +137,6 @@ def _simulate(replay: Any, storage: Any, case: Mapping[str, Any]) -> dict[str, A
     )
     took_s = time.perf_counter() - started
     return {**dict(zip(COUNTS, counts.tolist(), strict=True)), "seconds": took_s}
-
-
-def _open_case(name: str, options: Mapping[str, str]) -> Any:
-    from archgym.simulators.moe.policy_traces import open_case
-
-    return open_case(name, options)
-
-
-def _evaluate(source: Any, case: Any, runner: Any, tuned: Mapping[str, int] | None = None) -> Any:
-    from archgym.simulators.moe.policy_replay import evaluate_policy
-
-    return evaluate_policy(source, case, runner, tuned=tuned)
-
-
-def _evaluate_built_in(name: str, case: Any) -> Any:
-    from archgym.simulators.moe.policy_replay import evaluate_builtin
-
-    return evaluate_builtin(name, case)
 
 
 EXPERT_CACHE: Final = Domain(
@@ -222,11 +198,11 @@ EXPERT_CACHE: Final = Domain(
         "N_EXPERTS": 64,
         "CAPACITY": 256,
     },
-    open_case=_open_case,
+    open_case=deferred("archgym.simulators.moe.policy_traces", "open_case"),
     case_input=lambda case: case.arguments(0),
-    evaluate=_evaluate,
-    evaluate_built_in=_evaluate_built_in,
-    compile=_compile,
+    evaluate=deferred("archgym.simulators.moe.policy_replay", "evaluate_policy"),
+    evaluate_built_in=deferred("archgym.simulators.moe.policy_replay", "evaluate_builtin"),
+    compile=deferred("archgym.simulators.moe.policy_kernel", "make_replay"),
     simulate=_simulate,
 )
 DOMAINS: Final = (EXPERT_CACHE,)

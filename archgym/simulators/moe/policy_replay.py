@@ -194,7 +194,6 @@ def evaluate_policy(
     source: PolicySource,
     case: CacheCase,
     runner: PolicyRunner,
-    *,
     tuned: Mapping[str, int] | None = None,
 ) -> PolicyResult:
     """Return the measures of a policy on a case; a policy that fails is infeasible.

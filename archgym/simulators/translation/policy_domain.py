@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from archgym.policies.domain import Domain, Hook
+from archgym.policies.domain import Domain, Hook, deferred
 from archgym.simulators.translation.state import EMPTY
 
 __all__ = ["DOMAINS"]
@@ -77,12 +77,6 @@ def prefetch(page, hit, time):
 )
 
 
-def _compile(hooks: Mapping[str, Any]) -> Any:
-    from archgym.simulators.translation.policy_kernel import make_replay
-
-    return make_replay(hooks)
-
-
 def _simulate(replay: Any, storage: Any, case: Mapping[str, Any]) -> dict[str, Any]:
     """Return counts of a policy on the pages of a case."""
     from archgym.simulators.translation.policy_kernel import COUNTS
@@ -102,24 +96,6 @@ def _simulate(replay: Any, storage: Any, case: Mapping[str, Any]) -> dict[str, A
     )
     took_s = time.perf_counter() - started
     return {**dict(zip(COUNTS, counts.tolist(), strict=True)), "seconds": took_s}
-
-
-def _open_case(name: str, options: Mapping[str, str]) -> Any:
-    from archgym.simulators.translation.policy_replay import open_case
-
-    return open_case(name, options)
-
-
-def _evaluate(source: Any, case: Any, runner: Any, tuned: Mapping[str, int] | None = None) -> Any:
-    from archgym.simulators.translation.policy_replay import evaluate_policy
-
-    return evaluate_policy(source, case, runner, tuned)
-
-
-def _evaluate_built_in(name: str, case: Any) -> Any:
-    from archgym.simulators.translation.policy_replay import evaluate_built_in
-
-    return evaluate_built_in(name, case)
 
 
 TLB: Final = Domain(
@@ -154,11 +130,11 @@ TLB: Final = Domain(
     },
     built_in=("lru", "fifo", "srrip", "next-page"),
     example={"line": 1536, "set": 128, "SETS": 128, "WAYS": 12},
-    open_case=_open_case,
+    open_case=deferred("archgym.simulators.translation.policy_replay", "open_case"),
     case_input=lambda case: case.arguments(),
-    evaluate=_evaluate,
-    evaluate_built_in=_evaluate_built_in,
-    compile=_compile,
+    evaluate=deferred("archgym.simulators.translation.policy_replay", "evaluate_policy"),
+    evaluate_built_in=deferred("archgym.simulators.translation.policy_replay", "evaluate_built_in"),
+    compile=deferred("archgym.simulators.translation.policy_kernel", "make_replay"),
     simulate=_simulate,
     loss="walks over those of the optimum without prefetch",
 )

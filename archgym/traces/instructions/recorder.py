@@ -23,7 +23,7 @@ from archgym.runtime.environment import given_environment
 from archgym.traces.instructions.decoding import Decoder
 from archgym.traces.instructions.records import MAX_RECORDS, write_records
 from archgym.traces.instructions.stepping import REGISTERS, step
-from archgym.traces.instructions.symbols import function_address
+from archgym.traces.instructions.symbols import entry_address, function_address
 
 __all__ = ["Recorded", "record_instructions"]
 
@@ -92,7 +92,9 @@ def record_instructions(
         with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
             decoder = Decoder(lambda address, size: _read(memory.fileno(), address, size))
             if function is not None:
-                _run_to(libc, pid, function)
+                # Libraries are mapped when the program itself begins.
+                _run_to(libc, pid, entry_address(pid), function)
+                _run_to(libc, pid, function_address(pid, function), function)
             pieces, has_ended = _record(pid, decoder, n, skip, report)
     finally:
         _kill(pid)
@@ -137,9 +139,8 @@ def _read(memory: int, address: int, size: int) -> bytes:
     return b""
 
 
-def _run_to(libc: ctypes.CDLL, pid: int, function: str) -> None:
-    """Run to the first call of a function."""
-    address = function_address(pid, function)
+def _run_to(libc: ctypes.CDLL, pid: int, address: int, function: str) -> None:
+    """Run to an address, on the way to the first call of a function."""
     ctypes.set_errno(0)
     original = libc.ptrace(_PEEK, pid, address, None)
     libc.ptrace(_POKE, pid, address, (original & ~0xFF) | 0xCC)

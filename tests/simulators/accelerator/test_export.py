@@ -97,6 +97,43 @@ def test_cheaper_mapping_of_a_restricted_search_is_a_mapping_the_first_search_mi
     assert "- conv2: a cheaper mapping was found for this layer, with 0.807" in files["NOTES.md"]
 
 
+def test_layer_is_mapped_where_a_restricted_dimension_makes_room_for_another(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "one.csv"
+    path.write_text(
+        "layer,kind,count,groups,channels,filters,output_x,output_y,kernel_x,kernel_y,stride_x,"
+        "stride_y,dilation_x,dilation_y,batch\n"
+        "conv1,conv,1,1,16,32,8,8,3,3,2,2,1,1,1\n"
+    )
+    task = Task.make("accelerator", str(path))
+    design = {
+        "array_x": 32,
+        "array_y": 32,
+        "dataflow": "flexible",
+        "precision_bits": 8,
+        "output_words": 4,
+        "weight_words": 16,
+        "input_words": 12,
+        "buffer_kib": 8,
+        "buffer_banks": 32,
+        "buffer_bandwidth": 256,
+        "buffer_weights": "bypass",
+        "dram_bandwidth": 64,
+    }
+    simulator = task.simulator
+    assert isinstance(simulator, AcceleratorSimulator)
+    indices = task.space.indices_of(design)
+    built, [(_, problem, mapping)] = simulator.mapped(indices, task.workloads[0].workload)
+
+    other, ratio = expressible_mapping(problem, built, simulator.search)
+
+    assert shared_dimensions(mapping)
+    assert other is not None
+    assert not shared_dimensions(other)
+    assert ratio < 1.2
+
+
 def test_mappings_that_are_exported_cost_what_the_simulator_says() -> None:
     task = Task.make("accelerator", "alexnet", fidelity="fast")
     simulator = task.simulator

@@ -15,6 +15,7 @@ if shutil.which("gcc") is None:
     pytest.skip("needs gcc", allow_module_level=True)
 
 from archgym.traces.instructions.recorder import record_instructions
+from archgym.traces.instructions.records import read_records
 
 PROGRAM = r"""
 long table[4096];
@@ -56,6 +57,25 @@ def test_loop_is_recorded_from_its_function(program: Path, tmp_path: Path) -> No
 def test_function_that_is_absent_is_told(program: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidArgumentError, match="must define the function 'wrk'"):
         record_instructions([str(program)], tmp_path / "x.champsimtrace", n=10, function="wrk")
+
+
+def test_function_of_a_library_is_found(program: Path, tmp_path: Path) -> None:
+    (tmp_path / "main.c").write_text("int answer(int); int main(void) { return answer(41); }")
+    (tmp_path / "lib.c").write_text("int answer(int x) { return x + 1; }")
+    library = tmp_path / "libanswer.so"
+    subprocess.run(["gcc", "-O1", "-shared", "-o", library, tmp_path / "lib.c"], check=True)
+    main = tmp_path / "main"
+    linked = [main, tmp_path / "main.c", library, f"-Wl,-rpath,{tmp_path}"]
+    subprocess.run(["gcc", "-O1", "-o", *map(str, linked)], check=True)
+    path = tmp_path / "p.champsimtrace"
+
+    record_instructions([str(main)], path, n=3, function="answer")
+
+    first = read_records(path)[:3]
+    # `answer` adds and returns: its return is the first branch, within three instructions.
+    assert first["is_branch"].any()
+    returned = first[first["is_branch"] == 1][0]
+    assert set(returned["destinations"]) == {6, 26}
 
 
 def test_program_that_is_absent_is_told(tmp_path: Path) -> None:

@@ -1,8 +1,12 @@
 """Closed loops over workers for prompts and others for decoding."""
 
+import json
+
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from archgym.cli.app import app
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.moe.client import step_ns
 from archgym.simulators.moe.closed_loop import load
@@ -73,3 +77,39 @@ def test_a_side_without_workers_is_refused() -> None:
         serve_disaggregated(
             WORKER, WORKER, load(1, 8, 8), n_prefill=0, n_decode=1, transfer_ns_per_token=1.0
         )
+
+
+def test_sequences_wait_where_a_decode_worker_has_no_room() -> None:
+    prompt = WORKER.max_context - 10_000
+    loop = serve_disaggregated(
+        WORKER, WORKER, load(4, prompt, 64, waves=1), n_prefill=4, n_decode=1,
+        transfer_ns_per_token=0.0,
+    )  # fmt: skip
+
+    # Steps of one sequence throughout, and first tokens that come one request after the other.
+    assert np.ptp(loop.tpot_ms) < 1e-6
+    gaps = np.diff(np.sort(loop.ttft_ms))
+    assert gaps == pytest.approx(np.full(3, 63 * loop.tpot_ms[0]), rel=1e-3)
+
+
+def test_request_beyond_the_room_of_a_decode_worker_is_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match="longest request"):
+        serve_disaggregated(
+            WORKER, WORKER, load(1, WORKER.max_context, 8), n_prefill=1, n_decode=1,
+            transfer_ns_per_token=1.0,
+        )  # fmt: skip
+
+
+def test_command_serves_workers_for_prompts_and_for_decoding() -> None:
+    arguments = [
+        "moe", "serve", "--model", "deepseek-r1", "--hardware", "hgx-h200", "--engine", "trt-llm",
+        "--tensor", "8", "--expert", "8", "--clients", "32", "--output", "128",
+        "--prefill-workers", "1", "--decode-workers", "2", "--json",
+    ]  # fmt: skip
+    result = CliRunner().invoke(app, arguments)
+
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["n_gpus"] == 24
+    assert found["output_per_s"] / found["output_per_s_and_gpu"] == pytest.approx(24)
+    assert found["ttft_mean_ms"] > found["tpot_mean_ms"] > 0

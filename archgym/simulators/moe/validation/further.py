@@ -18,7 +18,7 @@ from archgym.simulators.moe.clock import kernels
 from archgym.simulators.moe.closed_loop import ClosedLoop, load, serve
 from archgym.simulators.moe.deployment import Deployment
 from archgym.simulators.moe.disaggregated import serve_disaggregated
-from archgym.simulators.moe.efficiency import HOST_MEMORY
+from archgym.simulators.moe.efficiency import CORE_GB_PER_S, HOST_MEMORY
 from archgym.simulators.moe.engines import BITS
 from archgym.simulators.moe.models import MoeModel
 from archgym.simulators.moe.presets import model
@@ -60,19 +60,22 @@ _DISAGGREGATED_NOTE: Final = (
 )
 _LONG_NOTE: Final = (
     "prompts run at some 20,000 tokens/s on 8 GPUs here, a quarter of the rate of the same model "
-    "and GPU in serving.csv: the GPU (guessed from a host name) or the settings differ"
+    "and GPU in serving.csv: a development build with a profiler set up and whole experts on each "
+    "GPU; GLM-5's sparse attention is taken as dense, and drafts for random tokens as for text"
 )
 _MLPERF_NOTE: Final = (
     "batch, engine and lengths are not told (lengths here are the data sets' means, from memory); "
-    "submissions tune kernels beyond public releases"
+    "submissions tune kernels beyond public releases; gpt-oss summarises texts (MLPerf 6.0), whose "
+    "prompts are longer than the 900 tokens assumed"
 )
 _COMMUNITY_NOTE: Final = (
     "single measurements of 2023 to 2025 with engines older than those fitted; offline runs of 200 "
-    "requests; GPUs without fitted constants"
+    "requests; on A100, 4,096 tokens in 75 ms are more than the peak allows (87 ms): cached prompts"
 )
 _HYBRID_NOTE: Final = (
-    "host bandwidth follows from the processor's name; llama.cpp's threads, NUMA placement "
-    "and share of layers on the GPU are not all told"
+    "host bandwidth follows from the processor's name; llama.cpp's NUMA placement is not told, and "
+    "weights of 1.6 bits (DeepSeek-R1 on 12 threads, 3.3 tokens/s) are bound by instructions, not "
+    "by memory"
 )
 
 
@@ -128,10 +131,12 @@ def _worker(cells: Cells, side: str, served: MoeModel, reference: Path) -> Deplo
     )  # fmt: skip
 
 
-def _disaggregated(cells: Cells, served: MoeModel, reference: Path) -> tuple[float, float]:
-    """Return TTFT and TPOT [ms] of workers for prompts and others for decoding."""
+def _disaggregated(cells: Cells, served: MoeModel, reference: Path) -> tuple[float, float] | None:
+    """Return TTFT and TPOT [ms]; None where a worker of the row cannot hold model and requests."""
     prefill = _worker(cells, "prefill", served, reference)
     decode = _worker(cells, "decode", served, reference)
+    if decode.max_context < _cells(cells, "isl") + _cells(cells, "osl"):
+        return None
     loop = serve_disaggregated(
         prefill, decode,
         load(
@@ -155,14 +160,18 @@ def disaggregated_rows(reference: Path, progress: Progress) -> list[Row]:
             continue
         progress(f"S6: {name}")
         groups: dict[str, dict[str, list[tuple[float, float]]]] = {}
-        n_left_out = 0
+        n_left_out = n_too_small = 0
         with reading(path):
             for cells in read_table(path):
                 if math.isnan(_cells(cells, "decode_workers", "decode_num_workers")):
                     n_left_out += 1
                     continue
                 served = find_model(cells["model"], models)
-                ttft, tpot = _disaggregated(cells, served, reference)
+                found_times = _disaggregated(cells, served, reference)
+                if found_times is None:
+                    n_too_small += 1
+                    continue
+                ttft, tpot = found_times
                 key = f"{cells['model']} x {cells['gpu']} x {cells['engine']}"
                 if cells["spec_decoding"].startswith("mtp"):
                     key += " with MTP"
@@ -171,6 +180,8 @@ def disaggregated_rows(reference: Path, progress: Progress) -> list[Row]:
                 found["TTFT"].append((ttft, _cells(cells, "ttft_mean_ms")))
         if n_left_out:
             progress(f"S6: {n_left_out} rows are left out, whose workers are not told")
+        if n_too_small:
+            progress(f"S6: {n_too_small} rows are left out, whose workers cannot hold the model")
         for key in sorted(groups):
             lines += _rows_of("S6", f"{name}, {key}", groups[key], _DISAGGREGATED_NOTE)
     return lines
@@ -216,11 +227,11 @@ def long_prompt_rows(reference: Path, progress: Progress) -> list[Row]:
 
 
 # Mean tokens of prompts and outputs of the data sets, from memory: OpenOrca, GSM8K and MBXP;
-# reasoning tasks of MLPerf 5.1 and 6.0.
+# reasoning tasks of MLPerf 5.1. Outputs of gpt-oss: MLCommons, language/gpt-oss-120b, TEST09.
 _MLPERF: Final[Mapping[str, tuple[str, int, int]]] = {
     "mixtral-8x7b": ("mixtral-8x7b", 290, 145),
     "deepseek-r1": ("deepseek-r1", 800, 3880),
-    "gpt-oss-120b": ("gpt-oss-120b", 900, 1300),
+    "gpt-oss-120b": ("gpt-oss-120b", 900, 1278),
 }
 _MLPERF_GPUS: Final = (
     ("MI355X", "mi355x"), ("MI300X", "mi300x"), ("B200", "b200"), ("GB200", "gb200"),
@@ -266,16 +277,17 @@ def _offline(name: str, gpu_name: str) -> float:
     precision = "mxfp4" if name.startswith("gpt-oss") else "fp8"
     if gpu.fp4_tflops and not name.startswith("gpt-oss"):
         precision = "nvfp4" if gpu.vendor == "nvidia" else "mxfp4"
-    tensor = 8 if name == "deepseek-r1" else 1
+    # Where latency does not count, attention of DeepSeek is data parallel and experts are spread
+    # (DeepSeek-V3, 2024, section 3.4.2).
+    groups = 8 if name == "deepseek-r1" else 1
     found = Deployment(
         model(served), gpu, "trt-llm" if gpu.vendor == "nvidia" else "vllm", precision,
-        tensor=tensor, link_gb_per_s=find_link(gpu), kv_bits=8,
+        data=groups, expert=groups, link_gb_per_s=find_link(gpu), kv_bits=8,
     )  # fmt: skip
     loop = serve(
-        found.costs(), found.shape(),
-        load(_OFFLINE_CLIENTS * tensor // (2 if tensor > 1 else 1), prompt, output, waves=4),
-    )  # fmt: skip
-    return loop.steady_per_s / tensor
+        found.costs(), found.shape(), load(_OFFLINE_CLIENTS * groups, prompt, output, waves=4)
+    )
+    return loop.steady_per_s / groups
 
 
 # ---- single measurements
@@ -334,6 +346,8 @@ _HOSTS: Final[tuple[tuple[str, float], ...]] = (
     ("Core i9-14900K", 89.6),  # 2 channels DDR5-5600
     ("Core i9-10900X", 93.9),  # 4 channels DDR4-2933
 )
+# Peaks of cards' memory [GB/s], from their datasheets; others are taken as RTX 3090.
+_CARDS: Final = (("4090", 1008.0), ("2080", 448.0))
 # Bits of a weight in llama.cpp's formats (its README): with scales.
 _FORMATS: Final[Mapping[str, float]] = {
     "q4_k_m": 4.85, "q4": 4.5, "fp8": 8.0, "mxfp4": 4.25, "iq1_s": 1.56, "q3_k_m": 3.9,
@@ -391,9 +405,13 @@ def _hybrid_rate(cells: Cells, models: Mapping[str, MoeModel]) -> float | None:
     told = re.search(r"--n-cpu-moe (\d+)|(\d+) layers on GPU", cells["variant"])
     if told is not None:
         on_host = int(told[1]) if told[1] else served.moe_layers - int(told[2])
-    gpu_bandwidth = 1008.0 if "4090" in cells["gpu"] else 936.0  # RTX 3090 and its class
+    gpu_bandwidth = next((peak for name, peak in _CARDS if name in cells["gpu"]), 936.0)
     active = served.top_k * served.expert_bytes(bits)
-    host_ns = on_host * active / (HOST_MEMORY * bandwidth)
+    host_gb_per_s = HOST_MEMORY * bandwidth
+    threads = re.search(r"(\d+) threads", cells["variant"])
+    if threads is not None:
+        host_gb_per_s = min(host_gb_per_s, int(threads[1]) * CORE_GB_PER_S)
+    host_ns = on_host * active / host_gb_per_s
     rest = served.other_parameters - served.embedding_parameters / 2
     rest_bytes = rest * min(8.0, max(bits, 4.85)) / 8 + (served.moe_layers - on_host) * active
     software = _LAYER_NS.get(cells["system"], _KERNEL_NS * (kernels(served, 8) + 5))
